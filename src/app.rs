@@ -1,0 +1,101 @@
+//! The application: built from settings with its socket bound, then run until it is told to stop.
+
+use std::{fmt, future::Future, io, net::SocketAddr, net::TcpListener, sync::Arc};
+
+use crate::{
+    listener,
+    settings::Settings,
+    snapshot::{RouteError, Snapshot},
+};
+
+/// A sidecar that is ready to run.
+#[derive(Debug)]
+pub struct Application {
+    settings: Settings,
+    snapshot: Arc<Snapshot>,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// Why the sidecar could not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// A socket cannot be had.
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// A route cannot be served.
+    Route(RouteError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::Route(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl Application {
+    /// Builds the routes and binds the socket; nothing is served yet.
+    ///
+    /// # Errors
+    /// What keeps it from starting.
+    pub fn build(settings: Settings) -> Result<Self, StartError> {
+        let snapshot = Snapshot::build(&settings).map_err(StartError::Route)?;
+        let wanted = settings.listen.http;
+        let failed = |error| StartError::Listen { address: wanted, error };
+        let listener = listener::bind(wanted).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { settings, snapshot: Arc::new(snapshot), listener, address })
+    }
+
+    /// Where clients connect, with the port that the system chose for port 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The snapshot that requests are served with.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// Serves until `stop` resolves, then for `shutdown.delay` longer, and ends when the requests in flight
+    /// have been answered or `shutdown.drain` is over. If `stop_at_once` resolves, it ends right there.
+    ///
+    /// # Errors
+    /// The server cannot run.
+    pub async fn run(
+        self,
+        stop: impl Future<Output = ()> + 'static,
+        stop_at_once: impl Future<Output = ()> + 'static,
+    ) -> io::Result<()> {
+        let delay = self.settings.shutdown.delay;
+        let server = listener::serve(self.listener, &self.settings, self.snapshot)?;
+        let handle = server.handle();
+        let stopper = actix_rt::spawn({
+            let handle = handle.clone();
+            async move {
+                stop.await;
+                log::info!("stopping: requests in flight are finished first");
+                tokio::time::sleep(delay).await;
+                handle.stop(true).await;
+            }
+        });
+        let ender = actix_rt::spawn(async move {
+            stop_at_once.await;
+            log::warn!("stopping at once");
+            handle.stop(false).await;
+        });
+        let result = server.await;
+        stopper.abort();
+        ender.abort();
+        result
+    }
+}

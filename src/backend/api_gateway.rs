@@ -1,0 +1,180 @@
+//! An API Gateway endpoint or Function URL behind a route: Apache APISIX's `aws-lambda` plugin.
+//!
+//! The path after the route's prefix is appended to `function_uri`, the query and headers are forwarded, the
+//! key goes into `x-api-key`. The answer passes as it is, but for what belongs to the connection.
+
+use std::sync::Arc;
+
+use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Backend, Endpoint, KeepAlive, Target, Tls};
+use crate::{
+    error::{ErrorKind, ProxyError},
+    proxy::{
+        headers,
+        inbound::{BodyMode, InboundRequest},
+        outbound::{ClientReply, OutboundRequest, Signature, UpstreamReply},
+        target::leaves,
+    },
+    settings::{ApiGatewaySettings, ClientAuthorization, FunctionUri},
+    signing::{Scope, query::push_strict},
+};
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// The headers by which AWS recognises a caller. `peers.md` A08, A09, S14: a client that may send them can
+/// take the place of the route's identity, or break its signature.
+const CLIENT_PROOFS: [HeaderName; 5] = [
+    API_KEY,
+    header::AUTHORIZATION,
+    HeaderName::from_static("x-amz-content-sha256"),
+    HeaderName::from_static("x-amz-date"),
+    HeaderName::from_static("x-amz-security-token"),
+];
+
+/// The backend of a route with `api_gateway`.
+#[derive(Debug)]
+pub struct ApiGateway {
+    target: Target,
+    function_uri: FunctionUri,
+    api_key: Option<HeaderValue>,
+    client_proofs: ClientProofs,
+}
+
+/// What becomes of the proofs that a client brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ClientProofs {
+    /// The route proves nothing, so they are the client's own business.
+    NotOurs,
+    /// They are taken out.
+    Replaced,
+    /// They win.
+    Win,
+}
+
+impl ApiGateway {
+    /// Builds it from checked settings.
+    pub fn new(settings: &ApiGatewaySettings, tls: Option<Tls>) -> Self {
+        let uri = &settings.function_uri;
+        let authorization = &settings.authorization;
+        let scope = authorization
+            .iam
+            .as_ref()
+            .map(|iam| Scope { region: iam.region.clone(), service: iam.service.clone() });
+        let upstream = &settings.upstream;
+        let endpoint = Endpoint {
+            host: uri.host.clone(),
+            port: uri.port,
+            tls,
+            connect_timeout: upstream.timeouts.connect,
+            keepalive: KeepAlive {
+                enabled: upstream.keepalive,
+                pool: upstream.keepalive_pool,
+                timeout: upstream.keepalive_timeout,
+            },
+        };
+        let target = Target {
+            endpoint: Arc::new(endpoint),
+            // the settings made sure that it fits
+            authority: HeaderValue::from_str(&uri.authority).unwrap_or_else(|_| HeaderValue::from_static("")),
+            timeouts: upstream.timeouts,
+            body_mode: if scope.is_some() { BodyMode::Buffered } else { BodyMode::Streamed },
+            max_request_body: settings.max_req_body_size,
+            scope,
+        };
+        let client_proofs = match settings.client_authorization {
+            _ if authorization.is_none() => ClientProofs::NotOurs,
+            ClientAuthorization::Replace => ClientProofs::Replaced,
+            ClientAuthorization::Pass => ClientProofs::Win,
+        };
+        let api_key = authorization.apikey.as_ref().and_then(api_key);
+        Self { target, function_uri: uri.clone(), api_key, client_proofs }
+    }
+
+    /// Path and query as they go out (peers.md A18 to A28).
+    fn path_and_query(&self, inbound: &InboundRequest) -> Result<String, ProxyError> {
+        let base = &self.function_uri;
+        let mut text = String::with_capacity(
+            base.path.len() + base.query.as_ref().map_or(0, String::len) + inbound.uri.path().len() + 64,
+        );
+        text.push_str(&base.path);
+        if let Some(remainder) = inbound.remainder() {
+            if leaves(remainder) {
+                return Err(ErrorKind::InvalidPath("`..` would leave the route").into());
+            }
+            if !text.ends_with('/') {
+                text.push('/');
+            }
+            text.push_str(remainder);
+        }
+        let queries = [base.query.as_deref(), inbound.uri.query()];
+        if self.target.scope.is_some() {
+            let path_end = text.len();
+            text.push('?');
+            for query in queries.into_iter().flatten() {
+                push_strict(query, &mut text);
+            }
+            if text.len() == path_end + 1 {
+                text.truncate(path_end);
+            }
+        } else {
+            for (query, separator) in queries.into_iter().flatten().zip(['?', '&']) {
+                text.push(separator);
+                text.push_str(query);
+            }
+        }
+        Ok(text)
+    }
+
+    /// Puts the route's key in, and says whether the route's signature goes on.
+    fn prove(&self, headers: &mut HeaderMap) -> Signature {
+        let mut signature = Signature::Ours;
+        match self.client_proofs {
+            ClientProofs::NotOurs => {}
+            ClientProofs::Replaced => {
+                for name in &CLIENT_PROOFS {
+                    headers.remove(name);
+                }
+            }
+            ClientProofs::Win => {
+                if headers.contains_key(header::AUTHORIZATION) {
+                    signature = Signature::Clients;
+                }
+                if headers.contains_key(API_KEY) {
+                    return signature;
+                }
+            }
+        }
+        if let Some(key) = &self.api_key {
+            headers.insert(API_KEY, key.clone());
+        }
+        signature
+    }
+}
+
+fn api_key(key: &SecretString) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(key.expose_secret()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+impl Backend for ApiGateway {
+    fn target(&self) -> &Target {
+        &self.target
+    }
+
+    fn request(&self, inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
+        let path_and_query = self.path_and_query(&inbound)?;
+        let mut headers = inbound.headers;
+        let signature = self.prove(&mut headers);
+        headers.insert(header::HOST, self.target.authority.clone());
+        Ok(OutboundRequest { method: inbound.method, path_and_query, headers, body: inbound.body, signature })
+    }
+
+    fn reply(&self, upstream: UpstreamReply) -> Result<ClientReply, ProxyError> {
+        let UpstreamReply { status, mut headers, body } = upstream;
+        headers::clean_reply(&mut headers);
+        Ok(ClientReply { status, headers, body })
+    }
+}

@@ -1,0 +1,65 @@
+//! Opens a connection: names resolved anew each time, every address tried, then TLS.
+//!
+//! The three steps share one time limit, and each failure says which step it was: a client that is told
+//! `upstream_tls` looks at certificates, not at security groups.
+
+use std::{io, sync::Arc};
+
+use rustls_pki_types::ServerName;
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::TlsConnector;
+
+use super::stream::Stream;
+use crate::{
+    backend::{Endpoint, Tls},
+    error::{ErrorKind, ProxyError},
+};
+
+/// Opens a connection to `endpoint` within its time limit.
+///
+/// # Errors
+/// No address answers, the server cannot be verified, or it took too long.
+pub async fn dial(endpoint: &Endpoint) -> Result<Stream, ProxyError> {
+    let limit = endpoint.connect_timeout;
+    timeout(limit, connect(endpoint)).await.unwrap_or_else(|_| {
+        let cause = format!("no connection to {endpoint} within {limit:?}");
+        Err(ProxyError::new(ErrorKind::UpstreamTimeout, cause))
+    })
+}
+
+async fn connect(endpoint: &Endpoint) -> Result<Stream, ProxyError> {
+    let failed = |what: &str, error: &io::Error| {
+        ProxyError::new(ErrorKind::UpstreamConnect, format!("{what} {endpoint}: {error}"))
+    };
+    let addresses = tokio::net::lookup_host((&*endpoint.host, endpoint.port))
+        .await
+        .map_err(|error| failed("cannot resolve", &error))?;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                // a request is written in one piece, so waiting for more to write only costs time
+                stream
+                    .set_nodelay(true)
+                    .map_err(|error| failed("cannot set up the connection to", &error))?;
+                return match &endpoint.tls {
+                    None => Ok(Stream::Plain(stream)),
+                    Some(tls) => handshake(endpoint, tls, stream).await,
+                };
+            }
+            Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
+        }
+    }
+    Err(failed("cannot connect to", &last))
+}
+
+async fn handshake(endpoint: &Endpoint, tls: &Tls, stream: TcpStream) -> Result<Stream, ProxyError> {
+    let failed =
+        |error: String| ProxyError::new(ErrorKind::UpstreamTls, format!("no TLS with {endpoint}: {error}"));
+    let name = ServerName::try_from(endpoint.host.clone()).map_err(|error| failed(error.to_string()))?;
+    let stream = TlsConnector::from(Arc::clone(tls))
+        .connect(name, stream)
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    Ok(Stream::Tls(Box::new(stream)))
+}

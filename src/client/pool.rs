@@ -1,0 +1,82 @@
+//! Idle connections of one worker, kept for the next request to the same endpoint.
+//!
+//! `awc`'s pool never looks at an idle connection until it is wanted, uses the oldest first and has no cap,
+//! so it is given none to keep (`client.rs`) and this is the pool: newest first, so that spare ones stay idle
+//! long enough to be let go.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::stream::Stream;
+use crate::backend::Endpoint;
+
+/// How often idle connections are looked at.
+///
+/// It is also how long the connections above `keepalive_pool` stay: the cap is on connections that have
+/// nothing to do, not on those between two requests of a busy moment, which APISIX closes and opens anew.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// The idle connections to one endpoint.
+#[derive(Debug)]
+pub struct Pool {
+    /// Where they lead.
+    pub endpoint: Arc<Endpoint>,
+    idle: RefCell<Vec<Idle>>,
+    watched: Cell<bool>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    stream: Stream,
+    since: Instant,
+}
+
+impl Pool {
+    /// An empty pool.
+    pub fn new(endpoint: Arc<Endpoint>) -> Rc<Self> {
+        Rc::new(Self { endpoint, idle: RefCell::new(Vec::new()), watched: Cell::new(false) })
+    }
+
+    /// The connection that was used last, if one is still open.
+    pub fn take(&self) -> Option<Stream> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some(Idle { mut stream, .. }) = idle.pop() {
+            if stream.is_idle() {
+                return Some(stream);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose last answer has been read to its end.
+    pub fn keep(self: &Rc<Self>, stream: Stream) {
+        self.idle.borrow_mut().push(Idle { stream, since: Instant::now() });
+        if !self.watched.replace(true) {
+            actix_rt::spawn(Rc::clone(self).watch());
+        }
+    }
+
+    /// Lets connections go that are closed, too old or too many, until none is left.
+    async fn watch(self: Rc<Self>) {
+        while !self.idle.borrow().is_empty() {
+            tokio::time::sleep(ROUND).await;
+            self.let_go(Instant::now());
+        }
+        self.watched.set(false);
+    }
+
+    fn let_go(&self, now: Instant) {
+        let keepalive = &self.endpoint.keepalive;
+        let mut idle = self.idle.borrow_mut();
+        idle.retain_mut(|idle| now.duration_since(idle.since) < keepalive.timeout && idle.stream.is_idle());
+        // the oldest are at the front
+        let cap = usize::try_from(keepalive.pool).unwrap_or(usize::MAX);
+        let surplus = idle.len().saturating_sub(cap);
+        let rested = idle.iter().take_while(|idle| now.duration_since(idle.since) >= ROUND).count();
+        idle.drain(..surplus.min(rested));
+    }
+}

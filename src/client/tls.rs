@@ -1,0 +1,144 @@
+//! How a server's certificate is verified: by the platform's authorities, by those of a file, or not at all.
+
+use std::{
+    collections::HashMap,
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
+
+use crate::backend::Tls;
+
+/// A TLS configuration that cannot be had.
+#[derive(Debug)]
+pub struct TlsError(String);
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+/// The configurations in use, one for each way to verify, so that routes share their session tickets.
+#[derive(Debug, Default)]
+pub struct Configurations(HashMap<(bool, Option<PathBuf>), Tls>);
+
+impl Configurations {
+    /// The configuration that verifies by the authorities of `ca_certificate`, or the platform's; or that,
+    /// with `verify` off, trusts anybody.
+    ///
+    /// # Errors
+    /// The file's certificates cannot be used.
+    pub fn get(&mut self, verify: bool, ca_certificate: Option<&Path>) -> Result<Tls, TlsError> {
+        let way = (verify, ca_certificate.map(Path::to_owned));
+        if let Some(known) = self.0.get(&way) {
+            return Ok(Arc::clone(known));
+        }
+        let tls = Arc::new(configuration(verify, ca_certificate)?);
+        self.0.insert(way, Arc::clone(&tls));
+        Ok(tls)
+    }
+}
+
+fn configuration(verify: bool, ca_certificate: Option<&Path>) -> Result<ClientConfig, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| TlsError(error.to_string()))?;
+    let mut configuration = if verify {
+        builder.with_root_certificates(roots(ca_certificate)?).with_no_client_auth()
+    } else {
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(TrustAnybody(provider)))
+            .with_no_client_auth()
+    };
+    // HTTP/2 through awc loses streams at GOAWAY, and AWS speaks HTTP/1.1 everywhere
+    configuration.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(configuration)
+}
+
+/// The authorities to trust. Where the platform has none, as in an image from scratch, those of Mozilla that
+/// are built in.
+fn roots(ca_certificate: Option<&Path>) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    if let Some(file) = ca_certificate {
+        let describe = |error: &dyn fmt::Display| TlsError(format!("{}: {error}", file.display()));
+        for certificate in read_certificates(file).map_err(|error| describe(&error))? {
+            roots.add(certificate).map_err(|error| describe(&error))?;
+        }
+        return Ok(roots);
+    }
+    let native = rustls_native_certs::load_native_certs();
+    for error in &native.errors {
+        log::warn!("one of the platform's certificate authorities cannot be read: {error}");
+    }
+    roots.add_parsable_certificates(native.certs);
+    if roots.is_empty() {
+        log::warn!("the platform has no certificate authorities; trusting those that are built in");
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    Ok(roots)
+}
+
+/// Reads the certificates of a PEM file; at least one.
+///
+/// # Errors
+/// The file cannot be read or holds none.
+pub fn read_certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect)
+        .map_err(|error| io::Error::other(error.to_string()))?;
+    if certificates.is_empty() {
+        return Err(io::Error::other("no certificate in it"));
+    }
+    Ok(certificates)
+}
+
+/// `ssl_verify: false`: any certificate will do, but the handshake must still be signed with its key.
+#[derive(Debug)]
+struct TrustAnybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for TrustAnybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

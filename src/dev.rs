@@ -1,0 +1,95 @@
+//! `apigw-invoker dev`: the sidecar together with a stand-in for AWS, both on loopback, for a first try
+//! without an AWS account. The tests use the same stand-in.
+
+mod answers;
+mod functions;
+mod stand_in;
+mod verify;
+
+use std::{io, net::SocketAddr, process::ExitCode};
+
+use clap::Args;
+
+pub use self::{
+    stand_in::{StandIn, StandInOptions},
+    verify::Keys,
+};
+use crate::{
+    cli::{serve, tell},
+    settings::{Document, Settings},
+};
+
+/// What `dev` may be told.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Where the sidecar listens.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9080")]
+    listen: SocketAddr,
+    /// Where the stand-in for AWS listens.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9081")]
+    stand_in: SocketAddr,
+}
+
+/// Runs both until a signal ends them.
+pub fn run(options: &Options) -> ExitCode {
+    let keys = Keys::example();
+    let stand_in = match StandIn::start(options.stand_in, StandInOptions::new(keys.clone())) {
+        Ok(stand_in) => stand_in,
+        Err(error) => return failed(options.stand_in, &error),
+    };
+    let documents = documents(options.listen, stand_in.address(), &keys);
+    let settings = match Settings::from_documents(&documents, &std::env::vars().collect()) {
+        Ok(settings) => settings,
+        Err(mistakes) => {
+            tell(&mut io::stderr(), &mistakes.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
+    serve(settings, |application| {
+        tell(&mut io::stdout(), &welcome(application.address(), stand_in.address()));
+    })
+}
+
+fn failed(address: SocketAddr, error: &io::Error) -> ExitCode {
+    tell(&mut io::stderr(), &format!("apigw-invoker: the stand-in cannot listen on {address}: {error}"));
+    ExitCode::FAILURE
+}
+
+/// The settings of a sidecar that calls the stand-in: with an API key, signed, both, and neither.
+pub fn documents(listen: SocketAddr, stand_in: SocketAddr, keys: &Keys) -> Vec<Document> {
+    let route = |name: &str, uris: &str, path: &str, authorization: &str| {
+        Document::route(
+            name,
+            format!(
+                "uris: [{uris}]\napi_gateway:\n  function_uri: http://{stand_in}{path}\n  authorization: {{ {authorization} }}\n"
+            ),
+        )
+    };
+    let apikey = format!("apikey: \"{}\"", keys.api_key);
+    let iam = format!(
+        "iam: {{ accesskey: {}, secretkey: \"{}\", aws_region: {} }}",
+        keys.access_key_id, keys.secret_access_key, keys.region
+    );
+    vec![
+        Document::process(format!("listen: {{ http: \"{listen}\" }}\n")),
+        route("hello", "/aws", "/key/hello", &apikey),
+        route("key", "/key*", "/key", &apikey),
+        route("iam", "/iam*", "/iam", &iam),
+        route("both", "/both*", "/both", &format!("{apikey}, {iam}")),
+        route("open", "/open*", "/open", ""),
+    ]
+}
+
+fn welcome(sidecar: SocketAddr, stand_in: SocketAddr) -> String {
+    format!(
+        "
+The sidecar listens on http://{sidecar}, a stand-in for API Gateway on http://{stand_in}. Try:
+
+  curl -i 'http://{sidecar}/aws?name=APISIX'               # goes out with x-api-key
+  curl -i 'http://{sidecar}/iam/echo/a%2Fb?c=x%2Fy&d=b+c'  # goes out signed; shows what arrived
+  curl -i 'http://{stand_in}/iam/echo'                      # the same without the sidecar: 403
+
+Ctrl-C ends both.
+"
+    )
+}

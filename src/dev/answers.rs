@@ -1,0 +1,66 @@
+//! What API Gateway says when it refuses a call: status, `x-amzn-ErrorType` and body as a REST API sends them
+//! by default (docs.aws.amazon.com, "Gateway response types").
+
+use actix_web::{HttpResponse, HttpResponseBuilder, http::StatusCode};
+use serde_json::json;
+
+/// A refusal of the stand-in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// API key missing or unknown, or a stage that is not there.
+    Forbidden,
+    /// No `Authorization` where one is demanded.
+    MissingAuthenticationToken,
+    /// An `Authorization` that cannot be read, with what is missing.
+    IncompleteSignature(String),
+    /// An access key id that nobody has, or a session token that does not belong to it.
+    UnrecognizedClient,
+    /// A signature that does not fit, with AWS's explanation.
+    InvalidSignature(String),
+    /// More than 10 MiB.
+    RequestTooLarge,
+}
+
+impl Refusal {
+    /// The answer.
+    pub fn answer(&self) -> HttpResponse {
+        let (status, kind, message) = match self {
+            Self::Forbidden => (StatusCode::FORBIDDEN, "ForbiddenException", "Forbidden"),
+            Self::MissingAuthenticationToken => {
+                (StatusCode::FORBIDDEN, "MissingAuthenticationTokenException", "Missing Authentication Token")
+            }
+            Self::IncompleteSignature(message) => {
+                (StatusCode::FORBIDDEN, "IncompleteSignatureException", message.as_str())
+            }
+            Self::UnrecognizedClient => (
+                StatusCode::FORBIDDEN,
+                "UnrecognizedClientException",
+                "The security token included in the request is invalid.",
+            ),
+            Self::InvalidSignature(message) => {
+                (StatusCode::FORBIDDEN, "InvalidSignatureException", message.as_str())
+            }
+            Self::RequestTooLarge => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLargeException", "Request Too Long")
+            }
+        };
+        with_request_ids(HttpResponse::build(status))
+            .insert_header(("x-amzn-errortype", kind))
+            .content_type("application/json")
+            .body(json!({ "message": message }).to_string())
+    }
+}
+
+/// Adds the ids that every answer of a REST API carries.
+pub fn with_request_ids(mut builder: HttpResponseBuilder) -> HttpResponseBuilder {
+    let id = format!("{:032x}", fastrand::u128(..));
+    let trace = format!("Root=1-{}-{};Sampled=0", &id[..8], &id[8..]);
+    builder
+        .insert_header((
+            "x-amzn-requestid",
+            format!("{}-{}-{}-{}-{}", &id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]),
+        ))
+        .insert_header(("x-amz-apigw-id", format!("{}=", &id[..15])))
+        .insert_header(("x-amzn-trace-id", trace));
+    builder
+}

@@ -1,0 +1,154 @@
+//! A stand-in for API Gateway on loopback. The first segment of the path is the stage and decides what is
+//! demanded: `/open` nothing, `/key` an API key, `/iam` a signature, `/both` both. Behind each are the
+//! functions of `functions.rs`.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+    time::{Duration, SystemTime},
+};
+
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::ServerHandle, http::KeepAlive, web};
+
+use super::{
+    answers::Refusal,
+    functions::{self, Call},
+    verify::{self, Keys, Signed},
+};
+
+/// API Gateway's limit (docs.aws.amazon.com, API Gateway quotas).
+const MAX_PAYLOAD: usize = 10 << 20;
+
+/// How a stand-in behaves.
+#[derive(Debug, Clone)]
+pub struct StandInOptions {
+    /// What it accepts.
+    pub keys: Keys,
+    /// How far its clock is ahead of this machine's, in seconds.
+    pub clock_ahead: i64,
+}
+
+impl StandInOptions {
+    /// A right clock and these keys.
+    pub fn new(keys: Keys) -> Self {
+        Self { keys, clock_ahead: 0 }
+    }
+
+    fn now(&self) -> SystemTime {
+        let offset = Duration::from_secs(self.clock_ahead.unsigned_abs());
+        if self.clock_ahead < 0 { SystemTime::now() - offset } else { SystemTime::now() + offset }
+    }
+}
+
+/// A running stand-in; it stops when dropped.
+#[derive(Debug)]
+pub struct StandIn {
+    address: SocketAddr,
+    handle: ServerHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl StandIn {
+    /// Starts one on a thread of its own.
+    ///
+    /// # Errors
+    /// The address cannot be had.
+    pub fn start(address: SocketAddr, options: StandInOptions) -> io::Result<Self> {
+        let listener = crate::listener::bind(address)?;
+        let address = listener.local_addr()?;
+        let (sender, receiver) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("stand-in".into()).spawn(move || {
+            let result = actix_rt::System::new().block_on(async {
+                let server = serve(listener, options)?;
+                let _ = sender.send(server.handle());
+                server.await
+            });
+            if let Err(error) = result {
+                log::error!("the stand-in stopped: {error}");
+            }
+        })?;
+        let handle = receiver.recv().map_err(|_| io::Error::other("the stand-in did not start"))?;
+        Ok(Self { address, handle, thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        // the command is on its way once the future exists
+        drop(self.handle.stop(false));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(listener: TcpListener, options: StandInOptions) -> io::Result<actix_web::dev::Server> {
+    let options = Arc::new(options);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::from(Arc::clone(&options)))
+            .app_data(web::PayloadConfig::new(MAX_PAYLOAD))
+            .default_service(web::to(answer))
+    });
+    Ok(server
+        .workers(1)
+        .disable_signals()
+        // the idle time of API Gateway's connections
+        .keep_alive(KeepAlive::Timeout(Duration::from_secs(310)))
+        .tcp_nodelay(true)
+        .listen(listener)?
+        .run())
+}
+
+async fn answer(
+    request: HttpRequest,
+    options: web::Data<StandInOptions>,
+    body: Result<web::Bytes, actix_web::Error>,
+) -> HttpResponse {
+    let Ok(body) = body else { return Refusal::RequestTooLarge.answer() };
+    let call = Call {
+        method: request.method().clone(),
+        path: request.uri().path().to_owned(),
+        query: request.uri().query().unwrap_or_default().to_owned(),
+        headers: request.headers().clone(),
+        body,
+    };
+    if let Err(refusal) = admit(&call, &options) {
+        return refusal.answer();
+    }
+    // API Gateway says the same of a path that it does not know
+    functions::run(call).await.unwrap_or_else(|| Refusal::MissingAuthenticationToken.answer())
+}
+
+/// Checks what the stage demands.
+fn admit(call: &Call, options: &StandInOptions) -> Result<(), Refusal> {
+    let (key, signature) = match call.path.split('/').nth(1).unwrap_or_default() {
+        "open" => (false, false),
+        "key" => (true, false),
+        "iam" => (false, true),
+        "both" => (true, true),
+        _ => return Err(Refusal::Forbidden),
+    };
+    if signature {
+        let request = Signed {
+            method: call.method.as_str(),
+            path: &call.path,
+            query: &call.query,
+            headers: &call.headers,
+            body: &call.body,
+        };
+        verify::verify(&request, &options.keys, options.now())?;
+    }
+    let given = call.headers.get("x-api-key").map(|value| value.as_bytes());
+    if key && given != Some(options.keys.api_key.as_bytes()) {
+        return Err(Refusal::Forbidden);
+    }
+    Ok(())
+}

@@ -1,0 +1,316 @@
+//! The other side of Signature Version 4: what AWS does with a signed request.
+//!
+//! Written from AWS's description alone ("Create a signed AWS API request") and sharing no code with
+//! `signing.rs`, so that neither can repeat the other's mistakes.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use actix_web::http::header::HeaderMap;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use time::{
+    OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description,
+};
+
+use super::answers::Refusal;
+
+/// What API Gateway and Lambda forgive a caller's clock.
+const TOLERANCE: Duration = Duration::from_mins(5);
+const DATE_TIME: &[BorrowedFormatItem<'_>] =
+    format_description!("[year][month][day]T[hour][minute][second]Z");
+
+/// What a stand-in accepts.
+#[derive(Clone)]
+pub struct Keys {
+    /// The value of `x-api-key`.
+    pub api_key: String,
+    /// The one access key id it knows.
+    pub access_key_id: String,
+    /// Its secret.
+    pub secret_access_key: String,
+    /// The token that belongs to it, if it is temporary.
+    pub session_token: Option<String>,
+    /// The region it is in.
+    pub region: String,
+    /// The service it is.
+    pub service: String,
+}
+
+impl Keys {
+    /// The keys of AWS's own examples.
+    pub fn example() -> Self {
+        Self {
+            api_key: "an-api-key-of-at-least-20-characters".into(),
+            access_key_id: "AKIDEXAMPLE".into(),
+            secret_access_key: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".into(),
+            session_token: None,
+            region: "us-east-1".into(),
+            service: "execute-api".into(),
+        }
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+    }
+}
+
+/// A request as it arrived.
+#[derive(Debug)]
+pub struct Signed<'a> {
+    /// Its method.
+    pub method: &'a str,
+    /// Its path, raw.
+    pub path: &'a str,
+    /// Its query, raw.
+    pub query: &'a str,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// Its body.
+    pub body: &'a [u8],
+}
+
+/// The parts of an `Authorization` header.
+struct Authorization<'a> {
+    access_key_id: &'a str,
+    scope: &'a str,
+    signed_headers: Vec<&'a str>,
+    signature: &'a str,
+}
+
+/// Checks a request's signature at the given time.
+///
+/// # Errors
+/// What AWS would refuse it for.
+pub fn verify(request: &Signed<'_>, keys: &Keys, now: SystemTime) -> Result<(), Refusal> {
+    let header = request.header("authorization").ok_or(Refusal::MissingAuthenticationToken)?;
+    let authorization = Authorization::parse(&header)?;
+    if authorization.access_key_id != keys.access_key_id
+        || request.header("x-amz-security-token") != keys.session_token
+    {
+        return Err(Refusal::UnrecognizedClient);
+    }
+    let date = request.header("x-amz-date").ok_or_else(|| {
+        Refusal::IncompleteSignature(
+            "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.".into(),
+        )
+    })?;
+    check_date(&date, now)?;
+    check_scope(authorization.scope, &date, keys)?;
+    check_signed_headers(request, &authorization.signed_headers)?;
+    if let Some(hash) = request.header("x-amz-content-sha256")
+        && hash != hex_digest(request.body)
+    {
+        return Err(Refusal::InvalidSignature("The x-amz-content-sha256 does not match the body.".into()));
+    }
+    let canonical = request.canonical(&authorization.signed_headers);
+    let string_to_sign =
+        format!("AWS4-HMAC-SHA256\n{date}\n{}\n{}", authorization.scope, hex_digest(canonical.as_bytes()));
+    if signature(keys, authorization.scope, &string_to_sign) == authorization.signature {
+        return Ok(());
+    }
+    Err(Refusal::InvalidSignature(format!(
+        "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
+         Access Key and signing method. Consult the service documentation for details.\n\nThe Canonical String \
+         for this request should have been\n'{canonical}'\n\nThe String-to-Sign should have been\n'{string_to_sign}'\n"
+    )))
+}
+
+impl<'a> Authorization<'a> {
+    fn parse(header: &'a str) -> Result<Self, Refusal> {
+        let incomplete = |what: &str| {
+            Refusal::IncompleteSignature(format!("Authorization header requires '{what}' parameter."))
+        };
+        let rest = header.strip_prefix("AWS4-HMAC-SHA256 ").ok_or_else(|| incomplete("Credential"))?;
+        let part = |name: &str| {
+            let mut parts = rest.split(',').map(str::trim);
+            parts.find_map(|part| part.strip_prefix(name)?.strip_prefix('=')).ok_or_else(|| incomplete(name))
+        };
+        let (access_key_id, scope) =
+            part("Credential")?.split_once('/').ok_or_else(|| incomplete("Credential"))?;
+        Ok(Self {
+            access_key_id,
+            scope,
+            signed_headers: part("SignedHeaders")?.split(';').collect(),
+            signature: part("Signature")?,
+        })
+    }
+}
+
+fn check_date(date: &str, now: SystemTime) -> Result<(), Refusal> {
+    let malformed = || Refusal::IncompleteSignature("Date must be in ISO-8601 'basic format'.".into());
+    let signed = PrimitiveDateTime::parse(date, DATE_TIME).map_err(|_| malformed())?.assume_utc();
+    let now = OffsetDateTime::from(now);
+    let text = |time: OffsetDateTime| time.format(DATE_TIME).unwrap_or_default();
+    if signed < now - TOLERANCE {
+        return Err(Refusal::InvalidSignature(format!(
+            "Signature expired: {date} is now earlier than {} ({} - 5 min.)",
+            text(now - TOLERANCE),
+            text(now)
+        )));
+    }
+    if signed > now + TOLERANCE {
+        return Err(Refusal::InvalidSignature(format!(
+            "Signature not yet current: {date} is still later than {} ({} + 5 min.)",
+            text(now + TOLERANCE),
+            text(now)
+        )));
+    }
+    Ok(())
+}
+
+fn check_scope(scope: &str, date: &str, keys: &Keys) -> Result<(), Refusal> {
+    let wrong = |message: String| Err(Refusal::InvalidSignature(message));
+    let parts: Vec<&str> = scope.split('/').collect();
+    let [day, region, service, end] = parts[..] else {
+        return Err(Refusal::IncompleteSignature(
+            "Credential must have exactly 5 slash-delimited elements.".into(),
+        ));
+    };
+    if end != "aws4_request" {
+        return wrong("Credential should be scoped with a valid terminator: 'aws4_request'.".into());
+    }
+    if date.get(..8) != Some(day) {
+        return wrong(format!(
+            "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{day}' != '{date}'."
+        ));
+    }
+    if region != keys.region {
+        return wrong(format!("Credential should be scoped to a valid region, not '{region}'."));
+    }
+    if service != keys.service {
+        return wrong(format!("Credential should be scoped to correct service: '{}'.", keys.service));
+    }
+    Ok(())
+}
+
+/// `host` and every `x-amz-*` header that was sent must be among the signed ones.
+fn check_signed_headers(request: &Signed<'_>, signed: &[&str]) -> Result<(), Refusal> {
+    let must = request
+        .headers
+        .keys()
+        .map(|name| name.as_str())
+        .filter(|name| *name == "host" || name.starts_with("x-amz-"));
+    for name in must {
+        if !signed.contains(&name) {
+            return Err(Refusal::InvalidSignature(format!(
+                "'{name}' must be a 'SignedHeader' in the AWS Authorization."
+            )));
+        }
+    }
+    Ok(())
+}
+
+impl Signed<'_> {
+    /// All lines of a header as one.
+    fn header(&self, name: &str) -> Option<String> {
+        let lines: Vec<String> = self
+            .headers
+            .get_all(name)
+            .map(|line| String::from_utf8_lossy(line.as_bytes()).into_owned())
+            .collect();
+        (!lines.is_empty()).then(|| lines.join(","))
+    }
+
+    fn canonical(&self, signed_headers: &[&str]) -> String {
+        let headers: String = signed_headers
+            .iter()
+            .map(|name| {
+                let lines = self.headers.get_all(*name).map(|line| {
+                    let text = String::from_utf8_lossy(line.as_bytes()).into_owned();
+                    text.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
+                });
+                format!("{name}:{}\n", lines.collect::<Vec<_>>().join(","))
+            })
+            .collect();
+        [
+            self.method,
+            &canonical_path(self.path),
+            &canonical_query(self.query),
+            &headers,
+            &signed_headers.join(";"),
+            &hex_digest(self.body),
+        ]
+        .join("\n")
+    }
+}
+
+/// "Normalize URI paths according to RFC 3986", then "each path segment must be URI-encoded twice".
+fn canonical_path(path: &str) -> String {
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            name => segments.push(name),
+        }
+    }
+    let directory = path.rsplit('/').next().is_some_and(|last| matches!(last, "" | "." | ".."));
+    let end = if directory && !segments.is_empty() { "/" } else { "" };
+    let encoded: Vec<String> = segments.into_iter().map(|segment| encode(segment.as_bytes())).collect();
+    format!("/{}{end}", encoded.join("/"))
+}
+
+fn canonical_query(query: &str) -> String {
+    let mut pairs: Vec<(String, String)> = query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (encode(&decode(name)), encode(&decode(value))))
+        .collect();
+    pairs.sort();
+    pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
+}
+
+fn encode(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for &byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
+fn decode(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut index = 0;
+    while index < text.len() {
+        let escaped = text.get(index + 1..index + 3).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match (text.as_bytes()[index], escaped) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                index += 2;
+            }
+            (b'+', _) => bytes.push(b' '),
+            (byte, _) => bytes.push(byte),
+        }
+        index += 1;
+    }
+    bytes
+}
+
+fn signature(keys: &Keys, scope: &str, string_to_sign: &str) -> String {
+    let mut key = format!("AWS4{}", keys.secret_access_key).into_bytes();
+    for part in scope.split('/') {
+        key = hmac(&key, part.as_bytes());
+    }
+    hmac(&key, string_to_sign.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
+    // HMAC takes keys of any length
+    Hmac::<Sha256>::new_from_slice(key)
+        .map(|mac| mac.chain_update(message).finalize().into_bytes().to_vec())
+        .unwrap_or_default()
+}
+
+fn hex_digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,31 @@
+//! A sidecar that lets any program call AWS API Gateway endpoints and Lambda functions as plain local HTTP.
+//!
+//! The modules in the order in which a request meets them; `proxy.rs` is the path itself.
+//!
+//! ```text
+//! cli ─ settings ─ snapshot ─ app ─ listener            from the command line to an open socket
+//!
+//! listener → proxy → routing → admission → inbound      a client's request
+//!          → backend::request → signing → client        out to AWS
+//!          → backend::reply → reply                     and back
+//! ```
+//!
+//! Words: the *client* is the program that calls; the *sidecar* is this; the *upstream* is AWS. *Request* and
+//! *response* face the client, *outbound* and *reply* face the upstream. A *route* takes requests to one
+//! *backend*, which knows its *target*. A *snapshot* is the settings as the running program sees them.
+
+pub mod admission;
+pub mod app;
+pub mod backend;
+pub mod cli;
+pub mod client;
+pub mod credentials;
+pub mod dev;
+pub mod error;
+pub mod listener;
+pub mod logging;
+pub mod proxy;
+pub mod routing;
+pub mod settings;
+pub mod signing;
+pub mod snapshot;

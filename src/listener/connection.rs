@@ -1,0 +1,180 @@
+//! A client's connection, watched in two respects that actix leaves open.
+//!
+//! What actix refuses on its own (a head that is malformed, too large or too slow) it answers with a bare
+//! status that no handler sees; here that becomes an answer like all others, with a code, a request id and a
+//! line in the log. And a body that has no end mark, as in HTTP/1.0, must not seem whole when it was cut: the
+//! connection is then reset instead of closed.
+
+use std::{
+    cell::Cell,
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use crate::{
+    error::{ErrorKind, ProxyError},
+    proxy::record::new_request_id,
+};
+
+/// Whether what is about to be written on a connection is ours; shared with the answers under way on it.
+#[derive(Debug, Clone, Default)]
+pub struct Outbox(Rc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    unwritten: Cell<bool>,
+    bodies: Cell<u32>,
+    aborted: Cell<bool>,
+}
+
+/// An answer of ours that is not over, until it is dropped.
+#[derive(Debug)]
+pub struct UnderWay(Outbox);
+
+impl Outbox {
+    /// An answer of ours begins.
+    pub fn begin(&self) -> UnderWay {
+        self.0.unwritten.set(true);
+        self.0.bodies.set(self.0.bodies.get() + 1);
+        UnderWay(self.clone())
+    }
+}
+
+impl UnderWay {
+    /// A piece of its body is about to be written.
+    pub fn goes_on(&self) {
+        self.0.0.unwritten.set(true);
+    }
+
+    /// It ends too soon: the connection is to be reset.
+    pub fn abort(&self) {
+        self.0.0.aborted.set(true);
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let bodies = &self.0.0.bodies;
+        bodies.set(bodies.get() - 1);
+    }
+}
+
+/// A client's connection.
+#[derive(Debug)]
+pub struct ClientConnection {
+    stream: TcpStream,
+    outbox: Outbox,
+    /// Our words in place of actix's, as far as they are not written yet.
+    instead: Option<Bytes>,
+    /// Bytes since the last line end: the length of a request line that never ended.
+    line: usize,
+    longest_line: usize,
+}
+
+impl ClientConnection {
+    /// Wraps an accepted connection.
+    pub fn new(stream: TcpStream) -> Self {
+        Self { stream, outbox: Outbox::default(), instead: None, line: 0, longest_line: 0 }
+    }
+
+    /// The handle for the answers on this connection.
+    pub fn outbox(&self) -> Outbox {
+        self.outbox.clone()
+    }
+
+    /// What actix would answer on its own, in our words; `None` if the bytes are not actix's own.
+    fn in_our_words(&self, bytes: &[u8]) -> Option<Bytes> {
+        if self.outbox.0.unwritten.get() {
+            return None;
+        }
+        let kind =
+            match bytes.strip_prefix(b"HTTP/1.1 ").or_else(|| bytes.strip_prefix(b"HTTP/1.0 "))?.get(..3)? {
+                // http 0.2 holds no longer URI, and refuses it like any malformed one
+                b"400" | b"431" if self.longest_line > usize::from(u16::MAX) => {
+                    ErrorKind::UriTooLong { limit: u64::from(u16::MAX) }
+                }
+                b"400" => ErrorKind::InvalidRequest,
+                b"408" => ErrorKind::RequestTimeout,
+                b"431" => ErrorKind::HeadersTooLarge,
+                b"500" => ErrorKind::Internal,
+                _ => return None,
+            };
+        let error = ProxyError::new(kind, "refused while its head was read");
+        let id = new_request_id();
+        error.log(&id, None);
+        Some(error.on_the_wire(&id))
+    }
+
+    fn poll_write_instead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(bytes) = self.instead.as_mut().filter(|bytes| !bytes.is_empty()) {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
+            bytes.advance(written);
+        }
+        self.instead = None;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for ClientConnection {
+    fn drop(&mut self) {
+        if self.outbox.0.aborted.get() {
+            // otherwise the kernel would close in good order
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
+impl AsyncRead for ClientConnection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let read = &buffer.filled()[before..];
+        self.line = match read.iter().rposition(|byte| *byte == b'\n') {
+            Some(end) => read.len() - end - 1,
+            None => self.line + read.len(),
+        };
+        self.longest_line = self.longest_line.max(self.line);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ClientConnection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.instead.is_none() {
+            self.instead = self.in_our_words(bytes);
+        }
+        if self.instead.is_some() {
+            return self.poll_write_instead(context).map_ok(|()| bytes.len());
+        }
+        let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
+        if written == bytes.len() && self.outbox.0.bodies.get() == 0 {
+            self.outbox.0.unwritten.set(false);
+            self.longest_line = 0;
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,28 @@
+//! What the process writes about itself, on standard error.
+//!
+//! `env_logger` writes; the level is the settings'. The crates below us are held to warnings, since at finer
+//! levels they write headers, and so secrets.
+
+use env_logger::{Builder, Target};
+use log::LevelFilter;
+
+use crate::settings::Log;
+
+/// Starts logging.
+///
+/// The libraries' own targets are named so that nothing of theirs is written twice: what `actix-http` says about
+/// a broken answer has been said by `error.rs`, with the request's id.
+pub fn start(settings: &Log) {
+    let level = settings.level;
+    let result = Builder::new()
+        .filter_level(level.min(LevelFilter::Warn))
+        .filter_module("apigw_invoker", level)
+        .filter_module("access", level)
+        .filter_module("actix_http", LevelFilter::Off)
+        .target(Target::Stderr)
+        .format_target(false)
+        .try_init();
+    if result.is_err() {
+        log::debug!("logging has been started before");
+    }
+}

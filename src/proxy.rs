@@ -1,0 +1,133 @@
+//! The path of a request, top to bottom.
+//!
+//! ```text
+//! listener.rs      a client's request
+//! target.rs        is its path sound, has it been here before?
+//! routing.rs       which route takes it?
+//! admission.rs     is there room for one more?
+//! inbound.rs       read it within its limits, clean its headers
+//! backend.rs       Backend::request: what goes out
+//! signing.rs       sign what goes out
+//! client.rs        send it
+//! backend.rs       Backend::reply: what comes back
+//! reply.rs         to the client, as it arrives
+//! ```
+//!
+//! Each step's result is the next one's argument. Whatever fails becomes an answer in one place (`error.rs`).
+
+pub mod headers;
+pub mod inbound;
+pub mod outbound;
+pub mod record;
+pub mod reply;
+pub mod target;
+
+use std::{convert::Infallible, rc::Rc, sync::Arc, time::SystemTime};
+
+use actix_http::{
+    HttpMessage as _, Request, Response,
+    header::{self, HeaderName},
+};
+
+use self::{
+    inbound::{Hop, InboundRequest},
+    outbound::{ClientReply, Signature},
+    record::Record,
+    reply::ClientBody,
+};
+use crate::{
+    admission::Permit,
+    client::Client,
+    error::{ErrorKind, ProxyError},
+    routing::Miss,
+    snapshot::Snapshot,
+};
+
+/// Names a request in logs, in our answers and towards AWS.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What one worker thread needs to serve requests.
+pub struct Worker {
+    /// The settings in force.
+    pub snapshot: Arc<Snapshot>,
+    /// The connections to AWS.
+    pub client: Client,
+    /// This process's name in `Via`, by which it knows its own requests when they come back.
+    pub pseudonym: Arc<str>,
+}
+
+/// Serves one request: the only place where an error becomes an answer, and where it is logged.
+///
+/// # Errors
+/// Never: a failure is an answer too.
+pub async fn serve(worker: Rc<Worker>, request: Request) -> Result<Response<ClientBody>, Infallible> {
+    let mut record = Record::begin(&request, worker.snapshot.access_log);
+    let shape = reply::Shape::of(&request);
+    Ok(match forward(&worker, request, &mut record).await {
+        Ok((reply, permit)) => reply::response(reply, permit, record, &shape),
+        Err(error) => {
+            record.fail(&error);
+            reply::failure(&error, record, &shape)
+        }
+    })
+}
+
+/// The path itself.
+async fn forward(
+    worker: &Worker,
+    request: Request,
+    record: &mut Record,
+) -> Result<(ClientReply, Permit), ProxyError> {
+    let snapshot = &worker.snapshot;
+    target::check(request.uri(), snapshot.max_uri)?;
+    refuse_loop(&request, &worker.pseudonym)?;
+
+    let path = request.uri().path();
+    let found = snapshot.routes.find(host(&request), path, request.method()).map_err(|miss| match miss {
+        Miss::NoRoute => ErrorKind::RouteNotFound,
+        Miss::NoMethod(allowed) => ErrorKind::MethodNotAllowed(allowed),
+    })?;
+    let route = found.route;
+    let remainder = found.remainder.map(|remainder| path.len() - remainder.len());
+    record.route(&route.id);
+
+    let permit = snapshot.admission.try_enter().ok_or(ErrorKind::Overloaded)?;
+
+    let hop =
+        Hop { peer: request.head().peer_addr, pseudonym: &worker.pseudonym, request_id: record.request_id() };
+    let inbound = InboundRequest::read(request, remainder, &hop, route.body_limits()).await?;
+
+    let mut outbound = route.backend.request(inbound)?;
+
+    if let (Some(signing), Signature::Ours) = (&route.signing, outbound.signature) {
+        let unavailable = |cause: &dyn std::error::Error| {
+            ProxyError::new(ErrorKind::CredentialsUnavailable, cause.to_string())
+        };
+        let credentials = signing.credentials.current().map_err(|cause| unavailable(&cause))?;
+        let headers = signing.signer.sign(&outbound, credentials, SystemTime::now());
+        headers.map_err(|cause| unavailable(&cause))?.apply(&mut outbound.headers);
+    }
+
+    record.sent(outbound.body.length());
+    let upstream = worker.client.send(route.backend.target(), outbound).await?;
+    record.answered(&upstream);
+
+    let reply = route.backend.reply(upstream)?;
+    Ok((reply, permit))
+}
+
+/// The host that the client means: that of an absolute target goes before the header (RFC 9112, 3.2.2).
+fn host(request: &Request) -> &str {
+    let header = || request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
+    request.uri().host().or_else(header).unwrap_or_default()
+}
+
+/// A request that carries our own `Via` has come back to where it started, and would go on doing so.
+fn refuse_loop(request: &Request, pseudonym: &str) -> Result<(), ProxyError> {
+    let mut lines = request.headers().get_all(header::VIA);
+    let ours = |line: &[u8]| line.windows(pseudonym.len()).any(|window| window == pseudonym.as_bytes());
+    if lines.any(|line| ours(line.as_bytes())) {
+        return Err(ErrorKind::LoopDetected.into());
+    }
+    Ok(())
+}

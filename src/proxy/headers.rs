@@ -1,0 +1,142 @@
+//! Which headers pass, in either direction.
+//!
+//! Applied once on the way in (`inbound.rs`), so that no backend ever sees what must not pass, and once on
+//! the way out (`reply.rs`).
+
+use actix_http::header::{self, HeaderMap, HeaderName};
+
+/// Takes out of a client's headers what belongs to its connection alone, what would change the call's
+/// meaning at AWS, and the framing that is made anew.
+pub fn clean_request(headers: &mut HeaderMap) {
+    let nominated = nominated(headers);
+    headers.retain(|name, _| {
+        !(is_hop_by_hop(name) || is_request_only(name) || is_meant_for_aws(name) || nominated.contains(name))
+    });
+}
+
+/// Takes out of an upstream's headers what belongs to its connection alone and the framing that is made anew.
+pub fn clean_reply(headers: &mut HeaderMap) {
+    let nominated = nominated(headers);
+    headers.retain(|name, _| {
+        !(is_hop_by_hop(name) || *name == header::CONTENT_LENGTH || nominated.contains(name))
+    });
+}
+
+/// RFC 9110, 7.6.1, with `Keep-Alive` and `Proxy-Connection` of older practice.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "http2-settings"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// Answered or made anew here: `Host` is the target's, the length is the body's, and 100 has been sent.
+fn is_request_only(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "host" | "content-length" | "expect")
+}
+
+/// Would be obeyed, or refused with 403, by API Gateway and Lambda: a method other than the one that the
+/// route allowed, and the reserved headers of `PrivateLink`.
+fn is_meant_for_aws(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    matches!(name, "x-http-method-override" | "x-amzn-tls-version" | "x-amzn-cipher-suite")
+        || name.starts_with("x-amzn-vpc")
+}
+
+/// The headers that `Connection` names as belonging to this connection alone.
+///
+/// They go before ours are added: `Connection: x-amz-date` must not take a signed header out again.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(header::CONNECTION)
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_http::header::HeaderValue;
+
+    use super::*;
+
+    fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn hop_by_hop_framing_and_nominated_headers_do_not_pass() {
+        let mut headers = map(&[
+            ("connection", "close, X-One"),
+            ("connection", "x-two,,"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("x-three", "3"),
+            ("te", "trailers"),
+            ("content-length", "5"),
+            ("transfer-encoding", "chunked"),
+            ("host", "localhost"),
+            ("expect", "100-continue"),
+            ("upgrade", "websocket"),
+        ]);
+        clean_request(&mut headers);
+        assert_eq!(names(&headers), ["x-three"]);
+    }
+
+    #[test]
+    fn headers_that_aws_would_obey_do_not_pass() {
+        let mut headers = map(&[
+            ("x-http-method-override", "DELETE"),
+            ("x-amzn-vpce-id", "vpce-1"),
+            ("x-amzn-vpc-id", "vpc-1"),
+            ("x-amzn-tls-version", "1.3"),
+            ("x-amzn-cipher-suite", "x"),
+            ("x-amzn-trace-id", "Root=1"),
+        ]);
+        clean_request(&mut headers);
+        assert_eq!(names(&headers), ["x-amzn-trace-id"]);
+    }
+
+    #[test]
+    fn repeated_headers_stay_repeated_and_in_order() {
+        let mut headers = map(&[("cookie", "a=1"), ("x-a", "1"), ("cookie", "b=2"), ("x-a", "2")]);
+        clean_request(&mut headers);
+        let values = |name| headers.get_all(name).map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
+        assert_eq!(values("cookie"), ["a=1", "b=2"]);
+        assert_eq!(values("x-a"), ["1", "2"]);
+    }
+
+    #[test]
+    fn an_upstreams_framing_and_nominated_headers_do_not_pass() {
+        let mut headers = map(&[
+            ("connection", "keep-alive, x-hop"),
+            ("keep-alive", "timeout=5"),
+            ("x-hop", "1"),
+            ("content-length", "5"),
+            ("set-cookie", "a=1"),
+            ("set-cookie", "b=2"),
+        ]);
+        clean_reply(&mut headers);
+        assert_eq!(names(&headers), ["set-cookie"]);
+        assert_eq!(headers.get_all("set-cookie").count(), 2);
+    }
+}

@@ -1,0 +1,284 @@
+//! A client's request, read within its limits and cleaned, the same for every backend.
+//!
+//! `routing.rs` has chosen the route; a backend turns what is here into an outbound request.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use actix_http::{
+    Method, Payload, Request, Uri, Version,
+    error::PayloadError,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+
+use super::headers;
+use crate::error::{ErrorKind, ProxyError};
+
+/// Where a chunk of a body of unknown length makes the buffer start.
+const FIRST_BUFFER: usize = 16 << 10;
+
+/// A request that may be forwarded.
+#[derive(Debug)]
+pub struct InboundRequest {
+    /// Its method.
+    pub method: Method,
+    /// Its target as received: path and query are raw.
+    pub uri: Uri,
+    /// Where in the path the part after the route's prefix begins.
+    pub remainder: Option<usize>,
+    /// Its headers without those that never pass, and with `X-Forwarded-*`, `Via` and `X-Request-Id`.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: RequestBody,
+}
+
+/// The body of a request.
+#[derive(Debug)]
+pub enum RequestBody {
+    /// None.
+    Empty,
+    /// All of it.
+    Whole(Bytes),
+    /// Of known length, passed on as it arrives.
+    Stream(BodyStream),
+}
+
+impl RequestBody {
+    /// The bytes at hand, which is all of them unless it streams.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Whole(bytes) => bytes,
+            Self::Empty | Self::Stream(_) => &[],
+        }
+    }
+
+    /// Its length in bytes.
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Whole(bytes) => bytes.len() as u64,
+            Self::Stream(stream) => stream.length,
+        }
+    }
+}
+
+/// Whether a route needs the body before it can send anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyMode {
+    /// The signature covers it.
+    Buffered,
+    /// It may pass as it arrives, if its length is known beforehand: API Gateway takes no chunked body.
+    Streamed,
+}
+
+/// What a body may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimits {
+    /// Whether it is buffered.
+    pub mode: BodyMode,
+    /// Bytes.
+    pub max_size: u64,
+    /// Until all of it is here.
+    pub timeout: Duration,
+}
+
+/// Who is on the other end of the client's connection, and what stands in `Via` for us.
+#[derive(Debug)]
+pub struct Hop<'a> {
+    /// The client's address; none on a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// This process's name in `Via`.
+    pub pseudonym: &'a str,
+    /// The request's id.
+    pub request_id: &'a HeaderValue,
+}
+
+impl InboundRequest {
+    /// Takes a request apart, reading its body as far as `limits` demand.
+    ///
+    /// # Errors
+    /// The body is too large, late, or broken.
+    pub async fn read(
+        mut request: Request,
+        remainder: Option<usize>,
+        hop: &Hop<'_>,
+        limits: BodyLimits,
+    ) -> Result<Self, ProxyError> {
+        let payload = request.take_payload();
+        let head = request.head_mut();
+        let announced = announced_body(&head.headers, head.version)?;
+        let body = read_body(payload, announced, limits).await?;
+        let mut headers = std::mem::take(&mut head.headers);
+        let host = headers.get(header::HOST).cloned();
+        headers::clean_request(&mut headers);
+        say_who_forwards(&mut headers, host, head.version, hop);
+        Ok(Self {
+            method: std::mem::take(&mut head.method),
+            uri: std::mem::take(&mut head.uri),
+            remainder,
+            headers,
+            body,
+        })
+    }
+
+    /// The path after the route's prefix, raw.
+    pub fn remainder(&self) -> Option<&str> {
+        self.remainder.map(|start| &self.uri.path()[start..])
+    }
+}
+
+/// `X-Forwarded-For` grows, the other two say what was seen here: what a client claims about an earlier hop
+/// is no more than a claim.
+fn say_who_forwards(headers: &mut HeaderMap, host: Option<HeaderValue>, version: Version, hop: &Hop<'_>) {
+    const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+    const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+    const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+    if let Some(peer) = hop.peer.map(|peer| address_text(peer.ip())) {
+        append(headers, FORWARDED_FOR, &peer);
+    }
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    match host {
+        Some(host) => headers.insert(FORWARDED_HOST, host),
+        None => headers.remove(FORWARDED_HOST),
+    };
+    let received = if version == Version::HTTP_10 { "1.0" } else { "1.1" };
+    append(headers, header::VIA, &format!("{received} {}", hop.pseudonym));
+    headers.insert(super::REQUEST_ID, hop.request_id.clone());
+}
+
+/// Adds an element to a comma-separated list that may span several lines.
+fn append(headers: &mut HeaderMap, name: HeaderName, element: &str) {
+    let mut list = Vec::new();
+    for line in headers.get_all(&name) {
+        list.extend_from_slice(line.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(element.as_bytes());
+    // every line was a header value before, and the element is ASCII
+    if let Ok(value) = HeaderValue::from_bytes(&list) {
+        headers.insert(name, value);
+    }
+}
+
+fn address_text(address: IpAddr) -> String {
+    address.to_canonical().to_string()
+}
+
+/// What a request's head says about its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Announced {
+    Nothing,
+    Length(u64),
+    Unknown,
+}
+
+fn announced_body(headers: &HeaderMap, version: Version) -> Result<Announced, ProxyError> {
+    if let Some(length) = headers.get(header::CONTENT_LENGTH) {
+        let length = length.to_str().ok().and_then(|text| text.trim().parse().ok());
+        return match length {
+            Some(0) => Ok(Announced::Nothing),
+            Some(length) => Ok(Announced::Length(length)),
+            None => Err(ErrorKind::InvalidBody.into()),
+        };
+    }
+    // without either header an HTTP/1 request has no body (RFC 9112, 6.3), even if it asks for an upgrade,
+    // for which actix would read on to the end of the connection
+    let framed = headers.contains_key(header::TRANSFER_ENCODING) || version >= Version::HTTP_2;
+    Ok(if framed { Announced::Unknown } else { Announced::Nothing })
+}
+
+async fn read_body(
+    payload: Payload,
+    announced: Announced,
+    limits: BodyLimits,
+) -> Result<RequestBody, ProxyError> {
+    let limit = limits.max_size;
+    match announced {
+        Announced::Nothing => return Ok(RequestBody::Empty),
+        Announced::Length(size) if size > limit => {
+            return Err(ErrorKind::PayloadTooLarge { limit, size }.into());
+        }
+        Announced::Length(length) if limits.mode == BodyMode::Streamed => {
+            return Ok(RequestBody::Stream(BodyStream {
+                length,
+                payload: DeadlinedPayload::new(payload, limits.timeout),
+            }));
+        }
+        Announced::Length(_) | Announced::Unknown => {}
+    }
+    let mut payload = DeadlinedPayload::new(payload, limits.timeout);
+    let mut whole = BytesMut::new();
+    while let Some(chunk) = poll_fn(|context| payload.poll_chunk(context)).await {
+        let chunk = chunk?;
+        let size = whole.len() as u64 + chunk.len() as u64;
+        if size > limit {
+            return Err(ErrorKind::PayloadTooLarge { limit, size }.into());
+        }
+        if let (Announced::Length(length), true) = (announced, whole.is_empty()) {
+            if size == length {
+                // it came in one piece, which needs no copy
+                return Ok(RequestBody::Whole(chunk));
+            }
+            whole.reserve(usize::try_from(length).unwrap_or(FIRST_BUFFER));
+        }
+        whole.extend_from_slice(&chunk);
+    }
+    Ok(if whole.is_empty() { RequestBody::Empty } else { RequestBody::Whole(whole.freeze()) })
+}
+
+/// A body of known length that passes as it arrives.
+pub struct BodyStream {
+    /// Its length in bytes.
+    pub length: u64,
+    payload: DeadlinedPayload,
+}
+
+impl fmt::Debug for BodyStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyStream").field("length", &self.length).finish_non_exhaustive()
+    }
+}
+
+impl Stream for BodyStream {
+    type Item = Result<Bytes, ProxyError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.payload.poll_chunk(context)
+    }
+}
+
+/// A payload that must have arrived by its deadline. The timer starts when the first chunk is waited for.
+struct DeadlinedPayload {
+    payload: Payload,
+    timeout: Duration,
+    deadline: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl DeadlinedPayload {
+    fn new(payload: Payload, timeout: Duration) -> Self {
+        Self { payload, timeout, deadline: None }
+    }
+
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, ProxyError>>> {
+        match Pin::new(&mut self.payload).poll_next(context) {
+            Poll::Ready(chunk) => Poll::Ready(chunk.map(|chunk| chunk.map_err(broken))),
+            Poll::Pending => {
+                let timeout = self.timeout;
+                let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+                deadline.as_mut().poll(context).map(|()| Some(Err(ErrorKind::RequestTimeout.into())))
+            }
+        }
+    }
+}
+
+fn broken(error: PayloadError) -> ProxyError {
+    ProxyError::new(ErrorKind::InvalidBody, error.to_string())
+}

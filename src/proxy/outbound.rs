@@ -1,0 +1,79 @@
+//! What goes out to AWS and what comes back: plain data between the backends, the signer and the client.
+
+use actix_http::{Method, StatusCode, header::HeaderMap};
+use bytes::Bytes;
+
+use super::inbound::RequestBody;
+use crate::client::ResponseBody;
+
+/// A request as it goes out, but for the headers of a signature.
+#[derive(Debug)]
+pub struct OutboundRequest {
+    /// The client's method, or the one that the backend's API demands.
+    pub method: Method,
+    /// Path and query in origin form, byte for byte as they go out.
+    pub path_and_query: String,
+    /// Every header, `host` among them; no framing headers, which follow from the body.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: RequestBody,
+    /// Whether the route's signature goes on it.
+    pub signature: Signature,
+}
+
+/// Whose proof a request carries on a route that signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signature {
+    /// It is signed here.
+    Ours,
+    /// The client brought its own, and the route lets it pass.
+    Clients,
+}
+
+impl OutboundRequest {
+    /// The path, escapes as they go out.
+    pub fn path(&self) -> &str {
+        self.path_and_query.split_once('?').map_or(&*self.path_and_query, |(path, _)| path)
+    }
+
+    /// The query without its `?`.
+    pub fn query(&self) -> Option<&str> {
+        self.path_and_query.split_once('?').map(|(_, query)| query)
+    }
+}
+
+/// An answer from AWS: its head, and the body as it arrives.
+#[derive(Debug)]
+pub struct UpstreamReply {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers as received, the connection's own among them.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: ReplyBody,
+}
+
+/// An answer for the client.
+#[derive(Debug)]
+pub struct ClientReply {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers, none of them about a connection or framing.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: ReplyBody,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub enum ReplyBody {
+    /// None, by status or method; the length is what the head says a body would have.
+    None {
+        /// `Content-Length` of an answer to HEAD, or of a 304.
+        length: Option<u64>,
+    },
+    /// All of it.
+    Whole(Bytes),
+    /// Passed on as it arrives.
+    Stream(ResponseBody),
+}

@@ -1,0 +1,146 @@
+//! The answer on its way to the client: from AWS or our own, in the shape that the client's version of HTTP
+//! can take.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use actix_http::{
+    ConnectionType, Method, Request, Response, StatusCode, Version,
+    body::{BodySize, MessageBody},
+    header::{self, HeaderMap, HeaderValue},
+};
+use bytes::Bytes;
+use futures_core::Stream;
+
+use super::{
+    REQUEST_ID,
+    outbound::{ClientReply, ReplyBody},
+    record::Record,
+};
+use crate::{
+    admission::Permit,
+    error::ProxyError,
+    listener::connection::{Outbox, UnderWay},
+};
+
+/// What a request's head says about the shape of its answer.
+#[derive(Debug)]
+pub struct Shape {
+    version: Version,
+    to_head: bool,
+    asks_for_upgrade: bool,
+    outbox: Outbox,
+}
+
+impl Shape {
+    /// Reads it off a request.
+    pub fn of(request: &Request) -> Self {
+        Self {
+            version: request.version(),
+            to_head: request.method() == Method::HEAD,
+            asks_for_upgrade: request.head().upgrade(),
+            outbox: request.conn_data::<Outbox>().cloned().unwrap_or_default(),
+        }
+    }
+}
+
+/// The answer of a backend.
+pub fn response(
+    reply: ClientReply,
+    permit: Permit,
+    mut record: Record,
+    shape: &Shape,
+) -> Response<ClientBody> {
+    let ClientReply { status, mut headers, body } = reply;
+    record.status(status);
+    headers.insert(REQUEST_ID, record.request_id().clone());
+    if let (StatusCode::NOT_MODIFIED, ReplyBody::None { length: Some(length) }) = (status, &body) {
+        // the length of what was not sent (RFC 9110, 8.6)
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(*length));
+    }
+    let size = size(&body, status, shape);
+    let under_way = shape.outbox.begin();
+    finish(status, headers, ClientBody { size, body, record, under_way, permit: Some(permit) }, shape)
+}
+
+/// An answer of our own.
+pub fn failure(error: &ProxyError, mut record: Record, shape: &Shape) -> Response<ClientBody> {
+    let (status, mut headers, text) = error.answer(record.request_id_text());
+    record.status(status);
+    headers.insert(REQUEST_ID, record.request_id().clone());
+    let size = BodySize::Sized(text.len() as u64);
+    let body = if shape.to_head { ReplyBody::None { length: None } } else { ReplyBody::Whole(text) };
+    let under_way = shape.outbox.begin();
+    finish(status, headers, ClientBody { size, body, record, under_way, permit: None }, shape)
+}
+
+fn finish(status: StatusCode, headers: HeaderMap, body: ClientBody, shape: &Shape) -> Response<ClientBody> {
+    let unknown_length = body.size == BodySize::Stream;
+    let mut response = Response::with_body(status, body);
+    *response.headers_mut() = headers;
+    if shape.version == Version::HTTP_10 && unknown_length {
+        // HTTP/1.0 knows no chunks: the body ends with the connection
+        response.head_mut().no_chunking(true);
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
+    if shape.asks_for_upgrade {
+        // the upgrade is not granted, and actix would say that it is
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
+    response
+}
+
+fn size(body: &ReplyBody, status: StatusCode, shape: &Shape) -> BodySize {
+    match body {
+        ReplyBody::Whole(bytes) => BodySize::Sized(bytes.len() as u64),
+        ReplyBody::Stream(stream) => stream.length().map_or(BodySize::Stream, BodySize::Sized),
+        ReplyBody::None { length } if shape.to_head => length.map_or(BodySize::None, BodySize::Sized),
+        ReplyBody::None { .. } if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => {
+            BodySize::None
+        }
+        ReplyBody::None { .. } => BodySize::Sized(0),
+    }
+}
+
+/// The body of an answer, with all that lasts as long as it does.
+#[derive(Debug)]
+pub struct ClientBody {
+    size: BodySize,
+    body: ReplyBody,
+    record: Record,
+    #[expect(dead_code, reason = "counts the request as in flight until the body is dropped")]
+    permit: Option<Permit>,
+    under_way: UnderWay,
+}
+
+impl MessageBody for ClientBody {
+    type Error = ProxyError;
+
+    fn size(&self) -> BodySize {
+        self.size
+    }
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, ProxyError>>> {
+        let this = self.get_mut();
+        let chunk = match &mut this.body {
+            ReplyBody::None { .. } => None,
+            ReplyBody::Whole(bytes) if bytes.is_empty() => None,
+            ReplyBody::Whole(bytes) => Some(Ok(std::mem::take(bytes))),
+            ReplyBody::Stream(stream) => std::task::ready!(Pin::new(stream).poll_next(context)),
+        };
+        match &chunk {
+            Some(Ok(bytes)) => {
+                this.record.passed_on(bytes.len() as u64);
+                this.under_way.goes_on();
+            }
+            Some(Err(error)) => {
+                this.record.fail(error);
+                this.under_way.abort();
+            }
+            None => {}
+        }
+        Poll::Ready(chunk)
+    }
+}

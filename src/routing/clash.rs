@@ -1,0 +1,82 @@
+//! Routes that no request can tell apart: a settings mistake, since the order of files must not decide.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use actix_http::Method;
+
+use super::pattern::{HostPattern, PathPattern, RouteRule};
+
+/// Two routes that take the same requests.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Clash {
+    /// The earlier one's index.
+    pub first: usize,
+    /// The later one's index.
+    pub second: usize,
+    /// An example of what both take.
+    pub requests: Shared,
+}
+
+/// Requests that two routes both take with equal right.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Shared {
+    path: PathPattern,
+    host: Option<HostPattern>,
+    method: Option<Method>,
+    priority: i32,
+}
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.method {
+            Some(method) => write!(f, "{method} ")?,
+            None => f.write_str("any method ")?,
+        }
+        match &self.path {
+            PathPattern::Exact(path) => f.write_str(path)?,
+            PathPattern::Prefix(prefix) => write!(f, "{prefix}*")?,
+        }
+        match &self.host {
+            Some(HostPattern::Exact(host)) => write!(f, " on {host}")?,
+            Some(HostPattern::Suffix(suffix)) => write!(f, " on *{suffix}")?,
+            None => {}
+        }
+        write!(f, " with priority {}", self.priority)
+    }
+}
+
+/// The pairs of rules that tie, each pair once.
+pub fn clashes<'a>(rules: impl IntoIterator<Item = &'a RouteRule>) -> Vec<Clash> {
+    let rules: Vec<&RouteRule> = rules.into_iter().collect();
+    let mut same_place: BTreeMap<(Option<&HostPattern>, PathPattern, i32), Vec<usize>> = BTreeMap::new();
+    for (index, rule) in rules.iter().enumerate() {
+        let hosts: Vec<Option<&HostPattern>> =
+            if rule.hosts.is_empty() { vec![None] } else { rule.hosts.iter().map(Some).collect() };
+        for host in hosts {
+            for path in rule.uris.iter().flat_map(super::UriPattern::paths) {
+                same_place.entry((host, path, rule.priority)).or_default().push(index);
+            }
+        }
+    }
+    let mut seen = BTreeSet::new();
+    let mut clashes = Vec::new();
+    for ((host, path, priority), indices) in same_place {
+        for (position, &second) in indices.iter().enumerate() {
+            for &first in &indices[..position] {
+                let (one, other) = (&rules[first].methods, &rules[second].methods);
+                let method = one.shared(other);
+                // a route that names the method goes before one that takes any
+                let tie = method.is_some() || (one.is_any() && other.is_any());
+                if tie && first != second && seen.insert((first, second)) {
+                    let requests =
+                        Shared { path: path.clone(), host: host.cloned(), method: method.cloned(), priority };
+                    clashes.push(Clash { first, second, requests });
+                }
+            }
+        }
+    }
+    clashes
+}

@@ -1,0 +1,146 @@
+//! What a route's `uri`, `hosts` and `methods` mean.
+
+use actix_http::Method;
+
+/// Everything by which a route chooses its requests.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RouteRule {
+    /// At least one.
+    pub uris: Vec<UriPattern>,
+    /// None means any host.
+    pub hosts: Vec<HostPattern>,
+    /// Which methods.
+    pub methods: MethodSet,
+    /// Decides between routes with the same host and path: the higher wins.
+    pub priority: i32,
+}
+
+/// A `uri` of the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UriPattern {
+    /// `/aws`: this path alone.
+    Exact(String),
+    /// `/aws/*`: `/aws/` and whatever follows.
+    Below(String),
+    /// `/aws*`: `/aws` itself and whatever follows `/aws/`. APISIX would also take `/awsome`.
+    AtAndBelow(String),
+}
+
+/// One path to look up; a `UriPattern` is one or two of them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PathPattern {
+    /// This path alone.
+    Exact(String),
+    /// Every path that starts so; ends with a slash.
+    Prefix(String),
+}
+
+impl UriPattern {
+    pub(crate) const EXPECTED: &'static str =
+        "a path that starts with `/`, exact or with one `*` at its end, without query, `..` or bad escapes";
+
+    /// Reads a `uri`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (path, star) = match text.strip_suffix('*') {
+            Some(path) => (path, true),
+            None => (text, false),
+        };
+        let sound = path.starts_with('/')
+            && path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'*' | b'?' | b'#'))
+            && crate::proxy::target::escapes_are_whole(path.as_bytes())
+            && !crate::proxy::target::climbs(path);
+        if !sound {
+            return None;
+        }
+        Some(match (star, path.ends_with('/')) {
+            (false, _) => Self::Exact(path.to_owned()),
+            (true, true) => Self::Below(path.to_owned()),
+            (true, false) => Self::AtAndBelow(path.to_owned()),
+        })
+    }
+
+    /// The paths to look up for it.
+    pub fn paths(&self) -> Vec<PathPattern> {
+        match self {
+            Self::Exact(path) => vec![PathPattern::Exact(path.clone())],
+            Self::Below(prefix) => vec![PathPattern::Prefix(prefix.clone())],
+            Self::AtAndBelow(path) => {
+                vec![PathPattern::Exact(path.clone()), PathPattern::Prefix(format!("{path}/"))]
+            }
+        }
+    }
+}
+
+/// A `hosts` entry: a name, or a wildcard for the names below one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HostPattern {
+    /// `a.example.com`.
+    Exact(String),
+    /// `*.example.com`, kept as `.example.com`: any name below, at any depth, as in APISIX.
+    Suffix(String),
+}
+
+impl HostPattern {
+    pub(crate) const EXPECTED: &'static str = "a host name without port, or `*.` and a host name";
+
+    /// Reads a `hosts` entry; case does not matter.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_name = |name: &str| {
+            name.split('.').all(|label| {
+                !label.is_empty()
+                    && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+            })
+        };
+        let lower = text.to_ascii_lowercase();
+        match lower.strip_prefix('*') {
+            Some(suffix) => {
+                suffix.strip_prefix('.').is_some_and(is_name).then(|| Self::Suffix(suffix.to_owned()))
+            }
+            None => {
+                let address = lower.starts_with('[') && lower.ends_with(']');
+                (is_name(&lower) || address).then_some(Self::Exact(lower))
+            }
+        }
+    }
+}
+
+/// The name in a `Host` value: lower case, without port and final dot.
+pub(super) fn host_name(host: &str) -> String {
+    let name = match host.rfind(':') {
+        // the colons of an IPv6 address are inside its brackets
+        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        _ => host,
+    };
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+/// The methods of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MethodSet(Vec<Method>);
+
+impl MethodSet {
+    /// An empty list takes every method.
+    pub fn new(methods: Vec<Method>) -> Self {
+        Self(methods)
+    }
+
+    /// Whether no method is named, so that any is taken.
+    pub fn is_any(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether it takes this method.
+    pub fn takes(&self, method: &Method) -> bool {
+        self.is_any() || self.0.contains(method)
+    }
+
+    /// The methods named.
+    pub fn named(&self) -> &[Method] {
+        &self.0
+    }
+
+    /// The first method that both name.
+    pub(super) fn shared<'a>(&'a self, other: &Self) -> Option<&'a Method> {
+        self.0.iter().find(|method| other.0.contains(method))
+    }
+}

@@ -1,0 +1,193 @@
+use super::*;
+
+fn rule(uri: &str) -> RouteRule {
+    RouteRule {
+        uris: vec![UriPattern::parse(uri).unwrap()],
+        hosts: Vec::new(),
+        methods: MethodSet::new(Vec::new()),
+        priority: 0,
+    }
+}
+
+fn on(host: &str, mut rule: RouteRule) -> RouteRule {
+    rule.hosts.push(HostPattern::parse(host).unwrap());
+    rule
+}
+
+fn only(methods: &[Method], mut rule: RouteRule) -> RouteRule {
+    rule.methods = MethodSet::new(methods.to_vec());
+    rule
+}
+
+fn first(priority: i32, mut rule: RouteRule) -> RouteRule {
+    rule.priority = priority;
+    rule
+}
+
+/// The names of the routes are their positions; every order of the rules must give the same answers.
+fn found(
+    rules: &[RouteRule],
+    host: &str,
+    path: &str,
+    method: &Method,
+) -> Result<(usize, Option<String>), Miss> {
+    let answer = |order: Vec<usize>| {
+        let table = RouteTable::new(order.into_iter().map(|index| (rules[index].clone(), index)));
+        table.find(host, path, method).map(|found| (*found.route, found.remainder.map(str::to_owned)))
+    };
+    let forward = answer((0..rules.len()).collect());
+    assert_eq!(forward, answer((0..rules.len()).rev().collect()), "the order of routes decided");
+    forward
+}
+
+fn get(rules: &[RouteRule], path: &str) -> Result<(usize, Option<String>), Miss> {
+    found(rules, "localhost:9080", path, &Method::GET)
+}
+
+fn at(index: usize, remainder: &str) -> Result<(usize, Option<String>), Miss> {
+    Ok((index, Some(remainder.to_owned())))
+}
+
+#[test]
+fn an_exact_path_goes_before_a_prefix_and_a_longer_prefix_before_a_shorter() {
+    let rules = [rule("/*"), rule("/a/*"), rule("/a/b/*"), rule("/a/b/c")];
+    assert_eq!(get(&rules, "/a/b/c"), Ok((3, None)));
+    assert_eq!(get(&rules, "/a/b/c/d"), at(2, "c/d"));
+    assert_eq!(get(&rules, "/a/b"), at(1, "b"));
+    assert_eq!(get(&rules, "/a/"), Ok((1, None)));
+    assert_eq!(get(&rules, "/a"), at(0, "a"));
+    assert_eq!(get(&rules, "/"), Ok((0, None)));
+}
+
+#[test]
+fn a_prefix_ends_at_a_whole_segment() {
+    let rules = [rule("/aws/*"), rule("/key*")];
+    assert_eq!(get(&rules, "/awsome"), Err(Miss::NoRoute));
+    assert_eq!(get(&rules, "/aws"), Err(Miss::NoRoute));
+    assert_eq!(get(&rules, "/key"), Ok((1, None)));
+    assert_eq!(get(&rules, "/key/x"), at(1, "x"));
+    assert_eq!(get(&rules, "/keys"), Err(Miss::NoRoute));
+}
+
+#[test]
+fn a_path_is_compared_and_handed_on_raw() {
+    let rules = [rule("/aws/*"), rule("/{x}/*"), rule("/a%2Fb")];
+    assert_eq!(get(&rules, "/%61ws/x"), Err(Miss::NoRoute));
+    assert_eq!(get(&rules, "/aws//x%2F//y/"), at(0, "/x%2F//y/"));
+    assert_eq!(get(&rules, "/{x}/y"), at(1, "y"));
+    assert_eq!(get(&rules, "/z/y"), Err(Miss::NoRoute));
+    assert_eq!(get(&rules, "/a%2Fb"), Ok((2, None)));
+    assert_eq!(get(&rules, "/a%2fb"), Err(Miss::NoRoute));
+    assert_eq!(get(&rules, "*"), Err(Miss::NoRoute));
+}
+
+#[test]
+fn an_exact_path_may_equal_a_prefix() {
+    let rules = [rule("/a/*"), rule("/a/")];
+    assert_eq!(get(&rules, "/a/"), Ok((1, None)));
+    assert_eq!(get(&rules, "/a/x"), at(0, "x"));
+}
+
+#[test]
+fn siblings_that_share_letters_do_not_hide_a_prefix() {
+    let rules = [rule("/a/{y}/*"), rule("/*"), rule("/a/foo/bar"), rule("/a/foo/*"), rule("/a/food/*")];
+    assert_eq!(get(&rules, "/a/fool/x"), at(1, "a/fool/x"));
+    assert_eq!(get(&rules, "/a/foo/baz"), at(3, "baz"));
+    assert_eq!(get(&rules, "/a/foo"), at(1, "a/foo"));
+}
+
+#[test]
+fn the_host_decides_before_the_path() {
+    let rules = [rule("/a/b"), on("api.example.com", rule("/*")), on("*.example.com", rule("/a/*"))];
+    let host = |host: &str| found(&rules, host, "/a/b", &Method::GET);
+    assert_eq!(host("api.example.com"), at(1, "a/b"));
+    assert_eq!(host("API.Example.com.:8080"), at(1, "a/b"));
+    assert_eq!(host("x.y.example.com"), at(2, "b"));
+    assert_eq!(host("example.com"), Ok((0, None)));
+    assert_eq!(host(".example.com"), Ok((0, None)));
+    assert_eq!(host("badexample.com"), Ok((0, None)));
+    assert_eq!(host(""), Ok((0, None)));
+}
+
+#[test]
+fn the_longer_wildcard_goes_first_and_a_host_without_the_path_gives_way() {
+    let rules = [on("*.com", rule("/*")), on("*.example.com", rule("/a"))];
+    assert_eq!(found(&rules, "x.example.com", "/a", &Method::GET), Ok((1, None)));
+    assert_eq!(found(&rules, "x.example.com", "/b", &Method::GET), at(0, "b"));
+}
+
+#[test]
+fn an_ipv6_host_keeps_its_colons() {
+    let rules = [on("[::1]", rule("/a"))];
+    assert_eq!(found(&rules, "[::1]:9080", "/a", &Method::GET), Ok((0, None)));
+    assert_eq!(found(&rules, "[::1]", "/a", &Method::GET), Ok((0, None)));
+}
+
+#[test]
+fn priority_decides_between_equal_paths_and_a_named_method_before_any() {
+    let rules = [rule("/a"), first(1, rule("/a")), only(&[Method::PUT], rule("/a"))];
+    assert_eq!(get(&rules, "/a"), Ok((1, None)));
+    let rules = [rule("/a"), only(&[Method::GET], rule("/a"))];
+    assert_eq!(get(&rules, "/a"), Ok((1, None)));
+    assert_eq!(found(&rules, "h", "/a", &Method::PUT), Ok((0, None)));
+}
+
+#[test]
+fn a_route_with_the_wrong_method_gives_way_to_a_shorter_prefix() {
+    let rules = [only(&[Method::POST], rule("/a/b")), only(&[Method::GET], rule("/a/*"))];
+    assert_eq!(get(&rules, "/a/b"), at(1, "b"));
+}
+
+#[test]
+fn where_only_the_method_is_wrong_the_miss_names_the_right_ones() {
+    let rules = [
+        only(&[Method::PUT, Method::POST], rule("/a/b")),
+        only(&[Method::DELETE, Method::POST], rule("/a/*")),
+        only(&[Method::PATCH], rule("/c")),
+    ];
+    assert_eq!(get(&rules, "/a/b"), Err(Miss::NoMethod(vec![Method::DELETE, Method::POST, Method::PUT])));
+    assert_eq!(found(&rules, "h", "/c", &Method::HEAD), Err(Miss::NoMethod(vec![Method::PATCH])));
+}
+
+#[test]
+fn routes_that_tie_are_clashes() {
+    let clash = |a: &RouteRule, b: &RouteRule| {
+        let found = clashes([a, b]);
+        found.first().map(|clash| clash.requests.to_string())
+    };
+    assert_eq!(clash(&rule("/a"), &rule("/a")).as_deref(), Some("any method /a with priority 0"));
+    assert_eq!(clash(&rule("/a*"), &rule("/a/*")).as_deref(), Some("any method /a/* with priority 0"));
+    assert_eq!(
+        clash(&only(&[Method::GET, Method::PUT], rule("/a")), &only(&[Method::PUT], rule("/a"))).as_deref(),
+        Some("PUT /a with priority 0")
+    );
+    assert_eq!(
+        clash(&on("*.a.com", rule("/a/*")), &on("*.A.com", rule("/a/*"))).as_deref(),
+        Some("any method /a/* on *.a.com with priority 0")
+    );
+}
+
+#[test]
+fn routes_that_something_tells_apart_are_none() {
+    let a = rule("/a");
+    for b in [
+        rule("/a/"),
+        rule("/a/*"),
+        first(1, rule("/a")),
+        on("x.com", rule("/a")),
+        only(&[Method::GET], rule("/a")),
+    ] {
+        assert_eq!(clashes([&a, &b]), [], "{b:?}");
+    }
+    assert_eq!(clashes([&only(&[Method::GET], rule("/a")), &only(&[Method::PUT], rule("/a"))]), []);
+}
+
+#[test]
+fn uris_and_hosts_that_mean_nothing_are_refused() {
+    for uri in ["", "a", "*", "/a?b", "/a#b", "/*/a", "/a/../b", "/a b", "/%zz", "/é", "/a/%2e%2e/*"] {
+        assert_eq!(UriPattern::parse(uri), None, "{uri}");
+    }
+    for host in ["", "*", "*.", "a..b", "a.*", "*a.com", "a.com:80", "a b", "http://a"] {
+        assert_eq!(HostPattern::parse(host), None, "{host}");
+    }
+}

@@ -1,0 +1,173 @@
+//! What is wrong with the settings, said so that the operator can mend it at once.
+//!
+//! Every stage of reading settings adds to one [`Mistakes`]; nothing stops at the first. `main.rs`
+//! prints them and exits with 78 (`EX_CONFIG` of sysexits).
+
+use std::fmt;
+
+/// Where a value of the settings was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// A file as the operator named it, or `environment variable NAME`.
+    pub source: String,
+    /// The line in that file, counted from 1; none for the environment or a whole file.
+    pub line: Option<usize>,
+}
+
+impl Place {
+    /// A whole file or directory.
+    pub fn file(source: impl Into<String>) -> Self {
+        Self { source: source.into(), line: None }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}", self.source),
+            None => f.write_str(&self.source),
+        }
+    }
+}
+
+/// One mistake: where, at which key, what is wrong, what was expected, and the nearest right word.
+///
+/// Values are quoted only where they cannot be a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// File and line.
+    pub place: Place,
+    /// The key's path inside its file, such as `api_gateway.timeout`; empty for the file itself.
+    pub key: String,
+    /// What is wrong, as one clause.
+    pub problem: String,
+    /// What would have been right.
+    pub expected: Option<String>,
+    /// The known word that is nearest to an unknown one.
+    pub nearest: Option<String>,
+}
+
+impl Mistake {
+    /// A mistake without an expectation.
+    pub fn new(place: Place, key: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { place, key: key.into(), problem: problem.into(), expected: None, nearest: None }
+    }
+
+    /// Adds what would have been right.
+    #[must_use]
+    pub fn expected(mut self, expected: impl Into<String>) -> Self {
+        self.expected = Some(expected.into());
+        self
+    }
+
+    /// Adds the known words and, where one of them is close to `word`, proposes it.
+    #[must_use]
+    pub fn one_of(mut self, word: &str, known: &[&str]) -> Self {
+        let mut sorted = known.to_vec();
+        sorted.sort_unstable();
+        self.expected = Some(format!("one of {}", sorted.join(", ")));
+        self.nearest = nearest(word, known);
+        self
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.place)?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.problem)?;
+        if let Some(nearest) = &self.nearest {
+            write!(f, "; did you mean `{nearest}`?")?;
+        }
+        if let Some(expected) = &self.expected {
+            write!(f, "; expected {expected}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Every mistake found in one reading of the settings, in the order of files and lines.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Mistakes(Vec<Mistake>);
+
+impl Mistakes {
+    /// Adds one.
+    pub fn push(&mut self, mistake: Mistake) {
+        self.0.push(mistake);
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> std::slice::Iter<'_, Mistake> {
+        self.0.iter()
+    }
+
+    /// The mistakes sorted by place, as the error of a reading that found any.
+    pub fn into_result<T>(mut self, value: T) -> Result<T, Self> {
+        if self.0.is_empty() {
+            return Ok(value);
+        }
+        self.0.sort_by(|a, b| (&a.place.source, a.place.line).cmp(&(&b.place.source, b.place.line)));
+        self.0.dedup();
+        Err(self)
+    }
+}
+
+impl<'a> IntoIterator for &'a Mistakes {
+    type Item = &'a Mistake;
+    type IntoIter = std::slice::Iter<'a, Mistake>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for mistake in &self.0 {
+            writeln!(f, "{mistake}")?;
+        }
+        let count = self.0.len();
+        write!(f, "{count} mistake{} in the settings", if count == 1 { "" } else { "s" })
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// The known word closest to `word`, unless even that is another word altogether.
+fn nearest(word: &str, known: &[&str]) -> Option<String> {
+    known
+        .iter()
+        .map(|candidate| (strsim::jaro_winkler(&word.to_lowercase(), candidate), *candidate))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_says_place_key_problem_nearest_word_and_expectation() {
+        let place = Place { source: "routes/hello.yaml".into(), line: Some(4) };
+        let mistake = Mistake::new(place, "api_gateway.timout", "unknown key")
+            .one_of("timout", &["timeout", "keepalive", "function_uri"]);
+        assert_eq!(
+            mistake.to_string(),
+            "routes/hello.yaml:4: api_gateway.timout: unknown key; did you mean `timeout`?; \
+             expected one of function_uri, keepalive, timeout"
+        );
+    }
+
+    #[test]
+    fn a_word_unlike_all_known_ones_gets_no_proposal() {
+        assert_eq!(nearest("zebra", &["timeout", "keepalive"]), None);
+    }
+}

@@ -1,0 +1,246 @@
+//! What `default.yaml` says about the process: listeners, limits, logging, shutdown.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use serde::Deserialize;
+
+use super::{
+    api_gateway::WrittenApiGateway,
+    check::Checker,
+    route::{RouteSettings, WrittenRoute},
+    tree::ROUTES,
+    units::{WrittenDuration, WrittenSize},
+};
+
+/// A path and query longer than this would outgrow what `http` and `aws-sigv4` can hold (64 KiB) once every
+/// byte of the query is escaped into three.
+const LONGEST_URI: u64 = 16 << 10;
+/// No duration of ours makes sense beyond it, and sums of two stay far from overflow.
+pub(super) const LONGEST: Duration = Duration::from_hours(24);
+
+/// Everything the settings say, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: Listen,
+    /// How many threads serve requests; each has its own connections to AWS.
+    pub workers: u16,
+    /// What the process takes on at most.
+    pub limits: Limits,
+    /// What it writes about itself.
+    pub log: Log,
+    /// How it ends.
+    pub shutdown: Shutdown,
+    /// The routes in the order of their files' names.
+    pub routes: Vec<RouteSettings>,
+}
+
+/// The sockets for clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// HTTP/1.1.
+    pub http: SocketAddr,
+}
+
+/// Limits of the whole process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Client connections at a time.
+    pub max_connections: u32,
+    /// Requests at a time, counted to the last byte of the answer.
+    pub max_in_flight: u32,
+    /// Bytes of a request body that no route may exceed.
+    pub max_request_body: u64,
+    /// Bytes of path and query.
+    pub max_uri: u64,
+    /// Until the first request's head has arrived on a new connection.
+    pub header_timeout: Duration,
+    /// Until a request's body has arrived whole.
+    pub body_timeout: Duration,
+    /// How long an idle client connection is kept.
+    pub keep_alive: Duration,
+}
+
+/// Logging.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The least severe level that is written.
+    pub level: log::LevelFilter,
+    /// Whether each request is one line.
+    pub access: bool,
+}
+
+/// The end of the process after SIGTERM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shutdown {
+    /// How long to go on accepting, while Kubernetes takes the pod out of its lists.
+    pub delay: Duration,
+    /// How long requests in flight may take to finish.
+    pub drain: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: Listen { http: SocketAddr::from(([127, 0, 0, 1], 9080)) },
+            workers: 1,
+            limits: Limits {
+                max_connections: 10_000,
+                max_in_flight: 1024,
+                max_request_body: 64 << 20,
+                // the longest URL of a regional API: docs.aws.amazon.com, API Gateway quotas
+                max_uri: 10 << 10,
+                header_timeout: Duration::from_secs(10),
+                body_timeout: Duration::from_secs(30),
+                keep_alive: Duration::from_secs(75),
+            },
+            log: Log { level: log::LevelFilter::Info, access: true },
+            shutdown: Shutdown { delay: Duration::ZERO, drain: Duration::from_secs(30) },
+            routes: Vec::new(),
+        }
+    }
+}
+
+/// The whole tree as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table of settings")]
+pub(super) struct WrittenSettings {
+    listen: WrittenListen,
+    workers: Option<u16>,
+    limits: WrittenLimits,
+    log: WrittenLog,
+    shutdown: WrittenShutdown,
+    defaults: WrittenDefaults,
+    routes: BTreeMap<String, WrittenRoute>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table of listeners")]
+struct WrittenListen {
+    http: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table of limits")]
+struct WrittenLimits {
+    max_connections: Option<u32>,
+    max_in_flight: Option<u32>,
+    max_request_body: Option<WrittenSize>,
+    max_uri: Option<WrittenSize>,
+    header_timeout: Option<WrittenDuration>,
+    body_timeout: Option<WrittenDuration>,
+    keep_alive: Option<WrittenDuration>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table about logging")]
+struct WrittenLog {
+    level: Option<WrittenLevel>,
+    access: Option<bool>,
+}
+
+/// No `trace`: at that level the crates below us write headers, and so secrets.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WrittenLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table about the end of the process")]
+struct WrittenShutdown {
+    delay: Option<WrittenDuration>,
+    drain: Option<WrittenDuration>,
+}
+
+/// What lies beneath each route; merged into the routes as a tree, and read here once for its own mistakes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table of defaults for routes")]
+struct WrittenDefaults {
+    api_gateway: WrittenApiGateway,
+}
+
+impl Settings {
+    pub(super) fn check(written: WrittenSettings, checker: &mut Checker<'_>) -> Self {
+        let default = Self::default();
+        let limits = written.limits.check(&mut checker.below("limits"), &default.limits);
+        Self {
+            listen: written.listen.check(&mut checker.below("listen"), &default.listen),
+            workers: checker.number("workers", written.workers, default.workers, 1..=64),
+            log: written.log.check(&default.log),
+            shutdown: written.shutdown.check(&mut checker.below("shutdown"), &default.shutdown),
+            routes: RouteSettings::check_all(written.routes, &limits, &mut checker.below(ROUTES)),
+            limits,
+        }
+    }
+}
+
+impl WrittenListen {
+    fn check(self, checker: &mut Checker<'_>, default: &Listen) -> Listen {
+        let expected = "an IP address with a port, such as 127.0.0.1:9080";
+        let http =
+            self.http.and_then(|text| checker.parsed("http", &text, expected, |text| text.parse().ok()));
+        Listen { http: http.unwrap_or(default.http) }
+    }
+}
+
+impl WrittenLimits {
+    fn check(self, checker: &mut Checker<'_>, default: &Limits) -> Limits {
+        let short = Duration::from_millis(100)..=LONGEST;
+        let mut duration = |key, written, default| checker.duration(key, written, default, short.clone());
+        let header_timeout = duration("header_timeout", self.header_timeout, default.header_timeout);
+        let body_timeout = duration("body_timeout", self.body_timeout, default.body_timeout);
+        let keep_alive = duration("keep_alive", self.keep_alive, default.keep_alive);
+        Limits {
+            header_timeout,
+            body_timeout,
+            keep_alive,
+            max_connections: checker.number(
+                "max_connections",
+                self.max_connections,
+                default.max_connections,
+                1..=1_000_000,
+            ),
+            max_in_flight: checker.number(
+                "max_in_flight",
+                self.max_in_flight,
+                default.max_in_flight,
+                1..=1_000_000,
+            ),
+            max_request_body: checker.size(
+                "max_request_body",
+                self.max_request_body,
+                default.max_request_body,
+                1..=1 << 30,
+            ),
+            max_uri: checker.size("max_uri", self.max_uri, default.max_uri, 64..=LONGEST_URI),
+        }
+    }
+}
+
+impl WrittenLog {
+    fn check(self, default: &Log) -> Log {
+        let level = self.level.map_or(default.level, |level| match level {
+            WrittenLevel::Off => log::LevelFilter::Off,
+            WrittenLevel::Error => log::LevelFilter::Error,
+            WrittenLevel::Warn => log::LevelFilter::Warn,
+            WrittenLevel::Info => log::LevelFilter::Info,
+            WrittenLevel::Debug => log::LevelFilter::Debug,
+        });
+        Log { level, access: self.access.unwrap_or(default.access) }
+    }
+}
+
+impl WrittenShutdown {
+    fn check(self, checker: &mut Checker<'_>, default: &Shutdown) -> Shutdown {
+        let any = Duration::ZERO..=LONGEST;
+        Shutdown {
+            delay: checker.duration("delay", self.delay, default.delay, any.clone()),
+            drain: checker.duration("drain", self.drain, default.drain, any),
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Reads the merged tree into the structs that say which keys there are (`written.rs`), and finds every
+//! mistake of form in it: unknown keys, wrong types, words that are none of the known ones.
+//!
+//! Serde stops at the first error. Since every key of the written structs is optional, the offending value
+//! can be taken out and the reading begun again, until nothing is wrong: each round reports one mistake.
+//! What is missing, out of range or contradictory is found afterwards, where the values are given meaning.
+
+use std::fmt;
+
+use serde::{
+    Deserialize,
+    de::{
+        self, DeserializeSeed, Deserializer, Error as _, Expected, IntoDeserializer, MapAccess, SeqAccess,
+        Unexpected, Visitor,
+    },
+    forward_to_deserialize_any,
+};
+
+use super::{
+    mistake::{Mistake, Mistakes},
+    tree::{Content, Node, Spelling},
+};
+
+/// Reads `root` as `T`, taking out and reporting whatever does not fit.
+pub fn read<T: for<'de> Deserialize<'de> + Default>(root: &mut Node, mistakes: &mut Mistakes) -> T {
+    loop {
+        let wrong = match T::deserialize(&*root) {
+            Ok(value) => return value,
+            Err(wrong) => wrong,
+        };
+        let mut path = wrong.path.clone();
+        path.reverse();
+        mistakes.push(wrong.into_mistake(&path, root));
+        if root.remove(&path).is_none() {
+            // nothing more can be taken out: the root itself is no table
+            return T::default();
+        }
+    }
+}
+
+/// One value that does not fit, with the path to it from the inside out.
+#[derive(Debug)]
+pub struct Wrong {
+    path: Vec<String>,
+    problem: Problem,
+}
+
+#[derive(Debug)]
+enum Problem {
+    UnknownKey { known: &'static [&'static str] },
+    UnknownWord { word: String, known: &'static [&'static str] },
+    WrongType { found: &'static str, expected: String },
+    Other(String),
+}
+
+impl Wrong {
+    fn below(mut self, key: &str) -> Self {
+        self.path.push(key.to_owned());
+        self
+    }
+
+    fn into_mistake(self, path: &[String], root: &Node) -> Mistake {
+        let node = root.nearest(path);
+        let quotable = node.spelling != Spelling::Referred;
+        let mistake =
+            |problem: String| Mistake::new(node.place.clone(), super::key_inside_file(path), problem);
+        match self.problem {
+            Problem::UnknownKey { known } => {
+                mistake("unknown key".into()).one_of(path.last().map_or("", String::as_str), known)
+            }
+            Problem::UnknownWord { word, known } if quotable => {
+                mistake(format!("`{word}` is none of the known words")).one_of(&word, known)
+            }
+            Problem::UnknownWord { known, .. } => mistake("none of the known words".into()).one_of("", known),
+            Problem::WrongType { found, expected } => mistake(format!("found {found}")).expected(expected),
+            Problem::Other(problem) => match (&node.content, quotable) {
+                (Content::Text(text), true) => mistake(format!("`{text}` is wrong")).expected(problem),
+                _ => mistake("the value is wrong".into()).expected(problem),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} at {:?}", self.problem, self.path)
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+impl de::Error for Wrong {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self { path: Vec::new(), problem: Problem::Other(message.to_string()) }
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        // the value itself is left out: an unquoted secret is a number to YAML
+        let found = match found {
+            Unexpected::Bool(_) => "true or false",
+            Unexpected::Unsigned(_) | Unexpected::Signed(_) => "a number",
+            Unexpected::Float(_) => "a number with a fraction",
+            Unexpected::Str(_) => "a text",
+            Unexpected::Unit | Unexpected::Option => "nothing",
+            Unexpected::Seq => "a list",
+            Unexpected::Map => "a table",
+            _ => "something else",
+        };
+        Self {
+            path: Vec::new(),
+            problem: Problem::WrongType { found, expected: plain(&expected.to_string()) },
+        }
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        match found {
+            Unexpected::Str(_) => Self::custom(plain(&expected.to_string())),
+            other => Self::invalid_type(other, expected),
+        }
+    }
+
+    fn unknown_variant(word: &str, known: &'static [&'static str]) -> Self {
+        Self { path: Vec::new(), problem: Problem::UnknownWord { word: word.to_owned(), known } }
+    }
+
+    fn unknown_field(key: &str, known: &'static [&'static str]) -> Self {
+        Self { path: vec![key.to_owned()], problem: Problem::UnknownKey { known } }
+    }
+}
+
+/// Serde's names of Rust types in the operator's words.
+fn plain(expected: &str) -> String {
+    let text = match expected {
+        "a string" => "a text (in quotes, if YAML takes it for something else)",
+        "a boolean" => "true or false",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "i32" | "i64" => "a whole number",
+        "a sequence" => "a list",
+        other => other,
+    };
+    text.to_owned()
+}
+
+impl<'de> Deserializer<'de> for &'de Node {
+    type Error = Wrong;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match &self.content {
+            Content::Null => visitor.visit_unit(),
+            Content::Boolean(value) => visitor.visit_bool(*value),
+            Content::Integer(value) => match i64::try_from(*value) {
+                Ok(value) => visitor.visit_i64(value),
+                Err(_) => visitor.visit_i128(*value),
+            },
+            Content::Float(value) => visitor.visit_f64(*value),
+            Content::Text(value) => visitor.visit_str(value),
+            Content::List(list) => visitor.visit_seq(Items { list, next: 0 }),
+            Content::Table(table) => visitor.visit_map(Entries { rest: table.iter(), value: None }),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self.content {
+            Content::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        match &self.content {
+            // `limits:` with every key commented out
+            Content::Null => visitor.visit_map(Entries::default()),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self.untyped() {
+            Some("true") => visitor.visit_bool(true),
+            Some("false") => visitor.visit_bool(false),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        self.number(visitor)
+    }
+
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        self.number(visitor)
+    }
+
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        self.number(visitor)
+    }
+
+    fn deserialize_i32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        self.number(visitor)
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        self.number(visitor)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self.untyped() {
+            Some(text) => {
+                let items = text.split(',').map(|item| item.trim().to_owned());
+                visitor.visit_seq(de::value::SeqDeserializer::new(items))
+            }
+            None => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        match &self.content {
+            Content::Text(word) => visitor.visit_enum(word.as_str().into_deserializer()),
+            _ => Err(Wrong::invalid_type(self.unexpected(), &"a word")),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        i8 i16 i128 u8 u128 f32 f64 char str string bytes byte_buf unit unit_struct tuple tuple_struct map
+        identifier ignored_any
+    }
+}
+
+impl Node {
+    /// The text of a value that comes from where everything is text, so that `"true"` may be a boolean.
+    fn untyped(&self) -> Option<&str> {
+        match &self.content {
+            Content::Text(text) if self.spelling != Spelling::Typed => Some(text),
+            _ => None,
+        }
+    }
+
+    fn number<'de, V: Visitor<'de>>(&'de self, visitor: V) -> Result<V::Value, Wrong> {
+        match self.untyped().map(str::parse::<i64>) {
+            Some(Ok(number)) => visitor.visit_i64(number),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn unexpected(&self) -> Unexpected<'_> {
+        match &self.content {
+            Content::Null => Unexpected::Unit,
+            Content::Boolean(value) => Unexpected::Bool(*value),
+            Content::Integer(_) => Unexpected::Signed(0),
+            Content::Float(value) => Unexpected::Float(*value),
+            Content::Text(text) => Unexpected::Str(text),
+            Content::List(_) => Unexpected::Seq,
+            Content::Table(_) => Unexpected::Map,
+        }
+    }
+}
+
+/// The entries of a table; an error in a value learns its key here.
+#[derive(Default)]
+struct Entries<'de> {
+    rest: std::collections::btree_map::Iter<'de, String, Node>,
+    value: Option<(&'de str, &'de Node)>,
+}
+
+impl<'de> MapAccess<'de> for Entries<'de> {
+    type Error = Wrong;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Wrong> {
+        let Some((key, node)) = self.rest.next() else { return Ok(None) };
+        self.value = Some((key, node));
+        seed.deserialize(key.as_str().into_deserializer()).map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Wrong> {
+        let (key, node) = self.value.take().ok_or_else(|| Wrong::custom("a key before its value"))?;
+        seed.deserialize(node).map_err(|wrong| wrong.below(key))
+    }
+}
+
+/// The items of a list; an error in an item learns its index here.
+struct Items<'de> {
+    list: &'de [Node],
+    next: usize,
+}
+
+impl<'de> SeqAccess<'de> for Items<'de> {
+    type Error = Wrong;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Wrong> {
+        let Some(node) = self.list.get(self.next) else { return Ok(None) };
+        let index = self.next;
+        self.next += 1;
+        seed.deserialize(node).map(Some).map_err(|wrong| wrong.below(&index.to_string()))
+    }
+}

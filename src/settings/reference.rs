@@ -1,0 +1,177 @@
+//! References: a setting that names an environment variable or a file instead of holding the value.
+//!
+//! `$env://NAME` and `$file:///path` as in APISIX, `{vault://env/name}` as in Kong, where the variable is
+//! the name in capitals with `-` as `_`. Works on the merged tree, so any string of any file may be one;
+//! what a reference yields is never quoted in a mistake. `reader.rs` comes next.
+
+use std::fs;
+
+use super::{
+    mistake::{Mistake, Mistakes},
+    tree::{Content, Environment, Node, Spelling},
+};
+
+/// Replaces each reference below `node` by what it refers to.
+///
+/// `path` is the node's key path. A variable that is not set or a file that cannot be read is a mistake at
+/// that key, and the value is taken out so that nothing reads the reference as if it were the secret.
+pub fn resolve(node: &mut Node, path: &mut Vec<String>, environment: &Environment, mistakes: &mut Mistakes) {
+    match &mut node.content {
+        Content::Text(text) => match target(text) {
+            None => {}
+            Some(target) => {
+                node.content = match target.and_then(|target| target.read(environment)) {
+                    Ok(value) => Content::Text(value),
+                    Err(wrong) => {
+                        let mistake =
+                            Mistake::new(node.place.clone(), super::key_inside_file(path), wrong.problem);
+                        mistakes.push(mistake.expected(wrong.expected));
+                        Content::Null
+                    }
+                };
+                node.spelling = Spelling::Referred;
+            }
+        },
+        Content::List(list) => {
+            for (index, item) in list.iter_mut().enumerate() {
+                path.push(index.to_string());
+                resolve(item, path, environment, mistakes);
+                path.pop();
+            }
+        }
+        Content::Table(table) => {
+            for (key, child) in table.iter_mut() {
+                path.push(key.clone());
+                resolve(child, path, environment, mistakes);
+                path.pop();
+            }
+        }
+        Content::Null | Content::Boolean(_) | Content::Integer(_) | Content::Float(_) => {}
+    }
+}
+
+/// What a reference points at.
+enum Target<'a> {
+    Variable(String),
+    File(&'a str),
+}
+
+/// Why a reference yields nothing.
+struct Wrong {
+    problem: String,
+    expected: String,
+}
+
+/// Reads a text as a reference; `None` if it is an ordinary string.
+fn target(text: &str) -> Option<Result<Target<'_>, Wrong>> {
+    let wrong = |problem: &str| {
+        let expected = "$env://NAME, $file:///path or {vault://env/name}".to_owned();
+        Some(Err(Wrong { problem: problem.to_owned(), expected }))
+    };
+    if let Some(name) = text.strip_prefix("$env://") {
+        return if is_variable(name) {
+            Some(Ok(Target::Variable(name.to_owned())))
+        } else {
+            wrong("a reference to no valid name of an environment variable")
+        };
+    }
+    if let Some(path) = text.strip_prefix("$file://") {
+        return if path.starts_with('/') {
+            Some(Ok(Target::File(path)))
+        } else {
+            wrong("a reference to a file without its absolute path")
+        };
+    }
+    if let Some(inner) = text.strip_prefix("{vault://").and_then(|rest| rest.strip_suffix('}')) {
+        let name = inner.strip_prefix("env/").map(|name| name.replace('-', "_").to_uppercase());
+        return match name.filter(|name| is_variable(name)) {
+            Some(name) => Some(Ok(Target::Variable(name))),
+            None => wrong("a reference to a vault other than `env`"),
+        };
+    }
+    if text.starts_with("$secret://") {
+        return wrong("a reference to a secret store that is not offered");
+    }
+    None
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+}
+
+impl Target<'_> {
+    fn read(self, environment: &Environment) -> Result<String, Wrong> {
+        match self {
+            Self::Variable(name) => environment.get(&name).cloned().ok_or_else(|| Wrong {
+                problem: format!("the environment variable {name} is not set"),
+                expected: format!("{name} in the sidecar's environment"),
+            }),
+            Self::File(path) => match fs::read_to_string(path) {
+                Ok(text) => {
+                    Ok(text.strip_suffix('\n').map_or(&*text, |text| text.trim_end_matches('\r')).to_owned())
+                }
+                Err(error) => Err(Wrong {
+                    problem: format!("the file {path} cannot be read: {error}"),
+                    expected: "a text file that the sidecar's user may read".to_owned(),
+                }),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(text: &str, environment: &[(&str, &str)]) -> Result<String, String> {
+        let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let mut node = Node { content: Content::Text(text.to_owned()), ..Node::empty() };
+        let mut mistakes = Mistakes::default();
+        resolve(&mut node, &mut vec!["listen".into(), "http".into()], &environment, &mut mistakes);
+        match (node.content, mistakes.iter().next()) {
+            (Content::Text(text), None) => Ok(text),
+            (_, Some(mistake)) => Err(mistake.to_string()),
+            _ => unreachable!("a reference yields a text or a mistake"),
+        }
+    }
+
+    #[test]
+    fn a_variable_is_read_by_apisix_and_kong_spelling() {
+        assert_eq!(resolved("$env://KEY_A", &[("KEY_A", "v")]).unwrap(), "v");
+        assert_eq!(resolved("{vault://env/key-a}", &[("KEY_A", "v")]).unwrap(), "v");
+    }
+
+    #[test]
+    fn a_variable_that_is_not_set_is_named_with_its_key() {
+        let message = resolved("$env://KEY_A", &[]).unwrap_err();
+        assert!(message.contains("listen.http: the environment variable KEY_A is not set"), "{message}");
+    }
+
+    #[test]
+    fn a_file_loses_one_line_end_and_nothing_else() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (written, read) in
+            [("s e c\n", "s e c"), ("sec\r\n", "sec"), ("sec\n\n", "sec\n"), ("sec", "sec")]
+        {
+            fs::write(file.path(), written).unwrap();
+            assert_eq!(resolved(&format!("$file://{}", file.path().display()), &[]).unwrap(), read);
+        }
+    }
+
+    #[test]
+    fn an_unreadable_file_a_relative_path_and_a_foreign_vault_are_mistakes() {
+        assert!(
+            resolved("$file:///nowhere/at/all", &[]).unwrap_err().contains("/nowhere/at/all cannot be read")
+        );
+        assert!(resolved("$file://secret", &[]).unwrap_err().contains("absolute path"));
+        assert!(resolved("{vault://hcv/x}", &[]).unwrap_err().contains("other than `env`"));
+        assert!(resolved("$secret://vault/1/x", &[]).unwrap_err().contains("not offered"));
+    }
+
+    #[test]
+    fn a_text_that_merely_looks_alike_stays_as_it_is() {
+        assert_eq!(resolved("$environment", &[]).unwrap(), "$environment");
+        assert_eq!(resolved("/a/$env", &[]).unwrap(), "/a/$env");
+    }
+}

@@ -1,0 +1,173 @@
+//! What a file of `routes/` says: which requests, and the one backend that they go to.
+
+use std::collections::{BTreeMap, HashMap};
+
+use actix_http::Method;
+use serde::Deserialize;
+
+use super::{
+    api_gateway::{ApiGatewaySettings, WrittenApiGateway},
+    check::Checker,
+    mistake::Place,
+    process::Limits,
+};
+use crate::routing::{HostPattern, MethodSet, RouteRule, UriPattern};
+
+/// One route, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RouteSettings {
+    /// The name in logs: `id`, or the stem of the file.
+    pub id: String,
+    /// Which requests it takes.
+    pub rule: RouteRule,
+    /// Whether it takes any at all.
+    pub enabled: bool,
+    /// Where they go.
+    pub backend: BackendSettings,
+    /// Its file, for mistakes that involve other routes.
+    pub place: Place,
+}
+
+/// The settings of a route's backend; a new backend is one more variant here.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BackendSettings {
+    /// An API Gateway endpoint or Function URL, as APISIX's `aws-lambda` plugin calls it.
+    ApiGateway(Box<ApiGatewaySettings>),
+}
+
+/// A route as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table that describes a route")]
+pub(super) struct WrittenRoute {
+    id: Option<String>,
+    uri: Option<String>,
+    uris: Option<Vec<String>>,
+    hosts: Option<Vec<String>>,
+    methods: Option<Vec<String>>,
+    priority: Option<i32>,
+    enabled: Option<bool>,
+    api_gateway: Option<WrittenApiGateway>,
+}
+
+impl RouteSettings {
+    /// Checks every route, then the routes against each other.
+    pub(super) fn check_all(
+        written: BTreeMap<String, WrittenRoute>,
+        limits: &Limits,
+        checker: &mut Checker<'_>,
+    ) -> Vec<Self> {
+        if written.is_empty() {
+            checker.mistake("there is no route", "at least one file routes/NAME.yaml");
+        }
+        let routes: Vec<(String, Self)> = written
+            .into_iter()
+            .filter_map(|(stem, route)| {
+                let route = route.check(&stem, limits, &mut checker.below(&stem))?;
+                Some((stem, route))
+            })
+            .collect();
+        check_against_each_other(&routes, checker);
+        routes.into_iter().map(|(_, route)| route).collect()
+    }
+}
+
+/// Ids are unique, and any two routes can be told apart by a request.
+fn check_against_each_other(routes: &[(String, RouteSettings)], checker: &mut Checker<'_>) {
+    let mut ids: HashMap<&str, &Place> = HashMap::new();
+    for (stem, route) in routes {
+        if let Some(earlier) = ids.insert(&route.id, &route.place) {
+            let problem = format!("the id `{}` is also that of {earlier}", route.id);
+            checker.below(stem).below("id").mistake(problem, "an id of its own");
+        }
+    }
+    let enabled: Vec<&(String, RouteSettings)> = routes.iter().filter(|(_, route)| route.enabled).collect();
+    for clash in crate::routing::clashes(enabled.iter().map(|(_, route)| &route.rule)) {
+        let (_, first) = enabled[clash.first];
+        let (stem, _) = enabled[clash.second];
+        let problem = format!("takes the same requests as {}: {}", first.place, clash.requests);
+        let expected = "another uri, host or method, or another `priority`";
+        checker.below(stem).below("uri").mistake(problem, expected);
+    }
+}
+
+impl WrittenRoute {
+    fn check(self, stem: &str, limits: &Limits, checker: &mut Checker<'_>) -> Option<RouteSettings> {
+        let place = Place::file(checker.place().source);
+        let id = self.id.clone().unwrap_or_else(|| stem.to_owned());
+        checker.parsed("id", &id, "1 to 64 letters, digits, `-`, `_` or `.`", |id| is_id(id).then_some(()));
+        let rule = self.rule(checker);
+        let backend = match self.api_gateway {
+            Some(written) => written
+                .check(limits, &mut checker.below("api_gateway"))
+                .map(|settings| BackendSettings::ApiGateway(Box::new(settings))),
+            None => {
+                checker.mistake("the route leads nowhere", "a section `api_gateway`");
+                None
+            }
+        };
+        Some(RouteSettings {
+            id,
+            rule: rule?,
+            enabled: self.enabled.unwrap_or(true),
+            backend: backend?,
+            place,
+        })
+    }
+
+    fn rule(&self, checker: &mut Checker<'_>) -> Option<RouteRule> {
+        let uris: Vec<(String, &String)> = match (&self.uri, &self.uris) {
+            (Some(uri), None) => vec![("uri".to_owned(), uri)],
+            (None, Some(uris)) if !uris.is_empty() => {
+                uris.iter().enumerate().map(|(index, uri)| (format!("uris.{index}"), uri)).collect()
+            }
+            (Some(_), Some(_)) => {
+                checker.below("uris").mistake("`uri` is there too", "either `uri` or `uris`");
+                return None;
+            }
+            _ => {
+                checker.mistake("the route takes no request", "`uri` or `uris`, such as `uri: /aws/*`");
+                return None;
+            }
+        };
+        let uris = each(uris, checker, UriPattern::EXPECTED, UriPattern::parse);
+        let hosts = self.hosts.iter().flatten().enumerate();
+        let hosts = hosts.map(|(index, host)| (format!("hosts.{index}"), host)).collect();
+        let hosts = each(hosts, checker, HostPattern::EXPECTED, HostPattern::parse);
+        let methods = self.methods.iter().flatten().enumerate();
+        let methods = methods.map(|(index, method)| (format!("methods.{index}"), method)).collect();
+        let methods = each(methods, checker, "a method in capitals, such as GET", parse_method);
+        let priority = self.priority.unwrap_or(0);
+        Some(RouteRule { uris: uris?, hosts: hosts?, methods: MethodSet::new(methods?), priority })
+    }
+}
+
+/// Parses every text; each that fails is a mistake of its own.
+fn each<T>(
+    texts: Vec<(String, &String)>,
+    checker: &mut Checker<'_>,
+    expected: &str,
+    parse: fn(&str) -> Option<T>,
+) -> Option<Vec<T>> {
+    let parsed: Vec<Option<T>> = texts
+        .into_iter()
+        .map(|(key, text)| match key.split_once('.') {
+            Some((list, index)) => checker.below(list).parsed(index, text, expected, parse),
+            None => checker.parsed(&key, text, expected, parse),
+        })
+        .collect();
+    parsed.into_iter().collect()
+}
+
+fn is_id(id: &str) -> bool {
+    (1..=64).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+}
+
+/// Methods are case-sensitive (RFC 9110, 9.1): `get` would be another method that no client sends.
+fn parse_method(text: &str) -> Option<Method> {
+    let method = Method::from_bytes(text.as_bytes()).ok()?;
+    (text.bytes().all(|byte| !byte.is_ascii_lowercase())
+        && method != Method::CONNECT
+        && method != Method::TRACE)
+        .then_some(method)
+}

@@ -1,0 +1,257 @@
+//! The settings as one tree: files merged with the environment by the `config` crate, every value
+//! knowing where it was written.
+//!
+//! `document.rs` comes before it, `reference.rs` and `reader.rs` after. The `config` crate keeps no line
+//! numbers, so the same YAML parser runs once more for the positions alone.
+
+use std::collections::BTreeMap;
+
+use config::{Config, ConfigError, FileFormat, Map, Source, Value, ValueKind};
+
+use super::{
+    document::{Document, Subject},
+    lines::Lines,
+    mistake::{Mistake, Mistakes, Place},
+};
+
+/// Variables that start so override the files: `APIGW_INVOKER__LISTEN__HTTP`.
+pub const VARIABLE_PREFIX: &str = "APIGW_INVOKER";
+/// Stands between the levels of a variable's name.
+const VARIABLE_SEPARATOR: &str = "__";
+/// The key under which routes hang, each by the stem of its file.
+pub const ROUTES: &str = "routes";
+
+/// The process's environment, or a stand-in for it.
+pub type Environment = BTreeMap<String, String>;
+
+/// A value and where it was written. Has no `Debug`: it may hold a secret.
+#[derive(Clone)]
+pub struct Node {
+    /// The value.
+    pub content: Content,
+    /// Where it was written.
+    pub place: Place,
+    /// How the text came about, which decides how strictly it is read and whether it may be quoted.
+    pub spelling: Spelling,
+}
+
+/// How a value was spelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spelling {
+    /// In YAML, with YAML's types.
+    Typed,
+    /// In an environment variable, where everything is text.
+    Text,
+    /// By a reference such as `$env://NAME`: text, and never quoted, since it may be a secret.
+    Referred,
+}
+
+/// What a node holds.
+#[derive(Clone)]
+#[allow(missing_docs)]
+pub enum Content {
+    Null,
+    Boolean(bool),
+    Integer(i128),
+    Float(f64),
+    Text(String),
+    List(Vec<Node>),
+    Table(BTreeMap<String, Node>),
+}
+
+impl Node {
+    /// An empty table that was written nowhere.
+    pub fn empty() -> Self {
+        Self {
+            content: Content::Table(BTreeMap::new()),
+            place: Place::file("settings"),
+            spelling: Spelling::Typed,
+        }
+    }
+
+    /// The child at `key`, if this is a table that has it.
+    pub fn child(&self, key: &str) -> Option<&Self> {
+        match &self.content {
+            Content::Table(table) => table.get(key),
+            _ => None,
+        }
+    }
+
+    /// The node at a path, or the nearest ancestor that was written.
+    pub fn nearest(&self, path: &[String]) -> &Self {
+        let Some((first, rest)) = path.split_first() else { return self };
+        let next = match &self.content {
+            Content::Table(table) => table.get(first),
+            Content::List(list) => first.parse::<usize>().ok().and_then(|index| list.get(index)),
+            _ => None,
+        };
+        next.map_or(self, |node| node.nearest(rest))
+    }
+
+    /// Takes the node at a path out of the tree.
+    pub fn remove(&mut self, path: &[String]) -> Option<Self> {
+        let (first, rest) = path.split_first()?;
+        match &mut self.content {
+            Content::Table(table) if rest.is_empty() => table.remove(first),
+            Content::Table(table) => table.get_mut(first)?.remove(rest),
+            Content::List(list) => {
+                let index = first.parse::<usize>().ok().filter(|index| *index < list.len())?;
+                if rest.is_empty() { Some(list.remove(index)) } else { list[index].remove(rest) }
+            }
+            _ => None,
+        }
+    }
+
+    /// Puts `beneath` under this tree: what this one says stays.
+    pub fn fill(&mut self, beneath: &Self) {
+        if let (Content::Table(own), Content::Table(other)) = (&mut self.content, &beneath.content) {
+            for (key, node) in other {
+                match own.get_mut(key) {
+                    Some(existing) => existing.fill(node),
+                    None => drop(own.insert(key.clone(), node.clone())),
+                }
+            }
+        }
+    }
+}
+
+/// Merges the documents and lays the environment over them.
+pub fn merge(documents: &[Document], environment: &Environment, mistakes: &mut Mistakes) -> Node {
+    let lines: Vec<Lines> =
+        documents.iter().map(|document| Lines::of(&document.text).unwrap_or_default()).collect();
+    let mut builder = Config::builder();
+    for (index, document) in documents.iter().enumerate() {
+        match parse(document) {
+            Ok(table) => {
+                builder = builder.add_source(Placed { index, table, subject: document.subject.clone() })
+            }
+            Err(mistake) => mistakes.push(mistake),
+        }
+    }
+    let overrides = config::Environment::with_prefix(VARIABLE_PREFIX)
+        .prefix_separator(VARIABLE_SEPARATOR)
+        .separator(VARIABLE_SEPARATOR)
+        .ignore_empty(true)
+        .source(Some(environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect()));
+    match builder.add_source(overrides).build() {
+        Ok(config) => Annotator { documents, lines: &lines }.node(config.cache, &mut Vec::new()),
+        Err(error) => {
+            mistakes.push(Mistake::new(Place::file("settings"), "", error.to_string()));
+            Node::empty()
+        }
+    }
+}
+
+/// Parses one document; its syntax errors carry their line.
+fn parse(document: &Document) -> Result<Map<String, Value>, Mistake> {
+    if let Err(error) = Lines::of(&document.text) {
+        let place = Place { source: document.source.clone(), line: Some(error.marker().line()) };
+        return Err(Mistake::new(place, "", format!("not valid YAML: {}", error.info())));
+    }
+    let parsed = Config::builder()
+        .add_source(config::File::from_str(&document.text, FileFormat::Yaml))
+        .build()
+        .and_then(|config| config.cache.into_table());
+    parsed.map_err(|error| {
+        let place = Place::file(document.source.clone());
+        Mistake::new(place, "", format!("not valid YAML: {}", innermost(&error)))
+    })
+}
+
+/// The cause at the bottom of an error, which is the one that says what is wrong.
+fn innermost(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |source| innermost(source))
+}
+
+/// One parsed document at its place in the tree, each value marked with the document's index.
+#[derive(Debug, Clone)]
+struct Placed {
+    index: usize,
+    table: Map<String, Value>,
+    subject: Subject,
+}
+
+impl Source for Placed {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        let origin = self.index.to_string();
+        let table: Map<String, Value> =
+            self.table.iter().map(|(key, value)| (key.clone(), marked(value, &origin))).collect();
+        Ok(match &self.subject {
+            Subject::Process => table,
+            Subject::Route(stem) => {
+                let route = Value::new(Some(&origin), ValueKind::Table(table));
+                let routes = Map::from_iter([(stem.clone(), route)]);
+                Map::from_iter([(ROUTES.to_owned(), Value::new(Some(&origin), ValueKind::Table(routes)))])
+            }
+        })
+    }
+}
+
+fn marked(value: &Value, origin: &String) -> Value {
+    let kind = match &value.kind {
+        ValueKind::Table(table) => {
+            ValueKind::Table(table.iter().map(|(key, value)| (key.clone(), marked(value, origin))).collect())
+        }
+        ValueKind::Array(list) => ValueKind::Array(list.iter().map(|value| marked(value, origin)).collect()),
+        other => other.clone(),
+    };
+    Value::new(Some(origin), kind)
+}
+
+/// Turns `config`'s values into nodes that know their file and line.
+struct Annotator<'a> {
+    documents: &'a [Document],
+    lines: &'a [Lines],
+}
+
+impl Annotator<'_> {
+    fn node(&self, value: Value, path: &mut Vec<String>) -> Node {
+        let (place, spelling) = self.place(value.origin(), path);
+        let content = match value.kind {
+            ValueKind::Nil => Content::Null,
+            ValueKind::Boolean(value) => Content::Boolean(value),
+            ValueKind::I64(value) => Content::Integer(value.into()),
+            ValueKind::I128(value) => Content::Integer(value),
+            ValueKind::U64(value) => Content::Integer(value.into()),
+            ValueKind::U128(value) => Content::Integer(i128::try_from(value).unwrap_or(i128::MAX)),
+            ValueKind::Float(value) => Content::Float(value),
+            ValueKind::String(value) => Content::Text(value),
+            ValueKind::Array(list) => Content::List(
+                list.into_iter()
+                    .enumerate()
+                    .map(|(index, value)| self.descend(index.to_string(), value, path))
+                    .collect(),
+            ),
+            ValueKind::Table(table) => Content::Table(
+                table.into_iter().map(|(key, value)| (key.clone(), self.descend(key, value, path))).collect(),
+            ),
+        };
+        Node { content, place, spelling }
+    }
+
+    fn descend(&self, key: String, value: Value, path: &mut Vec<String>) -> Node {
+        path.push(key);
+        let node = self.node(value, path);
+        path.pop();
+        node
+    }
+
+    fn place(&self, origin: Option<&str>, path: &[String]) -> (Place, Spelling) {
+        let Some(index) = origin.and_then(|origin| origin.parse::<usize>().ok()) else {
+            let levels: Vec<String> = path.iter().map(|level| level.to_uppercase()).collect();
+            let name = format!("{VARIABLE_PREFIX}{VARIABLE_SEPARATOR}{}", levels.join(VARIABLE_SEPARATOR));
+            return (Place::file(format!("environment variable {name}")), Spelling::Text);
+        };
+        let document = &self.documents[index];
+        let inside = match document.subject {
+            Subject::Process => path,
+            Subject::Route(_) => path.get(2..).unwrap_or_default(),
+        };
+        let place = Place { source: document.source.clone(), line: self.lines[index].line(inside) };
+        (place, Spelling::Typed)
+    }
+}

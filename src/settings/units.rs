@@ -1,0 +1,128 @@
+//! Durations and sizes as people write them.
+//!
+//! A duration is an integer of milliseconds, as in APISIX and Kong, or a text with its unit (`30s`,
+//! `1m 30s`); a size is an integer of bytes or a text with its unit (`10MiB`, `64KB`). Parsing is the
+//! `humantime` and `bytesize` crates'.
+
+use std::{fmt, time::Duration};
+
+use bytesize::ByteSize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Visitor},
+};
+
+/// A duration as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrittenDuration(pub Duration);
+
+/// A size in bytes as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrittenSize(pub u64);
+
+impl<'de> Deserialize<'de> for WrittenDuration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let parse = |text: &str| match text.parse() {
+            Ok(milliseconds) => Some(Duration::from_millis(milliseconds)),
+            Err(_) => humantime::parse_duration(text).ok(),
+        };
+        let whole = Duration::from_millis;
+        let quantity =
+            Quantity { expected: "a duration: whole milliseconds, or `30s`, `500ms`, `1m`", parse, whole };
+        deserializer.deserialize_any(quantity).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for WrittenSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let parse = |text: &str| text.parse::<ByteSize>().ok().map(|size| size.as_u64());
+        let whole = |bytes| bytes;
+        let quantity = Quantity { expected: "a size: whole bytes, or `10MiB`, `64KiB`", parse, whole };
+        deserializer.deserialize_any(quantity).map(Self)
+    }
+}
+
+/// Reads a non-negative integer or a text with a unit.
+struct Quantity<T> {
+    expected: &'static str,
+    parse: fn(&str) -> Option<T>,
+    whole: fn(u64) -> T,
+}
+
+impl<T> Visitor<'_> for Quantity<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<T, E> {
+        match u64::try_from(value) {
+            Ok(value) => Ok((self.whole)(value)),
+            Err(_) => Err(E::invalid_value(de::Unexpected::Signed(value), &self)),
+        }
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.parse)(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+    }
+}
+
+/// A duration the way it would be written in the settings.
+pub fn duration_text(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+/// A size the way it would be written in the settings.
+pub fn size_text(bytes: u64) -> String {
+    if bytes != 0 && bytes.is_multiple_of(1024) {
+        ByteSize::b(bytes).display().iec().to_string().replace(".0", "").replace(' ', "")
+    } else {
+        format!("{bytes} bytes")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::{
+        IntoDeserializer,
+        value::{Error, I64Deserializer, StrDeserializer},
+    };
+
+    use super::*;
+
+    fn text<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
+        let deserializer: StrDeserializer<'_, Error> = text.into_deserializer();
+        T::deserialize(deserializer).map_err(|error| error.to_string())
+    }
+
+    fn number<T: for<'a> Deserialize<'a>>(number: i64) -> Result<T, String> {
+        let deserializer: I64Deserializer<Error> = number.into_deserializer();
+        T::deserialize(deserializer).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_integer_is_milliseconds_and_a_text_carries_its_unit() {
+        assert_eq!(number(3000), Ok(WrittenDuration(Duration::from_secs(3))));
+        assert_eq!(text("3000"), Ok(WrittenDuration(Duration::from_secs(3))));
+        assert_eq!(text("30s"), Ok(WrittenDuration(Duration::from_secs(30))));
+        assert_eq!(text("1m 30s"), Ok(WrittenDuration(Duration::from_secs(90))));
+        assert!(number::<WrittenDuration>(-1).is_err());
+        assert!(text::<WrittenDuration>("soon").unwrap_err().contains("a duration"));
+    }
+
+    #[test]
+    fn a_size_is_bytes_or_carries_its_unit() {
+        assert_eq!(number(10), Ok(WrittenSize(10)));
+        assert_eq!(text("10MiB"), Ok(WrittenSize(10 << 20)));
+        assert_eq!(text("64 KB"), Ok(WrittenSize(64_000)));
+        assert!(text::<WrittenSize>("10 bananas").unwrap_err().contains("a size"));
+    }
+
+    #[test]
+    fn sizes_and_durations_are_shown_as_they_would_be_written() {
+        assert_eq!(size_text(10 << 20), "10MiB");
+        assert_eq!(size_text(1000), "1000 bytes");
+        assert_eq!(duration_text(Duration::from_millis(1500)), "1s 500ms");
+    }
+}

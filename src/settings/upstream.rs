@@ -1,0 +1,110 @@
+//! How a route reaches AWS: time limits, TLS, connections kept. The same keys for every backend.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{check::Checker, process::LONGEST, units::WrittenDuration};
+
+/// APISIX's defaults, where APISIX has the key.
+const TIMEOUT: Duration = Duration::from_secs(3);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(60);
+const KEEPALIVE_POOL: u32 = 5;
+
+/// Plain or over TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Plain HTTP.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// The port that need not be written.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+/// The time limits of one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For name resolution, TCP and TLS together.
+    pub connect: Duration,
+    /// Without progress in sending, then until the answer's head has arrived.
+    pub first_byte: Duration,
+    /// Between two pieces of the answer's body.
+    pub idle: Duration,
+}
+
+/// How to reach AWS, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamSettings {
+    /// Time limits.
+    pub timeouts: Timeouts,
+    /// Whether the server's certificate is verified.
+    pub ssl_verify: bool,
+    /// A PEM file of the authorities to trust instead of the platform's.
+    pub ca_certificate: Option<PathBuf>,
+    /// Whether connections are used again.
+    pub keepalive: bool,
+    /// How many idle connections each worker keeps.
+    pub keepalive_pool: u32,
+    /// How long an idle connection is kept.
+    pub keepalive_timeout: Duration,
+}
+
+/// The keys as written, gathered from the backend's own section.
+#[derive(Debug, Default)]
+pub(super) struct WrittenUpstream {
+    pub(super) timeout: Option<WrittenDuration>,
+    pub(super) connect_timeout: Option<WrittenDuration>,
+    pub(super) first_byte_timeout: Option<WrittenDuration>,
+    pub(super) idle_timeout: Option<WrittenDuration>,
+    pub(super) ssl_verify: Option<bool>,
+    pub(super) ca_certificate: Option<String>,
+    pub(super) keepalive: Option<bool>,
+    pub(super) keepalive_pool: Option<u32>,
+    pub(super) keepalive_timeout: Option<WrittenDuration>,
+}
+
+impl WrittenUpstream {
+    pub(super) fn check(self, checker: &mut Checker<'_>) -> UpstreamSettings {
+        // APISIX's lower bounds: below them a typo is likelier than an intention
+        let timeouts = Duration::from_millis(100)..=LONGEST;
+        let timeout = checker.duration("timeout", self.timeout, TIMEOUT, timeouts.clone());
+        let mut phase = |key, written| checker.duration(key, written, timeout, timeouts.clone());
+        let timeouts = Timeouts {
+            connect: phase("connect_timeout", self.connect_timeout),
+            first_byte: phase("first_byte_timeout", self.first_byte_timeout),
+            idle: phase("idle_timeout", self.idle_timeout),
+        };
+        let ca_certificate = self.ca_certificate.map(PathBuf::from);
+        if let Some(file) = &ca_certificate
+            && let Err(error) = crate::client::tls::read_certificates(file)
+        {
+            let expected = "a PEM file with certificates of authorities";
+            checker.below("ca_certificate").mistake(format!("{}: {error}", file.display()), expected);
+        }
+        UpstreamSettings {
+            timeouts,
+            ssl_verify: self.ssl_verify.unwrap_or(true),
+            ca_certificate,
+            keepalive: self.keepalive.unwrap_or(true),
+            keepalive_pool: checker.number(
+                "keepalive_pool",
+                self.keepalive_pool,
+                KEEPALIVE_POOL,
+                1..=100_000,
+            ),
+            keepalive_timeout: checker.duration(
+                "keepalive_timeout",
+                self.keepalive_timeout,
+                KEEPALIVE_TIMEOUT,
+                Duration::from_secs(1)..=LONGEST,
+            ),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Everything a request needs to know, built from the settings once and never changed: each request keeps the
+//! snapshot that it started with.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::{
+    admission::Admission,
+    backend::{self, Backend},
+    client::tls::{Configurations, TlsError},
+    credentials::CredentialSource,
+    proxy::inbound::BodyLimits,
+    routing::RouteTable,
+    settings::{BackendSettings, RouteSettings, Scheme, Settings},
+    signing::Signer,
+};
+
+/// The running program's view of the settings.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Which route takes a request.
+    pub routes: RouteTable<Route>,
+    /// How many requests may be in flight.
+    pub admission: Admission,
+    /// Bytes of path and query.
+    pub max_uri: u64,
+    /// Whether each request is one line in the log.
+    pub access_log: bool,
+}
+
+/// One route, ready to serve.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name in logs.
+    pub id: Arc<str>,
+    /// Where its requests go.
+    pub backend: Arc<dyn Backend>,
+    /// What signs them; `None` where nothing does.
+    pub signing: Option<Signing>,
+    /// Until a request's body has arrived.
+    pub body_timeout: Duration,
+}
+
+/// The signature of a route.
+#[derive(Debug)]
+pub struct Signing {
+    /// Makes it.
+    pub signer: Signer,
+    /// With these keys.
+    pub credentials: CredentialSource,
+}
+
+/// A route that cannot be served as it is set.
+#[derive(Debug)]
+pub struct RouteError {
+    route: String,
+    cause: TlsError,
+}
+
+impl fmt::Display for RouteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "route {}: {}", self.route, self.cause)
+    }
+}
+
+impl std::error::Error for RouteError {}
+
+impl Snapshot {
+    /// Builds it from checked settings; routes that are not enabled stay out.
+    ///
+    /// # Errors
+    /// A route's authorities to trust cannot be used.
+    pub fn build(settings: &Settings) -> Result<Self, RouteError> {
+        let mut tls = Configurations::default();
+        let mut routes = Vec::new();
+        for route in settings.routes.iter().filter(|route| route.enabled) {
+            routes.push((route.rule.clone(), Route::build(route, settings.limits.body_timeout, &mut tls)?));
+        }
+        Ok(Self {
+            routes: RouteTable::new(routes),
+            admission: Admission::new(settings.limits.max_in_flight),
+            max_uri: settings.limits.max_uri,
+            access_log: settings.log.access,
+        })
+    }
+}
+
+impl Route {
+    fn build(
+        settings: &RouteSettings,
+        body_timeout: Duration,
+        tls: &mut Configurations,
+    ) -> Result<Self, RouteError> {
+        let backend = backend::build(&settings.backend, tls)
+            .map_err(|cause| RouteError { route: settings.id.clone(), cause })?;
+        let BackendSettings::ApiGateway(gateway) = &settings.backend;
+        let signing =
+            gateway.authorization.iam.as_ref().zip(backend.target().scope.clone()).map(|(iam, scope)| {
+                Signing {
+                    signer: Signer::new(scope),
+                    credentials: CredentialSource::Static(iam.credentials.clone()),
+                }
+            });
+        Ok(Self { id: settings.id.as_str().into(), backend, signing, body_timeout })
+    }
+
+    /// What a request's body may cost.
+    pub fn body_limits(&self) -> BodyLimits {
+        let target = self.backend.target();
+        BodyLimits { mode: target.body_mode, max_size: target.max_request_body, timeout: self.body_timeout }
+    }
+}
+
+/// What is allowed but unwise, a sentence each, for the log at start and for `check`.
+pub fn warnings(settings: &Settings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for route in settings.routes.iter().filter(|route| route.enabled) {
+        let BackendSettings::ApiGateway(gateway) = &route.backend;
+        let uri = &gateway.function_uri;
+        let id = &route.id;
+        if uri.scheme == Scheme::Https && !gateway.upstream.ssl_verify {
+            warnings.push(format!(
+                "route {id}: ssl_verify is off, so anyone on the way can pose as {}",
+                uri.host
+            ));
+        }
+        if uri.scheme == Scheme::Http && !gateway.authorization.is_none() && !is_loopback(&uri.host) {
+            warnings.push(format!("route {id}: keys and signatures go to {} without TLS", uri.host));
+        }
+    }
+    warnings
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
