@@ -31,12 +31,9 @@ pub use upstream::{Scheme, Timeouts, UpstreamSettings};
 
 use self::{
     check::Checker,
-    process::WrittenSettings,
-    tree::{Content, Node, ROUTES},
+    process::{WrittenDefaultsAlone, WrittenSettings},
+    tree::{Content, DEFAULTS, Node, ROUTES},
 };
-
-/// The section of `default.yaml` that lies beneath every route.
-const DEFAULTS: &str = "defaults";
 
 impl Settings {
     /// Reads a settings directory and the process's environment.
@@ -65,25 +62,40 @@ impl Settings {
         environment: &Environment,
         mut mistakes: Mistakes,
     ) -> Result<Self, Mistakes> {
+        if !documents.iter().any(Document::is_route) {
+            let problem = Mistake::new(Place::file("routes"), "", "there is no route");
+            mistakes.push(problem.expected("at least one file routes/NAME.yaml"));
+        }
         let mut tree = tree::merge(documents, environment, &mut mistakes);
         reference::resolve(&mut tree, &mut Vec::new(), environment, &mut mistakes);
-        lay_defaults_beneath_routes(&mut tree);
+        let defaults = take_defaults(&mut tree, &mut mistakes);
+        lay_beneath_routes(&defaults, &mut tree);
         let written: WrittenSettings = reader::read(&mut tree, &mut mistakes);
         let settings = Self::check(written, &mut Checker::new(&tree, &mut mistakes));
         mistakes.into_result(settings)
     }
 }
 
+/// Takes `defaults` out of the tree, after its mistakes of form have been reported once for all routes.
+fn take_defaults(tree: &mut Node, mistakes: &mut Mistakes) -> Node {
+    let path = [DEFAULTS.to_owned()];
+    let Some(defaults) = tree.remove(&path) else { return Node::empty() };
+    let mut alone = Node::empty();
+    if let Content::Table(table) = &mut alone.content {
+        table.insert(DEFAULTS.to_owned(), defaults);
+    }
+    let _: WrittenDefaultsAlone = reader::read(&mut alone, mistakes);
+    alone.remove(&path).unwrap_or_else(Node::empty)
+}
+
 /// Gives each route what `defaults` says about the backend that the route has.
-fn lay_defaults_beneath_routes(tree: &mut Node) {
-    let Some(Content::Table(sections)) = tree.child(DEFAULTS).map(|defaults| defaults.content.clone()) else {
-        return;
-    };
+fn lay_beneath_routes(defaults: &Node, tree: &mut Node) {
+    let Content::Table(sections) = &defaults.content else { return };
     let Content::Table(root) = &mut tree.content else { return };
     let Some(Content::Table(routes)) = root.get_mut(ROUTES).map(|routes| &mut routes.content) else { return };
     for route in routes.values_mut() {
         let Content::Table(keys) = &mut route.content else { continue };
-        for (section, defaults) in &sections {
+        for (section, defaults) in sections {
             if let Some(own) = keys.get_mut(section) {
                 own.fill(defaults);
             }

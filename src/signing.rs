@@ -24,6 +24,7 @@ use aws_sigv4::sign::v4;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
+use self::canonical::{Canonical, SignedHeader, SignedValue};
 use crate::proxy::outbound::OutboundRequest;
 
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
@@ -95,27 +96,28 @@ impl Signer {
         now: SystemTime,
     ) -> Result<SigningHeaders, InvalidHeaderValue> {
         let time = Timestamp::at(now);
-        let token = credentials.session_token().map(sensitive).transpose()?;
-        let canonical = canonical::Request {
-            outbound: request,
-            date: time.date_time(),
-            security_token: token.as_ref(),
-            payload_hash: hex(&Sha256::digest(request.body.bytes())),
-        };
-        let text = canonical.text();
+        let token = credentials.session_token();
+        let canonical = Canonical {
+            method: request.method.as_str(),
+            path: request.path(),
+            query: request.query().unwrap_or_default(),
+            headers: &signed_headers(&request.headers, time.date_time(), token),
+            payload_hash: &hex(&Sha256::digest(request.body.bytes())),
+        }
+        .write();
         let scope = format!("{}/{}/{}/aws4_request", time.day(), self.scope.region, self.scope.service);
-        let string_to_sign = string_to_sign(time.date_time(), &scope, &text.canonical);
+        let string_to_sign = string_to_sign(time.date_time(), &scope, &canonical.text);
         let key = self.key(credentials, &time, now);
         let signature = v4::calculate_signature(key.key, string_to_sign.as_bytes());
         let id = credentials.access_key_id();
-        let signed = &text.signed_headers;
+        let signed = &canonical.signed_headers;
         let authorization = sensitive(&format!(
             "AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders={signed}, Signature={signature}"
         ))?;
         Ok(SigningHeaders {
             date: HeaderValue::from_str(time.date_time())?,
             authorization,
-            security_token: token,
+            security_token: token.map(sensitive).transpose()?,
         })
     }
 
@@ -135,6 +137,52 @@ impl Signer {
         self.key.store(Some(key.clone()));
         key
     }
+}
+
+/// What is signed, sorted by name: `host`, `content-type` and every `x-amz-*` header that goes out.
+fn signed_headers<'a>(
+    headers: &'a HeaderMap,
+    date: &'a str,
+    token: Option<&'a str>,
+) -> Vec<SignedHeader<'a>> {
+    let mut signed = Vec::with_capacity(8);
+    signed.push(SignedHeader { name: "x-amz-date", value: SignedValue::Added(date) });
+    if let Some(token) = token {
+        signed.push(SignedHeader { name: "x-amz-security-token", value: SignedValue::Added(token) });
+    }
+    for name in headers.keys().filter(|name| is_signed(name)) {
+        let lines = headers.get_all(name).as_slice();
+        signed.push(SignedHeader { name: name.as_str(), value: SignedValue::Lines(lines) });
+    }
+    signed.sort_unstable_by_key(|header| header.name);
+    signed
+}
+
+/// Whether a header of the request is signed; the two that signing itself sets are not the request's.
+fn is_signed(name: &HeaderName) -> bool {
+    *name == header::HOST
+        || *name == header::CONTENT_TYPE
+        || (name.as_str().starts_with("x-amz-") && *name != DATE && *name != SECURITY_TOKEN)
+}
+
+/// Rewrites the headers that will be signed so that blanks leave nothing to differ about: none at the ends,
+/// and one where there were several or a tab, of which implementations make different things.
+pub fn settle_blanks(headers: &mut HeaderMap) {
+    headers.retain(|name, value| {
+        let unsettled = |value: &HeaderValue| {
+            let bytes = value.as_bytes();
+            bytes.contains(&b'\t') || bytes.windows(2).any(|pair| pair == b"  ")
+        };
+        if is_signed(name) && unsettled(value) {
+            let words: Vec<&[u8]> =
+                value.as_bytes().split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
+            // it holds nothing that it did not hold before
+            if let Ok(settled) = HeaderValue::from_bytes(&words.join(&b' ')) {
+                *value = settled;
+            }
+        }
+        true
+    });
 }
 
 /// The text whose HMAC is the signature.
@@ -195,4 +243,51 @@ impl Timestamp {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_of_a_signing_key_and_of_the_headers_shows_neither() {
+        let credentials =
+            Credentials::new("AKIDEXAMPLE", "hush-secret", Some("hush-token".into()), None, "test");
+        let signer = Signer::new(Scope { region: "us-east-1".into(), service: "lambda".into() });
+        let time = Timestamp::at(SystemTime::UNIX_EPOCH);
+        let key = signer.key(&credentials, &time, SystemTime::UNIX_EPOCH);
+        let headers = SigningHeaders {
+            date: HeaderValue::from_static("19700101T000000Z"),
+            authorization: sensitive("hush-signature").unwrap(),
+            security_token: Some(sensitive("hush-token").unwrap()),
+        };
+        let shown = format!("{signer:?} {key:?} {headers:?}");
+        assert!(!shown.contains("hush") && !shown.contains(&format!("{:?}", key.key)), "{shown}");
+    }
+
+    #[test]
+    fn the_key_is_derived_again_for_another_day_or_other_credentials_only() {
+        let credentials = |secret: &str| Credentials::new("AKIDEXAMPLE", secret, None, None, "test");
+        let signer = Signer::new(Scope { region: "us-east-1".into(), service: "lambda".into() });
+        let key = |secret, seconds| {
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            signer.key(&credentials(secret), &Timestamp::at(now), now)
+        };
+        let first = key("a", 0);
+        assert!(Arc::ptr_eq(&first, &key("a", 86_399)));
+        assert_ne!(first.key, key("a", 86_400).key);
+        assert_ne!(first.key, key("b", 0).key);
+    }
+
+    #[test]
+    fn a_timestamp_is_basic_iso_8601_in_utc() {
+        let at = |seconds| {
+            Timestamp::at(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).date_time().to_owned()
+        };
+        assert_eq!(at(0), "19700101T000000Z");
+        assert_eq!(at(1_440_938_160), "20150830T123600Z");
+        assert_eq!(at(4_102_444_799), "20991231T235959Z");
+        assert_eq!(at(999_999_999_999), "99991231T235959Z");
+        assert_eq!(
+            Timestamp::at(SystemTime::UNIX_EPOCH - Duration::from_secs(1)).date_time(),
+            "19700101T000000Z"
+        );
+    }
+}

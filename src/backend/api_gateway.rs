@@ -18,7 +18,7 @@ use crate::{
         target::leaves,
     },
     settings::{ApiGatewaySettings, ClientAuthorization, FunctionUri},
-    signing::{Scope, query::push_strict},
+    signing::{Scope, query::push_strict, settle_blanks},
 };
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -169,6 +169,9 @@ impl Backend for ApiGateway {
         let mut headers = inbound.headers;
         let signature = self.prove(&mut headers);
         headers.insert(header::HOST, self.target.authority.clone());
+        if self.target.scope.is_some() {
+            settle_blanks(&mut headers);
+        }
         Ok(OutboundRequest { method: inbound.method, path_and_query, headers, body: inbound.body, signature })
     }
 

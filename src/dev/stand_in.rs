@@ -10,7 +10,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::ServerHandle, http::KeepAlive, web};
+use actix_web::{
+    App, HttpRequest, HttpResponse, HttpServer,
+    dev::ServerHandle,
+    http::{KeepAlive, header::HeaderValue},
+    web,
+};
 
 use super::{
     answers::Refusal,
@@ -146,7 +151,7 @@ fn admit(call: &Call, options: &StandInOptions) -> Result<(), Refusal> {
         };
         verify::verify(&request, &options.keys, options.now())?;
     }
-    let given = call.headers.get("x-api-key").map(|value| value.as_bytes());
+    let given = call.headers.get("x-api-key").map(HeaderValue::as_bytes);
     if key && given != Some(options.keys.api_key.as_bytes()) {
         return Err(Refusal::Forbidden);
     }

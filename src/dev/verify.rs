@@ -4,11 +4,11 @@
 //! `signing.rs`, so that neither can repeat the other's mistakes.
 
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     time::{Duration, SystemTime},
 };
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use time::{
@@ -109,10 +109,11 @@ pub fn verify(request: &Signed<'_>, keys: &Keys, now: SystemTime) -> Result<(), 
     }
     let canonical = request.canonical(&authorization.signed_headers);
     let string_to_sign =
-        format!("AWS4-HMAC-SHA256\n{date}\n{}\n{}", authorization.scope, hex_digest(canonical.as_bytes()));
+        format!("AWS4-HMAC-SHA256\n{date}\n{}\n{}", authorization.scope, hex_digest(&canonical));
     if signature(keys, authorization.scope, &string_to_sign) == authorization.signature {
         return Ok(());
     }
+    let canonical = String::from_utf8_lossy(&canonical);
     Err(Refusal::InvalidSignature(format!(
         "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
          Access Key and signing method. Consult the service documentation for details.\n\nThe Canonical String \
@@ -193,7 +194,7 @@ fn check_signed_headers(request: &Signed<'_>, signed: &[&str]) -> Result<(), Ref
     let must = request
         .headers
         .keys()
-        .map(|name| name.as_str())
+        .map(HeaderName::as_str)
         .filter(|name| *name == "host" || name.starts_with("x-amz-"));
     for name in must {
         if !signed.contains(&name) {
@@ -216,27 +217,29 @@ impl Signed<'_> {
         (!lines.is_empty()).then(|| lines.join(","))
     }
 
-    fn canonical(&self, signed_headers: &[&str]) -> String {
-        let headers: String = signed_headers
-            .iter()
-            .map(|name| {
-                let lines = self.headers.get_all(*name).map(|line| {
-                    let text = String::from_utf8_lossy(line.as_bytes()).into_owned();
-                    text.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
-                });
-                format!("{name}:{}\n", lines.collect::<Vec<_>>().join(","))
-            })
-            .collect();
-        [
-            self.method,
-            &canonical_path(self.path),
-            &canonical_query(self.query),
-            &headers,
-            &signed_headers.join(";"),
-            &hex_digest(self.body),
-        ]
-        .join("\n")
+    fn canonical(&self, signed_headers: &[&str]) -> Vec<u8> {
+        let headers = signed_headers.iter().map(|name| {
+            let lines: Vec<Vec<u8>> =
+                self.headers.get_all(*name).map(|line| single_blanks(line.as_bytes())).collect();
+            [name.as_bytes(), b":", &lines.join(&b',')].concat()
+        });
+        let mut lines = vec![
+            self.method.as_bytes().to_vec(),
+            canonical_path(self.path).into_bytes(),
+            canonical_query(self.query).into_bytes(),
+        ];
+        lines.extend(headers);
+        lines.push(Vec::new());
+        lines.push(signed_headers.join(";").into_bytes());
+        lines.push(hex_digest(self.body).into_bytes());
+        lines.join(&b'\n')
     }
+}
+
+/// "Remove leading and trailing spaces, convert sequential spaces to a single space."
+fn single_blanks(value: &[u8]) -> Vec<u8> {
+    let words: Vec<&[u8]> = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
+    words.join(&b' ')
 }
 
 /// "Normalize URI paths according to RFC 3986", then "each path segment must be URI-encoded twice".
@@ -272,7 +275,7 @@ fn encode(bytes: &[u8]) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             text.push(char::from(byte));
         } else {
-            text.push_str(&format!("%{byte:02X}"));
+            let _ = write!(text, "%{byte:02X}");
         }
     }
     text
@@ -282,7 +285,8 @@ fn decode(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut index = 0;
     while index < text.len() {
-        let escaped = text.get(index + 1..index + 3).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let digits = text.get(index + 1..index + 3).filter(|digits| !digits.starts_with('+'));
+        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         match (text.as_bytes()[index], escaped) {
             (b'%', Some(byte)) => {
                 bytes.push(byte);
@@ -301,7 +305,7 @@ fn signature(keys: &Keys, scope: &str, string_to_sign: &str) -> String {
     for part in scope.split('/') {
         key = hmac(&key, part.as_bytes());
     }
-    hmac(&key, string_to_sign.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hmac(&key, string_to_sign.as_bytes()))
 }
 
 fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
@@ -312,5 +316,13 @@ fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
 }
 
 fn hex_digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }

@@ -269,7 +269,7 @@ impl DeadlinedPayload {
 
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, ProxyError>>> {
         match Pin::new(&mut self.payload).poll_next(context) {
-            Poll::Ready(chunk) => Poll::Ready(chunk.map(|chunk| chunk.map_err(broken))),
+            Poll::Ready(chunk) => Poll::Ready(chunk.map(|chunk| chunk.map_err(|error| broken(&error)))),
             Poll::Pending => {
                 let timeout = self.timeout;
                 let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
@@ -279,6 +279,6 @@ impl DeadlinedPayload {
     }
 }
 
-fn broken(error: PayloadError) -> ProxyError {
+fn broken(error: &PayloadError) -> ProxyError {
     ProxyError::new(ErrorKind::InvalidBody, error.to_string())
 }

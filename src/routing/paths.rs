@@ -116,7 +116,8 @@ impl PathTable {
                 let remainder = entry.prefix.map(|end| &path[end..]).filter(|rest| !rest.is_empty());
                 return Some((candidate, remainder));
             }
-            allowed.extend(entry.candidates.iter().flat_map(|candidate| candidate.methods.named()).cloned());
+            allowed
+                .extend(entry.candidates.iter().flat_map(|candidate| candidate.methods.allowed()).cloned());
             next = entry.around;
         }
         None

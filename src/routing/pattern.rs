@@ -114,6 +114,10 @@ pub(super) fn host_name(host: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
+/// What a route that takes any method names in `Allow`.
+const USUAL_METHODS: [Method; 7] =
+    [Method::DELETE, Method::GET, Method::HEAD, Method::OPTIONS, Method::PATCH, Method::POST, Method::PUT];
+
 /// The methods of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MethodSet(Vec<Method>);
@@ -129,14 +133,19 @@ impl MethodSet {
         self.0.is_empty()
     }
 
-    /// Whether it takes this method.
+    /// Whether it takes this method. `CONNECT` and `TRACE` speak to a proxy, not through it (RFC 9110, 9.3.6
+    /// and 9.3.8), so no route takes them.
     pub fn takes(&self, method: &Method) -> bool {
-        self.is_any() || self.0.contains(method)
+        if self.is_any() {
+            *method != Method::CONNECT && *method != Method::TRACE
+        } else {
+            self.0.contains(method)
+        }
     }
 
-    /// The methods named.
-    pub fn named(&self) -> &[Method] {
-        &self.0
+    /// The methods to name in `Allow`.
+    pub fn allowed(&self) -> &[Method] {
+        if self.is_any() { &USUAL_METHODS } else { &self.0 }
     }
 
     /// The first method that both name.

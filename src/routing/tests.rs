@@ -44,6 +44,7 @@ fn get(rules: &[RouteRule], path: &str) -> Result<(usize, Option<String>), Miss>
     found(rules, "localhost:9080", path, &Method::GET)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "compared with what is found")]
 fn at(index: usize, remainder: &str) -> Result<(usize, Option<String>), Miss> {
     Ok((index, Some(remainder.to_owned())))
 }
@@ -147,6 +148,16 @@ fn where_only_the_method_is_wrong_the_miss_names_the_right_ones() {
     ];
     assert_eq!(get(&rules, "/a/b"), Err(Miss::NoMethod(vec![Method::DELETE, Method::POST, Method::PUT])));
     assert_eq!(found(&rules, "h", "/c", &Method::HEAD), Err(Miss::NoMethod(vec![Method::PATCH])));
+}
+
+#[test]
+fn connect_and_trace_are_taken_by_no_route() {
+    for method in [Method::CONNECT, Method::TRACE] {
+        let Err(Miss::NoMethod(allowed)) = found(&[rule("/a")], "h", "/a", &method) else {
+            panic!("{method}")
+        };
+        assert!(allowed.contains(&Method::GET) && !allowed.contains(&method));
+    }
 }
 
 #[test]

@@ -35,8 +35,8 @@ impl<'a> Checker<'a> {
 
     /// Reports a mistake at the current key.
     pub fn mistake(&mut self, problem: impl Into<String>, expected: impl Into<String>) {
-        let key = super::key_inside_file(&self.path);
-        self.mistakes.push(Mistake::new(self.place(), key, problem).expected(expected));
+        let (place, key) = self.root.locate(&self.path);
+        self.mistakes.push(Mistake::new(place, key, problem).expected(expected));
     }
 
     /// The text parsed, or a mistake at `key` that quotes it, unless it may hold a secret: it came from a

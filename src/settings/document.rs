@@ -34,6 +34,11 @@ pub struct Document {
 }
 
 impl Document {
+    /// Whether it describes a route.
+    pub fn is_route(&self) -> bool {
+        matches!(self.subject, Subject::Route(_))
+    }
+
     /// The process's settings as text, for `dev` and tests.
     pub fn process(text: impl Into<String>) -> Self {
         Self { source: PROCESS_FILE.into(), subject: Subject::Process, text: text.into() }

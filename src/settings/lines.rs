@@ -16,6 +16,8 @@ use yaml_rust2::{
 pub struct Lines {
     by_path: BTreeMap<Vec<String>, usize>,
     open: Vec<Level>,
+    /// Keys that stand in the same table a second time, with that line.
+    pub twice: Vec<(String, usize)>,
 }
 
 /// A mapping or sequence that the parser is inside of.
@@ -36,6 +38,11 @@ impl Lines {
     /// The line of a path, or of its nearest ancestor that has one.
     pub fn line(&self, path: &[String]) -> Option<usize> {
         (0..=path.len()).rev().find_map(|length| self.by_path.get(&path[..length])).copied()
+    }
+
+    /// Whether the text has something at a path.
+    pub fn has(&self, path: &[String]) -> bool {
+        self.by_path.contains_key(path)
     }
 
     fn path(&self) -> Vec<String> {
@@ -69,6 +76,10 @@ impl MarkedEventReceiver for Lines {
             Event::Scalar(text, ..) => match self.open.last_mut() {
                 Some(Level::Mapping { key: key @ None }) => {
                     *key = Some(text);
+                    let path = self.path();
+                    if self.by_path.contains_key(&path) {
+                        self.twice.push((path.join("."), mark.line()));
+                    }
                     // the key's own line, which is where the reader looks
                     self.value_started(mark);
                 }

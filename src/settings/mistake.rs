@@ -108,7 +108,10 @@ impl Mistakes {
         self.0.iter()
     }
 
-    /// The mistakes sorted by place, as the error of a reading that found any.
+    /// The value, unless there is a mistake.
+    ///
+    /// # Errors
+    /// All mistakes, sorted by place.
     pub fn into_result<T>(mut self, value: T) -> Result<T, Self> {
         if self.0.is_empty() {
             return Ok(value);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     api_gateway::WrittenApiGateway,
@@ -110,7 +110,8 @@ pub(super) struct WrittenSettings {
     limits: WrittenLimits,
     log: WrittenLog,
     shutdown: WrittenShutdown,
-    defaults: WrittenDefaults,
+    /// Taken out before; here so that it is among the known words.
+    defaults: Option<IgnoredAny>,
     routes: BTreeMap<String, WrittenRoute>,
 }
 
@@ -157,7 +158,15 @@ struct WrittenShutdown {
     drain: Option<WrittenDuration>,
 }
 
-/// What lies beneath each route; merged into the routes as a tree, and read here once for its own mistakes.
+/// The section `defaults` by itself. Its values reach the routes as a part of their trees, so that each knows
+/// where it was written; it is read in this form for its mistakes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct WrittenDefaultsAlone {
+    defaults: WrittenDefaults,
+}
+
+/// What lies beneath each route.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table of defaults for routes")]
 struct WrittenDefaults {

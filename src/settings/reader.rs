@@ -62,8 +62,8 @@ impl Wrong {
     fn into_mistake(self, path: &[String], root: &Node) -> Mistake {
         let node = root.nearest(path);
         let quotable = node.spelling != Spelling::Referred;
-        let mistake =
-            |problem: String| Mistake::new(node.place.clone(), super::key_inside_file(path), problem);
+        let (place, key) = root.locate(path);
+        let mistake = |problem: String| Mistake::new(place, key, problem);
         match self.problem {
             Problem::UnknownKey { known } => {
                 mistake("unknown key".into()).one_of(path.last().map_or("", String::as_str), known)
@@ -98,8 +98,7 @@ impl de::Error for Wrong {
         // the value itself is left out: an unquoted secret is a number to YAML
         let found = match found {
             Unexpected::Bool(_) => "true or false",
-            Unexpected::Unsigned(_) | Unexpected::Signed(_) => "a number",
-            Unexpected::Float(_) => "a number with a fraction",
+            Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => "a number",
             Unexpected::Str(_) => "a text",
             Unexpected::Unit | Unexpected::Option => "nothing",
             Unexpected::Seq => "a list",
@@ -176,6 +175,8 @@ impl<'de> Deserializer<'de> for &'de Node {
         match &self.content {
             // `limits:` with every key commented out
             Content::Null => visitor.visit_map(Entries::default()),
+            // serde would take a list for the fields in their order
+            Content::List(_) => Err(Wrong::invalid_type(Unexpected::Seq, &visitor)),
             _ => self.deserialize_any(visitor),
         }
     }

@@ -56,9 +56,6 @@ impl RouteSettings {
         limits: &Limits,
         checker: &mut Checker<'_>,
     ) -> Vec<Self> {
-        if written.is_empty() {
-            checker.mistake("there is no route", "at least one file routes/NAME.yaml");
-        }
         let routes: Vec<(String, Self)> = written
             .into_iter()
             .filter_map(|(stem, route)| {

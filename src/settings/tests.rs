@@ -1,1 +1,350 @@
+use std::time::Duration;
 
+use proptest::prelude::*;
+use secrecy::ExposeSecret;
+
+use super::*;
+
+const ROUTE: &str =
+    "uri: /aws/*\napi_gateway:\n  function_uri: https://abc.execute-api.us-east-1.amazonaws.com/prod\n";
+
+fn environment(variables: &[(&str, &str)]) -> Environment {
+    variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn read(process: &str, routes: &[(&str, &str)], variables: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
+    let mut documents = vec![Document::process(process)];
+    documents.extend(routes.iter().map(|(name, text)| Document::route(name, *text)));
+    Settings::from_documents(&documents, &environment(variables))
+        .map_err(|mistakes| mistakes.iter().map(Mistake::to_string).collect())
+}
+
+fn mistakes(process: &str, route: &str) -> Vec<String> {
+    read(process, &[("hello", route)], &[]).unwrap_err()
+}
+
+fn gateway(settings: &Settings) -> &ApiGatewaySettings {
+    let BackendSettings::ApiGateway(gateway) = &settings.routes[0].backend;
+    gateway
+}
+
+#[track_caller]
+fn assert_starts(mistakes: &[String], starts: &[&str]) {
+    assert_eq!(mistakes.len(), starts.len(), "{mistakes:#?}");
+    for (mistake, start) in mistakes.iter().zip(starts) {
+        assert!(mistake.starts_with(start), "{mistake}\ndoes not start with\n{start}");
+    }
+}
+
+#[test]
+fn a03_what_is_not_written_has_apisix_defaults() {
+    let route = format!("{ROUTE}  authorization:\n    iam: {{ accesskey: a, secretkey: s }}\n");
+    let settings = read("", &[("hello", &route)], &[]).unwrap();
+    let gateway = gateway(&settings);
+    let iam = gateway.authorization.iam.as_ref().unwrap();
+    assert_eq!((iam.region.as_str(), iam.service.as_str()), ("us-east-1", "execute-api"));
+    let upstream = &gateway.upstream;
+    let three = Duration::from_secs(3);
+    assert_eq!(upstream.timeouts, Timeouts { connect: three, first_byte: three, idle: three });
+    assert!(upstream.ssl_verify && upstream.keepalive);
+    assert_eq!((upstream.keepalive_pool, upstream.keepalive_timeout), (5, Duration::from_secs(60)));
+    assert_eq!(gateway.max_req_body_size, 10 << 20);
+    let route = &settings.routes[0];
+    assert_eq!((route.id.as_str(), route.enabled, route.rule.priority), ("hello", true, 0));
+}
+
+#[test]
+fn a01_keys_may_be_given_and_either_spelling_of_the_secret_is_read() {
+    for spelling in ["secretkey", "secret_key"] {
+        let route = format!("{ROUTE}  authorization:\n    iam: {{ accesskey: AKID, {spelling}: sec }}\n");
+        let settings = read("", &[("hello", &route)], &[]).unwrap();
+        let iam = gateway(&settings).authorization.iam.clone().unwrap();
+        assert_eq!((iam.credentials.access_key_id(), iam.credentials.secret_access_key()), ("AKID", "sec"));
+    }
+}
+
+#[test]
+fn a02_a_key_without_its_other_half_is_a_mistake() {
+    let route = format!("{ROUTE}  authorization:\n    iam:\n      secretkey: s\n");
+    assert_starts(
+        &mistakes("", &route),
+        &[
+            "routes/hello.yaml:5: api_gateway.authorization.iam.accesskey: missing; expected the access key id",
+        ],
+    );
+    let route = format!("{ROUTE}  authorization:\n    iam: {{}}\n");
+    assert_starts(
+        &mistakes("", &route),
+        &[
+            "routes/hello.yaml:5: api_gateway.authorization.iam.accesskey: missing",
+            "routes/hello.yaml:5: api_gateway.authorization.iam.secretkey: missing",
+        ],
+    );
+}
+
+#[test]
+fn a03_a_route_without_function_uri_or_with_another_type_is_a_mistake() {
+    assert_starts(
+        &mistakes("", "uri: /a\napi_gateway:\n  timeout: 3000\n"),
+        &["routes/hello.yaml:2: api_gateway.function_uri: missing"],
+    );
+    assert_starts(
+        &mistakes("", "uri: /a\napi_gateway:\n  function_uri: 7\n"),
+        &[
+            "routes/hello.yaml:2: api_gateway.function_uri: missing",
+            "routes/hello.yaml:3: api_gateway.function_uri: found a number; expected a text",
+        ],
+    );
+}
+
+#[test]
+fn every_mistake_of_every_file_is_reported_at_once_with_its_line() {
+    let process = "workers: 0\nlisten:\n  htp: 127.0.0.1:1\nlimits: { max_uri: 1GiB, body_timeout: soon }\nlog:\n  level: loud\n";
+    let route = "uri: aws\nmethods: [GET, get]\nhosts: ['a..b']\npriority: high\napi_gateway:\n  function_uri: ftp://x\n  timout: 1\n  keepalive: 'yes'\n  timeout: 10\n";
+    assert_starts(
+        &mistakes(process, route),
+        &[
+            "default.yaml:1: workers: 0 is out of range; expected 1 to 64",
+            "default.yaml:3: listen.htp: unknown key; did you mean `http`?; expected one of http",
+            "default.yaml:4: limits.body_timeout: `soon` is wrong; expected a duration",
+            "default.yaml:4: limits.max_uri: 1GiB is out of range; expected 64 bytes to 16KiB",
+            "default.yaml:6: log.level: `loud` is none of the known words; expected one of debug, error, info, off, warn",
+            "routes/hello.yaml:1: uri: `aws` is wrong; expected a path that starts with `/`",
+            "routes/hello.yaml:2: methods.1: `get` is wrong; expected a method in capitals",
+            "routes/hello.yaml:3: hosts.0: `a..b` is wrong; expected a host name",
+            "routes/hello.yaml:4: priority: found a text; expected a whole number",
+            "routes/hello.yaml:6: api_gateway.function_uri: `ftp://x` is wrong; expected an http or https URL",
+            "routes/hello.yaml:7: api_gateway.timout: unknown key; did you mean `timeout`?",
+            "routes/hello.yaml:8: api_gateway.keepalive: found a text; expected true or false",
+            "routes/hello.yaml:9: api_gateway.timeout: 10ms is out of range; expected 100ms to 1day",
+        ],
+    );
+}
+
+#[test]
+fn invalid_yaml_is_a_mistake_with_its_line_and_the_other_files_are_read_all_the_same() {
+    let routes =
+        [("bad", "uri: /a\n  x: [\n"), ("twice", "uri: /a\napi_gateway:\n  timeout: 1\n  timeout: 2\n")];
+    assert_starts(
+        &read("workers: 0\n", &routes, &[]).unwrap_err(),
+        &[
+            "default.yaml:1: workers: 0 is out of range",
+            "routes/bad.yaml:2: not valid YAML:",
+            "routes/twice.yaml:4: api_gateway.timeout: stands here a second time",
+        ],
+    );
+}
+
+#[test]
+fn the_environment_goes_before_the_files() {
+    let settings = read(
+        "listen: { http: '127.0.0.1:1' }\nworkers: 1\nlog: { access: true }\n",
+        &[("hello", ROUTE)],
+        &[
+            ("APIGW_INVOKER__LISTEN__HTTP", "127.0.0.1:2"),
+            ("APIGW_INVOKER__WORKERS", "3"),
+            ("APIGW_INVOKER__LOG__ACCESS", "false"),
+            ("APIGW_INVOKER__LIMITS__BODY_TIMEOUT", "1s"),
+            ("APIGW_INVOKER__ROUTES__HELLO__METHODS", "GET, POST"),
+            ("APIGW_INVOKER__ROUTES__HELLO__API_GATEWAY__TIMEOUT", "5000"),
+            ("APIGW_INVOKER_SETTINGS", "elsewhere"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(settings.listen.http.port(), 2);
+    assert_eq!(settings.workers, 3);
+    assert!(!settings.log.access);
+    assert_eq!(settings.limits.body_timeout, Duration::from_secs(1));
+    assert_eq!(settings.routes[0].rule.methods.allowed().len(), 2);
+    assert_eq!(gateway(&settings).upstream.timeouts.connect, Duration::from_secs(5));
+}
+
+#[test]
+fn a_mistake_in_the_environment_names_the_variable() {
+    let found = read(
+        "",
+        &[("hello", ROUTE)],
+        &[("APIGW_INVOKER__LISTEM__HTTP", "x"), ("APIGW_INVOKER__WORKERS", "many")],
+    )
+    .unwrap_err();
+    assert_starts(
+        &found,
+        &[
+            "environment variable APIGW_INVOKER__LISTEM: listem: unknown key; did you mean `listen`?",
+            "environment variable APIGW_INVOKER__WORKERS: workers: found a text; expected a whole number",
+        ],
+    );
+}
+
+#[test]
+fn a_reference_is_read_and_never_quoted() {
+    let secret = "hush-0123456789";
+    let route = format!("{ROUTE}  authorization:\n    apikey: $env://KEY\n");
+    let settings = read("", &[("hello", &route)], &[("KEY", secret)]).unwrap();
+    assert_eq!(gateway(&settings).authorization.apikey.as_ref().unwrap().expose_secret(), secret);
+    assert!(!format!("{settings:?}").contains(secret));
+
+    let route = format!("{ROUTE}  timeout: $env://KEY\n  client_authorization: $env://KEY\n");
+    let process = "listen: { http: $env://KEY }\n";
+    let found = read(process, &[("hello", &route)], &[("KEY", secret)]).unwrap_err();
+    assert_eq!(found.len(), 3, "{found:#?}");
+    assert!(!found.concat().contains(secret), "{found:#?}");
+}
+
+#[test]
+fn an_unquoted_number_is_no_secret_and_is_not_shown() {
+    let route = format!("{ROUTE}  authorization:\n    apikey: 12345678901234567890\n");
+    let found = mistakes("", &route);
+    assert_starts(
+        &found,
+        &[
+            "routes/hello.yaml:5: api_gateway.authorization.apikey: found a number; expected a text (in quotes",
+        ],
+    );
+    assert!(!found[0].contains("123"));
+}
+
+#[test]
+fn a_url_with_a_password_is_refused_without_being_shown() {
+    let found = mistakes("", "uri: /a\napi_gateway: { function_uri: 'https://user:hush@host/' }\n");
+    assert_starts(&found, &["routes/hello.yaml:2: api_gateway.function_uri: the value is wrong"]);
+    assert!(!found[0].contains("hush"));
+}
+
+#[test]
+fn a_variable_that_is_not_set_is_named_with_key_and_line() {
+    let route = format!("{ROUTE}  authorization:\n    apikey: $env://APIGW_KEY\n");
+    assert_starts(
+        &mistakes("", &route),
+        &[
+            "routes/hello.yaml:5: api_gateway.authorization.apikey: the environment variable APIGW_KEY is not set",
+        ],
+    );
+}
+
+#[test]
+fn defaults_lie_beneath_each_route() {
+    let process = "defaults:\n  api_gateway:\n    timeout: 10s\n    authorization: { apikey: k }\n";
+    let route = format!("{ROUTE}  timeout: 1s\n");
+    let settings = read(process, &[("a", ROUTE), ("b", &route.replace("/aws", "/b"))], &[]).unwrap();
+    let of = |index: usize| {
+        let BackendSettings::ApiGateway(gateway) = &settings.routes[index].backend;
+        (gateway.upstream.timeouts.connect, gateway.authorization.apikey.is_some())
+    };
+    assert_eq!(of(0), (Duration::from_secs(10), true));
+    assert_eq!(of(1), (Duration::from_secs(1), true));
+    let found = read("defaults:\n  api_gateway:\n    timout: 10s\n", &[("a", ROUTE)], &[]).unwrap_err();
+    assert_starts(
+        &found,
+        &["default.yaml:3: defaults.api_gateway.timout: unknown key; did you mean `timeout`?"],
+    );
+}
+
+#[test]
+fn the_time_limits_of_single_phases_go_before_the_common_one() {
+    let route = format!("{ROUTE}  timeout: 5s\n  connect_timeout: 1s\n  idle_timeout: 30s\n");
+    let settings = read("", &[("hello", &route)], &[]).unwrap();
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        gateway(&settings).upstream.timeouts,
+        Timeouts { connect: seconds(1), first_byte: seconds(5), idle: seconds(30) }
+    );
+}
+
+#[test]
+fn routes_that_cannot_be_told_apart_are_a_mistake_that_names_both() {
+    let found = read("", &[("a", ROUTE), ("b", ROUTE)], &[]).unwrap_err();
+    assert_starts(
+        &found,
+        &[
+            "routes/b.yaml:1: uri: takes the same requests as routes/a.yaml: any method /aws/* with priority 0",
+        ],
+    );
+    let disabled = format!("enabled: false\n{ROUTE}");
+    assert!(read("", &[("a", ROUTE), ("b", &disabled)], &[]).is_ok());
+}
+
+#[test]
+fn ids_are_unique_and_fit_for_a_log_line() {
+    let same = format!("id: a\n{}", ROUTE.replace("/aws", "/b"));
+    let found = read("", &[("a", ROUTE), ("b", &same)], &[]).unwrap_err();
+    assert_starts(&found, &["routes/b.yaml:1: id: the id `a` is also that of routes/a.yaml"]);
+    let found = mistakes("", &format!("id: a b\n{ROUTE}"));
+    assert_starts(&found, &["routes/hello.yaml:1: id: `a b` is wrong"]);
+}
+
+#[test]
+fn a_route_needs_a_uri_and_a_backend_and_not_two_kinds_of_uri() {
+    assert_starts(
+        &mistakes("", "priority: 1\n"),
+        &["routes/hello.yaml:1: the route takes no request", "routes/hello.yaml:1: the route leads nowhere"],
+    );
+    assert_starts(
+        &mistakes("", &format!("uris: [/b]\n{ROUTE}")),
+        &["routes/hello.yaml:1: uris: `uri` is there too; expected either `uri` or `uris`"],
+    );
+}
+
+#[test]
+fn no_route_at_all_is_a_mistake() {
+    assert_starts(
+        &read("", &[], &[]).unwrap_err(),
+        &["routes: there is no route; expected at least one file"],
+    );
+}
+
+#[test]
+fn a_body_limit_above_the_process_limit_is_a_mistake() {
+    let route = format!("{ROUTE}  max_req_body_size: 20MiB\n");
+    let found = mistakes("limits: { max_request_body: 10MiB }\n", &route);
+    assert_starts(
+        &found,
+        &[
+            "routes/hello.yaml:4: api_gateway.max_req_body_size: exceeds `limits.max_request_body`; expected at most 10MiB",
+        ],
+    );
+}
+
+#[test]
+fn a_section_that_is_empty_or_of_another_type_is_read_or_reported() {
+    assert!(read("listen:\nlimits:\n", &[("hello", ROUTE)], &[]).is_ok());
+    let found = mistakes("limits: 7\nlisten: [a]\n", ROUTE);
+    assert_starts(
+        &found,
+        &[
+            "default.yaml:1: limits: found a number; expected a table of limits",
+            "default.yaml:2: listen: found a list; expected a table of listeners",
+        ],
+    );
+}
+
+#[test]
+fn an_authority_file_that_is_none_is_a_mistake() {
+    let route = format!("{ROUTE}  ca_certificate: /nowhere/ca.pem\n");
+    assert_starts(
+        &mistakes("", &route),
+        &["routes/hello.yaml:4: api_gateway.ca_certificate: /nowhere/ca.pem:"],
+    );
+}
+
+proptest! {
+    /// Whatever is written, reading ends with settings or with mistakes.
+    #[test]
+    fn no_text_makes_reading_panic_or_hang(text in "[a-z_:{}\\[\\]\\-\n \"$/*0-9&]{0,120}") {
+        let _ = read(&text, &[("hello", &text)], &[]);
+    }
+
+    #[test]
+    fn known_keys_with_any_values_end_with_settings_or_mistakes(
+        keys in prop::collection::vec(
+            (
+                prop::sample::select(vec!["uri", "uris", "hosts", "methods", "priority", "enabled", "api_gateway", "id", "x"]),
+                prop::sample::select(vec!["1", "-1", "text", "[]", "{}", "[1, {}]", "{ a: 1 }", "null", "true", "1.5", "/a", "[/a]"]),
+            ),
+            0..6,
+        )
+    ) {
+        let text: String = keys.iter().map(|(key, value)| format!("{key}: {value}\n")).collect();
+        let _ = read("", &[("hello", &text)], &[]);
+    }
+}

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use config::{Config, ConfigError, FileFormat, Map, Source, Value, ValueKind};
 
+use yaml_rust2::ScanError;
+
 use super::{
     document::{Document, Subject},
     lines::Lines,
@@ -18,6 +20,8 @@ use super::{
 pub const VARIABLE_PREFIX: &str = "APIGW_INVOKER";
 /// Stands between the levels of a variable's name.
 const VARIABLE_SEPARATOR: &str = "__";
+/// The key of what lies beneath every route.
+pub const DEFAULTS: &str = "defaults";
 /// The key under which routes hang, each by the stem of its file.
 pub const ROUTES: &str = "routes";
 
@@ -88,6 +92,22 @@ impl Node {
         next.map_or(self, |node| node.nearest(rest))
     }
 
+    /// Where the value at a path was written, and the key's path in that file: a route's file does not name
+    /// the route again, and what a route has from `defaults` stands there.
+    pub fn locate(&self, path: &[String]) -> (Place, String) {
+        let place = self.nearest(path).place.clone();
+        let key = match path {
+            [first, stem, rest @ ..] if first == ROUTES => {
+                let own = &self.nearest(&[first.clone(), stem.clone()]).place.source;
+                let elsewhere = place.line.is_some() && place.source != *own;
+                let section = elsewhere.then(|| DEFAULTS.to_owned());
+                section.into_iter().chain(rest.iter().cloned()).collect::<Vec<_>>().join(".")
+            }
+            all => all.join("."),
+        };
+        (place, key)
+    }
+
     /// Takes the node at a path out of the tree.
     pub fn remove(&mut self, path: &[String]) -> Option<Self> {
         let (first, rest) = path.split_first()?;
@@ -117,17 +137,15 @@ impl Node {
 
 /// Merges the documents and lays the environment over them.
 pub fn merge(documents: &[Document], environment: &Environment, mistakes: &mut Mistakes) -> Node {
-    let lines: Vec<Lines> =
-        documents.iter().map(|document| Lines::of(&document.text).unwrap_or_default()).collect();
+    let lines: Vec<Result<Lines, ScanError>> =
+        documents.iter().map(|document| Lines::of(&document.text)).collect();
     let mut builder = Config::builder();
     for (index, document) in documents.iter().enumerate() {
-        match parse(document) {
-            Ok(table) => {
-                builder = builder.add_source(Placed { index, table, subject: document.subject.clone() })
-            }
-            Err(mistake) => mistakes.push(mistake),
+        if let Some(table) = parse(document, &lines[index], mistakes) {
+            builder = builder.add_source(Placed { index, table, subject: document.subject.clone() });
         }
     }
+    let lines: Vec<Lines> = lines.into_iter().map(Result::unwrap_or_default).collect();
     let overrides = config::Environment::with_prefix(VARIABLE_PREFIX)
         .prefix_separator(VARIABLE_SEPARATOR)
         .separator(VARIABLE_SEPARATOR)
@@ -143,24 +161,42 @@ pub fn merge(documents: &[Document], environment: &Environment, mistakes: &mut M
 }
 
 /// Parses one document; its syntax errors carry their line.
-fn parse(document: &Document) -> Result<Map<String, Value>, Mistake> {
-    if let Err(error) = Lines::of(&document.text) {
-        let place = Place { source: document.source.clone(), line: Some(error.marker().line()) };
-        return Err(Mistake::new(place, "", format!("not valid YAML: {}", error.info())));
+fn parse(
+    document: &Document,
+    lines: &Result<Lines, ScanError>,
+    mistakes: &mut Mistakes,
+) -> Option<Map<String, Value>> {
+    let at = |line| Place { source: document.source.clone(), line };
+    match lines {
+        Err(error) => {
+            let problem = format!("not valid YAML: {}", error.info());
+            mistakes.push(Mistake::new(at(Some(error.marker().line())), "", problem));
+            return None;
+        }
+        Ok(lines) if !lines.twice.is_empty() => {
+            for (key, line) in &lines.twice {
+                mistakes.push(Mistake::new(at(Some(*line)), key, "stands here a second time"));
+            }
+            return None;
+        }
+        Ok(_) => {}
     }
     let parsed = Config::builder()
         .add_source(config::File::from_str(&document.text, FileFormat::Yaml))
         .build()
         .and_then(|config| config.cache.into_table());
-    parsed.map_err(|error| {
-        let place = Place::file(document.source.clone());
-        Mistake::new(place, "", format!("not valid YAML: {}", innermost(&error)))
-    })
+    match parsed {
+        Ok(table) => Some(table),
+        Err(error) => {
+            mistakes.push(Mistake::new(at(None), "", format!("not valid YAML: {}", innermost(&error))));
+            None
+        }
+    }
 }
 
 /// The cause at the bottom of an error, which is the one that says what is wrong.
 fn innermost(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |source| innermost(source))
+    error.source().map_or_else(|| error.to_string(), innermost)
 }
 
 /// One parsed document at its place in the tree, each value marked with the document's index.
@@ -202,6 +238,14 @@ fn marked(value: &Value, origin: &String) -> Value {
     Value::new(Some(origin), kind)
 }
 
+/// The part of a path that lies inside a document.
+fn inside<'p>(document: &Document, path: &'p [String]) -> &'p [String] {
+    match document.subject {
+        Subject::Process => path,
+        Subject::Route(_) => path.get(2..).unwrap_or_default(),
+    }
+}
+
 /// Turns `config`'s values into nodes that know their file and line.
 struct Annotator<'a> {
     documents: &'a [Document],
@@ -241,17 +285,28 @@ impl Annotator<'_> {
     }
 
     fn place(&self, origin: Option<&str>, path: &[String]) -> (Place, Spelling) {
-        let Some(index) = origin.and_then(|origin| origin.parse::<usize>().ok()) else {
+        let index = match origin {
+            Some(origin) => origin.parse::<usize>().ok(),
+            // a table that several sources share has lost its origin; if a file has it, it is the file's
+            None => self.document_with(path),
+        };
+        let Some(index) = index else {
             let levels: Vec<String> = path.iter().map(|level| level.to_uppercase()).collect();
             let name = format!("{VARIABLE_PREFIX}{VARIABLE_SEPARATOR}{}", levels.join(VARIABLE_SEPARATOR));
             return (Place::file(format!("environment variable {name}")), Spelling::Text);
         };
         let document = &self.documents[index];
-        let inside = match document.subject {
-            Subject::Process => path,
-            Subject::Route(_) => path.get(2..).unwrap_or_default(),
-        };
-        let place = Place { source: document.source.clone(), line: self.lines[index].line(inside) };
-        (place, Spelling::Typed)
+        let line = self.lines[index].line(inside(document, path));
+        (Place { source: document.source.clone(), line }, Spelling::Typed)
+    }
+
+    fn document_with(&self, path: &[String]) -> Option<usize> {
+        self.documents.iter().zip(self.lines).position(|(document, lines)| {
+            let holds = match &document.subject {
+                Subject::Process => true,
+                Subject::Route(stem) => path.starts_with(&[ROUTES.to_owned(), stem.clone()]),
+            };
+            holds && lines.has(inside(document, path))
+        })
     }
 }

@@ -1,98 +1,95 @@
 //! The canonical request (docs.aws.amazon.com, "Create a signed AWS API request"), in one buffer.
+//!
+//! `signing.rs` chooses the headers; this writes them and all else down, byte by byte as AWS will.
 
-use actix_http::header::{self, HeaderName, HeaderValue};
+use actix_http::header::HeaderValue;
 
-use crate::proxy::outbound::OutboundRequest;
-
-/// A request with what signing adds to it.
-pub struct Request<'a> {
-    /// What is about to be sent.
-    pub outbound: &'a OutboundRequest,
-    /// The value of `x-amz-date`.
-    pub date: &'a str,
-    /// The value of `x-amz-security-token`.
-    pub security_token: Option<&'a HeaderValue>,
+/// Everything that a signature covers.
+#[derive(Debug)]
+pub struct Canonical<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The path as it goes out.
+    pub path: &'a str,
+    /// The query as it goes out, in the strict form of `query.rs`.
+    pub query: &'a str,
+    /// The headers, sorted by their lower-case names.
+    pub headers: &'a [SignedHeader<'a>],
     /// The body's SHA-256 in hexadecimal.
-    pub payload_hash: String,
+    pub payload_hash: &'a str,
+}
+
+/// A header with its lower-case name.
+#[derive(Debug)]
+pub struct SignedHeader<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its value.
+    pub value: SignedValue<'a>,
+}
+
+/// A header's value.
+#[derive(Debug)]
+pub enum SignedValue<'a> {
+    /// One that signing adds.
+    Added(&'a str),
+    /// The lines of one that is in the request.
+    Lines(&'a [HeaderValue]),
 }
 
 /// The canonical request and the list of the headers in it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Text {
+pub struct CanonicalText {
     /// Six parts, one a line or more.
-    pub canonical: Vec<u8>,
+    pub text: Vec<u8>,
     /// Names with `;` between.
     pub signed_headers: String,
 }
 
-/// The value of a header that is signed: ours, or all lines of one that is sent.
-enum Value<'a> {
-    Ours(&'a [u8]),
-    Sent(&'a HeaderName),
-}
-
-impl Request<'_> {
+impl Canonical<'_> {
     /// Writes it out.
-    pub fn text(&self) -> Text {
-        let headers = self.signed_headers();
+    pub fn write(&self) -> CanonicalText {
         let mut text = Vec::with_capacity(512);
-        text.extend_from_slice(self.outbound.method.as_str().as_bytes());
+        text.extend_from_slice(self.method.as_bytes());
         text.push(b'\n');
-        push_path(self.outbound.path(), &mut text);
+        push_path(self.path, &mut text);
         text.push(b'\n');
-        push_query(self.outbound.query().unwrap_or_default(), &mut text);
+        push_query(self.query, &mut text);
         text.push(b'\n');
-        for (name, value) in &headers {
-            text.extend_from_slice(name.as_bytes());
-            text.push(b':');
-            match value {
-                Value::Ours(value) => push_header_value(value, &mut text),
-                Value::Sent(name) => {
-                    for (index, line) in self.outbound.headers.get_all(*name).enumerate() {
-                        if index > 0 {
-                            text.push(b',');
-                        }
-                        push_header_value(line.as_bytes(), &mut text);
-                    }
-                }
-            }
-            text.push(b'\n');
+        for header in self.headers {
+            push_header(header, &mut text);
         }
         text.push(b'\n');
-        let names = text.len();
-        for (index, (name, _)) in headers.iter().enumerate() {
-            if index > 0 {
-                text.push(b';');
+        let mut signed_headers = String::with_capacity(64);
+        for header in self.headers {
+            if !signed_headers.is_empty() {
+                signed_headers.push(';');
             }
-            text.extend_from_slice(name.as_bytes());
+            signed_headers.push_str(header.name);
         }
-        let signed_headers = String::from_utf8_lossy(&text[names..]).into_owned();
+        text.extend_from_slice(signed_headers.as_bytes());
         text.push(b'\n');
         text.extend_from_slice(self.payload_hash.as_bytes());
-        Text { canonical: text, signed_headers }
-    }
-
-    /// What is signed, sorted by name: `host`, `content-type` and every `x-amz-*`, ours in place of others.
-    fn signed_headers(&self) -> Vec<(&str, Value<'_>)> {
-        let ours = [
-            Some(("x-amz-date", Value::Ours(self.date.as_bytes()))),
-            self.security_token.map(|token| ("x-amz-security-token", Value::Ours(token.as_bytes()))),
-        ];
-        let sent = self.outbound.headers.keys().filter(|name| is_signed(name));
-        let mut headers: Vec<(&str, Value<'_>)> = Vec::with_capacity(8);
-        headers.extend(ours.into_iter().flatten());
-        headers.extend(sent.map(|name| (name.as_str(), Value::Sent(name))));
-        headers.sort_unstable_by_key(|(name, _)| *name);
-        headers
+        CanonicalText { text, signed_headers }
     }
 }
 
-/// Whether a header that is sent has to be signed; the two that signing itself sets come from elsewhere.
-fn is_signed(name: &HeaderName) -> bool {
-    *name == header::HOST
-        || *name == header::CONTENT_TYPE
-        || (name.as_str().starts_with("x-amz-")
-            && !matches!(name.as_str(), "x-amz-date" | "x-amz-security-token"))
+/// A header's lines joined by commas, in the order in which they go out.
+fn push_header(header: &SignedHeader<'_>, text: &mut Vec<u8>) {
+    text.extend_from_slice(header.name.as_bytes());
+    text.push(b':');
+    match header.value {
+        SignedValue::Added(value) => text.extend_from_slice(value.as_bytes()),
+        SignedValue::Lines(lines) => {
+            for (index, line) in lines.iter().enumerate() {
+                if index > 0 {
+                    text.push(b',');
+                }
+                push_header_value(line.as_bytes(), text);
+            }
+        }
+    }
+    text.push(b'\n');
 }
 
 /// The path normalised, then every byte but the unreserved ones and `/` encoded, so that an escape on the
