@@ -47,7 +47,7 @@ fn a03_what_is_not_written_has_apisix_defaults() {
     let three = Duration::from_secs(3);
     assert_eq!(upstream.timeouts, Timeouts { connect: three, first_byte: three, idle: three });
     assert!(upstream.ssl_verify && upstream.keepalive);
-    assert_eq!((upstream.keepalive_pool, upstream.keepalive_timeout), (5, Duration::from_secs(60)));
+    assert_eq!((upstream.keepalive_pool, upstream.keepalive_timeout), (5, Duration::from_mins(1)));
     assert_eq!(gateway.max_req_body_size, 10 << 20);
     let route = &settings.routes[0];
     assert_eq!((route.id.as_str(), route.enabled, route.rule.priority), ("hello", true, 0));

@@ -6,7 +6,7 @@ use super::{check::Checker, process::LONGEST, units::WrittenDuration};
 
 /// APISIX's defaults, where APISIX has the key.
 const TIMEOUT: Duration = Duration::from_secs(3);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(60);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_mins(1);
 const KEEPALIVE_POOL: u32 = 5;
 
 /// Plain or over TLS.

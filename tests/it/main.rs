@@ -1,1 +1,24 @@
+//! The sidecar as its users meet it: real sockets, the library's application or the binary itself.
 
+/// APISIX's behaviour cases (A) with our deviations.
+mod api_gateway;
+/// One suite for every backend, with bytes alone.
+mod backend_contract;
+/// `apigw-invoker` itself: `check`, `dev`, exit codes, signals.
+mod commands;
+/// What the README and the shipped settings say against what the code does.
+mod documents;
+/// An upstream that refuses, cuts, stalls and lies.
+mod faults;
+/// The rules of the house: file sizes, headers, words.
+mod house;
+/// Sizes, counts and times that are too much.
+mod limits;
+/// Which route takes a request.
+mod routing;
+/// AWS's vectors, golden signatures, and what the stand-in makes of arbitrary requests.
+mod signatures;
+/// TLS towards AWS.
+mod tls;
+
+mod support;

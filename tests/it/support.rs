@@ -1,0 +1,11 @@
+//! What the tests are made of: the application, an upstream with a script, a client that sees every byte.
+
+pub mod app;
+pub mod client;
+pub mod upstream;
+pub mod wait;
+
+pub use app::{App, Builder};
+pub use client::{Response, call, get, open, read_response, send};
+pub use upstream::{Received, Upstream};
+pub use wait::eventually;

@@ -1,0 +1,124 @@
+//! A running sidecar on a free port.
+
+use std::{net::SocketAddr, sync::Arc, thread::JoinHandle};
+
+use apigw_invoker::{
+    app::Application,
+    dev::{self, Keys, StandIn, StandInOptions},
+    settings::{Document, Settings},
+    snapshot::Snapshot,
+};
+use tokio::sync::oneshot;
+
+/// The sidecar, stopped when dropped.
+pub struct App {
+    pub address: SocketAddr,
+    pub snapshot: Arc<Snapshot>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    stand_in: Option<StandIn>,
+}
+
+/// The settings of a sidecar in the making.
+#[derive(Default)]
+pub struct Builder {
+    process: String,
+    routes: Vec<Document>,
+}
+
+impl App {
+    /// Settings that listen on a free port, without routes yet.
+    pub fn with(process: &str) -> Builder {
+        Builder { process: format!("listen: {{ http: '127.0.0.1:0' }}\n{process}"), routes: Vec::new() }
+    }
+
+    /// A sidecar with one route: everything to `function_uri`.
+    pub fn to(function_uri: &str) -> Self {
+        Self::with("")
+            .route("all", &format!("uri: /*\napi_gateway:\n  function_uri: {function_uri}\n"))
+            .start()
+    }
+
+    /// The sidecar and the stand-in of `dev`.
+    pub fn dev() -> Self {
+        Self::dev_with(StandInOptions::new(Keys::example()))
+    }
+
+    /// The sidecar of `dev` and a stand-in that behaves as told; the sidecar has the usual keys.
+    pub fn dev_with(options: StandInOptions) -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let stand_in = StandIn::start(any, options).expect("the stand-in starts");
+        let mut documents = dev::documents(any, stand_in.address(), &Keys::example());
+        documents[0].text.push_str("log: { access: false }\n");
+        let mut app = start(&documents);
+        app.stand_in = Some(stand_in);
+        app
+    }
+
+    /// Where the stand-in listens.
+    pub fn stand_in(&self) -> SocketAddr {
+        self.stand_in.as_ref().expect("this app has a stand-in").address()
+    }
+
+    /// Asks it to stop, as SIGTERM does.
+    pub fn stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Builder {
+    /// Takes other settings of the process than a free port.
+    pub fn replace_process(&mut self, process: &str) {
+        process.clone_into(&mut self.process);
+    }
+
+    /// Adds a route.
+    pub fn route(mut self, name: &str, text: &str) -> Self {
+        self.routes.push(Document::route(name, text));
+        self
+    }
+
+    /// Adds a route by the parts that matter to most tests.
+    pub fn gateway(self, name: &str, uri: &str, function_uri: &str, rest: &str) -> Self {
+        let indented: String = rest.lines().map(|line| format!("  {line}\n")).collect();
+        self.route(name, &format!("uri: '{uri}'\napi_gateway:\n  function_uri: {function_uri}\n{indented}"))
+    }
+
+    /// Starts it.
+    pub fn start(self) -> App {
+        let mut documents = vec![Document::process(self.process)];
+        documents.extend(self.routes);
+        start(&documents)
+    }
+}
+
+fn start(documents: &[Document]) -> App {
+    let settings = Settings::from_documents(documents, &std::collections::BTreeMap::new())
+        .unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let application = Application::build(settings).expect("the application starts");
+    let (address, snapshot) = (application.address(), Arc::clone(application.snapshot()));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        actix_rt::System::new().block_on(async {
+            let stop = async move { drop(stopped.await) };
+            application.run(stop, std::future::pending()).await.expect("the server runs");
+        });
+    });
+    App { address, snapshot, stop: Some(stop), thread: Some(thread), stand_in: None }
+}
