@@ -92,9 +92,9 @@ fn a_body_that_ends_with_a_reset_connection_is_broken() {
         Err(io::ErrorKind::ConnectionReset.into())
     });
     let app = App::with("").gateway("r", "/*", &upstream.uri("/"), QUICK).start();
-    match outcome(&app, GET) {
-        Ok(response) => assert_failed(&response, 502, "upstream_truncated"),
-        Err(_) => {}
+    // the reset may overtake the head
+    if let Ok(response) = outcome(&app, GET) {
+        assert_failed(&response, 502, "upstream_truncated");
     }
 }
 
@@ -345,7 +345,9 @@ fn a_kept_connection_that_closes_on_the_next_request_is_replaced_for_what_may_be
         }
         Ok(())
     });
-    let app = App::with("").gateway("r", "/*", &upstream.uri("/"), "").start();
+    // signed, so that the body is held until the answer is there
+    let signed = "authorization:\n  iam: { accesskey: AKIDEXAMPLE, secretkey: s }";
+    let app = App::with("").gateway("r", "/*", &upstream.uri("/"), signed).start();
     assert_eq!(get(app.address, "/1").status, 200);
     assert_eq!(call(app.address, "PUT", "/2", &[], b"body").status, 200);
     let targets: Vec<(String, usize)> =

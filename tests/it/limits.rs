@@ -1,1 +1,356 @@
+//! Sizes, counts and times that are too much: refused with words that name the limit, and never sent.
 
+use std::{
+    io::{BufReader, Read, Write},
+    net::Shutdown,
+};
+
+use super::support::{
+    App, Response, Upstream, call, eventually, get, open, read_response, send, upstream::read_request,
+};
+
+#[track_caller]
+fn assert_refused(response: &Response, status: u16, code: &str) {
+    assert_eq!((response.status, response.code().as_str()), (status, code), "{}", response.text());
+    let body = response.json();
+    assert_eq!(response.header("x-request-id"), body["request_id"].as_str(), "{}", response.text());
+    assert_eq!(response.header("content-type"), Some("application/json"));
+}
+
+/// A route that takes 1000 bytes, signed or not: what is buffered and what streams have the same limit.
+fn small(upstream: &Upstream, signed: bool) -> App {
+    let iam = "\nauthorization:\n  iam: { accesskey: AKIDEXAMPLE, secretkey: s }";
+    let rest = format!("max_req_body_size: 1000{}", if signed { iam } else { "" });
+    App::with("").gateway("small", "/*", &upstream.uri("/"), &rest).start()
+}
+
+fn chunked(body: &[u8]) -> Vec<u8> {
+    let mut request = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for piece in body.chunks(300) {
+        request.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+        request.extend_from_slice(piece);
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"0\r\n\r\n");
+    request
+}
+
+#[test]
+fn a16_a_body_over_the_limit_is_413_names_limit_and_size_and_is_never_sent() {
+    for signed in [true, false] {
+        let upstream = Upstream::ok();
+        let app = small(&upstream, signed);
+        let response = call(app.address, "POST", "/", &[], &[b'x'; 1001]);
+        assert_refused(&response, 413, "payload_too_large");
+        let message = response.json()["message"].as_str().unwrap().to_owned();
+        assert!(message.contains("1000") && message.contains("1001"), "{message}");
+        assert_eq!(upstream.accepted(), 0);
+        assert_eq!(call(app.address, "POST", "/", &[], &[b'x'; 1000]).status, 200);
+        assert_eq!(upstream.only().body.len(), 1000);
+    }
+}
+
+#[test]
+fn a16_a_chunked_body_over_the_limit_is_413_and_never_sent() {
+    for signed in [true, false] {
+        let upstream = Upstream::ok();
+        let app = small(&upstream, signed);
+        let response = send(app.address, chunked(&[b'x'; 1001]));
+        assert_refused(&response, 413, "payload_too_large");
+        assert!(response.json()["message"].as_str().unwrap().contains("1000"));
+        assert_eq!(upstream.accepted(), 0);
+        assert_eq!(send(app.address, chunked(&[b'x'; 1000])).status, 200);
+        assert_eq!(upstream.only().header("content-length"), Some("1000"));
+    }
+}
+
+#[test]
+fn a_body_that_announces_more_than_memory_holds_is_413_before_it_is_sent() {
+    let upstream = Upstream::ok();
+    let app = small(&upstream, true);
+    for length in ["10000000000", "18446744073709551615"] {
+        let response =
+            send(app.address, format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n"));
+        assert_refused(&response, 413, "payload_too_large");
+    }
+    assert_eq!(upstream.accepted(), 0);
+}
+
+#[test]
+fn a_body_that_is_expected_with_100_is_refused_before_it_is_sent() {
+    let upstream = Upstream::ok();
+    let app = small(&upstream, true);
+    let head = |length| {
+        format!("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n")
+    };
+    let mut stream = open(app.address);
+    stream.write_all(head(5).as_bytes()).unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    assert_eq!(read_response(&mut reader, false).unwrap().status, 100);
+    stream.write_all(b"hello").unwrap();
+    assert_eq!(read_response(&mut reader, false).unwrap().status, 200);
+    assert_eq!((upstream.only().body, upstream.only().header("expect")), (b"hello".to_vec(), None));
+
+    let mut reader = BufReader::new(open(app.address));
+    reader.get_mut().write_all(head(5000).as_bytes()).unwrap();
+    let mut response = read_response(&mut reader, false).unwrap();
+    if response.status == 100 {
+        // sent by the server's layer below before the route is known
+        response = read_response(&mut reader, false).unwrap();
+    }
+    assert_refused(&response, 413, "payload_too_large");
+}
+
+#[test]
+fn the_query_and_the_path_count_together_and_beyond_max_uri_they_are_414() {
+    let upstream = Upstream::ok();
+    let app = App::with("limits: { max_uri: 100 }").gateway("r", "/*", &upstream.uri("/"), "").start();
+    assert_eq!(get(app.address, &format!("/{}?{}", "a".repeat(48), "b".repeat(50))).status, 200);
+    let response = get(app.address, &format!("/{}?{}", "a".repeat(48), "b".repeat(51)));
+    assert_refused(&response, 414, "uri_too_long");
+    assert!(response.json()["message"].as_str().unwrap().contains("100"));
+    assert_eq!(upstream.received().len(), 1);
+}
+
+#[test]
+fn a_uri_beyond_what_the_signer_can_hold_is_414_and_does_not_panic() {
+    let app = App::dev();
+    // 64 KiB is where `http` gives up, 128 KiB where the parser does
+    for length in [11 << 10, 65_534, 65_535, 65_536, 70_000, 100_000, 200_000] {
+        let response = get(app.address, &format!("/iam/{}", "a".repeat(length)));
+        assert_refused(&response, 414, "uri_too_long");
+    }
+    // the longest that passes grows threefold when its query is escaped
+    assert_eq!(get(app.address, &format!("/iam/echo?{}", "'".repeat(10_000))).status, 200);
+    assert_eq!(get(app.address, "/iam/echo").status, 200);
+}
+
+#[test]
+fn too_many_and_too_long_headers_are_431() {
+    let upstream = Upstream::ok();
+    let app = App::to(&upstream.uri("/"));
+    let request = |count: usize, length: usize| {
+        let headers: String =
+            (0..count).map(|index| format!("x-{index}: {}\r\n", "v".repeat(length))).collect();
+        format!("GET / HTTP/1.1\r\nHost: h\r\n{headers}\r\n")
+    };
+    assert_eq!(send(app.address, request(90, 10)).status, 200);
+    assert_refused(&send(app.address, request(97, 10)), 431, "headers_too_large");
+    assert_refused(&send(app.address, request(1000, 10)), 431, "headers_too_large");
+    assert_refused(&send(app.address, request(2, 100_000)), 431, "headers_too_large");
+    assert_eq!(upstream.received().len(), 1);
+}
+
+#[test]
+fn malformed_escapes_are_400_in_path_and_query_on_signed_and_unsigned_routes() {
+    let app = App::dev();
+    for stage in ["/open", "/iam"] {
+        for target in ["/echo/%", "/echo/%4", "/echo/%zz/x", "/echo?a=%", "/echo?a=%f", "/echo?100%"] {
+            assert_refused(&get(app.address, &format!("{stage}{target}")), 400, "invalid_path");
+        }
+    }
+}
+
+#[test]
+fn dots_that_would_leave_the_route_are_400_in_any_spelling() {
+    let upstream = Upstream::ok();
+    let app = App::with("").gateway("r", "/aws/*", &upstream.uri("/stage/base"), "").start();
+    for path in [
+        "/aws/..",
+        "/aws/../secret",
+        "/aws/a/../../secret",
+        "/aws/%2e%2e/secret",
+        "/aws/%2E./secret",
+        "/aws/..%2fsecret",
+        "/aws/..%5csecret",
+        "/aws/..\\secret",
+        "/aws/%252e%252e/secret",
+        "/aws/..;x=1/secret",
+    ] {
+        assert_refused(&get(app.address, path), 400, "invalid_path");
+    }
+    assert_eq!(upstream.accepted(), 0);
+    assert_eq!(get(app.address, "/aws/a/../b").status, 200);
+    assert_eq!(upstream.only().target(), "/stage/base/a/../b");
+}
+
+#[test]
+fn what_is_no_http_request_is_400_with_a_code_and_the_connection_closes() {
+    let upstream = Upstream::ok();
+    let app = App::to(&upstream.uri("/"));
+    for request in [
+        "GET /a\x01b HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /a\x00b HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /a b HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET / HTTP/1.1\r\nHo st: h\r\n\r\n",
+        "GET / HTTP/1.1\r\nx: a\x00b\r\n\r\n",
+        "GET / HTTP/9.9\r\nHost: h\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: h\r\nHost: i\r\n\r\n",
+        "\x16\x03\x01\x02\x00\x01\x00\x01\u{fc}\x03\x03",
+        "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n",
+    ] {
+        let mut reader = BufReader::new(open(app.address));
+        let _ = reader.get_mut().write_all(request.as_bytes());
+        let response = read_response(&mut reader, false).unwrap_or_else(|error| panic!("{request:?}: {error}"));
+        assert_eq!((request, response.status), (request, 400));
+        assert_refused(&response, 400, "invalid_request");
+        let mut rest = Vec::new();
+        let _ = reader.read_to_end(&mut rest);
+        assert!(rest.is_empty(), "{request:?} is followed by {:?}", String::from_utf8_lossy(&rest));
+    }
+    assert_eq!(upstream.accepted(), 0);
+}
+
+#[test]
+fn a_request_that_could_be_read_in_two_ways_smuggles_nothing() {
+    let upstream = Upstream::ok();
+    let app = App::to(&upstream.uri("/"));
+    let hidden = "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
+    for head in [
+        format!("Content-Length: {}\r\nTransfer-Encoding: chunked\r\n", 5 + hidden.len()),
+        format!("Transfer-Encoding: chunked\r\nContent-Length: {}\r\n", 5 + hidden.len()),
+        "Transfer-Encoding: chunked, identity\r\n".to_owned(),
+        "Transfer-Encoding : chunked\r\n".to_owned(),
+    ] {
+        let mut stream = open(app.address);
+        let _ = stream.write_all(format!("POST /first HTTP/1.1\r\nHost: h\r\n{head}\r\n0\r\n\r\n{hidden}").as_bytes());
+        let response = read_response(&mut BufReader::new(stream), false).unwrap();
+        assert_eq!(response.status, 400, "{head:?}");
+    }
+    assert!(!upstream.received().iter().any(|request| request.target() == "/smuggled"));
+}
+
+#[test]
+fn a_head_that_does_not_arrive_in_time_is_408() {
+    let upstream = Upstream::ok();
+    let app = App::with("limits: { header_timeout: 200 }").gateway("r", "/*", &upstream.uri("/"), "").start();
+    for beginning in ["GET / HTTP/1.1\r\nHost: h\r\n", "G"] {
+        let mut stream = open(app.address);
+        stream.write_all(beginning.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        let _ = BufReader::new(stream).read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{beginning:?}: {answer:?}");
+        assert!(answer.contains("\"code\":\"request_timeout\""), "{answer}");
+    }
+    // who has asked for nothing gets no answer, but is not kept either
+    let mut nothing = Vec::new();
+    let _ = open(app.address).read_to_end(&mut nothing);
+    assert!(nothing.is_empty());
+    assert_eq!(upstream.accepted(), 0);
+}
+
+#[test]
+fn a_body_that_does_not_arrive_in_time_is_408_and_what_was_begun_is_not_completed() {
+    for signed in [true, false] {
+        let upstream = Upstream::accepting(|connection, stream, received| {
+            // an unsigned body streams, so its beginning may arrive; it must then break
+            if let Ok(Some(request)) = read_request(&mut BufReader::new(stream), connection) {
+                received.lock().unwrap().push(request);
+            }
+            Ok(())
+        });
+        let iam = "authorization:\n  iam: { accesskey: AKIDEXAMPLE, secretkey: s }";
+        let app = App::with("limits: { body_timeout: 200 }")
+            .gateway("r", "/*", &upstream.uri("/"), if signed { iam } else { "" })
+            .start();
+        let response = send(app.address, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n12345");
+        assert_refused(&response, 408, "request_timeout");
+        eventually("the upstream's connection ends", || upstream.open() == 0);
+        assert!(upstream.received().is_empty());
+    }
+}
+
+#[test]
+fn a_body_that_ends_too_soon_is_never_completed() {
+    for signed in [true, false] {
+        let upstream = Upstream::ok();
+        let app = small(&upstream, signed);
+        for request in [
+            "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n12345",
+            "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n",
+        ] {
+            let mut stream = open(app.address);
+            stream.write_all(request.as_bytes()).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest);
+            assert!(!rest.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&rest));
+        }
+        eventually("no connection is left half-used", || upstream.open() == 0);
+        assert!(upstream.received().is_empty());
+    }
+}
+
+#[test]
+fn a_broken_chunk_of_a_request_is_400_and_never_sent() {
+    let upstream = Upstream::ok();
+    let app = App::to(&upstream.uri("/"));
+    for body in ["zz\r\nhello\r\n0\r\n\r\n", "5\r\nhelloXX0\r\n\r\n", "-1\r\n\r\n"] {
+        let request = format!("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+        let response = send(app.address, request);
+        assert_eq!(response.status, 400, "{body:?}: {}", response.text());
+    }
+    assert_eq!(upstream.accepted(), 0);
+}
+
+#[test]
+fn requests_beyond_max_in_flight_are_503_with_retry_after_and_room_comes_back() {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let upstream = Upstream::serving(move |_, stream| {
+        let _ = released.lock().unwrap().recv();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+    });
+    let app = App::with("limits: { max_in_flight: 1 }").gateway("r", "/*", &upstream.uri("/"), "").start();
+    let mut first = open(app.address);
+    first.write_all(b"GET /first HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    eventually("the first request is at the upstream", || upstream.received().len() == 1);
+    let response = get(app.address, "/second");
+    assert_refused(&response, 503, "overloaded");
+    assert_eq!(response.header("retry-after"), Some("1"));
+    release.send(()).unwrap();
+    assert_eq!(read_response(&mut BufReader::new(first), false).unwrap().status, 200);
+    eventually("the permit is given back", || app.snapshot.admission.in_flight() == 0);
+    release.send(()).unwrap();
+    assert_eq!(get(app.address, "/third").status, 200);
+}
+
+#[test]
+fn connections_beyond_max_connections_wait_until_one_ends() {
+    let upstream = Upstream::ok();
+    let app = App::with("limits: { max_connections: 1 }").gateway("r", "/*", &upstream.uri("/"), "").start();
+    let mut first = open(app.address);
+    first.write_all(b"GET /1 HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    let mut first = BufReader::new(first);
+    assert_eq!(read_response(&mut first, false).unwrap().status, 200);
+    let mut second = open(app.address);
+    second.write_all(b"GET /2 HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    first.get_mut().write_all(b"GET /3 HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    assert_eq!(read_response(&mut first, false).unwrap().status, 200);
+    assert_eq!(upstream.received().iter().map(|request| request.target().to_owned()).collect::<Vec<_>>(), [
+        "/1", "/3"
+    ]);
+    drop(first);
+    assert_eq!(read_response(&mut BufReader::new(second), false).unwrap().status, 200);
+}
+
+#[test]
+fn requests_in_one_packet_are_answered_one_by_one_in_order() {
+    let upstream = Upstream::serving(|request, stream| {
+        let body = request.target();
+        write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    });
+    let app = App::to(&upstream.uri("/"));
+    let mut stream = open(app.address);
+    let requests: String = (0..20).map(|index| format!("GET /{index} HTTP/1.1\r\nHost: h\r\n\r\n")).collect();
+    stream.write_all(requests.as_bytes()).unwrap();
+    let mut reader = BufReader::new(stream);
+    for index in 0..20 {
+        assert_eq!(read_response(&mut reader, false).unwrap().text(), format!("/{index}"));
+    }
+}
