@@ -199,11 +199,13 @@ impl WrittenListen {
 
 impl WrittenLimits {
     fn check(self, checker: &mut Checker<'_>, default: &Limits) -> Limits {
-        let short = Duration::from_millis(100)..=LONGEST;
-        let mut duration = |key, written, default| checker.duration(key, written, default, short.clone());
+        // actix-http's clock ticks twice a second: a shorter time could be over before it is waited for
+        let ticks = Duration::from_secs(1)..=LONGEST;
+        let mut duration = |key, written, default| checker.duration(key, written, default, ticks.clone());
         let header_timeout = duration("header_timeout", self.header_timeout, default.header_timeout);
-        let body_timeout = duration("body_timeout", self.body_timeout, default.body_timeout);
         let keep_alive = duration("keep_alive", self.keep_alive, default.keep_alive);
+        let short = Duration::from_millis(100)..=LONGEST;
+        let body_timeout = checker.duration("body_timeout", self.body_timeout, default.body_timeout, short);
         Limits {
             header_timeout,
             body_timeout,

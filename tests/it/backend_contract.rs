@@ -1,1 +1,177 @@
+//! What holds for every backend, with bytes alone: no socket, no clock, no credentials.
 
+use std::{collections::BTreeMap, sync::Arc};
+
+use actix_http::{
+    Method, StatusCode, Uri,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
+use apigw_invoker::{
+    backend::{self, Backend},
+    client::tls::Configurations,
+    error::ErrorKind,
+    proxy::{
+        inbound::{InboundRequest, RequestBody},
+        outbound::{OutboundRequest, ReplyBody, UpstreamReply},
+    },
+    settings::{Document, Settings},
+};
+use bytes::Bytes;
+use proptest::prelude::*;
+
+/// A route of every kind; whatever is added to `settings::BackendSettings` belongs here.
+const ROUTES: [(&str, &str); 3] = [
+    ("open", "api_gateway:\n  function_uri: https://a.example/stage\n"),
+    (
+        "signed",
+        "api_gateway:
+  function_uri: https://a.example/stage/?base=1
+  authorization:
+    apikey: hush-key
+    iam: { accesskey: AKIDEXAMPLE, secretkey: hush-secret, session_token: hush-token }
+",
+    ),
+    (
+        "pass",
+        "api_gateway:
+  function_uri: http://127.0.0.1:8080
+  client_authorization: pass
+  authorization: { apikey: hush-key }
+",
+    ),
+];
+
+fn backends() -> Vec<(&'static str, Arc<dyn Backend>)> {
+    let mut documents = vec![Document::process(String::new())];
+    documents
+        .extend(ROUTES.iter().map(|(name, text)| Document::route(name, format!("uri: /{name}*\n{text}"))));
+    let settings = Settings::from_documents(&documents, &BTreeMap::new()).unwrap();
+    let mut tls = Configurations::default();
+    let built = settings.routes.iter().map(|route| backend::build(&route.backend, &mut tls).unwrap());
+    let names =
+        settings.routes.iter().map(|route| ROUTES.iter().find(|(name, _)| *name == route.id).unwrap().0);
+    names.zip(built).collect()
+}
+
+fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    headers
+}
+
+/// A request below a route's prefix of five bytes, as `inbound.rs` hands it over.
+fn inbound(method: Method, target: &str, headers: HeaderMap, body: &[u8]) -> InboundRequest {
+    let uri: Uri = target.parse().unwrap();
+    let remainder = uri.path().starts_with("/aws/").then_some(5);
+    let body =
+        if body.is_empty() { RequestBody::Empty } else { RequestBody::Whole(Bytes::copy_from_slice(body)) };
+    InboundRequest { method, uri, remainder, headers, body }
+}
+
+fn lines(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
+    let mut lines: Vec<(String, Vec<u8>)> =
+        headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+    lines.sort();
+    lines
+}
+
+fn seen(request: &OutboundRequest) -> (String, String, Vec<(String, Vec<u8>)>, Vec<u8>) {
+    (
+        request.method.to_string(),
+        request.path_and_query.clone(),
+        lines(&request.headers),
+        request.body.bytes().to_vec(),
+    )
+}
+
+#[test]
+fn the_host_is_the_targets_and_stands_once() {
+    for (name, backend) in backends() {
+        let inbound = inbound(Method::GET, "/aws/x", map(&[("host", "evil.example")]), b"");
+        let outbound = backend.request(inbound).unwrap();
+        let hosts: Vec<_> = outbound.headers.get_all("host").collect();
+        assert_eq!(hosts, [&backend.target().authority], "{name}");
+    }
+}
+
+#[test]
+fn the_same_request_gives_the_same_bytes_every_time() {
+    for (name, backend) in backends() {
+        let request = || {
+            let headers = map(&[("x-a", "1"), ("x-a", "2"), ("cookie", "c=1")]);
+            inbound(Method::POST, "/aws/a%2Fb//c/?x=1&x=%20", headers, b"\x00\xffbody")
+        };
+        let first = seen(&backend.request(request()).unwrap());
+        assert_eq!(first, seen(&backend.request(request()).unwrap()), "{name}");
+    }
+}
+
+#[test]
+fn a_path_that_leaves_the_route_is_refused_before_anything_is_sent() {
+    for (name, backend) in backends() {
+        let error = backend.request(inbound(Method::GET, "/aws/../x", map(&[]), b"")).unwrap_err();
+        assert!(matches!(error.kind, ErrorKind::InvalidPath(_)), "{name}: {error}");
+    }
+}
+
+#[test]
+fn an_answer_loses_what_belongs_to_the_connection_and_nothing_else() {
+    for (name, backend) in backends() {
+        for status in [200, 204, 301, 404, 500, 599] {
+            let headers = map(&[
+                ("connection", "close, x-hop"),
+                ("x-hop", "1"),
+                ("content-length", "4"),
+                ("transfer-encoding", "chunked"),
+                ("set-cookie", "a=1"),
+                ("set-cookie", "b=2"),
+                ("x-amzn-requestid", "id"),
+                ("content-type", "application/octet-stream"),
+            ]);
+            let status = StatusCode::from_u16(status).unwrap();
+            let body = ReplyBody::Whole(Bytes::from_static(b"\x00\xff{}"));
+            let reply = backend.reply(UpstreamReply { status, headers, body }).unwrap();
+            assert_eq!(reply.status, status, "{name}");
+            let names: Vec<String> = lines(&reply.headers).into_iter().map(|(name, _)| name).collect();
+            assert_eq!(names, ["content-type", "set-cookie", "set-cookie", "x-amzn-requestid"], "{name}");
+            assert!(matches!(reply.body, ReplyBody::Whole(bytes) if bytes == &b"\x00\xff{}"[..]), "{name}");
+        }
+    }
+}
+
+#[test]
+fn debug_of_a_backend_shows_no_secret() {
+    for (name, backend) in backends() {
+        let shown = format!("{backend:?}");
+        assert!(!shown.contains("hush"), "{name}: {shown}");
+    }
+}
+
+#[test]
+fn what_a_client_brings_as_proof_does_not_outlive_a_route_that_replaces_it() {
+    let (_, signed) = backends().into_iter().find(|(name, _)| *name == "signed").unwrap();
+    let proofs = ["authorization", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256", "x-api-key"];
+    let headers = map(&proofs.map(|name| (name, "client")));
+    let outbound = signed.request(inbound(Method::GET, "/aws/x", headers, b"")).unwrap();
+    assert!(!lines(&outbound.headers).iter().any(|(_, value)| value == b"client"));
+    assert_eq!(outbound.headers.get("x-api-key").unwrap(), "hush-key");
+}
+
+proptest! {
+    #[test]
+    fn no_request_makes_it_panic_and_what_goes_out_is_a_sound_target(
+        path in "(%[0-9A-F]{2}|[a-zA-Z0-9/._~!$&'()*+,;=:@-]){0,40}",
+        query in proptest::option::of("(%[0-9A-F]{2}|[a-zA-Z0-9/._~!$&'()*+,;=:@?-]){0,40}"),
+        body in proptest::collection::vec(any::<u8>(), 0..64),
+    ) {
+        let target = format!("/aws/{path}{}", query.map(|query| format!("?{query}")).unwrap_or_default());
+        for (name, backend) in backends() {
+            let Ok(outbound) = backend.request(inbound(Method::POST, &target, map(&[]), &body)) else { continue };
+            prop_assert!(outbound.path_and_query.starts_with('/'), "{}", name);
+            prop_assert!(outbound.path_and_query.parse::<Uri>().is_ok(), "{}: {}", name, outbound.path_and_query);
+            prop_assert_eq!(outbound.body.bytes(), &body[..]);
+        }
+    }
+}

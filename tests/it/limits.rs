@@ -195,7 +195,8 @@ fn what_is_no_http_request_is_400_with_a_code_and_the_connection_closes() {
     ] {
         let mut reader = BufReader::new(open(app.address));
         let _ = reader.get_mut().write_all(request.as_bytes());
-        let response = read_response(&mut reader, false).unwrap_or_else(|error| panic!("{request:?}: {error}"));
+        let response =
+            read_response(&mut reader, false).unwrap_or_else(|error| panic!("{request:?}: {error}"));
         assert_eq!((request, response.status), (request, 400));
         assert_refused(&response, 400, "invalid_request");
         let mut rest = Vec::new();
@@ -217,7 +218,8 @@ fn a_request_that_could_be_read_in_two_ways_smuggles_nothing() {
         "Transfer-Encoding : chunked\r\n".to_owned(),
     ] {
         let mut stream = open(app.address);
-        let _ = stream.write_all(format!("POST /first HTTP/1.1\r\nHost: h\r\n{head}\r\n0\r\n\r\n{hidden}").as_bytes());
+        let _ = stream
+            .write_all(format!("POST /first HTTP/1.1\r\nHost: h\r\n{head}\r\n0\r\n\r\n{hidden}").as_bytes());
         let response = read_response(&mut BufReader::new(stream), false).unwrap();
         assert_eq!(response.status, 400, "{head:?}");
     }
@@ -227,8 +229,8 @@ fn a_request_that_could_be_read_in_two_ways_smuggles_nothing() {
 #[test]
 fn a_head_that_does_not_arrive_in_time_is_408() {
     let upstream = Upstream::ok();
-    let app = App::with("limits: { header_timeout: 200 }").gateway("r", "/*", &upstream.uri("/"), "").start();
-    for beginning in ["GET / HTTP/1.1\r\nHost: h\r\n", "G"] {
+    let app = App::with("limits: { header_timeout: 1s }").gateway("r", "/*", &upstream.uri("/"), "").start();
+    for beginning in ["GET / HTTP/1.1\r\nHost: h\r\n", "G", ""] {
         let mut stream = open(app.address);
         stream.write_all(beginning.as_bytes()).unwrap();
         let mut answer = Vec::new();
@@ -237,10 +239,6 @@ fn a_head_that_does_not_arrive_in_time_is_408() {
         assert!(answer.starts_with("HTTP/1.1 408 "), "{beginning:?}: {answer:?}");
         assert!(answer.contains("\"code\":\"request_timeout\""), "{answer}");
     }
-    // who has asked for nothing gets no answer, but is not kept either
-    let mut nothing = Vec::new();
-    let _ = open(app.address).read_to_end(&mut nothing);
-    assert!(nothing.is_empty());
     assert_eq!(upstream.accepted(), 0);
 }
 
@@ -332,9 +330,10 @@ fn connections_beyond_max_connections_wait_until_one_ends() {
     second.write_all(b"GET /2 HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
     first.get_mut().write_all(b"GET /3 HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
     assert_eq!(read_response(&mut first, false).unwrap().status, 200);
-    assert_eq!(upstream.received().iter().map(|request| request.target().to_owned()).collect::<Vec<_>>(), [
-        "/1", "/3"
-    ]);
+    assert_eq!(
+        upstream.received().iter().map(|request| request.target().to_owned()).collect::<Vec<_>>(),
+        ["/1", "/3"]
+    );
     drop(first);
     assert_eq!(read_response(&mut BufReader::new(second), false).unwrap().status, 200);
 }

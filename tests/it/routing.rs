@@ -1,3 +1,5 @@
+//! Which route takes a request, seen by a client.
+
 use super::support::{App, Upstream, call, get, send};
 
 fn two_routes(upstream: &Upstream) -> App {

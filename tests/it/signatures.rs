@@ -1,1 +1,85 @@
+//! Signatures against everything there is to hold them against: AWS's vectors, values that other
+//! implementations agree on, AWS's own signer, and a verifier that was written from the description alone.
 
+/// Values on which three other implementations agree.
+mod golden;
+/// Arbitrary requests: ours against AWS's signer, and against the stand-in over real sockets.
+mod properties;
+/// What API Gateway says to a wrong proof, and that the client hears it.
+mod refusals;
+/// AWS's test vectors, stage by stage.
+mod vectors;
+
+use std::time::SystemTime;
+
+use actix_http::{
+    Method,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
+use apigw_invoker::{
+    proxy::{
+        inbound::RequestBody,
+        outbound::{OutboundRequest, Signature},
+    },
+    signing::{Scope, Signer, query::push_strict},
+};
+use aws_credential_types::Credentials;
+use bytes::Bytes;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+const ACCESS_KEY_ID: &str = "AKIDEXAMPLE";
+const SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+
+/// A request in the form in which a signed route sends it: the query strict, the rest as it is given.
+fn outbound(method: &str, target: &str, headers: HeaderMap, body: &[u8]) -> OutboundRequest {
+    let body = match body {
+        [] => RequestBody::Empty,
+        bytes => RequestBody::Whole(Bytes::copy_from_slice(bytes)),
+    };
+    OutboundRequest {
+        method: Method::from_bytes(method.as_bytes()).expect("a method"),
+        path_and_query: strict_target(target),
+        headers,
+        body,
+        signature: Signature::Ours,
+    }
+}
+
+/// Path and query, the latter as a signed route rewrites it.
+fn strict_target(target: &str) -> String {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let mut strict = String::new();
+    push_strict(query, &mut strict);
+    if strict.is_empty() { path.to_owned() } else { format!("{path}?{strict}") }
+}
+
+/// Headers, several of one name in their order.
+fn header_map<'a>(lines: impl IntoIterator<Item = (&'a str, &'a str)>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a header's name");
+        headers.append(name, HeaderValue::from_bytes(value.as_bytes()).expect("a header's value"));
+    }
+    headers
+}
+
+/// Signs a request and puts the signature on it.
+fn sign(request: &mut OutboundRequest, scope: Scope, credentials: &Credentials, now: SystemTime) {
+    let signing = Signer::new(scope).sign(request, credentials, now).expect("it can be signed");
+    signing.apply(&mut request.headers);
+}
+
+/// A header of a signed request as text.
+fn header_text(request: &OutboundRequest, name: impl Into<HeaderName>) -> Option<&str> {
+    request.headers.get(name.into()).map(|value| str::from_utf8(value.as_bytes()).expect("text"))
+}
+
+/// The `Authorization` of a signed request.
+fn authorization(request: &OutboundRequest) -> &str {
+    header_text(request, header::AUTHORIZATION).expect("it is signed")
+}
+
+/// A point in time such as `2015-08-30T12:36:00Z`.
+fn time(text: &str) -> SystemTime {
+    OffsetDateTime::parse(text, &Rfc3339).expect("a time").into()
+}

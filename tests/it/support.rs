@@ -2,6 +2,8 @@
 
 pub mod app;
 pub mod client;
+pub mod process;
+pub mod tls;
 pub mod upstream;
 pub mod wait;
 

@@ -1,0 +1,161 @@
+//! What API Gateway says to a wrong proof reaches the client as API Gateway said it: status, kind and words.
+
+use apigw_invoker::dev::{Keys, StandInOptions};
+use serde_json::json;
+
+use super::super::support::{App, Response, call, get};
+
+const SIGNATURE_MISMATCH: &str = "The request signature we calculated does not match the signature you provided. \
+     Check your AWS Secret Access Key and signing method. Consult the service documentation for details.";
+
+/// The sidecar of `dev` with the usual keys, before a stand-in that knows others.
+fn before(keys: Keys) -> App {
+    App::dev_with(StandInOptions::new(keys))
+}
+
+/// The answer to a signed call if the other side's clock is this far ahead, in seconds.
+fn with_clock_ahead(clock_ahead: i64) -> Response {
+    let app = App::dev_with(StandInOptions { clock_ahead, ..StandInOptions::new(Keys::example()) });
+    get(app.address, "/iam/echo")
+}
+
+/// A route that proves nothing, to this stage of the other's stand-in.
+fn without_proof(app: &App, stage: &str) -> App {
+    App::with("").gateway("r", "/r/*", &format!("http://{}/{stage}", app.stand_in()), "").start()
+}
+
+/// Checks all but the message, which is returned.
+#[track_caller]
+fn refusal(response: &Response, kind: &str) -> String {
+    assert_eq!(response.status, 403, "{}", response.text());
+    assert_eq!(response.all("x-amzn-ErrorType"), [kind], "{}", response.text());
+    assert_eq!(response.header("content-type"), Some("application/json"));
+    // by these AWS's support finds a call
+    for id in ["x-amzn-RequestId", "x-amz-apigw-id"] {
+        assert!(response.header(id).is_some_and(|id| !id.is_empty()), "no {id}");
+    }
+    let body = response.json();
+    let message = body["message"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(body, json!({ "message": message }), "nothing else is in it");
+    message
+}
+
+#[test]
+fn a_wrong_api_key_is_forbidden() {
+    let app = before(Keys { api_key: "another-key-of-at-least-20-characters".into(), ..Keys::example() });
+    for target in ["/key/hello", "/both/hello"] {
+        let response = get(app.address, target);
+        assert_eq!(refusal(&response, "ForbiddenException"), "Forbidden");
+        assert_eq!(response.text(), r#"{"message":"Forbidden"}"#);
+    }
+}
+
+#[test]
+fn a_missing_api_key_is_forbidden_in_the_same_words() {
+    let dev = App::dev();
+    let app = without_proof(&dev, "key");
+    let response = get(app.address, "/r/hello");
+    assert_eq!(refusal(&response, "ForbiddenException"), "Forbidden");
+    assert_eq!(response.text(), r#"{"message":"Forbidden"}"#);
+    assert_eq!(response.text(), get(dev.stand_in(), "/key/hello").text(), "as without the sidecar");
+}
+
+#[test]
+fn a_wrong_secret_key_is_refused_with_what_should_have_been_signed() {
+    let app = before(Keys { secret_access_key: "another".into(), ..Keys::example() });
+    let response = call(app.address, "POST", "/iam/echo/a%2Fb?b=2&a=x+y", &[], b"");
+    let message = refusal(&response, "InvalidSignatureException");
+    assert!(message.starts_with(SIGNATURE_MISMATCH), "{message}");
+    let canonical = format!(
+        "The Canonical String for this request should have been\n\
+         'POST\n/iam/echo/a%252Fb\na=x%20y&b=2\nhost:{}\nx-amz-date:20",
+        app.stand_in()
+    );
+    assert!(message.contains(&canonical), "{message}");
+    assert!(message.contains("The String-to-Sign should have been\n'AWS4-HMAC-SHA256\n20"), "{message}");
+}
+
+#[test]
+fn a_wrong_region_is_refused_with_api_gateways_own_words() {
+    let app = before(Keys { region: "eu-west-1".into(), ..Keys::example() });
+    assert_eq!(
+        refusal(&get(app.address, "/iam/echo"), "InvalidSignatureException"),
+        "Credential should be scoped to a valid region, not 'us-east-1'."
+    );
+}
+
+#[test]
+fn a_wrong_service_is_refused_with_api_gateways_own_words() {
+    let app = before(Keys { service: "lambda".into(), ..Keys::example() });
+    assert_eq!(
+        refusal(&get(app.address, "/iam/echo"), "InvalidSignatureException"),
+        "Credential should be scoped to correct service: 'lambda'."
+    );
+}
+
+#[test]
+fn an_access_key_id_that_nobody_has_is_refused() {
+    let app = before(Keys { access_key_id: "AKIDANOTHER".into(), ..Keys::example() });
+    assert_eq!(
+        refusal(&get(app.address, "/iam/echo"), "UnrecognizedClientException"),
+        "The security token included in the request is invalid."
+    );
+}
+
+#[test]
+fn temporary_keys_without_their_token_are_refused() {
+    let app = before(Keys { session_token: Some("tok/en+1==".into()), ..Keys::example() });
+    // a token of the client's own does not take its place
+    let headers = [("x-amz-security-token", "tok/en+1==")];
+    assert_eq!(
+        refusal(&call(app.address, "GET", "/iam/echo", &headers, b""), "UnrecognizedClientException"),
+        "The security token included in the request is invalid."
+    );
+}
+
+#[test]
+fn a_clock_that_is_slow_is_refused_with_both_times() {
+    let message = refusal(&with_clock_ahead(360), "InvalidSignatureException");
+    assert!(message.starts_with("Signature expired: 20"), "{message}");
+    assert!(message.contains("Z is now earlier than 20") && message.ends_with("Z - 5 min.)"), "{message}");
+}
+
+#[test]
+fn a_clock_that_is_fast_is_refused_with_both_times() {
+    let message = refusal(&with_clock_ahead(-360), "InvalidSignatureException");
+    assert!(message.starts_with("Signature not yet current: 20"), "{message}");
+    assert!(message.contains("Z is still later than 20") && message.ends_with("Z + 5 min.)"), "{message}");
+}
+
+#[test]
+fn a_clock_that_is_four_minutes_off_is_forgiven() {
+    for clock_ahead in [-240, 240] {
+        let response = with_clock_ahead(clock_ahead);
+        assert_eq!(response.status, 200, "{clock_ahead}: {}", response.text());
+    }
+}
+
+#[test]
+fn a_call_without_authorization_is_refused_as_without_the_sidecar() {
+    let dev = App::dev();
+    let app = without_proof(&dev, "iam");
+    let response = get(app.address, "/r/echo");
+    assert_eq!(refusal(&response, "MissingAuthenticationTokenException"), "Missing Authentication Token");
+    let direct = get(dev.stand_in(), "/iam/echo");
+    assert_eq!((response.status, &response.body), (direct.status, &direct.body));
+}
+
+#[test]
+fn an_authorization_that_is_none_of_awss_is_refused_with_what_it_lacks() {
+    let dev = App::dev();
+    let app = without_proof(&dev, "iam");
+    let refused = |authorization| {
+        let response = call(app.address, "GET", "/r/echo", &[("authorization", authorization)], b"");
+        refusal(&response, "IncompleteSignatureException")
+    };
+    assert_eq!(refused("Bearer theirs"), "Authorization header requires 'Credential' parameter.");
+    assert_eq!(
+        refused("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261120/us-east-1/execute-api/aws4_request"),
+        "Authorization header requires 'SignedHeaders' parameter."
+    );
+}

@@ -1,0 +1,299 @@
+//! The test vectors that AWS ships inside the source of `aws-sigv4`.
+//!
+//! A vector is a folder: a request, the context it is signed in, and what each stage must yield. Those that end
+//! in `-unnormalized` are S3's alone, which leaves paths as they are; ours are always normalised.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::LazyLock,
+    time::SystemTime,
+};
+
+use actix_http::header::HeaderMap;
+use apigw_invoker::signing::{
+    Scope,
+    canonical::{Canonical, CanonicalText, SignedHeader, SignedValue},
+    hex, string_to_sign,
+};
+use aws_credential_types::Credentials;
+use aws_sigv4::sign::v4;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{
+    ACCESS_KEY_ID, SECRET_ACCESS_KEY, authorization, header_map, outbound, sign, strict_target, time,
+};
+
+const S3_ONLY: &str = "-unnormalized";
+/// How many there were when this was written; fewer would mean that they are not found any more.
+const LEAST_VECTORS: usize = 33;
+/// Those of them that sign no header beyond ours.
+const LEAST_OF_OUR_KIND: usize = 25;
+
+static VECTORS: LazyLock<Vec<Vector>> = LazyLock::new(vectors);
+
+#[derive(Debug)]
+struct Vector {
+    name: String,
+    method: String,
+    target: String,
+    /// Without the date, which signing adds.
+    headers: Vec<(String, String)>,
+    body: String,
+    context: Context,
+    expected: Expected,
+}
+
+#[derive(Debug)]
+struct Context {
+    credentials: Credentials,
+    region: String,
+    service: String,
+    time: String,
+    /// Whether the body's hash is a header too.
+    sign_body: bool,
+}
+
+#[derive(Debug)]
+struct Expected {
+    canonical: String,
+    string_to_sign: Option<String>,
+    signature: String,
+    authorization: String,
+}
+
+#[test]
+fn every_vector_comes_out_as_aws_says_at_every_stage() {
+    assert!(VECTORS.len() >= LEAST_VECTORS, "only {} vectors are there", VECTORS.len());
+    for vector in VECTORS.iter() {
+        vector.check_stages();
+    }
+}
+
+#[test]
+fn every_vector_that_signs_what_we_sign_comes_out_of_our_signer_whole() {
+    let ours: Vec<&Vector> = VECTORS.iter().filter(|vector| vector.is_of_our_kind()).collect();
+    assert!(ours.len() >= LEAST_OF_OUR_KIND, "only {} vectors are of our kind", ours.len());
+    for vector in ours {
+        let Context { credentials, region, service, time, .. } = &vector.context;
+        let mut request =
+            outbound(&vector.method, &vector.target, vector.header_map(), vector.body.as_bytes());
+        let scope = Scope { region: region.clone(), service: service.clone() };
+        sign(&mut request, scope, credentials, super::time(time));
+        assert_eq!(authorization(&request), vector.expected.authorization, "{}: the signer", vector.name);
+    }
+}
+
+impl Vector {
+    fn check_stages(&self) {
+        let Self { name, context, expected, .. } = self;
+        let canonical = self.canonical();
+        assert_eq!(
+            String::from_utf8_lossy(&canonical.text),
+            expected.canonical,
+            "{name}: the canonical request"
+        );
+        let text = string_to_sign(&context.date_time(), &context.scope(), &canonical.text);
+        if let Some(expected) = &expected.string_to_sign {
+            assert_eq!(&text, expected, "{name}: the string to sign");
+        }
+        let secret = context.credentials.secret_access_key();
+        let key = v4::generate_signing_key(secret, context.now(), &context.region, &context.service);
+        let signature = v4::calculate_signature(key, text.as_bytes());
+        assert_eq!(signature, expected.signature, "{name}: the signature");
+        let authorization = format!(
+            "AWS4-HMAC-SHA256 Credential={}/{}, SignedHeaders={}, Signature={signature}",
+            context.credentials.access_key_id(),
+            context.scope(),
+            canonical.signed_headers
+        );
+        assert_eq!(authorization, expected.authorization, "{name}: the Authorization header");
+    }
+
+    /// All of a vector's headers are signed, also those that our signer would leave alone.
+    fn canonical(&self) -> CanonicalText {
+        let target = strict_target(&self.target);
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        let headers = self.header_map();
+        let date = self.context.date_time();
+        let payload_hash = hex(&Sha256::digest(&self.body));
+        let mut signed: Vec<SignedHeader<'_>> = headers
+            .keys()
+            .map(|name| SignedHeader {
+                name: name.as_str(),
+                value: SignedValue::Lines(headers.get_all(name).as_slice()),
+            })
+            .collect();
+        let mut add = |name, value| signed.push(SignedHeader { name, value: SignedValue::Added(value) });
+        add("x-amz-date", &date);
+        if let Some(token) = self.context.credentials.session_token() {
+            add("x-amz-security-token", token);
+        }
+        if self.context.sign_body {
+            add("x-amz-content-sha256", &payload_hash);
+        }
+        signed.sort_unstable_by_key(|header| header.name);
+        Canonical { method: &self.method, path, query, headers: &signed, payload_hash: &payload_hash }.write()
+    }
+
+    fn is_of_our_kind(&self) -> bool {
+        let ours = |name: &str| {
+            ["host", "content-type"].iter().any(|own| own.eq_ignore_ascii_case(name))
+                || name.to_ascii_lowercase().starts_with("x-amz-")
+        };
+        !self.context.sign_body && self.headers.iter().all(|(name, _)| ours(name))
+    }
+
+    fn header_map(&self) -> HeaderMap {
+        header_map(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+    }
+
+    fn read(folder: &Path) -> Self {
+        let name = folder.file_name().expect("a folder's name").to_string_lossy().into_owned();
+        let mut expected = Expected::read(folder);
+        let (method, mut target, headers, body) = parse(&text(folder, "request.txt"));
+        let context = match (folder.join("context.json").exists(), name.as_str()) {
+            (true, _) => Context::read(&text(folder, "context.json")),
+            // the keys and times of these are in the tests that go with them
+            (false, "double-url-encode") => {
+                Context::new(keys(), "us-east-2", "lambda", "2021-05-11T15:40:45Z")
+            }
+            (false, "double-encode-path") => {
+                // its canonical request is of another day than its signature
+                expected.canonical = expected.canonical.replace("20210511T154045Z", "20150830T123600Z");
+                let keys =
+                    Credentials::new("ANOTREAL", "notrealrnrELgWzOk3IfjzDKtFBhDby", None, None, "test");
+                Context::new(keys, "us-east-1", "service", "2015-08-30T12:36:00Z")
+            }
+            (false, _) => panic!("{name} has no context and none is known here"),
+        };
+        if name == "get-space-normalized" {
+            // the one vector that escapes a path once, as S3 does; ours escapes what goes out once more, so
+            // the blank has to go in as it is
+            target = target.replace("%20", " ");
+        }
+        Self { name, method, target, headers, body, context, expected }
+    }
+}
+
+impl Context {
+    fn new(credentials: Credentials, region: &str, service: &str, time: &str) -> Self {
+        let (region, service, time) = (region.into(), service.into(), time.into());
+        Self { credentials, region, service, time, sign_body: false }
+    }
+
+    fn read(json: &str) -> Self {
+        let context: Value = serde_json::from_str(json).expect("a context in JSON");
+        assert_eq!(context["normalize"], true, "vectors that do not normalise are told by their names");
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        let keys = &context["credentials"];
+        // where it is added after signing, the signature knows nothing of it
+        let token = keys["token"].as_str().filter(|_| context["omit_session_token"] != true);
+        Self {
+            credentials: Credentials::new(
+                text(&keys["access_key_id"]),
+                text(&keys["secret_access_key"]),
+                token.map(str::to_owned),
+                None,
+                "test",
+            ),
+            region: text(&context["region"]),
+            service: text(&context["service"]),
+            time: text(&context["timestamp"]),
+            sign_body: context["sign_body"] == true,
+        }
+    }
+
+    fn now(&self) -> SystemTime {
+        time(&self.time)
+    }
+
+    fn date_time(&self) -> String {
+        self.time.replace(['-', ':'], "")
+    }
+
+    fn scope(&self) -> String {
+        format!("{}/{}/{}/aws4_request", &self.date_time()[..8], self.region, self.service)
+    }
+}
+
+impl Expected {
+    fn read(folder: &Path) -> Self {
+        let optional = |file: &str| folder.join(file).exists().then(|| text(folder, file));
+        let (.., headers, _) = parse(&text(folder, "header-signed-request.txt"));
+        let authorization = headers.into_iter().find(|(name, _)| name == "Authorization");
+        let (_, authorization) = authorization.expect("a signed request has one");
+        let signature = optional("header-signature.txt")
+            .unwrap_or_else(|| authorization.rsplit_once("Signature=").expect("a signature").1.to_owned());
+        let canonical = text(folder, "header-canonical-request.txt");
+        let string_to_sign = optional("header-string-to-sign.txt");
+        Self { canonical, string_to_sign, signature, authorization }
+    }
+}
+
+/// The keys of most vectors.
+fn keys() -> Credentials {
+    Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None, None, "test")
+}
+
+fn vectors() -> Vec<Vector> {
+    let suite = suite();
+    let folders = fs::read_dir(&suite).unwrap_or_else(|error| panic!("{}: {error}", suite.display()));
+    let mut folders: Vec<PathBuf> = folders.map(|folder| folder.expect("a folder").path()).collect();
+    folders.retain(|folder| !folder.to_string_lossy().ends_with(S3_ONLY));
+    folders.sort();
+    folders.iter().map(|folder| Vector::read(folder)).collect()
+}
+
+/// The folder of the vectors in the source from which `aws-sigv4` was built.
+fn suite() -> PathBuf {
+    let version = cargo(&["-vV"]);
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("cargo's platform");
+    // what only other platforms need does not have to be on this machine
+    let metadata =
+        cargo(&["metadata", "--offline", "--locked", "--format-version", "1", "--filter-platform", host]);
+    let metadata: Value = serde_json::from_str(&metadata).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    let package = packages.iter().find(|package| package["name"] == "aws-sigv4").expect("we depend on it");
+    let manifest = package["manifest_path"].as_str().expect("a path");
+    Path::new(manifest).with_file_name("aws-signing-test-suite").join("v4")
+}
+
+fn cargo(arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO"));
+    let output =
+        command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo runs");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("cargo writes UTF-8")
+}
+
+fn text(folder: &Path, file: &str) -> String {
+    let path = folder.join(file);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.replace("\r\n", "\n").trim().to_owned()
+}
+
+type Parsed = (String, String, Vec<(String, String)>, String);
+
+/// Method, target, headers but for the date, and body. The target may hold what no parser would take.
+fn parse(request: &str) -> Parsed {
+    let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
+    let mut lines = head.lines();
+    let (method, rest) = lines.next().and_then(|line| line.split_once(' ')).expect("a request line");
+    let target = rest.strip_suffix(" HTTP/1.1").unwrap_or(rest);
+    let mut headers: Vec<(String, String)> = Vec::new();
+    for line in lines {
+        match (line.starts_with(' '), headers.last_mut()) {
+            // a line folded as in HTTP/1.0 goes on after a blank (RFC 9112, 5.2)
+            (true, Some((_, value))) => value.push_str(line),
+            _ => {
+                let (name, value) = line.split_once(':').expect("a header");
+                headers.push((name.to_owned(), value.trim().to_owned()));
+            }
+        }
+    }
+    headers.retain(|(name, _)| !name.eq_ignore_ascii_case("x-amz-date"));
+    (method.to_owned(), target.to_owned(), headers, body.to_owned())
+}

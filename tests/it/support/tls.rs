@@ -1,0 +1,196 @@
+//! Certificates made for one test, and an upstream that answers over TLS with them.
+
+use std::{
+    io::{self, BufReader, Write as _},
+    net::{Shutdown, TcpStream},
+    sync::{Arc, Mutex},
+};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+};
+use rustls::{
+    HandshakeKind, ServerConfig, ServerConnection, SupportedProtocolVersion,
+    crypto::CryptoProvider,
+    server::ResolvesServerCert,
+    sign::{CertifiedKey, SingleCertAndKey},
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tempfile::NamedTempFile;
+
+use super::upstream::{Received, Upstream, read_request};
+
+/// A connection of the upstream's.
+pub type Secured = rustls::StreamOwned<ServerConnection, TcpStream>;
+
+/// A certificate authority that nobody trusts yet.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate with its key.
+pub struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: KeyPair,
+}
+
+/// What a client said and got when it opened a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handshake {
+    /// The name in the SNI extension.
+    pub name: Option<String>,
+    /// The protocol agreed on.
+    pub protocol: Option<String>,
+    /// Whether an earlier session went on, without certificates.
+    pub resumed: bool,
+}
+
+/// An upstream behind TLS.
+pub struct SecuredUpstream {
+    pub plain: Upstream,
+    handshakes: Arc<Mutex<Vec<Handshake>>>,
+}
+
+impl Authority {
+    /// A new one.
+    pub fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// Its certificate as PEM.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// Its certificate.
+    pub fn der(&self) -> CertificateDer<'static> {
+        self.0.der().clone()
+    }
+
+    /// Its certificate as a file for `ca_certificate`.
+    pub fn file(&self) -> NamedTempFile {
+        file(&self.pem())
+    }
+
+    /// A certificate for a name or an address.
+    pub fn identity(&self, name: &str) -> Identity {
+        self.issue(name, |_| ())
+    }
+
+    /// A certificate with something changed.
+    pub fn issue(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        Identity { chain: vec![certificate.der().clone()], key }
+    }
+}
+
+impl Identity {
+    /// The same certificate in the hands of somebody who has not got its key.
+    pub fn stolen(self) -> Self {
+        Self { key: KeyPair::generate().unwrap(), ..self }
+    }
+}
+
+/// A file with this text, for as long as it is held.
+pub fn file(text: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+/// What the server's side of TLS is made with.
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// A server with this certificate and the usual versions.
+pub fn server(identity: Identity) -> ServerConfig {
+    server_speaking(rustls::DEFAULT_VERSIONS, identity)
+}
+
+/// A server with this certificate and these versions.
+pub fn server_speaking(versions: &[&'static SupportedProtocolVersion], identity: Identity) -> ServerConfig {
+    let mut server = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(resolver(identity));
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    server
+}
+
+/// Presents the certificate without a look at whether the key fits.
+pub fn resolver(identity: Identity) -> Arc<dyn ResolvesServerCert> {
+    let key = PrivateKeyDer::Pkcs8(identity.key.serialize_der().into());
+    let key = provider().key_provider.load_private_key(key).unwrap();
+    Arc::new(SingleCertAndKey::from(CertifiedKey::new(identity.chain, key)))
+}
+
+impl SecuredUpstream {
+    /// Answers 200 with a small body.
+    pub fn ok(server: ServerConfig) -> Self {
+        Self::serving(server, |_, stream| stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"))
+    }
+
+    /// Reads each request, then lets `answer` write; an error closes the connection without a farewell.
+    pub fn serving(
+        server: ServerConfig,
+        answer: impl Fn(&Received, &mut Secured) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let server = Arc::new(server);
+        let handshakes = Arc::<Mutex<Vec<Handshake>>>::default();
+        let plain = Upstream::accepting({
+            let handshakes = Arc::clone(&handshakes);
+            move |connection, mut stream, received| {
+                let mut tls = ServerConnection::new(Arc::clone(&server)).map_err(io::Error::other)?;
+                while tls.is_handshaking() {
+                    if let Err(error) = tls.complete_io(&mut stream) {
+                        return take_leave(&mut stream, error);
+                    }
+                }
+                handshakes.lock().unwrap().push(Handshake::of(&tls));
+                let mut stream = BufReader::new(Secured::new(tls, stream));
+                while let Some(request) = read_request(&mut stream, connection)? {
+                    received.lock().unwrap().push(request.clone());
+                    answer(&request, stream.get_mut())?;
+                }
+                Ok(())
+            }
+        });
+        Self { plain, handshakes }
+    }
+
+    /// Its address under this host as a function URI.
+    pub fn uri(&self, host: &str) -> String {
+        format!("https://{host}:{}/", self.plain.address.port())
+    }
+
+    /// Every handshake that was finished so far.
+    pub fn handshakes(&self) -> Vec<Handshake> {
+        self.handshakes.lock().unwrap().clone()
+    }
+}
+
+/// Closes after a handshake that failed so that the client reads why: a socket closed with unread bytes in it
+/// would be reset, and the alert lost.
+fn take_leave(stream: &mut TcpStream, error: io::Error) -> io::Result<()> {
+    stream.shutdown(Shutdown::Write)?;
+    io::copy(stream, &mut io::sink())?;
+    Err(error)
+}
+
+impl Handshake {
+    fn of(tls: &ServerConnection) -> Self {
+        let protocol = tls.alpn_protocol().map(|protocol| String::from_utf8_lossy(protocol).into_owned());
+        Self {
+            name: tls.server_name().map(ToOwned::to_owned),
+            protocol,
+            resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
+        }
+    }
+}
