@@ -79,23 +79,21 @@ impl Application {
         let delay = self.settings.shutdown.delay;
         let server = listener::serve(self.listener, &self.settings, self.snapshot)?;
         let handle = server.handle();
-        let stopper = actix_rt::spawn({
-            let handle = handle.clone();
-            async move {
-                stop.await;
-                log::info!("stopping: requests in flight are finished first");
-                tokio::time::sleep(delay).await;
-                handle.stop(true).await;
+        let stopper = actix_rt::spawn(async move {
+            stop.await;
+            log::info!("stopping: requests in flight are finished first");
+            tokio::time::sleep(delay).await;
+            handle.stop(true).await;
+        });
+        // the server heeds no second command while it drains, so it is left behind with the process
+        let result = tokio::select! {
+            result = server => result,
+            () = stop_at_once => {
+                log::warn!("stopping at once");
+                Ok(())
             }
-        });
-        let ender = actix_rt::spawn(async move {
-            stop_at_once.await;
-            log::warn!("stopping at once");
-            handle.stop(false).await;
-        });
-        let result = server.await;
+        };
         stopper.abort();
-        ender.abort();
         result
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     error::ProxyError,
     proxy::{
         inbound::{BodyMode, InboundRequest},
-        outbound::{ClientReply, OutboundRequest, UpstreamReply},
+        outbound::{ClientReply, OutboundRequest, ReplyMode, UpstreamReply},
     },
     settings::{BackendSettings, Scheme, Timeouts},
     signing::Scope,
@@ -39,6 +39,9 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// # Errors
     /// The client's request is not one that this backend can forward.
     fn request(&self, inbound: InboundRequest) -> Result<OutboundRequest, ProxyError>;
+
+    /// Whether the body of an answer with this head has to be here before [`Backend::reply`] is asked.
+    fn reply_mode(&self, upstream: &UpstreamReply) -> ReplyMode;
 
     /// The answer for the client.
     ///

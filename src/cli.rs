@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    app::{Application, StartError},
+    app::Application,
     dev, logging,
     settings::{Mistakes, Settings},
     snapshot,
@@ -23,7 +23,7 @@ const CANNOT_START: u8 = 1;
 
 /// Calls AWS API Gateway endpoints and Lambda functions for programs that speak plain local HTTP.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
@@ -88,7 +88,7 @@ fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-fn wrong(mistakes: &Mistakes) -> ExitCode {
+pub(crate) fn wrong(mistakes: &Mistakes) -> ExitCode {
     tell(&mut io::stderr(), &mistakes.to_string());
     ExitCode::from(WRONG_SETTINGS)
 }
@@ -99,6 +99,12 @@ pub(crate) fn serve(settings: Settings, ready: impl FnOnce(&Application)) -> Exi
     for warning in snapshot::warnings(&settings) {
         log::warn!("{warning}");
     }
+    let system = actix_rt::System::new();
+    // before anything is served: a signal that comes early is heeded too
+    let (first, second) = match system.block_on(async { signals() }) {
+        Ok(signals) => signals,
+        Err(error) => return cannot_start(&error),
+    };
     let application = match Application::build(settings) {
         Ok(application) => application,
         Err(error) => return cannot_start(&error),
@@ -109,23 +115,16 @@ pub(crate) fn serve(settings: Settings, ready: impl FnOnce(&Application)) -> Exi
         counted(application.snapshot().routes.routes().len(), "route")
     );
     ready(&application);
-    let result = actix_rt::System::new().block_on(async {
-        let (first, second) = signals()?;
-        application.run(first, second).await
-    });
-    match result {
+    match system.block_on(application.run(first, second)) {
         Ok(()) => {
             log::info!("stopped");
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            tell(&mut io::stderr(), &format!("apigw-invoker: {error}"));
-            ExitCode::from(CANNOT_START)
-        }
+        Err(error) => cannot_start(&error),
     }
 }
 
-pub(crate) fn cannot_start(error: &StartError) -> ExitCode {
+fn cannot_start(error: &dyn std::error::Error) -> ExitCode {
     tell(&mut io::stderr(), &format!("apigw-invoker: {error}"));
     ExitCode::from(CANNOT_START)
 }

@@ -15,8 +15,8 @@ pub use self::{
     verify::Keys,
 };
 use crate::{
-    cli::{serve, tell},
-    settings::{Document, Settings},
+    cli::{serve, tell, wrong},
+    settings::{self, Document, Settings},
 };
 
 /// What `dev` may be told.
@@ -38,12 +38,9 @@ pub fn run(options: &Options) -> ExitCode {
         Err(error) => return failed(options.stand_in, &error),
     };
     let documents = documents(options.listen, stand_in.address(), &keys);
-    let settings = match Settings::from_documents(&documents, &std::env::vars().collect()) {
+    let settings = match Settings::from_documents(&documents, &settings::environment()) {
         Ok(settings) => settings,
-        Err(mistakes) => {
-            tell(&mut io::stderr(), &mistakes.to_string());
-            return ExitCode::FAILURE;
-        }
+        Err(mistakes) => return wrong(&mistakes),
     };
     serve(settings, |application| {
         tell(&mut io::stdout(), &welcome(application.address(), stand_in.address()));

@@ -234,9 +234,23 @@ impl ProxyError {
         log::log!(
             self.kind.level(),
             request_id = request_id, route = route.unwrap_or("-"), code = self.code();
-            "{self}"
+            "{}", one_line(&self.to_string())
         );
     }
+}
+
+/// A text that somebody else had a hand in, such as a name in a certificate, without what would end the line or
+/// steer a terminal.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for char in text.chars() {
+        if char.is_control() {
+            line.extend(char.escape_default());
+        } else {
+            line.push(char);
+        }
+    }
+    line
 }
 
 impl From<ErrorKind> for ProxyError {

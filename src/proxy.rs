@@ -112,7 +112,11 @@ async fn forward(
     let upstream = worker.client.send(route.backend.target(), outbound).await?;
     record.answered(&upstream);
 
-    let reply = route.backend.reply(upstream)?;
+    let mode = route.backend.reply_mode(&upstream);
+    let reply = route.backend.reply(upstream.read(mode).await?)?;
+    for remark in &reply.remarks {
+        remark.log(record.request_id_text(), &route.id);
+    }
     Ok((reply, permit))
 }
 

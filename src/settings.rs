@@ -43,10 +43,7 @@ impl Settings {
     pub fn load(directory: &Path) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
         let documents = document::read_directory(directory, &mut mistakes);
-        let environment = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        Self::assemble(&documents, &environment, mistakes)
+        Self::assemble(&documents, &environment(), mistakes)
     }
 
     /// Reads settings from texts and a given environment.
@@ -62,7 +59,7 @@ impl Settings {
         environment: &Environment,
         mut mistakes: Mistakes,
     ) -> Result<Self, Mistakes> {
-        if !documents.iter().any(Document::is_route) {
+        if mistakes.is_empty() && !documents.iter().any(Document::is_route) {
             let problem = Mistake::new(Place::file("routes"), "", "there is no route");
             mistakes.push(problem.expected("at least one file routes/NAME.yaml"));
         }
@@ -74,6 +71,13 @@ impl Settings {
         let settings = Self::check(written, &mut Checker::new(&tree, &mut mistakes));
         mistakes.into_result(settings)
     }
+}
+
+/// The process's environment; what is no Unicode is nothing that the settings could mean.
+pub fn environment() -> Environment {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 /// Takes `defaults` out of the tree, after its mistakes of form have been reported once for all routes.

@@ -3,6 +3,8 @@
 //! The path after the route's prefix is appended to `function_uri`, the query and headers are forwarded, the
 //! key goes into `x-api-key`. The answer passes as it is, but for what belongs to the connection.
 
+mod refusal;
+
 use std::sync::Arc;
 
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -14,7 +16,7 @@ use crate::{
     proxy::{
         headers,
         inbound::{BodyMode, InboundRequest},
-        outbound::{ClientReply, OutboundRequest, Signature, UpstreamReply},
+        outbound::{ClientReply, OutboundRequest, ReplyMode, Signature, UpstreamReply},
         target::leaves,
     },
     settings::{ApiGatewaySettings, ClientAuthorization, FunctionUri},
@@ -175,9 +177,15 @@ impl Backend for ApiGateway {
         Ok(OutboundRequest { method: inbound.method, path_and_query, headers, body: inbound.body, signature })
     }
 
-    fn reply(&self, upstream: UpstreamReply) -> Result<ClientReply, ProxyError> {
+    fn reply_mode(&self, upstream: &UpstreamReply) -> ReplyMode {
+        if self.target.scope.is_some() { refusal::reply_mode(upstream) } else { ReplyMode::Streamed }
+    }
+
+    fn reply(&self, mut upstream: UpstreamReply) -> Result<ClientReply, ProxyError> {
+        let signs = self.target.scope.is_some();
+        let remarks = if signs { refusal::without_explanation(&mut upstream) } else { Vec::new() };
         let UpstreamReply { status, mut headers, body } = upstream;
         headers::clean_reply(&mut headers);
-        Ok(ClientReply { status, headers, body })
+        Ok(ClientReply { status, headers, body, remarks })
     }
 }

@@ -111,10 +111,14 @@ fn payload_broken(error: PayloadError) -> ProxyError {
     }
 }
 
-/// What a broken connection means: an answer that is no HTTP, or one that ended too soon.
+/// What a broken connection means: a TLS session that was refused, an answer that is no HTTP, or one that ended
+/// too soon.
 pub(super) fn broken(error: io::Error) -> ProxyError {
+    // in TLS 1.3 a server refuses us only after the handshake is over for us
+    let tls = error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
     let malformed = error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Malformed>);
     match error.kind() {
+        _ if tls => ProxyError::new(ErrorKind::UpstreamTls, error),
         _ if malformed => ProxyError::new(ErrorKind::UpstreamProtocol, error),
         // the chunked decoder
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {

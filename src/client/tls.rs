@@ -70,14 +70,11 @@ fn configuration(verify: bool, ca_certificate: Option<&Path>) -> Result<ClientCo
 /// The authorities to trust. Where the platform has none, as in an image from scratch, those of Mozilla that
 /// are built in.
 fn roots(ca_certificate: Option<&Path>) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
     if let Some(file) = ca_certificate {
-        let describe = |error: &dyn fmt::Display| TlsError(format!("{}: {error}", file.display()));
-        for certificate in read_certificates(file).map_err(|error| describe(&error))? {
-            roots.add(certificate).map_err(|error| describe(&error))?;
-        }
-        return Ok(roots);
+        return read_authorities(file)
+            .map_err(|error| TlsError(format!("ca_certificate {}: {error}", file.display())));
     }
+    let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     for error in &native.errors {
         log::warn!("one of the platform's certificate authorities cannot be read: {error}");
@@ -90,18 +87,23 @@ fn roots(ca_certificate: Option<&Path>) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// Reads the certificates of a PEM file; at least one.
+/// Reads the authorities of a PEM file; at least one.
 ///
 /// # Errors
-/// The file cannot be read or holds none.
-pub fn read_certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+/// The file cannot be read, holds none, or one that is broken.
+pub fn read_authorities(file: &Path) -> io::Result<RootCertStore> {
     let certificates: Vec<_> = CertificateDer::pem_file_iter(file)
         .and_then(Iterator::collect)
         .map_err(|error| io::Error::other(error.to_string()))?;
     if certificates.is_empty() {
         return Err(io::Error::other("no certificate in it"));
     }
-    Ok(certificates)
+    let mut roots = RootCertStore::empty();
+    for (index, certificate) in certificates.into_iter().enumerate() {
+        let broken = |_| io::Error::other(format!("the certificate number {} is none inside", index + 1));
+        roots.add(certificate).map_err(broken)?;
+    }
+    Ok(roots)
 }
 
 /// `ssl_verify: false`: any certificate will do, but the handshake must still be signed with its key.

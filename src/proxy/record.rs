@@ -85,6 +85,7 @@ impl Record {
     /// The head of AWS's answer is here.
     pub fn answered(&mut self, reply: &UpstreamReply) {
         let id = ["x-amzn-requestid", "apigw-requestid"].iter().find_map(|name| reply.headers.get(*name));
+        let id = id.filter(|id| is_request_id(id.as_bytes()));
         self.upstream = self.sent.map(|sent| Upstream { after: sent.elapsed(), request_id: id.cloned() });
     }
 

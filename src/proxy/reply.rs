@@ -53,7 +53,7 @@ pub fn response(
     mut record: Record,
     shape: &Shape,
 ) -> Response<ClientBody> {
-    let ClientReply { status, mut headers, body } = reply;
+    let ClientReply { status, mut headers, body, remarks: _ } = reply;
     record.status(status);
     headers.insert(REQUEST_ID, record.request_id().clone());
     if let (StatusCode::NOT_MODIFIED, ReplyBody::None { length: Some(length) }) = (status, &body) {

@@ -101,6 +101,9 @@ fn read_routes(directory: &Path, mistakes: &mut Mistakes) -> Vec<Document> {
             ),
         }
     }
+    if documents.is_empty() && mistakes.is_empty() {
+        mistakes.push(Mistake::new(place(), "", "there is no route").expected("at least one file NAME.yaml"));
+    }
     documents
 }
 

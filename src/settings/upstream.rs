@@ -83,7 +83,7 @@ impl WrittenUpstream {
         };
         let ca_certificate = self.ca_certificate.map(PathBuf::from);
         if let Some(file) = &ca_certificate
-            && let Err(error) = crate::client::tls::read_certificates(file)
+            && let Err(error) = crate::client::tls::read_authorities(file)
         {
             let expected = "a PEM file with certificates of authorities";
             checker.below("ca_certificate").mistake(format!("{}: {error}", file.display()), expected);

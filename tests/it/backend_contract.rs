@@ -77,7 +77,10 @@ fn lines(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
     lines
 }
 
-fn seen(request: &OutboundRequest) -> (String, String, Vec<(String, Vec<u8>)>, Vec<u8>) {
+/// All that is sent of a request.
+type Seen = (String, String, Vec<(String, Vec<u8>)>, Vec<u8>);
+
+fn seen(request: &OutboundRequest) -> Seen {
     (
         request.method.to_string(),
         request.path_and_query.clone(),
@@ -136,7 +139,7 @@ fn an_answer_loses_what_belongs_to_the_connection_and_nothing_else() {
             assert_eq!(reply.status, status, "{name}");
             let names: Vec<String> = lines(&reply.headers).into_iter().map(|(name, _)| name).collect();
             assert_eq!(names, ["content-type", "set-cookie", "set-cookie", "x-amzn-requestid"], "{name}");
-            assert!(matches!(reply.body, ReplyBody::Whole(bytes) if bytes == &b"\x00\xff{}"[..]), "{name}");
+            assert!(matches!(reply.body, ReplyBody::Whole(bytes) if bytes == b"\x00\xff{}"[..]), "{name}");
         }
     }
 }

@@ -163,8 +163,7 @@ fn known_keys(section: &str) -> Vec<String> {
 
 fn keys_in_mistake(mistake: &str) -> Vec<String> {
     let list = mistake.split("one of ").nth(1).unwrap_or_else(|| panic!("no list of keys: {mistake}"));
-    let keys: Vec<String> =
-        list.lines().next().unwrap_or_default().split(", ").map(str::to_owned).collect();
+    let keys: Vec<String> = list.lines().next().unwrap_or_default().split(", ").map(str::to_owned).collect();
     assert!(!keys.is_empty(), "{mistake}");
     keys
 }

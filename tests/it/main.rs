@@ -1,5 +1,12 @@
 //! The sidecar as its users meet it: real sockets, the library's application or the binary itself.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, and so do its helpers"
+)]
+
 /// APISIX's behaviour cases (A) with our deviations.
 mod api_gateway;
 /// One suite for every backend, with bytes alone.

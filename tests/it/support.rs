@@ -7,7 +7,7 @@ pub mod tls;
 pub mod upstream;
 pub mod wait;
 
-pub use app::{App, Builder};
+pub use app::App;
 pub use client::{Response, call, get, open, read_response, send};
-pub use upstream::{Received, Upstream};
+pub use upstream::Upstream;
 pub use wait::eventually;

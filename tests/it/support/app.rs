@@ -66,11 +66,6 @@ impl App {
             let _ = stop.send(());
         }
     }
-
-    /// Whether it has ended.
-    pub fn has_ended(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
-    }
 }
 
 impl Drop for App {

@@ -1,7 +1,7 @@
 //! An HTTP/1.1 client that sends exactly the bytes it is given and hides nothing of the answer.
 
 use std::{
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Write},
     net::{SocketAddr, TcpStream},
 };
 
@@ -83,10 +83,10 @@ pub fn call(
 ) -> Response {
     let mut request = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n");
     for (name, value) in headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
+        request.extend([name, ": ", value, "\r\n"]);
     }
     if !body.is_empty() {
-        request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        request.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]);
     }
     request.push_str("\r\n");
     send(address, [request.as_bytes(), body].concat())

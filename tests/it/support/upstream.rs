@@ -1,7 +1,7 @@
 //! An upstream on a raw socket that follows a script and remembers what it was sent.
 
 use std::{
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,

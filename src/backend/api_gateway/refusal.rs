@@ -1,0 +1,144 @@
+//! AWS's refusal of a signature, made fit for the client.
+//!
+//! API Gateway explains a mismatch with the request as it should have been signed. That is worth gold to the
+//! operator, and holds the query and the session token, which are none of the client's business
+//! (`api_gateway.rs` asks here from `Backend::reply`).
+
+use std::borrow::Cow;
+
+use actix_http::{
+    StatusCode,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
+use bytes::Bytes;
+use log::Level;
+
+use crate::proxy::outbound::{Remark, ReplyBody, ReplyMode, UpstreamReply};
+
+const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+/// Where the explanation begins.
+const EXPLANATION: &str = "The Canonical String for this request should have been";
+const TOKEN_LINE: &str = "x-amz-security-token:";
+/// A refusal is a few kilobytes: the canonical request is told twice at most.
+const LONGEST: u64 = 256 << 10;
+const ADVICE: &str = "AWS refused the route's signature: compare accesskey and secretkey, aws_region, service, \
+                      session_token and this machine's clock with what the endpoint expects";
+
+/// Whether an answer refuses a signature: status and kind decide, since the text is the API owner's.
+fn is_refusal(status: StatusCode, headers: &HeaderMap) -> bool {
+    let kind = headers.get(ERROR_TYPE).map(HeaderValue::as_bytes);
+    status == StatusCode::FORBIDDEN && kind.is_some_and(|kind| kind.starts_with(b"InvalidSignatureException"))
+}
+
+/// A refusal has to be read before it is passed on.
+pub fn reply_mode(upstream: &UpstreamReply) -> ReplyMode {
+    if is_refusal(upstream.status, &upstream.headers) {
+        ReplyMode::Collected { limit: LONGEST }
+    } else {
+        ReplyMode::Streamed
+    }
+}
+
+/// Takes the explanation out of a refusal, into the remarks. What is no refusal stays as it is.
+pub fn without_explanation(upstream: &mut UpstreamReply) -> Vec<Remark> {
+    if !is_refusal(upstream.status, &upstream.headers) {
+        return Vec::new();
+    }
+    let mut remarks = vec![Remark { level: Level::Warn, text: ADVICE.to_owned() }];
+    let ReplyBody::Whole(body) = &upstream.body else { return remarks };
+    if upstream.headers.contains_key(header::CONTENT_ENCODING) {
+        // nobody can say what is in it
+        upstream.headers.remove(header::CONTENT_ENCODING);
+        upstream.body = ReplyBody::Whole(Bytes::from_static(b"{\"message\":\"Forbidden\"}"));
+        return remarks;
+    }
+    let text = String::from_utf8_lossy(body);
+    let Some(explanation) = text.find(EXPLANATION) else { return remarks };
+    let shortened = match message(&text) {
+        Some(message) => {
+            let explanation = message.find(EXPLANATION).unwrap_or(message.len());
+            remarks.push(Remark { level: Level::Debug, text: without_token(&message[explanation..]) });
+            serde_json::json!({ "message": message[..explanation].trim_end() }).to_string()
+        }
+        None => text[..explanation].trim_end().to_owned(),
+    };
+    upstream.body = ReplyBody::Whole(shortened.into());
+    remarks
+}
+
+/// The message of a body in API Gateway's default shape.
+fn message(body: &str) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_str(body).ok()?;
+    let message = body.get("message").or_else(|| body.get("Message"))?;
+    message.as_str().map(str::to_owned)
+}
+
+fn without_token(explanation: &str) -> String {
+    let line = |line| match str::strip_prefix(line, TOKEN_LINE) {
+        Some(_) => Cow::Owned(format!("{TOKEN_LINE}(left out)")),
+        None => Cow::Borrowed(line),
+    };
+    explanation.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(kind: &'static str, body: &str) -> UpstreamReply {
+        let mut headers = HeaderMap::new();
+        headers.insert(ERROR_TYPE, HeaderValue::from_static(kind));
+        UpstreamReply {
+            status: StatusCode::FORBIDDEN,
+            headers,
+            body: ReplyBody::Whole(Bytes::copy_from_slice(body.as_bytes())),
+        }
+    }
+
+    fn text(reply: &UpstreamReply) -> String {
+        match &reply.body {
+            ReplyBody::Whole(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            _ => unreachable!("it was whole before"),
+        }
+    }
+
+    const EXPLAINED: &str = "No match.\n\nThe Canonical String for this request should have been\n'GET\n/\nq=hush\n\
+                             x-amz-date:1\nx-amz-security-token:hush-token\n\n...'";
+
+    #[test]
+    fn the_explanation_goes_to_the_log_without_the_token_and_the_rest_to_the_client() {
+        let body = serde_json::json!({ "message": EXPLAINED }).to_string();
+        for kind in ["InvalidSignatureException", "InvalidSignatureException:http://internal.amazon.com/x"] {
+            let mut reply = refusal(kind, &body);
+            assert_eq!(reply_mode(&reply), ReplyMode::Collected { limit: LONGEST });
+            let remarks = without_explanation(&mut reply);
+            assert_eq!(text(&reply), r#"{"message":"No match."}"#);
+            assert_eq!(remarks.len(), 2);
+            assert!(remarks[1].text.contains("x-amz-date:1\nx-amz-security-token:(left out)\n"));
+            assert!(remarks.iter().all(|remark| !remark.text.contains("hush-token")));
+        }
+    }
+
+    #[test]
+    fn an_explanation_in_another_shape_is_cut_and_one_that_cannot_be_read_is_replaced() {
+        let mut reply = refusal("InvalidSignatureException", EXPLAINED);
+        without_explanation(&mut reply);
+        assert_eq!(text(&reply), "No match.");
+        let mut reply = refusal("InvalidSignatureException", "\x1f gzip");
+        reply.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        without_explanation(&mut reply);
+        assert_eq!(text(&reply), r#"{"message":"Forbidden"}"#);
+        assert!(!reply.headers.contains_key(header::CONTENT_ENCODING));
+    }
+
+    #[test]
+    fn other_answers_stay_as_they_are() {
+        let mut skew = refusal("InvalidSignatureException", r#"{"message":"Signature expired: 1 is 2"}"#);
+        assert_eq!(without_explanation(&mut skew).len(), 1);
+        assert_eq!(text(&skew), r#"{"message":"Signature expired: 1 is 2"}"#);
+        let mut other = refusal("AccessDeniedException", EXPLAINED);
+        assert_eq!(reply_mode(&other), ReplyMode::Streamed);
+        assert!(without_explanation(&mut other).is_empty());
+        assert_eq!(text(&other), EXPLAINED);
+    }
+}
