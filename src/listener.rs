@@ -4,6 +4,7 @@
 //! Its `App` stays out. It would match routes on a decoded copy of the path, which is not what is forwarded.
 
 pub mod connection;
+mod request_line;
 
 use std::{
     io,

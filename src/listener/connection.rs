@@ -1,9 +1,9 @@
-//! A client's connection, watched in two respects that actix leaves open.
+//! A client's connection, watched in three respects that actix leaves open.
 //!
 //! What actix refuses on its own (a head that is malformed, too large or too slow) it answers with a bare
 //! status that no handler sees; here that becomes an answer like all others, with a code, a request id and a
 //! line in the log. And a body that has no end mark, as in HTTP/1.0, must not seem whole when it was cut: the
-//! connection is then reset instead of closed.
+//! connection is then reset instead of closed. And request lines are taken as clients send them (`request_line.rs`).
 
 use std::{
     cell::Cell,
@@ -19,6 +19,7 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::request_line::RequestLine;
 use crate::{
     error::{ErrorKind, ProxyError},
     proxy::record::new_request_id,
@@ -33,6 +34,8 @@ struct State {
     unwritten: Cell<bool>,
     bodies: Cell<u32>,
     aborted: Cell<bool>,
+    /// The length that the last request's head announced for its body.
+    announced: Cell<Option<u64>>,
 }
 
 /// An answer of ours that is not over, until it is dropped.
@@ -40,9 +43,10 @@ struct State {
 pub struct UnderWay(Outbox);
 
 impl Outbox {
-    /// An answer of ours begins.
-    pub fn begin(&self) -> UnderWay {
+    /// An answer of ours begins, to a request with a body of this length, `None` for one in chunks.
+    pub fn begin(&self, request_body: Option<u64>) -> UnderWay {
         self.0.unwritten.set(true);
+        self.0.announced.set(request_body);
         self.0.bodies.set(self.0.bodies.get() + 1);
         UnderWay(self.clone())
     }
@@ -74,6 +78,9 @@ pub struct ClientConnection {
     outbox: Outbox,
     /// Our words in place of actix's, as far as they are not written yet.
     instead: Option<Bytes>,
+    request_line: RequestLine,
+    /// What was read of a rewritten request line and had no room yet.
+    unread: Bytes,
     /// Bytes since the last line end: the length of a request line that never ended.
     line: usize,
     longest_line: usize,
@@ -82,7 +89,15 @@ pub struct ClientConnection {
 impl ClientConnection {
     /// Wraps an accepted connection.
     pub fn new(stream: TcpStream) -> Self {
-        Self { stream, outbox: Outbox::default(), instead: None, line: 0, longest_line: 0 }
+        Self {
+            stream,
+            outbox: Outbox::default(),
+            instead: None,
+            request_line: RequestLine::default(),
+            unread: Bytes::new(),
+            line: 0,
+            longest_line: 0,
+        }
     }
 
     /// The handle for the answers on this connection.
@@ -113,6 +128,11 @@ impl ClientConnection {
         Some(error.on_the_wire(&id))
     }
 
+    fn hand_on_unread(&mut self, buffer: &mut ReadBuf<'_>) {
+        let room = buffer.remaining().min(self.unread.len());
+        buffer.put_slice(&self.unread.split_to(room));
+    }
+
     fn poll_write_instead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(bytes) = self.instead.as_mut().filter(|bytes| !bytes.is_empty()) {
             let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
@@ -138,6 +158,10 @@ impl AsyncRead for ClientConnection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            self.hand_on_unread(buffer);
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         let read = &buffer.filled()[before..];
@@ -146,6 +170,11 @@ impl AsyncRead for ClientConnection {
             None => self.line + read.len(),
         };
         self.longest_line = self.longest_line.max(self.line);
+        if let Some(escaped) = self.request_line.receive(&buffer.filled()[before..]) {
+            self.unread = escaped.into();
+            buffer.set_filled(before);
+            self.hand_on_unread(buffer);
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -166,6 +195,8 @@ impl AsyncWrite for ClientConnection {
         if written == bytes.len() && self.outbox.0.bodies.get() == 0 {
             self.outbox.0.unwritten.set(false);
             self.longest_line = 0;
+            let announced = self.outbox.0.announced.get();
+            self.request_line.answered(announced);
         }
         Poll::Ready(Ok(written))
     }

@@ -31,6 +31,7 @@ pub struct Shape {
     version: Version,
     to_head: bool,
     asks_for_upgrade: bool,
+    request_body: Option<u64>,
     outbox: Outbox,
 }
 
@@ -41,8 +42,18 @@ impl Shape {
             version: request.version(),
             to_head: request.method() == Method::HEAD,
             asks_for_upgrade: request.head().upgrade(),
+            request_body: announced_length(&request.head().headers),
             outbox: request.conn_data::<Outbox>().cloned().unwrap_or_default(),
         }
+    }
+}
+
+/// The length that a request's head announces; `None` for a body in chunks.
+fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    match headers.get(header::CONTENT_LENGTH) {
+        Some(length) => length.to_str().ok()?.trim().parse().ok(),
+        None if headers.contains_key(header::TRANSFER_ENCODING) => None,
+        None => Some(0),
     }
 }
 
@@ -61,7 +72,7 @@ pub fn response(
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(*length));
     }
     let size = size(&body, status, shape);
-    let under_way = shape.outbox.begin();
+    let under_way = shape.outbox.begin(shape.request_body);
     finish(status, headers, ClientBody { size, body, record, under_way, permit: Some(permit) }, shape)
 }
 
@@ -72,7 +83,7 @@ pub fn failure(error: &ProxyError, mut record: Record, shape: &Shape) -> Respons
     headers.insert(REQUEST_ID, record.request_id().clone());
     let size = BodySize::Sized(text.len() as u64);
     let body = if shape.to_head { ReplyBody::None { length: None } } else { ReplyBody::Whole(text) };
-    let under_way = shape.outbox.begin();
+    let under_way = shape.outbox.begin(shape.request_body);
     finish(status, headers, ClientBody { size, body, record, under_way, permit: None }, shape)
 }
 

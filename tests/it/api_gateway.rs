@@ -4,7 +4,7 @@ use std::io::{BufReader, Write};
 
 use apigw_invoker::dev::{Keys, StandInOptions};
 
-use super::support::{App, Upstream, call, get, open, read_response, send};
+use super::support::{App, Upstream, call, get, open, read_response, send, upstream::Received};
 
 const IAM: &str = "authorization:\n  iam: { accesskey: AKIDEXAMPLE, secretkey: s }";
 const KEY: &str = "authorization:\n  apikey: the-routes-key";
@@ -201,6 +201,29 @@ fn a18_to_a27_the_rest_of_the_path_is_appended_byte_for_byte() {
             assert_eq!(target(base, rest, requested), expected, "{base} {requested}");
         }
     }
+}
+
+#[test]
+fn a25_bytes_that_a_client_should_have_escaped_are_escaped_for_it() {
+    let upstream = Upstream::ok();
+    let app = route(&upstream, "/", "");
+    let mut stream = BufReader::new(open(app.address));
+    let request = |line: &str, body: &str| {
+        format!("{line} HTTP/1.1\r\nHost: h\r\nX-Name: ü\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    };
+    for (line, body) in [("GET /r/ü?q=ü\"<>", ""), ("PUT /r/^`?q=é", "ü é\nü"), ("GET /r/plain?q=ü", "")]
+    {
+        stream.get_mut().write_all(request(line, body).as_bytes()).unwrap();
+        assert_eq!(read_response(&mut stream, false).unwrap().status, 200, "{line}");
+    }
+    let received = upstream.received();
+    let targets: Vec<&str> = received.iter().map(Received::target).collect();
+    assert_eq!(targets, ["/%C3%BC?q=%C3%BC%22%3C%3E", "/%5E%60?q=%C3%A9", "/plain?q=%C3%BC"]);
+    assert_eq!(received[1].body, "ü é\nü".as_bytes());
+    assert_eq!(received[0].header("x-name"), Some("ü"));
+
+    let dev = App::dev();
+    assert_eq!(send(dev.address, "GET /iam/echo/ü//é?q=ü\"^` HTTP/1.1\r\nHost: h\r\n\r\n").status, 200);
 }
 
 #[test]
