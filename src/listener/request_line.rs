@@ -22,7 +22,7 @@ pub struct RequestLine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Method,
-    Target,
+    Target { in_query: bool },
     Head,
     Body,
     Unknown,
@@ -41,15 +41,15 @@ impl RequestLine {
         let mut rest = bytes;
         if self.place == Place::Method {
             let blank = rest.iter().position(|byte| *byte == b' ')?;
-            self.place = Place::Target;
+            self.place = Place::Target { in_query: false };
             rest = &rest[blank + 1..];
         }
-        if self.place == Place::Target {
+        if let Place::Target { in_query } = &mut self.place {
             let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
             let (target, after) = rest.split_at(end);
-            if target.iter().any(|byte| is_to_escape(*byte)) {
+            if let Some(target) = escape(target, in_query) {
                 let before = &bytes[..bytes.len() - rest.len()];
-                escaped = Some([before, &escape(target), after].concat());
+                escaped = Some([before, &target, after].concat());
             }
             if let [_, after @ ..] = after {
                 self.place = Place::Head;
@@ -90,19 +90,26 @@ impl RequestLine {
     }
 }
 
-/// What `http::Uri` refuses and others send: bytes beyond ASCII, and the graphic characters that RFC 3986
-/// leaves out of its grammar.
-fn is_to_escape(byte: u8) -> bool {
-    !byte.is_ascii() || matches!(byte, b'"' | b'<' | b'>' | b'^' | b'`')
+/// What `http::Uri` refuses in a path or a query and others send; the rest stays as it is.
+fn is_to_escape(byte: u8, in_query: bool) -> bool {
+    match byte {
+        b'<' | b'>' => true,
+        b'"' => in_query,
+        b'`' => !in_query,
+        _ => !byte.is_ascii(),
+    }
 }
 
-fn escape(target: &[u8]) -> Vec<u8> {
+/// The target, or a piece of it, with its escapes; `None` if it needs none.
+fn escape(target: &[u8], in_query: &mut bool) -> Option<Vec<u8>> {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let mut escaped = Vec::with_capacity(target.len() * 2);
-    for &byte in target {
-        if is_to_escape(byte) {
+    let mut escaped: Option<Vec<u8>> = None;
+    for (index, &byte) in target.iter().enumerate() {
+        *in_query |= byte == b'?';
+        if is_to_escape(byte, *in_query) {
+            let escaped = escaped.get_or_insert_with(|| target[..index].to_vec());
             escaped.extend([b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-        } else {
+        } else if let Some(escaped) = &mut escaped {
             escaped.push(byte);
         }
     }
@@ -120,8 +127,8 @@ mod tests {
         pieces.iter().flat_map(|piece| line.receive(piece).unwrap_or_else(|| piece.to_vec())).collect()
     }
 
-    const RAW: &[u8] = "GET /ü?q=\"<é>\" HTTP/1.1\r\nHost: ü\r\n\r\n".as_bytes();
-    const ESCAPED: &[u8] = "GET /%C3%BC?q=%22%3C%C3%A9%3E%22 HTTP/1.1\r\nHost: ü\r\n\r\n".as_bytes();
+    const RAW: &[u8] = "GET /ü\"`?q=\"<é>`\" HTTP/1.1\r\nHost: ü\r\n\r\n".as_bytes();
+    const ESCAPED: &[u8] = "GET /%C3%BC\"%60?q=%22%3C%C3%A9%3E`%22 HTTP/1.1\r\nHost: ü\r\n\r\n".as_bytes();
 
     #[test]
     fn the_target_is_escaped_and_nothing_else_wherever_it_is_cut() {

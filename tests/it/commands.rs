@@ -97,8 +97,12 @@ fn a_directory_that_is_missing_or_empty_is_78_and_named() {
         let errors =
             format!("{}: this settings directory does not exist or cannot be read; ", missing.display());
         assert_refused(&end_of(&mut command(name, &missing)), 78, &errors);
-        let errors = "there is no route; expected at least one file routes/NAME.yaml\n1 mistake";
-        assert_refused(&end_of(&mut command(name, directory.path())), 78, errors);
+        let routes = directory.path().join("routes");
+        let errors = format!(
+            "{}: there is no route; expected at least one file NAME.yaml\n1 mistake",
+            routes.display()
+        );
+        assert_refused(&end_of(&mut command(name, directory.path())), 78, &errors);
     }
 }
 
