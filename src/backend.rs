@@ -6,24 +6,23 @@
 
 pub mod api_gateway;
 
-use std::{
-    fmt,
-    hash::{Hash, Hasher},
-    sync::Arc,
-    time::Duration,
+use std::{fmt, sync::Arc};
+
+use actix_http::{
+    StatusCode,
+    header::{HeaderMap, HeaderValue},
 };
 
-use actix_http::header::HeaderValue;
-
 use crate::{
-    client::tls::TlsError,
+    client::{Endpoint, ReplyBody, UpstreamReply},
     error::ProxyError,
     proxy::{
         inbound::{BodyMode, InboundRequest},
-        outbound::{ClientReply, OutboundRequest, ReplyMode, UpstreamReply},
+        outbound::OutboundRequest,
     },
     settings::{BackendSettings, Scheme, Timeouts},
     signing::Scope,
+    tls::{Configurations, TlsError},
 };
 
 /// Turns a client's request into one for AWS, and AWS's answer into one for the client.
@@ -50,6 +49,47 @@ pub trait Backend: fmt::Debug + Send + Sync {
     fn reply(&self, upstream: UpstreamReply) -> Result<ClientReply, ProxyError>;
 }
 
+/// Whether a backend has to see an answer's body before it can say what becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyMode {
+    /// It passes as it arrives.
+    Streamed,
+    /// All of it is read first.
+    Collected {
+        /// Bytes that are read at most; a longer body is an error.
+        limit: u64,
+    },
+}
+
+/// An answer for the client.
+#[derive(Debug)]
+pub struct ClientReply {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers, none of them about a connection or framing.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: ReplyBody,
+    /// What the operator should know about it.
+    pub remarks: Vec<Remark>,
+}
+
+/// A line for the log that a backend, which does no output itself, asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// How loud.
+    pub level: log::Level,
+    /// What, without any secret.
+    pub text: String,
+}
+
+impl Remark {
+    /// Writes it, with the request's id.
+    pub fn log(&self, request_id: &str, route: &str) {
+        log::log!(self.level, request_id = request_id, route = route; "{}", self.text);
+    }
+}
+
 /// How to reach AWS for one route.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -67,74 +107,11 @@ pub struct Target {
     pub max_request_body: u64,
 }
 
-/// Where connections lead; routes with an equal one share connections.
-#[derive(Debug, Clone)]
-pub struct Endpoint {
-    /// Name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// How the server is verified; `None` for plain HTTP.
-    pub tls: Option<Tls>,
-    /// For name resolution, TCP and TLS together.
-    pub connect_timeout: Duration,
-    /// Which connections are kept.
-    pub keepalive: KeepAlive,
-}
-
-impl Endpoint {
-    /// What makes two of them the same; a TLS configuration is only the same as itself.
-    fn identity(&self) -> (&str, u16, Option<*const rustls::ClientConfig>, Duration, KeepAlive) {
-        (&self.host, self.port, self.tls.as_ref().map(Arc::as_ptr), self.connect_timeout, self.keepalive)
-    }
-}
-
-impl PartialEq for Endpoint {
-    fn eq(&self, other: &Self) -> bool {
-        self.identity() == other.identity()
-    }
-}
-
-impl Eq for Endpoint {}
-
-impl Hash for Endpoint {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.identity().hash(state);
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
-
-/// A TLS configuration; connections with the same one share its session tickets.
-pub type Tls = Arc<rustls::ClientConfig>;
-
-/// Which connections to AWS are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KeepAlive {
-    /// Whether a connection is used again at all.
-    pub enabled: bool,
-    /// How many stay in each worker once they have been idle for a second.
-    pub pool: u32,
-    /// How long an idle one stays.
-    pub timeout: Duration,
-}
-
 /// Builds the backend that the settings describe.
 ///
 /// # Errors
 /// The authorities to trust cannot be read.
-pub fn build(
-    settings: &BackendSettings,
-    tls: &mut crate::client::tls::Configurations,
-) -> Result<Arc<dyn Backend>, TlsError> {
+pub fn build(settings: &BackendSettings, tls: &mut Configurations) -> Result<Arc<dyn Backend>, TlsError> {
     match settings {
         BackendSettings::ApiGateway(settings) => {
             let upstream = &settings.upstream;

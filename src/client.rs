@@ -8,11 +8,12 @@
 
 mod connection;
 mod dial;
+mod endpoint;
 mod framing;
 mod pool;
+mod reply;
 mod response;
 mod stream;
-pub mod tls;
 
 use std::{
     cell::RefCell,
@@ -37,19 +38,20 @@ use awc::{ClientResponse, Connector, FrozenClientRequest, error::SendRequestErro
 use bytes::Bytes;
 use slab::Slab;
 
-pub use self::response::ResponseBody;
 use self::{
     connection::Connection,
     framing::{Framing, Head, Malformed},
     pool::Pool,
 };
+pub use self::{
+    endpoint::{Endpoint, KeepAlive},
+    reply::{ReplyBody, UpstreamReply},
+    response::ResponseBody,
+};
 use crate::{
-    backend::{Endpoint, Target},
     error::{ErrorKind, ProxyError},
-    proxy::{
-        inbound::RequestBody,
-        outbound::{OutboundRequest, ReplyBody, UpstreamReply},
-    },
+    proxy::{inbound::RequestBody, outbound::OutboundRequest},
+    settings::Timeouts,
 };
 
 /// Longer than any request: every time limit is kept here, so none of `awc`'s own may strike first.
@@ -84,32 +86,34 @@ impl Client {
     ///
     /// # Errors
     /// Which step failed, with its cause.
-    pub async fn send(&self, target: &Target, request: OutboundRequest) -> Result<UpstreamReply, ProxyError> {
-        let pool = self.pool(&target.endpoint);
+    pub async fn send(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        timeouts: Timeouts,
+        request: OutboundRequest,
+    ) -> Result<UpstreamReply, ProxyError> {
+        let pool = self.pool(endpoint);
         let place = Place::reserve(&self.connections);
         let repeatable = is_repeatable(&request);
         let to_head = request.method == Method::HEAD;
-        let (request, mut body) = self.prepare(request, &place, target.endpoint.keepalive.enabled)?;
+        let (request, mut body) = self.prepare(request, &place, endpoint.keepalive.enabled)?;
         let mut kept = pool.take();
         loop {
             let used_before = kept.is_some();
             let stream = match kept.take() {
                 Some(stream) => stream,
-                None => dial::dial(&target.endpoint).await?,
+                None => dial::dial(endpoint).await?,
             };
             let connection = Connection::new(stream, to_head);
             place.put(connection.clone());
             let again = (used_before && repeatable).then(|| body.again()).flatten();
-            match exchange(&request, body, &connection, target.timeouts.first_byte).await {
-                Ok(response) => return reply(response, connection, &pool, target),
+            match exchange(&request, body, &connection, timeouts.first_byte).await {
+                Ok(response) => return reply(response, connection, &pool, timeouts.idle),
                 Err(error) => match again {
                     Some(again)
                         if !connection.anything_received() && error.kind != ErrorKind::UpstreamTimeout =>
                     {
-                        log::debug!(
-                            "{}: a kept connection was closed, sending again on a new one",
-                            target.endpoint
-                        );
+                        log::debug!("{endpoint}: a kept connection was closed, sending again on a new one");
                         body = again;
                     }
                     _ => return Err(error),
@@ -241,7 +245,7 @@ fn reply(
     response: ClientResponse,
     connection: Connection,
     pool: &Rc<Pool>,
-    target: &Target,
+    idle_limit: Duration,
 ) -> Result<UpstreamReply, ProxyError> {
     let Some(Head { framing, content_length, .. }) = connection.head() else {
         return Err(ProxyError::new(ErrorKind::Internal, "an answer without its head"));
@@ -257,14 +261,13 @@ fn reply(
     let body =
         match framing {
             Framing::Empty => {
-                if let Some(stream) = connection.into_reusable().filter(|_| target.endpoint.keepalive.enabled)
-                {
+                if let Some(stream) = connection.into_reusable().filter(|_| pool.endpoint.keepalive.enabled) {
                     pool.keep(stream);
                 }
                 ReplyBody::None { length: content_length }
             }
             Framing::Length(_) | Framing::Chunked | Framing::UntilClose => ReplyBody::Stream(
-                ResponseBody::new(payload, connection, Rc::clone(pool), content_length, target.timeouts.idle),
+                ResponseBody::new(payload, connection, Rc::clone(pool), content_length, idle_limit),
             ),
         };
     Ok(UpstreamReply { status, headers, body })

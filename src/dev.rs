@@ -15,7 +15,7 @@ pub use self::{
     verify::Keys,
 };
 use crate::{
-    cli::{serve, tell, wrong},
+    run::{serve, tell, wrong},
     settings::{self, Document, Settings},
 };
 

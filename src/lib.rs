@@ -3,7 +3,7 @@
 //! The modules in the order in which a request meets them; `proxy.rs` is the path itself.
 //!
 //! ```text
-//! cli ─ settings ─ snapshot ─ app ─ listener            from the command line to an open socket
+//! cli ─ settings ─ run ─ app ─ snapshot ─ listener      from the command line to an open socket
 //!
 //! listener → proxy → routing → admission → inbound      a client's request
 //!          → backend::request → signing → client        out to AWS
@@ -26,6 +26,8 @@ pub mod listener;
 pub mod logging;
 pub mod proxy;
 pub mod routing;
+mod run;
 pub mod settings;
 pub mod signing;
 pub mod snapshot;
+pub mod tls;

@@ -31,12 +31,13 @@ use actix_http::{
 
 use self::{
     inbound::{Hop, InboundRequest},
-    outbound::{ClientReply, Signature},
+    outbound::Signature,
     record::Record,
     reply::ClientBody,
 };
 use crate::{
     admission::Permit,
+    backend::{ClientReply, ReplyMode},
     client::Client,
     error::{ErrorKind, ProxyError},
     routing::Miss,
@@ -109,11 +110,15 @@ async fn forward(
     }
 
     record.sent(outbound.body.length());
-    let upstream = worker.client.send(route.backend.target(), outbound).await?;
+    let target = route.backend.target();
+    let upstream = worker.client.send(&target.endpoint, target.timeouts, outbound).await?;
     record.answered(&upstream);
 
-    let mode = route.backend.reply_mode(&upstream);
-    let reply = route.backend.reply(upstream.read(mode).await?)?;
+    let upstream = match route.backend.reply_mode(&upstream) {
+        ReplyMode::Streamed => upstream,
+        ReplyMode::Collected { limit } => upstream.collect(limit).await?,
+    };
+    let reply = route.backend.reply(upstream)?;
     for remark in &reply.remarks {
         remark.log(record.request_id_text(), &route.id);
     }

@@ -9,6 +9,7 @@
 mod api_gateway;
 mod check;
 mod document;
+mod limits;
 mod lines;
 mod mistake;
 mod process;
@@ -23,8 +24,9 @@ use std::path::Path;
 
 pub use api_gateway::{ApiGatewaySettings, Authorization, ClientAuthorization, FunctionUri, Iam};
 pub use document::Document;
+pub use limits::Limits;
 pub use mistake::{Mistake, Mistakes, Place};
-pub use process::{Limits, Listen, Log, Settings, Shutdown};
+pub use process::{Listen, Log, Settings, Shutdown};
 pub use route::{BackendSettings, RouteSettings};
 pub use tree::Environment;
 pub use upstream::{Scheme, Timeouts, UpstreamSettings};

@@ -6,12 +6,12 @@ use std::{fmt, sync::Arc, time::Duration};
 use crate::{
     admission::Admission,
     backend::{self, Backend},
-    client::tls::{Configurations, TlsError},
     credentials::CredentialSource,
     proxy::inbound::BodyLimits,
     routing::RouteTable,
     settings::{BackendSettings, RouteSettings, Scheme, Settings},
     signing::Signer,
+    tls::{Configurations, TlsError},
 };
 
 /// The running program's view of the settings.

@@ -10,17 +10,19 @@ use std::sync::Arc;
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Backend, Endpoint, KeepAlive, Target, Tls};
+use super::{Backend, ClientReply, ReplyMode, Target};
 use crate::{
+    client::{Endpoint, KeepAlive, UpstreamReply},
     error::{ErrorKind, ProxyError},
     proxy::{
         headers,
         inbound::{BodyMode, InboundRequest},
-        outbound::{ClientReply, OutboundRequest, ReplyMode, Signature, UpstreamReply},
+        outbound::{OutboundRequest, Signature},
         target::leaves,
     },
     settings::{ApiGatewaySettings, ClientAuthorization, FunctionUri},
     signing::{Scope, query::push_strict, settle_blanks},
+    tls::Tls,
 };
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");

@@ -9,10 +9,10 @@ use rustls_pki_types::ServerName;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
-use super::stream::Stream;
+use super::{endpoint::Endpoint, stream::Stream};
 use crate::{
-    backend::{Endpoint, Tls},
     error::{ErrorKind, ProxyError},
+    tls::Tls,
 };
 
 /// Opens a connection to `endpoint` within its time limit.

@@ -11,8 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::stream::Stream;
-use crate::backend::Endpoint;
+use super::{endpoint::Endpoint, stream::Stream};
 
 /// How often idle connections are looked at.
 ///

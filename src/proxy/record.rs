@@ -12,8 +12,8 @@ use std::{
 use actix_http::{HttpMessage as _, Method, Request, StatusCode, Uri, header::HeaderValue};
 use bytes::Bytes;
 
-use super::{REQUEST_ID, outbound::UpstreamReply};
-use crate::error::ProxyError;
+use super::REQUEST_ID;
+use crate::{client::UpstreamReply, error::ProxyError};
 
 /// What nginx logs for a client that closed the connection before it was answered.
 const CLIENT_GONE: u16 = 499;

@@ -14,13 +14,11 @@ use actix_http::{
 use bytes::Bytes;
 use futures_core::Stream;
 
-use super::{
-    REQUEST_ID,
-    outbound::{ClientReply, ReplyBody},
-    record::Record,
-};
+use super::{REQUEST_ID, record::Record};
 use crate::{
     admission::Permit,
+    backend::ClientReply,
+    client::ReplyBody,
     error::ProxyError,
     listener::connection::{Outbox, UnderWay},
 };
@@ -65,6 +63,10 @@ pub fn response(
     shape: &Shape,
 ) -> Response<ClientBody> {
     let ClientReply { status, mut headers, body, remarks: _ } = reply;
+    let body = match body {
+        ReplyBody::Whole(bytes) if shape.to_head => ReplyBody::None { length: Some(bytes.len() as u64) },
+        body => body,
+    };
     record.status(status);
     headers.insert(REQUEST_ID, record.request_id().clone());
     if let (StatusCode::NOT_MODIFIED, ReplyBody::None { length: Some(length) }) = (status, &body) {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{
     check::Checker,
-    process::Limits,
+    limits::Limits,
     units::{WrittenDuration, WrittenSize, size_text},
     upstream::{Scheme, UpstreamSettings, WrittenUpstream},
 };

@@ -7,16 +7,11 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::{
     api_gateway::WrittenApiGateway,
     check::Checker,
+    limits::{LONGEST, Limits, WrittenLimits},
     route::{RouteSettings, WrittenRoute},
     tree::ROUTES,
-    units::{WrittenDuration, WrittenSize},
+    units::WrittenDuration,
 };
-
-/// A path and query longer than this would outgrow what `http` and `aws-sigv4` can hold (64 KiB) once every
-/// byte of the query is escaped into three.
-const LONGEST_URI: u64 = 16 << 10;
-/// No duration of ours makes sense beyond it, and sums of two stay far from overflow.
-pub(super) const LONGEST: Duration = Duration::from_hours(24);
 
 /// Everything the settings say, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,25 +37,6 @@ pub struct Listen {
     pub http: SocketAddr,
 }
 
-/// Limits of the whole process.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Client connections at a time.
-    pub max_connections: u32,
-    /// Requests at a time, counted to the last byte of the answer.
-    pub max_in_flight: u32,
-    /// Bytes of a request body that no route may exceed.
-    pub max_request_body: u64,
-    /// Bytes of path and query.
-    pub max_uri: u64,
-    /// Until the first request's head has arrived on a new connection.
-    pub header_timeout: Duration,
-    /// Until a request's body has arrived whole.
-    pub body_timeout: Duration,
-    /// How long an idle client connection is kept.
-    pub keep_alive: Duration,
-}
-
 /// Logging.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
@@ -84,16 +60,7 @@ impl Default for Settings {
         Self {
             listen: Listen { http: SocketAddr::from(([127, 0, 0, 1], 9080)) },
             workers: 1,
-            limits: Limits {
-                max_connections: 10_000,
-                max_in_flight: 1024,
-                max_request_body: 64 << 20,
-                // the longest URL of a regional API: docs.aws.amazon.com, API Gateway quotas
-                max_uri: 10 << 10,
-                header_timeout: Duration::from_secs(10),
-                body_timeout: Duration::from_secs(30),
-                keep_alive: Duration::from_secs(75),
-            },
+            limits: Limits::default(),
             log: Log { level: log::LevelFilter::Info, access: true },
             shutdown: Shutdown { delay: Duration::ZERO, drain: Duration::from_secs(30) },
             routes: Vec::new(),
@@ -119,18 +86,6 @@ pub(super) struct WrittenSettings {
 #[serde(default, deny_unknown_fields, expecting = "a table of listeners")]
 struct WrittenListen {
     http: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table of limits")]
-struct WrittenLimits {
-    max_connections: Option<u32>,
-    max_in_flight: Option<u32>,
-    max_request_body: Option<WrittenSize>,
-    max_uri: Option<WrittenSize>,
-    header_timeout: Option<WrittenDuration>,
-    body_timeout: Option<WrittenDuration>,
-    keep_alive: Option<WrittenDuration>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -194,42 +149,6 @@ impl WrittenListen {
         let http =
             self.http.and_then(|text| checker.parsed("http", &text, expected, |text| text.parse().ok()));
         Listen { http: http.unwrap_or(default.http) }
-    }
-}
-
-impl WrittenLimits {
-    fn check(self, checker: &mut Checker<'_>, default: &Limits) -> Limits {
-        // actix-http's clock ticks twice a second: a shorter time could be over before it is waited for
-        let ticks = Duration::from_secs(1)..=LONGEST;
-        let mut duration = |key, written, default| checker.duration(key, written, default, ticks.clone());
-        let header_timeout = duration("header_timeout", self.header_timeout, default.header_timeout);
-        let keep_alive = duration("keep_alive", self.keep_alive, default.keep_alive);
-        let short = Duration::from_millis(100)..=LONGEST;
-        let body_timeout = checker.duration("body_timeout", self.body_timeout, default.body_timeout, short);
-        Limits {
-            header_timeout,
-            body_timeout,
-            keep_alive,
-            max_connections: checker.number(
-                "max_connections",
-                self.max_connections,
-                default.max_connections,
-                1..=1_000_000,
-            ),
-            max_in_flight: checker.number(
-                "max_in_flight",
-                self.max_in_flight,
-                default.max_in_flight,
-                1..=1_000_000,
-            ),
-            max_request_body: checker.size(
-                "max_request_body",
-                self.max_request_body,
-                default.max_request_body,
-                1..=1 << 30,
-            ),
-            max_uri: checker.size("max_uri", self.max_uri, default.max_uri, 64..=LONGEST_URI),
-        }
     }
 }
 

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use super::{
     api_gateway::{ApiGatewaySettings, WrittenApiGateway},
     check::Checker,
+    limits::Limits,
     mistake::Place,
-    process::Limits,
 };
 use crate::routing::{HostPattern, MethodSet, RouteRule, UriPattern};
 

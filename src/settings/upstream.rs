@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{check::Checker, process::LONGEST, units::WrittenDuration};
+use super::{check::Checker, limits::LONGEST, units::WrittenDuration};
 
 /// APISIX's defaults, where APISIX has the key.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -83,7 +83,7 @@ impl WrittenUpstream {
         };
         let ca_certificate = self.ca_certificate.map(PathBuf::from);
         if let Some(file) = &ca_certificate
-            && let Err(error) = crate::client::tls::read_authorities(file)
+            && let Err(error) = crate::tls::read_authorities(file)
         {
             let expected = "a PEM file with certificates of authorities";
             checker.below("ca_certificate").mistake(format!("{}: {error}", file.display()), expected);

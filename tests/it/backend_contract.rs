@@ -8,13 +8,14 @@ use actix_http::{
 };
 use apigw_invoker::{
     backend::{self, Backend},
-    client::tls::Configurations,
+    client::{ReplyBody, UpstreamReply},
     error::ErrorKind,
     proxy::{
         inbound::{InboundRequest, RequestBody},
-        outbound::{OutboundRequest, ReplyBody, UpstreamReply},
+        outbound::OutboundRequest,
     },
     settings::{Document, Settings},
+    tls::Configurations,
 };
 use bytes::Bytes;
 use proptest::prelude::*;

@@ -13,7 +13,10 @@ use actix_http::{
 use bytes::Bytes;
 use log::Level;
 
-use crate::proxy::outbound::{Remark, ReplyBody, ReplyMode, UpstreamReply};
+use crate::{
+    backend::{Remark, ReplyMode},
+    client::{ReplyBody, UpstreamReply},
+};
 
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 /// Where the explanation begins.

@@ -1,4 +1,6 @@
 //! How a server's certificate is verified: by the platform's authorities, by those of a file, or not at all.
+//!
+//! `settings/upstream.rs` checks files here, `backend.rs` asks for a configuration, `client/dial.rs` uses it.
 
 use std::{
     collections::HashMap,
@@ -14,7 +16,8 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
 
-use crate::backend::Tls;
+/// A TLS configuration; connections with the same one share its session tickets.
+pub type Tls = Arc<ClientConfig>;
 
 /// A TLS configuration that cannot be had.
 #[derive(Debug)]

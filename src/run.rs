@@ -1,0 +1,93 @@
+//! The sidecar as a process: started with settings, ended by signals, and how it exits.
+//!
+//! `cli.rs` and `dev.rs` come here with settings; `app.rs` does the serving.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    app::Application,
+    logging,
+    settings::{Mistakes, Settings},
+    snapshot,
+};
+
+/// `EX_CONFIG` of sysexits: the settings are wrong.
+const WRONG_SETTINGS: u8 = 78;
+/// A port taken, a certificate that cannot be read.
+const CANNOT_START: u8 = 1;
+
+/// Runs the sidecar until a signal ends it; `ready` is called once its socket is bound.
+pub(crate) fn serve(settings: Settings, ready: impl FnOnce(&Application)) -> ExitCode {
+    logging::start(&settings.log);
+    for warning in snapshot::warnings(&settings) {
+        log::warn!("{warning}");
+    }
+    let system = actix_rt::System::new();
+    // before anything is served: a signal that comes early is heeded too
+    let (first, second) = match system.block_on(async { signals() }) {
+        Ok(signals) => signals,
+        Err(error) => return cannot_start(&error),
+    };
+    let application = match Application::build(settings) {
+        Ok(application) => application,
+        Err(error) => return cannot_start(&error),
+    };
+    log::info!(
+        "listening on {}, {}",
+        application.address(),
+        counted(application.snapshot().routes.routes().len(), "route")
+    );
+    ready(&application);
+    match system.block_on(application.run(first, second)) {
+        Ok(()) => {
+            log::info!("stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => cannot_start(&error),
+    }
+}
+
+fn cannot_start(error: &dyn std::error::Error) -> ExitCode {
+    tell(&mut io::stderr(), &format!("apigw-invoker: {error}"));
+    ExitCode::from(CANNOT_START)
+}
+
+/// Resolve at the first and at the second SIGTERM or SIGINT.
+fn signals() -> io::Result<(impl Future<Output = ()>, impl Future<Output = ()>)> {
+    let (first_sender, first) = tokio::sync::oneshot::channel::<()>();
+    let (second_sender, second) = tokio::sync::oneshot::channel::<()>();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    actix_rt::spawn(async move {
+        for sender in [first_sender, second_sender] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            let _ = sender.send(());
+        }
+    });
+    let resolved = |receiver: tokio::sync::oneshot::Receiver<()>| async move { drop(receiver.await) };
+    Ok((resolved(first), resolved(second)))
+}
+
+/// Prints what is wrong with the settings.
+pub(crate) fn wrong(mistakes: &Mistakes) -> ExitCode {
+    tell(&mut io::stderr(), &mistakes.to_string());
+    ExitCode::from(WRONG_SETTINGS)
+}
+
+/// `1 route`, `2 routes`.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Prints a line for a person. A closed pipe is no reason to fail.
+pub(crate) fn tell(to: &mut dyn Write, text: &str) {
+    let _ = writeln!(to, "{text}");
+}
