@@ -5,6 +5,7 @@
 //! `proxy.rs` calls [`Backend::request`] before signing and [`Backend::reply`] after sending.
 
 pub mod api_gateway;
+pub mod lambda;
 
 use std::{fmt, sync::Arc};
 
@@ -58,6 +59,11 @@ pub enum ReplyMode {
     Collected {
         /// Bytes that are read at most; a longer body is an error.
         limit: u64,
+    },
+    /// It is an event stream of the Lambda API, which is decoded as it arrives.
+    Events {
+        /// Whether the function says status and headers before the body.
+        prelude: bool,
     },
 }
 

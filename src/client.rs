@@ -270,7 +270,7 @@ fn reply(
                 ResponseBody::new(payload, connection, Rc::clone(pool), content_length, idle_limit),
             ),
         };
-    Ok(UpstreamReply { status, headers, body })
+    Ok(UpstreamReply { status, headers, body, prelude: None })
 }
 
 /// The connections that are in use, by the number under which `awc` asks for them.

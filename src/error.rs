@@ -38,8 +38,10 @@ pub enum ErrorKind {
     MethodNotAllowed(Vec<Method>),
     /// The request did not arrive in time.
     RequestTimeout,
-    /// The body is larger than the route takes.
+    /// The body, or the event made of it, is larger than the route takes.
     PayloadTooLarge {
+        /// `the body` or `the event`.
+        what: &'static str,
         /// Bytes that the route takes.
         limit: u64,
         /// Bytes announced, or received before giving up.
@@ -75,7 +77,10 @@ pub enum ErrorKind {
     /// As many requests in flight as allowed.
     Overloaded,
     /// The Lambda API refused the call.
-    LambdaRejected,
+    LambdaRejected {
+        /// When it says that it may be tried again.
+        retry_after: Option<HeaderValue>,
+    },
     /// A mistake of ours.
     Internal,
 }
@@ -119,7 +124,7 @@ impl ErrorKind {
                 "The route does not take this content type",
             ),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
-            Self::LambdaRejected => {
+            Self::LambdaRejected { .. } => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "lambda_rejected", "The function could not be invoked")
             }
             Self::UpstreamConnect => {
@@ -157,8 +162,8 @@ impl ErrorKind {
     /// What the client may know beyond the fixed sentence.
     fn detail(&self) -> Option<String> {
         match self {
-            Self::PayloadTooLarge { limit, size } => {
-                Some(format!("the limit is {}, the body has at least {size} bytes", size_text(*limit)))
+            Self::PayloadTooLarge { what, limit, size } => {
+                Some(format!("the limit is {}, {what} has at least {size} bytes", size_text(*limit)))
             }
             Self::UriTooLong { limit } => Some(format!("the limit is {}", size_text(*limit))),
             Self::InvalidPath(why) => Some((*why).to_owned()),
@@ -172,6 +177,9 @@ impl ErrorKind {
             Self::MethodNotAllowed(allowed) => {
                 let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
                 HeaderValue::from_str(&names.join(", ")).ok().map(|value| (header::ALLOW, value))
+            }
+            Self::LambdaRejected { retry_after } => {
+                retry_after.clone().map(|value| (header::RETRY_AFTER, value))
             }
             Self::Overloaded => Some((header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER))),
             _ => None,

@@ -9,6 +9,7 @@
 mod api_gateway;
 mod check;
 mod document;
+mod lambda;
 mod limits;
 mod lines;
 mod mistake;
@@ -24,6 +25,10 @@ use std::path::Path;
 
 pub use api_gateway::{ApiGatewaySettings, Authorization, ClientAuthorization, FunctionUri, Iam};
 pub use document::Document;
+pub use lambda::{
+    AnswerSettings, EmptyArraysMode, ForwardedParts, GatewayEvent, InvocationType, InvokeMode,
+    LambdaEndpoint, LambdaSettings, LogType, PayloadSettings, PayloadVersion,
+};
 pub use limits::Limits;
 pub use mistake::{Mistake, Mistakes, Place};
 pub use process::{Listen, Log, Settings, Shutdown};

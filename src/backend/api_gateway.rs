@@ -186,7 +186,7 @@ impl Backend for ApiGateway {
     fn reply(&self, mut upstream: UpstreamReply) -> Result<ClientReply, ProxyError> {
         let signs = self.target.scope.is_some();
         let remarks = if signs { refusal::without_explanation(&mut upstream) } else { Vec::new() };
-        let UpstreamReply { status, mut headers, body } = upstream;
+        let UpstreamReply { status, mut headers, body, prelude: _ } = upstream;
         headers::clean_reply(&mut headers);
         Ok(ClientReply { status, headers, body, remarks })
     }

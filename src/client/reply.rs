@@ -18,6 +18,8 @@ pub struct UpstreamReply {
     pub headers: HeaderMap,
     /// The body.
     pub body: ReplyBody,
+    /// What came before the body in an event stream: JSON with status, headers and cookies.
+    pub prelude: Option<Bytes>,
 }
 
 /// The body of an answer.
@@ -35,6 +37,15 @@ pub enum ReplyBody {
 }
 
 impl UpstreamReply {
+    /// Decodes the body, an event stream, as far as the first byte of what the function wrote as its body.
+    ///
+    /// # Errors
+    /// The stream is broken or late.
+    #[expect(clippy::unused_async, reason = "not there yet")]
+    pub async fn decode_events(self, _prelude: bool) -> Result<Self, ProxyError> {
+        Ok(self)
+    }
+
     /// Reads the body to its end.
     ///
     /// # Errors

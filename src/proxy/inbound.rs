@@ -8,7 +8,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use actix_http::{
@@ -38,6 +38,14 @@ pub struct InboundRequest {
     pub headers: HeaderMap,
     /// Its body.
     pub body: RequestBody,
+    /// Its version of HTTP.
+    pub version: Version,
+    /// The host that the client meant, with its port if it gave one.
+    pub host: Option<HeaderValue>,
+    /// The client's address; none on a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// When its head had arrived.
+    pub received_at: SystemTime,
 }
 
 /// The body of a request.
@@ -112,6 +120,7 @@ impl InboundRequest {
         hop: &Hop<'_>,
         limits: BodyLimits,
     ) -> Result<Self, ProxyError> {
+        let received_at = SystemTime::now();
         let payload = request.take_payload();
         let head = request.head_mut();
         let announced = announced_body(&head.headers, head.version)?;
@@ -119,13 +128,17 @@ impl InboundRequest {
         let mut headers = std::mem::take(&mut head.headers);
         let host = headers.get(header::HOST).cloned();
         headers::clean_request(&mut headers);
-        say_who_forwards(&mut headers, host, head.version, hop);
+        say_who_forwards(&mut headers, host.clone(), head.version, hop);
         Ok(Self {
             method: std::mem::take(&mut head.method),
             uri: std::mem::take(&mut head.uri),
             remainder,
             headers,
             body,
+            version: head.version,
+            host,
+            peer: hop.peer,
+            received_at,
         })
     }
 
@@ -204,7 +217,7 @@ async fn read_body(
     match announced {
         Announced::Nothing => return Ok(RequestBody::Empty),
         Announced::Length(size) if size > limit => {
-            return Err(ErrorKind::PayloadTooLarge { limit, size }.into());
+            return Err(ErrorKind::PayloadTooLarge { what: "the body", limit, size }.into());
         }
         Announced::Length(length) if limits.mode == BodyMode::Streamed => {
             return Ok(RequestBody::Stream(BodyStream {
@@ -220,7 +233,7 @@ async fn read_body(
         let chunk = chunk?;
         let size = whole.len() as u64 + chunk.len() as u64;
         if size > limit {
-            return Err(ErrorKind::PayloadTooLarge { limit, size }.into());
+            return Err(ErrorKind::PayloadTooLarge { what: "the body", limit, size }.into());
         }
         if let (Announced::Length(length), true) = (announced, whole.is_empty()) {
             if size == length {

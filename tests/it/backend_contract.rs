@@ -1,9 +1,9 @@
 //! What holds for every backend, with bytes alone: no socket, no clock, no credentials.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use actix_http::{
-    Method, StatusCode, Uri,
+    Method, StatusCode, Uri, Version,
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 use apigw_invoker::{
@@ -68,7 +68,17 @@ fn inbound(method: Method, target: &str, headers: HeaderMap, body: &[u8]) -> Inb
     let remainder = uri.path().starts_with("/aws/").then_some(5);
     let body =
         if body.is_empty() { RequestBody::Empty } else { RequestBody::Whole(Bytes::copy_from_slice(body)) };
-    InboundRequest { method, uri, remainder, headers, body }
+    InboundRequest {
+        method,
+        uri,
+        remainder,
+        headers,
+        body,
+        version: Version::HTTP_11,
+        host: Some(HeaderValue::from_static("localhost:9080")),
+        peer: Some(([127, 0, 0, 1], 40_000).into()),
+        received_at: SystemTime::UNIX_EPOCH,
+    }
 }
 
 fn lines(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
@@ -136,7 +146,7 @@ fn an_answer_loses_what_belongs_to_the_connection_and_nothing_else() {
             ]);
             let status = StatusCode::from_u16(status).unwrap();
             let body = ReplyBody::Whole(Bytes::from_static(b"\x00\xff{}"));
-            let reply = backend.reply(UpstreamReply { status, headers, body }).unwrap();
+            let reply = backend.reply(UpstreamReply { status, headers, body, prelude: None }).unwrap();
             assert_eq!(reply.status, status, "{name}");
             let names: Vec<String> = lines(&reply.headers).into_iter().map(|(name, _)| name).collect();
             assert_eq!(names, ["content-type", "set-cookie", "set-cookie", "x-amzn-requestid"], "{name}");

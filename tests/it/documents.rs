@@ -20,7 +20,7 @@ fn every_kind() -> Vec<ErrorKind> {
         Kind::RouteNotFound,
         Kind::MethodNotAllowed(Vec::new()),
         Kind::RequestTimeout,
-        Kind::PayloadTooLarge { limit: 0, size: 0 },
+        Kind::PayloadTooLarge { what: "", limit: 0, size: 0 },
         Kind::UriTooLong { limit: 0 },
         Kind::UnsupportedMediaType,
         Kind::InvalidBody,
@@ -34,7 +34,7 @@ fn every_kind() -> Vec<ErrorKind> {
         Kind::UpstreamTimeout,
         Kind::FunctionResponseInvalid,
         Kind::Overloaded,
-        Kind::LambdaRejected,
+        Kind::LambdaRejected { retry_after: None },
         Kind::Internal,
     ];
     for kind in &kinds {
@@ -58,7 +58,7 @@ fn every_kind() -> Vec<ErrorKind> {
             | Kind::UpstreamTimeout
             | Kind::FunctionResponseInvalid
             | Kind::Overloaded
-            | Kind::LambdaRejected
+            | Kind::LambdaRejected { .. }
             | Kind::Internal => {}
         }
     }

@@ -95,6 +95,7 @@ mod tests {
             status: StatusCode::FORBIDDEN,
             headers,
             body: ReplyBody::Whole(Bytes::copy_from_slice(body.as_bytes())),
+            prelude: None,
         }
     }
 

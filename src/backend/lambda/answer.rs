@@ -1,0 +1,22 @@
+//! What becomes of a function's answer.
+
+use crate::{
+    backend::{ClientReply, ReplyMode},
+    client::UpstreamReply,
+    error::ProxyError,
+    settings::AnswerSettings,
+};
+
+/// Whether the answer's body is needed before anything can be said.
+pub fn reply_mode(_settings: AnswerSettings, _upstream: &UpstreamReply) -> ReplyMode {
+    ReplyMode::Streamed
+}
+
+/// Turns what the Lambda API sent into the answer for the client.
+///
+/// # Errors
+/// The API refused the call, or the function's answer is not what the mode demands.
+pub fn reply(_settings: AnswerSettings, upstream: UpstreamReply) -> Result<ClientReply, ProxyError> {
+    let UpstreamReply { status, headers, body, prelude: _ } = upstream;
+    Ok(ClientReply { status, headers, body, remarks: Vec::new() })
+}

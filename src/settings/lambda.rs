@@ -1,0 +1,165 @@
+//! The section `lambda` of a route: names and defaults are those of Kong's `aws-lambda` plugin.
+
+use std::collections::BTreeMap;
+
+use actix_http::StatusCode;
+use aws_credential_types::Credentials;
+
+use super::upstream::{Scheme, UpstreamSettings};
+
+/// How a route calls a function by the Invoke API, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LambdaSettings {
+    /// Where the Lambda API is.
+    pub endpoint: LambdaEndpoint,
+    /// The region that signatures are for.
+    pub region: String,
+    /// The static keys, if the route has its own.
+    pub credentials: Option<Credentials>,
+    /// Name, partial or full ARN, as written.
+    pub function: String,
+    /// A version or alias.
+    pub qualifier: Option<String>,
+    /// What the API is asked to do.
+    pub invocation_type: InvocationType,
+    /// Whether the API is asked for the end of the function's log.
+    pub log_type: LogType,
+    /// How the function's answer comes.
+    pub invoke_mode: InvokeMode,
+    /// Base64 of JSON, for `X-Amz-Client-Context`.
+    pub client_context: Option<String>,
+    /// For `X-Amz-Tenant-Id`.
+    pub tenant_id: Option<String>,
+    /// What the function is given.
+    pub payload: PayloadSettings,
+    /// What becomes of its answer.
+    pub answer: AnswerSettings,
+    /// How to reach the API.
+    pub upstream: UpstreamSettings,
+}
+
+/// Where the Lambda API is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LambdaEndpoint {
+    /// Plain or over TLS.
+    pub scheme: Scheme,
+    /// Name or address; an IPv6 address is without its brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// `X-Amz-Invocation-Type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InvocationType {
+    /// Call it and wait for its answer.
+    #[default]
+    RequestResponse,
+    /// Put the event in its queue.
+    Event,
+    /// Only find out whether it could be called.
+    DryRun,
+}
+
+/// `X-Amz-Log-Type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogType {
+    /// The last 4 KB of the function's log come with the answer.
+    #[default]
+    Tail,
+    /// They do not.
+    None,
+}
+
+/// Which of the two Invoke APIs is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InvokeMode {
+    /// `Invoke`: the answer comes whole.
+    #[default]
+    Buffered,
+    /// `InvokeWithResponseStream`: it comes as the function writes it.
+    ResponseStream,
+}
+
+/// What a function is given as its event, in Kong's order of precedence.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PayloadSettings {
+    /// `awsgateway_compatible`: the event of an API Gateway.
+    Gateway(GatewayEvent),
+    /// Any of `forward_request_*`: the parts of the request that are asked for.
+    Forward(ForwardedParts),
+    /// Otherwise: query and body as one object.
+    Merge {
+        /// Kong's prototype: an object beneath both, over which the query then wins.
+        body: Option<serde_json::Map<String, serde_json::Value>>,
+    },
+}
+
+/// The version of an API Gateway's event and answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PayloadVersion {
+    /// REST APIs.
+    #[default]
+    V1,
+    /// HTTP APIs and Function URLs.
+    V2,
+}
+
+/// The event of an API Gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayEvent {
+    /// Its version.
+    pub version: PayloadVersion,
+    /// Whether bodies go as base64: in 1.0 all of them, in 2.0 those that API Gateway would not take for text.
+    /// Without it only what is not UTF-8 does.
+    pub base64_encode_body: bool,
+    /// `requestContext.accountId`.
+    pub account_id: String,
+    /// `requestContext.apiId`.
+    pub api_id: String,
+    /// `requestContext.stage`.
+    pub stage: String,
+    /// `stageVariables`.
+    pub stage_variables: BTreeMap<String, String>,
+}
+
+/// `forward_request_method`, `_uri`, `_headers`, `_body`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "four switches of Kong's and a fifth")]
+pub struct ForwardedParts {
+    /// `request_method`.
+    pub method: bool,
+    /// `request_uri` and `request_uri_args`.
+    pub uri: bool,
+    /// `request_headers`.
+    pub headers: bool,
+    /// `request_body`, `request_body_args` and, if need be, `request_body_base64`.
+    pub body: bool,
+    /// Whether bodies of no known text type go as base64; without it only what is not UTF-8 does.
+    pub base64_encode_body: bool,
+}
+
+/// What becomes of a function's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnswerSettings {
+    /// Whether the answer says status, headers and body.
+    pub is_proxy_integration: bool,
+    /// Which rules hold for it.
+    pub version: PayloadVersion,
+    /// The status of an answer with `X-Amz-Function-Error: Unhandled`.
+    pub unhandled_status: Option<StatusCode>,
+    /// Whether empty arrays become empty objects, as Kong's decoder once made of them.
+    pub empty_arrays_mode: EmptyArraysMode,
+    /// Whether a refusal of the API keeps its status.
+    pub preserve_lambda_api_error_code: bool,
+}
+
+/// `empty_arrays_mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EmptyArraysMode {
+    /// Bytes stay as they are.
+    #[default]
+    Correct,
+    /// `[]` becomes `{}`.
+    Legacy,
+}
