@@ -21,9 +21,9 @@ use crate::{
         inbound::{BodyMode, InboundRequest},
         outbound::OutboundRequest,
     },
-    settings::{BackendSettings, Scheme, Timeouts},
+    settings::{BackendSettings, Scheme, Timeouts, UpstreamSettings},
     signing::Scope,
-    tls::{Configurations, TlsError},
+    tls::{Configurations, Tls, TlsError},
 };
 
 /// Turns a client's request into one for AWS, and AWS's answer into one for the client.
@@ -120,12 +120,24 @@ pub struct Target {
 pub fn build(settings: &BackendSettings, tls: &mut Configurations) -> Result<Arc<dyn Backend>, TlsError> {
     match settings {
         BackendSettings::ApiGateway(settings) => {
-            let upstream = &settings.upstream;
-            let tls = match settings.function_uri.scheme {
-                Scheme::Http => None,
-                Scheme::Https => Some(tls.get(upstream.ssl_verify, upstream.ca_certificate.as_deref())?),
-            };
+            let tls = configuration(settings.function_uri.scheme, &settings.upstream, tls)?;
             Ok(Arc::new(api_gateway::ApiGateway::new(settings, tls)))
         }
+        BackendSettings::Lambda(settings) => {
+            let tls = configuration(settings.endpoint.scheme, &settings.upstream, tls)?;
+            Ok(Arc::new(lambda::Lambda::new(settings, tls)))
+        }
+    }
+}
+
+/// How the server is verified, if there is TLS at all.
+fn configuration(
+    scheme: Scheme,
+    upstream: &UpstreamSettings,
+    tls: &mut Configurations,
+) -> Result<Option<Tls>, TlsError> {
+    match scheme {
+        Scheme::Http => Ok(None),
+        Scheme::Https => tls.get(upstream.ssl_verify, upstream.ca_certificate.as_deref()).map(Some),
     }
 }

@@ -12,6 +12,8 @@ use aws_credential_types::Credentials;
 pub enum CredentialSource {
     /// Keys that stand in the settings and never change.
     Static(Credentials),
+    /// There are none, for this reason.
+    None(&'static str),
 }
 
 /// A source has no keys to give.
@@ -41,6 +43,7 @@ impl CredentialSource {
     pub fn current(&self) -> Result<&Credentials, CredentialsUnavailable> {
         match self {
             Self::Static(credentials) => Ok(credentials),
+            Self::None(reason) => Err(CredentialsUnavailable::because(*reason)),
         }
     }
 }

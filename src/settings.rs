@@ -75,7 +75,7 @@ impl Settings {
         let defaults = take_defaults(&mut tree, &mut mistakes);
         lay_beneath_routes(&defaults, &mut tree);
         let written: WrittenSettings = reader::read(&mut tree, &mut mistakes);
-        let settings = Self::check(written, &mut Checker::new(&tree, &mut mistakes));
+        let settings = Self::check(written, &mut Checker::new(&tree, environment, &mut mistakes));
         mistakes.into_result(settings)
     }
 }

@@ -92,14 +92,11 @@ impl Route {
     ) -> Result<Self, RouteError> {
         let backend = backend::build(&settings.backend, tls)
             .map_err(|cause| RouteError { route: settings.id.clone(), cause })?;
-        let BackendSettings::ApiGateway(gateway) = &settings.backend;
-        let signing =
-            gateway.authorization.iam.as_ref().zip(backend.target().scope.clone()).map(|(iam, scope)| {
-                Signing {
-                    signer: Signer::new(scope),
-                    credentials: CredentialSource::Static(iam.credentials.clone()),
-                }
-            });
+        let signing = backend
+            .target()
+            .scope
+            .clone()
+            .map(|scope| Signing { signer: Signer::new(scope), credentials: credentials(&settings.backend) });
         Ok(Self { id: settings.id.as_str().into(), backend, signing, body_timeout })
     }
 
@@ -110,21 +107,39 @@ impl Route {
     }
 }
 
+/// What signs a backend's requests, if anything does.
+fn credentials(backend: &BackendSettings) -> CredentialSource {
+    let (own, none) = match backend {
+        BackendSettings::ApiGateway(settings) => {
+            (settings.authorization.iam.as_ref().map(|iam| &iam.credentials), "the route has no `iam`")
+        }
+        BackendSettings::Lambda(settings) => (
+            settings.credentials.as_ref(),
+            "neither `aws_key` and `aws_secret` nor AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are set",
+        ),
+    };
+    own.cloned().map_or(CredentialSource::None(none), CredentialSource::Static)
+}
+
 /// What is allowed but unwise, a sentence each, for the log at start and for `check`.
 pub fn warnings(settings: &Settings) -> Vec<String> {
     let mut warnings = Vec::new();
     for route in settings.routes.iter().filter(|route| route.enabled) {
-        let BackendSettings::ApiGateway(gateway) = &route.backend;
-        let uri = &gateway.function_uri;
+        let (scheme, host, upstream, proves) = match &route.backend {
+            BackendSettings::ApiGateway(settings) => {
+                let uri = &settings.function_uri;
+                (uri.scheme, &uri.host, &settings.upstream, !settings.authorization.is_none())
+            }
+            BackendSettings::Lambda(settings) => {
+                (settings.endpoint.scheme, &settings.endpoint.host, &settings.upstream, true)
+            }
+        };
         let id = &route.id;
-        if uri.scheme == Scheme::Https && !gateway.upstream.ssl_verify {
-            warnings.push(format!(
-                "route {id}: ssl_verify is off, so anyone on the way can pose as {}",
-                uri.host
-            ));
+        if scheme == Scheme::Https && !upstream.ssl_verify {
+            warnings.push(format!("route {id}: ssl_verify is off, so anyone on the way can pose as {host}"));
         }
-        if uri.scheme == Scheme::Http && !gateway.authorization.is_none() && !is_loopback(&uri.host) {
-            warnings.push(format!("route {id}: keys and signatures go to {} without TLS", uri.host));
+        if scheme == Scheme::Http && proves && !is_loopback(host) {
+            warnings.push(format!("route {id}: keys and signatures go to {host} without TLS"));
         }
     }
     warnings

@@ -1,7 +1,168 @@
 //! A Lambda function behind a route, called by the Invoke API: Kong's `aws-lambda` plugin.
 //!
 //! The client's request becomes the function's event (`payload.rs`), and nothing else of it reaches the API;
-//! the function's answer becomes the client's (`answer.rs`), as does a refusal of the API (`refusal.rs`).
+//! the function's answer becomes the client's (`answer.rs`), and so does a refusal of the API.
 
 pub mod answer;
 pub mod payload;
+
+use std::sync::Arc;
+
+use actix_http::{
+    Method,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{Backend, ClientReply, ReplyMode, Target};
+use crate::{
+    client::{Endpoint, KeepAlive, UpstreamReply},
+    error::{ErrorKind, ProxyError},
+    proxy::{
+        inbound::{BodyMode, InboundRequest, RequestBody},
+        outbound::{OutboundRequest, Signature},
+    },
+    settings::{InvocationType, InvokeMode, LambdaEndpoint, LambdaSettings, LogType, PayloadSettings},
+    signing::Scope,
+    tls::Tls,
+};
+
+/// The event of a call that waits for its answer (Lambda quotas).
+const LARGEST_EVENT: u64 = 6_291_456;
+/// The event of a call that does not.
+const LARGEST_QUEUED_EVENT: u64 = 1_048_576;
+/// RFC 3986's unreserved characters stay, as the SDKs have it: an ARN's `:` goes as `%3A`.
+const LABEL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The backend of a route with `lambda`.
+#[derive(Debug)]
+pub struct Lambda {
+    target: Target,
+    path_and_query: String,
+    /// All that goes to the API but the signature: no header of a client does.
+    headers: HeaderMap,
+    payload: PayloadSettings,
+    largest_event: u64,
+    answer: answer::Rules,
+}
+
+impl Lambda {
+    /// Builds it from checked settings.
+    pub fn new(settings: &LambdaSettings, tls: Option<Tls>) -> Self {
+        let LambdaSettings { endpoint: LambdaEndpoint { host, port, .. }, upstream, .. } = settings;
+        let largest_event = match settings.invocation_type {
+            InvocationType::Event => LARGEST_QUEUED_EVENT,
+            InvocationType::RequestResponse | InvocationType::DryRun => LARGEST_EVENT,
+        };
+        let endpoint = Endpoint {
+            host: host.clone(),
+            port: *port,
+            tls,
+            connect_timeout: upstream.timeouts.connect,
+            keepalive: KeepAlive {
+                enabled: upstream.keepalive,
+                pool: upstream.keepalive_pool,
+                timeout: upstream.keepalive_timeout,
+            },
+        };
+        let authority = value(&settings.endpoint.authority());
+        let target = Target {
+            endpoint: Arc::new(endpoint),
+            authority: authority.clone(),
+            scope: Some(Scope { region: settings.region.clone(), service: "lambda".to_owned() }),
+            timeouts: upstream.timeouts,
+            body_mode: BodyMode::Buffered,
+            // a body that is larger does not fit into an event in any encoding
+            max_request_body: settings.max_request_body.min(largest_event),
+        };
+        Self {
+            target,
+            path_and_query: path_and_query(settings),
+            headers: headers(settings, authority),
+            payload: settings.payload.clone(),
+            largest_event,
+            answer: answer::Rules {
+                settings: settings.answer,
+                invocation_type: settings.invocation_type,
+                invoke_mode: settings.invoke_mode,
+            },
+        }
+    }
+}
+
+/// The request line's target (Lambda API reference, `Invoke` and `InvokeWithResponseStream`).
+fn path_and_query(settings: &LambdaSettings) -> String {
+    let function = utf8_percent_encode(&settings.function, LABEL);
+    let mut text = match settings.invoke_mode {
+        InvokeMode::Buffered => format!("/2015-03-31/functions/{function}/invocations"),
+        InvokeMode::ResponseStream => {
+            format!("/2021-11-15/functions/{function}/response-streaming-invocations")
+        }
+    };
+    if let Some(qualifier) = &settings.qualifier {
+        text.push_str("?Qualifier=");
+        text.extend(utf8_percent_encode(qualifier, LABEL));
+    }
+    text
+}
+
+fn headers(settings: &LambdaSettings, authority: HeaderValue) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::HOST, authority);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut own = |name: &'static str, value: HeaderValue| {
+        headers.insert(HeaderName::from_static(name), value);
+    };
+    let invocation_type = match settings.invocation_type {
+        InvocationType::RequestResponse => "RequestResponse",
+        InvocationType::Event => "Event",
+        InvocationType::DryRun => "DryRun",
+    };
+    own("x-amz-invocation-type", HeaderValue::from_static(invocation_type));
+    // a call without an answer has no log to send back
+    if settings.invocation_type == InvocationType::RequestResponse && settings.log_type == LogType::Tail {
+        own("x-amz-log-type", HeaderValue::from_static("Tail"));
+    }
+    if let Some(context) = &settings.client_context {
+        own("x-amz-client-context", value(context));
+    }
+    if let Some(tenant) = &settings.tenant_id {
+        own("x-amz-tenant-id", value(tenant));
+    }
+    headers
+}
+
+/// The settings made sure that it fits.
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+impl Backend for Lambda {
+    fn target(&self) -> &Target {
+        &self.target
+    }
+
+    fn request(&self, inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
+        let event = payload::event(&self.payload, &inbound)?;
+        let size = event.len() as u64;
+        if size > self.largest_event {
+            let limit = self.largest_event;
+            return Err(ErrorKind::PayloadTooLarge { what: "the event", limit, size }.into());
+        }
+        Ok(OutboundRequest {
+            method: Method::POST,
+            path_and_query: self.path_and_query.clone(),
+            headers: self.headers.clone(),
+            body: RequestBody::Whole(event.into()),
+            signature: Signature::Ours,
+        })
+    }
+
+    fn reply_mode(&self, upstream: &UpstreamReply) -> ReplyMode {
+        answer::reply_mode(self.answer, upstream)
+    }
+
+    fn reply(&self, upstream: UpstreamReply) -> Result<ClientReply, ProxyError> {
+        answer::reply(self.answer, upstream)
+    }
+}

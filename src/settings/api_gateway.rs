@@ -1,6 +1,6 @@
 //! The section `api_gateway` of a route: names and defaults are those of APISIX's `aws-lambda` plugin.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use actix_http::{Uri, header::HeaderValue};
 use aws_credential_types::Credentials;
@@ -17,6 +17,8 @@ use super::{
 /// The payload that API Gateway takes (docs.aws.amazon.com, API Gateway quotas). APISIX's default is 64 MiB,
 /// which API Gateway would refuse after all of it was sent.
 const MAX_REQUEST_BODY: u64 = 10 << 20;
+/// APISIX's.
+const TIMEOUT: Duration = Duration::from_secs(3);
 const REGION: &str = "us-east-1";
 const SERVICE: &str = "execute-api";
 
@@ -157,7 +159,7 @@ impl WrittenApiGateway {
             keepalive_pool: self.keepalive_pool,
             keepalive_timeout: self.keepalive_timeout,
         };
-        let upstream = upstream.check(checker);
+        let upstream = upstream.check(TIMEOUT, checker);
         let default = MAX_REQUEST_BODY.min(limits.max_request_body);
         let max_req_body_size =
             checker.size("max_req_body_size", self.max_req_body_size, default, 1..=u64::MAX);
@@ -240,13 +242,13 @@ fn required(
     None
 }
 
-fn is_header_value(secret: &SecretString) -> bool {
+pub(super) fn is_header_value(secret: &SecretString) -> bool {
     let text = secret.expose_secret();
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Region and service stand between slashes in the scope, so anything else would change its meaning.
-fn is_scope_word(text: &str) -> bool {
+pub(super) fn is_scope_word(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }

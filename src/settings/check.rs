@@ -4,28 +4,34 @@ use std::{fmt::Display, ops::RangeInclusive, time::Duration};
 
 use super::{
     mistake::{Mistake, Mistakes, Place},
-    tree::{Node, Spelling},
+    tree::{Environment, Node, Spelling},
     units::{WrittenDuration, WrittenSize, duration_text, size_text},
 };
 
 /// Collects mistakes below one key path.
 pub struct Checker<'a> {
     root: &'a Node,
+    environment: &'a Environment,
     path: Vec<String>,
     mistakes: &'a mut Mistakes,
 }
 
 impl<'a> Checker<'a> {
     /// Starts at the root.
-    pub fn new(root: &'a Node, mistakes: &'a mut Mistakes) -> Self {
-        Self { root, path: Vec::new(), mistakes }
+    pub fn new(root: &'a Node, environment: &'a Environment, mistakes: &'a mut Mistakes) -> Self {
+        Self { root, environment, path: Vec::new(), mistakes }
+    }
+
+    /// A variable of the process's environment, if it is set to anything.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.environment.get(name).filter(|value| !value.is_empty()).cloned()
     }
 
     /// Goes down to `key`.
     pub fn below(&mut self, key: &str) -> Checker<'_> {
         let mut path = self.path.clone();
         path.push(key.to_owned());
-        Checker { root: self.root, path, mistakes: self.mistakes }
+        Checker { root: self.root, environment: self.environment, path, mistakes: self.mistakes }
     }
 
     /// Where the current key was written.

@@ -1,10 +1,18 @@
 //! The section `lambda` of a route: names and defaults are those of Kong's `aws-lambda` plugin.
 
+mod function;
+mod partition;
+mod spelling;
+mod upstream_url;
+mod written;
+
 use std::collections::BTreeMap;
 
 use actix_http::StatusCode;
 use aws_credential_types::Credentials;
+use serde::Deserialize;
 
+pub(super) use self::written::WrittenLambda;
 use super::upstream::{Scheme, UpstreamSettings};
 
 /// How a route calls a function by the Invoke API, checked.
@@ -14,7 +22,7 @@ pub struct LambdaSettings {
     pub endpoint: LambdaEndpoint,
     /// The region that signatures are for.
     pub region: String,
-    /// The static keys, if the route has its own.
+    /// The route's own keys, or those of the process's environment.
     pub credentials: Option<Credentials>,
     /// Name, partial or full ARN, as written.
     pub function: String,
@@ -34,6 +42,8 @@ pub struct LambdaSettings {
     pub payload: PayloadSettings,
     /// What becomes of its answer.
     pub answer: AnswerSettings,
+    /// Bytes of a request body.
+    pub max_request_body: u64,
     /// How to reach the API.
     pub upstream: UpstreamSettings,
 }
@@ -49,8 +59,16 @@ pub struct LambdaEndpoint {
     pub port: u16,
 }
 
+impl LambdaEndpoint {
+    /// The value of `Host`: without the scheme's default port.
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        if self.port == self.scheme.default_port() { host } else { format!("{host}:{}", self.port) }
+    }
+}
+
 /// `X-Amz-Invocation-Type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 pub enum InvocationType {
     /// Call it and wait for its answer.
     #[default]
@@ -62,7 +80,7 @@ pub enum InvocationType {
 }
 
 /// `X-Amz-Log-Type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 pub enum LogType {
     /// The last 4 KB of the function's log come with the answer.
     #[default]
@@ -72,7 +90,8 @@ pub enum LogType {
 }
 
 /// Which of the two Invoke APIs is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum InvokeMode {
     /// `Invoke`: the answer comes whole.
     #[default]
@@ -155,7 +174,8 @@ pub struct AnswerSettings {
 }
 
 /// `empty_arrays_mode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EmptyArraysMode {
     /// Bytes stay as they are.
     #[default]

@@ -7,6 +7,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::{
     api_gateway::WrittenApiGateway,
     check::Checker,
+    lambda::WrittenLambda,
     limits::{LONGEST, Limits, WrittenLimits},
     route::{RouteSettings, WrittenRoute},
     tree::ROUTES,
@@ -126,6 +127,7 @@ pub(super) struct WrittenDefaultsAlone {
 #[serde(default, deny_unknown_fields, expecting = "a table of defaults for routes")]
 struct WrittenDefaults {
     api_gateway: WrittenApiGateway,
+    lambda: WrittenLambda,
 }
 
 impl Settings {

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::{
     api_gateway::{ApiGatewaySettings, WrittenApiGateway},
     check::Checker,
+    lambda::{LambdaSettings, WrittenLambda},
     limits::Limits,
     mistake::Place,
 };
@@ -33,6 +34,8 @@ pub struct RouteSettings {
 pub enum BackendSettings {
     /// An API Gateway endpoint or Function URL, as APISIX's `aws-lambda` plugin calls it.
     ApiGateway(Box<ApiGatewaySettings>),
+    /// A function by the Invoke API, as Kong's `aws-lambda` plugin calls it.
+    Lambda(Box<LambdaSettings>),
 }
 
 /// A route as written.
@@ -47,6 +50,7 @@ pub(super) struct WrittenRoute {
     priority: Option<i32>,
     enabled: Option<bool>,
     api_gateway: Option<WrittenApiGateway>,
+    lambda: Option<WrittenLambda>,
 }
 
 impl RouteSettings {
@@ -93,12 +97,19 @@ impl WrittenRoute {
         let id = self.id.clone().unwrap_or_else(|| stem.to_owned());
         checker.parsed("id", &id, "1 to 64 letters, digits, `-`, `_` or `.`", |id| is_id(id).then_some(()));
         let rule = self.rule(checker);
-        let backend = match self.api_gateway {
-            Some(written) => written
+        let backend = match (self.api_gateway, self.lambda) {
+            (Some(written), None) => written
                 .check(limits, &mut checker.below("api_gateway"))
                 .map(|settings| BackendSettings::ApiGateway(Box::new(settings))),
-            None => {
-                checker.mistake("the route leads nowhere", "a section `api_gateway`");
+            (None, Some(written)) => written
+                .check(&id, limits, &mut checker.below("lambda"))
+                .map(|settings| BackendSettings::Lambda(Box::new(settings))),
+            (Some(_), Some(_)) => {
+                checker.below("lambda").mistake("`api_gateway` is there too", "one of the two");
+                None
+            }
+            (None, None) => {
+                checker.mistake("the route leads nowhere", "a section `api_gateway` or `lambda`");
                 None
             }
         };

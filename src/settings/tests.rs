@@ -24,7 +24,7 @@ fn mistakes(process: &str, route: &str) -> Vec<String> {
 }
 
 fn gateway(settings: &Settings) -> &ApiGatewaySettings {
-    let BackendSettings::ApiGateway(gateway) = &settings.routes[0].backend;
+    let BackendSettings::ApiGateway(gateway) = &settings.routes[0].backend else { panic!("another backend") };
     gateway
 }
 
@@ -228,7 +228,7 @@ fn defaults_lie_beneath_each_route() {
     let route = format!("{ROUTE}  timeout: 1s\n");
     let settings = read(process, &[("a", ROUTE), ("b", &route.replace("/aws", "/b"))], &[]).unwrap();
     let of = |index: usize| {
-        let BackendSettings::ApiGateway(gateway) = &settings.routes[index].backend;
+        let BackendSettings::ApiGateway(gateway) = &settings.routes[index].backend else { panic!("another") };
         (gateway.upstream.timeouts.connect, gateway.authorization.apikey.is_some())
     };
     assert_eq!(of(0), (Duration::from_secs(10), true));

@@ -4,8 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{check::Checker, limits::LONGEST, units::WrittenDuration};
 
-/// APISIX's defaults, where APISIX has the key.
-const TIMEOUT: Duration = Duration::from_secs(3);
+/// APISIX's defaults.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_mins(1);
 const KEEPALIVE_POOL: u32 = 5;
 
@@ -71,10 +70,10 @@ pub(super) struct WrittenUpstream {
 }
 
 impl WrittenUpstream {
-    pub(super) fn check(self, checker: &mut Checker<'_>) -> UpstreamSettings {
+    pub(super) fn check(self, default_timeout: Duration, checker: &mut Checker<'_>) -> UpstreamSettings {
         // APISIX's lower bounds: below them a typo is likelier than an intention
         let timeouts = Duration::from_millis(100)..=LONGEST;
-        let timeout = checker.duration("timeout", self.timeout, TIMEOUT, timeouts.clone());
+        let timeout = checker.duration("timeout", self.timeout, default_timeout, timeouts.clone());
         let mut phase = |key, written| checker.duration(key, written, timeout, timeouts.clone());
         let timeouts = Timeouts {
             connect: phase("connect_timeout", self.connect_timeout),

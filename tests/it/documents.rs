@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use apigw_invoker::{
     error::ErrorKind,
-    settings::{BackendSettings, Document, Settings},
+    settings::{BackendSettings, Document, Scheme, Settings},
 };
 
 fn read(path: &str) -> String {
@@ -171,7 +171,7 @@ fn keys_in_mistake(mistake: &str) -> Vec<String> {
 #[test]
 fn every_key_of_a_route_is_in_the_readme() {
     let readme = read("README.md");
-    let told: Vec<String> = ["### A route", "### `api_gateway`"]
+    let told: Vec<String> = ["### A route", "### `api_gateway`", "### `lambda`"]
         .into_iter()
         .flat_map(|heading| table(&readme, heading))
         .flat_map(|row| row[0].split(", ").map(str::to_owned).collect::<Vec<_>>())
@@ -179,6 +179,7 @@ fn every_key_of_a_route_is_in_the_readme() {
     let sections = [
         ("", "qqqqqqqqqqqq: 1\n"),
         ("", "api_gateway:\n  qqqqqqqqqqqq: 1\n"),
+        ("", "lambda:\n  qqqqqqqqqqqq: 1\n"),
         ("authorization.", "api_gateway:\n  authorization:\n    qqqqqqqqqqqq: 1\n"),
         ("authorization.iam.", "api_gateway:\n  authorization:\n    iam:\n      qqqqqqqqqqqq: 1\n"),
     ];
@@ -187,7 +188,7 @@ fn every_key_of_a_route_is_in_the_readme() {
         let mistakes = Settings::from_documents(&documents, &BTreeMap::new()).unwrap_err().to_string();
         for key in keys_in_mistake(mistakes.lines().find(|line| line.contains("qqqq")).unwrap_or(&mistakes)) {
             let path = format!("{prefix}{key}");
-            let is_section = matches!(key.as_str(), "api_gateway" | "authorization" | "iam");
+            let is_section = matches!(key.as_str(), "api_gateway" | "lambda" | "authorization" | "iam");
             // an alias of `secretkey`
             let is_alias = key == "secret_key";
             assert!(is_section || is_alias || told.contains(&path), "{path} is not in the README: {told:?}");
@@ -207,7 +208,10 @@ fn the_shipped_settings_pass_without_any_environment() {
     let settings = settings_of(&documents);
     assert!(settings.routes.len() >= 2);
     for route in &settings.routes {
-        let BackendSettings::ApiGateway(gateway) = &route.backend;
-        assert!(gateway.function_uri.to_string().starts_with("https://"), "{}", route.id);
+        let scheme = match &route.backend {
+            BackendSettings::ApiGateway(gateway) => gateway.function_uri.scheme,
+            BackendSettings::Lambda(lambda) => lambda.endpoint.scheme,
+        };
+        assert_eq!(scheme, Scheme::Https, "{}", route.id);
     }
 }

@@ -1,0 +1,71 @@
+//! Where the Lambda API of a region is: AWS's partitions (endpoint rule set of the service).
+
+/// Regions whose names start so, and the domains of their endpoints: the usual one and that of dual-stack.
+const PARTITIONS: [(&str, &str, &str); 7] = [
+    ("cn-", "amazonaws.com.cn", "api.amazonwebservices.com.cn"),
+    ("eusc-", "amazonaws.eu", "api.amazonwebservices.eu"),
+    ("us-iso-", "c2s.ic.gov", "api.aws.ic.gov"),
+    ("us-isob-", "sc2s.sgov.gov", "api.aws.scloud"),
+    ("eu-isoe-", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"),
+    ("us-isof-", "csp.hci.ic.gov", "api.aws.hci.ic.gov"),
+    // GovCloud and all others
+    ("", "amazonaws.com", "api.aws"),
+];
+
+/// The host of the Lambda API. Kong knows `amazonaws.com` alone (peers.md K50).
+pub fn lambda_host(region: &str, fips: bool, dual_stack: bool) -> String {
+    let (domain, dual_stack_domain) = PARTITIONS
+        .iter()
+        .find(|(prefix, ..)| region.starts_with(prefix))
+        .map_or(("amazonaws.com", "api.aws"), |(_, domain, dual_stack)| (*domain, *dual_stack));
+    let service = if fips { "lambda-fips" } else { "lambda" };
+    let domain = if dual_stack { dual_stack_domain } else { domain };
+    format!("{service}.{region}.{domain}")
+}
+
+/// The region in the name of one of those hosts.
+pub fn region_of(host: &str) -> Option<&str> {
+    let rest = host.strip_prefix("lambda.").or_else(|| host.strip_prefix("lambda-fips."))?;
+    let (region, domain) = rest.split_once('.')?;
+    PARTITIONS
+        .iter()
+        .any(|(_, usual, dual_stack)| domain == *usual || domain == *dual_stack)
+        .then_some(region)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k50_every_partition_has_its_own_domain() {
+        for (region, host, dual_stack) in [
+            ("us-east-1", "lambda.us-east-1.amazonaws.com", "lambda.us-east-1.api.aws"),
+            (
+                "cn-north-1",
+                "lambda.cn-north-1.amazonaws.com.cn",
+                "lambda.cn-north-1.api.amazonwebservices.com.cn",
+            ),
+            ("us-gov-west-1", "lambda.us-gov-west-1.amazonaws.com", "lambda.us-gov-west-1.api.aws"),
+            (
+                "eusc-de-east-1",
+                "lambda.eusc-de-east-1.amazonaws.eu",
+                "lambda.eusc-de-east-1.api.amazonwebservices.eu",
+            ),
+            ("us-iso-east-1", "lambda.us-iso-east-1.c2s.ic.gov", "lambda.us-iso-east-1.api.aws.ic.gov"),
+            ("us-isob-east-1", "lambda.us-isob-east-1.sc2s.sgov.gov", "lambda.us-isob-east-1.api.aws.scloud"),
+        ] {
+            assert_eq!(lambda_host(region, false, false), host);
+            assert_eq!(lambda_host(region, false, true), dual_stack);
+            assert_eq!(region_of(host), Some(region));
+        }
+        assert_eq!(lambda_host("us-east-1", true, false), "lambda-fips.us-east-1.amazonaws.com");
+    }
+
+    #[test]
+    fn a_host_of_ones_own_has_no_region() {
+        for host in ["localhost", "lambda.internal", "vpce-1.lambda.us-east-1.vpce.amazonaws.com"] {
+            assert_eq!(region_of(host), None, "{host}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Values that may be spelled in more than one way.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Visitor},
+};
+
+use super::PayloadVersion;
+
+/// Kong's prototype takes an object, or a text that holds one.
+#[derive(Debug, Clone)]
+pub(super) struct WrittenBody(pub(super) serde_json::Map<String, serde_json::Value>);
+
+impl<'de> Deserialize<'de> for WrittenBody {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let value = match &value {
+            serde_json::Value::String(text) => serde_json::from_str(text).unwrap_or(value),
+            _ => value,
+        };
+        match value {
+            serde_json::Value::Object(object) => Ok(Self(object)),
+            _ => Err(de::Error::custom("a table, or a text with a JSON object")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for PayloadVersion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(VersionVisitor)
+    }
+}
+
+/// `1.0` is a number to YAML and a text to Kong.
+struct VersionVisitor;
+
+impl Visitor<'_> for VersionVisitor {
+    type Value = PayloadVersion;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("1.0 or 2.0")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<PayloadVersion, E> {
+        match text {
+            "1.0" | "1" => Ok(PayloadVersion::V1),
+            "2.0" | "2" => Ok(PayloadVersion::V2),
+            _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+        }
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<PayloadVersion, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<PayloadVersion, E> {
+        self.visit_str(&number.to_string())
+    }
+}

@@ -1,0 +1,87 @@
+//! `upstream_url: aws-lambda://REGION/FUNCTION`, as in the early prototype of Kong's plugin (Kong/kong#1190).
+
+use super::{InvocationType, LogType};
+
+/// Such a URL taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct UpstreamUrl {
+    pub(super) region: String,
+    pub(super) function: String,
+    pub(super) qualifier: Option<String>,
+    pub(super) invocation_type: Option<InvocationType>,
+    pub(super) log_type: Option<LogType>,
+}
+
+impl UpstreamUrl {
+    pub(super) const EXPECTED: &'static str =
+        "aws-lambda://REGION/FUNCTION, and at most qualifier, invocation_type and log_type in its query";
+
+    /// Reads one; everything in it has to be understood.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix("aws-lambda://")?;
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (region, function) = path.split_once('/')?;
+        if region.is_empty() || function.is_empty() {
+            return None;
+        }
+        let mut url = Self {
+            region: region.to_owned(),
+            function: function.to_owned(),
+            qualifier: None,
+            invocation_type: None,
+            log_type: None,
+        };
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name.to_ascii_lowercase() {
+                "qualifier" => url.qualifier = Some(value.into_owned()),
+                "invocation_type" | "invocationtype" => {
+                    url.invocation_type = Some(match &*value {
+                        "RequestResponse" => InvocationType::RequestResponse,
+                        "Event" => InvocationType::Event,
+                        "DryRun" => InvocationType::DryRun,
+                        _ => return None,
+                    });
+                }
+                "log_type" | "logtype" => {
+                    url.log_type = Some(match &*value {
+                        "Tail" => LogType::Tail,
+                        "None" => LogType::None,
+                        _ => return None,
+                    });
+                }
+                _ => return None,
+            }
+        }
+        Some(url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h06_region_and_function_are_in_the_url_and_more_in_its_query() {
+        let url = UpstreamUrl::parse("aws-lambda://us-east-1/MyLambda?qualifier=live&log_type=None").unwrap();
+        assert_eq!((&*url.region, &*url.function), ("us-east-1", "MyLambda"));
+        assert_eq!((url.qualifier.as_deref(), url.log_type), (Some("live"), Some(LogType::None)));
+        let url = UpstreamUrl::parse("aws-lambda://eu-west-1/f?invocation_type=Event").unwrap();
+        assert_eq!(url.invocation_type, Some(InvocationType::Event));
+    }
+
+    #[test]
+    fn h04_any_other_url_is_refused() {
+        for text in [
+            "",
+            "http://us-east-1/f",
+            "aws-lambda:us-east-1/f",
+            "aws-lambda://us-east-1",
+            "aws-lambda://us-east-1/",
+            "aws-lambda:///f",
+            "aws-lambda://us-east-1/f?verbose=1",
+            "aws-lambda://us-east-1/f?log_type=All",
+        ] {
+            assert_eq!(UpstreamUrl::parse(text), None, "{text}");
+        }
+    }
+}
