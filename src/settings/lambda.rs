@@ -183,3 +183,6 @@ pub enum EmptyArraysMode {
     /// `[]` becomes `{}`.
     Legacy,
 }
+
+#[cfg(test)]
+mod tests;
