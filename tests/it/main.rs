@@ -19,6 +19,8 @@ mod documents;
 mod faults;
 /// The rules of the house: file sizes, headers, words.
 mod house;
+/// Kong's behaviour cases (K, R) with our deviations.
+mod lambda;
 /// Sizes, counts and times that are too much.
 mod limits;
 /// Which route takes a request.

@@ -95,6 +95,18 @@ impl Builder {
         self.route(name, &format!("uri: '{uri}'\napi_gateway:\n  function_uri: {function_uri}\n{indented}"))
     }
 
+    /// Adds a route to a function at a Lambda API without TLS; a `function_name` in `rest` goes before `MyLambda`.
+    pub fn lambda(self, name: &str, uri: &str, api: SocketAddr, rest: &str) -> Self {
+        let function = if rest.contains("function_name") { "" } else { "\nfunction_name: MyLambda" };
+        let keys = format!(
+            "host: {}\nport: {}\ndisable_https: true\naws_region: us-east-1\naws_key: AKIDEXAMPLE\naws_secret: s{function}\n{rest}",
+            api.ip(),
+            api.port()
+        );
+        let indented: String = keys.lines().map(|line| format!("  {line}\n")).collect();
+        self.route(name, &format!("uri: '{uri}'\nlambda:\n{indented}"))
+    }
+
     /// Starts it.
     pub fn start(self) -> App {
         let mut documents = vec![Document::process(self.process)];
