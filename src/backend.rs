@@ -6,6 +6,7 @@
 
 pub mod api_gateway;
 pub mod lambda;
+mod signature_refusal;
 
 use std::{fmt, sync::Arc};
 
