@@ -6,6 +6,7 @@
 
 pub mod api_gateway;
 pub mod lambda;
+mod signature_refusal;
 
 use std::{fmt, sync::Arc};
 
@@ -21,6 +22,7 @@ use crate::{
         inbound::{BodyMode, InboundRequest},
         outbound::OutboundRequest,
     },
+    remark::Remark,
     settings::{BackendSettings, Scheme, Timeouts, UpstreamSettings},
     signing::Scope,
     tls::{Configurations, Tls, TlsError},
@@ -78,22 +80,6 @@ pub struct ClientReply {
     pub body: ReplyBody,
     /// What the operator should know about it.
     pub remarks: Vec<Remark>,
-}
-
-/// A line for the log that a backend, which does no output itself, asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remark {
-    /// How loud.
-    pub level: log::Level,
-    /// What, without any secret.
-    pub text: String,
-}
-
-impl Remark {
-    /// Writes it, with the request's id.
-    pub fn log(&self, request_id: &str, route: &str) {
-        log::log!(self.level, request_id = request_id, route = route; "{}", self.text);
-    }
 }
 
 /// How to reach AWS for one route.

@@ -14,7 +14,7 @@ use actix_http::{
 };
 use bytes::Bytes;
 
-use crate::settings::units::size_text;
+use crate::{remark::Remark, settings::units::size_text};
 
 /// A request that got no answer from AWS, or none that may be passed on.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct ProxyError {
     pub kind: ErrorKind,
     /// Why, for the operator.
     cause: Option<Box<dyn Error + Send + Sync>>,
+    /// What else the operator should know.
+    remarks: Vec<Remark>,
 }
 
 /// Everything that has an answer of our own.
@@ -196,7 +198,14 @@ impl ErrorKind {
 impl ProxyError {
     /// An error with its cause.
     pub fn new(kind: ErrorKind, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind, cause: Some(cause.into()) }
+        Self { kind, cause: Some(cause.into()), remarks: Vec::new() }
+    }
+
+    /// Adds what else the operator should know.
+    #[must_use]
+    pub fn with_remarks(mut self, remarks: impl IntoIterator<Item = Remark>) -> Self {
+        self.remarks.extend(remarks);
+        self
     }
 
     /// The stable code.
@@ -237,13 +246,16 @@ impl ProxyError {
         text.into()
     }
 
-    /// The one log line of a failure.
+    /// The one log line of a failure, and the remarks on it.
     pub fn log(&self, request_id: &str, route: Option<&str>) {
         log::log!(
             self.kind.level(),
             request_id = request_id, route = route.unwrap_or("-"), code = self.code();
             "{}", one_line(&self.to_string())
         );
+        for remark in &self.remarks {
+            remark.log(request_id, route.unwrap_or("-"));
+        }
     }
 }
 
@@ -263,7 +275,7 @@ fn one_line(text: &str) -> String {
 
 impl From<ErrorKind> for ProxyError {
     fn from(kind: ErrorKind) -> Self {
-        Self { kind, cause: None }
+        Self { kind, cause: None, remarks: Vec::new() }
     }
 }
 

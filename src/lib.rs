@@ -25,6 +25,7 @@ pub mod error;
 pub mod listener;
 pub mod logging;
 pub mod proxy;
+pub mod remark;
 pub mod routing;
 mod run;
 pub mod settings;

@@ -22,7 +22,9 @@ use crate::{
         inbound::{BodyMode, InboundRequest, RequestBody},
         outbound::{OutboundRequest, Signature},
     },
-    settings::{InvocationType, InvokeMode, LambdaEndpoint, LambdaSettings, LogType, PayloadSettings},
+    settings::{
+        AnswerSettings, InvocationType, InvokeMode, LambdaEndpoint, LambdaSettings, LogType, PayloadSettings,
+    },
     signing::Scope,
     tls::Tls,
 };
@@ -43,7 +45,9 @@ pub struct Lambda {
     headers: HeaderMap,
     payload: PayloadSettings,
     largest_event: u64,
-    answer: answer::Rules,
+    answer: AnswerSettings,
+    invocation_type: InvocationType,
+    invoke_mode: InvokeMode,
 }
 
 impl Lambda {
@@ -81,11 +85,9 @@ impl Lambda {
             headers: headers(settings, authority),
             payload: settings.payload.clone(),
             largest_event,
-            answer: answer::Rules {
-                settings: settings.answer,
-                invocation_type: settings.invocation_type,
-                invoke_mode: settings.invoke_mode,
-            },
+            answer: settings.answer,
+            invocation_type: settings.invocation_type,
+            invoke_mode: settings.invoke_mode,
         }
     }
 }
@@ -159,10 +161,10 @@ impl Backend for Lambda {
     }
 
     fn reply_mode(&self, upstream: &UpstreamReply) -> ReplyMode {
-        answer::reply_mode(self.answer, upstream)
+        answer::reply_mode(self.answer, self.invocation_type, self.invoke_mode, upstream)
     }
 
     fn reply(&self, upstream: UpstreamReply) -> Result<ClientReply, ProxyError> {
-        answer::reply(self.answer, upstream)
+        answer::reply(self.answer, self.invocation_type, self.invoke_mode, upstream)
     }
 }

@@ -1,10 +1,7 @@
 //! AWS's refusal of a signature, made fit for the client.
 //!
-//! API Gateway explains a mismatch with the request as it should have been signed. That is worth gold to the
-//! operator, and holds the query and the session token, which are none of the client's business
+//! API Gateway explains a mismatch, and `signature_refusal.rs` tells the explanation from the rest
 //! (`api_gateway.rs` asks here from `Backend::reply`).
-
-use std::borrow::Cow;
 
 use actix_http::{
     StatusCode,
@@ -14,14 +11,12 @@ use bytes::Bytes;
 use log::Level;
 
 use crate::{
-    backend::{Remark, ReplyMode},
+    backend::{ReplyMode, signature_refusal::split},
     client::{ReplyBody, UpstreamReply},
+    remark::Remark,
 };
 
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
-/// Where the explanation begins.
-const EXPLANATION: &str = "The Canonical String for this request should have been";
-const TOKEN_LINE: &str = "x-amz-security-token:";
 /// A refusal is a few kilobytes: the canonical request is told twice at most.
 const LONGEST: u64 = 256 << 10;
 const ADVICE: &str = "AWS refused the route's signature: compare accesskey and secretkey, aws_region, service, \
@@ -56,14 +51,14 @@ pub fn without_explanation(upstream: &mut UpstreamReply) -> Vec<Remark> {
         return remarks;
     }
     let text = String::from_utf8_lossy(body);
-    let Some(explanation) = text.find(EXPLANATION) else { return remarks };
+    let (before, Some(_)) = split(&text) else { return remarks };
     let shortened = match message(&text) {
         Some(message) => {
-            let explanation = message.find(EXPLANATION).unwrap_or(message.len());
-            remarks.push(Remark { level: Level::Debug, text: without_token(&message[explanation..]) });
-            serde_json::json!({ "message": message[..explanation].trim_end() }).to_string()
+            let (sentence, explanation) = split(&message);
+            remarks.extend(explanation.map(|text| Remark { level: Level::Debug, text }));
+            serde_json::json!({ "message": sentence }).to_string()
         }
-        None => text[..explanation].trim_end().to_owned(),
+        None => before.to_owned(),
     };
     upstream.body = ReplyBody::Whole(shortened.into());
     remarks
@@ -74,14 +69,6 @@ fn message(body: &str) -> Option<String> {
     let body: serde_json::Value = serde_json::from_str(body).ok()?;
     let message = body.get("message").or_else(|| body.get("Message"))?;
     message.as_str().map(str::to_owned)
-}
-
-fn without_token(explanation: &str) -> String {
-    let line = |line| match str::strip_prefix(line, TOKEN_LINE) {
-        Some(_) => Cow::Owned(format!("{TOKEN_LINE}(left out)")),
-        None => Cow::Borrowed(line),
-    };
-    explanation.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -1,33 +1,180 @@
-//! What becomes of a function's answer.
+//! What becomes of an answer of the Lambda API.
+//!
+//! `lambda.rs` asks [`reply_mode`] when the head is here, and [`reply`] when as much of the body is as that said.
+//! Four things can have come: a refusal of the API (`refusal.rs`), the news that the function failed
+//! (`function_error.rs`), an answer that says status and headers itself (`proxy_integration.rs`), or one that
+//! passes as it is, but for `empty_arrays.rs` on request. `proxy/reply.rs` sends the result to the client.
 
+mod empty_arrays;
+mod excerpt;
+mod function_error;
+mod members;
+mod proxy_integration;
+mod refusal;
+#[cfg(test)]
+mod tests;
+
+use actix_http::{
+    StatusCode,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
+use base64::{
+    DecodeError, Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use log::Level;
+
+use self::excerpt::excerpt;
 use crate::{
     backend::{ClientReply, ReplyMode},
-    client::UpstreamReply,
-    error::ProxyError,
-    settings::{AnswerSettings, InvocationType, InvokeMode},
+    client::{ReplyBody, UpstreamReply},
+    error::{ErrorKind, ProxyError},
+    proxy::headers,
+    remark::Remark,
+    settings::{AnswerSettings, EmptyArraysMode, InvocationType, InvokeMode},
 };
 
-/// All that decides over an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
-    /// The route's settings.
-    pub settings: AnswerSettings,
-    /// What the API was asked to do.
-    pub invocation_type: InvocationType,
-    /// Which API was asked.
-    pub invoke_mode: InvokeMode,
-}
+/// Present if the function failed; `Handled` or `Unhandled` (Invoke, response elements).
+const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
+const LOG_RESULT: HeaderName = HeaderName::from_static("x-amz-log-result");
+/// The type of the event stream that the answer of `InvokeWithResponseStream` is wrapped in.
+const EVENT_STREAM: &[u8] = b"application/vnd.amazon.eventstream";
 
-/// Whether the answer's body is needed before anything can be said.
-pub fn reply_mode(_rules: Rules, _upstream: &UpstreamReply) -> ReplyMode {
-    ReplyMode::Streamed
+/// A refusal is one sentence, or two canonical requests.
+const LONGEST_REFUSAL: u64 = 64 << 10;
+/// The API's own limit is 6,291,556 bytes (Lambda quotas); here it only has to end somewhere.
+const LONGEST_ANSWER: u64 = 8 << 20;
+
+/// Runtimes differ in whether they pad.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// How much of the answer's body has to be here before anything can be said.
+pub fn reply_mode(
+    settings: AnswerSettings,
+    invocation_type: InvocationType,
+    invoke_mode: InvokeMode,
+    upstream: &UpstreamReply,
+) -> ReplyMode {
+    if is_refusal(upstream.status) {
+        return ReplyMode::Collected { limit: LONGEST_REFUSAL };
+    }
+    if invocation_type != InvocationType::RequestResponse {
+        // nothing of a function's comes with 202 and 204
+        return ReplyMode::Streamed;
+    }
+    let failed = upstream.headers.contains_key(FUNCTION_ERROR);
+    match invoke_mode {
+        InvokeMode::ResponseStream => ReplyMode::Events { prelude: settings.is_proxy_integration && !failed },
+        InvokeMode::Buffered
+            if failed
+                || settings.is_proxy_integration
+                || settings.empty_arrays_mode == EmptyArraysMode::Legacy =>
+        {
+            ReplyMode::Collected { limit: LONGEST_ANSWER }
+        }
+        InvokeMode::Buffered => ReplyMode::Streamed,
+    }
 }
 
 /// Turns what the Lambda API sent into the answer for the client.
 ///
 /// # Errors
 /// The API refused the call, or the function's answer is not what the mode demands.
-pub fn reply(_rules: Rules, upstream: UpstreamReply) -> Result<ClientReply, ProxyError> {
+pub fn reply(
+    settings: AnswerSettings,
+    invocation_type: InvocationType,
+    invoke_mode: InvokeMode,
+    mut upstream: UpstreamReply,
+) -> Result<ClientReply, ProxyError> {
+    let log_tail = take_log_tail(&mut upstream.headers);
+    headers::clean_reply(&mut upstream.headers);
+    let reply = if is_refusal(upstream.status) {
+        refusal::reply(settings.preserve_lambda_api_error_code, &upstream)
+    } else if invocation_type == InvocationType::RequestResponse {
+        if invoke_mode == InvokeMode::ResponseStream {
+            name_streamed_content(&mut upstream.headers);
+        }
+        functions_reply(settings, upstream)
+    } else {
+        Ok(unchanged(upstream))
+    };
+    match reply {
+        Ok(mut reply) => {
+            reply.remarks.extend(log_tail);
+            Ok(reply)
+        }
+        Err(error) => Err(error.with_remarks(log_tail)),
+    }
+}
+
+/// What the function said, or that it failed.
+fn functions_reply(settings: AnswerSettings, mut upstream: UpstreamReply) -> Result<ClientReply, ProxyError> {
+    if let Some(kind) = upstream.headers.get(FUNCTION_ERROR).cloned() {
+        return function_error::reply(settings, &kind, upstream);
+    }
+    if settings.is_proxy_integration {
+        return proxy_integration::reply(settings.version, upstream);
+    }
+    if let (EmptyArraysMode::Legacy, ReplyBody::Whole(body)) =
+        (settings.empty_arrays_mode, &mut upstream.body)
+        && let Some(changed) = empty_arrays::as_objects(body)
+    {
+        *body = changed;
+    }
+    Ok(unchanged(upstream))
+}
+
+/// Whether the API refused the call. It knows no redirects: what is no success is a refusal.
+fn is_refusal(status: StatusCode) -> bool {
+    status.as_u16() >= 300
+}
+
+fn unchanged(upstream: UpstreamReply) -> ClientReply {
     let UpstreamReply { status, headers, body, prelude: _ } = upstream;
-    Ok(ClientReply { status, headers, body, remarks: Vec::new() })
+    ClientReply { status, headers, body, remarks: Vec::new() }
+}
+
+/// Takes the end of the function's log out of the answer, into ours: it may hold secrets, and Kong shows it to
+/// every client (`peers.md` K37).
+fn take_log_tail(headers: &mut HeaderMap) -> Option<Remark> {
+    let encoded = headers.remove(LOG_RESULT).next()?;
+    // every answer has one, and most logs do not want it
+    if log::max_level() < Level::Debug {
+        return None;
+    }
+    let tail = decode_base64(encoded.as_bytes()).ok()?;
+    let lines: Vec<String> =
+        String::from_utf8_lossy(&tail).lines().map(|line| excerpt(line, usize::MAX)).collect();
+    Some(Remark { level: Level::Debug, text: format!("the function's log ends with:\n{}", lines.join("\n")) })
+}
+
+/// What a stream holds is not what it came wrapped in, and its own type is the function's to say; until it
+/// does, it is what a Function URL would call it.
+fn name_streamed_content(headers: &mut HeaderMap) {
+    let said = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if said.is_none_or(|said| said.starts_with(EVENT_STREAM)) {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    }
+}
+
+/// The body of an answer whose status somebody else chose: some have none (RFC 9110, 15.3.5, 15.3.6, 15.4.5).
+fn body_for(status: StatusCode, body: ReplyBody) -> ReplyBody {
+    match status {
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED => {
+            ReplyBody::None { length: None }
+        }
+        _ => body,
+    }
+}
+
+fn decode_base64(text: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    BASE64.decode(text)
+}
+
+/// The function's answer is not what the route's mode demands, for this reason.
+fn invalid(cause: impl Into<String>) -> ProxyError {
+    ProxyError::new(ErrorKind::FunctionResponseInvalid, cause.into())
 }

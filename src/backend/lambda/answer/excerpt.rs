@@ -1,0 +1,32 @@
+//! A part of a text that a function or the API wrote, fit for a line of our log.
+//!
+//! Whatever of `answer.rs` and the files beside it quotes, in a cause or a remark, passes through here.
+
+/// The text's first characters, without what would end the line or steer a terminal.
+pub fn excerpt(text: &str, longest: usize) -> String {
+    let mut line = String::with_capacity(text.len().min(longest));
+    let mut chars = text.chars();
+    for char in chars.by_ref().take(longest) {
+        if char.is_control() && char != '\t' {
+            line.extend(char.escape_default());
+        } else {
+            line.push(char);
+        }
+    }
+    if chars.next().is_some() {
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_quoted_is_short_and_stays_on_its_line() {
+        assert_eq!(excerpt("short", 5), "short");
+        assert_eq!(excerpt("longer", 5), "longe…");
+        assert_eq!(excerpt("a\r\nb\t\u{1b}[2Jé", 100), "a\\r\\nb\t\\u{1b}[2Jé");
+    }
+}

@@ -1,0 +1,55 @@
+//! The function failed: the API answered 200 with `X-Amz-Function-Error` and the runtime's account of it.
+//!
+//! `answer.rs` comes here before it looks at what the mode demands of an answer, since this is none. A route
+//! without proxy integration passes it with the header, as Kong does (`peers.md` R04 to R08, H10).
+
+use actix_http::header::HeaderValue;
+use log::Level;
+use serde_json::Value;
+
+use super::{body_for, excerpt::excerpt, invalid, unchanged};
+use crate::{
+    backend::ClientReply,
+    client::{ReplyBody, UpstreamReply},
+    error::ProxyError,
+    remark::Remark,
+    settings::AnswerSettings,
+};
+
+/// Characters of the function's own account that go to the log.
+const LONGEST: usize = 500;
+
+/// Gives a failure `unhandled_status`, or passes it as it is, or, where the client was promised an answer that
+/// the function gives the shape of, makes it a failure of ours.
+pub fn reply(
+    settings: AnswerSettings,
+    kind: &HeaderValue,
+    mut upstream: UpstreamReply,
+) -> Result<ClientReply, ProxyError> {
+    let text = format!("the function failed ({}): {}", kind_text(kind), account(&upstream.body));
+    // R07: only what the function did not handle gets the status
+    let status = settings.unhandled_status.filter(|_| kind.as_bytes() == b"Unhandled");
+    match status {
+        Some(status) => upstream.status = status,
+        // R08: Kong tries to unwrap the error, and overlooks `unhandled_status` as it fails
+        None if settings.is_proxy_integration => return Err(invalid(text)),
+        None => {}
+    }
+    let mut reply = unchanged(upstream);
+    reply.body = body_for(reply.status, reply.body);
+    reply.remarks.push(Remark { level: Level::Warn, text });
+    Ok(reply)
+}
+
+fn kind_text(kind: &HeaderValue) -> String {
+    excerpt(&String::from_utf8_lossy(kind.as_bytes()), 20)
+}
+
+/// The error's type and message; which of them there are differs by runtime.
+fn account(body: &ReplyBody) -> String {
+    let ReplyBody::Whole(body) = body else { return "no message".to_owned() };
+    let error: Value = serde_json::from_slice(body).unwrap_or_default();
+    let member = |name| error.get(name).and_then(Value::as_str);
+    let parts: Vec<&str> = [member("errorType"), member("errorMessage")].into_iter().flatten().collect();
+    if parts.is_empty() { "no message".to_owned() } else { excerpt(&parts.join(": "), LONGEST) }
+}

@@ -1,0 +1,474 @@
+use proptest::prelude::*;
+
+use super::{
+    super::{
+        reply as answer,
+        tests::{PLAIN, text, upstream, values, why},
+    },
+    *,
+};
+use crate::settings::{AnswerSettings, InvocationType, InvokeMode};
+
+/// What the API itself says.
+const API: [(&str, &str); 3] =
+    [("x-amzn-requestid", "api"), ("content-type", "application/json"), ("content-length", "99")];
+const BOTH: [PayloadVersion; 2] = [PayloadVersion::V1, PayloadVersion::V2];
+
+fn answered(
+    version: PayloadVersion,
+    invoke_mode: InvokeMode,
+    upstream: UpstreamReply,
+) -> Result<ClientReply, ProxyError> {
+    let settings = AnswerSettings { is_proxy_integration: true, version, ..PLAIN };
+    answer(settings, InvocationType::RequestResponse, invoke_mode, upstream)
+}
+
+fn called(version: PayloadVersion, output: &str) -> Result<ClientReply, ProxyError> {
+    answered(version, InvokeMode::Buffered, upstream(200, &API, output))
+}
+
+/// The answer that both versions give.
+fn good(output: &str) -> ClientReply {
+    let [one, two] = BOTH.map(|version| called(version, output).unwrap());
+    assert_eq!(one.status, two.status);
+    assert_eq!(text(&one), text(&two));
+    assert_eq!(sorted(&one), sorted(&two));
+    one
+}
+
+/// The reason for which both versions refuse.
+fn bad(output: &str) -> String {
+    let [one, two] = BOTH.map(|version| why(called(version, output)));
+    assert_eq!(one, two);
+    one
+}
+
+fn sorted(reply: &ClientReply) -> Vec<(String, String)> {
+    let line = |(name, value): (&HeaderName, &HeaderValue)| (name.to_string(), format!("{value:?}"));
+    let mut lines: Vec<_> = reply.headers.iter().map(line).collect();
+    lines.sort_by(|one, two| one.0.cmp(&two.0));
+    lines
+}
+
+#[test]
+fn r13_a_status_alone_is_an_answer() {
+    let reply = good(r#"{"statusCode":201}"#);
+    assert_eq!(reply.status, StatusCode::CREATED);
+    assert_eq!(text(&reply), "");
+    assert_eq!(values(&reply, "content-type"), ["application/json"]);
+    assert_eq!(values(&reply, "x-amzn-requestid"), ["api"]);
+    assert!(!reply.headers.contains_key("content-length"));
+}
+
+#[test]
+fn r14_r34_l08_status_headers_and_body_are_the_functions() {
+    let reply = good(
+        r#"{"statusCode":201,"headers":{"X-One":"1","x-number":1.50,"x-true":true,"X-Text":"ü"},
+            "body":"hello world","isBase64Encoded":false,"cookies":["a=1","b=2"],"other":{"a":[1]}}"#,
+    );
+    assert_eq!(reply.status, StatusCode::CREATED);
+    assert_eq!(text(&reply), "hello world");
+    for (name, expected) in [("x-one", "1"), ("x-number", "1.5"), ("x-true", "true"), ("x-text", "ü")] {
+        assert_eq!(values(&reply, name), [expected]);
+    }
+    assert_eq!(values(&reply, "set-cookie"), ["a=1", "b=2"]);
+    assert_eq!(values(&reply, "content-type"), ["application/json"]);
+}
+
+#[test]
+fn r14_a_body_with_escapes_is_unescaped() {
+    assert_eq!(text(&good(r#"{"statusCode":200,"body":"{\"a\":\"\u00e9\\n\"}"}"#)), r#"{"a":"é\n"}"#);
+}
+
+#[test]
+fn r14_a_body_without_escapes_is_not_copied() {
+    let sent = upstream(200, &API, &format!(r#"{{"statusCode":200,"body":"{}"}}"#, "a".repeat(10_000)));
+    let ReplyBody::Whole(output) = &sent.body else { unreachable!("it is whole") };
+    let range = output.as_ptr_range();
+    let reply = answered(PayloadVersion::V1, InvokeMode::Buffered, sent).unwrap();
+    assert!(range.contains(&text(&reply).as_ptr()));
+}
+
+#[test]
+fn r15_r16_l09_the_functions_headers_replace_the_apis_whatever_their_case() {
+    let reply = good(
+        r#"{"statusCode":200,"headers":{"X-AMZN-RequestId":"mine","Content-TYPE":"text/plain"},"body":""}"#,
+    );
+    assert_eq!(values(&reply, "x-amzn-requestid"), ["mine"]);
+    assert_eq!(values(&reply, "content-type"), ["text/plain"]);
+}
+
+#[test]
+fn r17_r19_a_status_that_is_none_is_502() {
+    for status in [r#""hello""#, "99", "100", "199", "600", "-200", "200.5", "true", "null", "[200]", r#""""#]
+    {
+        let cause = bad(&format!(r#"{{"statusCode":{status},"body":"secret"}}"#));
+        let expected = format!("statusCode is {status}, expected a number from 200 to 599");
+        assert_eq!(cause, expected);
+    }
+    let long = bad(&format!(r#"{{"statusCode":"{}"}}"#, "x".repeat(200)));
+    assert_eq!(long, format!("statusCode is \"{}…, expected a number from 200 to 599", "x".repeat(99)));
+}
+
+#[test]
+fn r18_a_status_may_be_a_numeric_string_or_a_whole_number_with_a_point() {
+    for status in [r#""418""#, "418", "418.0", "4.18e2"] {
+        assert_eq!(good(&format!(r#"{{"statusCode":{status}}}"#)).status, StatusCode::IM_A_TEAPOT);
+    }
+}
+
+#[test]
+fn r19_l12_without_a_status_version_1_is_502() {
+    for output in ["{}", r#"{"headers":{},"body":"x"}"#] {
+        assert_eq!(why(called(PayloadVersion::V1, output)), "statusCode is missing");
+    }
+    for output in ["1", "null", "[]", r#""text""#] {
+        let cause = why(called(PayloadVersion::V1, output));
+        assert_eq!(cause, "the function's answer is JSON, but no object");
+    }
+}
+
+#[test]
+fn r20_headers_that_are_no_object_are_502() {
+    for member in ["headers", "multiValueHeaders"] {
+        for value in [r#""text""#, "1", "true", "[1]"] {
+            let cause = bad(&format!(r#"{{"statusCode":200,"{member}":{value}}}"#));
+            assert_eq!(cause, format!("{member} is not what was expected, an object"));
+        }
+        for value in [r#"{"x":{}}"#, r#"{"x":[[]]}"#, r#"{"x":["a",{}]}"#] {
+            let cause = bad(&format!(r#"{{"statusCode":200,"{member}":{value}}}"#));
+            assert_eq!(cause, format!("{member}: `x` is not a string, number or boolean"));
+        }
+        // PHP's empty map
+        assert_eq!(good(&format!(r#"{{"statusCode":200,"{member}":[]}}"#)).status, StatusCode::OK);
+    }
+}
+
+#[test]
+fn r21_a_body_that_is_no_string_is_502() {
+    for body in ["1", "true", "{}", r#"["text"]"#, "1.5"] {
+        let cause = bad(&format!(r#"{{"statusCode":200,"body":{body}}}"#));
+        assert_eq!(cause, "body is not what was expected, a string");
+    }
+}
+
+#[test]
+fn r22_a_body_that_is_null_or_empty_is_empty() {
+    for flag in ["true", "false"] {
+        for body in ["null", r#""""#] {
+            let reply = good(&format!(r#"{{"statusCode":200,"body":{body},"isBase64Encoded":{flag}}}"#));
+            assert_eq!(text(&reply), "");
+        }
+    }
+}
+
+#[test]
+fn r23_a_flag_that_is_no_boolean_is_502() {
+    for flag in [r#""abc""#, "null", "1", r#""true""#] {
+        let cause = bad(&format!(r#"{{"statusCode":200,"body":"dGVzdA==","isBase64Encoded":{flag}}}"#));
+        assert_eq!(cause, "isBase64Encoded is not what was expected, a boolean");
+    }
+}
+
+#[test]
+fn r24_r25_l10_a_body_is_decoded_if_the_flag_says_so() {
+    for (flag, body, expected) in [
+        ("true", "dGVzdA==", "test"),
+        ("true", "dGVzdA", "test"),
+        ("true", r"dGVzdA\u003d=", "test"),
+        ("true", "Q29mZmVl", "Coffee"),
+        ("false", "dGVzdA=", "dGVzdA="),
+        ("false", "Beans", "Beans"),
+    ] {
+        let reply = good(&format!(r#"{{"statusCode":200,"body":"{body}","isBase64Encoded":{flag}}}"#));
+        assert_eq!(text(&reply), expected);
+    }
+}
+
+#[test]
+fn r26_base64_that_is_none_is_502() {
+    for body in ["!", "dGVz dA==", "dGVzd-__", "A", "dGVzdA==dGVzdA=="] {
+        let cause = bad(&format!(r#"{{"statusCode":200,"body":"{body}","isBase64Encoded":true}}"#));
+        assert!(cause.starts_with("body is not what isBase64Encoded promises, standard base64: "), "{cause}");
+    }
+}
+
+#[test]
+fn r27_members_that_are_null_are_not_there() {
+    let reply = good(r#"{"statusCode":201,"headers":null,"multiValueHeaders":null,"cookies":null}"#);
+    assert_eq!(reply.status, StatusCode::CREATED);
+    assert_eq!(reply.headers.len(), 2);
+}
+
+#[test]
+fn r28_many_values_are_many_lines() {
+    let reply = good(
+        r#"{"statusCode":200,"headers":{"Age":"3600"},
+            "multiValueHeaders":{"Access-Control-Allow-Origin":["a.example","b.example"]}}"#,
+    );
+    assert_eq!(values(&reply, "age"), ["3600"]);
+    assert_eq!(values(&reply, "access-control-allow-origin"), ["a.example", "b.example"]);
+}
+
+#[test]
+fn r28_names_that_differ_in_case_alone_are_lines_of_one_header() {
+    let reply = good(r#"{"statusCode":200,"headers":{"Set-Cookie":"a=1","set-cookie":"b=2"}}"#);
+    assert_eq!(values(&reply, "set-cookie"), ["a=1", "b=2"]);
+}
+
+#[test]
+fn r29_a_name_in_both_maps_is_taken_from_the_multi_value_one() {
+    let reply = good(
+        r#"{"statusCode":200,"headers":{"x-One":"single","x-two":"single"},
+            "multiValueHeaders":{"X-one":["a","b"],"x-two":[]}}"#,
+    );
+    assert_eq!(values(&reply, "x-one"), ["a", "b"]);
+    assert_eq!(values(&reply, "x-two"), ["single"], "no value is nothing to win with");
+}
+
+#[test]
+fn r30_values_that_are_null_are_empty() {
+    let reply = good(
+        r#"{"statusCode":200,"headers":{"x-one":null},"multiValueHeaders":{"x-two":[null,"a"],"x-three":null}}"#,
+    );
+    assert_eq!(values(&reply, "x-one"), [""]);
+    assert_eq!(values(&reply, "x-two"), ["", "a"]);
+    assert_eq!(values(&reply, "x-three"), [""]);
+}
+
+#[test]
+fn r31_r35_framing_and_connection_are_not_the_functions() {
+    let reply = good(
+        r#"{"statusCode":200,"headers":{"Transfer-Encoding":"chunked","Content-Length":"3","Connection":"x-hop",
+            "X-Hop":"1","Keep-Alive":"1","Upgrade":"h2c","x-end":"1"},"body":"hello"}"#,
+    );
+    let names: Vec<_> = sorted(&reply).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["content-type", "x-amzn-requestid", "x-end"]);
+    assert_eq!(text(&reply), "hello");
+}
+
+#[test]
+fn l08_names_and_values_that_are_no_http_are_502() {
+    for (headers, expected) in [
+        (r#"{":other":"1"}"#, "`:other` is not a header's name"),
+        (r#"{"a b":"1"}"#, "`a b` is not a header's name"),
+        (r#"{"":"1"}"#, "`` is not a header's name"),
+        (r#"{"x\n":"1"}"#, "`x\\n` is not a header's name"),
+        (r#"{"x":"secret\r\ny: 1"}"#, "`x` has a value that no header can have"),
+        (r#"{"x":"secret\u0000"}"#, "`x` has a value that no header can have"),
+    ] {
+        for member in ["headers", "multiValueHeaders"] {
+            let cause = bad(&format!(r#"{{"statusCode":200,"{member}":{headers}}}"#));
+            assert_eq!(cause, format!("{member}: {expected}"));
+        }
+    }
+}
+
+#[test]
+fn r32_l11_an_answer_that_is_no_json_is_502() {
+    for output in ["secret", r#"{"statusCode":200"#, r#"{"statusCode":200} x"#, "[1", "\u{a0}{}", "tru"] {
+        let cause = bad(output);
+        assert!(cause.starts_with("the function's answer is not JSON: "), "{cause}");
+        assert!(!cause.contains("secret"));
+    }
+    for version in BOTH {
+        let mut sent = upstream(200, &API, "");
+        sent.body = ReplyBody::Whole(Bytes::from_static(b"{\"statusCode\":200,\"body\":\"\xff\"}"));
+        let cause = why(answered(version, InvokeMode::Buffered, sent));
+        assert_eq!(cause, "the function's answer is not UTF-8");
+    }
+}
+
+#[test]
+fn r33_an_empty_answer_is_502() {
+    for output in ["", " \n"] {
+        assert_eq!(bad(output), "the function's answer is empty");
+    }
+    for version in BOTH {
+        let mut sent = upstream(200, &API, "");
+        sent.body = ReplyBody::None { length: None };
+        assert_eq!(why(answered(version, InvokeMode::Buffered, sent)), "the function's answer is empty");
+    }
+}
+
+#[test]
+fn r36_cookies_are_lines_before_those_of_the_headers() {
+    let reply = good(
+        r#"{"statusCode":200,"headers":{"Set-Cookie":"c=3"},"cookies":["a=1; Path=/","b=2"],"body":"x"}"#,
+    );
+    assert_eq!(values(&reply, "set-cookie"), ["a=1; Path=/", "b=2", "c=3"]);
+    for cookies in [r#""a=1""#, "{}", "[1]", "[null]", r#"["a\n"]"#] {
+        let cause = bad(&format!(r#"{{"statusCode":200,"cookies":{cookies}}}"#));
+        assert_eq!(cause, "cookies is not what was expected, an array of strings that headers can hold");
+    }
+}
+
+#[test]
+fn r36_version_2_takes_json_without_a_status_for_the_body() {
+    for output in
+        ["\"text\"", " {\"a\": [] } ", "null", "1e2", r#"{"headers":"x","body":1,"isBase64Encoded":null}"#]
+    {
+        let sent = upstream(200, &[("content-type", "text/x-odd"), ("x-amzn-requestid", "1")], output);
+        let reply = answered(PayloadVersion::V2, InvokeMode::Buffered, sent).unwrap();
+        assert_eq!(reply.status, StatusCode::OK);
+        assert_eq!(values(&reply, "content-type"), ["application/json"]);
+        assert_eq!(values(&reply, "x-amzn-requestid"), ["1"]);
+        assert_eq!(text(&reply), output);
+    }
+}
+
+#[test]
+fn l08_an_answer_without_a_type_is_json() {
+    let reply =
+        answered(PayloadVersion::V1, InvokeMode::Buffered, upstream(200, &[], r#"{"statusCode":200}"#));
+    assert_eq!(values(&reply.unwrap(), "content-type"), ["application/json"]);
+}
+
+#[test]
+fn a_status_that_has_no_body_gets_none() {
+    for status in [204, 205, 304] {
+        let output = format!(r#"{{"statusCode":{status},"body":"x","headers":{{"x-one":"1"}}}}"#);
+        let reply = called(PayloadVersion::V1, &output).unwrap();
+        assert!(matches!(reply.body, ReplyBody::None { length: None }));
+        assert_eq!(values(&reply, "x-one"), ["1"]);
+    }
+}
+
+fn streamed(prelude: &str) -> Result<ClientReply, ProxyError> {
+    let wrapped = [("content-type", "application/vnd.amazon.eventstream"), ("x-amzn-requestid", "api")];
+    let mut sent = upstream(200, &wrapped, "words");
+    sent.prelude = Some(Bytes::copy_from_slice(prelude.as_bytes()));
+    answered(PayloadVersion::V1, InvokeMode::ResponseStream, sent)
+}
+
+#[test]
+fn a_prelude_says_status_headers_and_cookies_and_the_body_comes_after_it() {
+    let reply = streamed(
+        r#"{"statusCode":418,"headers":{"content-type":"text/plain","X-Amzn-RequestId":"mine",
+            "Transfer-Encoding":"chunked"},"multiValueHeaders":{"x-many":["1","2"]},"cookies":["a=1"],
+            "body":1,"isBase64Encoded":"x"}"#,
+    )
+    .unwrap();
+    assert_eq!(reply.status, StatusCode::IM_A_TEAPOT);
+    assert_eq!(text(&reply), "words");
+    for (name, expected) in [
+        ("content-type", &["text/plain"][..]),
+        ("x-amzn-requestid", &["mine"]),
+        ("x-many", &["1", "2"]),
+        ("set-cookie", &["a=1"]),
+        ("transfer-encoding", &[]),
+    ] {
+        assert_eq!(values(&reply, name), expected);
+    }
+}
+
+#[test]
+fn l12_a_prelude_without_a_status_is_200_and_without_a_type_is_bytes() {
+    let reply = streamed("{}").unwrap();
+    assert_eq!(reply.status, StatusCode::OK);
+    assert_eq!(values(&reply, "content-type"), ["application/octet-stream"]);
+    let reply = streamed(r#"{"statusCode":204}"#).unwrap();
+    assert!(matches!(reply.body, ReplyBody::None { .. }));
+}
+
+#[test]
+fn a_prelude_that_says_nothing_sound_is_502() {
+    for prelude in ["", "[]", "{", r#"{"statusCode":null}"#, r#"{"statusCode":101}"#, r#"{"headers":"x"}"#] {
+        why(streamed(prelude));
+    }
+    let without = upstream(200, &[], r#"{"statusCode":200,"body":"x"}"#);
+    let reply = answered(PayloadVersion::V1, InvokeMode::ResponseStream, without).unwrap();
+    assert_eq!(text(&reply), "x");
+}
+
+/// Texts that are often nearly an answer.
+fn output() -> impl Strategy<Value = Vec<u8>> {
+    let value = prop_oneof![
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        Just("[]".to_owned()),
+        Just("{}".to_owned()),
+        any::<i64>().prop_map(|number| number.to_string()),
+        (0..700_u16).prop_map(|number| number.to_string()),
+        any::<String>().prop_map(|text| Value::String(text).to_string()),
+        "[A-Za-z0-9+/]{0,8}={0,2}".prop_map(|text| format!("\"{text}\"")),
+        ("[!-~]{0,6}", any::<String>())
+            .prop_map(|(name, text)| serde_json::json!({ name: text }).to_string()),
+        ("[a-z]{1,6}", any::<Vec<Option<String>>>())
+            .prop_map(|(name, texts)| serde_json::json!({ name: texts }).to_string()),
+        any::<Vec<String>>().prop_map(|texts| serde_json::json!(texts).to_string()),
+    ];
+    let name = prop_oneof![
+        Just("statusCode"),
+        Just("headers"),
+        Just("multiValueHeaders"),
+        Just("cookies"),
+        Just("body"),
+        Just("isBase64Encoded"),
+        Just("other"),
+    ];
+    let member = (name, value).prop_map(|(name, value)| format!("\"{name}\":{value}"));
+    let object = proptest::collection::vec(member, 0..6);
+    let object = object.prop_map(|members| format!("{{{}}}", members.join(",")));
+    prop_oneof![
+        1 => any::<Vec<u8>>(),
+        4 => object.clone().prop_map(String::into_bytes),
+        1 => (object, any::<proptest::sample::Index>(), any::<u8>()).prop_map(|(text, index, byte)| {
+            let mut bytes = text.into_bytes();
+            let index = index.index(bytes.len());
+            bytes[index] = byte;
+            bytes
+        }),
+        2 => (200..600_u16, "[a-z-]{1,6}", any::<String>()).prop_map(|(status, name, text)| {
+            serde_json::json!({ "statusCode": status, "headers": { name: "1" }, "body": text })
+                .to_string()
+                .into_bytes()
+        }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_of_a_function_give_an_answer_or_a_502(output in output(), fails in any::<bool>()) {
+        let output = Bytes::from(output);
+        for version in BOTH {
+            for prelude in [None, Some(output.clone())] {
+                let invoke_mode =
+                    if prelude.is_some() { InvokeMode::ResponseStream } else { InvokeMode::Buffered };
+                let mut sent = upstream(200, &API, "");
+                if fails {
+                    let name = HeaderName::from_static("x-amz-function-error");
+                    sent.headers.insert(name, HeaderValue::from_static("Unhandled"));
+                }
+                sent.body = ReplyBody::Whole(output.clone());
+                sent.prelude = prelude;
+                match answered(version, invoke_mode, sent) {
+                    Ok(reply) => {
+                        prop_assert!((200..600).contains(&reply.status.as_u16()) && !fails);
+                        prop_assert!(!reply.headers.contains_key("content-length"));
+                    }
+                    Err(error) => {
+                        prop_assert_eq!(&error.kind, &crate::error::ErrorKind::FunctionResponseInvalid);
+                        prop_assert!(error.to_string().chars().count() < 800);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_arrives_as_the_function_wrote_it(body in any::<String>(), base64 in any::<bool>()) {
+        use base64::Engine as _;
+
+        let written = if base64 {
+            base64::engine::general_purpose::STANDARD.encode(&body)
+        } else {
+            body.clone()
+        };
+        let output = serde_json::json!({ "statusCode": 200, "body": written, "isBase64Encoded": base64 });
+        let reply = good(&output.to_string());
+        prop_assert_eq!(text(&reply), body);
+    }
+}

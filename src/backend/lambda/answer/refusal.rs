@@ -1,0 +1,220 @@
+//! The Lambda API refused the call: no such function, no right to call it, too many calls.
+//!
+//! Its message names account, role and function, so that the client learns none of it: `answer.rs` passes on
+//! either an error of ours or, with `preserve_lambda_api_error_code`, the status with a fixed body. What the
+//! API said goes to the log in the words of Kong's plugin (`peers.md` R02, R03).
+
+use actix_http::{
+    StatusCode,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
+use bytes::Bytes;
+use log::Level;
+use serde_json::Value;
+
+use super::excerpt::excerpt;
+use crate::{
+    backend::{ClientReply, signature_refusal::split},
+    client::{ReplyBody, UpstreamReply},
+    error::{ErrorKind, ProxyError},
+    remark::Remark,
+};
+
+const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+/// Kong's, word for word.
+const BODY: &str = r#"{"message":"Upstream Lambda invocation failed"}"#;
+/// Characters of a message in the API's own shape.
+const LONGEST_MESSAGE: usize = 1000;
+/// Characters of a body in any other shape: a front end's page, as a rule.
+const LONGEST_TEXT: usize = 200;
+const LONGEST_KIND: usize = 100;
+
+/// The answer with the API's status, or the error of ours.
+pub fn reply(preserve_status: bool, upstream: &UpstreamReply) -> Result<ClientReply, ProxyError> {
+    let (text, explanation) = told(upstream);
+    let throttled = upstream.status == StatusCode::TOO_MANY_REQUESTS;
+    let retry_after = upstream.headers.get(header::RETRY_AFTER).filter(|_| throttled);
+    if !preserve_status {
+        let kind = ErrorKind::LambdaRejected { retry_after: retry_after.cloned() };
+        return Err(ProxyError::new(kind, text).with_remarks(explanation.map(debug)));
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let request_id = upstream.headers.get(REQUEST_ID);
+    for (name, value) in [(header::RETRY_AFTER, retry_after), (REQUEST_ID, request_id)] {
+        if let Some(value) = value {
+            headers.insert(name, value.clone());
+        }
+    }
+    let mut remarks = vec![Remark { level: Level::Warn, text }];
+    remarks.extend(explanation.map(debug));
+    let body = ReplyBody::Whole(Bytes::from_static(BODY.as_bytes()));
+    Ok(ClientReply { status: error_status(upstream.status), headers, body, remarks })
+}
+
+fn debug(text: String) -> Remark {
+    Remark { level: Level::Debug, text }
+}
+
+/// A redirect, which the API does not know, would send the client elsewhere.
+fn error_status(status: StatusCode) -> StatusCode {
+    if status.is_client_error() || status.is_server_error() { status } else { StatusCode::BAD_GATEWAY }
+}
+
+/// The line for the log, and the explanation of a refused signature.
+fn told(upstream: &UpstreamReply) -> (String, Option<String>) {
+    let body: &[u8] = if let ReplyBody::Whole(body) = &upstream.body { body } else { b"" };
+    let text = String::from_utf8_lossy(body);
+    let json: Value = serde_json::from_str(&text).unwrap_or_default();
+    // the members' case differs by error (Lambda API model: `Message` and `message`)
+    let (message, longest) = match first_text(&json, &["Message", "message"]) {
+        Some(message) => (message, LONGEST_MESSAGE),
+        None => (&*text, LONGEST_TEXT),
+    };
+    let (sentence, explanation) = split(message.trim());
+    let sentence = if sentence.is_empty() { "no message".to_owned() } else { excerpt(sentence, longest) };
+    let status = upstream.status.as_u16();
+    let kind = kind(&upstream.headers, &json).map(|kind| format!(" ({kind})")).unwrap_or_default();
+    let line = format!("AWS Lambda API returned error: {sentence}, status code: {status}{kind}");
+    (line, explanation)
+}
+
+fn first_text<'a>(json: &'a Value, names: &[&str]) -> Option<&'a str> {
+    names.iter().find_map(|name| json.get(name)?.as_str())
+}
+
+/// The error's type, out of what may come before and after it (AWS restJson1 protocol, operation error
+/// serialization).
+fn kind(headers: &HeaderMap, json: &Value) -> Option<String> {
+    let header = headers.get(ERROR_TYPE).and_then(|kind| kind.to_str().ok());
+    let said = header.or_else(|| first_text(json, &["__type", "code", "Code"]))?;
+    let said = said.split(':').next().unwrap_or(said);
+    let said = said.rsplit('#').next().unwrap_or(said).trim();
+    (!said.is_empty()).then(|| excerpt(said, LONGEST_KIND))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{
+        super::tests::{text, upstream},
+        *,
+    };
+
+    const DENIED: &str = r#"{"Message":"User: arn:aws:iam::123456789012:user/x is not authorized"}"#;
+    const LOGGED: &str = "AWS Lambda API returned error: User: arn:aws:iam::123456789012:user/x is not \
+                          authorized, status code: 403 (AccessDeniedException)";
+    const API: [(&str, &str); 5] = [
+        ("x-amzn-errortype", "AccessDeniedException:http://internal.amazon.com/coral/"),
+        ("x-amzn-requestid", "1-2"),
+        ("retry-after", "7"),
+        ("x-amz-executed-version", "arn:aws:lambda:us-east-1:123456789012:function:f:1"),
+        ("content-type", "text/html"),
+    ];
+
+    fn rejected(upstream: &UpstreamReply) -> (ProxyError, Option<HeaderValue>) {
+        let error = reply(false, upstream).unwrap_err();
+        let ErrorKind::LambdaRejected { retry_after } = &error.kind else { unreachable!("{error}") };
+        let retry_after = retry_after.clone();
+        (error, retry_after)
+    }
+
+    fn logged(upstream: &UpstreamReply) -> String {
+        let told = rejected(upstream).0.to_string();
+        told.strip_prefix("The function could not be invoked: ").unwrap().to_owned()
+    }
+
+    #[test]
+    fn r02_a_refusal_is_500_and_only_the_log_says_why() {
+        let upstream = upstream(403, &API, DENIED);
+        assert_eq!(logged(&upstream), LOGGED);
+        let (error, retry_after) = rejected(&upstream);
+        assert_eq!(retry_after, None);
+        let (status, headers, body) = error.answer("id");
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(headers.len(), 1);
+        assert!(!String::from_utf8_lossy(&body).contains("arn"));
+    }
+
+    #[test]
+    fn r03_the_apis_status_is_kept_on_request_with_a_fixed_body() {
+        let kept = reply(true, &upstream(403, &API, DENIED)).unwrap();
+        assert_eq!(kept.status, StatusCode::FORBIDDEN);
+        assert_eq!(text(&kept), r#"{"message":"Upstream Lambda invocation failed"}"#);
+        let mut names: Vec<&str> = kept.headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["content-type", "x-amzn-requestid"]);
+        assert_eq!(kept.headers.get("content-type").unwrap(), "application/json");
+        assert_eq!(kept.remarks, [Remark { level: Level::Warn, text: LOGGED.to_owned() }]);
+    }
+
+    #[test]
+    fn r03_a_status_that_is_no_error_becomes_one() {
+        for (status, expected) in [(301, 502), (307, 502), (399, 502), (400, 400), (599, 599), (700, 502)] {
+            assert_eq!(reply(true, &upstream(status, &[], "")).unwrap().status.as_u16(), expected);
+        }
+    }
+
+    #[test]
+    fn r03_too_many_calls_keep_their_retry_after() {
+        let body = r#"{"Reason":"CallerRateLimitExceeded","Type":"User","message":"Rate exceeded"}"#;
+        let lines = [("x-amzn-errortype", "TooManyRequestsException"), ("retry-after", "7")];
+        let upstream = upstream(429, &lines, body);
+        let expected =
+            "AWS Lambda API returned error: Rate exceeded, status code: 429 (TooManyRequestsException)";
+        assert_eq!(logged(&upstream), expected);
+        assert_eq!(rejected(&upstream).1, Some(HeaderValue::from_static("7")));
+        assert_eq!(reply(true, &upstream).unwrap().headers.get("retry-after").unwrap(), "7");
+    }
+
+    #[test]
+    fn r02_whatever_the_shape_something_is_told() {
+        let cases = [
+            (r#"{"message":"no","__type":"com.amazon.coral#Odd:x"}"#, "no, status code: 404 (Odd)"),
+            (r#"{"code":"Odd"}"#, r#"{"code":"Odd"}, status code: 404 (Odd)"#),
+            (r#"{"Message":"a\nb","Code":"O\ndd"}"#, "a\\nb, status code: 404 (O\\ndd)"),
+            (r#"{"Message":""}"#, "no message, status code: 404"),
+            (" <html>\r\n ", "<html>, status code: 404"),
+            ("a\r\nb", "a\\r\\nb, status code: 404"),
+            ("", "no message, status code: 404"),
+        ];
+        for (body, expected) in cases {
+            let expected = format!("AWS Lambda API returned error: {expected}");
+            assert_eq!(logged(&upstream(404, &[], body)), expected, "{body}");
+        }
+        let page = logged(&upstream(503, &[], &"x".repeat(300)));
+        assert_eq!(page, format!("AWS Lambda API returned error: {}…, status code: 503", "x".repeat(200)));
+    }
+
+    #[test]
+    fn the_explanation_of_a_refused_signature_is_told_apart_and_without_the_token() {
+        let message = "It does not match.\n\nThe Canonical String for this request should have been\n'POST\n\
+                       x-amz-date:1\nx-amz-security-token:hush\n'";
+        let body = serde_json::json!({ "message": message }).to_string();
+        let upstream = upstream(403, &[("x-amzn-errortype", "InvalidSignatureException")], &body);
+        let expected = "AWS Lambda API returned error: It does not match., status code: 403 \
+                        (InvalidSignatureException)";
+        assert_eq!(logged(&upstream), expected);
+        let remarks = reply(true, &upstream).unwrap().remarks;
+        assert_eq!(remarks[0], Remark { level: Level::Warn, text: expected.to_owned() });
+        assert_eq!(remarks[1].level, Level::Debug);
+        assert!(remarks[1].text.ends_with("x-amz-date:1\nx-amz-security-token:(left out)\n'"));
+        assert_eq!(remarks.len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn r02_nothing_of_the_apis_reaches_the_client(body in any::<Vec<u8>>(), status in 300_u16..1000) {
+            let mut sent = upstream(status, &API, "");
+            sent.body = ReplyBody::Whole(body.into());
+            let kept = reply(true, &sent).unwrap();
+            prop_assert_eq!(text(&kept), BODY);
+            prop_assert_eq!(kept.headers.len(), if status == 429 { 3 } else { 2 });
+            let line = "AWS Lambda API returned error: ";
+            prop_assert!(kept.remarks[0].text.starts_with(line));
+            prop_assert!(!kept.remarks[0].text.contains(['\r', '\n']));
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! AWS's explanation of a signature that it refused: the request as it should have been signed.
+//!
+//! That is worth gold to the operator, and holds the query and the session token, which are none of the
+//! client's business. Both backends come here with the text of a refusal (`api_gateway/refusal.rs`,
+//! `lambda/answer/refusal.rs`).
+
+use std::borrow::Cow;
+
+/// Where the explanation begins.
+const EXPLANATION: &str = "The Canonical String for this request should have been";
+const TOKEN_LINE: &str = "x-amz-security-token:";
+
+/// What the client or a short line may tell, and, if there is one, the explanation without the token.
+pub fn split(text: &str) -> (&str, Option<String>) {
+    match text.find(EXPLANATION) {
+        Some(start) => (text[..start].trim_end(), Some(without_token(&text[start..]))),
+        None => (text, None),
+    }
+}
+
+fn without_token(explanation: &str) -> String {
+    let line = |line| match str::strip_prefix(line, TOKEN_LINE) {
+        Some(_) => Cow::Owned(format!("{TOKEN_LINE}(left out)")),
+        None => Cow::Borrowed(line),
+    };
+    explanation.lines().map(line).collect::<Vec<_>>().join("\n")
+}
