@@ -4,11 +4,14 @@
 //! Invoke API's request. No clock, no I/O: the same request gives the same bytes.
 
 mod arguments;
+mod body_arguments;
 mod content_type;
 mod event_body;
+mod forward;
 mod gateway;
 mod headers;
 mod json;
+mod multipart;
 mod pairs;
 #[cfg(test)]
 mod samples;
@@ -31,6 +34,7 @@ pub fn event(settings: &PayloadSettings, inbound: &InboundRequest) -> Result<Vec
     }
     match settings {
         PayloadSettings::Gateway(settings) => gateway::event(settings, inbound),
-        PayloadSettings::Forward(_) | PayloadSettings::Merge { .. } => Ok(Vec::new()),
+        PayloadSettings::Forward(parts) => forward::event(*parts, inbound),
+        PayloadSettings::Merge { .. } => Ok(Vec::new()),
     }
 }
