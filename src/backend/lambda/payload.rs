@@ -11,6 +11,7 @@ mod forward;
 mod gateway;
 mod headers;
 mod json;
+mod merge;
 mod multipart;
 mod pairs;
 #[cfg(test)]
@@ -35,6 +36,6 @@ pub fn event(settings: &PayloadSettings, inbound: &InboundRequest) -> Result<Vec
     match settings {
         PayloadSettings::Gateway(settings) => gateway::event(settings, inbound),
         PayloadSettings::Forward(parts) => forward::event(*parts, inbound),
-        PayloadSettings::Merge { .. } => Ok(Vec::new()),
+        PayloadSettings::Merge { body } => merge::event(body.as_ref(), inbound),
     }
 }
