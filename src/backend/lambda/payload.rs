@@ -1,11 +1,41 @@
-//! The event that a function is given.
+//! The event that a function is given: the client's request as JSON, in one of three shapes.
+//!
+//! The backend (`lambda.rs`) asks once the body is whole, and sends what comes from here as the body of the
+//! Invoke API's request. No clock, no I/O: the same request gives the same bytes.
 
-use crate::{error::ProxyError, proxy::inbound::InboundRequest, settings::PayloadSettings};
+mod arguments;
+mod body_arguments;
+mod content_type;
+mod event_body;
+mod forward;
+mod gateway;
+mod headers;
+mod json;
+mod merge;
+mod multipart;
+mod pairs;
+#[cfg(test)]
+mod samples;
+mod text;
+
+use crate::{
+    error::{ErrorKind, ProxyError},
+    proxy::inbound::{InboundRequest, RequestBody},
+    settings::PayloadSettings,
+};
 
 /// Makes the event of a request, as JSON.
 ///
 /// # Errors
 /// The body is not what the mode can carry.
-pub fn event(_settings: &PayloadSettings, _inbound: &InboundRequest) -> Result<Vec<u8>, ProxyError> {
-    Ok(Vec::new())
+pub fn event(settings: &PayloadSettings, inbound: &InboundRequest) -> Result<Vec<u8>, ProxyError> {
+    if matches!(inbound.body, RequestBody::Stream(_)) {
+        // it would be left out in silence; the backend's body mode sees to it that this never happens
+        return Err(ProxyError::new(ErrorKind::Internal, "an event is made of a whole body"));
+    }
+    match settings {
+        PayloadSettings::Gateway(settings) => gateway::event(settings, inbound),
+        PayloadSettings::Forward(parts) => forward::event(*parts, inbound),
+        PayloadSettings::Merge { body } => merge::event(body.as_ref(), inbound),
+    }
 }

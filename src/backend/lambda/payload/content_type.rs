@@ -1,0 +1,141 @@
+//! What a request says that its body is.
+//!
+//! Parameters and case never matter: Kong and Envoy match `application/json; charset=utf-8` against the bare
+//! type, and miss it (`peers.md` K15, L06).
+
+use actix_http::header::{self, HeaderMap, HeaderValue};
+
+/// A content type without its parameters, as the client wrote it; empty if there is none.
+#[derive(Debug, Clone, Copy)]
+pub struct ContentType<'a>(&'a [u8]);
+
+/// What can be done with a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyKind {
+    /// `application/json` and anything `+json`.
+    Json,
+    /// `application/x-www-form-urlencoded`.
+    Form,
+    /// `multipart/form-data`.
+    Multipart,
+    /// A type that Kong's `forward_request_body` passes on raw.
+    Raw,
+    /// Anything else: of another type, of none, or in a content coding, under which its bytes are not what
+    /// its type says.
+    Other,
+}
+
+/// `peers.md` K13, K15.
+const RAW: [&str; 5] = ["text/plain", "text/html", "application/xml", "text/xml", "application/soap+xml"];
+
+/// What an HTTP API passes on as text besides `text/*` (`aws.md` 3.2).
+const TEXT: [&str; 3] = ["application/json", "application/xml", "application/javascript"];
+
+impl<'a> ContentType<'a> {
+    /// The type of a request's body.
+    pub fn of(headers: &'a HeaderMap) -> Self {
+        let value = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let end = value.iter().position(|byte| *byte == b';').unwrap_or(value.len());
+        Self(value[..end].trim_ascii())
+    }
+
+    /// Whether an HTTP API takes it for text.
+    pub fn is_text(self) -> bool {
+        let main = self.0.first_chunk::<5>();
+        main.is_some_and(|main| main.eq_ignore_ascii_case(b"text/"))
+            || TEXT.iter().any(|known| self.is(known))
+    }
+
+    fn is(self, name: &str) -> bool {
+        self.0.eq_ignore_ascii_case(name.as_bytes())
+    }
+
+    fn is_json(self) -> bool {
+        let suffix = self.0.last_chunk::<5>();
+        self.is("application/json") || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case(b"+json"))
+    }
+}
+
+impl BodyKind {
+    /// The kind of a request's body.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let content_type = ContentType::of(headers);
+        if is_coded(headers) {
+            Self::Other
+        } else if content_type.is_json() {
+            Self::Json
+        } else if content_type.is("application/x-www-form-urlencoded") {
+            Self::Form
+        } else if content_type.is("multipart/form-data") {
+            Self::Multipart
+        } else if RAW.iter().any(|raw| content_type.is(raw)) {
+            Self::Raw
+        } else {
+            Self::Other
+        }
+    }
+}
+
+fn is_coded(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::CONTENT_ENCODING)
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(content_type: &'static str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers
+    }
+
+    #[test]
+    fn k15_parameters_and_case_do_not_matter() {
+        for (content_type, kind) in [
+            ("application/json", BodyKind::Json),
+            ("Application/JSON ;charset=utf-8", BodyKind::Json),
+            ("application/problem+Json", BodyKind::Json),
+            ("application/x-www-form-urlencoded; charset=UTF-8", BodyKind::Form),
+            ("multipart/form-data; boundary=x", BodyKind::Multipart),
+            ("text/plain; charset=utf-8", BodyKind::Raw),
+            ("TEXT/html", BodyKind::Raw),
+            ("application/soap+xml;action=a", BodyKind::Raw),
+            ("application/jsonp", BodyKind::Other),
+            ("text/csv", BodyKind::Other),
+            ("application/octet-stream", BodyKind::Other),
+            ("", BodyKind::Other),
+        ] {
+            assert_eq!(BodyKind::of(&headers(content_type)), kind, "{content_type}");
+        }
+        assert_eq!(BodyKind::of(&HeaderMap::new()), BodyKind::Other);
+    }
+
+    #[test]
+    fn a_body_in_a_coding_is_not_of_its_type() {
+        for (coding, kind) in [
+            ("identity", BodyKind::Json),
+            ("", BodyKind::Json),
+            ("gzip", BodyKind::Other),
+            ("Identity, br", BodyKind::Other),
+        ] {
+            let mut headers = headers("application/json");
+            headers.append(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+            assert_eq!(BodyKind::of(&headers), kind, "{coding}");
+        }
+    }
+
+    #[test]
+    fn l04_l05_l06_what_an_http_api_takes_for_text() {
+        for text in ["text/plain", "Text/CSV", "application/json; charset=utf-8", "application/xml"] {
+            assert!(ContentType::of(&headers(text)).is_text(), "{text}");
+        }
+        for other in ["", "text", "application/pdf", "application/problem+json", "image/svg+xml"] {
+            assert!(!ContentType::of(&headers(other)).is_text(), "{other}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Kong's `forward_request_*`: the parts of a request that a route asks for, each in members of its own.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::{
+    arguments::{self, Argument},
+    body_arguments::BodyArguments,
+    content_type::BodyKind,
+    event_body::EventBody,
+    headers::headers,
+    json::json,
+    pairs::Pairs,
+};
+use crate::{error::ProxyError, proxy::inbound::InboundRequest, settings::ForwardedParts};
+
+#[derive(Debug, Serialize)]
+struct ForwardEvent<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_method: Option<&'a str>,
+    #[serde(flatten)]
+    uri: Option<ForwardedUri<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_headers: Option<Pairs<'a, Cow<'a, str>>>,
+    #[serde(flatten)]
+    body: Option<ForwardedBody<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct ForwardedUri<'a> {
+    request_uri: &'a str,
+    request_uri_args: Pairs<'a, Argument<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names are Kong's")]
+struct ForwardedBody<'a> {
+    request_body: EventBody<'a>,
+    request_body_args: BodyArguments<'a>,
+    /// Kong never says `false`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_body_base64: Option<bool>,
+}
+
+/// Makes the event of a request.
+///
+/// # Errors
+/// None that is the client's fault: a body that cannot be taken apart still goes as it is.
+pub fn event(parts: ForwardedParts, inbound: &InboundRequest) -> Result<Vec<u8>, ProxyError> {
+    let event = ForwardEvent {
+        request_method: parts.method.then_some(inbound.method.as_str()),
+        uri: parts.uri.then(|| forwarded_uri(inbound)),
+        request_headers: parts.headers.then(|| headers(inbound)),
+        body: parts.body.then(|| forwarded_body(inbound, parts.base64_encode_body)),
+    };
+    json(&event, inbound.body.bytes().len())
+}
+
+fn forwarded_uri(inbound: &InboundRequest) -> ForwardedUri<'_> {
+    let uri = &inbound.uri;
+    ForwardedUri {
+        request_uri: uri.path_and_query().map_or(uri.path(), |both| both.as_str()),
+        request_uri_args: arguments::decode(uri.query().unwrap_or_default().as_bytes(), Argument::from),
+    }
+}
+
+fn forwarded_body(inbound: &InboundRequest, base64_encode_body: bool) -> ForwardedBody<'_> {
+    let may_be_text = !base64_encode_body || BodyKind::of(&inbound.headers) != BodyKind::Other;
+    let request_body = match EventBody::new(inbound.body.bytes(), may_be_text) {
+        EventBody::Nothing => EventBody::Text(""),
+        some => some,
+    };
+    // H01, H02: what is malformed or of a type without arguments has none
+    let arguments = BodyArguments::read(inbound).ok().filter(BodyArguments::are_named);
+    ForwardedBody {
+        request_body,
+        request_body_args: arguments.unwrap_or_else(BodyArguments::none),
+        request_body_base64: request_body.is_base64().then_some(true),
+    }
+}
+
+#[cfg(test)]
+mod tests;

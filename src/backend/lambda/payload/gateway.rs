@@ -1,0 +1,30 @@
+//! The event of an API Gateway: `awsgateway_compatible`.
+//!
+//! `call.rs` finds what both versions tell of a request; `rest.rs` writes 1.0, `http.rs` 2.0.
+
+mod call;
+mod http;
+mod moment;
+mod rest;
+
+use self::call::Call;
+use crate::{
+    error::ProxyError,
+    proxy::inbound::InboundRequest,
+    settings::{GatewayEvent, PayloadVersion},
+};
+
+/// Makes the event of a request.
+///
+/// # Errors
+/// None that is the client's fault: every request has an event.
+pub fn event(settings: &GatewayEvent, inbound: &InboundRequest) -> Result<Vec<u8>, ProxyError> {
+    let call = Call::new(settings, inbound);
+    match settings.version {
+        PayloadVersion::V1 => rest::event(&call),
+        PayloadVersion::V2 => http::event(call),
+    }
+}
+
+#[cfg(test)]
+mod tests;

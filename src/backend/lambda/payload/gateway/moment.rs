@@ -1,0 +1,60 @@
+//! When a request came, as API Gateway tells it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use time::{OffsetDateTime, format_description::StaticFormatDescription, macros::format_description};
+
+/// The Common Log Format, always in UTC (`aws.md` 3.2).
+const COMMON_LOG: StaticFormatDescription =
+    format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
+
+/// The end of the year 9999, beyond which neither the format nor the `time` crate goes.
+const LATEST: i64 = 253_402_300_799_999;
+
+/// A point in time, in both forms.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// `12/Mar/2020:19:03:58 +0000`.
+    pub text: String,
+    /// Milliseconds since 1970.
+    pub epoch: i64,
+}
+
+impl Moment {
+    /// That of a clock's reading; one before 1970 or after 9999 is moved to that end.
+    pub fn new(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let epoch = i64::try_from(since.as_millis()).map_or(LATEST, |epoch| epoch.min(LATEST));
+        let date = OffsetDateTime::from_unix_timestamp(epoch / 1000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        // a date always has what the format asks for
+        Self { text: date.format(COMMON_LOG).unwrap_or_default(), epoch }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn k26_a_moment_is_told_in_the_common_log_format_and_in_milliseconds() {
+        for (milliseconds, text) in [
+            (0, "01/Jan/1970:00:00:00 +0000"),
+            (1_583_348_638_390, "04/Mar/2020:19:03:58 +0000"),
+            (1_709_208_000_001, "29/Feb/2024:12:00:00 +0000"),
+            (253_402_300_799_999, "31/Dec/9999:23:59:59 +0000"),
+        ] {
+            let moment = Moment::new(UNIX_EPOCH + Duration::from_millis(milliseconds));
+            assert_eq!(moment, Moment { text: text.to_owned(), epoch: milliseconds.cast_signed() });
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_far_off_does_no_harm() {
+        let early = Moment::new(UNIX_EPOCH - Duration::from_hours(1));
+        assert_eq!(early, Moment::new(UNIX_EPOCH));
+        let late = UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX) << 20);
+        assert_eq!(Moment::new(late).text, "31/Dec/9999:23:59:59 +0000");
+    }
+}

@@ -1,0 +1,208 @@
+//! Arbitrary requests: everything of them can be had back from their events.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use aws_lambda_events::apigw::{ApiGatewayProxyRequest, ApiGatewayV2httpRequest};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use percent_encoding::percent_decode_str;
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+use super::{event, settings};
+use crate::{
+    backend::lambda::payload::samples::{request, with_body, with_header},
+    proxy::inbound::InboundRequest,
+    settings::{GatewayEvent, PayloadVersion},
+};
+
+/// Every character that the parser lets through.
+const METHOD: &str = "[A-Z]{1,8}|[!*+.^_`|~0-9A-Za-z-]{1,12}";
+/// Whatever the parsers let through in a path and in a query.
+const PATH: &str = "(/([!$&-.0-;=@-_a-z~]|%[0-9A-Fa-f]{2}){0,5}){1,4}";
+const QUERY: &str = "([a-c]{0,2}(=([!$'-;=?-~]|%[0-9A-Fa-f]{2}){0,5})?&?){0,6}";
+const CONTENT_TYPES: [&str; 6] =
+    ["", "text/plain", "application/json; charset=utf-8", "application/pdf", "TEXT/x", "multipart/form-data"];
+
+#[derive(Debug)]
+struct Case {
+    method: String,
+    path: String,
+    remainder: Option<usize>,
+    query: Option<String>,
+    headers: Vec<(String, Vec<u8>)>,
+    content_type: &'static str,
+    body: Vec<u8>,
+    base64_encode_body: bool,
+    milliseconds: u64,
+    peer: Option<SocketAddr>,
+}
+
+impl Case {
+    fn inbound(&self) -> InboundRequest {
+        let query = self.query.as_ref().map_or(String::new(), |query| format!("?{query}"));
+        let mut inbound = request(&self.method, &format!("{}{query}", self.path));
+        for (name, value) in &self.headers {
+            inbound = with_header(inbound, name, value);
+        }
+        inbound.remainder = self.remainder;
+        inbound.peer = self.peer;
+        inbound.received_at = UNIX_EPOCH + Duration::from_millis(self.milliseconds);
+        with_body(inbound, self.content_type, &self.body)
+    }
+
+    fn event(&self, version: PayloadVersion) -> Vec<u8> {
+        let settings = GatewayEvent { base64_encode_body: self.base64_encode_body, ..settings(version) };
+        event(settings, &self.inbound())
+    }
+
+    /// The values of every header, cookies aside.
+    fn header_values(&self) -> BTreeMap<String, Vec<String>> {
+        let mut values = BTreeMap::<_, Vec<_>>::new();
+        let own = [("host", "shop.example.com:8080"), ("x-request-id", "request-1")];
+        let content_type = Some(("content-type", self.content_type)).filter(|(_, value)| !value.is_empty());
+        for (name, value) in own.into_iter().chain(content_type) {
+            values.insert(name.to_owned(), vec![value.to_owned()]);
+        }
+        for (name, value) in self.headers.iter().filter(|(name, _)| name != "cookie") {
+            values.entry(name.clone()).or_default().push(characters(value));
+        }
+        values
+    }
+
+    fn cookie_lines(&self) -> Vec<String> {
+        let lines = self.headers.iter().filter(|(name, _)| name == "cookie");
+        lines.map(|(_, value)| characters(value)).collect()
+    }
+
+    /// The values of every argument, decoded.
+    fn arguments(&self) -> BTreeMap<String, Vec<String>> {
+        let decoded = |part: &str| {
+            let blanks = part.replace('+', " ");
+            characters(&percent_decode_str(&blanks).collect::<Vec<u8>>())
+        };
+        let mut values = BTreeMap::<_, Vec<_>>::new();
+        let query = self.query.as_deref().unwrap_or_default();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            values.entry(decoded(name)).or_default().push(decoded(value));
+        }
+        values
+    }
+}
+
+/// UTF-8, or each byte by its number.
+fn characters(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect(),
+    }
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let name = prop_oneof![Just("cookie".to_owned()), Just("user-agent".to_owned()), "x-[a-c]{1,2}"];
+    let byte = prop_oneof![4 => 0x20..0x7F_u8, 1 => Just(b'\t'), 1 => 0x80..=0xFF_u8];
+    let value = prop_oneof![vec(byte, 0..12), "[a-zé=; ]{0,12}".prop_map(String::into_bytes)];
+    let body = prop_oneof![vec(any::<u8>(), 0..50), any::<String>().prop_map(String::into_bytes)];
+    let target = (PATH, any::<prop::sample::Index>(), option::of(QUERY)).prop_map(|(path, index, query)| {
+        let starts: Vec<usize> =
+            path.match_indices('/').map(|(at, _)| at + 1).filter(|at| *at < path.len()).collect();
+        let remainder = starts.get(index.index(starts.len() + 1)).copied();
+        (path, remainder, query)
+    });
+    let rest =
+        (select(&CONTENT_TYPES[..]), body, any::<bool>(), 0..1_u64 << 62, option::of(any::<SocketAddr>()));
+    (METHOD, target, vec((name, value), 0..6), rest).prop_map(|(method, target, headers, rest)| {
+        let (path, remainder, query) = target;
+        let (content_type, body, base64_encode_body, milliseconds, peer) = rest;
+        Case {
+            method,
+            path,
+            remainder,
+            query,
+            headers,
+            content_type,
+            body,
+            base64_encode_body,
+            milliseconds,
+            peer,
+        }
+    })
+}
+
+fn body_bytes(body: Option<&str>, is_base64: bool) -> Vec<u8> {
+    match body {
+        Some(body) if is_base64 => STANDARD.decode(body).unwrap(),
+        body => body.unwrap_or_default().as_bytes().to_vec(),
+    }
+}
+
+proptest! {
+    #[test]
+    fn everything_can_be_had_back_from_1_0(case in case()) {
+        let event: ApiGatewayProxyRequest = serde_json::from_slice(&case.event(PayloadVersion::V1)).unwrap();
+        prop_assert_eq!(event.http_method.as_str(), &case.method);
+        prop_assert_eq!(event.path.as_deref(), Some(&*case.path));
+        prop_assert_eq!(body_bytes(event.body.as_deref(), event.is_base64_encoded), &*case.body);
+        if let Some(start) = case.remainder {
+            let decoded = characters(&percent_decode_str(&case.path[start..]).collect::<Vec<u8>>());
+            prop_assert_eq!(&event.path_parameters["proxy"], &decoded);
+            prop_assert_eq!(event.resource.unwrap(), format!("{}{{proxy+}}", &case.path[..start]));
+        }
+
+        let mut headers = case.header_values();
+        let cookies = case.cookie_lines();
+        if !cookies.is_empty() {
+            headers.insert("cookie".to_owned(), cookies);
+        }
+        prop_assert_eq!(event.headers.len(), headers.len());
+        prop_assert_eq!(event.multi_value_headers.keys_len(), headers.len());
+        for (name, values) in headers {
+            prop_assert_eq!(event.headers[&name].as_bytes(), values[0].as_bytes());
+            let all = event.multi_value_headers.get_all(&name);
+            prop_assert!(all.iter().eq(values.iter().map(String::as_bytes)));
+        }
+
+        let arguments = case.arguments();
+        let multiple = &event.multi_value_query_string_parameters;
+        let names: BTreeSet<_> = multiple.iter().map(|(name, _)| name).collect();
+        prop_assert!(names.into_iter().eq(arguments.keys()));
+        for (name, values) in arguments {
+            prop_assert_eq!(event.query_string_parameters.first(&name), Some(&*values[0]));
+            let all = multiple.all(&name).unwrap();
+            prop_assert_eq!(all, values);
+        }
+    }
+
+    #[test]
+    fn everything_can_be_had_back_from_2_0(case in case()) {
+        let event: ApiGatewayV2httpRequest = serde_json::from_slice(&case.event(PayloadVersion::V2)).unwrap();
+        prop_assert_eq!(event.request_context.http.method.as_str(), &case.method);
+        prop_assert_eq!(event.raw_path.as_deref(), Some(&*case.path));
+        prop_assert_eq!(event.raw_query_string.as_deref(), Some(case.query.as_deref().unwrap_or_default()));
+        prop_assert_eq!(body_bytes(event.body.as_deref(), event.is_base64_encoded), &*case.body);
+
+        let headers = case.header_values();
+        prop_assert_eq!(event.headers.len(), headers.len());
+        for (name, values) in headers {
+            let joined = values.join(",");
+            prop_assert_eq!(event.headers[&name].as_bytes(), joined.as_bytes());
+        }
+        let lines = case.cookie_lines().join(";");
+        let cookies = lines.split(';').map(|cookie| cookie.trim_matches([' ', '\t']));
+        let cookies: Vec<_> = cookies.filter(|cookie| !cookie.is_empty()).collect();
+        prop_assert_eq!(event.cookies.unwrap_or_default(), cookies);
+
+        let arguments = case.arguments();
+        let names: BTreeSet<_> = event.query_string_parameters.iter().map(|(name, _)| name).collect();
+        prop_assert!(names.into_iter().eq(arguments.keys()));
+        for (name, values) in arguments {
+            // the crate cuts what is joined
+            let joined = values.join(",");
+            let all = event.query_string_parameters.all(&name).unwrap();
+            prop_assert_eq!(all, joined.split(',').collect::<Vec<_>>());
+        }
+    }
+}

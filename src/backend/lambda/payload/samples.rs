@@ -1,0 +1,54 @@
+//! Requests for the tests of the events.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use actix_http::{
+    Method, Version,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
+use bytes::Bytes;
+
+use crate::proxy::{
+    REQUEST_ID,
+    inbound::{InboundRequest, RequestBody},
+};
+
+/// A request without body, as `proxy/inbound.rs` would give it.
+pub fn request(method: &str, target: &str) -> InboundRequest {
+    let mut headers = HeaderMap::new();
+    headers.insert(REQUEST_ID, HeaderValue::from_static("request-1"));
+    InboundRequest {
+        method: Method::from_bytes(method.as_bytes()).unwrap(),
+        uri: target.parse().unwrap(),
+        remainder: None,
+        headers,
+        body: RequestBody::Empty,
+        version: Version::HTTP_11,
+        host: Some(HeaderValue::from_static("shop.example.com:8080")),
+        peer: Some("[::ffff:192.0.2.7]:40000".parse().unwrap()),
+        received_at: UNIX_EPOCH + Duration::from_millis(1_583_348_638_390),
+    }
+}
+
+/// The same with one more header.
+pub fn with_header(mut inbound: InboundRequest, name: &str, value: &[u8]) -> InboundRequest {
+    let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+    inbound.headers.append(name, HeaderValue::from_bytes(value).unwrap());
+    inbound
+}
+
+/// The same with a body; of no type if `content_type` is empty.
+pub fn with_body(mut inbound: InboundRequest, content_type: &str, body: &[u8]) -> InboundRequest {
+    if !content_type.is_empty() {
+        inbound.headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap());
+    }
+    inbound.body = RequestBody::Whole(Bytes::copy_from_slice(body));
+    inbound
+}
+
+/// The same on a route whose prefix is `prefix`.
+pub fn below(mut inbound: InboundRequest, prefix: &str) -> InboundRequest {
+    assert!(inbound.uri.path().starts_with(prefix));
+    inbound.remainder = Some(prefix.len());
+    inbound
+}
