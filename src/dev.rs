@@ -3,6 +3,8 @@
 
 mod answers;
 mod functions;
+mod ids;
+mod options;
 mod stand_in;
 mod verify;
 
@@ -10,10 +12,7 @@ use std::{io, net::SocketAddr, process::ExitCode};
 
 use clap::Args;
 
-pub use self::{
-    stand_in::{StandIn, StandInOptions},
-    verify::Keys,
-};
+pub use self::{options::StandInOptions, stand_in::StandIn, verify::Keys};
 use crate::{
     run::{serve, tell, wrong},
     settings::{self, Document, Settings},

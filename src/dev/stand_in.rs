@@ -7,7 +7,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::{Arc, mpsc},
     thread::JoinHandle,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use actix_web::{
@@ -20,32 +20,12 @@ use actix_web::{
 use super::{
     answers::Refusal,
     functions::{self, Call},
-    verify::{self, Keys, Signed},
+    options::StandInOptions,
+    verify::{self, Signed},
 };
 
 /// API Gateway's limit (docs.aws.amazon.com, API Gateway quotas).
 const MAX_PAYLOAD: usize = 10 << 20;
-
-/// How a stand-in behaves.
-#[derive(Debug, Clone)]
-pub struct StandInOptions {
-    /// What it accepts.
-    pub keys: Keys,
-    /// How far its clock is ahead of this machine's, in seconds.
-    pub clock_ahead: i64,
-}
-
-impl StandInOptions {
-    /// A right clock and these keys.
-    pub fn new(keys: Keys) -> Self {
-        Self { keys, clock_ahead: 0 }
-    }
-
-    fn now(&self) -> SystemTime {
-        let offset = Duration::from_secs(self.clock_ahead.unsigned_abs());
-        if self.clock_ahead < 0 { SystemTime::now() - offset } else { SystemTime::now() + offset }
-    }
-}
 
 /// A running stand-in; it stops when dropped.
 #[derive(Debug)]
