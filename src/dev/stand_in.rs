@@ -18,8 +18,8 @@ use actix_web::{
 };
 
 use super::{
-    answers::Refusal,
-    functions::{self, Call},
+    answers::{Refusal, with_request_ids},
+    functions::{self, Answer, Body, Call},
     options::StandInOptions,
     verify::{self, Signed},
 };
@@ -108,8 +108,24 @@ async fn answer(
     if let Err(refusal) = admit(&call, &options) {
         return refusal.answer();
     }
-    // API Gateway says the same of a path that it does not know
-    functions::run(call).await.unwrap_or_else(|| Refusal::MissingAuthenticationToken.answer())
+    match functions::run(&call, options.words_pause).await {
+        Some(answer) => sent(answer),
+        // API Gateway says the same of a path that it does not know
+        None => Refusal::MissingAuthenticationToken.answer(),
+    }
+}
+
+/// A function's answer as a REST API sends it.
+fn sent(answer: Answer) -> HttpResponse {
+    let mut builder = with_request_ids(HttpResponse::build(answer.status));
+    for header in answer.headers {
+        builder.append_header(header);
+    }
+    match answer.body {
+        Body::None => builder.finish(),
+        Body::Whole(body) => builder.body(body),
+        Body::Written(written) => builder.streaming(written),
+    }
 }
 
 /// Checks what the stage demands.
