@@ -4,6 +4,7 @@
 mod answers;
 mod functions;
 mod ids;
+mod lambda;
 mod options;
 mod stand_in;
 mod verify;

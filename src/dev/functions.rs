@@ -1,7 +1,10 @@
 //! The small functions behind the stand-in: what one would write for a first try of API Gateway and Lambda.
 //!
-//! `stand_in.rs` runs them by a request's path and sends what they answer.
+//! `stand_in.rs` runs them by a request's path, `functions/gateway.rs` by that of an API Gateway's event;
+//! `functions/by_event.rs` has those that take any event.
 
+pub mod by_event;
+mod gateway;
 pub mod written;
 
 use std::{collections::BTreeMap, time::Duration};

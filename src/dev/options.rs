@@ -1,4 +1,4 @@
-//! What a stand-in may be told. `dev.rs` and the tests say it; `stand_in.rs` heeds it.
+//! What a stand-in may be told. `dev.rs` and the tests say it; `stand_in.rs` and `lambda.rs` heed it.
 
 use std::time::{Duration, SystemTime};
 

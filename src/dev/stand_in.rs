@@ -1,6 +1,8 @@
-//! A stand-in for API Gateway on loopback. The first segment of the path is the stage and decides what is
-//! demanded: `/open` nothing, `/key` an API key, `/iam` a signature, `/both` both. Behind each are the
-//! functions of `functions.rs`.
+//! A stand-in for API Gateway and Lambda on loopback.
+//!
+//! Paths of the Lambda API go to `lambda.rs`. Of all others the first segment is an API's stage and decides
+//! what is demanded: `/open` nothing, `/key` an API key, `/iam` a signature, `/both` both. Behind each are
+//! the functions of `functions.rs`.
 
 use std::{
     io,
@@ -20,11 +22,12 @@ use actix_web::{
 use super::{
     answers::{Refusal, with_request_ids},
     functions::{self, Answer, Body, Call},
+    lambda,
     options::StandInOptions,
     verify::{self, Signed},
 };
 
-/// API Gateway's limit (docs.aws.amazon.com, API Gateway quotas).
+/// API Gateway's limit (docs.aws.amazon.com, API Gateway quotas); Lambda's is below it.
 const MAX_PAYLOAD: usize = 10 << 20;
 
 /// A running stand-in; it stops when dropped.
@@ -97,7 +100,12 @@ async fn answer(
     options: web::Data<StandInOptions>,
     body: Result<web::Bytes, actix_web::Error>,
 ) -> HttpResponse {
-    let Ok(body) = body else { return Refusal::RequestTooLarge.answer() };
+    let to_lambda = lambda::has(request.uri().path());
+    let body = match body {
+        Ok(body) => body,
+        Err(_) if to_lambda => return lambda::too_large(),
+        Err(_) => return Refusal::RequestTooLarge.answer(),
+    };
     let call = Call {
         method: request.method().clone(),
         path: request.uri().path().to_owned(),
@@ -105,6 +113,9 @@ async fn answer(
         headers: request.headers().clone(),
         body,
     };
+    if to_lambda {
+        return lambda::answer(&call, &options).await;
+    }
     if let Err(refusal) = admit(&call, &options) {
         return refusal.answer();
     }

@@ -19,6 +19,8 @@ mod documents;
 mod faults;
 /// The rules of the house: file sizes, headers, words.
 mod house;
+/// The stand-in's Lambda API, called directly.
+mod lambda_stand_in;
 /// Sizes, counts and times that are too much.
 mod limits;
 /// Which route takes a request.

@@ -65,6 +65,20 @@ impl Written {
             Ok(())
         })
     }
+
+    /// The next piece; `None` at the end.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        self.0.recv().await
+    }
+
+    /// All of it.
+    pub async fn whole(mut self) -> Vec<u8> {
+        let mut whole = Vec::new();
+        while let Some(piece) = self.next().await {
+            whole.extend_from_slice(&piece);
+        }
+        whole
+    }
 }
 
 impl Stream for Written {
@@ -78,6 +92,14 @@ impl Stream for Written {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[actix_rt::test]
+    async fn words_come_one_by_one_and_are_the_text() {
+        let mut written = Written::sentence(Duration::ZERO);
+        assert_eq!(written.next().await.as_deref(), Some(&b"These "[..]));
+        let rest = written.whole().await;
+        assert_eq!(rest, b"words arrive one by one, as the function writes them.\n");
+    }
 
     #[actix_rt::test]
     async fn who_writes_learns_that_nobody_reads() {
