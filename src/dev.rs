@@ -77,6 +77,43 @@ pub fn documents(listen: SocketAddr, stand_in: SocketAddr, keys: &Keys) -> Vec<D
     ]
 }
 
+/// The routes to the functions of the stand-in's Lambda API: the one that answers as the APIs above do, one by
+/// Kong's default way of merging query and body, and one whose answer is passed on as it is written.
+#[expect(dead_code, reason = "the settings do not know the section `lambda` yet")]
+fn lambda_documents(stand_in: SocketAddr, keys: &Keys) -> Vec<Document> {
+    let route = |name: &str, uri: &str, function: &str, mode: &str| {
+        Document::route(
+            name,
+            format!(
+                "uri: {uri}\nlambda:\n  function_name: {function}\n  aws_key: {}\n  aws_secret: \"{}\"\n  \
+                 aws_region: {}\n  host: \"{}\"\n  port: {}\n  disable_https: true\n{mode}",
+                keys.access_key_id,
+                keys.secret_access_key,
+                keys.region,
+                stand_in.ip(),
+                stand_in.port()
+            ),
+        )
+    };
+    let gateway = "  is_proxy_integration: true\n  awsgateway_compatible: true\n  \
+                   awsgateway_compatible_payload_version: \"1.0\"\n";
+    vec![
+        route("lambda", "/lambda*", "gateway", gateway),
+        route("invoke-hello", "/invoke/hello", "hello", ""),
+        route("words", "/words", "words", &format!("{gateway}  invoke_mode: response_stream\n")),
+    ]
+}
+
+/// The lines of the welcome that try those routes.
+#[expect(dead_code, reason = "the settings do not know the section `lambda` yet")]
+fn lambda_welcome(sidecar: SocketAddr) -> String {
+    format!(
+        "  curl -i 'http://{sidecar}/lambda/hello?name=Kong'         # the same function by the Lambda API, signed
+  curl -N 'http://{sidecar}/words'                          # the words arrive as the function writes them
+"
+    )
+}
+
 fn welcome(sidecar: SocketAddr, stand_in: SocketAddr) -> String {
     format!(
         "
