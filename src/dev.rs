@@ -3,6 +3,9 @@
 
 mod answers;
 mod functions;
+mod ids;
+mod lambda;
+mod options;
 mod stand_in;
 mod verify;
 
@@ -10,10 +13,7 @@ use std::{io, net::SocketAddr, process::ExitCode};
 
 use clap::Args;
 
-pub use self::{
-    stand_in::{StandIn, StandInOptions},
-    verify::Keys,
-};
+pub use self::{options::StandInOptions, stand_in::StandIn, verify::Keys};
 use crate::{
     run::{serve, tell, wrong},
     settings::{self, Document, Settings},
@@ -52,7 +52,8 @@ fn failed(address: SocketAddr, error: &io::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The settings of a sidecar that calls the stand-in: with an API key, signed, both, and neither.
+/// The settings of a sidecar that calls the stand-in: an API Gateway with an API key, signed, both, and neither,
+/// and functions by the Lambda API.
 pub fn documents(listen: SocketAddr, stand_in: SocketAddr, keys: &Keys) -> Vec<Document> {
     let route = |name: &str, uris: &str, path: &str, authorization: &str| {
         Document::route(
@@ -67,24 +68,54 @@ pub fn documents(listen: SocketAddr, stand_in: SocketAddr, keys: &Keys) -> Vec<D
         "iam: {{ accesskey: {}, secretkey: \"{}\", aws_region: {} }}",
         keys.access_key_id, keys.secret_access_key, keys.region
     );
-    vec![
+    let mut documents = vec![
         Document::process(format!("listen: {{ http: \"{listen}\" }}\n")),
         route("hello", "/aws", "/key/hello", &apikey),
         route("key", "/key*", "/key", &apikey),
         route("iam", "/iam*", "/iam", &iam),
         route("both", "/both*", "/both", &format!("{apikey}, {iam}")),
         route("open", "/open*", "/open", ""),
+    ];
+    documents.extend(lambda_documents(stand_in, keys));
+    documents
+}
+
+/// The routes to the functions of the stand-in's Lambda API: the one that answers as the APIs above do, one by
+/// Kong's default way of merging query and body, and one whose answer is passed on as it is written.
+fn lambda_documents(stand_in: SocketAddr, keys: &Keys) -> Vec<Document> {
+    let route = |name: &str, uri: &str, function: &str, mode: &str| {
+        Document::route(
+            name,
+            format!(
+                "uri: {uri}\nlambda:\n  function_name: {function}\n  aws_key: {}\n  aws_secret: \"{}\"\n  \
+                 aws_region: {}\n  host: \"{}\"\n  port: {}\n  disable_https: true\n{mode}",
+                keys.access_key_id,
+                keys.secret_access_key,
+                keys.region,
+                stand_in.ip(),
+                stand_in.port()
+            ),
+        )
+    };
+    let gateway = "  is_proxy_integration: true\n  awsgateway_compatible: true\n  \
+                   awsgateway_compatible_payload_version: \"1.0\"\n";
+    vec![
+        route("lambda", "/lambda*", "gateway", gateway),
+        route("invoke-hello", "/invoke/hello", "hello", ""),
+        route("words", "/words", "words", &format!("{gateway}  invoke_mode: response_stream\n")),
     ]
 }
 
 fn welcome(sidecar: SocketAddr, stand_in: SocketAddr) -> String {
     format!(
         "
-The sidecar listens on http://{sidecar}, a stand-in for API Gateway on http://{stand_in}. Try:
+The sidecar listens on http://{sidecar}, a stand-in for API Gateway and Lambda on http://{stand_in}. Try:
 
   curl -i 'http://{sidecar}/aws?name=APISIX'               # goes out with x-api-key
   curl -i 'http://{sidecar}/iam/echo/a%2Fb?c=x%2Fy&d=b+c'  # goes out signed; shows what arrived
-  curl -i 'http://{stand_in}/iam/echo'                      # the same without the sidecar: 403
+  curl -i 'http://{sidecar}/lambda/hello?name=Kong'        # the same function by the Lambda API
+  curl -N 'http://{sidecar}/words'                         # its words arrive as it writes them
+  curl -i 'http://{stand_in}/iam/echo'                      # without the sidecar: 403
 
 Ctrl-C ends both.
 "

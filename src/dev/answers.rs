@@ -4,6 +4,8 @@
 use actix_web::{HttpResponse, HttpResponseBuilder, http::StatusCode};
 use serde_json::json;
 
+use super::ids;
+
 /// A refusal of the stand-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
@@ -24,43 +26,41 @@ pub enum Refusal {
 impl Refusal {
     /// The answer.
     pub fn answer(&self) -> HttpResponse {
-        let (status, kind, message) = match self {
+        let (status, kind, message) = self.parts();
+        with_request_ids(HttpResponse::build(status))
+            .insert_header(("x-amzn-errortype", kind))
+            .content_type("application/json")
+            .body(json!({ "message": message }).to_string())
+    }
+
+    /// Status, kind and message: Lambda says the same of a wrong signature.
+    pub fn parts(&self) -> (StatusCode, &'static str, &str) {
+        match self {
             Self::Forbidden => (StatusCode::FORBIDDEN, "ForbiddenException", "Forbidden"),
             Self::MissingAuthenticationToken => {
                 (StatusCode::FORBIDDEN, "MissingAuthenticationTokenException", "Missing Authentication Token")
             }
             Self::IncompleteSignature(message) => {
-                (StatusCode::FORBIDDEN, "IncompleteSignatureException", message.as_str())
+                (StatusCode::FORBIDDEN, "IncompleteSignatureException", message)
             }
             Self::UnrecognizedClient => (
                 StatusCode::FORBIDDEN,
                 "UnrecognizedClientException",
                 "The security token included in the request is invalid.",
             ),
-            Self::InvalidSignature(message) => {
-                (StatusCode::FORBIDDEN, "InvalidSignatureException", message.as_str())
-            }
+            Self::InvalidSignature(message) => (StatusCode::FORBIDDEN, "InvalidSignatureException", message),
             Self::RequestTooLarge => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLargeException", "Request Too Long")
             }
-        };
-        with_request_ids(HttpResponse::build(status))
-            .insert_header(("x-amzn-errortype", kind))
-            .content_type("application/json")
-            .body(json!({ "message": message }).to_string())
+        }
     }
 }
 
 /// Adds the ids that every answer of a REST API carries.
 pub fn with_request_ids(mut builder: HttpResponseBuilder) -> HttpResponseBuilder {
-    let id = format!("{:032x}", fastrand::u128(..));
-    let trace = format!("Root=1-{}-{};Sampled=0", &id[..8], &id[8..]);
     builder
-        .insert_header((
-            "x-amzn-requestid",
-            format!("{}-{}-{}-{}-{}", &id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]),
-        ))
-        .insert_header(("x-amz-apigw-id", format!("{}=", &id[..15])))
-        .insert_header(("x-amzn-trace-id", trace));
+        .insert_header(("x-amzn-requestid", ids::request_id()))
+        .insert_header(("x-amz-apigw-id", format!("{:015x}=", fastrand::u64(..) >> 4)))
+        .insert_header(("x-amzn-trace-id", ids::trace_id()));
     builder
 }

@@ -1,17 +1,28 @@
-//! The small functions behind the stand-in: what one would write for a first try of API Gateway.
+//! The small functions behind the stand-in: what one would write for a first try of API Gateway and Lambda.
+//!
+//! `stand_in.rs` runs them by a request's path, `functions/gateway.rs` by that of an API Gateway's event;
+//! `functions/by_event.rs` has those that take any event.
+
+pub mod by_event;
+mod gateway;
+pub mod written;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use actix_web::{
-    HttpResponse, HttpResponseBuilder,
     http::{Method, StatusCode, header::HeaderMap},
     web::Bytes,
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::answers::with_request_ids;
+use self::written::Written;
 use crate::signing::hex;
+
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+/// The largest answer of `bytes`.
+const MAX_BYTES: usize = 64 << 20;
 
 /// A request as a function sees it.
 #[derive(Debug)]
@@ -28,38 +39,73 @@ pub struct Call {
     pub body: Bytes,
 }
 
+/// What a function answers to a request, whichever API it is behind.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers, names in small letters.
+    pub headers: Vec<(&'static str, String)>,
+    /// Its body.
+    pub body: Body,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub enum Body {
+    /// None, and no length either.
+    None,
+    /// Known as a whole.
+    Whole(Bytes),
+    /// Written as time goes by.
+    Written(Written),
+}
+
+impl Answer {
+    fn new(status: StatusCode, content_type: &str, body: impl Into<Bytes>) -> Self {
+        let headers = vec![("content-type", content_type.to_owned())];
+        Self { status, headers, body: Body::Whole(body.into()) }
+    }
+
+    fn json(body: impl Into<Bytes>) -> Self {
+        Self::new(StatusCode::OK, JSON, body)
+    }
+}
+
 /// Runs the function that the path names, in the segment after the stage. `None` if there is no such one.
-pub async fn run(call: Call) -> Option<HttpResponse> {
-    let path = call.path.clone();
-    let mut segments = path.split('/').skip(2);
+/// `pause` is the time that `words` takes between two of them.
+pub async fn run(call: &Call, pause: Duration) -> Option<Answer> {
+    let mut segments = call.path.split('/').skip(2);
     let name = segments.next().unwrap_or_default();
     let argument = segments.next().unwrap_or_default();
-    let answer = |status| with_request_ids(HttpResponse::build(status));
     Some(match name {
-        "hello" => answer(StatusCode::OK).content_type("application/json").body(hello(&call.query)),
-        "" | "echo" => answer(StatusCode::OK).content_type("application/json").body(echo(&call)),
-        "status" => status(argument.parse().ok()?, answer(argument.parse().map_or(StatusCode::OK, code))),
-        "bytes" => answer(StatusCode::OK).content_type("application/octet-stream").body(vec![
-            b'x';
-            argument
-                .parse::<usize>()
-                .ok()
-                .filter(
-                    |size| *size <= 64 << 20
-                )?
-        ]),
-        "slow" => {
-            tokio::time::sleep(Duration::from_millis(argument.parse().ok()?)).await;
-            answer(StatusCode::OK).content_type("application/json").body("\"at last\"")
+        "hello" => Answer::json(hello(&parameter(&call.query, "name"))),
+        "" | "echo" => Answer::json(echo(call)),
+        "status" => status(argument.parse().ok()?),
+        "bytes" => {
+            let size = argument.parse().ok().filter(|size| *size <= MAX_BYTES)?;
+            Answer::new(StatusCode::OK, "application/octet-stream", vec![b'x'; size])
         }
+        "cookies" => cookies(),
+        "slow" => Answer::json(slow(argument.parse().ok()?).await),
+        "words" => Answer {
+            status: StatusCode::OK,
+            headers: vec![("content-type", TEXT.to_owned())],
+            body: Body::Written(Written::sentence(pause)),
+        },
         _ => return None,
     })
 }
 
+/// The first value of this name in a query.
+fn parameter(query: &str, name: &str) -> String {
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    pairs.find(|(own, _)| own == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
+}
+
 /// What the function of APISIX's page answers.
-fn hello(query: &str) -> String {
-    let parameters = query.split('&').filter_map(|pair| pair.split_once('='));
-    let name = parameters.into_iter().find(|(name, _)| *name == "name").map_or("world", |(_, value)| value);
+fn hello(name: &str) -> String {
+    let name = if name.is_empty() { "world" } else { name };
     json!(format!("Hello, {name}!")).to_string()
 }
 
@@ -86,16 +132,30 @@ fn echo(call: &Call) -> String {
     .to_string()
 }
 
-fn code(status: u16) -> StatusCode {
-    StatusCode::from_u16(status).unwrap_or(StatusCode::OK)
+/// An answer with any final status; those that send elsewhere say where.
+fn status(status: u16) -> Answer {
+    let (headers, body) = match status {
+        204 => (vec![], Body::None),
+        304 => (vec![("etag", "\"1\"".to_owned())], Body::None),
+        300..400 => (vec![("location", "/elsewhere".to_owned())], Body::Whole(Bytes::new())),
+        _ => {
+            let body = json!({ "status": status }).to_string();
+            (vec![("content-type", JSON.to_owned())], Body::Whole(body.into()))
+        }
+    };
+    Answer { status: StatusCode::from_u16(status).unwrap_or(StatusCode::OK), headers, body }
 }
 
-/// An answer with any final status; those that send elsewhere say where.
-fn status(status: u16, mut answer: HttpResponseBuilder) -> HttpResponse {
-    match status {
-        204 => answer.finish(),
-        304 => answer.insert_header(("etag", "\"1\"")).finish(),
-        300..400 => answer.insert_header(("location", "/elsewhere")).body(""),
-        _ => answer.content_type("application/json").body(json!({ "status": status }).to_string()),
-    }
+/// Two cookies, which no form of answer may fold into one.
+fn cookies() -> Answer {
+    let mut answer = Answer::json("\"two cookies\"");
+    let cookies = ["first=1; Path=/; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "second=2; HttpOnly"];
+    answer.headers.extend(cookies.map(|cookie| ("set-cookie", cookie.to_owned())));
+    answer
+}
+
+/// Takes its time.
+async fn slow(milliseconds: u64) -> &'static str {
+    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    "\"at last\""
 }

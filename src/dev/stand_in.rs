@@ -1,13 +1,15 @@
-//! A stand-in for API Gateway on loopback. The first segment of the path is the stage and decides what is
-//! demanded: `/open` nothing, `/key` an API key, `/iam` a signature, `/both` both. Behind each are the
-//! functions of `functions.rs`.
+//! A stand-in for API Gateway and Lambda on loopback.
+//!
+//! Paths of the Lambda API go to `lambda.rs`. Of all others the first segment is an API's stage and decides
+//! what is demanded: `/open` nothing, `/key` an API key, `/iam` a signature, `/both` both. Behind each are
+//! the functions of `functions.rs`.
 
 use std::{
     io,
     net::{SocketAddr, TcpListener},
     sync::{Arc, mpsc},
     thread::JoinHandle,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use actix_web::{
@@ -18,34 +20,15 @@ use actix_web::{
 };
 
 use super::{
-    answers::Refusal,
-    functions::{self, Call},
-    verify::{self, Keys, Signed},
+    answers::{Refusal, with_request_ids},
+    functions::{self, Answer, Body, Call},
+    lambda,
+    options::StandInOptions,
+    verify::{self, Signed},
 };
 
-/// API Gateway's limit (docs.aws.amazon.com, API Gateway quotas).
+/// API Gateway's limit (docs.aws.amazon.com, API Gateway quotas); Lambda's is below it.
 const MAX_PAYLOAD: usize = 10 << 20;
-
-/// How a stand-in behaves.
-#[derive(Debug, Clone)]
-pub struct StandInOptions {
-    /// What it accepts.
-    pub keys: Keys,
-    /// How far its clock is ahead of this machine's, in seconds.
-    pub clock_ahead: i64,
-}
-
-impl StandInOptions {
-    /// A right clock and these keys.
-    pub fn new(keys: Keys) -> Self {
-        Self { keys, clock_ahead: 0 }
-    }
-
-    fn now(&self) -> SystemTime {
-        let offset = Duration::from_secs(self.clock_ahead.unsigned_abs());
-        if self.clock_ahead < 0 { SystemTime::now() - offset } else { SystemTime::now() + offset }
-    }
-}
 
 /// A running stand-in; it stops when dropped.
 #[derive(Debug)]
@@ -117,7 +100,12 @@ async fn answer(
     options: web::Data<StandInOptions>,
     body: Result<web::Bytes, actix_web::Error>,
 ) -> HttpResponse {
-    let Ok(body) = body else { return Refusal::RequestTooLarge.answer() };
+    let to_lambda = lambda::has(request.uri().path());
+    let body = match body {
+        Ok(body) => body,
+        Err(_) if to_lambda => return lambda::too_large(),
+        Err(_) => return Refusal::RequestTooLarge.answer(),
+    };
     let call = Call {
         method: request.method().clone(),
         path: request.uri().path().to_owned(),
@@ -125,11 +113,30 @@ async fn answer(
         headers: request.headers().clone(),
         body,
     };
+    if to_lambda {
+        return lambda::answer(&call, &options).await;
+    }
     if let Err(refusal) = admit(&call, &options) {
         return refusal.answer();
     }
-    // API Gateway says the same of a path that it does not know
-    functions::run(call).await.unwrap_or_else(|| Refusal::MissingAuthenticationToken.answer())
+    match functions::run(&call, options.words_pause).await {
+        Some(answer) => sent(answer),
+        // API Gateway says the same of a path that it does not know
+        None => Refusal::MissingAuthenticationToken.answer(),
+    }
+}
+
+/// A function's answer as a REST API sends it.
+fn sent(answer: Answer) -> HttpResponse {
+    let mut builder = with_request_ids(HttpResponse::build(answer.status));
+    for header in answer.headers {
+        builder.append_header(header);
+    }
+    match answer.body {
+        Body::None => builder.finish(),
+        Body::Whole(body) => builder.body(body),
+        Body::Written(written) => builder.streaming(written),
+    }
 }
 
 /// Checks what the stage demands.

@@ -21,6 +21,8 @@ mod faults;
 mod house;
 /// Kong's behaviour cases (K, R) with our deviations.
 mod lambda;
+/// The stand-in's Lambda API, called directly.
+mod lambda_stand_in;
 /// Sizes, counts and times that are too much.
 mod limits;
 /// Which route takes a request.

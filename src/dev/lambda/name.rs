@@ -1,0 +1,180 @@
+//! The names that a function may be called by: `name`, `name:qualifier`, a partial and a full ARN ("Invoke",
+//! URI request parameters, Lambda API reference).
+
+use percent_encoding::percent_decode_str;
+
+use super::answers::Refusal;
+use crate::dev::functions::by_event::Function;
+
+/// The account that the stand-in's functions belong to.
+const ACCOUNT: &str = "123456789012";
+/// "Length Constraints: Minimum length of 1. Maximum length of 256."
+const MAX_NAME: usize = 256;
+/// The alias that each function has.
+const ALIAS: &str = "live";
+
+/// A function that is there, in a version that is there.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The function.
+    pub function: Function,
+    /// Its ARN, with the qualifier that it was called by.
+    pub arn: String,
+    /// The version that this means.
+    pub version: &'static str,
+}
+
+/// The parts of a name.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Name<'a> {
+    region: Option<&'a str>,
+    account: Option<&'a str>,
+    function: &'a str,
+    qualifier: Option<&'a str>,
+}
+
+impl Target {
+    /// Finds the function that a path's segment and the query's `Qualifier` name.
+    ///
+    /// # Errors
+    /// The name is none, or there is no such function, version or alias.
+    pub fn find(segment: &str, qualifier: Option<&str>, region: &str) -> Result<Self, Refusal> {
+        let text = percent_decode_str(segment).decode_utf8_lossy();
+        let name = Name::parse(&text).ok_or_else(|| Refusal::constraint(&text, "functionName"))?;
+        if let Some(elsewhere) = name.region.filter(|own| *own != region) {
+            return Err(Refusal::FunctionNotFound(format!(
+                "Functions from '{elsewhere}' are not reachable in this region ('{region}')"
+            )));
+        }
+        if name.qualifier.is_some() && qualifier.is_some() && name.qualifier != qualifier {
+            return Err(Refusal::InvalidParameterValue(
+                "The derived qualifier from the function name does not match the specified qualifier.".into(),
+            ));
+        }
+        let qualifier = name.qualifier.or(qualifier);
+        let account = name.account.unwrap_or(ACCOUNT);
+        let mut arn = format!("arn:aws:lambda:{region}:{account}:function:{}", name.function);
+        if let Some(qualifier) = qualifier {
+            arn.extend([":", qualifier]);
+        }
+        if account != ACCOUNT {
+            return Err(Refusal::AccessDenied(arn));
+        }
+        match (Function::named(name.function), version(qualifier)) {
+            (Some(function), Some(version)) => Ok(Self { function, arn, version }),
+            _ => Err(Refusal::FunctionNotFound(format!("Function not found: {arn}"))),
+        }
+    }
+}
+
+/// The version behind a qualifier.
+fn version(qualifier: Option<&str>) -> Option<&'static str> {
+    match qualifier {
+        None | Some("$LATEST") => Some("$LATEST"),
+        Some(ALIAS | "1") => Some("1"),
+        Some(_) => None,
+    }
+}
+
+impl<'a> Name<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let parts: Vec<&str> = text.split(':').collect();
+        let (mut name, rest) = match &parts[..] {
+            ["arn", partition, "lambda", region, account, "function", rest @ ..]
+                if partition.starts_with("aws") && is_account(account) =>
+            {
+                (Self { region: Some(*region), account: Some(*account), ..Self::default() }, rest)
+            }
+            [account, "function", rest @ ..] if is_account(account) => {
+                (Self { account: Some(*account), ..Self::default() }, rest)
+            }
+            rest => (Self::default(), rest),
+        };
+        match rest {
+            [function] => name.function = function,
+            [function, qualifier] => (name.function, name.qualifier) = (function, Some(*qualifier)),
+            _ => return None,
+        }
+        let sound = text.len() <= MAX_NAME
+            && is_word(name.function, "-_.")
+            && name.qualifier.is_none_or(|qualifier| is_word(qualifier, "-_$."));
+        sound.then_some(name)
+    }
+}
+
+fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_word(text: &str, besides: &str) -> bool {
+    !text.is_empty()
+        && text.chars().all(|character| character.is_ascii_alphanumeric() || besides.contains(character))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HELLO: &str = "arn:aws:lambda:us-east-1:123456789012:function:hello";
+
+    fn find(segment: &str, qualifier: Option<&str>) -> Result<Target, Refusal> {
+        Target::find(segment, qualifier, "us-east-1")
+    }
+
+    #[test]
+    fn every_form_of_a_name_leads_to_the_function() {
+        for (segment, qualifier, arn, version) in [
+            ("hello", None, HELLO.to_owned(), "$LATEST"),
+            ("hello", Some("live"), format!("{HELLO}:live"), "1"),
+            ("hello:live", None, format!("{HELLO}:live"), "1"),
+            ("hello%3Alive", Some("live"), format!("{HELLO}:live"), "1"),
+            ("hello%3A%24LATEST", None, format!("{HELLO}:$LATEST"), "$LATEST"),
+            ("hello:1", None, format!("{HELLO}:1"), "1"),
+            ("123456789012:function:hello", None, HELLO.to_owned(), "$LATEST"),
+            ("123456789012%3Afunction%3ahello%3Alive", None, format!("{HELLO}:live"), "1"),
+            (HELLO, None, HELLO.to_owned(), "$LATEST"),
+            (&HELLO.replace(':', "%3A"), Some("1"), format!("{HELLO}:1"), "1"),
+        ] {
+            let expected = Target { function: Function::Hello, arn, version };
+            assert_eq!(find(segment, qualifier), Ok(expected), "{segment}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_found_by_its_arn() {
+        for (segment, arn) in [
+            ("nobody", "nobody"),
+            ("Hello", "Hello"),
+            ("hello:dead", "hello:dead"),
+            ("hello:2", "hello:2"),
+            ("123456789012:function:nobody:live", "nobody:live"),
+        ] {
+            let expected =
+                format!("Function not found: arn:aws:lambda:us-east-1:123456789012:function:{arn}");
+            assert_eq!(find(segment, None), Err(Refusal::FunctionNotFound(expected)));
+        }
+    }
+
+    #[test]
+    fn functions_of_others_are_out_of_reach() {
+        assert_eq!(
+            find(&HELLO.replace("us-east-1", "eu-west-1"), None),
+            Err(Refusal::FunctionNotFound(
+                "Functions from 'eu-west-1' are not reachable in this region ('us-east-1')".into()
+            ))
+        );
+        let theirs = HELLO.replace("123456789012", "210987654321");
+        assert_eq!(find(&theirs, None), Err(Refusal::AccessDenied(theirs)));
+    }
+
+    #[test]
+    fn names_that_are_none_are_refused() {
+        let long = "a".repeat(257);
+        for segment in
+            ["a b", "hello:", "%FF", "a:b:c", "arn:aws:lambda:us-east-1:1:function:hello", "é", &long]
+        {
+            assert!(matches!(find(segment, None), Err(Refusal::Validation(_))), "{segment}");
+        }
+        assert!(matches!(find("hello:live", Some("1")), Err(Refusal::InvalidParameterValue(_))));
+    }
+}
