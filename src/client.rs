@@ -9,6 +9,7 @@
 mod connection;
 mod dial;
 mod endpoint;
+mod event_stream;
 mod framing;
 mod pool;
 mod reply;
@@ -45,6 +46,7 @@ use self::{
 };
 pub use self::{
     endpoint::{Endpoint, KeepAlive},
+    event_stream::{EventStream, Events},
     reply::{ReplyBody, UpstreamReply},
     response::ResponseBody,
 };
