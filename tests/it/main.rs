@@ -15,6 +15,8 @@ mod backend_contract;
 mod commands;
 /// What the README and the shipped settings say against what the code does.
 mod documents;
+/// Event streams of the Lambda API.
+mod event_streams;
 /// An upstream that refuses, cuts, stalls and lies.
 mod faults;
 /// The rules of the house: file sizes, headers, words.
