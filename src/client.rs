@@ -15,6 +15,7 @@ mod pool;
 mod reply;
 mod response;
 mod stream;
+mod tunnel;
 
 use std::{
     cell::RefCell,

@@ -50,6 +50,7 @@ fn with_client(upstream: &Upstream, test: impl AsyncFnOnce(&Caller)) {
         host: upstream.address.ip().to_string(),
         port: upstream.address.port(),
         tls: None,
+        proxy: None,
         connect_timeout: PATIENCE,
         keepalive: KeepAlive { enabled: true, pool: 5, timeout: Duration::from_hours(1) },
     };
