@@ -19,6 +19,8 @@ mod documents;
 mod event_streams;
 /// An upstream that refuses, cuts, stalls and lies.
 mod faults;
+/// `proxy_url`: calls through an HTTP proxy.
+mod forward_proxy;
 /// The rules of the house: file sizes, headers, words.
 mod house;
 /// Sizes, counts and times that are too much.
