@@ -9,11 +9,13 @@
 mod connection;
 mod dial;
 mod endpoint;
+mod event_stream;
 mod framing;
 mod pool;
 mod reply;
 mod response;
 mod stream;
+mod tunnel;
 
 use std::{
     cell::RefCell,
@@ -45,6 +47,7 @@ use self::{
 };
 pub use self::{
     endpoint::{Endpoint, KeepAlive},
+    event_stream::{EventStream, Events},
     reply::{ReplyBody, UpstreamReply},
     response::ResponseBody,
 };

@@ -9,6 +9,7 @@
 mod api_gateway;
 mod check;
 mod document;
+mod forward_proxy;
 mod lambda;
 mod limits;
 mod lines;
@@ -25,6 +26,7 @@ use std::path::Path;
 
 pub use api_gateway::{ApiGatewaySettings, Authorization, ClientAuthorization, FunctionUri, Iam};
 pub use document::Document;
+pub use forward_proxy::{ForwardProxy, HostPort};
 pub use lambda::{
     AnswerSettings, EmptyArraysMode, ForwardedParts, GatewayEvent, InvocationType, InvokeMode,
     LambdaEndpoint, LambdaSettings, LogType, PayloadSettings, PayloadVersion,

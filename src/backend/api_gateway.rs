@@ -71,6 +71,7 @@ impl ApiGateway {
             host: uri.host.clone(),
             port: uri.port,
             tls,
+            proxy: upstream.proxy.clone(),
             connect_timeout: upstream.timeouts.connect,
             keepalive: KeepAlive {
                 enabled: upstream.keepalive,

@@ -1,6 +1,7 @@
-//! Opens a connection: names resolved anew each time, every address tried, then TLS.
+//! Opens a connection: names resolved anew each time, every address tried, a proxy asked for a tunnel
+//! (`tunnel.rs`) if there is one, then TLS.
 //!
-//! The three steps share one time limit, and each failure says which step it was: a client that is told
+//! The steps share one time limit, and each failure says which step it was: a client that is told
 //! `upstream_tls` looks at certificates, not at security groups.
 
 use std::{io, sync::Arc};
@@ -9,9 +10,10 @@ use rustls_pki_types::ServerName;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
-use super::{endpoint::Endpoint, stream::Stream};
+use super::{endpoint::Endpoint, stream::Stream, tunnel};
 use crate::{
     error::{ErrorKind, ProxyError},
+    settings::HostPort,
     tls::Tls,
 };
 
@@ -22,18 +24,35 @@ use crate::{
 pub async fn dial(endpoint: &Endpoint) -> Result<Stream, ProxyError> {
     let limit = endpoint.connect_timeout;
     timeout(limit, connect(endpoint)).await.unwrap_or_else(|_| {
-        let cause = format!("no connection to {endpoint} within {limit:?}");
+        let through = endpoint.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}"));
+        let cause = format!("no connection to {endpoint}{} within {limit:?}", through.unwrap_or_default());
         Err(ProxyError::new(ErrorKind::UpstreamTimeout, cause))
     })
 }
 
 async fn connect(endpoint: &Endpoint) -> Result<Stream, ProxyError> {
-    let failed = |what: &str, error: &io::Error| {
-        ProxyError::new(ErrorKind::UpstreamConnect, format!("{what} {endpoint}: {error}"))
+    let stream = match &endpoint.proxy {
+        None => reach("", HostPort(&endpoint.host, endpoint.port)).await?,
+        Some(proxy) => {
+            let mut stream = reach("the proxy ", HostPort(&proxy.host, proxy.port)).await?;
+            tunnel::open(&mut stream, proxy, endpoint).await?;
+            stream
+        }
     };
-    let addresses = tokio::net::lookup_host((&*endpoint.host, endpoint.port))
-        .await
-        .map_err(|error| failed("cannot resolve", &error))?;
+    match &endpoint.tls {
+        None => Ok(Stream::Plain(stream)),
+        Some(tls) => handshake(endpoint, tls, stream).await,
+    }
+}
+
+/// Opens a connection to the first address that takes one.
+async fn reach(role: &str, place: HostPort<'_>) -> Result<TcpStream, ProxyError> {
+    let failed = |what: &str, error: &io::Error| {
+        ProxyError::new(ErrorKind::UpstreamConnect, format!("{what} {role}{place}: {error}"))
+    };
+    let HostPort(host, port) = place;
+    let addresses =
+        tokio::net::lookup_host((host, port)).await.map_err(|error| failed("cannot resolve", &error))?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
         match TcpStream::connect(address).await {
@@ -42,10 +61,7 @@ async fn connect(endpoint: &Endpoint) -> Result<Stream, ProxyError> {
                 stream
                     .set_nodelay(true)
                     .map_err(|error| failed("cannot set up the connection to", &error))?;
-                return match &endpoint.tls {
-                    None => Ok(Stream::Plain(stream)),
-                    Some(tls) => handshake(endpoint, tls, stream).await,
-                };
+                return Ok(stream);
             }
             Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
         }

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use crate::tls::Tls;
+use crate::{
+    settings::{ForwardProxy, HostPort},
+    tls::Tls,
+};
 
 /// Where connections lead; routes with an equal one share connections.
 #[derive(Debug, Clone)]
@@ -20,16 +23,23 @@ pub struct Endpoint {
     pub port: u16,
     /// How the server is verified; `None` for plain HTTP.
     pub tls: Option<Tls>,
-    /// For name resolution, TCP and TLS together.
+    /// What stands between, if something does.
+    pub proxy: Option<ForwardProxy>,
+    /// For name resolution, TCP, a proxy's tunnel and TLS together.
     pub connect_timeout: Duration,
     /// Which connections are kept.
     pub keepalive: KeepAlive,
 }
 
+/// What makes two endpoints the same.
+type Identity<'a> =
+    (&'a str, u16, Option<*const rustls::ClientConfig>, Option<&'a ForwardProxy>, Duration, KeepAlive);
+
 impl Endpoint {
-    /// What makes two of them the same; a TLS configuration is only the same as itself.
-    fn identity(&self) -> (&str, u16, Option<*const rustls::ClientConfig>, Duration, KeepAlive) {
-        (&self.host, self.port, self.tls.as_ref().map(Arc::as_ptr), self.connect_timeout, self.keepalive)
+    /// A TLS configuration is only the same as itself.
+    fn identity(&self) -> Identity<'_> {
+        let tls = self.tls.as_ref().map(Arc::as_ptr);
+        (&self.host, self.port, tls, self.proxy.as_ref(), self.connect_timeout, self.keepalive)
     }
 }
 
@@ -49,11 +59,7 @@ impl Hash for Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
+        HostPort(&self.host, self.port).fmt(f)
     }
 }
 

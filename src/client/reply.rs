@@ -1,13 +1,25 @@
-//! What comes back from AWS: a head, and a body that may still be on its way (`response.rs`).
+//! What comes back from AWS: a head, and a body that may still be on its way (`response.rs`), or be wrapped into
+//! events (`event_stream.rs`). `proxy.rs` asks for it in the shape that the backend needs.
 
 use std::{future::poll_fn, pin::Pin};
 
-use actix_http::{StatusCode, header::HeaderMap};
+use actix_http::{
+    StatusCode,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream as _;
 
-use super::response::ResponseBody;
+use super::{
+    event_stream::{EventStream, Opening},
+    response::ResponseBody,
+};
 use crate::error::{ErrorKind, ProxyError};
+
+/// The type of an answer of `InvokeWithResponseStream`.
+const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
+/// How `Invoke` tells that the function failed.
+const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
 
 /// An answer from AWS: its head, and the body as it arrives.
 #[derive(Debug)]
@@ -34,16 +46,55 @@ pub enum ReplyBody {
     Whole(Bytes),
     /// Passed on as it arrives.
     Stream(ResponseBody),
+    /// What a function writes, taken out of its event stream and passed on as it arrives.
+    Events(Box<EventStream>),
 }
 
 impl UpstreamReply {
-    /// Decodes the body, an event stream, as far as the first byte of what the function wrote as its body.
+    /// Decodes the body, an event stream of the Lambda API, as far as it takes to know how the answer begins:
+    /// to the first byte of what the function writes, or, with `prelude`, to the end of its prelude.
+    ///
+    /// A function that fails before that is answered as by `Invoke`. One that ends before that, because it does
+    /// not stream, has its whole answer in the body and no prelude.
     ///
     /// # Errors
-    /// The stream is broken or late.
-    #[expect(clippy::unused_async, reason = "not there yet")]
-    pub async fn decode_events(self, _prelude: bool) -> Result<Self, ProxyError> {
+    /// The body is no event stream, or one that is broken, late or incomplete.
+    pub async fn decode_events(mut self, prelude: bool) -> Result<Self, ProxyError> {
+        if !self.is_event_stream() {
+            let cause = match self.headers.get(header::CONTENT_TYPE) {
+                Some(other) => format!("an answer of type {other:?} instead of {EVENT_STREAM}"),
+                None => format!("an answer without a type instead of {EVENT_STREAM}"),
+            };
+            return Err(ProxyError::new(ErrorKind::UpstreamProtocol, cause));
+        }
+        // type and length are those of the events, not of what the function writes
+        self.headers.remove(header::CONTENT_TYPE);
+        self.headers.remove(header::CONTENT_LENGTH);
+        let events = match self.body {
+            ReplyBody::Events(_) => return Ok(self),
+            ReplyBody::Stream(body) => EventStream::of(body),
+            ReplyBody::Whole(bytes) => EventStream::of_whole(bytes),
+            ReplyBody::None { .. } => EventStream::of_whole(Bytes::new()),
+        };
+        match events.open(prelude).await? {
+            Opening::Failed(failure) => {
+                self.headers.insert(FUNCTION_ERROR, failure.header());
+                self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                self.body = ReplyBody::Whole(failure.body());
+            }
+            Opening::Whole(bytes) => self.body = ReplyBody::Whole(bytes),
+            Opening::Streaming { prelude, body } => {
+                self.prelude = prelude;
+                self.body = ReplyBody::Events(Box::new(body));
+            }
+        }
         Ok(self)
+    }
+
+    fn is_event_stream(&self) -> bool {
+        let value = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let essence = value.and_then(|value| value.split(';').next()).unwrap_or_default();
+        essence.trim().eq_ignore_ascii_case(EVENT_STREAM)
     }
 
     /// Reads the body to its end.

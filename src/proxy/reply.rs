@@ -3,7 +3,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use actix_http::{
@@ -63,10 +63,7 @@ pub fn response(
     shape: &Shape,
 ) -> Response<ClientBody> {
     let ClientReply { status, mut headers, body, remarks: _ } = reply;
-    let body = match body {
-        ReplyBody::Whole(bytes) if shape.to_head => ReplyBody::None { length: Some(bytes.len() as u64) },
-        body => body,
-    };
+    let body = if shape.to_head || is_bodyless(status) { without_bytes(body) } else { body };
     record.status(status);
     headers.insert(REQUEST_ID, record.request_id().clone());
     if let (StatusCode::NOT_MODIFIED, ReplyBody::None { length: Some(length) }) = (status, &body) {
@@ -76,6 +73,23 @@ pub fn response(
     let size = size(&body, status, shape);
     let under_way = shape.outbox.begin(shape.request_body);
     finish(status, headers, ClientBody { size, body, record, under_way, permit: Some(permit) }, shape)
+}
+
+/// Whether an answer with this status ends with its head (RFC 9110, 6.4.1). What came after it would be taken for
+/// the next answer, and a function may ask for any status.
+fn is_bodyless(status: StatusCode) -> bool {
+    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// What is left of a body that may not be sent: its length.
+fn without_bytes(body: ReplyBody) -> ReplyBody {
+    let length = match body {
+        ReplyBody::None { length } => length,
+        ReplyBody::Whole(bytes) => Some(bytes.len() as u64),
+        ReplyBody::Stream(stream) => stream.length(),
+        ReplyBody::Events(_) => None,
+    };
+    ReplyBody::None { length }
 }
 
 /// An answer of our own.
@@ -109,10 +123,9 @@ fn size(body: &ReplyBody, status: StatusCode, shape: &Shape) -> BodySize {
     match body {
         ReplyBody::Whole(bytes) => BodySize::Sized(bytes.len() as u64),
         ReplyBody::Stream(stream) => stream.length().map_or(BodySize::Stream, BodySize::Sized),
+        ReplyBody::Events(_) => BodySize::Stream,
         ReplyBody::None { length } if shape.to_head => length.map_or(BodySize::None, BodySize::Sized),
-        ReplyBody::None { .. } if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => {
-            BodySize::None
-        }
+        ReplyBody::None { .. } if is_bodyless(status) => BodySize::None,
         ReplyBody::None { .. } => BodySize::Sized(0),
     }
 }
@@ -141,7 +154,8 @@ impl MessageBody for ClientBody {
             ReplyBody::None { .. } => None,
             ReplyBody::Whole(bytes) if bytes.is_empty() => None,
             ReplyBody::Whole(bytes) => Some(Ok(std::mem::take(bytes))),
-            ReplyBody::Stream(stream) => std::task::ready!(Pin::new(stream).poll_next(context)),
+            ReplyBody::Stream(stream) => ready!(Pin::new(stream).poll_next(context)),
+            ReplyBody::Events(events) => ready!(Pin::new(events).poll_next(context)),
         };
         match &chunk {
             Some(Ok(bytes)) => {
@@ -155,5 +169,59 @@ impl MessageBody for ClientBody {
             None => {}
         }
         Poll::Ready(chunk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{admission::Admission, client::EventStream};
+
+    /// The size of an answer's body, and what comes of it first.
+    fn sent(
+        method: Method,
+        status: StatusCode,
+        body: ReplyBody,
+    ) -> (BodySize, Option<Result<Bytes, ProxyError>>) {
+        let mut request = Request::new();
+        request.head_mut().method = method;
+        let reply = ClientReply { status, headers: HeaderMap::new(), body, remarks: Vec::new() };
+        let permit = Admission::new(1).try_enter().unwrap();
+        let response = response(reply, permit, Record::begin(&request, false), &Shape::of(&request));
+        let mut seen = None;
+        let _ = response.map_body(|_, mut body| {
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            if let Poll::Ready(first) = Pin::new(&mut body).poll_next(&mut context) {
+                seen = Some((body.size(), first));
+            }
+        });
+        seen.expect("a body that keeps nobody waiting")
+    }
+
+    fn bodies() -> [ReplyBody; 2] {
+        let events = EventStream::of_whole(Bytes::from_static(b"x"));
+        [ReplyBody::Whole(Bytes::from_static(b"text")), ReplyBody::Events(Box::new(events))]
+    }
+
+    #[test]
+    fn an_answer_that_ends_with_its_head_has_no_body_whatever_the_function_wrote() {
+        for status in [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED] {
+            for body in bodies() {
+                assert!(matches!(sent(Method::GET, status, body), (BodySize::None, None)), "{status}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_to_head_has_the_length_that_is_known_and_no_body() {
+        let [whole, events] = bodies();
+        assert!(matches!(sent(Method::HEAD, StatusCode::OK, whole), (BodySize::Sized(4), None)));
+        assert!(matches!(sent(Method::HEAD, StatusCode::OK, events), (BodySize::None, None)));
+    }
+
+    #[test]
+    fn events_are_of_unknown_length_and_their_failure_is_the_bodys() {
+        let [_, events] = bodies();
+        assert!(matches!(sent(Method::GET, StatusCode::OK, events), (BodySize::Stream, Some(Err(_)))));
     }
 }

@@ -116,6 +116,7 @@ pub(super) struct WrittenApiGateway {
     keepalive: Option<bool>,
     keepalive_pool: Option<u32>,
     keepalive_timeout: Option<WrittenDuration>,
+    proxy_url: Option<SecretString>,
     max_req_body_size: Option<WrittenSize>,
 }
 
@@ -158,6 +159,7 @@ impl WrittenApiGateway {
             keepalive: self.keepalive,
             keepalive_pool: self.keepalive_pool,
             keepalive_timeout: self.keepalive_timeout,
+            proxy_url: self.proxy_url,
         };
         let upstream = upstream.check(TIMEOUT, checker);
         let default = MAX_REQUEST_BODY.min(limits.max_request_body);

@@ -327,6 +327,31 @@ fn an_authority_file_that_is_none_is_a_mistake() {
     );
 }
 
+#[test]
+fn k40_a_proxy_is_reached_by_http_and_its_url_is_never_shown() {
+    for url in ["https://hush:hush@proxy:3128", "ftp://hush", "wss://hush@h", "hush:3128"] {
+        let found = mistakes("", &format!("{ROUTE}  proxy_url: {url}\n"));
+        let start =
+            "routes/hello.yaml:4: api_gateway.proxy_url: proxy_url scheme must be http; expected http://";
+        assert_starts(&found, &[start]);
+        assert!(!found[0].contains("hush"), "{found:?}");
+    }
+    for url in
+        ["http://hush:99999", "http://hush%zz@h", "http://u:hush@h/path", "''", "[hush]", "{ a: hush }"]
+    {
+        let found = mistakes("", &format!("{ROUTE}  proxy_url: {url}\n"));
+        assert_starts(&found, &["routes/hello.yaml:4: api_gateway.proxy_url: "]);
+        assert!(!found[0].contains("hush"), "{found:?}");
+    }
+    let route = format!("{ROUTE}  proxy_url: $env://PROXY\n");
+    let settings = read("", &[("hello", &route)], &[("PROXY", "http://u:hush@proxy:3128")]).unwrap();
+    let proxy = gateway(&settings).upstream.proxy.as_ref().unwrap();
+    assert_eq!((proxy.to_string().as_str(), proxy.authorization.is_some()), ("proxy:3128", true));
+    assert!(!format!("{settings:?}").contains("hush"));
+    let without = read("", &[("hello", ROUTE)], &[]).unwrap();
+    assert_eq!(gateway(&without).upstream.proxy, None);
+}
+
 proptest! {
     /// Whatever is written, reading ends with settings or with mistakes.
     #[test]

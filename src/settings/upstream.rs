@@ -1,8 +1,10 @@
-//! How a route reaches AWS: time limits, TLS, connections kept. The same keys for every backend.
+//! How a route reaches AWS: time limits, TLS, connections kept, a proxy between. The same keys for every backend.
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{check::Checker, limits::LONGEST, units::WrittenDuration};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::{check::Checker, forward_proxy::ForwardProxy, limits::LONGEST, units::WrittenDuration};
 
 /// APISIX's defaults.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_mins(1);
@@ -30,7 +32,7 @@ impl Scheme {
 /// The time limits of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For name resolution, TCP and TLS together.
+    /// For name resolution, TCP, a proxy's tunnel and TLS together.
     pub connect: Duration,
     /// Without progress in sending, then until the answer's head has arrived.
     pub first_byte: Duration,
@@ -53,6 +55,8 @@ pub struct UpstreamSettings {
     pub keepalive_pool: u32,
     /// How long an idle connection is kept.
     pub keepalive_timeout: Duration,
+    /// The proxy that every connection goes through.
+    pub proxy: Option<ForwardProxy>,
 }
 
 /// The keys as written, gathered from the backend's own section.
@@ -67,6 +71,7 @@ pub(super) struct WrittenUpstream {
     pub(super) keepalive: Option<bool>,
     pub(super) keepalive_pool: Option<u32>,
     pub(super) keepalive_timeout: Option<WrittenDuration>,
+    pub(super) proxy_url: Option<SecretString>,
 }
 
 impl WrittenUpstream {
@@ -104,6 +109,12 @@ impl WrittenUpstream {
                 KEEPALIVE_TIMEOUT,
                 Duration::from_secs(1)..=LONGEST,
             ),
+            proxy: self.proxy_url.and_then(|url| proxy(&url, checker)),
         }
     }
+}
+
+fn proxy(url: &SecretString, checker: &mut Checker<'_>) -> Option<ForwardProxy> {
+    let proxy = ForwardProxy::parse(url.expose_secret());
+    proxy.map_err(|problem| checker.below("proxy_url").mistake(problem, ForwardProxy::EXPECTED)).ok()
 }

@@ -15,8 +15,12 @@ mod backend_contract;
 mod commands;
 /// What the README and the shipped settings say against what the code does.
 mod documents;
+/// Event streams of the Lambda API.
+mod event_streams;
 /// An upstream that refuses, cuts, stalls and lies.
 mod faults;
+/// `proxy_url`: calls through an HTTP proxy.
+mod forward_proxy;
 /// The rules of the house: file sizes, headers, words.
 mod house;
 /// Kong's behaviour cases (K, R) with our deviations.

@@ -1,0 +1,175 @@
+//! Where a frame of an event stream begins and ends: bytes in, messages out.
+//!
+//! `aws-smithy-eventstream` reads a frame once all of it is here. What must not wait for that is found out
+//! from its first 12 bytes: a length that is out of bounds, and a prelude that is damaged. `event_stream.rs`
+//! pushes what arrives and makes events of the messages.
+
+use std::fmt;
+
+use aws_smithy_eventstream::frame::read_message_from;
+use aws_smithy_types::event_stream::Message;
+use bytes::{Buf as _, Bytes, BytesMut};
+
+/// Total length, length of the headers, and the checksum of both.
+const PRELUDE: usize = 12;
+/// A prelude and the checksum of the whole.
+const SHORTEST: usize = PRELUDE + 4;
+/// What AWS's own decoders take at most.
+const LONGEST: usize = 16 << 20;
+
+/// Why bytes are no frame.
+#[derive(Debug)]
+pub enum BadFrame {
+    /// The length is out of bounds.
+    Length(usize),
+    /// The length or that of the headers is not what was sent.
+    Prelude,
+    /// Anything else.
+    Content(aws_smithy_eventstream::error::Error),
+}
+
+impl fmt::Display for BadFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length(length) => {
+                write!(f, "a frame of {length} bytes in the event stream, not of {SHORTEST} to {LONGEST}")
+            }
+            Self::Prelude => f.write_str("a wrong checksum at the start of a frame in the event stream"),
+            Self::Content(error) => write!(f, "a broken frame in the event stream: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for BadFrame {}
+
+/// What has arrived of the stream and was not read yet.
+#[derive(Default)]
+pub struct Frames {
+    /// The start of a frame, put together from several chunks; empty where a frame starts with `chunk`.
+    partial: BytesMut,
+    /// What arrived last.
+    chunk: Bytes,
+}
+
+impl Frames {
+    /// Adds what arrived, after [`Frames::take`] has found no more in what was there.
+    pub fn push(&mut self, chunk: Bytes) {
+        if !self.chunk.is_empty() {
+            self.partial.extend_from_slice(&self.chunk);
+        }
+        self.chunk = chunk;
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.partial.is_empty() && self.chunk.is_empty()
+    }
+
+    /// The next message, or `None` until more has arrived.
+    ///
+    /// # Errors
+    /// What arrived is no frame.
+    pub fn take(&mut self) -> Result<Option<Message>, BadFrame> {
+        if self.partial.is_empty() {
+            // the usual case: the frame is read where it lies
+            if let Some(length) = length(&self.chunk)?.filter(|length| *length <= self.chunk.len()) {
+                return read(self.chunk.split_to(length)).map(Some);
+            }
+        }
+        self.fill(PRELUDE);
+        let Some(length) = length(&self.partial)? else { return Ok(None) };
+        self.fill(length);
+        if self.partial.len() < length {
+            return Ok(None);
+        }
+        read(self.partial.split_to(length).freeze()).map(Some)
+    }
+
+    /// Brings the partial frame up to this length, as far as there is something to take.
+    fn fill(&mut self, length: usize) {
+        let missing = length.saturating_sub(self.partial.len()).min(self.chunk.len());
+        self.partial.extend_from_slice(&self.chunk[..missing]);
+        self.chunk.advance(missing);
+    }
+}
+
+/// The length of the frame at the start of `bytes`, as soon as its prelude is here.
+fn length(bytes: &[u8]) -> Result<Option<usize>, BadFrame> {
+    let Some(mut prelude) = bytes.get(..PRELUDE) else { return Ok(None) };
+    let checksum = crc32fast::hash(&prelude[..PRELUDE - 4]);
+    let length = usize::try_from(prelude.get_u32()).unwrap_or(usize::MAX);
+    let _headers = prelude.get_u32();
+    if !(SHORTEST..=LONGEST).contains(&length) {
+        return Err(BadFrame::Length(length));
+    }
+    if prelude.get_u32() != checksum {
+        return Err(BadFrame::Prelude);
+    }
+    Ok(Some(length))
+}
+
+/// Reads a frame that is whole.
+fn read(frame: Bytes) -> Result<Message, BadFrame> {
+    read_message_from(frame).map_err(BadFrame::Content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A prelude with its right checksum.
+    fn prelude(length: u32, headers: u32) -> Vec<u8> {
+        let mut bytes = [length.to_be_bytes(), headers.to_be_bytes()].concat();
+        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
+        bytes
+    }
+
+    fn first(bytes: &[u8]) -> Result<Option<Message>, BadFrame> {
+        let mut frames = Frames::default();
+        frames.push(Bytes::copy_from_slice(bytes));
+        frames.take()
+    }
+
+    #[test]
+    fn a_length_out_of_bounds_is_refused_by_the_prelude_alone() {
+        for length in [0, 1, 15, (16 << 20) + 1, u32::MAX] {
+            assert!(matches!(first(&prelude(length, 0)), Err(BadFrame::Length(_))), "{length}");
+        }
+        for length in [16, 16 << 20] {
+            assert!(matches!(first(&prelude(length, 0)), Ok(None)), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_prelude_is_refused_before_the_rest_is_here() {
+        for byte in 2..12 {
+            let mut bytes = prelude(1000, 100);
+            bytes[byte] ^= 1;
+            assert!(matches!(first(&bytes), Err(BadFrame::Prelude)), "{byte}");
+            assert!(matches!(first(&bytes[..11]), Ok(None)), "{byte}");
+        }
+    }
+
+    #[test]
+    fn headers_that_do_not_fit_into_the_frame_are_refused() {
+        for headers in [1, 2, 5, u32::MAX] {
+            let mut bytes = prelude(20, headers);
+            bytes.extend_from_slice(&[0xff; 4]);
+            bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
+            assert!(matches!(first(&bytes), Err(BadFrame::Content(_))), "{headers}");
+        }
+    }
+
+    #[test]
+    fn a_frame_in_one_piece_is_read_without_being_put_together() {
+        let mut bytes = prelude(16, 0);
+        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
+        let mut frames = Frames::default();
+        frames.push([bytes.as_slice(), &bytes, &bytes[..5]].concat().into());
+        assert!(frames.take().unwrap().is_some() && frames.take().unwrap().is_some());
+        assert_eq!(frames.partial.capacity(), 0);
+        assert!(frames.take().unwrap().is_none() && !frames.is_empty());
+        frames.push(Bytes::copy_from_slice(&bytes[5..]));
+        assert!(frames.take().unwrap().is_some() && frames.is_empty());
+    }
+}

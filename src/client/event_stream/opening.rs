@@ -1,0 +1,99 @@
+//! How an event stream begins: everything that decides about the head of the client's answer.
+//!
+//! A function that fails before its first byte, or that is not one that streams, is answered like one that
+//! was called by `Invoke`. What follows the first byte is passed on as it arrives (`event_stream.rs`).
+
+use std::future::poll_fn;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use futures_core::Stream;
+
+use super::{Event, Events, completion::Failure, protocol};
+use crate::error::ProxyError;
+
+/// What ends the prelude (`aws.md` 2, HTTP integration).
+const NULS: usize = 8;
+/// Bytes of a prelude; API Gateway takes less, but a function that does not stream answers with all it has.
+const LONGEST_PRELUDE: usize = 8 << 20;
+
+/// How a stream began.
+#[derive(Debug)]
+pub enum Opening<B> {
+    /// The function failed before there was a body.
+    Failed(Failure),
+    /// It wrote all of its answer at once, or nothing.
+    Whole(Bytes),
+    /// It is writing a body.
+    Streaming {
+        /// What came before the body, where that was asked for.
+        prelude: Option<Bytes>,
+        /// The body.
+        body: Events<B>,
+    },
+}
+
+impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Events<B> {
+    /// Reads as far as the first byte of the body, or through the prelude if there is to be one.
+    ///
+    /// # Errors
+    /// The stream is broken, late, or ended too soon; the prelude is too long or has a NUL inside.
+    pub async fn open(mut self, with_prelude: bool) -> Result<Opening<B>, ProxyError> {
+        let mut prelude = with_prelude.then(Prelude::default);
+        loop {
+            match poll_fn(|context| self.poll_event(context)).await? {
+                Event::Failed(failure) => return Ok(Opening::Failed(failure)),
+                Event::Complete => {
+                    let whole = prelude.map_or(Ok(Bytes::new()), Prelude::without_body)?;
+                    return Ok(Opening::Whole(whole));
+                }
+                Event::Payload(mut bytes) => {
+                    if prelude.as_mut().map_or(Ok(true), |prelude| prelude.push(&mut bytes))? {
+                        self.first = bytes;
+                        let prelude = prelude.map(|prelude| prelude.text.freeze());
+                        return Ok(Opening::Streaming { prelude, body: self });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A prelude in the making.
+#[derive(Default)]
+struct Prelude {
+    text: BytesMut,
+    /// NUL bytes seen after it.
+    nuls: usize,
+}
+
+impl Prelude {
+    /// Takes out of `bytes` what belongs to the prelude; true once it is complete and the rest is body.
+    fn push(&mut self, bytes: &mut Bytes) -> Result<bool, ProxyError> {
+        if self.nuls == 0 {
+            let text = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+            if self.text.len() + text > LONGEST_PRELUDE {
+                let cause =
+                    format!("no body after {LONGEST_PRELUDE} bytes that should say status and headers");
+                return Err(protocol(cause));
+            }
+            self.text.extend_from_slice(&bytes[..text]);
+            bytes.advance(text);
+        }
+        let nuls = bytes.iter().take(NULS - self.nuls).take_while(|byte| **byte == 0).count();
+        bytes.advance(nuls);
+        self.nuls += nuls;
+        if self.nuls > 0 && self.nuls < NULS && !bytes.is_empty() {
+            return Err(stray_nul());
+        }
+        Ok(self.nuls == NULS)
+    }
+
+    /// The function has written all, and no body.
+    fn without_body(self) -> Result<Bytes, ProxyError> {
+        if self.nuls > 0 { Err(stray_nul()) } else { Ok(self.text.freeze()) }
+    }
+}
+
+fn stray_nul() -> ProxyError {
+    protocol("a NUL in the prelude that is not one of the eight at its end")
+}

@@ -1,0 +1,123 @@
+//! A tunnel through an HTTP proxy (RFC 9110, 9.3.6).
+//!
+//! `dial.rs` opens the connection to the proxy, here it becomes one to the target, and then `dial.rs` goes on
+//! as without a proxy: TLS, if any, is with the target, and the proxy sees none of what passes.
+
+use std::{fmt, io};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use super::endpoint::Endpoint;
+use crate::{
+    error::{ErrorKind, ProxyError},
+    settings::ForwardProxy,
+};
+
+/// Bytes of the proxy's answer.
+const MAX_HEAD: usize = 8 << 10;
+const MAX_HEADERS: usize = 64;
+/// Bytes looked at in one go: most answers are shorter.
+const PIECE: usize = 1 << 10;
+
+/// Why there is no tunnel.
+#[derive(Debug)]
+enum Refusal {
+    /// The proxy says no.
+    Status(u16),
+    /// It says nothing that is understood.
+    Head(httparse::Error),
+    /// It says too much.
+    TooLarge,
+    /// The connection to it broke.
+    Io(io::Error),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "status {status}"),
+            Self::Head(error) => write!(f, "no HTTP answer: {error}"),
+            Self::TooLarge => write!(f, "an answer of more than {MAX_HEAD} bytes"),
+            Self::Io(error) => write!(f, "the connection broke: {error}"),
+        }
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Asks the proxy at the other end of `stream` for a tunnel to `endpoint`. It resolves the name: ours may not
+/// be known here, nor would it be the same address.
+///
+/// # Errors
+/// The proxy refuses, or gives no answer that is understood.
+pub async fn open(
+    stream: &mut TcpStream,
+    proxy: &ForwardProxy,
+    endpoint: &Endpoint,
+) -> Result<(), ProxyError> {
+    negotiate(stream, proxy, endpoint).await.map_err(|refusal| {
+        let cause = format!("the proxy {proxy} gives no tunnel to {endpoint}: {refusal}");
+        ProxyError::new(ErrorKind::UpstreamConnect, cause)
+    })
+}
+
+async fn negotiate(stream: &mut TcpStream, proxy: &ForwardProxy, endpoint: &Endpoint) -> Result<(), Refusal> {
+    let mut request = format!("CONNECT {endpoint} HTTP/1.1\r\nHost: {endpoint}\r\n").into_bytes();
+    if let Some(value) = &proxy.authorization {
+        request.extend_from_slice(b"Proxy-Authorization: ");
+        request.extend_from_slice(value.as_bytes());
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"\r\n");
+    stream.write_all(&request).await?;
+    loop {
+        match read_status(stream).await? {
+            // an interim answer; nobody asked for another protocol
+            100 | 102..=199 => {}
+            200..=299 => return Ok(()),
+            status => return Err(Refusal::Status(status)),
+        }
+    }
+}
+
+/// Reads one head and not a byte more: what follows is the target's. Lengths in it mean nothing when the answer
+/// is yes, and nothing is read after any other.
+async fn read_status(stream: &mut TcpStream) -> Result<u16, Refusal> {
+    let mut head = Vec::with_capacity(PIECE);
+    loop {
+        let before = head.len();
+        head.resize((before + PIECE).min(MAX_HEAD), 0);
+        if head.len() == before {
+            return Err(Refusal::TooLarge);
+        }
+        let seen = stream.peek(&mut head[before..]).await?;
+        if seen == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        head.truncate(before + seen);
+        let status = parse(&head)?;
+        let end = status.map_or(head.len(), |(_, end)| end);
+        stream.read_exact(&mut head[before..end]).await?;
+        if let Some((status, _)) = status {
+            return Ok(status);
+        }
+    }
+}
+
+/// The status and the length of a head, once it is complete.
+fn parse(bytes: &[u8]) -> Result<Option<(u16, usize)>, Refusal> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    match response.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => Ok(Some((response.code.unwrap_or_default(), length))),
+        Ok(httparse::Status::Partial) => Ok(None),
+        Err(error) => Err(Refusal::Head(error)),
+    }
+}

@@ -1,0 +1,158 @@
+//! An HTTP proxy on the way to AWS: the key `proxy_url`, named as Kong names it.
+//!
+//! `upstream.rs` reads it, and `client/tunnel.rs` asks the proxy for a tunnel.
+
+use std::fmt;
+
+use actix_http::{Uri, header::HeaderValue};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use percent_encoding::percent_decode_str;
+
+use crate::proxy::target::escapes_are_whole;
+
+/// A host and a port as they are written together: an IPv6 address in brackets (RFC 3986, 3.2.2).
+#[derive(Debug, Clone, Copy)]
+pub struct HostPort<'a>(pub &'a str, pub u16);
+
+impl fmt::Display for HostPort<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(host, port) = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+/// A proxy that is asked for a tunnel to the target; its `Display` and `Debug` are without the credentials.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ForwardProxy {
+    /// Name or address; an IPv6 address is without its brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// The value of `Proxy-Authorization`, marked as sensitive.
+    pub authorization: Option<HeaderValue>,
+}
+
+impl ForwardProxy {
+    /// What a mistake says was expected.
+    pub const EXPECTED: &'static str =
+        "http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT with escapes for what is special in a URL";
+    /// As for any http URL.
+    const DEFAULT_PORT: u16 = 80;
+
+    /// Reads the proxy's URL.
+    ///
+    /// # Errors
+    /// What is wrong with it, without a word of it, since there may be a password inside.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let is_http = text.split_once("://").is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("http"));
+        if !is_http {
+            return Err("proxy_url scheme must be http");
+        }
+        let uri: Uri = text.parse().map_err(|_| "not a URL")?;
+        let authority = uri.authority().ok_or("a URL without a host")?;
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() || text.contains('#') {
+            return Err("a URL with more than a host and a port");
+        }
+        let (userinfo, place) = match authority.as_str().rsplit_once('@') {
+            Some((userinfo, place)) => (Some(userinfo), place),
+            None => (None, authority.as_str()),
+        };
+        let host = authority.host();
+        if host.is_empty() {
+            return Err("a URL without a host");
+        }
+        if place.len() > host.len() && authority.port().is_none() {
+            return Err("a URL whose port is no number up to 65535");
+        }
+        Ok(Self {
+            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+            port: authority.port_u16().unwrap_or(Self::DEFAULT_PORT),
+            authorization: userinfo.map(basic).transpose()?,
+        })
+    }
+}
+
+/// The credentials of a URL as `Basic` (RFC 7617).
+fn basic(userinfo: &str) -> Result<HeaderValue, &'static str> {
+    let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+    if user.is_empty() || !escapes_are_whole(userinfo.as_bytes()) {
+        return Err("a URL whose user and password cannot be read");
+    }
+    let user: Vec<u8> = percent_decode_str(user).collect();
+    if user.contains(&b':') {
+        // the first colon ends the name
+        return Err("a user with a `:` in the name");
+    }
+    let password: Vec<u8> = percent_decode_str(password).collect();
+    let credentials = STANDARD.encode([&user[..], b":", &password].concat());
+    let mut value = HeaderValue::try_from(format!("Basic {credentials}"))
+        .map_err(|_| "a URL whose user and password cannot be sent")?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+impl fmt::Display for ForwardProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        HostPort(&self.host, self.port).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> (String, u16, Option<String>) {
+        let ForwardProxy { host, port, authorization } = ForwardProxy::parse(text).unwrap();
+        (host, port, authorization.map(|value| value.to_str().unwrap().to_owned()))
+    }
+
+    #[test]
+    fn a_proxy_is_a_host_with_a_port_and_maybe_credentials() {
+        assert_eq!(parsed("http://proxy.example:3128"), ("proxy.example".into(), 3128, None));
+        assert_eq!(parsed("HTTP://proxy.example/"), ("proxy.example".into(), 80, None));
+        assert_eq!(parsed("http://[::1]:3128"), ("::1".into(), 3128, None));
+        let with = |text: &str| parsed(text).2.unwrap();
+        // RFC 7617, 2
+        assert_eq!(with("http://Aladdin:open%20sesame@h:1"), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        assert_eq!(with("http://u:p%40%3A%25:x@h:1"), format!("Basic {}", STANDARD.encode("u:p@:%:x")));
+        assert_eq!(with("http://u@h"), format!("Basic {}", STANDARD.encode("u:")));
+        assert_eq!(with("http://u:%FF%00@h"), format!("Basic {}", STANDARD.encode(b"u:\xff\0")));
+    }
+
+    #[test]
+    fn k40_a_scheme_other_than_http_is_wrong() {
+        for text in ["https://h:1", "ftp://h", "wss://h", "socks5://h", "h:3128", "//h", ""] {
+            assert_eq!(ForwardProxy::parse(text), Err("proxy_url scheme must be http"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_host_with_a_port_is_wrong() {
+        for text in [
+            "http://",
+            "http://:3128",
+            "http://h:",
+            "http://h:99999",
+            "http://h:x",
+            "http://h/path",
+            "http://h?query",
+            "http://h#fragment",
+            "http://u:p%4@h",
+            "http://@h",
+            "http://:p@h",
+            "http://u%3Av:p@h",
+            "http://h\r\nx: y",
+            "http://u p@h",
+        ] {
+            assert!(ForwardProxy::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn neither_display_nor_debug_shows_the_credentials() {
+        let proxy = ForwardProxy::parse("http://hush-user:hush-password@[::1]:3128").unwrap();
+        assert_eq!(proxy.to_string(), "[::1]:3128");
+        let shown = format!("{proxy:?}");
+        assert!(!shown.contains("hush") && !shown.contains("Basic"), "{shown}");
+    }
+}

@@ -1,0 +1,163 @@
+//! Event streams of the Lambda API through the client's own sockets: bytes are passed on as they come, and the
+//! connection serves again after a stream that was read to its end.
+
+use std::{
+    future::poll_fn,
+    io::{self, Write},
+    net::TcpStream,
+    pin::Pin,
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
+
+use actix_http::{Method, header::HeaderMap};
+use apigw_invoker::{
+    client::{Client, Endpoint, EventStream, KeepAlive, ReplyBody, UpstreamReply},
+    error::{ErrorKind, ProxyError},
+    proxy::{
+        inbound::RequestBody,
+        outbound::{OutboundRequest, Signature},
+    },
+    settings::Timeouts,
+};
+use aws_smithy_eventstream::frame::write_message_to;
+use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
+use futures_core::Stream as _;
+
+use super::support::{Upstream, wait::PATIENCE};
+
+fn event(kind: &'static str, payload: &'static [u8]) -> Vec<u8> {
+    let text = |text: &'static str| HeaderValue::String(text.into());
+    let message = Message::new(payload)
+        .add_header(Header::new(":message-type", text("event")))
+        .add_header(Header::new(":event-type", text(kind)));
+    let mut bytes = Vec::new();
+    write_message_to(&message, &mut bytes).unwrap();
+    bytes
+}
+
+const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.amazon.eventstream\r\n\
+                    Transfer-Encoding: chunked\r\n\r\n";
+
+/// Writes bytes as one chunk.
+fn write_chunk(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(&[format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat())
+}
+
+/// Runs a test on a worker's client.
+fn with_client(upstream: &Upstream, test: impl AsyncFnOnce(&Caller)) {
+    let endpoint = Endpoint {
+        host: upstream.address.ip().to_string(),
+        port: upstream.address.port(),
+        tls: None,
+        proxy: None,
+        connect_timeout: PATIENCE,
+        keepalive: KeepAlive { enabled: true, pool: 5, timeout: Duration::from_hours(1) },
+    };
+    actix_rt::System::new().block_on(async {
+        test(&Caller { client: Client::default(), endpoint: Arc::new(endpoint) }).await;
+    });
+}
+
+struct Caller {
+    client: Client,
+    endpoint: Arc<Endpoint>,
+}
+
+impl Caller {
+    async fn invoke(&self, target: &str) -> UpstreamReply {
+        let request = OutboundRequest {
+            method: Method::POST,
+            path_and_query: target.to_owned(),
+            headers: HeaderMap::new(),
+            body: RequestBody::Empty,
+            signature: Signature::Ours,
+        };
+        let timeouts = Timeouts { connect: PATIENCE, first_byte: PATIENCE, idle: PATIENCE };
+        self.client.send(&self.endpoint, timeouts, request).await.unwrap()
+    }
+
+    async fn stream(&self, target: &str) -> Box<EventStream> {
+        match self.invoke(target).await.decode_events(false).await.unwrap().body {
+            ReplyBody::Events(events) => events,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn next(events: &mut EventStream) -> Option<Result<String, ProxyError>> {
+    let item = poll_fn(|context| Pin::new(&mut *events).poll_next(context)).await;
+    item.map(|item| item.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap()))
+}
+
+#[test]
+fn pieces_arrive_one_by_one_and_the_connection_serves_again() {
+    let (send, hold) = mpsc::channel::<()>();
+    let hold = Mutex::new(hold);
+    let upstream = Upstream::serving(move |_, stream| {
+        stream.write_all(HEAD.as_bytes())?;
+        write_chunk(stream, &event("PayloadChunk", b"first"))?;
+        let _ = hold.lock().unwrap().recv();
+        // a frame in two chunks, and the end of the events apart from that of the body
+        let second = event("PayloadChunk", b"second");
+        let (start, rest) = second.split_at(7);
+        write_chunk(stream, start)?;
+        write_chunk(stream, rest)?;
+        write_chunk(stream, &event("InvokeComplete", b"{}"))?;
+        stream.write_all(b"0\r\n\r\n")
+    });
+    with_client(&upstream, async |caller| {
+        for _ in 0..3 {
+            let mut events = caller.stream("/").await;
+            assert_eq!(next(&mut events).await.unwrap().unwrap(), "first");
+            send.send(()).unwrap();
+            assert_eq!(next(&mut events).await.unwrap().unwrap(), "second");
+            assert!(next(&mut events).await.is_none());
+        }
+    });
+    assert_eq!(upstream.accepted(), 1);
+}
+
+#[test]
+fn the_connection_serves_again_after_a_function_that_failed() {
+    let upstream = Upstream::serving(|request, stream| {
+        stream.write_all(HEAD.as_bytes())?;
+        if request.target() == "/late" {
+            write_chunk(stream, &event("PayloadChunk", b"x"))?;
+        }
+        write_chunk(stream, &event("InvokeComplete", br#"{"ErrorCode":"Unhandled","ErrorDetails":"{}"}"#))?;
+        stream.write_all(b"0\r\n\r\n")
+    });
+    with_client(&upstream, async |caller| {
+        for prelude in [false, true] {
+            let reply = caller.invoke("/").await.decode_events(prelude).await.unwrap();
+            assert_eq!(reply.headers.get("x-amz-function-error").unwrap(), "Unhandled");
+            assert!(matches!(reply.body, ReplyBody::Whole(bytes) if bytes == "{}"));
+        }
+        let mut events = caller.stream("/late").await;
+        assert_eq!(next(&mut events).await.unwrap().unwrap(), "x");
+        let error = next(&mut events).await.unwrap().unwrap_err();
+        assert_eq!(error.kind, ErrorKind::UpstreamTruncated);
+        assert!(error.to_string().contains("the function failed"), "{error}");
+        caller.invoke("/").await;
+    });
+    assert_eq!(upstream.accepted(), 1);
+}
+
+#[test]
+fn a_body_that_ends_well_without_invoke_complete_is_truncated_and_one_that_is_cut_too() {
+    for end in ["0\r\n\r\n", ""] {
+        let upstream = Upstream::serving(move |_, stream| {
+            stream.write_all(HEAD.as_bytes())?;
+            write_chunk(stream, &event("PayloadChunk", b"x"))?;
+            stream.write_all(end.as_bytes())?;
+            Err(io::ErrorKind::ConnectionAborted.into())
+        });
+        with_client(&upstream, async |caller| {
+            let mut events = caller.stream("/").await;
+            assert_eq!(next(&mut events).await.unwrap().unwrap(), "x");
+            let error = next(&mut events).await.unwrap().unwrap_err();
+            assert_eq!(error.kind, ErrorKind::UpstreamTruncated, "{end:?}: {error}");
+        });
+    }
+}
