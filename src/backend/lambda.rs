@@ -63,6 +63,7 @@ impl Lambda {
             port: *port,
             tls,
             connect_timeout: upstream.timeouts.connect,
+            proxy: upstream.proxy.clone(),
             keepalive: KeepAlive {
                 enabled: upstream.keepalive,
                 pool: upstream.keepalive_pool,

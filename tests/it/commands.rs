@@ -204,7 +204,10 @@ fn the_lines_that_dev_prints_do_what_they_say() {
     let (mut process, address) = dev(&mut dev_command());
     let requests: Vec<(SocketAddr, String)> = curl_lines(&process.output());
     let answers: Vec<Response> = requests.iter().map(|(address, target)| get(*address, target)).collect();
-    let [hello, signed, unsigned] = &answers[..] else { panic!("{answers:#?}") };
+    let [hello, signed, lambda, words, unsigned] = &answers[..] else { panic!("{answers:#?}") };
+    assert_eq!((lambda.status, lambda.text().as_str()), (200, "\"Hello, Kong!\""));
+    assert_eq!((words.status, words.header("transfer-encoding")), (200, Some("chunked")));
+    assert!(words.text().split(' ').count() > 3, "{}", words.text());
     assert_eq!((hello.status, hello.text().as_str()), (200, "\"Hello, APISIX!\""));
     assert_eq!(signed.status, 200, "{}", signed.text());
     assert_eq!(signed.json()["path"], "/iam/echo/a%2Fb");
@@ -212,7 +215,7 @@ fn the_lines_that_dev_prints_do_what_they_say() {
     assert!(signed.json()["headers"]["authorization"][0].as_str().unwrap().starts_with("AWS4-HMAC-SHA256 "));
     assert_eq!(unsigned.status, 403);
     assert_eq!((requests[0].0, requests[1].0), (address, address));
-    assert_ne!(requests[2].0, address, "past the sidecar");
+    assert_ne!(requests[4].0, address, "past the sidecar");
     process.signal("INT");
     assert_eq!(process.wait().code(), Some(0));
 }

@@ -79,6 +79,19 @@ fn k39_neither_is_valid_and_the_environments_are_taken() {
 }
 
 #[test]
+fn k40_a_proxy_is_spoken_to_in_http() {
+    let proxy = right(&named("proxy_url: http://me:hush@proxy.internal:3128")).upstream.proxy.unwrap();
+    assert_eq!(proxy.to_string(), "proxy.internal:3128");
+    assert!(!format!("{proxy:?}").contains("hush"));
+    for scheme in ["https", "ftp", "wss"] {
+        assert_wrong(
+            &named(&format!("proxy_url: {scheme}://a")),
+            &["lambda.proxy_url: proxy_url scheme must be http"],
+        );
+    }
+}
+
+#[test]
 fn k42_unhandled_status_is_a_status() {
     assert_eq!(right(NAMED).answer.unhandled_status, None);
     assert_eq!(right(&named("unhandled_status: 412")).answer.unhandled_status.unwrap().as_u16(), 412);

@@ -43,7 +43,9 @@ pub fn reply(version: PayloadVersion, upstream: UpstreamReply) -> Result<ClientR
         (Some(prelude), body) => after_prelude(&prelude, headers, body),
         (None, ReplyBody::Whole(output)) => whole(version, &output, headers),
         (None, ReplyBody::None { .. }) => whole(version, &Bytes::new(), headers),
-        (None, ReplyBody::Stream(_)) => Err(invalid("the function's answer streams, and has no prelude")),
+        (None, ReplyBody::Stream(_) | ReplyBody::Events(_)) => {
+            Err(invalid("the function's answer streams, and has no prelude"))
+        }
     }
 }
 

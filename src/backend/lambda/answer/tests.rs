@@ -25,7 +25,9 @@ pub fn upstream(status: u16, lines: &[(&'static str, &'static str)], body: &str)
 pub fn text(reply: &ClientReply) -> &str {
     match &reply.body {
         ReplyBody::Whole(bytes) => std::str::from_utf8(bytes).unwrap(),
-        ReplyBody::None { .. } | ReplyBody::Stream(_) => unreachable!("the body is whole"),
+        ReplyBody::None { .. } | ReplyBody::Stream(_) | ReplyBody::Events(_) => {
+            unreachable!("the body is whole")
+        }
     }
 }
 
