@@ -234,8 +234,9 @@ fn dev(command: &mut std::process::Command) -> (Process, SocketAddr) {
 
 /// Where the printed requests go.
 fn curl_lines(output: &str) -> Vec<(SocketAddr, String)> {
-    let urls = output.lines().filter_map(|line| line.trim().strip_prefix("curl -i 'http://"));
-    urls.map(|rest| {
+    let lines = output.lines().filter(|line| line.trim().starts_with("curl "));
+    let urls = lines.filter_map(|line| line.split_once("'http://"));
+    urls.map(|(_, rest)| {
         let (url, _) = rest.split_once('\'').unwrap();
         let (address, target) = url.split_once('/').unwrap();
         (address.parse().unwrap(), format!("/{target}"))
