@@ -27,6 +27,8 @@ mod house;
 mod lambda;
 /// The stand-in's Lambda API, called directly.
 mod lambda_stand_in;
+/// A client, the sidecar, and functions that answer whole or word by word.
+mod lambda_streams;
 /// Sizes, counts and times that are too much.
 mod limits;
 /// Which route takes a request.

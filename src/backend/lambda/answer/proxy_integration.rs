@@ -73,7 +73,7 @@ fn whole(version: PayloadVersion, output: &Bytes, headers: HeaderMap) -> Result<
     };
     let body = content(output, std::mem::take(&mut members.body), members.is_base64_encoded.as_ref())?;
     let mut reply = put_together(status, headers, lines(members)?, ReplyBody::Whole(body));
-    if !reply.headers.contains_key(header::CONTENT_TYPE) {
+    if !matches!(reply.body, ReplyBody::None { .. }) && !reply.headers.contains_key(header::CONTENT_TYPE) {
         reply.headers.insert(header::CONTENT_TYPE, JSON);
     }
     Ok(reply)
@@ -96,10 +96,15 @@ fn put_together(
     for name in lines.keys() {
         headers.remove(name);
     }
+    let body = body_for(status, body);
+    if matches!(body, ReplyBody::None { .. }) {
+        // the API's own is about its envelope
+        headers.remove(header::CONTENT_TYPE);
+    }
     for (name, value) in lines {
         headers.append(name, value);
     }
-    ClientReply { status, headers, body: body_for(status, body), remarks: Vec::new() }
+    ClientReply { status, headers, body, remarks: Vec::new() }
 }
 
 /// A number or its digits, which is how some frameworks write it (R18); a whole number may have a point.
