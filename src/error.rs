@@ -14,7 +14,7 @@ use actix_http::{
 };
 use bytes::Bytes;
 
-use crate::{remark::Remark, settings::units::size_text};
+use crate::{excerpt::excerpt, remark::Remark, settings::units::size_text};
 
 /// A request that got no answer from AWS, or none that may be passed on.
 #[derive(Debug)]
@@ -251,26 +251,12 @@ impl ProxyError {
         log::log!(
             self.kind.level(),
             request_id = request_id, route = route.unwrap_or("-"), code = self.code();
-            "{}", one_line(&self.to_string())
+            "{}", excerpt(&self.to_string(), usize::MAX)
         );
         for remark in &self.remarks {
             remark.log(request_id, route.unwrap_or("-"));
         }
     }
-}
-
-/// A text that somebody else had a hand in, such as a name in a certificate, without what would end the line or
-/// steer a terminal.
-fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for char in text.chars() {
-        if char.is_control() {
-            line.extend(char.escape_default());
-        } else {
-            line.push(char);
-        }
-    }
-    line
 }
 
 impl From<ErrorKind> for ProxyError {

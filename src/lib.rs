@@ -22,6 +22,7 @@ pub mod client;
 pub mod credentials;
 pub mod dev;
 pub mod error;
+mod excerpt;
 pub mod listener;
 pub mod logging;
 pub mod proxy;

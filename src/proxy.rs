@@ -24,10 +24,7 @@ pub mod target;
 
 use std::{convert::Infallible, rc::Rc, sync::Arc, time::SystemTime};
 
-use actix_http::{
-    HttpMessage as _, Request, Response,
-    header::{self, HeaderName},
-};
+use actix_http::{HttpMessage as _, Request, Response, header};
 
 use self::{
     inbound::{Hop, InboundRequest},
@@ -43,9 +40,6 @@ use crate::{
     routing::Miss,
     snapshot::Snapshot,
 };
-
-/// Names a request in logs, in our answers and towards AWS.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What one worker thread needs to serve requests.
 pub struct Worker {

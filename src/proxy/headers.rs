@@ -5,6 +5,9 @@
 
 use actix_http::header::{self, HeaderMap, HeaderName};
 
+/// Names a request in logs, in our answers and towards AWS.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// Takes out of a client's headers what belongs to its connection alone, what would change the call's
 /// meaning at AWS, and the framing that is made anew.
 pub fn clean_request(headers: &mut HeaderMap) {

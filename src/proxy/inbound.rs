@@ -164,7 +164,7 @@ fn say_who_forwards(headers: &mut HeaderMap, host: Option<HeaderValue>, version:
     };
     let received = if version == Version::HTTP_10 { "1.0" } else { "1.1" };
     append(headers, header::VIA, &format!("{received} {}", hop.pseudonym));
-    headers.insert(super::REQUEST_ID, hop.request_id.clone());
+    headers.insert(headers::REQUEST_ID, hop.request_id.clone());
 }
 
 /// Adds an element to a comma-separated list that may span several lines.

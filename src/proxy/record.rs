@@ -12,7 +12,7 @@ use std::{
 use actix_http::{HttpMessage as _, Method, Request, StatusCode, Uri, header::HeaderValue};
 use bytes::Bytes;
 
-use super::REQUEST_ID;
+use super::headers::REQUEST_ID;
 use crate::{client::UpstreamReply, error::ProxyError};
 
 /// What nginx logs for a client that closed the connection before it was answered.

@@ -14,7 +14,7 @@ use actix_http::{
 use bytes::Bytes;
 use futures_core::Stream;
 
-use super::{REQUEST_ID, record::Record};
+use super::{headers::REQUEST_ID, record::Record};
 use crate::{
     admission::Permit,
     backend::ClientReply,

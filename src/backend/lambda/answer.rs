@@ -6,7 +6,6 @@
 //! passes as it is, but for `empty_arrays.rs` on request. `proxy/reply.rs` sends the result to the client.
 
 mod empty_arrays;
-mod excerpt;
 mod function_error;
 mod members;
 mod proxy_integration;
@@ -24,11 +23,11 @@ use base64::{
 };
 use log::Level;
 
-use self::excerpt::excerpt;
 use crate::{
     backend::{ClientReply, ReplyMode},
     client::{ReplyBody, UpstreamReply},
     error::{ErrorKind, ProxyError},
+    excerpt::excerpt,
     proxy::headers,
     remark::Remark,
     settings::{AnswerSettings, EmptyArraysMode, InvocationType, InvokeMode},

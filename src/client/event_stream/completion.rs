@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{protocol, truncated};
-use crate::error::ProxyError;
+use crate::{error::ProxyError, excerpt::excerpt};
 
 /// What Lambda says of a failure for which the function has no name.
 const UNHANDLED: &str = "Unhandled";
@@ -67,7 +67,7 @@ fn log_tail(encoded: &str) {
             Ok(tail) => {
                 log::debug!(
                     "the end of the function's log: {}",
-                    String::from_utf8_lossy(&tail).escape_debug()
+                    excerpt(&String::from_utf8_lossy(&tail), usize::MAX)
                 );
             }
             Err(error) => log::debug!("the end of the function's log is not base64: {error}"),

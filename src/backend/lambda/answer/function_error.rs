@@ -7,11 +7,12 @@ use actix_http::header::HeaderValue;
 use log::Level;
 use serde_json::Value;
 
-use super::{body_for, excerpt::excerpt, invalid, unchanged};
+use super::{body_for, invalid, unchanged};
 use crate::{
     backend::ClientReply,
     client::{ReplyBody, UpstreamReply},
     error::ProxyError,
+    excerpt::excerpt,
     remark::Remark,
     settings::AnswerSettings,
 };

@@ -19,15 +19,14 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{
-    body_for, decode_base64,
-    excerpt::excerpt,
-    invalid,
+    body_for, decode_base64, invalid,
     members::{Body, Members},
 };
 use crate::{
     backend::ClientReply,
     client::{ReplyBody, UpstreamReply},
     error::ProxyError,
+    excerpt::excerpt,
     proxy::headers::clean_reply,
     settings::PayloadVersion,
 };

@@ -12,11 +12,11 @@ use bytes::Bytes;
 use log::Level;
 use serde_json::Value;
 
-use super::excerpt::excerpt;
 use crate::{
     backend::{ClientReply, signature_refusal::split},
     client::{ReplyBody, UpstreamReply},
     error::{ErrorKind, ProxyError},
+    excerpt::excerpt,
     remark::Remark,
 };
 

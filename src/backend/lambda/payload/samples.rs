@@ -9,7 +9,7 @@ use actix_http::{
 use bytes::Bytes;
 
 use crate::proxy::{
-    REQUEST_ID,
+    headers::REQUEST_ID,
     inbound::{InboundRequest, RequestBody},
 };
 

@@ -27,7 +27,7 @@ use super::{
     moment::Moment,
 };
 use crate::{
-    proxy::{REQUEST_ID, inbound::InboundRequest},
+    proxy::{headers::REQUEST_ID, inbound::InboundRequest},
     settings::GatewayEvent,
 };
 

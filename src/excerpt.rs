@@ -1,6 +1,7 @@
-//! A part of a text that a function or the API wrote, fit for a line of our log.
+//! A part of a text that somebody else had a hand in, fit for a line of our log: what a function or AWS wrote, a name
+//! in a certificate.
 //!
-//! Whatever of `answer.rs` and the files beside it quotes, in a cause or a remark, passes through here.
+//! Whatever is quoted in a cause or a remark passes through here, and once more every line of `error.rs`.
 
 /// The text's first characters, without what would end the line or steer a terminal.
 pub fn excerpt(text: &str, longest: usize) -> String {
