@@ -3,9 +3,13 @@
 //! `proxy.rs` asks a [`CredentialSource`] for its current keys right before signing. Whatever goes wrong
 //! here, nothing goes out unsigned: the route answers 503.
 
+mod source;
+
 use std::fmt;
 
 use aws_credential_types::Credentials;
+
+pub use self::source::{MetadataProtocol, Origin, Role, Source};
 
 /// One source of keys.
 #[derive(Debug, Clone)]

@@ -1,0 +1,60 @@
+//! Which keys a route signs with: the description of a source, as the settings give it.
+//!
+//! Two routes with an equal source share one, and so one call to STS (`credentials.rs`).
+
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+
+use crate::settings::ForwardProxy;
+
+/// One source of keys.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    /// Where the first keys come from.
+    pub origin: Origin,
+    /// The role that they are exchanged for.
+    pub role: Option<Role>,
+    /// The region of STS.
+    pub region: String,
+    /// `aws_sts_endpoint_url`: the regional endpoint's replacement.
+    pub sts_endpoint: Option<String>,
+    /// Which protocol the metadata service of EC2 is spoken to in.
+    pub metadata: MetadataProtocol,
+    /// The way to STS, where there is no straight one.
+    pub proxy: Option<ForwardProxy>,
+}
+
+/// Where the first keys come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Origin {
+    /// The route's own settings.
+    Keys(Credentials),
+    /// A profile of the shared files.
+    Profile(String),
+    /// The first of these that is configured: environment, profile, container, web identity, EC2.
+    Chain,
+}
+
+/// A role to assume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    /// Its ARN.
+    pub arn: String,
+    /// How its sessions are called in AWS's logs.
+    pub session_name: String,
+    /// What the role's owner demands to be told.
+    pub external_id: Option<String>,
+    /// How long a session lasts; STS decides if it is not said.
+    pub duration: Option<Duration>,
+}
+
+/// The two protocols of EC2's metadata service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MetadataProtocol {
+    /// With a session token, which a request that was smuggled out of an application cannot have.
+    #[default]
+    V2,
+    /// Without, on request alone.
+    V1,
+}
