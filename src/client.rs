@@ -39,6 +39,7 @@ use actix_tls::connect::{ConnectError, ConnectInfo, Connection as Connected};
 use awc::{ClientResponse, Connector, FrozenClientRequest, error::SendRequestError};
 use bytes::Bytes;
 use slab::Slab;
+use tokio::time::{Instant, sleep_until};
 
 use self::{
     connection::Connection,
@@ -53,7 +54,10 @@ pub use self::{
 };
 use crate::{
     error::{ErrorKind, ProxyError},
-    proxy::{inbound::RequestBody, outbound::OutboundRequest},
+    proxy::{
+        inbound::{Arrival, RequestBody},
+        outbound::OutboundRequest,
+    },
     settings::Timeouts,
 };
 
@@ -152,9 +156,10 @@ impl Client {
         let uri = Uri::from_parts(parts).map_err(|error| internal(error.to_string()))?;
         let body = match request.body {
             RequestBody::Whole(bytes) => Body::Whole(bytes),
-            RequestBody::Stream(stream) => {
-                Body::Stream(BoxBody::new(SizedStream::new(stream.length, stream)))
-            }
+            RequestBody::Stream(stream) => Body::Stream {
+                arrival: stream.arrival(),
+                stream: BoxBody::new(SizedStream::new(stream.length, stream)),
+            },
             // RFC 9110, 8.6: a method that has a meaning for a body says so when there is none
             RequestBody::Empty if matches!(request.method, Method::POST | Method::PUT | Method::PATCH) => {
                 Body::Whole(Bytes::new())
@@ -180,7 +185,11 @@ fn is_repeatable(request: &OutboundRequest) -> bool {
 enum Body {
     Absent,
     Whole(Bytes),
-    Stream(BoxBody),
+    Stream {
+        stream: BoxBody,
+        /// How it comes in from the client.
+        arrival: Rc<Arrival>,
+    },
 }
 
 impl Body {
@@ -189,7 +198,7 @@ impl Body {
         match self {
             Self::Absent => Some(Self::Absent),
             Self::Whole(bytes) => Some(Self::Whole(bytes.clone())),
-            Self::Stream(_) => None,
+            Self::Stream { .. } => None,
         }
     }
 
@@ -197,28 +206,34 @@ impl Body {
         match self {
             Self::Absent => BoxBody::new(actix_http::body::None::new()),
             Self::Whole(bytes) => bytes.boxed(),
-            Self::Stream(stream) => stream,
+            Self::Stream { stream, .. } => stream,
         }
     }
 }
 
 /// Sends a request and waits for the head of its answer. The limit counts from the last byte sent, so that a
-/// large body on a slow line may take its time.
+/// large body on a slow line may take its time; while the client is waited for, it does not count, since that has
+/// a limit of its own.
 async fn exchange(
     request: &FrozenClientRequest,
     body: Body,
     connection: &Connection,
     limit: Duration,
 ) -> Result<ClientResponse, ProxyError> {
+    let arrival = match &body {
+        Body::Stream { arrival, .. } => Some(Rc::clone(arrival)),
+        Body::Absent | Body::Whole(_) => None,
+    };
     let mut sending = pin!(request.send_body(body.into_message_body()));
-    let mut timer = pin!(tokio::time::sleep_until(connection.written_at() + limit));
+    let mut timer = pin!(sleep_until(connection.written_at() + limit));
     poll_fn(|context| {
         if let Poll::Ready(result) = sending.as_mut().poll(context) {
             return Poll::Ready(result.map_err(failed));
         }
         while timer.as_mut().poll(context).is_ready() {
-            let due = connection.written_at() + limit;
-            if due <= tokio::time::Instant::now() {
+            let arrived = arrival.as_ref().and_then(|arrival| arrival.last());
+            let due = arrived.max(Some(connection.written_at())).unwrap_or_else(Instant::now) + limit;
+            if due <= Instant::now() {
                 let cause = format!("no answer within {limit:?} of the request");
                 return Poll::Ready(Err(ProxyError::new(ErrorKind::UpstreamTimeout, cause)));
             }

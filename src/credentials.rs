@@ -11,6 +11,11 @@ use aws_credential_types::Credentials;
 
 pub use self::source::{MetadataProtocol, Origin, Role, Source};
 
+/// A name that STS takes for a session, made of any text.
+pub fn session_name(text: &str) -> String {
+    text.to_owned()
+}
+
 /// One source of keys.
 #[derive(Debug, Clone)]
 pub enum CredentialSource {

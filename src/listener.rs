@@ -94,16 +94,18 @@ fn listen(
             .keep_alive(KeepAlive::Timeout(limits.keep_alive))
             .client_request_timeout(limits.header_timeout)
             .client_disconnect_timeout(LINGER)
-            // a client that closes its side has left: its call to AWS is dropped
-            .h1_allow_half_closed(false)
+            // or else what is malformed behind a request would cost that request its answer; that a client which
+            // closes its side has left is seen in `connection.rs`
+            .h1_allow_half_closed(true)
             .on_connect_ext(|connection: &ClientConnection, data| {
                 data.insert(connection.outbox());
             })
             .h1(fn_service(move |request: Request| proxy::serve(Rc::clone(&worker), request)));
-        fn_service(|stream: TcpStream| async move {
+        let max_uri = limits.max_uri;
+        fn_service(move |stream: TcpStream| async move {
             stream.set_nodelay(true).map_err(DispatchError::Io)?;
             let peer = stream.peer_addr().ok();
-            Ok((ClientConnection::new(stream), peer))
+            Ok((ClientConnection::new(stream, max_uri), peer))
         })
         .and_then(http)
     })

@@ -24,7 +24,7 @@ pub mod target;
 
 use std::{convert::Infallible, rc::Rc, sync::Arc, time::SystemTime};
 
-use actix_http::{HttpMessage as _, Request, Response, header};
+use actix_http::{HttpMessage as _, Payload, Request, Response, header};
 
 use self::{
     inbound::{Hop, InboundRequest},
@@ -55,14 +55,15 @@ pub struct Worker {
 ///
 /// # Errors
 /// Never: a failure is an answer too.
-pub async fn serve(worker: Rc<Worker>, request: Request) -> Result<Response<ClientBody>, Infallible> {
+pub async fn serve(worker: Rc<Worker>, mut request: Request) -> Result<Response<ClientBody>, Infallible> {
     let mut record = Record::begin(&request, worker.snapshot.access_log);
     let shape = reply::Shape::of(&request);
-    Ok(match forward(&worker, request, &mut record).await {
+    let mut payload = request.take_payload();
+    Ok(match forward(&worker, request, &mut payload, &mut record).await {
         Ok((reply, permit)) => reply::response(reply, permit, record, &shape),
         Err(error) => {
             record.fail(&error);
-            reply::failure(&error, record, &shape)
+            reply::failure(&error, payload, record, &shape)
         }
     })
 }
@@ -71,6 +72,7 @@ pub async fn serve(worker: Rc<Worker>, request: Request) -> Result<Response<Clie
 async fn forward(
     worker: &Worker,
     request: Request,
+    payload: &mut Payload,
     record: &mut Record,
 ) -> Result<(ClientReply, Permit), ProxyError> {
     let snapshot = &worker.snapshot;
@@ -90,7 +92,7 @@ async fn forward(
 
     let hop =
         Hop { peer: request.head().peer_addr, pseudonym: &worker.pseudonym, request_id: record.request_id() };
-    let inbound = InboundRequest::read(request, remainder, &hop, route.body_limits()).await?;
+    let inbound = InboundRequest::read(request, payload, remainder, &hop, route.body_limits()).await?;
 
     let mut outbound = route.backend.request(inbound)?;
 

@@ -18,6 +18,7 @@ mod process;
 mod reader;
 mod reference;
 mod route;
+mod source;
 mod tree;
 pub mod units;
 mod upstream;

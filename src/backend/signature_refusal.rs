@@ -4,7 +4,7 @@
 //! client's business. Both backends come here with the text of a refusal (`api_gateway/refusal.rs`,
 //! `lambda/answer/refusal.rs`).
 
-use std::borrow::Cow;
+use crate::excerpt::excerpt;
 
 /// Where the explanation begins.
 const EXPLANATION: &str = "The Canonical String for this request should have been";
@@ -18,10 +18,12 @@ pub fn split(text: &str) -> (&str, Option<String>) {
     }
 }
 
+/// Line by line, since that is how the canonical request reads; whatever else is in it stays on its line.
 fn without_token(explanation: &str) -> String {
-    let line = |line| match str::strip_prefix(line, TOKEN_LINE) {
-        Some(_) => Cow::Owned(format!("{TOKEN_LINE}(left out)")),
-        None => Cow::Borrowed(line),
+    let line = |line: &str| {
+        let name = line.trim_start_matches(|char: char| !char.is_ascii_alphanumeric());
+        let is_token = name.get(..TOKEN_LINE.len()).is_some_and(|name| name.eq_ignore_ascii_case(TOKEN_LINE));
+        if is_token { format!("{TOKEN_LINE}(left out)") } else { excerpt(line, usize::MAX) }
     };
     explanation.lines().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -38,9 +38,12 @@ struct State {
     announced: Cell<Option<u64>>,
 }
 
-/// An answer of ours that is not over, until it is dropped.
+/// An answer of ours until it is dropped. If it is not over by then, the connection is reset.
 #[derive(Debug)]
-pub struct UnderWay(Outbox);
+pub struct UnderWay {
+    outbox: Outbox,
+    is_over: bool,
+}
 
 impl Outbox {
     /// An answer of ours begins, to a request with a body of this length, `None` for one in chunks.
@@ -48,26 +51,29 @@ impl Outbox {
         self.0.unwritten.set(true);
         self.0.announced.set(request_body);
         self.0.bodies.set(self.0.bodies.get() + 1);
-        UnderWay(self.clone())
+        UnderWay { outbox: self.clone(), is_over: false }
     }
 }
 
 impl UnderWay {
-    /// A piece of its body is about to be written.
-    pub fn goes_on(&self) {
-        self.0.0.unwritten.set(true);
+    /// Its last byte has been handed on.
+    pub fn finish(&mut self) {
+        self.is_over = true;
     }
 
-    /// It ends too soon: the connection is to be reset.
-    pub fn abort(&self) {
-        self.0.0.aborted.set(true);
+    /// A piece of its body is about to be written.
+    pub fn goes_on(&self) {
+        self.outbox.0.unwritten.set(true);
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let bodies = &self.0.0.bodies;
+        let State { bodies, aborted, .. } = &*self.outbox.0;
         bodies.set(bodies.get() - 1);
+        if !self.is_over {
+            aborted.set(true);
+        }
     }
 }
 
@@ -81,22 +87,19 @@ pub struct ClientConnection {
     request_line: RequestLine,
     /// What was read of a rewritten request line and had no room yet.
     unread: Bytes,
-    /// Bytes since the last line end: the length of a request line that never ended.
-    line: usize,
-    longest_line: usize,
+    max_uri: u64,
 }
 
 impl ClientConnection {
     /// Wraps an accepted connection.
-    pub fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: TcpStream, max_uri: u64) -> Self {
         Self {
             stream,
             outbox: Outbox::default(),
             instead: None,
             request_line: RequestLine::default(),
             unread: Bytes::new(),
-            line: 0,
-            longest_line: 0,
+            max_uri,
         }
     }
 
@@ -113,8 +116,8 @@ impl ClientConnection {
         let kind =
             match bytes.strip_prefix(b"HTTP/1.1 ").or_else(|| bytes.strip_prefix(b"HTTP/1.0 "))?.get(..3)? {
                 // http 0.2 holds no longer URI, and refuses it like any malformed one
-                b"400" | b"431" if self.longest_line > usize::from(u16::MAX) => {
-                    ErrorKind::UriTooLong { limit: u64::from(u16::MAX) }
+                b"400" | b"431" if self.request_line.length() > usize::from(u16::MAX) => {
+                    ErrorKind::UriTooLong { limit: self.max_uri }
                 }
                 b"400" => ErrorKind::InvalidRequest,
                 b"408" => ErrorKind::RequestTimeout,
@@ -164,12 +167,10 @@ impl AsyncRead for ClientConnection {
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        let read = &buffer.filled()[before..];
-        self.line = match read.iter().rposition(|byte| *byte == b'\n') {
-            Some(end) => read.len() - end - 1,
-            None => self.line + read.len(),
-        };
-        self.longest_line = self.longest_line.max(self.line);
+        if buffer.filled().len() == before && buffer.remaining() > 0 {
+            // a client that closes its side has left: an error ends its calls to AWS, the mere end would not
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         if let Some(escaped) = self.request_line.receive(&buffer.filled()[before..]) {
             self.unread = escaped.into();
             buffer.set_filled(before);
@@ -192,10 +193,10 @@ impl AsyncWrite for ClientConnection {
             return self.poll_write_instead(context).map_ok(|()| bytes.len());
         }
         let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
-        if written == bytes.len() && self.outbox.0.bodies.get() == 0 {
-            self.outbox.0.unwritten.set(false);
-            self.longest_line = 0;
-            let announced = self.outbox.0.announced.get();
+        let outbox = &self.outbox.0;
+        // an interim `100 Continue` is no answer: what follows it is a body
+        if written == bytes.len() && outbox.bodies.get() == 0 && outbox.unwritten.replace(false) {
+            let announced = outbox.announced.take();
             self.request_line.answered(announced);
         }
         Poll::Ready(Ok(written))

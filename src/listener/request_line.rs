@@ -14,6 +14,8 @@ pub struct RequestLine {
     place: Place,
     /// Whether the head's current line has nothing in it yet.
     line_is_empty: bool,
+    /// Bytes of the request line so far.
+    length: usize,
     /// Bytes received after the head.
     beyond_head: u64,
 }
@@ -30,7 +32,7 @@ enum Place {
 
 impl Default for RequestLine {
     fn default() -> Self {
-        Self { place: Place::Method, line_is_empty: false, beyond_head: 0 }
+        Self { place: Place::Method, line_is_empty: false, length: 0, beyond_head: 0 }
     }
 }
 
@@ -39,6 +41,9 @@ impl RequestLine {
     pub fn receive(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut escaped = None;
         let mut rest = bytes;
+        if matches!(self.place, Place::Method | Place::Target { .. }) {
+            self.length += bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+        }
         if self.place == Place::Method {
             let blank = rest.iter().position(|byte| *byte == b' ')?;
             self.place = Place::Target { in_query: false };
@@ -68,6 +73,11 @@ impl RequestLine {
         escaped
     }
 
+    /// The length of the request line, as far as it has come.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
     /// Passes over the head's lines, to what follows the empty one.
     fn pass_head<'a>(&mut self, mut rest: &'a [u8]) -> &'a [u8] {
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
@@ -93,7 +103,8 @@ impl RequestLine {
 /// What `http::Uri` refuses in a path or a query and others send; the rest stays as it is.
 fn is_to_escape(byte: u8, in_query: bool) -> bool {
     match byte {
-        b'<' | b'>' => true,
+        // `http::Uri` would take the rest for a fragment and cut it off
+        b'<' | b'>' | b'#' => true,
         b'"' => in_query,
         b'`' => !in_query,
         _ => !byte.is_ascii(),
@@ -127,8 +138,8 @@ mod tests {
         pieces.iter().flat_map(|piece| line.receive(piece).unwrap_or_else(|| piece.to_vec())).collect()
     }
 
-    const RAW: &[u8] = "GET /ü\"`?q=\"<é>`\" HTTP/1.1\r\nHost: ü\r\n\r\n".as_bytes();
-    const ESCAPED: &[u8] = "GET /%C3%BC\"%60?q=%22%3C%C3%A9%3E`%22 HTTP/1.1\r\nHost: ü\r\n\r\n".as_bytes();
+    const RAW: &[u8] = "GET /ü#\"`?q=\"<é>`\" HTTP/1.1\r\nHost: ü\r\n\r\n".as_bytes();
+    const ESCAPED: &[u8] = "GET /%C3%BC%23\"%60?q=%22%3C%C3%A9%3E`%22 HTTP/1.1\r\nHost: ü\r\n\r\n".as_bytes();
 
     #[test]
     fn the_target_is_escaped_and_nothing_else_wherever_it_is_cut() {

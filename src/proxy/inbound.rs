@@ -3,21 +3,24 @@
 //! `routing.rs` has chosen the route; a backend turns what is here into an outbound request.
 
 use std::{
+    cell::Cell,
     fmt,
     future::poll_fn,
     net::{IpAddr, SocketAddr},
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
 use actix_http::{
-    Method, Payload, Request, Uri, Version,
+    Method, Payload, Request, RequestHead, Uri, Version,
     error::PayloadError,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
+use tokio::time::Instant;
 
 use super::headers;
 use crate::error::{ErrorKind, ProxyError};
@@ -116,14 +119,14 @@ impl InboundRequest {
     /// The body is too large, late, or broken.
     pub async fn read(
         mut request: Request,
+        payload: &mut Payload,
         remainder: Option<usize>,
         hop: &Hop<'_>,
         limits: BodyLimits,
     ) -> Result<Self, ProxyError> {
         let received_at = SystemTime::now();
-        let payload = request.take_payload();
         let head = request.head_mut();
-        let announced = announced_body(&head.headers, head.version)?;
+        let announced = Announced::by(head)?;
         let body = read_body(payload, announced, limits).await?;
         let mut headers = std::mem::take(&mut head.headers);
         let host = headers.get(header::HOST).cloned();
@@ -187,29 +190,41 @@ fn address_text(address: IpAddr) -> String {
 
 /// What a request's head says about its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Announced {
+pub(super) enum Announced {
     Nothing,
     Length(u64),
     Unknown,
 }
 
-fn announced_body(headers: &HeaderMap, version: Version) -> Result<Announced, ProxyError> {
-    if let Some(length) = headers.get(header::CONTENT_LENGTH) {
-        let length = length.to_str().ok().and_then(|text| text.trim().parse().ok());
-        return match length {
-            Some(0) => Ok(Announced::Nothing),
-            Some(length) => Ok(Announced::Length(length)),
-            None => Err(ErrorKind::InvalidBody.into()),
-        };
+impl Announced {
+    pub(super) fn by(head: &RequestHead) -> Result<Self, ProxyError> {
+        let headers = &head.headers;
+        if let Some(length) = headers.get(header::CONTENT_LENGTH) {
+            let length = length.to_str().ok().and_then(|text| text.trim().parse().ok());
+            return match length {
+                Some(0) => Ok(Self::Nothing),
+                Some(length) => Ok(Self::Length(length)),
+                None => Err(ErrorKind::InvalidBody.into()),
+            };
+        }
+        // without either header an HTTP/1 request has no body (RFC 9112, 6.3), even if it asks for an upgrade,
+        // for which actix would read on to the end of the connection
+        let framed = headers.contains_key(header::TRANSFER_ENCODING) || head.version >= Version::HTTP_2;
+        Ok(if framed { Self::Unknown } else { Self::Nothing })
     }
-    // without either header an HTTP/1 request has no body (RFC 9112, 6.3), even if it asks for an upgrade,
-    // for which actix would read on to the end of the connection
-    let framed = headers.contains_key(header::TRANSFER_ENCODING) || version >= Version::HTTP_2;
-    Ok(if framed { Announced::Unknown } else { Announced::Nothing })
+
+    /// In bytes, if it was said.
+    pub(super) fn length(self) -> Option<u64> {
+        match self {
+            Self::Nothing => Some(0),
+            Self::Length(length) => Some(length),
+            Self::Unknown => None,
+        }
+    }
 }
 
 async fn read_body(
-    payload: Payload,
+    payload: &mut Payload,
     announced: Announced,
     limits: BodyLimits,
 ) -> Result<RequestBody, ProxyError> {
@@ -222,7 +237,8 @@ async fn read_body(
         Announced::Length(length) if limits.mode == BodyMode::Streamed => {
             return Ok(RequestBody::Stream(BodyStream {
                 length,
-                payload: DeadlinedPayload::new(payload, limits.timeout),
+                payload: DeadlinedPayload::new(std::mem::replace(payload, Payload::None), limits.timeout),
+                arrival: Rc::default(),
             }));
         }
         Announced::Length(_) | Announced::Unknown => {}
@@ -251,7 +267,30 @@ async fn read_body(
 pub struct BodyStream {
     /// Its length in bytes.
     pub length: u64,
-    payload: DeadlinedPayload,
+    payload: DeadlinedPayload<Payload>,
+    arrival: Rc<Arrival>,
+}
+
+/// How a streamed body is coming in, to be looked at from elsewhere.
+#[derive(Debug, Default)]
+pub struct Arrival {
+    /// Whether it is the client that everybody waits for.
+    waits: Cell<bool>,
+    last: Cell<Option<Instant>>,
+}
+
+impl Arrival {
+    /// When the client last kept nobody waiting: now, if it does.
+    pub fn last(&self) -> Option<Instant> {
+        if self.waits.get() { Some(Instant::now()) } else { self.last.get() }
+    }
+}
+
+impl BodyStream {
+    /// How it is coming in.
+    pub fn arrival(&self) -> Rc<Arrival> {
+        Rc::clone(&self.arrival)
+    }
 }
 
 impl fmt::Debug for BodyStream {
@@ -264,19 +303,24 @@ impl Stream for BodyStream {
     type Item = Result<Bytes, ProxyError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.payload.poll_chunk(context)
+        let chunk = self.payload.poll_chunk(context);
+        self.arrival.waits.set(chunk.is_pending());
+        if chunk.is_ready() {
+            self.arrival.last.set(Some(Instant::now()));
+        }
+        chunk
     }
 }
 
 /// A payload that must have arrived by its deadline. The timer starts when the first chunk is waited for.
-struct DeadlinedPayload {
-    payload: Payload,
+struct DeadlinedPayload<P> {
+    payload: P,
     timeout: Duration,
     deadline: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
-impl DeadlinedPayload {
-    fn new(payload: Payload, timeout: Duration) -> Self {
+impl<P: Stream<Item = Result<Bytes, PayloadError>> + Unpin> DeadlinedPayload<P> {
+    fn new(payload: P, timeout: Duration) -> Self {
         Self { payload, timeout, deadline: None }
     }
 

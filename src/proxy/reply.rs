@@ -7,14 +7,14 @@ use std::{
 };
 
 use actix_http::{
-    ConnectionType, Method, Request, Response, StatusCode, Version,
+    ConnectionType, Method, Payload, Request, Response, StatusCode, Version,
     body::{BodySize, MessageBody},
     header::{self, HeaderMap, HeaderValue},
 };
 use bytes::Bytes;
 use futures_core::Stream;
 
-use super::{headers::REQUEST_ID, record::Record};
+use super::{headers::REQUEST_ID, inbound::Announced, record::Record};
 use crate::{
     admission::Permit,
     backend::ClientReply,
@@ -40,18 +40,9 @@ impl Shape {
             version: request.version(),
             to_head: request.method() == Method::HEAD,
             asks_for_upgrade: request.head().upgrade(),
-            request_body: announced_length(&request.head().headers),
+            request_body: Announced::by(request.head()).ok().and_then(Announced::length),
             outbox: request.conn_data::<Outbox>().cloned().unwrap_or_default(),
         }
-    }
-}
-
-/// The length that a request's head announces; `None` for a body in chunks.
-fn announced_length(headers: &HeaderMap) -> Option<u64> {
-    match headers.get(header::CONTENT_LENGTH) {
-        Some(length) => length.to_str().ok()?.trim().parse().ok(),
-        None if headers.contains_key(header::TRANSFER_ENCODING) => None,
-        None => Some(0),
     }
 }
 
@@ -71,8 +62,7 @@ pub fn response(
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(*length));
     }
     let size = size(&body, status, shape);
-    let under_way = shape.outbox.begin(shape.request_body);
-    finish(status, headers, ClientBody { size, body, record, under_way, permit: Some(permit) }, shape)
+    finish(status, headers, ClientBody::new(size, body, record, Some(permit), shape), shape)
 }
 
 /// Whether an answer with this status ends with its head (RFC 9110, 6.4.1). What came after it would be taken for
@@ -93,14 +83,22 @@ fn without_bytes(body: ReplyBody) -> ReplyBody {
 }
 
 /// An answer of our own.
-pub fn failure(error: &ProxyError, mut record: Record, shape: &Shape) -> Response<ClientBody> {
+///
+/// `unread` is what has not been read of the request.
+pub fn failure(
+    error: &ProxyError,
+    unread: Payload,
+    mut record: Record,
+    shape: &Shape,
+) -> Response<ClientBody> {
     let (status, mut headers, text) = error.answer(record.request_id_text());
     record.status(status);
     headers.insert(REQUEST_ID, record.request_id().clone());
     let size = BodySize::Sized(text.len() as u64);
     let body = if shape.to_head { ReplyBody::None { length: None } } else { ReplyBody::Whole(text) };
-    let under_way = shape.outbox.begin(shape.request_body);
-    finish(status, headers, ClientBody { size, body, record, under_way, permit: None }, shape)
+    let mut body = ClientBody::new(size, body, record, None, shape);
+    body.unread = Some(unread);
+    finish(status, headers, body, shape)
 }
 
 fn finish(status: StatusCode, headers: HeaderMap, body: ClientBody, shape: &Shape) -> Response<ClientBody> {
@@ -131,14 +129,26 @@ fn size(body: &ReplyBody, status: StatusCode, shape: &Shape) -> BodySize {
 }
 
 /// The body of an answer, with all that lasts as long as it does.
-#[derive(Debug)]
 pub struct ClientBody {
     size: BodySize,
     body: ReplyBody,
     record: Record,
     #[expect(dead_code, reason = "counts the request as in flight until the body is dropped")]
     permit: Option<Permit>,
+    /// Let go before the answer is over, actix would read all of the request's body that still comes.
+    unread: Option<Payload>,
     under_way: UnderWay,
+}
+
+impl ClientBody {
+    fn new(size: BodySize, body: ReplyBody, record: Record, permit: Option<Permit>, shape: &Shape) -> Self {
+        let mut under_way = shape.outbox.begin(shape.request_body);
+        if matches!(size, BodySize::None | BodySize::Sized(0)) || matches!(body, ReplyBody::None { .. }) {
+            // nobody will ask for it
+            under_way.finish();
+        }
+        Self { size, body, record, permit, unread: None, under_way }
+    }
 }
 
 impl MessageBody for ClientBody {
@@ -153,7 +163,10 @@ impl MessageBody for ClientBody {
         let chunk = match &mut this.body {
             ReplyBody::None { .. } => None,
             ReplyBody::Whole(bytes) if bytes.is_empty() => None,
-            ReplyBody::Whole(bytes) => Some(Ok(std::mem::take(bytes))),
+            ReplyBody::Whole(bytes) => {
+                this.under_way.finish();
+                Some(Ok(std::mem::take(bytes)))
+            }
             ReplyBody::Stream(stream) => ready!(Pin::new(stream).poll_next(context)),
             ReplyBody::Events(events) => ready!(Pin::new(events).poll_next(context)),
         };
@@ -162,11 +175,8 @@ impl MessageBody for ClientBody {
                 this.record.passed_on(bytes.len() as u64);
                 this.under_way.goes_on();
             }
-            Some(Err(error)) => {
-                this.record.fail(error);
-                this.under_way.abort();
-            }
-            None => {}
+            Some(Err(error)) => this.record.fail(error),
+            None => this.under_way.finish(),
         }
         Poll::Ready(chunk)
     }

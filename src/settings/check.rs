@@ -39,6 +39,19 @@ impl<'a> Checker<'a> {
         self.root.nearest(&self.path).place.clone()
     }
 
+    /// Whether something is already wrong with a key below the current one.
+    pub fn is_wrong(&mut self, key: &str) -> bool {
+        let below = self.below(key);
+        let (place, key) = below.root.locate(&below.path);
+        below.mistakes.is_wrong(&place.source, &key)
+    }
+
+    /// Whether the value at a key may be shown: what a reference yields may be a secret.
+    pub fn is_quotable(&mut self, key: &str) -> bool {
+        let below = self.below(key);
+        below.root.nearest(&below.path).spelling != Spelling::Referred
+    }
+
     /// Reports a mistake at the current key.
     pub fn mistake(&mut self, problem: impl Into<String>, expected: impl Into<String>) {
         let (place, key) = self.root.locate(&self.path);

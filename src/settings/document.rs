@@ -68,11 +68,28 @@ pub fn read_directory(directory: &Path, mistakes: &mut Mistakes) -> Vec<Document
         return documents;
     }
     let process = directory.join(PROCESS_FILE);
-    if process.exists() {
+    // a link that leads nowhere is there too
+    if process.symlink_metadata().is_ok() {
         documents.extend(read_file(&process, Subject::Process, mistakes));
     }
+    refuse_strangers(directory, mistakes);
     documents.extend(read_routes(&directory.join(ROUTES_DIRECTORY), mistakes));
     documents
+}
+
+/// A file that looks like settings and is not read, such as `default.yml`, would leave the defaults in force.
+fn refuse_strangers(directory: &Path, mistakes: &mut Mistakes) {
+    let names = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
+    for name in names.map(|entry| entry.file_name().to_string_lossy().into_owned()) {
+        let is_yaml = name.ends_with(".yaml") || name.ends_with(".yml");
+        if is_yaml && name != PROCESS_FILE && !name.starts_with('.') {
+            let place = Place::file(directory.join(&name).display().to_string());
+            mistakes.push(
+                Mistake::new(place, "", "not read")
+                    .expected(format!("{PROCESS_FILE}, or a route in {ROUTES_DIRECTORY}/")),
+            );
+        }
+    }
 }
 
 fn read_routes(directory: &Path, mistakes: &mut Mistakes) -> Vec<Document> {
@@ -94,6 +111,14 @@ fn read_routes(directory: &Path, mistakes: &mut Mistakes) -> Vec<Document> {
             continue;
         }
         match name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml")) {
+            Some(stem) if is_read(&documents, stem) => mistakes.push(
+                Mistake::new(
+                    Place::file(path.display().to_string()),
+                    "",
+                    "another file has this name already",
+                )
+                .expected("one of .yaml and .yml"),
+            ),
             Some(stem) => documents.extend(read_file(&path, Subject::Route(stem.to_owned()), mistakes)),
             None => mistakes.push(
                 Mistake::new(Place::file(path.display().to_string()), "", "not a route file")
@@ -105,6 +130,10 @@ fn read_routes(directory: &Path, mistakes: &mut Mistakes) -> Vec<Document> {
         mistakes.push(Mistake::new(place(), "", "there is no route").expected("at least one file NAME.yaml"));
     }
     documents
+}
+
+fn is_read(documents: &[Document], stem: &str) -> bool {
+    documents.iter().any(|document| matches!(&document.subject, Subject::Route(name) if name == stem))
 }
 
 fn read_file(path: &Path, subject: Subject, mistakes: &mut Mistakes) -> Option<Document> {

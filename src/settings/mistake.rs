@@ -93,9 +93,16 @@ impl fmt::Display for Mistake {
 pub struct Mistakes(Vec<Mistake>);
 
 impl Mistakes {
-    /// Adds one.
+    /// Adds one, unless something is already wrong with the same key: what follows from that is no news.
     pub fn push(&mut self, mistake: Mistake) {
-        self.0.push(mistake);
+        if mistake.key.is_empty() || !self.is_wrong(&mistake.place.source, &mistake.key) {
+            self.0.push(mistake);
+        }
+    }
+
+    /// Whether something is wrong with a key of a file.
+    pub fn is_wrong(&self, source: &str, key: &str) -> bool {
+        self.0.iter().any(|known| known.place.source == source && known.key == key)
     }
 
     /// Whether there is none.

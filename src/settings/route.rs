@@ -108,6 +108,7 @@ impl WrittenRoute {
                 checker.below("lambda").mistake("`api_gateway` is there too", "one of the two");
                 None
             }
+            (None, None) if checker.is_wrong("api_gateway") || checker.is_wrong("lambda") => None,
             (None, None) => {
                 checker.mistake("the route leads nowhere", "a section `api_gateway` or `lambda`");
                 None
@@ -132,6 +133,7 @@ impl WrittenRoute {
                 checker.below("uris").mistake("`uri` is there too", "either `uri` or `uris`");
                 return None;
             }
+            _ if checker.is_wrong("uri") || checker.is_wrong("uris") => return None,
             _ => {
                 checker.mistake("the route takes no request", "`uri` or `uris`, such as `uri: /aws/*`");
                 return None;

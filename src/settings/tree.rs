@@ -152,7 +152,7 @@ pub fn merge(documents: &[Document], environment: &Environment, mistakes: &mut M
         .ignore_empty(true)
         .source(Some(environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect()));
     match builder.add_source(overrides).build() {
-        Ok(config) => Annotator { documents, lines: &lines }.node(config.cache, &mut Vec::new()),
+        Ok(config) => Annotator { documents, environment, lines: &lines }.node(config.cache, &mut Vec::new()),
         Err(error) => {
             mistakes.push(Mistake::new(Place::file("settings"), "", error.to_string()));
             Node::empty()
@@ -249,6 +249,7 @@ fn inside<'p>(document: &Document, path: &'p [String]) -> &'p [String] {
 /// Turns `config`'s values into nodes that know their file and line.
 struct Annotator<'a> {
     documents: &'a [Document],
+    environment: &'a Environment,
     lines: &'a [Lines],
 }
 
@@ -293,11 +294,26 @@ impl Annotator<'_> {
         let Some(index) = index else {
             let levels: Vec<String> = path.iter().map(|level| level.to_uppercase()).collect();
             let name = format!("{VARIABLE_PREFIX}{VARIABLE_SEPARATOR}{}", levels.join(VARIABLE_SEPARATOR));
+            if !self.environment.keys().any(|set| set.to_uppercase().starts_with(&name)) {
+                // a file with nothing in it
+                return (self.file_of(path), Spelling::Typed);
+            }
             return (Place::file(format!("environment variable {name}")), Spelling::Text);
         };
         let document = &self.documents[index];
         let line = self.lines[index].line(inside(document, path));
         (Place { source: document.source.clone(), line }, Spelling::Typed)
+    }
+
+    /// The file that a path belongs to, whether it says anything or not.
+    fn file_of(&self, path: &[String]) -> Place {
+        let own = self.documents.iter().find(|document| match &document.subject {
+            Subject::Process => path.first().is_none_or(|first| first != ROUTES),
+            Subject::Route(stem) => {
+                path.get(1) == Some(stem) && path.first().is_some_and(|first| first == ROUTES)
+            }
+        });
+        Place::file(own.map_or("settings", |document| &document.source))
     }
 
     fn document_with(&self, path: &[String]) -> Option<usize> {

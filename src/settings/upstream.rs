@@ -90,7 +90,12 @@ impl WrittenUpstream {
             && let Err(error) = crate::tls::read_authorities(file)
         {
             let expected = "a PEM file with certificates of authorities";
-            checker.below("ca_certificate").mistake(format!("{}: {error}", file.display()), expected);
+            let problem = if checker.is_quotable("ca_certificate") {
+                format!("{}: {error}", file.display())
+            } else {
+                error.to_string()
+            };
+            checker.below("ca_certificate").mistake(problem, expected);
         }
         UpstreamSettings {
             timeouts,

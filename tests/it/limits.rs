@@ -264,6 +264,90 @@ fn a_body_that_does_not_arrive_in_time_is_408_and_what_was_begun_is_not_complete
 }
 
 #[test]
+fn a_slow_upload_is_the_clients_time_and_not_the_upstreams() {
+    for signed in [true, false] {
+        let upstream = Upstream::ok();
+        let iam = "\nauthorization:\n  iam: { accesskey: AKIDEXAMPLE, secretkey: s }";
+        let rest = format!("timeout: 200{}", if signed { iam } else { "" });
+        let app =
+            App::with("limits: { body_timeout: 1s }").gateway("r", "/*", &upstream.uri("/"), &rest).start();
+        let head = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\n";
+        let mut stream = open(app.address);
+        stream.write_all(head.as_bytes()).unwrap();
+        for byte in b"12345678" {
+            // slower than the upstream may be, all in all
+            std::thread::sleep(std::time::Duration::from_millis(60));
+            stream.write_all(&[*byte]).unwrap();
+        }
+        assert_eq!(read_response(&mut BufReader::new(stream), false).unwrap().status, 200);
+        assert_eq!(upstream.only().body, b"12345678");
+        let stalled = send(app.address, format!("{head}1"));
+        assert_refused(&stalled, 408, "request_timeout");
+    }
+}
+
+#[test]
+fn what_follows_100_continue_is_a_body_and_never_a_request() {
+    let upstream = Upstream::ok();
+    let app = App::to(&upstream.uri("/"));
+    let mut stream = BufReader::new(open(app.address));
+    stream.get_mut().write_all(b"GET /first HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    assert_eq!(read_response(&mut stream, false).unwrap().status, 200);
+    // escaped, the first line would be longer than the body, and the rest a request of its own
+    let hidden = "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
+    let body = format!("x {}\n{hidden}", "<".repeat(hidden.len() / 2));
+    let head = format!(
+        "POST /second HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.get_mut().write_all(head.as_bytes()).unwrap();
+    assert_eq!(read_response(&mut stream, false).unwrap().status, 100);
+    stream.get_mut().write_all(body.as_bytes()).unwrap();
+    assert_eq!(read_response(&mut stream, false).unwrap().status, 200);
+    let received = upstream.received();
+    assert_eq!(received.len(), 2, "{received:#?}");
+    assert_eq!(received[1].body, body.as_bytes());
+}
+
+#[test]
+fn what_is_malformed_behind_a_request_costs_it_nothing() {
+    let upstream = Upstream::ok();
+    let app = App::to(&upstream.uri("/"));
+    let mut stream = BufReader::new(open(app.address));
+    stream.get_mut().write_all(b"GET /first HTTP/1.1\r\nHost: h\r\n\r\n\x00garbage\r\n\r\n").unwrap();
+    assert_eq!(read_response(&mut stream, false).unwrap().status, 200);
+    assert_eq!(read_response(&mut stream, false).unwrap().status, 400);
+}
+
+#[test]
+fn a_body_that_nobody_reads_is_not_read_for_ever() {
+    let app = App::with("").gateway("r", "/r", "http://127.0.0.1:1/", "").start();
+    let mut stream = open(app.address);
+    stream.write_all(b"POST /nowhere HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+    let mut chunk = b"10000\r\n".to_vec();
+    chunk.resize(7 + 0x10000, b'x');
+    chunk.extend_from_slice(b"\r\n");
+    let mut sent = 0_u64;
+    // an error is the connection's end
+    while stream.write_all(&chunk).is_ok() {
+        sent += 1;
+        assert!(sent < 1 << 20, "64 GiB were taken");
+    }
+}
+
+#[test]
+fn a_long_header_is_431_however_short_the_uri() {
+    let app = App::dev();
+    for length in [100_000, 140_000] {
+        let request = format!("GET / HTTP/1.1\r\nHost: h\r\nX-Long: {}\r\n\r\n", "v".repeat(length));
+        let response = send(app.address, request);
+        assert!(matches!(response.status, 431 | 404), "{}", response.status);
+    }
+    let request = format!("GET / HTTP/1.1\r\nX-Long: {}\r\n\r\n", "v".repeat(72_000));
+    assert_refused(&send(app.address, request), 400, "invalid_request");
+}
+
+#[test]
 fn a_body_that_ends_too_soon_is_never_completed() {
     for signed in [true, false] {
         let upstream = Upstream::ok();

@@ -19,6 +19,8 @@ use crate::{
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 /// A refusal is a few kilobytes: the canonical request is told twice at most.
 const LONGEST: u64 = 256 << 10;
+/// API Gateway's own words for most refusals.
+const FORBIDDEN: &str = r#"{"message":"Forbidden"}"#;
 const ADVICE: &str = "AWS refused the route's signature: compare accesskey and secretkey, aws_region, service, \
                       session_token and this machine's clock with what the endpoint expects";
 
@@ -47,7 +49,7 @@ pub fn without_explanation(upstream: &mut UpstreamReply) -> Vec<Remark> {
     if upstream.headers.contains_key(header::CONTENT_ENCODING) {
         // nobody can say what is in it
         upstream.headers.remove(header::CONTENT_ENCODING);
-        upstream.body = ReplyBody::Whole(Bytes::from_static(b"{\"message\":\"Forbidden\"}"));
+        upstream.body = ReplyBody::Whole(Bytes::from_static(FORBIDDEN.as_bytes()));
         return remarks;
     }
     let text = String::from_utf8_lossy(body);
@@ -58,6 +60,8 @@ pub fn without_explanation(upstream: &mut UpstreamReply) -> Vec<Remark> {
             remarks.extend(explanation.map(|text| Remark { level: Level::Debug, text }));
             serde_json::json!({ "message": sentence }).to_string()
         }
+        // JSON of another shape would be JSON no more
+        None if text.trim_start().starts_with(['{', '[', '"']) => FORBIDDEN.to_owned(),
         None => before.to_owned(),
     };
     upstream.body = ReplyBody::Whole(shortened.into());
