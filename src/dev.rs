@@ -56,11 +56,13 @@ fn failed(address: SocketAddr, error: &io::Error) -> ExitCode {
 /// and functions by the Lambda API.
 pub fn documents(listen: SocketAddr, stand_in: SocketAddr, keys: &Keys) -> Vec<Document> {
     let route = |name: &str, uris: &str, path: &str, authorization: &str| {
+        let authorization = match authorization {
+            "" => String::new(),
+            some => format!("  authorization: {{ {some} }}\n"),
+        };
         Document::route(
             name,
-            format!(
-                "uris: [{uris}]\napi_gateway:\n  function_uri: http://{stand_in}{path}\n  authorization: {{ {authorization} }}\n"
-            ),
+            format!("uris: [{uris}]\napi_gateway:\n  function_uri: http://{stand_in}{path}\n{authorization}"),
         )
     };
     let apikey = format!("apikey: \"{}\"", keys.api_key);

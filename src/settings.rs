@@ -10,6 +10,7 @@ mod api_gateway;
 mod check;
 mod document;
 mod forward_proxy;
+mod function_uri;
 mod lambda;
 mod limits;
 mod lines;
@@ -25,9 +26,10 @@ mod upstream;
 
 use std::path::Path;
 
-pub use api_gateway::{ApiGatewaySettings, Authorization, ClientAuthorization, FunctionUri, Iam};
+pub use api_gateway::{ApiGatewaySettings, Authorization, ClientAuthorization, Iam};
 pub use document::Document;
 pub use forward_proxy::{ForwardProxy, HostPort};
+pub use function_uri::FunctionUri;
 pub use lambda::{
     AnswerSettings, EmptyArraysMode, ForwardedParts, GatewayEvent, InvocationType, InvokeMode,
     LambdaEndpoint, LambdaSettings, LogType, PayloadSettings, PayloadVersion,

@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use crate::{
     admission::Admission,
     backend::{self, Backend},
-    credentials::CredentialSource,
+    credentials::{CredentialSource, Origin},
     proxy::inbound::BodyLimits,
     routing::RouteTable,
     settings::{BackendSettings, RouteSettings, Scheme, Settings},
@@ -109,16 +109,14 @@ impl Route {
 
 /// What signs a backend's requests, if anything does.
 fn credentials(backend: &BackendSettings) -> CredentialSource {
-    let (own, none) = match backend {
-        BackendSettings::ApiGateway(settings) => {
-            (settings.authorization.iam.as_ref().map(|iam| &iam.credentials), "the route has no `iam`")
-        }
-        BackendSettings::Lambda(settings) => (
-            settings.credentials.as_ref(),
-            "neither `aws_key` and `aws_secret` nor AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are set",
-        ),
+    let source = match backend {
+        BackendSettings::ApiGateway(settings) => settings.authorization.iam.as_ref().map(|iam| &iam.source),
+        BackendSettings::Lambda(settings) => Some(&settings.source),
     };
-    own.cloned().map_or(CredentialSource::None(none), CredentialSource::Static)
+    match source.map(|source| (&source.origin, &source.role)) {
+        Some((Origin::Keys(keys), None)) => CredentialSource::Static(keys.clone()),
+        _ => CredentialSource::None("the route has no keys of its own"),
+    }
 }
 
 /// What is allowed but unwise, a sentence each, for the log at start and for `check`.

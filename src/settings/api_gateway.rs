@@ -1,18 +1,21 @@
 //! The section `api_gateway` of a route: names and defaults are those of APISIX's `aws-lambda` plugin.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
-use actix_http::{Uri, header::HeaderValue};
-use aws_credential_types::Credentials;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::{
+    ForwardProxy,
     check::Checker,
+    function_uri::FunctionUri,
     limits::Limits,
+    reader::present,
+    source::{Names, WrittenMetadataProtocol, WrittenSource, is_visible},
     units::{WrittenDuration, WrittenSize, size_text},
-    upstream::{Scheme, UpstreamSettings, WrittenUpstream},
+    upstream::{UpstreamSettings, WrittenUpstream},
 };
+use crate::credentials::Source;
 
 /// The payload that API Gateway takes (docs.aws.amazon.com, API Gateway quotas). APISIX's default is 64 MiB,
 /// which API Gateway would refuse after all of it was sent.
@@ -21,6 +24,8 @@ const MAX_REQUEST_BODY: u64 = 10 << 20;
 const TIMEOUT: Duration = Duration::from_secs(3);
 const REGION: &str = "us-east-1";
 const SERVICE: &str = "execute-api";
+/// How the sessions of a role are called where nothing is written.
+const SESSION: &str = "apigw-invoker";
 
 /// How a route calls an API Gateway endpoint or Function URL, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,8 +54,8 @@ pub struct Authorization {
 /// Signature Version 4.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Iam {
-    /// The static keys.
-    pub credentials: Credentials,
+    /// Where the keys come from.
+    pub source: Source,
     /// The region of the endpoint.
     pub region: String,
     /// `execute-api`, or `lambda` for Function URLs.
@@ -67,23 +72,6 @@ pub enum ClientAuthorization {
     Replace,
     /// They win over the route's, as in APISIX.
     Pass,
-}
-
-/// The address of a function, taken apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FunctionUri {
-    /// Plain or over TLS.
-    pub scheme: Scheme,
-    /// Name or address to connect to; an IPv6 address is without its brackets.
-    pub host: String,
-    /// Port to connect to.
-    pub port: u16,
-    /// The value of `Host`: without the scheme's default port, and what is signed.
-    pub authority: String,
-    /// The path, escapes as written, never empty.
-    pub path: String,
-    /// The query, if there is one.
-    pub query: Option<String>,
 }
 
 impl PartialEq for Authorization {
@@ -105,6 +93,7 @@ impl Authorization {
 #[serde(default, deny_unknown_fields, expecting = "a table about an API Gateway endpoint")]
 pub(super) struct WrittenApiGateway {
     function_uri: Option<String>,
+    #[serde(deserialize_with = "present")]
     authorization: Option<WrittenAuthorization>,
     client_authorization: Option<ClientAuthorization>,
     timeout: Option<WrittenDuration>,
@@ -123,7 +112,9 @@ pub(super) struct WrittenApiGateway {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table with `apikey` or `iam`")]
 struct WrittenAuthorization {
+    #[serde(deserialize_with = "present")]
     apikey: Option<SecretString>,
+    #[serde(deserialize_with = "present")]
     iam: Option<WrittenIam>,
 }
 
@@ -131,10 +122,18 @@ struct WrittenAuthorization {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table with `accesskey` and `secretkey`")]
 struct WrittenIam {
+    #[serde(deserialize_with = "present")]
     accesskey: Option<SecretString>,
-    #[serde(alias = "secret_key")]
+    #[serde(alias = "secret_key", deserialize_with = "present")]
     secretkey: Option<SecretString>,
     session_token: Option<SecretString>,
+    profile: Option<String>,
+    assume_role_arn: Option<String>,
+    role_session_name: Option<String>,
+    external_id: Option<String>,
+    role_duration: Option<WrittenDuration>,
+    sts_endpoint_url: Option<String>,
+    imds_protocol_version: Option<WrittenMetadataProtocol>,
     aws_region: Option<String>,
     service: Option<String>,
 }
@@ -148,7 +147,6 @@ impl WrittenApiGateway {
                 None
             }
         };
-        let authorization = self.authorization.unwrap_or_default().check(&mut checker.below("authorization"));
         let upstream = WrittenUpstream {
             timeout: self.timeout,
             connect_timeout: self.connect_timeout,
@@ -162,6 +160,10 @@ impl WrittenApiGateway {
             proxy_url: self.proxy_url,
         };
         let upstream = upstream.check(TIMEOUT, checker);
+        let authorization = match self.authorization {
+            None => Some(Authorization::default()),
+            Some(written) => written.check(upstream.proxy.clone(), &mut checker.below("authorization")),
+        };
         let default = MAX_REQUEST_BODY.min(limits.max_request_body);
         let max_req_body_size =
             checker.size("max_req_body_size", self.max_req_body_size, default, 1..=u64::MAX);
@@ -182,10 +184,19 @@ impl WrittenApiGateway {
 }
 
 impl WrittenAuthorization {
-    fn check(self, checker: &mut Checker<'_>) -> Option<Authorization> {
+    fn check(self, proxy: Option<ForwardProxy>, checker: &mut Checker<'_>) -> Option<Authorization> {
         let mut right = true;
+        if self.apikey.is_none()
+            && self.iam.is_none()
+            && !checker.is_wrong("apikey")
+            && !checker.is_wrong("iam")
+        {
+            // meant to prove something, and would prove nothing
+            checker.mistake("neither `apikey` nor `iam` is there", "one of them, or no `authorization`");
+            right = false;
+        }
         if let Some(key) = &self.apikey
-            && !is_header_value(key)
+            && !is_visible(key)
         {
             checker.below("apikey").mistake("empty or not fit for a header", "the API key, visible ASCII");
             right = false;
@@ -193,7 +204,7 @@ impl WrittenAuthorization {
         let iam = match self.iam {
             None => None,
             Some(written) => {
-                let iam = written.check(&mut checker.below("iam"));
+                let iam = written.check(proxy, &mut checker.below("iam"));
                 right &= iam.is_some();
                 iam
             }
@@ -203,13 +214,7 @@ impl WrittenAuthorization {
 }
 
 impl WrittenIam {
-    fn check(self, checker: &mut Checker<'_>) -> Option<Iam> {
-        let accesskey = required(self.accesskey, "accesskey", "the access key id", checker);
-        let secretkey = required(self.secretkey, "secretkey", "the secret access key", checker);
-        let token = match self.session_token {
-            Some(token) => Some(required(Some(token), "session_token", "the session token", checker)?),
-            None => None,
-        };
+    fn check(self, proxy: Option<ForwardProxy>, checker: &mut Checker<'_>) -> Option<Iam> {
         let expected = "lower-case letters, digits and `-`";
         let mut word = |key, written: Option<String>, default: &str| {
             let text = written.unwrap_or_else(|| default.to_owned());
@@ -217,36 +222,29 @@ impl WrittenIam {
         };
         let region = word("aws_region", self.aws_region, REGION);
         let service = word("service", self.service, SERVICE);
-        let credentials = Credentials::new(
-            accesskey?.expose_secret(),
-            secretkey?.expose_secret(),
-            token.map(|token| token.expose_secret().to_owned()),
-            None,
-            "settings",
-        );
-        Some(Iam { credentials, region: region?, service: service? })
+        let source = WrittenSource {
+            key: self.accesskey,
+            secret: self.secretkey,
+            session_token: self.session_token,
+            profile: self.profile,
+            assume_role_arn: self.assume_role_arn,
+            role_session_name: self.role_session_name,
+            external_id: self.external_id,
+            role_duration: self.role_duration,
+            sts_endpoint_url: self.sts_endpoint_url,
+            imds_protocol_version: self.imds_protocol_version,
+        };
+        let names = Names {
+            prefix: "",
+            key: "accesskey",
+            secret: "secretkey",
+            session_token: "session_token",
+            session: SESSION,
+        };
+        let region = region?;
+        let source = source.check(names, region.clone(), proxy, checker);
+        Some(Iam { source: source?, region, service: service? })
     }
-}
-
-/// A key that has to be there and has to fit into a header.
-fn required(
-    key: Option<SecretString>,
-    name: &str,
-    expected: &str,
-    checker: &mut Checker<'_>,
-) -> Option<SecretString> {
-    let problem = match &key {
-        None => "missing",
-        Some(key) if !is_header_value(key) => "empty or not visible ASCII",
-        Some(_) => return key,
-    };
-    checker.below(name).mistake(problem, expected);
-    None
-}
-
-pub(super) fn is_header_value(secret: &SecretString) -> bool {
-    let text = secret.expose_secret();
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Region and service stand between slashes in the scope, so anything else would change its meaning.
@@ -255,125 +253,32 @@ pub(super) fn is_scope_word(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
-impl FunctionUri {
-    const EXPECTED: &'static str =
-        "an http or https URL with a host, without user, fragment or `..`: https://HOST/STAGE/PATH";
-
-    /// Reads an absolute URL; path and query stay as written.
-    pub fn parse(text: &str) -> Option<Self> {
-        let uri: Uri = text.parse().ok()?;
-        let scheme = match uri.scheme_str()? {
-            "http" => Scheme::Http,
-            "https" => Scheme::Https,
-            _ => return None,
-        };
-        let authority = uri.authority()?;
-        if text.contains('#') || authority.as_str().contains('@') {
-            return None;
-        }
-        let host = authority.host();
-        if host.is_empty() || (authority.as_str().len() > host.len() && authority.port().is_none()) {
-            return None;
-        }
-        let port = authority.port_u16().unwrap_or_else(|| scheme.default_port());
-        let path = if uri.path().is_empty() { "/" } else { uri.path() };
-        if crate::proxy::target::climbs(path) || !crate::proxy::target::escapes_are_whole(path.as_bytes()) {
-            return None;
-        }
-        let query = uri.query().filter(|query| !query.is_empty());
-        if query.is_some_and(|query| !crate::proxy::target::escapes_are_whole(query.as_bytes())) {
-            return None;
-        }
-        let authority =
-            if port == scheme.default_port() { host.to_owned() } else { format!("{host}:{port}") };
-        HeaderValue::from_str(&authority).ok()?;
-        Some(Self {
-            scheme,
-            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
-            port,
-            authority,
-            path: path.to_owned(),
-            query: query.map(str::to_owned),
-        })
-    }
-}
-
-impl fmt::Display for FunctionUri {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.scheme {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        };
-        write!(f, "{scheme}://{}{}", self.authority, self.path)?;
-        match &self.query {
-            Some(query) => write!(f, "?{query}"),
-            None => Ok(()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use aws_credential_types::Credentials;
+
     use super::*;
-
-    #[test]
-    fn a_function_uri_is_taken_apart_and_keeps_its_escapes() {
-        let uri =
-            FunctionUri::parse("https://abc.execute-api.us-east-1.amazonaws.com/prod/a%2Fb?stage=x").unwrap();
-        assert_eq!(uri.host, "abc.execute-api.us-east-1.amazonaws.com");
-        assert_eq!(
-            (uri.port, uri.path.as_str(), uri.query.as_deref()),
-            (443, "/prod/a%2Fb", Some("stage=x"))
-        );
-        assert_eq!(uri.authority, uri.host);
-    }
-
-    #[test]
-    fn only_a_port_that_is_not_the_schemes_own_is_in_the_host_header() {
-        let authority = |text: &str| FunctionUri::parse(text).unwrap().authority;
-        assert_eq!(authority("https://a:443/"), "a");
-        assert_eq!(authority("http://a:443/"), "a:443");
-        assert_eq!(authority("http://[::1]:3000/x"), "[::1]:3000");
-        assert_eq!(FunctionUri::parse("http://[::1]:3000/x").unwrap().host, "::1");
-    }
-
-    #[test]
-    fn a23_an_empty_path_is_a_slash() {
-        assert_eq!(FunctionUri::parse("https://a").unwrap().path, "/");
-        assert_eq!(FunctionUri::parse("https://a?x=1").unwrap().path, "/");
-    }
-
-    #[test]
-    fn what_is_no_plain_url_is_refused() {
-        for text in [
-            "",
-            "abc/def",
-            "/path",
-            "ftp://a/",
-            "https://",
-            "https://user:pw@a/",
-            "https://a/#f",
-            "https://a/../b",
-            "https://a/%2e%2E/b",
-            "https://a:99999/",
-            "https://a/%zz",
-        ] {
-            assert_eq!(FunctionUri::parse(text), None, "{text}");
-        }
-    }
+    use crate::credentials::{MetadataProtocol, Origin};
 
     #[test]
     fn debug_shows_neither_api_key_nor_secret_nor_token() {
         let authorization = Authorization {
             apikey: Some("hush-apikey".to_owned().into()),
             iam: Some(Iam {
-                credentials: Credentials::new(
-                    "AKIDEXAMPLE",
-                    "hush-secret",
-                    Some("hush-token".into()),
-                    None,
-                    "t",
-                ),
+                source: Source {
+                    origin: Origin::Keys(Credentials::new(
+                        "AKIDEXAMPLE",
+                        "hush-secret",
+                        Some("hush-token".into()),
+                        None,
+                        "t",
+                    )),
+                    role: None,
+                    region: REGION.into(),
+                    sts_endpoint: None,
+                    metadata: MetadataProtocol::V2,
+                    proxy: None,
+                },
                 region: REGION.into(),
                 service: SERVICE.into(),
             }),

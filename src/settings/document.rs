@@ -80,10 +80,11 @@ pub fn read_directory(directory: &Path, mistakes: &mut Mistakes) -> Vec<Document
 /// A file that looks like settings and is not read, such as `default.yml`, would leave the defaults in force.
 fn refuse_strangers(directory: &Path, mistakes: &mut Mistakes) {
     let names = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
-    for name in names.map(|entry| entry.file_name().to_string_lossy().into_owned()) {
-        let is_yaml = name.ends_with(".yaml") || name.ends_with(".yml");
+    for path in names.map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
         if is_yaml && name != PROCESS_FILE && !name.starts_with('.') {
-            let place = Place::file(directory.join(&name).display().to_string());
+            let place = Place::file(path.display().to_string());
             mistakes.push(
                 Mistake::new(place, "", "not read")
                     .expected(format!("{PROCESS_FILE}, or a route in {ROUTES_DIRECTORY}/")),

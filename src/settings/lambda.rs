@@ -9,10 +9,11 @@ mod written;
 use std::collections::BTreeMap;
 
 use actix_http::StatusCode;
-use aws_credential_types::Credentials;
 use serde::Deserialize;
 
 pub(super) use self::written::WrittenLambda;
+use crate::credentials::Source;
+
 use super::upstream::{Scheme, UpstreamSettings};
 
 /// How a route calls a function by the Invoke API, checked.
@@ -22,8 +23,8 @@ pub struct LambdaSettings {
     pub endpoint: LambdaEndpoint,
     /// The region that signatures are for.
     pub region: String,
-    /// The route's own keys, or those of the process's environment.
-    pub credentials: Option<Credentials>,
+    /// Where the keys come from.
+    pub source: Source,
     /// Name, partial or full ARN, as written.
     pub function: String,
     /// A version or alias.

@@ -1,4 +1,4 @@
-//! Reads the merged tree into the structs that say which keys there are (`written.rs`), and finds every
+//! Reads the merged tree into the structs that say which keys there are (`Written…`), and finds every
 //! mistake of form in it: unknown keys, wrong types, words that are none of the known ones.
 //!
 //! Serde stops at the first error. Since every key of the written structs is optional, the offending value
@@ -36,6 +36,14 @@ pub fn read<T: for<'de> Deserialize<'de> + Default>(root: &mut Node, mistakes: &
             return T::default();
         }
     }
+}
+
+/// For a key that means nothing without a value: null, which is as good as not written elsewhere, is a mistake or an
+/// empty table here, so that what was meant to prove something never goes without.
+pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// One value that does not fit, with the path to it from the inside out.

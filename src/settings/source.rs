@@ -150,7 +150,7 @@ impl WrittenSource {
 }
 
 /// Fit for a header, which keys and tokens become.
-fn is_visible(secret: &SecretString) -> bool {
+pub(super) fn is_visible(secret: &SecretString) -> bool {
     let text = secret.expose_secret();
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }

@@ -1,3 +1,4 @@
+use crate::credentials::Origin;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -59,27 +60,42 @@ fn a01_keys_may_be_given_and_either_spelling_of_the_secret_is_read() {
         let route = format!("{ROUTE}  authorization:\n    iam: {{ accesskey: AKID, {spelling}: sec }}\n");
         let settings = read("", &[("hello", &route)], &[]).unwrap();
         let iam = gateway(&settings).authorization.iam.clone().unwrap();
-        assert_eq!((iam.credentials.access_key_id(), iam.credentials.secret_access_key()), ("AKID", "sec"));
+        let Origin::Keys(keys) = iam.source.origin else { panic!("no keys") };
+        assert_eq!((keys.access_key_id(), keys.secret_access_key()), ("AKID", "sec"));
     }
 }
 
 #[test]
 fn a02_a_key_without_its_other_half_is_a_mistake() {
-    let route = format!("{ROUTE}  authorization:\n    iam:\n      secretkey: s\n");
-    assert_starts(
-        &mistakes("", &route),
-        &[
-            "routes/hello.yaml:5: api_gateway.authorization.iam.accesskey: missing; expected the access key id",
-        ],
-    );
-    let route = format!("{ROUTE}  authorization:\n    iam: {{}}\n");
-    assert_starts(
-        &mistakes("", &route),
-        &[
-            "routes/hello.yaml:5: api_gateway.authorization.iam.accesskey: missing",
-            "routes/hello.yaml:5: api_gateway.authorization.iam.secretkey: missing",
-        ],
-    );
+    let wrong = |authorization: &str, expected: &str| {
+        let route = format!("{ROUTE}  authorization: {authorization}\n");
+        assert_starts(
+            &mistakes("", &route),
+            &[&format!("routes/hello.yaml:4: api_gateway.authorization{expected}")],
+        );
+    };
+    wrong("{ iam: { secretkey: s } }", ".iam.accesskey: missing, while secretkey is there");
+    wrong("{ iam: { accesskey: a } }", ".iam.secretkey: missing, while accesskey is there");
+}
+
+#[test]
+fn iam_without_keys_takes_the_chain_and_an_authorization_that_proves_nothing_is_a_mistake() {
+    for iam in ["iam: {}", "iam:"] {
+        let route = format!("{ROUTE}  authorization:\n    {iam}\n");
+        let settings = read("", &[("hello", &route)], &[]).unwrap();
+        assert_eq!(gateway(&settings).authorization.iam.as_ref().unwrap().source.origin, Origin::Chain);
+    }
+    for (authorization, expected) in [
+        ("{}", ": neither `apikey` nor `iam` is there"),
+        ("", ": neither `apikey` nor `iam` is there"),
+        ("{ apikey: }", ".apikey: found nothing"),
+    ] {
+        let route = format!("{ROUTE}  authorization: {authorization}\n");
+        assert_starts(
+            &mistakes("", &route),
+            &[&format!("routes/hello.yaml:4: api_gateway.authorization{expected}")],
+        );
+    }
 }
 
 #[test]

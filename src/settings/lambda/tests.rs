@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::credentials::{MetadataProtocol, Origin};
 use crate::settings::{BackendSettings, Document, Environment, Settings};
 
 fn read_in(environment: &[(&str, &str)], keys: &str) -> Result<LambdaSettings, String> {
@@ -53,7 +54,7 @@ fn a_name_and_a_region_are_enough_and_the_rest_is_kongs_defaults() {
     let answer = lambda.answer;
     assert!(!answer.is_proxy_integration && !answer.preserve_lambda_api_error_code);
     assert_eq!((answer.unhandled_status, answer.empty_arrays_mode), (None, EmptyArraysMode::Correct));
-    assert_eq!(lambda.credentials, None);
+    assert_eq!((&lambda.source.origin, &lambda.source.role), (&Origin::Chain, &None));
 }
 
 #[test]
@@ -63,19 +64,43 @@ fn k38_a_key_without_its_secret_is_a_mistake_that_names_what_is_missing() {
         &["lambda.aws_secret: missing", "all or none of aws_key and aws_secret"],
     );
     assert_wrong(&named("aws_secret: s"), &["lambda.aws_key: missing"]);
-    assert_wrong(&named("aws_session_token: t"), &["lambda.aws_key: missing"]);
+    let neither = read_in(&[], &named("aws_session_token: t")).unwrap_err();
+    for missing in ["lambda.aws_key: missing", "lambda.aws_secret: missing"] {
+        assert!(neither.contains(missing), "{neither}");
+    }
     assert_wrong(&named("aws_key: ''\naws_secret: s"), &["lambda.aws_key: empty"]);
 }
 
 #[test]
-fn k39_neither_is_valid_and_the_environments_are_taken() {
-    let environment =
-        [("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "hush"), ("AWS_SESSION_TOKEN", "t")];
-    let lambda = read_in(&environment, NAMED).unwrap();
-    let credentials = lambda.credentials.unwrap();
-    assert_eq!((credentials.access_key_id(), credentials.session_token()), ("AKID", Some("t")));
-    let own = read_in(&environment, &named("aws_key: own\naws_secret: s")).unwrap();
-    assert_eq!(own.credentials.unwrap().access_key_id(), "own");
+fn k39_neither_is_valid_and_takes_the_chain_or_a_profile() {
+    let lambda = right(&named("aws_profile: team\naws_imds_protocol_version: v1"));
+    assert_eq!(lambda.source.origin, Origin::Profile("team".into()));
+    assert_eq!(lambda.source.metadata, MetadataProtocol::V1);
+    let own = right(&named("aws_key: own\naws_secret: s"));
+    assert!(matches!(own.source.origin, Origin::Keys(keys) if keys.access_key_id() == "own"));
+    assert_wrong(
+        &named("aws_key: a\naws_secret: s\naws_profile: p"),
+        &["lambda.aws_profile: aws_key is there too"],
+    );
+    assert_wrong(&named("aws_key:"), &["lambda.aws_key: found nothing"]);
+}
+
+#[test]
+fn a_role_is_assumed_with_kongs_session_name_on_whatever_keys_there_are() {
+    let arn = "aws_assume_role_arn: arn:aws:iam::123456789012:role/path/caller";
+    let more = "aws_external_id: id-1\naws_role_duration: 1h\naws_sts_endpoint_url: http://127.0.0.1:9081/";
+    let source = right(&named(&format!("{arn}\n{more}"))).source;
+    let role = source.role.unwrap();
+    assert_eq!((&*role.arn, &*role.session_name), ("arn:aws:iam::123456789012:role/path/caller", "kong"));
+    assert_eq!((role.external_id.as_deref(), role.duration.unwrap().as_secs()), (Some("id-1"), 3600));
+    assert_eq!(source.sts_endpoint.as_deref(), Some("http://127.0.0.1:9081"));
+    assert_wrong(&named("aws_assume_role_arn: role/x"), &["lambda.aws_assume_role_arn: `role/x` is wrong"]);
+    assert_wrong(&named("aws_external_id: id-1"), &["lambda.aws_external_id: there is no role to assume"]);
+    assert_wrong(
+        &named(&format!("{arn}\naws_role_duration: 1m")),
+        &["lambda.aws_role_duration: 1m is out of range"],
+    );
+    assert_wrong(&named("aws_sts_endpoint_url: sts.amazonaws.com"), &["lambda.aws_sts_endpoint_url"]);
 }
 
 #[test]

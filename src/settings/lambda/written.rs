@@ -2,8 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use aws_credential_types::Credentials;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::{
@@ -14,11 +13,14 @@ use super::{
     spelling::WrittenBody,
     upstream_url::UpstreamUrl,
 };
+use crate::credentials::Source;
 use crate::settings::{
-    Scheme,
-    api_gateway::{is_header_value, is_scope_word},
+    ForwardProxy, Scheme,
+    api_gateway::is_scope_word,
     check::Checker,
     limits::{LONGEST, Limits},
+    reader::present,
+    source::{Names, WrittenMetadataProtocol, WrittenSource},
     units::WrittenDuration,
     upstream::WrittenUpstream,
 };
@@ -30,6 +32,8 @@ const KEEPALIVE: Duration = Duration::from_mins(1);
 const LONGEST_CLIENT_CONTEXT: usize = 3583;
 /// The account of a function that is called by its name alone.
 const NO_ACCOUNT: &str = "000000000000";
+/// How the sessions of a role are called where nothing is written: Kong's default, which trust policies may name.
+const SESSION: &str = "kong";
 /// The stage of an API without stages.
 const NO_STAGE: &str = "$default";
 
@@ -37,9 +41,18 @@ const NO_STAGE: &str = "$default";
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table about a Lambda function")]
 pub(in crate::settings) struct WrittenLambda {
+    #[serde(deserialize_with = "present")]
     aws_key: Option<SecretString>,
+    #[serde(deserialize_with = "present")]
     aws_secret: Option<SecretString>,
     aws_session_token: Option<SecretString>,
+    aws_profile: Option<String>,
+    aws_assume_role_arn: Option<String>,
+    aws_role_session_name: Option<String>,
+    aws_external_id: Option<String>,
+    aws_role_duration: Option<WrittenDuration>,
+    aws_sts_endpoint_url: Option<String>,
+    aws_imds_protocol_version: Option<WrittenMetadataProtocol>,
     aws_region: Option<String>,
     function_name: Option<String>,
     qualifier: Option<String>,
@@ -93,17 +106,18 @@ impl WrittenLambda {
         let function = self.function(checker);
         let region = self.region(function.as_ref(), checker);
         let endpoint = self.endpoint(region.as_deref(), checker);
-        let credentials = self.credentials(checker);
         let client_context = self.client_context(checker);
         let tenant_id = self.tenant_id(checker);
         let invoke_mode = self.invoke_mode(checker);
         let answer = self.answer(checker);
         let payload = self.payload(route_id, function.as_ref(), checker);
         let upstream = self.upstream(checker);
+        let region = region?;
+        let source = self.source(region.clone(), upstream.proxy.clone(), checker);
         Some(LambdaSettings {
             endpoint: endpoint?,
-            region: region?,
-            credentials,
+            region,
+            source: source?,
             function: function?.text,
             qualifier: self.qualifier,
             invocation_type: self.invocation_type.unwrap_or_default(),
@@ -197,35 +211,32 @@ impl WrittenLambda {
         Some(LambdaEndpoint { scheme, host, port })
     }
 
-    /// The route's own keys, all of them, or those of the environment.
-    fn credentials(&self, checker: &mut Checker<'_>) -> Option<Credentials> {
-        let (missing, present) = match (&self.aws_key, &self.aws_secret) {
-            (None, None) if self.aws_session_token.is_none() => return of_environment(checker),
-            (None, None) => ("aws_key", "aws_session_token"),
-            (None, Some(_)) => ("aws_key", "aws_secret"),
-            (Some(_), None) => ("aws_secret", "aws_key"),
-            (Some(key), Some(secret)) => {
-                let token = self.aws_session_token.as_ref();
-                for (name, part) in
-                    [("aws_key", Some(key)), ("aws_secret", Some(secret)), ("aws_session_token", token)]
-                {
-                    if part.is_some_and(|part| !is_header_value(part)) {
-                        checker.below(name).mistake("empty or not visible ASCII", "the key as AWS gave it");
-                        return None;
-                    }
-                }
-                return Some(Credentials::new(
-                    key.expose_secret(),
-                    secret.expose_secret(),
-                    token.map(|token| token.expose_secret().to_owned()),
-                    None,
-                    "settings",
-                ));
-            }
+    fn source(
+        &mut self,
+        region: String,
+        proxy: Option<ForwardProxy>,
+        checker: &mut Checker<'_>,
+    ) -> Option<Source> {
+        let written = WrittenSource {
+            key: self.aws_key.take(),
+            secret: self.aws_secret.take(),
+            session_token: self.aws_session_token.take(),
+            profile: self.aws_profile.take(),
+            assume_role_arn: self.aws_assume_role_arn.take(),
+            role_session_name: self.aws_role_session_name.take(),
+            external_id: self.aws_external_id.take(),
+            role_duration: self.aws_role_duration,
+            sts_endpoint_url: self.aws_sts_endpoint_url.take(),
+            imds_protocol_version: self.aws_imds_protocol_version,
         };
-        let problem = format!("missing, while {present} is there");
-        checker.below(missing).mistake(problem, "all or none of aws_key and aws_secret");
-        None
+        let names = Names {
+            prefix: "aws_",
+            key: "aws_key",
+            secret: "aws_secret",
+            session_token: "aws_session_token",
+            session: SESSION,
+        };
+        written.check(names, region, proxy, checker)
     }
 
     fn client_context(&self, checker: &mut Checker<'_>) -> Option<String> {
@@ -340,14 +351,6 @@ impl WrittenLambda {
         };
         written.check(TIMEOUT, checker)
     }
-}
-
-/// The keys that a Lambda function, or a shell, has in its environment.
-fn of_environment(checker: &Checker<'_>) -> Option<Credentials> {
-    let key = checker.variable("AWS_ACCESS_KEY_ID")?;
-    let secret = checker.variable("AWS_SECRET_ACCESS_KEY")?;
-    let token = checker.variable("AWS_SESSION_TOKEN");
-    Some(Credentials::new(key, secret, token, None, "environment"))
 }
 
 fn host_name(text: &str) -> Option<String> {

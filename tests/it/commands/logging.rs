@@ -36,7 +36,10 @@ fn failing(upstream: &Upstream, authorization: &str) -> tempfile::TempDir {
     let (all, late) = (upstream.uri("/"), upstream.uri("/late"));
     let refused = format!("http://{closed}/");
     let secure = format!("https://127.0.0.1:{}/", upstream.address.port());
-    let with = |rest: &str| format!("{rest}\n  authorization: {authorization}");
+    let with = |rest: &str| match authorization {
+        "" => rest.to_owned(),
+        some => format!("{rest}\n  authorization: {some}"),
+    };
     let patient = with("timeout: 1h");
     settings(
         &format!("{ANY_PORT}log: {{ level: debug }}\n"),
@@ -67,7 +70,7 @@ const FAILURES: [(&str, &str, u16, &str); 10] = [
 #[test]
 fn each_failure_is_logged_once_with_its_cause_and_the_id_that_the_answer_has() {
     let upstream = fickle();
-    let directory = failing(&upstream, "{}");
+    let directory = failing(&upstream, "");
     let (mut process, address) = Process::run(directory.path());
     let mut expected = Vec::new();
     for (method, target, status, code) in FAILURES {
@@ -173,7 +176,7 @@ fn the_access_log_is_one_line_a_request_without_its_query_and_can_be_switched_of
 #[test]
 fn no_byte_of_a_request_or_an_answer_forges_a_line_of_the_log() {
     let upstream = fickle();
-    let directory = failing(&upstream, "{}");
+    let directory = failing(&upstream, "");
     let (mut process, address) = Process::run(directory.path());
     let forged = "[1999-01-01T00:00:00Z INFO ] forged";
     let encoded = format!("/all/a%0d%0a{}%1b[31m%00", forged.replace(' ', "%20"));

@@ -1,0 +1,153 @@
+//! `function_uri`: where an API Gateway endpoint or Function URL is.
+
+use std::{fmt, net::Ipv6Addr};
+
+use actix_http::{Uri, header::HeaderValue};
+use rustls_pki_types::ServerName;
+
+use super::upstream::Scheme;
+use crate::proxy::target::{climbs, escapes_are_whole};
+
+/// Longer than any URL that API Gateway gives out, and short enough to leave the client's part its room.
+const LONGEST: usize = 8 << 10;
+
+/// The address of a function, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionUri {
+    /// Plain or over TLS.
+    pub scheme: Scheme,
+    /// Name or address to connect to; an IPv6 address is without its brackets.
+    pub host: String,
+    /// Port to connect to.
+    pub port: u16,
+    /// The value of `Host`: without the scheme's default port, and what is signed.
+    pub authority: String,
+    /// The path, escapes as written, never empty.
+    pub path: String,
+    /// The query, if there is one.
+    pub query: Option<String>,
+}
+
+impl FunctionUri {
+    pub(super) const EXPECTED: &'static str =
+        "an http or https URL with a host, without user, fragment, `*` or `..`: https://HOST/STAGE/PATH";
+
+    /// Reads an absolute URL; path and query stay as written.
+    pub fn parse(text: &str) -> Option<Self> {
+        let uri: Uri = text.parse().ok()?;
+        let scheme = match uri.scheme_str()? {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            _ => return None,
+        };
+        let authority = uri.authority()?;
+        if text.contains('#') || authority.as_str().contains('@') {
+            return None;
+        }
+        let host = authority.host();
+        let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        if bracketed.is_some_and(|address| address.parse::<Ipv6Addr>().is_err()) {
+            return None;
+        }
+        let bare = bracketed.unwrap_or(host);
+        if ServerName::try_from(bare).is_err()
+            || (authority.as_str().len() > host.len() && authority.port().is_none())
+        {
+            return None;
+        }
+        let port = authority.port_u16().unwrap_or_else(|| scheme.default_port());
+        if port == 0 || text.len() > LONGEST || text.contains('*') {
+            return None;
+        }
+        let path = if uri.path().is_empty() { "/" } else { uri.path() };
+        if climbs(path) || !escapes_are_whole(path.as_bytes()) {
+            return None;
+        }
+        let query = uri.query().filter(|query| !query.is_empty());
+        if query.is_some_and(|query| !escapes_are_whole(query.as_bytes())) {
+            return None;
+        }
+        let authority =
+            if port == scheme.default_port() { host.to_owned() } else { format!("{host}:{port}") };
+        HeaderValue::from_str(&authority).ok()?;
+        Some(Self {
+            scheme,
+            host: bare.to_owned(),
+            port,
+            authority,
+            path: path.to_owned(),
+            query: query.map(str::to_owned),
+        })
+    }
+}
+
+impl fmt::Display for FunctionUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        write!(f, "{scheme}://{}{}", self.authority, self.path)?;
+        match &self.query {
+            Some(query) => write!(f, "?{query}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_uri_is_taken_apart_and_keeps_its_escapes() {
+        let uri =
+            FunctionUri::parse("https://abc.execute-api.us-east-1.amazonaws.com/prod/a%2Fb?stage=x").unwrap();
+        assert_eq!(uri.host, "abc.execute-api.us-east-1.amazonaws.com");
+        assert_eq!(
+            (uri.port, uri.path.as_str(), uri.query.as_deref()),
+            (443, "/prod/a%2Fb", Some("stage=x"))
+        );
+        assert_eq!(uri.authority, uri.host);
+    }
+
+    #[test]
+    fn only_a_port_that_is_not_the_schemes_own_is_in_the_host_header() {
+        let authority = |text: &str| FunctionUri::parse(text).unwrap().authority;
+        assert_eq!(authority("https://a:443/"), "a");
+        assert_eq!(authority("http://a:443/"), "a:443");
+        assert_eq!(authority("http://[::1]:3000/x"), "[::1]:3000");
+        assert_eq!(FunctionUri::parse("http://[::1]:3000/x").unwrap().host, "::1");
+    }
+
+    #[test]
+    fn a23_an_empty_path_is_a_slash() {
+        assert_eq!(FunctionUri::parse("https://a").unwrap().path, "/");
+        assert_eq!(FunctionUri::parse("https://a?x=1").unwrap().path, "/");
+    }
+
+    #[test]
+    fn what_is_no_plain_url_is_refused() {
+        for text in [
+            "",
+            "abc/def",
+            "/path",
+            "ftp://a/",
+            "https://",
+            "https://user:pw@a/",
+            "https://a/#f",
+            "https://a/../b",
+            "https://a/%2e%2E/b",
+            "https://a:99999/",
+            "https://a/%zz",
+            "https://a:0/",
+            "https://a..b/",
+            "https://[zz]/",
+            "https://*.a/",
+            "https://a/p/*",
+            &format!("https://a/{}", "p".repeat(9000)),
+        ] {
+            assert_eq!(FunctionUri::parse(text), None, "{text}");
+        }
+    }
+}
