@@ -1,10 +1,19 @@
 //! The application: built from settings with its socket bound, then run until it is told to stop.
 
-use std::{fmt, future::Future, io, net::SocketAddr, net::TcpListener, sync::Arc};
+use std::{
+    fmt,
+    future::Future,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use crate::{
     listener,
-    settings::Settings,
+    settings::{Settings, Shutdown},
     snapshot::{RouteError, Snapshot},
 };
 
@@ -76,14 +85,26 @@ impl Application {
         stop: impl Future<Output = ()> + 'static,
         stop_at_once: impl Future<Output = ()> + 'static,
     ) -> io::Result<()> {
-        let delay = self.settings.shutdown.delay;
-        let server = listener::serve(self.listener, &self.settings, self.snapshot)?;
+        let Shutdown { delay, drain } = self.settings.shutdown.clone();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let snapshot = Arc::clone(&self.snapshot);
+        let server = listener::serve(self.listener, &self.settings, self.snapshot, Arc::clone(&stopping))?;
         let handle = server.handle();
         let stopper = actix_rt::spawn(async move {
             stop.await;
             log::info!("stopping: requests in flight are finished first");
+            // from now on every answer is the last of its connection
+            stopping.store(true, Ordering::Relaxed);
             tokio::time::sleep(delay).await;
+            let end_of_drain = actix_rt::spawn(async move {
+                tokio::time::sleep(drain).await;
+                match snapshot.admission.in_flight() {
+                    0 => {}
+                    cut => log::warn!("the drain is over, requests that are cut: {cut}"),
+                }
+            });
             handle.stop(true).await;
+            end_of_drain.abort();
         });
         // the server heeds no second command while it drains, so it is left behind with the process
         let result = tokio::select! {

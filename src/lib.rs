@@ -33,3 +33,4 @@ pub mod settings;
 pub mod signing;
 pub mod snapshot;
 pub mod tls;
+pub mod uri_syntax;

@@ -10,7 +10,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -51,7 +51,12 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 ///
 /// # Errors
 /// The socket cannot be used.
-pub fn serve(listener: TcpListener, settings: &Settings, snapshot: Arc<Snapshot>) -> io::Result<Server> {
+pub fn serve(
+    listener: TcpListener,
+    settings: &Settings,
+    snapshot: Arc<Snapshot>,
+    stopping: Arc<AtomicBool>,
+) -> io::Result<Server> {
     let Settings { limits, workers, shutdown, .. } = settings;
     let limits = limits.clone();
     let pseudonym: Arc<str> = format!("apigw-invoker-{:016x}", fastrand::u64(..)).into();
@@ -64,14 +69,15 @@ pub fn serve(listener: TcpListener, settings: &Settings, snapshot: Arc<Snapshot>
         .max_concurrent_connections(per_worker)
         .shutdown_timeout(u64::try_from(drain).unwrap_or(u64::MAX))
         .disable_signals();
-    let stopping = builder.graceful_shutdown_signal();
+    let draining = builder.graceful_shutdown_signal();
     let builder = listen(builder, listener, move || {
         let worker = Rc::new(Worker {
             snapshot: Arc::clone(&snapshot),
             client: Client::default(),
+            stopping: Arc::clone(&stopping),
             pseudonym: Arc::clone(&pseudonym),
         });
-        (worker, limits.clone(), stopping.clone())
+        (worker, limits.clone(), draining.clone())
     })?;
     Ok(builder.run())
 }
@@ -85,11 +91,11 @@ fn listen(
     worker: impl Fn() -> PerWorker + Clone + Send + 'static,
 ) -> io::Result<ServerBuilder> {
     builder.listen("http", listener, move || {
-        let (worker, limits, stopping) = worker();
+        let (worker, limits, draining) = worker();
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
-                let stopping = stopping.clone();
-                async move { stopping.notified().await }
+                let draining = draining.clone();
+                async move { draining.notified().await }
             })
             .keep_alive(KeepAlive::Timeout(limits.keep_alive))
             .client_request_timeout(limits.header_timeout)

@@ -22,7 +22,15 @@ pub mod record;
 pub mod reply;
 pub mod target;
 
-use std::{convert::Infallible, rc::Rc, sync::Arc, time::SystemTime};
+use std::{
+    convert::Infallible,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
 
 use actix_http::{HttpMessage as _, Payload, Request, Response, header};
 
@@ -47,6 +55,8 @@ pub struct Worker {
     pub snapshot: Arc<Snapshot>,
     /// The connections to AWS.
     pub client: Client,
+    /// Whether the process is about to end, so that clients should look for another.
+    pub stopping: Arc<AtomicBool>,
     /// This process's name in `Via`, by which it knows its own requests when they come back.
     pub pseudonym: Arc<str>,
 }
@@ -57,9 +67,11 @@ pub struct Worker {
 /// Never: a failure is an answer too.
 pub async fn serve(worker: Rc<Worker>, mut request: Request) -> Result<Response<ClientBody>, Infallible> {
     let mut record = Record::begin(&request, worker.snapshot.access_log);
-    let shape = reply::Shape::of(&request);
+    let mut shape = reply::Shape::of(&request);
     let mut payload = request.take_payload();
-    Ok(match forward(&worker, request, &mut payload, &mut record).await {
+    let outcome = forward(&worker, request, &mut payload, &mut record).await;
+    shape.last_of_connection(worker.stopping.load(Ordering::Relaxed));
+    Ok(match outcome {
         Ok((reply, permit)) => reply::response(reply, permit, record, &shape),
         Err(error) => {
             record.fail(&error);
@@ -76,7 +88,7 @@ async fn forward(
     record: &mut Record,
 ) -> Result<(ClientReply, Permit), ProxyError> {
     let snapshot = &worker.snapshot;
-    target::check(request.uri(), snapshot.max_uri)?;
+    target::check(request.head(), snapshot.max_uri)?;
     refuse_loop(&request, &worker.pseudonym)?;
 
     let path = request.uri().path();

@@ -57,17 +57,19 @@ fn cannot_start(error: &dyn std::error::Error) -> ExitCode {
     ExitCode::from(CANNOT_START)
 }
 
-/// Resolve at the first and at the second SIGTERM or SIGINT.
+/// Resolve at the first and at the second SIGTERM, SIGINT or SIGHUP.
 fn signals() -> io::Result<(impl Future<Output = ()>, impl Future<Output = ()>)> {
     let (first_sender, first) = tokio::sync::oneshot::channel::<()>();
     let (second_sender, second) = tokio::sync::oneshot::channel::<()>();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     actix_rt::spawn(async move {
         for sender in [first_sender, second_sender] {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                _ = hangup.recv() => {}
             }
             let _ = sender.send(());
         }

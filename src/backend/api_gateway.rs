@@ -18,11 +18,11 @@ use crate::{
         headers,
         inbound::{BodyMode, InboundRequest},
         outbound::{OutboundRequest, Signature},
-        target::leaves,
     },
     settings::{ApiGatewaySettings, ClientAuthorization, FunctionUri},
     signing::{Scope, query::push_strict, settle_blanks},
     tls::Tls,
+    uri_syntax::leaves,
 };
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");

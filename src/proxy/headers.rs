@@ -1,7 +1,7 @@
 //! Which headers pass, in either direction.
 //!
 //! Applied once on the way in (`inbound.rs`), so that no backend ever sees what must not pass, and once on
-//! the way out (`reply.rs`).
+//! the way out, by each backend's `reply`.
 
 use actix_http::header::{self, HeaderMap, HeaderName};
 

@@ -129,7 +129,11 @@ impl InboundRequest {
         let announced = Announced::by(head)?;
         let body = read_body(payload, announced, limits).await?;
         let mut headers = std::mem::take(&mut head.headers);
-        let host = headers.get(header::HOST).cloned();
+        // that of an absolute target goes before the header (RFC 9112, 3.2.2)
+        let host = match head.uri.authority() {
+            Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+            None => headers.get(header::HOST).cloned(),
+        };
         headers::clean_request(&mut headers);
         say_who_forwards(&mut headers, host.clone(), head.version, hop);
         Ok(Self {

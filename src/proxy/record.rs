@@ -122,7 +122,7 @@ impl Record {
             "{} {} {status} route={} ms={} in={} out={} request_id={}{optional}",
             self.method,
             // without the query, which may hold what is nobody else's business
-            self.uri.path(),
+            Some(self.uri.path()).filter(|path| !path.is_empty()).unwrap_or("-"),
             self.route.as_deref().unwrap_or("-"),
             milliseconds(self.started.elapsed()),
             self.bytes_in,

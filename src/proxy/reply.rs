@@ -29,6 +29,7 @@ pub struct Shape {
     version: Version,
     to_head: bool,
     asks_for_upgrade: bool,
+    is_last: bool,
     request_body: Option<u64>,
     outbox: Outbox,
 }
@@ -40,9 +41,17 @@ impl Shape {
             version: request.version(),
             to_head: request.method() == Method::HEAD,
             asks_for_upgrade: request.head().upgrade(),
+            is_last: false,
             request_body: Announced::by(request.head()).ok().and_then(Announced::length),
             outbox: request.conn_data::<Outbox>().cloned().unwrap_or_default(),
         }
+    }
+}
+
+impl Shape {
+    /// Says whether the connection ends with this answer.
+    pub fn last_of_connection(&mut self, is_last: bool) {
+        self.is_last = is_last;
     }
 }
 
@@ -110,7 +119,7 @@ fn finish(status: StatusCode, headers: HeaderMap, body: ClientBody, shape: &Shap
         response.head_mut().no_chunking(true);
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
-    if shape.asks_for_upgrade {
+    if shape.asks_for_upgrade || shape.is_last {
         // the upgrade is not granted, and actix would say that it is
         response.head_mut().set_connection_type(ConnectionType::Close);
     }

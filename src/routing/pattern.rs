@@ -47,8 +47,8 @@ impl UriPattern {
         };
         let sound = path.starts_with('/')
             && path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'*' | b'?' | b'#'))
-            && crate::proxy::target::escapes_are_whole(path.as_bytes())
-            && !crate::proxy::target::climbs(path);
+            && crate::uri_syntax::escapes_are_whole(path.as_bytes())
+            && !crate::uri_syntax::climbs(path);
         if !sound {
             return None;
         }

@@ -5,7 +5,7 @@
 //! `canonical.rs` sorts a copy.
 
 use super::canonical::push_encoded;
-use crate::proxy::target::hex;
+use crate::uri_syntax::hex_digit;
 
 /// Parameters of a query-string signature, which AWS refuses beside one in the header.
 const SIGNATURE_PARAMETERS: [&str; 7] = [
@@ -44,7 +44,7 @@ fn push_strict_part(part: &str, text: &mut Vec<u8>) {
     while let Some((&byte, after)) = rest.split_first() {
         let (byte, after) = match (byte, after) {
             (b'+', _) => (b' ', after),
-            (b'%', [high, low, after @ ..]) => match (hex(*high), hex(*low)) {
+            (b'%', [high, low, after @ ..]) => match (hex_digit(*high), hex_digit(*low)) {
                 (Some(high), Some(low)) => (high << 4 | low, after),
                 _ => (byte, after),
             },

@@ -336,6 +336,19 @@ fn a_body_that_nobody_reads_is_not_read_for_ever() {
 }
 
 #[test]
+fn a_method_that_is_too_long_and_a_host_that_is_none_are_400() {
+    let upstream = Upstream::ok();
+    let app = App::to(&upstream.uri("/"));
+    let long = format!("{} / HTTP/1.1\r\nHost: h\r\n\r\n", "M".repeat(9000));
+    assert_refused(&send(app.address, long), 400, "invalid_request");
+    for host in ["a b/../c", "a/b", "u@h", "h\x7f"] {
+        let response = send(app.address, format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert_refused(&response, 400, "invalid_request");
+    }
+    assert_eq!(upstream.accepted(), 0);
+}
+
+#[test]
 fn a_long_header_is_431_however_short_the_uri() {
     let app = App::dev();
     for length in [100_000, 140_000] {

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use actix_http::header::{HeaderMap, HeaderName};
 use apigw_invoker::{
-    proxy::target::leaves,
     signing::{Scope, hex},
+    uri_syntax::leaves,
 };
 use aws_credential_types::Credentials;
 use aws_sigv4::{
