@@ -2,6 +2,7 @@
 
 mod function;
 mod partition;
+mod payload;
 mod spelling;
 mod upstream_url;
 mod written;

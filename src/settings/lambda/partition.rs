@@ -53,6 +53,16 @@ mod tests {
                 "lambda.eusc-de-east-1.api.amazonwebservices.eu",
             ),
             ("us-iso-east-1", "lambda.us-iso-east-1.c2s.ic.gov", "lambda.us-iso-east-1.api.aws.ic.gov"),
+            (
+                "eu-isoe-west-1",
+                "lambda.eu-isoe-west-1.cloud.adc-e.uk",
+                "lambda.eu-isoe-west-1.api.cloud-aws.adc-e.uk",
+            ),
+            (
+                "us-isof-south-1",
+                "lambda.us-isof-south-1.csp.hci.ic.gov",
+                "lambda.us-isof-south-1.api.aws.hci.ic.gov",
+            ),
             ("us-isob-east-1", "lambda.us-isob-east-1.sc2s.sgov.gov", "lambda.us-isob-east-1.api.aws.scloud"),
         ] {
             assert_eq!(lambda_host(region, false, false), host);

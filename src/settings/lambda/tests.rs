@@ -126,7 +126,7 @@ fn k42_unhandled_status_is_a_status() {
         assert_wrong(&named(&format!("unhandled_status: {status}")), &["lambda.unhandled_status", mistake]);
     }
     // no client could make an end of it
-    assert_wrong(&named("unhandled_status: 101"), &["no interim status"]);
+    assert_wrong(&named("unhandled_status: 101"), &["no interim one"]);
 }
 
 #[test]
@@ -203,6 +203,33 @@ fn h05_h06_upstream_url_stands_for_region_and_function_or_agrees_with_them() {
         &named("upstream_url: http://us-east-1/f"),
         &["lambda.upstream_url", "aws-lambda://REGION/FUNCTION"],
     );
+}
+
+#[test]
+fn one_wrong_value_is_one_mistake() {
+    assert_wrong("upstream_url: https://us-east-1/f", &["lambda.upstream_url"]);
+    assert_wrong("function_name: 123\naws_region: us-east-1", &["lambda.function_name: found a number"]);
+    assert_wrong("function_name: arn:aws:lambda:us-east-1:12:function:f", &["lambda.function_name"]);
+    assert_wrong(
+        &named("aws_key: a\naws_secret: $env://NOPE"),
+        &["lambda.aws_secret: the environment variable NOPE"],
+    );
+}
+
+#[test]
+fn what_contradicts_itself_or_would_not_be_read_is_a_mistake() {
+    let url = "upstream_url: aws-lambda://us-east-1/f?invocation_type=Event\ninvocation_type: DryRun";
+    assert_wrong(url, &["lambda.invocation_type: is not what upstream_url says"]);
+    assert_wrong(
+        &named("host: lambda.eu-west-1.amazonaws.com"),
+        &["lambda.host: is of the region eu-west-1"],
+    );
+    assert_wrong(
+        &named("host: localhost\nuse_fips_endpoint: true"),
+        &["lambda.use_fips_endpoint: `host` is there"],
+    );
+    assert_wrong(&named("stage: prod"), &["lambda.stage: the event has no such part"]);
+    assert_wrong(&named("keepalive: 500"), &["lambda.keepalive: too short"]);
 }
 
 #[test]

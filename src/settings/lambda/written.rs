@@ -6,8 +6,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::{
-    AnswerSettings, EmptyArraysMode, ForwardedParts, GatewayEvent, InvocationType, InvokeMode,
-    LambdaEndpoint, LambdaSettings, LogType, PayloadSettings, PayloadVersion,
+    AnswerSettings, EmptyArraysMode, InvocationType, InvokeMode, LambdaEndpoint, LambdaSettings, LogType,
+    PayloadVersion,
     function::{FunctionName, is_qualifier},
     partition::{lambda_host, region_of},
     spelling::WrittenBody,
@@ -28,71 +28,68 @@ use crate::settings::{
 /// Kong's defaults.
 const TIMEOUT: Duration = Duration::from_mins(1);
 const KEEPALIVE: Duration = Duration::from_mins(1);
+const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(1);
 /// Of the base64 text (Lambda API reference, `Invoke`).
 const LONGEST_CLIENT_CONTEXT: usize = 3583;
-/// The account of a function that is called by its name alone.
-const NO_ACCOUNT: &str = "000000000000";
 /// How the sessions of a role are called where nothing is written: Kong's default, which trust policies may name.
 const SESSION: &str = "kong";
-/// The stage of an API without stages.
-const NO_STAGE: &str = "$default";
 
 /// The section as written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table about a Lambda function")]
 pub(in crate::settings) struct WrittenLambda {
     #[serde(deserialize_with = "present")]
-    aws_key: Option<SecretString>,
+    pub(super) aws_key: Option<SecretString>,
     #[serde(deserialize_with = "present")]
-    aws_secret: Option<SecretString>,
-    aws_session_token: Option<SecretString>,
-    aws_profile: Option<String>,
-    aws_assume_role_arn: Option<String>,
-    aws_role_session_name: Option<String>,
-    aws_external_id: Option<String>,
-    aws_role_duration: Option<WrittenDuration>,
-    aws_sts_endpoint_url: Option<String>,
-    aws_imds_protocol_version: Option<WrittenMetadataProtocol>,
-    aws_region: Option<String>,
-    function_name: Option<String>,
-    qualifier: Option<String>,
-    upstream_url: Option<String>,
-    invocation_type: Option<InvocationType>,
-    log_type: Option<LogType>,
-    invoke_mode: Option<InvokeMode>,
-    client_context: Option<String>,
-    tenant_id: Option<String>,
-    host: Option<String>,
-    port: Option<u16>,
-    disable_https: Option<bool>,
-    use_fips_endpoint: Option<bool>,
-    use_dualstack_endpoint: Option<bool>,
-    timeout: Option<WrittenDuration>,
-    connect_timeout: Option<WrittenDuration>,
-    first_byte_timeout: Option<WrittenDuration>,
-    idle_timeout: Option<WrittenDuration>,
-    keepalive: Option<WrittenDuration>,
-    keepalive_pool: Option<u32>,
-    proxy_url: Option<SecretString>,
-    ssl_verify: Option<bool>,
-    ca_certificate: Option<String>,
-    forward_request_method: Option<bool>,
-    forward_request_uri: Option<bool>,
-    forward_request_headers: Option<bool>,
-    forward_request_body: Option<bool>,
-    awsgateway_compatible: Option<bool>,
-    awsgateway_compatible_payload_version: Option<PayloadVersion>,
-    account_id: Option<String>,
-    api_id: Option<String>,
-    stage: Option<String>,
-    stage_variables: Option<BTreeMap<String, String>>,
-    body: Option<WrittenBody>,
-    base64_encode_body: Option<bool>,
-    skip_large_bodies: Option<bool>,
-    is_proxy_integration: Option<bool>,
-    unhandled_status: Option<u16>,
-    empty_arrays_mode: Option<EmptyArraysMode>,
-    preserve_lambda_api_error_code: Option<bool>,
+    pub(super) aws_secret: Option<SecretString>,
+    pub(super) aws_session_token: Option<SecretString>,
+    pub(super) aws_profile: Option<String>,
+    pub(super) aws_assume_role_arn: Option<String>,
+    pub(super) aws_role_session_name: Option<String>,
+    pub(super) aws_external_id: Option<String>,
+    pub(super) aws_role_duration: Option<WrittenDuration>,
+    pub(super) aws_sts_endpoint_url: Option<String>,
+    pub(super) aws_imds_protocol_version: Option<WrittenMetadataProtocol>,
+    pub(super) aws_region: Option<String>,
+    pub(super) function_name: Option<String>,
+    pub(super) qualifier: Option<String>,
+    pub(super) upstream_url: Option<String>,
+    pub(super) invocation_type: Option<InvocationType>,
+    pub(super) log_type: Option<LogType>,
+    pub(super) invoke_mode: Option<InvokeMode>,
+    pub(super) client_context: Option<String>,
+    pub(super) tenant_id: Option<String>,
+    pub(super) host: Option<String>,
+    pub(super) port: Option<u16>,
+    pub(super) disable_https: Option<bool>,
+    pub(super) use_fips_endpoint: Option<bool>,
+    pub(super) use_dualstack_endpoint: Option<bool>,
+    pub(super) timeout: Option<WrittenDuration>,
+    pub(super) connect_timeout: Option<WrittenDuration>,
+    pub(super) first_byte_timeout: Option<WrittenDuration>,
+    pub(super) idle_timeout: Option<WrittenDuration>,
+    pub(super) keepalive: Option<WrittenDuration>,
+    pub(super) keepalive_pool: Option<u32>,
+    pub(super) proxy_url: Option<SecretString>,
+    pub(super) ssl_verify: Option<bool>,
+    pub(super) ca_certificate: Option<String>,
+    pub(super) forward_request_method: Option<bool>,
+    pub(super) forward_request_uri: Option<bool>,
+    pub(super) forward_request_headers: Option<bool>,
+    pub(super) forward_request_body: Option<bool>,
+    pub(super) awsgateway_compatible: Option<bool>,
+    pub(super) awsgateway_compatible_payload_version: Option<PayloadVersion>,
+    pub(super) account_id: Option<String>,
+    pub(super) api_id: Option<String>,
+    pub(super) stage: Option<String>,
+    pub(super) stage_variables: Option<BTreeMap<String, String>>,
+    pub(super) body: Option<WrittenBody>,
+    pub(super) base64_encode_body: Option<bool>,
+    pub(super) skip_large_bodies: Option<bool>,
+    pub(super) is_proxy_integration: Option<bool>,
+    pub(super) unhandled_status: Option<u16>,
+    pub(super) empty_arrays_mode: Option<EmptyArraysMode>,
+    pub(super) preserve_lambda_api_error_code: Option<bool>,
 }
 
 impl WrittenLambda {
@@ -139,6 +136,16 @@ impl WrittenLambda {
         else {
             return;
         };
+        for (key, contradicts) in [
+            ("invocation_type", differ(self.invocation_type, url.invocation_type)),
+            ("log_type", differ(self.log_type, url.log_type)),
+        ] {
+            if contradicts {
+                checker
+                    .below(key)
+                    .mistake("is not what upstream_url says", "the same in both, or only in one");
+            }
+        }
         let mut both = |key: &str, own: &mut Option<String>, urls: Option<String>| match (&own, urls) {
             (Some(own), Some(urls)) if *own != urls => {
                 let problem = format!("`{own}` is not what upstream_url says, `{urls}`");
@@ -156,6 +163,9 @@ impl WrittenLambda {
 
     fn function(&self, checker: &mut Checker<'_>) -> Option<FunctionName> {
         let Some(name) = &self.function_name else {
+            if checker.is_wrong("upstream_url") {
+                return None;
+            }
             checker.below("function_name").mistake("missing", FunctionName::EXPECTED);
             return None;
         };
@@ -178,7 +188,11 @@ impl WrittenLambda {
         let of_process = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| checker.variable(name));
         let of_host = self.host.as_deref().and_then(region_of).map(str::to_owned);
         let own = self.aws_region.clone();
-        let Some(region) = own.clone().or(of_arn.clone()).or(of_process).or(of_host) else {
+        let Some(region) = own.clone().or(of_arn.clone()).or(of_process).or(of_host.clone()) else {
+            if ["upstream_url", "function_name", "aws_region"].iter().any(|key| checker.is_wrong(key)) {
+                // it may be there, in what could not be read
+                return None;
+            }
             let expected = "aws_region here, or AWS_REGION or AWS_DEFAULT_REGION in the environment";
             checker.below("aws_region").mistake("no region or host specified", expected);
             return None;
@@ -190,7 +204,11 @@ impl WrittenLambda {
             checker.below("aws_region").mistake(problem, "the region of the ARN");
             return None;
         }
-        let expected = "a region: lower-case letters, digits and `-`";
+        if let Some(of_host) = of_host.filter(|of_host| *of_host != region) {
+            let problem = format!("is of the region {of_host}, and the route's is {region}");
+            checker.below("host").mistake(problem, "the host of that region, or none");
+        }
+        let expected = "a region: lower-case letters, digits and `-`, here or in AWS_REGION";
         checker.parsed("aws_region", &region, expected, |text| is_scope_word(text).then(|| text.to_owned()))
     }
 
@@ -199,6 +217,7 @@ impl WrittenLambda {
         let port = checker.number("port", self.port, scheme.default_port(), 1..=65535);
         let host = match &self.host {
             Some(host) => {
+                self.refuse_other_hosts(checker);
                 let expected = "a host name or an IP address, without scheme and port";
                 checker.parsed("host", host, expected, host_name)?
             }
@@ -209,6 +228,18 @@ impl WrittenLambda {
             ),
         };
         Some(LambdaEndpoint { scheme, host, port })
+    }
+
+    /// A host of one's own is none of the region's.
+    fn refuse_other_hosts(&self, checker: &mut Checker<'_>) {
+        for (key, is_on) in [
+            ("use_fips_endpoint", self.use_fips_endpoint),
+            ("use_dualstack_endpoint", self.use_dualstack_endpoint),
+        ] {
+            if is_on == Some(true) {
+                checker.below(key).mistake("`host` is there too", "one of the two");
+            }
+        }
     }
 
     fn source(
@@ -275,7 +306,7 @@ impl WrittenLambda {
             // the end of an answer is no interim one, which Kong's range lets through
             let known = known.filter(|status| !status.is_informational());
             if known.is_none() {
-                let expected = "value should be between 100 and 999, and no interim status";
+                let expected = "value should be between 100 and 999, and no interim one";
                 checker.below("unhandled_status").mistake(format!("{status} is out of range"), expected);
             }
             known
@@ -289,52 +320,11 @@ impl WrittenLambda {
         }
     }
 
-    fn payload(
-        &mut self,
-        route_id: &str,
-        function: Option<&FunctionName>,
-        checker: &mut Checker<'_>,
-    ) -> Option<PayloadSettings> {
-        let on = |switch: Option<bool>| switch.unwrap_or(false);
-        let base64_encode_body = self.base64_encode_body.unwrap_or(true);
-        let forwarded = ForwardedParts {
-            method: on(self.forward_request_method),
-            uri: on(self.forward_request_uri),
-            headers: on(self.forward_request_headers),
-            body: on(self.forward_request_body),
-            base64_encode_body,
-        };
-        let payload = if on(self.awsgateway_compatible) {
-            let account = function.and_then(|function| function.account.clone());
-            let mut text = |key: &str, written: &Option<String>, default: &str| {
-                let text = written.clone().unwrap_or_else(|| default.to_owned());
-                checker.parsed(key, &text, "a text that is not empty", |text| {
-                    (!text.is_empty()).then(|| text.to_owned())
-                })
-            };
-            PayloadSettings::Gateway(GatewayEvent {
-                version: self.awsgateway_compatible_payload_version.unwrap_or_default(),
-                base64_encode_body,
-                account_id: text("account_id", &self.account_id, account.as_deref().unwrap_or(NO_ACCOUNT))?,
-                api_id: text("api_id", &self.api_id, route_id)?,
-                stage: text("stage", &self.stage, NO_STAGE)?,
-                stage_variables: self.stage_variables.take().unwrap_or_default(),
-            })
-        } else if forwarded.method || forwarded.uri || forwarded.headers || forwarded.body {
-            PayloadSettings::Forward(forwarded)
-        } else {
-            return Some(PayloadSettings::Merge { body: self.body.take().map(|body| body.0) });
-        };
-        if self.body.is_some() {
-            let problem =
-                "is merged with query and body, which awsgateway_compatible and forward_request_* replace";
-            checker.below("body").mistake(problem, "no `body`, or neither of them");
-        }
-        Some(payload)
-    }
-
     fn upstream(&self, checker: &mut Checker<'_>) -> crate::settings::UpstreamSettings {
         let keepalive = checker.duration("keepalive", self.keepalive, KEEPALIVE, Duration::ZERO..=LONGEST);
+        if !keepalive.is_zero() && keepalive < SHORTEST_KEEPALIVE {
+            checker.below("keepalive").mistake("too short to be of use", "at least 1s, or 0 for none");
+        }
         // read for Kong's sake: no body is ever spilled to disk, so there is nothing to skip
         let _ = self.skip_large_bodies;
         let written = WrittenUpstream {
@@ -347,10 +337,14 @@ impl WrittenLambda {
             ca_certificate: self.ca_certificate.clone(),
             keepalive: Some(!keepalive.is_zero()),
             keepalive_pool: self.keepalive_pool,
-            keepalive_timeout: Some(WrittenDuration(keepalive.max(Duration::from_secs(1)))),
+            keepalive_timeout: Some(WrittenDuration(keepalive.max(SHORTEST_KEEPALIVE))),
         };
         written.check(TIMEOUT, checker)
     }
+}
+
+fn differ<T: PartialEq>(own: Option<T>, other: Option<T>) -> bool {
+    own.zip(other).is_some_and(|(own, other)| own != other)
 }
 
 fn host_name(text: &str) -> Option<String> {

@@ -1,0 +1,75 @@
+//! What the section says about the event that a function is given.
+
+use super::{ForwardedParts, GatewayEvent, PayloadSettings, function::FunctionName, written::WrittenLambda};
+use crate::settings::check::Checker;
+
+/// The account of a function that is called by its name alone.
+const NO_ACCOUNT: &str = "000000000000";
+/// The stage of an API without stages.
+const NO_STAGE: &str = "$default";
+
+impl WrittenLambda {
+    pub(super) fn payload(
+        &mut self,
+        route_id: &str,
+        function: Option<&FunctionName>,
+        checker: &mut Checker<'_>,
+    ) -> Option<PayloadSettings> {
+        let on = |switch: Option<bool>| switch.unwrap_or(false);
+        let base64_encode_body = self.base64_encode_body.unwrap_or(true);
+        let forwarded = ForwardedParts {
+            method: on(self.forward_request_method),
+            uri: on(self.forward_request_uri),
+            headers: on(self.forward_request_headers),
+            body: on(self.forward_request_body),
+            base64_encode_body,
+        };
+        let payload = if on(self.awsgateway_compatible) {
+            let account = function.and_then(|function| function.account.clone());
+            let mut text = |key: &str, written: &Option<String>, default: &str| {
+                let text = written.clone().unwrap_or_else(|| default.to_owned());
+                checker.parsed(key, &text, "a text that is not empty", |text| {
+                    (!text.is_empty()).then(|| text.to_owned())
+                })
+            };
+            PayloadSettings::Gateway(GatewayEvent {
+                version: self.awsgateway_compatible_payload_version.unwrap_or_default(),
+                base64_encode_body,
+                account_id: text("account_id", &self.account_id, account.as_deref().unwrap_or(NO_ACCOUNT))?,
+                api_id: text("api_id", &self.api_id, route_id)?,
+                stage: text("stage", &self.stage, NO_STAGE)?,
+                stage_variables: self.stage_variables.take().unwrap_or_default(),
+            })
+        } else if forwarded.method || forwarded.uri || forwarded.headers || forwarded.body {
+            PayloadSettings::Forward(forwarded)
+        } else {
+            self.refuse_gateway_keys(checker);
+            return Some(PayloadSettings::Merge { body: self.body.take().map(|body| body.0) });
+        };
+        if !matches!(payload, PayloadSettings::Gateway(_)) {
+            self.refuse_gateway_keys(checker);
+        }
+        if self.body.is_some() {
+            let problem =
+                "is merged with query and body, which awsgateway_compatible and forward_request_* replace";
+            checker.below("body").mistake(problem, "no `body`, or neither of them");
+        }
+        Some(payload)
+    }
+
+    /// Only an API Gateway's event has them.
+    fn refuse_gateway_keys(&self, checker: &mut Checker<'_>) {
+        for (key, is_there) in [
+            ("account_id", self.account_id.is_some()),
+            ("api_id", self.api_id.is_some()),
+            ("stage", self.stage.is_some()),
+            ("stage_variables", self.stage_variables.is_some()),
+        ] {
+            if is_there {
+                checker
+                    .below(key)
+                    .mistake("the event has no such part", "`awsgateway_compatible: true` beside it");
+            }
+        }
+    }
+}
