@@ -1,19 +1,31 @@
 //! `apigw-invoker dev`: the sidecar together with a stand-in for AWS, both on loopback, for a first try
 //! without an AWS account. The tests use the same stand-in.
 
+mod account;
 mod answers;
+mod container;
+mod controls;
+pub mod credentials;
 mod functions;
 mod ids;
+mod issued;
 mod lambda;
+mod metadata;
 mod options;
 mod stand_in;
+mod sts;
 mod verify;
 
 use std::{io, net::SocketAddr, process::ExitCode};
 
 use clap::Args;
 
-pub use self::{options::StandInOptions, stand_in::StandIn, verify::Keys};
+pub use self::{
+    controls::{Controls, Service, Switch},
+    options::StandInOptions,
+    stand_in::StandIn,
+    verify::Keys,
+};
 use crate::{
     run::{serve, tell, wrong},
     settings::{self, Document, Settings},
