@@ -1,6 +1,11 @@
 //! `apigw-invoker dev --credentials KIND`: the binary with a sidecar as its child.
 
-use std::{net::SocketAddr, process::Command};
+use std::{
+    net::{SocketAddr, TcpListener, TcpStream},
+    process::Command,
+};
+
+use tempfile::TempDir;
 
 use super::super::support::{
     eventually, get,
@@ -18,28 +23,51 @@ fn command(kind: &str) -> Command {
     command
 }
 
+/// `dev` and its child, with a place of their own for temporary files.
+struct Running {
+    process: Process,
+    address: SocketAddr,
+    temporary: TempDir,
+}
+
+impl Running {
+    /// Starts both and waits for all that they have to say.
+    #[track_caller]
+    fn start(kind: &str) -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let (process, address) = Process::listening(command(kind).env("TMPDIR", temporary.path()));
+        eventually("a word of welcome", || process.output().contains("Ctrl-C"));
+        assert!(process.output().contains(&format!("http://{address} ")), "{}", process.output());
+        Self { process, address, temporary }
+    }
+
+    /// Both end at a signal and leave nothing behind.
+    #[track_caller]
+    fn stop(mut self) {
+        let log = self.process.stop();
+        assert!(log.contains("stopped"), "the child ends by itself: {log}");
+        assert!(TcpStream::connect(self.address).is_err(), "the child is still there");
+        let left: Vec<_> = std::fs::read_dir(self.temporary.path()).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
 /// Starts it, calls signed routes, and stops it.
 #[track_caller]
 fn works(kind: &str, temporary: bool) {
-    let temporary_directory = tempfile::tempdir().unwrap();
-    let (mut process, address) = Process::listening(command(kind).env("TMPDIR", temporary_directory.path()));
-    eventually("a word of welcome", || process.output().contains("Ctrl-C"));
-    assert!(process.output().contains(&format!("http://{address} ")), "{}", process.output());
-    let signed = get(address, "/iam/echo");
-    assert_eq!(signed.status, 200, "{} {}", signed.text(), process.errors());
+    let running = Running::start(kind);
+    let signed = get(running.address, "/iam/echo");
+    assert_eq!(signed.status, 200, "{} {}", signed.text(), running.process.errors());
     let signature = signed.json()["headers"]["authorization"][0].to_string();
     assert_eq!(signature.contains("Credential=ASIA"), temporary, "{signature}");
     assert_eq!(signature.contains("Credential=AKIDEXAMPLE"), !temporary, "{signature}");
-    assert_eq!(get(address, "/lambda/hello?name=Kong").text(), "\"Hello, Kong!\"");
-    process.stop();
-    is_gone(address);
-    let left: Vec<_> = std::fs::read_dir(temporary_directory.path()).unwrap().collect();
-    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(get(running.address, "/lambda/hello?name=Kong").text(), "\"Hello, Kong!\"");
+    running.stop();
 }
 
-#[track_caller]
-fn is_gone(address: SocketAddr) {
-    assert!(std::net::TcpStream::connect(address).is_err(), "the child is still there");
+#[test]
+fn both_end_together_and_leave_nothing() {
+    Running::start("assume-role").stop();
 }
 
 #[test]
@@ -79,17 +107,16 @@ fn keys_of_the_environment() {
 }
 
 #[test]
-#[ignore = "needs iam without keys"]
 fn the_child_does_not_outlive_its_parent() {
     let (process, address) = Process::listening(&mut command("environment"));
     // killed, so that it can pass nothing on
     drop(process);
-    eventually("the child ends", || std::net::TcpStream::connect(address).is_err());
+    eventually("the child ends", || TcpStream::connect(address).is_err());
 }
 
 #[test]
 fn a_child_that_cannot_start_decides_the_exit() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut command = command("environment");
     command.env("APIGW_INVOKER__WORKERS", "0");
     let ended = end_of(&mut command);
