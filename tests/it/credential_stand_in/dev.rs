@@ -7,9 +7,12 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::super::support::{
-    eventually, get,
-    process::{Process, binary, end_of},
+use super::super::{
+    commands::curl_lines,
+    support::{
+        eventually, get,
+        process::{Process, binary, end_of},
+    },
 };
 
 fn command(kind: &str) -> Command {
@@ -61,7 +64,12 @@ fn works(kind: &str, temporary: bool) {
     let signature = signed.json()["headers"]["authorization"][0].to_string();
     assert_eq!(signature.contains("Credential=ASIA"), temporary, "{signature}");
     assert_eq!(signature.contains("Credential=AKIDEXAMPLE"), !temporary, "{signature}");
-    assert_eq!(get(running.address, "/lambda/hello?name=Kong").text(), "\"Hello, Kong!\"");
+    let lines = curl_lines(&running.process.output());
+    assert_eq!(lines.len(), 3);
+    for (address, target) in lines {
+        let answer = get(address, &target);
+        assert_eq!((address, answer.status), (running.address, 200), "{target} {}", answer.text());
+    }
     running.stop();
 }
 
@@ -108,8 +116,8 @@ fn keys_of_the_environment() {
 
 #[test]
 fn the_child_does_not_outlive_its_parent() {
-    let (process, address) = Process::listening(&mut command("environment"));
-    // killed, so that it can pass nothing on
+    let Running { process, address, temporary: _temporary } = Running::start("environment");
+    // killed, so that it can pass nothing on and clean nothing up
     drop(process);
     eventually("the child ends", || TcpStream::connect(address).is_err());
 }
