@@ -28,11 +28,20 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the sidecar (the default).
-    Run(SettingsDirectory),
+    Run(RunOptions),
     /// Read the settings and print every mistake; exit with 78 if there is one.
     Check(SettingsDirectory),
     /// Run the sidecar together with a local stand-in for AWS that really checks keys and signatures.
     Dev(dev::Options),
+}
+
+#[derive(Debug, Args)]
+struct RunOptions {
+    #[command(flatten)]
+    directory: SettingsDirectory,
+    /// For `dev`: say on standard output where it listens, and end when standard input does.
+    #[arg(long, hide = true)]
+    child: bool,
 }
 
 #[derive(Debug, Args)]
@@ -45,16 +54,24 @@ struct SettingsDirectory {
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
     let line = CommandLine::parse();
-    match line.command.unwrap_or(Command::Run(line.settings)) {
-        Command::Run(directory) => run(&directory.settings),
+    let default = RunOptions { directory: line.settings, child: false };
+    match line.command.unwrap_or(Command::Run(default)) {
+        Command::Run(options) => run(&options),
         Command::Check(directory) => check(&directory.settings),
         Command::Dev(options) => dev::run(&options),
     }
 }
 
-fn run(directory: &Path) -> ExitCode {
-    match Settings::load(directory) {
-        Ok(settings) => serve(settings, |_| ()),
+fn run(options: &RunOptions) -> ExitCode {
+    if options.child {
+        dev::child::end_with_parent();
+    }
+    match Settings::load(&options.directory.settings) {
+        Ok(settings) => serve(settings, |application| {
+            if options.child {
+                tell(&mut io::stdout(), &application.address().to_string());
+            }
+        }),
         Err(mistakes) => wrong(&mistakes),
     }
 }

@@ -1,22 +1,37 @@
 //! `apigw-invoker dev`: the sidecar together with a stand-in for AWS, both on loopback, for a first try
 //! without an AWS account. The tests use the same stand-in.
 
+mod account;
 mod answers;
+pub(crate) mod child;
+mod container;
+mod controls;
+pub mod credentials;
+mod documents;
 mod functions;
 mod ids;
+mod issued;
 mod lambda;
+mod metadata;
 mod options;
 mod stand_in;
+mod sts;
 mod verify;
 
 use std::{io, net::SocketAddr, process::ExitCode};
 
 use clap::Args;
 
-pub use self::{options::StandInOptions, stand_in::StandIn, verify::Keys};
+pub use self::{
+    controls::{Controls, Service, Switch},
+    documents::documents,
+    options::StandInOptions,
+    stand_in::StandIn,
+    verify::Keys,
+};
 use crate::{
     run::{serve, tell, wrong},
-    settings::{self, Document, Settings},
+    settings::{self, Settings},
 };
 
 /// What `dev` may be told.
@@ -28,10 +43,36 @@ pub struct Options {
     /// Where the stand-in for AWS listens.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9081")]
     stand_in: SocketAddr,
+    /// Let the sidecar find its keys by itself, at this source, instead of having them in its routes.
+    #[arg(long, value_enum, value_name = "KIND")]
+    credentials: Option<credentials::Kind>,
 }
 
 /// Runs both until a signal ends them.
 pub fn run(options: &Options) -> ExitCode {
+    match options.credentials {
+        Some(kind) => run_with(options, kind),
+        None => run_with_keys(options),
+    }
+}
+
+/// The sidecar finds its keys at a source.
+fn run_with(options: &Options, kind: credentials::Kind) -> ExitCode {
+    let (directory, told) = match child::prepare(Keys::example()) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            tell(&mut io::stderr(), &format!("apigw-invoker: no temporary directory: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match StandIn::start(options.stand_in, told) {
+        Ok(stand_in) => child::run(options.listen, &stand_in, &directory, kind),
+        Err(error) => failed(options.stand_in, &error),
+    }
+}
+
+/// The sidecar has the stand-in's keys in its routes.
+fn run_with_keys(options: &Options) -> ExitCode {
     let keys = Keys::example();
     let stand_in = match StandIn::start(options.stand_in, StandInOptions::new(keys.clone())) {
         Ok(stand_in) => stand_in,
@@ -50,62 +91,6 @@ pub fn run(options: &Options) -> ExitCode {
 fn failed(address: SocketAddr, error: &io::Error) -> ExitCode {
     tell(&mut io::stderr(), &format!("apigw-invoker: the stand-in cannot listen on {address}: {error}"));
     ExitCode::FAILURE
-}
-
-/// The settings of a sidecar that calls the stand-in: an API Gateway with an API key, signed, both, and neither,
-/// and functions by the Lambda API.
-pub fn documents(listen: SocketAddr, stand_in: SocketAddr, keys: &Keys) -> Vec<Document> {
-    let route = |name: &str, uris: &str, path: &str, authorization: &str| {
-        let authorization = match authorization {
-            "" => String::new(),
-            some => format!("  authorization: {{ {some} }}\n"),
-        };
-        Document::route(
-            name,
-            format!("uris: [{uris}]\napi_gateway:\n  function_uri: http://{stand_in}{path}\n{authorization}"),
-        )
-    };
-    let apikey = format!("apikey: \"{}\"", keys.api_key);
-    let iam = format!(
-        "iam: {{ accesskey: {}, secretkey: \"{}\", aws_region: {} }}",
-        keys.access_key_id, keys.secret_access_key, keys.region
-    );
-    let mut documents = vec![
-        Document::process(format!("listen: {{ http: \"{listen}\" }}\n")),
-        route("hello", "/aws", "/key/hello", &apikey),
-        route("key", "/key*", "/key", &apikey),
-        route("iam", "/iam*", "/iam", &iam),
-        route("both", "/both*", "/both", &format!("{apikey}, {iam}")),
-        route("open", "/open*", "/open", ""),
-    ];
-    documents.extend(lambda_documents(stand_in, keys));
-    documents
-}
-
-/// The routes to the functions of the stand-in's Lambda API: the one that answers as the APIs above do, one by
-/// Kong's default way of merging query and body, and one whose answer is passed on as it is written.
-fn lambda_documents(stand_in: SocketAddr, keys: &Keys) -> Vec<Document> {
-    let route = |name: &str, uri: &str, function: &str, mode: &str| {
-        Document::route(
-            name,
-            format!(
-                "uri: {uri}\nlambda:\n  function_name: {function}\n  aws_key: {}\n  aws_secret: \"{}\"\n  \
-                 aws_region: {}\n  host: \"{}\"\n  port: {}\n  disable_https: true\n{mode}",
-                keys.access_key_id,
-                keys.secret_access_key,
-                keys.region,
-                stand_in.ip(),
-                stand_in.port()
-            ),
-        )
-    };
-    let gateway = "  is_proxy_integration: true\n  awsgateway_compatible: true\n  \
-                   awsgateway_compatible_payload_version: \"1.0\"\n";
-    vec![
-        route("lambda", "/lambda*", "gateway", gateway),
-        route("invoke-hello", "/invoke/hello", "hello", ""),
-        route("words", "/words", "words", &format!("{gateway}  invoke_mode: response_stream\n")),
-    ]
 }
 
 fn welcome(sidecar: SocketAddr, stand_in: SocketAddr) -> String {

@@ -1,6 +1,6 @@
 //! The sidecar as a process: started with settings, ended by signals, and how it exits.
 //!
-//! `cli.rs` and `dev.rs` come here with settings; `app.rs` does the serving.
+//! `cli.rs` and `dev.rs` come here with settings, `dev/child.rs` for the signals; `app.rs` does the serving.
 
 use std::{
     io::{self, Write},
@@ -58,7 +58,7 @@ fn cannot_start(error: &dyn std::error::Error) -> ExitCode {
 }
 
 /// Resolve at the first and at the second SIGTERM, SIGINT or SIGHUP.
-fn signals() -> io::Result<(impl Future<Output = ()>, impl Future<Output = ()>)> {
+pub(crate) fn signals() -> io::Result<(impl Future<Output = ()>, impl Future<Output = ()>)> {
     let (first_sender, first) = tokio::sync::oneshot::channel::<()>();
     let (second_sender, second) = tokio::sync::oneshot::channel::<()>();
     let mut terminate = signal(SignalKind::terminate())?;

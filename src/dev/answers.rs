@@ -17,6 +17,8 @@ pub enum Refusal {
     IncompleteSignature(String),
     /// An access key id that nobody has, or a session token that does not belong to it.
     UnrecognizedClient,
+    /// Temporary keys that have ended.
+    ExpiredToken,
     /// A signature that does not fit, with AWS's explanation.
     InvalidSignature(String),
     /// More than 10 MiB.
@@ -33,7 +35,7 @@ impl Refusal {
             .body(json!({ "message": message }).to_string())
     }
 
-    /// Status, kind and message: Lambda says the same of a wrong signature.
+    /// Status, kind and message: Lambda says the same of a wrong signature, STS the same words.
     pub fn parts(&self) -> (StatusCode, &'static str, &str) {
         match self {
             Self::Forbidden => (StatusCode::FORBIDDEN, "ForbiddenException", "Forbidden"),
@@ -47,6 +49,11 @@ impl Refusal {
                 StatusCode::FORBIDDEN,
                 "UnrecognizedClientException",
                 "The security token included in the request is invalid.",
+            ),
+            Self::ExpiredToken => (
+                StatusCode::FORBIDDEN,
+                "ExpiredTokenException",
+                "The security token included in the request is expired",
             ),
             Self::InvalidSignature(message) => (StatusCode::FORBIDDEN, "InvalidSignatureException", message),
             Self::RequestTooLarge => {

@@ -20,13 +20,13 @@ use self::{
     invocation::{Invocation, Kind, MAX_EVENT, Mode},
 };
 use super::{
+    account::Account,
     functions::{
         Call,
         by_event::Outcome,
         written::{Writer, Written},
     },
     ids,
-    options::StandInOptions,
 };
 
 /// "Quotas for functions": 6 MB, and as much more as the API puts around it.
@@ -43,10 +43,10 @@ pub fn too_large() -> HttpResponse {
 }
 
 /// Checks a request and runs the function.
-pub async fn answer(call: &Call, options: &StandInOptions) -> HttpResponse {
+pub async fn answer(call: &Call, account: &Account) -> HttpResponse {
     let request_id = ids::request_id();
-    match Invocation::admit(call, options, &request_id) {
-        Ok(invocation) => invoke(invocation, options.words_pause).await,
+    match Invocation::admit(call, account, &request_id) {
+        Ok(invocation) => invoke(invocation, account.options.words_pause).await,
         Err(refusal) => refusal.answer(&request_id),
     }
 }

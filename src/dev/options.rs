@@ -1,11 +1,17 @@
-//! What a stand-in may be told. `dev.rs` and the tests say it; `stand_in.rs` and `lambda.rs` heed it.
+//! What a stand-in may be told. `dev.rs` and the tests say it; `stand_in.rs` and the services behind it heed
+//! it.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use super::verify::Keys;
 
 /// Slow enough to see the words arrive.
 const WORDS_PAUSE: Duration = Duration::from_millis(300);
+/// "The default is one hour" (`AssumeRole`, STS API reference, `DurationSeconds`).
+const LIFE: Duration = Duration::from_hours(1);
 
 /// How a stand-in behaves.
 #[derive(Debug, Clone)]
@@ -16,12 +22,20 @@ pub struct StandInOptions {
     pub clock_ahead: i64,
     /// The time that the function `words` takes between two of them.
     pub words_pause: Duration,
+    /// How long the keys live that it hands out. Less than the 15 minutes that AWS gives at least also goes
+    /// before `DurationSeconds`, so that nobody has to wait to see keys end.
+    pub life: Duration,
+    /// The `ExternalId` that `AssumeRole` demands.
+    pub external_id: Option<String>,
+    /// The directory to which `credentials::environment` writes: the tokens in its files are the ones that
+    /// are good. Without it none is.
+    pub tokens: Option<PathBuf>,
 }
 
 impl StandInOptions {
     /// A right clock and these keys.
     pub fn new(keys: Keys) -> Self {
-        Self { keys, clock_ahead: 0, words_pause: WORDS_PAUSE }
+        Self { keys, clock_ahead: 0, words_pause: WORDS_PAUSE, life: LIFE, external_id: None, tokens: None }
     }
 
     /// What its clock shows.

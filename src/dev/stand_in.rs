@@ -1,12 +1,14 @@
-//! A stand-in for API Gateway and Lambda on loopback.
+//! A stand-in for API Gateway, Lambda and the services that hand out keys, on one loopback port.
 //!
-//! Paths of the Lambda API go to `lambda.rs`. Of all others the first segment is an API's stage and decides
-//! what is demanded: `/open` nothing, `/key` an API key, `/iam` a signature, `/both` both. Behind each are
-//! the functions of `functions.rs`.
+//! Paths of the Lambda API go to `lambda.rs`, those of the metadata service to `metadata.rs`, those of the
+//! agents for containers to `container.rs`, and a POST to `/` is for STS (`sts.rs`). Of all others the first
+//! segment is an API's stage and decides what is demanded: `/open` nothing, `/key` an API key, `/iam` a
+//! signature, `/both` both. Behind each are the functions of `functions.rs`.
 
 use std::{
+    any::Any,
     io,
-    net::{SocketAddr, TcpListener},
+    net::{Shutdown, SocketAddr, TcpListener},
     sync::{Arc, mpsc},
     thread::JoinHandle,
     time::Duration,
@@ -14,17 +16,22 @@ use std::{
 
 use actix_web::{
     App, HttpRequest, HttpResponse, HttpServer,
-    dev::ServerHandle,
-    http::{KeepAlive, header::HeaderValue},
+    dev::{Extensions, ServerHandle},
+    http::{KeepAlive, Method, header::HeaderValue},
     web,
 };
+use socket2::{SockRef, Socket};
+use tokio::net::TcpStream;
 
 use super::{
+    account::Account,
     answers::{Refusal, with_request_ids},
+    container,
+    controls::Controls,
     functions::{self, Answer, Body, Call},
-    lambda,
+    lambda, metadata,
     options::StandInOptions,
-    verify::{self, Signed},
+    sts,
 };
 
 /// API Gateway's limit (docs.aws.amazon.com, API Gateway quotas); Lambda's is below it.
@@ -34,6 +41,7 @@ const MAX_PAYLOAD: usize = 10 << 20;
 #[derive(Debug)]
 pub struct StandIn {
     address: SocketAddr,
+    controls: Arc<Controls>,
     handle: ServerHandle,
     thread: Option<JoinHandle<()>>,
 }
@@ -46,10 +54,12 @@ impl StandIn {
     pub fn start(address: SocketAddr, options: StandInOptions) -> io::Result<Self> {
         let listener = crate::listener::bind(address)?;
         let address = listener.local_addr()?;
+        let account = Arc::new(Account::new(options));
+        let controls = Arc::clone(&account.controls);
         let (sender, receiver) = mpsc::channel();
         let thread = std::thread::Builder::new().name("stand-in".into()).spawn(move || {
             let result = actix_rt::System::new().block_on(async {
-                let server = serve(listener, options)?;
+                let server = serve(listener, account)?;
                 let _ = sender.send(server.handle());
                 server.await
             });
@@ -58,12 +68,17 @@ impl StandIn {
             }
         })?;
         let handle = receiver.recv().map_err(|_| io::Error::other("the stand-in did not start"))?;
-        Ok(Self { address, handle, thread: Some(thread) })
+        Ok(Self { address, controls, handle, thread: Some(thread) })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What can be changed and read while it runs.
+    pub fn controls(&self) -> &Arc<Controls> {
+        &self.controls
     }
 }
 
@@ -77,15 +92,15 @@ impl Drop for StandIn {
     }
 }
 
-fn serve(listener: TcpListener, options: StandInOptions) -> io::Result<actix_web::dev::Server> {
-    let options = Arc::new(options);
+fn serve(listener: TcpListener, account: Arc<Account>) -> io::Result<actix_web::dev::Server> {
     let server = HttpServer::new(move || {
         App::new()
-            .app_data(web::Data::from(Arc::clone(&options)))
+            .app_data(web::Data::from(Arc::clone(&account)))
             .app_data(web::PayloadConfig::new(MAX_PAYLOAD))
             .default_service(web::to(answer))
     });
     Ok(server
+        .on_connect(Connection::keep)
         .workers(1)
         .disable_signals()
         // the idle time of API Gateway's connections
@@ -97,7 +112,7 @@ fn serve(listener: TcpListener, options: StandInOptions) -> io::Result<actix_web
 
 async fn answer(
     request: HttpRequest,
-    options: web::Data<StandInOptions>,
+    account: web::Data<Account>,
     body: Result<web::Bytes, actix_web::Error>,
 ) -> HttpResponse {
     let to_lambda = lambda::has(request.uri().path());
@@ -113,17 +128,49 @@ async fn answer(
         headers: request.headers().clone(),
         body,
     };
-    if to_lambda {
-        return lambda::answer(&call, &options).await;
+    match &*call.path {
+        _ if to_lambda => lambda::answer(&call, &account).await,
+        "/" if call.method == Method::POST => match sts::answer(&call, &account).await {
+            Some(answer) => answer,
+            None => hung_up(&request),
+        },
+        path if metadata::has(path) => metadata::answer(&call, &account).await,
+        path if container::has(path) => container::answer(&call, &account),
+        _ => api_gateway(&call, &account).await,
     }
-    if let Err(refusal) = admit(&call, &options) {
+}
+
+/// The answer of an API at API Gateway.
+async fn api_gateway(call: &Call, account: &Account) -> HttpResponse {
+    if let Err(refusal) = admit(call, account) {
         return refusal.answer();
     }
-    match functions::run(&call, options.words_pause).await {
+    match functions::run(call, account.options.words_pause).await {
         Some(answer) => sent(answer),
         // API Gateway says the same of a path that it does not know
         None => Refusal::MissingAuthenticationToken.answer(),
     }
+}
+
+/// The connection that a request came by, kept for the case that it is to be closed without an answer, which
+/// a handler cannot ask for.
+struct Connection(Socket);
+
+impl Connection {
+    fn keep(stream: &dyn Any, data: &mut Extensions) {
+        let stream = stream.downcast_ref::<TcpStream>().map(|stream| SockRef::from(stream).try_clone());
+        if let Some(Ok(socket)) = stream {
+            data.insert(Self(socket));
+        }
+    }
+}
+
+/// Closes the connection; the answer cannot reach anybody any more.
+fn hung_up(request: &HttpRequest) -> HttpResponse {
+    if let Some(Connection(socket)) = request.conn_data() {
+        let _ = socket.shutdown(Shutdown::Both);
+    }
+    HttpResponse::ServiceUnavailable().force_close().finish()
 }
 
 /// A function's answer as a REST API sends it.
@@ -140,7 +187,7 @@ fn sent(answer: Answer) -> HttpResponse {
 }
 
 /// Checks what the stage demands.
-fn admit(call: &Call, options: &StandInOptions) -> Result<(), Refusal> {
+fn admit(call: &Call, account: &Account) -> Result<(), Refusal> {
     let (key, signature) = match call.path.split('/').nth(1).unwrap_or_default() {
         "open" => (false, false),
         "key" => (true, false),
@@ -148,18 +195,12 @@ fn admit(call: &Call, options: &StandInOptions) -> Result<(), Refusal> {
         "both" => (true, true),
         _ => return Err(Refusal::Forbidden),
     };
+    let keys = &account.options.keys;
     if signature {
-        let request = Signed {
-            method: call.method.as_str(),
-            path: &call.path,
-            query: &call.query,
-            headers: &call.headers,
-            body: &call.body,
-        };
-        verify::verify(&request, &options.keys, options.now())?;
+        account.caller(call, &keys.service)?;
     }
     let given = call.headers.get("x-api-key").map(HeaderValue::as_bytes);
-    if key && given != Some(options.keys.api_key.as_bytes()) {
+    if key && given != Some(keys.api_key.as_bytes()) {
         return Err(Refusal::Forbidden);
     }
     Ok(())

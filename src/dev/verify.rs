@@ -15,19 +15,20 @@ use time::{
     OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description,
 };
 
-use super::answers::Refusal;
+use super::{
+    answers::Refusal,
+    issued::{Identity, Register},
+};
 
-/// What API Gateway and Lambda forgive a caller's clock.
-const TOLERANCE: Duration = Duration::from_mins(5);
 const DATE_TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year][month][day]T[hour][minute][second]Z");
 
-/// What a stand-in accepts.
+/// What a stand-in accepts besides the keys that it issues.
 #[derive(Clone)]
 pub struct Keys {
     /// The value of `x-api-key`.
     pub api_key: String,
-    /// The one access key id it knows.
+    /// The one access key id it knows from the start.
     pub access_key_id: String,
     /// Its secret.
     pub secret_access_key: String,
@@ -35,7 +36,7 @@ pub struct Keys {
     pub session_token: Option<String>,
     /// The region it is in.
     pub region: String,
-    /// The service it is.
+    /// The service that its API Gateway is.
     pub service: String,
 }
 
@@ -74,6 +75,25 @@ pub struct Signed<'a> {
     pub body: &'a [u8],
 }
 
+/// What a request is held against.
+#[derive(Debug)]
+pub struct Demand<'a> {
+    /// The keys known from the start, and the region.
+    pub keys: &'a Keys,
+    /// The keys handed out.
+    pub issued: &'a Register,
+    /// The service that the request is for.
+    pub service: &'a str,
+    /// What the service's clock shows.
+    pub now: SystemTime,
+}
+
+/// Whom an access key id belongs to, and the secret.
+struct Known {
+    secret: String,
+    identity: Identity,
+}
+
 /// The parts of an `Authorization` header.
 struct Authorization<'a> {
     access_key_id: &'a str,
@@ -82,25 +102,22 @@ struct Authorization<'a> {
     signature: &'a str,
 }
 
-/// Checks a request's signature at the given time.
+/// Checks a request's signature, and tells whose it is.
 ///
 /// # Errors
 /// What AWS would refuse it for.
-pub fn verify(request: &Signed<'_>, keys: &Keys, now: SystemTime) -> Result<(), Refusal> {
+pub fn verify(request: &Signed<'_>, demand: &Demand<'_>) -> Result<Identity, Refusal> {
     let header = request.header("authorization").ok_or(Refusal::MissingAuthenticationToken)?;
     let authorization = Authorization::parse(&header)?;
-    if authorization.access_key_id != keys.access_key_id
-        || request.header("x-amz-security-token") != keys.session_token
-    {
-        return Err(Refusal::UnrecognizedClient);
-    }
+    let token = request.header("x-amz-security-token");
+    let known = demand.known(authorization.access_key_id, token.as_deref())?;
     let date = request.header("x-amz-date").ok_or_else(|| {
         Refusal::IncompleteSignature(
             "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.".into(),
         )
     })?;
-    check_date(&date, now)?;
-    check_scope(authorization.scope, &date, keys)?;
+    demand.check_date(&date)?;
+    demand.check_scope(authorization.scope, &date)?;
     check_signed_headers(request, &authorization.signed_headers)?;
     if let Some(hash) = request.header("x-amz-content-sha256")
         && hash != hex_digest(request.body)
@@ -110,8 +127,8 @@ pub fn verify(request: &Signed<'_>, keys: &Keys, now: SystemTime) -> Result<(), 
     let canonical = request.canonical(&authorization.signed_headers);
     let string_to_sign =
         format!("AWS4-HMAC-SHA256\n{date}\n{}\n{}", authorization.scope, hex_digest(&canonical));
-    if signature(keys, authorization.scope, &string_to_sign) == authorization.signature {
-        return Ok(());
+    if signature(&known.secret, authorization.scope, &string_to_sign) == authorization.signature {
+        return Ok(known.identity);
     }
     let canonical = String::from_utf8_lossy(&canonical);
     Err(Refusal::InvalidSignature(format!(
@@ -142,51 +159,75 @@ impl<'a> Authorization<'a> {
     }
 }
 
-fn check_date(date: &str, now: SystemTime) -> Result<(), Refusal> {
-    let malformed = || Refusal::IncompleteSignature("Date must be in ISO-8601 'basic format'.".into());
-    let signed = PrimitiveDateTime::parse(date, DATE_TIME).map_err(|_| malformed())?.assume_utc();
-    let now = OffsetDateTime::from(now);
-    let text = |time: OffsetDateTime| time.format(DATE_TIME).unwrap_or_default();
-    if signed < now - TOLERANCE {
-        return Err(Refusal::InvalidSignature(format!(
-            "Signature expired: {date} is now earlier than {} ({} - 5 min.)",
-            text(now - TOLERANCE),
-            text(now)
-        )));
+impl Demand<'_> {
+    /// Finds the keys that a request claims to be signed with.
+    fn known(&self, access_key_id: &str, token: Option<&str>) -> Result<Known, Refusal> {
+        if access_key_id == self.keys.access_key_id && token == self.keys.session_token.as_deref() {
+            return Ok(Known { secret: self.keys.secret_access_key.clone(), identity: Identity::User });
+        }
+        let issued = self.issued.find(access_key_id).ok_or(Refusal::UnrecognizedClient)?;
+        if token != Some(&*issued.session_token) {
+            return Err(Refusal::UnrecognizedClient);
+        }
+        if issued.expires <= self.now {
+            return Err(Refusal::ExpiredToken);
+        }
+        Ok(Known { secret: issued.secret_access_key, identity: issued.identity })
     }
-    if signed > now + TOLERANCE {
-        return Err(Refusal::InvalidSignature(format!(
-            "Signature not yet current: {date} is still later than {} ({} + 5 min.)",
-            text(now + TOLERANCE),
-            text(now)
-        )));
-    }
-    Ok(())
-}
 
-fn check_scope(scope: &str, date: &str, keys: &Keys) -> Result<(), Refusal> {
-    let wrong = |message: String| Err(Refusal::InvalidSignature(message));
-    let parts: Vec<&str> = scope.split('/').collect();
-    let [day, region, service, end] = parts[..] else {
-        return Err(Refusal::IncompleteSignature(
-            "Credential must have exactly 5 slash-delimited elements.".into(),
-        ));
-    };
-    if end != "aws4_request" {
-        return wrong("Credential should be scoped with a valid terminator: 'aws4_request'.".into());
+    /// What a service forgives a caller's clock: STS more than the others.
+    fn tolerance(&self) -> Duration {
+        if self.service == "sts" { Duration::from_mins(15) } else { Duration::from_mins(5) }
     }
-    if date.get(..8) != Some(day) {
-        return wrong(format!(
-            "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{day}' != '{date}'."
-        ));
+
+    fn check_date(&self, date: &str) -> Result<(), Refusal> {
+        let malformed = || Refusal::IncompleteSignature("Date must be in ISO-8601 'basic format'.".into());
+        let signed = PrimitiveDateTime::parse(date, DATE_TIME).map_err(|_| malformed())?.assume_utc();
+        let now = OffsetDateTime::from(self.now);
+        let tolerance = self.tolerance();
+        let minutes = tolerance.as_secs() / 60;
+        let text = |time: OffsetDateTime| time.format(DATE_TIME).unwrap_or_default();
+        if signed < now - tolerance {
+            return Err(Refusal::InvalidSignature(format!(
+                "Signature expired: {date} is now earlier than {} ({} - {minutes} min.)",
+                text(now - tolerance),
+                text(now)
+            )));
+        }
+        if signed > now + tolerance {
+            return Err(Refusal::InvalidSignature(format!(
+                "Signature not yet current: {date} is still later than {} ({} + {minutes} min.)",
+                text(now + tolerance),
+                text(now)
+            )));
+        }
+        Ok(())
     }
-    if region != keys.region {
-        return wrong(format!("Credential should be scoped to a valid region, not '{region}'."));
+
+    fn check_scope(&self, scope: &str, date: &str) -> Result<(), Refusal> {
+        let wrong = |message: String| Err(Refusal::InvalidSignature(message));
+        let parts: Vec<&str> = scope.split('/').collect();
+        let [day, region, service, end] = parts[..] else {
+            return Err(Refusal::IncompleteSignature(
+                "Credential must have exactly 5 slash-delimited elements.".into(),
+            ));
+        };
+        if end != "aws4_request" {
+            return wrong("Credential should be scoped with a valid terminator: 'aws4_request'.".into());
+        }
+        if date.get(..8) != Some(day) {
+            return wrong(format!(
+                "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{day}' != '{date}'."
+            ));
+        }
+        if region != self.keys.region {
+            return wrong(format!("Credential should be scoped to a valid region, not '{region}'."));
+        }
+        if service != self.service {
+            return wrong(format!("Credential should be scoped to correct service: '{}'.", self.service));
+        }
+        Ok(())
     }
-    if service != keys.service {
-        return wrong(format!("Credential should be scoped to correct service: '{}'.", keys.service));
-    }
-    Ok(())
 }
 
 /// `host` and every `x-amz-*` header that was sent must be among the signed ones.
@@ -300,8 +341,8 @@ fn decode(text: &str) -> Vec<u8> {
     bytes
 }
 
-fn signature(keys: &Keys, scope: &str, string_to_sign: &str) -> String {
-    let mut key = format!("AWS4{}", keys.secret_access_key).into_bytes();
+fn signature(secret: &str, scope: &str, string_to_sign: &str) -> String {
+    let mut key = format!("AWS4{secret}").into_bytes();
     for part in scope.split('/') {
         key = hmac(&key, part.as_bytes());
     }

@@ -233,7 +233,7 @@ fn dev(command: &mut std::process::Command) -> (Process, SocketAddr) {
 }
 
 /// Where the printed requests go.
-fn curl_lines(output: &str) -> Vec<(SocketAddr, String)> {
+pub fn curl_lines(output: &str) -> Vec<(SocketAddr, String)> {
     let lines = output.lines().filter(|line| line.trim().starts_with("curl "));
     let urls = lines.filter_map(|line| line.split_once("'http://"));
     urls.map(|(_, rest)| {

@@ -13,6 +13,8 @@ mod api_gateway;
 mod backend_contract;
 /// `apigw-invoker` itself: `check`, `dev`, exit codes, signals.
 mod commands;
+/// The services of the stand-in that hand out keys, and `dev --credentials`.
+mod credential_stand_in;
 /// What the README and the shipped settings say against what the code does.
 mod documents;
 /// Event streams of the Lambda API.

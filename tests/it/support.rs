@@ -3,11 +3,13 @@
 pub mod app;
 pub mod client;
 pub mod process;
+pub mod signatory;
 pub mod tls;
 pub mod upstream;
 pub mod wait;
 
 pub use app::App;
 pub use client::{Response, call, get, open, read_response, send};
+pub use signatory::Signatory;
 pub use upstream::Upstream;
 pub use wait::eventually;

@@ -10,12 +10,11 @@ use serde_json::{Value, json};
 
 use super::{answers::Refusal, name::Target};
 use crate::dev::{
+    account::Account,
     functions::{
         Call,
         by_event::{Function, Invoked},
     },
-    options::StandInOptions,
-    verify::{self, Keys, Signed},
 };
 
 /// "Quotas": the event of a call that waits for the answer.
@@ -91,13 +90,13 @@ impl Invocation {
     ///
     /// # Errors
     /// What AWS would refuse it for.
-    pub fn admit(call: &Call, options: &StandInOptions, request_id: &str) -> Result<Self, Refusal> {
+    pub fn admit(call: &Call, account: &Account, request_id: &str) -> Result<Self, Refusal> {
         let (mode, name) = Mode::of(call).ok_or(Refusal::UnknownOperation)?;
-        check_caller(call, options)?;
+        check_caller(call, account)?;
         let mut query = form_urlencoded::parse(call.query.as_bytes());
         let qualifier = query.find(|(name, _)| name == "Qualifier").map(|(_, value)| value);
         let Target { function, arn, version } =
-            Target::find(name, qualifier.as_deref(), &options.keys.region)?;
+            Target::find(name, qualifier.as_deref(), &account.options.keys.region)?;
         let kind = kind(call, mode)?;
         let tail = tail(call)?;
         let (raw, event) = event(call, kind)?;
@@ -120,19 +119,11 @@ fn text(call: &Call, name: &str) -> Option<String> {
 }
 
 /// Reserved headers are refused whoever calls; then the signature counts.
-fn check_caller(call: &Call, options: &StandInOptions) -> Result<(), Refusal> {
+fn check_caller(call: &Call, account: &Account) -> Result<(), Refusal> {
     if RESERVED.iter().any(|name| call.headers.contains_key(*name)) {
         return Err(Refusal::ReservedHeaders);
     }
-    let request = Signed {
-        method: call.method.as_str(),
-        path: &call.path,
-        query: &call.query,
-        headers: &call.headers,
-        body: &call.body,
-    };
-    let keys = Keys { service: "lambda".into(), ..options.keys.clone() };
-    verify::verify(&request, &keys, options.now()).map_err(Refusal::Signature)
+    account.caller(call, "lambda").map(drop).map_err(Refusal::Signature)
 }
 
 fn kind(call: &Call, mode: Mode) -> Result<Kind, Refusal> {

@@ -4,10 +4,8 @@
 use percent_encoding::percent_decode_str;
 
 use super::answers::Refusal;
-use crate::dev::functions::by_event::Function;
+use crate::dev::{functions::by_event::Function, issued::ACCOUNT};
 
-/// The account that the stand-in's functions belong to.
-const ACCOUNT: &str = "123456789012";
 /// "Length Constraints: Minimum length of 1. Maximum length of 256."
 const MAX_NAME: usize = 256;
 /// The alias that each function has.

@@ -46,17 +46,17 @@ fn a_wrong_signature_is_refused_by_both_operations() {
             let body = refusal(&response, 403, "InvalidSignatureException");
             body["message"].as_str().expect("a message").to_owned()
         };
-        let message = refused(Signatory::with(|keys| keys.secret_access_key = "another".into()));
+        let message = refused(Signatory::with("lambda", |keys| keys.secret_access_key = "another".into()));
         assert!(message.starts_with("The request signature we calculated does not match"), "{message}");
         assert_eq!(
-            refused(Signatory::with(|keys| keys.service = "execute-api".into())),
+            refused(Signatory::with("lambda", |keys| keys.service = "execute-api".into())),
             "Credential should be scoped to correct service: 'lambda'."
         );
         assert_eq!(
-            refused(Signatory::with(|keys| keys.region = "eu-west-1".into())),
+            refused(Signatory::with("lambda", |keys| keys.region = "eu-west-1".into())),
             "Credential should be scoped to a valid region, not 'eu-west-1'."
         );
-        let mut late = Signatory::known();
+        let mut late = Signatory::known("lambda");
         late.at -= Duration::from_mins(6);
         let message = refused(late);
         assert!(message.starts_with("Signature expired: "), "{message}");
@@ -67,8 +67,8 @@ fn a_wrong_signature_is_refused_by_both_operations() {
 fn an_access_key_id_that_nobody_has_is_refused() {
     let stand_in = stand_in();
     for signatory in [
-        Signatory::with(|keys| keys.access_key_id = "AKIDANOTHER".into()),
-        Signatory::with(|keys| keys.session_token = Some("theirs".into())),
+        Signatory::with("lambda", |keys| keys.access_key_id = "AKIDANOTHER".into()),
+        Signatory::with("lambda", |keys| keys.session_token = Some("theirs".into())),
     ] {
         let response = signatory.post(&stand_in, &invoke("hello"), &[], b"{}");
         assert_eq!(
@@ -82,7 +82,7 @@ fn an_access_key_id_that_nobody_has_is_refused() {
 fn a_signature_covers_body_query_function_and_headers() {
     let stand_in = stand_in();
     let target = format!("{}?Qualifier=live", invoke("hello"));
-    let signature = Signatory::known().sign(&target, &[], b"{}");
+    let signature = Signatory::known("lambda").sign("POST", &target, &[], b"{}");
     let send = |target: &str, more: &[(&str, &str)], body: &[u8]| {
         let signature = signature.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let headers: Vec<(&str, &str)> = signature.chain(more.iter().copied()).collect();

@@ -150,7 +150,7 @@ fn the_first_word_arrives_while_the_function_still_pauses() {
     let target = stream("words");
     let mut connection = open(stand_in.address());
     let mut request = format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n");
-    for (name, value) in Signatory::known().sign(&target, &[], b"{}") {
+    for (name, value) in Signatory::known("lambda").sign("POST", &target, &[], b"{}") {
         request.extend([&name, ": ", &value, "\r\n"]);
     }
     connection.write_all(format!("{request}\r\n{{}}").as_bytes()).unwrap();

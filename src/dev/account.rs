@@ -1,0 +1,73 @@
+//! The account that a stand-in plays: what it was told, what it has issued, and who a request comes from.
+//!
+//! `stand_in.rs` makes one and hands it to each service with a request.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    answers::Refusal,
+    controls::Controls,
+    functions::Call,
+    issued::{Identity, IssuedKeys, Register},
+    metadata::Sessions,
+    options::StandInOptions,
+    verify::{self, Demand, Signed},
+};
+
+/// All that a stand-in knows.
+#[derive(Debug)]
+pub struct Account {
+    /// What it was told.
+    pub options: StandInOptions,
+    /// What it is told while it runs.
+    pub controls: Arc<Controls>,
+    /// The sessions of its metadata service.
+    pub metadata_sessions: Sessions,
+    issued: Register,
+}
+
+impl Account {
+    /// One that has issued nothing yet.
+    pub fn new(options: StandInOptions) -> Self {
+        Self {
+            options,
+            controls: Arc::default(),
+            metadata_sessions: Sessions::default(),
+            issued: Register::default(),
+        }
+    }
+
+    /// Who has signed a request to a service.
+    ///
+    /// # Errors
+    /// What AWS would refuse it for.
+    pub fn caller(&self, call: &Call, service: &str) -> Result<Identity, Refusal> {
+        let request = Signed {
+            method: call.method.as_str(),
+            path: &call.path,
+            query: &call.query,
+            headers: &call.headers,
+            body: &call.body,
+        };
+        let keys = &self.options.keys;
+        verify::verify(&request, &Demand { keys, issued: &self.issued, service, now: self.now() })
+    }
+
+    /// Hands out keys that end at the usual time.
+    pub fn issue(&self, identity: Identity) -> IssuedKeys {
+        self.issue_for(identity, self.options.life)
+    }
+
+    /// Hands out keys that live this long.
+    pub fn issue_for(&self, identity: Identity, life: Duration) -> IssuedKeys {
+        self.issued.issue(identity, self.now(), life)
+    }
+
+    /// What its clock shows.
+    pub fn now(&self) -> SystemTime {
+        self.options.now()
+    }
+}

@@ -1,0 +1,157 @@
+//! `apigw-invoker dev --credentials KIND`: the sidecar finds its keys by itself, as it does in EKS, ECS and
+//! EC2.
+//!
+//! Where it looks for them is told by variables, and those of a process cannot be changed safely while it
+//! runs. So the stand-in stays in this process and the sidecar is a child of it: the same binary, with
+//! `run`, settings in a directory of its own, and an environment in which nothing of the developer's is left.
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    net::SocketAddr,
+    path::Path,
+    process::{ExitCode, ExitStatus, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, ChildStdout, Command},
+};
+
+use super::{
+    StandIn, StandInOptions,
+    credentials::{self, Kind},
+    documents,
+    verify::Keys,
+};
+use crate::{
+    run::{signals, tell},
+    settings::Document,
+};
+
+/// Runs the sidecar beside a stand-in until it ends, and ends as it did.
+pub fn run(listen: SocketAddr, stand_in: &StandIn, directory: &TempDir, kind: Kind) -> ExitCode {
+    let accompanied = actix_rt::System::new().block_on(async {
+        // before there is a child: a signal that comes early is passed on too
+        let (first, second) = signals()?;
+        let mut child = command(listen, stand_in.address(), directory.path(), kind)?.spawn()?;
+        // the child ends when this is closed, which it is even if this process is killed
+        let _lifeline = child.stdin.take();
+        if let Some(output) = child.stdout.take() {
+            actix_rt::spawn(greet(output, stand_in.address(), kind));
+        }
+        accompany(child, first, second).await
+    });
+    match accompanied {
+        Ok(code) => code,
+        Err(error) => {
+            tell(&mut io::stderr(), &format!("apigw-invoker: the sidecar cannot be started: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// How a stand-in is started for this: with the tokens of a new directory, which is removed at the end.
+///
+/// # Errors
+/// There can be no such directory.
+pub fn prepare(keys: Keys) -> io::Result<(TempDir, StandInOptions)> {
+    let directory = tempfile::Builder::new().prefix("apigw-invoker-dev-").tempdir()?;
+    let tokens = Some(directory.path().to_owned());
+    Ok((directory, StandInOptions { tokens, ..StandInOptions::new(keys) }))
+}
+
+/// In the child: ends it once its parent is gone. Standard input is a pipe that nobody writes to, so it ends
+/// when the parent does, however that came about.
+pub fn end_with_parent() {
+    std::thread::spawn(|| {
+        let _ = io::stdin().read(&mut [0]);
+        std::process::exit(1);
+    });
+}
+
+fn command(listen: SocketAddr, stand_in: SocketAddr, directory: &Path, kind: Kind) -> io::Result<Command> {
+    let settings = directory.join("settings");
+    write_settings(&settings, &documents::of_the_chain(listen, stand_in, &Keys::example().region))?;
+    let mut command = Command::new(std::env::current_exe()?);
+    for name in credentials::foreign_variables() {
+        command.env_remove(name);
+    }
+    command
+        .args(["run", "--child", "--settings"])
+        .arg(settings)
+        .envs(credentials::environment(kind, stand_in, directory)?)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        // a terminal's Ctrl-C goes to all of its group; the child shall hear of it once, by this process
+        .process_group(0)
+        .kill_on_drop(true);
+    Ok(command)
+}
+
+fn write_settings(directory: &Path, documents: &[Document]) -> io::Result<()> {
+    fs::create_dir_all(directory.join("routes"))?;
+    documents.iter().try_for_each(|document| fs::write(directory.join(&document.source), &document.text))
+}
+
+/// Prints the welcome once the child has said where it listens.
+async fn greet(output: ChildStdout, stand_in: SocketAddr, kind: Kind) {
+    let mut line = String::new();
+    let heard = BufReader::new(output).read_line(&mut line).await;
+    if let (Ok(1..), Ok(sidecar)) = (heard, line.trim().parse()) {
+        tell(&mut io::stdout(), &welcome(sidecar, stand_in, kind));
+    }
+}
+
+fn welcome(sidecar: SocketAddr, stand_in: SocketAddr, kind: Kind) -> String {
+    format!(
+        "
+The sidecar listens on http://{sidecar} and finds its keys by itself: {}. A stand-in for API Gateway, Lambda and
+what hands out keys is on http://{stand_in}. Try:
+
+  curl -i 'http://{sidecar}/iam/echo/a%2Fb?c=x%2Fy&d=b+c'  # goes out signed; shows what arrived
+  curl -i 'http://{sidecar}/lambda/hello?name=Kong'        # a function by the Lambda API
+  curl -N 'http://{sidecar}/words'                         # its words arrive as it writes them
+
+Ctrl-C ends both.
+",
+        kind.told()
+    )
+}
+
+/// Passes the first and the second signal on and waits for the end.
+async fn accompany(
+    mut child: Child,
+    first: impl Future<Output = ()>,
+    second: impl Future<Output = ()>,
+) -> io::Result<ExitCode> {
+    tokio::select! {
+        status = child.wait() => return Ok(code(status?, false)),
+        () = first => terminate(&child),
+    }
+    tokio::select! {
+        status = child.wait() => return Ok(code(status?, true)),
+        () = second => terminate(&child),
+    }
+    Ok(code(child.wait().await?, true))
+}
+
+/// `run` makes no difference between SIGTERM and SIGINT.
+fn terminate(child: &Child) {
+    // there is no id any more once it has been waited for
+    let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    if let Some(id) = id {
+        let _ = kill_process(id, Signal::TERM);
+    }
+}
+
+/// The child's code. A signal may have come before the child could heed it, and it ended as told.
+fn code(status: ExitStatus, told: bool) -> ExitCode {
+    match status.code().map(u8::try_from) {
+        Some(Ok(code)) => ExitCode::from(code),
+        None if told => ExitCode::SUCCESS,
+        Some(Err(_)) | None => ExitCode::FAILURE,
+    }
+}

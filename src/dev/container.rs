@@ -1,0 +1,99 @@
+//! The stand-in's agents that hand keys to containers: that of ECS ("Task IAM role", ECS developer guide) and
+//! that of EKS ("How EKS Pod Identity works", EKS user guide; "Container credential provider", SDKs and Tools
+//! reference guide).
+//!
+//! `stand_in.rs` comes here with their paths.
+
+use actix_web::{
+    HttpResponse,
+    http::{Method, StatusCode, header},
+};
+use serde_json::{Value, json};
+
+use super::{
+    account::Account,
+    controls::{Service, Switch},
+    credentials,
+    functions::Call,
+    issued::{ACCOUNT, Identity, IssuedKeys},
+};
+
+/// Where ECS hands out the keys of a task, the id of whose keys follows.
+const ECS_PATH: &str = "/v2/credentials/";
+/// The id of the one task's keys; it is the secret of this service.
+const ECS_ID: &str = "8f3b1c5e-2d7a-4c6b-9e0f-1a2b3c4d5e6f";
+/// Where the agent of EKS hands out the keys of the pod whose token is sent.
+const POD_IDENTITY_PATH: &str = "/v1/credentials";
+
+/// Whether a path is one of these agents'.
+pub fn has(path: &str) -> bool {
+    path == POD_IDENTITY_PATH || path.starts_with(ECS_PATH)
+}
+
+/// The path of the one task's keys.
+pub fn ecs_path() -> String {
+    format!("{ECS_PATH}{ECS_ID}")
+}
+
+/// The path of pods' keys.
+pub fn pod_identity_path() -> &'static str {
+    POD_IDENTITY_PATH
+}
+
+/// The answer to a request.
+pub fn answer(call: &Call, account: &Account) -> HttpResponse {
+    if call.method != Method::GET {
+        return HttpResponse::MethodNotAllowed().finish();
+    }
+    if call.path == POD_IDENTITY_PATH { pod_identity(call, account) } else { ecs(call, account) }
+}
+
+fn ecs(call: &Call, account: &Account) -> HttpResponse {
+    account.controls.count(Service::Ecs);
+    if call.path.strip_prefix(ECS_PATH) != Some(ECS_ID) {
+        // as the agent writes it
+        let body = json!({
+            "code": "InvalidIdInRequest",
+            "message": "CredentialsV2Request: Credentials not found",
+            "HTTPErrorCode": 400,
+        });
+        return sent(StatusCode::BAD_REQUEST, &body);
+    }
+    let role = "task";
+    let keys = account.issue(Identity::session(role, "0a1b2c3d4e5f"));
+    let mut body = described(&keys);
+    body["RoleArn"] = format!("arn:aws:iam::{ACCOUNT}:role/{role}").into();
+    sent(StatusCode::OK, &body)
+}
+
+fn pod_identity(call: &Call, account: &Account) -> HttpResponse {
+    account.controls.count(Service::PodIdentity);
+    let refused = |message: &str| {
+        HttpResponse::BadRequest().content_type("text/plain; charset=utf-8").body(format!("{message}\n"))
+    };
+    let Some(given) = call.headers.get(header::AUTHORIZATION) else {
+        return refused("Service account token cannot be empty");
+    };
+    let known = given.to_str().is_ok_and(|token| credentials::is_pods(&account.options, token));
+    if !known || account.controls.has(Switch::PodIdentityTokenWrong) {
+        return refused("InvalidTokenException: The token included in the request is invalid.");
+    }
+    let keys = account.issue(Identity::session("pod", "eks-stand-in-orders-0"));
+    let mut body = described(&keys);
+    body["AccountId"] = ACCOUNT.into();
+    sent(StatusCode::OK, &body)
+}
+
+/// What both agents tell.
+fn described(keys: &IssuedKeys) -> Value {
+    json!({
+        "AccessKeyId": keys.access_key_id,
+        "SecretAccessKey": keys.secret_access_key,
+        "Token": keys.session_token,
+        "Expiration": keys.expiration(),
+    })
+}
+
+fn sent(status: StatusCode, body: &Value) -> HttpResponse {
+    HttpResponse::build(status).content_type("application/json").body(body.to_string())
+}

@@ -1,0 +1,283 @@
+//! Where a sidecar finds keys of the stand-in: for each source of AWS's chain the variables that lead to it,
+//! and the files that they name.
+//!
+//! `child.rs` and tests start a sidecar with them. The services of the stand-in come here to learn which
+//! tokens are good: the ones that are in the files right now.
+
+use std::{
+    collections::HashSet,
+    ffi::OsString,
+    fs, io,
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use super::{
+    container,
+    issued::{ACCOUNT, random_base64},
+    options::StandInOptions,
+    verify::Keys,
+};
+
+const WEB_IDENTITY_TOKEN: &str = "web-identity-token";
+const POD_IDENTITY_TOKEN: &str = "pod-identity-token";
+const PROFILE: &str = "stand-in";
+/// How long the tokens of the kubelet's projected volumes are good in EKS.
+const TOKEN_LIFE: Duration = Duration::from_hours(24);
+
+/// A source of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// EC2's instance metadata service.
+    Imds,
+    /// The agent of ECS.
+    Ecs,
+    /// The agent of EKS Pod Identity.
+    PodIdentity,
+    /// IAM roles for service accounts: a web identity token, exchanged at STS.
+    Irsa,
+    /// A profile with a role that is assumed with the keys of another one.
+    AssumeRole,
+    /// Long-term keys in the environment.
+    Environment,
+}
+
+impl Kind {
+    /// Where the keys come from, for a person.
+    pub fn told(self) -> &'static str {
+        match self {
+            Self::Imds => "from EC2's instance metadata service",
+            Self::Ecs => "from the agent of ECS",
+            Self::PodIdentity => "from the agent of EKS Pod Identity",
+            Self::Irsa => "from STS, for the token of a Kubernetes service account",
+            Self::AssumeRole => "from STS, for a role of its profile",
+            Self::Environment => "in its environment",
+        }
+    }
+}
+
+/// What a web identity token says.
+#[derive(Debug)]
+pub struct Claims {
+    /// `sub`: the service account.
+    pub subject: String,
+    /// `aud`: whom the token is for.
+    pub audience: String,
+    /// `iss`: who vouches for it.
+    pub issuer: String,
+    expires: u64,
+}
+
+impl Claims {
+    /// Whether the token has ended.
+    pub fn has_expired(&self, now: SystemTime) -> bool {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.expires) <= now
+    }
+}
+
+/// Writes the files that a source needs into a directory and returns the variables by which a sidecar finds
+/// it at a stand-in whose `StandInOptions::tokens` is the same directory.
+///
+/// # Errors
+/// The directory cannot be written to.
+pub fn environment(kind: Kind, stand_in: SocketAddr, directory: &Path) -> io::Result<Vec<(String, String)>> {
+    let keys = Keys::example();
+    let url = |path: &str| format!("http://{stand_in}{path}");
+    let file = |name: &str| directory.join(name).to_string_lossy().into_owned();
+    let role = |name: &str| format!("arn:aws:iam::{ACCOUNT}:role/{name}");
+    let mut variables = vec![
+        ("AWS_REGION", keys.region.clone()),
+        // no `.aws` of the developer's
+        ("HOME", directory.to_string_lossy().into_owned()),
+    ];
+    variables.extend(match kind {
+        Kind::Imds => vec![("AWS_EC2_METADATA_SERVICE_ENDPOINT", url(""))],
+        Kind::Ecs => vec![("AWS_CONTAINER_CREDENTIALS_FULL_URI", url(&container::ecs_path()))],
+        Kind::PodIdentity => vec![
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", url(container::pod_identity_path())),
+            ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file(POD_IDENTITY_TOKEN)),
+        ],
+        Kind::Irsa => vec![
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", file(WEB_IDENTITY_TOKEN)),
+            ("AWS_ROLE_ARN", role("service-account")),
+            ("AWS_ENDPOINT_URL_STS", url("")),
+        ],
+        Kind::AssumeRole => vec![
+            ("AWS_CONFIG_FILE", file("config")),
+            ("AWS_SHARED_CREDENTIALS_FILE", file("credentials")),
+            ("AWS_PROFILE", PROFILE.into()),
+            ("AWS_ENDPOINT_URL_STS", url("")),
+        ],
+        Kind::Environment => vec![
+            ("AWS_ACCESS_KEY_ID", keys.access_key_id.clone()),
+            ("AWS_SECRET_ACCESS_KEY", keys.secret_access_key.clone()),
+        ],
+    });
+    match kind {
+        Kind::PodIdentity | Kind::Irsa => rotate_token(kind, directory)?,
+        Kind::AssumeRole => write_profiles(directory, &keys, &role("profile"))?,
+        Kind::Imds | Kind::Ecs | Kind::Environment => {}
+    }
+    Ok(variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+/// The variables of this process that must not reach the sidecar: whatever leads to the developer's own keys,
+/// and proxies, which know no stand-in.
+pub fn foreign_variables() -> HashSet<OsString> {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    names
+        .filter(|name| {
+            let name = name.to_string_lossy().to_ascii_uppercase();
+            name.starts_with("AWS_") || matches!(&*name, "HTTP_PROXY" | "HTTPS_PROXY" | "ALL_PROXY")
+        })
+        .collect()
+}
+
+/// Replaces the token of a source that has one in a file, as the kubelet does: the file is never half written.
+/// The old token is wrong from then on.
+///
+/// # Errors
+/// The directory cannot be written to.
+pub fn rotate_token(kind: Kind, directory: &Path) -> io::Result<()> {
+    let (name, subject, audience) = match kind {
+        Kind::Irsa => (WEB_IDENTITY_TOKEN, "system:serviceaccount:default:orders", "sts.amazonaws.com"),
+        Kind::PodIdentity => {
+            (POD_IDENTITY_TOKEN, "system:serviceaccount:default:orders", "pods.eks.amazonaws.com")
+        }
+        Kind::Imds | Kind::Ecs | Kind::AssumeRole | Kind::Environment => return Ok(()),
+    };
+    let unfinished = directory.join(format!("{name}.new"));
+    fs::write(&unfinished, token(subject, audience))?;
+    fs::rename(unfinished, directory.join(name))
+}
+
+/// A JSON Web Token (RFC 7519) with the claims of a service account's. Its signature is noise: the stand-in
+/// knows a token by having it in a file.
+fn token(subject: &str, audience: &str) -> String {
+    let encode = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let claims = json!({
+        "aud": [audience],
+        "exp": (now + TOKEN_LIFE).as_secs(),
+        "iat": now.as_secs(),
+        "iss": "https://oidc.eks.us-east-1.amazonaws.com/id/STANDIN",
+        "jti": super::ids::request_id(),
+        "sub": subject,
+    });
+    let signature = BASE64_URL_SAFE_NO_PAD.encode(random_base64(64));
+    format!("{}.{}.{signature}", encode(&json!({ "alg": "RS256", "typ": "JWT" })), encode(&claims))
+}
+
+/// A role behind other keys ("Assume role credential provider", SDKs and Tools reference guide).
+fn write_profiles(directory: &Path, keys: &Keys, role: &str) -> io::Result<()> {
+    fs::write(
+        directory.join("config"),
+        format!(
+            "[profile {PROFILE}]\nrole_arn = {role}\nrole_session_name = {PROFILE}\nsource_profile = keys\n\
+             region = {}\n",
+            keys.region
+        ),
+    )?;
+    fs::write(
+        directory.join("credentials"),
+        format!(
+            "[keys]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
+            keys.access_key_id, keys.secret_access_key
+        ),
+    )
+}
+
+/// Whether this is the token of the one pod.
+pub fn is_pods(options: &StandInOptions, token: &str) -> bool {
+    is_in_file(options, POD_IDENTITY_TOKEN, token)
+}
+
+/// What a web identity token says, if it is the one that is good.
+pub fn web_identity(options: &StandInOptions, token: &str) -> Option<Claims> {
+    let claims = token.split('.').nth(1).filter(|_| is_in_file(options, WEB_IDENTITY_TOKEN, token))?;
+    let claims: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    Some(Claims {
+        subject: text(&claims["sub"])?,
+        audience: text(&claims["aud"][0])?,
+        issuer: text(&claims["iss"])?,
+        expires: claims["exp"].as_u64()?,
+    })
+}
+
+fn is_in_file(options: &StandInOptions, name: &str, token: &str) -> bool {
+    let path = options.tokens.as_ref().map(|directory| directory.join(name));
+    path.and_then(|path| fs::read_to_string(path).ok()).is_some_and(|good| good == token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(tokens: &Path) -> StandInOptions {
+        StandInOptions { tokens: Some(tokens.to_owned()), ..StandInOptions::new(Keys::example()) }
+    }
+
+    fn variables(kind: Kind, directory: &Path) -> Vec<(String, String)> {
+        environment(kind, SocketAddr::from(([127, 0, 0, 1], 9081)), directory).unwrap()
+    }
+
+    #[test]
+    fn every_source_has_region_and_home_and_nothing_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        for kind in Kind::value_variants() {
+            let variables = variables(*kind, directory.path());
+            let names: HashSet<&str> = variables.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names.len(), variables.len());
+            assert!(names.contains("AWS_REGION") && names.contains("HOME") && names.len() > 2, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn variables_name_files_that_are_there() {
+        let directory = tempfile::tempdir().unwrap();
+        for kind in Kind::value_variants() {
+            for (name, value) in variables(*kind, directory.path()) {
+                assert!(!name.ends_with("_FILE") || Path::new(&value).is_file(), "{name}={value}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_token_in_the_file_is_good() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = options(directory.path());
+        for (kind, name) in [(Kind::Irsa, WEB_IDENTITY_TOKEN), (Kind::PodIdentity, POD_IDENTITY_TOKEN)] {
+            variables(kind, directory.path());
+            let read = || fs::read_to_string(directory.path().join(name)).unwrap();
+            let is_good = |token: &str| match kind {
+                Kind::Irsa => web_identity(&options, token).is_some(),
+                _ => is_pods(&options, token),
+            };
+            let old = read();
+            assert!(is_good(&old));
+            rotate_token(kind, directory.path()).unwrap();
+            assert!(is_good(&read()) && !is_good(&old) && !is_good(""), "{kind:?}");
+            assert!((4..20_000).contains(&old.len()));
+        }
+        let without = StandInOptions::new(Keys::example());
+        assert!(!is_pods(&without, "") && web_identity(&without, "").is_none());
+    }
+
+    #[test]
+    fn a_web_identity_token_says_whose_it_is_and_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        rotate_token(Kind::Irsa, directory.path()).unwrap();
+        let token = fs::read_to_string(directory.path().join(WEB_IDENTITY_TOKEN)).unwrap();
+        let claims = web_identity(&options(directory.path()), &token).unwrap();
+        assert_eq!(claims.subject, "system:serviceaccount:default:orders");
+        assert_eq!(claims.audience, "sts.amazonaws.com");
+        assert!(!claims.has_expired(SystemTime::now()));
+        assert!(claims.has_expired(SystemTime::now() + TOKEN_LIFE));
+    }
+}

@@ -1,0 +1,95 @@
+//! The settings of a sidecar that calls the stand-in, as documents: with the stand-in's long-term keys in the
+//! routes, or without any, for a sidecar that finds keys by itself.
+//!
+//! `dev.rs` and tests serve the first, `child.rs` writes the second to a settings directory.
+
+use std::net::SocketAddr;
+
+use super::verify::Keys;
+use crate::settings::Document;
+
+/// An API Gateway with an API key, signed, both, and neither, and functions by the Lambda API.
+pub fn documents(listen: SocketAddr, stand_in: SocketAddr, keys: &Keys) -> Vec<Document> {
+    let apikey = format!("apikey: \"{}\"", keys.api_key);
+    let iam = format!(
+        "iam: {{ accesskey: {}, secretkey: \"{}\", aws_region: {} }}",
+        keys.access_key_id, keys.secret_access_key, keys.region
+    );
+    let lambda_keys =
+        format!("  aws_key: {}\n  aws_secret: \"{}\"\n", keys.access_key_id, keys.secret_access_key);
+    let mut documents = vec![
+        process(listen),
+        gateway(stand_in, "hello", "/aws", "/key/hello", &apikey),
+        gateway(stand_in, "key", "/key*", "/key", &apikey),
+        gateway(stand_in, "iam", "/iam*", "/iam", &iam),
+        gateway(stand_in, "both", "/both*", "/both", &format!("{apikey}, {iam}")),
+        gateway(stand_in, "open", "/open*", "/open", ""),
+    ];
+    documents.extend(functions(stand_in, &keys.region, &lambda_keys));
+    documents
+}
+
+/// The signed ones of these routes, without keys.
+pub fn of_the_chain(listen: SocketAddr, stand_in: SocketAddr, region: &str) -> Vec<Document> {
+    let iam = format!("iam: {{ aws_region: {region} }}");
+    let mut documents = vec![process(listen), gateway(stand_in, "iam", "/iam*", "/iam", &iam)];
+    documents.extend(functions(stand_in, region, ""));
+    documents
+}
+
+fn process(listen: SocketAddr) -> Document {
+    Document::process(format!("listen: {{ http: \"{listen}\" }}\n"))
+}
+
+fn gateway(stand_in: SocketAddr, name: &str, uris: &str, path: &str, authorization: &str) -> Document {
+    let authorization = match authorization {
+        "" => String::new(),
+        some => format!("  authorization: {{ {some} }}\n"),
+    };
+    Document::route(
+        name,
+        format!("uris: [{uris}]\napi_gateway:\n  function_uri: http://{stand_in}{path}\n{authorization}"),
+    )
+}
+
+/// The routes to the functions of the stand-in's Lambda API: the one that answers as the APIs above do, one by
+/// Kong's default way of merging query and body, and one whose answer is passed on as it is written.
+fn functions(stand_in: SocketAddr, region: &str, keys: &str) -> Vec<Document> {
+    let route = |name: &str, uri: &str, function: &str, mode: &str| {
+        Document::route(
+            name,
+            format!(
+                "uri: {uri}\nlambda:\n  function_name: {function}\n{keys}  aws_region: {region}\n  host: \"{}\"\n  \
+                 port: {}\n  disable_https: true\n{mode}",
+                stand_in.ip(),
+                stand_in.port()
+            ),
+        )
+    };
+    let gateway = "  is_proxy_integration: true\n  awsgateway_compatible: true\n  \
+                   awsgateway_compatible_payload_version: \"1.0\"\n";
+    vec![
+        route("lambda", "/lambda*", "gateway", gateway),
+        route("invoke-hello", "/invoke/hello", "hello", ""),
+        route("words", "/words", "words", &format!("{gateway}  invoke_mode: response_stream\n")),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_of_the_chain_has_no_keys() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let keys = Keys::example();
+        let documents = of_the_chain(any, any, &keys.region);
+        assert_eq!(documents.iter().filter(|document| document.is_route()).count(), 4);
+        for document in documents {
+            for secret in [&keys.access_key_id, &keys.secret_access_key, &keys.api_key] {
+                assert!(!document.text.contains(secret.as_str()), "{}", document.text);
+            }
+            assert!(!document.text.contains("aws_key"), "{}", document.text);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The stand-in's EC2 instance metadata service: session tokens, and the keys of the instance's role ("Use
+//! the Instance Metadata Service to access instance metadata" and "Retrieve security credentials from
+//! instance metadata", EC2 user guide).
+//!
+//! `stand_in.rs` comes here with paths below `/latest/`.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use actix_web::{
+    HttpResponse,
+    http::{Method, StatusCode},
+};
+use serde_json::json;
+
+use super::{
+    account::Account,
+    controls::{Service, Switch},
+    functions::Call,
+    issued::{Identity, random_base64, rounded_down, written},
+};
+
+const TOKEN_PATH: &str = "/latest/api/token";
+const ROLES_PATH: &str = "/latest/meta-data/iam/security-credentials";
+/// The role of the instance.
+const ROLE: &str = "node";
+const INSTANCE: &str = "i-1234567890abcdef0";
+const TTL_HEADER: &str = "x-aws-ec2-metadata-token-ttl-seconds";
+/// "The TTL … a maximum of six hours (21,600 seconds)."
+const MAX_TTL: u64 = 21_600;
+
+/// The session tokens that are good, with their ends.
+#[derive(Debug, Default)]
+pub struct Sessions(Mutex<HashMap<String, SystemTime>>);
+
+impl Sessions {
+    fn open(&self, until: SystemTime) -> String {
+        let token = random_base64(40);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), until);
+        token
+    }
+
+    fn has(&self, token: &str, now: SystemTime) -> bool {
+        let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.get(token).is_some_and(|until| now < *until)
+    }
+}
+
+/// Whether a path is this service's.
+pub fn has(path: &str) -> bool {
+    path.starts_with("/latest/")
+}
+
+/// The answer to a request.
+pub async fn answer(call: &Call, account: &Account) -> HttpResponse {
+    if call.path == TOKEN_PATH {
+        return token(call, account).await;
+    }
+    if call.method != Method::GET {
+        return refused(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    if !is_admitted(call, account) {
+        return refused(StatusCode::UNAUTHORIZED);
+    }
+    match call.path.strip_prefix(ROLES_PATH) {
+        // a single role, so its name alone is the list
+        Some("" | "/") => HttpResponse::Ok().content_type("text/plain").body(ROLE),
+        Some(path) if path.strip_prefix('/') == Some(ROLE) => keys(account),
+        _ => refused(StatusCode::NOT_FOUND),
+    }
+}
+
+async fn token(call: &Call, account: &Account) -> HttpResponse {
+    account.controls.count(Service::MetadataToken);
+    if account.controls.has(Switch::MetadataTokenHangs) {
+        std::future::pending::<()>().await;
+    }
+    if call.method != Method::PUT {
+        return refused(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    // "PUT requests that contain an X-Forwarded-For header" come from an open proxy
+    if call.headers.contains_key("x-forwarded-for") {
+        return refused(StatusCode::FORBIDDEN);
+    }
+    let ttl = call.headers.get(TTL_HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let Some(ttl) = ttl.filter(|ttl| (1..=MAX_TTL).contains(ttl)) else {
+        return refused(StatusCode::BAD_REQUEST);
+    };
+    let token = account.metadata_sessions.open(account.now() + Duration::from_secs(ttl));
+    HttpResponse::Ok().insert_header((TTL_HEADER, ttl.to_string())).content_type("text/plain").body(token)
+}
+
+/// A wrong token is refused also where none is needed.
+fn is_admitted(call: &Call, account: &Account) -> bool {
+    match call.headers.get("x-aws-ec2-metadata-token") {
+        Some(token) => token.to_str().is_ok_and(|token| account.metadata_sessions.has(token, account.now())),
+        None => account.controls.has(Switch::MetadataV1),
+    }
+}
+
+fn keys(account: &Account) -> HttpResponse {
+    account.controls.count(Service::MetadataKeys);
+    let keys = account.issue(Identity::session(ROLE, INSTANCE));
+    let body = json!({
+        "Code": "Success",
+        "LastUpdated": written(rounded_down(account.now(), Duration::from_secs(1))),
+        "Type": "AWS-HMAC",
+        "AccessKeyId": keys.access_key_id,
+        "SecretAccessKey": keys.secret_access_key,
+        "Token": keys.session_token,
+        "Expiration": keys.expiration(),
+    });
+    // the service calls its JSON text
+    HttpResponse::Ok().content_type("text/plain").body(body.to_string())
+}
+
+fn refused(status: StatusCode) -> HttpResponse {
+    let reason = status.canonical_reason().unwrap_or_default();
+    HttpResponse::build(status).content_type("text/plain").body(format!("{} - {reason}\n", status.as_u16()))
+}
