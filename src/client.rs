@@ -40,6 +40,7 @@ use awc::{ClientResponse, Connector, FrozenClientRequest, error::SendRequestErro
 use bytes::Bytes;
 use slab::Slab;
 
+pub(crate) use self::dial::dial;
 use self::{
     connection::Connection,
     framing::{Framing, Head, Malformed},
@@ -105,7 +106,7 @@ impl Client {
             let used_before = kept.is_some();
             let stream = match kept.take() {
                 Some(stream) => stream,
-                None => dial::dial(endpoint).await?,
+                None => dial(endpoint).await?,
             };
             let connection = Connection::new(stream, to_head);
             place.put(connection.clone());

@@ -98,8 +98,9 @@ async fn forward(
         let unavailable = |cause: &dyn std::error::Error| {
             ProxyError::new(ErrorKind::CredentialsUnavailable, cause.to_string())
         };
-        let credentials = signing.credentials.current().map_err(|cause| unavailable(&cause))?;
-        let headers = signing.signer.sign(&outbound, credentials, SystemTime::now());
+        let credentials = signing.credentials.current(SystemTime::now()).await;
+        let credentials = credentials.map_err(|cause| unavailable(&cause))?;
+        let headers = signing.signer.sign(&outbound, &credentials, SystemTime::now());
         headers.map_err(|cause| unavailable(&cause))?.apply(&mut outbound.headers);
     }
 

@@ -118,7 +118,7 @@ fn credentials(backend: &BackendSettings) -> CredentialSource {
             "neither `aws_key` and `aws_secret` nor AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are set",
         ),
     };
-    own.cloned().map_or(CredentialSource::None(none), CredentialSource::Static)
+    own.cloned().map_or_else(|| CredentialSource::missing(none), CredentialSource::fixed)
 }
 
 /// What is allowed but unwise, a sentence each, for the log at start and for `check`.
