@@ -2,15 +2,20 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, SystemTime},
 };
 
+use aws_credential_types::Credentials;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
 
-use super::http::Way;
+use super::{MetadataProtocol, Origin, Role, Source, http::Way};
 use crate::tls::Configurations;
 
 /// A way without a proxy.
@@ -82,4 +87,54 @@ async fn read(stream: &mut TcpStream) -> Option<String> {
 /// An answer with a body.
 pub fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+/// STS: keys that live for an hour, `ASIA1` at the first request, and so on.
+pub async fn sts() -> Server {
+    let count = AtomicU32::new(0);
+    Server::start(move |request| {
+        let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+        ok(&sts_answer(request, number, SystemTime::now() + Duration::from_hours(1)))
+    })
+    .await
+}
+
+/// STS's answer to a request (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>).
+pub fn sts_answer(request: &str, number: u32, expiry: SystemTime) -> String {
+    let action = ["AssumeRoleWithWebIdentity", "AssumeRole", "GetCallerIdentity"]
+        .into_iter()
+        .find(|action| request.contains(&format!("Action={action}&")))
+        .unwrap();
+    let arn = "arn:aws:sts::123456789012:assumed-role/r/s";
+    let result = if action == "GetCallerIdentity" {
+        format!("<Arn>{arn}</Arn><UserId>U</UserId><Account>123456789012</Account>")
+    } else {
+        let expiry = humantime::format_rfc3339_seconds(expiry);
+        format!(
+            "<AssumedRoleUser><Arn>{arn}</Arn><AssumedRoleId>A:s</AssumedRoleId></AssumedRoleUser><Credentials>\
+             <AccessKeyId>ASIA{number}</AccessKeyId><SecretAccessKey>hush-secret</SecretAccessKey>\
+             <SessionToken>hush-token</SessionToken><Expiration>{expiry}</Expiration></Credentials>"
+        )
+    };
+    format!(
+        "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result>{result}</{action}Result>\
+         <ResponseMetadata><RequestId>c6104cbe-af31-11e0-8154-cbc7ccf896c7</RequestId></ResponseMetadata></{action}Response>"
+    )
+}
+
+/// Keys of the settings, exchanged for a role's at `sts`.
+pub fn role_source(sts: &Server) -> Source {
+    Source {
+        origin: Origin::Keys(Credentials::new("AKIDBASE", "hush-base", None, None, "settings")),
+        role: Some(Role {
+            arn: "arn:aws:iam::123456789012:role/r".to_owned(),
+            session_name: "shop/orders".to_owned(),
+            external_id: Some("external".to_owned()),
+            duration: Some(Duration::from_mins(15)),
+        }),
+        region: "eu-west-1".to_owned(),
+        sts_endpoint: Some(format!("http://{}", sts.address)),
+        metadata: MetadataProtocol::V2,
+        proxy: None,
+    }
 }

@@ -149,3 +149,86 @@ impl Fetch for Aws {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::fakes::{Server, ok, role_source, sts, way};
+
+    fn chain(server: &Server, variables: &[(&str, &str)]) -> Aws {
+        let source = Source {
+            origin: Origin::Chain,
+            role: None,
+            metadata: MetadataProtocol::V1,
+            ..role_source(server)
+        };
+        Aws { environment: Env::from_slice(variables), ..Aws::new(source, way()) }
+    }
+
+    #[actix_rt::test]
+    async fn a_role_is_assumed_with_the_keys_of_the_chain() {
+        let server = sts().await;
+        let variables = [("AWS_ACCESS_KEY_ID", "AKIDENV"), ("AWS_SECRET_ACCESS_KEY", "hush")];
+        let mut aws = chain(&server, &variables);
+        assert_eq!(aws.fetch().await.unwrap().credentials.access_key_id(), "AKIDENV");
+        aws.source.role = role_source(&server).role;
+        assert_eq!(aws.name().await, "environment as role arn:aws:iam::123456789012:role/r");
+        assert_eq!(aws.fetch().await.unwrap().credentials.access_key_id(), "ASIA1");
+        assert!(server.requests()[0].contains("Credential=AKIDENV/"));
+    }
+
+    #[actix_rt::test]
+    async fn web_identity_goes_to_the_sts_of_the_settings() {
+        let server = sts().await;
+        let token = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(token.path(), "hush-token").unwrap();
+        let variables = [
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", token.path().to_str().unwrap()),
+            ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r"),
+        ];
+        let aws = chain(&server, &variables);
+        assert_eq!(aws.name().await, "web identity (IRSA)");
+        let fetched = aws.fetch().await.unwrap();
+        assert_eq!(fetched.caller.unwrap().account, "123456789012");
+    }
+
+    #[actix_rt::test]
+    async fn a_source_that_fails_is_not_passed_over() {
+        let server = sts().await;
+        let variables = [
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", "/nowhere/token"),
+            ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r"),
+            ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &format!("http://{}", server.address)),
+        ];
+        let reason = chain(&server, &variables).fetch().await.unwrap_err();
+        assert!(reason.starts_with("the token file /nowhere/token: "), "{reason}");
+        assert!(server.requests().is_empty());
+    }
+
+    #[actix_rt::test]
+    async fn the_first_metadata_protocol_is_there_on_request() {
+        let server = Server::start(|request| {
+            ok(if request.starts_with("GET /latest/meta-data/iam/security-credentials/ ") {
+                "role"
+            } else {
+                r#"{"Code":"Success","AccessKeyId":"ASIA1","SecretAccessKey":"hush","Token":"hush",
+                    "Expiration":"2050-01-01T00:00:00Z"}"#
+            })
+        })
+        .await;
+        let endpoint = format!("http://{}", server.address);
+        let aws = chain(&server, &[("AWS_EC2_METADATA_SERVICE_ENDPOINT", &endpoint)]);
+        assert_eq!(aws.name().await, "EC2 metadata v1");
+        assert_eq!(aws.fetch().await.unwrap().credentials.access_key_id(), "ASIA1");
+    }
+
+    #[actix_rt::test]
+    async fn half_a_source_is_the_chains_mistake() {
+        let aws = chain(&sts().await, &[("AWS_ACCESS_KEY_ID", "AKIDENV")]);
+        assert_eq!(aws.name().await, "credential chain");
+        assert_eq!(
+            aws.fetch().await.unwrap_err(),
+            "AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not"
+        );
+    }
+}

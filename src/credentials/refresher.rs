@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::time::timeout;
+use tokio::{task::JoinSet, time::timeout};
 
 use super::{
     fetch::Fetch,
@@ -27,6 +27,9 @@ const ATTEMPT_LIMIT: Duration = Duration::from_secs(20);
 const CALLER_LIMIT: Duration = Duration::from_secs(5);
 /// How often files are looked at, and the clock, which may have been set or stood still while the machine slept.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// Reasons that the log is taken to remember.
+const MOST_WARNED: usize = 16;
 
 /// The time; tests have their own.
 pub trait Clock: Send + Sync + 'static {
@@ -55,21 +58,24 @@ pub struct Refresher<F, C> {
     fetch: Arc<F>,
     clock: C,
     slot: Arc<Slot>,
+    /// Which source it is, as far as is known.
+    name: String,
     /// Failures in a row.
     failures: u32,
-    /// The failures that the log knows, so that each is said once.
+    /// The failures that the log knows, so that each is said once; the last first.
     warned: Vec<String>,
 }
 
 impl<F: Fetch, C: Clock> Refresher<F, C> {
     /// A refresher that fills `slot`.
     pub fn new(fetch: F, clock: C, slot: Arc<Slot>) -> Self {
-        Self { fetch: Arc::new(fetch), clock, slot, failures: 0, warned: Vec::new() }
+        Self { fetch: Arc::new(fetch), clock, slot, name: String::new(), failures: 0, warned: Vec::new() }
     }
 
     /// Fetches and waits, for ever.
     pub async fn run(mut self) {
-        self.slot.report(self.fetch.name().await, None);
+        self.name = self.fetch.name().await;
+        self.slot.report(&self.name, None);
         loop {
             // before the fetch: what changes while it is under way is fetched again
             let files = self.fetch.fingerprint();
@@ -81,15 +87,23 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
 
     /// One fetch; returns when the next one is due, if time alone makes it so.
     async fn attempt(&mut self) -> Option<SystemTime> {
+        let fetch = Arc::clone(&self.fetch);
+        // a task of its own, ended with this function: a panic in the SDK must not end the refresher
+        let mut task = JoinSet::new();
+        task.spawn(async move { (fetch.name().await, fetch.fetch().await) });
         let result = tokio::select! {
-            biased;
-            result = self.fetch.fetch() => result,
+            Some(joined) = task.join_next() => match joined {
+                Ok((name, result)) => {
+                    self.name = name;
+                    result
+                }
+                Err(panic) => Err(format!("the fetch broke off: {panic}")),
+            },
             () = self.clock.sleep(ATTEMPT_LIMIT) => Err(format!("no answer within {ATTEMPT_LIMIT:?}")),
         };
-        let source = self.fetch.name().await;
         match result.and_then(|fetched| self.check(fetched)) {
-            Ok(fetched) => self.succeeded(&source, fetched),
-            Err(reason) => Some(self.failed(&source, reason)),
+            Ok(fetched) => self.succeeded(fetched),
+            Err(reason) => Some(self.failed(reason)),
         }
     }
 
@@ -104,35 +118,36 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
         }
     }
 
-    fn succeeded(&mut self, source: &str, fetched: Fetched) -> Option<SystemTime> {
+    fn succeeded(&mut self, fetched: Fetched) -> Option<SystemTime> {
         self.failures = 0;
         if !self.warned.is_empty() {
             self.warned.clear();
-            log::info!("credentials: {source}: works again");
+            log::info!("credentials: {}: works again", self.name);
         }
-        self.slot.report(source.to_owned(), None);
+        self.slot.report(&self.name, None);
         let Fetched { credentials, caller } = fetched;
         let expiry = credentials.expiry();
         // a source may give the same keys again; they stay refused if AWS refused them
         let known = self.slot.keys().is_some_and(|keys| *keys.credentials == credentials);
         if !known {
             let keys = self.slot.publish(credentials, caller);
-            tokio::spawn(introduce(Arc::clone(&self.fetch), source.to_owned(), keys));
+            tokio::spawn(introduce(Arc::clone(&self.fetch), self.name.clone(), keys));
         }
         expiry.map(|expiry| schedule::refresh_at(self.clock.now(), expiry, fastrand::f64()))
     }
 
-    fn failed(&mut self, source: &str, reason: String) -> SystemTime {
+    fn failed(&mut self, reason: String) -> SystemTime {
         self.failures = self.failures.saturating_add(1);
         // the same but for a time or a count is no news
         let kind: String = reason.chars().filter(|char| !char.is_ascii_digit()).collect();
         if self.warned.contains(&kind) {
-            log::debug!("credentials: {source}: {reason}");
+            log::debug!("credentials: {}: {reason}", self.name);
         } else {
-            self.warned.push(kind);
-            log::warn!("credentials: {source}: {reason}");
+            self.warned.truncate(MOST_WARNED - 1);
+            self.warned.insert(0, kind);
+            log::warn!("credentials: {}: {reason}", self.name);
         }
-        self.slot.report(source.to_owned(), Some(reason));
+        self.slot.report(&self.name, Some(reason));
         let now = self.clock.now();
         let expiry = self.slot.keys().and_then(|keys| keys.credentials.expiry());
         let left = expiry.and_then(|expiry| expiry.duration_since(now).ok());
@@ -148,7 +163,10 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
             }
             tokio::select! {
                 () = self.clock.sleep(left.unwrap_or(LOOK).min(LOOK)) => {}
-                () = self.slot.wake.notified() => return,
+                () = self.slot.wake.notified() => {}
+            }
+            if self.slot.take_refusal() {
+                return;
             }
             if files.is_some() && self.fetch.fingerprint().as_ref() != files {
                 return;

@@ -29,8 +29,10 @@ pub struct Keys {
     pub credentials: Arc<Credentials>,
     /// Whose they are, once that is known.
     pub caller: OnceLock<Caller>,
-    /// AWS has refused them, and new ones were asked for.
+    /// AWS has refused them.
     refused: AtomicBool,
+    /// New ones were not fetched since.
+    refusal_open: AtomicBool,
 }
 
 /// What is said about a source beside its keys.
@@ -77,14 +79,15 @@ impl Slot {
             credentials: Arc::new(credentials),
             caller: caller.map(OnceLock::from).unwrap_or_default(),
             refused: AtomicBool::new(false),
+            refusal_open: AtomicBool::new(false),
         });
         self.keys.store(Some(Arc::clone(&keys)));
         keys
     }
 
     /// Says which source this is, and how its last fetch failed, if it did.
-    pub fn report(&self, source: String, failure: Option<String>) {
-        self.report.store(Arc::new(Report { source, failure }));
+    pub fn report(&self, source: &str, failure: Option<String>) {
+        self.report.store(Arc::new(Report { source: source.to_owned(), failure }));
     }
 
     /// Lets go the requests that wait for the first fetch.
@@ -131,8 +134,14 @@ impl Slot {
             && *keys.credentials == *refused
             && !keys.refused.swap(true, Ordering::Relaxed)
         {
+            keys.refusal_open.store(true, Ordering::Release);
             self.wake.notify_one();
         }
+    }
+
+    /// Whether AWS has refused the keys in force since this was last asked.
+    pub fn take_refusal(&self) -> bool {
+        self.keys.load().as_ref().is_some_and(|keys| keys.refusal_open.swap(false, Ordering::Acquire))
     }
 
     /// How the source is doing.

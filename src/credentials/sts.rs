@@ -146,3 +146,133 @@ pub fn causes(error: &dyn Error) -> String {
     }
     excerpt(&text, LONGEST_REASON)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::fakes::{Server, role_source, sts, way};
+
+    /// The parameters of a request.
+    fn parameters(request: &str) -> Vec<(String, String)> {
+        let body = request.split_once("\r\n\r\n").unwrap().1;
+        let mut pairs: Vec<_> = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+        pairs.sort();
+        pairs
+    }
+
+    fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+        expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn keys() -> Credentials {
+        Credentials::new("AKIDBASE", "hush-base", None, None, "settings")
+    }
+
+    #[actix_rt::test]
+    async fn a_role_is_assumed_as_the_settings_say() {
+        let server = sts().await;
+        let source = role_source(&server);
+        let fetched =
+            Sts::new(&source, way()).assume_role(&source.role.clone().unwrap(), keys()).await.unwrap();
+        assert_eq!(fetched.credentials.access_key_id(), "ASIA1");
+        assert_eq!(fetched.credentials.session_token(), Some("hush-token"));
+        assert!(fetched.credentials.expiry().unwrap() > SystemTime::now());
+        assert_eq!(fetched.caller.unwrap().account, "123456789012");
+        let requests = server.requests();
+        assert_eq!(
+            parameters(&requests[0]),
+            pairs(&[
+                ("Action", "AssumeRole"),
+                ("DurationSeconds", "900"),
+                ("ExternalId", "external"),
+                ("RoleArn", "arn:aws:iam::123456789012:role/r"),
+                ("RoleSessionName", "shop-orders"),
+                ("Version", "2011-06-15"),
+            ])
+        );
+        assert!(requests[0].contains("Credential=AKIDBASE/"), "{}", requests[0]);
+        assert!(requests[0].contains("/eu-west-1/sts/aws4_request"), "{}", requests[0]);
+    }
+
+    #[actix_rt::test]
+    async fn a_token_is_read_again_each_time_and_sent_unsigned() {
+        let server = sts().await;
+        let directory = tempfile::tempdir().unwrap();
+        let token_file = directory.path().join("token");
+        let identity = WebIdentity {
+            token_file: token_file.clone(),
+            role_arn: "arn:aws:iam::123456789012:role/r".to_owned(),
+            session_name: "pod".to_owned(),
+        };
+        let sts = Sts::new(&role_source(&server), way());
+        for token in ["first", "second"] {
+            fs::write(&token_file, format!("{token}\n")).unwrap();
+            sts.assume_role_with_web_identity(&identity).await.unwrap();
+        }
+        let requests = server.requests();
+        for (request, token) in requests.iter().zip(["first", "second"]) {
+            assert!(!request.to_lowercase().contains("authorization:"), "{request}");
+            assert_eq!(
+                parameters(request),
+                pairs(&[
+                    ("Action", "AssumeRoleWithWebIdentity"),
+                    ("RoleArn", "arn:aws:iam::123456789012:role/r"),
+                    ("RoleSessionName", "pod"),
+                    ("Version", "2011-06-15"),
+                    ("WebIdentityToken", token),
+                ])
+            );
+        }
+        fs::remove_file(&token_file).unwrap();
+        let reason = sts.assume_role_with_web_identity(&identity).await.unwrap_err();
+        assert!(reason.starts_with(&format!("the token file {}: No such", token_file.display())), "{reason}");
+    }
+
+    #[actix_rt::test]
+    async fn whose_keys_they_are_is_what_sts_says() {
+        let server = sts().await;
+        let sts = Sts::new(&role_source(&server), way());
+        let caller = sts.caller(keys()).await.unwrap();
+        assert_eq!(
+            (&*caller.account, &*caller.arn),
+            ("123456789012", "arn:aws:sts::123456789012:assumed-role/r/s")
+        );
+    }
+
+    #[actix_rt::test]
+    async fn a_refusal_is_in_awss_words() {
+        let server = Server::start(|_| {
+            let body = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>User x is not \
+                        authorized</Message></Error><RequestId>r</RequestId></ErrorResponse>";
+            format!("HTTP/1.1 403 Forbidden\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+        })
+        .await;
+        let source = role_source(&server);
+        let reason =
+            Sts::new(&source, way()).assume_role(&source.role.clone().unwrap(), keys()).await.unwrap_err();
+        assert_eq!(
+            reason,
+            "AssumeRole of arn:aws:iam::123456789012:role/r: AccessDenied: User x is not authorized"
+        );
+    }
+
+    #[actix_rt::test]
+    async fn an_answer_that_makes_no_sense_is_not_quoted() {
+        let server = Server::start(|_| crate::credentials::fakes::ok("<hush-secret>hush-token")).await;
+        let source = role_source(&server);
+        let reason =
+            Sts::new(&source, way()).assume_role(&source.role.clone().unwrap(), keys()).await.unwrap_err();
+        assert!(!reason.contains("hush"), "{reason}");
+    }
+
+    #[actix_rt::test]
+    async fn an_endpoint_that_is_not_there_is_named() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let source = Source { sts_endpoint: Some(format!("http://{address}")), ..role_source(&sts().await) };
+        let reason =
+            Sts::new(&source, way()).assume_role(&source.role.clone().unwrap(), keys()).await.unwrap_err();
+        assert!(reason.contains(&format!("cannot connect to {address}")), "{reason}");
+    }
+}

@@ -62,6 +62,7 @@ enum Act {
     /// Gives these keys.
     Repeat(Credentials),
     Fail(&'static str),
+    Panic,
     /// Never answers.
     Hang,
 }
@@ -98,6 +99,7 @@ impl Fetch for FakeFetch {
             }
             Act::Repeat(credentials) => credentials,
             Act::Fail(reason) => return Err(reason.to_owned()),
+            Act::Panic => panic!("in the SDK"),
             Act::Hang => std::future::pending().await,
         };
         Ok(Fetched { credentials, caller: None })
@@ -227,6 +229,31 @@ async fn the_old_keys_serve_while_a_refresh_hangs() {
 }
 
 #[actix_rt::test]
+async fn a_panic_is_a_failure_like_any_other() {
+    let work = Work::start([Act::Panic, Act::Give(Some(LIFE))]).await;
+    let reason = work.current().await.unwrap_err().to_string();
+    assert!(reason.contains("the fetch broke off"), "{reason}");
+    work.clock.advance(MINUTE).await;
+    assert_eq!(work.id().await, "AKID2");
+}
+
+#[actix_rt::test]
+async fn a_refusal_of_keys_that_are_just_being_replaced_costs_no_second_fetch() {
+    let work = Work::start([Act::Give(Some(LIFE))]).await;
+    let old = work.current().await.unwrap();
+    work.now_do([Act::Hang, Act::Give(Some(LIFE))]);
+    while work.fetches() < 2 {
+        work.clock.advance(Duration::from_secs(5)).await;
+    }
+    work.slot.refresh_soon(&old);
+    work.clock.advance(ATTEMPT_LIMIT).await;
+    work.clock.advance(MINUTE).await;
+    assert_eq!((work.fetches(), work.id().await.as_str()), (3, "AKID3"));
+    work.clock.advance(MINUTE).await;
+    assert_eq!(work.fetches(), 3);
+}
+
+#[actix_rt::test]
 async fn a_hundred_requests_wait_for_one_fetch() {
     let work = Work::start([Act::Give(Some(LIFE))]).await;
     let slot = Arc::new(Slot::new());
@@ -330,10 +357,10 @@ async fn a_failure_is_warned_of_once_for_each_reason() {
     let work = Work::start([Act::Hang]).await;
     let mut refresher = Refresher::new(FakeFetch(Arc::clone(&work.fake)), clock, Arc::clone(&work.slot));
     for reason in ["at 10:15", "at 10:16", "other", "at 10:17"] {
-        refresher.failed("fake", reason.to_owned());
+        refresher.failed(reason.to_owned());
     }
-    assert_eq!(refresher.warned, ["at :", "other"]);
+    assert_eq!(refresher.warned, ["other", "at :"]);
     let keys = Credentials::new("AKID", "hush", None, None, "fake");
-    refresher.succeeded("fake", Fetched { credentials: keys, caller: None });
+    refresher.succeeded(Fetched { credentials: keys, caller: None });
     assert!(refresher.warned.is_empty());
 }
