@@ -12,6 +12,7 @@ use std::{
 };
 
 use crate::{
+    credentials::Keeper,
     listener,
     settings::{Settings, Shutdown},
     snapshot::{RouteError, Snapshot},
@@ -24,6 +25,7 @@ pub struct Application {
     snapshot: Arc<Snapshot>,
     listener: TcpListener,
     address: SocketAddr,
+    keeper: Keeper,
 }
 
 /// Why the sidecar could not start.
@@ -36,6 +38,8 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// The thread that keeps credentials fresh cannot be had.
+    Credentials(io::Error),
     /// A route cannot be served.
     Route(RouteError),
 }
@@ -44,6 +48,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::Credentials(error) => write!(f, "no thread for credentials: {error}"),
             Self::Route(error) => error.fmt(f),
         }
     }
@@ -57,12 +62,13 @@ impl Application {
     /// # Errors
     /// What keeps it from starting.
     pub fn build(settings: Settings) -> Result<Self, StartError> {
-        let snapshot = Snapshot::build(&settings).map_err(StartError::Route)?;
+        let keeper = Keeper::start().map_err(StartError::Credentials)?;
+        let snapshot = Snapshot::build(&settings, &keeper).map_err(StartError::Route)?;
         let wanted = settings.listen.http;
         let failed = |error| StartError::Listen { address: wanted, error };
         let listener = listener::bind(wanted).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { settings, snapshot: Arc::new(snapshot), listener, address })
+        Ok(Self { settings, snapshot: Arc::new(snapshot), listener, address, keeper })
     }
 
     /// Where clients connect, with the port that the system chose for port 0.
@@ -115,6 +121,8 @@ impl Application {
             }
         };
         stopper.abort();
+        // until here: requests in flight may still need fresh keys
+        drop(self.keeper);
         result
     }
 }

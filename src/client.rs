@@ -41,6 +41,7 @@ use bytes::Bytes;
 use slab::Slab;
 use tokio::time::{Instant, sleep_until};
 
+pub(crate) use self::dial::dial;
 use self::{
     connection::Connection,
     framing::{Framing, Head, Malformed},
@@ -109,7 +110,7 @@ impl Client {
             let used_before = kept.is_some();
             let stream = match kept.take() {
                 Some(stream) => stream,
-                None => dial::dial(endpoint).await?,
+                None => dial(endpoint).await?,
             };
             let connection = Connection::new(stream, to_head);
             place.put(connection.clone());

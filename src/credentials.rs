@@ -1,28 +1,63 @@
 //! Where the keys come from that sign a route's requests.
 //!
-//! `proxy.rs` asks a [`CredentialSource`] for its current keys right before signing. Whatever goes wrong
-//! here, nothing goes out unsigned: the route answers 503.
+//! `snapshot.rs` gets a [`CredentialSource`] for each route from the [`Keeper`], and `proxy.rs` asks it for its
+//! current keys right before signing. Whatever goes wrong here, nothing goes out unsigned (envoy#47518): the route
+//! answers 503 until there are keys again.
+//!
+//! ```text
+//! source.rs      what the settings say              chain.rs      what is configured
+//! keeper.rs      one thread, one refresher each     fetch.rs      one fetch of it
+//! refresher.rs   when to fetch, by schedule.rs      sts.rs, metadata_v1.rs, http.rs
+//! slot.rs        what requests read                 status.rs     what people read
+//! ```
 
+mod chain;
+#[cfg(test)]
+mod fakes;
+mod fetch;
+mod http;
+mod keeper;
+mod metadata_v1;
+mod refresher;
+mod schedule;
+mod session_name;
+mod shared_files;
+mod slot;
 mod source;
+mod status;
+mod sts;
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use aws_credential_types::Credentials;
 
-pub use self::source::{MetadataProtocol, Origin, Role, Source};
+use self::keeper::Kept;
+pub use self::{
+    keeper::{Keeper, try_once},
+    session_name::session_name,
+    source::{MetadataProtocol, Origin, Role, Source},
+    status::{Caller, Ready, State, Status},
+};
 
-/// A name that STS takes for a session, made of any text.
-pub fn session_name(text: &str) -> String {
-    text.to_owned()
-}
+/// How long a request waits for the very first fetch of its source.
+const FIRST_FETCH_LIMIT: Duration = Duration::from_secs(5);
 
-/// One source of keys.
+/// The keys of one source; clones are the same source.
 #[derive(Debug, Clone)]
-pub enum CredentialSource {
+pub struct CredentialSource(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
     /// Keys that stand in the settings and never change.
-    Static(Credentials),
+    Fixed(Arc<Credentials>),
+    /// Keys that are kept fresh.
+    Kept(Arc<Kept>),
     /// There are none, for this reason.
-    None(&'static str),
+    Missing(Arc<str>),
 }
 
 /// A source has no keys to give.
@@ -45,14 +80,51 @@ impl fmt::Display for CredentialsUnavailable {
 impl std::error::Error for CredentialsUnavailable {}
 
 impl CredentialSource {
-    /// The keys to sign with now.
+    /// Keys that never change.
+    pub fn fixed(credentials: Credentials) -> Self {
+        Self(Kind::Fixed(Arc::new(credentials)))
+    }
+
+    /// No keys, for this reason.
+    pub fn missing(reason: &str) -> Self {
+        Self(Kind::Missing(reason.into()))
+    }
+
+    fn kept(kept: Arc<Kept>) -> Self {
+        Self(Kind::Kept(kept))
+    }
+
+    /// The keys to sign with now. Waits for the very first fetch alone, and no longer than five seconds.
     ///
     /// # Errors
-    /// There are none, for the reason given.
-    pub fn current(&self) -> Result<&Credentials, CredentialsUnavailable> {
-        match self {
-            Self::Static(credentials) => Ok(credentials),
-            Self::None(reason) => Err(CredentialsUnavailable::because(*reason)),
+    /// There are none that have not expired, for the reason given.
+    pub async fn current(&self, now: SystemTime) -> Result<Arc<Credentials>, CredentialsUnavailable> {
+        match &self.0 {
+            Kind::Fixed(credentials) => Ok(Arc::clone(credentials)),
+            Kind::Kept(kept) => kept.slot.current(now, FIRST_FETCH_LIMIT).await,
+            Kind::Missing(reason) => Err(CredentialsUnavailable::because(&**reason)),
+        }
+    }
+
+    /// Asks for new keys because AWS refused these as expired; once for each set, and without waiting.
+    pub fn refresh_soon(&self, refused: &Credentials) {
+        if let Kind::Kept(kept) = &self.0 {
+            kept.slot.refresh_soon(refused);
+        }
+    }
+
+    /// How the source is doing.
+    pub fn status(&self, now: SystemTime) -> Status {
+        match &self.0 {
+            Kind::Fixed(credentials) => Status {
+                source: "settings".to_owned(),
+                state: State::Ready(Ready::of(credentials, None, None)),
+            },
+            Kind::Kept(kept) => kept.slot.status(now),
+            Kind::Missing(reason) => Status {
+                source: "settings".to_owned(),
+                state: State::Unavailable { reason: reason.to_string() },
+            },
         }
     }
 }
@@ -61,9 +133,30 @@ impl CredentialSource {
 mod tests {
     use super::*;
 
+    #[actix_rt::test]
+    async fn keys_of_the_settings_are_just_there() {
+        let source = CredentialSource::fixed(Credentials::new("AKIDEXAMPLE", "hush", None, None, "settings"));
+        let keys = source.current(SystemTime::now()).await.unwrap();
+        assert_eq!(keys.access_key_id(), "AKIDEXAMPLE");
+        source.refresh_soon(&keys);
+        let status = source.status(SystemTime::now()).to_string();
+        assert_eq!(status, "settings: key id ending in MPLE, does not expire");
+    }
+
+    #[actix_rt::test]
+    async fn a_source_without_keys_says_why() {
+        let source = CredentialSource::missing("the route has no `iam`");
+        let error = source.current(SystemTime::now()).await.unwrap_err();
+        assert_eq!(error.to_string(), "no credentials: the route has no `iam`");
+        assert_eq!(
+            source.status(SystemTime::now()).to_string(),
+            "settings: unavailable: the route has no `iam`"
+        );
+    }
+
     #[test]
     fn debug_shows_neither_secret_nor_token() {
-        let source = CredentialSource::Static(Credentials::new(
+        let source = CredentialSource::fixed(Credentials::new(
             "AKIDEXAMPLE",
             "hush-secret",
             Some("hush-token".into()),

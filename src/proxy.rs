@@ -29,7 +29,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::SystemTime,
 };
 
 use actix_http::{HttpMessage as _, Payload, Request, Response, header};
@@ -108,19 +107,18 @@ async fn forward(
 
     let mut outbound = route.backend.request(inbound)?;
 
-    if let (Some(signing), Signature::Ours) = (&route.signing, outbound.signature) {
-        let unavailable = |cause: &dyn std::error::Error| {
-            ProxyError::new(ErrorKind::CredentialsUnavailable, cause.to_string())
-        };
-        let credentials = signing.credentials.current().map_err(|cause| unavailable(&cause))?;
-        let headers = signing.signer.sign(&outbound, credentials, SystemTime::now());
-        headers.map_err(|cause| unavailable(&cause))?.apply(&mut outbound.headers);
-    }
+    let signed_with = match (&route.signing, outbound.signature) {
+        (Some(signing), Signature::Ours) => Some((signing, signing.sign(&mut outbound).await?)),
+        _ => None,
+    };
 
     record.sent(outbound.body.length());
     let target = route.backend.target();
     let upstream = worker.client.send(&target.endpoint, target.timeouts, outbound).await?;
     record.answered(&upstream);
+    if let Some((signing, credentials)) = signed_with {
+        signing.heed(&upstream, &credentials);
+    }
 
     let upstream = match route.backend.reply_mode(&upstream) {
         ReplyMode::Streamed => upstream,

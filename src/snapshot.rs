@@ -1,13 +1,22 @@
 //! Everything a request needs to know, built from the settings once and never changed: each request keeps the
 //! snapshot that it started with.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use actix_http::{StatusCode, header::HeaderValue};
+use aws_credential_types::Credentials;
 
 use crate::{
     admission::Admission,
     backend::{self, Backend},
-    credentials::{CredentialSource, Origin},
-    proxy::inbound::BodyLimits,
+    client::UpstreamReply,
+    credentials::{CredentialSource, Keeper},
+    error::{ErrorKind, ProxyError},
+    proxy::{inbound::BodyLimits, outbound::OutboundRequest},
     routing::RouteTable,
     settings::{BackendSettings, RouteSettings, Scheme, Settings},
     signing::Signer,
@@ -65,15 +74,17 @@ impl fmt::Display for RouteError {
 impl std::error::Error for RouteError {}
 
 impl Snapshot {
-    /// Builds it from checked settings; routes that are not enabled stay out.
+    /// Builds it from checked settings; routes that are not enabled stay out. The keys that sign are `keeper`'s,
+    /// and fresh for as long as it lives.
     ///
     /// # Errors
     /// A route's authorities to trust cannot be used.
-    pub fn build(settings: &Settings) -> Result<Self, RouteError> {
+    pub fn build(settings: &Settings, keeper: &Keeper) -> Result<Self, RouteError> {
         let mut tls = Configurations::default();
         let mut routes = Vec::new();
         for route in settings.routes.iter().filter(|route| route.enabled) {
-            routes.push((route.rule.clone(), Route::build(route, settings.limits.body_timeout, &mut tls)?));
+            let built = Route::build(route, settings.limits.body_timeout, &mut tls, keeper)?;
+            routes.push((route.rule.clone(), built));
         }
         Ok(Self {
             routes: RouteTable::new(routes),
@@ -84,19 +95,47 @@ impl Snapshot {
     }
 }
 
+impl Signing {
+    /// Signs a request as it is about to be sent, and says with what. Waits for nothing but the very first keys.
+    ///
+    /// # Errors
+    /// There is nothing to sign with, or it does not fit into a header.
+    pub async fn sign(&self, outbound: &mut OutboundRequest) -> Result<Arc<Credentials>, ProxyError> {
+        let unavailable = |cause: String| ProxyError::new(ErrorKind::CredentialsUnavailable, cause);
+        let credentials = self.credentials.current(SystemTime::now()).await;
+        let credentials = credentials.map_err(|cause| unavailable(cause.to_string()))?;
+        let headers = self.signer.sign(outbound, &credentials, SystemTime::now());
+        headers.map_err(|cause| unavailable(cause.to_string()))?.apply(&mut outbound.headers);
+        Ok(credentials)
+    }
+
+    /// Keys that AWS calls expired are fetched anew, whatever their own expiry says.
+    pub fn heed(&self, upstream: &UpstreamReply, used: &Credentials) {
+        let kind = upstream.headers.get("x-amzn-errortype").map(HeaderValue::as_bytes);
+        if upstream.status == StatusCode::FORBIDDEN
+            && kind.is_some_and(|kind| kind.starts_with(b"ExpiredToken"))
+        {
+            self.credentials.refresh_soon(used);
+        }
+    }
+}
+
 impl Route {
     fn build(
         settings: &RouteSettings,
         body_timeout: Duration,
         tls: &mut Configurations,
+        keeper: &Keeper,
     ) -> Result<Self, RouteError> {
-        let backend = backend::build(&settings.backend, tls)
-            .map_err(|cause| RouteError { route: settings.id.clone(), cause })?;
-        let signing = backend
-            .target()
-            .scope
-            .clone()
-            .map(|scope| Signing { signer: Signer::new(scope), credentials: credentials(&settings.backend) });
+        let failed = |cause| RouteError { route: settings.id.clone(), cause };
+        let backend = backend::build(&settings.backend, tls).map_err(failed)?;
+        let signing = match (&backend.target().scope, settings.backend.source()) {
+            (Some(scope), Some(source)) => {
+                let credentials = keeper.source(source).map_err(failed)?;
+                Some(Signing { signer: Signer::new(scope.clone()), credentials })
+            }
+            _ => None,
+        };
         Ok(Self { id: settings.id.as_str().into(), backend, signing, body_timeout })
     }
 
@@ -104,18 +143,6 @@ impl Route {
     pub fn body_limits(&self) -> BodyLimits {
         let target = self.backend.target();
         BodyLimits { mode: target.body_mode, max_size: target.max_request_body, timeout: self.body_timeout }
-    }
-}
-
-/// What signs a backend's requests, if anything does.
-fn credentials(backend: &BackendSettings) -> CredentialSource {
-    let source = match backend {
-        BackendSettings::ApiGateway(settings) => settings.authorization.iam.as_ref().map(|iam| &iam.source),
-        BackendSettings::Lambda(settings) => Some(&settings.source),
-    };
-    match source.map(|source| (&source.origin, &source.role)) {
-        Some((Origin::Keys(keys), None)) => CredentialSource::Static(keys.clone()),
-        _ => CredentialSource::None("the route has no keys of its own"),
     }
 }
 

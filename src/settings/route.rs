@@ -12,6 +12,7 @@ use super::{
     limits::Limits,
     mistake::Place,
 };
+use crate::credentials::Source;
 use crate::routing::{HostPattern, MethodSet, RouteRule, UriPattern};
 
 /// One route, checked.
@@ -36,6 +37,16 @@ pub enum BackendSettings {
     ApiGateway(Box<ApiGatewaySettings>),
     /// A function by the Invoke API, as Kong's `aws-lambda` plugin calls it.
     Lambda(Box<LambdaSettings>),
+}
+
+impl BackendSettings {
+    /// Where the keys come from that sign its requests, if anything does.
+    pub fn source(&self) -> Option<&Source> {
+        match self {
+            Self::ApiGateway(settings) => settings.authorization.iam.as_ref().map(|iam| &iam.source),
+            Self::Lambda(settings) => Some(&settings.source),
+        }
+    }
 }
 
 /// A route as written.

@@ -131,7 +131,7 @@ impl WrittenSource {
             checker.duration(&name("role_duration"), Some(written), SHORTEST_SESSION, range)
         });
         let session = self.role_session_name.as_deref().unwrap_or(names.session);
-        let session_name = crate::credentials::session_name(session);
+        let session_name = crate::credentials::session_name(session).into_owned();
         Some(Role { arn: arn?, session_name, external_id, duration })
     }
 

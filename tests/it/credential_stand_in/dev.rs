@@ -79,37 +79,31 @@ fn both_end_together_and_leave_nothing() {
 }
 
 #[test]
-#[ignore = "needs iam without keys"]
 fn keys_of_the_metadata_service() {
     works("imds", true);
 }
 
 #[test]
-#[ignore = "needs iam without keys"]
 fn keys_of_ecs() {
     works("ecs", true);
 }
 
 #[test]
-#[ignore = "needs iam without keys"]
 fn keys_of_pod_identity() {
     works("pod-identity", true);
 }
 
 #[test]
-#[ignore = "needs iam without keys"]
 fn keys_for_a_service_account() {
     works("irsa", true);
 }
 
 #[test]
-#[ignore = "needs iam without keys"]
 fn keys_of_a_role_of_a_profile() {
     works("assume-role", true);
 }
 
 #[test]
-#[ignore = "needs iam without keys"]
 fn keys_of_the_environment() {
     works("environment", false);
 }

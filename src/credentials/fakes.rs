@@ -1,0 +1,140 @@
+//! What the tests of this folder speak to: a server that answers as each test says.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use aws_credential_types::Credentials;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+use super::{MetadataProtocol, Origin, Role, Source, http::Way};
+use crate::tls::Configurations;
+
+/// A way without a proxy.
+pub fn way() -> Way {
+    Way { tls: Configurations::default().get(false, None).unwrap(), proxy: None }
+}
+
+/// A server on a port of its own.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    /// Answers each request with what `answer` makes of it; with nothing, and stays silent, if that is empty.
+    pub async fn start(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&requests);
+        let answer = Arc::new(answer);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, Arc::clone(&answer), Arc::clone(&seen)));
+            }
+        });
+        Self { address, requests }
+    }
+
+    /// What it was asked.
+    pub fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+async fn serve(mut stream: TcpStream, answer: Arc<impl Fn(&str) -> String>, seen: Arc<Mutex<Vec<String>>>) {
+    while let Some(request) = read(&mut stream).await {
+        seen.lock().unwrap().push(request.clone());
+        let answer = answer(&request);
+        if answer.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        if !answer.contains("content-length") && !request.starts_with("CONNECT") {
+            return;
+        }
+    }
+}
+
+/// A request with as much body as it says.
+async fn read(stream: &mut TcpStream) -> Option<String> {
+    let mut text = String::new();
+    loop {
+        let mut piece = [0; 4096];
+        let count = stream.read(&mut piece).await.ok().filter(|count| *count > 0)?;
+        text.push_str(std::str::from_utf8(&piece[..count]).unwrap());
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().unwrap())
+        });
+        if body.len() >= length.unwrap_or(0) {
+            return Some(text);
+        }
+    }
+}
+
+/// An answer with a body.
+pub fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+/// STS: keys that live for an hour, `ASIA1` at the first request, and so on.
+pub async fn sts() -> Server {
+    let count = AtomicU32::new(0);
+    Server::start(move |request| {
+        let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+        ok(&sts_answer(request, number, SystemTime::now() + Duration::from_hours(1)))
+    })
+    .await
+}
+
+/// STS's answer to a request (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>).
+pub fn sts_answer(request: &str, number: u32, expiry: SystemTime) -> String {
+    let action = ["AssumeRoleWithWebIdentity", "AssumeRole", "GetCallerIdentity"]
+        .into_iter()
+        .find(|action| request.contains(&format!("Action={action}&")))
+        .unwrap();
+    let arn = "arn:aws:sts::123456789012:assumed-role/r/s";
+    let result = if action == "GetCallerIdentity" {
+        format!("<Arn>{arn}</Arn><UserId>U</UserId><Account>123456789012</Account>")
+    } else {
+        let expiry = humantime::format_rfc3339_seconds(expiry);
+        format!(
+            "<AssumedRoleUser><Arn>{arn}</Arn><AssumedRoleId>A:s</AssumedRoleId></AssumedRoleUser><Credentials>\
+             <AccessKeyId>ASIA{number}</AccessKeyId><SecretAccessKey>hush-secret</SecretAccessKey>\
+             <SessionToken>hush-token</SessionToken><Expiration>{expiry}</Expiration></Credentials>"
+        )
+    };
+    format!(
+        "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result>{result}</{action}Result>\
+         <ResponseMetadata><RequestId>c6104cbe-af31-11e0-8154-cbc7ccf896c7</RequestId></ResponseMetadata></{action}Response>"
+    )
+}
+
+/// Keys of the settings, exchanged for a role's at `sts`.
+pub fn role_source(sts: &Server) -> Source {
+    Source {
+        origin: Origin::Keys(Credentials::new("AKIDBASE", "hush-base", None, None, "settings")),
+        role: Some(Role {
+            arn: "arn:aws:iam::123456789012:role/r".to_owned(),
+            session_name: "shop/orders".to_owned(),
+            external_id: Some("external".to_owned()),
+            duration: Some(Duration::from_mins(15)),
+        }),
+        region: "eu-west-1".to_owned(),
+        sts_endpoint: Some(format!("http://{}", sts.address)),
+        metadata: MetadataProtocol::V2,
+        proxy: None,
+    }
+}

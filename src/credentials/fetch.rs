@@ -1,0 +1,234 @@
+//! One fetch of keys: choose the source, ask it, exchange the keys for a role's.
+//!
+//! `refresher.rs` knows nothing but the trait [`Fetch`]; [`Aws`] is the one that asks AWS, and tests have others.
+//! Everything is built anew for each fetch, because the SDK's providers read profiles only once.
+
+use std::time::Duration;
+
+use aws_config::{
+    BehaviorVersion, Region, ecs::EcsCredentialsProvider, imds, profile::ProfileFileCredentialsProvider,
+    provider_config::ProviderConfig,
+};
+use aws_credential_types::{Credentials, provider::ProvideCredentials};
+use aws_types::os_shim_internal::Env;
+
+use super::{
+    MetadataProtocol, Origin, Source,
+    chain::{self, Choice},
+    http::Way,
+    metadata_v1,
+    shared_files::{self, Fingerprint},
+    status::Caller,
+    sts::{Fetched, Sts, causes},
+};
+
+/// EC2's metadata service is on the same machine or nowhere: a pod that cannot reach it must not hang at its start.
+const METADATA_CONNECT: Duration = Duration::from_secs(1);
+const METADATA_ATTEMPTS: u32 = 2;
+const METADATA_TOTAL: Duration = Duration::from_secs(3);
+
+/// What gives keys when asked.
+pub trait Fetch: Send + Sync + 'static {
+    /// Which source it is, for a person; also while it fails.
+    fn name(&self) -> impl Future<Output = String> + Send;
+    /// The keys, or why there are none.
+    fn fetch(&self) -> impl Future<Output = Result<Fetched, String>> + Send;
+    /// Whose these keys are, if that can be found out.
+    fn caller(&self, credentials: Credentials) -> impl Future<Output = Option<Caller>> + Send;
+    /// The state of the files that the keys came from; `None` if they came from elsewhere.
+    fn fingerprint(&self) -> Option<Fingerprint>;
+}
+
+/// Keys from AWS, as a [`Source`] describes them.
+#[derive(Debug)]
+pub struct Aws {
+    source: Source,
+    environment: Env,
+    way: Way,
+    sts: Sts,
+}
+
+impl Aws {
+    /// The keys of `source`, in the process's environment.
+    pub fn new(source: Source, way: Way) -> Self {
+        let sts = Sts::new(&source, way.clone());
+        Self { source, environment: Env::real(), way, sts }
+    }
+
+    /// What is configured now.
+    async fn choice(&self) -> Result<Choice, String> {
+        match &self.source.origin {
+            // a route's own keys come as they are, and so do those of the environment
+            Origin::Keys(keys) => Ok(Choice::Environment(keys.clone())),
+            Origin::Profile(name) => Ok(Choice::Profile(name.clone())),
+            Origin::Chain => {
+                let default_profile = shared_files::have_default_profile(&self.environment).await;
+                chain::choose(|name| self.variable(name), default_profile, self.source.metadata)
+            }
+        }
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        self.environment.get(name).ok()
+    }
+
+    async fn first_keys(&self, choice: Choice) -> Result<Fetched, String> {
+        let provider: Box<dyn ProvideCredentials> = match choice {
+            Choice::Environment(credentials) => return Ok(Fetched { credentials, caller: None }),
+            Choice::WebIdentity(identity) => return self.sts.assume_role_with_web_identity(&identity).await,
+            Choice::Metadata(MetadataProtocol::V1) => {
+                let endpoint = metadata_v1::endpoint(|name| self.variable(name));
+                let credentials = metadata_v1::fetch(&self.way, &endpoint).await?;
+                return Ok(Fetched { credentials, caller: None });
+            }
+            Choice::Metadata(MetadataProtocol::V2) => Box::new(self.metadata_v2()),
+            Choice::Profile(name) => {
+                shared_files::check(&self.environment)?;
+                let provider = ProfileFileCredentialsProvider::builder().configure(&self.provider_config());
+                Box::new(provider.profile_name(name).build())
+            }
+            Choice::Container(_) => {
+                Box::new(EcsCredentialsProvider::builder().configure(&self.provider_config()).build())
+            }
+        };
+        let credentials = provider.provide_credentials().await.map_err(|error| causes(&error))?;
+        Ok(Fetched { credentials, caller: None })
+    }
+
+    fn provider_config(&self) -> ProviderConfig {
+        ProviderConfig::without_region()
+            .with_region(Some(Region::new(self.source.region.clone())))
+            .with_behavior_version(Some(BehaviorVersion::latest()))
+            .with_http_client(self.way.client())
+    }
+
+    fn metadata_v2(&self) -> imds::credentials::ImdsCredentialsProvider {
+        let client = imds::Client::builder()
+            .configure(&self.provider_config())
+            .connect_timeout(METADATA_CONNECT)
+            .max_attempts(METADATA_ATTEMPTS)
+            .operation_timeout(METADATA_TOTAL)
+            .build();
+        imds::credentials::ImdsCredentialsProvider::builder()
+            .configure(&self.provider_config())
+            .imds_client(client)
+            .build()
+    }
+}
+
+impl Fetch for Aws {
+    async fn name(&self) -> String {
+        let origin = match (&self.source.origin, self.choice().await) {
+            (Origin::Keys(_), _) => "settings".to_owned(),
+            (_, Ok(choice)) => choice.to_string(),
+            (_, Err(_)) => "credential chain".to_owned(),
+        };
+        match &self.source.role {
+            Some(role) => format!("{origin} as role {}", role.arn),
+            None => origin,
+        }
+    }
+
+    async fn fetch(&self) -> Result<Fetched, String> {
+        let fetched = self.first_keys(self.choice().await?).await?;
+        match &self.source.role {
+            Some(role) => self.sts.assume_role(role, fetched.credentials).await,
+            None => Ok(fetched),
+        }
+    }
+
+    async fn caller(&self, credentials: Credentials) -> Option<Caller> {
+        self.sts.caller(credentials).await
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        match self.source.origin {
+            Origin::Keys(_) => None,
+            // a file that appears may change what the chain chooses
+            Origin::Profile(_) | Origin::Chain => Some(shared_files::fingerprint(&self.environment)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::fakes::{Server, ok, role_source, sts, way};
+
+    fn chain(server: &Server, variables: &[(&str, &str)]) -> Aws {
+        let source = Source {
+            origin: Origin::Chain,
+            role: None,
+            metadata: MetadataProtocol::V1,
+            ..role_source(server)
+        };
+        Aws { environment: Env::from_slice(variables), ..Aws::new(source, way()) }
+    }
+
+    #[actix_rt::test]
+    async fn a_role_is_assumed_with_the_keys_of_the_chain() {
+        let server = sts().await;
+        let variables = [("AWS_ACCESS_KEY_ID", "AKIDENV"), ("AWS_SECRET_ACCESS_KEY", "hush")];
+        let mut aws = chain(&server, &variables);
+        assert_eq!(aws.fetch().await.unwrap().credentials.access_key_id(), "AKIDENV");
+        aws.source.role = role_source(&server).role;
+        assert_eq!(aws.name().await, "environment as role arn:aws:iam::123456789012:role/r");
+        assert_eq!(aws.fetch().await.unwrap().credentials.access_key_id(), "ASIA1");
+        assert!(server.requests()[0].contains("Credential=AKIDENV/"));
+    }
+
+    #[actix_rt::test]
+    async fn web_identity_goes_to_the_sts_of_the_settings() {
+        let server = sts().await;
+        let token = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(token.path(), "hush-token").unwrap();
+        let variables = [
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", token.path().to_str().unwrap()),
+            ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r"),
+        ];
+        let aws = chain(&server, &variables);
+        assert_eq!(aws.name().await, "web identity (IRSA)");
+        let fetched = aws.fetch().await.unwrap();
+        assert_eq!(fetched.caller.unwrap().account, "123456789012");
+    }
+
+    #[actix_rt::test]
+    async fn a_source_that_fails_is_not_passed_over() {
+        let server = sts().await;
+        let variables = [
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", "/nowhere/token"),
+            ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r"),
+            ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &format!("http://{}", server.address)),
+        ];
+        let reason = chain(&server, &variables).fetch().await.unwrap_err();
+        assert!(reason.starts_with("the token file /nowhere/token: "), "{reason}");
+        assert!(server.requests().is_empty());
+    }
+
+    #[actix_rt::test]
+    async fn the_first_metadata_protocol_is_there_on_request() {
+        let server = Server::start(|request| {
+            ok(if request.starts_with("GET /latest/meta-data/iam/security-credentials/ ") {
+                "role"
+            } else {
+                r#"{"Code":"Success","AccessKeyId":"ASIA1","SecretAccessKey":"hush","Token":"hush",
+                    "Expiration":"2050-01-01T00:00:00Z"}"#
+            })
+        })
+        .await;
+        let endpoint = format!("http://{}", server.address);
+        let aws = chain(&server, &[("AWS_EC2_METADATA_SERVICE_ENDPOINT", &endpoint)]);
+        assert_eq!(aws.name().await, "EC2 metadata v1");
+        assert_eq!(aws.fetch().await.unwrap().credentials.access_key_id(), "ASIA1");
+    }
+
+    #[actix_rt::test]
+    async fn half_a_source_is_the_chains_mistake() {
+        let aws = chain(&sts().await, &[("AWS_ACCESS_KEY_ID", "AKIDENV")]);
+        assert_eq!(aws.name().await, "credential chain");
+        assert_eq!(
+            aws.fetch().await.unwrap_err(),
+            "AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not"
+        );
+    }
+}

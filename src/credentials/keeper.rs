@@ -1,0 +1,255 @@
+//! The thread on which all keys are fetched, and the sources in use.
+//!
+//! `snapshot.rs` asks it for the source of each route; what comes back is shared by all routes with an equal one,
+//! so that a hundred routes with one role make one call to STS. It is a thread of its own so that TLS with STS takes
+//! no time from requests.
+
+use std::{
+    fmt, io,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::oneshot,
+    task::AbortHandle,
+    time::timeout,
+};
+
+use super::{
+    CredentialSource, Origin, Source,
+    fetch::{Aws, Fetch},
+    http::Way,
+    refresher::{Refresher, SystemClock},
+    slot::Slot,
+    status::{Ready, State, Status},
+};
+use crate::tls::{Configurations, TlsError};
+
+/// How long a person who asks whether a source works will wait.
+const TRY_LIMIT: Duration = Duration::from_secs(10);
+
+/// A source that a refresher keeps fresh until the last handle is gone.
+#[derive(Debug)]
+pub struct Kept {
+    /// Where its keys are.
+    pub slot: Arc<Slot>,
+    refresher: AbortHandle,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.refresher.abort();
+    }
+}
+
+/// The sources in use, and how servers are verified for all of them.
+#[derive(Default)]
+struct Sources {
+    known: Vec<(Source, Weak<Kept>)>,
+    tls: Configurations,
+}
+
+/// Owns the thread; all fetching stops when it is dropped.
+pub struct Keeper {
+    runtime: Handle,
+    sources: Mutex<Sources>,
+    /// Dropped first, which ends the thread.
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keeper").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // it has nothing to say
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Keeper {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system gives no thread or no event queue.
+    pub fn start() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("credentials".to_owned()).spawn(move || {
+            // an error is what a dropped sender gives
+            let _ = runtime.block_on(stopped);
+            // a name that is being resolved would hold the program up
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { runtime: handle, sources: Mutex::default(), stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// The keys of `source`; the first handle starts the first fetch.
+    ///
+    /// # Errors
+    /// The platform's certificate authorities cannot be used.
+    pub fn source(&self, source: &Source) -> Result<CredentialSource, TlsError> {
+        if let (Origin::Keys(keys), None) = (&source.origin, &source.role) {
+            return Ok(CredentialSource::fixed(keys.clone()));
+        }
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.known.retain(|(_, kept)| kept.strong_count() > 0);
+        let same = sources.known.iter().find(|(known, _)| known == source);
+        if let Some(kept) = same.and_then(|(_, kept)| kept.upgrade()) {
+            return Ok(CredentialSource::kept(kept));
+        }
+        let kept = Arc::new(self.keep(aws(source, &mut sources.tls)?));
+        sources.known.push((source.clone(), Arc::downgrade(&kept)));
+        Ok(CredentialSource::kept(kept))
+    }
+
+    fn keep(&self, fetch: impl Fetch) -> Kept {
+        let slot = Arc::new(Slot::new());
+        let refresher = Refresher::new(fetch, SystemClock, Arc::clone(&slot));
+        Kept { slot, refresher: self.runtime.spawn(refresher.run()).abort_handle() }
+    }
+}
+
+fn aws(source: &Source, tls: &mut Configurations) -> Result<Aws, TlsError> {
+    let tls = tls.get(true, None)?;
+    Ok(Aws::new(source.clone(), Way { tls, proxy: source.proxy.clone() }))
+}
+
+/// Fetches once and asks whose keys they are, within ten seconds: for `check --credentials`.
+///
+/// # Errors
+/// The platform's certificate authorities cannot be used.
+pub async fn try_once(source: &Source) -> Result<Status, TlsError> {
+    Ok(try_fetch(&aws(source, &mut Configurations::default())?, TRY_LIMIT).await)
+}
+
+async fn try_fetch(fetch: &impl Fetch, limit: Duration) -> Status {
+    let source = fetch.name().await;
+    let start = tokio::time::Instant::now();
+    let fetched = timeout(limit, fetch.fetch())
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {}", humantime::format_duration(limit))));
+    let state = match fetched {
+        Err(reason) => State::Unavailable { reason },
+        Ok(fetched) => {
+            let asked = async {
+                match fetched.caller {
+                    Some(caller) => Some(caller),
+                    None => fetch.caller(fetched.credentials.clone()).await,
+                }
+            };
+            let left = limit.saturating_sub(start.elapsed());
+            let caller = timeout(left, asked).await.unwrap_or_default();
+            State::Ready(Ready::of(&fetched.credentials, caller, None))
+        }
+    };
+    Status { source, state }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::credentials::fakes::{Server, role_source, sts};
+
+    #[actix_rt::test]
+    async fn a_hundred_routes_with_one_role_make_one_call() {
+        let server = sts().await;
+        let keeper = Keeper::start().unwrap();
+        let sources: Vec<_> = (0..100).map(|_| keeper.source(&role_source(&server)).unwrap()).collect();
+        for source in &sources {
+            let keys = source.current(SystemTime::now()).await.unwrap();
+            assert_eq!(keys.access_key_id(), "ASIA1");
+        }
+        assert_eq!(server.requests().len(), 1);
+        let status = sources[0].status(SystemTime::now()).to_string();
+        let start = "settings as role arn:aws:iam::123456789012:role/r: account 123456789012, arn:aws:sts::";
+        assert!(status.starts_with(start), "{status}");
+        let shown = format!("{:?}", sources[0]);
+        assert!(!shown.contains("hush"), "{shown}");
+    }
+
+    #[actix_rt::test]
+    async fn another_role_is_another_source() {
+        let server = sts().await;
+        let keeper = Keeper::start().unwrap();
+        let one = role_source(&server);
+        let mut other = one.clone();
+        other.role.as_mut().unwrap().arn.push('2');
+        let ids = [keeper.source(&one).unwrap(), keeper.source(&other).unwrap()];
+        for source in &ids {
+            source.current(SystemTime::now()).await.unwrap();
+        }
+        assert_eq!(server.requests().len(), 2);
+    }
+
+    #[actix_rt::test]
+    async fn a_source_that_nobody_uses_is_forgotten() {
+        let server = sts().await;
+        let keeper = Keeper::start().unwrap();
+        for count in 1..=2 {
+            let source = keeper.source(&role_source(&server)).unwrap();
+            source.current(SystemTime::now()).await.unwrap();
+            assert_eq!(server.requests().len(), count);
+        }
+    }
+
+    #[actix_rt::test]
+    async fn refused_keys_are_fetched_anew() {
+        let server = sts().await;
+        let keeper = Keeper::start().unwrap();
+        let source = keeper.source(&role_source(&server)).unwrap();
+        let refused = source.current(SystemTime::now()).await.unwrap();
+        source.refresh_soon(&refused);
+        for _ in 0..500 {
+            if source.current(SystemTime::now()).await.unwrap() != refused {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the same keys after five seconds");
+    }
+
+    #[actix_rt::test]
+    async fn a_dropped_keeper_ends_its_thread_at_once() {
+        let server = Server::start(|_| String::new()).await;
+        let keeper = Keeper::start().unwrap();
+        let source = keeper.source(&role_source(&server)).unwrap();
+        let start = std::time::Instant::now();
+        drop(keeper);
+        assert!(start.elapsed() < Duration::from_secs(2));
+        assert!(matches!(source.status(SystemTime::now()).state, State::Waiting));
+    }
+
+    #[actix_rt::test]
+    async fn a_source_is_tried_within_a_limit() {
+        let works = sts().await;
+        let status = try_once(&role_source(&works)).await.unwrap().to_string();
+        assert!(status.contains(": account 123456789012, "), "{status}");
+        let hangs = Server::start(|_| String::new()).await;
+        let fetch = aws(&role_source(&hangs), &mut Configurations::default()).unwrap();
+        let status = try_fetch(&fetch, Duration::from_millis(100)).await.to_string();
+        assert!(status.ends_with(": unavailable: no answer within 100ms"), "{status}");
+    }
+
+    #[actix_rt::test]
+    async fn the_routes_own_keys_need_nobody() {
+        let server = Server::start(|_| String::new()).await;
+        let keeper = Keeper::start().unwrap();
+        let source = keeper.source(&Source { role: None, ..role_source(&server) }).unwrap();
+        assert_eq!(source.current(SystemTime::now()).await.unwrap().access_key_id(), "AKIDBASE");
+        assert!(server.requests().is_empty());
+    }
+}

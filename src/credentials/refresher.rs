@@ -1,0 +1,192 @@
+//! Keeps the keys of one source fresh, for as long as somebody uses it.
+//!
+//! `keeper.rs` runs one refresher for each source, so there is one fetch at a time however many routes wait.
+//! `schedule.rs` says when the next one is due, `fetch.rs` does it, `slot.rs` takes what comes. Keys serve until they
+//! truly expire, whatever fails before: peers that dropped them earlier, or never came back, stopped signing after
+//! some hours (envoy#41047, kgateway#5253).
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{task::JoinSet, time::timeout};
+
+use super::{
+    fetch::Fetch,
+    schedule,
+    shared_files::Fingerprint,
+    slot::{Keys, Slot},
+    status::Ready,
+    sts::Fetched,
+};
+
+/// The SDK's own retries of one call end before.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(20);
+/// Whose keys they are is nice to know.
+const CALLER_LIMIT: Duration = Duration::from_secs(5);
+/// How often files are looked at, and the clock, which may have been set or stood still while the machine slept.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Reasons that the log is taken to remember.
+const MOST_WARNED: usize = 16;
+
+/// The time; tests have their own.
+pub trait Clock: Send + Sync + 'static {
+    /// What time it is.
+    fn now(&self) -> SystemTime;
+    /// Resolves after `duration`.
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+/// Keeps one source fresh.
+pub struct Refresher<F, C> {
+    fetch: Arc<F>,
+    clock: C,
+    slot: Arc<Slot>,
+    /// Which source it is, as far as is known.
+    name: String,
+    /// Failures in a row.
+    failures: u32,
+    /// The failures that the log knows, so that each is said once; the last first.
+    warned: Vec<String>,
+}
+
+impl<F: Fetch, C: Clock> Refresher<F, C> {
+    /// A refresher that fills `slot`.
+    pub fn new(fetch: F, clock: C, slot: Arc<Slot>) -> Self {
+        Self { fetch: Arc::new(fetch), clock, slot, name: String::new(), failures: 0, warned: Vec::new() }
+    }
+
+    /// Fetches and waits, for ever.
+    pub async fn run(mut self) {
+        self.name = self.fetch.name().await;
+        self.slot.report(&self.name, None);
+        loop {
+            // before the fetch: what changes while it is under way is fetched again
+            let files = self.fetch.fingerprint();
+            let due = self.attempt().await;
+            self.slot.first_fetch_is_over();
+            self.wait(due, files.as_ref()).await;
+        }
+    }
+
+    /// One fetch; returns when the next one is due, if time alone makes it so.
+    async fn attempt(&mut self) -> Option<SystemTime> {
+        let fetch = Arc::clone(&self.fetch);
+        // a task of its own, ended with this function: a panic in the SDK must not end the refresher
+        let mut task = JoinSet::new();
+        task.spawn(async move { (fetch.name().await, fetch.fetch().await) });
+        let result = tokio::select! {
+            Some(joined) = task.join_next() => match joined {
+                Ok((name, result)) => {
+                    self.name = name;
+                    result
+                }
+                Err(panic) => Err(format!("the fetch broke off: {panic}")),
+            },
+            () = self.clock.sleep(ATTEMPT_LIMIT) => Err(format!("no answer within {ATTEMPT_LIMIT:?}")),
+        };
+        match result.and_then(|fetched| self.check(fetched)) {
+            Ok(fetched) => self.succeeded(fetched),
+            Err(reason) => Some(self.failed(reason)),
+        }
+    }
+
+    /// Keys that have expired by our clock cannot be told from keys that will be refused.
+    fn check(&self, fetched: Fetched) -> Result<Fetched, String> {
+        match fetched.credentials.expiry() {
+            Some(expiry) if expiry <= self.clock.now() => Err(format!(
+                "it gives keys that expired at {}; is this machine's clock right?",
+                humantime::format_rfc3339_seconds(expiry)
+            )),
+            _ => Ok(fetched),
+        }
+    }
+
+    fn succeeded(&mut self, fetched: Fetched) -> Option<SystemTime> {
+        self.failures = 0;
+        if !self.warned.is_empty() {
+            self.warned.clear();
+            log::info!("credentials: {}: works again", self.name);
+        }
+        self.slot.report(&self.name, None);
+        let Fetched { credentials, caller } = fetched;
+        let expiry = credentials.expiry();
+        // a source may give the same keys again; they stay refused if AWS refused them
+        let known = self.slot.keys().is_some_and(|keys| *keys.credentials == credentials);
+        if !known {
+            let keys = self.slot.publish(credentials, caller);
+            tokio::spawn(introduce(Arc::clone(&self.fetch), self.name.clone(), keys));
+        }
+        expiry.map(|expiry| schedule::refresh_at(self.clock.now(), expiry, fastrand::f64()))
+    }
+
+    fn failed(&mut self, reason: String) -> SystemTime {
+        self.failures = self.failures.saturating_add(1);
+        // the same but for a time or a count is no news
+        let kind: String = reason.chars().filter(|char| !char.is_ascii_digit()).collect();
+        if self.warned.contains(&kind) {
+            log::debug!("credentials: {}: {reason}", self.name);
+        } else {
+            self.warned.truncate(MOST_WARNED - 1);
+            self.warned.insert(0, kind);
+            log::warn!("credentials: {}: {reason}", self.name);
+        }
+        self.slot.report(&self.name, Some(reason));
+        let now = self.clock.now();
+        let expiry = self.slot.keys().and_then(|keys| keys.credentials.expiry());
+        let left = expiry.and_then(|expiry| expiry.duration_since(now).ok());
+        now + schedule::back_off(self.failures, left, fastrand::f64())
+    }
+
+    /// Until the next fetch is due, the files change, or somebody asks.
+    async fn wait(&self, due: Option<SystemTime>, files: Option<&Fingerprint>) {
+        loop {
+            let left = due.map(|due| due.duration_since(self.clock.now()).unwrap_or_default());
+            if left.is_some_and(|left| left.is_zero()) {
+                return;
+            }
+            tokio::select! {
+                () = self.clock.sleep(left.unwrap_or(LOOK).min(LOOK)) => {}
+                () = self.slot.wake.notified() => {}
+            }
+            if self.slot.take_refusal() {
+                return;
+            }
+            if files.is_some() && self.fetch.fingerprint().as_ref() != files {
+                return;
+            }
+        }
+    }
+}
+
+/// The log's line on new keys, once it is known whose they are; they serve meanwhile.
+async fn introduce(fetch: Arc<impl Fetch>, source: String, keys: Arc<Keys>) {
+    if keys.caller.get().is_none() {
+        let credentials = aws_credential_types::Credentials::clone(&keys.credentials);
+        if let Ok(Some(caller)) = timeout(CALLER_LIMIT, fetch.caller(credentials)).await {
+            // nobody else sets it
+            let _ = keys.caller.set(caller);
+        }
+    }
+    let ready = Ready::of(&keys.credentials, keys.caller.get().cloned(), None);
+    log::info!("credentials: {source}: {ready}");
+}
+
+#[cfg(test)]
+mod tests;

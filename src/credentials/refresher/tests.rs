@@ -1,0 +1,366 @@
+//! Rotations by the thousand, in a time that the test moves.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use aws_credential_types::Credentials;
+use tokio::{sync::watch, task::JoinHandle};
+
+use super::*;
+use crate::credentials::{
+    CredentialsUnavailable,
+    status::{Caller, State},
+};
+
+const MINUTE: Duration = Duration::from_mins(1);
+/// A session of STS as short as they come.
+const LIFE: Duration = Duration::from_mins(15);
+
+/// A clock that stands still until the test moves it.
+#[derive(Clone)]
+struct TestClock(watch::Sender<SystemTime>);
+
+impl TestClock {
+    fn new() -> Self {
+        Self(watch::Sender::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_900_000_000)))
+    }
+
+    /// Moves on, second by second where that matters, and lets the refresher act.
+    async fn advance(&self, duration: Duration) {
+        self.0.send_modify(|now| *now += duration);
+        settle().await;
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> SystemTime {
+        *self.0.borrow()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        let end = self.now() + duration;
+        let _ = self.0.subscribe().wait_for(|now| *now >= end).await;
+    }
+}
+
+async fn settle() {
+    for _ in 0..12 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// What a fake source does when asked.
+#[derive(Clone)]
+enum Act {
+    /// Gives new keys that live so long, or for ever.
+    Give(Option<Duration>),
+    /// Gives these keys.
+    Repeat(Credentials),
+    Fail(&'static str),
+    Panic,
+    /// Never answers.
+    Hang,
+}
+
+/// A fake source: the acts in turn, the last one again and again.
+struct Fake {
+    clock: TestClock,
+    acts: Mutex<VecDeque<Act>>,
+    fetches: AtomicUsize,
+    files: Mutex<Option<Fingerprint>>,
+    caller: Option<Caller>,
+}
+
+#[derive(Clone)]
+struct FakeFetch(Arc<Fake>);
+
+impl Fetch for FakeFetch {
+    async fn name(&self) -> String {
+        "fake".to_owned()
+    }
+
+    async fn fetch(&self) -> Result<Fetched, String> {
+        let number = self.0.fetches.fetch_add(1, Ordering::SeqCst) + 1;
+        let act = {
+            let mut acts = self.0.acts.lock().unwrap();
+            if acts.len() > 1 { acts.pop_front().unwrap() } else { acts[0].clone() }
+        };
+        // as any answer from a network, not at once
+        tokio::task::yield_now().await;
+        let credentials = match act {
+            Act::Give(life) => {
+                let expiry = life.map(|life| self.0.clock.now() + life);
+                Credentials::new(format!("AKID{number}"), "hush", None, expiry, "fake")
+            }
+            Act::Repeat(credentials) => credentials,
+            Act::Fail(reason) => return Err(reason.to_owned()),
+            Act::Panic => panic!("in the SDK"),
+            Act::Hang => std::future::pending().await,
+        };
+        Ok(Fetched { credentials, caller: None })
+    }
+
+    async fn caller(&self, _credentials: Credentials) -> Option<Caller> {
+        self.0.caller.clone()
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        self.0.files.lock().unwrap().clone()
+    }
+}
+
+/// A refresher at work.
+struct Work {
+    clock: TestClock,
+    fake: Arc<Fake>,
+    slot: Arc<Slot>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Work {
+    async fn start(acts: impl IntoIterator<Item = Act>) -> Self {
+        let clock = TestClock::new();
+        let fake = Arc::new(Fake {
+            clock: clock.clone(),
+            acts: Mutex::new(acts.into_iter().collect()),
+            fetches: AtomicUsize::new(0),
+            files: Mutex::default(),
+            caller: Caller::of_arn("arn:aws:iam::123456789012:user/u".to_owned()),
+        });
+        let slot = Arc::new(Slot::new());
+        let refresher = Refresher::new(FakeFetch(Arc::clone(&fake)), clock.clone(), Arc::clone(&slot));
+        let task = tokio::spawn(refresher.run());
+        settle().await;
+        Self { clock, fake, slot, task }
+    }
+
+    fn now_do(&self, acts: impl IntoIterator<Item = Act>) {
+        *self.fake.acts.lock().unwrap() = acts.into_iter().collect();
+    }
+
+    fn fetches(&self) -> usize {
+        self.fake.fetches.load(Ordering::SeqCst)
+    }
+
+    async fn current(&self) -> Result<Arc<Credentials>, CredentialsUnavailable> {
+        self.slot.current(self.clock.now(), Duration::from_millis(20)).await
+    }
+
+    async fn id(&self) -> String {
+        self.current().await.unwrap().access_key_id().to_owned()
+    }
+
+    fn state(&self) -> State {
+        self.slot.status(self.clock.now()).state
+    }
+}
+
+#[actix_rt::test]
+async fn a_thousand_rotations_leave_no_gap() {
+    let work = Work::start([Act::Give(Some(LIFE))]).await;
+    while work.fetches() < 1_000 {
+        work.clock.advance(Duration::from_secs(20)).await;
+        let keys = work.current().await.expect("a gap");
+        let left = keys.expiry().unwrap().duration_since(work.clock.now()).unwrap();
+        // refreshed at three quarters of its life, give or take a tenth
+        assert!(left >= 3 * MINUTE, "{left:?}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_failure_until_just_before_expiry_is_not_noticed() {
+    let work = Work::start([Act::Give(Some(LIFE)), Act::Fail("down")]).await;
+    for second in 1..LIFE.as_secs() {
+        if second == LIFE.as_secs() - 4 {
+            work.now_do([Act::Give(Some(LIFE))]);
+        }
+        work.clock.advance(Duration::from_secs(1)).await;
+        work.current().await.expect("old keys serve until they expire");
+    }
+    assert!(work.fetches() > 5);
+    work.clock.advance(Duration::from_secs(1)).await;
+    assert_ne!(work.id().await, "AKID1");
+    let State::Ready(ready) = work.state() else { panic!() };
+    assert_eq!(ready.last_failure, None);
+}
+
+#[actix_rt::test]
+async fn expired_keys_are_not_given_and_the_source_recovers_by_itself() {
+    let work = Work::start([Act::Give(Some(LIFE)), Act::Fail("AccessDenied: no")]).await;
+    for _ in 0..14 {
+        work.clock.advance(MINUTE).await;
+    }
+    let State::Ready(ready) = work.state() else { panic!() };
+    assert_eq!(ready.last_failure.as_deref(), Some("AccessDenied: no"));
+    work.clock.advance(MINUTE).await;
+    let reason = work.current().await.unwrap_err().to_string();
+    assert!(reason.starts_with("no credentials: fake: the keys expired at 20"), "{reason}");
+    assert!(reason.ends_with(", AccessDenied: no"), "{reason}");
+    assert_eq!(work.state(), State::Unavailable { reason: "AccessDenied: no".into() });
+    work.now_do([Act::Give(Some(LIFE))]);
+    // the longest wait between attempts
+    work.clock.advance(MINUTE).await;
+    work.current().await.unwrap();
+}
+
+#[actix_rt::test]
+async fn the_old_keys_serve_while_a_refresh_hangs() {
+    let work = Work::start([Act::Give(Some(LIFE)), Act::Hang, Act::Give(Some(LIFE))]).await;
+    while work.fetches() < 2 {
+        work.clock.advance(Duration::from_secs(5)).await;
+    }
+    assert_eq!(work.id().await, "AKID1");
+    work.clock.advance(ATTEMPT_LIMIT).await;
+    let State::Ready(ready) = work.state() else { panic!() };
+    assert_eq!(ready.last_failure.as_deref(), Some("no answer within 20s"));
+    work.clock.advance(2 * MINUTE).await;
+    assert_eq!(work.id().await, "AKID3");
+}
+
+#[actix_rt::test]
+async fn a_panic_is_a_failure_like_any_other() {
+    let work = Work::start([Act::Panic, Act::Give(Some(LIFE))]).await;
+    let reason = work.current().await.unwrap_err().to_string();
+    assert!(reason.contains("the fetch broke off"), "{reason}");
+    work.clock.advance(MINUTE).await;
+    assert_eq!(work.id().await, "AKID2");
+}
+
+#[actix_rt::test]
+async fn a_refusal_of_keys_that_are_just_being_replaced_costs_no_second_fetch() {
+    let work = Work::start([Act::Give(Some(LIFE))]).await;
+    let old = work.current().await.unwrap();
+    work.now_do([Act::Hang, Act::Give(Some(LIFE))]);
+    while work.fetches() < 2 {
+        work.clock.advance(Duration::from_secs(5)).await;
+    }
+    work.slot.refresh_soon(&old);
+    work.clock.advance(ATTEMPT_LIMIT).await;
+    work.clock.advance(MINUTE).await;
+    assert_eq!((work.fetches(), work.id().await.as_str()), (3, "AKID3"));
+    work.clock.advance(MINUTE).await;
+    assert_eq!(work.fetches(), 3);
+}
+
+#[actix_rt::test]
+async fn a_hundred_requests_wait_for_one_fetch() {
+    let work = Work::start([Act::Give(Some(LIFE))]).await;
+    let slot = Arc::new(Slot::new());
+    let before = work.fetches();
+    let now = work.clock.now();
+    let waiting: Vec<_> = (0..100)
+        .map(|_| {
+            let slot = Arc::clone(&slot);
+            tokio::spawn(async move { slot.current(now, Duration::from_secs(5)).await })
+        })
+        .collect();
+    settle().await;
+    let refresher = Refresher::new(FakeFetch(Arc::clone(&work.fake)), work.clock.clone(), Arc::clone(&slot));
+    let task = tokio::spawn(refresher.run());
+    for request in waiting {
+        assert_eq!(request.await.unwrap().unwrap().access_key_id(), "AKID2");
+    }
+    assert_eq!(work.fetches(), before + 1);
+    task.abort();
+}
+
+#[actix_rt::test]
+async fn a_first_fetch_that_hangs_is_waited_for_no_longer_than_the_limit() {
+    let work = Work::start([Act::Hang]).await;
+    let start = std::time::Instant::now();
+    let reason = work.current().await.unwrap_err().to_string();
+    assert_eq!(reason, "no credentials: fake: no answer yet");
+    assert!(start.elapsed() < Duration::from_secs(2));
+    assert_eq!(work.state(), State::Waiting);
+    work.clock.advance(ATTEMPT_LIMIT).await;
+    let reason = work.current().await.unwrap_err().to_string();
+    assert_eq!(reason, "no credentials: fake: no answer within 20s");
+}
+
+#[actix_rt::test]
+async fn refused_keys_are_fetched_again_once() {
+    let work = Work::start([Act::Give(Some(LIFE))]).await;
+    let refused = work.current().await.unwrap();
+    for _ in 0..100 {
+        work.slot.refresh_soon(&refused);
+    }
+    settle().await;
+    assert_eq!((work.fetches(), work.id().await.as_str()), (2, "AKID2"));
+    // a request that was signed before the rotation comes back late
+    work.slot.refresh_soon(&refused);
+    settle().await;
+    assert_eq!(work.fetches(), 2);
+}
+
+#[actix_rt::test]
+async fn a_source_that_gives_the_refused_keys_again_is_not_asked_without_end() {
+    let keys = Credentials::new("AKIDSAME", "hush", None, None, "fake");
+    let work = Work::start([Act::Repeat(keys.clone())]).await;
+    for _ in 0..100 {
+        work.slot.refresh_soon(&keys);
+        settle().await;
+    }
+    assert_eq!(work.fetches(), 2);
+}
+
+#[actix_rt::test]
+async fn keys_that_have_expired_by_our_clock_are_a_failure() {
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+    let keys = Credentials::new("AKIDOLD", "hush", None, Some(old), "fake");
+    let work = Work::start([Act::Repeat(keys)]).await;
+    let reason = work.current().await.unwrap_err().to_string();
+    assert!(reason.contains("expired at 1970-01-01T00:00:01Z; is this machine's clock right?"), "{reason}");
+}
+
+#[actix_rt::test]
+async fn keys_without_expiry_are_fetched_again_when_their_file_changes() {
+    let work = Work::start([Act::Give(None)]).await;
+    work.clock.advance(60 * MINUTE).await;
+    assert_eq!(work.fetches(), 1);
+    drop(work);
+
+    let work = Work::start([Act::Give(None)]).await;
+    *work.fake.files.lock().unwrap() = Some(Fingerprint::default());
+    // the files are looked at from the next fetch on
+    work.slot.refresh_soon(&work.current().await.unwrap());
+    settle().await;
+    work.clock.advance(LOOK).await;
+    assert_eq!(work.fetches(), 2);
+    *work.fake.files.lock().unwrap() = Some(Fingerprint::of_length(3));
+    work.clock.advance(LOOK).await;
+    assert_eq!((work.fetches(), work.id().await.as_str()), (3, "AKID3"));
+}
+
+#[actix_rt::test]
+async fn who_signs_is_found_out_after_the_keys_serve() {
+    let work = Work::start([Act::Give(Some(LIFE))]).await;
+    let State::Ready(ready) = work.state() else { panic!() };
+    assert_eq!(ready.caller.unwrap().account, "123456789012");
+    // half of a short id
+    assert_eq!(ready.key_id_end, "D1");
+}
+
+#[actix_rt::test]
+async fn a_failure_is_warned_of_once_for_each_reason() {
+    let clock = TestClock::new();
+    let work = Work::start([Act::Hang]).await;
+    let mut refresher = Refresher::new(FakeFetch(Arc::clone(&work.fake)), clock, Arc::clone(&work.slot));
+    for reason in ["at 10:15", "at 10:16", "other", "at 10:17"] {
+        refresher.failed(reason.to_owned());
+    }
+    assert_eq!(refresher.warned, ["other", "at :"]);
+    let keys = Credentials::new("AKID", "hush", None, None, "fake");
+    refresher.succeeded(Fetched { credentials: keys, caller: None });
+    assert!(refresher.warned.is_empty());
+}

@@ -1,0 +1,59 @@
+//! The name of a role's session, as STS takes it.
+//!
+//! The settings and the environment give any text, often the name of a pod; `sts.rs` sends what comes out here.
+
+use std::borrow::Cow;
+
+/// What sessions are called when nobody says.
+pub const DEFAULT: &str = "apigw-invoker";
+/// `RoleSessionName` of <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>.
+const SHORTEST: usize = 2;
+const LONGEST: usize = 64;
+
+/// The nearest name that STS takes: `[\w+=,.@-]{2,64}`, where `\w` is ASCII. What does not fit becomes a `-`, so
+/// that `namespace/pod` stays readable in AWS's logs.
+pub fn session_name(text: &str) -> Cow<'_, str> {
+    let length = text.chars().count();
+    if text.is_empty() {
+        Cow::Borrowed(DEFAULT)
+    } else if (SHORTEST..=LONGEST).contains(&length) && text.chars().all(is_allowed) {
+        Cow::Borrowed(text)
+    } else {
+        let mut name: String =
+            text.chars().take(LONGEST).map(|char| if is_allowed(char) { char } else { '-' }).collect();
+        while name.len() < SHORTEST {
+            name.push('-');
+        }
+        Cow::Owned(name)
+    }
+}
+
+fn is_allowed(char: char) -> bool {
+    char.is_ascii_alphanumeric() || "_+=,.@-".contains(char)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_sts_refuses_becomes_a_dash() {
+        assert_eq!(session_name("kong"), "kong");
+        assert_eq!(session_name("a+b=c,d.e@f-g_H9"), "a+b=c,d.e@f-g_H9");
+        assert_eq!(session_name("shop/orders:7d9 é"), "shop-orders-7d9--");
+        assert_eq!(session_name("x"), "x-");
+        assert_eq!(session_name(""), DEFAULT);
+        assert_eq!(session_name(&"n".repeat(65)), "n".repeat(64));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_becomes_a_name_that_sts_takes(text in any::<String>()) {
+            let name = session_name(&text);
+            prop_assert!((2..=64).contains(&name.len()), "{name}");
+            prop_assert!(name.chars().all(is_allowed), "{name}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The files that profiles stand in: whether they hold keys to use without being asked, and whether they changed.
+//!
+//! `chain.rs` is told the former, `refresher.rs` the latter. The SDK finds the files and reads them.
+
+use std::{fs, path::PathBuf, time::SystemTime};
+
+use aws_config::profile;
+use aws_runtime::env_config::file::EnvConfigFiles;
+use aws_types::os_shim_internal::{Env, Fs};
+
+/// Keys of a profile that say where its keys come from; one with a region alone gives none.
+const GIVES_KEYS: [&str; 8] = [
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "credential_process",
+    "credential_source",
+    "login_session",
+    "role_arn",
+    "sso_account_id",
+    "web_identity_token_file",
+];
+
+/// The state of the files at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fingerprint([Option<(SystemTime, u64)>; 2]);
+
+/// The variables that say where the files are, and where they are in one's home otherwise
+/// (<https://docs.aws.amazon.com/sdkref/latest/guide/file-location.html>).
+const FILES: [(&str, &str); 2] =
+    [("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials"), ("AWS_CONFIG_FILE", ".aws/config")];
+
+/// Whether there is a profile `default` that says where its keys come from. Files that make no sense count, since
+/// somebody wrote them: the profile's own provider then says what is wrong.
+///
+/// # Errors
+/// As of [`check`].
+pub async fn have_default_profile(environment: &Env) -> Result<bool, String> {
+    check(environment)?;
+    let read = profile::load(&Fs::real(), environment, &EnvConfigFiles::default(), None).await;
+    Ok(read.map_or(true, |profiles| {
+        let default = profiles.get_profile("default");
+        default.is_some_and(|profile| GIVES_KEYS.iter().any(|key| profile.get(key).is_some()))
+    }))
+}
+
+/// The SDK takes a file that it cannot read for an empty one. In a home that is closed to us, as `/root` is in many
+/// containers, that is right; a file of keys that somebody pointed at is configured, and must not be passed over.
+///
+/// # Errors
+/// It cannot be read.
+pub fn check(environment: &Env) -> Result<(), String> {
+    let (variable, default) = FILES[0];
+    match (environment.get(variable), path(environment, variable, default)) {
+        (Ok(_), Some(path)) => {
+            let open = fs::File::open(&path);
+            open.map(drop).map_err(|error| format!("{variable} {}: {error}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What tells that a file was written or, as Kubernetes does with mounted secrets, replaced.
+pub fn fingerprint(environment: &Env) -> Fingerprint {
+    Fingerprint(FILES.map(|(variable, default)| {
+        let file = fs::metadata(path(environment, variable, default)?).ok()?;
+        Some((file.modified().ok()?, file.len()))
+    }))
+}
+
+#[cfg(test)]
+impl Fingerprint {
+    /// That of files that tests only think of.
+    pub fn of_length(length: u64) -> Self {
+        Self([Some((SystemTime::UNIX_EPOCH, length)), None])
+    }
+}
+
+/// Where a file is, as the SDK finds it.
+fn path(environment: &Env, variable: &str, default: &str) -> Option<PathBuf> {
+    let home = || environment.get("HOME").ok().map(PathBuf::from);
+    match environment.get(variable) {
+        Ok(given) => match given.strip_prefix("~/") {
+            Some(below) => Some(home()?.join(below)),
+            None => Some(given.into()),
+        },
+        Err(_) => Some(home()?.join(default)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// A home with these two files in it.
+    fn home(credentials: Option<&str>, config: Option<&str>) -> (tempfile::TempDir, Env) {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir(home.path().join(".aws")).unwrap();
+        for (name, text) in [("credentials", credentials), ("config", config)] {
+            if let Some(text) = text {
+                fs::write(home.path().join(".aws").join(name), text).unwrap();
+            }
+        }
+        let environment = Env::from_slice(&[("HOME", home.path().to_str().unwrap())]);
+        (home, environment)
+    }
+
+    #[actix_rt::test]
+    async fn only_a_default_profile_that_gives_keys_counts() {
+        for (credentials, config, counts) in [
+            (None, None, false),
+            (Some("[default]\naws_access_key_id = A\naws_secret_access_key = hush\n"), None, true),
+            (Some("[other]\naws_access_key_id = A\naws_secret_access_key = hush\n"), None, false),
+            (None, Some("[default]\nregion = eu-west-1\n"), false),
+            (None, Some("[default]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = x\n"), true),
+            (None, Some("[profile default]\ncredential_process = /bin/keys\n"), true),
+            (None, Some("[default]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\n"), true),
+            (None, Some("[default\n"), true),
+        ] {
+            let (_home, environment) = home(credentials, config);
+            assert_eq!(have_default_profile(&environment).await, Ok(counts), "{credentials:?} {config:?}");
+        }
+    }
+
+    #[actix_rt::test]
+    async fn a_file_of_keys_that_was_pointed_at_and_is_not_there_is_a_mistake() {
+        let environment = Env::from_slice(&[("AWS_SHARED_CREDENTIALS_FILE", "/nowhere/keys")]);
+        let reason = have_default_profile(&environment).await.unwrap_err();
+        assert!(reason.starts_with("AWS_SHARED_CREDENTIALS_FILE /nowhere/keys: No such file"), "{reason}");
+        let environment = Env::from_slice(&[("HOME", "/nowhere"), ("AWS_CONFIG_FILE", "/nowhere/config")]);
+        assert_eq!(have_default_profile(&environment).await, Ok(false));
+    }
+
+    #[test]
+    fn a_file_that_is_written_or_replaced_is_noticed() {
+        let (home, environment) = home(Some("one"), None);
+        let file = home.path().join(".aws/credentials");
+        let before = fingerprint(&environment);
+        assert_eq!(before, fingerprint(&environment));
+        fs::write(&file, "longer").unwrap();
+        let written = fingerprint(&environment);
+        assert_ne!(written, before);
+        let other = home.path().join("other");
+        fs::write(&other, "longer").unwrap();
+        let later = SystemTime::now() + std::time::Duration::from_secs(10);
+        fs::File::open(&other).unwrap().set_modified(later).unwrap();
+        fs::rename(&other, &file).unwrap();
+        assert_ne!(fingerprint(&environment), written);
+        fs::remove_file(&file).unwrap();
+        assert_eq!(fingerprint(&environment), Fingerprint::default());
+    }
+
+    #[test]
+    fn the_variables_say_where_the_files_are() {
+        let at =
+            |variables: &[(&str, &str)]| path(&Env::from_slice(variables), "AWS_CONFIG_FILE", ".aws/config");
+        assert_eq!(at(&[("HOME", "/h")]).as_deref(), Some(Path::new("/h/.aws/config")));
+        assert_eq!(at(&[("AWS_CONFIG_FILE", "/etc/c")]).as_deref(), Some(Path::new("/etc/c")));
+        assert_eq!(at(&[("HOME", "/h"), ("AWS_CONFIG_FILE", "~/c")]).as_deref(), Some(Path::new("/h/c")));
+        assert_eq!(at(&[]), None);
+    }
+}

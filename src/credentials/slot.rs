@@ -1,0 +1,160 @@
+//! Where a refresher puts keys and requests take them: the only thing that the two share.
+//!
+//! `refresher.rs` writes, `credentials.rs` reads. Reading takes no lock; only the very first fetch is waited for.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use aws_credential_types::Credentials;
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
+
+use super::{
+    CredentialsUnavailable,
+    status::{Caller, Ready, State, Status},
+};
+
+/// Keys that serve.
+pub struct Keys {
+    /// Themselves.
+    pub credentials: Arc<Credentials>,
+    /// Whose they are, once that is known.
+    pub caller: OnceLock<Caller>,
+    /// AWS has refused them.
+    refused: AtomicBool,
+    /// New ones were not fetched since.
+    refusal_open: AtomicBool,
+}
+
+/// What is said about a source beside its keys.
+#[derive(Debug, Clone, Default)]
+struct Report {
+    source: String,
+    failure: Option<String>,
+}
+
+/// The keys of one source.
+pub struct Slot {
+    keys: ArcSwapOption<Keys>,
+    report: ArcSwap<Report>,
+    first_fetch_over: watch::Sender<bool>,
+    /// Asks the refresher for new keys now.
+    pub wake: Notify,
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").field("report", &self.report).finish_non_exhaustive()
+    }
+}
+
+impl Slot {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self {
+            keys: ArcSwapOption::empty(),
+            report: ArcSwap::default(),
+            first_fetch_over: watch::Sender::new(false),
+            wake: Notify::new(),
+        }
+    }
+
+    /// The keys in force, expired or not.
+    pub fn keys(&self) -> Option<Arc<Keys>> {
+        self.keys.load_full()
+    }
+
+    /// Puts keys in force and returns them.
+    pub fn publish(&self, credentials: Credentials, caller: Option<Caller>) -> Arc<Keys> {
+        let keys = Arc::new(Keys {
+            credentials: Arc::new(credentials),
+            caller: caller.map(OnceLock::from).unwrap_or_default(),
+            refused: AtomicBool::new(false),
+            refusal_open: AtomicBool::new(false),
+        });
+        self.keys.store(Some(Arc::clone(&keys)));
+        keys
+    }
+
+    /// Says which source this is, and how its last fetch failed, if it did.
+    pub fn report(&self, source: &str, failure: Option<String>) {
+        self.report.store(Arc::new(Report { source: source.to_owned(), failure }));
+    }
+
+    /// Lets go the requests that wait for the first fetch.
+    pub fn first_fetch_is_over(&self) {
+        self.first_fetch_over.send_replace(true);
+    }
+
+    /// The keys to sign with, or why there are none; waits for the first fetch no longer than `limit`.
+    pub async fn current(
+        &self,
+        now: SystemTime,
+        limit: Duration,
+    ) -> Result<Arc<Credentials>, CredentialsUnavailable> {
+        if let Some(credentials) = self.valid(now) {
+            return Ok(credentials);
+        }
+        let mut over = self.first_fetch_over.subscribe();
+        // without an answer in time there is nothing, and that is what is said below
+        let _ = timeout(limit, over.wait_for(|over| *over)).await;
+        self.valid(now).ok_or_else(|| CredentialsUnavailable::because(self.why_not()))
+    }
+
+    fn valid(&self, now: SystemTime) -> Option<Arc<Credentials>> {
+        let keys = self.keys.load();
+        let keys = keys.as_ref()?;
+        let expired = keys.credentials.expiry().is_some_and(|expiry| now >= expiry);
+        (!expired).then(|| Arc::clone(&keys.credentials))
+    }
+
+    fn why_not(&self) -> String {
+        let Report { source, failure } = &**self.report.load();
+        let expiry = self.keys.load().as_ref().and_then(|keys| keys.credentials.expiry());
+        let expired =
+            expiry.map(|time| format!("the keys expired at {}", humantime::format_rfc3339_seconds(time)));
+        let reasons: Vec<&str> = expired.iter().chain(failure).map(String::as_str).collect();
+        let reason = if reasons.is_empty() { "no answer yet".to_owned() } else { reasons.join(", ") };
+        if source.is_empty() { reason } else { format!("{source}: {reason}") }
+    }
+
+    /// Asks for new keys once for each set that is refused.
+    pub fn refresh_soon(&self, refused: &Credentials) {
+        let keys = self.keys.load();
+        if let Some(keys) = keys.as_ref()
+            && *keys.credentials == *refused
+            && !keys.refused.swap(true, Ordering::Relaxed)
+        {
+            keys.refusal_open.store(true, Ordering::Release);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Whether AWS has refused the keys in force since this was last asked.
+    pub fn take_refusal(&self) -> bool {
+        self.keys.load().as_ref().is_some_and(|keys| keys.refusal_open.swap(false, Ordering::Acquire))
+    }
+
+    /// How the source is doing.
+    pub fn status(&self, now: SystemTime) -> Status {
+        let Report { source, failure } = Report::clone(&self.report.load());
+        let state = match self.keys() {
+            Some(keys) if self.valid(now).is_some() => {
+                State::Ready(Ready::of(&keys.credentials, keys.caller.get().cloned(), failure))
+            }
+            None if failure.is_none() => State::Waiting,
+            _ => State::Unavailable { reason: failure.unwrap_or_else(|| "the keys have expired".to_owned()) },
+        };
+        let source = if source.is_empty() { "credentials".to_owned() } else { source };
+        Status { source, state }
+    }
+}

@@ -1,0 +1,127 @@
+//! What is known of a source's keys, for `/ready`, the log and `check --credentials`; never the keys themselves.
+
+use std::{fmt, time::SystemTime};
+
+use aws_credential_types::Credentials;
+
+/// A source and how it is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Which one: `environment`, `profile x`, `ECS container as role arn:…`.
+    pub source: String,
+    /// How it is doing.
+    pub state: State,
+}
+
+/// How a source is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// There are keys.
+    Ready(Ready),
+    /// The first keys are being fetched.
+    Waiting,
+    /// There are none.
+    Unavailable {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Keys, seen from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// Whose they are, if STS told.
+    pub caller: Option<Caller>,
+    /// The last four characters of the access key's id, or fewer if it is short.
+    pub key_id_end: String,
+    /// Until when they serve; `None` for keys that do not expire.
+    pub expires: Option<SystemTime>,
+    /// Why the last refresh failed, if it did; these keys serve on.
+    pub last_failure: Option<String>,
+}
+
+/// Who signs: what STS answers to `GetCallerIdentity`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The account's number.
+    pub account: String,
+    /// The user or the session of a role.
+    pub arn: String,
+}
+
+impl Caller {
+    /// Of an ARN, which has the account in its fifth part.
+    pub fn of_arn(arn: String) -> Option<Self> {
+        let account = arn.split(':').nth(4)?.to_owned();
+        Some(Self { account, arn })
+    }
+}
+
+impl Ready {
+    /// What may be shown of keys.
+    pub fn of(credentials: &Credentials, caller: Option<Caller>, last_failure: Option<String>) -> Self {
+        let id = credentials.access_key_id();
+        // a short one would be shown whole
+        let shown = 4.min(id.chars().count() / 2);
+        let key_id_end = id.chars().skip(id.chars().count() - shown).collect();
+        Self { caller, key_id_end, expires: credentials.expiry(), last_failure }
+    }
+}
+
+impl fmt::Display for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.caller {
+            Some(Caller { account, arn }) => write!(f, "account {account}, {arn}")?,
+            None => write!(f, "key id ending in {}", self.key_id_end)?,
+        }
+        match self.expires {
+            Some(time) => write!(f, ", expires {}", humantime::format_rfc3339_seconds(time))?,
+            None => f.write_str(", does not expire")?,
+        }
+        match &self.last_failure {
+            Some(reason) => write!(f, "; the last refresh failed: {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.source)?;
+        match &self.state {
+            State::Ready(ready) => ready.fmt(f),
+            State::Waiting => f.write_str("waiting for the first keys"),
+            State::Unavailable { reason } => write!(f, "unavailable: {reason}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_reads_who_signs_and_until_when() {
+        let expiry = humantime::parse_rfc3339("2030-01-01T00:00:00Z").unwrap();
+        let keys = Credentials::new("AKIDEXAMPLE", "hush", Some("hush".into()), Some(expiry), "t");
+        let caller = Caller::of_arn("arn:aws:sts::123456789012:assumed-role/r/s".to_owned());
+        let show = |state| Status { source: "profile work".into(), state }.to_string();
+        assert_eq!(
+            show(State::Ready(Ready::of(&keys, caller, None))),
+            "profile work: account 123456789012, arn:aws:sts::123456789012:assumed-role/r/s, expires 2030-01-01T00:00:00Z"
+        );
+        let keys = Credentials::new("AKIDEXAMPLE", "hush", None, None, "t");
+        assert_eq!(
+            show(State::Ready(Ready::of(&keys, None, Some("AccessDenied".into())))),
+            "profile work: key id ending in MPLE, does not expire; the last refresh failed: AccessDenied"
+        );
+        assert_eq!(show(State::Waiting), "profile work: waiting for the first keys");
+        assert_eq!(show(State::Unavailable { reason: "no".into() }), "profile work: unavailable: no");
+    }
+
+    #[test]
+    fn of_a_short_key_id_no_more_than_half_is_shown() {
+        let end = |id| Ready::of(&Credentials::new(id, "s", None, None, "t"), None, None).key_id_end;
+        assert_eq!(["", "a", "abcd", "AKIDEXAMPLE"].map(end), ["", "", "cd", "MPLE"]);
+    }
+}

@@ -1,0 +1,278 @@
+//! What is asked of STS: a role's keys for other keys or for a token, and whose keys they are.
+//!
+//! `origin.rs` and `fetch.rs` come here. The endpoint is the regional one in the partition of the region, as the
+//! SDK's rules say; `aws_sts_endpoint_url` replaces it, and so does `AWS_ENDPOINT_URL_STS`.
+
+use std::{error::Error, fs, time::SystemTime};
+
+use aws_config::{BehaviorVersion, Region, identity::IdentityCache};
+use aws_credential_types::Credentials;
+use aws_sdk_sts::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    types,
+};
+
+use super::{Role, Source, chain::WebIdentity, http::Way, session_name::session_name, status::Caller};
+use crate::excerpt::excerpt;
+
+/// Characters of a failure's text: AWS's messages name the action, the role and the caller.
+const LONGEST_REASON: usize = 500;
+
+/// Keys, and whose they are if that was told with them.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// The keys.
+    pub credentials: Credentials,
+    /// Whose they are.
+    pub caller: Option<Caller>,
+}
+
+/// STS as one source reaches it.
+#[derive(Debug, Clone)]
+pub struct Sts {
+    way: Way,
+    region: Region,
+    endpoint: Option<String>,
+}
+
+impl Sts {
+    /// The STS of a source.
+    pub fn new(source: &Source, way: Way) -> Self {
+        Self { way, region: Region::new(source.region.clone()), endpoint: source.sts_endpoint.clone() }
+    }
+
+    /// A client that signs with `credentials`, or not at all.
+    async fn client(&self, credentials: Option<Credentials>) -> Client {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .region(self.region.clone())
+            .http_client(self.way.client())
+            // each client makes one call
+            .identity_cache(IdentityCache::no_cache());
+        if let Some(endpoint) = &self.endpoint {
+            loader = loader.endpoint_url(endpoint);
+        }
+        let loader = match credentials {
+            Some(credentials) => loader.credentials_provider(credentials),
+            None => loader.no_credentials(),
+        };
+        Client::new(&loader.load().await)
+    }
+
+    /// Exchanges keys for those of a role.
+    ///
+    /// # Errors
+    /// STS refuses or does not answer.
+    pub async fn assume_role(&self, role: &Role, credentials: Credentials) -> Result<Fetched, String> {
+        let seconds = role.duration.map(|duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX));
+        let call = self.client(Some(credentials)).await.assume_role();
+        let answer = call
+            .role_arn(&role.arn)
+            .role_session_name(session_name(&role.session_name))
+            .set_external_id(role.external_id.clone())
+            .set_duration_seconds(seconds)
+            .send()
+            .await
+            .map_err(|error| format!("AssumeRole of {}: {}", role.arn, reason(&error)))?;
+        fetched(answer.credentials, answer.assumed_role_user, "AssumeRole")
+    }
+
+    /// Exchanges a token for the keys of a role. The token's file is read anew each time: the cluster renews it.
+    ///
+    /// # Errors
+    /// There is no token, STS refuses or does not answer.
+    pub async fn assume_role_with_web_identity(&self, identity: &WebIdentity) -> Result<Fetched, String> {
+        let WebIdentity { token_file, role_arn, session_name: name } = identity;
+        let token = fs::read_to_string(token_file)
+            .map_err(|error| format!("the token file {}: {error}", token_file.display()))?;
+        let call = self.client(None).await.assume_role_with_web_identity();
+        let answer = call
+            .role_arn(role_arn)
+            .role_session_name(session_name(name))
+            .web_identity_token(token.trim_end())
+            .send()
+            .await
+            .map_err(|error| format!("AssumeRoleWithWebIdentity of {role_arn}: {}", reason(&error)))?;
+        fetched(answer.credentials, answer.assumed_role_user, "AssumeRoleWithWebIdentity")
+    }
+
+    /// Whose keys these are, if STS tells.
+    pub async fn caller(&self, credentials: Credentials) -> Option<Caller> {
+        let answer = self.client(Some(credentials)).await.get_caller_identity().send().await;
+        let answer = answer.inspect_err(|error| log::debug!("GetCallerIdentity: {}", reason(error))).ok()?;
+        Some(Caller { account: answer.account?, arn: answer.arn? })
+    }
+}
+
+fn fetched(
+    keys: Option<types::Credentials>,
+    user: Option<types::AssumedRoleUser>,
+    call: &'static str,
+) -> Result<Fetched, String> {
+    let keys = keys.ok_or_else(|| format!("STS answers {call} without keys"))?;
+    let expiry = SystemTime::try_from(keys.expiration)
+        .map_err(|_| format!("STS answers {call} with a time of expiry that is none"))?;
+    let token = Some(keys.session_token);
+    let credentials = Credentials::new(keys.access_key_id, keys.secret_access_key, token, Some(expiry), call);
+    Ok(Fetched { credentials, caller: user.and_then(|user| Caller::of_arn(user.arn)) })
+}
+
+/// What AWS says, or why it says nothing; never the answer itself, which may hold keys.
+fn reason<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> String
+where
+    SdkError<E>: Error,
+{
+    match error.as_service_error() {
+        Some(refusal) => {
+            let (code, message) =
+                (refusal.code().unwrap_or("refused"), refusal.message().unwrap_or_default());
+            excerpt(format!("{code}: {message}").trim_end_matches(": "), LONGEST_REASON)
+        }
+        None => causes(error),
+    }
+}
+
+/// An error with its causes, each said once. By `Display` alone: the SDK's `Debug` shows whole answers.
+pub fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        next = cause.source();
+    }
+    excerpt(&text, LONGEST_REASON)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::fakes::{Server, role_source, sts, way};
+
+    /// The parameters of a request.
+    fn parameters(request: &str) -> Vec<(String, String)> {
+        let body = request.split_once("\r\n\r\n").unwrap().1;
+        let mut pairs: Vec<_> = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+        pairs.sort();
+        pairs
+    }
+
+    fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+        expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn keys() -> Credentials {
+        Credentials::new("AKIDBASE", "hush-base", None, None, "settings")
+    }
+
+    #[actix_rt::test]
+    async fn a_role_is_assumed_as_the_settings_say() {
+        let server = sts().await;
+        let source = role_source(&server);
+        let fetched =
+            Sts::new(&source, way()).assume_role(&source.role.clone().unwrap(), keys()).await.unwrap();
+        assert_eq!(fetched.credentials.access_key_id(), "ASIA1");
+        assert_eq!(fetched.credentials.session_token(), Some("hush-token"));
+        assert!(fetched.credentials.expiry().unwrap() > SystemTime::now());
+        assert_eq!(fetched.caller.unwrap().account, "123456789012");
+        let requests = server.requests();
+        assert_eq!(
+            parameters(&requests[0]),
+            pairs(&[
+                ("Action", "AssumeRole"),
+                ("DurationSeconds", "900"),
+                ("ExternalId", "external"),
+                ("RoleArn", "arn:aws:iam::123456789012:role/r"),
+                ("RoleSessionName", "shop-orders"),
+                ("Version", "2011-06-15"),
+            ])
+        );
+        assert!(requests[0].contains("Credential=AKIDBASE/"), "{}", requests[0]);
+        assert!(requests[0].contains("/eu-west-1/sts/aws4_request"), "{}", requests[0]);
+    }
+
+    #[actix_rt::test]
+    async fn a_token_is_read_again_each_time_and_sent_unsigned() {
+        let server = sts().await;
+        let directory = tempfile::tempdir().unwrap();
+        let token_file = directory.path().join("token");
+        let identity = WebIdentity {
+            token_file: token_file.clone(),
+            role_arn: "arn:aws:iam::123456789012:role/r".to_owned(),
+            session_name: "pod".to_owned(),
+        };
+        let sts = Sts::new(&role_source(&server), way());
+        for token in ["first", "second"] {
+            fs::write(&token_file, format!("{token}\n")).unwrap();
+            sts.assume_role_with_web_identity(&identity).await.unwrap();
+        }
+        let requests = server.requests();
+        for (request, token) in requests.iter().zip(["first", "second"]) {
+            assert!(!request.to_lowercase().contains("authorization:"), "{request}");
+            assert_eq!(
+                parameters(request),
+                pairs(&[
+                    ("Action", "AssumeRoleWithWebIdentity"),
+                    ("RoleArn", "arn:aws:iam::123456789012:role/r"),
+                    ("RoleSessionName", "pod"),
+                    ("Version", "2011-06-15"),
+                    ("WebIdentityToken", token),
+                ])
+            );
+        }
+        fs::remove_file(&token_file).unwrap();
+        let reason = sts.assume_role_with_web_identity(&identity).await.unwrap_err();
+        assert!(reason.starts_with(&format!("the token file {}: No such", token_file.display())), "{reason}");
+    }
+
+    #[actix_rt::test]
+    async fn whose_keys_they_are_is_what_sts_says() {
+        let server = sts().await;
+        let sts = Sts::new(&role_source(&server), way());
+        let caller = sts.caller(keys()).await.unwrap();
+        assert_eq!(
+            (&*caller.account, &*caller.arn),
+            ("123456789012", "arn:aws:sts::123456789012:assumed-role/r/s")
+        );
+    }
+
+    #[actix_rt::test]
+    async fn a_refusal_is_in_awss_words() {
+        let server = Server::start(|_| {
+            let body = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>User x is not \
+                        authorized</Message></Error><RequestId>r</RequestId></ErrorResponse>";
+            format!("HTTP/1.1 403 Forbidden\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+        })
+        .await;
+        let source = role_source(&server);
+        let reason =
+            Sts::new(&source, way()).assume_role(&source.role.clone().unwrap(), keys()).await.unwrap_err();
+        assert_eq!(
+            reason,
+            "AssumeRole of arn:aws:iam::123456789012:role/r: AccessDenied: User x is not authorized"
+        );
+    }
+
+    #[actix_rt::test]
+    async fn an_answer_that_makes_no_sense_is_not_quoted() {
+        let server = Server::start(|_| crate::credentials::fakes::ok("<hush-secret>hush-token")).await;
+        let source = role_source(&server);
+        let reason =
+            Sts::new(&source, way()).assume_role(&source.role.clone().unwrap(), keys()).await.unwrap_err();
+        assert!(!reason.contains("hush"), "{reason}");
+    }
+
+    #[actix_rt::test]
+    async fn an_endpoint_that_is_not_there_is_named() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let source = Source { sts_endpoint: Some(format!("http://{address}")), ..role_source(&sts().await) };
+        let reason =
+            Sts::new(&source, way()).assume_role(&source.role.clone().unwrap(), keys()).await.unwrap_err();
+        assert!(reason.contains(&format!("cannot connect to {address}")), "{reason}");
+    }
+}
