@@ -117,7 +117,7 @@ async fn forward(
     };
     let reply = route.backend.reply(upstream)?;
     for remark in &reply.remarks {
-        remark.log(record.request_id_text(), &route.id);
+        record.remark(remark);
     }
     Ok((reply, permit))
 }

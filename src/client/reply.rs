@@ -18,8 +18,10 @@ use crate::error::{ErrorKind, ProxyError};
 
 /// The type of an answer of `InvokeWithResponseStream`.
 const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
-/// How `Invoke` tells that the function failed.
-const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
+/// How `Invoke` tells that the function failed: `Handled` or `Unhandled` (Invoke, response elements).
+pub const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
+/// The end of the function's log, if it was asked for.
+pub const LOG_RESULT: HeaderName = HeaderName::from_static("x-amz-log-result");
 
 /// An answer from AWS: its head, and the body as it arrives.
 #[derive(Debug)]
@@ -77,12 +79,16 @@ impl UpstreamReply {
             ReplyBody::None { .. } => EventStream::of_whole(Bytes::new()),
         };
         match events.open(prelude).await? {
-            Opening::Failed(failure) => {
+            Opening::Failed { failure, log_result } => {
+                put_log_result(&mut self.headers, log_result.as_deref());
                 self.headers.insert(FUNCTION_ERROR, failure.header());
                 self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 self.body = ReplyBody::Whole(failure.body());
             }
-            Opening::Whole(bytes) => self.body = ReplyBody::Whole(bytes),
+            Opening::Whole { output, log_result } => {
+                put_log_result(&mut self.headers, log_result.as_deref());
+                self.body = ReplyBody::Whole(output);
+            }
             Opening::Streaming { prelude, body } => {
                 self.prelude = prelude;
                 self.body = ReplyBody::Events(Box::new(body));
@@ -121,5 +127,12 @@ impl UpstreamReply {
             self.body = ReplyBody::Whole(whole.freeze());
         }
         Ok(self)
+    }
+}
+
+/// Puts the end of the function's log where `Invoke` would have, and where the backend looks for it.
+fn put_log_result(headers: &mut HeaderMap, encoded: Option<&str>) {
+    if let Some(value) = encoded.and_then(|encoded| HeaderValue::from_str(encoded).ok()) {
+        headers.insert(LOG_RESULT, value);
     }
 }

@@ -161,3 +161,26 @@ fn a_body_that_ends_well_without_invoke_complete_is_truncated_and_one_that_is_cu
         });
     }
 }
+
+#[test]
+fn a_body_that_is_held_open_after_its_last_event_is_over_and_its_connection_is_let_go() {
+    let (send, hold) = mpsc::channel::<()>();
+    let hold = Mutex::new(hold);
+    let upstream = Upstream::serving(move |_, stream| {
+        stream.write_all(HEAD.as_bytes())?;
+        write_chunk(stream, &event("PayloadChunk", b"x"))?;
+        write_chunk(stream, &event("InvokeComplete", b"{}"))?;
+        let _ = hold.lock().unwrap().recv();
+        stream.write_all(b"0\r\n\r\n")
+    });
+    with_client(&upstream, async |caller| {
+        for _ in 0..2 {
+            let mut events = caller.stream("/").await;
+            assert_eq!(next(&mut events).await.unwrap().unwrap(), "x");
+            // only then may the upstream go on
+            assert!(next(&mut events).await.is_none());
+            send.send(()).unwrap();
+        }
+    });
+    assert_eq!(upstream.accepted(), 2);
+}

@@ -17,25 +17,16 @@ use actix_http::{
     StatusCode,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
-use base64::{
-    DecodeError, Engine as _, alphabet,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
-use log::Level;
 
 use crate::{
     backend::{ClientReply, ReplyMode},
-    client::{ReplyBody, UpstreamReply},
+    client::{FUNCTION_ERROR, LOG_RESULT, ReplyBody, UpstreamReply, log_tail},
     error::{ErrorKind, ProxyError},
-    excerpt::excerpt,
     proxy::headers,
     remark::Remark,
     settings::{AnswerSettings, EmptyArraysMode, InvocationType, InvokeMode},
 };
 
-/// Present if the function failed; `Handled` or `Unhandled` (Invoke, response elements).
-const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
-const LOG_RESULT: HeaderName = HeaderName::from_static("x-amz-log-result");
 /// The type of the event stream that the answer of `InvokeWithResponseStream` is wrapped in.
 const EVENT_STREAM: &[u8] = b"application/vnd.amazon.eventstream";
 
@@ -43,12 +34,6 @@ const EVENT_STREAM: &[u8] = b"application/vnd.amazon.eventstream";
 const LONGEST_REFUSAL: u64 = 64 << 10;
 /// The API's own limit is 6,291,556 bytes (Lambda quotas); here it only has to end somewhere.
 const LONGEST_ANSWER: u64 = 8 << 20;
-
-/// Runtimes differ in whether they pad.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// How much of the answer's body has to be here before anything can be said.
 pub fn reply_mode(
@@ -136,18 +121,10 @@ fn unchanged(upstream: UpstreamReply) -> ClientReply {
     ClientReply { status, headers, body, remarks: Vec::new() }
 }
 
-/// Takes the end of the function's log out of the answer, into ours: it may hold secrets, and Kong shows it to
-/// every client (`peers.md` K37).
+/// Takes the end of the function's log out of the answer, into ours.
 fn take_log_tail(headers: &mut HeaderMap) -> Option<Remark> {
     let encoded = headers.remove(LOG_RESULT).next()?;
-    // every answer has one, and most logs do not want it
-    if log::max_level() < Level::Debug {
-        return None;
-    }
-    let tail = decode_base64(encoded.as_bytes()).ok()?;
-    let lines: Vec<String> =
-        String::from_utf8_lossy(&tail).lines().map(|line| excerpt(line, usize::MAX)).collect();
-    Some(Remark { level: Level::Debug, text: format!("the function's log ends with:\n{}", lines.join("\n")) })
+    log_tail(encoded.as_bytes())
 }
 
 /// What a stream holds is not what it came wrapped in, and its own type is the function's to say; until it
@@ -167,10 +144,6 @@ fn body_for(status: StatusCode, body: ReplyBody) -> ReplyBody {
         }
         _ => body,
     }
-}
-
-fn decode_base64(text: &[u8]) -> Result<Vec<u8>, DecodeError> {
-    BASE64.decode(text)
 }
 
 /// The function's answer is not what the route's mode demands, for this reason.

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{
-    body_for, decode_base64, invalid,
+    body_for, invalid,
     members::{Body, Members},
 };
 use crate::{
@@ -27,6 +27,7 @@ use crate::{
     client::{ReplyBody, UpstreamReply},
     error::ProxyError,
     excerpt::excerpt,
+    lenient_base64,
     proxy::headers::clean_reply,
     settings::PayloadVersion,
 };
@@ -128,9 +129,11 @@ fn content(output: &Bytes, body: Body<'_>, is_base64: Option<&Value>) -> Result<
     };
     match body {
         Body::None => Ok(Bytes::new()),
-        Body::Text(text) if is_base64 => decode_base64(text.as_bytes()).map(Bytes::from).map_err(|error| {
-            invalid(format!("body is not what isBase64Encoded promises, standard base64: {error}"))
-        }),
+        Body::Text(text) if is_base64 => {
+            lenient_base64::decode(text.as_bytes()).map(Bytes::from).map_err(|error| {
+                invalid(format!("body is not what isBase64Encoded promises, standard base64: {error}"))
+            })
+        }
         Body::Text(Cow::Borrowed(text)) => Ok(output.slice_ref(text.as_bytes())),
         Body::Text(Cow::Owned(text)) => Ok(Bytes::from(text)),
         Body::Other => Err(invalid("body is not what was expected, a string")),

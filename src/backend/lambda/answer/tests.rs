@@ -1,5 +1,7 @@
 use actix_http::header::CONTENT_TYPE;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use log::Level;
 
 use super::*;
 use crate::settings::PayloadVersion;
@@ -81,7 +83,7 @@ fn an_answer_passes_with_awss_headers_and_byte_for_byte() {
 #[test]
 fn k37_the_log_goes_to_our_log_and_never_to_the_client() {
     log::set_max_level(log::LevelFilter::Debug);
-    let tail = BASE64.encode(b"START\tid\nhush \x1b[2J\xff\nEND\n");
+    let tail = STANDARD.encode(b"START\tid\nhush \x1b[2J\xff\nEND\n");
     for (status, settings) in
         [(200, PLAIN), (403, AnswerSettings { preserve_lambda_api_error_code: true, ..PLAIN })]
     {
