@@ -103,6 +103,23 @@ impl UpstreamReply {
         essence.trim().eq_ignore_ascii_case(EVENT_STREAM)
     }
 
+    /// Reads the beginning of the body, for an answer whose status says more than that: what is missing, because there
+    /// is more of it or because it broke off, does not matter.
+    pub async fn excerpt(mut self, limit: u64) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        if let ReplyBody::Stream(stream) = &mut self.body {
+            let mut beginning = BytesMut::new();
+            while let Some(Ok(chunk)) = poll_fn(|context| Pin::new(&mut *stream).poll_next(context)).await {
+                beginning.extend_from_slice(&chunk[..chunk.len().min(limit - beginning.len())]);
+                if beginning.len() == limit {
+                    break;
+                }
+            }
+            self.body = ReplyBody::Whole(beginning.freeze());
+        }
+        self
+    }
+
     /// Reads the body to its end.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ mod tests;
 
 use actix_http::{
     StatusCode,
-    header::{self, HeaderMap, HeaderName, HeaderValue},
+    header::{self, HeaderMap, HeaderValue},
 };
 
 use crate::{
@@ -26,9 +26,6 @@ use crate::{
     remark::Remark,
     settings::{AnswerSettings, EmptyArraysMode, InvocationType, InvokeMode},
 };
-
-/// The type of the event stream that the answer of `InvokeWithResponseStream` is wrapped in.
-const EVENT_STREAM: &[u8] = b"application/vnd.amazon.eventstream";
 
 /// A refusal is one sentence, or two canonical requests.
 const LONGEST_REFUSAL: u64 = 64 << 10;
@@ -43,7 +40,7 @@ pub fn reply_mode(
     upstream: &UpstreamReply,
 ) -> ReplyMode {
     if is_refusal(upstream.status) {
-        return ReplyMode::Collected { limit: LONGEST_REFUSAL };
+        return ReplyMode::Excerpt { limit: LONGEST_REFUSAL };
     }
     if invocation_type != InvocationType::RequestResponse {
         // nothing of a function's comes with 202 and 204
@@ -53,9 +50,9 @@ pub fn reply_mode(
     match invoke_mode {
         InvokeMode::ResponseStream => ReplyMode::Events { prelude: settings.is_proxy_integration && !failed },
         InvokeMode::Buffered
-            if failed
-                || settings.is_proxy_integration
-                || settings.empty_arrays_mode == EmptyArraysMode::Legacy =>
+            if settings.is_proxy_integration
+                || settings.empty_arrays_mode == EmptyArraysMode::Legacy
+                || failed && settings.unhandled_status.is_some() =>
         {
             ReplyMode::Collected { limit: LONGEST_ANSWER }
         }
@@ -78,10 +75,7 @@ pub fn reply(
     let reply = if is_refusal(upstream.status) {
         refusal::reply(settings.preserve_lambda_api_error_code, &upstream)
     } else if invocation_type == InvocationType::RequestResponse {
-        if invoke_mode == InvokeMode::ResponseStream {
-            name_streamed_content(&mut upstream.headers);
-        }
-        functions_reply(settings, upstream)
+        functions_reply(settings, invoke_mode, upstream)
     } else {
         Ok(unchanged(upstream))
     };
@@ -95,7 +89,11 @@ pub fn reply(
 }
 
 /// What the function said, or that it failed.
-fn functions_reply(settings: AnswerSettings, mut upstream: UpstreamReply) -> Result<ClientReply, ProxyError> {
+fn functions_reply(
+    settings: AnswerSettings,
+    invoke_mode: InvokeMode,
+    mut upstream: UpstreamReply,
+) -> Result<ClientReply, ProxyError> {
     if let Some(kind) = upstream.headers.get(FUNCTION_ERROR).cloned() {
         return function_error::reply(settings, &kind, upstream);
     }
@@ -107,6 +105,9 @@ fn functions_reply(settings: AnswerSettings, mut upstream: UpstreamReply) -> Res
         && let Some(changed) = empty_arrays::as_objects(body)
     {
         *body = changed;
+    }
+    if invoke_mode == InvokeMode::ResponseStream {
+        name_bytes(&mut upstream.headers);
     }
     Ok(unchanged(upstream))
 }
@@ -127,11 +128,9 @@ fn take_log_tail(headers: &mut HeaderMap) -> Option<Remark> {
     log_tail(encoded.as_bytes())
 }
 
-/// What a stream holds is not what it came wrapped in, and its own type is the function's to say; until it
-/// does, it is what a Function URL would call it.
-fn name_streamed_content(headers: &mut HeaderMap) {
-    let said = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    if said.is_none_or(|said| said.starts_with(EVENT_STREAM)) {
+/// The type of a stream is the function's to say; if it does not, it is what a Function URL would call it.
+fn name_bytes(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::CONTENT_TYPE) {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     }
 }
