@@ -62,6 +62,11 @@ pub enum ReplyMode {
         /// Bytes that are read at most; a longer body is an error.
         limit: u64,
     },
+    /// As much of it as this is read first, and the rest never.
+    Excerpt {
+        /// Bytes that are read at most.
+        limit: u64,
+    },
     /// It is an event stream of the Lambda API, which is decoded as it arrives.
     Events {
         /// Whether the function says status and headers before the body.

@@ -11,6 +11,7 @@ mod dial;
 mod endpoint;
 mod event_stream;
 mod framing;
+mod log_tail;
 mod pool;
 mod reply;
 mod response;
@@ -50,7 +51,8 @@ use self::{
 pub use self::{
     endpoint::{Endpoint, KeepAlive},
     event_stream::{EventStream, Events},
-    reply::{ReplyBody, UpstreamReply},
+    log_tail::log_tail,
+    reply::{FUNCTION_ERROR, LOG_RESULT, ReplyBody, UpstreamReply},
     response::ResponseBody,
 };
 use crate::{

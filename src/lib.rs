@@ -23,6 +23,7 @@ pub mod credentials;
 pub mod dev;
 pub mod error;
 mod excerpt;
+mod lenient_base64;
 pub mod listener;
 pub mod logging;
 pub mod proxy;

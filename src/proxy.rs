@@ -123,11 +123,12 @@ async fn forward(
     let upstream = match route.backend.reply_mode(&upstream) {
         ReplyMode::Streamed => upstream,
         ReplyMode::Collected { limit } => upstream.collect(limit).await?,
+        ReplyMode::Excerpt { limit } => upstream.excerpt(limit).await,
         ReplyMode::Events { prelude } => upstream.decode_events(prelude).await?,
     };
     let reply = route.backend.reply(upstream)?;
     for remark in &reply.remarks {
-        remark.log(record.request_id_text(), &route.id);
+        record.remark(remark);
     }
     Ok((reply, permit))
 }

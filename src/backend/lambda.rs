@@ -17,7 +17,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::{Backend, ClientReply, ReplyMode, Target};
 use crate::{
     client::{Endpoint, KeepAlive, UpstreamReply},
-    error::{ErrorKind, ProxyError},
+    error::ProxyError,
     proxy::{
         inbound::{BodyMode, InboundRequest, RequestBody},
         outbound::{OutboundRequest, Signature},
@@ -77,7 +77,8 @@ impl Lambda {
             scope: Some(Scope { region: settings.region.clone(), service: "lambda".to_owned() }),
             timeouts: upstream.timeouts,
             body_mode: BodyMode::Buffered,
-            // a body that is larger does not fit into an event in any encoding
+            // what is larger fits into no event, but for a form that shrinks as its escapes are undone: so much is
+            // not read for its sake
             max_request_body: settings.max_request_body.min(largest_event),
         };
         Self {
@@ -146,12 +147,7 @@ impl Backend for Lambda {
     }
 
     fn request(&self, inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
-        let event = payload::event(&self.payload, &inbound)?;
-        let size = event.len() as u64;
-        if size > self.largest_event {
-            let limit = self.largest_event;
-            return Err(ErrorKind::PayloadTooLarge { what: "the event", limit, size }.into());
-        }
+        let event = payload::event(&self.payload, &inbound, self.largest_event)?;
         Ok(OutboundRequest {
             method: Method::POST,
             path_and_query: self.path_and_query.clone(),

@@ -15,19 +15,28 @@ use std::{
     fmt,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use aws_smithy_types::{event_stream::Message, str_bytes::StrBytes};
 use bytes::Bytes;
 use futures_core::Stream;
+use tokio::time::{Sleep, sleep};
 
 pub(super) use self::opening::Opening;
 use self::{
     completion::{Completion, Failure},
     frames::Frames,
 };
-use super::response::ResponseBody;
-use crate::error::{ErrorKind, ProxyError};
+use super::{log_tail::log_tail, response::ResponseBody};
+use crate::{
+    error::{ErrorKind, ProxyError},
+    remark::Remark,
+};
+
+/// How long the end of the body may follow `InvokeComplete`. It usually comes at once, and with it the connection can
+/// serve again; but nobody who has the whole answer should wait for a body that is held open.
+const LINGER: Duration = Duration::from_millis(100);
 
 /// What a function writes, as it arrives from AWS.
 pub type EventStream = Events<ResponseBody>;
@@ -39,6 +48,10 @@ pub struct Events<B> {
     frames: Frames,
     /// How the function ended, once that is known.
     completion: Option<Completion>,
+    /// The end of its log in base64, which comes with that.
+    log_result: Option<String>,
+    /// Runs from then on.
+    linger: Option<Pin<Box<Sleep>>>,
     /// Bytes of the function that were read already.
     first: Bytes,
     over: bool,
@@ -63,20 +76,31 @@ impl<B> fmt::Debug for Events<B> {
 impl<B> Events<B> {
     /// The events of a body that is on its way.
     pub fn of(body: B) -> Self {
-        Self {
-            body: Some(body),
-            frames: Frames::default(),
-            completion: None,
-            first: Bytes::new(),
-            over: false,
-        }
+        Self::new(Some(body), Frames::default())
     }
 
     /// The events of a body that is here.
     pub fn of_whole(body: Bytes) -> Self {
         let mut frames = Frames::default();
         frames.push(body);
-        Self { body: None, frames, completion: None, first: Bytes::new(), over: false }
+        Self::new(None, frames)
+    }
+
+    fn new(body: Option<B>, frames: Frames) -> Self {
+        Self {
+            body,
+            frames,
+            completion: None,
+            log_result: None,
+            linger: None,
+            first: Bytes::new(),
+            over: false,
+        }
+    }
+
+    /// What the end of the function's log says, which is known once the stream is over; an error takes it along.
+    pub fn take_log_tail(&mut self) -> Option<Remark> {
+        self.log_result.take().and_then(|encoded| log_tail(encoded.as_bytes()))
     }
 }
 
@@ -87,11 +111,11 @@ impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Events<B> {
             self.over = true;
             self.body = None;
         }
-        Poll::Ready(event)
+        Poll::Ready(event.map_err(|error| error.with_remarks(self.take_log_tail())))
     }
 
-    /// Reads until there is an event. How the function ended is told only when the body is over, so that the
-    /// connection may serve again.
+    /// Reads until there is an event. How the function ended is told when the body is over too, so that the
+    /// connection may serve again, or when that has been waited for.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, ProxyError>> {
         loop {
             while self.completion.is_none()
@@ -102,17 +126,32 @@ impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Events<B> {
                         return Poll::Ready(Ok(Event::Payload(bytes)));
                     }
                     Read::Payload(_) | Read::Unknown => {}
-                    Read::Complete(completion) => self.completion = Some(completion),
+                    Read::Complete(completion, log_result) => {
+                        self.completion = Some(completion);
+                        self.log_result = log_result;
+                    }
                 }
             }
             if self.completion.is_some() && !self.frames.is_empty() {
                 return Poll::Ready(Err(protocol("the event stream goes on after InvokeComplete")));
             }
-            match ready!(self.poll_body(context)) {
-                Some(chunk) => self.frames.push(chunk?),
-                None => return Poll::Ready(self.end()),
+            match self.poll_body(context) {
+                Poll::Ready(Some(Ok(chunk))) => self.frames.push(chunk),
+                // whatever breaks now, the function's answer is whole
+                Poll::Ready(Some(Err(_))) if self.completion.is_some() => return Poll::Ready(self.end()),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(None) => return Poll::Ready(self.end()),
+                Poll::Pending if self.completion.is_some() => {
+                    ready!(self.poll_linger(context));
+                    return Poll::Ready(self.end());
+                }
+                Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER))).as_mut().poll(context)
     }
 
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, ProxyError>>> {
@@ -148,7 +187,9 @@ impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Stream for Events<B> {
         Poll::Ready(match ready!(this.poll_event(context)) {
             Ok(Event::Payload(bytes)) => Some(Ok(bytes)),
             Ok(Event::Complete) => None,
-            Ok(Event::Failed(failure)) => Some(Err(failure.into())),
+            Ok(Event::Failed(failure)) => {
+                Some(Err(ProxyError::from(failure).with_remarks(this.take_log_tail())))
+            }
             Err(error) => Some(Err(error)),
         })
     }
@@ -157,7 +198,8 @@ impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Stream for Events<B> {
 /// What a message is about.
 enum Read {
     Payload(Bytes),
-    Complete(Completion),
+    /// How the function ended, and the end of its log.
+    Complete(Completion, Option<String>),
     /// An event that came after this was written, and is passed over as AWS's own clients do.
     Unknown,
 }
@@ -166,7 +208,10 @@ fn read(message: &Message) -> Result<Read, ProxyError> {
     match text(message, ":message-type") {
         Some("event") => match text(message, ":event-type") {
             Some("PayloadChunk") => Ok(Read::Payload(message.payload().clone())),
-            Some("InvokeComplete") => Completion::read(message.payload()).map(Read::Complete),
+            Some("InvokeComplete") => {
+                let (completion, log_result) = Completion::read(message.payload())?;
+                Ok(Read::Complete(completion, log_result))
+            }
             Some(_) => Ok(Read::Unknown),
             None => Err(protocol("an event without its type in the event stream")),
         },

@@ -18,8 +18,10 @@ use crate::error::{ErrorKind, ProxyError};
 
 /// The type of an answer of `InvokeWithResponseStream`.
 const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
-/// How `Invoke` tells that the function failed.
-const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
+/// How `Invoke` tells that the function failed: `Handled` or `Unhandled` (Invoke, response elements).
+pub const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
+/// The end of the function's log, if it was asked for.
+pub const LOG_RESULT: HeaderName = HeaderName::from_static("x-amz-log-result");
 
 /// An answer from AWS: its head, and the body as it arrives.
 #[derive(Debug)]
@@ -77,12 +79,16 @@ impl UpstreamReply {
             ReplyBody::None { .. } => EventStream::of_whole(Bytes::new()),
         };
         match events.open(prelude).await? {
-            Opening::Failed(failure) => {
+            Opening::Failed { failure, log_result } => {
+                put_log_result(&mut self.headers, log_result.as_deref());
                 self.headers.insert(FUNCTION_ERROR, failure.header());
                 self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 self.body = ReplyBody::Whole(failure.body());
             }
-            Opening::Whole(bytes) => self.body = ReplyBody::Whole(bytes),
+            Opening::Whole { output, log_result } => {
+                put_log_result(&mut self.headers, log_result.as_deref());
+                self.body = ReplyBody::Whole(output);
+            }
             Opening::Streaming { prelude, body } => {
                 self.prelude = prelude;
                 self.body = ReplyBody::Events(Box::new(body));
@@ -95,6 +101,23 @@ impl UpstreamReply {
         let value = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let essence = value.and_then(|value| value.split(';').next()).unwrap_or_default();
         essence.trim().eq_ignore_ascii_case(EVENT_STREAM)
+    }
+
+    /// Reads the beginning of the body, for an answer whose status says more than that: what is missing, because there
+    /// is more of it or because it broke off, does not matter.
+    pub async fn excerpt(mut self, limit: u64) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        if let ReplyBody::Stream(stream) = &mut self.body {
+            let mut beginning = BytesMut::new();
+            while let Some(Ok(chunk)) = poll_fn(|context| Pin::new(&mut *stream).poll_next(context)).await {
+                beginning.extend_from_slice(&chunk[..chunk.len().min(limit - beginning.len())]);
+                if beginning.len() == limit {
+                    break;
+                }
+            }
+            self.body = ReplyBody::Whole(beginning.freeze());
+        }
+        self
     }
 
     /// Reads the body to its end.
@@ -121,5 +144,12 @@ impl UpstreamReply {
             self.body = ReplyBody::Whole(whole.freeze());
         }
         Ok(self)
+    }
+}
+
+/// Puts the end of the function's log where `Invoke` would have, and where the backend looks for it.
+fn put_log_result(headers: &mut HeaderMap, encoded: Option<&str>) {
+    if let Some(value) = encoded.and_then(|encoded| HeaderValue::from_str(encoded).ok()) {
+        headers.insert(LOG_RESULT, value);
     }
 }

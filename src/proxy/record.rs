@@ -13,7 +13,7 @@ use actix_http::{HttpMessage as _, Method, Request, StatusCode, Uri, header::Hea
 use bytes::Bytes;
 
 use super::headers::REQUEST_ID;
-use crate::{client::UpstreamReply, error::ProxyError};
+use crate::{client::UpstreamReply, error::ProxyError, remark::Remark};
 
 /// What nginx logs for a client that closed the connection before it was answered.
 const CLIENT_GONE: u16 = 499;
@@ -103,6 +103,11 @@ impl Record {
     pub fn fail(&mut self, error: &ProxyError) {
         self.code = Some(error.code());
         error.log(self.request_id_text(), self.route.as_deref());
+    }
+
+    /// What the operator should know about it.
+    pub fn remark(&self, remark: &Remark) {
+        remark.log(self.request_id_text(), self.route.as_deref().unwrap_or("-"));
     }
 
     fn write(&self) {

@@ -185,7 +185,14 @@ impl MessageBody for ClientBody {
                 this.under_way.goes_on();
             }
             Some(Err(error)) => this.record.fail(error),
-            None => this.under_way.finish(),
+            None => {
+                this.under_way.finish();
+                if let ReplyBody::Events(events) = &mut this.body
+                    && let Some(remark) = events.take_log_tail()
+                {
+                    this.record.remark(&remark);
+                }
+            }
         }
         Poll::Ready(chunk)
     }

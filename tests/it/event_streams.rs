@@ -24,7 +24,11 @@ use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use futures_core::Stream as _;
 
-use super::support::{Upstream, wait::PATIENCE};
+use super::support::{
+    Upstream, call,
+    process::{ANY_PORT, Process, settings},
+    wait::PATIENCE,
+};
 
 fn event(kind: &'static str, payload: &'static [u8]) -> Vec<u8> {
     let text = |text: &'static str| HeaderValue::String(text.into());
@@ -159,5 +163,64 @@ fn a_body_that_ends_well_without_invoke_complete_is_truncated_and_one_that_is_cu
             let error = next(&mut events).await.unwrap().unwrap_err();
             assert_eq!(error.kind, ErrorKind::UpstreamTruncated, "{end:?}: {error}");
         });
+    }
+}
+
+#[test]
+fn a_body_that_is_held_open_after_its_last_event_is_over_and_its_connection_is_let_go() {
+    let (send, hold) = mpsc::channel::<()>();
+    let hold = Mutex::new(hold);
+    let upstream = Upstream::serving(move |_, stream| {
+        stream.write_all(HEAD.as_bytes())?;
+        write_chunk(stream, &event("PayloadChunk", b"x"))?;
+        write_chunk(stream, &event("InvokeComplete", b"{}"))?;
+        let _ = hold.lock().unwrap().recv();
+        stream.write_all(b"0\r\n\r\n")
+    });
+    with_client(&upstream, async |caller| {
+        for _ in 0..2 {
+            let mut events = caller.stream("/").await;
+            assert_eq!(next(&mut events).await.unwrap().unwrap(), "x");
+            // only then may the upstream go on
+            assert!(next(&mut events).await.is_none());
+            send.send(()).unwrap();
+        }
+    });
+    assert_eq!(upstream.accepted(), 2);
+}
+
+#[test]
+fn the_end_of_a_functions_log_is_in_ours_with_the_requests_id_wherever_the_stream_ends() {
+    let upstream = Upstream::serving(|request, stream| {
+        stream.write_all(HEAD.as_bytes())?;
+        // base64 of `hello`
+        let end: &[u8] = match request.body.as_slice() {
+            br#"{"a":"1"}"# => br#"{"LogResult":"aGVsbG8="}"#,
+            br#"{"a":"2"}"# => br#"{"LogResult":"aGVsbG8=","ErrorCode":"E"}"#,
+            _ => {
+                write_chunk(stream, &event("PayloadChunk", b"x"))?;
+                br#"{"LogResult":"aGVsbG8="}"#
+            }
+        };
+        write_chunk(stream, &event("InvokeComplete", end))?;
+        stream.write_all(b"0\r\n\r\n")
+    });
+    let route = format!(
+        "uri: /*\nlambda: {{ host: {}, port: {}, disable_https: true, aws_region: us-east-1, aws_key: a, aws_secret: s, \
+         function_name: f, invoke_mode: response_stream }}\n",
+        upstream.address.ip(),
+        upstream.address.port()
+    );
+    let directory = settings(&format!("{ANY_PORT}log: {{ level: debug }}\n"), &[("r", &route)]);
+    let (mut process, address) = Process::run(directory.path());
+    for number in 1..=3 {
+        let id = format!("id-{number}");
+        let target = format!("/?a={number}");
+        assert_eq!(call(address, "GET", &target, &[("X-Request-Id", &id)], b"").status, 200);
+    }
+    let log = process.stop();
+    for number in 1..=3 {
+        let told = format!("the function's log ends with:\n    hello request_id=id-{number} route=r\n");
+        assert!(log.contains(&told), "{number}: {log}");
     }
 }

@@ -15,40 +15,22 @@ mod tests;
 
 use actix_http::{
     StatusCode,
-    header::{self, HeaderMap, HeaderName, HeaderValue},
+    header::{self, HeaderMap, HeaderValue},
 };
-use base64::{
-    DecodeError, Engine as _, alphabet,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
-use log::Level;
 
 use crate::{
     backend::{ClientReply, ReplyMode},
-    client::{ReplyBody, UpstreamReply},
+    client::{FUNCTION_ERROR, LOG_RESULT, ReplyBody, UpstreamReply, log_tail},
     error::{ErrorKind, ProxyError},
-    excerpt::excerpt,
     proxy::headers,
     remark::Remark,
     settings::{AnswerSettings, EmptyArraysMode, InvocationType, InvokeMode},
 };
 
-/// Present if the function failed; `Handled` or `Unhandled` (Invoke, response elements).
-const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
-const LOG_RESULT: HeaderName = HeaderName::from_static("x-amz-log-result");
-/// The type of the event stream that the answer of `InvokeWithResponseStream` is wrapped in.
-const EVENT_STREAM: &[u8] = b"application/vnd.amazon.eventstream";
-
 /// A refusal is one sentence, or two canonical requests.
 const LONGEST_REFUSAL: u64 = 64 << 10;
 /// The API's own limit is 6,291,556 bytes (Lambda quotas); here it only has to end somewhere.
 const LONGEST_ANSWER: u64 = 8 << 20;
-
-/// Runtimes differ in whether they pad.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// How much of the answer's body has to be here before anything can be said.
 pub fn reply_mode(
@@ -58,7 +40,7 @@ pub fn reply_mode(
     upstream: &UpstreamReply,
 ) -> ReplyMode {
     if is_refusal(upstream.status) {
-        return ReplyMode::Collected { limit: LONGEST_REFUSAL };
+        return ReplyMode::Excerpt { limit: LONGEST_REFUSAL };
     }
     if invocation_type != InvocationType::RequestResponse {
         // nothing of a function's comes with 202 and 204
@@ -68,9 +50,9 @@ pub fn reply_mode(
     match invoke_mode {
         InvokeMode::ResponseStream => ReplyMode::Events { prelude: settings.is_proxy_integration && !failed },
         InvokeMode::Buffered
-            if failed
-                || settings.is_proxy_integration
-                || settings.empty_arrays_mode == EmptyArraysMode::Legacy =>
+            if settings.is_proxy_integration
+                || settings.empty_arrays_mode == EmptyArraysMode::Legacy
+                || failed && settings.unhandled_status.is_some() =>
         {
             ReplyMode::Collected { limit: LONGEST_ANSWER }
         }
@@ -93,10 +75,7 @@ pub fn reply(
     let reply = if is_refusal(upstream.status) {
         refusal::reply(settings.preserve_lambda_api_error_code, &upstream)
     } else if invocation_type == InvocationType::RequestResponse {
-        if invoke_mode == InvokeMode::ResponseStream {
-            name_streamed_content(&mut upstream.headers);
-        }
-        functions_reply(settings, upstream)
+        functions_reply(settings, invoke_mode, upstream)
     } else {
         Ok(unchanged(upstream))
     };
@@ -110,7 +89,11 @@ pub fn reply(
 }
 
 /// What the function said, or that it failed.
-fn functions_reply(settings: AnswerSettings, mut upstream: UpstreamReply) -> Result<ClientReply, ProxyError> {
+fn functions_reply(
+    settings: AnswerSettings,
+    invoke_mode: InvokeMode,
+    mut upstream: UpstreamReply,
+) -> Result<ClientReply, ProxyError> {
     if let Some(kind) = upstream.headers.get(FUNCTION_ERROR).cloned() {
         return function_error::reply(settings, &kind, upstream);
     }
@@ -122,6 +105,9 @@ fn functions_reply(settings: AnswerSettings, mut upstream: UpstreamReply) -> Res
         && let Some(changed) = empty_arrays::as_objects(body)
     {
         *body = changed;
+    }
+    if invoke_mode == InvokeMode::ResponseStream {
+        name_bytes(&mut upstream.headers);
     }
     Ok(unchanged(upstream))
 }
@@ -136,25 +122,15 @@ fn unchanged(upstream: UpstreamReply) -> ClientReply {
     ClientReply { status, headers, body, remarks: Vec::new() }
 }
 
-/// Takes the end of the function's log out of the answer, into ours: it may hold secrets, and Kong shows it to
-/// every client (`peers.md` K37).
+/// Takes the end of the function's log out of the answer, into ours.
 fn take_log_tail(headers: &mut HeaderMap) -> Option<Remark> {
     let encoded = headers.remove(LOG_RESULT).next()?;
-    // every answer has one, and most logs do not want it
-    if log::max_level() < Level::Debug {
-        return None;
-    }
-    let tail = decode_base64(encoded.as_bytes()).ok()?;
-    let lines: Vec<String> =
-        String::from_utf8_lossy(&tail).lines().map(|line| excerpt(line, usize::MAX)).collect();
-    Some(Remark { level: Level::Debug, text: format!("the function's log ends with:\n{}", lines.join("\n")) })
+    log_tail(encoded.as_bytes())
 }
 
-/// What a stream holds is not what it came wrapped in, and its own type is the function's to say; until it
-/// does, it is what a Function URL would call it.
-fn name_streamed_content(headers: &mut HeaderMap) {
-    let said = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    if said.is_none_or(|said| said.starts_with(EVENT_STREAM)) {
+/// The type of a stream is the function's to say; if it does not, it is what a Function URL would call it.
+fn name_bytes(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::CONTENT_TYPE) {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     }
 }
@@ -167,10 +143,6 @@ fn body_for(status: StatusCode, body: ReplyBody) -> ReplyBody {
         }
         _ => body,
     }
-}
-
-fn decode_base64(text: &[u8]) -> Result<Vec<u8>, DecodeError> {
-    BASE64.decode(text)
 }
 
 /// The function's answer is not what the route's mode demands, for this reason.

@@ -24,18 +24,22 @@ use crate::{
     settings::PayloadSettings,
 };
 
-/// Makes the event of a request, as JSON.
+/// Makes the event of a request, as JSON of no more than `limit` bytes.
 ///
 /// # Errors
-/// The body is not what the mode can carry.
-pub fn event(settings: &PayloadSettings, inbound: &InboundRequest) -> Result<Vec<u8>, ProxyError> {
+/// The body is not what the mode can carry, or the event would have more.
+pub fn event(
+    settings: &PayloadSettings,
+    inbound: &InboundRequest,
+    limit: u64,
+) -> Result<Vec<u8>, ProxyError> {
     if matches!(inbound.body, RequestBody::Stream(_)) {
         // it would be left out in silence; the backend's body mode sees to it that this never happens
         return Err(ProxyError::new(ErrorKind::Internal, "an event is made of a whole body"));
     }
     match settings {
-        PayloadSettings::Gateway(settings) => gateway::event(settings, inbound),
-        PayloadSettings::Forward(parts) => forward::event(*parts, inbound),
-        PayloadSettings::Merge { body } => merge::event(body.as_ref(), inbound),
+        PayloadSettings::Gateway(settings) => gateway::event(settings, inbound, limit),
+        PayloadSettings::Forward(parts) => forward::event(*parts, inbound, limit),
+        PayloadSettings::Merge { body } => merge::event(body.as_ref(), inbound, limit),
     }
 }

@@ -4,17 +4,18 @@
 //! have given (`reply.rs`); one after that breaks the client's connection.
 
 use actix_http::header::HeaderValue;
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{protocol, truncated};
-use crate::{error::ProxyError, excerpt::excerpt};
+use crate::error::ProxyError;
 
 /// What Lambda says of a failure for which the function has no name.
 const UNHANDLED: &str = "Unhandled";
 /// Characters of a failure that go to the log; a stack trace may be megabytes.
 const EXCERPT: usize = 1024;
+/// Characters of an error's code that a header gets.
+const LONGEST_CODE: usize = 256;
 
 /// How a function ended.
 pub enum Completion {
@@ -40,46 +41,34 @@ struct InvokeComplete {
 }
 
 impl Completion {
-    /// Reads the payload of an `InvokeComplete`. The end of the function's log, if it was asked for, goes to
-    /// ours.
+    /// Reads the payload of an `InvokeComplete`: how the function ended, and the end of its log in base64, if that
+    /// was asked for.
     ///
     /// # Errors
     /// It is not what it should be, so that nobody knows how the function ended.
-    pub fn read(payload: &[u8]) -> Result<Self, ProxyError> {
+    pub fn read(payload: &[u8]) -> Result<(Self, Option<String>), ProxyError> {
+        if !payload.trim_ascii_start().starts_with(b"{") {
+            // serde would take an array for the members in their order
+            return Err(protocol("an InvokeComplete that is no object"));
+        }
         let complete: InvokeComplete = serde_json::from_slice(payload)
             .map_err(|error| protocol(format!("an InvokeComplete that is not understood: {error}")))?;
-        if let Some(log) = &complete.log_result {
-            log_tail(log);
-        }
         let code = complete.error_code.unwrap_or_default();
         let details = complete.error_details.unwrap_or_default();
         if code.is_empty() && details.is_empty() {
-            return Ok(Self::Good);
+            return Ok((Self::Good, complete.log_result));
         }
-        Ok(Self::Failed(Failure { code, details }))
-    }
-}
-
-/// Writes the end of a function's log into ours, as one line.
-fn log_tail(encoded: &str) {
-    if log::log_enabled!(log::Level::Debug) {
-        match STANDARD.decode(encoded) {
-            Ok(tail) => {
-                log::debug!(
-                    "the end of the function's log: {}",
-                    excerpt(&String::from_utf8_lossy(&tail), usize::MAX)
-                );
-            }
-            Err(error) => log::debug!("the end of the function's log is not base64: {error}"),
-        }
+        Ok((Self::Failed(Failure { code, details }), complete.log_result))
     }
 }
 
 impl Failure {
-    /// The value of `X-Amz-Function-Error`.
+    /// The value of `X-Amz-Function-Error`: the code, if it is one that a header should hold.
     pub fn header(&self) -> HeaderValue {
-        let code = Some(self.code.as_str()).filter(|code| !code.is_empty());
-        code.and_then(|code| HeaderValue::from_str(code).ok())
+        let code = Some(self.code.as_bytes()).filter(|code| code.iter().all(u8::is_ascii_graphic));
+        code.map(|code| &code[..code.len().min(LONGEST_CODE)])
+            .filter(|code| !code.is_empty())
+            .and_then(|code| HeaderValue::from_bytes(code).ok())
             .unwrap_or_else(|| HeaderValue::from_static(UNHANDLED))
     }
 
@@ -99,7 +88,8 @@ impl Failure {
 
 impl From<Failure> for ProxyError {
     fn from(Failure { code, details }: Failure) -> Self {
-        truncated(format!("the function failed in the middle of its answer: {code}: {}", beginning(&details)))
+        let (code, details) = (beginning(&code), beginning(&details));
+        truncated(format!("the function failed in the middle of its answer: {code}: {details}"))
     }
 }
 

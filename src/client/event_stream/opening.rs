@@ -8,8 +8,8 @@ use std::future::poll_fn;
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_core::Stream;
 
-use super::{Event, Events, completion::Failure, protocol};
-use crate::error::ProxyError;
+use super::{Event, Events, completion::Failure};
+use crate::error::{ErrorKind, ProxyError};
 
 /// What ends the prelude (`aws.md` 2, HTTP integration).
 const NULS: usize = 8;
@@ -20,9 +20,19 @@ const LONGEST_PRELUDE: usize = 8 << 20;
 #[derive(Debug)]
 pub enum Opening<B> {
     /// The function failed before there was a body.
-    Failed(Failure),
+    Failed {
+        /// How.
+        failure: Failure,
+        /// The end of its log, as it came.
+        log_result: Option<String>,
+    },
     /// It wrote all of its answer at once, or nothing.
-    Whole(Bytes),
+    Whole {
+        /// The answer.
+        output: Bytes,
+        /// The end of its log, as it came.
+        log_result: Option<String>,
+    },
     /// It is writing a body.
     Streaming {
         /// What came before the body, where that was asked for.
@@ -41,10 +51,13 @@ impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Events<B> {
         let mut prelude = with_prelude.then(Prelude::default);
         loop {
             match poll_fn(|context| self.poll_event(context)).await? {
-                Event::Failed(failure) => return Ok(Opening::Failed(failure)),
+                Event::Failed(failure) => {
+                    return Ok(Opening::Failed { failure, log_result: self.log_result });
+                }
                 Event::Complete => {
-                    let whole = prelude.map_or(Ok(Bytes::new()), Prelude::without_body)?;
-                    return Ok(Opening::Whole(whole));
+                    let output = prelude.map_or(Ok(Bytes::new()), Prelude::without_body);
+                    let output = output.map_err(|error| error.with_remarks(self.take_log_tail()))?;
+                    return Ok(Opening::Whole { output, log_result: self.log_result });
                 }
                 Event::Payload(mut bytes) => {
                     if prelude.as_mut().map_or(Ok(true), |prelude| prelude.push(&mut bytes))? {
@@ -74,7 +87,7 @@ impl Prelude {
             if self.text.len() + text > LONGEST_PRELUDE {
                 let cause =
                     format!("no body after {LONGEST_PRELUDE} bytes that should say status and headers");
-                return Err(protocol(cause));
+                return Err(fault(cause));
             }
             self.text.extend_from_slice(&bytes[..text]);
             bytes.advance(text);
@@ -95,5 +108,10 @@ impl Prelude {
 }
 
 fn stray_nul() -> ProxyError {
-    protocol("a NUL in the prelude that is not one of the eight at its end")
+    fault("a NUL in the prelude that is not one of the eight at its end")
+}
+
+/// The events are sound, and what the function wrote into them is not.
+fn fault(cause: impl Into<String>) -> ProxyError {
+    ProxyError::new(ErrorKind::FunctionResponseInvalid, cause.into())
 }

@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, pin::pin, task::Waker};
+use std::{collections::VecDeque, pin::pin, sync::LazyLock, task::Waker};
 
 use actix_http::{
     StatusCode,
@@ -66,8 +66,13 @@ impl Stream for Chunks {
     }
 }
 
+/// The clock of the timers, which nobody drives: it stands still.
+static CLOCK: LazyLock<tokio::runtime::Runtime> =
+    LazyLock::new(|| tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap());
+
 /// Polls until it is done; nothing here waits for anything but the next poll.
 fn finish<T>(future: impl Future<Output = T>) -> T {
+    let _clock = CLOCK.enter();
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
     loop {
@@ -101,11 +106,11 @@ fn streamed(prelude: Option<&[u8]>, body: &[u8]) -> Seen {
 /// Reads a stream to its end; an error is one that came before the head could be sent.
 fn seen(chunks: Chunks, prelude: bool) -> Result<Seen, ProxyError> {
     let (prelude, mut body) = match finish(Events::of(chunks).open(prelude))? {
-        Opening::Failed(failure) => {
+        Opening::Failed { failure, .. } => {
             let failed = Some(failure.header());
             return Ok(Seen { failed, ..whole(&failure.body()) });
         }
-        Opening::Whole(bytes) => return Ok(whole(&bytes)),
+        Opening::Whole { output, .. } => return Ok(whole(&output)),
         Opening::Streaming { prelude, body } => (prelude, body),
     };
     let mut seen = streamed(prelude.as_deref(), b"");
@@ -252,6 +257,7 @@ fn messages_that_say_too_little_are_refused() {
         frame(&[(":event-type", "PayloadChunk")], b"x"),
         complete(""),
         complete("[]"),
+        complete("[null,null,null]"),
         complete("{\"ErrorCode\":1}"),
         [answer(&[]), b"x".to_vec()].concat(),
         [answer(&[]), chunk(b"late")].concat(),
@@ -286,9 +292,63 @@ fn a_failure_has_the_answer_that_invoke_would_give() {
 }
 
 #[test]
+fn a_failures_code_is_cut_short_in_its_header_and_is_one_word() {
+    for (code, header) in [("x".repeat(1000), "x".repeat(256)), ("é".to_owned(), "Unhandled".to_owned())] {
+        let seen = at_once(&complete(&format!(r#"{{"ErrorCode":"{code}"}}"#)), false).unwrap();
+        assert_eq!(seen.failed.unwrap(), header);
+    }
+}
+
+#[test]
+fn the_end_of_the_log_is_known_when_the_stream_is_over_and_goes_with_its_error() {
+    log::set_max_level(log::LevelFilter::Debug);
+    let tail = |json: &str| {
+        let mut events = Events::<Chunks>::of_whole([chunk(b"x"), complete(json)].concat().into());
+        let mut next = || finish(std::future::poll_fn(|context| Pin::new(&mut events).poll_next(context)));
+        assert_eq!(next().unwrap().unwrap(), "x");
+        let end = next();
+        (events.take_log_tail().map(|remark| remark.text), end)
+    };
+    let expected = Some("the function's log ends with:\nhello".to_owned());
+    for encoded in ["aGVsbG8=", "aGVsbG8"] {
+        let (log, end) = tail(&format!(r#"{{"LogResult":"{encoded}"}}"#));
+        assert_eq!((log, end.is_none()), (expected.clone(), true));
+    }
+    let (log, end) = tail(r#"{"LogResult":"aGVsbG8=","ErrorCode":"E"}"#);
+    assert_eq!(log, None);
+    let error = format!("{:?}", end.unwrap().unwrap_err());
+    assert!(error.contains(r"log ends with:\nhello"), "{error}");
+}
+
+#[test]
+fn the_end_of_the_log_of_a_function_that_wrote_nothing_is_where_invoke_would_have_it() {
+    for json in [r#"{"LogResult":"aGVsbG8="}"#, r#"{"LogResult":"aGVsbG8=","ErrorCode":"E"}"#] {
+        let body = ReplyBody::Whole(complete(json).into());
+        let reply =
+            finish(reply(Some("application/vnd.amazon.eventstream"), body).decode_events(true)).unwrap();
+        assert_eq!(reply.headers.get("x-amz-log-result").unwrap(), "aGVsbG8=");
+    }
+}
+
+#[test]
+fn a_body_that_breaks_after_its_last_event_is_whole() {
+    struct Breaks(Option<Bytes>);
+    impl Stream for Breaks {
+        type Item = Result<Bytes, ProxyError>;
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            Poll::Ready(Some(self.0.take().ok_or_else(|| ErrorKind::UpstreamTruncated.into())))
+        }
+    }
+    let mut events = Events::of(Breaks(Some(answer(&[b"x"]).into())));
+    let mut next = || finish(std::future::poll_fn(|context| Pin::new(&mut events).poll_next(context)));
+    assert_eq!(next().unwrap().unwrap(), "x");
+    assert!(next().is_none());
+}
+
+#[test]
 fn what_a_failure_says_is_cut_short_in_the_log() {
     let json = format!(r#"{{"ErrorCode":"E","ErrorDetails":"{}"}}"#, "ä".repeat(1 << 20));
-    let Ok(Completion::Failed(failure)) = Completion::read(json.as_bytes()) else { panic!() };
+    let Ok((Completion::Failed(failure), None)) = Completion::read(json.as_bytes()) else { panic!() };
     let text = ProxyError::from(failure).to_string();
     assert!(text.contains("E: ää") && text.len() < 4096, "{}", text.len());
 }
@@ -296,7 +356,7 @@ fn what_a_failure_says_is_cut_short_in_the_log() {
 #[test]
 fn a_nul_that_does_not_end_the_prelude_is_refused() {
     for pieces in [&[&b"{\0}"[..]][..], &[b"{}\0\0\0\0\0\0\0body"], &[b"{}\0", b"}"], &[b"{}\0\0"]] {
-        assert_refused(at_once(&answer(pieces), true), &ErrorKind::UpstreamProtocol, "a NUL");
+        assert_refused(at_once(&answer(pieces), true), &ErrorKind::FunctionResponseInvalid, "a NUL");
     }
 }
 
@@ -307,7 +367,7 @@ fn a_prelude_is_taken_up_to_its_limit_and_what_follows_does_not_count() {
     let with_body = answer(&[&limit, &[0; 8], b"body"]);
     assert_eq!(at_once(&with_body, true).unwrap(), streamed(Some(&limit), b"body"));
     let refused = at_once(&answer(&[&limit, b"x"]), true);
-    assert_refused(refused, &ErrorKind::UpstreamProtocol, "8388608 bytes");
+    assert_refused(refused, &ErrorKind::FunctionResponseInvalid, "8388608 bytes");
 }
 
 #[test]
@@ -319,7 +379,7 @@ fn a_broken_body_is_passed_on_as_what_it_is() {
             Poll::Ready(Some(self.0.take().ok_or_else(|| ErrorKind::UpstreamTimeout.into())))
         }
     }
-    let mut events = Events::of(Broken(Some(answer(&[b"x"]).into())));
+    let mut events = Events::of(Broken(Some(chunk(b"x").into())));
     let mut next = || finish(std::future::poll_fn(|context| Pin::new(&mut events).poll_next(context)));
     assert_eq!(next().unwrap().unwrap(), "x");
     assert_eq!(next().unwrap().unwrap_err().kind, ErrorKind::UpstreamTimeout);

@@ -4,46 +4,106 @@
 //! that neither Kong nor we look into (`peers.md` R11, R12).
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
 
-/// The body with `{}` in the place of every `[]`; `None` if there is none, or if the body is no JSON, so that
-/// it passes byte for byte.
+/// The body with `{}` in the place of every `[]`, and every other byte as it is; `None` if there is nothing to
+/// change, or if the body does not begin like a JSON array or object.
+///
+/// It is searched and not read, so that numbers keep their digits and nesting costs nothing.
 pub fn as_objects(body: &[u8]) -> Option<Bytes> {
-    let mut value: Value = serde_json::from_slice(body).ok()?;
-    let mut changed = false;
-    convert(&mut value, &mut changed);
-    if changed { serde_json::to_vec(&value).ok().map(Bytes::from) } else { None }
+    if !body.trim_ascii_start().starts_with(b"{") && !body.trim_ascii_start().starts_with(b"[") {
+        return None;
+    }
+    let mut changed = Vec::new();
+    let mut copied = 0;
+    let mut at = 0;
+    while let Some(byte) = body.get(at) {
+        at += 1;
+        match byte {
+            b'"' => at += rest_of_string(&body[at..]),
+            b'[' => {
+                let blanks = body[at..].iter().take_while(|byte| b" \t\r\n".contains(byte)).count();
+                if body.get(at + blanks) == Some(&b']') {
+                    changed.extend_from_slice(&body[copied..at - 1]);
+                    changed.extend_from_slice(b"{}");
+                    copied = at + blanks + 1;
+                }
+                at += blanks;
+            }
+            _ => {}
+        }
+    }
+    if copied == 0 {
+        return None;
+    }
+    changed.extend_from_slice(&body[copied..]);
+    Some(changed.into())
 }
 
-/// `serde_json` reads no deeper than 128 levels, and so this goes no deeper.
-fn convert(value: &mut Value, changed: &mut bool) {
-    match value {
-        Value::Array(items) if items.is_empty() => {
-            *value = Value::Object(Map::new());
-            *changed = true;
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| convert(item, changed)),
-        Value::Object(members) => members.values_mut().for_each(|item| convert(item, changed)),
-        _ => {}
-    }
+/// Bytes to the end of a string, its quote included.
+fn rest_of_string(bytes: &[u8]) -> usize {
+    let mut escaped = false;
+    let end = bytes.iter().position(|byte| {
+        let is_end = *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        is_end
+    });
+    end.map_or(bytes.len(), |end| end + 1)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
-    fn r11_every_empty_array_becomes_an_object_and_the_order_stays() {
-        let changed = as_objects(br#"{"testbody": [], "a": [[], {"b": []}, 1], "c": {}}"#).unwrap();
-        assert_eq!(changed, br#"{"testbody":{},"a":[{},{"b":{}},1],"c":{}}"#.as_slice());
-        assert_eq!(as_objects(b"[ ]").unwrap(), b"{}".as_slice());
+    fn r11_every_empty_array_becomes_an_object_and_all_else_stays_to_the_byte() {
+        for (body, expected) in [
+            (
+                r#"{"testbody": [], "a": [[], {"b": [ ]}, 1.10], "c" : {}}"#,
+                r#"{"testbody": {}, "a": [{}, {"b": {}}, 1.10], "c" : {}}"#,
+            ),
+            ("[ \t\r\n]", "{}"),
+            (r" [[1e400, 12345678901234567890.0, [ ] ] ] ", r" [[1e400, 12345678901234567890.0, {} ] ] "),
+            (r#"["\"[]\\", []]"#, r#"["\"[]\\", {}]"#),
+        ] {
+            assert_eq!(as_objects(body.as_bytes()).unwrap(), expected);
+        }
     }
 
     #[test]
-    fn r11_what_has_no_empty_array_or_is_no_json_stays_as_it_is() {
-        let deep = "[".repeat(200) + &"]".repeat(200);
-        for body in [r#"{"a": "[]", "b": [1]}"#, "[] []", "plain", "", deep.as_str()] {
+    fn r11_nesting_is_no_limit() {
+        let deep = |inner| "[".repeat(100_000) + inner + &"]".repeat(100_000);
+        assert_eq!(as_objects(deep("[]").as_bytes()).unwrap(), deep("{}"));
+    }
+
+    #[test]
+    fn r11_what_has_no_empty_array_or_does_not_begin_like_json_stays_as_it_is() {
+        for body in [r#"{"a": "[]", "b": [1]}"#, r#"{"a": "[]"#, "[", "plain []", "\"[]\"", "", "  "] {
             assert_eq!(as_objects(body.as_bytes()), None, "{body}");
+        }
+    }
+
+    /// What Kong's decoder makes of a value.
+    fn converted(value: Value) -> Value {
+        match value {
+            Value::Array(items) if items.is_empty() => Value::Object(serde_json::Map::new()),
+            Value::Array(items) => items.into_iter().map(converted).collect(),
+            Value::Object(members) => {
+                members.into_iter().map(|(name, value)| (name, converted(value))).collect()
+            }
+            other => other,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn r11_any_document_means_what_it_should_afterwards(body in r#"(\[|\]|\{"a":|\}|,|"(\\"|\[|\]|\\\\){0,3}"| |1){0,24}"#) {
+            let changed = as_objects(body.as_bytes());
+            if let (Some(changed), Ok(value)) = (changed, serde_json::from_str::<Value>(&body)) {
+                prop_assert_eq!(serde_json::from_slice::<Value>(&changed).unwrap(), converted(value));
+            }
         }
     }
 }

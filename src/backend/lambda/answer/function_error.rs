@@ -27,7 +27,11 @@ pub fn reply(
     kind: &HeaderValue,
     mut upstream: UpstreamReply,
 ) -> Result<ClientReply, ProxyError> {
-    let text = format!("the function failed ({}): {}", kind_text(kind), account(&upstream.body));
+    let text = match &upstream.body {
+        ReplyBody::Whole(body) => format!("the function failed ({}): {}", kind_text(kind), account(body)),
+        // its account passes by without being read
+        _ => format!("the function failed ({})", kind_text(kind)),
+    };
     // R07: only what the function did not handle gets the status
     let status = settings.unhandled_status.filter(|_| kind.as_bytes() == b"Unhandled");
     match status {
@@ -47,8 +51,7 @@ fn kind_text(kind: &HeaderValue) -> String {
 }
 
 /// The error's type and message; which of them there are differs by runtime.
-fn account(body: &ReplyBody) -> String {
-    let ReplyBody::Whole(body) = body else { return "no message".to_owned() };
+fn account(body: &[u8]) -> String {
     let error: Value = serde_json::from_slice(body).unwrap_or_default();
     let member = |name| error.get(name).and_then(Value::as_str);
     let parts: Vec<&str> = [member("errorType"), member("errorMessage")].into_iter().flatten().collect();

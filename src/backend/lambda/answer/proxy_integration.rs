@@ -19,20 +19,26 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{
-    body_for, decode_base64, invalid,
+    body_for, invalid,
     members::{Body, Members},
+    name_bytes,
 };
 use crate::{
     backend::ClientReply,
     client::{ReplyBody, UpstreamReply},
     error::ProxyError,
     excerpt::excerpt,
+    lenient_base64,
     proxy::headers::clean_reply,
     settings::PayloadVersion,
 };
 
 /// Characters that are quoted of what the function wrote.
 const LONGEST_QUOTE: usize = 100;
+/// Bytes of names and values, and lines, that the function's headers and cookies may have: no server sends as much,
+/// and few clients take it.
+const LARGEST_HEADERS: usize = 64 << 10;
+const MOST_LINES: usize = 200;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The answer that the function described.
@@ -55,7 +61,11 @@ fn after_prelude(prelude: &[u8], headers: HeaderMap, body: ReplyBody) -> Result<
     };
     // the runtimes' own default
     let status = members.status_code.as_ref().map_or(Ok(StatusCode::OK), status)?;
-    Ok(put_together(status, headers, lines(members)?, body))
+    let mut reply = put_together(status, headers, lines(members)?, body);
+    if !matches!(reply.body, ReplyBody::None { .. }) {
+        name_bytes(&mut reply.headers);
+    }
+    Ok(reply)
 }
 
 /// An answer that came whole.
@@ -106,15 +116,16 @@ fn put_together(
     ClientReply { status, headers, body, remarks: Vec::new() }
 }
 
-/// A number or its digits, which is how some frameworks write it (R18); a whole number may have a point.
+/// A number or its three digits, which is how some frameworks write it (R18); a whole number may have a point.
 fn status(written: &Value) -> Result<StatusCode, ProxyError> {
     let digits = match written {
         Value::Number(number) => number.as_f64().map(|number| Cow::Owned(number.to_string())),
         Value::String(text) => Some(Cow::Borrowed(text.as_str())),
         _ => None,
     };
-    let code = digits.and_then(|digits| digits.parse().ok()).filter(|code| (200..=599).contains(code));
-    code.and_then(|code: u16| StatusCode::from_u16(code).ok()).ok_or_else(|| {
+    // three bytes that are a status can be nothing but its digits: no sign, no zeros before it
+    let code = digits.and_then(|digits| StatusCode::from_bytes(digits.as_bytes()).ok());
+    code.filter(|code| (200..=599).contains(&code.as_u16())).ok_or_else(|| {
         let found = excerpt(&written.to_string(), LONGEST_QUOTE);
         invalid(format!("statusCode is {found}, expected a number from 200 to 599"))
     })
@@ -128,9 +139,11 @@ fn content(output: &Bytes, body: Body<'_>, is_base64: Option<&Value>) -> Result<
     };
     match body {
         Body::None => Ok(Bytes::new()),
-        Body::Text(text) if is_base64 => decode_base64(text.as_bytes()).map(Bytes::from).map_err(|error| {
-            invalid(format!("body is not what isBase64Encoded promises, standard base64: {error}"))
-        }),
+        Body::Text(text) if is_base64 => {
+            lenient_base64::decode(text.as_bytes()).map(Bytes::from).map_err(|error| {
+                invalid(format!("body is not what isBase64Encoded promises, standard base64: {error}"))
+            })
+        }
         Body::Text(Cow::Borrowed(text)) => Ok(output.slice_ref(text.as_bytes())),
         Body::Text(Cow::Owned(text)) => Ok(Bytes::from(text)),
         Body::Other => Err(invalid("body is not what was expected, a string")),
@@ -139,11 +152,11 @@ fn content(output: &Bytes, body: Body<'_>, is_base64: Option<&Value>) -> Result<
 
 /// The function's headers but for those about a connection or framing, which are not its business (R31, R35).
 fn lines(members: Members<'_>) -> Result<HeaderMap, ProxyError> {
-    let mut lines = HeaderMap::new();
+    let mut room = Room::default();
     // API Gateway writes cookies before a `Set-Cookie` among the headers (R36)
-    cookies(members.cookies, &mut lines)?;
-    let single = header_map("headers", members.headers)?;
-    let multiple = header_map("multiValueHeaders", members.multi_value_headers)?;
+    let mut lines = cookies(members.cookies, &mut room)?;
+    let single = header_map("headers", members.headers, &mut room)?;
+    let multiple = header_map("multiValueHeaders", members.multi_value_headers, &mut room)?;
     for (name, value) in single {
         // R29
         if !multiple.contains_key(&name) {
@@ -157,25 +170,47 @@ fn lines(members: Members<'_>) -> Result<HeaderMap, ProxyError> {
     Ok(lines)
 }
 
-fn cookies(written: Value, lines: &mut HeaderMap) -> Result<(), ProxyError> {
+/// What the function's headers and cookies have taken up.
+#[derive(Default)]
+struct Room {
+    size: usize,
+    lines: usize,
+}
+
+impl Room {
+    /// Makes a line of what the function wrote, if it can be one and there is room for it.
+    fn line(&mut self, name: &HeaderName, value: String) -> Result<Option<HeaderValue>, ProxyError> {
+        self.size += name.as_str().len() + value.len();
+        self.lines += 1;
+        if self.size > LARGEST_HEADERS || self.lines > MOST_LINES {
+            return Err(invalid(format!(
+                "headers and cookies are more than {MOST_LINES} lines or {LARGEST_HEADERS} bytes"
+            )));
+        }
+        Ok(HeaderValue::try_from(value.into_bytes()).ok())
+    }
+}
+
+fn cookies(written: Value, room: &mut Room) -> Result<HeaderMap, ProxyError> {
+    let mut lines = HeaderMap::new();
     let expected = || invalid("cookies is not what was expected, an array of strings that headers can hold");
     let cookies = match written {
-        Value::Null => return Ok(()),
+        Value::Null => return Ok(lines),
         Value::Array(cookies) => cookies,
         _ => return Err(expected()),
     };
     for cookie in cookies {
-        let text = cookie.as_str().ok_or_else(expected)?;
-        lines.append(header::SET_COOKIE, HeaderValue::from_bytes(text.as_bytes()).map_err(|_| expected())?);
+        let Value::String(text) = cookie else { return Err(expected()) };
+        lines.append(header::SET_COOKIE, room.line(&header::SET_COOKIE, text)?.ok_or_else(expected)?);
     }
-    Ok(())
+    Ok(lines)
 }
 
 /// Either of the two members: one value or an array of them for each name, as Kong takes them in both.
 ///
 /// Names that differ in case alone are lines of one header: before there were multi-value headers, that was how
 /// functions set two cookies.
-fn header_map(member: &str, written: Value) -> Result<HeaderMap, ProxyError> {
+fn header_map(member: &str, written: Value, room: &mut Room) -> Result<HeaderMap, ProxyError> {
     let mut lines = HeaderMap::new();
     let headers = match written {
         Value::Null => return Ok(lines),
@@ -191,8 +226,9 @@ fn header_map(member: &str, written: Value) -> Result<HeaderMap, ProxyError> {
         let values = if let Value::Array(values) = value { values } else { vec![value] };
         for value in values {
             let text = scalar(value).ok_or_else(|| failure("is not a string, number or boolean"))?;
-            let value = HeaderValue::try_from(text.into_bytes());
-            lines.append(header.clone(), value.map_err(|_| failure("has a value that no header can have"))?);
+            let value = room.line(&header, text)?;
+            lines
+                .append(header.clone(), value.ok_or_else(|| failure("has a value that no header can have"))?);
         }
     }
     Ok(lines)

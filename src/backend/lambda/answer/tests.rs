@@ -1,8 +1,10 @@
-use actix_http::header::CONTENT_TYPE;
+use actix_http::header::HeaderName;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use log::Level;
 
 use super::*;
-use crate::settings::PayloadVersion;
+use crate::{client::EventStream, settings::PayloadVersion};
 
 /// A route that sets nothing.
 pub const PLAIN: AnswerSettings = AnswerSettings {
@@ -81,7 +83,7 @@ fn an_answer_passes_with_awss_headers_and_byte_for_byte() {
 #[test]
 fn k37_the_log_goes_to_our_log_and_never_to_the_client() {
     log::set_max_level(log::LevelFilter::Debug);
-    let tail = BASE64.encode(b"START\tid\nhush \x1b[2J\xff\nEND\n");
+    let tail = STANDARD.encode(b"START\tid\nhush \x1b[2J\xff\nEND\n");
     for (status, settings) in
         [(200, PLAIN), (403, AnswerSettings { preserve_lambda_api_error_code: true, ..PLAIN })]
     {
@@ -110,6 +112,15 @@ fn r04_h10_l13_a_function_error_is_200_with_the_header() {
         assert_eq!(remark.text, format!("the function failed ({kind}): {account}"));
         assert_eq!(remark.level, Level::Warn);
     }
+}
+
+#[test]
+fn r04_a_failure_that_passes_unread_is_told_without_its_account() {
+    let mut sent = failed("Unhandled");
+    sent.body = ReplyBody::Events(Box::new(EventStream::of_whole(Bytes::new())));
+    let reply = called(PLAIN, sent).unwrap();
+    assert!(matches!(reply.body, ReplyBody::Events(_)));
+    assert_eq!(reply.remarks[0].text, "the function failed (Unhandled)");
 }
 
 #[test]
@@ -187,7 +198,7 @@ fn r11_empty_arrays_become_objects_on_request_and_only_where_the_body_passes() {
     assert_eq!(text(&correct), body);
     let legacy = AnswerSettings { empty_arrays_mode: EmptyArraysMode::Legacy, ..PLAIN };
     let reply = called(legacy, upstream(200, &json, body)).unwrap();
-    assert_eq!(text(&reply), r#"{"testbody":{}}"#);
+    assert_eq!(text(&reply), r#"{"testbody": {}}"#);
     assert_eq!(values(&reply, "content-type"), ["application/json+test"]);
 }
 
@@ -204,14 +215,12 @@ fn r12_with_proxy_integration_a_body_is_a_text_and_its_type_is_kept() {
 }
 
 #[test]
-fn a_stream_is_named_by_what_is_in_it() {
+fn a_stream_is_bytes_unless_the_function_says_more() {
     let streamed = |lines: &[_]| {
         let sent = upstream(200, lines, "words");
         reply(PLAIN, InvocationType::RequestResponse, InvokeMode::ResponseStream, sent).unwrap()
     };
-    for lines in [&[][..], &[("content-type", "application/vnd.amazon.eventstream")]] {
-        assert_eq!(values(&streamed(lines), CONTENT_TYPE.as_str()), ["application/octet-stream"]);
-    }
+    assert_eq!(values(&streamed(&[]), "content-type"), ["application/octet-stream"]);
     assert_eq!(values(&streamed(&[("content-type", "text/plain")]), "content-type"), ["text/plain"]);
 }
 
@@ -219,13 +228,16 @@ fn a_stream_is_named_by_what_is_in_it() {
 fn a_body_is_read_first_only_where_something_has_to_be_known_of_it() {
     let proxy = AnswerSettings { is_proxy_integration: true, ..PLAIN };
     let legacy = AnswerSettings { empty_arrays_mode: EmptyArraysMode::Legacy, ..PLAIN };
+    let unhandled = AnswerSettings { unhandled_status: Some(StatusCode::BAD_GATEWAY), ..PLAIN };
     let good = upstream(200, &[], "");
     let bad = failed("Unhandled");
     let whole = ReplyMode::Collected { limit: LONGEST_ANSWER };
     let events = |prelude| ReplyMode::Events { prelude };
     for (settings, upstream, buffered, streamed) in [
         (PLAIN, &good, ReplyMode::Streamed, events(false)),
-        (PLAIN, &bad, whole, events(false)),
+        (PLAIN, &bad, ReplyMode::Streamed, events(false)),
+        (unhandled, &good, ReplyMode::Streamed, events(false)),
+        (unhandled, &bad, whole, events(false)),
         (legacy, &good, whole, events(false)),
         (proxy, &good, whole, events(true)),
         (proxy, &bad, whole, events(false)),
@@ -238,7 +250,7 @@ fn a_body_is_read_first_only_where_something_has_to_be_known_of_it() {
         for invocation_type in [InvocationType::RequestResponse, InvocationType::Event] {
             let refused = upstream(status, &[], "");
             let mode = reply_mode(proxy, invocation_type, InvokeMode::ResponseStream, &refused);
-            assert_eq!(mode, ReplyMode::Collected { limit: LONGEST_REFUSAL });
+            assert_eq!(mode, ReplyMode::Excerpt { limit: LONGEST_REFUSAL });
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The arguments of a query or a form: `a=1&b=2`, decoded.
 //!
-//! Every mode wants those of the query, `body_arguments.rs` those of a form. There is no limit to their
-//! number: Kong drops what comes after the hundredth in silence (`peers.md` K09b), ours are bounded by the
-//! size of what they stand in.
+//! Every mode wants those of the query, `body_arguments.rs` those of a form. None is ever dropped in silence, as
+//! Kong does with what comes after the hundredth (`peers.md` K09b): those of a query are bounded by its length,
+//! those of a form by their number, beyond which it is refused.
 
 use std::borrow::Cow;
 
@@ -36,13 +36,22 @@ impl Serialize for Argument<'_> {
     }
 }
 
+/// How many there are. Counting allocates nothing, unlike taking apart.
+pub fn count(arguments: &[u8]) -> usize {
+    pairs(arguments).count()
+}
+
 /// Takes arguments apart. `value` says what becomes of a value, and of its absence.
 pub fn decode<'a, V>(arguments: &'a [u8], value: impl Fn(Option<Cow<'a, str>>) -> V) -> Pairs<'a, V> {
     let pair = |pair: &'a [u8]| match pair.iter().position(|byte| *byte == b'=') {
         Some(equals) => (decoded(&pair[..equals]), value(Some(decoded(&pair[equals + 1..])))),
         None => (decoded(pair), value(None)),
     };
-    arguments.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(pair).collect()
+    pairs(arguments).map(pair).collect()
+}
+
+fn pairs(arguments: &[u8]) -> impl Iterator<Item = &[u8]> {
+    arguments.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty())
 }
 
 /// A name or a value with its escapes undone, and with blanks for `+`.
@@ -78,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf_8_stays_byte_for_byte() {
+    fn what_is_not_utf_8_is_read_as_latin_1() {
         assert_eq!(json("n=%C3%B6&l=%F6&ö=1".as_bytes()), r#"{"l":"ö","n":"ö","ö":"1"}"#);
     }
 

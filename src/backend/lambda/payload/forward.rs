@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     arguments::{self, Argument},
-    body_arguments::BodyArguments,
+    body_arguments::{BodyArguments, NoArguments},
     content_type::BodyKind,
     event_body::EventBody,
     headers::headers,
@@ -46,15 +46,17 @@ struct ForwardedBody<'a> {
 /// Makes the event of a request.
 ///
 /// # Errors
-/// None that is the client's fault: a body that cannot be taken apart still goes as it is.
-pub fn event(parts: ForwardedParts, inbound: &InboundRequest) -> Result<Vec<u8>, ProxyError> {
+/// The event is too large, or the body has more arguments than are taken. One that cannot be taken apart still
+/// goes as it is.
+pub fn event(parts: ForwardedParts, inbound: &InboundRequest, limit: u64) -> Result<Vec<u8>, ProxyError> {
+    let body = if parts.body { Some(forwarded_body(inbound, parts.base64_encode_body)?) } else { None };
     let event = ForwardEvent {
         request_method: parts.method.then_some(inbound.method.as_str()),
         uri: parts.uri.then(|| forwarded_uri(inbound)),
         request_headers: parts.headers.then(|| headers(inbound)),
-        body: parts.body.then(|| forwarded_body(inbound, parts.base64_encode_body)),
+        body,
     };
-    json(&event, inbound.body.bytes().len())
+    json(&event, inbound.body.bytes().len(), limit)
 }
 
 fn forwarded_uri(inbound: &InboundRequest) -> ForwardedUri<'_> {
@@ -65,19 +67,27 @@ fn forwarded_uri(inbound: &InboundRequest) -> ForwardedUri<'_> {
     }
 }
 
-fn forwarded_body(inbound: &InboundRequest, base64_encode_body: bool) -> ForwardedBody<'_> {
+fn forwarded_body(
+    inbound: &InboundRequest,
+    base64_encode_body: bool,
+) -> Result<ForwardedBody<'_>, ProxyError> {
     let may_be_text = !base64_encode_body || BodyKind::of(&inbound.headers) != BodyKind::Other;
     let request_body = match EventBody::new(inbound.body.bytes(), may_be_text) {
         EventBody::Nothing => EventBody::Text(""),
         some => some,
     };
-    // H01, H02: what is malformed or of a type without arguments has none
-    let arguments = BodyArguments::read(inbound).ok().filter(BodyArguments::are_named);
-    ForwardedBody {
+    let request_body_args = match BodyArguments::read(inbound) {
+        Ok(arguments) if arguments.are_named() => arguments,
+        // H01, H02: what is malformed or of a type without arguments has none
+        Ok(_) | Err(NoArguments::Unreadable(_)) => BodyArguments::none(),
+        // to say that there are none would be a lie
+        Err(NoArguments::TooMany(error)) => return Err(error),
+    };
+    Ok(ForwardedBody {
         request_body,
-        request_body_args: arguments.unwrap_or_else(BodyArguments::none),
+        request_body_args,
         request_body_base64: request_body.is_base64().then_some(true),
-    }
+    })
 }
 
 #[cfg(test)]

@@ -17,12 +17,12 @@ use crate::{
 /// Makes the event of a request.
 ///
 /// # Errors
-/// None that is the client's fault: every request has an event.
-pub fn event(settings: &GatewayEvent, inbound: &InboundRequest) -> Result<Vec<u8>, ProxyError> {
+/// The event is too large; every other request has one.
+pub fn event(settings: &GatewayEvent, inbound: &InboundRequest, limit: u64) -> Result<Vec<u8>, ProxyError> {
     let call = Call::new(settings, inbound);
     match settings.version {
-        PayloadVersion::V1 => rest::event(&call),
-        PayloadVersion::V2 => http::event(call),
+        PayloadVersion::V1 => rest::event(call, limit),
+        PayloadVersion::V2 => http::event(call, limit),
     }
 }
 

@@ -1,6 +1,8 @@
 //! An event written as JSON, straight from what it borrows: no tree in between, since this is done for every
 //! request.
 
+use std::io;
+
 use serde::Serialize;
 
 use crate::error::{ErrorKind, ProxyError};
@@ -8,10 +10,90 @@ use crate::error::{ErrorKind, ProxyError};
 /// What an event is likely to take besides its body.
 const FIRST_BUFFER: usize = 2 << 10;
 
-/// Writes an event that holds a body of `body_length` bytes.
-pub fn json(event: &impl Serialize, body_length: usize) -> Result<Vec<u8>, ProxyError> {
+/// Writes an event that holds a body of `body_length` bytes and is to have no more than `limit`.
+///
+/// # Errors
+/// It has more. It is given up where the limit is passed: escapes make a body up to six times as long, and
+/// nobody waits for that.
+pub fn json(event: &impl Serialize, body_length: usize, limit: u64) -> Result<Vec<u8>, ProxyError> {
     // base64 takes four characters for three bytes, which is as much as escapes do to most texts
-    let mut bytes = Vec::with_capacity(FIRST_BUFFER + body_length.div_ceil(3) * 4);
-    serde_json::to_writer(&mut bytes, event).map_err(|error| ProxyError::new(ErrorKind::Internal, error))?;
-    Ok(bytes)
+    let likely = FIRST_BUFFER.saturating_add(body_length.div_ceil(3).saturating_mul(4));
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut event_bytes = Limited { bytes: Vec::with_capacity(likely.min(most)), most, passed_at: None };
+    match (serde_json::to_writer(&mut event_bytes, event), event_bytes.passed_at) {
+        (Ok(()), _) => Ok(event_bytes.bytes),
+        (Err(_), Some(size)) => Err(too_large(limit, size)),
+        (Err(error), None) => Err(ProxyError::new(ErrorKind::Internal, error)),
+    }
+}
+
+/// A body that is an event as it is.
+///
+/// # Errors
+/// It has more than `limit` bytes.
+pub fn as_it_is(body: &[u8], limit: u64) -> Result<Vec<u8>, ProxyError> {
+    if body.len() as u64 > limit { Err(too_large(limit, body.len())) } else { Ok(body.to_vec()) }
+}
+
+fn too_large(limit: u64, size: usize) -> ProxyError {
+    ErrorKind::PayloadTooLarge { what: "the event", limit, size: size as u64 }.into()
+}
+
+/// Bytes that never take more room than they may have.
+struct Limited {
+    bytes: Vec<u8>,
+    most: usize,
+    /// The size that would have been too much.
+    passed_at: Option<usize>,
+}
+
+impl io::Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let size = self.bytes.len() + bytes.len();
+        if size > self.most {
+            self.passed_at = Some(size);
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        if size > self.bytes.capacity() {
+            // a vector by itself would double beyond the limit
+            let capacity = self.bytes.capacity().saturating_mul(2).clamp(size, self.most);
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(result: Result<Vec<u8>, ProxyError>) -> u64 {
+        match result.unwrap_err().kind {
+            ErrorKind::PayloadTooLarge { what: "the event", limit, size } if size > limit => size,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_event_has_as_many_bytes_as_it_may_and_not_one_more() {
+        let text = "x".repeat(98);
+        assert_eq!(json(&text, 98, 100).unwrap().len(), 100);
+        assert_eq!(refused(json(&text, 98, 99)), 100);
+        assert_eq!(as_it_is(b"{}", 2).unwrap(), b"{}");
+        assert_eq!(refused(as_it_is(b"{} ", 2)), 3);
+    }
+
+    #[test]
+    fn what_is_too_large_is_given_up_early_and_never_takes_more_room_than_allowed() {
+        let limit = 100_000;
+        let escaped = "\u{1}".repeat(1 << 20);
+        assert!(refused(json(&escaped, escaped.len(), limit)) < limit + 10);
+        let fits = json(&"\u{1}".repeat(16_000), 0, limit).unwrap();
+        assert_eq!((fits.len(), fits.capacity() <= 100_000), (96_002, true));
+    }
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, value::RawValue};
 use super::{
     arguments::{self, Argument},
     body_arguments::BodyArguments,
-    json::json,
+    json::{as_it_is, json},
     pairs::{OneOrAll, Pairs},
 };
 use crate::{
@@ -35,15 +35,19 @@ type Members<'p> = BTreeMap<Cow<'p, str>, Member<'p>>;
 /// Makes the event of a request. `beneath` is the object of Kong's prototype.
 ///
 /// # Errors
-/// The body cannot be merged.
-pub fn event(beneath: Option<&Map<String, Value>>, inbound: &InboundRequest) -> Result<Vec<u8>, ProxyError> {
+/// The body cannot be merged, or the event is too large.
+pub fn event(
+    beneath: Option<&Map<String, Value>>,
+    inbound: &InboundRequest,
+    limit: u64,
+) -> Result<Vec<u8>, ProxyError> {
     let query = arguments::decode(inbound.uri.query().unwrap_or_default().as_bytes(), Argument::from);
     let body = BodyArguments::read(inbound)?;
     let body_bytes = inbound.body.bytes();
     let is_alone = query.is_empty() && beneath.is_none_or(Map::is_empty);
     if is_alone && matches!(body, BodyArguments::Json(_)) {
         // K06: arrays stay arrays, and empty ones too
-        return Ok(body_bytes.to_vec());
+        return as_it_is(body_bytes, limit);
     }
     let mut members = Members::new();
     match beneath {
@@ -60,7 +64,7 @@ pub fn event(beneath: Option<&Map<String, Value>>, inbound: &InboundRequest) -> 
             add_fields(&mut members, &query);
         }
     }
-    json(&members, body_bytes.len())
+    json(&members, body_bytes.len(), limit)
 }
 
 fn add_fields<'p>(members: &mut Members<'p>, fields: &'p Pairs<'p, Argument<'p>>) {

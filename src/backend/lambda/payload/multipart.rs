@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use multer::{Constraints, Field, Multipart, SizeLimit};
 
-use super::{arguments::Argument, pairs::Pairs};
+use super::{arguments::Argument, body_arguments::NoArguments, pairs::Pairs};
 use crate::error::{ErrorKind, ProxyError};
 
 /// Parts cost far more than their bytes, and no form has as many.
@@ -23,7 +23,7 @@ const MOST_PARTS: usize = 1000;
 ///
 /// # Errors
 /// It is malformed, has too many parts, or one that cannot stand in JSON.
-pub fn fields(content_type: &[u8], body: &Bytes) -> Result<Pairs<'static, Argument<'static>>, ProxyError> {
+pub fn fields(content_type: &[u8], body: &Bytes) -> Result<Pairs<'static, Argument<'static>>, NoArguments> {
     let content_type = str::from_utf8(content_type).map_err(malformed)?;
     let boundary = multer::parse_boundary(content_type).map_err(malformed)?;
     let reading = pin!(read(body.clone(), boundary));
@@ -34,21 +34,21 @@ pub fn fields(content_type: &[u8], body: &Bytes) -> Result<Pairs<'static, Argume
     }
 }
 
-async fn read(body: Bytes, boundary: String) -> Result<Pairs<'static, Argument<'static>>, ProxyError> {
+async fn read(body: Bytes, boundary: String) -> Result<Pairs<'static, Argument<'static>>, NoArguments> {
     let limit = SizeLimit::new().whole_stream(body.len() as u64);
     let constraints = Constraints::new().size_limit(limit);
     let mut multipart = Multipart::with_constraints(AtHand(Some(body)), boundary, constraints);
     let mut fields = Vec::new();
     while let Some(part) = multipart.next_field().await.map_err(malformed)? {
         if fields.len() == MOST_PARTS {
-            return Err(malformed(format!("the multipart body has more than {MOST_PARTS} parts")));
+            return Err(NoArguments::too_many("parts", MOST_PARTS));
         }
         fields.push(field(part).await?);
     }
     Ok(fields.into_iter().collect())
 }
 
-async fn field(part: Field<'_>) -> Result<(Cow<'static, str>, Argument<'static>), ProxyError> {
+async fn field(part: Field<'_>) -> Result<(Cow<'static, str>, Argument<'static>), NoArguments> {
     let Some(name) = part.name().map(str::to_owned) else {
         return Err(malformed("a part of the multipart body has no name"));
     };
@@ -59,8 +59,8 @@ async fn field(part: Field<'_>) -> Result<(Cow<'static, str>, Argument<'static>)
     }
 }
 
-fn malformed(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ProxyError {
-    ProxyError::new(ErrorKind::InvalidBody, cause)
+fn malformed(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> NoArguments {
+    NoArguments::Unreadable(ProxyError::new(ErrorKind::InvalidBody, cause))
 }
 
 /// A stream of the one chunk that is there.
@@ -83,7 +83,8 @@ mod tests {
     const TYPE: &[u8] = b"multipart/form-data; boundary=\"x-y\"";
 
     fn json(body: &[u8]) -> Result<String, String> {
-        let fields = fields(TYPE, &Bytes::copy_from_slice(body)).map_err(|error| error.to_string())?;
+        let fields = fields(TYPE, &Bytes::copy_from_slice(body));
+        let fields = fields.map_err(|why| ProxyError::from(why).to_string())?;
         Ok(serde_json::to_string(&fields).unwrap())
     }
 
@@ -121,7 +122,8 @@ mod tests {
             let error = json(body.as_bytes()).unwrap_err();
             assert!(error.contains(cause), "{error}");
         }
-        let nameless = fields(b"multipart/form-data", &Bytes::from_static(b"--x--")).unwrap_err();
+        let nameless = fields(b"multipart/form-data", &Bytes::from_static(b"--x--"));
+        let nameless = ProxyError::from(nameless.unwrap_err());
         assert!(nameless.to_string().contains("boundary not found"), "{nameless}");
         assert_eq!(nameless.kind, ErrorKind::InvalidBody);
     }

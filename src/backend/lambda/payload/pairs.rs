@@ -44,6 +44,19 @@ impl<'a, V> Pairs<'a, V> {
     }
 }
 
+impl Pairs<'_, Cow<'_, str>> {
+    /// Makes one value of all that a name has.
+    pub fn join(&mut self, name: &str, separator: &str) {
+        let start = self.0.partition_point(|pair| &*pair.0 < name);
+        let end = self.0.partition_point(|pair| &*pair.0 <= name);
+        if end - start > 1 {
+            let values: Vec<&str> = self.0[start..end].iter().map(|(_, value)| &**value).collect();
+            self.0[start].1 = Cow::Owned(values.join(separator));
+            self.0.drain(start + 1..end);
+        }
+    }
+}
+
 impl<'a, V> FromIterator<Pair<'a, V>> for Pairs<'a, V> {
     fn from_iter<I: IntoIterator<Item = Pair<'a, V>>>(pairs: I) -> Self {
         let mut pairs: Vec<_> = pairs.into_iter().collect();
@@ -162,6 +175,18 @@ mod tests {
         assert_eq!(json(&FirstOf(&none)), "{}");
         assert_eq!(json(&AllOf(&none)), "{}");
         assert_eq!(json(&JoinedOf(&none)), "{}");
+    }
+
+    #[test]
+    fn the_values_of_a_name_become_one() {
+        let mut pairs: Pairs<Cow<str>> = [("b", "2"), ("a", "1"), ("b", ""), ("b", "1")]
+            .map(|(name, value)| (name.into(), value.into()))
+            .into_iter()
+            .collect();
+        for name in ["a", "b", "c"] {
+            pairs.join(name, "; ");
+        }
+        assert_eq!(json(&pairs), r#"{"a":"1","b":"2; ; 1"}"#);
     }
 
     #[test]

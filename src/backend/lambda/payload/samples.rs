@@ -13,6 +13,9 @@ use crate::proxy::{
     inbound::{InboundRequest, RequestBody},
 };
 
+/// The size of an event that has none to keep to.
+pub const ANY_SIZE: u64 = u64::MAX;
+
 /// A request without body, as `proxy/inbound.rs` would give it.
 pub fn request(method: &str, target: &str) -> InboundRequest {
     let mut headers = HeaderMap::new();

@@ -100,8 +100,22 @@ fn r15_r16_l09_the_functions_headers_replace_the_apis_whatever_their_case() {
 
 #[test]
 fn r17_r19_a_status_that_is_none_is_502() {
-    for status in [r#""hello""#, "99", "100", "199", "600", "-200", "200.5", "true", "null", "[200]", r#""""#]
-    {
+    for status in [
+        r#""+200""#,
+        r#""0200""#,
+        r#""200 ""#,
+        r#""hello""#,
+        "99",
+        "100",
+        "199",
+        "600",
+        "-200",
+        "200.5",
+        "true",
+        "null",
+        "[200]",
+        r#""""#,
+    ] {
         let cause = bad(&format!(r#"{{"statusCode":{status},"body":"secret"}}"#));
         let expected = format!("statusCode is {status}, expected a number from 200 to 599");
         assert_eq!(cause, expected);
@@ -335,8 +349,7 @@ fn a_status_that_has_no_body_gets_none() {
 }
 
 fn streamed(prelude: &str) -> Result<ClientReply, ProxyError> {
-    let wrapped = [("content-type", "application/vnd.amazon.eventstream"), ("x-amzn-requestid", "api")];
-    let mut sent = upstream(200, &wrapped, "words");
+    let mut sent = upstream(200, &[("x-amzn-requestid", "api")], "words");
     sent.prelude = Some(Bytes::copy_from_slice(prelude.as_bytes()));
     answered(PayloadVersion::V1, InvokeMode::ResponseStream, sent)
 }
@@ -379,6 +392,25 @@ fn a_prelude_that_says_nothing_sound_is_502() {
     let without = upstream(200, &[], r#"{"statusCode":200,"body":"x"}"#);
     let reply = answered(PayloadVersion::V1, InvokeMode::ResponseStream, without).unwrap();
     assert_eq!(text(&reply), "x");
+    assert_eq!(values(&reply, "content-type"), ["application/json"], "as if it were not behind a stream");
+}
+
+#[test]
+fn headers_and_cookies_have_their_limits_together() {
+    let answer = |headers: usize, cookies: usize, value: &str| {
+        let many: Vec<&str> = vec![value; headers];
+        let cookies = vec!["c"; cookies];
+        serde_json::json!({ "statusCode": 200, "multiValueHeaders": { "x": many }, "cookies": cookies })
+            .to_string()
+    };
+    assert_eq!(values(&good(&answer(150, 50, "")), "x").len(), 150);
+    assert_eq!(values(&good(&answer(1, 0, &"v".repeat((64 << 10) - 1))), "x").len(), 1);
+    for output in
+        [answer(150, 51, ""), answer(1, 0, &"v".repeat(64 << 10)), answer(2, 0, &"v".repeat(32 << 10))]
+    {
+        assert_eq!(bad(&output), "headers and cookies are more than 200 lines or 65536 bytes");
+        assert!(why(streamed(&output)).starts_with("headers and cookies"));
+    }
 }
 
 /// Texts that are often nearly an answer.

@@ -2,9 +2,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
 
-use super::super::samples::{request, with_body, with_header};
+use super::super::samples::{ANY_SIZE, request, with_body, with_header};
 use crate::{
     backend::lambda::payload,
+    error::ErrorKind,
     proxy::inbound::InboundRequest,
     settings::{ForwardedParts, PayloadSettings},
 };
@@ -15,7 +16,8 @@ const BODY: ForwardedParts =
     ForwardedParts { method: false, uri: false, headers: false, body: true, base64_encode_body: true };
 
 fn forwarded(parts: ForwardedParts, inbound: &InboundRequest) -> Value {
-    serde_json::from_slice(&payload::event(&PayloadSettings::Forward(parts), inbound).unwrap()).unwrap()
+    serde_json::from_slice(&payload::event(&PayloadSettings::Forward(parts), inbound, ANY_SIZE).unwrap())
+        .unwrap()
 }
 
 fn body(base64_encode_body: bool, content_type: &str, bytes: &[u8]) -> Value {
@@ -47,7 +49,10 @@ fn k11_all_parts_of_an_xml_request() {
 fn k12_only_the_parts_that_are_asked_for() {
     let inbound = with_body(request("POST", "/?key1=1"), "application/json", br#"{"key2": 1.10}"#);
     let expected = r#"{"request_body":"{\"key2\": 1.10}","request_body_args":{"key2": 1.10}}"#;
-    assert_eq!(payload::event(&PayloadSettings::Forward(BODY), &inbound).unwrap(), expected.as_bytes());
+    assert_eq!(
+        payload::event(&PayloadSettings::Forward(BODY), &inbound, ANY_SIZE).unwrap(),
+        expected.as_bytes()
+    );
     let none = ForwardedParts { body: false, ..BODY };
     assert_eq!(
         forwarded(ForwardedParts { method: true, ..none }, &inbound),
@@ -147,6 +152,20 @@ fn h01_what_cannot_be_taken_apart_has_no_arguments() {
         let expected = json!({ "request_body": text, "request_body_args": {} });
         assert_eq!(body(true, content_type, text.as_bytes()), expected);
     }
+}
+
+#[test]
+fn a_form_of_too_many_arguments_is_refused_here_too_and_not_forwarded_without_them() {
+    let form = |count: usize| {
+        let inbound = with_body(
+            request("POST", "/"),
+            "application/x-www-form-urlencoded",
+            "a&".repeat(count).as_bytes(),
+        );
+        payload::event(&PayloadSettings::Forward(BODY), &inbound, ANY_SIZE)
+    };
+    assert!(form(10_000).is_ok());
+    assert_eq!(form(10_001).unwrap_err().kind, ErrorKind::InvalidBody);
 }
 
 proptest! {

@@ -63,30 +63,31 @@ struct Http<'c> {
 /// Writes the event.
 ///
 /// # Errors
-/// None that is the client's fault.
-pub fn event(mut call: Call<'_>) -> Result<Vec<u8>, ProxyError> {
+/// The event is too large.
+pub fn event(mut call: Call<'_>, limit: u64) -> Result<Vec<u8>, ProxyError> {
     let cookie_lines = call.headers.take("cookie");
     let may_be_text = !call.settings.base64_encode_body || call.has_text_type;
     let body = EventBody::new(call.body, may_be_text);
+    let path = call.path_with_stage();
     let route_key = ["ANY ", &call.resource].concat();
     let event = HttpEvent {
         version: "2.0",
         route_key: &route_key,
-        raw_path: call.path,
+        raw_path: &path,
         raw_query_string: call.raw_query,
         cookies: cookie_lines.iter().flat_map(|line| cookies(line)).collect(),
         headers: JoinedOf(&call.headers),
         query_string_parameters: Some(&call.query).filter(|query| !query.is_empty()).map(JoinedOf),
-        request_context: request_context(&call, &route_key),
+        request_context: request_context(&call, &path, &route_key),
         body,
         path_parameters: call.path_parameters.as_ref(),
         is_base64_encoded: body.is_base64(),
         stage_variables: call.stage_variables(),
     };
-    json(&event, call.body.len())
+    json(&event, call.body.len(), limit)
 }
 
-fn request_context<'c>(call: &'c Call<'_>, route_key: &'c str) -> RequestContext<'c> {
+fn request_context<'c>(call: &'c Call<'_>, path: &'c str, route_key: &'c str) -> RequestContext<'c> {
     RequestContext {
         account_id: &call.settings.account_id,
         api_id: &call.settings.api_id,
@@ -94,7 +95,7 @@ fn request_context<'c>(call: &'c Call<'_>, route_key: &'c str) -> RequestContext
         domain_prefix: call.domain_prefix(),
         http: Http {
             method: call.method,
-            path: call.path,
+            path,
             protocol: call.protocol,
             source_ip: call.source_ip,
             user_agent: call.user_agent.as_deref().unwrap_or_default(),

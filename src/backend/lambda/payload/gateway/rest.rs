@@ -83,8 +83,11 @@ struct Null;
 /// Writes the event.
 ///
 /// # Errors
-/// None that is the client's fault.
-pub fn event(call: &Call<'_>) -> Result<Vec<u8>, ProxyError> {
+/// The event is too large.
+pub fn event(mut call: Call<'_>, limit: u64) -> Result<Vec<u8>, ProxyError> {
+    // one line is all that RFC 6265 (5.4) knows, and all that readers of the single values would see
+    call.headers.join("cookie", "; ");
+    let call = &call;
     // K27
     let body = EventBody::new(call.body, !call.settings.base64_encode_body);
     let arguments = Some(&call.query).filter(|query| !query.is_empty());
@@ -103,7 +106,7 @@ pub fn event(call: &Call<'_>) -> Result<Vec<u8>, ProxyError> {
         body,
         is_base64_encoded: body.is_base64(),
     };
-    json(&event, call.body.len())
+    json(&event, call.body.len(), limit)
 }
 
 fn request_context<'c>(call: &'c Call<'_>) -> RequestContext<'c> {

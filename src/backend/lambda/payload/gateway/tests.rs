@@ -4,7 +4,7 @@ use aws_lambda_events::apigw::{ApiGatewayProxyRequest, ApiGatewayV2httpRequest};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::super::samples::{below, request, with_body, with_header};
+use super::super::samples::{ANY_SIZE, below, request, with_body, with_header};
 use crate::{
     backend::lambda::payload,
     proxy::inbound::InboundRequest,
@@ -25,7 +25,7 @@ fn settings(version: PayloadVersion) -> GatewayEvent {
 }
 
 fn event(settings: GatewayEvent, inbound: &InboundRequest) -> Vec<u8> {
-    payload::event(&PayloadSettings::Gateway(settings), inbound).unwrap()
+    payload::event(&PayloadSettings::Gateway(settings), inbound, ANY_SIZE).unwrap()
 }
 
 fn rest(inbound: &InboundRequest) -> Value {
@@ -66,7 +66,7 @@ fn k22_to_k33_the_whole_event_1_0() {
         "httpMethod": "POST",
         "headers": {
             "content-type": "text/plain",
-            "cookie": "a=1; b=2;",
+            "cookie": "a=1; b=2;; c=\"3\"",
             "host": "shop.example.com:8080",
             "user-agent": "curl/8",
             "x-many": "one",
@@ -74,7 +74,7 @@ fn k22_to_k33_the_whole_event_1_0() {
         },
         "multiValueHeaders": {
             "content-type": ["text/plain"],
-            "cookie": ["a=1; b=2;", "c=\"3\""],
+            "cookie": ["a=1; b=2;; c=\"3\""],
             "host": ["shop.example.com:8080"],
             "user-agent": ["curl/8"],
             "x-many": ["one", "two"],
@@ -129,7 +129,7 @@ fn k33_the_whole_event_2_0() {
     let expected = json!({
         "version": "2.0",
         "routeKey": "ANY /shop/{proxy+}",
-        "rawPath": "/shop/cart/a%20b",
+        "rawPath": "/prod/shop/cart/a%20b",
         "rawQueryString": "many=1&many=2%2C&flag",
         "cookies": ["a=1", "b=2", "c=\"3\""],
         "headers": {
@@ -147,7 +147,7 @@ fn k33_the_whole_event_2_0() {
             "domainPrefix": "shop",
             "http": {
                 "method": "POST",
-                "path": "/shop/cart/a%20b",
+                "path": "/prod/shop/cart/a%20b",
                 "protocol": "HTTP/1.1",
                 "sourceIp": "192.0.2.7",
                 "userAgent": "curl/8",
@@ -215,7 +215,7 @@ fn k33_aws_lambda_events_reads_every_field_of_2_0() {
         serde_json::from_slice(&event(staged(PayloadVersion::V2), &full())).unwrap();
     assert_eq!(event.version.as_deref(), Some("2.0"));
     assert_eq!(event.route_key.as_deref(), Some("ANY /shop/{proxy+}"));
-    assert_eq!(event.raw_path.as_deref(), Some("/shop/cart/a%20b"));
+    assert_eq!(event.raw_path.as_deref(), Some("/prod/shop/cart/a%20b"));
     assert_eq!(event.raw_query_string.as_deref(), Some("many=1&many=2%2C&flag"));
     assert_eq!(event.cookies.unwrap(), ["a=1", "b=2", "c=\"3\""]);
     assert_eq!(event.headers["x-many"], "one,two");
@@ -236,7 +236,7 @@ fn k33_aws_lambda_events_reads_every_field_of_2_0() {
     assert_eq!(context.time.as_deref(), Some("04/Mar/2020:19:03:58 +0000"));
     assert_eq!(context.time_epoch, 1_583_348_638_390);
     assert_eq!(context.http.method.as_str(), "POST");
-    assert_eq!(context.http.path.as_deref(), Some("/shop/cart/a%20b"));
+    assert_eq!(context.http.path.as_deref(), Some("/prod/shop/cart/a%20b"));
     assert_eq!(context.http.protocol.as_deref(), Some("HTTP/1.1"));
     assert_eq!(context.http.source_ip.as_deref(), Some("192.0.2.7"));
     assert_eq!(context.http.user_agent.as_deref(), Some("curl/8"));
@@ -253,7 +253,7 @@ fn k23_a_flag_is_an_empty_text_as_with_aws() {
 #[test]
 fn k24_the_remainder_is_the_proxy_parameter_and_none_is_null() {
     let event = rest(&below(request("GET", "/v1/a+b%2Fc%C3%A9%FF"), "/v1/"));
-    // a plus sign is a plus sign in a path, and what is not UTF-8 stays byte for byte
+    // a plus sign is a plus sign in a path, and what is not UTF-8 is read as Latin-1
     assert_eq!(event["pathParameters"], json!({ "proxy": "a+b/c\u{C3}\u{A9}\u{FF}" }));
     assert_eq!(rest(&request("GET", "/v1/a"))["pathParameters"], Value::Null);
     assert_eq!(http(&request("GET", "/v1/a")).get("pathParameters"), None);
@@ -373,6 +373,28 @@ fn l07_repeated_arguments_are_all_there() {
     assert_eq!(http(&inbound)["queryStringParameters"]["a"], "1,2");
     assert_eq!(rest(&inbound)["queryStringParameters"]["a"], "1");
     assert_eq!(rest(&inbound)["multiValueQueryStringParameters"]["a"], json!(["1", "2"]));
+}
+
+#[test]
+fn a_named_stage_is_in_the_raw_path_as_with_aws_and_the_default_one_is_not() {
+    let inbound = request("GET", "/orders%2F1?a=1");
+    for (stage, path) in [("$default", "/orders%2F1"), ("", "/orders%2F1"), ("prod", "/prod/orders%2F1")] {
+        let settings = GatewayEvent { stage: stage.to_owned(), ..settings(PayloadVersion::V2) };
+        let event: Value = serde_json::from_slice(&event(settings, &inbound)).unwrap();
+        assert_eq!(
+            (&event["rawPath"], &event["requestContext"]["http"]["path"]),
+            (&json!(path), &json!(path))
+        );
+        assert_eq!(event["routeKey"], "ANY /orders%2F1");
+    }
+}
+
+#[test]
+fn cookie_lines_are_one_in_1_0() {
+    let inbound = with_header(request("GET", "/"), "cookie", b"a=1; b=2");
+    let event = rest(&with_header(inbound, "cookie", b"c=3"));
+    assert_eq!(event["headers"]["cookie"], "a=1; b=2; c=3");
+    assert_eq!(event["multiValueHeaders"]["cookie"], json!(["a=1; b=2; c=3"]));
 }
 
 #[test]

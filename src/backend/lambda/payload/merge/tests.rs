@@ -2,7 +2,7 @@ use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::json;
 
-use super::super::samples::{request, with_body, with_header};
+use super::super::samples::{ANY_SIZE, request, with_body, with_header};
 use crate::{
     backend::lambda::payload,
     error::ErrorKind,
@@ -15,17 +15,17 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 fn merged(inbound: &InboundRequest) -> String {
     let settings = PayloadSettings::Merge { body: None };
-    String::from_utf8(payload::event(&settings, inbound).unwrap()).unwrap()
+    String::from_utf8(payload::event(&settings, inbound, ANY_SIZE).unwrap()).unwrap()
 }
 
 fn merged_over(beneath: serde_json::Value, inbound: &InboundRequest) -> String {
     let serde_json::Value::Object(beneath) = beneath else { panic!("not an object") };
     let settings = PayloadSettings::Merge { body: Some(beneath) };
-    String::from_utf8(payload::event(&settings, inbound).unwrap()).unwrap()
+    String::from_utf8(payload::event(&settings, inbound, ANY_SIZE).unwrap()).unwrap()
 }
 
 fn refusal(inbound: &InboundRequest) -> (ErrorKind, String) {
-    let error = payload::event(&PayloadSettings::Merge { body: None }, inbound).unwrap_err();
+    let error = payload::event(&PayloadSettings::Merge { body: None }, inbound, ANY_SIZE).unwrap_err();
     let text = error.to_string();
     (error.kind, text)
 }
@@ -168,7 +168,7 @@ fn h08_the_prototypes_query_wins_over_the_body_and_the_body_over_its_own() {
         assert_eq!(event, r#"{"a":"config","b":"body","c":"query"}"#);
     }
     let settings = PayloadSettings::Merge { body: Some([("a".to_owned(), json!(1))].into_iter().collect()) };
-    let error = payload::event(&settings, &post("/", JSON, b"[]")).unwrap_err();
+    let error = payload::event(&settings, &post("/", JSON, b"[]"), ANY_SIZE).unwrap_err();
     assert_eq!(error.kind, ErrorKind::InvalidBody);
 }
 
@@ -177,6 +177,29 @@ fn an_empty_body_that_is_whole_is_no_body() {
     let mut inbound = request("POST", "/?a=1");
     inbound.body = RequestBody::Whole(Bytes::new());
     assert_eq!(merged(&inbound), r#"{"a":"1"}"#);
+}
+
+#[test]
+fn a_form_of_too_many_arguments_is_refused_and_one_of_as_many_as_allowed_is_not() {
+    let form = "a&".repeat(10_000);
+    assert!(merged(&post("/", FORM, form.as_bytes())).len() > 50_000);
+    let (kind, cause) = refusal(&post("/", FORM, format!("{form}b").as_bytes()));
+    assert_eq!(kind, ErrorKind::InvalidBody);
+    assert!(cause.ends_with("the body has more than 10000 arguments"), "{cause}");
+}
+
+#[test]
+fn an_event_that_would_be_too_large_is_refused_in_every_shape() {
+    for (inbound, size) in [
+        (post("/", JSON, br#"{"a": 1}"#), 8),
+        (post("/?b=1", JSON, br#"{"a": 1}"#), 15),
+        (post("/", FORM, b"a=%01"), 14),
+    ] {
+        let event = |limit| payload::event(&PayloadSettings::Merge { body: None }, &inbound, limit);
+        assert_eq!(event(size).unwrap().len() as u64, size);
+        let kind = event(size - 1).unwrap_err().kind;
+        assert_eq!(kind, ErrorKind::PayloadTooLarge { what: "the event", limit: size - 1, size });
+    }
 }
 
 proptest! {
@@ -196,7 +219,7 @@ proptest! {
         let inbound = post(&format!("/{query}"), content_type, &body);
         let beneath = beneath.then(|| [("a".to_owned(), json!(1))].into_iter().collect());
         let settings = PayloadSettings::Merge { body: beneath };
-        match payload::event(&settings, &inbound) {
+        match payload::event(&settings, &inbound, ANY_SIZE) {
             Ok(event) => prop_assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&event).is_ok()),
             Err(error) => {
                 let refused = [ErrorKind::InvalidBody, ErrorKind::UnsupportedMediaType];
