@@ -7,7 +7,7 @@
 //! ```text
 //! source.rs      what the settings say              chain.rs      what is configured
 //! keeper.rs      one thread, one refresher each     fetch.rs      one fetch of it
-//! refresher.rs   when to fetch, by schedule.rs      sts.rs, metadata_v1.rs, http.rs
+//! refresher.rs   when to fetch, by schedule.rs      sts.rs, metadata_v1.rs, by way.rs
 //! slot.rs        what requests read                 status.rs     what people read
 //! ```
 
@@ -15,7 +15,6 @@ mod chain;
 #[cfg(test)]
 mod fakes;
 mod fetch;
-mod http;
 mod keeper;
 mod metadata_v1;
 mod refresher;
@@ -26,6 +25,7 @@ mod slot;
 mod source;
 mod status;
 mod sts;
+mod way;
 
 use std::{
     fmt,

@@ -19,6 +19,9 @@ pub fn start(settings: &Log) {
         .filter_module("apigw_invoker", level)
         .filter_module("access", level)
         .filter_module("actix_http", LevelFilter::Off)
+        // each failure to get keys is said once by `credentials/refresher.rs`; the SDK says it each time, and may
+        // quote an answer that holds keys
+        .filter_module("aws_", LevelFilter::Off)
         .target(Target::Stderr)
         .format_target(false)
         .try_init();

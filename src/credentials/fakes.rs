@@ -15,7 +15,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{MetadataProtocol, Origin, Role, Source, http::Way};
+use super::{MetadataProtocol, Origin, Role, Source, way::Way};
 use crate::tls::Configurations;
 
 /// A way without a proxy.

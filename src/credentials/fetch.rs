@@ -3,29 +3,36 @@
 //! `refresher.rs` knows nothing but the trait [`Fetch`]; [`Aws`] is the one that asks AWS, and tests have others.
 //! Everything is built anew for each fetch, because the SDK's providers read profiles only once.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
 use aws_config::{
     BehaviorVersion, Region, ecs::EcsCredentialsProvider, imds, profile::ProfileFileCredentialsProvider,
     provider_config::ProviderConfig,
 };
-use aws_credential_types::{Credentials, provider::ProvideCredentials};
+use aws_credential_types::{
+    Credentials,
+    provider::{ProvideCredentials as _, future::ProvideCredentials},
+};
 use aws_types::os_shim_internal::Env;
 
 use super::{
     MetadataProtocol, Origin, Source,
     chain::{self, Choice},
-    http::Way,
     metadata_v1,
     shared_files::{self, Fingerprint},
     status::Caller,
     sts::{Fetched, Sts, causes},
+    way::Way,
 };
 
 /// EC2's metadata service is on the same machine or nowhere: a pod that cannot reach it must not hang at its start.
 const METADATA_CONNECT: Duration = Duration::from_secs(1);
 const METADATA_ATTEMPTS: u32 = 2;
 const METADATA_TOTAL: Duration = Duration::from_secs(3);
+
+/// It is what is left when nothing is configured, so its failure is often not its own.
+const METADATA_HINT: &str = "no other source is configured, and in a container the metadata service answers only \
+                             where the instance's hop limit is 2 or more";
 
 /// What gives keys when asked.
 pub trait Fetch: Send + Sync + 'static {
@@ -73,26 +80,51 @@ impl Aws {
     }
 
     async fn first_keys(&self, choice: Choice) -> Result<Fetched, String> {
-        let provider: Box<dyn ProvideCredentials> = match choice {
-            Choice::Environment(credentials) => return Ok(Fetched { credentials, caller: None }),
-            Choice::WebIdentity(identity) => return self.sts.assume_role_with_web_identity(&identity).await,
-            Choice::Metadata(MetadataProtocol::V1) => {
-                let endpoint = metadata_v1::endpoint(|name| self.variable(name));
-                let credentials = metadata_v1::fetch(&self.way, &endpoint).await?;
-                return Ok(Fetched { credentials, caller: None });
-            }
-            Choice::Metadata(MetadataProtocol::V2) => Box::new(self.metadata_v2()),
-            Choice::Profile(name) => {
-                shared_files::check(&self.environment)?;
-                let provider = ProfileFileCredentialsProvider::builder().configure(&self.provider_config());
-                Box::new(provider.profile_name(name).build())
-            }
+        let credentials = match choice {
+            Choice::Environment(credentials) => credentials,
+            Choice::Profile(name) => self.profile(name).await?,
             Choice::Container(_) => {
-                Box::new(EcsCredentialsProvider::builder().configure(&self.provider_config()).build())
+                let provider = EcsCredentialsProvider::builder().configure(&self.provider_config()).build();
+                provided(provider.provide_credentials()).await?
+            }
+            Choice::WebIdentity(identity) => return self.sts.assume_role_with_web_identity(&identity).await,
+            Choice::Metadata(protocol) => {
+                let answer = match protocol {
+                    MetadataProtocol::V1 => self.metadata_v1().await,
+                    MetadataProtocol::V2 => self.metadata_v2().await,
+                };
+                answer.map_err(|reason| format!("{reason}; {METADATA_HINT}"))?
             }
         };
-        let credentials = provider.provide_credentials().await.map_err(|error| causes(&error))?;
         Ok(Fetched { credentials, caller: None })
+    }
+
+    async fn profile(&self, name: String) -> Result<Credentials, String> {
+        shared_files::check(&self.environment)?;
+        let provider = ProfileFileCredentialsProvider::builder().configure(&self.provider_config());
+        provided(provider.profile_name(name).build().provide_credentials()).await
+    }
+
+    async fn metadata_v1(&self) -> Result<Credentials, String> {
+        let endpoint = metadata_v1::endpoint(|name| self.variable(name));
+        metadata_v1::fetch(&self.way, &endpoint).await
+    }
+
+    /// Keys that EC2 gives after their expiry, because it has trouble itself, the SDK takes for valid some minutes
+    /// more, as AWS wants it
+    /// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html>).
+    async fn metadata_v2(&self) -> Result<Credentials, String> {
+        let client = imds::Client::builder()
+            .configure(&self.provider_config())
+            .connect_timeout(METADATA_CONNECT)
+            .max_attempts(METADATA_ATTEMPTS)
+            .operation_timeout(METADATA_TOTAL)
+            .build();
+        let provider = imds::credentials::ImdsCredentialsProvider::builder()
+            .configure(&self.provider_config())
+            .imds_client(client)
+            .build();
+        provided(provider.provide_credentials()).await
     }
 
     fn provider_config(&self) -> ProviderConfig {
@@ -101,19 +133,11 @@ impl Aws {
             .with_behavior_version(Some(BehaviorVersion::latest()))
             .with_http_client(self.way.client())
     }
+}
 
-    fn metadata_v2(&self) -> imds::credentials::ImdsCredentialsProvider {
-        let client = imds::Client::builder()
-            .configure(&self.provider_config())
-            .connect_timeout(METADATA_CONNECT)
-            .max_attempts(METADATA_ATTEMPTS)
-            .operation_timeout(METADATA_TOTAL)
-            .build();
-        imds::credentials::ImdsCredentialsProvider::builder()
-            .configure(&self.provider_config())
-            .imds_client(client)
-            .build()
-    }
+/// What one of the SDK's providers gives. Of its errors the outermost is dropped: it calls a time limit "not enabled".
+async fn provided(answer: ProvideCredentials<'_>) -> Result<Credentials, String> {
+    answer.await.map_err(|error| causes(error.source().unwrap_or(&error)))
 }
 
 impl Fetch for Aws {

@@ -21,10 +21,10 @@ use tokio::{
 use super::{
     CredentialSource, Origin, Source,
     fetch::{Aws, Fetch},
-    http::Way,
     refresher::{Refresher, SystemClock},
     slot::Slot,
     status::{Ready, State, Status},
+    way::Way,
 };
 use crate::tls::{Configurations, TlsError};
 

@@ -11,7 +11,7 @@ use aws_smithy_types::{DateTime, date_time::Format};
 use http::{StatusCode, Uri};
 use serde::Deserialize;
 
-use super::http::Way;
+use super::way::Way;
 
 /// Off EC2 nobody answers there; a pod waits no longer than this for nothing.
 const LIMIT: Duration = Duration::from_secs(1);

@@ -97,7 +97,8 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
                     self.name = name;
                     result
                 }
-                Err(panic) => Err(format!("the fetch broke off: {panic}")),
+                // what it panicked about may quote what it read
+                Err(_) => Err("the fetch panicked".to_owned()),
             },
             () = self.clock.sleep(ATTEMPT_LIMIT) => Err(format!("no answer within {ATTEMPT_LIMIT:?}")),
         };

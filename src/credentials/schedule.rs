@@ -2,9 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-/// The SDKs of other languages start this early
-/// (<https://docs.aws.amazon.com/sdkref/latest/guide/understanding-refreshable-credentials.html>): long enough to
-/// sit out a failure of STS.
+/// By then botocore insists on new keys (`_mandatory_refresh_timeout` in its `credentials.py`); long enough to sit
+/// out a failure of STS.
 const AHEAD: Duration = Duration::from_mins(10);
 /// Of lives shorter than this, ten minutes would be too large a part: sessions of STS may last fifteen.
 const SHORT_LIFE: Duration = Duration::from_mins(50);

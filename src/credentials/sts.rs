@@ -13,7 +13,7 @@ use aws_sdk_sts::{
     types,
 };
 
-use super::{Role, Source, chain::WebIdentity, http::Way, session_name::session_name, status::Caller};
+use super::{Role, Source, chain::WebIdentity, session_name::session_name, status::Caller, way::Way};
 use crate::excerpt::excerpt;
 
 /// Characters of a failure's text: AWS's messages name the action, the role and the caller.
