@@ -66,6 +66,16 @@ impl Account {
         self.issued.issue(identity, self.now(), life)
     }
 
+    /// Whatever it has been told or has handed out that nobody else may see.
+    pub fn secrets(&self) -> Vec<String> {
+        let keys = &self.options.keys;
+        let mut secrets = vec![keys.api_key.clone(), keys.secret_access_key.clone()];
+        secrets.extend(keys.session_token.clone());
+        secrets.extend(self.issued.secrets());
+        secrets.extend(self.metadata_sessions.tokens());
+        secrets
+    }
+
     /// What its clock shows.
     pub fn now(&self) -> SystemTime {
         self.options.now()

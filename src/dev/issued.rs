@@ -108,6 +108,15 @@ impl Register {
         self.locked().get(access_key_id).cloned()
     }
 
+    /// The secrets and tokens of all keys so far.
+    pub fn secrets(&self) -> Vec<String> {
+        let locked = self.locked();
+        locked
+            .values()
+            .flat_map(|keys| [keys.secret_access_key.clone(), keys.session_token.clone()])
+            .collect()
+    }
+
     fn locked(&self) -> MutexGuard<'_, HashMap<String, IssuedKeys>> {
         // an insertion cannot leave the map half done
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -157,6 +166,7 @@ mod tests {
         assert!(keys.session_token.len() > 300);
         assert_eq!(register.find(&keys.access_key_id), Some(keys.clone()));
         assert_eq!(register.find("ASIAANOTHER"), None);
+        assert_eq!(register.secrets(), [&*keys.secret_access_key, &*keys.session_token]);
         let shown = format!("{keys:?}");
         assert!(!shown.contains(&keys.secret_access_key) && !shown.contains(&keys.session_token), "{shown}");
     }

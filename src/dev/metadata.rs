@@ -43,6 +43,11 @@ impl Sessions {
         token
     }
 
+    /// All tokens so far.
+    pub fn tokens(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
     fn has(&self, token: &str, now: SystemTime) -> bool {
         let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.get(token).is_some_and(|until| now < *until)

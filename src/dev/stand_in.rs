@@ -41,7 +41,7 @@ const MAX_PAYLOAD: usize = 10 << 20;
 #[derive(Debug)]
 pub struct StandIn {
     address: SocketAddr,
-    controls: Arc<Controls>,
+    account: Arc<Account>,
     handle: ServerHandle,
     thread: Option<JoinHandle<()>>,
 }
@@ -55,11 +55,11 @@ impl StandIn {
         let listener = crate::listener::bind(address)?;
         let address = listener.local_addr()?;
         let account = Arc::new(Account::new(options));
-        let controls = Arc::clone(&account.controls);
+        let shared = Arc::clone(&account);
         let (sender, receiver) = mpsc::channel();
         let thread = std::thread::Builder::new().name("stand-in".into()).spawn(move || {
             let result = actix_rt::System::new().block_on(async {
-                let server = serve(listener, account)?;
+                let server = serve(listener, shared)?;
                 let _ = sender.send(server.handle());
                 server.await
             });
@@ -68,7 +68,7 @@ impl StandIn {
             }
         })?;
         let handle = receiver.recv().map_err(|_| io::Error::other("the stand-in did not start"))?;
-        Ok(Self { address, controls, handle, thread: Some(thread) })
+        Ok(Self { address, account, handle, thread: Some(thread) })
     }
 
     /// Where it listens.
@@ -78,7 +78,12 @@ impl StandIn {
 
     /// What can be changed and read while it runs.
     pub fn controls(&self) -> &Arc<Controls> {
-        &self.controls
+        &self.account.controls
+    }
+
+    /// All secrets and tokens that it accepts or has handed out: what must not be found in any log.
+    pub fn secrets(&self) -> Vec<String> {
+        self.account.secrets()
     }
 }
 
