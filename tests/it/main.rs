@@ -15,6 +15,8 @@ mod backend_contract;
 mod commands;
 /// The services of the stand-in that hand out keys, and `dev --credentials`.
 mod credential_stand_in;
+/// A sidecar whose credentials rotate, fail and come back.
+mod credentials;
 /// What the README and the shipped settings say against what the code does.
 mod documents;
 /// Event streams of the Lambda API.

@@ -1,0 +1,79 @@
+//! Sources that are entitled by a token in a file: web identity (IRSA) and EKS Pod Identity.
+
+use std::{fs, thread, time::Duration};
+
+use apigw_invoker::dev::{Service, Switch, credentials::Kind};
+
+use super::{
+    super::support::{Upstream, eventually},
+    Cloud, Sidecar, unavailable,
+};
+
+/// Rotates the token after each set of keys, under load.
+#[track_caller]
+fn follows(kind: Kind, service: Service, name: &str) {
+    let cloud = Cloud::with_keys_for(Duration::from_secs(2));
+    let sidecar = Sidecar::with_route(&cloud.url("/iam/hello"), "", &cloud.environment(kind));
+    let mut rotated = 0;
+    sidecar.serves(2, "/r", || {
+        // keys have just come, so nobody is reading the file
+        if sidecar.sets_of_keys() > rotated {
+            cloud.rotate_token(kind);
+            rotated += 1;
+        }
+        rotated > 2
+    });
+    assert!(cloud.calls(service) > 2);
+    let log = sidecar.end(&cloud);
+    assert!(log.contains(&format!("credentials: {name}: account 123456789012, ")), "{log}");
+}
+
+#[test]
+fn a_token_may_rotate_while_requests_go_on() {
+    thread::scope(|scope| {
+        scope.spawn(|| follows(Kind::Irsa, Service::WebIdentity, "web identity (IRSA)"));
+        scope.spawn(|| follows(Kind::PodIdentity, Service::PodIdentity, "EKS Pod Identity"));
+    });
+}
+
+/// The source fails though the node's role is there; then it is repaired.
+#[track_caller]
+fn fails_alone(kind: Kind, service: Service, repair: impl FnOnce(&Cloud)) {
+    let (cloud, upstream) = (Cloud::new(), Upstream::ok());
+    let mut environment = cloud.environment(kind);
+    environment.push(("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), cloud.url("")));
+    match kind {
+        Kind::Irsa => fs::write(cloud.files.path().join("wrong"), "a.wrong.token").unwrap(),
+        _ => cloud.set(Switch::PodIdentityTokenWrong, true),
+    }
+    for (name, value) in &mut environment {
+        if name == "AWS_WEB_IDENTITY_TOKEN_FILE" {
+            *value = cloud.files.path().join("wrong").to_string_lossy().into_owned();
+        }
+    }
+    let sidecar = Sidecar::with_route(&upstream.uri("/"), "", &environment);
+    assert!(unavailable(&sidecar.get("/r")));
+    // it tries again, and the same again
+    eventually("a second attempt", || cloud.calls(service) > 1);
+    assert!(unavailable(&sidecar.get("/r")));
+    assert_eq!(upstream.accepted(), 0);
+    repair(&cloud);
+    sidecar.recovers("/r");
+    assert_eq!((cloud.calls(Service::MetadataToken), cloud.calls(Service::MetadataKeys)), (0, 0));
+    sidecar.end(&cloud);
+}
+
+#[test]
+fn a_web_identity_that_fails_does_not_fall_to_the_role_of_the_node() {
+    fails_alone(Kind::Irsa, Service::WebIdentity, |cloud| {
+        let right = cloud.token_file(Kind::Irsa).unwrap();
+        fs::copy(right, cloud.files.path().join("wrong")).unwrap();
+    });
+}
+
+#[test]
+fn a_pod_identity_that_fails_does_not_fall_to_the_role_of_the_node() {
+    fails_alone(Kind::PodIdentity, Service::PodIdentity, |cloud| {
+        cloud.set(Switch::PodIdentityTokenWrong, false);
+    });
+}
