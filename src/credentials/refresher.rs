@@ -62,6 +62,8 @@ pub struct Refresher<F, C> {
     name: String,
     /// Failures in a row.
     failures: u32,
+    /// Sets of keys in a row that AWS has refused.
+    refusals: u32,
     /// The failures that the log knows, so that each is said once; the last first.
     warned: Vec<String>,
 }
@@ -69,7 +71,8 @@ pub struct Refresher<F, C> {
 impl<F: Fetch, C: Clock> Refresher<F, C> {
     /// A refresher that fills `slot`.
     pub fn new(fetch: F, clock: C, slot: Arc<Slot>) -> Self {
-        Self { fetch: Arc::new(fetch), clock, slot, name: String::new(), failures: 0, warned: Vec::new() }
+        let (name, warned) = (String::new(), Vec::new());
+        Self { fetch: Arc::new(fetch), clock, slot, name, failures: 0, refusals: 0, warned }
     }
 
     /// Fetches and waits, for ever.
@@ -155,11 +158,15 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
         now + schedule::back_off(self.failures, left, fastrand::f64())
     }
 
-    /// Until the next fetch is due, the files change, or somebody asks.
-    async fn wait(&self, due: Option<SystemTime>, files: Option<&Fingerprint>) {
+    /// Until the next fetch is due, the files change, or AWS refuses the keys.
+    async fn wait(&mut self, mut due: Option<SystemTime>, files: Option<&Fingerprint>) {
+        let mut refused = false;
         loop {
             let left = due.map(|due| due.duration_since(self.clock.now()).unwrap_or_default());
             if left.is_some_and(|left| left.is_zero()) {
+                if !refused && self.failures == 0 {
+                    self.refusals = 0;
+                }
                 return;
             }
             tokio::select! {
@@ -167,7 +174,10 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
                 () = self.slot.wake.notified() => {}
             }
             if self.slot.take_refusal() {
-                return;
+                refused = true;
+                let soon = self.clock.now() + schedule::after_refusal(self.refusals, fastrand::f64());
+                due = Some(due.map_or(soon, |due| due.min(soon)));
+                self.refusals = self.refusals.saturating_add(1);
             }
             if files.is_some() && self.fetch.fingerprint().as_ref() != files {
                 return;

@@ -30,6 +30,12 @@ pub fn back_off(failures: u32, keys_left: Option<Duration>, luck: f64) -> Durati
     SHORTEST + ceiling.saturating_sub(SHORTEST).mul_f64(luck)
 }
 
+/// How long to wait with new keys for refused ones, after `before` sets in a row that were refused too. The first
+/// are fetched at once; when those do not help, nor will the next, and clients must not set the pace of calls to STS.
+pub fn after_refusal(before: u32, luck: f64) -> Duration {
+    if before == 0 { Duration::ZERO } else { back_off(before, None, luck) }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -61,6 +67,13 @@ mod tests {
         let left = |seconds| Some(Duration::from_secs(seconds));
         assert_eq!([600, 60, 10, 1, 0].map(|seconds| longest(9, left(seconds))), [60, 30, 5, 1, 1]);
         assert_eq!(back_off(9, None, 0.0), SHORTEST);
+    }
+
+    #[test]
+    fn only_the_first_refusal_is_followed_at_once() {
+        let longest = |before| after_refusal(before, 1.0).as_secs();
+        assert_eq!([0, 1, 2, 9].map(longest), [0, 2, 4, 60]);
+        assert_eq!(after_refusal(1, 0.0), SHORTEST);
     }
 
     proptest! {

@@ -315,6 +315,27 @@ async fn a_source_that_gives_the_refused_keys_again_is_not_asked_without_end() {
 }
 
 #[actix_rt::test]
+async fn clients_of_an_upstream_that_refuses_all_keys_do_not_set_the_pace_of_fetches() {
+    let work = Work::start([Act::Give(Some(LIFE))]).await;
+    // ten minutes of requests
+    for _ in 0..6_000 {
+        let keys = work.current().await.unwrap();
+        work.slot.refresh_soon(&keys);
+        work.clock.advance(Duration::from_millis(100)).await;
+    }
+    let fetches = work.fetches();
+    assert!((10..80).contains(&fetches), "{fetches}");
+    // keys that serve again make it forget
+    while work.fetches() < fetches + 3 {
+        work.clock.advance(MINUTE).await;
+    }
+    let (fetches, refused) = (work.fetches(), work.current().await.unwrap());
+    work.slot.refresh_soon(&refused);
+    settle().await;
+    assert_eq!(work.fetches(), fetches + 1);
+}
+
+#[actix_rt::test]
 async fn keys_that_have_expired_by_our_clock_are_a_failure() {
     let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
     let keys = Credentials::new("AKIDOLD", "hush", None, Some(old), "fake");
