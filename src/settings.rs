@@ -36,7 +36,7 @@ pub use lambda::{
 };
 pub use limits::Limits;
 pub use mistake::{Mistake, Mistakes, Place};
-pub use process::{Listen, Log, Settings, Shutdown};
+pub use process::{Admin, Listen, Log, Settings, Shutdown};
 pub use route::{BackendSettings, RouteSettings};
 pub use tree::Environment;
 pub use upstream::{Scheme, Timeouts, UpstreamSettings};
