@@ -17,6 +17,7 @@ mod fakes;
 mod fetch;
 mod keeper;
 mod metadata_v1;
+mod mounted;
 mod refresher;
 mod schedule;
 mod session_name;
@@ -38,6 +39,7 @@ use aws_credential_types::Credentials;
 use self::keeper::Kept;
 pub use self::{
     keeper::{Keeper, try_once},
+    mounted::{MountedKeys, Part},
     session_name::session_name,
     source::{MetadataProtocol, Origin, Role, Source},
     status::{Caller, Ready, State, Status},

@@ -67,6 +67,7 @@ impl Aws {
         match &self.source.origin {
             // a route's own keys come as they are, and so do those of the environment
             Origin::Keys(keys) => Ok(Choice::Environment(keys.clone())),
+            Origin::Mounted(keys) => Ok(Choice::Environment(keys.read()?)),
             Origin::Profile(name) => Ok(Choice::Profile(name.clone())),
             Origin::Chain => {
                 let default_profile = shared_files::have_default_profile(&self.environment).await;
@@ -143,7 +144,7 @@ async fn provided(answer: ProvideCredentials<'_>) -> Result<Credentials, String>
 impl Fetch for Aws {
     async fn name(&self) -> String {
         let origin = match (&self.source.origin, self.choice().await) {
-            (Origin::Keys(_), _) => "settings".to_owned(),
+            (Origin::Keys(_) | Origin::Mounted(_), _) => "settings".to_owned(),
             (_, Ok(choice)) => choice.to_string(),
             (_, Err(_)) => "credential chain".to_owned(),
         };
@@ -166,8 +167,9 @@ impl Fetch for Aws {
     }
 
     fn fingerprint(&self) -> Option<Fingerprint> {
-        match self.source.origin {
+        match &self.source.origin {
             Origin::Keys(_) => None,
+            Origin::Mounted(keys) => Some(Fingerprint::of(keys.files().map(|file| Some(file.clone())))),
             // a file that appears may change what the chain chooses
             Origin::Profile(_) | Origin::Chain => Some(shared_files::fingerprint(&self.environment)),
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 
+use super::mounted::MountedKeys;
 use crate::settings::ForwardProxy;
 
 /// One source of keys.
@@ -30,6 +31,8 @@ pub struct Source {
 pub enum Origin {
     /// The route's own settings.
     Keys(Credentials),
+    /// The route's own settings, which point to files.
+    Mounted(MountedKeys),
     /// A profile of the shared files.
     Profile(String),
     /// The first of these that is configured: environment, profile, container, web identity, EC2.
