@@ -5,10 +5,10 @@ use std::{io, path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    credentials::{Source, State, try_once},
+    credentials::{State, try_once},
     dev,
     run::{counted, serve, tell, wrong},
-    settings::Settings,
+    settings::{Settings, Source},
     snapshot,
 };
 

@@ -7,8 +7,8 @@ use aws_credential_types::Credentials;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use super::key_source::{MetadataProtocol, MountedKeys, Origin, Part, Role, Source};
 use super::{ForwardProxy, check::Checker, units::WrittenDuration};
-use crate::credentials::{MetadataProtocol, MountedKeys, Origin, Part, Role, Source};
 
 /// STS's bounds for a session (AWS STS API reference, `AssumeRole`).
 const SHORTEST_SESSION: Duration = Duration::from_mins(15);
@@ -142,7 +142,7 @@ impl WrittenSource {
             checker.duration(&name("role_duration"), Some(written), SHORTEST_SESSION, range)
         });
         let session = self.role_session_name.as_deref().unwrap_or(names.session);
-        let session_name = crate::credentials::session_name(session).into_owned();
+        let session_name = super::session_name::session_name(session).into_owned();
         Some(Role { arn: arn?, session_name, external_id, duration })
     }
 
