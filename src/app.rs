@@ -12,6 +12,7 @@ use std::{
 };
 
 use crate::{
+    admin::{self, Admin, Health},
     credentials::Keeper,
     listener,
     settings::{Settings, Shutdown},
@@ -25,6 +26,8 @@ pub struct Application {
     snapshot: Arc<Snapshot>,
     listener: TcpListener,
     address: SocketAddr,
+    admin: TcpListener,
+    admin_address: SocketAddr,
     keeper: Keeper,
 }
 
@@ -64,16 +67,20 @@ impl Application {
     pub fn build(settings: Settings) -> Result<Self, StartError> {
         let keeper = Keeper::start().map_err(StartError::Credentials)?;
         let snapshot = Snapshot::build(&settings, &keeper).map_err(StartError::Route)?;
-        let wanted = settings.listen.http;
-        let failed = |error| StartError::Listen { address: wanted, error };
-        let listener = listener::bind(wanted).map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { settings, snapshot: Arc::new(snapshot), listener, address, keeper })
+        let (listener, address) = bound(settings.listen.http, listener::bind)?;
+        let (admin, admin_address) = bound(settings.admin.address, admin::bind)?;
+        let snapshot = Arc::new(snapshot);
+        Ok(Self { settings, snapshot, listener, address, admin, admin_address, keeper })
     }
 
     /// Where clients connect, with the port that the system chose for port 0.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where people and probes come.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
     }
 
     /// The snapshot that requests are served with.
@@ -94,6 +101,8 @@ impl Application {
         let Shutdown { delay, drain } = self.settings.shutdown.clone();
         let stopping = Arc::new(AtomicBool::new(false));
         let snapshot = Arc::clone(&self.snapshot);
+        let health = Health { snapshot: Arc::clone(&snapshot), stopping: Arc::clone(&stopping) };
+        let admin = Admin::start(self.admin, health)?;
         let server = listener::serve(self.listener, &self.settings, self.snapshot, Arc::clone(&stopping))?;
         let handle = server.handle();
         let stopper = actix_rt::spawn(async move {
@@ -121,8 +130,20 @@ impl Application {
             }
         };
         stopper.abort();
+        drop(admin);
         // until here: requests in flight may still need fresh keys
         drop(self.keeper);
         result
     }
+}
+
+/// A bound socket and its address, with the port that the system chose for port 0.
+fn bound(
+    address: SocketAddr,
+    bind: impl Fn(SocketAddr) -> io::Result<TcpListener>,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Listen { address, error };
+    let listener = bind(address).map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
 }

@@ -1,17 +1,14 @@
 //! The command line: which commands there are and what each does (`run.rs`, `dev.rs`).
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    credentials::{State, try_once},
     dev,
     run::{counted, serve, tell, wrong},
-    settings::Settings,
+    settings::{Settings, Source},
     snapshot,
 };
 
@@ -30,7 +27,7 @@ enum Command {
     /// Run the sidecar (the default).
     Run(RunOptions),
     /// Read the settings and print every mistake; exit with 78 if there is one.
-    Check(SettingsDirectory),
+    Check(CheckOptions),
     /// Run the sidecar together with a local stand-in for AWS that really checks keys and signatures.
     Dev(dev::Options),
 }
@@ -51,13 +48,22 @@ struct SettingsDirectory {
     settings: PathBuf,
 }
 
+#[derive(Debug, Args)]
+struct CheckOptions {
+    #[command(flatten)]
+    directory: SettingsDirectory,
+    /// Fetch the keys of every signing route too, and say whose they are and until when.
+    #[arg(long)]
+    credentials: bool,
+}
+
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
     let line = CommandLine::parse();
     let default = RunOptions { directory: line.settings, child: false };
     match line.command.unwrap_or(Command::Run(default)) {
         Command::Run(options) => run(&options),
-        Command::Check(directory) => check(&directory.settings),
+        Command::Check(options) => check(&options),
         Command::Dev(options) => dev::run(&options),
     }
 }
@@ -76,7 +82,8 @@ fn run(options: &RunOptions) -> ExitCode {
     }
 }
 
-fn check(directory: &Path) -> ExitCode {
+fn check(options: &CheckOptions) -> ExitCode {
+    let directory = &options.directory.settings;
     let settings = match Settings::load(directory) {
         Ok(settings) => settings,
         Err(mistakes) => return wrong(&mistakes),
@@ -92,5 +99,27 @@ fn check(directory: &Path) -> ExitCode {
         settings.listen.http
     );
     tell(&mut io::stdout(), &summary);
-    ExitCode::SUCCESS
+    if options.credentials { check_credentials(&settings) } else { ExitCode::SUCCESS }
+}
+
+/// Tries each source once, whatever the number of routes that use it.
+fn check_credentials(settings: &Settings) -> ExitCode {
+    let mut sources: Vec<(&Source, Vec<&str>)> = Vec::new();
+    for route in settings.routes.iter().filter(|route| route.enabled) {
+        let Some(source) = route.backend.source() else { continue };
+        match sources.iter_mut().find(|(known, _)| *known == source) {
+            Some((_, routes)) => routes.push(&route.id),
+            None => sources.push((source, vec![&route.id])),
+        }
+    }
+    let mut all = true;
+    for (source, routes) in sources {
+        let (told, ready) = match actix_rt::System::new().block_on(try_once(source)) {
+            Ok(status) => (status.to_string(), matches!(status.state, State::Ready(_))),
+            Err(error) => (error.to_string(), false),
+        };
+        all &= ready;
+        tell(&mut io::stdout(), &format!("{}: {told}", routes.join(", ")));
+    }
+    if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

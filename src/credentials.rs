@@ -5,7 +5,7 @@
 //! answers 503 until there are keys again.
 //!
 //! ```text
-//! source.rs      what the settings say              chain.rs      what is configured
+//! chain.rs       what is configured                  mounted.rs    a route's own keys in files
 //! keeper.rs      one thread, one refresher each     fetch.rs      one fetch of it
 //! refresher.rs   when to fetch, by schedule.rs      sts.rs, metadata_v1.rs, by way.rs
 //! slot.rs        what requests read                 status.rs     what people read
@@ -17,12 +17,11 @@ mod fakes;
 mod fetch;
 mod keeper;
 mod metadata_v1;
+mod mounted;
 mod refresher;
 mod schedule;
-mod session_name;
 mod shared_files;
 mod slot;
-mod source;
 mod status;
 mod sts;
 mod way;
@@ -38,8 +37,6 @@ use aws_credential_types::Credentials;
 use self::keeper::Kept;
 pub use self::{
     keeper::{Keeper, try_once},
-    session_name::session_name,
-    source::{MetadataProtocol, Origin, Role, Source},
     status::{Caller, Ready, State, Status},
 };
 

@@ -14,6 +14,7 @@
 //! *response* face the client, *outbound* and *reply* face the upstream. A *route* takes requests to one
 //! *backend*, which knows its *target*. A *snapshot* is the settings as the running program sees them.
 
+pub mod admin;
 pub mod admission;
 pub mod app;
 pub mod backend;

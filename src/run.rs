@@ -42,6 +42,7 @@ pub(crate) fn serve(settings: Settings, ready: impl FnOnce(&Application)) -> Exi
         application.address(),
         counted(application.snapshot().routes.routes().len(), "route")
     );
+    log::info!("admin port on {}", application.admin_address());
     ready(&application);
     match system.block_on(application.run(first, second)) {
         Ok(()) => {

@@ -11,6 +11,7 @@ mod check;
 mod document;
 mod forward_proxy;
 mod function_uri;
+mod key_source;
 mod lambda;
 mod limits;
 mod lines;
@@ -19,6 +20,7 @@ mod process;
 mod reader;
 mod reference;
 mod route;
+mod session_name;
 mod source;
 mod tree;
 pub mod units;
@@ -30,14 +32,16 @@ pub use api_gateway::{ApiGatewaySettings, Authorization, ClientAuthorization, Ia
 pub use document::Document;
 pub use forward_proxy::{ForwardProxy, HostPort};
 pub use function_uri::FunctionUri;
+pub use key_source::{MetadataProtocol, MountedKeys, Origin, Part, Role, Source};
 pub use lambda::{
     AnswerSettings, EmptyArraysMode, ForwardedParts, GatewayEvent, InvocationType, InvokeMode,
     LambdaEndpoint, LambdaSettings, LogType, PayloadSettings, PayloadVersion,
 };
 pub use limits::Limits;
 pub use mistake::{Mistake, Mistakes, Place};
-pub use process::{Listen, Log, Settings, Shutdown};
+pub use process::{Admin, Listen, Log, Settings, Shutdown};
 pub use route::{BackendSettings, RouteSettings};
+pub use session_name::{DEFAULT as DEFAULT_SESSION_NAME, session_name};
 pub use tree::Environment;
 pub use upstream::{Scheme, Timeouts, UpstreamSettings};
 

@@ -8,7 +8,7 @@ use std::{fmt, path::PathBuf};
 
 use aws_credential_types::Credentials;
 
-use super::{MetadataProtocol, session_name};
+use crate::settings::{DEFAULT_SESSION_NAME, MetadataProtocol};
 
 /// One source of the chain.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,7 +99,7 @@ pub fn choose(
     }
     if let Some((token_file, role_arn)) = pair(&variable, "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN")? {
         let session_name =
-            variable("AWS_ROLE_SESSION_NAME").unwrap_or_else(|| session_name::DEFAULT.to_owned());
+            variable("AWS_ROLE_SESSION_NAME").unwrap_or_else(|| DEFAULT_SESSION_NAME.to_owned());
         return Ok(Choice::WebIdentity(WebIdentity {
             token_file: token_file.into(),
             role_arn,

@@ -15,7 +15,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{MetadataProtocol, Origin, Role, Source, way::Way};
+use super::way::Way;
+use crate::settings::{MetadataProtocol, Origin, Role, Source};
 use crate::tls::Configurations;
 
 /// A way without a proxy.

@@ -16,14 +16,14 @@ use aws_credential_types::{
 use aws_types::os_shim_internal::Env;
 
 use super::{
-    MetadataProtocol, Origin, Source,
     chain::{self, Choice},
-    metadata_v1,
+    metadata_v1, mounted,
     shared_files::{self, Fingerprint},
     status::Caller,
     sts::{Fetched, Sts, causes},
     way::Way,
 };
+use crate::settings::{MetadataProtocol, Origin, Source};
 
 /// EC2's metadata service is on the same machine or nowhere: a pod that cannot reach it must not hang at its start.
 const METADATA_CONNECT: Duration = Duration::from_secs(1);
@@ -67,6 +67,7 @@ impl Aws {
         match &self.source.origin {
             // a route's own keys come as they are, and so do those of the environment
             Origin::Keys(keys) => Ok(Choice::Environment(keys.clone())),
+            Origin::Mounted(keys) => Ok(Choice::Environment(mounted::read(keys)?)),
             Origin::Profile(name) => Ok(Choice::Profile(name.clone())),
             Origin::Chain => {
                 let default_profile = shared_files::have_default_profile(&self.environment).await;
@@ -143,7 +144,7 @@ async fn provided(answer: ProvideCredentials<'_>) -> Result<Credentials, String>
 impl Fetch for Aws {
     async fn name(&self) -> String {
         let origin = match (&self.source.origin, self.choice().await) {
-            (Origin::Keys(_), _) => "settings".to_owned(),
+            (Origin::Keys(_) | Origin::Mounted(_), _) => "settings".to_owned(),
             (_, Ok(choice)) => choice.to_string(),
             (_, Err(_)) => "credential chain".to_owned(),
         };
@@ -166,8 +167,11 @@ impl Fetch for Aws {
     }
 
     fn fingerprint(&self) -> Option<Fingerprint> {
-        match self.source.origin {
+        match &self.source.origin {
             Origin::Keys(_) => None,
+            Origin::Mounted(keys) => {
+                Some(Fingerprint::of(mounted::files(keys).map(|file| Some(file.clone()))))
+            }
             // a file that appears may change what the chain chooses
             Origin::Profile(_) | Origin::Chain => Some(shared_files::fingerprint(&self.environment)),
         }

@@ -19,13 +19,14 @@ use tokio::{
 };
 
 use super::{
-    CredentialSource, Origin, Source,
+    CredentialSource,
     fetch::{Aws, Fetch},
     refresher::{Refresher, SystemClock},
     slot::Slot,
     status::{Ready, State, Status},
     way::Way,
 };
+use crate::settings::{Origin, Source};
 use crate::tls::{Configurations, TlsError};
 
 /// How long a person who asks whether a source works will wait.

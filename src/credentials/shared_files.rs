@@ -22,7 +22,7 @@ const GIVES_KEYS: [&str; 8] = [
 
 /// The state of the files at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Fingerprint([Option<(SystemTime, u64)>; 2]);
+pub struct Fingerprint(Vec<Option<(SystemTime, u64)>>);
 
 /// The variables that say where the files are, and where they are in one's home otherwise
 /// (<https://docs.aws.amazon.com/sdkref/latest/guide/file-location.html>).
@@ -61,17 +61,25 @@ pub fn check(environment: &Env) -> Result<(), String> {
 
 /// What tells that a file was written or, as Kubernetes does with mounted secrets, replaced.
 pub fn fingerprint(environment: &Env) -> Fingerprint {
-    Fingerprint(FILES.map(|(variable, default)| {
-        let file = fs::metadata(path(environment, variable, default)?).ok()?;
-        Some((file.modified().ok()?, file.len()))
-    }))
+    Fingerprint::of(FILES.iter().map(|(variable, default)| path(environment, variable, default)))
+}
+
+impl Fingerprint {
+    /// That of these files; one without a path has no place to be in.
+    pub fn of(files: impl Iterator<Item = Option<PathBuf>>) -> Self {
+        let state = |file: Option<PathBuf>| {
+            let file = fs::metadata(file?).ok()?;
+            Some((file.modified().ok()?, file.len()))
+        };
+        Self(files.map(state).collect())
+    }
 }
 
 #[cfg(test)]
 impl Fingerprint {
     /// That of files that tests only think of.
     pub fn of_length(length: u64) -> Self {
-        Self([Some((SystemTime::UNIX_EPOCH, length)), None])
+        Self(vec![Some((SystemTime::UNIX_EPOCH, length)), None])
     }
 }
 
@@ -148,7 +156,7 @@ mod tests {
         fs::rename(&other, &file).unwrap();
         assert_ne!(fingerprint(&environment), written);
         fs::remove_file(&file).unwrap();
-        assert_eq!(fingerprint(&environment), Fingerprint::default());
+        assert_eq!(fingerprint(&environment), Fingerprint(vec![None, None]));
     }
 
     #[test]

@@ -13,8 +13,9 @@ use aws_sdk_sts::{
     types,
 };
 
-use super::{Role, Source, chain::WebIdentity, session_name::session_name, status::Caller, way::Way};
+use super::{chain::WebIdentity, status::Caller, way::Way};
 use crate::excerpt::excerpt;
+use crate::settings::{Role, Source, session_name};
 
 /// Characters of a failure's text: AWS's messages name the action, the role and the caller.
 const LONGEST_REASON: usize = 500;

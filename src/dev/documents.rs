@@ -38,7 +38,8 @@ pub fn of_the_chain(listen: SocketAddr, stand_in: SocketAddr, region: &str) -> V
 }
 
 fn process(listen: SocketAddr) -> Document {
-    Document::process(format!("listen: {{ http: \"{listen}\" }}\n"))
+    // a second sidecar of the same machine may have the usual admin port
+    Document::process(format!("listen: {{ http: \"{listen}\" }}\nadmin: {{ address: \"127.0.0.1:0\" }}\n"))
 }
 
 fn gateway(stand_in: SocketAddr, name: &str, uris: &str, path: &str, authorization: &str) -> Document {

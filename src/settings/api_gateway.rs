@@ -15,7 +15,7 @@ use super::{
     units::{WrittenDuration, WrittenSize, size_text},
     upstream::{UpstreamSettings, WrittenUpstream},
 };
-use crate::credentials::Source;
+use crate::settings::key_source::Source;
 
 /// The payload that API Gateway takes (docs.aws.amazon.com, API Gateway quotas). APISIX's default is 64 MiB,
 /// which API Gateway would refuse after all of it was sent.
@@ -24,8 +24,6 @@ const MAX_REQUEST_BODY: u64 = 10 << 20;
 const TIMEOUT: Duration = Duration::from_secs(3);
 const REGION: &str = "us-east-1";
 const SERVICE: &str = "execute-api";
-/// How the sessions of a role are called where nothing is written.
-const SESSION: &str = "apigw-invoker";
 
 /// How a route calls an API Gateway endpoint or Function URL, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -239,7 +237,7 @@ impl WrittenIam {
             key: "accesskey",
             secret: "secretkey",
             session_token: "session_token",
-            session: SESSION,
+            session: super::session_name::DEFAULT,
         };
         let region = region?;
         let source = source.check(names, region.clone(), proxy, checker);
@@ -258,7 +256,7 @@ mod tests {
     use aws_credential_types::Credentials;
 
     use super::*;
-    use crate::credentials::{MetadataProtocol, Origin};
+    use crate::settings::{MetadataProtocol, Origin};
 
     #[test]
     fn debug_shows_neither_api_key_nor_secret_nor_token() {

@@ -1,6 +1,6 @@
 //! Finds mistakes of sense: a cursor over the tree that knows where the key under check was written.
 
-use std::{fmt::Display, ops::RangeInclusive, time::Duration};
+use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use super::{
     mistake::{Mistake, Mistakes, Place},
@@ -50,6 +50,12 @@ impl<'a> Checker<'a> {
     pub fn is_quotable(&mut self, key: &str) -> bool {
         let below = self.below(key);
         below.root.nearest(&below.path).spelling != Spelling::Referred
+    }
+
+    /// The file that the value at a key was read from, if it is a reference to one.
+    pub fn file_of(&mut self, key: &str) -> Option<PathBuf> {
+        let below = self.below(key);
+        below.root.nearest(&below.path).file.clone()
     }
 
     /// Reports a mistake at the current key.

@@ -13,7 +13,7 @@ use actix_http::StatusCode;
 use serde::Deserialize;
 
 pub(super) use self::written::WrittenLambda;
-use crate::credentials::Source;
+use crate::settings::key_source::Source;
 
 use super::upstream::{Scheme, UpstreamSettings};
 

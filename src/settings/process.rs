@@ -19,6 +19,8 @@ use super::{
 pub struct Settings {
     /// Where to listen.
     pub listen: Listen,
+    /// Where people and probes come.
+    pub admin: Admin,
     /// How many threads serve requests; each has its own connections to AWS.
     pub workers: u16,
     /// What the process takes on at most.
@@ -36,6 +38,13 @@ pub struct Settings {
 pub struct Listen {
     /// HTTP/1.1.
     pub http: SocketAddr,
+}
+
+/// The socket for people and probes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// HTTP/1.1.
+    pub address: SocketAddr,
 }
 
 /// Logging.
@@ -60,6 +69,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: Listen { http: SocketAddr::from(([127, 0, 0, 1], 9080)) },
+            admin: Admin { address: SocketAddr::from(([127, 0, 0, 1], 9180)) },
             workers: 1,
             limits: Limits::default(),
             log: Log { level: log::LevelFilter::Info, access: true },
@@ -74,6 +84,7 @@ impl Default for Settings {
 #[serde(default, deny_unknown_fields, expecting = "a table of settings")]
 pub(super) struct WrittenSettings {
     listen: WrittenListen,
+    admin: WrittenAdmin,
     workers: Option<u16>,
     limits: WrittenLimits,
     log: WrittenLog,
@@ -87,6 +98,12 @@ pub(super) struct WrittenSettings {
 #[serde(default, deny_unknown_fields, expecting = "a table of listeners")]
 struct WrittenListen {
     http: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table about the admin port")]
+struct WrittenAdmin {
+    address: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -136,6 +153,7 @@ impl Settings {
         let limits = written.limits.check(&mut checker.below("limits"), &default.limits);
         Self {
             listen: written.listen.check(&mut checker.below("listen"), &default.listen),
+            admin: written.admin.check(&mut checker.below("admin"), &default.admin),
             workers: checker.number("workers", written.workers, default.workers, 1..=64),
             log: written.log.check(&default.log),
             shutdown: written.shutdown.check(&mut checker.below("shutdown"), &default.shutdown),
@@ -147,11 +165,19 @@ impl Settings {
 
 impl WrittenListen {
     fn check(self, checker: &mut Checker<'_>, default: &Listen) -> Listen {
-        let expected = "an IP address with a port, such as 127.0.0.1:9080";
-        let http =
-            self.http.and_then(|text| checker.parsed("http", &text, expected, |text| text.parse().ok()));
-        Listen { http: http.unwrap_or(default.http) }
+        Listen { http: address("http", self.http, checker).unwrap_or(default.http) }
     }
+}
+
+impl WrittenAdmin {
+    fn check(self, checker: &mut Checker<'_>, default: &Admin) -> Admin {
+        Admin { address: address("address", self.address, checker).unwrap_or(default.address) }
+    }
+}
+
+fn address(key: &str, written: Option<String>, checker: &mut Checker<'_>) -> Option<SocketAddr> {
+    let expected = "an IP address with a port, such as 127.0.0.1:9080";
+    checker.parsed(key, &written?, expected, |text| text.parse().ok())
 }
 
 impl WrittenLog {

@@ -20,6 +20,10 @@ pub fn resolve(node: &mut Node, path: &mut Vec<String>, environment: &Environmen
         Content::Text(text) => match target(text) {
             None => {}
             Some(target) => {
+                node.file = match &target {
+                    Ok(Target::File(path)) => Some(path.into()),
+                    _ => None,
+                };
                 node.content = match target.and_then(|target| target.read(environment)) {
                     Ok(value) => Content::Text(value),
                     Err(wrong) => {

@@ -12,8 +12,8 @@ use super::{
     limits::Limits,
     mistake::Place,
 };
-use crate::credentials::Source;
 use crate::routing::{HostPattern, MethodSet, RouteRule, UriPattern};
+use crate::settings::key_source::Source;
 
 /// One route, checked.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,8 +7,8 @@ use aws_credential_types::Credentials;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use super::key_source::{MetadataProtocol, MountedKeys, Origin, Part, Role, Source};
 use super::{ForwardProxy, check::Checker, units::WrittenDuration};
-use crate::credentials::{MetadataProtocol, Origin, Role, Source};
 
 /// STS's bounds for a session (AWS STS API reference, `AssumeRole`).
 const SHORTEST_SESSION: Duration = Duration::from_mins(15);
@@ -94,6 +94,17 @@ impl WrittenSource {
             right = false;
         }
         let (Some(key), Some(secret), true) = (&self.key, &self.secret, right) else { return None };
+        if keys.iter().any(|(name, _)| checker.file_of(name).is_some()) {
+            let mut part = |name: &str, text: &SecretString| match checker.file_of(name) {
+                Some(file) => Part::File(file),
+                None => Part::Text(text.clone()),
+            };
+            return Some(Origin::Mounted(MountedKeys {
+                key: part(names.key, key),
+                secret: part(names.secret, secret),
+                session_token: self.session_token.as_ref().map(|token| part(names.session_token, token)),
+            }));
+        }
         let token = self.session_token.as_ref().map(|token| token.expose_secret().to_owned());
         Some(Origin::Keys(Credentials::new(
             key.expose_secret(),
@@ -131,7 +142,7 @@ impl WrittenSource {
             checker.duration(&name("role_duration"), Some(written), SHORTEST_SESSION, range)
         });
         let session = self.role_session_name.as_deref().unwrap_or(names.session);
-        let session_name = crate::credentials::session_name(session).into_owned();
+        let session_name = super::session_name::session_name(session).into_owned();
         Some(Role { arn: arn?, session_name, external_id, duration })
     }
 

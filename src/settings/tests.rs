@@ -1,4 +1,4 @@
-use crate::credentials::Origin;
+use crate::settings::key_source::Origin;
 use std::time::Duration;
 
 use proptest::prelude::*;

@@ -4,7 +4,7 @@
 //! `document.rs` comes before it, `reference.rs` and `reader.rs` after. The `config` crate keeps no line
 //! numbers, so the same YAML parser runs once more for the positions alone.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use config::{Config, ConfigError, FileFormat, Map, Source, Value, ValueKind};
 
@@ -37,6 +37,8 @@ pub struct Node {
     pub place: Place,
     /// How the text came about, which decides how strictly it is read and whether it may be quoted.
     pub spelling: Spelling,
+    /// The file that a reference led to.
+    pub file: Option<PathBuf>,
 }
 
 /// How a value was spelled.
@@ -70,6 +72,7 @@ impl Node {
             content: Content::Table(BTreeMap::new()),
             place: Place::file("settings"),
             spelling: Spelling::Typed,
+            file: None,
         }
     }
 
@@ -275,7 +278,7 @@ impl Annotator<'_> {
                 table.into_iter().map(|(key, value)| (key.clone(), self.descend(key, value, path))).collect(),
             ),
         };
-        Node { content, place, spelling }
+        Node { content, place, spelling, file: None }
     }
 
     fn descend(&self, key: String, value: Value, path: &mut Vec<String>) -> Node {

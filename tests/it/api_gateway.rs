@@ -403,7 +403,8 @@ fn who_forwards_is_said_and_an_earlier_hop_is_kept() {
 fn a_request_that_comes_back_is_508() {
     // the port is not known before the sidecar listens, so one sidecar leads to the other and back
     let (front_port, back_port) = (free_port(), free_port());
-    let listen = |port: u16| format!("listen: {{ http: '127.0.0.1:{port}' }}");
+    let listen =
+        |port: u16| format!("listen: {{ http: '127.0.0.1:{port}' }}\nadmin: {{ address: '127.0.0.1:0' }}\n");
     let front = start_on(&listen(front_port), &format!("http://127.0.0.1:{back_port}/x"));
     let _back = start_on(&listen(back_port), &format!("http://127.0.0.1:{front_port}/x"));
     let response = get(front.address, "/r/");

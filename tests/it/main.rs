@@ -7,6 +7,8 @@
     reason = "a test that cannot go on fails, and so do its helpers"
 )]
 
+/// The admin port, and `check --credentials`.
+mod admin;
 /// APISIX's behaviour cases (A) with our deviations.
 mod api_gateway;
 /// One suite for every backend, with bytes alone.

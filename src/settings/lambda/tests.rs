@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::credentials::{MetadataProtocol, Origin};
 use crate::settings::{BackendSettings, Document, Environment, Settings};
+use crate::settings::{MetadataProtocol, Origin};
 
 fn read_in(environment: &[(&str, &str)], keys: &str) -> Result<LambdaSettings, String> {
     let keys: String = keys.lines().map(|line| format!("  {line}\n")).collect();

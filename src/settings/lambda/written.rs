@@ -13,7 +13,7 @@ use super::{
     spelling::WrittenBody,
     upstream_url::UpstreamUrl,
 };
-use crate::credentials::Source;
+use crate::settings::key_source::Source;
 use crate::settings::{
     ForwardProxy, Scheme,
     api_gateway::is_scope_word,

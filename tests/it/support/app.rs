@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 /// The sidecar, stopped when dropped.
 pub struct App {
     pub address: SocketAddr,
+    pub admin: SocketAddr,
     pub snapshot: Arc<Snapshot>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -29,7 +30,12 @@ pub struct Builder {
 impl App {
     /// Settings that listen on a free port, without routes yet.
     pub fn with(process: &str) -> Builder {
-        Builder { process: format!("listen: {{ http: '127.0.0.1:0' }}\n{process}"), routes: Vec::new() }
+        Builder {
+            process: format!(
+                "listen: {{ http: '127.0.0.1:0' }}\nadmin: {{ address: '127.0.0.1:0' }}\n{process}"
+            ),
+            routes: Vec::new(),
+        }
     }
 
     /// A sidecar with one route: everything to `function_uri`.
@@ -119,7 +125,8 @@ fn start(documents: &[Document]) -> App {
     let settings = Settings::from_documents(documents, &std::collections::BTreeMap::new())
         .unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let application = Application::build(settings).expect("the application starts");
-    let (address, snapshot) = (application.address(), Arc::clone(application.snapshot()));
+    let (address, admin) = (application.address(), application.admin_address());
+    let snapshot = Arc::clone(application.snapshot());
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = std::thread::spawn(move || {
         actix_rt::System::new().block_on(async {
@@ -127,5 +134,5 @@ fn start(documents: &[Document]) -> App {
             application.run(stop, std::future::pending()).await.expect("the server runs");
         });
     });
-    App { address, snapshot, stop: Some(stop), thread: Some(thread), stand_in: None }
+    App { address, admin, snapshot, stop: Some(stop), thread: Some(thread), stand_in: None }
 }

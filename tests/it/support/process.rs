@@ -42,6 +42,7 @@ pub fn binary(arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    command.env("APIGW_INVOKER__ADMIN__ADDRESS", "127.0.0.1:0");
     command
 }
 

@@ -2,11 +2,12 @@
 //!
 //! Two routes with an equal source share one, and so one call to STS (`credentials.rs`).
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use aws_credential_types::Credentials;
+use secrecy::{ExposeSecret, SecretString};
 
-use crate::settings::ForwardProxy;
+use super::forward_proxy::ForwardProxy;
 
 /// One source of keys.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +31,8 @@ pub struct Source {
 pub enum Origin {
     /// The route's own settings.
     Keys(Credentials),
+    /// The route's own settings, which point to files.
+    Mounted(MountedKeys),
     /// A profile of the shared files.
     Profile(String),
     /// The first of these that is configured: environment, profile, container, web identity, EC2.
@@ -57,4 +60,34 @@ pub enum MetadataProtocol {
     V2,
     /// Without, on request alone.
     V1,
+}
+
+/// A route's own keys, at least one part of which stands in a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MountedKeys {
+    /// The access key id.
+    pub key: Part,
+    /// The secret access key.
+    pub secret: Part,
+    /// Of temporary keys.
+    pub session_token: Option<Part>,
+}
+
+/// One part of them.
+#[derive(Debug, Clone)]
+pub enum Part {
+    /// As it stands in the settings.
+    Text(SecretString),
+    /// In this file, without its last line end.
+    File(PathBuf),
+}
+
+impl PartialEq for Part {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Text(own), Self::Text(other)) => own.expose_secret() == other.expose_secret(),
+            (Self::File(own), Self::File(other)) => own == other,
+            _ => false,
+        }
+    }
 }

@@ -1,0 +1,65 @@
+//! Keys of a route's own that stand in files, as a Kubernetes Secret is mounted: read again when they change.
+//!
+//! `settings/source.rs` describes them, `fetch.rs` reads them here.
+
+use std::{fs, path::PathBuf};
+
+use aws_credential_types::Credentials;
+use secrecy::ExposeSecret;
+
+use crate::settings::{MountedKeys, Part};
+
+/// Reads the keys as they are now.
+///
+/// # Errors
+/// A file cannot be read, or holds no key.
+pub fn read(keys: &MountedKeys) -> Result<Credentials, String> {
+    let token = keys.session_token.as_ref().map(part).transpose()?;
+    Ok(Credentials::new(part(&keys.key)?, part(&keys.secret)?, token, None, "settings"))
+}
+
+/// The files among the parts.
+pub fn files(keys: &MountedKeys) -> impl Iterator<Item = &PathBuf> {
+    let parts = [Some(&keys.key), Some(&keys.secret), keys.session_token.as_ref()];
+    parts.into_iter().flatten().filter_map(|part| match part {
+        Part::File(path) => Some(path),
+        Part::Text(_) => None,
+    })
+}
+
+fn part(part: &Part) -> Result<String, String> {
+    let path = match part {
+        Part::Text(text) => return Ok(text.expose_secret().to_owned()),
+        Part::File(path) => path,
+    };
+    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let text = text.strip_suffix('\n').map_or(&*text, |text| text.trim_end_matches('\r'));
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(format!("{}: empty or not visible ASCII", path.display()));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_read_as_they_are_now_and_shown_by_nothing() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let keys = MountedKeys {
+            key: Part::Text("AKID".to_owned().into()),
+            secret: Part::File(file.path().into()),
+            session_token: None,
+        };
+        for secret in ["hush-one", "hush-two"] {
+            fs::write(file.path(), format!("{secret}\n")).unwrap();
+            assert_eq!(read(&keys).unwrap().secret_access_key(), secret);
+        }
+        assert_eq!(files(&keys).collect::<Vec<_>>(), [file.path()]);
+        let text = MountedKeys { secret: Part::Text("hush".to_owned().into()), ..keys.clone() };
+        assert!(!format!("{keys:?} {text:?}").contains("hush"));
+        fs::write(file.path(), "two\nlines").unwrap();
+        assert!(read(&keys).unwrap_err().ends_with("empty or not visible ASCII"));
+    }
+}

@@ -1,0 +1,107 @@
+//! The port for people and probes, and `check --credentials`.
+
+use apigw_invoker::dev::Keys;
+
+use super::support::{
+    App, Upstream, get,
+    process::{Process, binary, end_of},
+};
+
+#[test]
+fn live_says_that_the_process_runs_and_anything_else_is_404() {
+    let app = App::to("http://127.0.0.1:1/");
+    assert_eq!(
+        (get(app.admin, "/live").status, get(app.admin, "/live").text()),
+        (200, r#"{"live":true}"#.into())
+    );
+    assert_eq!(get(app.admin, "/routes/x").status, 404);
+}
+
+#[test]
+fn ready_says_of_each_route_where_its_keys_come_from_and_shows_none() {
+    let upstream = Upstream::ok();
+    let app = App::with("")
+        .gateway("open", "/open", &upstream.uri("/"), "")
+        .gateway(
+            "signed",
+            "/signed",
+            &upstream.uri("/"),
+            "authorization:\n  iam: { accesskey: AKIDEXAMPLE, secretkey: hush-secret }",
+        )
+        .lambda("function", "/f", upstream.address, "")
+        .start();
+    let ready = get(app.admin, "/ready");
+    assert_eq!(ready.status, 200, "{}", ready.text());
+    let body = ready.json();
+    assert_eq!(body["ready"], true);
+    let route =
+        |id: &str| body["routes"].as_array().unwrap().iter().find(|route| route["id"] == id).unwrap().clone();
+    assert_eq!(route("open"), serde_json::json!({ "id": "open", "ready": true }));
+    assert_eq!(route("signed")["credentials"], "settings: key id ending in MPLE, does not expire");
+    assert_eq!(route("function")["ready"], true);
+    assert!(!ready.text().contains("hush"), "{}", ready.text());
+}
+
+#[test]
+fn a_route_whose_role_cannot_be_had_is_not_ready_and_says_why_and_answers_503() {
+    let upstream = Upstream::ok();
+    let role = "authorization:\n  iam:\n    accesskey: AKIDEXAMPLE\n    secretkey: hush-secret\n    \
+                assume_role_arn: arn:aws:iam::123456789012:role/x\n    sts_endpoint_url: http://127.0.0.1:1";
+    let app = App::with("").gateway("role", "/role", &upstream.uri("/"), role).start();
+    let response = get(app.address, "/role");
+    assert_eq!((response.status, response.code().as_str()), (503, "credentials_unavailable"));
+    let ready = get(app.admin, "/ready");
+    assert_eq!(ready.status, 503);
+    let told = ready.json()["routes"][0]["credentials"].as_str().unwrap().to_owned();
+    assert!(told.contains("arn:aws:iam::123456789012:role/x") && told.contains("unavailable: "), "{told}");
+    assert!(!ready.text().contains("hush"), "{}", ready.text());
+    assert_eq!(upstream.accepted(), 0);
+}
+
+#[test]
+fn check_credentials_tries_each_source_once_and_says_whose_keys_they_are() {
+    let dev = App::dev();
+    let keys = Keys::example();
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("routes")).unwrap();
+    let route = |name: &str, sts: &str| {
+        let text = format!(
+            "uri: /{name}\napi_gateway:\n  function_uri: https://a.example/\n  authorization:\n    iam:\n      accesskey: {}\n      secretkey: {}\n      aws_region: {}\n      assume_role_arn: arn:aws:iam::123456789012:role/caller\n      sts_endpoint_url: {sts}\n",
+            keys.access_key_id, keys.secret_access_key, keys.region
+        );
+        std::fs::write(directory.path().join(format!("routes/{name}.yaml")), text).unwrap();
+    };
+    let sts = format!("http://{}", dev.stand_in());
+    route("one", &sts);
+    route("two", &sts);
+    let check = || end_of(binary(&["check", "--credentials", "--settings"]).arg(directory.path()));
+    let ended = check();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let line = ended.output.lines().find(|line| line.starts_with("one, two: ")).unwrap_or_default();
+    assert!(line.contains("assumed-role/caller/apigw-invoker") && line.contains("expires "), "{ended:?}");
+    assert!(!ended.output.contains(&keys.secret_access_key), "{ended:?}");
+
+    route("three", "http://127.0.0.1:1");
+    let ended = check();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(
+        ended.output.lines().any(|line| line.starts_with("three: ") && line.contains("unavailable")),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn the_admin_port_is_named_in_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("routes")).unwrap();
+    std::fs::write(
+        directory.path().join("routes/a.yaml"),
+        "uri: /\napi_gateway: { function_uri: 'http://127.0.0.1:1/' }\n",
+    )
+    .unwrap();
+    let mut run = binary(&["run", "--settings"]);
+    let (mut process, _) =
+        Process::listening(run.arg(directory.path()).env("APIGW_INVOKER__LISTEN__HTTP", "127.0.0.1:0"));
+    super::support::eventually("the log names it", || process.errors().contains("admin port on 127.0.0.1:"));
+    process.stop();
+}
