@@ -23,6 +23,7 @@ use aws_credential_types::Credentials;
 use aws_sigv4::sign::v4;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
+use zeroize::Zeroizing;
 
 use self::canonical::{Canonical, SignedHeader, SignedValue};
 use crate::proxy::outbound::OutboundRequest;
@@ -50,7 +51,7 @@ pub struct Signer {
 struct SigningKey {
     credentials: Credentials,
     day: [u8; 8],
-    key: [u8; 32],
+    key: Zeroizing<[u8; 32]>,
 }
 
 impl fmt::Debug for SigningKey {
@@ -108,7 +109,7 @@ impl Signer {
         let scope = format!("{}/{}/{}/aws4_request", time.day(), self.scope.region, self.scope.service);
         let string_to_sign = string_to_sign(time.date_time(), &scope, &canonical.text);
         let key = self.key(credentials, &time, now);
-        let signature = v4::calculate_signature(key.key, string_to_sign.as_bytes());
+        let signature = v4::calculate_signature(*key.key, string_to_sign.as_bytes());
         let id = credentials.access_key_id();
         let signed = &canonical.signed_headers;
         let authorization = sensitive(&format!(
@@ -131,7 +132,7 @@ impl Signer {
         }
         let secret = credentials.secret_access_key();
         let derived = v4::generate_signing_key(secret, now, &self.scope.region, &self.scope.service);
-        let mut key = [0; 32];
+        let mut key = Zeroizing::new([0; 32]);
         key.copy_from_slice(derived.as_ref());
         let key = Arc::new(SigningKey { credentials: credentials.clone(), day: time.day_bytes(), key });
         self.key.store(Some(key.clone()));

@@ -1,6 +1,6 @@
 //! Which source of the chain is configured: a pure choice, and then only that one is used.
 //!
-//! `fetch.rs` asks anew before each fetch, since the shared files may have come or gone, and `origin.rs` fetches
+//! `fetch.rs` asks anew before each fetch, since the shared files may have come or gone, and then fetches
 //! from what was chosen. A source that is configured but fails is an error of that source. Falling through to the
 //! next would sign as somebody else, as deeplake#3161 did with the role of its node.
 

@@ -1,7 +1,7 @@
 //! EC2's metadata service in its first version, which the SDK no longer speaks: two plain requests
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html>).
 //!
-//! `origin.rs` comes here only where the settings say `aws_imds_protocol_version: v1`, Kong's default, since
+//! `fetch.rs` comes here only where the settings say `aws_imds_protocol_version: v1`, Kong's default, since
 //! without a session token any request that an application can be talked into reaches the keys.
 
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,4 @@
-//! The shared credentials file: keys that change while the sidecar runs.
+//! Files of keys that change while the sidecar runs: the shared credentials file, and a route's own.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
@@ -39,5 +39,33 @@ fn keys_of_a_mounted_file_that_is_replaced_are_used_without_a_restart() {
     eventually("the new keys sign", || signed_with("AKIDSECOND"));
     cloud.tokens.lock().unwrap().extend(["the-first-secret", "the-second-secret"].map(str::to_owned));
     sidecar.process.says("profile default: key id ending in COND, does not expire");
+    sidecar.end(&cloud);
+}
+
+#[test]
+fn k51_keys_of_a_route_in_mounted_files_are_used_without_a_restart() {
+    let (cloud, upstream) = (Cloud::new(), Upstream::ok());
+    let directory = cloud.files.path();
+    let write = |id: &str| {
+        fs::write(directory.join("id"), format!("{id}\n")).unwrap();
+        fs::write(directory.join("secret"), format!("the-secret-of-{id}\n")).unwrap();
+    };
+    write("AKIDFIRST");
+    let iam = format!(", accesskey: $file://{0}/id, secretkey: $file://{0}/secret", directory.display());
+    let environment = [("AWS_ENDPOINT_URL_STS".to_owned(), cloud.url(""))];
+    let sidecar = Sidecar::with_route(&upstream.uri("/"), &iam, &environment);
+    let signed_with = |id: &str| {
+        assert_eq!(sidecar.get("/r").status, 200);
+        let last = upstream.received().pop().unwrap();
+        last.header("authorization").unwrap().contains(&format!("Credential={id}/"))
+    };
+    assert!(signed_with("AKIDFIRST"));
+    write("AKIDSECONDONE");
+    eventually("the new keys sign", || signed_with("AKIDSECONDONE"));
+    cloud
+        .tokens
+        .lock()
+        .unwrap()
+        .extend(["AKIDFIRST", "AKIDSECONDONE"].map(|id| format!("the-secret-of-{id}")));
     sidecar.end(&cloud);
 }
