@@ -13,6 +13,7 @@ mod headers;
 mod json;
 mod merge;
 mod multipart;
+mod no_arguments;
 mod pairs;
 #[cfg(test)]
 mod samples;

@@ -11,6 +11,7 @@ use super::{
     arguments::{self, Argument},
     content_type::BodyKind,
     multipart,
+    no_arguments::NoArguments,
     pairs::Pairs,
 };
 use crate::{
@@ -29,33 +30,6 @@ pub enum BodyArguments<'a> {
     Json(&'a RawValue),
     /// Fields; none if there is no body.
     Fields(Pairs<'a, Argument<'a>>),
-}
-
-/// Why a body has no arguments.
-#[derive(Debug)]
-pub enum NoArguments {
-    /// It is not of a type that can be taken apart, or not what its type says.
-    Unreadable(ProxyError),
-    /// It has more of them than are taken.
-    TooMany(ProxyError),
-}
-
-impl NoArguments {
-    /// It has more than `most` of what is counted.
-    pub fn too_many(what: &str, most: usize) -> Self {
-        Self::TooMany(ProxyError::new(
-            ErrorKind::InvalidBody,
-            format!("the body has more than {most} {what}"),
-        ))
-    }
-}
-
-impl From<NoArguments> for ProxyError {
-    fn from(why: NoArguments) -> Self {
-        match why {
-            NoArguments::Unreadable(error) | NoArguments::TooMany(error) => error,
-        }
-    }
 }
 
 impl<'a> BodyArguments<'a> {

@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use super::{
     arguments::{self, Argument},
-    body_arguments::{BodyArguments, NoArguments},
+    body_arguments::BodyArguments,
     content_type::BodyKind,
     event_body::EventBody,
     headers::headers,
     json::json,
+    no_arguments::NoArguments,
     pairs::Pairs,
 };
 use crate::{error::ProxyError, proxy::inbound::InboundRequest, settings::ForwardedParts};

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use multer::{Constraints, Field, Multipart, SizeLimit};
 
-use super::{arguments::Argument, body_arguments::NoArguments, pairs::Pairs};
+use super::{arguments::Argument, no_arguments::NoArguments, pairs::Pairs};
 use crate::error::{ErrorKind, ProxyError};
 
 /// Parts cost far more than their bytes, and no form has as many.
