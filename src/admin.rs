@@ -26,6 +26,9 @@ use crate::{
     snapshot::{Route, Snapshot},
 };
 
+/// Held open by whoever likes, they must not use up what clients need.
+const MOST_CONNECTIONS: usize = 128;
+
 /// What the answers are made of.
 #[derive(Debug)]
 pub struct Health {
@@ -96,10 +99,16 @@ fn serve(listener: TcpListener, health: Health) -> io::Result<Server> {
     let server = HttpServer::new(move || {
         App::new()
             .app_data(health.clone())
-            .route("/live", web::get().to(live))
-            .route("/ready", web::get().to(ready))
+            .service(web::resource("/live").route(web::get().to(live)).route(web::head().to(live)))
+            .service(web::resource("/ready").route(web::get().to(ready)).route(web::head().to(ready)))
     });
-    Ok(server.workers(1).disable_signals().shutdown_timeout(1).listen(listener)?.run())
+    Ok(server
+        .workers(1)
+        .max_connections(MOST_CONNECTIONS)
+        .disable_signals()
+        .shutdown_timeout(1)
+        .listen(listener)?
+        .run())
 }
 
 async fn live() -> HttpResponse {

@@ -19,6 +19,7 @@ mod keeper;
 mod metadata_v1;
 mod mounted;
 mod refresher;
+mod regular_file;
 mod schedule;
 mod shared_files;
 mod slot;

@@ -160,6 +160,12 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
             }
         };
         let id = &route.id;
+        let sts = route.backend.source().and_then(|source| source.sts_endpoint.as_deref());
+        if let Some(sts_host) = sts.and_then(|sts| sts.strip_prefix("http://"))
+            && !is_loopback(sts_host.split(['/', ':']).next().unwrap_or_default())
+        {
+            warnings.push(format!("route {id}: {sts_host} gives secret keys without TLS"));
+        }
         if scheme == Scheme::Https && !upstream.ssl_verify {
             warnings.push(format!("route {id}: ssl_verify is off, so anyone on the way can pose as {host}"));
         }

@@ -97,6 +97,11 @@ pub fn choose(
         let has_token_file = variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").is_some();
         return Ok(Choice::Container(if has_token_file { Container::PodIdentity } else { Container::Other }));
     }
+    if variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").is_some() {
+        let missing =
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE is set, but AWS_CONTAINER_CREDENTIALS_FULL_URI is not";
+        return Err(missing.to_owned());
+    }
     if let Some((token_file, role_arn)) = pair(&variable, "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN")? {
         let session_name =
             variable("AWS_ROLE_SESSION_NAME").unwrap_or_else(|| DEFAULT_SESSION_NAME.to_owned());
@@ -205,6 +210,9 @@ mod tests {
         }
         // even where a later source is whole
         assert!(chosen(&[&KEYS[..1], &WEB], true).is_err());
+        let token_alone = [("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "/token")];
+        let reason = chosen(&[&token_alone], false).unwrap_err();
+        assert!(reason.contains("AWS_CONTAINER_CREDENTIALS_FULL_URI is not"), "{reason}");
     }
 
     #[test]

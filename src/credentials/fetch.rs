@@ -80,15 +80,38 @@ impl Aws {
         self.environment.get(name).ok()
     }
 
+    /// The SDK does not take an empty variable for one that is not set everywhere.
+    fn refuse_empty(&self, names: &[&str]) -> Result<(), String> {
+        match names.iter().find(|name| self.variable(name).is_some_and(|value| value.trim().is_empty())) {
+            Some(name) => Err(format!("{name} is set, but empty: unset it")),
+            None => Ok(()),
+        }
+    }
+
+    /// Before STS is called: an endpoint that is empty ends in a panic of the SDK.
+    fn refuse_empty_endpoint(&self) -> Result<(), String> {
+        match self.source.sts_endpoint {
+            Some(_) => Ok(()),
+            None => self.refuse_empty(&["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]),
+        }
+    }
+
     async fn first_keys(&self, choice: Choice) -> Result<Fetched, String> {
         let credentials = match choice {
             Choice::Environment(credentials) => credentials,
             Choice::Profile(name) => self.profile(name).await?,
             Choice::Container(_) => {
+                self.refuse_empty(&[
+                    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+                    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+                ])?;
                 let provider = EcsCredentialsProvider::builder().configure(&self.provider_config()).build();
                 provided(provider.provide_credentials()).await?
             }
-            Choice::WebIdentity(identity) => return self.sts.assume_role_with_web_identity(&identity).await,
+            Choice::WebIdentity(identity) => {
+                self.refuse_empty_endpoint()?;
+                return self.sts.assume_role_with_web_identity(&identity).await;
+            }
             Choice::Metadata(protocol) => {
                 let answer = match protocol {
                     MetadataProtocol::V1 => self.metadata_v1().await,
@@ -115,6 +138,7 @@ impl Aws {
     /// more, as AWS wants it
     /// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html>).
     async fn metadata_v2(&self) -> Result<Credentials, String> {
+        self.refuse_empty(&["AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"])?;
         let client = imds::Client::builder()
             .configure(&self.provider_config())
             .connect_timeout(METADATA_CONNECT)
@@ -138,7 +162,9 @@ impl Aws {
 
 /// What one of the SDK's providers gives. Of its errors the outermost is dropped: it calls a time limit "not enabled".
 async fn provided(answer: ProvideCredentials<'_>) -> Result<Credentials, String> {
-    answer.await.map_err(|error| causes(error.source().unwrap_or(&error)))
+    let told = answer.await.map_err(|error| causes(error.source().unwrap_or(&error)));
+    // what a `credential_process` writes there is nobody's to publish
+    told.map_err(|reason| reason.split("Stderr:").next().unwrap_or_default().trim_end().to_owned())
 }
 
 impl Fetch for Aws {
@@ -157,12 +183,16 @@ impl Fetch for Aws {
     async fn fetch(&self) -> Result<Fetched, String> {
         let fetched = self.first_keys(self.choice().await?).await?;
         match &self.source.role {
-            Some(role) => self.sts.assume_role(role, fetched.credentials).await,
+            Some(role) => {
+                self.refuse_empty_endpoint()?;
+                self.sts.assume_role(role, fetched.credentials).await
+            }
             None => Ok(fetched),
         }
     }
 
     async fn caller(&self, credentials: Credentials) -> Option<Caller> {
+        self.refuse_empty_endpoint().ok()?;
         self.sts.caller(credentials).await
     }
 
@@ -248,6 +278,22 @@ mod tests {
         let aws = chain(&server, &[("AWS_EC2_METADATA_SERVICE_ENDPOINT", &endpoint)]);
         assert_eq!(aws.name().await, "EC2 metadata v1");
         assert_eq!(aws.fetch().await.unwrap().credentials.access_key_id(), "ASIA1");
+    }
+
+    #[actix_rt::test]
+    async fn a_variable_that_the_sdk_trips_over_is_named_with_the_cure() {
+        let server = sts().await;
+        let variables = [
+            ("AWS_ACCESS_KEY_ID", "AKIDENV"),
+            ("AWS_SECRET_ACCESS_KEY", "hush"),
+            ("AWS_ENDPOINT_URL_STS", ""),
+        ];
+        let mut aws = chain(&server, &variables);
+        aws.source.sts_endpoint = None;
+        assert!(aws.caller(aws.fetch().await.unwrap().credentials).await.is_none());
+        aws.source.role = role_source(&server).role;
+        assert_eq!(aws.fetch().await.unwrap_err(), "AWS_ENDPOINT_URL_STS is set, but empty: unset it");
+        assert!(server.requests().is_empty());
     }
 
     #[actix_rt::test]

@@ -8,7 +8,7 @@ use std::{
     fmt, io,
     sync::{Arc, Mutex, PoisonError, Weak},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{
@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     CredentialSource,
     fetch::{Aws, Fetch},
-    refresher::{Refresher, SystemClock},
+    refresher::{Refresher, SystemClock, checked},
     slot::Slot,
     status::{Ready, State, Status},
     way::Way,
@@ -29,6 +29,8 @@ use super::{
 use crate::settings::{Origin, Source};
 use crate::tls::{Configurations, TlsError};
 
+/// A thread that is inside a file system which hangs is left behind.
+const LONGEST_END: Duration = Duration::from_secs(1);
 /// How long a person who asks whether a source works will wait.
 const TRY_LIMIT: Duration = Duration::from_secs(10);
 
@@ -72,8 +74,11 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // it has nothing to say
-            let _ = thread.join();
+            // it has nothing to say, and a file system that hangs must not keep the process from ending
+            let patience = Instant::now() + LONGEST_END;
+            while !thread.is_finished() && Instant::now() < patience {
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 }
@@ -140,7 +145,8 @@ async fn try_fetch(fetch: &impl Fetch, limit: Duration) -> Status {
     let start = tokio::time::Instant::now();
     let fetched = timeout(limit, fetch.fetch())
         .await
-        .unwrap_or_else(|_| Err(format!("no answer within {}", humantime::format_duration(limit))));
+        .unwrap_or_else(|_| Err(format!("no answer within {}", humantime::format_duration(limit))))
+        .and_then(|fetched| checked(fetched, SystemTime::now()));
     let state = match fetched {
         Err(reason) => State::Unavailable { reason },
         Ok(fetched) => {
@@ -228,7 +234,7 @@ mod tests {
         let server = Server::start(|_| String::new()).await;
         let keeper = Keeper::start().unwrap();
         let source = keeper.source(&role_source(&server)).unwrap();
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         drop(keeper);
         assert!(start.elapsed() < Duration::from_secs(2));
         assert!(matches!(source.status(SystemTime::now()).state, State::Waiting));

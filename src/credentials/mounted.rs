@@ -2,11 +2,12 @@
 //!
 //! `settings/source.rs` describes them, `fetch.rs` reads them here.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use aws_credential_types::Credentials;
 use secrecy::ExposeSecret;
 
+use super::regular_file;
 use crate::settings::{MountedKeys, Part};
 
 /// Reads the keys as they are now.
@@ -32,7 +33,7 @@ fn part(part: &Part) -> Result<String, String> {
         Part::Text(text) => return Ok(text.expose_secret().to_owned()),
         Part::File(path) => path,
     };
-    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let text = regular_file::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let text = text.strip_suffix('\n').map_or(&*text, |text| text.trim_end_matches('\r'));
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(format!("{}: empty or not visible ASCII", path.display()));
@@ -42,6 +43,8 @@ fn part(part: &Part) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -105,20 +105,9 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
             },
             () = self.clock.sleep(ATTEMPT_LIMIT) => Err(format!("no answer within {ATTEMPT_LIMIT:?}")),
         };
-        match result.and_then(|fetched| self.check(fetched)) {
+        match result.and_then(|fetched| checked(fetched, self.clock.now())) {
             Ok(fetched) => self.succeeded(fetched),
             Err(reason) => Some(self.failed(reason)),
-        }
-    }
-
-    /// Keys that have expired by our clock cannot be told from keys that will be refused.
-    fn check(&self, fetched: Fetched) -> Result<Fetched, String> {
-        match fetched.credentials.expiry() {
-            Some(expiry) if expiry <= self.clock.now() => Err(format!(
-                "it gives keys that expired at {}; is this machine's clock right?",
-                humantime::format_rfc3339_seconds(expiry)
-            )),
-            _ => Ok(fetched),
         }
     }
 
@@ -197,6 +186,28 @@ async fn introduce(fetch: Arc<impl Fetch>, source: String, keys: Arc<Keys>) {
     }
     let ready = Ready::of(&keys.credentials, keys.caller.get().cloned(), None);
     log::info!("credentials: {source}: {ready}");
+}
+
+/// Keys that no header can hold, or that have expired by our clock, would take the place of good ones.
+pub fn checked(fetched: Fetched, now: SystemTime) -> Result<Fetched, String> {
+    let credentials = &fetched.credentials;
+    let is_visible = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    for (name, part) in [
+        ("access key id", Some(credentials.access_key_id())),
+        ("secret access key", Some(credentials.secret_access_key())),
+        ("session token", credentials.session_token()),
+    ] {
+        if part.is_some_and(|part| !is_visible(part)) {
+            return Err(format!("it gives a {name} that is empty or not visible ASCII"));
+        }
+    }
+    match credentials.expiry() {
+        Some(expiry) if expiry <= now => Err(format!(
+            "it gives keys that expired at {}; is this machine's clock right?",
+            humantime::format_rfc3339_seconds(expiry)
+        )),
+        _ => Ok(fetched),
+    }
 }
 
 #[cfg(test)]

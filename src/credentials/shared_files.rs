@@ -2,14 +2,16 @@
 //!
 //! `chain.rs` is told the former, `refresher.rs` the latter. The SDK finds the files and reads them.
 
-use std::{fs, path::PathBuf, time::SystemTime};
+use std::{fs, io, path::PathBuf, time::SystemTime};
 
 use aws_config::profile;
 use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_types::os_shim_internal::{Env, Fs};
 
+use super::regular_file;
+
 /// Keys of a profile that say where its keys come from; one with a region alone gives none.
-const GIVES_KEYS: [&str; 8] = [
+const GIVES_KEYS: [&str; 9] = [
     "aws_access_key_id",
     "aws_secret_access_key",
     "credential_process",
@@ -17,6 +19,7 @@ const GIVES_KEYS: [&str; 8] = [
     "login_session",
     "role_arn",
     "sso_account_id",
+    "sso_session",
     "web_identity_token_file",
 ];
 
@@ -49,14 +52,20 @@ pub async fn have_default_profile(environment: &Env) -> Result<bool, String> {
 /// # Errors
 /// It cannot be read.
 pub fn check(environment: &Env) -> Result<(), String> {
-    let (variable, default) = FILES[0];
-    match (environment.get(variable), path(environment, variable, default)) {
-        (Ok(_), Some(path)) => {
-            let open = fs::File::open(&path);
-            open.map(drop).map_err(|error| format!("{variable} {}: {error}", path.display()))
+    for (variable, default) in FILES {
+        let Some(path) = path(environment, variable, default) else { continue };
+        let is_named = environment.get(variable).is_ok_and(|value| !value.is_empty());
+        // a file in its usual place that is not there is none; what is there but no file would hold the SDK up
+        if is_named || path.exists() {
+            match regular_file::check(&path).and_then(|()| fs::File::open(&path)) {
+                Err(error) if is_named || error.kind() == io::ErrorKind::Other => {
+                    return Err(format!("{variable} {}: {error}", path.display()));
+                }
+                _ => {}
+            }
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 /// What tells that a file was written or, as Kubernetes does with mounted secrets, replaced.
@@ -137,7 +146,12 @@ mod tests {
         let reason = have_default_profile(&environment).await.unwrap_err();
         assert!(reason.starts_with("AWS_SHARED_CREDENTIALS_FILE /nowhere/keys: No such file"), "{reason}");
         let environment = Env::from_slice(&[("HOME", "/nowhere"), ("AWS_CONFIG_FILE", "/nowhere/config")]);
-        assert_eq!(have_default_profile(&environment).await, Ok(false));
+        let reason = have_default_profile(&environment).await.unwrap_err();
+        assert!(reason.starts_with("AWS_CONFIG_FILE /nowhere/config: No such file"), "{reason}");
+        let directory = tempfile::tempdir().unwrap();
+        let environment =
+            Env::from_slice(&[("AWS_SHARED_CREDENTIALS_FILE", directory.path().to_str().unwrap())]);
+        assert!(have_default_profile(&environment).await.unwrap_err().ends_with("not a regular file"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! `fetch.rs` comes here. The endpoint is the regional one in the partition of the region, as the
 //! SDK's rules say; `aws_sts_endpoint_url` replaces it, and so does `AWS_ENDPOINT_URL_STS`.
 
-use std::{error::Error, fs, time::SystemTime};
+use std::{error::Error, time::SystemTime};
 
 use aws_config::{BehaviorVersion, Region, identity::IdentityCache};
 use aws_credential_types::Credentials;
@@ -13,7 +13,7 @@ use aws_sdk_sts::{
     types,
 };
 
-use super::{chain::WebIdentity, status::Caller, way::Way};
+use super::{chain::WebIdentity, regular_file, status::Caller, way::Way};
 use crate::excerpt::excerpt;
 use crate::settings::{Role, Source, session_name};
 
@@ -84,7 +84,7 @@ impl Sts {
     /// There is no token, STS refuses or does not answer.
     pub async fn assume_role_with_web_identity(&self, identity: &WebIdentity) -> Result<Fetched, String> {
         let WebIdentity { token_file, role_arn, session_name: name } = identity;
-        let token = fs::read_to_string(token_file)
+        let token = regular_file::read(token_file)
             .map_err(|error| format!("the token file {}: {error}", token_file.display()))?;
         let call = self.client(None).await.assume_role_with_web_identity();
         let answer = call
@@ -150,6 +150,8 @@ pub fn causes(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::credentials::fakes::{Server, role_source, sts, way};
 

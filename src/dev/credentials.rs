@@ -94,6 +94,8 @@ pub fn environment(kind: Kind, stand_in: SocketAddr, directory: &Path) -> io::Re
         ("AWS_REGION", keys.region.clone()),
         // no `.aws` of the developer's
         ("HOME", directory.to_string_lossy().into_owned()),
+        // whose the keys are is asked of nobody else
+        ("AWS_ENDPOINT_URL_STS", url("")),
     ];
     variables.extend(match kind {
         Kind::Imds => vec![("AWS_EC2_METADATA_SERVICE_ENDPOINT", url(""))],
@@ -105,13 +107,11 @@ pub fn environment(kind: Kind, stand_in: SocketAddr, directory: &Path) -> io::Re
         Kind::Irsa => vec![
             ("AWS_WEB_IDENTITY_TOKEN_FILE", file(WEB_IDENTITY_TOKEN)),
             ("AWS_ROLE_ARN", role("service-account")),
-            ("AWS_ENDPOINT_URL_STS", url("")),
         ],
         Kind::AssumeRole => vec![
             ("AWS_CONFIG_FILE", file("config")),
             ("AWS_SHARED_CREDENTIALS_FILE", file("credentials")),
             ("AWS_PROFILE", PROFILE.into()),
-            ("AWS_ENDPOINT_URL_STS", url("")),
         ],
         Kind::Environment => vec![
             ("AWS_ACCESS_KEY_ID", keys.access_key_id.clone()),

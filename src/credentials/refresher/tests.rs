@@ -385,3 +385,23 @@ async fn a_failure_is_warned_of_once_for_each_reason() {
     refresher.succeeded(Fetched { credentials: keys, caller: None });
     assert!(refresher.warned.is_empty());
 }
+
+#[test]
+fn keys_that_no_header_can_hold_never_take_the_place_of_good_ones() {
+    let now = SystemTime::now();
+    let fetched = |id: &str, secret: &str, token: Option<&str>| Fetched {
+        credentials: Credentials::new(id, secret, token.map(str::to_owned), None, "t"),
+        caller: None,
+    };
+    assert!(checked(fetched("AKID", "secret", Some("token")), now).is_ok());
+    for (id, secret, token) in [
+        ("", "s", None),
+        ("AKID\n", "s", None),
+        ("AKID", "", None),
+        ("AKID", "s ", None),
+        ("AKID", "s", Some("")),
+    ] {
+        let reason = checked(fetched(id, secret, token), now).unwrap_err();
+        assert!(reason.ends_with("empty or not visible ASCII"), "{reason}");
+    }
+}
