@@ -48,6 +48,11 @@ pub async fn fetch(way: &Way, endpoint: &str) -> Result<Credentials, String> {
     let roles = get(way, &base).await?;
     let role = roles.lines().next().map(str::trim).filter(|role| !role.is_empty());
     let role = role.ok_or("the instance has no role")?;
+    // `RoleName` of <https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html>
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
+    if role.len() > 64 || !role.bytes().all(is_name) {
+        return Err("it lists a role whose name is none".to_owned());
+    }
     let answer = get(way, &format!("{base}{role}")).await?;
     read(&answer)
 }

@@ -20,6 +20,7 @@ use super::{
     status::Ready,
     sts::Fetched,
 };
+use crate::excerpt::excerpt;
 
 /// The SDK's own retries of one call end before.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(20);
@@ -28,6 +29,8 @@ const CALLER_LIMIT: Duration = Duration::from_secs(5);
 /// How often files are looked at, and the clock, which may have been set or stood still while the machine slept.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// Characters of a failure that are told.
+const LONGEST_REASON: usize = 1000;
 /// Reasons that the log is taken to remember.
 const MOST_WARNED: usize = 16;
 
@@ -107,7 +110,7 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
         };
         match result.and_then(|fetched| checked(fetched, self.clock.now())) {
             Ok(fetched) => self.succeeded(fetched),
-            Err(reason) => Some(self.failed(reason)),
+            Err(reason) => Some(self.failed(&reason)),
         }
     }
 
@@ -129,7 +132,9 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
         expiry.map(|expiry| schedule::refresh_at(self.clock.now(), expiry, fastrand::f64()))
     }
 
-    fn failed(&mut self, reason: String) -> SystemTime {
+    fn failed(&mut self, reason: &str) -> SystemTime {
+        // others had a hand in it
+        let reason = excerpt(reason, LONGEST_REASON);
         self.failures = self.failures.saturating_add(1);
         // the same but for a time or a count is no news
         let kind: String = reason.chars().filter(|char| !char.is_ascii_digit()).collect();

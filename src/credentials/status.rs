@@ -4,6 +4,11 @@ use std::{fmt, time::SystemTime};
 
 use aws_credential_types::Credentials;
 
+use crate::excerpt::excerpt;
+
+/// Characters of an ARN that are shown.
+const LONGEST_ARN: usize = 300;
+
 /// A source and how it is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
@@ -51,7 +56,8 @@ pub struct Caller {
 
 impl Caller {
     /// Of an ARN, which has the account in its fifth part.
-    pub fn of_arn(arn: String) -> Option<Self> {
+    pub fn of_arn(arn: &str) -> Option<Self> {
+        let arn = excerpt(arn, LONGEST_ARN);
         let account = arn.split(':').nth(4)?.to_owned();
         Some(Self { account, arn })
     }
@@ -104,7 +110,7 @@ mod tests {
     fn a_person_reads_who_signs_and_until_when() {
         let expiry = humantime::parse_rfc3339("2030-01-01T00:00:00Z").unwrap();
         let keys = Credentials::new("AKIDEXAMPLE", "hush", Some("hush".into()), Some(expiry), "t");
-        let caller = Caller::of_arn("arn:aws:sts::123456789012:assumed-role/r/s".to_owned());
+        let caller = Caller::of_arn("arn:aws:sts::123456789012:assumed-role/r/s");
         let show = |state| Status { source: "profile work".into(), state }.to_string();
         assert_eq!(
             show(State::Ready(Ready::of(&keys, caller, None))),

@@ -101,7 +101,7 @@ impl Sts {
     pub async fn caller(&self, credentials: Credentials) -> Option<Caller> {
         let answer = self.client(Some(credentials)).await.get_caller_identity().send().await;
         let answer = answer.inspect_err(|error| log::debug!("GetCallerIdentity: {}", reason(error))).ok()?;
-        Some(Caller { account: answer.account?, arn: answer.arn? })
+        Caller::of_arn(&answer.arn?)
     }
 }
 
@@ -115,7 +115,7 @@ fn fetched(
         .map_err(|_| format!("STS answers {call} with a time of expiry that is none"))?;
     let token = Some(keys.session_token);
     let credentials = Credentials::new(keys.access_key_id, keys.secret_access_key, token, Some(expiry), call);
-    Ok(Fetched { credentials, caller: user.and_then(|user| Caller::of_arn(user.arn)) })
+    Ok(Fetched { credentials, caller: user.and_then(|user| Caller::of_arn(&user.arn)) })
 }
 
 /// What AWS says, or why it says nothing; never the answer itself, which may hold keys.

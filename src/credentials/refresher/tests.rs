@@ -136,7 +136,7 @@ impl Work {
             acts: Mutex::new(acts.into_iter().collect()),
             fetches: AtomicUsize::new(0),
             files: Mutex::default(),
-            caller: Caller::of_arn("arn:aws:iam::123456789012:user/u".to_owned()),
+            caller: Caller::of_arn("arn:aws:iam::123456789012:user/u"),
         });
         let slot = Arc::new(Slot::new());
         let refresher = Refresher::new(FakeFetch(Arc::clone(&fake)), clock.clone(), Arc::clone(&slot));
@@ -378,7 +378,7 @@ async fn a_failure_is_warned_of_once_for_each_reason() {
     let work = Work::start([Act::Hang]).await;
     let mut refresher = Refresher::new(FakeFetch(Arc::clone(&work.fake)), clock, Arc::clone(&work.slot));
     for reason in ["at 10:15", "at 10:16", "other", "at 10:17"] {
-        refresher.failed(reason.to_owned());
+        refresher.failed(reason);
     }
     assert_eq!(refresher.warned, ["other", "at :"]);
     let keys = Credentials::new("AKID", "hush", None, None, "fake");
