@@ -18,6 +18,7 @@ mod fetch;
 mod keeper;
 mod metadata_v1;
 mod mounted;
+mod process;
 mod refresher;
 mod regular_file;
 mod schedule;

@@ -17,7 +17,7 @@ use aws_types::os_shim_internal::Env;
 
 use super::{
     chain::{self, Choice},
-    metadata_v1, mounted,
+    metadata_v1, mounted, process,
     shared_files::{self, Fingerprint},
     status::Caller,
     sts::{Fetched, Sts, causes},
@@ -125,6 +125,9 @@ impl Aws {
 
     async fn profile(&self, name: String) -> Result<Credentials, String> {
         shared_files::check(&self.environment)?;
+        if let Some(command) = shared_files::process_of(&self.environment, &name).await {
+            return process::fetch(&command).await;
+        }
         let provider = ProfileFileCredentialsProvider::builder().configure(&self.provider_config());
         provided(provider.profile_name(name).build().provide_credentials()).await
     }

@@ -10,11 +10,12 @@ use aws_types::os_shim_internal::{Env, Fs};
 
 use super::regular_file;
 
+const PROCESS: &str = "credential_process";
 /// Keys of a profile that say where its keys come from; one with a region alone gives none.
 const GIVES_KEYS: [&str; 9] = [
     "aws_access_key_id",
     "aws_secret_access_key",
-    "credential_process",
+    PROCESS,
     "credential_source",
     "login_session",
     "role_arn",
@@ -44,6 +45,14 @@ pub async fn have_default_profile(environment: &Env) -> Result<bool, String> {
         let default = profiles.get_profile("default");
         default.is_some_and(|profile| GIVES_KEYS.iter().any(|key| profile.get(key).is_some()))
     }))
+}
+
+/// The program that a profile names for its keys. Keys that stand beside it go before it, as in the SDK.
+pub async fn process_of(environment: &Env, profile: &str) -> Option<String> {
+    let read = profile::load(&Fs::real(), environment, &EnvConfigFiles::default(), None).await.ok()?;
+    let profile = read.get_profile(profile)?;
+    let has_others = GIVES_KEYS.iter().any(|key| *key != PROCESS && profile.get(key).is_some());
+    profile.get(PROCESS).filter(|_| !has_others).map(str::to_owned)
 }
 
 /// The SDK takes a file that it cannot read for an empty one. In a home that is closed to us, as `/root` is in many
