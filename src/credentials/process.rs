@@ -4,9 +4,13 @@
 //! `fetch.rs` comes here for a profile that names one itself. The SDK's own way has no leash: a program that hangs
 //! outlives its time limit, and one that prints without end fills the memory.
 
-use std::{process::Stdio, time::Duration};
+use std::{
+    process::Stdio,
+    time::{Duration, SystemTime},
+};
 
 use aws_credential_types::Credentials;
+use aws_smithy_types::{DateTime, date_time::Format};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use tokio::{
@@ -84,9 +88,14 @@ fn read(output: &[u8]) -> Result<Credentials, String> {
     if answer.version != 1 {
         return Err("credential_process: it prints another version than 1".to_owned());
     }
-    let expiry = answer.expiration.map(|text| humantime::parse_rfc3339_weak(text.trim_end_matches("+00:00")));
-    let expiry =
-        expiry.transpose().map_err(|_| "credential_process: its Expiration is no time".to_owned())?;
+    let time = |text: String| {
+        let time = DateTime::from_str(&text, Format::DateTimeWithOffset).ok()?;
+        SystemTime::try_from(time).ok()
+    };
+    let expiry = match answer.expiration {
+        Some(text) => Some(time(text).ok_or("credential_process: its Expiration is no time")?),
+        None => None,
+    };
     let Answer { access_key_id, secret_access_key, session_token, .. } = answer;
     Ok(Credentials::new(access_key_id, secret_access_key, session_token, expiry, "credential_process"))
 }
@@ -101,6 +110,15 @@ mod tests {
         let keys = fetch(keys).await.unwrap();
         assert_eq!((keys.access_key_id(), keys.session_token()), ("AKIDP", Some("t")));
         assert_eq!(keys.expiry(), humantime::parse_rfc3339("2050-01-01T00:00:00Z").ok());
+        for offset in ["2050-01-01T02:00:00+02:00", "2050-01-01T00:00:00.000Z"] {
+            let keys = format!(
+                r#"echo '{{"Version":1,"AccessKeyId":"A","SecretAccessKey":"s","Expiration":"{offset}"}}'"#
+            );
+            assert_eq!(
+                fetch(&keys).await.unwrap().expiry(),
+                humantime::parse_rfc3339("2050-01-01T00:00:00Z").ok()
+            );
+        }
         let lasting = fetch(r#"echo '{"Version":1,"AccessKeyId":"A","SecretAccessKey":"s"}'"#).await.unwrap();
         assert_eq!(lasting.expiry(), None);
     }
