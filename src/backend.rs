@@ -16,7 +16,7 @@ use actix_http::{
 };
 
 use crate::{
-    client::{Endpoint, ReplyBody, UpstreamReply},
+    client::{Endpoint, KeepAlive, ReplyBody, UpstreamReply},
     error::ProxyError,
     proxy::{
         inbound::{BodyMode, InboundRequest},
@@ -131,4 +131,20 @@ fn configuration(
         Scheme::Http => Ok(None),
         Scheme::Https => tls.get(upstream.ssl_verify, upstream.ca_certificate.as_deref()).map(Some),
     }
+}
+
+/// Where connections lead for a backend whose server has this name and port.
+fn endpoint(host: &str, port: u16, tls: Option<Tls>, upstream: &UpstreamSettings) -> Arc<Endpoint> {
+    Arc::new(Endpoint {
+        host: host.to_owned(),
+        port,
+        tls,
+        connect_timeout: upstream.timeouts.connect,
+        proxy: upstream.proxy.clone(),
+        keepalive: KeepAlive {
+            enabled: upstream.keepalive,
+            pool: upstream.keepalive_pool,
+            timeout: upstream.keepalive_timeout,
+        },
+    })
 }

@@ -52,7 +52,7 @@ pub use self::{
     endpoint::{Endpoint, KeepAlive},
     event_stream::{EventStream, Events},
     log_tail::log_tail,
-    reply::{FUNCTION_ERROR, LOG_RESULT, ReplyBody, UpstreamReply},
+    reply::{ERROR_TYPE, FUNCTION_ERROR, LOG_RESULT, ReplyBody, UpstreamReply},
     response::ResponseBody,
 };
 use crate::{

@@ -55,8 +55,6 @@ enum Kind {
     Fixed(Arc<Credentials>),
     /// Keys that are kept fresh.
     Kept(Arc<Kept>),
-    /// There are none, for this reason.
-    Missing(Arc<str>),
 }
 
 /// A source has no keys to give.
@@ -84,11 +82,6 @@ impl CredentialSource {
         Self(Kind::Fixed(Arc::new(credentials)))
     }
 
-    /// No keys, for this reason.
-    pub fn missing(reason: &str) -> Self {
-        Self(Kind::Missing(reason.into()))
-    }
-
     fn kept(kept: Arc<Kept>) -> Self {
         Self(Kind::Kept(kept))
     }
@@ -101,7 +94,6 @@ impl CredentialSource {
         match &self.0 {
             Kind::Fixed(credentials) => Ok(Arc::clone(credentials)),
             Kind::Kept(kept) => kept.slot.current(now, FIRST_FETCH_LIMIT).await,
-            Kind::Missing(reason) => Err(CredentialsUnavailable::because(&**reason)),
         }
     }
 
@@ -120,10 +112,6 @@ impl CredentialSource {
                 state: State::Ready(Ready::of(credentials, None, None)),
             },
             Kind::Kept(kept) => kept.slot.status(now),
-            Kind::Missing(reason) => Status {
-                source: "settings".to_owned(),
-                state: State::Unavailable { reason: reason.to_string() },
-            },
         }
     }
 }
@@ -140,17 +128,6 @@ mod tests {
         source.refresh_soon(&keys);
         let status = source.status(SystemTime::now()).to_string();
         assert_eq!(status, "settings: key id ending in MPLE, does not expire");
-    }
-
-    #[actix_rt::test]
-    async fn a_source_without_keys_says_why() {
-        let source = CredentialSource::missing("the route has no `iam`");
-        let error = source.current(SystemTime::now()).await.unwrap_err();
-        assert_eq!(error.to_string(), "no credentials: the route has no `iam`");
-        assert_eq!(
-            source.status(SystemTime::now()).to_string(),
-            "settings: unavailable: the route has no `iam`"
-        );
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub use api_gateway::{ApiGatewaySettings, Authorization, ClientAuthorization, Ia
 pub use document::Document;
 pub use forward_proxy::{ForwardProxy, HostPort};
 pub use function_uri::FunctionUri;
-pub use key_source::{MetadataProtocol, MountedKeys, Origin, Part, Role, Source};
+pub use key_source::{MetadataProtocol, MountedKeys, Origin, Part, Role, Source, is_key};
 pub use lambda::{
     AnswerSettings, EmptyArraysMode, ForwardedParts, GatewayEvent, InvocationType, InvokeMode,
     LambdaEndpoint, LambdaSettings, LogType, PayloadSettings, PayloadVersion,
@@ -40,6 +40,7 @@ pub use lambda::{
 pub use limits::Limits;
 pub use mistake::{Mistake, Mistakes, Place};
 pub use process::{Admin, Listen, Log, Settings, Shutdown};
+pub use reference::without_line_end;
 pub use route::{BackendSettings, RouteSettings};
 pub use session_name::{DEFAULT as DEFAULT_SESSION_NAME, session_name};
 pub use tree::Environment;

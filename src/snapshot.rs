@@ -7,7 +7,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use actix_http::{StatusCode, header::HeaderValue};
 use aws_credential_types::Credentials;
 
 use crate::{
@@ -111,10 +110,7 @@ impl Signing {
 
     /// Keys that AWS calls expired are fetched anew, whatever their own expiry says.
     pub fn heed(&self, upstream: &UpstreamReply, used: &Credentials) {
-        let kind = upstream.headers.get("x-amzn-errortype").map(HeaderValue::as_bytes);
-        if upstream.status == StatusCode::FORBIDDEN
-            && kind.is_some_and(|kind| kind.starts_with(b"ExpiredToken"))
-        {
+        if upstream.is_refusal_for("ExpiredToken") {
             self.credentials.refresh_soon(used);
         }
     }

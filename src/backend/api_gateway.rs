@@ -5,14 +5,12 @@
 
 mod refusal;
 
-use std::sync::Arc;
-
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Backend, ClientReply, ReplyMode, Target};
+use super::{Backend, ClientReply, ReplyMode, Target, endpoint};
 use crate::{
-    client::{Endpoint, KeepAlive, UpstreamReply},
+    client::UpstreamReply,
     error::{ErrorKind, ProxyError},
     proxy::{
         headers,
@@ -67,20 +65,8 @@ impl ApiGateway {
             .as_ref()
             .map(|iam| Scope { region: iam.region.clone(), service: iam.service.clone() });
         let upstream = &settings.upstream;
-        let endpoint = Endpoint {
-            host: uri.host.clone(),
-            port: uri.port,
-            tls,
-            proxy: upstream.proxy.clone(),
-            connect_timeout: upstream.timeouts.connect,
-            keepalive: KeepAlive {
-                enabled: upstream.keepalive,
-                pool: upstream.keepalive_pool,
-                timeout: upstream.keepalive_timeout,
-            },
-        };
         let target = Target {
-            endpoint: Arc::new(endpoint),
+            endpoint: endpoint(&uri.host, uri.port, tls, upstream),
             // the settings made sure that it fits
             authority: HeaderValue::from_str(&uri.authority).unwrap_or_else(|_| HeaderValue::from_static("")),
             timeouts: upstream.timeouts,

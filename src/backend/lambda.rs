@@ -6,17 +6,15 @@
 pub mod answer;
 pub mod payload;
 
-use std::sync::Arc;
-
 use actix_http::{
     Method,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Backend, ClientReply, ReplyMode, Target};
+use super::{Backend, ClientReply, ReplyMode, Target, endpoint};
 use crate::{
-    client::{Endpoint, KeepAlive, UpstreamReply},
+    client::UpstreamReply,
     error::ProxyError,
     proxy::{
         inbound::{BodyMode, InboundRequest, RequestBody},
@@ -58,21 +56,9 @@ impl Lambda {
             InvocationType::Event => LARGEST_QUEUED_EVENT,
             InvocationType::RequestResponse | InvocationType::DryRun => LARGEST_EVENT,
         };
-        let endpoint = Endpoint {
-            host: host.clone(),
-            port: *port,
-            tls,
-            connect_timeout: upstream.timeouts.connect,
-            proxy: upstream.proxy.clone(),
-            keepalive: KeepAlive {
-                enabled: upstream.keepalive,
-                pool: upstream.keepalive_pool,
-                timeout: upstream.keepalive_timeout,
-            },
-        };
         let authority = value(&settings.endpoint.authority());
         let target = Target {
-            endpoint: Arc::new(endpoint),
+            endpoint: endpoint(host, *port, tls, upstream),
             authority: authority.clone(),
             scope: Some(Scope { region: settings.region.clone(), service: "lambda".to_owned() }),
             timeouts: upstream.timeouts,

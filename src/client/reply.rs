@@ -23,6 +23,9 @@ pub const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-e
 /// The end of the function's log, if it was asked for.
 pub const LOG_RESULT: HeaderName = HeaderName::from_static("x-amz-log-result");
 
+/// Names AWS's reason for refusing a call; what an API's own function answers has none.
+pub const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+
 /// An answer from AWS: its head, and the body as it arrives.
 #[derive(Debug)]
 pub struct UpstreamReply {
@@ -53,6 +56,12 @@ pub enum ReplyBody {
 }
 
 impl UpstreamReply {
+    /// Whether AWS itself refuses the call for this reason. Status and kind decide: the text is the API owner's.
+    pub fn is_refusal_for(&self, kind: &str) -> bool {
+        let told = self.headers.get(ERROR_TYPE).map(HeaderValue::as_bytes);
+        self.status == StatusCode::FORBIDDEN && told.is_some_and(|told| told.starts_with(kind.as_bytes()))
+    }
+
     /// Decodes the body, an event stream of the Lambda API, as far as it takes to know how the answer begins:
     /// to the first byte of what the function writes, or, with `prelude`, to the end of its prelude.
     ///

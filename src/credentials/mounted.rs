@@ -8,7 +8,7 @@ use aws_credential_types::Credentials;
 use secrecy::ExposeSecret;
 
 use super::regular_file;
-use crate::settings::{MountedKeys, Part};
+use crate::settings::{MountedKeys, Part, is_key, without_line_end};
 
 /// Reads the keys as they are now.
 ///
@@ -34,8 +34,8 @@ fn part(part: &Part) -> Result<String, String> {
         Part::File(path) => path,
     };
     let text = regular_file::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let text = text.strip_suffix('\n').map_or(&*text, |text| text.trim_end_matches('\r'));
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    let text = without_line_end(&text);
+    if !is_key(text) {
         return Err(format!("{}: empty or not visible ASCII", path.display()));
     }
     Ok(text.to_owned())

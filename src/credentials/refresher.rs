@@ -20,7 +20,7 @@ use super::{
     status::Ready,
     sts::Fetched,
 };
-use crate::excerpt::excerpt;
+use crate::{excerpt::excerpt, settings::is_key};
 
 /// The SDK's own retries of one call end before.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(20);
@@ -196,13 +196,12 @@ async fn introduce(fetch: Arc<impl Fetch>, source: String, keys: Arc<Keys>) {
 /// Keys that no header can hold, or that have expired by our clock, would take the place of good ones.
 pub fn checked(fetched: Fetched, now: SystemTime) -> Result<Fetched, String> {
     let credentials = &fetched.credentials;
-    let is_visible = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     for (name, part) in [
         ("access key id", Some(credentials.access_key_id())),
         ("secret access key", Some(credentials.secret_access_key())),
         ("session token", credentials.session_token()),
     ] {
-        if part.is_some_and(|part| !is_visible(part)) {
+        if part.is_some_and(|part| !is_key(part)) {
             return Err(format!("it gives a {name} that is empty or not visible ASCII"));
         }
     }

@@ -9,6 +9,11 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::forward_proxy::ForwardProxy;
 
+/// Whether a text can be a key or a token: they become parts of headers.
+pub fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// One source of keys.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Source {

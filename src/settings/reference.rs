@@ -54,6 +54,11 @@ pub fn resolve(node: &mut Node, path: &mut Vec<String>, environment: &Environmen
     }
 }
 
+/// A file's text without its last line end, which editors add to secrets.
+pub fn without_line_end(text: &str) -> &str {
+    text.strip_suffix('\n').map_or(text, |text| text.trim_end_matches('\r'))
+}
+
 /// What a reference points at.
 enum Target<'a> {
     Variable(String),
@@ -112,9 +117,7 @@ impl Target<'_> {
                 expected: format!("{name} in the sidecar's environment"),
             }),
             Self::File(path) => match fs::read_to_string(path) {
-                Ok(text) => {
-                    Ok(text.strip_suffix('\n').map_or(&*text, |text| text.trim_end_matches('\r')).to_owned())
-                }
+                Ok(text) => Ok(without_line_end(&text).to_owned()),
                 Err(error) => Err(Wrong {
                     problem: format!("the file {path} cannot be read: {error}"),
                     expected: "a text file that the sidecar's user may read".to_owned(),

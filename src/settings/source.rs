@@ -7,7 +7,7 @@ use aws_credential_types::Credentials;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::key_source::{MetadataProtocol, MountedKeys, Origin, Part, Role, Source};
+use super::key_source::{MetadataProtocol, MountedKeys, Origin, Part, Role, Source, is_key};
 use super::{ForwardProxy, check::Checker, units::WrittenDuration};
 
 /// STS's bounds for a session (AWS STS API reference, `AssumeRole`).
@@ -162,8 +162,7 @@ impl WrittenSource {
 
 /// Fit for a header, which keys and tokens become.
 pub(super) fn is_visible(secret: &SecretString) -> bool {
-    let text = secret.expose_secret();
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+    is_key(secret.expose_secret())
 }
 
 fn is_role(arn: &str) -> bool {

@@ -3,10 +3,7 @@
 //! API Gateway explains a mismatch, and `signature_refusal.rs` tells the explanation from the rest
 //! (`api_gateway.rs` asks here from `Backend::reply`).
 
-use actix_http::{
-    StatusCode,
-    header::{self, HeaderMap, HeaderName, HeaderValue},
-};
+use actix_http::header;
 use bytes::Bytes;
 use log::Level;
 
@@ -16,7 +13,7 @@ use crate::{
     remark::Remark,
 };
 
-const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+const SIGNATURE: &str = "InvalidSignatureException";
 /// A refusal is a few kilobytes: the canonical request is told twice at most.
 const LONGEST: u64 = 256 << 10;
 /// API Gateway's own words for most refusals.
@@ -24,15 +21,9 @@ const FORBIDDEN: &str = r#"{"message":"Forbidden"}"#;
 const ADVICE: &str = "AWS refused the route's signature: compare accesskey and secretkey, aws_region, service, \
                       session_token and this machine's clock with what the endpoint expects";
 
-/// Whether an answer refuses a signature: status and kind decide, since the text is the API owner's.
-fn is_refusal(status: StatusCode, headers: &HeaderMap) -> bool {
-    let kind = headers.get(ERROR_TYPE).map(HeaderValue::as_bytes);
-    status == StatusCode::FORBIDDEN && kind.is_some_and(|kind| kind.starts_with(b"InvalidSignatureException"))
-}
-
 /// A refusal has to be read before it is passed on.
 pub fn reply_mode(upstream: &UpstreamReply) -> ReplyMode {
-    if is_refusal(upstream.status, &upstream.headers) {
+    if upstream.is_refusal_for(SIGNATURE) {
         ReplyMode::Collected { limit: LONGEST }
     } else {
         ReplyMode::Streamed
@@ -41,7 +32,7 @@ pub fn reply_mode(upstream: &UpstreamReply) -> ReplyMode {
 
 /// Takes the explanation out of a refusal, into the remarks. What is no refusal stays as it is.
 pub fn without_explanation(upstream: &mut UpstreamReply) -> Vec<Remark> {
-    if !is_refusal(upstream.status, &upstream.headers) {
+    if !upstream.is_refusal_for(SIGNATURE) {
         return Vec::new();
     }
     let mut remarks = vec![Remark { level: Level::Warn, text: ADVICE.to_owned() }];
@@ -77,7 +68,13 @@ fn message(body: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use actix_http::{
+        StatusCode,
+        header::{HeaderMap, HeaderValue},
+    };
+
     use super::*;
+    use crate::client::ERROR_TYPE;
 
     fn refusal(kind: &'static str, body: &str) -> UpstreamReply {
         let mut headers = HeaderMap::new();

@@ -14,13 +14,12 @@ use serde_json::Value;
 
 use crate::{
     backend::{ClientReply, signature_refusal::split},
-    client::{ReplyBody, UpstreamReply},
+    client::{ERROR_TYPE, ReplyBody, UpstreamReply},
     error::{ErrorKind, ProxyError},
     excerpt::excerpt,
     remark::Remark,
 };
 
-const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 /// Kong's, word for word.
 const BODY: &str = r#"{"message":"Upstream Lambda invocation failed"}"#;
