@@ -14,7 +14,10 @@ use std::{
 use crate::{
     admin::{self, Admin, Health},
     credentials::Keeper,
-    listener,
+    listener::{
+        sockets::{BindError, Sockets},
+        worker::Workers,
+    },
     settings::{Settings, Shutdown},
     snapshot::{RouteError, Snapshot},
 };
@@ -24,8 +27,7 @@ use crate::{
 pub struct Application {
     settings: Settings,
     snapshot: Arc<Snapshot>,
-    listener: TcpListener,
-    address: SocketAddr,
+    sockets: Sockets,
     admin: TcpListener,
     admin_address: SocketAddr,
     keeper: Keeper,
@@ -35,12 +37,7 @@ pub struct Application {
 #[derive(Debug)]
 pub enum StartError {
     /// A socket cannot be had.
-    Listen {
-        /// Where.
-        address: SocketAddr,
-        /// Why.
-        error: io::Error,
-    },
+    Listen(BindError),
     /// The thread that keeps credentials fresh cannot be had.
     Credentials(io::Error),
     /// A route cannot be served.
@@ -50,7 +47,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::Listen(error) => error.fmt(f),
             Self::Credentials(error) => write!(f, "no thread for credentials: {error}"),
             Self::Route(error) => error.fmt(f),
         }
@@ -67,15 +64,22 @@ impl Application {
     pub fn build(settings: Settings) -> Result<Self, StartError> {
         let keeper = Keeper::start().map_err(StartError::Credentials)?;
         let snapshot = Snapshot::build(&settings, &keeper).map_err(StartError::Route)?;
-        let (listener, address) = bound(settings.listen.http, listener::bind)?;
-        let (admin, admin_address) = bound(settings.admin.address, admin::bind)?;
+        let sockets = Sockets::bind(&settings.listen).map_err(StartError::Listen)?;
+        let (admin, admin_address) = bind_admin(settings.admin.address).map_err(|error| {
+            StartError::Listen(BindError::Taken { address: settings.admin.address.to_string(), error })
+        })?;
         let snapshot = Arc::new(snapshot);
-        Ok(Self { settings, snapshot, listener, address, admin, admin_address, keeper })
+        Ok(Self { settings, snapshot, sockets, admin, admin_address, keeper })
     }
 
     /// Where clients connect, with the port that the system chose for port 0.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.sockets.http
+    }
+
+    /// The same for HTTPS.
+    pub fn https_address(&self) -> Option<SocketAddr> {
+        self.sockets.https
     }
 
     /// Where people and probes come.
@@ -92,44 +96,45 @@ impl Application {
     /// have been answered or `shutdown.drain` is over. If `stop_at_once` resolves, it ends right there.
     ///
     /// # Errors
-    /// The server cannot run.
+    /// A thread cannot be had, or a socket cannot be used.
     pub async fn run(
-        self,
-        stop: impl Future<Output = ()> + 'static,
-        stop_at_once: impl Future<Output = ()> + 'static,
+        mut self,
+        stop: impl Future<Output = ()>,
+        stop_at_once: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let Shutdown { delay, drain } = self.settings.shutdown.clone();
         let stopping = Arc::new(AtomicBool::new(false));
-        let snapshot = Arc::clone(&self.snapshot);
-        let health = Health { snapshot: Arc::clone(&snapshot), stopping: Arc::clone(&stopping) };
+        let health = Health { snapshot: Arc::clone(&self.snapshot), stopping: Arc::clone(&stopping) };
         let admin = Admin::start(self.admin, health)?;
-        let server = listener::serve(self.listener, &self.settings, self.snapshot, Arc::clone(&stopping))?;
-        let handle = server.handle();
-        let stopper = actix_rt::spawn(async move {
+        let mut workers = Workers::start(&self.sockets, &self.settings, &self.snapshot, &stopping)?;
+        // theirs are the only handles now: a socket closes when they say so
+        self.sockets.release();
+        let draining = workers.drain();
+        let end_of_drain = async {
             stop.await;
             log::info!("stopping: requests in flight are finished first");
             // from now on every answer is the last of its connection
             stopping.store(true, Ordering::Relaxed);
             tokio::time::sleep(delay).await;
-            let end_of_drain = actix_rt::spawn(async move {
-                tokio::time::sleep(drain).await;
-                match snapshot.admission.in_flight() {
-                    0 => {}
-                    cut => log::warn!("the drain is over, requests that are cut: {cut}"),
-                }
-            });
-            handle.stop(true).await;
-            end_of_drain.abort();
-        });
-        // the server heeds no second command while it drains, so it is left behind with the process
+            draining.cancel();
+            tokio::time::sleep(drain).await;
+        };
         let result = tokio::select! {
-            result = server => result,
+            result = workers.ended() => result,
+            () = end_of_drain => {
+                log::warn!(
+                    "the drain is over, requests that are cut: {}",
+                    self.snapshot.admission.in_flight()
+                );
+                Ok(())
+            }
             () = stop_at_once => {
                 log::warn!("stopping at once");
                 Ok(())
             }
+            () = self.sockets.follow_certificates() => Ok(()),
         };
-        stopper.abort();
+        drop(workers);
         drop(admin);
         // until here: requests in flight may still need fresh keys
         drop(self.keeper);
@@ -137,13 +142,8 @@ impl Application {
     }
 }
 
-/// A bound socket and its address, with the port that the system chose for port 0.
-fn bound(
-    address: SocketAddr,
-    bind: impl Fn(SocketAddr) -> io::Result<TcpListener>,
-) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |error| StartError::Listen { address, error };
-    let listener = bind(address).map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
+fn bind_admin(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = admin::bind(address)?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
 }

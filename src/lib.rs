@@ -28,6 +28,7 @@ mod lenient_base64;
 pub mod listener;
 pub mod logging;
 pub mod proxy;
+mod regular_file;
 pub mod remark;
 pub mod routing;
 mod run;

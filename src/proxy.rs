@@ -15,6 +15,7 @@
 //!
 //! Each step's result is the next one's argument. Whatever fails becomes an answer in one place (`error.rs`).
 
+pub mod grpc;
 pub mod headers;
 pub mod inbound;
 pub mod outbound;
@@ -44,6 +45,7 @@ use crate::{
     backend::{ClientReply, ReplyMode},
     client::Client,
     error::{ErrorKind, ProxyError},
+    listener::outbox::Outbox,
     routing::Miss,
     snapshot::Snapshot,
 };
@@ -60,15 +62,29 @@ pub struct Worker {
     pub pseudonym: Arc<str>,
 }
 
+/// What a request came in by.
+#[derive(Debug, Clone, Default)]
+pub struct Arrived {
+    /// Where its connection looks for what becomes of it; of use to HTTP/1.1 alone.
+    pub outbox: Outbox,
+    /// Whether the connection is encrypted.
+    pub is_secure: bool,
+}
+
 /// Serves one request: the only place where an error becomes an answer, and where it is logged.
 ///
 /// # Errors
 /// Never: a failure is an answer too.
-pub async fn serve(worker: Rc<Worker>, mut request: Request) -> Result<Response<ClientBody>, Infallible> {
+pub async fn serve(
+    worker: Rc<Worker>,
+    mut request: Request,
+    arrived: Arrived,
+) -> Result<Response<ClientBody>, Infallible> {
     let mut record = Record::begin(&request, worker.snapshot.access_log);
-    let mut shape = reply::Shape::of(&request);
+    let is_secure = arrived.is_secure;
+    let mut shape = reply::Shape::of(&request, arrived.outbox);
     let mut payload = request.take_payload();
-    let outcome = forward(&worker, request, &mut payload, &mut record).await;
+    let outcome = forward(&worker, request, &mut payload, &mut record, is_secure).await;
     shape.last_of_connection(worker.stopping.load(Ordering::Relaxed));
     Ok(match outcome {
         Ok((reply, permit)) => reply::response(reply, permit, record, &shape),
@@ -85,9 +101,10 @@ async fn forward(
     request: Request,
     payload: &mut Payload,
     record: &mut Record,
+    is_secure: bool,
 ) -> Result<(ClientReply, Permit), ProxyError> {
     let snapshot = &worker.snapshot;
-    target::check(request.head(), snapshot.max_uri)?;
+    target::check(request.head(), &snapshot.head_limits)?;
     refuse_loop(&request, &worker.pseudonym)?;
 
     let path = request.uri().path();
@@ -101,8 +118,12 @@ async fn forward(
 
     let permit = snapshot.admission.try_enter().ok_or(ErrorKind::Overloaded)?;
 
-    let hop =
-        Hop { peer: request.head().peer_addr, pseudonym: &worker.pseudonym, request_id: record.request_id() };
+    let hop = Hop {
+        peer: request.head().peer_addr,
+        is_secure,
+        pseudonym: &worker.pseudonym,
+        request_id: record.request_id(),
+    };
     let inbound = InboundRequest::read(request, payload, remainder, &hop, route.body_limits()).await?;
 
     let mut outbound = route.backend.request(inbound)?;

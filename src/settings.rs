@@ -15,6 +15,7 @@ mod key_source;
 mod lambda;
 mod limits;
 mod lines;
+mod listen;
 mod mistake;
 mod process;
 mod reader;
@@ -38,8 +39,9 @@ pub use lambda::{
     LambdaEndpoint, LambdaSettings, LogType, PayloadSettings, PayloadVersion,
 };
 pub use limits::Limits;
+pub use listen::{Https, Listen};
 pub use mistake::{Mistake, Mistakes, Place};
-pub use process::{Admin, Listen, Log, Settings, Shutdown};
+pub use process::{Admin, Log, Settings, Shutdown};
 pub use reference::without_line_end;
 pub use route::{BackendSettings, RouteSettings};
 pub use session_name::{DEFAULT as DEFAULT_SESSION_NAME, session_name};

@@ -15,7 +15,7 @@ use crate::{
     client::UpstreamReply,
     credentials::{CredentialSource, Keeper},
     error::{ErrorKind, ProxyError},
-    proxy::{inbound::BodyLimits, outbound::OutboundRequest},
+    proxy::{inbound::BodyLimits, outbound::OutboundRequest, target::HeadLimits},
     routing::RouteTable,
     settings::{BackendSettings, RouteSettings, Scheme, Settings},
     signing::Signer,
@@ -29,8 +29,8 @@ pub struct Snapshot {
     pub routes: RouteTable<Route>,
     /// How many requests may be in flight.
     pub admission: Admission,
-    /// Bytes of path and query.
-    pub max_uri: u64,
+    /// What a request's head may cost.
+    pub head_limits: HeadLimits,
     /// Whether each request is one line in the log.
     pub access_log: bool,
 }
@@ -88,7 +88,11 @@ impl Snapshot {
         Ok(Self {
             routes: RouteTable::new(routes),
             admission: Admission::new(settings.limits.max_in_flight),
-            max_uri: settings.limits.max_uri,
+            head_limits: HeadLimits {
+                max_uri: settings.limits.max_uri,
+                max_head: settings.limits.max_head,
+                max_headers: settings.limits.max_headers,
+            },
             access_log: settings.log.access,
         })
     }

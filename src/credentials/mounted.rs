@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use aws_credential_types::Credentials;
 use secrecy::ExposeSecret;
 
-use super::regular_file;
-use crate::settings::{MountedKeys, Part, is_key, without_line_end};
+use crate::{
+    regular_file,
+    settings::{MountedKeys, Part, is_key, without_line_end},
+};
 
 /// Reads the keys as they are now.
 ///

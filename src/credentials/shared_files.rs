@@ -8,7 +8,7 @@ use aws_config::profile;
 use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_types::os_shim_internal::{Env, Fs};
 
-use super::regular_file;
+use crate::regular_file;
 
 const PROCESS: &str = "credential_process";
 /// Keys of a profile that say where its keys come from; one with a region alone gives none.

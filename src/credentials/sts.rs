@@ -13,9 +13,12 @@ use aws_sdk_sts::{
     types,
 };
 
-use super::{chain::WebIdentity, regular_file, status::Caller, way::Way};
-use crate::excerpt::excerpt;
-use crate::settings::{Role, Source, session_name};
+use super::{chain::WebIdentity, status::Caller, way::Way};
+use crate::{
+    excerpt::excerpt,
+    regular_file,
+    settings::{Role, Source, session_name},
+};
 
 /// Characters of a failure's text: AWS's messages name the action, the role and the caller.
 const LONGEST_REASON: usize = 500;

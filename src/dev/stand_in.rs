@@ -52,7 +52,7 @@ impl StandIn {
     /// # Errors
     /// The address cannot be had.
     pub fn start(address: SocketAddr, options: StandInOptions) -> io::Result<Self> {
-        let listener = crate::listener::bind(address)?;
+        let listener = crate::listener::sockets::bind_tcp(address)?;
         let address = listener.local_addr()?;
         let account = Arc::new(Account::new(options));
         let shared = Arc::clone(&account);

@@ -1,105 +1,82 @@
-//! A client's connection, watched in three respects that actix leaves open.
+//! A client's connection with HTTP/1.1, watched in the respects that actix leaves open.
 //!
-//! What actix refuses on its own (a head that is malformed, too large or too slow) it answers with a bare
-//! status that no handler sees; here that becomes an answer like all others, with a code, a request id and a
-//! line in the log. And a body that has no end mark, as in HTTP/1.0, must not seem whole when it was cut: the
-//! connection is then reset instead of closed. And request lines are taken as clients send them (`request_line.rs`).
+//! - What actix refuses on its own (a head that is malformed or too large) it answers with a bare status that no
+//!   handler sees; here that becomes an answer like all others, with a code, a request id and a line in the log.
+//! - A body that has no end mark, as in HTTP/1.0, must not seem whole when it was cut: the connection is then reset
+//!   instead of closed.
+//! - Request lines are taken as clients send them (`request_line.rs`).
+//! - Every head has its time limit, where actix has one for the first alone, and so has the wait for the next.
+//! - At the end of the process a connection closes between two requests, and only after a look at whether the next
+//!   one is here already, which actix would leave unread.
+//!
+//! `http1.rs` makes it and gives it to actix; `outbox.rs` tells it what becomes of the requests.
 
 use std::{
-    cell::Cell,
     io,
     pin::Pin,
-    rc::Rc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    time::Instant,
 };
 
-use super::request_line::RequestLine;
+use super::{
+    draining::{Draining, Watcher},
+    outbox::{Outbox, Phase},
+    patience::Patience,
+    request_line::RequestLine,
+    transport::Transport,
+};
 use crate::{
     error::{ErrorKind, ProxyError},
     proxy::record::new_request_id,
+    settings::Limits,
 };
 
-/// Whether what is about to be written on a connection is ours; shared with the answers under way on it.
-#[derive(Debug, Clone, Default)]
-pub struct Outbox(Rc<State>);
-
-#[derive(Debug, Default)]
-struct State {
-    unwritten: Cell<bool>,
-    bodies: Cell<u32>,
-    aborted: Cell<bool>,
-    /// The length that the last request's head announced for its body.
-    announced: Cell<Option<u64>>,
-}
-
-/// An answer of ours until it is dropped. If it is not over by then, the connection is reset.
-#[derive(Debug)]
-pub struct UnderWay {
-    outbox: Outbox,
-    is_over: bool,
-}
-
-impl Outbox {
-    /// An answer of ours begins, to a request with a body of this length, `None` for one in chunks.
-    pub fn begin(&self, request_body: Option<u64>) -> UnderWay {
-        self.0.unwritten.set(true);
-        self.0.announced.set(request_body);
-        self.0.bodies.set(self.0.bodies.get() + 1);
-        UnderWay { outbox: self.clone(), is_over: false }
-    }
-}
-
-impl UnderWay {
-    /// Its last byte has been handed on.
-    pub fn finish(&mut self) {
-        self.is_over = true;
-    }
-
-    /// A piece of its body is about to be written.
-    pub fn goes_on(&self) {
-        self.outbox.0.unwritten.set(true);
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        let State { bodies, aborted, .. } = &*self.outbox.0;
-        bodies.set(bodies.get() - 1);
-        if !self.is_over {
-            aborted.set(true);
-        }
-    }
-}
+/// How long a client that has connected as the process ends has for its request.
+const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// A client's connection.
-#[derive(Debug)]
 pub struct ClientConnection {
-    stream: TcpStream,
+    transport: Transport,
     outbox: Outbox,
     /// Our words in place of actix's, as far as they are not written yet.
     instead: Option<Bytes>,
     request_line: RequestLine,
     /// What was read of a rewritten request line and had no room yet.
     unread: Bytes,
+    header_timeout: Duration,
+    keep_alive: Duration,
     max_uri: u64,
+    draining: Watcher,
+    last_call: bool,
+    /// What the limit in force is for, and how many requests had come by then.
+    awaited: (Phase, u32),
+    patience: Patience,
 }
 
 impl ClientConnection {
-    /// Wraps an accepted connection.
-    pub fn new(stream: TcpStream, max_uri: u64) -> Self {
+    /// Wraps a connection, which closes between two requests once `draining` has begun.
+    pub fn new(transport: Transport, limits: &Limits, draining: &Draining) -> Self {
+        let mut patience = Patience::default();
+        patience.until(Instant::now() + limits.header_timeout);
         Self {
-            stream,
+            transport,
             outbox: Outbox::default(),
             instead: None,
             request_line: RequestLine::default(),
             unread: Bytes::new(),
-            max_uri,
+            header_timeout: limits.header_timeout,
+            keep_alive: limits.keep_alive,
+            max_uri: limits.max_uri,
+            draining: draining.watch(),
+            last_call: false,
+            awaited: (Phase::Fresh, 0),
+            patience,
         }
     }
 
@@ -108,9 +85,14 @@ impl ClientConnection {
         self.outbox.clone()
     }
 
+    /// Whether it is encrypted.
+    pub fn is_secure(&self) -> bool {
+        self.transport.is_secure()
+    }
+
     /// What actix would answer on its own, in our words; `None` if the bytes are not actix's own.
     fn in_our_words(&self, bytes: &[u8]) -> Option<Bytes> {
-        if self.outbox.0.unwritten.get() {
+        if self.outbox.is_ours() {
             return None;
         }
         let kind =
@@ -120,15 +102,11 @@ impl ClientConnection {
                     ErrorKind::UriTooLong { limit: self.max_uri }
                 }
                 b"400" => ErrorKind::InvalidRequest,
-                b"408" => ErrorKind::RequestTimeout,
                 b"431" => ErrorKind::HeadersTooLarge,
                 b"500" => ErrorKind::Internal,
                 _ => return None,
             };
-        let error = ProxyError::new(kind, "refused while its head was read");
-        let id = new_request_id();
-        error.log(&id, None);
-        Some(error.on_the_wire(&id))
+        Some(refusal(kind, "refused while its head was read"))
     }
 
     fn hand_on_unread(&mut self, buffer: &mut ReadBuf<'_>) {
@@ -138,19 +116,58 @@ impl ClientConnection {
 
     fn poll_write_instead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(bytes) = self.instead.as_mut().filter(|bytes| !bytes.is_empty()) {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
+            let written = ready!(Pin::new(&mut self.transport).poll_write(context, bytes))?;
             bytes.advance(written);
         }
         self.instead = None;
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.transport).poll_flush(context)
     }
+
+    /// Nothing has come: ready once the client has been waited for long enough. The end that is then read makes actix
+    /// close the connection.
+    fn poll_waiting(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let phase = self.outbox.phase();
+        let awaited = (phase, self.outbox.requests());
+        let is_new = std::mem::replace(&mut self.awaited, awaited) != awaited;
+        if phase == Phase::Serving {
+            self.patience.forget();
+            return Poll::Pending;
+        }
+        if is_new {
+            let limit = if phase == Phase::Idle { self.keep_alive } else { self.header_timeout };
+            self.patience.until(Instant::now() + limit);
+        }
+        if self.draining.poll(context).is_ready() {
+            match phase {
+                Phase::Idle => return Poll::Ready(()),
+                Phase::Fresh if !std::mem::replace(&mut self.last_call, true) => {
+                    self.patience.until(Instant::now() + LAST_CALL.min(self.header_timeout));
+                }
+                Phase::Fresh | Phase::Head | Phase::Serving => {}
+            }
+        }
+        ready!(self.patience.poll(context));
+        // who came too late to be served has nothing to be told
+        if phase == Phase::Head || (phase == Phase::Fresh && !self.last_call) {
+            self.instead = Some(refusal(ErrorKind::RequestTimeout, "its head took too long"));
+        }
+        Poll::Ready(())
+    }
+}
+
+/// An answer of ours that no handler gives, logged.
+pub(super) fn refusal(kind: ErrorKind, cause: &'static str) -> Bytes {
+    let error = ProxyError::new(kind, cause);
+    let id = new_request_id();
+    error.log(&id, None);
+    error.on_the_wire(&id)
 }
 
 impl Drop for ClientConnection {
     fn drop(&mut self) {
-        if self.outbox.0.aborted.get() {
+        if self.outbox.is_aborted() {
             // otherwise the kernel would close in good order
-            let _ = self.stream.set_zero_linger();
+            self.transport.abort();
         }
     }
 }
@@ -166,10 +183,16 @@ impl AsyncRead for ClientConnection {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        match Pin::new(&mut self.transport).poll_read(context, buffer) {
+            Poll::Ready(result) => result?,
+            Poll::Pending => return self.poll_waiting(context).map(Ok),
+        }
         if buffer.filled().len() == before && buffer.remaining() > 0 {
             // a client that closes its side has left: an error ends its calls to AWS, the mere end would not
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        if matches!(self.outbox.phase(), Phase::Fresh | Phase::Idle) {
+            self.outbox.head_begins();
         }
         if let Some(escaped) = self.request_line.receive(&buffer.filled()[before..]) {
             self.unread = escaped.into();
@@ -192,21 +215,21 @@ impl AsyncWrite for ClientConnection {
         if self.instead.is_some() {
             return self.poll_write_instead(context).map_ok(|()| bytes.len());
         }
-        let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
-        let outbox = &self.outbox.0;
-        // an interim `100 Continue` is no answer: what follows it is a body
-        if written == bytes.len() && outbox.bodies.get() == 0 && outbox.unwritten.replace(false) {
-            let announced = outbox.announced.take();
-            self.request_line.answered(announced);
+        let written = ready!(Pin::new(&mut self.transport).poll_write(context, bytes))?;
+        if written == bytes.len()
+            && let Some(answered) = self.outbox.written()
+        {
+            self.request_line.answered(answered.request_body);
         }
         Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        Pin::new(&mut self.transport).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        ready!(self.poll_write_instead(context))?;
+        Pin::new(&mut self.transport).poll_shutdown(context)
     }
 }

@@ -8,6 +8,8 @@
 //! of a connection, and the byte after a request whose head and body, of announced length, have been counted.
 //! After pipelined or chunked requests it is not, and such bytes are then refused as before.
 
+use std::borrow::Cow;
+
 /// Watches the bytes of one connection.
 #[derive(Debug)]
 pub struct RequestLine {
@@ -109,6 +111,12 @@ fn is_to_escape(byte: u8, in_query: bool) -> bool {
         b'`' => !in_query,
         _ => !byte.is_ascii(),
     }
+}
+
+/// A whole target with its escapes.
+pub fn escaped(target: &str) -> Cow<'_, str> {
+    let escaped = escape(target.as_bytes(), &mut false).and_then(|escaped| String::from_utf8(escaped).ok());
+    escaped.map_or(Cow::Borrowed(target), Cow::Owned)
 }
 
 /// The target, or a piece of it, with its escapes; `None` if it needs none.

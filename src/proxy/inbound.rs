@@ -106,6 +106,8 @@ pub struct BodyLimits {
 pub struct Hop<'a> {
     /// The client's address; none on a Unix socket.
     pub peer: Option<SocketAddr>,
+    /// Whether its connection is encrypted.
+    pub is_secure: bool,
     /// This process's name in `Via`.
     pub pseudonym: &'a str,
     /// The request's id.
@@ -164,12 +166,17 @@ fn say_who_forwards(headers: &mut HeaderMap, host: Option<HeaderValue>, version:
     if let Some(peer) = hop.peer.map(|peer| address_text(peer.ip())) {
         append(headers, FORWARDED_FOR, &peer);
     }
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    let scheme = if hop.is_secure { "https" } else { "http" };
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
     match host {
         Some(host) => headers.insert(FORWARDED_HOST, host),
         None => headers.remove(FORWARDED_HOST),
     };
-    let received = if version == Version::HTTP_10 { "1.0" } else { "1.1" };
+    let received = match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2.0",
+        _ => "1.1",
+    };
     append(headers, header::VIA, &format!("{received} {}", hop.pseudonym));
     headers.insert(headers::REQUEST_ID, hop.request_id.clone());
 }

@@ -14,13 +14,13 @@ use actix_http::{
 use bytes::Bytes;
 use futures_core::Stream;
 
-use super::{headers::REQUEST_ID, inbound::Announced, record::Record};
+use super::{grpc, headers::REQUEST_ID, inbound::Announced, record::Record};
 use crate::{
     admission::Permit,
     backend::ClientReply,
     client::ReplyBody,
     error::ProxyError,
-    listener::connection::{Outbox, UnderWay},
+    listener::outbox::{Outbox, UnderWay},
 };
 
 /// What a request's head says about the shape of its answer.
@@ -28,30 +28,32 @@ use crate::{
 pub struct Shape {
     version: Version,
     to_head: bool,
-    asks_for_upgrade: bool,
+    /// Whether the connection ends with this answer.
     is_last: bool,
+    is_grpc: bool,
     request_body: Option<u64>,
     outbox: Outbox,
 }
 
 impl Shape {
-    /// Reads it off a request.
-    pub fn of(request: &Request) -> Self {
+    /// Reads it off a request, whose connection looks into `outbox`.
+    pub fn of(request: &Request, outbox: Outbox) -> Self {
         Self {
             version: request.version(),
             to_head: request.method() == Method::HEAD,
-            asks_for_upgrade: request.head().upgrade(),
-            is_last: false,
+            // it is not granted, and actix would say that it is
+            is_last: request.head().upgrade(),
+            is_grpc: grpc::is_call(request.head()),
             request_body: Announced::by(request.head()).ok().and_then(Announced::length),
-            outbox: request.conn_data::<Outbox>().cloned().unwrap_or_default(),
+            outbox,
         }
     }
 }
 
 impl Shape {
-    /// Says whether the connection ends with this answer.
+    /// Says that the connection ends with this answer, if it does.
     pub fn last_of_connection(&mut self, is_last: bool) {
-        self.is_last = is_last;
+        self.is_last |= is_last;
     }
 }
 
@@ -62,16 +64,23 @@ pub fn response(
     mut record: Record,
     shape: &Shape,
 ) -> Response<ClientBody> {
-    let ClientReply { status, mut headers, body, remarks: _ } = reply;
-    let body = if shape.to_head || is_bodyless(status) { without_bytes(body) } else { body };
+    let ClientReply { mut status, mut headers, body, remarks: _ } = reply;
+    let mut body = if shape.to_head || is_bodyless(status) { without_bytes(body) } else { body };
+    let mut trailers = None;
     record.status(status);
     headers.insert(REQUEST_ID, record.request_id().clone());
+    if shape.is_grpc {
+        let reply = grpc::reply(status, headers, body);
+        (status, headers, body, trailers) = (StatusCode::OK, reply.headers, reply.body, reply.trailers);
+    }
     if let (StatusCode::NOT_MODIFIED, ReplyBody::None { length: Some(length) }) = (status, &body) {
         // the length of what was not sent (RFC 9110, 8.6)
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(*length));
     }
-    let size = size(&body, status, shape);
-    finish(status, headers, ClientBody::new(size, body, record, Some(permit), shape), shape)
+    let size = if trailers.is_some() { BodySize::Stream } else { size(&body, status, shape) };
+    let mut body = ClientBody::new(size, body, record, Some(permit), shape);
+    body.trailers = trailers;
+    finish(status, headers, body, shape)
 }
 
 /// Whether an answer with this status ends with its head (RFC 9110, 6.4.1). What came after it would be taken for
@@ -100,11 +109,15 @@ pub fn failure(
     mut record: Record,
     shape: &Shape,
 ) -> Response<ClientBody> {
-    let (status, mut headers, text) = error.answer(record.request_id_text());
+    let (mut status, mut headers, text) = error.answer(record.request_id_text());
     record.status(status);
     headers.insert(REQUEST_ID, record.request_id().clone());
-    let size = BodySize::Sized(text.len() as u64);
-    let body = if shape.to_head { ReplyBody::None { length: None } } else { ReplyBody::Whole(text) };
+    let mut size = BodySize::Sized(text.len() as u64);
+    let mut body = if shape.to_head { ReplyBody::None { length: None } } else { ReplyBody::Whole(text) };
+    if shape.is_grpc {
+        grpc::failure(&error.kind, &mut headers);
+        (status, size, body) = (StatusCode::OK, BodySize::Sized(0), ReplyBody::None { length: None });
+    }
     let mut body = ClientBody::new(size, body, record, None, shape);
     body.unread = Some(unread);
     finish(status, headers, body, shape)
@@ -119,8 +132,7 @@ fn finish(status: StatusCode, headers: HeaderMap, body: ClientBody, shape: &Shap
         response.head_mut().no_chunking(true);
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
-    if shape.asks_for_upgrade || shape.is_last {
-        // the upgrade is not granted, and actix would say that it is
+    if shape.is_last {
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
     response
@@ -146,6 +158,8 @@ pub struct ClientBody {
     permit: Option<Permit>,
     /// Let go before the answer is over, actix would read all of the request's body that still comes.
     unread: Option<Payload>,
+    /// What follows the body where the client's version of HTTP has a place for it.
+    trailers: Option<HeaderMap>,
     under_way: UnderWay,
 }
 
@@ -156,7 +170,17 @@ impl ClientBody {
             // nobody will ask for it
             under_way.finish();
         }
-        Self { size, body, record, permit, unread: None, under_way }
+        Self { size, body, record, permit, unread: None, trailers: None, under_way }
+    }
+
+    /// Whether there is anything of it beyond its size.
+    pub fn has_bytes(&self) -> bool {
+        !matches!(self.body, ReplyBody::None { .. })
+    }
+
+    /// What follows the body, once.
+    pub fn take_trailers(&mut self) -> Option<HeaderMap> {
+        self.trailers.take()
     }
 }
 
@@ -213,7 +237,8 @@ mod tests {
         request.head_mut().method = method;
         let reply = ClientReply { status, headers: HeaderMap::new(), body, remarks: Vec::new() };
         let permit = Admission::new(1).try_enter().unwrap();
-        let response = response(reply, permit, Record::begin(&request, false), &Shape::of(&request));
+        let response =
+            response(reply, permit, Record::begin(&request, false), &Shape::of(&request, Outbox::default()));
         let mut seen = None;
         let _ = response.map_body(|_, mut body| {
             let mut context = Context::from_waker(std::task::Waker::noop());

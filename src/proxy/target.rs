@@ -13,11 +13,23 @@ use crate::{
 /// Longer than any that is registered (IANA, HTTP Method Registry).
 const LONGEST_METHOD: usize = 32;
 
-/// Checks a request's method, path and query, and host.
+/// What a head may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadLimits {
+    /// Bytes of path and query.
+    pub max_uri: u64,
+    /// Bytes of the whole head.
+    pub max_head: u64,
+    /// Headers.
+    pub max_headers: u32,
+}
+
+/// Checks a request's method, path and query, headers and host.
 ///
 /// # Errors
-/// They are too long, hold a `%` that escapes nothing, or are no host.
-pub fn check(head: &RequestHead, max_uri: u64) -> Result<(), ProxyError> {
+/// They are too long or too many, hold a `%` that escapes nothing, or are no host.
+pub fn check(head: &RequestHead, limits: &HeadLimits) -> Result<(), ProxyError> {
+    let max_uri = limits.max_uri;
     if head.method.as_str().len() > LONGEST_METHOD {
         return Err(ProxyError::new(ErrorKind::InvalidRequest, "a method longer than any there is"));
     }
@@ -25,6 +37,7 @@ pub fn check(head: &RequestHead, max_uri: u64) -> Result<(), ProxyError> {
     if text.len() as u64 > max_uri {
         return Err(ErrorKind::UriTooLong { limit: max_uri }.into());
     }
+    check_headers(head, text.len(), limits)?;
     if !escapes_are_whole(text.as_bytes()) {
         return Err(ErrorKind::InvalidPath("`%` is not followed by two hexadecimal digits").into());
     }
@@ -34,6 +47,24 @@ pub fn check(head: &RequestHead, max_uri: u64) -> Result<(), ProxyError> {
         .is_some_and(|host| !host.as_bytes().iter().copied().all(is_of_authority))
     {
         return Err(ProxyError::new(ErrorKind::InvalidRequest, "a Host that is none"));
+    }
+    Ok(())
+}
+
+/// Bytes between a name and its value, and at the end of a line.
+const FILLING: usize = 4;
+
+fn check_headers(head: &RequestHead, target: usize, limits: &HeadLimits) -> Result<(), ProxyError> {
+    let too_large = |cause: String| Err(ProxyError::new(ErrorKind::HeadersTooLarge, cause));
+    let headers = &head.headers;
+    let HeadLimits { max_head, max_headers, .. } = *limits;
+    if headers.len() > usize::try_from(max_headers).unwrap_or(usize::MAX) {
+        return too_large(format!("{} headers, the limit is {max_headers}", headers.len()));
+    }
+    let lines: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FILLING).sum();
+    let bytes = (target + lines) as u64;
+    if bytes > max_head {
+        return too_large(format!("a head of {bytes} bytes, the limit is {max_head}"));
     }
     Ok(())
 }

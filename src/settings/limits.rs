@@ -12,6 +12,9 @@ use super::{
 /// A path and query longer than this would outgrow what `http` and `aws-sigv4` can hold (64 KiB) once every
 /// byte of the query is escaped into three.
 const LONGEST_URI: u64 = 16 << 10;
+/// What the parser below actix takes at most.
+const LONGEST_HEAD: u64 = 128 << 10;
+const MOST_HEADERS: u32 = 96;
 /// No duration of ours makes sense beyond it, and sums of two stay far from overflow.
 pub(super) const LONGEST: Duration = Duration::from_hours(24);
 
@@ -26,10 +29,16 @@ pub struct Limits {
     pub max_request_body: u64,
     /// Bytes of path and query.
     pub max_uri: u64,
-    /// Until the first request's head has arrived on a new connection.
+    /// Bytes of a request's head.
+    pub max_head: u64,
+    /// Headers of a request.
+    pub max_headers: u32,
+    /// Until a request's head has arrived: on a new connection, and after its first byte on a kept one.
     pub header_timeout: Duration,
     /// Until a request's body has arrived whole.
     pub body_timeout: Duration,
+    /// How long a client may take nothing of its answer.
+    pub send_timeout: Duration,
     /// How long an idle client connection is kept.
     pub keep_alive: Duration,
 }
@@ -42,8 +51,11 @@ impl Default for Limits {
             max_request_body: 64 << 20,
             // the longest URL of a regional API: docs.aws.amazon.com, API Gateway quotas
             max_uri: 10 << 10,
+            max_head: 64 << 10,
+            max_headers: MOST_HEADERS,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            send_timeout: Duration::from_mins(1),
             keep_alive: Duration::from_secs(75),
         }
     }
@@ -56,22 +68,25 @@ pub(super) struct WrittenLimits {
     max_in_flight: Option<u32>,
     max_request_body: Option<WrittenSize>,
     max_uri: Option<WrittenSize>,
+    max_head: Option<WrittenSize>,
+    max_headers: Option<u32>,
     header_timeout: Option<WrittenDuration>,
     body_timeout: Option<WrittenDuration>,
+    send_timeout: Option<WrittenDuration>,
     keep_alive: Option<WrittenDuration>,
 }
 
 impl WrittenLimits {
     pub(super) fn check(self, checker: &mut Checker<'_>, default: &Limits) -> Limits {
-        // actix-http's clock ticks twice a second: a shorter time could be over before it is waited for
-        let ticks = Duration::from_secs(1)..=LONGEST;
-        let mut duration = |key, written, default| checker.duration(key, written, default, ticks.clone());
+        let times = Duration::from_millis(100)..=LONGEST;
+        let mut duration = |key, written, default| checker.duration(key, written, default, times.clone());
         let header_timeout = duration("header_timeout", self.header_timeout, default.header_timeout);
+        let body_timeout = duration("body_timeout", self.body_timeout, default.body_timeout);
+        let send_timeout = duration("send_timeout", self.send_timeout, default.send_timeout);
         let keep_alive = duration("keep_alive", self.keep_alive, default.keep_alive);
-        let short = Duration::from_millis(100)..=LONGEST;
-        let body_timeout = checker.duration("body_timeout", self.body_timeout, default.body_timeout, short);
         Limits {
             header_timeout,
+            send_timeout,
             body_timeout,
             keep_alive,
             max_connections: checker.number(
@@ -93,6 +108,13 @@ impl WrittenLimits {
                 1..=1 << 30,
             ),
             max_uri: checker.size("max_uri", self.max_uri, default.max_uri, 64..=LONGEST_URI),
+            max_head: checker.size("max_head", self.max_head, default.max_head, 1 << 10..=LONGEST_HEAD),
+            max_headers: checker.number(
+                "max_headers",
+                self.max_headers,
+                default.max_headers,
+                1..=MOST_HEADERS,
+            ),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{
     check::Checker,
     lambda::WrittenLambda,
     limits::{LONGEST, Limits, WrittenLimits},
+    listen::{Listen, WrittenListen, address},
     route::{RouteSettings, WrittenRoute},
     tree::ROUTES,
     units::WrittenDuration,
@@ -31,13 +32,6 @@ pub struct Settings {
     pub shutdown: Shutdown,
     /// The routes in the order of their files' names.
     pub routes: Vec<RouteSettings>,
-}
-
-/// The sockets for clients.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listen {
-    /// HTTP/1.1.
-    pub http: SocketAddr,
 }
 
 /// The socket for people and probes.
@@ -68,7 +62,7 @@ pub struct Shutdown {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            listen: Listen { http: SocketAddr::from(([127, 0, 0, 1], 9080)) },
+            listen: Listen::default(),
             admin: Admin { address: SocketAddr::from(([127, 0, 0, 1], 9180)) },
             workers: 1,
             limits: Limits::default(),
@@ -92,12 +86,6 @@ pub(super) struct WrittenSettings {
     /// Taken out before; here so that it is among the known words.
     defaults: Option<IgnoredAny>,
     routes: BTreeMap<String, WrittenRoute>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table of listeners")]
-struct WrittenListen {
-    http: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -163,21 +151,10 @@ impl Settings {
     }
 }
 
-impl WrittenListen {
-    fn check(self, checker: &mut Checker<'_>, default: &Listen) -> Listen {
-        Listen { http: address("http", self.http, checker).unwrap_or(default.http) }
-    }
-}
-
 impl WrittenAdmin {
     fn check(self, checker: &mut Checker<'_>, default: &Admin) -> Admin {
         Admin { address: address("address", self.address, checker).unwrap_or(default.address) }
     }
-}
-
-fn address(key: &str, written: Option<String>, checker: &mut Checker<'_>) -> Option<SocketAddr> {
-    let expected = "an IP address with a port, such as 127.0.0.1:9080";
-    checker.parsed(key, &written?, expected, |text| text.parse().ok())
 }
 
 impl WrittenLog {

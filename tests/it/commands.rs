@@ -77,7 +77,10 @@ fn every_mistake_is_printed_at_once_with_file_line_key_and_the_nearest_word_and_
         let lines: Vec<&str> = ended.errors.lines().collect();
         for (line, (start, within)) in lines.iter().zip([
             (at("default.yaml:1: workers: 0 is out of range"), "expected 1 to 64"),
-            (at("default.yaml:3: listen.htp: unknown key"), "did you mean `http`?; expected one of http"),
+            (
+                at("default.yaml:3: listen.htp: unknown key"),
+                "did you mean `http`?; expected one of h2c, http, https, unix",
+            ),
             (at("routes/broken.yaml:"), "not valid YAML: "),
             (at("routes/wrong.yaml:1: uri: `aws` is wrong"), "expected a path that starts with `/`"),
             (at("routes/wrong.yaml:3: api_gateway.function_uri: `ftp://x` is wrong"), "expected an http"),

@@ -1,0 +1,265 @@
+//! Takes clients' connections in, as many as there is room for, and finds out what each of them speaks.
+//!
+//! `worker.rs` runs one of these loops for each socket; from here a connection goes to `http1.rs` or `http2.rs`.
+
+use std::{
+    cell::Cell,
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    task::{JoinError, JoinSet},
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::{
+    connection::{ClientConnection, refusal},
+    draining::Draining,
+    http1::Http1,
+    http2,
+    sockets::{Listener, Listening},
+    tls::ServerTls,
+    transport::{Socket, Transport},
+};
+use crate::{
+    admission::{Admission, Permit},
+    error::ErrorKind,
+    proxy::Worker,
+    settings::Limits,
+};
+
+/// How long to wait before the next try when the system gives no more connections: one of ours may end by then.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Clients that are being told that there is no room for them; more are told nothing.
+const MOST_TURNED_AWAY: usize = 64;
+/// How long such a client has to read why.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// The protocol of HTTP/2 in TLS (RFC 9113, 3.2).
+const H2: &[u8] = b"h2";
+
+/// What connections are served with.
+pub struct Server {
+    /// The path of their requests.
+    pub worker: Rc<Worker>,
+    /// HTTP/1.1.
+    pub http1: Http1,
+    /// What a client may take.
+    pub limits: Limits,
+    /// Room for connections, shared by all workers.
+    pub room: Admission,
+    /// Clients that are being told that there is none.
+    pub turned_away: Cell<usize>,
+    /// Whether this worker ends.
+    pub draining: Draining,
+}
+
+/// Takes connections from one socket until the worker ends, and returns when the last of them has ended.
+///
+/// # Errors
+/// The socket cannot be used.
+pub async fn accept(server: Rc<Server>, listening: Listening) -> io::Result<()> {
+    let door = Door::open(listening)?;
+    let ends = server.draining.watch();
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = poll_fn(|context| ends.poll(context)) => break,
+            incoming = door.accept() => match incoming {
+                Ok(incoming) => admit(&server, incoming, &mut connections),
+                Err(error) => pause_after(&error).await,
+            },
+            Some(ended) = connections.join_next() => report(ended),
+        }
+    }
+    for incoming in door.close()? {
+        admit(&server, incoming, &mut connections);
+    }
+    while let Some(ended) = connections.join_next().await {
+        report(ended);
+    }
+    Ok(())
+}
+
+/// A socket in the hands of this thread's runtime.
+struct Door {
+    socket: DoorSocket,
+    tls: Option<Arc<ServerTls>>,
+    h2c: bool,
+}
+
+enum DoorSocket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// A client that has connected.
+struct Incoming {
+    stream: Stream,
+    tls: Option<Arc<ServerTls>>,
+    h2c: bool,
+}
+
+enum Stream {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
+
+impl Door {
+    fn open(Listening { listener, h2c }: Listening) -> io::Result<Self> {
+        let (socket, tls) = match listener {
+            Listener::Plain(listener) => (DoorSocket::Tcp(TcpListener::from_std(listener)?), None),
+            Listener::Secure(listener, tls) => (DoorSocket::Tcp(TcpListener::from_std(listener)?), Some(tls)),
+            Listener::Unix(listener) => (DoorSocket::Unix(UnixListener::from_std(listener)?), None),
+        };
+        Ok(Self { socket, tls, h2c })
+    }
+
+    async fn accept(&self) -> io::Result<Incoming> {
+        let stream = match &self.socket {
+            DoorSocket::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Stream::Tcp(stream, peer)
+            }
+            DoorSocket::Unix(listener) => Stream::Unix(listener.accept().await?.0),
+        };
+        Ok(self.incoming(stream))
+    }
+
+    fn incoming(&self, stream: Stream) -> Incoming {
+        Incoming { stream, tls: self.tls.clone(), h2c: self.h2c }
+    }
+
+    /// Closes it. Clients that have connected by then are not turned away: the kernel would reset them.
+    fn close(mut self) -> io::Result<Vec<Incoming>> {
+        let mut last = Vec::new();
+        // asked of the kernel itself: the runtime may not have been told of them yet
+        match self.socket {
+            DoorSocket::Tcp(listener) => {
+                let listener = listener.into_std()?;
+                while let Ok((stream, peer)) = listener.accept() {
+                    stream.set_nonblocking(true)?;
+                    last.push(Stream::Tcp(TcpStream::from_std(stream)?, peer));
+                }
+                self.socket = DoorSocket::Tcp(TcpListener::from_std(listener)?);
+            }
+            DoorSocket::Unix(listener) => {
+                let listener = listener.into_std()?;
+                while let Ok((stream, _)) = listener.accept() {
+                    stream.set_nonblocking(true)?;
+                    last.push(Stream::Unix(UnixStream::from_std(stream)?));
+                }
+                self.socket = DoorSocket::Unix(UnixListener::from_std(listener)?);
+            }
+        }
+        Ok(last.into_iter().map(|stream| self.incoming(stream)).collect())
+    }
+}
+
+/// The next connection may be had at once, unless the system has run out of something.
+async fn pause_after(error: &io::Error) {
+    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+        log::warn!("no more connections can be accepted for now: {error}");
+        sleep(PAUSE).await;
+    }
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        log::error!("a client's connection ended by a mistake of ours: {error}");
+    }
+}
+
+fn admit(server: &Rc<Server>, incoming: Incoming, connections: &mut JoinSet<()>) {
+    let server = Rc::clone(server);
+    match server.room.try_enter() {
+        Some(permit) => {
+            connections.spawn_local(async move { serve(&server, incoming, permit).await });
+        }
+        None => {
+            let turned_away = server.turned_away.get();
+            // nothing can be said before a handshake, which would need room itself
+            if incoming.tls.is_none() && turned_away < MOST_TURNED_AWAY {
+                server.turned_away.set(turned_away + 1);
+                connections.spawn_local(async move {
+                    let _ = timeout(FAREWELL, turn_away(incoming)).await;
+                    server.turned_away.set(server.turned_away.get() - 1);
+                });
+            }
+        }
+    }
+}
+
+/// Tells a client that there is no room for it, and goes on reading so that it reads this and not a reset.
+async fn turn_away(incoming: Incoming) -> io::Result<()> {
+    let mut socket = match incoming.stream {
+        Stream::Tcp(stream, _) => Socket::Tcp(stream),
+        Stream::Unix(stream) => Socket::Unix(stream),
+    };
+    let answer = refusal(ErrorKind::Overloaded, "as many connections as `limits.max_connections` allows");
+    socket.write_all(&answer).await?;
+    socket.shutdown().await?;
+    let mut unread = [0; 1024];
+    while socket.read(&mut unread).await? > 0 {}
+    Ok(())
+}
+
+/// Serves one connection to its end; the permit is the room that it takes.
+async fn serve(server: &Rc<Server>, incoming: Incoming, _permit: Permit) {
+    let Incoming { stream, tls, h2c } = incoming;
+    let (socket, peer) = match (stream, tls) {
+        (Stream::Unix(stream), _) => (Socket::Unix(stream), None),
+        (Stream::Tcp(stream, peer), tls) => {
+            if let Err(error) = stream.set_nodelay(true) {
+                log::debug!("a client left as it came: {error}");
+                return;
+            }
+            let Some(tls) = tls else { return speak(server, Socket::Tcp(stream), Some(peer), h2c).await };
+            match in_time(server, TlsAcceptor::from(tls.current()).accept(stream)).await {
+                Ok(stream) => (Socket::Tls(Box::new(stream)), Some(peer)),
+                Err(error) => {
+                    log::info!("no TLS with the client {peer}: {error}");
+                    return;
+                }
+            }
+        }
+    };
+    speak(server, socket, peer, h2c).await;
+}
+
+/// Finds out which version of HTTP the client speaks.
+async fn speak(server: &Rc<Server>, socket: Socket, peer: Option<SocketAddr>, h2c: bool) {
+    let agreed = match &socket {
+        Socket::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(H2),
+        Socket::Tcp(_) | Socket::Unix(_) => false,
+    };
+    let mut transport = Transport::new(socket, server.limits.send_timeout);
+    let is_http2 = agreed || (h2c && in_time(server, transport.begins_with_preface()).await.unwrap_or(false));
+    if is_http2 {
+        http2::serve(server, transport, peer).await;
+    } else {
+        let connection = ClientConnection::new(transport, &server.limits, &server.draining);
+        server.http1.serve(connection, peer).await;
+    }
+}
+
+/// What a client has to do before its first request takes no longer than that may take.
+async fn in_time<T>(server: &Server, greeting: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let ends = server.draining.watch();
+    tokio::select! {
+        result = timeout(server.limits.header_timeout, greeting) => {
+            result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        }
+        () = async {
+            poll_fn(|context| ends.poll(context)).await;
+            sleep(FAREWELL).await;
+        } => Err(io::ErrorKind::ConnectionAborted.into()),
+    }
+}

@@ -1,0 +1,158 @@
+//! Requests and answers of HTTP/2 in the terms of `actix-http`, which everything behind the listener speaks, and back.
+//!
+//! `stream.rs` comes here at the beginning and at the end. What HTTP/1.1 would have been refused for is refused here too.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::SystemTime,
+};
+
+use actix_http::{
+    BoxedPayloadStream, Method, Payload, Request, RequestHead, Response, Uri, Version,
+    body::BodySize,
+    error::PayloadError,
+    header::{self, HeaderMap, HeaderName, HeaderValue, TryIntoHeaderValue as _},
+};
+use bytes::Bytes;
+use futures_core::Stream;
+use h2::RecvStream;
+
+use crate::{
+    error::{ErrorKind, ProxyError},
+    listener::request_line,
+    proxy::headers::REQUEST_ID,
+};
+
+/// A request, its target in origin form and its authority in `Host`.
+///
+/// # Errors
+/// It is malformed in a way that `h2` lets pass.
+pub fn request(request: http::Request<RecvStream>, peer: Option<SocketAddr>) -> Result<Request, ProxyError> {
+    let (parts, body) = request.into_parts();
+    let has_body = !body.is_end_stream();
+    let payload: Payload = if has_body {
+        let stream: BoxedPayloadStream = Box::pin(RequestBody(body));
+        Payload::Stream { payload: stream }
+    } else {
+        Payload::None
+    };
+    let mut request = Request::with_payload(payload);
+    let head = request.head_mut();
+    head.version = Version::HTTP_2;
+    head.peer_addr = peer;
+    head.method = Method::from_bytes(parts.method.as_str().as_bytes())
+        .map_err(|_| malformed("a method that is none"))?;
+    head.uri = target(&parts.uri)?;
+    for (name, value) in &parts.headers {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name.as_str().as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
+        {
+            head.headers.append(name, value);
+        }
+    }
+    if !has_body && !head.headers.contains_key(header::CONTENT_LENGTH) {
+        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    put_host(head, parts.uri.authority().map(http::uri::Authority::as_str))?;
+    Ok(request)
+}
+
+fn malformed(cause: &'static str) -> ProxyError {
+    ProxyError::new(ErrorKind::InvalidRequest, cause)
+}
+
+/// Path and query. CONNECT has none, and `*` of OPTIONS is none.
+fn target(uri: &http::Uri) -> Result<Uri, ProxyError> {
+    let target = uri.path_and_query().map(http::uri::PathAndQuery::as_str);
+    let target = target.filter(|target| target.starts_with('/'));
+    let target = target.ok_or_else(|| malformed("no path that can be forwarded"))?;
+    Uri::try_from(&*request_line::escaped(target)).map_err(|_| malformed("a path that is none"))
+}
+
+/// RFC 9113, 8.3.1: a `Host` that differs from the authority makes the request malformed.
+fn put_host(head: &mut RequestHead, authority: Option<&str>) -> Result<(), ProxyError> {
+    let mut hosts = head.headers.get_all(header::HOST);
+    let (host, further) = (hosts.next(), hosts.next());
+    match (authority, host, further) {
+        (None, Some(_), None) => Ok(()),
+        (Some(authority), host, None) if host.is_none_or(|host| host.as_bytes() == authority.as_bytes()) => {
+            let authority = HeaderValue::from_str(authority).map_err(|_| malformed("a host that is none"))?;
+            head.headers.insert(header::HOST, authority);
+            Ok(())
+        }
+        _ => Err(malformed("no host, or more than one")),
+    }
+}
+
+/// The head of an answer.
+pub fn head(response: &Response<()>, size: BodySize) -> http::Response<()> {
+    let mut head = http::Response::new(());
+    *head.status_mut() =
+        http::StatusCode::from_u16(response.status().as_u16()).unwrap_or(http::StatusCode::BAD_GATEWAY);
+    put_headers(&mut head, response.headers());
+    if let BodySize::Sized(length) = size {
+        head.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
+    }
+    head
+}
+
+/// An answer of ours to what is no request.
+pub fn refusal(error: &ProxyError, request_id: &str) -> (http::Response<()>, Bytes) {
+    let (status, mut headers, body) = error.answer(request_id);
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    let mut response = Response::with_body(status, ());
+    *response.headers_mut() = headers;
+    (head(&response, BodySize::Sized(body.len() as u64)), body)
+}
+
+/// Headers as trailers.
+pub fn trailers(headers: &HeaderMap) -> http::HeaderMap {
+    let mut trailers = http::HeaderMap::new();
+    append_all(&mut trailers, headers);
+    trailers
+}
+
+fn put_headers(head: &mut http::Response<()>, headers: &HeaderMap) {
+    append_all(head.headers_mut(), headers);
+    if !head.headers().contains_key(http::header::DATE)
+        && let Ok(now) = header::HttpDate::from(SystemTime::now()).try_into_value()
+        && let Ok(now) = http::HeaderValue::from_bytes(now.as_bytes())
+    {
+        head.headers_mut().insert(http::header::DATE, now);
+    }
+}
+
+/// RFC 9113, 8.2.2: no header of a connection. Those of the upstream's have been taken out before.
+fn append_all(to: &mut http::HeaderMap, headers: &HeaderMap) {
+    for (name, value) in headers {
+        if *name == header::CONNECTION || *name == header::TRANSFER_ENCODING {
+            continue;
+        }
+        if let (Ok(name), Ok(value)) = (
+            http::HeaderName::from_bytes(name.as_str().as_bytes()),
+            http::HeaderValue::from_bytes(value.as_bytes()),
+        ) {
+            to.append(name, value);
+        }
+    }
+}
+
+/// A request's body. The client may send on as it is read.
+struct RequestBody(RecvStream);
+
+impl Stream for RequestBody {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(chunk) = ready!(self.0.poll_data(context)) else { return Poll::Ready(None) };
+        let chunk = chunk.and_then(|chunk| {
+            self.0.flow_control().release_capacity(chunk.len())?;
+            Ok(chunk)
+        });
+        Poll::Ready(Some(chunk.map_err(|error| PayloadError::Io(std::io::Error::other(error)))))
+    }
+}

@@ -1,0 +1,123 @@
+//! What the answers on a connection and the connection itself tell each other.
+//!
+//! `proxy.rs` tells of each request and answer here, `connection.rs` looks: is what is about to be written ours, was
+//! it the last byte of an answer, and what is the client waited for?
+
+use std::{cell::Cell, rc::Rc};
+
+/// What a connection of HTTP/1.1 is waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Phase {
+    /// The very first request.
+    #[default]
+    Fresh,
+    /// The next request.
+    Idle,
+    /// The rest of a head.
+    Head,
+    /// Nothing that has a limit here: a request is being served, and its body has a limit of its own.
+    Serving,
+}
+
+/// Whether what is about to be written on a connection is ours; shared with the answers under way on it.
+#[derive(Debug, Clone, Default)]
+pub struct Outbox(Rc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    phase: Cell<Phase>,
+    requests: Cell<u32>,
+    unwritten: Cell<bool>,
+    bodies: Cell<u32>,
+    aborted: Cell<bool>,
+    /// The length that the last request's head announced for its body.
+    announced: Cell<Option<u64>>,
+}
+
+/// An answer of ours until it is dropped. If it is not over by then, the connection is reset.
+#[derive(Debug)]
+pub struct UnderWay {
+    outbox: Outbox,
+    is_over: bool,
+}
+
+/// A request whose answer has been written.
+#[derive(Debug)]
+pub(super) struct Answered {
+    /// The length that its head announced for its body, `None` for one in chunks.
+    pub(super) request_body: Option<u64>,
+}
+
+impl Outbox {
+    /// A request's head is here.
+    pub fn request_begins(&self) {
+        self.0.phase.set(Phase::Serving);
+        self.0.requests.set(self.0.requests.get().wrapping_add(1));
+    }
+
+    /// An answer of ours begins, to a request with a body of this length, `None` for one in chunks.
+    pub fn begin(&self, request_body: Option<u64>) -> UnderWay {
+        self.0.unwritten.set(true);
+        self.0.announced.set(request_body);
+        self.0.bodies.set(self.0.bodies.get() + 1);
+        UnderWay { outbox: self.clone(), is_over: false }
+    }
+
+    /// What is waited for.
+    pub(super) fn phase(&self) -> Phase {
+        self.0.phase.get()
+    }
+
+    /// How many requests have come.
+    pub(super) fn requests(&self) -> u32 {
+        self.0.requests.get()
+    }
+
+    /// The first bytes of a head are here.
+    pub(super) fn head_begins(&self) {
+        self.0.phase.set(Phase::Head);
+    }
+
+    /// Whether the bytes that are about to be written are ours.
+    pub(super) fn is_ours(&self) -> bool {
+        self.0.unwritten.get()
+    }
+
+    /// Whether an answer was dropped before its end.
+    pub(super) fn is_aborted(&self) -> bool {
+        self.0.aborted.get()
+    }
+
+    /// All that was to be written has been. `Some` if that was the end of an answer; an interim `100 Continue` is none,
+    /// since what follows it is a body.
+    pub(super) fn written(&self) -> Option<Answered> {
+        let State { phase, unwritten, bodies, announced, .. } = &*self.0;
+        if bodies.get() > 0 || !unwritten.replace(false) {
+            return None;
+        }
+        phase.set(Phase::Idle);
+        Some(Answered { request_body: announced.take() })
+    }
+}
+
+impl UnderWay {
+    /// Its last byte has been handed on.
+    pub fn finish(&mut self) {
+        self.is_over = true;
+    }
+
+    /// A piece of its body is about to be written.
+    pub fn goes_on(&self) {
+        self.outbox.0.unwritten.set(true);
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let State { bodies, aborted, .. } = &*self.outbox.0;
+        bodies.set(bodies.get() - 1);
+        if !self.is_over {
+            aborted.set(true);
+        }
+    }
+}

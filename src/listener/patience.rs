@@ -1,0 +1,104 @@
+//! A time limit that is moved with every request and almost never strikes.
+//!
+//! Moving a timer costs more than many a step of a request. So the timer here is left where it was armed: when it
+//! fires early, it is armed anew for what the limit is by then.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// A moment until which a task waits, if there is one.
+#[derive(Debug, Default)]
+pub struct Patience {
+    until: Option<Instant>,
+    timer: Option<Timer>,
+}
+
+#[derive(Debug)]
+struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    /// Who is woken when it fires.
+    waker: Waker,
+}
+
+impl Patience {
+    /// Waits until then at most.
+    pub fn until(&mut self, moment: Instant) {
+        self.until = Some(moment);
+    }
+
+    /// Waits for ever.
+    pub fn forget(&mut self) {
+        self.until = None;
+    }
+
+    /// Whether there is a limit.
+    pub fn is_limited(&self) -> bool {
+        self.until.is_some()
+    }
+
+    /// Ready once the limit is reached.
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(until) = self.until else { return Poll::Pending };
+        let timer = match &mut self.timer {
+            Some(timer) => timer,
+            none => none.insert(Timer {
+                sleep: Box::pin(sleep_until(until)),
+                // not this task's, so that the timer is polled below
+                waker: Waker::noop().clone(),
+            }),
+        };
+        let is_armed = timer.waker.will_wake(context.waker())
+            && !timer.sleep.is_elapsed()
+            && timer.sleep.deadline() <= until;
+        if is_armed {
+            return Poll::Pending;
+        }
+        if timer.sleep.is_elapsed() || timer.sleep.deadline() > until {
+            timer.sleep.as_mut().reset(until);
+        }
+        timer.waker.clone_from(context.waker());
+        while timer.sleep.as_mut().poll(context).is_ready() {
+            if until <= Instant::now() {
+                return Poll::Ready(());
+            }
+            timer.sleep.as_mut().reset(until);
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, time::Duration};
+
+    use super::*;
+
+    #[actix_rt::test]
+    async fn it_ends_at_the_limit_in_force_and_not_at_an_earlier_one() {
+        let mut patience = Patience::default();
+        let start = Instant::now();
+        patience.until(start + Duration::from_millis(10));
+        assert!(poll_fn(|context| Poll::Ready(patience.poll(context))).await.is_pending());
+        patience.until(start + Duration::from_millis(30));
+        poll_fn(|context| patience.poll(context)).await;
+        assert!(start.elapsed() >= Duration::from_millis(30));
+        // and it can be used again, also for an earlier moment than it was armed for
+        patience.until(start + Duration::from_hours(1));
+        assert!(poll_fn(|context| Poll::Ready(patience.poll(context))).await.is_pending());
+        patience.until(Instant::now() + Duration::from_millis(10));
+        poll_fn(|context| patience.poll(context)).await;
+        assert!(start.elapsed() < Duration::from_mins(1));
+    }
+
+    #[actix_rt::test]
+    async fn without_a_limit_it_never_ends() {
+        let mut patience = Patience::default();
+        patience.until(Instant::now());
+        patience.forget();
+        assert!(poll_fn(|context| Poll::Ready(patience.poll(context))).await.is_pending());
+    }
+}

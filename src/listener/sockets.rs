@@ -1,0 +1,188 @@
+//! The sockets that clients connect to, bound before anything is served.
+//!
+//! `app.rs` binds them as the settings say, `worker.rs` gives each worker its own handles.
+
+use std::{
+    fmt, fs, io,
+    net::{SocketAddr, TcpListener},
+    os::unix::{
+        fs::FileTypeExt as _,
+        net::{UnixListener, UnixStream},
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::tls::{ServerTls, UnfitFile};
+use crate::settings::Listen;
+
+/// Connections that wait to be accepted; more are refused by the kernel.
+const BACKLOG: i32 = 1024;
+
+/// A socket, and what is spoken on it.
+#[derive(Debug)]
+pub struct Listening {
+    /// Where connections come in.
+    pub listener: Listener,
+    /// Whether HTTP/2 is looked for where no TLS says which protocol it is.
+    pub h2c: bool,
+}
+
+/// Where connections come in.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP.
+    Plain(TcpListener),
+    /// TCP with TLS.
+    Secure(TcpListener, Arc<ServerTls>),
+    /// A Unix socket.
+    Unix(UnixListener),
+}
+
+/// All of them. The Unix socket's file is removed when this is dropped.
+#[derive(Debug)]
+pub struct Sockets {
+    all: Vec<Listening>,
+    tls: Option<Arc<ServerTls>>,
+    /// Where plain HTTP is spoken, with the port that the system chose for port 0.
+    pub http: SocketAddr,
+    /// The same for HTTPS.
+    pub https: Option<SocketAddr>,
+    /// Where the Unix socket is.
+    pub unix: Option<PathBuf>,
+}
+
+/// A socket that cannot be had.
+#[derive(Debug)]
+pub enum BindError {
+    /// It is taken, or not ours.
+    Taken {
+        /// Address or path.
+        address: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// Certificate or key are unfit.
+    Tls(UnfitFile),
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::Tls(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
+
+impl Sockets {
+    /// Binds what the settings name.
+    ///
+    /// # Errors
+    /// The first that cannot be had.
+    pub fn bind(settings: &Listen) -> Result<Self, BindError> {
+        let (plain, http) = tcp(settings.http)?;
+        let h2c = settings.h2c;
+        let mut sockets = Self {
+            all: vec![Listening { listener: Listener::Plain(plain), h2c }],
+            tls: None,
+            http,
+            https: None,
+            unix: None,
+        };
+        if let Some(https) = &settings.https {
+            let tls = Arc::new(ServerTls::read(https).map_err(BindError::Tls)?);
+            let (listener, address) = tcp(https.address)?;
+            sockets.tls = Some(Arc::clone(&tls));
+            sockets.all.push(Listening { listener: Listener::Secure(listener, tls), h2c: false });
+            sockets.https = Some(address);
+        }
+        if let Some(path) = &settings.unix {
+            let listener = unix(path)
+                .map_err(|error| BindError::Taken { address: path.display().to_string(), error })?;
+            sockets.all.push(Listening { listener: Listener::Unix(listener), h2c });
+            sockets.unix = Some(path.clone());
+        }
+        Ok(sockets)
+    }
+
+    /// Handles to all of them for one more worker.
+    ///
+    /// # Errors
+    /// The process has as many open files as it may.
+    pub fn share(&self) -> io::Result<Vec<Listening>> {
+        self.all.iter().map(Listening::share).collect()
+    }
+
+    /// Takes changed certificates into use; never ends.
+    pub async fn follow_certificates(&self) {
+        match &self.tls {
+            Some(tls) => tls.follow_files().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Gives up these handles. Clients can connect until the workers have given up theirs.
+    pub fn release(&mut self) {
+        self.all.clear();
+    }
+}
+
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        if let Some(path) = &self.unix {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl Listening {
+    fn share(&self) -> io::Result<Self> {
+        let listener = match &self.listener {
+            Listener::Plain(listener) => Listener::Plain(listener.try_clone()?),
+            Listener::Secure(listener, tls) => Listener::Secure(listener.try_clone()?, Arc::clone(tls)),
+            Listener::Unix(listener) => Listener::Unix(listener.try_clone()?),
+        };
+        Ok(Self { listener, h2c: self.h2c })
+    }
+}
+
+fn tcp(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
+    let bound = bind_tcp(address).and_then(|listener| {
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    });
+    bound.map_err(|error| BindError::Taken { address: address.to_string(), error })
+}
+
+/// Binds a TCP socket.
+///
+/// # Errors
+/// The address is taken, or not ours.
+pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Binds a Unix socket in the place of one that a process left behind when it was killed.
+fn unix(path: &Path) -> io::Result<UnixListener> {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    if is_socket {
+        match UnixStream::connect(path) {
+            Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
+            Err(error) => return Err(error),
+        }
+    }
+    let listener = UnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}

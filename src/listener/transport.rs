@@ -1,0 +1,220 @@
+//! A client's connection as bytes: TCP, TLS over it, or a Unix socket, with what was read ahead, and a limit on how
+//! long a client may take nothing.
+//!
+//! `accept.rs` makes it, `connection.rs` (HTTP/1.1) and `http2.rs` read from it and write to it.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
+    time::Instant,
+};
+use tokio_rustls::server::TlsStream;
+
+use super::patience::Patience;
+
+/// The first bytes of HTTP/2 (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What bytes pass through.
+#[derive(Debug)]
+pub enum Socket {
+    /// Plain.
+    Tcp(TcpStream),
+    /// Over TLS; the session's state is large and would bloat the other variants.
+    Tls(Box<TlsStream<TcpStream>>),
+    /// Plain, on this machine.
+    Unix(UnixStream),
+}
+
+/// A client's connection.
+#[derive(Debug)]
+pub struct Transport {
+    socket: Socket,
+    /// Read already, and not handed on.
+    ahead: Bytes,
+    send_timeout: Duration,
+    sending: Patience,
+}
+
+impl Transport {
+    /// A client that takes nothing for longer than `send_timeout` is given up.
+    pub fn new(socket: Socket, send_timeout: Duration) -> Self {
+        Self { socket, ahead: Bytes::new(), send_timeout, sending: Patience::default() }
+    }
+
+    /// Whether it is encrypted.
+    pub fn is_secure(&self) -> bool {
+        matches!(self.socket, Socket::Tls(_))
+    }
+
+    /// Whether the client begins with the preface of HTTP/2. What was read to know it is handed on with the rest.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn begins_with_preface(&mut self) -> io::Result<bool> {
+        let mut beginning = BytesMut::with_capacity(PREFACE.len());
+        while beginning.len() < PREFACE.len() && PREFACE.starts_with(&beginning) {
+            if self.socket.read_buf(&mut beginning).await? == 0 {
+                break;
+            }
+        }
+        self.ahead = beginning.freeze();
+        Ok(self.ahead.starts_with(PREFACE))
+    }
+
+    /// Makes a close look like the fault that it is: the kernel then sends a reset. A Unix socket knows none.
+    pub fn abort(&self) {
+        let stream = match &self.socket {
+            Socket::Tcp(stream) => stream,
+            Socket::Tls(stream) => stream.get_ref().0,
+            Socket::Unix(_) => return,
+        };
+        let _ = stream.set_zero_linger();
+    }
+
+    /// Gives up a client that has taken nothing for too long.
+    fn poll_stalled(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        if !self.sending.is_limited() {
+            self.sending.until(Instant::now() + self.send_timeout);
+        }
+        ready!(self.sending.poll(context));
+        log::info!("a client took nothing of its answer for {:?}: the connection ends", self.send_timeout);
+        self.abort();
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.socket).poll_read(context, buffer);
+        }
+        let room = buffer.remaining().min(self.ahead.len());
+        buffer.put_slice(&self.ahead[..room]);
+        self.ahead.advance(room);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.socket).poll_write(context, bytes) {
+            Poll::Ready(result) => {
+                self.sending.forget();
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.poll_stalled(context).map(Err),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.socket).poll_flush(context) {
+            Poll::Ready(result) => {
+                self.sending.forget();
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.poll_stalled(context).map(Err),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.socket).poll_shutdown(context) {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => self.poll_stalled(context).map(Err),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.socket).poll_write_vectored(context, pieces) {
+            Poll::Ready(result) => {
+                self.sending.forget();
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.poll_stalled(context).map(Err),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+            Self::Unix(stream) => stream.is_write_vectored(),
+        }
+    }
+}

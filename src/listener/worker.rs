@@ -1,0 +1,160 @@
+//! The threads that serve clients. Each has its own runtime, its own handles to the sockets (`sockets.rs`) and its own
+//! connections to AWS; a request stays on the thread that accepted its connection.
+//!
+//! `app.rs` starts and ends them; each runs `accept.rs` for every socket.
+
+use std::{
+    cell::Cell,
+    io,
+    rc::Rc,
+    sync::{Arc, atomic::AtomicBool},
+    thread::JoinHandle,
+};
+
+use tokio::{
+    runtime::{self, LocalOptions},
+    sync::oneshot,
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    accept::{Server, accept},
+    draining::Draining,
+    http1::Http1,
+    sockets::{Listening, Sockets},
+};
+use crate::{
+    admission::Admission,
+    client::Client,
+    proxy::Worker,
+    settings::{Limits, Settings},
+    snapshot::Snapshot,
+};
+
+/// The threads. They end at once when this is dropped.
+#[derive(Debug)]
+pub struct Workers {
+    drain: CancellationToken,
+    end: CancellationToken,
+    threads: Vec<Thread>,
+}
+
+#[derive(Debug)]
+struct Thread {
+    handle: Option<JoinHandle<()>>,
+    result: oneshot::Receiver<io::Result<()>>,
+}
+
+/// What every worker is made of.
+#[derive(Debug, Clone)]
+struct Parts {
+    snapshot: Arc<Snapshot>,
+    limits: Limits,
+    room: Admission,
+    stopping: Arc<AtomicBool>,
+    pseudonym: Arc<str>,
+    drain: CancellationToken,
+}
+
+impl Workers {
+    /// Starts as many as the settings say.
+    ///
+    /// # Errors
+    /// The system gives no thread or no file handle.
+    pub fn start(
+        sockets: &Sockets,
+        settings: &Settings,
+        snapshot: &Arc<Snapshot>,
+        stopping: &Arc<AtomicBool>,
+    ) -> io::Result<Self> {
+        let mut workers =
+            Self { drain: CancellationToken::new(), end: CancellationToken::new(), threads: Vec::new() };
+        let parts = Parts {
+            snapshot: Arc::clone(snapshot),
+            limits: settings.limits.clone(),
+            room: Admission::new(settings.limits.max_connections),
+            stopping: Arc::clone(stopping),
+            pseudonym: format!("apigw-invoker-{:016x}", fastrand::u64(..)).into(),
+            drain: workers.drain.clone(),
+        };
+        for number in 0..settings.workers {
+            let (parts, sockets, end) = (parts.clone(), sockets.share()?, workers.end.clone());
+            let (sender, result) = oneshot::channel();
+            let run = move || {
+                let runtime =
+                    runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+                let result = runtime.and_then(|runtime| {
+                    let result = runtime.block_on(async {
+                        tokio::select! {
+                            result = serve(parts, sockets) => result,
+                            () = end.cancelled() => Ok(()),
+                        }
+                    });
+                    // a name that is being resolved must not hold up the end
+                    runtime.shutdown_background();
+                    result
+                });
+                let _ = sender.send(result);
+            };
+            let handle = std::thread::Builder::new().name(format!("worker-{number}")).spawn(run)?;
+            workers.threads.push(Thread { handle: Some(handle), result });
+        }
+        Ok(workers)
+    }
+
+    /// What makes them accept no more and finish what is in flight.
+    pub fn drain(&self) -> CancellationToken {
+        self.drain.clone()
+    }
+
+    /// Waits until all of them have ended.
+    ///
+    /// # Errors
+    /// One of them cannot serve.
+    pub async fn ended(&mut self) -> io::Result<()> {
+        for thread in &mut self.threads {
+            (&mut thread.result).await.unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.end.cancel();
+        for thread in &mut self.threads {
+            if let Some(handle) = thread.handle.take() {
+                let _ = handle.join();
+            }
+        }
+    }
+}
+
+/// One worker, until it has drained.
+async fn serve(parts: Parts, sockets: Vec<Listening>) -> io::Result<()> {
+    let Parts { snapshot, limits, room, stopping, pseudonym, drain } = parts;
+    let worker = Rc::new(Worker { snapshot, client: Client::default(), stopping, pseudonym });
+    let draining = Draining::default();
+    let server = Rc::new(Server {
+        http1: Http1::new(Rc::clone(&worker)).await,
+        worker,
+        limits,
+        room,
+        turned_away: Cell::new(0),
+        draining: draining.clone(),
+    });
+    let mut loops = JoinSet::new();
+    for listening in sockets {
+        loops.spawn_local(accept(Rc::clone(&server), listening));
+    }
+    tokio::select! {
+        () = drain.cancelled() => draining.begin(),
+        // a loop ends before the drain only because it cannot go on
+        Some(ended) = loops.join_next() => ended.map_err(io::Error::other)??,
+    }
+    while let Some(ended) = loops.join_next().await {
+        ended.map_err(io::Error::other)??;
+    }
+    Ok(())
+}

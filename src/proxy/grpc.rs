@@ -1,0 +1,218 @@
+//! Answers in the terms of gRPC, for the clients that speak it: Kong lists gRPC among the protocols of its plugin's routes.
+//!
+//! A gRPC client takes the outcome of its call from `grpc-status` in the trailers, or in the head of an answer that has
+//! nothing else ("trailers-only", gRPC over HTTP/2, "Responses"). API Gateway and Lambda answer with HTTP/1.1 and pass
+//! no trailers on. So an error of ours, and whatever else has no `grpc-status`, becomes trailers-only; a function that
+//! does speak gRPC puts `grpc-status` among its headers, and it is moved behind the body. `reply.rs` comes here.
+
+use actix_http::{
+    RequestHead, StatusCode,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
+
+use super::headers::REQUEST_ID;
+use crate::{client::ReplyBody, error::ErrorKind};
+
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
+
+/// gRPC's status codes, as far as they are needed here (grpc.github.io, Status codes and their use in gRPC).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// 2
+    Unknown = 2,
+    /// 3
+    InvalidArgument = 3,
+    /// 4
+    DeadlineExceeded = 4,
+    /// 7
+    PermissionDenied = 7,
+    /// 8
+    ResourceExhausted = 8,
+    /// 12
+    Unimplemented = 12,
+    /// 13
+    Internal = 13,
+    /// 14
+    Unavailable = 14,
+    /// 16
+    Unauthenticated = 16,
+}
+
+/// An answer that gRPC understands.
+#[derive(Debug)]
+pub struct GrpcReply {
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: ReplyBody,
+    /// What follows the body.
+    pub trailers: Option<HeaderMap>,
+}
+
+/// Whether a request is a call of gRPC: `application/grpc`, with or without the name of a format. Not gRPC-Web, whose
+/// trailers are in its body.
+pub fn is_call(head: &RequestHead) -> bool {
+    head.headers.get(header::CONTENT_TYPE).is_some_and(speaks_grpc)
+}
+
+fn speaks_grpc(content_type: &HeaderValue) -> bool {
+    let rest = content_type.as_bytes().strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
+}
+
+impl Status {
+    /// What an error of ours is called.
+    pub fn of(kind: &ErrorKind) -> Self {
+        match kind {
+            ErrorKind::InvalidPath(_)
+            | ErrorKind::InvalidBody
+            | ErrorKind::InvalidRequest
+            | ErrorKind::UriTooLong { .. } => Self::InvalidArgument,
+            ErrorKind::RouteNotFound | ErrorKind::MethodNotAllowed(_) | ErrorKind::UnsupportedMediaType => {
+                Self::Unimplemented
+            }
+            ErrorKind::PayloadTooLarge { .. } | ErrorKind::HeadersTooLarge => Self::ResourceExhausted,
+            ErrorKind::RequestTimeout | ErrorKind::UpstreamTimeout => Self::DeadlineExceeded,
+            ErrorKind::CredentialsUnavailable
+            | ErrorKind::UpstreamConnect
+            | ErrorKind::UpstreamTls
+            | ErrorKind::Overloaded => Self::Unavailable,
+            ErrorKind::UpstreamProtocol
+            | ErrorKind::UpstreamTruncated
+            | ErrorKind::FunctionResponseInvalid
+            | ErrorKind::LambdaRejected { .. }
+            | ErrorKind::LoopDetected
+            | ErrorKind::Internal => Self::Internal,
+        }
+    }
+
+    /// What a client would make of an answer that is none of gRPC's, by its status (gRPC, HTTP to gRPC Status Code
+    /// Mapping); one that looks like a success comes from who knows nothing of gRPC.
+    fn of_http(status: StatusCode) -> Self {
+        match status.as_u16() {
+            200..300 | 404 => Self::Unimplemented,
+            400 => Self::Internal,
+            401 => Self::Unauthenticated,
+            403 => Self::PermissionDenied,
+            429 | 502..=504 => Self::Unavailable,
+            _ => Self::Unknown,
+        }
+    }
+
+    fn value(self) -> HeaderValue {
+        HeaderValue::from(self as u16)
+    }
+}
+
+/// The head of an error of ours, which is all there is of it: `headers` are those of the error.
+pub fn failure(kind: &ErrorKind, headers: &mut HeaderMap) {
+    let (_, code, sentence) = kind.row();
+    put_outcome(headers, Status::of(kind), &format!("{sentence} ({code})"));
+}
+
+/// The upstream's answer as gRPC takes it.
+pub fn reply(status: StatusCode, mut headers: HeaderMap, body: ReplyBody) -> GrpcReply {
+    let is_grpc = headers.get(header::CONTENT_TYPE).is_some_and(speaks_grpc) && headers.contains_key(STATUS);
+    if !(is_grpc && status == StatusCode::OK) {
+        let mut only = HeaderMap::new();
+        if let Some(id) = headers.remove(REQUEST_ID).next() {
+            only.insert(REQUEST_ID, id);
+        }
+        let message = format!("The upstream does not speak gRPC and answered {}", status.as_u16());
+        put_outcome(&mut only, Status::of_http(status), &message);
+        return GrpcReply { headers: only, body: ReplyBody::None { length: None }, trailers: None };
+    }
+    let is_empty = match &body {
+        ReplyBody::None { .. } => true,
+        ReplyBody::Whole(bytes) => bytes.is_empty(),
+        ReplyBody::Stream(_) | ReplyBody::Events(_) => false,
+    };
+    if is_empty {
+        return GrpcReply { headers, body: ReplyBody::None { length: None }, trailers: None };
+    }
+    let mut trailers = HeaderMap::new();
+    for name in [STATUS, MESSAGE, DETAILS] {
+        if let Some(value) = headers.remove(&name).next() {
+            trailers.insert(name, value);
+        }
+    }
+    GrpcReply { headers, body, trailers: Some(trailers) }
+}
+
+fn put_outcome(headers: &mut HeaderMap, status: Status, message: &str) {
+    headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
+    headers.insert(STATUS, status.value());
+    // its percent-encoding leaves ASCII without `%` as it is, and there is no other here
+    if let Ok(message) = HeaderValue::from_str(message) {
+        headers.insert(MESSAGE, message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn head(content_type: &'static str) -> RequestHead {
+        let mut head = RequestHead::default();
+        head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        head
+    }
+
+    fn told(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+        headers.get(name).map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_call_is_known_by_its_type() {
+        for yes in ["application/grpc", "application/grpc+proto", "application/grpc; charset=x"] {
+            assert!(is_call(&head(yes)), "{yes}");
+        }
+        for no in
+            ["application/grpc-web", "application/grpc-web+proto", "application/json", "application/grpcx"]
+        {
+            assert!(!is_call(&head(no)), "{no}");
+        }
+        assert!(!is_call(&RequestHead::default()));
+    }
+
+    #[test]
+    fn what_is_no_grpc_becomes_trailers_only_with_the_status_that_grpc_has_for_it() {
+        for (status, expected) in [
+            (200, "12"),
+            (400, "13"),
+            (401, "16"),
+            (403, "7"),
+            (404, "12"),
+            (429, "14"),
+            (500, "2"),
+            (503, "14"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            let status = StatusCode::from_u16(status).unwrap();
+            let reply = reply(status, headers, ReplyBody::Whole(Bytes::from_static(b"{}")));
+            assert_eq!(told(&reply.headers, &STATUS).as_deref(), Some(expected), "{status}");
+            assert_eq!(told(&reply.headers, &header::CONTENT_TYPE).as_deref(), Some("application/grpc"));
+            assert!(matches!(reply.body, ReplyBody::None { .. }) && reply.trailers.is_none());
+        }
+    }
+
+    #[test]
+    fn the_outcome_of_a_function_that_speaks_grpc_goes_behind_its_body() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto"));
+        headers.insert(STATUS, HeaderValue::from_static("0"));
+        let whole = reply(StatusCode::OK, headers.clone(), ReplyBody::Whole(Bytes::from_static(b"message")));
+        assert_eq!(told(&whole.headers, &STATUS), None);
+        assert_eq!(told(&whole.trailers.unwrap(), &STATUS).as_deref(), Some("0"));
+        assert!(matches!(whole.body, ReplyBody::Whole(_)));
+        let empty = reply(StatusCode::OK, headers, ReplyBody::Whole(Bytes::new()));
+        assert_eq!(told(&empty.headers, &STATUS).as_deref(), Some("0"));
+        assert!(empty.trailers.is_none());
+    }
+}

@@ -1,0 +1,58 @@
+//! Small files of secrets and certificates, read without a chance to hang: a pipe or a device would hold up all
+//! who wait for them.
+//!
+//! The sources of credentials come here before they read, and `listener/tls.rs` for a server's certificate.
+
+use std::{fs, io, path::Path};
+
+/// No key or token is as long.
+const LONGEST_SECRET: u64 = 64 << 10;
+/// No certificate with its chain, nor a bundle of authorities.
+const LONGEST_CERTIFICATES: u64 = 4 << 20;
+
+/// Makes sure that it is a regular file of a sensible size for a secret.
+pub fn check(path: &Path) -> io::Result<()> {
+    check_within(path, LONGEST_SECRET)
+}
+
+/// Reads a secret.
+pub fn read(path: &Path) -> io::Result<String> {
+    check(path)?;
+    fs::read_to_string(path)
+}
+
+/// Reads certificates.
+pub fn read_certificates(path: &Path) -> io::Result<Vec<u8>> {
+    check_within(path, LONGEST_CERTIFICATES)?;
+    fs::read(path)
+}
+
+fn check_within(path: &Path, limit: u64) -> io::Result<()> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    if metadata.len() > limit {
+        return Err(io::Error::other(format!("longer than {limit} bytes")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_small_regular_file_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(read(directory.path()).unwrap_err().to_string(), "not a regular file");
+        assert_eq!(read(Path::new("/dev/zero")).unwrap_err().to_string(), "not a regular file");
+        assert!(read_certificates(Path::new("/dev/zero")).is_err());
+        let long = directory.path().join("long");
+        fs::write(&long, vec![b'x'; 70_000]).unwrap();
+        assert_eq!(read(&long).unwrap_err().to_string(), "longer than 65536 bytes");
+        assert_eq!(read_certificates(&long).unwrap().len(), 70_000);
+        fs::write(&long, "key").unwrap();
+        assert_eq!(read(&long).unwrap(), "key");
+    }
+}
