@@ -5,6 +5,7 @@ use std::{
     future::Future,
     io,
     net::{SocketAddr, TcpListener},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -82,6 +83,11 @@ impl Application {
         self.sockets.https
     }
 
+    /// Where the Unix socket is.
+    pub fn unix_socket(&self) -> Option<&Path> {
+        self.sockets.unix.as_deref()
+    }
+
     /// Where people and probes come.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
@@ -132,7 +138,7 @@ impl Application {
                 log::warn!("stopping at once");
                 Ok(())
             }
-            () = self.sockets.follow_certificates() => Ok(()),
+            () = self.sockets.follow_certificates(self.settings.reload.interval) => Ok(()),
         };
         drop(workers);
         drop(admin);

@@ -11,13 +11,14 @@
 //! ```
 
 pub mod accept;
+mod boundaries;
 pub mod connection;
 mod draining;
 mod http1;
 mod http2;
 pub mod outbox;
 mod patience;
-mod request_line;
+
 pub mod sockets;
 pub mod tls;
 mod transport;

@@ -81,10 +81,9 @@ pub async fn serve(
     arrived: Arrived,
 ) -> Result<Response<ClientBody>, Infallible> {
     let mut record = Record::begin(&request, worker.snapshot.access_log);
-    let is_secure = arrived.is_secure;
-    let mut shape = reply::Shape::of(&request, arrived.outbox);
+    let mut shape = reply::Shape::of(&request, &arrived.outbox);
     let mut payload = request.take_payload();
-    let outcome = forward(&worker, request, &mut payload, &mut record, is_secure).await;
+    let outcome = forward(&worker, request, &mut payload, &mut record, &arrived).await;
     shape.last_of_connection(worker.stopping.load(Ordering::Relaxed));
     Ok(match outcome {
         Ok((reply, permit)) => reply::response(reply, permit, record, &shape),
@@ -101,9 +100,10 @@ async fn forward(
     request: Request,
     payload: &mut Payload,
     record: &mut Record,
-    is_secure: bool,
+    arrived: &Arrived,
 ) -> Result<(ClientReply, Permit), ProxyError> {
     let snapshot = &worker.snapshot;
+    arrived.outbox.refuse_behind_last_answer()?;
     target::check(request.head(), &snapshot.head_limits)?;
     refuse_loop(&request, &worker.pseudonym)?;
 
@@ -120,7 +120,7 @@ async fn forward(
 
     let hop = Hop {
         peer: request.head().peer_addr,
-        is_secure,
+        is_secure: arrived.is_secure,
         pseudonym: &worker.pseudonym,
         request_id: record.request_id(),
     };

@@ -42,6 +42,12 @@ pub(crate) fn serve(settings: Settings, ready: impl FnOnce(&Application)) -> Exi
         application.address(),
         counted(application.snapshot().routes.routes().len(), "route")
     );
+    if let Some(address) = application.https_address() {
+        log::info!("listening with TLS on {address}");
+    }
+    if let Some(path) = application.unix_socket() {
+        log::info!("listening on the Unix socket {}", path.display());
+    }
     log::info!("admin port on {}", application.admin_address());
     ready(&application);
     match system.block_on(application.run(first, second)) {

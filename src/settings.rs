@@ -41,7 +41,7 @@ pub use lambda::{
 pub use limits::Limits;
 pub use listen::{Https, Listen};
 pub use mistake::{Mistake, Mistakes, Place};
-pub use process::{Admin, Log, Settings, Shutdown};
+pub use process::{Admin, Log, Reload, Settings, Shutdown};
 pub use reference::without_line_end;
 pub use route::{BackendSettings, RouteSettings};
 pub use session_name::{DEFAULT as DEFAULT_SESSION_NAME, session_name};

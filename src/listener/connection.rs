@@ -4,7 +4,7 @@
 //!   handler sees; here that becomes an answer like all others, with a code, a request id and a line in the log.
 //! - A body that has no end mark, as in HTTP/1.0, must not seem whole when it was cut: the connection is then reset
 //!   instead of closed.
-//! - Request lines are taken as clients send them (`request_line.rs`).
+//! - Requests come one after the other, and their request lines are taken as clients send them (`boundaries.rs`).
 //! - Every head has its time limit, where actix has one for the first alone, and so has the wait for the next.
 //! - At the end of the process a connection closes between two requests, and only after a look at whether the next
 //!   one is here already, which actix would leave unread.
@@ -18,17 +18,17 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
 };
 
 use super::{
+    boundaries::{Boundaries, Taken},
     draining::{Draining, Watcher},
     outbox::{Outbox, Phase},
     patience::Patience,
-    request_line::RequestLine,
     transport::Transport,
 };
 use crate::{
@@ -40,15 +40,20 @@ use crate::{
 /// How long a client that has connected as the process ends has for its request.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
+/// Bytes of requests that have to wait; more are left to the kernel.
+const MOST_HELD: usize = 64 << 10;
+
 /// A client's connection.
 pub struct ClientConnection {
     transport: Transport,
     outbox: Outbox,
     /// Our words in place of actix's, as far as they are not written yet.
     instead: Option<Bytes>,
-    request_line: RequestLine,
-    /// What was read of a rewritten request line and had no room yet.
+    boundaries: Boundaries,
+    /// Read, and to be handed on next.
     unread: Bytes,
+    /// Read, and the next request's.
+    held: BytesMut,
     header_timeout: Duration,
     keep_alive: Duration,
     max_uri: u64,
@@ -68,8 +73,9 @@ impl ClientConnection {
             transport,
             outbox: Outbox::default(),
             instead: None,
-            request_line: RequestLine::default(),
+            boundaries: Boundaries::default(),
             unread: Bytes::new(),
+            held: BytesMut::new(),
             header_timeout: limits.header_timeout,
             keep_alive: limits.keep_alive,
             max_uri: limits.max_uri,
@@ -98,7 +104,7 @@ impl ClientConnection {
         let kind =
             match bytes.strip_prefix(b"HTTP/1.1 ").or_else(|| bytes.strip_prefix(b"HTTP/1.0 "))?.get(..3)? {
                 // http 0.2 holds no longer URI, and refuses it like any malformed one
-                b"400" | b"431" if self.request_line.length() > usize::from(u16::MAX) => {
+                b"400" | b"431" if self.boundaries.request_line() > usize::from(u16::MAX) => {
                     ErrorKind::UriTooLong { limit: self.max_uri }
                 }
                 b"400" => ErrorKind::InvalidRequest,
@@ -107,6 +113,34 @@ impl ClientConnection {
                 _ => return None,
             };
         Some(refusal(kind, "refused while its head was read"))
+    }
+
+    /// Begins the next request with what was held, if its time has come.
+    fn take_held(&mut self) {
+        let taken = self.boundaries.receive(&self.held);
+        if taken.length > 0 && self.outbox.phase() == Phase::Idle {
+            self.outbox.head_begins();
+        }
+        self.take(taken);
+    }
+
+    /// Makes the beginning of what was held the next to be handed on.
+    fn take(&mut self, taken: Taken) {
+        let own = self.held.split_to(taken.length).freeze();
+        self.unread = taken.escaped.map_or(own, Bytes::from);
+    }
+
+    /// Reads on while the next request has to wait, since a client may leave meanwhile.
+    fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.held.len() < MOST_HELD {
+            self.held.reserve(1024);
+            let read = tokio_util::io::poll_read_buf(Pin::new(&mut self.transport), context, &mut self.held);
+            if ready!(read)? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+        }
+        // `poll_write` wakes us when the answer is written
+        Poll::Pending
     }
 
     fn hand_on_unread(&mut self, buffer: &mut ReadBuf<'_>) {
@@ -178,9 +212,15 @@ impl AsyncRead for ClientConnection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.unread.is_empty() && !self.held.is_empty() {
+            self.take_held();
+        }
         if !self.unread.is_empty() {
             self.hand_on_unread(buffer);
             return Poll::Ready(Ok(()));
+        }
+        if !self.held.is_empty() {
+            return self.poll_ahead(context);
         }
         let before = buffer.filled().len();
         match Pin::new(&mut self.transport).poll_read(context, buffer) {
@@ -194,9 +234,15 @@ impl AsyncRead for ClientConnection {
         if matches!(self.outbox.phase(), Phase::Fresh | Phase::Idle) {
             self.outbox.head_begins();
         }
-        if let Some(escaped) = self.request_line.receive(&buffer.filled()[before..]) {
-            self.unread = escaped.into();
+        let received = &buffer.filled()[before..];
+        let taken = self.boundaries.receive(received);
+        if taken.escaped.is_some() || taken.length < received.len() {
+            self.held.extend_from_slice(received);
             buffer.set_filled(before);
+            self.take(taken);
+            if self.unread.is_empty() {
+                return self.poll_ahead(context);
+            }
             self.hand_on_unread(buffer);
         }
         Poll::Ready(Ok(()))
@@ -216,10 +262,11 @@ impl AsyncWrite for ClientConnection {
             return self.poll_write_instead(context).map_ok(|()| bytes.len());
         }
         let written = ready!(Pin::new(&mut self.transport).poll_write(context, bytes))?;
-        if written == bytes.len()
-            && let Some(answered) = self.outbox.written()
-        {
-            self.request_line.answered(answered.request_body);
+        if written == bytes.len() && self.outbox.written() {
+            self.boundaries.answered();
+            if !self.held.is_empty() {
+                context.waker().wake_by_ref();
+            }
         }
         Poll::Ready(Ok(written))
     }

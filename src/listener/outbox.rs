@@ -5,6 +5,8 @@
 
 use std::{cell::Cell, rc::Rc};
 
+use crate::error::{ErrorKind, ProxyError};
+
 /// What a connection of HTTP/1.1 is waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Phase {
@@ -30,8 +32,7 @@ struct State {
     unwritten: Cell<bool>,
     bodies: Cell<u32>,
     aborted: Cell<bool>,
-    /// The length that the last request's head announced for its body.
-    announced: Cell<Option<u64>>,
+    closes: Cell<bool>,
 }
 
 /// An answer of ours until it is dropped. If it is not over by then, the connection is reset.
@@ -41,13 +42,6 @@ pub struct UnderWay {
     is_over: bool,
 }
 
-/// A request whose answer has been written.
-#[derive(Debug)]
-pub(super) struct Answered {
-    /// The length that its head announced for its body, `None` for one in chunks.
-    pub(super) request_body: Option<u64>,
-}
-
 impl Outbox {
     /// A request's head is here.
     pub fn request_begins(&self) {
@@ -55,12 +49,28 @@ impl Outbox {
         self.0.requests.set(self.0.requests.get().wrapping_add(1));
     }
 
-    /// An answer of ours begins, to a request with a body of this length, `None` for one in chunks.
-    pub fn begin(&self, request_body: Option<u64>) -> UnderWay {
+    /// An answer of ours begins.
+    pub fn begin(&self) -> UnderWay {
         self.0.unwritten.set(true);
-        self.0.announced.set(request_body);
         self.0.bodies.set(self.0.bodies.get() + 1);
         UnderWay { outbox: self.clone(), is_over: false }
+    }
+
+    /// An answer says that it is the last of its connection.
+    pub fn closes(&self) {
+        self.0.closes.set(true);
+    }
+
+    /// What the client has sent behind an answer that said so is not served (RFC 9112, 9.6): it could not tell.
+    ///
+    /// # Errors
+    /// An answer said so.
+    pub fn refuse_behind_last_answer(&self) -> Result<(), ProxyError> {
+        if self.0.closes.get() {
+            let cause = "it came behind a request whose answer closes the connection";
+            return Err(ProxyError::new(ErrorKind::Overloaded, cause));
+        }
+        Ok(())
     }
 
     /// What is waited for.
@@ -88,15 +98,15 @@ impl Outbox {
         self.0.aborted.get()
     }
 
-    /// All that was to be written has been. `Some` if that was the end of an answer; an interim `100 Continue` is none,
-    /// since what follows it is a body.
-    pub(super) fn written(&self) -> Option<Answered> {
-        let State { phase, unwritten, bodies, announced, .. } = &*self.0;
-        if bodies.get() > 0 || !unwritten.replace(false) {
-            return None;
+    /// All that was to be written has been: was that the end of an answer? An interim `100 Continue` is none, since what
+    /// follows it is a body.
+    pub(super) fn written(&self) -> bool {
+        let State { phase, unwritten, bodies, .. } = &*self.0;
+        let is_answered = bodies.get() == 0 && unwritten.replace(false);
+        if is_answered {
+            phase.set(Phase::Idle);
         }
-        phase.set(Phase::Idle);
-        Some(Answered { request_body: announced.take() })
+        is_answered
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -118,10 +119,10 @@ impl Sockets {
         self.all.iter().map(Listening::share).collect()
     }
 
-    /// Takes changed certificates into use; never ends.
-    pub async fn follow_certificates(&self) {
+    /// Takes changed certificates into use, looking at the files in this interval; never ends.
+    pub async fn follow_certificates(&self, interval: Duration) {
         match &self.tls {
-            Some(tls) => tls.follow_files().await,
+            Some(tls) => tls.follow_files(interval).await,
             None => std::future::pending().await,
         }
     }

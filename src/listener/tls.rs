@@ -13,9 +13,6 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{regular_file, settings::Https};
 
-/// How often the files are looked at. Kubernetes takes up to a minute to bring a changed Secret into a pod.
-const ROUND: Duration = Duration::from_secs(5);
-
 /// Which of the files is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -77,8 +74,8 @@ impl ServerTls {
         self.current.load_full()
     }
 
-    /// Takes changed files into use, and never ends. Files that are unfit change nothing, and are logged once.
-    pub async fn follow_files(&self) {
+    /// Takes changed files into use, looking at them in this interval, and never ends. Files that are unfit change nothing, and are logged once.
+    pub async fn follow_files(&self, interval: Duration) {
         let mut seen = None;
         loop {
             let files = self.files.clone();
@@ -95,7 +92,7 @@ impl ServerTls {
                 Ok(None) => {}
                 Err(error) => log::error!("the certificates for clients cannot be looked at: {error}"),
             }
-            tokio::time::sleep(ROUND).await;
+            tokio::time::sleep(interval).await;
         }
     }
 

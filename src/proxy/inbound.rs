@@ -201,14 +201,14 @@ fn address_text(address: IpAddr) -> String {
 
 /// What a request's head says about its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Announced {
+enum Announced {
     Nothing,
     Length(u64),
     Unknown,
 }
 
 impl Announced {
-    pub(super) fn by(head: &RequestHead) -> Result<Self, ProxyError> {
+    fn by(head: &RequestHead) -> Result<Self, ProxyError> {
         let headers = &head.headers;
         if let Some(length) = headers.get(header::CONTENT_LENGTH) {
             let length = length.to_str().ok().and_then(|text| text.trim().parse().ok());
@@ -222,15 +222,6 @@ impl Announced {
         // for which actix would read on to the end of the connection
         let framed = headers.contains_key(header::TRANSFER_ENCODING) || head.version >= Version::HTTP_2;
         Ok(if framed { Self::Unknown } else { Self::Nothing })
-    }
-
-    /// In bytes, if it was said.
-    pub(super) fn length(self) -> Option<u64> {
-        match self {
-            Self::Nothing => Some(0),
-            Self::Length(length) => Some(length),
-            Self::Unknown => None,
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use actix_http::{
 use bytes::Bytes;
 use futures_core::Stream;
 
-use super::{grpc, headers::REQUEST_ID, inbound::Announced, record::Record};
+use super::{grpc, headers::REQUEST_ID, record::Record};
 use crate::{
     admission::Permit,
     backend::ClientReply,
@@ -31,21 +31,19 @@ pub struct Shape {
     /// Whether the connection ends with this answer.
     is_last: bool,
     is_grpc: bool,
-    request_body: Option<u64>,
     outbox: Outbox,
 }
 
 impl Shape {
     /// Reads it off a request, whose connection looks into `outbox`.
-    pub fn of(request: &Request, outbox: Outbox) -> Self {
+    pub fn of(request: &Request, outbox: &Outbox) -> Self {
         Self {
             version: request.version(),
             to_head: request.method() == Method::HEAD,
             // it is not granted, and actix would say that it is
             is_last: request.head().upgrade(),
             is_grpc: grpc::is_call(request.head()),
-            request_body: Announced::by(request.head()).ok().and_then(Announced::length),
-            outbox,
+            outbox: outbox.clone(),
         }
     }
 }
@@ -127,13 +125,15 @@ fn finish(status: StatusCode, headers: HeaderMap, body: ClientBody, shape: &Shap
     let unknown_length = body.size == BodySize::Stream;
     let mut response = Response::with_body(status, body);
     *response.headers_mut() = headers;
-    if shape.version == Version::HTTP_10 && unknown_length {
-        // HTTP/1.0 knows no chunks: the body ends with the connection
+    let ends_with_connection = shape.version == Version::HTTP_10 && unknown_length;
+    if ends_with_connection {
+        // HTTP/1.0 knows no chunks
         response.head_mut().no_chunking(true);
-        response.head_mut().set_connection_type(ConnectionType::Close);
     }
-    if shape.is_last {
+    if ends_with_connection || shape.is_last {
         response.head_mut().set_connection_type(ConnectionType::Close);
+        // RFC 9112, 9.6: what the client has sent behind this request is not served any more
+        shape.outbox.closes();
     }
     response
 }
@@ -165,7 +165,7 @@ pub struct ClientBody {
 
 impl ClientBody {
     fn new(size: BodySize, body: ReplyBody, record: Record, permit: Option<Permit>, shape: &Shape) -> Self {
-        let mut under_way = shape.outbox.begin(shape.request_body);
+        let mut under_way = shape.outbox.begin();
         if matches!(size, BodySize::None | BodySize::Sized(0)) || matches!(body, ReplyBody::None { .. }) {
             // nobody will ask for it
             under_way.finish();
@@ -238,7 +238,7 @@ mod tests {
         let reply = ClientReply { status, headers: HeaderMap::new(), body, remarks: Vec::new() };
         let permit = Admission::new(1).try_enter().unwrap();
         let response =
-            response(reply, permit, Record::begin(&request, false), &Shape::of(&request, Outbox::default()));
+            response(reply, permit, Record::begin(&request, false), &Shape::of(&request, &Outbox::default()));
         let mut seen = None;
         let _ = response.map_body(|_, mut body| {
             let mut context = Context::from_waker(std::task::Waker::noop());

@@ -30,6 +30,8 @@ pub struct Settings {
     pub log: Log,
     /// How it ends.
     pub shutdown: Shutdown,
+    /// How it takes note of changed files.
+    pub reload: Reload,
     /// The routes in the order of their files' names.
     pub routes: Vec<RouteSettings>,
 }
@@ -59,6 +61,13 @@ pub struct Shutdown {
     pub drain: Duration,
 }
 
+/// What is read again while the process runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reload {
+    /// How often files are looked at.
+    pub interval: Duration,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -68,6 +77,8 @@ impl Default for Settings {
             limits: Limits::default(),
             log: Log { level: log::LevelFilter::Info, access: true },
             shutdown: Shutdown { delay: Duration::ZERO, drain: Duration::from_secs(30) },
+            // Kubernetes takes up to a minute to bring a changed Secret into a pod, a few seconds do not matter
+            reload: Reload { interval: Duration::from_secs(5) },
             routes: Vec::new(),
         }
     }
@@ -83,6 +94,7 @@ pub(super) struct WrittenSettings {
     limits: WrittenLimits,
     log: WrittenLog,
     shutdown: WrittenShutdown,
+    reload: WrittenReload,
     /// Taken out before; here so that it is among the known words.
     defaults: Option<IgnoredAny>,
     routes: BTreeMap<String, WrittenRoute>,
@@ -119,6 +131,12 @@ struct WrittenShutdown {
     drain: Option<WrittenDuration>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table about what is read again")]
+struct WrittenReload {
+    interval: Option<WrittenDuration>,
+}
+
 /// The section `defaults` by itself. Its values reach the routes as a part of their trees, so that each knows
 /// where it was written; it is read in this form for its mistakes.
 #[derive(Debug, Default, Deserialize)]
@@ -145,6 +163,7 @@ impl Settings {
             workers: checker.number("workers", written.workers, default.workers, 1..=64),
             log: written.log.check(&default.log),
             shutdown: written.shutdown.check(&mut checker.below("shutdown"), &default.shutdown),
+            reload: written.reload.check(&mut checker.below("reload"), &default.reload),
             routes: RouteSettings::check_all(written.routes, &limits, &mut checker.below(ROUTES)),
             limits,
         }
@@ -177,5 +196,12 @@ impl WrittenShutdown {
             delay: checker.duration("delay", self.delay, default.delay, any.clone()),
             drain: checker.duration("drain", self.drain, default.drain, any),
         }
+    }
+}
+
+impl WrittenReload {
+    fn check(self, checker: &mut Checker<'_>, default: &Reload) -> Reload {
+        let range = Duration::from_millis(100)..=Duration::from_hours(1);
+        Reload { interval: checker.duration("interval", self.interval, default.interval, range) }
     }
 }

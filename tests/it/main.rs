@@ -27,8 +27,12 @@ mod event_streams;
 mod faults;
 /// `proxy_url`: calls through an HTTP proxy.
 mod forward_proxy;
+/// Clients that speak gRPC.
+mod grpc;
 /// The rules of the house: file sizes, headers, words.
 mod house;
+/// HTTP/2 towards clients.
+mod http2;
 /// Kong's behaviour cases (K, R) with our deviations.
 mod lambda;
 /// The stand-in's Lambda API, called directly.
@@ -37,10 +41,18 @@ mod lambda_stand_in;
 mod lambda_streams;
 /// Sizes, counts and times that are too much.
 mod limits;
+/// TLS and Unix sockets towards clients.
+mod listeners;
 /// Which route takes a request.
 mod routing;
+/// How the process ends.
+mod shutdown;
 /// AWS's vectors, golden signatures, and what the stand-in makes of arbitrary requests.
 mod signatures;
+/// Clients that take their time.
+mod slow_clients;
+/// Requests that two readers might read differently.
+mod smuggling;
 /// TLS towards AWS.
 mod tls;
 

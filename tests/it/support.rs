@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod client;
+pub mod http2;
 pub mod process;
 pub mod signatory;
 pub mod tls;
@@ -10,6 +11,7 @@ pub mod wait;
 
 pub use app::App;
 pub use client::{Response, call, get, open, read_response, send};
+pub use http2::Http2;
 pub use signatory::Signatory;
 pub use upstream::Upstream;
 pub use wait::eventually;

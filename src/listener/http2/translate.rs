@@ -21,8 +21,8 @@ use h2::RecvStream;
 
 use crate::{
     error::{ErrorKind, ProxyError},
-    listener::request_line,
-    proxy::headers::REQUEST_ID,
+    listener::boundaries,
+    proxy::{headers::REQUEST_ID, target},
 };
 
 /// A request, its target in origin form and its authority in `Host`.
@@ -44,7 +44,8 @@ pub fn request(request: http::Request<RecvStream>, peer: Option<SocketAddr>) -> 
     head.peer_addr = peer;
     head.method = Method::from_bytes(parts.method.as_str().as_bytes())
         .map_err(|_| malformed("a method that is none"))?;
-    head.uri = target(&parts.uri)?;
+    target::check_method(&head.method)?;
+    head.uri = origin_form(&parts.uri)?;
     for (name, value) in &parts.headers {
         if let (Ok(name), Ok(value)) =
             (HeaderName::from_bytes(name.as_str().as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
@@ -63,12 +64,12 @@ fn malformed(cause: &'static str) -> ProxyError {
     ProxyError::new(ErrorKind::InvalidRequest, cause)
 }
 
-/// Path and query. CONNECT has none, and `*` of OPTIONS is none.
-fn target(uri: &http::Uri) -> Result<Uri, ProxyError> {
+/// Path and query; the `*` of OPTIONS is none.
+fn origin_form(uri: &http::Uri) -> Result<Uri, ProxyError> {
     let target = uri.path_and_query().map(http::uri::PathAndQuery::as_str);
     let target = target.filter(|target| target.starts_with('/'));
     let target = target.ok_or_else(|| malformed("no path that can be forwarded"))?;
-    Uri::try_from(&*request_line::escaped(target)).map_err(|_| malformed("a path that is none"))
+    Uri::try_from(&*boundaries::escaped(target)).map_err(|_| malformed("a path that is none"))
 }
 
 /// RFC 9113, 8.3.1: a `Host` that differs from the authority makes the request malformed.

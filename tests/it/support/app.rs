@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 /// The sidecar, stopped when dropped.
 pub struct App {
     pub address: SocketAddr,
+    pub https: Option<SocketAddr>,
     pub admin: SocketAddr,
     pub snapshot: Arc<Snapshot>,
     stop: Option<oneshot::Sender<()>>,
@@ -30,9 +31,15 @@ pub struct Builder {
 impl App {
     /// Settings that listen on a free port, without routes yet.
     pub fn with(process: &str) -> Builder {
+        Self::listening("", process)
+    }
+
+    /// The same with more keys of `listen`.
+    pub fn listening(listen: &str, process: &str) -> Builder {
+        let listen = if listen.is_empty() { String::new() } else { format!(", {listen}") };
         Builder {
             process: format!(
-                "listen: {{ http: '127.0.0.1:0' }}\nadmin: {{ address: '127.0.0.1:0' }}\n{process}"
+                "listen: {{ http: '127.0.0.1:0'{listen} }}\nadmin: {{ address: '127.0.0.1:0' }}\n{process}"
             ),
             routes: Vec::new(),
         }
@@ -126,6 +133,7 @@ fn start(documents: &[Document]) -> App {
         .unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let application = Application::build(settings).expect("the application starts");
     let (address, admin) = (application.address(), application.admin_address());
+    let https = application.https_address();
     let snapshot = Arc::clone(application.snapshot());
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = std::thread::spawn(move || {
@@ -134,5 +142,5 @@ fn start(documents: &[Document]) -> App {
             application.run(stop, std::future::pending()).await.expect("the server runs");
         });
     });
-    App { address, admin, snapshot, stop: Some(stop), thread: Some(thread), stand_in: None }
+    App { address, https, admin, snapshot, stop: Some(stop), thread: Some(thread), stand_in: None }
 }

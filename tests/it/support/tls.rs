@@ -78,6 +78,11 @@ impl Authority {
         self.issue(name, |_| ())
     }
 
+    /// A certificate for a client.
+    pub fn client(&self, name: &str) -> Identity {
+        self.issue(name, |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth])
+    }
+
     /// A certificate with something changed.
     pub fn issue(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
@@ -90,6 +95,30 @@ impl Authority {
 }
 
 impl Identity {
+    /// Its certificate.
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.chain.clone()
+    }
+
+    /// Its certificate as PEM.
+    pub fn chain_pem(&self) -> String {
+        let lines = |der: &[u8]| {
+            let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, der);
+            format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+        };
+        self.chain.iter().map(|certificate| lines(certificate)).collect()
+    }
+
+    /// Its key.
+    pub fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::Pkcs8(self.key.serialize_der().into())
+    }
+
+    /// Its key as PEM.
+    pub fn key_pem(&self) -> String {
+        self.key.serialize_pem()
+    }
+
     /// The same certificate in the hands of somebody who has not got its key.
     pub fn stolen(self) -> Self {
         Self { key: KeyPair::generate().unwrap(), ..self }

@@ -1,0 +1,166 @@
+//! Clients that take their time with a head, with the next request, or with reading their answer.
+
+use std::{
+    io::{self, BufReader, Read, Write},
+    time::{Duration, Instant},
+};
+
+use super::support::{App, Upstream, eventually, open, read_response};
+
+fn app(upstream: &Upstream, limits: &str) -> App {
+    App::listening("h2c: true", &format!("limits: {{ {limits} }}"))
+        .gateway("r", "/*", &upstream.uri("/"), "timeout: 20000")
+        .start()
+}
+
+const ASK: &[u8] = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+
+#[test]
+fn a_slow_head_on_a_kept_connection_is_408_as_on_a_new_one() {
+    let upstream = Upstream::ok();
+    let app = app(&upstream, "header_timeout: 300ms");
+    let mut stream = BufReader::new(open(app.address));
+    for _ in 0..3 {
+        stream.get_mut().write_all(ASK).unwrap();
+        assert_eq!(read_response(&mut stream, false).unwrap().status, 200);
+    }
+    stream.get_mut().write_all(b"GET /slow HTTP/1.1\r\nHost").unwrap();
+    let response = read_response(&mut stream, false).unwrap();
+    assert_eq!((response.status, response.code().as_str()), (408, "request_timeout"));
+    assert_eq!(response.header("connection"), Some("close"));
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    assert_eq!(upstream.received().len(), 3);
+}
+
+#[test]
+fn a_head_that_drips_has_one_limit_for_all_of_it() {
+    let upstream = Upstream::ok();
+    let app = app(&upstream, "header_timeout: 500ms");
+    let mut stream = open(app.address);
+    let start = Instant::now();
+    stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let mut heard = Vec::new();
+    let mut piece = [0; 512];
+    // a byte whenever nothing has come
+    let _ = stream.write_all(b"GET / HTTP/1.1\r\n");
+    loop {
+        match stream.read(&mut piece) {
+            Ok(0) => break,
+            Ok(length) => heard.extend_from_slice(&piece[..length]),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                assert!(start.elapsed() < Duration::from_secs(10), "it drips for ever");
+                let _ = stream.write_all(b"a: b\r\n");
+            }
+            Err(_) => break,
+        }
+    }
+    assert!(String::from_utf8_lossy(&heard).starts_with("HTTP/1.1 408 "), "{heard:?}");
+}
+
+#[test]
+fn an_idle_connection_is_closed_after_keep_alive_and_not_before() {
+    let upstream = Upstream::ok();
+    let app = app(&upstream, "keep_alive: 600ms, header_timeout: 100ms");
+    let mut stream = BufReader::new(open(app.address));
+    let start = Instant::now();
+    stream.get_mut().write_all(ASK).unwrap();
+    assert_eq!(read_response(&mut stream, false).unwrap().status, 200);
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty() && start.elapsed() >= Duration::from_millis(600), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_pipelined_head_that_never_ends_does_not_keep_the_connection_for_ever() {
+    let upstream = Upstream::ok();
+    let app = app(&upstream, "keep_alive: 300ms, header_timeout: 300ms");
+    let mut stream = BufReader::new(open(app.address));
+    stream.get_mut().write_all(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\nGET /half HT").unwrap();
+    assert_eq!(read_response(&mut stream, false).unwrap().status, 200);
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert_eq!(upstream.received().len(), 1);
+}
+
+/// An upstream whose answer is larger than all buffers between it and a client.
+fn large() -> Upstream {
+    Upstream::serving(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 67108864\r\n\r\n")?;
+        for _ in 0..1024 {
+            stream.write_all(&vec![b'x'; 65536])?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_client_that_takes_nothing_of_its_answer_is_given_up_and_its_call_with_it() {
+    let upstream = large();
+    let app = app(&upstream, "send_timeout: 300ms");
+    let mut stream = open(app.address);
+    stream.write_all(ASK).unwrap();
+    eventually("it is in flight", || app.snapshot.admission.in_flight() == 1);
+    eventually("it is given up", || app.snapshot.admission.in_flight() == 0 && upstream.open() == 0);
+    let mut rest = Vec::new();
+    // what was on its way arrives, but no clean end
+    let outcome = stream.read_to_end(&mut rest);
+    assert!(outcome.is_err() && rest.len() < 64 << 20, "{outcome:?} after {} bytes", rest.len());
+}
+
+#[test]
+fn a_stream_whose_client_makes_no_room_is_given_up_and_the_connection_serves_on() {
+    let upstream = Upstream::serving(|request, stream| {
+        if request.target() == "/small" {
+            return stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 67108864\r\n\r\n")?;
+        for _ in 0..1024 {
+            stream.write_all(&vec![b'x'; 65536])?;
+        }
+        Ok(())
+    });
+    let app = app(&upstream, "send_timeout: 300ms");
+    let mut client = super::support::Http2::open(app.address);
+    let large = client.begin(http::Request::get("http://h/large").body(()).unwrap(), true).unwrap();
+    let mut body = client.runtime.block_on(async { large.response.await.unwrap().into_body() });
+    let error = client.runtime.block_on(async {
+        // taken and not made room for
+        loop {
+            match body.data().await {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => break error,
+                None => panic!("a clean end"),
+            }
+        }
+    });
+    assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
+    assert_eq!(client.get("/small").text(), "ok");
+    eventually("the call is ended", || app.snapshot.admission.in_flight() == 0);
+}
+
+#[test]
+fn a_client_that_reads_slowly_but_reads_is_served_to_the_end() {
+    let upstream = Upstream::serving(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 8388608\r\n\r\n")?;
+        stream.write_all(&vec![b'x'; 8 << 20])
+    });
+    let app = app(&upstream, "send_timeout: 400ms");
+    let mut stream = open(app.address);
+    stream.write_all(ASK).unwrap();
+    let mut piece = vec![0; 256 << 10];
+    let mut total = 0;
+    let mut pauses = 0;
+    loop {
+        let length = stream.read(&mut piece).unwrap();
+        total += length;
+        if total >= 8 << 20 {
+            break;
+        }
+        assert!(length > 0, "cut after {total} bytes");
+        // slower than the limit for all of it, faster than that for each piece
+        if pauses < 10 {
+            pauses += 1;
+            std::thread::sleep(Duration::from_millis(60));
+        }
+    }
+}
