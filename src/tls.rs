@@ -65,7 +65,7 @@ fn configuration(verify: bool, ca_certificate: Option<&Path>) -> Result<ClientCo
             .with_custom_certificate_verifier(Arc::new(TrustAnybody(provider)))
             .with_no_client_auth()
     };
-    // HTTP/2 through awc loses streams at GOAWAY, and AWS speaks HTTP/1.1 everywhere
+    // what is spoken here, and AWS speaks it everywhere
     configuration.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(configuration)
 }

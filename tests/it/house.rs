@@ -59,16 +59,6 @@ fn no_module_is_a_drawer_for_leftovers() {
 }
 
 #[test]
-fn awc_is_used_in_the_client_alone() {
-    for (path, text) in sources() {
-        let uses =
-            text.lines().any(|line| line.trim_start().starts_with("use awc") || line.contains("awc::"));
-        let allowed = path.starts_with("src/client") || path.ends_with("src/client.rs");
-        assert!(!uses || allowed || path.starts_with("tests"), "{} reaches past client.rs", path.display());
-    }
-}
-
-#[test]
 fn the_top_level_holds_what_belongs_there() {
     let known = [
         "Cargo.lock",
