@@ -23,6 +23,8 @@ mod credentials;
 mod documents;
 /// Event streams of the Lambda API.
 mod event_streams;
+/// Both directions of a call at once.
+mod exchanges;
 /// An upstream that refuses, cuts, stalls and lies.
 mod faults;
 /// `proxy_url`: calls through an HTTP proxy.
