@@ -11,6 +11,7 @@ mod exchange;
 mod framing;
 mod log_tail;
 mod pool;
+mod reach;
 mod reply;
 mod request_head;
 mod response;
@@ -28,7 +29,7 @@ use tokio::time::{Instant, sleep_until};
 
 pub(crate) use self::dial::dial;
 pub use self::{
-    endpoint::{Endpoint, KeepAlive},
+    endpoint::{Endpoint, KeepAlive, Secured},
     event_stream::{EventStream, Events},
     log_tail::log_tail,
     reply::{ERROR_TYPE, FUNCTION_ERROR, LOG_RESULT, ReplyBody, UpstreamReply},

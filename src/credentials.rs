@@ -20,7 +20,7 @@ mod metadata_v1;
 mod mounted;
 mod process;
 mod refresher;
-mod regular_file;
+pub(crate) mod regular_file;
 mod schedule;
 mod shared_files;
 mod slot;

@@ -1,6 +1,6 @@
 //! Small files of secrets, read without a chance to hang: a pipe or a device would hold up every source.
 //!
-//! `mounted.rs`, `sts.rs` and `shared_files.rs` come here before they read.
+//! `mounted.rs`, `sts.rs`, `shared_files.rs` and `tls/client_identity.rs` come here before they read.
 
 use std::{fs, io, path::Path};
 

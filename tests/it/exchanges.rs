@@ -73,7 +73,9 @@ fn unwilling(answer: &str) -> (Upstream, mpsc::Sender<()>) {
 
 #[test]
 fn an_upstream_that_answers_early_and_does_not_read_on_has_its_answer_relayed_at_once() {
-    for (status, headers) in [(413, "Content-Length: 2\r\n"), (403, "Content-Length: 2\r\nConnection: close\r\n")] {
+    for (status, headers) in
+        [(413, "Content-Length: 2\r\n"), (403, "Content-Length: 2\r\nConnection: close\r\n")]
+    {
         for rest in ["timeout: 1h\n", &format!("timeout: 1h\n{SIGNED}")] {
             let (upstream, release) = unwilling(&format!("HTTP/1.1 {status} No\r\n{headers}\r\nno"));
             let app = app(&upstream, rest);

@@ -13,6 +13,8 @@ mod admin;
 mod api_gateway;
 /// One suite for every backend, with bytes alone.
 mod backend_contract;
+/// `client_certificate` and `client_key`: mutual TLS.
+mod client_certificates;
 /// `apigw-invoker` itself: `check`, `dev`, exit codes, signals.
 mod commands;
 /// The services of the stand-in that hand out keys, and `dev --credentials`.
@@ -39,6 +41,8 @@ mod lambda_stand_in;
 mod lambda_streams;
 /// Sizes, counts and times that are too much.
 mod limits;
+/// `connect`: private APIs behind VPC endpoints.
+mod private_apis;
 /// Which route takes a request.
 mod routing;
 /// AWS's vectors, golden signatures, and what the stand-in makes of arbitrary requests.

@@ -29,6 +29,7 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 /// A certificate with its key.
 pub struct Identity {
     chain: Vec<CertificateDer<'static>>,
+    certificate: String,
     key: KeyPair,
 }
 
@@ -85,11 +86,21 @@ impl Authority {
         change(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
-        Identity { chain: vec![certificate.der().clone()], key }
+        Identity { chain: vec![certificate.der().clone()], certificate: certificate.pem(), key }
     }
 }
 
 impl Identity {
+    /// The certificate as PEM.
+    pub fn certificate(&self) -> &str {
+        &self.certificate
+    }
+
+    /// Its key as PEM.
+    pub fn key(&self) -> String {
+        self.key.serialize_pem()
+    }
+
     /// The same certificate in the hands of somebody who has not got its key.
     pub fn stolen(self) -> Self {
         Self { key: KeyPair::generate().unwrap(), ..self }
