@@ -8,14 +8,14 @@ use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::framing::Malformed;
 
-/// Bytes of extensions and trailers in one answer: what they cost is read and thrown away.
+/// Bytes of extensions, trailers and needless zeros in one answer: they are read only to be thrown away.
 const MAX_OVERHEAD: u32 = 8 << 10;
 
 /// How far the chunks of one answer have been read.
 #[derive(Debug, Default)]
 pub struct Chunks {
     state: State,
-    /// Bytes of extensions and trailers so far.
+    /// Bytes of these so far.
     overhead: u32,
 }
 
@@ -94,6 +94,8 @@ impl Chunks {
     fn after(&mut self, byte: u8) -> Result<State, Malformed> {
         let malformed = |problem| Err(Malformed::Chunk(problem));
         match (self.state, byte) {
+            // zeros before a size could go on for ever
+            (State::Size(Some(0)), b'0') => self.pass(State::Size(Some(0))),
             (State::Size(size), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => larger(size, byte),
             (State::Size(None), _) => malformed("a size without a digit"),
             (State::Size(Some(size)) | State::Blank(size), b' ' | b'\t') => self.pass(State::Blank(size)),
@@ -101,7 +103,7 @@ impl Chunks {
             (State::Size(Some(size)) | State::Extension(size), b'\r') => Ok(State::SizeEnd(size)),
             (State::Size(Some(_)) | State::Blank(_), _) => malformed("a size that is no number"),
             (State::Extension(size), byte) if is_text(byte) => self.pass(State::Extension(size)),
-            (State::SizeEnd(0), b'\n') => Ok(State::Trailer),
+            (State::SizeEnd(0) | State::TrailerEnd, b'\n') => Ok(State::Trailer),
             (State::SizeEnd(size), b'\n') => Ok(State::Data(size)),
             (State::DataEnd, b'\r') => Ok(State::DataEndLf),
             (State::DataEndLf, b'\n') => Ok(State::Size(None)),
@@ -111,7 +113,6 @@ impl Chunks {
             (State::TrailerName, b':') => self.pass(State::TrailerValue),
             (State::TrailerValue, b'\r') => Ok(State::TrailerEnd),
             (State::TrailerValue, byte) if is_text(byte) => self.pass(State::TrailerValue),
-            (State::TrailerEnd, b'\n') => Ok(State::Trailer),
             (State::LastLf, b'\n') => Ok(State::End),
             (State::Extension(_) | State::SizeEnd(_), _) => malformed("a line of a size that does not end"),
             _ => malformed("a trailer that is none"),
@@ -122,7 +123,7 @@ impl Chunks {
     fn pass(&mut self, state: State) -> Result<State, Malformed> {
         self.overhead += 1;
         if self.overhead > MAX_OVERHEAD {
-            return Err(Malformed::Chunk("too long extensions and trailers"));
+            return Err(Malformed::Chunk("too much that is no data"));
         }
         Ok(state)
     }
@@ -239,6 +240,7 @@ mod tests {
         assert!(whole(&format!("1;{half}\r\na\r\n0\r\nt:{half}\r\n\r\n")).is_ok());
         assert!(whole(&format!("1;{half}{half}{half}\r\na\r\n")).is_err());
         assert!(whole(&format!("0\r\nt:{half}\r\nt:{half}\r\nt:{half}\r\n\r\n")).is_err());
+        assert!(whole(&"0".repeat(10_000)).is_err());
         // the old trick: many small chunks, each with a long extension
         assert!(whole(&format!("1;{half}\r\na\r\n").repeat(3)).is_err());
     }
