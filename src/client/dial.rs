@@ -77,3 +77,41 @@ async fn handshake(endpoint: &Endpoint, tls: &Secured, stream: TcpStream) -> Res
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{client::KeepAlive, tls::Configurations};
+
+    fn cause_of_failure(host: &str, port: u16, is_secured: bool) -> String {
+        let tls = is_secured.then(|| {
+            let configuration = Configurations::default().get(false, None, None).unwrap();
+            Secured::with("api.example", configuration).unwrap()
+        });
+        let endpoint = Endpoint {
+            host: host.into(),
+            port,
+            tls,
+            proxy: None,
+            connect_timeout: Duration::from_millis(200),
+            keepalive: KeepAlive { enabled: false, pool: 1, timeout: Duration::ZERO },
+        };
+        actix_rt::System::new().block_on(dial(&endpoint)).expect_err("nobody is there").to_string()
+    }
+
+    #[test]
+    fn the_addresses_that_were_tried_are_told_when_time_is_up_and_when_none_answers() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let cause = cause_of_failure("127.0.0.1", port, true);
+        let expected =
+            format!("no connection to 127.0.0.1:{port} within 200ms (127.0.0.1:{port}: connected)");
+        assert!(cause.contains(&expected), "{cause}");
+        drop(listener);
+        let cause = cause_of_failure("127.0.0.1", port, false);
+        let expected = format!("cannot connect to 127.0.0.1:{port}: 127.0.0.1:{port}: Connection refused");
+        assert!(cause.contains(&expected), "{cause}");
+    }
+}

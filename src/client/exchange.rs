@@ -27,6 +27,8 @@ use crate::error::{ErrorKind, ProxyError};
 const HEAD_PIECE: usize = 4 << 10;
 /// Room for one read of a body.
 const BODY_PIECE: usize = 32 << 10;
+/// As long as there is so much room left, no more is made: what has been handed on still holds it.
+const LEAST_ROOM: usize = 2 << 10;
 /// Interim answers before the real one; servers send one or two.
 const MAX_INTERIM: u32 = 32;
 
@@ -193,7 +195,10 @@ impl Exchange {
 
     /// Reads once; 0 at the end of the connection.
     fn poll_receive(&mut self, room: usize, context: &mut Context<'_>) -> Poll<Result<usize, ProxyError>> {
-        self.pending.reserve(room);
+        let left = self.pending.capacity() - self.pending.len();
+        if left < room.min(LEAST_ROOM) {
+            self.pending.reserve(room);
+        }
         let length = ready!(poll_read_buf(Pin::new(&mut self.stream), context, &mut self.pending));
         self.anything_received |= matches!(length, Ok(1..));
         Poll::Ready(length.map_err(broken))
