@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::support::{App, Response, Upstream, call, get, open, read_response, upstream::Received};
+use super::support::{
+    App, Response, Upstream, call, eventually, get, open, read_response, upstream::Received,
+};
 
 const SIGNED: &str = "authorization: { iam: { accesskey: AKIDEXAMPLE, secretkey: s } }\n";
 /// More than the kernel's buffers of two connections take in.
@@ -168,6 +170,26 @@ fn an_answer_may_come_while_the_body_is_still_on_its_way() {
         next(byte);
     }
     next(b'>');
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_its_body_cancels_the_call() {
+    let upstream = Upstream::accepting(|_, stream, received| {
+        let mut reader = BufReader::new(stream);
+        let line = read_head(&mut reader)?.unwrap_or_default();
+        reader.read_exact(&mut [0; 3])?;
+        let request = Received { line, headers: Vec::new(), body: Vec::new(), connection: 0 };
+        received.lock().unwrap().push(request);
+        // returns when the sidecar closes
+        let _ = reader.read(&mut [0; 1]);
+        Ok(())
+    });
+    let app = app(&upstream, "timeout: 1h\n");
+    let mut stream = posting(&app, 10);
+    stream.write_all(b"123").unwrap();
+    eventually("the body is under way", || upstream.received().len() == 1);
+    drop(stream);
+    eventually("the call is cancelled", || upstream.open() == 0 && app.snapshot.admission.in_flight() == 0);
 }
 
 #[test]

@@ -59,6 +59,15 @@ fn no_module_is_a_drawer_for_leftovers() {
 }
 
 #[test]
+fn connections_are_opened_in_the_client_alone() {
+    for (path, text) in sources() {
+        let opens = text.contains("TcpStream::connect");
+        let allowed = path.starts_with("src/client") || !path.starts_with("src");
+        assert!(!opens || allowed, "{} reaches past client.rs", path.display());
+    }
+}
+
+#[test]
 fn the_top_level_holds_what_belongs_there() {
     let known = [
         "Cargo.lock",
