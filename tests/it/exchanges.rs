@@ -94,6 +94,30 @@ fn an_upstream_that_answers_early_and_does_not_read_on_has_its_answer_relayed_at
 }
 
 #[test]
+fn an_upstream_that_refuses_and_closes_is_sent_no_more_of_the_body() {
+    let (seen, told) = mpsc::channel();
+    let (release, hold) = mpsc::channel::<()>();
+    let hold = Mutex::new(hold);
+    let upstream = Upstream::accepting(move |_, mut stream, _| {
+        read_head(&mut BufReader::with_capacity(512, stream.try_clone()?))?;
+        stream.write_all(b"HTTP/1.1 413 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nn")?;
+        let _ = hold.lock().unwrap().recv();
+        stream.set_read_timeout(Some(Duration::from_millis(200)))?;
+        seen.send(stream.read(&mut [0; 1]).map_err(|error| error.kind())).unwrap();
+        stream.write_all(b"o")
+    });
+    let app = app(&upstream, "timeout: 1h\n");
+    let mut stream = posting(&app, 3);
+    let mut answer = BufReader::new(stream.try_clone().unwrap());
+    assert_eq!(read_head(&mut answer).unwrap().as_deref(), Some("HTTP/1.1 413 Payload Too Large\r\n"));
+    stream.write_all(b"abc").unwrap();
+    release.send(()).unwrap();
+    let mut body = [0; 2];
+    answer.read_exact(&mut body).unwrap();
+    assert_eq!((&body, told.recv().unwrap()), (b"no", Err(io::ErrorKind::WouldBlock)));
+}
+
+#[test]
 fn an_upstream_that_stops_reading_is_504_after_the_time_limit() {
     for rest in ["", SIGNED] {
         let (upstream, release) = unwilling("");
@@ -163,9 +187,9 @@ fn an_answer_may_come_while_the_body_is_still_on_its_way() {
         assert_eq!(char::from(byte[0]), char::from(expected));
     };
     next(b'<');
-    for byte in *b"echo" {
-        // all in all slower than the upstream may be: it is the client that everybody waits for
-        std::thread::sleep(Duration::from_millis(100));
+    for (byte, pause) in b"echo".iter().copied().zip([0, 450, 0, 0]) {
+        // longer than the upstream may take: it is the client that everybody waits for
+        std::thread::sleep(Duration::from_millis(pause));
         (&stream).write_all(&[byte]).unwrap();
         next(byte);
     }
