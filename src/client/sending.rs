@@ -4,7 +4,7 @@
 //! and each piece of a streamed body as soon as it is there.
 
 use std::{
-    io::IoSlice,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -98,12 +98,16 @@ impl Sending {
     fn poll_steps(&mut self, stream: &mut Stream, context: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
         loop {
             self.ask_client(context)?;
+            if self.state == State::ClientsTurn && !self.has_waited {
+                // what came in one packet with the request's head is handed over in a moment, and may go with it
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             if self.head.is_empty() && self.piece.is_empty() {
                 return self.poll_flush(stream, context).map(Ok);
             }
             self.state = State::Writing;
-            let both = [IoSlice::new(&self.head), IoSlice::new(&self.piece)];
-            match ready!(Pin::new(&mut *stream).poll_write_vectored(context, &both)) {
+            match ready!(self.poll_write(stream, context)) {
                 Ok(0) | Err(_) => {
                     // the answer that explains why may be on its way
                     self.state = State::Ceased;
@@ -111,6 +115,15 @@ impl Sending {
                 }
                 Ok(length) => self.advance(length),
             }
+        }
+    }
+
+    fn poll_write(&self, stream: &mut Stream, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let stream = Pin::new(stream);
+        match (&*self.head, &*self.piece) {
+            ([], piece) => stream.poll_write(context, piece),
+            (head, []) => stream.poll_write(context, head),
+            (head, piece) => stream.poll_write_vectored(context, &[IoSlice::new(head), IoSlice::new(piece)]),
         }
     }
 
