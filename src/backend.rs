@@ -16,16 +16,16 @@ use actix_http::{
 };
 
 use crate::{
-    client::{Endpoint, KeepAlive, ReplyBody, UpstreamReply},
+    client::{Endpoint, KeepAlive, ReplyBody, Secured, UpstreamReply},
     error::ProxyError,
     proxy::{
         inbound::{BodyMode, InboundRequest},
         outbound::OutboundRequest,
     },
     remark::Remark,
-    settings::{BackendSettings, Scheme, Timeouts, UpstreamSettings},
+    settings::{BackendSettings, HostPort, Scheme, Timeouts, UpstreamSettings},
     signing::Scope,
-    tls::{Configurations, Tls, TlsError},
+    tls::{Configurations, TlsError},
 };
 
 /// Turns a client's request into one for AWS, and AWS's answer into one for the client.
@@ -111,30 +111,38 @@ pub struct Target {
 pub fn build(settings: &BackendSettings, tls: &mut Configurations) -> Result<Arc<dyn Backend>, TlsError> {
     match settings {
         BackendSettings::ApiGateway(settings) => {
-            let tls = configuration(settings.function_uri.scheme, &settings.upstream, tls)?;
+            let uri = &settings.function_uri;
+            let tls = secured(uri.scheme, &uri.host, &settings.upstream, tls)?;
             Ok(Arc::new(api_gateway::ApiGateway::new(settings, tls)))
         }
         BackendSettings::Lambda(settings) => {
-            let tls = configuration(settings.endpoint.scheme, &settings.upstream, tls)?;
+            let api = &settings.endpoint;
+            let tls = secured(api.scheme, &api.host, &settings.upstream, tls)?;
             Ok(Arc::new(lambda::Lambda::new(settings, tls)))
         }
     }
 }
 
-/// How the server is verified, if there is TLS at all.
-fn configuration(
+/// TLS with a backend's server of this name, if there is TLS at all.
+fn secured(
     scheme: Scheme,
+    host: &str,
     upstream: &UpstreamSettings,
     tls: &mut Configurations,
-) -> Result<Option<Tls>, TlsError> {
-    match scheme {
-        Scheme::Http => Ok(None),
-        Scheme::Https => tls.get(upstream.ssl_verify, upstream.ca_certificate.as_deref()).map(Some),
+) -> Result<Option<Secured>, TlsError> {
+    if scheme == Scheme::Http {
+        return Ok(None);
     }
+    let identity = upstream.client_identity.as_ref();
+    let configuration = tls.get(upstream.ssl_verify, upstream.ca_certificate.as_deref(), identity)?;
+    let name = upstream.connect.sni.as_deref().unwrap_or(host);
+    let secured = Secured::with(name, configuration);
+    secured.map(Some).map_err(|_| TlsError::new(format!("`{name}` is no name of a server")))
 }
 
 /// Where connections lead for a backend whose server has this name and port.
-fn endpoint(host: &str, port: u16, tls: Option<Tls>, upstream: &UpstreamSettings) -> Arc<Endpoint> {
+fn endpoint(host: &str, port: u16, tls: Option<Secured>, upstream: &UpstreamSettings) -> Arc<Endpoint> {
+    let HostPort(host, port) = upstream.connect.place(host, port);
     Arc::new(Endpoint {
         host: host.to_owned(),
         port,

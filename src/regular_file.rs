@@ -1,7 +1,8 @@
 //! Small files of secrets and certificates, read without a chance to hang: a pipe or a device would hold up all
 //! who wait for them.
 //!
-//! The sources of credentials come here before they read, and `listener/tls.rs` for a server's certificate.
+//! The sources of credentials come here before they read, `listener/tls.rs` for a server's certificate and
+//! `tls/client_identity.rs` for ours.
 
 use std::{fs, io, path::Path};
 

@@ -8,6 +8,7 @@
 
 mod api_gateway;
 mod check;
+mod connect;
 mod document;
 mod forward_proxy;
 mod function_uri;
@@ -30,6 +31,7 @@ mod upstream;
 use std::path::Path;
 
 pub use api_gateway::{ApiGatewaySettings, Authorization, ClientAuthorization, Iam};
+pub use connect::Connect;
 pub use document::Document;
 pub use forward_proxy::{ForwardProxy, HostPort};
 pub use function_uri::FunctionUri;

@@ -17,7 +17,7 @@ use crate::{
     error::{ErrorKind, ProxyError},
     proxy::{inbound::BodyLimits, outbound::OutboundRequest, target::HeadLimits},
     routing::RouteTable,
-    settings::{BackendSettings, RouteSettings, Scheme, Settings},
+    settings::{BackendSettings, HostPort, RouteSettings, Scheme, Settings},
     signing::Signer,
     tls::{Configurations, TlsError},
 };
@@ -169,8 +169,9 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
         if scheme == Scheme::Https && !upstream.ssl_verify {
             warnings.push(format!("route {id}: ssl_verify is off, so anyone on the way can pose as {host}"));
         }
-        if scheme == Scheme::Http && proves && !is_loopback(host) {
-            warnings.push(format!("route {id}: keys and signatures go to {host} without TLS"));
+        let HostPort(connected, _) = upstream.connect.place(host, 0);
+        if scheme == Scheme::Http && proves && !is_loopback(connected) {
+            warnings.push(format!("route {id}: keys and signatures go to {connected} without TLS"));
         }
     }
     warnings

@@ -1,6 +1,9 @@
-//! How a server's certificate is verified: by the platform's authorities, by those of a file, or not at all.
+//! How a server's certificate is verified: by the platform's authorities, by those of a file, or not at all; and
+//! what it is shown of us (`tls/client_identity.rs`).
 //!
 //! `settings/upstream.rs` checks files here, `backend.rs` asks for a configuration, `client/dial.rs` uses it.
+
+mod client_identity;
 
 use std::{
     collections::HashMap,
@@ -16,12 +19,21 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
 
+pub use self::client_identity::{ClientIdentity, IdentityProblem};
+
 /// A TLS configuration; connections with the same one share its session tickets.
 pub type Tls = Arc<ClientConfig>;
 
 /// A TLS configuration that cannot be had.
 #[derive(Debug)]
 pub struct TlsError(String);
+
+impl TlsError {
+    /// One for this reason.
+    pub fn new(cause: impl Into<String>) -> Self {
+        Self(cause.into())
+    }
+}
 
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,41 +43,54 @@ impl fmt::Display for TlsError {
 
 impl std::error::Error for TlsError {}
 
-/// The configurations in use, one for each way to verify, so that routes share their session tickets.
+/// What makes two configurations the same: whether the server is verified, by whom, and what it is shown of us.
+type Way = (bool, Option<PathBuf>, Option<ClientIdentity>);
+
+/// The configurations in use, one for each way, so that routes share their session tickets.
 #[derive(Debug, Default)]
-pub struct Configurations(HashMap<(bool, Option<PathBuf>), Tls>);
+pub struct Configurations(HashMap<Way, Tls>);
 
 impl Configurations {
     /// The configuration that verifies by the authorities of `ca_certificate`, or the platform's; or that,
-    /// with `verify` off, trusts anybody.
+    /// with `verify` off, trusts anybody. A server that asks who we are is shown `identity`.
     ///
     /// # Errors
     /// The file's certificates cannot be used.
-    pub fn get(&mut self, verify: bool, ca_certificate: Option<&Path>) -> Result<Tls, TlsError> {
-        let way = (verify, ca_certificate.map(Path::to_owned));
+    pub fn get(
+        &mut self,
+        verify: bool,
+        ca_certificate: Option<&Path>,
+        identity: Option<&ClientIdentity>,
+    ) -> Result<Tls, TlsError> {
+        let way = (verify, ca_certificate.map(Path::to_owned), identity.cloned());
         if let Some(known) = self.0.get(&way) {
             return Ok(Arc::clone(known));
         }
-        let tls = Arc::new(configuration(verify, ca_certificate)?);
+        let tls = Arc::new(configuration(verify, ca_certificate, identity)?);
         self.0.insert(way, Arc::clone(&tls));
         Ok(tls)
     }
 }
 
-fn configuration(verify: bool, ca_certificate: Option<&Path>) -> Result<ClientConfig, TlsError> {
+fn configuration(
+    verify: bool,
+    ca_certificate: Option<&Path>,
+    identity: Option<&ClientIdentity>,
+) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| TlsError(error.to_string()))?;
-    let mut configuration = if verify {
-        builder.with_root_certificates(roots(ca_certificate)?).with_no_client_auth()
+    let builder = if verify {
+        builder.with_root_certificates(roots(ca_certificate)?)
     } else {
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(TrustAnybody(provider)))
-            .with_no_client_auth()
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(TrustAnybody(provider)))
     };
-    // HTTP/2 through awc loses streams at GOAWAY, and AWS speaks HTTP/1.1 everywhere
+    let mut configuration = match identity {
+        Some(identity) => builder.with_client_cert_resolver(identity.resolver()),
+        None => builder.with_no_client_auth(),
+    };
+    // what is spoken here, and AWS speaks it everywhere
     configuration.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(configuration)
 }

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Backend, ClientReply, ReplyMode, Target, endpoint};
 use crate::{
-    client::UpstreamReply,
+    client::{Secured, UpstreamReply},
     error::{ErrorKind, ProxyError},
     proxy::{
         headers,
@@ -19,7 +19,6 @@ use crate::{
     },
     settings::{ApiGatewaySettings, ClientAuthorization, FunctionUri},
     signing::{Scope, query::push_strict, settle_blanks},
-    tls::Tls,
     uri_syntax::leaves,
 };
 
@@ -57,7 +56,7 @@ enum ClientProofs {
 
 impl ApiGateway {
     /// Builds it from checked settings.
-    pub fn new(settings: &ApiGatewaySettings, tls: Option<Tls>) -> Self {
+    pub fn new(settings: &ApiGatewaySettings, tls: Option<Secured>) -> Self {
         let uri = &settings.function_uri;
         let authorization = &settings.authorization;
         let scope = authorization

@@ -14,7 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Backend, ClientReply, ReplyMode, Target, endpoint};
 use crate::{
-    client::UpstreamReply,
+    client::{Secured, UpstreamReply},
     error::ProxyError,
     proxy::{
         inbound::{BodyMode, InboundRequest, RequestBody},
@@ -24,7 +24,6 @@ use crate::{
         AnswerSettings, InvocationType, InvokeMode, LambdaEndpoint, LambdaSettings, LogType, PayloadSettings,
     },
     signing::Scope,
-    tls::Tls,
 };
 
 /// The event of a call that waits for its answer (Lambda quotas).
@@ -50,7 +49,7 @@ pub struct Lambda {
 
 impl Lambda {
     /// Builds it from checked settings.
-    pub fn new(settings: &LambdaSettings, tls: Option<Tls>) -> Self {
+    pub fn new(settings: &LambdaSettings, tls: Option<Secured>) -> Self {
         let LambdaSettings { endpoint: LambdaEndpoint { host, port, .. }, upstream, .. } = settings;
         let largest_event = match settings.invocation_type {
             InvocationType::Event => LARGEST_QUEUED_EVENT,

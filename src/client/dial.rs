@@ -1,20 +1,23 @@
-//! Opens a connection: names resolved anew each time, every address tried, a proxy asked for a tunnel
+//! Opens a connection: names resolved anew each time, every address tried (`reach.rs`), a proxy asked for a tunnel
 //! (`tunnel.rs`) if there is one, then TLS.
 //!
 //! The steps share one time limit, and each failure says which step it was: a client that is told
 //! `upstream_tls` looks at certificates, not at security groups.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
-use rustls_pki_types::ServerName;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
-use super::{endpoint::Endpoint, stream::Stream, tunnel};
+use super::{
+    endpoint::{Endpoint, Secured},
+    reach::{ATTEMPT_DELAY, Tried, first_to_answer},
+    stream::Stream,
+    tunnel,
+};
 use crate::{
     error::{ErrorKind, ProxyError},
     settings::HostPort,
-    tls::Tls,
 };
 
 /// Opens a connection to `endpoint` within its time limit.
@@ -23,18 +26,21 @@ use crate::{
 /// No address answers, the server cannot be verified, or it took too long.
 pub async fn dial(endpoint: &Endpoint) -> Result<Stream, ProxyError> {
     let limit = endpoint.connect_timeout;
-    timeout(limit, connect(endpoint)).await.unwrap_or_else(|_| {
+    let mut tried = Tried::default();
+    let connected = timeout(limit, connect(endpoint, &mut tried)).await;
+    connected.unwrap_or_else(|_| {
         let through = endpoint.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}"));
-        let cause = format!("no connection to {endpoint}{} within {limit:?}", through.unwrap_or_default());
+        let through = through.unwrap_or_default();
+        let cause = format!("no connection to {endpoint}{through} within {limit:?} ({tried})");
         Err(ProxyError::new(ErrorKind::UpstreamTimeout, cause))
     })
 }
 
-async fn connect(endpoint: &Endpoint) -> Result<Stream, ProxyError> {
+async fn connect(endpoint: &Endpoint, tried: &mut Tried) -> Result<Stream, ProxyError> {
     let stream = match &endpoint.proxy {
-        None => reach("", HostPort(&endpoint.host, endpoint.port)).await?,
+        None => reach("", HostPort(&endpoint.host, endpoint.port), tried).await?,
         Some(proxy) => {
-            let mut stream = reach("the proxy ", HostPort(&proxy.host, proxy.port)).await?;
+            let mut stream = reach("the proxy ", HostPort(&proxy.host, proxy.port), tried).await?;
             tunnel::open(&mut stream, proxy, endpoint).await?;
             stream
         }
@@ -46,36 +52,66 @@ async fn connect(endpoint: &Endpoint) -> Result<Stream, ProxyError> {
 }
 
 /// Opens a connection to the first address that takes one.
-async fn reach(role: &str, place: HostPort<'_>) -> Result<TcpStream, ProxyError> {
-    let failed = |what: &str, error: &io::Error| {
-        ProxyError::new(ErrorKind::UpstreamConnect, format!("{what} {role}{place}: {error}"))
+async fn reach(role: &str, place: HostPort<'_>, tried: &mut Tried) -> Result<TcpStream, ProxyError> {
+    let failed = |what: &str, why: &dyn std::fmt::Display| {
+        ProxyError::new(ErrorKind::UpstreamConnect, format!("{what} {role}{place}: {why}"))
     };
     let HostPort(host, port) = place;
     let addresses =
         tokio::net::lookup_host((host, port)).await.map_err(|error| failed("cannot resolve", &error))?;
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                // a request is written in one piece, so waiting for more to write only costs time
-                stream
-                    .set_nodelay(true)
-                    .map_err(|error| failed("cannot set up the connection to", &error))?;
-                return Ok(stream);
-            }
-            Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
-        }
-    }
-    Err(failed("cannot connect to", &last))
+    let Some(stream) = first_to_answer(addresses.collect(), ATTEMPT_DELAY, tried).await else {
+        return Err(failed("cannot connect to", tried));
+    };
+    // a request is written in one piece, so waiting for more to write only costs time
+    stream.set_nodelay(true).map_err(|error| failed("cannot set up the connection to", &error))?;
+    Ok(stream)
 }
 
-async fn handshake(endpoint: &Endpoint, tls: &Tls, stream: TcpStream) -> Result<Stream, ProxyError> {
-    let failed =
-        |error: String| ProxyError::new(ErrorKind::UpstreamTls, format!("no TLS with {endpoint}: {error}"));
-    let name = ServerName::try_from(endpoint.host.clone()).map_err(|error| failed(error.to_string()))?;
-    let stream = TlsConnector::from(Arc::clone(tls))
-        .connect(name, stream)
-        .await
-        .map_err(|error| failed(error.to_string()))?;
-    Ok(Stream::Tls(Box::new(stream)))
+async fn handshake(endpoint: &Endpoint, tls: &Secured, stream: TcpStream) -> Result<Stream, ProxyError> {
+    let connector = TlsConnector::from(Arc::clone(&tls.configuration));
+    match connector.connect(tls.name.clone(), stream).await {
+        Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
+        Err(error) => {
+            let cause = format!("no TLS with {endpoint} as {}: {error}", tls.name.to_str());
+            Err(ProxyError::new(ErrorKind::UpstreamTls, cause))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{client::KeepAlive, tls::Configurations};
+
+    fn cause_of_failure(host: &str, port: u16, is_secured: bool) -> String {
+        let tls = is_secured.then(|| {
+            let configuration = Configurations::default().get(false, None, None).unwrap();
+            Secured::with("api.example", configuration).unwrap()
+        });
+        let endpoint = Endpoint {
+            host: host.into(),
+            port,
+            tls,
+            proxy: None,
+            connect_timeout: Duration::from_millis(200),
+            keepalive: KeepAlive { enabled: false, pool: 1, timeout: Duration::ZERO },
+        };
+        actix_rt::System::new().block_on(dial(&endpoint)).expect_err("nobody is there").to_string()
+    }
+
+    #[test]
+    fn the_addresses_that_were_tried_are_told_when_time_is_up_and_when_none_answers() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let cause = cause_of_failure("127.0.0.1", port, true);
+        let expected =
+            format!("no connection to 127.0.0.1:{port} within 200ms (127.0.0.1:{port}: connected)");
+        assert!(cause.contains(&expected), "{cause}");
+        drop(listener);
+        let cause = cause_of_failure("127.0.0.1", port, false);
+        let expected = format!("cannot connect to 127.0.0.1:{port}: 127.0.0.1:{port}: Connection refused");
+        assert!(cause.contains(&expected), "{cause}");
+    }
 }

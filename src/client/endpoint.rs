@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use rustls_pki_types::{InvalidDnsNameError, ServerName};
+
 use crate::{
     settings::{ForwardProxy, HostPort},
     tls::Tls,
@@ -17,12 +19,12 @@ use crate::{
 /// Where connections lead; routes with an equal one share connections.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
-    /// Name or address.
+    /// Name or address to connect to.
     pub host: String,
     /// Port.
     pub port: u16,
-    /// How the server is verified; `None` for plain HTTP.
-    pub tls: Option<Tls>,
+    /// TLS with the server; `None` for plain HTTP.
+    pub tls: Option<Secured>,
     /// What stands between, if something does.
     pub proxy: Option<ForwardProxy>,
     /// For name resolution, TCP, a proxy's tunnel and TLS together.
@@ -31,14 +33,39 @@ pub struct Endpoint {
     pub keepalive: KeepAlive,
 }
 
+/// TLS with the server that a connection leads to.
+#[derive(Debug, Clone)]
+pub struct Secured {
+    /// How it is verified, and what it is shown of us.
+    pub configuration: Tls,
+    /// What it is called: in SNI and in its certificate.
+    pub name: ServerName<'static>,
+}
+
+impl Secured {
+    /// TLS with the server of this name or address.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn with(name: &str, configuration: Tls) -> Result<Self, InvalidDnsNameError> {
+        Ok(Self { configuration, name: ServerName::try_from(name.to_owned())? })
+    }
+}
+
 /// What makes two endpoints the same.
-type Identity<'a> =
-    (&'a str, u16, Option<*const rustls::ClientConfig>, Option<&'a ForwardProxy>, Duration, KeepAlive);
+type Identity<'a> = (
+    &'a str,
+    u16,
+    Option<(*const rustls::ClientConfig, &'a ServerName<'static>)>,
+    Option<&'a ForwardProxy>,
+    Duration,
+    KeepAlive,
+);
 
 impl Endpoint {
     /// A TLS configuration is only the same as itself.
     fn identity(&self) -> Identity<'_> {
-        let tls = self.tls.as_ref().map(Arc::as_ptr);
+        let tls = self.tls.as_ref().map(|tls| (Arc::as_ptr(&tls.configuration), &tls.name));
         (&self.host, self.port, tls, self.proxy.as_ref(), self.connect_timeout, self.keepalive)
     }
 }

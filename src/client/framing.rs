@@ -1,33 +1,41 @@
-//! Where an answer's head ends and how its body is framed (RFC 9112, 6.3), decided before `awc` sees it.
+//! An answer's head: its status and headers, and how its body is framed (RFC 9112, 6.3).
 //!
-//! `awc` takes `103` for the answer, a body that ends with the connection for none, and a cut body for a
-//! whole one. `connection.rs` applies what is found here to the bytes on their way to it.
+//! `exchange.rs` asks for it each time that bytes have come in, and then knows where the answer ends. What would
+//! leave that open is malformed: a guess would take the end of one answer for the beginning of the next.
 
-use std::fmt;
+use std::{fmt, mem::MaybeUninit};
 
-use actix_http::StatusCode;
+use actix_http::{
+    StatusCode,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
+use bytes::{Buf as _, Bytes, BytesMut};
 
-/// `awc`'s own limits, so that it never sees a head that it would refuse.
+use crate::error::{ErrorKind, ProxyError};
+
+/// As many as are taken from clients.
 const MAX_HEADERS: usize = 96;
-/// Bytes of a head; `awc` would take up to 128 KiB.
+/// Bytes of a head.
 pub const MAX_HEAD: usize = 64 << 10;
 
 /// What the first bytes of an answer say.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Parsed {
     /// The head is not complete.
     Partial,
-    /// An interim answer (1xx) of this many bytes; the real one follows.
-    Interim(usize),
-    /// The answer's head.
+    /// An interim answer (1xx), now taken out; the real one follows.
+    Interim,
+    /// The answer's head, now taken out.
     Final(Head),
 }
 
 /// An answer's head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Head {
-    /// Bytes up to the body.
-    pub length: usize,
+    /// Status.
+    pub status: StatusCode,
+    /// Headers as received, the connection's own among them.
+    pub headers: HeaderMap,
     /// How the body is framed.
     pub framing: Framing,
     /// `Content-Length`, whether or not there is a body.
@@ -60,6 +68,10 @@ pub enum Malformed {
     Framing(&'static str),
     /// A status that nobody asked for.
     Status(u16),
+    /// More interim answers than these.
+    Interim(u32),
+    /// The chunks of a body.
+    Chunk(&'static str),
 }
 
 impl fmt::Display for Malformed {
@@ -71,55 +83,81 @@ impl fmt::Display for Malformed {
             }
             Self::Framing(problem) => write!(f, "the answer's length is unclear: {problem}"),
             Self::Status(status) => write!(f, "unexpected status {status}"),
+            Self::Interim(limit) => write!(f, "more than {limit} interim answers"),
+            Self::Chunk(problem) => write!(f, "a malformed chunk: {problem}"),
         }
     }
 }
 
 impl std::error::Error for Malformed {}
 
-/// Reads the head at the start of `bytes`; `to_head` tells that the request's method was HEAD.
+impl From<Malformed> for ProxyError {
+    fn from(malformed: Malformed) -> Self {
+        Self::new(ErrorKind::UpstreamProtocol, malformed)
+    }
+}
+
+/// Takes the head out of the start of `received`; `to_head` tells that the request's method was HEAD.
 ///
 /// # Errors
 /// The bytes are no answer that can be told apart from the next one.
-pub fn parse(bytes: &[u8], to_head: bool) -> Result<Parsed, Malformed> {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut response = httparse::Response::new(&mut headers);
-    let length = match response.parse(bytes) {
+pub fn parse(received: &mut BytesMut, to_head: bool) -> Result<Parsed, Malformed> {
+    if received.is_empty() {
+        return Ok(Parsed::Partial);
+    }
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut []);
+    let length = match httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        received,
+        &mut headers,
+    ) {
         Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) if bytes.len() >= MAX_HEAD => return Err(Malformed::TooLarge),
+        Ok(httparse::Status::Partial) if received.len() >= MAX_HEAD => return Err(Malformed::TooLarge),
         Ok(httparse::Status::Partial) => return Ok(Parsed::Partial),
         Err(httparse::Error::TooManyHeaders) => return Err(Malformed::TooLarge),
         Err(error) => return Err(Malformed::Head(error)),
     };
-    let status = response.code.unwrap_or_default();
-    match status {
+    let code = response.code.unwrap_or_default();
+    match code {
         // nothing here asks for another protocol
-        101 => return Err(Malformed::Status(status)),
-        100..200 => return Ok(Parsed::Interim(length)),
-        200..600 => {}
-        _ => return Err(Malformed::Status(status)),
-    }
-    let fields = Fields::read(response.headers)?;
-    let persistent = response.version == Some(1) && !fields.close;
-    let bodyless =
-        to_head || status == StatusCode::NO_CONTENT.as_u16() || status == StatusCode::NOT_MODIFIED.as_u16();
-    let framing = match (fields.chunked, fields.content_length) {
-        (true, Some(_)) => return Err(Malformed::Framing("both Content-Length and Transfer-Encoding")),
-        (true, None) if response.version == Some(0) => {
-            return Err(Malformed::Framing("Transfer-Encoding in HTTP/1.0"));
+        101 => return Err(Malformed::Status(code)),
+        100..200 => {
+            received.advance(length);
+            return Ok(Parsed::Interim);
         }
-        _ if bodyless => Framing::Empty,
-        (true, None) => Framing::Chunked,
-        (false, Some(0)) => Framing::Empty,
-        (false, Some(length)) => Framing::Length(length),
-        (false, None) => Framing::UntilClose,
-    };
+        200..600 => {}
+        _ => return Err(Malformed::Status(code)),
+    }
+    let status = StatusCode::from_u16(code).map_err(|_| Malformed::Status(code))?;
+    let fields = Fields::read(response.headers)?;
+    let is_1_1 = response.version == Some(1);
+    let framing = fields.framing(is_1_1, to_head, status)?;
+    let headers = header_map(response.headers, &received[..length])?;
+    received.advance(length);
     Ok(Parsed::Final(Head {
-        length,
+        status,
+        headers,
         framing,
         content_length: fields.content_length,
-        reusable: persistent && framing != Framing::UntilClose,
+        reusable: is_1_1 && !fields.close && framing != Framing::UntilClose,
     }))
+}
+
+/// The headers as a map. Their values share one copy of the head, so that they hold no more of what was received
+/// than that.
+fn header_map(parsed: &[httparse::Header<'_>], head: &[u8]) -> Result<HeaderMap, Malformed> {
+    let shared = Bytes::copy_from_slice(head);
+    let mut headers = HeaderMap::with_capacity(parsed.len());
+    for header in parsed {
+        let name = HeaderName::from_bytes(header.name.as_bytes())
+            .map_err(|_| Malformed::Head(httparse::Error::HeaderName))?;
+        let start = header.value.as_ptr().addr() - head.as_ptr().addr();
+        let value = HeaderValue::from_maybe_shared(shared.slice(start..start + header.value.len()))
+            .map_err(|_| Malformed::Head(httparse::Error::HeaderValue))?;
+        headers.append(name, value);
+    }
+    Ok(headers)
 }
 
 /// The header fields that matter to framing.
@@ -156,6 +194,20 @@ impl Fields {
         }
         Ok(fields)
     }
+
+    /// RFC 9112, 6.3.
+    fn framing(&self, is_1_1: bool, to_head: bool, status: StatusCode) -> Result<Framing, Malformed> {
+        let is_bodyless = to_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        match (self.chunked, self.content_length) {
+            (true, Some(_)) => Err(Malformed::Framing("both Content-Length and Transfer-Encoding")),
+            (true, None) if !is_1_1 => Err(Malformed::Framing("Transfer-Encoding in HTTP/1.0")),
+            _ if is_bodyless => Ok(Framing::Empty),
+            (true, None) => Ok(Framing::Chunked),
+            (false, Some(0)) => Ok(Framing::Empty),
+            (false, Some(length)) => Ok(Framing::Length(length)),
+            (false, None) => Ok(Framing::UntilClose),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -164,11 +216,21 @@ mod tests {
 
     use super::*;
 
+    fn parsed(text: impl AsRef<[u8]>, to_head: bool) -> Result<Parsed, Malformed> {
+        parse(&mut BytesMut::from(text.as_ref()), to_head)
+    }
+
+    #[track_caller]
     fn head(text: &str) -> Head {
-        match parse(text.as_bytes(), false) {
+        match parsed(text, false) {
             Ok(Parsed::Final(head)) => head,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[track_caller]
+    fn malformed(text: impl AsRef<[u8]>) -> Malformed {
+        parsed(text, false).expect_err("it is malformed")
     }
 
     #[test]
@@ -179,16 +241,15 @@ mod tests {
         assert_eq!((chunked.framing, chunked.reusable), (Framing::Chunked, true));
         let close = head("HTTP/1.1 200 OK\r\n\r\nhello");
         assert_eq!((close.framing, close.reusable), (Framing::UntilClose, false));
-        assert_eq!(head("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").framing, Framing::Empty);
     }
 
     #[test]
-    fn head_204_and_304_have_no_body_whatever_their_length_says() {
+    fn by_status_and_method_there_may_be_no_body_whatever_the_length_says() {
         for status in ["204 No Content", "304 Not Modified"] {
             let head = head(&format!("HTTP/1.1 {status}\r\ncontent-length: 5\r\n\r\n"));
-            assert_eq!((head.framing, head.content_length), (Framing::Empty, Some(5)));
+            assert_eq!((head.framing, head.content_length), (Framing::Empty, Some(5)), "{status}");
         }
-        let Ok(Parsed::Final(head)) = parse(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", true) else {
+        let Ok(Parsed::Final(head)) = parsed("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", true) else {
             panic!()
         };
         assert_eq!((head.framing, head.content_length), (Framing::Empty, Some(5)));
@@ -201,10 +262,26 @@ mod tests {
     }
 
     #[test]
-    fn interim_answers_are_recognised() {
-        let early = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
-        assert_eq!(parse(early.as_bytes(), false), Ok(Parsed::Interim(early.len())));
-        assert_eq!(parse(b"HTTP/1.1 101 Switching\r\n\r\n", false), Err(Malformed::Status(101)));
+    fn a_head_is_taken_out_and_what_follows_stays() {
+        let mut received =
+            BytesMut::from(&b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n\r\nbody"[..]);
+        assert!(matches!(parse(&mut received, false), Ok(Parsed::Interim)));
+        assert!(matches!(parse(&mut received, false), Ok(Parsed::Final(_))));
+        assert_eq!(received, &b"body"[..]);
+        assert_eq!(malformed("HTTP/1.1 101 Switching\r\n\r\n"), Malformed::Status(101));
+    }
+
+    #[test]
+    fn headers_are_as_received_and_repeated_ones_keep_their_order() {
+        let head = head(
+            "HTTP/1.1 299 Odd\r\nSet-Cookie: a=1\r\nX-Empty:\r\nx-b:  \u{e9} b\t \r\nset-cookie: b=2\r\n\r\n",
+        );
+        assert_eq!(head.status.as_u16(), 299);
+        let all =
+            |name: &str| -> Vec<&[u8]> { head.headers.get_all(name).map(HeaderValue::as_bytes).collect() };
+        assert_eq!(all("set-cookie"), [b"a=1", b"b=2"]);
+        assert_eq!((all("x-empty"), all("x-b")), (vec![&b""[..]], vec!["\u{e9} b".as_bytes()]));
+        assert_eq!(head.headers.len(), 4);
     }
 
     #[test]
@@ -220,32 +297,61 @@ mod tests {
             "transfer-encoding: chunked\r\ntransfer-encoding: chunked",
         ] {
             let text = format!("HTTP/1.1 200 OK\r\n{headers}\r\n\r\n");
-            assert!(matches!(parse(text.as_bytes(), false), Err(Malformed::Framing(_))), "{headers}");
+            assert!(matches!(malformed(&text), Malformed::Framing(_)), "{headers}");
         }
+        let old = "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        assert!(matches!(malformed(old), Malformed::Framing(_)));
     }
 
     #[test]
     fn garbage_and_endless_heads_are_malformed() {
-        assert!(matches!(parse(b"SSH-2.0-OpenSSH\r\n", false), Err(Malformed::Head(_))));
-        assert!(matches!(parse(b"\x15\x03\x01\x00\x02\x02\x28", false), Err(Malformed::Head(_))));
+        assert!(matches!(malformed("SSH-2.0-OpenSSH\r\n"), Malformed::Head(_)));
+        assert!(matches!(malformed(b"\x15\x03\x01\x00\x02\x02\x28"), Malformed::Head(_)));
         let endless = format!("HTTP/1.1 200 OK\r\nx: {}", "x".repeat(MAX_HEAD));
-        assert_eq!(parse(endless.as_bytes(), false), Err(Malformed::TooLarge));
+        assert_eq!(malformed(&endless), Malformed::TooLarge);
         let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(MAX_HEADERS + 1));
-        assert_eq!(parse(many.as_bytes(), false), Err(Malformed::TooLarge));
+        assert_eq!(malformed(&many), Malformed::TooLarge);
+    }
+
+    fn lines() -> impl Strategy<Value = Vec<(String, String)>> {
+        prop::collection::vec(("x-[a-z0-9-]{1,12}", "[!-~]([ -~\t]{0,20}[!-~])?"), 0..20)
     }
 
     proptest! {
         #[test]
-        fn a_head_cut_anywhere_is_partial(cut in 0_usize..49) {
-            let text = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx-a: 123\r\n\r\n";
-            prop_assert_eq!(parse(&text[..cut.min(text.len() - 1)], false), Ok(Parsed::Partial));
+        fn what_was_written_is_read_however_it_comes_in(
+            lines in lines(), status in 200_u16..600, body in "[ -~]{0,20}", cut in any::<prop::sample::Index>(),
+        ) {
+            let head: String = lines.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+            let head = format!("HTTP/1.1 {status} any reason\r\n{head}\r\n");
+            let whole = format!("{head}{body}");
+            let cut = cut.index(whole.len() + 1);
+            let mut received = BytesMut::from(&whole.as_bytes()[..cut]);
+            let mut outcome = parse(&mut received, false).unwrap();
+            prop_assert_eq!(matches!(outcome, Parsed::Partial), cut < head.len());
+            if matches!(outcome, Parsed::Partial) {
+                prop_assert_eq!(received.len(), cut, "nothing is lost of a head that is not complete");
+                received.extend_from_slice(&whole.as_bytes()[cut..]);
+                outcome = parse(&mut received, false).unwrap();
+            } else {
+                received.extend_from_slice(&whole.as_bytes()[cut..]);
+            }
+            let Parsed::Final(read) = outcome else { panic!("{outcome:?}") };
+            prop_assert_eq!(read.status.as_u16(), status);
+            prop_assert_eq!(read.headers.len(), lines.len());
+            for (name, _) in &lines {
+                let written: Vec<&[u8]> =
+                    lines.iter().filter(|(own, _)| own == name).map(|(_, value)| value.as_bytes()).collect();
+                let read: Vec<&[u8]> = read.headers.get_all(name.as_str()).map(HeaderValue::as_bytes).collect();
+                prop_assert_eq!(read, written);
+            }
+            prop_assert_eq!(received, body.as_bytes());
         }
 
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..256), to_head in any::<bool>()) {
-            let mut with_start = b"HTTP/1.1 200 OK\r\n".to_vec();
-            with_start.extend_from_slice(&bytes);
-            let _ = (parse(&bytes, to_head), parse(&with_start, to_head));
+            let with_start = [b"HTTP/1.1 200 OK\r\n", &bytes[..]].concat();
+            let _ = (parsed(&bytes, to_head), parsed(with_start, to_head));
         }
     }
 }

@@ -1,8 +1,7 @@
 //! Idle connections of one worker, kept for the next request to the same endpoint.
 //!
-//! `awc`'s pool never looks at an idle connection until it is wanted, uses the oldest first and has no cap,
-//! so it is given none to keep (`client.rs`) and this is the pool: newest first, so that spare ones stay idle
-//! long enough to be let go.
+//! `client.rs` takes one for each request, and the end of an exchange gives it back. The newest goes first, so that
+//! spare ones stay idle long enough to be let go.
 
 use std::{
     cell::{Cell, RefCell},
@@ -11,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{endpoint::Endpoint, stream::Stream};
+use super::{endpoint::Endpoint, exchange::Exchange, stream::Stream};
 
 /// How often idle connections are looked at.
 ///
@@ -51,8 +50,14 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection whose last answer has been read to its end.
-    pub fn keep(self: &Rc<Self>, stream: Stream) {
+    /// Keeps the connection of an exchange that is over, if it is fit for another; otherwise it closes.
+    pub fn take_back(self: &Rc<Self>, exchange: Exchange) {
+        if let Some(stream) = exchange.into_reusable().filter(|_| self.endpoint.keepalive.enabled) {
+            self.keep(stream);
+        }
+    }
+
+    fn keep(self: &Rc<Self>, stream: Stream) {
         self.idle.borrow_mut().push(Idle { stream, since: Instant::now() });
         if !self.watched.replace(true) {
             actix_rt::spawn(Rc::clone(self).watch());

@@ -21,7 +21,7 @@ use crate::tls::Configurations;
 
 /// A way without a proxy.
 pub fn way() -> Way {
-    Way { tls: Configurations::default().get(false, None).unwrap(), proxy: None }
+    Way { tls: Configurations::default().get(false, None, None).unwrap(), proxy: None }
 }
 
 /// A server on a port of its own.

@@ -128,7 +128,7 @@ impl Keeper {
 }
 
 fn aws(source: &Source, tls: &mut Configurations) -> Result<Aws, TlsError> {
-    let tls = tls.get(true, None)?;
+    let tls = tls.get(true, None, None)?;
     Ok(Aws::new(source.clone(), Way { tls, proxy: source.proxy.clone() }))
 }
 

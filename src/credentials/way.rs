@@ -21,7 +21,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 use crate::{
-    client::{Endpoint, KeepAlive, dial},
+    client::{Endpoint, KeepAlive, Secured, dial},
     error::ProxyError,
     settings::{ForwardProxy, HostPort},
     tls::Tls,
@@ -138,10 +138,11 @@ impl Connector {
         let host = uri.host().ok_or_else(|| Failure::Exchange(format!("{uri} has no host").into()))?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let is_https = uri.scheme() == Some(&Scheme::HTTPS);
+        let tls = is_https.then(|| Secured::with(host, Arc::clone(&self.way.tls)));
         Ok(Endpoint {
             host: host.to_owned(),
             port: uri.port_u16().unwrap_or(if is_https { 443 } else { 80 }),
-            tls: is_https.then(|| Arc::clone(&self.way.tls)),
+            tls: tls.transpose().map_err(|error| Failure::Exchange(error.into()))?,
             proxy: self.way.proxy.clone().filter(|_| !is_on_this_machine(host)),
             connect_timeout: self.connect_timeout,
             keepalive: KeepAlive { enabled: false, pool: 0, timeout: Duration::ZERO },

@@ -3,12 +3,10 @@
 //! `routing.rs` has chosen the route; a backend turns what is here into an outbound request.
 
 use std::{
-    cell::Cell,
     fmt,
     future::poll_fn,
     net::{IpAddr, SocketAddr},
     pin::Pin,
-    rc::Rc,
     task::{Context, Poll},
     time::{Duration, SystemTime},
 };
@@ -20,7 +18,6 @@ use actix_http::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
-use tokio::time::Instant;
 
 use super::headers;
 use crate::error::{ErrorKind, ProxyError};
@@ -240,7 +237,6 @@ async fn read_body(
             return Ok(RequestBody::Stream(BodyStream {
                 length,
                 payload: DeadlinedPayload::new(std::mem::replace(payload, Payload::None), limits.timeout),
-                arrival: Rc::default(),
             }));
         }
         Announced::Length(_) | Announced::Unknown => {}
@@ -270,29 +266,6 @@ pub struct BodyStream {
     /// Its length in bytes.
     pub length: u64,
     payload: DeadlinedPayload<Payload>,
-    arrival: Rc<Arrival>,
-}
-
-/// How a streamed body is coming in, to be looked at from elsewhere.
-#[derive(Debug, Default)]
-pub struct Arrival {
-    /// Whether it is the client that everybody waits for.
-    waits: Cell<bool>,
-    last: Cell<Option<Instant>>,
-}
-
-impl Arrival {
-    /// When the client last kept nobody waiting: now, if it does.
-    pub fn last(&self) -> Option<Instant> {
-        if self.waits.get() { Some(Instant::now()) } else { self.last.get() }
-    }
-}
-
-impl BodyStream {
-    /// How it is coming in.
-    pub fn arrival(&self) -> Rc<Arrival> {
-        Rc::clone(&self.arrival)
-    }
 }
 
 impl fmt::Debug for BodyStream {
@@ -305,12 +278,7 @@ impl Stream for BodyStream {
     type Item = Result<Bytes, ProxyError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let chunk = self.payload.poll_chunk(context);
-        self.arrival.waits.set(chunk.is_pending());
-        if chunk.is_ready() {
-            self.arrival.last.set(Some(Instant::now()));
-        }
-        chunk
+        self.payload.poll_chunk(context)
     }
 }
 

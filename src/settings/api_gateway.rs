@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::{
     ForwardProxy,
     check::Checker,
+    connect::WrittenConnect,
     function_uri::FunctionUri,
     limits::Limits,
     reader::present,
@@ -100,6 +101,10 @@ pub(super) struct WrittenApiGateway {
     idle_timeout: Option<WrittenDuration>,
     ssl_verify: Option<bool>,
     ca_certificate: Option<String>,
+    client_certificate: Option<String>,
+    client_key: Option<SecretString>,
+    #[serde(deserialize_with = "present")]
+    connect: Option<WrittenConnect>,
     keepalive: Option<bool>,
     keepalive_pool: Option<u32>,
     keepalive_timeout: Option<WrittenDuration>,
@@ -152,12 +157,15 @@ impl WrittenApiGateway {
             idle_timeout: self.idle_timeout,
             ssl_verify: self.ssl_verify,
             ca_certificate: self.ca_certificate,
+            client_certificate: self.client_certificate,
+            client_key: self.client_key,
+            connect: self.connect,
             keepalive: self.keepalive,
             keepalive_pool: self.keepalive_pool,
             keepalive_timeout: self.keepalive_timeout,
             proxy_url: self.proxy_url,
         };
-        let upstream = upstream.check(TIMEOUT, checker);
+        let upstream = upstream.check(TIMEOUT, function_uri.as_ref().map(|uri| uri.scheme), checker);
         let authorization = match self.authorization {
             None => Some(Authorization::default()),
             Some(written) => written.check(upstream.proxy.clone(), &mut checker.below("authorization")),

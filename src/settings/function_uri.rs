@@ -2,7 +2,7 @@
 
 use std::{fmt, net::Ipv6Addr};
 
-use actix_http::{Uri, header::HeaderValue};
+use actix_http::{Uri, header::HeaderValue, uri::Authority};
 use rustls_pki_types::ServerName;
 
 use super::upstream::Scheme;
@@ -41,22 +41,13 @@ impl FunctionUri {
             _ => return None,
         };
         let authority = uri.authority()?;
-        if text.contains('#') || authority.as_str().contains('@') {
+        if text.contains('#') {
             return None;
         }
         let host = authority.host();
-        let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        if bracketed.is_some_and(|address| address.parse::<Ipv6Addr>().is_err()) {
-            return None;
-        }
-        let bare = bracketed.unwrap_or(host);
-        if ServerName::try_from(bare).is_err()
-            || (authority.as_str().len() > host.len() && authority.port().is_none())
-        {
-            return None;
-        }
-        let port = authority.port_u16().unwrap_or_else(|| scheme.default_port());
-        if port == 0 || text.len() > LONGEST || text.contains('*') {
+        let (bare, port) = host_and_port(authority)?;
+        let port = port.unwrap_or_else(|| scheme.default_port());
+        if text.len() > LONGEST || text.contains('*') {
             return None;
         }
         let path = if uri.path().is_empty() { "/" } else { uri.path() };
@@ -79,6 +70,22 @@ impl FunctionUri {
             query: query.map(str::to_owned),
         })
     }
+}
+
+/// The name or address, without brackets, and the port of what has no user and could be connected to.
+pub(super) fn host_and_port(authority: &Authority) -> Option<(&str, Option<u16>)> {
+    let host = authority.host();
+    let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let bare = bracketed.unwrap_or(host);
+    let is_host = match bracketed {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => ServerName::try_from(host).is_ok() && host.parse::<Ipv6Addr>().is_err(),
+    };
+    let says_port = authority.as_str().len() > host.len();
+    let port = authority.port_u16();
+    let is_right =
+        is_host && !authority.as_str().contains('@') && port != Some(0) && says_port == port.is_some();
+    is_right.then_some((bare, port))
 }
 
 impl fmt::Display for FunctionUri {

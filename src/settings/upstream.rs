@@ -1,10 +1,18 @@
-//! How a route reaches AWS: time limits, TLS, connections kept, a proxy between. The same keys for every backend.
+//! How a route reaches AWS: time limits, TLS, connections kept, another address, a proxy between. The same keys for
+//! every backend.
 
 use std::{path::PathBuf, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{check::Checker, forward_proxy::ForwardProxy, limits::LONGEST, units::WrittenDuration};
+use super::{
+    check::Checker,
+    connect::{Connect, WrittenConnect},
+    forward_proxy::ForwardProxy,
+    limits::LONGEST,
+    units::WrittenDuration,
+};
+use crate::tls::{ClientIdentity, IdentityProblem};
 
 /// APISIX's defaults.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_mins(1);
@@ -49,12 +57,16 @@ pub struct UpstreamSettings {
     pub ssl_verify: bool,
     /// A PEM file of the authorities to trust instead of the platform's.
     pub ca_certificate: Option<PathBuf>,
+    /// What a server that asks is shown of us.
+    pub client_identity: Option<ClientIdentity>,
     /// Whether connections are used again.
     pub keepalive: bool,
     /// How many idle connections each worker keeps.
     pub keepalive_pool: u32,
     /// How long an idle connection is kept.
     pub keepalive_timeout: Duration,
+    /// Where connections lead, if that is not the host that is called.
+    pub connect: Connect,
     /// The proxy that every connection goes through.
     pub proxy: Option<ForwardProxy>,
 }
@@ -68,6 +80,9 @@ pub(super) struct WrittenUpstream {
     pub(super) idle_timeout: Option<WrittenDuration>,
     pub(super) ssl_verify: Option<bool>,
     pub(super) ca_certificate: Option<String>,
+    pub(super) client_certificate: Option<String>,
+    pub(super) client_key: Option<SecretString>,
+    pub(super) connect: Option<WrittenConnect>,
     pub(super) keepalive: Option<bool>,
     pub(super) keepalive_pool: Option<u32>,
     pub(super) keepalive_timeout: Option<WrittenDuration>,
@@ -75,32 +90,19 @@ pub(super) struct WrittenUpstream {
 }
 
 impl WrittenUpstream {
-    pub(super) fn check(self, default_timeout: Duration, checker: &mut Checker<'_>) -> UpstreamSettings {
-        // APISIX's lower bounds: below them a typo is likelier than an intention
-        let timeouts = Duration::from_millis(100)..=LONGEST;
-        let timeout = checker.duration("timeout", self.timeout, default_timeout, timeouts.clone());
-        let mut phase = |key, written| checker.duration(key, written, timeout, timeouts.clone());
-        let timeouts = Timeouts {
-            connect: phase("connect_timeout", self.connect_timeout),
-            first_byte: phase("first_byte_timeout", self.first_byte_timeout),
-            idle: phase("idle_timeout", self.idle_timeout),
-        };
-        let ca_certificate = self.ca_certificate.map(PathBuf::from);
-        if let Some(file) = &ca_certificate
-            && let Err(error) = crate::tls::read_authorities(file)
-        {
-            let expected = "a PEM file with certificates of authorities";
-            let problem = if checker.is_quotable("ca_certificate") {
-                format!("{}: {error}", file.display())
-            } else {
-                error.to_string()
-            };
-            checker.below("ca_certificate").mistake(problem, expected);
-        }
+    /// `scheme` is that of the backend, if it is known.
+    pub(super) fn check(
+        self,
+        default_timeout: Duration,
+        scheme: Option<Scheme>,
+        checker: &mut Checker<'_>,
+    ) -> UpstreamSettings {
+        let client_identity = self.client_identity(scheme, checker);
         UpstreamSettings {
-            timeouts,
+            timeouts: self.timeouts(default_timeout, checker),
             ssl_verify: self.ssl_verify.unwrap_or(true),
-            ca_certificate,
+            ca_certificate: self.ca_certificate.map(|file| authorities(file, checker)),
+            client_identity,
             keepalive: self.keepalive.unwrap_or(true),
             keepalive_pool: checker.number(
                 "keepalive_pool",
@@ -114,9 +116,76 @@ impl WrittenUpstream {
                 KEEPALIVE_TIMEOUT,
                 Duration::from_secs(1)..=LONGEST,
             ),
+            connect: match self.connect {
+                Some(connect) => connect.check(scheme, &mut checker.below("connect")),
+                None => Connect::default(),
+            },
             proxy: self.proxy_url.and_then(|url| proxy(&url, checker)),
         }
     }
+
+    fn timeouts(&self, default: Duration, checker: &mut Checker<'_>) -> Timeouts {
+        // APISIX's lower bounds: below them a typo is likelier than an intention
+        let range = Duration::from_millis(100)..=LONGEST;
+        let timeout = checker.duration("timeout", self.timeout, default, range.clone());
+        let mut phase = |key, written| checker.duration(key, written, timeout, range.clone());
+        Timeouts {
+            connect: phase("connect_timeout", self.connect_timeout),
+            first_byte: phase("first_byte_timeout", self.first_byte_timeout),
+            idle: phase("idle_timeout", self.idle_timeout),
+        }
+    }
+
+    /// The certificate and its key, which are nothing without each other.
+    fn client_identity(&self, scheme: Option<Scheme>, checker: &mut Checker<'_>) -> Option<ClientIdentity> {
+        const BOTH: [&str; 2] = ["client_certificate", "client_key"];
+        let (certificate, key) = match (&self.client_certificate, &self.client_key) {
+            (None, None) => return None,
+            (Some(certificate), Some(key)) => (certificate, key.expose_secret()),
+            (certificate, _) => {
+                let [there, missing] = if certificate.is_some() { BOTH } else { [BOTH[1], BOTH[0]] };
+                if !checker.is_wrong(missing) {
+                    let problem = format!("missing, while {there} is there");
+                    checker
+                        .below(missing)
+                        .mistake(problem, "both or none of client_certificate and client_key");
+                }
+                return None;
+            }
+        };
+        if scheme == Some(Scheme::Http) {
+            checker.below(BOTH[0]).mistake("there is no TLS to show it in", "none, or https");
+            return None;
+        }
+        let (setting, written, expected, problem) = match ClientIdentity::read(certificate, key) {
+            Ok(identity) => return Some(identity),
+            Err(IdentityProblem::Certificate(problem)) => (
+                BOTH[0],
+                certificate.as_str(),
+                "a PEM file with our certificate, those that vouch for it behind",
+                problem,
+            ),
+            Err(IdentityProblem::Key(problem)) => {
+                (BOTH[1], key, "a PEM file with the key of client_certificate", problem)
+            }
+        };
+        // anything else may be what belongs into the file
+        let is_path = checker.is_quotable(setting) && written.starts_with(['/', '.']);
+        let problem = if is_path { format!("{written}: {problem}") } else { problem };
+        checker.below(setting).mistake(problem, expected);
+        None
+    }
+}
+
+/// The file of the authorities to trust, which must hold some.
+fn authorities(file: String, checker: &mut Checker<'_>) -> PathBuf {
+    let file = PathBuf::from(file);
+    if let Err(error) = crate::tls::read_authorities(&file) {
+        let is_quotable = checker.is_quotable("ca_certificate");
+        let problem = if is_quotable { format!("{}: {error}", file.display()) } else { error.to_string() };
+        checker.below("ca_certificate").mistake(problem, "a PEM file with certificates of authorities");
+    }
+    file
 }
 
 fn proxy(url: &SecretString, checker: &mut Checker<'_>) -> Option<ForwardProxy> {

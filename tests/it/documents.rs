@@ -179,6 +179,7 @@ fn every_key_of_a_route_is_in_the_readme() {
         ("", "qqqqqqqqqqqq: 1\n"),
         ("", "api_gateway:\n  qqqqqqqqqqqq: 1\n"),
         ("", "lambda:\n  qqqqqqqqqqqq: 1\n"),
+        ("connect.", "api_gateway:\n  connect:\n    qqqqqqqqqqqq: 1\n"),
         ("authorization.", "api_gateway:\n  authorization:\n    qqqqqqqqqqqq: 1\n"),
         ("authorization.iam.", "api_gateway:\n  authorization:\n    iam:\n      qqqqqqqqqqqq: 1\n"),
     ];
@@ -187,7 +188,8 @@ fn every_key_of_a_route_is_in_the_readme() {
         let mistakes = Settings::from_documents(&documents, &BTreeMap::new()).unwrap_err().to_string();
         for key in keys_in_mistake(mistakes.lines().find(|line| line.contains("qqqq")).unwrap_or(&mistakes)) {
             let path = format!("{prefix}{key}");
-            let is_section = matches!(key.as_str(), "api_gateway" | "lambda" | "authorization" | "iam");
+            let is_section =
+                matches!(key.as_str(), "api_gateway" | "lambda" | "authorization" | "iam" | "connect");
             // an alias of `secretkey`
             let is_alias = key == "secret_key";
             assert!(is_section || is_alias || told.contains(&path), "{path} is not in the README: {told:?}");

@@ -34,8 +34,8 @@ impl Files {
     }
 
     fn replace(&self, identity: &Identity) {
-        fs::write(self.path("key"), identity.key_pem()).unwrap();
-        fs::write(self.path("certificate"), identity.chain_pem()).unwrap();
+        fs::write(self.path("key"), identity.key()).unwrap();
+        fs::write(self.path("certificate"), identity.certificate()).unwrap();
     }
 
     fn path(&self, name: &str) -> String {

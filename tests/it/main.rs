@@ -13,6 +13,8 @@ mod admin;
 mod api_gateway;
 /// One suite for every backend, with bytes alone.
 mod backend_contract;
+/// `client_certificate` and `client_key`: mutual TLS.
+mod client_certificates;
 /// `apigw-invoker` itself: `check`, `dev`, exit codes, signals.
 mod commands;
 /// The services of the stand-in that hand out keys, and `dev --credentials`.
@@ -23,6 +25,8 @@ mod credentials;
 mod documents;
 /// Event streams of the Lambda API.
 mod event_streams;
+/// Both directions of a call at once.
+mod exchanges;
 /// An upstream that refuses, cuts, stalls and lies.
 mod faults;
 /// `proxy_url`: calls through an HTTP proxy.
@@ -43,6 +47,8 @@ mod lambda_streams;
 mod limits;
 /// TLS and Unix sockets towards clients.
 mod listeners;
+/// `connect`: private APIs behind VPC endpoints.
+mod private_apis;
 /// Which route takes a request.
 mod routing;
 /// How the process ends.

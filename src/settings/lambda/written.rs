@@ -18,6 +18,7 @@ use crate::settings::{
     ForwardProxy, Scheme,
     api_gateway::is_scope_word,
     check::Checker,
+    connect::WrittenConnect,
     limits::{LONGEST, Limits},
     reader::present,
     source::{Names, WrittenMetadataProtocol, WrittenSource},
@@ -73,6 +74,10 @@ pub(in crate::settings) struct WrittenLambda {
     pub(super) proxy_url: Option<SecretString>,
     pub(super) ssl_verify: Option<bool>,
     pub(super) ca_certificate: Option<String>,
+    pub(super) client_certificate: Option<String>,
+    pub(super) client_key: Option<SecretString>,
+    #[serde(deserialize_with = "present")]
+    pub(super) connect: Option<WrittenConnect>,
     pub(super) forward_request_method: Option<bool>,
     pub(super) forward_request_uri: Option<bool>,
     pub(super) forward_request_headers: Option<bool>,
@@ -320,7 +325,7 @@ impl WrittenLambda {
         }
     }
 
-    fn upstream(&self, checker: &mut Checker<'_>) -> crate::settings::UpstreamSettings {
+    fn upstream(&mut self, checker: &mut Checker<'_>) -> crate::settings::UpstreamSettings {
         let keepalive = checker.duration("keepalive", self.keepalive, KEEPALIVE, Duration::ZERO..=LONGEST);
         if !keepalive.is_zero() && keepalive < SHORTEST_KEEPALIVE {
             checker.below("keepalive").mistake("too short to be of use", "at least 1s, or 0 for none");
@@ -332,14 +337,19 @@ impl WrittenLambda {
             connect_timeout: self.connect_timeout,
             first_byte_timeout: self.first_byte_timeout,
             idle_timeout: self.idle_timeout,
-            proxy_url: self.proxy_url.clone(),
+            proxy_url: self.proxy_url.take(),
             ssl_verify: self.ssl_verify,
-            ca_certificate: self.ca_certificate.clone(),
+            ca_certificate: self.ca_certificate.take(),
+            client_certificate: self.client_certificate.take(),
+            client_key: self.client_key.take(),
+            connect: self.connect.take(),
             keepalive: Some(!keepalive.is_zero()),
             keepalive_pool: self.keepalive_pool,
             keepalive_timeout: Some(WrittenDuration(keepalive.max(SHORTEST_KEEPALIVE))),
         };
-        written.check(TIMEOUT, checker)
+        let is_plain = self.disable_https == Some(true);
+        let scheme = if is_plain { Scheme::Http } else { Scheme::Https };
+        written.check(TIMEOUT, Some(scheme), checker)
     }
 }
 

@@ -29,6 +29,7 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 /// A certificate with its key.
 pub struct Identity {
     chain: Vec<CertificateDer<'static>>,
+    certificate: String,
     key: KeyPair,
 }
 
@@ -90,7 +91,7 @@ impl Authority {
         change(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
-        Identity { chain: vec![certificate.der().clone()], key }
+        Identity { chain: vec![certificate.der().clone()], certificate: certificate.pem(), key }
     }
 }
 
@@ -100,22 +101,18 @@ impl Identity {
         self.chain.clone()
     }
 
-    /// Its certificate as PEM.
-    pub fn chain_pem(&self) -> String {
-        let lines = |der: &[u8]| {
-            let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, der);
-            format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
-        };
-        self.chain.iter().map(|certificate| lines(certificate)).collect()
-    }
-
-    /// Its key.
+    /// Its key for a client of TLS.
     pub fn private_key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::Pkcs8(self.key.serialize_der().into())
     }
 
+    /// The certificate as PEM.
+    pub fn certificate(&self) -> &str {
+        &self.certificate
+    }
+
     /// Its key as PEM.
-    pub fn key_pem(&self) -> String {
+    pub fn key(&self) -> String {
         self.key.serialize_pem()
     }
 

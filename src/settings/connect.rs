@@ -1,0 +1,106 @@
+//! `connect`: where connections lead if that is not the host that is called, and what the server is called in TLS.
+//!
+//! A private API is behind a VPC endpoint with a name of its own, while `Host` and signature still name the API.
+//! `upstream.rs` checks it, `backend.rs` makes an endpoint of it.
+
+use actix_http::uri::Authority;
+use rustls_pki_types::ServerName;
+use serde::Deserialize;
+
+use super::{HostPort, check::Checker, function_uri::host_and_port, upstream::Scheme};
+
+/// Where to connect, checked; empty where nothing is written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Connect {
+    /// Host, and port if it is not the one that is called; an IPv6 address is without its brackets.
+    pub address: Option<(String, Option<u16>)>,
+    /// What the server is called in SNI and in its certificate, instead of the host that is called.
+    pub sni: Option<String>,
+}
+
+impl Connect {
+    /// Where connections lead that are meant for this host and port.
+    pub fn place<'a>(&'a self, host: &'a str, port: u16) -> HostPort<'a> {
+        match &self.address {
+            Some((own, own_port)) => HostPort(own, own_port.unwrap_or(port)),
+            None => HostPort(host, port),
+        }
+    }
+}
+
+/// The section as written.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table with `address` or `sni`")]
+pub(super) struct WrittenConnect {
+    address: Option<String>,
+    sni: Option<String>,
+}
+
+impl WrittenConnect {
+    /// `scheme` is that of the backend, if it is known.
+    pub(super) fn check(self, scheme: Option<Scheme>, checker: &mut Checker<'_>) -> Connect {
+        let is_written = self.address.is_some() || self.sni.is_some();
+        if !is_written && !checker.is_wrong("address") && !checker.is_wrong("sni") {
+            checker.mistake("neither `address` nor `sni` is there", "one of them, or no `connect`");
+        }
+        if self.sni.is_some() && scheme == Some(Scheme::Http) {
+            checker.below("sni").mistake("there is no TLS to say it in", "none, or https");
+        }
+        let expected = "HOST or HOST:PORT, without a scheme; an IPv6 address in brackets";
+        Connect {
+            address: self.address.and_then(|text| checker.parsed("address", &text, expected, address)),
+            sni: self.sni.and_then(|text| {
+                let expected = "the name of a host, or an address";
+                checker.parsed("sni", &text, expected, |text| {
+                    ServerName::try_from(text).is_ok().then(|| text.to_owned())
+                })
+            }),
+        }
+    }
+}
+
+fn address(text: &str) -> Option<(String, Option<u16>)> {
+    let authority: Authority = text.parse().ok()?;
+    let (host, port) = host_and_port(&authority)?;
+    Some((host.to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_maybe_a_port() {
+        let parsed = |text| address(text).unwrap();
+        assert_eq!(parsed("vpce-1.example"), ("vpce-1.example".into(), None));
+        assert_eq!(parsed("10.0.0.1:8443"), ("10.0.0.1".into(), Some(8443)));
+        assert_eq!(parsed("[fd00::1]:443"), ("fd00::1".into(), Some(443)));
+        assert_eq!(parsed("[fd00::1]"), ("fd00::1".into(), None));
+        for wrong in [
+            "",
+            "https://a",
+            "a:",
+            "a:0",
+            "a:99999",
+            "a:b",
+            "u@a",
+            "a/b",
+            "::1",
+            "[::1",
+            "a..b",
+            "*.a",
+            "a b",
+        ] {
+            assert_eq!(address(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_written_is_where_the_call_goes() {
+        let place = |connect: &Connect| connect.place("api.example", 443).to_string();
+        assert_eq!(place(&Connect::default()), "api.example:443");
+        let host = Connect { address: address("vpce.example"), sni: None };
+        assert_eq!(place(&host), "vpce.example:443");
+        assert_eq!(place(&Connect { address: address("[::1]:8443"), sni: None }), "[::1]:8443");
+    }
+}

@@ -1,0 +1,174 @@
+//! A certificate of ours with its key, for servers that ask who we are: mutual TLS.
+//!
+//! `settings/upstream.rs` reads one at the start, and `tls.rs` puts it into a configuration.
+
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    io,
+    path::Path,
+    sync::Arc,
+};
+
+use rustls::{
+    Error, InconsistentKeys,
+    client::ResolvesClientCert,
+    sign::{CertifiedKey, SingleCertAndKey},
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use zeroize::Zeroizing;
+
+use crate::regular_file;
+
+/// A chain of certificates and the key of the first. Its `Debug` shows neither.
+#[derive(Clone)]
+pub struct ClientIdentity(Arc<CertifiedKey>);
+
+/// Why there is none, by the setting that is to blame. Nothing of the files' contents is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdentityProblem {
+    /// `client_certificate`.
+    Certificate(String),
+    /// `client_key`.
+    Key(String),
+}
+
+impl ClientIdentity {
+    /// Reads both from PEM: the certificate, with those that vouch for it behind, and its key. Each is the path of a
+    /// file, or the text itself.
+    ///
+    /// # Errors
+    /// One of them cannot be read or is not what it should be, or they do not belong together.
+    pub fn read(certificate: &str, key: &str) -> Result<Self, IdentityProblem> {
+        let of_certificate = |problem: String| IdentityProblem::Certificate(problem);
+        let of_key = |problem: String| IdentityProblem::Key(problem);
+        let chain = chain(certificate).map_err(|error| of_certificate(error.to_string()))?;
+        let key = private_key(key).map_err(|error| of_key(error.to_string()))?;
+        let provider = rustls::crypto::ring::default_provider();
+        let key = provider
+            .key_provider
+            .load_private_key(key)
+            .map_err(|_| of_key("a key of no known kind".into()))?;
+        let certified = CertifiedKey::new(chain, key);
+        match certified.keys_match() {
+            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(Self(Arc::new(certified))),
+            Err(Error::InconsistentKeys(_)) => {
+                Err(of_key("it is not the key of the first certificate in client_certificate".into()))
+            }
+            Err(_) => Err(of_certificate("the first certificate is none inside".into())),
+        }
+    }
+
+    /// Shows the certificate to every server that asks for one.
+    pub(super) fn resolver(&self) -> Arc<dyn ResolvesClientCert> {
+        Arc::new(SingleCertAndKey::from(Arc::clone(&self.0)))
+    }
+}
+
+/// The text of a PEM file, or what is one already.
+fn pem(file_or_text: &str) -> io::Result<Zeroizing<String>> {
+    let is_text = file_or_text.contains("-----BEGIN ");
+    let text = if is_text { file_or_text.to_owned() } else { regular_file::read(Path::new(file_or_text))? };
+    Ok(Zeroizing::new(text))
+}
+
+fn chain(certificate: &str) -> io::Result<Vec<CertificateDer<'static>>> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem(certificate)?.as_bytes()).collect();
+    let chain = chain.map_err(|_| io::Error::other("no PEM as it should be"))?;
+    if chain.is_empty() {
+        return Err(io::Error::other("no certificate in it"));
+    }
+    Ok(chain)
+}
+
+fn private_key(key: &str) -> io::Result<PrivateKeyDer<'static>> {
+    let text = pem(key)?;
+    PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| {
+        let is_encrypted = text.contains("ENCRYPTED");
+        io::Error::other(if is_encrypted {
+            "an encrypted key, for which there is no password"
+        } else {
+            "no private key in it"
+        })
+    })
+}
+
+impl fmt::Debug for ClientIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientIdentity").field("certificates", &self.0.cert.len()).finish_non_exhaustive()
+    }
+}
+
+/// The same certificate has the same key.
+impl PartialEq for ClientIdentity {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.cert == other.0.cert
+    }
+}
+
+impl Eq for ClientIdentity {}
+
+impl Hash for ClientIdentity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.cert.hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+
+    use super::*;
+
+    /// A certificate and its key as PEM.
+    fn pair() -> (String, String) {
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["client".to_owned()]).unwrap();
+        (cert.pem(), signing_key.serialize_pem())
+    }
+
+    fn problem(certificate: &str, key: &str) -> IdentityProblem {
+        ClientIdentity::read(certificate, key).expect_err("there is something wrong")
+    }
+
+    #[test]
+    fn both_are_read_from_files_and_from_texts() {
+        let (certificate, key) = pair();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), format!("{key}{certificate}")).unwrap();
+        let path = file.path().to_str().unwrap();
+        let from_texts = ClientIdentity::read(&certificate, &key).unwrap();
+        assert_eq!(ClientIdentity::read(path, path).unwrap(), from_texts);
+        let (other, its_key) = pair();
+        assert_ne!(ClientIdentity::read(&other, &its_key).unwrap(), from_texts);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_the_setting_that_is_to_blame() {
+        let ((certificate, key), (_, foreign)) = (pair(), pair());
+        let of_certificate = |text: &str| IdentityProblem::Certificate(text.into());
+        let of_key = |text: &str| IdentityProblem::Key(text.into());
+        assert_eq!(problem(&key, &key), of_certificate("no certificate in it"));
+        assert_eq!(problem(&certificate, &certificate), of_key("no private key in it"));
+        assert_eq!(
+            problem(&certificate, &foreign),
+            of_key("it is not the key of the first certificate in client_certificate")
+        );
+        let none = "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n";
+        assert_eq!(problem(none, &key), of_certificate("the first certificate is none inside"));
+        let broken = "-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n";
+        assert_eq!(problem(broken, &key), of_certificate("no PEM as it should be"));
+        let strange = "-----BEGIN PRIVATE KEY-----\naGVsbG8=\n-----END PRIVATE KEY-----\n";
+        assert_eq!(problem(&certificate, strange), of_key("a key of no known kind"));
+        let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\naGVsbG8=\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        assert_eq!(problem(&certificate, locked), of_key("an encrypted key, for which there is no password"));
+        assert!(matches!(problem("/nowhere/at/all", &key), IdentityProblem::Certificate(_)));
+        assert_eq!(problem(&certificate, "/dev/zero"), of_key("not a regular file"));
+    }
+
+    #[test]
+    fn debug_shows_nothing_of_the_key() {
+        let (certificate, key) = pair();
+        let shown = format!("{:?}", ClientIdentity::read(&certificate, &key).unwrap());
+        assert_eq!(shown, "ClientIdentity { certificates: 1, .. }");
+    }
+}
