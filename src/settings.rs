@@ -8,6 +8,7 @@
 
 mod api_gateway;
 mod check;
+mod circuit_breaker;
 mod document;
 mod forward_proxy;
 mod function_uri;
@@ -19,6 +20,7 @@ mod mistake;
 mod process;
 mod reader;
 mod reference;
+mod retry;
 mod route;
 mod session_name;
 mod source;
@@ -29,6 +31,7 @@ mod upstream;
 use std::path::Path;
 
 pub use api_gateway::{ApiGatewaySettings, Authorization, ClientAuthorization, Iam};
+pub use circuit_breaker::CircuitBreakerSettings;
 pub use document::Document;
 pub use forward_proxy::{ForwardProxy, HostPort};
 pub use function_uri::FunctionUri;
@@ -41,6 +44,7 @@ pub use limits::Limits;
 pub use mistake::{Mistake, Mistakes, Place};
 pub use process::{Admin, Listen, Log, Settings, Shutdown};
 pub use reference::without_line_end;
+pub use retry::{MayHaveRun, RetrySettings};
 pub use route::{BackendSettings, RouteSettings};
 pub use session_name::{DEFAULT as DEFAULT_SESSION_NAME, session_name};
 pub use tree::Environment;

@@ -23,11 +23,12 @@ use crate::{
 /// No address answers, the server cannot be verified, or it took too long.
 pub async fn dial(endpoint: &Endpoint) -> Result<Stream, ProxyError> {
     let limit = endpoint.connect_timeout;
-    timeout(limit, connect(endpoint)).await.unwrap_or_else(|_| {
+    let stream = timeout(limit, connect(endpoint)).await.unwrap_or_else(|_| {
         let through = endpoint.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}"));
         let cause = format!("no connection to {endpoint}{} within {limit:?}", through.unwrap_or_default());
         Err(ProxyError::new(ErrorKind::UpstreamTimeout, cause))
-    })
+    });
+    stream.map_err(ProxyError::before_sending)
 }
 
 async fn connect(endpoint: &Endpoint) -> Result<Stream, ProxyError> {
@@ -73,9 +74,17 @@ async fn handshake(endpoint: &Endpoint, tls: &Tls, stream: TcpStream) -> Result<
     let failed =
         |error: String| ProxyError::new(ErrorKind::UpstreamTls, format!("no TLS with {endpoint}: {error}"));
     let name = ServerName::try_from(endpoint.host.clone()).map_err(|error| failed(error.to_string()))?;
-    let stream = TlsConnector::from(Arc::clone(tls))
-        .connect(name, stream)
-        .await
-        .map_err(|error| failed(error.to_string()))?;
+    let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await.map_err(|error| {
+        match is_about_a_certificate(&error) {
+            true => failed(error.to_string()).lasting(),
+            false => failed(error.to_string()),
+        }
+    })?;
     Ok(Stream::Tls(Box::new(stream)))
+}
+
+/// Whether the server cannot be trusted, and could not be a moment later.
+fn is_about_a_certificate(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
 }

@@ -4,6 +4,7 @@
 
 use std::{
     fmt,
+    pin::pin,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -47,6 +48,8 @@ pub struct Slot {
     keys: ArcSwapOption<Keys>,
     report: ArcSwap<Report>,
     first_fetch_over: watch::Sender<bool>,
+    /// Tells requests of new keys.
+    published: Notify,
     /// Asks the refresher for new keys now.
     pub wake: Notify,
 }
@@ -64,6 +67,7 @@ impl Slot {
             keys: ArcSwapOption::empty(),
             report: ArcSwap::default(),
             first_fetch_over: watch::Sender::new(false),
+            published: Notify::new(),
             wake: Notify::new(),
         }
     }
@@ -82,6 +86,7 @@ impl Slot {
             refusal_open: AtomicBool::new(false),
         });
         self.keys.store(Some(Arc::clone(&keys)));
+        self.published.notify_waiters();
         keys
     }
 
@@ -137,6 +142,23 @@ impl Slot {
             keys.refusal_open.store(true, Ordering::Release);
             self.wake.notify_one();
         }
+    }
+
+    /// Waits until the keys in force are others than these; whether they are within `limit`.
+    pub async fn newer_than(&self, refused: &Credentials, limit: Duration) -> bool {
+        let are_newer = || self.keys.load().as_ref().is_some_and(|keys| *keys.credentials != *refused);
+        let newer = async {
+            loop {
+                // before the look at them: what is published in between is not missed
+                let mut published = pin!(self.published.notified());
+                published.as_mut().enable();
+                if are_newer() {
+                    return;
+                }
+                published.await;
+            }
+        };
+        timeout(limit, newer).await.is_ok()
     }
 
     /// Whether AWS has refused the keys in force since this was last asked.

@@ -288,6 +288,11 @@ impl Arrival {
     pub fn last(&self) -> Option<Instant> {
         if self.waits.get() { Some(Instant::now()) } else { self.last.get() }
     }
+
+    /// Whether it is the client that everybody waits for.
+    pub fn is_awaited(&self) -> bool {
+        self.waits.get()
+    }
 }
 
 impl BodyStream {

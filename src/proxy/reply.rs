@@ -14,7 +14,12 @@ use actix_http::{
 use bytes::Bytes;
 use futures_core::Stream;
 
-use super::{headers::REQUEST_ID, inbound::Announced, record::Record};
+use super::{
+    deadline::{Deadline, DeadlineTimer},
+    headers::REQUEST_ID,
+    inbound::Announced,
+    record::Record,
+};
 use crate::{
     admission::Permit,
     backend::ClientReply,
@@ -55,10 +60,11 @@ impl Shape {
     }
 }
 
-/// The answer of a backend.
+/// The answer of a backend. One that takes until after the deadline is broken off.
 pub fn response(
     reply: ClientReply,
     permit: Permit,
+    deadline: Deadline,
     mut record: Record,
     shape: &Shape,
 ) -> Response<ClientBody> {
@@ -71,7 +77,11 @@ pub fn response(
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(*length));
     }
     let size = size(&body, status, shape);
-    finish(status, headers, ClientBody::new(size, body, record, Some(permit), shape), shape)
+    let mut body = ClientBody::new(size, body, record, Some(permit), shape);
+    if matches!(body.body, ReplyBody::Stream(_) | ReplyBody::Events(_)) {
+        body.deadline = deadline.timer();
+    }
+    finish(status, headers, body, shape)
 }
 
 /// Whether an answer with this status ends with its head (RFC 9110, 6.4.1). What came after it would be taken for
@@ -144,6 +154,7 @@ pub struct ClientBody {
     record: Record,
     #[expect(dead_code, reason = "counts the request as in flight until the body is dropped")]
     permit: Option<Permit>,
+    deadline: Option<DeadlineTimer>,
     /// Let go before the answer is over, actix would read all of the request's body that still comes.
     unread: Option<Payload>,
     under_way: UnderWay,
@@ -156,7 +167,7 @@ impl ClientBody {
             // nobody will ask for it
             under_way.finish();
         }
-        Self { size, body, record, permit, unread: None, under_way }
+        Self { size, body, record, permit, deadline: None, unread: None, under_way }
     }
 }
 
@@ -169,6 +180,12 @@ impl MessageBody for ClientBody {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, ProxyError>>> {
         let this = self.get_mut();
+        if let Some(deadline) = &mut this.deadline
+            && let Poll::Ready(error) = deadline.poll(context)
+        {
+            this.record.fail(&error);
+            return Poll::Ready(Some(Err(error)));
+        }
         let chunk = match &mut this.body {
             ReplyBody::None { .. } => None,
             ReplyBody::Whole(bytes) if bytes.is_empty() => None,
@@ -201,7 +218,10 @@ impl MessageBody for ClientBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{admission::Admission, client::EventStream};
+    use crate::{
+        admission::{Admission, enter},
+        client::EventStream,
+    };
 
     /// The size of an answer's body, and what comes of it first.
     fn sent(
@@ -212,8 +232,10 @@ mod tests {
         let mut request = Request::new();
         request.head_mut().method = method;
         let reply = ClientReply { status, headers: HeaderMap::new(), body, remarks: Vec::new() };
-        let permit = Admission::new(1).try_enter().unwrap();
-        let response = response(reply, permit, Record::begin(&request, false), &Shape::of(&request));
+        let permit = enter(&Admission::new(1), None).unwrap();
+        let record = Record::begin(&request, false);
+        let deadline = Deadline::of(None, record.started());
+        let response = response(reply, permit, deadline, record, &Shape::of(&request));
         let mut seen = None;
         let _ = response.map_body(|_, mut body| {
             let mut context = Context::from_waker(std::task::Waker::noop());

@@ -1,14 +1,24 @@
-//! How a route reaches AWS: time limits, TLS, connections kept, a proxy between. The same keys for every backend.
+//! How a route reaches AWS: time limits, TLS, connections kept, a proxy between, what happens when it fails. The
+//! same keys for every backend.
 
 use std::{path::PathBuf, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{check::Checker, forward_proxy::ForwardProxy, limits::LONGEST, units::WrittenDuration};
+use super::{
+    check::Checker,
+    circuit_breaker::{CircuitBreakerSettings, WrittenCircuitBreaker},
+    forward_proxy::ForwardProxy,
+    limits::LONGEST,
+    retry::{RetrySettings, WrittenRetry},
+    units::WrittenDuration,
+};
 
 /// APISIX's defaults.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_mins(1);
 const KEEPALIVE_POOL: u32 = 5;
+/// APISIX's lower bound: below it a typo is likelier than an intention.
+const SHORTEST: Duration = Duration::from_millis(100);
 
 /// Plain or over TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,6 +67,12 @@ pub struct UpstreamSettings {
     pub keepalive_timeout: Duration,
     /// The proxy that every connection goes through.
     pub proxy: Option<ForwardProxy>,
+    /// For a whole request, from its head to the last byte of the answer.
+    pub request_timeout: Option<Duration>,
+    /// What becomes of calls that fail.
+    pub retry: RetrySettings,
+    /// When calls are not even tried.
+    pub circuit_breaker: Option<CircuitBreakerSettings>,
 }
 
 /// The keys as written, gathered from the backend's own section.
@@ -72,12 +88,14 @@ pub(super) struct WrittenUpstream {
     pub(super) keepalive_pool: Option<u32>,
     pub(super) keepalive_timeout: Option<WrittenDuration>,
     pub(super) proxy_url: Option<SecretString>,
+    pub(super) request_timeout: Option<WrittenDuration>,
+    pub(super) retry: Option<WrittenRetry>,
+    pub(super) circuit_breaker: Option<WrittenCircuitBreaker>,
 }
 
 impl WrittenUpstream {
     pub(super) fn check(self, default_timeout: Duration, checker: &mut Checker<'_>) -> UpstreamSettings {
-        // APISIX's lower bounds: below them a typo is likelier than an intention
-        let timeouts = Duration::from_millis(100)..=LONGEST;
+        let timeouts = SHORTEST..=LONGEST;
         let timeout = checker.duration("timeout", self.timeout, default_timeout, timeouts.clone());
         let mut phase = |key, written| checker.duration(key, written, timeout, timeouts.clone());
         let timeouts = Timeouts {
@@ -115,8 +133,25 @@ impl WrittenUpstream {
                 Duration::from_secs(1)..=LONGEST,
             ),
             proxy: self.proxy_url.and_then(|url| proxy(&url, checker)),
+            request_timeout: request_timeout(self.request_timeout, checker),
+            retry: self.retry.unwrap_or_default().check(&mut checker.below("retry")),
+            circuit_breaker: self
+                .circuit_breaker
+                .and_then(|written| written.check(&mut checker.below("circuit_breaker"))),
         }
     }
+}
+
+/// None by default, since a streamed answer may rightly last for as long as its function runs.
+fn request_timeout(written: Option<WrittenDuration>, checker: &mut Checker<'_>) -> Option<Duration> {
+    let limit = checker.duration("request_timeout", written, Duration::ZERO, Duration::ZERO..=LONGEST);
+    if limit.is_zero() {
+        return None;
+    }
+    if limit < SHORTEST {
+        checker.below("request_timeout").mistake("too short to be of use", "at least 100ms, or 0 for none");
+    }
+    Some(limit)
 }
 
 fn proxy(url: &SecretString, checker: &mut Checker<'_>) -> Option<ForwardProxy> {

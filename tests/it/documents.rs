@@ -32,6 +32,7 @@ fn every_kind() -> Vec<ErrorKind> {
         Kind::UpstreamProtocol,
         Kind::UpstreamTruncated,
         Kind::UpstreamTimeout,
+        Kind::UpstreamUnavailable { retry_after: 0 },
         Kind::FunctionResponseInvalid,
         Kind::Overloaded,
         Kind::LambdaRejected { retry_after: None },
@@ -56,6 +57,7 @@ fn every_kind() -> Vec<ErrorKind> {
             | Kind::UpstreamProtocol
             | Kind::UpstreamTruncated
             | Kind::UpstreamTimeout
+            | Kind::UpstreamUnavailable { .. }
             | Kind::FunctionResponseInvalid
             | Kind::Overloaded
             | Kind::LambdaRejected { .. }
@@ -182,13 +184,20 @@ fn every_key_of_a_route_is_in_the_readme() {
         ("", "lambda:\n  qqqqqqqqqqqq: 1\n"),
         ("authorization.", "api_gateway:\n  authorization:\n    qqqqqqqqqqqq: 1\n"),
         ("authorization.iam.", "api_gateway:\n  authorization:\n    iam:\n      qqqqqqqqqqqq: 1\n"),
+        ("retry.", "api_gateway:\n  retry:\n    qqqqqqqqqqqq: 1\n"),
+        ("retry.", "lambda:\n  retry:\n    qqqqqqqqqqqq: 1\n"),
+        ("circuit_breaker.", "api_gateway:\n  circuit_breaker:\n    qqqqqqqqqqqq: 1\n"),
+        ("circuit_breaker.", "lambda:\n  circuit_breaker:\n    qqqqqqqqqqqq: 1\n"),
     ];
     for (prefix, text) in sections {
         let documents = [Document::process(String::new()), Document::route("a", text)];
         let mistakes = Settings::from_documents(&documents, &BTreeMap::new()).unwrap_err().to_string();
         for key in keys_in_mistake(mistakes.lines().find(|line| line.contains("qqqq")).unwrap_or(&mistakes)) {
             let path = format!("{prefix}{key}");
-            let is_section = matches!(key.as_str(), "api_gateway" | "lambda" | "authorization" | "iam");
+            let is_section = matches!(
+                key.as_str(),
+                "api_gateway" | "lambda" | "authorization" | "iam" | "retry" | "circuit_breaker"
+            );
             // an alias of `secretkey`
             let is_alias = key == "secret_key";
             assert!(is_section || is_alias || told.contains(&path), "{path} is not in the README: {told:?}");

@@ -18,8 +18,10 @@ use crate::settings::{
     ForwardProxy, Scheme,
     api_gateway::is_scope_word,
     check::Checker,
+    circuit_breaker::WrittenCircuitBreaker,
     limits::{LONGEST, Limits},
     reader::present,
+    retry::WrittenRetry,
     source::{Names, WrittenMetadataProtocol, WrittenSource},
     units::WrittenDuration,
     upstream::WrittenUpstream,
@@ -71,6 +73,10 @@ pub(in crate::settings) struct WrittenLambda {
     pub(super) keepalive: Option<WrittenDuration>,
     pub(super) keepalive_pool: Option<u32>,
     pub(super) proxy_url: Option<SecretString>,
+    pub(super) request_timeout: Option<WrittenDuration>,
+    pub(super) retry: Option<WrittenRetry>,
+    #[serde(deserialize_with = "present")]
+    pub(super) circuit_breaker: Option<WrittenCircuitBreaker>,
     pub(super) ssl_verify: Option<bool>,
     pub(super) ca_certificate: Option<String>,
     pub(super) forward_request_method: Option<bool>,
@@ -320,7 +326,7 @@ impl WrittenLambda {
         }
     }
 
-    fn upstream(&self, checker: &mut Checker<'_>) -> crate::settings::UpstreamSettings {
+    fn upstream(&mut self, checker: &mut Checker<'_>) -> crate::settings::UpstreamSettings {
         let keepalive = checker.duration("keepalive", self.keepalive, KEEPALIVE, Duration::ZERO..=LONGEST);
         if !keepalive.is_zero() && keepalive < SHORTEST_KEEPALIVE {
             checker.below("keepalive").mistake("too short to be of use", "at least 1s, or 0 for none");
@@ -338,6 +344,9 @@ impl WrittenLambda {
             keepalive: Some(!keepalive.is_zero()),
             keepalive_pool: self.keepalive_pool,
             keepalive_timeout: Some(WrittenDuration(keepalive.max(SHORTEST_KEEPALIVE))),
+            request_timeout: self.request_timeout,
+            retry: Some(self.retry.take().unwrap_or_default().for_functions(&mut checker.below("retry"))),
+            circuit_breaker: self.circuit_breaker.take(),
         };
         written.check(TIMEOUT, checker)
     }
