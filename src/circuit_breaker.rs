@@ -256,8 +256,10 @@ mod tests {
         let breaker = breaker(1);
         fail(&breaker);
         let due = due(&breaker);
-        assert_eq!(refused(&breaker, due - OPEN_FOR), 10);
-        assert_eq!(refused(&breaker, due - Duration::from_millis(1)), 1);
+        let before = |time| due.checked_sub(time).unwrap();
+        assert_eq!(refused(&breaker, before(OPEN_FOR)), 10);
+        assert_eq!(refused(&breaker, before(Duration::from_millis(1001))), 2);
+        assert_eq!(refused(&breaker, before(Duration::from_millis(1))), 1);
         let probe = breaker.enter(|| due).unwrap();
         assert_eq!(refused(&breaker, due), 1);
         // one whose client has left

@@ -75,10 +75,8 @@ async fn handshake(endpoint: &Endpoint, tls: &Tls, stream: TcpStream) -> Result<
         |error: String| ProxyError::new(ErrorKind::UpstreamTls, format!("no TLS with {endpoint}: {error}"));
     let name = ServerName::try_from(endpoint.host.clone()).map_err(|error| failed(error.to_string()))?;
     let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await.map_err(|error| {
-        match is_about_a_certificate(&error) {
-            true => failed(error.to_string()).lasting(),
-            false => failed(error.to_string()),
-        }
+        let failure = failed(error.to_string());
+        if is_about_a_certificate(&error) { failure.lasting() } else { failure }
     })?;
     Ok(Stream::Tls(Box::new(stream)))
 }

@@ -180,3 +180,34 @@ impl Slot {
         Status { source, state }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(id: &str) -> Credentials {
+        Credentials::new(id, "s", None, None, "test")
+    }
+
+    const NOT_LONG: Duration = Duration::from_millis(20);
+
+    #[actix_rt::test]
+    async fn other_keys_are_there_at_once_if_they_are_and_waited_for_if_not() {
+        let slot = Arc::new(Slot::new());
+        let first = keys("first");
+        assert!(!slot.newer_than(&first, NOT_LONG).await);
+        slot.publish(first.clone(), None);
+        assert!(!slot.newer_than(&first, NOT_LONG).await);
+        assert!(slot.newer_than(&keys("none"), Duration::ZERO).await);
+        let publisher = {
+            let slot = Arc::clone(&slot);
+            std::thread::spawn(move || {
+                // the same again are not newer
+                slot.publish(keys("first"), None);
+                slot.publish(keys("second"), None);
+            })
+        };
+        assert!(slot.newer_than(&first, Duration::from_secs(20)).await);
+        publisher.join().unwrap();
+    }
+}

@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(paid(&budget, start), FREE);
         assert_eq!(paid(&budget, start + Duration::from_millis(199)), 0);
         assert_eq!(paid(&budget, start + Duration::from_millis(200)), 1);
-        assert_eq!(paid(&budget, start + Duration::from_secs(60)), FREE, "what was not used is not saved up");
+        assert_eq!(paid(&budget, start + Duration::from_mins(1)), FREE, "what was not used is not saved up");
     }
 
     #[test]

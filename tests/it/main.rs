@@ -13,6 +13,8 @@ mod admin;
 mod api_gateway;
 /// One suite for every backend, with bytes alone.
 mod backend_contract;
+/// When calls are not even tried.
+mod circuit_breaker;
 /// `apigw-invoker` itself: `check`, `dev`, exit codes, signals.
 mod commands;
 /// The services of the stand-in that hand out keys, and `dev --credentials`.
@@ -37,6 +39,8 @@ mod lambda_stand_in;
 mod lambda_streams;
 /// Sizes, counts and times that are too much.
 mod limits;
+/// What is called again, how often, and when.
+mod retries;
 /// Which route takes a request.
 mod routing;
 /// AWS's vectors, golden signatures, and what the stand-in makes of arbitrary requests.
