@@ -27,6 +27,7 @@ pub mod target;
 
 use std::{
     convert::Infallible,
+    pin::pin,
     rc::Rc,
     sync::{
         Arc,
@@ -37,6 +38,7 @@ use std::{
 use actix_http::{HttpMessage as _, Payload, Request, Response, header};
 
 use self::{
+    call::Call,
     deadline::Deadline,
     inbound::{Hop, InboundRequest},
     record::Record,
@@ -118,10 +120,11 @@ async fn forward(
 
     let outbound = route.backend.request(inbound)?;
 
-    let upstream = call::call(&worker.client, route, outbound, deadline, record).await?;
+    let call = Call { client: &worker.client, route, deadline };
+    let upstream = call.make(outbound, record).await?;
 
     let mode = route.backend.reply_mode(&upstream);
-    let upstream = deadline.heed(read_as(mode, upstream)).await?;
+    let upstream = deadline.heed(pin!(read_as(mode, upstream))).await?;
     let reply = route.backend.reply(upstream)?;
     for remark in &reply.remarks {
         record.remark(remark);

@@ -47,13 +47,13 @@ impl Retries {
     /// What to wait for after the `attempt`th attempt, counted from 1, before the next one; `None` if there is none.
     ///
     /// `outcome` is the answer's verdict and headers, or the failure; `is_idempotent` tells of the method, and `luck`
-    /// is from 0 to 1.
+    /// gives a number from 0 to 1.
     pub fn after(
         &self,
         attempt: u32,
         outcome: Result<(Verdict, &HeaderMap), &ProxyError>,
         is_idempotent: bool,
-        luck: f64,
+        luck: impl FnOnce() -> f64,
     ) -> Option<Pause> {
         let known = outcome.map(|(verdict, _)| verdict);
         if attempt >= self.settings.attempts || !self.repeats(attempt, known, is_idempotent) {
@@ -65,7 +65,7 @@ impl Retries {
         }
         let asked = outcome.ok().and_then(|(_, headers)| asked(headers)).unwrap_or_default();
         // sooner than asked it would be refused again, and later is for the client to decide
-        (asked <= longest).then(|| Pause::For(asked.max(self.back_off(attempt, luck))))
+        (asked <= longest).then(|| Pause::For(asked.max(self.back_off(attempt, luck()))))
     }
 
     fn repeats(&self, attempt: u32, outcome: Result<Verdict, &ProxyError>, is_idempotent: bool) -> bool {

@@ -177,7 +177,7 @@ impl Route {
     }
 
     /// Whether no circuit breaker keeps calls away.
-    pub fn is_open(&self) -> bool {
+    pub fn takes_calls(&self) -> bool {
         self.circuit_breaker.as_ref().is_none_or(|breaker| breaker.is_closed())
     }
 

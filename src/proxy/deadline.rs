@@ -35,11 +35,15 @@ impl Deadline {
         self.0.is_none_or(|end| Instant::now() + pause < end.at)
     }
 
-    /// The result, or an error once time is up.
+    /// The result, or an error once time is up. The work is pinned where it is, since moved into this future, it would
+    /// make every request's larger by its size.
     ///
     /// # Errors
     /// The future's own, or `UpstreamTimeout`.
-    pub async fn heed<T>(self, work: impl Future<Output = Result<T, ProxyError>>) -> Result<T, ProxyError> {
+    pub async fn heed<T>(
+        self,
+        work: Pin<&mut impl Future<Output = Result<T, ProxyError>>>,
+    ) -> Result<T, ProxyError> {
         match self.0 {
             None => work.await,
             Some(end) => timeout_at(end.at, work).await.unwrap_or_else(|_| Err(end.error())),

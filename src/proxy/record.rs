@@ -98,10 +98,18 @@ impl Record {
     }
 
     /// An attempt is followed by another, for this reason.
-    pub fn repeats(&self, attempt: u32, pause: &str, reason: &str) {
+    pub fn repeats(&self, attempt: u32, reason: &str) {
         log::info!(
             request_id = self.request_id_text(), route = self.route.as_deref().unwrap_or("-"), attempt = attempt;
-            "calling again {pause}: {}", excerpt(reason, usize::MAX)
+            "calling again: {}", excerpt(reason, usize::MAX)
+        );
+    }
+
+    /// An attempt that might have been followed by another is not, for this reason.
+    pub fn stays_unrepeated(&self, reason: &str) {
+        log::debug!(
+            request_id = self.request_id_text(), route = self.route.as_deref().unwrap_or("-");
+            "not calling again: {reason}"
         );
     }
 

@@ -27,11 +27,11 @@ fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
 
 /// Whether an answer with this verdict is followed by another attempt.
 fn repeats(retries: &Retries, attempt: u32, verdict: Verdict, is_idempotent: bool) -> bool {
-    retries.after(attempt, Ok((verdict, &HeaderMap::new())), is_idempotent, 0.5).is_some()
+    retries.after(attempt, Ok((verdict, &HeaderMap::new())), is_idempotent, || 0.5).is_some()
 }
 
 fn repeats_failure(retries: &Retries, error: &ProxyError, is_idempotent: bool) -> bool {
-    retries.after(1, Err(error), is_idempotent, 0.5).is_some()
+    retries.after(1, Err(error), is_idempotent, || 0.5).is_some()
 }
 
 const RAN_MAYBE: [ErrorKind; 2] = [ErrorKind::UpstreamTruncated, ErrorKind::UpstreamTimeout];
@@ -128,7 +128,7 @@ fn a_wait_that_aws_asks_for_is_kept_and_one_that_is_too_long_is_the_clients() {
         (&[("retry-after", "18446744073709551615")], None),
         (&[("retry-after", "-1")], None),
     ] {
-        let pause = retries.after(1, Ok((Verdict::Throttled, &headers(lines))), false, 0.5);
+        let pause = retries.after(1, Ok((Verdict::Throttled, &headers(lines))), false, || 0.5);
         assert_eq!(pause, expected.map(|time| Pause::For(Duration::from_millis(time))), "{lines:?}");
     }
 }
@@ -136,7 +136,7 @@ fn a_wait_that_aws_asks_for_is_kept_and_one_that_is_too_long_is_the_clients() {
 #[test]
 fn new_keys_are_waited_for_no_longer_than_the_longest_pause() {
     let retries = retries("lambda", "{ max_backoff: 2s }");
-    let pause = retries.after(1, Ok((Verdict::KeysExpired, &HeaderMap::new())), false, 0.5);
+    let pause = retries.after(1, Ok((Verdict::KeysExpired, &HeaderMap::new())), false, || 0.5);
     assert_eq!(pause, Some(Pause::UntilNewKeys(Duration::from_secs(2))));
 }
 
@@ -157,7 +157,7 @@ proptest! {
         let longest = backoff + more;
         let text = format!("{{ attempts: 10, backoff: {backoff}, max_backoff: {longest} }}");
         let retries = retries("api_gateway", &text);
-        let pause = |luck| match retries.after(attempt, Ok((Verdict::Throttled, &HeaderMap::new())), false, luck) {
+        let pause = |luck| match retries.after(attempt, Ok((Verdict::Throttled, &HeaderMap::new())), false, || luck) {
             Some(Pause::For(time)) => time,
             other => panic!("{other:?}"),
         };

@@ -13,12 +13,14 @@ use crate::{
 
 /// What the head tells (Amazon API Gateway developer guide, gateway response types).
 pub fn verdict(upstream: &UpstreamReply) -> Verdict {
-    let Some(reason) = error_type(&upstream.headers) else { return Verdict::Settled };
+    let is_for = |known: fn(&str) -> bool| error_type(&upstream.headers).is_some_and(known);
     match upstream.status {
-        StatusCode::FORBIDDEN if is_expiry(reason) => Verdict::KeysExpired,
-        StatusCode::TOO_MANY_REQUESTS if is_throttling(reason) => Verdict::Throttled,
+        StatusCode::FORBIDDEN if is_for(is_expiry) => Verdict::KeysExpired,
+        StatusCode::TOO_MANY_REQUESTS if is_for(is_throttling) => Verdict::Throttled,
         // 502 says that the function has answered what API Gateway does not understand
-        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+            if is_for(|_| true) =>
+        {
             Verdict::Unavailable
         }
         _ => Verdict::Settled,

@@ -11,9 +11,11 @@ use crate::{
 
 /// What the head tells (Lambda API reference, `Invoke`, errors).
 pub fn verdict(upstream: &UpstreamReply) -> Verdict {
+    if upstream.status.is_success() {
+        return Verdict::Settled;
+    }
     let reason = error_type(&upstream.headers).unwrap_or_default();
     match upstream.status {
-        status if status.is_success() => Verdict::Settled,
         StatusCode::TOO_MANY_REQUESTS => Verdict::Throttled,
         _ if is_throttling(reason) => Verdict::Throttled,
         StatusCode::FORBIDDEN if is_expiry(reason) => Verdict::KeysExpired,
