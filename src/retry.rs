@@ -60,12 +60,17 @@ impl Retries {
             return None;
         }
         let longest = self.settings.max_backoff;
-        if known.is_ok_and(|verdict| verdict == Verdict::KeysExpired) {
-            return Some(Pause::UntilNewKeys(longest));
-        }
+        let step = match known {
+            Ok(Verdict::KeysExpired) => return Some(Pause::UntilNewKeys(longest)),
+            // a network interface or a snapshot takes its time
+            Ok(Verdict::NotReady | Verdict::SlowStart) => longest,
+            _ => self.step(attempt),
+        };
         let asked = outcome.ok().and_then(|(_, headers)| asked(headers)).unwrap_or_default();
-        // sooner than asked it would be refused again, and later is for the client to decide
-        (asked <= longest).then(|| Pause::For(asked.max(self.back_off(attempt, luck()))))
+        // full jitter, so that many clients do not come back at once
+        // (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>);
+        // sooner than asked the call would be refused again, and later is for the client to decide
+        (asked <= longest).then(|| Pause::For(asked.max(step.mul_f64(luck()))))
     }
 
     fn repeats(&self, attempt: u32, outcome: Result<Verdict, &ProxyError>, is_idempotent: bool) -> bool {
@@ -85,11 +90,10 @@ impl Retries {
         }
     }
 
-    /// Exponential with full jitter, so that many clients do not come back at once
-    /// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>).
-    fn back_off(&self, attempt: u32, luck: f64) -> Duration {
+    /// The longest pause after this attempt: it doubles each time.
+    fn step(&self, attempt: u32) -> Duration {
         let RetrySettings { backoff, max_backoff, .. } = self.settings;
-        backoff.saturating_mul(2_u32.saturating_pow(attempt - 1)).min(max_backoff).mul_f64(luck)
+        backoff.saturating_mul(2_u32.saturating_pow(attempt - 1)).min(max_backoff)
     }
 }
 

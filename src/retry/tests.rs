@@ -134,6 +134,17 @@ fn a_wait_that_aws_asks_for_is_kept_and_one_that_is_too_long_is_the_clients() {
 }
 
 #[test]
+fn what_is_not_ready_gets_up_to_the_longest_pause_from_the_first() {
+    let retries = retries("lambda", "{ backoff: 50ms, max_backoff: 2s }");
+    let pause = |verdict, luck| retries.after(1, Ok((verdict, &HeaderMap::new())), false, || luck);
+    for verdict in [Verdict::NotReady, Verdict::SlowStart] {
+        assert_eq!(pause(verdict, 1.0), Some(Pause::For(Duration::from_secs(2))), "{verdict:?}");
+        assert_eq!(pause(verdict, 0.0), Some(Pause::For(Duration::ZERO)), "{verdict:?}");
+    }
+    assert_eq!(pause(Verdict::Throttled, 1.0), Some(Pause::For(Duration::from_millis(50))));
+}
+
+#[test]
 fn new_keys_are_waited_for_no_longer_than_the_longest_pause() {
     let retries = retries("lambda", "{ max_backoff: 2s }");
     let pause = retries.after(1, Ok((Verdict::KeysExpired, &HeaderMap::new())), false, || 0.5);
