@@ -1,12 +1,15 @@
-//! How many requests are in flight: those beyond the limit are turned away at once instead of queued.
+//! How many requests are in flight, in all and on single routes: those beyond a limit are turned away at once instead
+//! of queued.
 //!
 //! `proxy.rs` asks before it reads a body. The permit travels in the answer's body to its last byte, so a slow
-//! download counts for as long as it lasts.
+//! download counts for as long as it lasts. `listener/accept.rs` counts connections in the same way.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
 };
+
+use crate::error::{ErrorKind, ProxyError};
 
 /// A limit on requests in flight, shared by all workers.
 #[derive(Debug, Clone)]
@@ -17,7 +20,32 @@ pub struct Admission {
 
 /// One request in flight, until it is dropped.
 #[derive(Debug)]
-pub struct Permit(Arc<AtomicU32>);
+pub struct Permit {
+    #[expect(dead_code, reason = "counts until it is dropped")]
+    of_process: Counted,
+    #[expect(dead_code, reason = "counts until it is dropped")]
+    of_route: Option<Counted>,
+}
+
+/// One that a counter counts, until it is dropped.
+#[derive(Debug)]
+pub struct Counted(Arc<AtomicU32>);
+
+/// Lets a request in if there is room for it in the process, and on its route if that has a limit of its own.
+///
+/// # Errors
+/// One of the limits is reached.
+pub fn enter(process: &Admission, route: Option<&Admission>) -> Result<Permit, ProxyError> {
+    let refused = |limit: u32, whose: &str| {
+        ProxyError::new(ErrorKind::Overloaded, format!("{whose}max_in_flight, {limit}, is reached"))
+    };
+    let of_process = process.try_enter().ok_or_else(|| refused(process.limit, "limits."))?;
+    let of_route = match route {
+        None => None,
+        Some(route) => Some(route.try_enter().ok_or_else(|| refused(route.limit, "the route's "))?),
+    };
+    Ok(Permit { of_process, of_route })
+}
 
 impl Admission {
     /// Nothing in flight yet.
@@ -26,11 +54,11 @@ impl Admission {
     }
 
     /// Lets one more in, unless the limit is reached.
-    pub fn try_enter(&self) -> Option<Permit> {
-        let permit = Permit(Arc::clone(&self.in_flight));
+    pub fn try_enter(&self) -> Option<Counted> {
+        let counted = Counted(Arc::clone(&self.in_flight));
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        // a permit that is refused counts itself out again by being dropped
-        (before < self.limit).then_some(permit)
+        // one that is refused counts itself out again by being dropped
+        (before < self.limit).then_some(counted)
     }
 
     /// Requests in flight now.
@@ -39,7 +67,7 @@ impl Admission {
     }
 }
 
-impl Drop for Permit {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -52,11 +80,24 @@ mod tests {
     #[test]
     fn a_permit_counts_until_it_is_dropped() {
         let admission = Admission::new(2);
-        let first = admission.try_enter().unwrap();
-        let _second = admission.try_enter().unwrap();
-        assert!(admission.try_enter().is_none());
+        let first = enter(&admission, None).unwrap();
+        let _second = enter(&admission, None).unwrap();
+        assert_eq!(enter(&admission, None).unwrap_err().kind, ErrorKind::Overloaded);
         assert_eq!(admission.in_flight(), 2);
         drop(first);
-        assert!(admission.try_enter().is_some());
+        assert!(enter(&admission, None).is_ok());
+    }
+
+    #[test]
+    fn a_request_that_its_route_turns_away_takes_no_room_from_others() {
+        let (process, route) = (Admission::new(3), Admission::new(1));
+        let first = enter(&process, Some(&route)).unwrap();
+        for _ in 0..5 {
+            assert!(enter(&process, Some(&route)).is_err());
+        }
+        assert_eq!((process.in_flight(), route.in_flight()), (1, 1));
+        let _others = [enter(&process, None).unwrap(), enter(&process, None).unwrap()];
+        drop(first);
+        assert_eq!((process.in_flight(), route.in_flight()), (2, 0));
     }
 }

@@ -7,6 +7,7 @@
 pub mod api_gateway;
 pub mod lambda;
 mod signature_refusal;
+pub mod verdict;
 
 use std::{fmt, sync::Arc};
 
@@ -15,6 +16,7 @@ use actix_http::{
     header::{HeaderMap, HeaderValue},
 };
 
+use self::verdict::Verdict;
 use crate::{
     client::{Endpoint, KeepAlive, ReplyBody, Secured, UpstreamReply},
     error::ProxyError,
@@ -41,6 +43,9 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// # Errors
     /// The client's request is not one that this backend can forward.
     fn request(&self, inbound: InboundRequest) -> Result<OutboundRequest, ProxyError>;
+
+    /// What an answer with this head tells about the call: whether anything has run, and whether to call again.
+    fn verdict(&self, upstream: &UpstreamReply) -> Verdict;
 
     /// Whether the body of an answer with this head has to be here before [`Backend::reply`] is asked.
     fn reply_mode(&self, upstream: &UpstreamReply) -> ReplyMode;

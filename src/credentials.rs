@@ -103,6 +103,14 @@ impl CredentialSource {
         }
     }
 
+    /// Waits until there are other keys than those that AWS has refused, no longer than `limit`; whether there are.
+    pub async fn newer_than(&self, refused: &Credentials, limit: Duration) -> bool {
+        match &self.0 {
+            Kind::Fixed(_) => false,
+            Kind::Kept(kept) => kept.slot.newer_than(refused, limit).await,
+        }
+    }
+
     /// How the source is doing.
     pub fn status(&self, now: SystemTime) -> Status {
         match &self.0 {

@@ -25,6 +25,10 @@ pub struct ProxyError {
     cause: Option<Box<dyn Error + Send + Sync>>,
     /// What else the operator should know.
     remarks: Vec<Remark>,
+    /// Nothing of the request had been sent.
+    unsent: bool,
+    /// It would fail the same way again.
+    lasting: bool,
 }
 
 /// Everything that has an answer of our own.
@@ -74,6 +78,11 @@ pub enum ErrorKind {
     UpstreamTruncated,
     /// AWS took longer than the route allows.
     UpstreamTimeout,
+    /// The circuit breaker is open: too many calls have failed in a row.
+    UpstreamUnavailable {
+        /// Seconds until the next call is tried.
+        retry_after: u64,
+    },
     /// The function's answer is not what the route's mode demands.
     FunctionResponseInvalid,
     /// As many requests in flight as allowed.
@@ -152,6 +161,11 @@ impl ErrorKind {
             Self::Overloaded => {
                 (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests in flight")
             }
+            Self::UpstreamUnavailable { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "upstream_unavailable",
+                "The upstream has failed too often to be called now",
+            ),
             Self::UpstreamTimeout => {
                 (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", "The upstream did not answer in time")
             }
@@ -184,6 +198,9 @@ impl ErrorKind {
                 retry_after.clone().map(|value| (header::RETRY_AFTER, value))
             }
             Self::Overloaded => Some((header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER))),
+            Self::UpstreamUnavailable { retry_after } => {
+                Some((header::RETRY_AFTER, HeaderValue::from(*retry_after)))
+            }
             _ => None,
         }
     }
@@ -198,7 +215,26 @@ impl ErrorKind {
 impl ProxyError {
     /// An error with its cause.
     pub fn new(kind: ErrorKind, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind, cause: Some(cause.into()), remarks: Vec::new() }
+        Self { cause: Some(cause.into()), ..kind.into() }
+    }
+
+    /// Says that it happened before anything of the request was sent.
+    #[must_use]
+    pub fn before_sending(mut self) -> Self {
+        self.unsent = true;
+        self
+    }
+
+    /// Says that it would happen again, as with a certificate that nobody trusts.
+    #[must_use]
+    pub fn lasting(mut self) -> Self {
+        self.lasting = true;
+        self
+    }
+
+    /// Whether the call may be made again with hope and without harm: nothing of it was sent.
+    pub fn may_be_repeated(&self) -> bool {
+        self.unsent && !self.lasting
     }
 
     /// Adds what else the operator should know.
@@ -261,7 +297,7 @@ impl ProxyError {
 
 impl From<ErrorKind> for ProxyError {
     fn from(kind: ErrorKind) -> Self {
-        Self { kind, cause: None, remarks: Vec::new() }
+        Self { kind, cause: None, remarks: Vec::new(), unsent: false, lasting: false }
     }
 }
 

@@ -6,7 +6,9 @@
 //! cli ─ settings ─ run ─ app ─ snapshot ─ listener      from the command line to an open socket
 //!
 //! listener → proxy → routing → admission → inbound      a client's request
-//!          → backend::request → signing → client        out to AWS
+//!          → backend::request                            what goes out
+//!          → call: circuit_breaker → signing → client → retry
+//!                                                       out to AWS, again if need be
 //!          → backend::reply → reply                     and back
 //! ```
 //!
@@ -18,6 +20,7 @@ pub mod admin;
 pub mod admission;
 pub mod app;
 pub mod backend;
+pub mod circuit_breaker;
 pub mod cli;
 pub mod client;
 pub mod credentials;
@@ -30,6 +33,7 @@ pub mod logging;
 pub mod proxy;
 mod regular_file;
 pub mod remark;
+pub mod retry;
 pub mod routing;
 mod run;
 pub mod settings;

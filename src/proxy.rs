@@ -7,14 +7,17 @@
 //! admission.rs     is there room for one more?
 //! inbound.rs       read it within its limits, clean its headers
 //! backend.rs       Backend::request: what goes out
-//! signing.rs       sign what goes out
-//! client.rs        send it
+//! call.rs          call AWS, again if need be: is it worth it (circuit_breaker.rs), is it safe (retry.rs)?
+//!   signing.rs       sign what goes out
+//!   client.rs        send it
 //! backend.rs       Backend::reply: what comes back
 //! reply.rs         to the client, as it arrives
 //! ```
 //!
 //! Each step's result is the next one's argument. Whatever fails becomes an answer in one place (`error.rs`).
 
+mod call;
+pub mod deadline;
 pub mod grpc;
 pub mod headers;
 pub mod inbound;
@@ -25,6 +28,7 @@ pub mod target;
 
 use std::{
     convert::Infallible,
+    pin::pin,
     rc::Rc,
     sync::{
         Arc,
@@ -35,15 +39,16 @@ use std::{
 use actix_http::{HttpMessage as _, Payload, Request, Response, header};
 
 use self::{
+    call::Call,
+    deadline::Deadline,
     inbound::{Hop, InboundRequest},
-    outbound::Signature,
     record::Record,
     reply::ClientBody,
 };
 use crate::{
-    admission::Permit,
+    admission::{self, Permit},
     backend::{ClientReply, ReplyMode},
-    client::Client,
+    client::{Client, UpstreamReply},
     error::{ErrorKind, ProxyError},
     listener::outbox::Outbox,
     routing::Miss,
@@ -86,12 +91,19 @@ pub async fn serve(
     let outcome = forward(&worker, request, &mut payload, &mut record, &arrived).await;
     shape.last_of_connection(worker.stopping.load(Ordering::Relaxed));
     Ok(match outcome {
-        Ok((reply, permit)) => reply::response(reply, permit, record, &shape),
+        Ok(Answer { reply, permit, deadline }) => reply::response(reply, permit, deadline, record, &shape),
         Err(error) => {
             record.fail(&error);
             reply::failure(&error, payload, record, &shape)
         }
     })
+}
+
+/// An answer and what lasts as long as it does.
+struct Answer {
+    reply: ClientReply,
+    permit: Permit,
+    deadline: Deadline,
 }
 
 /// The path itself.
@@ -101,7 +113,7 @@ async fn forward(
     payload: &mut Payload,
     record: &mut Record,
     arrived: &Arrived,
-) -> Result<(ClientReply, Permit), ProxyError> {
+) -> Result<Answer, ProxyError> {
     let snapshot = &worker.snapshot;
     arrived.outbox.refuse_behind_last_answer()?;
     target::check(request.head(), &snapshot.head_limits)?;
@@ -116,7 +128,8 @@ async fn forward(
     let remainder = found.remainder.map(|remainder| path.len() - remainder.len());
     record.route(&route.id);
 
-    let permit = snapshot.admission.try_enter().ok_or(ErrorKind::Overloaded)?;
+    let permit = admission::enter(&snapshot.admission, route.admission.as_ref())?;
+    let deadline = Deadline::of(route.request_timeout, record.started());
 
     let hop = Hop {
         peer: request.head().peer_addr,
@@ -126,32 +139,28 @@ async fn forward(
     };
     let inbound = InboundRequest::read(request, payload, remainder, &hop, route.body_limits()).await?;
 
-    let mut outbound = route.backend.request(inbound)?;
+    let outbound = route.backend.request(inbound)?;
 
-    let signed_with = match (&route.signing, outbound.signature) {
-        (Some(signing), Signature::Ours) => Some((signing, signing.sign(&mut outbound).await?)),
-        _ => None,
-    };
+    let call = Call { client: &worker.client, route, deadline };
+    let upstream = call.make(outbound, record).await?;
 
-    record.sent(outbound.body.length());
-    let target = route.backend.target();
-    let upstream = worker.client.send(&target.endpoint, target.timeouts, outbound).await?;
-    record.answered(&upstream);
-    if let Some((signing, credentials)) = signed_with {
-        signing.heed(&upstream, &credentials);
-    }
-
-    let upstream = match route.backend.reply_mode(&upstream) {
-        ReplyMode::Streamed => upstream,
-        ReplyMode::Collected { limit } => upstream.collect(limit).await?,
-        ReplyMode::Excerpt { limit } => upstream.excerpt(limit).await,
-        ReplyMode::Events { prelude } => upstream.decode_events(prelude).await?,
-    };
+    let mode = route.backend.reply_mode(&upstream);
+    let upstream = deadline.heed(pin!(read_as(mode, upstream))).await?;
     let reply = route.backend.reply(upstream)?;
     for remark in &reply.remarks {
         record.remark(remark);
     }
-    Ok((reply, permit))
+    Ok(Answer { reply, permit, deadline })
+}
+
+/// Reads as much of an answer as the backend has to see.
+async fn read_as(mode: ReplyMode, upstream: UpstreamReply) -> Result<UpstreamReply, ProxyError> {
+    match mode {
+        ReplyMode::Streamed => Ok(upstream),
+        ReplyMode::Collected { limit } => upstream.collect(limit).await,
+        ReplyMode::Excerpt { limit } => Ok(upstream.excerpt(limit).await),
+        ReplyMode::Events { prelude } => upstream.decode_events(prelude).await,
+    }
 }
 
 /// The host that the client means: that of an absolute target goes before the header (RFC 9112, 3.2.2).

@@ -8,6 +8,7 @@
 
 mod api_gateway;
 mod check;
+mod circuit_breaker;
 mod connect;
 mod document;
 mod forward_proxy;
@@ -21,6 +22,7 @@ mod mistake;
 mod process;
 mod reader;
 mod reference;
+mod retry;
 mod route;
 mod session_name;
 mod source;
@@ -31,6 +33,7 @@ mod upstream;
 use std::path::Path;
 
 pub use api_gateway::{ApiGatewaySettings, Authorization, ClientAuthorization, Iam};
+pub use circuit_breaker::CircuitBreakerSettings;
 pub use connect::Connect;
 pub use document::Document;
 pub use forward_proxy::{ForwardProxy, HostPort};
@@ -45,6 +48,7 @@ pub use listen::{Https, Listen};
 pub use mistake::{Mistake, Mistakes, Place};
 pub use process::{Admin, Log, Reload, Settings, Shutdown};
 pub use reference::without_line_end;
+pub use retry::{MayHaveRun, RetrySettings};
 pub use route::{BackendSettings, RouteSettings};
 pub use session_name::{DEFAULT as DEFAULT_SESSION_NAME, session_name};
 pub use tree::Environment;

@@ -4,7 +4,7 @@
 use std::{
     fmt,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use aws_credential_types::Credentials;
@@ -12,10 +12,12 @@ use aws_credential_types::Credentials;
 use crate::{
     admission::Admission,
     backend::{self, Backend},
+    circuit_breaker::{CircuitBreaker, CircuitBreakers, Pass},
     client::UpstreamReply,
     credentials::{CredentialSource, Keeper},
     error::{ErrorKind, ProxyError},
     proxy::{inbound::BodyLimits, outbound::OutboundRequest, target::HeadLimits},
+    retry::Retries,
     routing::RouteTable,
     settings::{BackendSettings, HostPort, RouteSettings, Scheme, Settings},
     signing::Signer,
@@ -46,6 +48,14 @@ pub struct Route {
     pub signing: Option<Signing>,
     /// Until a request's body has arrived.
     pub body_timeout: Duration,
+    /// Until the last byte of the answer, if that has a limit.
+    pub request_timeout: Option<Duration>,
+    /// How many of its requests may be in flight, if that has a limit of its own.
+    pub admission: Option<Admission>,
+    /// Which calls are made again; `None` where none is.
+    pub retries: Option<Retries>,
+    /// Whether calls are tried at all; `None` where they always are.
+    pub circuit_breaker: Option<Arc<CircuitBreaker>>,
 }
 
 /// The signature of a route.
@@ -79,10 +89,11 @@ impl Snapshot {
     /// # Errors
     /// A route's authorities to trust cannot be used.
     pub fn build(settings: &Settings, keeper: &Keeper) -> Result<Self, RouteError> {
-        let mut tls = Configurations::default();
+        let mut shared =
+            Shared { tls: Configurations::default(), breakers: CircuitBreakers::default(), keeper };
         let mut routes = Vec::new();
         for route in settings.routes.iter().filter(|route| route.enabled) {
-            let built = Route::build(route, settings.limits.body_timeout, &mut tls, keeper)?;
+            let built = Route::build(route, settings.limits.body_timeout, &mut shared)?;
             routes.push((route.rule.clone(), built));
         }
         Ok(Self {
@@ -118,25 +129,60 @@ impl Signing {
             self.credentials.refresh_soon(used);
         }
     }
+
+    /// Waits until there are other keys than those that AWS has refused, no longer than `limit`; whether there are.
+    pub async fn newer_than(&self, refused: &Credentials, limit: Duration) -> bool {
+        self.credentials.newer_than(refused, limit).await
+    }
+}
+
+/// What routes are built from, and share.
+struct Shared<'a> {
+    tls: Configurations,
+    breakers: CircuitBreakers,
+    keeper: &'a Keeper,
 }
 
 impl Route {
     fn build(
         settings: &RouteSettings,
         body_timeout: Duration,
-        tls: &mut Configurations,
-        keeper: &Keeper,
+        shared: &mut Shared<'_>,
     ) -> Result<Self, RouteError> {
         let failed = |cause| RouteError { route: settings.id.clone(), cause };
-        let backend = backend::build(&settings.backend, tls).map_err(failed)?;
+        let backend = backend::build(&settings.backend, &mut shared.tls).map_err(failed)?;
         let signing = match (&backend.target().scope, settings.backend.source()) {
             (Some(scope), Some(source)) => {
-                let credentials = keeper.source(source).map_err(failed)?;
+                let credentials = shared.keeper.source(source).map_err(failed)?;
                 Some(Signing { signer: Signer::new(scope.clone()), credentials })
             }
             _ => None,
         };
-        Ok(Self { id: settings.id.as_str().into(), backend, signing, body_timeout })
+        let upstream = settings.backend.upstream();
+        let endpoint = &backend.target().endpoint;
+        Ok(Self {
+            id: settings.id.as_str().into(),
+            signing,
+            body_timeout: upstream.request_timeout.map_or(body_timeout, |limit| limit.min(body_timeout)),
+            request_timeout: upstream.request_timeout,
+            admission: settings.max_in_flight.map(Admission::new),
+            retries: Retries::new(upstream.retry),
+            circuit_breaker: upstream.circuit_breaker.map(|settings| shared.breakers.get(endpoint, settings)),
+            backend,
+        })
+    }
+
+    /// Asks the circuit breaker, if there is one, whether to try a call.
+    ///
+    /// # Errors
+    /// It is open.
+    pub fn enter(&self) -> Result<Option<Pass<'_>>, ProxyError> {
+        self.circuit_breaker.as_ref().map(|breaker| breaker.enter(Instant::now)).transpose()
+    }
+
+    /// Whether no circuit breaker keeps calls away.
+    pub fn takes_calls(&self) -> bool {
+        self.circuit_breaker.as_ref().is_none_or(|breaker| breaker.is_closed())
     }
 
     /// What a request's body may cost.

@@ -4,11 +4,12 @@
 //! key goes into `x-api-key`. The answer passes as it is, but for what belongs to the connection.
 
 mod refusal;
+mod verdict;
 
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Backend, ClientReply, ReplyMode, Target, endpoint};
+use super::{Backend, ClientReply, ReplyMode, Target, endpoint, verdict::Verdict};
 use crate::{
     client::{Secured, UpstreamReply},
     error::{ErrorKind, ProxyError},
@@ -163,6 +164,10 @@ impl Backend for ApiGateway {
             settle_blanks(&mut headers);
         }
         Ok(OutboundRequest { method: inbound.method, path_and_query, headers, body: inbound.body, signature })
+    }
+
+    fn verdict(&self, upstream: &UpstreamReply) -> Verdict {
+        verdict::verdict(upstream)
     }
 
     fn reply_mode(&self, upstream: &UpstreamReply) -> ReplyMode {

@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod payload;
+mod verdict;
 
 use actix_http::{
     Method,
@@ -12,7 +13,7 @@ use actix_http::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Backend, ClientReply, ReplyMode, Target, endpoint};
+use super::{Backend, ClientReply, ReplyMode, Target, endpoint, verdict::Verdict};
 use crate::{
     client::{Secured, UpstreamReply},
     error::ProxyError,
@@ -140,6 +141,10 @@ impl Backend for Lambda {
             body: RequestBody::Whole(event.into()),
             signature: Signature::Ours,
         })
+    }
+
+    fn verdict(&self, upstream: &UpstreamReply) -> Verdict {
+        verdict::verdict(upstream)
     }
 
     fn reply_mode(&self, upstream: &UpstreamReply) -> ReplyMode {

@@ -4,7 +4,7 @@
 //! The steps share one time limit, and each failure says which step it was: a client that is told
 //! `upstream_tls` looks at certificates, not at security groups.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
@@ -28,12 +28,13 @@ pub async fn dial(endpoint: &Endpoint) -> Result<Stream, ProxyError> {
     let limit = endpoint.connect_timeout;
     let mut tried = Tried::default();
     let connected = timeout(limit, connect(endpoint, &mut tried)).await;
-    connected.unwrap_or_else(|_| {
+    let stream = connected.unwrap_or_else(|_| {
         let through = endpoint.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}"));
         let through = through.unwrap_or_default();
         let cause = format!("no connection to {endpoint}{through} within {limit:?} ({tried})");
         Err(ProxyError::new(ErrorKind::UpstreamTimeout, cause))
-    })
+    });
+    stream.map_err(ProxyError::before_sending)
 }
 
 async fn connect(endpoint: &Endpoint, tried: &mut Tried) -> Result<Stream, ProxyError> {
@@ -73,9 +74,16 @@ async fn handshake(endpoint: &Endpoint, tls: &Secured, stream: TcpStream) -> Res
         Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
         Err(error) => {
             let cause = format!("no TLS with {endpoint} as {}: {error}", tls.name.to_str());
-            Err(ProxyError::new(ErrorKind::UpstreamTls, cause))
+            let failure = ProxyError::new(ErrorKind::UpstreamTls, cause);
+            Err(if is_about_a_certificate(&error) { failure.lasting() } else { failure })
         }
     }
+}
+
+/// Whether the server cannot be trusted, and could not be a moment later.
+fn is_about_a_certificate(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 use std::{
     fmt,
+    pin::pin,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -47,6 +48,8 @@ pub struct Slot {
     keys: ArcSwapOption<Keys>,
     report: ArcSwap<Report>,
     first_fetch_over: watch::Sender<bool>,
+    /// Tells requests of new keys.
+    published: Notify,
     /// Asks the refresher for new keys now.
     pub wake: Notify,
 }
@@ -64,6 +67,7 @@ impl Slot {
             keys: ArcSwapOption::empty(),
             report: ArcSwap::default(),
             first_fetch_over: watch::Sender::new(false),
+            published: Notify::new(),
             wake: Notify::new(),
         }
     }
@@ -82,6 +86,7 @@ impl Slot {
             refusal_open: AtomicBool::new(false),
         });
         self.keys.store(Some(Arc::clone(&keys)));
+        self.published.notify_waiters();
         keys
     }
 
@@ -139,6 +144,23 @@ impl Slot {
         }
     }
 
+    /// Waits until the keys in force are others than these; whether they are within `limit`.
+    pub async fn newer_than(&self, refused: &Credentials, limit: Duration) -> bool {
+        let are_newer = || self.keys.load().as_ref().is_some_and(|keys| *keys.credentials != *refused);
+        let newer = async {
+            loop {
+                // before the look at them: what is published in between is not missed
+                let mut published = pin!(self.published.notified());
+                published.as_mut().enable();
+                if are_newer() {
+                    return;
+                }
+                published.await;
+            }
+        };
+        timeout(limit, newer).await.is_ok()
+    }
+
     /// Whether AWS has refused the keys in force since this was last asked.
     pub fn take_refusal(&self) -> bool {
         self.keys.load().as_ref().is_some_and(|keys| keys.refusal_open.swap(false, Ordering::Acquire))
@@ -156,5 +178,36 @@ impl Slot {
         };
         let source = if source.is_empty() { "credentials".to_owned() } else { source };
         Status { source, state }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(id: &str) -> Credentials {
+        Credentials::new(id, "s", None, None, "test")
+    }
+
+    const NOT_LONG: Duration = Duration::from_millis(20);
+
+    #[actix_rt::test]
+    async fn other_keys_are_there_at_once_if_they_are_and_waited_for_if_not() {
+        let slot = Arc::new(Slot::new());
+        let first = keys("first");
+        assert!(!slot.newer_than(&first, NOT_LONG).await);
+        slot.publish(first.clone(), None);
+        assert!(!slot.newer_than(&first, NOT_LONG).await);
+        assert!(slot.newer_than(&keys("none"), Duration::ZERO).await);
+        let publisher = {
+            let slot = Arc::clone(&slot);
+            std::thread::spawn(move || {
+                // the same again are not newer
+                slot.publish(keys("first"), None);
+                slot.publish(keys("second"), None);
+            })
+        };
+        assert!(slot.newer_than(&first, Duration::from_secs(20)).await);
+        publisher.join().unwrap();
     }
 }

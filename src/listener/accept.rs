@@ -30,7 +30,7 @@ use super::{
     transport::{Socket, Transport},
 };
 use crate::{
-    admission::{Admission, Permit},
+    admission::{Admission, Counted},
     error::ErrorKind,
     proxy::Worker,
     settings::Limits,
@@ -211,8 +211,8 @@ async fn turn_away(incoming: Incoming) -> io::Result<()> {
     Ok(())
 }
 
-/// Serves one connection to its end; the permit is the room that it takes.
-async fn serve(server: &Rc<Server>, incoming: Incoming, _permit: Permit) {
+/// Serves one connection to its end, for as long as it takes up room.
+async fn serve(server: &Rc<Server>, incoming: Incoming, _room: Counted) {
     let Incoming { stream, tls, h2c } = incoming;
     let (socket, peer) = match (stream, tls) {
         (Stream::Unix(stream), _) => (Socket::Unix(stream), None),

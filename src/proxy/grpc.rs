@@ -79,7 +79,8 @@ impl Status {
             ErrorKind::CredentialsUnavailable
             | ErrorKind::UpstreamConnect
             | ErrorKind::UpstreamTls
-            | ErrorKind::Overloaded => Self::Unavailable,
+            | ErrorKind::Overloaded
+            | ErrorKind::UpstreamUnavailable { .. } => Self::Unavailable,
             ErrorKind::UpstreamProtocol
             | ErrorKind::UpstreamTruncated
             | ErrorKind::FunctionResponseInvalid

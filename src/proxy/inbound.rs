@@ -3,10 +3,12 @@
 //! `routing.rs` has chosen the route; a backend turns what is here into an outbound request.
 
 use std::{
+    cell::Cell,
     fmt,
     future::poll_fn,
     net::{IpAddr, SocketAddr},
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
     time::{Duration, SystemTime},
 };
@@ -237,6 +239,7 @@ async fn read_body(
             return Ok(RequestBody::Stream(BodyStream {
                 length,
                 payload: DeadlinedPayload::new(std::mem::replace(payload, Payload::None), limits.timeout),
+                arrival: Rc::default(),
             }));
         }
         Announced::Length(_) | Announced::Unknown => {}
@@ -266,6 +269,27 @@ pub struct BodyStream {
     /// Its length in bytes.
     pub length: u64,
     payload: DeadlinedPayload<Payload>,
+    arrival: Rc<Arrival>,
+}
+
+/// How a streamed body is coming in, to be looked at from elsewhere.
+#[derive(Debug, Default)]
+pub struct Arrival {
+    waits: Cell<bool>,
+}
+
+impl Arrival {
+    /// Whether it is the client that everybody waits for.
+    pub fn is_awaited(&self) -> bool {
+        self.waits.get()
+    }
+}
+
+impl BodyStream {
+    /// How it is coming in.
+    pub fn arrival(&self) -> Rc<Arrival> {
+        Rc::clone(&self.arrival)
+    }
 }
 
 impl fmt::Debug for BodyStream {
@@ -278,7 +302,9 @@ impl Stream for BodyStream {
     type Item = Result<Bytes, ProxyError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.payload.poll_chunk(context)
+        let chunk = self.payload.poll_chunk(context);
+        self.arrival.waits.set(chunk.is_pending());
+        chunk
     }
 }
 

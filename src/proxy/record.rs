@@ -13,7 +13,7 @@ use actix_http::{HttpMessage as _, Method, Request, StatusCode, Uri, header::Hea
 use bytes::Bytes;
 
 use super::headers::REQUEST_ID;
-use crate::{client::UpstreamReply, error::ProxyError, remark::Remark};
+use crate::{client::UpstreamReply, error::ProxyError, excerpt::excerpt, remark::Remark};
 
 /// What nginx logs for a client that closed the connection before it was answered.
 const CLIENT_GONE: u16 = 499;
@@ -28,6 +28,7 @@ pub struct Record {
     route: Option<Arc<str>>,
     started: Instant,
     sent: Option<Instant>,
+    attempts: u32,
     upstream: Option<Upstream>,
     status: Option<StatusCode>,
     code: Option<&'static str>,
@@ -52,12 +53,18 @@ impl Record {
             route: None,
             started: Instant::now(),
             sent: None,
+            attempts: 0,
             upstream: None,
             status: None,
             code: None,
             bytes_in: 0,
             bytes_out: 0,
         }
+    }
+
+    /// When its head had arrived.
+    pub fn started(&self) -> Instant {
+        self.started
     }
 
     /// The request's id.
@@ -76,8 +83,9 @@ impl Record {
         self.route = Some(Arc::clone(id));
     }
 
-    /// The request is about to be sent.
+    /// The request is about to be sent, for the first time or again.
     pub fn sent(&mut self, bytes: u64) {
+        self.attempts += 1;
         self.bytes_in = bytes;
         self.sent = Some(Instant::now());
     }
@@ -87,6 +95,22 @@ impl Record {
         let id = ["x-amzn-requestid", "apigw-requestid"].iter().find_map(|name| reply.headers.get(*name));
         let id = id.filter(|id| is_request_id(id.as_bytes()));
         self.upstream = self.sent.map(|sent| Upstream { after: sent.elapsed(), request_id: id.cloned() });
+    }
+
+    /// An attempt is followed by another, for this reason.
+    pub fn repeats(&self, attempt: u32, reason: &str) {
+        log::info!(
+            request_id = self.request_id_text(), route = self.route.as_deref().unwrap_or("-"), attempt = attempt;
+            "calling again: {}", excerpt(reason, usize::MAX)
+        );
+    }
+
+    /// An attempt that might have been followed by another is not, for this reason.
+    pub fn stays_unrepeated(&self, reason: &str) {
+        log::debug!(
+            request_id = self.request_id_text(), route = self.route.as_deref().unwrap_or("-");
+            "not calling again: {reason}"
+        );
     }
 
     /// The status that the client sees.
@@ -118,6 +142,9 @@ impl Record {
             if let Some(id) = request_id.as_ref().and_then(|id| id.to_str().ok()) {
                 let _ = write!(optional, " upstream_request_id={id}");
             }
+        }
+        if self.attempts > 1 {
+            let _ = write!(optional, " attempts={}", self.attempts);
         }
         if let Some(code) = self.code {
             let _ = write!(optional, " code={code}");

@@ -14,7 +14,12 @@ use actix_http::{
 use bytes::Bytes;
 use futures_core::Stream;
 
-use super::{grpc, headers::REQUEST_ID, record::Record};
+use super::{
+    deadline::{Deadline, DeadlineTimer},
+    grpc,
+    headers::REQUEST_ID,
+    record::Record,
+};
 use crate::{
     admission::Permit,
     backend::ClientReply,
@@ -55,10 +60,11 @@ impl Shape {
     }
 }
 
-/// The answer of a backend.
+/// The answer of a backend. One that takes until after the deadline is broken off.
 pub fn response(
     reply: ClientReply,
     permit: Permit,
+    deadline: Deadline,
     mut record: Record,
     shape: &Shape,
 ) -> Response<ClientBody> {
@@ -78,6 +84,9 @@ pub fn response(
     let size = if trailers.is_some() { BodySize::Stream } else { size(&body, status, shape) };
     let mut body = ClientBody::new(size, body, record, Some(permit), shape);
     body.trailers = trailers;
+    if matches!(body.body, ReplyBody::Stream(_) | ReplyBody::Events(_)) {
+        body.deadline = deadline.timer();
+    }
     finish(status, headers, body, shape)
 }
 
@@ -156,6 +165,7 @@ pub struct ClientBody {
     record: Record,
     #[expect(dead_code, reason = "counts the request as in flight until the body is dropped")]
     permit: Option<Permit>,
+    deadline: Option<DeadlineTimer>,
     /// Let go before the answer is over, actix would read all of the request's body that still comes.
     unread: Option<Payload>,
     /// What follows the body where the client's version of HTTP has a place for it.
@@ -170,7 +180,7 @@ impl ClientBody {
             // nobody will ask for it
             under_way.finish();
         }
-        Self { size, body, record, permit, unread: None, trailers: None, under_way }
+        Self { size, body, record, permit, deadline: None, unread: None, trailers: None, under_way }
     }
 
     /// Whether there is anything of it beyond its size.
@@ -193,6 +203,12 @@ impl MessageBody for ClientBody {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, ProxyError>>> {
         let this = self.get_mut();
+        if let Some(deadline) = &mut this.deadline
+            && let Poll::Ready(error) = deadline.poll(context)
+        {
+            this.record.fail(&error);
+            return Poll::Ready(Some(Err(error)));
+        }
         let chunk = match &mut this.body {
             ReplyBody::None { .. } => None,
             ReplyBody::Whole(bytes) if bytes.is_empty() => None,
@@ -225,7 +241,10 @@ impl MessageBody for ClientBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{admission::Admission, client::EventStream};
+    use crate::{
+        admission::{Admission, enter},
+        client::EventStream,
+    };
 
     /// The size of an answer's body, and what comes of it first.
     fn sent(
@@ -236,9 +255,11 @@ mod tests {
         let mut request = Request::new();
         request.head_mut().method = method;
         let reply = ClientReply { status, headers: HeaderMap::new(), body, remarks: Vec::new() };
-        let permit = Admission::new(1).try_enter().unwrap();
-        let response =
-            response(reply, permit, Record::begin(&request, false), &Shape::of(&request, &Outbox::default()));
+        let permit = enter(&Admission::new(1), None).unwrap();
+        let record = Record::begin(&request, false);
+        let deadline = Deadline::of(None, record.started());
+        let shape = Shape::of(&request, &Outbox::default());
+        let response = response(reply, permit, deadline, record, &shape);
         let mut seen = None;
         let _ = response.map_body(|_, mut body| {
             let mut context = Context::from_waker(std::task::Waker::noop());

@@ -8,10 +8,12 @@ use serde::Deserialize;
 use super::{
     ForwardProxy,
     check::Checker,
+    circuit_breaker::WrittenCircuitBreaker,
     connect::WrittenConnect,
     function_uri::FunctionUri,
     limits::Limits,
     reader::present,
+    retry::WrittenRetry,
     source::{Names, WrittenMetadataProtocol, WrittenSource, is_visible},
     units::{WrittenDuration, WrittenSize, size_text},
     upstream::{UpstreamSettings, WrittenUpstream},
@@ -109,6 +111,10 @@ pub(super) struct WrittenApiGateway {
     keepalive_pool: Option<u32>,
     keepalive_timeout: Option<WrittenDuration>,
     proxy_url: Option<SecretString>,
+    request_timeout: Option<WrittenDuration>,
+    retry: Option<WrittenRetry>,
+    #[serde(deserialize_with = "present")]
+    circuit_breaker: Option<WrittenCircuitBreaker>,
     max_req_body_size: Option<WrittenSize>,
 }
 
@@ -164,6 +170,9 @@ impl WrittenApiGateway {
             keepalive_pool: self.keepalive_pool,
             keepalive_timeout: self.keepalive_timeout,
             proxy_url: self.proxy_url,
+            request_timeout: self.request_timeout,
+            retry: self.retry,
+            circuit_breaker: self.circuit_breaker,
         };
         let upstream = upstream.check(TIMEOUT, function_uri.as_ref().map(|uri| uri.scheme), checker);
         let authorization = match self.authorization {

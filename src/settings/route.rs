@@ -11,6 +11,7 @@ use super::{
     lambda::{LambdaSettings, WrittenLambda},
     limits::Limits,
     mistake::Place,
+    upstream::UpstreamSettings,
 };
 use crate::routing::{HostPattern, MethodSet, RouteRule, UriPattern};
 use crate::settings::key_source::Source;
@@ -24,6 +25,8 @@ pub struct RouteSettings {
     pub rule: RouteRule,
     /// Whether it takes any at all.
     pub enabled: bool,
+    /// Requests at a time, counted to the last byte of the answer.
+    pub max_in_flight: Option<u32>,
     /// Where they go.
     pub backend: BackendSettings,
     /// Its file, for mistakes that involve other routes.
@@ -47,6 +50,14 @@ impl BackendSettings {
             Self::Lambda(settings) => Some(&settings.source),
         }
     }
+
+    /// How it reaches AWS.
+    pub fn upstream(&self) -> &UpstreamSettings {
+        match self {
+            Self::ApiGateway(settings) => &settings.upstream,
+            Self::Lambda(settings) => &settings.upstream,
+        }
+    }
 }
 
 /// A route as written.
@@ -59,6 +70,7 @@ pub(super) struct WrittenRoute {
     hosts: Option<Vec<String>>,
     methods: Option<Vec<String>>,
     priority: Option<i32>,
+    max_in_flight: Option<u32>,
     enabled: Option<bool>,
     api_gateway: Option<WrittenApiGateway>,
     lambda: Option<WrittenLambda>,
@@ -108,6 +120,10 @@ impl WrittenRoute {
         let id = self.id.clone().unwrap_or_else(|| stem.to_owned());
         checker.parsed("id", &id, "1 to 64 letters, digits, `-`, `_` or `.`", |id| is_id(id).then_some(()));
         let rule = self.rule(checker);
+        let max_in_flight = self.max_in_flight.map(|most| {
+            // as many as the process may be told to take
+            checker.number("max_in_flight", Some(most), most, 1..=1_000_000)
+        });
         let backend = match (self.api_gateway, self.lambda) {
             (Some(written), None) => written
                 .check(limits, &mut checker.below("api_gateway"))
@@ -129,6 +145,7 @@ impl WrittenRoute {
             id,
             rule: rule?,
             enabled: self.enabled.unwrap_or(true),
+            max_in_flight,
             backend: backend?,
             place,
         })

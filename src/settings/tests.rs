@@ -265,6 +265,98 @@ fn the_time_limits_of_single_phases_go_before_the_common_one() {
 }
 
 #[test]
+fn calls_that_fail_are_made_twice_by_default_and_nothing_is_risked_or_limited() {
+    let settings = read("", &[("hello", ROUTE)], &[]).unwrap();
+    let upstream = &gateway(&settings).upstream;
+    let expected = RetrySettings {
+        attempts: 2,
+        backoff: Duration::from_millis(50),
+        max_backoff: Duration::from_secs(1),
+        budget: 20,
+        accepted: MayHaveRun::default(),
+        any_method: false,
+    };
+    assert_eq!(upstream.retry, expected);
+    assert_eq!((upstream.circuit_breaker, upstream.request_timeout), (None, None));
+    assert_eq!(settings.routes[0].max_in_flight, None);
+}
+
+#[test]
+fn what_becomes_of_calls_that_fail_may_be_set() {
+    let route = format!(
+        "max_in_flight: 7\n{ROUTE}  request_timeout: 30s\n  retry: {{ attempts: 10, backoff: 2s, budget: 0, \
+         unsafe: [timeout, connection_lost], unsafe_methods: true }}\n  circuit_breaker: {{ open_for: 1m }}\n"
+    );
+    let settings = read("", &[("hello", &route)], &[]).unwrap();
+    let upstream = &gateway(&settings).upstream;
+    let seconds = Duration::from_secs;
+    let expected = RetrySettings {
+        attempts: 10,
+        backoff: seconds(2),
+        // no pause could be as long as the first
+        max_backoff: seconds(2),
+        budget: 0,
+        accepted: MayHaveRun { connection_lost: true, unavailable: false, timeout: true },
+        any_method: true,
+    };
+    assert_eq!(upstream.retry, expected);
+    let breaker = CircuitBreakerSettings { failures: 5, open_for: seconds(60) };
+    assert_eq!((upstream.circuit_breaker, upstream.request_timeout), (Some(breaker), Some(seconds(30))));
+    assert_eq!(settings.routes[0].max_in_flight, Some(7));
+}
+
+#[test]
+fn a_route_turns_off_what_the_defaults_turn_on() {
+    let process = "defaults:\n  api_gateway:\n    request_timeout: 1s\n    circuit_breaker: { failures: 3 }\n    \
+                   retry: { attempts: 5, unsafe: [timeout] }\n";
+    let off =
+        "  request_timeout: 0\n  circuit_breaker: { failures: 0 }\n  retry: { attempts: 1, unsafe: [] }\n";
+    let off = format!("{}{off}", ROUTE.replace("/aws", "/b"));
+    let settings = read(process, &[("a", ROUTE), ("b", &off)], &[]).unwrap();
+    let of = |index: usize| {
+        let upstream = settings.routes[index].backend.upstream();
+        let opens_after = upstream.circuit_breaker.map(|breaker| breaker.failures);
+        (upstream.request_timeout, opens_after, upstream.retry.attempts, upstream.retry.accepted.timeout)
+    };
+    assert_eq!(of(0), (Some(Duration::from_secs(1)), Some(3), 5, true));
+    assert_eq!(of(1), (None, None, 1, false));
+}
+
+#[test]
+fn what_is_out_of_bounds_about_calls_that_fail_is_a_mistake() {
+    for (keys, start) in [
+        ("retry: { attempts: 0 }", "retry.attempts: 0 is out of range; expected 1 to 10"),
+        ("retry: { attempts: 11 }", "retry.attempts: 11 is out of range"),
+        ("retry: { backoff: 0 }", "retry.backoff: 0s is out of range; expected 1ms to 1day"),
+        (
+            "retry: { max_backoff: 10 }",
+            "retry.max_backoff: shorter than `backoff`; expected `backoff` or more",
+        ),
+        ("retry: { budget: 901 }", "retry.budget: 901 is out of range; expected 0 to 900"),
+        ("retry: { unsafe: [late] }", "retry.unsafe.0: `late` is none of the known words"),
+        ("retry: { unsafe: timeout }", "retry.unsafe: found a text; expected a list"),
+        ("retry: { attemts: 2 }", "retry.attemts: unknown key; did you mean `attempts`?"),
+        ("retry: 3", "retry: found a number; expected a table about repeated calls"),
+        ("circuit_breaker: { failures: 10001 }", "circuit_breaker.failures: 10001 is out of range"),
+        (
+            "circuit_breaker: { open_for: 10 }",
+            "circuit_breaker.open_for: 10ms is out of range; expected 100ms",
+        ),
+        ("circuit_breaker: true", "circuit_breaker: found true or false; expected a table with `failures`"),
+        (
+            "request_timeout: 50",
+            "request_timeout: too short to be of use; expected at least 100ms, or 0 for none",
+        ),
+        ("request_timeout: 25h", "request_timeout: 1day 1h is out of range"),
+    ] {
+        let found = mistakes("", &format!("{ROUTE}  {keys}\n"));
+        assert_starts(&found, &[&format!("routes/hello.yaml:4: api_gateway.{start}")]);
+    }
+    let found = mistakes("", &format!("max_in_flight: 0\n{ROUTE}"));
+    assert_starts(&found, &["routes/hello.yaml:1: max_in_flight: 0 is out of range; expected 1 to 1000000"]);
+}
+
+#[test]
 fn routes_that_cannot_be_told_apart_are_a_mistake_that_names_both() {
     let found = read("", &[("a", ROUTE), ("b", ROUTE)], &[]).unwrap_err();
     assert_starts(

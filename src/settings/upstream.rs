@@ -1,5 +1,5 @@
-//! How a route reaches AWS: time limits, TLS, connections kept, another address, a proxy between. The same keys for
-//! every backend.
+//! How a route reaches AWS: time limits, TLS, connections kept, another address, a proxy between, what happens when it
+//! fails. The same keys for every backend.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -7,9 +7,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     check::Checker,
+    circuit_breaker::{CircuitBreakerSettings, WrittenCircuitBreaker},
     connect::{Connect, WrittenConnect},
     forward_proxy::ForwardProxy,
     limits::LONGEST,
+    retry::{RetrySettings, WrittenRetry},
     units::WrittenDuration,
 };
 use crate::tls::{ClientIdentity, IdentityProblem};
@@ -17,6 +19,8 @@ use crate::tls::{ClientIdentity, IdentityProblem};
 /// APISIX's defaults.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_mins(1);
 const KEEPALIVE_POOL: u32 = 5;
+/// APISIX's lower bound: below it a typo is likelier than an intention.
+const SHORTEST: Duration = Duration::from_millis(100);
 
 /// Plain or over TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,6 +73,12 @@ pub struct UpstreamSettings {
     pub connect: Connect,
     /// The proxy that every connection goes through.
     pub proxy: Option<ForwardProxy>,
+    /// For a whole request, from its head to the last byte of the answer.
+    pub request_timeout: Option<Duration>,
+    /// What becomes of calls that fail.
+    pub retry: RetrySettings,
+    /// When calls are not even tried.
+    pub circuit_breaker: Option<CircuitBreakerSettings>,
 }
 
 /// The keys as written, gathered from the backend's own section.
@@ -87,6 +97,9 @@ pub(super) struct WrittenUpstream {
     pub(super) keepalive_pool: Option<u32>,
     pub(super) keepalive_timeout: Option<WrittenDuration>,
     pub(super) proxy_url: Option<SecretString>,
+    pub(super) request_timeout: Option<WrittenDuration>,
+    pub(super) retry: Option<WrittenRetry>,
+    pub(super) circuit_breaker: Option<WrittenCircuitBreaker>,
 }
 
 impl WrittenUpstream {
@@ -121,12 +134,17 @@ impl WrittenUpstream {
                 None => Connect::default(),
             },
             proxy: self.proxy_url.and_then(|url| proxy(&url, checker)),
+            request_timeout: request_timeout(self.request_timeout, checker),
+            retry: self.retry.unwrap_or_default().check(&mut checker.below("retry")),
+            circuit_breaker: self
+                .circuit_breaker
+                .and_then(|written| written.check(&mut checker.below("circuit_breaker"))),
         }
     }
 
     fn timeouts(&self, default: Duration, checker: &mut Checker<'_>) -> Timeouts {
         // APISIX's lower bounds: below them a typo is likelier than an intention
-        let range = Duration::from_millis(100)..=LONGEST;
+        let range = SHORTEST..=LONGEST;
         let timeout = checker.duration("timeout", self.timeout, default, range.clone());
         let mut phase = |key, written| checker.duration(key, written, timeout, range.clone());
         Timeouts {
@@ -186,6 +204,18 @@ fn authorities(file: String, checker: &mut Checker<'_>) -> PathBuf {
         checker.below("ca_certificate").mistake(problem, "a PEM file with certificates of authorities");
     }
     file
+}
+
+/// None by default, since a streamed answer may rightly last for as long as its function runs.
+fn request_timeout(written: Option<WrittenDuration>, checker: &mut Checker<'_>) -> Option<Duration> {
+    let limit = checker.duration("request_timeout", written, Duration::ZERO, Duration::ZERO..=LONGEST);
+    if limit.is_zero() {
+        return None;
+    }
+    if limit < SHORTEST {
+        checker.below("request_timeout").mistake("too short to be of use", "at least 100ms, or 0 for none");
+    }
+    Some(limit)
 }
 
 fn proxy(url: &SecretString, checker: &mut Checker<'_>) -> Option<ForwardProxy> {

@@ -7,7 +7,7 @@ use actix_http::{
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 use apigw_invoker::{
-    backend::{self, Backend},
+    backend::{self, Backend, verdict::Verdict},
     client::{ReplyBody, UpstreamReply},
     error::ErrorKind,
     proxy::{
@@ -207,6 +207,116 @@ fn a_function_is_called_with_none_of_the_clients_headers() {
         let names: Vec<String> = lines(&outbound.headers).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["content-type", "host", "x-amz-invocation-type", "x-amz-log-type"], "{name}");
         assert_eq!(outbound.headers.get("x-amz-invocation-type").unwrap(), "RequestResponse", "{name}");
+    }
+}
+
+/// What a backend reads off the head of an answer.
+fn verdict(backend: &dyn Backend, status: u16, error_type: Option<&'static str>) -> Verdict {
+    let headers = error_type.map(|kind| ("x-amzn-errortype", kind));
+    backend.verdict(&UpstreamReply {
+        status: StatusCode::from_u16(status).unwrap(),
+        headers: map(headers.as_slice()),
+        body: ReplyBody::None { length: None },
+        prelude: None,
+    })
+}
+
+#[test]
+fn keys_that_have_expired_are_told_from_whatever_else_is_forbidden() {
+    for (name, backend) in backends() {
+        for kind in ["ExpiredTokenException", "ExpiredToken", "ExpiredTokenException:http://internal/coral/"]
+        {
+            assert_eq!(verdict(&*backend, 403, Some(kind)), Verdict::KeysExpired, "{name} {kind}");
+            assert_eq!(verdict(&*backend, 200, Some(kind)), Verdict::Settled, "{name} {kind}");
+        }
+        for kind in [None, Some("AccessDeniedException"), Some("InvalidSignatureException")] {
+            assert_eq!(verdict(&*backend, 403, kind), Verdict::Settled, "{name} {kind:?}");
+        }
+    }
+}
+
+#[test]
+fn throttling_is_told_from_a_quota_and_from_what_the_apis_function_says() {
+    for (name, backend) in backends() {
+        for kind in ["TooManyRequestsException", "com.amazon.coral#ThrottlingException", "Throttling:x"] {
+            assert_eq!(verdict(&*backend, 429, Some(kind)), Verdict::Throttled, "{name} {kind}");
+        }
+        // only the Lambda API answers for nobody but itself
+        let own = if passes_on(name) { Verdict::Settled } else { Verdict::Throttled };
+        for kind in [None, Some("LimitExceededException")] {
+            assert_eq!(verdict(&*backend, 429, kind), own, "{name} {kind:?}");
+        }
+    }
+}
+
+#[test]
+fn aws_itself_has_failed_with_500_503_and_504_where_it_says_so() {
+    for (name, backend) in backends() {
+        for status in [500, 503, 504] {
+            let kind = Some("InternalServerErrorException");
+            assert_eq!(verdict(&*backend, status, kind), Verdict::Unavailable, "{name} {status}");
+            let unsaid = if passes_on(name) { Verdict::Settled } else { Verdict::Unavailable };
+            assert_eq!(verdict(&*backend, status, None), unsaid, "{name} {status}");
+        }
+        for status in [200, 202, 204, 301, 400, 401, 404, 413, 501, 502, 505] {
+            let kinds = [None, Some("InternalServerErrorException"), Some("KMSDisabledException")];
+            for kind in kinds {
+                assert_eq!(verdict(&*backend, status, kind), Verdict::Settled, "{name} {status} {kind:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_function_that_is_not_ready_is_known_by_status_and_kind() {
+    let not_ready = [
+        (409, "ResourceConflictException"),
+        (409, "CodeArtifactUserPendingException"),
+        (409, "SnapStartNotReadyException"),
+        (502, "EC2ThrottledException"),
+        (502, "ENINotReadyException"),
+        (502, "ENILimitReachedException"),
+        (502, "ResourceNotReadyException"),
+        (502, "SubnetIPAddressLimitReachedException"),
+    ];
+    let slow = [
+        (408, "EFSMountTimeoutException"),
+        (408, "S3FilesMountTimeoutException"),
+        (408, "SnapStartTimeoutException"),
+    ];
+    let settled = [
+        (409, "SnapStartRegenerationFailureException"),
+        (409, "CodeArtifactUserFailedException"),
+        (409, "DurableExecutionAlreadyStartedException"),
+        (408, "EFSMountConnectivityException"),
+        (502, "KMSAccessDeniedException"),
+        (502, "InvalidRuntimeException"),
+        (502, "EC2UnexpectedException"),
+        (402, "ServiceQuotaExceededException"),
+        (404, "ResourceNotFoundException"),
+        (400, "InvalidRequestContentException"),
+    ];
+    let expected = not_ready.map(|(status, kind)| (status, kind, Verdict::NotReady)).into_iter();
+    let expected = expected.chain(slow.map(|(status, kind)| (status, kind, Verdict::SlowStart)));
+    let expected: Vec<_> =
+        expected.chain(settled.map(|(status, kind)| (status, kind, Verdict::Settled))).collect();
+    for (name, backend) in backends() {
+        for &(status, kind, expected) in &expected {
+            // an API of API Gateway is always there
+            let expected = if passes_on(name) { Verdict::Settled } else { expected };
+            assert_eq!(verdict(&*backend, status, Some(kind)), expected, "{name} {status} {kind}");
+        }
+    }
+}
+
+#[test]
+fn a_function_that_failed_has_run() {
+    for (name, backend) in backends() {
+        let headers =
+            map(&[("x-amz-function-error", "Unhandled"), ("x-amzn-errortype", "TooManyRequestsException")]);
+        let body = ReplyBody::None { length: None };
+        let reply = UpstreamReply { status: StatusCode::OK, headers, body, prelude: None };
+        assert_eq!(backend.verdict(&reply), Verdict::Settled, "{name}");
     }
 }
 

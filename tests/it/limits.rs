@@ -1,12 +1,21 @@
 //! Sizes, counts and times that are too much: refused with words that name the limit, and never sent.
 
 use std::{
-    io::{BufReader, Read, Write},
+    io::{self, BufReader, Read, Write},
     net::Shutdown,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::{Duration, Instant},
 };
 
 use super::support::{
-    App, Response, Upstream, call, eventually, get, open, read_response, send, upstream::read_request,
+    App, Response, Upstream, call, eventually, get, open,
+    process::{ANY_PORT, Process, settings},
+    read_response, send,
+    upstream::read_request,
 };
 
 #[track_caller]
@@ -276,7 +285,7 @@ fn a_slow_upload_is_the_clients_time_and_not_the_upstreams() {
         stream.write_all(head.as_bytes()).unwrap();
         for byte in b"12345678" {
             // slower than the upstream may be, all in all
-            std::thread::sleep(std::time::Duration::from_millis(60));
+            std::thread::sleep(Duration::from_millis(60));
             stream.write_all(&[*byte]).unwrap();
         }
         assert_eq!(read_response(&mut BufReader::new(stream), false).unwrap().status, 200);
@@ -393,14 +402,20 @@ fn a_broken_chunk_of_a_request_is_400_and_never_sent() {
     assert_eq!(upstream.accepted(), 0);
 }
 
-#[test]
-fn requests_beyond_max_in_flight_are_503_with_retry_after_and_room_comes_back() {
-    let (release, released) = std::sync::mpsc::channel::<()>();
-    let released = std::sync::Mutex::new(released);
+/// An upstream that answers each request when it is told to.
+fn on_release() -> (Upstream, mpsc::Sender<()>) {
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
     let upstream = Upstream::serving(move |_, stream| {
         let _ = released.lock().unwrap().recv();
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
     });
+    (upstream, release)
+}
+
+#[test]
+fn requests_beyond_max_in_flight_are_503_with_retry_after_and_room_comes_back() {
+    let (upstream, release) = on_release();
     let app = App::with("limits: { max_in_flight: 1 }").gateway("r", "/*", &upstream.uri("/"), "").start();
     let mut first = open(app.address);
     first.write_all(b"GET /first HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
@@ -413,6 +428,224 @@ fn requests_beyond_max_in_flight_are_503_with_retry_after_and_room_comes_back() 
     eventually("the permit is given back", || app.snapshot.admission.in_flight() == 0);
     release.send(()).unwrap();
     assert_eq!(get(app.address, "/third").status, 200);
+}
+
+#[test]
+fn requests_beyond_a_routes_max_in_flight_are_503_while_other_routes_go_on() {
+    let (upstream, release) = on_release();
+    let free = Upstream::ok();
+    let narrow = format!("max_in_flight: 1\nuri: /a\napi_gateway:\n  function_uri: {}\n", upstream.uri("/"));
+    let app = App::with("").route("a", &narrow).gateway("b", "/b", &free.uri("/"), "").start();
+    let mut first = open(app.address);
+    first.write_all(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    eventually("the first request is at the upstream", || upstream.received().len() == 1);
+    for _ in 0..3 {
+        let response = get(app.address, "/a");
+        assert_refused(&response, 503, "overloaded");
+        assert_eq!(response.header("retry-after"), Some("1"));
+        assert_eq!(get(app.address, "/b").status, 200);
+    }
+    eventually("what was turned away takes no room", || app.snapshot.admission.in_flight() == 1);
+    release.send(()).unwrap();
+    assert_eq!(read_response(&mut BufReader::new(first), false).unwrap().status, 200);
+    eventually("the permit is given back", || app.snapshot.admission.in_flight() == 0);
+    release.send(()).unwrap();
+    assert_eq!(get(app.address, "/a").status, 200);
+    assert_eq!(upstream.received().len(), 2);
+}
+
+#[test]
+fn a_routes_permit_is_held_to_the_last_byte_of_the_answer() {
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let upstream = Upstream::serving(move |_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nha")?;
+        let _ = released.lock().unwrap().recv();
+        stream.write_all(b"lf")
+    });
+    let route = format!("max_in_flight: 1\nuri: /*\napi_gateway:\n  function_uri: {}\n", upstream.uri("/"));
+    let app = App::with("workers: 2").route("r", &route).start();
+    let mut first = open(app.address);
+    first.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"ha") {
+        let mut piece = [0; 256];
+        let length = first.read(&mut piece).unwrap();
+        seen.extend_from_slice(&piece[..length]);
+    }
+    for _ in 0..4 {
+        assert_refused(&get(app.address, "/"), 503, "overloaded");
+    }
+    release.send(()).unwrap();
+    first.read_exact(&mut [0; 2]).unwrap();
+    eventually("the permit is given back", || app.snapshot.admission.in_flight() == 0);
+    release.send(()).unwrap();
+    assert_eq!(get(app.address, "/").text(), "half");
+}
+
+const SIGNED: &str = "authorization:\n  iam: { accesskey: AKIDEXAMPLE, secretkey: s }";
+/// Other limits than this one never strike.
+const IN_TIME: &str = "timeout: 1h\nrequest_timeout: 300";
+
+#[track_caller]
+fn assert_took_at_least(milliseconds: u64, start: Instant) {
+    assert!(start.elapsed() >= Duration::from_millis(milliseconds), "{:?}", start.elapsed());
+}
+
+#[test]
+fn request_timeout_is_504_while_nothing_of_an_answer_has_come() {
+    // connecting to what never answers a handshake, and waiting for a head
+    let silent = Upstream::accepting(|_, mut stream, _| io::copy(&mut stream, &mut io::sink()).map(drop));
+    for scheme in ["http", "https"] {
+        let uri = format!("{scheme}://{}/", silent.address);
+        let app = App::with("").gateway("r", "/*", &uri, IN_TIME).start();
+        let start = Instant::now();
+        assert_refused(&call(app.address, "POST", "/", &[], b"x"), 504, "upstream_timeout");
+        assert_took_at_least(300, start);
+        eventually("the call is ended", || silent.open() == 0);
+    }
+    let app = App::with("").lambda("f", "/*", silent.address, IN_TIME).start();
+    assert_refused(&get(app.address, "/"), 504, "upstream_timeout");
+}
+
+#[test]
+fn request_timeout_is_408_while_the_clients_body_is_waited_for() {
+    let silent = Upstream::accepting(|_, mut stream, _| io::copy(&mut stream, &mut io::sink()).map(drop));
+    for rest in ["", SIGNED] {
+        let app = App::with("").gateway("r", "/*", &silent.uri("/"), &format!("{IN_TIME}\n{rest}")).start();
+        let start = Instant::now();
+        let response = send(app.address, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n12345");
+        assert_refused(&response, 408, "request_timeout");
+        assert_took_at_least(300, start);
+        // body_timeout would have let it be
+        assert!(start.elapsed() < Duration::from_secs(20));
+        eventually("the call is ended", || silent.open() == 0);
+    }
+}
+
+#[test]
+fn request_timeout_counts_from_the_head_and_not_from_when_the_body_was_there() {
+    let (upstream, _release) = on_release();
+    let rest = format!("timeout: 1h\nrequest_timeout: 2s\n{SIGNED}");
+    let app = App::with("").gateway("r", "/*", &upstream.uri("/"), &rest).start();
+    let mut stream = open(app.address);
+    let start = Instant::now();
+    stream.write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n1").unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    stream.write_all(b"2").unwrap();
+    let response = read_response(&mut BufReader::new(stream), false).unwrap();
+    assert_refused(&response, 504, "upstream_timeout");
+    assert_took_at_least(2000, start);
+    assert!(start.elapsed() < Duration::from_millis(3500), "{:?}", start.elapsed());
+}
+
+#[test]
+fn request_timeout_is_504_while_an_answer_is_collected() {
+    let upstream = Upstream::serving(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{")?;
+        stream.read(&mut [0]).map(drop)
+    });
+    let rest = format!("{IN_TIME}\nis_proxy_integration: true");
+    let app = App::with("").lambda("f", "/*", upstream.address, &rest).start();
+    assert_refused(&get(app.address, "/"), 504, "upstream_timeout");
+    eventually("the call is ended", || upstream.open() == 0);
+}
+
+/// An upstream whose answers go on for ever, a piece at a time, and how many pieces it has written.
+fn endless(pause: Duration) -> (Upstream, Arc<AtomicUsize>) {
+    let pieces = Arc::new(AtomicUsize::new(0));
+    let written = Arc::clone(&pieces);
+    let upstream = Upstream::serving(move |_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")?;
+        loop {
+            stream.write_all(b"5\r\nhello\r\n")?;
+            written.fetch_add(1, Ordering::SeqCst);
+            std::thread::sleep(pause);
+        }
+    });
+    (upstream, pieces)
+}
+
+#[test]
+fn request_timeout_breaks_off_an_answer_that_has_begun() {
+    // one that goes on, one that goes on too fast for a pause, and one that stalls
+    for pause in [Duration::from_millis(20), Duration::ZERO, Duration::from_secs(1)] {
+        let (upstream, _) = endless(pause);
+        let app = App::with("").gateway("r", "/*", &upstream.uri("/"), IN_TIME).start();
+        let start = Instant::now();
+        let mut stream = open(app.address);
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+        let mut stream = BufReader::new(stream);
+        assert!(read_response(&mut stream, false).is_err(), "it never ends in good order");
+        assert_took_at_least(300, start);
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+        eventually("the call is ended", || upstream.open() == 0 && app.snapshot.admission.in_flight() == 0);
+    }
+}
+
+#[test]
+fn request_timeout_breaks_off_an_answer_of_known_length_and_one_to_http_1_0_too() {
+    let upstream = Upstream::serving(|request, stream| {
+        let length = if request.target() == "/sized" { "content-length: 100\r\n" } else { "" };
+        write!(stream, "HTTP/1.1 200 OK\r\n{length}\r\nhello")?;
+        stream.read(&mut [0]).map(drop)
+    });
+    let app = App::with("").gateway("r", "/*", &upstream.uri("/"), IN_TIME).start();
+    for target in ["/sized", "/until-close"] {
+        let mut stream = open(app.address);
+        write!(stream, "GET {target} HTTP/1.0\r\n\r\n").unwrap();
+        let broken = read_response(&mut BufReader::new(stream), false);
+        assert!(broken.is_err(), "{target}: {broken:?}");
+    }
+}
+
+#[test]
+fn request_timeout_strikes_while_a_client_reads_slowly() {
+    let (upstream, _) = endless(Duration::ZERO);
+    let app = App::with("").gateway("r", "/*", &upstream.uri("/"), IN_TIME).start();
+    let mut stream = open(app.address);
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    let mut piece = vec![0; 1 << 16];
+    let start = Instant::now();
+    // an error or the end is the connection's
+    while stream.read(&mut piece).is_ok_and(|length| length > 0) {
+        std::thread::sleep(Duration::from_millis(5));
+        assert!(start.elapsed() < Duration::from_secs(20), "it goes on for ever");
+    }
+    eventually("the call is ended", || upstream.open() == 0 && app.snapshot.admission.in_flight() == 0);
+}
+
+#[test]
+fn without_request_timeout_an_answer_takes_as_long_as_it_takes() {
+    for rest in ["timeout: 300", "timeout: 300\nrequest_timeout: 0"] {
+        let upstream = Upstream::serving(|_, stream| {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n")?;
+            for _ in 0..8 {
+                std::thread::sleep(Duration::from_millis(100));
+                stream.write_all(b"x")?;
+            }
+            Ok(())
+        });
+        let app = App::with("").gateway("r", "/*", &upstream.uri("/"), rest).start();
+        assert_eq!(get(app.address, "/").text(), "xxxxxxxx");
+    }
+}
+
+#[test]
+fn an_answer_that_request_timeout_breaks_off_is_explained_in_the_log() {
+    let (upstream, _) = endless(Duration::from_millis(20));
+    let rest = "timeout: 1h\n  request_timeout: 300";
+    let route = format!("uri: /*\napi_gateway:\n  function_uri: {}\n  {rest}\n", upstream.uri("/"));
+    let directory = settings(ANY_PORT, &[("r", &route)]);
+    let (mut process, address) = Process::run(directory.path());
+    let mut stream = open(address);
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nX-Request-Id: cut-off\r\n\r\n").unwrap();
+    assert!(read_response(&mut BufReader::new(stream), false).is_err());
+    let log = process.stop();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("request_id=cut-off")).collect();
+    let [cause, access] = &lines[..] else { panic!("{log}") };
+    assert!(cause.contains("request_timeout, 300ms") && cause.contains("code=upstream_timeout"), "{cause}");
+    assert!(access.contains(" 200 ") && access.ends_with("code=upstream_timeout"), "{access}");
 }
 
 #[test]

@@ -13,6 +13,8 @@ mod admin;
 mod api_gateway;
 /// One suite for every backend, with bytes alone.
 mod backend_contract;
+/// When calls are not even tried.
+mod circuit_breaker;
 /// `client_certificate` and `client_key`: mutual TLS.
 mod client_certificates;
 /// `apigw-invoker` itself: `check`, `dev`, exit codes, signals.
@@ -49,6 +51,8 @@ mod limits;
 mod listeners;
 /// `connect`: private APIs behind VPC endpoints.
 mod private_apis;
+/// What is called again, how often, and when.
+mod retries;
 /// Which route takes a request.
 mod routing;
 /// How the process ends.

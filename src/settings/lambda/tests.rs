@@ -325,3 +325,22 @@ fn debug_shows_neither_secret_nor_token() {
     let shown = format!("{lambda:?}");
     assert!(!shown.contains("hush"), "{shown}");
 }
+
+#[test]
+fn the_keys_about_calls_that_fail_are_those_of_api_gateway_but_for_the_method_which_is_always_post() {
+    let lambda = right(&named("request_timeout: 1m\nretry: { unsafe: [unavailable] }\ncircuit_breaker: {}"));
+    let upstream = &lambda.upstream;
+    assert_eq!(upstream.request_timeout.map(|limit| limit.as_secs()), Some(60));
+    assert!(upstream.retry.accepted.unavailable && upstream.retry.any_method);
+    assert_eq!(upstream.circuit_breaker.map(|breaker| breaker.failures), Some(5));
+    assert_eq!(right(NAMED).upstream.circuit_breaker, None);
+    for value in ["true", "false"] {
+        assert_wrong(
+            &named(&format!("retry: {{ unsafe_methods: {value} }}")),
+            &[
+                "lambda.retry.unsafe_methods: a function is called by the same method",
+                "expected `unsafe` alone",
+            ],
+        );
+    }
+}

@@ -18,9 +18,11 @@ use crate::settings::{
     ForwardProxy, Scheme,
     api_gateway::is_scope_word,
     check::Checker,
+    circuit_breaker::WrittenCircuitBreaker,
     connect::WrittenConnect,
     limits::{LONGEST, Limits},
     reader::present,
+    retry::WrittenRetry,
     source::{Names, WrittenMetadataProtocol, WrittenSource},
     units::WrittenDuration,
     upstream::WrittenUpstream,
@@ -72,6 +74,10 @@ pub(in crate::settings) struct WrittenLambda {
     pub(super) keepalive: Option<WrittenDuration>,
     pub(super) keepalive_pool: Option<u32>,
     pub(super) proxy_url: Option<SecretString>,
+    pub(super) request_timeout: Option<WrittenDuration>,
+    pub(super) retry: Option<WrittenRetry>,
+    #[serde(deserialize_with = "present")]
+    pub(super) circuit_breaker: Option<WrittenCircuitBreaker>,
     pub(super) ssl_verify: Option<bool>,
     pub(super) ca_certificate: Option<String>,
     pub(super) client_certificate: Option<String>,
@@ -346,6 +352,9 @@ impl WrittenLambda {
             keepalive: Some(!keepalive.is_zero()),
             keepalive_pool: self.keepalive_pool,
             keepalive_timeout: Some(WrittenDuration(keepalive.max(SHORTEST_KEEPALIVE))),
+            request_timeout: self.request_timeout,
+            retry: Some(self.retry.take().unwrap_or_default().for_functions(&mut checker.below("retry"))),
+            circuit_breaker: self.circuit_breaker.take(),
         };
         let is_plain = self.disable_https == Some(true);
         let scheme = if is_plain { Scheme::Http } else { Scheme::Https };

@@ -6,11 +6,11 @@ use std::{
     thread,
 };
 
-use apigw_invoker::dev::Service;
+use apigw_invoker::dev::{Service, Switch};
 
 use super::{
     super::support::{Upstream, eventually, upstream::Received},
-    Cloud, Sidecar, role,
+    Cloud, Sidecar, gateway, role,
 };
 
 const CLIENTS: usize = 20;
@@ -49,24 +49,66 @@ impl Expired {
     }
 }
 
+/// Lets all clients ask at once and get this status.
+fn all_at_once(sidecar: &Sidecar, status: u16) {
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| assert_eq!(sidecar.get("/r").status, status));
+        }
+    });
+}
+
 #[test]
 fn keys_that_aws_calls_expired_are_fetched_anew_once_however_many_requests_fail() {
     let cloud = Cloud::new();
     let expired = Expired::default();
     let upstream = expired.upstream();
-    let sidecar = Sidecar::with_route(&upstream.uri("/"), &role(&cloud, "orders"), &[]);
+    let route = gateway("/r", &upstream.uri("/"), &role(&cloud, "orders"));
+    let sidecar = Sidecar::start(&[("r", format!("{route}  retry: {{ attempts: 1 }}\n"))], &[]);
     assert_eq!(sidecar.get("/r").status, 200);
     for refreshes in 1..=2 {
         expired.add_last(&upstream);
-        thread::scope(|scope| {
-            for _ in 0..CLIENTS {
-                scope.spawn(|| assert_eq!(sidecar.get("/r").status, 403));
-            }
-        });
+        all_at_once(&sidecar, 403);
         eventually("new keys", || sidecar.sets_of_keys() == 1 + refreshes);
         assert_eq!(sidecar.get("/r").status, 200);
         // one that was one too many in the round before would be seen in this one
         assert_eq!(cloud.calls(Service::AssumeRole), 1 + refreshes);
     }
+    sidecar.end(&cloud);
+}
+
+#[test]
+fn what_was_refused_for_expired_keys_is_called_again_with_the_new_ones() {
+    let cloud = Cloud::new();
+    let expired = Expired::default();
+    let upstream = expired.upstream();
+    let route = gateway("/r", &upstream.uri("/"), &role(&cloud, "orders"));
+    let retry = "retry: { budget: 900, max_backoff: 20s }";
+    let sidecar = Sidecar::start(&[("r", format!("{route}  {retry}\n"))], &[]);
+    assert_eq!(sidecar.get("/r").status, 200);
+    expired.add_last(&upstream);
+    all_at_once(&sidecar, 200);
+    assert_eq!(upstream.received().len(), 1 + 2 * CLIENTS);
+    assert_eq!(cloud.calls(Service::AssumeRole), 2);
+    sidecar.end(&cloud);
+}
+
+#[test]
+fn without_new_keys_in_time_the_refusal_is_the_answer() {
+    let cloud = Cloud::new();
+    let upstream = Upstream::serving({
+        let first = Mutex::new(true);
+        move |_, stream| {
+            let is_first = std::mem::take(&mut *first.lock().unwrap());
+            stream.write_all(if is_first { OK } else { EXPIRED }.as_bytes())
+        }
+    });
+    let route = gateway("/r", &upstream.uri("/"), &role(&cloud, "orders"));
+    let retry = "retry: { backoff: 100, max_backoff: 100 }";
+    let sidecar = Sidecar::start(&[("r", format!("{route}  {retry}\n"))], &[]);
+    assert_eq!(sidecar.get("/r").status, 200);
+    cloud.set(Switch::StsDown, true);
+    assert_eq!(sidecar.get("/r").status, 403);
+    assert_eq!(upstream.received().len(), 2);
     sidecar.end(&cloud);
 }

@@ -38,6 +38,18 @@ impl Signatory {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Vec<(String, String)> {
+        self.sign_for("localhost", method, target, headers, body)
+    }
+
+    /// The headers that AWS's signer adds to a request to another host.
+    pub fn sign_for(
+        &self,
+        host: &str,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Vec<(String, String)> {
         let Keys { access_key_id, secret_access_key, session_token, region, service, .. } = &self.keys;
         let identity =
             Credentials::new(access_key_id, secret_access_key, session_token.clone(), None, "test").into();
@@ -49,8 +61,8 @@ impl Signatory {
             .settings(SigningSettings::default())
             .build()
             .expect("all parameters are there");
-        let headers = [("host", "localhost")].into_iter().chain(headers.iter().copied());
-        let url = format!("http://localhost{target}");
+        let headers = [("host", host)].into_iter().chain(headers.iter().copied());
+        let url = format!("http://{host}{target}");
         let request = SignableRequest::new(method, url, headers, SignableBody::Bytes(body));
         let signed = http_request::sign(request.expect("a request"), &parameters.into());
         let (instructions, _) = signed.expect("it can be signed").into_parts();

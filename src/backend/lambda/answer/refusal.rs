@@ -13,8 +13,12 @@ use log::Level;
 use serde_json::Value;
 
 use crate::{
-    backend::{ClientReply, signature_refusal::split},
-    client::{ERROR_TYPE, ReplyBody, UpstreamReply},
+    backend::{
+        ClientReply,
+        signature_refusal::split,
+        verdict::{bare, error_type},
+    },
+    client::{ReplyBody, UpstreamReply},
     error::{ErrorKind, ProxyError},
     excerpt::excerpt,
     remark::Remark,
@@ -83,13 +87,10 @@ fn first_text<'a>(json: &'a Value, names: &[&str]) -> Option<&'a str> {
     names.iter().find_map(|name| json.get(name)?.as_str())
 }
 
-/// The error's type, out of what may come before and after it (AWS restJson1 protocol, operation error
-/// serialization).
+/// The error's type.
 fn kind(headers: &HeaderMap, json: &Value) -> Option<String> {
-    let header = headers.get(ERROR_TYPE).and_then(|kind| kind.to_str().ok());
-    let said = header.or_else(|| first_text(json, &["__type", "code", "Code"]))?;
-    let said = said.split(':').next().unwrap_or(said);
-    let said = said.rsplit('#').next().unwrap_or(said).trim();
+    let in_body = || first_text(json, &["__type", "code", "Code"]).map(bare);
+    let said = error_type(headers).or_else(in_body)?;
     (!said.is_empty()).then(|| excerpt(said, LONGEST_KIND))
 }
 

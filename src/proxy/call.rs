@@ -1,0 +1,189 @@
+//! One call to AWS, from an unsigned request to the head of the answer: signed, sent, and made again where that is
+//! allowed and may help.
+//!
+//! `proxy.rs` hands it what a backend has made of the client's request, and gets the answer that the backend is to
+//! pass on: the last attempt's. `retry.rs` knows what may be repeated, `circuit_breaker.rs` whether anything is sent
+//! at all. Dropping the future ends it, whatever it is waiting for.
+
+use std::{pin::pin, sync::Arc, time::Instant};
+
+use aws_credential_types::Credentials;
+use tokio::time::sleep;
+
+use super::{
+    deadline::Deadline,
+    inbound::RequestBody,
+    outbound::{OutboundRequest, Signature},
+    record::Record,
+};
+use crate::{
+    backend::verdict::error_type,
+    client::{Client, ReplyBody, UpstreamReply},
+    error::{ErrorKind, ProxyError},
+    retry::{Pause, Retries, spare::Spare},
+    snapshot::Route,
+};
+
+/// Bytes of an answer that is dropped, which are read so that its connection can be used again.
+const TINY: u64 = 16 << 10;
+
+/// How a request is called out.
+pub(super) struct Call<'a> {
+    pub(super) client: &'a Client,
+    pub(super) route: &'a Route,
+    pub(super) deadline: Deadline,
+}
+
+/// What became of one attempt.
+struct Attempt {
+    result: Result<UpstreamReply, ProxyError>,
+    /// What it was signed with, if it was.
+    keys: Option<Arc<Credentials>>,
+}
+
+impl Call<'_> {
+    /// Makes the call, several times if need be.
+    ///
+    /// # Errors
+    /// Those of the last attempt; or the circuit breaker is open, or there are no keys.
+    pub(super) async fn make(
+        &self,
+        outbound: OutboundRequest,
+        record: &mut Record,
+    ) -> Result<UpstreamReply, ProxyError> {
+        let again = self.route.retries.as_ref().and_then(|retries| {
+            retries.budget.earn();
+            Some((retries, Spare::of(&outbound)?))
+        });
+        let (mut next, mut number, mut before) = (outbound, 0, None);
+        loop {
+            let pass = match self.route.enter() {
+                Ok(pass) => pass,
+                // what was to be repeated is not, and so it is the answer
+                Err(refusal) => return before.unwrap_or(Err(refusal)),
+            };
+            // lets its connection go before another is taken
+            drop(before.take());
+            number += 1;
+            let Attempt { result, keys } = self.attempt(next, record).await?;
+            let verdict = result.as_ref().map(|reply| self.route.backend.verdict(reply));
+            if let Some(pass) = pass {
+                pass.report(verdict);
+            }
+            let Some((retries, spare)) = &again else { return result };
+            let outcome = result.as_ref().and_then(|reply| Ok((verdict?, &reply.headers)));
+            let Some(pause) = retries.after(number, outcome, spare.is_idempotent(), fastrand::f64) else {
+                return result;
+            };
+            if !self.is_worth(pause, keys.is_some(), retries, record) {
+                return result;
+            }
+            // on the heap, since it is rare and would make every request's future larger
+            let (result, goes_on) = Box::pin(self.between(pause, keys, result)).await;
+            if !goes_on {
+                return result;
+            }
+            record.repeats(number, &reason(&result));
+            before = Some(result);
+            next = spare.request();
+        }
+    }
+
+    /// Signs a request and sends it.
+    async fn attempt(
+        &self,
+        mut outbound: OutboundRequest,
+        record: &mut Record,
+    ) -> Result<Attempt, ProxyError> {
+        let signing = self.route.signing.as_ref().filter(|_| outbound.signature == Signature::Ours);
+        let keys = match signing {
+            Some(signing) => Some(self.deadline.heed(pin!(signing.sign(&mut outbound))).await?),
+            None => None,
+        };
+        record.sent(outbound.body.length());
+        let arrival = match &outbound.body {
+            RequestBody::Stream(stream) => Some(stream.arrival()),
+            RequestBody::Empty | RequestBody::Whole(_) => None,
+        };
+        let target = self.route.backend.target();
+        let sending = pin!(self.client.send(&target.endpoint, target.timeouts, outbound));
+        let mut result = self.deadline.heed(sending).await;
+        match &result {
+            Ok(reply) => {
+                record.answered(reply);
+                if let (Some(signing), Some(keys)) = (signing, &keys) {
+                    signing.heed(reply, keys);
+                }
+            }
+            // it was the client that took too long with its body
+            Err(error)
+                if error.kind == ErrorKind::UpstreamTimeout
+                    && arrival.is_some_and(|arrival| arrival.is_awaited()) =>
+            {
+                result = Err(ErrorKind::RequestTimeout.into());
+            }
+            Err(_) => {}
+        }
+        Ok(Attempt { result, keys })
+    }
+
+    /// Whether there is room for another attempt after this pause: within the deadline, for the circuit breaker, and
+    /// in the budget, which then has paid for it. There are no new keys where the route has not signed.
+    fn is_worth(&self, pause: Pause, is_signed: bool, retries: &Retries, record: &Record) -> bool {
+        let can_come = match pause {
+            Pause::For(time) => self.deadline.has_room_for(time),
+            Pause::UntilNewKeys(_) => is_signed,
+        };
+        if !can_come || !self.route.takes_calls() {
+            return false;
+        }
+        let is_paid = retries.budget.spend(Instant::now());
+        if !is_paid {
+            record.stays_unrepeated("the budget of retries is used up");
+        }
+        is_paid
+    }
+
+    /// What happens between two attempts: the first one's result, and whether it is followed by the second.
+    ///
+    /// The rest of an answer that is about to be dropped is read, if there is little of it, so that its connection
+    /// serves on. Nothing of it is lost.
+    async fn between(
+        &self,
+        pause: Pause,
+        keys: Option<Arc<Credentials>>,
+        result: Result<UpstreamReply, ProxyError>,
+    ) -> (Result<UpstreamReply, ProxyError>, bool) {
+        let result = match result {
+            Ok(reply) if is_tiny(&reply.body) => self.deadline.heed(pin!(reply.collect(TINY))).await,
+            other => other,
+        };
+        let goes_on = match (pause, &self.route.signing, keys) {
+            (Pause::For(time), ..) => {
+                sleep(time).await;
+                true
+            }
+            (Pause::UntilNewKeys(limit), Some(signing), Some(keys)) => {
+                let newer = pin!(async { Ok(signing.newer_than(&keys, limit).await) });
+                self.deadline.heed(newer).await.unwrap_or(false)
+            }
+            (Pause::UntilNewKeys(_), ..) => false,
+        };
+        (result, goes_on)
+    }
+}
+
+fn is_tiny(body: &ReplyBody) -> bool {
+    matches!(body, ReplyBody::Stream(stream) if stream.length().is_some_and(|length| length <= TINY))
+}
+
+/// Why a call is made again, for the log.
+fn reason(result: &Result<UpstreamReply, ProxyError>) -> String {
+    match result {
+        Ok(reply) => {
+            let kind = error_type(&reply.headers).map(|kind| format!(" {kind}")).unwrap_or_default();
+            format!("{}{kind}", reply.status.as_u16())
+        }
+        Err(error) => error.to_string(),
+    }
+}

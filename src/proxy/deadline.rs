@@ -1,0 +1,83 @@
+//! `request_timeout`: when a request has to be over, from its head to the last byte of its answer.
+//!
+//! `proxy.rs` makes one for each request; `call.rs` heeds it while AWS is called, `reply.rs` while the answer is
+//! passed on.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+
+use crate::error::{ErrorKind, ProxyError};
+
+/// When a request has to be over, if its route says so.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline(Option<End>);
+
+#[derive(Debug, Clone, Copy)]
+struct End {
+    limit: Duration,
+    at: Instant,
+}
+
+impl Deadline {
+    /// Counted from when the request's head had arrived.
+    pub fn of(limit: Option<Duration>, head_arrived: std::time::Instant) -> Self {
+        Self(limit.map(|limit| End { limit, at: Instant::from_std(head_arrived) + limit }))
+    }
+
+    /// Whether there is time for a pause, and some left after it.
+    pub fn has_room_for(self, pause: Duration) -> bool {
+        self.0.is_none_or(|end| Instant::now() + pause < end.at)
+    }
+
+    /// The result, or an error once time is up. The work is pinned where it is, since moved into this future, it would
+    /// make every request's larger by its size.
+    ///
+    /// # Errors
+    /// The future's own, or `UpstreamTimeout`.
+    pub async fn heed<T>(
+        self,
+        work: Pin<&mut impl Future<Output = Result<T, ProxyError>>>,
+    ) -> Result<T, ProxyError> {
+        match self.0 {
+            None => work.await,
+            Some(end) => timeout_at(end.at, work).await.unwrap_or_else(|_| Err(end.error())),
+        }
+    }
+
+    /// For an answer that is passed on bit by bit.
+    pub fn timer(self) -> Option<DeadlineTimer> {
+        self.0.map(|end| DeadlineTimer { end, sleep: Box::pin(sleep_until(end.at)) })
+    }
+}
+
+impl End {
+    fn error(self) -> ProxyError {
+        let cause = format!("the request was not over within request_timeout, {:?}", self.limit);
+        ProxyError::new(ErrorKind::UpstreamTimeout, cause)
+    }
+}
+
+/// Waits for a deadline.
+pub struct DeadlineTimer {
+    end: End,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl DeadlineTimer {
+    /// The error, once time is up.
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<ProxyError> {
+        self.sleep.as_mut().poll(context).map(|()| self.end.error())
+    }
+}
+
+impl fmt::Debug for DeadlineTimer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeadlineTimer").field("end", &self.end).finish_non_exhaustive()
+    }
+}
