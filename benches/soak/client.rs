@@ -166,7 +166,7 @@ async fn connection(state: &State, mut stream: TcpStream, is_slow: bool) {
         let request = Request::new(is_slow);
         if fastrand::u32(..LEAVERS) == 0 {
             leave(&mut stream, &request).await;
-            state.tally.count(Verdict::Left, String::new);
+            state.tally.count(Verdict::Left, "", String::new);
             return;
         }
         let start = Instant::now();
@@ -193,9 +193,8 @@ async fn connection(state: &State, mut stream: TcpStream, is_slow: bool) {
         if verdict == Verdict::Right && fault.is_none() && !is_slow {
             state.tally.took(start.elapsed());
         }
-        state
-            .tally
-            .count(verdict, || format!("number {} with {fault:?}: {}", request.number, shown(&result)));
+        let id = request_id(request.number);
+        state.tally.count(verdict, &id, || format!("with {fault:?} planned, {}", shown(&result)));
         if result.map_or(true, |answer| answer.is_last) {
             return;
         }

@@ -102,10 +102,10 @@ fn main() -> ExitCode {
     let stop_took = stop.elapsed();
     load.finish();
 
-    report.print(&tally, load_took);
+    report.print(&tally, &sidecar, load_took);
     report.files(files_before, files_after);
     report.in_flight(sidecar.max_in_flight, admitted, overloaded);
-    report.stop(&stopping, status, stop_took);
+    report.stop(&stopping, &sidecar, status, stop_took);
     report.said(&sidecar.complaints());
     if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

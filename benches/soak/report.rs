@@ -22,11 +22,11 @@ impl Report {
     }
 
     /// The load: outcomes, times, memory.
-    pub fn print(&mut self, tally: &Tally, took: Duration) {
+    pub fn print(&mut self, tally: &Tally, sidecar: &Sidecar, took: Duration) {
         let mut counts = tally.counts();
         let requests = counts.requests();
         println!("{requests} requests in {took:.1?}, {:.0} a second", rate(requests, took));
-        self.outcomes(&counts);
+        self.outcomes(&counts, sidecar);
         counts.latencies.sort_unstable();
         let (half, most) = (percentile(&counts.latencies, 50), percentile(&counts.latencies, 99));
         println!("answers that nothing slowed down: p50 {half:.1?}, p99 {most:.1?}");
@@ -62,10 +62,10 @@ impl Report {
     }
 
     /// SIGTERM in the middle of the load.
-    pub fn stop(&mut self, tally: &Tally, status: Option<i32>, took: Duration) {
+    pub fn stop(&mut self, tally: &Tally, sidecar: &Sidecar, status: Option<i32>, took: Duration) {
         let counts = tally.counts();
         println!("SIGTERM under load: {} requests, exit code {status:?} after {took:.1?}", counts.requests());
-        self.outcomes(&counts);
+        self.outcomes(&counts, sidecar);
         if status != Some(0) {
             self.problems.push(format!("the exit code is {status:?}"));
         }
@@ -84,7 +84,7 @@ impl Report {
         self.problems.is_empty()
     }
 
-    fn outcomes(&mut self, counts: &Counts) {
+    fn outcomes(&mut self, counts: &Counts, sidecar: &Sidecar) {
         for (verdict, count) in &counts.verdicts {
             println!("  {count:>9} {verdict:?}");
         }
@@ -94,7 +94,10 @@ impl Report {
         println!("  wrong, lost or innocent: {}", counts.bad());
         if counts.bad() > 0 {
             self.problems.push(format!("{} requests", counts.bad()));
-            self.problems.extend(counts.examples.iter().cloned());
+            self.problems.extend(counts.examples.iter().map(|example| {
+                let logged = sidecar.said_of(&example.request_id).unwrap_or_else(|| "nothing".to_owned());
+                format!("{} {}; logged: {logged}", example.request_id, example.told)
+            }));
         }
     }
 }

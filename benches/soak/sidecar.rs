@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     process::{Child, ChildStderr, Command, Stdio},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{Sender, channel},
     },
     time::{Duration, Instant},
@@ -20,13 +20,17 @@ use super::upstream::HELD;
 /// How long it takes to be sure that a number no longer changes.
 const REST: Duration = Duration::from_secs(1);
 
+/// Lines of its log.
+type Lines = Mutex<Vec<String>>;
+
 /// The sidecar.
 pub struct Sidecar {
     pub address: SocketAddr,
     /// Requests that it takes in at a time.
     pub max_in_flight: usize,
     child: Child,
-    complaints: Arc<Mutex<Vec<String>>>,
+    failures: Arc<Lines>,
+    complaints: Arc<Lines>,
     _settings: TempDir,
 }
 
@@ -51,13 +55,14 @@ impl Sidecar {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");
-        let complaints = Arc::<Mutex<Vec<String>>>::default();
+        let complaints = Arc::<Lines>::default();
         let (send, address) = channel();
         let errors = child.stderr.take().expect("its standard error");
-        let heard = Arc::clone(&complaints);
-        std::thread::spawn(move || listen(errors, &send, &heard));
+        let failures = Arc::<Lines>::default();
+        let heard = (Arc::clone(&failures), Arc::clone(&complaints));
+        std::thread::spawn(move || listen(errors, &send, &heard.0, &heard.1));
         let address = address.recv_timeout(Duration::from_secs(20)).expect("it listens");
-        Self { address, max_in_flight, child, complaints, _settings: settings }
+        Self { address, max_in_flight, child, failures, complaints, _settings: settings }
     }
 
     /// Files that it has open, once their number rests.
@@ -120,8 +125,18 @@ impl Sidecar {
 
     /// What it said that it should never have to say.
     pub fn complaints(&self) -> Vec<String> {
-        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.complaints).clone()
     }
+
+    /// What it said of a request, if that failed.
+    pub fn said_of(&self, request_id: &str) -> Option<String> {
+        let mark = format!(" request_id={request_id} ");
+        lock(&self.failures).iter().find(|line| line.contains(&mark)).cloned()
+    }
+}
+
+fn lock(lines: &Lines) -> MutexGuard<'_, Vec<String>> {
+    lines.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Sidecar {
@@ -132,16 +147,20 @@ impl Drop for Sidecar {
 }
 
 /// Reads its log: where it listens, and what is no fault of the upstream's.
-fn listen(errors: ChildStderr, address: &Sender<SocketAddr>, complaints: &Mutex<Vec<String>>) {
+fn listen(errors: ChildStderr, address: &Sender<SocketAddr>, failures: &Lines, complaints: &Lines) {
     for line in BufReader::new(errors).lines().map_while(Result::ok) {
         let listening = line.split_once("listening on ").and_then(|(_, rest)| rest.split_once(','));
         if let Some(Ok(place)) = listening.map(|(place, _)| place.parse()) {
             let _ = address.send(place);
         }
+        if line.contains(" request_id=") {
+            lock(failures).push(line);
+            continue;
+        }
         let is_serious =
             line.contains("panicked") || line.contains("ERROR") || line.contains("requests that are cut");
         if is_serious {
-            complaints.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            lock(complaints).push(line);
         }
     }
 }

@@ -38,6 +38,14 @@ impl Verdict {
     }
 }
 
+/// A request of which must not be what came of it.
+#[derive(Debug)]
+pub struct Example {
+    pub request_id: String,
+    /// What was planned, and what came.
+    pub told: String,
+}
+
 /// All verdicts so far.
 #[derive(Debug, Default)]
 pub struct Tally(Mutex<Counts>);
@@ -49,17 +57,18 @@ pub struct Counts {
     /// Of right answers that nothing slowed down, in microseconds.
     pub latencies: Vec<u32>,
     /// The first of what must not be.
-    pub examples: Vec<String>,
+    pub examples: Vec<Example>,
     /// Connections that could not be opened.
     pub unconnected: u64,
 }
 
 impl Tally {
-    /// Counts a request; `example` tells more of one that must not be.
-    pub fn count(&self, verdict: Verdict, example: impl FnOnce() -> String) {
+    /// Counts a request; `told` tells more of one that must not be.
+    pub fn count(&self, verdict: Verdict, request_id: &str, told: impl FnOnce() -> String) {
         let mut counts = self.counts();
         if verdict.is_bad() && counts.examples.len() < 10 {
-            counts.examples.push(format!("{verdict:?}: {}", example()));
+            let told = format!("{verdict:?}: {}", told());
+            counts.examples.push(Example { request_id: request_id.to_owned(), told });
         }
         *counts.verdicts.entry(verdict).or_default() += 1;
     }

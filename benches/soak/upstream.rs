@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use socket2::{Domain, Socket, Type};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -37,8 +38,7 @@ struct Request {
 
 impl Upstream {
     pub fn start(plan: Plan) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        listener.set_nonblocking(true).expect("a socket that does not block");
+        let listener = listen().expect("a free port");
         let address = listener.local_addr().expect("its address");
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -46,6 +46,15 @@ impl Upstream {
         });
         Self { address }
     }
+}
+
+/// A socket that a burst of connections does not overflow: one that the kernel drops looks like one that broke.
+fn listen() -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+    socket.listen(4096)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 async fn accept(listener: std::net::TcpListener, plan: Plan) {
