@@ -247,6 +247,17 @@ fn found_by_looking(
     Err(Miss::NoMethod(allowed))
 }
 
+/// The rules that clash with none before them.
+fn without_clashes(rules: Vec<RouteRule>) -> Vec<RouteRule> {
+    rules.into_iter().fold(Vec::new(), |mut kept, rule| {
+        kept.push(rule);
+        if !clashes(&kept).is_empty() {
+            kept.pop();
+        }
+        kept
+    })
+}
+
 fn any_rule() -> impl Strategy<Value = RouteRule> {
     let uri = select(vec![
         "/*", "/", "/a", "/a*", "/a/*", "/a/", "/a/b", "/a/b*", "/a/b/*", "/{x}/*", "/ab*", "//*",
@@ -270,7 +281,7 @@ proptest! {
         path in "/((a|b|ab|\\{x\\}|\\{\\*rest\\})/?|/){0,4}",
         method in select(vec![Method::GET, Method::POST, Method::DELETE, Method::TRACE, Method::CONNECT]),
     ) {
-        prop_assume!(clashes(&rules).is_empty());
+        let rules = without_clashes(rules);
         prop_assert_eq!(found(&rules, host, &path, &method), found_by_looking(&rules, host, &path, &method));
     }
 
