@@ -23,11 +23,22 @@ pub fn excerpt(text: &str, longest: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn what_is_quoted_is_short_and_stays_on_its_line() {
         assert_eq!(excerpt("short", 5), "short");
         assert_eq!(excerpt("longer", 5), "longe…");
         assert_eq!(excerpt("a\r\nb\t\u{1b}[2Jé", 100), "a\\r\\nb\t\\u{1b}[2Jé");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_stays_on_its_line(text in any::<String>(), longest in 0_usize..40) {
+            let line = excerpt(&text, longest);
+            prop_assert!(line.chars().all(|char| char == '\t' || !char.is_control()), "{line:?}");
+            prop_assert_eq!(excerpt(&line, usize::MAX), line.as_str());
+            prop_assert_eq!(line.ends_with('…') && !text.ends_with('…'), text.chars().count() > longest && !text.ends_with('…'));
+        }
     }
 }

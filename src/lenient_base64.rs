@@ -17,3 +17,31 @@ const ENGINE: GeneralPurpose = GeneralPurpose::new(
 pub fn decode(text: &[u8]) -> Result<Vec<u8>, DecodeError> {
     ENGINE.decode(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_was_encoded_is_decoded_with_and_without_padding(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            for engine in [base64::engine::general_purpose::STANDARD, base64::engine::general_purpose::STANDARD_NO_PAD] {
+                let encoded = engine.encode(&bytes);
+                prop_assert_eq!(decode(encoded.as_bytes()), Ok(bytes.clone()));
+            }
+        }
+
+        #[test]
+        fn what_the_strict_decoder_takes_is_taken_alike(text in "[A-D+/=_\n-]{0,12}") {
+            let strict = base64::engine::general_purpose::STANDARD.decode(&text);
+            prop_assert!(strict.is_err() || strict == decode(text.as_bytes()));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..32)) {
+            let _ = decode(&bytes);
+        }
+    }
+}

@@ -121,3 +121,33 @@ fn parse(bytes: &[u8]) -> Result<Option<(u16, usize)>, Refusal> {
         Err(error) => Err(Refusal::Head(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_head_that_comes_in_pieces_is_read_when_it_is_whole_and_not_a_byte_more(
+            status in 100_u16..1000,
+            headers in prop::collection::vec("[a-z-]{1,8}: [ -~]{0,12}\r\n", 0..6),
+            after in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let head = format!("HTTP/1.1 {status} Any Reason\r\n{}\r\n", headers.concat());
+            let bytes = [head.as_bytes(), &after].concat();
+            for cut in 0..head.len() {
+                prop_assert!(matches!(parse(&bytes[..cut]), Ok(None)), "{cut}");
+            }
+            for cut in head.len()..=bytes.len() {
+                prop_assert!(matches!(parse(&bytes[..cut]), Ok(Some((own, end))) if (own, end) == (status, head.len())));
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = (parse(&bytes), parse(&[b"HTTP/1.1 200 OK\r\n", &bytes[..]].concat()));
+        }
+    }
+}

@@ -98,6 +98,7 @@ fn read(text: &str) -> Result<Credentials, String> {
 mod tests {
     use super::*;
     use crate::credentials::fakes::{Server, ok, way};
+    use proptest::prelude::*;
 
     const KEYS: &str = r#"{"Code":"Success","LastUpdated":"2030-01-01T00:00:00Z","Type":"AWS-HMAC","AccessKeyId":"ASIA1",
         "SecretAccessKey":"hush-secret","Token":"hush-token","Expiration":"2030-01-01T06:00:00Z"}"#;
@@ -178,5 +179,26 @@ mod tests {
         assert_eq!(at("-", ""), "http://169.254.169.254");
         assert_eq!(at("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1"), "http://127.0.0.1:1");
         assert_eq!(at("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "IPv6"), "http://[fd00:ec2::254]");
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_it_panic_or_is_quoted(
+            code in prop::sample::select(vec!["\"Success\"", "1", "null"]),
+            members in prop::collection::vec((
+                prop::sample::select(vec!["AccessKeyId", "SecretAccessKey", "Token", "Expiration", "Message"]),
+                prop::sample::select(vec!["\"hush\"", "1", "null", "[\"hush\"]", "\"2030-01-01T06:00:00Z\"", "\"9999999-99-99\""]),
+            ), 0..7),
+        ) {
+            let members: String = members.iter().map(|(name, value)| format!(",{name:?}:{value}")).collect();
+            if let Err(reason) = read(&format!("{{\"Code\":{code}{members}}}")) {
+                prop_assert!(!reason.contains("hush"), "{reason}");
+            }
+        }
+
+        #[test]
+        fn no_text_is_taken_for_keys(text in any::<String>()) {
+            prop_assert!(read(&text).is_err());
+        }
     }
 }

@@ -103,6 +103,7 @@ fn read(output: &[u8]) -> Result<Credentials, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[actix_rt::test]
     async fn keys_are_read_from_what_the_program_prints() {
@@ -158,5 +159,26 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("it outlives its program");
+    }
+
+    proptest! {
+        #[test]
+        fn no_output_makes_it_panic_or_is_quoted(
+            version in prop::sample::select(vec!["1", "2", "\"1\"", "null", "-1", "18446744073709551616"]),
+            members in prop::collection::vec((
+                prop::sample::select(vec!["AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration", "Other"]),
+                prop::sample::select(vec!["\"hush\"", "1", "null", "[\"hush\"]", "\"2030-01-01T06:00:00+02:00\"", "\"9999999-99-99T\""]),
+            ), 0..7),
+        ) {
+            let members: String = members.iter().map(|(name, value)| format!(",{name:?}:{value}")).collect();
+            if let Err(reason) = read(format!("{{\"Version\":{version}{members}}}").as_bytes()) {
+                prop_assert!(!reason.contains("hush"), "{reason}");
+            }
+        }
+
+        #[test]
+        fn no_bytes_are_taken_for_keys(bytes in prop::collection::vec(any::<u8>(), 0..48)) {
+            prop_assert!(read(&bytes).is_err());
+        }
     }
 }

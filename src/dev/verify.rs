@@ -367,3 +367,38 @@ fn hex(bytes: &[u8]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_parts_of_a_header_are_found_in_any_order(
+            id in "[A-Z0-9]{1,12}",
+            scope in "[a-z0-9/-]{0,20}",
+            names in prop::collection::vec("[a-z-]{1,8}", 1..4),
+            signature in "[0-9a-f]{0,64}",
+            order in Just(vec![0, 1, 2]).prop_shuffle(),
+        ) {
+            let parts = [
+                format!("Credential={id}/{scope}"),
+                format!("SignedHeaders={}", names.join(";")),
+                format!("Signature={signature}"),
+            ];
+            let parts: Vec<&str> = order.into_iter().map(|index: usize| &*parts[index]).collect();
+            let header = format!("AWS4-HMAC-SHA256 {}", parts.join(", "));
+            let Ok(read) = Authorization::parse(&header) else { panic!("{header}") };
+            prop_assert_eq!((read.access_key_id, read.scope), (&*id, &*scope));
+            prop_assert_eq!((read.signed_headers, read.signature), (names.iter().map(String::as_str).collect(), &*signature));
+        }
+
+        #[test]
+        fn no_header_makes_it_panic(text in any::<String>(), parts in "(Credential|Signature|SignedHeaders|=|/|,| |é|a){0,12}") {
+            let _ = Authorization::parse(&text).is_ok();
+            let _ = Authorization::parse(&format!("AWS4-HMAC-SHA256 {parts}")).is_ok();
+        }
+    }
+}

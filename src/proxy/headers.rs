@@ -69,6 +69,7 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 #[cfg(test)]
 mod tests {
     use actix_http::header::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -141,5 +142,44 @@ mod tests {
         clean_reply(&mut headers);
         assert_eq!(names(&headers), ["set-cookie"]);
         assert_eq!(headers.get_all("set-cookie").count(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_of_the_connection_passes_and_all_else_stays_in_order(
+            lines in prop::collection::vec((
+                prop::sample::select(vec![
+                    "connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-connection",
+                    "content-length", "host", "x-a", "x-b", "cookie", "x-amzn-vpce-id", "date",
+                ]),
+                prop::sample::select(vec!["", "x-a", "X-B, close", "cookie,,x-a", "date;q=1", "te", "1", "\u{7f}é"]),
+            ), 0..12),
+        ) {
+            let mut all = HeaderMap::new();
+            for (name, value) in &lines {
+                if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+                    all.append(HeaderName::from_static(name), value);
+                }
+            }
+            let named: Vec<String> = all
+                .get_all("connection")
+                .flat_map(|value| String::from_utf8_lossy(value.as_bytes()).split(',').map(|name| name.trim().to_lowercase()).collect::<Vec<_>>())
+                .collect();
+            for (clean, own) in [(clean_request as fn(&mut HeaderMap), &["host", "content-length"][..]), (clean_reply, &["content-length"])] {
+                let mut cleaned = all.clone();
+                clean(&mut cleaned);
+                for name in ["connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-connection"] {
+                    prop_assert!(!cleaned.contains_key(name), "{name}");
+                }
+                prop_assert!(own.iter().all(|name| !cleaned.contains_key(*name)));
+                for name in ["x-a", "x-b", "cookie", "date"] {
+                    let (before, after): (Vec<_>, Vec<_>) = (all.get_all(name).collect(), cleaned.get_all(name).collect());
+                    prop_assert_eq!(after, if named.iter().any(|own| own == name) { Vec::new() } else { before }, "{}", name);
+                }
+                let mut again = cleaned.clone();
+                clean(&mut again);
+                prop_assert_eq!(names(&again), names(&cleaned));
+            }
+        }
     }
 }

@@ -153,3 +153,50 @@ impl MethodSet {
         self.0.iter().find(|method| other.0.contains(method))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_uri_that_is_taken_says_what_was_written(text in "(/|[a-c.*?#%é ]|%2[eEfF]|\\.\\.){0,8}") {
+            let written = UriPattern::parse(&text).map(|uri| match uri {
+                UriPattern::Exact(path) => path,
+                UriPattern::Below(path) | UriPattern::AtAndBelow(path) => path + "*",
+            });
+            prop_assert!(written.is_none_or(|written| written == text));
+        }
+
+        #[test]
+        fn any_text_is_a_uri_or_none(text in any::<String>()) {
+            let paths = UriPattern::parse(&text).map(|uri| uri.paths()).unwrap_or_default();
+            for path in paths {
+                let (PathPattern::Exact(path) | PathPattern::Prefix(path)) = path;
+                prop_assert!(path.starts_with('/') && path.is_ascii() && !path.contains('*'), "{path}");
+            }
+        }
+
+        #[test]
+        fn a_host_that_is_taken_is_its_own_name_in_lower_case(text in "(\\*\\.)?[A-Ca-c._:\\[\\]*-]{0,10}") {
+            match HostPattern::parse(&text) {
+                Some(HostPattern::Exact(name)) => {
+                    prop_assert_eq!(&name, &text.to_ascii_lowercase());
+                    prop_assert_eq!(host_name(&name), &*name);
+                    prop_assert_eq!(host_name(&format!("{}:80", text.to_uppercase())), name);
+                }
+                Some(HostPattern::Suffix(suffix)) => {
+                    prop_assert_eq!(format!("*{suffix}"), text.to_ascii_lowercase());
+                }
+                None => {}
+            }
+        }
+
+        #[test]
+        fn any_host_has_a_name(host in any::<String>()) {
+            prop_assert!(host_name(&host).len() <= host.len());
+        }
+    }
+}

@@ -1,3 +1,5 @@
+use proptest::{collection::vec, prelude::*, sample::select};
+
 use super::*;
 
 fn rule(uri: &str) -> RouteRule {
@@ -200,5 +202,92 @@ fn uris_and_hosts_that_mean_nothing_are_refused() {
     }
     for host in ["", "*", "*.", "a..b", "a.*", "*a.com", "a.com:80", "a b", "http://a"] {
         assert_eq!(HostPattern::parse(host), None, "{host}");
+    }
+}
+
+/// How well a rule fits a request's host and path, more first: as the module's first lines say. `None` if it does not.
+fn fit(rule: &RouteRule, host: &str, path: &str) -> Option<(usize, bool, usize, Option<String>)> {
+    let by_name = |pattern: &HostPattern| match pattern {
+        HostPattern::Exact(name) => (name == host).then_some(usize::MAX),
+        HostPattern::Suffix(suffix) => (host.ends_with(suffix) && host != suffix).then_some(suffix.len()),
+    };
+    let by_host = if rule.hosts.is_empty() { Some(0) } else { rule.hosts.iter().filter_map(by_name).max() }?;
+    let by_path = rule.uris.iter().flat_map(UriPattern::paths).filter_map(|pattern| match pattern {
+        PathPattern::Exact(own) => (own == path).then_some((true, own.len(), None)),
+        PathPattern::Prefix(own) => {
+            let rest = path.strip_prefix(&own)?.to_owned();
+            Some((false, own.len(), Some(rest).filter(|rest| !rest.is_empty())))
+        }
+    });
+    let (is_exact, length, remainder) = by_path.max()?;
+    Some((by_host, is_exact, length, remainder))
+}
+
+/// What is found by a look at every rule.
+fn found_by_looking(
+    rules: &[RouteRule],
+    host: &str,
+    path: &str,
+    method: &Method,
+) -> Result<(usize, Option<String>), Miss> {
+    let fits = || rules.iter().enumerate().filter_map(|(at, rule)| Some((at, rule, fit(rule, host, path)?)));
+    let taken = fits().filter(|(_, rule, _)| rule.methods.takes(method));
+    let best = taken.max_by_key(|(_, rule, (by_host, is_exact, length, _))| {
+        (*by_host, *is_exact, *length, rule.priority, !rule.methods.is_any())
+    });
+    if let Some((at, _, (.., remainder))) = best {
+        return Ok((at, remainder));
+    }
+    let mut allowed: Vec<Method> = fits().flat_map(|(_, rule, _)| rule.methods.allowed().to_vec()).collect();
+    if allowed.is_empty() {
+        return Err(Miss::NoRoute);
+    }
+    allowed.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+    allowed.dedup();
+    Err(Miss::NoMethod(allowed))
+}
+
+/// The rules that clash with none before them.
+fn without_clashes(rules: Vec<RouteRule>) -> Vec<RouteRule> {
+    rules.into_iter().fold(Vec::new(), |mut kept, rule| {
+        kept.push(rule);
+        if !clashes(&kept).is_empty() {
+            kept.pop();
+        }
+        kept
+    })
+}
+
+fn any_rule() -> impl Strategy<Value = RouteRule> {
+    let uri = select(vec![
+        "/*", "/", "/a", "/a*", "/a/*", "/a/", "/a/b", "/a/b*", "/a/b/*", "/{x}/*", "/ab*", "//*",
+    ]);
+    let host = select(vec!["x.com", "*.x.com", "y.x.com", "*.com", "*.y.x.com"]);
+    let methods =
+        select(vec![vec![], vec![Method::GET], vec![Method::POST, Method::PUT], vec![Method::TRACE]]);
+    (vec(uri, 1..3), vec(host, 0..2), methods, 0..2).prop_map(|(uris, hosts, methods, priority)| RouteRule {
+        uris: uris.into_iter().filter_map(UriPattern::parse).collect(),
+        hosts: hosts.into_iter().filter_map(HostPattern::parse).collect(),
+        methods: MethodSet::new(methods),
+        priority,
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_table_finds_what_a_look_at_every_rule_finds(
+        rules in vec(any_rule(), 0..7),
+        host in select(vec!["x.com", "y.x.com", "z.y.x.com", "com", "other"]),
+        path in "/((a|b|ab|\\{x\\}|\\{\\*rest\\})/?|/){0,4}",
+        method in select(vec![Method::GET, Method::POST, Method::DELETE, Method::TRACE, Method::CONNECT]),
+    ) {
+        let rules = without_clashes(rules);
+        prop_assert_eq!(found(&rules, host, &path, &method), found_by_looking(&rules, host, &path, &method));
+    }
+
+    #[test]
+    fn no_path_or_host_makes_the_table_panic(host in any::<String>(), path in any::<String>()) {
+        let rules = [rule("/*"), on("*.a", rule("/a*")), on("[::1]", rule("/{a}/*"))];
+        let _ = found(&rules, &host, &path, &Method::GET);
     }
 }

@@ -100,6 +100,7 @@ impl fmt::Display for ForwardProxy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn parsed(text: &str) -> (String, u16, Option<String>) {
         let ForwardProxy { host, port, authorization } = ForwardProxy::parse(text).unwrap();
@@ -154,5 +155,28 @@ mod tests {
         assert_eq!(proxy.to_string(), "[::1]:3128");
         let shown = format!("{proxy:?}");
         assert!(!shown.contains("hush") && !shown.contains("Basic"), "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn user_and_password_of_any_bytes_arrive(
+            user in prop::collection::vec(any::<u8>().prop_filter("ends the name", |byte| *byte != b':'), 1..9),
+            password in prop::collection::vec(any::<u8>(), 0..9),
+            port in 1_u16..,
+        ) {
+            let escaped = |bytes: &[u8]| percent_encoding::percent_encode(bytes, percent_encoding::NON_ALPHANUMERIC).to_string();
+            let url = format!("http://{}:{}@proxy.example:{port}/", escaped(&user), escaped(&password));
+            let expected = format!("Basic {}", STANDARD.encode([&user[..], b":", &password].concat()));
+            prop_assert_eq!(parsed(&url), ("proxy.example".to_owned(), port, Some(expected)));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic_or_is_told(text in "[a-z:@/%\\[\\]?#.é 0-9]{0,24}") {
+            match ForwardProxy::parse(&format!("http://{text}")) {
+                Ok(proxy) => prop_assert!(!proxy.host.is_empty() && !proxy.host.contains('@'), "{proxy}"),
+                // a fixed sentence: the text may hold a password
+                Err(problem) => prop_assert!(!problem.is_empty()),
+            }
+        }
     }
 }

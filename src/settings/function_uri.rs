@@ -105,6 +105,7 @@ impl fmt::Display for FunctionUri {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_function_uri_is_taken_apart_and_keeps_its_escapes() {
@@ -155,6 +156,26 @@ mod tests {
             &format!("https://a/{}", "p".repeat(9000)),
         ] {
             assert_eq!(FunctionUri::parse(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_uri_that_is_taken_is_taken_again_as_it_is_shown(
+            text in "https?://([a-c.]{1,6}|\\[(::1|[0-9a-f:]{0,6})\\]|127\\.0\\.0\\.1)(:[0-9]{0,6})?(/|[a-c.;é]|%2[ef]){0,6}(\\?[a=&%2é]{0,5})?",
+        ) {
+            if let Some(uri) = FunctionUri::parse(&text) {
+                let shown = uri.to_string();
+                let again = FunctionUri::parse(&shown);
+                prop_assert_eq!(again.as_ref(), Some(&uri), "{}", shown);
+                prop_assert!(uri.path.starts_with('/') && text.contains(&uri.path) || uri.path == "/");
+                prop_assert!(uri.authority.contains(&uri.host) && uri.port != 0);
+            }
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in any::<String>()) {
+            let _ = (FunctionUri::parse(&text), FunctionUri::parse(&format!("https://{text}")));
         }
     }
 }

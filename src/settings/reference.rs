@@ -130,6 +130,7 @@ impl Target<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn resolved(text: &str, environment: &[(&str, &str)]) -> Result<String, String> {
         let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -180,5 +181,39 @@ mod tests {
     fn a_text_that_merely_looks_alike_stays_as_it_is() {
         assert_eq!(resolved("$environment", &[]).unwrap(), "$environment");
         assert_eq!(resolved("/a/$env", &[]).unwrap(), "/a/$env");
+    }
+
+    proptest! {
+        #[test]
+        fn only_what_begins_like_a_reference_is_one(text in any::<String>()) {
+            let is_reference = ["$env://", "$file://", "{vault://", "$secret://"].iter().any(|start| text.starts_with(start));
+            if !is_reference {
+                prop_assert_eq!(resolved(&text, &[]), Ok(text));
+            }
+        }
+
+        #[test]
+        fn whatever_a_variable_holds_is_the_value_and_is_no_reference_itself(
+            name in "[A-Z][A-Z0-9_]{0,8}",
+            value in prop_oneof![any::<String>(), Just("$env://OTHER".to_owned()), Just("$file:///x".to_owned())],
+        ) {
+            let kongs = format!("{{vault://env/{}}}", name.to_lowercase().replace('_', "-"));
+            for reference in [format!("$env://{name}"), kongs] {
+                prop_assert_eq!(resolved(&reference, &[(&name, &value)]), Ok(value.clone()), "{}", reference);
+            }
+        }
+
+        #[test]
+        fn no_reference_makes_it_panic(start in "\\$env://|\\$file://|\\{vault://(env/)?|\\$secret://", rest in "[^/].{0,12}") {
+            let _ = resolved(&(start + &rest), &[]);
+        }
+
+        #[test]
+        fn a_text_loses_one_line_end_at_most(text in "[a\r\n]{0,6}") {
+            let without = without_line_end(&text);
+            prop_assert!(text.starts_with(without) && text[without.len()..].matches('\n').count() <= 1);
+            let ended = format!("{text}\n");
+            prop_assert_eq!(without_line_end(&ended), text.trim_end_matches('\r'));
+        }
     }
 }

@@ -54,6 +54,7 @@ mod tests {
             let name = session_name(&text);
             prop_assert!((2..=64).contains(&name.len()), "{name}");
             prop_assert!(name.chars().all(is_allowed), "{name}");
+            prop_assert_eq!(session_name(&name), &*name);
         }
     }
 }

@@ -84,6 +84,7 @@ pub fn size_text(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde::de::{
         IntoDeserializer,
         value::{Error, I64Deserializer, StrDeserializer},
@@ -124,5 +125,32 @@ mod tests {
         assert_eq!(size_text(10 << 20), "10MiB");
         assert_eq!(size_text(1000), "1000 bytes");
         assert_eq!(duration_text(Duration::from_millis(1500)), "1s 500ms");
+    }
+
+    proptest! {
+        #[test]
+        fn a_duration_is_read_as_it_is_shown(milliseconds in 0..86_400_000_u64) {
+            let duration = Duration::from_millis(milliseconds);
+            prop_assert_eq!(text(&duration_text(duration)), Ok(WrittenDuration(duration)));
+            prop_assert_eq!(text(&milliseconds.to_string()), Ok(WrittenDuration(duration)));
+        }
+
+        #[test]
+        fn a_size_is_read_as_it_is_written(number in 0..1_u64 << 20, unit in 0..5_usize) {
+            let (name, bytes) = [("", 1), ("B", 1), ("KiB", 1 << 10), ("KB", 1000), ("MiB", 1 << 20)][unit];
+            prop_assert_eq!(text(&format!("{number}{name}")), Ok(WrittenSize(number * bytes)));
+        }
+
+        #[test]
+        fn no_text_and_no_number_make_them_panic(written in any::<String>(), whole in any::<i64>()) {
+            let _ = (text::<WrittenDuration>(&written), text::<WrittenSize>(&written));
+            prop_assert_eq!(number::<WrittenDuration>(whole).is_ok(), whole >= 0);
+            prop_assert_eq!(number::<WrittenSize>(whole).is_ok(), whole >= 0);
+        }
+
+        #[test]
+        fn no_quantity_of_any_unit_makes_them_panic(written in "[0-9]{0,25}(\\.[0-9]{0,3})? ?[a-zA-Z]{0,4}") {
+            let _ = (text::<WrittenDuration>(&written), text::<WrittenSize>(&written));
+        }
     }
 }

@@ -58,6 +58,7 @@ fn push_strict_part(part: &str, text: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn strict(query: &str) -> String {
         let mut text = String::new();
@@ -92,5 +93,28 @@ mod tests {
     #[test]
     fn a_signature_that_the_client_brings_in_the_query_goes() {
         assert_eq!(strict("a=1&X-Amz-Signature=abc&x-amz-date=2026&X%2DAmz-Credential=k&b=2"), "a=1&b=2");
+    }
+
+    proptest! {
+        /// Of queries whose escapes are whole: `proxy/target.rs` lets no other pass.
+        #[test]
+        fn any_query_becomes_strict_and_means_what_it_meant(
+            query in "([a-cX=&+;*~/\"|-]|%[0-7][0-9a-fA-F]|%[c-f][0-9]|x-amz-date=1|é){0,24}",
+        ) {
+            let once = strict(&query);
+            prop_assert_eq!(&strict(&once), &once);
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%=&".contains(&byte);
+            prop_assert!(once.bytes().all(plain) && crate::uri_syntax::escapes_are_whole(once.as_bytes()), "{once}");
+            let meant = |query: &str| -> Vec<(String, String)> {
+                let pairs = form_urlencoded::parse(query.as_bytes()).into_owned();
+                pairs.filter(|(name, _)| !SIGNATURE_PARAMETERS.iter().any(|own| own.eq_ignore_ascii_case(name))).collect()
+            };
+            prop_assert_eq!(meant(&once), meant(&query));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(query in any::<String>()) {
+            let _ = strict(&query);
+        }
     }
 }

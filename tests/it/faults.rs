@@ -1,5 +1,16 @@
 //! An upstream that refuses, cuts, stalls and lies, on raw sockets. A cut answer must end in 502 or in a broken
 //! connection, never in a clean short body.
+//!
+//! Here are the faults with a story of their own; `faults/table.rs` runs a table of them by every way through the
+//! sidecar.
+
+mod cuts;
+mod kinds;
+mod rows;
+mod script;
+mod seen;
+mod table;
+mod tls;
 
 use std::{
     io::{self, BufReader, Read, Write},

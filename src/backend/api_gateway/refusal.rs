@@ -72,6 +72,7 @@ mod tests {
         StatusCode,
         header::{HeaderMap, HeaderValue},
     };
+    use proptest::prelude::*;
 
     use super::*;
     use crate::client::ERROR_TYPE;
@@ -132,5 +133,21 @@ mod tests {
         assert_eq!(reply_mode(&other), ReplyMode::Streamed);
         assert!(without_explanation(&mut other).is_empty());
         assert_eq!(text(&other), EXPLAINED);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_shape_a_refusal_has_the_client_reads_no_explanation(
+            start in "[{\\[\" a-z:]{0,6}(\"message\": ?\")?",
+            end in "[}\\]\" a-z\\\\n]{0,6}",
+        ) {
+            let explained = EXPLAINED.replace('\n', "\\n");
+            for body in [format!("{start}{EXPLAINED}{end}"), format!("{start}{explained}{end}")] {
+                let mut reply = refusal("InvalidSignatureException", &body);
+                let remarks = without_explanation(&mut reply);
+                prop_assert!(!text(&reply).contains("hush") && !text(&reply).contains("Canonical"), "{}", text(&reply));
+                prop_assert!(!remarks.is_empty() && remarks.iter().all(|remark| !remark.text.contains("hush-token") || body.contains("\\n")));
+            }
+        }
     }
 }

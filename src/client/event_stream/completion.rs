@@ -97,3 +97,38 @@ impl From<Failure> for ProxyError {
 pub(super) fn beginning(text: &str) -> &str {
     text.char_indices().nth(EXCERPT).map_or(text, |(end, _)| &text[..end])
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_end_is_good_where_neither_code_nor_details_say_otherwise(
+            code in prop::option::of(".{0,3}"),
+            details in prop::option::of(any::<String>()),
+            log in prop::option::of("[a-z=]{0,4}"),
+        ) {
+            let payload = serde_json::json!({ "ErrorCode": code, "ErrorDetails": details, "LogResult": log, "Other": [1] });
+            let (completion, log_result) = Completion::read(payload.to_string().as_bytes()).unwrap();
+            prop_assert_eq!(log_result, log);
+            let (code, details) = (code.unwrap_or_default(), details.unwrap_or_default());
+            match completion {
+                Completion::Good => prop_assert!(code.is_empty() && details.is_empty()),
+                Completion::Failed(failure) => {
+                    let expected = Failure { code, details };
+                    prop_assert_eq!(&failure, &expected);
+                    prop_assert!(!failure.header().is_empty());
+                    prop_assert!(serde_json::from_slice::<IgnoredAny>(&failure.body()).is_ok());
+                }
+            }
+        }
+
+        #[test]
+        fn no_payload_makes_it_panic(payload in prop::collection::vec(any::<u8>(), 0..48), rest in "[{}\":,A-Za-z0-9]{0,24}") {
+            let _ = (Completion::read(&payload), Completion::read(format!("{{\"ErrorCode\":{rest}").as_bytes()));
+        }
+    }
+}

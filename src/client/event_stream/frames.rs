@@ -116,6 +116,7 @@ fn read(frame: Bytes) -> Result<Message, BadFrame> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::{collection::vec, prelude::*};
 
     /// A prelude with its right checksum.
     fn prelude(length: u32, headers: u32) -> Vec<u8> {
@@ -171,5 +172,40 @@ mod tests {
         assert!(frames.take().unwrap().is_none() && !frames.is_empty());
         frames.push(Bytes::copy_from_slice(&bytes[5..]));
         assert!(frames.take().unwrap().is_some() && frames.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn frames_in_any_pieces_are_the_messages_that_were_written(
+            payloads in vec(vec(any::<u8>(), 0..60), 0..6),
+            cuts in vec(1_usize..40, 0..60),
+        ) {
+            let mut bytes = Vec::new();
+            for payload in &payloads {
+                let message = Message::new(payload.clone());
+                aws_smithy_eventstream::frame::write_message_to(&message, &mut bytes).unwrap();
+            }
+            let mut frames = Frames::default();
+            let (mut rest, mut read) = (&bytes[..], Vec::new());
+            for cut in cuts.into_iter().chain([usize::MAX]) {
+                let (piece, after) = rest.split_at(cut.min(rest.len()));
+                rest = after;
+                frames.push(Bytes::copy_from_slice(piece));
+                while let Some(message) = frames.take().unwrap() {
+                    read.push(message.payload().to_vec());
+                }
+            }
+            prop_assert!(frames.is_empty());
+            prop_assert_eq!(read, payloads);
+        }
+
+        #[test]
+        fn a_frame_with_any_bit_turned_is_no_message(payload in vec(any::<u8>(), 0..20), bit in any::<prop::sample::Index>()) {
+            let mut bytes = Vec::new();
+            aws_smithy_eventstream::frame::write_message_to(&Message::new(payload), &mut bytes).unwrap();
+            let bit = bit.index(bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(!matches!(first(&bytes), Ok(Some(_))), "bit {bit}");
+        }
     }
 }

@@ -112,6 +112,7 @@ fn is_word(text: &str, besides: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const HELLO: &str = "arn:aws:lambda:us-east-1:123456789012:function:hello";
 
@@ -174,5 +175,15 @@ mod tests {
             assert!(matches!(find(segment, None), Err(Refusal::Validation(_))), "{segment}");
         }
         assert!(matches!(find("hello:live", Some("1")), Err(Refusal::InvalidParameterValue(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn no_segment_makes_it_panic(segment in "(arn:aws:lambda|:|%3A|us-east-1|1{12}|function|hello|live|%|é|[a-z$]){0,10}", qualifier in prop::option::of("[a-z$1]{0,4}")) {
+            if let Ok(target) = find(&segment, qualifier.as_deref()) {
+                // what was found is found by its ARN too
+                prop_assert_eq!(find(&target.arn, None), Ok(target));
+            }
+        }
     }
 }

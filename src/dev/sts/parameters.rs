@@ -130,6 +130,7 @@ fn check_letters(value: &str, parameter: &str, others: &str, pattern: &str) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const ROLE: &str = "arn:aws:iam::123456789012:role/team/reader";
 
@@ -197,5 +198,26 @@ mod tests {
         assert_eq!(form(&[("ExternalId", "a:b/c")]).external_id(), Ok(Some("a:b/c")));
         assert!(form(&[("ExternalId", "a b")]).external_id().is_err());
         assert!(form(&[("ExternalId", "a")]).external_id().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_form_makes_it_panic_and_no_token_is_repeated(
+            arn in "(arn|:|aws|iam|[0-9]{12}|role/|/|[a-zé]){0,12}",
+            others in prop::collection::vec((prop::sample::select(vec!["RoleSessionName", "ExternalId", "DurationSeconds", "RoleArn"]), any::<String>()), 0..4),
+            token in "hush.{0,8}",
+        ) {
+            let mut form = form_urlencoded::Serializer::new(String::new());
+            form.append_pair("RoleArn", &arn).append_pair("WebIdentityToken", &token).extend_pairs(&others);
+            let parameters = Parameters::of(form.finish().as_bytes());
+            let (least, most) = (Duration::from_mins(15), Duration::from_hours(12));
+            let _ = (parameters.role(), parameters.external_id(), parameters.duration(least, most));
+            prop_assert_eq!(parameters.web_identity_token(), Ok(&*token));
+        }
+
+        #[test]
+        fn no_body_makes_it_panic(body in prop::collection::vec(any::<u8>(), 0..48)) {
+            let _ = Parameters::of(&body).role();
+        }
     }
 }

@@ -95,6 +95,7 @@ pub(super) fn is_qualifier(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn parts(text: &str) -> (Option<String>, Option<String>, Option<String>) {
         let name = FunctionName::parse(text).unwrap_or_else(|| panic!("{text}"));
@@ -140,6 +141,34 @@ mod tests {
             &"f".repeat(141),
         ] {
             assert_eq!(FunctionName::parse(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_put_together_is_taken_apart_again(
+            name in "[a-zA-Z_.][a-zA-Z0-9_.-]{0,20}",
+            account in prop::option::of("[0-9]{12}"),
+            qualifier in prop::option::of("[a-zA-Z0-9_$-]{1,10}"),
+            region in prop::option::of("[a-z]{2,4}(-[a-z]{2,6}){1,2}-[0-9]{1,2}"),
+        ) {
+            // a region is only told in a whole ARN
+            let region = region.filter(|_| account.is_some());
+            let place = match (&region, &account) {
+                (Some(region), Some(account)) => format!("arn:aws:lambda:{region}:{account}:function:"),
+                (_, Some(account)) => format!("{account}:function:"),
+                _ => String::new(),
+            };
+            let text = format!("{place}{name}{}", qualifier.as_ref().map(|own| format!(":{own}")).unwrap_or_default());
+            let expected = FunctionName { text: text.clone(), region, account, qualifier };
+            prop_assert_eq!(FunctionName::parse(&text), Some(expected));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic_and_what_is_taken_is_short_and_plain(text in "(arn:aws|:|lambda|function|us-east-1|1{12}|[a-z$é /]){0,12}") {
+            if let Some(name) = FunctionName::parse(&text) {
+                prop_assert!(name.text == text && text.is_ascii() && !text.contains([' ', '/']), "{text}");
+            }
         }
     }
 }

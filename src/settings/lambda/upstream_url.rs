@@ -59,6 +59,7 @@ impl UpstreamUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn h06_region_and_function_are_in_the_url_and_more_in_its_query() {
@@ -82,6 +83,28 @@ mod tests {
             "aws-lambda://us-east-1/f?log_type=All",
         ] {
             assert_eq!(UpstreamUrl::parse(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_url_put_together_is_taken_apart_again(
+            region in "[a-z0-9-]{1,12}",
+            function in "[a-zA-Z0-9_:.-]{1,20}",
+            qualifier in prop::option::of(any::<String>()),
+        ) {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            if let Some(qualifier) = &qualifier {
+                query.append_pair("qualifier", qualifier);
+            }
+            let text = format!("aws-lambda://{region}/{function}?{}&invocation_type=Event", query.finish());
+            let expected = UpstreamUrl { region, function, qualifier, invocation_type: Some(InvocationType::Event), log_type: None };
+            prop_assert_eq!(UpstreamUrl::parse(&text), Some(expected));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in any::<String>()) {
+            let _ = (UpstreamUrl::parse(&text), UpstreamUrl::parse(&format!("aws-lambda://r/f?{text}")));
         }
     }
 }

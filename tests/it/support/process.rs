@@ -133,6 +133,11 @@ impl Process {
         rest.split_once(',')?.0.parse().ok()
     }
 
+    /// Its number, by which the system tells what belongs to it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal, such as `TERM`.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("sh")

@@ -105,5 +105,15 @@ mod tests {
                 prop_assert_eq!(serde_json::from_slice::<Value>(&changed).unwrap(), converted(value));
             }
         }
+
+        #[test]
+        fn r11_no_bytes_make_it_panic_and_a_second_time_changes_nothing(
+            bytes in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(b"[]{}\"\\ ".to_vec())], 0..40),
+        ) {
+            if let Some(changed) = as_objects(&bytes) {
+                prop_assert!(changed.len() <= bytes.len());
+                prop_assert_eq!(as_objects(&changed), None);
+            }
+        }
     }
 }

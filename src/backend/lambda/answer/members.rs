@@ -164,6 +164,7 @@ impl<'de> Deserialize<'de> for Body<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn body(text: &str) -> Body<'_> {
         Members::read(text.as_bytes()).unwrap().unwrap().body
@@ -183,5 +184,36 @@ mod tests {
     #[test]
     fn of_a_name_that_is_there_twice_the_last_counts() {
         assert!(matches!(body(r#"{"body": 1, "body": "b"}"#), Body::Text(Cow::Borrowed("b"))));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_is_what_the_document_holds(
+            names in prop::collection::vec(prop::sample::select(vec!["statusCode", "headers", "multiValueHeaders", "cookies", "body", "isBase64Encoded", "other"]), 0..6),
+            values in prop::collection::vec(prop::sample::select(vec!["null", "1", "\"text\"", "\"a\\n\\u00e9\"", "true", "[]", "{\"a\":[1,\"b\"]}", "1.5"]), 6),
+        ) {
+            let members: Vec<String> = names.iter().zip(&values).map(|(name, value)| format!("{name:?}: {value}")).collect();
+            let text = format!("{{{}}}", members.join(", "));
+            let whole: Value = serde_json::from_str(&text).unwrap();
+            let read = Members::read(text.as_bytes()).unwrap().unwrap();
+            let member = |name: &str| whole.get(name).cloned();
+            prop_assert_eq!(read.status_code, member("statusCode"));
+            prop_assert_eq!(read.is_base64_encoded, member("isBase64Encoded"));
+            prop_assert_eq!(read.headers, member("headers").unwrap_or_default());
+            prop_assert_eq!(read.multi_value_headers, member("multiValueHeaders").unwrap_or_default());
+            prop_assert_eq!(read.cookies, member("cookies").unwrap_or_default());
+            match (read.body, member("body").unwrap_or_default()) {
+                (Body::None, Value::Null) => {}
+                (Body::Text(read), Value::String(text)) => prop_assert_eq!(read, text),
+                (Body::Other, other) => prop_assert!(!other.is_null() && !other.is_string()),
+                (read, held) => prop_assert!(false, "{read:?} of {held}"),
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic_and_what_is_no_json_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..48)) {
+            let is_json = serde_json::from_slice::<IgnoredAny>(&bytes).is_ok();
+            prop_assert!(is_json || Members::read(&bytes).is_err());
+        }
     }
 }

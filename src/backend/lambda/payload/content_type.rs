@@ -87,6 +87,7 @@ fn is_coded(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn headers(content_type: &'static str) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -136,6 +137,33 @@ mod tests {
         }
         for other in ["", "text", "application/pdf", "application/problem+json", "image/svg+xml"] {
             assert!(!ContentType::of(&headers(other)).is_text(), "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parameters_case_and_blanks_never_matter(
+            name in "application/json|application/x-www-form-urlencoded|multipart/form-data|text/(plain|csv)|a/b\\+json|[a-z/+]{0,8}",
+            upper in any::<bool>(),
+            rest in "[ \t]{0,2}(;[ -~]{0,12})?",
+        ) {
+            let of = |text: &str| {
+                let mut headers = HeaderMap::new();
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(text).unwrap());
+                (BodyKind::of(&headers), ContentType::of(&headers).is_text())
+            };
+            let spelled = if upper { name.to_uppercase() } else { name.clone() };
+            prop_assert_eq!(of(&name), of(&(spelled + &rest)));
+        }
+
+        #[test]
+        fn no_value_makes_it_panic(kind in prop::collection::vec(0x20..=0xff_u8, 0..24), coding in prop::collection::vec(0x20..=0xff_u8, 0..12)) {
+            let mut headers = HeaderMap::new();
+            if let (Ok(kind), Ok(coding)) = (HeaderValue::from_bytes(&kind), HeaderValue::from_bytes(&coding)) {
+                headers.insert(header::CONTENT_TYPE, kind);
+                headers.insert(header::CONTENT_ENCODING, coding);
+            }
+            let _ = (BodyKind::of(&headers), ContentType::of(&headers).is_text());
         }
     }
 }

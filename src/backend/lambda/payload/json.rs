@@ -71,6 +71,7 @@ impl io::Write for Limited {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn refused(result: Result<Vec<u8>, ProxyError>) -> u64 {
         match result.unwrap_err().kind {
@@ -95,5 +96,16 @@ mod tests {
         assert!(refused(json(&escaped, escaped.len(), limit)) < limit + 10);
         let fits = json(&"\u{1}".repeat(16_000), 0, limit).unwrap();
         assert_eq!((fits.len(), fits.capacity() <= 100_000), (96_002, true));
+    }
+
+    proptest! {
+        #[test]
+        fn an_event_is_what_serde_writes_or_too_large(value in any::<String>(), limit in 0_u64..200) {
+            let whole = serde_json::to_vec(&value).unwrap();
+            match json(&value, value.len(), limit) {
+                Ok(event) => prop_assert_eq!(event, whole),
+                too_large => prop_assert!(whole.len() as u64 > limit && refused(too_large) > limit),
+            }
+        }
     }
 }

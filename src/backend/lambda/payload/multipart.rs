@@ -138,5 +138,24 @@ mod tests {
                 prop_assert!(!error.contains("does not end"), "{}", error);
             }
         }
+
+        #[test]
+        fn fields_that_were_written_are_read(
+            written in vec(("[a-z]{1,3}", "[a-z\r\n\t é-]{0,12}"), 0..8),
+        ) {
+            let body: String = written.iter().map(|(name, value)| part(name, value)).collect();
+            let all = fields(TYPE, &Bytes::from(body + "--x-y--\r\n")).map_err(|why| ProxyError::from(why).to_string());
+            let expected: Pairs<Argument> = written
+                .iter()
+                .map(|(name, value)| (name.as_str().into(), Argument::from(Some(value.as_str().into()))))
+                .collect();
+            prop_assert_eq!(serde_json::to_string(&all.unwrap()).unwrap(), serde_json::to_string(&expected).unwrap());
+        }
+
+        #[test]
+        fn no_bytes_and_no_type_make_it_panic(kind in vec(any::<u8>(), 0..40), body in vec(any::<u8>(), 0..80)) {
+            let kind = [b"multipart/form-data; boundary=", &kind[..]].concat();
+            let _ = fields(&kind, &Bytes::from(body));
+        }
     }
 }

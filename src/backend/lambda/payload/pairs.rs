@@ -146,6 +146,7 @@ impl<V: Display> Serialize for Joined<'_, '_, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn pairs() -> Pairs<'static, &'static str> {
         [("b", "2"), ("a", "\"1\""), ("c", ""), ("b", "1")]
@@ -195,5 +196,32 @@ mod tests {
         assert_eq!(pairs.take("b"), ["2", "1"]);
         assert!(pairs.take("b").is_empty());
         assert_eq!(json(&pairs), r#"{"a":"\"1\"","c":""}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn pairs_are_grouped_as_a_map_would_group_them(
+            written in prop::collection::vec(("[a-c]{0,2}", "[x-z,]{0,2}"), 0..10),
+            name in "[a-c]{0,2}",
+        ) {
+            let mut expected = std::collections::BTreeMap::<&str, Vec<&str>>::new();
+            for (name, value) in &written {
+                expected.entry(name).or_default().push(value);
+            }
+            let pairs = || -> Pairs<Cow<str>> {
+                written.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect()
+            };
+            prop_assert_eq!(json(&AllOf(&pairs())), json(&expected));
+            let first: std::collections::BTreeMap<_, _> = expected.iter().map(|(name, all)| (*name, all[0])).collect();
+            prop_assert_eq!(json(&FirstOf(&pairs())), json(&first));
+            let joined: std::collections::BTreeMap<_, _> = expected.iter().map(|(name, all)| (*name, all.join(","))).collect();
+            prop_assert_eq!(json(&JoinedOf(&pairs())), json(&joined));
+            let mut taken = pairs();
+            prop_assert_eq!(taken.take(&name), expected.remove(&*name).unwrap_or_default());
+            prop_assert_eq!(json(&AllOf(&taken)), json(&expected));
+            let mut one = pairs();
+            one.join(&name, ",");
+            prop_assert_eq!(json(&JoinedOf(&one)), json(&joined));
+        }
     }
 }

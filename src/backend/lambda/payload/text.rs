@@ -30,6 +30,7 @@ fn byte_by_byte(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn latin_1_and_the_utf_8_of_the_same_characters_are_not_told_apart() {
@@ -42,5 +43,17 @@ mod tests {
         assert_eq!(text(&b"gr\xF6\xDFe"[..]), "größe");
         assert_eq!(text(vec![0xFF, 0x00, 0x80]), "\u{FF}\0\u{80}");
         assert!(matches!(text(&b"plain"[..]), Cow::Borrowed("plain")));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_text_of_as_many_characters_or_of_the_same_bytes(bytes in prop::collection::vec(any::<u8>(), 0..24)) {
+            let read = text(&bytes[..]);
+            prop_assert_eq!(&read, &text(bytes.clone()));
+            match str::from_utf8(&bytes) {
+                Ok(same) => prop_assert_eq!(read, same),
+                Err(_) => prop_assert!(read.chars().map(u32::from).eq(bytes.iter().copied().map(u32::from))),
+            }
+        }
     }
 }

@@ -1,0 +1,201 @@
+//! The release binary as a child, with routes of all kinds to the one upstream, and what the system says of it.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, ChildStderr, Command, Stdio},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{Sender, channel},
+    },
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::upstream::HELD;
+
+/// How long it takes to be sure that a number no longer changes.
+const REST: Duration = Duration::from_secs(1);
+
+/// Lines of its log.
+type Lines = Mutex<Vec<String>>;
+
+/// The sidecar.
+pub struct Sidecar {
+    pub address: SocketAddr,
+    /// Requests that it takes in at a time.
+    pub max_in_flight: usize,
+    child: Child,
+    failures: Arc<Lines>,
+    complaints: Arc<Lines>,
+    _settings: TempDir,
+}
+
+/// What it has in memory.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Memory {
+    /// KiB resident now.
+    pub now: u64,
+    /// KiB resident at most until now.
+    pub peak: u64,
+}
+
+impl Sidecar {
+    pub fn start(upstream: SocketAddr, connections: usize, workers: usize) -> Self {
+        let max_in_flight = connections + 100;
+        let settings = settings(upstream, max_in_flight, workers);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_apigw-invoker"))
+            .args(["run", "--settings"])
+            .arg(settings.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let complaints = Arc::<Lines>::default();
+        let (send, address) = channel();
+        let errors = child.stderr.take().expect("its standard error");
+        let failures = Arc::<Lines>::default();
+        let heard = (Arc::clone(&failures), Arc::clone(&complaints));
+        std::thread::spawn(move || listen(errors, &send, &heard.0, &heard.1));
+        let address = address.recv_timeout(Duration::from_secs(20)).expect("it listens");
+        Self { address, max_in_flight, child, failures, complaints, _settings: settings }
+    }
+
+    /// Files that it has open, once their number rests.
+    pub fn files_at_rest(&self) -> usize {
+        let (mut last, mut since) = (self.files(), Instant::now());
+        while since.elapsed() < REST {
+            std::thread::sleep(Duration::from_millis(20));
+            let now = self.files();
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+        }
+        last
+    }
+
+    /// Waits until it has no more files open than this, and gives how many it has then.
+    pub fn files_settled(&self, wanted: usize, limit: Duration) -> usize {
+        let start = Instant::now();
+        while self.files() > wanted && start.elapsed() < limit {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        self.files()
+    }
+
+    fn files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, Iterator::count)
+    }
+
+    pub fn memory(&self) -> Memory {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let number = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().next()?.parse().ok()
+        };
+        Memory { now: number("VmRSS:").unwrap_or_default(), peak: number("VmHWM:").unwrap_or_default() }
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_some())
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        let process = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let sent = kill_process(process.expect("a process id"), Signal::TERM);
+        sent.expect("a signal reaches it");
+    }
+
+    /// Its exit code, if it ends within the limit.
+    pub fn wait(&mut self, limit: Duration) -> Option<i32> {
+        let start = Instant::now();
+        while start.elapsed() < limit {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        None
+    }
+
+    /// What it said that it should never have to say.
+    pub fn complaints(&self) -> Vec<String> {
+        lock(&self.complaints).clone()
+    }
+
+    /// What it said of a request, if that failed.
+    pub fn said_of(&self, request_id: &str) -> Option<String> {
+        let mark = format!(" request_id={request_id} ");
+        lock(&self.failures).iter().find(|line| line.contains(&mark)).cloned()
+    }
+}
+
+fn lock(lines: &Lines) -> MutexGuard<'_, Vec<String>> {
+    lines.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads its log: where it listens, and what is no fault of the upstream's.
+fn listen(errors: ChildStderr, address: &Sender<SocketAddr>, failures: &Lines, complaints: &Lines) {
+    for line in BufReader::new(errors).lines().map_while(Result::ok) {
+        let listening = line.split_once("listening on ").and_then(|(_, rest)| rest.split_once(','));
+        if let Some(Ok(place)) = listening.map(|(place, _)| place.parse()) {
+            let _ = address.send(place);
+        }
+        if line.contains(" request_id=") {
+            lock(failures).push(line);
+            continue;
+        }
+        let is_serious =
+            line.contains("panicked") || line.contains("ERROR") || line.contains("requests that are cut");
+        if is_serious {
+            lock(complaints).push(line);
+        }
+    }
+}
+
+fn settings(upstream: SocketAddr, max_in_flight: usize, workers: usize) -> TempDir {
+    let limits = "  first_byte_timeout: 3s\n  idle_timeout: 2s\n  timeout: 10s\n";
+    let gateway = format!("{limits}  keepalive_timeout: 2s\n");
+    let keys = "authorization: { iam: { accesskey: AKIDEXAMPLE, secretkey: secret } }";
+    let routes = [
+        ("unsigned", format!("api_gateway:\n  function_uri: http://{upstream}/\n{gateway}")),
+        ("signed", format!("api_gateway:\n  function_uri: http://{upstream}/\n  {keys}\n{gateway}")),
+        (HELD, format!("api_gateway:\n  function_uri: http://{upstream}/{HELD}\n{gateway}")),
+        (
+            "lambda",
+            format!(
+                "lambda:\n  host: {}\n  port: {}\n  disable_https: true\n  aws_region: us-east-1\n  aws_key: AKIDEXAMPLE\n  \
+                 aws_secret: secret\n  function_name: soak\n  keepalive: 2s\n{limits}",
+                upstream.ip(),
+                upstream.port()
+            ),
+        ),
+    ];
+    let directory = TempDir::new().expect("a directory for the settings");
+    let write =
+        |name: &str, text: &str| fs::write(directory.path().join(name), text).expect("a file of settings");
+    fs::create_dir(directory.path().join("routes")).expect("a directory for the routes");
+    for (name, section) in routes {
+        write(&format!("routes/{name}.yaml"), &format!("uri: /{name}\n{section}"));
+    }
+    write(
+        "default.yaml",
+        &format!(
+            "listen: {{ http: '127.0.0.1:0' }}\nadmin: {{ address: '127.0.0.1:0' }}\nworkers: {workers}\n\
+             limits: {{ max_in_flight: {max_in_flight}, max_connections: 1000000 }}\nlog: {{ access: false }}\n"
+        ),
+    );
+    directory
+}

@@ -1,0 +1,126 @@
+//! What an upstream does on one connection, step by step, whatever the sidecar thinks of it.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, TcpStream},
+    sync::{Condvar, Mutex},
+    time::Duration,
+};
+
+/// Longer than anything waits here: a script ends because the sidecar has closed, never by itself.
+const FOREVER: Duration = Duration::from_mins(5);
+
+/// One thing that an upstream does.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Reads the request's head, and what of the body comes in the same piece.
+    ReadHead,
+    /// Reads this many bytes more.
+    ReadSome(usize),
+    /// Reads the whole request, by its `Content-Length`.
+    ReadAll,
+    /// Writes.
+    Say(Vec<u8>),
+    /// Writes the same again and again until nobody takes it, with this many milliseconds between.
+    Endlessly(&'static [u8], u64),
+    /// Writes a few bytes at a time, with this many milliseconds between.
+    Drip(Vec<u8>, usize, u64),
+    /// Closes as a server does that is through, and waits for the other side to do the same.
+    Close,
+    /// Sends a reset.
+    Reset,
+    /// Reads nothing and writes nothing until the client has its answer.
+    Stall,
+    /// Reads what the sidecar still says until it lets go.
+    Hold,
+}
+
+/// Opened once a client has seen what it is going to see.
+#[derive(Debug, Default)]
+pub struct Gate {
+    is_open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    pub fn open(&self) {
+        *self.is_open.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+
+    pub fn pass(&self) {
+        let is_open = self.is_open.lock().unwrap();
+        drop(self.opened.wait_while(is_open, |is_open| !*is_open).unwrap());
+    }
+}
+
+/// Plays a script; an error is the end of it.
+pub fn play(steps: &[Step], gate: &Gate, mut stream: TcpStream) -> io::Result<()> {
+    stream.set_read_timeout(Some(FOREVER))?;
+    stream.set_write_timeout(Some(FOREVER))?;
+    let mut request = Vec::new();
+    for step in steps {
+        match step {
+            Step::ReadHead => {
+                read_until(&mut stream, &mut request, |request| head_end(request).is_some())?;
+            }
+            Step::ReadSome(bytes) => {
+                let wanted = request.len() + bytes;
+                read_until(&mut stream, &mut request, |request| request.len() >= wanted)?;
+            }
+            Step::ReadAll => read_until(&mut stream, &mut request, is_whole)?,
+            Step::Say(bytes) => stream.write_all(bytes)?,
+            Step::Endlessly(bytes, pause) => loop {
+                stream.write_all(bytes)?;
+                std::thread::sleep(Duration::from_millis(*pause));
+            },
+            Step::Drip(bytes, size, pause) => {
+                for piece in bytes.chunks(*size) {
+                    stream.write_all(piece)?;
+                    std::thread::sleep(Duration::from_millis(*pause));
+                }
+            }
+            Step::Close => {
+                stream.shutdown(Shutdown::Write)?;
+                io::copy(&mut stream, &mut io::sink())?;
+            }
+            Step::Reset => {
+                socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+                return Ok(());
+            }
+            Step::Stall | Step::Hold => {
+                if matches!(step, Step::Stall) {
+                    gate.pass();
+                }
+                io::copy(&mut stream, &mut io::sink())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read_until(
+    stream: &mut TcpStream,
+    request: &mut Vec<u8>,
+    is_enough: impl Fn(&[u8]) -> bool,
+) -> io::Result<()> {
+    let mut piece = vec![0; 1 << 16];
+    while !is_enough(request) {
+        match stream.read(&mut piece)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            length => request.extend_from_slice(&piece[..length]),
+        }
+    }
+    Ok(())
+}
+
+fn head_end(request: &[u8]) -> Option<usize> {
+    request.windows(4).position(|window| window == b"\r\n\r\n").map(|start| start + 4)
+}
+
+fn is_whole(request: &[u8]) -> bool {
+    let Some(end) = head_end(request) else { return false };
+    let head = String::from_utf8_lossy(&request[..end]).to_lowercase();
+    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+    request.len() >= end + length.map_or(0, |length| length.parse().unwrap())
+}
