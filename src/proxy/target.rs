@@ -3,7 +3,7 @@
 //! `proxy.rs` asks before anything else. The parser below actix has already refused control bytes and blanks, and
 //! `listener/boundaries.rs` has escaped what is beyond ASCII.
 
-use actix_http::{Method, RequestHead, header};
+use actix_http::{RequestHead, header};
 
 use crate::{
     error::{ErrorKind, ProxyError},
@@ -30,7 +30,9 @@ pub struct HeadLimits {
 /// They are too long or too many, hold a `%` that escapes nothing, or are no host.
 pub fn check(head: &RequestHead, limits: &HeadLimits) -> Result<(), ProxyError> {
     let max_uri = limits.max_uri;
-    check_method(&head.method)?;
+    if head.method.as_str().len() > LONGEST_METHOD {
+        return Err(ProxyError::new(ErrorKind::InvalidRequest, "a method longer than any there is"));
+    }
     let text = head.uri.path_and_query().map_or("", |text| text.as_str());
     if text.len() as u64 > max_uri {
         return Err(ErrorKind::UriTooLong { limit: max_uri }.into());
@@ -45,30 +47,6 @@ pub fn check(head: &RequestHead, limits: &HeadLimits) -> Result<(), ProxyError> 
         .is_some_and(|host| !host.as_bytes().iter().copied().all(is_of_authority))
     {
         return Err(ProxyError::new(ErrorKind::InvalidRequest, "a Host that is none"));
-    }
-    Ok(())
-}
-
-/// Whether a method is one that may be forwarded. TRACE would bring our key and our signature back to the client (RFC
-/// 9110, 9.3.8), and there is no tunnel through a route.
-///
-/// # Errors
-/// It is none, or one of these.
-pub fn check_method(method: &Method) -> Result<(), ProxyError> {
-    const FORWARDED: [Method; 7] = [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-        Method::OPTIONS,
-    ];
-    if method.as_str().len() > LONGEST_METHOD {
-        return Err(ProxyError::new(ErrorKind::InvalidRequest, "a method longer than any there is"));
-    }
-    if matches!(*method, Method::TRACE | Method::CONNECT) {
-        return Err(ErrorKind::MethodNotAllowed(FORWARDED.to_vec()).into());
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ use h2::RecvStream;
 use crate::{
     error::{ErrorKind, ProxyError},
     listener::boundaries,
-    proxy::{headers::REQUEST_ID, target},
+    proxy::headers::REQUEST_ID,
 };
 
 /// A request, its target in origin form and its authority in `Host`.
@@ -44,7 +44,6 @@ pub fn request(request: http::Request<RecvStream>, peer: Option<SocketAddr>) -> 
     head.peer_addr = peer;
     head.method = Method::from_bytes(parts.method.as_str().as_bytes())
         .map_err(|_| malformed("a method that is none"))?;
-    target::check_method(&head.method)?;
     head.uri = origin_form(&parts.uri)?;
     for (name, value) in &parts.headers {
         if let (Ok(name), Ok(value)) =
@@ -64,7 +63,7 @@ fn malformed(cause: &'static str) -> ProxyError {
     ProxyError::new(ErrorKind::InvalidRequest, cause)
 }
 
-/// Path and query; the `*` of OPTIONS is none.
+/// Path and query. CONNECT has none, and the `*` of OPTIONS is none.
 fn origin_form(uri: &http::Uri) -> Result<Uri, ProxyError> {
     let target = uri.path_and_query().map(http::uri::PathAndQuery::as_str);
     let target = target.filter(|target| target.starts_with('/'));
