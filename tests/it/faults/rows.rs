@@ -371,6 +371,8 @@ fn early_answers() -> Vec<Row> {
             |kind| vec![ReadHead, Say(kind.sized().whole()), Stall],
             ok,
         )
+        // what fits into the buffers has been sent
+        .of(&Kind::GATEWAYS)
         .awaiting(LATE),
         Row::new(
             "an-answer-before-the-request-was-read",
