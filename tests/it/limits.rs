@@ -587,8 +587,9 @@ fn request_timeout_breaks_off_an_answer_of_known_length_and_one_to_http_1_0_too(
     for target in ["/sized", "/until-close"] {
         let mut stream = open(app.address);
         write!(stream, "GET {target} HTTP/1.0\r\n\r\n").unwrap();
-        let broken = read_response(&mut BufReader::new(stream), false);
-        assert!(broken.is_err(), "{target}: {broken:?}");
+        let error = read_response(&mut BufReader::new(stream), false).unwrap_err();
+        // not this side's patience
+        assert_ne!(error.kind(), io::ErrorKind::WouldBlock, "{target}: {error}");
     }
 }
 
