@@ -3,11 +3,7 @@
 use std::{
     io::{self, BufReader, Read, Write},
     net::Shutdown,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
+    sync::{Mutex, mpsc},
     time::{Duration, Instant},
 };
 
@@ -551,26 +547,24 @@ fn request_timeout_is_504_while_an_answer_is_collected() {
     eventually("the call is ended", || upstream.open() == 0);
 }
 
-/// An upstream whose answers go on for ever, a piece at a time, and how many pieces it has written.
-fn endless(pause: Duration) -> (Upstream, Arc<AtomicUsize>) {
-    let pieces = Arc::new(AtomicUsize::new(0));
-    let written = Arc::clone(&pieces);
-    let upstream = Upstream::serving(move |_, stream| {
+/// An upstream whose answers go on for much longer than they may, a piece at a time.
+fn lasting(pause: Duration) -> Upstream {
+    Upstream::serving(move |_, stream| {
+        let start = Instant::now();
         stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")?;
-        loop {
+        while start.elapsed() < Duration::from_secs(5) {
             stream.write_all(b"5\r\nhello\r\n")?;
-            written.fetch_add(1, Ordering::SeqCst);
             std::thread::sleep(pause);
         }
-    });
-    (upstream, pieces)
+        stream.write_all(b"0\r\n\r\n")
+    })
 }
 
 #[test]
 fn request_timeout_breaks_off_an_answer_that_has_begun() {
     // one that goes on, one that goes on too fast for a pause, and one that stalls
     for pause in [Duration::from_millis(20), Duration::ZERO, Duration::from_secs(1)] {
-        let (upstream, _) = endless(pause);
+        let upstream = lasting(pause);
         let app = App::with("").gateway("r", "/*", &upstream.uri("/"), IN_TIME).start();
         let start = Instant::now();
         let mut stream = open(app.address);
@@ -578,7 +572,6 @@ fn request_timeout_breaks_off_an_answer_that_has_begun() {
         let mut stream = BufReader::new(stream);
         assert!(read_response(&mut stream, false).is_err(), "it never ends in good order");
         assert_took_at_least(300, start);
-        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
         eventually("the call is ended", || upstream.open() == 0 && app.snapshot.admission.in_flight() == 0);
     }
 }
@@ -594,24 +587,26 @@ fn request_timeout_breaks_off_an_answer_of_known_length_and_one_to_http_1_0_too(
     for target in ["/sized", "/until-close"] {
         let mut stream = open(app.address);
         write!(stream, "GET {target} HTTP/1.0\r\n\r\n").unwrap();
-        let broken = read_response(&mut BufReader::new(stream), false);
-        assert!(broken.is_err(), "{target}: {broken:?}");
+        let error = read_response(&mut BufReader::new(stream), false).unwrap_err();
+        // not this side's patience
+        assert_ne!(error.kind(), io::ErrorKind::WouldBlock, "{target}: {error}");
     }
 }
 
 #[test]
 fn request_timeout_strikes_while_a_client_reads_slowly() {
-    let (upstream, _) = endless(Duration::ZERO);
+    let upstream = lasting(Duration::ZERO);
     let app = App::with("").gateway("r", "/*", &upstream.uri("/"), IN_TIME).start();
     let mut stream = open(app.address);
     stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
     let mut piece = vec![0; 1 << 16];
-    let start = Instant::now();
+    let mut end = Vec::new();
     // an error or the end is the connection's
-    while stream.read(&mut piece).is_ok_and(|length| length > 0) {
+    while let Ok(length @ 1..) = stream.read(&mut piece) {
+        end = piece[..length].to_vec();
         std::thread::sleep(Duration::from_millis(5));
-        assert!(start.elapsed() < Duration::from_secs(20), "it goes on for ever");
     }
+    assert!(!end.ends_with(b"0\r\n\r\n"), "it ends in good order");
     eventually("the call is ended", || upstream.open() == 0 && app.snapshot.admission.in_flight() == 0);
 }
 
@@ -633,7 +628,7 @@ fn without_request_timeout_an_answer_takes_as_long_as_it_takes() {
 
 #[test]
 fn an_answer_that_request_timeout_breaks_off_is_explained_in_the_log() {
-    let (upstream, _) = endless(Duration::from_millis(20));
+    let upstream = lasting(Duration::from_millis(20));
     let rest = "timeout: 1h\n  request_timeout: 300";
     let route = format!("uri: /*\napi_gateway:\n  function_uri: {}\n  {rest}\n", upstream.uri("/"));
     let directory = settings(ANY_PORT, &[("r", &route)]);
