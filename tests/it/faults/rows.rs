@@ -27,8 +27,6 @@ pub struct Row {
     pub cause: &'static str,
     /// Whether the connection serves on.
     pub is_kept: bool,
-    /// What the sidecar does instead, until somebody repairs it.
-    pub awaits: Option<&'static str>,
 }
 
 impl Row {
@@ -38,17 +36,7 @@ impl Row {
         script: fn(Kind) -> Vec<Step>,
         expected: fn(Kind) -> Vec<Outcome>,
     ) -> Self {
-        Self {
-            name,
-            call,
-            limit: None,
-            kinds: &Kind::ALL,
-            script,
-            expected,
-            cause: "",
-            is_kept: false,
-            awaits: None,
-        }
+        Self { name, call, limit: None, kinds: &Kind::ALL, script, expected, cause: "", is_kept: false }
     }
 
     /// With a limit of 300 ms.
@@ -64,10 +52,6 @@ impl Row {
         Self { kinds, ..self }
     }
 
-    fn awaiting(self, instead: &'static str) -> Self {
-        Self { awaits: Some(instead), ..self }
-    }
-
     fn kept(self) -> Self {
         Self { is_kept: true, ..self }
     }
@@ -76,11 +60,6 @@ impl Row {
 const TRUNCATED: &str = "upstream_truncated";
 const TIMEOUT: &str = "upstream_timeout";
 const PROTOCOL: &str = "upstream_protocol";
-
-/// What the sidecar does instead.
-const LATE: &str = "an answer is looked for when the request has been sent";
-const UNCOUNTED: &str =
-    "while bytes come fast no time limit strikes: reading them takes all of the task's budget";
 
 /// The answer has not begun.
 fn truncated(_: Kind) -> Vec<Outcome> {
@@ -363,8 +342,7 @@ fn early_answers() -> Vec<Row> {
             PostLarge,
             |_| vec![ReadHead, Say(REFUSAL.into()), Stall],
             refusal,
-        )
-        .awaiting(LATE),
+        ),
         Row::new(
             "an-early-answer-that-keeps-the-connection",
             PostLarge,
@@ -372,8 +350,7 @@ fn early_answers() -> Vec<Row> {
             ok,
         )
         // what fits into the buffers has been sent
-        .of(&Kind::GATEWAYS)
-        .awaiting(LATE),
+        .of(&Kind::GATEWAYS),
         Row::new(
             "an-answer-before-the-request-was-read",
             Get,
@@ -453,8 +430,7 @@ fn interim_answers() -> Vec<Row> {
             |_| vec![Failed(PROTOCOL), Failed(TIMEOUT)],
         )
         .within("first_byte_timeout")
-        .because("")
-        .awaiting(UNCOUNTED),
+        .because(""),
         Row::new(
             "interim-answers-that-drip",
             Get,
@@ -538,8 +514,7 @@ fn wrong_lengths() -> Vec<Row> {
             Get,
             |kind| vec![ReadAll, Say([kind.chunked().whole(), b"x".into()].concat()), Hold],
             ok,
-        )
-        .awaiting("they are dropped and the connection serves on"),
+        ),
     ]
 }
 
@@ -648,8 +623,7 @@ fn endless_chunks() -> Vec<Row> {
             |kind| if kind == Kind::Events { ok(kind) } else { endless(kind) },
         )
         .within("idle_timeout")
-        .because("")
-        .awaiting(UNCOUNTED),
+        .because(""),
         Row::new(
             "an-endless-chunk-extension",
             Get,
@@ -660,8 +634,7 @@ fn endless_chunks() -> Vec<Row> {
             endless,
         )
         .within("idle_timeout")
-        .because("")
-        .awaiting(UNCOUNTED),
+        .because(""),
     ]
 }
 

@@ -268,14 +268,8 @@ fn cases(rows: impl Iterator<Item = Row>) -> Vec<Case> {
 
 #[test]
 fn every_fault_ends_in_its_outcome_is_logged_once_and_leaves_nothing() {
-    let mut all = cases(rows().into_iter().filter(|row| row.awaits.is_none()));
+    let mut all = cases(rows().into_iter());
     all.extend(Kind::ALL.map(Case::refused));
     all.extend(tls::cases());
     run(&all);
-}
-
-#[test]
-#[ignore = "rows that await a repair: each says in `awaits` what happens instead"]
-fn the_same_for_rows_that_await_a_repair() {
-    run(&cases(rows().into_iter().filter(|row| row.awaits.is_some())));
 }
