@@ -75,8 +75,9 @@ fn unescaped_once(text: &[u8]) -> Option<Vec<u8>> {
     let mut rest = text;
     while let Some((&byte, after)) = rest.split_first() {
         let (byte, after) = match (byte, after) {
-            (b'%', [high, low, after @ ..]) => match (hex_digit(*high), hex_digit(*low)) {
-                (Some(high), Some(low)) => (high << 4 | low, after),
+            // a `%` that escapes nothing takes nothing with it
+            (b'%', [high, low, behind @ ..]) => match (hex_digit(*high), hex_digit(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, behind),
                 _ => (byte, after),
             },
             // overlong `.` and `/`
@@ -125,6 +126,9 @@ mod tests {
             "a/..%5c../x",
             "..\\x",
             "%252e%252e/x",
+            "%25%2f../..",
+            "%25%2f..%2f..",
+            "a%25%252e%252e/../..",
             "%25252e%25252e%25252fx",
             "..;/x",
             "..;a=b/x",

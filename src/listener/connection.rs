@@ -139,7 +139,7 @@ impl ClientConnection {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
         }
-        // `poll_write` wakes us when the answer is written
+        // `poll_flush` wakes us when the answer is written
         Poll::Pending
     }
 
@@ -261,17 +261,17 @@ impl AsyncWrite for ClientConnection {
         if self.instead.is_some() {
             return self.poll_write_instead(context).map_ok(|()| bytes.len());
         }
-        let written = ready!(Pin::new(&mut self.transport).poll_write(context, bytes))?;
-        if written == bytes.len() && self.outbox.written() {
+        Pin::new(&mut self.transport).poll_write(context, bytes)
+    }
+
+    /// actix comes here whenever all that it had to write has been written.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.outbox.written() {
             self.boundaries.answered();
             if !self.held.is_empty() {
                 context.waker().wake_by_ref();
             }
         }
-        Poll::Ready(Ok(written))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.transport).poll_flush(context)
     }
 

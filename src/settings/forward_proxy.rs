@@ -57,15 +57,16 @@ impl ForwardProxy {
             Some((userinfo, place)) => (Some(userinfo), place),
             None => (None, authority.as_str()),
         };
-        let host = authority.host();
+        let bracketed = authority.host();
+        let host = bracketed.trim_start_matches('[').trim_end_matches(']');
         if host.is_empty() {
             return Err("a URL without a host");
         }
-        if place.len() > host.len() && authority.port().is_none() {
+        if place.len() > bracketed.len() && authority.port().is_none() {
             return Err("a URL whose port is no number up to 65535");
         }
         Ok(Self {
-            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+            host: host.to_owned(),
             port: authority.port_u16().unwrap_or(Self::DEFAULT_PORT),
             authorization: userinfo.map(basic).transpose()?,
         })
@@ -132,6 +133,8 @@ mod tests {
         for text in [
             "http://",
             "http://:3128",
+            "http://[]",
+            "http://[]:3128",
             "http://h:",
             "http://h:99999",
             "http://h:x",

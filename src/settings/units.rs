@@ -75,10 +75,11 @@ pub fn duration_text(duration: Duration) -> String {
 
 /// A size the way it would be written in the settings.
 pub fn size_text(bytes: u64) -> String {
-    if bytes != 0 && bytes.is_multiple_of(1024) {
-        ByteSize::b(bytes).display().iec().to_string().replace(".0", "").replace(' ', "")
-    } else {
-        format!("{bytes} bytes")
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let unit = UNITS.iter().find(|(size, _)| bytes != 0 && bytes.is_multiple_of(*size));
+    match unit {
+        Some((size, name)) => format!("{}{name}", bytes / size),
+        None => format!("{bytes} bytes"),
     }
 }
 

@@ -44,8 +44,8 @@ fn push_strict_part(part: &str, text: &mut Vec<u8>) {
     while let Some((&byte, after)) = rest.split_first() {
         let (byte, after) = match (byte, after) {
             (b'+', _) => (b' ', after),
-            (b'%', [high, low, after @ ..]) => match (hex_digit(*high), hex_digit(*low)) {
-                (Some(high), Some(low)) => (high << 4 | low, after),
+            (b'%', [high, low, behind @ ..]) => match (hex_digit(*high), hex_digit(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, behind),
                 _ => (byte, after),
             },
             _ => (byte, after),
