@@ -20,6 +20,7 @@ pub mod admin;
 pub mod admission;
 pub mod app;
 pub mod backend;
+mod chunks;
 pub mod circuit_breaker;
 pub mod cli;
 pub mod client;

@@ -9,13 +9,14 @@
 //! And what a request line should have escaped is escaped on the way in. A client such as curl sends `?q=ü` or `?q="x"`
 //! as it was typed. RFC 3986 wants such bytes escaped, the parser below actix refuses the request for them, and nginx
 //! takes them; here each becomes its escape, which means the same to every server and can be signed. Rewriting must
-//! never touch a body, so the place of the next request line has to be certain: after a body in chunks it is not, and
-//! from there on everything passes as it is.
+//! never touch a body: where the place of the next request line is not certain, everything passes as it is.
 //!
 //! What a head means is decided by actix alone. Were the two to disagree on a length, bytes would be late and never in
 //! the wrong request.
 
 use std::borrow::Cow;
+
+use crate::chunks::Chunks;
 
 /// Watches the bytes of one connection.
 #[derive(Debug, Default)]
@@ -27,6 +28,7 @@ pub struct Boundaries {
     line: Vec<u8>,
     /// What the head says about its body so far.
     body: Body,
+    chunks: Chunks,
 }
 
 /// Which part of a request the next byte belongs to.
@@ -40,6 +42,8 @@ enum Place {
     Head,
     /// So many bytes of it are to come.
     Body(u64),
+    /// The body comes in chunks.
+    Chunks,
     /// The next request, which has to wait.
     Answer,
     Unknown,
@@ -51,7 +55,8 @@ enum Body {
     #[default]
     None,
     Length(u64),
-    /// In chunks, or what actix will refuse.
+    Chunked,
+    /// What actix will refuse.
     Unknown,
 }
 
@@ -100,7 +105,7 @@ impl Boundaries {
         if self.place == Place::Head {
             at += self.pass_head(&bytes[at..]);
         }
-        at += self.pass_body(bytes.len() - at);
+        at += self.pass_body(&bytes[at..]);
         if let Some(escaped) = &mut escaped {
             escaped.extend_from_slice(&bytes[target_ends..at]);
         }
@@ -117,9 +122,12 @@ impl Boundaries {
         match self.place {
             Place::Answer => *self = Self::default(),
             // answered early: what is left of the body is not the next request
-            Place::Body(_) | Place::Method | Place::Target { .. } | Place::Head | Place::Unknown => {
-                self.place = Place::Unknown;
-            }
+            Place::Body(_)
+            | Place::Chunks
+            | Place::Method
+            | Place::Target { .. }
+            | Place::Head
+            | Place::Unknown => self.place = Place::Unknown,
         }
     }
 
@@ -140,6 +148,7 @@ impl Boundaries {
                 self.place = match self.body {
                     Body::None | Body::Length(0) => Place::Answer,
                     Body::Length(length) => Place::Body(length),
+                    Body::Chunked => Place::Chunks,
                     Body::Unknown => Place::Unknown,
                 };
                 return at;
@@ -168,23 +177,40 @@ impl Boundaries {
                         };
                 }
             }
-            Some(b't' | b'T') if value_of(line, b"transfer-encoding").is_some() => self.body = Body::Unknown,
+            Some(b't' | b'T') => {
+                if let Some(value) = value_of(line, b"transfer-encoding") {
+                    let is_chunked = self.body == Body::None && value.eq_ignore_ascii_case(b"chunked");
+                    self.body = if is_chunked { Body::Chunked } else { Body::Unknown };
+                }
+            }
             Some(_) => {}
         }
         false
     }
 
-    fn pass_body(&mut self, available: usize) -> usize {
+    fn pass_body(&mut self, bytes: &[u8]) -> usize {
         match &mut self.place {
-            Place::Unknown => available,
+            Place::Unknown => bytes.len(),
             Place::Body(left) => {
-                let passed = usize::try_from(*left).unwrap_or(usize::MAX).min(available);
+                let passed = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                 *left -= passed as u64;
                 if *left == 0 {
                     self.place = Place::Answer;
                 }
                 passed
             }
+            Place::Chunks => match self.chunks.pass_over(bytes) {
+                Ok(passed) => {
+                    if self.chunks.are_over() {
+                        self.place = Place::Answer;
+                    }
+                    passed
+                }
+                Err(_) => {
+                    self.place = Place::Unknown;
+                    bytes.len()
+                }
+            },
             Place::Method | Place::Target { .. } | Place::Head | Place::Answer => 0,
         }
     }
@@ -279,6 +305,7 @@ mod tests {
             "GET / HTTP/1.1\nHost: h\n\n",
             "POST / HTTP/1.1\r\ncontent-LENGTH:8 \r\nHost: h\r\n\r\nü é ü",
             "POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nh\"l\r\n\r\n3;x=\"y\r\nGET\r\n0\r\nT: v\r\n\r\n",
         ] {
             let both = [first.as_bytes(), RAW].concat();
             for cut in 0..=both.len() {
@@ -303,7 +330,9 @@ mod tests {
     #[test]
     fn nothing_waits_and_nothing_is_touched_where_the_next_request_line_is_not_certain() {
         for received in [
-            &b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"[..],
+            &b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nhello\r\n"[..],
+            b"POST / HTTP/1.1\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
             b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
             b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
             b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nhalf",

@@ -304,6 +304,8 @@ fn requests_in_one_packet_are_answered_as_if_they_came_alone() {
         "HEAD /2 HTTP/1.1\r\nHost: h\r\n\r\n",
         "POST /3 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab",
         "HEAD /4 HTTP/1.1\r\nHost: h\r\n\r\n",
+        "POST /5 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
+        "HEAD /\u{fc} HTTP/1.1\r\nHost: h\r\n\r\n",
         "GET /\u{fc} HTTP/1.1\r\nHost: h\r\n\r\n",
         "GET /large HTTP/1.1\r\nHost: h\r\n\r\n",
         "GET /large HTTP/1.1\r\nHost: h\r\n\r\n",
