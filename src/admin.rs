@@ -23,7 +23,7 @@ use serde::Serialize;
 
 use crate::{
     credentials::State,
-    snapshot::{Route, Snapshot},
+    snapshot::{Current, Route},
 };
 
 /// Held open by whoever likes, they must not use up what clients need.
@@ -32,8 +32,8 @@ const MOST_CONNECTIONS: usize = 128;
 /// What the answers are made of.
 #[derive(Debug)]
 pub struct Health {
-    /// The routes.
-    pub snapshot: Arc<Snapshot>,
+    /// The routes in force.
+    pub current: Arc<Current>,
     /// Whether the process is about to end.
     pub stopping: Arc<AtomicBool>,
 }
@@ -125,8 +125,9 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 async fn ready(health: web::Data<Health>) -> HttpResponse {
     let now = SystemTime::now();
+    let snapshot = health.current.get();
     let routes: Vec<RouteReadiness<'_>> =
-        health.snapshot.routes.routes().iter().map(|route| readiness(route, now)).collect();
+        snapshot.routes.routes().iter().map(|route| readiness(route, now)).collect();
     let stopping = health.stopping.load(Ordering::Relaxed);
     let ready = !stopping && routes.iter().all(|route| route.ready);
     let mut answer = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };

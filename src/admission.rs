@@ -53,6 +53,12 @@ impl Admission {
         Self { limit, in_flight: Arc::default() }
     }
 
+    /// The same count with another limit.
+    #[must_use]
+    pub fn with_limit(&self, limit: u32) -> Self {
+        Self { limit, in_flight: Arc::clone(&self.in_flight) }
+    }
+
     /// Lets one more in, unless the limit is reached.
     pub fn try_enter(&self) -> Option<Counted> {
         let counted = Counted(Arc::clone(&self.in_flight));

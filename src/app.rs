@@ -6,6 +6,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     path::Path,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,24 +15,27 @@ use std::{
 
 use crate::{
     admin::{self, Admin, Health},
+    assembly::{Assembly, RouteError},
     credentials::Keeper,
     listener::{
         sockets::{BindError, Sockets},
         worker::Workers,
     },
+    reload::{Origin, Reloader},
     settings::{Settings, Shutdown},
-    snapshot::{RouteError, Snapshot},
+    snapshot::Current,
 };
 
 /// A sidecar that is ready to run.
 #[derive(Debug)]
 pub struct Application {
     settings: Settings,
-    snapshot: Arc<Snapshot>,
+    current: Arc<Current>,
+    assembly: Assembly,
+    origin: Option<Origin>,
     sockets: Sockets,
     admin: TcpListener,
     admin_address: SocketAddr,
-    keeper: Keeper,
 }
 
 /// Why the sidecar could not start.
@@ -64,13 +68,21 @@ impl Application {
     /// What keeps it from starting.
     pub fn build(settings: Settings) -> Result<Self, StartError> {
         let keeper = Keeper::start().map_err(StartError::Credentials)?;
-        let snapshot = Snapshot::build(&settings, &keeper).map_err(StartError::Route)?;
+        let mut assembly = Assembly::new(keeper);
+        let snapshot = assembly.build(&settings).map_err(StartError::Route)?;
         let sockets = Sockets::bind(&settings.listen).map_err(StartError::Listen)?;
         let (admin, admin_address) = bind_admin(settings.admin.address).map_err(|error| {
             StartError::Listen(BindError::Taken { address: settings.admin.address.to_string(), error })
         })?;
-        let snapshot = Arc::new(snapshot);
-        Ok(Self { settings, snapshot, sockets, admin, admin_address, keeper })
+        let current = Arc::new(Current::new(snapshot));
+        Ok(Self { settings, current, assembly, origin: None, sockets, admin, admin_address })
+    }
+
+    /// Follows the settings where they come from.
+    #[must_use]
+    pub fn following(mut self, origin: Origin) -> Self {
+        self.origin = Some(origin);
+        self
     }
 
     /// Where clients connect, with the port that the system chose for port 0.
@@ -93,9 +105,9 @@ impl Application {
         self.admin_address
     }
 
-    /// The snapshot that requests are served with.
-    pub fn snapshot(&self) -> &Arc<Snapshot> {
-        &self.snapshot
+    /// What requests are served with.
+    pub fn current(&self) -> &Arc<Current> {
+        &self.current
     }
 
     /// Serves until `stop` resolves, then for `shutdown.delay` longer, and ends when the requests in flight
@@ -108,16 +120,19 @@ impl Application {
         stop: impl Future<Output = ()>,
         stop_at_once: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let Shutdown { delay, drain } = self.settings.shutdown.clone();
         let stopping = Arc::new(AtomicBool::new(false));
-        let health = Health { snapshot: Arc::clone(&self.snapshot), stopping: Arc::clone(&stopping) };
+        let health = Health { current: Arc::clone(&self.current), stopping: Arc::clone(&stopping) };
         let admin = Admin::start(self.admin, health)?;
-        let mut workers = Workers::start(&self.sockets, &self.settings, &self.snapshot, &stopping)?;
+        let mut workers = Workers::start(&self.sockets, self.settings.workers, &self.current, &stopping)?;
+        let interval = self.settings.reload.interval;
+        let mut reloading = pin!(follow(self.origin, self.assembly, &self.current, self.settings));
         // theirs are the only handles now: a socket closes when they say so
         self.sockets.release();
         let draining = workers.drain();
+        let current = Arc::clone(&self.current);
         let end_of_drain = async {
             stop.await;
+            let Shutdown { delay, drain } = current.get().shutdown.clone();
             log::info!("stopping: requests in flight are finished first");
             // from now on every answer is the last of its connection
             stopping.store(true, Ordering::Relaxed);
@@ -130,7 +145,7 @@ impl Application {
             () = end_of_drain => {
                 log::warn!(
                     "the drain is over, requests that are cut: {}",
-                    self.snapshot.admission.in_flight()
+                    self.current.get().admission.in_flight()
                 );
                 Ok(())
             }
@@ -138,13 +153,24 @@ impl Application {
                 log::warn!("stopping at once");
                 Ok(())
             }
-            () = self.sockets.follow_certificates(self.settings.reload.interval) => Ok(()),
+            () = self.sockets.follow_certificates(interval) => Ok(()),
+            () = &mut reloading => Ok(()),
         };
+        // before what keeps keys fresh: requests in flight may still need them
         drop(workers);
         drop(admin);
-        // until here: requests in flight may still need fresh keys
-        drop(self.keeper);
         result
+    }
+}
+
+/// Keeps what snapshots are made of, and follows the settings if it is known where they come from; never ends.
+async fn follow(origin: Option<Origin>, assembly: Assembly, current: &Arc<Current>, settings: Settings) {
+    match origin {
+        Some(origin) => Reloader::new(origin, assembly, Arc::clone(current), settings).run().await,
+        None => {
+            let _assembly = assembly;
+            std::future::pending().await;
+        }
     }
 }
 

@@ -54,6 +54,11 @@ impl CircuitBreakers {
         let made = self.0.entry((Arc::clone(endpoint), settings));
         Arc::clone(made.or_insert_with(|| Arc::new(CircuitBreaker::new(endpoint.to_string(), settings))))
     }
+
+    /// Lets go of those that no route has any more.
+    pub fn forget_unused(&mut self) {
+        self.0.retain(|_, breaker| Arc::strong_count(breaker) > 1);
+    }
 }
 
 impl CircuitBreaker {

@@ -73,7 +73,7 @@ fn run(options: &RunOptions) -> ExitCode {
         dev::child::end_with_parent();
     }
     match Settings::load(&options.directory.settings) {
-        Ok(settings) => serve(settings, |application| {
+        Ok(settings) => serve(settings, Some(&options.directory.settings), |application| {
             if options.child {
                 tell(&mut io::stdout(), &application.address().to_string());
             }

@@ -83,7 +83,7 @@ fn run_with_keys(options: &Options) -> ExitCode {
         Ok(settings) => settings,
         Err(mistakes) => return wrong(&mistakes),
     };
-    serve(settings, |application| {
+    serve(settings, None, |application| {
         tell(&mut io::stdout(), &welcome(application.address(), stand_in.address()));
     })
 }

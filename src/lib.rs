@@ -19,6 +19,7 @@
 pub mod admin;
 pub mod admission;
 pub mod app;
+pub mod assembly;
 pub mod backend;
 mod chunks;
 pub mod circuit_breaker;
@@ -33,6 +34,7 @@ pub mod listener;
 pub mod logging;
 pub mod proxy;
 mod regular_file;
+pub mod reload;
 pub mod remark;
 pub mod retry;
 pub mod routing;

@@ -29,3 +29,8 @@ pub fn start(settings: &Log) {
         log::debug!("logging has been started before");
     }
 }
+
+/// Changes the level of what is written from now on.
+pub fn set_level(level: LevelFilter) {
+    log::set_max_level(level);
+}

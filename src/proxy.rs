@@ -52,13 +52,13 @@ use crate::{
     error::{ErrorKind, ProxyError},
     listener::outbox::Outbox,
     routing::Miss,
-    snapshot::Snapshot,
+    snapshot::{Current, Snapshot},
 };
 
 /// What one worker thread needs to serve requests.
 pub struct Worker {
     /// The settings in force.
-    pub snapshot: Arc<Snapshot>,
+    pub current: Arc<Current>,
     /// The connections to AWS.
     pub client: Client,
     /// Whether the process is about to end, so that clients should look for another.
@@ -85,10 +85,11 @@ pub async fn serve(
     mut request: Request,
     arrived: Arrived,
 ) -> Result<Response<ClientBody>, Infallible> {
-    let mut record = Record::begin(&request, worker.snapshot.access_log);
+    let snapshot = worker.current.get();
+    let mut record = Record::begin(&request, snapshot.access_log);
     let mut shape = reply::Shape::of(&request, &arrived.outbox);
     let mut payload = request.take_payload();
-    let outcome = forward(&worker, request, &mut payload, &mut record, &arrived).await;
+    let outcome = forward(&worker, &snapshot, request, &mut payload, &mut record, &arrived).await;
     shape.last_of_connection(worker.stopping.load(Ordering::Relaxed));
     Ok(match outcome {
         Ok(Answer { reply, permit, deadline }) => reply::response(reply, permit, deadline, record, &shape),
@@ -109,12 +110,12 @@ struct Answer {
 /// The path itself.
 async fn forward(
     worker: &Worker,
+    snapshot: &Snapshot,
     request: Request,
     payload: &mut Payload,
     record: &mut Record,
     arrived: &Arrived,
 ) -> Result<Answer, ProxyError> {
-    let snapshot = &worker.snapshot;
     arrived.outbox.refuse_behind_last_answer()?;
     target::check(request.head(), &snapshot.head_limits)?;
     refuse_loop(&request, &worker.pseudonym)?;
@@ -124,7 +125,7 @@ async fn forward(
         Miss::NoRoute => ErrorKind::RouteNotFound,
         Miss::NoMethod(allowed) => ErrorKind::MethodNotAllowed(allowed),
     })?;
-    let route = found.route;
+    let route = &**found.route;
     let remainder = found.remainder.map(|remainder| path.len() - remainder.len());
     record.route(&route.id);
 

@@ -4,6 +4,7 @@
 
 use std::{
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
@@ -12,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     app::Application,
     logging,
+    reload::Origin,
     settings::{Mistakes, Settings},
     snapshot,
 };
@@ -21,26 +23,35 @@ const WRONG_SETTINGS: u8 = 78;
 /// A port taken, a certificate that cannot be read.
 const CANNOT_START: u8 = 1;
 
-/// Runs the sidecar until a signal ends it; `ready` is called once its socket is bound.
-pub(crate) fn serve(settings: Settings, ready: impl FnOnce(&Application)) -> ExitCode {
+/// Runs the sidecar until a signal ends it, and follows its settings if they are in a directory; `ready` is called once
+/// its socket is bound.
+pub(crate) fn serve(
+    settings: Settings,
+    directory: Option<&Path>,
+    ready: impl FnOnce(&Application),
+) -> ExitCode {
     logging::start(&settings.log);
     for warning in snapshot::warnings(&settings) {
         log::warn!("{warning}");
     }
     let system = actix_rt::System::new();
     // before anything is served: a signal that comes early is heeded too
-    let (first, second) = match system.block_on(async { signals() }) {
-        Ok(signals) => signals,
+    let heard = system.block_on(async { Ok::<_, io::Error>((signals()?, signal(SignalKind::hangup())?)) });
+    let ((first, second), hangup) = match heard {
+        Ok(heard) => heard,
         Err(error) => return cannot_start(&error),
     };
-    let application = match Application::build(settings) {
+    let mut application = match Application::build(settings) {
         Ok(application) => application,
         Err(error) => return cannot_start(&error),
     };
+    if let Some(directory) = directory {
+        application = application.following(Origin { directory: directory.to_owned(), hangup });
+    }
     log::info!(
         "listening on {}, {}",
         application.address(),
-        counted(application.snapshot().routes.routes().len(), "route")
+        counted(application.current().get().routes.routes().len(), "route")
     );
     if let Some(address) = application.https_address() {
         log::info!("listening with TLS on {address}");
@@ -64,19 +75,17 @@ fn cannot_start(error: &dyn std::error::Error) -> ExitCode {
     ExitCode::from(CANNOT_START)
 }
 
-/// Resolve at the first and at the second SIGTERM, SIGINT or SIGHUP.
+/// Resolve at the first and at the second SIGTERM or SIGINT.
 pub(crate) fn signals() -> io::Result<(impl Future<Output = ()>, impl Future<Output = ()>)> {
     let (first_sender, first) = tokio::sync::oneshot::channel::<()>();
     let (second_sender, second) = tokio::sync::oneshot::channel::<()>();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
     actix_rt::spawn(async move {
         for sender in [first_sender, second_sender] {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
-                _ = hangup.recv() => {}
             }
             let _ = sender.send(());
         }

@@ -1,38 +1,45 @@
-//! Everything a request needs to know, built from the settings once and never changed: each request keeps the
-//! snapshot that it started with.
+//! Everything a request needs to know, built from the settings (`assembly.rs`) and never changed: each request keeps
+//! the snapshot that it started with, while another takes its place (`reload.rs`).
 
 use std::{
-    fmt,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
+use arc_swap::ArcSwap;
 use aws_credential_types::Credentials;
 
 use crate::{
     admission::Admission,
-    backend::{self, Backend},
-    circuit_breaker::{CircuitBreaker, CircuitBreakers, Pass},
+    backend::Backend,
+    circuit_breaker::{CircuitBreaker, Pass},
     client::UpstreamReply,
-    credentials::{CredentialSource, Keeper},
+    credentials::CredentialSource,
     error::{ErrorKind, ProxyError},
     proxy::{inbound::BodyLimits, outbound::OutboundRequest, target::HeadLimits},
     retry::Retries,
     routing::RouteTable,
-    settings::{BackendSettings, HostPort, RouteSettings, Scheme, Settings},
+    settings::{BackendSettings, HostPort, Limits, Scheme, Settings, Shutdown},
     signing::Signer,
-    tls::{Configurations, TlsError},
 };
 
 /// The running program's view of the settings.
 #[derive(Debug)]
 pub struct Snapshot {
+    /// How many there have been, with this one.
+    pub generation: u64,
     /// Which route takes a request.
-    pub routes: RouteTable<Route>,
+    pub routes: RouteTable<Arc<Route>>,
     /// How many requests may be in flight.
     pub admission: Admission,
+    /// What clients may take.
+    pub limits: Limits,
     /// What a request's head may cost.
     pub head_limits: HeadLimits,
+    /// How many connections of clients may be open.
+    pub room: Admission,
+    /// How the process ends.
+    pub shutdown: Shutdown,
     /// Whether each request is one line in the log.
     pub access_log: bool,
 }
@@ -67,45 +74,33 @@ pub struct Signing {
     pub credentials: CredentialSource,
 }
 
-/// A route that cannot be served as it is set.
-#[derive(Debug)]
-pub struct RouteError {
-    route: String,
-    cause: TlsError,
-}
-
-impl fmt::Display for RouteError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "route {}: {}", self.route, self.cause)
+impl Snapshot {
+    /// Whether another has the very same routes.
+    pub fn has_routes_of(&self, other: &Self) -> bool {
+        let (own, others) = (self.routes.routes(), other.routes.routes());
+        own.len() == others.len() && own.iter().zip(others).all(|(own, other)| Arc::ptr_eq(own, other))
     }
 }
 
-impl std::error::Error for RouteError {}
+/// The snapshot in force, shared by all threads.
+#[derive(Debug)]
+pub struct Current(ArcSwap<Snapshot>);
 
-impl Snapshot {
-    /// Builds it from checked settings; routes that are not enabled stay out. The keys that sign are `keeper`'s,
-    /// and fresh for as long as it lives.
-    ///
-    /// # Errors
-    /// A route's authorities to trust cannot be used.
-    pub fn build(settings: &Settings, keeper: &Keeper) -> Result<Self, RouteError> {
-        let mut shared =
-            Shared { tls: Configurations::default(), breakers: CircuitBreakers::default(), keeper };
-        let mut routes = Vec::new();
-        for route in settings.routes.iter().filter(|route| route.enabled) {
-            let built = Route::build(route, settings.limits.body_timeout, &mut shared)?;
-            routes.push((route.rule.clone(), built));
-        }
-        Ok(Self {
-            routes: RouteTable::new(routes),
-            admission: Admission::new(settings.limits.max_in_flight),
-            head_limits: HeadLimits {
-                max_uri: settings.limits.max_uri,
-                max_head: settings.limits.max_head,
-                max_headers: settings.limits.max_headers,
-            },
-            access_log: settings.log.access,
-        })
+impl Current {
+    /// One to begin with.
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self(ArcSwap::from_pointee(snapshot))
+    }
+
+    /// The one in force now.
+    pub fn get(&self) -> Arc<Snapshot> {
+        self.0.load_full()
+    }
+
+    /// Takes another into force, for all requests that begin from now on.
+    pub fn replace(&self, mut snapshot: Snapshot) {
+        snapshot.generation = self.get().generation + 1;
+        self.0.store(Arc::new(snapshot));
     }
 }
 
@@ -136,42 +131,7 @@ impl Signing {
     }
 }
 
-/// What routes are built from, and share.
-struct Shared<'a> {
-    tls: Configurations,
-    breakers: CircuitBreakers,
-    keeper: &'a Keeper,
-}
-
 impl Route {
-    fn build(
-        settings: &RouteSettings,
-        body_timeout: Duration,
-        shared: &mut Shared<'_>,
-    ) -> Result<Self, RouteError> {
-        let failed = |cause| RouteError { route: settings.id.clone(), cause };
-        let backend = backend::build(&settings.backend, &mut shared.tls).map_err(failed)?;
-        let signing = match (&backend.target().scope, settings.backend.source()) {
-            (Some(scope), Some(source)) => {
-                let credentials = shared.keeper.source(source).map_err(failed)?;
-                Some(Signing { signer: Signer::new(scope.clone()), credentials })
-            }
-            _ => None,
-        };
-        let upstream = settings.backend.upstream();
-        let endpoint = &backend.target().endpoint;
-        Ok(Self {
-            id: settings.id.as_str().into(),
-            signing,
-            body_timeout: upstream.request_timeout.map_or(body_timeout, |limit| limit.min(body_timeout)),
-            request_timeout: upstream.request_timeout,
-            admission: settings.max_in_flight.map(Admission::new),
-            retries: Retries::new(upstream.retry),
-            circuit_breaker: upstream.circuit_breaker.map(|settings| shared.breakers.get(endpoint, settings)),
-            backend,
-        })
-    }
-
     /// Asks the circuit breaker, if there is one, whether to try a call.
     ///
     /// # Errors

@@ -18,8 +18,10 @@ use rustls::{
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
+use sha2::{Digest as _, Sha256};
 
 pub use self::client_identity::{ClientIdentity, IdentityProblem};
+use crate::regular_file::read_certificates;
 
 /// A TLS configuration; connections with the same one share its session tickets.
 pub type Tls = Arc<ClientConfig>;
@@ -43,8 +45,9 @@ impl fmt::Display for TlsError {
 
 impl std::error::Error for TlsError {}
 
-/// What makes two configurations the same: whether the server is verified, by whom, and what it is shown of us.
-type Way = (bool, Option<PathBuf>, Option<ClientIdentity>);
+/// What makes two configurations the same: whether the server is verified, by whose file and what is in it, and what it
+/// is shown of us.
+type Way = (bool, Option<(PathBuf, Vec<u8>)>, Option<ClientIdentity>);
 
 /// The configurations in use, one for each way, so that routes share their session tickets.
 #[derive(Debug, Default)]
@@ -62,13 +65,21 @@ impl Configurations {
         ca_certificate: Option<&Path>,
         identity: Option<&ClientIdentity>,
     ) -> Result<Tls, TlsError> {
-        let way = (verify, ca_certificate.map(Path::to_owned), identity.cloned());
+        // a file that cannot be read is told of below
+        let digest = |file: &Path| Sha256::digest(read_certificates(file).unwrap_or_default()).to_vec();
+        let authorities = ca_certificate.map(|file| (file.to_owned(), digest(file)));
+        let way = (verify, authorities, identity.cloned());
         if let Some(known) = self.0.get(&way) {
             return Ok(Arc::clone(known));
         }
         let tls = Arc::new(configuration(verify, ca_certificate, identity)?);
         self.0.insert(way, Arc::clone(&tls));
         Ok(tls)
+    }
+
+    /// Lets go of those that no route has any more.
+    pub fn forget_unused(&mut self) {
+        self.0.retain(|_, tls| Arc::strong_count(tls) > 1);
     }
 }
 

@@ -29,12 +29,7 @@ use super::{
     tls::ServerTls,
     transport::{Socket, Transport},
 };
-use crate::{
-    admission::{Admission, Counted},
-    error::ErrorKind,
-    proxy::Worker,
-    settings::Limits,
-};
+use crate::{admission::Counted, error::ErrorKind, proxy::Worker, settings::Limits};
 
 /// How long to wait before the next try when the system gives no more connections: one of ours may end by then.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -51,10 +46,6 @@ pub struct Server {
     pub worker: Rc<Worker>,
     /// HTTP/1.1.
     pub http1: Http1,
-    /// What a client may take.
-    pub limits: Limits,
-    /// Room for connections, shared by all workers.
-    pub room: Admission,
     /// Clients that are being told that there is none.
     pub turned_away: Cell<usize>,
     /// Whether this worker ends.
@@ -179,9 +170,10 @@ fn report(ended: Result<(), JoinError>) {
 
 fn admit(server: &Rc<Server>, incoming: Incoming, connections: &mut JoinSet<()>) {
     let server = Rc::clone(server);
-    match server.room.try_enter() {
+    let snapshot = server.worker.current.get();
+    match snapshot.room.try_enter() {
         Some(permit) => {
-            connections.spawn_local(async move { serve(&server, incoming, permit).await });
+            connections.spawn_local(async move { serve(&server, &snapshot.limits, incoming, permit).await });
         }
         None => {
             let turned_away = server.turned_away.get();
@@ -212,7 +204,7 @@ async fn turn_away(incoming: Incoming) -> io::Result<()> {
 }
 
 /// Serves one connection to its end, for as long as it takes up room.
-async fn serve(server: &Rc<Server>, incoming: Incoming, _room: Counted) {
+async fn serve(server: &Rc<Server>, limits: &Limits, incoming: Incoming, _room: Counted) {
     let Incoming { stream, tls, h2c } = incoming;
     let (socket, peer) = match (stream, tls) {
         (Stream::Unix(stream), _) => (Socket::Unix(stream), None),
@@ -221,8 +213,10 @@ async fn serve(server: &Rc<Server>, incoming: Incoming, _room: Counted) {
                 log::debug!("a client left as it came: {error}");
                 return;
             }
-            let Some(tls) = tls else { return speak(server, Socket::Tcp(stream), Some(peer), h2c).await };
-            match in_time(server, TlsAcceptor::from(tls.current()).accept(stream)).await {
+            let Some(tls) = tls else {
+                return speak(server, limits, Socket::Tcp(stream), Some(peer), h2c).await;
+            };
+            match in_time(server, limits, TlsAcceptor::from(tls.current()).accept(stream)).await {
                 Ok(stream) => (Socket::Tls(Box::new(stream)), Some(peer)),
                 Err(error) => {
                     log::info!("no TLS with the client {peer}: {error}");
@@ -231,30 +225,35 @@ async fn serve(server: &Rc<Server>, incoming: Incoming, _room: Counted) {
             }
         }
     };
-    speak(server, socket, peer, h2c).await;
+    speak(server, limits, socket, peer, h2c).await;
 }
 
 /// Finds out which version of HTTP the client speaks.
-async fn speak(server: &Rc<Server>, socket: Socket, peer: Option<SocketAddr>, h2c: bool) {
+async fn speak(server: &Rc<Server>, limits: &Limits, socket: Socket, peer: Option<SocketAddr>, h2c: bool) {
     let agreed = match &socket {
         Socket::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(H2),
         Socket::Tcp(_) | Socket::Unix(_) => false,
     };
-    let mut transport = Transport::new(socket, server.limits.send_timeout);
-    let is_http2 = agreed || (h2c && in_time(server, transport.begins_with_preface()).await.unwrap_or(false));
+    let mut transport = Transport::new(socket, limits.send_timeout);
+    let is_http2 =
+        agreed || (h2c && in_time(server, limits, transport.begins_with_preface()).await.unwrap_or(false));
     if is_http2 {
-        http2::serve(server, transport, peer).await;
+        http2::serve(server, limits, transport, peer).await;
     } else {
-        let connection = ClientConnection::new(transport, &server.limits, &server.draining);
+        let connection = ClientConnection::new(transport, limits, &server.draining);
         server.http1.serve(connection, peer).await;
     }
 }
 
 /// What a client has to do before its first request takes no longer than that may take.
-async fn in_time<T>(server: &Server, greeting: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+async fn in_time<T>(
+    server: &Server,
+    limits: &Limits,
+    greeting: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
     let ends = server.draining.watch();
     tokio::select! {
-        result = timeout(server.limits.header_timeout, greeting) => {
+        result = timeout(limits.header_timeout, greeting) => {
             result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         }
         () = async {

@@ -23,6 +23,7 @@ use tokio::{
 
 use self::stream::{Ending, Exchange};
 use super::{accept::Server, transport::Transport};
+use crate::settings::Limits;
 
 /// Streams at a time (RFC 9113, 6.5.2 recommends no fewer than 100).
 const MOST_STREAMS: u32 = 128;
@@ -40,7 +41,7 @@ const MOST_TAKEN_BACK: u32 = 100;
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Serves one connection to its end.
-pub async fn serve(server: &Rc<Server>, transport: Transport, peer: Option<SocketAddr>) {
+pub async fn serve(server: &Rc<Server>, limits: &Limits, transport: Transport, peer: Option<SocketAddr>) {
     let is_secure = transport.is_secure();
     let mut builder = server::Builder::new();
     builder
@@ -49,14 +50,14 @@ pub async fn serve(server: &Rc<Server>, transport: Transport, peer: Option<Socke
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(LONGEST_HEAD);
-    let handshake = timeout(server.limits.header_timeout, builder.handshake(transport)).await;
+    let handshake = timeout(limits.header_timeout, builder.handshake(transport)).await;
     let Ok(Ok(connection)) = handshake else {
         log::debug!("no HTTP/2 with a client that began it");
         return;
     };
     let mut open =
         Open { connection, streams: JoinSet::new(), served: 0, taken_back: 0, leaves_at: None, told: false };
-    open.run(server, peer, is_secure).await;
+    open.run(server, limits, peer, is_secure).await;
 }
 
 /// A connection and what runs on it.
@@ -72,15 +73,20 @@ struct Open {
 }
 
 impl Open {
-    async fn run(&mut self, server: &Rc<Server>, peer: Option<SocketAddr>, is_secure: bool) {
+    async fn run(&mut self, server: &Rc<Server>, limits: &Limits, peer: Option<SocketAddr>, is_secure: bool) {
         let ends = server.draining.watch();
         loop {
-            self.set_limit(server.limits.keep_alive);
+            self.set_limit(limits.keep_alive);
             let leaves_at = self.leaves_at;
             tokio::select! {
                 accepted = poll_fn(|context| self.connection.poll_accept(context)) => match accepted {
                     Some(Ok((request, respond))) => {
-                        let exchange = Exchange { server: Rc::clone(server), peer, is_secure };
+                        let exchange = Exchange {
+                            worker: Rc::clone(&server.worker),
+                            send_timeout: limits.send_timeout,
+                            peer,
+                            is_secure,
+                        };
                         self.streams.spawn_local(exchange.serve(request, respond));
                     }
                     Some(Err(error)) => {

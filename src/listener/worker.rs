@@ -24,13 +24,7 @@ use super::{
     http1::Http1,
     sockets::{Listening, Sockets},
 };
-use crate::{
-    admission::Admission,
-    client::Client,
-    proxy::Worker,
-    settings::{Limits, Settings},
-    snapshot::Snapshot,
-};
+use crate::{client::Client, proxy::Worker, snapshot::Current};
 
 /// The threads. They end at once when this is dropped.
 #[derive(Debug)]
@@ -49,37 +43,33 @@ struct Thread {
 /// What every worker is made of.
 #[derive(Debug, Clone)]
 struct Parts {
-    snapshot: Arc<Snapshot>,
-    limits: Limits,
-    room: Admission,
+    current: Arc<Current>,
     stopping: Arc<AtomicBool>,
     pseudonym: Arc<str>,
     drain: CancellationToken,
 }
 
 impl Workers {
-    /// Starts as many as the settings say.
+    /// Starts this many.
     ///
     /// # Errors
     /// The system gives no thread or no file handle.
     pub fn start(
         sockets: &Sockets,
-        settings: &Settings,
-        snapshot: &Arc<Snapshot>,
+        workers: u16,
+        current: &Arc<Current>,
         stopping: &Arc<AtomicBool>,
     ) -> io::Result<Self> {
-        let mut workers =
+        let mut started =
             Self { drain: CancellationToken::new(), end: CancellationToken::new(), threads: Vec::new() };
         let parts = Parts {
-            snapshot: Arc::clone(snapshot),
-            limits: settings.limits.clone(),
-            room: Admission::new(settings.limits.max_connections),
+            current: Arc::clone(current),
             stopping: Arc::clone(stopping),
             pseudonym: format!("apigw-invoker-{:016x}", fastrand::u64(..)).into(),
-            drain: workers.drain.clone(),
+            drain: started.drain.clone(),
         };
-        for number in 0..settings.workers {
-            let (parts, sockets, end) = (parts.clone(), sockets.share()?, workers.end.clone());
+        for number in 0..workers {
+            let (parts, sockets, end) = (parts.clone(), sockets.share()?, started.end.clone());
             let (sender, result) = oneshot::channel();
             let run = move || {
                 let runtime =
@@ -98,9 +88,9 @@ impl Workers {
                 let _ = sender.send(result);
             };
             let handle = std::thread::Builder::new().name(format!("worker-{number}")).spawn(run)?;
-            workers.threads.push(Thread { handle: Some(handle), result });
+            started.threads.push(Thread { handle: Some(handle), result });
         }
-        Ok(workers)
+        Ok(started)
     }
 
     /// What makes them accept no more and finish what is in flight.
@@ -133,14 +123,12 @@ impl Drop for Workers {
 
 /// One worker, until it has drained.
 async fn serve(parts: Parts, sockets: Vec<Listening>) -> io::Result<()> {
-    let Parts { snapshot, limits, room, stopping, pseudonym, drain } = parts;
-    let worker = Rc::new(Worker { snapshot, client: Client::default(), stopping, pseudonym });
+    let Parts { current, stopping, pseudonym, drain } = parts;
+    let worker = Rc::new(Worker { current, client: Client::default(), stopping, pseudonym });
     let draining = Draining::default();
     let server = Rc::new(Server {
         http1: Http1::new(Rc::clone(&worker)).await,
         worker,
-        limits,
-        room,
         turned_away: Cell::new(0),
         draining: draining.clone(),
     });

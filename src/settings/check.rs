@@ -58,6 +58,15 @@ impl<'a> Checker<'a> {
         below.root.nearest(&below.path).file.clone()
     }
 
+    /// Every file that something written leads to.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        self.root.files(&mut files);
+        files.sort();
+        files.dedup();
+        files
+    }
+
     /// Reports a mistake at the current key.
     pub fn mistake(&mut self, problem: impl Into<String>, expected: impl Into<String>) {
         let (place, key) = self.root.locate(&self.path);

@@ -1,6 +1,6 @@
 //! What `default.yaml` says about the process: listeners, limits, logging, shutdown.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, de::IgnoredAny};
 
@@ -34,6 +34,8 @@ pub struct Settings {
     pub reload: Reload,
     /// The routes in the order of their files' names.
     pub routes: Vec<RouteSettings>,
+    /// The files outside of the directory that something in it leads to.
+    pub files: Vec<PathBuf>,
 }
 
 /// The socket for people and probes.
@@ -80,6 +82,7 @@ impl Default for Settings {
             // Kubernetes takes up to a minute to bring a changed Secret into a pod, a few seconds do not matter
             reload: Reload { interval: Duration::from_secs(5) },
             routes: Vec::new(),
+            files: Vec::new(),
         }
     }
 }
@@ -166,6 +169,7 @@ impl Settings {
             reload: written.reload.check(&mut checker.below("reload"), &default.reload),
             routes: RouteSettings::check_all(written.routes, &limits, &mut checker.below(ROUTES)),
             limits,
+            files: checker.files(),
         }
     }
 }

@@ -76,6 +76,30 @@ impl Node {
         }
     }
 
+    /// The files that values were read from, and those of certificates and their keys that are named.
+    pub fn files(&self, found: &mut Vec<PathBuf>) {
+        const NAME_FILES: [&str; 3] = ["ca_certificate", "client_certificate", "client_key"];
+        found.extend(self.file.clone());
+        match &self.content {
+            Content::List(list) => list.iter().for_each(|node| node.files(found)),
+            Content::Table(table) => {
+                for (key, node) in table {
+                    if let (true, Content::Text(path)) = (NAME_FILES.contains(&&**key), &node.content)
+                        && path.starts_with(['/', '.'])
+                    {
+                        found.push(path.into());
+                    }
+                    node.files(found);
+                }
+            }
+            Content::Null
+            | Content::Boolean(_)
+            | Content::Integer(_)
+            | Content::Float(_)
+            | Content::Text(_) => {}
+        }
+    }
+
     /// The child at `key`, if this is a table that has it.
     pub fn child(&self, key: &str) -> Option<&Self> {
         match &self.content {

@@ -51,6 +51,8 @@ mod limits;
 mod listeners;
 /// `connect`: private APIs behind VPC endpoints.
 mod private_apis;
+/// Settings that change while requests go on.
+mod reload;
 /// What is called again, how often, and when.
 mod retries;
 /// Which route takes a request.

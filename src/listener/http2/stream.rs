@@ -3,7 +3,7 @@
 //! `http2.rs` runs it as a task. A client that takes its request back ends it, wherever it is, and with it the call to
 //! AWS; an answer that breaks off resets the stream.
 
-use std::{future::poll_fn, net::SocketAddr, pin::pin, rc::Rc};
+use std::{future::poll_fn, net::SocketAddr, pin::pin, rc::Rc, time::Duration};
 
 use actix_http::{
     Response,
@@ -16,8 +16,8 @@ use tokio::time::timeout;
 use super::translate;
 use crate::{
     error::ProxyError,
-    listener::{accept::Server, outbox::Outbox},
-    proxy::{self, Arrived, record::new_request_id, reply::ClientBody},
+    listener::outbox::Outbox,
+    proxy::{self, Arrived, Worker, record::new_request_id, reply::ClientBody},
 };
 
 /// Bytes of an answer in one frame.
@@ -26,7 +26,9 @@ const PIECE: usize = 16 << 10;
 /// What a stream belongs to.
 pub struct Exchange {
     /// Where it is served.
-    pub server: Rc<Server>,
+    pub worker: Rc<Worker>,
+    /// How long a client may make no room for more of its answer.
+    pub send_timeout: Duration,
     /// The client's address; none on a Unix socket.
     pub peer: Option<SocketAddr>,
     /// Whether the connection is encrypted.
@@ -53,7 +55,7 @@ impl Exchange {
         let response = tokio::select! {
             biased;
             _ = poll_fn(|context| respond.poll_reset(context)) => return Ending::TakenBack,
-            Ok(response) = proxy::serve(Rc::clone(&self.server.worker), request, arrived) => response,
+            Ok(response) = proxy::serve(Rc::clone(&self.worker), request, arrived) => response,
         };
         if let Err(error) = self.send(response, respond).await {
             log::debug!("a client's stream ended: {error}");
@@ -117,7 +119,7 @@ impl Exchange {
         mut chunk: Bytes,
         is_last: bool,
     ) -> Result<(), h2::Error> {
-        let limit = self.server.limits.send_timeout;
+        let limit = self.send_timeout;
         while !chunk.is_empty() {
             stream.reserve_capacity(chunk.len().min(PIECE));
             let room = match timeout(limit, poll_fn(|context| stream.poll_capacity(context))).await {

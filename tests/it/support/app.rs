@@ -134,7 +134,7 @@ fn start(documents: &[Document]) -> App {
     let application = Application::build(settings).expect("the application starts");
     let (address, admin) = (application.address(), application.admin_address());
     let https = application.https_address();
-    let snapshot = Arc::clone(application.snapshot());
+    let snapshot = application.current().get();
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = std::thread::spawn(move || {
         actix_rt::System::new().block_on(async {
