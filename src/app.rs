@@ -169,7 +169,7 @@ async fn follow(origin: Option<Origin>, assembly: Assembly, current: &Arc<Curren
         Some(origin) => Reloader::new(origin, assembly, Arc::clone(current), settings).run().await,
         None => {
             let _assembly = assembly;
-            std::future::pending().await;
+            std::future::pending::<()>().await;
         }
     }
 }

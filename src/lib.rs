@@ -21,7 +21,6 @@ pub mod admission;
 pub mod app;
 pub mod assembly;
 pub mod backend;
-mod chunks;
 pub mod circuit_breaker;
 pub mod cli;
 pub mod client;

@@ -6,18 +6,16 @@
 //! worker.rs        the threads, each of which runs
 //! accept.rs        one loop for each socket, as long as there is room for connections
 //! transport.rs     a connection's bytes
-//! http1.rs         HTTP/1.1 by actix-http, guarded by connection.rs
+//! http1.rs         HTTP/1.1, by actix-http's codec
 //! http2.rs         HTTP/2 by h2
 //! ```
 
 pub mod accept;
-mod boundaries;
-pub mod connection;
 mod draining;
 mod http1;
 mod http2;
-pub mod outbox;
 mod patience;
+mod request_target;
 
 pub mod sockets;
 pub mod tls;

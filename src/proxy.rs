@@ -50,7 +50,6 @@ use crate::{
     backend::{ClientReply, ReplyMode},
     client::{Client, UpstreamReply},
     error::{ErrorKind, ProxyError},
-    listener::outbox::Outbox,
     routing::Miss,
     snapshot::{Current, Snapshot},
 };
@@ -67,15 +66,6 @@ pub struct Worker {
     pub pseudonym: Arc<str>,
 }
 
-/// What a request came in by.
-#[derive(Debug, Clone, Default)]
-pub struct Arrived {
-    /// Where its connection looks for what becomes of it; of use to HTTP/1.1 alone.
-    pub outbox: Outbox,
-    /// Whether the connection is encrypted.
-    pub is_secure: bool,
-}
-
 /// Serves one request: the only place where an error becomes an answer, and where it is logged.
 ///
 /// # Errors
@@ -83,19 +73,19 @@ pub struct Arrived {
 pub async fn serve(
     worker: Rc<Worker>,
     mut request: Request,
-    arrived: Arrived,
+    is_secure: bool,
 ) -> Result<Response<ClientBody>, Infallible> {
     let snapshot = worker.current.get();
     let mut record = Record::begin(&request, snapshot.access_log);
-    let mut shape = reply::Shape::of(&request, &arrived.outbox);
+    let mut shape = reply::Shape::of(&request);
     let mut payload = request.take_payload();
-    let outcome = forward(&worker, &snapshot, request, &mut payload, &mut record, &arrived).await;
+    let outcome = forward(&worker, &snapshot, request, &mut payload, &mut record, is_secure).await;
     shape.last_of_connection(worker.stopping.load(Ordering::Relaxed));
     Ok(match outcome {
         Ok(Answer { reply, permit, deadline }) => reply::response(reply, permit, deadline, record, &shape),
         Err(error) => {
             record.fail(&error);
-            reply::failure(&error, payload, record, &shape)
+            reply::failure(&error, record, &shape)
         }
     })
 }
@@ -114,9 +104,8 @@ async fn forward(
     request: Request,
     payload: &mut Payload,
     record: &mut Record,
-    arrived: &Arrived,
+    is_secure: bool,
 ) -> Result<Answer, ProxyError> {
-    arrived.outbox.refuse_behind_last_answer()?;
     target::check(request.head(), &snapshot.head_limits)?;
     refuse_loop(&request, &worker.pseudonym)?;
 
@@ -134,7 +123,7 @@ async fn forward(
 
     let hop = Hop {
         peer: request.head().peer_addr,
-        is_secure: arrived.is_secure,
+        is_secure,
         pseudonym: &worker.pseudonym,
         request_id: record.request_id(),
     };

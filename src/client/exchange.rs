@@ -16,14 +16,12 @@ use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
 use super::{
+    chunks::{Chunks, Decoded},
     framing::{self, Framing, Head, Malformed, Parsed},
     sending::Sending,
     stream::Stream,
 };
-use crate::{
-    chunks::{Chunks, Decoded},
-    error::{ErrorKind, ProxyError},
-};
+use crate::error::{ErrorKind, ProxyError};
 
 /// Room for one read of a head: most answers come whole.
 const HEAD_PIECE: usize = 4 << 10;
@@ -163,7 +161,7 @@ impl Exchange {
     fn next_at_hand(&mut self) -> Result<Decoded, Malformed> {
         match &mut self.expected {
             None | Some(Expected::Nothing | Expected::Length(0)) => Ok(Decoded::End),
-            Some(Expected::Chunks(chunks)) => chunks.decode(&mut self.pending).map_err(Malformed::Chunk),
+            Some(Expected::Chunks(chunks)) => chunks.decode(&mut self.pending),
             Some(Expected::Length(_) | Expected::UntilClose) if self.pending.is_empty() => {
                 Ok(Decoded::NeedsMore)
             }

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use actix_http::ServiceConfig;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -21,15 +22,18 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    connection::{ClientConnection, refusal},
     draining::Draining,
-    http1::Http1,
-    http2,
+    http1, http2,
     sockets::{Listener, Listening},
     tls::ServerTls,
     transport::{Socket, Transport},
 };
-use crate::{admission::Counted, error::ErrorKind, proxy::Worker, settings::Limits};
+use crate::{
+    admission::Counted,
+    error::{ErrorKind, ProxyError},
+    proxy::{Worker, record::new_request_id},
+    settings::Limits,
+};
 
 /// How long to wait before the next try when the system gives no more connections: one of ours may end by then.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -44,8 +48,8 @@ const H2: &[u8] = b"h2";
 pub struct Server {
     /// The path of their requests.
     pub worker: Rc<Worker>,
-    /// HTTP/1.1.
-    pub http1: Http1,
+    /// What writes `Date`.
+    pub config: ServiceConfig,
     /// Clients that are being told that there is none.
     pub turned_away: Cell<usize>,
     /// Whether this worker ends.
@@ -195,8 +199,11 @@ async fn turn_away(incoming: Incoming) -> io::Result<()> {
         Stream::Tcp(stream, _) => Socket::Tcp(stream),
         Stream::Unix(stream) => Socket::Unix(stream),
     };
-    let answer = refusal(ErrorKind::Overloaded, "as many connections as `limits.max_connections` allows");
-    socket.write_all(&answer).await?;
+    let cause = "as many connections as `limits.max_connections` allows";
+    let error = ProxyError::new(ErrorKind::Overloaded, cause);
+    let id = new_request_id();
+    error.log(&id, None);
+    socket.write_all(&error.on_the_wire(&id)).await?;
     socket.shutdown().await?;
     let mut unread = [0; 1024];
     while socket.read(&mut unread).await? > 0 {}
@@ -240,8 +247,7 @@ async fn speak(server: &Rc<Server>, limits: &Limits, socket: Socket, peer: Optio
     if is_http2 {
         http2::serve(server, limits, transport, peer).await;
     } else {
-        let connection = ClientConnection::new(transport, limits, &server.draining);
-        server.http1.serve(connection, peer).await;
+        http1::serve(server, limits, transport, peer).await;
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
     thread::JoinHandle,
 };
 
+use actix_http::ServiceConfig;
 use tokio::{
     runtime::{self, LocalOptions},
     sync::oneshot,
@@ -21,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 use super::{
     accept::{Server, accept},
     draining::Draining,
-    http1::Http1,
     sockets::{Listening, Sockets},
 };
 use crate::{client::Client, proxy::Worker, snapshot::Current};
@@ -127,7 +127,7 @@ async fn serve(parts: Parts, sockets: Vec<Listening>) -> io::Result<()> {
     let worker = Rc::new(Worker { current, client: Client::default(), stopping, pseudonym });
     let draining = Draining::default();
     let server = Rc::new(Server {
-        http1: Http1::new(Rc::clone(&worker)).await,
+        config: ServiceConfig::default(),
         worker,
         turned_away: Cell::new(0),
         draining: draining.clone(),

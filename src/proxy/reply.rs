@@ -7,7 +7,7 @@ use std::{
 };
 
 use actix_http::{
-    ConnectionType, Method, Payload, Request, Response, StatusCode, Version,
+    ConnectionType, Method, Request, Response, StatusCode, Version,
     body::{BodySize, MessageBody},
     header::{self, HeaderMap, HeaderValue},
 };
@@ -20,13 +20,7 @@ use super::{
     headers::REQUEST_ID,
     record::Record,
 };
-use crate::{
-    admission::Permit,
-    backend::ClientReply,
-    client::ReplyBody,
-    error::ProxyError,
-    listener::outbox::{Outbox, UnderWay},
-};
+use crate::{admission::Permit, backend::ClientReply, client::ReplyBody, error::ProxyError};
 
 /// What a request's head says about the shape of its answer.
 #[derive(Debug)]
@@ -36,19 +30,17 @@ pub struct Shape {
     /// Whether the connection ends with this answer.
     is_last: bool,
     is_grpc: bool,
-    outbox: Outbox,
 }
 
 impl Shape {
-    /// Reads it off a request, whose connection looks into `outbox`.
-    pub fn of(request: &Request, outbox: &Outbox) -> Self {
+    /// Reads it off a request.
+    pub fn of(request: &Request) -> Self {
         Self {
             version: request.version(),
             to_head: request.method() == Method::HEAD,
             // it is not granted, and actix would say that it is
             is_last: request.head().upgrade(),
             is_grpc: grpc::is_call(request.head()),
-            outbox: outbox.clone(),
         }
     }
 }
@@ -82,7 +74,7 @@ pub fn response(
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(*length));
     }
     let size = if trailers.is_some() { BodySize::Stream } else { size(&body, status, shape) };
-    let mut body = ClientBody::new(size, body, record, Some(permit), shape);
+    let mut body = ClientBody::new(size, body, record, Some(permit));
     body.trailers = trailers;
     if matches!(body.body, ReplyBody::Stream(_) | ReplyBody::Events(_)) {
         body.deadline = deadline.timer();
@@ -108,14 +100,7 @@ fn without_bytes(body: ReplyBody) -> ReplyBody {
 }
 
 /// An answer of our own.
-///
-/// `unread` is what has not been read of the request.
-pub fn failure(
-    error: &ProxyError,
-    unread: Payload,
-    mut record: Record,
-    shape: &Shape,
-) -> Response<ClientBody> {
+pub fn failure(error: &ProxyError, mut record: Record, shape: &Shape) -> Response<ClientBody> {
     let (mut status, mut headers, text) = error.answer(record.request_id_text());
     record.status(status);
     headers.insert(REQUEST_ID, record.request_id().clone());
@@ -125,9 +110,7 @@ pub fn failure(
         grpc::failure(&error.kind, &mut headers);
         (status, size, body) = (StatusCode::OK, BodySize::Sized(0), ReplyBody::None { length: None });
     }
-    let mut body = ClientBody::new(size, body, record, None, shape);
-    body.unread = Some(unread);
-    finish(status, headers, body, shape)
+    finish(status, headers, ClientBody::new(size, body, record, None), shape)
 }
 
 fn finish(status: StatusCode, headers: HeaderMap, body: ClientBody, shape: &Shape) -> Response<ClientBody> {
@@ -141,8 +124,6 @@ fn finish(status: StatusCode, headers: HeaderMap, body: ClientBody, shape: &Shap
     }
     if ends_with_connection || shape.is_last {
         response.head_mut().set_connection_type(ConnectionType::Close);
-        // RFC 9112, 9.6: what the client has sent behind this request is not served any more
-        shape.outbox.closes();
     }
     response
 }
@@ -166,21 +147,13 @@ pub struct ClientBody {
     #[expect(dead_code, reason = "counts the request as in flight until the body is dropped")]
     permit: Option<Permit>,
     deadline: Option<DeadlineTimer>,
-    /// Let go before the answer is over, actix would read all of the request's body that still comes.
-    unread: Option<Payload>,
     /// What follows the body where the client's version of HTTP has a place for it.
     trailers: Option<HeaderMap>,
-    under_way: UnderWay,
 }
 
 impl ClientBody {
-    fn new(size: BodySize, body: ReplyBody, record: Record, permit: Option<Permit>, shape: &Shape) -> Self {
-        let mut under_way = shape.outbox.begin();
-        if matches!(size, BodySize::None | BodySize::Sized(0)) || matches!(body, ReplyBody::None { .. }) {
-            // nobody will ask for it
-            under_way.finish();
-        }
-        Self { size, body, record, permit, deadline: None, unread: None, trailers: None, under_way }
+    fn new(size: BodySize, body: ReplyBody, record: Record, permit: Option<Permit>) -> Self {
+        Self { size, body, record, permit, deadline: None, trailers: None }
     }
 
     /// Whether there is anything of it beyond its size.
@@ -212,21 +185,16 @@ impl MessageBody for ClientBody {
         let chunk = match &mut this.body {
             ReplyBody::None { .. } => None,
             ReplyBody::Whole(bytes) if bytes.is_empty() => None,
-            ReplyBody::Whole(bytes) => {
-                this.under_way.finish();
-                Some(Ok(std::mem::take(bytes)))
-            }
+            ReplyBody::Whole(bytes) => Some(Ok(std::mem::take(bytes))),
             ReplyBody::Stream(stream) => ready!(Pin::new(stream).poll_next(context)),
             ReplyBody::Events(events) => ready!(Pin::new(events).poll_next(context)),
         };
         match &chunk {
             Some(Ok(bytes)) => {
                 this.record.passed_on(bytes.len() as u64);
-                this.under_way.goes_on();
             }
             Some(Err(error)) => this.record.fail(error),
             None => {
-                this.under_way.finish();
                 if let ReplyBody::Events(events) = &mut this.body
                     && let Some(remark) = events.take_log_tail()
                 {
@@ -258,7 +226,7 @@ mod tests {
         let permit = enter(&Admission::new(1), None).unwrap();
         let record = Record::begin(&request, false);
         let deadline = Deadline::of(None, record.started());
-        let shape = Shape::of(&request, &Outbox::default());
+        let shape = Shape::of(&request);
         let response = response(reply, permit, deadline, record, &shape);
         let mut seen = None;
         let _ = response.map_body(|_, mut body| {

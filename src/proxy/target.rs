@@ -1,7 +1,7 @@
 //! Is this request's head sound? Nothing here changes a byte of it.
 //!
 //! `proxy.rs` asks before anything else. The parser below actix has already refused control bytes and blanks, and
-//! `listener/boundaries.rs` has escaped what is beyond ASCII.
+//! `listener/request_target.rs` has escaped what is beyond ASCII.
 
 use actix_http::{RequestHead, header};
 

@@ -16,8 +16,7 @@ use tokio::time::timeout;
 use super::translate;
 use crate::{
     error::ProxyError,
-    listener::outbox::Outbox,
-    proxy::{self, Arrived, Worker, record::new_request_id, reply::ClientBody},
+    proxy::{self, Worker, record::new_request_id, reply::ClientBody},
 };
 
 /// Bytes of an answer in one frame.
@@ -51,11 +50,10 @@ impl Exchange {
             Ok(request) => request,
             Err(error) => return refuse(&error, respond),
         };
-        let arrived = Arrived { outbox: Outbox::default(), is_secure: self.is_secure };
         let response = tokio::select! {
             biased;
             _ = poll_fn(|context| respond.poll_reset(context)) => return Ending::TakenBack,
-            Ok(response) = proxy::serve(Rc::clone(&self.worker), request, arrived) => response,
+            Ok(response) = proxy::serve(Rc::clone(&self.worker), request, self.is_secure) => response,
         };
         if let Err(error) = self.send(response, respond).await {
             log::debug!("a client's stream ended: {error}");

@@ -21,7 +21,7 @@ use h2::RecvStream;
 
 use crate::{
     error::{ErrorKind, ProxyError},
-    listener::boundaries,
+    listener::request_target,
     proxy::headers::REQUEST_ID,
 };
 
@@ -68,7 +68,7 @@ fn origin_form(uri: &http::Uri) -> Result<Uri, ProxyError> {
     let target = uri.path_and_query().map(http::uri::PathAndQuery::as_str);
     let target = target.filter(|target| target.starts_with('/'));
     let target = target.ok_or_else(|| malformed("no path that can be forwarded"))?;
-    Uri::try_from(&*boundaries::escaped(target)).map_err(|_| malformed("a path that is none"))
+    Uri::try_from(&*request_target::escaped(target)).map_err(|_| malformed("a path that is none"))
 }
 
 /// RFC 9113, 8.3.1: a `Host` that differs from the authority makes the request malformed.

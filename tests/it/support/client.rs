@@ -1,7 +1,7 @@
 //! An HTTP/1.1 client that sends exactly the bytes it is given and hides nothing of the answer.
 
 use std::{
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Read as _, Write},
     net::{SocketAddr, TcpStream},
 };
 
@@ -115,8 +115,12 @@ pub fn read_response(stream: &mut impl BufRead, to_head: bool) -> io::Result<Res
         assert_eq!(version, "HTTP/1.1", "chunks are unknown to HTTP/1.0");
         read_chunks(stream, &mut response.body)?;
     } else if let Some(length) = response.header("content-length") {
-        response.body = vec![0; length.parse().map_err(|_| bad(length))?];
-        stream.read_exact(&mut response.body)?;
+        // as much as comes: what is announced may be more than memory holds
+        let length: u64 = length.parse().map_err(|_| bad(length))?;
+        stream.take(length).read_to_end(&mut response.body)?;
+        if response.body.len() as u64 != length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
     } else {
         stream.read_to_end(&mut response.body)?;
     }

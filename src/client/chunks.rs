@@ -1,19 +1,17 @@
-//! The chunks of a body (RFC 9112, 7.1), taken apart as they come in.
+//! The chunks of an answer's body (RFC 9112, 7.1), taken apart as they come in.
 //!
-//! `client/exchange.rs` hands it an answer, and `listener/boundaries.rs` looks for the end of a request. Strict, since
-//! what one reader takes for the end of a body and another does not is how requests and answers are smuggled: lines end
-//! in CR LF, and a size is nothing but hexadecimal digits. Extensions and trailers are bounded and dropped: nobody here
-//! knows what they mean, and API Gateway sends none.
+//! `exchange.rs` hands it what was received. Strict, since what one reader takes for the end of an answer and another
+//! does not is how answers are smuggled: lines end in CR LF, and a size is nothing but hexadecimal digits. Extensions
+//! and trailers are bounded and dropped: nobody here knows what they mean, and API Gateway sends none.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-/// Why bytes are no chunks.
-pub type Malformed = &'static str;
+use super::framing::Malformed;
 
-/// Bytes of extensions, trailers and needless zeros in one body: they are read only to be thrown away.
+/// Bytes of extensions, trailers and needless zeros in one answer: they are read only to be thrown away.
 const MAX_OVERHEAD: u32 = 8 << 10;
 
-/// How far the chunks of one body have been read.
+/// How far the chunks of one answer have been read.
 #[derive(Debug, Default)]
 pub struct Chunks {
     state: State,
@@ -92,34 +90,9 @@ impl Chunks {
         }
     }
 
-    /// Passes over `bytes`, and says how many of them belong to the body: all, unless it ends among them.
-    ///
-    /// # Errors
-    /// The bytes are no chunks.
-    pub fn pass_over(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
-        let mut at = 0;
-        while at < bytes.len() && self.state != State::End {
-            if let State::Data(missing) = self.state {
-                let length = usize::try_from(missing).unwrap_or(usize::MAX).min(bytes.len() - at);
-                let missing = missing - length as u64;
-                self.state = if missing == 0 { State::DataEnd } else { State::Data(missing) };
-                at += length;
-            } else {
-                self.state = self.after(bytes[at])?;
-                at += 1;
-            }
-        }
-        Ok(at)
-    }
-
-    /// Whether the last of them has been read.
-    pub fn are_over(&self) -> bool {
-        self.state == State::End
-    }
-
     /// What comes after `byte`.
     fn after(&mut self, byte: u8) -> Result<State, Malformed> {
-        let malformed = |problem: Malformed| Err(problem);
+        let malformed = |problem| Err(Malformed::Chunk(problem));
         match (self.state, byte) {
             // zeros before a size could go on for ever
             (State::Size(Some(0)), b'0') => self.pass(State::Size(Some(0))),
@@ -150,7 +123,7 @@ impl Chunks {
     fn pass(&mut self, state: State) -> Result<State, Malformed> {
         self.overhead += 1;
         if self.overhead > MAX_OVERHEAD {
-            return Err("too much that is no data");
+            return Err(Malformed::Chunk("too much that is no data"));
         }
         Ok(state)
     }
@@ -159,7 +132,7 @@ impl Chunks {
 /// A size with one more digit.
 fn larger(size: Option<u64>, digit: u8) -> Result<State, Malformed> {
     let value = char::from(digit).to_digit(16).map_or(0, u64::from);
-    let size = size.unwrap_or(0).checked_mul(16).ok_or("a size beyond all measure")?;
+    let size = size.unwrap_or(0).checked_mul(16).ok_or(Malformed::Chunk("a size beyond all measure"))?;
     Ok(State::Size(Some(size | value)))
 }
 
@@ -212,19 +185,6 @@ mod tests {
     }
 
     #[test]
-    fn passing_over_chunks_ends_where_reading_them_does() {
-        let text = b"5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nT: v\r\n\r\nGET / HTTP/1.1\r\n";
-        let end = text.len() - b"GET / HTTP/1.1\r\n".len();
-        for cut in 0..=end {
-            let mut chunks = Chunks::default();
-            assert_eq!(chunks.pass_over(&text[..cut]), Ok(cut), "{cut}");
-            assert_eq!(chunks.pass_over(&text[cut..]), Ok(end - cut), "{cut}");
-            assert!(chunks.are_over());
-        }
-        assert!(Chunks::default().pass_over(b"x").is_err());
-    }
-
-    #[test]
     fn chunks_make_a_body_without_extensions_and_trailers() {
         for (text, body, behind) in [
             ("0\r\n\r\n", "", ""),
@@ -265,7 +225,7 @@ mod tests {
             "0\r\na: \u{7f}\r\n\r\n",
             "10000000000000000\r\n",
         ] {
-            assert!(whole(text).is_err(), "{text:?}: {:?}", whole(text));
+            assert!(matches!(whole(text), Err(Malformed::Chunk(_))), "{text:?}: {:?}", whole(text));
         }
     }
 

@@ -1,0 +1,75 @@
+//! What a request's target should have escaped, escaped on the way in.
+//!
+//! A client such as curl sends `?q=ü` or `?q="x"` as it was typed. RFC 3986 wants such bytes escaped, the parser below us
+//! refuses the request for them, and nginx takes them; here each becomes its escape, which means the same to every
+//! server and can be signed. `http1/inbox.rs` passes each request line through here before it is parsed, and
+//! `http2/translate.rs` each path.
+
+use std::borrow::Cow;
+
+/// A request line, or a part of it that begins at its beginning, with the escapes that its target lacks; `None` if it
+/// lacks none.
+pub fn escape_in_line(line: &[u8]) -> Option<Vec<u8>> {
+    let target = line.iter().position(|byte| *byte == b' ')? + 1;
+    escape(&line[target..]).map(|escaped| [&line[..target], &escaped].concat())
+}
+
+/// A target with its escapes.
+pub fn escaped(target: &str) -> Cow<'_, str> {
+    let escaped = escape(target.as_bytes()).and_then(|escaped| String::from_utf8(escaped).ok());
+    escaped.map_or(Cow::Borrowed(target), Cow::Owned)
+}
+
+/// What `http::Uri` refuses in a path or a query and others send; the rest stays as it is.
+fn is_to_escape(byte: u8, in_query: bool) -> bool {
+    match byte {
+        // `http::Uri` would take the rest for a fragment and cut it off
+        b'<' | b'>' | b'#' => true,
+        b'"' => in_query,
+        b'`' => !in_query,
+        _ => !byte.is_ascii(),
+    }
+}
+
+fn escape(target: &[u8]) -> Option<Vec<u8>> {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut in_query = false;
+    let mut escaped: Option<Vec<u8>> = None;
+    for (index, &byte) in target.iter().enumerate() {
+        in_query |= byte == b'?';
+        if is_to_escape(byte, in_query) {
+            let escaped = escaped.get_or_insert_with(|| target[..index].to_vec());
+            escaped.extend([b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        } else if let Some(escaped) = &mut escaped {
+            escaped.push(byte);
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_target_is_escaped_and_nothing_else() {
+        let raw = "GET /ü#\"`?q=\"<é>`\" HTTP/1.1\r";
+        let expected = "GET /%C3%BC%23\"%60?q=%22%3C%C3%A9%3E`%22 HTTP/1.1\r";
+        assert_eq!(escape_in_line(raw.as_bytes()).unwrap(), expected.as_bytes());
+        assert_eq!(escape_in_line(b"GET /a%2Fb?c=%22 HTTP/1.1\r"), None);
+        assert_eq!(escape_in_line("ü".as_bytes()), None);
+        assert_eq!(escaped("/é"), "/%C3%A9");
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_escaped_needs_no_more_and_nothing_panics(line in prop::collection::vec(any::<u8>(), 0..100)) {
+            if let Some(escaped) = escape_in_line(&line) {
+                prop_assert_eq!(escape_in_line(&escaped), None);
+                prop_assert!(escaped.len() > line.len());
+            }
+        }
+    }
+}
