@@ -172,6 +172,7 @@ impl Connection {
         if !sides.inbox.has_whole_body(&mut sides.codec) {
             outbox::close(&mut response);
         }
+        sides.inbox.expect_no_more();
         sides.is_answering = true;
         sides.outbox.begin(response, body.size(), version, &mut sides.codec)?;
         Ok(sides.codec.keep_alive())

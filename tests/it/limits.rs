@@ -292,6 +292,28 @@ fn a_slow_upload_is_the_clients_time_and_not_the_upstreams() {
 }
 
 #[test]
+fn a_body_is_asked_for_by_100_only_when_it_is_wanted() {
+    let upstream = Upstream::ok();
+    let app = App::with("").gateway("r", "/r", &upstream.uri("/"), "").start();
+    let expecting = |path: &str| {
+        let mut stream = BufReader::new(open(app.address));
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: h\r\nExpect: 100-Continue\r\nContent-Length: 2\r\n\r\n");
+        stream.get_mut().write_all(head.as_bytes()).unwrap();
+        let first = read_response(&mut stream, false).unwrap();
+        (stream, first)
+    };
+    let (mut stream, refused) = expecting("/nowhere");
+    assert_refused(&refused, 404, "route_not_found");
+    assert_eq!(refused.header("connection"), Some("close"));
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    let (mut stream, asked) = expecting("/r");
+    assert_eq!(asked.status, 100);
+    stream.get_mut().write_all(b"ok").unwrap();
+    assert_eq!(read_response(&mut stream, false).unwrap().status, 200);
+}
+
+#[test]
 fn what_follows_100_continue_is_a_body_and_never_a_request() {
     let upstream = Upstream::ok();
     let app = App::to(&upstream.uri("/"));

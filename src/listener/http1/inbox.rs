@@ -82,6 +82,11 @@ impl Inbox {
         self.body == Body::Coming
     }
 
+    /// The answer begins: a client that still waits to be told to send its body will not be.
+    pub fn expect_no_more(&mut self) {
+        self.interim = Bytes::new();
+    }
+
     /// Whether the last request's body has come whole. What is at hand of it is looked at, and nothing waited for.
     pub fn has_whole_body(&mut self, codec: &mut Codec) -> bool {
         while self.body == Body::Coming {
