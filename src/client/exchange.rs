@@ -12,7 +12,10 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncRead as _, ReadBuf},
+    time::Instant,
+};
 use tokio_util::io::poll_read_buf;
 
 use super::{
@@ -195,13 +198,27 @@ impl Exchange {
 
     /// Reads once; 0 at the end of the connection.
     fn poll_receive(&mut self, room: usize, context: &mut Context<'_>) -> Poll<Result<usize, ProxyError>> {
-        let left = self.pending.capacity() - self.pending.len();
-        if left < room.min(LEAST_ROOM) {
-            self.pending.reserve(room);
-        }
-        let length = ready!(poll_read_buf(Pin::new(&mut self.stream), context, &mut self.pending));
+        let length = if self.expected.is_none() {
+            self.poll_receive_head(context)
+        } else {
+            let left = self.pending.capacity() - self.pending.len();
+            if left < room.min(LEAST_ROOM) {
+                self.pending.reserve(room);
+            }
+            poll_read_buf(Pin::new(&mut self.stream), context, &mut self.pending)
+        };
+        let length = ready!(length);
         self.anything_received |= matches!(length, Ok(1..));
         Poll::Ready(length.map_err(broken))
+    }
+
+    /// By way of the stack, so that a request that waits for its answer holds no memory for it.
+    fn poll_receive_head(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut piece = [0; HEAD_PIECE];
+        let mut buffer = ReadBuf::new(&mut piece);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+        self.pending.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
     }
 }
 

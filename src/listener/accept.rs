@@ -223,7 +223,9 @@ async fn serve(server: &Rc<Server>, limits: &Limits, incoming: Incoming, _room: 
             let Some(tls) = tls else {
                 return speak(server, limits, Socket::Tcp(stream), Some(peer), h2c).await;
             };
-            match in_time(server, limits, TlsAcceptor::from(tls.current()).accept(stream)).await {
+            // boxed like the others: the task of a connection is as large as the largest of its parts
+            let greeting = in_time(server, limits, TlsAcceptor::from(tls.current()).accept(stream));
+            match Box::pin(greeting).await {
                 Ok(stream) => (Socket::Tls(Box::new(stream)), Some(peer)),
                 Err(error) => {
                     log::info!("no TLS with the client {peer}: {error}");
@@ -245,9 +247,9 @@ async fn speak(server: &Rc<Server>, limits: &Limits, socket: Socket, peer: Optio
     let is_http2 =
         agreed || (h2c && in_time(server, limits, transport.begins_with_preface()).await.unwrap_or(false));
     if is_http2 {
-        http2::serve(server, limits, transport, peer).await;
+        Box::pin(http2::serve(server, limits, transport, peer)).await;
     } else {
-        http1::serve(server, limits, transport, peer).await;
+        Box::pin(http1::serve(server, limits, transport, peer)).await;
     }
 }
 

@@ -67,7 +67,8 @@ pub async fn serve(server: &Rc<Server>, limits: &Limits, transport: Transport, p
         let version = request.version();
         request.head_mut().peer_addr = peer;
         let request = connection.with_body(request);
-        let serving = proxy::serve(Rc::clone(&server.worker), request, is_secure);
+        // on the heap for as long as it lasts: a connection that waits need not have room for it
+        let serving = Box::pin(proxy::serve(Rc::clone(&server.worker), request, is_secure));
         let Some(response) = connection.unless_left(serving).await else { return };
         match connection.answer(response, version).await {
             Ok(true) => {}
@@ -130,8 +131,10 @@ impl Connection {
     }
 
     /// Waits for the answer, unless the client leaves before.
-    async fn unless_left<T, E>(&self, serving: impl Future<Output = Result<T, E>>) -> Option<T> {
-        let mut serving = pin!(serving);
+    async fn unless_left<T, E>(
+        &self,
+        mut serving: Pin<Box<impl Future<Output = Result<T, E>>>>,
+    ) -> Option<T> {
         poll_fn(|context| {
             if let Poll::Ready(result) = serving.as_mut().poll(context) {
                 return Poll::Ready(result.ok());
