@@ -12,6 +12,7 @@
 
 pub mod accept;
 mod boundaries;
+mod chunk_end;
 pub mod connection;
 mod draining;
 mod http1;

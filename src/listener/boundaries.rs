@@ -9,13 +9,15 @@
 //! And what a request line should have escaped is escaped on the way in. A client such as curl sends `?q=ü` or `?q="x"`
 //! as it was typed. RFC 3986 wants such bytes escaped, the parser below actix refuses the request for them, and nginx
 //! takes them; here each becomes its escape, which means the same to every server and can be signed. Rewriting must
-//! never touch a body, so the place of the next request line has to be certain: after a body in chunks it is not, and
-//! from there on everything passes as it is.
+//! never touch a body, so the place of the next request line has to be certain: where a body has no end that can be
+//! told, or was answered before it, everything passes as it is from there on.
 //!
 //! What a head means is decided by actix alone. Were the two to disagree on a length, bytes would be late and never in
 //! the wrong request.
 
 use std::borrow::Cow;
+
+use super::chunk_end::Chunks;
 
 /// Watches the bytes of one connection.
 #[derive(Debug, Default)]
@@ -40,6 +42,8 @@ enum Place {
     Head,
     /// So many bytes of it are to come.
     Body(u64),
+    /// A body in chunks.
+    Chunks(Chunks),
     /// The next request, which has to wait.
     Answer,
     Unknown,
@@ -51,7 +55,8 @@ enum Body {
     #[default]
     None,
     Length(u64),
-    /// In chunks, or what actix will refuse.
+    Chunks,
+    /// What actix will refuse.
     Unknown,
 }
 
@@ -100,7 +105,7 @@ impl Boundaries {
         if self.place == Place::Head {
             at += self.pass_head(&bytes[at..]);
         }
-        at += self.pass_body(bytes.len() - at);
+        at += self.pass_body(&bytes[at..]);
         if let Some(escaped) = &mut escaped {
             escaped.extend_from_slice(&bytes[target_ends..at]);
         }
@@ -117,7 +122,12 @@ impl Boundaries {
         match self.place {
             Place::Answer => *self = Self::default(),
             // answered early: what is left of the body is not the next request
-            Place::Body(_) | Place::Method | Place::Target { .. } | Place::Head | Place::Unknown => {
+            Place::Body(_)
+            | Place::Chunks(_)
+            | Place::Method
+            | Place::Target { .. }
+            | Place::Head
+            | Place::Unknown => {
                 self.place = Place::Unknown;
             }
         }
@@ -140,6 +150,7 @@ impl Boundaries {
                 self.place = match self.body {
                     Body::None | Body::Length(0) => Place::Answer,
                     Body::Length(length) => Place::Body(length),
+                    Body::Chunks => Place::Chunks(Chunks::default()),
                     Body::Unknown => Place::Unknown,
                 };
                 return at;
@@ -168,17 +179,34 @@ impl Boundaries {
                         };
                 }
             }
-            Some(b't' | b'T') if value_of(line, b"transfer-encoding").is_some() => self.body = Body::Unknown,
+            Some(b't' | b'T') => {
+                if let Some(coding) = value_of(line, b"transfer-encoding") {
+                    let is_clear = self.body == Body::None && coding.eq_ignore_ascii_case(b"chunked");
+                    self.body = if is_clear { Body::Chunks } else { Body::Unknown };
+                }
+            }
             Some(_) => {}
         }
         false
     }
 
-    fn pass_body(&mut self, available: usize) -> usize {
+    fn pass_body(&mut self, bytes: &[u8]) -> usize {
         match &mut self.place {
-            Place::Unknown => available,
+            Place::Unknown => bytes.len(),
+            Place::Chunks(chunks) => match chunks.pass(bytes) {
+                Some(passed) => {
+                    if chunks.are_over() {
+                        self.place = Place::Answer;
+                    }
+                    passed
+                }
+                None => {
+                    self.place = Place::Unknown;
+                    bytes.len()
+                }
+            },
             Place::Body(left) => {
-                let passed = usize::try_from(*left).unwrap_or(usize::MAX).min(available);
+                let passed = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                 *left -= passed as u64;
                 if *left == 0 {
                     self.place = Place::Answer;
@@ -279,6 +307,7 @@ mod tests {
             "GET / HTTP/1.1\nHost: h\n\n",
             "POST / HTTP/1.1\r\ncontent-LENGTH:8 \r\nHost: h\r\n\r\nü é ü",
             "POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+            "POST / HTTP/1.1\r\ntransfer-ENCODING: Chunked\r\n\r\n6;ü\r\nü\r\nü\r\n0\r\nü: \"\r\n\r\n",
         ] {
             let both = [first.as_bytes(), RAW].concat();
             for cut in 0..=both.len() {
@@ -303,7 +332,11 @@ mod tests {
     #[test]
     fn nothing_waits_and_nothing_is_touched_where_the_next_request_line_is_not_certain() {
         for received in [
-            &b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"[..],
+            &b"POST / HTTP/1.1\r\ntransfer-encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"[..],
+            b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello 0\r\n\r\n",
+            b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhal",
+            b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+            b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
             b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
             b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
             b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nhalf",
