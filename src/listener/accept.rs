@@ -16,7 +16,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     task::{JoinError, JoinSet},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -214,6 +214,7 @@ async fn turn_away(incoming: Incoming) -> io::Result<()> {
 /// Serves one connection to its end, for as long as it takes up room.
 async fn serve(server: &Rc<Server>, incoming: Incoming, _room: Counted) {
     let Incoming { stream, tls, h2c } = incoming;
+    let due = Instant::now() + server.limits.header_timeout;
     let (socket, peer) = match (stream, tls) {
         (Stream::Unix(stream), _) => (Socket::Unix(stream), None),
         (Stream::Tcp(stream, peer), tls) => {
@@ -221,8 +222,10 @@ async fn serve(server: &Rc<Server>, incoming: Incoming, _room: Counted) {
                 log::debug!("a client left as it came: {error}");
                 return;
             }
-            let Some(tls) = tls else { return speak(server, Socket::Tcp(stream), Some(peer), h2c).await };
-            match in_time(server, TlsAcceptor::from(tls.current()).accept(stream)).await {
+            let Some(tls) = tls else {
+                return speak(server, Socket::Tcp(stream), Some(peer), h2c, due).await;
+            };
+            match in_time(server, due, TlsAcceptor::from(tls.current()).accept(stream)).await {
                 Ok(stream) => (Socket::Tls(Box::new(stream)), Some(peer)),
                 Err(error) => {
                     log::info!("no TLS with the client {peer}: {error}");
@@ -231,30 +234,35 @@ async fn serve(server: &Rc<Server>, incoming: Incoming, _room: Counted) {
             }
         }
     };
-    speak(server, socket, peer, h2c).await;
+    speak(server, socket, peer, h2c, due).await;
 }
 
-/// Finds out which version of HTTP the client speaks.
-async fn speak(server: &Rc<Server>, socket: Socket, peer: Option<SocketAddr>, h2c: bool) {
+/// Finds out which version of HTTP the client speaks. The head of its first request is due at `due`.
+async fn speak(server: &Rc<Server>, socket: Socket, peer: Option<SocketAddr>, h2c: bool, due: Instant) {
     let agreed = match &socket {
         Socket::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(H2),
         Socket::Tcp(_) | Socket::Unix(_) => false,
     };
     let mut transport = Transport::new(socket, server.limits.send_timeout);
-    let is_http2 = agreed || (h2c && in_time(server, transport.begins_with_preface()).await.unwrap_or(false));
+    let is_http2 =
+        agreed || (h2c && in_time(server, due, transport.begins_with_preface()).await.unwrap_or(false));
     if is_http2 {
-        http2::serve(server, transport, peer).await;
+        http2::serve(server, transport, peer, due).await;
     } else {
-        let connection = ClientConnection::new(transport, &server.limits, &server.draining);
+        let connection = ClientConnection::new(transport, &server.limits, due, &server.draining);
         server.http1.serve(connection, peer).await;
     }
 }
 
 /// What a client has to do before its first request takes no longer than that may take.
-async fn in_time<T>(server: &Server, greeting: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+async fn in_time<T>(
+    server: &Server,
+    due: Instant,
+    greeting: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
     let ends = server.draining.watch();
     tokio::select! {
-        result = timeout(server.limits.header_timeout, greeting) => {
+        result = timeout_at(due, greeting) => {
             result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         }
         () = async {

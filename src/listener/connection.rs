@@ -65,10 +65,11 @@ pub struct ClientConnection {
 }
 
 impl ClientConnection {
-    /// Wraps a connection, which closes between two requests once `draining` has begun.
-    pub fn new(transport: Transport, limits: &Limits, draining: &Draining) -> Self {
+    /// Wraps a connection, which closes between two requests once `draining` has begun. The head of its first request
+    /// is due at `due`.
+    pub fn new(transport: Transport, limits: &Limits, due: Instant, draining: &Draining) -> Self {
         let mut patience = Patience::default();
-        patience.until(Instant::now() + limits.header_timeout);
+        patience.until(due);
         Self {
             transport,
             outbox: Outbox::default(),
@@ -162,7 +163,10 @@ impl ClientConnection {
     fn poll_waiting(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let phase = self.outbox.phase();
         let awaited = (phase, self.outbox.requests());
-        let is_new = std::mem::replace(&mut self.awaited, awaited) != awaited;
+        let before = std::mem::replace(&mut self.awaited, awaited);
+        // on a new connection the head's time has run from the start, and its first bytes do not begin it anew
+        let goes_on = before.0 == Phase::Fresh && phase == Phase::Head && !self.last_call;
+        let is_new = before != awaited && !goes_on;
         if phase == Phase::Serving {
             self.patience.forget();
             return Poll::Pending;
