@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     app::Application,
-    logging,
+    logging, open_files,
     settings::{Mistakes, Settings},
     snapshot,
 };
@@ -24,7 +24,8 @@ const CANNOT_START: u8 = 1;
 /// Runs the sidecar until a signal ends it; `ready` is called once its socket is bound.
 pub(crate) fn serve(settings: Settings, ready: impl FnOnce(&Application)) -> ExitCode {
     logging::start(&settings.log);
-    for warning in snapshot::warnings(&settings) {
+    let too_few_files = open_files::make_room(&settings.limits, settings.workers);
+    for warning in snapshot::warnings(&settings).into_iter().chain(too_few_files) {
         log::warn!("{warning}");
     }
     let system = actix_rt::System::new();

@@ -38,6 +38,8 @@ use crate::{
 
 /// How long to wait before the next try when the system gives no more connections: one of ours may end by then.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How often that is logged.
+const REMINDER: Duration = Duration::from_secs(10);
 /// Clients that are being told that there is no room for them; more are told nothing.
 const MOST_TURNED_AWAY: usize = 64;
 /// How long such a client has to read why.
@@ -69,12 +71,13 @@ pub async fn accept(server: Rc<Server>, listening: Listening) -> io::Result<()> 
     let door = Door::open(listening)?;
     let ends = server.draining.watch();
     let mut connections = JoinSet::new();
+    let mut told = None;
     loop {
         tokio::select! {
             () = poll_fn(|context| ends.poll(context)) => break,
             incoming = door.accept() => match incoming {
                 Ok(incoming) => admit(&server, incoming, &mut connections),
-                Err(error) => pause_after(&error).await,
+                Err(error) => pause_after(&error, &mut told).await,
             },
             Some(ended) = connections.join_next() => report(ended),
         }
@@ -163,12 +166,16 @@ impl Door {
     }
 }
 
-/// The next connection may be had at once, unless the system has run out of something.
-async fn pause_after(error: &io::Error) {
-    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
-        log::warn!("no more connections can be accepted for now: {error}");
-        sleep(PAUSE).await;
+/// The next connection may be had at once, unless the system has run out of something. `told` is when that was logged.
+async fn pause_after(error: &io::Error, told: &mut Option<Instant>) {
+    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+        return;
     }
+    if told.is_none_or(|told| told.elapsed() >= REMINDER) {
+        log::warn!("no more connections can be accepted for now: {error}");
+        *told = Some(Instant::now());
+    }
+    sleep(PAUSE).await;
 }
 
 fn report(ended: Result<(), JoinError>) {
