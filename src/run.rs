@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     app::Application,
-    logging,
+    logging, open_files,
     reload::Origin,
     settings::{Mistakes, Settings},
     snapshot,
@@ -31,7 +31,8 @@ pub(crate) fn serve(
     ready: impl FnOnce(&Application),
 ) -> ExitCode {
     logging::start(&settings.log);
-    for warning in snapshot::warnings(&settings) {
+    let too_few_files = open_files::make_room(&settings.limits, settings.workers);
+    for warning in snapshot::warnings(&settings).into_iter().chain(too_few_files) {
         log::warn!("{warning}");
     }
     let system = actix_rt::System::new();

@@ -17,7 +17,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     task::{JoinError, JoinSet},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -37,6 +37,8 @@ use crate::{
 
 /// How long to wait before the next try when the system gives no more connections: one of ours may end by then.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How often that is logged.
+const REMINDER: Duration = Duration::from_secs(10);
 /// Clients that are being told that there is no room for them; more are told nothing.
 const MOST_TURNED_AWAY: usize = 64;
 /// How long such a client has to read why.
@@ -64,12 +66,13 @@ pub async fn accept(server: Rc<Server>, listening: Listening) -> io::Result<()> 
     let door = Door::open(listening)?;
     let ends = server.draining.watch();
     let mut connections = JoinSet::new();
+    let mut told = None;
     loop {
         tokio::select! {
             () = poll_fn(|context| ends.poll(context)) => break,
             incoming = door.accept() => match incoming {
                 Ok(incoming) => admit(&server, incoming, &mut connections),
-                Err(error) => pause_after(&error).await,
+                Err(error) => pause_after(&error, &mut told).await,
             },
             Some(ended) = connections.join_next() => report(ended),
         }
@@ -158,12 +161,16 @@ impl Door {
     }
 }
 
-/// The next connection may be had at once, unless the system has run out of something.
-async fn pause_after(error: &io::Error) {
-    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
-        log::warn!("no more connections can be accepted for now: {error}");
-        sleep(PAUSE).await;
+/// The next connection may be had at once, unless the system has run out of something. `told` is when that was logged.
+async fn pause_after(error: &io::Error, told: &mut Option<Instant>) {
+    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+        return;
     }
+    if told.is_none_or(|told| told.elapsed() >= REMINDER) {
+        log::warn!("no more connections can be accepted for now: {error}");
+        *told = Some(Instant::now());
+    }
+    sleep(PAUSE).await;
 }
 
 fn report(ended: Result<(), JoinError>) {
@@ -213,6 +220,7 @@ async fn turn_away(incoming: Incoming) -> io::Result<()> {
 /// Serves one connection to its end, for as long as it takes up room.
 async fn serve(server: &Rc<Server>, limits: &Limits, incoming: Incoming, _room: Counted) {
     let Incoming { stream, tls, h2c } = incoming;
+    let due = Instant::now() + limits.header_timeout;
     let (socket, peer) = match (stream, tls) {
         (Stream::Unix(stream), _) => (Socket::Unix(stream), None),
         (Stream::Tcp(stream, peer), tls) => {
@@ -221,10 +229,10 @@ async fn serve(server: &Rc<Server>, limits: &Limits, incoming: Incoming, _room: 
                 return;
             }
             let Some(tls) = tls else {
-                return speak(server, limits, Socket::Tcp(stream), Some(peer), h2c).await;
+                return speak(server, limits, Socket::Tcp(stream), Some(peer), h2c, due).await;
             };
             // boxed like the others: the task of a connection is as large as the largest of its parts
-            let greeting = in_time(server, limits, TlsAcceptor::from(tls.current()).accept(stream));
+            let greeting = in_time(server, due, TlsAcceptor::from(tls.current()).accept(stream));
             match Box::pin(greeting).await {
                 Ok(stream) => (Socket::Tls(Box::new(stream)), Some(peer)),
                 Err(error) => {
@@ -234,34 +242,41 @@ async fn serve(server: &Rc<Server>, limits: &Limits, incoming: Incoming, _room: 
             }
         }
     };
-    speak(server, limits, socket, peer, h2c).await;
+    speak(server, limits, socket, peer, h2c, due).await;
 }
 
-/// Finds out which version of HTTP the client speaks.
-async fn speak(server: &Rc<Server>, limits: &Limits, socket: Socket, peer: Option<SocketAddr>, h2c: bool) {
+/// Finds out which version of HTTP the client speaks. The head of its first request is due at `due`.
+async fn speak(
+    server: &Rc<Server>,
+    limits: &Limits,
+    socket: Socket,
+    peer: Option<SocketAddr>,
+    h2c: bool,
+    due: Instant,
+) {
     let agreed = match &socket {
         Socket::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(H2),
         Socket::Tcp(_) | Socket::Unix(_) => false,
     };
     let mut transport = Transport::new(socket, limits.send_timeout);
     let is_http2 =
-        agreed || (h2c && in_time(server, limits, transport.begins_with_preface()).await.unwrap_or(false));
+        agreed || (h2c && in_time(server, due, transport.begins_with_preface()).await.unwrap_or(false));
     if is_http2 {
-        Box::pin(http2::serve(server, limits, transport, peer)).await;
+        Box::pin(http2::serve(server, limits, transport, peer, due)).await;
     } else {
-        Box::pin(http1::serve(server, limits, transport, peer)).await;
+        Box::pin(http1::serve(server, limits, transport, peer, due)).await;
     }
 }
 
 /// What a client has to do before its first request takes no longer than that may take.
 async fn in_time<T>(
     server: &Server,
-    limits: &Limits,
+    due: Instant,
     greeting: impl Future<Output = io::Result<T>>,
 ) -> io::Result<T> {
     let ends = server.draining.watch();
     tokio::select! {
-        result = timeout(limits.header_timeout, greeting) => {
+        result = timeout_at(due, greeting) => {
             result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         }
         () = async {

@@ -52,12 +52,18 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How long a client that has connected as the process ends has for its request.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
-/// Serves one connection to its end.
-pub async fn serve(server: &Rc<Server>, limits: &Limits, transport: Transport, peer: Option<SocketAddr>) {
+/// Serves one connection to its end. The head of its first request is due at `due`.
+pub async fn serve(
+    server: &Rc<Server>,
+    limits: &Limits,
+    transport: Transport,
+    peer: Option<SocketAddr>,
+    due: Instant,
+) {
     let is_secure = transport.is_secure();
     let connection =
         Connection(Rc::new(RefCell::new(Sides::new(transport, server.config.clone(), limits.max_uri))));
-    let mut waiting = Waiting::new(limits, &server.draining);
+    let mut waiting = Waiting::new(limits, due, &server.draining);
     loop {
         let mut request = match poll_fn(|context| waiting.poll(&connection, context)).await {
             Ok(request) => request,
@@ -261,9 +267,9 @@ enum Phase {
 }
 
 impl Waiting {
-    fn new(limits: &Limits, draining: &Draining) -> Self {
+    fn new(limits: &Limits, due: Instant, draining: &Draining) -> Self {
         let mut patience = Patience::default();
-        patience.until(Instant::now() + limits.header_timeout);
+        patience.until(due);
         Self {
             header_timeout: limits.header_timeout,
             keep_alive: limits.keep_alive,

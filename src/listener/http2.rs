@@ -18,7 +18,7 @@ use h2::{
 };
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use self::stream::{Ending, Exchange};
@@ -40,8 +40,14 @@ const MOST_TAKEN_BACK: u32 = 100;
 /// How long a client has for its last words once it was told to go away.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Serves one connection to its end.
-pub async fn serve(server: &Rc<Server>, limits: &Limits, transport: Transport, peer: Option<SocketAddr>) {
+/// Serves one connection to its end. Its beginning is due at `due`.
+pub async fn serve(
+    server: &Rc<Server>,
+    limits: &Limits,
+    transport: Transport,
+    peer: Option<SocketAddr>,
+    due: Instant,
+) {
     let is_secure = transport.is_secure();
     let mut builder = server::Builder::new();
     builder
@@ -50,7 +56,7 @@ pub async fn serve(server: &Rc<Server>, limits: &Limits, transport: Transport, p
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(LONGEST_HEAD);
-    let handshake = timeout(limits.header_timeout, builder.handshake(transport)).await;
+    let handshake = timeout_at(due, builder.handshake(transport)).await;
     let Ok(Ok(connection)) = handshake else {
         log::debug!("no HTTP/2 with a client that began it");
         return;

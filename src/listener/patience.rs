@@ -4,11 +4,14 @@
 //! fires early, it is armed anew for what the limit is by then.
 
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, Waker},
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    task::unconstrained,
+    time::{Instant, Sleep, sleep_until},
+};
 
 /// A moment until which a task waits, if there is one.
 #[derive(Debug, Default)]
@@ -61,7 +64,9 @@ impl Patience {
             timer.sleep.as_mut().reset(until);
         }
         timer.waker.clone_from(context.waker());
-        while timer.sleep.as_mut().poll(context).is_ready() {
+        // a task that has done much in one go is put off by whatever it waits for next, and a timer that only put it off
+        // is not armed
+        while pin!(unconstrained(timer.sleep.as_mut())).poll(context).is_ready() {
             if until <= Instant::now() {
                 return Poll::Ready(());
             }
@@ -92,6 +97,20 @@ mod tests {
         patience.until(Instant::now() + Duration::from_millis(10));
         poll_fn(|context| patience.poll(context)).await;
         assert!(start.elapsed() < Duration::from_mins(1));
+    }
+
+    #[actix_rt::test]
+    async fn it_ends_for_a_task_that_was_too_busy_when_it_began_to_wait() {
+        let mut patience = Patience::default();
+        patience.until(Instant::now() + Duration::from_millis(10));
+        let mut is_first = true;
+        let waits = poll_fn(|context| {
+            if std::mem::take(&mut is_first) {
+                while pin!(tokio::task::consume_budget()).poll(context).is_ready() {}
+            }
+            patience.poll(context)
+        });
+        tokio::time::timeout(Duration::from_secs(20), waits).await.expect("it ends");
     }
 
     #[actix_rt::test]

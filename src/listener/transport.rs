@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -39,7 +39,7 @@ pub enum Socket {
 pub struct Transport {
     socket: Socket,
     /// Read already, and not handed on.
-    ahead: Bytes,
+    ahead: BytesMut,
     send_timeout: Duration,
     sending: Patience,
 }
@@ -47,7 +47,7 @@ pub struct Transport {
 impl Transport {
     /// A client that takes nothing for longer than `send_timeout` is given up.
     pub fn new(socket: Socket, send_timeout: Duration) -> Self {
-        Self { socket, ahead: Bytes::new(), send_timeout, sending: Patience::default() }
+        Self { socket, ahead: BytesMut::new(), send_timeout, sending: Patience::default() }
     }
 
     /// Whether it is encrypted.
@@ -55,18 +55,18 @@ impl Transport {
         matches!(self.socket, Socket::Tls(_))
     }
 
-    /// Whether the client begins with the preface of HTTP/2. What was read to know it is handed on with the rest.
+    /// Whether the client begins with the preface of HTTP/2. What was read to know it is handed on with the rest, also
+    /// if this is given up before it is known.
     ///
     /// # Errors
     /// The connection broke.
     pub async fn begins_with_preface(&mut self) -> io::Result<bool> {
-        let mut beginning = BytesMut::with_capacity(PREFACE.len());
-        while beginning.len() < PREFACE.len() && PREFACE.starts_with(&beginning) {
-            if self.socket.read_buf(&mut beginning).await? == 0 {
+        self.ahead.reserve(PREFACE.len());
+        while self.ahead.len() < PREFACE.len() && PREFACE.starts_with(&self.ahead) {
+            if self.socket.read_buf(&mut self.ahead).await? == 0 {
                 break;
             }
         }
-        self.ahead = beginning.freeze();
         Ok(self.ahead.starts_with(PREFACE))
     }
 

@@ -45,7 +45,8 @@ fn a_request_reaches_the_upstream_as_http_1_1_with_its_authority_as_host_and_its
         let upstream = Upstream::ok();
         let app = before(&upstream, rest);
         let mut client = Http2::open(app.address);
-        let headers = [("x-a", "1"), ("x-a", "2"), ("te", "trailers"), ("cookie", "a=1"), ("cookie", "b=2")];
+        let cookies = [("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")];
+        let headers = [&[("x-a", "1"), ("x-a", "2"), ("te", "trailers")], &cookies[..]].concat();
         let body = vec![b'x'; 300_000];
         let uri = "http://example.com:8080/a%2Fb//c?q=1&q=%20";
         assert_eq!(client.call("POST", uri, &headers, &body).unwrap().status, 200);
@@ -57,6 +58,8 @@ fn a_request_reaches_the_upstream_as_http_1_1_with_its_authority_as_host_and_its
         assert_eq!(received.all("x-a"), ["1", "2"]);
         assert!(received.header("via").unwrap().starts_with("2.0 apigw-invoker-"), "{received:?}");
         assert!(received.header("te").is_none());
+        // RFC 9113, 8.2.3
+        assert_eq!(received.header("cookie"), Some("a=1; b=2; c=3"));
         assert_eq!(received.header("content-length"), Some("300000"));
     }
 }

@@ -49,6 +49,8 @@ mod lambda_streams;
 mod limits;
 /// TLS and Unix sockets towards clients.
 mod listeners;
+/// The limit of open files.
+mod open_files;
 /// `connect`: private APIs behind VPC endpoints.
 mod private_apis;
 /// Settings that change while requests go on.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::support::{App, Upstream, eventually, open, read_response};
+use super::support::{App, Upstream, eventually, open, read_response, wait::PATIENCE};
 
 fn app(upstream: &Upstream, limits: &str) -> App {
     App::listening("h2c: true", &format!("limits: {{ {limits} }}"))
@@ -55,6 +55,37 @@ fn a_head_that_drips_has_one_limit_for_all_of_it() {
         }
     }
     assert!(String::from_utf8_lossy(&heard).starts_with("HTTP/1.1 408 "), "{heard:?}");
+}
+
+#[test]
+fn the_time_for_the_first_head_begins_with_the_connection_whatever_is_spoken_on_it() {
+    let upstream = Upstream::ok();
+    let apps = ["h2c: true", "h2c: false"].map(|listen| {
+        App::listening(listen, "limits: { header_timeout: 2s }")
+            .gateway("r", "/*", &upstream.uri("/"), "")
+            .start()
+    });
+    let refused_after = |app: &App, first: &str| {
+        let start = Instant::now();
+        let mut stream = open(app.address);
+        stream.set_read_timeout(Some(Duration::from_millis(1200))).unwrap();
+        stream.read(&mut [0]).expect_err("more than half of its time passes in silence");
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(first.as_bytes()).unwrap();
+        let response = read_response(&mut BufReader::new(stream), false).unwrap();
+        assert_eq!((response.status, response.code().as_str()), (408, "request_timeout"), "{first:?}");
+        start.elapsed()
+    };
+    std::thread::scope(|scope| {
+        for app in &apps {
+            for first in ["", "P", "PRI"] {
+                scope.spawn(move || {
+                    let after = refused_after(app, first);
+                    assert!(after < Duration::from_secs(3), "{first:?}: after {after:?}");
+                });
+            }
+        }
+    });
 }
 
 #[test]

@@ -306,10 +306,13 @@ fn requests_in_one_packet_are_answered_as_if_they_came_alone() {
         "HEAD /4 HTTP/1.1\r\nHost: h\r\n\r\n",
         "POST /5 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
         "HEAD /\u{fc} HTTP/1.1\r\nHost: h\r\n\r\n",
+        "POST /5 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2;x\r\nab\r\n0\r\nA: b\r\n\r\n",
+        "HEAD /6 HTTP/1.1\r\nHost: h\r\n\r\n",
+        "POST /7 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "GET /\u{fc} HTTP/1.1\r\nHost: h\r\n\r\n",
         "GET /large HTTP/1.1\r\nHost: h\r\n\r\n",
         "GET /large HTTP/1.1\r\nHost: h\r\n\r\n",
-        "GET /6 HTTP/1.0\r\n\r\n",
+        "GET /8 HTTP/1.0\r\n\r\n",
     ];
     let upstream = Upstream::serving(move |request, stream| {
         let body = body(request.target());
@@ -328,6 +331,24 @@ fn requests_in_one_packet_are_answered_as_if_they_came_alone() {
         assert!(response.text() == body, "{request}");
     }
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn a_request_behind_chunks_that_were_refused_is_not_served_behind_an_answer_that_closes() {
+    let upstream = Upstream::ok();
+    let app = App::with("").gateway("r", "/r/*", &upstream.uri("/"), "").start();
+    for chunks in ["5\r\nhello\r\n0\r\n\r\n", "0\r\n\r\n"] {
+        let mut stream = BufReader::new(open(app.address));
+        let refused = format!("POST /none HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");
+        let bytes = format!("{refused}GET /r/next HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        stream.get_mut().write_all(bytes.as_bytes()).unwrap();
+        let first = read_response(&mut stream, false).unwrap();
+        assert_eq!(first.status, 404);
+        let is_last = first.header("connection") == Some("close");
+        let next = read_response(&mut stream, false).ok().map(|response| response.status);
+        // RFC 9112, 9.6: an answer that says so is the last
+        assert_eq!(next, if is_last { None } else { Some(200) }, "{chunks:?}");
+    }
 }
 
 #[test]

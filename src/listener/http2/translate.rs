@@ -52,6 +52,7 @@ pub fn request(request: http::Request<RecvStream>, peer: Option<SocketAddr>) -> 
             head.headers.append(name, value);
         }
     }
+    join_cookies(&mut head.headers);
     if !has_body && !head.headers.contains_key(header::CONTENT_LENGTH) {
         head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
@@ -69,6 +70,21 @@ fn origin_form(uri: &http::Uri) -> Result<Uri, ProxyError> {
     let target = target.filter(|target| target.starts_with('/'));
     let target = target.ok_or_else(|| malformed("no path that can be forwarded"))?;
     Uri::try_from(&*request_target::escaped(target)).map_err(|_| malformed("a path that is none"))
+}
+
+/// RFC 9113, 8.2.3: a client may cut its cookies into lines, which are one again where HTTP/2 ends.
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(header::COOKIE).map(HeaderValue::as_bytes);
+    let Some((first, second)) = lines.next().zip(lines.next()) else { return };
+    let mut whole = [first, b"; ", second].concat();
+    for line in lines {
+        whole.extend_from_slice(b"; ");
+        whole.extend_from_slice(line);
+    }
+    // every line was a value before
+    if let Ok(whole) = HeaderValue::from_maybe_shared(Bytes::from(whole)) {
+        headers.insert(header::COOKIE, whole);
+    }
 }
 
 /// RFC 9113, 8.3.1: a `Host` that differs from the authority makes the request malformed.
