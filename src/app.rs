@@ -19,6 +19,7 @@ use crate::{
         sockets::{BindError, Sockets},
         worker::Workers,
     },
+    metrics::Metrics,
     settings::{Settings, Shutdown},
     snapshot::{RouteError, Snapshot},
 };
@@ -43,6 +44,8 @@ pub enum StartError {
     Credentials(io::Error),
     /// A route cannot be served.
     Route(RouteError),
+    /// Nothing can be counted.
+    Metrics(prometheus::Error),
 }
 
 impl fmt::Display for StartError {
@@ -51,6 +54,7 @@ impl fmt::Display for StartError {
             Self::Listen(error) => error.fmt(f),
             Self::Credentials(error) => write!(f, "no thread for credentials: {error}"),
             Self::Route(error) => error.fmt(f),
+            Self::Metrics(error) => write!(f, "no metrics: {error}"),
         }
     }
 }
@@ -63,8 +67,9 @@ impl Application {
     /// # Errors
     /// What keeps it from starting.
     pub fn build(settings: Settings) -> Result<Self, StartError> {
+        let metrics = Metrics::new().map_err(StartError::Metrics)?;
         let keeper = Keeper::start().map_err(StartError::Credentials)?;
-        let snapshot = Snapshot::build(&settings, &keeper).map_err(StartError::Route)?;
+        let snapshot = Snapshot::build(&settings, &keeper, &metrics).map_err(StartError::Route)?;
         let sockets = Sockets::bind(&settings.listen).map_err(StartError::Listen)?;
         let (admin, admin_address) = bind_admin(settings.admin.address).map_err(|error| {
             StartError::Listen(BindError::Taken { address: settings.admin.address.to_string(), error })

@@ -30,6 +30,7 @@ mod excerpt;
 mod lenient_base64;
 pub mod listener;
 pub mod logging;
+pub mod metrics;
 pub mod proxy;
 mod regular_file;
 pub mod remark;

@@ -51,6 +51,7 @@ use crate::{
     client::{Client, UpstreamReply},
     error::{ErrorKind, ProxyError},
     listener::outbox::Outbox,
+    metrics::Metrics,
     routing::Miss,
     snapshot::Snapshot,
 };
@@ -59,6 +60,8 @@ use crate::{
 pub struct Worker {
     /// The settings in force.
     pub snapshot: Arc<Snapshot>,
+    /// Where everything is counted.
+    pub metrics: Arc<Metrics>,
     /// The connections to AWS.
     pub client: Client,
     /// Whether the process is about to end, so that clients should look for another.
@@ -85,7 +88,7 @@ pub async fn serve(
     mut request: Request,
     arrived: Arrived,
 ) -> Result<Response<ClientBody>, Infallible> {
-    let mut record = Record::begin(&request, worker.snapshot.access_log);
+    let mut record = Record::begin(&request, &worker.metrics, worker.snapshot.access_log);
     let mut shape = reply::Shape::of(&request, &arrived.outbox);
     let mut payload = request.take_payload();
     let outcome = forward(&worker, request, &mut payload, &mut record, &arrived).await;
@@ -126,9 +129,9 @@ async fn forward(
     })?;
     let route = found.route;
     let remainder = found.remainder.map(|remainder| path.len() - remainder.len());
-    record.route(&route.id);
+    record.route(&route.metrics);
 
-    let permit = admission::enter(&snapshot.admission, route.admission.as_ref())?;
+    let permit = admission::enter(&snapshot.admission, route.admission.as_ref(), &route.metrics)?;
     let deadline = Deadline::of(route.request_timeout, record.started());
 
     let hop = Hop {

@@ -23,13 +23,14 @@ const CANNOT_START: u8 = 1;
 
 /// Runs the sidecar until a signal ends it; `ready` is called once its socket is bound.
 pub(crate) fn serve(settings: Settings, ready: impl FnOnce(&Application)) -> ExitCode {
-    logging::start(&settings.log);
+    // written to the end before the process is
+    let _logging = logging::start(&settings.log);
     for warning in snapshot::warnings(&settings) {
         log::warn!("{warning}");
     }
     let system = actix_rt::System::new();
     // before anything is served: a signal that comes early is heeded too
-    let (first, second) = match system.block_on(async { signals() }) {
+    let (first, second) = match system.block_on(async { logging::heed_signal().and_then(|()| signals()) }) {
         Ok(signals) => signals,
         Err(error) => return cannot_start(&error),
     };
@@ -60,6 +61,8 @@ pub(crate) fn serve(settings: Settings, ready: impl FnOnce(&Application)) -> Exi
 }
 
 fn cannot_start(error: &dyn std::error::Error) -> ExitCode {
+    // what the log has said comes first
+    logging::flush();
     tell(&mut io::stderr(), &format!("apigw-invoker: {error}"));
     ExitCode::from(CANNOT_START)
 }

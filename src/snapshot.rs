@@ -16,10 +16,11 @@ use crate::{
     client::UpstreamReply,
     credentials::{CredentialSource, Keeper},
     error::{ErrorKind, ProxyError},
+    metrics::{Metrics, RouteMetrics},
     proxy::{inbound::BodyLimits, outbound::OutboundRequest, target::HeadLimits},
     retry::Retries,
     routing::RouteTable,
-    settings::{BackendSettings, HostPort, RouteSettings, Scheme, Settings},
+    settings::{BackendSettings, HostPort, RouteSettings, Scheme, Settings, effective},
     signing::Signer,
     tls::{Configurations, TlsError},
 };
@@ -35,6 +36,10 @@ pub struct Snapshot {
     pub head_limits: HeadLimits,
     /// Whether each request is one line in the log.
     pub access_log: bool,
+    /// Where everything is counted; the same for every snapshot of the process.
+    pub metrics: Arc<Metrics>,
+    /// The settings of every route as JSON, without secrets.
+    pub effective: String,
 }
 
 /// One route, ready to serve.
@@ -42,6 +47,8 @@ pub struct Snapshot {
 pub struct Route {
     /// Its name in logs.
     pub id: Arc<str>,
+    /// What is counted of it.
+    pub metrics: Arc<RouteMetrics>,
     /// Where its requests go.
     pub backend: Arc<dyn Backend>,
     /// What signs them; `None` where nothing does.
@@ -84,13 +91,13 @@ impl std::error::Error for RouteError {}
 
 impl Snapshot {
     /// Builds it from checked settings; routes that are not enabled stay out. The keys that sign are `keeper`'s,
-    /// and fresh for as long as it lives.
+    /// and fresh for as long as it lives; what happens is counted in `metrics`.
     ///
     /// # Errors
     /// A route's authorities to trust cannot be used.
-    pub fn build(settings: &Settings, keeper: &Keeper) -> Result<Self, RouteError> {
+    pub fn build(settings: &Settings, keeper: &Keeper, metrics: &Arc<Metrics>) -> Result<Self, RouteError> {
         let mut shared =
-            Shared { tls: Configurations::default(), breakers: CircuitBreakers::default(), keeper };
+            Shared { tls: Configurations::default(), breakers: CircuitBreakers::default(), keeper, metrics };
         let mut routes = Vec::new();
         for route in settings.routes.iter().filter(|route| route.enabled) {
             let built = Route::build(route, settings.limits.body_timeout, &mut shared)?;
@@ -105,6 +112,8 @@ impl Snapshot {
                 max_headers: settings.limits.max_headers,
             },
             access_log: settings.log.access,
+            metrics: Arc::clone(metrics),
+            effective: settings.routes.iter().map(effective).collect::<serde_json::Value>().to_string(),
         })
     }
 }
@@ -141,6 +150,7 @@ struct Shared<'a> {
     tls: Configurations,
     breakers: CircuitBreakers,
     keeper: &'a Keeper,
+    metrics: &'a Metrics,
 }
 
 impl Route {
@@ -160,8 +170,10 @@ impl Route {
         };
         let upstream = settings.backend.upstream();
         let endpoint = &backend.target().endpoint;
+        let id = settings.id.as_str().into();
         Ok(Self {
-            id: settings.id.as_str().into(),
+            metrics: shared.metrics.route(&id),
+            id,
             signing,
             body_timeout: upstream.request_timeout.map_or(body_timeout, |limit| limit.min(body_timeout)),
             request_timeout: upstream.request_timeout,

@@ -32,6 +32,7 @@ use super::{
 use crate::{
     admission::{Admission, Counted},
     error::ErrorKind,
+    metrics::Metrics,
     proxy::Worker,
     settings::Limits,
 };
@@ -184,12 +185,13 @@ fn admit(server: &Rc<Server>, incoming: Incoming, connections: &mut JoinSet<()>)
             connections.spawn_local(async move { serve(&server, incoming, permit).await });
         }
         None => {
+            server.worker.metrics.client_refused();
             let turned_away = server.turned_away.get();
             // nothing can be said before a handshake, which would need room itself
             if incoming.tls.is_none() && turned_away < MOST_TURNED_AWAY {
                 server.turned_away.set(turned_away + 1);
                 connections.spawn_local(async move {
-                    let _ = timeout(FAREWELL, turn_away(incoming)).await;
+                    let _ = timeout(FAREWELL, turn_away(incoming, &server.worker.metrics)).await;
                     server.turned_away.set(server.turned_away.get() - 1);
                 });
             }
@@ -198,12 +200,13 @@ fn admit(server: &Rc<Server>, incoming: Incoming, connections: &mut JoinSet<()>)
 }
 
 /// Tells a client that there is no room for it, and goes on reading so that it reads this and not a reset.
-async fn turn_away(incoming: Incoming) -> io::Result<()> {
+async fn turn_away(incoming: Incoming, metrics: &Metrics) -> io::Result<()> {
     let mut socket = match incoming.stream {
         Stream::Tcp(stream, _) => Socket::Tcp(stream),
         Stream::Unix(stream) => Socket::Unix(stream),
     };
-    let answer = refusal(ErrorKind::Overloaded, "as many connections as `limits.max_connections` allows");
+    let cause = "as many connections as `limits.max_connections` allows";
+    let answer = refusal(ErrorKind::Overloaded, cause, metrics);
     socket.write_all(&answer).await?;
     socket.shutdown().await?;
     let mut unread = [0; 1024];
@@ -214,6 +217,7 @@ async fn turn_away(incoming: Incoming) -> io::Result<()> {
 /// Serves one connection to its end, for as long as it takes up room.
 async fn serve(server: &Rc<Server>, incoming: Incoming, _room: Counted) {
     let Incoming { stream, tls, h2c } = incoming;
+    let _counted = server.worker.metrics.client_connects();
     let (socket, peer) = match (stream, tls) {
         (Stream::Unix(stream), _) => (Socket::Unix(stream), None),
         (Stream::Tcp(stream, peer), tls) => {
@@ -245,7 +249,8 @@ async fn speak(server: &Rc<Server>, socket: Socket, peer: Option<SocketAddr>, h2
     if is_http2 {
         http2::serve(server, transport, peer).await;
     } else {
-        let connection = ClientConnection::new(transport, &server.limits, &server.draining);
+        let connection =
+            ClientConnection::new(transport, &server.limits, &server.draining, &server.worker.metrics);
         server.http1.serve(connection, peer).await;
     }
 }

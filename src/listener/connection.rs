@@ -14,6 +14,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -33,6 +34,7 @@ use super::{
 };
 use crate::{
     error::{ErrorKind, ProxyError},
+    metrics::Metrics,
     proxy::record::new_request_id,
     settings::Limits,
 };
@@ -62,11 +64,12 @@ pub struct ClientConnection {
     /// What the limit in force is for, and how many requests had come by then.
     awaited: (Phase, u32),
     patience: Patience,
+    metrics: Arc<Metrics>,
 }
 
 impl ClientConnection {
     /// Wraps a connection, which closes between two requests once `draining` has begun.
-    pub fn new(transport: Transport, limits: &Limits, draining: &Draining) -> Self {
+    pub fn new(transport: Transport, limits: &Limits, draining: &Draining, metrics: &Arc<Metrics>) -> Self {
         let mut patience = Patience::default();
         patience.until(Instant::now() + limits.header_timeout);
         Self {
@@ -83,6 +86,7 @@ impl ClientConnection {
             last_call: false,
             awaited: (Phase::Fresh, 0),
             patience,
+            metrics: Arc::clone(metrics),
         }
     }
 
@@ -112,7 +116,7 @@ impl ClientConnection {
                 b"500" => ErrorKind::Internal,
                 _ => return None,
             };
-        Some(refusal(kind, "refused while its head was read"))
+        Some(refusal(kind, "refused while its head was read", &self.metrics))
     }
 
     /// Begins the next request with what was held, if its time has come.
@@ -183,15 +187,16 @@ impl ClientConnection {
         ready!(self.patience.poll(context));
         // who came too late to be served has nothing to be told
         if phase == Phase::Head || (phase == Phase::Fresh && !self.last_call) {
-            self.instead = Some(refusal(ErrorKind::RequestTimeout, "its head took too long"));
+            self.instead = Some(refusal(ErrorKind::RequestTimeout, "its head took too long", &self.metrics));
         }
         Poll::Ready(())
     }
 }
 
-/// An answer of ours that no handler gives, logged.
-pub(super) fn refusal(kind: ErrorKind, cause: &'static str) -> Bytes {
+/// An answer of ours that no handler gives, logged and counted.
+pub(super) fn refusal(kind: ErrorKind, cause: &'static str, metrics: &Metrics) -> Bytes {
     let error = ProxyError::new(kind, cause);
+    metrics.unrouted.errors.count(error.code());
     let id = new_request_id();
     error.log(&id, None);
     error.on_the_wire(&id)

@@ -134,7 +134,9 @@ impl Drop for Workers {
 /// One worker, until it has drained.
 async fn serve(parts: Parts, sockets: Vec<Listening>) -> io::Result<()> {
     let Parts { snapshot, limits, room, stopping, pseudonym, drain } = parts;
-    let worker = Rc::new(Worker { snapshot, client: Client::default(), stopping, pseudonym });
+    let metrics = Arc::clone(&snapshot.metrics);
+    let client = Client::new(Arc::clone(&metrics));
+    let worker = Rc::new(Worker { snapshot, metrics, client, stopping, pseudonym });
     let draining = Draining::default();
     let server = Rc::new(Server {
         http1: Http1::new(Rc::clone(&worker)).await,
