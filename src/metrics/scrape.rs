@@ -139,10 +139,10 @@ impl Metrics {
 type Routes = [Arc<RouteMetrics>];
 
 /// A sample for each route.
-fn by_route<'a>(
-    routes: &'a Routes,
+fn by_route(
+    routes: &Routes,
     of: impl Fn(&RouteMetrics) -> u64,
-) -> impl Iterator<Item = ([(&'a str, &'a str); 1], f64)> {
+) -> impl Iterator<Item = ([(&str, &str); 1], f64)> {
     routes.iter().map(move |route| ([("route", &*route.id)], number(of(route))))
 }
 

@@ -70,7 +70,7 @@ fn every_kind() -> Vec<ErrorKind> {
 }
 
 /// The rows of the README's table under a heading, cells without back quotes.
-fn table(readme: &str, heading: &str) -> Vec<Vec<String>> {
+pub fn table(readme: &str, heading: &str) -> Vec<Vec<String>> {
     let section = readme.split(&format!("\n{heading}\n")).nth(1).unwrap_or_else(|| panic!("no {heading}"));
     section
         .lines()
