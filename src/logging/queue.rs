@@ -18,7 +18,7 @@ const MOST_BYTES: usize = 1 << 20;
 /// Bytes that are worth a system call of their own.
 const PLENTY: usize = 32 << 10;
 /// How long a line waits for others to leave with it: short for a person, and long for a busy process.
-const GATHERING: Duration = Duration::from_millis(2);
+const GATHERING: Duration = Duration::from_millis(10);
 
 static QUEUE: Queue = Queue::new();
 static DROPPED: AtomicU64 = AtomicU64::new(0);
