@@ -4,7 +4,7 @@
 
 use std::{
     fmt::Display,
-    io::{self, Write as _},
+    io::{self, Write},
 };
 
 use env_logger::fmt::Formatter;
@@ -25,8 +25,12 @@ pub(super) fn key_values(line: &mut Formatter, pairs: &dyn Source) -> io::Result
 /// Writes a line for machines.
 pub(super) fn json(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     let time = line.timestamp_millis();
-    let level = record.level().as_str();
+    object(line, &time, record)
+}
+
+fn object(line: &mut impl Write, time: &impl Display, record: &Record<'_>) -> io::Result<()> {
     write!(line, "{{\"timestamp\":\"{time}\",\"level\":\"")?;
+    let level = record.level().as_str();
     level.bytes().try_for_each(|letter| line.write_all(&[letter.to_ascii_lowercase()]))?;
     line.write_all(b"\",\"target\":")?;
     string(line, record.target())?;
@@ -38,7 +42,7 @@ pub(super) fn json(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> 
 
 struct Text<'a>(&'a mut Formatter);
 
-struct Json<'a>(&'a mut Formatter);
+struct Json<'a, W>(&'a mut W);
 
 impl<'kvs> VisitSource<'kvs> for Text<'_> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
@@ -60,7 +64,7 @@ impl VisitValue<'_> for Text<'_> {
     }
 }
 
-impl<'kvs> VisitSource<'kvs> for Json<'_> {
+impl<'kvs, W: Write> VisitSource<'kvs> for Json<'_, W> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
         self.0.write_all(b",")?;
         string(self.0, key.as_str())?;
@@ -69,7 +73,7 @@ impl<'kvs> VisitSource<'kvs> for Json<'_> {
     }
 }
 
-impl VisitValue<'_> for Json<'_> {
+impl<W: Write> VisitValue<'_> for Json<'_, W> {
     fn visit_any(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
         Ok(displayed(self.0, &value)?)
     }
@@ -100,10 +104,54 @@ impl VisitValue<'_> for Json<'_> {
     }
 }
 
-fn string(line: &mut Formatter, text: &str) -> io::Result<()> {
+fn string(line: &mut impl Write, text: &str) -> io::Result<()> {
     Ok(serde_json::Serializer::new(line).serialize_str(text)?)
 }
 
-fn displayed(line: &mut Formatter, value: &impl Display) -> io::Result<()> {
+fn displayed(line: &mut impl Write, value: &impl Display) -> io::Result<()> {
     Ok(serde_json::Serializer::new(line).collect_str(value)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(message: &str, pairs: &[(&str, Value<'_>)]) -> serde_json::Value {
+        let mut line = Vec::new();
+        let args = format_args!("{message}");
+        let record =
+            Record::builder().args(args).level(log::Level::Warn).target("t").key_values(&pairs).build();
+        object(&mut line, &"now", &record).unwrap();
+        let text = String::from_utf8(line).unwrap();
+        assert_eq!(text.find('\n'), Some(text.len() - 1), "{text}");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    #[test]
+    fn numbers_and_truths_stay_what_they_are() {
+        let pairs = [
+            ("whole", Value::from(u64::MAX)),
+            ("negative", (-1_i64).into()),
+            ("part", 1.23456.into()),
+            ("none", f64::NAN.into()),
+            ("truth", true.into()),
+            ("shown", Value::from_display(&"a\"b")),
+        ];
+        let expected = serde_json::json!({
+            "timestamp": "now", "level": "warn", "target": "t", "message": "m", "whole": u64::MAX, "negative": -1,
+            "part": 1.235, "none": null, "truth": true, "shown": "a\"b",
+        });
+        assert_eq!(read("m", &pairs), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_as_it_was_said(message in any::<String>(), value in any::<String>()) {
+            let line = read(&message, &[("key", value.as_str().into()), ("shown", Value::from_display(&value))]);
+            prop_assert_eq!(&line["message"], &message);
+            prop_assert_eq!((&line["key"], &line["shown"]), (&value.clone().into(), &value.into()));
+        }
+    }
 }

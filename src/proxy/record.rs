@@ -10,7 +10,6 @@ use std::{
 
 use actix_http::{HttpMessage as _, Method, Request, StatusCode, Uri, header::HeaderValue};
 use bytes::Bytes;
-
 use log::kv;
 
 use super::headers::REQUEST_ID;
