@@ -30,7 +30,7 @@ use prometheus::{HistogramOpts, HistogramVec};
 pub use self::{
     endpoint::EndpointMetrics,
     reloads::Reloads,
-    route::{Count, RouteMetrics},
+    route::{Count, MOST_CODES, RouteMetrics},
 };
 
 /// The route in the labels of requests that no route took.

@@ -19,13 +19,16 @@ const METHODS: [&str; 8] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST",
 /// The classes of statuses; the last is for clients that left before there was one, as nginx has it.
 const STATUSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "499"];
 
+/// Room for the codes of `error.rs`; a test compares.
+pub const MOST_CODES: usize = 32;
+
 /// The counters of one route.
 #[derive(Debug)]
 pub struct RouteMetrics {
     /// The route's name.
     pub id: Arc<str>,
     /// Answers of our own, by code.
-    pub errors: Named<32>,
+    pub errors: Named<MOST_CODES>,
     /// Calls that were made again, by reason.
     pub retries: Named<16>,
     /// Calls that were not made again because the budget was used up.

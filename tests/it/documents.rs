@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use apigw_invoker::{
     error::ErrorKind,
+    metrics::MOST_CODES,
     proxy::grpc,
     settings::{BackendSettings, Document, Scheme, Settings},
 };
@@ -78,6 +79,11 @@ pub fn table(readme: &str, heading: &str) -> Vec<Vec<String>> {
         .take_while(|line| line.starts_with('|'))
         .map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect())
         .collect()
+}
+
+#[test]
+fn every_code_has_room_in_the_metrics() {
+    assert!(every_kind().len() <= MOST_CODES);
 }
 
 #[test]
