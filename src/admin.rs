@@ -1,7 +1,8 @@
 //! The port for people and probes, on a thread of its own: a busy data path cannot keep it waiting.
 //!
 //! `app.rs` starts it beside the listener for clients. `/live` says that the process runs, `/ready` whether every
-//! route has what it needs, and which has not and why.
+//! route has what it needs, and which has not and why, `/metrics` what Prometheus wants to know, `/routes` how each
+//! route is set.
 
 use std::{
     io,
@@ -101,6 +102,8 @@ fn serve(listener: TcpListener, health: Health) -> io::Result<Server> {
             .app_data(health.clone())
             .service(web::resource("/live").route(web::get().to(live)).route(web::head().to(live)))
             .service(web::resource("/ready").route(web::get().to(ready)).route(web::head().to(ready)))
+            .service(web::resource("/metrics").route(web::get().to(metrics)).route(web::head().to(metrics)))
+            .service(web::resource("/routes").route(web::get().to(routes)).route(web::head().to(routes)))
     });
     Ok(server
         .workers(1)
@@ -132,6 +135,21 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
     let ready = !stopping && routes.iter().all(|route| route.ready);
     let mut answer = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     answer.json(Readiness { ready, stopping, routes })
+}
+
+async fn metrics(health: web::Data<Health>) -> HttpResponse {
+    let snapshot = health.current.get();
+    match snapshot.metrics.text(&snapshot) {
+        Ok(text) => HttpResponse::Ok().content_type(prometheus::TEXT_FORMAT).body(text),
+        Err(error) => {
+            log::error!("the metrics cannot be written: {error}");
+            HttpResponse::InternalServerError().finish()
+        }
+    }
+}
+
+async fn routes(health: web::Data<Health>) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(health.current.get().effective.clone())
 }
 
 fn readiness(route: &Route, now: SystemTime) -> RouteReadiness<'_> {

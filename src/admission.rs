@@ -9,7 +9,10 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use crate::error::{ErrorKind, ProxyError};
+use crate::{
+    error::{ErrorKind, ProxyError},
+    metrics::{Count, RouteMetrics},
+};
 
 /// A limit on requests in flight, shared by all workers.
 #[derive(Debug, Clone)]
@@ -34,15 +37,23 @@ pub struct Counted(Arc<AtomicU32>);
 /// Lets a request in if there is room for it in the process, and on its route if that has a limit of its own.
 ///
 /// # Errors
-/// One of the limits is reached.
-pub fn enter(process: &Admission, route: Option<&Admission>) -> Result<Permit, ProxyError> {
-    let refused = |limit: u32, whose: &str| {
+/// One of the limits is reached, which is counted.
+pub fn enter(
+    process: &Admission,
+    route: Option<&Admission>,
+    metrics: &RouteMetrics,
+) -> Result<Permit, ProxyError> {
+    let refused = |limit: u32, whose: &str, count: &Count| {
+        count.add(1);
         ProxyError::new(ErrorKind::Overloaded, format!("{whose}max_in_flight, {limit}, is reached"))
     };
-    let of_process = process.try_enter().ok_or_else(|| refused(process.limit, "limits."))?;
+    let of_process =
+        process.try_enter().ok_or_else(|| refused(process.limit, "limits.", &metrics.shed_by_process))?;
     let of_route = match route {
         None => None,
-        Some(route) => Some(route.try_enter().ok_or_else(|| refused(route.limit, "the route's "))?),
+        Some(route) => Some(
+            route.try_enter().ok_or_else(|| refused(route.limit, "the route's ", &metrics.shed_by_route))?,
+        ),
     };
     Ok(Permit { of_process, of_route })
 }
@@ -82,27 +93,34 @@ impl Drop for Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
+
+    fn unrouted() -> Arc<RouteMetrics> {
+        Arc::clone(&Metrics::new().unwrap().unrouted)
+    }
 
     #[test]
     fn a_permit_counts_until_it_is_dropped() {
+        let metrics = unrouted();
         let admission = Admission::new(2);
-        let first = enter(&admission, None).unwrap();
-        let _second = enter(&admission, None).unwrap();
-        assert_eq!(enter(&admission, None).unwrap_err().kind, ErrorKind::Overloaded);
+        let first = enter(&admission, None, &metrics).unwrap();
+        let _second = enter(&admission, None, &metrics).unwrap();
+        assert_eq!(enter(&admission, None, &metrics).unwrap_err().kind, ErrorKind::Overloaded);
         assert_eq!(admission.in_flight(), 2);
         drop(first);
-        assert!(enter(&admission, None).is_ok());
+        assert!(enter(&admission, None, &metrics).is_ok());
     }
 
     #[test]
     fn a_request_that_its_route_turns_away_takes_no_room_from_others() {
+        let metrics = unrouted();
         let (process, route) = (Admission::new(3), Admission::new(1));
-        let first = enter(&process, Some(&route)).unwrap();
+        let first = enter(&process, Some(&route), &metrics).unwrap();
         for _ in 0..5 {
-            assert!(enter(&process, Some(&route)).is_err());
+            assert!(enter(&process, Some(&route), &metrics).is_err());
         }
         assert_eq!((process.in_flight(), route.in_flight()), (1, 1));
-        let _others = [enter(&process, None).unwrap(), enter(&process, None).unwrap()];
+        let _others = [enter(&process, None, &metrics).unwrap(), enter(&process, None, &metrics).unwrap()];
         drop(first);
         assert_eq!((process.in_flight(), route.in_flight()), (2, 0));
     }

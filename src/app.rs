@@ -21,6 +21,7 @@ use crate::{
         sockets::{BindError, Sockets},
         worker::Workers,
     },
+    metrics::Metrics,
     reload::{Origin, Reloader},
     settings::{Settings, Shutdown},
     snapshot::Current,
@@ -47,6 +48,8 @@ pub enum StartError {
     Credentials(io::Error),
     /// A route cannot be served.
     Route(RouteError),
+    /// Nothing can be counted.
+    Metrics(prometheus::Error),
 }
 
 impl fmt::Display for StartError {
@@ -55,6 +58,7 @@ impl fmt::Display for StartError {
             Self::Listen(error) => error.fmt(f),
             Self::Credentials(error) => write!(f, "no thread for credentials: {error}"),
             Self::Route(error) => error.fmt(f),
+            Self::Metrics(error) => write!(f, "no metrics: {error}"),
         }
     }
 }
@@ -67,8 +71,9 @@ impl Application {
     /// # Errors
     /// What keeps it from starting.
     pub fn build(settings: Settings) -> Result<Self, StartError> {
+        let metrics = Metrics::new().map_err(StartError::Metrics)?;
         let keeper = Keeper::start().map_err(StartError::Credentials)?;
-        let mut assembly = Assembly::new(keeper);
+        let mut assembly = Assembly::new(keeper, metrics);
         let snapshot = assembly.build(&settings).map_err(StartError::Route)?;
         let sockets = Sockets::bind(&settings.listen).map_err(StartError::Listen)?;
         let (admin, admin_address) = bind_admin(settings.admin.address).map_err(|error| {

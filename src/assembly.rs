@@ -10,10 +10,11 @@ use crate::{
     backend,
     circuit_breaker::CircuitBreakers,
     credentials::Keeper,
+    metrics::Metrics,
     proxy::target::HeadLimits,
     retry::Retries,
     routing::RouteTable,
-    settings::{RouteSettings, Settings},
+    settings::{RouteSettings, Settings, effective},
     signing::Signer,
     snapshot::{Route, Signing, Snapshot},
     tls::{Configurations, TlsError},
@@ -23,6 +24,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Assembly {
     keeper: Keeper,
+    metrics: Arc<Metrics>,
     tls: Configurations,
     breakers: CircuitBreakers,
     in_flight: Admission,
@@ -54,10 +56,12 @@ impl fmt::Display for RouteError {
 impl std::error::Error for RouteError {}
 
 impl Assembly {
-    /// Begins with nothing. The keys that sign are `keeper`'s, and fresh for as long as this lives.
-    pub fn new(keeper: Keeper) -> Self {
+    /// Begins with nothing. The keys that sign are `keeper`'s, and fresh for as long as this lives; what happens is
+    /// counted in `metrics`.
+    pub fn new(keeper: Keeper, metrics: Arc<Metrics>) -> Self {
         Self {
             keeper,
+            metrics,
             tls: Configurations::default(),
             breakers: CircuitBreakers::default(),
             in_flight: Admission::new(u32::MAX),
@@ -96,6 +100,8 @@ impl Assembly {
             limits: limits.clone(),
             shutdown: settings.shutdown.clone(),
             access_log: settings.log.access,
+            metrics: Arc::clone(&self.metrics),
+            effective: settings.routes.iter().map(effective).collect::<serde_json::Value>().to_string(),
         })
     }
 
@@ -121,8 +127,10 @@ impl Assembly {
         };
         let upstream = settings.backend.upstream();
         let limit = *body_timeout;
+        let id = settings.id.as_str().into();
         Ok(Arc::new(Route {
-            id: settings.id.as_str().into(),
+            metrics: self.metrics.route(&id),
+            id,
             signing,
             body_timeout: upstream.request_timeout.map_or(limit, |request| request.min(limit)),
             request_timeout: upstream.request_timeout,

@@ -37,6 +37,17 @@ pub struct CircuitBreaker {
     probing: AtomicBool,
 }
 
+/// What a circuit breaker does with the next call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Lets it through, and all others.
+    Closed,
+    /// Refuses it.
+    Open,
+    /// Lets it through alone, or waits for the one that it has let through.
+    Trying,
+}
+
 /// A call that was let through, until it is known what came of it. Dropped before that, it tells nothing.
 #[derive(Debug)]
 pub struct Pass<'a> {
@@ -98,6 +109,15 @@ impl CircuitBreaker {
     /// Whether everything is let through.
     pub fn is_closed(&self) -> bool {
         self.open_until.load(Ordering::Acquire) == 0
+    }
+
+    /// What it does with the next call, for those who watch.
+    pub fn state(&self, now: Instant) -> State {
+        match self.open_until.load(Ordering::Acquire) {
+            0 => State::Closed,
+            until if until > self.milliseconds(now) => State::Open,
+            _ => State::Trying,
+        }
     }
 
     fn refuse_until_due(&self, now: impl Fn() -> Instant) -> Result<(), ProxyError> {

@@ -43,17 +43,23 @@ use self::{
 };
 use crate::{
     error::{ErrorKind, ProxyError},
+    metrics::Metrics,
     proxy::{inbound::RequestBody, outbound::OutboundRequest},
     settings::Timeouts,
 };
 
 /// Sends requests and keeps connections for one worker thread.
-#[derive(Default)]
 pub struct Client {
     pools: RefCell<HashMap<Arc<Endpoint>, Rc<Pool>>>,
+    metrics: Arc<Metrics>,
 }
 
 impl Client {
+    /// One without connections, whose are counted in `metrics`.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self { pools: RefCell::default(), metrics }
+    }
+
     /// Sends a request and waits for the head of the answer.
     ///
     /// A connection from the pool may have been closed at the other end in the same moment. Then, if nothing
@@ -78,7 +84,7 @@ impl Client {
             let again = (repeatable && kept.is_some()).then(|| again(&body)).flatten();
             let stream = match kept.take() {
                 Some(stream) => stream,
-                None => dial(endpoint).await?,
+                None => pool.open().await?,
             };
             let sending = Sending::new(head.clone(), body);
             let mut exchange = Box::new(Exchange::new(stream, sending, to_head));
@@ -88,6 +94,7 @@ impl Client {
                     Some(again)
                         if !exchange.anything_received() && error.kind != ErrorKind::UpstreamTimeout =>
                     {
+                        pool.metrics.stale.add(1);
                         log::debug!("{endpoint}: a kept connection was closed, sending again on a new one");
                         body = again;
                     }
@@ -102,7 +109,8 @@ impl Client {
         if let Some(pool) = pools.get(endpoint) {
             return Rc::clone(pool);
         }
-        let pool = Pool::new(Arc::clone(endpoint));
+        let metrics = self.metrics.endpoint(&endpoint.to_string());
+        let pool = Pool::new(Arc::clone(endpoint), metrics);
         pools.insert(Arc::clone(endpoint), Rc::clone(&pool));
         pool
     }

@@ -111,6 +111,14 @@ impl CredentialSource {
         }
     }
 
+    /// How often its keys could not be fetched so far.
+    pub fn refresh_failures(&self) -> u64 {
+        match &self.0 {
+            Kind::Fixed(_) => 0,
+            Kind::Kept(kept) => kept.slot.failures(),
+        }
+    }
+
     /// How the source is doing.
     pub fn status(&self, now: SystemTime) -> Status {
         match &self.0 {

@@ -31,6 +31,7 @@ mod excerpt;
 mod lenient_base64;
 pub mod listener;
 pub mod logging;
+pub mod metrics;
 mod open_files;
 pub mod proxy;
 mod regular_file;

@@ -50,6 +50,7 @@ use crate::{
     backend::{ClientReply, ReplyMode},
     client::{Client, UpstreamReply},
     error::{ErrorKind, ProxyError},
+    metrics::Metrics,
     routing::Miss,
     snapshot::{Current, Snapshot},
 };
@@ -58,6 +59,8 @@ use crate::{
 pub struct Worker {
     /// The settings in force.
     pub current: Arc<Current>,
+    /// Where everything is counted.
+    pub metrics: Arc<Metrics>,
     /// The connections to AWS.
     pub client: Client,
     /// Whether the process is about to end, so that clients should look for another.
@@ -76,7 +79,7 @@ pub async fn serve(
     is_secure: bool,
 ) -> Result<Response<ClientBody>, Infallible> {
     let snapshot = worker.current.get();
-    let mut record = Record::begin(&request, snapshot.access_log);
+    let mut record = Record::begin(&request, &worker.metrics, snapshot.access_log);
     let mut shape = reply::Shape::of(&request);
     let mut payload = request.take_payload();
     let outcome = forward(&worker, &snapshot, request, &mut payload, &mut record, is_secure).await;
@@ -88,6 +91,14 @@ pub async fn serve(
             reply::failure(&error, record, &shape)
         }
     })
+}
+
+/// Logs and counts what is refused before there was a request, and gives the id for its answer.
+pub fn refused(error: &ProxyError, metrics: &Metrics) -> String {
+    metrics.unrouted.errors.count(error.code());
+    let id = record::new_request_id();
+    error.log(&id, None);
+    id
 }
 
 /// An answer and what lasts as long as it does.
@@ -116,9 +127,9 @@ async fn forward(
     })?;
     let route = &**found.route;
     let remainder = found.remainder.map(|remainder| path.len() - remainder.len());
-    record.route(&route.id);
+    record.route(&route.metrics);
 
-    let permit = admission::enter(&snapshot.admission, route.admission.as_ref())?;
+    let permit = admission::enter(&snapshot.admission, route.admission.as_ref(), &route.metrics)?;
     let deadline = Deadline::of(route.request_timeout, record.started());
 
     let hop = Hop {

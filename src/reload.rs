@@ -129,12 +129,14 @@ impl Reloader {
         let was_refused = self.refused.take().is_some();
         // equal settings may lead to files that are others now
         if settings == self.settings && snapshot.has_routes_of(&self.current.get()) {
+            self.current.get().metrics.reloads.unchanged();
             if occasion == Occasion::Hangup || was_refused {
                 log::info!("settings are as they were, generation {}", self.current.get().generation);
             }
             return false;
         }
         self.current.replace(snapshot);
+        self.current.get().metrics.reloads.applied();
         let generation = self.current.get().generation;
         log::info!("new settings, generation {generation}: {}", Changes::between(&self.settings, &settings));
         for key in needs_restart(&self.settings, &settings) {
@@ -155,6 +157,7 @@ impl Reloader {
     /// Every mistake, a line each; the same ones only when somebody asks.
     fn say_once(&mut self, text: String, occasion: Occasion) {
         if occasion == Occasion::Hangup || self.refused.as_ref() != Some(&text) {
+            self.current.get().metrics.reloads.rejected();
             let generation = self.current.get().generation;
             log::error!("the settings are wrong, generation {generation} stays in force");
             for line in text.lines() {

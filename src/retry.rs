@@ -73,6 +73,24 @@ impl Retries {
         (asked <= longest).then(|| Pause::For(asked.max(step.mul_f64(luck()))))
     }
 
+    /// Why a call is made again, in a word.
+    pub fn reason(outcome: Result<Verdict, &ProxyError>) -> &'static str {
+        match outcome {
+            Ok(Verdict::Settled) => "settled",
+            Ok(Verdict::Throttled) => "throttled",
+            Ok(Verdict::NotReady) => "not_ready",
+            Ok(Verdict::SlowStart) => "slow_start",
+            Ok(Verdict::KeysExpired) => "keys_expired",
+            Ok(Verdict::Unavailable) => "unavailable",
+            Err(error) if error.may_be_repeated() => "not_sent",
+            Err(error) => match error.kind {
+                ErrorKind::UpstreamTruncated => "connection_lost",
+                ErrorKind::UpstreamTimeout => "timeout",
+                _ => "failed",
+            },
+        }
+    }
+
     fn repeats(&self, attempt: u32, outcome: Result<Verdict, &ProxyError>, is_idempotent: bool) -> bool {
         let RetrySettings { accepted, any_method, .. } = self.settings;
         let may_run_twice = is_idempotent || any_method;

@@ -30,14 +30,18 @@ pub(crate) fn serve(
     directory: Option<&Path>,
     ready: impl FnOnce(&Application),
 ) -> ExitCode {
-    logging::start(&settings.log);
+    // written to the end before the process is
+    let _logging = logging::start(&settings.log);
     let too_few_files = open_files::make_room(&settings.limits, settings.workers);
     for warning in snapshot::warnings(&settings).into_iter().chain(too_few_files) {
         log::warn!("{warning}");
     }
     let system = actix_rt::System::new();
     // before anything is served: a signal that comes early is heeded too
-    let heard = system.block_on(async { Ok::<_, io::Error>((signals()?, signal(SignalKind::hangup())?)) });
+    let heard = system.block_on(async {
+        logging::heed_signal()?;
+        Ok::<_, io::Error>((signals()?, signal(SignalKind::hangup())?))
+    });
     let ((first, second), hangup) = match heard {
         Ok(heard) => heard,
         Err(error) => return cannot_start(&error),
@@ -72,6 +76,8 @@ pub(crate) fn serve(
 }
 
 fn cannot_start(error: &dyn std::error::Error) -> ExitCode {
+    // what the log has said comes first
+    logging::flush();
     tell(&mut io::stderr(), &format!("apigw-invoker: {error}"));
     ExitCode::from(CANNOT_START)
 }

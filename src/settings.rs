@@ -11,6 +11,7 @@ mod check;
 mod circuit_breaker;
 mod connect;
 mod document;
+mod effective;
 mod forward_proxy;
 mod function_uri;
 mod key_source;
@@ -36,6 +37,7 @@ pub use api_gateway::{ApiGatewaySettings, Authorization, ClientAuthorization, Ia
 pub use circuit_breaker::CircuitBreakerSettings;
 pub use connect::Connect;
 pub use document::Document;
+pub use effective::{REDACTED, effective};
 pub use forward_proxy::{ForwardProxy, HostPort};
 pub use function_uri::FunctionUri;
 pub use key_source::{MetadataProtocol, MountedKeys, Origin, Part, Role, Source, is_key};
@@ -46,7 +48,7 @@ pub use lambda::{
 pub use limits::Limits;
 pub use listen::{Https, Listen};
 pub use mistake::{Mistake, Mistakes, Place};
-pub use process::{Admin, Log, Reload, Settings, Shutdown};
+pub use process::{Admin, Log, LogFormat, Reload, Settings, Shutdown};
 pub use reference::without_line_end;
 pub use retry::{MayHaveRun, RetrySettings};
 pub use route::{BackendSettings, RouteSettings};

@@ -16,6 +16,7 @@ use crate::{
     client::UpstreamReply,
     credentials::CredentialSource,
     error::{ErrorKind, ProxyError},
+    metrics::{Metrics, RouteMetrics},
     proxy::{inbound::BodyLimits, outbound::OutboundRequest, target::HeadLimits},
     retry::Retries,
     routing::RouteTable,
@@ -42,6 +43,10 @@ pub struct Snapshot {
     pub shutdown: Shutdown,
     /// Whether each request is one line in the log.
     pub access_log: bool,
+    /// Where everything is counted; the same for every snapshot of the process.
+    pub metrics: Arc<Metrics>,
+    /// The settings of every route as JSON, without secrets.
+    pub effective: String,
 }
 
 /// One route, ready to serve.
@@ -49,6 +54,8 @@ pub struct Snapshot {
 pub struct Route {
     /// Its name in logs.
     pub id: Arc<str>,
+    /// What is counted of it.
+    pub metrics: Arc<RouteMetrics>,
     /// Where its requests go.
     pub backend: Arc<dyn Backend>,
     /// What signs them; `None` where nothing does.

@@ -10,7 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{endpoint::Endpoint, exchange::Exchange, stream::Stream};
+use super::{dial::dial, endpoint::Endpoint, exchange::Exchange, stream::Stream};
+use crate::{error::ProxyError, metrics::EndpointMetrics};
 
 /// How often idle connections are looked at.
 ///
@@ -23,6 +24,8 @@ const ROUND: Duration = Duration::from_secs(1);
 pub struct Pool {
     /// Where they lead.
     pub endpoint: Arc<Endpoint>,
+    /// What is counted of them.
+    pub metrics: Arc<EndpointMetrics>,
     idle: RefCell<Vec<Idle>>,
     watched: Cell<bool>,
 }
@@ -35,19 +38,33 @@ struct Idle {
 
 impl Pool {
     /// An empty pool.
-    pub fn new(endpoint: Arc<Endpoint>) -> Rc<Self> {
-        Rc::new(Self { endpoint, idle: RefCell::new(Vec::new()), watched: Cell::new(false) })
+    pub fn new(endpoint: Arc<Endpoint>, metrics: Arc<EndpointMetrics>) -> Rc<Self> {
+        Rc::new(Self { endpoint, metrics, idle: RefCell::new(Vec::new()), watched: Cell::new(false) })
     }
 
     /// The connection that was used last, if one is still open.
     pub fn take(&self) -> Option<Stream> {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { mut stream, .. }) = idle.pop() {
+            self.metrics.idle_changes(-1);
             if stream.is_idle() {
+                self.metrics.reused.add(1);
                 return Some(stream);
             }
+            self.metrics.stale.add(1);
         }
         None
+    }
+
+    /// A new connection.
+    ///
+    /// # Errors
+    /// There is none to be had.
+    pub async fn open(&self) -> Result<Stream, ProxyError> {
+        let opened = dial(&self.endpoint).await;
+        let count = if opened.is_ok() { &self.metrics.opened } else { &self.metrics.failed };
+        count.add(1);
+        opened
     }
 
     /// Keeps the connection of an exchange that is over, if it is fit for another; otherwise it closes.
@@ -58,6 +75,7 @@ impl Pool {
     }
 
     fn keep(self: &Rc<Self>, stream: Stream) {
+        self.metrics.idle_changes(1);
         self.idle.borrow_mut().push(Idle { stream, since: Instant::now() });
         if !self.watched.replace(true) {
             actix_rt::spawn(Rc::clone(self).watch());
@@ -76,11 +94,24 @@ impl Pool {
     fn let_go(&self, now: Instant) {
         let keepalive = &self.endpoint.keepalive;
         let mut idle = self.idle.borrow_mut();
+        let before = idle.len();
         idle.retain_mut(|idle| now.duration_since(idle.since) < keepalive.timeout && idle.stream.is_idle());
         // the oldest are at the front
         let cap = usize::try_from(keepalive.pool).unwrap_or(usize::MAX);
         let surplus = idle.len().saturating_sub(cap);
         let rested = idle.iter().take_while(|idle| now.duration_since(idle.since) >= ROUND).count();
         idle.drain(..surplus.min(rested));
+        self.metrics.idle_changes(-signed(before - idle.len()));
     }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.metrics.idle_changes(-signed(self.idle.get_mut().len()));
+    }
+}
+
+/// No process has as many connections as this would cut.
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

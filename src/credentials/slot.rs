@@ -7,7 +7,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -47,6 +47,8 @@ struct Report {
 pub struct Slot {
     keys: ArcSwapOption<Keys>,
     report: ArcSwap<Report>,
+    /// Fetches that failed.
+    failures: AtomicU64,
     first_fetch_over: watch::Sender<bool>,
     /// Tells requests of new keys.
     published: Notify,
@@ -66,6 +68,7 @@ impl Slot {
         Self {
             keys: ArcSwapOption::empty(),
             report: ArcSwap::default(),
+            failures: AtomicU64::new(0),
             first_fetch_over: watch::Sender::new(false),
             published: Notify::new(),
             wake: Notify::new(),
@@ -92,7 +95,15 @@ impl Slot {
 
     /// Says which source this is, and how its last fetch failed, if it did.
     pub fn report(&self, source: &str, failure: Option<String>) {
+        if failure.is_some() {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
         self.report.store(Arc::new(Report { source: source.to_owned(), failure }));
+    }
+
+    /// How often a failure was reported.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     /// Lets go the requests that wait for the first fetch.

@@ -31,7 +31,8 @@ use super::{
 use crate::{
     admission::Counted,
     error::{ErrorKind, ProxyError},
-    proxy::{Worker, record::new_request_id},
+    metrics::Metrics,
+    proxy::{self, Worker},
     settings::Limits,
 };
 
@@ -187,12 +188,13 @@ fn admit(server: &Rc<Server>, incoming: Incoming, connections: &mut JoinSet<()>)
             connections.spawn_local(async move { serve(&server, &snapshot.limits, incoming, permit).await });
         }
         None => {
+            server.worker.metrics.client_refused();
             let turned_away = server.turned_away.get();
             // nothing can be said before a handshake, which would need room itself
             if incoming.tls.is_none() && turned_away < MOST_TURNED_AWAY {
                 server.turned_away.set(turned_away + 1);
                 connections.spawn_local(async move {
-                    let _ = timeout(FAREWELL, turn_away(incoming)).await;
+                    let _ = timeout(FAREWELL, turn_away(incoming, &server.worker.metrics)).await;
                     server.turned_away.set(server.turned_away.get() - 1);
                 });
             }
@@ -201,15 +203,14 @@ fn admit(server: &Rc<Server>, incoming: Incoming, connections: &mut JoinSet<()>)
 }
 
 /// Tells a client that there is no room for it, and goes on reading so that it reads this and not a reset.
-async fn turn_away(incoming: Incoming) -> io::Result<()> {
+async fn turn_away(incoming: Incoming, metrics: &Metrics) -> io::Result<()> {
     let mut socket = match incoming.stream {
         Stream::Tcp(stream, _) => Socket::Tcp(stream),
         Stream::Unix(stream) => Socket::Unix(stream),
     };
     let cause = "as many connections as `limits.max_connections` allows";
     let error = ProxyError::new(ErrorKind::Overloaded, cause);
-    let id = new_request_id();
-    error.log(&id, None);
+    let id = proxy::refused(&error, metrics);
     socket.write_all(&error.on_the_wire(&id)).await?;
     socket.shutdown().await?;
     let mut unread = [0; 1024];
@@ -221,6 +222,7 @@ async fn turn_away(incoming: Incoming) -> io::Result<()> {
 async fn serve(server: &Rc<Server>, limits: &Limits, incoming: Incoming, _room: Counted) {
     let Incoming { stream, tls, h2c } = incoming;
     let due = Instant::now() + limits.header_timeout;
+    let _counted = server.worker.metrics.client_connects();
     let (socket, peer) = match (stream, tls) {
         (Stream::Unix(stream), _) => (Socket::Unix(stream), None),
         (Stream::Tcp(stream, peer), tls) => {

@@ -42,7 +42,8 @@ use super::{
 };
 use crate::{
     error::{ErrorKind, ProxyError},
-    proxy::{self, record::new_request_id, reply::ClientBody},
+    metrics::Metrics,
+    proxy::{self, reply::ClientBody},
     settings::Limits,
 };
 
@@ -68,7 +69,7 @@ pub async fn serve(
         let mut request = match poll_fn(|context| waiting.poll(&connection, context)).await {
             Ok(request) => request,
             Err(End::Gone) => return,
-            Err(End::Refused(error)) => return connection.refuse(&error).await,
+            Err(End::Refused(error)) => return connection.refuse(&error, &server.worker.metrics).await,
         };
         let version = request.version();
         request.head_mut().peer_addr = peer;
@@ -208,9 +209,8 @@ impl Connection {
     }
 
     /// Answers what is no request: nobody else does, or logs it.
-    async fn refuse(&self, error: &ProxyError) {
-        let id = new_request_id();
-        error.log(&id, None);
+    async fn refuse(&self, error: &ProxyError, metrics: &Metrics) {
+        let id = proxy::refused(error, metrics);
         self.0.borrow_mut().outbox.put_raw(&error.on_the_wire(&id));
         if poll_fn(|context| self.0.borrow_mut().poll_send(context)).await.is_ok() {
             self.linger().await;

@@ -124,7 +124,9 @@ impl Drop for Workers {
 /// One worker, until it has drained.
 async fn serve(parts: Parts, sockets: Vec<Listening>) -> io::Result<()> {
     let Parts { current, stopping, pseudonym, drain } = parts;
-    let worker = Rc::new(Worker { current, client: Client::default(), stopping, pseudonym });
+    let metrics = Arc::clone(&current.get().metrics);
+    let client = Client::new(Arc::clone(&metrics));
+    let worker = Rc::new(Worker { current, metrics, client, stopping, pseudonym });
     let draining = Draining::default();
     let server = Rc::new(Server {
         config: ServiceConfig::default(),

@@ -78,11 +78,13 @@ impl Call<'_> {
             if !self.is_worth(pause, keys.is_some(), retries, record) {
                 return result;
             }
+            let why = Retries::reason(verdict);
             // on the heap, since it is rare and would make every request's future larger
             let (result, goes_on) = Box::pin(self.between(pause, keys, result)).await;
             if !goes_on {
                 return result;
             }
+            self.route.metrics.retries.count(why);
             record.repeats(number, &reason(&result));
             before = Some(result);
             next = spare.request();
@@ -97,7 +99,10 @@ impl Call<'_> {
     ) -> Result<Attempt, ProxyError> {
         let signing = self.route.signing.as_ref().filter(|_| outbound.signature == Signature::Ours);
         let keys = match signing {
-            Some(signing) => Some(self.deadline.heed(pin!(signing.sign(&mut outbound))).await?),
+            Some(signing) => {
+                let signed = self.deadline.heed(pin!(signing.sign(&mut outbound))).await;
+                Some(signed.inspect_err(|_| self.route.metrics.signing_failures.add(1))?)
+            }
             None => None,
         };
         record.sent(outbound.body.length());
@@ -139,6 +144,7 @@ impl Call<'_> {
         }
         let is_paid = retries.budget.spend(Instant::now());
         if !is_paid {
+            self.route.metrics.budget_exhausted.add(1);
             record.stays_unrepeated("the budget of retries is used up");
         }
         is_paid

@@ -1,19 +1,25 @@
-//! What is remembered of a request for its line in the access log.
+//! What is remembered of a request for its line in the access log and for the metrics.
 //!
 //! The record travels with the request and then in the answer's body; wherever it is dropped, the request is
-//! over and the line is written, also for a client that left in the middle.
+//! over, is counted and has its line written, also for a client that left in the middle.
 
 use std::{
-    fmt::Write as _,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use actix_http::{HttpMessage as _, Method, Request, StatusCode, Uri, header::HeaderValue};
 use bytes::Bytes;
+use log::kv;
 
 use super::headers::REQUEST_ID;
-use crate::{client::UpstreamReply, error::ProxyError, excerpt::excerpt, remark::Remark};
+use crate::{
+    client::UpstreamReply,
+    error::ProxyError,
+    excerpt::excerpt,
+    metrics::{Metrics, RouteMetrics},
+    remark::Remark,
+};
 
 /// What nginx logs for a client that closed the connection before it was answered.
 const CLIENT_GONE: u16 = 499;
@@ -21,11 +27,13 @@ const CLIENT_GONE: u16 = 499;
 /// One request's line in the making.
 #[derive(Debug)]
 pub struct Record {
+    /// Whether it has a line.
     enabled: bool,
+    metrics: Arc<Metrics>,
     request_id: HeaderValue,
     method: Method,
     uri: Uri,
-    route: Option<Arc<str>>,
+    route: Option<Arc<RouteMetrics>>,
     started: Instant,
     sent: Option<Instant>,
     attempts: u32,
@@ -43,10 +51,11 @@ struct Upstream {
 }
 
 impl Record {
-    /// Starts with a request's head.
-    pub fn begin(request: &Request, enabled: bool) -> Self {
+    /// Starts with a request's head; it has a line if that is `enabled`.
+    pub fn begin(request: &Request, metrics: &Arc<Metrics>, enabled: bool) -> Self {
         Self {
             enabled,
+            metrics: Arc::clone(metrics),
             request_id: request_id(request),
             method: request.method().clone(),
             uri: request.uri().clone(),
@@ -79,8 +88,18 @@ impl Record {
     }
 
     /// Which route took it.
-    pub fn route(&mut self, id: &Arc<str>) {
-        self.route = Some(Arc::clone(id));
+    pub fn route(&mut self, route: &Arc<RouteMetrics>) {
+        route.begins();
+        self.route = Some(Arc::clone(route));
+    }
+
+    /// What it is counted in.
+    fn counters(&self) -> &RouteMetrics {
+        self.route.as_deref().unwrap_or(&self.metrics.unrouted)
+    }
+
+    fn route_id(&self) -> &str {
+        &self.counters().id
     }
 
     /// The request is about to be sent, for the first time or again.
@@ -94,13 +113,17 @@ impl Record {
     pub fn answered(&mut self, reply: &UpstreamReply) {
         let id = ["x-amzn-requestid", "apigw-requestid"].iter().find_map(|name| reply.headers.get(*name));
         let id = id.filter(|id| is_request_id(id.as_bytes()));
-        self.upstream = self.sent.map(|sent| Upstream { after: sent.elapsed(), request_id: id.cloned() });
+        if let Some(sent) = self.sent {
+            let after = sent.elapsed();
+            self.counters().answered(after);
+            self.upstream = Some(Upstream { after, request_id: id.cloned() });
+        }
     }
 
     /// An attempt is followed by another, for this reason.
     pub fn repeats(&self, attempt: u32, reason: &str) {
         log::info!(
-            request_id = self.request_id_text(), route = self.route.as_deref().unwrap_or("-"), attempt = attempt;
+            request_id = self.request_id_text(), route = self.route_id(), attempt = attempt;
             "calling again: {}", excerpt(reason, usize::MAX)
         );
     }
@@ -108,7 +131,7 @@ impl Record {
     /// An attempt that might have been followed by another is not, for this reason.
     pub fn stays_unrepeated(&self, reason: &str) {
         log::debug!(
-            request_id = self.request_id_text(), route = self.route.as_deref().unwrap_or("-");
+            request_id = self.request_id_text(), route = self.route_id();
             "not calling again: {reason}"
         );
     }
@@ -126,54 +149,89 @@ impl Record {
     /// It failed, before the answer or in the middle of it: logged here and nowhere else.
     pub fn fail(&mut self, error: &ProxyError) {
         self.code = Some(error.code());
-        error.log(self.request_id_text(), self.route.as_deref());
+        self.counters().errors.count(error.code());
+        error.log(self.request_id_text(), Some(self.route_id()));
     }
 
     /// What the operator should know about it.
     pub fn remark(&self, remark: &Remark) {
-        remark.log(self.request_id_text(), self.route.as_deref().unwrap_or("-"));
+        remark.log(self.request_id_text(), self.route_id());
     }
 
-    fn write(&self) {
+    /// Without the query, which may hold what is nobody else's business.
+    fn path(&self) -> &str {
+        Some(self.uri.path()).filter(|path| !path.is_empty()).unwrap_or("-")
+    }
+
+    /// The line, whose parts `logging/format.rs` writes one by one into a buffer that is there already.
+    fn write(&self, took: Duration) {
         let status = self.status.map_or(CLIENT_GONE, |status| status.as_u16());
-        let mut optional = String::new();
-        if let Some(Upstream { after, request_id }) = &self.upstream {
-            let _ = write!(optional, " upstream_ms={}", milliseconds(*after));
-            if let Some(id) = request_id.as_ref().and_then(|id| id.to_str().ok()) {
-                let _ = write!(optional, " upstream_request_id={id}");
-            }
-        }
-        if self.attempts > 1 {
-            let _ = write!(optional, " attempts={}", self.attempts);
-        }
-        if let Some(code) = self.code {
-            let _ = write!(optional, " code={code}");
-        }
-        log::info!(
-            target: "access",
-            "{} {} {status} route={} ms={} in={} out={} request_id={}{optional}",
-            self.method,
-            // without the query, which may hold what is nobody else's business
-            Some(self.uri.path()).filter(|path| !path.is_empty()).unwrap_or("-"),
-            self.route.as_deref().unwrap_or("-"),
-            milliseconds(self.started.elapsed()),
-            self.bytes_in,
-            self.bytes_out,
-            self.request_id_text(),
+        let parts = Parts { record: self, status, took };
+        log::logger().log(
+            &log::Record::builder()
+                .target("access")
+                .level(log::Level::Info)
+                .module_path_static(Some(module_path!()))
+                .key_values(&parts)
+                .args(format_args!("{} {} {status}", self.method, self.path()))
+                .build(),
         );
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
+        let took = self.started.elapsed();
+        let counters = self.counters();
+        if self.route.is_some() {
+            counters.ends();
+        }
+        counters.served(&self.method, self.status, took);
+        counters.bytes_in.add(self.bytes_in);
+        counters.bytes_out.add(self.bytes_out);
         if self.enabled && log::log_enabled!(target: "access", log::Level::Info) {
-            self.write();
+            self.write(took);
         }
     }
 }
 
-fn milliseconds(duration: Duration) -> String {
-    format!("{:.3}", duration.as_secs_f64() * 1000.0)
+/// The parts of an access line.
+struct Parts<'a> {
+    record: &'a Record,
+    status: u16,
+    took: Duration,
+}
+
+impl kv::Source for Parts<'_> {
+    fn visit<'kvs>(&'kvs self, visitor: &mut dyn kv::VisitSource<'kvs>) -> Result<(), kv::Error> {
+        let record = self.record;
+        let mut pair = |name: &'static str, value: kv::Value<'kvs>| visitor.visit_pair(name.into(), value);
+        pair("method", record.method.as_str().into())?;
+        pair("path", record.path().into())?;
+        pair("status", self.status.into())?;
+        pair("route", record.route_id().into())?;
+        pair("ms", milliseconds(self.took).into())?;
+        pair("in", record.bytes_in.into())?;
+        pair("out", record.bytes_out.into())?;
+        pair("request_id", record.request_id_text().into())?;
+        if let Some(Upstream { after, request_id }) = &record.upstream {
+            pair("upstream_ms", milliseconds(*after).into())?;
+            if let Some(id) = request_id.as_ref().and_then(|id| id.to_str().ok()) {
+                pair("upstream_request_id", id.into())?;
+            }
+        }
+        if record.attempts > 1 {
+            pair("attempts", record.attempts.into())?;
+        }
+        if let Some(code) = record.code {
+            pair("code", code.into())?;
+        }
+        Ok(())
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
 }
 
 /// The client's id if it is one, a new one otherwise.

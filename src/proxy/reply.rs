@@ -222,9 +222,10 @@ mod tests {
     ) -> (BodySize, Option<Result<Bytes, ProxyError>>) {
         let mut request = Request::new();
         request.head_mut().method = method;
+        let metrics = crate::metrics::Metrics::new().unwrap();
         let reply = ClientReply { status, headers: HeaderMap::new(), body, remarks: Vec::new() };
-        let permit = enter(&Admission::new(1), None).unwrap();
-        let record = Record::begin(&request, false);
+        let permit = enter(&Admission::new(1), None, &metrics.unrouted).unwrap();
+        let record = Record::begin(&request, &metrics, false);
         let deadline = Deadline::of(None, record.started());
         let shape = Shape::of(&request);
         let response = response(reply, permit, deadline, record, &shape);

@@ -50,8 +50,21 @@ pub struct Admin {
 pub struct Log {
     /// The least severe level that is written.
     pub level: log::LevelFilter,
+    /// What a line looks like.
+    pub format: LogFormat,
     /// Whether each request is one line.
     pub access: bool,
+}
+
+/// `log.format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
 }
 
 /// The end of the process after SIGTERM.
@@ -77,7 +90,7 @@ impl Default for Settings {
             admin: Admin { address: SocketAddr::from(([127, 0, 0, 1], 9180)) },
             workers: 1,
             limits: Limits::default(),
-            log: Log { level: log::LevelFilter::Info, access: true },
+            log: Log { level: log::LevelFilter::Info, format: LogFormat::Text, access: true },
             shutdown: Shutdown { delay: Duration::ZERO, drain: Duration::from_secs(30) },
             // Kubernetes takes up to a minute to bring a changed Secret into a pod, a few seconds do not matter
             reload: Reload { interval: Duration::from_secs(5) },
@@ -113,6 +126,7 @@ struct WrittenAdmin {
 #[serde(default, deny_unknown_fields, expecting = "a table about logging")]
 struct WrittenLog {
     level: Option<WrittenLevel>,
+    format: Option<LogFormat>,
     access: Option<bool>,
 }
 
@@ -189,7 +203,11 @@ impl WrittenLog {
             WrittenLevel::Info => log::LevelFilter::Info,
             WrittenLevel::Debug => log::LevelFilter::Debug,
         });
-        Log { level, access: self.access.unwrap_or(default.access) }
+        Log {
+            level,
+            format: self.format.unwrap_or(default.format),
+            access: self.access.unwrap_or(default.access),
+        }
     }
 }
 

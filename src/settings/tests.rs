@@ -135,6 +135,16 @@ fn every_mistake_of_every_file_is_reported_at_once_with_its_line() {
 }
 
 #[test]
+fn the_log_is_text_or_json_and_nothing_else() {
+    let of = |format: &str| read(&format!("log: {{ format: {format} }}\n"), &[("a", ROUTE)], &[]);
+    for (written, format) in [("text", LogFormat::Text), ("json", LogFormat::Json), ("~", LogFormat::Text)] {
+        assert_eq!(of(written).unwrap().log.format, format);
+    }
+    let expected = "default.yaml:1: log.format: `xml` is none of the known words; expected one of json, text";
+    assert_starts(&of("xml").unwrap_err(), &[expected]);
+}
+
+#[test]
 fn invalid_yaml_is_a_mistake_with_its_line_and_the_other_files_are_read_all_the_same() {
     let routes =
         [("bad", "uri: /a\n  x: [\n"), ("twice", "uri: /a\napi_gateway:\n  timeout: 1\n  timeout: 2\n")];

@@ -1,5 +1,7 @@
 //! `apigw-invoker` itself, as a child process: what it prints, how it exits, and what a signal does to it.
 
+/// Lines for machines, a reader that is slow, and SIGUSR1.
+mod log_lines;
 /// What the log says, and what it keeps to itself.
 mod logging;
 

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use apigw_invoker::{
     error::ErrorKind,
+    metrics::MOST_CODES,
     proxy::grpc,
     settings::{BackendSettings, Document, Scheme, Settings},
 };
@@ -70,7 +71,7 @@ fn every_kind() -> Vec<ErrorKind> {
 }
 
 /// The rows of the README's table under a heading, cells without back quotes.
-fn table(readme: &str, heading: &str) -> Vec<Vec<String>> {
+pub fn table(readme: &str, heading: &str) -> Vec<Vec<String>> {
     let section = readme.split(&format!("\n{heading}\n")).nth(1).unwrap_or_else(|| panic!("no {heading}"));
     section
         .lines()
@@ -78,6 +79,11 @@ fn table(readme: &str, heading: &str) -> Vec<Vec<String>> {
         .take_while(|line| line.starts_with('|'))
         .map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect())
         .collect()
+}
+
+#[test]
+fn every_code_has_room_in_the_metrics() {
+    assert!(every_kind().len() <= MOST_CODES);
 }
 
 #[test]

@@ -59,7 +59,11 @@ fn with_client(upstream: &Upstream, test: impl AsyncFnOnce(&Caller)) {
         keepalive: KeepAlive { enabled: true, pool: 5, timeout: Duration::from_hours(1) },
     };
     actix_rt::System::new().block_on(async {
-        test(&Caller { client: Client::default(), endpoint: Arc::new(endpoint) }).await;
+        test(&Caller {
+            client: Client::new(apigw_invoker::metrics::Metrics::new().unwrap()),
+            endpoint: Arc::new(endpoint),
+        })
+        .await;
     });
 }
 

@@ -25,6 +25,8 @@ mod credential_stand_in;
 mod credentials;
 /// What the README and the shipped settings say against what the code does.
 mod documents;
+/// `/routes`: how each route is set, without its secrets.
+mod effective;
 /// Event streams of the Lambda API.
 mod event_streams;
 /// Both directions of a call at once.
@@ -49,6 +51,8 @@ mod lambda_streams;
 mod limits;
 /// TLS and Unix sockets towards clients.
 mod listeners;
+/// `/metrics`, what the README says of it, and the dashboard.
+mod metrics;
 /// The limit of open files.
 mod open_files;
 /// `connect`: private APIs behind VPC endpoints.

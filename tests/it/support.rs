@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod client;
+pub mod exposition;
 pub mod http2;
 pub mod process;
 pub mod signatory;

@@ -16,7 +16,8 @@ use tokio::time::timeout;
 use super::translate;
 use crate::{
     error::ProxyError,
-    proxy::{self, Worker, record::new_request_id, reply::ClientBody},
+    metrics::Metrics,
+    proxy::{self, Worker, reply::ClientBody},
 };
 
 /// Bytes of an answer in one frame.
@@ -48,7 +49,7 @@ impl Exchange {
     pub async fn serve(self, request: http::Request<RecvStream>, mut respond: SendResponse<Bytes>) -> Ending {
         let request = match translate::request(request, self.peer) {
             Ok(request) => request,
-            Err(error) => return refuse(&error, respond),
+            Err(error) => return refuse(&error, respond, &self.worker.metrics),
         };
         let response = tokio::select! {
             biased;
@@ -138,9 +139,8 @@ impl Exchange {
 }
 
 /// Answers what is no request. Nobody else does, or logs it.
-fn refuse(error: &ProxyError, mut respond: SendResponse<Bytes>) -> Ending {
-    let id = new_request_id();
-    error.log(&id, None);
+fn refuse(error: &ProxyError, mut respond: SendResponse<Bytes>, metrics: &Metrics) -> Ending {
+    let id = proxy::refused(error, metrics);
     let (response, body) = translate::refusal(error, &id);
     let sent = respond.send_response(response, false).and_then(|mut stream| stream.send_data(body, true));
     if let Err(error) = sent {

@@ -1,0 +1,216 @@
+//! Lines on their way to standard error: a thread writes them, and whoever has something to say waits for nobody.
+//!
+//! `env_logger` hands each line over as a whole. There is room for [`MOST_BYTES`]; a line beyond is dropped and
+//! counted, and how many were is said as soon as there is room again. Lines that come close together leave in one
+//! system call.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// Bytes that may wait, some thousand lines; as much may be on its way to the reader.
+const MOST_BYTES: usize = 1 << 20;
+/// Bytes that are worth a system call of their own.
+const PLENTY: usize = 32 << 10;
+/// How long a line waits for others to leave with it: short for a person, and long for a busy process.
+const GATHERING: Duration = Duration::from_millis(10);
+
+static QUEUE: Queue = Queue::new();
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Where lines are handed over.
+#[derive(Debug)]
+pub(super) struct Lines(&'static Queue);
+
+#[derive(Debug)]
+struct Queue {
+    state: Mutex<State>,
+    /// There is something to write.
+    filled: Condvar,
+    /// All of it is written.
+    emptied: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    waiting: Vec<u8>,
+    /// Dropped lines that nobody has been told of.
+    untold: u64,
+    is_writing: bool,
+    /// Somebody waits for the end.
+    in_haste: bool,
+}
+
+/// Starts the thread.
+///
+/// # Errors
+/// The system gives none.
+pub(super) fn start() -> io::Result<Lines> {
+    std::thread::Builder::new().name("log".to_owned()).spawn(|| QUEUE.write_all_to(&mut io::stderr()))?;
+    Ok(Lines(&QUEUE))
+}
+
+/// Waits until everything is written, but no longer than `limit`.
+pub(super) fn flush(limit: Duration) {
+    QUEUE.flush(limit);
+}
+
+/// Lines dropped so far.
+pub(super) fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if !self.0.push(line) {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Queue {
+    const fn new() -> Self {
+        let state = State { waiting: Vec::new(), untold: 0, is_writing: false, in_haste: false };
+        Self { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there was room for the line.
+    fn push(&self, line: &[u8]) -> bool {
+        let mut state = self.lock();
+        let before = state.waiting.len();
+        let after = before + line.len();
+        if after > MOST_BYTES {
+            state.untold += 1;
+            return false;
+        }
+        state.waiting.extend_from_slice(line);
+        // in between, the writer waits for more and need not be woken
+        if before == 0 || (before < PLENTY && after >= PLENTY) {
+            self.filled.notify_one();
+        }
+        true
+    }
+
+    /// The thread: writes for ever.
+    fn write_all_to(&self, to: &mut impl Write) {
+        let mut batch = Vec::new();
+        loop {
+            let untold = self.next_batch(&mut batch);
+            if untold > 0 {
+                // there is room again: what was waiting has just been taken
+                log::error!(
+                    "{untold} lines of the log were dropped, since standard error is read too slowly"
+                );
+            }
+            // there is nobody else to tell
+            let _ = to.write_all(&batch).and_then(|()| to.flush());
+            batch.clear();
+            // the memory of a bad moment is given back
+            batch.shrink_to(2 * PLENTY);
+        }
+    }
+
+    /// Takes everything that waits, once there is something; how many lines were dropped behind it.
+    fn next_batch(&self, batch: &mut Vec<u8>) -> u64 {
+        let mut state = self.lock();
+        state.is_writing = false;
+        while state.waiting.is_empty() {
+            state.in_haste = false;
+            self.emptied.notify_all();
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let gathers = |state: &mut State| !state.in_haste && state.waiting.len() < PLENTY;
+        let waited = self.filled.wait_timeout_while(state, GATHERING, gathers);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.is_writing = true;
+        std::mem::swap(&mut state.waiting, batch);
+        std::mem::take(&mut state.untold)
+    }
+
+    fn flush(&self, limit: Duration) {
+        let until = Instant::now() + limit;
+        let mut state = self.lock();
+        while !state.waiting.is_empty() || state.is_writing {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state.in_haste = true;
+            self.filled.notify_one();
+            (state, _) = self.emptied.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Passes on what is written, and waits for a word each time.
+    struct Slow(mpsc::Sender<Vec<u8>>, mpsc::Receiver<()>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.send(bytes.to_vec());
+            let _ = self.1.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn slow() -> (&'static Queue, mpsc::Receiver<Vec<u8>>, mpsc::Sender<()>) {
+        let queue: &'static Queue = Box::leak(Box::new(Queue::new()));
+        let ((sender, written), (go_on, wait)) = (mpsc::channel(), mpsc::channel());
+        std::thread::spawn(move || queue.write_all_to(&mut Slow(sender, wait)));
+        (queue, written, go_on)
+    }
+
+    #[test]
+    fn what_a_stuck_reader_leaves_is_bounded_and_the_rest_is_dropped_and_counted() {
+        let (queue, written, go_on) = slow();
+        assert!(queue.push(b"first\n"));
+        assert_eq!(written.recv().unwrap(), b"first\n");
+        let line = [b'x'; 1 << 10];
+        let taken = (0..2000).filter(|_| queue.push(&line)).count();
+        assert_eq!(taken, MOST_BYTES / line.len());
+        assert_eq!(queue.lock().untold, 2000 - 1024);
+        queue.flush(Duration::from_millis(5));
+        assert!(queue.lock().is_writing, "a flush gives up");
+        go_on.send(()).unwrap();
+        assert_eq!(written.recv().unwrap().len(), MOST_BYTES);
+        assert_eq!(queue.lock().untold, 0, "it is told as soon as there is room");
+        drop(go_on);
+    }
+
+    #[test]
+    fn lines_leave_whole_and_in_order_and_a_flush_waits_for_them() {
+        let (queue, written, go_on) = slow();
+        drop(go_on);
+        for number in 0..100 {
+            assert!(queue.push(format!("{number}\n").as_bytes()));
+        }
+        queue.flush(Duration::from_secs(20));
+        let all: Vec<u8> = written.try_iter().flatten().collect();
+        let expected: String = (0..100).map(|number| format!("{number}\n")).collect();
+        assert_eq!(String::from_utf8(all).unwrap(), expected);
+    }
+}

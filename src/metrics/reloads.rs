@@ -1,0 +1,69 @@
+//! What became of changed settings.
+//!
+//! Whatever reads them again while the process runs tells it here; `scrape.rs` reads it.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use super::route::Count;
+
+/// The settings in force, and how the attempts to change them ended.
+#[derive(Debug)]
+pub struct Reloads {
+    pub(super) applied: Count,
+    pub(super) rejected: Count,
+    generation: AtomicU64,
+    /// Seconds since 1970.
+    in_force_since: AtomicU64,
+    last_was_rejected: AtomicU64,
+}
+
+impl Reloads {
+    /// The settings of the start are the first generation.
+    pub(super) fn new() -> Self {
+        Self {
+            applied: Count::default(),
+            rejected: Count::default(),
+            generation: AtomicU64::new(1),
+            in_force_since: AtomicU64::new(seconds_since_1970()),
+            last_was_rejected: AtomicU64::new(0),
+        }
+    }
+
+    /// Other settings are in force; the number of their generation, the first being that of the start.
+    pub fn applied(&self) -> u64 {
+        self.applied.add(1);
+        self.in_force_since.store(seconds_since_1970(), Ordering::Relaxed);
+        self.last_was_rejected.store(0, Ordering::Relaxed);
+        self.generation.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// What was written is wrong, and the settings stay as they are.
+    pub fn rejected(&self) {
+        self.rejected.add(1);
+        self.last_was_rejected.store(1, Ordering::Relaxed);
+    }
+
+    /// What is written is what is in force again, after it had been wrong.
+    pub fn unchanged(&self) {
+        self.last_was_rejected.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn in_force_since(&self) -> u64 {
+        self.in_force_since.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn last_was_right(&self) -> u64 {
+        1 - self.last_was_rejected.load(Ordering::Relaxed)
+    }
+}
+
+fn seconds_since_1970() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,109 @@
+//! `/routes`: how each route is set, without its secrets.
+
+use super::support::{App, get, tls};
+
+/// One of each kind, with a secret wherever there may be one.
+fn app() -> App {
+    let token = tls::file("hush-token\n");
+    let gateway = format!(
+        "authorization:\n  apikey: hush-apikey\n  iam:\n    accesskey: hushkeyid\n    secretkey: hush-secret\n    \
+         session_token: '$file://{}'\n    assume_role_arn: arn:aws:iam::123456789012:role/x\n    \
+         external_id: hush-external\nproxy_url: http://hush-user:hush-password@127.0.0.1:1\n\
+         circuit_breaker: {{}}\nretry: {{ unsafe: [timeout] }}\nconnect: {{ address: '127.0.0.1:2' }}",
+        token.path().display()
+    );
+    let keys = "host: 127.0.0.1\n  port: 1\n  disable_https: true\n  aws_region: us-east-1\n  function_name: f\n  \
+                aws_key: hushkeyid\n  aws_secret: hush-secret\n  aws_session_token: hush-token\n  \
+                client_context: '{\"key\":\"hush-context\"}'\n  tenant_id: hush-tenant\n  timeout: 1h";
+    App::with("")
+        .gateway("api", "/api/*", "http://127.0.0.1:1/prod?key=hush-query", &gateway)
+        .route("merged", &format!("uri: /merged\nlambda:\n  {keys}\n  body: {{ key: hush-body }}\n"))
+        .route(
+            "event",
+            &format!(
+                "enabled: false\nuri: /event\nhosts: ['*.example.com']\nmethods: [GET]\nlambda:\n  {keys}\n  \
+                 awsgateway_compatible: true\n  stage_variables: {{ key: hush-variable }}\n"
+            ),
+        )
+        .start()
+}
+
+#[test]
+fn each_route_is_there_with_its_defaults_and_none_of_its_secrets() {
+    let app = app();
+    let response = get(app.admin, "/routes");
+    assert_eq!((response.status, response.header("content-type")), (200, Some("application/json")));
+    let routes = response.json();
+    let route = |id: &str| {
+        routes.as_array().unwrap().iter().find(|route| route["id"] == id).unwrap_or_else(|| panic!("{id}"))
+    };
+    let api = route("api");
+    assert_eq!(
+        (&api["uris"][0], &api["enabled"], &api["file"]),
+        (&"/api/*".into(), &true.into(), &"routes/api.yaml".into())
+    );
+    let gateway = &api["api_gateway"];
+    for (pointer, expected) in [
+        ("/function_uri", "http://127.0.0.1:1/prod?(redacted)"),
+        ("/authorization/apikey", "(redacted)"),
+        ("/authorization/iam/accesskey", "(redacted)"),
+        ("/authorization/iam/assume_role_arn", "arn:aws:iam::123456789012:role/x"),
+        ("/authorization/iam/service", "execute-api"),
+        ("/client_authorization", "replace"),
+        ("/connect_timeout", "3s"),
+        ("/retry/unsafe/0", "timeout"),
+        ("/circuit_breaker/open_for", "10s"),
+        ("/proxy_url", "http://(redacted)@127.0.0.1:1"),
+        ("/connect/address", "127.0.0.1:2"),
+        ("/max_req_body_size", "10MiB"),
+    ] {
+        assert_eq!(gateway.pointer(pointer).and_then(serde_json::Value::as_str), Some(expected), "{pointer}");
+    }
+    let token = gateway["authorization"]["iam"]["session_token"].as_str().unwrap();
+    assert!(token.starts_with("$file:///"), "{token}");
+    let lambda = &route("merged")["lambda"];
+    assert_eq!((&lambda["function_name"], &lambda["aws_key"]), (&"f".into(), &"(redacted)".into()));
+    assert_eq!((&lambda["body"]["key"], &lambda["idle_timeout"]), (&"(redacted)".into(), &"1h".into()));
+    let event = route("event");
+    assert_eq!((&event["enabled"], &event["hosts"][0]), (&false.into(), &"*.example.com".into()));
+    assert_eq!(
+        (&event["methods"][0], &event["lambda"]["stage_variables"]["key"]),
+        (&"GET".into(), &"(redacted)".into())
+    );
+    assert!(!response.text().contains("hush"), "{}", response.text());
+}
+
+/// What is left out of the JSON on purpose: an alias, the long form of another key, or what others are made of.
+const LEFT_OUT: [&str; 9] = [
+    "api_gateway",
+    "lambda",
+    "uri",
+    "timeout",
+    "secret_key",
+    "upstream_url",
+    "use_fips_endpoint",
+    "use_dualstack_endpoint",
+    "skip_large_bodies",
+];
+
+#[test]
+fn every_key_that_the_readme_knows_is_in_it() {
+    let app = app();
+    let text = get(app.admin, "/routes").text();
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let forward =
+        ["forward_request_method", "forward_request_uri", "forward_request_headers", "forward_request_body"];
+    let mut looked_at = 0;
+    for heading in ["### A route", "### `api_gateway`", "### `lambda`"] {
+        for row in super::documents::table(&readme, heading) {
+            for key in row[0].split(", ").filter_map(|key| key.rsplit('.').next()) {
+                // one of three kinds of events, which two routes of these do not have
+                if !LEFT_OUT.contains(&key) && !forward.contains(&key) {
+                    assert!(text.contains(&format!("\"{key}\":")), "{key}");
+                    looked_at += 1;
+                }
+            }
+        }
+    }
+    assert!(looked_at > 60, "{looked_at}");
+}
