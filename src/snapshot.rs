@@ -14,6 +14,7 @@ use crate::{
     backend::{self, Backend},
     circuit_breaker::{CircuitBreaker, CircuitBreakers, Pass},
     client::UpstreamReply,
+    clock_skew::{ClockSkew, ClockSkews},
     credentials::{CredentialSource, Keeper},
     error::{ErrorKind, ProxyError},
     proxy::{inbound::BodyLimits, outbound::OutboundRequest, target::HeadLimits},
@@ -65,6 +66,19 @@ pub struct Signing {
     pub signer: Signer,
     /// With these keys.
     pub credentials: CredentialSource,
+    /// By this clock, which routes to the same endpoint share.
+    pub clock: Arc<ClockSkew>,
+}
+
+/// What a request was signed with.
+#[derive(Debug)]
+pub struct Signed {
+    /// The keys.
+    pub keys: Arc<Credentials>,
+    /// The time by our clock.
+    pub at: SystemTime,
+    /// The time that the signature says.
+    pub dated: SystemTime,
 }
 
 /// A route that cannot be served as it is set.
@@ -89,8 +103,12 @@ impl Snapshot {
     /// # Errors
     /// A route's authorities to trust cannot be used.
     pub fn build(settings: &Settings, keeper: &Keeper) -> Result<Self, RouteError> {
-        let mut shared =
-            Shared { tls: Configurations::default(), breakers: CircuitBreakers::default(), keeper };
+        let mut shared = Shared {
+            tls: Configurations::default(),
+            breakers: CircuitBreakers::default(),
+            clocks: ClockSkews::default(),
+            keeper,
+        };
         let mut routes = Vec::new();
         for route in settings.routes.iter().filter(|route| route.enabled) {
             let built = Route::build(route, settings.limits.body_timeout, &mut shared)?;
@@ -114,20 +132,29 @@ impl Signing {
     ///
     /// # Errors
     /// There is nothing to sign with, or it does not fit into a header.
-    pub async fn sign(&self, outbound: &mut OutboundRequest) -> Result<Arc<Credentials>, ProxyError> {
+    pub async fn sign(&self, outbound: &mut OutboundRequest) -> Result<Signed, ProxyError> {
         let unavailable = |cause: String| ProxyError::new(ErrorKind::CredentialsUnavailable, cause);
-        let credentials = self.credentials.current(SystemTime::now()).await;
-        let credentials = credentials.map_err(|cause| unavailable(cause.to_string()))?;
-        let headers = self.signer.sign(outbound, &credentials, SystemTime::now());
+        // the few seconds that the first keys may take are nothing to AWS
+        let at = SystemTime::now();
+        let keys = self.credentials.current(at).await;
+        let keys = keys.map_err(|cause| unavailable(cause.to_string()))?;
+        let dated = self.clock.corrected(at);
+        let headers = self.signer.sign(outbound, &keys, dated);
         headers.map_err(|cause| unavailable(cause.to_string()))?.apply(&mut outbound.headers);
-        Ok(credentials)
+        Ok(Signed { keys, at, dated })
     }
 
-    /// Keys that AWS calls expired are fetched anew, whatever their own expiry says.
-    pub fn heed(&self, upstream: &UpstreamReply, used: &Credentials) {
+    /// Keys that AWS calls expired are fetched anew, whatever their own expiry says, and the time that AWS says is
+    /// compared with ours. Whether the signature was refused for a wrong clock, which is now set right.
+    pub fn heed(&self, upstream: &UpstreamReply, used: &Signed) -> bool {
         if upstream.is_refusal_for("ExpiredToken") {
-            self.credentials.refresh_soon(used);
+            self.credentials.refresh_soon(&used.keys);
         }
+        if is_refused_date(upstream) {
+            return self.clock.refused(&upstream.headers, used.dated);
+        }
+        self.clock.observe(&upstream.headers, used.at);
+        false
     }
 
     /// Waits until there are other keys than those that AWS has refused, no longer than `limit`; whether there are.
@@ -136,10 +163,19 @@ impl Signing {
     }
 }
 
+/// Whether AWS may have refused a signature for its date: API Gateway and Lambda have one word for all that is wrong with
+/// a signature, STS and S3 have one for the clock.
+fn is_refused_date(upstream: &UpstreamReply) -> bool {
+    ["InvalidSignature", "SignatureDoesNotMatch", "RequestTimeTooSkewed"]
+        .iter()
+        .any(|kind| upstream.is_refusal_for(kind))
+}
+
 /// What routes are built from, and share.
 struct Shared<'a> {
     tls: Configurations,
     breakers: CircuitBreakers,
+    clocks: ClockSkews,
     keeper: &'a Keeper,
 }
 
@@ -154,7 +190,11 @@ impl Route {
         let signing = match (&backend.target().scope, settings.backend.source()) {
             (Some(scope), Some(source)) => {
                 let credentials = shared.keeper.source(source).map_err(failed)?;
-                Some(Signing { signer: Signer::new(scope.clone()), credentials })
+                let endpoint = &backend.target().endpoint;
+                // anybody on the way could say what time it is
+                let is_verified = endpoint.tls.is_some() && settings.backend.upstream().ssl_verify;
+                let clock = shared.clocks.get(endpoint, is_verified);
+                Some(Signing { signer: Signer::new(scope.clone()), credentials, clock })
             }
             _ => None,
         };
