@@ -23,6 +23,8 @@ mod commands;
 mod credential_stand_in;
 /// A sidecar whose credentials rotate, fail and come back.
 mod credentials;
+/// Signatures that AWS refuses, and clocks that are wrong.
+mod diagnosis;
 /// What the README and the shipped settings say against what the code does.
 mod documents;
 /// Event streams of the Lambda API.
