@@ -30,6 +30,7 @@ pub mod dev;
 pub mod diagnosis;
 pub mod error;
 mod excerpt;
+mod explain;
 mod lenient_base64;
 pub mod listener;
 pub mod logging;

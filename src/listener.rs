@@ -11,7 +11,7 @@
 //! ```
 
 pub mod accept;
-mod boundaries;
+pub(crate) mod boundaries;
 pub mod connection;
 mod draining;
 mod http1;

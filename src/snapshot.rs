@@ -117,11 +117,7 @@ impl Snapshot {
         Ok(Self {
             routes: RouteTable::new(routes),
             admission: Admission::new(settings.limits.max_in_flight),
-            head_limits: HeadLimits {
-                max_uri: settings.limits.max_uri,
-                max_head: settings.limits.max_head,
-                max_headers: settings.limits.max_headers,
-            },
+            head_limits: HeadLimits::of(&settings.limits),
             access_log: settings.log.access,
         })
     }
@@ -227,8 +223,7 @@ impl Route {
 
     /// What a request's body may cost.
     pub fn body_limits(&self) -> BodyLimits {
-        let target = self.backend.target();
-        BodyLimits { mode: target.body_mode, max_size: target.max_request_body, timeout: self.body_timeout }
+        BodyLimits::of(self.backend.target(), self.body_timeout)
     }
 }
 

@@ -31,6 +31,8 @@ mod documents;
 mod event_streams;
 /// Both directions of a call at once.
 mod exchanges;
+/// `explain`, `routes` and `check` as JSON.
+mod explain;
 /// An upstream that refuses, cuts, stalls and lies.
 mod faults;
 /// `proxy_url`: calls through an HTTP proxy.
@@ -57,6 +59,8 @@ mod private_apis;
 mod retries;
 /// Which route takes a request.
 mod routing;
+/// The JSON Schema of the settings.
+mod schema;
 /// How the process ends.
 mod shutdown;
 /// AWS's vectors, golden signatures, and what the stand-in makes of arbitrary requests.
