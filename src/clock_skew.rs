@@ -171,7 +171,7 @@ impl ClockSkew {
 
 /// `3m 20s behind`, of a difference in milliseconds.
 pub fn told(ahead: i64) -> String {
-    let time = humantime::format_duration(Duration::from_secs(ahead.unsigned_abs() / 1000));
+    let time = humantime::format_duration(Duration::from_secs((ahead.unsigned_abs() + 500) / 1000));
     format!("{time} {}", if ahead < 0 { "behind" } else { "ahead of" })
 }
 

@@ -40,7 +40,7 @@ pub struct Outgoing {
     /// What is another with each request or process.
     pub varies: Vec<&'static str>,
     /// What is signed.
-    pub signature: Option<Signed>,
+    pub signature: Option<SignatureParts>,
 }
 
 /// A body.
@@ -56,7 +56,7 @@ pub struct Body {
 
 /// What is signed.
 #[derive(Debug, Serialize)]
-pub struct Signed {
+pub struct SignatureParts {
     /// Where the keys come from.
     pub keys: String,
     /// The id, unless somebody would have to be asked for it.
@@ -123,7 +123,7 @@ async fn sign(
     source: &Source,
     outbound: &mut OutboundRequest,
     date: SystemTime,
-) -> Result<Signed, ProxyError> {
+) -> Result<SignatureParts, ProxyError> {
     let AtHand { source: keys, keys: known } = at_hand(source).await;
     let placeholder = known.is_none();
     let key_id = known.as_ref().map(|keys| keys.access_key_id().to_owned());
@@ -138,7 +138,7 @@ async fn sign(
         ProxyError::new(ErrorKind::CredentialsUnavailable, cause.to_string())
     };
     headers.map_err(unfit)?.apply(&mut outbound.headers);
-    Ok(Signed {
+    Ok(SignatureParts {
         keys,
         key_id,
         placeholder,

@@ -2,7 +2,7 @@
 //!
 //! `cli.rs` prints what is written here; scripts take JSON.
 
-use super::{Explanation, Outgoing, Refusal, outgoing::Signed};
+use super::{Explanation, Outgoing, Refusal, outgoing::SignatureParts};
 use crate::cli::terminal::{Paint, aligned};
 
 /// All of it.
@@ -68,9 +68,16 @@ fn outbound(outgoing: &Outgoing, paint: Paint) -> Vec<String> {
     lines
 }
 
-fn signature(signed: &Signed, paint: Paint) -> Vec<String> {
-    let Signed { keys, key_id, placeholder, scope, signed_headers, canonical_request, string_to_sign } =
-        signed;
+fn signature(signed: &SignatureParts, paint: Paint) -> Vec<String> {
+    let SignatureParts {
+        keys,
+        key_id,
+        placeholder,
+        scope,
+        signed_headers,
+        canonical_request,
+        string_to_sign,
+    } = signed;
     let key = key_id.as_deref().unwrap_or("not known here");
     let rows =
         [("keys from", keys.as_str()), ("key id", key), ("scope", scope), ("signed headers", signed_headers)];

@@ -92,9 +92,8 @@ impl Call<'_> {
             drop(before.take());
             number += 1;
             let mut attempt = self.attempt(next, record).await?;
-            let verdict = attempt.result.as_ref().map(|reply| match attempt.clock_was_wrong {
-                true => Verdict::ClockWrong,
-                false => self.route.backend.verdict(reply),
+            let verdict = attempt.result.as_ref().map(|reply| {
+                if attempt.clock_was_wrong { Verdict::ClockWrong } else { self.route.backend.verdict(reply) }
             });
             if let Some(pass) = pass {
                 pass.report(verdict);
@@ -121,10 +120,10 @@ impl Call<'_> {
     }
 
     /// What was signed, written out once more: that is cheaper than to keep it of every call.
-    fn evidence(&self, spare: Option<Spare>, signed: Option<Signed>) -> Option<Box<Evidence>> {
-        let (spare, Signed { keys, dated, .. }) = spare.zip(signed)?;
-        let signer = &self.route.signing.as_ref()?.signer;
-        Some(Box::new(Evidence::of(&spare.request(), signer, &keys, dated)))
+    fn evidence(&self, spare: Option<Spare>, used: Option<Signed>) -> Option<Box<Evidence>> {
+        let (spare, Signed { keys, dated, .. }) = spare.zip(used)?;
+        let signing = self.route.signing.as_ref()?;
+        Some(Box::new(Evidence::of(&spare.request(), &signing.signer, &keys, dated)))
     }
 
     /// Signs a request and sends it.

@@ -103,12 +103,7 @@ impl Key {
         if !self.default.is_empty() {
             schema.insert("default".to_owned(), self.kind.value(self.default));
         }
-        match self.kind.alternatives() {
-            Ok(one) => schema.extend(one),
-            Err(several) => {
-                schema.insert("anyOf".to_owned(), several.into());
-            }
-        }
+        schema.extend(self.kind.schema());
         Value::Object(schema)
     }
 }
@@ -124,21 +119,30 @@ impl Kind {
         }
     }
 
-    /// The one schema of what is taken, or several of which one has to fit.
-    fn alternatives(&self) -> Result<Map<String, Value>, Vec<Value>> {
-        let object = |value: Value| match value {
-            Value::Object(map) => map,
-            _ => Map::new(),
-        };
-        let reference = || json!({ "type": "string", "pattern": REFERENCE });
-        let null = || json!({ "type": "null" });
-        Err(match self {
-            Self::Text => return Ok(object(json!({ "type": ["string", "null"] }))),
-            Self::Proof => return Ok(object(json!({ "type": "string", "minLength": 1 }))),
+    /// The schema of what is taken.
+    fn schema(&self) -> Map<String, Value> {
+        if let Some(whole) = self.whole() {
+            return whole;
+        }
+        let mut any_of = self.forms();
+        any_of.push(json!({ "type": "string", "pattern": REFERENCE }));
+        any_of.push(json!({ "type": "null" }));
+        Map::from_iter([("anyOf".to_owned(), any_of.into())])
+    }
+
+    /// Where one schema says it all: a text may be a reference anyway, and a table is none.
+    fn whole(&self) -> Option<Map<String, Value>> {
+        let whole = match self {
+            Self::Text => json!({ "type": ["string", "null"] }),
+            Self::Proof => json!({ "type": "string", "minLength": 1 }),
+            Self::Texts => {
+                json!({ "type": ["object", "null"], "additionalProperties": { "type": "string" } })
+            }
+            Self::Object => json!({ "type": ["object", "string", "null"] }),
             Self::Filled(keys) => {
                 let mut filled = table(keys);
                 filled.insert("minProperties".to_owned(), 1.into());
-                return Ok(filled);
+                return Some(filled);
             }
             Self::Section(keys, needed) => {
                 let mut section = table(keys);
@@ -146,43 +150,43 @@ impl Kind {
                 if !needed.is_empty() {
                     section.insert("required".to_owned(), json!(needed));
                 }
-                return Ok(section);
+                return Some(section);
             }
-            Self::Texts => {
-                return Ok(object(
-                    json!({ "type": ["object", "null"], "additionalProperties": { "type": "string" } }),
-                ));
-            }
-            Self::Object => return Ok(object(json!({ "type": ["object", "string", "null"] }))),
-            Self::Pattern(pattern) => {
-                vec![json!({ "type": "string", "pattern": pattern }), reference(), null()]
-            }
-            Self::Boolean => vec![json!({ "type": "boolean" }), reference(), null()],
+            _ => return None,
+        };
+        match whole {
+            Value::Object(whole) => Some(whole),
+            _ => None,
+        }
+    }
+
+    /// What is taken beside a reference and nothing at all.
+    fn forms(&self) -> Vec<Value> {
+        let between = |least: &Value, most: &Value, unit: &str| json!({ "type": "integer", "minimum": least, "maximum": most, "description": unit });
+        let with_unit = |pattern: &str, example: &str| json!({ "type": "string", "pattern": pattern, "description": format!("with its unit: {example}") });
+        match self {
+            Self::Pattern(pattern) => vec![json!({ "type": "string", "pattern": pattern })],
+            Self::Boolean => vec![json!({ "type": "boolean" })],
             Self::Number(least, most) => {
-                vec![json!({ "type": "integer", "minimum": least, "maximum": most }), reference(), null()]
+                vec![json!({ "type": "integer", "minimum": least, "maximum": most })]
             }
             Self::Signed(least, most) => {
-                vec![json!({ "type": "integer", "minimum": least, "maximum": most }), reference(), null()]
+                vec![json!({ "type": "integer", "minimum": least, "maximum": most })]
             }
-            Self::Duration(least, most) => vec![
-                json!({ "type": "integer", "minimum": least, "maximum": most, "description": "milliseconds" }),
-                json!({ "type": "string", "pattern": DURATION, "description": "with its unit: 30s, 500ms, 1m 30s" }),
-                reference(),
-                null(),
-            ],
-            Self::Size(least, most) => vec![
-                json!({ "type": "integer", "minimum": least, "maximum": most, "description": "bytes" }),
-                json!({ "type": "string", "pattern": SIZE, "description": "with its unit: 10MiB, 64KB" }),
-                reference(),
-                null(),
-            ],
-            Self::Words(words) => vec![json!({ "enum": words }), reference(), null()],
-            Self::Version => vec![json!({ "enum": ["1.0", "2.0", "1", "2", 1, 2] }), reference(), null()],
-            Self::List(kind) => {
-                let item =
-                    kind.alternatives().map_or_else(|several| json!({ "anyOf": several }), Value::Object);
-                vec![json!({ "type": "array", "items": item }), reference(), null()]
+            Self::Duration(least, most) => {
+                let whole = between(&json!(least), &json!(most), "milliseconds");
+                vec![whole, with_unit(DURATION, "30s, 500ms, 1m 30s")]
             }
-        })
+            Self::Size(least, most) => {
+                vec![between(&json!(least), &json!(most), "bytes"), with_unit(SIZE, "10MiB, 64KB")]
+            }
+            Self::Words(words) => vec![json!({ "enum": words })],
+            Self::Version => vec![json!({ "enum": ["1.0", "2.0", "1", "2", 1, 2] })],
+            Self::List(kind) => vec![json!({ "type": "array", "items": kind.schema() })],
+            // these are whole
+            Self::Text | Self::Proof | Self::Texts | Self::Object | Self::Section(..) | Self::Filled(_) => {
+                Vec::new()
+            }
+        }
     }
 }

@@ -128,9 +128,9 @@ fn what_is_explained_equals_what_is_then_sent() {
         for line in &lines {
             arguments.extend(["-H", line]);
         }
-        let data = str::from_utf8(body).unwrap();
-        if !data.is_empty() {
-            arguments.extend(["--data", data]);
+        let text = str::from_utf8(body).unwrap();
+        if !text.is_empty() {
+            arguments.extend(["--data", text]);
         }
         let date = received.header("x-amz-date").map(str::to_owned);
         if let Some(date) = &date {

@@ -66,17 +66,17 @@ fn what_the_readme_shows_of_routes_is_right_by_the_schema() {
 }
 
 /// Every table of a schema by its path, the file itself among them.
-fn tables(schema: &Value, path: Vec<String>, found: &mut Vec<(Vec<String>, Map<String, Value>)>) {
+fn tables(schema: &Value, path: &[String], found: &mut Vec<(Vec<String>, Map<String, Value>)>) {
     let Some(properties) = schema["properties"].as_object() else { return };
-    found.push((path.clone(), properties.clone()));
+    found.push((path.to_vec(), properties.clone()));
     for (key, below) in properties {
-        tables(below, [path.clone(), vec![key.clone()]].concat(), found);
+        tables(below, &[path, std::slice::from_ref(key)].concat(), found);
     }
 }
 
 fn all_tables(file: File) -> Vec<(Vec<String>, Map<String, Value>)> {
     let mut found = Vec::new();
-    tables(&of(file), Vec::new(), &mut found);
+    tables(&of(file), &[], &mut found);
     found
 }
 
@@ -84,7 +84,7 @@ fn all_tables(file: File) -> Vec<(Vec<String>, Map<String, Value>)> {
 fn known(file: File, path: &[String]) -> BTreeSet<String> {
     let mut text = String::new();
     for (depth, key) in path.iter().map(String::as_str).chain(["qqqqqqqqqqqq"]).enumerate() {
-        text.push_str(&format!("{}{key}:\n", "  ".repeat(depth)));
+        text.extend([&*"  ".repeat(depth), key, ":\n"]);
     }
     let right = "uri: /\napi_gateway: { function_uri: https://a.example/ }\n";
     let documents = match file {
