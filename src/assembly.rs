@@ -9,6 +9,7 @@ use crate::{
     admission::Admission,
     backend,
     circuit_breaker::CircuitBreakers,
+    clock_skew::ClockSkews,
     credentials::Keeper,
     metrics::Metrics,
     proxy::target::HeadLimits,
@@ -27,6 +28,7 @@ pub struct Assembly {
     metrics: Arc<Metrics>,
     tls: Configurations,
     breakers: CircuitBreakers,
+    clocks: ClockSkews,
     in_flight: Admission,
     connections: Admission,
     /// The routes of the last snapshot, with what they were made of.
@@ -64,6 +66,7 @@ impl Assembly {
             metrics,
             tls: Configurations::default(),
             breakers: CircuitBreakers::default(),
+            clocks: ClockSkews::default(),
             in_flight: Admission::new(u32::MAX),
             connections: Admission::new(u32::MAX),
             routes: HashMap::new(),
@@ -92,11 +95,7 @@ impl Assembly {
             routes: RouteTable::new(rules),
             admission: self.in_flight.with_limit(limits.max_in_flight),
             room: self.connections.with_limit(limits.max_connections),
-            head_limits: HeadLimits {
-                max_uri: limits.max_uri,
-                max_head: limits.max_head,
-                max_headers: limits.max_headers,
-            },
+            head_limits: HeadLimits::of(limits),
             limits: limits.clone(),
             shutdown: settings.shutdown.clone(),
             access_log: settings.log.access,
@@ -121,7 +120,10 @@ impl Assembly {
         let signing = match (&backend.target().scope, settings.backend.source()) {
             (Some(scope), Some(source)) => {
                 let credentials = self.keeper.source(source).map_err(failed)?;
-                Some(Signing { signer: Signer::new(scope.clone()), credentials })
+                // anybody on the way could say what time it is
+                let is_verified = endpoint.tls.is_some() && settings.backend.upstream().ssl_verify;
+                let clock = self.clocks.get(endpoint, is_verified);
+                Some(Signing { signer: Signer::new(scope.clone()), credentials, clock })
             }
             _ => None,
         };

@@ -6,7 +6,7 @@
 
 pub mod api_gateway;
 pub mod lambda;
-mod signature_refusal;
+pub(crate) mod signature_refusal;
 pub mod verdict;
 
 use std::{fmt, sync::Arc};

@@ -1,15 +1,21 @@
-//! The command line: which commands there are and what each does (`run.rs`, `dev.rs`).
+//! The command line: which commands there are and what each does (`run.rs`, `dev.rs`, `cli/routes.rs`, `explain.rs`,
+//! `settings/schema.rs`).
+
+mod check;
+mod routes;
+pub(crate) mod terminal;
 
 use std::{io, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde_json::json;
+
+use self::terminal::Paint;
 
 use crate::{
-    credentials::{State, try_once},
-    dev,
-    run::{counted, serve, tell, wrong},
-    settings::{Settings, Source},
-    snapshot,
+    dev, explain,
+    run::{serve, tell, wrong},
+    settings::{Settings, schema},
 };
 
 /// Calls AWS API Gateway endpoints and Lambda functions for programs that speak plain local HTTP.
@@ -27,7 +33,13 @@ enum Command {
     /// Run the sidecar (the default).
     Run(RunOptions),
     /// Read the settings and print every mistake; exit with 78 if there is one.
-    Check(CheckOptions),
+    Check(check::Options),
+    /// Print the effective routes, without any secret.
+    Routes(RoutesOptions),
+    /// Say what would become of a request: its route and why, what goes out, and what of it is signed. Sends nothing.
+    Explain(Box<ExplainOptions>),
+    /// Print the JSON Schema of the settings' files, for editors.
+    Schema(SchemaOptions),
     /// Run the sidecar together with a local stand-in for AWS that really checks keys and signatures.
     Dev(dev::Options),
 }
@@ -49,12 +61,43 @@ struct SettingsDirectory {
 }
 
 #[derive(Debug, Args)]
-struct CheckOptions {
+struct RoutesOptions {
     #[command(flatten)]
     directory: SettingsDirectory,
-    /// Fetch the keys of every signing route too, and say whose they are and until when.
-    #[arg(long)]
-    credentials: bool,
+    #[command(flatten)]
+    form: OutputForm,
+}
+
+#[derive(Debug, Args)]
+struct ExplainOptions {
+    #[command(flatten)]
+    asked: explain::Asked,
+    #[command(flatten)]
+    directory: SettingsDirectory,
+    #[command(flatten)]
+    form: OutputForm,
+}
+
+#[derive(Debug, Args)]
+struct SchemaOptions {
+    /// Which file.
+    #[arg(value_enum)]
+    file: schema::File,
+}
+
+#[derive(Debug, Args)]
+struct OutputForm {
+    /// For people, or for scripts.
+    #[arg(long, value_enum, value_name = "FORM", default_value = "text")]
+    output: Form,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// Lines and tables.
+    Text,
+    /// One JSON document.
+    Json,
 }
 
 /// Parses the command line and does what it says.
@@ -63,7 +106,13 @@ pub fn main() -> ExitCode {
     let default = RunOptions { directory: line.settings, child: false };
     match line.command.unwrap_or(Command::Run(default)) {
         Command::Run(options) => run(&options),
-        Command::Check(options) => check(&options),
+        Command::Check(options) => check::run(&options),
+        Command::Routes(options) => routes(&options),
+        Command::Explain(options) => explain(&options),
+        Command::Schema(options) => {
+            print_json(&schema::of(options.file));
+            ExitCode::SUCCESS
+        }
         Command::Dev(options) => dev::run(&options),
     }
 }
@@ -82,44 +131,50 @@ fn run(options: &RunOptions) -> ExitCode {
     }
 }
 
-fn check(options: &CheckOptions) -> ExitCode {
-    let directory = &options.directory.settings;
-    let settings = match Settings::load(directory) {
+fn routes(options: &RoutesOptions) -> ExitCode {
+    let settings = match load(&options.directory, options.form.output) {
         Ok(settings) => settings,
-        Err(mistakes) => return wrong(&mistakes),
+        Err(code) => return code,
     };
-    for warning in snapshot::warnings(&settings) {
-        tell(&mut io::stderr(), &format!("warning: {warning}"));
+    match options.form.output {
+        Form::Text => tell(&mut io::stdout(), &routes::table(&settings, Paint::of_output())),
+        Form::Json => print_json(&routes::json(&settings)),
     }
-    let enabled = settings.routes.iter().filter(|route| route.enabled).count();
-    let summary = format!(
-        "{}: right, {} ({enabled} enabled), listening on {}",
-        directory.display(),
-        counted(settings.routes.len(), "route"),
-        settings.listen.http
-    );
-    tell(&mut io::stdout(), &summary);
-    if options.credentials { check_credentials(&settings) } else { ExitCode::SUCCESS }
+    ExitCode::SUCCESS
 }
 
-/// Tries each source once, whatever the number of routes that use it.
-fn check_credentials(settings: &Settings) -> ExitCode {
-    let mut sources: Vec<(&Source, Vec<&str>)> = Vec::new();
-    for route in settings.routes.iter().filter(|route| route.enabled) {
-        let Some(source) = route.backend.source() else { continue };
-        match sources.iter_mut().find(|(known, _)| *known == source) {
-            Some((_, routes)) => routes.push(&route.id),
-            None => sources.push((source, vec![&route.id])),
+fn explain(options: &ExplainOptions) -> ExitCode {
+    let settings = match load(&options.directory, options.form.output) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    let explained = actix_rt::System::new().block_on(explain::explain(&settings, &options.asked));
+    let explanation = match explained {
+        Ok(explanation) => explanation,
+        Err(problem) => {
+            tell(&mut io::stderr(), &format!("apigw-invoker: {problem}"));
+            return ExitCode::FAILURE;
         }
+    };
+    match options.form.output {
+        Form::Text => {
+            tell(&mut io::stdout(), &explain::text::text(&explanation, Paint::of_output()));
+        }
+        Form::Json => print_json(&json!(explanation)),
     }
-    let mut all = true;
-    for (source, routes) in sources {
-        let (told, ready) = match actix_rt::System::new().block_on(try_once(source)) {
-            Ok(status) => (status.to_string(), matches!(status.state, State::Ready(_))),
-            Err(error) => (error.to_string(), false),
-        };
-        all &= ready;
-        tell(&mut io::stdout(), &format!("{}: {told}", routes.join(", ")));
-    }
-    if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if explanation.goes_out() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The settings, or the exit code after their mistakes were printed.
+fn load(directory: &SettingsDirectory, form: Form) -> Result<Settings, ExitCode> {
+    Settings::load(&directory.settings).map_err(|mistakes| {
+        if form == Form::Json {
+            print_json(&check::mistakes(&mistakes));
+        }
+        wrong(&mistakes)
+    })
+}
+
+fn print_json(value: &serde_json::Value) {
+    tell(&mut io::stdout(), &format!("{value:#}"));
 }

@@ -33,6 +33,7 @@ pub use self::{
     event_stream::{EventStream, Events},
     log_tail::log_tail,
     reply::{ERROR_TYPE, FUNCTION_ERROR, LOG_RESULT, ReplyBody, UpstreamReply},
+    request_head::encode as encode_head,
     response::ResponseBody,
 };
 use self::{

@@ -11,6 +11,7 @@
 //! slot.rs        what requests read                 status.rs     what people read
 //! ```
 
+mod at_hand;
 mod chain;
 #[cfg(test)]
 mod fakes;
@@ -37,6 +38,7 @@ use aws_credential_types::Credentials;
 
 use self::keeper::Kept;
 pub use self::{
+    at_hand::{AtHand, at_hand},
     keeper::{Keeper, try_once},
     status::{Caller, Ready, State, Status},
 };

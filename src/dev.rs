@@ -8,6 +8,7 @@ mod container;
 mod controls;
 pub mod credentials;
 mod documents;
+mod fault;
 mod functions;
 mod ids;
 mod issued;
@@ -25,6 +26,7 @@ use clap::Args;
 pub use self::{
     controls::{Controls, Service, Switch},
     documents::documents,
+    fault::Fault,
     options::StandInOptions,
     stand_in::StandIn,
     verify::Keys,
@@ -46,6 +48,9 @@ pub struct Options {
     /// Let the sidecar find its keys by itself, at this source, instead of having them in its routes.
     #[arg(long, value_enum, value_name = "KIND")]
     credentials: Option<credentials::Kind>,
+    /// Let the stand-in refuse signed calls for this reason, to see what the sidecar's log makes of it.
+    #[arg(long, value_enum, value_name = "FAULT")]
+    fault: Option<Fault>,
 }
 
 /// Runs both until a signal ends them.
@@ -59,7 +64,7 @@ pub fn run(options: &Options) -> ExitCode {
 /// The sidecar finds its keys at a source.
 fn run_with(options: &Options, kind: credentials::Kind) -> ExitCode {
     let (directory, told) = match child::prepare(Keys::example()) {
-        Ok(prepared) => prepared,
+        Ok((directory, told)) => (directory, with_fault(told, options.fault)),
         Err(error) => {
             tell(&mut io::stderr(), &format!("apigw-invoker: no temporary directory: {error}"));
             return ExitCode::FAILURE;
@@ -74,7 +79,8 @@ fn run_with(options: &Options, kind: credentials::Kind) -> ExitCode {
 /// The sidecar has the stand-in's keys in its routes.
 fn run_with_keys(options: &Options) -> ExitCode {
     let keys = Keys::example();
-    let stand_in = match StandIn::start(options.stand_in, StandInOptions::new(keys.clone())) {
+    let told = with_fault(StandInOptions::new(keys.clone()), options.fault);
+    let stand_in = match StandIn::start(options.stand_in, told) {
         Ok(stand_in) => stand_in,
         Err(error) => return failed(options.stand_in, &error),
     };
@@ -86,6 +92,13 @@ fn run_with_keys(options: &Options) -> ExitCode {
     serve(settings, None, |application| {
         tell(&mut io::stdout(), &welcome(application.address(), stand_in.address()));
     })
+}
+
+fn with_fault(told: StandInOptions, fault: Option<Fault>) -> StandInOptions {
+    match fault {
+        Some(fault) => told.with_fault(fault),
+        None => told,
+    }
 }
 
 fn failed(address: SocketAddr, error: &io::Error) -> ExitCode {

@@ -9,6 +9,7 @@
 //!          → backend::request                            what goes out
 //!          → call: circuit_breaker → signing → client → retry
 //!                                                       out to AWS, again if need be
+//!          → diagnosis                                  what was wrong with a signature that AWS refused
 //!          → backend::reply → reply                     and back
 //! ```
 //!
@@ -24,16 +25,20 @@ pub mod backend;
 pub mod circuit_breaker;
 pub mod cli;
 pub mod client;
+pub mod clock_skew;
 pub mod credentials;
 pub mod dev;
+pub mod diagnosis;
 pub mod error;
 mod excerpt;
+mod explain;
 mod lenient_base64;
 pub mod listener;
 pub mod logging;
 pub mod metrics;
 mod open_files;
 pub mod proxy;
+mod redaction;
 mod regular_file;
 pub mod reload;
 pub mod remark;

@@ -15,7 +15,7 @@ mod draining;
 mod http1;
 mod http2;
 mod patience;
-mod request_target;
+pub(crate) mod request_target;
 
 pub mod sockets;
 pub mod tls;

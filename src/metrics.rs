@@ -21,7 +21,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -55,7 +55,6 @@ pub struct Metrics {
     connections: AtomicU64,
     connections_accepted: AtomicU64,
     connections_refused: AtomicU64,
-    clock_skew: AtomicI64,
 }
 
 /// One connection of a client, until it is dropped.
@@ -87,7 +86,6 @@ impl Metrics {
             connections: AtomicU64::new(0),
             connections_accepted: AtomicU64::new(0),
             connections_refused: AtomicU64::new(0),
-            clock_skew: AtomicI64::new(0),
         }))
     }
 
@@ -116,11 +114,6 @@ impl Metrics {
     /// A client has connected and there is no room for it.
     pub fn client_refused(&self) {
         self.connections_refused.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How far AWS's clock is ahead of ours, in milliseconds; negative if ours is.
-    pub fn clock_skew(&self, milliseconds: i64) {
-        self.clock_skew.store(milliseconds, Ordering::Relaxed);
     }
 
     /// Every route that somebody still has, by its id. What the others have left in the histograms is removed.

@@ -10,6 +10,7 @@
 //! call.rs          call AWS, again if need be: is it worth it (circuit_breaker.rs), is it safe (retry.rs)?
 //!   signing.rs       sign what goes out
 //!   client.rs        send it
+//! diagnosis.rs     has AWS refused the signature, and why?
 //! backend.rs       Backend::reply: what comes back
 //! reply.rs         to the client, as it arrives
 //! ```
@@ -39,19 +40,21 @@ use std::{
 use actix_http::{HttpMessage as _, Payload, Request, Response, header};
 
 use self::{
-    call::Call,
+    call::{Call, Called},
     deadline::Deadline,
     inbound::{Hop, InboundRequest},
     record::Record,
     reply::ClientBody,
+    target::HeadLimits,
 };
 use crate::{
     admission::{self, Permit},
     backend::{ClientReply, ReplyMode},
     client::{Client, UpstreamReply},
+    diagnosis,
     error::{ErrorKind, ProxyError},
     metrics::Metrics,
-    routing::Miss,
+    routing::{Miss, RouteTable},
     snapshot::{Current, Snapshot},
 };
 
@@ -117,16 +120,8 @@ async fn forward(
     record: &mut Record,
     is_secure: bool,
 ) -> Result<Answer, ProxyError> {
-    target::check(request.head(), &snapshot.head_limits)?;
-    refuse_loop(&request, &worker.pseudonym)?;
-
-    let path = request.uri().path();
-    let found = snapshot.routes.find(host(&request), path, request.method()).map_err(|miss| match miss {
-        Miss::NoRoute => ErrorKind::RouteNotFound,
-        Miss::NoMethod(allowed) => ErrorKind::MethodNotAllowed(allowed),
-    })?;
-    let route = &**found.route;
-    let remainder = found.remainder.map(|remainder| path.len() - remainder.len());
+    let Chosen { route, remainder } =
+        choose(&request, &snapshot.routes, &snapshot.head_limits, &worker.pseudonym)?;
     record.route(&route.metrics);
 
     let permit = admission::enter(&snapshot.admission, route.admission.as_ref(), &route.metrics)?;
@@ -143,15 +138,47 @@ async fn forward(
     let outbound = route.backend.request(inbound)?;
 
     let call = Call { client: &worker.client, route, deadline };
-    let upstream = call.make(outbound, record).await?;
+    let Called { reply: upstream, evidence } = call.make(outbound, record).await?;
 
     let mode = route.backend.reply_mode(&upstream);
     let upstream = deadline.heed(pin!(read_as(mode, upstream))).await?;
+    for remark in diagnosis::remarks(&upstream, evidence.as_deref()) {
+        record.remark(&remark);
+    }
     let reply = route.backend.reply(upstream)?;
     for remark in &reply.remarks {
         record.remark(remark);
     }
     Ok(Answer { reply, permit, deadline })
+}
+
+/// The route of a request.
+pub struct Chosen<'s, R> {
+    /// Itself.
+    pub route: &'s R,
+    /// Where in the path the part after the route's prefix begins.
+    pub remainder: Option<usize>,
+}
+
+/// Which route takes a request, if it may pass at all. `explain.rs` asks the same.
+///
+/// # Errors
+/// The request's head is not sound, it has been here before, or no route takes it.
+pub fn choose<'s, R>(
+    request: &Request,
+    routes: &'s RouteTable<R>,
+    limits: &HeadLimits,
+    pseudonym: &str,
+) -> Result<Chosen<'s, R>, ProxyError> {
+    target::check(request.head(), limits)?;
+    refuse_loop(request, pseudonym)?;
+    let path = request.uri().path();
+    let found = routes.find(host(request), path, request.method()).map_err(|miss| match miss {
+        Miss::NoRoute => ErrorKind::RouteNotFound,
+        Miss::NoMethod(allowed) => ErrorKind::MethodNotAllowed(allowed),
+    })?;
+    let remainder = found.remainder.map(|remainder| path.len() - remainder.len());
+    Ok(Chosen { route: found.route, remainder })
 }
 
 /// Reads as much of an answer as the backend has to see.
@@ -165,7 +192,7 @@ async fn read_as(mode: ReplyMode, upstream: UpstreamReply) -> Result<UpstreamRep
 }
 
 /// The host that the client means: that of an absolute target goes before the header (RFC 9112, 3.2.2).
-fn host(request: &Request) -> &str {
+pub fn host(request: &Request) -> &str {
     let header = || request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
     request.uri().host().or_else(header).unwrap_or_default()
 }

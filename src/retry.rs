@@ -62,6 +62,8 @@ impl Retries {
         let longest = self.settings.max_backoff;
         let step = match known {
             Ok(Verdict::KeysExpired) => return Some(Pause::UntilNewKeys(longest)),
+            // by the right time it is another request
+            Ok(Verdict::ClockWrong) => return Some(Pause::For(Duration::ZERO)),
             // a network interface or a snapshot takes its time
             Ok(Verdict::NotReady | Verdict::SlowStart) => longest,
             _ => self.step(attempt),
@@ -81,6 +83,7 @@ impl Retries {
             Ok(Verdict::NotReady) => "not_ready",
             Ok(Verdict::SlowStart) => "slow_start",
             Ok(Verdict::KeysExpired) => "keys_expired",
+            Ok(Verdict::ClockWrong) => "clock_wrong",
             Ok(Verdict::Unavailable) => "unavailable",
             Err(error) if error.may_be_repeated() => "not_sent",
             Err(error) => match error.kind {
@@ -96,7 +99,7 @@ impl Retries {
         let may_run_twice = is_idempotent || any_method;
         match outcome {
             Ok(Verdict::Settled) => false,
-            Ok(Verdict::Throttled | Verdict::NotReady | Verdict::KeysExpired) => true,
+            Ok(Verdict::Throttled | Verdict::NotReady | Verdict::KeysExpired | Verdict::ClockWrong) => true,
             Ok(Verdict::SlowStart) => attempt == 1,
             Ok(Verdict::Unavailable) => accepted.unavailable && may_run_twice,
             Err(error) if error.may_be_repeated() => true,

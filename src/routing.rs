@@ -6,11 +6,13 @@
 //! any. A route whose method does not fit is passed over for the next best. The order of files plays no part,
 //! because two routes that tie on all of this are a settings mistake ([`clashes`]).
 //!
-//! `snapshot.rs` builds the table; `proxy.rs` asks it once per request.
+//! `snapshot.rs` builds the table; `proxy.rs` asks it once per request. `standing.rs` says of one rule by itself how it
+//! stands, for people.
 
 mod clash;
 mod paths;
 mod pattern;
+mod standing;
 
 use std::collections::HashMap;
 
@@ -18,6 +20,7 @@ use actix_http::Method;
 
 pub use clash::{Clash, clashes};
 pub use pattern::{HostPattern, MethodSet, PathPattern, RouteRule, UriPattern};
+pub use standing::{Mismatch, Standing, standing};
 
 use self::paths::PathTable;
 

@@ -25,6 +25,7 @@ mod reader;
 mod reference;
 mod retry;
 mod route;
+pub mod schema;
 mod session_name;
 mod source;
 mod tree;

@@ -5,6 +5,9 @@
 //! kept for as long as it stays the same. Key derivation and the last HMAC are `aws-sigv4`'s, the canonical
 //! request is ours, built in one buffer (`canonical.rs`), and a property test holds both together.
 //!
+//! [`Signer::draft`] stops before the secret: `explain.rs` prints what it gives, and `diagnosis.rs` compares it with what
+//! AWS says it should have been.
+//!
 //! Signed are `host`, `content-type` and every `x-amz-*` header that goes out. Whatever a hop may add or
 //! rewrite stays unsigned.
 
@@ -25,7 +28,7 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use self::canonical::{Canonical, SignedHeader, SignedValue};
+use self::canonical::{Canonical, CanonicalText, SignedHeader, SignedValue};
 use crate::proxy::outbound::OutboundRequest;
 
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
@@ -60,6 +63,23 @@ impl fmt::Debug for SigningKey {
     }
 }
 
+/// All that a signature covers, written out; the secret has no part in it. It holds the session token.
+pub struct Draft {
+    time: Timestamp,
+    /// The canonical request.
+    pub canonical: CanonicalText,
+    /// Day, region, service and `aws4_request`.
+    pub scope: String,
+    /// The text whose HMAC is the signature.
+    pub string_to_sign: String,
+}
+
+impl fmt::Debug for Draft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Draft").field("scope", &self.scope).finish_non_exhaustive()
+    }
+}
+
 /// The headers that make a request a signed one.
 #[derive(Debug)]
 pub struct SigningHeaders {
@@ -86,6 +106,11 @@ impl Signer {
         Self { scope, key: ArcSwapOption::empty() }
     }
 
+    /// What its signatures are good for.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
     /// Signs a request as it is about to be sent, at the given time.
     ///
     /// # Errors
@@ -96,18 +121,8 @@ impl Signer {
         credentials: &Credentials,
         now: SystemTime,
     ) -> Result<SigningHeaders, InvalidHeaderValue> {
-        let time = Timestamp::at(now);
         let token = credentials.session_token();
-        let canonical = Canonical {
-            method: request.method.as_str(),
-            path: request.path(),
-            query: request.query().unwrap_or_default(),
-            headers: &signed_headers(&request.headers, time.date_time(), token),
-            payload_hash: &hex(&Sha256::digest(request.body.bytes())),
-        }
-        .write();
-        let scope = format!("{}/{}/{}/aws4_request", time.day(), self.scope.region, self.scope.service);
-        let string_to_sign = string_to_sign(time.date_time(), &scope, &canonical.text);
+        let Draft { time, canonical, scope, string_to_sign } = self.draft(request, token, now);
         let key = self.key(credentials, &time, now);
         let signature = v4::calculate_signature(*key.key, string_to_sign.as_bytes());
         let id = credentials.access_key_id();
@@ -120,6 +135,22 @@ impl Signer {
             authorization,
             security_token: token.map(sensitive).transpose()?,
         })
+    }
+
+    /// What is signed of a request at the given time, if it goes out with this session token.
+    pub fn draft(&self, request: &OutboundRequest, token: Option<&str>, now: SystemTime) -> Draft {
+        let time = Timestamp::at(now);
+        let canonical = Canonical {
+            method: request.method.as_str(),
+            path: request.path(),
+            query: request.query().unwrap_or_default(),
+            headers: &signed_headers(&request.headers, time.date_time(), token),
+            payload_hash: &hex(&Sha256::digest(request.body.bytes())),
+        }
+        .write();
+        let scope = format!("{}/{}/{}/aws4_request", time.day(), self.scope.region, self.scope.service);
+        let string_to_sign = string_to_sign(time.date_time(), &scope, &canonical.text);
+        Draft { time, canonical, scope, string_to_sign }
     }
 
     /// The key of this day: four HMACs, once a day and rotation.

@@ -14,6 +14,7 @@ use crate::{
     backend::Backend,
     circuit_breaker::{CircuitBreaker, Pass},
     client::UpstreamReply,
+    clock_skew::ClockSkew,
     credentials::CredentialSource,
     error::{ErrorKind, ProxyError},
     metrics::{Metrics, RouteMetrics},
@@ -79,6 +80,19 @@ pub struct Signing {
     pub signer: Signer,
     /// With these keys.
     pub credentials: CredentialSource,
+    /// By this clock, which routes to the same endpoint share.
+    pub clock: Arc<ClockSkew>,
+}
+
+/// What a request was signed with.
+#[derive(Debug)]
+pub struct Signed {
+    /// The keys.
+    pub keys: Arc<Credentials>,
+    /// The time by our clock.
+    pub at: SystemTime,
+    /// The time that the signature says.
+    pub dated: SystemTime,
 }
 
 impl Snapshot {
@@ -116,26 +130,43 @@ impl Signing {
     ///
     /// # Errors
     /// There is nothing to sign with, or it does not fit into a header.
-    pub async fn sign(&self, outbound: &mut OutboundRequest) -> Result<Arc<Credentials>, ProxyError> {
+    pub async fn sign(&self, outbound: &mut OutboundRequest) -> Result<Signed, ProxyError> {
         let unavailable = |cause: String| ProxyError::new(ErrorKind::CredentialsUnavailable, cause);
-        let credentials = self.credentials.current(SystemTime::now()).await;
-        let credentials = credentials.map_err(|cause| unavailable(cause.to_string()))?;
-        let headers = self.signer.sign(outbound, &credentials, SystemTime::now());
+        // the few seconds that the first keys may take are nothing to AWS
+        let at = SystemTime::now();
+        let keys = self.credentials.current(at).await;
+        let keys = keys.map_err(|cause| unavailable(cause.to_string()))?;
+        let dated = self.clock.corrected(at);
+        let headers = self.signer.sign(outbound, &keys, dated);
         headers.map_err(|cause| unavailable(cause.to_string()))?.apply(&mut outbound.headers);
-        Ok(credentials)
+        Ok(Signed { keys, at, dated })
     }
 
-    /// Keys that AWS calls expired are fetched anew, whatever their own expiry says.
-    pub fn heed(&self, upstream: &UpstreamReply, used: &Credentials) {
+    /// Keys that AWS calls expired are fetched anew, whatever their own expiry says, and the time that AWS says is
+    /// compared with ours. Whether the signature was refused for a wrong clock, which is now set right.
+    pub fn heed(&self, upstream: &UpstreamReply, used: &Signed) -> bool {
         if upstream.is_refusal_for("ExpiredToken") {
-            self.credentials.refresh_soon(used);
+            self.credentials.refresh_soon(&used.keys);
         }
+        if is_refused_date(upstream) {
+            return self.clock.refused(&upstream.headers, used.dated);
+        }
+        self.clock.observe(&upstream.headers, used.at);
+        false
     }
 
     /// Waits until there are other keys than those that AWS has refused, no longer than `limit`; whether there are.
     pub async fn newer_than(&self, refused: &Credentials, limit: Duration) -> bool {
         self.credentials.newer_than(refused, limit).await
     }
+}
+
+/// Whether AWS may have refused a signature for its date: API Gateway and Lambda have one word for all that is wrong with
+/// a signature, STS and S3 have one for the clock.
+fn is_refused_date(upstream: &UpstreamReply) -> bool {
+    ["InvalidSignature", "SignatureDoesNotMatch", "RequestTimeTooSkewed"]
+        .iter()
+        .any(|kind| upstream.is_refusal_for(kind))
 }
 
 impl Route {
@@ -154,8 +185,7 @@ impl Route {
 
     /// What a request's body may cost.
     pub fn body_limits(&self) -> BodyLimits {
-        let target = self.backend.target();
-        BodyLimits { mode: target.body_mode, max_size: target.max_request_body, timeout: self.body_timeout }
+        BodyLimits::of(self.backend.target(), self.body_timeout)
     }
 }
 

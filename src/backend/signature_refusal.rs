@@ -2,12 +2,14 @@
 //!
 //! That is worth gold to the operator, and holds the query and the session token, which are none of the
 //! client's business. Both backends come here with the text of a refusal (`api_gateway/refusal.rs`,
-//! `lambda/answer/refusal.rs`).
+//! `lambda/answer/refusal.rs`), and `diagnosis.rs` does, to compare it with what was signed.
 
 use crate::excerpt::excerpt;
 
 /// Where the explanation begins.
 const EXPLANATION: &str = "The Canonical String for this request should have been";
+/// Where the second half of it does.
+const STRING_TO_SIGN: &str = "The String-to-Sign should have been";
 const TOKEN_LINE: &str = "x-amz-security-token:";
 
 /// What the client or a short line may tell, and, if there is one, the explanation without the token.
@@ -16,6 +18,28 @@ pub fn split(text: &str) -> (&str, Option<String>) {
         Some(start) => (text[..start].trim_end(), Some(without_token(&text[start..]))),
         None => (text, None),
     }
+}
+
+/// The canonical request and the string to sign that AWS would have liked, token and all: for comparing, not for the log.
+pub fn explanation(text: &str) -> Option<(&str, &str)> {
+    let (_, explanation) = text.split_once(EXPLANATION)?;
+    let (canonical, string_to_sign) = explanation.split_once(STRING_TO_SIGN)?;
+    let quoted = |text: &'_ str| -> Option<(usize, usize)> {
+        let start = text.find('\'')? + 1;
+        let end = text.rfind('\'')?;
+        (start <= end).then_some((start, end))
+    };
+    let (start, end) = quoted(canonical)?;
+    let canonical = &canonical[start..end];
+    let (start, end) = quoted(string_to_sign)?;
+    Some((canonical, &string_to_sign[start..end]))
+}
+
+/// The sentence of a refusal in JSON; the member's case differs by service and error.
+pub fn message(body: &str) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_str(body).ok()?;
+    let message = body.get("message").or_else(|| body.get("Message"))?;
+    message.as_str().map(str::to_owned)
 }
 
 /// Line by line, since that is how the canonical request reads; whatever else is in it stays on its line.

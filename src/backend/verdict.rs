@@ -20,6 +20,9 @@ pub enum Verdict {
     SlowStart,
     /// The keys have expired before their time; nothing has run.
     KeysExpired,
+    /// The signature was dated by a clock that is wrong, by how much is now known; nothing has run. No backend says so:
+    /// `proxy/call.rs` does.
+    ClockWrong,
     /// AWS itself has failed. Nobody knows how far the call came.
     Unavailable,
 }

@@ -46,6 +46,23 @@ pub trait Fetch: Send + Sync + 'static {
     fn fingerprint(&self) -> Option<Fingerprint>;
 }
 
+/// What a source means in this environment, now. Nothing is called for it.
+///
+/// # Errors
+/// What is configured cannot be read, or nothing is.
+pub async fn choice(source: &Source, environment: &Env) -> Result<Choice, String> {
+    match &source.origin {
+        // a route's own keys come as they are, and so do those of the environment
+        Origin::Keys(keys) => Ok(Choice::Environment(keys.clone())),
+        Origin::Mounted(keys) => Ok(Choice::Environment(mounted::read(keys)?)),
+        Origin::Profile(name) => Ok(Choice::Profile(name.clone())),
+        Origin::Chain => {
+            let default_profile = shared_files::have_default_profile(environment).await;
+            chain::choose(|name| environment.get(name).ok(), default_profile, source.metadata)
+        }
+    }
+}
+
 /// Keys from AWS, as a [`Source`] describes them.
 #[derive(Debug)]
 pub struct Aws {
@@ -64,16 +81,7 @@ impl Aws {
 
     /// What is configured now.
     async fn choice(&self) -> Result<Choice, String> {
-        match &self.source.origin {
-            // a route's own keys come as they are, and so do those of the environment
-            Origin::Keys(keys) => Ok(Choice::Environment(keys.clone())),
-            Origin::Mounted(keys) => Ok(Choice::Environment(mounted::read(keys)?)),
-            Origin::Profile(name) => Ok(Choice::Profile(name.clone())),
-            Origin::Chain => {
-                let default_profile = shared_files::have_default_profile(&self.environment).await;
-                chain::choose(|name| self.variable(name), default_profile, self.source.metadata)
-            }
-        }
+        choice(&self.source, &self.environment).await
     }
 
     fn variable(&self, name: &str) -> Option<String> {

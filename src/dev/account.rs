@@ -10,6 +10,7 @@ use std::{
 use super::{
     answers::Refusal,
     controls::Controls,
+    fault::Fault,
     functions::Call,
     issued::{Identity, IssuedKeys, Register},
     metadata::Sessions,
@@ -52,6 +53,9 @@ impl Account {
             headers: &call.headers,
             body: &call.body,
         };
+        if self.options.fault == Some(Fault::Expired) && call.headers.contains_key("authorization") {
+            return Err(Refusal::ExpiredToken);
+        }
         let keys = &self.options.keys;
         verify::verify(&request, &Demand { keys, issued: &self.issued, service, now: self.now() })
     }

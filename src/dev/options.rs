@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::verify::Keys;
+use super::{fault::Fault, verify::Keys};
 
 /// Slow enough to see the words arrive.
 const WORDS_PAUSE: Duration = Duration::from_millis(300);
@@ -30,12 +30,28 @@ pub struct StandInOptions {
     /// The directory to which `credentials::environment` writes: the tokens in its files are the ones that
     /// are good. Without it none is.
     pub tokens: Option<PathBuf>,
+    /// What is wrong with every signed call.
+    pub fault: Option<Fault>,
 }
 
 impl StandInOptions {
     /// A right clock and these keys.
     pub fn new(keys: Keys) -> Self {
-        Self { keys, clock_ahead: 0, words_pause: WORDS_PAUSE, life: LIFE, external_id: None, tokens: None }
+        Self {
+            keys,
+            clock_ahead: 0,
+            words_pause: WORDS_PAUSE,
+            life: LIFE,
+            external_id: None,
+            tokens: None,
+            fault: None,
+        }
+    }
+
+    /// The same with something wrong.
+    #[must_use]
+    pub fn with_fault(self, fault: Fault) -> Self {
+        Self { keys: fault.keys(self.keys), clock_ahead: fault.clock_ahead(), fault: Some(fault), ..self }
     }
 
     /// What its clock shows.

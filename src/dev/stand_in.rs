@@ -17,7 +17,10 @@ use std::{
 use actix_web::{
     App, HttpRequest, HttpResponse, HttpServer,
     dev::{Extensions, ServerHandle},
-    http::{KeepAlive, Method, header::HeaderValue},
+    http::{
+        KeepAlive, Method,
+        header::{self, HeaderValue, HttpDate},
+    },
     web,
 };
 use socket2::{SockRef, Socket};
@@ -126,23 +129,34 @@ async fn answer(
         Err(_) if to_lambda => return lambda::too_large(),
         Err(_) => return Refusal::RequestTooLarge.answer(),
     };
-    let call = Call {
+    let mut call = Call {
         method: request.method().clone(),
         path: request.uri().path().to_owned(),
         query: request.uri().query().unwrap_or_default().to_owned(),
         headers: request.headers().clone(),
         body,
     };
-    match &*call.path {
+    let to_sts = call.path == "/" && call.method == Method::POST;
+    if let Some(fault) =
+        account.options.fault.filter(|_| !to_sts && call.headers.contains_key("authorization"))
+    {
+        fault.tamper(&mut call);
+    }
+    let mut answer = match &*call.path {
         _ if to_lambda => lambda::answer(&call, &account).await,
-        "/" if call.method == Method::POST => match sts::answer(&call, &account).await {
+        _ if to_sts => match sts::answer(&call, &account).await {
             Some(answer) => answer,
             None => hung_up(&request),
         },
         path if metadata::has(path) => metadata::answer(&call, &account).await,
         path if container::has(path) => container::answer(&call, &account),
         _ => api_gateway(&call, &account).await,
+    };
+    // actix would tell this machine's time
+    if let Ok(date) = HeaderValue::from_str(&HttpDate::from(account.now()).to_string()) {
+        answer.headers_mut().insert(header::DATE, date);
     }
+    answer
 }
 
 /// The answer of an API at API Gateway.

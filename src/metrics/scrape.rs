@@ -41,6 +41,7 @@ impl Metrics {
         self.upstream_connections(&mut families);
         self.client_connections(&mut families);
         self.settings(&mut families);
+        clock(&mut families, snapshot.routes.routes());
         process::describe(&mut families);
         families.text()
     }
@@ -121,19 +122,22 @@ impl Metrics {
             "Since when the settings are in force, in seconds since 1970.",
             number(reloads.in_force_since()),
         );
-        let skew = self.clock_skew.load(Ordering::Relaxed);
-        let size = number(skew.unsigned_abs()) / 1000.0;
-        families.gauge(
-            "apigw_invoker_clock_skew_seconds",
-            "How far AWS's clock is ahead of ours; 0 until that is known.",
-            if skew < 0 { -size } else { size },
-        );
         families.counter(
             "apigw_invoker_log_lines_dropped_total",
             "Lines of the log that nobody read in time.",
             number(logging::dropped_lines()),
         );
     }
+}
+
+/// One number for all endpoints: they are AWS's, and it is our clock that goes wrong.
+fn clock(families: &mut Families, routes: &[Arc<Route>]) {
+    let known = routes.iter().filter_map(|route| route.signing.as_ref()?.clock.offset());
+    families.gauge(
+        "apigw_invoker_clock_skew_seconds",
+        "How far AWS's clock is ahead of ours; 0 until that is known.",
+        known.max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or(0.0),
+    );
 }
 
 type Routes = [Arc<RouteMetrics>];

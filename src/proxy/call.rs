@@ -5,9 +5,8 @@
 //! pass on: the last attempt's. `retry.rs` knows what may be repeated, `circuit_breaker.rs` whether anything is sent
 //! at all. Dropping the future ends it, whatever it is waiting for.
 
-use std::{pin::pin, sync::Arc, time::Instant};
+use std::{pin::pin, time::Instant};
 
-use aws_credential_types::Credentials;
 use tokio::time::sleep;
 
 use super::{
@@ -17,11 +16,12 @@ use super::{
     record::Record,
 };
 use crate::{
-    backend::verdict::error_type,
+    backend::verdict::{Verdict, error_type},
     client::{Client, ReplyBody, UpstreamReply},
+    diagnosis::{self, Evidence},
     error::{ErrorKind, ProxyError},
     retry::{Pause, Retries, spare::Spare},
-    snapshot::Route,
+    snapshot::{Route, Signed},
 };
 
 /// Bytes of an answer that is dropped, which are read so that its connection can be used again.
@@ -34,11 +34,21 @@ pub(super) struct Call<'a> {
     pub(super) deadline: Deadline,
 }
 
+/// What a call came to.
+pub(super) struct Called {
+    /// The answer of the last attempt.
+    pub(super) reply: UpstreamReply,
+    /// What was signed, if AWS has refused the signature.
+    pub(super) evidence: Option<Box<Evidence>>,
+}
+
 /// What became of one attempt.
 struct Attempt {
     result: Result<UpstreamReply, ProxyError>,
     /// What it was signed with, if it was.
-    keys: Option<Arc<Credentials>>,
+    signed: Option<Signed>,
+    /// AWS has refused its signature for a wrong clock, which is now set right.
+    clock_was_wrong: bool,
 }
 
 impl Call<'_> {
@@ -50,45 +60,72 @@ impl Call<'_> {
         &self,
         outbound: OutboundRequest,
         record: &mut Record,
-    ) -> Result<UpstreamReply, ProxyError> {
-        let again = self.route.retries.as_ref().and_then(|retries| {
+    ) -> Result<Called, ProxyError> {
+        if let Some(retries) = &self.route.retries {
             retries.budget.earn();
-            Some((retries, Spare::of(&outbound)?))
-        });
+        }
+        // without retries it is of use only if AWS refuses the signature, and costs no more than it does with them
+        let is_kept = self.route.retries.is_some() || self.route.signing.is_some();
+        let spare = if is_kept { Spare::of(&outbound) } else { None };
+        let Attempt { result, signed, .. } = self.until_settled(outbound, spare.as_ref(), record).await?;
+        let reply = result?;
+        let evidence = if diagnosis::concerns(&reply) { self.evidence(spare, signed) } else { None };
+        Ok(Called { reply, evidence })
+    }
+
+    /// Attempts it until there is an answer to pass on, or none to hope for.
+    async fn until_settled(
+        &self,
+        outbound: OutboundRequest,
+        spare: Option<&Spare>,
+        record: &mut Record,
+    ) -> Result<Attempt, ProxyError> {
+        let again = self.route.retries.as_ref().zip(spare);
         let (mut next, mut number, mut before) = (outbound, 0, None);
         loop {
             let pass = match self.route.enter() {
                 Ok(pass) => pass,
                 // what was to be repeated is not, and so it is the answer
-                Err(refusal) => return before.unwrap_or(Err(refusal)),
+                Err(refusal) => return before.ok_or(refusal),
             };
             // lets its connection go before another is taken
             drop(before.take());
             number += 1;
-            let Attempt { result, keys } = self.attempt(next, record).await?;
-            let verdict = result.as_ref().map(|reply| self.route.backend.verdict(reply));
+            let mut attempt = self.attempt(next, record).await?;
+            let verdict = attempt.result.as_ref().map(|reply| {
+                if attempt.clock_was_wrong { Verdict::ClockWrong } else { self.route.backend.verdict(reply) }
+            });
             if let Some(pass) = pass {
                 pass.report(verdict);
             }
-            let Some((retries, spare)) = &again else { return result };
-            let outcome = result.as_ref().and_then(|reply| Ok((verdict?, &reply.headers)));
+            let Some((retries, spare)) = again else { return Ok(attempt) };
+            let outcome = attempt.result.as_ref().and_then(|reply| Ok((verdict?, &reply.headers)));
             let Some(pause) = retries.after(number, outcome, spare.is_idempotent(), fastrand::f64) else {
-                return result;
+                return Ok(attempt);
             };
-            if !self.is_worth(pause, keys.is_some(), retries, record) {
-                return result;
+            if !self.is_worth(pause, attempt.signed.is_some(), retries, record) {
+                return Ok(attempt);
             }
             let why = Retries::reason(verdict);
             // on the heap, since it is rare and would make every request's future larger
-            let (result, goes_on) = Box::pin(self.between(pause, keys, result)).await;
+            let (result, goes_on) =
+                Box::pin(self.between(pause, attempt.signed.as_ref(), attempt.result)).await;
+            attempt = Attempt { result, signed: attempt.signed, clock_was_wrong: attempt.clock_was_wrong };
             if !goes_on {
-                return result;
+                return Ok(attempt);
             }
             self.route.metrics.retries.count(why);
-            record.repeats(number, &reason(&result));
-            before = Some(result);
+            record.repeats(number, &reason(&attempt.result));
+            before = Some(attempt);
             next = spare.request();
         }
+    }
+
+    /// What was signed, written out once more: that is cheaper than to keep it of every call.
+    fn evidence(&self, spare: Option<Spare>, used: Option<Signed>) -> Option<Box<Evidence>> {
+        let (spare, Signed { keys, dated, .. }) = spare.zip(used)?;
+        let signing = self.route.signing.as_ref()?;
+        Some(Box::new(Evidence::of(&spare.request(), &signing.signer, &keys, dated)))
     }
 
     /// Signs a request and sends it.
@@ -98,7 +135,7 @@ impl Call<'_> {
         record: &mut Record,
     ) -> Result<Attempt, ProxyError> {
         let signing = self.route.signing.as_ref().filter(|_| outbound.signature == Signature::Ours);
-        let keys = match signing {
+        let signed = match signing {
             Some(signing) => {
                 let signed = self.deadline.heed(pin!(signing.sign(&mut outbound))).await;
                 Some(signed.inspect_err(|_| self.route.metrics.signing_failures.add(1))?)
@@ -113,11 +150,12 @@ impl Call<'_> {
         let target = self.route.backend.target();
         let sending = pin!(self.client.send(&target.endpoint, target.timeouts, outbound));
         let mut result = self.deadline.heed(sending).await;
+        let mut clock_was_wrong = false;
         match &result {
             Ok(reply) => {
                 record.answered(reply);
-                if let (Some(signing), Some(keys)) = (signing, &keys) {
-                    signing.heed(reply, keys);
+                if let (Some(signing), Some(signed)) = (signing, &signed) {
+                    clock_was_wrong = signing.heed(reply, signed);
                 }
             }
             // it was the client that took too long with its body
@@ -129,7 +167,7 @@ impl Call<'_> {
             }
             Err(_) => {}
         }
-        Ok(Attempt { result, keys })
+        Ok(Attempt { result, signed, clock_was_wrong })
     }
 
     /// Whether there is room for another attempt after this pause: within the deadline, for the circuit breaker, and
@@ -157,20 +195,20 @@ impl Call<'_> {
     async fn between(
         &self,
         pause: Pause,
-        keys: Option<Arc<Credentials>>,
+        signed: Option<&Signed>,
         result: Result<UpstreamReply, ProxyError>,
     ) -> (Result<UpstreamReply, ProxyError>, bool) {
         let result = match result {
             Ok(reply) if is_tiny(&reply.body) => self.deadline.heed(pin!(reply.collect(TINY))).await,
             other => other,
         };
-        let goes_on = match (pause, &self.route.signing, keys) {
+        let goes_on = match (pause, &self.route.signing, signed) {
             (Pause::For(time), ..) => {
                 sleep(time).await;
                 true
             }
-            (Pause::UntilNewKeys(limit), Some(signing), Some(keys)) => {
-                let newer = pin!(async { Ok(signing.newer_than(&keys, limit).await) });
+            (Pause::UntilNewKeys(limit), Some(signing), Some(signed)) => {
+                let newer = pin!(async { Ok(signing.newer_than(&signed.keys, limit).await) });
                 self.deadline.heed(newer).await.unwrap_or(false)
             }
             (Pause::UntilNewKeys(_), ..) => false,

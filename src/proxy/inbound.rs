@@ -22,7 +22,10 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 
 use super::headers;
-use crate::error::{ErrorKind, ProxyError};
+use crate::{
+    backend::Target,
+    error::{ErrorKind, ProxyError},
+};
 
 /// Where a chunk of a body of unknown length makes the buffer start.
 const FIRST_BUFFER: usize = 16 << 10;
@@ -98,6 +101,13 @@ pub struct BodyLimits {
     pub max_size: u64,
     /// Until all of it is here.
     pub timeout: Duration,
+}
+
+impl BodyLimits {
+    /// Those of a backend, with the time that the route gives.
+    pub fn of(target: &Target, timeout: Duration) -> Self {
+        Self { mode: target.body_mode, max_size: target.max_request_body, timeout }
+    }
 }
 
 /// Who is on the other end of the client's connection, and what stands in `Via` for us.

@@ -235,7 +235,7 @@ fn milliseconds(duration: Duration) -> f64 {
 }
 
 /// The client's id if it is one, a new one otherwise.
-fn request_id(request: &Request) -> HeaderValue {
+pub fn request_id(request: &Request) -> HeaderValue {
     let given = request.headers().get(REQUEST_ID).filter(|id| is_request_id(id.as_bytes()));
     given.cloned().unwrap_or_else(|| {
         HeaderValue::from_maybe_shared(Bytes::from(new_request_id()))

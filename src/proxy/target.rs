@@ -7,6 +7,7 @@ use actix_http::{RequestHead, header};
 
 use crate::{
     error::{ErrorKind, ProxyError},
+    settings::Limits,
     uri_syntax::escapes_are_whole,
 };
 
@@ -22,6 +23,13 @@ pub struct HeadLimits {
     pub max_head: u64,
     /// Headers.
     pub max_headers: u32,
+}
+
+impl HeadLimits {
+    /// As the settings have them.
+    pub fn of(limits: &Limits) -> Self {
+        Self { max_uri: limits.max_uri, max_head: limits.max_head, max_headers: limits.max_headers }
+    }
 }
 
 /// Checks a request's method, path and query, headers and host.

@@ -1,5 +1,7 @@
 //! What a route's `uri`, `hosts` and `methods` mean.
 
+use std::fmt;
+
 use actix_http::Method;
 
 /// Everything by which a route chooses its requests.
@@ -67,6 +69,26 @@ impl UriPattern {
             Self::AtAndBelow(path) => {
                 vec![PathPattern::Exact(path.clone()), PathPattern::Prefix(format!("{path}/"))]
             }
+        }
+    }
+}
+
+/// As it is written in the settings.
+impl fmt::Display for UriPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(path) => f.write_str(path),
+            Self::Below(path) | Self::AtAndBelow(path) => write!(f, "{path}*"),
+        }
+    }
+}
+
+/// As it is written in the settings, in lower case.
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Suffix(suffix) => write!(f, "*{suffix}"),
         }
     }
 }

@@ -286,6 +286,26 @@ proptest! {
     }
 
     #[test]
+    fn the_table_finds_the_rule_that_stands_best(
+        rules in vec(any_rule(), 0..7),
+        host in select(vec!["x.com", "Y.x.com:80", "z.y.x.com.", "com", "other"]),
+        path in "/((a|b|ab|\\{x\\})/?|/){0,4}",
+        method in select(vec![Method::GET, Method::POST, Method::DELETE, Method::TRACE]),
+    ) {
+        let rules = without_clashes(rules);
+        let standings: Vec<_> = rules.iter().map(|rule| standing(rule, host, &path, &method)).collect();
+        let best = standings.iter().enumerate().filter_map(|(at, standing)| Some((standing.as_ref().ok()?, at))).max();
+        match found(&rules, host, &path, &method) {
+            Ok((at, _)) => prop_assert_eq!(Some(at), best.map(|(_, at)| at)),
+            Err(miss) => {
+                prop_assert!(best.is_none());
+                let is_by_method = standings.contains(&Err(Mismatch::Method));
+                prop_assert_eq!(is_by_method && miss != Miss::NoRoute, miss != Miss::NoRoute);
+            }
+        }
+    }
+
+    #[test]
     fn no_path_or_host_makes_the_table_panic(host in any::<String>(), path in any::<String>()) {
         let rules = [rule("/*"), on("*.a", rule("/a*")), on("[::1]", rule("/{a}/*"))];
         let _ = found(&rules, &host, &path, &Method::GET);

@@ -114,7 +114,7 @@ fn a_directory_that_is_missing_or_empty_is_78_and_named() {
 #[test]
 fn an_unknown_command_or_flag_is_2_and_the_nearest_one_is_proposed() {
     for (arguments, errors) in [
-        (&["chek"][..], "unrecognized subcommand 'chek'\n\n  tip: a similar subcommand exists: 'check'"),
+        (&["chck"][..], "unrecognized subcommand 'chck'\n\n  tip: a similar subcommand exists: 'check'"),
         (&["--setings", "x"], "unexpected argument '--setings' found"),
         (&["run", "--setings", "x"], "a similar argument exists: '--settings'"),
         (&["dev", "--listen", "nowhere"], "invalid value 'nowhere' for '--listen <ADDRESS>'"),
@@ -131,9 +131,22 @@ fn help_and_version_are_0_and_on_standard_output() {
     let expected = format!("apigw-invoker {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!((version.code, version.output, version.errors), (Some(0), expected, String::new()));
     for (arguments, words) in [
-        (&["--help"][..], &["Usage: apigw-invoker", "run ", "check ", "dev ", "APIGW_INVOKER_SETTINGS"][..]),
+        (
+            &["--help"][..],
+            &[
+                "Usage: apigw-invoker",
+                "run ",
+                "check ",
+                "routes ",
+                "explain ",
+                "schema ",
+                "dev ",
+                "APIGW_INVOKER_SETTINGS",
+            ][..],
+        ),
         (&["run", "--help"], &["--settings <DIR>", "default.yaml and routes/*.yaml"]),
         (&["check", "--help"], &["--settings <DIR>", "exit with 78"]),
+        (&["explain", "--help"], &["<METHOD> <TARGET>", "-H, --header", "-d, --data", "--output <FORM>"]),
         (&["dev", "--help"], &["--listen <ADDRESS>", "--stand-in <ADDRESS>"]),
     ] {
         let help = end_of(&mut binary(arguments));

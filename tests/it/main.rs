@@ -23,6 +23,8 @@ mod commands;
 mod credential_stand_in;
 /// A sidecar whose credentials rotate, fail and come back.
 mod credentials;
+/// Signatures that AWS refuses, and clocks that are wrong.
+mod diagnosis;
 /// What the README and the shipped settings say against what the code does.
 mod documents;
 /// `/routes`: how each route is set, without its secrets.
@@ -31,6 +33,8 @@ mod effective;
 mod event_streams;
 /// Both directions of a call at once.
 mod exchanges;
+/// `explain`, `routes` and `check` as JSON.
+mod explain;
 /// An upstream that refuses, cuts, stalls and lies.
 mod faults;
 /// `proxy_url`: calls through an HTTP proxy.
@@ -63,6 +67,8 @@ mod reload;
 mod retries;
 /// Which route takes a request.
 mod routing;
+/// The JSON Schema of the settings.
+mod schema;
 /// How the process ends.
 mod shutdown;
 /// AWS's vectors, golden signatures, and what the stand-in makes of arbitrary requests.

@@ -8,7 +8,10 @@ use bytes::Bytes;
 use log::Level;
 
 use crate::{
-    backend::{ReplyMode, signature_refusal::split},
+    backend::{
+        ReplyMode,
+        signature_refusal::{message, split},
+    },
     client::{ReplyBody, UpstreamReply},
     remark::Remark,
 };
@@ -18,8 +21,6 @@ const SIGNATURE: &str = "InvalidSignatureException";
 const LONGEST: u64 = 256 << 10;
 /// API Gateway's own words for most refusals.
 const FORBIDDEN: &str = r#"{"message":"Forbidden"}"#;
-const ADVICE: &str = "AWS refused the route's signature: compare accesskey and secretkey, aws_region, service, \
-                      session_token and this machine's clock with what the endpoint expects";
 
 /// A refusal has to be read before it is passed on.
 pub fn reply_mode(upstream: &UpstreamReply) -> ReplyMode {
@@ -35,7 +36,7 @@ pub fn without_explanation(upstream: &mut UpstreamReply) -> Vec<Remark> {
     if !upstream.is_refusal_for(SIGNATURE) {
         return Vec::new();
     }
-    let mut remarks = vec![Remark { level: Level::Warn, text: ADVICE.to_owned() }];
+    let mut remarks = Vec::new();
     let ReplyBody::Whole(body) = &upstream.body else { return remarks };
     if upstream.headers.contains_key(header::CONTENT_ENCODING) {
         // nobody can say what is in it
@@ -57,13 +58,6 @@ pub fn without_explanation(upstream: &mut UpstreamReply) -> Vec<Remark> {
     };
     upstream.body = ReplyBody::Whole(shortened.into());
     remarks
-}
-
-/// The message of a body in API Gateway's default shape.
-fn message(body: &str) -> Option<String> {
-    let body: serde_json::Value = serde_json::from_str(body).ok()?;
-    let message = body.get("message").or_else(|| body.get("Message"))?;
-    message.as_str().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -106,8 +100,8 @@ mod tests {
             assert_eq!(reply_mode(&reply), ReplyMode::Collected { limit: LONGEST });
             let remarks = without_explanation(&mut reply);
             assert_eq!(text(&reply), r#"{"message":"No match."}"#);
-            assert_eq!(remarks.len(), 2);
-            assert!(remarks[1].text.contains("x-amz-date:1\nx-amz-security-token:(left out)\n"));
+            assert_eq!(remarks.len(), 1);
+            assert!(remarks[0].text.contains("x-amz-date:1\nx-amz-security-token:(left out)\n"));
             assert!(remarks.iter().all(|remark| !remark.text.contains("hush-token")));
         }
     }
@@ -127,7 +121,7 @@ mod tests {
     #[test]
     fn other_answers_stay_as_they_are() {
         let mut skew = refusal("InvalidSignatureException", r#"{"message":"Signature expired: 1 is 2"}"#);
-        assert_eq!(without_explanation(&mut skew).len(), 1);
+        assert!(without_explanation(&mut skew).is_empty());
         assert_eq!(text(&skew), r#"{"message":"Signature expired: 1 is 2"}"#);
         let mut other = refusal("AccessDeniedException", EXPLAINED);
         assert_eq!(reply_mode(&other), ReplyMode::Streamed);
@@ -146,7 +140,7 @@ mod tests {
                 let mut reply = refusal("InvalidSignatureException", &body);
                 let remarks = without_explanation(&mut reply);
                 prop_assert!(!text(&reply).contains("hush") && !text(&reply).contains("Canonical"), "{}", text(&reply));
-                prop_assert!(!remarks.is_empty() && remarks.iter().all(|remark| !remark.text.contains("hush-token") || body.contains("\\n")));
+                prop_assert!(remarks.iter().all(|remark| !remark.text.contains("hush-token") || body.contains("\\n")));
             }
         }
     }

@@ -1,0 +1,253 @@
+//! What AWS says that should have been signed against what was: the parts in which the two differ, in the order of the
+//! canonical request.
+//!
+//! `diagnosis.rs` comes here with both texts. Values are quoted but for those of headers and parameters that prove
+//! something.
+
+use super::Evidence;
+use crate::{
+    excerpt::excerpt,
+    redaction::{LEFT_OUT, is_secret},
+};
+
+/// Characters that are quoted of a value.
+const QUOTED: usize = 200;
+const CHANGED: &str = "something on the way, such as a proxy, has changed it";
+
+/// A canonical request in its six parts.
+#[derive(Debug, PartialEq, Eq)]
+struct Parts<'a> {
+    method: &'a str,
+    path: &'a str,
+    query: &'a str,
+    headers: Vec<(&'a str, &'a str)>,
+    signed_headers: &'a str,
+    payload_hash: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(text: &'a str) -> Option<Self> {
+        let mut lines = text.split('\n').map(|line| line.trim_end_matches('\r'));
+        let (method, path, query) = (lines.next()?, lines.next()?, lines.next()?);
+        let mut headers = Vec::new();
+        loop {
+            match lines.next()? {
+                "" => break,
+                line => headers.push(line.split_once(':')?),
+            }
+        }
+        Some(Self {
+            method,
+            path,
+            query,
+            headers,
+            signed_headers: lines.next()?,
+            payload_hash: lines.next()?.trim_end(),
+        })
+    }
+}
+
+/// The sentence for the log.
+pub fn told(evidence: &Evidence, canonical: &str, string_to_sign: &str) -> String {
+    let ours = String::from_utf8_lossy(&evidence.draft.canonical.text);
+    let difference = match (Parts::of(canonical), Parts::of(&ours)) {
+        (Some(aws), Some(own)) => request_difference(&aws, &own),
+        _ => Some("the canonical request that AWS tells cannot be read".to_owned()),
+    };
+    if let Some(difference) = difference {
+        return format!(
+            "AWS refused the signature, since it saw another request than was signed: {difference}"
+        );
+    }
+    if let Some(difference) = string_difference(string_to_sign.trim(), &evidence.draft.string_to_sign) {
+        return format!("AWS refused the signature: {difference}");
+    }
+    format!(
+        "AWS refused the signature, and has signed the very same text: the secret is not that of the key ending in {}",
+        evidence.key()
+    )
+}
+
+/// The first part of the canonical request that differs.
+fn request_difference(aws: &Parts<'_>, own: &Parts<'_>) -> Option<String> {
+    let plain = |part: &str, aws: &str, own: &str| {
+        (aws != own)
+            .then(|| format!("{part}: AWS saw {}, signed was {}; {CHANGED}", quoted(aws), quoted(own)))
+    };
+    plain("method", aws.method, own.method)
+        .or_else(|| plain("path", aws.path, own.path))
+        .or_else(|| query_difference(aws.query, own.query))
+        .or_else(|| header_difference(&aws.headers, &own.headers))
+        .or_else(|| plain("signed headers", aws.signed_headers, own.signed_headers))
+        .or_else(|| {
+            let body = "payload hash (the body)";
+            plain(body, aws.payload_hash, own.payload_hash)
+        })
+}
+
+/// The first pair of the two sorted queries that differs.
+fn query_difference(aws: &str, own: &str) -> Option<String> {
+    if aws == own {
+        return None;
+    }
+    let (mut aws, mut own) = (aws.split('&'), own.split('&'));
+    let (seen, signed) = loop {
+        match (aws.next(), own.next()) {
+            (aws, own) if aws == own && aws.is_some() => {}
+            pairs => break pairs,
+        }
+    };
+    let pair = |pair: Option<&str>| match pair.filter(|pair| !pair.is_empty()) {
+        None => "nothing more".to_owned(),
+        Some(pair) => match pair.split_once('=') {
+            Some((name, _)) if is_secret(&name.to_ascii_lowercase()) => {
+                format!("`{}={LEFT_OUT}`", excerpt(name, QUOTED))
+            }
+            _ => quoted(pair),
+        },
+    };
+    Some(format!("query: AWS saw {}, signed was {}; {CHANGED}", pair(seen), pair(signed)))
+}
+
+/// The first header that differs, or that only one side has.
+fn header_difference(aws: &[(&str, &str)], own: &[(&str, &str)]) -> Option<String> {
+    let value = |of: &[(&str, &str)], name: &str| {
+        of.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned())
+    };
+    let names = own.iter().chain(aws).map(|(name, _)| *name);
+    for name in names {
+        let (seen, signed) = (value(aws, name), value(own, name));
+        if seen == signed {
+            continue;
+        }
+        let told = |value: Option<String>| match value {
+            None => "none".to_owned(),
+            Some(_) if is_secret(name) => LEFT_OUT.to_owned(),
+            Some(value) => quoted(&value),
+        };
+        let name = excerpt(name, QUOTED);
+        return Some(format!(
+            "header {name}: AWS saw {}, signed was {}; {CHANGED}",
+            told(seen),
+            told(signed)
+        ));
+    }
+    None
+}
+
+/// The first part of the string to sign that differs: algorithm, time, scope. Its last line is a hash of what is equal.
+fn string_difference(aws: &str, own: &str) -> Option<String> {
+    let lines = |text: &str| text.split('\n').map(|line| line.trim().to_owned()).collect::<Vec<_>>();
+    let (aws, own) = (lines(aws), lines(own));
+    for (at, part) in ["algorithm", "date", "scope", "hash of the canonical request"].iter().enumerate() {
+        let (seen, signed) = (aws.get(at)?, own.get(at)?);
+        if seen == signed {
+            continue;
+        }
+        if *part == "scope" {
+            return Some(scope_difference(seen, signed));
+        }
+        return Some(format!("{part}: AWS took {}, signed was {}", quoted(seen), quoted(signed)));
+    }
+    None
+}
+
+fn scope_difference(aws: &str, own: &str) -> String {
+    let parts = ["date", "region", "service", "terminator"];
+    let cures = ["", "; set aws_region", "; set `service`", ""];
+    let pairs = aws.split('/').zip(own.split('/')).zip(parts.iter().zip(cures));
+    for ((seen, signed), (part, cure)) in pairs {
+        if seen != signed {
+            return format!(
+                "{part} of the scope: AWS took {}, signed was {}{cure}",
+                quoted(seen),
+                quoted(signed)
+            );
+        }
+    }
+    format!("scope: AWS took {}, signed was {}", quoted(aws), quoted(own))
+}
+
+fn quoted(text: &str) -> String {
+    format!("`{}`", excerpt(text, QUOTED))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OWN: &str = "GET\n/a\na=1&b=2\nhost:h\nx-amz-date:20261120T120000Z\nx-amz-security-token:hush\n\n\
+                       host;x-amz-date;x-amz-security-token\ne3b0";
+
+    fn difference(aws: &str) -> Option<String> {
+        request_difference(&Parts::of(aws).unwrap(), &Parts::of(OWN).unwrap())
+    }
+
+    #[test]
+    fn the_first_part_that_differs_is_told_with_both_values() {
+        assert_eq!(difference(OWN), None);
+        for (from, to, told) in [
+            ("GET\n", "PUT\n", "method: AWS saw `PUT`, signed was `GET`"),
+            ("/a\n", "/b\n", "path: AWS saw `/b`, signed was `/a`"),
+            ("b=2", "b=3", "query: AWS saw `b=3`, signed was `b=2`"),
+            ("&b=2", "", "query: AWS saw nothing more, signed was `b=2`"),
+            ("a=1", "a=1&api_token=hush", "query: AWS saw `api_token=(left out)`, signed was `b=2`"),
+            ("a=1&b=2", "", "query: AWS saw nothing more, signed was `a=1`"),
+            ("host:h", "host:i", "header host: AWS saw `i`, signed was `h`"),
+            (
+                "token:hush",
+                "token:hushed",
+                "header x-amz-security-token: AWS saw (left out), signed was (left out)",
+            ),
+            ("host:h\n", "", "header host: AWS saw none, signed was `h`"),
+            ("host:h\n", "host:h\nx-amz-a:\u{1b}\n", "header x-amz-a: AWS saw `\\u{1b}`, signed was none"),
+            (
+                "\n\nhost;",
+                "\n\n",
+                "signed headers: AWS saw `x-amz-date;x-amz-security-token`, signed was `host;",
+            ),
+            ("e3b0", "ffff", "payload hash (the body): AWS saw `ffff`, signed was `e3b0`"),
+        ] {
+            let difference = difference(&OWN.replacen(from, to, 1)).unwrap();
+            assert!(difference.starts_with(told), "{difference}\nis not\n{told}");
+            assert!(!difference.contains("hush"), "{difference}");
+        }
+    }
+
+    #[test]
+    fn date_region_and_service_of_the_string_to_sign_are_told_apart() {
+        let own = "AWS4-HMAC-SHA256\n20261120T120000Z\n20261120/us-east-1/execute-api/aws4_request\nabc";
+        assert_eq!(string_difference(own, own), None);
+        for (from, to, told) in [
+            ("T12", "T13", "date: AWS took `20261120T130000Z`, signed was `20261120T120000Z`"),
+            (
+                "us-east-1",
+                "eu-west-1",
+                "region of the scope: AWS took `eu-west-1`, signed was `us-east-1`; set aws_region",
+            ),
+            (
+                "execute-api",
+                "lambda",
+                "service of the scope: AWS took `lambda`, signed was `execute-api`; set `service`",
+            ),
+            ("abc", "abd", "hash of the canonical request: AWS took `abd`, signed was `abc`"),
+        ] {
+            assert_eq!(string_difference(&own.replacen(from, to, 1), own).as_deref(), Some(told));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic_or_leaves_its_line(text in any::<String>(), lines in "([a-c:=&'\u{1b}\r]{0,6}\n){0,12}") {
+            for text in [&text, &lines] {
+                if let Some(parts) = Parts::of(text) {
+                    let told = request_difference(&parts, &Parts::of(OWN).unwrap()).unwrap_or_default();
+                    prop_assert!(!told.contains(|char: char| char.is_control() && char != '\t'), "{told:?}");
+                }
+                let _ = string_difference(text, OWN);
+            }
+        }
+    }
+}

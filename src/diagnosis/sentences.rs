@@ -1,0 +1,149 @@
+//! What a refusal means that does not say what AWS would have signed: by AWS's name for it and its sentence.
+//!
+//! `diagnosis.rs` comes here with both.
+
+use actix_http::header::HeaderMap;
+
+use super::{Evidence, Reason};
+use crate::{
+    clock_skew::{ahead_of, told as clock_told},
+    excerpt::excerpt,
+};
+
+/// Characters that are quoted of AWS's sentence.
+const QUOTED: usize = 300;
+
+/// The sentence for the log about a call that the route has signed.
+pub fn told(reason: Reason, message: &str, headers: &HeaderMap, evidence: &Evidence) -> String {
+    let Evidence { host, region, service, has_token, .. } = evidence;
+    let key = evidence.key();
+    match reason {
+        Reason::Signature => signature(message, headers, evidence),
+        Reason::Incomplete => format!(
+            "AWS could not read the signature{}: something on the way, such as a proxy, has changed Authorization or \
+             X-Amz-Date",
+            quoted(message)
+        ),
+        Reason::Missing => format!(
+            "AWS found nothing to do with the call, although it was signed: path or method may be unknown to the API at \
+             {host}, or its stage is missing in function_uri; or something on the way has taken Authorization out"
+        ),
+        Reason::UnknownKey if *has_token => format!(
+            "AWS does not know the key ending in {key}, or its session token belongs to another: compare all three, or \
+             the account and partition that they are of with {host}"
+        ),
+        Reason::UnknownKey => format!(
+            "AWS does not know the key ending in {key}: it was deleted or made inactive, is of another partition than \
+             {host}, or is a temporary one whose session token is missing in the settings"
+        ),
+        Reason::Expired => format!(
+            "AWS calls the keys expired, of which the id ends in {key}: keys that are written in the settings have to be \
+             replaced, others are being fetched anew (region {region}, service {service})"
+        ),
+    }
+}
+
+/// The sentence about a call that went out without the route's signature.
+pub fn unsigned(reason: Reason) -> String {
+    match reason {
+        Reason::Missing => {
+            "AWS found nothing to do with the call: path or method may be unknown to the API, or it wants a \
+                            signature and the route has no authorization.iam"
+                .to_owned()
+        }
+        _ => {
+            "AWS refused the signature or the keys that the client brought: the route has not signed the call"
+                .to_owned()
+        }
+    }
+}
+
+/// What AWS's sentence says of a signature without what it should have been.
+fn signature(message: &str, headers: &HeaderMap, evidence: &Evidence) -> String {
+    let Evidence { host, region, service, dated, .. } = evidence;
+    let apart = ahead_of(*dated, headers);
+    let by =
+        apart.map(|apart| format!(", by AWS's Date it is {} AWS's", clock_told(-apart))).unwrap_or_default();
+    if ["Signature expired", "not yet current", "RequestTimeTooSkewed", "Request has expired"]
+        .iter()
+        .any(|words| message.contains(words))
+    {
+        return format!(
+            "AWS refused the signature for its date{}: set this machine's clock right{by}",
+            quoted(message)
+        );
+    }
+    if message.contains("valid region") {
+        let known = region_in(host).filter(|known| known != region);
+        let cure = known.map_or_else(
+            || "the one of the endpoint".to_owned(),
+            |known| format!("{known}, which is in the host's name"),
+        );
+        return format!(
+            "AWS refused the signature for its region, {region}: set aws_region to {cure} ({host})"
+        );
+    }
+    if message.contains("correct service") {
+        return format!(
+            "AWS refused the signature for its service, {service}{}: set `service`, execute-api for an API and lambda for \
+             a Function URL",
+            quoted(message)
+        );
+    }
+    if message.contains("SignedHeader") {
+        return format!(
+            "AWS refused the signature{}: something on the way, such as a proxy, has added the header",
+            quoted(message)
+        );
+    }
+    let is_late = apart.is_some_and(|apart| apart.abs() >= 60_000);
+    let clock = if is_late { format!(" (likely{by})") } else { by };
+    let region_of_host = region_in(host)
+        .filter(|known| known != region)
+        .map(|known| format!(" (likely, the host's name says {known})"))
+        .unwrap_or_default();
+    format!(
+        "AWS refused the signature and does not say why{}; look, in this order, at: this machine's clock{clock}; \
+         aws_region, {region}{region_of_host}; the service, {service}; the host, {host}; the secret of the key ending in {}",
+        quoted(message),
+        evidence.key()
+    )
+}
+
+/// The region that an endpoint of AWS has in its name.
+fn region_in(host: &str) -> Option<String> {
+    let is_region = |label: &str| {
+        let parts: Vec<&str> = label.split('-').collect();
+        parts.len() >= 3
+            && parts.iter().all(|part| !part.is_empty())
+            && parts[0].len() == 2
+            && parts.last().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()))
+            && parts[..parts.len() - 1].iter().all(|part| part.bytes().all(|byte| byte.is_ascii_lowercase()))
+    };
+    let is_aws = host.contains(".amazonaws.com") || host.contains(".on.aws") || host.contains(".api.aws");
+    host.split('.').find(|label| is_aws && is_region(label)).map(str::to_owned)
+}
+
+/// AWS's own words in brackets, if there are any.
+fn quoted(message: &str) -> String {
+    match message.trim() {
+        "" => String::new(),
+        words => format!(" (`{}`)", excerpt(words, QUOTED)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_is_found_in_the_names_of_awss_endpoints() {
+        let region = |host| region_in(host);
+        assert_eq!(region("x9.execute-api.eu-west-1.amazonaws.com").as_deref(), Some("eu-west-1"));
+        assert_eq!(region("abc.lambda-url.us-gov-west-1.on.aws").as_deref(), Some("us-gov-west-1"));
+        assert_eq!(region("lambda.cn-north-1.amazonaws.com.cn").as_deref(), Some("cn-north-1"));
+        for host in ["a.example", "my-api-1.example.com", "vpce-0-1.amazonaws.com", ""] {
+            assert_eq!(region(host), None, "{host}");
+        }
+    }
+}

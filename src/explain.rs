@@ -1,0 +1,226 @@
+//! `apigw-invoker explain`: what would become of a request, up to the last byte before the network, and why.
+//!
+//! It walks the path of `proxy.rs` with the same steps: `choose`, `InboundRequest::read`, `Backend::request` and the
+//! signer. What it leaves out is what needs the rest of the process or AWS: limits of requests in flight, circuit
+//! breakers, keys that somebody has to be asked for. `cli.rs` comes here; `explain/text.rs` prints the result.
+
+mod outgoing;
+mod request;
+pub mod text;
+
+use std::{path::PathBuf, time::SystemTime};
+
+use actix_http::{HttpMessage as _, Payload, Request};
+use clap::Args;
+use serde::Serialize;
+
+use self::outgoing::Outgoing;
+use crate::{
+    backend,
+    error::ProxyError,
+    proxy::{
+        self, Chosen,
+        inbound::{BodyLimits, Hop, InboundRequest},
+        record,
+        target::HeadLimits,
+    },
+    routing::{Mismatch, RouteTable, standing},
+    settings::{RouteSettings, Settings},
+    tls::Configurations,
+};
+
+/// Stands for the name that each process draws by lot and has in `Via`.
+const PSEUDONYM: &str = "apigw-invoker-0000000000000000";
+
+/// A request to explain.
+#[derive(Debug, Args)]
+pub struct Asked {
+    /// The request's method, such as GET.
+    pub method: String,
+    /// Its path and query as a client sends them, or a whole URL.
+    pub target: String,
+    /// A header, as in curl. Nothing is added that is not written.
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub headers: Vec<String>,
+    /// The body, or @FILE for one in a file.
+    #[arg(short, long, value_name = "DATA", allow_hyphen_values = true)]
+    pub data: Option<String>,
+    /// The host that the client means, where the target or a header does not say it; `listen.http` otherwise.
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// The time to sign for, as X-Amz-Date says it (20261120T120000Z): now by default.
+    #[arg(long, value_name = "TIME", value_parser = request::time)]
+    pub at: Option<SystemTime>,
+}
+
+/// What would become of it.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    method: String,
+    target: String,
+    host: String,
+    /// The route that takes it.
+    route: Option<String>,
+    /// Every route, the one that takes it first.
+    candidates: Vec<Candidate>,
+    /// What goes out.
+    outbound: Option<Outgoing>,
+    /// What the client is answered at once, if nothing does.
+    refusal: Option<Refusal>,
+}
+
+/// How one route stands with the request.
+#[derive(Debug, Serialize)]
+struct Candidate {
+    id: String,
+    file: PathBuf,
+    takes_it: bool,
+    why: String,
+}
+
+/// An answer of the sidecar's own.
+#[derive(Debug, Serialize)]
+struct Refusal {
+    status: u16,
+    code: &'static str,
+    cause: String,
+}
+
+impl Explanation {
+    /// Whether something would go out.
+    pub fn goes_out(&self) -> bool {
+        self.outbound.is_some()
+    }
+}
+
+/// Explains a request.
+///
+/// # Errors
+/// It cannot be made at all: no client could send it, or a file is missing.
+pub async fn explain(settings: &Settings, asked: &Asked) -> Result<Explanation, String> {
+    let body = request::body(asked)?;
+    let mut request = request::build(asked, settings, body.clone())?;
+    let host = proxy::host(&request).to_owned();
+    let enabled = settings.routes.iter().filter(|route| route.enabled);
+    let routes = RouteTable::new(enabled.map(|route| (route.rule.clone(), route)));
+    let candidates = candidates(settings, &request, &host);
+    let mut explanation = Explanation {
+        method: request.method().to_string(),
+        target: request.uri().to_string(),
+        host,
+        route: None,
+        candidates,
+        outbound: None,
+        refusal: None,
+    };
+    let payload = request.take_payload();
+    let limits = HeadLimits::of(&settings.limits);
+    match proxy::choose(&request, &routes, &limits, PSEUDONYM) {
+        Ok(Chosen { route, remainder }) => {
+            explanation.route = Some(route.id.clone());
+            let body_timeout = settings.limits.body_timeout;
+            let inbound = Inbound { request, payload, remainder, body_timeout };
+            let date = asked.at.unwrap_or_else(SystemTime::now);
+            match outgoing(route, inbound, &body, date).await {
+                Ok(outgoing) => explanation.outbound = Some(outgoing),
+                Err(error) => explanation.refusal = Some(Refusal::of(&error)),
+            }
+        }
+        Err(error) => explanation.refusal = Some(Refusal::of(&error)),
+    }
+    Ok(explanation)
+}
+
+/// A request on its way to a backend.
+struct Inbound {
+    request: Request,
+    payload: Payload,
+    remainder: Option<usize>,
+    body_timeout: std::time::Duration,
+}
+
+/// The second half of the path.
+async fn outgoing(
+    route: &RouteSettings,
+    inbound: Inbound,
+    body: &[u8],
+    date: SystemTime,
+) -> Result<Outgoing, ProxyError> {
+    let Inbound { request, mut payload, remainder, body_timeout } = inbound;
+    let internal = |cause: String| ProxyError::new(crate::error::ErrorKind::UpstreamTls, cause);
+    let backend = backend::build(&route.backend, &mut Configurations::default())
+        .map_err(|error| internal(error.to_string()))?;
+    let request_id = record::request_id(&request);
+    let brings_id = request.headers().contains_key("x-request-id");
+    let hop = Hop {
+        peer: request.head().peer_addr,
+        is_secure: false,
+        pseudonym: PSEUDONYM,
+        request_id: &request_id,
+    };
+    let limits = BodyLimits::of(backend.target(), body_timeout);
+    let inbound = InboundRequest::read(request, &mut payload, remainder, &hop, limits).await?;
+    let outbound = backend.request(inbound)?;
+    Outgoing::of(route, &*backend, outbound, body, date, brings_id).await
+}
+
+impl Refusal {
+    fn of(error: &ProxyError) -> Self {
+        let (status, code, _) = error.kind.row();
+        Self { status: status.as_u16(), code, cause: error.to_string() }
+    }
+}
+
+/// Every route with how it stands, best first; what does not fit comes in the order of the files.
+fn candidates(settings: &Settings, request: &Request, host: &str) -> Vec<Candidate> {
+    let (path, method) = (request.uri().path(), request.method());
+    let standings: Vec<_> =
+        settings.routes.iter().map(|route| (route, standing(&route.rule, host, path, method))).collect();
+    let fitting = |enabled: bool| {
+        let of = standings.iter().filter(move |(route, _)| route.enabled == enabled);
+        of.filter_map(|(route, standing)| Some((*route, standing.as_ref().ok()?)))
+    };
+    let mut best: Vec<_> = fitting(true).collect();
+    best.sort_by(|(_, one), (_, other)| other.cmp(one));
+    let candidate = |route: &RouteSettings, takes_it: bool, why: String| Candidate {
+        id: route.id.clone(),
+        file: PathBuf::from(&route.place.source),
+        takes_it,
+        why,
+    };
+    let winner = best.first().map(|(_, standing)| **standing);
+    let mut candidates: Vec<Candidate> = best
+        .iter()
+        .enumerate()
+        .map(|(at, (route, standing))| match winner {
+            Some(winner) if at > 0 => candidate(route, false, standing.why_it_lost(&winner).to_owned()),
+            _ => candidate(route, true, standing.fit()),
+        })
+        .collect();
+    candidates
+        .extend(fitting(false).map(|(route, _)| candidate(route, false, "enabled: it is not".to_owned())));
+    candidates.extend(standings.iter().filter_map(|(route, standing)| {
+        let mismatch = standing.as_ref().err()?;
+        Some(candidate(route, false, mismatch_text(*mismatch, route)))
+    }));
+    candidates
+}
+
+fn mismatch_text(mismatch: Mismatch, route: &RouteSettings) -> String {
+    let list = |items: Vec<String>| items.join(", ");
+    let rule = &route.rule;
+    match mismatch {
+        Mismatch::Host => {
+            format!("host: takes {}", list(rule.hosts.iter().map(ToString::to_string).collect()))
+        }
+        Mismatch::Path => {
+            format!("path: takes {}", list(rule.uris.iter().map(ToString::to_string).collect()))
+        }
+        Mismatch::Method => {
+            format!(
+                "method: takes {}",
+                list(rule.methods.allowed().iter().map(ToString::to_string).collect())
+            )
+        }
+    }
+}

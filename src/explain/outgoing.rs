@@ -1,0 +1,195 @@
+//! What goes out: the head as `client.rs` writes it, the body, and what of it is signed, without any secret.
+//!
+//! `explain.rs` comes here with what a backend has made of the request.
+
+use std::time::SystemTime;
+
+use aws_credential_types::Credentials;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    backend::Backend,
+    client::encode_head,
+    credentials::{AtHand, at_hand},
+    error::{ErrorKind, ProxyError},
+    proxy::outbound::{OutboundRequest, Signature},
+    redaction,
+    settings::{BackendSettings, PayloadSettings, RouteSettings, Scheme, Source},
+    signing::{Scope, Signer, hex},
+};
+
+/// Stands for what is not at hand: no AWS key looks like this.
+const PLACEHOLDER: &str = "PLACEHOLDER";
+
+/// A request on its way to AWS.
+#[derive(Debug, Serialize)]
+pub struct Outgoing {
+    /// Host and port that are connected to.
+    pub endpoint: String,
+    /// Whether by TLS.
+    pub tls: bool,
+    /// The proxy in between.
+    pub proxy: Option<String>,
+    /// The first line.
+    pub request_line: String,
+    /// Names and values in the order in which they go out.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Body,
+    /// What is another with each request or process.
+    pub varies: Vec<&'static str>,
+    /// What is signed.
+    pub signature: Option<SignatureParts>,
+}
+
+/// A body.
+#[derive(Debug, Serialize)]
+pub struct Body {
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// In hexadecimal.
+    pub sha256: String,
+    /// Itself, if it is UTF-8.
+    pub text: Option<String>,
+}
+
+/// What is signed.
+#[derive(Debug, Serialize)]
+pub struct SignatureParts {
+    /// Where the keys come from.
+    pub keys: String,
+    /// The id, unless somebody would have to be asked for it.
+    pub key_id: Option<String>,
+    /// Whether placeholders stand for the keys.
+    pub placeholder: bool,
+    /// Day, region, service.
+    pub scope: String,
+    /// Names with `;` between.
+    pub signed_headers: String,
+    /// The canonical request.
+    pub canonical_request: String,
+    /// The text whose HMAC is the signature.
+    pub string_to_sign: String,
+}
+
+impl Outgoing {
+    /// Signs a request and takes it apart again.
+    ///
+    /// # Errors
+    /// It cannot be signed or sent.
+    pub async fn of(
+        route: &RouteSettings,
+        backend: &dyn Backend,
+        mut outbound: OutboundRequest,
+        sent: &[u8],
+        date: SystemTime,
+        brings_id: bool,
+    ) -> Result<Self, ProxyError> {
+        let target = backend.target();
+        let varies = varies(route, brings_id);
+        let signing = (&target.scope, route.backend.source());
+        let signature = match signing {
+            (Some(scope), Some(source)) if outbound.signature == Signature::Ours => {
+                Some(sign(scope, source, &mut outbound, date).await?)
+            }
+            _ => None,
+        };
+        let head = encode_head(&outbound, target.endpoint.keepalive.enabled)?;
+        let (request_line, headers) = lines(&String::from_utf8_lossy(&head));
+        // what passes as it arrives is what was sent
+        let streams = outbound.body.bytes().is_empty() && outbound.body.length() > 0;
+        let body = if streams { sent } else { outbound.body.bytes() };
+        Ok(Self {
+            endpoint: target.endpoint.to_string(),
+            tls: scheme(route) == Scheme::Https,
+            proxy: target.endpoint.proxy.as_ref().map(ToString::to_string),
+            request_line,
+            headers,
+            body: Body {
+                bytes: outbound.body.length(),
+                sha256: hex(&Sha256::digest(body)),
+                text: str::from_utf8(body).ok().map(str::to_owned),
+            },
+            varies,
+            signature,
+        })
+    }
+}
+
+/// Signs with the keys that are at hand, or with placeholders.
+async fn sign(
+    scope: &Scope,
+    source: &Source,
+    outbound: &mut OutboundRequest,
+    date: SystemTime,
+) -> Result<SignatureParts, ProxyError> {
+    let AtHand { source: keys, keys: known } = at_hand(source).await;
+    let placeholder = known.is_none();
+    let key_id = known.as_ref().map(|keys| keys.access_key_id().to_owned());
+    let credentials = known.unwrap_or_else(|| {
+        let token = Some(PLACEHOLDER.to_owned());
+        Credentials::new(PLACEHOLDER, PLACEHOLDER, token, None, "explain")
+    });
+    let signer = Signer::new(scope.clone());
+    let draft = signer.draft(outbound, credentials.session_token(), date);
+    let headers = signer.sign(outbound, &credentials, date);
+    let unfit = |cause: actix_http::header::InvalidHeaderValue| {
+        ProxyError::new(ErrorKind::CredentialsUnavailable, cause.to_string())
+    };
+    headers.map_err(unfit)?.apply(&mut outbound.headers);
+    Ok(SignatureParts {
+        keys,
+        key_id,
+        placeholder,
+        scope: draft.scope,
+        signed_headers: draft.canonical.signed_headers,
+        canonical_request: redaction::canonical(&String::from_utf8_lossy(&draft.canonical.text)),
+        string_to_sign: draft.string_to_sign,
+    })
+}
+
+/// The first line and the headers of a head as it goes out.
+fn lines(head: &str) -> (String, Vec<(String, String)>) {
+    let mut lines = head.trim_end().split("\r\n");
+    let request_line = lines.next().unwrap_or_default().to_owned();
+    let headers =
+        lines.filter_map(|line| line.split_once(": ").or_else(|| Some((line.strip_suffix(':')?, ""))));
+    let shown = headers.map(|(name, value)| (name.to_owned(), redaction::shown(name, value)));
+    (request_line, shown.collect())
+}
+
+fn scheme(route: &RouteSettings) -> Scheme {
+    match &route.backend {
+        BackendSettings::ApiGateway(settings) => settings.function_uri.scheme,
+        BackendSettings::Lambda(settings) => settings.endpoint.scheme,
+    }
+}
+
+/// What no explanation can know: each process has its own name in `Via`, each request its own id.
+fn varies(route: &RouteSettings, brings_id: bool) -> Vec<&'static str> {
+    let (tells_headers, tells_time) = match &route.backend {
+        BackendSettings::ApiGateway(_) => {
+            return if brings_id { vec!["via"] } else { vec!["via", "x-request-id"] };
+        }
+        BackendSettings::Lambda(settings) => match &settings.payload {
+            PayloadSettings::Gateway(_) => (true, true),
+            PayloadSettings::Forward(parts) => (parts.headers, false),
+            PayloadSettings::Merge { .. } => (false, false),
+        },
+    };
+    let mut varies = Vec::new();
+    if tells_headers {
+        varies.push("via in the event");
+        if !brings_id {
+            varies.push("x-request-id in the event");
+        }
+    }
+    if tells_time {
+        varies.push("time and request id in the event's requestContext");
+    }
+    if tells_headers || tells_time {
+        varies.push("payload hash, and so signature");
+    }
+    varies
+}

@@ -1,0 +1,132 @@
+//! The request that is to be explained, as the listener would hand it on.
+//!
+//! `explain.rs` comes here with the command line's words. `listener/http2/translate.rs` makes a request in the same way.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, SystemTime},
+};
+
+use actix_http::{
+    Method, Payload, Request, Uri, Version,
+    error::PayloadError,
+    header::{self, HeaderName, HeaderValue},
+};
+use bytes::Bytes;
+use futures_core::Stream;
+use time::{PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description};
+
+use super::Asked;
+use crate::{listener::request_target, settings::Settings};
+
+const DATE_TIME: &[BorrowedFormatItem<'_>] =
+    format_description!("[year][month][day]T[hour][minute][second]Z");
+
+/// Reads a time as `X-Amz-Date` says it.
+///
+/// # Errors
+/// It is none.
+pub fn time(text: &str) -> Result<SystemTime, String> {
+    let time = PrimitiveDateTime::parse(text, DATE_TIME).map_err(|error| error.to_string())?;
+    let seconds = u64::try_from(time.assume_utc().unix_timestamp()).map_err(|_| "before 1970".to_owned())?;
+    Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
+/// The body.
+///
+/// # Errors
+/// Its file cannot be read.
+pub fn body(asked: &Asked) -> Result<Bytes, String> {
+    let data = asked.data.as_deref().unwrap_or_default();
+    match data.strip_prefix('@') {
+        Some(file) => fs::read(file).map(Bytes::from).map_err(|error| format!("{file}: {error}")),
+        None => Ok(Bytes::copy_from_slice(data.as_bytes())),
+    }
+}
+
+/// The request as the listener hands it on: of HTTP/1.1, by a client of this machine.
+///
+/// # Errors
+/// No client could send it.
+pub fn build(asked: &Asked, settings: &Settings, body: Bytes) -> Result<Request, String> {
+    let (target, host_of_url) = split(&asked.target)?;
+    let length = body.len();
+    let payload = if body.is_empty() { Payload::None } else { Payload::from(stream(body)) };
+    let mut request = Request::with_payload(payload);
+    let head = request.head_mut();
+    head.version = Version::HTTP_11;
+    head.peer_addr = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
+    head.method = Method::from_bytes(asked.method.as_bytes())
+        .map_err(|_| format!("`{}` is no method", asked.method))?;
+    head.uri =
+        Uri::try_from(&*request_target::escaped(target)).map_err(|error| format!("`{target}`: {error}"))?;
+    for line in &asked.headers {
+        let wrong = || format!("`{line}` is no header: expected NAME: VALUE");
+        let (name, value) = line.split_once(':').ok_or_else(wrong)?;
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+        let value =
+            HeaderValue::from_bytes(value.trim_matches([' ', '\t']).as_bytes()).map_err(|_| wrong())?;
+        head.headers.append(name, value);
+    }
+    let written = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
+    let host = asked.host.clone().or(written).or(host_of_url.map(str::to_owned));
+    let host = host.unwrap_or_else(|| settings.listen.http.to_string());
+    let host = HeaderValue::from_str(&host).map_err(|_| format!("`{host}` is no host"))?;
+    head.headers.insert(header::HOST, host);
+    if length > 0 {
+        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Ok(request)
+}
+
+/// Path and query, and the host of a whole URL.
+fn split(target: &str) -> Result<(&str, Option<&str>), String> {
+    let rest = target.strip_prefix("http://").or_else(|| target.strip_prefix("https://"));
+    match rest {
+        Some(rest) => {
+            let path = rest.find(['/', '?']).unwrap_or(rest.len());
+            let (host, target) = rest.split_at(path);
+            // as clients do with a URL that has no path
+            Ok((if target.is_empty() { "/" } else { target }, Some(host)))
+        }
+        None if target.starts_with('/') => Ok((target, None)),
+        None => Err(format!("`{target}` is no target: expected /PATH?QUERY or a URL")),
+    }
+}
+
+/// A body that is all there.
+struct Once(Option<Bytes>);
+
+impl Stream for Once {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(self.0.take().map(Ok))
+    }
+}
+
+fn stream(body: Bytes) -> actix_http::BoxedPayloadStream {
+    Box::pin(Once(Some(body)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_a_path_or_a_url() {
+        assert_eq!(split("/a?b"), Ok(("/a?b", None)));
+        assert_eq!(split("http://h:1/a"), Ok(("/a", Some("h:1"))));
+        assert_eq!(split("https://h"), Ok(("/", Some("h"))));
+        assert!(split("a").is_err());
+    }
+
+    #[test]
+    fn a_time_is_read_as_x_amz_date_says_it() {
+        assert_eq!(time("20150830T123600Z"), Ok(SystemTime::UNIX_EPOCH + Duration::from_mins(24_015_636)));
+        assert!(time("2015-08-30").is_err());
+    }
+}

@@ -1,0 +1,84 @@
+//! How one rule stands with a request, by itself: whether it would take it, and how good a fit it is.
+//!
+//! `explain.rs` orders the routes by it and says why each lost. The table of `routing.rs` decides; a property test holds
+//! the two together.
+
+use actix_http::Method;
+
+use super::pattern::{HostPattern, PathPattern, RouteRule, UriPattern, host_name};
+
+/// How well a rule fits, better ones greater, in the order in which the table decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Standing {
+    /// 0 where the rule names no host, the length of the longest wildcard, or the greatest there is for the host's name.
+    host: usize,
+    is_exact_path: bool,
+    /// Bytes of the path, or of the prefix.
+    path: usize,
+    priority: i32,
+    names_method: bool,
+}
+
+/// Why a rule does not take a request, the first of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mismatch {
+    /// It names other hosts.
+    Host,
+    /// It has other paths.
+    Path,
+    /// It takes other methods.
+    Method,
+}
+
+/// How a rule stands with a request of this host, as the client sent it, raw path and method.
+///
+/// # Errors
+/// What does not fit.
+pub fn standing(rule: &RouteRule, host: &str, path: &str, method: &Method) -> Result<Standing, Mismatch> {
+    let name = host_name(host);
+    let by_name = |pattern: &HostPattern| match pattern {
+        HostPattern::Exact(own) => (*own == name).then_some(usize::MAX),
+        HostPattern::Suffix(suffix) => (name.ends_with(suffix) && name != *suffix).then_some(suffix.len()),
+    };
+    let by_host = if rule.hosts.is_empty() { Some(0) } else { rule.hosts.iter().filter_map(by_name).max() };
+    let by_path = rule.uris.iter().flat_map(UriPattern::paths).filter_map(|pattern| match pattern {
+        PathPattern::Exact(own) => (own == path).then_some((true, own.len())),
+        PathPattern::Prefix(own) => path.starts_with(&own).then_some((false, own.len())),
+    });
+    let host = by_host.ok_or(Mismatch::Host)?;
+    let (is_exact_path, path) = by_path.max().ok_or(Mismatch::Path)?;
+    if !rule.methods.takes(method) {
+        return Err(Mismatch::Method);
+    }
+    let names_method = !rule.methods.is_any();
+    Ok(Standing { host, is_exact_path, path, priority: rule.priority, names_method })
+}
+
+impl Standing {
+    /// Why this one would have taken the request, and lost to a better one.
+    pub fn why_it_lost(&self, winner: &Self) -> &'static str {
+        if self.host != winner.host {
+            "host: the other's fits closer"
+        } else if self.is_exact_path != winner.is_exact_path {
+            "path: the other's is exact"
+        } else if self.path != winner.path {
+            "path: the other's prefix is longer"
+        } else if self.priority != winner.priority {
+            "priority: the other's is higher"
+        } else {
+            "method: the other names it"
+        }
+    }
+
+    /// What the rule has for the request.
+    pub fn fit(&self) -> String {
+        let host = match self.host {
+            0 => "any host",
+            usize::MAX => "this host",
+            _ => "a wildcard of this host",
+        };
+        let path = if self.is_exact_path { "this path" } else { "a prefix of this path" };
+        let method = if self.names_method { "this method" } else { "any method" };
+        format!("{host}, {path}, {method}")
+    }
+}

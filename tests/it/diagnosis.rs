@@ -1,0 +1,332 @@
+//! Signatures that AWS refuses: what the log says of each, and what the client sees.
+
+use std::{io::Write as _, path::Path};
+
+use apigw_invoker::dev::{Fault, Keys, StandIn, StandInOptions};
+use tempfile::TempDir;
+
+use super::support::{
+    App, Response, Upstream, call, eventually, get,
+    process::{ANY_PORT, Process, command, settings},
+    tls::{Authority, SecuredUpstream, server},
+};
+
+const KEYS: &str = "accesskey: AKIDEXAMPLE, secretkey: wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+
+/// A sidecar as a process, so that its log can be read, before a stand-in that finds this wrong.
+struct Refused {
+    process: Process,
+    address: std::net::SocketAddr,
+    stand_in: StandIn,
+    _directory: TempDir,
+}
+
+impl Refused {
+    fn by(fault: Fault) -> Self {
+        let options = StandInOptions::new(Keys::example()).with_fault(fault);
+        let stand_in = StandIn::start("127.0.0.1:0".parse().unwrap(), options).unwrap();
+        let at = stand_in.address();
+        let iam = format!(
+            "uri: /iam*\napi_gateway:\n  function_uri: http://{at}/iam\n  authorization: {{ apikey: hush-key, iam: {{ {KEYS} }} }}\n"
+        );
+        let lambda = format!(
+            "uri: /lambda\nlambda:\n  function_name: hello\n  aws_region: us-east-1\n  host: {}\n  port: {}\n  \
+             disable_https: true\n  aws_key: AKIDEXAMPLE\n  aws_secret: wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY\n",
+            at.ip(),
+            at.port()
+        );
+        let directory =
+            settings(&format!("{ANY_PORT}log: {{ level: debug }}\n"), &[("iam", &iam), ("lambda", &lambda)]);
+        let (process, address) = Process::run(directory.path());
+        Self { process, address, stand_in, _directory: directory }
+    }
+
+    fn post(&self, target: &str) -> Response {
+        call(self.address, "POST", target, &[("content-type", "application/json")], b"{\"a\": 1}")
+    }
+
+    /// The log after the end, in which no secret is.
+    fn log(mut self) -> String {
+        let log = self.process.stop();
+        for secret in self.stand_in.secrets() {
+            assert!(!log.contains(&secret), "{secret} is in {log}");
+        }
+        assert!(!log.contains("hush-key"), "{log}");
+        assert!(!log.contains("wJalrXUtnFEMI"), "{log}");
+        log
+    }
+}
+
+/// The one sentence about the call by this id.
+#[track_caller]
+fn sentence(log: &str) -> &str {
+    let lines: Vec<&str> =
+        log.lines().filter(|line| line.contains("WARN") && line.contains("] AWS ")).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    lines[0].split_once("] ").unwrap().1
+}
+
+/// What is wrong, what the log says of it, and how the client's message begins.
+const REFUSALS: [(Fault, &[&str], &str); 11] = [
+    (
+        Fault::Clock,
+        &["AWS refused the signature for its date", "Signature expired", " behind AWS's"],
+        "Signature expired",
+    ),
+    (
+        Fault::Region,
+        &["AWS refused the signature for its region, us-east-1: set aws_region to the one of the endpoint"],
+        "Credential should be scoped to a valid region, not 'us-east-1'.",
+    ),
+    (
+        Fault::Service,
+        &["AWS refused the signature for its service, execute-api", "'another-service'", "set `service`"],
+        "Credential should be scoped to correct service: 'another-service'.",
+    ),
+    (
+        Fault::Secret,
+        &["has signed the very same text: the secret is not that of the key ending in MPLE"],
+        "The request signature we calculated does not match",
+    ),
+    (
+        Fault::Key,
+        &["AWS does not know the key ending in MPLE", "session token is missing"],
+        "The security token included in the request is invalid.",
+    ),
+    (
+        Fault::Expired,
+        &["AWS calls the keys expired, of which the id ends in MPLE"],
+        "The security token included in the request is expired",
+    ),
+    (
+        Fault::Path,
+        &["another request than was signed: path: AWS saw `/iam/echo/rewritten`, signed was `/iam/echo`"],
+        "The request signature we calculated does not match",
+    ),
+    (
+        Fault::Header,
+        &["header content-type: AWS saw `text/rewritten`, signed was `application/json`"],
+        "The request signature we calculated does not match",
+    ),
+    (
+        Fault::Payload,
+        &[
+            "payload hash (the body): AWS saw `",
+            "`, signed was `f9d86028c6e0d64e225186f96acb69338b2c59764df79162107f5c4bb34d1310`",
+        ],
+        "The request signature we calculated does not match",
+    ),
+    (
+        Fault::Missing,
+        &["path or method may be unknown to the API at 127.0.0.1", "taken Authorization out"],
+        "Missing Authentication Token",
+    ),
+    (
+        Fault::Incomplete,
+        &["AWS could not read the signature: something on the way"],
+        "Authorization header requires",
+    ),
+];
+
+#[test]
+fn each_refusal_by_an_api_is_told_with_its_cause_and_the_client_learns_no_more_than_aws_says() {
+    for (fault, told, seen) in REFUSALS {
+        let refused = Refused::by(fault);
+        let response = refused.post("/iam/echo");
+        assert_eq!(response.status, 403, "{fault:?}: {}", response.text());
+        let message = response.json()["message"].as_str().unwrap().to_owned();
+        assert!(message.starts_with(seen), "{fault:?}: {message}");
+        assert!(!message.contains("Canonical") && !message.contains("signed was"), "{message}");
+        let log = refused.log();
+        let sentence = sentence(&log);
+        assert!(told.iter().all(|told| sentence.contains(told)), "{fault:?}: {sentence}\nis not {told:?}");
+        assert!(sentence.contains("request_id=") && sentence.contains("route=iam"), "{sentence}");
+    }
+}
+
+#[test]
+fn a_refusal_by_the_lambda_api_is_told_in_the_same_words() {
+    for (fault, told) in [
+        (Fault::Clock, "for its date"),
+        (Fault::Region, "for its region, us-east-1"),
+        (Fault::Secret, "the secret is not that of the key ending in MPLE"),
+        (Fault::Key, "AWS does not know the key ending in MPLE"),
+        (Fault::Header, "header content-type: AWS saw `text/rewritten`, signed was `application/json`"),
+        (Fault::Payload, "payload hash (the body): AWS saw"),
+        (Fault::Missing, "path or method may be unknown"),
+    ] {
+        let refused = Refused::by(fault);
+        let response = refused.post("/lambda");
+        assert_eq!((response.status, response.code().as_str()), (500, "lambda_rejected"), "{fault:?}");
+        let log = refused.log();
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains("] AWS ")).collect();
+        assert!(lines.iter().any(|line| line.contains(told)), "{fault:?}: {log}");
+    }
+}
+
+#[test]
+fn a_path_that_an_api_does_not_know_is_told_as_that() {
+    let refused = Refused::by(Fault::Clock);
+    drop(refused);
+    let stand_in =
+        StandIn::start("127.0.0.1:0".parse().unwrap(), StandInOptions::new(Keys::example())).unwrap();
+    let route = format!(
+        "uri: /iam*\napi_gateway:\n  function_uri: http://{}/iam\n  authorization: {{ iam: {{ {KEYS} }} }}\n",
+        stand_in.address()
+    );
+    let open = format!("uri: /open*\napi_gateway:\n  function_uri: http://{}/iam\n", stand_in.address());
+    let directory = settings(ANY_PORT, &[("iam", &route), ("open", &open)]);
+    let (mut process, address) = Process::run(directory.path());
+    assert_eq!(get(address, "/iam/nothing-there").status, 403);
+    assert_eq!(get(address, "/open/echo").status, 403);
+    let log = process.stop();
+    assert!(log.contains("path or method may be unknown to the API at 127.0.0.1"), "{log}");
+    assert!(log.contains("or it wants a signature and the route has no authorization.iam"), "{log}");
+}
+
+#[test]
+fn a_refusal_is_told_on_a_route_without_retries_too() {
+    let mismatch = "HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: InvalidSignatureException\r\ncontent-length: 2\r\n\r\n{}";
+    let upstream = Upstream::answering(mismatch);
+    let route = format!(
+        "uri: /*\napi_gateway:\n  function_uri: {}\n  retry: {{ attempts: 1 }}\n  authorization: {{ iam: {{ {KEYS} }} }}\n",
+        upstream.uri("/")
+    );
+    let directory = settings(ANY_PORT, &[("r", &route)]);
+    let (mut process, address) = Process::run(directory.path());
+    assert_eq!(get(address, "/").status, 403);
+    let log = process.stop();
+    let in_order = [
+        "clock",
+        "aws_region, us-east-1",
+        "the service, execute-api",
+        "the host, 127.0.0.1",
+        "key ending in MPLE",
+    ];
+    let mut rest = sentence(&log);
+    for cause in in_order {
+        rest = rest.split_once(cause).unwrap_or_else(|| panic!("{cause} is not next in {rest}")).1;
+    }
+    assert_eq!(upstream.received().len(), 1);
+}
+
+/// The date of the other side's clock, in seconds ahead of ours.
+fn date(ahead: i64) -> String {
+    use time::{Duration, OffsetDateTime, macros::format_description};
+    let format = format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    (OffsetDateTime::now_utc() + Duration::seconds(ahead)).format(format).unwrap()
+}
+
+/// An API over TLS whose clock is ten minutes ahead and which minds.
+fn ten_minutes_ahead(authority: &Authority) -> SecuredUpstream {
+    SecuredUpstream::serving(server(authority.identity("localhost")), |request, stream| {
+        let signed = request.header("x-amz-date").unwrap().to_owned();
+        let ours = time::OffsetDateTime::now_utc() + time::Duration::minutes(5);
+        let earliest =
+            ours.format(time::macros::format_description!("[year][month][day]T[hour][minute][second]Z"));
+        let date = date(600);
+        if signed < earliest.unwrap() {
+            let body = "{\"message\":\"Signature expired: it is\"}";
+            return stream.write_all(
+                format!(
+                    "HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: InvalidSignatureException\r\ndate: {date}\r\n\
+                     content-length: {}\r\n\r\n{body}",
+                    body.len()
+                )
+                .as_bytes(),
+            );
+        }
+        stream.write_all(format!("HTTP/1.1 200 OK\r\ndate: {date}\r\ncontent-length: 2\r\n\r\nok").as_bytes())
+    })
+}
+
+fn to(upstream: &SecuredUpstream, rest: &str) -> App {
+    let rest = format!("authorization: {{ iam: {{ {KEYS} }} }}\ntimeout: 10s\n{rest}");
+    App::with("").gateway("r", "/*", &upstream.uri("localhost"), &rest).start()
+}
+
+fn trusting(authorities: &Path) -> String {
+    format!("ca_certificate: {}\n", authorities.display())
+}
+
+#[test]
+fn a_call_that_is_refused_for_a_wrong_clock_is_signed_again_by_awss_and_the_next_ones_at_once() {
+    let authority = Authority::new("ours");
+    let upstream = ten_minutes_ahead(&authority);
+    let trusted = authority.file();
+    let app = to(&upstream, &trusting(trusted.path()));
+    for calls in 2..5 {
+        let response = call(app.address, "POST", "/", &[], b"body");
+        assert_eq!((response.status, response.text().as_str()), (200, "ok"));
+        assert_eq!(upstream.plain.received().len(), calls);
+        assert_eq!(upstream.plain.received()[calls - 1].body, b"body");
+    }
+    let offset = app.snapshot.routes.routes()[0].signing.as_ref().unwrap().clock.offset().unwrap();
+    assert!((offset - 600.0).abs() < 5.0, "{offset}");
+}
+
+#[test]
+fn without_retries_the_refusal_is_the_answer_and_the_next_call_is_signed_by_the_right_time() {
+    let authority = Authority::new("ours");
+    let upstream = ten_minutes_ahead(&authority);
+    let trusted = authority.file();
+    let app = to(&upstream, &format!("{}retry: {{ attempts: 1 }}\n", trusting(trusted.path())));
+    assert_eq!(get(app.address, "/").status, 403);
+    assert_eq!(get(app.address, "/").status, 200);
+    assert_eq!(upstream.plain.received().len(), 2);
+}
+
+#[test]
+fn a_date_that_anybody_may_have_written_changes_nothing() {
+    let authority = Authority::new("ours");
+    let upstream = ten_minutes_ahead(&authority);
+    let app = to(&upstream, "ssl_verify: false\n");
+    for calls in 1..4 {
+        assert_eq!(get(app.address, "/").status, 403);
+        assert_eq!(upstream.plain.received().len(), calls);
+    }
+    assert_eq!(app.snapshot.routes.routes()[0].signing.as_ref().unwrap().clock.offset(), None);
+}
+
+#[test]
+fn the_stand_ins_clock_is_followed_where_it_is_believed_by_all_routes_to_it() {
+    for clock_ahead in [-900, 900] {
+        let app = App::dev_with(StandInOptions { clock_ahead, ..StandInOptions::new(Keys::example()) });
+        assert_eq!(get(app.address, "/iam/echo").status, 403);
+        for route in app.snapshot.routes.routes() {
+            if let Some(signing) = &route.signing {
+                signing.clock.trust();
+            }
+        }
+        let response = get(app.address, "/iam/echo");
+        assert_eq!(response.status, 200, "{}", response.text());
+        let response = get(app.address, "/lambda/hello?name=x");
+        assert_eq!(response.status, 200, "{}", response.text());
+    }
+}
+
+#[test]
+fn a_clock_that_goes_wrong_is_warned_of_once() {
+    let authority = Authority::new("ours");
+    let upstream = ten_minutes_ahead(&authority);
+    let trusted = authority.file();
+    let route = format!(
+        "uri: /*\napi_gateway:\n  function_uri: {}\n  ca_certificate: {}\n  timeout: 10s\n  authorization: {{ iam: {{ {KEYS} }} }}\n",
+        upstream.uri("localhost"),
+        trusted.path().display()
+    );
+    let directory = settings(ANY_PORT, &[("r", &route)]);
+    let (mut process, address) = Process::listening(&mut command("run", directory.path()));
+    for _ in 0..3 {
+        assert_eq!(get(address, "/").status, 200);
+    }
+    eventually("the warning", || process.errors().contains("this machine's clock is"));
+    let log = process.stop();
+    let warning = log.lines().filter(|line| line.contains("WARN ] this machine's clock is "));
+    let warning: Vec<&str> = warning.collect();
+    assert!(warning.len() == 1 && warning[0].contains(" behind that of localhost:"), "{log}");
+    assert_eq!(log.matches("calling again: 403 InvalidSignatureException").count(), 1, "{log}");
+    assert!(!log.contains("] AWS "), "what went well in the end is no refusal: {log}");
+}

@@ -1,0 +1,362 @@
+//! `explain`, `routes` and `check --output json`: what they print against what is then sent, and what they keep to
+//! themselves.
+
+use std::path::Path;
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::support::{
+    Upstream, call,
+    process::{ANY_PORT, Ended, Process, binary, command, end_of, settings},
+    upstream::Received,
+};
+
+const SECRETS: [&str; 4] = ["hush-api-key", "hush-secret", "hush-token", "hush-lambda"];
+const KEYS: &str = "accesskey: AKIDEXAMPLE, secretkey: hush-secret, session_token: hush-token";
+
+/// A route of each kind to one upstream.
+fn routes(upstream: &Upstream) -> Vec<(&'static str, String)> {
+    let gateway = |uri: &str, authorization: &str| {
+        format!(
+            "uri: {uri}\napi_gateway:\n  function_uri: {}\n{authorization}",
+            upstream.uri("/prod/?base=1")
+        )
+    };
+    let lambda = |uri: &str, rest: &str| {
+        format!(
+            "uri: {uri}\nlambda:\n  function_name: MyLambda\n  aws_region: us-east-1\n  host: {}\n  port: {}\n  \
+             disable_https: true\n  aws_key: AKIDEXAMPLE\n  aws_secret: hush-lambda\n{rest}",
+            upstream.address.ip(),
+            upstream.address.port()
+        )
+    };
+    let both = format!("  authorization: {{ apikey: hush-api-key, iam: {{ {KEYS} }} }}\n");
+    vec![
+        ("open", gateway("/open/*", "")),
+        ("key", gateway("/key/*", "  authorization: { apikey: hush-api-key }\n")),
+        ("signed", gateway("/signed/*", &both)),
+        ("merge", lambda("/merge", "")),
+        ("event", lambda("/event*", "  awsgateway_compatible: true\n")),
+    ]
+}
+
+fn directory(process: &str, routes: &[(&'static str, String)]) -> tempfile::TempDir {
+    let routes: Vec<(&str, &str)> = routes.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    settings(process, &routes)
+}
+
+fn explained(directory: &Path, arguments: &[&str]) -> Ended {
+    let mut explain = binary(&["explain"]);
+    explain.args(arguments).arg("--settings").arg(directory);
+    let ended = end_of(&mut explain);
+    for secret in SECRETS {
+        let said = format!("{}{}", ended.output, ended.errors);
+        assert!(!said.contains(secret), "{secret} is in {said}");
+    }
+    ended
+}
+
+#[track_caller]
+fn json(ended: &Ended) -> Value {
+    serde_json::from_str(&ended.output).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
+}
+
+/// A header as it was sent, without what an explanation cannot or must not tell.
+fn comparable(name: &str, value: &str) -> (String, String) {
+    let value = match name {
+        "via" => value[..value.len() - 16].to_owned(),
+        "x-api-key" | "x-amz-security-token" | "cookie" => "(left out)".to_owned(),
+        "authorization" if value.starts_with("AWS4") => {
+            let (before, signature) = value.split_once("Signature=").unwrap();
+            format!("{before}Signature={}…", &signature[..8])
+        }
+        _ => value.to_owned(),
+    };
+    (name.to_owned(), value)
+}
+
+fn sent(received: &Received) -> Vec<(String, String)> {
+    let mut lines: Vec<_> = received.headers.iter().map(|(name, value)| comparable(name, value)).collect();
+    lines.sort();
+    lines
+}
+
+fn told(outbound: &Value) -> Vec<(String, String)> {
+    let headers = outbound["headers"].as_array().unwrap();
+    let mut lines: Vec<_> = headers
+        .iter()
+        .map(|line| {
+            let (name, value) = (line[0].as_str().unwrap(), line[1].as_str().unwrap());
+            let value = if name == "via" { &value[..value.len() - 16] } else { value };
+            (name.to_owned(), value.to_owned())
+        })
+        .collect();
+    lines.sort();
+    lines
+}
+
+/// Method, target, headers and body.
+type Sent = (&'static str, &'static str, &'static [(&'static str, &'static str)], &'static [u8]);
+
+const REQUESTS: [Sent; 8] = [
+    ("GET", "/open/a%2Fb?c=x%2Fy&d=b+c", &[], b""),
+    ("POST", "/open/", &[("content-type", "text/plain")], b"streamed"),
+    ("GET", "/key/x?q=\u{fc}&r=\"x\"", &[("x-api-key", "theirs"), ("cookie", "a=1")], b""),
+    ("GET", "/signed/a%2Fb/../c?c=x%2Fy&d=b+c&flag", &[("x-amz-meta", "  a   b ")], b""),
+    ("PUT", "/signed/x", &[("content-type", "application/json"), ("authorization", "theirs")], b"{\"a\": 1}"),
+    ("DELETE", "/signed/?x-amz-date=1&b", &[("connection", "x-gone"), ("x-gone", "1")], b""),
+    ("POST", "/merge?a=1", &[("content-type", "application/json")], b"{\"b\": 2}"),
+    ("GET", "/merge?flag&a=1&a=2", &[], b""),
+];
+
+#[test]
+fn what_is_explained_equals_what_is_then_sent() {
+    let upstream = Upstream::ok();
+    let directory = directory(ANY_PORT, &routes(&upstream));
+    let (mut process, address) = Process::run(directory.path());
+    for (count, (method, target, headers, body)) in REQUESTS.into_iter().enumerate() {
+        let mut headers = headers.to_vec();
+        headers.push(("x-request-id", "an-id"));
+        assert_eq!(call(address, method, target, &headers, body).status, 200, "{target}");
+        let received = upstream.received();
+        assert_eq!(received.len(), count + 1);
+        let received = &received[count];
+
+        let mut arguments = vec![method, target, "--host", "localhost", "--output", "json"];
+        let lines: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        for line in &lines {
+            arguments.extend(["-H", line]);
+        }
+        let text = str::from_utf8(body).unwrap();
+        if !text.is_empty() {
+            arguments.extend(["--data", text]);
+        }
+        let date = received.header("x-amz-date").map(str::to_owned);
+        if let Some(date) = &date {
+            arguments.extend(["--at", date]);
+        }
+        let ended = explained(directory.path(), &arguments);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let outbound = &json(&ended)["outbound"];
+        assert_eq!(outbound["request_line"], received.line, "{target}");
+        assert_eq!(told(outbound), sent(received), "{target}");
+        assert_eq!(outbound["body"]["text"], String::from_utf8_lossy(&received.body).as_ref(), "{target}");
+        assert_eq!(outbound["body"]["bytes"], received.body.len());
+        assert_eq!(outbound["signature"].is_null(), date.is_none(), "{target}");
+        if date.is_some() && !target.starts_with("/signed") {
+            // no token is left out of it, so its hash can be taken
+            let canonical = outbound["signature"]["canonical_request"].as_str().unwrap();
+            let hash: String = Sha256::digest(canonical).iter().map(|byte| format!("{byte:02x}")).collect();
+            assert!(outbound["signature"]["string_to_sign"].as_str().unwrap().ends_with(&hash));
+        }
+    }
+    assert_eq!(upstream.received().len(), REQUESTS.len(), "an explanation sends nothing");
+    process.stop();
+}
+
+#[test]
+fn an_event_that_differs_each_time_is_said_to() {
+    let upstream = Upstream::ok();
+    let directory = directory("", &routes(&upstream));
+    let outbound =
+        &json(&explained(directory.path(), &["GET", "/event/x?a=1", "--output", "json"]))["outbound"];
+    let event: Value = serde_json::from_str(outbound["body"]["text"].as_str().unwrap()).unwrap();
+    assert_eq!(event["path"], "/event/x");
+    let varies = outbound["varies"].to_string();
+    assert!(varies.contains("requestContext") && varies.contains("payload hash"), "{varies}");
+    assert_eq!(upstream.accepted(), 0);
+}
+
+#[test]
+fn each_route_that_loses_is_told_why() {
+    let route = |rule: &str| format!("{rule}\napi_gateway:\n  function_uri: https://a.example/\n");
+    let routes = [
+        ("other-host", route("uri: /a/b\nhosts: [x.example]")),
+        ("other-path", route("uri: /c")),
+        ("other-method", route("uri: /a/b\nmethods: [POST, PUT]")),
+        ("off", route("uri: /a/b\nenabled: false")),
+        ("winner", route("uri: /a/b\nmethods: [GET]")),
+        ("lower", route("uri: /a/b\nmethods: [GET]\npriority: -1")),
+        ("shorter", route("uri: /a/*")),
+        ("any-method", route("uri: /a/b")),
+    ];
+    let directory = directory("", &routes);
+    let ended = explained(directory.path(), &["GET", "/a/b", "--output", "json"]);
+    let explanation = json(&ended);
+    assert_eq!(explanation["route"], "winner");
+    let why: Vec<(&str, &str)> = explanation["candidates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|candidate| (candidate["id"].as_str().unwrap(), candidate["why"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        why,
+        [
+            ("winner", "any host, this path, this method"),
+            ("any-method", "method: the other names it"),
+            ("lower", "priority: the other's is higher"),
+            ("shorter", "path: the other's is exact"),
+            ("off", "enabled: it is not"),
+            ("other-host", "host: takes x.example"),
+            ("other-method", "method: takes POST, PUT"),
+            ("other-path", "path: takes /c"),
+        ]
+    );
+    let text = explained(directory.path(), &["GET", "/a/b"]).output;
+    assert!(text.contains("  → winner        any host, this path, this method  "), "{text}");
+    assert!(!text.contains('\u{1b}'), "no colours where nobody sees them");
+}
+
+#[test]
+fn what_the_sidecar_answers_itself_is_told_and_is_1() {
+    let upstream = Upstream::ok();
+    let mut routes = routes(&upstream);
+    routes.push(("post", "uri: /post\nmethods: [POST]\napi_gateway:\n  function_uri: https://a.example/\n  max_req_body_size: 3\n".into()));
+    let directory = directory("", &routes);
+    for (arguments, code) in [
+        (&["GET", "/nowhere"][..], "404 route_not_found"),
+        (&["GET", "/post"], "405 method_not_allowed"),
+        (&["GET", "/open/%zz"], "400 invalid_path"),
+        (&["GET", "/open/../x"], "400 invalid_path"),
+        (&["POST", "/post", "-d", "long"], "413 payload_too_large"),
+        (&["POST", "/merge", "-d", "{", "-H", "content-type: application/json"], "400 invalid_body"),
+    ] {
+        let ended = explained(directory.path(), arguments);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(
+            ended.output.contains("Nothing goes out.") && ended.output.contains(code),
+            "{}",
+            ended.output
+        );
+    }
+    for (arguments, problem) in [
+        (&["GET", "nowhere"][..], "`nowhere` is no target"),
+        (&["GET", "/", "-H", "wrong"], "`wrong` is no header"),
+        (&["GET", "/", "-d", "@/nowhere"], "/nowhere: No such file"),
+    ] {
+        let ended = explained(directory.path(), arguments);
+        assert_eq!((ended.code, ended.output.as_str()), (Some(1), ""));
+        assert!(ended.errors.contains(problem), "{}", ended.errors);
+    }
+    assert_eq!(upstream.accepted(), 0);
+}
+
+#[test]
+fn a_body_may_come_from_a_file_and_a_target_may_be_a_url() {
+    let upstream = Upstream::ok();
+    let directory = directory("", &routes(&upstream));
+    let file = directory.path().join("body");
+    std::fs::write(&file, "from a file").unwrap();
+    let data = format!("@{}", file.display());
+    let explanation = json(&explained(
+        directory.path(),
+        &["POST", "http://h.example:1/open/a", "-d", &data, "--output", "json"],
+    ));
+    assert_eq!((&explanation["host"], &explanation["target"]), (&"h.example:1".into(), &"/open/a".into()));
+    assert_eq!(explanation["outbound"]["body"]["text"], "from a file");
+}
+
+#[test]
+fn keys_that_would_have_to_be_fetched_are_not_and_that_is_said() {
+    let sts = Upstream::ok();
+    let role = format!(
+        "uri: /role\napi_gateway:\n  function_uri: https://a.example/\n  authorization: {{ iam: {{ {KEYS}, \
+         assume_role_arn: 'arn:aws:iam::123456789012:role/r', sts_endpoint_url: '{}' }} }}\n",
+        sts.uri("")
+    );
+    let chain =
+        "uri: /chain\napi_gateway:\n  function_uri: https://a.example/\n  authorization: { iam: {} }\n";
+    let directory = directory("", &[("role", role), ("chain", chain.to_owned())]);
+    let text = explained(directory.path(), &["GET", "/role"]).output;
+    assert!(text.contains("STS, for the role arn:aws:iam::123456789012:role/r by settings"), "{text}");
+    assert!(text.contains("not known here") && text.contains("placeholders stand for"), "{text}");
+    let mut explain = binary(&["explain", "GET", "/chain", "--settings"]);
+    explain
+        .arg(directory.path())
+        .env("AWS_ACCESS_KEY_ID", "AKIDENVIRONMENT")
+        .env("AWS_SECRET_ACCESS_KEY", "hush-secret");
+    let text = end_of(&mut explain).output;
+    assert!(text.contains("environment") && text.contains("Credential=AKIDENVIRONMENT/"), "{text}");
+    assert!(!text.contains("hush") && !text.contains("placeholders"), "{text}");
+    assert_eq!(sts.accepted(), 0);
+}
+
+#[test]
+fn routes_are_a_table_and_json_without_secrets() {
+    let upstream = Upstream::ok();
+    let mut all = routes(&upstream);
+    let off = "uri: /off*\nhosts: ['*.x.example']\nenabled: false\nmax_in_flight: 3\napi_gateway:\n  function_uri: https://a.example/p?code=hush-token\n";
+    all.push(("off", off.to_owned()));
+    let directory = directory("", &all);
+    let table = end_of(&mut command("routes", directory.path()));
+    assert_eq!((table.code, table.errors.as_str()), (Some(0), ""));
+    let mut as_json = command("routes", directory.path());
+    as_json.args(["--output", "json"]);
+    let as_json = end_of(&mut as_json);
+    for secret in SECRETS {
+        assert!(!table.output.contains(secret) && !as_json.output.contains(secret), "{secret}");
+    }
+    let lines: Vec<&str> = table.output.lines().collect();
+    assert_eq!(lines.len(), 1 + all.len());
+    assert!(
+        lines[0].starts_with("ID      HOSTS        PATHS      METHODS  PRIORITY  BACKEND"),
+        "{}",
+        lines[0]
+    );
+    let column = lines[0].find("BACKEND").unwrap();
+    assert!(
+        lines[1..]
+            .iter()
+            .all(|line| line[column..].starts_with("api_gateway") || line[column..].starts_with("lambda "))
+    );
+    let signed = lines.iter().find(|line| line.starts_with("signed ")).unwrap();
+    assert!(signed.contains("apikey+iam (settings)") && signed.contains("us-east-1/execute-api"), "{signed}");
+    let off = lines.iter().find(|line| line.starts_with("off ")).unwrap();
+    assert!(
+        off.contains("*.x.example") && off.contains("https://a.example/p?…") && off.ends_with("  no"),
+        "{off}"
+    );
+
+    let listed = json(&as_json);
+    let routes = listed["routes"].as_array().unwrap();
+    assert_eq!(routes.len(), all.len());
+    let off = routes.iter().find(|route| route["id"] == "off").unwrap();
+    assert_eq!(off["enabled"], false);
+    assert_eq!(off["limits"]["max_in_flight"], 3);
+    let event = routes.iter().find(|route| route["id"] == "event").unwrap();
+    assert_eq!((&event["backend"], &event["service"]), (&"lambda".into(), &"lambda".into()));
+    assert_eq!(event["paths"], serde_json::json!(["/event*"]));
+}
+
+#[test]
+fn check_as_json_is_one_document_with_every_mistake_or_none() {
+    let upstream = Upstream::ok();
+    let right = directory("", &routes(&upstream));
+    let as_json = |directory: &Path| {
+        let mut check = command("check", directory);
+        check.args(["--output", "json"]);
+        let ended = end_of(&mut check);
+        (ended.code, json(&ended))
+    };
+    let (code, document) = as_json(right.path());
+    assert_eq!((code, &document["right"]), (Some(0), &true.into()));
+    assert_eq!(document["routes"].as_array().unwrap().len(), 5);
+    let wrong = settings("workers: 0\n", &[("r", "uri: /\nlambda: { functon_name: f }\n")]);
+    let (code, document) = as_json(wrong.path());
+    assert_eq!((code, &document["right"]), (Some(78), &false.into()));
+    let mistakes = document["mistakes"].as_array().unwrap();
+    let typo = mistakes.iter().find(|mistake| mistake["key"] == "lambda.functon_name").unwrap();
+    assert_eq!((&typo["line"], &typo["nearest"]), (&2.into(), &"function_name".into()));
+    assert!(mistakes.iter().any(|mistake| mistake["key"] == "workers" && mistake["expected"] == "1 to 64"));
+    for name in ["routes", "explain"] {
+        let mut other = binary(&[name]);
+        if name == "explain" {
+            other.args(["GET", "/"]);
+        }
+        let ended = end_of(other.arg("--settings").arg(wrong.path()));
+        assert_eq!((ended.code, ended.output.as_str()), (Some(78), ""), "{name}");
+        assert!(ended.errors.contains("did you mean `function_name`?"), "{}", ended.errors);
+    }
+}

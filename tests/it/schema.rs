@@ -1,0 +1,229 @@
+//! The JSON Schema of the settings against the settings that are shipped, and against what their reader knows.
+
+use std::{collections::BTreeMap, collections::BTreeSet, fs, path::Path};
+
+use apigw_invoker::settings::{
+    Document, Settings,
+    schema::{File, of},
+};
+use jsonschema::Validator;
+use serde_json::{Map, Value, json};
+use yaml_rust2::{Yaml, YamlLoader};
+
+use super::support::process::{binary, end_of};
+
+fn validator(schema: &Value) -> Validator {
+    jsonschema::draft202012::new(schema).unwrap()
+}
+
+/// A YAML text as an editor's language server sees it.
+fn parsed(text: &str) -> Value {
+    fn value(yaml: &Yaml) -> Value {
+        match yaml {
+            Yaml::Real(text) => text.parse::<f64>().map_or(Value::Null, Value::from),
+            Yaml::Integer(number) => (*number).into(),
+            Yaml::String(text) => text.as_str().into(),
+            Yaml::Boolean(boolean) => (*boolean).into(),
+            Yaml::Array(items) => items.iter().map(value).collect(),
+            Yaml::Hash(table) => Value::Object(
+                table.iter().map(|(key, own)| (key.as_str().unwrap().to_owned(), value(own))).collect(),
+            ),
+            _ => Value::Null,
+        }
+    }
+    value(YamlLoader::load_from_str(text).unwrap().first().unwrap_or(&Yaml::Null))
+}
+
+#[track_caller]
+fn assert_right(validator: &Validator, name: &str, text: &str) {
+    let instance = parsed(text);
+    let wrong: Vec<String> =
+        validator.iter_errors(&instance).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(wrong.is_empty(), "{name}: {wrong:#?}");
+}
+
+#[test]
+fn the_shipped_settings_are_right_by_the_schema() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("settings");
+    let default = fs::read_to_string(root.join("default.yaml")).unwrap();
+    assert_right(&validator(&of(File::Default)), "default.yaml", &default);
+    let route = validator(&of(File::Route));
+    for entry in fs::read_dir(root.join("routes")).unwrap() {
+        let path = entry.unwrap().path();
+        assert_right(&route, &path.display().to_string(), &fs::read_to_string(&path).unwrap());
+    }
+}
+
+#[test]
+fn what_the_readme_shows_of_routes_is_right_by_the_schema() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let blocks = readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let routes: Vec<&str> = blocks.filter(|block| block.contains("uri: /")).collect();
+    assert!(routes.len() >= 2);
+    for route in routes {
+        assert_right(&validator(&of(File::Route)), route, route);
+    }
+}
+
+/// Every table of a schema by its path, the file itself among them.
+fn tables(schema: &Value, path: &[String], found: &mut Vec<(Vec<String>, Map<String, Value>)>) {
+    let Some(properties) = schema["properties"].as_object() else { return };
+    found.push((path.to_vec(), properties.clone()));
+    for (key, below) in properties {
+        tables(below, &[path, std::slice::from_ref(key)].concat(), found);
+    }
+}
+
+fn all_tables(file: File) -> Vec<(Vec<String>, Map<String, Value>)> {
+    let mut found = Vec::new();
+    tables(&of(file), &[], &mut found);
+    found
+}
+
+/// The keys that the settings' reader takes at a path, by its own word.
+fn known(file: File, path: &[String]) -> BTreeSet<String> {
+    let mut text = String::new();
+    for (depth, key) in path.iter().map(String::as_str).chain(["qqqqqqqqqqqq"]).enumerate() {
+        text.extend([&*"  ".repeat(depth), key, ":\n"]);
+    }
+    let right = "uri: /\napi_gateway: { function_uri: https://a.example/ }\n";
+    let documents = match file {
+        File::Default => [Document::process(text), Document::route("r", right)],
+        File::Route => [Document::process(String::new()), Document::route("r", text)],
+    };
+    let mistakes = Settings::from_documents(&documents, &BTreeMap::new()).unwrap_err().to_string();
+    let line =
+        mistakes.lines().find(|line| line.contains("qqqq")).unwrap_or_else(|| panic!("{path:?}: {mistakes}"));
+    line.split("one of ").nth(1).unwrap().split(", ").map(str::to_owned).collect()
+}
+
+#[test]
+fn the_schema_has_the_keys_that_the_reader_knows_and_no_others() {
+    for file in [File::Default, File::Route] {
+        let tables = all_tables(file);
+        assert!(tables.len() > 8);
+        for (path, properties) in tables {
+            let mut known = known(file, &path);
+            // the routes have files of their own
+            known.remove("routes");
+            if path.ends_with(&["lambda".to_owned(), "retry".to_owned()]) {
+                // read, and then a mistake: every call is a POST
+                assert!(known.remove("unsafe_methods"));
+            }
+            assert_eq!(properties.keys().cloned().collect::<BTreeSet<_>>(), known, "{path:?}");
+        }
+    }
+}
+
+#[test]
+fn every_key_is_described_and_its_default_is_right() {
+    for (path, properties) in [File::Default, File::Route].into_iter().flat_map(all_tables) {
+        for (key, schema) in properties {
+            let description = schema["description"].as_str().unwrap_or_default();
+            assert!(description.ends_with('.') && description.len() > 10, "{path:?} {key}: {description}");
+            if let Some(default) = schema.get("default") {
+                assert!(validator(&schema).is_valid(default), "{path:?} {key}: {default}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_defaults_of_the_process_are_those_of_its_file() {
+    let shipped = parsed(
+        &fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("settings/default.yaml")).unwrap(),
+    );
+    for (path, properties) in all_tables(File::Default) {
+        if path.first().is_some_and(|first| first == "defaults") {
+            continue;
+        }
+        let section = path.iter().fold(&shipped, |section, key| &section[key]);
+        for (key, schema) in properties {
+            if let Some(default) = schema.get("default") {
+                assert_eq!(&section[&key], default, "{path:?} {key}");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_wrong_key_and_each_wrong_type_is_refused() {
+    for file in [File::Default, File::Route] {
+        let schema = of(file);
+        let base = match file {
+            File::Default => json!({}),
+            File::Route => json!({ "uri": "/a", "api_gateway": { "function_uri": "https://a.example/" } }),
+        };
+        let whole = validator(&schema);
+        assert!(whole.is_valid(&base));
+        let mut wrong = base.clone();
+        wrong["qqqqqqqqqqqq"] = 1.into();
+        assert!(!whole.is_valid(&wrong));
+        for (path, properties) in all_tables(file) {
+            for (key, schema) in properties {
+                let validator = validator(&schema);
+                // a table is no number, and nothing else is a list of lists
+                for wrong in [json!([[]]), json!(-0.5)] {
+                    assert!(!validator.is_valid(&wrong), "{path:?} {key} takes {wrong}");
+                }
+                if schema["properties"].is_object() {
+                    assert!(!validator.is_valid(&json!({ "qqqqqqqqqqqq": 1 })), "{path:?} {key}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_values_are_refused_and_references_are_taken_everywhere() {
+    let route = validator(&of(File::Route));
+    let with = |section: Value| json!({ "uri": "/a", "api_gateway": section });
+    let uri = "https://a.example/";
+    for right in [
+        json!({ "function_uri": "$env://URI" }),
+        json!({ "function_uri": uri, "timeout": "$env://TIMEOUT", "keepalive": "{vault://env/kept}" }),
+        json!({ "function_uri": uri, "timeout": "1m 30s", "max_req_body_size": "64KB", "retry": { "unsafe": ["timeout"] } }),
+        json!({ "function_uri": uri, "authorization": { "iam": {} } }),
+        json!({ "function_uri": uri, "authorization": { "iam": null } }),
+    ] {
+        assert!(route.is_valid(&with(right.clone())), "{right}");
+    }
+    for wrong in [
+        json!({ "function_uri": "ftp://a.example/" }),
+        json!({ "function_uri": uri, "timeout": "soon" }),
+        json!({ "function_uri": uri, "timeout": 1 }),
+        json!({ "function_uri": uri, "max_req_body_size": "10 bananas" }),
+        json!({ "function_uri": uri, "authorization": {} }),
+        json!({ "function_uri": uri, "authorization": null }),
+        json!({ "function_uri": uri, "authorization": { "apikey": "" } }),
+        json!({ "function_uri": uri, "authorization": { "iam": { "aws_region": "US" } } }),
+        json!({ "function_uri": uri, "client_authorization": "replaced" }),
+        json!({ "function_uri": uri, "retry": { "attempts": 11 } }),
+        json!({ "function_uri": uri, "retry": { "unsafe": ["all"] } }),
+    ] {
+        assert!(!route.is_valid(&with(wrong.clone())), "{wrong}");
+    }
+    for wrong in [
+        json!({ "uri": "/a" }),
+        json!({ "api_gateway": { "function_uri": uri } }),
+        json!({ "uri": "/a", "uris": ["/b"], "lambda": {} }),
+        json!({ "uri": "/a", "lambda": {}, "api_gateway": {} }),
+        json!({ "uri": "a", "lambda": {} }),
+        json!({ "uri": "/a", "lambda": {}, "methods": ["get"] }),
+    ] {
+        assert!(!route.is_valid(&wrong), "{wrong}");
+    }
+}
+
+#[test]
+fn the_command_prints_the_schema_of_either_file() {
+    for (name, file) in [("default", File::Default), ("route", File::Route)] {
+        let ended = end_of(&mut binary(&["schema", name]));
+        assert_eq!((ended.code, ended.errors.as_str()), (Some(0), ""));
+        let printed: Value = serde_json::from_str(&ended.output).unwrap();
+        assert_eq!(printed, of(file));
+        assert_eq!(printed["$schema"], "https://json-schema.org/draft/2020-12/schema");
+        jsonschema::meta::validate(&printed).unwrap();
+    }
+    assert_eq!(end_of(&mut binary(&["schema"])).code, Some(2));
+}
