@@ -62,6 +62,8 @@ pub struct ClientConnection {
     /// What the limit in force is for, and how many requests had come by then.
     awaited: (Phase, u32),
     patience: Patience,
+    /// With a client that takes nothing of an answer that has to be over.
+    overdue: Patience,
 }
 
 impl ClientConnection {
@@ -84,6 +86,7 @@ impl ClientConnection {
             last_call: false,
             awaited: (Phase::Fresh, 0),
             patience,
+            overdue: Patience::default(),
         }
     }
 
@@ -156,6 +159,13 @@ impl ClientConnection {
         }
         self.instead = None;
         Pin::new(&mut self.transport).poll_flush(context)
+    }
+
+    /// The client takes nothing: ready once its answer's time is up, of which the answer's body then tells the log.
+    fn poll_overdue(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(due) = self.outbox.due() else { return Poll::Pending };
+        self.overdue.until(due);
+        self.overdue.poll(context).map(|()| io::ErrorKind::TimedOut.into())
     }
 
     /// Nothing has come: ready once the client has been waited for long enough. The end that is then read makes actix
@@ -265,7 +275,10 @@ impl AsyncWrite for ClientConnection {
         if self.instead.is_some() {
             return self.poll_write_instead(context).map_ok(|()| bytes.len());
         }
-        Pin::new(&mut self.transport).poll_write(context, bytes)
+        match Pin::new(&mut self.transport).poll_write(context, bytes) {
+            Poll::Pending => self.poll_overdue(context).map(Err),
+            ready => ready,
+        }
     }
 
     /// actix comes here whenever all that it had to write has been written.

@@ -5,6 +5,8 @@
 
 use std::{cell::Cell, rc::Rc};
 
+use tokio::time::Instant;
+
 use crate::error::{ErrorKind, ProxyError};
 
 /// What a connection of HTTP/1.1 is waiting for.
@@ -33,6 +35,7 @@ struct State {
     bodies: Cell<u32>,
     aborted: Cell<bool>,
     closes: Cell<bool>,
+    due: Cell<Option<Instant>>,
 }
 
 /// An answer of ours until it is dropped. If it is not over by then, the connection is reset.
@@ -93,6 +96,11 @@ impl Outbox {
         self.0.unwritten.get()
     }
 
+    /// When the answer that is being written has to be over, if it has to.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.0.due.get()
+    }
+
     /// Whether an answer was dropped before its end.
     pub(super) fn is_aborted(&self) -> bool {
         self.0.aborted.get()
@@ -116,6 +124,16 @@ impl UnderWay {
         self.is_over = true;
     }
 
+    /// It has to be over by then, even if its client takes nothing: nobody asks for its next piece meanwhile.
+    pub fn is_due(&self, at: Instant) {
+        self.outbox.0.due.set(Some(at));
+    }
+
+    /// Whether its last byte has been handed on.
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
     /// A piece of its body is about to be written.
     pub fn goes_on(&self) {
         self.outbox.0.unwritten.set(true);
@@ -124,8 +142,9 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let State { bodies, aborted, .. } = &*self.outbox.0;
+        let State { bodies, aborted, due, .. } = &*self.outbox.0;
         bodies.set(bodies.get() - 1);
+        due.set(None);
         if !self.is_over {
             aborted.set(true);
         }

@@ -70,6 +70,16 @@ pub struct DeadlineTimer {
 }
 
 impl DeadlineTimer {
+    /// When time is up.
+    pub fn due(&self) -> Instant {
+        self.end.at
+    }
+
+    /// The error, if time is up.
+    pub fn error_if_due(&self) -> Option<ProxyError> {
+        (self.end.at <= Instant::now()).then(|| self.end.error())
+    }
+
     /// The error, once time is up.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<ProxyError> {
         self.sleep.as_mut().poll(context).map(|()| self.end.error())

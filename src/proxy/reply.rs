@@ -13,6 +13,7 @@ use actix_http::{
 };
 use bytes::Bytes;
 use futures_core::Stream;
+use tokio::time::Instant;
 
 use super::{
     deadline::{Deadline, DeadlineTimer},
@@ -86,6 +87,9 @@ pub fn response(
     body.trailers = trailers;
     if matches!(body.body, ReplyBody::Stream(_) | ReplyBody::Events(_)) {
         body.deadline = deadline.timer();
+        if let Some(timer) = &body.deadline {
+            body.under_way.is_due(timer.due());
+        }
     }
     finish(status, headers, body, shape)
 }
@@ -188,9 +192,24 @@ impl ClientBody {
         !matches!(self.body, ReplyBody::None { .. })
     }
 
+    /// When it has to be over, if it has to.
+    pub fn due(&self) -> Option<Instant> {
+        self.deadline.as_ref().map(DeadlineTimer::due)
+    }
+
     /// What follows the body, once.
     pub fn take_trailers(&mut self) -> Option<HeaderMap> {
         self.trailers.take()
+    }
+}
+
+impl Drop for ClientBody {
+    /// Given up since its client took nothing until its time was up, it was not asked again, and could not say so.
+    fn drop(&mut self) {
+        let deadline = self.deadline.as_ref().filter(|_| !self.under_way.is_over());
+        if let Some(error) = deadline.and_then(DeadlineTimer::error_if_due) {
+            self.record.fail(&error);
+        }
     }
 }
 
@@ -206,6 +225,7 @@ impl MessageBody for ClientBody {
         if let Some(deadline) = &mut this.deadline
             && let Poll::Ready(error) = deadline.poll(context)
         {
+            this.deadline = None;
             this.record.fail(&error);
             return Poll::Ready(Some(Err(error)));
         }

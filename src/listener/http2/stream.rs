@@ -11,7 +11,7 @@ use actix_http::{
 };
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::translate;
 use crate::{
@@ -88,7 +88,8 @@ impl Exchange {
                 Some(Ok(chunk)) => {
                     left = left.map(|left| left.saturating_sub(chunk.len() as u64));
                     let is_last = left == Some(0);
-                    self.send_chunk(&mut stream, chunk, is_last).await?;
+                    let due = body.due();
+                    self.send_chunk(&mut stream, chunk, is_last, due).await?;
                     if is_last {
                         // it is asked once more, for what it does at its end
                         let _ = poll_fn(|context| body.as_mut().poll_next(context)).await;
@@ -110,20 +111,28 @@ impl Exchange {
         }
     }
 
-    /// Sends a piece of a body as the client makes room for it, for as long as a client may make none.
+    /// Sends a piece of a body as the client makes room for it, for as long as a client may make none, and until `due`.
     async fn send_chunk(
         &self,
         stream: &mut SendStream<Bytes>,
         mut chunk: Bytes,
         is_last: bool,
+        due: Option<Instant>,
     ) -> Result<(), h2::Error> {
         let limit = self.server.limits.send_timeout;
         while !chunk.is_empty() {
             stream.reserve_capacity(chunk.len().min(PIECE));
-            let room = match timeout(limit, poll_fn(|context| stream.poll_capacity(context))).await {
+            let patience = Instant::now() + limit;
+            let until = due.map_or(patience, |due| due.min(patience));
+            let room = match timeout_at(until, poll_fn(|context| stream.poll_capacity(context))).await {
                 Ok(Some(room)) => room?,
                 // the client has taken the request back
                 Ok(None) => return Err(Reason::CANCEL.into()),
+                // the body tells the log
+                Err(_) if until < patience => {
+                    stream.send_reset(Reason::INTERNAL_ERROR);
+                    return Err(Reason::INTERNAL_ERROR.into());
+                }
                 Err(_) => {
                     log::info!("a client took nothing of its answer for {limit:?}: the stream ends");
                     stream.send_reset(Reason::CANCEL);
