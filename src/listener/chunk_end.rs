@@ -69,18 +69,17 @@ fn after(state: State, byte: u8) -> Option<State> {
     Some(match (state, byte) {
         (State::FirstDigit, _) => State::Size(digit?),
         (State::Size(size) | State::Blank(size), b' ' | b'\t') => State::Blank(size),
-        (State::Size(size) | State::Blank(size), b';') => State::Extension(size),
+        (State::Size(size) | State::Blank(size), b';')
+        | (State::Extension(size), b'\t' | b' '..=b'~' | 0x80..) => State::Extension(size),
         (State::Size(size) | State::Blank(size) | State::Extension(size), b'\r') => State::SizeEnd(size),
         (State::Size(size), _) => State::Size(size.checked_mul(16)? | digit?),
-        (State::Extension(size), b'\t' | b' '..=b'~' | 0x80..) => State::Extension(size),
-        (State::SizeEnd(0), b'\n') => State::LineOfTrailers,
+        (State::SizeEnd(0) | State::TrailerEnd, b'\n') => State::LineOfTrailers,
         (State::SizeEnd(size), b'\n') => State::Data(size),
         (State::DataEnd, b'\r') => State::DataEndLf,
         (State::DataEndLf, b'\n') => State::FirstDigit,
         (State::LineOfTrailers, b'\r') => State::LastLf,
         (State::Trailer, b'\r') => State::TrailerEnd,
         (State::LineOfTrailers | State::Trailer, _) => State::Trailer,
-        (State::TrailerEnd, b'\n') => State::LineOfTrailers,
         (State::LastLf, b'\n') => State::End,
         _ => return None,
     })

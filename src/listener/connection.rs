@@ -277,7 +277,7 @@ impl AsyncWrite for ClientConnection {
         }
         match Pin::new(&mut self.transport).poll_write(context, bytes) {
             Poll::Pending => self.poll_overdue(context).map(Err),
-            ready => ready,
+            ready @ Poll::Ready(_) => ready,
         }
     }
 

@@ -614,7 +614,7 @@ fn request_timeout_strikes_while_a_client_reads_slowly() {
 fn request_timeout_strikes_while_a_client_takes_nothing() {
     let upstream = Upstream::serving(|_, stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 67108864\r\n\r\n")?;
-        (0..1024).try_for_each(|_| stream.write_all(&[b'x'; 65536]))
+        (0..1024).try_for_each(|_| stream.write_all(&vec![b'x'; 65536]))
     });
     let app = App::listening("h2c: true", "").gateway("r", "/*", &upstream.uri("/"), IN_TIME).start();
     // several, since it is a matter of luck what a connection was about to do when its client took no more
