@@ -27,7 +27,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use tokio::{
     io::AsyncWrite as _,
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 
 use self::{
@@ -170,7 +170,12 @@ impl Connection {
         while let Some(piece) = poll_fn(|context| self.poll_next(body.as_mut(), context)).await? {
             self.0.borrow_mut().outbox.put(piece);
             if self.0.borrow().outbox.is_full() {
-                poll_fn(|context| self.0.borrow_mut().poll_send(context)).await?;
+                let sending = poll_fn(|context| self.0.borrow_mut().poll_send(context));
+                match body.due() {
+                    None => sending.await?,
+                    // the body says then that it is late
+                    Some(due) => timeout_at(due, sending).await.unwrap_or(Ok(()))?,
+                }
             }
         }
         self.0.borrow_mut().outbox.finish()

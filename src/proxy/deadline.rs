@@ -70,6 +70,11 @@ pub struct DeadlineTimer {
 }
 
 impl DeadlineTimer {
+    /// When time is up.
+    pub fn due(&self) -> Instant {
+        self.end.at
+    }
+
     /// The error, once time is up.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<ProxyError> {
         self.sleep.as_mut().poll(context).map(|()| self.end.error())

@@ -13,6 +13,7 @@ use actix_http::{
 };
 use bytes::Bytes;
 use futures_core::Stream;
+use tokio::time::Instant;
 
 use super::{
     deadline::{Deadline, DeadlineTimer},
@@ -161,6 +162,11 @@ impl ClientBody {
         !matches!(self.body, ReplyBody::None { .. })
     }
 
+    /// When it has to be over, if it has to.
+    pub fn due(&self) -> Option<Instant> {
+        self.deadline.as_ref().map(DeadlineTimer::due)
+    }
+
     /// What follows the body, once.
     pub fn take_trailers(&mut self) -> Option<HeaderMap> {
         self.trailers.take()
@@ -179,6 +185,7 @@ impl MessageBody for ClientBody {
         if let Some(deadline) = &mut this.deadline
             && let Poll::Ready(error) = deadline.poll(context)
         {
+            this.deadline = None;
             this.record.fail(&error);
             return Poll::Ready(Some(Err(error)));
         }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::support::{
-    App, Response, Upstream, call, eventually, get, open,
+    App, Http2, Response, Upstream, call, eventually, get, open,
     process::{ANY_PORT, Process, settings},
     read_response, send,
     upstream::read_request,
@@ -630,6 +630,25 @@ fn request_timeout_strikes_while_a_client_reads_slowly() {
     }
     assert!(!end.ends_with(b"0\r\n\r\n"), "it ends in good order");
     eventually("the call is ended", || upstream.open() == 0 && app.snapshot.admission.in_flight() == 0);
+}
+
+#[test]
+fn request_timeout_strikes_while_a_client_takes_nothing() {
+    let upstream = Upstream::serving(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 67108864\r\n\r\n")?;
+        (0..1024).try_for_each(|_| stream.write_all(&vec![b'x'; 65536]))
+    });
+    let app = App::listening("h2c: true", "").gateway("r", "/*", &upstream.uri("/"), IN_TIME).start();
+    // several, since it is a matter of luck what a connection was about to do when its client took no more
+    let mut streams: Vec<_> = (0..10).map(|_| open(app.address)).collect();
+    for stream in &mut streams {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    }
+    let mut client = Http2::open(app.address);
+    let held = client.begin(http::Request::get("http://h/").body(()).unwrap(), true).unwrap();
+    eventually("the calls are made", || upstream.received().len() == 11);
+    eventually("the calls are ended", || upstream.open() == 0 && app.snapshot.admission.in_flight() == 0);
+    drop((streams, held));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use actix_http::{
 };
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::translate;
 use crate::{
@@ -89,10 +89,13 @@ impl Exchange {
                 Some(Ok(chunk)) => {
                     left = left.map(|left| left.saturating_sub(chunk.len() as u64));
                     let is_last = left == Some(0);
-                    self.send_chunk(&mut stream, chunk, is_last).await?;
+                    let due = body.due();
+                    self.send_chunk(&mut stream, chunk, is_last, due).await?;
                     if is_last {
                         // it is asked once more, for what it does at its end
-                        let _ = poll_fn(|context| body.as_mut().poll_next(context)).await;
+                        if let Some(Err(_)) = poll_fn(|context| body.as_mut().poll_next(context)).await {
+                            stream.send_reset(Reason::INTERNAL_ERROR);
+                        }
                         return Ok(());
                     }
                 }
@@ -111,20 +114,26 @@ impl Exchange {
         }
     }
 
-    /// Sends a piece of a body as the client makes room for it, for as long as a client may make none.
+    /// Sends a piece of a body as the client makes room for it, for as long as a client may make none, and until `due`,
+    /// when the body is asked for what becomes of it.
     async fn send_chunk(
         &self,
         stream: &mut SendStream<Bytes>,
         mut chunk: Bytes,
         is_last: bool,
+        due: Option<Instant>,
     ) -> Result<(), h2::Error> {
         let limit = self.send_timeout;
         while !chunk.is_empty() {
             stream.reserve_capacity(chunk.len().min(PIECE));
-            let room = match timeout(limit, poll_fn(|context| stream.poll_capacity(context))).await {
+            let patience = Instant::now() + limit;
+            let until = due.map_or(patience, |due| due.min(patience));
+            let room = match timeout_at(until, poll_fn(|context| stream.poll_capacity(context))).await {
                 Ok(Some(room)) => room?,
                 // the client has taken the request back
                 Ok(None) => return Err(Reason::CANCEL.into()),
+                // the body says then that it is late
+                Err(_) if until < patience => return Ok(()),
                 Err(_) => {
                     log::info!("a client took nothing of its answer for {limit:?}: the stream ends");
                     stream.send_reset(Reason::CANCEL);
