@@ -50,7 +50,7 @@ use crate::{
 /// How long a client that is told that its connection ends may go on sending, so that it reads the answer instead of a
 /// reset.
 const LINGER: Duration = Duration::from_secs(2);
-/// How long a client that has connected as the process ends has for its request.
+/// How long a client has for the rest of its request when the process ends.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end. The head of its first request is due at `due`.
@@ -254,6 +254,8 @@ struct Waiting {
     keep_alive: Duration,
     draining: Watcher,
     phase: Phase,
+    /// Whether the process is about to end, which has shortened the limit.
+    is_last_call: bool,
     patience: Patience,
 }
 
@@ -263,8 +265,6 @@ enum Phase {
     New,
     /// Nothing has ever come.
     Fresh,
-    /// The same, and the process is about to end.
-    LastCall,
     /// Nothing of the next request has come.
     Idle,
     /// A part of its head has.
@@ -280,6 +280,7 @@ impl Waiting {
             keep_alive: limits.keep_alive,
             draining: draining.watch(),
             phase: Phase::Fresh,
+            is_last_call: false,
             patience,
         }
     }
@@ -295,33 +296,38 @@ impl Waiting {
         if sides.inbox.is_empty() {
             sides.inbox.rest();
         }
-        self.set_limit(sides.inbox.is_empty(), context);
-        if self.phase == Phase::Idle && self.draining.poll(context).is_ready() {
-            // nothing has come, and the kernel holds nothing either
-            return Poll::Ready(Err(End::Gone));
+        self.set_limit(sides.inbox.is_empty());
+        if self.draining.poll(context).is_ready() {
+            if self.phase == Phase::Idle {
+                // nothing has come, and the kernel holds nothing either
+                return Poll::Ready(Err(End::Gone));
+            }
+            if !std::mem::replace(&mut self.is_last_call, true) {
+                self.patience.until(Instant::now() + LAST_CALL.min(self.header_timeout));
+            }
         }
         ready!(self.patience.poll(context));
         Poll::Ready(Err(match self.phase {
+            // who came too late to be served has nothing to be told
+            Phase::Fresh if self.is_last_call => End::Gone,
             Phase::Fresh | Phase::Head => {
                 End::Refused(ProxyError::new(ErrorKind::RequestTimeout, "its head took too long"))
             }
-            Phase::New | Phase::LastCall | Phase::Idle => End::Gone,
+            Phase::New | Phase::Idle => End::Gone,
         }))
     }
 
-    fn set_limit(&mut self, is_empty: bool, context: &mut Context<'_>) {
+    fn set_limit(&mut self, is_empty: bool) {
         let (phase, limit) = match (self.phase, is_empty) {
-            (Phase::New, true) => (Phase::Idle, self.keep_alive),
-            (Phase::Fresh, true) if self.draining.poll(context).is_ready() => {
-                (Phase::LastCall, LAST_CALL.min(self.header_timeout))
-            }
-            (Phase::Head, _) | (_, true) => return,
-            (_, false) => (Phase::Head, self.header_timeout),
+            (Phase::New, true) => (Phase::Idle, Some(self.keep_alive)),
+            (Phase::New | Phase::Idle, false) => (Phase::Head, Some(self.header_timeout)),
+            // the limit of a new connection is for its first head too
+            (Phase::Fresh, false) => (Phase::Head, None),
+            (Phase::Fresh | Phase::Idle, true) | (Phase::Head, _) => return,
         };
-        // a fresh connection's limit is for its head too
-        if !(self.phase == Phase::Fresh && phase == Phase::Head) {
+        self.phase = phase;
+        if let Some(limit) = limit {
             self.patience.until(Instant::now() + limit);
         }
-        self.phase = phase;
     }
 }

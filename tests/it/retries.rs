@@ -416,7 +416,7 @@ fn the_connection_of_a_small_refusal_serves_the_next_attempt_and_that_of_a_large
     assert_eq!(get(app.address, "/").status, 200);
     assert_eq!((upstream.received().len(), upstream.accepted()), (3, 3));
     eventually("what was dropped is closed", || upstream.open() == 1);
-    assert_eq!(app.snapshot.admission.in_flight(), 0);
+    eventually("the request is over", || app.snapshot.admission.in_flight() == 0);
 }
 
 #[test]

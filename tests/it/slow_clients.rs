@@ -89,6 +89,18 @@ fn the_time_for_the_first_head_begins_with_the_connection_whatever_is_spoken_on_
 }
 
 #[test]
+fn empty_lines_behind_a_request_begin_no_other() {
+    let upstream = Upstream::ok();
+    let app = app(&upstream, "keep_alive: 600ms, header_timeout: 100ms");
+    let mut stream = BufReader::new(open(app.address));
+    stream.get_mut().write_all(b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nok\r\n").unwrap();
+    assert_eq!(read_response(&mut stream, false).unwrap().status, 200);
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
+}
+
+#[test]
 fn an_idle_connection_is_closed_after_keep_alive_and_not_before() {
     let upstream = Upstream::ok();
     let app = app(&upstream, "keep_alive: 600ms, header_timeout: 100ms");

@@ -208,19 +208,20 @@ impl Inbox {
     /// Whether a whole request line is here; its target then has its escapes.
     fn has_request_line(&mut self) -> Result<bool, End> {
         let Some(searched) = self.searched else { return Ok(true) };
-        // empty lines before it are passed over by the parser (RFC 9112, 2.2)
-        let start = self.received.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
-        let start = start.unwrap_or(self.received.len());
-        let from = searched.max(start);
-        let end = self.received[from..].iter().position(|byte| *byte == b'\n').map(|end| from + end);
-        let length = end.unwrap_or(self.received.len()) - start;
+        if searched == 0 {
+            // empty lines before it mean nothing (RFC 9112, 2.2)
+            let start = self.received.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+            self.received.advance(start.unwrap_or(self.received.len()));
+        }
+        let end = self.received[searched..].iter().position(|byte| *byte == b'\n').map(|end| searched + end);
+        let length = end.unwrap_or(self.received.len());
         if length > LONGEST_LINE {
             let kind = ErrorKind::UriTooLong { limit: self.max_uri };
             return Err(refused(kind, "a request line longer than any target may be"));
         }
         self.searched = end.map_or(Some(self.received.len()), |_| None);
-        let Some(end) = end else { return Ok(!begins_like_a_request(&self.received[start..])) };
-        if let Some(mut escaped) = escape_in_line(&self.received[start..end]) {
+        let Some(end) = end else { return Ok(!begins_like_a_request(&self.received)) };
+        if let Some(mut escaped) = escape_in_line(&self.received[..end]) {
             escaped.extend_from_slice(&self.received[end..]);
             self.received = BytesMut::from(&*escaped);
         }

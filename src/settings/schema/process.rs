@@ -116,6 +116,12 @@ const LOG: &[Key] = &[
         "info",
         "The least severe level that is written.",
     ),
+    key(
+        "format",
+        Words(&["text", "json"]),
+        "text",
+        "Lines for people, or one JSON object a line for machines.",
+    ),
     key("access", Boolean, "true", "Whether each request is one line, at level info."),
 ];
 
