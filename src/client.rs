@@ -110,6 +110,8 @@ impl Client {
         if let Some(pool) = pools.get(endpoint) {
             return Rc::clone(pool);
         }
+        // a new endpoint is rare, and may come with new settings that have no more use for another
+        pools.retain(|_, pool| Rc::strong_count(pool) > 1 || !pool.is_empty());
         let metrics = self.metrics.endpoint(&endpoint.to_string());
         let pool = Pool::new(Arc::clone(endpoint), metrics);
         pools.insert(Arc::clone(endpoint), Rc::clone(&pool));

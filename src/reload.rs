@@ -221,5 +221,8 @@ fn needs_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
     if before.workers != after.workers {
         keys.push("workers");
     }
+    if before.log.format != after.log.format {
+        keys.push("log.format");
+    }
     keys
 }

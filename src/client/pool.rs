@@ -56,6 +56,11 @@ impl Pool {
         None
     }
 
+    /// Whether it keeps no connection.
+    pub fn is_empty(&self) -> bool {
+        self.idle.borrow().is_empty()
+    }
+
     /// A new connection.
     ///
     /// # Errors
