@@ -16,6 +16,7 @@ mod http1;
 mod http2;
 mod patience;
 pub(crate) mod request_target;
+mod server;
 
 pub mod sockets;
 pub mod tls;

@@ -3,7 +3,6 @@
 //! `worker.rs` runs one of these loops for each socket; from here a connection goes to `http1.rs` or `http2.rs`.
 
 use std::{
-    cell::Cell,
     future::{Future, poll_fn},
     io,
     net::SocketAddr,
@@ -12,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use actix_http::ServiceConfig;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -22,8 +20,8 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    draining::Draining,
     http1, http2,
+    server::Server,
     sockets::{Listener, Listening},
     tls::ServerTls,
     transport::{Socket, Transport},
@@ -32,7 +30,7 @@ use crate::{
     admission::Counted,
     error::{ErrorKind, ProxyError},
     metrics::Metrics,
-    proxy::{self, Worker},
+    proxy,
     settings::Limits,
 };
 
@@ -46,18 +44,6 @@ const MOST_TURNED_AWAY: usize = 64;
 const FAREWELL: Duration = Duration::from_secs(1);
 /// The protocol of HTTP/2 in TLS (RFC 9113, 3.2).
 const H2: &[u8] = b"h2";
-
-/// What connections are served with.
-pub struct Server {
-    /// The path of their requests.
-    pub worker: Rc<Worker>,
-    /// What writes `Date`.
-    pub config: ServiceConfig,
-    /// Clients that are being told that there is none.
-    pub turned_away: Cell<usize>,
-    /// Whether this worker ends.
-    pub draining: Draining,
-}
 
 /// Takes connections from one socket until the worker ends, and returns when the last of them has ended.
 ///

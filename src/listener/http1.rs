@@ -35,9 +35,9 @@ use self::{
     outbox::Outbox,
 };
 use super::{
-    accept::Server,
     draining::{Draining, Watcher},
     patience::Patience,
+    server::Server,
     transport::Transport,
 };
 use crate::{

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use self::stream::{Ending, Exchange};
-use super::{accept::Server, transport::Transport};
+use super::{server::Server, transport::Transport};
 use crate::settings::Limits;
 
 /// Streams at a time (RFC 9113, 6.5.2 recommends no fewer than 100).

@@ -20,8 +20,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    accept::{Server, accept},
+    accept::accept,
     draining::Draining,
+    server::Server,
     sockets::{Listening, Sockets},
 };
 use crate::{client::Client, proxy::Worker, snapshot::Current};
