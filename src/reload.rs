@@ -1,14 +1,15 @@
 //! Takes changed settings into force while requests go on: whole and right, or not at all.
 //!
-//! `app.rs` runs it beside the workers. A change is told by the files (`notify`, which looks at them in the interval of
-//! `reload.interval`: a `ConfigMap` changes by a link, of which the kernel's own events know nothing), or by SIGHUP.
-//! All that is read is read anew; `assembly.rs` makes the next snapshot of it, and what has not changed stays.
+//! `app.rs` runs it beside the workers. A change is told by the files (`reload/stamps.rs`, looked at in the interval of
+//! `reload.interval`), or by SIGHUP. All that is read is read anew; `assembly.rs` makes the next snapshot of it, and what has not changed stays.
+
+mod stamps;
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
-use notify::{Config, PollWatcher, RecursiveMode, Watcher as _};
-use tokio::{signal::unix::Signal, sync::mpsc, task::spawn_blocking, time::sleep};
+use tokio::{signal::unix::Signal, task::spawn_blocking, time::sleep};
 
+use self::stamps::Stamps;
 use crate::{
     assembly::Assembly,
     logging,
@@ -44,8 +45,6 @@ pub struct Reloader {
 enum Occasion {
     Files,
     Hangup,
-    /// They were wrong the last time, and what is wrong may be a file that nobody watches.
-    Again,
 }
 
 impl Reloader {
@@ -56,74 +55,50 @@ impl Reloader {
 
     /// Follows them and never ends.
     pub async fn run(mut self) {
-        let (tell, mut changes) = mpsc::channel(1);
-        let mut watcher = self.watcher(tell.clone());
-        // between the start and the first look
-        let mut occasion = Occasion::Files;
+        // files may have changed between the start and the first look
+        let mut seen = None;
         loop {
-            if self.take(occasion).await {
-                drop(watcher);
-                watcher = self.watcher(tell.clone());
-            }
             let interval = self.settings.reload.interval;
-            occasion = tokio::select! {
-                _ = changes.recv() => Occasion::Files,
+            let occasion = tokio::select! {
                 _ = self.origin.hangup.recv() => Occasion::Hangup,
-                () = sleep(interval), if self.refused.is_some() => Occasion::Again,
+                () = sleep(interval) => Occasion::Files,
             };
-            sleep(SETTLING).await;
-            while changes.try_recv().is_ok() {}
+            let now = self.stamps().await;
+            let is_new = seen != now;
+            seen = now;
+            // what is wrong may be a file that nobody looks at
+            if is_new || occasion == Occasion::Hangup || self.refused.is_some() {
+                // files that change together are read together
+                sleep(SETTLING).await;
+                self.take(occasion).await;
+            }
         }
     }
 
-    /// Watches the directory and every file that the settings refer to.
-    fn watcher(&self, tell: mpsc::Sender<()>) -> Option<PollWatcher> {
-        let config =
-            Config::default().with_poll_interval(self.settings.reload.interval).with_compare_contents(true);
-        // one that waits to be looked at is enough
-        let watch = move |_| {
-            let _ = tell.try_send(());
-        };
-        let mut watcher = match PollWatcher::new(watch, config) {
-            Ok(watcher) => watcher,
-            Err(error) => {
-                log::error!("changed settings are taken at SIGHUP alone, files cannot be watched: {error}");
-                return None;
-            }
-        };
-        let directory = (self.origin.directory.as_path(), RecursiveMode::Recursive);
-        let files = self.settings.files.iter().map(|file| (file.as_path(), RecursiveMode::NonRecursive));
-        for (path, mode) in std::iter::once(directory).chain(files) {
-            if let Err(error) = watcher.watch(path, mode) {
-                log::warn!("{} cannot be watched: {error}", path.display());
-            }
-        }
-        Some(watcher)
+    /// When the files were last changed.
+    async fn stamps(&self) -> Option<Stamps> {
+        let (directory, files) = (self.origin.directory.clone(), self.settings.files.clone());
+        // a file system may hang, and the end of the process must not
+        spawn_blocking(move || Stamps::of(&directory, &files)).await.ok()
     }
 
-    /// Reads the settings and takes them into force if they are right and others; whether it has.
-    async fn take(&mut self, occasion: Occasion) -> bool {
+    /// Reads the settings and takes them into force if they are right and others.
+    async fn take(&mut self, occasion: Occasion) {
         let directory = self.origin.directory.clone();
         // a file system may hang, and the end of the process must not
         match spawn_blocking(move || Settings::load(&directory)).await {
             Ok(Ok(settings)) => self.apply(settings, occasion),
-            Ok(Err(mistakes)) => {
-                self.refuse(&mistakes, occasion);
-                false
-            }
-            Err(error) => {
-                log::error!("settings could not be read: {error}");
-                false
-            }
+            Ok(Err(mistakes)) => self.refuse(&mistakes, occasion),
+            Err(error) => log::error!("settings could not be read: {error}"),
         }
     }
 
-    fn apply(&mut self, settings: Settings, occasion: Occasion) -> bool {
+    fn apply(&mut self, settings: Settings, occasion: Occasion) {
         let snapshot = match self.assembly.build(&settings) {
             Ok(snapshot) => snapshot,
             Err(error) => {
                 self.say_once(error.to_string(), occasion);
-                return false;
+                return;
             }
         };
         let was_refused = self.refused.take().is_some();
@@ -133,7 +108,7 @@ impl Reloader {
             if occasion == Occasion::Hangup || was_refused {
                 log::info!("settings are as they were, generation {}", self.current.get().generation);
             }
-            return false;
+            return;
         }
         self.current.replace(snapshot);
         self.current.get().metrics.reloads.applied();
@@ -147,7 +122,6 @@ impl Reloader {
         }
         logging::set_level(settings.log.level);
         self.settings = settings;
-        true
     }
 
     fn refuse(&mut self, mistakes: &Mistakes, occasion: Occasion) {
