@@ -50,6 +50,8 @@ pub fn start(settings: &Log) -> Logging {
         // each failure to get keys is said once by `credentials/refresher.rs`; the SDK says it each time, and may
         // quote an answer that holds keys
         .filter_module("aws_", LevelFilter::Off)
+        // what is missing is a mistake, which `reload.rs` says once; this says it at each look
+        .filter_module("notify", LevelFilter::Off)
         .format_target(false);
     match settings.format {
         LogFormat::Text => builder.format_key_values(format::key_values),
