@@ -51,7 +51,16 @@ pub struct Admin {
 struct Readiness<'a> {
     ready: bool,
     stopping: bool,
+    settings: SettingsReadiness,
     routes: Vec<RouteReadiness<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct SettingsReadiness {
+    generation: u64,
+    /// What is wrong with those that are written, while these stay in force, a line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rejected: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -134,7 +143,10 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
     let stopping = health.stopping.load(Ordering::Relaxed);
     let ready = !stopping && routes.iter().all(|route| route.ready);
     let mut answer = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    answer.json(Readiness { ready, stopping, routes })
+    let rejection = snapshot.metrics.reloads.rejection().unwrap_or_default();
+    let rejected = rejection.lines().map(str::to_owned).collect();
+    let settings = SettingsReadiness { generation: snapshot.generation, rejected };
+    answer.json(Readiness { ready, stopping, settings, routes })
 }
 
 async fn metrics(health: web::Data<Health>) -> HttpResponse {

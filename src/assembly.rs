@@ -90,6 +90,7 @@ impl Assembly {
         self.routes = routes;
         self.tls.forget_unused();
         self.breakers.forget_unused();
+        self.clocks.forget_unused();
         Ok(Snapshot {
             generation: 1,
             routes: RouteTable::new(rules),

@@ -140,7 +140,7 @@ async fn answer(exchange: &mut Exchange, limit: Duration) -> Result<Head, ProxyE
         while timer.as_mut().poll(context).is_ready() {
             let due = exchange.waiting_since() + limit;
             if due <= Instant::now() {
-                let cause = format!("no answer within {limit:?} of the request");
+                let cause = format!("no answer within first_byte_timeout, {limit:?}, of the request");
                 return Poll::Ready(Err(ProxyError::new(ErrorKind::UpstreamTimeout, cause)));
             }
             timer.as_mut().reset(due);

@@ -64,6 +64,11 @@ impl ClockSkews {
             .or_insert_with(|| Arc::new(ClockSkew::new(name, is_verified)));
         Arc::clone(clock)
     }
+
+    /// Lets go of those that no route has any more.
+    pub fn forget_unused(&mut self) {
+        self.0.retain(|_, clock| Arc::strong_count(clock) > 1);
+    }
 }
 
 impl ClockSkew {
@@ -205,6 +210,7 @@ mod tests {
     use actix_http::header::HeaderValue;
 
     use super::*;
+    use crate::client::KeepAlive;
 
     fn dated(ahead: i64) -> HeaderMap {
         let date = HttpDate::from(shifted(SystemTime::now(), ahead * 1000));
@@ -278,6 +284,24 @@ mod tests {
         assert!(!clock.refused(&dated(400), clock.corrected(SystemTime::now())));
         assert!(clock.refused(&dated(0), clock.corrected(SystemTime::now())));
         assert_corrects_by(&clock, 0);
+    }
+
+    #[test]
+    fn the_clocks_of_endpoints_that_are_gone_are_let_go() {
+        let mut clocks = ClockSkews::default();
+        let endpoint = |host: &str| Endpoint {
+            host: host.to_owned(),
+            port: 443,
+            tls: None,
+            proxy: None,
+            connect_timeout: Duration::from_secs(1),
+            keepalive: KeepAlive { enabled: false, pool: 0, timeout: Duration::ZERO },
+        };
+        let kept = clocks.get(&endpoint("kept.example"), true);
+        drop(clocks.get(&endpoint("gone.example"), true));
+        clocks.forget_unused();
+        assert_eq!(clocks.0.len(), 1);
+        assert!(Arc::ptr_eq(&kept, &clocks.get(&endpoint("kept.example"), true)));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 mod stamps;
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{signal::unix::Signal, task::spawn_blocking, time::sleep};
 
@@ -13,8 +13,8 @@ use self::stamps::Stamps;
 use crate::{
     assembly::Assembly,
     logging,
-    settings::{Mistakes, RouteSettings, Settings},
-    snapshot::{self, Current},
+    settings::{Mistakes, Settings},
+    snapshot::{self, Current, Route, Snapshot},
 };
 
 /// Files that change together, such as by an editor that writes one after the other, are read together.
@@ -68,10 +68,26 @@ impl Reloader {
             seen = now;
             // what is wrong may be a file that nobody looks at
             if is_new || occasion == Occasion::Hangup || self.refused.is_some() {
-                // files that change together are read together
-                sleep(SETTLING).await;
-                self.take(occasion).await;
+                seen = self.take_until_settled(occasion, seen).await;
             }
+        }
+    }
+
+    /// Reads on for as long as the files change meanwhile. `seen` is when they were changed last, before they are read.
+    async fn take_until_settled(
+        &mut self,
+        mut occasion: Occasion,
+        mut seen: Option<Stamps>,
+    ) -> Option<Stamps> {
+        loop {
+            // files that change together are read together
+            sleep(SETTLING).await;
+            self.take(occasion).await;
+            let now = self.stamps().await;
+            if now == seen {
+                return seen;
+            }
+            (seen, occasion) = (now, Occasion::Files);
         }
     }
 
@@ -110,17 +126,21 @@ impl Reloader {
             }
             return;
         }
+        let before = self.current.get();
         self.current.replace(snapshot);
-        self.current.get().metrics.reloads.applied();
-        let generation = self.current.get().generation;
-        log::info!("new settings, generation {generation}: {}", Changes::between(&self.settings, &settings));
+        let after = self.current.get();
+        after.metrics.reloads.applied();
+        log::info!("new settings, generation {}: {}", after.generation, Changes::between(&before, &after));
         for key in needs_restart(&self.settings, &settings) {
             log::warn!("{key} has changed, which takes a restart");
         }
         for warning in snapshot::warnings(&settings) {
             log::warn!("{warning}");
         }
-        logging::set_level(settings.log.level);
+        // a level that SIGUSR1 has set holds until another is set here
+        if settings.log.level != self.settings.log.level {
+            logging::set_level(settings.log.level);
+        }
         self.settings = settings;
     }
 
@@ -131,7 +151,7 @@ impl Reloader {
     /// Every mistake, a line each; the same ones only when somebody asks.
     fn say_once(&mut self, text: String, occasion: Occasion) {
         if occasion == Occasion::Hangup || self.refused.as_ref() != Some(&text) {
-            self.current.get().metrics.reloads.rejected();
+            self.current.get().metrics.reloads.rejected(&text);
             let generation = self.current.get().generation;
             log::error!("the settings are wrong, generation {generation} stays in force");
             for line in text.lines() {
@@ -150,23 +170,25 @@ struct Changes {
 }
 
 impl Changes {
-    fn between(before: &Settings, after: &Settings) -> Self {
-        let find = |settings: &Settings, id: &str| -> Option<RouteSettings> {
-            settings.routes.iter().find(|route| route.enabled && route.id == id).cloned()
-        };
-        let ids: BTreeSet<&str> =
-            before.routes.iter().chain(&after.routes).map(|route| route.id.as_str()).collect();
+    /// A route is another where anything of it is: also a file that it names, whose name stays.
+    fn between(before: &Snapshot, after: &Snapshot) -> Self {
+        let (before, after) = (by_id(before), by_id(after));
         let mut changes = Self { added: Vec::new(), changed: Vec::new(), removed: Vec::new() };
-        for id in ids {
-            match (find(before, id), find(after, id)) {
-                (None, Some(_)) => changes.added.push(id.to_owned()),
-                (Some(_), None) => changes.removed.push(id.to_owned()),
-                (Some(before), Some(after)) if before != after => changes.changed.push(id.to_owned()),
-                _ => {}
+        for (id, route) in &after {
+            match before.get(id) {
+                None => changes.added.push((*id).to_owned()),
+                Some(last) if !Arc::ptr_eq(last, route) => changes.changed.push((*id).to_owned()),
+                Some(_) => {}
             }
         }
+        let removed = before.keys().filter(|id| !after.contains_key(*id));
+        changes.removed.extend(removed.map(|id| (*id).to_owned()));
         changes
     }
+}
+
+fn by_id(snapshot: &Snapshot) -> BTreeMap<&str, &Arc<Route>> {
+    snapshot.routes.routes().iter().map(|route| (&*route.id, route)).collect()
 }
 
 impl std::fmt::Display for Changes {

@@ -31,7 +31,8 @@ pub async fn dial(endpoint: &Endpoint) -> Result<Stream, ProxyError> {
     let stream = connected.unwrap_or_else(|_| {
         let through = endpoint.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}"));
         let through = through.unwrap_or_default();
-        let cause = format!("no connection to {endpoint}{through} within {limit:?} ({tried})");
+        let cause =
+            format!("no connection to {endpoint}{through} within connect_timeout, {limit:?} ({tried})");
         Err(ProxyError::new(ErrorKind::UpstreamTimeout, cause))
     });
     stream.map_err(ProxyError::before_sending)
@@ -114,8 +115,9 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let cause = cause_of_failure("127.0.0.1", port, true);
-        let expected =
-            format!("no connection to 127.0.0.1:{port} within 200ms (127.0.0.1:{port}: connected)");
+        let expected = format!(
+            "no connection to 127.0.0.1:{port} within connect_timeout, 200ms (127.0.0.1:{port}: connected)"
+        );
         assert!(cause.contains(&expected), "{cause}");
         drop(listener);
         let cause = cause_of_failure("127.0.0.1", port, false);

@@ -62,7 +62,7 @@ impl ResponseBody {
             let asked = self.exchange.as_ref().map(|(exchange, _)| exchange.waiting_since());
             let due = asked.map_or(since, |asked| since.max(asked)) + limit;
             if due <= Instant::now() {
-                let cause = format!("nothing of the body arrived for {limit:?}");
+                let cause = format!("nothing of the body arrived within idle_timeout, {limit:?}");
                 return Poll::Ready(ProxyError::new(ErrorKind::UpstreamTimeout, cause));
             }
             timer.as_mut().reset(due);

@@ -116,8 +116,10 @@ impl Queue {
                     "{untold} lines of the log were dropped, since standard error is read too slowly"
                 );
             }
-            // there is nobody else to tell
-            let _ = to.write_all(&batch).and_then(|()| to.flush());
+            // there is nobody else to tell, but `/metrics` does
+            if to.write_all(&batch).and_then(|()| to.flush()).is_err() {
+                DROPPED.fetch_add(lines_in(&batch), Ordering::Relaxed);
+            }
             batch.clear();
             // the memory of a bad moment is given back
             batch.shrink_to(2 * PLENTY);
@@ -154,6 +156,10 @@ impl Queue {
             (state, _) = self.emptied.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
         }
     }
+}
+
+fn lines_in(batch: &[u8]) -> u64 {
+    batch.iter().map(|byte| u64::from(*byte == b'\n')).sum()
 }
 
 #[cfg(test)]

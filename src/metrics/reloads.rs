@@ -3,7 +3,10 @@
 //! Whatever reads them again while the process runs tells it here; `scrape.rs` reads it.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -17,7 +20,8 @@ pub struct Reloads {
     generation: AtomicU64,
     /// Seconds since 1970.
     in_force_since: AtomicU64,
-    last_was_rejected: AtomicU64,
+    /// Why what was written last is not in force.
+    rejection: Mutex<Option<String>>,
 }
 
 impl Reloads {
@@ -28,7 +32,7 @@ impl Reloads {
             rejected: Count::default(),
             generation: AtomicU64::new(1),
             in_force_since: AtomicU64::new(seconds_since_1970()),
-            last_was_rejected: AtomicU64::new(0),
+            rejection: Mutex::default(),
         }
     }
 
@@ -36,19 +40,28 @@ impl Reloads {
     pub fn applied(&self) -> u64 {
         self.applied.add(1);
         self.in_force_since.store(seconds_since_1970(), Ordering::Relaxed);
-        self.last_was_rejected.store(0, Ordering::Relaxed);
+        self.set_rejection(None);
         self.generation.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// What was written is wrong, and the settings stay as they are.
-    pub fn rejected(&self) {
+    /// What was written is wrong, and the settings stay as they are. `why` is shown to people, a line a mistake.
+    pub fn rejected(&self, why: &str) {
         self.rejected.add(1);
-        self.last_was_rejected.store(1, Ordering::Relaxed);
+        self.set_rejection(Some(why.to_owned()));
     }
 
     /// What is written is what is in force again, after it had been wrong.
     pub fn unchanged(&self) {
-        self.last_was_rejected.store(0, Ordering::Relaxed);
+        self.set_rejection(None);
+    }
+
+    /// Why what was written last is not in force; `None` where it is.
+    pub fn rejection(&self) -> Option<String> {
+        self.rejection.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_rejection(&self, why: Option<String>) {
+        *self.rejection.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -60,7 +73,7 @@ impl Reloads {
     }
 
     pub(super) fn last_was_right(&self) -> u64 {
-        1 - self.last_was_rejected.load(Ordering::Relaxed)
+        u64::from(self.rejection().is_none())
     }
 }
 

@@ -52,7 +52,8 @@ fn reloads_are_told_by_their_outcome() {
     let metrics = Metrics::new().unwrap();
     let reloads = &metrics.reloads;
     assert_eq!((reloads.generation(), reloads.last_was_right()), (1, 1));
-    reloads.rejected();
+    reloads.rejected("a mistake");
+    assert_eq!(reloads.rejection().as_deref(), Some("a mistake"));
     assert_eq!((reloads.generation(), reloads.last_was_right()), (1, 0));
     reloads.unchanged();
     assert_eq!((reloads.rejected.get(), reloads.last_was_right()), (1, 1));

@@ -13,6 +13,7 @@ use super::{
     mistake::Place,
     upstream::UpstreamSettings,
 };
+use crate::metrics::UNROUTED;
 use crate::routing::{HostPattern, MethodSet, RouteRule, UriPattern};
 use crate::settings::key_source::Source;
 
@@ -118,7 +119,8 @@ impl WrittenRoute {
     fn check(self, stem: &str, limits: &Limits, checker: &mut Checker<'_>) -> Option<RouteSettings> {
         let place = Place::file(checker.place().source);
         let id = self.id.clone().unwrap_or_else(|| stem.to_owned());
-        checker.parsed("id", &id, "1 to 64 letters, digits, `-`, `_` or `.`", |id| is_id(id).then_some(()));
+        let expected = "1 to 64 letters, digits, `-`, `_` or `.`, and not `-` alone";
+        checker.parsed("id", &id, expected, |id| is_id(id).then_some(()));
         let rule = self.rule(checker);
         let max_in_flight = self.max_in_flight.map(|most| {
             // as many as the process may be told to take
@@ -196,8 +198,10 @@ fn each<T>(
     parsed.into_iter().collect()
 }
 
+/// In the log and in the labels of metrics, [`UNROUTED`] stands for no route.
 fn is_id(id: &str) -> bool {
-    (1..=64).contains(&id.len())
+    id != UNROUTED
+        && (1..=64).contains(&id.len())
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 

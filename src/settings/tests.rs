@@ -386,6 +386,9 @@ fn ids_are_unique_and_fit_for_a_log_line() {
     assert_starts(&found, &["routes/b.yaml:1: id: the id `a` is also that of routes/a.yaml"]);
     let found = mistakes("", &format!("id: a b\n{ROUTE}"));
     assert_starts(&found, &["routes/hello.yaml:1: id: `a b` is wrong"]);
+    // what no route took is under this name in the metrics, which Prometheus refuses if it is there twice
+    let found = mistakes("", &format!("id: '-'\n{ROUTE}"));
+    assert_starts(&found, &["routes/hello.yaml:1: id: `-` is wrong"]);
 }
 
 #[test]

@@ -18,6 +18,7 @@ use super::support::{
     Upstream, eventually, get, open,
     process::{Process, settings, write_settings},
     read_response,
+    tls::Authority,
 };
 
 const PROCESS: &str =
@@ -70,12 +71,15 @@ fn wrong_settings_change_nothing_and_every_mistake_is_said_once() {
     write(directory.path(), "a", "uri: /other\napi_gatewy: {}\n");
     process.says("did you mean `api_gateway`?");
     assert_eq!(get(address, "/a").text(), "one");
+    let settings = || get(process.admin(), "/ready").json()["settings"].clone();
+    assert!(settings()["rejected"].to_string().contains("did you mean `api_gateway`?"), "{}", settings());
     write(directory.path(), "b", "uri: [\n");
     process.says("b.yaml");
     assert_eq!(get(address, "/a").text(), "one");
     write(directory.path(), "a", &route("/a", &upstream, ""));
     write(directory.path(), "b", &route("/b", &upstream, ""));
     eventually("b is there", || get(address, "/b").status == 200);
+    assert_eq!(settings(), serde_json::json!({ "generation": 2 }));
     let log = process.stop();
     assert_eq!(
         log.matches("did you mean `api_gateway`?").count(),
@@ -140,6 +144,99 @@ fn a_secret_in_a_file_is_read_again_and_never_said() {
         upstream.received().last().unwrap().header("x-api-key") == Some("hush-two")
     });
     assert!(!process.stop().contains("hush"));
+}
+
+#[test]
+fn a_route_whose_authorities_change_is_named() {
+    let authorities = TempDir::new().unwrap();
+    let file = authorities.path().join("ca.pem");
+    fs::write(&file, Authority::new("a").pem()).unwrap();
+    let secure = format!(
+        "uri: /a\napi_gateway:\n  function_uri: https://127.0.0.1:1/\n  ca_certificate: {}\n",
+        file.display()
+    );
+    let directory = settings(PROCESS, &[("a", &secure), ("b", &route("/b", &Upstream::ok(), ""))]);
+    let (mut process, _) = Process::run(directory.path());
+    fs::write(&file, Authority::new("a").pem()).unwrap();
+    process.says("new settings, generation 2: changed a");
+    assert!(!process.stop().contains("changed a, b"));
+}
+
+#[test]
+fn a_level_that_sigusr1_has_set_holds_until_the_settings_say_another() {
+    let upstream = Upstream::ok();
+    let directory = settings(PROCESS, &[("a", &route("/a", &upstream, ""))]);
+    let (mut process, _) = Process::run(directory.path());
+    process.signal("USR1");
+    process.says("the level of the log is debug");
+    write(directory.path(), "a", &route("/b", &upstream, ""));
+    process.says("changed a");
+    process.signal("USR1");
+    process.says("the level of the log is info");
+    fs::write(directory.path().join("default.yaml"), PROCESS.replace("log: {", "log: { level: debug,"))
+        .unwrap();
+    process.says("no route has changed");
+    process.signal("USR1");
+    eventually("debug is left again", || {
+        process.errors().matches("the level of the log is info").count() == 2
+    });
+    process.stop();
+}
+
+#[test]
+fn settings_that_are_gone_are_said_once_and_taken_when_they_are_back() {
+    let (one, two) = (named("one"), named("two"));
+    let parent = TempDir::new().unwrap();
+    let (at, elsewhere) = (parent.path().join("settings"), parent.path().join("elsewhere"));
+    write_settings(&at, PROCESS, &[("a", &route("/a", &one, ""))]);
+    let (mut process, address) = Process::run(&at);
+    fs::rename(&at, &elsewhere).unwrap();
+    process.says("this settings directory does not exist");
+    // wrong settings are looked at in the interval: this one is told after several looks at nothing
+    fs::create_dir(&at).unwrap();
+    process.says("there is no route");
+    assert_eq!(get(address, "/a").text(), "one");
+    fs::remove_dir(&at).unwrap();
+    write(&elsewhere, "a", &route("/a", &two, ""));
+    fs::rename(&elsewhere, &at).unwrap();
+    eventually("they are taken", || get(address, "/a").text() == "two");
+    let log = process.stop();
+    assert!(!log.contains("error scanning"), "{log}");
+}
+
+/// The kernel tells when a file is opened, here alone.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_changes_while_settings_are_read_is_taken_too() {
+    use notify::{EventKind, RecursiveMode, Watcher as _, event::AccessKind};
+
+    let (one, two, three) = (named("one"), named("two"), named("three"));
+    let slow = PROCESS.replace("100ms", "1h");
+    let directory = settings(&slow, &[("a", &route("/a", &one, ""))]);
+    // read after `a`, which takes some time
+    for number in 0..300 {
+        let text = route(&format!("/b{number}"), &one, "");
+        fs::write(directory.path().join(format!("routes/b{number}.yaml")), text).unwrap();
+    }
+    let (mut process, address) = Process::run(directory.path());
+    process.signal("HUP");
+    process.says("settings are as they were");
+    write(directory.path(), "a", &route("/a", &two, ""));
+    let (opened, told) = std::sync::mpsc::channel();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if matches!(event, Ok(event) if matches!(event.kind, EventKind::Access(AccessKind::Open(_)))) {
+            let _ = opened.send(());
+        }
+    })
+    .unwrap();
+    watcher.watch(&directory.path().join("routes/a.yaml"), RecursiveMode::NonRecursive).unwrap();
+    process.signal("HUP");
+    told.recv().unwrap();
+    write(directory.path(), "a", &route("/a", &three, ""));
+    eventually("the later one is taken", || get(address, "/a").text() == "three");
+    // `a` was open when the later one was written
+    process.says("new settings, generation 3: changed a");
+    process.stop();
 }
 
 #[test]

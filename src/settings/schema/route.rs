@@ -17,7 +17,12 @@ const SESSION: (u64, u64) = (15 * 60 * 1000, 12 * 60 * 60 * 1000);
 const SCOPE_WORD: &str = "^[a-z0-9-]+$";
 
 pub(super) const KEYS: &[Key] = &[
-    key("id", Pattern("^[A-Za-z0-9_.-]{1,64}$"), "", "Its name in the log; by default the file's."),
+    key(
+        "id",
+        Pattern("^([A-Za-z0-9_.]|[A-Za-z0-9_.-]{2,64})$"),
+        "",
+        "Its name in the log; by default the file's.",
+    ),
     key(
         "uri",
         Pattern(r"^/[^*?#\s]*\*?$"),

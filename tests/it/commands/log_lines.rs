@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     super::support::{
-        Upstream, call,
+        Upstream, call, eventually,
         exposition::Exposition,
         get, open,
         process::{ANY_PORT, Process, command, end_of, settings},
@@ -208,6 +208,28 @@ fn a_reader_that_reads_nothing_holds_up_no_request_and_is_told_what_it_missed() 
         (served - usize::try_from(told).unwrap(), written),
         "of {served} lines {told} are lost"
     );
+}
+
+#[test]
+fn what_is_said_when_nobody_reads_any_more_is_counted_and_holds_up_nothing() {
+    let directory = settings(ANY_PORT, &[("a", &route_to(&Upstream::ok()))]);
+    let mut run = command("run", directory.path());
+    let mut child = run.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("admin port on ") {
+        line.clear();
+        assert!(errors.read_line(&mut line).unwrap() > 0, "it ended");
+    }
+    let admin: std::net::SocketAddr = line.split_once("admin port on ").unwrap().1.trim().parse().unwrap();
+    drop(errors);
+    let id = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(id, rustix::process::Signal::USR1).unwrap();
+    eventually("the line is counted", || {
+        Exposition::of(admin).count("apigw_invoker_log_lines_dropped_total", &[]) == 1
+    });
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
 }
 
 /// Ends the process and reads what it still says.

@@ -99,6 +99,7 @@ fn each_failure_is_logged_once_with_its_cause_and_the_id_that_the_answer_has() {
     }
     let causes = log.lines().filter(|line| line.contains(" code=") && !line.contains(" ms=")).count();
     assert_eq!(causes, FAILURES.len() + 2, "{log}");
+    assert!(log.contains("no answer within first_byte_timeout, 200ms, of the request"), "{log}");
 }
 
 #[test]

@@ -133,6 +133,18 @@ impl Process {
         rest.split_once(',')?.0.parse().ok()
     }
 
+    /// Where it says that people and probes come.
+    #[track_caller]
+    pub fn admin(&self) -> SocketAddr {
+        self.says("admin port on ");
+        eventually("the line is whole", || {
+            self.errors().split_once("admin port on ").is_some_and(|(_, rest)| rest.contains('\n'))
+        });
+        let errors = self.errors();
+        let (_, rest) = errors.split_once("admin port on ").unwrap();
+        rest.lines().next().unwrap().parse().unwrap()
+    }
+
     /// Its number, by which the system tells what belongs to it.
     pub fn id(&self) -> u32 {
         self.child.id()
