@@ -49,4 +49,5 @@ pub mod settings;
 pub mod signing;
 pub mod snapshot;
 pub mod tls;
+pub mod trace;
 pub mod uri_syntax;
