@@ -64,7 +64,7 @@ impl Visitor<'_> for Share {
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<f64, E> {
         // what does not fit is out of range in any case
-        Ok(f64::from(i32::try_from(value).unwrap_or(i32::MAX)))
+        Ok(f64::from(i32::try_from(value).unwrap_or(if value < 0 { i32::MIN } else { i32::MAX })))
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<f64, E> {
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn a_share_is_a_number_in_any_spelling() {
         assert_eq!(number(1), Ok(WrittenShare(1.0)));
-        assert_eq!(number(i64::MIN), Ok(WrittenShare(f64::from(i32::MAX))));
+        assert_eq!(number(i64::MIN), Ok(WrittenShare(f64::from(i32::MIN))));
         assert_eq!(text("0.25"), Ok(WrittenShare(0.25)));
         assert!(text::<WrittenShare>("half").unwrap_err().contains("a number from 0 to 1"));
     }
