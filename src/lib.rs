@@ -5,7 +5,8 @@
 //! ```text
 //! cli ─ settings ─ run ─ app ─ snapshot ─ listener      from the command line to an open socket
 //!
-//! listener → proxy → routing → admission → inbound      a client's request
+//! listener → proxy → trace → routing → admission → inbound
+//!                                                       a client's request
 //!          → backend::request                            what goes out
 //!          → call: circuit_breaker → signing → client → retry
 //!                                                       out to AWS, again if need be

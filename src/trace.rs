@@ -87,21 +87,30 @@ impl Trace {
 
     /// Writes it over a client's headers. What the client says to AWS in AWS's own words stays.
     pub fn pass_on(&self, headers: &mut HeaderMap) {
-        headers.insert(PARENT, value(parent::write(&self.id, &self.span, self.flags)));
+        // both in one buffer, which copies of the headers then share
+        let mut text = Vec::with_capacity(parent::LENGTH + amazon::LENGTH);
+        parent::write(&mut text, &self.id, &self.span, self.flags);
+        let end = text.len();
+        let made = !headers.contains_key(AMAZON);
+        if made {
+            amazon::write(&mut text, &self.id, &self.span, self.sampled);
+        }
+        let text = Bytes::from(text);
+        headers.insert(PARENT, value(text.slice(..end)));
+        if made {
+            headers.insert(AMAZON, value(text.slice(end..)));
+        }
         if !self.has_state {
             headers.remove(STATE);
-        }
-        if !headers.contains_key(AMAZON) {
-            headers.insert(AMAZON, value(amazon::write(&self.id, &self.span, self.sampled)));
         }
     }
 }
 
-/// Copies what tells of a trace into the headers of a call that has no others of the client.
-pub fn copy(from: &HeaderMap, to: &mut HeaderMap) {
+/// Moves what tells of a trace into the headers of a call that has no others of the client.
+pub fn carry_over(from: &mut HeaderMap, to: &mut HeaderMap) {
     for name in [PARENT, STATE, AMAZON] {
-        for line in from.get_all(&name) {
-            to.append(name.clone(), line.clone());
+        for line in from.remove(&name) {
+            to.append(name.clone(), line);
         }
     }
 }
@@ -156,9 +165,9 @@ fn text(name: &[u8]) -> &str {
     str::from_utf8(name).unwrap_or_default()
 }
 
-fn value(text: Vec<u8>) -> HeaderValue {
+fn value(text: Bytes) -> HeaderValue {
     // all of it is ASCII that can be seen
-    HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or_else(|_| HeaderValue::from_static(""))
+    HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 #[cfg(test)]

@@ -134,11 +134,11 @@ impl Backend for Lambda {
         &self.target
     }
 
-    fn request(&self, inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
+    fn request(&self, mut inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
         let event = payload::event(&self.payload, &inbound, self.largest_event)?;
         let mut headers = self.headers.clone();
         if inbound.is_traced {
-            trace::copy(&inbound.headers, &mut headers);
+            trace::carry_over(&mut inbound.headers, &mut headers);
         }
         Ok(OutboundRequest {
             method: Method::POST,

@@ -5,7 +5,7 @@
 use super::{Id, Span, name};
 
 /// `Root=1-`, 8 digits, `-`, 24 digits, `;Parent=`, 16 digits, `;Sampled=`, one digit.
-const LENGTH: usize = 74;
+pub const LENGTH: usize = 74;
 
 /// The trace of a header's value, and whether it is recorded, if that has been decided.
 pub fn read(value: &[u8]) -> Option<(Id, Option<bool>)> {
@@ -32,17 +32,15 @@ fn read_root(root: &[u8]) -> Option<Id> {
     name(&joined)
 }
 
-/// The value that goes out. Without `Sampled` AWS decides by its own rules.
-pub fn write(id: &Id, span: &Span, sampled: Option<bool>) -> Vec<u8> {
+/// Writes the value that goes out. Without `Sampled` AWS decides by its own rules.
+pub fn write(value: &mut Vec<u8>, id: &Id, span: &Span, sampled: Option<bool>) {
     let (time, rest) = id.split_at(8);
     let decision: &[u8] = match sampled {
         Some(true) => b";Sampled=1",
         Some(false) => b";Sampled=0",
         None => b"",
     };
-    let mut value = Vec::with_capacity(LENGTH);
     for part in [&b"Root=1-"[..], time, b"-", rest, b";Parent=", span, decision] {
         value.extend_from_slice(part);
     }
-    value
 }

@@ -9,7 +9,7 @@ pub const SAMPLED: u8 = 1;
 /// The flags that have a meaning; level 2 adds that the trace's name is at random. Others have to be zero.
 const KNOWN: u8 = SAMPLED | 2;
 /// `00-`, 32 digits, `-`, 16 digits, `-`, two digits.
-const LENGTH: usize = 55;
+pub const LENGTH: usize = 55;
 
 /// What a client says of its trace. Its step's name is of no use here: nothing is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,13 +35,11 @@ impl Parent {
     }
 }
 
-/// The value that goes out.
-pub fn write(id: &Id, span: &Span, flags: u8) -> Vec<u8> {
-    let mut value = Vec::with_capacity(LENGTH);
+/// Writes the value that goes out.
+pub fn write(value: &mut Vec<u8>, id: &Id, span: &Span, flags: u8) {
     for part in [&b"00-"[..], id, b"-", span, b"-", &hexadecimal::<2>(&[flags])] {
         value.extend_from_slice(part);
     }
-    value
 }
 
 /// Two digits.
