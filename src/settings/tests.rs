@@ -154,7 +154,7 @@ fn traces_are_passed_on_by_default_and_how_many_are_recorded_is_a_share() {
     for (written, problem) in [
         ("1.5", "1.5 is out of range; expected 0 to 1"),
         ("-1", "-1 is out of range; expected 0 to 1"),
-        ("half", "found a text; expected a number from 0 to 1"),
+        ("half", "`half` is wrong; expected a number from 0 to 1"),
         ("[]", "found a list; expected a number from 0 to 1"),
     ] {
         let expected = format!("default.yaml:1: tracing.sample: {problem}");
