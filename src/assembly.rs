@@ -100,6 +100,7 @@ impl Assembly {
             limits: limits.clone(),
             shutdown: settings.shutdown.clone(),
             access_log: settings.log.access,
+            tracing: settings.tracing,
             metrics: Arc::clone(&self.metrics),
             effective: settings.routes.iter().map(effective).collect::<serde_json::Value>().to_string(),
         })

@@ -10,7 +10,7 @@ pub mod text;
 
 use std::{path::PathBuf, time::SystemTime};
 
-use actix_http::{HttpMessage as _, Payload, Request};
+use actix_http::{HttpMessage as _, Payload, Request, header::HeaderMap};
 use clap::Args;
 use serde::Serialize;
 
@@ -25,8 +25,9 @@ use crate::{
         target::HeadLimits,
     },
     routing::{Mismatch, RouteTable, standing},
-    settings::{RouteSettings, Settings},
+    settings::{RouteSettings, Settings, Tracing},
     tls::Configurations,
+    trace::{self, Trace},
 };
 
 /// Stands for the name that each process draws by lot and has in `Via`.
@@ -119,7 +120,7 @@ pub async fn explain(settings: &Settings, asked: &Asked) -> Result<Explanation, 
         Ok(Chosen { route, remainder }) => {
             explanation.route = Some(route.id.clone());
             let body_timeout = settings.limits.body_timeout;
-            let inbound = Inbound { request, payload, remainder, body_timeout };
+            let inbound = Inbound { request, payload, remainder, body_timeout, tracing: settings.tracing };
             let date = asked.at.unwrap_or_else(SystemTime::now);
             match outgoing(route, inbound, &body, date).await {
                 Ok(outgoing) => explanation.outbound = Some(outgoing),
@@ -137,6 +138,7 @@ struct Inbound {
     payload: Payload,
     remainder: Option<usize>,
     body_timeout: std::time::Duration,
+    tracing: Tracing,
 }
 
 /// The second half of the path.
@@ -146,22 +148,37 @@ async fn outgoing(
     body: &[u8],
     date: SystemTime,
 ) -> Result<Outgoing, ProxyError> {
-    let Inbound { request, mut payload, remainder, body_timeout } = inbound;
+    let Inbound { request, mut payload, remainder, body_timeout, tracing } = inbound;
     let internal = |cause: String| ProxyError::new(crate::error::ErrorKind::UpstreamTls, cause);
     let backend = backend::build(&route.backend, &mut Configurations::default())
         .map_err(|error| internal(error.to_string()))?;
     let request_id = record::request_id(&request);
-    let brings_id = request.headers().contains_key("x-request-id");
+    let made = made(request.headers(), tracing);
+    let received_at = SystemTime::now();
+    let trace = Trace::begin(request.headers(), tracing, received_at);
     let hop = Hop {
         peer: request.head().peer_addr,
         is_secure: false,
         pseudonym: PSEUDONYM,
         request_id: &request_id,
+        trace: trace.as_ref(),
+        received_at,
     };
     let limits = BodyLimits::of(backend.target(), body_timeout);
     let inbound = InboundRequest::read(request, &mut payload, remainder, &hop, limits).await?;
     let outbound = backend.request(inbound)?;
-    Outgoing::of(route, &*backend, outbound, body, date, brings_id).await
+    Outgoing::of(route, &*backend, outbound, body, date, &made).await
+}
+
+/// The headers that are another with each request or process: each process has its own name in `Via`, each request its
+/// own id and step of a trace.
+fn made(brought: &HeaderMap, tracing: Tracing) -> Vec<&'static str> {
+    let mut made = vec!["via"];
+    if !brought.contains_key("x-request-id") {
+        made.push("x-request-id");
+    }
+    made.extend(trace::varying(brought, tracing));
+    made
 }
 
 impl Refusal {

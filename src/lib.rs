@@ -5,7 +5,8 @@
 //! ```text
 //! cli ─ settings ─ run ─ app ─ snapshot ─ listener      from the command line to an open socket
 //!
-//! listener → proxy → routing → admission → inbound      a client's request
+//! listener → proxy → trace → routing → admission → inbound
+//!                                                       a client's request
 //!          → backend::request                            what goes out
 //!          → call: circuit_breaker → signing → client → retry
 //!                                                       out to AWS, again if need be
@@ -49,4 +50,5 @@ pub mod settings;
 pub mod signing;
 pub mod snapshot;
 pub mod tls;
+pub mod trace;
 pub mod uri_syntax;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! listener.rs      a client's request
+//! trace.rs         which trace does it belong to?
 //! target.rs        is its path sound, has it been here before?
 //! routing.rs       which route takes it?
 //! admission.rs     is there room for one more?
@@ -83,6 +84,7 @@ pub async fn serve(
 ) -> Result<Response<ClientBody>, Infallible> {
     let snapshot = worker.current.get();
     let mut record = Record::begin(&request, &worker.metrics, snapshot.access_log);
+    record.traced(&request, snapshot.tracing);
     let mut shape = reply::Shape::of(&request);
     let mut payload = request.take_payload();
     let outcome = forward(&worker, &snapshot, request, &mut payload, &mut record, is_secure).await;
@@ -132,6 +134,8 @@ async fn forward(
         is_secure,
         pseudonym: &worker.pseudonym,
         request_id: record.request_id(),
+        trace: record.trace(),
+        received_at: record.received_at(),
     };
     let inbound = InboundRequest::read(request, payload, remainder, &hop, route.body_limits()).await?;
 

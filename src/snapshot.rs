@@ -21,7 +21,7 @@ use crate::{
     proxy::{inbound::BodyLimits, outbound::OutboundRequest, target::HeadLimits},
     retry::Retries,
     routing::RouteTable,
-    settings::{BackendSettings, HostPort, Limits, Scheme, Settings, Shutdown},
+    settings::{BackendSettings, HostPort, Limits, Scheme, Settings, Shutdown, Tracing},
     signing::Signer,
 };
 
@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub shutdown: Shutdown,
     /// Whether each request is one line in the log.
     pub access_log: bool,
+    /// What becomes of traces.
+    pub tracing: Tracing,
     /// Where everything is counted; the same for every snapshot of the process.
     pub metrics: Arc<Metrics>,
     /// The settings of every route as JSON, without secrets.

@@ -1,6 +1,7 @@
 //! A Lambda function behind a route, called by the Invoke API: Kong's `aws-lambda` plugin.
 //!
-//! The client's request becomes the function's event (`payload.rs`), and nothing else of it reaches the API;
+//! The client's request becomes the function's event (`payload.rs`), and nothing else of it but its trace reaches the
+//! API;
 //! the function's answer becomes the client's (`answer.rs`), and so does a refusal of the API.
 
 pub mod answer;
@@ -25,6 +26,7 @@ use crate::{
         AnswerSettings, InvocationType, InvokeMode, LambdaEndpoint, LambdaSettings, LogType, PayloadSettings,
     },
     signing::Scope,
+    trace,
 };
 
 /// The event of a call that waits for its answer (Lambda quotas).
@@ -39,7 +41,7 @@ const LABEL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 pub struct Lambda {
     target: Target,
     path_and_query: String,
-    /// All that goes to the API but the signature: no header of a client does.
+    /// All that goes to the API but the signature and the trace: no other header of a client does.
     headers: HeaderMap,
     payload: PayloadSettings,
     largest_event: u64,
@@ -132,12 +134,16 @@ impl Backend for Lambda {
         &self.target
     }
 
-    fn request(&self, inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
+    fn request(&self, mut inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
         let event = payload::event(&self.payload, &inbound, self.largest_event)?;
+        let mut headers = self.headers.clone();
+        if inbound.is_traced {
+            trace::carry_over(&mut inbound.headers, &mut headers);
+        }
         Ok(OutboundRequest {
             method: Method::POST,
             path_and_query: self.path_and_query.clone(),
-            headers: self.headers.clone(),
+            headers,
             body: RequestBody::Whole(event.into()),
             signature: Signature::Ours,
         })

@@ -17,6 +17,7 @@ use crate::{
     redaction,
     settings::{BackendSettings, PayloadSettings, RouteSettings, Scheme, Source},
     signing::{Scope, Signer, hex},
+    trace,
 };
 
 /// Stands for what is not at hand: no AWS key looks like this.
@@ -38,7 +39,7 @@ pub struct Outgoing {
     /// The body.
     pub body: Body,
     /// What is another with each request or process.
-    pub varies: Vec<&'static str>,
+    pub varies: Vec<String>,
     /// What is signed.
     pub signature: Option<SignatureParts>,
 }
@@ -84,10 +85,10 @@ impl Outgoing {
         mut outbound: OutboundRequest,
         sent: &[u8],
         date: SystemTime,
-        brings_id: bool,
+        made: &[&str],
     ) -> Result<Self, ProxyError> {
         let target = backend.target();
-        let varies = varies(route, brings_id);
+        let varies = varies(route, made);
         let signing = (&target.scope, route.backend.source());
         let signature = match signing {
             (Some(scope), Some(source)) if outbound.signature == Signature::Ours => {
@@ -166,30 +167,27 @@ fn scheme(route: &RouteSettings) -> Scheme {
     }
 }
 
-/// What no explanation can know: each process has its own name in `Via`, each request its own id.
-fn varies(route: &RouteSettings, brings_id: bool) -> Vec<&'static str> {
+/// What no explanation can know, of which the headers in `made` are a part.
+fn varies(route: &RouteSettings, made: &[&str]) -> Vec<String> {
+    let all = || made.iter().map(|name| (*name).to_owned());
     let (tells_headers, tells_time) = match &route.backend {
-        BackendSettings::ApiGateway(_) => {
-            return if brings_id { vec!["via"] } else { vec!["via", "x-request-id"] };
-        }
+        BackendSettings::ApiGateway(_) => return all().collect(),
         BackendSettings::Lambda(settings) => match &settings.payload {
             PayloadSettings::Gateway(_) => (true, true),
             PayloadSettings::Forward(parts) => (parts.headers, false),
             PayloadSettings::Merge { .. } => (false, false),
         },
     };
-    let mut varies = Vec::new();
+    // no other header goes to the Lambda API
+    let mut varies: Vec<String> = all().filter(|name| trace::is_of_one(name)).collect();
     if tells_headers {
-        varies.push("via in the event");
-        if !brings_id {
-            varies.push("x-request-id in the event");
-        }
+        varies.extend(all().map(|name| format!("{name} in the event")));
     }
     if tells_time {
-        varies.push("time and request id in the event's requestContext");
+        varies.push("time and request id in the event's requestContext".to_owned());
     }
     if tells_headers || tells_time {
-        varies.push("payload hash, and so signature");
+        varies.push("payload hash, and so signature".to_owned());
     }
     varies
 }

@@ -25,6 +25,7 @@ use super::headers;
 use crate::{
     backend::Target,
     error::{ErrorKind, ProxyError},
+    trace::Trace,
 };
 
 /// Where a chunk of a body of unknown length makes the buffer start.
@@ -39,7 +40,8 @@ pub struct InboundRequest {
     pub uri: Uri,
     /// Where in the path the part after the route's prefix begins.
     pub remainder: Option<usize>,
-    /// Its headers without those that never pass, and with `X-Forwarded-*`, `Via` and `X-Request-Id`.
+    /// Its headers without those that never pass, and with `X-Forwarded-*`, `Via`, `X-Request-Id`
+    /// and those of its trace.
     pub headers: HeaderMap,
     /// Its body.
     pub body: RequestBody,
@@ -51,6 +53,8 @@ pub struct InboundRequest {
     pub peer: Option<SocketAddr>,
     /// When its head had arrived.
     pub received_at: SystemTime,
+    /// Whether its headers tell of a trace that this call is a part of.
+    pub is_traced: bool,
 }
 
 /// The body of a request.
@@ -121,6 +125,10 @@ pub struct Hop<'a> {
     pub pseudonym: &'a str,
     /// The request's id.
     pub request_id: &'a HeaderValue,
+    /// The trace that the request belongs to.
+    pub trace: Option<&'a Trace>,
+    /// When its head had arrived.
+    pub received_at: SystemTime,
 }
 
 impl InboundRequest {
@@ -135,7 +143,6 @@ impl InboundRequest {
         hop: &Hop<'_>,
         limits: BodyLimits,
     ) -> Result<Self, ProxyError> {
-        let received_at = SystemTime::now();
         let head = request.head_mut();
         let announced = Announced::by(head)?;
         let body = read_body(payload, announced, limits).await?;
@@ -147,6 +154,9 @@ impl InboundRequest {
         };
         headers::clean_request(&mut headers);
         say_who_forwards(&mut headers, host.clone(), head.version, hop);
+        if let Some(trace) = hop.trace {
+            trace.pass_on(&mut headers);
+        }
         Ok(Self {
             method: std::mem::take(&mut head.method),
             uri: std::mem::take(&mut head.uri),
@@ -156,7 +166,8 @@ impl InboundRequest {
             version: head.version,
             host,
             peer: hop.peer,
-            received_at,
+            received_at: hop.received_at,
+            is_traced: hop.trace.is_some(),
         })
     }
 

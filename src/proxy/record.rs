@@ -5,7 +5,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use actix_http::{HttpMessage as _, Method, Request, StatusCode, Uri, header::HeaderValue};
@@ -19,6 +19,8 @@ use crate::{
     excerpt::excerpt,
     metrics::{Metrics, RouteMetrics},
     remark::Remark,
+    settings::Tracing,
+    trace::Trace,
 };
 
 /// What nginx logs for a client that closed the connection before it was answered.
@@ -33,7 +35,9 @@ pub struct Record {
     request_id: HeaderValue,
     method: Method,
     uri: Uri,
+    trace: Option<Trace>,
     route: Option<Arc<RouteMetrics>>,
+    received_at: SystemTime,
     started: Instant,
     sent: Option<Instant>,
     attempts: u32,
@@ -59,7 +63,9 @@ impl Record {
             request_id: request_id(request),
             method: request.method().clone(),
             uri: request.uri().clone(),
+            trace: None,
             route: None,
+            received_at: SystemTime::now(),
             started: Instant::now(),
             sent: None,
             attempts: 0,
@@ -69,6 +75,21 @@ impl Record {
             bytes_in: 0,
             bytes_out: 0,
         }
+    }
+
+    /// Takes note of the trace that it belongs to.
+    pub fn traced(&mut self, request: &Request, settings: Tracing) {
+        self.trace = Trace::begin(request.headers(), settings, self.received_at);
+    }
+
+    /// That trace, if there is one.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref()
+    }
+
+    /// When its head had arrived, by the calendar.
+    pub fn received_at(&self) -> SystemTime {
+        self.received_at
     }
 
     /// When its head had arrived.
@@ -214,6 +235,9 @@ impl kv::Source for Parts<'_> {
         pair("in", record.bytes_in.into())?;
         pair("out", record.bytes_out.into())?;
         pair("request_id", record.request_id_text().into())?;
+        if let Some(trace) = &record.trace {
+            pair("trace_id", trace.id().into())?;
+        }
         if let Some(Upstream { after, request_id }) = &record.upstream {
             pair("upstream_ms", milliseconds(*after).into())?;
             if let Some(id) = request_id.as_ref().and_then(|id| id.to_str().ok()) {

@@ -1,4 +1,4 @@
-//! What `default.yaml` says about the process: listeners, limits, logging, shutdown.
+//! What `default.yaml` says about the process: listeners, limits, logging, traces, shutdown.
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -11,6 +11,7 @@ use super::{
     limits::{LONGEST, Limits, WrittenLimits},
     listen::{Listen, WrittenListen, address},
     route::{RouteSettings, WrittenRoute},
+    tracing::{Tracing, WrittenTracing},
     tree::ROUTES,
     units::WrittenDuration,
 };
@@ -28,6 +29,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What it writes about itself.
     pub log: Log,
+    /// What becomes of traces.
+    pub tracing: Tracing,
     /// How it ends.
     pub shutdown: Shutdown,
     /// How it takes note of changed files.
@@ -91,6 +94,7 @@ impl Default for Settings {
             workers: 1,
             limits: Limits::default(),
             log: Log { level: log::LevelFilter::Info, format: LogFormat::Text, access: true },
+            tracing: Tracing::default(),
             shutdown: Shutdown { delay: Duration::ZERO, drain: Duration::from_secs(30) },
             // Kubernetes takes up to a minute to bring a changed Secret into a pod, a few seconds do not matter
             reload: Reload { interval: Duration::from_secs(5) },
@@ -109,6 +113,7 @@ pub(super) struct WrittenSettings {
     workers: Option<u16>,
     limits: WrittenLimits,
     log: WrittenLog,
+    tracing: WrittenTracing,
     shutdown: WrittenShutdown,
     reload: WrittenReload,
     /// Taken out before; here so that it is among the known words.
@@ -179,6 +184,7 @@ impl Settings {
             admin: written.admin.check(&mut checker.below("admin"), &default.admin),
             workers: checker.number("workers", written.workers, default.workers, 1..=64),
             log: written.log.check(&default.log),
+            tracing: written.tracing.check(&mut checker.below("tracing"), default.tracing),
             shutdown: written.shutdown.check(&mut checker.below("shutdown"), &default.shutdown),
             reload: written.reload.check(&mut checker.below("reload"), &default.reload),
             routes: RouteSettings::check_all(written.routes, &limits, &mut checker.below(ROUTES)),

@@ -47,6 +47,8 @@ enum Kind {
     Number(u64, u64),
     /// Numbers below zero too.
     Signed(i64, i64),
+    /// From 0 to 1.
+    Share,
     /// From so many milliseconds to so many.
     Duration(u64, u64),
     /// From so many bytes to so many.
@@ -173,6 +175,7 @@ impl Kind {
             Self::Signed(least, most) => {
                 vec![json!({ "type": "integer", "minimum": least, "maximum": most })]
             }
+            Self::Share => vec![json!({ "type": "number", "minimum": 0, "maximum": 1 })],
             Self::Duration(least, most) => {
                 let whole = between(&json!(least), &json!(most), "milliseconds");
                 vec![whole, with_unit(DURATION, "30s, 500ms, 1m 30s")]

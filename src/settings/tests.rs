@@ -145,6 +145,31 @@ fn the_log_is_text_or_json_and_nothing_else() {
 }
 
 #[test]
+fn traces_are_passed_on_by_default_and_how_many_are_recorded_is_a_share() {
+    let of = |written: &str| read(&format!("tracing: {{ {written} }}\n"), &[("a", ROUTE)], &[]);
+    assert_eq!(of("").unwrap().tracing, Tracing { propagate: true, sample: None });
+    for (written, sample) in [("~", None), ("0", Some(0.0)), ("1", Some(1.0)), ("0.25", Some(0.25))] {
+        assert_eq!(of(&format!("sample: {written}")).unwrap().tracing.sample, sample, "{written}");
+    }
+    for (written, problem) in [
+        ("1.5", "1.5 is out of range; expected 0 to 1"),
+        ("-1", "-1 is out of range; expected 0 to 1"),
+        ("half", "`half` is wrong; expected a number from 0 to 1"),
+        ("[]", "found a list; expected a number from 0 to 1"),
+    ] {
+        let expected = format!("default.yaml:1: tracing.sample: {problem}");
+        assert_starts(&of(&format!("sample: {written}")).unwrap_err(), &[&expected]);
+    }
+    let variables =
+        [("APIGW_INVOKER__TRACING__SAMPLE", "0.5"), ("APIGW_INVOKER__TRACING__PROPAGATE", "false")];
+    let wrong = read("", &[("a", ROUTE)], &[("APIGW_INVOKER__TRACING__SAMPLE", "nan")]).unwrap_err();
+    let expected = "environment variable APIGW_INVOKER__TRACING__SAMPLE: tracing.sample: NaN is out of range; expected 0 to 1";
+    assert_starts(&wrong, &[expected]);
+    let settings = read("", &[("a", ROUTE)], &variables).unwrap();
+    assert_eq!(settings.tracing, Tracing { propagate: false, sample: Some(0.5) });
+}
+
+#[test]
 fn invalid_yaml_is_a_mistake_with_its_line_and_the_other_files_are_read_all_the_same() {
     let routes =
         [("bad", "uri: /a\n  x: [\n"), ("twice", "uri: /a\napi_gateway:\n  timeout: 1\n  timeout: 2\n")];

@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them.
+//! Durations, sizes and shares as people write them.
 //!
 //! A duration is an integer of milliseconds, as in APISIX and Kong, or a text with its unit (`30s`,
 //! `1m 30s`); a size is an integer of bytes or a text with its unit (`10MiB`, `64KB`). Parsing is the
@@ -20,6 +20,10 @@ pub struct WrittenDuration(pub Duration);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrittenSize(pub u64);
 
+/// A part of a whole as written: 1 is all of it. Whether it is between 0 and 1 is looked at later.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WrittenShare(pub f64);
+
 impl<'de> Deserialize<'de> for WrittenDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let parse = |text: &str| match text.parse() {
@@ -39,6 +43,36 @@ impl<'de> Deserialize<'de> for WrittenSize {
         let whole = |bytes| bytes;
         let quantity = Quantity { expected: "a size: whole bytes, or `10MiB`, `64KiB`", parse, whole };
         deserializer.deserialize_any(quantity).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for WrittenShare {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Share).map(Self)
+    }
+}
+
+/// Reads any number, also from where everything is text.
+struct Share;
+
+impl Visitor<'_> for Share {
+    type Value = f64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number from 0 to 1")
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<f64, E> {
+        // what does not fit is out of range in any case
+        Ok(f64::from(i32::try_from(value).unwrap_or(if value < 0 { i32::MIN } else { i32::MAX })))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<f64, E> {
+        Ok(value)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<f64, E> {
+        text.parse().map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
     }
 }
 
@@ -126,6 +160,14 @@ mod tests {
         assert_eq!(size_text(10 << 20), "10MiB");
         assert_eq!(size_text(1000), "1000 bytes");
         assert_eq!(duration_text(Duration::from_millis(1500)), "1s 500ms");
+    }
+
+    #[test]
+    fn a_share_is_a_number_in_any_spelling() {
+        assert_eq!(number(1), Ok(WrittenShare(1.0)));
+        assert_eq!(number(i64::MIN), Ok(WrittenShare(f64::from(i32::MIN))));
+        assert_eq!(text("0.25"), Ok(WrittenShare(0.25)));
+        assert!(text::<WrittenShare>("half").unwrap_err().contains("a number from 0 to 1"));
     }
 
     proptest! {

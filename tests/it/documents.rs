@@ -147,7 +147,7 @@ fn every_key_of_the_process_is_shipped_with_a_comment() {
     }
     // what the settings know, by their own word: the mistake about a wrong key lists the right ones
     let mut missing = Vec::new();
-    for section in ["", "listen", "admin", "limits", "log", "shutdown", "reload", "defaults"] {
+    for section in ["", "listen", "admin", "limits", "log", "tracing", "shutdown", "reload", "defaults"] {
         for key in known_keys(section) {
             let path = if section.is_empty() { key } else { format!("{section}.{key}") };
             let below = format!("{path}.");

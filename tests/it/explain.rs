@@ -66,6 +66,8 @@ fn json(ended: &Ended) -> Value {
 fn comparable(name: &str, value: &str) -> (String, String) {
     let value = match name {
         "via" => value[..value.len() - 16].to_owned(),
+        // each request is another step of its trace
+        "traceparent" => value[..35].to_owned(),
         "x-api-key" | "x-amz-security-token" | "cookie" => "(left out)".to_owned(),
         "authorization" if value.starts_with("AWS4") => {
             let (before, signature) = value.split_once("Signature=").unwrap();
@@ -88,7 +90,11 @@ fn told(outbound: &Value) -> Vec<(String, String)> {
         .iter()
         .map(|line| {
             let (name, value) = (line[0].as_str().unwrap(), line[1].as_str().unwrap());
-            let value = if name == "via" { &value[..value.len() - 16] } else { value };
+            let value = match name {
+                "via" => &value[..value.len() - 16],
+                "traceparent" => &value[..35],
+                _ => value,
+            };
             (name.to_owned(), value.to_owned())
         })
         .collect();
@@ -110,6 +116,8 @@ const REQUESTS: [Sent; 8] = [
     ("GET", "/merge?flag&a=1&a=2", &[], b""),
 ];
 
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
 #[test]
 fn what_is_explained_equals_what_is_then_sent() {
     let upstream = Upstream::ok();
@@ -117,7 +125,7 @@ fn what_is_explained_equals_what_is_then_sent() {
     let (mut process, address) = Process::run(directory.path());
     for (count, (method, target, headers, body)) in REQUESTS.into_iter().enumerate() {
         let mut headers = headers.to_vec();
-        headers.push(("x-request-id", "an-id"));
+        headers.extend([("x-request-id", "an-id"), ("traceparent", TRACE), ("x-amzn-trace-id", "Root=1")]);
         assert_eq!(call(address, method, target, &headers, body).status, 200, "{target}");
         let received = upstream.received();
         assert_eq!(received.len(), count + 1);
@@ -165,6 +173,10 @@ fn an_event_that_differs_each_time_is_said_to() {
     assert_eq!(event["path"], "/event/x");
     let varies = outbound["varies"].to_string();
     assert!(varies.contains("requestContext") && varies.contains("payload hash"), "{varies}");
+    for told in ["traceparent", "x-amzn-trace-id", "traceparent in the event", "via in the event"] {
+        assert!(outbound["varies"].as_array().unwrap().contains(&told.into()), "{told}: {varies}");
+    }
+    assert!(!outbound["varies"].as_array().unwrap().contains(&"via".into()), "{varies}");
     assert_eq!(upstream.accepted(), 0);
 }
 

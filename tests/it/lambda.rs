@@ -114,7 +114,7 @@ fn an_arn_is_escaped_as_the_sdks_escape_it() {
 }
 
 #[test]
-fn no_header_of_a_client_reaches_the_lambda_api() {
+fn no_header_of_a_client_but_its_trace_reaches_the_lambda_api() {
     let upstream = function("{}");
     let app = before(&upstream, "");
     let headers = [
@@ -137,9 +137,11 @@ fn no_header_of_a_client_reaches_the_lambda_api() {
         "content-length",
         "content-type",
         "host",
+        "traceparent",
         "x-amz-date",
         "x-amz-invocation-type",
         "x-amz-log-type",
+        "x-amzn-trace-id",
     ];
     assert_eq!(call.names(), names);
     assert_eq!(call.header("x-amz-invocation-type"), Some("RequestResponse"));

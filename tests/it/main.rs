@@ -79,5 +79,7 @@ mod slow_clients;
 mod smuggling;
 /// TLS towards AWS.
 mod tls;
+/// Traces: `traceparent`, `tracestate`, `X-Amzn-Trace-Id`.
+mod tracing;
 
 mod support;

@@ -4,7 +4,7 @@
 
 use super::{
     Key,
-    Kind::{Boolean, Duration, Number, Pattern, Section, Size, Text, Words},
+    Kind::{Boolean, Duration, Number, Pattern, Section, Share, Size, Text, Words},
     key,
     route::{API_GATEWAY, LAMBDA},
 };
@@ -20,6 +20,7 @@ pub(super) const KEYS: &[Key] = &[
     key("workers", Number(1, 64), "1", "Threads that serve requests. Each keeps its own connections to AWS."),
     key("limits", Section(LIMITS, &[]), "", "What the process takes on at most."),
     key("log", Section(LOG, &[]), "", "What it writes about itself."),
+    key("tracing", Section(TRACING, &[]), "", "What becomes of the traces that requests belong to."),
     key("shutdown", Section(SHUTDOWN, &[]), "", "The end of the process after SIGTERM."),
     key("reload", Section(RELOAD, &[]), "", "What is read again while the process runs."),
     key("defaults", Section(DEFAULTS, &[]), "", "What lies beneath each route; a route's own keys win."),
@@ -123,6 +124,21 @@ const LOG: &[Key] = &[
         "Lines for people, or one JSON object a line for machines.",
     ),
     key("access", Boolean, "true", "Whether each request is one line, at level info."),
+];
+
+const TRACING: &[Key] = &[
+    key(
+        "propagate",
+        Boolean,
+        "true",
+        "Whether a client's trace is passed on and others begin here: traceparent, tracestate, X-Amzn-Trace-Id.",
+    ),
+    key(
+        "sample",
+        Share,
+        "",
+        "How many of the traces that begin here are to be recorded, 0 to 1; without it AWS decides.",
+    ),
 ];
 
 const SHUTDOWN: &[Key] = &[
