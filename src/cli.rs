@@ -5,7 +5,11 @@ mod check;
 mod routes;
 pub(crate) mod terminal;
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::json;
@@ -109,10 +113,7 @@ pub fn main() -> ExitCode {
         Command::Check(options) => check::run(&options),
         Command::Routes(options) => routes(&options),
         Command::Explain(options) => explain(&options),
-        Command::Schema(options) => {
-            print_json(&schema::of(options.file));
-            ExitCode::SUCCESS
-        }
+        Command::Schema(options) => printed(&format!("{:#}", schema::of(options.file))),
         Command::Dev(options) => dev::run(&options),
     }
 }
@@ -136,11 +137,10 @@ fn routes(options: &RoutesOptions) -> ExitCode {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    match options.form.output {
-        Form::Text => tell(&mut io::stdout(), &routes::table(&settings, Paint::of_output())),
-        Form::Json => print_json(&routes::json(&settings)),
-    }
-    ExitCode::SUCCESS
+    printed(&match options.form.output {
+        Form::Text => routes::table(&settings, Paint::of_output()),
+        Form::Json => format!("{:#}", routes::json(&settings)),
+    })
 }
 
 fn explain(options: &ExplainOptions) -> ExitCode {
@@ -173,6 +173,17 @@ fn load(directory: &SettingsDirectory, form: Form) -> Result<Settings, ExitCode>
         }
         wrong(&mistakes)
     })
+}
+
+/// Prints what a command was asked for. Whoever closes the pipe has seen enough; a file that is not whole is a failure.
+fn printed(text: &str) -> ExitCode {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            tell(&mut io::stderr(), &format!("apigw-invoker: standard output: {error}"));
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 fn print_json(value: &serde_json::Value) {

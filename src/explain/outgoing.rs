@@ -150,14 +150,17 @@ async fn sign(
     })
 }
 
-/// The first line and the headers of a head as it goes out.
+/// The first line and the headers of a head as it goes out; in the order of their names, which has no meaning, so that
+/// two explanations can be compared.
 fn lines(head: &str) -> (String, Vec<(String, String)>) {
     let mut lines = head.trim_end().split("\r\n");
     let request_line = lines.next().unwrap_or_default().to_owned();
     let headers =
         lines.filter_map(|line| line.split_once(": ").or_else(|| Some((line.strip_suffix(':')?, ""))));
     let shown = headers.map(|(name, value)| (name.to_owned(), redaction::shown(name, value)));
-    (request_line, shown.collect())
+    let mut shown: Vec<_> = shown.collect();
+    shown.sort_by(|a, b| a.0.cmp(&b.0));
+    (request_line, shown)
 }
 
 fn scheme(route: &RouteSettings) -> Scheme {

@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    io::Read as _,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::Pin,
     task::{Context, Poll},
@@ -22,6 +23,8 @@ use time::{PrimitiveDateTime, format_description::BorrowedFormatItem, macros::fo
 use super::Asked;
 use crate::{listener::request_target, settings::Settings};
 
+/// One byte more than `limits.max_request_body` may be.
+const LONGEST_BODY: u64 = (1 << 30) + 1;
 const DATE_TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year][month][day]T[hour][minute][second]Z");
 
@@ -41,10 +44,14 @@ pub fn time(text: &str) -> Result<SystemTime, String> {
 /// Its file cannot be read.
 pub fn body(asked: &Asked) -> Result<Bytes, String> {
     let data = asked.data.as_deref().unwrap_or_default();
-    match data.strip_prefix('@') {
-        Some(file) => fs::read(file).map(Bytes::from).map_err(|error| format!("{file}: {error}")),
-        None => Ok(Bytes::copy_from_slice(data.as_bytes())),
-    }
+    let Some(file) = data.strip_prefix('@') else { return Ok(Bytes::copy_from_slice(data.as_bytes())) };
+    // more than any route takes, of a file that may have no end
+    let read = fs::File::open(file).and_then(|opened| {
+        let mut body = Vec::new();
+        opened.take(LONGEST_BODY).read_to_end(&mut body)?;
+        Ok(body)
+    });
+    read.map(Bytes::from).map_err(|error| format!("{file}: {error}"))
 }
 
 /// The request as the listener hands it on: of HTTP/1.1, by a client of this machine.

@@ -227,3 +227,14 @@ fn the_command_prints_the_schema_of_either_file() {
     }
     assert_eq!(end_of(&mut binary(&["schema"])).code, Some(2));
 }
+
+/// A device that is always full is there alone.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_schema_that_finds_no_room_is_a_failure() {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let ended = binary(&["schema", "route"]).stdout(full).output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let errors = String::from_utf8(ended.stderr).unwrap();
+    assert!(errors.starts_with("apigw-invoker: standard output: No space left on device"), "{errors}");
+}
