@@ -16,7 +16,7 @@ use log::Level;
 
 use crate::{
     backend::{
-        signature_refusal::{explanation, message},
+        signature_refusal::{explanation, message, split},
         verdict::error_type,
     },
     client::{ReplyBody, UpstreamReply},
@@ -115,7 +115,8 @@ pub fn remarks(reply: &UpstreamReply, evidence: Option<&Evidence>) -> Vec<Remark
         (Some(evidence), Some((canonical, string_to_sign))) => {
             comparison::told(evidence, canonical, string_to_sign)
         }
-        (Some(evidence), None) => sentences::told(reason, &text, &reply.headers, evidence),
+        // an explanation that is cut, or half a one, is not for this line: it repeats what was sent
+        (Some(evidence), None) => sentences::told(reason, split(&text).0, &reply.headers, evidence),
         (None, _) => sentences::unsigned(reason),
     };
     vec![Remark { level: Level::Warn, text: told }]

@@ -4,18 +4,19 @@
 //! client's business. Both backends come here with the text of a refusal (`api_gateway/refusal.rs`,
 //! `lambda/answer/refusal.rs`), and `diagnosis.rs` does, to compare it with what was signed.
 
-use crate::excerpt::excerpt;
+use crate::{
+    excerpt::excerpt,
+    redaction::{LEFT_OUT, is_secret},
+};
 
 /// Where the explanation begins.
 const EXPLANATION: &str = "The Canonical String for this request should have been";
 /// Where the second half of it does.
 const STRING_TO_SIGN: &str = "The String-to-Sign should have been";
-const TOKEN_LINE: &str = "x-amz-security-token:";
-
-/// What the client or a short line may tell, and, if there is one, the explanation without the token.
+/// What the client or a short line may tell, and, if there is one, the explanation without the secrets in it.
 pub fn split(text: &str) -> (&str, Option<String>) {
     match text.find(EXPLANATION) {
-        Some(start) => (text[..start].trim_end(), Some(without_token(&text[start..]))),
+        Some(start) => (text[..start].trim_end(), Some(without_secrets(&text[start..]))),
         None => (text, None),
     }
 }
@@ -43,11 +44,14 @@ pub fn message(body: &str) -> Option<String> {
 }
 
 /// Line by line, since that is how the canonical request reads; whatever else is in it stays on its line.
-fn without_token(explanation: &str) -> String {
+fn without_secrets(explanation: &str) -> String {
     let line = |line: &str| {
-        let name = line.trim_start_matches(|char: char| !char.is_ascii_alphanumeric());
-        let is_token = name.get(..TOKEN_LINE.len()).is_some_and(|name| name.eq_ignore_ascii_case(TOKEN_LINE));
-        if is_token { format!("{TOKEN_LINE}(left out)") } else { excerpt(line, usize::MAX) }
+        let header = line.trim_start_matches(|char: char| !char.is_ascii_alphanumeric());
+        let name = header.split_once(':').map(|(name, _)| name.to_ascii_lowercase());
+        match name.filter(|name| is_secret(name)) {
+            Some(name) => format!("{}:{LEFT_OUT}", excerpt(&name, usize::MAX)),
+            None => excerpt(line, usize::MAX),
+        }
     };
     explanation.lines().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -73,7 +77,7 @@ mod tests {
             let (told, explained) = split(&text);
             prop_assert_eq!(told, before.trim_end());
             let explained = explained.unwrap();
-            let secrets = explained.lines().filter(|line| line.to_lowercase().contains(TOKEN_LINE) && line.contains("hush"));
+            let secrets = explained.lines().filter(|line| line.to_lowercase().contains("x-amz-security-token:") && line.contains("hush"));
             prop_assert_eq!(secrets.count(), 0, "{}", explained);
             prop_assert!(explained.chars().all(|char| matches!(char, '\t' | '\n') || !char.is_control()));
         }

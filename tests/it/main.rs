@@ -69,6 +69,8 @@ mod retries;
 mod routing;
 /// The JSON Schema of the settings.
 mod schema;
+/// Secrets through a whole run.
+mod secrets;
 /// How the process ends.
 mod shutdown;
 /// AWS's vectors, golden signatures, and what the stand-in makes of arbitrary requests.
