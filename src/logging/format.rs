@@ -60,7 +60,7 @@ impl VisitValue<'_> for Text<'_> {
     }
 
     fn visit_f64(&mut self, value: f64) -> Result<(), kv::Error> {
-        Ok(write!(self.0, "{value:.3}")?)
+        Ok(thousandths(self.0, value)?)
     }
 }
 
@@ -92,7 +92,7 @@ impl<W: Write> VisitValue<'_> for Json<'_, W> {
 
     fn visit_f64(&mut self, value: f64) -> Result<(), kv::Error> {
         // JSON knows neither infinity nor what is no number
-        if value.is_finite() { Ok(write!(self.0, "{value:.3}")?) } else { self.visit_null() }
+        if value.is_finite() { Ok(thousandths(self.0, value)?) } else { self.visit_null() }
     }
 
     fn visit_bool(&mut self, value: bool) -> Result<(), kv::Error> {
@@ -102,6 +102,18 @@ impl<W: Write> VisitValue<'_> for Json<'_, W> {
     fn visit_str(&mut self, value: &str) -> Result<(), kv::Error> {
         Ok(string(self.0, value)?)
     }
+}
+
+/// A number with three digits behind the point. As whole numbers that takes a fraction of what exact decimals of a float
+/// take, and each access line has two of them.
+fn thousandths(line: &mut impl Write, value: f64) -> io::Result<()> {
+    const LARGEST: f64 = 1e12;
+    if !(0.0..LARGEST).contains(&value) {
+        return write!(line, "{value:.3}");
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is in range")]
+    let thousandths = (value * 1000.0).round() as u64;
+    write!(line, "{}.{:03}", thousandths / 1000, thousandths % 1000)
 }
 
 fn string(line: &mut impl Write, text: &str) -> io::Result<()> {
@@ -127,6 +139,24 @@ mod tests {
         let text = String::from_utf8(line).unwrap();
         assert_eq!(text.find('\n'), Some(text.len() - 1), "{text}");
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    #[test]
+    fn numbers_have_three_digits_behind_the_point() {
+        for (value, expected) in [
+            (0.0, "0.000"),
+            (0.0004, "0.000"),
+            (0.0006, "0.001"),
+            (1.5, "1.500"),
+            (999.9996, "1000.000"),
+            (12345.678, "12345.678"),
+            (-1.5, "-1.500"),
+            (1e15, "1000000000000000.000"),
+        ] {
+            let mut line = Vec::new();
+            thousandths(&mut line, value).unwrap();
+            assert_eq!(String::from_utf8(line).unwrap(), expected);
+        }
     }
 
     #[test]
