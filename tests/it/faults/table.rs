@@ -179,7 +179,10 @@ impl Sidecar {
         let routes: Vec<(String, String)> = routes.chain([("probe".to_owned(), probe_route)]).collect();
         let routes: Vec<(&str, &str)> =
             routes.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-        let process = format!("{ANY_PORT}workers: 2\nlimits: {{ max_in_flight: {MAX_IN_FLIGHT} }}\n");
+        // the first look at the settings' files begins a thread, which is nobody's leak
+        let process = format!(
+            "{ANY_PORT}workers: 2\nlimits: {{ max_in_flight: {MAX_IN_FLIGHT} }}\nreload: {{ interval: 1h }}\n"
+        );
         let settings = settings(&process, &routes);
         let (process, address) = Process::run(settings.path());
         assert_eq!(get(address, "/probe/").status, 200);
