@@ -115,36 +115,32 @@ impl Door {
             }
             DoorSocket::Unix(listener) => Stream::Unix(listener.accept().await?.0),
         };
-        Ok(self.incoming(stream))
-    }
-
-    fn incoming(&self, stream: Stream) -> Incoming {
-        Incoming { stream, tls: self.tls.clone(), h2c: self.h2c }
+        Ok(Incoming { stream, tls: self.tls.clone(), h2c: self.h2c })
     }
 
     /// Closes it. Clients that have connected by then are not turned away: the kernel would reset them.
-    fn close(mut self) -> io::Result<Vec<Incoming>> {
+    fn close(self) -> io::Result<Vec<Incoming>> {
+        let Self { socket, tls, h2c } = self;
         let mut last = Vec::new();
+        let mut take = |stream| last.push(Incoming { stream, tls: tls.clone(), h2c });
         // asked of the kernel itself: the runtime may not have been told of them yet
-        match self.socket {
+        match socket {
             DoorSocket::Tcp(listener) => {
                 let listener = listener.into_std()?;
                 while let Ok((stream, peer)) = listener.accept() {
                     stream.set_nonblocking(true)?;
-                    last.push(Stream::Tcp(TcpStream::from_std(stream)?, peer));
+                    take(Stream::Tcp(TcpStream::from_std(stream)?, peer));
                 }
-                self.socket = DoorSocket::Tcp(TcpListener::from_std(listener)?);
             }
             DoorSocket::Unix(listener) => {
                 let listener = listener.into_std()?;
                 while let Ok((stream, _)) = listener.accept() {
                     stream.set_nonblocking(true)?;
-                    last.push(Stream::Unix(UnixStream::from_std(stream)?));
+                    take(Stream::Unix(UnixStream::from_std(stream)?));
                 }
-                self.socket = DoorSocket::Unix(UnixListener::from_std(listener)?);
             }
         }
-        Ok(last.into_iter().map(|stream| self.incoming(stream)).collect())
+        Ok(last)
     }
 }
 

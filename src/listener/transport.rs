@@ -1,7 +1,7 @@
 //! A client's connection as bytes: TCP, TLS over it, or a Unix socket, with what was read ahead, and a limit on how
 //! long a client may take nothing.
 //!
-//! `accept.rs` makes it, `connection.rs` (HTTP/1.1) and `http2.rs` read from it and write to it.
+//! `accept.rs` makes it, `http1.rs` and `http2.rs` read from it and write to it.
 
 use std::{
     io,
@@ -80,6 +80,15 @@ impl Transport {
         let _ = stream.set_zero_linger();
     }
 
+    /// What came of sending: where something was taken, the client's time begins anew.
+    fn progress<T>(&mut self, polled: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if polled.is_pending() {
+            return self.poll_stalled(context).map(Err);
+        }
+        self.sending.forget();
+        polled
+    }
+
     /// Gives up a client that has taken nothing for too long.
     fn poll_stalled(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         if !self.sending.is_limited() {
@@ -114,23 +123,13 @@ impl AsyncWrite for Transport {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.socket).poll_write(context, bytes) {
-            Poll::Ready(result) => {
-                self.sending.forget();
-                Poll::Ready(result)
-            }
-            Poll::Pending => self.poll_stalled(context).map(Err),
-        }
+        let polled = Pin::new(&mut self.socket).poll_write(context, bytes);
+        self.progress(polled, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.socket).poll_flush(context) {
-            Poll::Ready(result) => {
-                self.sending.forget();
-                Poll::Ready(result)
-            }
-            Poll::Pending => self.poll_stalled(context).map(Err),
-        }
+        let polled = Pin::new(&mut self.socket).poll_flush(context);
+        self.progress(polled, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -145,13 +144,8 @@ impl AsyncWrite for Transport {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.socket).poll_write_vectored(context, pieces) {
-            Poll::Ready(result) => {
-                self.sending.forget();
-                Poll::Ready(result)
-            }
-            Poll::Pending => self.poll_stalled(context).map(Err),
-        }
+        let polled = Pin::new(&mut self.socket).poll_write_vectored(context, pieces);
+        self.progress(polled, context)
     }
 
     fn is_write_vectored(&self) -> bool {

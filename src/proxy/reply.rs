@@ -44,9 +44,7 @@ impl Shape {
             is_grpc: grpc::is_call(request.head()),
         }
     }
-}
 
-impl Shape {
     /// Says that the connection ends with this answer, if it does.
     pub fn last_of_connection(&mut self, is_last: bool) {
         self.is_last |= is_last;
@@ -197,9 +195,7 @@ impl MessageBody for ClientBody {
             ReplyBody::Events(events) => ready!(Pin::new(events).poll_next(context)),
         };
         match &chunk {
-            Some(Ok(bytes)) => {
-                this.record.passed_on(bytes.len() as u64);
-            }
+            Some(Ok(bytes)) => this.record.passed_on(bytes.len() as u64),
             Some(Err(error)) => this.record.fail(error),
             None => {
                 if let ReplyBody::Events(events) = &mut this.body

@@ -108,22 +108,12 @@ const IAM: &[Key] = &[
     key("secret_key", Proof, "", "The same as `secretkey`."),
     key("session_token", Text, "", "The token of temporary keys."),
     key("profile", Text, "", "A profile of the shared files instead."),
-    key(
-        "assume_role_arn",
-        Pattern("^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$"),
-        "",
-        "A role to assume with those keys.",
-    ),
-    key("role_session_name", Text, "apigw-invoker", "What AWS's logs call the role's sessions."),
-    key("external_id", Text, "", "What the role's owner demands."),
-    key(
-        "role_duration",
-        Duration(SESSION.0, SESSION.1),
-        "",
-        "How long a session lasts, 15 minutes to 12 hours.",
-    ),
-    key("sts_endpoint_url", Pattern("^https?://[^@]+$"), "", "Where STS is; the region's by default."),
-    key("imds_protocol_version", Words(&["v1", "v2"]), "v2", "`v1` for a metadata service without tokens."),
+    role("assume_role_arn"),
+    role_session("role_session_name", "apigw-invoker"),
+    external_id("external_id"),
+    role_duration("role_duration"),
+    sts_endpoint("sts_endpoint_url"),
+    metadata_protocol("imds_protocol_version"),
     key("aws_region", Pattern(SCOPE_WORD), "us-east-1", "The region of the endpoint."),
     key("service", Pattern(SCOPE_WORD), "execute-api", "`lambda` for a Function URL."),
 ];
@@ -141,27 +131,12 @@ pub(super) const LAMBDA: &[Key] = &[
     key("aws_secret", Proof, "", "Its secret. Keep it out of files: $env://NAME or $file:///path."),
     key("aws_session_token", Text, "", "The token of temporary keys."),
     key("aws_profile", Text, "", "A profile of the shared files instead."),
-    key(
-        "aws_assume_role_arn",
-        Pattern("^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$"),
-        "",
-        "A role to assume with those keys.",
-    ),
-    key("aws_role_session_name", Text, "kong", "What AWS's logs call the role's sessions."),
-    key("aws_external_id", Text, "", "What the role's owner demands."),
-    key(
-        "aws_role_duration",
-        Duration(SESSION.0, SESSION.1),
-        "",
-        "How long a session lasts, 15 minutes to 12 hours.",
-    ),
-    key("aws_sts_endpoint_url", Pattern("^https?://[^@]+$"), "", "Where STS is; the region's by default."),
-    key(
-        "aws_imds_protocol_version",
-        Words(&["v1", "v2"]),
-        "v2",
-        "`v1` for a metadata service without tokens.",
-    ),
+    role("aws_assume_role_arn"),
+    role_session("aws_role_session_name", "kong"),
+    external_id("aws_external_id"),
+    role_duration("aws_role_duration"),
+    sts_endpoint("aws_sts_endpoint_url"),
+    metadata_protocol("aws_imds_protocol_version"),
     key(
         "upstream_url",
         Pattern("^aws-lambda://.+"),
@@ -251,6 +226,31 @@ pub(super) const LAMBDA: &[Key] = &[
     key("keepalive", Duration(0, DAY), "60s", "How long an idle connection stays; `0` keeps none."),
     KEEPALIVE_POOL,
 ];
+
+/// The keys that both backends have by a name of their own.
+const fn role(name: &'static str) -> Key {
+    key(name, Pattern("^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$"), "", "A role to assume with those keys.")
+}
+
+const fn role_session(name: &'static str, default: &'static str) -> Key {
+    key(name, Text, default, "What AWS's logs call the role's sessions.")
+}
+
+const fn external_id(name: &'static str) -> Key {
+    key(name, Text, "", "What the role's owner demands.")
+}
+
+const fn role_duration(name: &'static str) -> Key {
+    key(name, Duration(SESSION.0, SESSION.1), "", "How long a session lasts, 15 minutes to 12 hours.")
+}
+
+const fn sts_endpoint(name: &'static str) -> Key {
+    key(name, Pattern("^https?://[^@]+$"), "", "Where STS is; the region's by default.")
+}
+
+const fn metadata_protocol(name: &'static str) -> Key {
+    key(name, Words(&["v1", "v2"]), "v2", "`v1` for a metadata service without tokens.")
+}
 
 const CONNECT_TIMEOUT: Key = key(
     "connect_timeout",
