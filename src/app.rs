@@ -11,11 +11,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use crate::{
     admin::{self, Admin, Health},
-    assembly::{Assembly, RouteError},
+    assembly::{Assembly, AssemblyError},
     credentials::Keeper,
     listener::{
         sockets::{BindError, Sockets},
@@ -26,6 +27,9 @@ use crate::{
     settings::{Settings, Shutdown},
     snapshot::Current,
 };
+
+/// How long the end waits for a collector to take the last spans.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// A sidecar that is ready to run.
 #[derive(Debug)]
@@ -46,8 +50,8 @@ pub enum StartError {
     Listen(BindError),
     /// The thread that keeps credentials fresh cannot be had.
     Credentials(io::Error),
-    /// A route cannot be served.
-    Route(RouteError),
+    /// A route cannot be served, or a collector not be told.
+    Assembly(AssemblyError),
     /// Nothing can be counted.
     Metrics(prometheus::Error),
 }
@@ -57,7 +61,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Listen(error) => error.fmt(f),
             Self::Credentials(error) => write!(f, "no thread for credentials: {error}"),
-            Self::Route(error) => error.fmt(f),
+            Self::Assembly(error) => error.fmt(f),
             Self::Metrics(error) => write!(f, "no metrics: {error}"),
         }
     }
@@ -74,7 +78,7 @@ impl Application {
         let metrics = Metrics::new().map_err(StartError::Metrics)?;
         let keeper = Keeper::start().map_err(StartError::Credentials)?;
         let mut assembly = Assembly::new(keeper, metrics);
-        let snapshot = assembly.build(&settings).map_err(StartError::Route)?;
+        let snapshot = assembly.build(&settings).map_err(StartError::Assembly)?;
         let sockets = Sockets::bind(&settings.listen).map_err(StartError::Listen)?;
         let (admin, admin_address) = bind_admin(settings.admin.address).map_err(|error| {
             StartError::Listen(BindError::Taken { address: settings.admin.address.to_string(), error })
@@ -163,6 +167,9 @@ impl Application {
         };
         // before what keeps keys fresh: requests in flight may still need them
         drop(workers);
+        if let Some(spans) = &self.current.get().spans {
+            spans.finish(LAST_SPANS);
+        }
         drop(admin);
         result
     }

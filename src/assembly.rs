@@ -3,23 +3,28 @@
 //!
 //! `app.rs` has the first snapshot built, `reload.rs` the others.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, io, sync::Arc, time::Duration};
 
 use crate::{
     admission::Admission,
     backend,
     circuit_breaker::CircuitBreakers,
+    client::{Endpoint, KeepAlive, Secured},
     clock_skew::ClockSkews,
     credentials::Keeper,
     metrics::Metrics,
     proxy::target::HeadLimits,
     retry::Retries,
     routing::RouteTable,
-    settings::{RouteSettings, Settings, effective},
+    settings::{Otlp, RouteSettings, Scheme, Settings, effective},
     signing::Signer,
     snapshot::{Route, Signing, Snapshot},
+    spans::Exporter,
     tls::{Configurations, TlsError},
 };
+
+/// One connection is enough for one thread, and most collectors keep it for longer.
+const COLLECTOR_KEEPALIVE: KeepAlive = KeepAlive { enabled: true, pool: 1, timeout: Duration::from_secs(30) };
 
 /// What routes are built from, and share.
 #[derive(Debug)]
@@ -31,6 +36,8 @@ pub struct Assembly {
     clocks: ClockSkews,
     in_flight: Admission,
     connections: Admission,
+    /// Who tells a collector, since the last snapshot.
+    exporter: Option<Arc<Exporter>>,
     /// The routes of the last snapshot, with what they were made of.
     routes: HashMap<String, (Origin, Arc<Route>)>,
 }
@@ -42,20 +49,26 @@ struct Origin {
     body_timeout: Duration,
 }
 
-/// A route that cannot be served as it is set.
+/// A part that cannot be had as it is set.
 #[derive(Debug)]
-pub struct RouteError {
-    route: String,
-    cause: TlsError,
+pub struct AssemblyError {
+    part: String,
+    cause: String,
 }
 
-impl fmt::Display for RouteError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "route {}: {}", self.route, self.cause)
+impl AssemblyError {
+    fn of(part: String) -> impl FnOnce(TlsError) -> Self {
+        |cause| Self { part, cause: cause.to_string() }
     }
 }
 
-impl std::error::Error for RouteError {}
+impl fmt::Display for AssemblyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.part, self.cause)
+    }
+}
+
+impl std::error::Error for AssemblyError {}
 
 impl Assembly {
     /// Begins with nothing. The keys that sign are `keeper`'s, and fresh for as long as this lives; what happens is
@@ -69,6 +82,7 @@ impl Assembly {
             clocks: ClockSkews::default(),
             in_flight: Admission::new(u32::MAX),
             connections: Admission::new(u32::MAX),
+            exporter: None,
             routes: HashMap::new(),
         }
     }
@@ -76,8 +90,8 @@ impl Assembly {
     /// Builds the next snapshot from checked settings; routes that are not enabled stay out.
     ///
     /// # Errors
-    /// A route's authorities to trust cannot be used. The snapshot before remains what it is.
-    pub fn build(&mut self, settings: &Settings) -> Result<Snapshot, RouteError> {
+    /// Authorities to trust cannot be used, or the system gives no thread. The snapshot before remains what it is.
+    pub fn build(&mut self, settings: &Settings) -> Result<Snapshot, AssemblyError> {
         let limits = &settings.limits;
         let mut rules = Vec::new();
         let mut routes = HashMap::new();
@@ -87,6 +101,7 @@ impl Assembly {
             rules.push((settings.rule.clone(), Arc::clone(&route)));
             routes.insert(settings.id.clone(), (origin, route));
         }
+        self.exporter = self.exporter(settings.tracing.otlp.as_ref())?;
         self.routes = routes;
         self.tls.forget_unused();
         self.breakers.forget_unused();
@@ -100,17 +115,54 @@ impl Assembly {
             limits: limits.clone(),
             shutdown: settings.shutdown.clone(),
             access_log: settings.log.access,
-            tracing: settings.tracing,
+            tracing: settings.tracing.clone(),
+            spans: self.exporter.clone(),
             metrics: Arc::clone(&self.metrics),
             effective: settings.routes.iter().map(effective).collect::<serde_json::Value>().to_string(),
         })
     }
 
+    /// The exporter of the last snapshot if it would be the same, or a new one; `None` where there is no collector.
+    fn exporter(&mut self, settings: Option<&Otlp>) -> Result<Option<Arc<Exporter>>, AssemblyError> {
+        let Some(settings) = settings else { return Ok(None) };
+        let part = || "tracing.otlp".to_owned();
+        let endpoint = Arc::new(self.collector(settings).map_err(AssemblyError::of(part()))?);
+        if let Some(same) = self.exporter.as_ref().filter(|last| last.is_for(settings, &endpoint)) {
+            return Ok(Some(Arc::clone(same)));
+        }
+        let started = Exporter::start(settings, endpoint, Arc::clone(&self.metrics));
+        let failed = |error: io::Error| AssemblyError { part: part(), cause: error.to_string() };
+        started.map(Some).map_err(failed)
+    }
+
+    /// Where a collector is.
+    fn collector(&mut self, settings: &Otlp) -> Result<Endpoint, TlsError> {
+        let Otlp { endpoint: uri, timeout, ca_certificate, .. } = settings;
+        let tls = match uri.scheme {
+            Scheme::Http => None,
+            Scheme::Https => {
+                let configuration = self.tls.get(true, ca_certificate.as_deref(), None)?;
+                Some(
+                    Secured::with(&uri.host, configuration)
+                        .map_err(|error| TlsError::new(error.to_string()))?,
+                )
+            }
+        };
+        Ok(Endpoint {
+            host: uri.host.clone(),
+            port: uri.port,
+            tls,
+            proxy: None,
+            connect_timeout: *timeout,
+            keepalive: COLLECTOR_KEEPALIVE,
+        })
+    }
+
     /// The route of the last snapshot if it would be the same, or a new one.
-    fn route(&mut self, origin: &Origin) -> Result<Arc<Route>, RouteError> {
+    fn route(&mut self, origin: &Origin) -> Result<Arc<Route>, AssemblyError> {
         let Origin { settings, body_timeout } = origin;
-        let failed = |cause| RouteError { route: settings.id.clone(), cause };
-        let backend = backend::build(&settings.backend, &mut self.tls).map_err(failed)?;
+        let failed = || AssemblyError::of(format!("route {}", settings.id));
+        let backend = backend::build(&settings.backend, &mut self.tls).map_err(failed())?;
         let endpoint = &backend.target().endpoint;
         // an equal endpoint has the same TLS configuration: the file of its authorities has not changed either
         if let Some((last, route)) = self.routes.get(&settings.id)
@@ -121,7 +173,7 @@ impl Assembly {
         }
         let signing = match (&backend.target().scope, settings.backend.source()) {
             (Some(scope), Some(source)) => {
-                let credentials = self.keeper.source(source).map_err(failed)?;
+                let credentials = self.keeper.source(source).map_err(failed())?;
                 // anybody on the way could say what time it is
                 let is_verified = endpoint.tls.is_some() && settings.backend.upstream().ssl_verify;
                 let clock = self.clocks.get(endpoint, is_verified);
@@ -132,9 +184,11 @@ impl Assembly {
         let upstream = settings.backend.upstream();
         let limit = *body_timeout;
         let id = settings.id.as_str().into();
+        let paths: Vec<String> = settings.rule.uris.iter().map(ToString::to_string).collect();
         Ok(Arc::new(Route {
             metrics: self.metrics.route(&id),
             id,
+            pattern: paths.join(", ").into(),
             signing,
             body_timeout: upstream.request_timeout.map_or(limit, |request| request.min(limit)),
             request_timeout: upstream.request_timeout,

@@ -120,7 +120,7 @@ pub async fn explain(settings: &Settings, asked: &Asked) -> Result<Explanation, 
         Ok(Chosen { route, remainder }) => {
             explanation.route = Some(route.id.clone());
             let body_timeout = settings.limits.body_timeout;
-            let inbound = Inbound { request, payload, remainder, body_timeout, tracing: settings.tracing };
+            let inbound = Inbound { request, payload, remainder, body_timeout, tracing: &settings.tracing };
             let date = asked.at.unwrap_or_else(SystemTime::now);
             match outgoing(route, inbound, &body, date).await {
                 Ok(outgoing) => explanation.outbound = Some(outgoing),
@@ -133,18 +133,18 @@ pub async fn explain(settings: &Settings, asked: &Asked) -> Result<Explanation, 
 }
 
 /// A request on its way to a backend.
-struct Inbound {
+struct Inbound<'s> {
     request: Request,
     payload: Payload,
     remainder: Option<usize>,
     body_timeout: std::time::Duration,
-    tracing: Tracing,
+    tracing: &'s Tracing,
 }
 
 /// The second half of the path.
 async fn outgoing(
     route: &RouteSettings,
-    inbound: Inbound,
+    inbound: Inbound<'_>,
     body: &[u8],
     date: SystemTime,
 ) -> Result<Outgoing, ProxyError> {
@@ -172,7 +172,7 @@ async fn outgoing(
 
 /// The headers that are another with each request or process: each process has its own name in `Via`, each request its
 /// own id and step of a trace.
-fn made(brought: &HeaderMap, tracing: Tracing) -> Vec<&'static str> {
+fn made(brought: &HeaderMap, tracing: &Tracing) -> Vec<&'static str> {
     let mut made = vec!["via"];
     if !brought.contains_key("x-request-id") {
         made.push("x-request-id");

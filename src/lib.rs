@@ -49,6 +49,7 @@ mod run;
 pub mod settings;
 pub mod signing;
 pub mod snapshot;
+pub mod spans;
 pub mod tls;
 pub mod trace;
 pub mod uri_syntax;

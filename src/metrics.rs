@@ -7,6 +7,7 @@
 //! ```text
 //! route.rs      of one route            endpoint.rs   of the connections to one endpoint
 //! reloads.rs    of the settings         process.rs    of the process, as the kernel sees it
+//! spans.rs      of the spans
 //! scrape.rs     all of it as families   families.rs   names, help and samples
 //! ```
 
@@ -16,6 +17,7 @@ mod process;
 mod reloads;
 mod route;
 mod scrape;
+mod spans;
 
 use std::{
     collections::HashMap,
@@ -31,6 +33,7 @@ pub use self::{
     endpoint::EndpointMetrics,
     reloads::Reloads,
     route::{Count, MOST_CODES, RouteMetrics},
+    spans::Spans,
 };
 
 /// The route in the labels of requests that no route took.
@@ -48,6 +51,8 @@ pub struct Metrics {
     pub unrouted: Arc<RouteMetrics>,
     /// What became of changed settings.
     pub reloads: Reloads,
+    /// What became of what a collector was to be told.
+    pub spans: Spans,
     whole: HistogramVec,
     upstream: HistogramVec,
     routes: Mutex<HashMap<Arc<str>, Weak<RouteMetrics>>>,
@@ -79,6 +84,7 @@ impl Metrics {
         Ok(Arc::new(Self {
             unrouted,
             reloads: Reloads::new(),
+            spans: Spans::default(),
             whole,
             upstream,
             routes: Mutex::default(),

@@ -84,7 +84,7 @@ pub async fn serve(
 ) -> Result<Response<ClientBody>, Infallible> {
     let snapshot = worker.current.get();
     let mut record = Record::begin(&request, &worker.metrics, snapshot.access_log);
-    record.traced(&request, snapshot.tracing);
+    record.traced(&request, is_secure, &snapshot);
     let mut shape = reply::Shape::of(&request);
     let mut payload = request.take_payload();
     let outcome = forward(&worker, &snapshot, request, &mut payload, &mut record, is_secure).await;
@@ -124,7 +124,7 @@ async fn forward(
 ) -> Result<Answer, ProxyError> {
     let Chosen { route, remainder } =
         choose(&request, &snapshot.routes, &snapshot.head_limits, &worker.pseudonym)?;
-    record.route(&route.metrics);
+    record.route(route);
 
     let permit = admission::enter(&snapshot.admission, route.admission.as_ref(), &route.metrics)?;
     let deadline = Deadline::of(route.request_timeout, record.started());

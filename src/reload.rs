@@ -119,7 +119,7 @@ impl Reloader {
         };
         let was_refused = self.refused.take().is_some();
         // equal settings may lead to files that are others now
-        if settings == self.settings && snapshot.has_routes_of(&self.current.get()) {
+        if settings == self.settings && snapshot.is_made_of_the_same(&self.current.get()) {
             self.current.get().metrics.reloads.unchanged();
             if occasion == Occasion::Hangup || was_refused {
                 log::info!("settings are as they were, generation {}", self.current.get().generation);

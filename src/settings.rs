@@ -55,7 +55,7 @@ pub use reference::without_line_end;
 pub use retry::{MayHaveRun, RetrySettings};
 pub use route::{BackendSettings, RouteSettings};
 pub use session_name::{DEFAULT as DEFAULT_SESSION_NAME, session_name};
-pub use tracing::Tracing;
+pub use tracing::{Otlp, Tracing};
 pub use tree::Environment;
 pub use upstream::{Scheme, Timeouts, UpstreamSettings};
 

@@ -21,8 +21,9 @@ use crate::{
     proxy::{inbound::BodyLimits, outbound::OutboundRequest, target::HeadLimits},
     retry::Retries,
     routing::RouteTable,
-    settings::{BackendSettings, HostPort, Limits, Scheme, Settings, Shutdown, Tracing},
+    settings::{BackendSettings, HostPort, Limits, Otlp, Scheme, Settings, Shutdown, Tracing},
     signing::Signer,
+    spans::Exporter,
 };
 
 /// The running program's view of the settings.
@@ -46,6 +47,8 @@ pub struct Snapshot {
     pub access_log: bool,
     /// What becomes of traces.
     pub tracing: Tracing,
+    /// Who tells a collector of those that are recorded, if there is one.
+    pub spans: Option<Arc<Exporter>>,
     /// Where everything is counted; the same for every snapshot of the process.
     pub metrics: Arc<Metrics>,
     /// The settings of every route as JSON, without secrets.
@@ -57,6 +60,8 @@ pub struct Snapshot {
 pub struct Route {
     /// Its name in logs.
     pub id: Arc<str>,
+    /// The paths that it takes, as they are written.
+    pub pattern: Arc<str>,
     /// What is counted of it.
     pub metrics: Arc<RouteMetrics>,
     /// Where its requests go.
@@ -98,10 +103,13 @@ pub struct Signed {
 }
 
 impl Snapshot {
-    /// Whether another has the very same routes.
-    pub fn has_routes_of(&self, other: &Self) -> bool {
+    /// Whether another has the very same routes, and the same collector.
+    pub fn is_made_of_the_same(&self, other: &Self) -> bool {
         let (own, others) = (self.routes.routes(), other.routes.routes());
-        own.len() == others.len() && own.iter().zip(others).all(|(own, other)| Arc::ptr_eq(own, other))
+        let has_same_routes =
+            own.len() == others.len() && own.iter().zip(others).all(|(own, other)| Arc::ptr_eq(own, other));
+        let collector = |snapshot: &Self| snapshot.spans.as_ref().map(Arc::as_ptr);
+        has_same_routes && collector(self) == collector(other)
     }
 }
 
@@ -194,6 +202,13 @@ impl Route {
 /// What is allowed but unwise, a sentence each, for the log at start and for `check`.
 pub fn warnings(settings: &Settings) -> Vec<String> {
     let mut warnings = Vec::new();
+    if let Some(Otlp { endpoint, headers, .. }) = &settings.tracing.otlp
+        && endpoint.scheme == Scheme::Http
+        && !headers.is_empty()
+        && !is_loopback(&endpoint.host)
+    {
+        warnings.push(format!("tracing.otlp: its headers go to {} without TLS", endpoint.host));
+    }
     for route in settings.routes.iter().filter(|route| route.enabled) {
         let (scheme, host, upstream, proves) = match &route.backend {
             BackendSettings::ApiGateway(settings) => {

@@ -1,6 +1,7 @@
 //! The trace that a request belongs to: taken from the client's headers or begun here, and told to AWS.
 //!
-//! `proxy.rs` asks [`Trace::begin`] before anything else, so that the access log (`proxy/record.rs`) can name the trace;
+//! `proxy.rs` asks [`Trace::begin`] before anything else, so that the access log (`proxy/record.rs`) can name the trace,
+//! and a collector is told of it if it is recorded (`spans.rs`);
 //! `proxy/inbound.rs` has it written over the client's headers ([`Trace::pass_on`]), from where the backends and the
 //! events of functions have it. The headers are W3C Trace Context's (`trace/parent.rs`) and AWS's own
 //! (`trace/amazon.rs`). None of them is ever signed.
@@ -13,7 +14,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 
-use self::parent::{Parent, SAMPLED};
+use self::{
+    amazon::Root,
+    parent::{Parent, SAMPLED},
+};
 use crate::settings::Tracing;
 
 const PARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -21,16 +25,19 @@ const STATE: HeaderName = HeaderName::from_static("tracestate");
 const AMAZON: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
 /// What a trace is called, in lower-case hexadecimal.
-type Id = [u8; 32];
+pub type Id = [u8; 32];
 /// What one step of it is called.
-type Span = [u8; 16];
+pub type Span = [u8; 16];
 
 /// A request's place in a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trace {
-    id: Id,
+    /// What the trace is called.
+    pub id: Id,
     /// Our own step, which AWS has for its parent.
-    span: Span,
+    pub span: Span,
+    /// The client's step, if it has told of one.
+    pub parent: Option<Span>,
     /// Those of `traceparent`.
     flags: u8,
     /// Whether the trace is recorded, if anybody has decided that.
@@ -41,17 +48,21 @@ pub struct Trace {
 
 impl Trace {
     /// The client's trace, or a new one; none if the settings want none.
-    pub fn begin(headers: &HeaderMap, settings: Tracing, now: SystemTime) -> Option<Self> {
+    pub fn begin(headers: &HeaderMap, settings: &Tracing, now: SystemTime) -> Option<Self> {
         if !settings.propagate {
             return None;
         }
         let trace = match only(headers, &PARENT).and_then(Parent::read) {
-            Some(Parent { id, flags }) => {
+            Some(Parent { id, span, flags }) => {
                 let sampled = Some(flags & SAMPLED != 0);
-                Self { id, span: new_span(), flags, sampled, has_state: true }
+                Self { id, span: new_span(), parent: Some(span), flags, sampled, has_state: true }
             }
             None => match only(headers, &AMAZON).and_then(amazon::read) {
-                Some((id, sampled)) => Self::beginning(id, new_span(), sampled),
+                Some(Root { id, span, sampled }) => {
+                    // a load balancer begins traces and leaves it to others whether they are recorded
+                    let sampled = sampled.or_else(|| lot(settings.sample));
+                    Self { parent: span, ..Self::beginning(id, new_span(), sampled) }
+                }
                 None => Self::new(settings.sample, now),
             },
         };
@@ -65,19 +76,34 @@ impl Trace {
     fn new(sample: Option<f64>, now: SystemTime) -> Self {
         // neither name may be nothing but zeros
         let mut bytes = (fastrand::u128(..) | 1).to_be_bytes();
-        let [_, _, _, _, a, b, c, d, ..] = bytes;
-        let lot = f64::from(u32::from_be_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0);
         let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         // its last four bytes, which suffice until 2106
         bytes[..4].copy_from_slice(&seconds.to_be_bytes()[4..]);
-        let sampled = sample.map(|sample| lot < sample);
-        Self::beginning(hexadecimal(&bytes), hexadecimal(&bytes[8..]), sampled)
+        Self::beginning(hexadecimal(&bytes), hexadecimal(&bytes[8..]), lot(sample))
     }
 
     /// Without a decision the flag is not set (W3C Trace Context, sampled flag: the default of who begins a trace).
     fn beginning(id: Id, span: Span, sampled: Option<bool>) -> Self {
         let flags = if sampled == Some(true) { SAMPLED } else { 0 };
-        Self { id, span, flags, sampled, has_state: false }
+        Self { id, span, parent: None, flags, sampled, has_state: false }
+    }
+
+    /// Whether a collector is to be told of it.
+    pub fn is_recorded(&self) -> bool {
+        self.sampled == Some(true)
+    }
+
+    /// Goes on to another step, in the headers too where [`Self::pass_on`] has written the one before.
+    pub fn step(&mut self, headers: &mut HeaderMap) {
+        let before = std::mem::replace(&mut self.span, new_span());
+        for name in [PARENT, AMAZON] {
+            let Some(line) = headers.get(&name).map(HeaderValue::as_bytes) else { continue };
+            // the last one: a trace that begins here has the same digits in its name
+            let Some(at) = line.windows(before.len()).rposition(|window| window == before) else { continue };
+            let mut line = line.to_vec();
+            line[at..at + before.len()].copy_from_slice(&self.span);
+            headers.insert(name, value(Bytes::from(line)));
+        }
     }
 
     /// The trace's name, for the log.
@@ -121,10 +147,11 @@ pub fn is_of_one(name: &str) -> bool {
 }
 
 /// The headers that another request would have otherwise, for who explains one.
-pub fn varying(headers: &HeaderMap, settings: Tracing) -> impl Iterator<Item = &'static str> {
-    let made = !headers.contains_key(AMAZON);
-    let names = [("traceparent", true), ("x-amzn-trace-id", made)];
-    names.into_iter().filter_map(move |(name, varies)| (settings.propagate && varies).then_some(name))
+pub fn varying(headers: &HeaderMap, settings: &Tracing) -> impl Iterator<Item = &'static str> + use<> {
+    let propagates = settings.propagate;
+    let made = propagates && !headers.contains_key(AMAZON);
+    let names = [("traceparent", propagates), ("x-amzn-trace-id", made)];
+    names.into_iter().filter_map(|(name, varies)| varies.then_some(name))
 }
 
 /// The value of a header that stands once: of several nobody knows which one is meant.
@@ -134,7 +161,13 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     lines.next().is_none().then(|| first.as_bytes())
 }
 
-fn new_span() -> Span {
+/// Draws lots whether a trace is recorded, if `sample` says how often.
+fn lot(sample: Option<f64>) -> Option<bool> {
+    sample.map(|sample| fastrand::f64() < sample)
+}
+
+/// A new step's name.
+pub fn new_span() -> Span {
     // all zeros is no name
     hexadecimal(&fastrand::u64(1..).to_be_bytes())
 }

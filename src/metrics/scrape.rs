@@ -122,6 +122,13 @@ impl Metrics {
             "Since when the settings are in force, in seconds since 1970.",
             number(reloads.in_force_since()),
         );
+        let spans = &self.spans;
+        families.counters(
+            "apigw_invoker_recorded_requests_total",
+            "Requests that `tracing.otlp` was to be told of, by outcome.",
+            [("delivered", &spans.delivered), ("refused", &spans.refused), ("dropped", &spans.not_taken)]
+                .map(|(outcome, count)| ([("outcome", outcome)], number(count.get()))),
+        );
         families.counter(
             "apigw_invoker_log_lines_dropped_total",
             "Lines of the log that nobody read in time.",

@@ -142,7 +142,7 @@ impl Call<'_> {
             }
             None => None,
         };
-        record.sent(outbound.body.length());
+        record.sent(&mut outbound, self.route);
         let arrival = match &outbound.body {
             RequestBody::Stream(stream) => Some(stream.arrival()),
             RequestBody::Empty | RequestBody::Whole(_) => None,
@@ -166,6 +166,9 @@ impl Call<'_> {
                 result = Err(ErrorKind::RequestTimeout.into());
             }
             Err(_) => {}
+        }
+        if let Err(error) = &result {
+            record.unanswered(error);
         }
         Ok(Attempt { result, signed, clock_was_wrong })
     }

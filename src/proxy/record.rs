@@ -12,14 +12,15 @@ use actix_http::{HttpMessage as _, Method, Request, StatusCode, Uri, header::Hea
 use bytes::Bytes;
 use log::kv;
 
-use super::headers::REQUEST_ID;
+use super::{headers::REQUEST_ID, outbound::OutboundRequest};
 use crate::{
     client::UpstreamReply,
     error::ProxyError,
     excerpt::excerpt,
     metrics::{Metrics, RouteMetrics},
     remark::Remark,
-    settings::Tracing,
+    snapshot::{Route, Snapshot},
+    spans::{End, Recording},
     trace::Trace,
 };
 
@@ -36,6 +37,8 @@ pub struct Record {
     method: Method,
     uri: Uri,
     trace: Option<Trace>,
+    /// What a collector is told, if it is.
+    recording: Option<Box<Recording>>,
     route: Option<Arc<RouteMetrics>>,
     received_at: SystemTime,
     started: Instant,
@@ -64,6 +67,7 @@ impl Record {
             method: request.method().clone(),
             uri: request.uri().clone(),
             trace: None,
+            recording: None,
             route: None,
             received_at: SystemTime::now(),
             started: Instant::now(),
@@ -77,9 +81,13 @@ impl Record {
         }
     }
 
-    /// Takes note of the trace that it belongs to.
-    pub fn traced(&mut self, request: &Request, settings: Tracing) {
-        self.trace = Trace::begin(request.headers(), settings, self.received_at);
+    /// Takes note of the trace that it belongs to, and begins to record it if it is recorded and somebody asks for that.
+    pub fn traced(&mut self, request: &Request, is_secure: bool, snapshot: &Snapshot) {
+        self.trace = Trace::begin(request.headers(), &snapshot.tracing, self.received_at);
+        let recorded = self.trace.filter(Trace::is_recorded);
+        self.recording = recorded
+            .zip(snapshot.spans.as_ref())
+            .map(|(trace, exporter)| Recording::begin(exporter, trace, request, is_secure, self.received_at));
     }
 
     /// That trace, if there is one.
@@ -109,9 +117,12 @@ impl Record {
     }
 
     /// Which route took it.
-    pub fn route(&mut self, route: &Arc<RouteMetrics>) {
-        route.begins();
-        self.route = Some(Arc::clone(route));
+    pub fn route(&mut self, route: &Route) {
+        route.metrics.begins();
+        self.route = Some(Arc::clone(&route.metrics));
+        if let Some(recording) = &mut self.recording {
+            recording.route(route);
+        }
     }
 
     /// What it is counted in.
@@ -124,10 +135,15 @@ impl Record {
     }
 
     /// The request is about to be sent, for the first time or again.
-    pub fn sent(&mut self, bytes: u64) {
+    pub fn sent(&mut self, outbound: &mut OutboundRequest, route: &Route) {
         self.attempts += 1;
-        self.bytes_in = bytes;
-        self.sent = Some(Instant::now());
+        self.bytes_in = outbound.body.length();
+        let now = Instant::now();
+        self.sent = Some(now);
+        if let Some(recording) = &mut self.recording {
+            let is_secure = route.backend.target().endpoint.tls.is_some();
+            recording.calls(outbound, is_secure, now.duration_since(self.started));
+        }
     }
 
     /// The head of AWS's answer is here.
@@ -137,12 +153,25 @@ impl Record {
         if let Some(sent) = self.sent {
             let after = sent.elapsed();
             self.counters().answered(after);
+            if let Some(recording) = &mut self.recording {
+                recording.answered(reply.status, id);
+            }
             self.upstream = Some(Upstream { after, request_id: id.cloned() });
         }
     }
 
+    /// A call has got no answer.
+    pub fn unanswered(&mut self, error: &ProxyError) {
+        if let Some(recording) = &mut self.recording {
+            recording.unanswered(error.code(), self.started.elapsed());
+        }
+    }
+
     /// An attempt is followed by another, for this reason.
-    pub fn repeats(&self, attempt: u32, reason: &str) {
+    pub fn repeats(&mut self, attempt: u32, reason: &str) {
+        if let Some(recording) = &mut self.recording {
+            recording.repeats(self.started.elapsed());
+        }
         log::info!(
             request_id = self.request_id_text(), route = self.route_id(), attempt = attempt;
             "calling again: {}", excerpt(reason, usize::MAX)
@@ -210,6 +239,10 @@ impl Drop for Record {
         counters.served(&self.method, self.status, took);
         counters.bytes_in.add(self.bytes_in);
         counters.bytes_out.add(self.bytes_out);
+        if let Some(recording) = self.recording.take() {
+            let (status, code, bytes_out) = (self.status, self.code, self.bytes_out);
+            recording.end(End { took, status, code, request_id: Some(self.request_id.clone()), bytes_out });
+        }
         if self.enabled && log::log_enabled!(target: "access", log::Level::Info) {
             self.write(took);
         }

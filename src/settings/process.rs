@@ -184,7 +184,7 @@ impl Settings {
             admin: written.admin.check(&mut checker.below("admin"), &default.admin),
             workers: checker.number("workers", written.workers, default.workers, 1..=64),
             log: written.log.check(&default.log),
-            tracing: written.tracing.check(&mut checker.below("tracing"), default.tracing),
+            tracing: written.tracing.check(&mut checker.below("tracing"), &default.tracing),
             shutdown: written.shutdown.check(&mut checker.below("shutdown"), &default.shutdown),
             reload: written.reload.check(&mut checker.below("reload"), &default.reload),
             routes: RouteSettings::check_all(written.routes, &limits, &mut checker.below(ROUTES)),

@@ -147,7 +147,7 @@ fn the_log_is_text_or_json_and_nothing_else() {
 #[test]
 fn traces_are_passed_on_by_default_and_how_many_are_recorded_is_a_share() {
     let of = |written: &str| read(&format!("tracing: {{ {written} }}\n"), &[("a", ROUTE)], &[]);
-    assert_eq!(of("").unwrap().tracing, Tracing { propagate: true, sample: None });
+    assert_eq!(of("").unwrap().tracing, Tracing { propagate: true, sample: None, otlp: None });
     for (written, sample) in [("~", None), ("0", Some(0.0)), ("1", Some(1.0)), ("0.25", Some(0.25))] {
         assert_eq!(of(&format!("sample: {written}")).unwrap().tracing.sample, sample, "{written}");
     }
@@ -166,7 +166,47 @@ fn traces_are_passed_on_by_default_and_how_many_are_recorded_is_a_share() {
     let expected = "environment variable APIGW_INVOKER__TRACING__SAMPLE: tracing.sample: NaN is out of range; expected 0 to 1";
     assert_starts(&wrong, &[expected]);
     let settings = read("", &[("a", ROUTE)], &variables).unwrap();
-    assert_eq!(settings.tracing, Tracing { propagate: false, sample: Some(0.5) });
+    assert_eq!(settings.tracing, Tracing { propagate: false, sample: Some(0.5), otlp: None });
+}
+
+#[test]
+fn a_collector_has_an_endpoint_and_all_is_recorded_for_it_unless_something_else_is_said() {
+    let of = |written: &str| read(&format!("tracing: {{ {written} }}\n"), &[("a", ROUTE)], &[]);
+    let tracing = of("otlp: { endpoint: 'http://c:4318' }").unwrap().tracing;
+    let otlp = tracing.otlp.unwrap();
+    assert_eq!(
+        (tracing.sample, &*otlp.service_name, otlp.timeout),
+        (Some(1.0), "apigw-invoker", Duration::from_secs(10))
+    );
+    assert_eq!((&*otlp.endpoint.authority, &*otlp.endpoint.path), ("c:4318", "/"));
+    assert_eq!(of("sample: 0.5, otlp: { endpoint: 'http://c' }").unwrap().tracing.sample, Some(0.5));
+    assert_eq!(of("otlp: ~").unwrap().tracing, Tracing::default());
+    for (written, problem) in [
+        ("otlp: {}", "tracing.otlp.endpoint: missing; expected where the collector takes OTLP"),
+        ("otlp: { endpoint: c }", "tracing.otlp.endpoint: `c` is wrong; expected where"),
+        ("otlp: { endpoint: 'http://c?a=b' }", "tracing.otlp.endpoint: `http://c?a=b` is wrong"),
+        ("otlp: { endpoint: 'http://c', timeout: 2m }", "tracing.otlp.timeout: 2m is out of range"),
+        ("otlp: { endpoint: 'http://c', headers: { host: x } }", "tracing.otlp.headers.host: cannot be set"),
+        ("otlp: { endpoint: 'http://c', headers: { 'a b': x } }", "tracing.otlp.headers.a b: cannot be set"),
+        (
+            r#"otlp: { endpoint: 'http://c', headers: { a: "hu\nsh" } }"#,
+            "tracing.otlp.headers.a: the value is wrong",
+        ),
+        (
+            "otlp: { endpoint: 'http://c', ca_certificate: /x }",
+            "tracing.otlp.ca_certificate: there is no TLS",
+        ),
+        ("propagate: false, otlp: { endpoint: 'http://c' }", "tracing.propagate: off, while `otlp` is there"),
+    ] {
+        let mistakes = of(written).unwrap_err();
+        assert!(mistakes[0].starts_with(&format!("default.yaml:1: {problem}")), "{mistakes:?}");
+        assert!(!mistakes[0].contains("hu\nsh"));
+    }
+    let headers = "otlp: { endpoint: 'http://c', headers: { Api-Key: $env://KEY } }";
+    let settings = read(&format!("tracing: {{ {headers} }}\n"), &[("a", ROUTE)], &[("KEY", "hush")]).unwrap();
+    let otlp = settings.tracing.otlp.as_ref().unwrap();
+    assert_eq!((otlp.headers[0].0.as_str(), otlp.headers[0].1.as_bytes()), ("api-key", &b"hush"[..]));
+    assert!(!format!("{settings:?}").contains("hush"));
 }
 
 #[test]

@@ -196,7 +196,7 @@ impl WrittenUpstream {
 }
 
 /// The file of the authorities to trust, which must hold some.
-fn authorities(file: String, checker: &mut Checker<'_>) -> PathBuf {
+pub(super) fn authorities(file: String, checker: &mut Checker<'_>) -> PathBuf {
     let file = PathBuf::from(file);
     if let Err(error) = crate::tls::read_authorities(&file) {
         let is_quotable = checker.is_quotable("ca_certificate");

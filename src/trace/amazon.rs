@@ -7,12 +7,26 @@ use super::{Id, Span, name};
 /// `Root=1-`, 8 digits, `-`, 24 digits, `;Parent=`, 16 digits, `;Sampled=`, one digit.
 pub const LENGTH: usize = 74;
 
-/// The trace of a header's value, and whether it is recorded, if that has been decided.
-pub fn read(value: &[u8]) -> Option<(Id, Option<bool>)> {
-    let (mut id, mut sampled) = (None, None);
+/// What a header's value says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Root {
+    /// The trace.
+    pub id: Id,
+    /// The step before, if it is told: a load balancer tells of none.
+    pub span: Option<Span>,
+    /// Whether the trace is recorded, if that has been decided.
+    pub sampled: Option<bool>,
+}
+
+/// The trace of a header's value.
+pub fn read(value: &[u8]) -> Option<Root> {
+    let (mut id, mut span, mut sampled) = (None, None, None);
     for field in value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii) {
         if let Some(root) = field.strip_prefix(b"Root=") {
             id = Some(read_root(root)?);
+        }
+        if let Some(parent) = field.strip_prefix(b"Parent=") {
+            span = name(parent);
         }
         match field {
             b"Sampled=1" => sampled = Some(true),
@@ -20,7 +34,7 @@ pub fn read(value: &[u8]) -> Option<(Id, Option<bool>)> {
             _ => {}
         }
     }
-    Some((id?, sampled))
+    Some(Root { id: id?, span, sampled })
 }
 
 fn read_root(root: &[u8]) -> Option<Id> {

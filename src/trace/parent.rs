@@ -11,11 +11,13 @@ const KNOWN: u8 = SAMPLED | 2;
 /// `00-`, 32 digits, `-`, 16 digits, `-`, two digits.
 pub const LENGTH: usize = 55;
 
-/// What a client says of its trace. Its step's name is of no use here: nothing is recorded.
+/// What a client says of its trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parent {
     /// The trace.
     pub id: Id,
+    /// The client's step.
+    pub span: Span,
     /// Those flags that are known.
     pub flags: u8,
 }
@@ -30,8 +32,8 @@ impl Parent {
         if version == 0xff || !(rest.is_empty() || may_go_on) || known[35] != b'-' || known[52] != b'-' {
             return None;
         }
-        name::<16>(&known[36..52])?;
-        Some(Self { id: name(&known[3..35])?, flags: byte(&known[53..])? & KNOWN })
+        let (id, span) = (name(&known[3..35])?, name(&known[36..52])?);
+        Some(Self { id, span, flags: byte(&known[53..])? & KNOWN })
     }
 }
 

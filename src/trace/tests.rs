@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const ON: Tracing = Tracing { propagate: true, sample: None };
+const ON: Tracing = Tracing { propagate: true, sample: None, otlp: None };
 const ID: &str = "0af7651916cd43dd8448eb211c80319c";
 const NOW: SystemTime = UNIX_EPOCH;
 
@@ -17,7 +17,7 @@ fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
 }
 
 fn read(value: &str) -> Option<(String, u8)> {
-    Parent::read(value.as_bytes()).map(|Parent { id, flags }| (text(&id).to_owned(), flags))
+    Parent::read(value.as_bytes()).map(|Parent { id, flags, .. }| (text(&id).to_owned(), flags))
 }
 
 fn parent_header(id: &Id, span: &Span, flags: u8) -> Vec<u8> {
@@ -75,14 +75,15 @@ fn a_traceparent_is_read_by_its_version() {
 #[test]
 fn amazons_header_is_read_whatever_else_it_holds() {
     let root = "Root=1-0af76519-16cd43dd8448eb211c80319c";
-    for (value, sampled) in [
-        (root.to_owned(), None),
-        (format!("{root};Parent=b7ad6b7169203331;Sampled=1"), Some(true)),
-        (format!("Self=1-5e6722a7-cc56cc56cc56cc56cc56cc56; Sampled=0; {root}"), Some(false)),
-        (format!("{root};Sampled=?;Lineage=1:a:0"), None),
+    for (value, span, sampled) in [
+        (root.to_owned(), None, None),
+        (format!("{root};Parent=b7ad6b7169203331;Sampled=1"), Some(b"b7ad6b7169203331"), Some(true)),
+        (format!("{root};Parent=b7ad;Sampled=1"), None, Some(true)),
+        (format!("Self=1-5e6722a7-cc56cc56cc56cc56cc56cc56; Sampled=0; {root}"), None, Some(false)),
+        (format!("{root};Sampled=?;Lineage=1:a:0"), None, None),
     ] {
-        let (id, read) = amazon::read(value.as_bytes()).unwrap_or_else(|| panic!("{value}"));
-        assert_eq!((text(&id), read), (ID, sampled), "{value}");
+        let read = amazon::read(value.as_bytes()).unwrap_or_else(|| panic!("{value}"));
+        assert_eq!((text(&read.id), read.span.as_ref(), read.sampled), (ID, span, sampled), "{value}");
     }
     for wrong in [
         "",
@@ -132,8 +133,9 @@ proptest! {
     fn what_is_written_is_read_again(id in "[0-9a-f]{31}[1-9a-f]", span in "[0-9a-f]{15}[1-9a-f]", flags in 0..4_u8, sampled in any::<Option<bool>>()) {
         let id: Id = name(id.as_bytes()).unwrap();
         let span: Span = name(span.as_bytes()).unwrap();
-        prop_assert_eq!(Parent::read(&parent_header(&id, &span, flags)), Some(Parent { id, flags }));
-        prop_assert_eq!(amazon::read(&amazon_header(&id, &span, sampled)), Some((id, sampled)));
+        prop_assert_eq!(Parent::read(&parent_header(&id, &span, flags)), Some(Parent { id, span, flags }));
+        let root = Root { id, span: Some(span), sampled };
+        prop_assert_eq!(amazon::read(&amazon_header(&id, &span, sampled)), Some(root));
     }
 
     #[test]
@@ -143,17 +145,24 @@ proptest! {
     ) {
         let mut all = headers(&lines.iter().map(|line| ("traceparent", line.as_str())).collect::<Vec<_>>());
         all.insert(STATE, HeaderValue::from_static("a=1"));
-        let trace = Trace::begin(&all, Tracing { sample, ..ON }, NOW).unwrap();
+        let mut trace = Trace::begin(&all, &Tracing { sample, ..ON }, NOW).unwrap();
         let client = only(&all, &PARENT).and_then(Parent::read);
         trace.pass_on(&mut all);
         let out = Parent::read(only(&all, &PARENT).unwrap()).unwrap();
         prop_assert_eq!(all.contains_key(STATE), client.is_some());
         prop_assert_eq!(text(&out.id), trace.id());
         if let Some(client) = client {
-            prop_assert_eq!(out, client);
+            prop_assert_eq!((out.id, out.flags, Some(client.span)), (client.id, client.flags, trace.parent));
         }
         let told = amazon::read(only(&all, &AMAZON).unwrap()).unwrap();
-        prop_assert_eq!(told.0, out.id);
-        prop_assert_eq!(told.1.unwrap_or_default(), out.flags & SAMPLED != 0);
+        prop_assert_eq!((told.id, told.span), (out.id, Some(out.span)));
+        prop_assert_eq!(told.sampled.unwrap_or_default(), out.flags & SAMPLED != 0);
+        let before = trace.span;
+        trace.step(&mut all);
+        prop_assert_ne!(trace.span, before);
+        let next = Parent::read(only(&all, &PARENT).unwrap()).unwrap();
+        prop_assert_eq!(next, Parent { span: trace.span, ..out });
+        let told_next = amazon::read(only(&all, &AMAZON).unwrap()).unwrap();
+        prop_assert_eq!(told_next, Root { span: Some(trace.span), ..told });
     }
 }

@@ -79,6 +79,8 @@ mod signatures;
 mod slow_clients;
 /// Requests that two readers might read differently.
 mod smuggling;
+/// What a collector is told over OTLP.
+mod spans;
 /// TLS towards AWS.
 mod tls;
 /// Traces: `traceparent`, `tracestate`, `X-Amzn-Trace-Id`.

@@ -11,7 +11,7 @@ use super::support::{
 };
 
 /// What must be nowhere but in the request that goes to AWS.
-const SECRETS: [&str; 8] = [
+const SECRETS: [&str; 9] = [
     "hush-api-key",
     "hush-secret-key",
     "hush-session-token",
@@ -20,6 +20,7 @@ const SECRETS: [&str; 8] = [
     "hush-in-query",
     "hush-tenant",
     "hush-environment",
+    "hush-collector",
 ];
 
 /// Everything that was said, by whom.
@@ -174,10 +175,21 @@ fn no_secret_is_in_any_log_answer_metric_or_command_of_a_whole_run() {
     let key_file = file("hush-file-key\n");
     let routes = routes(&upstream, &key_file.path().display().to_string(), &identity);
     let routes: Vec<(&str, &str)> = routes.iter().map(|(name, text)| (*name, &**text)).collect();
-    let process = "listen: { http: '127.0.0.1:0', h2c: true }\nlog: { level: debug, format: json }\n";
-    let directory = settings(process, &routes);
+    // where each secret may be, and spans are not deciphered: it is enough that the bytes are not in them
+    let collector = Upstream::answering("HTTP/1.1 400 hush\r\ncontent-length: 0\r\n\r\n");
+    let process = format!(
+        "listen: {{ http: '127.0.0.1:0', h2c: true }}\nlog: {{ level: debug, format: json }}\n\
+         tracing: {{ otlp: {{ endpoint: '{}', headers: {{ authorization: hush-collector }} }} }}\n",
+        collector.uri("/")
+    );
+    let directory = settings(&process, &routes);
     let mut heard = Heard::default();
     run(directory.path(), &upstream, &mut heard);
     commands(directory.path(), &mut heard);
+    for delivery in collector.received() {
+        assert_eq!(delivery.header("authorization"), Some("hush-collector"));
+        heard.add("a span", String::from_utf8_lossy(&delivery.body));
+    }
+    assert!(heard.0.iter().any(|(who, _)| who == "a span"));
     heard.assert_holds_none();
 }

@@ -156,7 +156,8 @@ fn what_a_client_says_to_aws_in_its_words_passes_as_it_is() {
         assert_eq!(parent(&received).0, ID);
     }
     // without a traceparent it is the same trace by either name
-    for (rest, flags) in [("", "00"), (";Parent=53995c3f42cd8ad8;Sampled=1", "01"), (";Sampled=0", "00")] {
+    // and what nobody has decided, the settings do
+    for (rest, flags) in [("", "01"), (";Parent=53995c3f42cd8ad8;Sampled=1", "01"), (";Sampled=0", "00")] {
         let theirs = format!("Root=1-67891233-abcdef012345678912345678{rest}");
         for received in sent("tracing: { sample: 1.0 }\n", &[("X-Amzn-Trace-Id", &theirs)]) {
             assert_eq!(received.header("x-amzn-trace-id"), Some(&*theirs));

@@ -4,7 +4,7 @@
 
 use super::{
     Key,
-    Kind::{Boolean, Duration, Number, Pattern, Section, Share, Size, Text, Words},
+    Kind::{Boolean, Duration, Number, Pattern, Section, Share, Size, Text, Texts, Words},
     key,
     route::{API_GATEWAY, LAMBDA},
 };
@@ -137,8 +137,43 @@ const TRACING: &[Key] = &[
         "sample",
         Share,
         "",
-        "How many of the traces that begin here are to be recorded, 0 to 1; without it AWS decides.",
+        "How many of the traces that nobody has decided about are recorded, 0 to 1; without it AWS decides, and with `otlp` it is all of them.",
     ),
+    key(
+        "otlp",
+        Section(OTLP, &["endpoint"]),
+        "",
+        "A collector that is told of each request that is recorded.",
+    ),
+];
+
+const OTLP: &[Key] = &[
+    key(
+        "endpoint",
+        Pattern("^https?://[^/?#]+(/[^?#]*)?$"),
+        "",
+        "Where it takes OTLP over HTTP, such as http://127.0.0.1:4318; /v1/traces is added.",
+    ),
+    key(
+        "headers",
+        Texts,
+        "",
+        "Headers of each delivery, such as a collector's key; $env:// and $file:// keep it out of here.",
+    ),
+    key(
+        "service_name",
+        Text,
+        "",
+        "What this process is called, service.name; apigw-invoker unless it is said.",
+    ),
+    key("resource", Texts, "", "What else is said of it, such as deployment.environment.name."),
+    key(
+        "timeout",
+        Duration(100, 60_000),
+        "",
+        "How long each step of a delivery may take; 10s unless it is said.",
+    ),
+    key("ca_certificate", Text, "", "A PEM file of the authorities to trust instead of the platform's."),
 ];
 
 const SHUTDOWN: &[Key] = &[

@@ -1,0 +1,152 @@
+//! One delivery of spans after the other: OTLP over HTTP, binary (opentelemetry.io, OTLP 1.x, OTLP/HTTP).
+//!
+//! `spans/exporter.rs` brings what it has gathered; it goes out over the client that calls AWS, so that TLS, time limits
+//! and kept connections are the same here as there. A collector that does not take it is asked again as the protocol
+//! wants it; then the spans are gone, which is counted, and told once until it works again.
+
+use std::{sync::Arc, time::Duration};
+
+use actix_http::{
+    Method, StatusCode,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
+use bytes::Bytes;
+use opentelemetry_proto::tonic::{collector::trace::v1::ExportTraceServiceResponse, resource::v1::Resource};
+use prost::Message as _;
+use tokio::time::sleep;
+
+use super::{RequestSpan, otlp};
+use crate::{
+    client::{Client, Endpoint, ReplyBody, UpstreamReply},
+    metrics::Metrics,
+    proxy::{
+        inbound::RequestBody,
+        outbound::{OutboundRequest, Signature},
+    },
+    settings::{Otlp, Timeouts},
+};
+
+const TYPE: HeaderValue = HeaderValue::from_static("application/x-protobuf");
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("apigw-invoker/", env!("CARGO_PKG_VERSION")));
+/// The pauses before a delivery is tried again; meanwhile others wait.
+const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
+/// A collector that asks for more does not get this one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// An answer is a few bytes, a refusal a sentence.
+const LONGEST_ANSWER: u64 = 64 << 10;
+
+/// Delivers to one collector.
+pub(super) struct Delivery {
+    client: Client,
+    endpoint: Arc<Endpoint>,
+    timeouts: Timeouts,
+    path: String,
+    headers: HeaderMap,
+    resource: Resource,
+    metrics: Arc<Metrics>,
+    /// Whether the last one failed, which has been told.
+    is_failing: bool,
+}
+
+/// What was not taken.
+struct Refusal {
+    cause: String,
+    /// When to come again, if that is of any use.
+    again: Option<Duration>,
+}
+
+impl Delivery {
+    pub(super) fn new(settings: &Otlp, endpoint: Arc<Endpoint>, metrics: Arc<Metrics>) -> Self {
+        let Otlp { endpoint: uri, headers: own, timeout, .. } = settings;
+        let mut headers = HeaderMap::new();
+        headers.insert(header::USER_AGENT, AGENT);
+        for (name, value) in own {
+            headers.insert(name.clone(), value.clone());
+        }
+        headers.insert(header::CONTENT_TYPE, TYPE);
+        let authority = HeaderValue::from_str(&uri.authority);
+        headers.insert(header::HOST, authority.unwrap_or_else(|_| HeaderValue::from_static("")));
+        Self {
+            client: Client::new(Arc::clone(&metrics)),
+            endpoint,
+            timeouts: Timeouts { connect: *timeout, first_byte: *timeout, idle: *timeout },
+            path: format!("{}/v1/traces", uri.path.trim_end_matches('/')),
+            headers,
+            resource: otlp::resource(settings),
+            metrics,
+            is_failing: false,
+        }
+    }
+
+    /// Delivers these, now or after a while, or never.
+    pub(super) async fn deliver(&mut self, requests: &[RequestSpan]) {
+        let count = requests.len() as u64;
+        let body = Bytes::from(otlp::encode(&self.resource, requests));
+        let mut pauses = PAUSES.iter();
+        let refusal = loop {
+            match self.post(body.clone()).await {
+                Ok(()) => {
+                    self.metrics.spans.delivered.add(count);
+                    if std::mem::take(&mut self.is_failing) {
+                        log::info!("spans are delivered to {} again", self.endpoint);
+                    }
+                    return;
+                }
+                Err(refusal) => match (refusal.again, pauses.next()) {
+                    (Some(asked), Some(pause)) if asked <= LONGEST_PAUSE => sleep(asked.max(*pause)).await,
+                    _ => break refusal,
+                },
+            }
+        };
+        self.metrics.spans.refused.add(count);
+        if !std::mem::replace(&mut self.is_failing, true) {
+            log::warn!("spans cannot be delivered to {}: {}; they are dropped", self.endpoint, refusal.cause);
+        }
+    }
+
+    async fn post(&self, body: Bytes) -> Result<(), Refusal> {
+        let request = OutboundRequest {
+            method: Method::POST,
+            path_and_query: self.path.clone(),
+            headers: self.headers.clone(),
+            body: RequestBody::Whole(body),
+            signature: Signature::Clients,
+        };
+        let failed = |error: crate::error::ProxyError| Refusal {
+            cause: error.to_string(),
+            again: Some(Duration::ZERO),
+        };
+        let reply = self.client.send(&self.endpoint, self.timeouts, request).await.map_err(failed)?;
+        let reply = reply.collect(LONGEST_ANSWER).await.map_err(failed)?;
+        let UpstreamReply { status, headers, body, .. } = reply;
+        if !status.is_success() {
+            return Err(Refusal { cause: format!("it answers {status}"), again: again(status, &headers) });
+        }
+        if let ReplyBody::Whole(answer) = body {
+            self.heed(&answer);
+        }
+        Ok(())
+    }
+
+    /// What a collector has to say of a delivery that it has taken: that parts of it are of no use to it.
+    fn heed(&self, answer: &[u8]) {
+        let told = ExportTraceServiceResponse::decode(answer).ok().and_then(|answer| answer.partial_success);
+        if let Some(told) = told.filter(|told| told.rejected_spans > 0) {
+            let message = crate::excerpt::excerpt(&told.error_message, 200);
+            log::warn!("{} has rejected {} spans: {message}", self.endpoint, told.rejected_spans);
+        }
+    }
+}
+
+/// When to come again after an answer with this status, if ever (OTLP/HTTP, retryable response codes).
+fn again(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+    const RETRYABLE: [StatusCode; 4] = [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::BAD_GATEWAY,
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::GATEWAY_TIMEOUT,
+    ];
+    let after = headers.get(HeaderName::from_static("retry-after")).and_then(|value| value.to_str().ok());
+    let after = after.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
+    RETRYABLE.contains(&status).then(|| after.unwrap_or_default())
+}

@@ -1,0 +1,251 @@
+//! OTLP's messages (opentelemetry.io, OTLP 1.x; names by the semantic conventions for HTTP and AWS, 1.3x).
+//!
+//! `spans/exporter.rs` has each delivery encoded here, away from the threads that serve.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use actix_http::{Method, StatusCode, Version, header::HeaderValue};
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::ExportTraceServiceRequest,
+    common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value},
+    resource::v1::Resource,
+    trace::v1::{
+        ResourceSpans, ScopeSpans, Span as Message, SpanFlags, Status, span::SpanKind,
+        status::StatusCode as Outcome,
+    },
+};
+use prost::Message as _;
+
+use super::{CallSpan, RequestSpan};
+use crate::settings::{Otlp, Scheme};
+
+/// The methods that are told apart (semantic conventions, `http.request.method`).
+const METHODS: [Method; 9] = [
+    Method::CONNECT,
+    Method::DELETE,
+    Method::GET,
+    Method::HEAD,
+    Method::OPTIONS,
+    Method::PATCH,
+    Method::POST,
+    Method::PUT,
+    Method::TRACE,
+];
+
+/// Who tells: this process.
+pub(super) fn resource(settings: &Otlp) -> Resource {
+    let mut attributes = Attributes::default();
+    attributes.text("service.name", &*settings.service_name);
+    attributes.text("service.version", env!("CARGO_PKG_VERSION"));
+    for (name, value) in &settings.resource {
+        attributes.0.retain(|known| known.key != *name);
+        attributes.text(name, &**value);
+    }
+    Resource { attributes: attributes.0, ..Resource::default() }
+}
+
+/// The body of a delivery.
+pub(super) fn encode(resource: &Resource, requests: &[RequestSpan]) -> Vec<u8> {
+    let spans = requests.iter().flat_map(messages).collect();
+    let scope = InstrumentationScope {
+        name: env!("CARGO_PKG_NAME").to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..InstrumentationScope::default()
+    };
+    let scope_spans = vec![ScopeSpans { scope: Some(scope), spans, ..ScopeSpans::default() }];
+    let resource_spans =
+        ResourceSpans { resource: Some(resource.clone()), scope_spans, ..ResourceSpans::default() };
+    ExportTraceServiceRequest { resource_spans: vec![resource_spans] }.encode_to_vec()
+}
+
+/// A request's span and those of its calls.
+fn messages(request: &RequestSpan) -> Vec<Message> {
+    let mut messages = Vec::with_capacity(1 + request.calls.len());
+    let trace_id = bytes(&request.trace.id);
+    let step = bytes(&request.step);
+    for (resends, call) in request.calls.iter().enumerate() {
+        messages.push(Message {
+            trace_id: trace_id.clone(),
+            span_id: bytes(&call.step),
+            parent_span_id: step.clone(),
+            flags: SpanFlags::ContextHasIsRemoteMask as u32,
+            name: format!("{} {}", known(&call.method).unwrap_or("HTTP"), text(&call.authority)),
+            kind: SpanKind::Client.into(),
+            start_time_unix_nano: nanoseconds(request.begun, call.begun),
+            end_time_unix_nano: nanoseconds(request.begun, call.ended.unwrap_or(request.end.took)),
+            attributes: of_call(call, resends),
+            status: outcome(call.failure, call.status, 400),
+            ..Message::default()
+        });
+    }
+    let is_remote = SpanFlags::ContextHasIsRemoteMask as u32 | SpanFlags::ContextIsRemoteMask as u32;
+    messages.push(Message {
+        trace_id,
+        span_id: step,
+        parent_span_id: request.trace.parent.map(|parent| bytes(&parent)).unwrap_or_default(),
+        flags: if request.trace.parent.is_some() {
+            is_remote
+        } else {
+            SpanFlags::ContextHasIsRemoteMask as u32
+        },
+        name: name(request),
+        kind: SpanKind::Server.into(),
+        start_time_unix_nano: nanoseconds(request.begun, Duration::ZERO),
+        end_time_unix_nano: nanoseconds(request.begun, request.end.took),
+        attributes: of_request(request),
+        status: outcome(request.end.code, request.end.status, 500),
+        ..Message::default()
+    });
+    messages
+}
+
+/// Method and route, of which there are few; the path would be one of many.
+fn name(request: &RequestSpan) -> String {
+    let method = known(&request.method).unwrap_or("HTTP");
+    match &request.route {
+        Some(route) => format!("{method} {}", route.pattern),
+        None => method.to_owned(),
+    }
+}
+
+fn of_request(request: &RequestSpan) -> Vec<KeyValue> {
+    let mut attributes = Attributes::default();
+    attributes.method(&request.method);
+    attributes.text("url.path", request.uri.path());
+    attributes.text("url.scheme", scheme(request.scheme));
+    attributes.text("network.protocol.version", version(request.version));
+    if let Some(peer) = request.peer {
+        attributes.text("client.address", peer.ip().to_canonical().to_string());
+    }
+    if let Some(route) = &request.route {
+        attributes.text("http.route", &*route.pattern);
+        attributes.text("apigw_invoker.route", &*route.id);
+    }
+    let end = &request.end;
+    if let Some(id) = &end.request_id {
+        attributes.text("apigw_invoker.request_id", text(id));
+    }
+    attributes.number("http.response.body.size", end.bytes_out);
+    attributes.status(end.status);
+    let error = end.code.map(str::to_owned).or_else(|| failed(end.status, 500));
+    // what nginx has for a client that left before it was answered
+    let error = error.or_else(|| end.status.is_none().then(|| "499".to_owned()));
+    if let Some(error) = error {
+        attributes.text("error.type", error);
+    }
+    attributes.0
+}
+
+fn of_call(call: &CallSpan, resends: usize) -> Vec<KeyValue> {
+    let mut attributes = Attributes::default();
+    attributes.method(&call.method);
+    let (scheme, authority) = (scheme(call.scheme), text(&call.authority));
+    attributes.text("url.full", format!("{scheme}://{authority}{}", call.path));
+    attributes.text("network.protocol.version", "1.1");
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port.parse().ok()),
+        _ => (authority, None),
+    };
+    attributes.text("server.address", host.trim_start_matches('[').trim_end_matches(']'));
+    attributes.number("server.port", u64::from(port.unwrap_or_else(|| call.scheme.default_port())));
+    attributes.number("http.request.body.size", call.bytes);
+    if resends > 0 {
+        attributes.number("http.request.resend_count", resends as u64);
+    }
+    if let Some(id) = &call.request_id {
+        attributes.text("aws.request_id", text(id));
+    }
+    attributes.status(call.status);
+    if let Some(error) = call.failure.map(str::to_owned).or_else(|| failed(call.status, 400)) {
+        attributes.text("error.type", error);
+    }
+    attributes.0
+}
+
+/// A span has failed with a status from `worst` on: for whoever answers those are its own errors, for whoever asks all
+/// that is not an answer (semantic conventions, HTTP spans, status).
+fn outcome(code: Option<&'static str>, status: Option<StatusCode>, worst: u16) -> Option<Status> {
+    let is_ours = |status: StatusCode| status.as_u16() >= worst;
+    let has_failed = match (code, status) {
+        // what the client did wrong is no error of ours, unless its answer was cut
+        (Some(_), Some(status)) => is_ours(status) || status.is_success(),
+        (Some(_), None) => true,
+        (None, status) => status.is_some_and(is_ours),
+    };
+    let message = code.unwrap_or_default().to_owned();
+    has_failed.then(|| Status { message, code: Outcome::Error.into() })
+}
+
+fn failed(status: Option<StatusCode>, worst: u16) -> Option<String> {
+    status.map(|status| status.as_u16()).filter(|status| *status >= worst).map(|status| status.to_string())
+}
+
+/// What is said of a span.
+#[derive(Default)]
+struct Attributes(Vec<KeyValue>);
+
+impl Attributes {
+    fn text(&mut self, key: &str, text: impl Into<String>) {
+        self.add(key, Value::StringValue(text.into()));
+    }
+
+    fn number(&mut self, key: &str, number: u64) {
+        self.add(key, Value::IntValue(i64::try_from(number).unwrap_or(i64::MAX)));
+    }
+
+    fn method(&mut self, method: &Method) {
+        match known(method) {
+            Some(method) => self.text("http.request.method", method),
+            None => {
+                self.text("http.request.method", "_OTHER");
+                self.text("http.request.method_original", method.as_str());
+            }
+        }
+    }
+
+    fn status(&mut self, status: Option<StatusCode>) {
+        if let Some(status) = status {
+            self.number("http.response.status_code", u64::from(status.as_u16()));
+        }
+    }
+
+    fn add(&mut self, key: &str, value: Value) {
+        let value = Some(AnyValue { value: Some(value) });
+        self.0.push(KeyValue { key: key.to_owned(), value, ..KeyValue::default() });
+    }
+}
+
+fn known(method: &Method) -> Option<&str> {
+    METHODS.iter().find(|known| *known == method).map(Method::as_str)
+}
+
+fn scheme(scheme: Scheme) -> &'static str {
+    match scheme {
+        Scheme::Http => "http",
+        Scheme::Https => "https",
+    }
+}
+
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        _ => "1.1",
+    }
+}
+
+fn text(value: &HeaderValue) -> &str {
+    value.to_str().unwrap_or_default()
+}
+
+fn nanoseconds(begun: SystemTime, after: Duration) -> u64 {
+    let since = begun.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_add(after);
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A name of a trace or step, of its digits.
+fn bytes(digits: &[u8]) -> Vec<u8> {
+    let digit =
+        |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()).unwrap_or(0);
+    digits.chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+}
