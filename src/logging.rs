@@ -49,10 +49,9 @@ pub fn start(settings: &Log) -> Logging {
         .filter_module("actix_http", LevelFilter::Off)
         // each failure to get keys is said once by `credentials/refresher.rs`; the SDK says it each time, and may
         // quote an answer that holds keys
-        .filter_module("aws_", LevelFilter::Off)
-        .format_target(false);
+        .filter_module("aws_", LevelFilter::Off);
     match settings.format {
-        LogFormat::Text => builder.format_key_values(format::key_values),
+        LogFormat::Text => builder.format(format::text),
         LogFormat::Json => builder.format(format::json),
     };
     match queue::start() {

@@ -3,33 +3,75 @@
 //! `env_logger` calls these with a buffer that each thread uses again and again; nothing is allocated for a line.
 
 use std::{
+    cell::Cell,
     fmt::Display,
     io::{self, Write},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use env_logger::fmt::Formatter;
 use log::{
-    Record,
-    kv::{self, Key, Source, Value, VisitSource, VisitValue},
+    Level, Record,
+    kv::{self, Key, Value, VisitSource, VisitValue},
 };
 use serde::Serializer as _;
 
 /// Members of an access line that make up its message; as text they are not said twice.
 const IN_THE_MESSAGE: [&str; 3] = ["method", "path", "status"];
 
-/// Writes the pairs of a line for people: ` key=value` each.
-pub(super) fn key_values(line: &mut Formatter, pairs: &dyn Source) -> io::Result<()> {
-    pairs.visit(&mut Text(line)).map_err(io::Error::other)
+thread_local! {
+    /// The last second that was written, since 1970, and how.
+    static SECOND: Cell<(u64, [u8; 19])> = const { Cell::new((u64::MAX, [0; 19])) };
+}
+
+/// Writes a line for people: `[2026-01-31T23:59:59Z INFO ] message key=value`.
+pub(super) fn text(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
+    sentence(line, now(), record)
+}
+
+fn sentence(line: &mut impl Write, now: Duration, record: &Record<'_>) -> io::Result<()> {
+    line.write_all(b"[")?;
+    line.write_all(&second(now.as_secs()))?;
+    line.write_all(match record.level() {
+        Level::Error => b"Z ERROR] ",
+        Level::Warn => b"Z WARN ] ",
+        Level::Info => b"Z INFO ] ",
+        Level::Debug => b"Z DEBUG] ",
+        Level::Trace => b"Z TRACE] ",
+    })?;
+    write!(line, "{}", record.args())?;
+    record.key_values().visit(&mut Text(line)).map_err(io::Error::other)?;
+    line.write_all(b"\n")
 }
 
 /// Writes a line for machines.
 pub(super) fn json(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
-    let time = line.timestamp_millis();
-    object(line, &time, record)
+    object(line, now(), record)
 }
 
-fn object(line: &mut impl Write, time: &impl Display, record: &Record<'_>) -> io::Result<()> {
-    write!(line, "{{\"timestamp\":\"{time}\",\"level\":\"")?;
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// `2026-01-31T23:59:59`. A busy thread says the same many times over.
+fn second(since_1970: u64) -> [u8; 19] {
+    let (last, mut text) = SECOND.get();
+    if last != since_1970 {
+        // beyond the year 9999 there is no such text
+        let time = UNIX_EPOCH + Duration::from_secs(since_1970.min(253_402_300_799));
+        let whole = humantime::format_rfc3339_seconds(time).to_string();
+        if let Some(start) = whole.as_bytes().first_chunk() {
+            text = *start;
+        }
+        SECOND.set((since_1970, text));
+    }
+    text
+}
+
+fn object(line: &mut impl Write, now: Duration, record: &Record<'_>) -> io::Result<()> {
+    line.write_all(b"{\"timestamp\":\"")?;
+    line.write_all(&second(now.as_secs()))?;
+    write!(line, ".{:03}Z\",\"level\":\"", now.subsec_millis())?;
     let level = record.level().as_str();
     level.bytes().try_for_each(|letter| line.write_all(&[letter.to_ascii_lowercase()]))?;
     line.write_all(b"\",\"target\":")?;
@@ -40,23 +82,33 @@ fn object(line: &mut impl Write, time: &impl Display, record: &Record<'_>) -> io
     line.write_all(b"}\n")
 }
 
-struct Text<'a>(&'a mut Formatter);
+struct Text<'a, W>(&'a mut W);
 
 struct Json<'a, W>(&'a mut W);
 
-impl<'kvs> VisitSource<'kvs> for Text<'_> {
+impl<'kvs, W: Write> VisitSource<'kvs> for Text<'_, W> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
         if IN_THE_MESSAGE.contains(&key.as_str()) {
             return Ok(());
         }
-        write!(self.0, " {key}=")?;
+        self.0.write_all(b" ")?;
+        self.0.write_all(key.as_str().as_bytes())?;
+        self.0.write_all(b"=")?;
         value.visit(self)
     }
 }
 
-impl VisitValue<'_> for Text<'_> {
+impl<W: Write> VisitValue<'_> for Text<'_, W> {
     fn visit_any(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
         Ok(write!(self.0, "{value}")?)
+    }
+
+    fn visit_u64(&mut self, value: u64) -> Result<(), kv::Error> {
+        Ok(whole(self.0, value)?)
+    }
+
+    fn visit_str(&mut self, value: &str) -> Result<(), kv::Error> {
+        Ok(self.0.write_all(value.as_bytes())?)
     }
 
     fn visit_f64(&mut self, value: f64) -> Result<(), kv::Error> {
@@ -83,7 +135,7 @@ impl<W: Write> VisitValue<'_> for Json<'_, W> {
     }
 
     fn visit_u64(&mut self, value: u64) -> Result<(), kv::Error> {
-        Ok(write!(self.0, "{value}")?)
+        Ok(whole(self.0, value)?)
     }
 
     fn visit_i64(&mut self, value: i64) -> Result<(), kv::Error> {
@@ -113,7 +165,13 @@ fn thousandths(line: &mut impl Write, value: f64) -> io::Result<()> {
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is in range")]
     let thousandths = (value * 1000.0).round() as u64;
-    write!(line, "{}.{:03}", thousandths / 1000, thousandths % 1000)
+    whole(line, thousandths / 1000)?;
+    let [hundreds, tens, ones] = [100, 10, 1].map(|place| b'0' + (thousandths / place % 10) as u8);
+    line.write_all(&[b'.', hundreds, tens, ones])
+}
+
+fn whole(line: &mut impl Write, number: u64) -> io::Result<()> {
+    line.write_all(itoa::Buffer::new().format(number).as_bytes())
 }
 
 fn string(line: &mut impl Write, text: &str) -> io::Result<()> {
@@ -134,8 +192,8 @@ mod tests {
         let mut line = Vec::new();
         let args = format_args!("{message}");
         let record =
-            Record::builder().args(args).level(log::Level::Warn).target("t").key_values(&pairs).build();
-        object(&mut line, &"now", &record).unwrap();
+            Record::builder().args(args).level(Level::Warn).target("t").key_values(&pairs).build();
+        object(&mut line, Duration::from_millis(1_769_903_999_007), &record).unwrap();
         let text = String::from_utf8(line).unwrap();
         assert_eq!(text.find('\n'), Some(text.len() - 1), "{text}");
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
@@ -160,6 +218,26 @@ mod tests {
     }
 
     #[test]
+    fn a_line_for_people_begins_with_time_and_level_and_ends_with_what_else_is_said() {
+        let said = |level, seconds| {
+            let pairs = [("path", Value::from("/in/the/message")), ("ms", 1.5.into()), ("in", 7_u64.into())];
+            let mut line = Vec::new();
+            let args = format_args!("a\"b");
+            let record = Record::builder().args(args).level(level).key_values(&pairs).build();
+            sentence(&mut line, Duration::from_secs(seconds), &record).unwrap();
+            String::from_utf8(line).unwrap()
+        };
+        for (level, seconds, start) in [
+            (Level::Info, 0, "[1970-01-01T00:00:00Z INFO ]"),
+            (Level::Error, 1_769_903_999, "[2026-01-31T23:59:59Z ERROR]"),
+            (Level::Warn, 1_769_904_000, "[2026-02-01T00:00:00Z WARN ]"),
+            (Level::Debug, u64::MAX - 1, "[9999-12-31T23:59:59Z DEBUG]"),
+        ] {
+            assert_eq!(said(level, seconds), format!("{start} a\"b ms=1.500 in=7\n"));
+        }
+    }
+
+    #[test]
     fn numbers_and_truths_stay_what_they_are() {
         let pairs = [
             ("whole", Value::from(u64::MAX)),
@@ -170,7 +248,7 @@ mod tests {
             ("shown", Value::from_display(&"a\"b")),
         ];
         let expected = serde_json::json!({
-            "timestamp": "now", "level": "warn", "target": "t", "message": "m", "whole": u64::MAX, "negative": -1,
+            "timestamp": "2026-01-31T23:59:59.007Z", "level": "warn", "target": "t", "message": "m", "whole": u64::MAX, "negative": -1,
             "part": 1.235, "none": null, "truth": true, "shown": "a\"b",
         });
         assert_eq!(read("m", &pairs), expected);
