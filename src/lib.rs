@@ -12,6 +12,7 @@
 //!                                                       out to AWS, again if need be
 //!          → diagnosis                                  what was wrong with a signature that AWS refused
 //!          → backend::reply → reply                     and back
+//!          → record: logging, metrics, spans             what is known of it afterwards
 //! ```
 //!
 //! Words: the *client* is the program that calls; the *sidecar* is this; the *upstream* is AWS. *Request* and

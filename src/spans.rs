@@ -23,7 +23,6 @@ pub use self::exporter::Exporter;
 use crate::{
     proxy::outbound::OutboundRequest,
     settings::Scheme,
-    snapshot::Route,
     trace::{Span, Trace, new_span},
 };
 
@@ -120,9 +119,9 @@ impl Recording {
         Box::new(Self { exporter: Arc::clone(exporter), span })
     }
 
-    /// A route takes it.
-    pub fn route(&mut self, route: &Route) {
-        self.span.route = Some(RouteNames { id: Arc::clone(&route.id), pattern: Arc::clone(&route.pattern) });
+    /// A route takes it: its name and the paths that it takes.
+    pub fn route(&mut self, id: &Arc<str>, pattern: &Arc<str>) {
+        self.span.route = Some(RouteNames { id: Arc::clone(id), pattern: Arc::clone(pattern) });
     }
 
     /// A call begins, so long after the request. Each is a step of its own, and AWS is told of it as such.

@@ -191,8 +191,7 @@ mod tests {
     fn read(message: &str, pairs: &[(&str, Value<'_>)]) -> serde_json::Value {
         let mut line = Vec::new();
         let args = format_args!("{message}");
-        let record =
-            Record::builder().args(args).level(Level::Warn).target("t").key_values(&pairs).build();
+        let record = Record::builder().args(args).level(Level::Warn).target("t").key_values(&pairs).build();
         object(&mut line, Duration::from_millis(1_769_903_999_007), &record).unwrap();
         let text = String::from_utf8(line).unwrap();
         assert_eq!(text.find('\n'), Some(text.len() - 1), "{text}");

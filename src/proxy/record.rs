@@ -121,7 +121,7 @@ impl Record {
         route.metrics.begins();
         self.route = Some(Arc::clone(&route.metrics));
         if let Some(recording) = &mut self.recording {
-            recording.route(route);
+            recording.route(&route.id, &route.pattern);
         }
     }
 
