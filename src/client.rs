@@ -45,8 +45,9 @@ use self::{
 use crate::{
     error::{ErrorKind, ProxyError},
     metrics::Metrics,
-    proxy::{inbound::RequestBody, outbound::OutboundRequest},
+    proxy::outbound::OutboundRequest,
     settings::Timeouts,
+    signing::SigningHeaders,
 };
 
 /// Sends requests and keeps connections for one worker thread.
@@ -61,7 +62,8 @@ impl Client {
         Self { pools: RefCell::default(), metrics }
     }
 
-    /// Sends a request and waits for the head of the answer.
+    /// Sends a request, signed if there is a `proof`, and waits for the head of the answer. The request is left as it was,
+    /// to be sent again, unless its body passes as it arrives: that is then gone.
     ///
     /// A connection from the pool may have been closed at the other end in the same moment. Then, if nothing
     /// came back and sending twice does no harm, the request goes out once more on a fresh connection.
@@ -72,36 +74,32 @@ impl Client {
         &self,
         endpoint: &Arc<Endpoint>,
         timeouts: Timeouts,
-        request: OutboundRequest,
+        request: &mut OutboundRequest,
+        proof: Option<&SigningHeaders>,
     ) -> Result<UpstreamReply, ProxyError> {
-        let head = request_head::encode(&request, endpoint.keepalive.enabled)?;
-        let to_head = request.method == Method::HEAD;
         // what was asked for is the same the second time (RFC 9110, 9.2.2)
-        let repeatable = request.method.is_idempotent();
-        let mut body = request.body;
+        let is_repeatable = request.method.is_idempotent() && request.body.is_at_hand();
         let pool = self.pool(endpoint);
         let mut kept = pool.take();
         loop {
-            let again = (repeatable && kept.is_some()).then(|| again(&body)).flatten();
+            let head = request_head::encode(request, proof, endpoint.keepalive.enabled)?;
+            let may_be_stale = kept.is_some();
             let stream = match kept.take() {
                 Some(stream) => stream,
                 None => pool.open().await?,
             };
-            let sending = Sending::new(head.clone(), body);
-            let mut exchange = Box::new(Exchange::new(stream, sending, to_head));
-            match answer(&mut exchange, timeouts.first_byte).await {
+            let sending = Sending::new(head, request.body.to_send());
+            let mut exchange = Box::new(Exchange::new(stream, sending, request.method == Method::HEAD));
+            let error = match answer(&mut exchange, timeouts.first_byte).await {
                 Ok(head) => return Ok(reply(head, exchange, &pool, timeouts.idle)),
-                Err(error) => match again {
-                    Some(again)
-                        if !exchange.anything_received() && error.kind != ErrorKind::UpstreamTimeout =>
-                    {
-                        pool.metrics.stale.add(1);
-                        log::debug!("{endpoint}: a kept connection was closed, sending again on a new one");
-                        body = again;
-                    }
-                    _ => return Err(error),
-                },
+                Err(error) => error,
+            };
+            let was_stale = may_be_stale && !exchange.anything_received();
+            if !is_repeatable || !was_stale || error.kind == ErrorKind::UpstreamTimeout {
+                return Err(error);
             }
+            pool.metrics.stale.add(1);
+            log::debug!("{endpoint}: a kept connection was closed, sending again on a new one");
         }
     }
 
@@ -116,15 +114,6 @@ impl Client {
         let pool = Pool::new(Arc::clone(endpoint), metrics);
         pools.insert(Arc::clone(endpoint), Rc::clone(&pool));
         pool
-    }
-}
-
-/// The same body for a second time, if it is at hand.
-fn again(body: &RequestBody) -> Option<RequestBody> {
-    match body {
-        RequestBody::Empty => Some(RequestBody::Empty),
-        RequestBody::Whole(bytes) => Some(RequestBody::Whole(bytes.clone())),
-        RequestBody::Stream(_) => None,
     }
 }
 

@@ -102,6 +102,7 @@ pub async fn serve(
 pub fn refused(error: &ProxyError, metrics: &Metrics) -> String {
     metrics.unrouted.errors.count(error.code());
     let id = record::new_request_id();
+    let id = str::from_utf8(&id).unwrap_or_default().to_owned();
     error.log(&id, None);
     id
 }

@@ -2,10 +2,9 @@
 //!
 //! `proxy/call.rs` asks after each attempt. Without being asked to risk more, only that is repeated of which nothing
 //! can have run: nothing was sent, or AWS says so. `retry/budget.rs` keeps repetitions from piling up on an upstream
-//! that is in trouble already, `retry/spare.rs` holds what is sent again.
+//! that is in trouble already.
 
 pub mod budget;
-pub mod spare;
 
 use std::time::Duration;
 

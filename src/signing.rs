@@ -2,8 +2,9 @@
 //!
 //! `proxy.rs` calls [`Signer::sign`] as the last step before sending: what is signed is what is sent. The
 //! result depends on the request, the credentials and the time given, and on nothing else; the derived key is
-//! kept for as long as it stays the same. Key derivation and the last HMAC are `aws-sigv4`'s, the canonical
-//! request is ours, built in one buffer (`canonical.rs`), and a property test holds both together.
+//! kept for as long as it stays the same. Key derivation is `aws-sigv4`'s, the canonical request is ours, built in one
+//! buffer (`canonical.rs`), and a property test holds all of it against `aws-sigv4`'s signatures. The request itself
+//! stays as it was, so that it can be signed and sent again: what signing adds are [`SigningHeaders`].
 //!
 //! [`Signer::draft`] stops before the secret: `explain.rs` prints what it gives, and `diagnosis.rs` compares it with what
 //! AWS says it should have been.
@@ -15,6 +16,7 @@ pub mod canonical;
 pub mod query;
 
 use std::{
+    borrow::Cow,
     fmt,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -24,15 +26,23 @@ use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue, InvalidHeader
 use arc_swap::ArcSwapOption;
 use aws_credential_types::Credentials;
 use aws_sigv4::sign::v4;
-use sha2::{Digest, Sha256};
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use self::canonical::{Canonical, CanonicalText, SignedHeader, SignedValue};
-use crate::proxy::outbound::OutboundRequest;
+use crate::{hexadecimal::digits, proxy::outbound::OutboundRequest};
 
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+/// Digits of a SHA-256.
+const HASH: usize = 64;
+/// Bytes of a key's block (RFC 2104, 2).
+const BLOCK: usize = 64;
+/// The SHA-256 of no bytes.
+const OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// What a signature is good for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,11 +60,12 @@ pub struct Signer {
     key: ArcSwapOption<SigningKey>,
 }
 
-/// A derived key and all that it was derived from. Anyone who holds it can sign for a day.
+/// A derived key, ready for use, and all that it was derived from. Anyone who holds it can sign for a day.
 struct SigningKey {
     credentials: Credentials,
     day: [u8; 8],
-    key: Zeroizing<[u8; 32]>,
+    mac: Hmac<Sha256>,
+    security_token: Option<HeaderValue>,
 }
 
 impl fmt::Debug for SigningKey {
@@ -83,20 +94,22 @@ impl fmt::Debug for Draft {
 /// The headers that make a request a signed one.
 #[derive(Debug)]
 pub struct SigningHeaders {
-    date: HeaderValue,
+    date: Timestamp,
     authorization: HeaderValue,
     security_token: Option<HeaderValue>,
 }
 
 impl SigningHeaders {
-    /// Puts them into the request, in place of any that are there.
-    pub fn apply(self, headers: &mut HeaderMap) {
-        headers.insert(DATE, self.date);
-        headers.insert(header::AUTHORIZATION, self.authorization);
-        match self.security_token {
-            Some(token) => headers.insert(SECURITY_TOKEN, token),
-            None => headers.remove(SECURITY_TOKEN),
-        };
+    /// Whether a request's own header of this name does not go out beside them.
+    pub fn replace(name: &HeaderName) -> bool {
+        [header::AUTHORIZATION, DATE, SECURITY_TOKEN].contains(name)
+    }
+
+    /// Names and values.
+    pub fn lines(&self) -> impl Iterator<Item = (HeaderName, &[u8])> {
+        let token = self.security_token.as_ref().map(|token| (SECURITY_TOKEN, token.as_bytes()));
+        let always = [(DATE, &self.date.0[..]), (header::AUTHORIZATION, self.authorization.as_bytes())];
+        always.into_iter().chain(token)
     }
 }
 
@@ -123,51 +136,71 @@ impl Signer {
     ) -> Result<SigningHeaders, InvalidHeaderValue> {
         let token = credentials.session_token();
         let Draft { time, canonical, scope, string_to_sign } = self.draft(request, token, now);
-        let key = self.key(credentials, &time, now);
-        let signature = v4::calculate_signature(*key.key, string_to_sign.as_bytes());
-        let id = credentials.access_key_id();
-        let signed = &canonical.signed_headers;
-        let authorization = sensitive(&format!(
-            "AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders={signed}, Signature={signature}"
-        ))?;
-        Ok(SigningHeaders {
-            date: HeaderValue::from_str(time.date_time())?,
-            authorization,
-            security_token: token.map(sensitive).transpose()?,
-        })
+        let key = self.key(credentials, &time, now)?;
+        let signature = key.mac.clone().chain_update(string_to_sign).finalize().into_bytes();
+        let parts: [&[u8]; 7] = [
+            b"AWS4-HMAC-SHA256 Credential=",
+            credentials.access_key_id().as_bytes(),
+            b"/",
+            scope.as_bytes(),
+            b", SignedHeaders=",
+            canonical.signed_headers.as_bytes(),
+            b", Signature=",
+        ];
+        let mut authorization = Vec::with_capacity(parts.iter().map(|part| part.len()).sum::<usize>() + HASH);
+        for part in parts {
+            authorization.extend_from_slice(part);
+        }
+        authorization.extend_from_slice(&digits::<HASH>(&signature));
+        let mut authorization = HeaderValue::from_maybe_shared(Bytes::from(authorization))?;
+        authorization.set_sensitive(true);
+        Ok(SigningHeaders { date: time, authorization, security_token: key.security_token.clone() })
     }
 
     /// What is signed of a request at the given time, if it goes out with this session token.
     pub fn draft(&self, request: &OutboundRequest, token: Option<&str>, now: SystemTime) -> Draft {
         let time = Timestamp::at(now);
+        let payload = request.body.bytes();
+        let payload_hash = if payload.is_empty() { OF_NOTHING.into() } else { Cow::from(hash(payload)) };
         let canonical = Canonical {
             method: request.method.as_str(),
             path: request.path(),
             query: request.query().unwrap_or_default(),
             headers: &signed_headers(&request.headers, time.date_time(), token),
-            payload_hash: &hex(&Sha256::digest(request.body.bytes())),
+            payload_hash: &payload_hash,
         }
         .write();
-        let scope = format!("{}/{}/{}/aws4_request", time.day(), self.scope.region, self.scope.service);
+        let scope = [time.day(), &self.scope.region, &self.scope.service, "aws4_request"].join("/");
         let string_to_sign = string_to_sign(time.date_time(), &scope, &canonical.text);
         Draft { time, canonical, scope, string_to_sign }
     }
 
     /// The key of this day: four HMACs, once a day and rotation.
-    fn key(&self, credentials: &Credentials, time: &Timestamp, now: SystemTime) -> Arc<SigningKey> {
+    fn key(
+        &self,
+        credentials: &Credentials,
+        time: &Timestamp,
+        now: SystemTime,
+    ) -> Result<Arc<SigningKey>, InvalidHeaderValue> {
         let kept = self.key.load_full();
         if let Some(kept) =
             kept.filter(|kept| kept.day == time.day_bytes() && kept.credentials == *credentials)
         {
-            return kept;
+            return Ok(kept);
         }
         let secret = credentials.secret_access_key();
         let derived = v4::generate_signing_key(secret, now, &self.scope.region, &self.scope.service);
-        let mut key = Zeroizing::new([0; 32]);
-        key.copy_from_slice(derived.as_ref());
-        let key = Arc::new(SigningKey { credentials: credentials.clone(), day: time.day_bytes(), key });
+        let mut block = Zeroizing::new([0; BLOCK]);
+        // shorter keys than a block are filled up with zeros (RFC 2104, 2)
+        block[..derived.as_ref().len()].copy_from_slice(derived.as_ref());
+        let key = Arc::new(SigningKey {
+            credentials: credentials.clone(),
+            day: time.day_bytes(),
+            mac: Hmac::new((&*block).into()),
+            security_token: credentials.session_token().map(sensitive).transpose()?,
+        });
         self.key.store(Some(key.clone()));
-        key
+        Ok(key)
     }
 }
 
@@ -219,7 +252,7 @@ pub fn settle_blanks(headers: &mut HeaderMap) {
 
 /// The text whose HMAC is the signature.
 pub fn string_to_sign(date_time: &str, scope: &str, canonical: &[u8]) -> String {
-    format!("AWS4-HMAC-SHA256\n{date_time}\n{scope}\n{}", hex(&Sha256::digest(canonical)))
+    ["AWS4-HMAC-SHA256", date_time, scope, &hash(canonical)].join("\n")
 }
 
 fn sensitive(text: &str) -> Result<HeaderValue, InvalidHeaderValue> {
@@ -228,14 +261,14 @@ fn sensitive(text: &str) -> Result<HeaderValue, InvalidHeaderValue> {
     Ok(value)
 }
 
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+/// SHA-256 in hexadecimal.
+pub fn hash(bytes: &[u8]) -> String {
+    let digits = digits::<HASH>(&Sha256::digest(bytes));
+    str::from_utf8(&digits).unwrap_or_default().to_owned()
 }
 
 /// `20261120T120000Z`, whose first eight characters are the scope's day: one clock read for both.
+#[derive(Debug)]
 struct Timestamp([u8; 16]);
 
 impl Timestamp {
@@ -284,14 +317,14 @@ mod tests {
             Credentials::new("AKIDEXAMPLE", "hush-secret", Some("hush-token".into()), None, "test");
         let signer = Signer::new(Scope { region: "us-east-1".into(), service: "lambda".into() });
         let time = Timestamp::at(SystemTime::UNIX_EPOCH);
-        let key = signer.key(&credentials, &time, SystemTime::UNIX_EPOCH);
+        let key = signer.key(&credentials, &time, SystemTime::UNIX_EPOCH).unwrap();
         let headers = SigningHeaders {
-            date: HeaderValue::from_static("19700101T000000Z"),
+            date: Timestamp::at(SystemTime::UNIX_EPOCH),
             authorization: sensitive("hush-signature").unwrap(),
             security_token: Some(sensitive("hush-token").unwrap()),
         };
         let shown = format!("{signer:?} {key:?} {headers:?}");
-        assert!(!shown.contains("hush") && !shown.contains(&format!("{:?}", key.key)), "{shown}");
+        assert!(!shown.contains("hush"), "{shown}");
     }
 
     #[test]
@@ -300,12 +333,12 @@ mod tests {
         let signer = Signer::new(Scope { region: "us-east-1".into(), service: "lambda".into() });
         let key = |secret, seconds| {
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-            signer.key(&credentials(secret), &Timestamp::at(now), now)
+            signer.key(&credentials(secret), &Timestamp::at(now), now).unwrap()
         };
         let first = key("a", 0);
         assert!(Arc::ptr_eq(&first, &key("a", 86_399)));
-        assert_ne!(first.key, key("a", 86_400).key);
-        assert_ne!(first.key, key("b", 0).key);
+        assert!(!Arc::ptr_eq(&first, &key("a", 86_400)));
+        assert!(!Arc::ptr_eq(&first, &key("b", 0)));
     }
 
     #[test]

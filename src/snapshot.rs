@@ -22,7 +22,7 @@ use crate::{
     retry::Retries,
     routing::RouteTable,
     settings::{BackendSettings, HostPort, Limits, Otlp, Scheme, Settings, Shutdown, Tracing},
-    signing::Signer,
+    signing::{Signer, SigningHeaders},
     spans::Exporter,
 };
 
@@ -140,7 +140,7 @@ impl Signing {
     ///
     /// # Errors
     /// There is nothing to sign with, or it does not fit into a header.
-    pub async fn sign(&self, outbound: &mut OutboundRequest) -> Result<Signed, ProxyError> {
+    pub async fn sign(&self, outbound: &OutboundRequest) -> Result<(SigningHeaders, Signed), ProxyError> {
         let unavailable = |cause: String| ProxyError::new(ErrorKind::CredentialsUnavailable, cause);
         // the few seconds that the first keys may take are nothing to AWS
         let at = SystemTime::now();
@@ -148,8 +148,8 @@ impl Signing {
         let keys = keys.map_err(|cause| unavailable(cause.to_string()))?;
         let dated = self.clock.corrected(at);
         let headers = self.signer.sign(outbound, &keys, dated);
-        headers.map_err(|cause| unavailable(cause.to_string()))?.apply(&mut outbound.headers);
-        Ok(Signed { keys, at, dated })
+        let headers = headers.map_err(|cause| unavailable(cause.to_string()))?;
+        Ok((headers, Signed { keys, at, dated }))
     }
 
     /// Keys that AWS calls expired are fetched anew, whatever their own expiry says, and the time that AWS says is

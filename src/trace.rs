@@ -18,7 +18,7 @@ use self::{
     amazon::Root,
     parent::{Parent, SAMPLED},
 };
-use crate::settings::Tracing;
+use crate::{hexadecimal::digits, settings::Tracing};
 
 const PARENT: HeaderName = HeaderName::from_static("traceparent");
 const STATE: HeaderName = HeaderName::from_static("tracestate");
@@ -79,7 +79,7 @@ impl Trace {
         let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         // its last four bytes, which suffice until 2106
         bytes[..4].copy_from_slice(&seconds.to_be_bytes()[4..]);
-        Self::beginning(hexadecimal(&bytes), hexadecimal(&bytes[8..]), lot(sample))
+        Self::beginning(digits(&bytes), digits(&bytes[8..]), lot(sample))
     }
 
     /// Without a decision the flag is not set (W3C Trace Context, sampled flag: the default of who begins a trace).
@@ -169,7 +169,7 @@ fn lot(sample: Option<f64>) -> Option<bool> {
 /// A new step's name.
 pub fn new_span() -> Span {
     // all zeros is no name
-    hexadecimal(&fastrand::u64(1..).to_be_bytes())
+    digits(&fastrand::u64(1..).to_be_bytes())
 }
 
 /// A name as it stands in a header: of the length that is asked for, not all zeros, in lower case.
@@ -181,16 +181,6 @@ fn name<const LENGTH: usize>(text: &[u8]) -> Option<[u8; LENGTH]> {
 
 fn is_digit(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
-}
-
-fn hexadecimal<const LENGTH: usize>(bytes: &[u8]) -> [u8; LENGTH] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [b'0'; LENGTH];
-    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
-    }
-    text
 }
 
 /// Names are ASCII.

@@ -7,6 +7,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -214,8 +215,8 @@ impl Exchange {
 
     /// By way of the stack, so that a request that waits for its answer holds no memory for it.
     fn poll_receive_head(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut piece = [0; HEAD_PIECE];
-        let mut buffer = ReadBuf::new(&mut piece);
+        let mut piece = [const { MaybeUninit::uninit() }; HEAD_PIECE];
+        let mut buffer = ReadBuf::uninit(&mut piece);
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
         self.pending.extend_from_slice(buffer.filled());
         Poll::Ready(Ok(buffer.filled().len()))

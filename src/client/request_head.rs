@@ -11,6 +11,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use crate::{
     error::{ErrorKind, ProxyError},
     proxy::{inbound::RequestBody, outbound::OutboundRequest},
+    signing::SigningHeaders,
 };
 
 /// Room for a line that is not known yet: a signature is longer, most others are shorter.
@@ -18,12 +19,16 @@ const LINE: usize = 64;
 /// Room for what is there anyway: the signature, and the lines written here.
 const REST: usize = 384;
 
-/// Writes the head: all of the request's headers, and the framing that follows from its body. `keep` tells whether
-/// the connection may be used again.
+/// Writes the head: all of the request's headers, those of its signature, if it is signed, and the framing that follows
+/// from its body. `keep` tells whether the connection may be used again.
 ///
 /// # Errors
 /// The target cannot stand in a request line.
-pub fn encode(request: &OutboundRequest, keep: bool) -> Result<Bytes, ProxyError> {
+pub fn encode(
+    request: &OutboundRequest,
+    proof: Option<&SigningHeaders>,
+    keep: bool,
+) -> Result<Bytes, ProxyError> {
     let OutboundRequest { method, path_and_query, headers, body, .. } = request;
     if !is_target(path_and_query) {
         return Err(ProxyError::new(ErrorKind::Internal, "the request target cannot be sent"));
@@ -36,8 +41,12 @@ pub fn encode(request: &OutboundRequest, keep: bool) -> Result<Bytes, ProxyError
     if let Some(host) = headers.get(header::HOST) {
         put_line(&mut head, &header::HOST, host.as_bytes());
     }
-    for (name, value) in headers.iter().filter(|(name, _)| !is_written_here(name)) {
+    let is_replaced = |name| proof.is_some() && SigningHeaders::replace(name);
+    for (name, value) in headers.iter().filter(|(name, _)| !is_written_here(name) && !is_replaced(name)) {
         put_line(&mut head, name, value.as_bytes());
+    }
+    for (name, value) in proof.into_iter().flat_map(SigningHeaders::lines) {
+        put_line(&mut head, &name, value);
     }
     if let Some(length) = content_length(method, body) {
         // into memory, which does not fail
@@ -96,7 +105,7 @@ mod tests {
     }
 
     fn head(method: Method, body: RequestBody, keep: bool) -> String {
-        let head = encode(&request(method, "/a?b=c", body), keep).unwrap();
+        let head = encode(&request(method, "/a?b=c", body), None, keep).unwrap();
         String::from_utf8(head.to_vec()).unwrap()
     }
 
@@ -127,8 +136,9 @@ mod tests {
     #[test]
     fn a_target_that_would_end_the_line_or_begin_another_is_not_sent() {
         for target in ["", "a", "/a b", "/a\r\nx: y", "/a\tb", "/\u{7f}", "/a#b", "http://a/"] {
-            assert!(encode(&request(Method::GET, target, RequestBody::Empty), true).is_err(), "{target:?}");
+            let request = request(Method::GET, target, RequestBody::Empty);
+            assert!(encode(&request, None, true).is_err(), "{target:?}");
         }
-        assert!(encode(&request(Method::GET, "/%20?q=ü", RequestBody::Empty), true).is_ok());
+        assert!(encode(&request(Method::GET, "/%20?q=ü", RequestBody::Empty), None, true).is_ok());
     }
 }

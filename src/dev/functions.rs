@@ -14,10 +14,9 @@ use actix_web::{
     web::Bytes,
 };
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use self::written::Written;
-use crate::signing::hex;
+use crate::signing::hash;
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -125,7 +124,7 @@ fn echo(call: &Call) -> String {
         "headers": headers,
         "body": {
             "length": call.body.len(),
-            "sha256": hex(&Sha256::digest(&call.body)),
+            "sha256": hash(&call.body),
             "text": str::from_utf8(&call.body).ok().filter(|text| text.len() <= 4096),
         },
     })

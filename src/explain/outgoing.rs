@@ -6,7 +6,6 @@ use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use crate::{
     backend::Backend,
@@ -16,7 +15,7 @@ use crate::{
     proxy::outbound::{OutboundRequest, Signature},
     redaction,
     settings::{BackendSettings, PayloadSettings, RouteSettings, Scheme, Source},
-    signing::{Scope, Signer, hex},
+    signing::{Scope, Signer, SigningHeaders, hash},
     trace,
 };
 
@@ -82,7 +81,7 @@ impl Outgoing {
     pub async fn of(
         route: &RouteSettings,
         backend: &dyn Backend,
-        mut outbound: OutboundRequest,
+        outbound: OutboundRequest,
         sent: &[u8],
         date: SystemTime,
         made: &[&str],
@@ -90,13 +89,14 @@ impl Outgoing {
         let target = backend.target();
         let varies = varies(route, made);
         let signing = (&target.scope, route.backend.source());
-        let signature = match signing {
+        let (signature, proof) = match signing {
             (Some(scope), Some(source)) if outbound.signature == Signature::Ours => {
-                Some(sign(scope, source, &mut outbound, date).await?)
+                let (parts, proof) = sign(scope, source, &outbound, date).await?;
+                (Some(parts), Some(proof))
             }
-            _ => None,
+            _ => (None, None),
         };
-        let head = encode_head(&outbound, target.endpoint.keepalive.enabled)?;
+        let head = encode_head(&outbound, proof.as_ref(), target.endpoint.keepalive.enabled)?;
         let (request_line, headers) = lines(&String::from_utf8_lossy(&head));
         // what passes as it arrives is what was sent
         let streams = outbound.body.bytes().is_empty() && outbound.body.length() > 0;
@@ -109,7 +109,7 @@ impl Outgoing {
             headers,
             body: Body {
                 bytes: outbound.body.length(),
-                sha256: hex(&Sha256::digest(body)),
+                sha256: hash(body),
                 text: str::from_utf8(body).ok().map(str::to_owned),
             },
             varies,
@@ -122,9 +122,9 @@ impl Outgoing {
 async fn sign(
     scope: &Scope,
     source: &Source,
-    outbound: &mut OutboundRequest,
+    outbound: &OutboundRequest,
     date: SystemTime,
-) -> Result<SignatureParts, ProxyError> {
+) -> Result<(SignatureParts, SigningHeaders), ProxyError> {
     let AtHand { source: keys, keys: known } = at_hand(source).await;
     let placeholder = known.is_none();
     let key_id = known.as_ref().map(|keys| keys.access_key_id().to_owned());
@@ -138,8 +138,7 @@ async fn sign(
     let unfit = |cause: actix_http::header::InvalidHeaderValue| {
         ProxyError::new(ErrorKind::CredentialsUnavailable, cause.to_string())
     };
-    headers.map_err(unfit)?.apply(&mut outbound.headers);
-    Ok(SignatureParts {
+    let parts = SignatureParts {
         keys,
         key_id,
         placeholder,
@@ -147,7 +146,8 @@ async fn sign(
         signed_headers: draft.canonical.signed_headers,
         canonical_request: redaction::canonical(&String::from_utf8_lossy(&draft.canonical.text)),
         string_to_sign: draft.string_to_sign,
-    })
+    };
+    Ok((parts, headers.map_err(unfit)?))
 }
 
 /// The first line and the headers of a head as it goes out; in the order of their names, which has no meaning, so that

@@ -39,9 +39,28 @@ fn sentence(line: &mut impl Write, now: Duration, record: &Record<'_>) -> io::Re
         Level::Debug => b"Z DEBUG] ",
         Level::Trace => b"Z TRACE] ",
     })?;
-    write!(line, "{}", record.args())?;
+    write!(Indented(line), "{}", record.args())?;
     record.key_values().visit(&mut Text(line)).map_err(io::Error::other)?;
     line.write_all(b"\n")
+}
+
+/// Sets in what comes behind a line's end, so that nothing that is quoted looks like a line of ours.
+struct Indented<'a, W>(&'a mut W);
+
+impl<W: Write> Write for Indented<'_, W> {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        for piece in text.split_inclusive(|byte| *byte == b'\n') {
+            self.0.write_all(piece)?;
+            if piece.ends_with(b"\n") {
+                self.0.write_all(b"    ")?;
+            }
+        }
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Writes a line for machines.
@@ -234,6 +253,15 @@ mod tests {
         ] {
             assert_eq!(said(level, seconds), format!("{start} a\"b ms=1.500 in=7\n"));
         }
+    }
+
+    #[test]
+    fn what_is_quoted_cannot_begin_a_line() {
+        let mut line = Vec::new();
+        let args = format_args!("one\n{}\nend", "two\n[three");
+        sentence(&mut line, Duration::ZERO, &Record::builder().args(args).build()).unwrap();
+        let text = String::from_utf8(line).unwrap();
+        assert_eq!(text, "[1970-01-01T00:00:00Z INFO ] one\n    two\n    [three\n    end\n");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::{
     client::{Client, ReplyBody, UpstreamReply},
     diagnosis::{self, Evidence},
     error::{ErrorKind, ProxyError},
-    retry::{Pause, Retries, spare::Spare},
+    retry::{Pause, Retries},
     snapshot::{Route, Signed},
 };
 
@@ -58,30 +58,28 @@ impl Call<'_> {
     /// Those of the last attempt; or the circuit breaker is open, or there are no keys.
     pub(super) async fn make(
         &self,
-        outbound: OutboundRequest,
+        mut outbound: OutboundRequest,
         record: &mut Record,
     ) -> Result<Called, ProxyError> {
         if let Some(retries) = &self.route.retries {
             retries.budget.earn();
         }
-        // without retries it is of use only if AWS refuses the signature, and costs no more than it does with them
-        let is_kept = self.route.retries.is_some() || self.route.signing.is_some();
-        let spare = if is_kept { Spare::of(&outbound) } else { None };
-        let Attempt { result, signed, .. } = self.until_settled(outbound, spare.as_ref(), record).await?;
+        let Attempt { result, signed, .. } = self.until_settled(&mut outbound, record).await?;
         let reply = result?;
-        let evidence = if diagnosis::concerns(&reply) { self.evidence(spare, signed) } else { None };
+        let signed = signed.filter(|_| diagnosis::concerns(&reply));
+        let evidence = signed.and_then(|signed| self.evidence(&outbound, &signed));
         Ok(Called { reply, evidence })
     }
 
     /// Attempts it until there is an answer to pass on, or none to hope for.
     async fn until_settled(
         &self,
-        outbound: OutboundRequest,
-        spare: Option<&Spare>,
+        outbound: &mut OutboundRequest,
         record: &mut Record,
     ) -> Result<Attempt, ProxyError> {
-        let again = self.route.retries.as_ref().zip(spare);
-        let (mut next, mut number, mut before) = (outbound, 0, None);
+        // a body that passes as it arrives is gone once it was sent
+        let again = self.route.retries.as_ref().filter(|_| outbound.body.is_at_hand());
+        let (mut number, mut before) = (0, None);
         loop {
             let pass = match self.route.enter() {
                 Ok(pass) => pass,
@@ -91,16 +89,17 @@ impl Call<'_> {
             // lets its connection go before another is taken
             drop(before.take());
             number += 1;
-            let mut attempt = self.attempt(next, record).await?;
+            let mut attempt = self.attempt(outbound, record).await?;
             let verdict = attempt.result.as_ref().map(|reply| {
                 if attempt.clock_was_wrong { Verdict::ClockWrong } else { self.route.backend.verdict(reply) }
             });
             if let Some(pass) = pass {
                 pass.report(verdict);
             }
-            let Some((retries, spare)) = again else { return Ok(attempt) };
+            let Some(retries) = again else { return Ok(attempt) };
             let outcome = attempt.result.as_ref().and_then(|reply| Ok((verdict?, &reply.headers)));
-            let Some(pause) = retries.after(number, outcome, spare.is_idempotent(), fastrand::f64) else {
+            let is_idempotent = outbound.method.is_idempotent();
+            let Some(pause) = retries.after(number, outcome, is_idempotent, fastrand::f64) else {
                 return Ok(attempt);
             };
             if !self.is_worth(pause, attempt.signed.is_some(), retries, record) {
@@ -117,38 +116,37 @@ impl Call<'_> {
             self.route.metrics.retries.count(why);
             record.repeats(number, &reason(&attempt.result));
             before = Some(attempt);
-            next = spare.request();
         }
     }
 
     /// What was signed, written out once more: that is cheaper than to keep it of every call.
-    fn evidence(&self, spare: Option<Spare>, used: Option<Signed>) -> Option<Box<Evidence>> {
-        let (spare, Signed { keys, dated, .. }) = spare.zip(used)?;
+    fn evidence(&self, outbound: &OutboundRequest, used: &Signed) -> Option<Box<Evidence>> {
         let signing = self.route.signing.as_ref()?;
-        Some(Box::new(Evidence::of(&spare.request(), &signing.signer, &keys, dated)))
+        Some(Box::new(Evidence::of(outbound, &signing.signer, &used.keys, used.dated)))
     }
 
     /// Signs a request and sends it.
     async fn attempt(
         &self,
-        mut outbound: OutboundRequest,
+        outbound: &mut OutboundRequest,
         record: &mut Record,
     ) -> Result<Attempt, ProxyError> {
         let signing = self.route.signing.as_ref().filter(|_| outbound.signature == Signature::Ours);
-        let signed = match signing {
+        let (proof, signed) = match signing {
             Some(signing) => {
-                let signed = self.deadline.heed(pin!(signing.sign(&mut outbound))).await;
-                Some(signed.inspect_err(|_| self.route.metrics.signing_failures.add(1))?)
+                let signed = self.deadline.heed(pin!(signing.sign(outbound))).await;
+                let (proof, signed) = signed.inspect_err(|_| self.route.metrics.signing_failures.add(1))?;
+                (Some(proof), Some(signed))
             }
-            None => None,
+            None => (None, None),
         };
-        record.sent(&mut outbound, self.route);
+        record.sent(outbound, self.route);
         let arrival = match &outbound.body {
             RequestBody::Stream(stream) => Some(stream.arrival()),
             RequestBody::Empty | RequestBody::Whole(_) => None,
         };
         let target = self.route.backend.target();
-        let sending = pin!(self.client.send(&target.endpoint, target.timeouts, outbound));
+        let sending = pin!(self.client.send(&target.endpoint, target.timeouts, outbound, proof.as_ref()));
         let mut result = self.deadline.heed(sending).await;
         let mut clock_was_wrong = false;
         match &result {

@@ -77,6 +77,20 @@ impl RequestBody {
         }
     }
 
+    /// Whether it can be sent a second time.
+    pub fn is_at_hand(&self) -> bool {
+        !matches!(self, Self::Stream(_))
+    }
+
+    /// The body for one sending: the same each time if it is at hand, and once if it passes as it arrives.
+    #[must_use]
+    pub fn to_send(&mut self) -> Self {
+        match self {
+            Self::Whole(bytes) => Self::Whole(bytes.clone()),
+            Self::Empty | Self::Stream(_) => std::mem::replace(self, Self::Empty),
+        }
+    }
+
     /// Its length in bytes.
     pub fn length(&self) -> u64 {
         match self {

@@ -9,7 +9,6 @@ use std::{
 };
 
 use actix_http::{HttpMessage as _, Method, Request, StatusCode, Uri, header::HeaderValue};
-use bytes::Bytes;
 use log::kv;
 
 use super::{headers::REQUEST_ID, outbound::OutboundRequest};
@@ -17,6 +16,7 @@ use crate::{
     client::UpstreamReply,
     error::ProxyError,
     excerpt::excerpt,
+    hexadecimal::digits,
     metrics::{Metrics, RouteMetrics},
     remark::Remark,
     snapshot::{Route, Snapshot},
@@ -296,14 +296,13 @@ fn milliseconds(duration: Duration) -> f64 {
 pub fn request_id(request: &Request) -> HeaderValue {
     let given = request.headers().get(REQUEST_ID).filter(|id| is_request_id(id.as_bytes()));
     given.cloned().unwrap_or_else(|| {
-        HeaderValue::from_maybe_shared(Bytes::from(new_request_id()))
-            .unwrap_or_else(|_| HeaderValue::from_static("-"))
+        HeaderValue::from_bytes(&new_request_id()).unwrap_or_else(|_| HeaderValue::from_static("-"))
     })
 }
 
 /// An id for a request that has none: 32 hexadecimal digits at random.
-pub fn new_request_id() -> String {
-    format!("{:032x}", fastrand::u128(..))
+pub fn new_request_id() -> [u8; 32] {
+    digits(&fastrand::u128(..).to_be_bytes())
 }
 
 /// Short and plain enough for a log line and a header.

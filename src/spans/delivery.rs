@@ -105,7 +105,7 @@ impl Delivery {
     }
 
     async fn post(&self, body: Bytes) -> Result<(), Refusal> {
-        let request = OutboundRequest {
+        let mut request = OutboundRequest {
             method: Method::POST,
             path_and_query: self.path.clone(),
             headers: self.headers.clone(),
@@ -116,7 +116,8 @@ impl Delivery {
             cause: error.to_string(),
             again: Some(Duration::ZERO),
         };
-        let reply = self.client.send(&self.endpoint, self.timeouts, request).await.map_err(failed)?;
+        let reply =
+            self.client.send(&self.endpoint, self.timeouts, &mut request, None).await.map_err(failed)?;
         let reply = reply.collect(LONGEST_ANSWER).await.map_err(failed)?;
         let UpstreamReply { status, headers, body, .. } = reply;
         if !status.is_success() {

@@ -2,7 +2,8 @@
 //!
 //! `trace.rs` reads the client's here and writes the one that goes out.
 
-use super::{Id, Span, hexadecimal, is_digit, name};
+use super::{Id, Span, is_digit, name};
+use crate::hexadecimal::digits;
 
 /// Somebody may have recorded the step before.
 pub const SAMPLED: u8 = 1;
@@ -39,13 +40,13 @@ impl Parent {
 
 /// Writes the value that goes out.
 pub fn write(value: &mut Vec<u8>, id: &Id, span: &Span, flags: u8) {
-    for part in [&b"00-"[..], id, b"-", span, b"-", &hexadecimal::<2>(&[flags])] {
+    for part in [&b"00-"[..], id, b"-", span, b"-", &digits::<2>(&[flags])] {
         value.extend_from_slice(part);
     }
 }
 
 /// Two digits.
 fn byte(text: &[u8]) -> Option<u8> {
-    let digits = text.iter().all(|digit| is_digit(*digit)).then_some(text)?;
-    u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
+    let text = text.iter().all(|digit| is_digit(*digit)).then_some(text)?;
+    u8::from_str_radix(str::from_utf8(text).ok()?, 16).ok()
 }

@@ -74,7 +74,7 @@ struct Caller {
 
 impl Caller {
     async fn invoke(&self, target: &str) -> UpstreamReply {
-        let request = OutboundRequest {
+        let mut request = OutboundRequest {
             method: Method::POST,
             path_and_query: target.to_owned(),
             headers: HeaderMap::new(),
@@ -82,7 +82,7 @@ impl Caller {
             signature: Signature::Ours,
         };
         let timeouts = Timeouts { connect: PATIENCE, first_byte: PATIENCE, idle: PATIENCE };
-        self.client.send(&self.endpoint, timeouts, request).await.unwrap()
+        self.client.send(&self.endpoint, timeouts, &mut request, None).await.unwrap()
     }
 
     async fn stream(&self, target: &str) -> Box<EventStream> {

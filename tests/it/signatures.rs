@@ -21,7 +21,7 @@ use apigw_invoker::{
         inbound::RequestBody,
         outbound::{OutboundRequest, Signature},
     },
-    signing::{Scope, Signer, query::push_strict},
+    signing::{Scope, Signer, SigningHeaders, query::push_strict},
 };
 use aws_credential_types::Credentials;
 use bytes::Bytes;
@@ -66,7 +66,14 @@ fn header_map<'a>(lines: impl IntoIterator<Item = (&'a str, &'a str)>) -> Header
 /// Signs a request and puts the signature on it.
 fn sign(request: &mut OutboundRequest, scope: Scope, credentials: &Credentials, now: SystemTime) {
     let signing = Signer::new(scope).sign(request, credentials, now).expect("it can be signed");
-    signing.apply(&mut request.headers);
+    for replaced in
+        request.headers.keys().filter(|name| SigningHeaders::replace(name)).cloned().collect::<Vec<_>>()
+    {
+        request.headers.remove(&replaced);
+    }
+    for (name, value) in signing.lines() {
+        request.headers.insert(name, HeaderValue::from_bytes(value).expect("a header's value"));
+    }
 }
 
 /// A header of a signed request as text.

@@ -7,6 +7,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -231,8 +232,8 @@ impl Inbox {
     /// Receives a piece; an error is the end of the connection. The bytes come by way of the stack, so that a
     /// connection that waits holds no memory for what may come.
     fn poll_receive(&mut self, transport: &mut Transport, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut piece = [0; PIECE];
-        let mut buffer = ReadBuf::new(&mut piece);
+        let mut piece = [const { MaybeUninit::uninit() }; PIECE];
+        let mut buffer = ReadBuf::uninit(&mut piece);
         ready!(Pin::new(transport).poll_read(context, &mut buffer))?;
         if buffer.filled().is_empty() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));

@@ -15,12 +15,11 @@ use actix_http::header::HeaderMap;
 use apigw_invoker::signing::{
     Scope,
     canonical::{Canonical, CanonicalText, SignedHeader, SignedValue},
-    hex, string_to_sign,
+    hash, string_to_sign,
 };
 use aws_credential_types::Credentials;
 use aws_sigv4::sign::v4;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::{
     ACCESS_KEY_ID, SECRET_ACCESS_KEY, authorization, header_map, outbound, sign, strict_target, time,
@@ -118,7 +117,7 @@ impl Vector {
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let headers = self.header_map();
         let date = self.context.date_time();
-        let payload_hash = hex(&Sha256::digest(&self.body));
+        let payload_hash = hash(self.body.as_bytes());
         let mut signed: Vec<SignedHeader<'_>> = headers
             .keys()
             .map(|name| SignedHeader {
