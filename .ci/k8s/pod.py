@@ -1,0 +1,185 @@
+"""A pod's container as the kubelet makes it: the image's file system, volumes with their links, user, environment."""
+
+import base64
+import ctypes
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from itertools import count
+from pathlib import Path
+
+DOCKERFILE = Path(__file__).resolve().parents[2] / "k8s/Dockerfile"
+
+# The kubelet's probes come from the node and not from the pod's own 127.0.0.1, on which clients' port listens alone.
+POD_ADDRESS = "127.0.0.2"
+
+REVISIONS = count(1)
+
+# outside of user namespaces there are all 2^32 of them
+HAS_USERS = Path("/proc/self/uid_map").read_text().split()[2] == "4294967295"
+
+
+class Image:
+    """What the Dockerfile's last stage makes, on a base that has the libraries of this machine."""
+
+    def __init__(self, invoker: Path) -> None:
+        last = DOCKERFILE.read_text().rpartition("\nFROM ")[2]
+        self.invoker = invoker
+        self.entrypoint = json.loads(re.search(r"^ENTRYPOINT (.*)$", last, re.M)[1])
+        self.environment = dict(re.findall(r"^ENV (\w+)=(\S+)$", last, re.M))
+        self.user, self.group = map(int, re.search(r"^USER (\d+):(\d+)$", last, re.M).groups())
+        self.program = re.search(r"^COPY --from=build \S+/apigw-invoker (\S+)$", last, re.M)[1]
+
+    def lay_out(self, root: Path) -> None:
+        put(self.invoker, root, self.program)
+        libraries = subprocess.run(["ldd", self.invoker], check=True, capture_output=True, text=True).stdout
+        for library in re.findall(r"(/\S+) \(0x", libraries):
+            put(Path(library), root, library)
+        certificates = Path("/etc/ssl/certs/ca-certificates.crt")
+        if certificates.exists():
+            put(certificates, root, str(certificates))
+
+
+class Pod:
+    """The container `apigw-invoker` of a pod template, with the ConfigMaps and Secrets that were rendered beside it."""
+
+    def __init__(self, work: Path, image: Image, documents: list[dict], injected: dict[str, str]) -> None:
+        self.image = image
+        template = next(d for d in documents if d["kind"] == "Deployment")["spec"]["template"]["spec"]
+        containers = [*template.get("initContainers", []), *template["containers"]]
+        self.container = next(c for c in containers if c["name"] == "apigw-invoker")
+        self.grace = template.get("terminationGracePeriodSeconds", 30)
+        self.data = {(d["kind"], d["metadata"]["name"]): contents(d) for d in documents}
+        self.root, self.volumes = work / "root", work / "volumes"
+        shutil.rmtree(work, ignore_errors=True)
+        self.root.mkdir(parents=True)
+        image.lay_out(self.root)
+        self.mount(template.get("volumes", []))
+        self.environment = image.environment | injected
+        self.environment |= {entry["name"]: entry["value"] for entry in self.container.get("env", [])}
+        self.log = work / "log"
+        self.process: subprocess.Popen | None = None
+
+    def mount(self, volumes: list[dict]) -> None:
+        assert self.container["securityContext"]["readOnlyRootFilesystem"]
+        mounts = sorted(self.container.get("volumeMounts", []), key=lambda mount: mount["mountPath"])
+        for volume in volumes:
+            kind, source = next((kind, source) for kind, source in volume.items() if kind != "name")
+            name = source["name"] if kind == "configMap" else source["secretName"]
+            found = self.data.get(("ConfigMap" if kind == "configMap" else "Secret", name))
+            assert found is not None or source.get("optional"), f"{name} is not there"
+            self.write(volume["name"], found or {})
+        for mount in mounts:
+            # in the root, or, within another mount, in that one's volume, as the kubelet does it
+            outer = [o for o in mounts if mount["mountPath"].startswith(o["mountPath"] + "/")]
+            base = self.volumes / outer[-1]["name"] if outer else self.root
+            inner = mount["mountPath"].removeprefix(outer[-1]["mountPath"] if outer else "")
+            (base / inner.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        bind(self.root, self.root)
+        for mount in mounts:
+            assert mount["readOnly"] and "subPath" not in mount, mount
+            bind(self.volumes / mount["name"], self.root / mount["mountPath"].lstrip("/"))
+
+    def write(self, volume: str, files: dict[str, bytes]) -> None:
+        """A new revision of a volume, in force by one rename (pkg/volume/util/atomic_writer.go of Kubernetes)."""
+        at = self.volumes / volume
+        at.mkdir(parents=True, exist_ok=True)
+        data, old = at / "..data", None
+        if data.is_symlink():
+            old = at / os.readlink(data)
+        revision = at / f"..2026_01_01_00_00_00.{next(REVISIONS)}"
+        revision.mkdir()
+        for name, text in files.items():
+            (revision / name).write_bytes(text)
+            (revision / name).chmod(0o644)
+        (at / "..data_tmp").symlink_to(revision.name)
+        (at / "..data_tmp").rename(data)
+        for name in files:
+            if not (at / name).is_symlink():
+                (at / name).symlink_to(f"..data/{name}")
+        for link in at.iterdir():
+            if link.is_symlink() and not link.name.startswith("..") and link.name not in files:
+                link.unlink()
+        if old:
+            shutil.rmtree(old)
+
+    def spawn(self) -> None:
+        command = [*self.image.entrypoint, *self.container.get("args", [])]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, env=self.environment, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                preexec_fn=self.enter,
+            )
+
+    def enter(self) -> None:
+        os.chroot(self.root)
+        os.chdir("/")
+        # whoever is not root has but one user in a namespace of theirs
+        if HAS_USERS:
+            os.setgroups([])
+            os.setgid(self.image.group)
+            os.setuid(self.image.user)
+        # PR_SET_NO_NEW_PRIVS, which is `allowPrivilegeEscalation: false`
+        ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)
+
+    def start(self) -> float:
+        """Starts it and asks its start-up probe until that is content."""
+        before = time.monotonic()
+        self.spawn()
+        probe = self.container["startupProbe"]
+        for _ in range(probe["failureThreshold"] * 10):
+            assert self.process.poll() is None, f"it ended: {self.last_words()}"
+            if self.probe("startupProbe") == 200:
+                return time.monotonic() - before
+            # a tenth of the kubelet's patience is enough
+            time.sleep(probe["periodSeconds"] / 100)
+        raise AssertionError(f"it does not start: {self.last_words()}")
+
+    def last_words(self) -> str:
+        return "\n".join(self.log.read_text().splitlines()[-20:])
+
+    def probe(self, kind: str) -> int | None:
+        ask = self.container[kind]["httpGet"]
+        ports = {port["name"]: port["containerPort"] for port in self.container["ports"]}
+        return get(POD_ADDRESS, ports[ask["port"]], ask["path"])[0]
+
+    def stop(self) -> float:
+        """SIGTERM, and how long it took to end well."""
+        before = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(self.grace)
+        assert code == 0, f"it ended with {code}: {self.last_words()}"
+        return time.monotonic() - before
+
+
+def contents(document: dict) -> dict[str, bytes]:
+    decode = base64.b64decode if document["kind"] == "Secret" else str.encode
+    return {name: decode(text) for name, text in document.get("data", {}).items()}
+
+
+def put(source: Path, root: Path, path: str) -> None:
+    target = root / path.lstrip("/")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source, target)
+
+
+def bind(source: Path, target: Path) -> None:
+    subprocess.run(["mount", "--bind", source, target], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", target], check=True)
+
+
+def get(host: str, port: int, path: str) -> tuple[int | None, bytes]:
+    connection = http.client.HTTPConnection(host, port, timeout=20)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    except ConnectionError:
+        return None, b""
+    finally:
+        connection.close()
