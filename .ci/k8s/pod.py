@@ -56,7 +56,6 @@ class Pod:
         self.grace = template.get("terminationGracePeriodSeconds", 30)
         self.data = {(d["kind"], d["metadata"]["name"]): contents(d) for d in documents}
         self.root, self.volumes = work / "root", work / "volumes"
-        shutil.rmtree(work, ignore_errors=True)
         self.root.mkdir(parents=True)
         image.lay_out(self.root)
         self.mount(template.get("volumes", []))
@@ -80,7 +79,9 @@ class Pod:
             base = self.volumes / outer[-1]["name"] if outer else self.root
             inner = mount["mountPath"].removeprefix(outer[-1]["mountPath"] if outer else "")
             (base / inner.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        (self.root / "proc").mkdir()
         bind(self.root, self.root)
+        subprocess.run(["mount", "-t", "proc", "proc", self.root / "proc"], check=True)
         for mount in mounts:
             assert mount["readOnly"] and "subPath" not in mount, mount
             bind(self.volumes / mount["name"], self.root / mount["mountPath"].lstrip("/"))
@@ -110,11 +111,20 @@ class Pod:
 
     def spawn(self) -> None:
         command = [*self.image.entrypoint, *self.container.get("args", [])]
-        with self.log.open("ab") as log:
+        with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                command, env=self.environment, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=self.enter,
             )
+
+    def execute(self, *arguments: str) -> tuple[int, str]:
+        """`kubectl exec`: the program by its name, and its standard output."""
+        command = [Path(self.image.program).name, *arguments]
+        path = {"PATH": str(Path(self.image.program).parent)}
+        done = subprocess.run(
+            command, env=self.environment | path, capture_output=True, text=True, preexec_fn=self.enter,
+        )
+        return done.returncode, done.stdout + done.stderr
 
     def enter(self) -> None:
         os.chroot(self.root)
@@ -142,6 +152,10 @@ class Pod:
 
     def last_words(self) -> str:
         return "\n".join(self.log.read_text().splitlines()[-20:])
+
+    def user(self) -> int:
+        status = (self.root / f"proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"^Uid:\s+(\d+)", status, re.M)[1])
 
     def probe(self, kind: str) -> int | None:
         ask = self.container[kind]["httpGet"]
@@ -173,10 +187,10 @@ def bind(source: Path, target: Path) -> None:
     subprocess.run(["mount", "-o", "remount,bind,ro", target], check=True)
 
 
-def get(host: str, port: int, path: str) -> tuple[int | None, bytes]:
+def get(host: str, port: int, path: str, body: bytes | None = None) -> tuple[int | None, bytes]:
     connection = http.client.HTTPConnection(host, port, timeout=20)
     try:
-        connection.request("GET", path)
+        connection.request("GET" if body is None else "POST", path, body)
         response = connection.getresponse()
         return response.status, response.read()
     except ConnectionError:

@@ -22,7 +22,7 @@ def main() -> None:
     rendered = WORK / "rendered"
     shutil.rmtree(rendered, ignore_errors=True)
     rendered.mkdir(parents=True)
-    for name, directory in [*shipped(), *beside_every_workload()]:
+    for name, directory in [*shipped(), *of_the_readme(), *beside_every_workload()]:
         text = kustomize(directory)
         (rendered / f"{name}.yaml").write_text(text)
         documents = list(yaml.safe_load_all(text))
@@ -44,18 +44,27 @@ def shipped() -> list[tuple[str, Path]]:
     return found
 
 
-def of_the_readme() -> Path:
-    """The first steps of the README: its files, with this tree's components and the example's Deployment."""
-    section = re.search(r"^## Kubernetes\n(.*?)^## ", (ROOT / "README.md").read_text(), re.M | re.S)
-    assert section, "the README has no section Kubernetes"
-    files = dict(re.findall(r"^```yaml\n# (\S+\.yaml)\n(.*?)^```", section[1], re.M | re.S))
-    directory = fresh("readme")
-    for name, text in files.items():
-        text, count = re.subn(r"https://\S+?//k8s/(\S+?)\?ref=\S+", r"../../../../k8s/\1", text)
-        assert count or name != "kustomization.yaml", "the README's kustomization names no component"
-        (directory / name).write_text(text)
-    shutil.copy(K8S / "examples/client/deployment.yaml", directory)
-    return directory
+def of_the_readme() -> list[tuple[str, Path]]:
+    """The README's first steps, alone and with each of what it adds to them, beside the example's Deployment."""
+    section = re.search(r"^## Kubernetes\n(.*?)^## ", (ROOT / "README.md").read_text(), re.M | re.S)[1]
+    blocks = dict(re.findall(r"^```yaml\n# ([^\n]+)\n(.*?)^```", section, re.M | re.S))
+    first = yaml.safe_load(blocks.pop("kustomization.yaml"))
+    further = {
+        "readme-" + re.sub(r".* ", "", title).lower(): yaml.safe_load(blocks[title])
+        for title in blocks
+        if title.startswith("kustomization.yaml, ")
+    }
+    assert len(further) == 3, further
+    made = []
+    for name, more in {"readme": {}, **further}.items():
+        directory = fresh(name)
+        both = first | more | {"components": first["components"] + more.get("components", [])}
+        both["components"] = [c.replace("../apigw-invoker/", "../../../../") for c in both["components"]]
+        (directory / "kustomization.yaml").write_text(yaml.safe_dump(both))
+        (directory / "orders.yaml").write_text(blocks["orders.yaml"])
+        shutil.copy(K8S / "examples/client/deployment.yaml", directory)
+        made.append((name, directory))
+    return made
 
 
 def beside_every_workload() -> list[tuple[str, Path]]:

@@ -4,18 +4,22 @@ wrong ones, and the end. `run` starts it in namespaces of its own, so that ports
 
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 
 import yaml
 
-from pod import POD_ADDRESS, Image, Pod, get
+from pod import DOCKERFILE, HAS_USERS, POD_ADDRESS, Image, Pod, get
 
 WORK, INVOKER = Path(sys.argv[1]), Path(sys.argv[2])
+PODS, NUMBERS = WORK / "pods", count(1)
 # that of EKS Pod Identity, where `dev` stands in for its agent as for API Gateway
 AGENT = "169.254.170.23"
 TO_STAND_IN = {"APIGW_INVOKER__ROUTES__ORDERS__API_GATEWAY__FUNCTION_URI": f"http://{AGENT}/iam"}
@@ -24,11 +28,14 @@ TO_STAND_IN = {"APIGW_INVOKER__ROUTES__ORDERS__API_GATEWAY__FUNCTION_URI": f"htt
 def main() -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     subprocess.run(["ip", "address", "add", f"{AGENT}/32", "dev", "lo"], check=True)
+    # of the run before, whose mounts are gone
+    shutil.rmtree(PODS, ignore_errors=True)
     with StandIn() as stand_in:
         application()
         readme()
         stand_alone(stand_in)
         demo()
+    troubles()
 
 
 class StandIn:
@@ -55,18 +62,25 @@ class StandIn:
 
 def pod(name: str, injected: dict[str, str]) -> Pod:
     documents = list(yaml.safe_load_all((WORK / f"rendered/{name}.yaml").read_text()))
-    return Pod(WORK / "pods" / name, Image(INVOKER), documents, injected)
+    return Pod(PODS / f"{name}-{next(NUMBERS)}", Image(INVOKER), documents, injected)
 
 
 def application() -> None:
     """All that the component promises."""
     sidecar = pod("application", TO_STAND_IN)
     say("application", f"ready after {sidecar.start():.2f} s")
+    assert not HAS_USERS or sidecar.user() == sidecar.container["securityContext"]["runAsUser"]
     assert (sidecar.probe("readinessProbe"), sidecar.probe("livenessProbe")) == (200, 200)
     assert get(POD_ADDRESS, 9080, "/orders/echo/1")[0] is None, "clients' port is to be reached from outside of the pod"
     status, body = get("127.0.0.1", 9080, "/orders/echo/1")
     assert status == 200 and "AKIDEXAMPLE" in json.loads(body)["headers"]["authorization"][0], body
     say("application", "a call was signed with the Secret's keys, and the signature was right")
+
+    for arguments in [["check", "--credentials"], ["explain", "GET", "/orders/1"]]:
+        code, told = sidecar.execute(*arguments)
+        assert code == 0, told
+    say("application", "`check --credentials` and `explain` answer in the pod")
+    memory(sidecar)
 
     routes, keys = dict(sidecar.data["ConfigMap", "apigw-invoker-routes"]), sidecar.data["Secret", "apigw-invoker-keys"]
     added = f"uri: /added\napi_gateway:\n  function_uri: http://{AGENT}/open/hello\n".encode()
@@ -98,6 +112,32 @@ def application() -> None:
     say("application", f"with nothing in flight it ended {sidecar.stop():.2f} s after SIGTERM, of {sidecar.grace} s")
 
 
+def memory(sidecar: Pod) -> None:
+    """Large bodies, and that their memory is given back."""
+    def resident() -> int:
+        metrics = get(POD_ADDRESS, 9180, "/metrics")[1].decode()
+        line = next(line for line in metrics.splitlines() if line.startswith("process_resident_memory_bytes "))
+        return int(float(line.split()[1])) >> 20
+
+    limit, body = mebibytes(sidecar.container["resources"]["limits"]["memory"]), bytes(9 << 20)
+    before = resident()
+    with ThreadPoolExecutor(20) as pool:
+        calls = [pool.submit(get, "127.0.0.1", 9080, "/orders/slow/2000", body) for _ in range(20)]
+        during = 0
+        while not all(call.done() for call in calls):
+            during = max(during, resident())
+            time.sleep(0.05)
+    assert [call.result()[0] for call in calls] == [200] * 20
+    after = resident()
+    requested = mebibytes(sidecar.container["resources"]["requests"]["memory"])
+    assert during < limit and after < requested, f"{before}, {during} of {limit}, {after} MiB"
+    say("application", f"20 bodies of 9 MiB at a time: {before} MiB before, {during} with them, {after} after")
+
+
+def mebibytes(quantity: str) -> int:
+    return int(quantity.removesuffix("Mi"))
+
+
 def readme() -> None:
     sidecar = pod("readme", TO_STAND_IN)
     keys = {"accesskey": b"AKIDEXAMPLE", "secretkey": b"wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"}
@@ -115,6 +155,8 @@ def stand_alone(stand_in: StandIn) -> None:
         "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://{AGENT}/v1/credentials",
         "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": token,
     }
+    # and Kubernetes, for a Service of this name
+    injected |= {"APIGW_INVOKER_SERVICE_HOST": "10.0.0.1", "APIGW_INVOKER_PORT_80_TCP_PORT": "80"}
     gateway = pod("stand-alone", injected)
     gateway.write("apigw-invoker-keys", {"eks-pod-identity-token": stand_in.token})
     gateway.start()
@@ -135,6 +177,60 @@ def demo() -> None:
     assert status == 200, body
     sidecar.stop()
     say("demo", "its application's call was signed, with no settings and no AWS")
+
+
+def troubles() -> None:
+    """The README's table: what it quotes is what the program says."""
+    table = (DOCKERFILE.parents[1] / "README.md").read_text().split("### When something is wrong")[1]
+
+    def says(what: str, told: str) -> None:
+        assert f"`{what}`" in table, f"the README does not quote {what}"
+        assert what in told, f"not {what}, but {told}"
+
+    def fails(sidecar: Pod, code: int, what: str) -> None:
+        sidecar.spawn()
+        assert sidecar.process.wait(10) == code, sidecar.last_words()
+        says(what, sidecar.last_words())
+
+    sidecar = pod("readme", {})
+    fails(sidecar, 78, "cannot be read: No such file or directory")
+    sidecar.write("apigw-invoker-routes", {})
+    fails(sidecar, 78, "there is no route")
+
+    chain = b"uri: /orders/*\napi_gateway:\n  function_uri: https://a.example/\n  authorization: { iam: {} }\n"
+    sidecar.write("apigw-invoker-routes", {"orders.yaml": chain})
+    with socket.create_server(("127.0.0.1", 9080)):
+        fails(sidecar, 1, "Address already in use")
+    sidecar.spawn()
+    eventually("keys are missed", lambda: b"unavailable" in get(POD_ADDRESS, 9180, "/ready")[1])
+    assert sidecar.probe("startupProbe") == 503
+    says("no other source is configured", get(POD_ADDRESS, 9180, "/ready")[1].decode())
+    assert get("::1", 9080, "/orders/1")[0] is None
+    says("route_not_found", get("127.0.0.1", 9080, "/")[1].decode())
+    code, told = sidecar.execute("explain", "GET", "/")
+    assert code == 1 and "orders" in told, told
+    sidecar.stop()
+
+    # what EKS adds for IRSA
+    sidecar.environment["AWS_ROLE_ARN"] = "arn:aws:iam::111122223333:role/orders"
+    sidecar.environment["AWS_WEB_IDENTITY_TOKEN_FILE"] = "/var/run/secrets/apigw-invoker/token"
+    sidecar.write("apigw-invoker-keys", {"token": b"a.b.c"})
+    sidecar.write("apigw-invoker-routes", {"orders.yaml": chain.replace(b"  authorization: { iam: {} }\n", b"")})
+    sidecar.start()
+    says("upstream_connect", get("127.0.0.1", 9080, "/orders/1")[1].decode())
+    eventually("the log tells why", lambda: "cannot resolve" in sidecar.last_words())
+    says("cannot resolve", sidecar.last_words())
+    sidecar.write("apigw-invoker-routes", {"orders.yaml": chain})
+    eventually("STS is out of reach", lambda: b"cannot resolve sts." in get(POD_ADDRESS, 9180, "/ready")[1])
+    sidecar.stop()
+
+    del sidecar.environment["APIGW_INVOKER__ADMIN__ADDRESS"]
+    sidecar.spawn()
+    eventually("it listens", lambda: get("127.0.0.1", 9180, "/live")[0] == 200)
+    assert sidecar.probe("livenessProbe") is None
+    says("admin port on", sidecar.last_words())
+    sidecar.stop()
+    say("troubles", "what the README quotes is what the program says")
 
 
 def eventually(what: str, holds: Callable[[], bool]) -> float:
