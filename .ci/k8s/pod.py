@@ -13,8 +13,6 @@ import time
 from itertools import count
 from pathlib import Path
 
-DOCKERFILE = Path(__file__).resolve().parents[2] / "k8s/Dockerfile"
-
 # The kubelet's probes come from the node and not from the pod's own 127.0.0.1, on which clients' port listens alone.
 POD_ADDRESS = "127.0.0.2"
 
@@ -25,24 +23,14 @@ HAS_USERS = Path("/proc/self/uid_map").read_text().split()[2] == "4294967295"
 
 
 class Image:
-    """What the Dockerfile's last stage makes, on a base that has the libraries of this machine."""
+    """What image.py has built."""
 
-    def __init__(self, invoker: Path) -> None:
-        last = DOCKERFILE.read_text().rpartition("\nFROM ")[2]
-        self.invoker = invoker
-        self.entrypoint = json.loads(re.search(r"^ENTRYPOINT (.*)$", last, re.M)[1])
-        self.environment = dict(re.findall(r"^ENV (\w+)=(\S+)$", last, re.M))
-        self.user, self.group = map(int, re.search(r"^USER (\d+):(\d+)$", last, re.M).groups())
-        self.program = re.search(r"^COPY --from=build \S+/apigw-invoker (\S+)$", last, re.M)[1]
-
-    def lay_out(self, root: Path) -> None:
-        put(self.invoker, root, self.program)
-        libraries = subprocess.run(["ldd", self.invoker], check=True, capture_output=True, text=True).stdout
-        for library in re.findall(r"(/\S+) \(0x", libraries):
-            put(Path(library), root, library)
-        certificates = Path("/etc/ssl/certs/ca-certificates.crt")
-        if certificates.exists():
-            put(certificates, root, str(certificates))
+    def __init__(self, directory: Path) -> None:
+        config = json.loads((directory / "config.json").read_text())
+        self.root = directory / "root"
+        self.entrypoint = config["Entrypoint"]
+        self.environment = dict(entry.split("=", 1) for entry in config["Env"])
+        self.user, self.group = map(int, config["User"].split(":"))
 
 
 class Pod:
@@ -56,8 +44,7 @@ class Pod:
         self.grace = template.get("terminationGracePeriodSeconds", 30)
         self.data = {(d["kind"], d["metadata"]["name"]): contents(d) for d in documents}
         self.root, self.volumes = work / "root", work / "volumes"
-        self.root.mkdir(parents=True)
-        image.lay_out(self.root)
+        shutil.copytree(image.root, self.root, symlinks=True)
         self.mount(template.get("volumes", []))
         self.environment = image.environment | injected
         self.environment |= {entry["name"]: entry["value"] for entry in self.container.get("env", [])}
@@ -118,12 +105,9 @@ class Pod:
             )
 
     def execute(self, *arguments: str) -> tuple[int, str]:
-        """`kubectl exec`: the program by its name, and its standard output."""
-        command = [Path(self.image.program).name, *arguments]
-        path = {"PATH": str(Path(self.image.program).parent)}
-        done = subprocess.run(
-            command, env=self.environment | path, capture_output=True, text=True, preexec_fn=self.enter,
-        )
+        """`kubectl exec`, with the program by its name."""
+        command = [Path(self.image.entrypoint[0]).name, *arguments]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, preexec_fn=self.enter)
         return done.returncode, done.stdout + done.stderr
 
     def enter(self) -> None:
@@ -174,12 +158,6 @@ class Pod:
 def contents(document: dict) -> dict[str, bytes]:
     decode = base64.b64decode if document["kind"] == "Secret" else str.encode
     return {name: decode(text) for name, text in document.get("data", {}).items()}
-
-
-def put(source: Path, root: Path, path: str) -> None:
-    target = root / path.lstrip("/")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(source, target)
 
 
 def bind(source: Path, target: Path) -> None:

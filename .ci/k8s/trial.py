@@ -1,4 +1,4 @@
-"""Runs a binary as the pods of k8s/ and of the README would: start, probes, a signed call, changed settings and keys,
+"""Runs the image as the pods of k8s/ and of the README would: start, probes, a signed call, changed settings and keys,
 wrong ones, and the end. `run` starts it in namespaces of its own, so that ports and paths are the manifests'.
 """
 
@@ -16,9 +16,10 @@ from pathlib import Path
 
 import yaml
 
-from pod import DOCKERFILE, HAS_USERS, POD_ADDRESS, Image, Pod, get
+from pod import HAS_USERS, POD_ADDRESS, Image, Pod, get
 
 WORK, INVOKER = Path(sys.argv[1]), Path(sys.argv[2])
+README = Path(__file__).resolve().parents[2] / "README.md"
 PODS, NUMBERS = WORK / "pods", count(1)
 # that of EKS Pod Identity, where `dev` stands in for its agent as for API Gateway
 AGENT = "169.254.170.23"
@@ -62,7 +63,7 @@ class StandIn:
 
 def pod(name: str, injected: dict[str, str]) -> Pod:
     documents = list(yaml.safe_load_all((WORK / f"rendered/{name}.yaml").read_text()))
-    return Pod(PODS / f"{name}-{next(NUMBERS)}", Image(INVOKER), documents, injected)
+    return Pod(PODS / f"{name}-{next(NUMBERS)}", Image(WORK / "image"), documents, injected)
 
 
 def application() -> None:
@@ -181,11 +182,16 @@ def demo() -> None:
 
 def troubles() -> None:
     """The README's table: what it quotes is what the program says."""
-    table = (DOCKERFILE.parents[1] / "README.md").read_text().split("### When something is wrong")[1]
+    table = README.read_text().split("### When something is wrong")[1]
 
     def says(what: str, told: str) -> None:
         assert f"`{what}`" in table, f"the README does not quote {what}"
         assert what in told, f"not {what}, but {told}"
+
+    def logs(sidecar: Pod, what: str) -> None:
+        # lines are written when requests have been answered
+        eventually(what, lambda: what in sidecar.last_words())
+        says(what, sidecar.last_words())
 
     def fails(sidecar: Pod, code: int, what: str) -> None:
         sidecar.spawn()
@@ -218,8 +224,7 @@ def troubles() -> None:
     sidecar.write("apigw-invoker-routes", {"orders.yaml": chain.replace(b"  authorization: { iam: {} }\n", b"")})
     sidecar.start()
     says("upstream_connect", get("127.0.0.1", 9080, "/orders/1")[1].decode())
-    eventually("the log tells why", lambda: "cannot resolve" in sidecar.last_words())
-    says("cannot resolve", sidecar.last_words())
+    logs(sidecar, "cannot resolve")
     sidecar.write("apigw-invoker-routes", {"orders.yaml": chain})
     eventually("STS is out of reach", lambda: b"cannot resolve sts." in get(POD_ADDRESS, 9180, "/ready")[1])
     sidecar.stop()
@@ -228,7 +233,7 @@ def troubles() -> None:
     sidecar.spawn()
     eventually("it listens", lambda: get("127.0.0.1", 9180, "/live")[0] == 200)
     assert sidecar.probe("livenessProbe") is None
-    says("admin port on", sidecar.last_words())
+    logs(sidecar, "admin port on")
     sidecar.stop()
     say("troubles", "what the README quotes is what the program says")
 
