@@ -5,7 +5,6 @@ import ctypes
 import http.client
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -30,7 +29,8 @@ class Image:
         self.root = directory / "root"
         self.entrypoint = config["Entrypoint"]
         self.environment = dict(entry.split("=", 1) for entry in config["Env"])
-        self.user, self.group = map(int, config["User"].split(":"))
+        # the kubelet refuses an image whose user may be root's (`runAsNonRoot`), and cannot tell of a name
+        assert int(config["User"].partition(":")[0]), config["User"]
 
 
 class Pod:
@@ -116,8 +116,8 @@ class Pod:
         # whoever is not root has but one user in a namespace of theirs
         if HAS_USERS:
             os.setgroups([])
-            os.setgid(self.image.group)
-            os.setuid(self.image.user)
+            os.setgid(self.container["securityContext"]["runAsGroup"])
+            os.setuid(self.container["securityContext"]["runAsUser"])
         # PR_SET_NO_NEW_PRIVS, which is `allowPrivilegeEscalation: false`
         ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)
 
@@ -136,10 +136,6 @@ class Pod:
 
     def last_words(self) -> str:
         return "\n".join(self.log.read_text().splitlines()[-20:])
-
-    def user(self) -> int:
-        status = (self.root / f"proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"^Uid:\s+(\d+)", status, re.M)[1])
 
     def probe(self, kind: str) -> int | None:
         ask = self.container[kind]["httpGet"]

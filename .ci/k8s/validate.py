@@ -35,14 +35,16 @@ def main() -> None:
         known = [document for document in documents if document["kind"] not in CUSTOM]
         (plain / file.name).write_text(yaml.safe_dump_all(known))
     files = sorted(plain.glob("*.yaml"))
+    # not those that applications of others stand in
+    shipped = [file for file in files if not file.stem.startswith("beside-") and file.stem != "client"]
     for version in VERSIONS:
         run(BIN / "kubernetes-validate", "--strict", "--quiet", "-k", version, *files)
         print(f"{count} manifests are right for Kubernetes {version}")
+    for file in shipped:
+        check_restricted(file)
     for policy in (ROOT / "k8s/identity").rglob("*.json"):
         assert json.loads(policy.read_text())["Version"] == "2012-10-17", policy
     checkov = [BIN / "checkov", "--config-file", HERE / "checkov.yaml"]
-    # not those that applications of others stand in
-    shipped = [file for file in files if not file.stem.startswith("beside-") and file.stem != "client"]
     run(*checkov, "--framework", "kubernetes", "--file", *shipped)
     run(*checkov, "--framework", "dockerfile", "--file", ROOT / "k8s/Dockerfile")
     run(BIN / "hadolint", ROOT / "k8s/Dockerfile")
@@ -54,6 +56,23 @@ def check_custom(document: dict) -> None:
     model = CUSTOM[document["kind"]].model_validate(document)
     back = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
     assert back == document, f"{document['kind']} has keys that the operator does not know: {document} {back}"
+
+
+def check_restricted(file: Path) -> None:
+    """What the Pod Security Standard "restricted" demands (kubernetes.io/docs/concepts/security)."""
+    for document in yaml.safe_load_all(file.read_text()):
+        pod = document.get("spec", {}).get("template", {}).get("spec")
+        if not pod:
+            continue
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys(), file
+        assert all({"configMap", "secret"} & volume.keys() for volume in pod.get("volumes", [])), file
+        for container in [*pod.get("initContainers", []), *pod["containers"]]:
+            assert not any("hostPort" in port for port in container.get("ports", [])), container
+            context = pod.get("securityContext", {}) | container["securityContext"]
+            assert context["runAsNonRoot"] is True and context.get("runAsUser") != 0, container
+            assert context["allowPrivilegeEscalation"] is False and not context.get("privileged"), container
+            assert context["capabilities"] == {"drop": ["ALL"]}, container
+            assert context["seccompProfile"] == {"type": "RuntimeDefault"}, container
 
 
 def run(*command: object) -> None:
