@@ -1,0 +1,252 @@
+"""Runs the image as the pods of k8s/ and of the README would: start, probes, a signed call, changed settings and keys,
+wrong ones, and the end. `run` starts it in namespaces of its own, so that ports and paths are the manifests'.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+
+import yaml
+
+from pod import POD_ADDRESS, Image, Pod, get
+
+WORK, INVOKER = Path(sys.argv[1]), Path(sys.argv[2])
+README = Path(__file__).resolve().parents[2] / "README.md"
+PODS, NUMBERS = WORK / "pods", count(1)
+# that of EKS Pod Identity, where `dev` stands in for its agent as for API Gateway
+AGENT = "169.254.170.23"
+TO_STAND_IN = {"APIGW_INVOKER__ROUTES__ORDERS__API_GATEWAY__FUNCTION_URI": f"http://{AGENT}/iam"}
+
+
+def main() -> None:
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    subprocess.run(["ip", "address", "add", f"{AGENT}/32", "dev", "lo"], check=True)
+    # of the run before, whose mounts are gone
+    shutil.rmtree(PODS, ignore_errors=True)
+    with StandIn() as stand_in:
+        application()
+        readme()
+        stand_alone(stand_in)
+        demo()
+    troubles()
+
+
+class StandIn:
+    """`dev`, for its stand-in for AWS; it writes the pods' tokens to its temporary directory."""
+
+    def __enter__(self) -> "StandIn":
+        directory = WORK / "dev"
+        directory.mkdir(exist_ok=True)
+        command = [INVOKER, "dev", "--listen", "127.0.0.1:9082", "--stand-in", f"{AGENT}:80"]
+        with (WORK / "dev.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [*command, "--credentials", "pod-identity"], stdout=log, stderr=log,
+                env=os.environ | {"TMPDIR": str(directory)},
+            )
+        eventually("the stand-in is there", lambda: get(AGENT, 80, "/open/hello")[0] == 200)
+        newest = max(directory.glob("*/pod-identity-token"), key=lambda path: path.stat().st_mtime)
+        self.token = newest.read_bytes()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+def pod(name: str, injected: dict[str, str]) -> Pod:
+    documents = list(yaml.safe_load_all((WORK / f"rendered/{name}.yaml").read_text()))
+    return Pod(PODS / f"{name}-{next(NUMBERS)}", Image(WORK / "image"), documents, injected)
+
+
+def application() -> None:
+    """All that the component promises."""
+    sidecar = pod("application", TO_STAND_IN)
+    say("application", f"ready after {sidecar.start():.2f} s")
+    assert (sidecar.probe("readinessProbe"), sidecar.probe("livenessProbe")) == (200, 200)
+    assert get(POD_ADDRESS, 9080, "/orders/echo/1")[0] is None, "clients' port is to be reached from outside of the pod"
+    status, body = get("127.0.0.1", 9080, "/orders/echo/1")
+    assert status == 200 and "AKIDEXAMPLE" in json.loads(body)["headers"]["authorization"][0], body
+    say("application", "a call was signed with the Secret's keys, and the signature was right")
+
+    for arguments in [["check", "--credentials"], ["explain", "GET", "/orders/1"]]:
+        code, told = sidecar.execute(*arguments)
+        assert code == 0, told
+    say("application", "`check --credentials` and `explain` answer in the pod")
+    memory(sidecar)
+
+    routes, keys = dict(sidecar.data["ConfigMap", "apigw-invoker-routes"]), sidecar.data["Secret", "apigw-invoker-keys"]
+    added = f"uri: /added\napi_gateway:\n  function_uri: http://{AGENT}/open/hello\n".encode()
+    sidecar.write("apigw-invoker-routes", routes | {"added.yaml": added})
+    took = eventually("a route is added", lambda: get("127.0.0.1", 9080, "/added")[0] == 200)
+    say("application", f"a route that was added to the ConfigMap served after {took:.1f} s, by a swap of ..data")
+
+    sidecar.write("apigw-invoker-keys", keys | {"secretkey": b"another"})
+    took = eventually("keys rotate", lambda: get("127.0.0.1", 9080, "/orders/echo/1")[0] == 403)
+    sidecar.write("apigw-invoker-keys", keys)
+    eventually("keys rotate back", lambda: get("127.0.0.1", 9080, "/orders/echo/1")[0] == 200)
+    say("application", f"keys that were changed in the Secret were in use after {took:.1f} s")
+
+    sidecar.write("apigw-invoker-routes", routes | {"added.yaml": added.replace(b"uri", b"url", 1)})
+    eventually("wrong settings are told", lambda: b"unknown key" in get(POD_ADDRESS, 9180, "/ready")[1])
+    assert get("127.0.0.1", 9080, "/added")[0] == 200, "wrong settings came into force"
+    assert sidecar.probe("readinessProbe") == 200, "wrong settings take the pod out of service"
+    say("application", "a wrong route was refused, told by /ready, and those before it served on")
+
+    # of a client that is not the application, such as a container that is still there
+    with ThreadPoolExecutor() as pool:
+        call = pool.submit(get, "127.0.0.1", 9080, "/orders/slow/1500")
+        time.sleep(0.5)
+        took = sidecar.stop()
+        assert call.result()[0] == 200, call.result()
+    say("application", f"after SIGTERM the call in flight was finished, and it ended after {took:.1f} s")
+    sidecar.write("apigw-invoker-routes", routes)
+    sidecar.start()
+    say("application", f"with nothing in flight it ended {sidecar.stop():.2f} s after SIGTERM, of {sidecar.grace} s")
+
+
+def memory(sidecar: Pod) -> None:
+    """Large bodies, and that their memory is given back."""
+    def resident() -> int:
+        metrics = get(POD_ADDRESS, 9180, "/metrics")[1].decode()
+        line = next(line for line in metrics.splitlines() if line.startswith("process_resident_memory_bytes "))
+        return int(float(line.split()[1])) >> 20
+
+    limit, body = mebibytes(sidecar.container["resources"]["limits"]["memory"]), bytes(9 << 20)
+    before = resident()
+    with ThreadPoolExecutor(20) as pool:
+        calls = [pool.submit(get, "127.0.0.1", 9080, "/orders/slow/2000", body) for _ in range(20)]
+        during = 0
+        while not all(call.done() for call in calls):
+            during = max(during, resident())
+            time.sleep(0.05)
+    assert [call.result()[0] for call in calls] == [200] * 20
+    after = resident()
+    requested = mebibytes(sidecar.container["resources"]["requests"]["memory"])
+    assert during < limit and after < requested, f"{before}, {during} of {limit}, {after} MiB"
+    say("application", f"20 bodies of 9 MiB at a time: {before} MiB before, {during} with them, {after} after")
+
+
+def mebibytes(quantity: str) -> int:
+    return int(quantity.removesuffix("Mi"))
+
+
+def readme() -> None:
+    sidecar = pod("readme", TO_STAND_IN)
+    keys = {"accesskey": b"AKIDEXAMPLE", "secretkey": b"wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"}
+    sidecar.write("apigw-invoker-keys", keys)
+    sidecar.start()
+    assert get("127.0.0.1", 9080, "/orders/echo/1")[0] == 200
+    sidecar.stop()
+    say("readme", "its files start a sidecar, and a call by its route was signed")
+
+
+def stand_alone(stand_in: StandIn) -> None:
+    # what EKS adds to a pod whose service account has an association
+    token = "/var/run/secrets/apigw-invoker/eks-pod-identity-token"
+    injected = TO_STAND_IN | {
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://{AGENT}/v1/credentials",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": token,
+    }
+    # and Kubernetes, for a Service of this name
+    injected |= {"APIGW_INVOKER_SERVICE_HOST": "10.0.0.1", "APIGW_INVOKER_PORT_80_TCP_PORT": "80"}
+    gateway = pod("stand-alone", injected)
+    gateway.write("apigw-invoker-keys", {"eks-pod-identity-token": stand_in.token})
+    gateway.start()
+    assert get(POD_ADDRESS, 9080, "/orders/echo/1")[0] == 200
+    say("stand-alone", "a call from another pod was signed with the keys of Pod Identity")
+    with ThreadPoolExecutor() as pool:
+        ended = pool.submit(gateway.stop)
+        eventually("it is taken out of service", lambda: gateway.probe("readinessProbe") == 503)
+        time.sleep(5)
+        assert get(POD_ADDRESS, 9080, "/orders/echo/1")[0] == 200, "a late client was refused"
+        say("stand-alone", f"late clients were served, and it ended after {ended.result():.1f} of {gateway.grace} s")
+
+
+def demo() -> None:
+    sidecar = pod("demo", {})
+    sidecar.start()
+    status, body = get("127.0.0.1", 9080, "/iam/echo/hello?from=a+pod")
+    assert status == 200, body
+    sidecar.stop()
+    say("demo", "its application's call was signed, with no settings and no AWS")
+
+
+def troubles() -> None:
+    """The README's table: what it quotes is what the program says."""
+    table = README.read_text().split("### When something is wrong")[1]
+
+    def says(what: str, told: str) -> None:
+        assert f"`{what}`" in table, f"the README does not quote {what}"
+        assert what in told, f"not {what}, but {told}"
+
+    def logs(sidecar: Pod, what: str) -> None:
+        # lines are written when requests have been answered
+        eventually(what, lambda: what in sidecar.last_words())
+        says(what, sidecar.last_words())
+
+    def fails(sidecar: Pod, code: int, what: str) -> None:
+        sidecar.spawn()
+        assert sidecar.process.wait(10) == code, sidecar.last_words()
+        says(what, sidecar.last_words())
+
+    sidecar = pod("readme", {})
+    fails(sidecar, 78, "cannot be read: No such file or directory")
+    sidecar.write("apigw-invoker-routes", {})
+    fails(sidecar, 78, "there is no route")
+
+    chain = b"uri: /orders/*\napi_gateway:\n  function_uri: https://a.example/\n  authorization: { iam: {} }\n"
+    sidecar.write("apigw-invoker-routes", {"orders.yaml": chain})
+    with socket.create_server(("127.0.0.1", 9080)):
+        fails(sidecar, 1, "Address already in use")
+    sidecar.spawn()
+    eventually("keys are missed", lambda: b"unavailable" in get(POD_ADDRESS, 9180, "/ready")[1])
+    assert sidecar.probe("startupProbe") == 503
+    says("no other source is configured", get(POD_ADDRESS, 9180, "/ready")[1].decode())
+    assert get("::1", 9080, "/orders/1")[0] is None
+    says("route_not_found", get("127.0.0.1", 9080, "/")[1].decode())
+    code, told = sidecar.execute("explain", "GET", "/")
+    assert code == 1 and "orders" in told, told
+    sidecar.stop()
+
+    # what EKS adds for IRSA
+    sidecar.environment["AWS_ROLE_ARN"] = "arn:aws:iam::111122223333:role/orders"
+    sidecar.environment["AWS_WEB_IDENTITY_TOKEN_FILE"] = "/var/run/secrets/apigw-invoker/token"
+    sidecar.write("apigw-invoker-keys", {"token": b"a.b.c"})
+    sidecar.write("apigw-invoker-routes", {"orders.yaml": chain.replace(b"  authorization: { iam: {} }\n", b"")})
+    sidecar.start()
+    says("upstream_connect", get("127.0.0.1", 9080, "/orders/1")[1].decode())
+    logs(sidecar, "cannot resolve")
+    sidecar.write("apigw-invoker-routes", {"orders.yaml": chain})
+    eventually("STS is out of reach", lambda: b"cannot resolve sts." in get(POD_ADDRESS, 9180, "/ready")[1])
+    sidecar.stop()
+
+    del sidecar.environment["APIGW_INVOKER__ADMIN__ADDRESS"]
+    sidecar.spawn()
+    eventually("it listens", lambda: get("127.0.0.1", 9180, "/live")[0] == 200)
+    assert sidecar.probe("livenessProbe") is None
+    logs(sidecar, "admin port on")
+    sidecar.stop()
+    say("troubles", "what the README quotes is what the program says")
+
+
+def eventually(what: str, holds: Callable[[], bool]) -> float:
+    before = time.monotonic()
+    while not holds():
+        assert time.monotonic() < before + 20, f"not within 20 s: {what}"
+        time.sleep(0.05)
+    return time.monotonic() - before
+
+
+def say(name: str, what: str) -> None:
+    print(f"{name}: {what}", flush=True)
+
+
+main()

@@ -1,0 +1,85 @@
+"""Validates what render.py rendered: Kubernetes' schemas, those of the Prometheus operator, and policies."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+from cloudcoil.models.prometheus_operator import v1 as operator
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+WORK = Path(sys.argv[1])
+BIN = Path(sys.executable).parent
+
+# the three newest that kubernetes-validate has
+VERSIONS = ["1.35", "1.36", "1.37"]
+# kinds of the Prometheus operator
+CUSTOM = {"PodMonitor": operator.PodMonitor, "PrometheusRule": operator.PrometheusRule}
+
+
+def main() -> None:
+    plain = WORK / "plain"
+    plain.mkdir(exist_ok=True)
+    for old in plain.iterdir():
+        old.unlink()
+    count = 0
+    for file in sorted((WORK / "rendered").glob("*.yaml")):
+        documents = list(yaml.safe_load_all(file.read_text()))
+        count += len(documents)
+        for document in documents:
+            if document["kind"] in CUSTOM:
+                check_custom(document)
+        known = [document for document in documents if document["kind"] not in CUSTOM]
+        (plain / file.name).write_text(yaml.safe_dump_all(known))
+    files = sorted(plain.glob("*.yaml"))
+    # not those that applications of others stand in
+    shipped = [file for file in files if not file.stem.startswith("beside-") and file.stem != "client"]
+    for version in VERSIONS:
+        run(BIN / "kubernetes-validate", "--strict", "--quiet", "-k", version, *files)
+        print(f"{count} manifests are right for Kubernetes {version}")
+    for file in shipped:
+        check_restricted(file)
+    for policy in (ROOT / "k8s/identity").rglob("*.json"):
+        assert json.loads(policy.read_text())["Version"] == "2012-10-17", policy
+    checkov = [BIN / "checkov", "--config-file", HERE / "checkov.yaml"]
+    run(*checkov, "--framework", "kubernetes", "--file", *shipped)
+    run(*checkov, "--framework", "dockerfile", "--file", ROOT / "k8s/Dockerfile")
+    run(BIN / "hadolint", ROOT / "k8s/Dockerfile")
+    print("checkov and hadolint have nothing to say")
+
+
+def check_custom(document: dict) -> None:
+    """Unknown keys are dropped by the model, so what comes back shows them."""
+    model = CUSTOM[document["kind"]].model_validate(document)
+    back = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    assert back == document, f"{document['kind']} has keys that the operator does not know: {document} {back}"
+
+
+def check_restricted(file: Path) -> None:
+    """What the Pod Security Standard "restricted" demands (kubernetes.io/docs/concepts/security)."""
+    for document in yaml.safe_load_all(file.read_text()):
+        pod = document.get("spec", {}).get("template", {}).get("spec")
+        if not pod:
+            continue
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys(), file
+        assert all({"configMap", "secret"} & volume.keys() for volume in pod.get("volumes", [])), file
+        for container in [*pod.get("initContainers", []), *pod["containers"]]:
+            assert not any("hostPort" in port for port in container.get("ports", [])), container
+            context = pod.get("securityContext", {}) | container["securityContext"]
+            assert context["runAsNonRoot"] is True and context.get("runAsUser") != 0, container
+            assert context["allowPrivilegeEscalation"] is False and not context.get("privileged"), container
+            assert context["capabilities"] == {"drop": ["ALL"]}, container
+            assert context["seccompProfile"] == {"type": "RuntimeDefault"}, container
+
+
+def run(*command: object) -> None:
+    # checkov's own way of saying that it shall not ask its maker's server
+    environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "BC_SKIP_MAPPING": "TRUE"}
+    if subprocess.run([str(part) for part in command], env=environment).returncode:
+        sys.exit(f"{Path(str(command[0])).name} has found something")
+
+
+main()
