@@ -20,6 +20,7 @@ use crate::{
     error::ProxyError,
     proxy::{
         self, Chosen,
+        body_memory::BodyMemory,
         inbound::{BodyLimits, Hop, InboundRequest},
         record,
         target::HeadLimits,
@@ -160,6 +161,7 @@ async fn outgoing(
         peer: request.head().peer_addr,
         is_secure: false,
         pseudonym: PSEUDONYM,
+        memory: &BodyMemory::default(),
         request_id: &request_id,
         trace: trace.as_ref(),
         received_at,

@@ -18,6 +18,7 @@
 //!
 //! Each step's result is the next one's argument. Whatever fails becomes an answer in one place (`error.rs`).
 
+pub mod body_memory;
 mod call;
 pub mod deadline;
 pub mod grpc;
@@ -41,6 +42,7 @@ use std::{
 use actix_http::{HttpMessage as _, Payload, Request, Response, header};
 
 use self::{
+    body_memory::BodyMemory,
     call::{Call, Called},
     deadline::Deadline,
     inbound::{Hop, InboundRequest},
@@ -67,6 +69,8 @@ pub struct Worker {
     pub metrics: Arc<Metrics>,
     /// The connections to AWS.
     pub client: Client,
+    /// Where bodies are read to that have to be here whole.
+    pub memory: BodyMemory,
     /// Whether the process is about to end, so that clients should look for another.
     pub stopping: Arc<AtomicBool>,
     /// This process's name in `Via`, by which it knows its own requests when they come back.
@@ -134,6 +138,7 @@ async fn forward(
         peer: request.head().peer_addr,
         is_secure,
         pseudonym: &worker.pseudonym,
+        memory: &worker.memory,
         request_id: record.request_id(),
         trace: record.trace(),
         received_at: record.received_at(),

@@ -15,7 +15,7 @@ use actix_http::ServiceConfig;
 use tokio::{
     runtime::{self, LocalOptions},
     sync::oneshot,
-    task::JoinSet,
+    task::{JoinSet, spawn_local},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -25,7 +25,11 @@ use super::{
     server::Server,
     sockets::{Listening, Sockets},
 };
-use crate::{client::Client, proxy::Worker, snapshot::Current};
+use crate::{
+    client::Client,
+    proxy::{Worker, body_memory::BodyMemory},
+    snapshot::Current,
+};
 
 /// The threads. They end at once when this is dropped.
 #[derive(Debug)]
@@ -127,7 +131,10 @@ async fn serve(parts: Parts, sockets: Vec<Listening>) -> io::Result<()> {
     let Parts { current, stopping, pseudonym, drain } = parts;
     let metrics = Arc::clone(&current.get().metrics);
     let client = Client::new(Arc::clone(&metrics));
-    let worker = Rc::new(Worker { current, metrics, client, stopping, pseudonym });
+    let memory = BodyMemory::default();
+    // ends with the thread
+    drop(spawn_local(memory.clone().tidy()));
+    let worker = Rc::new(Worker { current, metrics, client, memory, stopping, pseudonym });
     let draining = Draining::default();
     let server = Rc::new(Server {
         config: ServiceConfig::default(),

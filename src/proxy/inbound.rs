@@ -18,10 +18,13 @@ use actix_http::{
     error::PayloadError,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_core::Stream;
 
-use super::headers;
+use super::{
+    body_memory::{BodyMemory, Buffer},
+    headers,
+};
 use crate::{
     backend::Target,
     error::{ErrorKind, ProxyError},
@@ -29,7 +32,7 @@ use crate::{
 };
 
 /// Where a chunk of a body of unknown length makes the buffer start.
-const FIRST_BUFFER: usize = 16 << 10;
+const FIRST_BUFFER: u64 = 16 << 10;
 
 /// A request that may be forwarded.
 #[derive(Debug)]
@@ -137,6 +140,8 @@ pub struct Hop<'a> {
     pub is_secure: bool,
     /// This process's name in `Via`.
     pub pseudonym: &'a str,
+    /// Where the body is read to, if all of it is needed.
+    pub memory: &'a BodyMemory,
     /// The request's id.
     pub request_id: &'a HeaderValue,
     /// The trace that the request belongs to.
@@ -159,7 +164,7 @@ impl InboundRequest {
     ) -> Result<Self, ProxyError> {
         let head = request.head_mut();
         let announced = Announced::by(head)?;
-        let body = read_body(payload, announced, limits).await?;
+        let body = read_body(payload, announced, limits, hop.memory).await?;
         let mut headers = std::mem::take(&mut head.headers);
         // that of an absolute target goes before the header (RFC 9112, 3.2.2)
         let host = match head.uri.authority() {
@@ -263,6 +268,7 @@ async fn read_body(
     payload: &mut Payload,
     announced: Announced,
     limits: BodyLimits,
+    memory: &BodyMemory,
 ) -> Result<RequestBody, ProxyError> {
     let limit = limits.max_size;
     match announced {
@@ -280,23 +286,24 @@ async fn read_body(
         Announced::Length(_) | Announced::Unknown => {}
     }
     let mut payload = DeadlinedPayload::new(payload, limits.timeout);
-    let mut whole = BytesMut::new();
+    let mut whole: Option<Buffer> = None;
     while let Some(chunk) = poll_fn(|context| payload.poll_chunk(context)).await {
         let chunk = chunk?;
-        let size = whole.len() as u64 + chunk.len() as u64;
+        let size = whole.as_ref().map_or(0, Buffer::len) as u64 + chunk.len() as u64;
         if size > limit {
             return Err(ErrorKind::PayloadTooLarge { what: "the body", limit, size }.into());
         }
-        if let (Announced::Length(length), true) = (announced, whole.is_empty()) {
-            if size == length {
-                // it came in one piece, which needs no copy
-                return Ok(RequestBody::Whole(chunk));
-            }
-            whole.reserve(usize::try_from(length).unwrap_or(FIRST_BUFFER));
+        let expected = if let Announced::Length(length) = announced { length } else { FIRST_BUFFER };
+        if whole.is_none() && announced == Announced::Length(size) {
+            // it came in one piece, which needs no copy
+            return Ok(RequestBody::Whole(chunk));
         }
-        whole.extend_from_slice(&chunk);
+        let buffer = whole.get_or_insert_with(|| memory.take(usize::try_from(expected).unwrap_or(0)));
+        buffer.extend(&chunk);
     }
-    Ok(if whole.is_empty() { RequestBody::Empty } else { RequestBody::Whole(whole.freeze()) })
+    Ok(whole
+        .filter(|whole| !whole.is_empty())
+        .map_or(RequestBody::Empty, |whole| RequestBody::Whole(whole.freeze())))
 }
 
 /// A body of known length that passes as it arrives.
