@@ -11,7 +11,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use crate::{
@@ -27,9 +26,6 @@ use crate::{
     settings::{Settings, Shutdown},
     snapshot::Current,
 };
-
-/// How long the end waits for a collector to take the last spans.
-const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// A sidecar that is ready to run.
 #[derive(Debug)]
@@ -129,6 +125,7 @@ impl Application {
         stop: impl Future<Output = ()>,
         stop_at_once: impl Future<Output = ()>,
     ) -> io::Result<()> {
+        let mut stop_at_once = pin!(stop_at_once);
         let stopping = Arc::new(AtomicBool::new(false));
         let health = Health { current: Arc::clone(&self.current), stopping: Arc::clone(&stopping) };
         let admin = Admin::start(self.admin, health)?;
@@ -158,7 +155,7 @@ impl Application {
                 );
                 Ok(())
             }
-            () = stop_at_once => {
+            () = &mut stop_at_once => {
                 log::warn!("stopping at once");
                 Ok(())
             }
@@ -167,8 +164,11 @@ impl Application {
         };
         // before what keeps keys fresh: requests in flight may still need them
         drop(workers);
-        if let Some(spans) = &self.current.get().spans {
-            spans.finish(LAST_SPANS);
+        if let Some(spans) = self.current.get().spans.clone() {
+            tokio::select! {
+                () = spans.finish() => {}
+                () = &mut stop_at_once => {}
+            }
         }
         drop(admin);
         result

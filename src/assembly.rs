@@ -184,11 +184,10 @@ impl Assembly {
         let upstream = settings.backend.upstream();
         let limit = *body_timeout;
         let id = settings.id.as_str().into();
-        let paths: Vec<String> = settings.rule.uris.iter().map(ToString::to_string).collect();
         Ok(Arc::new(Route {
             metrics: self.metrics.route(&id),
             id,
-            pattern: paths.join(", ").into(),
+            uris: settings.rule.uris.clone(),
             signing,
             body_timeout: upstream.request_timeout.map_or(limit, |request| request.min(limit)),
             request_timeout: upstream.request_timeout,

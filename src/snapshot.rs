@@ -20,7 +20,7 @@ use crate::{
     metrics::{Metrics, RouteMetrics},
     proxy::{inbound::BodyLimits, outbound::OutboundRequest, target::HeadLimits},
     retry::Retries,
-    routing::RouteTable,
+    routing::{RouteTable, UriPattern},
     settings::{BackendSettings, HostPort, Limits, Otlp, Scheme, Settings, Shutdown, Tracing},
     signing::{Signer, SigningHeaders},
     spans::Exporter,
@@ -60,8 +60,8 @@ pub struct Snapshot {
 pub struct Route {
     /// Its name in logs.
     pub id: Arc<str>,
-    /// The paths that it takes, as they are written.
-    pub pattern: Arc<str>,
+    /// The paths that it takes.
+    pub uris: Vec<UriPattern>,
     /// What is counted of it.
     pub metrics: Arc<RouteMetrics>,
     /// Where its requests go.
@@ -186,6 +186,12 @@ impl Route {
     /// It is open.
     pub fn enter(&self) -> Result<Option<Pass<'_>>, ProxyError> {
         self.circuit_breaker.as_ref().map(|breaker| breaker.enter(Instant::now)).transpose()
+    }
+
+    /// By which of its paths it takes this one, as it is written.
+    pub fn pattern(&self, path: &str) -> String {
+        let closest = self.uris.iter().max_by_key(|uri| uri.fit(path));
+        closest.map(ToString::to_string).unwrap_or_default()
     }
 
     /// Whether no circuit breaker keeps calls away.

@@ -15,16 +15,22 @@ use std::{
 };
 
 use actix_http::{
-    Method, Request, StatusCode, Uri, Version,
+    HttpMessage as _, Method, Request, StatusCode, Version,
     header::{self, HeaderValue},
 };
 
 pub use self::exporter::Exporter;
 use crate::{
-    proxy::outbound::OutboundRequest,
+    excerpt::excerpt,
+    proxy::{inbound::RequestBody, outbound::OutboundRequest},
     settings::Scheme,
-    trace::{Span, Trace, new_span},
+    trace::{self, Span, Trace, new_span},
 };
+
+/// Characters of a path that are told.
+const LONGEST_PATH: usize = 1 << 10;
+/// Characters of `tracestate`: as many as everybody has to pass on (W3C Trace Context, 3.3.1.5).
+const LONGEST_STATE: usize = 512;
 
 /// A recorded request while it is under way.
 #[derive(Debug)]
@@ -43,7 +49,10 @@ pub struct RequestSpan {
     scheme: Scheme,
     version: Version,
     method: Method,
-    uri: Uri,
+    /// Without the query, which may hold what is nobody else's business.
+    path: Arc<str>,
+    /// The client's `tracestate`.
+    state: String,
     peer: Option<SocketAddr>,
     route: Option<RouteNames>,
     calls: Vec<CallSpan>,
@@ -54,22 +63,21 @@ pub struct RequestSpan {
 #[derive(Debug)]
 struct RouteNames {
     id: Arc<str>,
-    pattern: Arc<str>,
+    pattern: String,
 }
 
 /// One call to AWS, as it is told of.
 #[derive(Debug)]
 struct CallSpan {
     step: Span,
-    /// Since the request's begin.
-    begun: Duration,
+    /// Since the request's begin; unknown until it is sent.
+    begun: Option<Duration>,
     /// The same; unknown while it lasts.
     ended: Option<Duration>,
     method: Method,
     scheme: Scheme,
     authority: HeaderValue,
-    /// Without the query, which may hold what is nobody else's business.
-    path: String,
+    path: Arc<str>,
     /// Of the body.
     bytes: u64,
     status: Option<StatusCode>,
@@ -90,8 +98,20 @@ pub struct End {
     pub code: Option<&'static str>,
     /// Its id.
     pub request_id: Option<HeaderValue>,
+    /// Whether the client left before the answer was over.
+    pub is_left: bool,
     /// Bytes of the answer's body.
     pub bytes_out: u64,
+}
+
+impl RequestSpan {
+    /// The memory that it takes, nearly.
+    fn weight(&self) -> usize {
+        let calls = self.calls.len() * size_of::<CallSpan>();
+        // all calls of a request have one path
+        let texts = self.path.len() + self.state.len() + self.calls.first().map_or(0, |call| call.path.len());
+        size_of::<Self>() + calls + texts
+    }
 }
 
 impl Recording {
@@ -110,7 +130,8 @@ impl Recording {
             scheme: if is_secure { Scheme::Https } else { Scheme::Http },
             version: request.version(),
             method: request.method().clone(),
-            uri: request.uri().clone(),
+            path: excerpt(request.uri().path(), LONGEST_PATH).into(),
+            state: excerpt(&trace::state(&trace, request.headers()), LONGEST_STATE),
             peer: request.head().peer_addr,
             route: None,
             calls: Vec::new(),
@@ -119,30 +140,46 @@ impl Recording {
         Box::new(Self { exporter: Arc::clone(exporter), span })
     }
 
-    /// A route takes it: its name and the paths that it takes.
-    pub fn route(&mut self, id: &Arc<str>, pattern: &Arc<str>) {
-        self.span.route = Some(RouteNames { id: Arc::clone(id), pattern: Arc::clone(pattern) });
+    /// A route takes it: its name, and by which of its paths.
+    pub fn route(&mut self, id: &Arc<str>, pattern: String) {
+        self.span.route = Some(RouteNames { id: Arc::clone(id), pattern });
     }
 
-    /// A call begins, so long after the request. Each is a step of its own, and AWS is told of it as such.
-    pub fn calls(&mut self, outbound: &mut OutboundRequest, is_secure: bool, begun: Duration) {
+    /// A call is about to be signed and sent. Each is a step of its own, and AWS is told of it as such, and so is a
+    /// function whose event quotes the headers.
+    pub fn calls(&mut self, outbound: &mut OutboundRequest, is_secure: bool) {
         if !self.span.calls.is_empty() {
-            self.span.trace.step(&mut outbound.headers);
+            let step = self.span.trace.step();
+            step.pass_on(&mut outbound.headers);
+            if let Some(body) = step.rewrite(outbound.body.bytes()) {
+                outbound.body = RequestBody::Whole(body.into());
+            }
         }
+        let path = match self.span.calls.first() {
+            Some(first) => Arc::clone(&first.path),
+            None => excerpt(outbound.path(), LONGEST_PATH).into(),
+        };
         let authority = outbound.headers.get(header::HOST).cloned();
         self.span.calls.push(CallSpan {
             step: self.span.trace.span,
-            begun,
+            begun: None,
             ended: None,
             method: outbound.method.clone(),
             scheme: if is_secure { Scheme::Https } else { Scheme::Http },
             authority: authority.unwrap_or_else(|| HeaderValue::from_static("")),
-            path: outbound.path().to_owned(),
+            path,
             bytes: outbound.body.length(),
             status: None,
             request_id: None,
             failure: None,
         });
+    }
+
+    /// It is being sent, so long after the request's begin.
+    pub fn sent(&mut self, begun: Duration) {
+        if let Some(call) = self.span.calls.last_mut() {
+            call.begun = Some(begun);
+        }
     }
 
     /// The head of the last call's answer is here; its body may last until the request ends.
@@ -161,8 +198,8 @@ impl Recording {
         }
     }
 
-    /// The last call is over, and another will follow.
-    pub fn repeats(&mut self, ended: Duration) {
+    /// The last call is over, though the request is not.
+    pub fn call_is_over(&mut self, ended: Duration) {
         if let Some(call) = self.span.calls.last_mut() {
             call.ended.get_or_insert(ended);
         }
@@ -170,6 +207,13 @@ impl Recording {
 
     /// The request is over.
     pub fn end(mut self: Box<Self>, end: End) {
+        // one that could not be signed was none
+        self.span.calls.retain(|call| call.begun.is_some());
+        // an answer that breaks off is its call's failure too
+        let failure = end.code.filter(|code| code.starts_with("upstream_"));
+        if let Some(call) = self.span.calls.last_mut().filter(|call| call.status.is_some()) {
+            call.failure = failure;
+        }
         self.span.end = end;
         self.exporter.take(self.span);
     }

@@ -93,17 +93,15 @@ impl Trace {
         self.sampled == Some(true)
     }
 
-    /// Goes on to another step, in the headers too where [`Self::pass_on`] has written the one before.
-    pub fn step(&mut self, headers: &mut HeaderMap) {
+    /// Goes on to another step.
+    pub fn step(&mut self) -> Step {
         let before = std::mem::replace(&mut self.span, new_span());
-        for name in [PARENT, AMAZON] {
-            let Some(line) = headers.get(&name).map(HeaderValue::as_bytes) else { continue };
-            // the last one: a trace that begins here has the same digits in its name
-            let Some(at) = line.windows(before.len()).rposition(|window| window == before) else { continue };
-            let mut line = line.to_vec();
-            line[at..at + before.len()].copy_from_slice(&self.span);
-            headers.insert(name, value(Bytes::from(line)));
-        }
+        Step { before, now: self.span }
+    }
+
+    /// Those of `traceparent`.
+    pub fn flags(&self) -> u8 {
+        self.flags
     }
 
     /// The trace's name, for the log.
@@ -130,6 +128,49 @@ impl Trace {
             headers.remove(STATE);
         }
     }
+}
+
+/// From one step to the next.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    before: Span,
+    now: Span,
+}
+
+impl Step {
+    /// Writes the step over the one before, where [`Trace::pass_on`] has written that.
+    pub fn pass_on(self, headers: &mut HeaderMap) {
+        for name in [PARENT, AMAZON] {
+            let line = headers.get(&name).and_then(|line| self.rewrite(line.as_bytes()));
+            if let Some(line) = line {
+                headers.insert(name, value(Bytes::from(line)));
+            }
+        }
+    }
+
+    /// A text that may quote these headers, with the step in them; `None` if it does not.
+    pub fn rewrite(self, text: &[u8]) -> Option<Vec<u8>> {
+        // a trace that begins here has the same digits in its name
+        let places: Vec<usize> = [&b"-"[..], b"Parent="]
+            .iter()
+            .flat_map(|before| {
+                let quoted = [before, &self.before[..]].concat();
+                let found = text.windows(quoted.len()).enumerate().filter(move |(_, own)| *own == quoted);
+                found.map(|(at, _)| at + before.len()).collect::<Vec<_>>()
+            })
+            .collect();
+        let mut text = (!places.is_empty()).then(|| text.to_vec())?;
+        for at in places {
+            text[at..at + self.now.len()].copy_from_slice(&self.now);
+        }
+        Some(text)
+    }
+}
+
+/// The client's `tracestate`, if it belongs to its trace.
+pub fn state(trace: &Trace, headers: &HeaderMap) -> String {
+    let lines = headers.get_all(STATE).filter(|_| trace.has_state);
+    lines.filter_map(|line| line.to_str().ok()).collect::<Vec<_>>().join(",")
 }
 
 /// Moves what tells of a trace into the headers of a call that has no others of the client.

@@ -126,7 +126,7 @@ impl Metrics {
         families.counters(
             "apigw_invoker_recorded_requests_total",
             "Requests that `tracing.otlp` was to be told of, by outcome.",
-            [("delivered", &spans.delivered), ("refused", &spans.refused), ("dropped", &spans.not_taken)]
+            [("delivered", &spans.delivered), ("refused", &spans.refused), ("dropped", &spans.dropped)]
                 .map(|(outcome, count)| ([("outcome", outcome)], number(count.get()))),
         );
         families.counter(

@@ -11,6 +11,6 @@ pub struct Spans {
     pub delivered: Count,
     /// It has not, or was not there.
     pub refused: Count,
-    /// There was no room for them.
-    pub not_taken: Count,
+    /// There was no room for them, or no time at the end.
+    pub dropped: Count,
 }

@@ -105,6 +105,7 @@ impl Call<'_> {
             if !self.is_worth(pause, attempt.signed.is_some(), retries, record) {
                 return Ok(attempt);
             }
+            record.call_is_over();
             let why = Retries::reason(verdict);
             // on the heap, since it is rare and would make every request's future larger
             let (result, goes_on) =
@@ -132,6 +133,7 @@ impl Call<'_> {
         record: &mut Record,
     ) -> Result<Attempt, ProxyError> {
         let signing = self.route.signing.as_ref().filter(|_| outbound.signature == Signature::Ours);
+        record.calls(outbound, self.route);
         let (proof, signed) = match signing {
             Some(signing) => {
                 let signed = self.deadline.heed(pin!(signing.sign(outbound))).await;
@@ -140,7 +142,7 @@ impl Call<'_> {
             }
             None => (None, None),
         };
-        record.sent(outbound, self.route);
+        record.sent(outbound.body.length());
         let arrival = match &outbound.body {
             RequestBody::Stream(stream) => Some(stream.arrival()),
             RequestBody::Empty | RequestBody::Whole(_) => None,

@@ -47,6 +47,7 @@ pub struct Record {
     upstream: Option<Upstream>,
     status: Option<StatusCode>,
     code: Option<&'static str>,
+    is_complete: bool,
     bytes_in: u64,
     bytes_out: u64,
 }
@@ -76,6 +77,7 @@ impl Record {
             upstream: None,
             status: None,
             code: None,
+            is_complete: false,
             bytes_in: 0,
             bytes_out: 0,
         }
@@ -121,7 +123,7 @@ impl Record {
         route.metrics.begins();
         self.route = Some(Arc::clone(&route.metrics));
         if let Some(recording) = &mut self.recording {
-            recording.route(&route.id, &route.pattern);
+            recording.route(&route.id, route.pattern(self.uri.path()));
         }
     }
 
@@ -134,15 +136,21 @@ impl Record {
         &self.counters().id
     }
 
-    /// The request is about to be sent, for the first time or again.
-    pub fn sent(&mut self, outbound: &mut OutboundRequest, route: &Route) {
+    /// The request is about to be signed and sent, for the first time or again.
+    pub fn calls(&mut self, outbound: &mut OutboundRequest, route: &Route) {
+        if let Some(recording) = &mut self.recording {
+            recording.calls(outbound, route.backend.target().endpoint.tls.is_some());
+        }
+    }
+
+    /// It is being sent.
+    pub fn sent(&mut self, bytes: u64) {
         self.attempts += 1;
-        self.bytes_in = outbound.body.length();
+        self.bytes_in = bytes;
         let now = Instant::now();
         self.sent = Some(now);
         if let Some(recording) = &mut self.recording {
-            let is_secure = route.backend.target().endpoint.tls.is_some();
-            recording.calls(outbound, is_secure, now.duration_since(self.started));
+            recording.sent(now.duration_since(self.started));
         }
     }
 
@@ -167,11 +175,15 @@ impl Record {
         }
     }
 
-    /// An attempt is followed by another, for this reason.
-    pub fn repeats(&mut self, attempt: u32, reason: &str) {
+    /// A call is over, and maybe followed by another.
+    pub fn call_is_over(&mut self) {
         if let Some(recording) = &mut self.recording {
-            recording.repeats(self.started.elapsed());
+            recording.call_is_over(self.started.elapsed());
         }
+    }
+
+    /// An attempt is followed by another, for this reason.
+    pub fn repeats(&self, attempt: u32, reason: &str) {
         log::info!(
             request_id = self.request_id_text(), route = self.route_id(), attempt = attempt;
             "calling again: {}", excerpt(reason, usize::MAX)
@@ -189,6 +201,16 @@ impl Record {
     /// The status that the client sees.
     pub fn status(&mut self, status: StatusCode) {
         self.status = Some(status);
+    }
+
+    /// The answer has been handed over to the last byte.
+    pub fn completes(&mut self) {
+        self.is_complete = true;
+    }
+
+    /// Whether the client left before its answer was over.
+    fn is_left(&self) -> bool {
+        !self.is_complete && self.code.is_none()
     }
 
     /// Bytes of the answer's body passed on.
@@ -240,8 +262,9 @@ impl Drop for Record {
         counters.bytes_in.add(self.bytes_in);
         counters.bytes_out.add(self.bytes_out);
         if let Some(recording) = self.recording.take() {
-            let (status, code, bytes_out) = (self.status, self.code, self.bytes_out);
-            recording.end(End { took, status, code, request_id: Some(self.request_id.clone()), bytes_out });
+            let (status, code, is_left, bytes_out) = (self.status, self.code, self.is_left(), self.bytes_out);
+            let request_id = Some(self.request_id.clone());
+            recording.end(End { took, status, code, request_id, is_left, bytes_out });
         }
         // finer than by its level no line of this target is chosen
         if self.enabled && log::max_level() >= log::Level::Info {
@@ -283,6 +306,9 @@ impl kv::Source for Parts<'_> {
         }
         if let Some(code) = record.code {
             pair("code", code.into())?;
+        }
+        if record.is_left() {
+            pair("client_left", true.into())?;
         }
         Ok(())
     }

@@ -151,7 +151,10 @@ pub struct ClientBody {
 }
 
 impl ClientBody {
-    fn new(size: BodySize, body: ReplyBody, record: Record, permit: Option<Permit>) -> Self {
+    fn new(size: BodySize, body: ReplyBody, mut record: Record, permit: Option<Permit>) -> Self {
+        if matches!(body, ReplyBody::None { .. }) {
+            record.completes();
+        }
         Self { size, body, record, permit, deadline: None, trailers: None }
     }
 
@@ -198,6 +201,7 @@ impl MessageBody for ClientBody {
             Some(Ok(bytes)) => this.record.passed_on(bytes.len() as u64),
             Some(Err(error)) => this.record.fail(error),
             None => {
+                this.record.completes();
                 if let ReplyBody::Events(events) = &mut this.body
                     && let Some(remark) = events.take_log_tail()
                 {

@@ -61,6 +61,15 @@ impl UriPattern {
         })
     }
 
+    /// How closely it takes a path, if it does: whether by the path alone, and by how many bytes of it.
+    pub fn fit(&self, path: &str) -> Option<(bool, usize)> {
+        let of = |pattern: PathPattern| match pattern {
+            PathPattern::Exact(own) => (own == path).then_some((true, own.len())),
+            PathPattern::Prefix(own) => path.starts_with(&own).then_some((false, own.len())),
+        };
+        self.paths().into_iter().filter_map(of).max()
+    }
+
     /// The paths to look up for it.
     pub fn paths(&self) -> Vec<PathPattern> {
         match self {

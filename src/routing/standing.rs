@@ -5,7 +5,7 @@
 
 use actix_http::Method;
 
-use super::pattern::{HostPattern, PathPattern, RouteRule, UriPattern, host_name};
+use super::pattern::{HostPattern, RouteRule, host_name};
 
 /// How well a rule fits, better ones greater, in the order in which the table decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,10 +41,7 @@ pub fn standing(rule: &RouteRule, host: &str, path: &str, method: &Method) -> Re
         HostPattern::Suffix(suffix) => (name.ends_with(suffix) && name != *suffix).then_some(suffix.len()),
     };
     let by_host = if rule.hosts.is_empty() { Some(0) } else { rule.hosts.iter().filter_map(by_name).max() };
-    let by_path = rule.uris.iter().flat_map(UriPattern::paths).filter_map(|pattern| match pattern {
-        PathPattern::Exact(own) => (own == path).then_some((true, own.len())),
-        PathPattern::Prefix(own) => path.starts_with(&own).then_some((false, own.len())),
-    });
+    let by_path = rule.uris.iter().filter_map(|uri| uri.fit(path));
     let host = by_host.ok_or(Mismatch::Host)?;
     let (is_exact_path, path) = by_path.max().ok_or(Mismatch::Path)?;
     if !rule.methods.takes(method) {

@@ -2,7 +2,7 @@
 //!
 //! `spans/exporter.rs` brings what it has gathered; it goes out over the client that calls AWS, so that TLS, time limits
 //! and kept connections are the same here as there. A collector that does not take it is asked again as the protocol
-//! wants it; then the spans are gone, which is counted, and told once until it works again.
+//! wants it; then the spans are gone, which is counted and told.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,11 +13,13 @@ use actix_http::{
 use bytes::Bytes;
 use opentelemetry_proto::tonic::{collector::trace::v1::ExportTraceServiceResponse, resource::v1::Resource};
 use prost::Message as _;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{RequestSpan, otlp};
 use crate::{
     client::{Client, Endpoint, ReplyBody, UpstreamReply},
+    error::{ErrorKind, ProxyError},
+    excerpt::excerpt,
     metrics::Metrics,
     proxy::{
         inbound::RequestBody,
@@ -35,6 +37,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// An answer is a few bytes, a refusal a sentence.
 const LONGEST_ANSWER: u64 = 64 << 10;
 
+/// How often a failure is told at most, and another one told.
+const TOLD_AGAIN: Duration = Duration::from_mins(1);
+/// Characters that are quoted of what a collector says.
+const QUOTED: usize = 200;
+
 /// Delivers to one collector.
 pub(super) struct Delivery {
     client: Client,
@@ -44,8 +51,8 @@ pub(super) struct Delivery {
     headers: HeaderMap,
     resource: Resource,
     metrics: Arc<Metrics>,
-    /// Whether the last one failed, which has been told.
-    is_failing: bool,
+    /// What was last told to be wrong, and when.
+    told: Option<(String, Instant)>,
 }
 
 /// What was not taken.
@@ -74,7 +81,7 @@ impl Delivery {
             headers,
             resource: otlp::resource(settings),
             metrics,
-            is_failing: false,
+            told: None,
         }
     }
 
@@ -85,12 +92,9 @@ impl Delivery {
         let mut pauses = PAUSES.iter();
         let refusal = loop {
             match self.post(body.clone()).await {
-                Ok(()) => {
+                Ok(rejected) => {
                     self.metrics.spans.delivered.add(count);
-                    if std::mem::take(&mut self.is_failing) {
-                        log::info!("spans are delivered to {} again", self.endpoint);
-                    }
-                    return;
+                    return self.tell(rejected);
                 }
                 Err(refusal) => match (refusal.again, pauses.next()) {
                     (Some(asked), Some(pause)) if asked <= LONGEST_PAUSE => sleep(asked.max(*pause)).await,
@@ -99,12 +103,28 @@ impl Delivery {
             }
         };
         self.metrics.spans.refused.add(count);
-        if !std::mem::replace(&mut self.is_failing, true) {
-            log::warn!("spans cannot be delivered to {}: {}; they are dropped", self.endpoint, refusal.cause);
+        self.tell(Some(format!("spans cannot be delivered, and are dropped: {}", refusal.cause)));
+    }
+
+    /// Tells what is wrong when it begins, when it is something else, and when it is over.
+    fn tell(&mut self, wrong: Option<String>) {
+        let place = format!("tracing.otlp, {}{}", self.endpoint, self.path);
+        match (wrong, &self.told) {
+            (Some(wrong), Some((last, at))) if *last == wrong || at.elapsed() < TOLD_AGAIN => {}
+            (Some(wrong), _) => {
+                log::warn!("{place}: {wrong}");
+                self.told = Some((wrong, Instant::now()));
+            }
+            (None, Some(_)) => {
+                log::info!("{place}: spans are delivered again");
+                self.told = None;
+            }
+            (None, None) => {}
         }
     }
 
-    async fn post(&self, body: Bytes) -> Result<(), Refusal> {
+    /// What of it was rejected although it was taken.
+    async fn post(&self, body: Bytes) -> Result<Option<String>, Refusal> {
         let mut request = OutboundRequest {
             method: Method::POST,
             path_and_query: self.path.clone(),
@@ -112,31 +132,37 @@ impl Delivery {
             body: RequestBody::Whole(body),
             signature: Signature::Clients,
         };
-        let failed = |error: crate::error::ProxyError| Refusal {
-            cause: error.to_string(),
-            again: Some(Duration::ZERO),
-        };
-        let reply =
-            self.client.send(&self.endpoint, self.timeouts, &mut request, None).await.map_err(failed)?;
-        let reply = reply.collect(LONGEST_ANSWER).await.map_err(failed)?;
-        let UpstreamReply { status, headers, body, .. } = reply;
-        if !status.is_success() {
-            return Err(Refusal { cause: format!("it answers {status}"), again: again(status, &headers) });
+        let reply = self.client.send(&self.endpoint, self.timeouts, &mut request, None).await;
+        let reply = reply.map_err(|error| self.unreachable(&error))?;
+        // whatever becomes of the rest: the status has told
+        let UpstreamReply { status, headers, body, .. } = reply.excerpt(LONGEST_ANSWER).await;
+        let answer: &[u8] = if let ReplyBody::Whole(answer) = &body { answer } else { b"" };
+        if status.is_success() {
+            return Ok(rejected(answer));
         }
-        if let ReplyBody::Whole(answer) = body {
-            self.heed(&answer);
-        }
-        Ok(())
+        let quoted = excerpt(String::from_utf8_lossy(answer).trim(), QUOTED);
+        let quoted = if quoted.is_empty() { quoted } else { format!(": {quoted}") };
+        Err(Refusal {
+            cause: format!("the collector answers {status}{quoted}"),
+            again: again(status, &headers),
+        })
     }
 
-    /// What a collector has to say of a delivery that it has taken: that parts of it are of no use to it.
-    fn heed(&self, answer: &[u8]) {
-        let told = ExportTraceServiceResponse::decode(answer).ok().and_then(|answer| answer.partial_success);
-        if let Some(told) = told.filter(|told| told.rejected_spans > 0) {
-            let message = crate::excerpt::excerpt(&told.error_message, 200);
-            log::warn!("{} has rejected {} spans: {message}", self.endpoint, told.rejected_spans);
-        }
+    fn unreachable(&self, error: &ProxyError) -> Refusal {
+        let cause = if error.kind == ErrorKind::UpstreamTimeout {
+            format!("the collector takes longer than tracing.otlp.timeout, {:?}", self.timeouts.first_byte)
+        } else {
+            error.to_string()
+        };
+        Refusal { cause, again: Some(Duration::ZERO) }
     }
+}
+
+/// What a collector has to say of a delivery that it has taken: that parts of it are of no use to it.
+fn rejected(answer: &[u8]) -> Option<String> {
+    let told = ExportTraceServiceResponse::decode(answer).ok()?.partial_success?;
+    let message = excerpt(&told.error_message, QUOTED);
+    (told.rejected_spans > 0).then(|| format!("the collector has rejected some of the spans: {message}"))
 }
 
 /// When to come again after an answer with this status, if ever (OTLP/HTTP, retryable response codes).

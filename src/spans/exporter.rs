@@ -1,11 +1,15 @@
 //! The thread that gathers spans and has them delivered, and what the workers hand them over to.
 //!
 //! `assembly.rs` starts one for a collector and keeps it while its settings stay the same. Nobody waits for it: there is
-//! room for [`MOST_WAITING`] requests, and what comes beyond is dropped and counted. It ends when nobody has it any more.
+//! room for [`MOST_BYTES`], and what comes beyond is dropped and counted. Once nobody has it any more, or the process
+//! ends, it has [`LAST`] to deliver what it has.
 
 use std::{
     fmt, io,
-    sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,33 +18,41 @@ use tokio::{
     sync::{Notify, mpsc},
     time::sleep,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{RequestSpan, delivery::Delivery};
 use crate::{client::Endpoint, metrics::Metrics, settings::Otlp};
 
-/// The requests that may wait, a few hundred bytes each.
-const MOST_WAITING: usize = 4096;
+/// What may wait, thousands of requests.
+const MOST_BYTES: usize = 4 << 20;
 /// The requests that are delivered at once; as many make a delivery worth while.
 const PLENTY: usize = 512;
 /// How long a request waits for others to be delivered with it.
 const GATHERING: Duration = Duration::from_secs(1);
+/// How long the last deliveries may take.
+const LAST: Duration = Duration::from_secs(2);
 
 /// Where recorded requests are handed over.
 pub struct Exporter {
     settings: Otlp,
     endpoint: Arc<Endpoint>,
-    queue: mpsc::Sender<RequestSpan>,
-    hurry: Arc<Hurry>,
-    metrics: Arc<Metrics>,
-    /// Disconnected once the thread has ended.
-    ended: Mutex<std_mpsc::Receiver<()>>,
+    queue: mpsc::UnboundedSender<RequestSpan>,
+    shared: Arc<Shared>,
+    /// The thread has ended.
+    ended: CancellationToken,
 }
 
-/// Why not to wait for more.
-#[derive(Debug, Default)]
-struct Hurry {
+/// What both sides look at.
+struct Shared {
+    metrics: Arc<Metrics>,
+    /// Bytes that wait.
+    bytes: AtomicUsize,
+    /// Requests that wait or are being delivered.
+    undelivered: AtomicU64,
+    /// There are enough for a delivery.
     plenty: Notify,
-    finish: Notify,
+    /// There will be no more.
+    finish: CancellationToken,
 }
 
 impl fmt::Debug for Exporter {
@@ -55,22 +67,26 @@ impl Exporter {
     /// # Errors
     /// The system gives none.
     pub fn start(settings: &Otlp, endpoint: Arc<Endpoint>, metrics: Arc<Metrics>) -> io::Result<Arc<Self>> {
-        let (queue, waiting) = mpsc::channel(MOST_WAITING);
-        let (alive, ended) = std_mpsc::channel();
-        let hurry = Arc::<Hurry>::default();
-        let gathering = Gathering { waiting, hurry: Arc::clone(&hurry) };
+        let (queue, waiting) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            metrics: Arc::clone(&metrics),
+            bytes: AtomicUsize::new(0),
+            undelivered: AtomicU64::new(0),
+            plenty: Notify::new(),
+            finish: CancellationToken::new(),
+        });
+        let ended = CancellationToken::new();
         let run = {
-            let (settings, endpoint, metrics) =
-                (settings.clone(), Arc::clone(&endpoint), Arc::clone(&metrics));
+            let (settings, endpoint, shared) = (settings.clone(), Arc::clone(&endpoint), Arc::clone(&shared));
+            let ends = ended.clone().drop_guard();
             move || {
-                let _alive = alive;
+                let _ends = ends;
                 let delivery = Delivery::new(&settings, endpoint, metrics);
-                actix_rt::System::new().block_on(gathering.run(delivery));
+                actix_rt::System::new().block_on(Gathering { waiting, shared }.run(delivery));
             }
         };
         std::thread::Builder::new().name("spans".to_owned()).spawn(run)?;
-        let settings = settings.clone();
-        Ok(Arc::new(Self { settings, endpoint, queue, hurry, metrics, ended: Mutex::new(ended) }))
+        Ok(Arc::new(Self { settings: settings.clone(), endpoint, queue, shared, ended }))
     }
 
     /// Whether it serves a collector with these settings behind this endpoint.
@@ -80,43 +96,65 @@ impl Exporter {
 
     /// Takes a request that has ended.
     pub(super) fn take(&self, request: RequestSpan) {
-        if self.queue.try_send(request).is_err() {
-            self.metrics.spans.not_taken.add(1);
-        } else if self.queue.capacity() == MOST_WAITING - PLENTY {
-            self.hurry.plenty.notify_one();
+        let shared = &self.shared;
+        let weight = request.weight();
+        if shared.bytes.fetch_add(weight, Ordering::Relaxed) + weight > MOST_BYTES {
+            shared.bytes.fetch_sub(weight, Ordering::Relaxed);
+            shared.metrics.spans.dropped.add(1);
+            return;
+        }
+        let waiting = shared.undelivered.fetch_add(1, Ordering::Relaxed) + 1;
+        // an error says that the process ends
+        let _ = self.queue.send(request);
+        if waiting == PLENTY as u64 {
+            shared.plenty.notify_one();
         }
     }
 
-    /// Has all that waits delivered, and waits for that, but no longer than `limit`; it takes nothing any more.
-    pub fn finish(&self, limit: Duration) {
-        self.hurry.finish.notify_one();
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        // an error says that it has ended, or that it takes too long
-        let _ = ended.recv_timeout(limit);
+    /// Has all that waits delivered, as far as that takes no longer than [`LAST`]; it takes nothing any more.
+    pub async fn finish(&self) {
+        self.shared.finish.cancel();
+        self.ended.cancelled().await;
     }
 }
 
 impl Drop for Exporter {
     fn drop(&mut self) {
-        // nothing more will come
-        self.hurry.finish.notify_one();
+        self.shared.finish.cancel();
     }
 }
 
 /// The thread's half.
 struct Gathering {
-    waiting: mpsc::Receiver<RequestSpan>,
-    hurry: Arc<Hurry>,
+    waiting: mpsc::UnboundedReceiver<RequestSpan>,
+    shared: Arc<Shared>,
 }
 
 impl Gathering {
     async fn run(mut self, mut delivery: Delivery) {
-        loop {
-            let batch = self.gather().await;
-            if batch.is_empty() {
-                return;
+        let shared = Arc::clone(&self.shared);
+        let all = async {
+            loop {
+                let batch = self.gather().await;
+                if batch.is_empty() {
+                    return;
+                }
+                delivery.deliver(&batch).await;
+                shared.undelivered.fetch_sub(batch.len() as u64, Ordering::Relaxed);
             }
-            delivery.deliver(&batch).await;
+        };
+        let too_late = async {
+            shared.finish.cancelled().await;
+            sleep(LAST).await;
+        };
+        select! {
+            () = all => {}
+            () = too_late => {}
+        }
+        let lost = shared.undelivered.load(Ordering::Relaxed);
+        if lost > 0 {
+            shared.metrics.spans.dropped.add(lost);
+            log::warn!("tracing.otlp: the spans of {lost} requests could not be delivered before the end");
         }
     }
 
@@ -126,16 +164,16 @@ impl Gathering {
         let taken = select! {
             biased;
             taken = self.waiting.recv_many(&mut batch, PLENTY) => taken,
-            () = self.hurry.finish.notified() => {
+            () = self.shared.finish.cancelled() => {
                 self.waiting.close();
                 self.waiting.recv_many(&mut batch, PLENTY).await
             }
         };
-        if taken > 0 && taken < PLENTY && !self.waiting.is_closed() {
+        if taken > 0 && taken < PLENTY {
             select! {
                 () = sleep(GATHERING) => {}
-                () = self.hurry.plenty.notified() => {}
-                () = self.hurry.finish.notified() => self.waiting.close(),
+                () = self.shared.plenty.notified() => {}
+                () = self.shared.finish.cancelled() => {}
             }
             while batch.len() < PLENTY
                 && let Ok(request) = self.waiting.try_recv()
@@ -143,6 +181,8 @@ impl Gathering {
                 batch.push(request);
             }
         }
+        let bytes = batch.iter().map(RequestSpan::weight).sum();
+        self.shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
         batch
     }
 }
@@ -151,7 +191,7 @@ impl Gathering {
 mod tests {
     use std::{net::TcpListener, time::SystemTime};
 
-    use actix_http::{Method, Uri, Version};
+    use actix_http::{Method, Version};
 
     use super::*;
     use crate::{
@@ -170,12 +210,20 @@ mod tests {
             scheme: Scheme::Http,
             version: Version::HTTP_11,
             method: Method::GET,
-            uri: Uri::from_static("/"),
+            path: "/".into(),
+            state: String::new(),
             peer: None,
             route: None,
             calls: Vec::new(),
             end: End::default(),
         }
+    }
+
+    #[test]
+    fn a_long_path_is_cut_and_what_waits_is_as_heavy_as_it_is_long() {
+        let mut long = request();
+        long.path = "x".repeat(1000).into();
+        assert_eq!(long.weight(), request().weight() + 999);
     }
 
     #[test]
@@ -201,17 +249,18 @@ mod tests {
         };
         let metrics = Metrics::new().unwrap();
         let exporter = Exporter::start(&settings, Arc::new(endpoint), Arc::clone(&metrics)).unwrap();
-        let most = (MOST_WAITING + PLENTY) as u64;
-        for _ in 0..most {
-            exporter.take(request());
-        }
-        for _ in 0..100 {
+        let most = (MOST_BYTES / request().weight() + PLENTY) as u64;
+        for _ in 0..most + 100 {
             exporter.take(request());
         }
         // one delivery may have begun, or not yet
-        let dropped = metrics.spans.not_taken.get();
-        assert!((100..=100 + PLENTY as u64).contains(&dropped), "{dropped}");
-        exporter.finish(Duration::from_millis(5));
+        let dropped = metrics.spans.dropped.get();
+        assert!((100..=101 + PLENTY as u64).contains(&dropped), "{dropped}");
+        assert!(exporter.shared.bytes.load(Ordering::Relaxed) <= MOST_BYTES);
+        let begun = std::time::Instant::now();
+        actix_rt::System::new().block_on(exporter.finish());
+        assert!(begun.elapsed() < LAST * 4, "{:?}", begun.elapsed());
         assert_eq!(metrics.spans.delivered.get() + metrics.spans.refused.get(), 0);
+        assert_eq!(metrics.spans.dropped.get(), most + 100, "what is lost at the end is counted too");
     }
 }

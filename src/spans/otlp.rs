@@ -63,31 +63,32 @@ fn messages(request: &RequestSpan) -> Vec<Message> {
     let mut messages = Vec::with_capacity(1 + request.calls.len());
     let trace_id = bytes(&request.trace.id);
     let step = bytes(&request.step);
+    // those of `traceparent` in the low byte, and whether the parent is another process's, which is always known
+    let flags = u32::from(request.trace.flags()) | SpanFlags::ContextHasIsRemoteMask as u32;
+    let remote = request.trace.parent.map_or(0, |_| SpanFlags::ContextIsRemoteMask as u32);
     for (resends, call) in request.calls.iter().enumerate() {
         messages.push(Message {
             trace_id: trace_id.clone(),
             span_id: bytes(&call.step),
             parent_span_id: step.clone(),
-            flags: SpanFlags::ContextHasIsRemoteMask as u32,
-            name: format!("{} {}", known(&call.method).unwrap_or("HTTP"), text(&call.authority)),
+            trace_state: request.state.clone(),
+            flags,
+            // it goes to one of few hosts, but to any path there
+            name: known(&call.method).unwrap_or("HTTP").to_owned(),
             kind: SpanKind::Client.into(),
-            start_time_unix_nano: nanoseconds(request.begun, call.begun),
+            start_time_unix_nano: nanoseconds(request.begun, call.begun.unwrap_or_default()),
             end_time_unix_nano: nanoseconds(request.begun, call.ended.unwrap_or(request.end.took)),
             attributes: of_call(call, resends),
             status: outcome(call.failure, call.status, 400),
             ..Message::default()
         });
     }
-    let is_remote = SpanFlags::ContextHasIsRemoteMask as u32 | SpanFlags::ContextIsRemoteMask as u32;
     messages.push(Message {
         trace_id,
         span_id: step,
         parent_span_id: request.trace.parent.map(|parent| bytes(&parent)).unwrap_or_default(),
-        flags: if request.trace.parent.is_some() {
-            is_remote
-        } else {
-            SpanFlags::ContextHasIsRemoteMask as u32
-        },
+        trace_state: request.state.clone(),
+        flags: flags | remote,
         name: name(request),
         kind: SpanKind::Server.into(),
         start_time_unix_nano: nanoseconds(request.begun, Duration::ZERO),
@@ -111,11 +112,14 @@ fn name(request: &RequestSpan) -> String {
 fn of_request(request: &RequestSpan) -> Vec<KeyValue> {
     let mut attributes = Attributes::default();
     attributes.method(&request.method);
-    attributes.text("url.path", request.uri.path());
+    attributes.text("url.path", &*request.path);
     attributes.text("url.scheme", scheme(request.scheme));
     attributes.text("network.protocol.version", version(request.version));
     if let Some(peer) = request.peer {
-        attributes.text("client.address", peer.ip().to_canonical().to_string());
+        let address = peer.ip().to_canonical().to_string();
+        attributes.text("client.address", &*address);
+        attributes.text("network.peer.address", address);
+        attributes.number("network.peer.port", u64::from(peer.port()));
     }
     if let Some(route) = &request.route {
         attributes.text("http.route", &*route.pattern);
@@ -127,12 +131,13 @@ fn of_request(request: &RequestSpan) -> Vec<KeyValue> {
     }
     attributes.number("http.response.body.size", end.bytes_out);
     attributes.status(end.status);
-    let error = end.code.map(str::to_owned).or_else(|| failed(end.status, 500));
-    // what nginx has for a client that left before it was answered
-    let error = error.or_else(|| end.status.is_none().then(|| "499".to_owned()));
-    if let Some(error) = error {
-        attributes.text("error.type", error);
+    if let Some(code) = end.code {
+        attributes.text("apigw_invoker.code", code);
     }
+    if end.is_left {
+        attributes.add("apigw_invoker.client_left", Value::BoolValue(true));
+    }
+    attributes.failure(failure(end.code, end.status, 500));
     attributes.0
 }
 
@@ -156,28 +161,26 @@ fn of_call(call: &CallSpan, resends: usize) -> Vec<KeyValue> {
         attributes.text("aws.request_id", text(id));
     }
     attributes.status(call.status);
-    if let Some(error) = call.failure.map(str::to_owned).or_else(|| failed(call.status, 400)) {
-        attributes.text("error.type", error);
-    }
+    attributes.failure(failure(call.failure, call.status, 400));
     attributes.0
 }
 
-/// A span has failed with a status from `worst` on: for whoever answers those are its own errors, for whoever asks all
-/// that is not an answer (semantic conventions, HTTP spans, status).
-fn outcome(code: Option<&'static str>, status: Option<StatusCode>, worst: u16) -> Option<Status> {
-    let is_ours = |status: StatusCode| status.as_u16() >= worst;
-    let has_failed = match (code, status) {
-        // what the client did wrong is no error of ours, unless its answer was cut
-        (Some(_), Some(status)) => is_ours(status) || status.is_success(),
-        (Some(_), None) => true,
-        (None, status) => status.is_some_and(is_ours),
-    };
-    let message = code.unwrap_or_default().to_owned();
-    has_failed.then(|| Status { message, code: Outcome::Error.into() })
+/// Why a span has failed, if it has: by our code, or by a status from `worst` on. For whoever answers, those of 5xx are
+/// its own errors; for whoever asks, those of 4xx too (semantic conventions, HTTP spans, status). What a client did wrong
+/// is no error of ours.
+fn failure(code: Option<&'static str>, status: Option<StatusCode>, worst: u16) -> Option<String> {
+    let is_ours = |status: StatusCode| status.as_u16() >= worst || !status.is_client_error();
+    match (code, status) {
+        (Some(code), status) => status.is_none_or(is_ours).then(|| code.to_owned()),
+        (None, status) => {
+            status.map(|status| status.as_u16()).filter(|own| *own >= worst).map(|own| own.to_string())
+        }
+    }
 }
 
-fn failed(status: Option<StatusCode>, worst: u16) -> Option<String> {
-    status.map(|status| status.as_u16()).filter(|status| *status >= worst).map(|status| status.to_string())
+fn outcome(code: Option<&'static str>, status: Option<StatusCode>, worst: u16) -> Option<Status> {
+    let message = code.unwrap_or_default().to_owned();
+    failure(code, status, worst).map(|_| Status { message, code: Outcome::Error.into() })
 }
 
 /// What is said of a span.
@@ -206,6 +209,12 @@ impl Attributes {
     fn status(&mut self, status: Option<StatusCode>) {
         if let Some(status) = status {
             self.number("http.response.status_code", u64::from(status.as_u16()));
+        }
+    }
+
+    fn failure(&mut self, failure: Option<String>) {
+        if let Some(failure) = failure {
+            self.text("error.type", failure);
         }
     }
 

@@ -158,7 +158,7 @@ proptest! {
         prop_assert_eq!((told.id, told.span), (out.id, Some(out.span)));
         prop_assert_eq!(told.sampled.unwrap_or_default(), out.flags & SAMPLED != 0);
         let before = trace.span;
-        trace.step(&mut all);
+        trace.step().pass_on(&mut all);
         prop_assert_ne!(trace.span, before);
         let next = Parent::read(only(&all, &PARENT).unwrap()).unwrap();
         prop_assert_eq!(next, Parent { span: trace.span, ..out });

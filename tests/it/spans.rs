@@ -122,7 +122,7 @@ fn a_recorded_request_is_a_span_and_so_is_its_call() {
     let passed_on = upstream.only().header("traceparent").unwrap().to_owned();
     assert_eq!(passed_on, format!("00-{ID}-{}-01", hexadecimal(&call.span_id)), "AWS goes on from the call");
     // the client's step is another process's, ours is our own (OTLP, span flags)
-    assert_eq!((request.flags, call.flags), (0x300, 0x100));
+    assert_eq!((request.flags, call.flags), (0x301, 0x101));
     assert!(
         begun <= request.start_time_unix_nano && request.start_time_unix_nano <= call.start_time_unix_nano
     );
@@ -139,7 +139,7 @@ fn both_say_what_was_called_by_the_names_of_opentelemetry_and_no_query() {
     let spans = told(app, &collector);
     let (request, calls) = one_request(&spans);
     let [call] = calls[..] else { panic!("{spans:#?}") };
-    assert_eq!((&*request.name, &*call.name), ("PUT /orders*", &*format!("PUT {}", upstream.address)));
+    assert_eq!((&*request.name, &*call.name), ("PUT /orders*", "PUT"));
     assert_eq!((&request.status, &call.status), (&None, &None));
     assert_has(
         request,
@@ -194,16 +194,18 @@ fn a_call_made_again_is_a_step_of_its_own_and_aws_is_told_so() {
     let upstream = Upstream::serving(move |_, stream| {
         let is_first = calls.fetch_add(1, Ordering::SeqCst) == 0;
         let status = if is_first { "429 Too Many Requests" } else { "200 OK" };
-        let kind = if is_first { "x-amzn-ErrorType: TooManyRequestsException\r\n" } else { "" };
+        let kind = "x-amzn-ErrorType: TooManyRequestsException\r\nx-amz-retry-after: 60\r\n";
+        let kind = if is_first { kind } else { "" };
         write!(stream, "HTTP/1.1 {status}\r\n{kind}content-length: 0\r\n\r\n")
     });
-    let retry = "retry: { backoff: 1ms }";
+    let retry = "retry: { max_backoff: 1s }";
     let app = App::with(&otlp(&collector, "")).gateway("a", "/", &upstream.uri("/"), retry).start();
     assert_eq!(get(app.address, "/").status, 200);
     let spans = told(app, &collector);
     let (request, calls) = one_request(&spans);
     let [first, second] = calls[..] else { panic!("{spans:#?}") };
-    assert!(first.end_time_unix_nano <= second.start_time_unix_nano);
+    let pause = second.start_time_unix_nano - first.end_time_unix_nano;
+    assert!(pause >= 50_000_000, "the pause is no part of the call: {pause}");
     for (call, received) in calls.iter().zip(upstream.received()) {
         assert_eq!(call.parent_span_id, request.span_id);
         let step = hexadecimal(&call.span_id);
@@ -214,6 +216,50 @@ fn a_call_made_again_is_a_step_of_its_own_and_aws_is_told_so() {
     assert_has(first, &[("http.response.status_code", "429"), ("error.type", "429")]);
     assert_eq!(first.status.as_ref().unwrap().code, 2, "{first:?}");
     assert_has(second, &[("http.request.resend_count", "1"), ("http.response.status_code", "200")]);
+    assert_eq!(request.status, None);
+}
+
+#[test]
+fn a_functions_event_names_the_step_of_the_call_that_it_comes_with() {
+    let collector = collector();
+    let calls = AtomicUsize::new(0);
+    let upstream = Upstream::serving(move |_, stream| {
+        let is_first = calls.fetch_add(1, Ordering::SeqCst) == 0;
+        let status = if is_first { "429 Too Many Requests" } else { "200 OK" };
+        write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\n{{}}")
+    });
+    let rest = "awsgateway_compatible: true\nretry: { backoff: 1ms }";
+    let app = App::with(&otlp(&collector, "")).lambda("f", "/f", upstream.address, rest).start();
+    assert_eq!(get(app.address, "/f").status, 200);
+    drop(app);
+    let received = upstream.received();
+    assert_eq!(received.len(), 2);
+    for call in received {
+        let event: serde_json::Value = serde_json::from_slice(&call.body).unwrap();
+        for name in ["traceparent", "x-amzn-trace-id"] {
+            assert_eq!(event["headers"][name].as_str(), call.header(name), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_its_answer_is_told_of() {
+    let collector = collector();
+    let upstream = Upstream::accepting(|_, mut stream, _| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort")?;
+        std::io::copy(&mut stream, &mut std::io::sink()).map(|_| ())
+    });
+    let app = App::with(&otlp(&collector, "")).gateway("a", "/", &upstream.uri("/"), "").start();
+    let mut client = open(app.address);
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    let mut head = [0; 12];
+    std::io::Read::read_exact(&mut client, &mut head).unwrap();
+    drop(client);
+    eventually("it is seen", || !all(&collector).is_empty());
+    let spans = all(&collector);
+    let (request, _) = one_request(&spans);
+    let left = request.attributes.iter().find(|pair| pair.key == "apigw_invoker.client_left");
+    assert!(left.is_some(), "{request:?}");
     assert_eq!(request.status, None);
 }
 
@@ -234,7 +280,7 @@ fn what_fails_says_why() {
     assert_has(
         nowhere,
         &[
-            ("error.type", "route_not_found"),
+            ("apigw_invoker.code", "route_not_found"),
             ("http.request.method", "_OTHER"),
             ("http.request.method_original", "BREW"),
         ],
@@ -258,9 +304,11 @@ fn an_answer_that_breaks_off_is_a_failure_though_its_status_was_right() {
     let mut answer = Vec::new();
     let _ = std::io::Read::read_to_end(&mut client, &mut answer);
     let spans = told(app, &collector);
-    let (request, _) = one_request(&spans);
-    assert_has(request, &[("http.response.status_code", "200"), ("error.type", "upstream_truncated")]);
-    assert_eq!(request.status.as_ref().unwrap().code, 2);
+    let (request, calls) = one_request(&spans);
+    for span in [request, calls[0]] {
+        assert_has(span, &[("http.response.status_code", "200"), ("error.type", "upstream_truncated")]);
+        assert_eq!(span.status.as_ref().unwrap().code, 2);
+    }
 }
 
 #[test]
@@ -355,16 +403,16 @@ fn outcome(process: &Process, outcome: &str) -> u64 {
 }
 
 #[test]
-fn a_collector_that_is_busy_is_asked_again_and_one_that_refuses_is_not_and_both_is_told_once() {
+fn a_collector_that_is_busy_is_asked_again_and_one_that_refuses_is_not_and_each_is_told_once() {
     let deliveries = AtomicUsize::new(0);
-    // busy, then it takes it; refused twice; taken, but for a span
+    // busy, then it takes it; refused twice; taken; taken, but for a span
     let collector = Upstream::serving(move |_, stream| {
         let partial = ExportTracePartialSuccess { rejected_spans: 1, error_message: "too\nold".to_owned() };
         let answer = ExportTraceServiceResponse { partial_success: Some(partial) }.encode_to_vec();
         let (status, body) = match deliveries.fetch_add(1, Ordering::SeqCst) {
             0 => ("503 Service Unavailable\r\nretry-after: 0", Vec::new()),
-            1 => ("200 OK", Vec::new()),
-            2 | 3 => ("400 Bad Request", Vec::new()),
+            1 | 4 => ("200 OK", Vec::new()),
+            2 | 3 => ("400 Bad Request", b"no\nsuch tenant".to_vec()),
             _ => ("200 OK", answer),
         };
         write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len())?;
@@ -374,18 +422,24 @@ fn a_collector_that_is_busy_is_asked_again_and_one_that_refuses_is_not_and_both_
     let process = format!("{ANY_PORT}{}", otlp(&collector, ""));
     let directory = settings(&process, &[("a", &route(&upstream))]);
     let (mut process, address) = Process::run(directory.path());
-    for (count, expected) in [(1, "delivered"), (1, "refused"), (2, "refused"), (2, "delivered")] {
+    for (count, expected) in
+        [(1, "delivered"), (1, "refused"), (2, "refused"), (2, "delivered"), (3, "delivered")]
+    {
         assert_eq!(get(address, "/").status, 200);
         eventually(expected, || outcome(&process, expected) == count);
     }
     assert_eq!(collector.received()[0].body, collector.received()[1].body);
     let log = process.stop();
-    let told: Vec<&str> = log.lines().filter(|line| line.contains("span")).collect();
-    let [failing, rejected, again] = told[..] else { panic!("{log}") };
-    assert!(failing.contains("spans cannot be delivered to 127.0.0.1:"), "{failing}");
-    assert!(failing.contains("it answers 400 Bad Request; they are dropped"), "{failing}");
-    assert!(rejected.contains("has rejected 1 spans: too\\nold"), "{rejected}");
-    assert!(again.contains("spans are delivered to 127.0.0.1:"), "{again}");
+    let told: Vec<&str> = log
+        .lines()
+        .filter_map(|line| line.split_once("tracing.otlp, 127.0.0.1:"))
+        .map(|(_, rest)| rest)
+        .collect();
+    let [failing, again, rejected] = told[..] else { panic!("{log}") };
+    let refused = "/v1/traces: spans cannot be delivered, and are dropped: the collector answers 400 Bad Request: no\\nsuch tenant";
+    assert!(failing.ends_with(refused), "{failing}");
+    assert!(again.ends_with("/v1/traces: spans are delivered again"), "{again}");
+    assert!(rejected.ends_with("the collector has rejected some of the spans: too\\nold"), "{rejected}");
 }
 
 #[test]
@@ -403,8 +457,9 @@ fn a_collector_that_is_stuck_holds_up_neither_requests_nor_the_end() {
     }
     eventually("it waits for the collector", || collector.accepted() == 1);
     let begun = std::time::Instant::now();
-    process.stop();
+    let log = process.stop();
     assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(log.contains("the spans of 20 requests could not be delivered before the end"), "{log}");
 }
 
 #[test]
