@@ -10,6 +10,7 @@ mod sentences;
 
 use std::time::SystemTime;
 
+pub use self::sentences::region_in;
 use actix_http::StatusCode;
 use aws_credential_types::Credentials;
 use log::Level;

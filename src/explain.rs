@@ -124,7 +124,7 @@ pub async fn explain(settings: &Settings, asked: &Asked) -> Result<Explanation, 
             let inbound = Inbound { request, payload, remainder, body_timeout, tracing: &settings.tracing };
             let date = asked.at.unwrap_or_else(SystemTime::now);
             match outgoing(route, inbound, &body, date).await {
-                Ok(outgoing) => explanation.outbound = Some(outgoing),
+                Ok(outgoing) => explanation.outbound = Some(outgoing.without(&settings.referred)),
                 Err(error) => explanation.refusal = Some(Refusal::of(&error)),
             }
         }

@@ -153,6 +153,7 @@ async fn forward(
     let mode = route.backend.reply_mode(&upstream);
     let upstream = deadline.heed(pin!(read_as(mode, upstream))).await?;
     for remark in diagnosis::remarks(&upstream, evidence.as_deref()) {
+        route.metrics.signatures_refused.add(1);
         record.remark(&remark);
     }
     let reply = route.backend.reply(upstream)?;

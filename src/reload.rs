@@ -36,6 +36,8 @@ pub struct Reloader {
     current: Arc<Current>,
     /// The settings in force.
     settings: Settings,
+    /// Those of the start, of which some hold until the end.
+    first: Settings,
     /// What was last said about settings that are wrong.
     refused: Option<String>,
 }
@@ -50,7 +52,8 @@ enum Occasion {
 impl Reloader {
     /// Settings in force, what built their snapshot, and where the next ones come from.
     pub fn new(origin: Origin, assembly: Assembly, current: Arc<Current>, settings: Settings) -> Self {
-        Self { origin, assembly, current, settings, refused: None }
+        let first = settings.clone();
+        Self { origin, assembly, current, settings, first, refused: None }
     }
 
     /// Follows them and never ends.
@@ -130,9 +133,14 @@ impl Reloader {
         self.current.replace(snapshot);
         let after = self.current.get();
         after.metrics.reloads.applied();
-        log::info!("new settings, generation {}: {}", after.generation, Changes::between(&before, &after));
-        for key in needs_restart(&self.settings, &settings) {
-            log::warn!("{key} has changed, which takes a restart");
+        let changes = Changes::between(&before, &after);
+        let sections = sections(&self.settings, &settings);
+        log::info!("new settings, generation {}: {changes}{sections}", after.generation);
+        let known = needs_restart(&self.first, &self.settings);
+        for key in needs_restart(&self.first, &settings) {
+            if !known.contains(&key) {
+                log::warn!("{key} has changed, which takes a restart");
+            }
         }
         for warning in snapshot::warnings(&settings) {
             log::warn!("{warning}");
@@ -203,6 +211,19 @@ impl std::fmt::Display for Changes {
         }
         if is_first { f.write_str("no route has changed") } else { Ok(()) }
     }
+}
+
+/// The sections about the process that have changed and are in force.
+fn sections(before: &Settings, after: &Settings) -> String {
+    let sections = [
+        ("limits", before.limits != after.limits),
+        ("log", before.log.level != after.log.level || before.log.access != after.log.access),
+        ("tracing", before.tracing != after.tracing),
+        ("shutdown", before.shutdown != after.shutdown),
+        ("reload", before.reload != after.reload),
+    ];
+    let changed: Vec<&str> = sections.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
+    if changed.is_empty() { String::new() } else { format!("; changed {}", changed.join(", ")) }
 }
 
 /// The keys that were read at the start for good.

@@ -23,6 +23,7 @@ mod mistake;
 mod process;
 mod reader;
 mod reference;
+mod referred;
 mod retry;
 mod route;
 pub mod schema;
@@ -52,6 +53,7 @@ pub use listen::{Https, Listen};
 pub use mistake::{Mistake, Mistakes, Place};
 pub use process::{Admin, Log, LogFormat, Reload, Settings, Shutdown};
 pub use reference::without_line_end;
+pub use referred::Referred;
 pub use retry::{MayHaveRun, RetrySettings};
 pub use route::{BackendSettings, RouteSettings};
 pub use session_name::{DEFAULT as DEFAULT_SESSION_NAME, session_name};
@@ -98,7 +100,8 @@ impl Settings {
         let defaults = take_defaults(&mut tree, &mut mistakes);
         lay_beneath_routes(&defaults, &mut tree);
         let written: WrittenSettings = reader::read(&mut tree, &mut mistakes);
-        let settings = Self::check(written, &mut Checker::new(&tree, environment, &mut mistakes));
+        let mut settings = Self::check(written, &mut Checker::new(&tree, environment, &mut mistakes));
+        settings.referred = Referred::in_tree(&tree);
         mistakes.into_result(settings)
     }
 }

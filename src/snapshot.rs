@@ -16,6 +16,7 @@ use crate::{
     client::UpstreamReply,
     clock_skew::ClockSkew,
     credentials::CredentialSource,
+    diagnosis::region_in,
     error::{ErrorKind, ProxyError},
     metrics::{Metrics, RouteMetrics},
     proxy::{inbound::BodyLimits, outbound::OutboundRequest, target::HeadLimits},
@@ -205,6 +206,9 @@ impl Route {
     }
 }
 
+/// What OpenTelemetry proposes for what is not spoken here.
+const OTLP_OVER_GRPC: u16 = 4317;
+
 /// What is allowed but unwise, a sentence each, for the log at start and for `check`.
 pub fn warnings(settings: &Settings) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -214,6 +218,13 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
         && !is_loopback(&endpoint.host)
     {
         warnings.push(format!("tracing.otlp: its headers go to {} without TLS", endpoint.host));
+    }
+    if let Some(Otlp { endpoint, .. }) = &settings.tracing.otlp
+        && endpoint.port == OTLP_OVER_GRPC
+    {
+        warnings.push(format!(
+            "tracing.otlp: at port {OTLP_OVER_GRPC} collectors speak gRPC; OTLP over HTTP is at 4318"
+        ));
     }
     for route in settings.routes.iter().filter(|route| route.enabled) {
         let (scheme, host, upstream, proves) = match &route.backend {
@@ -231,6 +242,15 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
             && !is_loopback(sts_host.split(['/', ':']).next().unwrap_or_default())
         {
             warnings.push(format!("route {id}: {sts_host} gives secret keys without TLS"));
+        }
+        if let BackendSettings::ApiGateway(gateway) = &route.backend
+            && let Some(iam) = &gateway.authorization.iam
+            && let Some(region) = region_in(host).filter(|region| *region != iam.region)
+        {
+            warnings.push(format!(
+                "route {id}: it signs for the region {}, and {host} is in {region}: set aws_region",
+                iam.region
+            ));
         }
         if scheme == Scheme::Https && !upstream.ssl_verify {
             warnings.push(format!("route {id}: ssl_verify is off, so anyone on the way can pose as {host}"));

@@ -136,8 +136,16 @@ impl Aws {
         if let Some(command) = shared_files::process_of(&self.environment, &name).await {
             return process::fetch(&command).await;
         }
+        if let Some(files) = shared_files::without_profiles(&self.environment).await {
+            return Err(format!("there is no profile {name}: {files}"));
+        }
         let provider = ProfileFileCredentialsProvider::builder().configure(&self.provider_config());
-        provided(provider.profile_name(name).build().provide_credentials()).await
+        let answer = provided(provider.profile_name(&name).build().provide_credentials()).await;
+        answer.map_err(|reason| {
+            let cure = format!("; `aws sso login --profile {name}` gets one");
+            let cure = if reason.contains("SSO token") { &*cure } else { "" };
+            format!("{reason}{cure}")
+        })
     }
 
     async fn metadata_v1(&self) -> Result<Credentials, String> {
@@ -305,6 +313,20 @@ mod tests {
         aws.source.role = role_source(&server).role;
         assert_eq!(aws.fetch().await.unwrap_err(), "AWS_ENDPOINT_URL_STS is set, but empty: unset it");
         assert!(server.requests().is_empty());
+    }
+
+    #[actix_rt::test]
+    async fn a_profile_that_is_nowhere_is_told_with_the_files_that_were_looked_at() {
+        let home = tempfile::tempdir().unwrap();
+        let at = home.path().display().to_string();
+        let source = Source { origin: Origin::Profile("nosuch".into()), ..chain(&sts().await, &[]).source };
+        let aws = Aws { environment: Env::from_slice(&[("HOME", &at)]), ..Aws::new(source, way()) };
+        assert_eq!(
+            aws.fetch().await.unwrap_err(),
+            format!(
+                "there is no profile nosuch: {at}/.aws/credentials and {at}/.aws/config: nothing in there, or not there"
+            )
+        );
     }
 
     #[actix_rt::test]

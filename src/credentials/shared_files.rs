@@ -47,6 +47,15 @@ pub async fn have_default_profile(environment: &Env) -> Result<bool, String> {
     }))
 }
 
+/// Which files were looked at, if there is no profile in any of them: the SDK has no word for that.
+pub async fn without_profiles(environment: &Env) -> Option<String> {
+    let read = profile::load(&Fs::real(), environment, &EnvConfigFiles::default(), None).await.ok()?;
+    let files = FILES.iter().filter_map(|(variable, default)| path(environment, variable, default));
+    let files: Vec<String> = files.map(|file| file.display().to_string()).collect();
+    let looked_at = if files.is_empty() { "HOME is not set".to_owned() } else { files.join(" and ") };
+    read.is_empty().then(|| format!("{looked_at}: nothing in there, or not there"))
+}
+
 /// The program that a profile names for its keys. Keys that stand beside it go before it, as in the SDK.
 pub async fn process_of(environment: &Env, profile: &str) -> Option<String> {
     let read = profile::load(&Fs::real(), environment, &EnvConfigFiles::default(), None).await.ok()?;

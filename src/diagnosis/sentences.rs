@@ -111,7 +111,7 @@ fn signature(message: &str, headers: &HeaderMap, evidence: &Evidence) -> String 
 }
 
 /// The region that an endpoint of AWS has in its name.
-fn region_in(host: &str) -> Option<String> {
+pub fn region_in(host: &str) -> Option<String> {
     let is_region = |label: &str| {
         let parts: Vec<&str> = label.split('-').collect();
         parts.len() >= 3

@@ -14,7 +14,7 @@ use crate::{
     error::{ErrorKind, ProxyError},
     proxy::outbound::{OutboundRequest, Signature},
     redaction,
-    settings::{BackendSettings, PayloadSettings, RouteSettings, Scheme, Source},
+    settings::{BackendSettings, PayloadSettings, Referred, RouteSettings, Scheme, Source},
     signing::{Scope, Signer, SigningHeaders, hash},
     trace,
 };
@@ -115,6 +115,20 @@ impl Outgoing {
             varies,
             signature,
         })
+    }
+}
+
+impl Outgoing {
+    /// The same without what came from references.
+    pub fn without(mut self, referred: &Referred) -> Self {
+        let leave_out = |text: &mut String| *text = referred.left_out_of(text, redaction::LEFT_OUT);
+        leave_out(&mut self.request_line);
+        self.headers.iter_mut().for_each(|(_, value)| leave_out(value));
+        self.body.text.iter_mut().for_each(leave_out);
+        if let Some(signature) = &mut self.signature {
+            leave_out(&mut signature.canonical_request);
+        }
+        self
     }
 }
 

@@ -39,6 +39,8 @@ pub struct RouteMetrics {
     pub shed_by_route: Count,
     /// Requests that could not be signed.
     pub signing_failures: Count,
+    /// Calls whose signature or keys AWS has refused.
+    pub signatures_refused: Count,
     /// Bytes of bodies sent to AWS.
     pub bytes_in: Count,
     /// Bytes of bodies passed on to clients.
@@ -67,6 +69,7 @@ impl RouteMetrics {
             shed_by_process: Count::default(),
             shed_by_route: Count::default(),
             signing_failures: Count::default(),
+            signatures_refused: Count::default(),
             bytes_in: Count::default(),
             bytes_out: Count::default(),
             requests: Default::default(),

@@ -224,6 +224,11 @@ fn failures(families: &mut Families, routes: &Routes) {
         "Calls that could not be signed.",
         by_route(routes, |route| route.signing_failures.get()),
     );
+    families.counters(
+        "apigw_invoker_signatures_refused_total",
+        "Calls whose signature or keys AWS has refused; the log says why.",
+        by_route(routes, |route| route.signatures_refused.get()),
+    );
 }
 
 fn breakers(families: &mut Families, routes: &[Arc<Route>]) {

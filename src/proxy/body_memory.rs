@@ -2,7 +2,7 @@
 //! the system and ask for it again costs half as much as to hash it, since each of its pages is made anew.
 //!
 //! `inbound.rs` reads into it; it comes back when the last part of the body has been sent. Each worker has its own
-//! (`listener/worker.rs`), and no more of it than [`MOST_KEPT`].
+//! (`listener/worker.rs`), and keeps no more of it than `MOST_KEPT`.
 
 use std::{
     mem,

@@ -10,6 +10,7 @@ use super::{
     lambda::WrittenLambda,
     limits::{LONGEST, Limits, WrittenLimits},
     listen::{Listen, WrittenListen, address},
+    referred::Referred,
     route::{RouteSettings, WrittenRoute},
     tracing::{Tracing, WrittenTracing},
     tree::ROUTES,
@@ -39,6 +40,8 @@ pub struct Settings {
     pub routes: Vec<RouteSettings>,
     /// The files outside of the directory that something in it leads to.
     pub files: Vec<PathBuf>,
+    /// What references have put into requests.
+    pub referred: Referred,
 }
 
 /// The socket for people and probes.
@@ -100,6 +103,7 @@ impl Default for Settings {
             reload: Reload { interval: Duration::from_secs(5) },
             routes: Vec::new(),
             files: Vec::new(),
+            referred: Referred::default(),
         }
     }
 }
@@ -190,6 +194,7 @@ impl Settings {
             routes: RouteSettings::check_all(written.routes, &limits, &mut checker.below(ROUTES)),
             limits,
             files: checker.files(),
+            referred: Referred::default(),
         }
     }
 }

@@ -187,6 +187,12 @@ fn a_collector_has_an_endpoint_and_all_is_recorded_for_it_unless_something_else_
         ("otlp: { endpoint: 'http://c?a=b' }", "tracing.otlp.endpoint: `http://c?a=b` is wrong"),
         ("otlp: { endpoint: 'http://c', timeout: 2m }", "tracing.otlp.timeout: 2m is out of range"),
         ("otlp: { endpoint: 'http://c', headers: { host: x } }", "tracing.otlp.headers.host: cannot be set"),
+        ("otlp: { endpoint: 'http://c/v1/traces' }", "tracing.otlp.endpoint: `http://c/v1/traces` is wrong"),
+        ("otlp: { endpoint: 'http://c', headers: { A: x, a: y } }", "tracing.otlp.headers.a: cannot be set"),
+        (
+            "otlp: { endpoint: 'http://c', headers: { a: Bearer $env://KEY } }",
+            "tracing.otlp.headers.a: a reference in the middle of the value",
+        ),
         ("otlp: { endpoint: 'http://c', headers: { 'a b': x } }", "tracing.otlp.headers.a b: cannot be set"),
         (
             r#"otlp: { endpoint: 'http://c', headers: { a: "hu\nsh" } }"#,

@@ -17,6 +17,8 @@ use super::{
 
 /// What the OpenTelemetry specification proposes (`OTEL_EXPORTER_OTLP_TIMEOUT`).
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Only a text that begins with one is a reference.
+const REFERENCES: [&str; 3] = ["$env://", "$file://", "{vault://"];
 /// Made anew for each delivery.
 const OWN_HEADERS: [HeaderName; 5] = [
     header::HOST,
@@ -96,7 +98,8 @@ impl WrittenTracing {
 
 impl WrittenOtlp {
     fn check(self, checker: &mut Checker<'_>) -> Option<Otlp> {
-        const EXPECTED: &str = "where the collector takes OTLP over HTTP: http://HOST:4318";
+        const EXPECTED: &str =
+            "where the collector takes OTLP over HTTP, without /v1/traces, user and query: http://HOST:4318";
         let shortest = Duration::from_millis(100);
         let timeout = checker.duration("timeout", self.timeout, TIMEOUT, shortest..=Duration::from_mins(1));
         let headers = headers(self.headers.unwrap_or_default(), &mut checker.below("headers"));
@@ -107,7 +110,7 @@ impl WrittenOtlp {
             return None;
         };
         let endpoint = checker.parsed("endpoint", &endpoint, EXPECTED, |text| {
-            FunctionUri::parse(text).filter(|uri| uri.query.is_none())
+            FunctionUri::parse(text).filter(|uri| uri.query.is_none() && !is_whole(&uri.path))
         })?;
         if self.ca_certificate.is_some() && endpoint.scheme == Scheme::Http {
             checker.below("ca_certificate").mistake("there is no TLS to verify", "none, or https");
@@ -115,12 +118,20 @@ impl WrittenOtlp {
         Some(Otlp {
             endpoint,
             headers,
-            service_name: self.service_name.unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned()),
+            service_name: self
+                .service_name
+                .filter(|name| !name.is_empty())
+                .unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned()),
             resource: self.resource.unwrap_or_default(),
             timeout,
             ca_certificate: self.ca_certificate.map(|file| authorities(file, checker)),
         })
     }
+}
+
+/// Whether a path has what is added to it already.
+fn is_whole(path: &str) -> bool {
+    path.trim_end_matches('/').ends_with("/v1/traces")
 }
 
 /// The values are never quoted: a collector's key is one of them.
@@ -132,10 +143,14 @@ fn headers(
     for (name, value) in written {
         let mut at_name = checker.below(&name);
         let parsed = HeaderName::try_from(&name).ok().filter(|name| !OWN_HEADERS.contains(name));
-        let Some(header) = parsed else {
-            at_name.mistake("cannot be set", "the name of a header that is not made here");
+        let Some(header) = parsed.filter(|name| headers.iter().all(|(own, _)| own != name)) else {
+            at_name.mistake("cannot be set", "the name of a header that is not made here, once");
             continue;
         };
+        if REFERENCES.iter().any(|reference| value.expose_secret().contains(reference)) {
+            at_name.mistake("a reference in the middle of the value", "a reference to the whole value");
+            continue;
+        }
         match HeaderValue::from_str(value.expose_secret()) {
             Ok(mut value) => {
                 value.set_sensitive(true);

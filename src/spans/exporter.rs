@@ -111,7 +111,7 @@ impl Exporter {
         }
     }
 
-    /// Has all that waits delivered, as far as that takes no longer than [`LAST`]; it takes nothing any more.
+    /// Has all that waits delivered, as far as that takes no longer than two seconds; it takes nothing any more.
     pub async fn finish(&self) {
         self.shared.finish.cancel();
         self.ended.cancelled().await;

@@ -372,3 +372,37 @@ fn check_as_json_is_one_document_with_every_mistake_or_none() {
         assert!(ended.errors.contains("did you mean `function_name`?"), "{}", ended.errors);
     }
 }
+
+#[test]
+fn what_references_have_put_into_a_request_is_left_out() {
+    let upstream = Upstream::ok();
+    let lambda = |uri: &str, rest: &str| {
+        format!(
+            "uri: {uri}\nlambda: {{ function_name: f, aws_region: us-east-1, aws_key: a, aws_secret: s, {rest} }}\n"
+        )
+    };
+    let directory = directory(
+        ANY_PORT,
+        &[
+            (
+                "event",
+                lambda("/event", "awsgateway_compatible: true, stage_variables: { k: $env://REFERRED }"),
+            ),
+            ("tenant", lambda("/tenant", "tenant_id: $env://REFERRED, body: { k: $env://REFERRED }")),
+            ("uri", "uri: /uri/*\napi_gateway: { function_uri: $env://URI }\n".to_owned()),
+        ],
+    );
+    for path in ["/event", "/tenant", "/uri/a"] {
+        for format in ["text", "json"] {
+            let mut explain = binary(&["explain", "GET", path, "--output", format, "--settings"]);
+            explain
+                .arg(directory.path())
+                .env("REFERRED", "from\"hush")
+                .env("URI", upstream.uri("/x?code=hush"));
+            let ended = end_of(&mut explain);
+            assert_eq!(ended.code, Some(0), "{ended:?}");
+            assert!(!ended.output.contains("hush"), "{path} as {format}: {}", ended.output);
+            assert!(ended.output.contains("(left out)"), "{path} as {format}: {}", ended.output);
+        }
+    }
+}

@@ -103,7 +103,13 @@ fn sighup_reads_the_settings_at_once_and_what_takes_a_restart_is_named() {
     process.signal("HUP");
     eventually("a leads elsewhere", || get(address, "/a").text() == "two");
     process.says("workers has changed, which takes a restart");
-    process.stop();
+    // back to what it was started with, another section beside it
+    let process_text = format!("{slow}tracing: {{ propagate: false }}\n");
+    write_settings(directory.path(), &process_text, &[("a", &route("/a", &two, ""))]);
+    process.signal("HUP");
+    process.says("no route has changed; changed tracing");
+    let log = process.stop();
+    assert_eq!(log.matches("takes a restart").count(), 1, "{log}");
 }
 
 #[test]
