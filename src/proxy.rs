@@ -27,6 +27,7 @@ pub mod inbound;
 pub mod outbound;
 pub mod record;
 pub mod reply;
+pub mod request_body;
 pub mod target;
 
 use std::{

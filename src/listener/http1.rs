@@ -20,8 +20,8 @@ use std::{
 };
 
 use actix_http::{
-    BoxedPayloadStream, Payload, Request, Response, ServiceConfig, Version, body::MessageBody as _,
-    error::PayloadError, h1::Codec,
+    BoxedPayloadStream, HttpMessage as _, Payload, Request, Response, ServiceConfig, Version,
+    body::MessageBody as _, error::PayloadError, h1::Codec, header,
 };
 use bytes::Bytes;
 use futures_core::Stream;
@@ -43,13 +43,15 @@ use super::{
 use crate::{
     error::{ErrorKind, ProxyError},
     metrics::Metrics,
-    proxy::{self, reply::ClientBody},
+    proxy::{self, reply::ClientBody, request_body::Intake},
     settings::Limits,
 };
 
 /// How long a client that is told that its connection ends may go on sending, so that it reads the answer instead of a
 /// reset.
 const LINGER: Duration = Duration::from_secs(2);
+/// Of the length of a body that does not come with its head: ten thousand bytes.
+const DIGITS_OF_LARGE: usize = 5;
 /// How long a client has for the rest of its request when the process ends.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
@@ -104,8 +106,8 @@ struct Sides {
 
 impl Sides {
     fn new(transport: Transport, config: ServiceConfig, max_uri: u64) -> Self {
-        let codec = Codec::new(config);
-        let inbox = Inbox::new(max_uri);
+        let codec = Codec::new(config.clone());
+        let inbox = Inbox::new(max_uri, config);
         Self { transport, codec, inbox, outbox: Outbox::default(), is_answering: false }
     }
 
@@ -132,6 +134,11 @@ impl Connection {
     fn with_body(&self, request: Request) -> Request {
         if !self.0.borrow().inbox.has_body() {
             return request;
+        }
+        let length = request.headers().get(header::CONTENT_LENGTH);
+        if length.is_some_and(|length| length.len() >= DIGITS_OF_LARGE) {
+            let intake: Rc<dyn Intake> = Rc::new(RequestBody(self.clone()));
+            request.extensions_mut().insert(intake);
         }
         let body: BoxedPayloadStream = Box::pin(RequestBody(self.clone()));
         request.replace_payload(Payload::Stream { payload: body }).0
@@ -245,6 +252,18 @@ impl Stream for RequestBody {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let sides = &mut *self.0.0.borrow_mut();
         sides.inbox.poll_body(&mut sides.transport, &mut sides.codec, context)
+    }
+}
+
+impl Intake for RequestBody {
+    fn poll_into(
+        &self,
+        body: &mut Vec<u8>,
+        left: usize,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), PayloadError>> {
+        let sides = &mut *self.0.0.borrow_mut();
+        sides.inbox.poll_body_into(&mut sides.transport, body, left, context)
     }
 }
 

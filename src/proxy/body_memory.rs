@@ -1,7 +1,7 @@
 //! The memory of bodies that are read whole. It is kept for the next one for a second or two: to give a megabyte back to
 //! the system and ask for it again costs half as much as to hash it, since each of its pages is made anew.
 //!
-//! `inbound.rs` reads into it; it comes back when the last part of the body has been sent. Each worker has its own
+//! `request_body.rs` reads into it; it comes back when the last part of the body has been sent. Each worker has its own
 //! (`listener/worker.rs`), and keeps no more of it than `MOST_KEPT`.
 
 use std::{
@@ -107,19 +107,15 @@ impl Kept {
 }
 
 impl Buffer {
-    /// Adds to the body.
-    pub fn extend(&mut self, piece: &[u8]) {
-        self.bytes.extend_from_slice(piece);
+    /// The bytes so far, to be added to.
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
     }
 
-    /// Its bytes so far.
+    /// How many there are so far.
+    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
     pub fn len(&self) -> usize {
         self.bytes.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
     }
 
     /// The body, whose memory comes back when nobody has it any more.
@@ -148,8 +144,8 @@ mod tests {
 
     fn of(memory: &BodyMemory, size: usize) -> Bytes {
         let mut buffer = memory.take(size);
-        buffer.extend(&vec![b'x'; size]);
-        assert_eq!((buffer.len(), buffer.is_empty()), (size, false));
+        buffer.bytes().resize(size, b'x');
+        assert_eq!(buffer.len(), size);
         buffer.freeze()
     }
 

@@ -280,3 +280,74 @@ fn the_host_is_the_first_header_that_goes_out() {
     assert_eq!(call(app.address, "POST", "/", &[("Accept", "*/*")], b"x").status, 200);
     assert_eq!(upstream.only().headers[0], ("host".to_owned(), upstream.address.to_string()));
 }
+
+/// A POST with a body that says where it ends, as it stands on the wire.
+fn numbered(number: usize, length: usize, more: &str) -> Vec<u8> {
+    let mut request =
+        format!("POST /{number} HTTP/1.1\r\nHost: h\r\n{more}Content-Length: {length}\r\n\r\n").into_bytes();
+    request.resize(request.len() + length - 1, b'0' + u8::try_from(number % 10).unwrap());
+    request.push(b'.');
+    request
+}
+
+#[test]
+fn whole_bodies_of_any_size_end_where_they_end_whatever_comes_behind_them_in_the_same_packet() {
+    let upstream = Upstream::ok();
+    let app = app(&upstream, SIGNED);
+    let lengths = [9_999, 10_000, 1, 100_000, 16_384, 65_536, 1_000_000, 3, 300_000];
+    let requests: Vec<u8> =
+        lengths.iter().enumerate().flat_map(|(number, length)| numbered(number, *length, "")).collect();
+    let stream = open(app.address);
+    let mut writer = stream.try_clone().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || writer.write_all(&requests).unwrap());
+        let mut reader = BufReader::new(&stream);
+        for _ in lengths {
+            assert_eq!(read_response(&mut reader, false).unwrap().status, 200);
+        }
+    });
+    let received = upstream.received();
+    assert_eq!(received.len(), lengths.len());
+    for (number, (call, length)) in received.iter().zip(lengths).enumerate() {
+        assert_eq!((call.target(), call.body.len()), (&*format!("/{number}"), length));
+        assert!(numbered(number, length, "").ends_with(&call.body), "{number}");
+        assert_eq!(call.body.last(), Some(&b'.'));
+    }
+}
+
+#[test]
+fn a_large_body_is_asked_for_before_it_is_read_where_the_client_waits_for_that() {
+    let upstream = Upstream::ok();
+    let app = app(&upstream, SIGNED);
+    let request = numbered(7, 100_000, "Expect: 100-continue\r\n");
+    let (head, body) = request.split_at(request.len() - 100_000);
+    let mut stream = open(app.address);
+    stream.write_all(head).unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    assert_eq!(read_head(&mut reader).unwrap().unwrap(), "HTTP/1.1 100 Continue\r\n");
+    stream.write_all(body).unwrap();
+    assert_eq!(read_response(&mut reader, false).unwrap().status, 200);
+    assert_eq!(upstream.only().body, body);
+}
+
+#[test]
+fn a_large_body_that_stops_in_the_middle_is_408_and_one_whose_client_leaves_is_never_sent() {
+    let upstream = Upstream::ok();
+    let app =
+        App::with("limits: { body_timeout: 200ms }").gateway("r", "/*", &upstream.uri("/"), SIGNED).start();
+    let request = numbered(1, 100_000, "");
+    let mut stream = open(app.address);
+    stream.write_all(&request[..60_000]).unwrap();
+    let answer = read_response(&mut BufReader::new(&stream), false).unwrap();
+    assert_eq!((answer.status, &*answer.code()), (408, "request_timeout"));
+    assert_eq!(
+        answer.header("connection"),
+        Some("close"),
+        "what is left of it cannot be told from what follows"
+    );
+    let mut stream = open(app.address);
+    stream.write_all(&request[..60_000]).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let _ = io::copy(&mut stream, &mut io::sink());
+    assert_eq!(upstream.received().len(), 0);
+}

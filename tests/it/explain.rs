@@ -388,7 +388,7 @@ fn what_references_have_put_into_a_request_is_left_out() {
                 "event",
                 lambda("/event", "awsgateway_compatible: true, stage_variables: { k: $env://REFERRED }"),
             ),
-            ("tenant", lambda("/tenant", "tenant_id: $env://REFERRED, body: { k: $env://REFERRED }")),
+            ("tenant", lambda("/tenant", "tenant_id: $env://TENANT, body: { k: $env://REFERRED }")),
             ("uri", "uri: /uri/*\napi_gateway: { function_uri: $env://URI }\n".to_owned()),
         ],
     );
@@ -398,6 +398,7 @@ fn what_references_have_put_into_a_request_is_left_out() {
             explain
                 .arg(directory.path())
                 .env("REFERRED", "from\"hush")
+                .env("TENANT", "hush-tenant")
                 .env("URI", upstream.uri("/x?code=hush"));
             let ended = end_of(&mut explain);
             assert_eq!(ended.code, Some(0), "{ended:?}");

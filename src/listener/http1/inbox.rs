@@ -13,14 +13,14 @@ use std::{
 };
 
 use actix_http::{
-    Request,
+    Request, ServiceConfig,
     error::{ParseError, PayloadError},
     h1::{Codec, Message, MessageType},
     header,
 };
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite as _, ReadBuf};
-use tokio_util::codec::Decoder as _;
+use tokio_util::{codec::Decoder as _, io::poll_read_buf};
 
 use crate::{
     error::{ErrorKind, ProxyError},
@@ -64,13 +64,16 @@ pub struct Inbox {
     /// What a client that asked is told before its body is read.
     interim: Bytes,
     max_uri: u64,
+    config: ServiceConfig,
+    /// Whether a body has been read past the codec, which then does not know that it is over.
+    is_direct: bool,
 }
 
 impl Inbox {
     /// One for a new connection.
-    pub fn new(max_uri: u64) -> Self {
+    pub fn new(max_uri: u64, config: ServiceConfig) -> Self {
         let (received, interim) = (BytesMut::new(), Bytes::new());
-        Self { received, searched: Some(0), body: Body::Over, interim, max_uri }
+        Self { received, searched: Some(0), body: Body::Over, interim, max_uri, config, is_direct: false }
     }
 
     /// Whether nothing of a further request has come.
@@ -91,6 +94,9 @@ impl Inbox {
     /// Whether the last request's body has come whole. What is at hand of it is looked at, and nothing waited for.
     pub fn has_whole_body(&mut self, codec: &mut Codec) -> bool {
         while self.body == Body::Coming {
+            if self.is_direct {
+                return false;
+            }
             match codec.decode(&mut self.received) {
                 Ok(Some(Message::Chunk(Some(_)))) => {}
                 Ok(Some(Message::Chunk(None))) => self.body = Body::Over,
@@ -108,6 +114,9 @@ impl Inbox {
         codec: &mut Codec,
         context: &mut Context<'_>,
     ) -> Poll<Result<Request, End>> {
+        if std::mem::take(&mut self.is_direct) {
+            *codec = Codec::new(self.config.clone());
+        }
         loop {
             if !self.received.is_empty() && self.has_request_line()? {
                 match codec.decode(&mut self.received) {
@@ -154,9 +163,7 @@ impl Inbox {
             let received = match self.poll_say_continue(transport, context) {
                 Poll::Ready(Ok(())) => {
                     self.received.reserve(BODY_PIECE);
-                    let read =
-                        tokio_util::io::poll_read_buf(Pin::new(transport), context, &mut self.received);
-                    ready!(read)
+                    ready!(poll_read_buf(Pin::new(transport), context, &mut self.received))
                 }
                 Poll::Ready(Err(error)) => Err(error),
                 Poll::Pending => return Poll::Pending,
@@ -165,6 +172,37 @@ impl Inbox {
                 self.body = Body::Broken;
             }
         }
+    }
+
+    /// The next part of the request's body, added to `whole`: no more than the `left` bytes that belong to it.
+    pub fn poll_body_into(
+        &mut self,
+        transport: &mut Transport,
+        whole: &mut Vec<u8>,
+        left: usize,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), PayloadError>> {
+        if self.body != Body::Coming {
+            return Poll::Ready(Err(PayloadError::Incomplete(None)));
+        }
+        self.is_direct = true;
+        let length = if self.received.is_empty() {
+            ready!(self.poll_say_continue(transport, context))?;
+            let mut room = whole.limit(left);
+            ready!(poll_read_buf(Pin::new(transport), context, &mut room))?
+        } else {
+            let length = left.min(self.received.len());
+            whole.extend_from_slice(&self.received.split_to(length));
+            length
+        };
+        if length == 0 {
+            self.body = Body::Broken;
+            return Poll::Ready(Err(PayloadError::Incomplete(None)));
+        }
+        if length == left {
+            self.body = Body::Over;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Ready once the client has left. What it sends meanwhile is kept, up to a limit.
