@@ -53,13 +53,15 @@ use crate::{
 /// Sends requests and keeps connections for one worker thread.
 pub struct Client {
     pools: RefCell<HashMap<Arc<Endpoint>, Rc<Pool>>>,
+    /// The pool that was used last: mostly it is the next one's too, and found without a hash.
+    last: RefCell<Option<(Arc<Endpoint>, Rc<Pool>)>>,
     metrics: Arc<Metrics>,
 }
 
 impl Client {
     /// One without connections, whose are counted in `metrics`.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { pools: RefCell::default(), metrics }
+        Self { pools: RefCell::default(), last: RefCell::default(), metrics }
     }
 
     /// Sends a request, signed if there is a `proof`, and waits for the head of the answer. The request is left as it was,
@@ -104,6 +106,17 @@ impl Client {
     }
 
     fn pool(&self, endpoint: &Arc<Endpoint>) -> Rc<Pool> {
+        if let Some((last, pool)) = &*self.last.borrow()
+            && Arc::ptr_eq(last, endpoint)
+        {
+            return Rc::clone(pool);
+        }
+        let pool = self.known_or_new(endpoint);
+        *self.last.borrow_mut() = Some((Arc::clone(endpoint), Rc::clone(&pool)));
+        pool
+    }
+
+    fn known_or_new(&self, endpoint: &Arc<Endpoint>) -> Rc<Pool> {
         let mut pools = self.pools.borrow_mut();
         if let Some(pool) = pools.get(endpoint) {
             return Rc::clone(pool);

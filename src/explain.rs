@@ -24,6 +24,7 @@ use crate::{
         inbound::{BodyLimits, Hop, InboundRequest},
         record,
         target::HeadLimits,
+        via::Via,
     },
     routing::{Mismatch, RouteTable, standing},
     settings::{RouteSettings, Settings, Tracing},
@@ -31,8 +32,8 @@ use crate::{
     trace::{self, Trace},
 };
 
-/// Stands for the name that each process draws by lot and has in `Via`.
-const PSEUDONYM: &str = "apigw-invoker-0000000000000000";
+/// Stands for the number that each process draws by lot and has in its name in `Via`.
+const ANY_PROCESS: u64 = 0;
 
 /// A request to explain.
 #[derive(Debug, Args)]
@@ -117,7 +118,7 @@ pub async fn explain(settings: &Settings, asked: &Asked) -> Result<Explanation, 
     };
     let payload = request.take_payload();
     let limits = HeadLimits::of(&settings.limits);
-    match proxy::choose(&request, &routes, &limits, PSEUDONYM) {
+    match proxy::choose(&request, &routes, &limits, &Via::numbered(ANY_PROCESS)) {
         Ok(Chosen { route, remainder }) => {
             explanation.route = Some(route.id.clone());
             let body_timeout = settings.limits.body_timeout;
@@ -160,7 +161,7 @@ async fn outgoing(
     let hop = Hop {
         peer: request.head().peer_addr,
         is_secure: false,
-        pseudonym: PSEUDONYM,
+        via: &Via::numbered(ANY_PROCESS),
         memory: &BodyMemory::default(),
         request_id: &request_id,
         trace: trace.as_ref(),

@@ -29,6 +29,7 @@ pub mod record;
 pub mod reply;
 pub mod request_body;
 pub mod target;
+pub mod via;
 
 use std::{
     convert::Infallible,
@@ -50,6 +51,7 @@ use self::{
     record::Record,
     reply::ClientBody,
     target::HeadLimits,
+    via::Via,
 };
 use crate::{
     admission::{self, Permit},
@@ -75,7 +77,7 @@ pub struct Worker {
     /// Whether the process is about to end, so that clients should look for another.
     pub stopping: Arc<AtomicBool>,
     /// This process's name in `Via`, by which it knows its own requests when they come back.
-    pub pseudonym: Arc<str>,
+    pub via: Via,
 }
 
 /// Serves one request: the only place where an error becomes an answer, and where it is logged.
@@ -128,8 +130,7 @@ async fn forward(
     record: &mut Record,
     is_secure: bool,
 ) -> Result<Answer, ProxyError> {
-    let Chosen { route, remainder } =
-        choose(&request, &snapshot.routes, &snapshot.head_limits, &worker.pseudonym)?;
+    let Chosen { route, remainder } = choose(&request, &snapshot.routes, &snapshot.head_limits, &worker.via)?;
     record.route(route);
 
     let permit = admission::enter(&snapshot.admission, route.admission.as_ref(), &route.metrics)?;
@@ -138,7 +139,7 @@ async fn forward(
     let hop = Hop {
         peer: request.head().peer_addr,
         is_secure,
-        pseudonym: &worker.pseudonym,
+        via: &worker.via,
         memory: &worker.memory,
         request_id: record.request_id(),
         trace: record.trace(),
@@ -180,10 +181,12 @@ pub fn choose<'s, R>(
     request: &Request,
     routes: &'s RouteTable<R>,
     limits: &HeadLimits,
-    pseudonym: &str,
+    via: &Via,
 ) -> Result<Chosen<'s, R>, ProxyError> {
     target::check(request.head(), limits)?;
-    refuse_loop(request, pseudonym)?;
+    if via.is_in(request.headers()) {
+        return Err(ErrorKind::LoopDetected.into());
+    }
     let path = request.uri().path();
     let found = routes.find(host(request), path, request.method()).map_err(|miss| match miss {
         Miss::NoRoute => ErrorKind::RouteNotFound,
@@ -207,14 +210,4 @@ async fn read_as(mode: ReplyMode, upstream: UpstreamReply) -> Result<UpstreamRep
 pub fn host(request: &Request) -> &str {
     let header = || request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
     request.uri().host().or_else(header).unwrap_or_default()
-}
-
-/// A request that carries our own `Via` has come back to where it started, and would go on doing so.
-fn refuse_loop(request: &Request, pseudonym: &str) -> Result<(), ProxyError> {
-    let mut lines = request.headers().get_all(header::VIA);
-    let ours = |line: &[u8]| line.windows(pseudonym.len()).any(|window| window == pseudonym.as_bytes());
-    if lines.any(|line| ours(line.as_bytes())) {
-        return Err(ErrorKind::LoopDetected.into());
-    }
-    Ok(())
 }

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     client::Client,
-    proxy::{Worker, body_memory::BodyMemory},
+    proxy::{Worker, body_memory::BodyMemory, via::Via},
     snapshot::Current,
 };
 
@@ -50,7 +50,7 @@ struct Thread {
 struct Parts {
     current: Arc<Current>,
     stopping: Arc<AtomicBool>,
-    pseudonym: Arc<str>,
+    via: Via,
     drain: CancellationToken,
 }
 
@@ -70,7 +70,7 @@ impl Workers {
         let parts = Parts {
             current: Arc::clone(current),
             stopping: Arc::clone(stopping),
-            pseudonym: format!("apigw-invoker-{:016x}", fastrand::u64(..)).into(),
+            via: Via::numbered(fastrand::u64(..)),
             drain: started.drain.clone(),
         };
         for number in 0..workers {
@@ -128,13 +128,13 @@ impl Drop for Workers {
 
 /// One worker, until it has drained.
 async fn serve(parts: Parts, sockets: Vec<Listening>) -> io::Result<()> {
-    let Parts { current, stopping, pseudonym, drain } = parts;
+    let Parts { current, stopping, via, drain } = parts;
     let metrics = Arc::clone(&current.get().metrics);
     let client = Client::new(Arc::clone(&metrics));
     let memory = BodyMemory::default();
     // ends with the thread
     drop(spawn_local(memory.clone().tidy()));
-    let worker = Rc::new(Worker { current, metrics, client, memory, stopping, pseudonym });
+    let worker = Rc::new(Worker { current, metrics, client, memory, stopping, via });
     let draining = Draining::default();
     let server = Rc::new(Server {
         config: ServiceConfig::default(),

@@ -3,7 +3,7 @@
 //! Applied once on the way in (`inbound.rs`), so that no backend ever sees what must not pass, and once on
 //! the way out, by each backend's `reply`.
 
-use actix_http::header::{self, HeaderMap, HeaderName};
+use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Names a request in logs, in our answers and towards AWS.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -23,6 +23,20 @@ pub fn clean_reply(headers: &mut HeaderMap) {
     headers.retain(|name, _| {
         !(is_hop_by_hop(name) || *name == header::CONTENT_LENGTH || nominated.contains(name))
     });
+}
+
+/// Adds an element to a comma-separated list that may span several lines.
+pub fn append(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
+    if !headers.contains_key(&name) {
+        headers.insert(name, element);
+        return;
+    }
+    let lines = headers.get_all(&name).chain([&element]).map(HeaderValue::as_bytes);
+    let list = lines.collect::<Vec<_>>().join(&b", "[..]);
+    // each of them was a header value before
+    if let Ok(value) = HeaderValue::from_bytes(&list) {
+        headers.insert(name, value);
+    }
 }
 
 /// RFC 9110, 7.6.1, with `Keep-Alive` and `Proxy-Connection` of older practice.
@@ -68,7 +82,6 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 
 #[cfg(test)]
 mod tests {
-    use actix_http::header::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;

@@ -19,7 +19,7 @@ pub fn json(event: &impl Serialize, body_length: usize, limit: u64) -> Result<Ve
     // base64 takes four characters for three bytes, which is as much as escapes do to most texts
     let likely = FIRST_BUFFER.saturating_add(body_length.div_ceil(3).saturating_mul(4));
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut event_bytes = Limited { bytes: Vec::with_capacity(likely.min(most)), most, passed_at: None };
+    let mut event_bytes = Limited::of(likely.min(most), most);
     match (serde_json::to_writer(&mut event_bytes, event), event_bytes.passed_at) {
         (Ok(()), _) => Ok(event_bytes.bytes),
         (Err(_), Some(size)) => Err(too_large(limit, size)),
@@ -42,25 +42,50 @@ fn too_large(limit: u64, size: usize) -> ProxyError {
 /// Bytes that never take more room than they may have.
 struct Limited {
     bytes: Vec<u8>,
+    /// As many more have room as it is.
+    room: usize,
     most: usize,
     /// The size that would have been too much.
     passed_at: Option<usize>,
 }
 
-impl io::Write for Limited {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let size = self.bytes.len() + bytes.len();
+impl Limited {
+    fn of(capacity: usize, most: usize) -> Self {
+        Self { bytes: Vec::with_capacity(capacity), room: capacity, most, passed_at: None }
+    }
+
+    #[cold]
+    fn make_room(&mut self, more: usize) -> io::Result<()> {
+        let size = self.bytes.len() + more;
         if size > self.most {
             self.passed_at = Some(size);
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        if size > self.bytes.capacity() {
-            // a vector by itself would double beyond the limit
-            let capacity = self.bytes.capacity().saturating_mul(2).clamp(size, self.most);
-            self.bytes.reserve_exact(capacity - self.bytes.len());
+        // a vector by itself would double beyond the limit
+        let capacity = (self.bytes.len() + self.room).saturating_mul(2).clamp(size, self.most);
+        self.bytes.reserve_exact(capacity - self.bytes.len());
+        self.room = capacity - self.bytes.len();
+        Ok(())
+    }
+}
+
+impl io::Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    /// Called hundreds of times for an event, for a quotation mark as for a name.
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.len() > self.room {
+            self.make_room(bytes.len())?;
         }
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
+        self.room -= bytes.len();
+        match bytes {
+            [one] => self.bytes.push(*one),
+            several => self.bytes.extend_from_slice(several),
+        }
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {

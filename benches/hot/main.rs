@@ -1,0 +1,18 @@
+//! How long each step of a request takes by itself: `cargo bench --bench hot`.
+
+#![expect(clippy::expect_used, reason = "a benchmark that cannot begin has nothing to say")]
+
+mod work;
+
+use divan::Bencher;
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench(args = work::ALL.map(|(name, _)| name))]
+fn step(bencher: Bencher, name: &str) {
+    let found = work::ALL.iter().find(|(known, _)| *known == name);
+    let (_, prepare) = found.expect("it is one of them");
+    bencher.with_inputs(prepare).bench_local_refs(|work| work());
+}

@@ -1,0 +1,184 @@
+//! What every request costs by itself, step by step, without a socket: `main.rs` takes the time of it, and
+//! `../instructions/main.rs` counts its instructions.
+
+#![expect(clippy::expect_used, reason = "a benchmark that cannot begin has nothing to say")]
+
+use std::{
+    collections::BTreeMap,
+    hint::black_box,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use actix_http::{
+    Method, StatusCode, Version,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
+use apigw_invoker::{
+    backend::{self, Backend},
+    client::{ReplyBody, UpstreamReply, encode_head},
+    metrics::Metrics,
+    proxy::inbound::{InboundRequest, RequestBody},
+    routing::{MethodSet, RouteRule, RouteTable, UriPattern},
+    settings::{Document, Settings},
+    signing::{Scope, Signer},
+    tls::Configurations,
+};
+use aws_credential_types::Credentials;
+use bytes::Bytes;
+
+/// A step, ready to be taken again and again.
+pub type Work = Box<dyn FnMut()>;
+/// A step by its name, and what gets it ready.
+type Step = (&'static str, fn() -> Work);
+
+/// Every step by its name, in the order in which a request takes them.
+pub const ALL: [Step; 8] = [
+    ("route", route),
+    ("gateway_request", gateway_request),
+    ("gateway_signature", gateway_signature),
+    ("gateway_head", gateway_head),
+    ("gateway_reply", gateway_reply),
+    ("lambda_event", lambda_event),
+    ("lambda_reply", lambda_reply),
+    ("metrics", metrics),
+];
+
+/// The last of ten thousand routes is found.
+fn route() -> Work {
+    let table = RouteTable::new((0..10_000).map(|index| {
+        let uris = UriPattern::parse(&format!("/service-{index}/*")).into_iter().collect();
+        (RouteRule { uris, hosts: Vec::new(), methods: MethodSet::new(Vec::new()), priority: 0 }, index)
+    }));
+    Box::new(move || {
+        let found = table.find("localhost:9080", "/service-9999/orders/4711", &Method::GET);
+        assert!(black_box(found).is_ok());
+    })
+}
+
+/// A client's request becomes one for API Gateway; that the request is made anew each time is a part of it.
+fn gateway_request() -> Work {
+    let backend = backend("authorization: { iam: { accesskey: AKIDEXAMPLE, secretkey: s } }");
+    Box::new(move || drop(black_box(backend.request(inbound()))))
+}
+
+/// It is signed.
+fn gateway_signature() -> Work {
+    let backend = backend("");
+    let outbound = backend.request(inbound()).expect("a request");
+    let signer = Signer::new(Scope { region: "us-east-1".to_owned(), service: "execute-api".to_owned() });
+    let credentials = Credentials::new("AKIDEXAMPLE", "secret", Some("token".to_owned()), None, "bench");
+    let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
+    Box::new(move || drop(black_box(signer.sign(&outbound, &credentials, now))))
+}
+
+/// Its head is written.
+fn gateway_head() -> Work {
+    let outbound = backend("").request(inbound()).expect("a request");
+    Box::new(move || drop(black_box(encode_head(&outbound, None, true))))
+}
+
+/// The answer goes back.
+fn gateway_reply() -> Work {
+    let backend = backend("");
+    Box::new(move || drop(black_box(backend.reply(reply("{}")))))
+}
+
+/// A client's request becomes the event of an API Gateway, for the Lambda API.
+fn lambda_event() -> Work {
+    let backend = lambda();
+    Box::new(move || drop(black_box(backend.request(inbound()))))
+}
+
+/// What the function says about status, headers and body becomes the answer.
+fn lambda_reply() -> Work {
+    let backend = lambda();
+    let output =
+        r#"{"statusCode":200,"headers":{"content-type":"application/json"},"body":"{\"name\":\"x\"}"}"#;
+    Box::new(move || drop(black_box(backend.reply(reply(output)))))
+}
+
+/// The request is counted.
+fn metrics() -> Work {
+    let all = Metrics::new().expect("names that Prometheus takes");
+    let route = all.route(&"orders".into());
+    Box::new(move || {
+        route.begins();
+        route.answered(Duration::from_millis(7));
+        route.served(&Method::GET, Some(StatusCode::OK), Duration::from_millis(8));
+        route.bytes_in.add(100);
+        route.bytes_out.add(200);
+        route.ends();
+    })
+}
+
+fn backend(rest: &str) -> Arc<dyn Backend> {
+    let uri = "https://x9w6z07gb9.execute-api.us-east-1.amazonaws.com/prod";
+    built(&format!("api_gateway:\n  function_uri: {uri}\n  {rest}\n"))
+}
+
+fn lambda() -> Arc<dyn Backend> {
+    built(
+        "lambda:\n  function_name: MyLambda\n  aws_region: us-east-1\n  aws_key: AKIDEXAMPLE\n  aws_secret: s\n  \
+         awsgateway_compatible: true\n  is_proxy_integration: true\n",
+    )
+}
+
+fn built(route: &str) -> Arc<dyn Backend> {
+    let documents = [Document::process(""), Document::route("r", format!("uri: /orders*\n{route}"))];
+    let settings = Settings::from_documents(&documents, &BTreeMap::new()).expect("settings");
+    backend::build(&settings.routes[0].backend, &mut Configurations::default()).expect("a backend")
+}
+
+/// A request as `inbound.rs` hands it over.
+fn inbound() -> InboundRequest {
+    let lines = [
+        ("accept", "*/*"),
+        ("accept-encoding", "gzip, deflate, br"),
+        ("user-agent", "python-requests/2.32.3"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-forwarded-host", "127.0.0.1:9080"),
+        ("x-forwarded-proto", "http"),
+        ("via", "1.1 apigw-invoker-0123456789abcdef"),
+        ("x-request-id", "0770d7073e19e8d1fa458ecbd772b745"),
+        ("traceparent", "00-6b020fb419a2fc2baeeb8f3f0453b975-aeeb8f3f0453b975-00"),
+        ("x-amzn-trace-id", "Root=1-6b020fb4-19a2fc2baeeb8f3f0453b975;Parent=aeeb8f3f0453b975"),
+    ];
+    InboundRequest {
+        method: Method::GET,
+        uri: "/orders/4711?expand=lines&page=2".parse().expect("a target"),
+        remainder: Some("/orders/".len()),
+        headers: map(&lines),
+        body: RequestBody::Empty,
+        version: Version::HTTP_11,
+        host: Some(HeaderValue::from_static("127.0.0.1:9080")),
+        peer: Some(([127, 0, 0, 1], 40_000).into()),
+        received_at: SystemTime::UNIX_EPOCH + Duration::from_hours(500_000),
+        is_traced: true,
+    }
+}
+
+fn reply(body: &'static str) -> UpstreamReply {
+    let lines = [
+        ("date", "Sat, 21 Nov 2026 12:00:00 GMT"),
+        ("content-type", "application/json"),
+        ("content-length", "100"),
+        ("connection", "keep-alive"),
+        ("x-amzn-requestid", "471289ab-d3b7-4819-9e1a-cb59cac611e0"),
+        ("apigw-requestid", "QwErTyUiOpAsDfG="),
+    ];
+    UpstreamReply {
+        status: StatusCode::OK,
+        headers: map(&lines),
+        body: ReplyBody::Whole(Bytes::from_static(body.as_bytes())),
+        prelude: None,
+    }
+}
+
+fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(lines.len());
+    for (name, value) in lines {
+        headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    headers
+}

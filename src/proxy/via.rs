@@ -1,0 +1,70 @@
+//! This process's name in `Via` (RFC 9110, 7.6.3), by which it knows its own requests when they come back.
+//!
+//! `proxy.rs` looks for it in each request, `inbound.rs` adds it; `explain.rs` has one that stands for all.
+
+use actix_http::{
+    Version,
+    header::{self, HeaderMap, HeaderValue},
+};
+
+use super::headers::append;
+
+/// A process's name, and how it stands in `Via` behind each version of HTTP.
+#[derive(Debug, Clone)]
+pub struct Via {
+    name: String,
+    http_10: HeaderValue,
+    http_11: HeaderValue,
+    http_2: HeaderValue,
+}
+
+impl Via {
+    /// By this number, which no other process should have.
+    pub fn numbered(number: u64) -> Self {
+        let name = format!("apigw-invoker-{number:016x}");
+        let after = |version: &str| {
+            let value = HeaderValue::from_str(&format!("{version} {name}"));
+            value.unwrap_or_else(|_| HeaderValue::from_static(""))
+        };
+        Self { http_10: after("1.0"), http_11: after("1.1"), http_2: after("2.0"), name }
+    }
+
+    /// Whether a request with these headers has been here before, and would go on coming back.
+    pub fn is_in(&self, headers: &HeaderMap) -> bool {
+        let name = self.name.as_bytes();
+        headers.get_all(header::VIA).any(|line| line.as_bytes().windows(name.len()).any(|own| own == name))
+    }
+
+    /// Adds it to the headers of a request that came with this version.
+    pub fn add(&self, headers: &mut HeaderMap, version: Version) {
+        let element = match version {
+            Version::HTTP_10 => &self.http_10,
+            Version::HTTP_2 => &self.http_2,
+            _ => &self.http_11,
+        };
+        append(headers, header::VIA, element.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_knows_its_own_name_behind_others_and_no_other_ones() {
+        let (via, other) = (Via::numbered(1), Via::numbered(2));
+        let mut headers = HeaderMap::new();
+        headers.append(header::VIA, HeaderValue::from_static("1.0 fred"));
+        headers.append(header::VIA, HeaderValue::from_static("1.1 p.example.net (x)"));
+        assert!(!via.is_in(&headers));
+        via.add(&mut headers, Version::HTTP_2);
+        assert!(via.is_in(&headers) && !other.is_in(&headers));
+        let lines: Vec<_> = headers.get_all(header::VIA).map(|line| line.to_str().unwrap()).collect();
+        assert_eq!(lines, ["1.0 fred, 1.1 p.example.net (x), 2.0 apigw-invoker-0000000000000001"]);
+        for (version, told) in [(Version::HTTP_10, "1.0 apigw-"), (Version::HTTP_11, "1.1 apigw-")] {
+            let mut headers = HeaderMap::new();
+            via.add(&mut headers, version);
+            assert!(headers.get(header::VIA).unwrap().to_str().unwrap().starts_with(told));
+        }
+    }
+}
