@@ -34,6 +34,7 @@ pub mod diagnosis;
 pub mod error;
 mod excerpt;
 mod explain;
+mod header_maps;
 pub mod hexadecimal;
 mod lenient_base64;
 pub mod listener;

@@ -18,6 +18,7 @@ use super::{Backend, ClientReply, ReplyMode, Target, endpoint, verdict::Verdict}
 use crate::{
     client::{Secured, UpstreamReply},
     error::ProxyError,
+    header_maps,
     proxy::{
         inbound::{BodyMode, InboundRequest, RequestBody},
         outbound::{OutboundRequest, Signature},
@@ -140,6 +141,7 @@ impl Backend for Lambda {
         if inbound.is_traced {
             trace::carry_over(&mut inbound.headers, &mut headers);
         }
+        header_maps::give_back(inbound.headers);
         Ok(OutboundRequest {
             method: Method::POST,
             path_and_query: self.path_and_query.clone(),

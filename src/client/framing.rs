@@ -11,7 +11,10 @@ use actix_http::{
 };
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use crate::error::{ErrorKind, ProxyError};
+use crate::{
+    error::{ErrorKind, ProxyError},
+    header_maps,
+};
 
 /// As many as are taken from clients.
 const MAX_HEADERS: usize = 96;
@@ -148,7 +151,7 @@ pub fn parse(received: &mut BytesMut, to_head: bool) -> Result<Parsed, Malformed
 /// than that.
 fn header_map(parsed: &[httparse::Header<'_>], head: &[u8]) -> Result<HeaderMap, Malformed> {
     let shared = Bytes::copy_from_slice(head);
-    let mut headers = HeaderMap::with_capacity(parsed.len());
+    let mut headers = header_maps::take();
     for header in parsed {
         let name = HeaderName::from_bytes(header.name.as_bytes())
             .map_err(|_| Malformed::Head(httparse::Error::HeaderName))?;

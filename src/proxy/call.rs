@@ -20,6 +20,7 @@ use crate::{
     client::{Client, ReplyBody, UpstreamReply},
     diagnosis::{self, Evidence},
     error::{ErrorKind, ProxyError},
+    header_maps,
     retry::{Pause, Retries},
     snapshot::{Route, Signed},
 };
@@ -68,6 +69,7 @@ impl Call<'_> {
         let reply = result?;
         let signed = signed.filter(|_| diagnosis::concerns(&reply));
         let evidence = signed.and_then(|signed| self.evidence(&outbound, &signed));
+        header_maps::give_back(outbound.headers);
         Ok(Called { reply, evidence })
     }
 

@@ -20,10 +20,7 @@ use super::{
     request_body::{self, Announced, Intake},
     via::Via,
 };
-use crate::{error::ProxyError, trace::Trace};
-
-/// Headers that most requests do not exceed, with those that are added here.
-const MOST_HAVE: usize = 24;
+use crate::{error::ProxyError, header_maps, trace::Trace};
 
 /// A request that may be forwarded.
 #[derive(Debug)]
@@ -86,8 +83,8 @@ impl InboundRequest {
         let head = request.head_mut();
         let announced = Announced::by(head)?;
         let body = request_body::read(payload, announced, limits, hop.memory, intake).await?;
-        // the head is used again for another request, which then need not make its map larger step by step
-        let mut headers = std::mem::replace(&mut head.headers, HeaderMap::with_capacity(MOST_HAVE));
+        // the head is used again for another request, for which it needs a map
+        let mut headers = std::mem::replace(&mut head.headers, header_maps::take());
         // that of an absolute target goes before the header (RFC 9112, 3.2.2)
         let host = match head.uri.authority() {
             Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),

@@ -21,7 +21,7 @@ use super::{
     headers::REQUEST_ID,
     record::Record,
 };
-use crate::{admission::Permit, backend::ClientReply, client::ReplyBody, error::ProxyError};
+use crate::{admission::Permit, backend::ClientReply, client::ReplyBody, error::ProxyError, header_maps};
 
 /// What a request's head says about the shape of its answer.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ pub fn failure(error: &ProxyError, mut record: Record, shape: &Shape) -> Respons
 fn finish(status: StatusCode, headers: HeaderMap, body: ClientBody, shape: &Shape) -> Response<ClientBody> {
     let unknown_length = body.size == BodySize::Stream;
     let mut response = Response::with_body(status, body);
-    *response.headers_mut() = headers;
+    header_maps::give_back(std::mem::replace(response.headers_mut(), headers));
     let ends_with_connection = shape.version == Version::HTTP_10 && unknown_length;
     if ends_with_connection {
         // HTTP/1.0 knows no chunks
