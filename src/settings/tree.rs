@@ -4,7 +4,10 @@
 //! `document.rs` comes before it, `reference.rs` and `reader.rs` after. The `config` crate keeps no line
 //! numbers, so the same YAML parser runs once more for the positions alone.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+};
 
 use config::{Config, ConfigError, FileFormat, Map, Source, Value, ValueKind};
 
@@ -179,7 +182,7 @@ pub fn merge(documents: &[Document], environment: &Environment, mistakes: &mut M
         .ignore_empty(true)
         .source(Some(environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect()));
     match builder.add_source(overrides).build() {
-        Ok(config) => Annotator { documents, environment, lines: &lines }.node(config.cache, &mut Vec::new()),
+        Ok(config) => Annotator::of(documents, environment, &lines).node(config.cache, &mut Vec::new()),
         Err(error) => {
             mistakes.push(Mistake::new(Place::file("settings"), "", error.to_string()));
             Node::empty()
@@ -278,9 +281,33 @@ struct Annotator<'a> {
     documents: &'a [Document],
     environment: &'a Environment,
     lines: &'a [Lines],
+    /// The documents about the process, in their order.
+    of_process: Vec<usize>,
+    /// Those of each route, in theirs: there may be thousands of routes, and more nodes.
+    of_routes: HashMap<&'a str, Vec<usize>>,
 }
 
-impl Annotator<'_> {
+impl<'a> Annotator<'a> {
+    fn of(documents: &'a [Document], environment: &'a Environment, lines: &'a [Lines]) -> Self {
+        let (mut of_process, mut of_routes) = (Vec::new(), HashMap::<&str, Vec<usize>>::new());
+        for (index, document) in documents.iter().enumerate() {
+            match &document.subject {
+                Subject::Process => of_process.push(index),
+                Subject::Route(stem) => of_routes.entry(stem).or_default().push(index),
+            }
+        }
+        Self { documents, environment, lines, of_process, of_routes }
+    }
+
+    /// The documents that may hold what is at a path.
+    fn candidates(&self, path: &[String]) -> impl Iterator<Item = usize> {
+        let of_route = match path {
+            [first, stem, ..] if first == ROUTES => self.of_routes.get(stem.as_str()),
+            _ => None,
+        };
+        self.of_process.iter().chain(of_route.into_iter().flatten()).copied()
+    }
+
     fn node(&self, value: Value, path: &mut Vec<String>) -> Node {
         let (place, spelling) = self.place(value.origin(), path);
         let content = match value.kind {
@@ -334,22 +361,13 @@ impl Annotator<'_> {
 
     /// The file that a path belongs to, whether it says anything or not.
     fn file_of(&self, path: &[String]) -> Place {
-        let own = self.documents.iter().find(|document| match &document.subject {
-            Subject::Process => path.first().is_none_or(|first| first != ROUTES),
-            Subject::Route(stem) => {
-                path.get(1) == Some(stem) && path.first().is_some_and(|first| first == ROUTES)
-            }
-        });
-        Place::file(own.map_or("settings", |document| &document.source))
+        let is_route = |index: &usize| matches!(self.documents[*index].subject, Subject::Route(_));
+        let in_routes = path.first().is_some_and(|first| first == ROUTES);
+        let own = self.candidates(path).find(|index| is_route(index) == in_routes);
+        Place::file(own.map_or("settings", |index| &self.documents[index].source))
     }
 
     fn document_with(&self, path: &[String]) -> Option<usize> {
-        self.documents.iter().zip(self.lines).position(|(document, lines)| {
-            let holds = match &document.subject {
-                Subject::Process => true,
-                Subject::Route(stem) => path.starts_with(&[ROUTES.to_owned(), stem.clone()]),
-            };
-            holds && lines.has(inside(document, path))
-        })
+        self.candidates(path).find(|index| self.lines[*index].has(inside(&self.documents[*index], path)))
     }
 }
