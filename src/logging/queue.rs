@@ -16,7 +16,7 @@ use std::{
 /// Bytes that may wait, some thousand lines; as much may be on its way to the reader.
 const MOST_BYTES: usize = 1 << 20;
 /// Bytes that are worth a system call of their own.
-const PLENTY: usize = 32 << 10;
+const PLENTY: usize = 96 << 10;
 /// How long a line waits for others to leave with it: short for a person, and long for a busy process.
 const GATHERING: Duration = Duration::from_millis(10);
 

@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use actix_http::{HttpMessage as _, Method, Request, StatusCode, Uri, header::HeaderValue};
+use actix_http::{
+    HttpMessage as _, Method, Request, StatusCode, Uri,
+    header::{HeaderName, HeaderValue},
+};
 use log::kv;
 
 use super::{headers::REQUEST_ID, outbound::OutboundRequest};
@@ -24,6 +27,9 @@ use crate::{
     trace::Trace,
 };
 
+/// Lambda's and REST APIs', and that of HTTP APIs.
+const AWS_REQUEST_IDS: [HeaderName; 2] =
+    [HeaderName::from_static("x-amzn-requestid"), HeaderName::from_static("apigw-requestid")];
 /// What nginx logs for a client that closed the connection before it was answered.
 const CLIENT_GONE: u16 = 499;
 
@@ -156,7 +162,7 @@ impl Record {
 
     /// The head of AWS's answer is here.
     pub fn answered(&mut self, reply: &UpstreamReply) {
-        let id = ["x-amzn-requestid", "apigw-requestid"].iter().find_map(|name| reply.headers.get(*name));
+        let id = AWS_REQUEST_IDS.iter().find_map(|name| reply.headers.get(name));
         let id = id.filter(|id| is_request_id(id.as_bytes()));
         if let Some(sent) = self.sent {
             let after = sent.elapsed();
