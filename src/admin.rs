@@ -161,7 +161,7 @@ async fn metrics(health: web::Data<Health>) -> HttpResponse {
 }
 
 async fn routes(health: web::Data<Health>) -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(health.current.get().effective.clone())
+    HttpResponse::Ok().content_type("application/json").body(health.current.get().effective())
 }
 
 fn readiness(route: &Route, now: SystemTime) -> RouteReadiness<'_> {

@@ -16,7 +16,7 @@ use crate::{
     proxy::target::HeadLimits,
     retry::Retries,
     routing::RouteTable,
-    settings::{Otlp, RouteSettings, Scheme, Settings, effective},
+    settings::{Otlp, RouteSettings, Scheme, Settings},
     signing::Signer,
     snapshot::{Route, Signing, Snapshot},
     spans::Exporter,
@@ -118,7 +118,7 @@ impl Assembly {
             tracing: settings.tracing.clone(),
             spans: self.exporter.clone(),
             metrics: Arc::clone(&self.metrics),
-            effective: settings.routes.iter().map(effective).collect::<serde_json::Value>().to_string(),
+            routes_as_set: settings.routes.clone(),
         })
     }
 

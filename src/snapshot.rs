@@ -22,7 +22,10 @@ use crate::{
     proxy::{inbound::BodyLimits, outbound::OutboundRequest, target::HeadLimits},
     retry::Retries,
     routing::{RouteTable, UriPattern},
-    settings::{BackendSettings, HostPort, Limits, Otlp, Scheme, Settings, Shutdown, Tracing},
+    settings::{
+        BackendSettings, HostPort, Limits, Otlp, RouteSettings, Scheme, Settings, Shutdown, Tracing,
+        effective,
+    },
     signing::{Signer, SigningHeaders},
     spans::Exporter,
 };
@@ -52,8 +55,8 @@ pub struct Snapshot {
     pub spans: Option<Arc<Exporter>>,
     /// Where everything is counted; the same for every snapshot of the process.
     pub metrics: Arc<Metrics>,
-    /// The settings of every route as JSON, without secrets.
-    pub effective: String,
+    /// How each route is set, for those who ask.
+    pub routes_as_set: Vec<RouteSettings>,
 }
 
 /// One route, ready to serve.
@@ -104,6 +107,11 @@ pub struct Signed {
 }
 
 impl Snapshot {
+    /// The settings of every route as JSON, without secrets.
+    pub fn effective(&self) -> String {
+        self.routes_as_set.iter().map(effective).collect::<serde_json::Value>().to_string()
+    }
+
     /// Whether another has the very same routes, and the same collector.
     pub fn is_made_of_the_same(&self, other: &Self) -> bool {
         let (own, others) = (self.routes.routes(), other.routes.routes());
