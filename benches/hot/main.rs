@@ -13,6 +13,6 @@ fn main() {
 #[divan::bench(args = work::ALL.map(|(name, _)| name))]
 fn step(bencher: Bencher, name: &str) {
     let found = work::ALL.iter().find(|(known, _)| *known == name);
-    let mut work = found.map(|(_, prepare)| prepare()).expect("it is one of them");
-    bencher.bench_local(|| work());
+    let work = found.map(|(_, prepare)| prepare()).expect("it is one of them");
+    bencher.bench_local(work);
 }
