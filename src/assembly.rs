@@ -45,7 +45,7 @@ pub struct Assembly {
 /// What a route is made of.
 #[derive(Debug, Clone, PartialEq)]
 struct Origin {
-    settings: RouteSettings,
+    settings: Arc<RouteSettings>,
     body_timeout: Duration,
 }
 
@@ -95,8 +95,10 @@ impl Assembly {
         let limits = &settings.limits;
         let mut rules = Vec::new();
         let mut routes = HashMap::new();
-        for settings in settings.routes.iter().filter(|route| route.enabled) {
-            let origin = Origin { settings: settings.clone(), body_timeout: limits.body_timeout };
+        // the routes and who asks how they are set have one copy
+        let routes_as_set: Vec<_> = settings.routes.iter().cloned().map(Arc::new).collect();
+        for settings in routes_as_set.iter().filter(|route| route.enabled) {
+            let origin = Origin { settings: Arc::clone(settings), body_timeout: limits.body_timeout };
             let route = self.route(&origin)?;
             rules.push((settings.rule.clone(), Arc::clone(&route)));
             routes.insert(settings.id.clone(), (origin, route));
@@ -118,7 +120,7 @@ impl Assembly {
             tracing: settings.tracing.clone(),
             spans: self.exporter.clone(),
             metrics: Arc::clone(&self.metrics),
-            routes_as_set: settings.routes.clone(),
+            routes_as_set,
         })
     }
 
@@ -142,10 +144,7 @@ impl Assembly {
             Scheme::Http => None,
             Scheme::Https => {
                 let configuration = self.tls.get(true, ca_certificate.as_deref(), None)?;
-                Some(
-                    Secured::with(&uri.host, configuration)
-                        .map_err(|error| TlsError::new(error.to_string()))?,
-                )
+                Some(Secured::with(&uri.host, configuration)?)
             }
         };
         Ok(Endpoint {

@@ -141,8 +141,7 @@ fn secured(
     let identity = upstream.client_identity.as_ref();
     let configuration = tls.get(upstream.ssl_verify, upstream.ca_certificate.as_deref(), identity)?;
     let name = upstream.connect.sni.as_deref().unwrap_or(host);
-    let secured = Secured::with(name, configuration);
-    secured.map(Some).map_err(|_| TlsError::new(format!("`{name}` is no name of a server")))
+    Secured::with(name, configuration).map(Some)
 }
 
 /// Where connections lead for a backend whose server has this name and port.

@@ -13,7 +13,7 @@ use self::stamps::Stamps;
 use crate::{
     assembly::Assembly,
     logging,
-    settings::{Mistakes, Settings},
+    settings::{Admin, Listen, LogFormat, Mistakes, Settings},
     snapshot::{self, Current, Route, Snapshot},
 };
 
@@ -36,8 +36,8 @@ pub struct Reloader {
     current: Arc<Current>,
     /// The settings in force.
     settings: Settings,
-    /// Those of the start, of which some hold until the end.
-    first: Settings,
+    /// What holds until the end.
+    at_start: AtStart,
     /// What was last said about settings that are wrong.
     refused: Option<String>,
 }
@@ -52,8 +52,8 @@ enum Occasion {
 impl Reloader {
     /// Settings in force, what built their snapshot, and where the next ones come from.
     pub fn new(origin: Origin, assembly: Assembly, current: Arc<Current>, settings: Settings) -> Self {
-        let first = settings.clone();
-        Self { origin, assembly, current, settings, first, refused: None }
+        let at_start = AtStart::of(&settings);
+        Self { origin, assembly, current, settings, at_start, refused: None }
     }
 
     /// Follows them and never ends.
@@ -136,8 +136,8 @@ impl Reloader {
         let changes = Changes::between(&before, &after);
         let sections = sections(&self.settings, &settings);
         log::info!("new settings, generation {}: {changes}{sections}", after.generation);
-        let known = needs_restart(&self.first, &self.settings);
-        for key in needs_restart(&self.first, &settings) {
+        let known = self.at_start.differs_from(&self.settings);
+        for key in self.at_start.differs_from(&settings) {
             if !known.contains(&key) {
                 log::warn!("{key} has changed, which takes a restart");
             }
@@ -226,20 +226,32 @@ fn sections(before: &Settings, after: &Settings) -> String {
     if changed.is_empty() { String::new() } else { format!("; changed {}", changed.join(", ")) }
 }
 
-/// The keys that were read at the start for good.
-fn needs_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
-    let mut keys = Vec::new();
-    if before.listen != after.listen {
-        keys.push("listen");
+/// What was read at the start for good.
+struct AtStart {
+    listen: Listen,
+    admin: Admin,
+    workers: u16,
+    log_format: LogFormat,
+}
+
+impl AtStart {
+    fn of(settings: &Settings) -> Self {
+        Self {
+            listen: settings.listen.clone(),
+            admin: settings.admin.clone(),
+            workers: settings.workers,
+            log_format: settings.log.format,
+        }
     }
-    if before.admin != after.admin {
-        keys.push("admin");
+
+    /// The keys that would take a restart.
+    fn differs_from(&self, settings: &Settings) -> Vec<&'static str> {
+        let keys = [
+            ("listen", self.listen != settings.listen),
+            ("admin", self.admin != settings.admin),
+            ("workers", self.workers != settings.workers),
+            ("log.format", self.log_format != settings.log.format),
+        ];
+        keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
     }
-    if before.workers != after.workers {
-        keys.push("workers");
-    }
-    if before.log.format != after.log.format {
-        keys.push("log.format");
-    }
-    keys
 }

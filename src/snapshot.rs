@@ -56,7 +56,7 @@ pub struct Snapshot {
     /// Where everything is counted; the same for every snapshot of the process.
     pub metrics: Arc<Metrics>,
     /// How each route is set, for those who ask.
-    pub routes_as_set: Vec<RouteSettings>,
+    pub routes_as_set: Vec<Arc<RouteSettings>>,
 }
 
 /// One route, ready to serve.
@@ -109,7 +109,7 @@ pub struct Signed {
 impl Snapshot {
     /// The settings of every route as JSON, without secrets.
     pub fn effective(&self) -> String {
-        self.routes_as_set.iter().map(effective).collect::<serde_json::Value>().to_string()
+        self.routes_as_set.iter().map(|route| effective(route)).collect::<serde_json::Value>().to_string()
     }
 
     /// Whether another has the very same routes, and the same collector.

@@ -9,11 +9,11 @@ use std::{
     time::Duration,
 };
 
-use rustls_pki_types::{InvalidDnsNameError, ServerName};
+use rustls_pki_types::ServerName;
 
 use crate::{
     settings::{ForwardProxy, HostPort},
-    tls::Tls,
+    tls::{Tls, TlsError},
 };
 
 /// Where connections lead; routes with an equal one share connections.
@@ -47,8 +47,10 @@ impl Secured {
     ///
     /// # Errors
     /// It is neither.
-    pub fn with(name: &str, configuration: Tls) -> Result<Self, InvalidDnsNameError> {
-        Ok(Self { configuration, name: ServerName::try_from(name.to_owned())? })
+    pub fn with(name: &str, configuration: Tls) -> Result<Self, TlsError> {
+        let server = ServerName::try_from(name.to_owned());
+        let server = server.map_err(|_| TlsError::new(format!("`{name}` is no name of a server")))?;
+        Ok(Self { configuration, name: server })
     }
 }
 

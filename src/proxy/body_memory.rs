@@ -112,12 +112,6 @@ impl Buffer {
         &mut self.bytes
     }
 
-    /// How many there are so far.
-    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// The body, whose memory comes back when nobody has it any more.
     pub fn freeze(self) -> Bytes {
         Bytes::from_owner(self)
@@ -145,7 +139,7 @@ mod tests {
     fn of(memory: &BodyMemory, size: usize) -> Bytes {
         let mut buffer = memory.take(size);
         buffer.bytes().resize(size, b'x');
-        assert_eq!(buffer.len(), size);
+        assert_eq!(buffer.as_ref().len(), size);
         buffer.freeze()
     }
 

@@ -20,7 +20,7 @@ use super::{
     request_body::{self, Announced, Intake},
     via::Via,
 };
-use crate::{error::ProxyError, header_maps, trace::Trace};
+use crate::{error::ProxyError, header_maps, settings::Scheme, trace::Trace};
 
 /// A request that may be forwarded.
 #[derive(Debug)]
@@ -124,8 +124,7 @@ fn say_who_forwards(headers: &mut HeaderMap, host: Option<HeaderValue>, version:
     if let Some(peer) = hop.peer.and_then(|peer| address_value(peer.ip())) {
         headers::append(headers, FORWARDED_FOR, peer);
     }
-    let scheme = if hop.is_secure { "https" } else { "http" };
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(Scheme::of(hop.is_secure).name()));
     match host {
         Some(host) => headers.insert(FORWARDED_HOST, host),
         None => headers.remove(FORWARDED_HOST),

@@ -179,8 +179,8 @@ async fn whole(
 ) -> Result<RequestBody, ProxyError> {
     let mut buffer = memory.take(length);
     let mut patience = Patience::new(timeout);
-    while buffer.len() < length {
-        let left = length - buffer.len();
+    while buffer.as_ref().len() < length {
+        let left = length - buffer.as_ref().len();
         poll_fn(|context| match intake.poll_into(buffer.bytes(), left, context) {
             Poll::Ready(result) => Poll::Ready(result.map_err(|error| broken(&error))),
             Poll::Pending => patience.poll(context).map(Err),
@@ -202,7 +202,7 @@ async fn collected(
     let mut whole: Option<Buffer> = None;
     while let Some(piece) = poll_fn(|context| payload.poll_piece(context)).await {
         let piece = piece?;
-        let size = whole.as_ref().map_or(0, Buffer::len) as u64 + piece.len() as u64;
+        let size = whole.as_ref().map_or(0, |whole| whole.as_ref().len()) as u64 + piece.len() as u64;
         if size > limit {
             return Err(ErrorKind::PayloadTooLarge { what: "the body", limit, size }.into());
         }
@@ -213,7 +213,7 @@ async fn collected(
         let expected = usize::try_from(length.unwrap_or(FIRST_BUFFER)).unwrap_or_default();
         whole.get_or_insert_with(|| memory.take(expected)).bytes().extend_from_slice(&piece);
     }
-    let whole = whole.filter(|whole| whole.len() > 0);
+    let whole = whole.filter(|whole| !whole.as_ref().is_empty());
     Ok(whole.map_or(RequestBody::Empty, |whole| RequestBody::Whole(whole.freeze())))
 }
 

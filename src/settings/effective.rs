@@ -64,7 +64,7 @@ fn api_gateway(settings: &ApiGatewaySettings) -> Value {
         members
     });
     let mut members = object(json!({
-        "function_uri": format!("{}://{}{}{query}", scheme(uri.scheme), uri.authority, uri.path),
+        "function_uri": format!("{}://{}{}{query}", uri.scheme.name(), uri.authority, uri.path),
         "authorization": { "apikey": hidden(authorization.apikey.as_ref()), "iam": iam },
         "client_authorization": match settings.client_authorization {
             ClientAuthorization::Replace => "replace",
@@ -238,13 +238,6 @@ fn version(version: PayloadVersion) -> &'static str {
     match version {
         PayloadVersion::V1 => "1.0",
         PayloadVersion::V2 => "2.0",
-    }
-}
-
-fn scheme(scheme: Scheme) -> &'static str {
-    match scheme {
-        Scheme::Http => "http",
-        Scheme::Https => "https",
     }
 }
 

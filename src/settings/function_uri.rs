@@ -90,11 +90,7 @@ pub(super) fn host_and_port(authority: &Authority) -> Option<(&str, Option<u16>)
 
 impl fmt::Display for FunctionUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.scheme {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        };
-        write!(f, "{scheme}://{}{}", self.authority, self.path)?;
+        write!(f, "{}://{}{}", self.scheme.name(), self.authority, self.path)?;
         match &self.query {
             Some(query) => write!(f, "?{query}"),
             None => Ok(()),

@@ -32,6 +32,19 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    /// That of a connection which is encrypted, or not.
+    pub fn of(is_secure: bool) -> Self {
+        if is_secure { Self::Https } else { Self::Http }
+    }
+
+    /// As it stands in a URL.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
     /// The port that need not be written.
     pub fn default_port(self) -> u16 {
         match self {

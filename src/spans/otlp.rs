@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message as _;
 
 use super::{CallSpan, RequestSpan};
-use crate::settings::{Otlp, Scheme};
+use crate::settings::Otlp;
 
 /// The methods that are told apart (semantic conventions, `http.request.method`).
 const METHODS: [Method; 9] = [
@@ -113,7 +113,7 @@ fn of_request(request: &RequestSpan) -> Vec<KeyValue> {
     let mut attributes = Attributes::default();
     attributes.method(&request.method);
     attributes.text("url.path", &*request.path);
-    attributes.text("url.scheme", scheme(request.scheme));
+    attributes.text("url.scheme", request.scheme.name());
     attributes.text("network.protocol.version", version(request.version));
     if let Some(peer) = request.peer {
         let address = peer.ip().to_canonical().to_string();
@@ -144,7 +144,7 @@ fn of_request(request: &RequestSpan) -> Vec<KeyValue> {
 fn of_call(call: &CallSpan, resends: usize) -> Vec<KeyValue> {
     let mut attributes = Attributes::default();
     attributes.method(&call.method);
-    let (scheme, authority) = (scheme(call.scheme), text(&call.authority));
+    let (scheme, authority) = (call.scheme.name(), text(&call.authority));
     attributes.text("url.full", format!("{scheme}://{authority}{}", call.path));
     attributes.text("network.protocol.version", "1.1");
     let (host, port) = match authority.rsplit_once(':') {
@@ -226,13 +226,6 @@ impl Attributes {
 
 fn known(method: &Method) -> Option<&str> {
     METHODS.iter().find(|known| *known == method).map(Method::as_str)
-}
-
-fn scheme(scheme: Scheme) -> &'static str {
-    match scheme {
-        Scheme::Http => "http",
-        Scheme::Https => "https",
-    }
 }
 
 fn version(version: Version) -> &'static str {
