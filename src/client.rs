@@ -3,7 +3,6 @@
 //! [`Client::send`] writes the request's head (`request_head.rs`), takes a connection (`pool.rs`, or `dial.rs` anew),
 //! speaks HTTP/1.1 over it (`exchange.rs`), and returns the answer's head with a body that streams (`response.rs`).
 
-mod chunks;
 mod dial;
 mod endpoint;
 mod event_stream;

@@ -39,6 +39,7 @@ pub mod hexadecimal;
 mod lenient_base64;
 pub mod listener;
 pub mod logging;
+pub(crate) mod message;
 pub mod metrics;
 mod open_files;
 pub mod proxy;

@@ -21,6 +21,7 @@
 pub mod body_memory;
 mod call;
 pub mod deadline;
+pub mod draining;
 pub mod grpc;
 pub mod headers;
 pub mod inbound;
@@ -47,6 +48,7 @@ use self::{
     body_memory::BodyMemory,
     call::{Call, Called},
     deadline::Deadline,
+    draining::Draining,
     inbound::{Hop, InboundRequest},
     record::Record,
     reply::ClientBody,
@@ -76,6 +78,8 @@ pub struct Worker {
     pub memory: BodyMemory,
     /// Whether the process is about to end, so that clients should look for another.
     pub stopping: Arc<AtomicBool>,
+    /// The end of this worker, which aborts what is in flight at last.
+    pub draining: Draining,
     /// This process's name in `Via`, by which it knows its own requests when they come back.
     pub via: Via,
 }
@@ -94,10 +98,15 @@ pub async fn serve(
     record.traced(&request, is_secure, &snapshot);
     let mut shape = reply::Shape::of(&request);
     let mut payload = request.take_payload();
-    let outcome = forward(&worker, &snapshot, request, &mut payload, &mut record, is_secure).await;
+    let outcome = {
+        let forwarding = forward(&worker, &snapshot, request, &mut payload, &mut record, is_secure);
+        worker.draining.run_until_abort(pin!(forwarding)).await
+    };
     shape.last_of_connection(worker.stopping.load(Ordering::Relaxed));
     Ok(match outcome {
-        Ok(Answer { reply, permit, deadline }) => reply::response(reply, permit, deadline, record, &shape),
+        Ok(Answer { reply, permit, deadline }) => {
+            reply::response(reply, permit, deadline, &worker.draining, record, &shape)
+        }
         Err(error) => {
             record.fail(&error);
             reply::failure(&error, record, &shape)

@@ -20,12 +20,14 @@ use tokio::{
 use tokio_util::io::poll_read_buf;
 
 use super::{
-    chunks::{Chunks, Decoded},
     framing::{self, Framing, Head, Malformed, Parsed},
     sending::Sending,
     stream::Stream,
 };
-use crate::error::{ErrorKind, ProxyError};
+use crate::{
+    error::{ErrorKind, ProxyError},
+    message::chunks::{Chunks, Decoded},
+};
 
 /// Room for one read of a head: most answers come whole.
 const HEAD_PIECE: usize = 4 << 10;
@@ -165,7 +167,7 @@ impl Exchange {
     fn next_at_hand(&mut self) -> Result<Decoded, Malformed> {
         match &mut self.expected {
             None | Some(Expected::Nothing | Expected::Length(0)) => Ok(Decoded::End),
-            Some(Expected::Chunks(chunks)) => chunks.decode(&mut self.pending),
+            Some(Expected::Chunks(chunks)) => Ok(chunks.decode(&mut self.pending)?),
             Some(Expected::Length(_) | Expected::UntilClose) if self.pending.is_empty() => {
                 Ok(Decoded::NeedsMore)
             }

@@ -14,6 +14,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use crate::{
     error::{ErrorKind, ProxyError},
     header_maps,
+    message::chunks::MalformedChunk,
 };
 
 /// As many as are taken from clients.
@@ -74,7 +75,7 @@ pub enum Malformed {
     /// More interim answers than these.
     Interim(u32),
     /// The chunks of a body.
-    Chunk(&'static str),
+    Chunk(MalformedChunk),
 }
 
 impl fmt::Display for Malformed {
@@ -87,12 +88,18 @@ impl fmt::Display for Malformed {
             Self::Framing(problem) => write!(f, "the answer's length is unclear: {problem}"),
             Self::Status(status) => write!(f, "unexpected status {status}"),
             Self::Interim(limit) => write!(f, "more than {limit} interim answers"),
-            Self::Chunk(problem) => write!(f, "a malformed chunk: {problem}"),
+            Self::Chunk(malformed) => malformed.fmt(f),
         }
     }
 }
 
 impl std::error::Error for Malformed {}
+
+impl From<MalformedChunk> for Malformed {
+    fn from(malformed: MalformedChunk) -> Self {
+        Self::Chunk(malformed)
+    }
+}
 
 impl From<Malformed> for ProxyError {
     fn from(malformed: Malformed) -> Self {

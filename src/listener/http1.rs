@@ -7,15 +7,16 @@
 
 mod inbox;
 mod outbox;
+mod waiting;
 
 use std::{
     cell::RefCell,
     future::{Future, poll_fn},
     io,
     net::SocketAddr,
-    pin::{Pin, pin},
+    pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -33,15 +34,11 @@ use tokio::{
 use self::{
     inbox::{End, Inbox},
     outbox::Outbox,
+    waiting::Waiting,
 };
-use super::{
-    draining::{Draining, Watcher},
-    patience::Patience,
-    server::Server,
-    transport::Transport,
-};
+use super::{server::Server, transport::Transport};
 use crate::{
-    error::{ErrorKind, ProxyError},
+    error::ProxyError,
     metrics::Metrics,
     proxy::{self, reply::ClientBody, request_body::Intake},
     settings::Limits,
@@ -50,10 +47,10 @@ use crate::{
 /// How long a client that is told that its connection ends may go on sending, so that it reads the answer instead of a
 /// reset.
 const LINGER: Duration = Duration::from_secs(2);
+/// Time for a client to receive the beginning of an answer that is cut by a reset: a reset discards what is on its way.
+const RESET_DELAY: Duration = Duration::from_millis(250);
 /// Of the length of a body that does not come with its head: ten thousand bytes.
 const DIGITS_OF_LARGE: usize = 5;
-/// How long a client has for the rest of its request when the process ends.
-const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end. The head of its first request is due at `due`.
 pub async fn serve(
@@ -80,13 +77,37 @@ pub async fn serve(
         let serving = Box::pin(proxy::serve(Rc::clone(&server.worker), request, is_secure));
         let Some(response) = connection.unless_left(serving).await else { return };
         match connection.answer(response, version).await {
-            Ok(true) => {}
-            Ok(false) => return connection.linger().await,
-            Err(error) => {
-                log::debug!("an answer to a client was broken off: {error}");
-                return;
-            }
+            Next::Request => {}
+            Next::Close => return connection.linger().await,
+            Next::Reset => return connection.reset().await,
+            Next::Drop => return,
         }
+    }
+}
+
+/// The use of a connection after an answer.
+enum Next {
+    /// It may serve another request.
+    Request,
+    /// It ends in good order: the answer is whole, or its framing shows that it is not.
+    Close,
+    /// It is reset: an answer that ends with its connection would look whole otherwise.
+    Reset,
+    /// The client has left, or takes nothing.
+    Drop,
+}
+
+/// The cause of an answer that is not sent to its end.
+enum Broken {
+    /// Its body failed, which is in the log already.
+    Body(ProxyError),
+    /// The client left, or its head cannot be written.
+    Client(io::Error),
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Client(error)
     }
 }
 
@@ -111,10 +132,6 @@ impl Sides {
         Self { transport, codec, inbox, outbox: Outbox::default(), is_answering: false }
     }
 
-    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.outbox.poll_send(&mut self.transport, context)
-    }
-
     fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.inbox.poll_left(&mut self.transport, context)
     }
@@ -123,7 +140,7 @@ impl Sides {
 impl Drop for Sides {
     /// An answer that is cut must not seem whole, as one without an end mark would.
     fn drop(&mut self) {
-        if self.is_answering {
+        if self.is_answering && self.outbox.ends_with_connection() {
             self.transport.abort();
         }
     }
@@ -158,75 +175,136 @@ impl Connection {
         .await
     }
 
-    /// Sends an answer as it comes, and says whether another request may follow.
-    async fn answer(&self, response: Response<ClientBody>, version: Version) -> io::Result<bool> {
-        let (response, body) = response.into_parts();
-        let keeps = self.begin(response, &body, version)?;
-        let mut body = pin!(body);
-        if body.has_bytes() {
-            self.send_body(body.as_mut()).await?;
+    /// Sends an answer as it comes.
+    ///
+    /// If the body fails, what was received of it still goes out before the connection breaks. A connection that ends
+    /// without a byte of the answer would look like a stale one, on which clients send a request again, a POST too
+    /// (curl does). So a body that fails before anything was sent becomes an answer of our own.
+    async fn answer(&self, mut response: Response<ClientBody>, version: Version) -> Next {
+        loop {
+            let (head, mut body) = response.into_parts();
+            match self.send(head, &mut body, version).await {
+                Ok(keeps) => {
+                    body.complete();
+                    return if keeps { Next::Request } else { Next::Close };
+                }
+                Err(Broken::Client(error)) => {
+                    if !self.0.borrow().outbox.has_written() {
+                        body.not_sent();
+                    }
+                    log::debug!("an answer to a client was broken off: {error}");
+                    return Next::Drop;
+                }
+                Err(Broken::Body(error)) => {
+                    if !self.0.borrow_mut().outbox.take_back() {
+                        return self.flush_cut(&mut body).await;
+                    }
+                    response = body.into_failure(&error);
+                }
+            }
         }
-        poll_fn(|context| self.0.borrow_mut().poll_send(context)).await?;
+    }
+
+    /// Sends an answer, and tells whether another request may follow.
+    async fn send(
+        &self,
+        head: Response<()>,
+        body: &mut ClientBody,
+        version: Version,
+    ) -> Result<bool, Broken> {
+        let keeps = self.begin(head, body, version)?;
+        if body.has_bytes() {
+            self.send_body(body).await?;
+        }
+        poll_fn(|context| self.poll_send(body, context)).await?;
         let sides = &mut *self.0.borrow_mut();
         sides.is_answering = false;
         sides.outbox.rest();
         Ok(keeps)
     }
 
-    async fn send_body(&self, mut body: Pin<&mut ClientBody>) -> io::Result<()> {
-        while let Some(piece) = poll_fn(|context| self.poll_next(body.as_mut(), context)).await? {
+    async fn send_body(&self, body: &mut ClientBody) -> Result<(), Broken> {
+        while let Some(piece) = poll_fn(|context| self.poll_next(body, context)).await? {
             self.0.borrow_mut().outbox.put(piece);
             if self.0.borrow().outbox.is_full() {
-                let sending = poll_fn(|context| self.0.borrow_mut().poll_send(context));
-                match body.due() {
+                let due = body.due();
+                let sending = poll_fn(|context| self.poll_send(body, context));
+                match due {
                     None => sending.await?,
                     // the body says then that it is late
                     Some(due) => timeout_at(due, sending).await.unwrap_or(Ok(()))?,
                 }
             }
         }
-        self.0.borrow_mut().outbox.finish()
+        self.0.borrow_mut().outbox.finish()?;
+        Ok(())
+    }
+
+    /// Sends what is at hand of an answer whose body has failed.
+    async fn flush_cut(&self, body: &mut ClientBody) -> Next {
+        let flush = poll_fn(|context| self.poll_send(body, context));
+        if !matches!(timeout(LINGER, flush).await, Ok(Ok(()))) {
+            return Next::Drop;
+        }
+        if self.0.borrow().outbox.ends_with_connection() { Next::Reset } else { Next::Close }
+    }
+
+    /// Sends what is at hand, and records how much of the body has left.
+    fn poll_send(&self, body: &mut ClientBody, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let sides = &mut *self.0.borrow_mut();
+        let sent = sides.outbox.poll_send(&mut sides.transport, context);
+        body.sent(sides.outbox.written_body());
+        sent
     }
 
     /// Puts the head in. The connection ends with an answer that does not wait for the request's whole body.
-    fn begin(&self, mut response: Response<()>, body: &ClientBody, version: Version) -> io::Result<bool> {
+    fn begin(&self, mut head: Response<()>, body: &ClientBody, version: Version) -> io::Result<bool> {
         let sides = &mut *self.0.borrow_mut();
-        if !sides.inbox.has_whole_body(&mut sides.codec) {
-            outbox::close(&mut response);
+        if !sides.inbox.drop_rest_of_body() {
+            outbox::close(&mut head);
         }
         sides.inbox.expect_no_more();
         sides.is_answering = true;
-        sides.outbox.begin(response, body.size(), version, &mut sides.codec)?;
+        sides.outbox.begin(head, body.size(), version, &mut sides.codec)?;
         Ok(sides.codec.keep_alive())
     }
 
     /// The next piece of an answer's body. While there is none, what is there is sent, and the client watched.
     fn poll_next(
         &self,
-        body: Pin<&mut ClientBody>,
+        body: &mut ClientBody,
         context: &mut Context<'_>,
-    ) -> Poll<io::Result<Option<Bytes>>> {
-        match body.poll_next(context) {
+    ) -> Poll<Result<Option<Bytes>, Broken>> {
+        match Pin::new(&mut *body).poll_next(context) {
             Poll::Ready(Some(Ok(piece))) => return Poll::Ready(Ok(Some(piece))),
-            // the body has told the log why
-            Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(io::Error::other(error))),
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Broken::Body(error))),
             Poll::Ready(None) => return Poll::Ready(Ok(None)),
             Poll::Pending => {}
         }
-        let mut sides = self.0.borrow_mut();
-        if let Poll::Ready(Err(error)) = sides.poll_send(context) {
-            return Poll::Ready(Err(error));
+        if let Poll::Ready(Err(error)) = self.poll_send(body, context) {
+            return Poll::Ready(Err(error.into()));
         }
-        sides.poll_left(context).map(|()| Err(io::ErrorKind::ConnectionAborted.into()))
+        let left = self.0.borrow_mut().poll_left(context);
+        left.map(|()| Err(Broken::Client(io::ErrorKind::ConnectionAborted.into())))
     }
 
     /// Answers what is no request: nobody else does, or logs it.
     async fn refuse(&self, error: &ProxyError, metrics: &Metrics) {
         let id = proxy::refused(error, metrics);
         self.0.borrow_mut().outbox.put_raw(&error.on_the_wire(&id));
-        if poll_fn(|context| self.0.borrow_mut().poll_send(context)).await.is_ok() {
+        let flush = poll_fn(|context| {
+            let sides = &mut *self.0.borrow_mut();
+            sides.outbox.poll_send(&mut sides.transport, context)
+        });
+        if flush.await.is_ok() {
             self.linger().await;
         }
+    }
+
+    /// Resets the connection, once the client has had the time to receive what was sent.
+    async fn reset(&self) {
+        self.discard(RESET_DELAY).await;
+        self.0.borrow().transport.abort();
     }
 
     /// Ends the connection from our side, and reads on for a while: what is unread when it closes would cost the client
@@ -234,12 +312,17 @@ impl Connection {
     async fn linger(&self) {
         let ended = poll_fn(|context| Pin::new(&mut self.0.borrow_mut().transport).poll_shutdown(context));
         if ended.await.is_ok() {
-            let gone = poll_fn(|context| {
-                let sides = &mut *self.0.borrow_mut();
-                sides.inbox.poll_discard(&mut sides.transport, context)
-            });
-            let _ = timeout(LINGER, gone).await;
+            self.discard(LINGER).await;
         }
+    }
+
+    /// Reads on and drops it, until the client has left or time is up.
+    async fn discard(&self, limit: Duration) {
+        let gone = poll_fn(|context| {
+            let sides = &mut *self.0.borrow_mut();
+            sides.inbox.poll_discard(&mut sides.transport, context)
+        });
+        let _ = timeout(limit, gone).await;
     }
 }
 
@@ -251,7 +334,7 @@ impl Stream for RequestBody {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let sides = &mut *self.0.0.borrow_mut();
-        sides.inbox.poll_body(&mut sides.transport, &mut sides.codec, context)
+        sides.inbox.poll_body(&mut sides.transport, context)
     }
 }
 
@@ -264,89 +347,5 @@ impl Intake for RequestBody {
     ) -> Poll<Result<(), PayloadError>> {
         let sides = &mut *self.0.0.borrow_mut();
         sides.inbox.poll_body_into(&mut sides.transport, body, left, context)
-    }
-}
-
-/// The wait for a request, which has a limit in each of its phases.
-struct Waiting {
-    header_timeout: Duration,
-    keep_alive: Duration,
-    draining: Watcher,
-    phase: Phase,
-    /// Whether the process is about to end, which has shortened the limit.
-    is_last_call: bool,
-    patience: Patience,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// The limit is not set yet.
-    New,
-    /// Nothing has ever come.
-    Fresh,
-    /// Nothing of the next request has come.
-    Idle,
-    /// A part of its head has.
-    Head,
-}
-
-impl Waiting {
-    fn new(limits: &Limits, due: Instant, draining: &Draining) -> Self {
-        let mut patience = Patience::default();
-        patience.until(due);
-        Self {
-            header_timeout: limits.header_timeout,
-            keep_alive: limits.keep_alive,
-            draining: draining.watch(),
-            phase: Phase::Fresh,
-            is_last_call: false,
-            patience,
-        }
-    }
-
-    /// The next request, or why there is none.
-    fn poll(&mut self, connection: &Connection, context: &mut Context<'_>) -> Poll<Result<Request, End>> {
-        let sides = &mut *connection.0.borrow_mut();
-        if let Poll::Ready(result) = sides.inbox.poll_request(&mut sides.transport, &mut sides.codec, context)
-        {
-            self.phase = Phase::New;
-            return Poll::Ready(result);
-        }
-        if sides.inbox.is_empty() {
-            sides.inbox.rest();
-        }
-        self.set_limit(sides.inbox.is_empty());
-        if self.draining.poll(context).is_ready() {
-            if self.phase == Phase::Idle {
-                // nothing has come, and the kernel holds nothing either
-                return Poll::Ready(Err(End::Gone));
-            }
-            if !std::mem::replace(&mut self.is_last_call, true) {
-                self.patience.until(Instant::now() + LAST_CALL.min(self.header_timeout));
-            }
-        }
-        ready!(self.patience.poll(context));
-        Poll::Ready(Err(match self.phase {
-            // who came too late to be served has nothing to be told
-            Phase::Fresh if self.is_last_call => End::Gone,
-            Phase::Fresh | Phase::Head => {
-                End::Refused(ProxyError::new(ErrorKind::RequestTimeout, "its head took too long"))
-            }
-            Phase::New | Phase::Idle => End::Gone,
-        }))
-    }
-
-    fn set_limit(&mut self, is_empty: bool) {
-        let (phase, limit) = match (self.phase, is_empty) {
-            (Phase::New, true) => (Phase::Idle, Some(self.keep_alive)),
-            (Phase::New | Phase::Idle, false) => (Phase::Head, Some(self.header_timeout)),
-            // the limit of a new connection is for its first head too
-            (Phase::Fresh, false) => (Phase::Head, None),
-            (Phase::Fresh | Phase::Idle, true) | (Phase::Head, _) => return,
-        };
-        self.phase = phase;
-        if let Some(limit) = limit {
-            self.patience.until(Instant::now() + limit);
-        }
     }
 }

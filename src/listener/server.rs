@@ -6,8 +6,7 @@ use std::{cell::Cell, rc::Rc};
 
 use actix_http::ServiceConfig;
 
-use super::draining::Draining;
-use crate::proxy::Worker;
+use crate::proxy::{Worker, draining::Draining};
 
 /// What connections are served with.
 pub struct Server {

@@ -6,9 +6,11 @@
 use std::{
     cell::Cell,
     io,
+    pin::pin,
     rc::Rc,
     sync::{Arc, atomic::AtomicBool},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use actix_http::ServiceConfig;
@@ -16,20 +18,23 @@ use tokio::{
     runtime::{self, LocalOptions},
     sync::oneshot,
     task::{JoinSet, spawn_local},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     accept::accept,
-    draining::Draining,
     server::Server,
     sockets::{Listening, Sockets},
 };
 use crate::{
     client::Client,
-    proxy::{Worker, body_memory::BodyMemory, via::Via},
+    proxy::{Worker, body_memory::BodyMemory, draining::Draining, via::Via},
     snapshot::Current,
 };
+
+/// Time for requests that are aborted to send their last bytes: what was received of an answer, or a 504.
+const ABORT_LIMIT: Duration = Duration::from_millis(500);
 
 /// The threads. They end at once when this is dropped.
 #[derive(Debug)]
@@ -80,12 +85,7 @@ impl Workers {
                 let runtime =
                     runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
                 let result = runtime.and_then(|runtime| {
-                    let result = runtime.block_on(async {
-                        tokio::select! {
-                            result = serve(parts, sockets) => result,
-                            () = end.cancelled() => Ok(()),
-                        }
-                    });
+                    let result = runtime.block_on(serve(parts, sockets, end));
                     // a name that is being resolved must not hold up the end
                     runtime.shutdown_background();
                     result
@@ -126,16 +126,17 @@ impl Drop for Workers {
     }
 }
 
-/// One worker, until it has drained.
-async fn serve(parts: Parts, sockets: Vec<Listening>) -> io::Result<()> {
+/// One worker, until it has drained, or until `end`: what is in flight then is aborted.
+async fn serve(parts: Parts, sockets: Vec<Listening>, end: CancellationToken) -> io::Result<()> {
     let Parts { current, stopping, via, drain } = parts;
     let metrics = Arc::clone(&current.get().metrics);
     let client = Client::new(Arc::clone(&metrics));
     let memory = BodyMemory::default();
     // ends with the thread
     drop(spawn_local(memory.clone().tidy()));
-    let worker = Rc::new(Worker { current, metrics, client, memory, stopping, via });
     let draining = Draining::default();
+    let worker =
+        Rc::new(Worker { current, metrics, client, memory, stopping, draining: draining.clone(), via });
     let server = Rc::new(Server {
         config: ServiceConfig::default(),
         worker,
@@ -146,13 +147,21 @@ async fn serve(parts: Parts, sockets: Vec<Listening>) -> io::Result<()> {
     for listening in sockets {
         loops.spawn_local(accept(Rc::clone(&server), listening));
     }
+    let mut served = pin!(async {
+        tokio::select! {
+            () = drain.cancelled() => draining.begin(),
+            // a loop ends before the drain only because it cannot go on
+            Some(ended) = loops.join_next() => ended.map_err(io::Error::other)??,
+        }
+        while let Some(ended) = loops.join_next().await {
+            ended.map_err(io::Error::other)??;
+        }
+        Ok(())
+    });
     tokio::select! {
-        () = drain.cancelled() => draining.begin(),
-        // a loop ends before the drain only because it cannot go on
-        Some(ended) = loops.join_next() => ended.map_err(io::Error::other)??,
+        result = served.as_mut() => return result,
+        () = end.cancelled() => {}
     }
-    while let Some(ended) = loops.join_next().await {
-        ended.map_err(io::Error::other)??;
-    }
-    Ok(())
+    draining.abort();
+    timeout(ABORT_LIMIT, served).await.unwrap_or(Ok(()))
 }

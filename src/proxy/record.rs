@@ -209,7 +209,7 @@ impl Record {
         self.status = Some(status);
     }
 
-    /// The answer has been handed over to the last byte.
+    /// The answer has left to its last byte.
     pub fn completes(&mut self) {
         self.is_complete = true;
     }
@@ -219,9 +219,14 @@ impl Record {
         !self.is_complete && self.code.is_none()
     }
 
-    /// Bytes of the answer's body passed on.
-    pub fn passed_on(&mut self, bytes: u64) {
-        self.bytes_out += bytes;
+    /// Bytes of the answer's body that have left so far.
+    pub fn sent_to_client(&mut self, bytes: u64) {
+        self.bytes_out = bytes;
+    }
+
+    /// The client has left before the head of its answer did.
+    pub fn forget_status(&mut self) {
+        self.status = None;
     }
 
     /// It failed, before the answer or in the middle of it: logged here and nowhere else.

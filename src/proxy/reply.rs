@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::{
     deadline::{Deadline, DeadlineTimer},
+    draining::{Draining, Watcher},
     grpc,
     headers::REQUEST_ID,
     record::Record,
@@ -24,7 +25,7 @@ use super::{
 use crate::{admission::Permit, backend::ClientReply, client::ReplyBody, error::ProxyError, header_maps};
 
 /// What a request's head says about the shape of its answer.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Shape {
     version: Version,
     to_head: bool,
@@ -39,8 +40,8 @@ impl Shape {
         Self {
             version: request.version(),
             to_head: request.method() == Method::HEAD,
-            // it is not granted, and actix would say that it is
-            is_last: request.head().upgrade(),
+            // a client that asked for a tunnel may send its bytes on (RFC 9110, 9.3.6)
+            is_last: request.method() == Method::CONNECT,
             is_grpc: grpc::is_call(request.head()),
         }
     }
@@ -56,6 +57,7 @@ pub fn response(
     reply: ClientReply,
     permit: Permit,
     deadline: Deadline,
+    draining: &Draining,
     mut record: Record,
     shape: &Shape,
 ) -> Response<ClientBody> {
@@ -73,10 +75,12 @@ pub fn response(
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(*length));
     }
     let size = if trailers.is_some() { BodySize::Stream } else { size(&body, status, shape) };
-    let mut body = ClientBody::new(size, body, record, Some(permit));
+    let mut body = ClientBody::new(size, body, record, *shape);
+    body.permit = Some(permit);
     body.trailers = trailers;
     if matches!(body.body, ReplyBody::Stream(_) | ReplyBody::Events(_)) {
         body.deadline = deadline.timer();
+        body.draining = Some(draining.watch());
     }
     finish(status, headers, body, shape)
 }
@@ -109,7 +113,7 @@ pub fn failure(error: &ProxyError, mut record: Record, shape: &Shape) -> Respons
         grpc::failure(&error.kind, &mut headers);
         (status, size, body) = (StatusCode::OK, BodySize::Sized(0), ReplyBody::None { length: None });
     }
-    finish(status, headers, ClientBody::new(size, body, record, None), shape)
+    finish(status, headers, ClientBody::new(size, body, record, *shape), shape)
 }
 
 fn finish(status: StatusCode, headers: HeaderMap, body: ClientBody, shape: &Shape) -> Response<ClientBody> {
@@ -143,19 +147,39 @@ pub struct ClientBody {
     size: BodySize,
     body: ReplyBody,
     record: Record,
-    #[expect(dead_code, reason = "counts the request as in flight until the body is dropped")]
+    shape: Shape,
+    /// Counts the request as in flight until the body is dropped.
     permit: Option<Permit>,
     deadline: Option<DeadlineTimer>,
+    /// Aborts a body that still streams when the drain is over.
+    draining: Option<Watcher>,
     /// What follows the body where the client's version of HTTP has a place for it.
     trailers: Option<HeaderMap>,
 }
 
 impl ClientBody {
-    fn new(size: BodySize, body: ReplyBody, mut record: Record, permit: Option<Permit>) -> Self {
-        if matches!(body, ReplyBody::None { .. }) {
-            record.completes();
-        }
-        Self { size, body, record, permit, deadline: None, trailers: None }
+    fn new(size: BodySize, body: ReplyBody, record: Record, shape: Shape) -> Self {
+        Self { size, body, record, shape, permit: None, deadline: None, draining: None, trailers: None }
+    }
+
+    /// Records how many bytes of it have left so far.
+    pub fn sent(&mut self, bytes: u64) {
+        self.record.sent_to_client(bytes);
+    }
+
+    /// Records that the whole answer has left.
+    pub fn complete(&mut self) {
+        self.record.completes();
+    }
+
+    /// Records that not even the answer's head has left.
+    pub fn not_sent(&mut self) {
+        self.record.forget_status();
+    }
+
+    /// An answer of our own in the place of this one, of which nothing has left: `error` is how the body failed.
+    pub fn into_failure(self, error: &ProxyError) -> Response<Self> {
+        failure(error, self.record, &self.shape)
     }
 
     /// Whether there is anything of it beyond its size.
@@ -166,6 +190,16 @@ impl ClientBody {
     /// When it has to be over, if it has to.
     pub fn due(&self) -> Option<Instant> {
         self.deadline.as_ref().map(DeadlineTimer::due)
+    }
+
+    fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, ProxyError>>> {
+        match &mut self.body {
+            ReplyBody::None { .. } => Poll::Ready(None),
+            ReplyBody::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            ReplyBody::Whole(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
+            ReplyBody::Stream(stream) => Pin::new(stream).poll_next(context),
+            ReplyBody::Events(events) => Pin::new(events).poll_next(context),
+        }
     }
 
     /// What follows the body, once.
@@ -190,18 +224,17 @@ impl MessageBody for ClientBody {
             this.record.fail(&error);
             return Poll::Ready(Some(Err(error)));
         }
-        let chunk = match &mut this.body {
-            ReplyBody::None { .. } => None,
-            ReplyBody::Whole(bytes) if bytes.is_empty() => None,
-            ReplyBody::Whole(bytes) => Some(Ok(std::mem::take(bytes))),
-            ReplyBody::Stream(stream) => ready!(Pin::new(stream).poll_next(context)),
-            ReplyBody::Events(events) => ready!(Pin::new(events).poll_next(context)),
+        let chunk = match this.poll_body(context) {
+            Poll::Ready(chunk) => chunk,
+            Poll::Pending => {
+                let Some(draining) = &this.draining else { return Poll::Pending };
+                Some(Err(ready!(draining.poll_abort(context))))
+            }
         };
         match &chunk {
-            Some(Ok(bytes)) => this.record.passed_on(bytes.len() as u64),
+            Some(Ok(_)) => {}
             Some(Err(error)) => this.record.fail(error),
             None => {
-                this.record.completes();
                 if let ReplyBody::Events(events) = &mut this.body
                     && let Some(remark) = events.take_log_tail()
                 {
@@ -212,7 +245,6 @@ impl MessageBody for ClientBody {
         Poll::Ready(chunk)
     }
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,7 +267,7 @@ mod tests {
         let record = Record::begin(&request, &metrics, false);
         let deadline = Deadline::of(None, record.started());
         let shape = Shape::of(&request);
-        let response = response(reply, permit, deadline, record, &shape);
+        let response = response(reply, permit, deadline, &Draining::default(), record, &shape);
         let mut seen = None;
         let _ = response.map_body(|_, mut body| {
             let mut context = Context::from_waker(std::task::Waker::noop());

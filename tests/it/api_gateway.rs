@@ -475,12 +475,12 @@ fn a_large_body_passes_in_both_directions() {
 }
 
 #[test]
-fn an_upgrade_is_not_granted_and_does_not_hang() {
+fn an_upgrade_is_ignored_and_the_connection_stays() {
     let app = App::dev();
     let request = "GET /open/hello HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
     let response = send(app.address, request);
     assert_eq!(response.status, 200);
-    assert_eq!(response.header("connection"), Some("close"));
+    assert_eq!(response.header("connection"), None);
     assert_eq!(response.header("upgrade"), None);
 }
 

@@ -321,6 +321,13 @@ impl UnderWay {
         read_response(&mut self.client, false)
     }
 
+    /// The request was sent, so that the client must not take it for one that may be sent again.
+    #[track_caller]
+    fn assert_was_aborted(&mut self) {
+        let response = self.answer().expect("an answer");
+        assert_eq!((response.status, response.code().as_str()), (504, "upstream_timeout"));
+    }
+
     #[track_caller]
     fn assert_ends_cleanly(&mut self) {
         let status = self.process.wait();
@@ -354,7 +361,7 @@ fn a_second_signal_ends_it_at_once() {
     under_way.process.wait();
     let log = under_way.process.errors();
     assert!(log.contains("WARN ] stopping at once"), "{log}");
-    assert!(under_way.answer().is_err());
+    under_way.assert_was_aborted();
 }
 
 #[test]
@@ -362,7 +369,20 @@ fn when_the_drain_is_over_it_ends_all_the_same() {
     let mut under_way = under_way("drain: 1s", 0);
     under_way.signal("TERM");
     under_way.assert_ends_cleanly();
-    assert!(under_way.answer().is_err());
+    under_way.assert_was_aborted();
+}
+
+#[test]
+fn c1_an_answer_that_the_end_of_the_drain_cuts_has_all_that_was_received_and_a_visible_break() {
+    let mut under_way = under_way("drain: 1s", ANSWER.len() - 5);
+    under_way.signal("TERM");
+    under_way.assert_ends_cleanly();
+    let mut text = String::new();
+    under_way.client.read_to_string(&mut text).expect("the connection ends without a reset");
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("\r\n\r\n01234"), "{text}");
+    let log = under_way.process.errors();
+    assert!(log.contains("shutdown.drain"), "{log}");
+    assert!(log.contains(" out=5 ") && log.contains(" code=upstream_timeout"), "{log}");
 }
 
 #[test]

@@ -19,10 +19,14 @@ mod circuit_breaker;
 mod client_certificates;
 /// `apigw-invoker` itself: `check`, `dev`, exit codes, signals.
 mod commands;
+/// One connection of HTTP/1.1 and the requests on it, whatever their headers say.
+mod connections;
 /// The services of the stand-in that hand out keys, and `dev --credentials`.
 mod credential_stand_in;
 /// A sidecar whose credentials rotate, fail and come back.
 mod credentials;
+/// Answers that break off.
+mod cut_answers;
 /// Signatures that AWS refuses, and clocks that are wrong.
 mod diagnosis;
 /// What the README and the shipped settings say against what the code does.

@@ -1,4 +1,7 @@
-//! What a client of HTTP/1.1 sends: heads and bodies, one request after the other, by `actix-http`'s codec.
+//! What a client of HTTP/1.1 sends: heads by `actix-http`'s codec, bodies by the framing that their heads announce.
+//!
+//! The codec is asked for heads alone. Its body decoder reads to the end of the connection behind `CONNECT` and
+//! `Upgrade: websocket`, whatever `Content-Length` says, and takes chunk extensions and trailers of any size and form.
 //!
 //! `http1.rs` asks for the next head when the last request has been answered, and not before: the codec would take what
 //! comes behind a request for a part of its answer's form (version, method, `Connection`). The body is asked for by
@@ -13,7 +16,7 @@ use std::{
 };
 
 use actix_http::{
-    Request, ServiceConfig,
+    ConnectionType, Method, Request, RequestHead, ServiceConfig, Version,
     error::{ParseError, PayloadError},
     h1::{Codec, Message, MessageType},
     header,
@@ -25,6 +28,7 @@ use tokio_util::{codec::Decoder as _, io::poll_read_buf};
 use crate::{
     error::{ErrorKind, ProxyError},
     listener::{request_target::escape_in_line, transport::Transport},
+    message::chunks::{Chunks, Decoded},
 };
 
 /// Bytes of one read that wait for nothing larger: most heads come whole.
@@ -46,13 +50,55 @@ pub enum End {
     Refused(ProxyError),
 }
 
-/// How much of a request's body has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The framing of a request's body (RFC 9112, 6.3), and what is still to come of it.
+#[derive(Debug)]
 enum Body {
     Over,
-    Coming,
+    /// This many bytes, at least one.
+    Length(u64),
+    Chunked(Chunks),
     /// What is left of it cannot be told from what follows.
     Broken,
+}
+
+impl Body {
+    /// The body that a head announces. The codec has refused contradictory and malformed framing.
+    fn announced_by(head: &RequestHead) -> Self {
+        if head.headers.contains_key(header::TRANSFER_ENCODING) {
+            return Self::Chunked(Chunks::default());
+        }
+        let length = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        match length.and_then(|length| length.trim().parse().ok()) {
+            None | Some(0) => Self::Over,
+            Some(length) => Self::Length(length),
+        }
+    }
+
+    /// Takes the next piece out of `received`.
+    fn decode(&mut self, received: &mut BytesMut) -> Result<Decoded, PayloadError> {
+        match self {
+            Self::Over => Ok(Decoded::End),
+            Self::Broken => Err(PayloadError::Incomplete(None)),
+            Self::Length(_) if received.is_empty() => Ok(Decoded::NeedsMore),
+            Self::Length(left) => {
+                let length = usize::try_from(*left).unwrap_or(usize::MAX).min(received.len());
+                *left -= length as u64;
+                if *left == 0 {
+                    *self = Self::Over;
+                }
+                Ok(Decoded::Piece(received.split_to(length).freeze()))
+            }
+            Self::Chunked(chunks) => {
+                let decoded = chunks.decode(received);
+                match decoded {
+                    Ok(Decoded::End) => *self = Self::Over,
+                    Ok(_) => {}
+                    Err(_) => *self = Self::Broken,
+                }
+                decoded.map_err(|malformed| PayloadError::Io(io::Error::other(malformed)))
+            }
+        }
+    }
 }
 
 /// The receiving side of a connection.
@@ -65,15 +111,13 @@ pub struct Inbox {
     interim: Bytes,
     max_uri: u64,
     config: ServiceConfig,
-    /// Whether a body has been read past the codec, which then does not know that it is over.
-    is_direct: bool,
 }
 
 impl Inbox {
     /// One for a new connection.
     pub fn new(max_uri: u64, config: ServiceConfig) -> Self {
         let (received, interim) = (BytesMut::new(), Bytes::new());
-        Self { received, searched: Some(0), body: Body::Over, interim, max_uri, config, is_direct: false }
+        Self { received, searched: Some(0), body: Body::Over, interim, max_uri, config }
     }
 
     /// Whether nothing of a further request has come.
@@ -83,7 +127,7 @@ impl Inbox {
 
     /// Whether the request has a body of which something is still to be read.
     pub fn has_body(&self) -> bool {
-        self.body == Body::Coming
+        !matches!(self.body, Body::Over)
     }
 
     /// The answer begins: a client that still waits to be told to send its body will not be.
@@ -91,20 +135,15 @@ impl Inbox {
         self.interim = Bytes::new();
     }
 
-    /// Whether the last request's body has come whole. What is at hand of it is looked at, and nothing waited for.
-    pub fn has_whole_body(&mut self, codec: &mut Codec) -> bool {
-        while self.body == Body::Coming {
-            if self.is_direct {
-                return false;
-            }
-            match codec.decode(&mut self.received) {
-                Ok(Some(Message::Chunk(Some(_)))) => {}
-                Ok(Some(Message::Chunk(None))) => self.body = Body::Over,
-                Ok(None) => return false,
-                Ok(Some(Message::Item(_))) | Err(_) => self.body = Body::Broken,
+    /// Drops what is at hand of the last request's body, without waiting for more, and tells whether that was all of it.
+    pub fn drop_rest_of_body(&mut self) -> bool {
+        loop {
+            match self.body.decode(&mut self.received) {
+                Ok(Decoded::Piece(_)) => {}
+                Ok(Decoded::End) => return true,
+                Ok(Decoded::NeedsMore) | Err(_) => return false,
             }
         }
-        self.body == Body::Over
     }
 
     /// The next request's head.
@@ -114,15 +153,15 @@ impl Inbox {
         codec: &mut Codec,
         context: &mut Context<'_>,
     ) -> Poll<Result<Request, End>> {
-        if std::mem::take(&mut self.is_direct) {
+        if codec.message_type() != MessageType::None {
+            // it waits for the body of the last request, which it was not asked for
             *codec = Codec::new(self.config.clone());
         }
         loop {
             if !self.received.is_empty() && self.has_request_line()? {
                 match codec.decode(&mut self.received) {
                     Ok(Some(Message::Item(request))) => {
-                        self.begin(&request, codec.message_type());
-                        return Poll::Ready(Ok(request));
+                        return Poll::Ready(self.begin(request, codec));
                     }
                     Ok(None) => {}
                     Ok(Some(Message::Chunk(_))) => {
@@ -139,26 +178,14 @@ impl Inbox {
     pub fn poll_body(
         &mut self,
         transport: &mut Transport,
-        codec: &mut Codec,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, PayloadError>>> {
         loop {
-            match self.body {
-                Body::Over => return Poll::Ready(None),
-                Body::Broken => return Poll::Ready(Some(Err(PayloadError::Incomplete(None)))),
-                Body::Coming => {}
-            }
-            match codec.decode(&mut self.received) {
-                Ok(Some(Message::Chunk(Some(piece)))) => return Poll::Ready(Some(Ok(piece))),
-                Ok(Some(Message::Chunk(None))) => {
-                    self.body = Body::Over;
-                    continue;
-                }
-                Ok(None) => {}
-                Ok(Some(Message::Item(_))) | Err(_) => {
-                    self.body = Body::Broken;
-                    return Poll::Ready(Some(Err(PayloadError::EncodingCorrupted)));
-                }
+            match self.body.decode(&mut self.received) {
+                Ok(Decoded::Piece(piece)) => return Poll::Ready(Some(Ok(piece))),
+                Ok(Decoded::End) => return Poll::Ready(None),
+                Ok(Decoded::NeedsMore) => {}
+                Err(error) => return Poll::Ready(Some(Err(error))),
             }
             let received = match self.poll_say_continue(transport, context) {
                 Poll::Ready(Ok(())) => {
@@ -182,10 +209,9 @@ impl Inbox {
         left: usize,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), PayloadError>> {
-        if self.body != Body::Coming {
+        let Body::Length(announced) = self.body else {
             return Poll::Ready(Err(PayloadError::Incomplete(None)));
-        }
-        self.is_direct = true;
+        };
         let length = if self.received.is_empty() {
             ready!(self.poll_say_continue(transport, context))?;
             let mut room = whole.limit(left);
@@ -199,9 +225,8 @@ impl Inbox {
             self.body = Body::Broken;
             return Poll::Ready(Err(PayloadError::Incomplete(None)));
         }
-        if length == left {
-            self.body = Body::Over;
-        }
+        let left = announced.saturating_sub(length as u64);
+        self.body = if left == 0 { Body::Over } else { Body::Length(left) };
         Poll::Ready(Ok(()))
     }
 
@@ -232,16 +257,29 @@ impl Inbox {
         }
     }
 
-    fn begin(&mut self, request: &Request, message: MessageType) {
+    fn begin(&mut self, mut request: Request, codec: &mut Codec) -> Result<Request, End> {
         self.searched = Some(0);
-        self.body = match message {
-            MessageType::Payload => Body::Coming,
-            // another protocol is not granted, and what follows is not looked at
-            MessageType::None | MessageType::Stream => Body::Over,
-        };
-        let expects = request.head().headers.get(header::EXPECT);
-        let is_expected = expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        if request.head().upgrade() {
+            self.ignore_upgrade(request.head_mut(), codec).map_err(|error| unreadable(&error))?;
+        }
+        let head = request.head();
+        self.body = Body::announced_by(head);
+        let is_expected = head.expect() && self.has_body();
         self.interim = if is_expected { Bytes::from_static(CONTINUE) } else { Bytes::new() };
+        Ok(request)
+    }
+
+    /// Ignores `Upgrade` (RFC 9110, 7.8): the answer must not announce it, and the connection stays. The codec keeps the
+    /// connection's type to itself, so that a new one reads a head of the same method and version without the option.
+    fn ignore_upgrade(&self, head: &mut RequestHead, codec: &mut Codec) -> Result<(), ParseError> {
+        let is_kept = head.version == Version::HTTP_11 || is_kept_alive(head);
+        head.set_connection_type(if is_kept { ConnectionType::KeepAlive } else { ConnectionType::Close });
+        let method = if head.method == Method::HEAD { "HEAD" } else { "GET" };
+        let version = if head.version == Version::HTTP_11 { "1.1" } else { "1.0" };
+        let option = if is_kept { "keep-alive" } else { "close" };
+        let plain = format!("{method} / HTTP/{version}\r\nhost: h\r\nconnection: {option}\r\n\r\n");
+        *codec = Codec::new(self.config.clone());
+        codec.decode(&mut BytesMut::from(plain.as_str())).map(|_| ())
     }
 
     /// Whether a whole request line is here; its target then has its escapes.
@@ -295,6 +333,13 @@ impl Inbox {
         }
         Pin::new(transport).poll_flush(context)
     }
+}
+
+/// `Connection: keep-alive`, which an HTTP/1.0 client has to ask for.
+fn is_kept_alive(head: &RequestHead) -> bool {
+    let values = head.headers.get_all(header::CONNECTION);
+    let mut options = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"keep-alive"))
 }
 
 /// Whether what has come of a line could become a request's. The parser says at once what cannot.

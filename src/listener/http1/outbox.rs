@@ -3,6 +3,7 @@
 //! `http1.rs` puts an answer in piece by piece and has it sent. Large pieces are not copied.
 
 use std::{
+    collections::VecDeque,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
@@ -25,6 +26,7 @@ const SMALL: usize = 4 << 10;
 const ENOUGH: usize = 16 << 10;
 /// An idle connection keeps no larger buffer.
 const KEPT: usize = 1 << 10;
+const KEPT_SEGMENTS: usize = 16;
 
 /// How a body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,11 +46,35 @@ pub struct Outbox {
     /// What goes out behind that.
     tail: &'static [u8],
     framing: Framing,
+    /// All of these bytes in their order, to tell how much of the body a partial write has taken.
+    segments: VecDeque<Segment>,
+    written: Written,
+}
+
+/// Bytes of a head or of chunk framing, and bytes of the body behind them.
+#[derive(Debug, Clone, Copy)]
+struct Segment {
+    overhead: usize,
+    body: usize,
+}
+
+/// The part of the current answer that the kernel has taken.
+#[derive(Debug, Clone, Copy, Default)]
+struct Written {
+    anything: bool,
+    body: u64,
 }
 
 impl Default for Outbox {
     fn default() -> Self {
-        Self { head: BytesMut::new(), piece: Bytes::new(), tail: b"", framing: Framing::Empty }
+        Self {
+            head: BytesMut::new(),
+            piece: Bytes::new(),
+            tail: b"",
+            framing: Framing::Empty,
+            segments: VecDeque::new(),
+            written: Written::default(),
+        }
     }
 }
 
@@ -71,12 +97,42 @@ impl Outbox {
             BodySize::Stream if is_chunked => Framing::Chunked,
             BodySize::Stream => Framing::UntilClose,
         };
-        codec.encode(Message::Item((response, size)), &mut self.head)
+        self.written = Written::default();
+        codec.encode(Message::Item((response, size)), &mut self.head)?;
+        self.segments.push_back(Segment { overhead: self.head.len(), body: 0 });
+        Ok(())
     }
 
     /// Puts bytes in as they are.
     pub fn put_raw(&mut self, bytes: &[u8]) {
         self.head.extend_from_slice(bytes);
+        self.segments.push_back(Segment { overhead: bytes.len(), body: 0 });
+    }
+
+    /// Takes the answer back, if no byte of its body was put in and none of its head has left.
+    pub fn take_back(&mut self) -> bool {
+        let has_body = self.segments.iter().any(|segment| segment.body > 0);
+        let is_unsent = !self.written.anything && !has_body;
+        if is_unsent {
+            self.head.clear();
+            self.segments.clear();
+        }
+        is_unsent
+    }
+
+    /// Whether the kernel has taken anything of the current answer.
+    pub fn has_written(&self) -> bool {
+        self.written.anything
+    }
+
+    /// Bytes of the current answer's body that the kernel has taken.
+    pub fn written_body(&self) -> u64 {
+        self.written.body
+    }
+
+    /// Whether an answer that is cut now ends as a whole one does: with its connection.
+    pub fn ends_with_connection(&self) -> bool {
+        self.framing == Framing::UntilClose
     }
 
     /// Puts a piece of the body in. Only what fits into the length that was announced is taken.
@@ -84,6 +140,7 @@ impl Outbox {
         if piece.is_empty() {
             return;
         }
+        let before = self.head.len();
         match &mut self.framing {
             Framing::Empty => return,
             Framing::Length(left) => {
@@ -95,6 +152,10 @@ impl Outbox {
                 self.tail = b"\r\n";
             }
             Framing::UntilClose => {}
+        }
+        self.segments.push_back(Segment { overhead: self.head.len() - before, body: piece.len() });
+        if !self.tail.is_empty() {
+            self.segments.push_back(Segment { overhead: self.tail.len(), body: 0 });
         }
         if piece.len() <= SMALL {
             self.head.extend_from_slice(&piece);
@@ -112,7 +173,7 @@ impl Outbox {
         match self.framing {
             Framing::Length(1..) => Err(io::ErrorKind::UnexpectedEof.into()),
             Framing::Chunked => {
-                self.head.extend_from_slice(b"0\r\n\r\n");
+                self.put_raw(b"0\r\n\r\n");
                 Ok(())
             }
             Framing::Empty | Framing::Length(0) | Framing::UntilClose => Ok(()),
@@ -147,6 +208,7 @@ impl Outbox {
     }
 
     fn advance(&mut self, written: usize) {
+        self.count(written);
         let of_head = written.min(self.head.len());
         self.head.advance(of_head);
         let of_piece = (written - of_head).min(self.piece.len());
@@ -158,12 +220,31 @@ impl Outbox {
         }
     }
 
+    fn count(&mut self, mut written: usize) {
+        self.written.anything |= written > 0;
+        while let Some(segment) = self.segments.front_mut() {
+            let overhead = written.min(segment.overhead);
+            let body = (written - overhead).min(segment.body);
+            segment.overhead -= overhead;
+            segment.body -= body;
+            written -= overhead + body;
+            self.written.body += body as u64;
+            if segment.overhead + segment.body > 0 {
+                break;
+            }
+            self.segments.pop_front();
+        }
+    }
+
     /// Lets go of memory while nothing is sent.
     pub fn rest(&mut self) {
         if self.head.capacity() > KEPT {
             self.head = BytesMut::new();
         }
         self.piece = Bytes::new();
+        if self.segments.capacity() > KEPT_SEGMENTS {
+            self.segments = VecDeque::new();
+        }
     }
 }
 

@@ -171,6 +171,12 @@ impl Answer {
         self.head
     }
 
+    /// Whether an answer cut here has a byte of [`BODY`].
+    pub fn has_body_byte(&self, cut: usize) -> bool {
+        let body = self.bytes[self.head..].windows(2).position(|pair| pair == &BODY.as_bytes()[..2]);
+        cut > self.head + body.expect("the body is in there")
+    }
+
     /// Whether an answer cut here is whole for a client.
     pub fn is_enough(&self, cut: usize) -> bool {
         cut >= self.enough

@@ -78,9 +78,10 @@ fn ok(_: Kind) -> Vec<Outcome> {
     vec![Outcome::OK]
 }
 
-/// The head of the answer is there, and nothing of its body.
+/// The head of the answer is there, and nothing of its body: it fails as a whole, unless its head has left already.
 fn after_head(kind: Kind, code: &'static str) -> Vec<Outcome> {
-    vec![if kind.passes_heads_on() { Broken(code) } else { Failed(code) }]
+    let failed = vec![Failed(code)];
+    if kind.passes_heads_on() { [vec![Broken(code)], failed].concat() } else { failed }
 }
 
 /// Half of the answer's body is there.

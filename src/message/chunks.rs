@@ -1,17 +1,30 @@
-//! The chunks of an answer's body (RFC 9112, 7.1), taken apart as they come in.
+//! The chunked transfer coding (RFC 9112, 7.1), decoded as the bytes come in.
 //!
-//! `exchange.rs` hands it what was received. Strict, since what one reader takes for the end of an answer and another
-//! does not is how answers are smuggled: lines end in CR LF, and a size is nothing but hexadecimal digits. Extensions
-//! and trailers are bounded and dropped: nobody here knows what they mean, and API Gateway sends none.
+//! `client/exchange.rs` decodes answers with it, `listener/http1/inbox.rs` requests. The decoder is strict, because two
+//! readers that disagree about the end of a message are how messages are smuggled: lines end in CR LF, and a size is
+//! nothing but hexadecimal digits. Extensions and trailers are bounded and dropped: API Gateway sends and takes none.
+
+use std::fmt;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use super::framing::Malformed;
-
-/// Bytes of extensions, trailers and needless zeros in one answer: they are read only to be thrown away.
+/// Bytes of extensions, trailers and needless zeros in one message, in all: the decoder reads them only to drop them
+/// (RFC 9112, 7.1.1 asks for such a limit).
 const MAX_OVERHEAD: u32 = 8 << 10;
 
-/// How far the chunks of one answer have been read.
+/// A body that violates the chunked coding; the text names the violation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MalformedChunk(pub &'static str);
+
+impl fmt::Display for MalformedChunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "malformed chunk: {}", self.0)
+    }
+}
+
+impl std::error::Error for MalformedChunk {}
+
+/// The decoder's progress through the chunks of one message.
 #[derive(Debug, Default)]
 pub struct Chunks {
     state: State,
@@ -72,7 +85,7 @@ impl Chunks {
     ///
     /// # Errors
     /// The bytes are no chunks.
-    pub fn decode(&mut self, received: &mut BytesMut) -> Result<Decoded, Malformed> {
+    pub fn decode(&mut self, received: &mut BytesMut) -> Result<Decoded, MalformedChunk> {
         loop {
             if self.state == State::End {
                 return Ok(Decoded::End);
@@ -91,8 +104,8 @@ impl Chunks {
     }
 
     /// What comes after `byte`.
-    fn after(&mut self, byte: u8) -> Result<State, Malformed> {
-        let malformed = |problem| Err(Malformed::Chunk(problem));
+    fn after(&mut self, byte: u8) -> Result<State, MalformedChunk> {
+        let malformed = |problem| Err(MalformedChunk(problem));
         match (self.state, byte) {
             // zeros before a size could go on for ever
             (State::Size(Some(0)), b'0') => self.pass(State::Size(Some(0))),
@@ -115,24 +128,24 @@ impl Chunks {
             (State::TrailerValue, byte) if is_text(byte) => self.pass(State::TrailerValue),
             (State::LastLf, b'\n') => Ok(State::End),
             (State::Extension(_) | State::SizeEnd(_), _) => malformed("a line of a size that does not end"),
-            _ => malformed("a trailer that is none"),
+            _ => malformed("a trailer without a name or a colon, or with a control character"),
         }
     }
 
     /// Goes on to `state` past a byte that is dropped.
-    fn pass(&mut self, state: State) -> Result<State, Malformed> {
+    fn pass(&mut self, state: State) -> Result<State, MalformedChunk> {
         self.overhead += 1;
         if self.overhead > MAX_OVERHEAD {
-            return Err(Malformed::Chunk("too much that is no data"));
+            return Err(MalformedChunk("too many bytes of extensions, trailers and zeros"));
         }
         Ok(state)
     }
 }
 
 /// A size with one more digit.
-fn larger(size: Option<u64>, digit: u8) -> Result<State, Malformed> {
+fn larger(size: Option<u64>, digit: u8) -> Result<State, MalformedChunk> {
     let value = char::from(digit).to_digit(16).map_or(0, u64::from);
-    let size = size.unwrap_or(0).checked_mul(16).ok_or(Malformed::Chunk("a size beyond all measure"))?;
+    let size = size.unwrap_or(0).checked_mul(16).ok_or(MalformedChunk("a size of more than 64 bits"))?;
     Ok(State::Size(Some(size | value)))
 }
 
@@ -155,7 +168,7 @@ mod tests {
     /// The body that chunks make when they come in these pieces, what is left behind them, and whether they are over.
     fn decoded<'a>(
         pieces: impl IntoIterator<Item = &'a [u8]>,
-    ) -> Result<(Vec<u8>, Vec<u8>, bool), Malformed> {
+    ) -> Result<(Vec<u8>, Vec<u8>, bool), MalformedChunk> {
         let (mut chunks, mut received, mut body) = (Chunks::default(), BytesMut::new(), Vec::new());
         let mut is_over = false;
         for piece in pieces {
@@ -180,7 +193,7 @@ mod tests {
         Ok((body, received.to_vec(), is_over))
     }
 
-    fn whole(text: &str) -> Result<(Vec<u8>, Vec<u8>, bool), Malformed> {
+    fn whole(text: &str) -> Result<(Vec<u8>, Vec<u8>, bool), MalformedChunk> {
         decoded([text.as_bytes()])
     }
 
@@ -225,7 +238,7 @@ mod tests {
             "0\r\na: \u{7f}\r\n\r\n",
             "10000000000000000\r\n",
         ] {
-            assert!(matches!(whole(text), Err(Malformed::Chunk(_))), "{text:?}: {:?}", whole(text));
+            assert!(matches!(whole(text), Err(MalformedChunk(_))), "{text:?}: {:?}", whole(text));
         }
     }
 
