@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proptest::{prelude::*, test_runner::TestRunner};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
 
 use super::support::{App, Response, Upstream, open, read_response, send, upstream::Received};
 
@@ -352,7 +355,7 @@ fn x2_any_sequence_of_requests_on_one_connection_is_answered_as_each_alone() {
     });
     let [unsigned, signed] = ["", SIGNED]
         .map(|rest| App::with("log: { access: false }").gateway("r", "/*", &upstream.uri("/"), rest).start());
-    TestRunner::default()
+    TestRunner::new(Config { failure_persistence: None, ..Config::default() })
         .run(&(requests(), any::<bool>(), any::<bool>()), |(requests, is_signed, is_pipelined)| {
             let address = if is_signed { signed.address } else { unsigned.address };
             let mut stream = BufReader::new(open(address));
