@@ -105,11 +105,11 @@ pub async fn serve(
     shape.last_of_connection(worker.stopping.load(Ordering::Relaxed));
     Ok(match outcome {
         Ok(Answer { reply, permit, deadline }) => {
-            reply::response(reply, permit, deadline, &worker.draining, record, &shape)
+            reply::response(reply, permit, deadline, &worker.draining, record, shape)
         }
         Err(error) => {
             record.fail(&error);
-            reply::failure(&error, record, &shape)
+            reply::failure(&error, record, shape)
         }
     })
 }

@@ -147,7 +147,7 @@ async fn serve(parts: Parts, sockets: Vec<Listening>, end: CancellationToken) ->
     for listening in sockets {
         loops.spawn_local(accept(Rc::clone(&server), listening));
     }
-    let mut served = pin!(async {
+    let mut serving = pin!(async {
         tokio::select! {
             () = drain.cancelled() => draining.begin(),
             // a loop ends before the drain only because it cannot go on
@@ -159,9 +159,9 @@ async fn serve(parts: Parts, sockets: Vec<Listening>, end: CancellationToken) ->
         Ok(())
     });
     tokio::select! {
-        result = served.as_mut() => return result,
+        result = serving.as_mut() => return result,
         () = end.cancelled() => {}
     }
     draining.abort();
-    timeout(ABORT_LIMIT, served).await.unwrap_or(Ok(()))
+    timeout(ABORT_LIMIT, serving).await.unwrap_or(Ok(()))
 }

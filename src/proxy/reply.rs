@@ -59,7 +59,7 @@ pub fn response(
     deadline: Deadline,
     draining: &Draining,
     mut record: Record,
-    shape: &Shape,
+    shape: Shape,
 ) -> Response<ClientBody> {
     let ClientReply { mut status, mut headers, body, remarks: _ } = reply;
     let mut body = if shape.to_head || is_bodyless(status) { without_bytes(body) } else { body };
@@ -75,7 +75,7 @@ pub fn response(
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(*length));
     }
     let size = if trailers.is_some() { BodySize::Stream } else { size(&body, status, shape) };
-    let mut body = ClientBody::new(size, body, record, *shape);
+    let mut body = ClientBody::new(size, body, record, shape);
     body.permit = Some(permit);
     body.trailers = trailers;
     if matches!(body.body, ReplyBody::Stream(_) | ReplyBody::Events(_)) {
@@ -103,7 +103,7 @@ fn without_bytes(body: ReplyBody) -> ReplyBody {
 }
 
 /// An answer of our own.
-pub fn failure(error: &ProxyError, mut record: Record, shape: &Shape) -> Response<ClientBody> {
+pub fn failure(error: &ProxyError, mut record: Record, shape: Shape) -> Response<ClientBody> {
     let (mut status, mut headers, text) = error.answer(record.request_id_text());
     record.status(status);
     headers.insert(REQUEST_ID, record.request_id().clone());
@@ -113,10 +113,10 @@ pub fn failure(error: &ProxyError, mut record: Record, shape: &Shape) -> Respons
         grpc::failure(&error.kind, &mut headers);
         (status, size, body) = (StatusCode::OK, BodySize::Sized(0), ReplyBody::None { length: None });
     }
-    finish(status, headers, ClientBody::new(size, body, record, *shape), shape)
+    finish(status, headers, ClientBody::new(size, body, record, shape), shape)
 }
 
-fn finish(status: StatusCode, headers: HeaderMap, body: ClientBody, shape: &Shape) -> Response<ClientBody> {
+fn finish(status: StatusCode, headers: HeaderMap, body: ClientBody, shape: Shape) -> Response<ClientBody> {
     let unknown_length = body.size == BodySize::Stream;
     let mut response = Response::with_body(status, body);
     header_maps::give_back(std::mem::replace(response.headers_mut(), headers));
@@ -131,7 +131,7 @@ fn finish(status: StatusCode, headers: HeaderMap, body: ClientBody, shape: &Shap
     response
 }
 
-fn size(body: &ReplyBody, status: StatusCode, shape: &Shape) -> BodySize {
+fn size(body: &ReplyBody, status: StatusCode, shape: Shape) -> BodySize {
     match body {
         ReplyBody::Whole(bytes) => BodySize::Sized(bytes.len() as u64),
         ReplyBody::Stream(stream) => stream.length().map_or(BodySize::Stream, BodySize::Sized),
@@ -179,7 +179,7 @@ impl ClientBody {
 
     /// An answer of our own in the place of this one, of which nothing has left: `error` is how the body failed.
     pub fn into_failure(self, error: &ProxyError) -> Response<Self> {
-        failure(error, self.record, &self.shape)
+        failure(error, self.record, self.shape)
     }
 
     /// Whether there is anything of it beyond its size.
@@ -267,7 +267,7 @@ mod tests {
         let record = Record::begin(&request, &metrics, false);
         let deadline = Deadline::of(None, record.started());
         let shape = Shape::of(&request);
-        let response = response(reply, permit, deadline, &Draining::default(), record, &shape);
+        let response = response(reply, permit, deadline, &Draining::default(), record, shape);
         let mut seen = None;
         let _ = response.map_body(|_, mut body| {
             let mut context = Context::from_waker(std::task::Waker::noop());
