@@ -239,19 +239,19 @@ impl Plan {
         answer.truncate(self.cut);
         let (first, rest) = answer.split_at(self.pause_at.min(answer.len()));
         stream.write_all(first)?;
-        if self.pause_at % 2 == 0 {
+        if self.pause_at.is_multiple_of(2) {
             std::thread::sleep(Duration::from_millis(2));
         }
         stream.write_all(rest)?;
         Err(ErrorKind::ConnectionAborted.into())
     }
 
-    fn check(self, heard: &Heard, version: &str) -> Result<(), TestCaseError> {
+    fn check(self, seen: &Heard, version: &str) -> Result<(), TestCaseError> {
         let whole = self.body();
-        prop_assert!(!heard.bytes.is_empty(), "an empty end, reset: {}", heard.is_reset);
-        let end = heard.bytes.windows(4).position(|window| window == b"\r\n\r\n");
+        prop_assert!(!seen.bytes.is_empty(), "an empty end, reset: {}", seen.is_reset);
+        let end = seen.bytes.windows(4).position(|window| window == b"\r\n\r\n");
         let end = end.ok_or_else(|| TestCaseError::fail("half a head"))? + 4;
-        let (head, body) = heard.bytes.split_at(end);
+        let (head, body) = seen.bytes.split_at(end);
         let head = String::from_utf8_lossy(head).to_lowercase();
         if head.starts_with(&format!("http/{version} 502 ")) {
             let body = String::from_utf8_lossy(body).into_owned();
@@ -265,7 +265,7 @@ impl Plan {
         } else if head.contains("transfer-encoding: chunked") {
             unchunked(body)
         } else {
-            (body.to_vec(), !heard.is_reset)
+            (body.to_vec(), !seen.is_reset)
         };
         prop_assert!(whole.starts_with(&body), "not a prefix: {} of {} bytes", body.len(), whole.len());
         prop_assert!(!looks_whole || body == whole, "{} of {} bytes look whole", body.len(), whole.len());
