@@ -20,7 +20,7 @@ use crate::{
     },
     settings::{ApiGatewaySettings, ClientAuthorization, FunctionUri},
     signing::{Scope, query::push_strict, settle_blanks},
-    uri_syntax::leaves,
+    uri_syntax::check_remainder,
 };
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -91,9 +91,7 @@ impl ApiGateway {
         );
         text.push_str(&base.path);
         if let Some(remainder) = inbound.remainder() {
-            if leaves(remainder) {
-                return Err(ErrorKind::InvalidPath("`..` would leave the route").into());
-            }
+            check_remainder(remainder).map_err(ErrorKind::InvalidPath)?;
             if !text.ends_with('/') {
                 text.push('/');
             }
