@@ -18,41 +18,59 @@ pub fn escapes_are_whole(text: &[u8]) -> bool {
 
 /// Whether a path holds a `..` segment in any spelling, wherever it leads.
 pub fn climbs(path: &str) -> bool {
-    path.split('/').any(|segment| ups(segment) > 0)
+    let climbs = |plain: Cow<'_, [u8]>| parts(&plain).any(|part| name_of(part) == b"..");
+    path.split('/').any(|segment| unescaped(segment.as_bytes()).is_none_or(climbs))
 }
 
-/// Whether `..` segments of a remainder would lead above the place where it is appended.
+/// Checks that a remainder does not lead above the place where it is appended.
 ///
-/// Servers differ in what they take for a segment, so the worst reading counts: an escaped slash or a
-/// backslash divides where that leads up, and does not divide where it would lead down; escapes are undone
-/// however often they were applied; a `;` ends the name (Tomcat's `..;/`), and so does a NUL; overlong UTF-8 is what it was
-/// meant to be taken for.
-pub fn leaves(remainder: &str) -> bool {
+/// Servers differ in what they take for a segment, and a request may pass several, each of which resolves dots.
+/// The worst reading counts: escapes are undone however often they were applied; an escaped slash or a backslash
+/// divides before and behind a `..`, and does not divide two names, which count as one; a `;` ends a name
+/// (Tomcat's `..;/`), and so does a NUL; overlong UTF-8 is the character that it stands for.
+///
+/// # Errors
+/// The reason, for the log.
+pub fn check_remainder(remainder: &str) -> Result<(), &'static str> {
     // most paths end here
     if !remainder.contains("..") && !remainder.contains('%') {
-        return false;
+        return Ok(());
     }
-    let mut depth = 0_usize;
+    let mut depth = 0;
     for segment in remainder.split('/') {
-        match ups(segment) {
-            0 if segment.is_empty() || segment == "." => {}
-            0 => depth += 1,
-            up => match depth.checked_sub(up) {
-                Some(left) => depth = left,
-                None => return true,
-            },
-        }
+        let plain = unescaped(segment.as_bytes()).ok_or("escapes are nested too deep")?;
+        depth = depth_behind(depth, &plain).ok_or("`..` would leave the route")?;
     }
-    false
+    Ok(())
 }
 
-/// How many levels up a segment leads in its worst reading.
-fn ups(segment: &str) -> usize {
-    let Some(plain) = unescaped(segment.as_bytes()) else { return usize::MAX };
-    plain
-        .split(|byte| matches!(byte, b'/' | b'\\'))
-        .filter(|part| part.split(|byte| matches!(byte, b';' | 0)).next() == Some(b".."))
-        .count()
+/// The depth behind an unescaped segment that begins at `depth`; `None` if it leads above 0.
+fn depth_behind(mut depth: usize, segment: &[u8]) -> Option<usize> {
+    let mut is_new_name = true;
+    let mut has_parameters = false;
+    for part in parts(segment) {
+        match name_of(part) {
+            b"" | b"." => {}
+            b".." => {
+                depth = depth.checked_sub(1)?;
+                is_new_name = true;
+            }
+            // all that follows a `;` may be a parameter rather than a name
+            _ => depth += usize::from(std::mem::take(&mut is_new_name) && !has_parameters),
+        }
+        has_parameters |= name_of(part).len() < part.len();
+    }
+    Some(depth)
+}
+
+/// The parts of an unescaped segment in the reading with most of them.
+fn parts(segment: &[u8]) -> impl Iterator<Item = &[u8]> {
+    segment.split(|byte| matches!(byte, b'/' | b'\\'))
+}
+
+/// A part without its parameters.
+fn name_of(part: &[u8]) -> &[u8] {
+    part.split(|byte| matches!(byte, b';' | 0)).next().unwrap_or_default()
 }
 
 /// A segment with its escapes undone until none is left; `None` if they are nested deeper than anybody who
@@ -138,9 +156,21 @@ mod tests {
             "a%2fb/../../x",
             "a//../../x",
             "./../x",
-            "a/%252525252525252e%2e",
+            // a name that servers resolve away is no level
+            "%2e/../x",
+            ";a/../x",
+            ".;a/../x",
+            "%00/../x",
+            // what may be a parameter is no level either
+            "a/..;%2Fb/..",
+            // two servers, of which one divides at backslashes and the next one at escaped slashes
+            "a%2Fb%5C..%5C..%2Fc",
+            "a%5C..%5C..%5Cb",
         ] {
-            assert!(leaves(out), "{out}");
+            assert_eq!(check_remainder(out), Err("`..` would leave the route"), "{out}");
+        }
+        for nested in ["a/%252525252525252e%2e", "%2525252541"] {
+            assert_eq!(check_remainder(nested), Err("escapes are nested too deep"), "{nested}");
         }
     }
 
@@ -149,7 +179,14 @@ mod tests {
         for inside in
             ["", "a", "a/../b", "a/b/../../c", "...", "..a", "a..", ".", "./a", "a/.", "a.%2e", "a%2F%2Fb"]
         {
-            assert!(!leaves(inside), "{inside}");
+            assert_eq!(check_remainder(inside), Ok(()), "{inside}");
+        }
+    }
+
+    #[test]
+    fn s11_dots_between_escaped_separators_pass_where_no_reading_leads_out() {
+        for inside in ["a%5C..%5Cb", "a\\..\\b", "a%2F..%2Fb", "a%5C..", "a/b%2F..%2F..", "a%252F..%255Cb"] {
+            assert_eq!(check_remainder(inside), Ok(()), "{inside}");
         }
     }
 
@@ -158,6 +195,29 @@ mod tests {
         assert!(climbs("/a/../b"));
         assert!(climbs("/a/%2e%2e"));
         assert!(!climbs("/a/..b/"));
+    }
+
+    /// A path as a server resolves it that undoes escapes so often, divides at backslashes or not, and takes
+    /// parameters out or not; `None` if it leads out.
+    fn resolved(path: &str, rounds: u8, backslashes: bool, parameters: bool) -> Option<String> {
+        let mut text = path.as_bytes().to_vec();
+        if parameters {
+            let names = path.split('/').map(|segment| segment.split(';').next().unwrap_or_default());
+            text = names.collect::<Vec<_>>().join("/").into_bytes();
+        }
+        for _ in 0..rounds {
+            text = unescaped_once(&text).unwrap_or(text);
+        }
+        let text = String::from_utf8(text).unwrap();
+        let mut names = Vec::new();
+        for segment in text.split(|at| at == '/' || (backslashes && at == '\\')) {
+            match segment {
+                "" | "." => {}
+                ".." => drop(names.pop()?),
+                name => names.push(name),
+            }
+        }
+        Some(names.join("/"))
     }
 
     proptest! {
@@ -176,12 +236,32 @@ mod tests {
                 }
                 out |= depth < 0;
             }
-            prop_assert!(!out || leaves(&parts.join("/")));
+            prop_assert!(!out || check_remainder(&parts.join("/")).is_err());
+        }
+
+        /// Reference readings: servers in a row, each of which resolves what it takes for segments.
+        #[test]
+        fn whatever_leads_out_for_servers_in_a_row_leads_out_here(
+            parts in prop::collection::vec(
+                prop::sample::select(vec![
+                    "a", "b", ".", "..", "/", "/", "%2F", "%5C", "\\", "%252F", "%255c", "%2e", "%2E%2e",
+                    "%252e", ";", "%3B", "/../", "%2F..", "..%5C",
+                ]),
+                0..12,
+            ),
+            servers in prop::collection::vec((0..3_u8, any::<bool>(), any::<bool>()), 1..4),
+        ) {
+            let path = parts.concat();
+            let mut arrived = Some(path.clone());
+            for (rounds, backslashes, parameters) in servers {
+                arrived = arrived.and_then(|path| resolved(&path, rounds, backslashes, parameters));
+            }
+            prop_assert!(arrived.is_some() || check_remainder(&path).is_err(), "{path}");
         }
 
         #[test]
         fn no_text_makes_it_panic_or_hang(text in "[%./\\\\;a-f0-9]{0,64}") {
-            let _ = (leaves(&text), climbs(&text), escapes_are_whole(text.as_bytes()));
+            let _ = (check_remainder(&text), climbs(&text), escapes_are_whole(text.as_bytes()));
         }
     }
 }

@@ -19,8 +19,8 @@ use crate::{
         outbound::{OutboundRequest, Signature},
     },
     settings::{ApiGatewaySettings, ClientAuthorization, FunctionUri},
-    signing::{Scope, query::push_strict, settle_blanks},
-    uri_syntax::leaves,
+    signing::{Scope, query::push_strict},
+    uri_syntax::check_remainder,
 };
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -83,24 +83,23 @@ impl ApiGateway {
         Self { target, function_uri: uri.clone(), api_key, client_proofs }
     }
 
-    /// Path and query as they go out (peers.md A18 to A28).
-    fn path_and_query(&self, inbound: &InboundRequest) -> Result<String, ProxyError> {
+    /// Path and query as they go out (peers.md A18 to A28). The query is rewritten only to be signed: what a
+    /// client has signed by itself goes out byte for byte.
+    fn path_and_query(&self, inbound: &InboundRequest, signature: Signature) -> Result<String, ProxyError> {
         let base = &self.function_uri;
         let mut text = String::with_capacity(
             base.path.len() + base.query.as_ref().map_or(0, String::len) + inbound.uri.path().len() + 64,
         );
         text.push_str(&base.path);
         if let Some(remainder) = inbound.remainder() {
-            if leaves(remainder) {
-                return Err(ErrorKind::InvalidPath("`..` would leave the route").into());
-            }
+            check_remainder(remainder).map_err(ErrorKind::InvalidPath)?;
             if !text.ends_with('/') {
                 text.push('/');
             }
             text.push_str(remainder);
         }
         let queries = [base.query.as_deref(), inbound.uri.query()];
-        if self.target.scope.is_some() {
+        if self.target.scope.is_some() && signature == Signature::Ours {
             let path_end = text.len();
             text.push('?');
             for query in queries.into_iter().flatten() {
@@ -155,14 +154,11 @@ impl Backend for ApiGateway {
         &self.target
     }
 
-    fn request(&self, inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
-        let path_and_query = self.path_and_query(&inbound)?;
-        let mut headers = inbound.headers;
+    fn request(&self, mut inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
+        let mut headers = std::mem::take(&mut inbound.headers);
         let signature = self.prove(&mut headers);
+        let path_and_query = self.path_and_query(&inbound, signature)?;
         headers.insert(header::HOST, self.target.authority.clone());
-        if self.target.scope.is_some() {
-            settle_blanks(&mut headers);
-        }
         Ok(OutboundRequest { method: inbound.method, path_and_query, headers, body: inbound.body, signature })
     }
 
