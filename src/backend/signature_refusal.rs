@@ -6,6 +6,7 @@
 
 use crate::{
     excerpt::excerpt,
+    json::{Json, Text},
     redaction::{LEFT_OUT, is_secret},
 };
 
@@ -38,9 +39,8 @@ pub fn explanation(text: &str) -> Option<(&str, &str)> {
 
 /// The sentence of a refusal in JSON; the member's case differs by service and error.
 pub fn message(body: &str) -> Option<String> {
-    let body: serde_json::Value = serde_json::from_str(body).ok()?;
-    let message = body.get("message").or_else(|| body.get("Message"))?;
-    message.as_str().map(str::to_owned)
+    let [lower, upper] = Json::members(body, ["message", "Message"]);
+    lower.or(upper)?.text().map(Text::unescaped)
 }
 
 /// Line by line, since that is how the canonical request reads; whatever else is in it stays on its line.
