@@ -88,6 +88,9 @@ pub struct ClientReply {
     pub headers: HeaderMap,
     /// The body.
     pub body: ReplyBody,
+    /// The length of the body that an answer to GET would have, where a function says it (RFC 9110, 8.6). No body is
+    /// framed by it.
+    pub length: Option<u64>,
     /// What the operator should know about it.
     pub remarks: Vec<Remark>,
 }

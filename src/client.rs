@@ -8,6 +8,7 @@ mod endpoint;
 mod event_stream;
 mod exchange;
 mod framing;
+mod gathered;
 mod log_tail;
 mod pool;
 mod reach;
@@ -26,10 +27,11 @@ use std::{
 use actix_http::Method;
 use tokio::time::{Instant, sleep_until};
 
-pub(crate) use self::dial::dial;
+pub(crate) use self::{chunks::is_token, dial::dial};
 pub use self::{
     endpoint::{Endpoint, KeepAlive, Secured},
     event_stream::{EventStream, Events},
+    framing::{MAX_HEAD, MAX_HEADERS},
     log_tail::log_tail,
     reply::{ERROR_TYPE, FUNCTION_ERROR, LOG_RESULT, ReplyBody, UpstreamReply},
     request_head::encode as encode_head,

@@ -8,7 +8,7 @@
 mod comparison;
 mod sentences;
 
-use std::time::SystemTime;
+use std::{borrow::Cow, time::SystemTime};
 
 pub use self::sentences::region_in;
 use actix_http::StatusCode;
@@ -110,8 +110,9 @@ impl Evidence {
 pub fn remarks(reply: &UpstreamReply, evidence: Option<&Evidence>) -> Vec<Remark> {
     let Some(reason) = Reason::of(reply) else { return Vec::new() };
     let body: &[u8] = if let ReplyBody::Whole(body) = &reply.body { body } else { b"" };
-    let body = String::from_utf8_lossy(body);
-    let text = message(&body).unwrap_or_else(|| body.into_owned());
+    // AWS writes no other
+    let body = str::from_utf8(body).unwrap_or_default();
+    let text = message(body).map_or(Cow::Borrowed(body), Cow::Owned);
     let told = match (evidence, explanation(&text)) {
         (Some(evidence), Some((canonical, string_to_sign))) => {
             comparison::told(evidence, canonical, string_to_sign)

@@ -85,6 +85,8 @@ pub enum ErrorKind {
     },
     /// The function's answer is not what the route's mode demands.
     FunctionResponseInvalid,
+    /// The function failed: it raised an error, ran out of time or memory, or did not start.
+    FunctionFailed,
     /// As many requests in flight as allowed.
     Overloaded,
     /// The Lambda API refused the call.
@@ -153,6 +155,7 @@ impl ErrorKind {
             Self::FunctionResponseInvalid => {
                 (StatusCode::BAD_GATEWAY, "function_response_invalid", "The function's answer was malformed")
             }
+            Self::FunctionFailed => (StatusCode::BAD_GATEWAY, "function_failed", "The function failed"),
             Self::CredentialsUnavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "credentials_unavailable",

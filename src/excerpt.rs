@@ -6,6 +6,12 @@
 /// The text's first characters, without what would end the line or steer a terminal.
 pub fn excerpt(text: &str, longest: usize) -> String {
     let mut line = String::with_capacity(text.len().min(longest));
+    push_excerpt(&mut line, text, longest);
+    line
+}
+
+/// Puts the text's first characters behind what is in the line already.
+pub fn push_excerpt(line: &mut String, text: &str, longest: usize) {
     let mut chars = text.chars();
     for char in chars.by_ref().take(longest) {
         if char.is_control() && char != '\t' {
@@ -17,7 +23,6 @@ pub fn excerpt(text: &str, longest: usize) -> String {
     if chars.next().is_some() {
         line.push('…');
     }
-    line
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ mod excerpt;
 mod explain;
 mod header_maps;
 pub mod hexadecimal;
+mod json;
 mod lenient_base64;
 pub mod listener;
 pub mod logging;

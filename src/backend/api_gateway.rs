@@ -175,6 +175,6 @@ impl Backend for ApiGateway {
         let remarks = if signs { refusal::without_explanation(&mut upstream) } else { Vec::new() };
         let UpstreamReply { status, mut headers, body, prelude: _ } = upstream;
         headers::clean_reply(&mut headers);
-        Ok(ClientReply { status, headers, body, remarks })
+        Ok(ClientReply { status, headers, body, length: None, remarks })
     }
 }

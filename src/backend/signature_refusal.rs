@@ -5,7 +5,8 @@
 //! `lambda/answer/refusal.rs`), and `diagnosis.rs` does, to compare it with what was signed.
 
 use crate::{
-    excerpt::excerpt,
+    excerpt::{excerpt, push_excerpt},
+    json::{Json, Text},
     redaction::{LEFT_OUT, is_secret},
 };
 
@@ -19,6 +20,11 @@ pub fn split(text: &str) -> (&str, Option<String>) {
         Some(start) => (text[..start].trim_end(), Some(without_secrets(&text[start..]))),
         None => (text, None),
     }
+}
+
+/// Whether there is an explanation in bytes that are not a text of AWS's.
+pub fn is_in(body: &[u8]) -> bool {
+    body.windows(EXPLANATION.len()).any(|window| window == EXPLANATION.as_bytes())
 }
 
 /// The canonical request and the string to sign that AWS would have liked, token and all: for comparing, not for the log.
@@ -38,22 +44,26 @@ pub fn explanation(text: &str) -> Option<(&str, &str)> {
 
 /// The sentence of a refusal in JSON; the member's case differs by service and error.
 pub fn message(body: &str) -> Option<String> {
-    let body: serde_json::Value = serde_json::from_str(body).ok()?;
-    let message = body.get("message").or_else(|| body.get("Message"))?;
-    message.as_str().map(str::to_owned)
+    let [lower, upper] = Json::members(body, ["message", "Message"]);
+    lower.or(upper)?.text().map(Text::unescaped)
 }
 
 /// Line by line, since that is how the canonical request reads; whatever else is in it stays on its line.
 fn without_secrets(explanation: &str) -> String {
-    let line = |line: &str| {
+    // a refusal may be a quarter of a megabyte, and is copied once
+    let mut text = String::with_capacity(explanation.len());
+    for line in explanation.lines() {
+        if !text.is_empty() {
+            text.push('\n');
+        }
         let header = line.trim_start_matches(|char: char| !char.is_ascii_alphanumeric());
         let name = header.split_once(':').map(|(name, _)| name.to_ascii_lowercase());
         match name.filter(|name| is_secret(name)) {
-            Some(name) => format!("{}:{LEFT_OUT}", excerpt(&name, usize::MAX)),
-            None => excerpt(line, usize::MAX),
+            Some(name) => text.extend([&excerpt(&name, usize::MAX), ":", LEFT_OUT]),
+            None => push_excerpt(&mut text, line, usize::MAX),
         }
-    };
-    explanation.lines().map(line).collect::<Vec<_>>().join("\n")
+    }
+    text
 }
 
 #[cfg(test)]

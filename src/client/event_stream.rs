@@ -38,6 +38,9 @@ use crate::{
 /// serve again; but nobody who has the whole answer should wait for a body that is held open.
 const LINGER: Duration = Duration::from_millis(100);
 
+/// Bytes that are looked at of AWS's account of a stream that it broke off.
+const LONGEST_EXPLANATION: usize = 8 << 10;
+
 /// What a function writes, as it arrives from AWS.
 pub type EventStream = Events<ResponseBody>;
 
@@ -217,8 +220,9 @@ fn read(message: &Message) -> Result<Read, ProxyError> {
         },
         Some("exception") => {
             let kind = text(message, ":exception-type").unwrap_or_default();
-            let explanation = String::from_utf8_lossy(message.payload());
-            Err(broken_off("exception", kind, &explanation))
+            let explanation = message.payload();
+            let explanation = &explanation[..explanation.len().min(LONGEST_EXPLANATION)];
+            Err(broken_off("exception", kind, &String::from_utf8_lossy(explanation)))
         }
         Some("error") => {
             let kind = text(message, ":error-code").unwrap_or_default();

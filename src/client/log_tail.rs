@@ -7,10 +7,13 @@ use log::Level;
 
 use crate::{excerpt::excerpt, lenient_base64, remark::Remark};
 
+/// Bytes of base64 that are looked at: Lambda sends 4 KiB of a log (Lambda API reference, `Invoke`, `LogResult`).
+pub const LONGEST: usize = 16 << 10;
+
 /// The remark, if anybody wants to read it and it is base64.
 pub fn log_tail(encoded: &[u8]) -> Option<Remark> {
     // every answer has one, and most logs do not want it
-    if log::max_level() < Level::Debug {
+    if log::max_level() < Level::Debug || encoded.len() > LONGEST {
         return None;
     }
     let tail = lenient_base64::decode(encoded).ok()?;

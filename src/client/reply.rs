@@ -7,11 +7,12 @@ use actix_http::{
     StatusCode,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_core::Stream as _;
 
 use super::{
     event_stream::{EventStream, Opening},
+    gathered::Gathered,
     response::ResponseBody,
 };
 use crate::error::{ErrorKind, ProxyError};
@@ -118,14 +119,16 @@ impl UpstreamReply {
     pub async fn excerpt(mut self, limit: u64) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         if let ReplyBody::Stream(stream) = &mut self.body {
-            let mut beginning = BytesMut::new();
-            while let Some(Ok(chunk)) = poll_fn(|context| Pin::new(&mut *stream).poll_next(context)).await {
-                beginning.extend_from_slice(&chunk[..chunk.len().min(limit - beginning.len())]);
+            let mut beginning = Gathered::default();
+            while let Some(Ok(mut chunk)) = poll_fn(|context| Pin::new(&mut *stream).poll_next(context)).await
+            {
+                chunk.truncate(limit - beginning.len());
+                beginning.push(chunk, Some(limit));
                 if beginning.len() == limit {
                     break;
                 }
             }
-            self.body = ReplyBody::Whole(beginning.freeze());
+            self.body = ReplyBody::Whole(beginning.take());
         }
         self
     }
@@ -143,15 +146,16 @@ impl UpstreamReply {
             if stream.length().is_some_and(|length| length > limit) {
                 return Err(too_long());
             }
-            let mut whole = BytesMut::new();
+            let length = stream.length().and_then(|length| usize::try_from(length).ok());
+            let mut whole = Gathered::default();
             while let Some(chunk) = poll_fn(|context| Pin::new(&mut *stream).poll_next(context)).await {
                 let chunk = chunk?;
                 if (whole.len() + chunk.len()) as u64 > limit {
                     return Err(too_long());
                 }
-                whole.extend_from_slice(&chunk);
+                whole.push(chunk, length);
             }
-            self.body = ReplyBody::Whole(whole.freeze());
+            self.body = ReplyBody::Whole(whole.take());
         }
         Ok(self)
     }

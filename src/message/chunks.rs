@@ -155,7 +155,7 @@ fn is_text(byte: u8) -> bool {
 }
 
 /// What may stand in a name (RFC 9110, 5.6.2).
-fn is_token(byte: u8) -> bool {
+pub fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

@@ -84,6 +84,7 @@ impl Status {
             ErrorKind::UpstreamProtocol
             | ErrorKind::UpstreamTruncated
             | ErrorKind::FunctionResponseInvalid
+            | ErrorKind::FunctionFailed
             | ErrorKind::LambdaRejected { .. }
             | ErrorKind::LoopDetected
             | ErrorKind::Internal => Self::Internal,

@@ -61,8 +61,8 @@ pub fn response(
     mut record: Record,
     shape: Shape,
 ) -> Response<ClientBody> {
-    let ClientReply { mut status, mut headers, body, remarks: _ } = reply;
-    let mut body = if shape.to_head || is_bodyless(status) { without_bytes(body) } else { body };
+    let ClientReply { mut status, mut headers, body, length, remarks: _ } = reply;
+    let mut body = if shape.to_head || is_bodyless(status) { without_bytes(body, length) } else { body };
     let mut trailers = None;
     record.status(status);
     headers.insert(REQUEST_ID, record.request_id().clone());
@@ -91,13 +91,14 @@ fn is_bodyless(status: StatusCode) -> bool {
     status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
-/// What is left of a body that may not be sent: its length.
-fn without_bytes(body: ReplyBody) -> ReplyBody {
+/// The length of a body that is not sent, by the function's own account where it gave one. A function that is asked by
+/// HEAD writes no body as a rule, which tells nothing of the one that it would write (RFC 9110, 8.6).
+fn without_bytes(body: ReplyBody, own: Option<u64>) -> ReplyBody {
     let length = match body {
         ReplyBody::None { length } => length,
-        ReplyBody::Whole(bytes) => Some(bytes.len() as u64),
-        ReplyBody::Stream(stream) => stream.length(),
-        ReplyBody::Events(_) => None,
+        ReplyBody::Whole(bytes) => own.or(Some(bytes.len() as u64).filter(|length| *length > 0)),
+        ReplyBody::Stream(stream) => own.or(stream.length()),
+        ReplyBody::Events(_) => own,
     };
     ReplyBody::None { length }
 }
@@ -120,6 +121,10 @@ fn finish(status: StatusCode, headers: HeaderMap, body: ClientBody, shape: Shape
     let unknown_length = body.size == BodySize::Stream;
     let mut response = Response::with_body(status, body);
     header_maps::give_back(std::mem::replace(response.headers_mut(), headers));
+    if status.canonical_reason().is_none() {
+        // actix has words for it, and RFC 9112, 4, lets a reason be empty
+        response.head_mut().reason = Some("");
+    }
     let ends_with_connection = shape.version == Version::HTTP_10 && unknown_length;
     if ends_with_connection {
         // HTTP/1.0 knows no chunks
@@ -262,7 +267,8 @@ mod tests {
         let mut request = Request::new();
         request.head_mut().method = method;
         let metrics = crate::metrics::Metrics::new().unwrap();
-        let reply = ClientReply { status, headers: HeaderMap::new(), body, remarks: Vec::new() };
+        let reply =
+            ClientReply { status, headers: HeaderMap::new(), body, length: None, remarks: Vec::new() };
         let permit = enter(&Admission::new(1), None, &metrics.unrouted).unwrap();
         let record = Record::begin(&request, &metrics, false);
         let deadline = Deadline::of(None, record.started());

@@ -37,6 +37,7 @@ fn every_kind() -> Vec<ErrorKind> {
         Kind::UpstreamTimeout,
         Kind::UpstreamUnavailable { retry_after: 0 },
         Kind::FunctionResponseInvalid,
+        Kind::FunctionFailed,
         Kind::Overloaded,
         Kind::LambdaRejected { retry_after: None },
         Kind::Internal,
@@ -62,6 +63,7 @@ fn every_kind() -> Vec<ErrorKind> {
             | Kind::UpstreamTimeout
             | Kind::UpstreamUnavailable { .. }
             | Kind::FunctionResponseInvalid
+            | Kind::FunctionFailed
             | Kind::Overloaded
             | Kind::LambdaRejected { .. }
             | Kind::Internal => {}

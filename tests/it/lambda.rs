@@ -295,7 +295,7 @@ fn r17_to_r33_what_is_no_answer_is_502_and_says_nothing_of_why() {
         r#"{"statusCode":101}"#,
         r#"{"statusCode":600}"#,
         r#"{"statusCode":200,"headers":"x"}"#,
-        r#"{"statusCode":200,"body":1}"#,
+        r#"{"statusCode":200,"isBase64Encoded":true,"body":1}"#,
         r#"{"statusCode":200,"isBase64Encoded":"abc"}"#,
         r#"{"statusCode":200,"isBase64Encoded":true,"body":"!"}"#,
         r#"{"statusCode":200,"headers":{"a b":"c"}}"#,

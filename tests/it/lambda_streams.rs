@@ -132,7 +132,7 @@ fn a_function_that_fails_before_it_writes_is_an_answer_of_its_own() {
     assert_eq!(get(app.address, "/fail").status, 503);
     for mode in ["", STREAM] {
         let (_stand_in, app) = functions(&["fail", "malformed"], &format!("{GATEWAY}\n{mode}"));
-        assert_eq!(get(app.address, "/fail").code(), "function_response_invalid");
+        assert_eq!(get(app.address, "/fail").code(), "function_failed");
         assert_eq!(get(app.address, "/malformed").code(), "function_response_invalid");
     }
 }

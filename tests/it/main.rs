@@ -43,6 +43,8 @@ mod explain;
 mod faults;
 /// `proxy_url`: calls through an HTTP proxy.
 mod forward_proxy;
+/// Functions' answers: headers, lengths, limits, failures.
+mod function_answers;
 /// Clients that speak gRPC.
 mod grpc;
 /// The rules of the house: file sizes, headers, words.

@@ -10,7 +10,7 @@ use log::Level;
 use crate::{
     backend::{
         ReplyMode,
-        signature_refusal::{message, split},
+        signature_refusal::{is_in, message, split},
     },
     client::{ReplyBody, UpstreamReply},
     remark::Remark,
@@ -38,15 +38,19 @@ pub fn without_explanation(upstream: &mut UpstreamReply) -> Vec<Remark> {
     }
     let mut remarks = Vec::new();
     let ReplyBody::Whole(body) = &upstream.body else { return remarks };
-    if upstream.headers.contains_key(header::CONTENT_ENCODING) {
-        // nobody can say what is in it
-        upstream.headers.remove(header::CONTENT_ENCODING);
-        upstream.body = ReplyBody::Whole(Bytes::from_static(FORBIDDEN.as_bytes()));
-        return remarks;
-    }
-    let text = String::from_utf8_lossy(body);
-    let (before, Some(_)) = split(&text) else { return remarks };
-    let shortened = match message(&text) {
+    let is_encoded = upstream.headers.contains_key(header::CONTENT_ENCODING);
+    let text = match str::from_utf8(body) {
+        Ok(text) if !is_encoded => text,
+        Err(_) if !is_encoded && !is_in(body) => return remarks,
+        _ => {
+            // nobody can say what is in it
+            upstream.headers.remove(header::CONTENT_ENCODING);
+            upstream.body = ReplyBody::Whole(Bytes::from_static(FORBIDDEN.as_bytes()));
+            return remarks;
+        }
+    };
+    let (before, Some(_)) = split(text) else { return remarks };
+    let shortened = match message(text) {
         Some(message) => {
             let (sentence, explanation) = split(&message);
             remarks.extend(explanation.map(|text| Remark { level: Level::Debug, text }));
@@ -116,6 +120,10 @@ mod tests {
         without_explanation(&mut reply);
         assert_eq!(text(&reply), r#"{"message":"Forbidden"}"#);
         assert!(!reply.headers.contains_key(header::CONTENT_ENCODING));
+        let mut reply = refusal("InvalidSignatureException", "");
+        reply.body = ReplyBody::Whole([b"\xff", EXPLAINED.as_bytes()].concat().into());
+        without_explanation(&mut reply);
+        assert_eq!(text(&reply), r#"{"message":"Forbidden"}"#);
     }
 
     #[test]
@@ -123,6 +131,10 @@ mod tests {
         let mut skew = refusal("InvalidSignatureException", r#"{"message":"Signature expired: 1 is 2"}"#);
         assert!(without_explanation(&mut skew).is_empty());
         assert_eq!(text(&skew), r#"{"message":"Signature expired: 1 is 2"}"#);
+        let mut unreadable = refusal("InvalidSignatureException", "");
+        unreadable.body = ReplyBody::Whole(Bytes::from_static(b"\xff"));
+        assert!(without_explanation(&mut unreadable).is_empty());
+        assert!(matches!(&unreadable.body, ReplyBody::Whole(body) if *body == &b"\xff"[..]));
         let mut other = refusal("AccessDeniedException", EXPLAINED);
         assert_eq!(reply_mode(&other), ReplyMode::Streamed);
         assert!(without_explanation(&mut other).is_empty());

@@ -7,6 +7,7 @@
 
 mod empty_arrays;
 mod function_error;
+mod header_lines;
 mod members;
 mod proxy_integration;
 mod refusal;
@@ -31,6 +32,8 @@ use crate::{
 const LONGEST_REFUSAL: u64 = 64 << 10;
 /// The API's own limit is 6,291,556 bytes (Lambda quotas); here it only has to end somewhere.
 const LONGEST_ANSWER: u64 = 8 << 20;
+/// Characters that are quoted of what a function wrote.
+const LONGEST_QUOTE: usize = 100;
 
 /// How much of the answer's body has to be here before anything can be said.
 pub fn reply_mode(
@@ -119,7 +122,7 @@ fn is_refusal(status: StatusCode) -> bool {
 
 fn unchanged(upstream: UpstreamReply) -> ClientReply {
     let UpstreamReply { status, headers, body, prelude: _ } = upstream;
-    ClientReply { status, headers, body, remarks: Vec::new() }
+    ClientReply { status, headers, body, length: None, remarks: Vec::new() }
 }
 
 /// Takes the end of the function's log out of the answer, into ours.
@@ -135,12 +138,12 @@ fn name_bytes(headers: &mut HeaderMap) {
     }
 }
 
-/// The body of an answer whose status somebody else chose: some have none (RFC 9110, 15.3.5, 15.3.6, 15.4.5).
-fn body_for(status: StatusCode, body: ReplyBody) -> ReplyBody {
+/// The body of an answer whose status somebody else chose: some have none (RFC 9110, 15.3.5, 15.3.6, 15.4.5). `length` is
+/// what the function says of it, which a 304 may tell (RFC 9110, 8.6).
+fn body_for(status: StatusCode, body: ReplyBody, length: Option<u64>) -> ReplyBody {
     match status {
-        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED => {
-            ReplyBody::None { length: None }
-        }
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT => ReplyBody::None { length: None },
+        StatusCode::NOT_MODIFIED => ReplyBody::None { length },
         _ => body,
     }
 }

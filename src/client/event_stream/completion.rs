@@ -5,13 +5,20 @@
 
 use actix_http::header::HeaderValue;
 use bytes::Bytes;
-use serde::{Deserialize, de::IgnoredAny};
 
 use super::{protocol, truncated};
-use crate::error::ProxyError;
+use crate::{
+    client::log_tail,
+    error::ProxyError,
+    json::{Json, Kind, Text},
+};
 
 /// What Lambda says of a failure for which the function has no name.
 const UNHANDLED: &str = "Unhandled";
+const CODE: &str = "ErrorCode";
+const DETAILS: &str = "ErrorDetails";
+/// The members that mean something; the first two tell of a failure unless they are empty.
+const NAMES: [&str; 3] = [CODE, DETAILS, "LogResult"];
 /// Characters of a failure that go to the log; a stack trace may be megabytes.
 const EXCERPT: usize = 1024;
 /// Characters of an error's code that a header gets.
@@ -25,20 +32,10 @@ pub enum Completion {
     Failed(Failure),
 }
 
-/// A function's failure.
+/// A function's failure, as the payload of its `InvokeComplete`: error details may be megabytes, and are unescaped where
+/// they are used.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Failure {
-    code: String,
-    details: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct InvokeComplete {
-    error_code: Option<String>,
-    error_details: Option<String>,
-    log_result: Option<String>,
-}
+pub struct Failure(Bytes);
 
 impl Completion {
     /// Reads the payload of an `InvokeComplete`: how the function ended, and the end of its log in base64, if that
@@ -46,27 +43,47 @@ impl Completion {
     ///
     /// # Errors
     /// It is not what it should be, so that nobody knows how the function ended.
-    pub fn read(payload: &[u8]) -> Result<(Self, Option<String>), ProxyError> {
-        if !payload.trim_ascii_start().starts_with(b"{") {
-            // serde would take an array for the members in their order
+    pub fn read(payload: &Bytes) -> Result<(Self, Option<String>), ProxyError> {
+        let not_understood =
+            |error: String| protocol(format!("an InvokeComplete that is not understood: {error}"));
+        let text = str::from_utf8(payload).map_err(|error| not_understood(error.to_string()))?;
+        let (mut failed, mut log_result, mut wrong) = ([false; 2], None, None);
+        let is_object = Json::visit(text, |name, value| {
+            let known = NAMES.iter().position(|known| name.is(known));
+            let (Some(known), Some(name)) = (known, known.map(|known| NAMES[known])) else { return };
+            match (value.kind(), value.text(), failed.get_mut(known)) {
+                (Kind::Null, ..) => {}
+                (_, None, _) => wrong = Some(name),
+                (_, Some(text), Some(failed)) => *failed = !text.is(""),
+                (_, Some(text), None) => log_result = Some(text.beginning(log_tail::LONGEST + 1)),
+            }
+        });
+        if !is_object.map_err(|error| not_understood(error.to_string()))? {
             return Err(protocol("an InvokeComplete that is no object"));
         }
-        let complete: InvokeComplete = serde_json::from_slice(payload)
-            .map_err(|error| protocol(format!("an InvokeComplete that is not understood: {error}")))?;
-        let code = complete.error_code.unwrap_or_default();
-        let details = complete.error_details.unwrap_or_default();
-        if code.is_empty() && details.is_empty() {
-            return Ok((Self::Good, complete.log_result));
+        if let Some(name) = wrong {
+            return Err(not_understood(format!("{name} is no string")));
         }
-        Ok((Self::Failed(Failure { code, details }), complete.log_result))
+        let log_result = log_result.filter(|encoded| encoded.len() <= log_tail::LONGEST);
+        let is_good = failed == [false; 2];
+        Ok((if is_good { Self::Good } else { Self::Failed(Failure(payload.clone())) }, log_result))
     }
 }
 
 impl Failure {
+    /// Code and details, empty where there are none.
+    fn texts(&self) -> [Option<Text<'_>>; 2] {
+        let payload = str::from_utf8(&self.0).unwrap_or_default();
+        Json::members(payload, [CODE, DETAILS]).map(|member| member.and_then(Json::text))
+    }
+
     /// The value of `X-Amz-Function-Error`: the code, if it is one that a header should hold.
     pub fn header(&self) -> HeaderValue {
-        let code = Some(self.code.as_bytes()).filter(|code| code.iter().all(u8::is_ascii_graphic));
-        code.map(|code| &code[..code.len().min(LONGEST_CODE)])
+        let [code, _] = self.texts();
+        let code = code.map(|code| code.beginning(LONGEST_CODE)).unwrap_or_default();
+        Some(code.as_bytes())
+            .filter(|code| code.iter().all(u8::is_ascii_graphic))
+            .map(|code| &code[..code.len().min(LONGEST_CODE)])
             .filter(|code| !code.is_empty())
             .and_then(|code| HeaderValue::from_bytes(code).ok())
             .unwrap_or_else(|| HeaderValue::from_static(UNHANDLED))
@@ -74,20 +91,28 @@ impl Failure {
 
     /// The body of the answer: JSON as `Invoke` has it, which is what the details usually are.
     pub fn body(self) -> Bytes {
-        if serde_json::from_str::<IgnoredAny>(&self.details).is_ok() {
-            return self.details.into();
+        let [code, details] = self.texts();
+        let text = details.map(Text::unescaped).unwrap_or_default();
+        if Json::visit(&text, |_, _| ()).is_ok() {
+            return text.into();
         }
-        let code = if self.code.is_empty() { UNHANDLED } else { &self.code };
-        let mut body = serde_json::json!({ "errorType": code });
-        if !self.details.is_empty() {
-            body["errorMessage"] = self.details.into();
-        }
-        body.to_string().into()
+        drop(text);
+        // both are sound as they are written
+        let code = code.filter(|code| !code.is("")).map_or(UNHANDLED, Text::written);
+        let details = details.filter(|details| !details.is("")).map(Text::written);
+        let parts: &[&str] = match details {
+            Some(details) => &[r#"{"errorType":""#, code, r#"","errorMessage":""#, details, r#""}"#],
+            None => &[r#"{"errorType":""#, code, r#""}"#],
+        };
+        parts.concat().into()
     }
 }
 
 impl From<Failure> for ProxyError {
-    fn from(Failure { code, details }: Failure) -> Self {
+    fn from(failure: Failure) -> Self {
+        // a character has four bytes at most
+        let [code, details] =
+            failure.texts().map(|text| text.map(|text| text.beginning(4 * EXCERPT)).unwrap_or_default());
         let (code, details) = (beginning(&code), beginning(&details));
         truncated(format!("the function failed in the middle of its answer: {code}: {details}"))
     }
@@ -112,23 +137,29 @@ mod tests {
             log in prop::option::of("[a-z=]{0,4}"),
         ) {
             let payload = serde_json::json!({ "ErrorCode": code, "ErrorDetails": details, "LogResult": log, "Other": [1] });
-            let (completion, log_result) = Completion::read(payload.to_string().as_bytes()).unwrap();
+            let (completion, log_result) = Completion::read(&payload.to_string().into()).unwrap();
             prop_assert_eq!(log_result, log);
             let (code, details) = (code.unwrap_or_default(), details.unwrap_or_default());
             match completion {
                 Completion::Good => prop_assert!(code.is_empty() && details.is_empty()),
                 Completion::Failed(failure) => {
-                    let expected = Failure { code, details };
-                    prop_assert_eq!(&failure, &expected);
+                    let texts = failure.texts().map(|text| text.map(Text::unescaped).unwrap_or_default());
+                    prop_assert_eq!(texts, [code.clone(), details.clone()]);
                     prop_assert!(!failure.header().is_empty());
-                    prop_assert!(serde_json::from_slice::<IgnoredAny>(&failure.body()).is_ok());
+                    let body: serde_json::Value = serde_json::from_slice(&failure.body()).unwrap();
+                    let told = |name: &str| body.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+                    if serde_json::from_str::<serde::de::IgnoredAny>(&details).is_err() {
+                        let code = if code.is_empty() { UNHANDLED } else { &code };
+                        prop_assert_eq!((told("errorType"), told("errorMessage")), (code, &*details));
+                    }
                 }
             }
         }
 
         #[test]
         fn no_payload_makes_it_panic(payload in prop::collection::vec(any::<u8>(), 0..48), rest in "[{}\":,A-Za-z0-9]{0,24}") {
-            let _ = (Completion::read(&payload), Completion::read(format!("{{\"ErrorCode\":{rest}").as_bytes()));
+            let nearly = format!("{{\"ErrorCode\":{rest}");
+            let _ = (Completion::read(&payload.into()), Completion::read(&nearly.into()));
         }
     }
 }

@@ -8,7 +8,9 @@ use std::fmt;
 
 use aws_smithy_eventstream::frame::read_message_from;
 use aws_smithy_types::event_stream::Message;
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes};
+
+use crate::client::gathered::Gathered;
 
 /// Total length, length of the headers, and the checksum of both.
 const PRELUDE: usize = 12;
@@ -16,12 +18,16 @@ const PRELUDE: usize = 12;
 const SHORTEST: usize = PRELUDE + 4;
 /// What AWS's own decoders take at most.
 const LONGEST: usize = 16 << 20;
+/// Bytes of a frame's headers. Lambda's have a hundred or two, and each takes many times its bytes once it is read.
+const LONGEST_HEADERS: usize = 8 << 10;
 
 /// Why bytes are no frame.
 #[derive(Debug)]
 pub enum BadFrame {
     /// The length is out of bounds.
     Length(usize),
+    /// The headers are too long.
+    Headers(usize),
     /// The length or that of the headers is not what was sent.
     Prelude,
     /// Anything else.
@@ -33,6 +39,12 @@ impl fmt::Display for BadFrame {
         match self {
             Self::Length(length) => {
                 write!(f, "a frame of {length} bytes in the event stream, not of {SHORTEST} to {LONGEST}")
+            }
+            Self::Headers(length) => {
+                write!(
+                    f,
+                    "{length} bytes of headers in a frame of the event stream, of {LONGEST_HEADERS} at most"
+                )
             }
             Self::Prelude => f.write_str("a wrong checksum at the start of a frame in the event stream"),
             Self::Content(error) => write!(f, "a broken frame in the event stream: {error}"),
@@ -46,7 +58,7 @@ impl std::error::Error for BadFrame {}
 #[derive(Default)]
 pub struct Frames {
     /// The start of a frame, put together from several chunks; empty where a frame starts with `chunk`.
-    partial: BytesMut,
+    partial: Gathered,
     /// What arrived last.
     chunk: Bytes,
 }
@@ -55,7 +67,8 @@ impl Frames {
     /// Adds what arrived, after [`Frames::take`] has found no more in what was there.
     pub fn push(&mut self, chunk: Bytes) {
         if !self.chunk.is_empty() {
-            self.partial.extend_from_slice(&self.chunk);
+            let rest = std::mem::take(&mut self.chunk);
+            self.partial.push(rest, None);
         }
         self.chunk = chunk;
     }
@@ -77,19 +90,18 @@ impl Frames {
             }
         }
         self.fill(PRELUDE);
-        let Some(length) = length(&self.partial)? else { return Ok(None) };
+        let Some(length) = length(self.partial.bytes())? else { return Ok(None) };
         self.fill(length);
         if self.partial.len() < length {
             return Ok(None);
         }
-        read(self.partial.split_to(length).freeze()).map(Some)
+        read(self.partial.take()).map(Some)
     }
 
     /// Brings the partial frame up to this length, as far as there is something to take.
     fn fill(&mut self, length: usize) {
         let missing = length.saturating_sub(self.partial.len()).min(self.chunk.len());
-        self.partial.extend_from_slice(&self.chunk[..missing]);
-        self.chunk.advance(missing);
+        self.partial.push(self.chunk.split_to(missing), Some(length));
     }
 }
 
@@ -98,12 +110,15 @@ fn length(bytes: &[u8]) -> Result<Option<usize>, BadFrame> {
     let Some(mut prelude) = bytes.get(..PRELUDE) else { return Ok(None) };
     let checksum = crc32fast::hash(&prelude[..PRELUDE - 4]);
     let length = usize::try_from(prelude.get_u32()).unwrap_or(usize::MAX);
-    let _headers = prelude.get_u32();
+    let headers = usize::try_from(prelude.get_u32()).unwrap_or(usize::MAX);
     if !(SHORTEST..=LONGEST).contains(&length) {
         return Err(BadFrame::Length(length));
     }
     if prelude.get_u32() != checksum {
         return Err(BadFrame::Prelude);
+    }
+    if headers > LONGEST_HEADERS {
+        return Err(BadFrame::Headers(headers));
     }
     Ok(Some(length))
 }
@@ -153,11 +168,15 @@ mod tests {
 
     #[test]
     fn headers_that_do_not_fit_into_the_frame_are_refused() {
-        for headers in [1, 2, 5, u32::MAX] {
+        for headers in [1, 2, 5, 8 << 10] {
             let mut bytes = prelude(20, headers);
             bytes.extend_from_slice(&[0xff; 4]);
             bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
             assert!(matches!(first(&bytes), Err(BadFrame::Content(_))), "{headers}");
+        }
+        for headers in [(8 << 10) + 1, u32::MAX] {
+            let refused = first(&prelude(16 << 20, headers));
+            assert!(matches!(refused, Err(BadFrame::Headers(_))), "before the rest is here: {headers}");
         }
     }
 
@@ -168,7 +187,7 @@ mod tests {
         let mut frames = Frames::default();
         frames.push([bytes.as_slice(), &bytes, &bytes[..5]].concat().into());
         assert!(frames.take().unwrap().is_some() && frames.take().unwrap().is_some());
-        assert_eq!(frames.partial.capacity(), 0);
+        assert!(frames.partial.is_empty());
         assert!(frames.take().unwrap().is_none() && !frames.is_empty());
         frames.push(Bytes::copy_from_slice(&bytes[5..]));
         assert!(frames.take().unwrap().is_some() && frames.is_empty());

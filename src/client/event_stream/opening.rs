@@ -5,11 +5,14 @@
 
 use std::future::poll_fn;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes};
 use futures_core::Stream;
 
 use super::{Event, Events, completion::Failure};
-use crate::error::{ErrorKind, ProxyError};
+use crate::{
+    client::gathered::Gathered,
+    error::{ErrorKind, ProxyError},
+};
 
 /// What ends the prelude (`aws.md` 2, HTTP integration).
 const NULS: usize = 8;
@@ -62,7 +65,7 @@ impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Events<B> {
                 Event::Payload(mut bytes) => {
                     if prelude.as_mut().map_or(Ok(true), |prelude| prelude.push(&mut bytes))? {
                         self.first = bytes;
-                        let prelude = prelude.map(|prelude| prelude.text.freeze());
+                        let prelude = prelude.map(|mut prelude| prelude.text.take());
                         return Ok(Opening::Streaming { prelude, body: self });
                     }
                 }
@@ -74,7 +77,7 @@ impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Events<B> {
 /// A prelude in the making.
 #[derive(Default)]
 struct Prelude {
-    text: BytesMut,
+    text: Gathered,
     /// NUL bytes seen after it.
     nuls: usize,
 }
@@ -89,8 +92,7 @@ impl Prelude {
                     format!("no body after {LONGEST_PRELUDE} bytes that should say status and headers");
                 return Err(fault(cause));
             }
-            self.text.extend_from_slice(&bytes[..text]);
-            bytes.advance(text);
+            self.text.push(bytes.split_to(text), None);
         }
         let nuls = bytes.iter().take(NULS - self.nuls).take_while(|byte| **byte == 0).count();
         bytes.advance(nuls);
@@ -102,8 +104,8 @@ impl Prelude {
     }
 
     /// The function has written all, and no body.
-    fn without_body(self) -> Result<Bytes, ProxyError> {
-        if self.nuls > 0 { Err(stray_nul()) } else { Ok(self.text.freeze()) }
+    fn without_body(mut self) -> Result<Bytes, ProxyError> {
+        if self.nuls > 0 { Err(stray_nul()) } else { Ok(self.text.take()) }
     }
 }
 

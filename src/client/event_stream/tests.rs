@@ -348,7 +348,7 @@ fn a_body_that_breaks_after_its_last_event_is_whole() {
 #[test]
 fn what_a_failure_says_is_cut_short_in_the_log() {
     let json = format!(r#"{{"ErrorCode":"E","ErrorDetails":"{}"}}"#, "ä".repeat(1 << 20));
-    let Ok((Completion::Failed(failure), None)) = Completion::read(json.as_bytes()) else { panic!() };
+    let Ok((Completion::Failed(failure), None)) = Completion::read(&json.into()) else { panic!() };
     let text = ProxyError::from(failure).to_string();
     assert!(text.contains("E: ää") && text.len() < 4096, "{}", text.len());
 }

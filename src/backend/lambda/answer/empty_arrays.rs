@@ -23,6 +23,10 @@ pub fn as_objects(body: &[u8]) -> Option<Bytes> {
             b'[' => {
                 let blanks = body[at..].iter().take_while(|byte| b" \t\r\n".contains(byte)).count();
                 if body.get(at + blanks) == Some(&b']') {
+                    if changed.capacity() == 0 {
+                        // it becomes no longer
+                        changed.reserve_exact(body.len());
+                    }
                     changed.extend_from_slice(&body[copied..at - 1]);
                     changed.extend_from_slice(b"{}");
                     copied = at + blanks + 1;

@@ -5,14 +5,14 @@
 
 use actix_http::header::HeaderValue;
 use log::Level;
-use serde_json::Value;
 
-use super::{body_for, invalid, unchanged};
+use super::{body_for, unchanged};
 use crate::{
     backend::ClientReply,
     client::{ReplyBody, UpstreamReply},
-    error::ProxyError,
+    error::{ErrorKind, ProxyError},
     excerpt::excerpt,
+    json::Json,
     remark::Remark,
     settings::AnswerSettings,
 };
@@ -37,11 +37,13 @@ pub fn reply(
     match status {
         Some(status) => upstream.status = status,
         // R08: Kong tries to unwrap the error, and overlooks `unhandled_status` as it fails
-        None if settings.is_proxy_integration => return Err(invalid(text)),
+        None if settings.is_proxy_integration => {
+            return Err(ProxyError::new(ErrorKind::FunctionFailed, text));
+        }
         None => {}
     }
     let mut reply = unchanged(upstream);
-    reply.body = body_for(reply.status, reply.body);
+    reply.body = body_for(reply.status, reply.body, None);
     reply.remarks.push(Remark { level: Level::Warn, text });
     Ok(reply)
 }
@@ -52,8 +54,13 @@ fn kind_text(kind: &HeaderValue) -> String {
 
 /// The error's type and message; which of them there are differs by runtime.
 fn account(body: &[u8]) -> String {
-    let error: Value = serde_json::from_slice(body).unwrap_or_default();
-    let member = |name| error.get(name).and_then(Value::as_str);
-    let parts: Vec<&str> = [member("errorType"), member("errorMessage")].into_iter().flatten().collect();
+    let members = str::from_utf8(body).map(|body| Json::members(body, ["errorType", "errorMessage"]));
+    let parts: Vec<String> = members
+        .unwrap_or_default()
+        .into_iter()
+        .flatten()
+        // a character has four bytes at most, and one more tells that there is more
+        .filter_map(|part| part.text().map(|text| text.beginning(4 * (LONGEST + 1))))
+        .collect();
     if parts.is_empty() { "no message".to_owned() } else { excerpt(&parts.join(": "), LONGEST) }
 }

@@ -4,13 +4,14 @@
 //! either an error of ours or, with `preserve_lambda_api_error_code`, the status with a fixed body. What the
 //! API said goes to the log in the words of Kong's plugin (`peers.md` R02, R03).
 
+use std::borrow::Cow;
+
 use actix_http::{
     StatusCode,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 use bytes::Bytes;
 use log::Level;
-use serde_json::Value;
 
 use crate::{
     backend::{
@@ -21,6 +22,7 @@ use crate::{
     client::{ReplyBody, UpstreamReply},
     error::{ErrorKind, ProxyError},
     excerpt::excerpt,
+    json::{Json, Text},
     remark::Remark,
 };
 
@@ -53,7 +55,7 @@ pub fn reply(preserve_status: bool, upstream: &UpstreamReply) -> Result<ClientRe
     let mut remarks = vec![Remark { level: Level::Warn, text }];
     remarks.extend(explanation.map(debug));
     let body = ReplyBody::Whole(Bytes::from_static(BODY.as_bytes()));
-    Ok(ClientReply { status: error_status(upstream.status), headers, body, remarks })
+    Ok(ClientReply { status: error_status(upstream.status), headers, body, length: None, remarks })
 }
 
 fn debug(text: String) -> Remark {
@@ -68,30 +70,33 @@ fn error_status(status: StatusCode) -> StatusCode {
 /// The line for the log, and the explanation of a refused signature.
 fn told(upstream: &UpstreamReply) -> (String, Option<String>) {
     let body: &[u8] = if let ReplyBody::Whole(body) = &upstream.body { body } else { b"" };
-    let text = String::from_utf8_lossy(body);
-    let json: Value = serde_json::from_str(&text).unwrap_or_default();
+    let text = str::from_utf8(body).map_or_else(|_| beginning(body), Cow::Borrowed);
     // the members' case differs by error (Lambda API model: `Message` and `message`)
-    let (message, longest) = match first_text(&json, &["Message", "message"]) {
-        Some(message) => (message, LONGEST_MESSAGE),
-        None => (&*text, LONGEST_TEXT),
+    let [upper, lower, kind, code, upper_code] =
+        Json::members(&text, ["Message", "message", "__type", "code", "Code"]).map(text_of);
+    let (message, longest) = match upper.or(lower) {
+        Some(message) => (Cow::Owned(message.unescaped()), LONGEST_MESSAGE),
+        None => (Cow::Borrowed(&*text), LONGEST_TEXT),
     };
     let (sentence, explanation) = split(message.trim());
     let sentence = if sentence.is_empty() { "no message".to_owned() } else { excerpt(sentence, longest) };
     let status = upstream.status.as_u16();
-    let kind = kind(&upstream.headers, &json).map(|kind| format!(" ({kind})")).unwrap_or_default();
+    let kind = kind.or(code).or(upper_code).map(|kind| kind.beginning(4 * LONGEST_KIND));
+    let kind = error_type(&upstream.headers).or_else(|| kind.as_deref().map(bare));
+    let kind = kind.filter(|kind| !kind.is_empty());
+    let kind = kind.map(|kind| format!(" ({})", excerpt(kind, LONGEST_KIND))).unwrap_or_default();
     let line = format!("AWS Lambda API returned error: {sentence}, status code: {status}{kind}");
     (line, explanation)
 }
 
-fn first_text<'a>(json: &'a Value, names: &[&str]) -> Option<&'a str> {
-    names.iter().find_map(|name| json.get(name)?.as_str())
+fn text_of(member: Option<Json<'_>>) -> Option<Text<'_>> {
+    member.and_then(Json::text)
 }
 
-/// The error's type.
-fn kind(headers: &HeaderMap, json: &Value) -> Option<String> {
-    let in_body = || first_text(json, &["__type", "code", "Code"]).map(bare);
-    let said = error_type(headers).or_else(in_body)?;
-    (!said.is_empty()).then(|| excerpt(said, LONGEST_KIND))
+/// The beginning of a body that is not UTF-8, so that it is nothing of the API's.
+fn beginning(body: &[u8]) -> Cow<'_, str> {
+    // a character has four bytes at most, and one more tells that there is more
+    String::from_utf8_lossy(&body[..body.len().min(4 * (LONGEST_TEXT + 1))])
 }
 
 #[cfg(test)]

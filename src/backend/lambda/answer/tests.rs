@@ -38,10 +38,14 @@ pub fn values<'a>(reply: &'a ClientReply, name: &str) -> Vec<&'a str> {
     reply.headers.get_all(name).map(|value| std::str::from_utf8(value.as_bytes()).unwrap()).collect()
 }
 
-/// The reason for a 502.
+/// The reason for a 502 with `function_response_invalid`.
 pub fn why(result: Result<ClientReply, ProxyError>) -> String {
+    why_of(&ErrorKind::FunctionResponseInvalid, result)
+}
+
+fn why_of(kind: &ErrorKind, result: Result<ClientReply, ProxyError>) -> String {
     let error = result.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::FunctionResponseInvalid);
+    assert_eq!(error.kind, *kind);
     let (status, _, body) = error.answer("id");
     assert_eq!(status, StatusCode::BAD_GATEWAY);
     let sentence = error.kind.row().2;
@@ -155,7 +159,8 @@ fn r06_r07_r08_unhandled_status_is_for_what_is_unhandled_with_proxy_integration_
 
         let handled = called(settings, failed("Handled"));
         if is_proxy_integration {
-            assert!(why(handled).starts_with("the function failed (Handled): "));
+            let cause = why_of(&ErrorKind::FunctionFailed, handled);
+            assert!(cause.starts_with("the function failed (Handled): "), "{cause}");
         } else {
             assert_eq!(handled.unwrap().status, StatusCode::OK);
         }
@@ -163,21 +168,23 @@ fn r06_r07_r08_unhandled_status_is_for_what_is_unhandled_with_proxy_integration_
 }
 
 #[test]
-fn r08_a_function_error_with_proxy_integration_is_502() {
+fn r08_e8_a_function_error_with_proxy_integration_is_502_and_says_that_the_function_failed() {
     let settings = AnswerSettings { is_proxy_integration: true, version: PayloadVersion::V2, ..PLAIN };
     let account = "Sandbox.Timedout: Task timed out after 3.00 seconds";
     let expected = format!("the function failed (Unhandled): {account}");
-    assert_eq!(why(called(settings, failed("Unhandled"))), expected);
+    let failure = |upstream| why_of(&ErrorKind::FunctionFailed, called(settings, upstream));
+    assert_eq!(failure(failed("Unhandled")), expected);
 
     let mut long = failed("Unhandled");
     let message = format!(r#"{{"errorMessage":"{}"}}"#, "\\n".repeat(600));
     long.body = ReplyBody::Whole(message.into());
     let expected = format!("the function failed (Unhandled): {}…", "\\n".repeat(500));
-    assert_eq!(why(called(settings, long)), expected);
+    assert_eq!(failure(long), expected);
 
     let mut silent = failed("Unhandled");
     silent.body = ReplyBody::Whole(Bytes::from_static(b"\xff"));
-    assert_eq!(why(called(settings, silent)), "the function failed (Unhandled): no message");
+    assert_eq!(failure(silent), "the function failed (Unhandled): no message");
+    assert_eq!(ErrorKind::FunctionFailed.row().1, "function_failed");
 }
 
 #[test]

@@ -1,4 +1,6 @@
+use actix_http::header::HeaderName;
 use proptest::prelude::*;
+use serde_json::Value;
 
 use super::{
     super::{
@@ -7,7 +9,10 @@ use super::{
     },
     *,
 };
-use crate::settings::{AnswerSettings, InvocationType, InvokeMode};
+use crate::{
+    error::ErrorKind,
+    settings::{AnswerSettings, InvocationType, InvokeMode},
+};
 
 /// What the API itself says.
 const API: [(&str, &str); 3] =
@@ -31,7 +36,7 @@ fn called(version: PayloadVersion, output: &str) -> Result<ClientReply, ProxyErr
 fn good(output: &str) -> ClientReply {
     let [one, two] = BOTH.map(|version| called(version, output).unwrap());
     assert_eq!(one.status, two.status);
-    assert_eq!(text(&one), text(&two));
+    assert_eq!(format!("{:?}", one.body), format!("{:?}", two.body));
     assert_eq!(sorted(&one), sorted(&two));
     one
 }
@@ -159,10 +164,22 @@ fn r20_headers_that_are_no_object_are_502() {
 }
 
 #[test]
-fn r21_a_body_that_is_no_string_is_502() {
-    for body in ["1", "true", "{}", r#"["text"]"#, "1.5"] {
-        let cause = bad(&format!(r#"{{"statusCode":200,"body":{body}}}"#));
-        assert_eq!(cause, "body is not what was expected, a string");
+fn r21_e9_a_body_that_is_no_string_goes_out_as_the_json_that_it_is() {
+    log::set_max_level(log::LevelFilter::Debug);
+    for body in ["1", "true", "{}", r#"["te\nxt"]"#, "1.50", r#"{ "response": "yes" }"#] {
+        for flag in ["", r#","isBase64Encoded":false"#] {
+            let reply = good(&format!(r#"{{"statusCode":200,"body": {body} {flag}}}"#));
+            assert_eq!(text(&reply), body);
+            assert_eq!(values(&reply, "content-type"), ["application/json"]);
+            let [remark] = &reply.remarks[..] else { panic!("{:?}", reply.remarks) };
+            assert_eq!(remark.level, Level::Debug);
+            assert!(remark.text.contains("`body` is not a string"), "{}", remark.text);
+        }
+        let cause = bad(&format!(r#"{{"statusCode":200,"body":{body},"isBase64Encoded":true}}"#));
+        assert_eq!(cause, "body is not what isBase64Encoded promises, a string");
+    }
+    for body in ["null", r#""text""#] {
+        assert_eq!(good(&format!(r#"{{"statusCode":200,"body":{body}}}"#)).remarks, []);
     }
 }
 
@@ -178,10 +195,16 @@ fn r22_a_body_that_is_null_or_empty_is_empty() {
 
 #[test]
 fn r23_a_flag_that_is_no_boolean_is_502() {
-    for flag in [r#""abc""#, "null", "1", r#""true""#] {
+    for flag in [r#""abc""#, "[]", "1", r#""true""#] {
         let cause = bad(&format!(r#"{{"statusCode":200,"body":"dGVzdA==","isBase64Encoded":{flag}}}"#));
         assert_eq!(cause, "isBase64Encoded is not what was expected, a boolean");
     }
+}
+
+#[test]
+fn e7_a_flag_that_is_null_is_false() {
+    let reply = good(r#"{"statusCode":200,"body":"dGVzdA==","isBase64Encoded":null}"#);
+    assert_eq!(text(&reply), "dGVzdA==");
 }
 
 #[test]
@@ -231,13 +254,38 @@ fn r28_names_that_differ_in_case_alone_are_lines_of_one_header() {
 }
 
 #[test]
-fn r29_a_name_in_both_maps_is_taken_from_the_multi_value_one() {
+fn r29_e2_the_two_maps_are_merged_the_many_values_first() {
+    let written = r#""statusCode":200,"headers":{"Set-Cookie":"csrf=1"},"multiValueHeaders":{"Set-Cookie":["s=1","t=2"]}"#;
+    let reply = good(&format!("{{{written}}}"));
+    assert_eq!(values(&reply, "set-cookie"), ["s=1", "t=2", "csrf=1"]);
+    let reply = good(&format!(r#"{{{written},"cookies":["u=3","csrf=1"]}}"#));
+    assert_eq!(values(&reply, "set-cookie"), ["u=3", "csrf=1", "s=1", "t=2", "csrf=1"]);
+    assert_eq!(values(&streamed(&format!("{{{written}}}")).unwrap(), "set-cookie"), ["s=1", "t=2", "csrf=1"]);
+    // as recorded at AWS
     let reply = good(
-        r#"{"statusCode":200,"headers":{"x-One":"single","x-two":"single"},
-            "multiValueHeaders":{"X-one":["a","b"],"x-two":[]}}"#,
+        r#"{"statusCode":200,"multiValueHeaders":{"tesT-Multi":["value-multi"]},"headers":{"test-multi":"value-solo"}}"#,
     );
-    assert_eq!(values(&reply, "x-one"), ["a", "b"]);
-    assert_eq!(values(&reply, "x-two"), ["single"], "no value is nothing to win with");
+    assert_eq!(values(&reply, "test-multi"), ["value-multi", "value-solo"]);
+}
+
+#[test]
+fn e2_of_a_pair_that_is_in_both_maps_one_stays() {
+    let reply = good(
+        r#"{"statusCode":200,"headers":{"x-one":"a","X-ONE":"c","x-two":"single","x-three":"1"},
+            "multiValueHeaders":{"X-one":["a","b","a"],"x-two":[],"x-three":1}}"#,
+    );
+    assert_eq!(values(&reply, "x-one"), ["a", "b", "a", "c"]);
+    assert_eq!(values(&reply, "x-two"), ["single"], "an array without values is no pair");
+    assert_eq!(values(&reply, "x-three"), ["1"]);
+}
+
+#[test]
+fn e2_a_second_type_is_not_added_to_the_first() {
+    let reply = good(
+        r#"{"statusCode":200,"headers":{"content-type":"text/plain"},
+            "multiValueHeaders":{"Content-Type":["text/html"]},"body":"x"}"#,
+    );
+    assert_eq!(values(&reply, "content-type"), ["text/html"]);
 }
 
 #[test]
@@ -262,14 +310,18 @@ fn r31_r35_framing_and_connection_are_not_the_functions() {
 }
 
 #[test]
-fn l08_names_and_values_that_are_no_http_are_502() {
+fn l08_x15_names_and_values_that_are_no_http_are_502() {
     for (headers, expected) in [
         (r#"{":other":"1"}"#, "`:other` is not a header's name"),
         (r#"{"a b":"1"}"#, "`a b` is not a header's name"),
         (r#"{"":"1"}"#, "`` is not a header's name"),
         (r#"{"x\n":"1"}"#, "`x\\n` is not a header's name"),
+        // as httparse reads an upstream's
+        (r#"{"x\"y":"1"}"#, "`x\"y` is not a header's name"),
         (r#"{"x":"secret\r\ny: 1"}"#, "`x` has a value that no header can have"),
         (r#"{"x":"secret\u0000"}"#, "`x` has a value that no header can have"),
+        (r#"{"x":"secret\r"}"#, "`x` has a value that no header can have"),
+        (r#"{"x":["a","secret\u007f"]}"#, "`x` has a value that no header can have"),
     ] {
         for member in ["headers", "multiValueHeaders"] {
             let cause = bad(&format!(r#"{{"statusCode":200,"{member}":{headers}}}"#));
@@ -348,6 +400,34 @@ fn a_status_that_has_no_body_gets_none() {
     }
 }
 
+#[test]
+fn c6_the_functions_length_is_told_apart_from_the_bodys() {
+    for (member, expected) in [
+        (r#""headers":{"Content-Length":"1234"}"#, Some(1234)),
+        (r#""headers":{"content-length":1234}"#, Some(1234)),
+        (
+            r#""multiValueHeaders":{"content-length":["1234"]},"headers":{"Content-Length":"1234"}"#,
+            Some(1234),
+        ),
+        (r#""headers":{"content-length":"1","Content-Length":"2"}"#, None),
+        (r#""headers":{"content-length":"+1"}"#, None),
+        (r#""headers":{"content-length":""}"#, None),
+        (r#""headers":{"content-length":"99999999999999999999999"}"#, None),
+        (r#""headers":{}"#, None),
+    ] {
+        let reply = good(&format!(r#"{{"statusCode":200,{member},"body":"x"}}"#));
+        assert_eq!(reply.length, expected, "{member}");
+        assert!(!reply.headers.contains_key("content-length"));
+        assert_eq!(streamed(&format!("{{{member}}}")).unwrap().length, expected, "{member}");
+        let not_modified = good(&format!(r#"{{"statusCode":304,{member}}}"#)).body;
+        assert!(matches!(not_modified, ReplyBody::None { length } if length == expected), "{member}");
+        for status in [204, 205] {
+            let none = good(&format!(r#"{{"statusCode":{status},{member}}}"#)).body;
+            assert!(matches!(none, ReplyBody::None { length: None }), "{member}");
+        }
+    }
+}
+
 fn streamed(prelude: &str) -> Result<ClientReply, ProxyError> {
     let mut sent = upstream(200, &[("x-amzn-requestid", "api")], "words");
     sent.prelude = Some(Bytes::copy_from_slice(prelude.as_bytes()));
@@ -393,6 +473,26 @@ fn a_prelude_that_says_nothing_sound_is_502() {
     let reply = answered(PayloadVersion::V1, InvokeMode::ResponseStream, without).unwrap();
     assert_eq!(text(&reply), "x");
     assert_eq!(values(&reply, "content-type"), ["application/json"], "as if it were not behind a stream");
+}
+
+#[test]
+fn x5_what_is_beyond_the_limits_is_refused_unless_the_answer_is_none() {
+    let many: String = (0..300).map(|number| format!(r#","x{number}":"\n""#)).collect();
+    for member in [
+        format!(r#""headers":{{"a":""{}}}"#, many.replace("\\n", "")),
+        format!(r#""headers":{{"a":"{}"}}"#, "\\u0061".repeat((64 << 10) + 1)),
+        format!(r#""headers":{{"{}":"","a":"1"}}"#, "\\u0061".repeat((64 << 10) - 1)),
+        format!(r#""cookies":[{}""]"#, r#""","#.repeat(200)),
+        format!(r#""multiValueHeaders":{{"a":[{}1]}}"#, "null,".repeat(200)),
+    ] {
+        let cause = bad(&format!(r#"{{"statusCode":200,{member}}}"#));
+        assert_eq!(cause, "headers and cookies are more than 200 lines or 65536 bytes");
+        let inferred = called(PayloadVersion::V2, &format!("{{{member}}}")).unwrap();
+        assert_eq!(text(&inferred), format!("{{{member}}}"));
+    }
+    let name = "\\u0061".repeat(1 << 16);
+    let cause = bad(&format!(r#"{{"statusCode":200,"headers":{{"{name}":""}}}}"#));
+    assert_eq!(cause, format!("headers: `{}…` is not a header's name", "a".repeat(100)));
 }
 
 #[test]
@@ -482,7 +582,8 @@ proptest! {
                         prop_assert!(!reply.headers.contains_key("content-length"));
                     }
                     Err(error) => {
-                        prop_assert_eq!(&error.kind, &crate::error::ErrorKind::FunctionResponseInvalid);
+                        let kind = if fails { ErrorKind::FunctionFailed } else { ErrorKind::FunctionResponseInvalid };
+                        prop_assert_eq!(&error.kind, &kind);
                         prop_assert!(error.to_string().chars().count() < 800);
                     }
                 }

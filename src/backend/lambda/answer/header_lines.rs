@@ -1,0 +1,206 @@
+//! The headers and cookies of a function's answer as header lines: `headers`, `multiValueHeaders` and `cookies`, merged.
+//!
+//! `proxy_integration.rs` asks for them, for a whole answer and for the prelude of a streamed one. They are counted as
+//! they are read: an answer of six megabytes may hold two million cookies.
+
+use std::borrow::Cow;
+
+use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use super::{LONGEST_QUOTE, invalid, members::Members};
+use crate::{
+    client::{MAX_HEAD, MAX_HEADERS, is_token},
+    error::ProxyError,
+    excerpt::excerpt,
+    json::{Json, Kind, Text},
+    proxy::headers::clean_reply,
+};
+
+/// What a function says about the head of its answer beyond the status.
+#[derive(Debug)]
+pub struct HeaderLines {
+    /// The lines, but for those about a connection or framing, which are not the function's business (R31, R35).
+    pub lines: HeaderMap,
+    /// `Content-Length`: the length of the body that an answer to GET would have, which answers to HEAD and with 304 may
+    /// tell (RFC 9110, 8.6). Bodies are framed by their own length.
+    pub length: Option<u64>,
+}
+
+/// Reads the lines that a function's answer describes.
+///
+/// The order is API Gateway's: cookies before a `Set-Cookie` among the headers (R36), and many values before the single
+/// one (recorded by LocalStack's `test_aws_proxy_response_payload_format_validation` on 2024-11-15).
+///
+/// # Errors
+/// A member is not what was expected, or there are too many lines.
+pub fn read(members: &Members<'_>) -> Result<HeaderLines, ProxyError> {
+    let mut room = Room::default();
+    let mut lines = HeaderMap::new();
+    for cookie in cookies(members.cookies)? {
+        lines.append(header::SET_COOKIE, room.cookie(cookie)?);
+    }
+    let many = Member { name: "multiValueHeaders", value: members.multi_value_headers };
+    let mut multiple = HeaderMap::new();
+    many.each_line(&mut room, |name, value| multiple.append(name, value))?;
+    let single = Member { name: "headers", value: members.headers };
+    let mut singles = HeaderMap::new();
+    single.each_line(&mut room, |name, value| {
+        if !is_repetition(&multiple, &name, &value) {
+            singles.append(name, value);
+        }
+    })?;
+    for map in [multiple, singles] {
+        // the usual answer has one of them alone
+        if lines.is_empty() {
+            lines = map;
+        } else {
+            map.into_iter().for_each(|(name, value)| lines.append(name, value));
+        }
+    }
+    let length = content_length(&lines);
+    clean_reply(&mut lines);
+    Ok(HeaderLines { lines, length })
+}
+
+/// Whether a line of `headers` adds nothing to `multiValueHeaders`. The two are merged, and of a pair of name and value
+/// that is in both one stays (API Gateway developer guide, "Output format of a Lambda function for proxy integration").
+/// A second type would not add to the first: there is one of it at most (RFC 9110, 8.3).
+fn is_repetition(multiple: &HeaderMap, name: &HeaderName, value: &HeaderValue) -> bool {
+    let mut others = multiple.get_all(name);
+    if name == header::CONTENT_TYPE { others.next().is_some() } else { others.any(|other| other == value) }
+}
+
+/// Several lengths, or what is no length, are none.
+fn content_length(lines: &HeaderMap) -> Option<u64> {
+    let mut lengths = lines.get_all(header::CONTENT_LENGTH);
+    let digits = lengths.next().filter(|_| lengths.next().is_none())?.to_str().ok()?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+}
+
+/// What the function's headers and cookies have taken up.
+#[derive(Default)]
+struct Room {
+    bytes: usize,
+    lines: usize,
+}
+
+impl Room {
+    /// Begins a line.
+    fn line(&mut self, name: &HeaderName) -> Result<(), ProxyError> {
+        self.lines += 1;
+        if self.lines > MAX_HEADERS {
+            return Err(too_much());
+        }
+        self.take(name.as_str().len())
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<(), ProxyError> {
+        self.bytes += bytes;
+        if self.bytes > MAX_HEAD { Err(too_much()) } else { Ok(()) }
+    }
+
+    /// The text of a value, which is read no further than there is room.
+    fn text<'a>(&mut self, text: Text<'a>) -> Result<Cow<'a, str>, ProxyError> {
+        let text = match text.plain() {
+            Some(plain) => Cow::Borrowed(plain),
+            None => Cow::Owned(text.beginning(MAX_HEAD - self.bytes + 1)),
+        };
+        self.take(text.len())?;
+        Ok(text)
+    }
+
+    fn cookie(&mut self, cookie: Json<'_>) -> Result<HeaderValue, ProxyError> {
+        self.line(&header::SET_COOKIE)?;
+        let text = self.text(cookie.text().ok_or_else(bad_cookies)?)?;
+        HeaderValue::from_str(&text).map_err(|_| bad_cookies())
+    }
+}
+
+fn too_much() -> ProxyError {
+    invalid(format!("headers and cookies are more than {MAX_HEADERS} lines or {MAX_HEAD} bytes"))
+}
+
+fn bad_cookies() -> ProxyError {
+    invalid("cookies is not what was expected, an array of strings that headers can hold")
+}
+
+fn cookies(written: Option<Json<'_>>) -> Result<impl Iterator<Item = Json<'_>>, ProxyError> {
+    match written.map(Json::kind) {
+        None | Some(Kind::Null | Kind::Array) => Ok(written.into_iter().flat_map(Json::each_element)),
+        Some(_) => Err(bad_cookies()),
+    }
+}
+
+/// Either of the two members with headers: one value or an array of them for each name, as Kong takes them in both.
+///
+/// Names that differ in case alone are lines of one header: before there were multi-value headers, that was how
+/// functions set two cookies.
+struct Member<'a> {
+    name: &'static str,
+    value: Option<Json<'a>>,
+}
+
+impl Member<'_> {
+    fn each_line(
+        &self,
+        room: &mut Room,
+        mut put: impl FnMut(HeaderName, HeaderValue),
+    ) -> Result<(), ProxyError> {
+        let Some(headers) = self.value else { return Ok(()) };
+        match headers.kind() {
+            Kind::Null | Kind::Object => {}
+            // an empty map, as PHP writes it
+            Kind::Array if headers.each_element().next().is_none() => {}
+            _ => return Err(invalid(format!("{} is not what was expected, an object", self.name))),
+        }
+        for (name, value) in headers.each_member() {
+            let header = header_name(name).ok_or_else(|| self.failure(name, "is not a header's name"))?;
+            let mut line = |value: Json<'_>| {
+                room.line(&header)?;
+                let text = self.scalar(room, name, value)?;
+                let value = HeaderValue::from_str(&text);
+                let value = value.map_err(|_| self.failure(name, "has a value that no header can have"))?;
+                put(header.clone(), value);
+                Ok::<_, ProxyError>(())
+            };
+            if value.kind() == Kind::Array {
+                value.each_element().try_for_each(line)?;
+            } else {
+                line(value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The text of a header's value; null is an empty one (R30).
+    fn scalar<'a>(
+        &self,
+        room: &mut Room,
+        name: Text<'_>,
+        value: Json<'a>,
+    ) -> Result<Cow<'a, str>, ProxyError> {
+        match (value.kind(), value.text()) {
+            (_, Some(text)) => room.text(text),
+            (Kind::Null, _) => Ok(Cow::Borrowed("")),
+            (Kind::Boolean | Kind::Number, _) => {
+                room.take(value.written().len())?;
+                // 1.50 is 1.5
+                let number = serde_json::from_str::<serde_json::Number>(value.written());
+                Ok(number.map_or(Cow::Borrowed(value.written()), |number| Cow::Owned(number.to_string())))
+            }
+            _ => Err(self.failure(name, "is not a string, number or boolean")),
+        }
+    }
+
+    fn failure(&self, name: Text<'_>, what: &str) -> ProxyError {
+        // a character has four bytes at most
+        let name = excerpt(&name.beginning(4 * LONGEST_QUOTE), LONGEST_QUOTE);
+        invalid(format!("{}: `{name}` {what}", self.name))
+    }
+}
+
+/// A header's name (RFC 9110, 5.1). `HeaderName` takes a quote besides, which no reader of HTTP/1.1 does.
+fn header_name(written: Text<'_>) -> Option<HeaderName> {
+    let name = written.plain().map_or_else(|| Cow::Owned(written.beginning(MAX_HEAD + 1)), Cow::Borrowed);
+    if name.bytes().all(is_token) { HeaderName::from_bytes(name.as_bytes()).ok() } else { None }
+}

@@ -1,0 +1,278 @@
+//! The grammar of JSON (RFC 8259): where a value ends, and whether it is sound.
+
+use std::fmt;
+
+use super::{Json, text::Text};
+
+/// The first byte of a document that JSON does not have there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed {
+    at: usize,
+    expected: &'static str,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {} at byte {}", self.expected, self.at)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// A place in a document.
+pub struct Scanner<'a> {
+    document: &'a str,
+    at: usize,
+    /// Whether a list has begun and its first item is still to come.
+    is_first: bool,
+}
+
+impl<'a> Scanner<'a> {
+    /// The start of a document.
+    pub fn of(document: &'a str) -> Self {
+        Self { document, at: 0, is_first: false }
+    }
+
+    /// Enters the object or array that begins with `open`, if that is what comes next.
+    pub fn enter(&mut self, open: u8) -> bool {
+        self.skip_blanks();
+        self.is_first = self.take(open);
+        self.is_first
+    }
+
+    /// The next member of the object that was entered; `None` at its end.
+    pub fn member(&mut self) -> Result<Option<(Text<'a>, Json<'a>)>, Malformed> {
+        if self.item(b'}')? {
+            return Ok(None);
+        }
+        let name = self.name()?;
+        let value = self.value()?;
+        Ok(Some((name, value)))
+    }
+
+    /// The next element of the array that was entered; `None` at its end.
+    pub fn element(&mut self) -> Result<Option<Json<'a>>, Malformed> {
+        if self.item(b']')? { Ok(None) } else { self.value().map(Some) }
+    }
+
+    /// Goes past what separates two items; true if the list is over.
+    fn item(&mut self, close: u8) -> Result<bool, Malformed> {
+        self.skip_blanks();
+        if self.is_first {
+            self.is_first = false;
+            return Ok(self.take(close));
+        }
+        if self.take(b',') { Ok(false) } else { self.expect(close, AFTER_ITEM).map(|()| true) }
+    }
+
+    /// A value, to its end.
+    pub fn value(&mut self) -> Result<Json<'a>, Malformed> {
+        self.skip_blanks();
+        let start = self.at;
+        self.skip_value()?;
+        Ok(Json(&self.document[start..self.at]))
+    }
+
+    /// Checks that nothing but blanks is left.
+    pub fn end(&mut self) -> Result<(), Malformed> {
+        self.skip_blanks();
+        if self.at == self.document.len() { Ok(()) } else { Err(self.wrong("the end")) }
+    }
+
+    /// A member's name and the colon behind it.
+    fn name(&mut self) -> Result<Text<'a>, Malformed> {
+        self.skip_blanks();
+        if self.peek() != Some(b'"') {
+            return Err(self.wrong("a name in quotes"));
+        }
+        let start = self.at + 1;
+        self.skip_string()?;
+        let name = Text::between_quotes(&self.document[start..self.at - 1]);
+        self.skip_blanks();
+        self.expect(b':', "a colon")?;
+        Ok(name)
+    }
+
+    fn skip_value(&mut self) -> Result<(), Malformed> {
+        let mut nesting = Nesting::default();
+        loop {
+            self.skip_blanks();
+            match self.peek() {
+                Some(open @ (b'{' | b'[')) => {
+                    self.at += 1;
+                    self.skip_blanks();
+                    let is_object = open == b'{';
+                    if !self.take(closing(is_object)) {
+                        nesting.enter(is_object);
+                        if is_object {
+                            self.name()?;
+                        }
+                        continue;
+                    }
+                }
+                Some(b'"') => self.skip_string()?,
+                Some(b'-' | b'0'..=b'9') => self.skip_number()?,
+                _ => self.skip_literal()?,
+            }
+            if self.leave_lists(&mut nesting)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Goes past what follows a value: to the next one of its list, or past the ends of lists; true after the last.
+    fn leave_lists(&mut self, nesting: &mut Nesting) -> Result<bool, Malformed> {
+        while let Some(is_object) = nesting.innermost() {
+            self.skip_blanks();
+            if self.take(b',') {
+                if is_object {
+                    self.name()?;
+                }
+                return Ok(false);
+            }
+            self.expect(closing(is_object), AFTER_ITEM)?;
+            nesting.leave();
+        }
+        Ok(true)
+    }
+
+    fn skip_string(&mut self) -> Result<(), Malformed> {
+        self.at += 1;
+        loop {
+            self.at += plain_run(&self.document.as_bytes()[self.at..]);
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => self.skip_escape()?,
+                _ => return Err(self.wrong("the rest of a string")),
+            }
+        }
+    }
+
+    fn skip_escape(&mut self) -> Result<(), Malformed> {
+        self.at += 1;
+        let digits = match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 0,
+            Some(b'u') => 4,
+            _ => return Err(self.wrong("an escape")),
+        };
+        self.at += 1;
+        for _ in 0..digits {
+            if !self.peek().is_some_and(|byte| byte.is_ascii_hexdigit()) {
+                return Err(self.wrong("a hexadecimal digit"));
+            }
+            self.at += 1;
+        }
+        Ok(())
+    }
+
+    fn skip_number(&mut self) -> Result<(), Malformed> {
+        self.take(b'-');
+        // no zeros before the first digit
+        if !self.take(b'0') {
+            self.skip_digits()?;
+        }
+        if self.take(b'.') {
+            self.skip_digits()?;
+        }
+        if self.take(b'e') || self.take(b'E') {
+            if !self.take(b'+') {
+                self.take(b'-');
+            }
+            self.skip_digits()?;
+        }
+        Ok(())
+    }
+
+    fn skip_digits(&mut self) -> Result<(), Malformed> {
+        let start = self.at;
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        if self.at > start { Ok(()) } else { Err(self.wrong("a digit")) }
+    }
+
+    fn skip_literal(&mut self) -> Result<(), Malformed> {
+        let rest = &self.document.as_bytes()[self.at..];
+        let literal = ["null", "true", "false"].iter().find(|literal| rest.starts_with(literal.as_bytes()));
+        self.at += literal.ok_or_else(|| self.wrong("a value"))?.len();
+        Ok(())
+    }
+
+    fn skip_blanks(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.document.as_bytes().get(self.at).copied()
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let is_there = self.peek() == Some(byte);
+        self.at += usize::from(is_there);
+        is_there
+    }
+
+    fn expect(&mut self, byte: u8, expected: &'static str) -> Result<(), Malformed> {
+        if self.take(byte) { Ok(()) } else { Err(self.wrong(expected)) }
+    }
+
+    fn wrong(&self, expected: &'static str) -> Malformed {
+        Malformed { at: self.at, expected }
+    }
+}
+
+const AFTER_ITEM: &str = "a comma or the end of the list";
+
+fn closing(is_object: bool) -> u8 {
+    if is_object { b'}' } else { b']' }
+}
+
+/// Bytes of a string up to a quote, an escape, or a control character, which JSON has only escaped. A body is megabytes
+/// of this, so it is taken in blocks that the compiler turns into vector instructions.
+fn plain_run(bytes: &[u8]) -> usize {
+    const BLOCK: usize = 32;
+    let is_special = |byte: &u8| (*byte == b'"') | (*byte == b'\\') | (*byte < b' ');
+    let blocks = bytes
+        .chunks_exact(BLOCK)
+        .take_while(|block| !block.iter().fold(false, |found, byte| found | is_special(byte)))
+        .count();
+    let start = blocks * BLOCK;
+    start + bytes[start..].iter().take_while(|byte| !is_special(byte)).count()
+}
+
+/// The lists around a place, innermost last: a bit each, set for an object. The first 64 need no memory.
+#[derive(Default)]
+struct Nesting {
+    depth: usize,
+    innermost: u64,
+    outer: Vec<u64>,
+}
+
+impl Nesting {
+    fn enter(&mut self, is_object: bool) {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.outer.push(self.innermost);
+        }
+        self.innermost = (self.innermost << 1) | u64::from(is_object);
+        self.depth += 1;
+    }
+
+    fn leave(&mut self) {
+        self.depth -= 1;
+        self.innermost >>= 1;
+        if self.depth.is_multiple_of(64)
+            && let Some(outer) = self.outer.pop()
+        {
+            self.innermost = outer;
+        }
+    }
+
+    fn innermost(&self) -> Option<bool> {
+        (self.depth > 0).then_some(self.innermost & 1 == 1)
+    }
+}
