@@ -36,6 +36,12 @@ impl<'a, V> Pairs<'a, V> {
         self.0.chunk_by(|one, next| one.0 == next.0).map(|group| (&*group[0].0, group))
     }
 
+    /// Puts in one more value of a name, behind those that the name has.
+    pub fn insert(&mut self, name: &'a str, value: V) {
+        let at = self.0.partition_point(|pair| &*pair.0 <= name);
+        self.0.insert(at, (Cow::Borrowed(name), value));
+    }
+
     /// Takes out a name and gives its values.
     pub fn take(&mut self, name: &str) -> Vec<V> {
         let start = self.0.partition_point(|pair| &*pair.0 < name);
@@ -78,7 +84,8 @@ pub struct LastOf<'p, 'a, V>(pub &'p Pairs<'a, V>);
 
 impl<V: Serialize> Serialize for LastOf<'_, '_, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.groups().map(|(name, group)| (name, group.last().map(|(_, value)| value))))
+        serializer
+            .collect_map(self.0.groups().map(|(name, group)| (name, group.last().map(|(_, value)| value))))
     }
 }
 
@@ -216,6 +223,11 @@ mod tests {
             prop_assert_eq!(json(&LastOf(&pairs())), json(&last));
             let joined: std::collections::BTreeMap<_, _> = expected.iter().map(|(name, all)| (*name, all.join(","))).collect();
             prop_assert_eq!(json(&JoinedOf(&pairs())), json(&joined));
+            let mut more = pairs();
+            more.insert(&name, "new".into());
+            let mut expected_more = expected.clone();
+            expected_more.entry(&name).or_default().push("new");
+            prop_assert_eq!(json(&AllOf(&more)), json(&expected_more));
             let mut taken = pairs();
             prop_assert_eq!(taken.take(&name), expected.remove(&*name).unwrap_or_default());
             prop_assert_eq!(json(&AllOf(&taken)), json(&expected));

@@ -66,6 +66,8 @@ struct Http<'c> {
 /// The event is too large.
 pub fn event(mut call: Call<'_>, limit: u64) -> Result<Vec<u8>, ProxyError> {
     let cookie_lines = call.headers.take("cookie");
+    // HTTP APIs tell it of every request, REST APIs of none; it was taken out with the client's framing
+    call.headers.insert("content-length", Cow::Owned(call.body.len().to_string()));
     let may_be_text = !call.settings.base64_encode_body || call.has_text_type;
     let body = EventBody::new(call.body, may_be_text);
     let path = call.path_with_stage();

@@ -133,6 +133,7 @@ fn k33_the_whole_event_2_0() {
         "rawQueryString": "many=1&many=2%2C&flag",
         "cookies": ["a=1", "b=2", "c=\"3\""],
         "headers": {
+            "content-length": "4",
             "content-type": "text/plain",
             "host": "shop.example.com:8080",
             "user-agent": "curl/8",
@@ -287,7 +288,8 @@ fn e1_the_proxy_parameter_is_raw_in_1_0_without_the_slash_at_the_end_and_decoded
 /// The names and values of a recorded request.
 #[test]
 fn e4_the_single_value_maps_of_1_0_hold_the_last_of_several() {
-    let inbound = request("POST", "/test-path?category=electronics&category=books&price=10&price=20&price=30");
+    let inbound =
+        request("POST", "/test-path?category=electronics&category=books&price=10&price=20&price=30");
     let inbound = with_header(with_header(inbound, "x-many", b"one"), "x-many", b"two");
     let event = rest(&inbound);
     assert_eq!(event["queryStringParameters"], json!({ "category": "books", "price": "30" }));
@@ -297,6 +299,14 @@ fn e4_the_single_value_maps_of_1_0_hold_the_last_of_several() {
     );
     assert_eq!(event["headers"]["x-many"], "two");
     assert_eq!(event["multiValueHeaders"]["x-many"], json!(["one", "two"]));
+}
+
+#[test]
+fn e3_2_0_tells_the_bodys_length_as_http_apis_do_and_1_0_does_not() {
+    let inbound = with_body(request("POST", "/"), "application/pdf", "größe".as_bytes());
+    assert_eq!(http(&inbound)["headers"]["content-length"], "7");
+    assert_eq!(http(&request("GET", "/"))["headers"]["content-length"], "0");
+    assert_eq!(rest(&inbound)["headers"].get("content-length"), None);
 }
 
 #[test]
