@@ -27,7 +27,7 @@ use std::{
 use actix_http::Method;
 use tokio::time::{Instant, sleep_until};
 
-pub(crate) use self::{chunks::is_token, dial::dial};
+pub(crate) use self::dial::dial;
 pub use self::{
     endpoint::{Endpoint, KeepAlive, Secured},
     event_stream::{EventStream, Events},

@@ -122,7 +122,8 @@ pub async fn explain(settings: &Settings, asked: &Asked) -> Result<Explanation, 
         Ok(Chosen { route, remainder }) => {
             explanation.route = Some(route.id.clone());
             let body_timeout = settings.limits.body_timeout;
-            let inbound = Inbound { request, payload, remainder, body_timeout, tracing: &settings.tracing };
+            let (tracing, port) = (&settings.tracing, settings.listen.http.port());
+            let inbound = Inbound { request, payload, remainder, body_timeout, tracing, port };
             let date = asked.at.unwrap_or_else(SystemTime::now);
             match outgoing(route, inbound, &body, date).await {
                 Ok(outgoing) => explanation.outbound = Some(outgoing.without(&settings.referred)),
@@ -141,6 +142,7 @@ struct Inbound<'s> {
     remainder: Option<usize>,
     body_timeout: std::time::Duration,
     tracing: &'s Tracing,
+    port: u16,
 }
 
 /// The second half of the path.
@@ -150,18 +152,19 @@ async fn outgoing(
     body: &[u8],
     date: SystemTime,
 ) -> Result<Outgoing, ProxyError> {
-    let Inbound { request, mut payload, remainder, body_timeout, tracing } = inbound;
+    let Inbound { request, mut payload, remainder, body_timeout, tracing, port } = inbound;
     let internal = |cause: String| ProxyError::new(crate::error::ErrorKind::UpstreamTls, cause);
     let backend = backend::build(&route.backend, &mut Configurations::default())
         .map_err(|error| internal(error.to_string()))?;
     let request_id = record::request_id(&request);
-    let made = made(request.headers(), tracing);
+    let made = made(request.headers(), tracing, port);
     let received_at = SystemTime::now();
     let trace = Trace::begin(request.headers(), tracing, received_at);
     let hop = Hop {
         peer: request.head().peer_addr,
         is_secure: false,
         via: &Via::numbered(ANY_PROCESS),
+        forwarded_port: &port.into(),
         memory: &BodyMemory::default(),
         request_id: &request_id,
         trace: trace.as_ref(),
@@ -175,8 +178,12 @@ async fn outgoing(
 
 /// The headers that are another with each request or process: each process has its own name in `Via`, each request its
 /// own id and step of a trace.
-fn made(brought: &HeaderMap, tracing: &Tracing) -> Vec<&'static str> {
+fn made(brought: &HeaderMap, tracing: &Tracing, port: u16) -> Vec<&'static str> {
     let mut made = vec!["via"];
+    if port == 0 {
+        // the system chooses one at the start
+        made.push("x-forwarded-port");
+    }
     if !brought.contains_key("x-request-id") {
         made.push("x-request-id");
     }

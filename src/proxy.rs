@@ -42,7 +42,10 @@ use std::{
     },
 };
 
-use actix_http::{HttpMessage as _, Payload, Request, Response, header};
+use actix_http::{
+    HttpMessage as _, Payload, Request, Response,
+    header::{self, HeaderValue},
+};
 
 use self::{
     body_memory::BodyMemory,
@@ -66,14 +69,14 @@ use crate::{
     snapshot::{Current, Snapshot},
 };
 
-/// What one worker thread needs to serve requests.
+/// State that one worker thread serves the requests of one of its listening sockets with.
 pub struct Worker {
     /// The settings in force.
     pub current: Arc<Current>,
     /// Where everything is counted.
     pub metrics: Arc<Metrics>,
     /// The connections to AWS.
-    pub client: Client,
+    pub client: Rc<Client>,
     /// Where bodies are read to that have to be here whole.
     pub memory: BodyMemory,
     /// Whether the process is about to end, so that clients should look for another.
@@ -82,6 +85,8 @@ pub struct Worker {
     pub draining: Draining,
     /// This process's name in `Via`, by which it knows its own requests when they come back.
     pub via: Via,
+    /// The value of `X-Forwarded-Port`: the port of the listening socket.
+    pub forwarded_port: HeaderValue,
 }
 
 /// Serves one request: the only place where an error becomes an answer, and where it is logged.
@@ -149,6 +154,7 @@ async fn forward(
         peer: request.head().peer_addr,
         is_secure,
         via: &worker.via,
+        forwarded_port: &worker.forwarded_port,
         memory: &worker.memory,
         request_id: record.request_id(),
         trace: record.trace(),

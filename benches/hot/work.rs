@@ -138,6 +138,7 @@ fn inbound() -> InboundRequest {
         ("user-agent", "python-requests/2.32.3"),
         ("x-forwarded-for", "127.0.0.1"),
         ("x-forwarded-host", "127.0.0.1:9080"),
+        ("x-forwarded-port", "9080"),
         ("x-forwarded-proto", "http"),
         ("via", "1.1 apigw-invoker-0123456789abcdef"),
         ("x-request-id", "0770d7073e19e8d1fa458ecbd772b745"),

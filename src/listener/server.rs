@@ -1,6 +1,6 @@
-//! What one worker serves connections with.
+//! State that one worker serves the connections of one listening socket with.
 //!
-//! `worker.rs` makes it; `accept.rs` brings connections to it, which `http1.rs` and `http2.rs` serve.
+//! `worker.rs` makes it for each socket; `accept.rs` brings connections to it, which `http1.rs` and `http2.rs` serve.
 
 use std::{cell::Cell, rc::Rc};
 

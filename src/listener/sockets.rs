@@ -42,6 +42,18 @@ pub enum Listener {
     Unix(UnixListener),
 }
 
+impl Listener {
+    /// The port that clients connect to. Nobody connects to a port of a Unix socket, but frameworks behind a function
+    /// read one: plain HTTP's.
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Plain(listener) => listener.local_addr().map_or(80, |address| address.port()),
+            Self::Secure(listener, _) => listener.local_addr().map_or(443, |address| address.port()),
+            Self::Unix(_) => 80,
+        }
+    }
+}
+
 /// All of them. The Unix socket's file is removed when this is dropped.
 #[derive(Debug)]
 pub struct Sockets {

@@ -130,22 +130,30 @@ impl Drop for Workers {
 async fn serve(parts: Parts, sockets: Vec<Listening>, end: CancellationToken) -> io::Result<()> {
     let Parts { current, stopping, via, drain } = parts;
     let metrics = Arc::clone(&current.get().metrics);
-    let client = Client::new(Arc::clone(&metrics));
+    let client = Rc::new(Client::new(Arc::clone(&metrics)));
     let memory = BodyMemory::default();
     // ends with the thread
     drop(spawn_local(memory.clone().tidy()));
     let draining = Draining::default();
-    let worker =
-        Rc::new(Worker { current, metrics, client, memory, stopping, draining: draining.clone(), via });
-    let server = Rc::new(Server {
-        config: ServiceConfig::default(),
-        worker,
-        turned_away: Cell::new(0),
-        draining: draining.clone(),
-    });
     let mut loops = JoinSet::new();
     for listening in sockets {
-        loops.spawn_local(accept(Rc::clone(&server), listening));
+        let worker = Rc::new(Worker {
+            current: Arc::clone(&current),
+            metrics: Arc::clone(&metrics),
+            client: Rc::clone(&client),
+            memory: memory.clone(),
+            stopping: Arc::clone(&stopping),
+            draining: draining.clone(),
+            via: via.clone(),
+            forwarded_port: listening.listener.port().into(),
+        });
+        let server = Rc::new(Server {
+            config: ServiceConfig::default(),
+            worker,
+            turned_away: Cell::new(0),
+            draining: draining.clone(),
+        });
+        loops.spawn_local(accept(server, listening));
     }
     let mut serving = pin!(async {
         tokio::select! {

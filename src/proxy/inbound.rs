@@ -57,6 +57,8 @@ pub struct Hop<'a> {
     pub is_secure: bool,
     /// What stands in `Via` for us.
     pub via: &'a Via,
+    /// The value of `X-Forwarded-Port`: the port that the client connected to.
+    pub forwarded_port: &'a HeaderValue,
     /// Where the body is read to, if all of it is needed.
     pub memory: &'a BodyMemory,
     /// The request's id.
@@ -115,16 +117,18 @@ impl InboundRequest {
     }
 }
 
-/// `X-Forwarded-For` grows, the other two say what was seen here: what a client claims about an earlier hop
+/// `X-Forwarded-For` grows, the other three say what was seen here: what a client claims about an earlier hop
 /// is no more than a claim.
 fn say_who_forwards(headers: &mut HeaderMap, host: Option<HeaderValue>, version: Version, hop: &Hop<'_>) {
     const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
     const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
     const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+    const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
     if let Some(peer) = hop.peer.and_then(|peer| address_value(peer.ip())) {
         headers::append(headers, FORWARDED_FOR, peer);
     }
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(Scheme::of(hop.is_secure).name()));
+    headers.insert(FORWARDED_PORT, hop.forwarded_port.clone());
     match host {
         Some(host) => headers.insert(FORWARDED_HOST, host),
         None => headers.remove(FORWARDED_HOST),

@@ -353,6 +353,7 @@ fn a34_hop_by_hop_headers_and_those_named_in_connection_go_neither_way() {
             "x-api-key",
             "x-forwarded-for",
             "x-forwarded-host",
+            "x-forwarded-port",
             "x-forwarded-proto",
             "x-kept",
             "x-request-id"
@@ -390,6 +391,7 @@ fn who_forwards_is_said_and_an_earlier_hop_is_kept() {
         ("X-Forwarded-For", "10.0.0.2"),
         ("X-Forwarded-Proto", "https"),
         ("X-Forwarded-Host", "evil"),
+        ("X-Forwarded-Port", "1"),
         ("Via", "1.1 other"),
     ];
     call(app.address, "GET", "/r/", &headers, b"");
@@ -397,6 +399,8 @@ fn who_forwards_is_said_and_an_earlier_hop_is_kept() {
     assert_eq!(received.header("x-forwarded-for"), Some("10.0.0.1, 10.0.0.2, 127.0.0.1"));
     assert_eq!(received.header("x-forwarded-proto"), Some("http"));
     assert_eq!(received.header("x-forwarded-host"), Some("localhost"));
+    let ports = received.all("x-forwarded-port");
+    assert_eq!(ports, [app.address.port().to_string()], "e3: the listener's, not what the client claims");
     let via = received.header("via").unwrap();
     assert!(via.starts_with("1.1 other, 1.1 apigw-invoker-"), "{via}");
 }

@@ -1,7 +1,7 @@
 //! Behaviour of Kong's `aws-lambda` plugin by the number of its case, over real sockets: what reaches the Lambda
 //! API, and what the client gets.
 
-use std::io::Write;
+use std::{cell::Cell, io::Write};
 
 use serde_json::{Value, json};
 
@@ -386,6 +386,35 @@ fn a_gateways_events_have_what_the_request_had() {
     assert_eq!(second["cookies"], json!(["a=1", "b=2"]));
     assert_eq!(second["headers"]["x-a"], "1,2");
     assert_eq!(second["requestContext"]["http"]["method"], "PUT");
+}
+
+#[test]
+fn e3_a_gateways_events_have_the_port_that_the_client_connected_to_and_2_0_the_bodys_length() {
+    for version in ["1.0", "2.0"] {
+        let port = Cell::new(0);
+        let rest = format!("awsgateway_compatible: true\nawsgateway_compatible_payload_version: {version}");
+        let event = event(&rest, |app| {
+            port.set(app.address.port());
+            send(
+                app.address,
+                "POST /f HTTP/1.1\r\nHost: h:1\r\nX-Forwarded-Port: 2\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 2\r\nhi\r\n0\r\n\r\n",
+            )
+        });
+        assert_eq!(event["headers"]["x-forwarded-port"], port.get().to_string());
+        let length = (version == "2.0").then(|| json!("2"));
+        assert_eq!(event["headers"].get("content-length"), length.as_ref());
+    }
+}
+
+#[test]
+fn e6_a_body_without_a_type_is_json_by_payload_1_0_and_plain_text_by_2_0() {
+    for (version, expected) in [("1.0", "application/json"), ("2.0", "text/plain; charset=utf-8")] {
+        let upstream = function(r#"{"statusCode":200,"body":"Hello"}"#);
+        let rest = format!("{PROXY}\nawsgateway_compatible_payload_version: {version}");
+        let response = get(before(&upstream, &rest).address, "/f");
+        assert_eq!((response.text().as_str(), response.header("content-type")), ("Hello", Some(expected)));
+    }
 }
 
 #[test]

@@ -105,6 +105,14 @@ fn https_serves_1_1_and_by_alpn_2_and_says_so_to_the_upstream() {
     // plain HTTP goes on beside it
     assert_eq!(get(app.address, "/c").status, 200);
     assert_eq!(upstream.received()[2].header("x-forwarded-proto"), Some("http"));
+    // e3: each socket tells its own port
+    let ports: Vec<_> = upstream
+        .received()
+        .iter()
+        .map(|received| received.header("x-forwarded-port").map(str::to_owned))
+        .collect();
+    let own = [address, address, app.address].map(|address| Some(address.port().to_string()));
+    assert_eq!(ports, own);
 }
 
 #[test]
@@ -225,6 +233,7 @@ fn a_unix_socket_serves_and_its_client_has_no_address() {
     let app = App::listening(&listen, "").gateway("r", "/*", &upstream.uri("/"), "").start();
     assert_eq!(ask_unix(&path).unwrap().status, 200);
     assert_eq!(upstream.only().header("x-forwarded-for"), None);
+    assert_eq!(upstream.only().header("x-forwarded-port"), Some("80"), "e3: a Unix socket has no port");
     let own = path.clone();
     let mut http2 = Http2::over(async move { tokio::net::UnixStream::connect(own).await });
     assert_eq!(http2.get("/").status, 200);

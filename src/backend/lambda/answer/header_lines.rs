@@ -9,10 +9,11 @@ use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::{LONGEST_QUOTE, invalid, members::Members};
 use crate::{
-    client::{MAX_HEAD, MAX_HEADERS, is_token},
+    client::{MAX_HEAD, MAX_HEADERS},
     error::ProxyError,
     excerpt::excerpt,
     json::{Json, Kind, Text},
+    message::chunks::is_token,
     proxy::headers::clean_reply,
 };
 

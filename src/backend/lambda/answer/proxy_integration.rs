@@ -86,10 +86,19 @@ fn whole(version: PayloadVersion, output: Bytes, headers: HeaderMap) -> Result<C
     }
     let mut reply = put_together(status, headers, lines, ReplyBody::Whole(body));
     if !matches!(reply.body, ReplyBody::None { .. }) && !reply.headers.contains_key(header::CONTENT_TYPE) {
-        reply.headers.insert(header::CONTENT_TYPE, JSON);
+        reply.headers.insert(header::CONTENT_TYPE, default_type(version));
     }
     reply.remarks.extend(remark);
     Ok(reply)
+}
+
+/// The type of a body of which the function does not say it. AWS documents neither: REST APIs were recorded more than
+/// once, the HTTP API's comes from a single capture.
+fn default_type(version: PayloadVersion) -> HeaderValue {
+    match version {
+        PayloadVersion::V1 => JSON,
+        PayloadVersion::V2 => HeaderValue::from_static("text/plain; charset=utf-8"),
+    }
 }
 
 /// What version 2.0 makes of JSON without a `statusCode` ("API Gateway makes the following assumptions").
@@ -110,10 +119,8 @@ fn put_together(
         headers.remove(name);
     }
     let body = body_for(status, body, length);
-    if matches!(body, ReplyBody::None { .. }) {
-        // the API's own is about its envelope
-        headers.remove(header::CONTENT_TYPE);
-    }
+    // the API's own is about its envelope
+    headers.remove(header::CONTENT_TYPE);
     for (name, value) in lines {
         headers.append(name, value);
     }

@@ -36,6 +36,12 @@ impl<'a, V> Pairs<'a, V> {
         self.0.chunk_by(|one, next| one.0 == next.0).map(|group| (&*group[0].0, group))
     }
 
+    /// Puts in one more value of a name, behind those that the name has.
+    pub fn insert(&mut self, name: &'a str, value: V) {
+        let at = self.0.partition_point(|pair| &*pair.0 <= name);
+        self.0.insert(at, (Cow::Borrowed(name), value));
+    }
+
     /// Takes out a name and gives its values.
     pub fn take(&mut self, name: &str) -> Vec<V> {
         let start = self.0.partition_point(|pair| &*pair.0 < name);
@@ -72,13 +78,14 @@ impl<V: Serialize> Serialize for Pairs<'_, V> {
     }
 }
 
-/// Every name with its first value.
+/// Every name with its last value.
 #[derive(Debug)]
-pub struct FirstOf<'p, 'a, V>(pub &'p Pairs<'a, V>);
+pub struct LastOf<'p, 'a, V>(pub &'p Pairs<'a, V>);
 
-impl<V: Serialize> Serialize for FirstOf<'_, '_, V> {
+impl<V: Serialize> Serialize for LastOf<'_, '_, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.groups().map(|(name, group)| (name, &group[0].1)))
+        serializer
+            .collect_map(self.0.groups().map(|(name, group)| (name, group.last().map(|(_, value)| value))))
     }
 }
 
@@ -163,7 +170,7 @@ mod tests {
     fn the_same_pairs_are_written_in_four_ways() {
         let pairs = pairs();
         assert_eq!(json(&pairs), r#"{"a":"\"1\"","b":["2","1"],"c":""}"#);
-        assert_eq!(json(&FirstOf(&pairs)), r#"{"a":"\"1\"","b":"2","c":""}"#);
+        assert_eq!(json(&LastOf(&pairs)), r#"{"a":"\"1\"","b":"1","c":""}"#);
         assert_eq!(json(&AllOf(&pairs)), r#"{"a":["\"1\""],"b":["2","1"],"c":[""]}"#);
         assert_eq!(json(&JoinedOf(&pairs)), r#"{"a":"\"1\"","b":"2,1","c":""}"#);
     }
@@ -173,7 +180,7 @@ mod tests {
         let none = Pairs::<&str>::default();
         assert!(none.is_empty());
         assert_eq!(json(&none), "{}");
-        assert_eq!(json(&FirstOf(&none)), "{}");
+        assert_eq!(json(&LastOf(&none)), "{}");
         assert_eq!(json(&AllOf(&none)), "{}");
         assert_eq!(json(&JoinedOf(&none)), "{}");
     }
@@ -212,10 +219,15 @@ mod tests {
                 written.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect()
             };
             prop_assert_eq!(json(&AllOf(&pairs())), json(&expected));
-            let first: std::collections::BTreeMap<_, _> = expected.iter().map(|(name, all)| (*name, all[0])).collect();
-            prop_assert_eq!(json(&FirstOf(&pairs())), json(&first));
+            let last: std::collections::BTreeMap<_, _> = expected.iter().map(|(name, all)| (*name, all[all.len() - 1])).collect();
+            prop_assert_eq!(json(&LastOf(&pairs())), json(&last));
             let joined: std::collections::BTreeMap<_, _> = expected.iter().map(|(name, all)| (*name, all.join(","))).collect();
             prop_assert_eq!(json(&JoinedOf(&pairs())), json(&joined));
+            let mut more = pairs();
+            more.insert(&name, "new".into());
+            let mut expected_more = expected.clone();
+            expected_more.entry(&name).or_default().push("new");
+            prop_assert_eq!(json(&AllOf(&more)), json(&expected_more));
             let mut taken = pairs();
             prop_assert_eq!(taken.take(&name), expected.remove(&*name).unwrap_or_default());
             prop_assert_eq!(json(&AllOf(&taken)), json(&expected));

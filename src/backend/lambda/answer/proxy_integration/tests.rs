@@ -32,12 +32,16 @@ fn called(version: PayloadVersion, output: &str) -> Result<ClientReply, ProxyErr
     answered(version, InvokeMode::Buffered, upstream(200, &API, output))
 }
 
-/// The answer that both versions give.
+/// The answer that both versions give, but for the type of a body whose function names none (E6).
 fn good(output: &str) -> ClientReply {
     let [one, two] = BOTH.map(|version| called(version, output).unwrap());
     assert_eq!(one.status, two.status);
     assert_eq!(format!("{:?}", one.body), format!("{:?}", two.body));
-    assert_eq!(sorted(&one), sorted(&two));
+    let mut lines = sorted(&two);
+    for (_, value) in lines.iter_mut().filter(|(_, value)| value == "\"text/plain; charset=utf-8\"") {
+        "\"application/json\"".clone_into(value);
+    }
+    assert_eq!(sorted(&one), lines);
     one
 }
 

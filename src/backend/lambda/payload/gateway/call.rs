@@ -51,8 +51,8 @@ pub struct Call<'a> {
     pub headers: Pairs<'a, Cow<'a, str>>,
     /// The path as a developer would have written it at API Gateway.
     pub resource: Cow<'a, str>,
-    /// What `{proxy+}` stands for.
-    pub path_parameters: Option<PathParameters<'a>>,
+    /// The path after the route's prefix, raw, which `{proxy+}` stands for.
+    pub remainder: Option<&'a str>,
     /// The host without its port.
     pub domain_name: Cow<'a, str>,
     /// The request's id.
@@ -74,8 +74,21 @@ pub struct Call<'a> {
 /// `pathParameters`.
 #[derive(Debug, Serialize)]
 pub struct PathParameters<'a> {
-    /// What comes after the route's prefix, decoded.
-    pub proxy: Cow<'a, str>,
+    /// The path after the route's prefix.
+    proxy: Cow<'a, str>,
+}
+
+impl<'a> PathParameters<'a> {
+    /// The parameters as REST APIs write them: raw as in `path`, without the slash that ends it. Adapters route by
+    /// this member, and `/a%2Fb` must not become `/a/b`.
+    pub fn raw(remainder: &'a str) -> Self {
+        Self { proxy: Cow::Borrowed(remainder.strip_suffix('/').unwrap_or(remainder)) }
+    }
+
+    /// The parameters as HTTP APIs write them: decoded.
+    pub fn decoded(remainder: &'a str) -> Self {
+        Self { proxy: text(percent_decode_str(remainder)) }
+    }
 }
 
 impl<'a> Call<'a> {
@@ -90,9 +103,7 @@ impl<'a> Call<'a> {
             query: arguments::decode(raw_query.as_bytes(), Option::unwrap_or_default),
             headers: headers(inbound),
             resource: resource(inbound),
-            path_parameters: inbound
-                .remainder()
-                .map(|remainder| PathParameters { proxy: text(percent_decode_str(remainder)) }),
+            remainder: inbound.remainder(),
             domain_name: inbound.host.as_ref().map(domain_name).unwrap_or_default(),
             request_id: header(inbound, &REQUEST_ID).unwrap_or_default(),
             user_agent: header(inbound, &header::USER_AGENT),

@@ -28,7 +28,7 @@ struct HttpEvent<'c> {
     #[serde(skip_serializing_if = "EventBody::is_nothing")]
     body: EventBody<'c>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    path_parameters: Option<&'c PathParameters<'c>>,
+    path_parameters: Option<PathParameters<'c>>,
     is_base64_encoded: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     stage_variables: Option<&'c BTreeMap<String, String>>,
@@ -66,6 +66,8 @@ struct Http<'c> {
 /// The event is too large.
 pub fn event(mut call: Call<'_>, limit: u64) -> Result<Vec<u8>, ProxyError> {
     let cookie_lines = call.headers.take("cookie");
+    // HTTP APIs tell it of every request, REST APIs of none; it was taken out with the client's framing
+    call.headers.insert("content-length", Cow::Owned(call.body.len().to_string()));
     let may_be_text = !call.settings.base64_encode_body || call.has_text_type;
     let body = EventBody::new(call.body, may_be_text);
     let path = call.path_with_stage();
@@ -80,7 +82,7 @@ pub fn event(mut call: Call<'_>, limit: u64) -> Result<Vec<u8>, ProxyError> {
         query_string_parameters: Some(&call.query).filter(|query| !query.is_empty()).map(JoinedOf),
         request_context: request_context(&call, &path, &route_key),
         body,
-        path_parameters: call.path_parameters.as_ref(),
+        path_parameters: call.remainder.map(PathParameters::decoded),
         is_base64_encoded: body.is_base64(),
         stage_variables: call.stage_variables(),
     };

@@ -1,7 +1,8 @@
 //! The event 1.0, of REST APIs (`aws.md` 3.1).
 //!
-//! What is absent is null and not left out. The maps of single values hold the FIRST of several, as Kong's do
-//! (`peers.md` K22); those of several values are the truth.
+//! What is absent is null and not left out. The maps of single values hold the LAST of several, as AWS was recorded
+//! to do (LocalStack's snapshots of 2024-08 and 2024-11) and Kong does not (`peers.md` K22); those of several values
+//! are the truth.
 
 use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
 
@@ -11,7 +12,7 @@ use super::{
     super::{
         event_body::EventBody,
         json::json,
-        pairs::{AllOf, FirstOf},
+        pairs::{AllOf, LastOf},
     },
     call::{Call, PathParameters},
 };
@@ -24,11 +25,11 @@ struct RestEvent<'c> {
     resource: &'c str,
     path: &'c str,
     http_method: &'c str,
-    headers: FirstOf<'c, 'c, Cow<'c, str>>,
+    headers: LastOf<'c, 'c, Cow<'c, str>>,
     multi_value_headers: AllOf<'c, 'c, Cow<'c, str>>,
-    query_string_parameters: Option<FirstOf<'c, 'c, Cow<'c, str>>>,
+    query_string_parameters: Option<LastOf<'c, 'c, Cow<'c, str>>>,
     multi_value_query_string_parameters: Option<AllOf<'c, 'c, Cow<'c, str>>>,
-    path_parameters: Option<&'c PathParameters<'c>>,
+    path_parameters: Option<PathParameters<'c>>,
     stage_variables: Option<&'c BTreeMap<String, String>>,
     request_context: RequestContext<'c>,
     body: EventBody<'c>,
@@ -96,11 +97,11 @@ pub fn event(mut call: Call<'_>, limit: u64) -> Result<Vec<u8>, ProxyError> {
         resource: &call.resource,
         path: call.path,
         http_method: call.method,
-        headers: FirstOf(&call.headers),
+        headers: LastOf(&call.headers),
         multi_value_headers: AllOf(&call.headers),
-        query_string_parameters: arguments.map(FirstOf),
+        query_string_parameters: arguments.map(LastOf),
         multi_value_query_string_parameters: arguments.map(AllOf),
-        path_parameters: call.path_parameters.as_ref(),
+        path_parameters: call.remainder.map(PathParameters::raw),
         stage_variables: call.stage_variables(),
         request_context: request_context(call),
         body,

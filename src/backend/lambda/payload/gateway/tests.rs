@@ -69,7 +69,7 @@ fn k22_to_k33_the_whole_event_1_0() {
             "cookie": "a=1; b=2;; c=\"3\"",
             "host": "shop.example.com:8080",
             "user-agent": "curl/8",
-            "x-many": "one",
+            "x-many": "two",
             "x-request-id": "request-1",
         },
         "multiValueHeaders": {
@@ -80,9 +80,9 @@ fn k22_to_k33_the_whole_event_1_0() {
             "x-many": ["one", "two"],
             "x-request-id": ["request-1"],
         },
-        "queryStringParameters": { "flag": "", "many": "1" },
+        "queryStringParameters": { "flag": "", "many": "2," },
         "multiValueQueryStringParameters": { "flag": [""], "many": ["1", "2,"] },
-        "pathParameters": { "proxy": "cart/a b" },
+        "pathParameters": { "proxy": "cart/a%20b" },
         "stageVariables": { "table": "orders" },
         "requestContext": {
             "accountId": "123456789012",
@@ -133,6 +133,7 @@ fn k33_the_whole_event_2_0() {
         "rawQueryString": "many=1&many=2%2C&flag",
         "cookies": ["a=1", "b=2", "c=\"3\""],
         "headers": {
+            "content-length": "4",
             "content-type": "text/plain",
             "host": "shop.example.com:8080",
             "user-agent": "curl/8",
@@ -181,12 +182,12 @@ fn k22_to_k33_aws_lambda_events_reads_every_field_of_1_0() {
     assert_eq!(event.resource.as_deref(), Some("/shop/{proxy+}"));
     assert_eq!(event.path.as_deref(), Some("/shop/cart/a%20b"));
     assert_eq!(event.http_method.as_str(), "POST");
-    assert_eq!(event.headers["x-many"], "one");
+    assert_eq!(event.headers["x-many"], "two");
     let many: Vec<_> = event.multi_value_headers.get_all("x-many").iter().collect();
     assert_eq!(many, ["one", "two"]);
-    assert_eq!(event.query_string_parameters.first("many"), Some("1"));
+    assert_eq!(event.query_string_parameters.first("many"), Some("2,"));
     assert_eq!(event.multi_value_query_string_parameters.all("many"), Some(vec!["1", "2,"]));
-    assert_eq!(event.path_parameters["proxy"], "cart/a b");
+    assert_eq!(event.path_parameters["proxy"], "cart/a%20b");
     assert_eq!(event.stage_variables["table"], "orders");
     assert_eq!(event.body.as_deref(), Some("dGV4dA=="));
     assert!(event.is_base64_encoded);
@@ -252,11 +253,60 @@ fn k23_a_flag_is_an_empty_text_as_with_aws() {
 
 #[test]
 fn k24_the_remainder_is_the_proxy_parameter_and_none_is_null() {
-    let event = rest(&below(request("GET", "/v1/a+b%2Fc%C3%A9%FF"), "/v1/"));
+    let inbound = below(request("GET", "/v1/a+b%2Fc%C3%A9%FF"), "/v1/");
+    assert_eq!(rest(&inbound)["pathParameters"], json!({ "proxy": "a+b%2Fc%C3%A9%FF" }));
     // a plus sign is a plus sign in a path, and what is not UTF-8 is read as Latin-1
-    assert_eq!(event["pathParameters"], json!({ "proxy": "a+b/c\u{C3}\u{A9}\u{FF}" }));
+    assert_eq!(http(&inbound)["pathParameters"], json!({ "proxy": "a+b/c\u{C3}\u{A9}\u{FF}" }));
     assert_eq!(rest(&request("GET", "/v1/a"))["pathParameters"], Value::Null);
     assert_eq!(http(&request("GET", "/v1/a")).get("pathParameters"), None);
+}
+
+/// AWS was recorded to do so with the first two paths of each version 1.0.
+#[test]
+fn e1_the_proxy_parameter_is_raw_in_1_0_without_the_slash_at_the_end_and_decoded_in_2_0() {
+    for (path, raw, decoded) in [
+        (
+            "/v1/u/test%2Balias@gmail.com/plus/test+alias@gmail.com",
+            "u/test%2Balias@gmail.com/plus/test+alias@gmail.com",
+            "u/test+alias@gmail.com/plus/test+alias@gmail.com",
+        ),
+        ("/v1/test-path/", "test-path", "test-path/"),
+        ("/v1/my-id%2F100", "my-id%2F100", "my-id/100"),
+        ("/v1/100%25", "100%25", "100%"),
+        ("/v1/%2541", "%2541", "%41"),
+        ("/v1//a//b//", "/a//b/", "/a//b//"),
+        ("/v1/", "", ""),
+    ] {
+        let inbound = below(request("GET", path), "/v1/");
+        let (first, second) = (rest(&inbound), http(&inbound));
+        assert_eq!((&first["path"], &first["pathParameters"]), (&json!(path), &json!({ "proxy": raw })));
+        assert_eq!(second["pathParameters"], json!({ "proxy": decoded }), "{path}");
+        assert_eq!(second["rawPath"], path);
+    }
+}
+
+/// The names and values of a recorded request.
+#[test]
+fn e4_the_single_value_maps_of_1_0_hold_the_last_of_several() {
+    let inbound =
+        request("POST", "/test-path?category=electronics&category=books&price=10&price=20&price=30");
+    let inbound = with_header(with_header(inbound, "x-many", b"one"), "x-many", b"two");
+    let event = rest(&inbound);
+    assert_eq!(event["queryStringParameters"], json!({ "category": "books", "price": "30" }));
+    assert_eq!(
+        event["multiValueQueryStringParameters"],
+        json!({ "category": ["electronics", "books"], "price": ["10", "20", "30"] })
+    );
+    assert_eq!(event["headers"]["x-many"], "two");
+    assert_eq!(event["multiValueHeaders"]["x-many"], json!(["one", "two"]));
+}
+
+#[test]
+fn e3_2_0_tells_the_bodys_length_as_http_apis_do_and_1_0_does_not() {
+    let inbound = with_body(request("POST", "/"), "application/pdf", "größe".as_bytes());
+    assert_eq!(http(&inbound)["headers"]["content-length"], "7");
+    assert_eq!(http(&request("GET", "/"))["headers"]["content-length"], "0");
+    assert_eq!(rest(&inbound)["headers"].get("content-length"), None);
 }
 
 #[test]
@@ -371,7 +421,7 @@ fn l04_l05_l06_what_is_base64_in_2_0() {
 fn l07_repeated_arguments_are_all_there() {
     let inbound = request("GET", "/?a=1&a=2");
     assert_eq!(http(&inbound)["queryStringParameters"]["a"], "1,2");
-    assert_eq!(rest(&inbound)["queryStringParameters"]["a"], "1");
+    assert_eq!(rest(&inbound)["queryStringParameters"]["a"], "2");
     assert_eq!(rest(&inbound)["multiValueQueryStringParameters"]["a"], json!(["1", "2"]));
 }
 

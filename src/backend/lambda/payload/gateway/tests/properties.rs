@@ -148,8 +148,9 @@ proptest! {
         prop_assert_eq!(event.path.as_deref(), Some(&*case.path));
         prop_assert_eq!(body_bytes(event.body.as_deref(), event.is_base64_encoded), &*case.body);
         if let Some(start) = case.remainder {
-            let decoded = characters(&percent_decode_str(&case.path[start..]).collect::<Vec<u8>>());
-            prop_assert_eq!(&event.path_parameters["proxy"], &decoded);
+            let remainder = &case.path[start..];
+            let raw = remainder.strip_suffix('/').unwrap_or(remainder);
+            prop_assert_eq!(&event.path_parameters["proxy"], raw);
             prop_assert_eq!(event.resource.unwrap(), format!("{}{{proxy+}}", &case.path[..start]));
         }
 
@@ -161,7 +162,7 @@ proptest! {
         prop_assert_eq!(event.headers.len(), headers.len());
         prop_assert_eq!(event.multi_value_headers.keys_len(), headers.len());
         for (name, values) in headers {
-            prop_assert_eq!(event.headers[&name].as_bytes(), values[0].as_bytes());
+            prop_assert_eq!(event.headers[&name].as_bytes(), values[values.len() - 1].as_bytes());
             let all = event.multi_value_headers.get_all(&name);
             prop_assert!(all.iter().eq(values.iter().map(String::as_bytes)));
         }
@@ -171,7 +172,7 @@ proptest! {
         let names: BTreeSet<_> = multiple.iter().map(|(name, _)| name).collect();
         prop_assert!(names.into_iter().eq(arguments.keys()));
         for (name, values) in arguments {
-            prop_assert_eq!(event.query_string_parameters.first(&name), Some(&*values[0]));
+            prop_assert_eq!(event.query_string_parameters.first(&name), values.last().map(|value| &**value));
             let all = multiple.all(&name).unwrap();
             prop_assert_eq!(all, values);
         }
@@ -184,8 +185,13 @@ proptest! {
         prop_assert_eq!(event.raw_path.as_deref(), Some(&*case.path));
         prop_assert_eq!(event.raw_query_string.as_deref(), Some(case.query.as_deref().unwrap_or_default()));
         prop_assert_eq!(body_bytes(event.body.as_deref(), event.is_base64_encoded), &*case.body);
+        if let Some(start) = case.remainder {
+            let decoded = characters(&percent_decode_str(&case.path[start..]).collect::<Vec<u8>>());
+            prop_assert_eq!(&event.path_parameters["proxy"], &decoded);
+        }
 
-        let headers = case.header_values();
+        let mut headers = case.header_values();
+        headers.insert("content-length".to_owned(), vec![case.body.len().to_string()]);
         prop_assert_eq!(event.headers.len(), headers.len());
         for (name, values) in headers {
             let joined = values.join(",");
