@@ -12,6 +12,7 @@
 
 pub mod accept;
 mod draining;
+mod expectation;
 mod http1;
 mod http2;
 mod patience;

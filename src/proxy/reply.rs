@@ -24,7 +24,7 @@ use super::{
 use crate::{admission::Permit, backend::ClientReply, client::ReplyBody, error::ProxyError, header_maps};
 
 /// What a request's head says about the shape of its answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Shape {
     version: Version,
     to_head: bool,
@@ -73,7 +73,7 @@ pub fn response(
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(*length));
     }
     let size = if trailers.is_some() { BodySize::Stream } else { size(&body, status, shape) };
-    let mut body = ClientBody::new(size, body, record, Some(permit));
+    let mut body = ClientBody::new(size, body, record, Some(permit), shape.clone());
     body.trailers = trailers;
     if matches!(body.body, ReplyBody::Stream(_) | ReplyBody::Events(_)) {
         body.deadline = deadline.timer();
@@ -109,7 +109,7 @@ pub fn failure(error: &ProxyError, mut record: Record, shape: &Shape) -> Respons
         grpc::failure(&error.kind, &mut headers);
         (status, size, body) = (StatusCode::OK, BodySize::Sized(0), ReplyBody::None { length: None });
     }
-    finish(status, headers, ClientBody::new(size, body, record, None), shape)
+    finish(status, headers, ClientBody::new(size, body, record, None, shape.clone()), shape)
 }
 
 fn finish(status: StatusCode, headers: HeaderMap, body: ClientBody, shape: &Shape) -> Response<ClientBody> {
@@ -148,14 +148,33 @@ pub struct ClientBody {
     deadline: Option<DeadlineTimer>,
     /// What follows the body where the client's version of HTTP has a place for it.
     trailers: Option<HeaderMap>,
+    shape: Shape,
 }
 
 impl ClientBody {
-    fn new(size: BodySize, body: ReplyBody, mut record: Record, permit: Option<Permit>) -> Self {
+    fn new(
+        size: BodySize,
+        body: ReplyBody,
+        mut record: Record,
+        permit: Option<Permit>,
+        shape: Shape,
+    ) -> Self {
         if matches!(body, ReplyBody::None { .. }) {
             record.completes();
         }
-        Self { size, body, record, permit, deadline: None, trailers: None }
+        Self { size, body, record, permit, deadline: None, trailers: None, shape }
+    }
+
+    /// Replaces a response of which nothing was sent by our own failure response. `poll_next` returned `error`, and
+    /// has logged and counted it.
+    pub fn fail_unsent(self, error: &ProxyError) -> Response<Self> {
+        let Self { record, shape, .. } = self;
+        failure(error, record, &shape)
+    }
+
+    /// Counts bytes of the body that the connection has taken. Over HTTP/1.1 `poll_next` counts them.
+    pub fn left(&mut self, bytes: u64) {
+        self.record.passed_on(bytes);
     }
 
     /// Whether there is anything of it beyond its size.
@@ -198,6 +217,8 @@ impl MessageBody for ClientBody {
             ReplyBody::Events(events) => ready!(Pin::new(events).poll_next(context)),
         };
         match &chunk {
+            // a stream of HTTP/2 calls `left`
+            Some(Ok(_)) if this.shape.version >= Version::HTTP_2 => {}
             Some(Ok(bytes)) => this.record.passed_on(bytes.len() as u64),
             Some(Err(error)) => this.record.fail(error),
             None => {
