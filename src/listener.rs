@@ -11,7 +11,7 @@
 //! ```
 
 pub mod accept;
-
+mod expectation;
 mod http1;
 mod http2;
 mod patience;

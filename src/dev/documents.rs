@@ -39,7 +39,9 @@ pub fn of_the_chain(listen: SocketAddr, stand_in: SocketAddr, region: &str) -> V
 
 fn process(listen: SocketAddr) -> Document {
     // a second sidecar of the same machine may have the usual admin port
-    Document::process(format!("listen: {{ http: \"{listen}\" }}\nadmin: {{ address: \"127.0.0.1:0\" }}\n"))
+    Document::process(format!(
+        "listen: {{ http: \"{listen}\", h2c: true }}\nadmin: {{ address: \"127.0.0.1:0\" }}\n"
+    ))
 }
 
 fn gateway(stand_in: SocketAddr, name: &str, uris: &str, path: &str, authorization: &str) -> Document {

@@ -243,10 +243,11 @@ async fn speak(
         Socket::Tcp(_) | Socket::Unix(_) => false,
     };
     let mut transport = Transport::new(socket, limits.send_timeout);
-    let is_http2 =
-        agreed || (h2c && in_time(server, due, transport.begins_with_preface()).await.unwrap_or(false));
-    if is_http2 {
+    let begins = agreed || in_time(server, due, transport.begins_with_preface()).await.unwrap_or(false);
+    if agreed || (begins && h2c) {
         Box::pin(http2::serve(server, limits, transport, peer, due)).await;
+    } else if begins {
+        Box::pin(http2::turn_away(transport, &server.worker.metrics)).await;
     } else {
         Box::pin(http1::serve(server, limits, transport, peer, due)).await;
     }

@@ -1,29 +1,60 @@
-//! HTTP/2 towards clients, by the `h2` crate: one task drives a connection, and one serves each of its streams
-//! (`http2/stream.rs`).
+//! HTTP/2 towards clients, by the `h2` crate: one task drives a connection, and one serves each of its
+//! streams.
 //!
-//! `actix-http` has HTTP/2 too, but there a stream that the client resets runs on, a connection at the end of the
-//! process is never told to go away, and the number of streams has no limit.
+//! ```text
+//! http2/stream.rs      one request and its answer
+//! http2/translate.rs   heads, in the terms of actix-http and back
+//! http2/upload.rs      the request's body
+//! http2/answer.rs      the response: coalescer.rs joins small pieces, pieces.rs counts what of them is written,
+//!                      echo.rs asks what is read
+//! http2/refusals.rs    what h2 refuses by itself
+//! ```
+//!
+//! `actix-http` has HTTP/2 too, but there a stream that the client resets runs on, a connection at the end of
+//! the process is never told to go away, and the number of streams has no limit.
 //!
 //! `accept.rs` comes here with each connection that begins like HTTP/2, or agreed on it in TLS.
 
+mod answer;
+mod coalescer;
+mod echo;
+mod pieces;
+mod refusals;
 mod stream;
 mod translate;
+mod upload;
 
-use std::{future::poll_fn, net::SocketAddr, rc::Rc, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use bytes::Bytes;
 use h2::{
-    Reason,
-    server::{self, Connection},
+    Reason, RecvStream,
+    server::{self, Connection, SendResponse},
 };
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     task::JoinSet,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 
-use self::stream::{Ending, Exchange};
+use self::{
+    echo::Echo,
+    pieces::Piece,
+    stream::{Ending, Exchange},
+};
 use super::{server::Server, transport::Transport};
-use crate::settings::Limits;
+use crate::{
+    error::{ErrorKind, ProxyError},
+    metrics::Metrics,
+    proxy,
+    settings::Limits,
+};
 
 /// Streams at a time (RFC 9113, 6.5.2 recommends no fewer than 100).
 const MOST_STREAMS: u32 = 128;
@@ -32,13 +63,18 @@ const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Bytes of an answer that wait to be written, on each stream.
 const SEND_BUFFER: usize = 64 << 10;
-/// A head beyond it is answered 431 by `h2`, with no more words. It is above `limits.max_head`, which has them.
+/// A head beyond it is answered 431 by `h2`, with no more words. It is above `limits.max_head`, which has
+/// them.
 const LONGEST_HEAD: u32 = 256 << 10;
-/// Streams that a client may take back before they were answered, if they are most of all: what is more is the flood
-/// of CVE-2023-44487, which would make a call to AWS of each.
+/// Streams that a client may take back before they were answered, if they are most of all: what is more is
+/// the flood of CVE-2023-44487, which would make a call to AWS of each.
 const MOST_TAKEN_BACK: u32 = 100;
 /// How long a client has for its last words once it was told to go away.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// SETTINGS without a setting, and GOAWAY with `HTTP_1_1_REQUIRED` before any stream (RFC 9113, 3.4, 6.8 and
+/// 7).
+const HTTP_1_1_REQUIRED: [u8; 26] =
+    [0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 13];
 
 /// Serves one connection to its end. Its beginning is due at `due`.
 pub async fn serve(
@@ -56,19 +92,73 @@ pub async fn serve(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(LONGEST_HEAD);
-    let handshake = timeout_at(due, builder.handshake(transport)).await;
-    let Ok(Ok(connection)) = handshake else {
-        log::debug!("no HTTP/2 with a client that began it");
-        return;
+    let mut connection = match timeout_at(due, builder.handshake(transport)).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return broken(&error, &server.worker.metrics),
+        Err(_) => return log::debug!("a client began HTTP/2 and did not go on in time"),
     };
-    let mut open =
-        Open { connection, streams: JoinSet::new(), served: 0, taken_back: 0, leaves_at: None, told: false };
+    let mut open = Open {
+        echo: Echo::by(connection.ping_pong()),
+        connection,
+        streams: JoinSet::new(),
+        served: 0,
+        taken_back: 0,
+        leaves_at: None,
+        told: false,
+    };
     open.run(server, limits, peer, is_secure).await;
+}
+
+/// Refuses a client that begins HTTP/2 where it is off, in HTTP/2, since it reads nothing else.
+pub async fn turn_away(mut transport: Transport, metrics: &Metrics) {
+    let cause = "HTTP/2 with prior knowledge, which is off on this socket: set `listen.h2c: true`";
+    proxy::refused(&ProxyError::new(ErrorKind::InvalidRequest, cause), metrics);
+    let telling = async {
+        transport.write_all(&HTTP_1_1_REQUIRED).await?;
+        transport.shutdown().await?;
+        let mut unread = [0; 1024];
+        // what is unread when the connection closes would cost the client the answer
+        while transport.read(&mut unread).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let _ = timeout(FAREWELL, telling).await;
+}
+
+/// A request, and where its response goes.
+type Accepted = (http::Request<RecvStream>, SendResponse<Piece>);
+
+/// The next request of a connection. What `h2` refuses until then is logged.
+fn poll_accept(
+    connection: &mut Connection<Transport, Piece>,
+    metrics: &Metrics,
+    context: &mut Context<'_>,
+) -> Poll<Option<Result<Accepted, h2::Error>>> {
+    let (accepted, refusals) = refusals::noted(|| connection.poll_accept(context));
+    for refusal in &refusals {
+        proxy::refused(refusal, metrics);
+    }
+    if let Poll::Ready(Some(Err(error))) = &accepted
+        && refusals.is_empty()
+    {
+        broken(error, metrics);
+    }
+    accepted
+}
+
+/// Logs the end of a connection that broke: as a refusal, unless the client has left.
+fn broken(error: &h2::Error, metrics: &Metrics) {
+    if error.is_io() || error.is_remote() {
+        log::debug!("a client's HTTP/2 connection broke: {error}");
+    } else {
+        let cause = format!("HTTP/2: the connection and all its streams end: {error}");
+        proxy::refused(&ProxyError::new(ErrorKind::InvalidRequest, cause), metrics);
+    }
 }
 
 /// A connection and what runs on it.
 struct Open {
-    connection: Connection<Transport, Bytes>,
+    connection: Connection<Transport, Piece>,
+    echo: Echo,
     streams: JoinSet<Ending>,
     served: u32,
     taken_back: u32,
@@ -81,25 +171,23 @@ struct Open {
 impl Open {
     async fn run(&mut self, server: &Rc<Server>, limits: &Limits, peer: Option<SocketAddr>, is_secure: bool) {
         let ends = server.draining.watch();
+        let metrics = &server.worker.metrics;
         loop {
             self.set_limit(limits.keep_alive);
             let leaves_at = self.leaves_at;
             tokio::select! {
-                accepted = poll_fn(|context| self.connection.poll_accept(context)) => match accepted {
+                accepted = poll_fn(|context| poll_accept(&mut self.connection, metrics, context)) => match accepted {
                     Some(Ok((request, respond))) => {
                         let exchange = Exchange {
                             worker: Rc::clone(&server.worker),
+                            echo: self.echo.share(),
                             send_timeout: limits.send_timeout,
                             peer,
                             is_secure,
                         };
                         self.streams.spawn_local(exchange.serve(request, respond));
                     }
-                    Some(Err(error)) => {
-                        log::debug!("a client's HTTP/2 connection broke: {error}");
-                        return;
-                    }
-                    None => return,
+                    Some(Err(_)) | None => return,
                 },
                 Some(ended) = self.streams.join_next() => self.count(ended),
                 () = async { sleep_until(leaves_at.unwrap_or_else(Instant::now)).await }, if leaves_at.is_some() => {

@@ -4,7 +4,9 @@
 //! `accept.rs` makes it, `http1.rs` and `http2.rs` read from it and write to it.
 
 use std::{
+    future::poll_fn,
     io,
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -12,7 +14,7 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
     time::Instant,
 };
@@ -22,6 +24,8 @@ use super::patience::Patience;
 
 /// The first bytes of HTTP/2 (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Bytes of one read that looks for them: most heads come whole.
+const AHEAD: usize = 4 << 10;
 
 /// What bytes pass through.
 #[derive(Debug)]
@@ -61,13 +65,21 @@ impl Transport {
     /// # Errors
     /// The connection broke.
     pub async fn begins_with_preface(&mut self) -> io::Result<bool> {
-        self.ahead.reserve(PREFACE.len());
         while self.ahead.len() < PREFACE.len() && PREFACE.starts_with(&self.ahead) {
-            if self.socket.read_buf(&mut self.ahead).await? == 0 {
+            if poll_fn(|context| self.poll_read_ahead(context)).await? == 0 {
                 break;
             }
         }
         Ok(self.ahead.starts_with(PREFACE))
+    }
+
+    /// Reads a piece as large as most heads, by way of the stack: a client that has sent nothing yet costs no memory.
+    fn poll_read_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut piece = [const { MaybeUninit::uninit() }; AHEAD];
+        let mut buffer = ReadBuf::uninit(&mut piece);
+        ready!(Pin::new(&mut self.socket).poll_read(context, &mut buffer))?;
+        self.ahead.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
     }
 
     /// Makes a close look like the fault that it is: the kernel then sends a reset. A Unix socket knows none.
@@ -113,6 +125,9 @@ impl AsyncRead for Transport {
         let room = buffer.remaining().min(self.ahead.len());
         buffer.put_slice(&self.ahead[..room]);
         self.ahead.advance(room);
+        if self.ahead.is_empty() {
+            self.ahead = BytesMut::new();
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -4,7 +4,6 @@
 use std::{
     future::poll_fn,
     io::{self, Write},
-    net::TcpStream,
     pin::Pin,
     sync::{Arc, Mutex, mpsc},
     time::Duration,
@@ -30,7 +29,8 @@ use super::support::{
     wait::PATIENCE,
 };
 
-fn event(kind: &'static str, payload: &'static [u8]) -> Vec<u8> {
+/// A message of an event stream.
+pub fn event(kind: &'static str, payload: &'static [u8]) -> Vec<u8> {
     let text = |text: &'static str| HeaderValue::String(text.into());
     let message = Message::new(payload)
         .add_header(Header::new(":message-type", text("event")))
@@ -40,11 +40,12 @@ fn event(kind: &'static str, payload: &'static [u8]) -> Vec<u8> {
     bytes
 }
 
-const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.amazon.eventstream\r\n\
+/// The head in front of one.
+pub const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.amazon.eventstream\r\n\
                     Transfer-Encoding: chunked\r\n\r\n";
 
 /// Writes bytes as one chunk.
-fn write_chunk(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+pub fn write_chunk(stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     stream.write_all(&[format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat())
 }
 

@@ -51,6 +51,10 @@ mod grpc;
 mod house;
 /// HTTP/2 towards clients.
 mod http2;
+/// Answers of HTTP/2 that break off, come early, or are waited for.
+mod http2_answers;
+/// What HTTP/2 refuses, and what the log says of it.
+mod http2_refusals;
 /// Kong's behaviour cases (K, R) with our deviations.
 mod lambda;
 /// The stand-in's Lambda API, called directly.

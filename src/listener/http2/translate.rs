@@ -2,23 +2,16 @@
 //!
 //! `stream.rs` comes here at the beginning and at the end. What HTTP/1.1 would have been refused for is refused here too.
 
-use std::{
-    net::SocketAddr,
-    pin::Pin,
-    task::{Context, Poll, ready},
-    time::SystemTime,
-};
+use std::{net::SocketAddr, time::SystemTime};
 
 use actix_http::{
     BoxedPayloadStream, Method, Payload, Request, RequestHead, Response, Uri, Version,
     body::BodySize,
-    error::PayloadError,
     header::{self, HeaderMap, HeaderName, HeaderValue, TryIntoHeaderValue as _},
 };
 use bytes::Bytes;
-use futures_core::Stream;
-use h2::RecvStream;
 
+use super::upload::Upload;
 use crate::{
     error::{ErrorKind, ProxyError},
     listener::request_target,
@@ -29,14 +22,18 @@ use crate::{
 ///
 /// # Errors
 /// It is malformed in a way that `h2` lets pass.
-pub fn request(request: http::Request<RecvStream>, peer: Option<SocketAddr>) -> Result<Request, ProxyError> {
-    let (parts, body) = request.into_parts();
-    let has_body = !body.is_end_stream();
-    let payload: Payload = if has_body {
-        let stream: BoxedPayloadStream = Box::pin(RequestBody(body));
-        Payload::Stream { payload: stream }
-    } else {
-        Payload::None
+pub fn request(
+    parts: &http::request::Parts,
+    upload: Option<Upload>,
+    peer: Option<SocketAddr>,
+) -> Result<Request, ProxyError> {
+    let has_body = upload.is_some();
+    let payload = match upload {
+        Some(upload) => {
+            let stream: BoxedPayloadStream = Box::pin(upload);
+            Payload::Stream { payload: stream }
+        }
+        None => Payload::None,
     };
     let mut request = Request::with_payload(payload);
     let head = request.head_mut();
@@ -46,6 +43,10 @@ pub fn request(request: http::Request<RecvStream>, peer: Option<SocketAddr>) -> 
         .map_err(|_| malformed("a method that is none"))?;
     head.uri = origin_form(&parts.uri)?;
     for (name, value) in &parts.headers {
+        // `http` takes it in a name, RFC 9110 (5.1) does not
+        if name.as_str().contains('"') {
+            return Err(malformed("a header's name with a quotation mark"));
+        }
         if let (Ok(name), Ok(value)) =
             (HeaderName::from_bytes(name.as_str().as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
         {
@@ -114,6 +115,13 @@ pub fn head(response: &Response<()>, size: BodySize) -> http::Response<()> {
     head
 }
 
+/// The interim response that tells a client to send its body (RFC 9113, 8.1).
+pub fn continue_head() -> http::Response<()> {
+    let mut head = http::Response::new(());
+    *head.status_mut() = http::StatusCode::CONTINUE;
+    head
+}
+
 /// An answer of ours to what is no request.
 pub fn refusal(error: &ProxyError, request_id: &str) -> (http::Response<()>, Bytes) {
     let (status, mut headers, body) = error.answer(request_id);
@@ -154,21 +162,5 @@ fn append_all(to: &mut http::HeaderMap, headers: &HeaderMap) {
         ) {
             to.append(name, value);
         }
-    }
-}
-
-/// A request's body. The client may send on as it is read.
-struct RequestBody(RecvStream);
-
-impl Stream for RequestBody {
-    type Item = Result<Bytes, PayloadError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(chunk) = ready!(self.0.poll_data(context)) else { return Poll::Ready(None) };
-        let chunk = chunk.and_then(|chunk| {
-            self.0.flow_control().release_capacity(chunk.len())?;
-            Ok(chunk)
-        });
-        Poll::Ready(Some(chunk.map_err(|error| PayloadError::Io(std::io::Error::other(error)))))
     }
 }

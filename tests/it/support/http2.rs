@@ -89,6 +89,15 @@ impl Http2 {
         })
     }
 
+    /// Waits for an interim response and returns its status.
+    pub fn interim(&self, response: &mut ResponseFuture) -> Option<u16> {
+        let told = std::future::poll_fn(|context| response.poll_informational(context));
+        self.runtime.block_on(async {
+            let told = timeout(PATIENCE, told).await.expect("a response in time");
+            told.map(|told| told.unwrap().status().as_u16())
+        })
+    }
+
     /// Waits for an answer to its end.
     pub fn finish(&self, response: ResponseFuture) -> Result<Answer, h2::Error> {
         self.runtime.block_on(async { timeout(PATIENCE, read(response)).await.expect("an answer in time") })
@@ -148,6 +157,7 @@ pub struct Frames {
 #[derive(Debug, Clone)]
 pub struct Frame {
     pub kind: u8,
+    pub flags: u8,
     pub stream: u32,
     pub payload: Vec<u8>,
 }
@@ -159,6 +169,7 @@ pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
 pub const CONTINUATION: u8 = 9;
+pub const ACK: u8 = 1;
 pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 
@@ -166,15 +177,55 @@ pub const END_HEADERS: u8 = 4;
 /// one, `:authority` as a literal.
 pub const GET: &[u8] = &[0x82, 0x86, 0x84, 0x01, 0x01, b'h'];
 
+/// Fields as HPACK without a table: each a literal that is not indexed, its length in one byte.
+pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            assert!(text.len() < 127, "the length is in one byte");
+            block.push(u8::try_from(text.len()).unwrap());
+            block.extend_from_slice(text.as_bytes());
+        }
+    }
+    block
+}
+
+/// The head of a GET with this path, this authority and more fields.
+pub fn head(path: &str, authority: &str, more: &[(&str, &str)]) -> Vec<u8> {
+    let pseudo = [(":method", "GET"), (":scheme", "http"), (":path", path), (":authority", authority)];
+    block(&[&pseudo[..], more].concat())
+}
+
 impl Frames {
     /// Connects, and sends preface and settings.
     pub fn open(address: SocketAddr) -> Self {
+        Self::with_settings(address, &[])
+    }
+
+    /// The same with the payload of SETTINGS.
+    pub fn with_settings(address: SocketAddr, settings: &[u8]) -> Self {
         let stream = super::open(address);
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut frames = Self { stream };
         frames.stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
-        frames.send(SETTINGS, 0, 0, &[]).unwrap();
+        frames.send(SETTINGS, 0, 0, settings).unwrap();
         frames
+    }
+
+    /// Reads on to the end of a stream, and returns its frames.
+    pub fn of_stream(&mut self, stream: u32) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        while let Some(frame) = self.read() {
+            let is_end = frame.kind == RST_STREAM || (frame.kind <= HEADERS && frame.flags & END_STREAM != 0);
+            if frame.stream == stream {
+                frames.push(frame);
+                if is_end {
+                    return frames;
+                }
+            }
+        }
+        panic!("the connection ended before the stream did: {frames:?}")
     }
 
     /// Sends a frame.
@@ -186,7 +237,7 @@ impl Frames {
         self.stream.write_all(&frame)
     }
 
-    /// Reads the next frame; `None` where the connection ends.
+    /// Reads the next frame, and answers a PING; `None` where the connection ends.
     pub fn read(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
         self.stream.read_exact(&mut head).ok()?;
@@ -194,7 +245,11 @@ impl Frames {
         let mut payload = vec![0; length];
         self.stream.read_exact(&mut payload).ok()?;
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        Some(Frame { kind: head[3], stream, payload })
+        let (kind, flags) = (head[3], head[4]);
+        if kind == PING && flags & ACK == 0 {
+            let _ = self.send(PING, ACK, 0, &payload);
+        }
+        Some(Frame { kind, flags, stream, payload })
     }
 
     /// Reads on until a frame of this kind; `None` if the connection ends before.
