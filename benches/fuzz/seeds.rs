@@ -1,0 +1,21 @@
+//! What the fuzzer begins with: inputs that were once taken wrongly, named after the row of the list of findings, and
+//! ordinary ones of each kind.
+
+pub mod answers;
+pub mod events;
+pub mod frames;
+pub mod functions;
+pub mod requests;
+
+/// A named input.
+#[derive(Debug, Clone)]
+pub struct Seed {
+    pub name: &'static str,
+    pub bytes: Vec<u8>,
+}
+
+impl Seed {
+    fn new(name: &'static str, bytes: impl AsRef<[u8]>) -> Self {
+        Self { name, bytes: bytes.as_ref().to_vec() }
+    }
+}
