@@ -1,5 +1,7 @@
 //! Answers as a strict reader of HTTP/1.1 takes them (RFC 9112): the sidecar must satisfy it.
 
+use std::fmt;
+
 use super::case::Escaped;
 
 /// How the connection that bytes came from stands.
@@ -11,7 +13,7 @@ pub enum Ended {
 }
 
 /// An answer, or the part of it that came.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
     pub headers: Vec<(String, Vec<u8>)>,
@@ -31,6 +33,16 @@ pub enum Parsed {
     Partial(Option<Answer>),
     /// Something that no strict reader takes.
     Malformed(String),
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status)?;
+        for (name, value) in &self.headers {
+            write!(f, " | {name}: {}", Escaped(value))?;
+        }
+        write!(f, " | \"{}\"", Escaped(&self.body))
+    }
 }
 
 impl Answer {
@@ -57,15 +69,15 @@ pub fn parse(bytes: &[u8], to_head: bool, ended: Ended) -> Parsed {
         let length = match response.parse(&bytes[at..]) {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) => return Parsed::Partial(None),
-            Err(error) => return malformed(error.to_string(), &bytes[at..]),
+            Err(error) => return malformed(&error.to_string(), &bytes[at..]),
         };
         let status = response.code.unwrap_or_default();
         if !(100..=599).contains(&status) {
-            return malformed(format!("status {status}"), &bytes[at..]);
+            return malformed(&format!("status {status}"), &bytes[at..]);
         }
         let head = &bytes[at..at + length];
         if head.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r') {
-            return malformed("a line that ends in LF alone".to_owned(), head);
+            return malformed("a line that ends in LF alone", head);
         }
         at += length;
         if status < 200 {
@@ -82,11 +94,12 @@ pub fn parse(bytes: &[u8], to_head: bool, ended: Ended) -> Parsed {
         let is_bodyless = to_head || matches!(status, 204 | 304);
         return match framing(&answer, is_1_1, is_bodyless) {
             Ok(framing) => body(answer, framing, bytes, at, ended),
-            Err(problem) => malformed(problem, head),
+            Err(problem) => malformed(&problem, head),
         };
     }
 }
 
+#[derive(Clone, Copy)]
 enum Framing {
     Length(usize),
     Chunked,
@@ -104,8 +117,7 @@ fn framing(answer: &Answer, is_1_1: bool, is_bodyless: bool) -> Result<Framing, 
         _ => return Err(format!("{} lengths, or one that is no number", lengths.len())),
     };
     match (&codings[..], length) {
-        ([], _) if is_bodyless => Ok(Framing::Length(0)),
-        ([b"chunked"], None) if is_bodyless => Ok(Framing::Length(0)),
+        ([], _) | ([b"chunked"], None) if is_bodyless => Ok(Framing::Length(0)),
         ([b"chunked"], None) if is_1_1 => Ok(Framing::Chunked),
         ([], Some(length)) => Ok(Framing::Length(length)),
         ([], None) => Ok(Framing::UntilClose),
@@ -148,7 +160,7 @@ fn chunks(mut answer: Answer, bytes: &[u8], mut at: usize) -> Parsed {
         let size = std::str::from_utf8(&rest[..end]).ok();
         let size = size.filter(|size| size.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let Some(size) = size.and_then(|size| usize::from_str_radix(size, 16).ok()) else {
-            return malformed("a chunk's size".to_owned(), rest);
+            return malformed("a chunk's size", rest);
         };
         let data = &rest[end + 2..];
         answer.body.extend_from_slice(&data[..size.min(data.len())]);
@@ -156,7 +168,7 @@ fn chunks(mut answer: Answer, bytes: &[u8], mut at: usize) -> Parsed {
             return Parsed::Partial(Some(answer));
         }
         if &data[size..size + 2] != b"\r\n" {
-            return malformed("more in a chunk than its size".to_owned(), data);
+            return malformed("more in a chunk than its size", data);
         }
         at += end + size + 4;
         if size == 0 {
@@ -165,6 +177,6 @@ fn chunks(mut answer: Answer, bytes: &[u8], mut at: usize) -> Parsed {
     }
 }
 
-fn malformed(problem: String, bytes: &[u8]) -> Parsed {
+fn malformed(problem: &str, bytes: &[u8]) -> Parsed {
     Parsed::Malformed(format!("{problem}, in \"{}\"", Escaped(bytes)))
 }

@@ -13,6 +13,8 @@ use tokio::net::{TcpSocket, TcpStream};
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Escaped bytes of an input that a failure shows; `--from` repeats the rest.
 const LONGEST_QUOTE: usize = 3000;
+/// Equal bytes that are all shown.
+const LONGEST_RUN: usize = 24;
 
 /// What did not hold.
 #[derive(Debug)]
@@ -58,16 +60,20 @@ pub async fn connect(number: u64, to: SocketAddr, receive_buffer: Option<u32>) -
     Ok(stream)
 }
 
-/// Bytes as text that can be copied into a test.
+/// Bytes as text that can be copied into a test, but for long runs of one byte, which are counted.
 pub struct Escaped<'a>(pub &'a [u8]);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
-        for part in self.0.split_inclusive(|byte| *byte == b'\n') {
-            write!(text, "{}", part.escape_ascii())?;
+        for run in self.0.chunk_by(|one, other| one == other) {
+            if run.len() > LONGEST_RUN {
+                write!(text, "[{}]*{}", run[..1].escape_ascii(), run.len())?;
+            } else {
+                write!(text, "{}", run.escape_ascii())?;
+            }
             if text.len() > LONGEST_QUOTE {
-                return write!(f, "{}… ({} bytes)", &text[..LONGEST_QUOTE], self.0.len());
+                return write!(f, "{text}… ({} bytes)", self.0.len());
             }
         }
         f.write_str(&text)

@@ -32,8 +32,8 @@ impl Request {
 
     /// The client that the sidecar says it comes from: the last of `X-Forwarded-For`.
     fn from(&self) -> Option<IpAddr> {
-        let list = self.all("x-forwarded-for").join(&b',');
-        let last = list.rsplit(|byte| *byte == b',').next()?;
+        let addresses = self.all("x-forwarded-for").join(&b',');
+        let last = addresses.rsplit(|byte| *byte == b',').next()?;
         std::str::from_utf8(last.trim_ascii()).ok()?.parse().ok()
     }
 

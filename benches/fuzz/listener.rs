@@ -63,7 +63,7 @@ impl Listener {
         Self { sidecar, echo, seeds: seeds::requests::all() }
     }
 
-    fn check(&self, case: &Case, number: u64, received: &[u8], ended: Ended) -> Result<(), Failure> {
+    fn check(case: &Case, number: u64, received: &[u8], ended: Ended) -> Result<(), Failure> {
         let sent = case.delivery.bytes();
         if sent.starts_with(&PREFACE[..PREFACE.len().min(sent.len()).max(1)]) && sent.len() >= 16 {
             return Ok(());
@@ -120,7 +120,7 @@ impl Target for Listener {
         match case.delivery.end {
             End::Open => {
                 let (received, ended) = client.read_all().await?;
-                self.check(case, place.number, &received, ended)?;
+                Self::check(case, place.number, &received, ended)?;
             }
             End::Close => drop(client),
             End::Reset => reset(client.stream()),

@@ -69,6 +69,9 @@ struct Options {
     /// A target ends after this many failures.
     #[arg(long, default_value_t = 200)]
     failures: u64,
+    /// Failures of each kind that are printed whole.
+    #[arg(long, default_value_t = 3)]
+    show: u64,
     /// Passed by cargo to every bench.
     #[arg(long, hide = true)]
     bench: bool,

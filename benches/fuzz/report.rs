@@ -6,14 +6,13 @@ use clap::ValueEnum as _;
 
 use super::{TargetName, case::Failure};
 
-/// Failures of one kind that are printed whole.
-const SHOWN: u64 = 3;
-
 /// The result of one target's run.
 #[derive(Debug)]
 pub struct Report {
     target: TargetName,
     seed: u64,
+    /// Failures of one kind that are printed whole.
+    shown: u64,
     cases: u64,
     took: Duration,
     panics: u64,
@@ -22,8 +21,8 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn new(target: TargetName, seed: u64) -> Self {
-        Self { target, seed, cases: 0, took: Duration::ZERO, panics: 0, failures: BTreeMap::new() }
+    pub fn new(target: TargetName, seed: u64, shown: u64) -> Self {
+        Self { target, seed, shown, cases: 0, took: Duration::ZERO, panics: 0, failures: BTreeMap::new() }
     }
 
     /// Counts a case.
@@ -35,7 +34,7 @@ impl Report {
     pub fn failed(&mut self, number: u64, case: &impl fmt::Display, failure: &Failure) {
         let count = self.failures.entry(failure.kind.clone()).or_default();
         *count += 1;
-        if *count > SHOWN {
+        if *count > self.shown {
             return;
         }
         let (target, seed) = (self.name(), self.seed);

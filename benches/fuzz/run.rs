@@ -59,7 +59,7 @@ pub fn run<T: Target>(name: TargetName, options: &Options, start: impl FnOnce(us
             until: begun + Duration::from_secs(options.seconds),
             next: Cell::new(options.from),
             running: RefCell::default(),
-            report: RefCell::new(Report::new(name, options.seed)),
+            report: RefCell::new(Report::new(name, options.seed, options.show)),
         });
         let panics = witness::panics();
         let mut lanes = JoinSet::new();
@@ -67,7 +67,7 @@ pub fn run<T: Target>(name: TargetName, options: &Options, start: impl FnOnce(us
             lanes.spawn_local(Rc::clone(&shared).lane(lane));
         }
         while lanes.join_next().await.is_some() {}
-        let mut report = shared.report.replace(Report::new(name, options.seed));
+        let mut report = shared.report.replace(Report::new(name, options.seed, options.show));
         report.ended(begun.elapsed(), witness::panics() - panics);
         report
     })

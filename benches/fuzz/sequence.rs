@@ -105,7 +105,7 @@ fn body(head: &mut String, method: &str, is_old: bool, random: &mut Rng) -> Vec<
         head.push_str("Expect: 100-continue\r\n");
     }
     if is_old || random.bool() {
-        head.push_str(&format!("Content-Length: {}\r\n", data.len()));
+        head.extend(["Content-Length: ", &data.len().to_string(), "\r\n"]);
         return data;
     }
     head.push_str("Transfer-Encoding: chunked\r\n");

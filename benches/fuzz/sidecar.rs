@@ -24,10 +24,8 @@ impl Sidecar {
         );
         let mut documents = vec![Document::process(process)];
         documents.extend(routes.iter().map(|(name, text)| Document::route(name, text)));
-        let settings = match Settings::from_documents(&documents, &BTreeMap::new()) {
-            Ok(settings) => settings,
-            Err(mistakes) => Err(mistakes.to_string()).expect("the settings are valid"),
-        };
+        let settings = Settings::from_documents(&documents, &BTreeMap::new());
+        let settings = settings.map_err(|mistakes| mistakes.to_string()).expect("the settings are valid");
         let application = Application::build(settings).expect("the sidecar starts");
         let address = application.address();
         let (stop, stopped) = oneshot::channel::<()>();

@@ -35,7 +35,7 @@ pub enum BodyEnd {
 pub fn read(bytes: &[u8], to_head: bool) -> Reading {
     let (mut at, mut interim) = (0, 0);
     loop {
-        let mut headers = [httparse::EMPTY_HEADER; 1024];
+        let mut headers = [httparse::EMPTY_HEADER; 400];
         let mut response = httparse::Response::new(&mut headers);
         let length = match response.parse(&bytes[at..]) {
             Ok(httparse::Status::Complete(length)) => length,

@@ -65,7 +65,7 @@ fn trailers(bytes: &[u8], at: &mut usize) -> Option<ChunksEnd> {
             return Some(ChunksEnd::Whole(*at));
         }
         let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
-        let is_trailer = name.len() < line.len() && !name.is_empty() && name.iter().all(is_token);
+        let is_trailer = name.len() < line.len() && !name.is_empty() && name.iter().copied().all(is_token);
         if !is_trailer {
             return Some(ChunksEnd::Malformed);
         }
@@ -97,6 +97,6 @@ fn size(line: &[u8]) -> Option<u64> {
     size.filter(|_| is_size)
 }
 
-fn is_token(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

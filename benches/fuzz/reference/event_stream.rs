@@ -54,15 +54,19 @@ fn completion(payload: &[u8], behind: &[u8]) -> EventsEnd {
     if !behind.is_empty() || !complete.is_object() {
         return EventsEnd::Broken;
     }
-    match complete.get("ErrorCode") {
-        None | Some(serde_json::Value::Null) if complete.get("ErrorDetails").is_none() => EventsEnd::Good,
-        _ => EventsEnd::Failed,
-    }
+    let is_there = |name: &str| match complete.get(name) {
+        None | Some(serde_json::Value::Null) => false,
+        Some(value) => value.as_str() != Some(""),
+    };
+    if is_there("ErrorCode") || is_there("ErrorDetails") { EventsEnd::Failed } else { EventsEnd::Good }
 }
+
+/// A name and a text.
+type Header<'a> = (&'a [u8], &'a [u8]);
 
 struct Message<'a> {
     length: usize,
-    headers: Vec<(&'a [u8], &'a [u8])>,
+    headers: Vec<Header<'a>>,
     payload: &'a [u8],
 }
 
@@ -96,7 +100,7 @@ fn message(bytes: &[u8]) -> Result<Option<Message<'_>>, ()> {
     Ok(Some(message))
 }
 
-fn header_list(mut bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>, ()> {
+fn header_list(mut bytes: &[u8]) -> Result<Vec<Header<'_>>, ()> {
     let mut headers = Vec::new();
     while let [length, rest @ ..] = bytes {
         let (name, rest) = rest.split_at_checked(usize::from(*length)).ok_or(())?;
