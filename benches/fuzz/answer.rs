@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::case::Escaped;
 
-/// How the connection that bytes came from stands.
+/// The state of the connection that the bytes came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     NotYet,
@@ -18,13 +18,13 @@ pub struct Answer {
     pub status: u16,
     pub headers: Vec<(String, Vec<u8>)>,
     pub body: Vec<u8>,
-    /// Whether the connection ends with it.
+    /// The connection ends with it.
     pub is_last: bool,
     /// Interim answers before it.
     pub interim: usize,
 }
 
-/// What bytes hold.
+/// The result of parsing.
 #[derive(Debug)]
 pub enum Parsed {
     /// An answer, and how many bytes it takes up.

@@ -16,12 +16,12 @@ const LONGEST_QUOTE: usize = 3000;
 /// Equal bytes that are all shown.
 const LONGEST_RUN: usize = 24;
 
-/// What did not hold.
+/// A violated invariant.
 #[derive(Debug)]
 pub struct Failure {
     /// One sentence that groups failures of the same cause.
     pub kind: String,
-    /// What was seen.
+    /// The observation that violates it.
     pub detail: String,
 }
 
@@ -39,7 +39,8 @@ pub fn random(seed: u64, number: u64) -> Rng {
     Rng::with_seed(mixer.u64(..) ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
-/// The client's address in a case. The upstream sees it in `X-Forwarded-For`, whatever became of the request's bytes.
+/// The client's address in a case. The upstream sees it in `X-Forwarded-For`, whatever became of the
+/// request's bytes.
 pub fn client_address(number: u64) -> Ipv4Addr {
     let [.., b, c, d] = number.to_be_bytes();
     // 127.0.0.0/12 is left to everybody else

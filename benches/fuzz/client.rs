@@ -14,7 +14,7 @@ use super::{
     case::{Escaped, Failure, PATIENCE, connect},
 };
 
-/// How fast a client reads.
+/// The speed at which a client reads.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pace {
     /// Before its first read.
@@ -45,7 +45,7 @@ impl Pace {
     }
 }
 
-/// What a client gets for a request.
+/// The client's view of the answer to a request.
 #[derive(Debug)]
 pub enum Got {
     Whole(Answer),

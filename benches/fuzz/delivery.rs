@@ -1,4 +1,4 @@
-//! How bytes are delivered over a socket: in pieces, with pauses, and what happens to the connection behind them.
+//! Delivers bytes over a socket in pieces with pauses, and ends the connection.
 
 use std::{fmt, io, time::Duration};
 
@@ -29,14 +29,14 @@ pub struct Piece {
     pub bytes: Vec<u8>,
 }
 
-/// What happens to the connection behind the last piece.
+/// The end of the connection, behind the last piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Nothing: the other side decides.
+    /// The other side decides.
     Open,
-    /// It is closed.
+    /// The connection is closed.
     Close,
-    /// It is reset.
+    /// The connection is reset.
     Reset,
 }
 

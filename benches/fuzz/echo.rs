@@ -37,7 +37,7 @@ impl Request {
         std::str::from_utf8(last.trim_ascii()).ok()?.parse().ok()
     }
 
-    /// What the client is answered.
+    /// The body of the answer.
     fn echo(&self) -> Vec<u8> {
         let own: Vec<_> = self.headers.iter().filter(|(name, _)| name.starts_with("x-fuzz")).collect();
         let headers: Vec<_> = own
@@ -76,12 +76,12 @@ impl Echo {
         Self { address, received }
     }
 
-    /// What came from this client since the last call.
+    /// Requests from this client since the last call.
     pub fn take(&self, client: IpAddr) -> Vec<Request> {
         self.received.borrow_mut().by_client.remove(&client).unwrap_or_default()
     }
 
-    /// What came that was no well-formed request, since the last call.
+    /// Malformed requests since the last call.
     pub fn take_malformed(&self) -> Vec<String> {
         std::mem::take(&mut self.received.borrow_mut().malformed)
     }

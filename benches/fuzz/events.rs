@@ -1,7 +1,7 @@
 //! Answers of functions by `InvokeWithResponseStream`.
 //!
-//! The client gets what the function wrote, whole if `InvokeComplete` says so, or a part of it and a visible break, or an
-//! error of the sidecar's.
+//! Invariants: the client gets the function's output, whole only if `InvokeComplete` reports success, or a
+//! part of it and a visible break, or an error of the sidecar.
 
 use std::fmt::{self, Write as _};
 
@@ -30,7 +30,7 @@ const MODES: &[(&str, &str)] = &[
         "  invoke_mode: response_stream\n  awsgateway_compatible: true\n  is_proxy_integration: true\n",
     ),
 ];
-/// What separates the prelude from the body.
+/// Separates the prelude from the body.
 const DELIMITER: &[u8] = &[0; 8];
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.amazon.eventstream\r\n";
 
@@ -47,7 +47,7 @@ pub struct Case {
     pace: Pace,
     /// The event stream that arrives.
     events: Vec<u8>,
-    /// Whether its framing in HTTP arrives to its end.
+    /// The HTTP framing around it is complete.
     is_framed: bool,
     delivery: Delivery,
 }
@@ -184,7 +184,7 @@ fn framed(events: &[u8], is_cut: bool, random: &mut Rng) -> (Vec<u8>, Vec<u8>) {
     (bytes, events[..kept].to_vec())
 }
 
-/// What the client may get.
+/// The outcomes that are allowed.
 fn truth(case: &Case) -> Truth {
     let events = event_stream::read(&case.events);
     let is_sure = case.is_framed && case.delivery.end != End::Reset;

@@ -1,7 +1,7 @@
 //! Answers of functions by `Invoke`, through routes of every payload format.
 //!
-//! Whatever the function's JSON is: the client gets a well-formed answer in time, none of the sidecar's own mistake, with
-//! no header that the JSON does not have; one that is plainly right arrives as it is written.
+//! Invariants: the client gets a well-formed answer in time and never 500 `internal`; it has no header that
+//! the JSON does not have; an answer whose JSON leaves nothing open arrives as written.
 
 use std::fmt;
 
@@ -25,7 +25,8 @@ const MODES: &[(&str, &str)] = &[
     ("v1", "  awsgateway_compatible: true\n  is_proxy_integration: true\n"),
     (
         "v2",
-        "  awsgateway_compatible: true\n  awsgateway_compatible_payload_version: '2.0'\n  is_proxy_integration: true\n",
+        "  awsgateway_compatible: true\n  awsgateway_compatible_payload_version: '2.0'\n  \
+         is_proxy_integration: true\n",
     ),
     ("plain", ""),
     ("legacy", "  empty_arrays_mode: legacy\n"),
@@ -220,7 +221,7 @@ impl Plain {
         is_plain.then_some(Self { status, body, headers })
     }
 
-    /// Whether its `Connection` names this header.
+    /// True if its `Connection` names this header.
     fn nominates(&self, name: &str) -> bool {
         let connection = self.headers.iter().filter(|(own, _)| own.eq_ignore_ascii_case("connection"));
         let mut names = connection.flat_map(|(_, value)| value.split(','));

@@ -1,8 +1,8 @@
 //! Frames of HTTP/2 clients.
 //!
-//! Whatever they are: what comes back is frames, no stream goes on behind its end, the connection ends in time and with
-//! a GOAWAY if it had begun, what reaches the upstream is well-formed, and other clients are served, the next one and one
-//! whose connection of HTTP/2 is open all the time.
+//! Invariants: the sidecar sends well-formed frames, and none on a stream that has ended; a connection that
+//! has begun ends within the limits and with GOAWAY; the upstream receives well-formed requests; other
+//! clients are served, a new one and one that keeps an HTTP/2 connection open all the time.
 
 use std::{cell::RefCell, collections::HashMap, fmt};
 
@@ -41,7 +41,7 @@ pub struct Case {
     seed: &'static str,
     frames: Vec<Frame>,
     delivery: Delivery,
-    /// Whether preface and settings were sent as they should be.
+    /// Preface and settings are intact.
     has_begun: bool,
 }
 
@@ -209,7 +209,7 @@ fn goes_away(mut received: &[u8]) -> bool {
     std::iter::from_fn(|| Frame::read(&mut received)).any(|frame| frame.kind == GOAWAY)
 }
 
-/// What came back is frames in an order that a client can follow.
+/// Checks the frames of the sidecar and their order.
 fn check(received: &[u8]) -> Result<(), Failure> {
     let mut rest = received;
     let frames: Vec<Frame> = std::iter::from_fn(|| Frame::read(&mut rest)).collect();

@@ -12,8 +12,8 @@ use super::{
     echo,
 };
 
-/// The API: it runs as long as its runtime. A lane's route calls a function of the lane's own, by whose name its answer
-/// is found.
+/// The API: it runs as long as its runtime. A lane's route calls a function of the lane's own, by whose name
+/// its answer is found.
 pub struct LambdaApi {
     pub address: SocketAddr,
     answers: Answers,
@@ -34,7 +34,7 @@ impl LambdaApi {
         self.answers.borrow_mut().insert(function.to_owned(), (delivery, 0));
     }
 
-    /// How often the function was called since then.
+    /// Calls of the function since its answer was set.
     pub fn calls(&self, function: &str) -> u32 {
         self.answers.borrow().get(function).map_or(0, |(_, calls)| *calls)
     }
@@ -42,8 +42,9 @@ impl LambdaApi {
     /// A route of the path `/NAME/*` to the function of that name.
     pub fn route(&self, name: &str, rest: &str) -> (String, String) {
         let text = format!(
-            "uri: /{name}/*\nlambda:\n  function_name: {name}\n  host: {}\n  port: {}\n  disable_https: true\n  \
-             aws_region: us-east-1\n  aws_key: AKIDEXAMPLE\n  aws_secret: secret\n  timeout: 3s\n{rest}",
+            "uri: /{name}/*\nlambda:\n  function_name: {name}\n  host: {}\n  port: {}\n  \
+             disable_https: true\n  aws_region: us-east-1\n  aws_key: AKIDEXAMPLE\n  aws_secret: secret\n  \
+             timeout: 3s\n{rest}",
             self.address.ip(),
             self.address.port()
         );

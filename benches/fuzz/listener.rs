@@ -1,8 +1,9 @@
 //! Bytes of HTTP/1.1 clients.
 //!
-//! Whatever they are: every answer is well-formed and none of the sidecar's own mistake, there are no more answers than
-//! heads, every byte sent has an answer unless the client left, what reaches the upstream is well-formed and is what the
-//! client's bytes say, no answer is another client's, the connection ends in time, and the next client is served.
+//! Invariants: every answer is well-formed and none is 500 `internal`; there are no more answers than heads;
+//! a client that stays gets an answer; the upstream receives well-formed requests that are those of the
+//! client's bytes; no answer is another client's; the connection ends within the limits; the next client is
+//! served.
 
 use std::{fmt, net::IpAddr};
 
@@ -158,7 +159,7 @@ fn answers(received: &[u8], ended: Ended, may_answer_head: bool) -> Result<Vec<A
     Err(problem)
 }
 
-/// What reached the upstream is a part of what the client's bytes say, in their order.
+/// Checks that the upstream received requests of the client's bytes, in their order, and nothing else.
 pub fn check_forwarded(sent: &[requests::Request], forwarded: &[Request]) -> Result<(), Failure> {
     let mut left = sent.iter();
     for request in forwarded {

@@ -1,16 +1,16 @@
-//! A fuzzer for everything that arrives over a socket: requests, HTTP/2 frames, answers of upstreams and of functions,
-//! event streams.
+//! A fuzzer for everything that arrives over a socket: requests, HTTP/2 frames, answers of upstreams and of
+//! functions, event streams.
 //!
 //! ```sh
 //! cargo bench --bench fuzz -- --target listener --seconds 600 --seed 1
 //! cargo bench --bench fuzz -- --target listener --seed 1 --from 4711 --iterations 1   # repeats one case
 //! ```
 //!
-//! Each target starts a sidecar in this process and sends it one case after the other over loopback sockets. A case
-//! depends on the seed and its number alone: the first ones are the named seeds in `seeds/`, unchanged, all further
-//! ones are mutations of them (`mutation.rs`). What must hold for each case is written in the target's own file. Every
-//! failure is printed with the command that repeats it. The exit code is 1 if anything failed. Without options each
-//! target runs for a second.
+//! Each target starts a sidecar in this process and sends it one case after the other over loopback sockets.
+//! A case depends on the seed and its number alone: the first ones are the named seeds in `seeds/`,
+//! unchanged, all further ones are mutations of them (`mutation.rs`). What must hold for each case is written
+//! in the target's own file. Every failure is printed with the command that repeats it. The exit code is 1 if
+//! anything failed. Without options each target runs for a second.
 
 #![allow(
     clippy::expect_used,
@@ -45,13 +45,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
-/// What the command line says.
+/// The command line.
 #[derive(Debug, Clone, Parser)]
 struct Options {
-    /// What is fuzzed; everything by default.
+    /// The target; all of them by default.
     #[arg(long, value_enum)]
     target: Option<TargetName>,
-    /// How long each target runs.
+    /// The duration of each target's run.
     #[arg(long, default_value_t = 1)]
     seconds: u64,
     /// Decides all cases.
@@ -60,7 +60,7 @@ struct Options {
     /// The number of the first case.
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// How many cases there are at most; without it the time decides.
+    /// The number of cases; it replaces the time limit.
     #[arg(long)]
     iterations: Option<u64>,
     /// Cases at a time.

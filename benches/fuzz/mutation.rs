@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-/// An input grows no further by mutation.
+/// Mutations do not grow an input beyond this.
 const LARGEST: usize = 256 << 10;
 
 /// Bytes on which parsers branch.
@@ -191,7 +191,7 @@ fn range(length: usize, random: &mut Rng) -> std::ops::Range<usize> {
     start..(start + random.usize(..=longest)).min(length)
 }
 
-/// Where the line that holds `at` begins.
+/// The start of the line that holds `at`.
 fn line_start(bytes: &[u8], at: usize) -> usize {
     bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
 }

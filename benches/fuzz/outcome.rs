@@ -1,5 +1,5 @@
-//! What a client may get for an upstream's answer: that answer, or a part of it and a visible break, or an error of the
-//! sidecar's. Nothing else, and never less than a byte.
+//! The oracle for answers of upstreams. A client gets the answer, or a part of it and a visible break, or an
+//! error of the sidecar, and never a connection that ends without a byte.
 
 use super::{
     answer::{Answer, Ended},
@@ -7,7 +7,7 @@ use super::{
     client::Got,
 };
 
-/// What the upstream's side says.
+/// The expected answer, from the upstream's bytes.
 #[derive(Debug)]
 pub enum Truth {
     /// An answer that is whole whatever happens next.
@@ -22,8 +22,8 @@ pub enum Truth {
     Unclear,
 }
 
-/// Whether the call never reached this case's script: it met a connection that the upstream was closing, which nobody
-/// can tell apart from one that serves, and a POST is not repeated.
+/// True if the call never reached this case's script because it took a pooled connection that the upstream
+/// was closing. No client can exclude that, and a POST is not repeated (RFC 9110, 9.2.2).
 pub fn met_a_closing_connection(got: &Got, calls: u32) -> bool {
     let is_truncated = |answer: &Answer| answer.code().is_some_and(|code| code == "upstream_truncated");
     calls == 0 && matches!(got, Got::Whole(answer) if is_truncated(answer))

@@ -1,4 +1,4 @@
-//! How bytes must be read, by readers that share no framing code with the sidecar's.
+//! Reference readers of requests, answers and event streams. They share no framing code with the sidecar.
 
 pub mod answers;
 mod chunks;

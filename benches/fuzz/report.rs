@@ -1,4 +1,4 @@
-//! What a run found, for people.
+//! The report of a run.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -16,7 +16,7 @@ pub struct Report {
     cases: u64,
     took: Duration,
     panics: u64,
-    /// How often each kind of failure was seen.
+    /// The number of failures of each kind.
     failures: BTreeMap<String, u64>,
 }
 
@@ -54,7 +54,7 @@ impl Report {
         self.failures.values().sum()
     }
 
-    /// Whether nothing failed.
+    /// True if nothing failed.
     pub fn is_good(&self) -> bool {
         self.failures.is_empty() && self.panics == 0
     }

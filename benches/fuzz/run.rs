@@ -29,12 +29,12 @@ pub trait Target: 'static {
     fn run(&self, case: &Self::Case, place: Place) -> impl Future<Output = Result<(), Failure>>;
 }
 
-/// Where a case runs.
+/// The place of a case in the run.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
     /// The case's number.
     pub number: u64,
-    /// Which of the cases that run at the same time it is.
+    /// The slot among the cases that run at the same time.
     pub lane: usize,
 }
 

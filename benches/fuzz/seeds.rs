@@ -1,4 +1,4 @@
-//! What the fuzzer begins with: inputs that were once taken wrongly, named after the row of the list of findings, and
+//! The corpus: inputs that were once handled wrongly, each named after its row in the list of findings, and
 //! ordinary ones of each kind.
 
 #![expect(clippy::too_many_lines, reason = "tables, one row an input")]

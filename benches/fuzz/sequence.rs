@@ -1,6 +1,6 @@
 //! Any sequence of well-formed requests on one connection is answered as each of them alone.
 //!
-//! The connection may end before the last of them, if the answer before says so. It does not say so without a reason.
+//! The connection may end early if the last answer announces it, and the request gave a reason.
 
 use std::{fmt, net::IpAddr};
 
@@ -35,7 +35,7 @@ pub struct Case {
 struct Request {
     to_head: bool,
     bytes: Vec<u8>,
-    /// Why the connection may end with its answer.
+    /// There is a reason to end the connection with its answer.
     may_end: bool,
 }
 

@@ -8,7 +8,7 @@ use apigw_invoker::{
 };
 use tokio::sync::oneshot;
 
-/// It stops when dropped.
+/// Stops when dropped.
 pub struct Sidecar {
     pub address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,

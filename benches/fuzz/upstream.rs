@@ -1,7 +1,8 @@
 //! Answers of an API Gateway endpoint, to clients of all versions of HTTP that read at their own pace.
 //!
-//! The client gets what an independent reading of the upstream's bytes says, or a part of it and a visible break, or an
-//! error of the sidecar's; no POST arrives twice; the client's connection serves on behind a whole answer.
+//! Invariants: the client gets the answer that `reference/answers.rs` reads from the upstream's bytes, or a
+//! part of it and a visible break, or an error of the sidecar; no POST arrives twice; the client's connection
+//! is usable behind a whole answer.
 
 use std::{cell::RefCell, collections::HashMap, fmt, io, net::SocketAddr, rc::Rc};
 
@@ -24,18 +25,18 @@ use super::{
     sidecar::Sidecar,
 };
 
-/// What stands for the case's number in a seed, as long as what replaces it.
+/// Placeholder for the case's number in a seed; the number that replaces it is as long.
 const NUMBER: &[u8] = b"{case-number}";
 const LIMITS: &str = "max_in_flight: 10000";
 /// Far longer than the pauses between two pieces on a busy machine.
 const TIMEOUTS: &str = "  timeout: 2s\n  idle_timeout: 2s\n  keepalive_timeout: 5s\n";
 
-/// What the upstream does for each case, by its number.
+/// The upstream's behaviour for each case, by its number.
 type Scripts = Rc<RefCell<HashMap<u64, Script>>>;
 
 struct Script {
     delivery: Delivery,
-    /// How often it was asked for.
+    /// The number of requests that asked for it.
     served: u32,
 }
 
@@ -155,7 +156,7 @@ impl Target for Upstream {
             _ if ends(&bytes, request).is_some() => End::Open,
             _ => End::Close,
         };
-        // what comes behind an answer comes with its last byte, or it could be taken for the next answer by anybody
+        // surplus bytes come with the answer's last byte: later ones could be taken for the next answer
         let last_cut = ends(&bytes, request).map_or(bytes.len(), |end| end.saturating_sub(1));
         Case { seed: seed.name, request, delivery: Delivery::new(&bytes, last_cut, end, random) }
     }
@@ -183,7 +184,7 @@ impl Target for Upstream {
     }
 }
 
-/// Where the answer ends, if it does not end with the connection.
+/// The length of the answer, if it does not end with the connection.
 fn ends(bytes: &[u8], request: Request) -> Option<usize> {
     match answers::read(bytes, request.method == "HEAD") {
         Reading::Answer { end: BodyEnd::Whole(length), .. } => Some(length),

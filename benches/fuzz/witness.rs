@@ -1,4 +1,4 @@
-//! What the sidecar does not tell its clients: panics, which tokio's tasks swallow, and what it logs.
+//! Observes panics, which tokio's tasks swallow, and the log lines of mistakes.
 
 use std::{
     fmt::Write as _,
@@ -34,7 +34,7 @@ pub fn panics() -> u64 {
     PANICS.load(Ordering::SeqCst)
 }
 
-/// What has been seen since the last call.
+/// Panics and mistakes since the last call.
 pub fn take() -> Vec<String> {
     std::mem::take(&mut *SEEN.lock().unwrap_or_else(PoisonError::into_inner))
 }
@@ -43,7 +43,8 @@ fn note(what: String) {
     SEEN.lock().unwrap_or_else(PoisonError::into_inner).push(what);
 }
 
-/// Formats every line as the real logger would, so that formatting is fuzzed too, and keeps those of mistakes.
+/// Formats every line as the real logger would, so that formatting is fuzzed too, and keeps those of
+/// mistakes.
 struct Lines;
 
 impl Log for Lines {

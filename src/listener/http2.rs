@@ -6,6 +6,7 @@
 //!
 //! `accept.rs` comes here with each connection that begins like HTTP/2, or agreed on it in TLS.
 
+mod pieces;
 mod stream;
 mod translate;
 

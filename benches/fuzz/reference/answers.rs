@@ -1,4 +1,4 @@
-//! What an upstream's bytes say (RFC 9112, 6.3), and what a client may be told of them.
+//! Reads an upstream's bytes (RFC 9112, 6.3).
 
 use super::chunks::{self, ChunksEnd};
 
@@ -7,7 +7,7 @@ const MOST_HEADERS: usize = 96;
 const LONGEST_HEAD: usize = 64 << 10;
 const MOST_INTERIM: usize = 32;
 
-/// What the bytes say.
+/// The meaning of the bytes.
 #[derive(Debug)]
 pub enum Reading {
     /// A head, and as much of a body as there is.
@@ -18,7 +18,7 @@ pub enum Reading {
     Unclear,
 }
 
-/// How a body ends.
+/// The end of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyEnd {
     /// After so many bytes of input.

@@ -12,7 +12,7 @@ pub struct Chunked {
     pub is_excessive: bool,
 }
 
-/// How it ends; a body without an end is incomplete.
+/// Absent while the body is incomplete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChunksEnd {
     /// After so many bytes of input.
@@ -72,8 +72,8 @@ fn trailers(bytes: &[u8], at: &mut usize) -> Option<ChunksEnd> {
     }
 }
 
-/// The line at the beginning, without its CR LF: none if it is incomplete, an error if it ends otherwise or holds
-/// control bytes.
+/// The line at the beginning, without its CR LF: none if it is incomplete, an error if it ends otherwise or
+/// holds control bytes.
 fn line(bytes: &[u8]) -> Result<Option<&[u8]>, ()> {
     let is_text = |byte: u8| byte == b'\t' || (byte >= b' ' && byte != 0x7f);
     match bytes.iter().position(|byte| !is_text(*byte)) {

@@ -1,6 +1,6 @@
-//! What an event stream of `InvokeWithResponseStream` says (the event stream encoding of AWS's SDKs).
+//! Reads an event stream of `InvokeWithResponseStream` (the event stream encoding of AWS's SDKs).
 
-/// What the function has written, and how it ended.
+/// The function's output, and the end of its stream.
 #[derive(Debug, Default)]
 pub struct Events {
     pub payload: Vec<u8>,

@@ -41,7 +41,8 @@ pub fn complete(json: &str) -> Vec<u8> {
     message(&headers, json.as_bytes())
 }
 
-const PRELUDE: &str = "{\"statusCode\":201,\"headers\":{\"Content-Type\":\"text/plain\",\"X-A\":\"b\"},\"cookies\":[\"a=1\"]}\0\0\0\0\0\0\0\0";
+const PRELUDE: &str = "{\"statusCode\":201,\"headers\":{\"Content-Type\":\"text/plain\",\"X-A\":\"b\"},\
+    \"cookies\":[\"a=1\"]}\0\0\0\0\0\0\0\0";
 
 /// All of them.
 pub fn all() -> Vec<Stream> {

@@ -171,7 +171,8 @@ fn targets_and_headers() -> Vec<Seed> {
             "trace_headers",
             get(
                 "/a",
-                "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\nX-Amzn-Trace-Id: Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1\r\n",
+                "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\
+                 X-Amzn-Trace-Id: Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1\r\n",
             ) + GET,
         ),
         Seed::new("empty_lines_before", format!("\r\n\r\n{GET}")),

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use tokio::time::{Instant, timeout_at};
 
-use super::translate;
+use super::{pieces::Pieces, translate};
 use crate::{
     error::ProxyError,
     metrics::Metrics,
@@ -79,10 +79,11 @@ impl Exchange {
             BodySize::None | BodySize::Stream => None,
         };
         let mut body = pin!(body);
+        let mut pieces = Pieces::default();
         loop {
             let chunk = tokio::select! {
                 biased;
-                chunk = poll_fn(|context| body.as_mut().poll_next(context)) => chunk,
+                chunk = poll_fn(|context| pieces.poll_next(body.as_mut(), context)) => chunk,
                 _ = poll_fn(|context| stream.poll_reset(context)) => return Ok(()),
             };
             match chunk {
@@ -93,7 +94,8 @@ impl Exchange {
                     self.send_chunk(&mut stream, chunk, is_last, due).await?;
                     if is_last {
                         // it is asked once more, for what it does at its end
-                        if let Some(Err(_)) = poll_fn(|context| body.as_mut().poll_next(context)).await {
+                        let end = poll_fn(|context| pieces.poll_next(body.as_mut(), context)).await;
+                        if let Some(Err(_)) = end {
                             stream.send_reset(Reason::INTERNAL_ERROR);
                         }
                         return Ok(());
