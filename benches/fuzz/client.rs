@@ -36,7 +36,8 @@ impl Pace {
         }
         if random.u8(..6) == 0 {
             pace.each = Duration::from_millis(random.u64(..3));
-            pace.piece = 1 << random.u32(6..15);
+            // no answer is so long that it takes longer than the patience
+            pace.piece = 1 << random.u32(10..15);
         }
         if random.u8(..6) == 0 {
             pace.buffer = Some(4096);

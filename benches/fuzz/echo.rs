@@ -138,7 +138,17 @@ async fn serve(mut stream: TcpStream, received: Rc<RefCell<Received>>) {
 /// # Errors
 /// The connection ends within it; of kind `InvalidData`: it is malformed.
 pub async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Request>> {
-    let (mut request, head) = loop {
+    let Some((mut request, length)) = read_head(stream, buffer).await? else { return Ok(None) };
+    request.body = read_body(stream, buffer, length).await?;
+    Ok(Some(request))
+}
+
+/// Reads the next request's head, and the length of its body.
+///
+/// # Errors
+/// As `read`.
+pub async fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<(Request, usize)>> {
+    let (request, head) = loop {
         match head(buffer)? {
             Some(parsed) => break parsed,
             None if stream.read_buf(buffer).await? == 0 => {
@@ -158,14 +168,21 @@ pub async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Op
     if !request.all("transfer-encoding").is_empty() {
         return Err(malformed("a transfer coding, which API Gateway does not take", buffer));
     }
-    while buffer.len() < head + length {
+    buffer.drain(..head);
+    Ok(Some((request, length)))
+}
+
+/// Reads a body.
+///
+/// # Errors
+/// The connection ends within it.
+pub async fn read_body(stream: &mut TcpStream, buffer: &mut Vec<u8>, length: usize) -> io::Result<Vec<u8>> {
+    while buffer.len() < length {
         if stream.read_buf(buffer).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-    request.body = buffer[head..head + length].to_vec();
-    buffer.drain(..head + length);
-    Ok(Some(request))
+    Ok(buffer.drain(..length).collect())
 }
 
 fn head(buffer: &[u8]) -> io::Result<Option<(Request, usize)>> {

@@ -36,6 +36,8 @@ type Scripts = Rc<RefCell<HashMap<u64, Script>>>;
 
 struct Script {
     delivery: Delivery,
+    /// The answer does not wait for the request's body.
+    is_early: bool,
     /// The number of requests that asked for it.
     served: u32,
 }
@@ -49,6 +51,7 @@ pub struct Upstream {
 pub struct Case {
     seed: &'static str,
     request: Request,
+    is_early: bool,
     delivery: Delivery,
 }
 
@@ -70,7 +73,8 @@ enum Version {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "  {} for {:?}\n{}", self.seed, self.request, self.delivery)
+        let early = if self.is_early { ", before the body is read" } else { "" };
+        write!(f, "  {} for {:?}{early}\n{}", self.seed, self.request, self.delivery)
     }
 }
 
@@ -158,16 +162,17 @@ impl Target for Upstream {
         };
         // surplus bytes come with the answer's last byte: later ones could be taken for the next answer
         let last_cut = ends(&bytes, request).map_or(bytes.len(), |end| end.saturating_sub(1));
-        Case { seed: seed.name, request, delivery: Delivery::new(&bytes, last_cut, end, random) }
+        let is_early = request.body > 0 && random.u8(..4) == 0;
+        Case { seed: seed.name, request, is_early, delivery: Delivery::new(&bytes, last_cut, end, random) }
     }
 
     async fn run(&self, case: &Case, place: Place) -> Result<(), Failure> {
-        let script = Script { delivery: case.delivery.clone(), served: 0 };
+        let script = Script { delivery: case.delivery.clone(), is_early: case.is_early, served: 0 };
         self.scripts.borrow_mut().insert(place.number, script);
         let got = self.ask(case.request, place.number).await;
         let served = self.scripts.borrow_mut().remove(&place.number).map_or(0, |script| script.served);
         let reading = answers::read(&case.delivery.bytes(), case.request.method == "HEAD");
-        let truth = truth(&reading, case.delivery.end);
+        let truth = truth(&reading, case.delivery.end, case.is_early);
         let got = got?;
         if outcome::met_a_closing_connection(&got, served) {
             return Ok(());
@@ -192,12 +197,16 @@ fn ends(bytes: &[u8], request: Request) -> Option<usize> {
     }
 }
 
-fn truth(reading: &Reading, end: End) -> Truth {
+fn truth(reading: &Reading, end: End, is_early: bool) -> Truth {
     let Reading::Answer { status, body, end: body_end } = reading else {
         return if matches!(reading, Reading::Unclear) { Truth::Unclear } else { Truth::NoAnswer };
     };
     let (status, body) = (Some(*status), body.clone());
     match (body_end, end) {
+        // the unread request makes a reset of the close, which may overtake the answer
+        (BodyEnd::Whole(_) | BodyEnd::UntilClose, End::Close) if is_early => {
+            Truth::WholeOrCut { status, body }
+        }
         (BodyEnd::Whole(_), End::Open | End::Close) | (BodyEnd::UntilClose, End::Close) => {
             Truth::Whole { status, body }
         }
@@ -243,7 +252,7 @@ async fn accept(listener: TcpListener, scripts: Scripts) {
 async fn serve(mut stream: TcpStream, scripts: &Scripts) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::new();
-    while let Some(request) = echo::read(&mut stream, &mut buffer).await? {
+    while let Some((request, length)) = echo::read_head(&mut stream, &mut buffer).await? {
         if request.target.starts_with("/probe/") {
             let body = probe_body(&request.target);
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
@@ -251,12 +260,18 @@ async fn serve(mut stream: TcpStream, scripts: &Scripts) -> io::Result<()> {
             continue;
         }
         let number = request.target.trim_start_matches('/').parse().unwrap_or(u64::MAX);
-        let delivery = scripts.borrow_mut().get_mut(&number).map(|script| {
+        let script = scripts.borrow_mut().get_mut(&number).map(|script| {
             script.served += 1;
-            script.delivery.clone()
+            (script.delivery.clone(), script.is_early)
         });
-        let Some(delivery) = delivery else { return Ok(()) };
+        let Some((delivery, is_early)) = script else { return Ok(()) };
+        if !is_early {
+            echo::read_body(&mut stream, &mut buffer, length).await?;
+        }
         delivery.write(&mut stream).await?;
+        if is_early && delivery.end == End::Open {
+            echo::read_body(&mut stream, &mut buffer, length).await?;
+        }
         match delivery.end {
             End::Open => {}
             End::Close => return stream.shutdown().await,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use log::{
-    Level, LevelFilter, Log, Metadata, Record,
+    LevelFilter, Log, Metadata, Record,
     kv::{Error, Key, Value, VisitSource},
 };
 
@@ -58,8 +58,7 @@ impl Log for Lines {
         }
         let mut line = Line(format!("{}", record.args()));
         let _ = record.key_values().visit(&mut line);
-        let is_mistake = line.0.contains("code=internal") || line.0.contains("mistake of ours");
-        if is_mistake || (record.level() == Level::Error && record.target().contains("listener")) {
+        if line.0.contains("mistake of ours") {
             note(line.0);
         }
     }

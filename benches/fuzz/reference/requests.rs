@@ -26,6 +26,12 @@ pub fn most_answers(bytes: &[u8]) -> usize {
 }
 
 fn first(bytes: &[u8]) -> Option<(Request, usize)> {
+    // bytes beyond ASCII are escaped in a target; `httparse` refuses them
+    let line = bytes.iter().position(u8::is_ascii_graphic).unwrap_or_default();
+    let end = bytes[line..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| line + end);
+    let mut ascii = bytes.to_vec();
+    ascii[..end].iter_mut().filter(|byte| !byte.is_ascii()).for_each(|byte| *byte = b'x');
+    let bytes = &ascii[..];
     let mut headers = [httparse::EMPTY_HEADER; 512];
     let mut request = httparse::Request::new(&mut headers);
     let Ok(httparse::Status::Complete(head)) = request.parse(bytes) else { return None };
