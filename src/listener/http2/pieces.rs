@@ -1,8 +1,8 @@
 //! An answer's body in pieces that are worth a frame each.
 //!
-//! `stream.rs` asks for them. Clients built on `h2` count small DATA frames that wait to be read, and end the connection
-//! with `ENHANCE_YOUR_CALM` at 129 of them with the default window. An upstream that writes in small chunks would
-//! cause that, so the pieces that are at hand go out in one frame.
+//! `stream.rs` asks for them. Clients built on `h2` count small DATA frames that wait to be read, and end the
+//! connection with `ENHANCE_YOUR_CALM` at 129 of them with the default window. An upstream that writes in small
+//! chunks would cause that, so the pieces that are at hand go out in one frame.
 
 use std::{
     pin::Pin,
