@@ -390,3 +390,23 @@ fn an_upload_is_held_back_where_the_upstream_does_not_take_it_and_passes_whole()
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(upstream.only().body, body);
 }
+
+#[test]
+fn small_chunks_of_an_answer_that_are_at_hand_share_a_frame() {
+    let chunks = "1\r\na\r\n".repeat(900);
+    let upstream = Upstream::answering(&format!(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"
+    ));
+    let app = before(&upstream, "");
+    let mut frames = Frames::open(app.address);
+    frames.send(HEADERS, END_STREAM | END_HEADERS, 1, GET).unwrap();
+    let mut data = Vec::new();
+    let mut body = 0;
+    while body < 900 {
+        let frame = frames.until(DATA).expect("the whole body");
+        body += frame.payload.len();
+        data.push(frame.payload.len());
+    }
+    // a client of `h2` with the usual window takes 128 small ones that wait
+    assert!(data.len() < 20, "{data:?}");
+}

@@ -1,0 +1,82 @@
+//! A case: a target's input, derived from the seed and the case's number alone.
+
+use std::{
+    fmt::{self, Write as _},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use fastrand::Rng;
+use tokio::net::{TcpSocket, TcpStream};
+
+/// Longer than every limit in the sidecars' settings; nothing takes so long.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// Escaped bytes of an input that a failure shows; `--from` repeats the rest.
+const LONGEST_QUOTE: usize = 3000;
+/// Equal bytes that are all shown.
+const LONGEST_RUN: usize = 24;
+
+/// A violated invariant.
+#[derive(Debug)]
+pub struct Failure {
+    /// One sentence that groups failures of the same cause.
+    pub kind: String,
+    /// The observation that violates it.
+    pub detail: String,
+}
+
+impl Failure {
+    /// A failure of this kind.
+    pub fn new(kind: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { kind: kind.into(), detail: detail.into() }
+    }
+}
+
+/// The random numbers of one case.
+pub fn random(seed: u64, number: u64) -> Rng {
+    // neighbouring seeds of the generator give unrelated sequences only after mixing
+    let mut mixer = Rng::with_seed(seed);
+    Rng::with_seed(mixer.u64(..) ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+/// The client's address in a case. The upstream sees it in `X-Forwarded-For`, whatever became of the
+/// request's bytes.
+pub fn client_address(number: u64) -> Ipv4Addr {
+    let [.., b, c, d] = number.to_be_bytes();
+    // 127.0.0.0/12 is left to everybody else
+    Ipv4Addr::new(127, 16 | (b & 0x0f), c, d)
+}
+
+/// Connects from that address.
+pub async fn connect(number: u64, to: SocketAddr, receive_buffer: Option<u32>) -> Result<TcpStream, Failure> {
+    let failed = |error: std::io::Error| Failure::new("the sidecar does not accept", error.to_string());
+    let socket = TcpSocket::new_v4().map_err(failed)?;
+    if let Some(size) = receive_buffer {
+        socket.set_recv_buffer_size(size).map_err(failed)?;
+    }
+    socket.bind(SocketAddr::new(IpAddr::V4(client_address(number)), 0)).map_err(failed)?;
+    let connecting = tokio::time::timeout(PATIENCE, socket.connect(to)).await;
+    let stream = connecting.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(failed)?;
+    stream.set_nodelay(true).map_err(failed)?;
+    Ok(stream)
+}
+
+/// Bytes as text that can be copied into a test, but for long runs of one byte, which are counted.
+pub struct Escaped<'a>(pub &'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        for run in self.0.chunk_by(|one, other| one == other) {
+            if run.len() > LONGEST_RUN {
+                write!(text, "[{}]*{}", run[..1].escape_ascii(), run.len())?;
+            } else {
+                write!(text, "{}", run.escape_ascii())?;
+            }
+            if text.len() > LONGEST_QUOTE {
+                return write!(f, "{text}… ({} bytes)", self.0.len());
+            }
+        }
+        f.write_str(&text)
+    }
+}

@@ -1,0 +1,103 @@
+//! Delivers bytes over a socket in pieces with pauses, and ends the connection.
+
+use std::{fmt, io, time::Duration};
+
+use fastrand::Rng;
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt as _},
+    net::TcpStream,
+    time::sleep,
+};
+
+use super::case::Escaped;
+
+/// The longest pause between two pieces; far below every limit in the settings.
+const LONGEST_PAUSE: u64 = 4;
+
+/// Bytes and their delivery.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    pub pieces: Vec<Piece>,
+    pub end: End,
+}
+
+/// Bytes that are written at once.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    /// The pause before them.
+    pub pause: Duration,
+    pub bytes: Vec<u8>,
+}
+
+/// The end of the connection, behind the last piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The other side decides.
+    Open,
+    /// The connection is closed.
+    Close,
+    /// The connection is reset.
+    Reset,
+}
+
+impl Delivery {
+    /// Cuts `bytes` into pieces, none of which begins behind `last_cut`.
+    pub fn new(bytes: &[u8], last_cut: usize, end: End, random: &mut Rng) -> Self {
+        let count = if random.u8(..3) == 0 { random.usize(1..5) } else { 0 };
+        let mut cuts: Vec<usize> = (0..count).map(|_| random.usize(..=last_cut.min(bytes.len()))).collect();
+        cuts.extend([0, bytes.len()]);
+        cuts.sort_unstable();
+        cuts.dedup();
+        let mut pieces = Vec::new();
+        for bounds in cuts.windows(2) {
+            let pause = if random.bool() { random.u64(..=LONGEST_PAUSE) } else { 0 };
+            let pause = Duration::from_millis(if bounds[0] == 0 { 0 } else { pause });
+            pieces.push(Piece { pause, bytes: bytes[bounds[0]..bounds[1]].to_vec() });
+        }
+        Self { pieces, end }
+    }
+
+    /// All bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.pieces.iter().flat_map(|piece| piece.bytes.iter().copied()).collect()
+    }
+
+    /// Writes everything but the end.
+    ///
+    /// # Errors
+    /// The other side has closed.
+    pub async fn write(&self, stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        for piece in &self.pieces {
+            if !piece.pause.is_zero() {
+                sleep(piece.pause).await;
+            }
+            stream.write_all(&piece.bytes).await?;
+        }
+        stream.flush().await
+    }
+}
+
+/// Ends a connection with a reset instead of a regular close.
+pub fn reset(stream: &TcpStream) {
+    let _ = stream.set_zero_linger();
+}
+
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for piece in &self.pieces {
+            if !piece.pause.is_zero() {
+                writeln!(f, "    ({:?} later)", piece.pause)?;
+            }
+            writeln!(f, "    \"{}\"", Escaped(&piece.bytes))?;
+        }
+        write!(
+            f,
+            "    then {}",
+            match self.end {
+                End::Open => "the connection stays open",
+                End::Close => "the connection is closed",
+                End::Reset => "the connection is reset",
+            }
+        )
+    }
+}

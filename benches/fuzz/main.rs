@@ -1,0 +1,118 @@
+//! A fuzzer for everything that arrives over a socket: requests, HTTP/2 frames, answers of upstreams and of
+//! functions, event streams.
+//!
+//! ```sh
+//! cargo bench --bench fuzz -- --target listener --seconds 600 --seed 1
+//! cargo bench --bench fuzz -- --target listener --seed 1 --from 4711 --iterations 1   # repeats one case
+//! ```
+//!
+//! Each target starts a sidecar in this process and sends it one case after the other over loopback sockets.
+//! A case depends on the seed and its number alone: the first ones are the named seeds in `seeds/`,
+//! unchanged, all further ones are mutations of them (`mutation.rs`). What must hold for each case is written
+//! in the target's own file. Every failure is printed with the command that repeats it. The exit code is 1 if
+//! anything failed. Without options each target runs for a second.
+
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a program of one purpose: it reports, and what it cannot do without ends it"
+)]
+
+mod answer;
+mod case;
+mod client;
+mod delivery;
+mod echo;
+mod events;
+mod frames;
+mod function;
+mod http2;
+mod http2_client;
+mod lambda_api;
+mod listener;
+mod mutation;
+mod outcome;
+mod reference;
+mod report;
+mod run;
+mod seeds;
+mod sequence;
+mod sidecar;
+mod upstream;
+mod witness;
+
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+/// The command line.
+#[derive(Debug, Clone, Parser)]
+struct Options {
+    /// The target; all of them by default.
+    #[arg(long, value_enum)]
+    target: Option<TargetName>,
+    /// The duration of each target's run.
+    #[arg(long, default_value_t = 1)]
+    seconds: u64,
+    /// Decides all cases.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The number of the first case.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// The number of cases; it replaces the time limit.
+    #[arg(long)]
+    iterations: Option<u64>,
+    /// Cases at a time.
+    #[arg(long, default_value_t = 32)]
+    lanes: usize,
+    /// A target ends after this many failures.
+    #[arg(long, default_value_t = 200)]
+    failures: u64,
+    /// Failures of each kind that are printed whole.
+    #[arg(long, default_value_t = 3)]
+    show: u64,
+    /// Passed by cargo to every bench.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum TargetName {
+    /// Bytes of HTTP/1.1 clients.
+    Listener,
+    /// Well-formed requests on one connection, compared with each of them alone.
+    Sequence,
+    /// Frames of HTTP/2 clients.
+    Http2,
+    /// Answers of an API Gateway endpoint.
+    Upstream,
+    /// Answers of functions by `Invoke`.
+    Function,
+    /// Answers of functions by `InvokeWithResponseStream`.
+    Events,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let _ = options.bench;
+    witness::start();
+    let targets = match options.target {
+        Some(target) => vec![target],
+        None => TargetName::value_variants().to_vec(),
+    };
+    let mut is_good = true;
+    for target in targets {
+        let report = match target {
+            TargetName::Listener => run::run(target, &options, listener::Listener::start),
+            TargetName::Sequence => run::run(target, &options, sequence::Sequence::start),
+            TargetName::Http2 => run::run(target, &options, http2::Http2::start),
+            TargetName::Upstream => run::run(target, &options, upstream::Upstream::start),
+            TargetName::Function => run::run(target, &options, function::Function::start),
+            TargetName::Events => run::run(target, &options, events::Events::start),
+        };
+        report.print();
+        is_good &= report.is_good();
+    }
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,6 @@
+//! Reference readers of requests, answers and event streams. They share no framing code with the sidecar.
+
+pub mod answers;
+mod chunks;
+pub mod event_stream;
+pub mod requests;
