@@ -53,6 +53,7 @@ pub mod settings;
 pub mod signing;
 pub mod snapshot;
 pub mod spans;
+mod tcp_keepalive;
 pub mod tls;
 pub mod trace;
 pub mod uri_syntax;

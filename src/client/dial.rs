@@ -18,6 +18,7 @@ use super::{
 use crate::{
     error::{ErrorKind, ProxyError},
     settings::HostPort,
+    tcp_keepalive,
 };
 
 /// Bytes that are encrypted before they are written: with a body of 64 KiB its head goes out in one system call, which it
@@ -69,7 +70,8 @@ async fn reach(role: &str, place: HostPort<'_>, tried: &mut Tried) -> Result<Tcp
         return Err(failed("cannot connect to", tried));
     };
     // a request is written in one piece, so waiting for more to write only costs time
-    stream.set_nodelay(true).map_err(|error| failed("cannot set up the connection to", &error))?;
+    let is_set_up = stream.set_nodelay(true).and_then(|()| tcp_keepalive::enable(&stream));
+    is_set_up.map_err(|error| failed("cannot set up the connection to", &error))?;
     Ok(stream)
 }
 
