@@ -40,7 +40,7 @@ mod lenient_base64;
 pub mod listener;
 pub mod logging;
 pub mod metrics;
-mod open_files;
+pub mod open_files;
 pub mod proxy;
 mod redaction;
 mod regular_file;

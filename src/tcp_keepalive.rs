@@ -1,15 +1,15 @@
 //! TCP keep-alive on every connection, towards AWS and towards clients.
 //!
-//! NAT gateways, network load balancers and interface endpoints forget a connection without packets after 350 s and
-//! drop what comes later (AWS, "Implementing long-running TCP Connections within VPC networking"), while a function may
-//! run for 15 minutes before it answers with its first byte (botocore#2916).
+//! NAT gateways, network load balancers and interface endpoints forget a connection without packets after 350
+//! s and drop what comes later (AWS, "Implementing long-running TCP Connections within VPC networking"),
+//! while a function may run for 15 minutes before it answers with its first byte (botocore#2916).
 
 use std::{io, os::fd::AsFd, time::Duration};
 
 use socket2::{SockRef, TcpKeepalive};
 
-/// A probe each minute leaves room to lose several before 350 s are over; other firewalls forget within 4 minutes. A
-/// peer that has vanished without a reset is given up after 60 s + 4 * 15 s.
+/// A probe each minute leaves room to lose several before 350 s are over; other firewalls forget within 4
+/// minutes. A peer that has vanished without a reset is given up after 60 s + 4 * 15 s.
 const PROBES: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_mins(1))
     .with_interval(Duration::from_secs(15))

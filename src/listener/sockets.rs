@@ -27,6 +27,8 @@ const BACKLOG: i32 = 1024;
 pub struct Listening {
     /// Where connections come in.
     pub listener: Listener,
+    /// Its address or path, for the log.
+    pub name: Arc<str>,
     /// Whether HTTP/2 is looked for where no TLS says which protocol it is.
     pub h2c: bool,
 }
@@ -89,7 +91,7 @@ impl Sockets {
         let (plain, http) = tcp(settings.http)?;
         let h2c = settings.h2c;
         let mut sockets = Self {
-            all: vec![Listening { listener: Listener::Plain(plain), h2c }],
+            all: vec![Listening::new(Listener::Plain(plain), &http.to_string(), h2c)],
             tls: None,
             http,
             https: None,
@@ -99,13 +101,13 @@ impl Sockets {
             let tls = Arc::new(ServerTls::read(https).map_err(BindError::Tls)?);
             let (listener, address) = tcp(https.address)?;
             sockets.tls = Some(Arc::clone(&tls));
-            sockets.all.push(Listening { listener: Listener::Secure(listener, tls), h2c: false });
+            sockets.all.push(Listening::new(Listener::Secure(listener, tls), &address.to_string(), false));
             sockets.https = Some(address);
         }
         if let Some(path) = &settings.unix {
             let listener = unix(path)
                 .map_err(|error| BindError::Taken { address: path.display().to_string(), error })?;
-            sockets.all.push(Listening { listener: Listener::Unix(listener), h2c });
+            sockets.all.push(Listening::new(Listener::Unix(listener), &path.display().to_string(), h2c));
             sockets.unix = Some(path.clone());
         }
         Ok(sockets)
@@ -142,13 +144,17 @@ impl Drop for Sockets {
 }
 
 impl Listening {
+    fn new(listener: Listener, name: &str, h2c: bool) -> Self {
+        Self { listener, name: name.into(), h2c }
+    }
+
     fn share(&self) -> io::Result<Self> {
         let listener = match &self.listener {
             Listener::Plain(listener) => Listener::Plain(listener.try_clone()?),
             Listener::Secure(listener, tls) => Listener::Secure(listener.try_clone()?, Arc::clone(tls)),
             Listener::Unix(listener) => Listener::Unix(listener.try_clone()?),
         };
-        Ok(Self { listener, h2c: self.h2c })
+        Ok(Self { listener, name: Arc::clone(&self.name), h2c: self.h2c })
     }
 }
 

@@ -129,8 +129,11 @@ impl Drop for Workers {
 /// One worker, until it has drained.
 async fn serve(parts: Parts, sockets: Vec<Listening>) -> io::Result<()> {
     let Parts { current, stopping, via, drain } = parts;
-    let metrics = Arc::clone(&current.get().metrics);
-    let client = Client::new(Arc::clone(&metrics));
+    let (metrics, room) = {
+        let snapshot = current.get();
+        (Arc::clone(&snapshot.metrics), Arc::clone(&snapshot.upstream_room))
+    };
+    let client = Client::within(room, Arc::clone(&metrics));
     let memory = BodyMemory::default();
     // ends with the thread
     drop(spawn_local(memory.clone().tidy()));
