@@ -27,9 +27,6 @@ use crate::{
     snapshot::{Current, Route},
 };
 
-/// Held open by whoever likes, they must not use up what clients need.
-const MOST_CONNECTIONS: usize = 128;
-
 /// What the answers are made of.
 #[derive(Debug)]
 pub struct Health {
@@ -105,6 +102,7 @@ impl Drop for Admin {
 }
 
 fn serve(listener: TcpListener, health: Health) -> io::Result<Server> {
+    let connections = health.current.get().capacity.admin_connections;
     let health = web::Data::new(health);
     let server = HttpServer::new(move || {
         App::new()
@@ -116,7 +114,7 @@ fn serve(listener: TcpListener, health: Health) -> io::Result<Server> {
     });
     Ok(server
         .workers(1)
-        .max_connections(MOST_CONNECTIONS)
+        .max_connections(connections as usize)
         .disable_signals()
         .shutdown_timeout(1)
         .listen(listener)?

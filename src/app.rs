@@ -22,6 +22,7 @@ use crate::{
         worker::Workers,
     },
     metrics::Metrics,
+    open_files::OpenFiles,
     reload::{Origin, Reloader},
     settings::{Settings, Shutdown},
     snapshot::Current,
@@ -71,9 +72,17 @@ impl Application {
     /// # Errors
     /// What keeps it from starting.
     pub fn build(settings: Settings) -> Result<Self, StartError> {
+        Self::build_within(OpenFiles::unlimited(), settings)
+    }
+
+    /// The same with no more open files than these.
+    ///
+    /// # Errors
+    /// What keeps it from starting.
+    pub fn build_within(files: OpenFiles, settings: Settings) -> Result<Self, StartError> {
         let metrics = Metrics::new().map_err(StartError::Metrics)?;
         let keeper = Keeper::start().map_err(StartError::Credentials)?;
-        let mut assembly = Assembly::new(keeper, metrics);
+        let mut assembly = Assembly::new(keeper, metrics, files);
         let snapshot = assembly.build(&settings).map_err(StartError::Assembly)?;
         let sockets = Sockets::bind(&settings.listen).map_err(StartError::Listen)?;
         let (admin, admin_address) = bind_admin(settings.admin.address).map_err(|error| {

@@ -9,10 +9,11 @@ use crate::{
     admission::Admission,
     backend,
     circuit_breaker::CircuitBreakers,
-    client::{Endpoint, KeepAlive, Secured},
+    client::{Endpoint, KeepAlive, Secured, UpstreamRoom},
     clock_skew::ClockSkews,
     credentials::Keeper,
     metrics::Metrics,
+    open_files::{OpenFiles, TooFewFiles},
     proxy::target::HeadLimits,
     retry::Retries,
     routing::RouteTable,
@@ -34,8 +35,10 @@ pub struct Assembly {
     tls: Configurations,
     breakers: CircuitBreakers,
     clocks: ClockSkews,
+    files: OpenFiles,
     in_flight: Admission,
     connections: Admission,
+    upstream_room: Arc<UpstreamRoom>,
     /// Who tells a collector, since the last snapshot.
     exporter: Option<Arc<Exporter>>,
     /// The routes of the last snapshot, with what they were made of.
@@ -72,16 +75,18 @@ impl std::error::Error for AssemblyError {}
 
 impl Assembly {
     /// Begins with nothing. The keys that sign are `keeper`'s, and fresh for as long as this lives; what happens is
-    /// counted in `metrics`.
-    pub fn new(keeper: Keeper, metrics: Arc<Metrics>) -> Self {
+    /// counted in `metrics`; `files` may be open.
+    pub fn new(keeper: Keeper, metrics: Arc<Metrics>, files: OpenFiles) -> Self {
         Self {
             keeper,
             metrics,
             tls: Configurations::default(),
             breakers: CircuitBreakers::default(),
             clocks: ClockSkews::default(),
+            files,
             in_flight: Admission::new(u32::MAX),
             connections: Admission::new(u32::MAX),
+            upstream_room: Arc::default(),
             exporter: None,
             routes: HashMap::new(),
         }
@@ -90,9 +95,13 @@ impl Assembly {
     /// Builds the next snapshot from checked settings; routes that are not enabled stay out.
     ///
     /// # Errors
-    /// Authorities to trust cannot be used, or the system gives no thread. The snapshot before remains what it is.
+    /// Authorities to trust cannot be used, the system gives no thread, or too few files may be open. The
+    /// snapshot before remains what it is.
     pub fn build(&mut self, settings: &Settings) -> Result<Snapshot, AssemblyError> {
         let limits = &settings.limits;
+        let too_few =
+            |cause: TooFewFiles| AssemblyError { part: "open files".to_owned(), cause: cause.to_string() };
+        let capacity = self.files.divide(settings).map_err(too_few)?;
         let mut rules = Vec::new();
         let mut routes = HashMap::new();
         // the routes and who asks how they are set have one copy
@@ -108,11 +117,14 @@ impl Assembly {
         self.tls.forget_unused();
         self.breakers.forget_unused();
         self.clocks.forget_unused();
+        self.upstream_room.set_limit(capacity.upstream_connections);
         Ok(Snapshot {
             generation: 1,
             routes: RouteTable::new(rules),
-            admission: self.in_flight.with_limit(limits.max_in_flight),
-            room: self.connections.with_limit(limits.max_connections),
+            admission: self.in_flight.with_limit(capacity.max_in_flight),
+            room: self.connections.with_limit(capacity.max_connections),
+            upstream_room: Arc::clone(&self.upstream_room),
+            capacity,
             head_limits: HeadLimits::of(limits),
             limits: limits.clone(),
             shutdown: settings.shutdown.clone(),

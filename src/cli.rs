@@ -18,7 +18,8 @@ use self::terminal::Paint;
 
 use crate::{
     dev, explain,
-    run::{serve, tell, wrong},
+    open_files::exhausted,
+    run::{cannot_start, serve, tell, wrong},
     settings::{Settings, schema},
 };
 
@@ -122,13 +123,14 @@ fn run(options: &RunOptions) -> ExitCode {
     if options.child {
         dev::child::end_with_parent();
     }
-    match Settings::load(&options.directory.settings) {
-        Ok(settings) => serve(settings, Some(&options.directory.settings), |application| {
+    match exhausted::watch(|| Settings::load(&options.directory.settings)) {
+        Ok(Ok(settings)) => serve(settings, Some(&options.directory.settings), |application| {
             if options.child {
                 tell(&mut io::stdout(), &application.address().to_string());
             }
         }),
-        Err(mistakes) => wrong(&mistakes),
+        Ok(Err(mistakes)) => wrong(&mistakes),
+        Err(exhausted) => cannot_start(&exhausted),
     }
 }
 

@@ -15,6 +15,7 @@ mod reach;
 mod reply;
 mod request_head;
 mod response;
+mod room;
 mod sending;
 mod stream;
 mod tunnel;
@@ -36,12 +37,14 @@ pub use self::{
     reply::{ERROR_TYPE, FUNCTION_ERROR, LOG_RESULT, ReplyBody, UpstreamReply},
     request_head::encode as encode_head,
     response::ResponseBody,
+    room::UpstreamRoom,
 };
 use self::{
     exchange::Exchange,
     framing::{Framing, Head},
     pool::Pool,
     sending::Sending,
+    stream::Stream,
 };
 use crate::{
     error::{ErrorKind, ProxyError},
@@ -57,12 +60,18 @@ pub struct Client {
     /// The pool that was used last: mostly it is the next one's too, and found without a hash.
     last: RefCell<Option<(Arc<Endpoint>, Rc<Pool>)>>,
     metrics: Arc<Metrics>,
+    room: Arc<UpstreamRoom>,
 }
 
 impl Client {
     /// One without connections, whose are counted in `metrics`.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { pools: RefCell::default(), last: RefCell::default(), metrics }
+        Self::within(Arc::default(), metrics)
+    }
+
+    /// The same, with the idle connections closed for which there is no room.
+    pub fn within(room: Arc<UpstreamRoom>, metrics: Arc<Metrics>) -> Self {
+        Self { pools: RefCell::default(), last: RefCell::default(), metrics, room }
     }
 
     /// Sends a request, signed if there is a `proof`, and waits for the head of the answer. The request is left as it was,
@@ -89,7 +98,7 @@ impl Client {
             let may_be_stale = kept.is_some();
             let stream = match kept.take() {
                 Some(stream) => stream,
-                None => pool.open().await?,
+                None => self.open(&pool).await?,
             };
             let sending = Sending::new(head, request.body.to_send());
             let mut exchange = Box::new(Exchange::new(stream, sending, request.method == Method::HEAD));
@@ -104,6 +113,31 @@ impl Client {
             pool.metrics.stale.add(1);
             log::debug!("{endpoint}: a kept connection was closed, sending again on a new one");
         }
+    }
+
+    /// A new connection, in the place of an idle one if there are as many as may be.
+    async fn open(&self, pool: &Pool) -> Result<Stream, ProxyError> {
+        if self.room.is_full() {
+            self.close_oldest();
+        }
+        match pool.open().await {
+            // others than the connections to AWS have taken the last descriptor
+            Err(error) if error.kind == ErrorKind::Overloaded && self.close_idle() => pool.open().await,
+            opened => opened,
+        }
+    }
+
+    fn close_oldest(&self) {
+        let pools = self.pools.borrow();
+        let with_idle = pools.values().filter_map(|pool| Some((pool.oldest()?, pool)));
+        if let Some((_, pool)) = with_idle.min_by_key(|(since, _)| *since) {
+            pool.close_oldest();
+        }
+    }
+
+    /// Closes every idle connection; whether there was one.
+    fn close_idle(&self) -> bool {
+        self.pools.borrow().values().fold(false, |any, pool| pool.close_idle() | any)
     }
 
     fn pool(&self, endpoint: &Arc<Endpoint>) -> Rc<Pool> {
@@ -125,7 +159,7 @@ impl Client {
         // a new endpoint is rare, and may come with new settings that have no more use for another
         pools.retain(|_, pool| Rc::strong_count(pool) > 1 || !pool.is_empty());
         let metrics = self.metrics.endpoint(&endpoint.to_string());
-        let pool = Pool::new(Arc::clone(endpoint), metrics);
+        let pool = Pool::new(Arc::clone(endpoint), metrics, Arc::clone(&self.room));
         pools.insert(Arc::clone(endpoint), Rc::clone(&pool));
         pool
     }

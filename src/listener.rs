@@ -5,6 +5,7 @@
 //! sockets.rs       TCP, TCP with TLS (tls.rs), Unix: bound once, shared by
 //! worker.rs        the threads, each of which runs
 //! accept.rs        one loop for each socket, as long as there is room for connections
+//! farewell.rs      503 where there is none
 //! transport.rs     a connection's bytes
 //! http1.rs         HTTP/1.1, by actix-http's codec
 //! http2.rs         HTTP/2 by h2
@@ -12,6 +13,7 @@
 
 pub mod accept;
 mod expectation;
+mod farewell;
 mod http1;
 mod http2;
 mod patience;

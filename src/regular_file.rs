@@ -6,6 +6,8 @@
 
 use std::{fs, io, path::Path};
 
+use crate::open_files::exhausted::noted;
+
 /// No key or token is as long.
 const LONGEST_SECRET: u64 = 64 << 10;
 /// No certificate with its chain, nor a bundle of authorities.
@@ -19,13 +21,13 @@ pub fn check(path: &Path) -> io::Result<()> {
 /// Reads a secret.
 pub fn read(path: &Path) -> io::Result<String> {
     check(path)?;
-    fs::read_to_string(path)
+    noted(fs::read_to_string(path))
 }
 
 /// Reads certificates.
 pub fn read_certificates(path: &Path) -> io::Result<Vec<u8>> {
     check_within(path, LONGEST_CERTIFICATES)?;
-    fs::read(path)
+    noted(fs::read(path))
 }
 
 fn check_within(path: &Path, limit: u64) -> io::Result<()> {

@@ -13,6 +13,7 @@ use self::stamps::Stamps;
 use crate::{
     assembly::Assembly,
     logging,
+    open_files::exhausted::{self, Exhausted},
     settings::{Admin, Listen, LogFormat, Mistakes, Settings},
     snapshot::{self, Current, Route, Snapshot},
 };
@@ -40,6 +41,8 @@ pub struct Reloader {
     at_start: AtStart,
     /// What was last said about settings that are wrong.
     refused: Option<String>,
+    /// The last attempt could not read them for lack of file descriptors.
+    is_postponed: bool,
 }
 
 /// Why settings are looked at.
@@ -53,7 +56,7 @@ impl Reloader {
     /// Settings in force, what built their snapshot, and where the next ones come from.
     pub fn new(origin: Origin, assembly: Assembly, current: Arc<Current>, settings: Settings) -> Self {
         let at_start = AtStart::of(&settings);
-        Self { origin, assembly, current, settings, at_start, refused: None }
+        Self { origin, assembly, current, settings, at_start, refused: None, is_postponed: false }
     }
 
     /// Follows them and never ends.
@@ -67,10 +70,11 @@ impl Reloader {
                 () = sleep(interval) => Occasion::Files,
             };
             let now = self.stamps().await;
-            let is_new = seen != now;
+            // without a look nothing is known to be as it was
+            let is_new = now.is_none() || seen != now;
             seen = now;
             // what is wrong may be a file that nobody looks at
-            if is_new || occasion == Occasion::Hangup || self.refused.is_some() {
+            if is_new || occasion == Occasion::Hangup || self.refused.is_some() || self.is_postponed {
                 seen = self.take_until_settled(occasion, seen).await;
             }
         }
@@ -94,33 +98,40 @@ impl Reloader {
         }
     }
 
-    /// When the files were last changed.
+    /// When the files were last changed; `None` if they cannot be looked at, which reading them then
+    /// explains.
     async fn stamps(&self) -> Option<Stamps> {
         let (directory, files) = (self.origin.directory.clone(), self.settings.files.clone());
         // a file system may hang, and the end of the process must not
-        spawn_blocking(move || Stamps::of(&directory, &files)).await.ok()
+        let look = move || exhausted::watch(|| Stamps::of(&directory, &files));
+        spawn_blocking(look).await.ok()?.ok()
     }
 
     /// Reads the settings and takes them into force if they are right and others.
     async fn take(&mut self, occasion: Occasion) {
         let directory = self.origin.directory.clone();
         // a file system may hang, and the end of the process must not
-        match spawn_blocking(move || Settings::load(&directory)).await {
-            Ok(Ok(settings)) => self.apply(settings, occasion),
-            Ok(Err(mistakes)) => self.refuse(&mistakes, occasion),
+        match spawn_blocking(move || exhausted::watch(|| Settings::load(&directory))).await {
+            Ok(Ok(Ok(settings))) => self.apply(settings, occasion),
+            Ok(Ok(Err(mistakes))) => self.refuse(&mistakes, occasion),
+            Ok(Err(exhausted)) => self.postpone(exhausted, occasion),
             Err(error) => log::error!("settings could not be read: {error}"),
         }
     }
 
     fn apply(&mut self, settings: Settings, occasion: Occasion) {
-        let snapshot = match self.assembly.build(&settings) {
-            Ok(snapshot) => snapshot,
-            Err(error) => {
+        let snapshot = match exhausted::watch(|| self.assembly.build(&settings)) {
+            Ok(Ok(snapshot)) => snapshot,
+            Ok(Err(error)) => {
                 self.say_once(error.to_string(), occasion);
                 return;
             }
+            Err(exhausted) => {
+                self.postpone(exhausted, occasion);
+                return;
+            }
         };
-        let was_refused = self.refused.take().is_some();
+        let was_refused = self.refused.take().is_some() | std::mem::take(&mut self.is_postponed);
         // equal settings may lead to files that are others now
         if settings == self.settings && snapshot.is_made_of_the_same(&self.current.get()) {
             self.current.get().metrics.reloads.unchanged();
@@ -142,7 +153,8 @@ impl Reloader {
                 log::warn!("{key} has changed, which takes a restart");
             }
         }
-        for warning in snapshot::warnings(&settings) {
+        let shortage = after.capacity.shortage.clone().filter(|_| before.capacity != after.capacity);
+        for warning in snapshot::warnings(&settings).into_iter().chain(shortage) {
             log::warn!("{warning}");
         }
         // a level that SIGUSR1 has set holds until another is set here
@@ -156,8 +168,23 @@ impl Reloader {
         self.say_once(mistakes.to_string(), occasion);
     }
 
+    /// Leaves everything as it is until the next look at the files. Says so once until it has passed, or when
+    /// asked.
+    fn postpone(&mut self, exhausted: Exhausted, occasion: Occasion) {
+        if occasion == Occasion::Hangup || !self.is_postponed {
+            let generation = self.current.get().generation;
+            log::error!(
+                "the settings cannot be read for now, generation {generation} stays in force and they are \
+                 read again in {:?}: {exhausted}",
+                self.settings.reload.interval
+            );
+        }
+        self.is_postponed = true;
+    }
+
     /// Every mistake, a line each; the same ones only when somebody asks.
     fn say_once(&mut self, text: String, occasion: Occasion) {
+        self.is_postponed = false;
         if occasion == Occasion::Hangup || self.refused.as_ref() != Some(&text) {
             self.current.get().metrics.reloads.rejected(&text);
             let generation = self.current.get().generation;

@@ -12,7 +12,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     app::Application,
-    logging, open_files,
+    logging,
+    open_files::OpenFiles,
     reload::Origin,
     settings::{Mistakes, Settings},
     snapshot,
@@ -32,8 +33,13 @@ pub(crate) fn serve(
 ) -> ExitCode {
     // written to the end before the process is
     let _logging = logging::start(&settings.log);
-    let too_few_files = open_files::make_room(&settings.limits, settings.workers);
-    for warning in snapshot::warnings(&settings).into_iter().chain(too_few_files) {
+    let files = OpenFiles::raise(&settings);
+    let shortage = match files.divide(&settings) {
+        Ok(capacity) => capacity.shortage,
+        // before the runtimes, which need some themselves
+        Err(error) => return cannot_start(&error),
+    };
+    for warning in snapshot::warnings(&settings).into_iter().chain(shortage) {
         log::warn!("{warning}");
     }
     let system = actix_rt::System::new();
@@ -46,7 +52,7 @@ pub(crate) fn serve(
         Ok(heard) => heard,
         Err(error) => return cannot_start(&error),
     };
-    let mut application = match Application::build(settings) {
+    let mut application = match Application::build_within(files, settings) {
         Ok(application) => application,
         Err(error) => return cannot_start(&error),
     };
@@ -75,7 +81,8 @@ pub(crate) fn serve(
     }
 }
 
-fn cannot_start(error: &dyn std::error::Error) -> ExitCode {
+/// Says why the sidecar cannot start.
+pub(crate) fn cannot_start(error: &dyn std::error::Error) -> ExitCode {
     // what the log has said comes first
     logging::flush();
     tell(&mut io::stderr(), &format!("apigw-invoker: {error}"));

@@ -13,12 +13,13 @@ use crate::{
     admission::Admission,
     backend::Backend,
     circuit_breaker::{CircuitBreaker, Pass},
-    client::UpstreamReply,
+    client::{UpstreamReply, UpstreamRoom},
     clock_skew::ClockSkew,
     credentials::CredentialSource,
     diagnosis::region_in,
     error::{ErrorKind, ProxyError},
     metrics::{Metrics, RouteMetrics},
+    open_files::Capacity,
     proxy::{inbound::BodyLimits, outbound::OutboundRequest, target::HeadLimits},
     retry::Retries,
     routing::{RouteTable, UriPattern},
@@ -39,12 +40,16 @@ pub struct Snapshot {
     pub routes: RouteTable<Arc<Route>>,
     /// How many requests may be in flight.
     pub admission: Admission,
+    /// How the files that may be open are divided.
+    pub capacity: Capacity,
     /// What clients may take.
     pub limits: Limits,
     /// What a request's head may cost.
     pub head_limits: HeadLimits,
     /// How many connections of clients may be open.
     pub room: Admission,
+    /// How many connections to AWS may be open, whichever the snapshot.
+    pub upstream_room: Arc<UpstreamRoom>,
     /// How the process ends.
     pub shutdown: Shutdown,
     /// Whether each request is one line in the log.

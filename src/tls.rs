@@ -7,6 +7,7 @@ mod client_identity;
 
 use std::{
     collections::HashMap,
+    error::Error as _,
     fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -21,7 +22,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
 use sha2::{Digest as _, Sha256};
 
 pub use self::client_identity::{ClientIdentity, IdentityProblem};
-use crate::regular_file::read_certificates;
+use crate::{open_files::exhausted::note, regular_file::read_certificates};
 
 /// A TLS configuration; connections with the same one share its session tickets.
 pub type Tls = Arc<ClientConfig>;
@@ -116,6 +117,11 @@ fn roots(ca_certificate: Option<&Path>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     for error in &native.errors {
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+        if let Some(cause) = cause.filter(|cause| note(cause)) {
+            // what is read now would be kept for as long as a route uses it
+            return Err(TlsError(format!("the platform's certificate authorities: {cause}")));
+        }
         log::warn!("one of the platform's certificate authorities cannot be read: {error}");
     }
     roots.add_parsable_certificates(native.certs);
@@ -131,8 +137,8 @@ fn roots(ca_certificate: Option<&Path>) -> Result<RootCertStore, TlsError> {
 /// # Errors
 /// The file cannot be read, holds none, or one that is broken.
 pub fn read_authorities(file: &Path) -> io::Result<RootCertStore> {
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(file)
-        .and_then(Iterator::collect)
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&read_certificates(file)?)
+        .collect::<Result<_, _>>()
         .map_err(|error| io::Error::other(error.to_string()))?;
     if certificates.is_empty() {
         return Err(io::Error::other("no certificate in it"));

@@ -17,7 +17,9 @@ use super::{
 };
 use crate::{
     error::{ErrorKind, ProxyError},
+    open_files::exhausted::Exhausted,
     settings::HostPort,
+    tcp_keepalive,
 };
 
 /// Bytes that are encrypted before they are written: with a body of 64 KiB its head goes out in one system call, which it
@@ -52,7 +54,7 @@ async fn connect(endpoint: &Endpoint, tried: &mut Tried) -> Result<Stream, Proxy
         }
     };
     match &endpoint.tls {
-        None => Ok(Stream::Plain(stream)),
+        None => Ok(Stream::plain(stream)),
         Some(tls) => handshake(endpoint, tls, stream).await,
     }
 }
@@ -63,13 +65,22 @@ async fn reach(role: &str, place: HostPort<'_>, tried: &mut Tried) -> Result<Tcp
         ProxyError::new(ErrorKind::UpstreamConnect, format!("{what} {role}{place}: {why}"))
     };
     let HostPort(host, port) = place;
-    let addresses =
-        tokio::net::lookup_host((host, port)).await.map_err(|error| failed("cannot resolve", &error))?;
+    let out_of_files = |exhausted: Exhausted| {
+        let cause = format!("no socket for a connection to {role}{place}: {exhausted}");
+        // nothing that the upstream has done, and another attempt would only ask for one more
+        ProxyError::new(ErrorKind::Overloaded, cause).lasting()
+    };
+    let addresses = tokio::net::lookup_host((host, port)).await.map_err(|error| {
+        let exhausted = Exhausted::in_error(&error).or_else(Exhausted::now);
+        exhausted.map_or_else(|| failed("cannot resolve", &error), out_of_files)
+    })?;
     let Some(stream) = first_to_answer(addresses.collect(), ATTEMPT_DELAY, tried).await else {
-        return Err(failed("cannot connect to", tried));
+        let exhausted = tried.errors().find_map(Exhausted::in_error);
+        return Err(exhausted.map_or_else(|| failed("cannot connect to", tried), out_of_files));
     };
     // a request is written in one piece, so waiting for more to write only costs time
-    stream.set_nodelay(true).map_err(|error| failed("cannot set up the connection to", &error))?;
+    let is_set_up = stream.set_nodelay(true).and_then(|()| tcp_keepalive::enable(&stream));
+    is_set_up.map_err(|error| failed("cannot set up the connection to", &error))?;
     Ok(stream)
 }
 
@@ -78,7 +89,7 @@ async fn handshake(endpoint: &Endpoint, tls: &Secured, stream: TcpStream) -> Res
     match connector.connect(tls.name.clone(), stream).await {
         Ok(mut stream) => {
             stream.get_mut().1.set_buffer_limit(Some(AT_ONCE));
-            Ok(Stream::Tls(Box::new(stream)))
+            Ok(Stream::tls(stream))
         }
         Err(error) => {
             let cause = format!("no TLS with {endpoint} as {}: {error}", tls.name.to_str());
@@ -101,7 +112,7 @@ mod tests {
     use super::*;
     use crate::{client::KeepAlive, tls::Configurations};
 
-    fn cause_of_failure(host: &str, port: u16, is_secured: bool) -> String {
+    fn dialled(host: &str, port: u16, is_secured: bool) -> Result<Stream, ProxyError> {
         let tls = is_secured.then(|| {
             let configuration = Configurations::default().get(false, None, None).unwrap();
             Secured::with("api.example", configuration).unwrap()
@@ -114,7 +125,18 @@ mod tests {
             connect_timeout: Duration::from_millis(200),
             keepalive: KeepAlive { enabled: false, pool: 1, timeout: Duration::ZERO },
         };
-        actix_rt::System::new().block_on(dial(&endpoint)).expect_err("nobody is there").to_string()
+        actix_rt::System::new().block_on(dial(&endpoint))
+    }
+
+    fn cause_of_failure(host: &str, port: u16, is_secured: bool) -> String {
+        dialled(host, port, is_secured).expect_err("nobody is there").to_string()
+    }
+
+    #[test]
+    fn c5_a_connection_to_the_upstream_has_keep_alive() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = dialled("127.0.0.1", listener.local_addr().unwrap().port(), false).unwrap();
+        tcp_keepalive::tests::assert_enabled(stream.tcp());
     }
 
     #[test]

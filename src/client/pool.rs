@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{dial::dial, endpoint::Endpoint, exchange::Exchange, stream::Stream};
+use super::{dial::dial, endpoint::Endpoint, exchange::Exchange, room::UpstreamRoom, stream::Stream};
 use crate::{error::ProxyError, metrics::EndpointMetrics};
 
 /// How often idle connections are looked at.
@@ -26,6 +26,7 @@ pub struct Pool {
     pub endpoint: Arc<Endpoint>,
     /// What is counted of them.
     pub metrics: Arc<EndpointMetrics>,
+    room: Arc<UpstreamRoom>,
     idle: RefCell<Vec<Idle>>,
     watched: Cell<bool>,
 }
@@ -37,9 +38,10 @@ struct Idle {
 }
 
 impl Pool {
-    /// An empty pool.
-    pub fn new(endpoint: Arc<Endpoint>, metrics: Arc<EndpointMetrics>) -> Rc<Self> {
-        Rc::new(Self { endpoint, metrics, idle: RefCell::new(Vec::new()), watched: Cell::new(false) })
+    /// An empty pool, whose connections are counted in `room`.
+    pub fn new(endpoint: Arc<Endpoint>, metrics: Arc<EndpointMetrics>, room: Arc<UpstreamRoom>) -> Rc<Self> {
+        let (idle, watched) = (RefCell::default(), Cell::new(false));
+        Rc::new(Self { endpoint, metrics, room, idle, watched })
     }
 
     /// The connection that was used last, if one is still open.
@@ -66,10 +68,33 @@ impl Pool {
     /// # Errors
     /// There is none to be had.
     pub async fn open(&self) -> Result<Stream, ProxyError> {
-        let opened = dial(&self.endpoint).await;
+        // counted while it opens: it has a socket then
+        let place = self.room.enter();
+        let opened = dial(&self.endpoint).await.map(|stream| stream.counted(place));
         let count = if opened.is_ok() { &self.metrics.opened } else { &self.metrics.failed };
         count.add(1);
         opened
+    }
+
+    /// Since when the oldest of its connections has been idle.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.idle.borrow().first().map(|idle| idle.since)
+    }
+
+    /// Closes the oldest idle connection.
+    pub fn close_oldest(&self) {
+        let mut idle = self.idle.borrow_mut();
+        if !idle.is_empty() {
+            idle.remove(0);
+            self.metrics.idle_changes(-1);
+        }
+    }
+
+    /// Closes all idle connections; whether there was one.
+    pub fn close_idle(&self) -> bool {
+        let closed = std::mem::take(&mut *self.idle.borrow_mut()).len();
+        self.metrics.idle_changes(-signed(closed));
+        closed > 0
     }
 
     /// Keeps the connection of an exchange that is over, if it is fit for another; otherwise it closes.
@@ -92,6 +117,10 @@ impl Pool {
         while !self.idle.borrow().is_empty() {
             tokio::time::sleep(ROUND).await;
             self.let_go(Instant::now());
+            // a worker that needed one more had none of its own to close
+            while self.room.is_exceeded() && !self.is_empty() {
+                self.close_oldest();
+            }
         }
         self.watched.set(false);
     }

@@ -54,6 +54,16 @@ impl fmt::Display for Tried {
     }
 }
 
+impl Tried {
+    /// Why the addresses that have failed did.
+    pub fn errors(&self) -> impl Iterator<Item = &io::Error> {
+        self.0.iter().filter_map(|(_, outcome)| match outcome {
+            Outcome::Failed(error) => Some(error),
+            Outcome::Unknown | Outcome::Connected => None,
+        })
+    }
+}
+
 /// One attempt under way, and its place among those tried.
 struct Attempt {
     place: usize,

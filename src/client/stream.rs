@@ -12,9 +12,19 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
+use super::room::Place;
+
 /// An open connection.
 #[derive(Debug)]
-pub enum Stream {
+pub struct Stream {
+    socket: Socket,
+    /// Its place among the connections to AWS, if it is counted there.
+    _place: Option<Place>,
+}
+
+/// What bytes pass through.
+#[derive(Debug)]
+enum Socket {
     /// HTTP.
     Plain(TcpStream),
     /// HTTPS; the session's state is large and would bloat the other variant.
@@ -22,6 +32,31 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// A connection without TLS.
+    pub fn plain(stream: TcpStream) -> Self {
+        Self { socket: Socket::Plain(stream), _place: None }
+    }
+
+    /// A connection with TLS.
+    pub fn tls(stream: TlsStream<TcpStream>) -> Self {
+        Self { socket: Socket::Tls(Box::new(stream)), _place: None }
+    }
+
+    /// The same connection, counted until it closes.
+    #[must_use]
+    pub fn counted(self, place: Place) -> Self {
+        Self { _place: Some(place), ..self }
+    }
+
+    /// Its socket.
+    #[cfg(test)]
+    pub fn tcp(&self) -> &TcpStream {
+        match &self.socket {
+            Socket::Plain(stream) => stream,
+            Socket::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
     /// Whether an idle connection still is one: the other side has neither closed it nor sent anything, which
     /// nobody asked for. Does not wait.
     pub fn is_idle(&mut self) -> bool {
@@ -37,18 +72,18 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        match &mut self.get_mut().socket {
+            Socket::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Socket::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        match &mut self.get_mut().socket {
+            Socket::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Socket::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
@@ -57,30 +92,30 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
+        match &mut self.get_mut().socket {
+            Socket::Plain(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
+            Socket::Tls(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
+        match &self.socket {
+            Socket::Plain(stream) => stream.is_write_vectored(),
+            Socket::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        match &mut self.get_mut().socket {
+            Socket::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Socket::Tls(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        match &mut self.get_mut().socket {
+            Socket::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Socket::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

@@ -3,24 +3,26 @@
 //! `worker.rs` runs one of these loops for each socket; from here a connection goes to `http1.rs` or `http2.rs`.
 
 use std::{
+    fs::File,
     future::{Future, poll_fn},
     io,
     net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd},
     rc::Rc,
     sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     task::{JoinError, JoinSet},
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    http1, http2,
+    farewell, http1, http2,
     server::Server,
     sockets::{Listener, Listening},
     tls::ServerTls,
@@ -28,20 +30,16 @@ use super::{
 };
 use crate::{
     admission::Counted,
-    error::{ErrorKind, ProxyError},
     metrics::Metrics,
-    proxy,
+    open_files::exhausted::{Exhausted, spare},
     settings::Limits,
+    snapshot::Snapshot,
 };
 
 /// How long to wait before the next try when the system gives no more connections: one of ours may end by then.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How often that is logged.
 const REMINDER: Duration = Duration::from_secs(10);
-/// Clients that are being told that there is no room for them; more are told nothing.
-const MOST_TURNED_AWAY: usize = 64;
-/// How long such a client has to read why.
-const FAREWELL: Duration = Duration::from_secs(1);
 /// The protocol of HTTP/2 in TLS (RFC 9113, 3.2).
 const H2: &[u8] = b"h2";
 
@@ -50,16 +48,15 @@ const H2: &[u8] = b"h2";
 /// # Errors
 /// The socket cannot be used.
 pub async fn accept(server: Rc<Server>, listening: Listening) -> io::Result<()> {
-    let door = Door::open(listening)?;
+    let mut door = Door::open(listening)?;
     let ends = server.draining.watch();
     let mut connections = JoinSet::new();
-    let mut told = None;
     loop {
         tokio::select! {
             () = poll_fn(|context| ends.poll(context)) => break,
             incoming = door.accept() => match incoming {
                 Ok(incoming) => admit(&server, incoming, &mut connections),
-                Err(error) => pause_after(&error, &mut told).await,
+                Err(error) => recover(&server, &mut door, &error).await,
             },
             Some(ended) = connections.join_next() => report(ended),
         }
@@ -76,8 +73,14 @@ pub async fn accept(server: Rc<Server>, listening: Listening) -> io::Result<()> 
 /// A socket in the hands of this thread's runtime.
 struct Door {
     socket: DoorSocket,
+    name: Arc<str>,
     tls: Option<Arc<ServerTls>>,
     h2c: bool,
+    /// Closed where there is no other descriptor left, so that a client can be refused instead of kept
+    /// waiting.
+    spare: Option<File>,
+    /// When a failure to accept was last logged.
+    logged: Option<Instant>,
 }
 
 enum DoorSocket {
@@ -97,30 +100,63 @@ enum Stream {
     Unix(UnixStream),
 }
 
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream, _) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
 impl Door {
-    fn open(Listening { listener, h2c }: Listening) -> io::Result<Self> {
+    fn open(Listening { listener, name, h2c }: Listening) -> io::Result<Self> {
         let (socket, tls) = match listener {
             Listener::Plain(listener) => (DoorSocket::Tcp(TcpListener::from_std(listener)?), None),
             Listener::Secure(listener, tls) => (DoorSocket::Tcp(TcpListener::from_std(listener)?), Some(tls)),
             Listener::Unix(listener) => (DoorSocket::Unix(UnixListener::from_std(listener)?), None),
         };
-        Ok(Self { socket, tls, h2c })
+        Ok(Self { socket, name, tls, h2c, spare: spare().ok(), logged: None })
     }
 
     async fn accept(&self) -> io::Result<Incoming> {
+        poll_fn(|context| self.poll_accept(context)).await
+    }
+
+    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Incoming>> {
         let stream = match &self.socket {
             DoorSocket::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
+                let (stream, peer) = ready!(listener.poll_accept(context))?;
                 Stream::Tcp(stream, peer)
             }
-            DoorSocket::Unix(listener) => Stream::Unix(listener.accept().await?.0),
+            DoorSocket::Unix(listener) => Stream::Unix(ready!(listener.poll_accept(context))?.0),
         };
-        Ok(Incoming { stream, tls: self.tls.clone(), h2c: self.h2c })
+        Poll::Ready(Ok(Incoming { stream, tls: self.tls.clone(), h2c: self.h2c }))
+    }
+
+    /// Accepts one client with the spare descriptor and refuses it at once; whether that was possible.
+    async fn refuse_one(&mut self, exhausted: Exhausted, metrics: &Metrics) -> bool {
+        let Some(spare_file) = self.spare.take().or_else(|| spare().ok()) else { return false };
+        drop(spare_file);
+        // another thread may have been faster
+        let accepted = poll_fn(|context| Poll::Ready(self.poll_accept(context))).await;
+        let is_accepted = match accepted {
+            Poll::Ready(Ok(incoming)) => {
+                metrics.client_refused();
+                if incoming.tls.is_none() {
+                    farewell::brief(&incoming.stream, exhausted.to_string(), metrics);
+                }
+                true
+            }
+            Poll::Ready(Err(_)) | Poll::Pending => false,
+        };
+        self.spare = spare().ok();
+        is_accepted
     }
 
     /// Closes it. Clients that have connected by then are not turned away: the kernel would reset them.
     fn close(self) -> io::Result<Vec<Incoming>> {
-        let Self { socket, tls, h2c } = self;
+        let Self { socket, tls, h2c, .. } = self;
         let mut last = Vec::new();
         let mut take = |stream| last.push(Incoming { stream, tls: tls.clone(), h2c });
         // asked of the kernel itself: the runtime may not have been told of them yet
@@ -144,14 +180,21 @@ impl Door {
     }
 }
 
-/// The next connection may be had at once, unless the system has run out of something. `told` is when that was logged.
-async fn pause_after(error: &io::Error, told: &mut Option<Instant>) {
+/// After an error the next connection may be had at once, unless the system has run out of something.
+async fn recover(server: &Server, door: &mut Door, error: &io::Error) {
     if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
         return;
     }
-    if told.is_none_or(|told| told.elapsed() >= REMINDER) {
-        log::warn!("no more connections can be accepted for now: {error}");
-        *told = Some(Instant::now());
+    let exhausted = Exhausted::in_error(error);
+    if door.logged.is_none_or(|logged| logged.elapsed() >= REMINDER) {
+        let cure = exhausted.map(|exhausted| format!("; {exhausted}")).unwrap_or_default();
+        log::warn!("{} accepts no connections for now: {error}{cure}", door.name);
+        door.logged = Some(Instant::now());
+    }
+    if let Some(exhausted) = exhausted
+        && door.refuse_one(exhausted, &server.worker.metrics).await
+    {
+        return;
     }
     sleep(PAUSE).await;
 }
@@ -171,33 +214,32 @@ fn admit(server: &Rc<Server>, incoming: Incoming, connections: &mut JoinSet<()>)
         }
         None => {
             server.worker.metrics.client_refused();
-            let turned_away = server.turned_away.get();
             // nothing can be said before a handshake, which would need room itself
-            if incoming.tls.is_none() && turned_away < MOST_TURNED_AWAY {
-                server.turned_away.set(turned_away + 1);
-                connections.spawn_local(async move {
-                    let _ = timeout(FAREWELL, turn_away(incoming, &server.worker.metrics)).await;
-                    server.turned_away.set(server.turned_away.get() - 1);
-                });
+            if incoming.tls.is_none() {
+                turn_away(server, &snapshot, incoming.stream, connections);
             }
         }
     }
 }
 
-/// Tells a client that there is no room for it, and goes on reading so that it reads this and not a reset.
-async fn turn_away(incoming: Incoming, metrics: &Metrics) -> io::Result<()> {
-    let mut socket = match incoming.stream {
+/// Tells a client that there is no room for it.
+fn turn_away(server: Rc<Server>, snapshot: &Snapshot, stream: Stream, connections: &mut JoinSet<()>) {
+    let capacity = &snapshot.capacity;
+    let why = if capacity.shortage.is_some() { ", lowered for few open files (`ulimit -n`)," } else { "" };
+    let cause = format!("limits.max_connections{why} is reached: {}", capacity.max_connections);
+    let turned_away = server.turned_away.get();
+    if turned_away >= capacity.farewells {
+        return farewell::brief(&stream, cause, &server.worker.metrics);
+    }
+    server.turned_away.set(turned_away + 1);
+    let socket = match stream {
         Stream::Tcp(stream, _) => Socket::Tcp(stream),
         Stream::Unix(stream) => Socket::Unix(stream),
     };
-    let cause = "as many connections as `limits.max_connections` allows";
-    let error = ProxyError::new(ErrorKind::Overloaded, cause);
-    let id = proxy::refused(&error, metrics);
-    socket.write_all(&error.on_the_wire(&id)).await?;
-    socket.shutdown().await?;
-    let mut unread = [0; 1024];
-    while socket.read(&mut unread).await? > 0 {}
-    Ok(())
+    connections.spawn_local(async move {
+        farewell::patient(socket, cause, &server.worker.metrics).await;
+        server.turned_away.set(server.turned_away.get() - 1);
+    });
 }
 
 /// Serves one connection to its end, for as long as it takes up room.
@@ -266,7 +308,7 @@ async fn in_time<T>(
         }
         () = async {
             poll_fn(|context| ends.poll(context)).await;
-            sleep(FAREWELL).await;
+            sleep(farewell::PATIENCE).await;
         } => Err(io::ErrorKind::ConnectionAborted.into()),
     }
 }

@@ -15,7 +15,7 @@ pub struct Server {
     /// What writes `Date`.
     pub config: ServiceConfig,
     /// Clients that are being told that there is none.
-    pub turned_away: Cell<usize>,
+    pub turned_away: Rc<Cell<u32>>,
     /// Whether this worker ends.
     pub draining: Draining,
 }

@@ -17,7 +17,7 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::tls::{ServerTls, UnfitFile};
-use crate::settings::Listen;
+use crate::{settings::Listen, tcp_keepalive};
 
 /// Connections that wait to be accepted; more are refused by the kernel.
 const BACKLOG: i32 = 1024;
@@ -27,6 +27,8 @@ const BACKLOG: i32 = 1024;
 pub struct Listening {
     /// Where connections come in.
     pub listener: Listener,
+    /// Its address or path, for the log.
+    pub name: Arc<str>,
     /// Whether HTTP/2 is looked for where no TLS says which protocol it is.
     pub h2c: bool,
 }
@@ -101,7 +103,7 @@ impl Sockets {
         let (plain, http) = tcp(settings.http)?;
         let h2c = settings.h2c;
         let mut sockets = Self {
-            all: vec![Listening { listener: Listener::Plain(plain), h2c }],
+            all: vec![Listening::new(Listener::Plain(plain), &http.to_string(), h2c)],
             tls: None,
             http,
             https: None,
@@ -111,13 +113,13 @@ impl Sockets {
             let tls = Arc::new(ServerTls::read(https).map_err(BindError::Tls)?);
             let (listener, address) = tcp(https.address)?;
             sockets.tls = Some(Arc::clone(&tls));
-            sockets.all.push(Listening { listener: Listener::Secure(listener, tls), h2c: false });
+            sockets.all.push(Listening::new(Listener::Secure(listener, tls), &address.to_string(), false));
             sockets.https = Some(address);
         }
         if let Some(path) = &settings.unix {
             let listener = unix(path)
                 .map_err(|error| BindError::Taken { address: path.display().to_string(), error })?;
-            sockets.all.push(Listening { listener: Listener::Unix(listener), h2c });
+            sockets.all.push(Listening::new(Listener::Unix(listener), &path.display().to_string(), h2c));
             sockets.unix = Some(path.clone());
         }
         Ok(sockets)
@@ -154,13 +156,17 @@ impl Drop for Sockets {
 }
 
 impl Listening {
+    fn new(listener: Listener, name: &str, h2c: bool) -> Self {
+        Self { listener, name: name.into(), h2c }
+    }
+
     fn share(&self) -> io::Result<Self> {
         let listener = match &self.listener {
             Listener::Plain(listener) => Listener::Plain(listener.try_clone()?),
             Listener::Secure(listener, tls) => Listener::Secure(listener.try_clone()?, Arc::clone(tls)),
             Listener::Unix(listener) => Listener::Unix(listener.try_clone()?),
         };
-        Ok(Self { listener, h2c: self.h2c })
+        Ok(Self { listener, name: Arc::clone(&self.name), h2c: self.h2c })
     }
 }
 
@@ -180,6 +186,7 @@ pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
+    tcp_keepalive::enable(&socket)?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
@@ -198,4 +205,19 @@ fn unix(path: &Path) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(path)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c5_accepted_connections_have_keep_alive_from_their_listener() {
+        let listener = bind_tcp(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        client.connect(&listener.local_addr().unwrap().into()).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        tcp_keepalive::tests::assert_enabled(&accepted);
+    }
 }

@@ -11,7 +11,7 @@ use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use sha2::{Digest as _, Sha256};
 
-use crate::{regular_file, settings::Https};
+use crate::{open_files::exhausted, regular_file, settings::Https};
 
 /// Which of the files is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,19 +77,29 @@ impl ServerTls {
     /// Takes changed files into use, looking at them in this interval, and never ends. Files that are unfit change nothing, and are logged once.
     pub async fn follow_files(&self, interval: Duration) {
         let mut seen = None;
+        let mut is_postponed = false;
         loop {
             let files = self.files.clone();
             // a file system may hang, and requests must not hang with it
             let read = tokio::task::spawn_blocking(move || {
-                let fingerprint = fingerprint(&files);
-                (seen != Some(fingerprint)).then(|| (fingerprint, configuration(&files)))
+                exhausted::watch(|| {
+                    let fingerprint = fingerprint(&files);
+                    (seen != Some(fingerprint)).then(|| (fingerprint, configuration(&files)))
+                })
             });
+            let was_postponed = std::mem::take(&mut is_postponed);
             match read.await {
-                Ok(Some((fingerprint, result))) => {
+                Ok(Ok(Some((fingerprint, result)))) => {
                     let is_first = seen.replace(fingerprint).is_none();
                     self.take(result, is_first);
                 }
-                Ok(None) => {}
+                Ok(Ok(None)) => {}
+                Ok(Err(exhausted)) => {
+                    is_postponed = true;
+                    if !was_postponed {
+                        log::error!("the certificates for clients cannot be looked at for now: {exhausted}");
+                    }
+                }
                 Err(error) => log::error!("the certificates for clients cannot be looked at: {error}"),
             }
             tokio::time::sleep(interval).await;

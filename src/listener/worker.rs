@@ -129,12 +129,16 @@ impl Drop for Workers {
 /// One worker, until it has drained, or until `end`: what is in flight then is aborted.
 async fn serve(parts: Parts, sockets: Vec<Listening>, end: CancellationToken) -> io::Result<()> {
     let Parts { current, stopping, via, drain } = parts;
-    let metrics = Arc::clone(&current.get().metrics);
-    let client = Rc::new(Client::new(Arc::clone(&metrics)));
+    let (metrics, room) = {
+        let snapshot = current.get();
+        (Arc::clone(&snapshot.metrics), Arc::clone(&snapshot.upstream_room))
+    };
+    let client = Rc::new(Client::within(room, Arc::clone(&metrics)));
     let memory = BodyMemory::default();
     // ends with the thread
     drop(spawn_local(memory.clone().tidy()));
     let draining = Draining::default();
+    let turned_away = Rc::new(Cell::new(0));
     let mut loops = JoinSet::new();
     for listening in sockets {
         let worker = Rc::new(Worker {
@@ -150,7 +154,7 @@ async fn serve(parts: Parts, sockets: Vec<Listening>, end: CancellationToken) ->
         let server = Rc::new(Server {
             config: ServiceConfig::default(),
             worker,
-            turned_away: Cell::new(0),
+            turned_away: Rc::clone(&turned_away),
             draining: draining.clone(),
         });
         loops.spawn_local(accept(server, listening));

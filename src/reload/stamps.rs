@@ -10,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::open_files::exhausted::noted;
+
 /// What the file system says of each file; none of those that are not there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamps(Vec<(PathBuf, Option<Stamp>)>);
@@ -27,7 +29,7 @@ impl Stamps {
     /// Looks at the settings in `directory` and at the other `files` that they lead to.
     pub fn of(directory: &Path, files: &[PathBuf]) -> Self {
         let routes = directory.join("routes");
-        let entries = fs::read_dir(&routes).into_iter().flatten().filter_map(Result::ok);
+        let entries = noted(fs::read_dir(&routes)).into_iter().flatten().filter_map(Result::ok);
         // a directory's own time changes with every name in it
         let mut paths = vec![directory.to_owned(), directory.join("default.yaml")];
         paths.extend(entries.map(|entry| entry.path()));

@@ -7,6 +7,7 @@
 use std::{fs, io, path::Path};
 
 use super::mistake::{Mistake, Mistakes, Place};
+use crate::open_files::exhausted::noted;
 
 /// The file of the process's own settings.
 const PROCESS_FILE: &str = "default.yaml";
@@ -79,7 +80,7 @@ pub fn read_directory(directory: &Path, mistakes: &mut Mistakes) -> Vec<Document
 
 /// A file that looks like settings and is not read, such as `default.yml`, would leave the defaults in force.
 fn refuse_strangers(directory: &Path, mistakes: &mut Mistakes) {
-    let names = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
+    let names = noted(fs::read_dir(directory)).into_iter().flatten().filter_map(Result::ok);
     for path in names.map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
@@ -95,7 +96,7 @@ fn refuse_strangers(directory: &Path, mistakes: &mut Mistakes) {
 
 fn read_routes(directory: &Path, mistakes: &mut Mistakes) -> Vec<Document> {
     let place = || Place::file(directory.display().to_string());
-    let mut paths = match fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+    let mut paths = match noted(fs::read_dir(directory)).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
         Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect::<Vec<_>>(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => {
@@ -139,7 +140,7 @@ fn is_read(documents: &[Document], stem: &str) -> bool {
 
 fn read_file(path: &Path, subject: Subject, mistakes: &mut Mistakes) -> Option<Document> {
     let source = path.display().to_string();
-    match fs::read_to_string(path) {
+    match noted(fs::read_to_string(path)) {
         Ok(text) => Some(Document { source, subject, text }),
         Err(error) => {
             mistakes.push(Mistake::new(Place::file(source), "", format!("cannot be read: {error}")));

@@ -10,6 +10,7 @@ use super::{
     mistake::{Mistake, Mistakes},
     tree::{Content, Environment, Node, Spelling},
 };
+use crate::open_files::exhausted::noted;
 
 /// Replaces each reference below `node` by what it refers to.
 ///
@@ -116,7 +117,7 @@ impl Target<'_> {
                 problem: format!("the environment variable {name} is not set"),
                 expected: format!("{name} in the sidecar's environment"),
             }),
-            Self::File(path) => match fs::read_to_string(path) {
+            Self::File(path) => match noted(fs::read_to_string(path)) {
                 Ok(text) => Ok(without_line_end(&text).to_owned()),
                 Err(error) => Err(Wrong {
                     problem: format!("the file {path} cannot be read: {error}"),

@@ -91,6 +91,8 @@ mod slow_clients;
 mod smuggling;
 /// What a collector is told over OTLP.
 mod spans;
+/// TCP keep-alive on live sockets.
+mod tcp_keepalive;
 /// TLS towards AWS.
 mod tls;
 /// Traces: `traceparent`, `tracestate`, `X-Amzn-Trace-Id`.
