@@ -3,14 +3,15 @@
 //! `proxy.rs` calls [`Signer::sign`] as the last step before sending: what is signed is what is sent. The
 //! result depends on the request, the credentials and the time given, and on nothing else; the derived key is
 //! kept for as long as it stays the same. Key derivation is `aws-sigv4`'s, the canonical request is ours, built in one
-//! buffer (`canonical.rs`), and a property test holds all of it against `aws-sigv4`'s signatures. The request itself
-//! stays as it was, so that it can be signed and sent again: what signing adds are [`SigningHeaders`].
+//! buffer (`canonical.rs`). Tests compare it with `aws-sigv4`, botocore and awscrt (`.ci/signatures/run`). The
+//! request stays as it was, so that it can be signed and sent again: what signing adds are [`SigningHeaders`].
 //!
 //! [`Signer::draft`] stops before the secret: `explain.rs` prints what it gives, and `diagnosis.rs` compares it with what
 //! AWS says it should have been.
 //!
-//! Signed are `host`, `content-type` and every `x-amz-*` header that goes out. Whatever a hop may add or
-//! rewrite stays unsigned.
+//! Signed are `host`, every `x-amz-*` header that goes out, and `content-type` if all signers write it alike
+//! (`has_one_form`). Whatever a hop may add or rewrite stays unsigned. No value is rewritten to be signed:
+//! blanks are normalised in the canonical request alone.
 
 pub mod canonical;
 pub mod query;
@@ -37,6 +38,7 @@ use crate::{hexadecimal::digits, proxy::outbound::OutboundRequest};
 
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 /// Digits of a SHA-256.
 const HASH: usize = 64;
 /// Bytes of a key's block (RFC 2104, 2).
@@ -101,8 +103,11 @@ pub struct SigningHeaders {
 
 impl SigningHeaders {
     /// Whether a request's own header of this name does not go out beside them.
+    ///
+    /// `x-amz-content-sha256` may claim another payload hash than the body's, which is the one that is signed;
+    /// AWS refuses a request in which the two differ. `execute-api` and `lambda` need no such header.
     pub fn replace(name: &HeaderName) -> bool {
-        [header::AUTHORIZATION, DATE, SECURITY_TOKEN].contains(name)
+        [header::AUTHORIZATION, DATE, SECURITY_TOKEN, CONTENT_SHA256].contains(name)
     }
 
     /// Names and values.
@@ -204,7 +209,7 @@ impl Signer {
     }
 }
 
-/// What is signed, sorted by name: `host`, `content-type` and every `x-amz-*` header that goes out.
+/// The signed headers, sorted by name.
 fn signed_headers<'a>(
     headers: &'a HeaderMap,
     date: &'a str,
@@ -217,37 +222,36 @@ fn signed_headers<'a>(
     }
     for name in headers.keys().filter(|name| is_signed(name)) {
         let lines = headers.get_all(name).as_slice();
+        if *name == header::CONTENT_TYPE && !lines.iter().all(has_one_form) {
+            continue;
+        }
         signed.push(SignedHeader { name: name.as_str(), value: SignedValue::Lines(lines) });
     }
     signed.sort_unstable_by_key(|header| header.name);
     signed
 }
 
-/// Whether a header of the request is signed; the two that signing itself sets are not the request's.
+/// Whether a header of the request may be signed; those that signing sets or takes out are not the request's.
 fn is_signed(name: &HeaderName) -> bool {
     *name == header::HOST
         || *name == header::CONTENT_TYPE
-        || (name.as_str().starts_with("x-amz-") && *name != DATE && *name != SECURITY_TOKEN)
+        || (name.as_str().starts_with("x-amz-") && !SigningHeaders::replace(name))
 }
 
-/// Rewrites the headers that will be signed so that blanks leave nothing to differ about: none at the ends,
-/// and one where there were several or a tab, of which implementations make different things.
-pub fn settle_blanks(headers: &mut HeaderMap) {
-    headers.retain(|name, value| {
-        let unsettled = |value: &HeaderValue| {
-            let bytes = value.as_bytes();
-            bytes.contains(&b'\t') || bytes.windows(2).any(|pair| pair == b"  ")
-        };
-        if is_signed(name) && unsettled(value) {
-            let words: Vec<&[u8]> =
-                value.as_bytes().split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
-            // it holds nothing that it did not hold before
-            if let Ok(settled) = HeaderValue::from_bytes(&words.join(&b' ')) {
-                *value = settled;
-            }
+/// Whether all signers write a `Content-Type` down as it goes out: visible ASCII with single blanks in between.
+///
+/// They differ over tabs, over runs of blanks within quotes, and over bytes beyond ASCII. Such a value goes out
+/// unsigned, which AWS accepts: its SDK for JavaScript, version 2, signs this header for no service. An
+/// `x-amz-*` header has to be signed whatever it holds.
+fn has_one_form(value: &HeaderValue) -> bool {
+    let mut before = b' ';
+    for &byte in value.as_bytes() {
+        if !matches!(byte, b' '..=b'~') || (byte == b' ' && before == b' ') {
+            return false;
         }
-        true
-    });
+        before = byte;
+    }
+    before != b' ' || value.is_empty()
 }
 
 /// The text whose HMAC is the signature.

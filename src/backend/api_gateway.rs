@@ -19,7 +19,7 @@ use crate::{
         outbound::{OutboundRequest, Signature},
     },
     settings::{ApiGatewaySettings, ClientAuthorization, FunctionUri},
-    signing::{Scope, query::push_strict, settle_blanks},
+    signing::{Scope, query::push_strict},
     uri_syntax::check_remainder,
 };
 
@@ -83,8 +83,9 @@ impl ApiGateway {
         Self { target, function_uri: uri.clone(), api_key, client_proofs }
     }
 
-    /// Path and query as they go out (peers.md A18 to A28).
-    fn path_and_query(&self, inbound: &InboundRequest) -> Result<String, ProxyError> {
+    /// Path and query as they go out (peers.md A18 to A28). The query is rewritten only to be signed: what a
+    /// client has signed by itself goes out byte for byte.
+    fn path_and_query(&self, inbound: &InboundRequest, signature: Signature) -> Result<String, ProxyError> {
         let base = &self.function_uri;
         let mut text = String::with_capacity(
             base.path.len() + base.query.as_ref().map_or(0, String::len) + inbound.uri.path().len() + 64,
@@ -98,7 +99,7 @@ impl ApiGateway {
             text.push_str(remainder);
         }
         let queries = [base.query.as_deref(), inbound.uri.query()];
-        if self.target.scope.is_some() {
+        if self.target.scope.is_some() && signature == Signature::Ours {
             let path_end = text.len();
             text.push('?');
             for query in queries.into_iter().flatten() {
@@ -153,14 +154,11 @@ impl Backend for ApiGateway {
         &self.target
     }
 
-    fn request(&self, inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
-        let path_and_query = self.path_and_query(&inbound)?;
-        let mut headers = inbound.headers;
+    fn request(&self, mut inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
+        let mut headers = std::mem::take(&mut inbound.headers);
         let signature = self.prove(&mut headers);
+        let path_and_query = self.path_and_query(&inbound, signature)?;
         headers.insert(header::HOST, self.target.authority.clone());
-        if self.target.scope.is_some() {
-            settle_blanks(&mut headers);
-        }
         Ok(OutboundRequest { method: inbound.method, path_and_query, headers, body: inbound.body, signature })
     }
 

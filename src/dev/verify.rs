@@ -277,7 +277,8 @@ impl Signed<'_> {
     }
 }
 
-/// "Remove leading and trailing spaces, convert sequential spaces to a single space."
+/// "Remove leading and trailing spaces, convert sequential spaces to a single space." That holds within quotes
+/// too (AWS's vector `get-header-value-trim`), and a tab counts as a space (botocore, awscrt, AWS's SDKs for Java).
 fn single_blanks(value: &[u8]) -> Vec<u8> {
     let words: Vec<&[u8]> = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
     words.join(&b' ')
@@ -293,8 +294,8 @@ fn canonical_path(path: &str) -> String {
             name => segments.push(name),
         }
     }
-    let directory = path.rsplit('/').next().is_some_and(|last| matches!(last, "" | "." | ".."));
-    let end = if directory && !segments.is_empty() { "/" } else { "" };
+    // "if the path ends with a slash": `/.` and `/..` do not
+    let end = if path.ends_with('/') && !segments.is_empty() { "/" } else { "" };
     let encoded: Vec<String> = segments.into_iter().map(|segment| encode(segment.as_bytes())).collect();
     format!("/{}{end}", encoded.join("/"))
 }

@@ -94,14 +94,15 @@ fn push_header(header: &SignedHeader<'_>, text: &mut Vec<u8>) {
 
 /// The path normalised, then every byte but the unreserved ones and `/` encoded, so that an escape on the
 /// wire is encoded once more.
+///
+/// A path that ends in a slash keeps it; one that ends in `/.` or `/..` gets none, as in botocore, awscrt and
+/// AWS's SDKs for Java. RFC 3986, 5.2.4, and the crate `aws-sigv4` would put one there.
 fn push_path(path: &str, text: &mut Vec<u8>) {
     if !(path.contains("/.") || path.contains("//")) {
         return push_encoded(path.as_bytes(), b"/", text);
     }
     let start = text.len();
-    let mut ends_with_slash = true;
     for segment in path.split('/').skip(1) {
-        ends_with_slash = matches!(segment, "" | "." | "..");
         match segment {
             "" | "." => {}
             ".." => {
@@ -114,7 +115,8 @@ fn push_path(path: &str, text: &mut Vec<u8>) {
             }
         }
     }
-    if ends_with_slash {
+    // `/` is left of a path without a name
+    if path.ends_with('/') || text.len() == start {
         text.push(b'/');
     }
 }
@@ -137,9 +139,11 @@ fn push_query(query: &str, text: &mut Vec<u8>) {
     }
 }
 
-/// A header's value without blanks at its ends and with runs of blanks as one.
+/// A header's value without blanks at its ends and with runs of blanks as one, within quotes too, as AWS's
+/// vector `get-header-value-trim` has it. A tab is a blank: so it is in botocore, awscrt and AWS's SDKs for Java,
+/// .NET and JavaScript, but not in those for Go and Rust.
 fn push_header_value(value: &[u8], text: &mut Vec<u8>) {
-    let mut words = value.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    let mut words = value.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
     if let Some(first) = words.next() {
         text.extend_from_slice(first);
     }

@@ -7,6 +7,8 @@ mod golden;
 mod properties;
 /// What API Gateway says to a wrong proof, and that the client hears it.
 mod refusals;
+/// What leaves the sidecar is what the client sent, and its signature covers that.
+mod sent;
 /// AWS's test vectors, stage by stage.
 mod vectors;
 

@@ -19,7 +19,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::{
     super::support::{App, call},
-    header_map, outbound, sign, strict_target,
+    ACCESS_KEY_ID, SECRET_ACCESS_KEY, header_map, outbound, sign, strict_target,
 };
 
 const HOST: &str = "abc123def4.execute-api.us-east-1.amazonaws.com";
@@ -32,11 +32,14 @@ const QUERY_TEXT: &str = "[!$&-;?-~]{1,6}";
 const VALUE: &str = "[ \ta-c;=,é\"]{0,16}";
 
 /// Headers that are not signed, or that signing itself sets: whatever they hold, nothing must depend on it.
-const UNSIGNED: [(&str, &str); 9] = [
+const UNSIGNED: [(&str, &str); 12] = [
     ("accept", "*/*"),
     ("authorization", "AWS4-HMAC-SHA256 Credential=theirs"),
     ("cookie", "a=1"),
     ("user-agent", "theirs"),
+    ("x-amz-content-sha256", "UNSIGNED-PAYLOAD"),
+    ("x-amz-content-sha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+    ("x-amz-content-sha256", "theirs"),
     ("x-amz-date", "20200101T000000Z"),
     ("x-amz-security-token", "theirs"),
     ("x-amzn-trace-id", "Root=1"),
@@ -101,7 +104,6 @@ fn signed_name() -> impl Strategy<Value = String> {
         Just("content-type".to_owned()),
         Just("x-amz-a".to_owned()),
         Just("x-amz-meta-b".to_owned()),
-        Just("x-amz-content-sha256".to_owned()),
         "x-amz-[a-z0-9!#&'*+.^_`|~-]{1,6}"
     ]
     .prop_filter("signing sets these", |name| name != "x-amz-date" && name != "x-amz-security-token")
@@ -156,6 +158,34 @@ impl Case {
         [("host", HOST)].into_iter().chain(headers)
     }
 
+    /// The same as AWS's signer has to see it. It leaves tabs as they are, where botocore, awscrt and most of
+    /// AWS's SDKs take them for blanks; and a content type that signers write differently is not signed.
+    fn seen(&self) -> impl Iterator<Item = (String, String)> {
+        let has_one_form = self.signed().filter(|(name, _)| *name == "content-type").all(|(_, value)| {
+            let words: Vec<&str> = value.split(' ').collect();
+            value.is_empty()
+                || words.iter().all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_graphic()))
+        });
+        self.signed()
+            .filter(move |(name, _)| *name != "content-type" || has_one_form)
+            .map(|(name, value)| (name.to_owned(), value.replace('\t', " ")))
+    }
+
+    /// Whether the path ends in `/.` or `/..` and leaves a name. AWS's crate alone puts a slash behind it, as
+    /// RFC 3986, 5.2.4, has it; botocore, awscrt and AWS's SDKs for Java do not (`golden.json`).
+    fn ends_in_dots(&self) -> bool {
+        let path = self.target.split('?').next().unwrap_or_default();
+        let mut names = Vec::new();
+        for segment in path.split('/') {
+            match segment {
+                "" | "." => {}
+                ".." => drop(names.pop()),
+                name => names.push(name),
+            }
+        }
+        !names.is_empty() && (path.ends_with("/.") || path.ends_with("/.."))
+    }
+
     /// What our signer adds, by name.
     fn ours(&self) -> Lines {
         let headers = header_map(self.signed().chain(self.unsigned.iter().copied()));
@@ -182,7 +212,9 @@ impl Case {
             .build()
             .expect("all parameters are there");
         let url = format!("https://{HOST}{}", strict_target(&self.target));
-        let request = SignableRequest::new(&self.method, url, self.signed(), SignableBody::Bytes(&self.body));
+        let seen: Lines = self.seen().collect();
+        let headers = seen.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let request = SignableRequest::new(&self.method, url, headers, SignableBody::Bytes(&self.body));
         let signed = http_request::sign(request.expect("a request"), &parameters.into());
         let (instructions, _) = signed.expect("it can be signed").into_parts();
         let mut lines: Lines =
@@ -208,13 +240,19 @@ proptest! {
     /// The signature covers the hash of the canonical request, so that equal signatures mean equal texts.
     #[test]
     fn our_signatures_are_those_of_awss_own_signer(case in case()) {
-        prop_assert_eq!(case.ours(), case.theirs());
+        if case.ends_in_dots() {
+            prop_assert_ne!(case.ours(), case.theirs());
+        } else {
+            prop_assert_eq!(case.ours(), case.theirs());
+        }
     }
 }
 
 /// What a client sends.
 #[derive(Debug, Clone)]
 struct Sent {
+    /// Whether the route lets the client's proofs pass.
+    passes: bool,
     method: &'static str,
     target: String,
     headers: Lines,
@@ -232,29 +270,64 @@ fn sent() -> impl Strategy<Value = Sent> {
     ];
     let signed = (prop_oneof![signed_name(), Just("X-Amz-Mixed-CASE".to_owned())], VALUE);
     let headers = vec(prop_oneof![2 => signed, 1 => unsigned], 0..8);
-    (method, sound_target(), headers, body()).prop_map(|(method, target, headers, body)| Sent {
-        method,
-        target,
-        headers,
-        body,
+    let request = (any::<bool>(), method, sound_target(), headers, body());
+    request.prop_map(|(passes, method, target, mut headers, body)| {
+        // its own signature would win
+        headers.retain(|(name, _)| !passes || name != "authorization");
+        Sent { passes, method, target, headers, body }
     })
+}
+
+impl Sent {
+    /// The values of a header as they have to arrive: without blanks at the ends, which belong to no value
+    /// (RFC 9110, 5.5).
+    fn values(&self, name: &str) -> Vec<&str> {
+        let own = self.headers.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name));
+        own.map(|(_, value)| value.trim_matches([' ', '\t'])).collect()
+    }
+
+    /// Names of headers whose values arrive byte for byte.
+    fn kept(&self) -> impl Iterator<Item = String> {
+        let nominates = !self.values("connection").is_empty();
+        let names = self.headers.iter().map(|(name, _)| name.to_ascii_lowercase());
+        names.filter(move |name| {
+            let is_signed = name == "content-type" || name.starts_with("x-amz-");
+            let is_nominated = nominates && ["x-amz-a", "content-type"].contains(&&**name);
+            let is_replaced =
+                ["x-amz-date", "x-amz-security-token", "x-amz-content-sha256"].contains(&&**name);
+            is_signed && !is_nominated && !is_replaced
+        })
+    }
+}
+
+/// A route to the same stand-in that lets the client's proofs pass.
+fn passing(app: &App) -> App {
+    let keys = format!("iam: {{ accesskey: {ACCESS_KEY_ID}, secretkey: {SECRET_ACCESS_KEY} }}");
+    let rest = format!("authorization: {{ {keys} }}\nclient_authorization: pass");
+    App::with("").gateway("r", "/iam/*", &format!("http://{}/iam", app.stand_in()), &rest).start()
 }
 
 #[test]
 fn whatever_a_client_sends_goes_out_with_a_signature_that_verifies() {
     let app = App::dev();
+    let passing = passing(&app);
     let config = ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(sent in sent())| {
         let headers: Vec<(&str, &str)> =
             sent.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let target = format!("/iam/echo{}", sent.target);
-        let response = call(app.address, sent.method, &target, &headers, &sent.body);
+        let address = if sent.passes { passing.address } else { app.address };
+        let response = call(address, sent.method, &target, &headers, &sent.body);
         prop_assert_eq!(response.status, 200, "{}", response.text());
         if sent.method != "HEAD" {
             let arrived = response.json();
             prop_assert_eq!(&arrived["method"], sent.method);
             prop_assert_eq!(&arrived["path"], target.split('?').next().unwrap_or_default());
             prop_assert_eq!(&arrived["body"]["sha256"], &hash(&sent.body));
+            for name in sent.kept() {
+                let values = serde_json::json!(sent.values(&name));
+                prop_assert_eq!(&arrived["headers"][&name], &values, "{}", name);
+            }
         }
     });
 }
