@@ -1,7 +1,7 @@
 //! Signatures against everything there is to hold them against: AWS's vectors, values that other
 //! implementations agree on, AWS's own signer, and a verifier that was written from the description alone.
 
-/// Values on which three other implementations agree.
+/// Values of botocore and awscrt.
 mod golden;
 /// Arbitrary requests: ours against AWS's signer, and against the stand-in over real sockets.
 mod properties;
