@@ -49,12 +49,19 @@ pub fn check(head: &RequestHead, limits: &HeadLimits) -> Result<(), ProxyError> 
     if !escapes_are_whole(text.as_bytes()) {
         return Err(ErrorKind::InvalidPath("`%` is not followed by two hexadecimal digits").into());
     }
-    if head
-        .headers
-        .get(header::HOST)
-        .is_some_and(|host| !host.as_bytes().iter().copied().all(is_of_authority))
-    {
-        return Err(ProxyError::new(ErrorKind::InvalidRequest, "a Host that is none"));
+    check_authority(head)
+}
+
+/// Checks `Host` and the authority of an absolute target, of which one becomes `X-Forwarded-Host`. Both may hold
+/// no user and password (RFC 9110, 4.2.4; RFC 9113, 8.3.1), and the cause for the log does not repeat them.
+fn check_authority(head: &RequestHead) -> Result<(), ProxyError> {
+    let is_authority = |text: &[u8]| text.iter().copied().all(is_of_authority);
+    let malformed = |cause: &'static str| Err(ProxyError::new(ErrorKind::InvalidRequest, cause));
+    if head.headers.get(header::HOST).is_some_and(|host| !is_authority(host.as_bytes())) {
+        return malformed("the Host header is not a host with an optional port");
+    }
+    if head.uri.authority().is_some_and(|authority| !is_authority(authority.as_str().as_bytes())) {
+        return malformed("the authority of the target is not a host with an optional port");
     }
     Ok(())
 }

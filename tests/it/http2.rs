@@ -144,6 +144,24 @@ fn a_host_that_differs_from_the_authority_and_none_at_all_are_400_and_trace_405(
 }
 
 #[test]
+fn x15_a_user_in_the_authority_is_400_for_that_stream_alone() {
+    let upstream = Upstream::ok();
+    let app = before(&upstream, "");
+    let mut frames = Frames::open(app.address);
+    let authority = b"user:pw@h";
+    // `:method: GET`, `:scheme: http`, `:path: /`, `:authority` as a literal
+    let mut block = vec![0x82, 0x86, 0x84, 0x01, u8::try_from(authority.len()).unwrap()];
+    block.extend_from_slice(authority);
+    frames.send(HEADERS, END_STREAM | END_HEADERS, 1, &block).unwrap();
+    // the first byte is the status: 12 of the static table is `:status: 400`
+    assert_eq!(frames.until(HEADERS).unwrap().payload[0], 0x8c);
+    assert_eq!(upstream.accepted(), 0);
+    frames.send(HEADERS, END_STREAM | END_HEADERS, 3, GET).unwrap();
+    assert_eq!(frames.until(HEADERS).unwrap().stream, 3);
+    assert_eq!(upstream.received().len(), 1);
+}
+
+#[test]
 fn streams_are_served_side_by_side_and_pieces_arrive_one_by_one() {
     let go_on = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&go_on);

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use super::support::{
     Http2, Upstream, call, get, open,
     process::{Process, binary, command, end_of, settings},
+    send,
     tls::{Authority, file},
 };
 
@@ -192,4 +193,27 @@ fn no_secret_is_in_any_log_answer_metric_or_command_of_a_whole_run() {
     }
     assert!(heard.0.iter().any(|(who, _)| who == "a span"));
     heard.assert_holds_none();
+}
+
+#[test]
+fn x15_a_password_in_a_target_reaches_neither_upstream_nor_log_nor_answer() {
+    let upstream = Upstream::ok();
+    let route = format!("uri: /*\napi_gateway:\n  function_uri: {}\n", upstream.uri("/"));
+    let process = "listen: { http: '127.0.0.1:0' }\nlog: { level: debug }\n";
+    let directory = settings(process, &[("r", &route)]);
+    let (mut process, address) = Process::run(directory.path());
+    for request in [
+        "GET http://hush-user:hush-password@h/a HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: hush-user:hush-password@h\r\n\r\n",
+        "GET http://h/a HTTP/1.1\r\nHost: hush-user:hush-password@h\r\n\r\n",
+    ] {
+        let response = send(address, request);
+        assert_eq!((response.status, response.code().as_str()), (400, "invalid_request"), "{request}");
+        assert!(!format!("{response:?}").contains("hush"), "{response:?}");
+    }
+    process.signal("TERM");
+    process.wait();
+    let said = format!("{}{}", process.output(), process.errors());
+    assert!(said.contains("not a host with an optional port") && !said.contains("hush"), "{said}");
+    assert_eq!(upstream.accepted(), 0);
 }

@@ -157,6 +157,13 @@ fn hosts_that_are_two_none_or_no_host_are_400() {
 }
 
 #[test]
+fn x15_a_user_in_an_absolute_target_is_400() {
+    for target in ["http://user:pw@h/first", "http://user@h/first", "http://@h/first", "https://a:b@h:81/"] {
+        assert_refused(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n"), 400);
+    }
+}
+
+#[test]
 fn an_absolute_target_is_forwarded_in_origin_form_and_its_host_goes_before_the_header() {
     for (target, host) in
         [("http://a.example:81/first?q=1", "a.example:81"), ("https://b.example/first?q=1", "b.example")]
