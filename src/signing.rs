@@ -10,7 +10,7 @@
 //! AWS says it should have been.
 //!
 //! Signed are `host`, every `x-amz-*` header that goes out, and `content-type` if all signers write it alike
-//! ([`has_one_form`]). Whatever a hop may add or rewrite stays unsigned. No value is rewritten to be signed:
+//! (`has_one_form`). Whatever a hop may add or rewrite stays unsigned. No value is rewritten to be signed:
 //! blanks are normalised in the canonical request alone.
 
 pub mod canonical;
@@ -244,12 +244,14 @@ fn is_signed(name: &HeaderName) -> bool {
 /// unsigned, which AWS accepts: its SDK for JavaScript, version 2, signs this header for no service. An
 /// `x-amz-*` header has to be signed whatever it holds.
 fn has_one_form(value: &HeaderValue) -> bool {
-    let bytes = value.as_bytes();
-    let is_blank = |byte: Option<&u8>| byte == Some(&b' ');
-    bytes.iter().all(|byte| matches!(byte, b' '..=b'~'))
-        && !is_blank(bytes.first())
-        && !is_blank(bytes.last())
-        && !bytes.windows(2).any(|pair| pair == b"  ")
+    let mut before = b' ';
+    for &byte in value.as_bytes() {
+        if !matches!(byte, b' '..=b'~') || (byte == b' ' && before == b' ') {
+            return false;
+        }
+        before = byte;
+    }
+    before != b' ' || value.is_empty()
 }
 
 /// The text whose HMAC is the signature.
