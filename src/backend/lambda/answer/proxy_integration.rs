@@ -77,6 +77,7 @@ fn whole(version: PayloadVersion, output: Bytes, headers: HeaderMap) -> Result<C
     };
     let lines = header_lines::read(&members)?;
     let is_base64 = is_base64(members.is_base64_encoded)?;
+    let default_type = default_type(version, members.body);
     let remark = members.body.and_then(remark_on_body);
     let mut body = content(&output, members.body, is_base64)?;
     // a body with escapes was copied, and the answer is not kept while it is decoded
@@ -86,10 +87,20 @@ fn whole(version: PayloadVersion, output: Bytes, headers: HeaderMap) -> Result<C
     }
     let mut reply = put_together(status, headers, lines, ReplyBody::Whole(body));
     if !matches!(reply.body, ReplyBody::None { .. }) && !reply.headers.contains_key(header::CONTENT_TYPE) {
-        reply.headers.insert(header::CONTENT_TYPE, JSON);
+        reply.headers.insert(header::CONTENT_TYPE, default_type);
     }
     reply.remarks.extend(remark);
     Ok(reply)
+}
+
+/// The type of a body of which the function does not say it. AWS documents neither: REST APIs were recorded more than
+/// once, the HTTP API's comes from a single capture. A body that is not a string is JSON.
+fn default_type(version: PayloadVersion, body: Option<Json<'_>>) -> HeaderValue {
+    let is_text = body.is_none_or(|body| matches!(body.kind(), Kind::Text | Kind::Null));
+    match version {
+        PayloadVersion::V2 if is_text => HeaderValue::from_static("text/plain; charset=utf-8"),
+        PayloadVersion::V1 | PayloadVersion::V2 => JSON,
+    }
 }
 
 /// What version 2.0 makes of JSON without a `statusCode` ("API Gateway makes the following assumptions").
@@ -110,10 +121,8 @@ fn put_together(
         headers.remove(name);
     }
     let body = body_for(status, body, length);
-    if matches!(body, ReplyBody::None { .. }) {
-        // the API's own is about its envelope
-        headers.remove(header::CONTENT_TYPE);
-    }
+    // the API's own is about its envelope
+    headers.remove(header::CONTENT_TYPE);
     for (name, value) in lines {
         headers.append(name, value);
     }
