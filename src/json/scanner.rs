@@ -236,7 +236,7 @@ fn closing(is_object: bool) -> u8 {
 /// of this, so it is taken in blocks that the compiler turns into vector instructions.
 fn plain_run(bytes: &[u8]) -> usize {
     const BLOCK: usize = 32;
-    let is_special = |byte: &u8| (*byte == b'"') | (*byte == b'\\') | (*byte < b' ');
+    let is_special = |byte: &u8| matches!(byte, 0..b' ' | b'"' | b'\\');
     let blocks = bytes
         .chunks_exact(BLOCK)
         .take_while(|block| !block.iter().fold(false, |found, byte| found | is_special(byte)))

@@ -17,13 +17,13 @@ const PROXY: &str = "is_proxy_integration: true";
 const PROXY_2: &str = "is_proxy_integration: true, awsgateway_compatible_payload_version: '2.0'";
 
 /// `start`, as many of `item` as make it `size` bytes, and `end`.
-pub fn filled(start: &str, item: &str, end: &str, size: usize) -> Vec<u8> {
+pub(super) fn filled(start: &str, item: &str, end: &str, size: usize) -> Vec<u8> {
     let room = size - start.len() - end.len();
     [start, &item.repeat(room / item.len()), end].concat().into_bytes()
 }
 
 /// Answers of many shapes, sound and not.
-pub fn shapes(size: usize) -> Vec<(&'static str, Vec<u8>)> {
+pub(super) fn shapes(size: usize) -> Vec<(&'static str, Vec<u8>)> {
     let filled = |start: &str, item: &str, end: &str| filled(start, item, end, size);
     vec![
         ("an array for a status", filled(r#"{"statusCode":["#, "0,", r#"0],"body":"x"}"#)),

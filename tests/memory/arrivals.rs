@@ -82,7 +82,7 @@ fn x5_no_answer_costs_more_than_three_times_its_bytes_as_it_arrives() {
                 ));
                 let client = Client::new(Metrics::new().unwrap());
                 let local = tokio::task::LocalSet::new();
-                let (_, mut cost) = cost(|| local.block_on(&runtime, Box::pin(call(&*backend, &client))));
+                let ((), mut cost) = cost(|| local.block_on(&runtime, Box::pin(call(&*backend, &client))));
                 // it waits for the socket many times
                 cost.time = std::time::Duration::ZERO;
                 verdict.judge(&format!("{what} {framing}"), length, cost);

@@ -35,13 +35,13 @@ use rustix::time::{ClockId, clock_gettime};
 const SLACK: u64 = 64 << 10;
 const LONGEST_STEP: Duration = Duration::from_millis(50);
 /// Most that Lambda takes and gives, and a size just behind a power of two, where buffers that double hold most. Without
-/// optimization an eighth of that has to do.
-pub const SIZES: [usize; 2] =
-    if cfg!(debug_assertions) { [768 << 10, (512 << 10) + 1000] } else { [6 << 20, (4 << 20) + 1000] };
+/// optimization a sixteenth of that has to do.
+const SIZES: [usize; 2] =
+    if cfg!(debug_assertions) { [384 << 10, (256 << 10) + 1000] } else { [6 << 20, (4 << 20) + 1000] };
 
 /// What a step took.
 #[derive(Debug, Clone, Copy)]
-pub struct Cost {
+struct Cost {
     /// Bytes at most at any moment.
     peak: u64,
     /// Time of this thread on a processor.
@@ -49,7 +49,7 @@ pub struct Cost {
 }
 
 /// Takes a step.
-pub fn cost<T>(step: impl FnOnce() -> T) -> (T, Cost) {
+fn cost<T>(step: impl FnOnce() -> T) -> (T, Cost) {
     let (mut result, mut time) = (None, Duration::ZERO);
     let AllocationInfo { bytes_max: peak, .. } = allocation_counter::measure(|| {
         let before = now();
@@ -65,19 +65,16 @@ fn now() -> Duration {
 
 /// Collects what takes too much, so that one run tells of all.
 #[derive(Default)]
-pub struct Verdict {
+struct Verdict {
     failures: Vec<String>,
 }
 
 impl Verdict {
     /// Judges what a message of so many bytes took.
-    pub fn judge(&mut self, what: &str, bytes: usize, Cost { peak, time }: Cost) {
+    fn judge(&mut self, what: &str, bytes: usize, Cost { peak, time }: Cost) {
         let bytes = u64::try_from(bytes).unwrap();
         let limit = 3 * bytes + SLACK;
         let line = format!("{what}: {bytes} bytes took {peak} of {limit}, {time:?}");
-        if std::env::var_os("SHOW").is_some() {
-            eprintln!("{line}");
-        }
         if peak > limit || (time > LONGEST_STEP && !cfg!(debug_assertions)) {
             self.failures.push(line);
         }
@@ -85,20 +82,20 @@ impl Verdict {
 
     /// Fails if anything took too much.
     #[track_caller]
-    pub fn end(self) {
+    fn end(self) {
         assert!(self.failures.is_empty(), "too dear:\n{}", self.failures.join("\n"));
     }
 }
 
 /// The backend of a route.
-pub fn backend(route: &str) -> Arc<dyn Backend> {
+fn backend(route: &str) -> Arc<dyn Backend> {
     let documents = [Document::process(String::new()), Document::route("a", format!("uri: /a*\n{route}"))];
     let settings = Settings::from_documents(&documents, &BTreeMap::new()).unwrap();
     backend::build(&settings.routes[0].backend, &mut Configurations::default()).unwrap()
 }
 
 /// The backend of a route that calls a function.
-pub fn lambda(rest: &str) -> Arc<dyn Backend> {
+fn lambda(rest: &str) -> Arc<dyn Backend> {
     let keys = "function_name: f, aws_region: us-east-1, aws_key: A, aws_secret: s";
     backend(&format!("lambda: {{ {keys}, {rest} }}\n"))
 }

@@ -134,7 +134,7 @@ mod tests {
         let mut unreadable = refusal("InvalidSignatureException", "");
         unreadable.body = ReplyBody::Whole(Bytes::from_static(b"\xff"));
         assert!(without_explanation(&mut unreadable).is_empty());
-        assert!(matches!(&unreadable.body, ReplyBody::Whole(body) if *body == &b"\xff"[..]));
+        assert!(matches!(&unreadable.body, ReplyBody::Whole(body) if *body == b"\xff"[..]));
         let mut other = refusal("AccessDeniedException", EXPLAINED);
         assert_eq!(reply_mode(&other), ReplyMode::Streamed);
         assert!(without_explanation(&mut other).is_empty());

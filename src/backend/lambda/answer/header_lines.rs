@@ -30,7 +30,7 @@ pub struct HeaderLines {
 /// Reads the lines that a function's answer describes.
 ///
 /// The order is API Gateway's: cookies before a `Set-Cookie` among the headers (R36), and many values before the single
-/// one (recorded by LocalStack's `test_aws_proxy_response_payload_format_validation` on 2024-11-15).
+/// one (recorded at AWS by `LocalStack`, `test_aws_proxy_response_payload_format_validation` on 2024-11-15).
 ///
 /// # Errors
 /// A member is not what was expected, or there are too many lines.

@@ -77,6 +77,7 @@ fn whole(version: PayloadVersion, output: Bytes, headers: HeaderMap) -> Result<C
     };
     let lines = header_lines::read(&members)?;
     let is_base64 = is_base64(members.is_base64_encoded)?;
+    let default_type = default_type(version, members.body);
     let remark = members.body.and_then(remark_on_body);
     let mut body = content(&output, members.body, is_base64)?;
     // a body with escapes was copied, and the answer is not kept while it is decoded
@@ -86,18 +87,19 @@ fn whole(version: PayloadVersion, output: Bytes, headers: HeaderMap) -> Result<C
     }
     let mut reply = put_together(status, headers, lines, ReplyBody::Whole(body));
     if !matches!(reply.body, ReplyBody::None { .. }) && !reply.headers.contains_key(header::CONTENT_TYPE) {
-        reply.headers.insert(header::CONTENT_TYPE, default_type(version));
+        reply.headers.insert(header::CONTENT_TYPE, default_type);
     }
     reply.remarks.extend(remark);
     Ok(reply)
 }
 
 /// The type of a body of which the function does not say it. AWS documents neither: REST APIs were recorded more than
-/// once, the HTTP API's comes from a single capture.
-fn default_type(version: PayloadVersion) -> HeaderValue {
+/// once, the HTTP API's comes from a single capture. A body that is not a string is JSON.
+fn default_type(version: PayloadVersion, body: Option<Json<'_>>) -> HeaderValue {
+    let is_text = body.is_none_or(|body| matches!(body.kind(), Kind::Text | Kind::Null));
     match version {
-        PayloadVersion::V1 => JSON,
-        PayloadVersion::V2 => HeaderValue::from_static("text/plain; charset=utf-8"),
+        PayloadVersion::V2 if is_text => HeaderValue::from_static("text/plain; charset=utf-8"),
+        PayloadVersion::V1 | PayloadVersion::V2 => JSON,
     }
 }
 

@@ -206,6 +206,20 @@ fn r23_a_flag_that_is_no_boolean_is_502() {
 }
 
 #[test]
+fn e6_e9_a_body_without_a_type_has_its_versions_and_one_that_is_no_string_is_json() {
+    for (body, second) in [
+        (r#""x""#, "text/plain; charset=utf-8"),
+        ("null", "text/plain; charset=utf-8"),
+        ("{}", "application/json"),
+    ] {
+        let output = format!(r#"{{"statusCode":200,"body":{body}}}"#);
+        let [one, two] = BOTH.map(|version| called(version, &output).unwrap());
+        assert_eq!(values(&one, "content-type"), ["application/json"]);
+        assert_eq!(values(&two, "content-type"), [second]);
+    }
+}
+
+#[test]
 fn e7_a_flag_that_is_null_is_false() {
     let reply = good(r#"{"statusCode":200,"body":"dGVzdA==","isBase64Encoded":null}"#);
     assert_eq!(text(&reply), "dGVzdA==");
