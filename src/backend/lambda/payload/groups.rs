@@ -94,7 +94,9 @@ fn group_colliding(entries: &mut [Entry], names: &dyn Named) {
         entries.chunk_by_mut(|one, next| are_same || names.name(one.place) == names.name(next.place))
     {
         let first = same_name[0].place;
-        same_name.iter_mut().for_each(|entry| entry.key = first);
+        for entry in same_name {
+            entry.key = first;
+        }
     }
 }
 

@@ -147,8 +147,8 @@ struct Merged<'a>(Vec<(Members<'a>, Groups)>);
 
 impl<'a> Merged<'a> {
     fn new(layers: Vec<Members<'a>>) -> Self {
-        let hasher = RandomState::new();
-        let mut hashed: Vec<Hashed> = layers.iter().map(|members| Hashed::new(members, &hasher)).collect();
+        let state = RandomState::new();
+        let mut hashed: Vec<Hashed> = layers.iter().map(|members| Hashed::new(members, &state)).collect();
         for (place, members) in layers.iter().enumerate() {
             let (lower, higher) = hashed.split_at_mut(place + 1);
             for (others, other_members) in higher.iter().zip(&layers[place + 1..]) {

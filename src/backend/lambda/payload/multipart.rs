@@ -136,8 +136,8 @@ fn parameter<'a>(value: &'a str, wanted: &str) -> Option<Cow<'a, str>> {
                 (unescaped(&quoted[..end]), &quoted[end + 1..])
             }
             None => {
-                let end = behind.find(';').unwrap_or(behind.len());
-                (Cow::Borrowed(behind[..end].trim_ascii_end()), &behind[end..])
+                let end = behind.find([';', ' ']).unwrap_or(behind.len());
+                (Cow::Borrowed(&behind[..end]), &behind[end..])
             }
         };
         // `a; b=1` has a parameter without a value before the one that is looked at

@@ -45,7 +45,7 @@ impl<'a> Pairs<'a> {
 impl<'a> FromIterator<Pair<'a>> for Pairs<'a> {
     fn from_iter<I: IntoIterator<Item = Pair<'a>>>(pairs: I) -> Self {
         let mut pairs: Vec<_> = pairs.into_iter().collect();
-        pairs.sort_by(|(one, _), (other, _)| one.cmp(other));
+        pairs.sort_by_key(|(name, _)| *name);
         Self(pairs)
     }
 }

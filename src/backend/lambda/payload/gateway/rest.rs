@@ -1,7 +1,7 @@
 //! The event 1.0, of REST APIs (`aws.md` 3.1).
 //!
 //! What is absent is null and not left out. The maps of single values hold the LAST of several, as AWS was recorded
-//! to do (LocalStack's snapshots of 2024-08 and 2024-11) and Kong does not (`peers.md` K22); those of several values
+//! to do (`LocalStack`'s snapshots of 2024-08 and 2024-11) and Kong does not (`peers.md` K22); those of several values
 //! are the truth.
 
 use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
