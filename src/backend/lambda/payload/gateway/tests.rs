@@ -17,6 +17,7 @@ fn settings(version: PayloadVersion) -> GatewayEvent {
     GatewayEvent {
         version,
         base64_encode_body: true,
+        base64_is_written: false,
         account_id: "123456789012".to_owned(),
         api_id: "a1b2c3".to_owned(),
         stage: "$default".to_owned(),
