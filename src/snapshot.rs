@@ -24,8 +24,8 @@ use crate::{
     retry::Retries,
     routing::{RouteTable, UriPattern},
     settings::{
-        BackendSettings, HostPort, Limits, Otlp, RouteSettings, Scheme, Settings, Shutdown, Tracing,
-        effective,
+        BackendSettings, GatewayEvent, HostPort, Limits, Otlp, PayloadSettings, PayloadVersion,
+        RouteSettings, Scheme, Settings, Shutdown, Tracing, effective,
     },
     signing::{Signer, SigningHeaders},
     spans::Exporter,
@@ -274,6 +274,31 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// Defaults that surprise who knows API Gateway, a sentence each, for `check` alone: a log line at each start would not be
+/// worth it.
+pub fn remarks(settings: &Settings) -> Vec<String> {
+    let surprises = |route: &&RouteSettings| match &route.backend {
+        BackendSettings::Lambda(settings) => matches!(
+            &settings.payload,
+            PayloadSettings::Gateway(GatewayEvent {
+                version: PayloadVersion::V1,
+                base64_encode_body: true,
+                base64_is_written: false,
+                ..
+            })
+        ),
+        BackendSettings::ApiGateway(_) => false,
+    };
+    let remark = |route: &RouteSettings| {
+        format!(
+            "route {}: every body is base64 in events of payload 1.0, as with Kong; `base64_encode_body: false` leaves \
+             text as it is, as API Gateway does, and `true` ends this remark",
+            route.id
+        )
+    };
+    settings.routes.iter().filter(|route| route.enabled).filter(surprises).map(remark).collect()
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -42,9 +42,13 @@ pub(super) fn run(options: &Options) -> ExitCode {
         Err(code) => return code,
     };
     let warnings = snapshot::warnings(&settings);
+    let remarks = snapshot::remarks(&settings);
     if form == Form::Text {
         for warning in &warnings {
             tell(&mut io::stderr(), &format!("warning: {warning}"));
+        }
+        for remark in &remarks {
+            tell(&mut io::stderr(), &format!("remark: {remark}"));
         }
         tell(&mut io::stdout(), &summary(options, &settings));
     }
@@ -55,7 +59,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
                 tell(&mut io::stdout(), &format!("{}: {told}", routes.join(", ")));
             }
         }
-        Form::Json => print_json(&document(&settings, &warnings, &tried)),
+        Form::Json => print_json(&document(&settings, &warnings, &remarks, &tried)),
     }
     if tried.iter().all(|tried| tried.ready) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -70,7 +74,7 @@ fn summary(options: &Options, settings: &Settings) -> String {
     )
 }
 
-fn document(settings: &Settings, warnings: &[String], tried: &[Tried<'_>]) -> Value {
+fn document(settings: &Settings, warnings: &[String], remarks: &[String], tried: &[Tried<'_>]) -> Value {
     let routes: Vec<Value> =
         settings.routes.iter().map(|route| json!({ "id": route.id, "enabled": route.enabled })).collect();
     let credentials: Vec<Value> = tried
@@ -82,6 +86,7 @@ fn document(settings: &Settings, warnings: &[String], tried: &[Tried<'_>]) -> Va
         "listen": settings.listen.http.to_string(),
         "routes": routes,
         "warnings": warnings,
+        "remarks": remarks,
         "credentials": credentials,
         "mistakes": [],
     })

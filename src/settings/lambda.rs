@@ -134,6 +134,8 @@ pub struct GatewayEvent {
     /// Whether bodies go as base64: in 1.0 all of them, in 2.0 those that API Gateway would not take for text.
     /// Without it only what is not UTF-8 does.
     pub base64_encode_body: bool,
+    /// Whether the route says so, and does not merely leave it at the default.
+    pub base64_is_written: bool,
     /// `requestContext.accountId`.
     pub account_id: String,
     /// `requestContext.apiId`.

@@ -67,6 +67,33 @@ fn what_is_allowed_but_unwise_is_a_warning_of_check_and_of_run() {
 }
 
 #[test]
+fn base64_bodies_of_payload_1_0_are_remarked_by_check_until_the_route_says_which() {
+    let gateway = |rest: &str| {
+        format!(
+            "uri: /{}*\nlambda: {{ function_name: f, aws_region: us-east-1, awsgateway_compatible: true{rest} }}\n",
+            rest.len()
+        )
+    };
+    let directory = settings(
+        "",
+        &[
+            ("a", &gateway("")),
+            ("b", &gateway(", base64_encode_body: false")),
+            ("c", &gateway(", base64_encode_body: true")),
+            ("d", &gateway(", awsgateway_compatible_payload_version: 2.0")),
+        ],
+    );
+    let ended = end_of(&mut command("check", directory.path()));
+    let remark = "route a: every body is base64 in events of payload 1.0";
+    assert!(ended.errors.starts_with(&format!("remark: {remark}")), "{ended:?}");
+    assert_eq!((ended.code, ended.errors.lines().count()), (Some(0), 1), "{ended:?}");
+    let ended = end_of(command("check", directory.path()).args(["--output", "json"]));
+    let document: serde_json::Value = serde_json::from_str(&ended.output).unwrap();
+    let remarks = document["remarks"].as_array().unwrap();
+    assert!(remarks.len() == 1 && remarks[0].as_str().unwrap().starts_with(remark), "{document}");
+}
+
+#[test]
 fn every_mistake_is_printed_at_once_with_file_line_key_and_the_nearest_word_and_is_78() {
     let process = "workers: 0\nlisten:\n  htp: 127.0.0.1:1\n";
     let wrong = "uri: aws\napi_gateway:\n  function_uri: ftp://x\n  timout: 1\n";

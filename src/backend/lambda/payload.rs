@@ -9,11 +9,14 @@ mod content_type;
 mod event_body;
 mod forward;
 mod gateway;
+mod grouped;
+mod groups;
 mod headers;
 mod json;
 mod merge;
 mod multipart;
 mod no_arguments;
+mod object;
 mod pairs;
 #[cfg(test)]
 mod samples;

@@ -35,6 +35,7 @@ impl WrittenLambda {
             PayloadSettings::Gateway(GatewayEvent {
                 version: self.awsgateway_compatible_payload_version.unwrap_or_default(),
                 base64_encode_body,
+                base64_is_written: self.base64_encode_body.is_some(),
                 account_id: text("account_id", &self.account_id, account.as_deref().unwrap_or(NO_ACCOUNT))?,
                 api_id: text("api_id", &self.api_id, route_id)?,
                 stage: text("stage", &self.stage, NO_STAGE)?,

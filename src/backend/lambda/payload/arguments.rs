@@ -2,14 +2,17 @@
 //!
 //! Every mode wants those of the query, `body_arguments.rs` those of a form. None is ever dropped in silence, as
 //! Kong does with what comes after the hundredth (`peers.md` K09b): those of a query are bounded by its length,
-//! those of a form by their number, beyond which it is refused.
+//! those of a form by their number, beyond which it is refused. They stay where they are until an event is written.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 use serde::{Serialize, Serializer};
 
-use super::{pairs::Pairs, text::text};
+use super::{
+    groups::{Named, Source},
+    text::text,
+};
 
 /// What follows a name, as Kong has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,22 +39,78 @@ impl Serialize for Argument<'_> {
     }
 }
 
-/// How many there are. Counting allocates nothing, unlike taking apart.
-pub fn count(arguments: &[u8]) -> usize {
-    pairs(arguments).count()
+/// Arguments as they were sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Arguments<'a>(pub &'a [u8]);
+
+/// The same, of which a flag has an empty value, as AWS has it.
+#[derive(Debug, Clone, Copy)]
+pub struct PlainArguments<'a>(pub Arguments<'a>);
+
+impl<'a> Arguments<'a> {
+    /// Name and value of the argument at a place.
+    fn pair(self, place: u32) -> (&'a [u8], Option<&'a [u8]>) {
+        let rest = usize::try_from(place).ok().and_then(|place| self.0.get(place..)).unwrap_or_default();
+        let pair = rest.split(|byte| *byte == b'&').next().unwrap_or_default();
+        match pair.iter().position(|byte| *byte == b'=') {
+            Some(equals) => (&pair[..equals], Some(&pair[equals + 1..])),
+            None => (pair, None),
+        }
+    }
+
+    /// The places of all arguments that are not empty.
+    fn places(self) -> impl Iterator<Item = u32> {
+        let mut next = 0;
+        self.0.split(|byte| *byte == b'&').filter_map(move |pair| {
+            let place = next;
+            next += pair.len() + 1;
+            (!pair.is_empty()).then_some(place).and_then(|place| u32::try_from(place).ok())
+        })
+    }
 }
 
-/// Takes arguments apart. `value` says what becomes of a value, and of its absence.
-pub fn decode<'a, V>(arguments: &'a [u8], value: impl Fn(Option<Cow<'a, str>>) -> V) -> Pairs<'a, V> {
-    let pair = |pair: &'a [u8]| match pair.iter().position(|byte| *byte == b'=') {
-        Some(equals) => (decoded(&pair[..equals]), value(Some(decoded(&pair[equals + 1..])))),
-        None => (decoded(pair), value(None)),
-    };
-    pairs(arguments).map(pair).collect()
+impl Named for Arguments<'_> {
+    fn name(&self, place: u32) -> Cow<'_, str> {
+        decoded(self.pair(place).0)
+    }
 }
 
-fn pairs(arguments: &[u8]) -> impl Iterator<Item = &[u8]> {
-    arguments.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty())
+impl<'a> Source for Arguments<'a> {
+    type Value = Argument<'a>;
+
+    fn value(&self, place: u32) -> Argument<'a> {
+        self.pair(place).1.map_or(Argument::Flag, |value| Argument::Text(decoded(value)))
+    }
+
+    fn count(&self) -> usize {
+        self.places().count()
+    }
+
+    fn each(&self, mut call: impl FnMut(u32, &str)) {
+        self.places().for_each(|place| call(place, &self.name(place)));
+    }
+}
+
+impl Named for PlainArguments<'_> {
+    fn name(&self, place: u32) -> Cow<'_, str> {
+        self.0.name(place)
+    }
+}
+
+impl<'a> Source for PlainArguments<'a> {
+    type Value = Cow<'a, str>;
+
+    fn value(&self, place: u32) -> Cow<'a, str> {
+        self.0.pair(place).1.map(decoded).unwrap_or_default()
+    }
+
+    fn count(&self) -> usize {
+        self.0.count()
+    }
+
+    fn each(&self, call: impl FnMut(u32, &str)) {
+        self.0.each(call);
+    }
 }
 
 /// A name or a value with its escapes undone, and with blanks for `+`.
@@ -59,25 +118,35 @@ fn decoded(part: &[u8]) -> Cow<'_, str> {
     if !part.contains(&b'+') {
         return text(percent_decode(part));
     }
-    let part: Vec<u8> = part.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
-    text(percent_decode(&part).collect::<Vec<u8>>())
+    // blanks go in as the escapes come out, in one copy
+    let mut bytes = Vec::with_capacity(part.len());
+    for (count, piece) in part.split(|byte| *byte == b'+').enumerate() {
+        if count > 0 {
+            bytes.push(b' ');
+        }
+        bytes.extend(percent_decode(piece));
+    }
+    text(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{
+        super::grouped::{AllOf, Grouped, Indexed},
+        *,
+    };
 
     fn json(arguments: &[u8]) -> String {
-        serde_json::to_string(&decode(arguments, Argument::from)).unwrap()
+        serde_json::to_string(&Indexed::new(Arguments(arguments))).unwrap()
     }
 
     #[test]
     fn k07_a_repeated_argument_is_an_array_and_a_flag_is_true() {
-        assert_eq!(json(b"a=1&flag&a=2&b=3"), r#"{"a":["1","2"],"b":"3","flag":true}"#);
+        assert_eq!(json(b"a=1&flag&a=2&b=3"), r#"{"a":["1","2"],"flag":true,"b":"3"}"#);
         assert_eq!(json(b"a=1&a&a="), r#"{"a":["1",true,""]}"#);
-        assert_eq!(json(b"a=&=x&b=c=d"), r#"{"":"x","a":"","b":"c=d"}"#);
+        assert_eq!(json(b"a=&=x&b=c=d"), r#"{"a":"","":"x","b":"c=d"}"#);
     }
 
     #[test]
@@ -88,7 +157,8 @@ mod tests {
 
     #[test]
     fn what_is_not_utf_8_is_read_as_latin_1() {
-        assert_eq!(json("n=%C3%B6&l=%F6&ö=1".as_bytes()), r#"{"l":"ö","n":"ö","ö":"1"}"#);
+        assert_eq!(json("n=%C3%B6&l=%F6&ö=1".as_bytes()), r#"{"n":"ö","l":"ö","ö":"1"}"#);
+        assert_eq!(json(b"%F6=1&%C3%B6=2"), r#"{"ö":["1","2"]}"#);
     }
 
     #[test]
@@ -101,7 +171,7 @@ mod tests {
     fn k09b_no_argument_is_dropped() {
         let query: Vec<String> = (0..5000).map(|number| format!("a{number}={number}")).collect();
         let arguments = query.join("&");
-        let arguments = decode(arguments.as_bytes(), Argument::from);
+        let arguments = Indexed::new(Arguments(arguments.as_bytes()));
         assert_eq!(arguments.groups().count(), 5000);
     }
 
@@ -110,10 +180,14 @@ mod tests {
         fn arguments_are_what_browsers_mean_by_them(
             query in "([a-c+=&;ö]|%[2-7][0-9a-fA-F]|%C3%B6|%[G-Z&]){0,20}",
         ) {
-            let ours = decode(query.as_bytes(), Option::unwrap_or_default);
+            let ours = serde_json::to_string(&AllOf(&Indexed::new(PlainArguments(Arguments(query.as_bytes()))))).unwrap();
             // for bytes that are not UTF-8, of which there are none here, they put U+FFFD
-            let theirs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
-            prop_assert_eq!(ours, theirs.into_iter().collect::<Pairs<_>>());
+            let mut theirs = serde_json::Map::new();
+            for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+                let values = theirs.entry(name).or_insert_with(|| serde_json::json!([]));
+                values.as_array_mut().unwrap().push(value.into());
+            }
+            prop_assert_eq!(ours, serde_json::to_string(&theirs).unwrap());
         }
     }
 }

@@ -4,32 +4,32 @@
 
 use actix_http::header;
 use bytes::Bytes;
-use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    arguments::{self, Argument},
+    arguments::Arguments,
     content_type::BodyKind,
-    multipart,
+    groups::Source as _,
+    multipart::{self, Parts},
     no_arguments::NoArguments,
-    pairs::Pairs,
 };
 use crate::{
     error::{ErrorKind, ProxyError},
     proxy::inbound::{InboundRequest, RequestBody},
 };
 
-/// An argument costs far more than its bytes, and no form has as many.
+/// An argument costs more than its bytes, and no form has as many.
 const MOST_FIELDS: usize = 10_000;
 
 /// What a body holds.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
+#[derive(Debug)]
 pub enum BodyArguments<'a> {
     /// A JSON document of any type, in its own words.
     Json(&'a RawValue),
-    /// Fields; none if there is no body.
-    Fields(Pairs<'a, Argument<'a>>),
+    /// The fields of a form; none if there is no body.
+    Form(Arguments<'a>),
+    /// The parts of a multipart form.
+    Parts(Parts<'a>),
 }
 
 impl<'a> BodyArguments<'a> {
@@ -44,13 +44,13 @@ impl<'a> BodyArguments<'a> {
         }
         match BodyKind::of(&inbound.headers) {
             BodyKind::Json => document(body).map(Self::Json).map_err(NoArguments::Unreadable),
-            BodyKind::Form if arguments::count(body) > MOST_FIELDS => {
+            BodyKind::Form if Arguments(body).count() > MOST_FIELDS => {
                 Err(NoArguments::too_many("arguments", MOST_FIELDS))
             }
-            BodyKind::Form => Ok(Self::Fields(arguments::decode(body, Argument::from))),
+            BodyKind::Form => Ok(Self::Form(Arguments(body))),
             BodyKind::Multipart => {
                 let content_type = inbound.headers.get(header::CONTENT_TYPE);
-                multipart::fields(content_type.map_or(b"", |value| value.as_bytes()), body).map(Self::Fields)
+                multipart::parts(content_type.map_or(b"", |value| value.as_bytes()), body).map(Self::Parts)
             }
             BodyKind::Raw | BodyKind::Other => {
                 Err(NoArguments::Unreadable(ErrorKind::UnsupportedMediaType.into()))
@@ -60,14 +60,14 @@ impl<'a> BodyArguments<'a> {
 
     /// Those of no body.
     pub fn none() -> Self {
-        Self::Fields(Pairs::default())
+        Self::Form(Arguments(b""))
     }
 
     /// Whether they have names: an array or a single value has none.
     pub fn are_named(&self) -> bool {
         match self {
             Self::Json(document) => document.get().starts_with('{'),
-            Self::Fields(_) => true,
+            Self::Form(_) | Self::Parts(_) => true,
         }
     }
 }

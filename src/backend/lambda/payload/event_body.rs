@@ -34,6 +34,16 @@ impl<'a> EventBody<'a> {
         *self == Self::Nothing
     }
 
+    /// How many bytes it is likely to take in an event: base64 is four characters for three bytes, and escapes do as
+    /// much to most texts.
+    pub fn likely_length(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Text(text) => text.len().div_ceil(3).saturating_mul(4),
+            Self::Base64(bytes) => bytes.len().div_ceil(3).saturating_mul(4),
+        }
+    }
+
     /// Whether it is flagged.
     pub fn is_base64(&self) -> bool {
         matches!(self, Self::Base64(_))

@@ -1,17 +1,11 @@
 //! Kong's `forward_request_*`: the parts of a request that a route asks for, each in members of its own.
 
-use std::borrow::Cow;
-
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::{
-    arguments::{self, Argument},
-    body_arguments::BodyArguments,
-    content_type::BodyKind,
-    event_body::EventBody,
-    headers::headers,
-    json::json,
-    no_arguments::NoArguments,
+    arguments::Arguments, body_arguments::BodyArguments, content_type::BodyKind, event_body::EventBody,
+    grouped::Indexed, headers::headers, json::json, multipart::Parts, no_arguments::NoArguments,
     pairs::Pairs,
 };
 use crate::{error::ProxyError, proxy::inbound::InboundRequest, settings::ForwardedParts};
@@ -23,7 +17,7 @@ struct ForwardEvent<'a> {
     #[serde(flatten)]
     uri: Option<ForwardedUri<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    request_headers: Option<Pairs<'a, Cow<'a, str>>>,
+    request_headers: Option<Pairs<'a>>,
     #[serde(flatten)]
     body: Option<ForwardedBody<'a>>,
 }
@@ -31,17 +25,36 @@ struct ForwardEvent<'a> {
 #[derive(Debug, Serialize)]
 struct ForwardedUri<'a> {
     request_uri: &'a str,
-    request_uri_args: Pairs<'a, Argument<'a>>,
+    request_uri_args: Indexed<Arguments<'a>>,
 }
 
 #[derive(Debug, Serialize)]
 #[expect(clippy::struct_field_names, reason = "the names are Kong's")]
 struct ForwardedBody<'a> {
     request_body: EventBody<'a>,
-    request_body_args: BodyArguments<'a>,
+    request_body_args: IndexedArguments<'a>,
     /// Kong never says `false`.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_body_base64: Option<bool>,
+}
+
+/// The arguments of a body, as they are written.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum IndexedArguments<'a> {
+    Json(&'a RawValue),
+    Form(Indexed<Arguments<'a>>),
+    Parts(Indexed<Parts<'a>>),
+}
+
+impl<'a> From<BodyArguments<'a>> for IndexedArguments<'a> {
+    fn from(arguments: BodyArguments<'a>) -> Self {
+        match arguments {
+            BodyArguments::Json(document) => Self::Json(document),
+            BodyArguments::Form(fields) => Self::Form(Indexed::new(fields)),
+            BodyArguments::Parts(parts) => Self::Parts(Indexed::new(parts)),
+        }
+    }
 }
 
 /// Makes the event of a request.
@@ -51,20 +64,23 @@ struct ForwardedBody<'a> {
 /// goes as it is.
 pub fn event(parts: ForwardedParts, inbound: &InboundRequest, limit: u64) -> Result<Vec<u8>, ProxyError> {
     let body = if parts.body { Some(forwarded_body(inbound, parts.base64_encode_body)?) } else { None };
+    // once as it is, once taken apart
+    let likely =
+        body.as_ref().map_or(0, |body| body.request_body.likely_length() + inbound.body.bytes().len());
     let event = ForwardEvent {
         request_method: parts.method.then_some(inbound.method.as_str()),
         uri: parts.uri.then(|| forwarded_uri(inbound)),
         request_headers: parts.headers.then(|| headers(inbound)),
         body,
     };
-    json(&event, inbound.body.bytes().len(), limit)
+    json(&event, likely, limit)
 }
 
 fn forwarded_uri(inbound: &InboundRequest) -> ForwardedUri<'_> {
     let uri = &inbound.uri;
     ForwardedUri {
         request_uri: uri.path_and_query().map_or(uri.path(), |both| both.as_str()),
-        request_uri_args: arguments::decode(uri.query().unwrap_or_default().as_bytes(), Argument::from),
+        request_uri_args: Indexed::new(Arguments(uri.query().unwrap_or_default().as_bytes())),
     }
 }
 
@@ -86,7 +102,7 @@ fn forwarded_body(
     };
     Ok(ForwardedBody {
         request_body,
-        request_body_args,
+        request_body_args: request_body_args.into(),
         request_body_base64: request_body.is_base64().then_some(true),
     })
 }

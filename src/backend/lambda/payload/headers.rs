@@ -11,10 +11,10 @@ use super::{pairs::Pairs, text::text};
 use crate::proxy::inbound::InboundRequest;
 
 /// All headers by their lower-case names: AWS writes them so for HTTP APIs, and actix keeps no other case.
-pub fn headers(inbound: &InboundRequest) -> Pairs<'_, Cow<'_, str>> {
+pub fn headers(inbound: &InboundRequest) -> Pairs<'_> {
     let host = inbound.host.iter().map(|host| ("host", host));
     let others = inbound.headers.iter().map(|(name, value)| (name.as_str(), value));
-    host.chain(others).map(|(name, value)| (Cow::Borrowed(name), text(value.as_bytes()))).collect()
+    host.chain(others).map(|(name, value)| (name, text(value.as_bytes()))).collect()
 }
 
 /// The first value of a header.

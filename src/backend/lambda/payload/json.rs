@@ -10,17 +10,33 @@ use crate::error::{ErrorKind, ProxyError};
 /// What an event is likely to take besides its body.
 const FIRST_BUFFER: usize = 2 << 10;
 
-/// Writes an event that holds a body of `body_length` bytes and is to have no more than `limit`.
+/// An event beyond it that outgrows its buffer is written anew into one that fits: while a vector grows, the old and
+/// the new one are there at a time.
+const LARGEST_TO_GROW: usize = 16 << 10;
+
+/// Writes an event that is likely to take `likely` bytes for the client's body, and is to have no more than `limit`.
 ///
 /// # Errors
 /// It has more. It is given up where the limit is passed: escapes make a body up to six times as long, and
 /// nobody waits for that.
-pub fn json(event: &impl Serialize, body_length: usize, limit: u64) -> Result<Vec<u8>, ProxyError> {
-    // base64 takes four characters for three bytes, which is as much as escapes do to most texts
-    let likely = FIRST_BUFFER.saturating_add(body_length.div_ceil(3).saturating_mul(4));
+pub fn json(event: &impl Serialize, likely: usize, limit: u64) -> Result<Vec<u8>, ProxyError> {
+    let likely = FIRST_BUFFER.saturating_add(likely);
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut event_bytes = Limited::of(likely.min(most), most);
-    match (serde_json::to_writer(&mut event_bytes, event), event_bytes.passed_at) {
+    let mut result = serde_json::to_writer(&mut event_bytes, event);
+    if event_bytes.is_outgrown {
+        drop(event_bytes);
+        let mut size = Size { bytes: 0, most };
+        result = serde_json::to_writer(&mut size, event);
+        let capacity = if result.is_ok() { size.bytes } else { 0 };
+        event_bytes = Limited::of(capacity, most);
+        if result.is_ok() {
+            result = serde_json::to_writer(&mut event_bytes, event);
+        } else {
+            event_bytes.passed_at = Some(size.bytes);
+        }
+    }
+    match (result, event_bytes.passed_at) {
         (Ok(()), _) => Ok(event_bytes.bytes),
         (Err(_), Some(size)) => Err(too_large(limit, size)),
         (Err(error), None) => Err(ProxyError::new(ErrorKind::Internal, error)),
@@ -47,11 +63,25 @@ struct Limited {
     most: usize,
     /// The size that would have been too much.
     passed_at: Option<usize>,
+    /// Whether it was given up because it would have to grow.
+    is_outgrown: bool,
+}
+
+/// What an event takes, without its bytes.
+struct Size {
+    bytes: usize,
+    most: usize,
 }
 
 impl Limited {
     fn of(capacity: usize, most: usize) -> Self {
-        Self { bytes: Vec::with_capacity(capacity), room: capacity, most, passed_at: None }
+        Self {
+            bytes: Vec::with_capacity(capacity),
+            room: capacity,
+            most,
+            passed_at: None,
+            is_outgrown: false,
+        }
     }
 
     #[cold]
@@ -60,6 +90,10 @@ impl Limited {
         if size > self.most {
             self.passed_at = Some(size);
             return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        if size > LARGEST_TO_GROW {
+            self.is_outgrown = true;
+            return Err(io::ErrorKind::StorageFull.into());
         }
         // a vector by itself would double beyond the limit
         let capacity = (self.bytes.len() + self.room).saturating_mul(2).clamp(size, self.most);
@@ -86,6 +120,17 @@ impl io::Write for Limited {
             several => self.bytes.extend_from_slice(several),
         }
         Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl io::Write for Size {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes += bytes.len();
+        if self.bytes > self.most { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes.len()) }
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -1,91 +1,250 @@
-//! The fields of a `multipart/form-data` body, read by the `multer` crate.
+//! The fields of a `multipart/form-data` body (RFC 7578), where they stand in it: no value is copied.
 //!
-//! The crate reads streams; the body is at hand (`body_arguments.rs` gives it), so the reading never waits.
+//! `body_arguments.rs` gives the body, which is at hand, so there is nothing to wait for. The `multer` crate, which reads
+//! streams and copies them three times, is what the tests compare this reading with.
 
-use std::{
-    borrow::Cow,
-    convert::Infallible,
-    pin::{Pin, pin},
-    task::{Context, Poll, Waker},
+use std::borrow::Cow;
+
+use memchr::memmem::{self, Finder};
+
+use super::{
+    arguments::Argument,
+    groups::{Named, Source},
+    no_arguments::NoArguments,
 };
-
-use bytes::Bytes;
-use futures_core::Stream;
-use multer::{Constraints, Field, Multipart, SizeLimit};
-
-use super::{arguments::Argument, no_arguments::NoArguments, pairs::Pairs};
 use crate::error::{ErrorKind, ProxyError};
 
 /// Parts cost far more than their bytes, and no form has as many.
 const MOST_PARTS: usize = 1000;
+/// Headers of a part: forms have two or three.
+const MOST_HEADERS: usize = 32;
 
-/// Reads the fields of a body.
+/// The parts of a body.
+#[derive(Debug)]
+pub struct Parts<'a>(Vec<Part<'a>>);
+
+#[derive(Debug)]
+struct Part<'a> {
+    name: Cow<'a, str>,
+    value: &'a str,
+}
+
+/// Reads the parts of a body.
 ///
 /// # Errors
 /// It is malformed, has too many parts, or one that cannot stand in JSON.
-pub fn fields(content_type: &[u8], body: &Bytes) -> Result<Pairs<'static, Argument<'static>>, NoArguments> {
-    let content_type = str::from_utf8(content_type).map_err(malformed)?;
-    let boundary = multer::parse_boundary(content_type).map_err(malformed)?;
-    let reading = pin!(read(body.clone(), boundary));
-    match reading.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(fields) => fields,
-        // the stream below ends, so there is nothing that could be waited for
-        Poll::Pending => Err(malformed("the multipart body does not end")),
-    }
-}
-
-async fn read(body: Bytes, boundary: String) -> Result<Pairs<'static, Argument<'static>>, NoArguments> {
-    let limit = SizeLimit::new().whole_stream(body.len() as u64);
-    let constraints = Constraints::new().size_limit(limit);
-    let mut multipart = Multipart::with_constraints(AtHand(Some(body)), boundary, constraints);
-    let mut fields = Vec::new();
-    while let Some(part) = multipart.next_field().await.map_err(malformed)? {
-        if fields.len() == MOST_PARTS {
+pub fn parts<'a>(content_type: &[u8], body: &'a [u8]) -> Result<Parts<'a>, NoArguments> {
+    let Some(boundary) = boundary(content_type) else {
+        return Err(malformed("multipart boundary not found in the content type"));
+    };
+    let delimiter = [b"\r\n--", &*boundary].concat();
+    let mut reader = Reader { rest: body, delimiter: Finder::new(&delimiter) };
+    let mut parts = Vec::new();
+    // the first one need not be at the beginning of a line
+    let Some(first) = memmem::find(body, &delimiter[2..]) else {
+        return Err(malformed("incomplete multipart stream: no boundary"));
+    };
+    reader.rest = &body[first + delimiter.len() - 2..];
+    while reader.next_part_begins()? {
+        if parts.len() == MOST_PARTS {
             return Err(NoArguments::too_many("parts", MOST_PARTS));
         }
-        fields.push(field(part).await?);
+        if parts.is_empty() {
+            let count = reader.delimiter.find_iter(reader.rest).count();
+            parts.reserve_exact(count.min(MOST_PARTS));
+        }
+        parts.push(reader.part()?);
     }
-    Ok(fields.into_iter().collect())
+    Ok(Parts(parts))
 }
 
-async fn field(part: Field<'_>) -> Result<(Cow<'static, str>, Argument<'static>), NoArguments> {
-    let Some(name) = part.name().map(str::to_owned) else {
-        return Err(malformed("a part of the multipart body has no name"));
-    };
-    let bytes = part.bytes().await.map_err(malformed)?;
-    match String::from_utf8(bytes.into()) {
-        Ok(text) => Ok((Cow::Owned(name), Argument::Text(Cow::Owned(text)))),
-        Err(_) => Err(malformed(format!("the part {name:?} of the multipart body is not UTF-8 text"))),
+/// What is behind a boundary.
+struct Reader<'a, 'd> {
+    rest: &'a [u8],
+    delimiter: Finder<'d>,
+}
+
+impl<'a> Reader<'a, '_> {
+    /// Goes past the line of a boundary, and says whether it is not the last.
+    fn next_part_begins(&mut self) -> Result<bool, NoArguments> {
+        if self.rest.starts_with(b"--") {
+            return Ok(false);
+        }
+        // RFC 2046, 5.1.1: blanks that a gateway may have added
+        let padding = self.rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        match self.rest[padding..].strip_prefix(b"\r\n") {
+            Some(rest) => self.rest = rest,
+            None => return Err(malformed("incomplete multipart stream: a boundary without an end of line")),
+        }
+        Ok(true)
     }
+
+    fn part(&mut self) -> Result<Part<'a>, NoArguments> {
+        const END: &[u8] = b"\r\n\r\n";
+        let Some(end) = memmem::find(self.rest, END) else {
+            return Err(malformed("incomplete headers of a part of the multipart body"));
+        };
+        let (head, content) = self.rest.split_at(end + END.len());
+        let Some(name) = name(head)? else {
+            return Err(malformed("a part of the multipart body has no name"));
+        };
+        let Some(end) = self.delimiter.find(content) else {
+            return Err(malformed(format!("incomplete data of the part {name:?} of the multipart body")));
+        };
+        self.rest = &content[end + self.delimiter.needle().len()..];
+        match str::from_utf8(&content[..end]) {
+            Ok(value) => Ok(Part { name, value }),
+            Err(_) => Err(malformed(format!("the part {name:?} of the multipart body is not UTF-8 text"))),
+        }
+    }
+}
+
+/// The name of a part by its headers, of which the last `Content-Disposition` counts.
+fn name(head: &[u8]) -> Result<Option<Cow<'_, str>>, NoArguments> {
+    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let headers = match httparse::parse_headers(head, &mut headers) {
+        Ok(httparse::Status::Complete((_, headers))) => headers,
+        Ok(httparse::Status::Partial) => return Err(malformed("incomplete headers of a part")),
+        Err(error) => return Err(malformed(error)),
+    };
+    let disposition = headers.iter().rfind(|header| header.name.eq_ignore_ascii_case("content-disposition"));
+    Ok(disposition
+        .and_then(|header| str::from_utf8(header.value).ok())
+        .and_then(|value| parameter(value, "name")))
+}
+
+/// The boundary of a content type.
+fn boundary(content_type: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let value = str::from_utf8(content_type).ok()?;
+    let boundary = parameter(value, "boundary").filter(|boundary| !boundary.is_empty())?;
+    Some(match boundary {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    })
+}
+
+/// A parameter of a header's value (RFC 9110, 5.6.6). Browsers write a quotation mark in a name as `%22` or `\"`, and a
+/// backslash as it is (WHATWG, "multipart/form-data"): only the mark is unescaped.
+fn parameter<'a>(value: &'a str, wanted: &str) -> Option<Cow<'a, str>> {
+    let (_, mut rest) = value.split_once(';')?;
+    loop {
+        let (name, behind) = rest.split_once('=')?;
+        let behind = behind.trim_ascii_start();
+        let (value, behind) = match behind.strip_prefix('"') {
+            Some(quoted) => {
+                let end = end_of_quoted(quoted)?;
+                (unescaped(&quoted[..end]), &quoted[end + 1..])
+            }
+            None => {
+                let end = behind.find([';', ' ']).unwrap_or(behind.len());
+                (Cow::Borrowed(&behind[..end]), &behind[end..])
+            }
+        };
+        // `a; b=1` has a parameter without a value before the one that is looked at
+        let name = name.rsplit(';').next().unwrap_or_default().trim_ascii();
+        if name.eq_ignore_ascii_case(wanted) {
+            return Some(value);
+        }
+        rest = behind;
+    }
+}
+
+fn end_of_quoted(quoted: &str) -> Option<usize> {
+    let mark = |(at, _): &(usize, &str)| *at == 0 || quoted.as_bytes()[at - 1] != b'\\';
+    quoted.match_indices('"').find(mark).map(|(at, _)| at)
+}
+
+fn unescaped(quoted: &str) -> Cow<'_, str> {
+    if quoted.contains("\\\"") { Cow::Owned(quoted.replace("\\\"", "\"")) } else { Cow::Borrowed(quoted) }
 }
 
 fn malformed(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> NoArguments {
     NoArguments::Unreadable(ProxyError::new(ErrorKind::InvalidBody, cause))
 }
 
-/// A stream of the one chunk that is there.
-struct AtHand(Option<Bytes>);
+impl<'a> Parts<'a> {
+    fn at(&self, place: u32) -> Option<&Part<'a>> {
+        usize::try_from(place).ok().and_then(|place| self.0.get(place))
+    }
+}
 
-impl Stream for AtHand {
-    type Item = Result<Bytes, Infallible>;
+impl Named for Parts<'_> {
+    fn name(&self, place: u32) -> Cow<'_, str> {
+        self.at(place).map(|part| Cow::Borrowed(&*part.name)).unwrap_or_default()
+    }
+}
 
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Poll::Ready(self.0.take().map(Ok))
+impl<'a> Source for Parts<'a> {
+    type Value = Argument<'a>;
+
+    fn value(&self, place: u32) -> Argument<'a> {
+        Argument::Text(Cow::Borrowed(self.at(place).map_or("", |part| part.value)))
+    }
+
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn each(&self, mut call: impl FnMut(u32, &str)) {
+        (0..).zip(&self.0).for_each(|(place, part)| call(place, &part.name));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        convert::Infallible,
+        future::Future,
+        pin::{Pin, pin},
+        task::{Context, Poll, Waker},
+    };
+
+    use bytes::Bytes;
     use proptest::{collection::vec, prelude::*, sample::select};
 
-    use super::*;
+    use super::{super::grouped::Indexed, *};
+
+    /// A stream of the one chunk that is there.
+    struct AtHand(Option<Bytes>);
+
+    impl futures_core::Stream for AtHand {
+        type Item = Result<Bytes, Infallible>;
+
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            Poll::Ready(self.0.take().map(Ok))
+        }
+    }
 
     const TYPE: &[u8] = b"multipart/form-data; boundary=\"x-y\"";
 
     fn json(body: &[u8]) -> Result<String, String> {
-        let fields = fields(TYPE, &Bytes::copy_from_slice(body));
-        let fields = fields.map_err(|why| ProxyError::from(why).to_string())?;
-        Ok(serde_json::to_string(&fields).unwrap())
+        let parts = parts(TYPE, body).map_err(|why| ProxyError::from(why).to_string())?;
+        Ok(serde_json::to_string(&Indexed::new(parts)).unwrap())
+    }
+
+    /// Names and values as `multer` reads them, if it takes the body and all of it is text.
+    fn by_multer(content_type: &str, body: &[u8]) -> Option<Vec<(String, String)>> {
+        let boundary = multer::parse_boundary(content_type).ok()?;
+        let body = Bytes::copy_from_slice(body);
+        let reading = pin!(async {
+            let stream = AtHand(Some(body));
+            let mut multipart = multer::Multipart::new(stream, boundary);
+            let mut fields = Vec::new();
+            while let Some(field) = multipart.next_field().await.ok()? {
+                let name = field.name()?.to_owned();
+                fields.push((name, String::from_utf8(field.bytes().await.ok()?.into()).ok()?));
+            }
+            Some(fields)
+        });
+        match reading.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(fields) => fields,
+            Poll::Pending => None,
+        }
+    }
+
+    fn ours(content_type: &str, body: &[u8]) -> Option<Vec<(String, String)>> {
+        let Parts(parts) = parts(content_type.as_bytes(), body).ok()?;
+        Some(parts.into_iter().map(|part| (part.name.into_owned(), part.value.to_owned())).collect())
     }
 
     fn part(name: &str, value: &str) -> String {
@@ -95,7 +254,7 @@ mod tests {
     #[test]
     fn h01_multipart_fields_become_arguments() {
         let body = part("b", "1") + &part("a", "line\r\nline") + &part("b", "") + "--x-y--\r\n";
-        assert_eq!(json(body.as_bytes()).unwrap(), r#"{"a":"line\r\nline","b":["1",""]}"#);
+        assert_eq!(json(body.as_bytes()).unwrap(), r#"{"b":["1",""],"a":"line\r\nline"}"#);
         assert_eq!(json(b"--x-y--").unwrap(), "{}");
     }
 
@@ -122,7 +281,7 @@ mod tests {
             let error = json(body.as_bytes()).unwrap_err();
             assert!(error.contains(cause), "{error}");
         }
-        let nameless = fields(b"multipart/form-data", &Bytes::from_static(b"--x--"));
+        let nameless = parts(b"multipart/form-data", b"--x--");
         let nameless = ProxyError::from(nameless.unwrap_err());
         assert!(nameless.to_string().contains("boundary not found"), "{nameless}");
         assert_eq!(nameless.kind, ErrorKind::InvalidBody);
@@ -130,32 +289,40 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_body_panics_or_waits(pieces in vec(select(&[
+        fn any_pieces_are_read_as_multer_reads_them(pieces in vec(select(&[
             "--x-y", "--", "\r\n", "\r", "-", " ", "é", "Content-Disposition: form-data; name=\"a\\", "\"",
-            ":", "; name=",
+            ":", "; name=", "\r\n--x-y\r\nContent-Disposition: form-data; name=", "\r\n\r\n", "b", "--x-y--",
         ][..]), 0..24)) {
-            if let Err(error) = json(pieces.concat().as_bytes()) {
-                prop_assert!(!error.contains("does not end"), "{}", error);
-            }
+            let body = pieces.concat();
+            let kind = str::from_utf8(TYPE).unwrap();
+            prop_assert_eq!(ours(kind, body.as_bytes()), by_multer(kind, body.as_bytes()));
         }
 
         #[test]
         fn fields_that_were_written_are_read(
-            written in vec(("[a-z]{1,3}", "[a-z\r\n\t é-]{0,12}"), 0..8),
+            written in vec(("[a-z\\\\;=ö ]{1,6}", "[a-z\r\n\t é-]{0,12}"), 0..8),
+            padding in "[ \t]{0,2}",
         ) {
-            let body: String = written.iter().map(|(name, value)| part(name, value)).collect();
-            let all = fields(TYPE, &Bytes::from(body + "--x-y--\r\n")).map_err(|why| ProxyError::from(why).to_string());
-            let expected: Pairs<Argument> = written
-                .iter()
-                .map(|(name, value)| (name.as_str().into(), Argument::from(Some(value.as_str().into()))))
-                .collect();
-            prop_assert_eq!(serde_json::to_string(&all.unwrap()).unwrap(), serde_json::to_string(&expected).unwrap());
+            let body: String = written.iter().map(|(name, value)| part(&format!("{name}x"), value)).collect();
+            let body = body.replace("--x-y\r\n", &format!("--x-y{padding}\r\n")) + "--x-y--\r\n";
+            let kind = str::from_utf8(TYPE).unwrap();
+            let expected = written.into_iter().map(|(name, value)| (format!("{name}x"), value)).collect();
+            prop_assert_eq!(ours(kind, body.as_bytes()), Some(expected));
+            prop_assert_eq!(ours(kind, body.as_bytes()), by_multer(kind, body.as_bytes()));
+        }
+
+        #[test]
+        fn boundaries_are_found_where_multer_finds_them(
+            kind in "multipart/form-data(; ?(boundary|charset|Boundary)=(\"[a-z0-9' ()+_,./:=?-]{0,5}[a-z]\"|[a-z0-9'+_.-]{1,6})){0,3}",
+        ) {
+            let ours = boundary(kind.as_bytes()).map(|boundary| String::from_utf8(boundary.into_owned()).unwrap());
+            prop_assert_eq!(ours, multer::parse_boundary(&kind).ok());
         }
 
         #[test]
         fn no_bytes_and_no_type_make_it_panic(kind in vec(any::<u8>(), 0..40), body in vec(any::<u8>(), 0..80)) {
             let kind = [b"multipart/form-data; boundary=", &kind[..]].concat();
-            let _ = fields(&kind, &Bytes::from(body));
+            let _ = parts(&kind, &body);
         }
     }
 }

@@ -18,8 +18,9 @@ use serde::Serialize;
 
 use super::{
     super::{
-        arguments,
+        arguments::{Arguments, PlainArguments},
         content_type::ContentType,
+        grouped::Indexed,
         headers::{header, headers},
         pairs::Pairs,
         text::text,
@@ -46,9 +47,9 @@ pub struct Call<'a> {
     /// The query, raw.
     pub raw_query: &'a str,
     /// The arguments of the query; a flag has an empty value as with AWS (`peers.md` K23 has Kong's `true`).
-    pub query: Pairs<'a, Cow<'a, str>>,
+    pub query: Indexed<PlainArguments<'a>>,
     /// The headers.
-    pub headers: Pairs<'a, Cow<'a, str>>,
+    pub headers: Pairs<'a>,
     /// The path as a developer would have written it at API Gateway.
     pub resource: Cow<'a, str>,
     /// The path after the route's prefix, raw, which `{proxy+}` stands for.
@@ -100,7 +101,7 @@ impl<'a> Call<'a> {
             method: inbound.method.as_str(),
             path: inbound.uri.path(),
             raw_query,
-            query: arguments::decode(raw_query.as_bytes(), Option::unwrap_or_default),
+            query: Indexed::new(PlainArguments(Arguments(raw_query.as_bytes()))),
             headers: headers(inbound),
             resource: resource(inbound),
             remainder: inbound.remainder(),

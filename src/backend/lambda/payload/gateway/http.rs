@@ -7,7 +7,13 @@ use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
 use serde::Serialize;
 
 use super::{
-    super::{event_body::EventBody, json::json, pairs::JoinedOf},
+    super::{
+        arguments::PlainArguments,
+        event_body::EventBody,
+        grouped::{Indexed, JoinedOf},
+        json::json,
+        pairs::Pairs,
+    },
     call::{Call, PathParameters},
 };
 use crate::error::ProxyError;
@@ -21,9 +27,9 @@ struct HttpEvent<'c> {
     raw_query_string: &'c str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     cookies: Vec<&'c str>,
-    headers: JoinedOf<'c, 'c, Cow<'c, str>>,
+    headers: JoinedOf<'c, Pairs<'c>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    query_string_parameters: Option<JoinedOf<'c, 'c, Cow<'c, str>>>,
+    query_string_parameters: Option<JoinedOf<'c, Indexed<PlainArguments<'c>>>>,
     request_context: RequestContext<'c>,
     #[serde(skip_serializing_if = "EventBody::is_nothing")]
     body: EventBody<'c>,
@@ -86,7 +92,7 @@ pub fn event(mut call: Call<'_>, limit: u64) -> Result<Vec<u8>, ProxyError> {
         is_base64_encoded: body.is_base64(),
         stage_variables: call.stage_variables(),
     };
-    json(&event, call.body.len(), limit)
+    json(&event, body.likely_length(), limit)
 }
 
 fn request_context<'c>(call: &'c Call<'_>, path: &'c str, route_key: &'c str) -> RequestContext<'c> {

@@ -1,7 +1,7 @@
 //! The event 1.0, of REST APIs (`aws.md` 3.1).
 //!
 //! What is absent is null and not left out. The maps of single values hold the LAST of several, as AWS was recorded
-//! to do (LocalStack's snapshots of 2024-08 and 2024-11) and Kong does not (`peers.md` K22); those of several values
+//! to do (`LocalStack`'s snapshots of 2024-08 and 2024-11) and Kong does not (`peers.md` K22); those of several values
 //! are the truth.
 
 use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
@@ -10,13 +10,17 @@ use serde::Serialize;
 
 use super::{
     super::{
+        arguments::PlainArguments,
         event_body::EventBody,
+        grouped::{AllOf, Indexed, LastOf},
         json::json,
-        pairs::{AllOf, LastOf},
+        pairs::Pairs,
     },
     call::{Call, PathParameters},
 };
 use crate::error::ProxyError;
+
+type Query<'c> = Indexed<PlainArguments<'c>>;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -25,10 +29,10 @@ struct RestEvent<'c> {
     resource: &'c str,
     path: &'c str,
     http_method: &'c str,
-    headers: LastOf<'c, 'c, Cow<'c, str>>,
-    multi_value_headers: AllOf<'c, 'c, Cow<'c, str>>,
-    query_string_parameters: Option<LastOf<'c, 'c, Cow<'c, str>>>,
-    multi_value_query_string_parameters: Option<AllOf<'c, 'c, Cow<'c, str>>>,
+    headers: LastOf<'c, Pairs<'c>>,
+    multi_value_headers: AllOf<'c, Pairs<'c>>,
+    query_string_parameters: Option<LastOf<'c, Query<'c>>>,
+    multi_value_query_string_parameters: Option<AllOf<'c, Query<'c>>>,
     path_parameters: Option<PathParameters<'c>>,
     stage_variables: Option<&'c BTreeMap<String, String>>,
     request_context: RequestContext<'c>,
@@ -107,7 +111,7 @@ pub fn event(mut call: Call<'_>, limit: u64) -> Result<Vec<u8>, ProxyError> {
         body,
         is_base64_encoded: body.is_base64(),
     };
-    json(&event, call.body.len(), limit)
+    json(&event, body.likely_length(), limit)
 }
 
 fn request_context<'c>(call: &'c Call<'_>) -> RequestContext<'c> {

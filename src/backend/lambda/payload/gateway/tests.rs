@@ -17,6 +17,7 @@ fn settings(version: PayloadVersion) -> GatewayEvent {
     GatewayEvent {
         version,
         base64_encode_body: true,
+        base64_is_written: false,
         account_id: "123456789012".to_owned(),
         api_id: "a1b2c3".to_owned(),
         stage: "$default".to_owned(),
@@ -299,6 +300,17 @@ fn e4_the_single_value_maps_of_1_0_hold_the_last_of_several() {
     );
     assert_eq!(event["headers"]["x-many"], "two");
     assert_eq!(event["multiValueHeaders"]["x-many"], json!(["one", "two"]));
+}
+
+#[test]
+fn e5_arguments_stand_in_the_order_in_which_they_were_sent() {
+    let inbound = request("GET", "/?b=2&a=1&c=3&%62=4&%C3%B6=5&%F6=6");
+    let event = String::from_utf8(event(settings(PayloadVersion::V1), &inbound)).unwrap();
+    let single = r#""queryStringParameters":{"b":"4","a":"1","c":"3","ö":"6"}"#;
+    let multiple = r#""multiValueQueryStringParameters":{"b":["2","4"],"a":["1"],"c":["3"],"ö":["5","6"]}"#;
+    assert!(event.contains(single) && event.contains(multiple), "{event}");
+    let event = String::from_utf8(super::tests::event(settings(PayloadVersion::V2), &inbound)).unwrap();
+    assert!(event.contains(r#""queryStringParameters":{"b":"2,4","a":"1","c":"3","ö":"5,6"}"#), "{event}");
 }
 
 #[test]

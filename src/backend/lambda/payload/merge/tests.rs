@@ -1,6 +1,8 @@
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::select};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::samples::{ANY_SIZE, request, with_body, with_header};
 use crate::{
@@ -18,8 +20,8 @@ fn merged(inbound: &InboundRequest) -> String {
     String::from_utf8(payload::event(&settings, inbound, ANY_SIZE).unwrap()).unwrap()
 }
 
-fn merged_over(beneath: serde_json::Value, inbound: &InboundRequest) -> String {
-    let serde_json::Value::Object(beneath) = beneath else { panic!("not an object") };
+fn merged_over(beneath: Value, inbound: &InboundRequest) -> String {
+    let Value::Object(beneath) = beneath else { panic!("not an object") };
     let settings = PayloadSettings::Merge { body: Some(beneath) };
     String::from_utf8(payload::event(&settings, inbound, ANY_SIZE).unwrap()).unwrap()
 }
@@ -86,7 +88,7 @@ fn k06_what_has_no_names_is_not_merged() {
 
 #[test]
 fn k07_a_repeated_argument_is_an_array_and_a_flag_is_true() {
-    let expected = r#"{"a":["1","2"],"empty":"","flag":true}"#;
+    let expected = r#"{"a":["1","2"],"flag":true,"empty":""}"#;
     assert_eq!(merged(&request("GET", "/?a=1&flag&a=2&empty=")), expected);
     assert_eq!(merged(&post("/", FORM, b"a=1&flag&a=2&empty=")), expected);
 }
@@ -150,14 +152,41 @@ fn h01_a_multipart_form_is_merged_like_any_other() {
 }
 
 #[test]
+fn e5_members_stand_in_the_order_in_which_they_were_sent() {
+    let query = "/?z=1&b=2&a=3&b=4";
+    assert_eq!(merged(&request("GET", query)), r#"{"z":"1","b":["2","4"],"a":"3"}"#);
+    let body = br#"{"y":1,"c":2,"b":3,"y":4,"x":{"b":[]}}"#;
+    assert_eq!(merged(&post(query, JSON, body)), r#"{"z":"1","a":"3","y":4,"c":2,"b":3,"x":{"b":[]}}"#);
+    assert_eq!(merged(&post(query, FORM, b"y=1&b=2&%79=3")), r#"{"z":"1","a":"3","y":["1","3"],"b":"2"}"#);
+}
+
+#[test]
+fn x5_a_json_body_of_too_many_members_is_not_merged_and_one_of_as_many_as_allowed_is() {
+    let object = |count: usize| {
+        let members: Vec<String> = (0..count).map(|number| format!(r#""k{number}":{number}"#)).collect();
+        format!("{{{}}}", members.join(","))
+    };
+    let event = merged(&post("/?k5=x&a=1", JSON, object(100_000).as_bytes()));
+    assert_eq!(event, object(100_000).replacen('{', r#"{"a":"1","#, 1));
+    let (kind, cause) = refusal(&post("/?a=1", JSON, object(100_001).as_bytes()));
+    assert_eq!(kind, ErrorKind::InvalidBody);
+    assert!(cause.ends_with("the body has more than 100000 members"), "{cause}");
+    assert_eq!(
+        merged(&post("/", JSON, object(100_001).as_bytes())),
+        object(100_001),
+        "alone it is the event"
+    );
+}
+
+#[test]
 fn h07_the_prototypes_body_supplies_what_query_and_body_leave_out() {
     let beneath = json!({ "key2": "some_body_value2", "key3": { "key4": [1.5, null] } });
-    let rest = r#""key2":"some_body_value2","key3":{"key4":[1.5,null]}}"#;
+    let rest = r#"{"key2":"some_body_value2","key3":{"key4":[1.5,null]}"#.to_owned();
     let query = request("GET", "/?key1=some_value1");
-    assert_eq!(merged_over(beneath.clone(), &query), r#"{"key1":"some_value1","#.to_owned() + rest);
+    assert_eq!(merged_over(beneath.clone(), &query), rest.clone() + r#","key1":"some_value1"}"#);
     let body = post("/", JSON, br#"{"key1":1.0}"#);
-    assert_eq!(merged_over(beneath.clone(), &body), r#"{"key1":1.0,"#.to_owned() + rest);
-    assert_eq!(merged_over(beneath, &request("GET", "/")), "{".to_owned() + rest);
+    assert_eq!(merged_over(beneath.clone(), &body), rest.clone() + r#","key1":1.0}"#);
+    assert_eq!(merged_over(beneath, &request("GET", "/")), rest + "}");
 }
 
 #[test]
@@ -202,7 +231,70 @@ fn an_event_that_would_be_too_large_is_refused_in_every_shape() {
     }
 }
 
+/// Adds members to a map, of which the later ones win.
+fn put(map: &mut BTreeMap<String, Value>, members: impl IntoIterator<Item = (String, Value)>) {
+    map.extend(members);
+}
+
+/// The arguments of a query or a form, each name with one value or an array.
+fn arguments(written: &[(String, String)]) -> BTreeMap<String, Value> {
+    let mut all = BTreeMap::<_, Vec<Value>>::new();
+    for (name, value) in written {
+        all.entry(name.clone()).or_default().push(json!(value));
+    }
+    all.into_iter()
+        .map(|(name, mut values)| {
+            let value = if values.len() == 1 { values.remove(0) } else { Value::Array(values) };
+            (name, value)
+        })
+        .collect()
+}
+
+fn encoded(written: &[(String, String)]) -> String {
+    let pairs = written.iter().map(|(name, value)| {
+        let name: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
+        format!("{name}={value}")
+    });
+    pairs.collect::<Vec<_>>().join("&")
+}
+
 proptest! {
+    #[test]
+    fn the_layers_of_an_event_win_in_their_order(
+        query in vec(("[a-cö]{0,2}", "[x-z]"), 0..8),
+        form in vec(("[a-cö]{0,2}", "[x-z]"), 0..8),
+        is_json in any::<bool>(),
+        beneath in proptest::option::of(vec("[a-cö]{0,2}", 1..5)),
+    ) {
+        let members: Vec<String> =
+            form.iter().map(|(name, value)| format!("{}: {}", json!(name), json!(value))).collect();
+        let (content_type, body) = if is_json {
+            (JSON, format!("{{{}}}", members.join(" , ")))
+        } else {
+            (FORM, encoded(&form))
+        };
+        let body_members =
+            if is_json { form.iter().map(|(name, value)| (name.clone(), json!(value))).collect() } else { arguments(&form) };
+        let inbound = post(&format!("/?{}", encoded(&query)), content_type, body.as_bytes());
+        let mut expected = BTreeMap::new();
+        let event = match beneath {
+            None => {
+                put(&mut expected, arguments(&query));
+                put(&mut expected, body_members);
+                merged(&inbound)
+            }
+            Some(names) => {
+                let settings: BTreeMap<_, _> = names.into_iter().map(|name| (name, json!(1))).collect();
+                put(&mut expected, settings.clone());
+                put(&mut expected, body_members);
+                put(&mut expected, arguments(&query));
+                merged_over(settings.into_iter().collect(), &inbound)
+            }
+        };
+        let event: Value = serde_json::from_str(&event).unwrap();
+        prop_assert_eq!(event, expected.into_iter().collect::<Value>());
+    }
+
     #[test]
     fn any_request_becomes_json_or_a_refusal(
         query in "(\\?([a-c&=+]|%[0-9A-F]{2}){0,20})?",
