@@ -137,6 +137,8 @@ fn heads_that_are_none_are_400() {
         "GET /fi\0rst HTTP/1.1",
         "G(T /first HTTP/1.1",
         " GET /first HTTP/1.1",
+        "\rGET /first HTTP/1.1",
+        "\r\rGET /first HTTP/1.1",
     ] {
         assert_refused(format!("{line}\r\nHost: h\r\n\r\n"), 400);
     }

@@ -286,9 +286,11 @@ impl Inbox {
     fn has_request_line(&mut self) -> Result<bool, End> {
         let Some(searched) = self.searched else { return Ok(true) };
         if searched == 0 {
-            // empty lines before it mean nothing (RFC 9112, 2.2)
-            let start = self.received.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
-            self.received.advance(start.unwrap_or(self.received.len()));
+            // empty lines before it mean nothing (RFC 9112, 2.2); a CR without its LF is no line end
+            while let [b'\n', ..] | [b'\r', b'\n', ..] = self.received[..] {
+                let length = if self.received[0] == b'\n' { 1 } else { 2 };
+                self.received.advance(length);
+            }
         }
         let end = self.received[searched..].iter().position(|byte| *byte == b'\n').map(|end| searched + end);
         let length = end.unwrap_or(self.received.len());

@@ -112,6 +112,18 @@ impl Groups {
         Hashed::new(source, &RandomState::new()).group(source)
     }
 
+    /// Keeps the last place of each name, and frees the room of all others.
+    pub fn keep_last(&mut self) {
+        self.0.dedup_by(|next, kept| {
+            let is_same = next.key == kept.key;
+            if is_same {
+                kept.place = next.place;
+            }
+            is_same
+        });
+        self.0.shrink_to_fit();
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

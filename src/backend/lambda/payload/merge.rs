@@ -156,7 +156,11 @@ impl<'a> Merged<'a> {
             }
         }
         let grouped = layers.into_iter().zip(hashed).map(|(members, hashed)| {
-            let groups = hashed.group(&members);
+            let mut groups = hashed.group(&members);
+            if members.are_json() {
+                // of members with the same name the last one wins
+                groups.keep_last();
+            }
             (members, groups)
         });
         Self(grouped.collect())
@@ -171,7 +175,6 @@ impl Serialize for Merged<'_> {
                 let mut values = places.iter().map(|place| members.value(place));
                 object.serialize_key(&members.name(places.first()))?;
                 if members.are_json() {
-                    // of members with the same name the last one wins
                     object.serialize_value(&values.next_back())?;
                 } else {
                     object.serialize_value(&OneOrAll(values))?;
