@@ -191,6 +191,9 @@ impl Exchange {
     /// The connection has ended in the middle of the body, which is the end of one that has no other.
     fn end_of_connection(&mut self) -> Option<ProxyError> {
         match self.expected.replace(Expected::Nothing) {
+            Some(Expected::UntilClose) if self.sending.was_reset() => {
+                Some(cut("the connection was reset before the answer ended"))
+            }
             Some(Expected::UntilClose) => None,
             Some(Expected::Length(left)) => {
                 Some(cut(format!("the connection ended {left} bytes before the answer did")))

@@ -34,6 +34,7 @@ pub struct Sending {
     progress_at: Instant,
     /// Whether time may have passed since.
     has_waited: bool,
+    was_reset: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +58,7 @@ impl Sending {
             RequestBody::Stream(stream) => (Bytes::new(), stream.length, Some(stream)),
         };
         let (state, progress_at) = (State::Writing, Instant::now());
-        Self { head, piece, source, missing, state, progress_at, has_waited: false }
+        Self { head, piece, source, missing, state, progress_at, has_waited: false, was_reset: false }
     }
 
     /// Whether every byte has gone out.
@@ -68,6 +69,12 @@ impl Sending {
     /// Whether the next byte has to come from the client.
     pub fn waits_for_client(&self) -> bool {
         self.state == State::ClientsTurn
+    }
+
+    /// Whether a write found the connection reset before the upstream had ended it. The kernel reports a reset once: the
+    /// reads behind that write find an end in good order.
+    pub fn was_reset(&self) -> bool {
+        self.was_reset
     }
 
     /// When it last made progress.
@@ -108,12 +115,13 @@ impl Sending {
             }
             self.state = State::Writing;
             match ready!(self.poll_write(stream, context)) {
-                Ok(0) | Err(_) => {
+                Ok(length @ 1..) => self.advance(length),
+                failed => {
                     // the answer that explains why may be on its way
                     self.state = State::Ceased;
+                    self.was_reset |= is_reset(&failed);
                     return Poll::Ready(Ok(()));
                 }
-                Ok(length) => self.advance(length),
             }
         }
     }
@@ -149,6 +157,7 @@ impl Sending {
     /// All that is at hand is written: makes sure that TLS keeps none of it back.
     fn poll_flush(&mut self, stream: &mut Stream, context: &mut Context<'_>) -> Poll<()> {
         let flushed = ready!(Pin::new(stream).poll_flush(context));
+        self.was_reset |= is_reset(&flushed);
         self.state = match flushed {
             Err(_) => State::Ceased,
             Ok(()) if self.missing > 0 => return Poll::Pending,
@@ -171,4 +180,9 @@ impl Sending {
             self.progress_at = Instant::now();
         }
     }
+}
+
+/// A reset without an end before it; behind one, Linux reports a broken pipe.
+fn is_reset<T>(result: &io::Result<T>) -> bool {
+    result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
 }

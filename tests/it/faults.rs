@@ -110,6 +110,44 @@ fn a_body_that_ends_with_a_reset_connection_is_broken() {
     }
 }
 
+#[test]
+fn c1_a_reset_that_a_write_finds_first_breaks_an_answer_that_ends_with_its_connection() {
+    let upstream = Upstream::accepting(|_, mut stream, _| {
+        let mut head = [0; 1024];
+        while !String::from_utf8_lossy(&head).contains("\r\n\r\n") {
+            assert!(stream.read(&mut head)? > 0);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n0123456789")?;
+        // until the sidecar waits for room for more of the body
+        let (mut last, mut rounds) = (0, 0);
+        while rounds < 20 {
+            let now =
+                socket2::SockRef::from(&stream).peek(&mut vec![std::mem::MaybeUninit::uninit(); 8 << 20])?;
+            rounds = if now == last { rounds + 1 } else { 0 };
+            last = now;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        reset(&stream);
+        Ok(())
+    });
+    let app = App::with("").gateway("r", "/*", &upstream.uri("/"), "timeout: 20000").start();
+    for _ in 0..3 {
+        let mut stream = open(app.address);
+        let mut sender = stream.try_clone().unwrap();
+        let sending = std::thread::spawn(move || {
+            let head = format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", 8 << 20);
+            sender.write_all(head.as_bytes()).and_then(|()| sender.write_all(&vec![b'x'; 8 << 20]))
+        });
+        let mut heard = Vec::new();
+        let end = stream.read_to_end(&mut heard);
+        let heard = String::from_utf8_lossy(&heard).into_owned();
+        assert!(heard.contains("0123456789"), "{heard}");
+        assert!(!heard.ends_with("0\r\n\r\n"), "a whole answer, {end:?}: {heard}");
+        drop(stream);
+        let _ = sending.join().unwrap();
+    }
+}
+
 /// Makes the kernel send a reset when the socket closes.
 fn reset(stream: &TcpStream) {
     socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
