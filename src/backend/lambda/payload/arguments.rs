@@ -51,21 +51,14 @@ impl<'a> Arguments<'a> {
     /// Name and value of the argument at a place.
     fn pair(self, place: u32) -> (&'a [u8], Option<&'a [u8]>) {
         let rest = usize::try_from(place).ok().and_then(|place| self.0.get(place..)).unwrap_or_default();
-        let pair = rest.split(|byte| *byte == b'&').next().unwrap_or_default();
-        match pair.iter().position(|byte| *byte == b'=') {
-            Some(equals) => (&pair[..equals], Some(&pair[equals + 1..])),
-            None => (pair, None),
-        }
+        let (name, value) = rest.split_at(end_of_name(rest));
+        let value = value.strip_prefix(b"=");
+        (name, value.map(|value| &value[..position(value, b'&').unwrap_or(value.len())]))
     }
 
-    /// The places of all arguments that are not empty.
-    fn places(self) -> impl Iterator<Item = u32> {
-        let mut next = 0;
-        self.0.split(|byte| *byte == b'&').filter_map(move |pair| {
-            let place = next;
-            next += pair.len() + 1;
-            (!pair.is_empty()).then_some(place).and_then(|place| u32::try_from(place).ok())
-        })
+    /// All arguments that are not empty.
+    fn pairs(self) -> impl Iterator<Item = &'a [u8]> {
+        self.0.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty())
     }
 }
 
@@ -83,11 +76,16 @@ impl<'a> Source for Arguments<'a> {
     }
 
     fn count(&self) -> usize {
-        self.places().count()
+        self.pairs().count()
     }
 
     fn each(&self, mut call: impl FnMut(u32, &str)) {
-        self.places().for_each(|place| call(place, &self.name(place)));
+        for pair in self.pairs() {
+            let place = pair.as_ptr().addr() - self.0.as_ptr().addr();
+            if let Ok(place) = u32::try_from(place) {
+                call(place, &decoded(&pair[..end_of_name(pair)]));
+            }
+        }
     }
 }
 
@@ -113,10 +111,18 @@ impl<'a> Source for PlainArguments<'a> {
     }
 }
 
+fn end_of_name(pair: &[u8]) -> usize {
+    pair.iter().position(|byte| matches!(byte, b'=' | b'&')).unwrap_or(pair.len())
+}
+
+fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
+    bytes.iter().position(|byte| *byte == wanted)
+}
+
 /// A name or a value with its escapes undone, and with blanks for `+`.
 fn decoded(part: &[u8]) -> Cow<'_, str> {
-    if !part.contains(&b'+') {
-        return text(percent_decode(part));
+    if !part.iter().any(|byte| matches!(byte, b'+' | b'%')) {
+        return text(part);
     }
     // blanks go in as the escapes come out, in one copy
     let mut bytes = Vec::with_capacity(part.len());

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::error::{ErrorKind, ProxyError};
 
 /// What an event is likely to take besides its body.
-const FIRST_BUFFER: usize = 2 << 10;
+const FIRST_BUFFER: usize = 4 << 10;
 
 /// An event beyond it that outgrows its buffer is written anew into one that fits: while a vector grows, the old and
 /// the new one are there at a time.
