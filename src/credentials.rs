@@ -7,7 +7,7 @@
 //! ```text
 //! chain.rs       what is configured                  mounted.rs    a route's own keys in files
 //! keeper.rs      one thread, one refresher each     fetch.rs      one fetch of it
-//! refresher.rs   when to fetch, by schedule.rs      sts.rs, metadata_v1.rs, by way.rs
+//! refresher.rs   when to fetch, by schedule.rs      sts.rs, metadata.rs, by way.rs
 //! slot.rs        what requests read                 status.rs     what people read
 //! ```
 
@@ -17,7 +17,7 @@ mod chain;
 mod fakes;
 mod fetch;
 mod keeper;
-mod metadata_v1;
+mod metadata;
 mod mounted;
 mod process;
 mod refresher;
@@ -95,6 +95,13 @@ impl CredentialSource {
         match &self.0 {
             Kind::Fixed(credentials) => Ok(Arc::clone(credentials)),
             Kind::Kept(kept) => kept.slot.current(now, FIRST_FETCH_LIMIT).await,
+        }
+    }
+
+    /// Notes that AWS has accepted these keys, for the pace at which refused ones are replaced.
+    pub fn accepted(&self, used: &Arc<Credentials>) {
+        if let Kind::Kept(kept) = &self.0 {
+            kept.slot.accepted(used);
         }
     }
 

@@ -54,6 +54,8 @@ pub mod settings;
 pub mod signing;
 pub mod snapshot;
 pub mod spans;
+pub mod supervision;
 pub mod tls;
 pub mod trace;
 pub mod uri_syntax;
+mod wall_clock;

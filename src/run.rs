@@ -15,7 +15,7 @@ use crate::{
     logging, open_files,
     reload::Origin,
     settings::{Mistakes, Settings},
-    snapshot,
+    snapshot, supervision,
 };
 
 /// `EX_CONFIG` of sysexits: the settings are wrong.
@@ -32,6 +32,7 @@ pub(crate) fn serve(
 ) -> ExitCode {
     // written to the end before the process is
     let _logging = logging::start(&settings.log);
+    supervision::log_panics();
     let too_few_files = open_files::make_room(&settings.limits, settings.workers);
     for warning in snapshot::warnings(&settings).into_iter().chain(too_few_files) {
         log::warn!("{warning}");

@@ -166,6 +166,8 @@ impl Signing {
     pub fn heed(&self, upstream: &UpstreamReply, used: &Signed) -> bool {
         if upstream.is_refusal_for("ExpiredToken") {
             self.credentials.refresh_soon(&used.keys);
+        } else if !upstream.status.is_client_error() && !upstream.status.is_server_error() {
+            self.credentials.accepted(&used.keys);
         }
         if is_refused_date(upstream) {
             return self.clock.refused(&upstream.headers, used.dated);

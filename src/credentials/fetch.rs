@@ -17,7 +17,7 @@ use aws_types::os_shim_internal::Env;
 
 use super::{
     chain::{self, Choice},
-    metadata_v1, mounted, process,
+    metadata, mounted, process,
     shared_files::{self, Fingerprint},
     status::Caller,
     sts::{Fetched, Sts, causes},
@@ -120,15 +120,9 @@ impl Aws {
                 self.refuse_empty_endpoint()?;
                 return self.sts.assume_role_with_web_identity(&identity).await;
             }
-            Choice::Metadata(protocol) => {
-                let answer = match protocol {
-                    MetadataProtocol::V1 => self.metadata_v1().await,
-                    MetadataProtocol::V2 => self.metadata_v2().await,
-                };
-                answer.map_err(|reason| format!("{reason}; {METADATA_HINT}"))?
-            }
+            Choice::Metadata(protocol) => return self.metadata(protocol).await,
         };
-        Ok(Fetched { credentials, caller: None })
+        Ok(credentials.into())
     }
 
     async fn profile(&self, name: String) -> Result<Credentials, String> {
@@ -148,27 +142,31 @@ impl Aws {
         })
     }
 
-    async fn metadata_v1(&self) -> Result<Credentials, String> {
-        let endpoint = metadata_v1::endpoint(|name| self.variable(name));
-        metadata_v1::fetch(&self.way, &endpoint).await
+    /// Keys of EC2 outlive their expiry: where the service fails or gives expired ones, AWS wants them used until AWS
+    /// itself refuses them (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html>).
+    async fn metadata(&self, protocol: MetadataProtocol) -> Result<Fetched, String> {
+        let service = match protocol {
+            MetadataProtocol::V1 => metadata::Service::V1 {
+                way: &self.way,
+                endpoint: metadata::endpoint(|name| self.variable(name)),
+            },
+            MetadataProtocol::V2 => metadata::Service::V2(self.metadata_client()?),
+        };
+        match metadata::fetch(&service).await {
+            Ok(credentials) => Ok(Fetched { outlives_expiry: true, ..credentials.into() }),
+            Err(metadata::Failure::Silent(reason)) => Err(format!("{reason}; {METADATA_HINT}")),
+            Err(metadata::Failure::Answered(reason)) => Err(reason),
+        }
     }
 
-    /// Keys that EC2 gives after their expiry, because it has trouble itself, the SDK takes for valid some minutes
-    /// more, as AWS wants it
-    /// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html>).
-    async fn metadata_v2(&self) -> Result<Credentials, String> {
+    fn metadata_client(&self) -> Result<imds::Client, String> {
         self.refuse_empty(&["AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"])?;
-        let client = imds::Client::builder()
+        Ok(imds::Client::builder()
             .configure(&self.provider_config())
             .connect_timeout(METADATA_CONNECT)
             .max_attempts(METADATA_ATTEMPTS)
             .operation_timeout(METADATA_TOTAL)
-            .build();
-        let provider = imds::credentials::ImdsCredentialsProvider::builder()
-            .configure(&self.provider_config())
-            .imds_client(client)
-            .build();
-        provided(provider.provide_credentials()).await
+            .build())
     }
 
     fn provider_config(&self) -> ProviderConfig {

@@ -22,7 +22,9 @@ use tokio::{
 use super::{
     CredentialsUnavailable,
     status::{Caller, Ready, State, Status},
+    sts::Fetched,
 };
+use crate::wall_clock::Rfc3339;
 
 /// Keys that serve.
 pub struct Keys {
@@ -30,10 +32,36 @@ pub struct Keys {
     pub credentials: Arc<Credentials>,
     /// Whose they are, once that is known.
     pub caller: OnceLock<Caller>,
+    /// They serve on after their expiry, until AWS refuses them.
+    outlive_expiry: bool,
+    /// AWS has accepted them.
+    accepted: AtomicBool,
     /// AWS has refused them.
     refused: AtomicBool,
     /// New ones were not fetched since.
     refusal_open: AtomicBool,
+    /// A fetch after the refusal gave them again.
+    given_again: AtomicBool,
+}
+
+/// A refusal of keys by AWS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// AWS has never accepted them.
+    OfUnproven,
+    /// AWS had accepted them before.
+    OfAccepted,
+}
+
+impl Keys {
+    fn has_expired(&self, now: SystemTime) -> bool {
+        self.credentials.expiry().is_some_and(|expiry| now >= expiry)
+    }
+
+    /// Keys that are used although they have expired.
+    pub fn is_past_expiry(&self, now: SystemTime) -> bool {
+        self.has_expired(now) && self.outlive_expiry && !self.refused.load(Ordering::Relaxed)
+    }
 }
 
 /// What is said about a source beside its keys.
@@ -81,12 +109,16 @@ impl Slot {
     }
 
     /// Puts keys in force and returns them.
-    pub fn publish(&self, credentials: Credentials, caller: Option<Caller>) -> Arc<Keys> {
+    pub fn publish(&self, fetched: Fetched) -> Arc<Keys> {
+        let Fetched { credentials, caller, outlives_expiry } = fetched;
         let keys = Arc::new(Keys {
             credentials: Arc::new(credentials),
             caller: caller.map(OnceLock::from).unwrap_or_default(),
+            outlive_expiry: outlives_expiry,
+            accepted: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             refusal_open: AtomicBool::new(false),
+            given_again: AtomicBool::new(false),
         });
         self.keys.store(Some(Arc::clone(&keys)));
         self.published.notify_waiters();
@@ -129,18 +161,38 @@ impl Slot {
     fn valid(&self, now: SystemTime) -> Option<Arc<Credentials>> {
         let keys = self.keys.load();
         let keys = keys.as_ref()?;
-        let expired = keys.credentials.expiry().is_some_and(|expiry| now >= expiry);
-        (!expired).then(|| Arc::clone(&keys.credentials))
+        let serve = !keys.has_expired(now) || keys.is_past_expiry(now);
+        serve.then(|| Arc::clone(&keys.credentials))
     }
 
     fn why_not(&self) -> String {
         let Report { source, failure } = &**self.report.load();
         let expiry = self.keys.load().as_ref().and_then(|keys| keys.credentials.expiry());
-        let expired =
-            expiry.map(|time| format!("the keys expired at {}", humantime::format_rfc3339_seconds(time)));
+        let expired = expiry.map(|time| format!("the keys expired at {}", Rfc3339(time)));
         let reasons: Vec<&str> = expired.iter().chain(failure).map(String::as_str).collect();
         let reason = if reasons.is_empty() { "no answer yet".to_owned() } else { reasons.join(", ") };
         if source.is_empty() { reason } else { format!("{source}: {reason}") }
+    }
+
+    /// A fetch gave the keys in force again. If AWS has refused them, nobody waits for others any more.
+    pub fn given_again(&self) {
+        if let Some(keys) = self.keys.load().as_ref()
+            && keys.refused.load(Ordering::Relaxed)
+            && !keys.refusal_open.load(Ordering::Acquire)
+        {
+            keys.given_again.store(true, Ordering::Relaxed);
+            self.published.notify_waiters();
+        }
+    }
+
+    /// AWS has accepted these keys. Written once for each set.
+    pub fn accepted(&self, used: &Arc<Credentials>) {
+        if let Some(keys) = self.keys.load().as_ref()
+            && !keys.accepted.load(Ordering::Relaxed)
+            && Arc::ptr_eq(&keys.credentials, used)
+        {
+            keys.accepted.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Asks for new keys once for each set that is refused.
@@ -155,26 +207,35 @@ impl Slot {
         }
     }
 
-    /// Waits until the keys in force are others than these; whether they are within `limit`.
+    /// Waits until the keys in force are others than these, no longer than `limit`, and not at all once their source
+    /// has given them again; whether there are others.
     pub async fn newer_than(&self, refused: &Credentials, limit: Duration) -> bool {
-        let are_newer = || self.keys.load().as_ref().is_some_and(|keys| *keys.credentials != *refused);
+        let are_newer = || match self.keys.load().as_ref() {
+            Some(keys) if *keys.credentials != *refused => Some(true),
+            Some(keys) if keys.given_again.load(Ordering::Relaxed) => Some(false),
+            _ => None,
+        };
         let newer = async {
             loop {
                 // before the look at them: what is published in between is not missed
                 let mut published = pin!(self.published.notified());
                 published.as_mut().enable();
-                if are_newer() {
-                    return;
+                if let Some(are_newer) = are_newer() {
+                    return are_newer;
                 }
                 published.await;
             }
         };
-        timeout(limit, newer).await.is_ok()
+        timeout(limit, newer).await.unwrap_or(false)
     }
 
-    /// Whether AWS has refused the keys in force since this was last asked.
-    pub fn take_refusal(&self) -> bool {
-        self.keys.load().as_ref().is_some_and(|keys| keys.refusal_open.swap(false, Ordering::Acquire))
+    /// AWS's refusal of the keys in force, if there was one since this was last asked.
+    pub fn take_refusal(&self) -> Option<Refusal> {
+        let keys = self.keys.load();
+        let keys = keys.as_ref()?;
+        let is_open = keys.refusal_open.swap(false, Ordering::Acquire);
+        let was_accepted = keys.accepted.load(Ordering::Relaxed);
+        is_open.then_some(if was_accepted { Refusal::OfAccepted } else { Refusal::OfUnproven })
     }
 
     /// How the source is doing.
@@ -182,7 +243,8 @@ impl Slot {
         let Report { source, failure } = Report::clone(&self.report.load());
         let state = match self.keys() {
             Some(keys) if self.valid(now).is_some() => {
-                State::Ready(Ready::of(&keys.credentials, keys.caller.get().cloned(), failure))
+                let ready = Ready::of(&keys.credentials, keys.caller.get().cloned(), failure);
+                State::Ready(Ready { is_past_expiry: keys.is_past_expiry(now), ..ready })
             }
             None if failure.is_none() => State::Waiting,
             _ => State::Unavailable { reason: failure.unwrap_or_else(|| "the keys have expired".to_owned()) },
@@ -207,15 +269,15 @@ mod tests {
         let slot = Arc::new(Slot::new());
         let first = keys("first");
         assert!(!slot.newer_than(&first, NOT_LONG).await);
-        slot.publish(first.clone(), None);
+        slot.publish(first.clone().into());
         assert!(!slot.newer_than(&first, NOT_LONG).await);
         assert!(slot.newer_than(&keys("none"), Duration::ZERO).await);
         let publisher = {
             let slot = Arc::clone(&slot);
             std::thread::spawn(move || {
                 // the same again are not newer
-                slot.publish(keys("first"), None);
-                slot.publish(keys("second"), None);
+                slot.publish(keys("first").into());
+                slot.publish(keys("second").into());
             })
         };
         assert!(slot.newer_than(&first, Duration::from_secs(20)).await);

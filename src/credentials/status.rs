@@ -4,7 +4,7 @@ use std::{fmt, time::SystemTime};
 
 use aws_credential_types::Credentials;
 
-use crate::excerpt::excerpt;
+use crate::{excerpt::excerpt, wall_clock::Rfc3339};
 
 /// Characters of an ARN that are shown.
 const LONGEST_ARN: usize = 300;
@@ -41,6 +41,8 @@ pub struct Ready {
     pub key_id_end: String,
     /// Until when they serve; `None` for keys that do not expire.
     pub expires: Option<SystemTime>,
+    /// Keys of EC2's metadata service that serve on after their expiry, because there are no others.
+    pub is_past_expiry: bool,
     /// Why the last refresh failed, if it did; these keys serve on.
     pub last_failure: Option<String>,
 }
@@ -70,7 +72,7 @@ impl Ready {
         // a short one would be shown whole
         let shown = 4.min(id.chars().count() / 2);
         let key_id_end = id.chars().skip(id.chars().count() - shown).collect();
-        Self { caller, key_id_end, expires: credentials.expiry(), last_failure }
+        Self { caller, key_id_end, expires: credentials.expiry(), is_past_expiry: false, last_failure }
     }
 }
 
@@ -81,7 +83,10 @@ impl fmt::Display for Ready {
             None => write!(f, "key id ending in {}", self.key_id_end)?,
         }
         match self.expires {
-            Some(time) => write!(f, ", expires {}", humantime::format_rfc3339_seconds(time))?,
+            Some(time) if self.is_past_expiry => {
+                write!(f, ", expired {}, and serves on until AWS refuses it", Rfc3339(time))?;
+            }
+            Some(time) => write!(f, ", expires {}", Rfc3339(time))?,
             None => f.write_str(", does not expire")?,
         }
         match &self.last_failure {

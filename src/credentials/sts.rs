@@ -30,6 +30,15 @@ pub struct Fetched {
     pub credentials: Credentials,
     /// Whose they are.
     pub caller: Option<Caller>,
+    /// They serve on after their expiry, until AWS refuses them.
+    pub outlives_expiry: bool,
+}
+
+impl From<Credentials> for Fetched {
+    /// Keys that serve until their expiry, of an owner that was not told.
+    fn from(credentials: Credentials) -> Self {
+        Self { credentials, caller: None, outlives_expiry: false }
+    }
 }
 
 /// STS as one source reaches it.
@@ -118,7 +127,8 @@ fn fetched(
         .map_err(|_| format!("STS answers {call} with a time of expiry that is none"))?;
     let token = Some(keys.session_token);
     let credentials = Credentials::new(keys.access_key_id, keys.secret_access_key, token, Some(expiry), call);
-    Ok(Fetched { credentials, caller: user.and_then(|user| Caller::of_arn(&user.arn)) })
+    let caller = user.and_then(|user| Caller::of_arn(&user.arn));
+    Ok(Fetched { caller, ..credentials.into() })
 }
 
 /// What AWS says, or why it says nothing; never the answer itself, which may hold keys.
