@@ -7,8 +7,9 @@
 //! ```text
 //! chain.rs       what is configured                  mounted.rs    a route's own keys in files
 //! keeper.rs      one thread, one refresher each     fetch.rs      one fetch of it
-//! refresher.rs   when to fetch, by schedule.rs      sts.rs, metadata.rs, by way.rs
-//! slot.rs        what requests read                 status.rs     what people read
+//! refresher.rs   when to fetch, by schedule.rs      sts.rs, by way.rs
+//! slot.rs        what requests read                 profile_chain.rs, process.rs
+//! status.rs      what people read                   metadata.rs of EC2
 //! ```
 
 mod at_hand;
@@ -20,6 +21,7 @@ mod keeper;
 mod metadata;
 mod mounted;
 mod process;
+mod profile_chain;
 mod refresher;
 mod schedule;
 mod shared_files;

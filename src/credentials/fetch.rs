@@ -18,6 +18,7 @@ use aws_types::os_shim_internal::Env;
 use super::{
     chain::{self, Choice},
     metadata, mounted, process,
+    profile_chain::{self, Base, ProfileChain},
     shared_files::{self, Fingerprint},
     status::Caller,
     sts::{Fetched, Sts, causes},
@@ -107,7 +108,7 @@ impl Aws {
     async fn first_keys(&self, choice: Choice) -> Result<Fetched, String> {
         let credentials = match choice {
             Choice::Environment(credentials) => credentials,
-            Choice::Profile(name) => self.profile(name).await?,
+            Choice::Profile(name) => return self.profile(&name).await,
             Choice::Container(_) => {
                 self.refuse_empty(&[
                     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -125,20 +126,47 @@ impl Aws {
         Ok(credentials.into())
     }
 
-    async fn profile(&self, name: String) -> Result<Credentials, String> {
+    async fn profile(&self, name: &str) -> Result<Fetched, String> {
         shared_files::check(&self.environment)?;
-        if let Some(command) = shared_files::process_of(&self.environment, &name).await {
-            return process::fetch(&command).await;
+        let chain = match shared_files::profiles(&self.environment).await {
+            Some(profiles) if profiles.get_profile(name).is_none() => {
+                return Err(self.no_profile(name));
+            }
+            Some(profiles) => profile_chain::of(&profiles, name),
+            None => ProfileChain { base: Base::Profile(name.to_owned()), roles: Vec::new() },
+        };
+        let mut fetched: Fetched = match chain.base {
+            Base::Keys(keys) => keys.into(),
+            Base::Program(command) => process::fetch(&command).await?.into(),
+            Base::Profile(base) => self.profile_of_the_sdk(&base).await?.into(),
+        };
+        for role in &chain.roles {
+            self.refuse_empty_endpoint()?;
+            fetched = self.sts.assume_role(role, fetched.credentials).await?;
         }
-        if let Some(files) = shared_files::without_profiles(&self.environment).await {
-            return Err(format!("there is no profile {name}: {files}"));
+        Ok(fetched)
+    }
+
+    fn no_profile(&self, name: &str) -> String {
+        match shared_files::places(&self.environment) {
+            Some((credentials, config)) => {
+                format!(
+                    "profile `{name}` is neither in {credentials} nor in {config} (or these files do not exist)"
+                )
+            }
+            None => format!("there are no files to look for profile `{name}` in: HOME is not set"),
         }
+    }
+
+    async fn profile_of_the_sdk(&self, name: &str) -> Result<Credentials, String> {
         let provider = ProfileFileCredentialsProvider::builder().configure(&self.provider_config());
-        let answer = provided(provider.profile_name(&name).build().provide_credentials()).await;
+        let answer = provided(provider.profile_name(name).build().provide_credentials()).await;
         answer.map_err(|reason| {
-            let cure = format!("; `aws sso login --profile {name}` gets one");
-            let cure = if reason.contains("SSO token") { &*cure } else { "" };
-            format!("{reason}{cure}")
+            if reason.contains("SSO token") || reason.contains("sso/cache") {
+                let cure = format!("run `aws sso login --profile {name}`");
+                return format!("SSO login of profile {name} has expired or never happened: {cure}");
+            }
+            reason
         })
     }
 
@@ -322,9 +350,56 @@ mod tests {
         assert_eq!(
             aws.fetch().await.unwrap_err(),
             format!(
-                "there is no profile nosuch: {at}/.aws/credentials and {at}/.aws/config: nothing in there, or not there"
+                "profile `nosuch` is neither in {at}/.aws/credentials nor in {at}/.aws/config (or these files do not \
+                 exist)"
             )
         );
+    }
+
+    /// A profile of a config file.
+    async fn of_profile(name: &str, config: &str) -> (tempfile::TempDir, Server, Aws) {
+        let (home, server) = (tempfile::tempdir().unwrap(), sts().await);
+        let file = home.path().join("config");
+        std::fs::write(&file, config).unwrap();
+        let variables = [("AWS_CONFIG_FILE", file.to_str().unwrap())];
+        let aws = Aws { environment: Env::from_slice(&variables), ..chain(&server, &[]) };
+        let source = Source { origin: Origin::Profile(name.into()), ..aws.source.clone() };
+        (home, server, Aws { source, ..aws })
+    }
+
+    #[actix_rt::test]
+    async fn x12_a_program_behind_a_role_is_on_the_same_leash() {
+        const ROLE: &str = "[profile via]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = base\n\
+                            [profile base]\ncredential_process = ";
+        let keys = r#"echo '{"Version":1,"AccessKeyId":"AKIDPROGRAM","SecretAccessKey":"hush"}'"#;
+        let (_home, server, aws) = of_profile("via", &format!("{ROLE}{keys}\n")).await;
+        assert_eq!(aws.fetch().await.unwrap().credentials.access_key_id(), "ASIA1");
+        assert!(server.requests()[0].contains("Credential=AKIDPROGRAM/"));
+
+        let place = tempfile::tempdir().unwrap();
+        let pid = place.path().join("pid");
+        let hang = format!("sleep 600 & echo $! > {}; wait", pid.display());
+        let (_home, _server, aws) = of_profile("via", &format!("{ROLE}{hang}\n")).await;
+        assert!(tokio::time::timeout(Duration::from_secs(1), aws.fetch()).await.is_err());
+        let id = std::fs::read_to_string(&pid).unwrap();
+        let stat = format!("/proc/{}/stat", id.trim());
+        for _ in 0..200 {
+            let state = std::fs::read_to_string(&stat).unwrap_or_default();
+            if state.is_empty() || state.contains(") Z ") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("it lives on");
+    }
+
+    #[actix_rt::test]
+    async fn x12_a_program_behind_a_role_prints_no_more_than_keys() {
+        let config = "[profile via]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = base\n\
+                      [profile base]\ncredential_process = yes hush\n";
+        let (_home, _server, aws) = of_profile("via", config).await;
+        let reason = aws.fetch().await.unwrap_err();
+        assert_eq!(reason, "credential_process: it prints more than 65536 bytes");
     }
 
     #[actix_rt::test]

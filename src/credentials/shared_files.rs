@@ -10,7 +10,8 @@ use aws_types::os_shim_internal::{Env, Fs};
 
 use crate::regular_file;
 
-const PROCESS: &str = "credential_process";
+/// The key of a program that prints keys.
+pub const PROCESS: &str = "credential_process";
 /// Keys of a profile that say where its keys come from; one with a region alone gives none.
 const GIVES_KEYS: [&str; 9] = [
     "aws_access_key_id",
@@ -47,21 +48,16 @@ pub async fn have_default_profile(environment: &Env) -> Result<bool, String> {
     }))
 }
 
-/// Which files were looked at, if there is no profile in any of them: the SDK has no word for that.
-pub async fn without_profiles(environment: &Env) -> Option<String> {
-    let read = profile::load(&Fs::real(), environment, &EnvConfigFiles::default(), None).await.ok()?;
-    let files = FILES.iter().filter_map(|(variable, default)| path(environment, variable, default));
-    let files: Vec<String> = files.map(|file| file.display().to_string()).collect();
-    let looked_at = if files.is_empty() { "HOME is not set".to_owned() } else { files.join(" and ") };
-    read.is_empty().then(|| format!("{looked_at}: nothing in there, or not there"))
+/// The files that profiles are looked for in, for a person.
+pub fn places(environment: &Env) -> Option<(String, String)> {
+    let place = |(variable, default)| Some(path(environment, variable, default)?.display().to_string());
+    let [credentials, config] = FILES.map(place);
+    Some((credentials?, config?))
 }
 
-/// The program that a profile names for its keys. Keys that stand beside it go before it, as in the SDK.
-pub async fn process_of(environment: &Env, profile: &str) -> Option<String> {
-    let read = profile::load(&Fs::real(), environment, &EnvConfigFiles::default(), None).await.ok()?;
-    let profile = read.get_profile(profile)?;
-    let has_others = GIVES_KEYS.iter().any(|key| *key != PROCESS && profile.get(key).is_some());
-    profile.get(PROCESS).filter(|_| !has_others).map(str::to_owned)
+/// All profiles; `None` where the SDK has a mistake to name.
+pub async fn profiles(environment: &Env) -> Option<profile::ProfileSet> {
+    profile::load(&Fs::real(), environment, &EnvConfigFiles::default(), None).await.ok()
 }
 
 /// The SDK takes a file that it cannot read for an empty one. In a home that is closed to us, as `/root` is in many
