@@ -23,8 +23,8 @@ use crate::{
     retry::Retries,
     routing::{RouteTable, UriPattern},
     settings::{
-        BackendSettings, HostPort, Limits, Otlp, RouteSettings, Scheme, Settings, Shutdown, Tracing,
-        effective,
+        BackendSettings, EndpointVariant, HostPort, Limits, Otlp, RouteSettings, Scheme, Settings, Shutdown,
+        Tracing, effective,
     },
     signing::{Signer, SigningHeaders},
     spans::Exporter,
@@ -237,6 +237,7 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
         ));
     }
     for route in settings.routes.iter().filter(|route| route.enabled) {
+        warnings.extend(EndpointVariant::warnings(route));
         let (scheme, host, upstream, proves) = match &route.backend {
             BackendSettings::ApiGateway(settings) => {
                 let uri = &settings.function_uri;

@@ -17,7 +17,7 @@ use super::{chain::WebIdentity, status::Caller, way::Way};
 use crate::{
     excerpt::excerpt,
     regular_file,
-    settings::{Role, Source, session_name},
+    settings::{EndpointVariant, Role, Source, session_name},
 };
 
 /// Characters of a failure's text: AWS's messages name the action, the role and the caller.
@@ -47,12 +47,14 @@ pub struct Sts {
     way: Way,
     region: Region,
     endpoint: Option<String>,
+    variant: EndpointVariant,
 }
 
 impl Sts {
     /// The STS of a source.
     pub fn new(source: &Source, way: Way) -> Self {
-        Self { way, region: Region::new(source.region.clone()), endpoint: source.sts_endpoint.clone() }
+        let region = Region::new(source.region.clone());
+        Self { way, region, endpoint: source.sts_endpoint.clone(), variant: source.variant }
     }
 
     /// A client that signs with `credentials`, or not at all.
@@ -62,6 +64,13 @@ impl Sts {
             .http_client(self.way.client())
             // each client makes one call
             .identity_cache(IdentityCache::no_cache());
+        // an endpoint that is written out is called as it is; the SDK would refuse the two together
+        let is_written = self.endpoint.is_some()
+            || ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]
+                .iter()
+                .any(|name| std::env::var_os(name).is_some());
+        let EndpointVariant { fips, dual_stack } = self.variant;
+        loader = loader.use_fips(fips && !is_written).use_dual_stack(dual_stack && !is_written);
         if let Some(endpoint) = &self.endpoint {
             loader = loader.endpoint_url(endpoint);
         }
@@ -253,6 +262,27 @@ mod tests {
             (&*caller.account, &*caller.arn),
             ("123456789012", "arn:aws:sts::123456789012:assumed-role/r/s")
         );
+    }
+
+    #[actix_rt::test]
+    async fn s5_fips_and_dual_stack_are_other_hosts_of_sts() {
+        for (fips, dual_stack, host) in [
+            (false, false, "sts.us-east-1.amazonaws.com"),
+            (true, false, "sts-fips.us-east-1.amazonaws.com"),
+            (false, true, "sts.us-east-1.api.aws"),
+            (true, true, "sts-fips.us-east-1.api.aws"),
+        ] {
+            let proxy = Server::start(|_| "HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
+            let text = format!("http://{}", proxy.address);
+            let way = Way { proxy: Some(crate::settings::ForwardProxy::parse(&text).unwrap()), ..way() };
+            let variant = EndpointVariant { fips, dual_stack };
+            let source = role_source(&proxy);
+            let region = "us-east-1".to_owned();
+            let source = Source { sts_endpoint: None, region, variant, ..source };
+            assert!(Sts::new(&source, way).caller(keys()).await.is_none());
+            let connected = format!("CONNECT {host}:443 ");
+            assert!(proxy.requests()[0].starts_with(&connected), "{:?}", proxy.requests());
+        }
     }
 
     #[actix_rt::test]
