@@ -221,21 +221,7 @@ const OTLP_OVER_GRPC: u16 = 4317;
 
 /// What is allowed but unwise, a sentence each, for the log at start and for `check`.
 pub fn warnings(settings: &Settings) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if let Some(Otlp { endpoint, headers, .. }) = &settings.tracing.otlp
-        && endpoint.scheme == Scheme::Http
-        && !headers.is_empty()
-        && !is_loopback(&endpoint.host)
-    {
-        warnings.push(format!("tracing.otlp: its headers go to {} without TLS", endpoint.host));
-    }
-    if let Some(Otlp { endpoint, .. }) = &settings.tracing.otlp
-        && endpoint.port == OTLP_OVER_GRPC
-    {
-        warnings.push(format!(
-            "tracing.otlp: at port {OTLP_OVER_GRPC} collectors speak gRPC; OTLP over HTTP is at 4318"
-        ));
-    }
+    let mut warnings = collector_warnings(settings);
     for route in settings.routes.iter().filter(|route| route.enabled) {
         warnings.extend(EndpointVariant::warnings(route));
         let (scheme, host, upstream, proves) = match &route.backend {
@@ -270,6 +256,26 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
         if scheme == Scheme::Http && proves && !is_loopback(connected) {
             warnings.push(format!("route {id}: keys and signatures go to {connected} without TLS"));
         }
+    }
+    warnings
+}
+
+/// Those of the collector of spans.
+fn collector_warnings(settings: &Settings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Some(Otlp { endpoint, headers, .. }) = &settings.tracing.otlp
+        && endpoint.scheme == Scheme::Http
+        && !headers.is_empty()
+        && !is_loopback(&endpoint.host)
+    {
+        warnings.push(format!("tracing.otlp: its headers go to {} without TLS", endpoint.host));
+    }
+    if let Some(Otlp { endpoint, .. }) = &settings.tracing.otlp
+        && endpoint.port == OTLP_OVER_GRPC
+    {
+        warnings.push(format!(
+            "tracing.otlp: at port {OTLP_OVER_GRPC} collectors speak gRPC; OTLP over HTTP is at 4318"
+        ));
     }
     warnings
 }

@@ -17,8 +17,8 @@ use aws_types::os_shim_internal::Env;
 
 use super::{
     chain::{self, Choice},
-    metadata, mounted, process,
-    profile_chain::{self, Base, ProfileChain},
+    container, metadata, mounted, process,
+    profile_chain::{self, Base, LOGIN_SESSION, ProfileChain},
     shared_files::{self, Fingerprint},
     status::Caller,
     sts::{Fetched, Sts, causes},
@@ -109,13 +109,14 @@ impl Aws {
         let credentials = match choice {
             Choice::Environment(credentials) => credentials,
             Choice::Profile(name) => return self.profile(&name).await,
-            Choice::Container(_) => {
+            Choice::Container(container) => {
                 self.refuse_empty(&[
                     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
                     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
                 ])?;
                 let provider = EcsCredentialsProvider::builder().configure(&self.provider_config()).build();
-                provided(provider.provide_credentials()).await?
+                let answer = provided(provider.provide_credentials()).await;
+                answer.map_err(|reason| container::told(container, |name| self.variable(name), &reason))?
             }
             Choice::WebIdentity(identity) => {
                 self.refuse_empty_endpoint()?;
@@ -160,14 +161,29 @@ impl Aws {
 
     async fn profile_of_the_sdk(&self, name: &str) -> Result<Credentials, String> {
         let provider = ProfileFileCredentialsProvider::builder().configure(&self.provider_config());
-        let answer = provided(provider.profile_name(name).build().provide_credentials()).await;
-        answer.map_err(|reason| {
-            if reason.contains("SSO token") || reason.contains("sso/cache") {
-                let cure = format!("run `aws sso login --profile {name}`");
-                return format!("SSO login of profile {name} has expired or never happened: {cure}");
-            }
-            reason
-        })
+        match provided(provider.profile_name(name).build().provide_credentials()).await {
+            Ok(credentials) => Ok(credentials),
+            Err(reason) => Err(self.with_cure(name, reason).await),
+        }
+    }
+
+    /// A failure of the SDK's that a login cures says so instead of naming a file of the SDK's own.
+    async fn with_cure(&self, profile: &str, reason: String) -> String {
+        let profiles = shared_files::profiles(&self.environment).await;
+        let has_login = profiles.is_some_and(|profiles| {
+            profiles.get_profile(profile).is_some_and(|profile| profile.get(LOGIN_SESSION).is_some())
+        });
+        if reason.contains("SSO token") || reason.contains("sso/cache") {
+            let cure = format!("run `aws sso login --profile {profile}`");
+            return format!("SSO login of profile {profile} has expired or never happened: {cure}");
+        }
+        if has_login && (reason.contains("Login token") || reason.contains("failed to read")) {
+            let cure = format!("run `aws login --profile {profile}`");
+            return format!(
+                "the session of `aws login` of profile {profile} has ended or never began: {cure}"
+            );
+        }
+        reason
     }
 
     /// Keys of EC2 outlive their expiry: where the service fails or gives expired ones, AWS wants them used until AWS
@@ -201,6 +217,8 @@ impl Aws {
         ProviderConfig::without_region()
             .with_region(Some(Region::new(self.source.region.clone())))
             .with_behavior_version(Some(BehaviorVersion::latest()))
+            .with_use_fips(Some(self.source.variant.fips))
+            .with_use_dual_stack(Some(self.source.variant.dual_stack))
             .with_http_client(self.way.client())
     }
 }
@@ -290,7 +308,7 @@ mod tests {
             ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r"),
         ];
         let aws = chain(&server, &variables);
-        assert_eq!(aws.name().await, "web identity (IRSA)");
+        assert_eq!(aws.name().await, "IRSA");
         let fetched = aws.fetch().await.unwrap();
         assert_eq!(fetched.caller.unwrap().account, "123456789012");
     }
@@ -400,6 +418,21 @@ mod tests {
         let (_home, _server, aws) = of_profile("via", config).await;
         let reason = aws.fetch().await.unwrap_err();
         assert_eq!(reason, "credential_process: it prints more than 65536 bytes");
+    }
+
+    #[actix_rt::test]
+    async fn s7_an_indented_section_is_a_mistake_that_names_the_line() {
+        let config = "[default]\naws_access_key_id = A\naws_secret_access_key = hush\n  [profile1]\n\
+                      aws_access_key_id = B\naws_secret_access_key = hush\n";
+        let (home, _server, aws) = of_profile("default", config).await;
+        assert_eq!(
+            aws.fetch().await.unwrap_err(),
+            format!(
+                "AWS_CONFIG_FILE {}/config, line 4: `[profile1]` is indented, and so its keys would count for the \
+                 profile before it; remove the blanks in front of it",
+                home.path().display()
+            )
+        );
     }
 
     #[actix_rt::test]

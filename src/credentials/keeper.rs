@@ -199,7 +199,7 @@ mod tests {
         }
         assert_eq!(server.requests().len(), 1);
         let status = sources[0].status(SystemTime::now()).to_string();
-        let start = "settings as role arn:aws:iam::123456789012:role/r: account 123456789012, arn:aws:sts::";
+        let start = "keys from the settings as role arn:aws:iam::123456789012:role/r, account 123456789012, arn:aws:sts::";
         assert!(status.starts_with(start), "{status}");
         let shown = format!("{:?}", sources[0]);
         assert!(!shown.contains("hush"), "{shown}");
@@ -293,7 +293,7 @@ mod tests {
     async fn a_source_is_tried_within_a_limit() {
         let works = sts().await;
         let status = try_once(&role_source(&works)).await.unwrap().to_string();
-        assert!(status.contains(": account 123456789012, "), "{status}");
+        assert!(status.contains(", account 123456789012, "), "{status}");
         let hangs = Server::start(|_| String::new()).await;
         let fetch = aws(&role_source(&hangs), &mut Configurations::default()).unwrap();
         let status = try_fetch(&fetch, Duration::from_millis(100)).await.to_string();

@@ -11,7 +11,8 @@ use aws_credential_types::Credentials;
 use super::shared_files::PROCESS;
 use crate::settings::{DEFAULT_SESSION_NAME, Role};
 
-const LOGIN_SESSION: &str = "login_session";
+/// The key of a session of `aws login`.
+pub const LOGIN_SESSION: &str = "login_session";
 const WEB_IDENTITY: &str = "web_identity_token_file";
 const CREDENTIAL_SOURCE: &str = "credential_source";
 const SSO: [&str; 5] = ["sso_account_id", "sso_region", "sso_role_name", "sso_start_url", "sso_session"];

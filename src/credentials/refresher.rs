@@ -17,7 +17,7 @@ use super::{
     schedule::{self, Refusals},
     shared_files::Fingerprint,
     slot::{Keys, Slot},
-    status::Ready,
+    status::{Ready, State, Status},
     sts::Fetched,
 };
 use crate::{
@@ -148,7 +148,8 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
             self.told_past_expiry = false;
             let keys = self.slot.publish(fetched);
             if expired.is_none() {
-                tokio::spawn(introduce(Arc::clone(&self.fetch), self.name.clone(), keys));
+                let slot = Arc::clone(&self.slot);
+                tokio::spawn(introduce(Arc::clone(&self.fetch), self.name.clone(), keys, slot));
             }
         }
         match expired {
@@ -223,7 +224,7 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
 }
 
 /// The log's line on new keys, once it is known whose they are; they serve meanwhile.
-async fn introduce(fetch: Arc<impl Fetch>, source: String, keys: Arc<Keys>) {
+async fn introduce(fetch: Arc<impl Fetch>, source: String, keys: Arc<Keys>, slot: Arc<Slot>) {
     if keys.caller.get().is_none() {
         let credentials = aws_credential_types::Credentials::clone(&keys.credentials);
         if let Ok(Some(caller)) = timeout(CALLER_LIMIT, fetch.caller(credentials)).await {
@@ -232,7 +233,8 @@ async fn introduce(fetch: Arc<impl Fetch>, source: String, keys: Arc<Keys>) {
         }
     }
     let ready = Ready::of(&keys.credentials, keys.caller.get().cloned(), None);
-    log::info!("credentials: {source}: {ready}");
+    let routes = slot.routes();
+    log::info!("credentials: {routes}{}", Status { source, state: State::Ready(ready) });
 }
 
 /// Checks keys before they take the place of good ones, and clamps their expiry.

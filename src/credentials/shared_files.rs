@@ -8,7 +8,10 @@ use aws_config::profile;
 use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_types::os_shim_internal::{Env, Fs};
 
-use crate::regular_file;
+use crate::{excerpt::excerpt, regular_file};
+
+/// Characters of a section's name that are told.
+const LONGEST_SECTION: usize = 100;
 
 /// The key of a program that prints keys.
 pub const PROCESS: &str = "credential_process";
@@ -64,19 +67,40 @@ pub async fn profiles(environment: &Env) -> Option<profile::ProfileSet> {
 /// containers, that is right; a file of keys that somebody pointed at is configured, and must not be passed over.
 ///
 /// # Errors
-/// It cannot be read.
+/// It cannot be read, or has a section that counts for another.
 pub fn check(environment: &Env) -> Result<(), String> {
     for (variable, default) in FILES {
         let Some(path) = path(environment, variable, default) else { continue };
         let is_named = environment.get(variable).is_ok_and(|value| !value.is_empty());
         // a file in its usual place that is not there is none; what is there but no file would hold the SDK up
         if is_named || path.exists() {
-            match regular_file::check(&path).and_then(|()| fs::File::open(&path)) {
+            match regular_file::read_profiles(&path) {
                 Err(error) if is_named || error.kind() == io::ErrorKind::Other => {
                     return Err(format!("{variable} {}: {error}", path.display()));
                 }
-                _ => {}
+                Err(_) => {}
+                Ok(text) => refuse_indented_sections(&text)
+                    .map_err(|mistake| format!("{variable} {}, {mistake}", path.display()))?,
             }
+        }
+    }
+    Ok(())
+}
+
+/// To AWS's SDKs an indented line belongs to the value above it. The keys below an indented section so take the place
+/// of those of the section before.
+fn refuse_indented_sections(text: &[u8]) -> Result<(), String> {
+    for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
+        let indented = line.trim_ascii();
+        if line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t'))
+            && indented.first() == Some(&b'[')
+            && let Some(end) = indented.iter().position(|byte| *byte == b']')
+        {
+            let section = excerpt(&String::from_utf8_lossy(&indented[..=end]), LONGEST_SECTION);
+            return Err(format!(
+                "line {number}: `{section}` is indented, and so its keys would count for the profile before it; \
+                 remove the blanks in front of it"
+            ));
         }
     }
     Ok(())
@@ -166,6 +190,35 @@ mod tests {
         let environment =
             Env::from_slice(&[("AWS_SHARED_CREDENTIALS_FILE", directory.path().to_str().unwrap())]);
         assert!(have_default_profile(&environment).await.unwrap_err().ends_with("not a regular file"));
+    }
+
+    #[actix_rt::test]
+    async fn x7_what_the_sdks_take_is_taken() {
+        let (home, mut environment) = home(None, Some("[default]\ncredential_process = /bin/keys\n"));
+        let config = home.path().join(".aws/config");
+        let mut text = fs::read_to_string(&config).unwrap();
+        for number in 0..2_000 {
+            text.push_str(&format!("[profile p{number}]\nregion = eu-west-1\n# {}\n", "x".repeat(10)));
+        }
+        assert!(text.len() > 81_000);
+        fs::write(&config, text).unwrap();
+        assert_eq!(have_default_profile(&environment).await, Ok(true));
+        environment = Env::from_slice(&[("AWS_CONFIG_FILE", "/dev/null")]);
+        assert_eq!(have_default_profile(&environment).await, Ok(false));
+        environment = Env::from_slice(&[("AWS_CONFIG_FILE", "/dev/zero")]);
+        assert!(have_default_profile(&environment).await.is_err());
+    }
+
+    #[test]
+    fn s7_only_an_indented_section_is_refused() {
+        for text in ["[a]\nx = y\n[b]\n", "[a]\ns3 =\n  addressing_style = path\n", " # [a]\n", "", "  [a\n"]
+        {
+            assert_eq!(refuse_indented_sections(text.as_bytes()), Ok(()), "{text}");
+        }
+        for text in ["[a]\nx = y\n  [b]\n", "\n\n\t[b] # c\r\n"] {
+            let mistake = refuse_indented_sections(text.as_bytes()).unwrap_err();
+            assert!(mistake.starts_with("line 3: `[b]` is indented"), "{mistake}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
     fmt,
     pin::pin,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -25,6 +25,9 @@ use super::{
     sts::Fetched,
 };
 use crate::wall_clock::Rfc3339;
+
+/// Routes that one line of the log names.
+const MOST_NAMED: usize = 5;
 
 /// Keys that serve.
 pub struct Keys {
@@ -75,6 +78,8 @@ struct Report {
 pub struct Slot {
     keys: ArcSwapOption<Keys>,
     report: ArcSwap<Report>,
+    /// The routes that sign with its keys, once for each handle.
+    routes: Mutex<Vec<Arc<str>>>,
     /// Fetches that failed.
     failures: AtomicU64,
     first_fetch_over: watch::Sender<bool>,
@@ -96,6 +101,7 @@ impl Slot {
         Self {
             keys: ArcSwapOption::empty(),
             report: ArcSwap::default(),
+            routes: Mutex::default(),
             failures: AtomicU64::new(0),
             first_fetch_over: watch::Sender::new(false),
             published: Notify::new(),
@@ -131,6 +137,21 @@ impl Slot {
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
         self.report.store(Arc::new(Report { source: source.to_owned(), failure }));
+    }
+
+    /// `routes a, b: `, for a line of the log; empty where no route has said that it is one.
+    pub fn routes(&self) -> String {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        routes.sort();
+        routes.dedup();
+        let more = routes.len().saturating_sub(MOST_NAMED);
+        let named = routes[..routes.len() - more].join(", ");
+        match (routes.len(), more) {
+            (0, _) => String::new(),
+            (1, _) => format!("route {named}: "),
+            (_, 0) => format!("routes {named}: "),
+            (_, more) => format!("routes {named} and {more} more: "),
+        }
     }
 
     /// How often a failure was reported.
@@ -254,12 +275,52 @@ impl Slot {
     }
 }
 
+/// A route that signs with a slot's keys, until this is dropped.
+#[derive(Debug)]
+pub struct User {
+    slot: Arc<Slot>,
+    route: Arc<str>,
+}
+
+impl User {
+    /// From now on the route is one of the slot's.
+    pub fn of(slot: &Arc<Slot>, route: &Arc<str>) -> Self {
+        slot.routes.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(route));
+        Self { slot: Arc::clone(slot), route: Arc::clone(route) }
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let mut routes = self.slot.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        // another handle of the same route stays
+        if let Some(at) = routes.iter().position(|route| *route == self.route) {
+            routes.swap_remove(at);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn keys(id: &str) -> Credentials {
         Credentials::new(id, "s", None, None, "test")
+    }
+
+    #[test]
+    fn the_routes_of_a_slot_are_named_as_long_as_they_are_there() {
+        let slot = Arc::new(Slot::new());
+        let user = |route: &str| User::of(&slot, &route.into());
+        assert_eq!(slot.routes(), "");
+        let (one, again) = (user("fn"), user("fn"));
+        assert_eq!(slot.routes(), "route fn: ");
+        let others: Vec<_> = (0..9).map(|number| user(&format!("r{number}"))).collect();
+        assert_eq!(slot.routes(), "routes fn, r0, r1, r2, r3 and 5 more: ");
+        drop((one, others));
+        assert_eq!(slot.routes(), "route fn: ");
+        drop(again);
+        assert_eq!(slot.routes(), "");
     }
 
     const NOT_LONG: Duration = Duration::from_millis(20);

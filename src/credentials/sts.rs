@@ -15,6 +15,7 @@ use aws_sdk_sts::{
 
 use super::{chain::WebIdentity, status::Caller, way::Way};
 use crate::{
+    error::ProxyError,
     excerpt::excerpt,
     regular_file,
     settings::{EndpointVariant, Role, Source, session_name},
@@ -95,7 +96,7 @@ impl Sts {
             .set_duration_seconds(seconds)
             .send()
             .await
-            .map_err(|error| format!("AssumeRole of {}: {}", role.arn, reason(&error)))?;
+            .map_err(|error| failure(&error, "AssumeRole", &role.arn))?;
         fetched(answer.credentials, answer.assumed_role_user, "AssumeRole")
     }
 
@@ -114,7 +115,7 @@ impl Sts {
             .web_identity_token(token.trim_end())
             .send()
             .await
-            .map_err(|error| format!("AssumeRoleWithWebIdentity of {role_arn}: {}", reason(&error)))?;
+            .map_err(|error| failure(&error, "AssumeRoleWithWebIdentity", role_arn))?;
         fetched(answer.credentials, answer.assumed_role_user, "AssumeRoleWithWebIdentity")
     }
 
@@ -140,6 +141,30 @@ fn fetched(
     Ok(Fetched { caller, ..credentials.into() })
 }
 
+/// A call that failed. Where there was no connection, the host comes first: that is what the operator looks for.
+fn failure<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>, call: &str, arn: &str) -> String
+where
+    SdkError<E>: Error,
+{
+    match unreached(error) {
+        Some(cause) => excerpt(&format!("{cause}, which {call} of {arn} needs"), LONGEST_REASON),
+        None => format!("{call} of {arn}: {}", reason(error)),
+    }
+}
+
+/// Our own cause among those of an error, if there was no connection.
+fn unreached(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(ours) = error.downcast_ref::<ProxyError>() {
+            // behind the sentence for clients
+            return ours.to_string().split_once(": ").map(|(_, cause)| cause.to_owned());
+        }
+        next = error.source();
+    }
+    None
+}
+
 /// What AWS says, or why it says nothing; never the answer itself, which may hold keys.
 fn reason<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> String
 where
@@ -155,8 +180,12 @@ where
     }
 }
 
-/// An error with its causes, each said once. By `Display` alone: the SDK's `Debug` shows whole answers.
-pub fn causes(error: &dyn Error) -> String {
+/// An error with its causes, each said once. By `Display` alone: the SDK's `Debug` shows whole answers. Where there was
+/// no connection, our own cause says it all.
+pub fn causes(error: &(dyn Error + 'static)) -> String {
+    if let Some(cause) = unreached(error) {
+        return excerpt(&cause, LONGEST_REASON);
+    }
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -319,6 +348,7 @@ mod tests {
         let source = Source { sts_endpoint: Some(format!("http://{address}")), ..role_source(&sts().await) };
         let reason =
             Sts::new(&source, way()).assume_role(&source.role.clone().unwrap(), keys()).await.unwrap_err();
-        assert!(reason.contains(&format!("cannot connect to {address}")), "{reason}");
+        assert!(reason.starts_with(&format!("cannot connect to {address}")), "{reason}");
+        assert!(reason.ends_with(", which AssumeRole of arn:aws:iam::123456789012:role/r needs"), "{reason}");
     }
 }

@@ -46,7 +46,7 @@ fn the_first_version_is_spoken_only_where_the_settings_say_so() {
     assert!(unavailable(&sidecar.get("/two")));
     assert_eq!(cloud.calls(Service::MetadataKeys), 1, "by the first version, for the one route");
     assert!(cloud.calls(Service::MetadataToken) > 0);
-    sidecar.process.says("EC2 metadata v1: account 123456789012, ");
+    sidecar.process.says("keys from EC2 metadata v1, account 123456789012, ");
     sidecar.end(&cloud);
 }
 
