@@ -184,7 +184,8 @@ impl Assembly {
         }
         let signing = match (&backend.target().scope, settings.backend.source()) {
             (Some(scope), Some(source)) => {
-                let credentials = self.keeper.source(source).map_err(failed())?;
+                let id = settings.id.as_str().into();
+                let credentials = self.keeper.source(source).map_err(failed())?.used_by(&id);
                 // anybody on the way could say what time it is
                 let is_verified = endpoint.tls.is_some() && settings.backend.upstream().ssl_verify;
                 let clock = self.clocks.get(endpoint, is_verified);

@@ -7,19 +7,22 @@
 //! ```text
 //! chain.rs       what is configured                  mounted.rs    a route's own keys in files
 //! keeper.rs      one thread, one refresher each     fetch.rs      one fetch of it
-//! refresher.rs   when to fetch, by schedule.rs      sts.rs, metadata_v1.rs, by way.rs
-//! slot.rs        what requests read                 status.rs     what people read
+//! refresher.rs   when to fetch, by schedule.rs      sts.rs, by way.rs
+//! slot.rs        what requests read                 profile_chain.rs, process.rs
+//! status.rs      what people read                   metadata.rs of EC2
 //! ```
 
 mod at_hand;
 mod chain;
+mod container;
 #[cfg(test)]
 mod fakes;
 mod fetch;
 mod keeper;
-mod metadata_v1;
+mod metadata;
 mod mounted;
 mod process;
+mod profile_chain;
 mod refresher;
 mod schedule;
 mod shared_files;
@@ -36,19 +39,23 @@ use std::{
 
 use aws_credential_types::Credentials;
 
-use self::keeper::Kept;
 pub use self::{
     at_hand::{AtHand, at_hand},
     keeper::{Keeper, try_once},
     status::{Caller, Ready, State, Status},
 };
+use self::{keeper::Kept, slot::User};
 
 /// How long a request waits for the very first fetch of its source.
 const FIRST_FETCH_LIMIT: Duration = Duration::from_secs(5);
 
 /// The keys of one source; clones are the same source.
 #[derive(Debug, Clone)]
-pub struct CredentialSource(Kind);
+pub struct CredentialSource {
+    kind: Kind,
+    /// The route that has this handle, for the log.
+    _user: Option<Arc<User>>,
+}
 
 #[derive(Debug, Clone)]
 enum Kind {
@@ -80,11 +87,21 @@ impl std::error::Error for CredentialsUnavailable {}
 impl CredentialSource {
     /// Keys that never change.
     pub fn fixed(credentials: Credentials) -> Self {
-        Self(Kind::Fixed(Arc::new(credentials)))
+        Self { kind: Kind::Fixed(Arc::new(credentials)), _user: None }
     }
 
     fn kept(kept: Arc<Kept>) -> Self {
-        Self(Kind::Kept(kept))
+        Self { kind: Kind::Kept(kept), _user: None }
+    }
+
+    /// The same, named as that of a route in the lines on its keys.
+    #[must_use]
+    pub fn used_by(self, route: &Arc<str>) -> Self {
+        let user = match &self.kind {
+            Kind::Fixed(_) => None,
+            Kind::Kept(kept) => Some(Arc::new(User::of(&kept.slot, route))),
+        };
+        Self { _user: user, ..self }
     }
 
     /// The keys to sign with now. Waits for the very first fetch alone, and no longer than five seconds.
@@ -92,22 +109,29 @@ impl CredentialSource {
     /// # Errors
     /// There are none that have not expired, for the reason given.
     pub async fn current(&self, now: SystemTime) -> Result<Arc<Credentials>, CredentialsUnavailable> {
-        match &self.0 {
+        match &self.kind {
             Kind::Fixed(credentials) => Ok(Arc::clone(credentials)),
             Kind::Kept(kept) => kept.slot.current(now, FIRST_FETCH_LIMIT).await,
         }
     }
 
+    /// Notes that AWS has accepted these keys, for the pace at which refused ones are replaced.
+    pub fn accepted(&self, used: &Arc<Credentials>) {
+        if let Kind::Kept(kept) = &self.kind {
+            kept.slot.accepted(used);
+        }
+    }
+
     /// Asks for new keys because AWS refused these as expired; once for each set, and without waiting.
     pub fn refresh_soon(&self, refused: &Credentials) {
-        if let Kind::Kept(kept) = &self.0 {
+        if let Kind::Kept(kept) = &self.kind {
             kept.slot.refresh_soon(refused);
         }
     }
 
     /// Waits until there are other keys than those that AWS has refused, no longer than `limit`; whether there are.
     pub async fn newer_than(&self, refused: &Credentials, limit: Duration) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Fixed(_) => false,
             Kind::Kept(kept) => kept.slot.newer_than(refused, limit).await,
         }
@@ -115,7 +139,7 @@ impl CredentialSource {
 
     /// How often its keys could not be fetched so far.
     pub fn refresh_failures(&self) -> u64 {
-        match &self.0 {
+        match &self.kind {
             Kind::Fixed(_) => 0,
             Kind::Kept(kept) => kept.slot.failures(),
         }
@@ -123,7 +147,7 @@ impl CredentialSource {
 
     /// How the source is doing.
     pub fn status(&self, now: SystemTime) -> Status {
-        match &self.0 {
+        match &self.kind {
             Kind::Fixed(credentials) => Status {
                 source: "settings".to_owned(),
                 state: State::Ready(Ready::of(credentials, None, None)),
@@ -144,7 +168,7 @@ mod tests {
         assert_eq!(keys.access_key_id(), "AKIDEXAMPLE");
         source.refresh_soon(&keys);
         let status = source.status(SystemTime::now()).to_string();
-        assert_eq!(status, "settings: key id ending in MPLE, does not expire");
+        assert_eq!(status, "keys from the settings, access key ending in MPLE, without expiry");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
     open_files::OpenFiles,
     reload::Origin,
     settings::{Mistakes, Settings},
-    snapshot,
+    snapshot, supervision,
 };
 
 /// `EX_CONFIG` of sysexits: the settings are wrong.
@@ -33,6 +33,7 @@ pub(crate) fn serve(
 ) -> ExitCode {
     // written to the end before the process is
     let _logging = logging::start(&settings.log);
+    supervision::log_panics();
     let files = OpenFiles::raise(&settings);
     let shortage = match files.divide(&settings) {
         Ok(capacity) => capacity.shortage,

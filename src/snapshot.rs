@@ -24,8 +24,8 @@ use crate::{
     retry::Retries,
     routing::{RouteTable, UriPattern},
     settings::{
-        BackendSettings, GatewayEvent, HostPort, Limits, Otlp, PayloadSettings, PayloadVersion,
-        RouteSettings, Scheme, Settings, Shutdown, Tracing, effective,
+        BackendSettings, EndpointVariant, GatewayEvent, HostPort, Limits, Otlp, PayloadSettings,
+        PayloadVersion, RouteSettings, Scheme, Settings, Shutdown, Tracing, effective,
     },
     signing::{Signer, SigningHeaders},
     spans::Exporter,
@@ -171,6 +171,8 @@ impl Signing {
     pub fn heed(&self, upstream: &UpstreamReply, used: &Signed) -> bool {
         if upstream.is_refusal_for("ExpiredToken") {
             self.credentials.refresh_soon(&used.keys);
+        } else if !upstream.status.is_client_error() && !upstream.status.is_server_error() {
+            self.credentials.accepted(&used.keys);
         }
         if is_refused_date(upstream) {
             return self.clock.refused(&upstream.headers, used.dated);
@@ -224,22 +226,9 @@ const OTLP_OVER_GRPC: u16 = 4317;
 
 /// What is allowed but unwise, a sentence each, for the log at start and for `check`.
 pub fn warnings(settings: &Settings) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if let Some(Otlp { endpoint, headers, .. }) = &settings.tracing.otlp
-        && endpoint.scheme == Scheme::Http
-        && !headers.is_empty()
-        && !is_loopback(&endpoint.host)
-    {
-        warnings.push(format!("tracing.otlp: its headers go to {} without TLS", endpoint.host));
-    }
-    if let Some(Otlp { endpoint, .. }) = &settings.tracing.otlp
-        && endpoint.port == OTLP_OVER_GRPC
-    {
-        warnings.push(format!(
-            "tracing.otlp: at port {OTLP_OVER_GRPC} collectors speak gRPC; OTLP over HTTP is at 4318"
-        ));
-    }
+    let mut warnings = collector_warnings(settings);
     for route in settings.routes.iter().filter(|route| route.enabled) {
+        warnings.extend(EndpointVariant::warnings(route));
         let (scheme, host, upstream, proves) = match &route.backend {
             BackendSettings::ApiGateway(settings) => {
                 let uri = &settings.function_uri;
@@ -299,6 +288,26 @@ pub fn remarks(settings: &Settings) -> Vec<String> {
         )
     };
     settings.routes.iter().filter(|route| route.enabled).filter(surprises).map(remark).collect()
+}
+
+/// Those of the collector of spans.
+fn collector_warnings(settings: &Settings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Some(Otlp { endpoint, headers, .. }) = &settings.tracing.otlp
+        && endpoint.scheme == Scheme::Http
+        && !headers.is_empty()
+        && !is_loopback(&endpoint.host)
+    {
+        warnings.push(format!("tracing.otlp: its headers go to {} without TLS", endpoint.host));
+    }
+    if let Some(Otlp { endpoint, .. }) = &settings.tracing.otlp
+        && endpoint.port == OTLP_OVER_GRPC
+    {
+        warnings.push(format!(
+            "tracing.otlp: at port {OTLP_OVER_GRPC} collectors speak gRPC; OTLP over HTTP is at 4318"
+        ));
+    }
+    warnings
 }
 
 fn is_loopback(host: &str) -> bool {

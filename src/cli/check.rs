@@ -56,7 +56,8 @@ pub(super) fn run(options: &Options) -> ExitCode {
     match form {
         Form::Text => {
             for Tried { routes, told, .. } in &tried {
-                tell(&mut io::stdout(), &format!("{}: {told}", routes.join(", ")));
+                let what = if routes.len() == 1 { "route" } else { "routes" };
+                tell(&mut io::stdout(), &format!("{what} {}: {told}", routes.join(", ")));
             }
         }
         Form::Json => print_json(&document(&settings, &warnings, &remarks, &tried)),

@@ -55,7 +55,7 @@ impl fmt::Display for Choice {
             Self::Container(Container::Ecs) => f.write_str("ECS container"),
             Self::Container(Container::PodIdentity) => f.write_str("EKS Pod Identity"),
             Self::Container(Container::Other) => f.write_str("container endpoint"),
-            Self::WebIdentity(_) => f.write_str("web identity (IRSA)"),
+            Self::WebIdentity(_) => f.write_str("IRSA"),
             Self::Metadata(MetadataProtocol::V2) => f.write_str("EC2 metadata v2"),
             Self::Metadata(MetadataProtocol::V1) => f.write_str("EC2 metadata v1"),
         }
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(named(&all[2..], false), "ECS container");
         assert_eq!(named(&all[3..], false), "EKS Pod Identity");
         assert_eq!(named(&[&FULL, &WEB], false), "container endpoint");
-        assert_eq!(named(&all[5..], false), "web identity (IRSA)");
+        assert_eq!(named(&all[5..], false), "IRSA");
         assert_eq!(named(&[], false), "EC2 metadata v2");
     }
 
@@ -228,7 +228,7 @@ mod tests {
     fn an_empty_variable_is_not_set() {
         let empty: Vec<(&str, &str)> =
             KEYS.iter().chain(&PROFILE).chain(&ECS).map(|(name, _)| (*name, " ")).collect();
-        assert_eq!(named(&[&empty, &WEB], false), "web identity (IRSA)");
+        assert_eq!(named(&[&empty, &WEB], false), "IRSA");
     }
 
     #[test]

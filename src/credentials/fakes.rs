@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::way::Way;
-use crate::settings::{MetadataProtocol, Origin, Role, Source};
+use crate::settings::{EndpointVariant, MetadataProtocol, Origin, Role, Source};
 use crate::tls::Configurations;
 
 /// A way without a proxy.
@@ -135,6 +135,7 @@ pub fn role_source(sts: &Server) -> Source {
         }),
         region: "eu-west-1".to_owned(),
         sts_endpoint: Some(format!("http://{}", sts.address)),
+        variant: EndpointVariant::default(),
         metadata: MetadataProtocol::V2,
         proxy: None,
     }

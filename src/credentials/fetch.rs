@@ -17,7 +17,8 @@ use aws_types::os_shim_internal::Env;
 
 use super::{
     chain::{self, Choice},
-    metadata_v1, mounted, process,
+    container, metadata, mounted, process,
+    profile_chain::{self, Base, LOGIN_SESSION, ProfileChain},
     shared_files::{self, Fingerprint},
     status::Caller,
     sts::{Fetched, Sts, causes},
@@ -107,74 +108,117 @@ impl Aws {
     async fn first_keys(&self, choice: Choice) -> Result<Fetched, String> {
         let credentials = match choice {
             Choice::Environment(credentials) => credentials,
-            Choice::Profile(name) => self.profile(name).await?,
-            Choice::Container(_) => {
+            Choice::Profile(name) => return self.profile(&name).await,
+            Choice::Container(container) => {
                 self.refuse_empty(&[
                     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
                     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
                 ])?;
                 let provider = EcsCredentialsProvider::builder().configure(&self.provider_config()).build();
-                provided(provider.provide_credentials()).await?
+                let answer = provided(provider.provide_credentials()).await;
+                answer.map_err(|reason| container::told(container, |name| self.variable(name), &reason))?
             }
             Choice::WebIdentity(identity) => {
                 self.refuse_empty_endpoint()?;
                 return self.sts.assume_role_with_web_identity(&identity).await;
             }
-            Choice::Metadata(protocol) => {
-                let answer = match protocol {
-                    MetadataProtocol::V1 => self.metadata_v1().await,
-                    MetadataProtocol::V2 => self.metadata_v2().await,
-                };
-                answer.map_err(|reason| format!("{reason}; {METADATA_HINT}"))?
-            }
+            Choice::Metadata(protocol) => return self.metadata(protocol).await,
         };
-        Ok(Fetched { credentials, caller: None })
+        Ok(credentials.into())
     }
 
-    async fn profile(&self, name: String) -> Result<Credentials, String> {
+    async fn profile(&self, name: &str) -> Result<Fetched, String> {
         shared_files::check(&self.environment)?;
-        if let Some(command) = shared_files::process_of(&self.environment, &name).await {
-            return process::fetch(&command).await;
+        let chain = match shared_files::profiles(&self.environment).await {
+            Some(profiles) if profiles.get_profile(name).is_none() => {
+                return Err(self.no_profile(name));
+            }
+            Some(profiles) => profile_chain::of(&profiles, name),
+            None => ProfileChain { base: Base::Profile(name.to_owned()), roles: Vec::new() },
+        };
+        let mut fetched: Fetched = match chain.base {
+            Base::Keys(keys) => keys.into(),
+            Base::Program(command) => process::fetch(&command).await?.into(),
+            Base::Profile(base) => self.profile_of_the_sdk(&base).await?.into(),
+        };
+        for role in &chain.roles {
+            self.refuse_empty_endpoint()?;
+            fetched = self.sts.assume_role(role, fetched.credentials).await?;
         }
-        if let Some(files) = shared_files::without_profiles(&self.environment).await {
-            return Err(format!("there is no profile {name}: {files}"));
+        Ok(fetched)
+    }
+
+    fn no_profile(&self, name: &str) -> String {
+        match shared_files::places(&self.environment) {
+            Some((credentials, config)) => {
+                format!(
+                    "profile `{name}` is neither in {credentials} nor in {config} (or these files do not exist)"
+                )
+            }
+            None => format!("there are no files to look for profile `{name}` in: HOME is not set"),
         }
+    }
+
+    async fn profile_of_the_sdk(&self, name: &str) -> Result<Credentials, String> {
         let provider = ProfileFileCredentialsProvider::builder().configure(&self.provider_config());
-        let answer = provided(provider.profile_name(&name).build().provide_credentials()).await;
-        answer.map_err(|reason| {
-            let cure = format!("; `aws sso login --profile {name}` gets one");
-            let cure = if reason.contains("SSO token") { &*cure } else { "" };
-            format!("{reason}{cure}")
-        })
+        match provided(provider.profile_name(name).build().provide_credentials()).await {
+            Ok(credentials) => Ok(credentials),
+            Err(reason) => Err(self.with_cure(name, reason).await),
+        }
     }
 
-    async fn metadata_v1(&self) -> Result<Credentials, String> {
-        let endpoint = metadata_v1::endpoint(|name| self.variable(name));
-        metadata_v1::fetch(&self.way, &endpoint).await
+    /// A failure of the SDK's that a login cures says so instead of naming a file of the SDK's own.
+    async fn with_cure(&self, profile: &str, reason: String) -> String {
+        let profiles = shared_files::profiles(&self.environment).await;
+        let has_login = profiles.is_some_and(|profiles| {
+            profiles.get_profile(profile).is_some_and(|profile| profile.get(LOGIN_SESSION).is_some())
+        });
+        if reason.contains("SSO token") || reason.contains("sso/cache") {
+            let cure = format!("run `aws sso login --profile {profile}`");
+            return format!("SSO login of profile {profile} has expired or never happened: {cure}");
+        }
+        if has_login && (reason.contains("Login token") || reason.contains("failed to read")) {
+            let cure = format!("run `aws login --profile {profile}`");
+            return format!(
+                "the session of `aws login` of profile {profile} has ended or never began: {cure}"
+            );
+        }
+        reason
     }
 
-    /// Keys that EC2 gives after their expiry, because it has trouble itself, the SDK takes for valid some minutes
-    /// more, as AWS wants it
-    /// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html>).
-    async fn metadata_v2(&self) -> Result<Credentials, String> {
+    /// Keys of EC2 outlive their expiry: where the service fails or gives expired ones, AWS wants them used until AWS
+    /// itself refuses them (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html>).
+    async fn metadata(&self, protocol: MetadataProtocol) -> Result<Fetched, String> {
+        let service = match protocol {
+            MetadataProtocol::V1 => metadata::Service::V1 {
+                way: &self.way,
+                endpoint: metadata::endpoint(|name| self.variable(name)),
+            },
+            MetadataProtocol::V2 => metadata::Service::V2(self.metadata_client()?),
+        };
+        match metadata::fetch(&service).await {
+            Ok(credentials) => Ok(Fetched { outlives_expiry: true, ..credentials.into() }),
+            Err(metadata::Failure::Silent(reason)) => Err(format!("{reason}; {METADATA_HINT}")),
+            Err(metadata::Failure::Answered(reason)) => Err(reason),
+        }
+    }
+
+    fn metadata_client(&self) -> Result<imds::Client, String> {
         self.refuse_empty(&["AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"])?;
-        let client = imds::Client::builder()
+        Ok(imds::Client::builder()
             .configure(&self.provider_config())
             .connect_timeout(METADATA_CONNECT)
             .max_attempts(METADATA_ATTEMPTS)
             .operation_timeout(METADATA_TOTAL)
-            .build();
-        let provider = imds::credentials::ImdsCredentialsProvider::builder()
-            .configure(&self.provider_config())
-            .imds_client(client)
-            .build();
-        provided(provider.provide_credentials()).await
+            .build())
     }
 
     fn provider_config(&self) -> ProviderConfig {
         ProviderConfig::without_region()
             .with_region(Some(Region::new(self.source.region.clone())))
             .with_behavior_version(Some(BehaviorVersion::latest()))
+            .with_use_fips(Some(self.source.variant.fips))
+            .with_use_dual_stack(Some(self.source.variant.dual_stack))
             .with_http_client(self.way.client())
     }
 }
@@ -264,7 +308,7 @@ mod tests {
             ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r"),
         ];
         let aws = chain(&server, &variables);
-        assert_eq!(aws.name().await, "web identity (IRSA)");
+        assert_eq!(aws.name().await, "IRSA");
         let fetched = aws.fetch().await.unwrap();
         assert_eq!(fetched.caller.unwrap().account, "123456789012");
     }
@@ -324,7 +368,69 @@ mod tests {
         assert_eq!(
             aws.fetch().await.unwrap_err(),
             format!(
-                "there is no profile nosuch: {at}/.aws/credentials and {at}/.aws/config: nothing in there, or not there"
+                "profile `nosuch` is neither in {at}/.aws/credentials nor in {at}/.aws/config (or these files do not \
+                 exist)"
+            )
+        );
+    }
+
+    /// A profile of a config file.
+    async fn of_profile(name: &str, config: &str) -> (tempfile::TempDir, Server, Aws) {
+        let (home, server) = (tempfile::tempdir().unwrap(), sts().await);
+        let file = home.path().join("config");
+        std::fs::write(&file, config).unwrap();
+        let variables = [("AWS_CONFIG_FILE", file.to_str().unwrap())];
+        let aws = Aws { environment: Env::from_slice(&variables), ..chain(&server, &[]) };
+        let source = Source { origin: Origin::Profile(name.into()), ..aws.source.clone() };
+        (home, server, Aws { source, ..aws })
+    }
+
+    #[actix_rt::test]
+    async fn x12_a_program_behind_a_role_is_on_the_same_leash() {
+        const ROLE: &str = "[profile via]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = base\n\
+                            [profile base]\ncredential_process = ";
+        let keys = r#"echo '{"Version":1,"AccessKeyId":"AKIDPROGRAM","SecretAccessKey":"hush"}'"#;
+        let (_home, server, aws) = of_profile("via", &format!("{ROLE}{keys}\n")).await;
+        assert_eq!(aws.fetch().await.unwrap().credentials.access_key_id(), "ASIA1");
+        assert!(server.requests()[0].contains("Credential=AKIDPROGRAM/"));
+
+        let place = tempfile::tempdir().unwrap();
+        let pid = place.path().join("pid");
+        let hang = format!("sleep 600 & echo $! > {}; wait", pid.display());
+        let (_home, _server, aws) = of_profile("via", &format!("{ROLE}{hang}\n")).await;
+        assert!(tokio::time::timeout(Duration::from_secs(1), aws.fetch()).await.is_err());
+        let id = std::fs::read_to_string(&pid).unwrap();
+        let stat = format!("/proc/{}/stat", id.trim());
+        for _ in 0..200 {
+            let state = std::fs::read_to_string(&stat).unwrap_or_default();
+            if state.is_empty() || state.contains(") Z ") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("it lives on");
+    }
+
+    #[actix_rt::test]
+    async fn x12_a_program_behind_a_role_prints_no_more_than_keys() {
+        let config = "[profile via]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = base\n\
+                      [profile base]\ncredential_process = yes hush\n";
+        let (_home, _server, aws) = of_profile("via", config).await;
+        let reason = aws.fetch().await.unwrap_err();
+        assert_eq!(reason, "credential_process: it prints more than 65536 bytes");
+    }
+
+    #[actix_rt::test]
+    async fn s7_an_indented_section_is_a_mistake_that_names_the_line() {
+        let config = "[default]\naws_access_key_id = A\naws_secret_access_key = hush\n  [profile1]\n\
+                      aws_access_key_id = B\naws_secret_access_key = hush\n";
+        let (home, _server, aws) = of_profile("default", config).await;
+        assert_eq!(
+            aws.fetch().await.unwrap_err(),
+            format!(
+                "AWS_CONFIG_FILE {}/config, line 4: `[profile1]` is indented, and so its keys would count for the \
+                 profile before it; remove the blanks in front of it",
+                home.path().display()
             )
         );
     }

@@ -26,8 +26,11 @@ use super::{
     status::{Ready, State, Status},
     way::Way,
 };
-use crate::settings::{Origin, Source};
-use crate::tls::{Configurations, TlsError};
+use crate::{
+    settings::{Origin, Source},
+    supervision::{Task, supervise},
+    tls::{Configurations, TlsError},
+};
 
 /// A thread that is inside a file system which hangs is left behind.
 const LONGEST_END: Duration = Duration::from_secs(1);
@@ -122,8 +125,12 @@ impl Keeper {
 
     fn keep(&self, fetch: impl Fetch) -> Kept {
         let slot = Arc::new(Slot::new());
-        let refresher = Refresher::new(fetch, SystemClock, Arc::clone(&slot));
-        Kept { slot, refresher: self.runtime.spawn(refresher.run()).abort_handle() }
+        let fetch = Arc::new(fetch);
+        let of_refresher = Arc::clone(&slot);
+        let refresher = supervise(Task::Credentials, move || {
+            Refresher::new(Arc::clone(&fetch), SystemClock, Arc::clone(&of_refresher)).run()
+        });
+        Kept { slot, refresher: self.runtime.spawn(refresher).abort_handle() }
     }
 }
 
@@ -166,10 +173,20 @@ async fn try_fetch(fetch: &impl Fetch, limit: Duration) -> Status {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::{
+        sync::atomic::{AtomicBool, Ordering},
+        time::SystemTime,
+    };
+
+    use aws_credential_types::Credentials;
 
     use super::*;
-    use crate::credentials::fakes::{Server, role_source, sts};
+    use crate::credentials::{
+        fakes::{Server, role_source, sts},
+        shared_files::Fingerprint,
+        status::Caller,
+        sts::Fetched,
+    };
 
     #[actix_rt::test]
     async fn a_hundred_routes_with_one_role_make_one_call() {
@@ -182,7 +199,7 @@ mod tests {
         }
         assert_eq!(server.requests().len(), 1);
         let status = sources[0].status(SystemTime::now()).to_string();
-        let start = "settings as role arn:aws:iam::123456789012:role/r: account 123456789012, arn:aws:sts::";
+        let start = "keys from the settings as role arn:aws:iam::123456789012:role/r, account 123456789012, arn:aws:sts::";
         assert!(status.starts_with(start), "{status}");
         let shown = format!("{:?}", sources[0]);
         assert!(!shown.contains("hush"), "{shown}");
@@ -240,11 +257,43 @@ mod tests {
         assert!(matches!(source.status(SystemTime::now()).state, State::Waiting));
     }
 
+    /// A source that kills its refresher once: the refresher itself looks at the files.
+    struct Deadly(AtomicBool);
+
+    impl Fetch for Deadly {
+        async fn name(&self) -> String {
+            "deadly".to_owned()
+        }
+
+        async fn fetch(&self) -> Result<Fetched, String> {
+            Ok(Credentials::new("AKIDAFTER", "hush", None, None, "test").into())
+        }
+
+        async fn caller(&self, _credentials: Credentials) -> Option<Caller> {
+            None
+        }
+
+        fn fingerprint(&self) -> Option<Fingerprint> {
+            assert!(self.0.swap(true, Ordering::SeqCst), "the fault");
+            None
+        }
+    }
+
+    #[actix_rt::test]
+    async fn x3_a_refresher_that_panics_is_counted_and_starts_again() {
+        let before = Task::Credentials.failures();
+        let keeper = Keeper::start().unwrap();
+        let kept = keeper.keep(Deadly(AtomicBool::new(false)));
+        let keys = kept.slot.current(SystemTime::now(), Duration::from_secs(5)).await.unwrap();
+        assert_eq!(keys.access_key_id(), "AKIDAFTER");
+        assert!(Task::Credentials.failures() > before);
+    }
+
     #[actix_rt::test]
     async fn a_source_is_tried_within_a_limit() {
         let works = sts().await;
         let status = try_once(&role_source(&works)).await.unwrap().to_string();
-        assert!(status.contains(": account 123456789012, "), "{status}");
+        assert!(status.contains(", account 123456789012, "), "{status}");
         let hangs = Server::start(|_| String::new()).await;
         let fetch = aws(&role_source(&hangs), &mut Configurations::default()).unwrap();
         let status = try_fetch(&fetch, Duration::from_millis(100)).await.to_string();

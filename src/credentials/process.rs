@@ -4,13 +4,9 @@
 //! `fetch.rs` comes here for a profile that names one itself. The SDK's own way has no leash: a program that hangs
 //! outlives its time limit, and one that prints without end fills the memory.
 
-use std::{
-    process::Stdio,
-    time::{Duration, SystemTime},
-};
+use std::{process::Stdio, time::Duration};
 
 use aws_credential_types::Credentials;
-use aws_smithy_types::{DateTime, date_time::Format};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use tokio::{
@@ -18,6 +14,8 @@ use tokio::{
     process::{Child, Command},
     time::timeout,
 };
+
+use crate::wall_clock;
 
 /// Until the program has ended.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -88,12 +86,8 @@ fn read(output: &[u8]) -> Result<Credentials, String> {
     if answer.version != 1 {
         return Err("credential_process: it prints another version than 1".to_owned());
     }
-    let time = |text: String| {
-        let time = DateTime::from_str(&text, Format::DateTimeWithOffset).ok()?;
-        SystemTime::try_from(time).ok()
-    };
     let expiry = match answer.expiration {
-        Some(text) => Some(time(text).ok_or("credential_process: its Expiration is no time")?),
+        Some(text) => Some(wall_clock::parse(&text).ok_or("credential_process: its Expiration is no time")?),
         None => None,
     };
     let Answer { access_key_id, secret_access_key, session_token, .. } = answer;

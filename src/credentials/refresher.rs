@@ -14,13 +14,18 @@ use tokio::{task::JoinSet, time::timeout};
 
 use super::{
     fetch::Fetch,
-    schedule,
+    schedule::{self, Refusals},
     shared_files::Fingerprint,
     slot::{Keys, Slot},
-    status::Ready,
+    status::{Ready, State, Status},
     sts::Fetched,
 };
-use crate::{excerpt::excerpt, settings::is_key};
+use crate::{
+    excerpt::excerpt,
+    settings::is_key,
+    supervision::catch_in,
+    wall_clock::{self, Rfc3339},
+};
 
 /// The SDK's own retries of one call end before.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(20);
@@ -65,17 +70,27 @@ pub struct Refresher<F, C> {
     name: String,
     /// Failures in a row.
     failures: u32,
-    /// Sets of keys in a row that AWS has refused.
-    refusals: u32,
+    refusals: Refusals,
+    /// The log knows that the keys in force serve past their expiry.
+    told_past_expiry: bool,
     /// The failures that the log knows, so that each is said once; the last first.
     warned: Vec<String>,
 }
 
 impl<F: Fetch, C: Clock> Refresher<F, C> {
     /// A refresher that fills `slot`.
-    pub fn new(fetch: F, clock: C, slot: Arc<Slot>) -> Self {
-        let (name, warned) = (String::new(), Vec::new());
-        Self { fetch: Arc::new(fetch), clock, slot, name, failures: 0, refusals: 0, warned }
+    pub fn new(fetch: Arc<F>, clock: C, slot: Arc<Slot>) -> Self {
+        let refusals = Refusals::none(clock.now());
+        Self {
+            fetch,
+            clock,
+            slot,
+            name: String::new(),
+            failures: 0,
+            refusals,
+            told_past_expiry: false,
+            warned: Vec::new(),
+        }
     }
 
     /// Fetches and waits, for ever.
@@ -96,15 +111,15 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
         let fetch = Arc::clone(&self.fetch);
         // a task of its own, ended with this function: a panic in the SDK must not end the refresher
         let mut task = JoinSet::new();
-        task.spawn(async move { (fetch.name().await, fetch.fetch().await) });
+        task.spawn(catch_in(async move { (fetch.name().await, fetch.fetch().await) }));
         let result = tokio::select! {
             Some(joined) = task.join_next() => match joined {
-                Ok((name, result)) => {
+                Ok(Ok((name, result))) => {
                     self.name = name;
                     result
                 }
-                // what it panicked about may quote what it read
-                Err(_) => Err("the fetch panicked".to_owned()),
+                Ok(Err(panicked)) => Err(format!("the fetch {panicked}")),
+                Err(_) => Err("the fetch was cancelled".to_owned()),
             },
             () = self.clock.sleep(ATTEMPT_LIMIT) => Err(format!("no answer within {ATTEMPT_LIMIT:?}")),
         };
@@ -115,21 +130,33 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
     }
 
     fn succeeded(&mut self, fetched: Fetched) -> Option<SystemTime> {
-        self.failures = 0;
-        if !self.warned.is_empty() {
-            self.warned.clear();
-            log::info!("credentials: {}: works again", self.name);
+        let (now, expiry) = (self.clock.now(), fetched.credentials.expiry());
+        let expired = expiry.filter(|expiry| *expiry <= now);
+        if expired.is_none() {
+            self.failures = 0;
+            if !self.warned.is_empty() {
+                self.warned.clear();
+                log::info!("credentials: {}: works again", self.name);
+            }
+            self.slot.report(&self.name, None);
         }
-        self.slot.report(&self.name, None);
-        let Fetched { credentials, caller } = fetched;
-        let expiry = credentials.expiry();
         // a source may give the same keys again; they stay refused if AWS refused them
-        let known = self.slot.keys().is_some_and(|keys| *keys.credentials == credentials);
-        if !known {
-            let keys = self.slot.publish(credentials, caller);
-            tokio::spawn(introduce(Arc::clone(&self.fetch), self.name.clone(), keys));
+        let known = self.slot.keys().is_some_and(|keys| *keys.credentials == fetched.credentials);
+        if known {
+            self.slot.given_again();
+        } else {
+            self.told_past_expiry = false;
+            let keys = self.slot.publish(fetched);
+            if expired.is_none() {
+                let slot = Arc::clone(&self.slot);
+                tokio::spawn(introduce(Arc::clone(&self.fetch), self.name.clone(), keys, slot));
+            }
         }
-        expiry.map(|expiry| schedule::refresh_at(self.clock.now(), expiry, fastrand::f64()))
+        match expired {
+            // the service has trouble itself, and the keys serve on meanwhile
+            Some(expiry) => Some(self.failed(&format!("it gives keys that expired at {}", Rfc3339(expiry)))),
+            None => Some(schedule::refresh_at(now, expiry?, fastrand::f64())),
+        }
     }
 
     fn failed(&mut self, reason: &str) -> SystemTime {
@@ -149,17 +176,33 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
         let now = self.clock.now();
         let expiry = self.slot.keys().and_then(|keys| keys.credentials.expiry());
         let left = expiry.and_then(|expiry| expiry.duration_since(now).ok());
-        now + schedule::back_off(self.failures, left, fastrand::f64())
+        wall_clock::later(now, schedule::back_off(self.failures, left, fastrand::f64()))
+    }
+
+    /// A line in the log, once for each set of keys, when they serve past their expiry.
+    fn tell_past_expiry(&mut self) {
+        let Some(keys) = self.slot.keys().filter(|keys| keys.is_past_expiry(self.clock.now())) else {
+            return;
+        };
+        if !std::mem::replace(&mut self.told_past_expiry, true) {
+            let ready = Ready::of(&keys.credentials, keys.caller.get().cloned(), None);
+            log::warn!(
+                "credentials: {}: no new keys in time: {}; the metadata service gives no others, and AWS decides",
+                self.name,
+                Ready { is_past_expiry: true, ..ready }
+            );
+        }
     }
 
     /// Until the next fetch is due, the files change, or AWS refuses the keys.
     async fn wait(&mut self, mut due: Option<SystemTime>, files: Option<&Fingerprint>) {
         let mut refused = false;
         loop {
+            self.tell_past_expiry();
             let left = due.map(|due| due.duration_since(self.clock.now()).unwrap_or_default());
             if left.is_some_and(|left| left.is_zero()) {
                 if !refused && self.failures == 0 {
-                    self.refusals = 0;
+                    self.refusals.forget();
                 }
                 return;
             }
@@ -167,11 +210,11 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
                 () = self.clock.sleep(left.unwrap_or(LOOK).min(LOOK)) => {}
                 () = self.slot.wake.notified() => {}
             }
-            if self.slot.take_refusal() {
+            if let Some(refusal) = self.slot.take_refusal() {
                 refused = true;
-                let soon = self.clock.now() + schedule::after_refusal(self.refusals, fastrand::f64());
+                let now = self.clock.now();
+                let soon = wall_clock::later(now, self.refusals.pause(refusal, now, fastrand::f64()));
                 due = Some(due.map_or(soon, |due| due.min(soon)));
-                self.refusals = self.refusals.saturating_add(1);
             }
             if files.is_some() && self.fetch.fingerprint().as_ref() != files {
                 return;
@@ -181,7 +224,7 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
 }
 
 /// The log's line on new keys, once it is known whose they are; they serve meanwhile.
-async fn introduce(fetch: Arc<impl Fetch>, source: String, keys: Arc<Keys>) {
+async fn introduce(fetch: Arc<impl Fetch>, source: String, keys: Arc<Keys>, slot: Arc<Slot>) {
     if keys.caller.get().is_none() {
         let credentials = aws_credential_types::Credentials::clone(&keys.credentials);
         if let Ok(Some(caller)) = timeout(CALLER_LIMIT, fetch.caller(credentials)).await {
@@ -190,11 +233,17 @@ async fn introduce(fetch: Arc<impl Fetch>, source: String, keys: Arc<Keys>) {
         }
     }
     let ready = Ready::of(&keys.credentials, keys.caller.get().cloned(), None);
-    log::info!("credentials: {source}: {ready}");
+    let routes = slot.routes();
+    log::info!("credentials: {routes}{}", Status { source, state: State::Ready(ready) });
 }
 
-/// Keys that no header can hold, or that have expired by our clock, would take the place of good ones.
-pub fn checked(fetched: Fetched, now: SystemTime) -> Result<Fetched, String> {
+/// Checks keys before they take the place of good ones, and clamps their expiry.
+///
+/// # Errors
+/// No header can hold them, or they have expired by this machine's clock and do not outlive their expiry.
+pub fn checked(mut fetched: Fetched, now: SystemTime) -> Result<Fetched, String> {
+    let expiry = fetched.credentials.expiry_mut();
+    *expiry = expiry.map(wall_clock::clamped);
     let credentials = &fetched.credentials;
     for (name, part) in [
         ("access key id", Some(credentials.access_key_id())),
@@ -206,10 +255,9 @@ pub fn checked(fetched: Fetched, now: SystemTime) -> Result<Fetched, String> {
         }
     }
     match credentials.expiry() {
-        Some(expiry) if expiry <= now => Err(format!(
-            "it gives keys that expired at {}; is this machine's clock right?",
-            humantime::format_rfc3339_seconds(expiry)
-        )),
+        Some(expiry) if expiry <= now && !fetched.outlives_expiry => {
+            Err(format!("it gives keys that expired at {}; is this machine's clock right?", Rfc3339(expiry)))
+        }
         _ => Ok(fetched),
     }
 }

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::slot::Refusal;
+use crate::wall_clock;
+
 /// By then botocore insists on new keys (`_mandatory_refresh_timeout` in its `credentials.py`); long enough to sit
 /// out a failure of STS.
 const AHEAD: Duration = Duration::from_mins(10);
@@ -17,7 +20,7 @@ pub fn refresh_at(now: SystemTime, expiry: SystemTime, luck: f64) -> SystemTime 
     let life = expiry.duration_since(now).unwrap_or_default();
     let ahead = if life < SHORT_LIFE { life.mul_f64(0.25) } else { AHEAD.max(life.mul_f64(0.2)) };
     let ahead = ahead.mul_f64(0.9 + 0.2 * luck);
-    now + life.saturating_sub(ahead).max(SHORTEST)
+    wall_clock::later(now, life.saturating_sub(ahead).max(SHORTEST))
 }
 
 /// How long to wait after the `failures`th failure in a row: exponential with full jitter, so that many clients
@@ -30,10 +33,55 @@ pub fn back_off(failures: u32, keys_left: Option<Duration>, luck: f64) -> Durati
     SHORTEST + ceiling.saturating_sub(SHORTEST).mul_f64(luck)
 }
 
-/// How long to wait with new keys for refused ones, after `before` sets in a row that were refused too. The first
-/// are fetched at once; when those do not help, nor will the next, and clients must not set the pace of calls to STS.
-pub fn after_refusal(before: u32, luck: f64) -> Duration {
-    if before == 0 { Duration::ZERO } else { back_off(before, None, luck) }
+/// Sets of keys that may be replaced at once although the set before them was refused too, and the time in which one
+/// more is earned.
+const SPARE: u32 = 20;
+const EARNS_ONE: Duration = Duration::from_secs(10);
+
+/// Keys that AWS refused, and the pace at which they are replaced: the first set of a row at once. Where that does not
+/// help, nor will the next, and clients must not set the pace of calls to STS.
+///
+/// A set that AWS had accepted ends the row. Where one upstream accepts what another refuses, every set has been
+/// accepted, so this is limited.
+#[derive(Debug)]
+pub struct Refusals {
+    in_a_row: u32,
+    spare: u32,
+    earned_until: SystemTime,
+}
+
+impl Refusals {
+    /// None so far.
+    pub fn none(now: SystemTime) -> Self {
+        Self { in_a_row: 0, spare: SPARE, earned_until: now }
+    }
+
+    /// Keys were refreshed for their age alone: the row ends.
+    pub fn forget(&mut self) {
+        self.in_a_row = 0;
+    }
+
+    /// Counts a refusal, and returns the pause before new keys are fetched.
+    pub fn pause(&mut self, refusal: Refusal, now: SystemTime, luck: f64) -> Duration {
+        self.earn(now);
+        if refusal == Refusal::OfAccepted && self.spare > 0 {
+            self.spare -= 1;
+            self.in_a_row = 0;
+        }
+        let before = self.in_a_row;
+        self.in_a_row = before.saturating_add(1);
+        if before == 0 { Duration::ZERO } else { back_off(before, None, luck) }
+    }
+
+    fn earn(&mut self, now: SystemTime) {
+        // a clock that was set back earns nothing until it is where it was
+        let passed = now.duration_since(self.earned_until).unwrap_or_default();
+        let earned = u32::try_from(passed.as_secs() / EARNS_ONE.as_secs()).unwrap_or(u32::MAX);
+        if earned > 0 {
+            self.spare = self.spare.saturating_add(earned).min(SPARE);
+            self.earned_until = now;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -70,10 +118,27 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_refusal_is_followed_at_once() {
-        let longest = |before| after_refusal(before, 1.0).as_secs();
-        assert_eq!([0, 1, 2, 9].map(longest), [0, 2, 4, 60]);
-        assert_eq!(after_refusal(1, 0.0), SHORTEST);
+    fn of_sets_refused_in_a_row_only_the_first_is_replaced_at_once() {
+        let now = SystemTime::UNIX_EPOCH;
+        let mut refusals = Refusals::none(now);
+        let mut pause = |luck| refusals.pause(Refusal::OfUnproven, now, luck);
+        assert_eq!([1.0, 1.0, 1.0].map(|luck| pause(luck).as_secs()), [0, 2, 4]);
+        assert_eq!(pause(0.0), SHORTEST);
+        refusals.forget();
+        assert_eq!(refusals.pause(Refusal::OfUnproven, now, 1.0), Duration::ZERO);
+    }
+
+    #[test]
+    fn s3_a_set_that_aws_had_accepted_ends_the_row_but_not_without_limit() {
+        let mut now = SystemTime::UNIX_EPOCH;
+        let mut refusals = Refusals::none(now);
+        for _ in 0..SPARE {
+            assert_eq!(refusals.pause(Refusal::OfAccepted, now, 1.0), Duration::ZERO);
+        }
+        assert!(refusals.pause(Refusal::OfAccepted, now, 1.0) > Duration::ZERO);
+        now += EARNS_ONE;
+        assert_eq!(refusals.pause(Refusal::OfAccepted, now, 1.0), Duration::ZERO);
+        assert!(refusals.pause(Refusal::OfAccepted, now, 1.0) > Duration::ZERO);
     }
 
     proptest! {

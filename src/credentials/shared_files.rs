@@ -8,9 +8,13 @@ use aws_config::profile;
 use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_types::os_shim_internal::{Env, Fs};
 
-use crate::regular_file;
+use crate::{excerpt::excerpt, regular_file};
 
-const PROCESS: &str = "credential_process";
+/// Characters of a section's name that are told.
+const LONGEST_SECTION: usize = 100;
+
+/// The key of a program that prints keys.
+pub const PROCESS: &str = "credential_process";
 /// Keys of a profile that say where its keys come from; one with a region alone gives none.
 const GIVES_KEYS: [&str; 9] = [
     "aws_access_key_id",
@@ -47,40 +51,56 @@ pub async fn have_default_profile(environment: &Env) -> Result<bool, String> {
     }))
 }
 
-/// Which files were looked at, if there is no profile in any of them: the SDK has no word for that.
-pub async fn without_profiles(environment: &Env) -> Option<String> {
-    let read = profile::load(&Fs::real(), environment, &EnvConfigFiles::default(), None).await.ok()?;
-    let files = FILES.iter().filter_map(|(variable, default)| path(environment, variable, default));
-    let files: Vec<String> = files.map(|file| file.display().to_string()).collect();
-    let looked_at = if files.is_empty() { "HOME is not set".to_owned() } else { files.join(" and ") };
-    read.is_empty().then(|| format!("{looked_at}: nothing in there, or not there"))
+/// The files that profiles are looked for in, for a person.
+pub fn places(environment: &Env) -> Option<(String, String)> {
+    let place = |(variable, default)| Some(path(environment, variable, default)?.display().to_string());
+    let [credentials, config] = FILES.map(place);
+    Some((credentials?, config?))
 }
 
-/// The program that a profile names for its keys. Keys that stand beside it go before it, as in the SDK.
-pub async fn process_of(environment: &Env, profile: &str) -> Option<String> {
-    let read = profile::load(&Fs::real(), environment, &EnvConfigFiles::default(), None).await.ok()?;
-    let profile = read.get_profile(profile)?;
-    let has_others = GIVES_KEYS.iter().any(|key| *key != PROCESS && profile.get(key).is_some());
-    profile.get(PROCESS).filter(|_| !has_others).map(str::to_owned)
+/// All profiles; `None` where the SDK has a mistake to name.
+pub async fn profiles(environment: &Env) -> Option<profile::ProfileSet> {
+    profile::load(&Fs::real(), environment, &EnvConfigFiles::default(), None).await.ok()
 }
 
 /// The SDK takes a file that it cannot read for an empty one. In a home that is closed to us, as `/root` is in many
 /// containers, that is right; a file of keys that somebody pointed at is configured, and must not be passed over.
 ///
 /// # Errors
-/// It cannot be read.
+/// It cannot be read, or has a section that counts for another.
 pub fn check(environment: &Env) -> Result<(), String> {
     for (variable, default) in FILES {
         let Some(path) = path(environment, variable, default) else { continue };
         let is_named = environment.get(variable).is_ok_and(|value| !value.is_empty());
         // a file in its usual place that is not there is none; what is there but no file would hold the SDK up
         if is_named || path.exists() {
-            match regular_file::check(&path).and_then(|()| fs::File::open(&path)) {
+            match regular_file::read_profiles(&path) {
                 Err(error) if is_named || error.kind() == io::ErrorKind::Other => {
                     return Err(format!("{variable} {}: {error}", path.display()));
                 }
-                _ => {}
+                Err(_) => {}
+                Ok(text) => refuse_indented_sections(&text)
+                    .map_err(|mistake| format!("{variable} {}, {mistake}", path.display()))?,
             }
+        }
+    }
+    Ok(())
+}
+
+/// To AWS's SDKs an indented line belongs to the value above it. The keys below an indented section so take the place
+/// of those of the section before.
+fn refuse_indented_sections(text: &[u8]) -> Result<(), String> {
+    for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
+        let indented = line.trim_ascii();
+        if line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t'))
+            && indented.first() == Some(&b'[')
+            && let Some(end) = indented.iter().position(|byte| *byte == b']')
+        {
+            let section = excerpt(&String::from_utf8_lossy(&indented[..=end]), LONGEST_SECTION);
+            return Err(format!(
+                "line {number}: `{section}` is indented, and so its keys would count for the profile before it; \
+                 remove the blanks in front of it"
+            ));
         }
     }
     Ok(())
@@ -170,6 +190,35 @@ mod tests {
         let environment =
             Env::from_slice(&[("AWS_SHARED_CREDENTIALS_FILE", directory.path().to_str().unwrap())]);
         assert!(have_default_profile(&environment).await.unwrap_err().ends_with("not a regular file"));
+    }
+
+    #[actix_rt::test]
+    async fn x7_what_the_sdks_take_is_taken() {
+        let (home, mut environment) = home(None, Some("[default]\ncredential_process = /bin/keys\n"));
+        let config = home.path().join(".aws/config");
+        let mut text = fs::read_to_string(&config).unwrap();
+        for number in 0..2_000 {
+            text.push_str(&format!("[profile p{number}]\nregion = eu-west-1\n# {}\n", "x".repeat(10)));
+        }
+        assert!(text.len() > 81_000);
+        fs::write(&config, text).unwrap();
+        assert_eq!(have_default_profile(&environment).await, Ok(true));
+        environment = Env::from_slice(&[("AWS_CONFIG_FILE", "/dev/null")]);
+        assert_eq!(have_default_profile(&environment).await, Ok(false));
+        environment = Env::from_slice(&[("AWS_CONFIG_FILE", "/dev/zero")]);
+        assert!(have_default_profile(&environment).await.is_err());
+    }
+
+    #[test]
+    fn s7_only_an_indented_section_is_refused() {
+        for text in ["[a]\nx = y\n[b]\n", "[a]\ns3 =\n  addressing_style = path\n", " # [a]\n", "", "  [a\n"]
+        {
+            assert_eq!(refuse_indented_sections(text.as_bytes()), Ok(()), "{text}");
+        }
+        for text in ["[a]\nx = y\n  [b]\n", "\n\n\t[b] # c\r\n"] {
+            let mistake = refuse_indented_sections(text.as_bytes()).unwrap_err();
+            assert!(mistake.starts_with("line 3: `[b]` is indented"), "{mistake}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
     fmt,
     pin::pin,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -22,7 +22,12 @@ use tokio::{
 use super::{
     CredentialsUnavailable,
     status::{Caller, Ready, State, Status},
+    sts::Fetched,
 };
+use crate::wall_clock::Rfc3339;
+
+/// Routes that one line of the log names.
+const MOST_NAMED: usize = 5;
 
 /// Keys that serve.
 pub struct Keys {
@@ -30,10 +35,36 @@ pub struct Keys {
     pub credentials: Arc<Credentials>,
     /// Whose they are, once that is known.
     pub caller: OnceLock<Caller>,
+    /// They serve on after their expiry, until AWS refuses them.
+    outlive_expiry: bool,
+    /// AWS has accepted them.
+    accepted: AtomicBool,
     /// AWS has refused them.
     refused: AtomicBool,
     /// New ones were not fetched since.
     refusal_open: AtomicBool,
+    /// A fetch after the refusal gave them again.
+    given_again: AtomicBool,
+}
+
+/// A refusal of keys by AWS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// AWS has never accepted them.
+    OfUnproven,
+    /// AWS had accepted them before.
+    OfAccepted,
+}
+
+impl Keys {
+    fn has_expired(&self, now: SystemTime) -> bool {
+        self.credentials.expiry().is_some_and(|expiry| now >= expiry)
+    }
+
+    /// Keys that are used although they have expired.
+    pub fn is_past_expiry(&self, now: SystemTime) -> bool {
+        self.has_expired(now) && self.outlive_expiry && !self.refused.load(Ordering::Relaxed)
+    }
 }
 
 /// What is said about a source beside its keys.
@@ -47,6 +78,8 @@ struct Report {
 pub struct Slot {
     keys: ArcSwapOption<Keys>,
     report: ArcSwap<Report>,
+    /// The routes that sign with its keys, once for each handle.
+    routes: Mutex<Vec<Arc<str>>>,
     /// Fetches that failed.
     failures: AtomicU64,
     first_fetch_over: watch::Sender<bool>,
@@ -68,6 +101,7 @@ impl Slot {
         Self {
             keys: ArcSwapOption::empty(),
             report: ArcSwap::default(),
+            routes: Mutex::default(),
             failures: AtomicU64::new(0),
             first_fetch_over: watch::Sender::new(false),
             published: Notify::new(),
@@ -81,12 +115,16 @@ impl Slot {
     }
 
     /// Puts keys in force and returns them.
-    pub fn publish(&self, credentials: Credentials, caller: Option<Caller>) -> Arc<Keys> {
+    pub fn publish(&self, fetched: Fetched) -> Arc<Keys> {
+        let Fetched { credentials, caller, outlives_expiry } = fetched;
         let keys = Arc::new(Keys {
             credentials: Arc::new(credentials),
             caller: caller.map(OnceLock::from).unwrap_or_default(),
+            outlive_expiry: outlives_expiry,
+            accepted: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             refusal_open: AtomicBool::new(false),
+            given_again: AtomicBool::new(false),
         });
         self.keys.store(Some(Arc::clone(&keys)));
         self.published.notify_waiters();
@@ -99,6 +137,21 @@ impl Slot {
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
         self.report.store(Arc::new(Report { source: source.to_owned(), failure }));
+    }
+
+    /// `routes a, b: `, for a line of the log; empty where no route has said that it is one.
+    pub fn routes(&self) -> String {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        routes.sort();
+        routes.dedup();
+        let more = routes.len().saturating_sub(MOST_NAMED);
+        let named = routes[..routes.len() - more].join(", ");
+        match (routes.len(), more) {
+            (0, _) => String::new(),
+            (1, _) => format!("route {named}: "),
+            (_, 0) => format!("routes {named}: "),
+            (_, more) => format!("routes {named} and {more} more: "),
+        }
     }
 
     /// How often a failure was reported.
@@ -129,18 +182,38 @@ impl Slot {
     fn valid(&self, now: SystemTime) -> Option<Arc<Credentials>> {
         let keys = self.keys.load();
         let keys = keys.as_ref()?;
-        let expired = keys.credentials.expiry().is_some_and(|expiry| now >= expiry);
-        (!expired).then(|| Arc::clone(&keys.credentials))
+        let serve = !keys.has_expired(now) || keys.is_past_expiry(now);
+        serve.then(|| Arc::clone(&keys.credentials))
     }
 
     fn why_not(&self) -> String {
         let Report { source, failure } = &**self.report.load();
         let expiry = self.keys.load().as_ref().and_then(|keys| keys.credentials.expiry());
-        let expired =
-            expiry.map(|time| format!("the keys expired at {}", humantime::format_rfc3339_seconds(time)));
+        let expired = expiry.map(|time| format!("the keys expired at {}", Rfc3339(time)));
         let reasons: Vec<&str> = expired.iter().chain(failure).map(String::as_str).collect();
         let reason = if reasons.is_empty() { "no answer yet".to_owned() } else { reasons.join(", ") };
         if source.is_empty() { reason } else { format!("{source}: {reason}") }
+    }
+
+    /// A fetch gave the keys in force again. If AWS has refused them, nobody waits for others any more.
+    pub fn given_again(&self) {
+        if let Some(keys) = self.keys.load().as_ref()
+            && keys.refused.load(Ordering::Relaxed)
+            && !keys.refusal_open.load(Ordering::Acquire)
+        {
+            keys.given_again.store(true, Ordering::Relaxed);
+            self.published.notify_waiters();
+        }
+    }
+
+    /// AWS has accepted these keys. Written once for each set.
+    pub fn accepted(&self, used: &Arc<Credentials>) {
+        if let Some(keys) = self.keys.load().as_ref()
+            && !keys.accepted.load(Ordering::Relaxed)
+            && Arc::ptr_eq(&keys.credentials, used)
+        {
+            keys.accepted.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Asks for new keys once for each set that is refused.
@@ -155,26 +228,35 @@ impl Slot {
         }
     }
 
-    /// Waits until the keys in force are others than these; whether they are within `limit`.
+    /// Waits until the keys in force are others than these, no longer than `limit`, and not at all once their source
+    /// has given them again; whether there are others.
     pub async fn newer_than(&self, refused: &Credentials, limit: Duration) -> bool {
-        let are_newer = || self.keys.load().as_ref().is_some_and(|keys| *keys.credentials != *refused);
+        let are_newer = || match self.keys.load().as_ref() {
+            Some(keys) if *keys.credentials != *refused => Some(true),
+            Some(keys) if keys.given_again.load(Ordering::Relaxed) => Some(false),
+            _ => None,
+        };
         let newer = async {
             loop {
                 // before the look at them: what is published in between is not missed
                 let mut published = pin!(self.published.notified());
                 published.as_mut().enable();
-                if are_newer() {
-                    return;
+                if let Some(are_newer) = are_newer() {
+                    return are_newer;
                 }
                 published.await;
             }
         };
-        timeout(limit, newer).await.is_ok()
+        timeout(limit, newer).await.unwrap_or(false)
     }
 
-    /// Whether AWS has refused the keys in force since this was last asked.
-    pub fn take_refusal(&self) -> bool {
-        self.keys.load().as_ref().is_some_and(|keys| keys.refusal_open.swap(false, Ordering::Acquire))
+    /// AWS's refusal of the keys in force, if there was one since this was last asked.
+    pub fn take_refusal(&self) -> Option<Refusal> {
+        let keys = self.keys.load();
+        let keys = keys.as_ref()?;
+        let is_open = keys.refusal_open.swap(false, Ordering::Acquire);
+        let was_accepted = keys.accepted.load(Ordering::Relaxed);
+        is_open.then_some(if was_accepted { Refusal::OfAccepted } else { Refusal::OfUnproven })
     }
 
     /// How the source is doing.
@@ -182,13 +264,39 @@ impl Slot {
         let Report { source, failure } = Report::clone(&self.report.load());
         let state = match self.keys() {
             Some(keys) if self.valid(now).is_some() => {
-                State::Ready(Ready::of(&keys.credentials, keys.caller.get().cloned(), failure))
+                let ready = Ready::of(&keys.credentials, keys.caller.get().cloned(), failure);
+                State::Ready(Ready { is_past_expiry: keys.is_past_expiry(now), ..ready })
             }
             None if failure.is_none() => State::Waiting,
             _ => State::Unavailable { reason: failure.unwrap_or_else(|| "the keys have expired".to_owned()) },
         };
         let source = if source.is_empty() { "credentials".to_owned() } else { source };
         Status { source, state }
+    }
+}
+
+/// A route that signs with a slot's keys, until this is dropped.
+#[derive(Debug)]
+pub struct User {
+    slot: Arc<Slot>,
+    route: Arc<str>,
+}
+
+impl User {
+    /// From now on the route is one of the slot's.
+    pub fn of(slot: &Arc<Slot>, route: &Arc<str>) -> Self {
+        slot.routes.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(route));
+        Self { slot: Arc::clone(slot), route: Arc::clone(route) }
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let mut routes = self.slot.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        // another handle of the same route stays
+        if let Some(at) = routes.iter().position(|route| *route == self.route) {
+            routes.swap_remove(at);
+        }
     }
 }
 
@@ -200,6 +308,21 @@ mod tests {
         Credentials::new(id, "s", None, None, "test")
     }
 
+    #[test]
+    fn the_routes_of_a_slot_are_named_as_long_as_they_are_there() {
+        let slot = Arc::new(Slot::new());
+        let user = |route: &str| User::of(&slot, &route.into());
+        assert_eq!(slot.routes(), "");
+        let (one, again) = (user("fn"), user("fn"));
+        assert_eq!(slot.routes(), "route fn: ");
+        let others: Vec<_> = (0..9).map(|number| user(&format!("r{number}"))).collect();
+        assert_eq!(slot.routes(), "routes fn, r0, r1, r2, r3 and 5 more: ");
+        drop((one, others));
+        assert_eq!(slot.routes(), "route fn: ");
+        drop(again);
+        assert_eq!(slot.routes(), "");
+    }
+
     const NOT_LONG: Duration = Duration::from_millis(20);
 
     #[actix_rt::test]
@@ -207,15 +330,15 @@ mod tests {
         let slot = Arc::new(Slot::new());
         let first = keys("first");
         assert!(!slot.newer_than(&first, NOT_LONG).await);
-        slot.publish(first.clone(), None);
+        slot.publish(first.clone().into());
         assert!(!slot.newer_than(&first, NOT_LONG).await);
         assert!(slot.newer_than(&keys("none"), Duration::ZERO).await);
         let publisher = {
             let slot = Arc::clone(&slot);
             std::thread::spawn(move || {
                 // the same again are not newer
-                slot.publish(keys("first"), None);
-                slot.publish(keys("second"), None);
+                slot.publish(keys("first").into());
+                slot.publish(keys("second").into());
             })
         };
         assert!(slot.newer_than(&first, Duration::from_secs(20)).await);

@@ -4,7 +4,7 @@ use std::{fmt, time::SystemTime};
 
 use aws_credential_types::Credentials;
 
-use crate::excerpt::excerpt;
+use crate::{excerpt::excerpt, wall_clock::Rfc3339};
 
 /// Characters of an ARN that are shown.
 const LONGEST_ARN: usize = 300;
@@ -41,6 +41,8 @@ pub struct Ready {
     pub key_id_end: String,
     /// Until when they serve; `None` for keys that do not expire.
     pub expires: Option<SystemTime>,
+    /// Keys of EC2's metadata service that serve on after their expiry, because there are no others.
+    pub is_past_expiry: bool,
     /// Why the last refresh failed, if it did; these keys serve on.
     pub last_failure: Option<String>,
 }
@@ -70,7 +72,7 @@ impl Ready {
         // a short one would be shown whole
         let shown = 4.min(id.chars().count() / 2);
         let key_id_end = id.chars().skip(id.chars().count() - shown).collect();
-        Self { caller, key_id_end, expires: credentials.expiry(), last_failure }
+        Self { caller, key_id_end, expires: credentials.expiry(), is_past_expiry: false, last_failure }
     }
 }
 
@@ -78,11 +80,14 @@ impl fmt::Display for Ready {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.caller {
             Some(Caller { account, arn }) => write!(f, "account {account}, {arn}")?,
-            None => write!(f, "key id ending in {}", self.key_id_end)?,
+            None => write!(f, "access key ending in {}", self.key_id_end)?,
         }
         match self.expires {
-            Some(time) => write!(f, ", expires {}", humantime::format_rfc3339_seconds(time))?,
-            None => f.write_str(", does not expire")?,
+            Some(time) if self.is_past_expiry => {
+                write!(f, ", expired {}, and serves on until AWS refuses it", Rfc3339(time))?;
+            }
+            Some(time) => write!(f, ", expires {}", Rfc3339(time))?,
+            None => f.write_str(", without expiry")?,
         }
         match &self.last_failure {
             Some(reason) => write!(f, "; the last refresh failed: {reason}"),
@@ -93,11 +98,15 @@ impl fmt::Display for Ready {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.source)?;
+        let source = &self.source;
         match &self.state {
-            State::Ready(ready) => ready.fmt(f),
-            State::Waiting => f.write_str("waiting for the first keys"),
-            State::Unavailable { reason } => write!(f, "unavailable: {reason}"),
+            State::Ready(ready) => {
+                // `profile work` is a name, `settings` is none
+                let the = if source.starts_with("settings") || source == "environment" { "the " } else { "" };
+                write!(f, "keys from {the}{source}, {ready}")
+            }
+            State::Waiting => write!(f, "{source}: waiting for the first keys"),
+            State::Unavailable { reason } => write!(f, "{source}: unavailable: {reason}"),
         }
     }
 }
@@ -114,12 +123,13 @@ mod tests {
         let show = |state| Status { source: "profile work".into(), state }.to_string();
         assert_eq!(
             show(State::Ready(Ready::of(&keys, caller, None))),
-            "profile work: account 123456789012, arn:aws:sts::123456789012:assumed-role/r/s, expires 2030-01-01T00:00:00Z"
+            "keys from profile work, account 123456789012, arn:aws:sts::123456789012:assumed-role/r/s, expires \
+             2030-01-01T00:00:00Z"
         );
         let keys = Credentials::new("AKIDEXAMPLE", "hush", None, None, "t");
         assert_eq!(
             show(State::Ready(Ready::of(&keys, None, Some("AccessDenied".into())))),
-            "profile work: key id ending in MPLE, does not expire; the last refresh failed: AccessDenied"
+            "keys from profile work, access key ending in MPLE, without expiry; the last refresh failed: AccessDenied"
         );
         assert_eq!(show(State::Waiting), "profile work: waiting for the first keys");
         assert_eq!(show(State::Unavailable { reason: "no".into() }), "profile work: unavailable: no");

@@ -15,9 +15,10 @@ use aws_sdk_sts::{
 
 use super::{chain::WebIdentity, status::Caller, way::Way};
 use crate::{
+    error::ProxyError,
     excerpt::excerpt,
     regular_file,
-    settings::{Role, Source, session_name},
+    settings::{EndpointVariant, Role, Source, session_name},
 };
 
 /// Characters of a failure's text: AWS's messages name the action, the role and the caller.
@@ -30,6 +31,15 @@ pub struct Fetched {
     pub credentials: Credentials,
     /// Whose they are.
     pub caller: Option<Caller>,
+    /// They serve on after their expiry, until AWS refuses them.
+    pub outlives_expiry: bool,
+}
+
+impl From<Credentials> for Fetched {
+    /// Keys that serve until their expiry, of an owner that was not told.
+    fn from(credentials: Credentials) -> Self {
+        Self { credentials, caller: None, outlives_expiry: false }
+    }
 }
 
 /// STS as one source reaches it.
@@ -38,12 +48,14 @@ pub struct Sts {
     way: Way,
     region: Region,
     endpoint: Option<String>,
+    variant: EndpointVariant,
 }
 
 impl Sts {
     /// The STS of a source.
     pub fn new(source: &Source, way: Way) -> Self {
-        Self { way, region: Region::new(source.region.clone()), endpoint: source.sts_endpoint.clone() }
+        let region = Region::new(source.region.clone());
+        Self { way, region, endpoint: source.sts_endpoint.clone(), variant: source.variant }
     }
 
     /// A client that signs with `credentials`, or not at all.
@@ -53,6 +65,13 @@ impl Sts {
             .http_client(self.way.client())
             // each client makes one call
             .identity_cache(IdentityCache::no_cache());
+        // an endpoint that is written out is called as it is; the SDK would refuse the two together
+        let is_written = self.endpoint.is_some()
+            || ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]
+                .iter()
+                .any(|name| std::env::var_os(name).is_some());
+        let EndpointVariant { fips, dual_stack } = self.variant;
+        loader = loader.use_fips(fips && !is_written).use_dual_stack(dual_stack && !is_written);
         if let Some(endpoint) = &self.endpoint {
             loader = loader.endpoint_url(endpoint);
         }
@@ -77,7 +96,7 @@ impl Sts {
             .set_duration_seconds(seconds)
             .send()
             .await
-            .map_err(|error| format!("AssumeRole of {}: {}", role.arn, reason(&error)))?;
+            .map_err(|error| failure(&error, "AssumeRole", &role.arn))?;
         fetched(answer.credentials, answer.assumed_role_user, "AssumeRole")
     }
 
@@ -96,7 +115,7 @@ impl Sts {
             .web_identity_token(token.trim_end())
             .send()
             .await
-            .map_err(|error| format!("AssumeRoleWithWebIdentity of {role_arn}: {}", reason(&error)))?;
+            .map_err(|error| failure(&error, "AssumeRoleWithWebIdentity", role_arn))?;
         fetched(answer.credentials, answer.assumed_role_user, "AssumeRoleWithWebIdentity")
     }
 
@@ -118,7 +137,32 @@ fn fetched(
         .map_err(|_| format!("STS answers {call} with a time of expiry that is none"))?;
     let token = Some(keys.session_token);
     let credentials = Credentials::new(keys.access_key_id, keys.secret_access_key, token, Some(expiry), call);
-    Ok(Fetched { credentials, caller: user.and_then(|user| Caller::of_arn(&user.arn)) })
+    let caller = user.and_then(|user| Caller::of_arn(&user.arn));
+    Ok(Fetched { caller, ..credentials.into() })
+}
+
+/// A call that failed. Where there was no connection, the host comes first: that is what the operator looks for.
+fn failure<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>, call: &str, arn: &str) -> String
+where
+    SdkError<E>: Error,
+{
+    match unreached(error) {
+        Some(cause) => excerpt(&format!("{cause}, which {call} of {arn} needs"), LONGEST_REASON),
+        None => format!("{call} of {arn}: {}", reason(error)),
+    }
+}
+
+/// Our own cause among those of an error, if there was no connection.
+fn unreached(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(ours) = error.downcast_ref::<ProxyError>() {
+            // behind the sentence for clients
+            return ours.to_string().split_once(": ").map(|(_, cause)| cause.to_owned());
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// What AWS says, or why it says nothing; never the answer itself, which may hold keys.
@@ -136,8 +180,12 @@ where
     }
 }
 
-/// An error with its causes, each said once. By `Display` alone: the SDK's `Debug` shows whole answers.
-pub fn causes(error: &dyn Error) -> String {
+/// An error with its causes, each said once. By `Display` alone: the SDK's `Debug` shows whole answers. Where there was
+/// no connection, our own cause says it all.
+pub fn causes(error: &(dyn Error + 'static)) -> String {
+    if let Some(cause) = unreached(error) {
+        return excerpt(&cause, LONGEST_REASON);
+    }
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -246,6 +294,27 @@ mod tests {
     }
 
     #[actix_rt::test]
+    async fn s5_fips_and_dual_stack_are_other_hosts_of_sts() {
+        for (fips, dual_stack, host) in [
+            (false, false, "sts.us-east-1.amazonaws.com"),
+            (true, false, "sts-fips.us-east-1.amazonaws.com"),
+            (false, true, "sts.us-east-1.api.aws"),
+            (true, true, "sts-fips.us-east-1.api.aws"),
+        ] {
+            let proxy = Server::start(|_| "HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
+            let text = format!("http://{}", proxy.address);
+            let way = Way { proxy: Some(crate::settings::ForwardProxy::parse(&text).unwrap()), ..way() };
+            let variant = EndpointVariant { fips, dual_stack };
+            let source = role_source(&proxy);
+            let region = "us-east-1".to_owned();
+            let source = Source { sts_endpoint: None, region, variant, ..source };
+            assert!(Sts::new(&source, way).caller(keys()).await.is_none());
+            let connected = format!("CONNECT {host}:443 ");
+            assert!(proxy.requests()[0].starts_with(&connected), "{:?}", proxy.requests());
+        }
+    }
+
+    #[actix_rt::test]
     async fn a_refusal_is_in_awss_words() {
         let server = Server::start(|_| {
             let body = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>User x is not \
@@ -279,6 +348,7 @@ mod tests {
         let source = Source { sts_endpoint: Some(format!("http://{address}")), ..role_source(&sts().await) };
         let reason =
             Sts::new(&source, way()).assume_role(&source.role.clone().unwrap(), keys()).await.unwrap_err();
-        assert!(reason.contains(&format!("cannot connect to {address}")), "{reason}");
+        assert!(reason.starts_with(&format!("cannot connect to {address}")), "{reason}");
+        assert!(reason.ends_with(", which AssumeRole of arn:aws:iam::123456789012:role/r needs"), "{reason}");
     }
 }

@@ -21,6 +21,8 @@ pub enum Switch {
     /// The metadata service's answer to a request for a session token never arrives, as in a container that
     /// is one hop further away than `HttpPutResponseHopLimit` allows.
     MetadataTokenHangs,
+    /// The metadata service answers every request for keys with 500.
+    MetadataDown,
     /// Pod Identity takes every token for a wrong one.
     PodIdentityTokenWrong,
 }

@@ -108,6 +108,9 @@ fn is_admitted(call: &Call, account: &Account) -> bool {
 
 fn keys(account: &Account) -> HttpResponse {
     account.controls.count(Service::MetadataKeys);
+    if account.controls.has(Switch::MetadataDown) {
+        return refused(StatusCode::INTERNAL_SERVER_ERROR);
+    }
     let keys = account.issue(Identity::session(ROLE, INSTANCE));
     let body = json!({
         "Code": "Success",

@@ -18,6 +18,7 @@ use crate::{
     credentials::{CredentialSource, State},
     logging,
     snapshot::{Route, Snapshot},
+    supervision::Task,
 };
 
 impl Metrics {
@@ -42,6 +43,7 @@ impl Metrics {
         self.client_connections(&mut families);
         self.settings(&mut families);
         clock(&mut families, snapshot.routes.routes());
+        tasks(&mut families);
         process::describe(&mut families);
         families.text()
     }
@@ -273,9 +275,25 @@ fn credentials(families: &mut Families, routes: &[Arc<Route>]) {
             Some(([("route", *id)], expiry.as_secs_f64()))
         }),
     );
+    families.gauges(
+        "apigw_invoker_credentials_past_expiry",
+        "1 while the route signs with keys of EC2's metadata service that have expired, for want of others.",
+        sources.iter().map(|(id, _, state)| {
+            let is_past = matches!(state, State::Ready(ready) if ready.is_past_expiry);
+            ([("route", *id)], if is_past { 1.0 } else { 0.0 })
+        }),
+    );
     families.counters(
         "apigw_invoker_credentials_refresh_failures_total",
         "Attempts to fetch the route's keys that failed; routes with the same source share them.",
         sources.iter().map(|(id, source, _)| ([("route", *id)], number(source.refresh_failures()))),
+    );
+}
+
+fn tasks(families: &mut Families) {
+    families.counters(
+        "apigw_invoker_task_failures_total",
+        "Long-lived tasks of the process that panicked or ended, and were started again.",
+        Task::ALL.map(|task| ([("task", task.name())], number(task.failures()))),
     );
 }

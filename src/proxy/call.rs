@@ -176,7 +176,8 @@ impl Call<'_> {
     }
 
     /// Whether there is room for another attempt after this pause: within the deadline, for the circuit breaker, and
-    /// in the budget, which then has paid for it. There are no new keys where the route has not signed.
+    /// in the budget, which then has paid for it. There are no new keys where the route has not signed; waiting for
+    /// them costs nothing, because a refusal of keys is no sign of an upstream in trouble.
     fn is_worth(&self, pause: Pause, is_signed: bool, retries: &Retries, record: &Record) -> bool {
         let can_come = match pause {
             Pause::For(time) => self.deadline.has_room_for(time),
@@ -184,6 +185,9 @@ impl Call<'_> {
         };
         if !can_come || !self.route.takes_calls() {
             return false;
+        }
+        if matches!(pause, Pause::UntilNewKeys(_)) {
+            return true;
         }
         let is_paid = retries.budget.spend(Instant::now());
         if !is_paid {

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::{
-    ForwardProxy,
+    EndpointVariant, ForwardProxy,
     check::Checker,
     circuit_breaker::WrittenCircuitBreaker,
     connect::WrittenConnect,
@@ -248,6 +248,7 @@ impl WrittenIam {
             role_duration: self.role_duration,
             sts_endpoint_url: self.sts_endpoint_url,
             imds_protocol_version: self.imds_protocol_version,
+            variant: EndpointVariant::of(None, None, checker),
         };
         let names = Names {
             prefix: "",
@@ -291,6 +292,7 @@ mod tests {
                     role: None,
                     region: REGION.into(),
                     sts_endpoint: None,
+                    variant: EndpointVariant::default(),
                     metadata: MetadataProtocol::V2,
                     proxy: None,
                 },

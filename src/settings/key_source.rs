@@ -7,7 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use aws_credential_types::Credentials;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::forward_proxy::ForwardProxy;
+use super::{endpoint_variant::EndpointVariant, forward_proxy::ForwardProxy};
 
 /// Whether a text can be a key or a token: they become parts of headers.
 pub fn is_key(text: &str) -> bool {
@@ -25,10 +25,19 @@ pub struct Source {
     pub region: String,
     /// `aws_sts_endpoint_url`: the regional endpoint's replacement.
     pub sts_endpoint: Option<String>,
+    /// The kind of AWS's endpoints.
+    pub variant: EndpointVariant,
     /// Which protocol the metadata service of EC2 is spoken to in.
     pub metadata: MetadataProtocol,
     /// The way to STS, where there is no straight one.
     pub proxy: Option<ForwardProxy>,
+}
+
+impl Source {
+    /// Whether STS gives keys, as far as the settings tell: what the chain or a profile needs is in the environment.
+    pub fn calls_sts(&self) -> bool {
+        self.role.is_some() || matches!(self.origin, Origin::Chain | Origin::Profile(_))
+    }
 }
 
 /// Where the first keys come from.

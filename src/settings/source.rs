@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::key_source::{MetadataProtocol, MountedKeys, Origin, Part, Role, Source, is_key};
-use super::{ForwardProxy, check::Checker, units::WrittenDuration};
+use super::{ForwardProxy, check::Checker, endpoint_variant::EndpointVariant, units::WrittenDuration};
 
 /// STS's bounds for a session (AWS STS API reference, `AssumeRole`).
 const SHORTEST_SESSION: Duration = Duration::from_mins(15);
@@ -27,6 +27,7 @@ pub(super) struct WrittenSource {
     pub(super) role_duration: Option<WrittenDuration>,
     pub(super) sts_endpoint_url: Option<String>,
     pub(super) imds_protocol_version: Option<WrittenMetadataProtocol>,
+    pub(super) variant: EndpointVariant,
 }
 
 /// What differs between the two sections.
@@ -57,6 +58,7 @@ impl WrittenSource {
         proxy: Option<ForwardProxy>,
         checker: &mut Checker<'_>,
     ) -> Option<Source> {
+        EndpointVariant::check_variables(checker);
         let origin = self.origin(names, checker);
         let role = self.role(names, checker);
         let sts_endpoint = self.sts_endpoint(names, checker);
@@ -64,7 +66,8 @@ impl WrittenSource {
             Some(WrittenMetadataProtocol::V1) => MetadataProtocol::V1,
             Some(WrittenMetadataProtocol::V2) | None => MetadataProtocol::V2,
         };
-        Some(Source { origin: origin?, role, region, sts_endpoint, metadata, proxy })
+        let variant = self.variant;
+        Some(Source { origin: origin?, role, region, sts_endpoint, variant, metadata, proxy })
     }
 
     /// The keys, all of them, or a profile, or else the chain.

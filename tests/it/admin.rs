@@ -37,7 +37,10 @@ fn ready_says_of_each_route_where_its_keys_come_from_and_shows_none() {
     let route =
         |id: &str| body["routes"].as_array().unwrap().iter().find(|route| route["id"] == id).unwrap().clone();
     assert_eq!(route("open"), serde_json::json!({ "id": "open", "ready": true }));
-    assert_eq!(route("signed")["credentials"], "settings: key id ending in MPLE, does not expire");
+    assert_eq!(
+        route("signed")["credentials"],
+        "keys from the settings, access key ending in MPLE, without expiry"
+    );
     assert_eq!(route("function")["ready"], true);
     assert!(!ready.text().contains("hush"), "{}", ready.text());
 }
@@ -77,7 +80,7 @@ fn check_credentials_tries_each_source_once_and_says_whose_keys_they_are() {
     let check = || end_of(binary(&["check", "--credentials", "--settings"]).arg(directory.path()));
     let ended = check();
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let line = ended.output.lines().find(|line| line.starts_with("one, two: ")).unwrap_or_default();
+    let line = ended.output.lines().find(|line| line.starts_with("routes one, two: ")).unwrap_or_default();
     assert!(line.contains("assumed-role/caller/apigw-invoker") && line.contains("expires "), "{ended:?}");
     assert!(!ended.output.contains(&keys.secret_access_key), "{ended:?}");
 
@@ -85,7 +88,7 @@ fn check_credentials_tries_each_source_once_and_says_whose_keys_they_are() {
     let ended = check();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(
-        ended.output.lines().any(|line| line.starts_with("three: ") && line.contains("unavailable")),
+        ended.output.lines().any(|line| line.starts_with("route three: ") && line.contains("unavailable")),
         "{ended:?}"
     );
 }

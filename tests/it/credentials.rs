@@ -3,6 +3,8 @@
 
 /// Keys that AWS calls expired before their time.
 mod expired;
+/// Expiries out of range.
+mod expiries;
 /// The shared credentials file.
 mod files;
 /// EC2's metadata service.

@@ -59,6 +59,8 @@ async fn settle() {
 enum Act {
     /// Gives new keys that live so long, or for ever.
     Give(Option<Duration>),
+    /// Gives new keys that live so long and serve on after it.
+    GiveStable(Duration),
     /// Gives these keys.
     Repeat(Credentials),
     Fail(&'static str),
@@ -97,12 +99,17 @@ impl Fetch for FakeFetch {
                 let expiry = life.map(|life| self.0.clock.now() + life);
                 Credentials::new(format!("AKID{number}"), "hush", None, expiry, "fake")
             }
+            Act::GiveStable(life) => {
+                let expiry = Some(self.0.clock.now() + life);
+                let credentials = Credentials::new(format!("AKID{number}"), "hush", None, expiry, "fake");
+                return Ok(Fetched { outlives_expiry: true, ..credentials.into() });
+            }
             Act::Repeat(credentials) => credentials,
             Act::Fail(reason) => return Err(reason.to_owned()),
             Act::Panic => panic!("in the SDK"),
             Act::Hang => std::future::pending().await,
         };
-        Ok(Fetched { credentials, caller: None })
+        Ok(credentials.into())
     }
 
     async fn caller(&self, _credentials: Credentials) -> Option<Caller> {
@@ -139,7 +146,8 @@ impl Work {
             caller: Caller::of_arn("arn:aws:iam::123456789012:user/u"),
         });
         let slot = Arc::new(Slot::new());
-        let refresher = Refresher::new(FakeFetch(Arc::clone(&fake)), clock.clone(), Arc::clone(&slot));
+        let refresher =
+            Refresher::new(Arc::new(FakeFetch(Arc::clone(&fake))), clock.clone(), Arc::clone(&slot));
         let task = tokio::spawn(refresher.run());
         settle().await;
         Self { clock, fake, slot, task }
@@ -232,7 +240,7 @@ async fn the_old_keys_serve_while_a_refresh_hangs() {
 async fn a_panic_is_a_failure_like_any_other() {
     let work = Work::start([Act::Panic, Act::Give(Some(LIFE))]).await;
     let reason = work.current().await.unwrap_err().to_string();
-    assert!(reason.ends_with("the fetch panicked"), "{reason}");
+    assert!(reason.contains("the fetch panicked at src/credentials/refresher/tests.rs:"), "{reason}");
     work.clock.advance(MINUTE).await;
     assert_eq!(work.id().await, "AKID2");
 }
@@ -266,7 +274,8 @@ async fn a_hundred_requests_wait_for_one_fetch() {
         })
         .collect();
     settle().await;
-    let refresher = Refresher::new(FakeFetch(Arc::clone(&work.fake)), work.clock.clone(), Arc::clone(&slot));
+    let refresher =
+        Refresher::new(Arc::new(FakeFetch(Arc::clone(&work.fake))), work.clock.clone(), Arc::clone(&slot));
     let task = tokio::spawn(refresher.run());
     for request in waiting {
         assert_eq!(request.await.unwrap().unwrap().access_key_id(), "AKID2");
@@ -336,6 +345,74 @@ async fn clients_of_an_upstream_that_refuses_all_keys_do_not_set_the_pace_of_fet
 }
 
 #[actix_rt::test]
+async fn s3_refused_keys_are_replaced_at_once_where_aws_had_accepted_them() {
+    let work = Work::start([Act::Give(Some(LIFE))]).await;
+    for refusals in 1..=10 {
+        let keys = work.current().await.unwrap();
+        work.slot.accepted(&keys);
+        work.slot.refresh_soon(&keys);
+        settle().await;
+        assert_eq!(work.fetches(), 1 + refusals);
+        assert_ne!(work.current().await.unwrap(), keys);
+    }
+}
+
+#[actix_rt::test]
+async fn s9_nobody_waits_for_keys_that_are_given_again() {
+    let keys = Credentials::new("AKIDSAME", "hush", None, None, "fake");
+    let work = Work::start([Act::Repeat(keys.clone())]).await;
+    work.slot.refresh_soon(&keys);
+    assert!(!work.slot.newer_than(&keys, Duration::from_hours(1)).await);
+    assert!(!work.slot.newer_than(&keys, Duration::from_hours(1)).await);
+}
+
+#[actix_rt::test]
+async fn x3_the_zero_time_is_an_expiry_like_any_other() {
+    let zero = SystemTime::UNIX_EPOCH - Duration::from_secs(62_135_596_800);
+    let keys = Credentials::new("AKIDZERO", "hush", None, Some(zero), "fake");
+    let work = Work::start([Act::Repeat(keys), Act::Give(Some(LIFE))]).await;
+    let reason = work.current().await.unwrap_err().to_string();
+    assert!(reason.contains("expired at 1970-01-01T00:00:00Z"), "{reason}");
+    work.clock.advance(MINUTE).await;
+    assert_eq!((work.id().await.as_str(), work.slot.failures()), ("AKID2", 1));
+}
+
+#[actix_rt::test]
+async fn x13_an_expiry_after_the_year_9999_is_its_end() {
+    let late = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_336_799);
+    let work = Work::start([Act::Repeat(Credentials::new("AKIDLATE", "hush", None, Some(late), "f"))]).await;
+    let status = work.slot.status(work.clock.now()).to_string();
+    assert!(status.ends_with(", expires 9999-12-31T23:59:59Z"), "{status}");
+}
+
+#[actix_rt::test]
+async fn s4_keys_of_the_metadata_service_serve_past_their_expiry_until_aws_refuses_them() {
+    let work = Work::start([Act::GiveStable(LIFE), Act::Fail("status 500")]).await;
+    let keys = work.current().await.unwrap();
+    for _ in 0..60 {
+        work.clock.advance(MINUTE).await;
+        assert_eq!(work.current().await.unwrap(), keys);
+    }
+    let State::Ready(ready) = work.state() else { panic!() };
+    assert!(ready.is_past_expiry && ready.last_failure.as_deref() == Some("status 500"));
+    work.slot.refresh_soon(&keys);
+    assert!(work.current().await.is_err());
+    assert!(matches!(work.state(), State::Unavailable { .. }));
+    work.now_do([Act::GiveStable(LIFE)]);
+    work.clock.advance(MINUTE).await;
+    assert_ne!(work.current().await.unwrap(), keys);
+}
+
+#[actix_rt::test]
+async fn s4_expired_keys_of_the_metadata_service_are_taken_and_asked_for_again() {
+    let work = Work::start([Act::GiveStable(Duration::ZERO), Act::GiveStable(LIFE)]).await;
+    assert_eq!(work.id().await, "AKID1");
+    assert_eq!(work.slot.failures(), 1);
+    work.clock.advance(MINUTE).await;
+    assert_eq!(work.id().await, "AKID2");
+}
+
+#[actix_rt::test]
 async fn keys_that_have_expired_by_our_clock_are_a_failure() {
     let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
     let keys = Credentials::new("AKIDOLD", "hush", None, Some(old), "fake");
@@ -376,22 +453,22 @@ async fn who_signs_is_found_out_after_the_keys_serve() {
 async fn a_failure_is_warned_of_once_for_each_reason() {
     let clock = TestClock::new();
     let work = Work::start([Act::Hang]).await;
-    let mut refresher = Refresher::new(FakeFetch(Arc::clone(&work.fake)), clock, Arc::clone(&work.slot));
+    let mut refresher =
+        Refresher::new(Arc::new(FakeFetch(Arc::clone(&work.fake))), clock, Arc::clone(&work.slot));
     for reason in ["at 10:15", "at 10:16", "other", "at 10:17"] {
         refresher.failed(reason);
     }
     assert_eq!(refresher.warned, ["other", "at :"]);
     let keys = Credentials::new("AKID", "hush", None, None, "fake");
-    refresher.succeeded(Fetched { credentials: keys, caller: None });
+    refresher.succeeded(keys.into());
     assert!(refresher.warned.is_empty());
 }
 
 #[test]
 fn keys_that_no_header_can_hold_never_take_the_place_of_good_ones() {
     let now = SystemTime::now();
-    let fetched = |id: &str, secret: &str, token: Option<&str>| Fetched {
-        credentials: Credentials::new(id, secret, token.map(str::to_owned), None, "t"),
-        caller: None,
+    let fetched = |id: &str, secret: &str, token: Option<&str>| {
+        Fetched::from(Credentials::new(id, secret, token.map(str::to_owned), None, "t"))
     };
     assert!(checked(fetched("AKID", "secret", Some("token")), now).is_ok());
     for (id, secret, token) in [

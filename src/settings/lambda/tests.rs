@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::settings::{BackendSettings, Document, Environment, Settings};
+use crate::settings::{BackendSettings, Document, EndpointVariant, Environment, Settings};
 use crate::settings::{MetadataProtocol, Origin};
 
 fn read_in(environment: &[(&str, &str)], keys: &str) -> Result<LambdaSettings, String> {
@@ -167,6 +167,24 @@ fn k47_k48_k49_host_and_port_are_overridden_and_plain_http_is_port_80() {
     assert_wrong(&named("host: 'https://localhost'"), &["lambda.host"]);
     assert_wrong(&named("host: 'localhost:80'"), &["lambda.host", "without scheme and port"]);
     assert_wrong(&named("port: 0"), &["lambda.port: 0 is out of range"]);
+}
+
+#[test]
+fn s5_one_switch_moves_the_lambda_api_and_sts() {
+    let read = |environment: &[(&str, &str)], more: &str| {
+        let lambda = read_in(environment, &named(more)).unwrap();
+        let EndpointVariant { fips, dual_stack } = lambda.source.variant;
+        (lambda.endpoint.host, fips, dual_stack)
+    };
+    let fips = [("AWS_USE_FIPS_ENDPOINT", "true")];
+    let both = [fips[0], ("AWS_USE_DUALSTACK_ENDPOINT", "True")];
+    assert_eq!(read(&fips, ""), ("lambda-fips.us-east-1.amazonaws.com".to_owned(), true, false));
+    assert_eq!(read(&[], "use_fips_endpoint: true"), read(&fips, ""));
+    assert_eq!(read(&both, ""), ("lambda-fips.us-east-1.api.aws".to_owned(), true, true));
+    assert_eq!(read(&both[1..], ""), read(&[], "use_dualstack_endpoint: true"));
+    assert_eq!(read(&fips, "use_fips_endpoint: false"), read(&[], ""));
+    let mistakes = read_in(&[("AWS_USE_FIPS_ENDPOINT", "yes")], NAMED).unwrap_err().to_string();
+    assert_eq!(mistakes.matches("AWS_USE_FIPS_ENDPOINT is neither true nor false").count(), 1, "{mistakes}");
 }
 
 #[test]

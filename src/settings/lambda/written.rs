@@ -15,7 +15,7 @@ use super::{
 };
 use crate::settings::key_source::Source;
 use crate::settings::{
-    ForwardProxy, Scheme,
+    EndpointVariant, ForwardProxy, Scheme,
     api_gateway::is_scope_word,
     check::Checker,
     circuit_breaker::WrittenCircuitBreaker,
@@ -232,13 +232,16 @@ impl WrittenLambda {
                 let expected = "a host name or an IP address, without scheme and port";
                 checker.parsed("host", host, expected, host_name)?
             }
-            None => lambda_host(
-                region?,
-                self.use_fips_endpoint.unwrap_or(false),
-                self.use_dualstack_endpoint.unwrap_or(false),
-            ),
+            None => {
+                let EndpointVariant { fips, dual_stack } = self.variant(checker);
+                lambda_host(region?, fips, dual_stack)
+            }
         };
         Some(LambdaEndpoint { scheme, host, port })
+    }
+
+    fn variant(&self, checker: &Checker<'_>) -> EndpointVariant {
+        EndpointVariant::of(self.use_fips_endpoint, self.use_dualstack_endpoint, checker)
     }
 
     /// A host of one's own is none of the region's.
@@ -270,6 +273,7 @@ impl WrittenLambda {
             role_duration: self.aws_role_duration,
             sts_endpoint_url: self.aws_sts_endpoint_url.take(),
             imds_protocol_version: self.aws_imds_protocol_version,
+            variant: self.variant(checker),
         };
         let names = Names {
             prefix: "aws_",

@@ -146,8 +146,18 @@ pub(super) const LAMBDA: &[Key] = &[
     key("host", Text, "", "The Lambda API's host; by region by default, in all of AWS's partitions."),
     key("port", Number(1, 65535), "443", "`80` by default with `disable_https`."),
     key("disable_https", Boolean, "false", "Plain HTTP, for a local Lambda."),
-    key("use_fips_endpoint", Boolean, "false", "The region's host with FIPS 140."),
-    key("use_dualstack_endpoint", Boolean, "false", "The region's host with IPv6."),
+    key(
+        "use_fips_endpoint",
+        Boolean,
+        "false",
+        "The hosts with FIPS 140; by default as AWS_USE_FIPS_ENDPOINT says.",
+    ),
+    key(
+        "use_dualstack_endpoint",
+        Boolean,
+        "false",
+        "The hosts with IPv6; by default as AWS_USE_DUALSTACK_ENDPOINT says.",
+    ),
     key(
         "invocation_type",
         Words(&["RequestResponse", "Event", "DryRun"]),

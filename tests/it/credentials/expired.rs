@@ -4,6 +4,7 @@ use std::{
     io::Write as _,
     sync::{Arc, Barrier, Mutex},
     thread,
+    time::{Duration, Instant},
 };
 
 use apigw_invoker::dev::{Service, Switch};
@@ -32,7 +33,12 @@ struct Expired(Arc<Mutex<Vec<String>>>);
 impl Expired {
     /// An API that refuses them, and answers so once all clients have asked.
     fn upstream(&self) -> Upstream {
-        let (expired, all_have_asked) = (self.clone(), Barrier::new(CLIENTS));
+        self.upstream_for(CLIENTS)
+    }
+
+    /// The same for so many clients.
+    fn upstream_for(&self, clients: usize) -> Upstream {
+        let (expired, all_have_asked) = (self.clone(), Barrier::new(clients));
         Upstream::serving(move |request, stream| {
             if !expired.0.lock().unwrap().contains(&key_id(request)) {
                 return stream.write_all(OK.as_bytes());
@@ -110,5 +116,56 @@ fn without_new_keys_in_time_the_refusal_is_the_answer() {
     cloud.set(Switch::StsDown, true);
     assert_eq!(sidecar.get("/r").status, 403);
     assert_eq!(upstream.received().len(), 2);
+    sidecar.end(&cloud);
+}
+
+#[test]
+fn s3_each_of_ten_refusals_with_good_use_between_is_answered_at_once() {
+    let cloud = Cloud::new();
+    let expired = Expired::default();
+    let upstream = expired.upstream_for(1);
+    let route = gateway("/r", &upstream.uri("/"), &role(&cloud, "orders"));
+    let sidecar = Sidecar::start(&[("r", route)], &[]);
+    assert_eq!(sidecar.get("/r").status, 200);
+    for refusals in 1..=10 {
+        expired.add_last(&upstream);
+        assert_eq!(sidecar.get("/r").status, 200, "refusal {refusals}");
+        assert_eq!(cloud.calls(Service::AssumeRole), 1 + refusals);
+        assert_eq!(sidecar.get("/r").status, 200);
+    }
+    sidecar.end(&cloud);
+}
+
+#[test]
+fn s9_waiting_for_new_keys_costs_no_budget() {
+    let cloud = Cloud::new();
+    let expired = Expired::default();
+    let upstream = expired.upstream();
+    let route = gateway("/r", &upstream.uri("/"), &role(&cloud, "orders"));
+    let retry = "retry: { budget: 0, max_backoff: 20s }";
+    let sidecar = Sidecar::start(&[("r", format!("{route}  {retry}\n"))], &[]);
+    assert_eq!(sidecar.get("/r").status, 200);
+    expired.add_last(&upstream);
+    all_at_once(&sidecar, 200);
+    sidecar.end(&cloud);
+}
+
+#[test]
+fn s9_nobody_waits_for_new_keys_where_they_cannot_change() {
+    let (cloud, upstream) = (Cloud::new(), Upstream::answering(EXPIRED));
+    let environment = [
+        ("AWS_ACCESS_KEY_ID", "AKIDENVIRONMENT"),
+        ("AWS_SECRET_ACCESS_KEY", "the-secret"),
+        ("AWS_ENDPOINT_URL_STS", &cloud.url("")),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let route = gateway("/r", &upstream.uri("/"), "");
+    let sidecar = Sidecar::start(&[("r", format!("{route}  retry: {{ max_backoff: 1h }}\n"))], &environment);
+    let start = Instant::now();
+    for _ in 0..5 {
+        assert_eq!(sidecar.get("/r").status, 403);
+    }
+    assert!(start.elapsed() < Duration::from_mins(1), "{:?}", start.elapsed());
+    assert_eq!(upstream.received().len(), 5);
     sidecar.end(&cloud);
 }

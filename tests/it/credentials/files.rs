@@ -2,9 +2,11 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
+use sha2::{Digest as _, Sha256};
+
 use super::{
-    super::support::{Upstream, eventually},
-    Cloud, Sidecar,
+    super::support::{Upstream, eventually, get},
+    Cloud, Sidecar, Variables, unavailable,
 };
 
 /// Puts a file in place as Kubernetes does with a mounted secret: a link to a directory is replaced.
@@ -38,7 +40,7 @@ fn keys_of_a_mounted_file_that_is_replaced_are_used_without_a_restart() {
     mount(directory, "AKIDSECOND", "the-second-secret");
     eventually("the new keys sign", || signed_with("AKIDSECOND"));
     cloud.tokens.lock().unwrap().extend(["the-first-secret", "the-second-secret"].map(str::to_owned));
-    sidecar.process.says("profile default: key id ending in COND, does not expire");
+    sidecar.process.says("route r: keys from profile default, access key ending in COND, without expiry");
     sidecar.end(&cloud);
 }
 
@@ -67,5 +69,76 @@ fn k51_keys_of_a_route_in_mounted_files_are_used_without_a_restart() {
         .lock()
         .unwrap()
         .extend(["AKIDFIRST", "AKIDSECONDONE"].map(|id| format!("the-secret-of-{id}")));
+    sidecar.end(&cloud);
+}
+
+/// The variables of a config file, and of nothing else.
+fn config(cloud: &Cloud, profile: &str, text: &str) -> Variables {
+    let directory = cloud.files.path();
+    fs::write(directory.join("config"), text).unwrap();
+    let cache = directory.to_string_lossy();
+    [
+        ("AWS_CONFIG_FILE", directory.join("config").to_string_lossy().as_ref()),
+        ("AWS_PROFILE", profile),
+        ("AWS_LOGIN_CACHE_DIRECTORY", &*cache),
+        ("AWS_ENDPOINT_URL_STS", &cloud.url("")),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
+
+#[test]
+fn s6_the_session_of_aws_login_gives_keys() {
+    const SESSION: &str = "arn:aws:iam::123456789012:user/admin";
+    let (cloud, upstream) = (Cloud::new(), Upstream::ok());
+    let environment = config(&cloud, "console", &format!("[profile console]\nlogin_session = {SESSION}\n"));
+    let sidecar = Sidecar::with_route(&upstream.uri("/"), "", &environment);
+    assert!(unavailable(&sidecar.get("/r")));
+    sidecar.process.says("has ended or never began: run `aws login --profile console`");
+    let session: String = Sha256::digest(SESSION).iter().map(|byte| format!("{byte:02x}")).collect();
+    let token = r#"{"accessToken":{"accessKeyId":"AKIDLOGIN","secretAccessKey":"the-secret","sessionToken":"t",
+        "accountId":"123456789012","expiresAt":"2090-01-01T00:00:00Z"},"tokenType":"aws_sigv4",
+        "refreshToken":"t","clientId":"arn:aws:signin:::devtools/same-device","dpopKey":"the-key"}"#;
+    fs::write(cloud.files.path().join(format!("{session}.json")), token).unwrap();
+    sidecar.recovers("/r");
+    let call = upstream.received().pop().unwrap();
+    assert!(call.header("authorization").unwrap().contains("Credential=AKIDLOGIN/"));
+    sidecar.end(&cloud);
+}
+
+#[test]
+fn s6_an_sso_login_that_never_happened_is_told_with_the_cure() {
+    let cloud = Cloud::new();
+    let text = "[profile team]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\n\
+                [sso-session s]\nsso_region = us-east-1\nsso_start_url = https://a.example\n";
+    let sidecar = Sidecar::with_route("http://127.0.0.1:1/", "", &config(&cloud, "team", text));
+    assert!(unavailable(&sidecar.get("/r")));
+    sidecar
+        .process
+        .says("SSO login of profile team has expired or never happened: run `aws sso login --profile team`");
+    sidecar.end(&cloud);
+}
+
+#[test]
+fn s7_an_indented_section_is_named_with_its_line_and_nothing_is_signed() {
+    let (cloud, upstream) = (Cloud::new(), Upstream::ok());
+    let text = "[default]\naws_access_key_id = AKIDFIRST\naws_secret_access_key = the-secret\n  [profile1]\n\
+                aws_access_key_id = AKIDSECOND\naws_secret_access_key = the-secret\n";
+    let sidecar = Sidecar::with_route(&upstream.uri("/"), "", &config(&cloud, "default", text));
+    assert!(unavailable(&sidecar.get("/r")));
+    let ready = get(sidecar.process.admin(), "/ready").text();
+    assert!(ready.contains("line 4: `[profile1]` is indented"), "{ready}");
+    assert_eq!(upstream.accepted(), 0);
+    sidecar.end(&cloud);
+}
+
+#[test]
+fn x7_no_file_of_profiles_is_the_null_device() {
+    let (cloud, upstream) = (Cloud::new(), Upstream::ok());
+    let mut environment = cloud.environment(apigw_invoker::dev::credentials::Kind::Imds);
+    environment.push(("AWS_CONFIG_FILE".to_owned(), "/dev/null".to_owned()));
+    environment.push(("AWS_SHARED_CREDENTIALS_FILE".to_owned(), "/dev/null".to_owned()));
+    let sidecar = Sidecar::with_route(&upstream.uri("/"), "", &environment);
+    assert_eq!(sidecar.get("/r").status, 200);
     sidecar.end(&cloud);
 }

@@ -1,10 +1,17 @@
 //! EC2's metadata service: what never answers, and its first version.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write as _,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant, SystemTime},
+};
 
 use apigw_invoker::dev::{Service, Switch, credentials::Kind};
 
-use super::{Cloud, Sidecar, gateway, unavailable};
+use super::{
+    super::support::{Upstream, eventually, exposition::Exposition, get, upstream::Received},
+    Cloud, Sidecar, gateway, unavailable,
+};
 
 #[test]
 fn a_metadata_service_out_of_reach_is_503_within_seconds_and_serves_once_it_answers() {
@@ -39,6 +46,104 @@ fn the_first_version_is_spoken_only_where_the_settings_say_so() {
     assert!(unavailable(&sidecar.get("/two")));
     assert_eq!(cloud.calls(Service::MetadataKeys), 1, "by the first version, for the one route");
     assert!(cloud.calls(Service::MetadataToken) > 0);
-    sidecar.process.says("EC2 metadata v1: account 123456789012, ");
+    sidecar.process.says("keys from EC2 metadata v1, account 123456789012, ");
     sidecar.end(&cloud);
+}
+
+/// When the first keys of this process have expired for sure.
+fn after_expiry(life: Duration) -> impl Fn() -> bool {
+    let end = SystemTime::now() + life + Duration::from_millis(500);
+    move || SystemTime::now() > end
+}
+
+#[test]
+fn s4_keys_serve_past_their_expiry_while_the_metadata_service_fails() {
+    const LIFE: Duration = Duration::from_secs(2);
+    let refuses = Arc::new(Mutex::new(Option::<String>::None));
+    let upstream = {
+        let refuses = Arc::clone(&refuses);
+        Upstream::serving(move |request: &Received, stream| {
+            let token = request.header("x-amz-security-token").map(str::to_owned);
+            let is_refused = token.is_some() && *refuses.lock().unwrap() == token;
+            stream.write_all(if is_refused {
+                b"HTTP/1.1 403 No\r\nx-amzn-errortype: ExpiredTokenException\r\ncontent-length: 2\r\n\r\n{}"
+            } else {
+                b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+            })
+        })
+    };
+    let cloud = Cloud::with_keys_for(LIFE);
+    let sidecar = Sidecar::with_route(&upstream.uri("/"), "", &cloud.environment(Kind::Imds));
+    let admin = sidecar.process.admin();
+    assert_eq!(sidecar.get("/r").status, 200);
+    cloud.set(Switch::MetadataDown, true);
+    let past = || {
+        let metrics = Exposition::of(admin);
+        let of = |name: &str| metrics.count(&format!("apigw_invoker_credentials_{name}"), &[("route", "r")]);
+        (of("past_expiry"), of("ready"))
+    };
+    assert_eq!(past(), (0, 1));
+    sidecar.serves(1, "/r", after_expiry(LIFE));
+    assert_eq!(past(), (1, 1));
+    let ready = get(admin, "/ready");
+    assert_eq!(ready.status, 200);
+    let told = ready.text();
+    assert!(told.contains(", and serves on until AWS refuses it") && told.contains("status 500"), "{told}");
+    sidecar.process.says("the metadata service gives no others, and AWS decides");
+
+    // AWS decides
+    let last = upstream.received().pop().unwrap().header("x-amz-security-token").map(str::to_owned);
+    *refuses.lock().unwrap() = last;
+    assert_eq!(sidecar.get("/r").status, 403);
+    assert!(unavailable(&sidecar.get("/r")));
+    assert_eq!((get(admin, "/ready").status, past()), (503, (0, 0)));
+    cloud.set(Switch::MetadataDown, false);
+    sidecar.recovers("/r");
+    eventually("it is ready", || get(admin, "/ready").status == 200);
+    let log = sidecar.end(&cloud);
+    assert_eq!(log.matches("the metadata service gives no others").count(), 1, "{log}");
+}
+
+/// A metadata service that a script writes, and a route whose keys are its.
+fn scripted(answer: impl Fn(&Received) -> String + Send + Sync + 'static, iam: &str) -> (Upstream, Sidecar) {
+    let service = Upstream::serving(move |request, stream| stream.write_all(answer(request).as_bytes()));
+    let environment = [("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), service.uri("/"))];
+    let sidecar = Sidecar::with_route("http://127.0.0.1:1/", iam, &environment);
+    (service, sidecar)
+}
+
+fn answered(status: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+#[test]
+fn s8_a_service_of_the_first_version_alone_is_told_the_key_that_helps() {
+    for status in ["404 Not Found", "405 Method Not Allowed", "403 Forbidden", "400 Bad Request"] {
+        let (_service, sidecar) = scripted(
+            move |request| answered(if request.line.starts_with("PUT") { status } else { "200 OK" }, "role"),
+            "",
+        );
+        assert!(unavailable(&sidecar.get("/r")));
+        sidecar.process.says("set `imds_protocol_version: v1`");
+    }
+}
+
+#[test]
+fn x15_a_list_of_roles_that_is_html_panics_nowhere() {
+    for iam in ["", ", imds_protocol_version: v1"] {
+        let (_service, sidecar) = scripted(
+            |request| {
+                if request.line.starts_with("PUT") {
+                    return "HTTP/1.1 200 OK\r\nx-aws-ec2-metadata-token-ttl-seconds: 60\r\ncontent-length: 1\r\n\r\nt"
+                        .to_owned();
+                }
+                answered("200 OK", "<html>\n<body>sign in</body></html>")
+            },
+            iam,
+        );
+        assert!(unavailable(&sidecar.get("/r")));
+        sidecar.process.says("its list of roles is none");
+        let log = sidecar.process.errors();
+        assert!(!log.contains("panic") && !log.contains("html"), "{log}");
+    }
 }

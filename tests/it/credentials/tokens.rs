@@ -5,7 +5,7 @@ use std::{fs, thread, time::Duration};
 use apigw_invoker::dev::{Service, Switch, credentials::Kind};
 
 use super::{
-    super::support::{Upstream, eventually},
+    super::support::{Upstream, eventually, get},
     Cloud, Sidecar, unavailable,
 };
 
@@ -25,13 +25,16 @@ fn follows(kind: Kind, service: Service, name: &str) {
     });
     assert!(cloud.calls(service) > 2);
     let log = sidecar.end(&cloud);
-    assert!(log.contains(&format!("credentials: {name}: account 123456789012, ")), "{log}");
+    assert!(
+        log.contains(&format!("credentials: route r: keys from {name}, account 123456789012, ")),
+        "{log}"
+    );
 }
 
 #[test]
 fn a_token_may_rotate_while_requests_go_on() {
     thread::scope(|scope| {
-        scope.spawn(|| follows(Kind::Irsa, Service::WebIdentity, "web identity (IRSA)"));
+        scope.spawn(|| follows(Kind::Irsa, Service::WebIdentity, "IRSA"));
         scope.spawn(|| follows(Kind::PodIdentity, Service::PodIdentity, "EKS Pod Identity"));
     });
 }
@@ -60,6 +63,22 @@ fn fails_alone(kind: Kind, service: Service, repair: impl FnOnce(&Cloud)) {
     repair(&cloud);
     sidecar.recovers("/r");
     assert_eq!((cloud.calls(Service::MetadataToken), cloud.calls(Service::MetadataKeys)), (0, 0));
+    sidecar.end(&cloud);
+}
+
+#[test]
+fn s10_an_agent_that_refuses_is_named_with_address_path_and_cure() {
+    let cloud = Cloud::new();
+    cloud.set(Switch::PodIdentityTokenWrong, true);
+    let sidecar = Sidecar::with_route("http://127.0.0.1:1/", "", &cloud.environment(Kind::PodIdentity));
+    assert!(unavailable(&sidecar.get("/r")));
+    let told = format!(
+        "EKS Pod Identity: the agent at {} answered 400: is there an association for this service account?",
+        cloud.url("/v1/credentials")
+    );
+    sidecar.process.says(&told);
+    let ready = get(sidecar.process.admin(), "/ready").text();
+    assert!(ready.contains(told.split_once(": ").unwrap().1), "{ready}");
     sidecar.end(&cloud);
 }
 

@@ -1,28 +1,58 @@
-//! EC2's metadata service in its first version, which the SDK no longer speaks: two plain requests
+//! EC2's metadata service: the role of the instance and its keys
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html>).
 //!
-//! `fetch.rs` comes here only where the settings say `aws_imds_protocol_version: v1`, Kong's default, since
-//! without a session token any request that an application can be talked into reaches the keys.
+//! `fetch.rs` comes here. The SDK brings the session token of version 2 and no longer speaks version 1, which is
+//! Kong's default and here only spoken where the settings say `aws_imds_protocol_version: v1`: without a token any
+//! request that an application can be talked into reaches the keys. List and keys are read here for both: the SDK's
+//! provider panics on a list that is HTML, and puts off the expiry of expired keys without telling.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use aws_config::imds;
 use aws_credential_types::Credentials;
-use aws_smithy_types::{DateTime, date_time::Format};
 use http::{StatusCode, Uri};
 use serde::Deserialize;
 
-use super::way::Way;
+use super::{sts::causes, way::Way};
+use crate::wall_clock;
 
 /// Off EC2 nobody answers there; a pod waits no longer than this for nothing.
 const LIMIT: Duration = Duration::from_secs(1);
 const ATTEMPTS: u32 = 2;
 const PATH: &str = "/latest/meta-data/iam/security-credentials/";
 
+/// The failures of the SDK that stand for an answer to the request for a token, and no token in it: a service that
+/// knows version 1 alone has no such path.
+const NO_TOKEN: [&str; 4] = ["TTL", "request forbidden", "invalid request parameters", "invalid token"];
+
+/// The service, by one of its protocols.
+#[derive(Debug)]
+pub enum Service<'a> {
+    /// Plain requests.
+    V1 {
+        /// The connections.
+        way: &'a Way,
+        /// Scheme and address.
+        endpoint: String,
+    },
+    /// Requests with a session token, which the SDK gets.
+    V2(imds::Client),
+}
+
+/// Why there are no keys.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The service has not answered.
+    Silent(String),
+    /// The answer holds no keys.
+    Answered(String),
+}
+
 /// The keys of a role, as the service writes them.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Answer {
-    code: String,
+    code: Option<String>,
     message: Option<String>,
     access_key_id: Option<String>,
     secret_access_key: Option<String>,
@@ -30,7 +60,7 @@ struct Answer {
     expiration: Option<String>,
 }
 
-/// Where the service is: the SDK's variables for it hold here too.
+/// Address of the service: the SDK's variables for it hold for version 1 too.
 pub fn endpoint(environment: impl Fn(&str) -> Option<String>) -> String {
     let given = environment("AWS_EC2_METADATA_SERVICE_ENDPOINT").filter(|value| !value.trim().is_empty());
     let is_six = environment("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE")
@@ -39,37 +69,73 @@ pub fn endpoint(environment: impl Fn(&str) -> Option<String>) -> String {
     given.unwrap_or_else(|| default.to_owned())
 }
 
-/// Fetches the keys of the instance's role.
+/// Fetches the keys of the instance's role, expired or not.
 ///
 /// # Errors
 /// The service does not answer, or has no role.
-pub async fn fetch(way: &Way, endpoint: &str) -> Result<Credentials, String> {
-    let base = format!("{}{PATH}", endpoint.trim_end_matches('/'));
-    let roles = get(way, &base).await?;
+pub async fn fetch(service: &Service<'_>) -> Result<Credentials, Failure> {
+    let roles = service.get(PATH.to_owned()).await?;
     let role = roles.lines().next().map(str::trim).filter(|role| !role.is_empty());
-    let role = role.ok_or("the instance has no role")?;
+    let role = role.ok_or_else(|| Failure::Answered("the instance has no role".to_owned()))?;
     // `RoleName` of <https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html>
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
     if role.len() > 64 || !role.bytes().all(is_name) {
-        return Err("it lists a role whose name is none".to_owned());
+        let told = "its list of roles is none; does a proxy or another service answer at its address?";
+        return Err(Failure::Answered(told.to_owned()));
     }
-    let answer = get(way, &format!("{base}{role}")).await?;
-    read(&answer)
+    let answer = service.get(format!("{PATH}{role}")).await?;
+    read(&answer).map_err(Failure::Answered)
 }
 
-async fn get(way: &Way, url: &str) -> Result<String, String> {
-    let uri: Uri = url.parse().map_err(|error| format!("{url} is no URL: {error}"))?;
-    let mut last = String::new();
+impl Service<'_> {
+    async fn get(&self, path: String) -> Result<String, Failure> {
+        match self {
+            Self::V1 { way, endpoint } => {
+                get(way, &format!("{}{path}", endpoint.trim_end_matches('/'))).await
+            }
+            Self::V2(client) => match client.get(&*path).await {
+                Ok(answer) => Ok(answer.into()),
+                Err(error) => Err(failure(&path, &error)),
+            },
+        }
+    }
+}
+
+/// Failures of version 2.
+fn failure(path: &str, error: &imds::client::error::ImdsError) -> Failure {
+    use imds::client::error::ImdsError;
+    match error {
+        // its own text quotes the answer
+        ImdsError::ErrorResponse(context) => answered(path, context.response().status().as_u16()),
+        ImdsError::FailedToLoadToken(_) => {
+            let reason = causes(error);
+            if NO_TOKEN.iter().any(|told| reason.contains(told)) {
+                let told = "it gave no session token; if it knows version 1 alone, as older services do, set \
+                            `imds_protocol_version: v1` (`aws_imds_protocol_version` in `lambda`)";
+                return Failure::Answered(told.to_owned());
+            }
+            Failure::Silent(reason)
+        }
+        _ => Failure::Silent(causes(error)),
+    }
+}
+
+fn answered(place: &str, status: u16) -> Failure {
+    let hint = if status == 404 { "; has the instance a role?" } else { "" };
+    Failure::Answered(format!("{place}: status {status}{hint}"))
+}
+
+async fn get(way: &Way, url: &str) -> Result<String, Failure> {
+    let uri: Uri = url.parse().map_err(|error| Failure::Answered(format!("{url} is no URL: {error}")))?;
+    let mut last = Failure::Silent(String::new());
     for _ in 0..ATTEMPTS {
         match way.get(uri.clone(), LIMIT).await {
             Ok(answer) if answer.status() == StatusCode::OK => {
                 return Ok(String::from_utf8_lossy(answer.body()).into_owned());
             }
-            Ok(answer) if answer.status() == StatusCode::NOT_FOUND => {
-                return Err(format!("{url}: status 404; has the instance a role?"));
-            }
-            Ok(answer) => last = format!("{url}: status {}", answer.status().as_u16()),
-            Err(error) => last = format!("{url}: {error}"),
+            Ok(answer) if answer.status() == StatusCode::NOT_FOUND => return Err(answered(url, 404)),
+            Ok(answer) => last = answered(url, answer.status().as_u16()),
+            Err(error) => last = Failure::Silent(format!("{url}: {error}")),
         }
     }
     Err(last)
@@ -79,19 +145,17 @@ async fn get(way: &Way, url: &str) -> Result<String, String> {
 fn read(text: &str) -> Result<Credentials, String> {
     let answer: Answer =
         serde_json::from_str(text).map_err(|_| "the metadata service's answer is not the JSON of keys")?;
-    if answer.code != "Success" {
-        return Err(format!("{}: {}", answer.code, answer.message.unwrap_or_default()));
+    if let Some(code) = answer.code.filter(|code| code != "Success") {
+        return Err(format!("{code}: {}", answer.message.unwrap_or_default()));
     }
     let (Some(id), Some(secret), Some(token), Some(expiration)) =
         (answer.access_key_id, answer.secret_access_key, answer.token, answer.expiration)
     else {
         return Err("the metadata service's answer lacks a part of the keys".to_owned());
     };
-    let expiry = DateTime::from_str(&expiration, Format::DateTime)
-        .ok()
-        .and_then(|time| SystemTime::try_from(time).ok())
+    let expiry = wall_clock::parse(&expiration)
         .ok_or("the metadata service's answer has no time of expiry that is understood")?;
-    Ok(Credentials::new(id, secret, Some(token), Some(expiry), "EC2 metadata v1"))
+    Ok(Credentials::new(id, secret, Some(token), Some(expiry), "EC2 metadata"))
 }
 
 #[cfg(test)]
@@ -107,7 +171,11 @@ mod tests {
         answer: impl Fn(&str) -> String + Send + Sync + 'static,
     ) -> (Result<Credentials, String>, Vec<String>) {
         let server = Server::start(answer).await;
-        let result = fetch(&way(), &format!("http://{}/", server.address)).await;
+        let way = way();
+        let service = Service::V1 { way: &way, endpoint: format!("http://{}/", server.address) };
+        let result = fetch(&service).await.map_err(|failure| match failure {
+            Failure::Silent(reason) | Failure::Answered(reason) => reason,
+        });
         (result, server.requests())
     }
 
@@ -154,6 +222,17 @@ mod tests {
         let (result, _) = fetched(|_| String::new()).await;
         assert!(result.unwrap_err().ends_with("no answer within 1s"));
         assert!(start.elapsed() < Duration::from_secs(4));
+    }
+
+    #[actix_rt::test]
+    async fn x15_a_list_of_roles_that_is_html_is_refused_plainly() {
+        for list in ["<html><body>hush</body></html>", "a role", "../x", &"r".repeat(65)] {
+            let list = list.to_owned();
+            let (result, requests) = fetched(move |_| ok(&list)).await;
+            let reason = result.unwrap_err();
+            assert!(reason.starts_with("its list of roles is none") && !reason.contains("hush"), "{reason}");
+            assert_eq!(requests.len(), 1);
+        }
     }
 
     #[test]

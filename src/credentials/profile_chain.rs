@@ -1,0 +1,166 @@
+//! Profiles that lead to others: the roles on the way and the first keys
+//! (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-assume-role-credentials.html>).
+//!
+//! `fetch.rs` asks for the chain of a profile, gets the first keys and assumes the roles itself. In the SDK's own
+//! provider a `credential_process` somewhere in the chain has no leash (`process.rs`), and its STS knows neither
+//! `sts_endpoint_url` nor `use_fips_endpoint`. The order of precedence is the SDK's.
+
+use aws_config::profile::{Profile, ProfileSet};
+use aws_credential_types::Credentials;
+
+use super::shared_files::PROCESS;
+use crate::settings::{DEFAULT_SESSION_NAME, Role};
+
+/// The key of a session of `aws login`.
+pub const LOGIN_SESSION: &str = "login_session";
+const WEB_IDENTITY: &str = "web_identity_token_file";
+const CREDENTIAL_SOURCE: &str = "credential_source";
+const SSO: [&str; 5] = ["sso_account_id", "sso_region", "sso_role_name", "sso_start_url", "sso_session"];
+
+/// The first keys of a chain, and the roles that they are exchanged for one after the other.
+#[derive(Debug, PartialEq)]
+pub struct ProfileChain {
+    /// The first keys.
+    pub base: Base,
+    /// The first one to assume comes first.
+    pub roles: Vec<Role>,
+}
+
+/// The source of a chain's first keys.
+#[derive(Debug, PartialEq)]
+pub enum Base {
+    /// The command of a `credential_process`.
+    Program(String),
+    /// Keys in the file.
+    Keys(Credentials),
+    /// A profile that the SDK reads: of SSO, of a token, of `aws login`, or with a mistake that the SDK names.
+    Profile(String),
+}
+
+/// Follows `source_profile` from the profile `name`.
+pub fn of(profiles: &ProfileSet, name: &str) -> ProfileChain {
+    follow(profiles, name)
+        .unwrap_or_else(|| ProfileChain { base: Base::Profile(name.to_owned()), roles: Vec::new() })
+}
+
+/// `None` for what is left to the SDK: a chain that is wrong, and `credential_source`, which is no profile's.
+fn follow(profiles: &ProfileSet, name: &str) -> Option<ProfileChain> {
+    let (mut seen, mut roles) = (Vec::new(), Vec::new());
+    let mut profile = profiles.get_profile(name)?;
+    loop {
+        if seen.contains(&profile.name()) {
+            return None;
+        }
+        seen.push(profile.name());
+        // behind the first profile, keys go before everything else
+        let keys = if seen.len() > 1 { keys_of(profile) } else { None };
+        let base = match keys {
+            Some(keys) => Some(Base::Keys(keys)),
+            None => match role_of(profile) {
+                None => Some(base_of(profile)),
+                Some(role) => {
+                    let source =
+                        profile.get("source_profile").filter(|_| profile.get(CREDENTIAL_SOURCE).is_none())?;
+                    roles.push(role);
+                    if source == profile.name() {
+                        Some(own_keys_of(profile)?)
+                    } else {
+                        profile = profiles.get_profile(source)?;
+                        None
+                    }
+                }
+            },
+        };
+        if let Some(base) = base {
+            roles.reverse();
+            return Some(ProfileChain { base, roles });
+        }
+    }
+}
+
+/// The first keys of a profile that is no role's.
+fn base_of(profile: &Profile) -> Base {
+    let is_the_sdks = [CREDENTIAL_SOURCE, WEB_IDENTITY, LOGIN_SESSION].iter().chain(&SSO);
+    let is_the_sdks = is_the_sdks.into_iter().any(|key| profile.get(key).is_some());
+    let own = if is_the_sdks { None } else { own_keys_of(profile) };
+    own.unwrap_or_else(|| Base::Profile(profile.name().to_owned()))
+}
+
+/// In one profile a program goes before keys.
+fn own_keys_of(profile: &Profile) -> Option<Base> {
+    let program = profile.get(PROCESS).map(|command| Base::Program(command.to_owned()));
+    program.or_else(|| keys_of(profile).map(Base::Keys))
+}
+
+fn keys_of(profile: &Profile) -> Option<Credentials> {
+    let (id, secret) = (profile.get("aws_access_key_id")?, profile.get("aws_secret_access_key")?);
+    let token = profile.get("aws_session_token").map(str::to_owned);
+    Some(Credentials::new(id, secret, token, None, "profile"))
+}
+
+/// A role with a token of its own is no link of the chain.
+fn role_of(profile: &Profile) -> Option<Role> {
+    if profile.get(WEB_IDENTITY).is_some() {
+        return None;
+    }
+    Some(Role {
+        arn: profile.get("role_arn")?.to_owned(),
+        session_name: profile.get("role_session_name").unwrap_or(DEFAULT_SESSION_NAME).to_owned(),
+        external_id: profile.get("external_id").map(str::to_owned),
+        duration: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_config::profile;
+    use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
+    use aws_types::os_shim_internal::{Env, Fs};
+
+    use super::*;
+
+    async fn chain(config: &str, name: &str) -> (Base, Vec<String>) {
+        let files = EnvConfigFiles::builder().with_contents(EnvConfigFileKind::Config, config).build();
+        let profiles =
+            profile::load(&Fs::from_slice(&[]), &Env::from_slice(&[]), &files, None).await.unwrap();
+        let ProfileChain { base, roles } = of(&profiles, name);
+        (base, roles.into_iter().map(|role| role.arn).collect())
+    }
+
+    fn profile(name: &str) -> Base {
+        Base::Profile(name.to_owned())
+    }
+
+    #[actix_rt::test]
+    async fn x12_a_program_is_found_wherever_it_stands() {
+        let config = "[profile program]\ncredential_process = /bin/keys\n\
+                      [profile one]\nrole_arn = arn:one\nsource_profile = program\n\
+                      [profile two]\nrole_arn = arn:two\nsource_profile = one\nexternal_id = e\n\
+                      [profile self]\nrole_arn = arn:self\nsource_profile = self\ncredential_process = /bin/own\n\
+                      [profile both]\ncredential_process = /bin/own\naws_access_key_id = A\naws_secret_access_key = s\n\
+                      [profile keys]\nrole_arn = arn:keys\nsource_profile = both\n";
+        let program = |command: &str| Base::Program(command.to_owned());
+        assert_eq!(chain(config, "program").await, (program("/bin/keys"), vec![]));
+        assert_eq!(chain(config, "one").await, (program("/bin/keys"), vec!["arn:one".to_owned()]));
+        let roles = ["arn:one", "arn:two"].map(str::to_owned).to_vec();
+        assert_eq!(chain(config, "two").await, (program("/bin/keys"), roles));
+        assert_eq!(chain(config, "self").await, (program("/bin/own"), vec!["arn:self".to_owned()]));
+        assert_eq!(chain(config, "both").await, (program("/bin/own"), vec![]));
+        assert!(matches!(chain(config, "keys").await.0, Base::Keys(keys) if keys.access_key_id() == "A"));
+    }
+
+    #[actix_rt::test]
+    async fn the_rest_is_left_to_the_sdk() {
+        let config = "[profile sso]\nsso_session = s\ncredential_process = /bin/keys\n\
+                      [profile of-sso]\nrole_arn = arn:r\nsource_profile = sso\n\
+                      [profile token]\nrole_arn = arn:r\nweb_identity_token_file = /t\n\
+                      [profile ec2]\nrole_arn = arn:r\ncredential_source = Ec2InstanceMetadata\n\
+                      [profile a]\nrole_arn = arn:a\nsource_profile = b\n\
+                      [profile b]\nrole_arn = arn:b\nsource_profile = a\n\
+                      [profile lost]\nrole_arn = arn:l\nsource_profile = nowhere\n";
+        for name in ["sso", "token", "ec2", "a", "lost", "unknown"] {
+            assert_eq!(chain(config, name).await, (profile(name), vec![]), "{name}");
+        }
+        assert_eq!(chain(config, "of-sso").await, (profile("sso"), vec!["arn:r".to_owned()]));
+    }
+}

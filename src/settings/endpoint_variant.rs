@@ -1,0 +1,112 @@
+//! FIPS and dual-stack: one switch for all of AWS's own endpoints that a route calls, which are STS and the Lambda API.
+//!
+//! The keys `use_fips_endpoint` and `use_dualstack_endpoint` of a route go before AWS's own variables
+//! (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-endpoints.html>). Hosts that are written out are called
+//! as they are written; [`EndpointVariant::warnings`] says so.
+
+use super::{BackendSettings, RouteSettings, check::Checker, lambda::partition::lambda_host};
+
+const FIPS: &str = "AWS_USE_FIPS_ENDPOINT";
+const DUAL_STACK: &str = "AWS_USE_DUALSTACK_ENDPOINT";
+
+/// The endpoints of AWS that a route calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EndpointVariant {
+    /// With cryptography by FIPS 140.
+    pub fips: bool,
+    /// With IPv6 addresses too.
+    pub dual_stack: bool,
+}
+
+impl EndpointVariant {
+    /// The route's own keys, else the environment's.
+    pub(super) fn of(fips: Option<bool>, dual_stack: Option<bool>, checker: &Checker<'_>) -> Self {
+        let switch =
+            |own: Option<bool>, variable| own.or_else(|| set_to(variable, checker)?.ok()).unwrap_or(false);
+        Self { fips: switch(fips, FIPS), dual_stack: switch(dual_stack, DUAL_STACK) }
+    }
+
+    /// Reports variables that the SDKs would ignore.
+    pub(super) fn check_variables(checker: &mut Checker<'_>) {
+        for variable in [FIPS, DUAL_STACK] {
+            if set_to(variable, checker).is_some_and(|set| set.is_err()) {
+                let problem = format!("the environment's {variable} is neither true nor false");
+                checker.mistake(problem, format!("{variable}=true, or nothing"));
+            }
+        }
+    }
+
+    /// What the switch does not reach, a sentence each.
+    pub fn warnings(route: &RouteSettings) -> Vec<String> {
+        let Some(source) = route.backend.source() else { return Vec::new() };
+        let variant = source.variant;
+        let Some(name) = variant.name() else { return Vec::new() };
+        let written = |key: &str, host: &str| {
+            format!("route {}: {name} is on, and {key} is called as it is written: {host}", route.id)
+        };
+        let mut warnings = Vec::new();
+        if let (Some(url), true) = (&source.sts_endpoint, source.calls_sts()) {
+            warnings.push(written("sts_endpoint_url", url));
+        }
+        match &route.backend {
+            BackendSettings::Lambda(lambda) => {
+                let host = &lambda.endpoint.host;
+                if *host != lambda_host(&lambda.region, variant.fips, variant.dual_stack) {
+                    warnings.push(written("host", host));
+                }
+            }
+            BackendSettings::ApiGateway(gateway) => {
+                let host = &gateway.function_uri.host;
+                if variant.fips && host.contains(".execute-api.") {
+                    warnings.push(written("function_uri", host));
+                }
+            }
+        }
+        warnings
+    }
+
+    fn name(self) -> Option<&'static str> {
+        match (self.fips, self.dual_stack) {
+            (true, true) => Some("FIPS with dual-stack"),
+            (true, false) => Some("FIPS"),
+            (false, true) => Some("dual-stack"),
+            (false, false) => None,
+        }
+    }
+}
+
+/// The meaning of a variable, if it is set; `Err` for what means nothing.
+fn set_to(variable: &str, checker: &Checker<'_>) -> Option<Result<bool, ()>> {
+    let value = checker.variable(variable)?.to_ascii_lowercase();
+    Some(value.parse().map_err(drop))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Document, Settings};
+
+    #[test]
+    fn s5_hosts_that_are_written_out_are_warned_of() {
+        let warnings = |backend: &str| {
+            let route = format!("uri: /f\n{backend}");
+            let documents = [Document::process(String::new()), Document::route("f", route)];
+            let environment = [(FIPS.to_owned(), "true".to_owned())].into();
+            let settings = Settings::from_documents(&documents, &environment).unwrap();
+            EndpointVariant::warnings(&settings.routes[0]).join("; ")
+        };
+        let lambda = "lambda:\n  function_name: f\n  aws_region: us-east-1\n";
+        assert_eq!(warnings(lambda), "");
+        assert_eq!(
+            warnings(&format!("{lambda}  host: vpce.example\n  aws_sts_endpoint_url: https://sts.example\n")),
+            "route f: FIPS is on, and sts_endpoint_url is called as it is written: https://sts.example; route f: \
+             FIPS is on, and host is called as it is written: vpce.example"
+        );
+        let gateway = |host: &str| {
+            format!("api_gateway:\n  function_uri: https://{host}/\n  authorization: {{ iam: {{}} }}\n")
+        };
+        let told = warnings(&gateway("a.execute-api.us-east-1.amazonaws.com"));
+        assert!(told.contains("function_uri is called as it is written"), "{told}");
+        assert_eq!(warnings(&gateway("a.execute-api-fips.us-east-1.amazonaws.com")), "");
+    }
+}

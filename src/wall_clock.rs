@@ -1,0 +1,79 @@
+//! Times that others name (expiries, the machine's clock), kept within the years that can be written.
+//!
+//! A zero time of Go is in the year 1, an expiry "for ever" in the year 9999 or, by its offset, after it.
+//! `SystemTime` holds both, and the crates that write dates panic on them. All such times are read, clamped,
+//! shifted and written here.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use aws_smithy_types::{DateTime, date_time::Format};
+
+/// 9999-12-31T23:59:59Z: RFC 3339 has four digits for the year.
+const LATEST: Duration = Duration::from_secs(253_402_300_799);
+
+/// The nearest time from 1970 to 9999.
+pub fn clamped(time: SystemTime) -> SystemTime {
+    time.clamp(UNIX_EPOCH, UNIX_EPOCH + LATEST)
+}
+
+/// Reads a time of RFC 3339, with any offset; clamped.
+pub fn parse(text: &str) -> Option<SystemTime> {
+    let time = DateTime::from_str(text, Format::DateTimeWithOffset).ok()?;
+    // beyond what `SystemTime` holds there is no difference to the latest
+    Some(SystemTime::try_from(time).map_or(UNIX_EPOCH + LATEST, clamped))
+}
+
+/// The time `by` later; the latest where there is none. The clock of the machine may be before 1970.
+pub fn later(time: SystemTime, by: Duration) -> SystemTime {
+    time.checked_add(by).unwrap_or(UNIX_EPOCH + LATEST)
+}
+
+/// Writes a time by RFC 3339 in whole seconds, clamped.
+#[derive(Debug, Clone, Copy)]
+pub struct Rfc3339(pub SystemTime);
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_rfc3339_seconds(clamped(self.0)).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(text: &str) -> String {
+        Rfc3339(parse(text).unwrap()).to_string()
+    }
+
+    #[test]
+    fn x3_x13_times_out_of_range_are_clamped() {
+        assert_eq!(written("0001-01-01T00:00:00Z"), "1970-01-01T00:00:00Z");
+        assert_eq!(written("9999-12-31T23:59:59-10:00"), "9999-12-31T23:59:59Z");
+        assert_eq!(written("2030-01-01T02:00:00+02:00"), "2030-01-01T00:00:00Z");
+        assert_eq!(parse("hush"), None);
+        let early = UNIX_EPOCH - Duration::from_secs(1 << 40);
+        assert_eq!(later(early, Duration::from_secs(1 << 40)), UNIX_EPOCH);
+        assert_eq!(later(early, Duration::MAX), UNIX_EPOCH + LATEST);
+    }
+
+    proptest! {
+        #[test]
+        fn no_time_panics(seconds: i64, by: u64, text in "[0-9]{1,5}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(Z|[+-][0-9:]{5})") {
+            let apart = Duration::from_secs(seconds.unsigned_abs());
+            let time = if seconds < 0 { UNIX_EPOCH.checked_sub(apart) } else { UNIX_EPOCH.checked_add(apart) };
+            if let Some(time) = time {
+                prop_assert_eq!(Rfc3339(time).to_string().len(), "1970-01-01T00:00:00Z".len());
+                let _ = Rfc3339(later(time, Duration::from_secs(by))).to_string();
+            }
+            if let Some(time) = parse(&text) {
+                prop_assert_eq!(time, clamped(time));
+            }
+        }
+    }
+}
