@@ -67,7 +67,7 @@ impl<'a> Json<'a> {
 
     /// The members of an object in their order; of another value there are none.
     pub fn each_member(self) -> impl Iterator<Item = (Text<'a>, Self)> {
-        let mut scanner = Scanner::of(self.0);
+        let mut scanner = Scanner::of_value(self);
         let mut is_over = !scanner.enter(b'{');
         std::iter::from_fn(move || {
             let member = if is_over { None } else { scanner.member().ok().flatten() };
@@ -78,7 +78,7 @@ impl<'a> Json<'a> {
 
     /// The elements of an array; of another value there are none.
     pub fn each_element(self) -> impl Iterator<Item = Self> {
-        let mut scanner = Scanner::of(self.0);
+        let mut scanner = Scanner::of_value(self);
         let mut is_over = !scanner.enter(b'[');
         std::iter::from_fn(move || {
             let element = if is_over { None } else { scanner.element().ok().flatten() };
@@ -106,7 +106,7 @@ impl<'a> Json<'a> {
 
     /// The text, of a string.
     pub fn text(self) -> Option<Text<'a>> {
-        self.0.strip_prefix('"')?.strip_suffix('"').map(Text::between_quotes)
+        self.0.strip_prefix('"')?.strip_suffix('"').map(Text::of_written)
     }
 
     /// The value, of a boolean.

@@ -198,7 +198,8 @@ mod tests {
         let config = home.path().join(".aws/config");
         let mut text = fs::read_to_string(&config).unwrap();
         for number in 0..2_000 {
-            text.push_str(&format!("[profile p{number}]\nregion = eu-west-1\n# {}\n", "x".repeat(10)));
+            let profile = format!("[profile p{number}]\nregion = eu-west-1\n# {}\n", "x".repeat(10));
+            text.push_str(&profile);
         }
         assert!(text.len() > 81_000);
         fs::write(&config, text).unwrap();

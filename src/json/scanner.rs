@@ -25,18 +25,25 @@ pub struct Scanner<'a> {
     at: usize,
     /// Whether a list has begun and its first item is still to come.
     is_first: bool,
+    /// Whether the document has been read before, so that its values need no second look.
+    is_sound: bool,
 }
 
 impl<'a> Scanner<'a> {
     /// The start of a document.
     pub fn of(document: &'a str) -> Self {
-        Self { document, at: 0, is_first: false }
+        Self { document, at: 0, is_first: false, is_sound: false }
+    }
+
+    /// The start of a value of a document that was read.
+    pub fn of_value(value: Json<'a>) -> Self {
+        Self { is_sound: true, ..Self::of(value.0) }
     }
 
     /// Enters the object or array that begins with `open`, if that is what comes next.
     pub fn enter(&mut self, open: u8) -> bool {
-        self.skip_blanks();
-        self.is_first = self.take(open);
+        self.is_first = self.next() == Some(open);
+        self.at += usize::from(self.is_first);
         self.is_first
     }
 
@@ -57,52 +64,81 @@ impl<'a> Scanner<'a> {
 
     /// Goes past what separates two items; true if the list is over.
     fn item(&mut self, close: u8) -> Result<bool, Malformed> {
-        self.skip_blanks();
-        if self.is_first {
-            self.is_first = false;
-            return Ok(self.take(close));
+        let next = self.next();
+        let is_over = next == Some(close);
+        if std::mem::take(&mut self.is_first) {
+            self.at += usize::from(is_over);
+            return Ok(is_over);
         }
-        if self.take(b',') { Ok(false) } else { self.expect(close, AFTER_ITEM).map(|()| true) }
+        if !is_over && next != Some(b',') {
+            return Err(self.wrong(AFTER_ITEM));
+        }
+        self.at += 1;
+        Ok(is_over)
     }
 
     /// A value, to its end.
     pub fn value(&mut self) -> Result<Json<'a>, Malformed> {
-        self.skip_blanks();
+        self.next();
         let start = self.at;
-        self.skip_value()?;
+        if self.is_sound {
+            self.skip_sound_value()?;
+        } else {
+            self.skip_value()?;
+        }
         Ok(Json(&self.document[start..self.at]))
     }
 
     /// Checks that nothing but blanks is left.
     pub fn end(&mut self) -> Result<(), Malformed> {
-        self.skip_blanks();
-        if self.at == self.document.len() { Ok(()) } else { Err(self.wrong("the end")) }
+        if self.next().is_none() { Ok(()) } else { Err(self.wrong("the end")) }
     }
 
     /// A member's name and the colon behind it.
     fn name(&mut self) -> Result<Text<'a>, Malformed> {
-        self.skip_blanks();
-        if self.peek() != Some(b'"') {
+        if self.next() != Some(b'"') {
             return Err(self.wrong("a name in quotes"));
         }
         let start = self.at + 1;
         self.skip_string()?;
-        let name = Text::between_quotes(&self.document[start..self.at - 1]);
-        self.skip_blanks();
-        self.expect(b':', "a colon")?;
+        let name = Text::of_written(&self.document[start..self.at - 1]);
+        if self.next() != Some(b':') {
+            return Err(self.wrong("a colon"));
+        }
+        self.at += 1;
         Ok(name)
+    }
+
+    /// Quotes and brackets tell where a sound value ends.
+    fn skip_sound_value(&mut self) -> Result<(), Malformed> {
+        let mut depth = 0_usize;
+        while let Some(byte) = self.peek() {
+            match byte {
+                b'"' => self.skip_string()?,
+                b',' | b' ' | b'\t' | b'\n' | b'\r' | b'}' | b']' if depth == 0 => return Ok(()),
+                _ => {
+                    depth += usize::from(matches!(byte, b'{' | b'['));
+                    depth -= usize::from(matches!(byte, b'}' | b']'));
+                    self.at += 1;
+                }
+            }
+            if depth == 0 && matches!(byte, b'"' | b'}' | b']') {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     fn skip_value(&mut self) -> Result<(), Malformed> {
         let mut nesting = Nesting::default();
         loop {
-            self.skip_blanks();
-            match self.peek() {
+            match self.next() {
                 Some(open @ (b'{' | b'[')) => {
                     self.at += 1;
-                    self.skip_blanks();
                     let is_object = open == b'{';
-                    if !self.take(closing(is_object)) {
+                    if self.next() == Some(closing(is_object)) {
+                        self.at += 1;
+                    } else {
                         nesting.enter(is_object);
                         if is_object {
                             self.name()?;
@@ -123,14 +159,18 @@ impl<'a> Scanner<'a> {
     /// Goes past what follows a value: to the next one of its list, or past the ends of lists; true after the last.
     fn leave_lists(&mut self, nesting: &mut Nesting) -> Result<bool, Malformed> {
         while let Some(is_object) = nesting.innermost() {
-            self.skip_blanks();
-            if self.take(b',') {
+            let next = self.next();
+            if next == Some(b',') {
+                self.at += 1;
                 if is_object {
                     self.name()?;
                 }
                 return Ok(false);
             }
-            self.expect(closing(is_object), AFTER_ITEM)?;
+            if next != Some(closing(is_object)) {
+                return Err(self.wrong(AFTER_ITEM));
+            }
+            self.at += 1;
             nesting.leave();
         }
         Ok(true)
@@ -174,6 +214,13 @@ impl<'a> Scanner<'a> {
         if !self.take(b'0') {
             self.skip_digits()?;
         }
+        match self.peek() {
+            Some(b'.' | b'e' | b'E') => self.skip_fraction(),
+            _ => Ok(()),
+        }
+    }
+
+    fn skip_fraction(&mut self) -> Result<(), Malformed> {
         if self.take(b'.') {
             self.skip_digits()?;
         }
@@ -201,9 +248,13 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn skip_blanks(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
+    /// The next byte that is no blank, which stays where it is.
+    fn next(&mut self) -> Option<u8> {
+        loop {
+            match self.peek() {
+                Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
+                next => return next,
+            }
         }
     }
 
@@ -215,10 +266,6 @@ impl<'a> Scanner<'a> {
         let is_there = self.peek() == Some(byte);
         self.at += usize::from(is_there);
         is_there
-    }
-
-    fn expect(&mut self, byte: u8, expected: &'static str) -> Result<(), Malformed> {
-        if self.take(byte) { Ok(()) } else { Err(self.wrong(expected)) }
     }
 
     fn wrong(&self, expected: &'static str) -> Malformed {
@@ -233,10 +280,14 @@ fn closing(is_object: bool) -> u8 {
 }
 
 /// Bytes of a string up to a quote, an escape, or a control character, which JSON has only escaped. A body is megabytes
-/// of this, so it is taken in blocks that the compiler turns into vector instructions.
+/// of this, so it is taken in blocks that the compiler turns into vector instructions, unless the next escape is near.
 fn plain_run(bytes: &[u8]) -> usize {
+    const NEAR: usize = 8;
     const BLOCK: usize = 32;
     let is_special = |byte: &u8| matches!(byte, 0..b' ' | b'"' | b'\\');
+    if let Some(near) = bytes.iter().take(NEAR).position(is_special) {
+        return near;
+    }
     let blocks = bytes
         .chunks_exact(BLOCK)
         .take_while(|block| !block.iter().fold(false, |found, byte| found | is_special(byte)))

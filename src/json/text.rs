@@ -5,8 +5,8 @@
 pub struct Text<'a>(&'a str);
 
 impl<'a> Text<'a> {
-    /// Of what the scanner has found to be sound.
-    pub(super) fn between_quotes(written: &'a str) -> Self {
+    /// Of what the scanner has found to be sound, and [`Text::written`] has given.
+    pub fn of_written(written: &'a str) -> Self {
         Self(written)
     }
 

@@ -18,7 +18,7 @@ use apigw_invoker::{
     },
 };
 
-use super::{SIZES, Verdict, answers::shapes, cost, lambda};
+use super::{SIZES, Verdict, answers::shapes, lambda, once};
 
 /// A server that sends these bytes to one client.
 fn serving(answer: Vec<u8>) -> SocketAddr {
@@ -82,7 +82,7 @@ fn x5_no_answer_costs_more_than_three_times_its_bytes_as_it_arrives() {
                 ));
                 let client = Client::new(Metrics::new().unwrap());
                 let local = tokio::task::LocalSet::new();
-                let ((), mut cost) = cost(|| local.block_on(&runtime, Box::pin(call(&*backend, &client))));
+                let ((), mut cost) = once(|| local.block_on(&runtime, Box::pin(call(&*backend, &client))));
                 // it waits for the socket many times
                 cost.time = std::time::Duration::ZERO;
                 verdict.judge(&format!("{what} {framing}"), length, cost);

@@ -15,10 +15,8 @@ use crate::{
 
 /// What Lambda says of a failure for which the function has no name.
 const UNHANDLED: &str = "Unhandled";
-const CODE: &str = "ErrorCode";
-const DETAILS: &str = "ErrorDetails";
 /// The members that mean something; the first two tell of a failure unless they are empty.
-const NAMES: [&str; 3] = [CODE, DETAILS, "LogResult"];
+const NAMES: [&str; 3] = ["ErrorCode", "ErrorDetails", "LogResult"];
 /// Characters of a failure that go to the log; a stack trace may be megabytes.
 const EXCERPT: usize = 1024;
 /// Characters of an error's code that a header gets.
@@ -32,10 +30,13 @@ pub enum Completion {
     Failed(Failure),
 }
 
-/// A function's failure, as the payload of its `InvokeComplete`: error details may be megabytes, and are unescaped where
-/// they are used.
+/// A function's failure. Code and details, which may be megabytes, are parts of the payload as they are written there, and
+/// are unescaped where they are used; empty where there are none.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Failure(Bytes);
+pub struct Failure {
+    code: Bytes,
+    details: Bytes,
+}
 
 impl Completion {
     /// Reads the payload of an `InvokeComplete`: how the function ended, and the end of its log in base64, if that
@@ -47,14 +48,14 @@ impl Completion {
         let not_understood =
             |error: String| protocol(format!("an InvokeComplete that is not understood: {error}"));
         let text = str::from_utf8(payload).map_err(|error| not_understood(error.to_string()))?;
-        let (mut failed, mut log_result, mut wrong) = ([false; 2], None, None);
+        let (mut failure, mut log_result, mut wrong) = (["", ""], None, None);
         let is_object = Json::visit(text, |name, value| {
             let known = NAMES.iter().position(|known| name.is(known));
             let (Some(known), Some(name)) = (known, known.map(|known| NAMES[known])) else { return };
-            match (value.kind(), value.text(), failed.get_mut(known)) {
+            match (value.kind(), value.text(), failure.get_mut(known)) {
                 (Kind::Null, ..) => {}
                 (_, None, _) => wrong = Some(name),
-                (_, Some(text), Some(failed)) => *failed = !text.is(""),
+                (_, Some(text), Some(told)) => *told = text.written(),
                 (_, Some(text), None) => log_result = Some(text.beginning(log_tail::LONGEST + 1)),
             }
         });
@@ -65,22 +66,24 @@ impl Completion {
             return Err(not_understood(format!("{name} is no string")));
         }
         let log_result = log_result.filter(|encoded| encoded.len() <= log_tail::LONGEST);
-        let is_good = failed == [false; 2];
-        Ok((if is_good { Self::Good } else { Self::Failed(Failure(payload.clone())) }, log_result))
+        if failure == ["", ""] {
+            return Ok((Self::Good, log_result));
+        }
+        let [code, details] = failure.map(|written| payload.slice_ref(written.as_bytes()));
+        Ok((Self::Failed(Failure { code, details }), log_result))
     }
 }
 
 impl Failure {
-    /// Code and details, empty where there are none.
-    fn texts(&self) -> [Option<Text<'_>>; 2] {
-        let payload = str::from_utf8(&self.0).unwrap_or_default();
-        Json::members(payload, [CODE, DETAILS]).map(|member| member.and_then(Json::text))
+    fn texts(&self) -> [Text<'_>; 2] {
+        [&self.code, &self.details]
+            .map(|written| Text::of_written(str::from_utf8(written).unwrap_or_default()))
     }
 
     /// The value of `X-Amz-Function-Error`: the code, if it is one that a header should hold.
     pub fn header(&self) -> HeaderValue {
         let [code, _] = self.texts();
-        let code = code.map(|code| code.beginning(LONGEST_CODE)).unwrap_or_default();
+        let code = code.beginning(LONGEST_CODE);
         Some(code.as_bytes())
             .filter(|code| code.iter().all(u8::is_ascii_graphic))
             .map(|code| &code[..code.len().min(LONGEST_CODE)])
@@ -92,17 +95,17 @@ impl Failure {
     /// The body of the answer: JSON as `Invoke` has it, which is what the details usually are.
     pub fn body(self) -> Bytes {
         let [code, details] = self.texts();
-        let text = details.map(Text::unescaped).unwrap_or_default();
+        let text = details.unescaped();
         if Json::visit(&text, |_, _| ()).is_ok() {
             return text.into();
         }
         drop(text);
         // both are sound as they are written
-        let code = code.filter(|code| !code.is("")).map_or(UNHANDLED, Text::written);
-        let details = details.filter(|details| !details.is("")).map(Text::written);
-        let parts: &[&str] = match details {
-            Some(details) => &[r#"{"errorType":""#, code, r#"","errorMessage":""#, details, r#""}"#],
-            None => &[r#"{"errorType":""#, code, r#""}"#],
+        let code = if self.code.is_empty() { UNHANDLED } else { code.written() };
+        let parts: &[&str] = if self.details.is_empty() {
+            &[r#"{"errorType":""#, code, r#""}"#]
+        } else {
+            &[r#"{"errorType":""#, code, r#"","errorMessage":""#, details.written(), r#""}"#]
         };
         parts.concat().into()
     }
@@ -111,8 +114,7 @@ impl Failure {
 impl From<Failure> for ProxyError {
     fn from(failure: Failure) -> Self {
         // a character has four bytes at most
-        let [code, details] =
-            failure.texts().map(|text| text.map(|text| text.beginning(4 * EXCERPT)).unwrap_or_default());
+        let [code, details] = failure.texts().map(|text| text.beginning(4 * EXCERPT));
         let (code, details) = (beginning(&code), beginning(&details));
         truncated(format!("the function failed in the middle of its answer: {code}: {details}"))
     }
@@ -143,7 +145,7 @@ mod tests {
             match completion {
                 Completion::Good => prop_assert!(code.is_empty() && details.is_empty()),
                 Completion::Failed(failure) => {
-                    let texts = failure.texts().map(|text| text.map(Text::unescaped).unwrap_or_default());
+                    let texts = failure.texts().map(Text::unescaped);
                     prop_assert_eq!(texts, [code.clone(), details.clone()]);
                     prop_assert!(!failure.header().is_empty());
                     let body: serde_json::Value = serde_json::from_slice(&failure.body()).unwrap();

@@ -368,7 +368,7 @@ async fn s9_nobody_waits_for_keys_that_are_given_again() {
 
 #[actix_rt::test]
 async fn x3_the_zero_time_is_an_expiry_like_any_other() {
-    let zero = SystemTime::UNIX_EPOCH - Duration::from_secs(62_135_596_800);
+    let zero = SystemTime::UNIX_EPOCH - Duration::from_hours(17_259_888);
     let keys = Credentials::new("AKIDZERO", "hush", None, Some(zero), "fake");
     let work = Work::start([Act::Repeat(keys), Act::Give(Some(LIFE))]).await;
     let reason = work.current().await.unwrap_err().to_string();

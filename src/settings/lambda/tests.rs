@@ -183,7 +183,7 @@ fn s5_one_switch_moves_the_lambda_api_and_sts() {
     assert_eq!(read(&both, ""), ("lambda-fips.us-east-1.api.aws".to_owned(), true, true));
     assert_eq!(read(&both[1..], ""), read(&[], "use_dualstack_endpoint: true"));
     assert_eq!(read(&fips, "use_fips_endpoint: false"), read(&[], ""));
-    let mistakes = read_in(&[("AWS_USE_FIPS_ENDPOINT", "yes")], NAMED).unwrap_err().to_string();
+    let mistakes = read_in(&[("AWS_USE_FIPS_ENDPOINT", "yes")], NAMED).unwrap_err().clone();
     assert_eq!(mistakes.matches("AWS_USE_FIPS_ENDPOINT is neither true nor false").count(), 1, "{mistakes}");
 }
 

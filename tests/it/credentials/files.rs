@@ -140,5 +140,6 @@ fn x7_no_file_of_profiles_is_the_null_device() {
     environment.push(("AWS_SHARED_CREDENTIALS_FILE".to_owned(), "/dev/null".to_owned()));
     let sidecar = Sidecar::with_route(&upstream.uri("/"), "", &environment);
     assert_eq!(sidecar.get("/r").status, 200);
+    eventually("the log introduces the keys", || sidecar.sets_of_keys() == 1);
     sidecar.end(&cloud);
 }
