@@ -56,6 +56,7 @@ pub mod signing;
 pub mod snapshot;
 pub mod spans;
 mod tcp_keepalive;
+mod terminal;
 pub mod tls;
 pub mod trace;
 pub mod uri_syntax;
