@@ -156,7 +156,7 @@ impl Assembly {
             Scheme::Http => None,
             Scheme::Https => {
                 let configuration = self.tls.get(true, ca_certificate.as_deref(), None)?;
-                Some(Secured::with(&uri.host, configuration)?)
+                Some(Secured::with(&uri.host, configuration)?.trusting(ca_certificate.as_deref()))
             }
         };
         Ok(Endpoint {

@@ -144,7 +144,7 @@ fn secured(
     let identity = upstream.client_identity.as_ref();
     let configuration = tls.get(upstream.ssl_verify, upstream.ca_certificate.as_deref(), identity)?;
     let name = upstream.connect.sni.as_deref().unwrap_or(host);
-    Secured::with(name, configuration).map(Some)
+    Ok(Some(Secured::with(name, configuration)?.trusting(upstream.ca_certificate.as_deref())))
 }
 
 /// Where connections lead for a backend whose server has this name and port.

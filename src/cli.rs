@@ -3,7 +3,6 @@
 
 mod check;
 mod routes;
-pub(crate) mod terminal;
 
 use std::{
     io::{self, Write as _},
@@ -14,14 +13,16 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::json;
 
-use self::terminal::Paint;
-
 use crate::{
     dev, explain,
     open_files::exhausted,
     run::{cannot_start, serve, tell, wrong},
     settings::{Settings, schema},
+    terminal::{self, Paint},
 };
+
+/// The exit code of clap for a command line that is wrong, for what only shows later to be wrong about it.
+const WRONG_USAGE: u8 = 2;
 
 /// Calls AWS API Gateway endpoints and Lambda functions for programs that speak plain local HTTP.
 #[derive(Debug, Parser)]
@@ -126,7 +127,8 @@ fn run(options: &RunOptions) -> ExitCode {
     match exhausted::watch(|| Settings::load(&options.directory.settings)) {
         Ok(Ok(settings)) => serve(settings, Some(&options.directory.settings), |application| {
             if options.child {
-                tell(&mut io::stdout(), &application.address().to_string());
+                let (listen, admin) = (application.address(), application.admin_address());
+                tell(&mut io::stdout(), &format!("{listen} {admin}"));
             }
         }),
         Ok(Err(mistakes)) => wrong(&mistakes),
@@ -140,7 +142,7 @@ fn routes(options: &RoutesOptions) -> ExitCode {
         Err(code) => return code,
     };
     printed(&match options.form.output {
-        Form::Text => routes::table(&settings, Paint::of_output()),
+        Form::Text => routes::table(&settings, Paint::of_output(), terminal::width_of_output()),
         Form::Json => format!("{:#}", routes::json(&settings)),
     })
 }
@@ -155,7 +157,7 @@ fn explain(options: &ExplainOptions) -> ExitCode {
         Ok(explanation) => explanation,
         Err(problem) => {
             tell(&mut io::stderr(), &format!("apigw-invoker: {problem}"));
-            return ExitCode::FAILURE;
+            return ExitCode::from(WRONG_USAGE);
         }
     };
     match options.form.output {

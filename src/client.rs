@@ -63,6 +63,18 @@ pub struct Client {
     room: Arc<UpstreamRoom>,
 }
 
+/// The connection that a call was made on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Connection {
+    /// None could be opened.
+    #[default]
+    None,
+    /// One that earlier calls have left.
+    Kept,
+    /// One that was opened for it, in this time.
+    New(Duration),
+}
+
 impl Client {
     /// One without connections, whose are counted in `metrics`.
     pub fn new(metrics: Arc<Metrics>) -> Self {
@@ -89,6 +101,21 @@ impl Client {
         request: &mut OutboundRequest,
         proof: Option<&SigningHeaders>,
     ) -> Result<UpstreamReply, ProxyError> {
+        self.send_noting(endpoint, timeouts, request, proof, &mut Connection::None).await
+    }
+
+    /// The same, with the connection that was used for it in `used`, also where it then fails.
+    ///
+    /// # Errors
+    /// Which step failed, with its cause.
+    pub async fn send_noting(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        timeouts: Timeouts,
+        request: &mut OutboundRequest,
+        proof: Option<&SigningHeaders>,
+        used: &mut Connection,
+    ) -> Result<UpstreamReply, ProxyError> {
         // what was asked for is the same the second time (RFC 9110, 9.2.2)
         let is_repeatable = request.method.is_idempotent() && request.body.is_at_hand();
         let pool = self.pool(endpoint);
@@ -97,8 +124,17 @@ impl Client {
             let head = request_head::encode(request, proof, endpoint.keepalive.enabled)?;
             let may_be_stale = kept.is_some();
             let stream = match kept.take() {
-                Some(stream) => stream,
-                None => self.open(&pool).await?,
+                Some(stream) => {
+                    *used = Connection::Kept;
+                    stream
+                }
+                None => {
+                    *used = Connection::None;
+                    let begun = Instant::now();
+                    let stream = self.open(&pool).await?;
+                    *used = Connection::New(begun.elapsed());
+                    stream
+                }
             };
             let sending = Sending::new(head, request.body.to_send());
             let mut exchange = Box::new(Exchange::new(stream, sending, request.method == Method::HEAD));

@@ -3,6 +3,7 @@
 
 mod account;
 mod answers;
+mod banner;
 pub(crate) mod child;
 mod container;
 mod controls;
@@ -23,15 +24,17 @@ use std::{io, net::SocketAddr, process::ExitCode};
 
 use clap::Args;
 
+use self::banner::Banner;
 pub use self::{
     controls::{Controls, Service, Switch},
-    documents::documents,
+    documents::{Sockets, documents},
     fault::Fault,
     options::StandInOptions,
     stand_in::StandIn,
     verify::Keys,
 };
 use crate::{
+    listener::sockets::bind_tcp,
     run::{serve, tell, wrong},
     settings::{self, Settings},
 };
@@ -63,7 +66,8 @@ pub fn run(options: &Options) -> ExitCode {
 
 /// The sidecar finds its keys at a source.
 fn run_with(options: &Options, kind: credentials::Kind) -> ExitCode {
-    let (directory, told) = match child::prepare(Keys::example()) {
+    let keys = Keys::example();
+    let (directory, told) = match child::prepare(keys.clone()) {
         Ok((directory, told)) => (directory, with_fault(told, options.fault)),
         Err(error) => {
             tell(&mut io::stderr(), &format!("apigw-invoker: no temporary directory: {error}"));
@@ -71,7 +75,10 @@ fn run_with(options: &Options, kind: credentials::Kind) -> ExitCode {
         }
     };
     match StandIn::start(options.stand_in, told) {
-        Ok(stand_in) => child::run(options.listen, &stand_in, &directory, kind),
+        Ok(stand_in) => {
+            let banner = options.banner(&stand_in, &keys);
+            child::run(banner, &directory, kind)
+        }
         Err(error) => failed(options.stand_in, &error),
     }
 }
@@ -84,14 +91,38 @@ fn run_with_keys(options: &Options) -> ExitCode {
         Ok(stand_in) => stand_in,
         Err(error) => return failed(options.stand_in, &error),
     };
-    let documents = documents(options.listen, stand_in.address(), &keys);
+    let banner = options.banner(&stand_in, &keys);
+    let documents = documents(banner.sockets, stand_in.address(), &keys);
     let settings = match Settings::from_documents(&documents, &settings::environment()) {
         Ok(settings) => settings,
         Err(mistakes) => return wrong(&mistakes),
     };
+    let routes = settings.clone();
     serve(settings, None, |application| {
-        tell(&mut io::stdout(), &welcome(application.address(), stand_in.address()));
+        let sockets = Sockets { listen: application.address(), admin: application.admin_address() };
+        tell(&mut io::stdout(), &Banner { sockets, ..banner }.text(&routes));
     })
+}
+
+impl Options {
+    fn banner<'a>(&self, stand_in: &StandIn, keys: &'a Keys) -> Banner<'a> {
+        Banner {
+            sockets: Sockets { listen: self.listen, admin: admin_address() },
+            stand_in: stand_in.address(),
+            keys,
+            kind: self.credentials,
+            fault: self.fault,
+        }
+    }
+}
+
+/// The admin port's own address, or any port where another sidecar of this machine has that one.
+fn admin_address() -> SocketAddr {
+    let usual = Settings::default().admin.address;
+    match bind_tcp(usual) {
+        Ok(_) => usual,
+        Err(_) => SocketAddr::new(usual.ip(), 0),
+    }
 }
 
 fn with_fault(told: StandInOptions, fault: Option<Fault>) -> StandInOptions {
@@ -104,20 +135,4 @@ fn with_fault(told: StandInOptions, fault: Option<Fault>) -> StandInOptions {
 fn failed(address: SocketAddr, error: &io::Error) -> ExitCode {
     tell(&mut io::stderr(), &format!("apigw-invoker: the stand-in cannot listen on {address}: {error}"));
     ExitCode::FAILURE
-}
-
-fn welcome(sidecar: SocketAddr, stand_in: SocketAddr) -> String {
-    format!(
-        "
-The sidecar listens on http://{sidecar}, a stand-in for API Gateway and Lambda on http://{stand_in}. Try:
-
-  curl -i 'http://{sidecar}/aws?name=APISIX'               # goes out with x-api-key
-  curl -i 'http://{sidecar}/iam/echo/a%2Fb?c=x%2Fy&d=b+c'  # goes out signed; shows what arrived
-  curl -i 'http://{sidecar}/lambda/hello?name=Kong'        # the same function by the Lambda API
-  curl -N 'http://{sidecar}/words'                         # its words arrive as it writes them
-  curl -i 'http://{stand_in}/iam/echo'                      # without the sidecar: 403
-
-Ctrl-C ends both.
-"
-    )
 }

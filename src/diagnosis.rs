@@ -1,17 +1,20 @@
-//! What was wrong with a signature that AWS has refused, in one sentence for the log.
+//! Cause and cure of a call that AWS has refused, in one sentence for the log.
 //!
-//! `proxy/call.rs` keeps what was signed of a call that ends so ([`Evidence`]), which costs other calls nothing; `proxy.rs`
-//! asks [`remarks`] before the backend takes the refusal apart. Where AWS says what it would have signed, that is compared
-//! part by part (`comparison.rs`); where it does not, its word for the refusal and its sentence have to do
-//! (`sentences.rs`). The client sees nothing of all this.
+//! `proxy/call.rs` keeps what was sent of a call that ends so ([`RefusedCall`]), which costs other calls
+//! nothing; `proxy.rs` asks [`diagnose`] before the backend takes the refusal apart. A refused signature is
+//! compared part by part where AWS says what it would have signed (`comparison.rs`); where it does not, its
+//! word for the refusal and its sentence have to do (`sentences.rs`). Refusals for other reasons, such as an
+//! API key or a quota, are in `denial.rs`. The client sees nothing of all this.
 
 mod comparison;
+mod denial;
 mod sentences;
 
 use std::{borrow::Cow, time::SystemTime};
 
+use self::denial::Denial;
 pub use self::sentences::region_in;
-use actix_http::StatusCode;
+use actix_http::{StatusCode, header};
 use aws_credential_types::Credentials;
 use log::Level;
 
@@ -22,11 +25,33 @@ use crate::{
     },
     client::{ReplyBody, UpstreamReply},
     proxy::outbound::OutboundRequest,
+    redaction::key_id_end,
     remark::Remark,
     signing::{Draft, Signer},
 };
 
-/// What was signed.
+/// The header that carries an API key (API Gateway developer guide, API key sources).
+const API_KEY: &str = "x-api-key";
+
+/// A call that AWS has refused, as it went out.
+#[derive(Debug, Default)]
+pub struct RefusedCall {
+    host: String,
+    has_api_key: bool,
+    /// There if the route has signed the call.
+    signed: Option<Evidence>,
+}
+
+/// One refusal, explained.
+#[derive(Debug)]
+pub struct Diagnosis {
+    /// The label for the metric of refusals that are not about a signature; `None` for those that are.
+    pub denial: Option<&'static str>,
+    /// Cause and cure.
+    pub remark: Remark,
+}
+
+/// The parts of a signature that AWS's own are compared with.
 #[derive(Debug)]
 pub struct Evidence {
     draft: Draft,
@@ -77,9 +102,17 @@ impl Reason {
     }
 }
 
-/// Whether an answer with this head is AWS's refusal of a proof.
+/// True for an answer whose head is a refusal that [`diagnose`] may have something to say about.
 pub fn concerns(reply: &UpstreamReply) -> bool {
-    Reason::of(reply).is_some()
+    Reason::of(reply).is_some() || Denial::of(reply).is_some()
+}
+
+impl RefusedCall {
+    /// Takes down what was sent; `signed` is what the route's signature was made of.
+    pub fn of(request: &OutboundRequest, signed: Option<Evidence>) -> Self {
+        let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        Self { host: host.to_owned(), has_api_key: request.headers.contains_key(API_KEY), signed }
+    }
 }
 
 impl Evidence {
@@ -99,27 +132,39 @@ impl Evidence {
     }
 
     /// The key's last characters, by which people know it.
-    fn key(&self) -> String {
-        let skipped = self.key_id.chars().count().saturating_sub(4);
-        self.key_id.chars().skip(skipped).collect()
+    fn key(&self) -> &str {
+        key_id_end(&self.key_id)
     }
 }
 
-/// What the operator should know about an answer: nothing, unless it is a refusal of a proof. `evidence` is there if the
-/// route has signed the call.
-pub fn remarks(reply: &UpstreamReply, evidence: Option<&Evidence>) -> Vec<Remark> {
-    let Some(reason) = Reason::of(reply) else { return Vec::new() };
+/// The cause and the cure of a refusal, or `None` for any other answer.
+pub fn diagnose(reply: &UpstreamReply, call: &RefusedCall) -> Option<Diagnosis> {
     let body: &[u8] = if let ReplyBody::Whole(body) = &reply.body { body } else { b"" };
     // AWS writes no other
     let body = str::from_utf8(body).unwrap_or_default();
+    let (denial, text) = match Reason::of(reply) {
+        Some(reason) => (None, refused_signature(reason, reply, body, call.signed.as_ref())),
+        None => {
+            let denial = Denial::of(reply)?;
+            (Some(denial.label()), denial.sentence(body, call)?)
+        }
+    };
+    Some(Diagnosis { denial, remark: Remark { level: Level::Warn, text } })
+}
+
+fn refused_signature(
+    reason: Reason,
+    reply: &UpstreamReply,
+    body: &str,
+    evidence: Option<&Evidence>,
+) -> String {
     let text = message(body).map_or(Cow::Borrowed(body), Cow::Owned);
-    let told = match (evidence, explanation(&text)) {
+    match (evidence, explanation(&text)) {
         (Some(evidence), Some((canonical, string_to_sign))) => {
             comparison::told(evidence, canonical, string_to_sign)
         }
         // an explanation that is cut, or half a one, is not for this line: it repeats what was sent
         (Some(evidence), None) => sentences::told(reason, split(&text).0, &reply.headers, evidence),
         (None, _) => sentences::unsigned(reason),
-    };
-    vec![Remark { level: Level::Warn, text: told }]
+    }
 }

@@ -208,10 +208,11 @@ impl ErrorKind {
         }
     }
 
-    /// Whose doing it is, which decides how loudly it is logged.
+    /// The severity in the log. A failure of the sidecar or of AWS is an error, which `log.level: error` has
+    /// to show; a mistake of the client is for information.
     fn level(&self) -> log::Level {
         let (status, ..) = self.row();
-        if status.is_server_error() { log::Level::Warn } else { log::Level::Info }
+        if status.is_server_error() { log::Level::Error } else { log::Level::Info }
     }
 }
 

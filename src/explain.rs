@@ -4,8 +4,10 @@
 //! signer. What it leaves out is what needs the rest of the process or AWS: limits of requests in flight, circuit
 //! breakers, keys that somebody has to be asked for. `cli.rs` comes here; `explain/text.rs` prints the result.
 
+mod left_out;
 mod outgoing;
 mod request;
+mod suggestion;
 pub mod text;
 
 use std::{path::PathBuf, time::SystemTime};
@@ -14,10 +16,10 @@ use actix_http::{HttpMessage as _, Payload, Request, header::HeaderMap};
 use clap::Args;
 use serde::Serialize;
 
-use self::outgoing::Outgoing;
+use self::{left_out::left_out, outgoing::Outgoing};
 use crate::{
     backend,
-    error::ProxyError,
+    error::{ErrorKind, ProxyError},
     proxy::{
         self, Chosen,
         body_memory::BodyMemory,
@@ -87,6 +89,8 @@ struct Refusal {
     status: u16,
     code: &'static str,
     cause: String,
+    /// The pattern that would take the path, if none does.
+    suggestion: Option<String>,
 }
 
 impl Explanation {
@@ -117,6 +121,7 @@ pub async fn explain(settings: &Settings, asked: &Asked) -> Result<Explanation, 
         refusal: None,
     };
     let payload = request.take_payload();
+    let path = request.uri().path().to_owned();
     let limits = HeadLimits::of(&settings.limits);
     match proxy::choose(&request, &routes, &limits, &Via::numbered(ANY_PROCESS)) {
         Ok(Chosen { route, remainder }) => {
@@ -130,7 +135,11 @@ pub async fn explain(settings: &Settings, asked: &Asked) -> Result<Explanation, 
                 Err(error) => explanation.refusal = Some(Refusal::of(&error)),
             }
         }
-        Err(error) => explanation.refusal = Some(Refusal::of(&error)),
+        Err(error) => {
+            let suggestion =
+                (error.kind == ErrorKind::RouteNotFound).then(|| suggestion::of(settings, &path));
+            explanation.refusal = Some(Refusal { suggestion: suggestion.flatten(), ..Refusal::of(&error) });
+        }
     }
     Ok(explanation)
 }
@@ -153,7 +162,7 @@ async fn outgoing(
     date: SystemTime,
 ) -> Result<Outgoing, ProxyError> {
     let Inbound { request, mut payload, remainder, body_timeout, tracing, port } = inbound;
-    let internal = |cause: String| ProxyError::new(crate::error::ErrorKind::UpstreamTls, cause);
+    let internal = |cause: String| ProxyError::new(ErrorKind::UpstreamTls, cause);
     let backend = backend::build(&route.backend, &mut Configurations::default())
         .map_err(|error| internal(error.to_string()))?;
     let request_id = record::request_id(&request);
@@ -171,9 +180,12 @@ async fn outgoing(
         received_at,
     };
     let limits = BodyLimits::of(backend.target(), body_timeout);
+    let brought = request.headers().clone();
     let inbound = InboundRequest::read(request, &mut payload, remainder, &hop, limits).await?;
     let outbound = backend.request(inbound)?;
-    Outgoing::of(route, &*backend, outbound, body, date, &made).await
+    let left_out = left_out(&brought, &outbound.headers, route);
+    let outgoing = Outgoing::of(route, &*backend, outbound, body, date, &made).await?;
+    Ok(Outgoing { left_out, ..outgoing })
 }
 
 /// The headers that are another with each request or process: each process has its own name in `Via`, each request its
@@ -194,7 +206,7 @@ fn made(brought: &HeaderMap, tracing: &Tracing, port: u16) -> Vec<&'static str> 
 impl Refusal {
     fn of(error: &ProxyError) -> Self {
         let (status, code, _) = error.kind.row();
-        Self { status: status.as_u16(), code, cause: error.to_string() }
+        Self { status: status.as_u16(), code, cause: error.to_string(), suggestion: None }
     }
 }
 

@@ -57,6 +57,7 @@ pub mod snapshot;
 pub mod spans;
 pub mod supervision;
 mod tcp_keepalive;
+mod terminal;
 pub mod tls;
 pub mod trace;
 pub mod uri_syntax;

@@ -17,7 +17,10 @@ use env_logger::{Builder, Target};
 use log::LevelFilter;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::settings::{Log, LogFormat};
+use crate::{
+    settings::{Log, LogFormat},
+    terminal::Paint,
+};
 
 /// How long the end of the process waits for somebody to read its last lines.
 const LONGEST_END: Duration = Duration::from_secs(1);
@@ -51,6 +54,7 @@ pub fn start(settings: &Log) -> Logging {
         // quote an answer that holds keys
         .filter_module("aws_", LevelFilter::Off);
     match settings.format {
+        LogFormat::Text if Paint::of_errors().is_on() => builder.format(format::coloured_text),
         LogFormat::Text => builder.format(format::text),
         LogFormat::Json => builder.format(format::json),
     };

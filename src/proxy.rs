@@ -11,7 +11,7 @@
 //! call.rs          call AWS, again if need be: is it worth it (circuit_breaker.rs), is it safe (retry.rs)?
 //!   signing.rs       sign what goes out
 //!   client.rs        send it
-//! diagnosis.rs     has AWS refused the signature, and why?
+//! diagnosis.rs     has AWS refused the call, and why?
 //! backend.rs       Backend::reply: what comes back
 //! reply.rs         to the client, as it arrives
 //! ```
@@ -165,13 +165,12 @@ async fn forward(
     let outbound = route.backend.request(inbound)?;
 
     let call = Call { client: &worker.client, route, deadline };
-    let Called { reply: upstream, evidence } = call.make(outbound, record).await?;
+    let Called { reply: upstream, refused } = call.make(outbound, record).await?;
 
     let mode = route.backend.reply_mode(&upstream);
     let upstream = deadline.heed(pin!(read_as(mode, upstream))).await?;
-    for remark in diagnosis::remarks(&upstream, evidence.as_deref()) {
-        route.metrics.signatures_refused.add(1);
-        record.remark(&remark);
+    if let Some(diagnosis) = refused.as_deref().and_then(|call| diagnosis::diagnose(&upstream, call)) {
+        record.refused(&diagnosis);
     }
     let reply = route.backend.reply(upstream)?;
     for remark in &reply.remarks {

@@ -1,4 +1,5 @@
-//! What is a secret among the headers of a request, for whoever shows one to a person: `explain.rs` and `diagnosis.rs`.
+//! What is a secret among the headers of a request, and of an access key's id, for whoever shows
+//! one to a person: `explain.rs`, `diagnosis.rs` and `proxy/call/debug_line.rs`.
 
 /// What stands in the place of a secret.
 pub const LEFT_OUT: &str = "(left out)";
@@ -10,6 +11,14 @@ pub fn is_secret(name: &str) -> bool {
     const PARTS: [&str; 8] =
         ["authorization", "cookie", "token", "secret", "password", "api-key", "apikey", "signature"];
     PARTS.iter().any(|part| name.contains(part))
+}
+
+/// The last four characters of an access key's id, by which people know it; fewer of an id so short that they
+/// would be most of it.
+pub fn key_id_end(id: &str) -> &str {
+    let length = id.chars().count();
+    let skipped = length - 4.min(length / 2);
+    id.char_indices().nth(skipped).map_or("", |(start, _)| &id[start..])
 }
 
 /// A header's value as it may be shown: of our own signature its scope and its beginning, of other secrets nothing.
@@ -58,6 +67,12 @@ mod tests {
             "AWS4-HMAC-SHA256 Credential=A/b, SignedHeaders=host, Signature=01234567…"
         );
         assert_eq!(shown("authorization", "Basic Signature=hush"), LEFT_OUT);
+    }
+
+    #[test]
+    fn of_a_short_id_no_more_than_half_is_shown() {
+        let ends = ["AKIDEXAMPLE", "ABCD1", "é1", "A", ""].map(key_id_end);
+        assert_eq!(ends, ["MPLE", "D1", "1", "", ""]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! `cli.rs` and `dev.rs` come here with settings, `dev/child.rs` for the signals; `app.rs` does the serving.
 
 use std::{
+    env,
     io::{self, Write},
     path::Path,
     process::ExitCode,
@@ -15,8 +16,12 @@ use crate::{
     logging,
     open_files::OpenFiles,
     reload::Origin,
-    settings::{Mistakes, Settings},
+    settings::{
+        Mistakes, Settings,
+        rust_log::{self, RustLog},
+    },
     snapshot, supervision,
+    terminal::Paint,
 };
 
 /// `EX_CONFIG` of sysexits: the settings are wrong.
@@ -40,7 +45,9 @@ pub(crate) fn serve(
         // before the runtimes, which need some themselves
         Err(error) => return cannot_start(&error),
     };
-    for warning in snapshot::warnings(&settings).into_iter().chain(shortage) {
+    let rust_log = env::var(rust_log::NAME).ok();
+    let rust_log = rust_log.and_then(|value| RustLog::read(&value).warning(settings.log.level));
+    for warning in snapshot::warnings(&settings).into_iter().chain(rust_log).chain(shortage) {
         log::warn!("{warning}");
     }
     let system = actix_rt::System::new();
@@ -111,7 +118,13 @@ pub(crate) fn signals() -> io::Result<(impl Future<Output = ()>, impl Future<Out
 
 /// Prints what is wrong with the settings.
 pub(crate) fn wrong(mistakes: &Mistakes) -> ExitCode {
-    tell(&mut io::stderr(), &mistakes.to_string());
+    let paint = Paint::of_errors();
+    let line = |line: &str| match line.split_once(": ") {
+        Some((place, problem)) => format!("{}: {problem}", paint.bad(place)),
+        None => line.to_owned(),
+    };
+    let lines: Vec<String> = mistakes.to_string().lines().map(line).collect();
+    tell(&mut io::stderr(), &lines.join("\n"));
     ExitCode::from(WRONG_SETTINGS)
 }
 

@@ -27,6 +27,7 @@ mod reference;
 mod referred;
 mod retry;
 mod route;
+pub mod rust_log;
 pub mod schema;
 mod session_name;
 mod source;

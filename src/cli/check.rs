@@ -14,6 +14,7 @@ use crate::{
     run::{counted, tell},
     settings::{Mistakes, Settings, Source},
     snapshot,
+    terminal::Paint,
 };
 
 #[derive(Debug, Args)]
@@ -44,20 +45,23 @@ pub(super) fn run(options: &Options) -> ExitCode {
     let warnings = snapshot::warnings(&settings);
     let remarks = snapshot::remarks(&settings);
     if form == Form::Text {
+        let paint = Paint::of_errors();
         for warning in &warnings {
-            tell(&mut io::stderr(), &format!("warning: {warning}"));
+            tell(&mut io::stderr(), &format!("{} {warning}", paint.warning("warning:")));
         }
         for remark in &remarks {
-            tell(&mut io::stderr(), &format!("remark: {remark}"));
+            tell(&mut io::stderr(), &format!("{} {remark}", paint.heading("remark:")));
         }
-        tell(&mut io::stdout(), &summary(options, &settings));
+        tell(&mut io::stdout(), &Paint::of_output().good(&summary(options, &settings)));
     }
     let tried = if options.credentials { try_all(&settings) } else { Vec::new() };
     match form {
         Form::Text => {
-            for Tried { routes, told, .. } in &tried {
+            let paint = Paint::of_output();
+            for Tried { routes, told, ready } in &tried {
                 let what = if routes.len() == 1 { "route" } else { "routes" };
-                tell(&mut io::stdout(), &format!("{what} {}: {told}", routes.join(", ")));
+                let line = format!("{what} {}: {told}", routes.join(", "));
+                tell(&mut io::stdout(), &if *ready { paint.good(&line) } else { paint.bad(&line) });
             }
         }
         Form::Json => print_json(&document(&settings, &warnings, &remarks, &tried)),

@@ -4,10 +4,12 @@
 
 use serde::Serialize;
 
-use super::terminal::{Paint, aligned};
-use crate::settings::{
-    ApiGatewaySettings, BackendSettings, LambdaSettings, Origin, RouteSettings, Settings, Source,
-    units::{duration_text, size_text},
+use crate::{
+    settings::{
+        ApiGatewaySettings, BackendSettings, LambdaSettings, Origin, RouteSettings, Settings, Source,
+        units::{duration_text, size_text},
+    },
+    terminal::{Paint, wrapped},
 };
 
 /// One route.
@@ -83,7 +85,7 @@ impl RouteRow {
     }
 
     fn cells(&self, route: &RouteSettings) -> Vec<String> {
-        let any = |list: &[String]| if list.is_empty() { "any".to_owned() } else { list.join(",") };
+        let any = |list: &[String]| if list.is_empty() { ANY.to_owned() } else { list.join(",") };
         let proof = match (&*self.authorization, &self.credentials) {
             ([], _) => "none".to_owned(),
             (proofs, Some(source)) => format!("{} ({source})", proofs.join("+")),
@@ -151,27 +153,40 @@ pub fn json(settings: &Settings) -> serde_json::Value {
     serde_json::json!({ "routes": settings.routes.iter().map(RouteRow::of).collect::<Vec<_>>() })
 }
 
-/// All routes as a table, a line each.
-pub fn table(settings: &Settings, paint: Paint) -> String {
-    const HEADINGS: [&str; 11] = [
-        "ID",
-        "HOSTS",
-        "PATHS",
-        "METHODS",
-        "PRIORITY",
-        "BACKEND",
-        "TARGET",
-        "AUTHORIZATION",
-        "REGION/SERVICE",
-        "LIMITS",
-        "ENABLED",
-    ];
-    let mut rows = vec![HEADINGS.map(str::to_owned).to_vec()];
-    rows.extend(settings.routes.iter().map(|route| RouteRow::of(route).cells(route)));
-    let lines = aligned(&rows).into_iter().enumerate().map(|(at, line)| match at.checked_sub(1) {
-        None => paint.heading(&line),
-        Some(route) if !settings.routes[route].enabled => paint.faint(&line),
-        Some(_) => line,
+/// Headings of the table, and what stands in a column that may be left out because no route differs from it.
+const COLUMNS: [(&str, Option<&str>); 11] = [
+    ("ID", None),
+    ("HOSTS", Some(ANY)),
+    ("PATHS", None),
+    ("METHODS", Some(ANY)),
+    ("PRIORITY", Some("0")),
+    ("BACKEND", None),
+    ("TARGET", None),
+    ("AUTHORIZATION", None),
+    ("REGION/SERVICE", None),
+    ("LIMITS", None),
+    ("ENABLED", Some("yes")),
+];
+const ANY: &str = "any";
+
+/// All routes as a table that is no wider than this.
+pub fn table(settings: &Settings, paint: Paint, width: usize) -> String {
+    let cells: Vec<Vec<String>> =
+        settings.routes.iter().map(|route| RouteRow::of(route).cells(route)).collect();
+    let says_something = |column: &usize| {
+        let (_, default) = COLUMNS[*column];
+        default.is_none_or(|default| cells.iter().any(|row| row[*column] != default))
+    };
+    let shown: Vec<usize> = (0..COLUMNS.len()).filter(says_something).collect();
+    let mut rows: Vec<Vec<String>> = vec![shown.iter().map(|column| COLUMNS[*column].0.to_owned()).collect()];
+    rows.extend(cells.iter().map(|row| shown.iter().map(|column| row[*column].clone()).collect()));
+    let painted = wrapped(&rows, width).into_iter().enumerate().flat_map(|(at, lines)| {
+        let paint_line = move |line: String| match at.checked_sub(1) {
+            None => paint.heading(&line),
+            Some(route) if !settings.routes[route].enabled => paint.faint(&line),
+            Some(_) => line,
+        };
+        lines.into_iter().map(paint_line)
     });
-    lines.collect::<Vec<_>>().join("\n")
+    painted.collect::<Vec<_>>().join("\n")
 }

@@ -4,7 +4,7 @@
 //! The steps share one time limit, and each failure says which step it was: a client that is told
 //! `upstream_tls` looks at certificates, not at security groups.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
@@ -20,6 +20,7 @@ use crate::{
     open_files::exhausted::Exhausted,
     settings::HostPort,
     tcp_keepalive,
+    tls::failure::{self, Server},
 };
 
 /// Bytes that are encrypted before they are written: with a body of 64 KiB its head goes out in one system call, which it
@@ -76,7 +77,7 @@ async fn reach(role: &str, place: HostPort<'_>, tried: &mut Tried) -> Result<Tcp
     })?;
     let Some(stream) = first_to_answer(addresses.collect(), ATTEMPT_DELAY, tried).await else {
         let exhausted = tried.errors().find_map(Exhausted::in_error);
-        return Err(exhausted.map_or_else(|| failed("cannot connect to", tried), out_of_files));
+        return Err(exhausted.map_or_else(|| failed("cannot connect to", &tried.causes(place)), out_of_files));
     };
     // a request is written in one piece, so waiting for more to write only costs time
     let is_set_up = stream.set_nodelay(true).and_then(|()| tcp_keepalive::enable(&stream));
@@ -92,17 +93,12 @@ async fn handshake(endpoint: &Endpoint, tls: &Secured, stream: TcpStream) -> Res
             Ok(Stream::tls(stream))
         }
         Err(error) => {
-            let cause = format!("no TLS with {endpoint} as {}: {error}", tls.name.to_str());
-            let failure = ProxyError::new(ErrorKind::UpstreamTls, cause);
-            Err(if is_about_a_certificate(&error) { failure.lasting() } else { failure })
+            let (name, authorities) = (tls.name.to_str(), tls.authorities.as_deref());
+            let server = Server { place: endpoint, name: &name, authorities };
+            let failure = ProxyError::new(ErrorKind::UpstreamTls, failure::of_handshake(&error, &server));
+            Err(if failure::is_about_a_certificate(&error) { failure.lasting() } else { failure })
         }
     }
-}
-
-/// Whether the server cannot be trusted, and could not be a moment later.
-fn is_about_a_certificate(error: &io::Error) -> bool {
-    let inner = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
-    matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 #[cfg(test)]
@@ -150,7 +146,7 @@ mod tests {
         assert!(cause.contains(&expected), "{cause}");
         drop(listener);
         let cause = cause_of_failure("127.0.0.1", port, false);
-        let expected = format!("cannot connect to 127.0.0.1:{port}: 127.0.0.1:{port}: Connection refused");
-        assert!(cause.contains(&expected), "{cause}");
+        let expected = format!("cannot connect to 127.0.0.1:{port}: connection refused");
+        assert!(cause.ends_with(&expected), "{cause}");
     }
 }

@@ -5,6 +5,7 @@
 use std::{
     fmt,
     hash::{Hash, Hasher},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -40,6 +41,8 @@ pub struct Secured {
     pub configuration: Tls,
     /// What it is called: in SNI and in its certificate.
     pub name: ServerName<'static>,
+    /// The file of the authorities that are trusted, for the message that names it.
+    pub authorities: Option<Arc<Path>>,
 }
 
 impl Secured {
@@ -50,7 +53,13 @@ impl Secured {
     pub fn with(name: &str, configuration: Tls) -> Result<Self, TlsError> {
         let server = ServerName::try_from(name.to_owned());
         let server = server.map_err(|_| TlsError::new(format!("`{name}` is no name of a server")))?;
-        Ok(Self { configuration, name: server })
+        Ok(Self { configuration, name: server, authorities: None })
+    }
+
+    /// Names the file that `configuration` trusts in place of the platform's authorities.
+    #[must_use]
+    pub fn trusting(self, ca_certificate: Option<&Path>) -> Self {
+        Self { authorities: ca_certificate.map(Arc::from), ..self }
     }
 }
 

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     error::{ErrorKind, ProxyError},
     message::chunks::{Chunks, Decoded},
+    tls::failure,
 };
 
 /// Room for one read of a head: most answers come whole.
@@ -234,7 +235,8 @@ fn cut(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ProxyError
 
 /// What a broken connection means: a TLS session that was refused, or an answer that ended too soon.
 fn broken(error: io::Error) -> ProxyError {
-    // in TLS 1.3 a server refuses us only after the handshake is over for us
-    let tls = error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
-    if tls { ProxyError::new(ErrorKind::UpstreamTls, error) } else { cut(error) }
+    match failure::of_session(&error) {
+        Some(cause) => ProxyError::new(ErrorKind::UpstreamTls, cause),
+        None => cut(error),
+    }
 }

@@ -18,6 +18,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use crate::settings::HostPort;
+
 /// How long an attempt stays alone (RFC 8305, 5 and 8).
 pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// Addresses that an error names.
@@ -44,7 +46,7 @@ impl fmt::Display for Tried {
             match outcome {
                 Outcome::Unknown => write!(f, "{address}: no answer yet")?,
                 Outcome::Connected => write!(f, "{address}: connected")?,
-                Outcome::Failed(error) => write!(f, "{address}: {error}")?,
+                Outcome::Failed(error) => write!(f, "{address}: {}", reason(error))?,
             }
         }
         match self.0.len().saturating_sub(MAX_NAMED) {
@@ -54,7 +56,27 @@ impl fmt::Display for Tried {
     }
 }
 
+/// `connection refused` for `Connection refused (os error 111)`, as the middle of a sentence.
+fn reason(error: &io::Error) -> String {
+    let mut text = error.to_string();
+    if let Some(end) = text.find(" (os error ") {
+        text.truncate(end);
+    }
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
+    text
+}
+
 impl Tried {
+    /// Why no address took a connection to `place`; an address that `place` itself is, is not named again.
+    pub fn causes(&self, place: HostPort<'_>) -> String {
+        match &*self.0 {
+            [(address, Outcome::Failed(error))] if address.to_string() == place.to_string() => reason(error),
+            _ => self.to_string(),
+        }
+    }
+
     /// Why the addresses that have failed did.
     pub fn errors(&self) -> impl Iterator<Item = &io::Error> {
         self.0.iter().filter_map(|(_, outcome)| match outcome {
@@ -226,8 +248,8 @@ mod tests {
         let mut tried = Tried::default();
         assert!(run(first_to_answer(vec![first, second], NEVER, &mut tried)).is_none());
         let told = tried.to_string();
-        assert!(told.starts_with(&format!("{first}: Connection refused")), "{told}");
-        assert!(told.contains(&format!(", {second}: Connection refused")), "{told}");
+        assert!(told.starts_with(&format!("{first}: connection refused")), "{told}");
+        assert!(told.contains(&format!(", {second}: connection refused")), "{told}");
         let mut tried = Tried::default();
         assert!(run(first_to_answer(vec![first; 20], NEVER, &mut tried)).is_none());
         assert!(tried.to_string().ends_with(", and 12 more"), "{tried}");

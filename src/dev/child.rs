@@ -21,28 +21,35 @@ use tokio::{
 };
 
 use super::{
-    StandIn, StandInOptions,
+    Sockets, StandInOptions,
+    banner::Banner,
     credentials::{self, Kind},
     documents,
     verify::Keys,
 };
 use crate::{
     run::{signals, tell},
-    settings::Document,
+    settings::{Document, Environment, Settings},
 };
 
 /// Runs the sidecar beside a stand-in until it ends, and ends as it did.
-pub fn run(listen: SocketAddr, stand_in: &StandIn, directory: &TempDir, kind: Kind) -> ExitCode {
+pub fn run(banner: Banner<'_>, directory: &TempDir, kind: Kind) -> ExitCode {
     let accompanied = actix_rt::System::new().block_on(async {
         // before there is a child: a signal that comes early is passed on too
         let (first, second) = signals()?;
-        let mut child = command(listen, stand_in.address(), directory.path(), kind)?.spawn()?;
+        let documents = documents::of_the_chain(banner.sockets, banner.stand_in, &banner.keys.region);
+        // the child reads them again, with the process's environment over them
+        let settings = Settings::from_documents(&documents, &Environment::new());
+        let settings = settings.map_err(|mistakes| io::Error::other(mistakes.to_string()))?;
+        let mut child = command(&documents, banner.stand_in, directory.path(), kind)?.spawn()?;
         // the child ends when this is closed, which it is even if this process is killed
         let _lifeline = child.stdin.take();
-        if let Some(output) = child.stdout.take() {
-            actix_rt::spawn(greet(output, stand_in.address(), kind));
+        let output = child.stdout.take();
+        let accompanied = accompany(child, first, second);
+        match output {
+            Some(output) => tokio::join!(greet(output, banner, &settings), accompanied).1,
+            None => accompanied.await,
         }
-        accompany(child, first, second).await
     });
     match accompanied {
         Ok(code) => code,
@@ -72,9 +79,14 @@ pub fn end_with_parent() {
     });
 }
 
-fn command(listen: SocketAddr, stand_in: SocketAddr, directory: &Path, kind: Kind) -> io::Result<Command> {
+fn command(
+    documents: &[Document],
+    stand_in: SocketAddr,
+    directory: &Path,
+    kind: Kind,
+) -> io::Result<Command> {
     let settings = directory.join("settings");
-    write_settings(&settings, &documents::of_the_chain(listen, stand_in, &Keys::example().region))?;
+    write_settings(&settings, documents)?;
     let mut command = Command::new(std::env::current_exe()?);
     for name in credentials::foreign_variables() {
         command.env_remove(name);
@@ -96,29 +108,16 @@ fn write_settings(directory: &Path, documents: &[Document]) -> io::Result<()> {
     documents.iter().try_for_each(|document| fs::write(directory.join(&document.source), &document.text))
 }
 
-/// Prints the welcome once the child has said where it listens.
-async fn greet(output: ChildStdout, stand_in: SocketAddr, kind: Kind) {
+/// Prints the banner once the child has said where it listens.
+async fn greet(output: ChildStdout, banner: Banner<'_>, settings: &Settings) {
     let mut line = String::new();
     let heard = BufReader::new(output).read_line(&mut line).await;
-    if let (Ok(1..), Ok(sidecar)) = (heard, line.trim().parse()) {
-        tell(&mut io::stdout(), &welcome(sidecar, stand_in, kind));
+    let addresses = line.trim().split_once(' ');
+    let addresses = addresses.and_then(|(listen, admin)| Some((listen.parse().ok()?, admin.parse().ok()?)));
+    if let (Ok(1..), Some((listen, admin))) = (heard, addresses) {
+        let banner = Banner { sockets: Sockets { listen, admin }, ..banner };
+        tell(&mut io::stdout(), &banner.text(settings));
     }
-}
-
-fn welcome(sidecar: SocketAddr, stand_in: SocketAddr, kind: Kind) -> String {
-    format!(
-        "
-The sidecar listens on http://{sidecar} and finds its keys by itself: {}. A stand-in for API Gateway, Lambda and
-what hands out keys is on http://{stand_in}. Try:
-
-  curl -i 'http://{sidecar}/iam/echo/a%2Fb?c=x%2Fy&d=b+c'  # goes out signed; shows what arrived
-  curl -i 'http://{sidecar}/lambda/hello?name=Kong'        # a function by the Lambda API
-  curl -N 'http://{sidecar}/words'                         # its words arrive as it writes them
-
-Ctrl-C ends both.
-",
-        kind.told()
-    )
 }
 
 /// Passes the first and the second signal on and waits for the end.

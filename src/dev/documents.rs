@@ -8,8 +8,17 @@ use std::net::SocketAddr;
 use super::verify::Keys;
 use crate::settings::Document;
 
+/// The sockets of a sidecar.
+#[derive(Debug, Clone, Copy)]
+pub struct Sockets {
+    /// For clients.
+    pub listen: SocketAddr,
+    /// For people and probes.
+    pub admin: SocketAddr,
+}
+
 /// An API Gateway with an API key, signed, both, and neither, and functions by the Lambda API.
-pub fn documents(listen: SocketAddr, stand_in: SocketAddr, keys: &Keys) -> Vec<Document> {
+pub fn documents(sockets: Sockets, stand_in: SocketAddr, keys: &Keys) -> Vec<Document> {
     let apikey = format!("apikey: \"{}\"", keys.api_key);
     let iam = format!(
         "iam: {{ accesskey: {}, secretkey: \"{}\", aws_region: {} }}",
@@ -18,7 +27,7 @@ pub fn documents(listen: SocketAddr, stand_in: SocketAddr, keys: &Keys) -> Vec<D
     let lambda_keys =
         format!("  aws_key: {}\n  aws_secret: \"{}\"\n", keys.access_key_id, keys.secret_access_key);
     let mut documents = vec![
-        process(listen),
+        process(sockets),
         gateway(stand_in, "hello", "/aws", "/key/hello", &apikey),
         gateway(stand_in, "key", "/key*", "/key", &apikey),
         gateway(stand_in, "iam", "/iam*", "/iam", &iam),
@@ -30,17 +39,16 @@ pub fn documents(listen: SocketAddr, stand_in: SocketAddr, keys: &Keys) -> Vec<D
 }
 
 /// The signed ones of these routes, without keys.
-pub fn of_the_chain(listen: SocketAddr, stand_in: SocketAddr, region: &str) -> Vec<Document> {
+pub fn of_the_chain(sockets: Sockets, stand_in: SocketAddr, region: &str) -> Vec<Document> {
     let iam = format!("iam: {{ aws_region: {region} }}");
-    let mut documents = vec![process(listen), gateway(stand_in, "iam", "/iam*", "/iam", &iam)];
+    let mut documents = vec![process(sockets), gateway(stand_in, "iam", "/iam*", "/iam", &iam)];
     documents.extend(functions(stand_in, region, ""));
     documents
 }
 
-fn process(listen: SocketAddr) -> Document {
-    // a second sidecar of the same machine may have the usual admin port
+fn process(Sockets { listen, admin }: Sockets) -> Document {
     Document::process(format!(
-        "listen: {{ http: \"{listen}\", h2c: true }}\nadmin: {{ address: \"127.0.0.1:0\" }}\n"
+        "listen: {{ http: \"{listen}\", h2c: true }}\nadmin: {{ address: \"{admin}\" }}\n"
     ))
 }
 
@@ -86,7 +94,7 @@ mod tests {
     fn a_route_of_the_chain_has_no_keys() {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let keys = Keys::example();
-        let documents = of_the_chain(any, any, &keys.region);
+        let documents = of_the_chain(Sockets { listen: any, admin: any }, any, &keys.region);
         assert_eq!(documents.iter().filter(|document| document.is_route()).count(), 4);
         for document in documents {
             for secret in [&keys.access_key_id, &keys.secret_access_key, &keys.api_key] {

@@ -4,7 +4,7 @@
 //! `options.rs` and `account.rs` hold it; `dev --fault` and the tests choose it.
 
 use actix_web::{
-    http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+    http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue},
     web::Bytes,
 };
 use clap::ValueEnum;
@@ -31,7 +31,7 @@ pub enum Fault {
     Expired,
     /// Something on the way rewrites the path.
     Path,
-    /// Something on the way rewrites `Content-Type`.
+    /// Something on the way rewrites `Content-Type`, or `Host` where there is none.
     Header,
     /// Something on the way rewrites the body.
     Payload,
@@ -42,6 +42,53 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Cause of the refusal, for a person.
+    pub fn cause(self) -> &'static str {
+        match self {
+            Self::Clock => "the stand-in's clock is ten minutes ahead",
+            Self::Region => "the stand-in is in another region",
+            Self::Service => "the stand-in is another service",
+            Self::Secret => "the stand-in knows another secret of the key",
+            Self::Key => "the stand-in does not know the key",
+            Self::Expired => "the stand-in takes every key for expired",
+            Self::Path => "something on the way rewrites the path",
+            Self::Header => "something on the way rewrites Content-Type, or Host where there is none",
+            Self::Payload => "something on the way rewrites the body",
+            Self::Missing => "something on the way removes Authorization",
+            Self::Incomplete => "something on the way cuts Authorization off",
+        }
+    }
+
+    /// Beginnings of what a signed GET then gets from AWS, and of the warning in the sidecar's log.
+    pub fn expected(self) -> (&'static str, &'static str) {
+        const MISMATCH: &str = "The request signature we calculated does not match";
+        const CHANGED: &str = "AWS refused the signature, since it saw another request than was signed";
+        match self {
+            Self::Clock => ("Signature expired", "AWS refused the signature for its date"),
+            Self::Region => {
+                ("Credential should be scoped to a valid region", "AWS refused the signature for its region")
+            }
+            Self::Service => (
+                "Credential should be scoped to correct service",
+                "AWS refused the signature for its service",
+            ),
+            Self::Secret => {
+                (MISMATCH, "AWS refused the signature, although AWS and the sidecar signed the same request")
+            }
+            Self::Key => {
+                ("The security token included in the request is invalid", "AWS does not know the access key")
+            }
+            Self::Expired => {
+                ("The security token included in the request is expired", "AWS says that the access key")
+            }
+            Self::Path | Self::Header | Self::Payload => (MISMATCH, CHANGED),
+            Self::Missing => (
+                "Missing Authentication Token",
+                "AWS answered `Missing Authentication Token` to a signed call",
+            ),
+            Self::Incomplete => ("Authorization header requires", "AWS could not read the signature"),
+        }
+    }
     /// How far the other side's clock is ahead, in seconds.
     pub fn clock_ahead(self) -> i64 {
         if self == Self::Clock { AHEAD } else { 0 }
@@ -63,7 +110,13 @@ impl Fault {
         match self {
             Self::Path => call.path.push_str("/rewritten"),
             Self::Header => {
-                call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/rewritten"));
+                // only a header that was signed makes a difference
+                let (name, value) = if call.headers.contains_key(CONTENT_TYPE) {
+                    (CONTENT_TYPE, "text/rewritten")
+                } else {
+                    (HOST, "rewritten.example")
+                };
+                call.headers.insert(name, HeaderValue::from_static(value));
             }
             Self::Payload => call.body = Bytes::from_static(b"rewritten"),
             Self::Missing => {

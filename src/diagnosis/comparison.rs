@@ -63,7 +63,8 @@ pub fn told(evidence: &Evidence, canonical: &str, string_to_sign: &str) -> Strin
         return format!("AWS refused the signature: {difference}");
     }
     format!(
-        "AWS refused the signature, and has signed the very same text: the secret is not that of the key ending in {}",
+        "AWS refused the signature, although AWS and the sidecar signed the same request: the secret key \
+         does not belong to the access key that ends in {}",
         evidence.key()
     )
 }

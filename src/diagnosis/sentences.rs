@@ -15,7 +15,7 @@ const QUOTED: usize = 300;
 
 /// The sentence for the log about a call that the route has signed.
 pub fn told(reason: Reason, message: &str, headers: &HeaderMap, evidence: &Evidence) -> String {
-    let Evidence { host, region, service, has_token, .. } = evidence;
+    let Evidence { host, has_token, .. } = evidence;
     let key = evidence.key();
     match reason {
         Reason::Signature => signature(message, headers, evidence),
@@ -25,20 +25,21 @@ pub fn told(reason: Reason, message: &str, headers: &HeaderMap, evidence: &Evide
             quoted(message)
         ),
         Reason::Missing => format!(
-            "AWS found nothing to do with the call, although it was signed: path or method may be unknown to the API at \
-             {host}, or its stage is missing in function_uri; or something on the way has taken Authorization out"
+            "AWS answered `Missing Authentication Token` to a signed call: the API at {host} has no such \
+             path or method, or function_uri lacks the stage, or a proxy removed Authorization"
         ),
         Reason::UnknownKey if *has_token => format!(
-            "AWS does not know the key ending in {key}, or its session token belongs to another: compare all three, or \
-             the account and partition that they are of with {host}"
+            "AWS does not know the access key that ends in {key}, or the session token belongs to another \
+             key: compare key, secret and token, and their account and partition with {host}"
         ),
         Reason::UnknownKey => format!(
-            "AWS does not know the key ending in {key}: it was deleted or made inactive, is of another partition than \
-             {host}, or is a temporary one whose session token is missing in the settings"
+            "AWS does not know the access key that ends in {key}: it was deleted or made inactive, is of \
+             another partition than {host}, or is a temporary one whose session token is missing in the \
+             settings"
         ),
         Reason::Expired => format!(
-            "AWS calls the keys expired, of which the id ends in {key}: keys that are written in the settings have to be \
-             replaced, others are being fetched anew (region {region}, service {service})"
+            "AWS says that the access key that ends in {key} has expired. Replace keys that are written in \
+             the settings; all other keys are fetched again now"
         ),
     }
 }
@@ -47,8 +48,9 @@ pub fn told(reason: Reason, message: &str, headers: &HeaderMap, evidence: &Evide
 pub fn unsigned(reason: Reason) -> String {
     match reason {
         Reason::Missing => {
-            "AWS found nothing to do with the call: path or method may be unknown to the API, or it wants a \
-                            signature and the route has no authorization.iam"
+            "AWS answered `Missing Authentication Token` to an unsigned call: the API has no such path or \
+             method, or function_uri lacks the stage, or the method requires a signature and the route has \
+             no authorization.iam"
                 .to_owned()
         }
         _ => {
@@ -103,8 +105,9 @@ fn signature(message: &str, headers: &HeaderMap, evidence: &Evidence) -> String 
         .map(|known| format!(" (likely, the host's name says {known})"))
         .unwrap_or_default();
     format!(
-        "AWS refused the signature and does not say why{}; look, in this order, at: this machine's clock{clock}; \
-         aws_region, {region}{region_of_host}; the service, {service}; the host, {host}; the secret of the key ending in {}",
+        "AWS refused the signature and does not say why{}; look, in this order, at: this machine's \
+         clock{clock}; aws_region, {region}{region_of_host}; the service, {service}; the host, {host}; the \
+         secret of the access key that ends in {}",
         quoted(message),
         evidence.key()
     )

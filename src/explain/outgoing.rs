@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use aws_credential_types::Credentials;
 use serde::Serialize;
 
+use super::left_out::LeftOut;
 use crate::{
     backend::Backend,
     client::encode_head,
@@ -37,6 +38,8 @@ pub struct Outgoing {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Body,
+    /// The client's headers that do not go out as they came.
+    pub left_out: Vec<LeftOut>,
     /// What is another with each request or process.
     pub varies: Vec<String>,
     /// What is signed.
@@ -112,6 +115,7 @@ impl Outgoing {
                 sha256: hash(body),
                 text: str::from_utf8(body).ok().map(str::to_owned),
             },
+            left_out: Vec::new(),
             varies,
             signature,
         })

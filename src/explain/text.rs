@@ -2,8 +2,8 @@
 //!
 //! `cli.rs` prints what is written here; scripts take JSON.
 
-use super::{Explanation, Outgoing, Refusal, outgoing::SignatureParts};
-use crate::cli::terminal::{Paint, aligned};
+use super::{Explanation, Outgoing, Refusal, left_out::LeftOut, outgoing::SignatureParts};
+use crate::terminal::{Paint, aligned};
 
 /// All of it.
 pub fn text(explanation: &Explanation, paint: Paint) -> String {
@@ -11,16 +11,21 @@ pub fn text(explanation: &Explanation, paint: Paint) -> String {
     let mut lines = vec![format!("{} {method} {target}, host {host}", paint.heading("Request"))];
     lines.push(String::new());
     lines.extend(routes(explanation, paint));
-    if let Some(Refusal { status, code, cause }) = &explanation.refusal {
+    if let Some(Refusal { status, code, cause, suggestion }) = &explanation.refusal {
         lines.push(String::new());
         lines.push(format!(
             "{} {status} {code}: {cause}",
             paint.bad("Nothing goes out. The client is answered")
         ));
+        lines.extend(suggestion.clone());
     }
     if let Some(outgoing) = &explanation.outbound {
         lines.push(String::new());
         lines.extend(outbound(outgoing, paint));
+        if !outgoing.left_out.is_empty() {
+            lines.push(String::new());
+            lines.extend(left_out(outgoing, paint));
+        }
         if let Some(signed) = &outgoing.signature {
             lines.push(String::new());
             lines.extend(signature(signed, paint));
@@ -66,6 +71,13 @@ fn outbound(outgoing: &Outgoing, paint: Paint) -> Vec<String> {
         lines.push(paint.faint(&format!("  (another each time: {})", varies.join(", "))));
     }
     lines
+}
+
+fn left_out(outgoing: &Outgoing, paint: Paint) -> Vec<String> {
+    let row = |header: &LeftOut| vec![format!("  {}", header.name), header.why.to_owned()];
+    let rows: Vec<Vec<String>> = outgoing.left_out.iter().map(row).collect();
+    let heading = paint.heading("Headers of the client that do not go out as they came");
+    std::iter::once(heading).chain(aligned(&rows)).collect()
 }
 
 fn signature(signed: &SignatureParts, paint: Paint) -> Vec<String> {

@@ -26,19 +26,32 @@ thread_local! {
 
 /// Writes a line for people: `[2026-01-31T23:59:59Z INFO ] message key=value`.
 pub(super) fn text(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
-    sentence(line, now(), record)
+    sentence(line, now(), record, false)
 }
 
-fn sentence(line: &mut impl Write, now: Duration, record: &Record<'_>) -> io::Result<()> {
+/// The same with a level in colour, for a terminal.
+pub(super) fn coloured_text(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
+    sentence(line, now(), record, true)
+}
+
+fn sentence(line: &mut impl Write, now: Duration, record: &Record<'_>, in_colour: bool) -> io::Result<()> {
+    // "Select Graphic Rendition" of ECMA-48: red, yellow, green, blue, faint
+    let (level, colour): (&[u8], &[u8]) = match record.level() {
+        Level::Error => (b"ERROR", b"\x1b[31m"),
+        Level::Warn => (b"WARN ", b"\x1b[33m"),
+        Level::Info => (b"INFO ", b"\x1b[32m"),
+        Level::Debug => (b"DEBUG", b"\x1b[34m"),
+        Level::Trace => (b"TRACE", b"\x1b[2m"),
+    };
     line.write_all(b"[")?;
     line.write_all(&second(now.as_secs()))?;
-    line.write_all(match record.level() {
-        Level::Error => b"Z ERROR] ",
-        Level::Warn => b"Z WARN ] ",
-        Level::Info => b"Z INFO ] ",
-        Level::Debug => b"Z DEBUG] ",
-        Level::Trace => b"Z TRACE] ",
-    })?;
+    line.write_all(b"Z ")?;
+    if in_colour {
+        line.write_all(&[colour, level, b"\x1b[0m"].concat())?;
+    } else {
+        line.write_all(level)?;
+    }
+    line.write_all(b"] ")?;
     write!(Indented(line), "{}", record.args())?;
     record.key_values().visit(&mut Text(line)).map_err(io::Error::other)?;
     line.write_all(b"\n")
@@ -242,7 +255,7 @@ mod tests {
             let mut line = Vec::new();
             let args = format_args!("a\"b");
             let record = Record::builder().args(args).level(level).key_values(&pairs).build();
-            sentence(&mut line, Duration::from_secs(seconds), &record).unwrap();
+            sentence(&mut line, Duration::from_secs(seconds), &record, false).unwrap();
             String::from_utf8(line).unwrap()
         };
         for (level, seconds, start) in [
@@ -259,7 +272,7 @@ mod tests {
     fn what_is_quoted_cannot_begin_a_line() {
         let mut line = Vec::new();
         let args = format_args!("one\n{}\nend", "two\n[three");
-        sentence(&mut line, Duration::ZERO, &Record::builder().args(args).build()).unwrap();
+        sentence(&mut line, Duration::ZERO, &Record::builder().args(args).build(), false).unwrap();
         let text = String::from_utf8(line).unwrap();
         assert_eq!(text, "[1970-01-01T00:00:00Z INFO ] one\n    two\n    [three\n    end\n");
     }

@@ -41,6 +41,8 @@ pub struct RouteMetrics {
     pub signing_failures: Count,
     /// Calls whose signature or keys AWS has refused.
     pub signatures_refused: Count,
+    /// Calls that AWS has refused for another reason, by that reason.
+    pub denials: Named<4>,
     /// Bytes of bodies sent to AWS.
     pub bytes_in: Count,
     /// Bytes of bodies passed on to clients.
@@ -70,6 +72,7 @@ impl RouteMetrics {
             shed_by_route: Count::default(),
             signing_failures: Count::default(),
             signatures_refused: Count::default(),
+            denials: Named::default(),
             bytes_in: Count::default(),
             bytes_out: Count::default(),
             requests: Default::default(),

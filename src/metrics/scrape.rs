@@ -231,6 +231,15 @@ fn failures(families: &mut Families, routes: &Routes) {
         "Calls whose signature or keys AWS has refused; the log says why.",
         by_route(routes, |route| route.signatures_refused.get()),
     );
+    let denials = routes.iter().flat_map(|route| {
+        let counted = route.denials.all();
+        counted.map(|(reason, count)| ([("route", &*route.id), ("reason", reason)], number(count)))
+    });
+    families.counters(
+        "apigw_invoker_calls_denied_total",
+        "Calls that AWS has refused for another reason than their signature; the log says why.",
+        denials,
+    );
 }
 
 fn breakers(families: &mut Families, routes: &[Arc<Route>]) {

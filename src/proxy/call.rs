@@ -5,10 +5,13 @@
 //! pass on: the last attempt's. `retry.rs` knows what may be repeated, `circuit_breaker.rs` whether anything is sent
 //! at all. Dropping the future ends it, whatever it is waiting for.
 
+mod debug_line;
+
 use std::{pin::pin, time::Instant};
 
 use tokio::time::sleep;
 
+use self::debug_line::Attempted;
 use super::{
     deadline::Deadline,
     inbound::RequestBody,
@@ -17,8 +20,8 @@ use super::{
 };
 use crate::{
     backend::verdict::{Verdict, error_type},
-    client::{Client, ReplyBody, UpstreamReply},
-    diagnosis::{self, Evidence},
+    client::{Client, Connection, ReplyBody, UpstreamReply},
+    diagnosis::{self, Evidence, RefusedCall},
     error::{ErrorKind, ProxyError},
     header_maps,
     retry::{Pause, Retries},
@@ -39,8 +42,8 @@ pub(super) struct Call<'a> {
 pub(super) struct Called {
     /// The answer of the last attempt.
     pub(super) reply: UpstreamReply,
-    /// What was signed, if AWS has refused the signature.
-    pub(super) evidence: Option<Box<Evidence>>,
+    /// The call as it was sent, if AWS has refused it.
+    pub(super) refused: Option<Box<RefusedCall>>,
 }
 
 /// What became of one attempt.
@@ -67,10 +70,12 @@ impl Call<'_> {
         }
         let Attempt { result, signed, .. } = self.until_settled(&mut outbound, record).await?;
         let reply = result?;
-        let signed = signed.filter(|_| diagnosis::concerns(&reply));
-        let evidence = signed.and_then(|signed| self.evidence(&outbound, &signed));
+        let refused = diagnosis::concerns(&reply).then(|| {
+            let evidence = signed.and_then(|signed| self.evidence(&outbound, &signed));
+            Box::new(RefusedCall::of(&outbound, evidence))
+        });
         header_maps::give_back(outbound.headers);
-        Ok(Called { reply, evidence })
+        Ok(Called { reply, refused })
     }
 
     /// Attempts it until there is an answer to pass on, or none to hope for.
@@ -123,9 +128,9 @@ impl Call<'_> {
     }
 
     /// What was signed, written out once more: that is cheaper than to keep it of every call.
-    fn evidence(&self, outbound: &OutboundRequest, used: &Signed) -> Option<Box<Evidence>> {
+    fn evidence(&self, outbound: &OutboundRequest, used: &Signed) -> Option<Evidence> {
         let signing = self.route.signing.as_ref()?;
-        Some(Box::new(Evidence::of(outbound, &signing.signer, &used.keys, used.dated)))
+        Some(Evidence::of(outbound, &signing.signer, &used.keys, used.dated))
     }
 
     /// Signs a request and sends it.
@@ -150,8 +155,17 @@ impl Call<'_> {
             RequestBody::Empty | RequestBody::Whole(_) => None,
         };
         let target = self.route.backend.target();
-        let sending = pin!(self.client.send(&target.endpoint, target.timeouts, outbound, proof.as_ref()));
-        let mut result = self.deadline.heed(sending).await;
+        let (endpoint, mut connection) = (&target.endpoint, Connection::None);
+        let mut result = {
+            let (timeouts, proof) = (target.timeouts, proof.as_ref());
+            let sending = self.client.send_noting(endpoint, timeouts, outbound, proof, &mut connection);
+            self.deadline.heed(pin!(sending)).await
+        };
+        let is_late = |error: &ProxyError| error.kind == ErrorKind::UpstreamTimeout;
+        if result.as_ref().is_err_and(is_late) && arrival.is_some_and(|arrival| arrival.is_awaited()) {
+            // it was the client that took too long with its body
+            result = Err(ErrorKind::RequestTimeout.into());
+        }
         let mut clock_was_wrong = false;
         match &result {
             Ok(reply) => {
@@ -160,19 +174,33 @@ impl Call<'_> {
                     clock_was_wrong = signing.heed(reply, signed);
                 }
             }
-            // it was the client that took too long with its body
-            Err(error)
-                if error.kind == ErrorKind::UpstreamTimeout
-                    && arrival.is_some_and(|arrival| arrival.is_awaited()) =>
-            {
-                result = Err(ErrorKind::RequestTimeout.into());
-            }
-            Err(_) => {}
+            Err(error) => record.unanswered(error),
         }
-        if let Err(error) = &result {
-            record.unanswered(error);
+        if log::log_enabled!(log::Level::Debug) {
+            self.log_attempt(record, signed.as_ref(), connection, &result);
         }
         Ok(Attempt { result, signed, clock_was_wrong })
+    }
+
+    fn log_attempt(
+        &self,
+        record: &Record,
+        signed: Option<&Signed>,
+        connection: Connection,
+        result: &Result<UpstreamReply, ProxyError>,
+    ) {
+        let attempted = Attempted {
+            request_id: record.request_id_text(),
+            route: record.route_id(),
+            attempt: record.attempts(),
+            endpoint: &self.route.backend.target().endpoint,
+            keys: signed.map(|signed| &*signed.keys),
+            connection,
+            bytes: record.bytes_in(),
+            took: record.since_sent(),
+            result,
+        };
+        attempted.log();
     }
 
     /// Whether there is room for another attempt after this pause: within the deadline, for the circuit breaker, and

@@ -12,9 +12,25 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// meaning at AWS, and the framing that is made anew.
 pub fn clean_request(headers: &mut HeaderMap) {
     let nominated = nominated(headers);
-    headers.retain(|name, _| {
-        !(is_hop_by_hop(name) || is_request_only(name) || is_meant_for_aws(name) || nominated.contains(name))
-    });
+    headers.retain(|name, _| why_dropped(name, &nominated).is_none());
+}
+
+/// The reason why a client's header never passes, for `explain`; `None` for one that does.
+pub fn why_not_passed(name: &HeaderName, all: &HeaderMap) -> Option<&'static str> {
+    why_dropped(name, &nominated(all))
+}
+
+fn why_dropped(name: &HeaderName, nominated: &[HeaderName]) -> Option<&'static str> {
+    if is_hop_by_hop(name) {
+        return Some("it concerns one connection (RFC 9110, 7.6.1)");
+    }
+    if is_request_only(name) {
+        return Some("it is made anew for AWS or answered here");
+    }
+    if is_meant_for_aws(name) {
+        return Some("API Gateway and Lambda would obey it, or refuse the call for it");
+    }
+    nominated.contains(name).then_some("Connection names it as one of its own")
 }
 
 /// Takes out of an upstream's headers what belongs to its connection alone and the framing that is made anew.

@@ -16,7 +16,9 @@ use log::kv;
 
 use super::{headers::REQUEST_ID, outbound::OutboundRequest};
 use crate::{
-    client::UpstreamReply,
+    backend::verdict::bare,
+    client::{ERROR_TYPE, UpstreamReply},
+    diagnosis::Diagnosis,
     error::ProxyError,
     excerpt::excerpt,
     hexadecimal::digits,
@@ -62,6 +64,8 @@ pub struct Record {
 struct Upstream {
     after: Duration,
     request_id: Option<HeaderValue>,
+    /// AWS's name for what was wrong, as it was sent.
+    error_type: Option<HeaderValue>,
 }
 
 impl Record {
@@ -138,7 +142,8 @@ impl Record {
         self.route.as_deref().unwrap_or(&self.metrics.unrouted)
     }
 
-    fn route_id(&self) -> &str {
+    /// The id of the route that took it, `-` without one.
+    pub fn route_id(&self) -> &str {
         &self.counters().id
     }
 
@@ -160,17 +165,33 @@ impl Record {
         }
     }
 
+    /// Attempts of the call so far.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Bytes of the body that the last attempt was sent with.
+    pub fn bytes_in(&self) -> u64 {
+        self.bytes_in
+    }
+
+    /// The time since the last attempt was sent.
+    pub fn since_sent(&self) -> Duration {
+        self.sent.map_or(Duration::ZERO, |sent| sent.elapsed())
+    }
+
     /// The head of AWS's answer is here.
     pub fn answered(&mut self, reply: &UpstreamReply) {
         let id = AWS_REQUEST_IDS.iter().find_map(|name| reply.headers.get(name));
-        let id = id.filter(|id| is_request_id(id.as_bytes()));
+        let id = id.filter(|id| is_plain_word(id.as_bytes()));
         if let Some(sent) = self.sent {
             let after = sent.elapsed();
             self.counters().answered(after);
             if let Some(recording) = &mut self.recording {
                 recording.answered(reply.status, id);
             }
-            self.upstream = Some(Upstream { after, request_id: id.cloned() });
+            let error_type = reply.headers.get(ERROR_TYPE).cloned();
+            self.upstream = Some(Upstream { after, request_id: id.cloned(), error_type });
         }
     }
 
@@ -192,7 +213,7 @@ impl Record {
     pub fn repeats(&self, attempt: u32, reason: &str) {
         log::info!(
             request_id = self.request_id_text(), route = self.route_id(), attempt = attempt;
-            "calling again: {}", excerpt(reason, usize::MAX)
+            "attempt {attempt} failed and is repeated: {}", excerpt(reason, usize::MAX)
         );
     }
 
@@ -234,6 +255,15 @@ impl Record {
         self.code = Some(error.code());
         self.counters().errors.count(error.code());
         error.log(self.request_id_text(), Some(self.route_id()));
+    }
+
+    /// AWS has refused the call: counted by reason, with cause and cure in the log.
+    pub fn refused(&self, diagnosis: &Diagnosis) {
+        match diagnosis.denial {
+            Some(reason) => self.counters().denials.count(reason),
+            None => self.counters().signatures_refused.add(1),
+        }
+        self.remark(&diagnosis.remark);
     }
 
     /// What the operator should know about it.
@@ -306,10 +336,13 @@ impl kv::Source for Parts<'_> {
         if let Some(trace) = &record.trace {
             pair("trace_id", trace.id().into())?;
         }
-        if let Some(Upstream { after, request_id }) = &record.upstream {
+        if let Some(Upstream { after, request_id, error_type }) = &record.upstream {
             pair("upstream_ms", milliseconds(*after).into())?;
             if let Some(id) = request_id.as_ref().and_then(|id| id.to_str().ok()) {
                 pair("upstream_request_id", id.into())?;
+            }
+            if let Some(kind) = error_type.as_ref().and_then(error_type_text) {
+                pair("upstream_error_type", kind.into())?;
             }
         }
         if record.attempts > 1 {
@@ -331,7 +364,7 @@ fn milliseconds(duration: Duration) -> f64 {
 
 /// The client's id if it is one, a new one otherwise.
 pub fn request_id(request: &Request) -> HeaderValue {
-    let given = request.headers().get(REQUEST_ID).filter(|id| is_request_id(id.as_bytes()));
+    let given = request.headers().get(REQUEST_ID).filter(|id| is_plain_word(id.as_bytes()));
     given.cloned().unwrap_or_else(|| {
         HeaderValue::from_bytes(&new_request_id()).unwrap_or_else(|_| HeaderValue::from_static("-"))
     })
@@ -342,7 +375,13 @@ pub fn new_request_id() -> [u8; 32] {
     digits(&fastrand::u128(..).to_be_bytes())
 }
 
+/// AWS's error type as a word of a log line. An API's own function may send anything under this name.
+fn error_type_text(sent: &HeaderValue) -> Option<&str> {
+    let name = sent.to_str().ok().map(bare)?;
+    is_plain_word(name.as_bytes()).then_some(name)
+}
+
 /// Short and plain enough for a log line and a header.
-fn is_request_id(id: &[u8]) -> bool {
-    (1..=128).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
+fn is_plain_word(word: &[u8]) -> bool {
+    (1..=128).contains(&word.len()) && word.iter().all(u8::is_ascii_graphic)
 }

@@ -12,6 +12,7 @@ use super::{
     listen::{Listen, WrittenListen, address},
     referred::Referred,
     route::{RouteSettings, WrittenRoute},
+    rust_log::{self, RustLog},
     tracing::{Tracing, WrittenTracing},
     tree::ROUTES,
     units::WrittenDuration,
@@ -187,7 +188,7 @@ impl Settings {
             listen: written.listen.check(&mut checker.below("listen"), &default.listen),
             admin: written.admin.check(&mut checker.below("admin"), &default.admin),
             workers: checker.number("workers", written.workers, default.workers, 1..=64),
-            log: written.log.check(&default.log),
+            log: written.log.check(&default.log, checker.variable(rust_log::NAME)),
             tracing: written.tracing.check(&mut checker.below("tracing"), &default.tracing),
             shutdown: written.shutdown.check(&mut checker.below("shutdown"), &default.shutdown),
             reload: written.reload.check(&mut checker.below("reload"), &default.reload),
@@ -206,8 +207,8 @@ impl WrittenAdmin {
 }
 
 impl WrittenLog {
-    fn check(self, default: &Log) -> Log {
-        let level = self.level.map_or(default.level, |level| match level {
+    fn check(self, default: &Log, rust_log: Option<String>) -> Log {
+        let level = self.level.map(|level| match level {
             WrittenLevel::Off => log::LevelFilter::Off,
             WrittenLevel::Error => log::LevelFilter::Error,
             WrittenLevel::Warn => log::LevelFilter::Warn,
@@ -215,7 +216,7 @@ impl WrittenLog {
             WrittenLevel::Debug => log::LevelFilter::Debug,
         });
         Log {
-            level,
+            level: level.or_else(|| RustLog::read(&rust_log?).level).unwrap_or(default.level),
             format: self.format.unwrap_or(default.format),
             access: self.access.unwrap_or(default.access),
         }

@@ -85,17 +85,19 @@ const REFUSALS: [(Fault, &[&str], &str); 11] = [
     ),
     (
         Fault::Secret,
-        &["has signed the very same text: the secret is not that of the key ending in MPLE"],
+        &["AWS refused the signature, although AWS and the sidecar signed the same request: the secret key \
+             does not belong to the access key that ends in MPLE"],
         "The request signature we calculated does not match",
     ),
     (
         Fault::Key,
-        &["AWS does not know the key ending in MPLE", "session token is missing"],
+        &["AWS does not know the access key that ends in MPLE", "session token is missing"],
         "The security token included in the request is invalid.",
     ),
     (
         Fault::Expired,
-        &["AWS calls the keys expired, of which the id ends in MPLE"],
+        &["AWS says that the access key that ends in MPLE has expired. Replace keys that are written in \
+             the settings; all other keys are fetched again now"],
         "The security token included in the request is expired",
     ),
     (
@@ -118,7 +120,10 @@ const REFUSALS: [(Fault, &[&str], &str); 11] = [
     ),
     (
         Fault::Missing,
-        &["path or method may be unknown to the API at 127.0.0.1", "taken Authorization out"],
+        &[
+            "AWS answered `Missing Authentication Token` to a signed call: the API at 127.0.0.1",
+            "has no such path or method, or function_uri lacks the stage, or a proxy removed Authorization",
+        ],
         "Missing Authentication Token",
     ),
     (
@@ -149,11 +154,11 @@ fn a_refusal_by_the_lambda_api_is_told_in_the_same_words() {
     for (fault, told) in [
         (Fault::Clock, "for its date"),
         (Fault::Region, "for its region, us-east-1"),
-        (Fault::Secret, "the secret is not that of the key ending in MPLE"),
-        (Fault::Key, "AWS does not know the key ending in MPLE"),
+        (Fault::Secret, "the secret key does not belong to the access key that ends in MPLE"),
+        (Fault::Key, "AWS does not know the access key that ends in MPLE"),
         (Fault::Header, "header content-type: AWS saw `text/rewritten`, signed was `application/json`"),
         (Fault::Payload, "payload hash (the body): AWS saw"),
-        (Fault::Missing, "path or method may be unknown"),
+        (Fault::Missing, "has no such path or method"),
     ] {
         let refused = Refused::by(fault);
         let response = refused.post("/lambda");
@@ -180,8 +185,11 @@ fn a_path_that_an_api_does_not_know_is_told_as_that() {
     assert_eq!(get(address, "/iam/nothing-there").status, 403);
     assert_eq!(get(address, "/open/echo").status, 403);
     let log = process.stop();
-    assert!(log.contains("path or method may be unknown to the API at 127.0.0.1"), "{log}");
-    assert!(log.contains("or it wants a signature and the route has no authorization.iam"), "{log}");
+    assert!(log.contains("to a signed call: the API at 127.0.0.1"), "{log}");
+    assert!(
+        log.contains("or the method requires a signature and the route has no authorization.iam"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -201,7 +209,7 @@ fn a_refusal_is_told_on_a_route_without_retries_too() {
         "aws_region, us-east-1",
         "the service, execute-api",
         "the host, 127.0.0.1",
-        "key ending in MPLE",
+        "access key that ends in MPLE",
     ];
     let mut rest = sentence(&log);
     for cause in in_order {
@@ -327,6 +335,10 @@ fn a_clock_that_goes_wrong_is_warned_of_once() {
     let warning = log.lines().filter(|line| line.contains("WARN ] this machine's clock is "));
     let warning: Vec<&str> = warning.collect();
     assert!(warning.len() == 1 && warning[0].contains(" behind that of localhost:"), "{log}");
-    assert_eq!(log.matches("calling again: 403 InvalidSignatureException").count(), 1, "{log}");
+    assert_eq!(
+        log.matches("attempt 1 failed and is repeated: 403 InvalidSignatureException").count(),
+        1,
+        "{log}"
+    );
     assert!(!log.contains("] AWS "), "what went well in the end is no refusal: {log}");
 }

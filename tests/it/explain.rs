@@ -251,7 +251,7 @@ fn what_the_sidecar_answers_itself_is_told_and_is_1() {
         (&["GET", "/", "-d", "@/nowhere"], "/nowhere: No such file"),
     ] {
         let ended = explained(directory.path(), arguments);
-        assert_eq!((ended.code, ended.output.as_str()), (Some(1), ""));
+        assert_eq!((ended.code, ended.output.as_str()), (Some(2), ""), "the command line is wrong");
         assert!(ended.errors.contains(problem), "{}", ended.errors);
     }
     assert_eq!(upstream.accepted(), 0);
@@ -304,7 +304,7 @@ fn routes_are_a_table_and_json_without_secrets() {
     let off = "uri: /off*\nhosts: ['*.x.example']\nenabled: false\nmax_in_flight: 3\napi_gateway:\n  function_uri: https://a.example/p?code=hush-token\n";
     all.push(("off", off.to_owned()));
     let directory = directory("", &all);
-    let table = end_of(&mut command("routes", directory.path()));
+    let table = end_of(command("routes", directory.path()).env("COLUMNS", "400"));
     assert_eq!((table.code, table.errors.as_str()), (Some(0), ""));
     let mut as_json = command("routes", directory.path());
     as_json.args(["--output", "json"]);
@@ -314,11 +314,7 @@ fn routes_are_a_table_and_json_without_secrets() {
     }
     let lines: Vec<&str> = table.output.lines().collect();
     assert_eq!(lines.len(), 1 + all.len());
-    assert!(
-        lines[0].starts_with("ID      HOSTS        PATHS      METHODS  PRIORITY  BACKEND"),
-        "{}",
-        lines[0]
-    );
+    assert!(lines[0].starts_with("ID      HOSTS        PATHS      BACKEND"), "{}", lines[0]);
     let column = lines[0].find("BACKEND").unwrap();
     assert!(
         lines[1..]
@@ -342,6 +338,106 @@ fn routes_are_a_table_and_json_without_secrets() {
     let event = routes.iter().find(|route| route["id"] == "event").unwrap();
     assert_eq!((&event["backend"], &event["service"]), (&"lambda".into(), &"lambda".into()));
     assert_eq!(event["paths"], serde_json::json!(["/event*"]));
+}
+
+#[test]
+fn k12_each_header_that_does_not_go_out_is_told_with_its_reason() {
+    let upstream = Upstream::ok();
+    let directory = directory("", &routes(&upstream));
+    let headers = [
+        ("te", "it concerns one connection"),
+        ("x-mine", "Connection names it"),
+        ("host", "it is made anew for AWS"),
+        ("x-http-method-override", "API Gateway and Lambda would obey it"),
+        ("authorization", "the route has its own authorization (client_authorization: replace)"),
+        ("x-api-key", "the route has its own authorization"),
+        ("x-forwarded-proto", "the sidecar says what it has seen itself"),
+    ];
+    let mut arguments = vec!["GET".to_owned(), "/signed/x".into(), "-H".into(), "Connection: x-mine".into()];
+    for (name, _) in headers {
+        let value = if name == "host" { "h.example" } else { "hush-mine" };
+        arguments.extend(["-H".into(), format!("{name}: {value}")]);
+    }
+    for passes in ["cookie: a=1", "x-amz-meta: y", "x-forwarded-for: 10.0.0.1", "accept: a", "accept: b"] {
+        arguments.extend(["-H".into(), passes.into()]);
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let text = explained(directory.path(), &arguments).output;
+    let json = json(&explained(directory.path(), &[&arguments[..], &["--output", "json"]].concat()));
+    let left_out = json["outbound"]["left_out"].as_array().unwrap();
+    let names: Vec<&str> = left_out.iter().map(|header| header["name"].as_str().unwrap()).collect();
+    let mut expected: Vec<&str> = headers.iter().map(|(name, _)| *name).chain(["connection"]).collect();
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+    for (name, why) in headers {
+        let header = left_out.iter().find(|header| header["name"] == name).unwrap();
+        assert!(header["why"].as_str().unwrap().starts_with(why), "{header}");
+        let line = text.lines().find(|line| line.trim_start().starts_with(&format!("{name} ")));
+        assert!(line.is_some_and(|line| line.contains(why)), "{name}: {text}");
+    }
+    assert!(!text.contains("hush-mine"), "{text}");
+    for (path, why) in
+        [("/merge", "awsgateway_compatible or forward_request_headers"), ("/event", "the event has it")]
+    {
+        let ended = explained(directory.path(), &["GET", path, "-H", "x-mine: 1"]);
+        let line = ended.output.lines().find(|line| line.trim_start().starts_with("x-mine ")).unwrap();
+        assert!(
+            line.contains("no header of a client goes to the Lambda API") && line.contains(why),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn k12_a_path_that_no_route_takes_comes_with_the_pattern_that_would() {
+    let route = |rule: &str| format!("{rule}\napi_gateway:\n  function_uri: https://a.example/\n");
+    let directory = directory(
+        "",
+        &[
+            ("orders", route("uri: /orders")),
+            ("users", route("uri: /users/*")),
+            ("host", route("uri: /h\nhosts: [x.example]")),
+        ],
+    );
+    for (path, suggestion) in [
+        ("/orders/1", "Route orders has `/orders`; `/orders*` would take this path too."),
+        ("/orders/", "Route orders has `/orders`; `/orders*` would take this path too."),
+        ("/users", "Route users has `/users/*`; `/users*` would take this path too."),
+        ("/Users/1", "Route users has `/users/*`; paths are compared letter by letter, also in their case."),
+        (
+            "/ordersome",
+            "`uri: /ordersome` would take this path alone, `uri: /ordersome*` also what is below it.",
+        ),
+        ("/a/b/", "`uri: /a/b/` would take this path alone, `uri: /a/b/*` also what is below it."),
+    ] {
+        let ended = explained(directory.path(), &["GET", path]);
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.output.contains(suggestion), "{suggestion}\nis not in\n{}", ended.output);
+        let json = json(&explained(directory.path(), &["GET", path, "--output", "json"]));
+        assert_eq!(json["refusal"]["suggestion"], suggestion);
+    }
+    let other_host = json(&explained(directory.path(), &["GET", "/h", "--output", "json"]));
+    assert!(other_host["refusal"]["suggestion"].is_null(), "the path is taken for another host");
+}
+
+#[test]
+fn k13_the_table_of_routes_fits_the_terminal_or_120_columns_and_loses_nothing() {
+    let upstream = Upstream::ok();
+    let directory = directory("", &routes(&upstream));
+    for (columns, most) in [(None, 120), (Some("100"), 100), (Some("nonsense"), 120)] {
+        let mut routes = command("routes", directory.path());
+        routes.env_remove("COLUMNS");
+        if let Some(columns) = columns {
+            routes.env("COLUMNS", columns);
+        }
+        let table = end_of(&mut routes).output;
+        assert!(table.starts_with("ID      PATHS"), "no route differs in host, method or priority: {table}");
+        let widest = table.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(widest <= most, "{widest} columns:\n{table}");
+        for word in ["signed", "/signed/*", "apikey+", "iam", "us-east-1", "api_gateway"] {
+            assert!(table.contains(word), "{word} is not in\n{table}");
+        }
+    }
 }
 
 #[test]

@@ -27,6 +27,12 @@ mod credential_stand_in;
 mod credentials;
 /// Answers that break off.
 mod cut_answers;
+/// Level debug and who sets it.
+mod debug_lines;
+/// Calls that AWS refuses for another reason than their signature.
+mod denials;
+/// `dev`: its banner, its faults and its admin port.
+mod dev;
 /// Signatures that AWS refuses, and clocks that are wrong.
 mod diagnosis;
 /// What the README and the shipped settings say against what the code does.
@@ -65,6 +71,8 @@ mod lambda_streams;
 mod limits;
 /// TLS and Unix sockets towards clients.
 mod listeners;
+/// The severity of each failure in the log.
+mod log_levels;
 /// `/metrics`, what the README says of it, and the dashboard.
 mod metrics;
 /// The limit of open files.
@@ -93,8 +101,12 @@ mod smuggling;
 mod spans;
 /// TCP keep-alive on live sockets.
 mod tcp_keepalive;
+/// Colours on a terminal.
+mod terminal;
 /// TLS towards AWS.
 mod tls;
+/// Failures of TCP and TLS in the log.
+mod tls_failures;
 /// Traces: `traceparent`, `tracestate`, `X-Amzn-Trace-Id`.
 mod tracing;
 

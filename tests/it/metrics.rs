@@ -261,10 +261,17 @@ fn everything() -> Exposition {
         keys.secret_access_key,
         rest.replace('\n', "\n  ")
     );
-    let app = App::with("").route("function", &route).start();
+    let forbidden = Upstream::answering(
+        "HTTP/1.1 403 No\r\nx-amzn-ErrorType: ForbiddenException\r\ncontent-length: 0\r\n\r\n",
+    );
+    let app = App::with("")
+        .route("function", &route)
+        .gateway("forbidden", "/forbidden", &forbidden.uri("/"), "")
+        .start();
     assert_eq!(get(app.address, "/function").status, 200);
+    assert_eq!(get(app.address, "/forbidden").status, 403);
     assert_eq!(get(app.address, "/nowhere").status, 404);
-    after(&app, 2)
+    after(&app, 3)
 }
 
 #[test]

@@ -470,7 +470,10 @@ fn each_repetition_is_a_line_and_the_access_log_has_their_number() {
     };
     let repeated = lines("repeated");
     let [line, access] = &repeated[..] else { panic!("{log}") };
-    assert!(line.contains("calling again: ") && line.contains("429 TooManyRequestsException"), "{line}");
+    assert!(
+        line.contains("attempt 1 failed and is repeated: ") && line.contains("429 TooManyRequestsException"),
+        "{line}"
+    );
     assert!(line.contains(" route=r") && line.contains(" attempt=1"), "{line}");
     assert!(access.contains(" ms=") && access.contains(" attempts=2"), "{access}");
     let once = lines("once");

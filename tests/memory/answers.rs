@@ -7,7 +7,7 @@ use actix_http::{
 use apigw_invoker::{
     backend::{Backend, ReplyMode},
     client::{ReplyBody, UpstreamReply},
-    diagnosis,
+    diagnosis::{self, RefusedCall},
 };
 use bytes::Bytes;
 
@@ -158,7 +158,9 @@ fn x5_no_refusal_costs_more_than_three_times_its_bytes() {
         ] {
             let (_, replied) = cost(|| backend.reply(answered(&*backend, 403, &kinds, &body)));
             verdict.judge(&format!("{name}: {what}"), body.len(), replied);
-            let (_, diagnosed) = cost(|| diagnosis::remarks(&answered(&*backend, 403, &kinds, &body), None));
+            let call = RefusedCall::default();
+            let (_, diagnosed) =
+                cost(|| diagnosis::diagnose(&answered(&*backend, 403, &kinds, &body), &call));
             verdict.judge(&format!("{name}: diagnosis of {what}"), body.len(), diagnosed);
         }
     }

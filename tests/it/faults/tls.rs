@@ -68,14 +68,18 @@ fn certificates(kind: Kind) -> Vec<Case> {
         row(
             "an-expired-certificate",
             |authority| authority.issue(NAME, |params| params.not_after = date_time_ymd(2020, 1, 1)),
-            "expired",
+            "its certificate expired on 2020-01-01, ",
         ),
         row(
             "a-certificate-for-another-name",
             |authority| authority.identity("other.example"),
-            "not valid for",
+            "its certificate is for other.example and not for 127.0.0.1",
         ),
-        row("an-unknown-authority", |_| Authority::new("theirs").identity(NAME), "UnknownIssuer"),
+        row(
+            "an-unknown-authority",
+            |_| Authority::new("theirs").identity(NAME),
+            "was not issued by an authority that is trusted here (ca_certificate: ",
+        ),
     ]
 }
 
@@ -95,9 +99,14 @@ fn handshakes(kind: Kind) -> Vec<Case> {
             "plain-text-instead-of-tls",
             vec![ReadSome(1), Say("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n".into()), Close],
             Failed(TLS),
-            "",
+            " did not answer with TLS; does it speak plain HTTP?",
         ),
-        row("a-close-in-the-handshake", vec![ReadSome(1), Close], Failed(TLS), ""),
+        row(
+            "a-close-in-the-handshake",
+            vec![ReadSome(1), Close],
+            Failed(TLS),
+            "it closed the connection during the handshake",
+        ),
         row("a-reset-in-the-handshake", vec![ReadSome(100), Reset], Failed(TLS), ""),
         row("a-stall-in-the-handshake", vec![ReadSome(1), Stall], Failed("upstream_timeout"), "300ms"),
         row("half-a-handshake", vec![ReadSome(1), Say(vec![0x16, 3, 3, 0, 0x7a, 2]), Close], Failed(TLS), ""),
@@ -105,7 +114,7 @@ fn handshakes(kind: Kind) -> Vec<Case> {
             "a-server-that-refuses-our-versions",
             vec![ReadSome(1), Say(vec![0x15, 3, 1, 0, 2, 2, 70]), Close],
             Failed(TLS),
-            "ProtocolVersion",
+            "the server speaks neither TLS 1.2 nor TLS 1.3 (ProtocolVersion)",
         ),
         row("a-server-of-tls-1.0", vec![ReadSome(1), Say(old_hello), Close], Failed(TLS), ""),
     ]

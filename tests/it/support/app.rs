@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, thread::JoinHandle};
 
 use apigw_invoker::{
     app::Application,
-    dev::{self, Keys, StandIn, StandInOptions},
+    dev::{self, Keys, Sockets, StandIn, StandInOptions},
     settings::{Document, Settings},
     snapshot::Snapshot,
 };
@@ -61,7 +61,8 @@ impl App {
     pub fn dev_with(options: StandInOptions) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let stand_in = StandIn::start(any, options).expect("the stand-in starts");
-        let mut documents = dev::documents(any, stand_in.address(), &Keys::example());
+        let mut documents =
+            dev::documents(Sockets { listen: any, admin: any }, stand_in.address(), &Keys::example());
         documents[0].text.push_str("log: { access: false }\n");
         let mut app = start(&documents);
         app.stand_in = Some(stand_in);

@@ -52,7 +52,7 @@ pub fn reply(preserve_status: bool, upstream: &UpstreamReply) -> Result<ClientRe
             headers.insert(name, value.clone());
         }
     }
-    let mut remarks = vec![Remark { level: Level::Warn, text }];
+    let mut remarks = vec![Remark { level: Level::Error, text }];
     remarks.extend(explanation.map(debug));
     let body = ReplyBody::Whole(Bytes::from_static(BODY.as_bytes()));
     Ok(ClientReply { status: error_status(upstream.status), headers, body, length: None, remarks })
@@ -152,7 +152,7 @@ mod tests {
         names.sort_unstable();
         assert_eq!(names, ["content-type", "x-amzn-requestid"]);
         assert_eq!(kept.headers.get("content-type").unwrap(), "application/json");
-        assert_eq!(kept.remarks, [Remark { level: Level::Warn, text: LOGGED.to_owned() }]);
+        assert_eq!(kept.remarks, [Remark { level: Level::Error, text: LOGGED.to_owned() }]);
     }
 
     #[test]
@@ -203,7 +203,7 @@ mod tests {
                         (InvalidSignatureException)";
         assert_eq!(logged(&upstream), expected);
         let remarks = reply(true, &upstream).unwrap().remarks;
-        assert_eq!(remarks[0], Remark { level: Level::Warn, text: expected.to_owned() });
+        assert_eq!(remarks[0], Remark { level: Level::Error, text: expected.to_owned() });
         assert_eq!(remarks[1].level, Level::Debug);
         assert!(remarks[1].text.ends_with("x-amz-date:1\nx-amz-security-token:(left out)\n'"));
         assert_eq!(remarks.len(), 2);

@@ -1,0 +1,184 @@
+//! Refusals that are not about a signature: an API key, a usage plan, a policy, a rate.
+//!
+//! `diagnosis.rs` comes here with the answer's head and body. API Gateway says the same of an unknown API
+//! key, of a key without its usage plan and of a request that AWS WAF has filtered (API Gateway developer
+//! guide, gateway response types), so that the sentence has to name all of them, the likeliest first.
+
+use super::RefusedCall;
+use crate::{
+    backend::verdict::{error_type, is_throttling},
+    client::UpstreamReply,
+    json::Json,
+};
+
+/// Bytes that are read of `Reason`: no name that is known is longer.
+const LONGEST_REASON: usize = 64;
+
+/// Reasons of AWS to deny a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Denial {
+    /// API key, usage plan, resource policy, stage, or AWS WAF.
+    Forbidden,
+    /// An IAM policy or a resource policy.
+    AccessDenied,
+    /// The quota of a usage plan is used up.
+    QuotaExhausted,
+    /// Too many calls at a time.
+    Throttled,
+}
+
+impl Denial {
+    /// Reads it from the head. Without AWS's error type, an answer may be that of the API's own function.
+    pub(super) fn of(reply: &UpstreamReply) -> Option<Self> {
+        if !reply.status.is_client_error() {
+            return None;
+        }
+        let kind = error_type(&reply.headers)?;
+        Some(match kind.strip_suffix("Exception").unwrap_or(kind) {
+            "Forbidden" => Self::Forbidden,
+            "AccessDenied" => Self::AccessDenied,
+            "LimitExceeded" => Self::QuotaExhausted,
+            _ if is_throttling(kind) => Self::Throttled,
+            _ => return None,
+        })
+    }
+
+    /// The value of the metric's label `reason`.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Forbidden => "forbidden",
+            Self::AccessDenied => "access_denied",
+            Self::QuotaExhausted => "quota_exhausted",
+            Self::Throttled => "throttled",
+        }
+    }
+
+    /// Cause and cure; `None` where the refusal concerns the client alone.
+    pub(super) fn sentence(self, body: &str, call: &RefusedCall) -> Option<String> {
+        let host = &call.host;
+        Some(match self {
+            Self::Forbidden if call.has_api_key => format!(
+                "AWS refused the call as forbidden, although it has an API key: {host} does not know the \
+                 key, the key is disabled, or no usage plan binds it to this API and stage; compare \
+                 authorization.apikey with the usage plan. If the key is right: a rule of AWS WAF, the API's \
+                 resource policy, or an unknown stage in function_uri"
+            ),
+            Self::Forbidden => format!(
+                "AWS refused the call as forbidden, and it has no API key: if the method at {host} requires \
+                 one, set authorization.apikey. Otherwise: a rule of AWS WAF, the API's resource policy, or \
+                 an unknown stage in function_uri"
+            ),
+            // an authorizer that denies what the client brought uses the same word
+            Self::AccessDenied => {
+                let signed = call.signed.as_ref()?;
+                format!(
+                    "AWS denied access to the access key that ends in {}: allow {} to its user or role in \
+                     IAM, and look for a Deny in the resource policy",
+                    signed.key(),
+                    action(&signed.service, host)
+                )
+            }
+            Self::QuotaExhausted => format!(
+                "the quota of the usage plan at {host} is used up, and calls with this API key fail until \
+                 its period (day, week or month) ends: raise the quota in the usage plan, or use a key of \
+                 another plan"
+            ),
+            Self::Throttled => format!("AWS throttled the call: {}", limit_exceeded(body, call)),
+        })
+    }
+}
+
+/// The action that a policy has to allow.
+fn action(service: &str, host: &str) -> &'static str {
+    match service {
+        "lambda" if host.contains(".lambda-url.") => "lambda:InvokeFunctionUrl and lambda:InvokeFunction",
+        "lambda" => "lambda:InvokeFunction",
+        _ => "execute-api:Invoke",
+    }
+}
+
+/// The limit that too many calls have exceeded, and where to raise it. Lambda names it in `Reason` (Lambda
+/// API reference, `TooManyRequestsException`); API Gateway does not.
+fn limit_exceeded(body: &str, call: &RefusedCall) -> String {
+    let [reason] = Json::members(body, ["Reason"]).map(|reason| reason.and_then(Json::text));
+    let reason = reason.map(|reason| reason.beginning(LONGEST_REASON)).unwrap_or_default();
+    let is_of_lambda = call.signed.as_ref().is_some_and(|signed| signed.service == "lambda");
+    match &*reason {
+        "ReservedFunctionConcurrentInvocationLimitExceeded"
+        | "ReservedFunctionInvocationRateLimitExceeded" => {
+            "the function's reserved concurrency is used up; raise it, or bound the route with max_in_flight"
+        }
+        "ConcurrentInvocationLimitExceeded" | "FunctionInvocationRateLimitExceeded" => {
+            "the account's concurrent executions in this region are used up; raise that quota of Lambda, or \
+             bound the route with max_in_flight"
+        }
+        "CallerRateLimitExceeded" => {
+            "the account calls the Lambda API more often than its quota allows; raise that quota, or call \
+             less often"
+        }
+        _ if is_of_lambda => {
+            "the function's or the account's concurrency is used up; raise it, or bound the route with \
+             max_in_flight"
+        }
+        _ => {
+            return format!(
+                "it exceeds the rate or burst of the API key's usage plan, of the stage or method at {}, or \
+                 of the account in this region; raise that limit, or bound the route with max_in_flight",
+                call.host
+            );
+        }
+    }
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_http::{
+        StatusCode,
+        header::{HeaderMap, HeaderValue},
+    };
+
+    use super::*;
+    use crate::client::{ERROR_TYPE, ReplyBody};
+
+    fn denial(status: u16, kind: &'static str) -> Option<Denial> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ERROR_TYPE, HeaderValue::from_static(kind));
+        let status = StatusCode::from_u16(status).unwrap();
+        Denial::of(&UpstreamReply { status, headers, body: ReplyBody::None { length: None }, prelude: None })
+    }
+
+    #[test]
+    fn k5_the_error_type_decides_and_a_success_or_an_unknown_type_is_no_denial() {
+        for (status, kind, expected) in [
+            (403, "ForbiddenException", Some(Denial::Forbidden)),
+            (403, "ForbiddenException:http://internal.amazon.com/x", Some(Denial::Forbidden)),
+            (403, "AccessDeniedException", Some(Denial::AccessDenied)),
+            (429, "LimitExceededException", Some(Denial::QuotaExhausted)),
+            (429, "TooManyRequestsException", Some(Denial::Throttled)),
+            (400, "ThrottlingException", Some(Denial::Throttled)),
+            // the owner of an API may choose another status for a refusal
+            (418, "ForbiddenException", Some(Denial::Forbidden)),
+            (200, "ForbiddenException", None),
+            (401, "UnauthorizedException", None),
+            (403, "", None),
+        ] {
+            assert_eq!(denial(status, kind), expected, "{status} {kind}");
+        }
+    }
+
+    #[test]
+    fn k5_lambda_names_the_limit_that_is_exceeded() {
+        let call = RefusedCall { host: "h".into(), has_api_key: false, signed: None };
+        for (body, expected) in [
+            (r#"{"Reason":"ReservedFunctionConcurrentInvocationLimitExceeded"}"#, "reserved concurrency"),
+            (r#"{"Reason":"ConcurrentInvocationLimitExceeded","message":"x"}"#, "concurrent executions"),
+            (r#"{"Reason":"CallerRateLimitExceeded"}"#, "calls the Lambda API more often"),
+            (r#"{"Reason":[1]}"#, "of the stage or method at h"),
+            ("no JSON", "of the stage or method at h"),
+        ] {
+            let sentence = Denial::Throttled.sentence(body, &call).unwrap();
+            assert!(sentence.contains(expected), "{body}: {sentence}");
+        }
+    }
+}

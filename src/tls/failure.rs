@@ -1,0 +1,250 @@
+//! Cause and cure of a TLS session that failed, in words for the log.
+//!
+//! `client/dial.rs` comes here with the error of a handshake, `client/exchange.rs` with the one that ended a
+//! session afterwards. rustls names its own types and counts seconds since 1970, which says little to an
+//! operator.
+
+use std::{
+    fmt::Display,
+    io,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
+use rustls_pki_types::UnixTime;
+
+const DAY: u64 = 24 * 60 * 60;
+/// Names of a certificate that are listed.
+const MOST_NAMES: usize = 5;
+
+/// The server that a handshake was with.
+pub struct Server<'a> {
+    /// Host and port.
+    pub place: &'a dyn Display,
+    /// The name in SNI, and the one that its certificate has to have.
+    pub name: &'a str,
+    /// The file of the authorities that are trusted; the platform's without one.
+    pub authorities: Option<&'a Path>,
+}
+
+/// The sentence about a handshake that failed.
+pub fn of_handshake(error: &io::Error, server: &Server<'_>) -> String {
+    let place = server.place;
+    let Some(tls) = of_tls(error) else {
+        let ended = matches!(
+            error.kind(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+        );
+        let cause =
+            if ended { &"it closed the connection during the handshake" as &dyn Display } else { error };
+        return format!("TLS with {place} failed: {cause}");
+    };
+    let cause = match tls {
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            return format!("{place} did not answer with TLS; does it speak plain HTTP?");
+        }
+        Error::InvalidCertificate(certificate) => of_certificate(certificate, server),
+        Error::AlertReceived(alert) => of_alert(*alert, Some(server.name)),
+        other => other.to_string(),
+    };
+    format!("TLS with {place} failed: {cause}")
+}
+
+/// The sentence about a session that the server has ended: in TLS 1.3 it may refuse us after the handshake is
+/// over.
+pub fn of_session(error: &io::Error) -> Option<String> {
+    Some(match of_tls(error)? {
+        Error::AlertReceived(alert) => format!("TLS failed after the handshake: {}", of_alert(*alert, None)),
+        other => format!("TLS failed after the handshake: {other}"),
+    })
+}
+
+/// True where the server's certificate was refused, which would be the same a moment later.
+pub fn is_about_a_certificate(error: &io::Error) -> bool {
+    matches!(of_tls(error), Some(Error::InvalidCertificate(_)))
+}
+
+fn of_tls(error: &io::Error) -> Option<&Error> {
+    error.get_ref().and_then(|error| error.downcast_ref())
+}
+
+fn of_certificate(error: &CertificateError, server: &Server<'_>) -> String {
+    let Server { name, authorities, .. } = server;
+    match error {
+        CertificateError::UnknownIssuer => match authorities {
+            Some(file) => format!(
+                "its certificate for {name} was not issued by an authority that is trusted here \
+                 (ca_certificate: {}). Add the authority to that file",
+                file.display()
+            ),
+            None => format!(
+                "its certificate for {name} was not issued by an authority that is trusted here (the \
+                 platform's). Name a file with the authority in ca_certificate"
+            ),
+        },
+        CertificateError::ExpiredContext { time, not_after } => expired(*time, *not_after),
+        CertificateError::NotValidYetContext { time, not_before } => format!(
+            "its certificate is not valid before {} (this machine's clock: {}). Set the clock right, or have \
+             the certificate replaced",
+            moment(*not_before),
+            moment(*time)
+        ),
+        CertificateError::NotValidForNameContext { presented, .. } => format!(
+            "its certificate is for {} and not for {name}. Correct the host, or name the server in \
+             connect.sni",
+            names(presented)
+        ),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "its certificate is not one for servers (extended key usage)".to_owned()
+        }
+        // what `openssl req -x509` makes, unless it is told otherwise
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "its certificate is that of an authority, not of a server (basic constraints: CA:TRUE). Have the \
+             authority issue a certificate for the server"
+                .to_owned()
+        }
+        other => format!("its certificate cannot be verified: {other}"),
+    }
+}
+
+fn expired(now: UnixTime, not_after: UnixTime) -> String {
+    let days = now.as_secs().saturating_sub(not_after.as_secs()) / DAY;
+    match days {
+        0 => format!(
+            "its certificate expired less than a day ago, at {} (this machine's clock: {})",
+            rfc3339(not_after),
+            rfc3339(now)
+        ),
+        days => format!(
+            "its certificate expired on {}, {days} day{} ago (this machine's clock: {})",
+            date(not_after),
+            if days == 1 { "" } else { "s" },
+            date(now)
+        ),
+    }
+}
+
+/// A day, or the time too where the day alone says nothing.
+fn moment(time: UnixTime) -> String {
+    if time.as_secs().is_multiple_of(DAY) { date(time) } else { rfc3339(time) }
+}
+
+fn date(time: UnixTime) -> String {
+    let mut text = rfc3339(time);
+    text.truncate("2025-02-01".len());
+    text
+}
+
+fn rfc3339(time: UnixTime) -> String {
+    // beyond the year 9999 there is no such text
+    let since_1970 = Duration::from_secs(time.as_secs().min(253_402_300_799));
+    humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since_1970).to_string()
+}
+
+/// The names as webpki writes them, `DnsName("a.example")`, without the type around them.
+fn names(presented: &[String]) -> String {
+    let bare = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
+    let named: Vec<String> = presented.iter().take(MOST_NAMES).map(bare).collect();
+    let more = presented.len().saturating_sub(MOST_NAMES);
+    match (&*named, more) {
+        ([], _) => "no name at all".to_owned(),
+        (named, 0) => named.join(", "),
+        (named, more) => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+/// The server's own word, by which it has refused us (RFC 8446, 6.2).
+fn of_alert(alert: AlertDescription, name: Option<&str>) -> String {
+    use AlertDescription as Alert;
+    match alert {
+        Alert::CertificateRequired => {
+            "the server requires a client certificate; set client_certificate and client_key".to_owned()
+        }
+        Alert::BadCertificate
+        | Alert::UnsupportedCertificate
+        | Alert::CertificateRevoked
+        | Alert::CertificateExpired
+        | Alert::CertificateUnknown
+        | Alert::UnknownCA
+        | Alert::AccessDenied => {
+            format!("the server refused the client certificate ({alert:?}); look at client_certificate")
+        }
+        Alert::ProtocolVersion => {
+            "the server speaks neither TLS 1.2 nor TLS 1.3 (ProtocolVersion)".to_owned()
+        }
+        Alert::HandshakeFailure => {
+            "the server refused the handshake (HandshakeFailure): no cipher suite in common, or it requires \
+             a client certificate (client_certificate, client_key)"
+                .to_owned()
+        }
+        Alert::UnrecognisedName => match name {
+            Some(name) => format!(
+                "the server does not know the name {name} (UnrecognisedName); set \
+                connect.sni"
+            ),
+            None => "the server does not know the name (UnrecognisedName); set connect.sni".to_owned(),
+        },
+        other => format!("the server ended it ({other:?})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(error: Error) -> String {
+        let error = io::Error::new(io::ErrorKind::InvalidData, error);
+        let place = "api.example:443";
+        let server = Server { place: &place, name: "api.example", authorities: Some(Path::new("/ca.pem")) };
+        of_handshake(&error, &server)
+    }
+
+    fn at(seconds: u64) -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn an_expired_certificate_is_told_in_dates_and_days() {
+        let (now, feb_2025) = (at(1_795_984_965), at(1_738_368_000));
+        let of = |time, not_after| {
+            told(Error::InvalidCertificate(CertificateError::ExpiredContext { time, not_after }))
+        };
+        assert_eq!(
+            of(now, feb_2025),
+            "TLS with api.example:443 failed: its certificate expired on 2025-02-01, 666 days ago (this \
+             machine's clock: 2026-11-29)"
+        );
+        assert!(of(now, at(1_795_984_965 - DAY)).contains("1 day ago"));
+        let today = of(now, at(1_795_984_965 - 60));
+        assert!(today.contains("less than a day ago, at 2026-11-29T20:41:45Z (this"), "{today}");
+    }
+
+    #[test]
+    fn a_foreign_name_an_unknown_authority_and_plain_http_are_told_with_their_cure() {
+        let presented = vec!["DnsName(\"a.example\")".to_owned(), "IpAddress(10.0.0.1)".to_owned()];
+        let expected = rustls_pki_types::ServerName::try_from("api.example").unwrap();
+        for (error, words) in [
+            (
+                Error::InvalidCertificate(CertificateError::NotValidForNameContext { expected, presented }),
+                "its certificate is for a.example, IpAddress(10.0.0.1) and not for api.example",
+            ),
+            (
+                Error::InvalidCertificate(CertificateError::UnknownIssuer),
+                "TLS with api.example:443 failed: its certificate for api.example was not issued by an \
+                 authority that is trusted here (ca_certificate: /ca.pem). Add the authority to that file",
+            ),
+            (
+                Error::InvalidMessage(InvalidMessage::InvalidContentType),
+                "api.example:443 did not answer with TLS; does it speak plain HTTP?",
+            ),
+            (
+                Error::AlertReceived(AlertDescription::CertificateRequired),
+                "set client_certificate and client_key",
+            ),
+        ] {
+            let told = told(error);
+            assert!(told.contains(words), "{told}");
+        }
+    }
+}
