@@ -65,6 +65,7 @@ const DENIED: &str =
     r#"{"Message":"User: arn:aws:iam::123456789012:user/x is not authorized to perform: y"}"#;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table, a row for each refusal")]
 fn k5_each_refusal_by_an_api_is_a_warning_with_cause_and_cure_a_count_and_a_word_in_the_access_line() {
     let (key, iam) = ("{ apikey: hush-key }", format!("{{ iam: {{ {KEYS} }} }}"));
     for (status, kind, body, authorization, reason, told) in [

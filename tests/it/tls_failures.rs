@@ -40,7 +40,7 @@ fn words_each_certificate_that_is_not_trusted_is_told_with_cause_and_cure() {
     let expired = |params: &mut CertificateParams| params.not_after = date_time_ymd(2025, 2, 1);
     let future = |params: &mut CertificateParams| params.not_before = date_time_ymd(4000, 1, 1);
     let clients = |params: &mut CertificateParams| {
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     };
     let own = |params: &mut CertificateParams| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     for (identity, told) in [
