@@ -70,7 +70,7 @@ impl Application {
     /// Builds the routes and binds the socket; nothing is served yet.
     ///
     /// # Errors
-    /// What keeps it from starting.
+    /// The reason of a start that fails.
     pub fn build(settings: Settings) -> Result<Self, StartError> {
         Self::build_within(OpenFiles::unlimited(), settings)
     }
@@ -78,7 +78,7 @@ impl Application {
     /// The same with no more open files than these.
     ///
     /// # Errors
-    /// What keeps it from starting.
+    /// The reason of a start that fails.
     pub fn build_within(files: OpenFiles, settings: Settings) -> Result<Self, StartError> {
         let metrics = Metrics::new().map_err(StartError::Metrics)?;
         let keeper = Keeper::start().map_err(StartError::Credentials)?;

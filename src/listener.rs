@@ -24,3 +24,7 @@ pub mod sockets;
 pub mod tls;
 mod transport;
 pub mod worker;
+
+/// Time for a client to go on sending behind the last answer of a connection or a stream. An end with unread bytes is a
+/// reset, on which clients lose an answer that they have not read yet.
+const LINGER: std::time::Duration = std::time::Duration::from_secs(2);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 /// A buffer that grows holds so many bytes at least.
 const LEAST: usize = 16 << 10;
 
-/// What has arrived so far.
+/// The bytes that have arrived so far.
 #[derive(Debug, Default)]
 pub struct Gathered {
     /// All of it, as long as that is one piece.

@@ -36,7 +36,7 @@ use self::{
     outbox::Outbox,
     waiting::Waiting,
 };
-use super::{server::Server, transport::Transport};
+use super::{LINGER, server::Server, transport::Transport};
 use crate::{
     error::ProxyError,
     metrics::Metrics,
@@ -44,9 +44,6 @@ use crate::{
     settings::Limits,
 };
 
-/// How long a client that is told that its connection ends may go on sending, so that it reads the answer instead of a
-/// reset.
-const LINGER: Duration = Duration::from_secs(2);
 /// Time for a client to receive the beginning of an answer that is cut by a reset: a reset discards what is on its way.
 const RESET_DELAY: Duration = Duration::from_millis(250);
 /// Of the length of a body that does not come with its head: ten thousand bytes.

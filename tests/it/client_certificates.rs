@@ -4,27 +4,13 @@ use std::{fmt::Write as _, path::Path};
 
 use apigw_invoker::settings::{Document, Settings};
 use rcgen::ExtendedKeyUsagePurpose;
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, server::WebPkiClientVerifier, version};
+use rustls::version;
 use tempfile::NamedTempFile;
 
 use super::support::{
     App, get,
-    tls::{Authority, Identity, SecuredUpstream, file, provider, resolver},
+    tls::{Authority, Identity, demanding, file},
 };
-
-/// A server that takes nobody but those whom the authority vouches for.
-fn demanding(authority: &Authority, version: &'static SupportedProtocolVersion) -> SecuredUpstream {
-    let mut roots = RootCertStore::empty();
-    roots.add(authority.der()).unwrap();
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider()).build().unwrap();
-    SecuredUpstream::ok(
-        ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_client_cert_verifier(verifier)
-            .with_cert_resolver(resolver(authority.identity("localhost"))),
-    )
-}
 
 /// A certificate for a client.
 fn client(authority: &Authority) -> Identity {

@@ -12,13 +12,11 @@ use apigw_invoker::{
     snapshot,
 };
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, date_time_ymd};
-use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier, version};
+use rustls::version;
 
 use super::support::{
     App, Response, Upstream, call, get,
-    tls::{
-        Authority, Handshake, Identity, SecuredUpstream, file, provider, resolver, server, server_speaking,
-    },
+    tls::{Authority, Handshake, Identity, SecuredUpstream, demanding, file, server, server_speaking},
 };
 
 /// The rest of a route that trusts the authorities of a file.
@@ -217,15 +215,7 @@ fn a_server_that_wants_a_certificate_of_ours_is_a_502() {
     let authority = Authority::new("ours");
     let trusted = authority.file();
     for version in [&version::TLS12, &version::TLS13] {
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.der()).unwrap();
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider()).build().unwrap();
-        let demanding = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_client_cert_verifier(verifier)
-            .with_cert_resolver(resolver(authority.identity("localhost")));
-        let upstream = SecuredUpstream::ok(demanding);
+        let upstream = demanding(&authority, version);
         let app = app(&upstream.uri("localhost"), &trusting(trusted.path()));
         assert_refused(&get(app.address, "/"), &format!("{version:?}"));
     }

@@ -3,12 +3,12 @@
 use std::{io::Write as _, net::TcpListener};
 
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, date_time_ymd};
-use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier, version};
+use rustls::version;
 
 use super::support::{
     Upstream, get,
     process::{ANY_PORT, Process, settings},
-    tls::{Authority, SecuredUpstream, provider, resolver, server},
+    tls::{Authority, SecuredUpstream, demanding, server},
 };
 
 /// The line about one call that fails.
@@ -97,15 +97,7 @@ fn words_a_server_that_wants_a_client_certificate_leads_to_client_certificate() 
     let authority = Authority::new("ours");
     let trusted = authority.file();
     for version in [&version::TLS12, &version::TLS13] {
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.der()).unwrap();
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider()).build().unwrap();
-        let demanding = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_client_cert_verifier(verifier)
-            .with_cert_resolver(resolver(authority.identity("localhost")));
-        let upstream = SecuredUpstream::ok(demanding);
+        let upstream = demanding(&authority, version);
         let rest = format!("ca_certificate: {}", trusted.path().display());
         let line = failure(&upstream.uri("localhost"), &rest, "upstream_tls");
         assert!(line.contains("client_certificate") && line.contains("client_key"), "{version:?}: {line}");

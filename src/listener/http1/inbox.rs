@@ -27,7 +27,7 @@ use tokio_util::{codec::Decoder as _, io::poll_read_buf};
 
 use crate::{
     error::{ErrorKind, ProxyError},
-    listener::{request_target::escape_in_line, transport::Transport},
+    listener::{expectation::asks_for_continue, request_target::escape_in_line, transport::Transport},
     message::chunks::{Chunks, Decoded},
 };
 
@@ -264,7 +264,7 @@ impl Inbox {
         }
         let head = request.head();
         self.body = Body::announced_by(head);
-        let is_expected = head.expect() && self.has_body();
+        let is_expected = self.has_body() && expects_continue(head);
         self.interim = if is_expected { Bytes::from_static(CONTINUE) } else { Bytes::new() };
         Ok(request)
     }
@@ -335,6 +335,12 @@ impl Inbox {
         }
         Pin::new(transport).poll_flush(context)
     }
+}
+
+/// HTTP/1.0 knows no interim answers (RFC 9110, 10.1.1).
+fn expects_continue(head: &RequestHead) -> bool {
+    let values = head.headers.get_all(header::EXPECT).map(header::HeaderValue::as_bytes);
+    head.version == Version::HTTP_11 && asks_for_continue(values)
 }
 
 /// `Connection: keep-alive`, which an HTTP/1.0 client has to ask for.

@@ -24,7 +24,7 @@ use crate::{error::ProxyError, proxy::reply::ClientBody};
 /// Bytes of a body in one frame.
 const PIECE: usize = 16 << 10;
 
-/// What a body yields.
+/// The result of polling a body.
 type Yield = Option<Result<Bytes, ProxyError>>;
 
 /// Sends a response. Its client may make no room for `send_timeout`.

@@ -8,7 +8,7 @@ use std::{rc::Rc, time::Duration};
 use h2::{Ping, PingPong};
 use tokio::{sync::Mutex, time::timeout};
 
-/// How long a client may leave a PING unanswered.
+/// Time for a client to answer a PING.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The PINGs of one connection; `h2` has one at a time on its way.

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 
-/// How much of one response `h2` was given, and how much of that it has written.
+/// Bytes of one response that were given to `h2`, and bytes of them that `h2` has written.
 #[derive(Debug, Default)]
 pub struct Progress {
     given: Cell<u64>,

@@ -11,7 +11,6 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use actix_http::error::PayloadError;
@@ -20,8 +19,8 @@ use futures_core::Stream;
 use h2::RecvStream;
 use tokio::time::timeout;
 
-/// How long a client may go on sending behind a response, as on HTTP/1.1.
-const LINGER: Duration = Duration::from_secs(2);
+use crate::listener::LINGER;
+
 /// Bytes that are read and dropped behind a response. A client that sends more has had time to read it.
 const MOST_DISCARDED: usize = 64 << 20;
 
@@ -31,9 +30,9 @@ pub struct Upload(Rc<State>);
 
 struct State {
     stream: RefCell<RecvStream>,
-    /// Whether the client waits for `100 Continue` before it sends.
+    /// Set while the client waits for `100 Continue` before it sends.
     is_held_back: Cell<bool>,
-    /// Whether somebody waits for the body of such a client.
+    /// Set while a reader waits for the body.
     is_awaited: Cell<bool>,
     /// Bytes that may still be discarded.
     budget: Cell<usize>,

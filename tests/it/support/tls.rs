@@ -10,9 +10,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
 };
 use rustls::{
-    HandshakeKind, ServerConfig, ServerConnection, SupportedProtocolVersion,
+    HandshakeKind, RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion,
     crypto::CryptoProvider,
-    server::ResolvesServerCert,
+    server::{ResolvesServerCert, WebPkiClientVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -219,4 +219,18 @@ impl Handshake {
             resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
         }
     }
+}
+
+/// An upstream that takes nobody but those whom the authority vouches for.
+pub fn demanding(authority: &Authority, version: &'static SupportedProtocolVersion) -> SecuredUpstream {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.der()).unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider()).build().unwrap();
+    SecuredUpstream::ok(
+        ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(resolver(authority.identity("localhost"))),
+    )
 }

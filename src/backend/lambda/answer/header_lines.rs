@@ -17,7 +17,7 @@ use crate::{
     proxy::headers::clean_reply,
 };
 
-/// What a function says about the head of its answer beyond the status.
+/// The head of a function's answer, without the status.
 #[derive(Debug)]
 pub struct HeaderLines {
     /// The lines, but for those about a connection or framing, which are not the function's business (R31, R35).
@@ -78,7 +78,7 @@ fn content_length(lines: &HeaderMap) -> Option<u64> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
 
-/// What the function's headers and cookies have taken up.
+/// Lines and bytes of the headers and cookies that were read so far.
 #[derive(Default)]
 struct Room {
     bytes: usize,

@@ -172,7 +172,7 @@ fn decoded(body: &[u8]) -> Result<Bytes, ProxyError> {
     })
 }
 
-/// Tells whoever debugs a function that API Gateway would have refused its body.
+/// The debug line about a body that API Gateway would have refused.
 fn remark_on_body(body: Json<'_>) -> Option<Remark> {
     let is_usual = matches!(body.kind(), Kind::Text | Kind::Null) || log::max_level() < Level::Debug;
     let text = "the function's `body` is not a string, and goes to the client as the JSON that it is";

@@ -42,7 +42,7 @@ impl<S: Source> Indexed<S> {
         Self { source, groups }
     }
 
-    /// Whether there is no name.
+    /// True without a name.
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }

@@ -23,7 +23,7 @@ pub trait Source: Named {
     /// The value that belongs to the name at this place.
     fn value(&self, place: u32) -> Self::Value;
 
-    /// How many places there are.
+    /// The number of places.
     fn count(&self) -> usize;
 
     /// Calls with each place and its name, in order.
