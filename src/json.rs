@@ -11,7 +11,10 @@ mod tests;
 mod text;
 
 use self::scanner::Scanner;
-pub use self::{scanner::Malformed, text::Text};
+pub use self::{
+    scanner::{Malformed, plain_run},
+    text::Text,
+};
 
 /// A value of a document, known to be sound JSON, without blanks around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,6 +21,7 @@ mod pairs;
 #[cfg(test)]
 mod samples;
 mod text;
+mod writer;
 
 use crate::{
     error::{ErrorKind, ProxyError},

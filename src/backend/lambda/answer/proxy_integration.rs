@@ -9,6 +9,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use actix_http::{
     StatusCode,
     header::{self, HeaderMap, HeaderValue},
@@ -132,8 +134,11 @@ fn put_together(
 /// A number or its three digits, which is how some frameworks write it (R18); a whole number may have a point.
 fn status(written: Json<'_>) -> Result<StatusCode, ProxyError> {
     let digits = match written.kind() {
-        Kind::Number => written.written().parse::<f64>().ok().map(|number| number.to_string()),
-        Kind::Text => written.text().map(|text| text.beginning(4)),
+        Kind::Number if written.written().bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(Cow::Borrowed(written.written()))
+        }
+        Kind::Number => written.written().parse::<f64>().ok().map(|number| Cow::Owned(number.to_string())),
+        Kind::Text => written.text().map(|text| Cow::Owned(text.beginning(4))),
         _ => None,
     };
     // three bytes that are a status can be nothing but its digits: no sign, no zeros before it

@@ -1,12 +1,9 @@
 //! Names with their values, and the ways in which events write them.
 //!
 //! `pairs.rs` has those of headers, `groups.rs` the index over all others; an event writes the same ones in up to two ways
-//! without a copy.
+//! without a copy: here as Kong does, by `writer.rs` as API Gateway does.
 
-use std::{
-    borrow::Cow,
-    fmt::{self, Display},
-};
+use std::borrow::Cow;
 
 use serde::{Serialize, Serializer};
 
@@ -77,36 +74,6 @@ where
     serializer.collect_map(grouped.groups().map(|(name, values)| (name, OneOrAll(values))))
 }
 
-/// Every name with its last value.
-#[derive(Debug)]
-pub struct LastOf<'g, G>(pub &'g G);
-
-impl<'g, G: Grouped<Value<'g>: Serialize>> Serialize for LastOf<'g, G> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.groups().map(|(name, mut values)| (name, values.next_back())))
-    }
-}
-
-/// Every name with an array of its values.
-#[derive(Debug)]
-pub struct AllOf<'g, G>(pub &'g G);
-
-impl<'g, G: Grouped<Value<'g>: Serialize>> Serialize for AllOf<'g, G> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.groups().map(|(name, values)| (name, All(values))))
-    }
-}
-
-/// Every name with its values joined by commas.
-#[derive(Debug)]
-pub struct JoinedOf<'g, G>(pub &'g G);
-
-impl<'g, G: Grouped<Value<'g>: Display>> Serialize for JoinedOf<'g, G> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.groups().map(|(name, values)| (name, Joined(values))))
-    }
-}
-
 /// The values of one name: alone as itself, several as an array.
 #[derive(Debug)]
 pub struct OneOrAll<I>(pub I);
@@ -118,33 +85,5 @@ impl<I: Values<Item: Serialize>> Serialize for OneOrAll<I> {
             (Some(value), 0) => value.serialize(serializer),
             _ => serializer.collect_seq(self.0.clone()),
         }
-    }
-}
-
-struct All<I>(I);
-
-impl<I: Values<Item: Serialize>> Serialize for All<I> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.clone())
-    }
-}
-
-struct Joined<I>(I);
-
-impl<I: Values<Item: Display>> Display for Joined<I> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, value) in self.0.clone().enumerate() {
-            if index > 0 {
-                f.write_str(",")?;
-            }
-            value.fmt(f)?;
-        }
-        Ok(())
-    }
-}
-
-impl<I: Values<Item: Display>> Serialize for Joined<I> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }

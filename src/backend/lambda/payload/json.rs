@@ -1,10 +1,11 @@
-//! An event written as JSON, straight from what it borrows: no tree in between, since this is done for every
-//! request.
+//! An event written as JSON into a buffer of bounded size, straight from what it borrows: no tree in between, since
+//! every request has one.
 
 use std::io;
 
 use serde::Serialize;
 
+use super::writer::{Document, Event, Writer};
 use crate::error::{ErrorKind, ProxyError};
 
 /// What an event is likely to take besides its body.
@@ -14,24 +15,29 @@ const FIRST_BUFFER: usize = 4 << 10;
 /// the new one are there at a time.
 const LARGEST_TO_GROW: usize = 16 << 10;
 
-/// Writes an event that is likely to take `likely` bytes for the client's body, and is to have no more than `limit`.
+/// Writes a serde value as an event; the rest is as with [`written`].
+pub fn json(event: &impl Serialize, likely: usize, limit: u64) -> Result<Vec<u8>, ProxyError> {
+    written(&Document(event), likely, limit)
+}
+
+/// Writes an event that is likely to take `likely` bytes for the client's body, and may have at most `limit` bytes.
 ///
 /// # Errors
-/// It has more. It is given up where the limit is passed: escapes make a body up to six times as long, and
-/// nobody waits for that.
-pub fn json(event: &impl Serialize, likely: usize, limit: u64) -> Result<Vec<u8>, ProxyError> {
+/// The event has more than `limit`. Writing stops there: escapes make a body up to six times as long, and nobody waits
+/// for that.
+pub fn written(event: &impl Event, likely: usize, limit: u64) -> Result<Vec<u8>, ProxyError> {
     let likely = FIRST_BUFFER.saturating_add(likely);
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut event_bytes = Limited::of(likely.min(most), most);
-    let mut result = serde_json::to_writer(&mut event_bytes, event);
+    let mut result = event.write(&mut Writer(&mut event_bytes));
     if event_bytes.is_outgrown {
         drop(event_bytes);
         let mut size = Size { bytes: 0, most };
-        result = serde_json::to_writer(&mut size, event);
+        result = event.write(&mut Writer(&mut size));
         let capacity = if result.is_ok() { size.bytes } else { 0 };
         event_bytes = Limited::of(capacity, most);
         if result.is_ok() {
-            result = serde_json::to_writer(&mut event_bytes, event);
+            result = event.write(&mut Writer(&mut event_bytes));
         } else {
             event_bytes.passed_at = Some(size.bytes);
         }

@@ -70,10 +70,7 @@ impl Serialize for Pairs<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::grouped::{AllOf, JoinedOf, LastOf},
-        *,
-    };
+    use super::{super::writer::tests::written, *};
     use proptest::prelude::*;
 
     fn pairs<'a>(written: &[(&'a str, &'a str)]) -> Pairs<'a> {
@@ -84,22 +81,34 @@ mod tests {
         serde_json::to_string(value).unwrap()
     }
 
+    fn last_of(pairs: &Pairs<'_>) -> String {
+        written(|writer| writer.last_of("", pairs))
+    }
+
+    fn all_of(pairs: &Pairs<'_>) -> String {
+        written(|writer| writer.all_of("", pairs))
+    }
+
+    fn joined_of(pairs: &Pairs<'_>) -> String {
+        written(|writer| writer.joined_of("", pairs))
+    }
+
     #[test]
     fn the_same_pairs_are_written_in_four_ways() {
         let pairs = pairs(&[("b", "2"), ("a", "\"1\""), ("c", ""), ("b", "1")]);
         assert_eq!(json(&pairs), r#"{"a":"\"1\"","b":["2","1"],"c":""}"#);
-        assert_eq!(json(&LastOf(&pairs)), r#"{"a":"\"1\"","b":"1","c":""}"#);
-        assert_eq!(json(&AllOf(&pairs)), r#"{"a":["\"1\""],"b":["2","1"],"c":[""]}"#);
-        assert_eq!(json(&JoinedOf(&pairs)), r#"{"a":"\"1\"","b":"2,1","c":""}"#);
+        assert_eq!(last_of(&pairs), r#"{"a":"\"1\"","b":"1","c":""}"#);
+        assert_eq!(all_of(&pairs), r#"{"a":["\"1\""],"b":["2","1"],"c":[""]}"#);
+        assert_eq!(joined_of(&pairs), r#"{"a":"\"1\"","b":"2,1","c":""}"#);
     }
 
     #[test]
     fn none_are_an_empty_object_in_each() {
         let none = pairs(&[]);
         assert_eq!(json(&none), "{}");
-        assert_eq!(json(&LastOf(&none)), "{}");
-        assert_eq!(json(&AllOf(&none)), "{}");
-        assert_eq!(json(&JoinedOf(&none)), "{}");
+        assert_eq!(last_of(&none), "{}");
+        assert_eq!(all_of(&none), "{}");
+        assert_eq!(joined_of(&none), "{}");
     }
 
     #[test]
@@ -131,22 +140,22 @@ mod tests {
             }
             let written: Vec<_> = written.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             let pairs = || pairs(&written);
-            prop_assert_eq!(json(&AllOf(&pairs())), json(&expected));
+            prop_assert_eq!(all_of(&pairs()), json(&expected));
             let last: std::collections::BTreeMap<_, _> = expected.iter().map(|(name, all)| (*name, all[all.len() - 1])).collect();
-            prop_assert_eq!(json(&LastOf(&pairs())), json(&last));
+            prop_assert_eq!(last_of(&pairs()), json(&last));
             let joined: std::collections::BTreeMap<_, _> = expected.iter().map(|(name, all)| (*name, all.join(","))).collect();
-            prop_assert_eq!(json(&JoinedOf(&pairs())), json(&joined));
+            prop_assert_eq!(joined_of(&pairs()), json(&joined));
             let mut one = pairs();
             one.join(&name, ",");
-            prop_assert_eq!(json(&JoinedOf(&one)), json(&joined));
+            prop_assert_eq!(joined_of(&one), json(&joined));
             let mut more = pairs();
             more.insert(&name, "new".into());
             let mut expected_more = expected.clone();
             expected_more.entry(&name).or_default().push("new");
-            prop_assert_eq!(json(&AllOf(&more)), json(&expected_more));
+            prop_assert_eq!(all_of(&more), json(&expected_more));
             let mut taken = pairs();
             prop_assert_eq!(taken.take(&name), expected.remove(&*name).unwrap_or_default());
-            prop_assert_eq!(json(&AllOf(&taken)), json(&expected));
+            prop_assert_eq!(all_of(&taken), json(&expected));
         }
     }
 }

@@ -14,7 +14,6 @@ use actix_http::{
     header::{self, HeaderValue},
 };
 use percent_encoding::percent_decode_str;
-use serde::Serialize;
 
 use super::{
     super::{
@@ -72,24 +71,15 @@ pub struct Call<'a> {
     pub body: &'a [u8],
 }
 
-/// `pathParameters`.
-#[derive(Debug, Serialize)]
-pub struct PathParameters<'a> {
-    /// The path after the route's prefix.
-    proxy: Cow<'a, str>,
+/// `pathParameters.proxy` as REST APIs write it: raw as in `path`, without the slash that ends it. Adapters route by this
+/// member, and `/a%2Fb` must not become `/a/b`.
+pub fn raw_parameter(remainder: &str) -> &str {
+    remainder.strip_suffix('/').unwrap_or(remainder)
 }
 
-impl<'a> PathParameters<'a> {
-    /// The parameters as REST APIs write them: raw as in `path`, without the slash that ends it. Adapters route by
-    /// this member, and `/a%2Fb` must not become `/a/b`.
-    pub fn raw(remainder: &'a str) -> Self {
-        Self { proxy: Cow::Borrowed(remainder.strip_suffix('/').unwrap_or(remainder)) }
-    }
-
-    /// The parameters as HTTP APIs write them: decoded.
-    pub fn decoded(remainder: &'a str) -> Self {
-        Self { proxy: text(percent_decode_str(remainder)) }
-    }
+/// `pathParameters.proxy` as HTTP APIs write it: decoded.
+pub fn decoded_parameter(remainder: &str) -> Cow<'_, str> {
+    text(percent_decode_str(remainder))
 }
 
 impl<'a> Call<'a> {

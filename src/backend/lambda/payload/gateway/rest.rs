@@ -4,86 +4,17 @@
 //! to do (`LocalStack`'s snapshots of 2024-08 and 2024-11) and Kong does not (`peers.md` K22); those of several values
 //! are the truth.
 
-use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
-
-use serde::Serialize;
+use std::io;
 
 use super::{
     super::{
-        arguments::PlainArguments,
         event_body::EventBody,
-        grouped::{AllOf, Indexed, LastOf},
-        json::json,
-        pairs::Pairs,
+        json::written,
+        writer::{Event, Writer},
     },
-    call::{Call, PathParameters},
+    call::{Call, raw_parameter},
 };
 use crate::error::ProxyError;
-
-type Query<'c> = Indexed<PlainArguments<'c>>;
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct RestEvent<'c> {
-    version: &'static str,
-    resource: &'c str,
-    path: &'c str,
-    http_method: &'c str,
-    headers: LastOf<'c, Pairs<'c>>,
-    multi_value_headers: AllOf<'c, Pairs<'c>>,
-    query_string_parameters: Option<LastOf<'c, Query<'c>>>,
-    multi_value_query_string_parameters: Option<AllOf<'c, Query<'c>>>,
-    path_parameters: Option<PathParameters<'c>>,
-    stage_variables: Option<&'c BTreeMap<String, String>>,
-    request_context: RequestContext<'c>,
-    body: EventBody<'c>,
-    is_base64_encoded: bool,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct RequestContext<'c> {
-    account_id: &'c str,
-    api_id: &'c str,
-    domain_name: &'c str,
-    domain_prefix: &'c str,
-    extended_request_id: &'c str,
-    http_method: &'c str,
-    identity: Identity<'c>,
-    path: Cow<'c, str>,
-    protocol: &'static str,
-    request_id: &'c str,
-    request_time: &'c str,
-    request_time_epoch: i64,
-    resource_id: &'c str,
-    resource_path: &'c str,
-    stage: &'c str,
-}
-
-/// Who the client is: nobody has asked it for more than its address.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Identity<'c> {
-    access_key: Null,
-    account_id: Null,
-    api_key: Null,
-    api_key_id: Null,
-    caller: Null,
-    client_cert: Null,
-    cognito_authentication_provider: Null,
-    cognito_authentication_type: Null,
-    cognito_identity_id: Null,
-    cognito_identity_pool_id: Null,
-    principal_org_id: Null,
-    source_ip: IpAddr,
-    user: Null,
-    user_agent: Option<&'c str>,
-    user_arn: Null,
-}
-
-/// A member that is there and says nothing.
-#[derive(Debug, Clone, Copy, Serialize)]
-struct Null;
 
 /// Writes the event.
 ///
@@ -92,66 +23,74 @@ struct Null;
 pub fn event(mut call: Call<'_>, limit: u64) -> Result<Vec<u8>, ProxyError> {
     // one line is all that RFC 6265 (5.4) knows, and all that readers of the single values would see
     call.headers.join("cookie", "; ");
-    let call = &call;
     // K27
     let body = EventBody::new(call.body, !call.settings.base64_encode_body);
-    let arguments = Some(&call.query).filter(|query| !query.is_empty());
-    let event = RestEvent {
-        version: "1.0",
-        resource: &call.resource,
-        path: call.path,
-        http_method: call.method,
-        headers: LastOf(&call.headers),
-        multi_value_headers: AllOf(&call.headers),
-        query_string_parameters: arguments.map(LastOf),
-        multi_value_query_string_parameters: arguments.map(AllOf),
-        path_parameters: call.remainder.map(PathParameters::raw),
-        stage_variables: call.stage_variables(),
-        request_context: request_context(call),
-        body,
-        is_base64_encoded: body.is_base64(),
-    };
-    json(&event, body.likely_length(), limit)
+    written(&RestEvent { call, body }, body.likely_length(), limit)
 }
 
-fn request_context<'c>(call: &'c Call<'_>) -> RequestContext<'c> {
-    RequestContext {
-        account_id: &call.settings.account_id,
-        api_id: &call.settings.api_id,
-        domain_name: &call.domain_name,
-        domain_prefix: call.domain_prefix(),
-        // AWS's second id is of the same request, for its own support
-        extended_request_id: &call.request_id,
-        http_method: call.method,
-        identity: identity(call),
-        path: call.path_with_stage(),
-        protocol: call.protocol,
-        request_id: &call.request_id,
-        request_time: &call.moment.text,
-        request_time_epoch: call.moment.epoch,
-        // AWS's is a random name for the resource; any that stays the same will do
-        resource_id: &call.resource,
-        resource_path: &call.resource,
-        stage: &call.settings.stage,
+struct RestEvent<'c> {
+    call: Call<'c>,
+    body: EventBody<'c>,
+}
+
+impl Event for RestEvent<'_> {
+    fn write<W: io::Write>(&self, writer: &mut Writer<'_, W>) -> io::Result<()> {
+        let call = &self.call;
+        writer.text(r#"{"version":"1.0","resource":"#, &call.resource)?;
+        writer.text(r#","path":"#, call.path)?;
+        writer.text(r#","httpMethod":"#, call.method)?;
+        writer.last_of(r#","headers":"#, &call.headers)?;
+        writer.all_of(r#","multiValueHeaders":"#, &call.headers)?;
+        if call.query.is_empty() {
+            writer.fixed(r#","queryStringParameters":null,"multiValueQueryStringParameters":null"#)?;
+        } else {
+            writer.last_of(r#","queryStringParameters":"#, &call.query)?;
+            writer.all_of(r#","multiValueQueryStringParameters":"#, &call.query)?;
+        }
+        match call.remainder {
+            Some(remainder) => {
+                writer.text(r#","pathParameters":{"proxy":"#, raw_parameter(remainder))?;
+                writer.fixed("}")?;
+            }
+            None => writer.fixed(r#","pathParameters":null"#)?,
+        }
+        match call.stage_variables() {
+            Some(variables) => writer.map(r#","stageVariables":"#, variables.iter())?,
+            None => writer.fixed(r#","stageVariables":null"#)?,
+        }
+        write_context(call, writer)?;
+        writer.body(r#"},"body":"#, self.body)?;
+        writer.plain(r#","isBase64Encoded":"#, self.body.is_base64())?;
+        writer.fixed("}")
     }
 }
 
-fn identity<'c>(call: &'c Call<'_>) -> Identity<'c> {
-    Identity {
-        access_key: Null,
-        account_id: Null,
-        api_key: Null,
-        api_key_id: Null,
-        caller: Null,
-        client_cert: Null,
-        cognito_authentication_provider: Null,
-        cognito_authentication_type: Null,
-        cognito_identity_id: Null,
-        cognito_identity_pool_id: Null,
-        principal_org_id: Null,
-        source_ip: call.source_ip,
-        user: Null,
-        user_agent: call.user_agent.as_deref(),
-        user_arn: Null,
-    }
+/// `requestContext`, but for the brace that closes it.
+fn write_context<W: io::Write>(call: &Call<'_>, writer: &mut Writer<'_, W>) -> io::Result<()> {
+    writer.text(r#","requestContext":{"accountId":"#, &call.settings.account_id)?;
+    writer.text(r#","apiId":"#, &call.settings.api_id)?;
+    writer.text(r#","domainName":"#, &call.domain_name)?;
+    writer.text(r#","domainPrefix":"#, call.domain_prefix())?;
+    // AWS's second id is of the same request, for its own support
+    writer.text(r#","extendedRequestId":"#, &call.request_id)?;
+    writer.text(r#","httpMethod":"#, call.method)?;
+    // nobody has asked the client for more than its address
+    writer.plain(
+        concat!(
+            r#","identity":{"accessKey":null,"accountId":null,"apiKey":null,"apiKeyId":null,"caller":null"#,
+            r#","clientCert":null,"cognitoAuthenticationProvider":null,"cognitoAuthenticationType":null"#,
+            r#","cognitoIdentityId":null,"cognitoIdentityPoolId":null,"principalOrgId":null,"sourceIp":""#,
+        ),
+        call.source_ip,
+    )?;
+    writer.text_or_null(r#"","user":null,"userAgent":"#, call.user_agent.as_deref())?;
+    writer.text(r#","userArn":null},"path":"#, &call.path_with_stage())?;
+    writer.text(r#","protocol":"#, call.protocol)?;
+    writer.text(r#","requestId":"#, &call.request_id)?;
+    writer.text(r#","requestTime":"#, &call.moment.text)?;
+    writer.plain(r#","requestTimeEpoch":"#, call.moment.epoch)?;
+    // AWS's is a random name for the resource; any that stays the same will do
+    writer.text(r#","resourceId":"#, &call.resource)?;
+    writer.text(r#","resourcePath":"#, &call.resource)?;
+    writer.text(r#","stage":"#, &call.settings.stage)
 }
