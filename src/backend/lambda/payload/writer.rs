@@ -219,7 +219,7 @@ pub mod tests {
 
     proptest! {
         #[test]
-        fn texts_are_escaped_as_serde_json_does_it(text in r#"([\x00-\x22\x5c\x7f]|a{0,40}|.){0,12}"#) {
+        fn texts_are_escaped_as_serde_json_does_it(text in r"([\x00-\x22\x5c\x7f]|a{0,40}|.){0,12}") {
             let written = written(|writer| writer.text("", &text));
             prop_assert_eq!(written, serde_json::to_string(&text).unwrap());
         }
