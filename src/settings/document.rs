@@ -7,7 +7,7 @@
 use std::{fs, io, path::Path};
 
 use super::mistake::{Mistake, Mistakes, Place};
-use crate::open_files::exhausted::noted;
+use crate::{open_files::exhausted::noted, regular_file};
 
 /// The file of the process's own settings.
 const PROCESS_FILE: &str = "default.yaml";
@@ -140,7 +140,7 @@ fn is_read(documents: &[Document], stem: &str) -> bool {
 
 fn read_file(path: &Path, subject: Subject, mistakes: &mut Mistakes) -> Option<Document> {
     let source = path.display().to_string();
-    match noted(fs::read_to_string(path)) {
+    match regular_file::read_settings(path) {
         Ok(text) => Some(Document { source, subject, text }),
         Err(error) => {
             mistakes.push(Mistake::new(Place::file(source), "", format!("cannot be read: {error}")));

@@ -2,7 +2,7 @@
 //! knowing where it was written.
 //!
 //! `document.rs` comes before it, `reference.rs` and `reader.rs` after. The `config` crate keeps no line
-//! numbers, so the same YAML parser runs once more for the positions alone.
+//! numbers and no bounds, so the same YAML parser runs before it for these alone (`lines.rs`).
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,9 +11,8 @@ use std::{
 
 use config::{Config, ConfigError, FileFormat, Map, Source, Value, ValueKind};
 
-use yaml_rust2::ScanError;
-
 use super::{
+    bounds::Unfit,
     document::{Document, Subject},
     lines::Lines,
     mistake::{Mistake, Mistakes, Place},
@@ -167,8 +166,8 @@ impl Node {
 
 /// Merges the documents and lays the environment over them.
 pub fn merge(documents: &[Document], environment: &Environment, mistakes: &mut Mistakes) -> Node {
-    let lines: Vec<Result<Lines, ScanError>> =
-        documents.iter().map(|document| Lines::of(&document.text)).collect();
+    let lines: Vec<Result<Lines, Unfit>> =
+        documents.iter().map(|document| Lines::of(without_mark(&document.text))).collect();
     let mut builder = Config::builder();
     for (index, document) in documents.iter().enumerate() {
         if let Some(table) = parse(document, &lines[index], mistakes) {
@@ -193,14 +192,15 @@ pub fn merge(documents: &[Document], environment: &Environment, mistakes: &mut M
 /// Parses one document; its syntax errors carry their line.
 fn parse(
     document: &Document,
-    lines: &Result<Lines, ScanError>,
+    lines: &Result<Lines, Unfit>,
     mistakes: &mut Mistakes,
 ) -> Option<Map<String, Value>> {
     let at = |line| Place { source: document.source.clone(), line };
     match lines {
-        Err(error) => {
-            let problem = format!("not valid YAML: {}", error.info());
-            mistakes.push(Mistake::new(at(Some(error.marker().line())), "", problem));
+        Err(Unfit { line, problem, expected }) => {
+            let mut mistake = Mistake::new(at(Some(*line)), "", problem);
+            mistake.expected.clone_from(expected);
+            mistakes.push(mistake);
             return None;
         }
         Ok(lines) if !lines.twice.is_empty() => {
@@ -212,7 +212,7 @@ fn parse(
         Ok(_) => {}
     }
     let parsed = Config::builder()
-        .add_source(config::File::from_str(&document.text, FileFormat::Yaml))
+        .add_source(config::File::from_str(without_mark(&document.text), FileFormat::Yaml))
         .build()
         .and_then(|config| config.cache.into_table());
     match parsed {
@@ -222,6 +222,12 @@ fn parse(
             None
         }
     }
+}
+
+/// A text without the byte order mark that some editors put before UTF-8 (YAML 1.2.2, 5.2). The parser takes it for a
+/// part of the first key.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// The cause at the bottom of an error, which is the one that says what is wrong.

@@ -89,6 +89,8 @@ mod routing;
 mod schema;
 /// Secrets through a whole run.
 mod secrets;
+/// Files of the settings that are no such files.
+mod settings_files;
 /// How the process ends.
 mod shutdown;
 /// AWS's vectors, golden signatures, and what the stand-in makes of arbitrary requests.

@@ -1,0 +1,149 @@
+//! Files of the settings that are too deep, too large, or no files at all: a mistake, and the process serves on.
+
+use std::{fs, net::SocketAddr, os::unix::fs::symlink, path::Path, process::Command, time::Instant};
+
+use super::support::{
+    Upstream, eventually, get,
+    process::{Process, command, end_of, settings},
+};
+
+const PROCESS: &str =
+    "listen: { http: '127.0.0.1:0' }\nreload: { interval: 100ms }\nlog: { access: false }\n";
+
+fn route(upstream: &Upstream) -> String {
+    format!("uri: /a\napi_gateway:\n  function_uri: {}\n", upstream.uri("/"))
+}
+
+fn pipe(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+/// Texts that cost more than their bytes, and what is said of each, with its line.
+fn bombs() -> Vec<(String, &'static str)> {
+    let mut laughs = "uri: /x\nx0: &x0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..8 {
+        let items = vec![format!("*x{}", level - 1); 10].join(", ");
+        laughs.push_str(&format!("x{level}: &x{level} [{items}]\n"));
+    }
+    vec![
+        (format!("uri: /x\nx:\n{}", "- ".repeat(1500)), ":3: nested too deep; expected at most 32 levels"),
+        (format!("x: {}", "[".repeat(200)), ":1: nested too deep; expected at most 32 levels"),
+        (laughs, ":5: too many keys and values; expected at most 10000 in a file"),
+        ("x".repeat(300_000), ": cannot be read: longer than 262144 bytes"),
+        (format!("hosts: [{}]", "a,".repeat(20_000)), ":1: too many keys and values"),
+    ]
+}
+
+#[test]
+fn x4_yaml_without_bounds_is_a_mistake_in_check_and_at_start() {
+    let upstream = Upstream::ok();
+    for (bomb, says) in bombs() {
+        for is_process in [true, false] {
+            let directory = settings("", &[("a", &route(&upstream)), ("b", &route(&upstream))]);
+            let file = if is_process { "default.yaml" } else { "routes/b.yaml" };
+            fs::write(directory.path().join(file), &bomb).unwrap();
+            for name in ["check", "run", "explain"] {
+                let mut command = command(name, directory.path());
+                if name == "explain" {
+                    command.args(["GET", "/a"]);
+                }
+                let ended = end_of(&mut command);
+                assert_eq!(ended.code, Some(78), "{}", ended.errors);
+                assert!(ended.errors.contains(&format!("{file}{says}")), "{name}: {}", ended.errors);
+            }
+        }
+    }
+}
+
+#[test]
+fn x4_a_running_process_serves_on_whatever_a_file_becomes() {
+    let upstream = Upstream::ok();
+    let directory = settings(PROCESS, &[("a", &route(&upstream))]);
+    let (mut process, address) = Process::run(directory.path());
+    for (bomb, says) in bombs() {
+        fs::write(directory.path().join("routes/b.yaml"), bomb).unwrap();
+        process.says(&format!("routes/b.yaml{says}"));
+        assert_eq!(get(address, "/a").status, 200);
+    }
+    fs::write(directory.path().join("routes/b.yaml"), route(&upstream).replace("/a", "/b")).unwrap();
+    eventually("b is there", || get(address, "/b").status == 200);
+    process.stop();
+}
+
+/// Says what is wrong, serves on, and ends within seconds of SIGTERM.
+fn assert_serves_and_ends(mut process: Process, address: SocketAddr, says: &str) {
+    process.says(says);
+    assert_eq!(get(address, "/a").status, 200);
+    let asked = Instant::now();
+    process.stop();
+    assert!(asked.elapsed().as_secs() < 5, "{says}: {:?}", asked.elapsed());
+}
+
+#[test]
+fn x6_a_route_that_is_no_regular_file_neither_hangs_nor_keeps_the_process_from_ending() {
+    let upstream = Upstream::ok();
+    for device in [None, Some("/dev/zero"), Some("/dev/tty"), Some("/")] {
+        let directory = settings(PROCESS, &[("a", &route(&upstream))]);
+        let (process, address) = Process::run(directory.path());
+        let file = directory.path().join("routes/z.yaml");
+        match device {
+            None => pipe(&file),
+            Some(device) => symlink(device, &file).unwrap(),
+        }
+        assert_serves_and_ends(process, address, "routes/z.yaml: cannot be read: not a regular file");
+        let ended = end_of(&mut command("check", directory.path()));
+        assert_eq!(ended.code, Some(78), "{}", ended.errors);
+        assert!(ended.errors.contains("not a regular file"), "{}", ended.errors);
+    }
+}
+
+#[test]
+fn x6_settings_are_read_again_once_a_pipe_among_them_is_gone() {
+    let upstream = Upstream::ok();
+    let directory = settings(PROCESS, &[("a", &route(&upstream))]);
+    let (mut process, address) = Process::run(directory.path());
+    let file = directory.path().join("routes/z.yaml");
+    pipe(&file);
+    process.says("not a regular file");
+    fs::remove_file(&file).unwrap();
+    fs::write(directory.path().join("routes/b.yaml"), route(&upstream).replace("/a", "/b")).unwrap();
+    eventually("b is there", || get(address, "/b").status == 200);
+    process.stop();
+}
+
+#[test]
+fn x6_what_settings_refer_to_is_a_regular_file() {
+    let upstream = Upstream::ok();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = elsewhere.path().join("pipe");
+    pipe(&file);
+    for path in [file.display().to_string(), "/dev/zero".to_owned()] {
+        for key in [
+            format!("authorization: {{ apikey: '$file://{path}' }}"),
+            format!("ca_certificate: {path}"),
+            format!("client_certificate: {path}\n  client_key: {path}"),
+        ] {
+            let https = route(&upstream).replace("http:", "https:");
+            let directory = settings(PROCESS, &[("a", &route(&upstream))]);
+            let (process, address) = Process::run(directory.path());
+            let wrong = format!("{}  {key}\n", https.replace("/a", "/b"));
+            fs::write(directory.path().join("routes/b.yaml"), wrong).unwrap();
+            assert_serves_and_ends(process, address, "not a regular file");
+        }
+        let https = format!("{{ address: '127.0.0.1:0', certificate: {path}, key: {path} }}");
+        let process = format!("listen: {{ http: '127.0.0.1:0', https: {https} }}\n");
+        let ended = end_of(&mut command("run", settings(&process, &[("a", &route(&upstream))]).path()));
+        assert_eq!(ended.code, Some(78), "{}", ended.errors);
+        assert!(ended.errors.contains("not a regular file"), "{}", ended.errors);
+    }
+}
+
+#[test]
+fn k2_a_byte_order_mark_is_no_part_of_the_first_key() {
+    let upstream = Upstream::ok();
+    let directory =
+        settings(&format!("\u{feff}{PROCESS}"), &[("a", &format!("\u{feff}{}", route(&upstream)))]);
+    let (mut process, address) = Process::run(directory.path());
+    assert_eq!(get(address, "/a").status, 200);
+    process.stop();
+}
