@@ -59,7 +59,6 @@ mod tests {
     #[actix_rt::test]
     async fn a_result_comes_back_and_a_panic_is_an_error() {
         assert_eq!(run("test", || 7).await.unwrap(), 7);
-        #[expect(clippy::panic, reason = "that is the test")]
         let error = run("test", || panic!("deliberate")).await.map(|()| 0).unwrap_err();
         assert_eq!(error.to_string(), "reading the test panicked");
     }

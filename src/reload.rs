@@ -116,7 +116,7 @@ impl Reloader {
     /// Reads the settings and takes them into force if they are right and others.
     async fn take(&mut self, occasion: Occasion) {
         let directory = self.origin.directory.clone();
-        let load = move || exhausted::watch(|| Settings::load(&directory));
+        let load = move || exhausted::watch(|| Settings::load_again(&directory));
         match detached::run("settings", load).await {
             Ok(Ok(Ok(settings))) => self.apply(settings, occasion).await,
             Ok(Ok(Err(mistakes))) => self.refuse(&mistakes, occasion),

@@ -12,7 +12,7 @@ use yaml_rust2::{
 };
 
 /// Levels of lists and tables. The settings have eight, and `body` takes JSON.
-const MOST_LEVELS: usize = 32;
+pub const MOST_LEVELS: usize = 32;
 /// Values and keys, those behind aliases each time. A route with every key has a hundred.
 const MOST_VALUES: u64 = 10_000;
 /// Bytes of all texts, those behind aliases each time.
@@ -91,6 +91,10 @@ impl Bounds {
                 let (before, is_key) = (self.total, self.enter());
                 if is_key {
                     key(text, *style, mark)?;
+                    if self.open.len() == 1 && is_path(text) {
+                        let expected = "keys one below the other, each on a line of its own";
+                        return Err(Unfit::new(mark, "a key with `.` or `[`", expected));
+                    }
                 }
                 if self.open.is_empty() && !(text.is_empty() || text == "~" || text == "null") {
                     return Err(root("a text", mark));
@@ -193,6 +197,12 @@ fn key(text: &str, style: TScalarStyle, mark: Marker) -> Result<(), Unfit> {
     Ok(())
 }
 
+/// Whether the `config` crate takes a key at the beginning of a file, or a variable's name, for a path to another: of
+/// `a[400000000]` it makes a list of as many items.
+pub fn is_path(key: &str) -> bool {
+    key.contains(['.', '[', ']'])
+}
+
 fn root(found: &str, mark: Marker) -> Unfit {
     let expected = "a table of keys such as `uri: /aws/*`, and each route in a file of its own";
     Unfit::new(mark, format!("found {found}"), expected)
@@ -238,13 +248,23 @@ mod tests {
         let mut laughs = "a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for (name, below) in ["b", "c", "d", "e", "f", "g"].iter().zip(["a", "b", "c", "d", "e", "f"]) {
             let items = vec![format!("*{below}"); 10].join(", ");
-            laughs.push_str(&format!("{name}: &{name} [{items}]\n"));
+            laughs.extend([name, ": &", name, " [", &items, "]\n"]);
         }
         assert_eq!(refused(&laughs), (4, "too many keys and values".to_owned()));
         let text = format!("a: &a {}\nb: [{}]\n", "x".repeat(1000), vec!["*a"; 1100].join(", "));
         assert_eq!(refused(&text), (2, "too much text".to_owned()));
         assert_eq!(refused("a: &a [*a]"), (1, "an alias inside of what it stands for".to_owned()));
         assert!(Lines::of("a: &a [x]\nb: *a\nc: *a\n").is_ok());
+    }
+
+    #[test]
+    fn x4_a_key_that_is_a_path_makes_no_list_of_any_length() {
+        let path = (1, "a key with `.` or `[`".to_owned());
+        for key in ["a[400000000]", "a.b", "'x[1]'", "\"x[-1]\"", "a]"] {
+            assert_eq!(refused(&format!("{key}: 1\n")), path, "{key}");
+        }
+        // below the first level no key is a path
+        assert!(Lines::of("a: { 'service.name': x, 'b[1]': y }\n").is_ok());
     }
 
     #[test]
@@ -260,6 +280,7 @@ mod tests {
         assert_eq!(refused("? {a: 1}\n: 1\n"), (1, "a table as a key".to_owned()));
         assert_eq!(refused("a: &x b\n*x : 1\n"), (2, "an alias as a key".to_owned()));
         assert_eq!(refused("a: .inf\n"), (1, "no finite number".to_owned()));
+        assert_eq!(refused("a: 1\nlisten.http: 1\n"), (2, "a key with `.` or `[`".to_owned()));
         assert_eq!(refused(&format!("? {}\n: 1\n", "k".repeat(1025))), (1, "a key too long".to_owned()));
         for fits in ["", "# nothing\n", "---\n", "~\n", "--- \na: 1\n...\n", "'<<': 1\n"] {
             assert!(Lines::of(fits).is_ok(), "{fits}");

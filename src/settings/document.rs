@@ -6,7 +6,10 @@
 
 use std::{fs, io, path::Path};
 
-use super::mistake::{Mistake, Mistakes, Place};
+use super::{
+    NoRoutes,
+    mistake::{Mistake, Mistakes, Place},
+};
 use crate::{open_files::exhausted::noted, regular_file};
 
 /// The file of the process's own settings.
@@ -58,7 +61,11 @@ impl Document {
 /// Reads the files of a settings directory, routes in the order of their names.
 ///
 /// A missing `default.yaml` leaves every default in force; whatever else cannot be read is a mistake.
-pub fn read_directory(directory: &Path, mistakes: &mut Mistakes) -> Vec<Document> {
+pub(super) fn read_directory(
+    directory: &Path,
+    no_routes: NoRoutes,
+    mistakes: &mut Mistakes,
+) -> Vec<Document> {
     let mut documents = Vec::new();
     if !directory.is_dir() {
         let problem = "this settings directory does not exist or cannot be read";
@@ -74,7 +81,7 @@ pub fn read_directory(directory: &Path, mistakes: &mut Mistakes) -> Vec<Document
         documents.extend(read_file(&process, Subject::Process, mistakes));
     }
     refuse_strangers(directory, mistakes);
-    documents.extend(read_routes(&directory.join(ROUTES_DIRECTORY), mistakes));
+    documents.extend(read_routes(&directory.join(ROUTES_DIRECTORY), no_routes, mistakes));
     documents
 }
 
@@ -94,11 +101,15 @@ fn refuse_strangers(directory: &Path, mistakes: &mut Mistakes) {
     }
 }
 
-fn read_routes(directory: &Path, mistakes: &mut Mistakes) -> Vec<Document> {
+fn read_routes(directory: &Path, mut no_routes: NoRoutes, mistakes: &mut Mistakes) -> Vec<Document> {
     let place = || Place::file(directory.display().to_string());
     let mut paths = match noted(fs::read_dir(directory)).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
         Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect::<Vec<_>>(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // nobody removes a route so: a volume is not mounted
+            no_routes = NoRoutes::Refused;
+            Vec::new()
+        }
         Err(error) => {
             mistakes.push(Mistake::new(place(), "", format!("cannot be read: {error}")));
             return Vec::new();
@@ -128,7 +139,7 @@ fn read_routes(directory: &Path, mistakes: &mut Mistakes) -> Vec<Document> {
             ),
         }
     }
-    if documents.is_empty() && mistakes.is_empty() {
+    if documents.is_empty() && mistakes.is_empty() && no_routes == NoRoutes::Refused {
         mistakes.push(Mistake::new(place(), "", "there is no route").expected("at least one file NAME.yaml"));
     }
     documents

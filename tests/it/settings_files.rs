@@ -23,11 +23,12 @@ fn bombs() -> Vec<(String, &'static str)> {
     let mut laughs = "uri: /x\nx0: &x0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..8 {
         let items = vec![format!("*x{}", level - 1); 10].join(", ");
-        laughs.push_str(&format!("x{level}: &x{level} [{items}]\n"));
+        laughs = format!("{laughs}x{level}: &x{level} [{items}]\n");
     }
     vec![
         (format!("uri: /x\nx:\n{}", "- ".repeat(1500)), ":3: nested too deep; expected at most 32 levels"),
         (format!("x: {}", "[".repeat(200)), ":1: nested too deep; expected at most 32 levels"),
+        ("x[400000000]: 1\n".to_owned(), ":1: a key with `.` or `[`; expected keys one below the other"),
         (laughs, ":5: too many keys and values; expected at most 10000 in a file"),
         ("x".repeat(300_000), ": cannot be read: longer than 262144 bytes"),
         (format!("hosts: [{}]", "a,".repeat(20_000)), ":1: too many keys and values"),
@@ -146,4 +147,48 @@ fn k2_a_byte_order_mark_is_no_part_of_the_first_key() {
     let (mut process, address) = Process::run(directory.path());
     assert_eq!(get(address, "/a").status, 200);
     process.stop();
+}
+
+#[test]
+fn k10_a_route_ends_with_its_file_the_last_one_too() {
+    let upstream = Upstream::ok();
+    let directory = settings(PROCESS, &[("a", &route(&upstream))]);
+    let (mut process, address) = Process::run(directory.path());
+    assert_eq!(get(address, "/a").status, 200);
+    fs::remove_file(directory.path().join("routes/a.yaml")).unwrap();
+    eventually("the route ends", || get(address, "/a").status == 404);
+    process.says("there is no route: every request is answered 404");
+    fs::write(directory.path().join("routes/a.yaml"), route(&upstream)).unwrap();
+    eventually("the route is back", || get(address, "/a").status == 200);
+    // a directory that is gone is no removed route
+    fs::rename(directory.path().join("routes"), directory.path().join("elsewhere")).unwrap();
+    process.says("there is no route; expected at least one file NAME.yaml");
+    assert_eq!(get(address, "/a").status, 200);
+    process.stop();
+}
+
+#[test]
+fn k1_k11_what_is_taken_otherwise_than_written_is_a_warning_of_check() {
+    let lambda = "uri: /u/:slug\nlambda: { function_name: f, aws_region: us-east-1, keepalive: 60 }\n";
+    let directory = settings("", &[("a", lambda)]);
+    let ended = end_of(&mut command("check", directory.path()));
+    assert_eq!(ended.code, Some(0), "{}", ended.errors);
+    for warning in
+        ["routes/a.yaml:1: uri: takes `:` and", "routes/a.yaml:2: lambda.keepalive: shorter than 1s"]
+    {
+        let warned = ended.errors.lines().any(|line| line.starts_with("warning: ") && line.contains(warning));
+        assert!(warned, "{warning}: {}", ended.errors);
+    }
+}
+
+#[test]
+fn k8_a_file_with_another_ending_is_read_or_refused() {
+    let upstream = Upstream::ok();
+    let directory = settings("", &[]);
+    fs::write(directory.path().join("routes/a.yml"), route(&upstream)).unwrap();
+    assert_eq!(end_of(&mut command("check", directory.path())).code, Some(0));
+    fs::write(directory.path().join("default.yml"), "workers: 2\n").unwrap();
+    let ended = end_of(&mut command("check", directory.path()));
+    assert_eq!(ended.code, Some(78));
+    assert!(ended.errors.contains("default.yml: not read; expected default.yaml"), "{}", ended.errors);
 }
