@@ -1,7 +1,7 @@
 //! Threads that read files and that nobody waits for at the end: a network file system may hang in the middle of a read,
 //! which nothing can interrupt. A runtime, when it ends, waits for what its own blocking threads do.
 //!
-//! `reload.rs` and `listener/tls.rs` read here while requests go on.
+//! `run.rs` reads here at the start, `reload.rs` and `listener/tls.rs` while requests go on.
 
 use std::{io, thread, time::Duration};
 
@@ -27,8 +27,7 @@ pub async fn run<T: Send + 'static>(
         Ok(result) => result,
         Err(_) => {
             log::error!(
-                "reading the {name} has taken {SLOW:?} and goes on; what was read before stays in use. Is a network \
-                 file system out of order?"
+                "reading the {name} has taken {SLOW:?} and goes on. Is a network file system out of order?"
             );
             receiver.await
         }

@@ -2,7 +2,7 @@
 //! more of each than fits its kind. A pipe would wait for its writer, and a device may never end.
 //!
 //! `settings/document.rs` reads the settings here and `settings/reference.rs` what they refer to, the sources of
-//! credentials come here before they read, `listener/tls.rs` for a server's certificate and `tls/client_identity.rs`
+//! credentials come here before they or the SDK read (`credentials/sdk_files.rs`), `listener/tls.rs` for a server's certificate and `tls/client_identity.rs`
 //! for ours. `detached.rs` keeps a file system that hangs away from the end of the process.
 
 use std::{
@@ -46,6 +46,12 @@ fn is_null_device(path: &Path) -> bool {
         metadata.file_type().is_char_device().then(|| metadata.rdev())
     };
     device(path).is_some_and(|found| device(Path::new("/dev/null")) == Some(found))
+}
+
+/// Refuses what would hold up a library that opens the file by itself. Another file may still take its place before the
+/// library opens it.
+pub fn check(path: &Path) -> io::Result<()> {
+    check_within(&fs::metadata(path)?, LONGEST_PROFILES)
 }
 
 /// Reads certificates.
@@ -118,6 +124,8 @@ mod tests {
         let pipe = directory.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
         assert!(made.success());
+        assert_eq!(check(&pipe).unwrap_err().to_string(), "not a regular file");
+        assert_eq!(check(Path::new("/dev/zero")).unwrap_err().to_string(), "not a regular file");
         assert_eq!(read_settings(&pipe).unwrap_err().to_string(), "not a regular file");
     }
 

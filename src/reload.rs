@@ -161,7 +161,7 @@ impl Reloader {
         let known = self.at_start.differs_from(&self.settings);
         for key in self.at_start.differs_from(&settings) {
             if !known.contains(&key) {
-                log::warn!("{key} has changed, which takes a restart");
+                log::warn!("`{key}` has changed; restart the process to use it");
             }
         }
         let shortage = after.capacity.shortage.clone().filter(|_| before.capacity != after.capacity);
@@ -185,8 +185,8 @@ impl Reloader {
         if occasion == Occasion::Hangup || !self.is_postponed {
             let generation = self.current.get().generation;
             log::error!(
-                "the settings cannot be read for now, generation {generation} stays in force and they are \
-                 read again in {:?}: {exhausted}",
+                "the settings cannot be read now and are read again in {:?}; the old ones (generation {generation}) \
+                 stay in use: {exhausted}",
                 self.settings.reload.interval
             );
         }
@@ -199,7 +199,9 @@ impl Reloader {
         if occasion == Occasion::Hangup || self.refused.as_ref() != Some(&text) {
             self.current.get().metrics.reloads.rejected(&text);
             let generation = self.current.get().generation;
-            log::error!("the settings are wrong, generation {generation} stays in force");
+            log::error!(
+                "the new settings have mistakes and are ignored; the old ones (generation {generation}) stay in use"
+            );
             for line in text.lines() {
                 log::error!("{line}");
             }

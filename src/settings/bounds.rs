@@ -19,6 +19,8 @@ const MOST_VALUES: u64 = 10_000;
 const MOST_BYTES: u64 = 1 << 20;
 /// Of a key (YAML 1.2.2, 7.4.2: implicit keys are limited to 1,024 characters).
 const LONGEST_KEY: usize = 1024;
+/// Of a key that a cure repeats.
+const LONGEST_SHOWN: usize = 60;
 /// The parser's own words for a text with more levels of brackets than it counts.
 const PARSER_LEVELS: &str = "recursion limit exceeded";
 
@@ -92,8 +94,7 @@ impl Bounds {
                 if is_key {
                     key(text, *style, mark)?;
                     if self.open.len() == 1 && is_path(text) {
-                        let expected = "keys one below the other, each on a line of its own";
-                        return Err(Unfit::new(mark, "a key with `.` or `[`", expected));
+                        return Err(path_as_key(text, mark));
                     }
                 }
                 if self.open.is_empty() && !(text.is_empty() || text == "~" || text == "null") {
@@ -195,6 +196,18 @@ fn key(text: &str, style: TScalarStyle, mark: Marker) -> Result<(), Unfit> {
         return Err(Unfit::new(mark, "a key too long", format!("at most {LONGEST_KEY} bytes")));
     }
     Ok(())
+}
+
+fn path_as_key(text: &str, mark: Marker) -> Unfit {
+    let is_word =
+        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let expected = match text.split_once('.') {
+        Some((first, rest)) if text.len() < LONGEST_SHOWN && is_word(first) && is_word(rest) => {
+            format!("`{first}:`, and below it, indented, `{rest}:`")
+        }
+        _ => "keys one below the other, each on a line of its own".to_owned(),
+    };
+    Unfit::new(mark, "a key with `.` or `[`", expected)
 }
 
 /// Whether the `config` crate takes a key at the beginning of a file, or a variable's name, for a path to another: of

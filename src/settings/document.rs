@@ -85,13 +85,13 @@ pub(super) fn read_directory(
     documents
 }
 
-/// A file that looks like settings and is not read, such as `default.yml`, would leave the defaults in force.
+/// A file that looks like settings and is not read, such as `default.yml` or `default.toml`, would leave the defaults in
+/// force.
 fn refuse_strangers(directory: &Path, mistakes: &mut Mistakes) {
     let names = noted(fs::read_dir(directory)).into_iter().flatten().filter_map(Result::ok);
     for path in names.map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-        if is_yaml && name != PROCESS_FILE && !name.starts_with('.') {
+        if looks_like_settings(&name) && name != PROCESS_FILE {
             let place = Place::file(path.display().to_string());
             mistakes.push(
                 Mistake::new(place, "", "not read")
@@ -99,6 +99,14 @@ fn refuse_strangers(directory: &Path, mistakes: &mut Mistakes) {
             );
         }
     }
+}
+
+fn looks_like_settings(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let (stem, extension) = name.rsplit_once('.').unwrap_or((&name, ""));
+    let is_yaml = matches!(extension, "yaml" | "yml");
+    let is_default = stem == "default" && matches!(extension, "" | "json" | "json5" | "toml" | "ini" | "ron");
+    (is_yaml || is_default) && !name.starts_with('.')
 }
 
 fn read_routes(directory: &Path, mut no_routes: NoRoutes, mistakes: &mut Mistakes) -> Vec<Document> {

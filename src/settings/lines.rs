@@ -65,6 +65,11 @@ impl Lines {
         line
     }
 
+    /// Whether the text has no key: a file with comments alone, or with YAML's word for nothing.
+    pub fn is_empty(&self) -> bool {
+        self.root.below.is_empty()
+    }
+
     /// Whether the text has something at a path.
     pub fn has(&self, path: &[String]) -> bool {
         let mut position = Some(&self.root);

@@ -176,6 +176,7 @@ fn plain(expected: &str) -> String {
         "u32" | "u64" | "usize" => "a whole number, 0 or more",
         "i32" | "i64" => "a whole number",
         "a sequence" => "a list",
+        "a map" => "a table",
         other => other,
     };
     text.to_owned()

@@ -145,7 +145,7 @@ impl WrittenRoute {
             }
             (None, None) if checker.is_wrong("api_gateway") || checker.is_wrong("lambda") => None,
             (None, None) => {
-                checker.mistake("the route leads nowhere", "a section `api_gateway` or `lambda`");
+                checker.mistake("the route has no backend", "`api_gateway` or `lambda`");
                 None
             }
         };

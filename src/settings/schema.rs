@@ -143,6 +143,7 @@ pub(super) fn expected(path: &[String]) -> Option<String> {
         Kind::Number(least, most) => Some(format!("a whole number from {least} to {most}")),
         Kind::Signed(least, most) => Some(format!("a whole number from {least} to {most}")),
         Kind::Address => Some(ADDRESS_EXPECTED.to_owned()),
+        Kind::Words(words) => Some(format!("one of {}", words.join(", "))),
         _ => None,
     }
 }

@@ -63,6 +63,8 @@ pub fn parse(
             }
             return None;
         }
+        // of `~` the `config` crate makes no table
+        Ok(lines) if lines.is_empty() => return Some(Map::new()),
         Ok(_) => {}
     }
     let parsed = Config::builder()

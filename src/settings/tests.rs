@@ -468,7 +468,7 @@ fn ids_are_unique_and_fit_for_a_log_line() {
 fn a_route_needs_a_uri_and_a_backend_and_not_two_kinds_of_uri() {
     assert_starts(
         &mistakes("", "priority: 1\n"),
-        &["routes/hello.yaml:1: the route takes no request", "routes/hello.yaml:1: the route leads nowhere"],
+        &["routes/hello.yaml:1: the route takes no request", "routes/hello.yaml:1: the route has no backend"],
     );
     assert_starts(
         &mistakes("", &format!("uris: [/b]\n{ROUTE}")),

@@ -1,5 +1,5 @@
 //! A value planted in every key that can hold a secret, by the schema's word, and searched for in all that a person is
-//! shown: mistakes, `check`, `routes`, `explain`, `/ready`, `/routes` and the log at debug.
+//! shown: mistakes, `check`, `routes`, `explain`, `/ready`, `/routes`, `/metrics`, spans and the log at debug.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -232,7 +232,12 @@ fn x14_no_output_of_right_settings_shows_a_planted_value() {
     let (routes, covered) = planted(&upstream, pem);
     assert!(covered.len() >= 17, "{covered:?}");
     let routes: Vec<(&str, &str)> = routes.iter().map(|(name, text)| (&**name, &**text)).collect();
-    let directory = settings(PROCESS, &routes);
+    let collector = Upstream::ok();
+    let process = format!(
+        "{PROCESS}tracing: {{ sample: 1, otlp: {{ endpoint: '{}', headers: {{ authorization: hush-header }} }} }}\n",
+        collector.uri("/")
+    );
+    let directory = settings(&process, &routes);
     let (mut process, address) = Process::listening(
         super::support::process::command("run", directory.path()).env("HUSH", "hush-planted"),
     );
@@ -261,4 +266,6 @@ fn x14_no_output_of_right_settings_shows_a_planted_value() {
         assert_hushed(path, &get(process.admin(), path).text());
     }
     assert_hushed("the log", &process.stop());
+    let spans: Vec<_> = collector.received().into_iter().map(|delivery| delivery.body).collect();
+    assert_hushed("the spans", &String::from_utf8_lossy(&spans.concat()));
 }

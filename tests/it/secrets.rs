@@ -138,7 +138,7 @@ fn run(directory: &Path, upstream: &Upstream, heard: &mut Heard) {
     let right = fs::read_to_string(&route).unwrap();
     fs::write(&route, "uri: /x\napi_gateway: { apikey: hush-api-key }\n").unwrap();
     sidecar.signal("HUP");
-    sidecar.says("the settings are wrong");
+    sidecar.says("the new settings have mistakes");
     sidecar.signal("USR1");
     sidecar.says("SIGUSR1");
     heard.add("/ready", get(admin, "/ready").text());

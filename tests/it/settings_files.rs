@@ -30,6 +30,9 @@ fn bombs() -> Vec<(String, &'static str)> {
         (format!("x: {}", "[".repeat(200)), ":1: nested too deep; expected at most 32 levels"),
         ("x[400000000]: 1\n".to_owned(), ":1: a key with `.` or `[`; expected keys one below the other"),
         (laughs, ":5: too many keys and values; expected at most 10000 in a file"),
+        ("uri: /x\nx: &x [*x]\n".to_owned(), ":2: an alias inside of what it stands for"),
+        ("x: &x { a: 1 }\ny: { <<: [*x, *x] }\n".to_owned(), ":2: merge keys (`<<`) are not offered"),
+        (format!("? {}\n: 1\n", "x".repeat(200_000)), ":1: a key too long; expected at most 1024 bytes"),
         ("x".repeat(300_000), ": cannot be read: longer than 262144 bytes"),
         (format!("hosts: [{}]", "a,".repeat(20_000)), ":1: too many keys and values"),
     ]
@@ -191,4 +194,86 @@ fn k8_a_file_with_another_ending_is_read_or_refused() {
     let ended = end_of(&mut command("check", directory.path()));
     assert_eq!(ended.code, Some(78));
     assert!(ended.errors.contains("default.yml: not read; expected default.yaml"), "{}", ended.errors);
+    for name in ["Default.yaml", "DEFAULT.YML", "default.json", "default.toml", "default"] {
+        let directory = settings("", &[("a", &route(&upstream))]);
+        fs::write(directory.path().join(name), "").unwrap();
+        let ended = end_of(&mut command("check", directory.path()));
+        let says = format!("{name}: not read; expected default.yaml");
+        assert!(ended.code == Some(78) && ended.errors.contains(&says), "{}", ended.errors);
+    }
+    let directory = settings("", &[("a", &route(&upstream))]);
+    for name in ["README.md", "defaults.txt", ".default.yaml.swp", "default.yaml~"] {
+        fs::write(directory.path().join(name), "").unwrap();
+    }
+    assert_eq!(end_of(&mut command("check", directory.path())).code, Some(0));
+}
+
+/// A home with the files of profiles whose logins and tokens are `path`.
+fn home_with(path: &str) -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    for cache in [".aws/sso/cache", ".aws/login/cache"] {
+        let cache = home.path().join(cache);
+        fs::create_dir_all(&cache).unwrap();
+        // SHA-1 and SHA-256 of `s`
+        symlink(path, cache.join("a0f1490a20d0211c997b44bc357e1972deab8ae3.json")).unwrap();
+        let name = "043a718774c572bd8a25adbeb1bfcd5c0256ae11cecf9f9c3f925d0e52beaf89.json";
+        symlink(path, cache.join(name)).unwrap();
+    }
+    let config = format!(
+        "[profile token]\nrole_arn = arn:aws:iam::123456789012:role/r\nweb_identity_token_file = {path}\n\
+         [profile sso]\nsso_session = s\nsso_account_id = 123456789012\nsso_role_name = r\n\
+         [sso-session s]\nsso_start_url = https://127.0.0.1:1/\nsso_region = us-east-1\n\
+         [profile login]\nlogin_session = s\nregion = us-east-1\n"
+    );
+    fs::write(home.path().join(".aws/config"), config).unwrap();
+    home
+}
+
+#[test]
+fn x6_no_file_that_keys_come_from_hangs_or_fills_the_memory() {
+    let upstream = Upstream::ok();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = elsewhere.path().join("pipe");
+    pipe(&file);
+    for path in [file.display().to_string(), "/dev/zero".to_owned()] {
+        let home = home_with(&path);
+        let token =
+            [("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r"), ("AWS_WEB_IDENTITY_TOKEN_FILE", &path)];
+        let agent = [
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/"),
+            ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", &path),
+        ];
+        for (iam, variables) in [
+            ("", &token[..]),
+            ("", &agent[..]),
+            ("", &[("AWS_CONFIG_FILE", &*path)][..]),
+            ("", &[("AWS_SHARED_CREDENTIALS_FILE", &*path)][..]),
+            ("profile: token", &[][..]),
+            ("profile: sso", &[][..]),
+            ("profile: login", &[][..]),
+        ] {
+            let signed =
+                format!("{}  authorization: {{ iam: {{ {iam} }} }}\n", route(&upstream).replace("/a", "/b"));
+            let directory = settings(PROCESS, &[("a", &route(&upstream)), ("b", &signed)]);
+            let mut command = command("run", directory.path());
+            command.env("HOME", home.path()).env("AWS_EC2_METADATA_DISABLED", "true");
+            let (process, address) = Process::listening(command.envs(variables.iter().copied()));
+            assert_serves_and_ends(process, address, "not a regular file");
+        }
+    }
+}
+
+#[test]
+fn x6_the_platforms_authorities_are_a_regular_file_at_the_start() {
+    let upstream = Upstream::ok();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = elsewhere.path().join("pipe");
+    pipe(&file);
+    for path in [&*file, Path::new("/dev/zero")] {
+        let https = "uri: /b\napi_gateway:\n  function_uri: https://127.0.0.1:1/\n";
+        let directory = settings(PROCESS, &[("a", &route(&upstream)), ("b", https)]);
+        let (process, address) =
+            Process::listening(command("run", directory.path()).env("SSL_CERT_FILE", path));
+        assert_serves_and_ends(process, address, "SSL_CERT_FILE");
+    }
 }

@@ -351,7 +351,7 @@ impl WrittenLambda {
         let keepalive = checker.duration("keepalive", self.keepalive, KEEPALIVE, Duration::ZERO..=LONGEST);
         if !keepalive.is_zero() && keepalive < SHORTEST_KEEPALIVE {
             // Kong takes any; a connection looks for its end once a second
-            checker.below("keepalive").warn("shorter than 1s, and taken for 1s; `0` keeps no connections");
+            checker.below("keepalive").warn("shorter than 1s, and raised to 1s; `0` keeps no connections");
         }
         // read for Kong's sake: no body is ever spilled to disk, so there is nothing to skip
         let _ = self.skip_large_bodies;

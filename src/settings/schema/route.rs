@@ -240,7 +240,7 @@ pub(super) const LAMBDA: &[Key] = &[
         "keepalive",
         Duration(0, DAY),
         "60s",
-        "How long an idle connection stays; `0` keeps none, and less than a second is taken for one.",
+        "How long an idle connection stays; `0` keeps none, and less than a second is raised to one.",
     ),
     KEEPALIVE_POOL,
 ];

@@ -93,6 +93,11 @@ fn k7_each_wrong_spelling_is_a_plain_sentence_with_line_and_cure() {
     ] {
         assert_wrong("", &route, &format!("{file}{expected}"));
     }
+    // YAML's word for nothing is as good as an empty file
+    for route in ["", "# nothing\n", "~\n", "null\n", "---\n"] {
+        assert_wrong("", route, "the route has no backend; expected `api_gateway` or `lambda`");
+        assert_eq!(taken(route, ROUTE).workers, 1);
+    }
     for (process, expected) in [
         ("workers: auto\n", "default.yaml:1: workers: found a text; expected a whole number from 1 to 64"),
         (
@@ -104,6 +109,15 @@ fn k7_each_wrong_spelling_is_a_plain_sentence_with_line_and_cure() {
             "default.yaml:2: listen.http: found a number; expected an IP address with a port",
         ),
         ("uri: /a\n", "default.yaml:1: uri: unknown key; expected a route in a file routes/NAME.yaml"),
+        (
+            "workers: 1\nlisten.http: 9000\n",
+            "default.yaml:2: a key with `.` or `[`; expected `listen:`, and below it, indented, `http:`",
+        ),
+        (
+            "log: { level: 5 }\n",
+            "default.yaml:1: log.level: found a number; expected one of off, error, warn, info, debug",
+        ),
+        ("tracing: { otlp: { headers: [a] } }\n", "tracing.otlp.headers: found a list; expected a table"),
     ] {
         assert_wrong(process, ROUTE, expected);
     }
@@ -174,7 +188,7 @@ fn k11_a_keepalive_below_a_second_is_raised_with_a_warning() {
         let upstream = settings.routes[0].backend.upstream();
         assert_eq!(upstream.keepalive, written != "0");
         assert!(!raised || upstream.keepalive_timeout == Duration::from_secs(1), "{written}");
-        let expected = "routes/hello.yaml:5: lambda.keepalive: shorter than 1s, and taken for 1s";
+        let expected = "routes/hello.yaml:5: lambda.keepalive: shorter than 1s, and raised to 1s";
         assert_eq!(
             settings.warnings.iter().any(|warning| warning.starts_with(expected)),
             raised,
