@@ -1,5 +1,6 @@
-//! Threads that read files and that nobody waits for at the end: a network file system may hang in the middle of a read,
-//! which nothing can interrupt. A runtime, when it ends, waits for what its own blocking threads do.
+//! Threads that read files and that nobody waits for at the end: a network file system may hang in the middle
+//! of a read, which nothing can interrupt. A runtime, when it ends, waits for what its own blocking threads
+//! do.
 //!
 //! `run.rs` reads here at the start, `reload.rs` and `listener/tls.rs` while requests go on.
 

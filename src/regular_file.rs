@@ -1,9 +1,10 @@
-//! Files that the settings lead to, read without a chance to hang or to fill the memory: only regular files, and no
-//! more of each than fits its kind. A pipe would wait for its writer, and a device may never end.
+//! Files that the settings lead to, read without a chance to hang or to fill the memory: only regular files,
+//! and no more of each than fits its kind. A pipe would wait for its writer, and a device may never end.
 //!
-//! `settings/document.rs` reads the settings here and `settings/reference.rs` what they refer to, the sources of
-//! credentials come here before they or the SDK read (`credentials/sdk_files.rs`), `listener/tls.rs` for a server's certificate and `tls/client_identity.rs`
-//! for ours. `detached.rs` keeps a file system that hangs away from the end of the process.
+//! `settings/document.rs` reads the settings here and `settings/reference.rs` what they refer to, the sources
+//! of credentials come here before they or the SDK read (`credentials/sdk_files.rs`), `listener/tls.rs` for a
+//! server's certificate and `tls/client_identity.rs` for ours. `detached.rs` keeps a file system that hangs
+//! away from the end of the process.
 
 use std::{
     fs,
@@ -22,8 +23,8 @@ const LONGEST_SECRET: u64 = 64 << 10;
 const LONGEST_PROFILES: u64 = 4 << 20;
 /// No certificate with its chain, nor a bundle of authorities.
 const LONGEST_CERTIFICATES: u64 = 4 << 20;
-/// A route with every key, a certificate and comments has a tenth of it. The YAML parser keeps a list in brackets as
-/// tokens until the list ends, of a hundred times its bytes.
+/// A route with every key, a certificate and comments has a tenth of it. The YAML parser keeps a list in
+/// brackets as tokens until the list ends, of a hundred times its bytes.
 pub const LONGEST_SETTINGS: u64 = 256 << 10;
 
 /// Reads a secret.
@@ -48,8 +49,8 @@ fn is_null_device(path: &Path) -> bool {
     device(path).is_some_and(|found| device(Path::new("/dev/null")) == Some(found))
 }
 
-/// Refuses what would hold up a library that opens the file by itself. Another file may still take its place before the
-/// library opens it.
+/// Refuses what would hold up a library that opens the file by itself. Another file may still take its place
+/// before the library opens it.
 pub fn check(path: &Path) -> io::Result<()> {
     check_within(&fs::metadata(path)?, LONGEST_PROFILES)
 }

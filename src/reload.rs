@@ -185,7 +185,8 @@ impl Reloader {
         if occasion == Occasion::Hangup || !self.is_postponed {
             let generation = self.current.get().generation;
             log::error!(
-                "the settings cannot be read now and are read again in {:?}; the old ones (generation {generation}) \
+                "the settings cannot be read now and are read again in {:?}; the old ones \
+                 (generation {generation}) \
                  stay in use: {exhausted}",
                 self.settings.reload.interval
             );
@@ -200,7 +201,8 @@ impl Reloader {
             self.current.get().metrics.reloads.rejected(&text);
             let generation = self.current.get().generation;
             log::error!(
-                "the new settings have mistakes and are ignored; the old ones (generation {generation}) stay in use"
+                "the new settings have mistakes and are ignored; the old ones (generation {generation}) \
+                 stay in use"
             );
             for line in text.lines() {
                 log::error!("{line}");

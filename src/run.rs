@@ -89,8 +89,8 @@ pub(crate) fn serve(
     }
 }
 
-/// Builds the sidecar unless `stop` resolves before: the certificates that the settings name may be on a file system that
-/// hangs.
+/// Builds the sidecar unless `stop` resolves before: the certificates that the settings name may be on a file
+/// system that hangs.
 fn build(
     system: &SystemRunner,
     files: OpenFiles,

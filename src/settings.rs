@@ -1,10 +1,10 @@
 //! The settings: what the operator wrote, read, checked and turned into what the program needs.
 //!
 //! In the order of reading: `document` finds the files, `tree` merges them with the environment by the
-//! `config` crate (`lines` knows where each key stands, `bounds` which texts are never built), `reference` fills in
-//! secrets, `reader` finds mistakes of form, and `process`, `route`, `api_gateway` and `upstream` give the values
-//! meaning and find mistakes of sense. Every mistake of every stage is reported together. `snapshot.rs` builds the
-//! running program from the result.
+//! `config` crate (`lines` knows where each key stands, `bounds` which texts are never built), `reference`
+//! fills in secrets, `reader` finds mistakes of form, and `process`, `route`, `api_gateway` and `upstream`
+//! give the values meaning and find mistakes of sense. Every mistake of every stage is reported together.
+//! `snapshot.rs` builds the running program from the result.
 
 mod api_gateway;
 mod bounds;

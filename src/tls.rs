@@ -137,8 +137,8 @@ fn roots(ca_certificate: Option<&Path>) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// Those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, or of the platform's usual places. In a directory only regular files are
-/// read, but the named file is opened whatever it is.
+/// Those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, or of the platform's usual places. In a directory only
+/// regular files are read, but the named file is opened whatever it is.
 fn platform_certificates() -> CertificateResult {
     const NAMED: &str = "SSL_CERT_FILE";
     let named = std::env::var_os(NAMED).map(PathBuf::from);

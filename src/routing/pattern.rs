@@ -38,7 +38,8 @@ pub enum PathPattern {
 }
 
 impl UriPattern {
-    pub(crate) const EXPECTED: &'static str = "a path that starts with `/`, exact or with one `*` at its end, without query, `..`, bad escapes and braces \
+    pub(crate) const EXPECTED: &'static str = "a path that starts with `/`, exact or with one `*` at \
+        its end, without query, `..`, bad escapes and braces \
          (there are no templates yet: `/site/*` takes what `/site/{slug}` would, and %7B is a brace itself)";
 
     /// Whether a path has a parameter as other routers spell it, `/u/:slug`, which is taken literally here.

@@ -1,8 +1,8 @@
-//! Bounds of a YAML text, counted event by event before a value is built of it: a few bytes of nested lists overflow the
-//! stack of whoever builds them, and a few bytes of nested aliases the memory.
+//! Bounds of a YAML text, counted event by event before a value is built of it: a few bytes of nested lists
+//! overflow the stack of whoever builds them, and a few bytes of nested aliases the memory.
 //!
-//! `lines.rs` asks for each event. YAML that has no meaning here (a second document, merge keys, a list as a key) is
-//! refused here too, where its line is known.
+//! `lines.rs` asks for each event. YAML that has no meaning here (a second document, merge keys, a list as a
+//! key) is refused here too, where its line is known.
 
 use std::collections::HashMap;
 
@@ -210,8 +210,8 @@ fn path_as_key(text: &str, mark: Marker) -> Unfit {
     Unfit::new(mark, "a key with `.` or `[`", expected)
 }
 
-/// Whether the `config` crate takes a key at the beginning of a file, or a variable's name, for a path to another: of
-/// `a[400000000]` it makes a list of as many items.
+/// Whether the `config` crate takes a key at the beginning of a file, or a variable's name, for a path to
+/// another: of `a[400000000]` it makes a list of as many items.
 pub fn is_path(key: &str) -> bool {
     key.contains(['.', '[', ']'])
 }

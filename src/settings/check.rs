@@ -58,7 +58,8 @@ impl<'a> Checker<'a> {
         self.quotable(key, text).map_or_else(|| otherwise.to_owned(), |text| format!("`{text}`"))
     }
 
-    /// The paths below the current key of the values that a reference has yielded and that are not shown for it.
+    /// The paths below the current key of the values that a reference has yielded and that are not shown for
+    /// it.
     pub fn hidden_references(&self) -> Vec<Vec<String>> {
         let mut found = Vec::new();
         let is_hidden = |path: &[String]| Secrecy::of_key(path) == Secrecy::Reference;

@@ -85,8 +85,8 @@ pub(super) fn read_directory(
     documents
 }
 
-/// A file that looks like settings and is not read, such as `default.yml` or `default.toml`, would leave the defaults in
-/// force.
+/// A file that looks like settings and is not read, such as `default.yml` or `default.toml`, would leave the
+/// defaults in force.
 fn refuse_strangers(directory: &Path, mistakes: &mut Mistakes) {
     let names = noted(fs::read_dir(directory)).into_iter().flatten().filter_map(Result::ok);
     for path in names.map(|entry| entry.path()) {

@@ -24,8 +24,8 @@ pub struct Hidden(Vec<Text>);
 enum Text {
     /// Came from a reference: wherever it stands.
     Referred(SecretString),
-    /// Written as the value of a secret key: where it is a whole text of JSON, as in an event. In the middle of another
-    /// text it would be a word like any other, such as `prod`.
+    /// Written as the value of a secret key: where it is a whole text of JSON, as in an event. In the middle
+    /// of another text it would be a word like any other, such as `prod`.
     Whole(SecretString),
     /// A pair of a query: its name is shown.
     Pair { name: String, value: SecretString },

@@ -1,7 +1,7 @@
 //! On which line of a YAML text each key stands, and whether the text may be built at all (`bounds.rs`).
 //!
-//! The `config` crate reads the values and forgets the positions; this runs the parser below it for the positions alone,
-//! and before it: what is refused here is never built. `tree.rs` puts both together.
+//! The `config` crate reads the values and forgets the positions; this runs the parser below it for the
+//! positions alone, and before it: what is refused here is never built. `tree.rs` puts both together.
 
 use std::collections::BTreeMap;
 

@@ -119,7 +119,8 @@ pub fn of(file: File) -> Value {
     Value::Object(schema)
 }
 
-/// The declaration of the key at a path of the settings' tree, in lists and tables of texts that of the whole.
+/// The declaration of the key at a path of the settings' tree, in lists and tables of texts that of the
+/// whole.
 fn key_at(path: &[String]) -> Option<&'static Key> {
     let (mut keys, path) = match path {
         [first, _, rest @ ..] if first == ROUTES => (route::KEYS, rest),

@@ -1,4 +1,5 @@
-//! What the `config` crate merges: each document, parsed once it is known to be within bounds, and the environment.
+//! What the `config` crate merges: each document, parsed once it is known to be within bounds, and the
+//! environment.
 //!
 //! `tree.rs` comes here and makes nodes of the result.
 
@@ -88,8 +89,8 @@ pub fn parse(
     }
 }
 
-/// A text without the byte order mark that some editors put before UTF-8 (YAML 1.2.2, 5.2). The parser takes it for a
-/// part of the first key.
+/// A text without the byte order mark that some editors put before UTF-8 (YAML 1.2.2, 5.2). The parser takes
+/// it for a part of the first key.
 pub fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }

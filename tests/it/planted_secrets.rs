@@ -1,5 +1,6 @@
-//! A value planted in every key that can hold a secret, by the schema's word, and searched for in all that a person is
-//! shown: mistakes, `check`, `routes`, `explain`, `/ready`, `/routes`, `/metrics`, spans and the log at debug.
+//! A value planted in every key that can hold a secret, by the schema's word, and searched for in all that a
+//! person is shown: mistakes, `check`, `routes`, `explain`, `/ready`, `/routes`, `/metrics`, spans and the
+//! log at debug.
 
 use std::{collections::BTreeSet, fs, path::Path};
 

@@ -1,4 +1,5 @@
-//! Files of the settings that are too deep, too large, or no files at all: a mistake, and the process serves on.
+//! Files of the settings that are too deep, too large, or no files at all: a mistake, and the process serves
+//! on.
 
 use std::{fs, net::SocketAddr, os::unix::fs::symlink, path::Path, process::Command, time::Instant};
 

@@ -9,7 +9,8 @@ use serde::{
 
 use super::PayloadVersion;
 
-/// A table, or a text that holds a JSON object: Kong takes both as `client_context`, and its prototype as `body`.
+/// A table, or a text that holds a JSON object: Kong takes both as `client_context`, and its prototype as
+/// `body`.
 #[derive(Debug, Clone)]
 pub(super) struct WrittenObject(pub(super) serde_json::Map<String, serde_json::Value>);
 

@@ -1,5 +1,5 @@
-//! How much of a key's value may be shown to a person: by mistakes, `/routes`, `routes`, `explain` and the log. Each
-//! key's declaration says it (`process.rs`, `route.rs`), and all who show a value ask here.
+//! How much of a key's value may be shown to a person: by mistakes, `/routes`, `routes`, `explain` and the
+//! log. Each key's declaration says it (`process.rs`, `route.rs`), and all who show a value ask here.
 
 use super::{Kind, key_at};
 use crate::{excerpt::excerpt, settings::tree::Spelling};

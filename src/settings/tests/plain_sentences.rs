@@ -1,5 +1,5 @@
-//! What an operator meets who writes settings as another gateway or another tool would have them: taken, or a mistake
-//! that names the line and the cure.
+//! What an operator meets who writes settings as another gateway or another tool would have them: taken, or a
+//! mistake that names the line and the cure.
 
 use super::*;
 
