@@ -25,6 +25,7 @@ mod process;
 mod profile_chain;
 mod refresher;
 mod schedule;
+mod sdk_files;
 mod shared_files;
 mod slot;
 mod status;

@@ -28,8 +28,9 @@ use crate::{
         target::HeadLimits,
         via::Via,
     },
+    redaction,
     routing::{Mismatch, RouteTable, standing},
-    settings::{RouteSettings, Settings, Tracing},
+    settings::{Hidden, RouteSettings, Settings, Tracing},
     tls::Configurations,
     trace::{self, Trace},
 };
@@ -131,8 +132,8 @@ pub async fn explain(settings: &Settings, asked: &Asked) -> Result<Explanation, 
             let inbound = Inbound { request, payload, remainder, body_timeout, tracing, port };
             let date = asked.at.unwrap_or_else(SystemTime::now);
             match outgoing(route, inbound, &body, date).await {
-                Ok(outgoing) => explanation.outbound = Some(outgoing.without(&settings.referred)),
-                Err(error) => explanation.refusal = Some(Refusal::of(&error)),
+                Ok(outgoing) => explanation.outbound = Some(outgoing.without(&settings.hidden)),
+                Err(error) => explanation.refusal = Some(Refusal::of(&error).without(&settings.hidden)),
             }
         }
         Err(error) => {
@@ -207,6 +208,11 @@ impl Refusal {
     fn of(error: &ProxyError) -> Self {
         let (status, code, _) = error.kind.row();
         Self { status: status.as_u16(), code, cause: error.to_string(), suggestion: None }
+    }
+
+    fn without(mut self, hidden: &Hidden) -> Self {
+        self.cause = hidden.left_out_of(&self.cause, redaction::LEFT_OUT);
+        self
     }
 }
 

@@ -29,6 +29,7 @@ pub mod cli;
 pub mod client;
 pub mod clock_skew;
 pub mod credentials;
+mod detached;
 pub mod dev;
 pub mod diagnosis;
 pub mod error;

@@ -8,8 +8,19 @@ const OF_A_SIGNATURE: usize = 8;
 
 /// Whether a header of this name, in lower case, proves something to somebody.
 pub fn is_secret(name: &str) -> bool {
-    const PARTS: [&str; 8] =
-        ["authorization", "cookie", "token", "secret", "password", "api-key", "apikey", "signature"];
+    const PARTS: [&str; 10] = [
+        "authorization",
+        "cookie",
+        "token",
+        "secret",
+        "password",
+        "api-key",
+        "apikey",
+        "signature",
+        // the keys `client_context` and `tenant_id` are secrets
+        "client-context",
+        "tenant-id",
+    ];
     PARTS.iter().any(|part| name.contains(part))
 }
 

@@ -5,14 +5,19 @@
 
 mod stamps;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use tokio::{signal::unix::Signal, task::spawn_blocking, time::sleep};
+use tokio::{signal::unix::Signal, time::sleep};
 
 use self::stamps::Stamps;
 use crate::{
     assembly::Assembly,
-    logging,
+    detached, logging,
     open_files::exhausted::{self, Exhausted},
     settings::{Admin, Listen, LogFormat, Mistakes, Settings},
     snapshot::{self, Current, Route, Snapshot},
@@ -33,7 +38,8 @@ pub struct Origin {
 /// Follows the settings.
 pub struct Reloader {
     origin: Origin,
-    assembly: Assembly,
+    /// Used by one thread at a time.
+    assembly: Arc<Mutex<Assembly>>,
     current: Arc<Current>,
     /// The settings in force.
     settings: Settings,
@@ -56,6 +62,7 @@ impl Reloader {
     /// Settings in force, what built their snapshot, and where the next ones come from.
     pub fn new(origin: Origin, assembly: Assembly, current: Arc<Current>, settings: Settings) -> Self {
         let at_start = AtStart::of(&settings);
+        let assembly = Arc::new(Mutex::new(assembly));
         Self { origin, assembly, current, settings, at_start, refused: None, is_postponed: false }
     }
 
@@ -102,35 +109,39 @@ impl Reloader {
     /// explains.
     async fn stamps(&self) -> Option<Stamps> {
         let (directory, files) = (self.origin.directory.clone(), self.settings.files.clone());
-        // a file system may hang, and the end of the process must not
         let look = move || exhausted::watch(|| Stamps::of(&directory, &files));
-        spawn_blocking(look).await.ok()?.ok()
+        detached::run("times of the settings", look).await.ok()?.ok()
     }
 
     /// Reads the settings and takes them into force if they are right and others.
     async fn take(&mut self, occasion: Occasion) {
         let directory = self.origin.directory.clone();
-        // a file system may hang, and the end of the process must not
-        match spawn_blocking(move || exhausted::watch(|| Settings::load(&directory))).await {
-            Ok(Ok(Ok(settings))) => self.apply(settings, occasion),
+        let load = move || exhausted::watch(|| Settings::load_again(&directory));
+        match detached::run("settings", load).await {
+            Ok(Ok(Ok(settings))) => self.apply(settings, occasion).await,
             Ok(Ok(Err(mistakes))) => self.refuse(&mistakes, occasion),
             Ok(Err(exhausted)) => self.postpone(exhausted, occasion),
             Err(error) => log::error!("settings could not be read: {error}"),
         }
     }
 
-    fn apply(&mut self, settings: Settings, occasion: Occasion) {
-        let snapshot = match exhausted::watch(|| self.assembly.build(&settings)) {
-            Ok(Ok(snapshot)) => snapshot,
-            Ok(Err(error)) => {
-                self.say_once(error.to_string(), occasion);
-                return;
-            }
-            Err(exhausted) => {
-                self.postpone(exhausted, occasion);
-                return;
-            }
+    /// Builds a snapshot where its certificates can be read, and takes it into force if it is another one.
+    async fn apply(&mut self, settings: Settings, occasion: Occasion) {
+        let assembly = Arc::clone(&self.assembly);
+        let build = move || {
+            let mut assembly = assembly.lock().unwrap_or_else(PoisonError::into_inner);
+            exhausted::watch(|| assembly.build(&settings))
+                .map(|built| built.map(|snapshot| (snapshot, settings)))
         };
+        match detached::run("certificates of the settings", build).await {
+            Ok(Ok(Ok((snapshot, settings)))) => self.put_in_force(snapshot, settings, occasion),
+            Ok(Ok(Err(error))) => self.say_once(error.to_string(), occasion),
+            Ok(Err(exhausted)) => self.postpone(exhausted, occasion),
+            Err(error) => log::error!("settings could not be taken into force: {error}"),
+        }
+    }
+
+    fn put_in_force(&mut self, snapshot: Snapshot, settings: Settings, occasion: Occasion) {
         let was_refused = self.refused.take().is_some() | std::mem::take(&mut self.is_postponed);
         // equal settings may lead to files that are others now
         if settings == self.settings && snapshot.is_made_of_the_same(&self.current.get()) {
@@ -150,7 +161,7 @@ impl Reloader {
         let known = self.at_start.differs_from(&self.settings);
         for key in self.at_start.differs_from(&settings) {
             if !known.contains(&key) {
-                log::warn!("{key} has changed, which takes a restart");
+                log::warn!("`{key}` has changed; restart the process to use it");
             }
         }
         let shortage = after.capacity.shortage.clone().filter(|_| before.capacity != after.capacity);
@@ -174,8 +185,9 @@ impl Reloader {
         if occasion == Occasion::Hangup || !self.is_postponed {
             let generation = self.current.get().generation;
             log::error!(
-                "the settings cannot be read for now, generation {generation} stays in force and they are \
-                 read again in {:?}: {exhausted}",
+                "the settings cannot be read now and are read again in {:?}; the old ones \
+                 (generation {generation}) \
+                 stay in use: {exhausted}",
                 self.settings.reload.interval
             );
         }
@@ -188,7 +200,10 @@ impl Reloader {
         if occasion == Occasion::Hangup || self.refused.as_ref() != Some(&text) {
             self.current.get().metrics.reloads.rejected(&text);
             let generation = self.current.get().generation;
-            log::error!("the settings are wrong, generation {generation} stays in force");
+            log::error!(
+                "the new settings have mistakes and are ignored; the old ones (generation {generation}) \
+                 stay in use"
+            );
             for line in text.lines() {
                 log::error!("{line}");
             }

@@ -6,14 +6,16 @@ use std::{
     env,
     io::{self, Write},
     path::Path,
+    pin::{Pin, pin},
     process::ExitCode,
 };
 
+use actix_rt::SystemRunner;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     app::Application,
-    logging,
+    detached, logging,
     open_files::OpenFiles,
     reload::Origin,
     settings::{
@@ -60,9 +62,10 @@ pub(crate) fn serve(
         Ok(heard) => heard,
         Err(error) => return cannot_start(&error),
     };
-    let mut application = match Application::build_within(files, settings) {
+    let mut first = pin!(first);
+    let mut application = match build(&system, files, settings, first.as_mut()) {
         Ok(application) => application,
-        Err(error) => return cannot_start(&error),
+        Err(code) => return code,
     };
     if let Some(directory) = directory {
         application = application.following(Origin { directory: directory.to_owned(), hangup });
@@ -81,12 +84,37 @@ pub(crate) fn serve(
     log::info!("admin port on {}", application.admin_address());
     ready(&application);
     match system.block_on(application.run(first, second)) {
-        Ok(()) => {
-            log::info!("stopped");
-            ExitCode::SUCCESS
-        }
+        Ok(()) => stopped(),
         Err(error) => cannot_start(&error),
     }
+}
+
+/// Builds the sidecar unless `stop` resolves before: the certificates that the settings name may be on a file
+/// system that hangs.
+fn build(
+    system: &SystemRunner,
+    files: OpenFiles,
+    settings: Settings,
+    stop: Pin<&mut impl Future<Output = ()>>,
+) -> Result<Application, ExitCode> {
+    let read = move || Application::build_within(files, settings);
+    let built = system.block_on(async {
+        tokio::select! {
+            built = detached::run("files that the settings name", read) => Some(built),
+            () = stop => None,
+        }
+    });
+    match built {
+        Some(Ok(Ok(application))) => Ok(application),
+        Some(Ok(Err(error))) => Err(cannot_start(&error)),
+        Some(Err(error)) => Err(cannot_start(&error)),
+        None => Err(stopped()),
+    }
+}
+
+fn stopped() -> ExitCode {
+    log::info!("stopped");
+    ExitCode::SUCCESS
 }
 
 /// Says why the sidecar cannot start.

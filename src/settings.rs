@@ -1,20 +1,23 @@
 //! The settings: what the operator wrote, read, checked and turned into what the program needs.
 //!
 //! In the order of reading: `document` finds the files, `tree` merges them with the environment by the
-//! `config` crate (`lines` knows where each key stands), `reference` fills in secrets, `reader` finds
-//! mistakes of form, and `process`, `route`, `api_gateway` and `upstream` give the values meaning and find
-//! mistakes of sense. Every mistake of every stage is reported together. `snapshot.rs` builds the running
-//! program from the result.
+//! `config` crate (`lines` knows where each key stands, `bounds` which texts are never built), `reference`
+//! fills in secrets, `reader` finds mistakes of form, and `process`, `route`, `api_gateway` and `upstream`
+//! give the values meaning and find mistakes of sense. Every mistake of every stage is reported together.
+//! `snapshot.rs` builds the running program from the result.
 
 mod api_gateway;
+mod bounds;
 mod check;
 mod circuit_breaker;
 mod connect;
 mod document;
 mod effective;
 mod endpoint_variant;
+mod foreign_words;
 mod forward_proxy;
 mod function_uri;
+mod hidden;
 mod key_source;
 mod lambda;
 mod limits;
@@ -24,13 +27,13 @@ mod mistake;
 mod process;
 mod reader;
 mod reference;
-mod referred;
 mod retry;
 mod route;
 pub mod rust_log;
 pub mod schema;
 mod session_name;
 mod source;
+mod sources;
 mod tracing;
 mod tree;
 pub mod units;
@@ -46,6 +49,7 @@ pub use effective::{REDACTED, effective};
 pub use endpoint_variant::EndpointVariant;
 pub use forward_proxy::{ForwardProxy, HostPort};
 pub use function_uri::FunctionUri;
+pub use hidden::Hidden;
 pub use key_source::{MetadataProtocol, MountedKeys, Origin, Part, Role, Source, is_key};
 pub use lambda::{
     AnswerSettings, EmptyArraysMode, ForwardedParts, GatewayEvent, InvocationType, InvokeMode,
@@ -56,7 +60,6 @@ pub use listen::{Https, Listen};
 pub use mistake::{Mistake, Mistakes, Place};
 pub use process::{Admin, Log, LogFormat, Reload, Settings, Shutdown};
 pub use reference::without_line_end;
-pub use referred::Referred;
 pub use retry::{MayHaveRun, RetrySettings};
 pub use route::{BackendSettings, RouteSettings};
 pub use session_name::{DEFAULT as DEFAULT_SESSION_NAME, session_name};
@@ -70,15 +73,36 @@ use self::{
     tree::{Content, DEFAULTS, Node, ROUTES},
 };
 
+/// What becomes of settings without a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoRoutes {
+    /// A mistake: at the start the files are in another place.
+    Refused,
+    /// The directory is there and empty: whoever runs the process has removed the last file.
+    Taken,
+}
+
 impl Settings {
     /// Reads a settings directory and the process's environment.
     ///
     /// # Errors
     /// Every mistake there is, sorted by file and line.
     pub fn load(directory: &Path) -> Result<Self, Mistakes> {
+        Self::load_with(directory, NoRoutes::Refused)
+    }
+
+    /// Reads them again while the process runs: the last route may have been removed.
+    ///
+    /// # Errors
+    /// Every mistake there is, sorted by file and line.
+    pub fn load_again(directory: &Path) -> Result<Self, Mistakes> {
+        Self::load_with(directory, NoRoutes::Taken)
+    }
+
+    fn load_with(directory: &Path, no_routes: NoRoutes) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
-        let documents = document::read_directory(directory, &mut mistakes);
-        Self::assemble(&documents, &environment(), mistakes)
+        let documents = document::read_directory(directory, no_routes, &mut mistakes);
+        Self::assemble(&documents, &environment(), no_routes, mistakes)
     }
 
     /// Reads settings from texts and a given environment.
@@ -86,15 +110,20 @@ impl Settings {
     /// # Errors
     /// Every mistake there is, sorted by file and line.
     pub fn from_documents(documents: &[Document], environment: &Environment) -> Result<Self, Mistakes> {
-        Self::assemble(documents, environment, Mistakes::default())
+        Self::assemble(documents, environment, NoRoutes::Refused, Mistakes::default())
     }
 
     fn assemble(
         documents: &[Document],
         environment: &Environment,
+        no_routes: NoRoutes,
         mut mistakes: Mistakes,
     ) -> Result<Self, Mistakes> {
-        if mistakes.is_empty() && !documents.iter().any(Document::is_route) {
+        let is_bare = mistakes.is_empty() && !documents.iter().any(Document::is_route);
+        if is_bare && no_routes == NoRoutes::Taken {
+            let warning = "there is no route: every request is answered 404";
+            mistakes.warn(Mistake::new(Place::file("routes"), "", warning));
+        } else if is_bare {
             let problem = Mistake::new(Place::file("routes"), "", "there is no route");
             mistakes.push(problem.expected("at least one file routes/NAME.yaml"));
         }
@@ -104,7 +133,8 @@ impl Settings {
         lay_beneath_routes(&defaults, &mut tree);
         let written: WrittenSettings = reader::read(&mut tree, &mut mistakes);
         let mut settings = Self::check(written, &mut Checker::new(&tree, environment, &mut mistakes));
-        settings.referred = Referred::in_tree(&tree);
+        settings.hidden = Hidden::in_tree(&tree);
+        settings.warnings = mistakes.warnings();
         mistakes.into_result(settings)
     }
 }

@@ -226,7 +226,8 @@ const OTLP_OVER_GRPC: u16 = 4317;
 
 /// What is allowed but unwise, a sentence each, for the log at start and for `check`.
 pub fn warnings(settings: &Settings) -> Vec<String> {
-    let mut warnings = collector_warnings(settings);
+    let mut warnings = settings.warnings.clone();
+    warnings.extend(collector_warnings(settings));
     for route in settings.routes.iter().filter(|route| route.enabled) {
         warnings.extend(EndpointVariant::warnings(route));
         let (scheme, host, upstream, proves) = match &route.backend {

@@ -19,11 +19,15 @@ use rustls::{
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
 };
+use rustls_native_certs::CertificateResult;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
 use sha2::{Digest as _, Sha256};
 
 pub use self::client_identity::{ClientIdentity, IdentityProblem};
-use crate::{open_files::exhausted::note, regular_file::read_certificates};
+use crate::{
+    open_files::exhausted::note,
+    regular_file::{self, read_certificates},
+};
 
 /// A TLS configuration; connections with the same one share its session tickets.
 pub type Tls = Arc<ClientConfig>;
@@ -116,7 +120,7 @@ fn roots(ca_certificate: Option<&Path>) -> Result<RootCertStore, TlsError> {
             .map_err(|error| TlsError(format!("ca_certificate {}: {error}", file.display())));
     }
     let mut roots = RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
+    let native = platform_certificates();
     for error in &native.errors {
         let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
         if let Some(cause) = cause.filter(|cause| note(cause)) {
@@ -131,6 +135,20 @@ fn roots(ca_certificate: Option<&Path>) -> Result<RootCertStore, TlsError> {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
     Ok(roots)
+}
+
+/// Those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, or of the platform's usual places. In a directory only
+/// regular files are read, but the named file is opened whatever it is.
+fn platform_certificates() -> CertificateResult {
+    const NAMED: &str = "SSL_CERT_FILE";
+    let named = std::env::var_os(NAMED).map(PathBuf::from);
+    match named.as_deref().map(|file| (file, regular_file::check(file))) {
+        Some((file, Err(error))) if error.kind() == io::ErrorKind::Other => {
+            log::warn!("{NAMED} {}: {error}", file.display());
+            CertificateResult::default()
+        }
+        _ => rustls_native_certs::load_native_certs(),
+    }
 }
 
 /// Reads the authorities of a PEM file; at least one.

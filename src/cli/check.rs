@@ -72,7 +72,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
 fn summary(options: &Options, settings: &Settings) -> String {
     let enabled = settings.routes.iter().filter(|route| route.enabled).count();
     format!(
-        "{}: right, {} ({enabled} enabled), listening on {}",
+        "{}: the settings are valid: {}, {enabled} enabled, to listen on {}",
         options.directory.settings.display(),
         counted(settings.routes.len(), "route"),
         settings.listen.http

@@ -19,6 +19,7 @@ use super::{
     chain::{self, Choice},
     container, metadata, mounted, process,
     profile_chain::{self, Base, LOGIN_SESSION, ProfileChain},
+    sdk_files,
     shared_files::{self, Fingerprint},
     status::Caller,
     sts::{Fetched, Sts, causes},
@@ -114,6 +115,7 @@ impl Aws {
                     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
                     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
                 ])?;
+                sdk_files::check_container_token(&self.environment)?;
                 let provider = EcsCredentialsProvider::builder().configure(&self.provider_config()).build();
                 let answer = provided(provider.provide_credentials()).await;
                 answer.map_err(|reason| container::told(container, |name| self.variable(name), &reason))?
@@ -133,7 +135,13 @@ impl Aws {
             Some(profiles) if profiles.get_profile(name).is_none() => {
                 return Err(self.no_profile(name));
             }
-            Some(profiles) => profile_chain::of(&profiles, name),
+            Some(profiles) => {
+                let chain = profile_chain::of(&profiles, name);
+                if let Base::Profile(base) = &chain.base {
+                    sdk_files::check_profile(&profiles, base, &self.environment)?;
+                }
+                chain
+            }
             None => ProfileChain { base: Base::Profile(name.to_owned()), roles: Vec::new() },
         };
         let mut fetched: Fetched = match chain.base {

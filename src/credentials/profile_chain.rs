@@ -13,9 +13,12 @@ use crate::settings::{DEFAULT_SESSION_NAME, Role};
 
 /// The key of a session of `aws login`.
 pub const LOGIN_SESSION: &str = "login_session";
-const WEB_IDENTITY: &str = "web_identity_token_file";
-const CREDENTIAL_SOURCE: &str = "credential_source";
-const SSO: [&str; 5] = ["sso_account_id", "sso_region", "sso_role_name", "sso_start_url", "sso_session"];
+/// The key of the file with a token of the profile's own.
+pub const WEB_IDENTITY: &str = "web_identity_token_file";
+/// The key of a source that is no profile's.
+pub const CREDENTIAL_SOURCE: &str = "credential_source";
+/// The keys that make a profile one of SSO.
+pub const SSO: [&str; 5] = ["sso_account_id", "sso_region", "sso_role_name", "sso_start_url", "sso_session"];
 
 /// The first keys of a chain, and the roles that they are exchanged for one after the other.
 #[derive(Debug, PartialEq)]

@@ -15,7 +15,7 @@ use crate::{
     error::{ErrorKind, ProxyError},
     proxy::outbound::{OutboundRequest, Signature},
     redaction,
-    settings::{BackendSettings, PayloadSettings, Referred, RouteSettings, Scheme, Source},
+    settings::{BackendSettings, Hidden, PayloadSettings, RouteSettings, Scheme, Source},
     signing::{Scope, Signer, SigningHeaders, hash},
     trace,
 };
@@ -123,9 +123,9 @@ impl Outgoing {
 }
 
 impl Outgoing {
-    /// The same without what came from references.
-    pub fn without(mut self, referred: &Referred) -> Self {
-        let leave_out = |text: &mut String| *text = referred.left_out_of(text, redaction::LEFT_OUT);
+    /// The same without the texts that nobody is shown.
+    pub fn without(mut self, hidden: &Hidden) -> Self {
+        let leave_out = |text: &mut String| *text = hidden.left_out_of(text, redaction::LEFT_OUT);
         leave_out(&mut self.request_line);
         self.headers.iter_mut().for_each(|(_, value)| leave_out(value));
         self.body.text.iter_mut().for_each(leave_out);

@@ -11,7 +11,7 @@ use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use sha2::{Digest as _, Sha256};
 
-use crate::{open_files::exhausted, regular_file, settings::Https};
+use crate::{detached, open_files::exhausted, regular_file, settings::Https};
 
 /// Which of the files is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,8 +80,8 @@ impl ServerTls {
         let mut is_postponed = false;
         loop {
             let files = self.files.clone();
-            // a file system may hang, and requests must not hang with it
-            let read = tokio::task::spawn_blocking(move || {
+            // a file system may hang, and neither requests nor the end of the process may hang with it
+            let read = detached::run("certificates for clients", move || {
                 exhausted::watch(|| {
                     let fingerprint = fingerprint(&files);
                     (seen != Some(fingerprint)).then(|| (fingerprint, configuration(&files)))

@@ -57,7 +57,11 @@ pub fn clashes<'a>(rules: impl IntoIterator<Item = &'a RouteRule>) -> Vec<Clash>
             if rule.hosts.is_empty() { vec![None] } else { rule.hosts.iter().map(Some).collect() };
         for host in hosts {
             for path in rule.uris.iter().flat_map(super::UriPattern::paths) {
-                same_place.entry((host, path, rule.priority)).or_default().push(index);
+                let indices = same_place.entry((host, path, rule.priority)).or_default();
+                // a route may say the same twice
+                if indices.last() != Some(&index) {
+                    indices.push(index);
+                }
             }
         }
     }

@@ -38,8 +38,18 @@ pub enum PathPattern {
 }
 
 impl UriPattern {
-    pub(crate) const EXPECTED: &'static str =
-        "a path that starts with `/`, exact or with one `*` at its end, without query, `..` or bad escapes";
+    pub(crate) const EXPECTED: &'static str = "a path that starts with `/`, exact or with one `*` at \
+        its end, without query, `..`, bad escapes and braces \
+         (there are no templates yet: `/site/*` takes what `/site/{slug}` would, and %7B is a brace itself)";
+
+    /// Whether a path has a parameter as other routers spell it, `/u/:slug`, which is taken literally here.
+    pub fn has_parameter(text: &str) -> bool {
+        text.split('/').any(|segment| {
+            segment
+                .strip_prefix(':')
+                .is_some_and(|name| name.starts_with(|char: char| char.is_ascii_alphabetic()))
+        })
+    }
 
     /// Reads a `uri`.
     pub fn parse(text: &str) -> Option<Self> {
@@ -48,7 +58,9 @@ impl UriPattern {
             None => (text, false),
         };
         let sound = path.starts_with('/')
-            && path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'*' | b'?' | b'#'))
+            && path
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'*' | b'?' | b'#' | b'{' | b'}'))
             && crate::uri_syntax::escapes_are_whole(path.as_bytes())
             && !crate::uri_syntax::climbs(path);
         if !sound {

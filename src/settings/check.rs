@@ -4,7 +4,8 @@ use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use super::{
     mistake::{Mistake, Mistakes, Place},
-    tree::{Environment, Node, Spelling},
+    schema::secrecy::Secrecy,
+    tree::{Environment, Node},
     units::{WrittenDuration, WrittenSize, duration_text, size_text},
 };
 
@@ -46,10 +47,28 @@ impl<'a> Checker<'a> {
         below.mistakes.is_wrong(&place.source, &key)
     }
 
-    /// Whether the value at a key may be shown: what a reference yields may be a secret.
-    pub fn is_quotable(&mut self, key: &str) -> bool {
+    /// As much of the value at a key as a mistake may quote, by the key's declaration.
+    pub fn quotable(&mut self, key: &str, text: &str) -> Option<String> {
         let below = self.below(key);
-        below.root.nearest(&below.path).spelling != Spelling::Referred
+        Secrecy::of_key(&below.path).quotable(text, below.root.nearest(&below.path).spelling)
+    }
+
+    /// The value at a key in quotes, or `otherwise` where it may be a secret.
+    pub fn quoted(&mut self, key: &str, text: &str, otherwise: &str) -> String {
+        self.quotable(key, text).map_or_else(|| otherwise.to_owned(), |text| format!("`{text}`"))
+    }
+
+    /// The paths below the current key of the values that a reference has yielded and that are not shown for
+    /// it.
+    pub fn hidden_references(&self) -> Vec<Vec<String>> {
+        let mut found = Vec::new();
+        let is_hidden = |path: &[String]| Secrecy::of_key(path) == Secrecy::Reference;
+        self.root.nearest(&self.path).referred(&mut self.path.clone(), &mut |path| {
+            if is_hidden(path) {
+                found.push(path[self.path.len()..].to_vec());
+            }
+        });
+        found
     }
 
     /// The file that the value at a key was read from, if it is a reference to one.
@@ -73,8 +92,13 @@ impl<'a> Checker<'a> {
         self.mistakes.push(Mistake::new(place, key, problem).expected(expected));
     }
 
-    /// The text parsed, or a mistake at `key` that quotes it, unless it may hold a secret: it came from a
-    /// reference, or has the `@` of a password in a URL.
+    /// Reports a warning at the current key, which is taken nonetheless.
+    pub fn warn(&mut self, warning: impl Into<String>) {
+        let (place, key) = self.root.locate(&self.path);
+        self.mistakes.warn(Mistake::new(place, key, warning));
+    }
+
+    /// The text parsed, or a mistake at `key` that quotes it, unless it may hold a secret.
     pub fn parsed<T>(
         &mut self,
         key: &str,
@@ -84,11 +108,8 @@ impl<'a> Checker<'a> {
     ) -> Option<T> {
         let parsed = parse(text);
         if parsed.is_none() {
-            let mut at_key = self.below(key);
-            let secret =
-                at_key.root.nearest(&at_key.path).spelling == Spelling::Referred || text.contains('@');
-            let problem = if secret { "the value is wrong".to_owned() } else { format!("`{text}` is wrong") };
-            at_key.mistake(problem, expected);
+            let problem = format!("{} is wrong", self.quoted(key, text, "the value"));
+            self.below(key).mistake(problem, expected);
         }
         parsed
     }
@@ -136,7 +157,8 @@ impl<'a> Checker<'a> {
             Some(value) if range.contains(&value) => value,
             Some(value) => {
                 let expected = format!("{} to {}", text(*range.start()), text(*range.end()));
-                self.below(key).mistake(format!("{} is out of range", text(value)), expected);
+                let value = self.quotable(key, &text(value)).unwrap_or_else(|| "the value".to_owned());
+                self.below(key).mistake(format!("{value} is out of range"), expected);
                 default
             }
         }

@@ -6,8 +6,11 @@
 
 use std::{fs, io, path::Path};
 
-use super::mistake::{Mistake, Mistakes, Place};
-use crate::open_files::exhausted::noted;
+use super::{
+    NoRoutes,
+    mistake::{Mistake, Mistakes, Place},
+};
+use crate::{open_files::exhausted::noted, regular_file};
 
 /// The file of the process's own settings.
 const PROCESS_FILE: &str = "default.yaml";
@@ -58,7 +61,11 @@ impl Document {
 /// Reads the files of a settings directory, routes in the order of their names.
 ///
 /// A missing `default.yaml` leaves every default in force; whatever else cannot be read is a mistake.
-pub fn read_directory(directory: &Path, mistakes: &mut Mistakes) -> Vec<Document> {
+pub(super) fn read_directory(
+    directory: &Path,
+    no_routes: NoRoutes,
+    mistakes: &mut Mistakes,
+) -> Vec<Document> {
     let mut documents = Vec::new();
     if !directory.is_dir() {
         let problem = "this settings directory does not exist or cannot be read";
@@ -74,17 +81,17 @@ pub fn read_directory(directory: &Path, mistakes: &mut Mistakes) -> Vec<Document
         documents.extend(read_file(&process, Subject::Process, mistakes));
     }
     refuse_strangers(directory, mistakes);
-    documents.extend(read_routes(&directory.join(ROUTES_DIRECTORY), mistakes));
+    documents.extend(read_routes(&directory.join(ROUTES_DIRECTORY), no_routes, mistakes));
     documents
 }
 
-/// A file that looks like settings and is not read, such as `default.yml`, would leave the defaults in force.
+/// A file that looks like settings and is not read, such as `default.yml` or `default.toml`, would leave the
+/// defaults in force.
 fn refuse_strangers(directory: &Path, mistakes: &mut Mistakes) {
     let names = noted(fs::read_dir(directory)).into_iter().flatten().filter_map(Result::ok);
     for path in names.map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-        if is_yaml && name != PROCESS_FILE && !name.starts_with('.') {
+        if looks_like_settings(&name) && name != PROCESS_FILE {
             let place = Place::file(path.display().to_string());
             mistakes.push(
                 Mistake::new(place, "", "not read")
@@ -94,11 +101,23 @@ fn refuse_strangers(directory: &Path, mistakes: &mut Mistakes) {
     }
 }
 
-fn read_routes(directory: &Path, mistakes: &mut Mistakes) -> Vec<Document> {
+fn looks_like_settings(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let (stem, extension) = name.rsplit_once('.').unwrap_or((&name, ""));
+    let is_yaml = matches!(extension, "yaml" | "yml");
+    let is_default = stem == "default" && matches!(extension, "" | "json" | "json5" | "toml" | "ini" | "ron");
+    (is_yaml || is_default) && !name.starts_with('.')
+}
+
+fn read_routes(directory: &Path, mut no_routes: NoRoutes, mistakes: &mut Mistakes) -> Vec<Document> {
     let place = || Place::file(directory.display().to_string());
     let mut paths = match noted(fs::read_dir(directory)).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
         Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect::<Vec<_>>(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // nobody removes a route so: a volume is not mounted
+            no_routes = NoRoutes::Refused;
+            Vec::new()
+        }
         Err(error) => {
             mistakes.push(Mistake::new(place(), "", format!("cannot be read: {error}")));
             return Vec::new();
@@ -128,7 +147,7 @@ fn read_routes(directory: &Path, mistakes: &mut Mistakes) -> Vec<Document> {
             ),
         }
     }
-    if documents.is_empty() && mistakes.is_empty() {
+    if documents.is_empty() && mistakes.is_empty() && no_routes == NoRoutes::Refused {
         mistakes.push(Mistake::new(place(), "", "there is no route").expected("at least one file NAME.yaml"));
     }
     documents
@@ -140,7 +159,7 @@ fn is_read(documents: &[Document], stem: &str) -> bool {
 
 fn read_file(path: &Path, subject: Subject, mistakes: &mut Mistakes) -> Option<Document> {
     let source = path.display().to_string();
-    match noted(fs::read_to_string(path)) {
+    match regular_file::read_settings(path) {
         Ok(text) => Some(Document { source, subject, text }),
         Err(error) => {
             mistakes.push(Mistake::new(Place::file(source), "", format!("cannot be read: {error}")));

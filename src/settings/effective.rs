@@ -36,7 +36,14 @@ pub fn effective(route: &RouteSettings) -> Value {
         BackendSettings::ApiGateway(settings) => add("api_gateway", api_gateway(settings)),
         BackendSettings::Lambda(settings) => add("lambda", lambda(settings)),
     };
-    Value::Object(members)
+    let mut route_as_set = Value::Object(members);
+    for path in &route.hidden {
+        let last = path.iter().try_fold(&mut route_as_set, |value, key| value.get_mut(key));
+        if let Some(value) = last.filter(|value| !value.is_null()) {
+            *value = json!(REDACTED);
+        }
+    }
+    route_as_set
 }
 
 fn uri(uri: &UriPattern) -> String {

@@ -1,23 +1,32 @@
-//! On which line of a YAML text each key stands.
+//! On which line of a YAML text each key stands, and whether the text may be built at all (`bounds.rs`).
 //!
-//! The `config` crate reads the values and forgets the positions; this runs the parser below it again for
-//! the positions alone. `tree.rs` puts both together.
+//! The `config` crate reads the values and forgets the positions; this runs the parser below it for the
+//! positions alone, and before it: what is refused here is never built. `tree.rs` puts both together.
 
 use std::collections::BTreeMap;
 
-use yaml_rust2::{
-    Event,
-    parser::{MarkedEventReceiver, Parser},
-    scanner::Marker,
-};
+use yaml_rust2::{Event, parser::Parser, scanner::Marker};
+
+use super::bounds::{Bounds, Unfit};
+
+/// More keys that stand in a table twice say nothing new.
+const MOST_TWICE: usize = 100;
 
 /// The line on which each key or list item of a YAML text stands.
 #[derive(Debug, Default)]
 pub struct Lines {
-    by_path: BTreeMap<Vec<String>, usize>,
+    root: Position,
     open: Vec<Level>,
     /// Keys that stand in the same table a second time, with that line.
     pub twice: Vec<(String, usize)>,
+}
+
+/// The line of a value, and what stands below it.
+#[derive(Debug, Default)]
+struct Position {
+    /// None for the file itself, as long as nothing is in it.
+    line: Option<usize>,
+    below: BTreeMap<String, Position>,
 }
 
 /// A mapping or sequence that the parser is inside of.
@@ -28,31 +37,53 @@ enum Level {
 }
 
 impl Lines {
-    /// Reads the positions in a text; the error is the first syntax error.
-    pub fn of(text: &str) -> Result<Self, yaml_rust2::ScanError> {
-        let mut lines = Self::default();
-        Parser::new_from_str(text).load(&mut lines, false)?;
-        Ok(lines)
+    /// Reads the positions in a text.
+    ///
+    /// # Errors
+    /// The first thing that keeps it from being read.
+    pub fn of(text: &str) -> Result<Self, Unfit> {
+        let (mut lines, mut bounds) = (Self::default(), Bounds::default());
+        let mut parser = Parser::new_from_str(text);
+        loop {
+            // event by event: `Parser::load` calls itself for each level, which has no end to it
+            let (event, mark) = parser.next_token()?;
+            if event == Event::StreamEnd {
+                return Ok(lines);
+            }
+            bounds.take(&event, mark)?;
+            lines.take(event, mark);
+        }
     }
 
     /// The line of a path, or of its nearest ancestor that has one.
     pub fn line(&self, path: &[String]) -> Option<usize> {
-        (0..=path.len()).rev().find_map(|length| self.by_path.get(&path[..length])).copied()
+        let (mut position, mut line) = (&self.root, self.root.line);
+        for key in path {
+            let Some(below) = position.below.get(key) else { break };
+            (position, line) = (below, below.line.or(line));
+        }
+        line
+    }
+
+    /// Whether the text has no key: a file with comments alone, or with YAML's word for nothing.
+    pub fn is_empty(&self) -> bool {
+        self.root.below.is_empty()
     }
 
     /// Whether the text has something at a path.
     pub fn has(&self, path: &[String]) -> bool {
-        self.by_path.contains_key(path)
+        let mut position = Some(&self.root);
+        for key in path {
+            position = position.and_then(|position| position.below.get(key));
+        }
+        position.is_some_and(|position| position.line.is_some())
     }
 
-    fn path(&self) -> Vec<String> {
-        self.open
-            .iter()
-            .filter_map(|level| match level {
-                Level::Mapping { key } => key.clone(),
-                Level::Sequence { next } => Some(next.to_string()),
-            })
-            .collect()
+    fn path(&self) -> impl Iterator<Item = String> {
+        self.open.iter().filter_map(|level| match level {
+            Level::Mapping { key } => key.clone(),
+            Level::Sequence { next } => Some(next.to_string()),
+        })
     }
 
     /// A value has ended: the mapping awaits its next key, the sequence its next item.
@@ -64,24 +95,27 @@ impl Lines {
         }
     }
 
-    fn value_started(&mut self, mark: Marker) {
-        let path = self.path();
-        self.by_path.entry(path).or_insert(mark.line());
+    /// Notes the line of the value that begins, unless it has one; whether it has.
+    fn value_started(&mut self, mark: Marker) -> bool {
+        let path: Vec<String> = self.path().collect();
+        let mut position = &mut self.root;
+        for key in path {
+            position = position.below.entry(key).or_default();
+        }
+        let is_known = position.line.is_some();
+        position.line.get_or_insert(mark.line());
+        is_known
     }
-}
 
-impl MarkedEventReceiver for Lines {
-    fn on_event(&mut self, event: Event, mark: Marker) {
+    fn take(&mut self, event: Event, mark: Marker) {
         match event {
             Event::Scalar(text, ..) => match self.open.last_mut() {
                 Some(Level::Mapping { key: key @ None }) => {
                     *key = Some(text);
-                    let path = self.path();
-                    if self.by_path.contains_key(&path) {
-                        self.twice.push((path.join("."), mark.line()));
-                    }
                     // the key's own line, which is where the reader looks
-                    self.value_started(mark);
+                    if self.value_started(mark) && self.twice.len() < MOST_TWICE {
+                        self.twice.push((self.path().collect::<Vec<_>>().join("."), mark.line()));
+                    }
                 }
                 _ => {
                     self.value_started(mark);

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::check::Checker;
+use super::{check::Checker, schema::ADDRESS_EXPECTED};
 use crate::listener::tls;
 
 /// The longest path that the kernel takes for a socket: `sun_path` of unix(7), with its closing zero.
@@ -104,10 +104,9 @@ impl WrittenHttps {
                         "a PEM file with certificates of authorities",
                     ),
                 };
-                let problem = if checker.is_quotable(key) {
-                    format!("{path}: {}", error.cause)
-                } else {
-                    error.cause.clone()
+                let problem = match checker.quotable(key, &path) {
+                    Some(path) => format!("{path}: {}", error.cause),
+                    None => error.cause,
                 };
                 checker.below(key).mistake(problem, expected);
                 None
@@ -118,8 +117,7 @@ impl WrittenHttps {
 
 /// An address and a port, or a mistake at `key`.
 pub(super) fn address(key: &str, written: Option<String>, checker: &mut Checker<'_>) -> Option<SocketAddr> {
-    let expected = "an IP address with a port, such as 127.0.0.1:9080";
-    checker.parsed(key, &written?, expected, |text| text.parse().ok())
+    checker.parsed(key, &written?, ADDRESS_EXPECTED, |text| text.parse().ok())
 }
 
 fn socket_path(path: &str, checker: &mut Checker<'_>) -> Option<PathBuf> {

@@ -3,7 +3,7 @@
 //! Every stage of reading settings adds to one [`Mistakes`]; nothing stops at the first. `run.rs`
 //! prints them and exits with 78 (`EX_CONFIG` of sysexits).
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 /// Where a value of the settings was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,29 +90,46 @@ impl fmt::Display for Mistake {
 
 /// Every mistake found in one reading of the settings, in the order of files and lines.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Mistakes(Vec<Mistake>);
+pub struct Mistakes {
+    found: Vec<Mistake>,
+    /// The files and keys of those, since there may be thousands.
+    known: HashSet<(String, String)>,
+    /// What is taken and nonetheless unwise.
+    warnings: Vec<Mistake>,
+}
 
 impl Mistakes {
     /// Adds one, unless something is already wrong with the same key: what follows from that is no news.
     pub fn push(&mut self, mistake: Mistake) {
-        if mistake.key.is_empty() || !self.is_wrong(&mistake.place.source, &mistake.key) {
-            self.0.push(mistake);
+        let place = (mistake.place.source.clone(), mistake.key.clone());
+        if self.known.insert(place) || mistake.key.is_empty() {
+            self.found.push(mistake);
         }
+    }
+
+    /// Adds a warning, which keeps nothing from being taken.
+    pub fn warn(&mut self, warning: Mistake) {
+        self.warnings.push(warning);
+    }
+
+    /// The warnings, a sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.iter().map(Mistake::to_string).collect()
     }
 
     /// Whether something is wrong with a key of a file.
     pub fn is_wrong(&self, source: &str, key: &str) -> bool {
-        self.0.iter().any(|known| known.place.source == source && known.key == key)
+        self.known.contains(&(source.to_owned(), key.to_owned()))
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.found.is_empty()
     }
 
     /// All of them.
     pub fn iter(&self) -> std::slice::Iter<'_, Mistake> {
-        self.0.iter()
+        self.found.iter()
     }
 
     /// The value, unless there is a mistake.
@@ -120,11 +137,11 @@ impl Mistakes {
     /// # Errors
     /// All mistakes, sorted by place.
     pub fn into_result<T>(mut self, value: T) -> Result<T, Self> {
-        if self.0.is_empty() {
+        if self.found.is_empty() {
             return Ok(value);
         }
-        self.0.sort_by(|a, b| (&a.place.source, a.place.line).cmp(&(&b.place.source, b.place.line)));
-        self.0.dedup();
+        self.found.sort_by(|a, b| (&a.place.source, a.place.line).cmp(&(&b.place.source, b.place.line)));
+        self.found.dedup();
         Err(self)
     }
 }
@@ -140,10 +157,10 @@ impl<'a> IntoIterator for &'a Mistakes {
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for mistake in &self.0 {
+        for mistake in &self.found {
             writeln!(f, "{mistake}")?;
         }
-        let count = self.0.len();
+        let count = self.found.len();
         write!(f, "{count} mistake{} in the settings", if count == 1 { "" } else { "s" })
     }
 }

@@ -7,10 +7,10 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::{
     api_gateway::WrittenApiGateway,
     check::Checker,
+    hidden::Hidden,
     lambda::WrittenLambda,
     limits::{LONGEST, Limits, WrittenLimits},
     listen::{Listen, WrittenListen, address},
-    referred::Referred,
     route::{RouteSettings, WrittenRoute},
     rust_log::{self, RustLog},
     tracing::{Tracing, WrittenTracing},
@@ -41,8 +41,10 @@ pub struct Settings {
     pub routes: Vec<RouteSettings>,
     /// The files outside of the directory that something in it leads to.
     pub files: Vec<PathBuf>,
-    /// What references have put into requests.
-    pub referred: Referred,
+    /// The texts that nobody is shown.
+    pub hidden: Hidden,
+    /// What is taken and nonetheless unwise, each with its file and key.
+    pub warnings: Vec<String>,
 }
 
 /// The socket for people and probes.
@@ -104,7 +106,8 @@ impl Default for Settings {
             reload: Reload { interval: Duration::from_secs(5) },
             routes: Vec::new(),
             files: Vec::new(),
-            referred: Referred::default(),
+            hidden: Hidden::default(),
+            warnings: Vec::new(),
         }
     }
 }
@@ -195,7 +198,8 @@ impl Settings {
             routes: RouteSettings::check_all(written.routes, &limits, &mut checker.below(ROUTES)),
             limits,
             files: checker.files(),
-            referred: Referred::default(),
+            hidden: Hidden::default(),
+            warnings: Vec::new(),
         }
     }
 }

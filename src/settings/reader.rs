@@ -17,13 +17,19 @@ use serde::{
 };
 
 use super::{
-    mistake::{Mistake, Mistakes},
-    tree::{Content, Node, Spelling},
+    foreign_words,
+    mistake::{Mistake, Mistakes, Place},
+    schema::{self, secrecy::Secrecy},
+    tree::{Content, Node, ROUTES, Spelling},
+    units::whole,
 };
+
+/// Each round reads everything again, and nobody mends more at a time.
+const MOST_MISTAKES: usize = 200;
 
 /// Reads `root` as `T`, taking out and reporting whatever does not fit.
 pub fn read<T: for<'de> Deserialize<'de> + Default>(root: &mut Node, mistakes: &mut Mistakes) -> T {
-    loop {
+    for _ in 0..MOST_MISTAKES {
         let wrong = match T::deserialize(&*root) {
             Ok(value) => return value,
             Err(wrong) => wrong,
@@ -36,6 +42,9 @@ pub fn read<T: for<'de> Deserialize<'de> + Default>(root: &mut Node, mistakes: &
             return T::default();
         }
     }
+    let more = Mistake::new(Place::file("settings"), "", "there are more mistakes of this kind");
+    mistakes.push(more.expected("these to be mended first"));
+    T::default()
 }
 
 /// For a key that means nothing without a value: null, which is as good as not written elsewhere, is a mistake or an
@@ -56,6 +65,7 @@ pub struct Wrong {
 #[derive(Debug)]
 enum Problem {
     UnknownKey { known: &'static [&'static str] },
+    SpelledTwice,
     UnknownWord { word: String, known: &'static [&'static str] },
     WrongType { found: &'static str, expected: String },
     Other(String),
@@ -69,22 +79,33 @@ impl Wrong {
 
     fn into_mistake(self, path: &[String], root: &Node) -> Mistake {
         let node = root.nearest(path);
-        let quotable = node.spelling != Spelling::Referred;
+        let quotable = |text: &str| Secrecy::of_key(path).quotable(text, node.spelling);
         let (place, key) = root.locate(path);
         let mistake = |problem: String| Mistake::new(place, key, problem);
         match self.problem {
             Problem::UnknownKey { known } => {
-                mistake("unknown key".into()).one_of(path.last().map_or("", String::as_str), known)
+                let mistake = mistake("unknown key".into());
+                match foreign_words::cure(path) {
+                    Some(cure) => mistake.expected(cure),
+                    None => mistake.one_of(path.last().map_or("", String::as_str), &in_files(path, known)),
+                }
             }
-            Problem::UnknownWord { word, known } if quotable => {
-                mistake(format!("`{word}` is none of the known words")).one_of(&word, known)
+            Problem::SpelledTwice => {
+                mistake("stands here in another spelling too".into()).expected("one of the two")
             }
-            Problem::UnknownWord { known, .. } => mistake("none of the known words".into()).one_of("", known),
-            Problem::WrongType { found, expected } => mistake(format!("found {found}")).expected(expected),
-            Problem::Other(problem) => match (&node.content, quotable) {
-                (Content::Text(text), true) => mistake(format!("`{text}` is wrong")).expected(problem),
-                _ => mistake("the value is wrong".into()).expected(problem),
+            Problem::UnknownWord { word, known } => match quotable(&word) {
+                Some(word) => mistake(format!("`{word}` is none of the known words")).one_of(&word, known),
+                None => mistake("none of the known words".into()).one_of("", known),
             },
+            Problem::WrongType { found, expected } => {
+                let expected = schema::expected(path).unwrap_or(expected);
+                mistake(format!("found {found}")).expected(expected)
+            }
+            Problem::Other(problem) => {
+                let text = if let Content::Text(text) = &node.content { quotable(text) } else { None };
+                let value = text.map_or_else(|| "the value".to_owned(), |text| format!("`{text}`"));
+                mistake(format!("{value} is wrong")).expected(problem)
+            }
         }
     }
 }
@@ -106,6 +127,8 @@ impl de::Error for Wrong {
         // the value itself is left out: an unquoted secret is a number to YAML
         let found = match found {
             Unexpected::Bool(_) => "true or false",
+            Unexpected::Signed(..=-1) => "a number below 0",
+            Unexpected::Float(number) if number.fract() != 0.0 => "a number with a fraction",
             Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => "a number",
             Unexpected::Str(_) => "a text",
             Unexpected::Unit | Unexpected::Option => "nothing",
@@ -130,9 +153,18 @@ impl de::Error for Wrong {
         Self { path: Vec::new(), problem: Problem::UnknownWord { word: word.to_owned(), known } }
     }
 
+    fn duplicate_field(key: &'static str) -> Self {
+        Self { path: vec![key.to_owned()], problem: Problem::SpelledTwice }
+    }
+
     fn unknown_field(key: &str, known: &'static [&'static str]) -> Self {
         Self { path: vec![key.to_owned()], problem: Problem::UnknownKey { known } }
     }
+}
+
+/// The known keys at a path, without the one that stands for the directory of the routes.
+fn in_files(path: &[String], known: &[&'static str]) -> Vec<&'static str> {
+    known.iter().copied().filter(|key| path.len() > 1 || *key != ROUTES).collect()
 }
 
 /// Serde's names of Rust types in the operator's words.
@@ -144,6 +176,7 @@ fn plain(expected: &str) -> String {
         "u32" | "u64" | "usize" => "a whole number, 0 or more",
         "i32" | "i64" => "a whole number",
         "a sequence" => "a list",
+        "a map" => "a table",
         other => other,
     };
     text.to_owned()
@@ -263,8 +296,12 @@ impl Node {
     }
 
     fn number<'de, V: Visitor<'de>>(&'de self, visitor: V) -> Result<V::Value, Wrong> {
-        match self.untyped().map(str::parse::<i64>) {
-            Some(Ok(number)) => visitor.visit_i64(number),
+        match (self.untyped().map(str::parse::<i64>), &self.content) {
+            (Some(Ok(number)), _) => visitor.visit_i64(number),
+            (_, Content::Float(number)) => match whole(*number) {
+                Some(number) => visitor.visit_i64(number),
+                None => self.deserialize_any(visitor),
+            },
             _ => self.deserialize_any(visitor),
         }
     }

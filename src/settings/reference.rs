@@ -4,13 +4,13 @@
 //! the name in capitals with `-` as `_`. Works on the merged tree, so any string of any file may be one;
 //! what a reference yields is never quoted in a mistake. `reader.rs` comes next.
 
-use std::fs;
+use std::path::Path;
 
 use super::{
     mistake::{Mistake, Mistakes},
     tree::{Content, Environment, Node, Spelling},
 };
-use crate::open_files::exhausted::noted;
+use crate::regular_file;
 
 /// Replaces each reference below `node` by what it refers to.
 ///
@@ -117,11 +117,12 @@ impl Target<'_> {
                 problem: format!("the environment variable {name} is not set"),
                 expected: format!("{name} in the sidecar's environment"),
             }),
-            Self::File(path) => match noted(fs::read_to_string(path)) {
+            Self::File(path) => match regular_file::read(Path::new(path)) {
                 Ok(text) => Ok(without_line_end(&text).to_owned()),
                 Err(error) => Err(Wrong {
                     problem: format!("the file {path} cannot be read: {error}"),
-                    expected: "a text file that the sidecar's user may read".to_owned(),
+                    expected: "a regular text file of at most 64KiB that the sidecar's user may read"
+                        .to_owned(),
                 }),
             },
         }
@@ -130,6 +131,8 @@ impl Target<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use proptest::prelude::*;
 

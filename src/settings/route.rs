@@ -17,6 +17,9 @@ use crate::metrics::UNROUTED;
 use crate::routing::{HostPattern, MethodSet, RouteRule, UriPattern};
 use crate::settings::key_source::Source;
 
+/// Hosts times paths of a route, each of which is looked up by itself.
+const MOST_COMBINATIONS: usize = 10_000;
+
 /// One route, checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RouteSettings {
@@ -32,6 +35,8 @@ pub struct RouteSettings {
     pub backend: BackendSettings,
     /// Its file, for mistakes that involve other routes.
     pub place: Place,
+    /// The paths of the values that are not shown, since a reference has yielded them.
+    pub hidden: Vec<Vec<String>>,
 }
 
 /// The settings of a route's backend; a new backend is one more variant here.
@@ -101,8 +106,9 @@ fn check_against_each_other(routes: &[(String, RouteSettings)], checker: &mut Ch
     let mut ids: HashMap<&str, &Place> = HashMap::new();
     for (stem, route) in routes {
         if let Some(earlier) = ids.insert(&route.id, &route.place) {
-            let problem = format!("the id `{}` is also that of {earlier}", route.id);
-            checker.below(stem).below("id").mistake(problem, "an id of its own");
+            let mut checker = checker.below(stem);
+            let id = checker.quoted("id", &route.id, "of this route");
+            checker.below("id").mistake(format!("the id {id} is also that of {earlier}"), "an id of its own");
         }
     }
     let enabled: Vec<&(String, RouteSettings)> = routes.iter().filter(|(_, route)| route.enabled).collect();
@@ -139,7 +145,7 @@ impl WrittenRoute {
             }
             (None, None) if checker.is_wrong("api_gateway") || checker.is_wrong("lambda") => None,
             (None, None) => {
-                checker.mistake("the route leads nowhere", "a section `api_gateway` or `lambda`");
+                checker.mistake("the route has no backend", "`api_gateway` or `lambda`");
                 None
             }
         };
@@ -150,6 +156,7 @@ impl WrittenRoute {
             max_in_flight,
             backend: backend?,
             place,
+            hidden: checker.hidden_references(),
         })
     }
 
@@ -169,6 +176,10 @@ impl WrittenRoute {
                 return None;
             }
         };
+        for (key, _) in uris.iter().filter(|(_, uri)| UriPattern::has_parameter(uri)) {
+            let advice = "takes `:` and the name behind it literally; a `*` at the end takes all paths below";
+            at(key, checker, |checker, key| checker.below(key).warn(advice));
+        }
         let uris = each(uris, checker, UriPattern::EXPECTED, UriPattern::parse);
         let hosts = self.hosts.iter().flatten().enumerate();
         let hosts = hosts.map(|(index, host)| (format!("hosts.{index}"), host)).collect();
@@ -177,7 +188,21 @@ impl WrittenRoute {
         let methods = methods.map(|(index, method)| (format!("methods.{index}"), method)).collect();
         let methods = each(methods, checker, "a method in capitals, such as GET", parse_method);
         let priority = self.priority.unwrap_or(0);
+        let combinations = uris.as_ref().map_or(0, Vec::len) * hosts.as_ref().map_or(0, Vec::len).max(1);
+        if combinations > MOST_COMBINATIONS {
+            let problem = format!("{combinations} combinations of a host and a path");
+            checker.below("uris").mistake(problem, format!("at most {MOST_COMBINATIONS} in a route"));
+            return None;
+        }
         Some(RouteRule { uris: uris?, hosts: hosts?, methods: MethodSet::new(methods?), priority })
+    }
+}
+
+/// Goes to the list of `uris.1`, if the key is one of a list.
+fn at<T>(key: &str, checker: &mut Checker<'_>, act: impl FnOnce(&mut Checker<'_>, &str) -> T) -> T {
+    match key.split_once('.') {
+        Some((list, index)) => act(&mut checker.below(list), index),
+        None => act(checker, key),
     }
 }
 
@@ -190,10 +215,7 @@ fn each<T>(
 ) -> Option<Vec<T>> {
     let parsed: Vec<Option<T>> = texts
         .into_iter()
-        .map(|(key, text)| match key.split_once('.') {
-            Some((list, index)) => checker.below(list).parsed(index, text, expected, parse),
-            None => checker.parsed(&key, text, expected, parse),
-        })
+        .map(|(key, text)| at(&key, checker, |checker, key| checker.parsed(key, text, expected, parse)))
         .collect();
     parsed.into_iter().collect()
 }

@@ -5,16 +5,24 @@
 
 mod process;
 mod route;
+pub(super) mod secrecy;
 
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
+
+use self::secrecy::Secrecy;
+use super::tree::ROUTES;
 
 /// The dialect (JSON Schema 2020-12).
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// `reference.rs` puts what it yields in its place, whatever the key takes.
 const REFERENCE: &str = r"^(\$(env|file)://.+|\{vault://env/.+\})$";
 /// Whole milliseconds, or numbers with units (`units.rs`).
-const DURATION: &str = "^[0-9]+( ?[a-zA-Zµ]+( ?[0-9]+ ?[a-zA-Zµ]+)*)?$";
+const DURATION: &str = r"^[0-9]+$|^[0-9]+(\.[0-9]+)? ?[a-zA-Zµ]+( ?[0-9]+(\.[0-9]+)? ?[a-zA-Zµ]+)*$";
+/// An IP address and a port.
+const ADDRESS: &str = r"^(\[[0-9a-fA-F:.]+\]|[0-9.]+):[0-9]{1,5}$";
+/// What a mistake says of it.
+pub(super) const ADDRESS_EXPECTED: &str = "an IP address with a port, such as 127.0.0.1:9080";
 /// Whole bytes, or a number with its unit.
 const SIZE: &str = r"^[0-9]+(\.[0-9]+)? ?([kKmMgGtTpPeE]i?)?[bB]?$";
 
@@ -34,6 +42,7 @@ struct Key {
     /// As it would be written; empty where there is none, or none that is always the same.
     default: &'static str,
     text: &'static str,
+    secrecy: Secrecy,
 }
 
 /// What a key takes.
@@ -41,6 +50,8 @@ enum Kind {
     Text,
     /// Which has to match.
     Pattern(&'static str),
+    /// An IP address and a port.
+    Address,
     /// Which must not be null: what was meant to prove something never goes without.
     Proof,
     Boolean,
@@ -68,7 +79,27 @@ enum Kind {
 }
 
 const fn key(name: &'static str, kind: Kind, default: &'static str, text: &'static str) -> Key {
-    Key { name, kind, default, text }
+    let secrecy = Secrecy::of_kind(&kind);
+    Key { name, kind, default, text, secrecy }
+}
+
+/// A key with another secrecy than that of its kind.
+impl Key {
+    const fn open(self) -> Self {
+        Self { secrecy: Secrecy::Open, ..self }
+    }
+
+    const fn secret(self) -> Self {
+        Self { secrecy: Secrecy::Secret, ..self }
+    }
+
+    const fn secret_query(self) -> Self {
+        Self { secrecy: Secrecy::Query, ..self }
+    }
+
+    const fn secret_unless_path(self) -> Self {
+        Self { secrecy: Secrecy::UnlessPath, ..self }
+    }
 }
 
 /// The schema of one file.
@@ -88,6 +119,36 @@ pub fn of(file: File) -> Value {
     Value::Object(schema)
 }
 
+/// The declaration of the key at a path of the settings' tree, in lists and tables of texts that of the
+/// whole.
+fn key_at(path: &[String]) -> Option<&'static Key> {
+    let (mut keys, path) = match path {
+        [first, _, rest @ ..] if first == ROUTES => (route::KEYS, rest),
+        all => (process::KEYS, all),
+    };
+    let mut found = None;
+    for name in path {
+        let key: &Key = keys.iter().find(|key| key.name == name)?;
+        found = Some(key);
+        match key.kind {
+            Kind::Section(below, _) | Kind::Filled(below) => keys = below,
+            _ => break,
+        }
+    }
+    found
+}
+
+/// What the key at a path takes, where the reader's own word for it says less.
+pub(super) fn expected(path: &[String]) -> Option<String> {
+    match key_at(path)?.kind {
+        Kind::Number(least, most) => Some(format!("a whole number from {least} to {most}")),
+        Kind::Signed(least, most) => Some(format!("a whole number from {least} to {most}")),
+        Kind::Address => Some(ADDRESS_EXPECTED.to_owned()),
+        Kind::Words(words) => Some(format!("one of {}", words.join(", "))),
+        _ => None,
+    }
+}
+
 /// A table that has these keys and no others.
 fn table(keys: &[Key]) -> Map<String, Value> {
     let properties: Map<String, Value> = keys.iter().map(|key| (key.name.to_owned(), key.schema())).collect();
@@ -104,6 +165,11 @@ impl Key {
         schema.insert("description".to_owned(), self.text.into());
         if !self.default.is_empty() {
             schema.insert("default".to_owned(), self.kind.value(self.default));
+        }
+        let is_table = matches!(self.kind, Kind::Section(..) | Kind::Filled(_));
+        if !is_table && matches!(self.secrecy, Secrecy::Secret | Secrecy::UnlessPath) {
+            // nothing that reads the settings gives it out again
+            schema.insert("writeOnly".to_owned(), true.into());
         }
         schema.extend(self.kind.schema());
         Value::Object(schema)
@@ -168,6 +234,7 @@ impl Kind {
         let with_unit = |pattern: &str, example: &str| json!({ "type": "string", "pattern": pattern, "description": format!("with its unit: {example}") });
         match self {
             Self::Pattern(pattern) => vec![json!({ "type": "string", "pattern": pattern })],
+            Self::Address => vec![json!({ "type": "string", "pattern": ADDRESS })],
             Self::Boolean => vec![json!({ "type": "boolean" })],
             Self::Number(least, most) => {
                 vec![json!({ "type": "integer", "minimum": least, "maximum": most })]

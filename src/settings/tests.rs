@@ -6,6 +6,8 @@ use secrecy::ExposeSecret;
 
 use super::*;
 
+mod plain_sentences;
+
 const ROUTE: &str =
     "uri: /aws/*\napi_gateway:\n  function_uri: https://abc.execute-api.us-east-1.amazonaws.com/prod\n";
 
@@ -184,7 +186,7 @@ fn a_collector_has_an_endpoint_and_all_is_recorded_for_it_unless_something_else_
     for (written, problem) in [
         ("otlp: {}", "tracing.otlp.endpoint: missing; expected where the collector takes OTLP"),
         ("otlp: { endpoint: c }", "tracing.otlp.endpoint: `c` is wrong; expected where"),
-        ("otlp: { endpoint: 'http://c?a=b' }", "tracing.otlp.endpoint: `http://c?a=b` is wrong"),
+        ("otlp: { endpoint: 'http://c?a=b' }", "tracing.otlp.endpoint: `http://c?…` is wrong"),
         ("otlp: { endpoint: 'http://c', timeout: 2m }", "tracing.otlp.timeout: 2m is out of range"),
         ("otlp: { endpoint: 'http://c', headers: { host: x } }", "tracing.otlp.headers.host: cannot be set"),
         ("otlp: { endpoint: 'http://c/v1/traces' }", "tracing.otlp.endpoint: `http://c/v1/traces` is wrong"),
@@ -466,7 +468,7 @@ fn ids_are_unique_and_fit_for_a_log_line() {
 fn a_route_needs_a_uri_and_a_backend_and_not_two_kinds_of_uri() {
     assert_starts(
         &mistakes("", "priority: 1\n"),
-        &["routes/hello.yaml:1: the route takes no request", "routes/hello.yaml:1: the route leads nowhere"],
+        &["routes/hello.yaml:1: the route takes no request", "routes/hello.yaml:1: the route has no backend"],
     );
     assert_starts(
         &mistakes("", &format!("uris: [/b]\n{ROUTE}")),

@@ -2,27 +2,27 @@
 //! knowing where it was written.
 //!
 //! `document.rs` comes before it, `reference.rs` and `reader.rs` after. The `config` crate keeps no line
-//! numbers, so the same YAML parser runs once more for the positions alone.
+//! numbers and no bounds, so the same YAML parser runs before it for these alone (`lines.rs`).
 
 use std::{
     collections::{BTreeMap, HashMap},
     path::PathBuf,
 };
 
-use config::{Config, ConfigError, FileFormat, Map, Source, Value, ValueKind};
-
-use yaml_rust2::ScanError;
+use config::{Config, Value, ValueKind};
 
 use super::{
+    bounds::Unfit,
     document::{Document, Subject},
     lines::Lines,
     mistake::{Mistake, Mistakes, Place},
+    sources::{self, Placed, without_mark},
 };
 
 /// Variables that start so override the files: `APIGW_INVOKER__LISTEN__HTTP`.
 pub const VARIABLE_PREFIX: &str = "APIGW_INVOKER";
 /// Stands between the levels of a variable's name.
-const VARIABLE_SEPARATOR: &str = "__";
+pub const VARIABLE_SEPARATOR: &str = "__";
 /// The key of what lies beneath every route.
 pub const DEFAULTS: &str = "defaults";
 /// The key under which routes hang, each by the stem of its file.
@@ -103,6 +103,21 @@ impl Node {
         }
     }
 
+    /// Tells the path of each text that a reference has yielded.
+    pub fn referred(&self, path: &mut Vec<String>, tell: &mut impl FnMut(&[String])) {
+        match &self.content {
+            Content::Table(table) => {
+                for (key, node) in table {
+                    path.push(key.clone());
+                    node.referred(path, tell);
+                    path.pop();
+                }
+            }
+            _ if self.spelling == Spelling::Referred => tell(path),
+            _ => {}
+        }
+    }
+
     /// The child at `key`, if this is a table that has it.
     pub fn child(&self, key: &str) -> Option<&Self> {
         match &self.content {
@@ -167,20 +182,16 @@ impl Node {
 
 /// Merges the documents and lays the environment over them.
 pub fn merge(documents: &[Document], environment: &Environment, mistakes: &mut Mistakes) -> Node {
-    let lines: Vec<Result<Lines, ScanError>> =
-        documents.iter().map(|document| Lines::of(&document.text)).collect();
+    let lines: Vec<Result<Lines, Unfit>> =
+        documents.iter().map(|document| Lines::of(without_mark(&document.text))).collect();
     let mut builder = Config::builder();
     for (index, document) in documents.iter().enumerate() {
-        if let Some(table) = parse(document, &lines[index], mistakes) {
+        if let Some(table) = sources::parse(document, &lines[index], mistakes) {
             builder = builder.add_source(Placed { index, table, subject: document.subject.clone() });
         }
     }
     let lines: Vec<Lines> = lines.into_iter().map(Result::unwrap_or_default).collect();
-    let overrides = config::Environment::with_prefix(VARIABLE_PREFIX)
-        .prefix_separator(VARIABLE_SEPARATOR)
-        .separator(VARIABLE_SEPARATOR)
-        .ignore_empty(true)
-        .source(Some(environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect()));
+    let overrides = sources::overrides(environment, mistakes);
     match builder.add_source(overrides).build() {
         Ok(config) => Annotator::of(documents, environment, &lines).node(config.cache, &mut Vec::new()),
         Err(error) => {
@@ -188,84 +199,6 @@ pub fn merge(documents: &[Document], environment: &Environment, mistakes: &mut M
             Node::empty()
         }
     }
-}
-
-/// Parses one document; its syntax errors carry their line.
-fn parse(
-    document: &Document,
-    lines: &Result<Lines, ScanError>,
-    mistakes: &mut Mistakes,
-) -> Option<Map<String, Value>> {
-    let at = |line| Place { source: document.source.clone(), line };
-    match lines {
-        Err(error) => {
-            let problem = format!("not valid YAML: {}", error.info());
-            mistakes.push(Mistake::new(at(Some(error.marker().line())), "", problem));
-            return None;
-        }
-        Ok(lines) if !lines.twice.is_empty() => {
-            for (key, line) in &lines.twice {
-                mistakes.push(Mistake::new(at(Some(*line)), key, "stands here a second time"));
-            }
-            return None;
-        }
-        Ok(_) => {}
-    }
-    let parsed = Config::builder()
-        .add_source(config::File::from_str(&document.text, FileFormat::Yaml))
-        .build()
-        .and_then(|config| config.cache.into_table());
-    match parsed {
-        Ok(table) => Some(table),
-        Err(error) => {
-            mistakes.push(Mistake::new(at(None), "", format!("not valid YAML: {}", innermost(&error))));
-            None
-        }
-    }
-}
-
-/// The cause at the bottom of an error, which is the one that says what is wrong.
-fn innermost(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), innermost)
-}
-
-/// One parsed document at its place in the tree, each value marked with the document's index.
-#[derive(Debug, Clone)]
-struct Placed {
-    index: usize,
-    table: Map<String, Value>,
-    subject: Subject,
-}
-
-impl Source for Placed {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
-        let origin = self.index.to_string();
-        let table: Map<String, Value> =
-            self.table.iter().map(|(key, value)| (key.clone(), marked(value, &origin))).collect();
-        Ok(match &self.subject {
-            Subject::Process => table,
-            Subject::Route(stem) => {
-                let route = Value::new(Some(&origin), ValueKind::Table(table));
-                let routes = Map::from_iter([(stem.clone(), route)]);
-                Map::from_iter([(ROUTES.to_owned(), Value::new(Some(&origin), ValueKind::Table(routes)))])
-            }
-        })
-    }
-}
-
-fn marked(value: &Value, origin: &String) -> Value {
-    let kind = match &value.kind {
-        ValueKind::Table(table) => {
-            ValueKind::Table(table.iter().map(|(key, value)| (key.clone(), marked(value, origin))).collect())
-        }
-        ValueKind::Array(list) => ValueKind::Array(list.iter().map(|value| marked(value, origin)).collect()),
-        other => other.clone(),
-    };
-    Value::new(Some(origin), kind)
 }
 
 /// The part of a path that lies inside a document.

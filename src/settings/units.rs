@@ -97,9 +97,26 @@ impl<T> Visitor<'_> for Quantity<T> {
         }
     }
 
+    /// Kong's numbers have no type of their own for whole ones: `60000.0` is 60000.
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<T, E> {
+        match whole(value) {
+            Some(value) => self.visit_i64(value),
+            None => Err(E::invalid_value(de::Unexpected::Float(value), &self)),
+        }
+    }
+
     fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
         (self.parse)(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
     }
+}
+
+/// A number without a fraction that is written with a point.
+pub fn whole(number: f64) -> Option<i64> {
+    /// Up to here every whole number has a spelling of its own.
+    const MOST: f64 = 9_007_199_254_740_992.0;
+    let is_whole = number.fract() == 0.0 && number.abs() <= MOST;
+    #[expect(clippy::cast_possible_truncation, reason = "it is whole and small")]
+    is_whole.then_some(number as i64)
 }
 
 /// A duration the way it would be written in the settings.

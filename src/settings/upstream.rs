@@ -200,9 +200,8 @@ impl WrittenUpstream {
                 (BOTH[1], key, "a PEM file with the key of client_certificate", problem)
             }
         };
-        // anything else may be what belongs into the file
-        let is_path = checker.is_quotable(setting) && written.starts_with(['/', '.']);
-        let problem = if is_path { format!("{written}: {problem}") } else { problem };
+        let path = checker.quotable(setting, written);
+        let problem = path.map_or_else(|| problem.clone(), |path| format!("{path}: {problem}"));
         checker.below(setting).mistake(problem, expected);
         None
     }
@@ -212,8 +211,8 @@ impl WrittenUpstream {
 pub(super) fn authorities(file: String, checker: &mut Checker<'_>) -> PathBuf {
     let file = PathBuf::from(file);
     if let Err(error) = crate::tls::read_authorities(&file) {
-        let is_quotable = checker.is_quotable("ca_certificate");
-        let problem = if is_quotable { format!("{}: {error}", file.display()) } else { error.to_string() };
+        let path = checker.quotable("ca_certificate", &file.display().to_string());
+        let problem = path.map_or_else(|| error.to_string(), |path| format!("{path}: {error}"));
         checker.below("ca_certificate").mistake(problem, "a PEM file with certificates of authorities");
     }
     file

@@ -43,8 +43,10 @@ fn check_of_right_settings_is_one_line_and_0() {
     let disabled = format!("enabled: false\n{ROUTE}");
     let directory = settings("", &[("a", ROUTE), ("b", &disabled)]);
     let ended = end_of(&mut command("check", directory.path()));
-    let line =
-        format!("{}: right, 2 routes (1 enabled), listening on 127.0.0.1:9080\n", directory.path().display());
+    let line = format!(
+        "{}: the settings are valid: 2 routes, 1 enabled, to listen on 127.0.0.1:9080\n",
+        directory.path().display()
+    );
     assert_eq!((ended.code, ended.output, ended.errors), (Some(0), line, String::new()));
 }
 

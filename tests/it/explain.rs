@@ -149,7 +149,9 @@ fn what_is_explained_equals_what_is_then_sent() {
         let ended = explained(directory.path(), &arguments);
         assert_eq!(ended.code, Some(0), "{ended:?}");
         let outbound = &json(&ended)["outbound"];
-        assert_eq!(outbound["request_line"], received.line, "{target}");
+        // the query of `function_uri` may be a secret
+        let line = received.line.replace("?base=1", "?base=(left out)");
+        assert_eq!(outbound["request_line"], line, "{target}");
         assert_eq!(told(outbound), sent(received), "{target}");
         assert_eq!(outbound["body"]["text"], String::from_utf8_lossy(&received.body).as_ref(), "{target}");
         assert_eq!(outbound["body"]["bytes"], received.body.len());

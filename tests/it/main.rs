@@ -77,6 +77,8 @@ mod log_levels;
 mod metrics;
 /// The limit of open files.
 mod open_files;
+/// Values planted in every key that can hold a secret.
+mod planted_secrets;
 /// `connect`: private APIs behind VPC endpoints.
 mod private_apis;
 /// Settings that change while requests go on.
@@ -89,6 +91,8 @@ mod routing;
 mod schema;
 /// Secrets through a whole run.
 mod secrets;
+/// Files of the settings that are no such files.
+mod settings_files;
 /// How the process ends.
 mod shutdown;
 /// AWS's vectors, golden signatures, and what the stand-in makes of arbitrary requests.

@@ -129,7 +129,7 @@ fn c9_with_64_files_and_80_idle_clients_probes_refusals_calls_and_reloads_work()
         assert!(log.contains(line), "{line}: {log}");
     }
     assert_eq!(log.matches("files may be open").count(), 1, "{log}");
-    for unexpected in ["Too many open files", "the settings are wrong", "accepts no connections"] {
+    for unexpected in ["Too many open files", "the new settings have mistakes", "accepts no connections"] {
         assert!(!log.contains(unexpected), "{unexpected}: {log}");
     }
 }
@@ -259,8 +259,7 @@ fn c9_settings_that_cannot_be_read_for_lack_of_descriptors_are_not_wrong_and_are
     assert_eq!(ask(&mut client, "/").text(), "one");
     leave(&process, 0);
     write_settings(directory.path(), &settings, &[("r", &route("/*", &two))]);
-    let told =
-        "the settings cannot be read for now, generation 1 stays in force and they are read again in 100ms";
+    let told = "the settings cannot be read now and are read again in 100ms; the old ones (generation 1) stay in use";
     eventually(told, || {
         // a file that was open at the first look may be closed now
         leave(&process, 0);
@@ -273,6 +272,6 @@ fn c9_settings_that_cannot_be_read_for_lack_of_descriptors_are_not_wrong_and_are
     eventually("the changed route is used", || ask(&mut client, "/").text() == "two");
     assert_eq!(get(process.admin(), "/ready").json()["settings"], serde_json::json!({ "generation": 2 }));
     let log = process.stop();
-    assert!(!log.contains("the settings are wrong"), "{log}");
+    assert!(!log.contains("the new settings have mistakes"), "{log}");
     assert!(log.contains("new settings, generation 2: changed r"), "{log}");
 }

@@ -86,7 +86,12 @@ fn wrong_settings_change_nothing_and_every_mistake_is_said_once() {
         2,
         "once alone, once with the other: {log}"
     );
-    assert!(log.contains("the settings are wrong, generation 1 stays in force"), "{log}");
+    assert!(
+        log.contains(
+            "the new settings have mistakes and are ignored; the old ones (generation 1) stay in use"
+        ),
+        "{log}"
+    );
 }
 
 #[test]
@@ -102,14 +107,14 @@ fn sighup_reads_the_settings_at_once_and_what_takes_a_restart_is_named() {
     assert_eq!(get(address, "/a").text(), "one");
     process.signal("HUP");
     eventually("a leads elsewhere", || get(address, "/a").text() == "two");
-    process.says("workers has changed, which takes a restart");
+    process.says("`workers` has changed; restart the process to use it");
     // back to what it was started with, another section beside it
     let process_text = format!("{slow}tracing: {{ propagate: false }}\n");
     write_settings(directory.path(), &process_text, &[("a", &route("/a", &two, ""))]);
     process.signal("HUP");
     process.says("no route has changed; changed tracing");
     let log = process.stop();
-    assert_eq!(log.matches("takes a restart").count(), 1, "{log}");
+    assert_eq!(log.matches("restart the process").count(), 1, "{log}");
 }
 
 #[test]

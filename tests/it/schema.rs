@@ -216,6 +216,37 @@ fn wrong_values_are_refused_and_references_are_taken_everywhere() {
 }
 
 #[test]
+fn k1_k7_k8_k11_the_schema_takes_and_refuses_what_the_reader_does() {
+    let (route, process) = (validator(&of(File::Route)), validator(&of(File::Default)));
+    let lambda = "uri: /f\nlambda: { function_name: f, aws_region: us-east-1, ";
+    let gateway = "api_gateway: { function_uri: 'https://a.example/' }\n";
+    for (is_taken, text) in [
+        (true, format!("{lambda} client_context: {{ a: 1 }} }}")),
+        (true, format!("{lambda} client_context: '{{}}', timeout: 60000.0 }}")),
+        (true, format!("{lambda} timeout: 1.5s, keepalive: 1m 1.5s }}")),
+        (true, format!("{lambda} keepalive: 60, port: 443.0 }}")),
+        (true, format!("uri: /u/:slug\n{gateway}")),
+        (false, format!("{lambda} client_context: [1] }}")),
+        (false, format!("{lambda} timeout: 0.5 }}")),
+        (false, format!("{lambda} timeout: -5 }}")),
+        (false, format!("{lambda} timeout: '1.5' }}")),
+        (false, format!("uri: /site/{{slug}}\n{gateway}")),
+        (false, format!("uris: ['/a{{']\n{gateway}")),
+        (false, format!("uri: /a\nplugins: {{}}\n{gateway}")),
+        (false, "- uri: /a\n".to_owned()),
+    ] {
+        let read = Settings::from_documents(&[Document::route("r", text.clone())], &BTreeMap::new());
+        assert_eq!(read.is_ok(), is_taken, "{text}: {read:?}");
+        assert_eq!(route.is_valid(&parsed(&text)), is_taken, "{text}");
+    }
+    for text in ["routes: {}\n", "workers: auto\n", "workers: -5\n", "listen: { http: 9000 }\n"] {
+        let right = Document::route("r", format!("uri: /a\n{gateway}"));
+        let read = Settings::from_documents(&[Document::process(text), right], &BTreeMap::new());
+        assert!(read.is_err() && !process.is_valid(&parsed(text)), "{text}");
+    }
+}
+
+#[test]
 fn the_command_prints_the_schema_of_either_file() {
     for (name, file) in [("default", File::Default), ("route", File::Route)] {
         let ended = end_of(&mut binary(&["schema", name]));

@@ -9,11 +9,12 @@ use serde::{
 
 use super::PayloadVersion;
 
-/// Kong's prototype takes an object, or a text that holds one.
+/// A table, or a text that holds a JSON object: Kong takes both as `client_context`, and its prototype as
+/// `body`.
 #[derive(Debug, Clone)]
-pub(super) struct WrittenBody(pub(super) serde_json::Map<String, serde_json::Value>);
+pub(super) struct WrittenObject(pub(super) serde_json::Map<String, serde_json::Value>);
 
-impl<'de> Deserialize<'de> for WrittenBody {
+impl<'de> Deserialize<'de> for WrittenObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = serde_json::Value::deserialize(deserializer)?;
         let value = match &value {

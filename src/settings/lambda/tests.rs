@@ -247,7 +247,6 @@ fn what_contradicts_itself_or_would_not_be_read_is_a_mistake() {
         &["lambda.use_fips_endpoint: `host` is there"],
     );
     assert_wrong(&named("stage: prod"), &["lambda.stage: the event has no such part"]);
-    assert_wrong(&named("keepalive: 500"), &["lambda.keepalive: too short"]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::{
     PayloadVersion,
     function::{FunctionName, is_qualifier},
     partition::{lambda_host, region_of},
-    spelling::WrittenBody,
+    spelling::WrittenObject,
     upstream_url::UpstreamUrl,
 };
 use crate::settings::key_source::Source;
@@ -60,7 +60,7 @@ pub(in crate::settings) struct WrittenLambda {
     pub(super) invocation_type: Option<InvocationType>,
     pub(super) log_type: Option<LogType>,
     pub(super) invoke_mode: Option<InvokeMode>,
-    pub(super) client_context: Option<String>,
+    pub(super) client_context: Option<WrittenObject>,
     pub(super) tenant_id: Option<String>,
     pub(super) host: Option<String>,
     pub(super) port: Option<u16>,
@@ -94,7 +94,7 @@ pub(in crate::settings) struct WrittenLambda {
     pub(super) api_id: Option<String>,
     pub(super) stage: Option<String>,
     pub(super) stage_variables: Option<BTreeMap<String, String>>,
-    pub(super) body: Option<WrittenBody>,
+    pub(super) body: Option<WrittenObject>,
     pub(super) base64_encode_body: Option<bool>,
     pub(super) skip_large_bodies: Option<bool>,
     pub(super) is_proxy_integration: Option<bool>,
@@ -159,7 +159,9 @@ impl WrittenLambda {
         }
         let mut both = |key: &str, own: &mut Option<String>, urls: Option<String>| match (&own, urls) {
             (Some(own), Some(urls)) if *own != urls => {
-                let problem = format!("`{own}` is not what upstream_url says, `{urls}`");
+                let own = checker.quoted(key, own, "the value");
+                let urls = checker.quoted("upstream_url", &urls, "which is another");
+                let problem = format!("{own} is not what upstream_url says, {urls}");
                 checker.below(key).mistake(problem, "the same in both, or only in one");
             }
             (None, Some(urls)) => *own = Some(urls),
@@ -186,7 +188,8 @@ impl WrittenLambda {
                 is_qualifier(text).then_some(())
             })?;
             if function.qualifier.as_ref().is_some_and(|own| own != qualifier) {
-                let problem = format!("`{qualifier}` is not the one in function_name");
+                let qualifier = checker.quoted("qualifier", qualifier, "the value");
+                let problem = format!("{qualifier} is not the one in function_name");
                 checker.below("qualifier").mistake(problem, "the same in both, or only in one");
             }
         }
@@ -211,12 +214,18 @@ impl WrittenLambda {
         if let (Some(own), Some(of_arn)) = (own, of_arn)
             && own != of_arn
         {
-            let problem = format!("`{own}` is not the region of function_name, `{of_arn}`");
+            let own = checker.quoted("aws_region", &own, "the value");
+            let of_arn = checker.quoted("function_name", &of_arn, "which is another");
+            let problem = format!("{own} is not the region of function_name, {of_arn}");
             checker.below("aws_region").mistake(problem, "the region of the ARN");
             return None;
         }
         if let Some(of_host) = of_host.filter(|of_host| *of_host != region) {
-            let problem = format!("is of the region {of_host}, and the route's is {region}");
+            let problem = match (checker.quotable("host", &of_host), checker.quotable("aws_region", &region))
+            {
+                (Some(of_host), Some(own)) => format!("is of the region {of_host}, and the route's is {own}"),
+                _ => "is of another region than the route".to_owned(),
+            };
             checker.below("host").mistake(problem, "the host of that region, or none");
         }
         let expected = "a region: lower-case letters, digits and `-`, here or in AWS_REGION";
@@ -287,13 +296,13 @@ impl WrittenLambda {
 
     fn client_context(&self, checker: &mut Checker<'_>) -> Option<String> {
         use base64::{Engine as _, engine::general_purpose::STANDARD};
-        let text = self.client_context.as_ref()?;
-        let expected = "a JSON object of at most 2,687 bytes";
-        checker.parsed("client_context", text, expected, |text| {
-            let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
-            let encoded = STANDARD.encode(serde_json::to_vec(&object).ok()?);
-            (encoded.len() <= LONGEST_CLIENT_CONTEXT).then_some(encoded)
-        })
+        let WrittenObject(object) = self.client_context.as_ref()?;
+        let encoded = STANDARD.encode(serde_json::to_vec(object).ok()?);
+        if encoded.len() <= LONGEST_CLIENT_CONTEXT {
+            return Some(encoded);
+        }
+        checker.below("client_context").mistake("too long", "at most 2,687 bytes of JSON");
+        None
     }
 
     fn tenant_id(&self, checker: &mut Checker<'_>) -> Option<String> {
@@ -322,7 +331,10 @@ impl WrittenLambda {
             let known = known.filter(|status| !status.is_informational());
             if known.is_none() {
                 let expected = "value should be between 100 and 999, and no interim one";
-                checker.below("unhandled_status").mistake(format!("{status} is out of range"), expected);
+                let key = "unhandled_status";
+                let value =
+                    checker.quotable(key, &status.to_string()).unwrap_or_else(|| "the value".to_owned());
+                checker.below(key).mistake(format!("{value} is out of range"), expected);
             }
             known
         });
@@ -338,7 +350,8 @@ impl WrittenLambda {
     fn upstream(&mut self, checker: &mut Checker<'_>) -> crate::settings::UpstreamSettings {
         let keepalive = checker.duration("keepalive", self.keepalive, KEEPALIVE, Duration::ZERO..=LONGEST);
         if !keepalive.is_zero() && keepalive < SHORTEST_KEEPALIVE {
-            checker.below("keepalive").mistake("too short to be of use", "at least 1s, or 0 for none");
+            // Kong takes any; a connection looks for its end once a second
+            checker.below("keepalive").warn("shorter than 1s, and raised to 1s; `0` keeps no connections");
         }
         // read for Kong's sake: no body is ever spilled to disk, so there is nothing to skip
         let _ = self.skip_large_bodies;

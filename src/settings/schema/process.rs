@@ -4,7 +4,7 @@
 
 use super::{
     Key,
-    Kind::{Boolean, Duration, Number, Pattern, Section, Share, Size, Text, Texts, Words},
+    Kind::{Address, Boolean, Duration, Number, Pattern, Section, Share, Size, Text, Texts, Words},
     key,
     route::{API_GATEWAY, LAMBDA},
 };
@@ -12,7 +12,6 @@ use super::{
 /// A day: no duration is longer.
 pub(super) const DAY: u64 = 24 * 60 * 60 * 1000;
 const HOUR: u64 = 60 * 60 * 1000;
-const ADDRESS: &str = r"^(\[[0-9a-fA-F:.]+\]|[0-9.]+):[0-9]{1,5}$";
 
 pub(super) const KEYS: &[Key] = &[
     key("listen", Section(LISTEN, &[]), "", "The sockets for clients."),
@@ -29,7 +28,7 @@ pub(super) const KEYS: &[Key] = &[
 const LISTEN: &[Key] = &[
     key(
         "http",
-        Pattern(ADDRESS),
+        Address,
         "127.0.0.1:9080",
         "Where clients connect, with HTTP/1.1: an IP address and a port. Whoever can connect can use the routes' keys.",
     ),
@@ -40,27 +39,25 @@ const LISTEN: &[Key] = &[
         "",
         "A second socket with TLS for HTTP/1.1 and HTTP/2.",
     ),
-    key("unix", Text, "", "The path of a Unix socket that speaks what `http` does, at most 107 bytes."),
+    key("unix", Text, "", "The path of a Unix socket that speaks what `http` does, at most 107 bytes.")
+        .open(),
 ];
 
 const HTTPS: &[Key] = &[
-    key("address", Pattern(ADDRESS), "", "An IP address and a port."),
-    key("certificate", Text, "", "A PEM file: the server's certificate, then those that vouch for it."),
-    key("key", Text, "", "A PEM file with the certificate's key."),
+    key("address", Address, "", "An IP address and a port."),
+    key("certificate", Text, "", "A PEM file: the server's certificate, then those that vouch for it.").open(),
+    key("key", Text, "", "A PEM file with the certificate's key.").secret_unless_path(),
     key(
         "client_ca",
         Text,
         "",
         "A PEM file of the authorities that a client's certificate must come from; without it none is asked for.",
-    ),
+    )
+    .open(),
 ];
 
-const ADMIN: &[Key] = &[key(
-    "address",
-    Pattern(ADDRESS),
-    "127.0.0.1:9180",
-    "Where people and probes come, on a thread of its own.",
-)];
+const ADMIN: &[Key] =
+    &[key("address", Address, "127.0.0.1:9180", "Where people and probes come, on a thread of its own.")];
 
 const LIMITS: &[Key] = &[
     key(
@@ -153,7 +150,8 @@ const OTLP: &[Key] = &[
         Pattern("^https?://[^/?#]+(/[^?#]*)?$"),
         "",
         "Where it takes OTLP over HTTP, such as http://127.0.0.1:4318; /v1/traces is added.",
-    ),
+    )
+    .secret_query(),
     key(
         "headers",
         Texts,
@@ -165,15 +163,17 @@ const OTLP: &[Key] = &[
         Text,
         "",
         "What this process is called, service.name; apigw-invoker unless it is said.",
-    ),
-    key("resource", Texts, "", "What else is said of it, such as deployment.environment.name."),
+    )
+    .open(),
+    key("resource", Texts, "", "What else is said of it, such as deployment.environment.name.").open(),
     key(
         "timeout",
         Duration(100, 60_000),
         "",
         "How long each step of a delivery may take; 10s unless it is said.",
     ),
-    key("ca_certificate", Text, "", "A PEM file of the authorities to trust instead of the platform's."),
+    key("ca_certificate", Text, "", "A PEM file of the authorities to trust instead of the platform's.")
+        .open(),
 ];
 
 const SHUTDOWN: &[Key] = &[

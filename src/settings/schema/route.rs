@@ -25,11 +25,11 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key(
         "uri",
-        Pattern(r"^/[^*?#\s]*\*?$"),
+        Pattern(r"^/[^*?#{}\s]*\*?$"),
         "",
         "The path it takes: `/aws` that path alone, `/aws/*` all below `/aws/`, `/aws*` both.",
     ),
-    key("uris", List(&Pattern(r"^/[^*?#\s]*\*?$")), "", "Several of them instead of `uri`."),
+    key("uris", List(&Pattern(r"^/[^*?#{}\s]*\*?$")), "", "Several of them instead of `uri`."),
     key(
         "hosts",
         List(&Pattern(r"^(\*\.)?[A-Za-z0-9_.-]+$|^\[.+\]$")),
@@ -60,7 +60,8 @@ pub(super) const API_GATEWAY: &[Key] = &[
         Pattern(r"^https?://[^#*\s]+$"),
         "",
         "The endpoint: scheme, host, stage, path and, if need be, a query. What the `*` of `uri` stood for is appended.",
-    ),
+    )
+    .secret_query(),
     key("authorization", Filled(AUTHORIZATION), "", "What proves to AWS who calls: `apikey`, `iam` or both."),
     key(
         "client_authorization",
@@ -103,11 +104,12 @@ const AUTHORIZATION: &[Key] = &[
 ];
 
 const IAM: &[Key] = &[
-    key("accesskey", Proof, "", "The access key id of the route's own."),
+    // AWS's logs and every signature name it: it proves nothing
+    key("accesskey", Proof, "", "The access key id of the route's own.").open(),
     key("secretkey", Proof, "", "Its secret. Keep it out of files: $env://NAME or $file:///path."),
     key("secret_key", Proof, "", "The same as `secretkey`."),
-    key("session_token", Text, "", "The token of temporary keys."),
-    key("profile", Text, "", "A profile of the shared files instead."),
+    key("session_token", Text, "", "The token of temporary keys.").secret(),
+    key("profile", Text, "", "A profile of the shared files instead.").open(),
     role("assume_role_arn"),
     role_session("role_session_name", "apigw-invoker"),
     external_id("external_id"),
@@ -119,18 +121,18 @@ const IAM: &[Key] = &[
 ];
 
 pub(super) const LAMBDA: &[Key] = &[
-    key("function_name", Text, "", "A name, NAME:QUALIFIER, a partial or a full ARN."),
-    key("qualifier", Text, "", "A version or alias."),
+    key("function_name", Text, "", "A name, NAME:QUALIFIER, a partial or a full ARN.").open(),
+    key("qualifier", Text, "", "A version or alias.").open(),
     key(
         "aws_region",
         Pattern(SCOPE_WORD),
         "",
         "The region; by default the ARN's, AWS_REGION, AWS_DEFAULT_REGION, or the host's.",
     ),
-    key("aws_key", Proof, "", "The access key id of the route's own."),
+    key("aws_key", Proof, "", "The access key id of the route's own.").open(),
     key("aws_secret", Proof, "", "Its secret. Keep it out of files: $env://NAME or $file:///path."),
-    key("aws_session_token", Text, "", "The token of temporary keys."),
-    key("aws_profile", Text, "", "A profile of the shared files instead."),
+    key("aws_session_token", Text, "", "The token of temporary keys.").secret(),
+    key("aws_profile", Text, "", "A profile of the shared files instead.").open(),
     role("aws_assume_role_arn"),
     role_session("aws_role_session_name", "kong"),
     external_id("aws_external_id"),
@@ -142,8 +144,9 @@ pub(super) const LAMBDA: &[Key] = &[
         Pattern("^aws-lambda://.+"),
         "",
         "aws-lambda://REGION/FUNCTION?qualifier=…&invocation_type=…&log_type=… instead of those keys.",
-    ),
-    key("host", Text, "", "The Lambda API's host; by region by default, in all of AWS's partitions."),
+    )
+    .secret_query(),
+    key("host", Text, "", "The Lambda API's host; by region by default, in all of AWS's partitions.").open(),
     key("port", Number(1, 65535), "443", "`80` by default with `disable_https`."),
     key("disable_https", Boolean, "false", "Plain HTTP, for a local Lambda."),
     key(
@@ -176,8 +179,8 @@ pub(super) const LAMBDA: &[Key] = &[
         "buffered",
         "`response_stream` passes the function's answer on as it is written.",
     ),
-    key("client_context", Text, "", "A JSON object, sent as X-Amz-Client-Context."),
-    key("tenant_id", Text, "", "Sent as X-Amz-Tenant-Id."),
+    key("client_context", Object, "", "A table, or a JSON object as a text, sent as X-Amz-Client-Context."),
+    key("tenant_id", Text, "", "Sent as X-Amz-Tenant-Id.").secret(),
     key("forward_request_method", Boolean, "false", "The event has the request's method."),
     key("forward_request_uri", Boolean, "false", "The event has the request's target."),
     key("forward_request_headers", Boolean, "false", "The event has the request's headers."),
@@ -233,7 +236,12 @@ pub(super) const LAMBDA: &[Key] = &[
     CLIENT_KEY,
     CONNECT,
     PROXY_URL,
-    key("keepalive", Duration(0, DAY), "60s", "How long an idle connection stays; `0` keeps none."),
+    key(
+        "keepalive",
+        Duration(0, DAY),
+        "60s",
+        "How long an idle connection stays; `0` keeps none, and less than a second is raised to one.",
+    ),
     KEEPALIVE_POOL,
 ];
 
@@ -243,11 +251,11 @@ const fn role(name: &'static str) -> Key {
 }
 
 const fn role_session(name: &'static str, default: &'static str) -> Key {
-    key(name, Text, default, "What AWS's logs call the role's sessions.")
+    key(name, Text, default, "What AWS's logs call the role's sessions.").open()
 }
 
 const fn external_id(name: &'static str) -> Key {
-    key(name, Text, "", "What the role's owner demands.")
+    key(name, Text, "", "What the role's owner demands.").secret()
 }
 
 const fn role_duration(name: &'static str) -> Key {
@@ -255,7 +263,7 @@ const fn role_duration(name: &'static str) -> Key {
 }
 
 const fn sts_endpoint(name: &'static str) -> Key {
-    key(name, Pattern("^https?://[^@]+$"), "", "Where STS is; the region's by default.")
+    key(name, Pattern("^https?://[^@]+$"), "", "Where STS is; the region's by default.").secret_query()
 }
 
 const fn metadata_protocol(name: &'static str) -> Key {
@@ -296,14 +304,17 @@ const CIRCUIT_BREAKER: Key = key(
 const SSL_VERIFY: Key =
     key("ssl_verify", Boolean, "true", "Whether the server's certificate is verified; `false` is warned of.");
 const CA_CERTIFICATE: Key =
-    key("ca_certificate", Text, "", "A PEM file of the authorities to trust instead of the platform's.");
+    key("ca_certificate", Text, "", "A PEM file of the authorities to trust instead of the platform's.")
+        .open();
 const CLIENT_CERTIFICATE: Key = key(
     "client_certificate",
     Text,
     "",
     "A PEM file of a certificate, with those that vouch for it behind, that is shown to a server that asks who calls.",
-);
-const CLIENT_KEY: Key = key("client_key", Text, "", "A PEM file with the key of `client_certificate`.");
+)
+.secret_unless_path();
+const CLIENT_KEY: Key =
+    key("client_key", Text, "", "A PEM file with the key of `client_certificate`.").secret_unless_path();
 const CONNECT: Key = key(
     "connect",
     Filled(CONNECT_KEYS),
@@ -321,7 +332,8 @@ const PROXY_URL: Key = key(
     Text,
     "",
     "An HTTP proxy that is asked for a tunnel: http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT.",
-);
+)
+.secret();
 
 const CONNECT_KEYS: &[Key] = &[
     key(
@@ -329,8 +341,9 @@ const CONNECT_KEYS: &[Key] = &[
         Text,
         "",
         "HOST or HOST:PORT to connect to; the host that is called is still sent and signed.",
-    ),
-    key("sni", Text, "", "What the server is called in TLS: in SNI and in its certificate."),
+    )
+    .open(),
+    key("sni", Text, "", "What the server is called in TLS: in SNI and in its certificate.").open(),
 ];
 
 const CIRCUIT_BREAKER_KEYS: &[Key] = &[

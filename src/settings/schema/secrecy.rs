@@ -1,0 +1,92 @@
+//! How much of a key's value may be shown to a person: by mistakes, `/routes`, `routes`, `explain` and the
+//! log. Each key's declaration says it (`process.rs`, `route.rs`), and all who show a value ask here.
+
+use super::{Kind, key_at};
+use crate::{excerpt::excerpt, settings::tree::Spelling};
+
+/// Characters of a value that a mistake quotes at most.
+const LONGEST_QUOTED: usize = 200;
+
+/// What may be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::settings) enum Secrecy {
+    /// All of it. Mistakes quote nothing that a reference yields, whatever the key.
+    Open,
+    /// All that is written, but nothing that a reference yields.
+    Reference,
+    /// Of a URL all but its query.
+    Query,
+    /// A path, but no text that may be what belongs into the file.
+    UnlessPath,
+    /// Nothing.
+    Secret,
+}
+
+impl Secrecy {
+    /// What a key of this kind is unless its declaration says something else.
+    pub(super) const fn of_kind(kind: &Kind) -> Self {
+        match kind {
+            Kind::Text => Self::Reference,
+            // a text that stands where a table should be may be anything
+            Kind::Proof | Kind::Texts | Kind::Object | Kind::Section(..) | Kind::Filled(_) => Self::Secret,
+            _ => Self::Open,
+        }
+    }
+
+    /// That of the key at a path of the settings' tree, lists and tables of texts with all that is in them.
+    pub(in crate::settings) fn of_key(path: &[String]) -> Self {
+        // what nobody declared may be anything
+        key_at(path).map_or(Self::Secret, |key| key.secrecy)
+    }
+
+    /// As much of a text as a mistake may quote.
+    pub(in crate::settings) fn quotable(self, text: &str, spelling: Spelling) -> Option<String> {
+        // a password in a URL stands before an `@`
+        if spelling == Spelling::Referred || text.contains('@') {
+            return None;
+        }
+        match self {
+            Self::Open | Self::Reference => Some(excerpt(text, LONGEST_QUOTED)),
+            Self::Query => Some(match text.find(['?', '#']) {
+                Some(end) => format!("{}?…", excerpt(&text[..end], LONGEST_QUOTED)),
+                None => excerpt(text, LONGEST_QUOTED),
+            }),
+            Self::UnlessPath => text.starts_with(['/', '.']).then(|| excerpt(text, LONGEST_QUOTED)),
+            Self::Secret => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(path: &str) -> Secrecy {
+        Secrecy::of_key(&path.split('.').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn x14_the_declaration_of_a_key_says_what_may_be_shown() {
+        assert_eq!(at("routes.r.api_gateway.function_uri"), Secrecy::Query);
+        assert_eq!(at("defaults.lambda.aws_external_id"), Secrecy::Secret);
+        assert_eq!(at("routes.r.lambda.body.any.0"), Secrecy::Secret);
+        assert_eq!(at("routes.r.lambda.account_id"), Secrecy::Reference);
+        assert_eq!(at("routes.r.uris.0"), Secrecy::Open);
+        assert_eq!(at("listen.https.key"), Secrecy::UnlessPath);
+        assert_eq!(at("tracing.otlp.headers.authorization"), Secrecy::Secret);
+        assert_eq!(at("routes.r.nothing"), Secrecy::Secret);
+    }
+
+    #[test]
+    fn x14_a_mistake_quotes_no_secret() {
+        let quoted = |secrecy: Secrecy, text: &str| secrecy.quotable(text, Spelling::Typed);
+        assert_eq!(quoted(Secrecy::Query, "ftp://h/p?k=hush").as_deref(), Some("ftp://h/p?…"));
+        assert_eq!(quoted(Secrecy::Query, "https://h/p#hush").as_deref(), Some("https://h/p?…"));
+        assert_eq!(quoted(Secrecy::Query, "https://user:hush@h/"), None);
+        assert_eq!(quoted(Secrecy::UnlessPath, "-----BEGIN hush"), None);
+        assert_eq!(quoted(Secrecy::UnlessPath, "/etc/key").as_deref(), Some("/etc/key"));
+        assert_eq!(quoted(Secrecy::Secret, "hush"), None);
+        assert_eq!(Secrecy::Open.quotable("hush", Spelling::Referred), None);
+        assert_eq!(quoted(Secrecy::Open, &"a".repeat(999)).unwrap().chars().count(), LONGEST_QUOTED + 1);
+    }
+}
