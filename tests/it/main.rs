@@ -113,5 +113,7 @@ mod tls;
 mod tls_failures;
 /// Traces: `traceparent`, `tracestate`, `X-Amzn-Trace-Id`.
 mod tracing;
+/// Settings that AWS or the system would refuse later.
+mod unwise_settings;
 
 mod support;
