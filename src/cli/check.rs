@@ -3,13 +3,14 @@
 //! `cli.rs` comes here. Mistakes go to standard error and end with 78; as JSON, everything is one document on standard
 //! output.
 
-use std::{io, process::ExitCode};
+use std::{io, process::ExitCode, time::SystemTime};
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::{Form, OutputForm, SettingsDirectory, load, print_json};
 use crate::{
+    certificates,
     credentials::{State, try_once},
     run::{counted, tell},
     settings::{Mistakes, Settings, Source},
@@ -42,7 +43,8 @@ pub(super) fn run(options: &Options) -> ExitCode {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    let warnings = snapshot::warnings(&settings);
+    let mut warnings = snapshot::warnings(&settings);
+    warnings.extend(certificates::warnings(&settings, SystemTime::now()));
     let remarks = snapshot::remarks(&settings);
     if form == Form::Text {
         let paint = Paint::of_errors();

@@ -77,6 +77,8 @@ mod log_levels;
 mod metrics;
 /// The limit of open files.
 mod open_files;
+/// Certificates that the sidecar shows others.
+mod own_certificates;
 /// Values planted in every key that can hold a secret.
 mod planted_secrets;
 /// `connect`: private APIs behind VPC endpoints.
