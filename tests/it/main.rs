@@ -13,6 +13,8 @@ mod admin;
 mod api_gateway;
 /// One suite for every backend, with bytes alone.
 mod backend_contract;
+/// `check --connect` and `check --credentials`.
+mod check_network;
 /// When calls are not even tried.
 mod circuit_breaker;
 /// `client_certificate` and `client_key`: mutual TLS.
