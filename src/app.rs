@@ -16,6 +16,7 @@ use std::{
 use crate::{
     admin::{self, Admin, Health},
     assembly::{Assembly, AssemblyError},
+    certificates,
     credentials::Keeper,
     listener::{
         sockets::{BindError, Sockets},
@@ -26,6 +27,7 @@ use crate::{
     reload::{Origin, Reloader},
     settings::{Settings, Shutdown},
     snapshot::Current,
+    supervision::{Task, supervise},
 };
 
 /// A sidecar that is ready to run.
@@ -141,6 +143,7 @@ impl Application {
         let mut workers = Workers::start(&self.sockets, self.settings.workers, &self.current, &stopping)?;
         let interval = self.settings.reload.interval;
         let mut reloading = pin!(follow(self.origin, self.assembly, &self.current, self.settings));
+        let certificates = certificates::Watch::new(&self.current, self.sockets.tls());
         // theirs are the only handles now: a socket closes when they say so
         self.sockets.release();
         let draining = workers.drain();
@@ -169,6 +172,7 @@ impl Application {
                 Ok(())
             }
             () = self.sockets.follow_certificates(interval) => Ok(()),
+            () = supervise(Task::Certificates, || certificates.follow(interval)) => Ok(()),
             () = &mut reloading => Ok(()),
         };
         // before what keeps keys fresh: requests in flight may still need them

@@ -140,33 +140,13 @@ impl Assembly {
     fn exporter(&mut self, settings: Option<&Otlp>) -> Result<Option<Arc<Exporter>>, AssemblyError> {
         let Some(settings) = settings else { return Ok(None) };
         let part = || "tracing.otlp".to_owned();
-        let endpoint = Arc::new(self.collector(settings).map_err(AssemblyError::of(part()))?);
+        let endpoint = Arc::new(collector(settings, &mut self.tls).map_err(AssemblyError::of(part()))?);
         if let Some(same) = self.exporter.as_ref().filter(|last| last.is_for(settings, &endpoint)) {
             return Ok(Some(Arc::clone(same)));
         }
         let started = Exporter::start(settings, endpoint, Arc::clone(&self.metrics));
         let failed = |error: io::Error| AssemblyError { part: part(), cause: error.to_string() };
         started.map(Some).map_err(failed)
-    }
-
-    /// Where a collector is.
-    fn collector(&mut self, settings: &Otlp) -> Result<Endpoint, TlsError> {
-        let Otlp { endpoint: uri, timeout, ca_certificate, .. } = settings;
-        let tls = match uri.scheme {
-            Scheme::Http => None,
-            Scheme::Https => {
-                let configuration = self.tls.get(true, ca_certificate.as_deref(), None)?;
-                Some(Secured::with(&uri.host, configuration)?.trusting(ca_certificate.as_deref()))
-            }
-        };
-        Ok(Endpoint {
-            host: uri.host.clone(),
-            port: uri.port,
-            tls,
-            proxy: None,
-            connect_timeout: *timeout,
-            keepalive: COLLECTOR_KEEPALIVE,
-        })
     }
 
     /// The route of the last snapshot if it would be the same, or a new one.
@@ -209,4 +189,27 @@ impl Assembly {
             backend,
         }))
     }
+}
+
+/// Where a collector is.
+///
+/// # Errors
+/// The authorities to trust cannot be used.
+pub fn collector(settings: &Otlp, tls: &mut Configurations) -> Result<Endpoint, TlsError> {
+    let Otlp { endpoint: uri, timeout, ca_certificate, .. } = settings;
+    let tls = match uri.scheme {
+        Scheme::Http => None,
+        Scheme::Https => {
+            let configuration = tls.get(true, ca_certificate.as_deref(), None)?;
+            Some(Secured::with(&uri.host, configuration)?.trusting(ca_certificate.as_deref()))
+        }
+    };
+    Ok(Endpoint {
+        host: uri.host.clone(),
+        port: uri.port,
+        tls,
+        proxy: None,
+        connect_timeout: *timeout,
+        keepalive: COLLECTOR_KEEPALIVE,
+    })
 }

@@ -11,6 +11,7 @@ mod framing;
 mod gathered;
 mod log_tail;
 mod pool;
+mod probe;
 mod reach;
 mod reply;
 mod request_head;
@@ -28,7 +29,10 @@ use std::{
 use actix_http::Method;
 use tokio::time::{Instant, sleep_until};
 
-pub(crate) use self::dial::dial;
+pub(crate) use self::{
+    dial::dial,
+    probe::{Probed, Unreached, probe_all},
+};
 pub use self::{
     endpoint::{Endpoint, KeepAlive, Secured},
     event_stream::{EventStream, Events},

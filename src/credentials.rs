@@ -8,7 +8,7 @@
 //! chain.rs       what is configured                  mounted.rs    a route's own keys in files
 //! keeper.rs      one thread, one refresher each     fetch.rs      one fetch of it
 //! refresher.rs   when to fetch, by schedule.rs      sts.rs, by way.rs
-//! slot.rs        what requests read                 profile_chain.rs, process.rs
+//! slot.rs        what requests read                 profile_chain.rs, process.rs, identity.rs
 //! status.rs      what people read                   metadata.rs of EC2
 //! ```
 
@@ -18,6 +18,7 @@ mod container;
 #[cfg(test)]
 mod fakes;
 mod fetch;
+mod identity;
 mod keeper;
 mod metadata;
 mod mounted;
@@ -42,7 +43,8 @@ use aws_credential_types::Credentials;
 
 pub use self::{
     at_hand::{AtHand, at_hand},
-    keeper::{Keeper, try_once},
+    identity::CallerUnknown,
+    keeper::{Attempt, Keeper, sts_endpoint, try_once},
     status::{Caller, Ready, State, Status},
 };
 use self::{keeper::Kept, slot::User};

@@ -253,6 +253,18 @@ impl ProxyError {
         self.kind.row().1
     }
 
+    /// The causes alone, each behind the one that it led to.
+    pub fn causes(&self) -> String {
+        let mut text = String::new();
+        let mut next = self.cause.as_deref().map(|cause| cause as &dyn Error);
+        while let Some(cause) = next {
+            let colon = if text.is_empty() { "" } else { ": " };
+            let _ = write!(text, "{colon}{cause}");
+            next = cause.source();
+        }
+        text
+    }
+
     /// The answer: status, headers and JSON body.
     pub fn answer(&self, request_id: &str) -> (StatusCode, HeaderMap, Bytes) {
         let (status, code, sentence) = self.kind.row();
@@ -311,12 +323,7 @@ impl fmt::Display for ProxyError {
         if let Some(detail) = self.kind.detail() {
             write!(f, ": {detail}")?;
         }
-        let mut next = self.cause.as_deref().map(|cause| cause as &dyn Error);
-        while let Some(cause) = next {
-            write!(f, ": {cause}")?;
-            next = cause.source();
-        }
-        Ok(())
+        if self.cause.is_some() { write!(f, ": {}", self.causes()) } else { Ok(()) }
     }
 }
 

@@ -24,6 +24,7 @@ pub mod admission;
 pub mod app;
 pub mod assembly;
 pub mod backend;
+mod certificates;
 pub mod circuit_breaker;
 pub mod cli;
 pub mod client;

@@ -7,10 +7,11 @@
 //! ```text
 //! route.rs      of one route            endpoint.rs   of the connections to one endpoint
 //! reloads.rs    of the settings         process.rs    of the process, as the kernel sees it
-//! spans.rs      of the spans
+//! spans.rs      of the spans            certificates.rs  of the certificates shown to others
 //! scrape.rs     all of it as families   families.rs   names, help and samples
 //! ```
 
+mod certificates;
 mod endpoint;
 mod families;
 mod process;
@@ -28,6 +29,8 @@ use std::{
 };
 
 use prometheus::{HistogramOpts, HistogramVec};
+
+use crate::tls::Validity;
 
 pub use self::{
     endpoint::EndpointMetrics,
@@ -60,6 +63,7 @@ pub struct Metrics {
     connections: AtomicU64,
     connections_accepted: AtomicU64,
     connections_refused: AtomicU64,
+    listener_certificate: Mutex<Option<Validity>>,
 }
 
 /// One connection of a client, until it is dropped.
@@ -92,6 +96,7 @@ impl Metrics {
             connections: AtomicU64::new(0),
             connections_accepted: AtomicU64::new(0),
             connections_refused: AtomicU64::new(0),
+            listener_certificate: Mutex::default(),
         }))
     }
 

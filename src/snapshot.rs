@@ -25,7 +25,7 @@ use crate::{
     routing::{RouteTable, UriPattern},
     settings::{
         BackendSettings, EndpointVariant, GatewayEvent, HostPort, Limits, Otlp, PayloadSettings,
-        PayloadVersion, RouteSettings, Scheme, Settings, Shutdown, Tracing, effective,
+        PayloadVersion, RouteSettings, Scheme, Settings, Shutdown, Tracing, effective, service,
     },
     signing::{Signer, SigningHeaders},
     spans::Exporter,
@@ -254,6 +254,9 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
                 "route {id}: it signs for the region {}, and {host} is in {region}: set aws_region",
                 iam.region
             ));
+        }
+        if let BackendSettings::ApiGateway(gateway) = &route.backend {
+            warnings.extend(service::warning(id, gateway));
         }
         if scheme == Scheme::Https && !upstream.ssl_verify {
             warnings.push(format!("route {id}: ssl_verify is off, so anyone on the way can pose as {host}"));

@@ -5,6 +5,7 @@
 
 mod client_identity;
 pub mod failure;
+mod validity;
 
 use std::{
     collections::HashMap,
@@ -23,7 +24,10 @@ use rustls_native_certs::CertificateResult;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
 use sha2::{Digest as _, Sha256};
 
-pub use self::client_identity::{ClientIdentity, IdentityProblem};
+pub use self::{
+    client_identity::{ClientIdentity, IdentityProblem},
+    validity::{Standing, Validity},
+};
 use crate::{
     open_files::exhausted::note,
     regular_file::{self, read_certificates},

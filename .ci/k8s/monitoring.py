@@ -87,7 +87,12 @@ def check_names(expression: str, names: set[str], labels: set[str]) -> None:
 
 # Routes by which every metric gets a sample.
 SETTINGS = {
-    "default.yaml": "listen: { http: '127.0.0.1:9080' }\nadmin: { address: '127.0.0.1:9180' }\n",
+    "default.yaml": """
+        listen:
+          http: 127.0.0.1:9080
+          https: { address: '127.0.0.1:9443', certificate: CERTIFICATE, key: KEY }
+        admin: { address: '127.0.0.1:9180' }
+    """,
     "routes/dead.yaml": """
         uri: /dead
         api_gateway:
@@ -130,7 +135,12 @@ def scraped() -> tuple[set[str], set[str]]:
     """Names and labels that /metrics shows once everything has happened."""
     settings = DIRECTORY / "settings"
     (settings / "routes").mkdir(parents=True, exist_ok=True)
+    certificate, key = DIRECTORY / "certificate.pem", DIRECTORY / "key.pem"
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=localhost"]
+    command = ["openssl", "req", "-x509", *curve, "-days", "100", "-keyout", key, "-out", certificate]
+    subprocess.run(command, check=True, capture_output=True)
     for name, text in SETTINGS.items():
+        text = text.replace("CERTIFICATE", str(certificate)).replace("KEY }", f"{key} }}")
         (settings / name).write_text("\n".join(line.removeprefix(" " * 8) for line in text.splitlines()))
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     with (DIRECTORY / "log").open("wb") as log:

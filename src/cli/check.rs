@@ -1,18 +1,24 @@
-//! `apigw-invoker check`: are the settings right, and with `--credentials`, are there keys?
+//! `apigw-invoker check`: are the settings right; with `--credentials`, are there keys and whose are they
+//! (`check/credentials.rs`); with `--connect`, can every endpoint be reached (`check/connect.rs`)?
 //!
 //! `cli.rs` comes here. Mistakes go to standard error and end with 78; as JSON, everything is one document on standard
 //! output.
 
-use std::{io, process::ExitCode};
+mod connect;
+mod credentials;
+
+use std::{io, process::ExitCode, time::SystemTime};
 
 use clap::Args;
 use serde_json::{Value, json};
+use tokio::runtime::Builder;
 
+use self::{connect::Connection, credentials::Tried};
 use super::{Form, OutputForm, SettingsDirectory, load, print_json};
 use crate::{
-    credentials::{State, try_once},
-    run::{counted, tell},
-    settings::{Mistakes, Settings, Source},
+    certificates,
+    run::{cannot_start, counted, tell},
+    settings::{Mistakes, Settings},
     snapshot,
     terminal::Paint,
 };
@@ -21,18 +27,53 @@ use crate::{
 pub(super) struct Options {
     #[command(flatten)]
     directory: SettingsDirectory,
-    /// Fetch the keys of every signing route too, and say whose they are and until when.
+    /// Fetch the keys of every signing route too, ask STS whose they are, and say so; exit with 1 if there
+    /// are none, or if STS refuses them or cannot be asked.
     #[arg(long)]
     credentials: bool,
+    /// Open a connection to every endpoint too (name, TCP, proxy, TLS; nothing is sent), within five
+    /// seconds; exit with 1 if one cannot be opened.
+    #[arg(long)]
+    connect: bool,
     #[command(flatten)]
     form: OutputForm,
 }
 
-/// What became of one source of keys.
-struct Tried<'s> {
-    routes: Vec<&'s str>,
-    told: String,
-    ready: bool,
+/// What the network has said.
+#[derive(Default)]
+struct Network {
+    credentials: Vec<Tried>,
+    connections: Vec<Connection>,
+}
+
+impl Network {
+    /// Asks what the options say, all at the same time. A name that is being resolved does not hold up the
+    /// end.
+    fn ask(options: &Options, settings: &Settings) -> io::Result<Self> {
+        if !options.credentials && !options.connect {
+            return Ok(Self::default());
+        }
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (credentials, connections) = runtime.block_on(async {
+            let credentials =
+                async { if options.credentials { credentials::try_all(settings).await } else { Vec::new() } };
+            let connections =
+                async { if options.connect { connect::connect_all(settings).await } else { Vec::new() } };
+            tokio::join!(credentials, connections)
+        });
+        runtime.shutdown_background();
+        Ok(Self { credentials, connections })
+    }
+
+    fn is_good(&self) -> bool {
+        self.credentials.iter().all(Tried::is_good) && self.connections.iter().all(Connection::is_good)
+    }
+
+    /// A line for each answer, and whether it is good.
+    fn lines(&self) -> impl Iterator<Item = (String, bool)> {
+        let credentials = self.credentials.iter().map(|tried| (tried.text(), tried.is_good()));
+        credentials.chain(self.connections.iter().map(|connection| (connection.text(), connection.is_good())))
+    }
 }
 
 /// Checks, and says what was found.
@@ -42,7 +83,8 @@ pub(super) fn run(options: &Options) -> ExitCode {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    let warnings = snapshot::warnings(&settings);
+    let mut warnings = snapshot::warnings(&settings);
+    warnings.extend(certificates::warnings(&settings, SystemTime::now()));
     let remarks = snapshot::remarks(&settings);
     if form == Form::Text {
         let paint = Paint::of_errors();
@@ -54,19 +96,20 @@ pub(super) fn run(options: &Options) -> ExitCode {
         }
         tell(&mut io::stdout(), &Paint::of_output().good(&summary(options, &settings)));
     }
-    let tried = if options.credentials { try_all(&settings) } else { Vec::new() };
+    let network = match Network::ask(options, &settings) {
+        Ok(network) => network,
+        Err(error) => return cannot_start(&error),
+    };
     match form {
         Form::Text => {
             let paint = Paint::of_output();
-            for Tried { routes, told, ready } in &tried {
-                let what = if routes.len() == 1 { "route" } else { "routes" };
-                let line = format!("{what} {}: {told}", routes.join(", "));
-                tell(&mut io::stdout(), &if *ready { paint.good(&line) } else { paint.bad(&line) });
+            for (line, is_good) in network.lines() {
+                tell(&mut io::stdout(), &if is_good { paint.good(&line) } else { paint.bad(&line) });
             }
         }
-        Form::Json => print_json(&document(&settings, &warnings, &remarks, &tried)),
+        Form::Json => print_json(&document(&settings, &warnings, &remarks, &network)),
     }
-    if tried.iter().all(|tried| tried.ready) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if network.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn summary(options: &Options, settings: &Settings) -> String {
@@ -79,13 +122,11 @@ fn summary(options: &Options, settings: &Settings) -> String {
     )
 }
 
-fn document(settings: &Settings, warnings: &[String], remarks: &[String], tried: &[Tried<'_>]) -> Value {
+fn document(settings: &Settings, warnings: &[String], remarks: &[String], network: &Network) -> Value {
     let routes: Vec<Value> =
         settings.routes.iter().map(|route| json!({ "id": route.id, "enabled": route.enabled })).collect();
-    let credentials: Vec<Value> = tried
-        .iter()
-        .map(|tried| json!({ "routes": tried.routes, "ready": tried.ready, "status": tried.told }))
-        .collect();
+    let credentials: Vec<Value> = network.credentials.iter().map(Tried::json).collect();
+    let connections: Vec<Value> = network.connections.iter().map(Connection::json).collect();
     json!({
         "right": true,
         "listen": settings.listen.http.to_string(),
@@ -93,6 +134,7 @@ fn document(settings: &Settings, warnings: &[String], remarks: &[String], tried:
         "warnings": warnings,
         "remarks": remarks,
         "credentials": credentials,
+        "connections": connections,
         "mistakes": [],
     })
 }
@@ -113,23 +155,4 @@ pub(super) fn mistakes(mistakes: &Mistakes) -> Value {
         })
         .collect();
     json!({ "right": false, "mistakes": mistakes })
-}
-
-/// Tries each source once, whatever the number of routes that use it.
-fn try_all(settings: &Settings) -> Vec<Tried<'_>> {
-    let mut sources: Vec<(&Source, Vec<&str>)> = Vec::new();
-    for route in settings.routes.iter().filter(|route| route.enabled) {
-        let Some(source) = route.backend.source() else { continue };
-        match sources.iter_mut().find(|(known, _)| *known == source) {
-            Some((_, routes)) => routes.push(&route.id),
-            None => sources.push((source, vec![&route.id])),
-        }
-    }
-    let tried = |(source, routes)| match actix_rt::System::new().block_on(try_once(source)) {
-        Ok(status) => {
-            Tried { routes, told: status.to_string(), ready: matches!(status.state, State::Ready(_)) }
-        }
-        Err(error) => Tried { routes, told: error.to_string(), ready: false },
-    };
-    sources.into_iter().map(tried).collect()
 }

@@ -4,7 +4,7 @@
 //! The steps share one time limit, and each failure says which step it was: a client that is told
 //! `upstream_tls` looks at certificates, not at security groups.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
@@ -27,41 +27,80 @@ use crate::{
 /// would not with what rustls proposes.
 const AT_ONCE: usize = 128 << 10;
 
+/// A step on the way to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Step {
+    /// Names become addresses.
+    #[default]
+    Resolve,
+    /// An address takes a connection.
+    Connect,
+    /// The proxy gives a tunnel.
+    Tunnel,
+    /// The handshake of TLS.
+    Tls,
+}
+
+/// The step that is under way, or that failed.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Which one.
+    pub step: Step,
+    /// The cure, where the sentence about the failure has none.
+    pub cure: Option<&'static str>,
+    tried: Tried,
+}
+
 /// Opens a connection to `endpoint` within its time limit.
 ///
 /// # Errors
 /// No address answers, the server cannot be verified, or it took too long.
 pub async fn dial(endpoint: &Endpoint) -> Result<Stream, ProxyError> {
     let limit = endpoint.connect_timeout;
-    let mut tried = Tried::default();
-    let connected = timeout(limit, connect(endpoint, &mut tried)).await;
+    dial_noting(endpoint, ("connect_timeout", limit), &mut Progress::default()).await
+}
+
+/// The same within another limit, with the step that it came to in `progress`.
+///
+/// # Errors
+/// No address answers, the server cannot be verified, or it took too long.
+pub async fn dial_noting(
+    endpoint: &Endpoint,
+    (limit_name, limit): (&str, Duration),
+    progress: &mut Progress,
+) -> Result<Stream, ProxyError> {
+    let connected = timeout(limit, connect(endpoint, progress)).await;
     let stream = connected.unwrap_or_else(|_| {
         let through = endpoint.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}"));
         let through = through.unwrap_or_default();
-        let cause =
-            format!("no connection to {endpoint}{through} within connect_timeout, {limit:?} ({tried})");
+        let tried = &progress.tried;
+        let cause = format!("no connection to {endpoint}{through} within {limit_name}, {limit:?} ({tried})");
         Err(ProxyError::new(ErrorKind::UpstreamTimeout, cause))
     });
     stream.map_err(ProxyError::before_sending)
 }
 
-async fn connect(endpoint: &Endpoint, tried: &mut Tried) -> Result<Stream, ProxyError> {
+async fn connect(endpoint: &Endpoint, progress: &mut Progress) -> Result<Stream, ProxyError> {
     let stream = match &endpoint.proxy {
-        None => reach("", HostPort(&endpoint.host, endpoint.port), tried).await?,
+        None => reach("", HostPort(&endpoint.host, endpoint.port), progress).await?,
         Some(proxy) => {
-            let mut stream = reach("the proxy ", HostPort(&proxy.host, proxy.port), tried).await?;
-            tunnel::open(&mut stream, proxy, endpoint).await?;
+            let mut stream = reach("the proxy ", HostPort(&proxy.host, proxy.port), progress).await?;
+            progress.step = Step::Tunnel;
+            tunnel::open(&mut stream, proxy, endpoint, &mut progress.cure).await?;
             stream
         }
     };
     match &endpoint.tls {
         None => Ok(Stream::plain(stream)),
-        Some(tls) => handshake(endpoint, tls, stream).await,
+        Some(tls) => {
+            progress.step = Step::Tls;
+            handshake(endpoint, tls, stream, &mut progress.cure).await
+        }
     }
 }
 
 /// Opens a connection to the first address that takes one.
-async fn reach(role: &str, place: HostPort<'_>, tried: &mut Tried) -> Result<TcpStream, ProxyError> {
+async fn reach(role: &str, place: HostPort<'_>, progress: &mut Progress) -> Result<TcpStream, ProxyError> {
     let failed = |what: &str, why: &dyn std::fmt::Display| {
         ProxyError::new(ErrorKind::UpstreamConnect, format!("{what} {role}{place}: {why}"))
     };
@@ -75,6 +114,8 @@ async fn reach(role: &str, place: HostPort<'_>, tried: &mut Tried) -> Result<Tcp
         let exhausted = Exhausted::in_error(&error).or_else(Exhausted::now);
         exhausted.map_or_else(|| failed("cannot resolve", &error), out_of_files)
     })?;
+    progress.step = Step::Connect;
+    let tried = &mut progress.tried;
     let Some(stream) = first_to_answer(addresses.collect(), ATTEMPT_DELAY, tried).await else {
         let exhausted = tried.errors().find_map(Exhausted::in_error);
         return Err(exhausted.map_or_else(|| failed("cannot connect to", &tried.causes(place)), out_of_files));
@@ -85,7 +126,12 @@ async fn reach(role: &str, place: HostPort<'_>, tried: &mut Tried) -> Result<Tcp
     Ok(stream)
 }
 
-async fn handshake(endpoint: &Endpoint, tls: &Secured, stream: TcpStream) -> Result<Stream, ProxyError> {
+async fn handshake(
+    endpoint: &Endpoint,
+    tls: &Secured,
+    stream: TcpStream,
+    cure: &mut Option<&'static str>,
+) -> Result<Stream, ProxyError> {
     let connector = TlsConnector::from(Arc::clone(&tls.configuration));
     match connector.connect(tls.name.clone(), stream).await {
         Ok(mut stream) => {
@@ -93,6 +139,7 @@ async fn handshake(endpoint: &Endpoint, tls: &Secured, stream: TcpStream) -> Res
             Ok(Stream::tls(stream))
         }
         Err(error) => {
+            *cure = failure::cure(&error);
             let (name, authorities) = (tls.name.to_str(), tls.authorities.as_deref());
             let server = Server { place: endpoint, name: &name, authorities };
             let failure = ProxyError::new(ErrorKind::UpstreamTls, failure::of_handshake(&error, &server));
@@ -103,8 +150,6 @@ async fn handshake(endpoint: &Endpoint, tls: &Secured, stream: TcpStream) -> Res
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::{client::KeepAlive, tls::Configurations};
 

@@ -52,8 +52,25 @@ impl From<io::Error> for Refusal {
     }
 }
 
+impl Refusal {
+    /// The operator's next step.
+    fn cure(&self) -> &'static str {
+        match self {
+            Self::Status(407) => {
+                "The proxy wants other credentials: correct user and password in proxy_url, \
+                 http://USER:PASSWORD@HOST:PORT"
+            }
+            Self::Status(403) => "The proxy's rules forbid this host and port: have them allowed there",
+            Self::Status(_) => "The proxy's log says why; it has to reach this host and port",
+            Self::Head(_) | Self::TooLarge | Self::Io(_) => {
+                "See whether proxy_url is that of an HTTP proxy, spoken to without TLS"
+            }
+        }
+    }
+}
+
 /// Asks the proxy at the other end of `stream` for a tunnel to `endpoint`. It resolves the name: ours may not
-/// be known here, nor would it be the same address.
+/// be known here, nor would it be the same address. A refusal's cure is put into `cure`.
 ///
 /// # Errors
 /// The proxy refuses, or gives no answer that is understood.
@@ -61,8 +78,10 @@ pub async fn open(
     stream: &mut TcpStream,
     proxy: &ForwardProxy,
     endpoint: &Endpoint,
+    cure: &mut Option<&'static str>,
 ) -> Result<(), ProxyError> {
     negotiate(stream, proxy, endpoint).await.map_err(|refusal| {
+        *cure = Some(refusal.cure());
         let cause = format!("the proxy {proxy} gives no tunnel to {endpoint}: {refusal}");
         ProxyError::new(ErrorKind::UpstreamConnect, cause)
     })

@@ -17,15 +17,20 @@ use aws_types::os_shim_internal::Env;
 
 use super::{
     chain::{self, Choice},
-    container, metadata, mounted, process,
+    container,
+    identity::CallerUnknown,
+    metadata, mounted, process,
     profile_chain::{self, Base, LOGIN_SESSION, ProfileChain},
     sdk_files,
     shared_files::{self, Fingerprint},
     status::Caller,
-    sts::{Fetched, Sts, causes},
+    sts::{ENDPOINT_VARIABLES, Fetched, Sts, causes},
     way::Way,
 };
-use crate::settings::{MetadataProtocol, Origin, Source};
+use crate::{
+    client::Endpoint,
+    settings::{MetadataProtocol, Origin, Source},
+};
 
 /// EC2's metadata service is on the same machine or nowhere: a pod that cannot reach it must not hang at its start.
 const METADATA_CONNECT: Duration = Duration::from_secs(1);
@@ -42,8 +47,8 @@ pub trait Fetch: Send + Sync + 'static {
     fn name(&self) -> impl Future<Output = String> + Send;
     /// The keys, or why there are none.
     fn fetch(&self) -> impl Future<Output = Result<Fetched, String>> + Send;
-    /// Whose these keys are, if that can be found out.
-    fn caller(&self, credentials: Credentials) -> impl Future<Output = Option<Caller>> + Send;
+    /// Whose these keys are, or why that cannot be found out.
+    fn caller(&self, credentials: Credentials) -> impl Future<Output = Result<Caller, CallerUnknown>> + Send;
     /// The state of the files that the keys came from; `None` if they came from elsewhere.
     fn fingerprint(&self) -> Option<Fingerprint>;
 }
@@ -86,6 +91,29 @@ impl Aws {
         choice(&self.source, &self.environment).await
     }
 
+    /// Where STS is, if it is certain that keys come from there: for a role, a web identity, or a profile
+    /// with a role. `None` where it would only be asked whose keys they are.
+    ///
+    /// # Errors
+    /// There is no such service, or nothing to choose from.
+    pub async fn sts_endpoint(&self) -> Result<Option<Endpoint>, String> {
+        let is_asked = self.source.role.is_some()
+            || match self.choice().await? {
+                Choice::WebIdentity(_) => true,
+                Choice::Profile(name) => shared_files::profiles(&self.environment)
+                    .await
+                    .is_some_and(|profiles| !profile_chain::of(&profiles, &name).roles.is_empty()),
+                _ => false,
+            };
+        if !is_asked {
+            return Ok(None);
+        }
+        self.refuse_empty_endpoint()?;
+        let url = self.sts.url().await?;
+        let uri = url.parse().map_err(|_| format!("{url} is no URL"))?;
+        self.way.endpoint(&uri).map(Some)
+    }
+
     fn variable(&self, name: &str) -> Option<String> {
         self.environment.get(name).ok()
     }
@@ -102,7 +130,7 @@ impl Aws {
     fn refuse_empty_endpoint(&self) -> Result<(), String> {
         match self.source.sts_endpoint {
             Some(_) => Ok(()),
-            None => self.refuse_empty(&["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]),
+            None => self.refuse_empty(&ENDPOINT_VARIABLES),
         }
     }
 
@@ -262,8 +290,8 @@ impl Fetch for Aws {
         }
     }
 
-    async fn caller(&self, credentials: Credentials) -> Option<Caller> {
-        self.refuse_empty_endpoint().ok()?;
+    async fn caller(&self, credentials: Credentials) -> Result<Caller, CallerUnknown> {
+        self.refuse_empty_endpoint().map_err(|reason| CallerUnknown::unasked(&reason))?;
         self.sts.caller(credentials).await
     }
 
@@ -361,7 +389,7 @@ mod tests {
         ];
         let mut aws = chain(&server, &variables);
         aws.source.sts_endpoint = None;
-        assert!(aws.caller(aws.fetch().await.unwrap().credentials).await.is_none());
+        assert!(aws.caller(aws.fetch().await.unwrap().credentials).await.is_err());
         aws.source.role = role_source(&server).role;
         assert_eq!(aws.fetch().await.unwrap_err(), "AWS_ENDPOINT_URL_STS is set, but empty: unset it");
         assert!(server.requests().is_empty());

@@ -21,12 +21,14 @@ use tokio::{
 use super::{
     CredentialSource,
     fetch::{Aws, Fetch},
+    identity::CallerUnknown,
     refresher::{Refresher, SystemClock, checked},
     slot::Slot,
     status::{Ready, State, Status},
     way::Way,
 };
 use crate::{
+    client::Endpoint,
     settings::{Origin, Source},
     supervision::{Task, supervise},
     tls::{Configurations, TlsError},
@@ -139,36 +141,57 @@ fn aws(source: &Source, tls: &mut Configurations) -> Result<Aws, TlsError> {
     Ok(Aws::new(source.clone(), Way { tls, proxy: source.proxy.clone() }))
 }
 
+/// One attempt with a source.
+#[derive(Debug)]
+pub struct Attempt {
+    /// Its keys.
+    pub status: Status,
+    /// Why it is not known whose keys they are, if there are any and it is not.
+    pub unknown: Option<CallerUnknown>,
+}
+
 /// Fetches once and asks whose keys they are, within ten seconds: for `check --credentials`.
 ///
 /// # Errors
 /// The platform's certificate authorities cannot be used.
-pub async fn try_once(source: &Source) -> Result<Status, TlsError> {
+pub async fn try_once(source: &Source) -> Result<Attempt, TlsError> {
     Ok(try_fetch(&aws(source, &mut Configurations::default())?, TRY_LIMIT).await)
 }
 
-async fn try_fetch(fetch: &impl Fetch, limit: Duration) -> Status {
+/// Where STS is for a source whose keys come from there, for `check --connect`.
+///
+/// # Errors
+/// The platform's certificate authorities cannot be used, or there is no such place.
+pub async fn sts_endpoint(source: &Source, tls: &mut Configurations) -> Result<Option<Endpoint>, String> {
+    aws(source, tls).map_err(|error| error.to_string())?.sts_endpoint().await
+}
+
+async fn try_fetch(fetch: &impl Fetch, limit: Duration) -> Attempt {
     let source = fetch.name().await;
     let start = tokio::time::Instant::now();
+    let late = || format!("no answer within {}", humantime::format_duration(limit));
     let fetched = timeout(limit, fetch.fetch())
         .await
-        .unwrap_or_else(|_| Err(format!("no answer within {}", humantime::format_duration(limit))))
+        .unwrap_or_else(|_| Err(late()))
         .and_then(|fetched| checked(fetched, SystemTime::now()));
-    let state = match fetched {
-        Err(reason) => State::Unavailable { reason },
-        Ok(fetched) => {
-            let asked = async {
-                match fetched.caller {
-                    Some(caller) => Some(caller),
-                    None => fetch.caller(fetched.credentials.clone()).await,
-                }
+    let fetched = match fetched {
+        Err(reason) => {
+            return Attempt {
+                status: Status { source, state: State::Unavailable { reason } },
+                unknown: None,
             };
-            let left = limit.saturating_sub(start.elapsed());
-            let caller = timeout(left, asked).await.unwrap_or_default();
-            State::Ready(Ready::of(&fetched.credentials, caller, None))
         }
+        Ok(fetched) => fetched,
     };
-    Status { source, state }
+    let left = limit.saturating_sub(start.elapsed());
+    let asked = timeout(left, fetch.caller(fetched.credentials.clone())).await;
+    let (caller, unknown) = match asked.unwrap_or_else(|_| Err(CallerUnknown::unasked(&late()))) {
+        Ok(caller) => (Some(caller), None),
+        // STS has said it when it gave the keys
+        Err(unknown) => (fetched.caller, Some(unknown)),
+    };
+    let ready = Ready::of(&fetched.credentials, caller, None);
+    Attempt { status: Status { source, state: State::Ready(ready) }, unknown }
 }
 
 #[cfg(test)]
@@ -269,8 +292,8 @@ mod tests {
             Ok(Credentials::new("AKIDAFTER", "hush", None, None, "test").into())
         }
 
-        async fn caller(&self, _credentials: Credentials) -> Option<Caller> {
-            None
+        async fn caller(&self, _credentials: Credentials) -> Result<Caller, CallerUnknown> {
+            Err(CallerUnknown::unasked("nobody is there"))
         }
 
         fn fingerprint(&self) -> Option<Fingerprint> {
@@ -292,12 +315,29 @@ mod tests {
     #[actix_rt::test]
     async fn a_source_is_tried_within_a_limit() {
         let works = sts().await;
-        let status = try_once(&role_source(&works)).await.unwrap().to_string();
+        let attempt = try_once(&role_source(&works)).await.unwrap();
+        let status = attempt.status.to_string();
         assert!(status.contains(", account 123456789012, "), "{status}");
+        assert_eq!(attempt.unknown, None);
+        assert!(works.requests()[1].contains("Action=GetCallerIdentity&"), "{:?}", works.requests());
         let hangs = Server::start(|_| String::new()).await;
         let fetch = aws(&role_source(&hangs), &mut Configurations::default()).unwrap();
-        let status = try_fetch(&fetch, Duration::from_millis(100)).await.to_string();
+        let status = try_fetch(&fetch, Duration::from_millis(100)).await.status.to_string();
         assert!(status.ends_with(": unavailable: no answer within 100ms"), "{status}");
+    }
+
+    #[actix_rt::test]
+    async fn k4_keys_whose_owner_nobody_tells_in_time_are_there_nonetheless() {
+        let hangs = Server::start(|_| String::new()).await;
+        let source = Source { role: None, ..role_source(&hangs) };
+        let fetch = aws(&source, &mut Configurations::default()).unwrap();
+        let attempt = try_fetch(&fetch, Duration::from_millis(100)).await;
+        assert!(matches!(attempt.status.state, State::Ready(_)), "{attempt:?}");
+        let told = attempt.unknown.unwrap().to_string();
+        assert!(
+            told.starts_with("GetCallerIdentity could not be asked: no answer within 100ms. See"),
+            "{told}"
+        );
     }
 
     #[actix_rt::test]

@@ -227,9 +227,13 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
 async fn introduce(fetch: Arc<impl Fetch>, source: String, keys: Arc<Keys>, slot: Arc<Slot>) {
     if keys.caller.get().is_none() {
         let credentials = aws_credential_types::Credentials::clone(&keys.credentials);
-        if let Ok(Some(caller)) = timeout(CALLER_LIMIT, fetch.caller(credentials)).await {
-            // nobody else sets it
-            let _ = keys.caller.set(caller);
+        match timeout(CALLER_LIMIT, fetch.caller(credentials)).await {
+            Ok(Ok(caller)) => {
+                // nobody else sets it
+                let _ = keys.caller.set(caller);
+            }
+            Ok(Err(unknown)) => log::debug!("{unknown}"),
+            Err(_) => {}
         }
     }
     let ready = Ready::of(&keys.credentials, keys.caller.get().cloned(), None);

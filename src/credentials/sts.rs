@@ -9,11 +9,12 @@ use aws_config::{BehaviorVersion, Region, identity::IdentityCache};
 use aws_credential_types::Credentials;
 use aws_sdk_sts::{
     Client,
+    config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _},
     error::{ProvideErrorMetadata, SdkError},
     types,
 };
 
-use super::{chain::WebIdentity, status::Caller, way::Way};
+use super::{chain::WebIdentity, identity::CallerUnknown, status::Caller, way::Way};
 use crate::{
     error::ProxyError,
     excerpt::excerpt,
@@ -23,6 +24,9 @@ use crate::{
 
 /// Characters of a failure's text: AWS's messages name the action, the role and the caller.
 const LONGEST_REASON: usize = 500;
+
+/// The SDK's own variables for another endpoint, the first that is set before the others.
+pub const ENDPOINT_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"];
 
 /// Keys, and whose they are if that was told with them.
 #[derive(Debug, Clone)]
@@ -66,10 +70,8 @@ impl Sts {
             // each client makes one call
             .identity_cache(IdentityCache::no_cache());
         // an endpoint that is written out is called as it is; the SDK would refuse the two together
-        let is_written = self.endpoint.is_some()
-            || ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]
-                .iter()
-                .any(|name| std::env::var_os(name).is_some());
+        let is_written =
+            self.endpoint.is_some() || ENDPOINT_VARIABLES.iter().any(|name| std::env::var_os(name).is_some());
         let EndpointVariant { fips, dual_stack } = self.variant;
         loader = loader.use_fips(fips && !is_written).use_dual_stack(dual_stack && !is_written);
         if let Some(endpoint) = &self.endpoint {
@@ -119,11 +121,38 @@ impl Sts {
         fetched(answer.credentials, answer.assumed_role_user, "AssumeRoleWithWebIdentity")
     }
 
-    /// Whose keys these are, if STS tells.
-    pub async fn caller(&self, credentials: Credentials) -> Option<Caller> {
+    /// Asks whose keys these are.
+    ///
+    /// # Errors
+    /// STS refuses the keys, or could not be asked.
+    pub async fn caller(&self, credentials: Credentials) -> Result<Caller, CallerUnknown> {
+        let key_id = credentials.access_key_id().to_owned();
         let answer = self.client(Some(credentials)).await.get_caller_identity().send().await;
-        let answer = answer.inspect_err(|error| log::debug!("GetCallerIdentity: {}", reason(error))).ok()?;
-        Caller::of_arn(&answer.arn?)
+        let answer = answer.map_err(|error| CallerUnknown::by(&error, &key_id))?;
+        let caller = answer.arn.as_deref().and_then(Caller::of_arn);
+        caller.ok_or_else(|| CallerUnknown::unasked("STS answered without an ARN"))
+    }
+
+    /// The URL of the service, by the SDK's own rules.
+    ///
+    /// # Errors
+    /// There is none for the region.
+    pub async fn url(&self) -> Result<String, String> {
+        let EndpointVariant { fips, dual_stack } = self.variant;
+        let written = self
+            .endpoint
+            .clone()
+            .or_else(|| ENDPOINT_VARIABLES.iter().find_map(|name| std::env::var(name).ok()));
+        let parameters = Params::builder()
+            .region(self.region.to_string())
+            .use_fips(fips && written.is_none())
+            .use_dual_stack(dual_stack && written.is_none())
+            .set_endpoint(written)
+            .build()
+            .map_err(|error| error.to_string())?;
+        let resolver = DefaultResolver::new();
+        let found = resolver.resolve_endpoint(&parameters).await.map_err(|error| error.to_string())?;
+        Ok(found.url().to_owned())
     }
 }
 
@@ -157,8 +186,7 @@ fn unreached(error: &(dyn Error + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(ours) = error.downcast_ref::<ProxyError>() {
-            // behind the sentence for clients
-            return ours.to_string().split_once(": ").map(|(_, cause)| cause.to_owned());
+            return Some(ours.causes());
         }
         next = error.source();
     }
@@ -166,7 +194,7 @@ fn unreached(error: &(dyn Error + 'static)) -> Option<String> {
 }
 
 /// What AWS says, or why it says nothing; never the answer itself, which may hold keys.
-fn reason<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> String
+pub fn reason<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> String
 where
     SdkError<E>: Error,
 {
@@ -294,6 +322,39 @@ mod tests {
     }
 
     #[actix_rt::test]
+    async fn k4_keys_that_sts_refuses_are_told_apart_from_an_sts_that_cannot_be_asked() {
+        for (code, message, cure) in [
+            ("InvalidClientTokenId", "The security token is invalid", "it was deleted or made inactive, "),
+            ("SignatureDoesNotMatch", "Signature expired: x", "set this machine's clock right"),
+            ("SignatureDoesNotMatch", "The signature x", "the secret key does not belong to it"),
+            ("ExpiredToken", "x", "it has expired: replace the keys"),
+        ] {
+            let server = Server::start(move |_| {
+                let body = format!(
+                    "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message>\
+                     </Error>\
+                     <RequestId>r</RequestId></ErrorResponse>"
+                );
+                format!("HTTP/1.1 403 Forbidden\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+            })
+            .await;
+            let told = Sts::new(&role_source(&server), way()).caller(keys()).await.unwrap_err();
+            let start = format!("STS refuses the access key ending in BASE ({code}: {message}): {cure}");
+            assert!(
+                matches!(&told, CallerUnknown::Refused(told) if told.starts_with(&start)),
+                "{start}\n{told}"
+            );
+        }
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let source = Source { sts_endpoint: Some(format!("http://{closed}")), ..role_source(&sts().await) };
+        let told = Sts::new(&source, way()).caller(keys()).await.unwrap_err();
+        let start = format!(
+            "GetCallerIdentity could not be asked: cannot connect to {closed}: connection refused. See"
+        );
+        assert!(matches!(&told, CallerUnknown::Unasked(told) if told.starts_with(&start)), "{told}");
+    }
+
+    #[actix_rt::test]
     async fn s5_fips_and_dual_stack_are_other_hosts_of_sts() {
         for (fips, dual_stack, host) in [
             (false, false, "sts.us-east-1.amazonaws.com"),
@@ -308,7 +369,8 @@ mod tests {
             let source = role_source(&proxy);
             let region = "us-east-1".to_owned();
             let source = Source { sts_endpoint: None, region, variant, ..source };
-            assert!(Sts::new(&source, way).caller(keys()).await.is_none());
+            assert_eq!(Sts::new(&source, way.clone()).url().await.unwrap(), format!("https://{host}"));
+            assert!(Sts::new(&source, way).caller(keys()).await.is_err());
             let connected = format!("CONNECT {host}:443 ");
             assert!(proxy.requests()[0].starts_with(&connected), "{:?}", proxy.requests());
         }

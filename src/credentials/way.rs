@@ -76,6 +76,20 @@ impl Way {
         })
     }
 
+    /// Where a request to this URL goes.
+    ///
+    /// # Errors
+    /// It names no host.
+    pub fn endpoint(&self, uri: &Uri) -> Result<Endpoint, String> {
+        let connector =
+            Connector { way: self.clone(), connect_timeout: CONNECT_TIMEOUT, answer_timeout: ANSWER_TIMEOUT };
+        connector.endpoint(uri).map_err(|failure| match failure {
+            Failure::Dial(error) => error.causes(),
+            Failure::Exchange(error) => error.to_string(),
+            Failure::Slow(limit) => slow(limit).to_string(),
+        })
+    }
+
     /// One request without a body and its whole answer, for what the SDK cannot do.
     ///
     /// # Errors

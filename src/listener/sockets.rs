@@ -133,6 +133,11 @@ impl Sockets {
         self.all.iter().map(Listening::share).collect()
     }
 
+    /// TLS towards clients, if there is a listener with it.
+    pub fn tls(&self) -> Option<Arc<ServerTls>> {
+        self.tls.clone()
+    }
+
     /// Takes changed certificates into use, looking at the files in this interval; never ends.
     pub async fn follow_certificates(&self, interval: Duration) {
         match &self.tls {

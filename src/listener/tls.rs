@@ -11,7 +11,7 @@ use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use sha2::{Digest as _, Sha256};
 
-use crate::{detached, open_files::exhausted, regular_file, settings::Https};
+use crate::{detached, open_files::exhausted, regular_file, settings::Https, tls::Validity};
 
 /// Which of the files is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,14 @@ impl std::error::Error for UnfitFile {}
 /// What new connections are greeted with.
 pub struct ServerTls {
     files: Https,
-    current: ArcSwap<ServerConfig>,
+    current: ArcSwap<InForce>,
+}
+
+/// A configuration with what is known of its certificate.
+pub struct InForce {
+    configuration: Arc<ServerConfig>,
+    /// The time in which the chain is valid, as far as it can be read.
+    pub validity: Option<Validity>,
 }
 
 impl fmt::Debug for ServerTls {
@@ -71,7 +78,12 @@ impl ServerTls {
 
     /// The configuration in force.
     pub fn current(&self) -> Arc<ServerConfig> {
-        self.current.load_full()
+        Arc::clone(&self.current.load().configuration)
+    }
+
+    /// The time in which the certificate in force is valid, as far as it can be read.
+    pub fn validity(&self) -> Option<Validity> {
+        self.current.load().validity
     }
 
     /// Takes changed files into use, looking at them in this interval, and never ends. Files that are unfit change nothing, and are logged once.
@@ -106,10 +118,10 @@ impl ServerTls {
         }
     }
 
-    fn take(&self, result: Result<ServerConfig, UnfitFile>, is_first: bool) {
+    fn take(&self, result: Result<InForce, UnfitFile>, is_first: bool) {
         match result {
-            Ok(configuration) => {
-                self.current.store(Arc::new(configuration));
+            Ok(in_force) => {
+                self.current.store(Arc::new(in_force));
                 if !is_first {
                     log::info!("new certificates for clients are in use");
                 }
@@ -134,7 +146,7 @@ fn fingerprint(files: &Https) -> [u8; 32] {
 ///
 /// # Errors
 /// Which of them is unfit, and why.
-pub fn configuration(files: &Https) -> Result<ServerConfig, UnfitFile> {
+pub fn configuration(files: &Https) -> Result<InForce, UnfitFile> {
     let unfit = |part: Part| move |cause: String| UnfitFile { part, cause };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let chain = certificates(&files.certificate).map_err(unfit(Part::Certificate))?;
@@ -158,6 +170,7 @@ pub fn configuration(files: &Https) -> Result<ServerConfig, UnfitFile> {
             builder.with_client_cert_verifier(verifier)
         }
     };
+    let validity = Validity::of(&chain);
     let mut configuration = builder.with_single_cert(chain, key).map_err(|error| match error {
         // the key has been read, but is not this certificate's, or of no kind that can sign
         rustls::Error::InconsistentKeys(_) | rustls::Error::General(_) => {
@@ -166,7 +179,7 @@ pub fn configuration(files: &Https) -> Result<ServerConfig, UnfitFile> {
         error => unfit(Part::Certificate)(error.to_string()),
     })?;
     configuration.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(configuration)
+    Ok(InForce { configuration: Arc::new(configuration), validity })
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -39,6 +39,7 @@ impl Metrics {
         failures(&mut families, &routes);
         breakers(&mut families, snapshot.routes.routes());
         credentials(&mut families, snapshot.routes.routes());
+        self.certificates(&mut families, snapshot);
         self.upstream_connections(&mut families);
         self.client_connections(&mut families);
         self.settings(&mut families);

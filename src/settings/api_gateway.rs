@@ -14,6 +14,7 @@ use super::{
     limits::Limits,
     reader::present,
     retry::WrittenRetry,
+    service,
     source::{Names, WrittenMetadataProtocol, WrittenSource, is_visible},
     units::{WrittenDuration, WrittenSize, size_text},
     upstream::{UpstreamSettings, WrittenUpstream},
@@ -236,7 +237,14 @@ impl WrittenIam {
             checker.parsed(key, &text, expected, |text| is_scope_word(text).then(|| text.to_owned()))
         };
         let region = word("aws_region", self.aws_region, REGION);
-        let service = word("service", self.service, SERVICE);
+        let service = word("service", self.service, SERVICE).filter(|service| {
+            let problem = service::unsupported(service);
+            let is_supported = problem.is_none();
+            if let Some(problem) = problem {
+                checker.below("service").mistake(problem, service::EXPECTED);
+            }
+            is_supported
+        });
         let source = WrittenSource {
             key: self.accesskey,
             secret: self.secretkey,

@@ -35,6 +35,19 @@ impl<'a> Checker<'a> {
         Checker { root: self.root, environment: self.environment, path, mistakes: self.mistakes }
     }
 
+    /// Goes down to the key at a path.
+    pub fn at(&mut self, path: &[&str]) -> Checker<'_> {
+        let path = self.path.iter().cloned().chain(path.iter().map(|key| (*key).to_owned())).collect();
+        Checker { root: self.root, environment: self.environment, path, mistakes: self.mistakes }
+    }
+
+    /// Where the key at a path was written; `None` if it was not.
+    pub fn place_of(&self, path: &[&str]) -> Option<Place> {
+        let own = self.path.iter().map(String::as_str).chain(path.iter().copied());
+        let node = own.into_iter().try_fold(self.root, |node, key| node.child(key))?;
+        Some(node.place.clone())
+    }
+
     /// Where the current key was written.
     pub fn place(&self) -> Place {
         self.root.nearest(&self.path).place.clone()

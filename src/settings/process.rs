@@ -13,6 +13,7 @@ use super::{
     listen::{Listen, WrittenListen, address},
     route::{RouteSettings, WrittenRoute},
     rust_log::{self, RustLog},
+    shared_address,
     tracing::{Tracing, WrittenTracing},
     tree::ROUTES,
     units::WrittenDuration,
@@ -187,9 +188,12 @@ impl Settings {
     pub(super) fn check(written: WrittenSettings, checker: &mut Checker<'_>) -> Self {
         let default = Self::default();
         let limits = written.limits.check(&mut checker.below("limits"), &default.limits);
+        let listen = written.listen.check(&mut checker.below("listen"), &default.listen);
+        let admin = written.admin.check(&mut checker.below("admin"), &default.admin);
+        shared_address::check(&listen, &admin, checker);
         Self {
-            listen: written.listen.check(&mut checker.below("listen"), &default.listen),
-            admin: written.admin.check(&mut checker.below("admin"), &default.admin),
+            listen,
+            admin,
             workers: checker.number("workers", written.workers, default.workers, 1..=64),
             log: written.log.check(&default.log, checker.variable(rust_log::NAME)),
             tracing: written.tracing.check(&mut checker.below("tracing"), &default.tracing),

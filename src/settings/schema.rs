@@ -23,6 +23,8 @@ const DURATION: &str = r"^[0-9]+$|^[0-9]+(\.[0-9]+)? ?[a-zA-Zµ]+( ?[0-9]+(\.[0-
 const ADDRESS: &str = r"^(\[[0-9a-fA-F:.]+\]|[0-9.]+):[0-9]{1,5}$";
 /// What a mistake says of it.
 pub(super) const ADDRESS_EXPECTED: &str = "an IP address with a port, such as 127.0.0.1:9080";
+/// A region or a service, which are parts of a signature's scope.
+const SCOPE_WORD: &str = "^[a-z0-9-]+$";
 /// Whole bytes, or a number with its unit.
 const SIZE: &str = r"^[0-9]+(\.[0-9]+)? ?([kKmMgGtTpPeE]i?)?[bB]?$";
 
@@ -50,6 +52,8 @@ enum Kind {
     Text,
     /// Which has to match.
     Pattern(&'static str),
+    /// A word of a signature's scope, but none of these.
+    WordBut(&'static [&'static str]),
     /// An IP address and a port.
     Address,
     /// Which must not be null: what was meant to prove something never goes without.
@@ -234,6 +238,9 @@ impl Kind {
         let with_unit = |pattern: &str, example: &str| json!({ "type": "string", "pattern": pattern, "description": format!("with its unit: {example}") });
         match self {
             Self::Pattern(pattern) => vec![json!({ "type": "string", "pattern": pattern })],
+            Self::WordBut(words) => {
+                vec![json!({ "type": "string", "pattern": SCOPE_WORD, "not": { "enum": words } })]
+            }
             Self::Address => vec![json!({ "type": "string", "pattern": ADDRESS })],
             Self::Boolean => vec![json!({ "type": "boolean" })],
             Self::Number(least, most) => {

@@ -18,11 +18,15 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use zeroize::Zeroizing;
 
+use super::Validity;
 use crate::regular_file;
 
 /// A chain of certificates and the key of the first. Its `Debug` shows neither.
 #[derive(Clone)]
-pub struct ClientIdentity(Arc<CertifiedKey>);
+pub struct ClientIdentity {
+    certified: Arc<CertifiedKey>,
+    validity: Option<Validity>,
+}
 
 /// Why there is none, by the setting that is to blame. Nothing of the files' contents is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,9 +53,12 @@ impl ClientIdentity {
             .key_provider
             .load_private_key(key)
             .map_err(|_| of_key("a key of no known kind".into()))?;
+        let validity = Validity::of(&chain);
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
-            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(Self(Arc::new(certified))),
+            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
+                Ok(Self { certified: Arc::new(certified), validity })
+            }
             Err(Error::InconsistentKeys(_)) => {
                 Err(of_key("it is not the key of the first certificate in client_certificate".into()))
             }
@@ -59,9 +66,14 @@ impl ClientIdentity {
         }
     }
 
+    /// The time in which the chain is valid, as far as it can be read.
+    pub fn validity(&self) -> Option<Validity> {
+        self.validity
+    }
+
     /// Shows the certificate to every server that asks for one.
     pub(super) fn resolver(&self) -> Arc<dyn ResolvesClientCert> {
-        Arc::new(SingleCertAndKey::from(Arc::clone(&self.0)))
+        Arc::new(SingleCertAndKey::from(Arc::clone(&self.certified)))
     }
 }
 
@@ -95,14 +107,16 @@ fn private_key(key: &str) -> io::Result<PrivateKeyDer<'static>> {
 
 impl fmt::Debug for ClientIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientIdentity").field("certificates", &self.0.cert.len()).finish_non_exhaustive()
+        f.debug_struct("ClientIdentity")
+            .field("certificates", &self.certified.cert.len())
+            .finish_non_exhaustive()
     }
 }
 
 /// The same certificate has the same key.
 impl PartialEq for ClientIdentity {
     fn eq(&self, other: &Self) -> bool {
-        self.0.cert == other.0.cert
+        self.certified.cert == other.certified.cert
     }
 }
 
@@ -110,7 +124,7 @@ impl Eq for ClientIdentity {}
 
 impl Hash for ClientIdentity {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.cert.hash(state);
+        self.certified.cert.hash(state);
     }
 }
 

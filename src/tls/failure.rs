@@ -14,7 +14,7 @@ use std::{
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 use rustls_pki_types::UnixTime;
 
-const DAY: u64 = 24 * 60 * 60;
+pub(super) const DAY: u64 = 24 * 60 * 60;
 /// Names of a certificate that are listed.
 const MOST_NAMES: usize = 5;
 
@@ -65,6 +65,29 @@ pub fn is_about_a_certificate(error: &io::Error) -> bool {
     matches!(of_tls(error), Some(Error::InvalidCertificate(_)))
 }
 
+/// The cure for a handshake that failed, where the sentence about it has none.
+pub fn cure(error: &io::Error) -> Option<&'static str> {
+    let Some(tls) = of_tls(error) else {
+        return Some(
+            "See whether host and port are those of a server with TLS, and whether a firewall or a proxy on \
+             the way cuts TLS",
+        );
+    };
+    match tls {
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => Some(
+            "Correct host or port; without TLS the URL begins with http:// (disable_https: true for a \
+             function)",
+        ),
+        Error::InvalidCertificate(CertificateError::ExpiredContext { .. }) => {
+            Some("The server's operator has to replace the certificate; if the clock is wrong, set it right")
+        }
+        Error::InvalidCertificate(
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. },
+        ) => Some("The server's operator has to get a certificate for servers"),
+        _ => None,
+    }
+}
+
 fn of_tls(error: &io::Error) -> Option<&Error> {
     error.get_ref().and_then(|error| error.downcast_ref())
 }
@@ -83,12 +106,12 @@ fn of_certificate(error: &CertificateError, server: &Server<'_>) -> String {
                  platform's). Name a file with the authority in ca_certificate"
             ),
         },
-        CertificateError::ExpiredContext { time, not_after } => expired(*time, *not_after),
+        CertificateError::ExpiredContext { time, not_after } => {
+            format!("its certificate {}", expired(*time, *not_after))
+        }
         CertificateError::NotValidYetContext { time, not_before } => format!(
-            "its certificate is not valid before {} (this machine's clock: {}). Set the clock right, or have \
-             the certificate replaced",
-            moment(*not_before),
-            moment(*time)
+            "its certificate {}. Set the clock right, or have the certificate replaced",
+            not_yet(*time, *not_before)
         ),
         CertificateError::NotValidForNameContext { presented, .. } => format!(
             "its certificate is for {} and not for {name}. Correct the host, or name the server in \
@@ -108,16 +131,17 @@ fn of_certificate(error: &CertificateError, server: &Server<'_>) -> String {
     }
 }
 
-fn expired(now: UnixTime, not_after: UnixTime) -> String {
+/// The end of a sentence about a certificate whose time is over.
+pub(super) fn expired(now: UnixTime, not_after: UnixTime) -> String {
     let days = now.as_secs().saturating_sub(not_after.as_secs()) / DAY;
     match days {
         0 => format!(
-            "its certificate expired less than a day ago, at {} (this machine's clock: {})",
+            "expired less than a day ago, at {} (this machine's clock: {})",
             rfc3339(not_after),
             rfc3339(now)
         ),
         days => format!(
-            "its certificate expired on {}, {days} day{} ago (this machine's clock: {})",
+            "expired on {}, {days} day{} ago (this machine's clock: {})",
             date(not_after),
             if days == 1 { "" } else { "s" },
             date(now)
@@ -125,12 +149,17 @@ fn expired(now: UnixTime, not_after: UnixTime) -> String {
     }
 }
 
+/// The end of a sentence about a certificate whose time has not come.
+pub(super) fn not_yet(now: UnixTime, not_before: UnixTime) -> String {
+    format!("is not valid before {} (this machine's clock: {})", moment(not_before), moment(now))
+}
+
 /// A day, or the time too where the day alone says nothing.
 fn moment(time: UnixTime) -> String {
     if time.as_secs().is_multiple_of(DAY) { date(time) } else { rfc3339(time) }
 }
 
-fn date(time: UnixTime) -> String {
+pub(super) fn date(time: UnixTime) -> String {
     let mut text = rfc3339(time);
     text.truncate("2025-02-01".len());
     text

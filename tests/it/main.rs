@@ -13,6 +13,8 @@ mod admin;
 mod api_gateway;
 /// One suite for every backend, with bytes alone.
 mod backend_contract;
+/// `check --connect` and `check --credentials`.
+mod check_network;
 /// When calls are not even tried.
 mod circuit_breaker;
 /// `client_certificate` and `client_key`: mutual TLS.
@@ -77,6 +79,8 @@ mod log_levels;
 mod metrics;
 /// The limit of open files.
 mod open_files;
+/// Certificates that the sidecar shows others.
+mod own_certificates;
 /// Values planted in every key that can hold a secret.
 mod planted_secrets;
 /// `connect`: private APIs behind VPC endpoints.
@@ -113,5 +117,7 @@ mod tls;
 mod tls_failures;
 /// Traces: `traceparent`, `tracestate`, `X-Amzn-Trace-Id`.
 mod tracing;
+/// Settings that AWS or the system would refuse later.
+mod unwise_settings;
 
 mod support;

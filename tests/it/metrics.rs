@@ -17,7 +17,10 @@ use apigw_invoker::dev::Keys;
 use super::{
     documents::table,
     support::{
-        App, Http2, Upstream, call, eventually, exposition::Exposition, get, open, read_response, send,
+        App, Http2, Upstream, call, eventually,
+        exposition::Exposition,
+        get, open, read_response, send,
+        tls::{Authority, file},
     },
 };
 
@@ -264,7 +267,14 @@ fn everything() -> Exposition {
     let forbidden = Upstream::answering(
         "HTTP/1.1 403 No\r\nx-amzn-ErrorType: ForbiddenException\r\ncontent-length: 0\r\n\r\n",
     );
-    let app = App::with("")
+    let identity = Authority::new("ours").identity("localhost");
+    let (certificate, key) = (file(identity.certificate()), file(&identity.key()));
+    let https = format!(
+        "https: {{ address: '127.0.0.1:0', certificate: {}, key: {} }}",
+        certificate.path().display(),
+        key.path().display()
+    );
+    let app = App::listening(&https, "")
         .route("function", &route)
         .gateway("forbidden", "/forbidden", &forbidden.uri("/"), "")
         .start();

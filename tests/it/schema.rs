@@ -247,6 +247,28 @@ fn k1_k7_k8_k11_the_schema_takes_and_refuses_what_the_reader_does() {
 }
 
 #[test]
+fn k3_the_schema_takes_and_refuses_the_services_that_the_reader_does() {
+    let route = validator(&of(File::Route));
+    for (is_taken, service) in [
+        (true, "execute-api"),
+        (true, "lambda"),
+        (true, "es"),
+        (false, "s3"),
+        (false, "aoss"),
+        (false, "vpc-lattice-svcs"),
+        (false, "S3"),
+    ] {
+        let text = format!(
+            "uri: /a\napi_gateway:\n  function_uri: https://a.example/\n  authorization: {{ iam: {{ service: \
+             {service} }} }}\n"
+        );
+        let read = Settings::from_documents(&[Document::route("r", text.clone())], &BTreeMap::new());
+        assert_eq!(read.is_ok(), is_taken, "{text}: {read:?}");
+        assert_eq!(route.is_valid(&parsed(&text)), is_taken, "{text}");
+    }
+}
+
+#[test]
 fn the_command_prints_the_schema_of_either_file() {
     for (name, file) in [("default", File::Default), ("route", File::Route)] {
         let ended = end_of(&mut binary(&["schema", name]));

@@ -13,7 +13,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use super::*;
 use crate::credentials::{
-    CredentialsUnavailable,
+    CallerUnknown, CredentialsUnavailable,
     status::{Caller, State},
 };
 
@@ -112,8 +112,8 @@ impl Fetch for FakeFetch {
         Ok(credentials.into())
     }
 
-    async fn caller(&self, _credentials: Credentials) -> Option<Caller> {
-        self.0.caller.clone()
+    async fn caller(&self, _credentials: Credentials) -> Result<Caller, CallerUnknown> {
+        self.0.caller.clone().ok_or_else(|| CallerUnknown::unasked("nobody is there"))
     }
 
     fn fingerprint(&self) -> Option<Fingerprint> {

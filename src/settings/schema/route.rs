@@ -6,15 +6,15 @@ use super::{
     Key,
     Kind::{
         Boolean, Duration, Filled, List, Number, Object, Pattern, Proof, Section, Signed, Size, Text, Texts,
-        Version, Words,
+        Version, WordBut, Words,
     },
-    key,
+    SCOPE_WORD, key,
     process::DAY,
 };
+use crate::settings::service;
 
 /// STS's bounds for a session, in milliseconds.
 const SESSION: (u64, u64) = (15 * 60 * 1000, 12 * 60 * 60 * 1000);
-const SCOPE_WORD: &str = "^[a-z0-9-]+$";
 
 pub(super) const KEYS: &[Key] = &[
     key(
@@ -117,7 +117,7 @@ const IAM: &[Key] = &[
     sts_endpoint("sts_endpoint_url"),
     metadata_protocol("imds_protocol_version"),
     key("aws_region", Pattern(SCOPE_WORD), "us-east-1", "The region of the endpoint."),
-    key("service", Pattern(SCOPE_WORD), "execute-api", "`lambda` for a Function URL."),
+    key("service", WordBut(service::NOT_YET), "execute-api", "`lambda` for a Function URL."),
 ];
 
 pub(super) const LAMBDA: &[Key] = &[

@@ -1,0 +1,170 @@
+//! `check --connect`: every endpoint that the settings lead to, opened as a call would open it and closed
+//! again.
+//!
+//! `check.rs` comes here; `client/probe.rs` opens the connections.
+
+use serde_json::{Value, json};
+
+use crate::{
+    assembly::collector,
+    backend,
+    client::{Endpoint, KeepAlive, Probed, Unreached, probe_all},
+    credentials::sts_endpoint,
+    settings::Settings,
+    tls::Configurations,
+};
+
+/// Nothing is kept of a connection that only shows that it can be opened.
+const NOT_KEPT: KeepAlive = KeepAlive { enabled: false, pool: 0, timeout: std::time::Duration::ZERO };
+
+/// The use that the settings have for an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Calls of routes.
+    Calls,
+    /// STS, for the keys of routes.
+    Keys,
+    /// The collector of traces.
+    Traces,
+}
+
+/// An endpoint with its users.
+struct Asked {
+    purpose: Purpose,
+    endpoint: Endpoint,
+    routes: Vec<String>,
+}
+
+/// The outcome for one endpoint.
+pub(super) struct Connection {
+    purpose: Purpose,
+    /// Empty where the settings lead to none.
+    endpoint: String,
+    proxy: Option<String>,
+    is_secured: bool,
+    routes: Vec<String>,
+    outcome: Result<Probed, Unreached>,
+}
+
+/// The endpoints of all enabled routes, and what keeps some from being called.
+#[derive(Default)]
+struct Endpoints {
+    asked: Vec<Asked>,
+    unfit: Vec<Connection>,
+}
+
+impl Endpoints {
+    async fn of(settings: &Settings) -> Self {
+        let mut endpoints = Self::default();
+        let mut tls = Configurations::default();
+        for route in settings.routes.iter().filter(|route| route.enabled) {
+            let id = Some(route.id.as_str());
+            let built = backend::build(&route.backend, &mut tls).map_err(|error| error.to_string());
+            let called = built.map(|backend| Some(Endpoint::clone(&backend.target().endpoint)));
+            endpoints.add(Purpose::Calls, called, id);
+            if let Some(source) = route.backend.source() {
+                endpoints.add(Purpose::Keys, sts_endpoint(source, &mut tls).await, id);
+            }
+        }
+        if let Some(otlp) = &settings.tracing.otlp {
+            let collector = collector(otlp, &mut tls).map(Some).map_err(|error| error.to_string());
+            endpoints.add(Purpose::Traces, collector, None);
+        }
+        endpoints
+    }
+
+    /// Adds a route to an endpoint; those that differ in nothing that a connection has are one.
+    fn add(&mut self, purpose: Purpose, endpoint: Result<Option<Endpoint>, String>, route: Option<&str>) {
+        let routes: Vec<String> = route.map(str::to_owned).into_iter().collect();
+        let endpoint = match endpoint {
+            Ok(Some(endpoint)) => Endpoint { keepalive: NOT_KEPT, ..endpoint },
+            Ok(None) => return,
+            Err(problem) => {
+                let outcome = Err(Unreached { step: "settings", problem, cure: None });
+                let endpoint = String::new();
+                let connection =
+                    Connection { purpose, endpoint, proxy: None, is_secured: false, routes, outcome };
+                self.unfit.push(connection);
+                return;
+            }
+        };
+        let is_same = |known: &&mut Asked| {
+            let limit = known.endpoint.connect_timeout;
+            known.purpose == purpose
+                && known.endpoint == Endpoint { connect_timeout: limit, ..endpoint.clone() }
+        };
+        match self.asked.iter_mut().find(is_same) {
+            Some(known) => {
+                known.endpoint.connect_timeout = known.endpoint.connect_timeout.max(endpoint.connect_timeout);
+                known.routes.extend(routes);
+            }
+            None => self.asked.push(Asked { purpose, endpoint, routes }),
+        }
+    }
+}
+
+/// Opens a connection to each endpoint of the settings; at most five seconds.
+pub(super) async fn connect_all(settings: &Settings) -> Vec<Connection> {
+    let Endpoints { asked, unfit } = Endpoints::of(settings).await;
+    let outcomes = probe_all(asked.iter().map(|asked| asked.endpoint.clone()).collect()).await;
+    let connections = asked.into_iter().zip(outcomes).map(|(asked, outcome)| Connection {
+        purpose: asked.purpose,
+        endpoint: asked.endpoint.to_string(),
+        proxy: asked.endpoint.proxy.as_ref().map(ToString::to_string),
+        is_secured: asked.endpoint.tls.is_some(),
+        routes: asked.routes,
+        outcome,
+    });
+    connections.chain(unfit).collect()
+}
+
+impl Connection {
+    pub(super) fn is_good(&self) -> bool {
+        self.outcome.is_ok()
+    }
+
+    /// A line for a person.
+    pub(super) fn text(&self) -> String {
+        let routes = if self.routes.len() == 1 { "route" } else { "routes" };
+        let routes = format!("{routes} {}", self.routes.join(", "));
+        let users = match self.purpose {
+            Purpose::Calls => routes,
+            Purpose::Keys => format!("{routes}, keys by STS"),
+            Purpose::Traces => "tracing.otlp".to_owned(),
+        };
+        match &self.outcome {
+            Ok(Probed { elapsed }) => {
+                let with = if self.is_secured { "TLS" } else { "TCP, without TLS" };
+                let through = self.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}"));
+                let through = through.unwrap_or_default();
+                let milliseconds = elapsed.as_millis();
+                format!("{users}: {} is reached{through} by {with} in {milliseconds} ms", self.endpoint)
+            }
+            Err(Unreached { problem, cure: Some(cure), .. }) => format!("{users}: {problem}. {cure}"),
+            Err(Unreached { problem, cure: None, .. }) => format!("{users}: {problem}"),
+        }
+    }
+
+    /// The same for a script.
+    pub(super) fn json(&self) -> Value {
+        let purpose = match self.purpose {
+            Purpose::Calls => "calls",
+            Purpose::Keys => "keys",
+            Purpose::Traces => "traces",
+        };
+        let (probed, unreached) = (self.outcome.as_ref().ok(), self.outcome.as_ref().err());
+        let milliseconds = probed.map(|probed| u64::try_from(probed.elapsed.as_millis()).unwrap_or(u64::MAX));
+        json!({
+            "endpoint": self.endpoint,
+            "purpose": purpose,
+            "routes": self.routes,
+            "proxy": self.proxy,
+            "tls": self.is_secured,
+            "reached": probed.is_some(),
+            "milliseconds": milliseconds,
+            "failed_step": unreached.map(|unreached| unreached.step),
+            "problem": unreached.map(|unreached| &unreached.problem),
+            "cure": unreached.and_then(|unreached| unreached.cure),
+        })
+    }
+}

@@ -1,0 +1,88 @@
+//! `check --credentials`: the keys of every source, and whose they are by STS's word.
+//!
+//! `check.rs` comes here; `credentials/keeper.rs` fetches and asks.
+
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::{
+    credentials::{Attempt, Caller, State, try_once},
+    settings::{Settings, Source},
+    tls::TlsError,
+};
+
+/// One source of keys, tried.
+pub(super) struct Tried {
+    routes: Vec<String>,
+    outcome: Result<Attempt, TlsError>,
+}
+
+/// Tries each source once, all at the same time, whatever the number of routes that use it.
+pub(super) async fn try_all(settings: &Settings) -> Vec<Tried> {
+    let mut sources: Vec<(Source, Vec<String>)> = Vec::new();
+    for route in settings.routes.iter().filter(|route| route.enabled) {
+        let Some(source) = route.backend.source() else { continue };
+        match sources.iter_mut().find(|(known, _)| known == source) {
+            Some((_, routes)) => routes.push(route.id.clone()),
+            None => sources.push((source.clone(), vec![route.id.clone()])),
+        }
+    }
+    let mut tasks = JoinSet::new();
+    for (index, (source, routes)) in sources.into_iter().enumerate() {
+        tasks.spawn(async move { (index, Tried { routes, outcome: try_once(&source).await }) });
+    }
+    let mut tried: Vec<(usize, Tried)> = tasks.join_all().await;
+    tried.sort_by_key(|(index, _)| *index);
+    tried.into_iter().map(|(_, tried)| tried).collect()
+}
+
+impl Tried {
+    /// There are keys, and STS has said whose they are.
+    pub(super) fn is_good(&self) -> bool {
+        self.is_ready() && self.identity_problem().is_none()
+    }
+
+    fn is_ready(&self) -> bool {
+        matches!(&self.outcome, Ok(Attempt { status, .. }) if matches!(status.state, State::Ready(_)))
+    }
+
+    fn status(&self) -> String {
+        match &self.outcome {
+            Ok(attempt) => attempt.status.to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    fn caller(&self) -> Option<&Caller> {
+        match &self.outcome.as_ref().ok()?.status.state {
+            State::Ready(ready) => ready.caller.as_ref(),
+            State::Waiting | State::Unavailable { .. } => None,
+        }
+    }
+
+    fn identity_problem(&self) -> Option<String> {
+        Some(self.outcome.as_ref().ok()?.unknown.as_ref()?.to_string())
+    }
+
+    /// A line for a person.
+    pub(super) fn text(&self) -> String {
+        let routes = if self.routes.len() == 1 { "route" } else { "routes" };
+        let line = format!("{routes} {}: {}", self.routes.join(", "), self.status());
+        match self.identity_problem() {
+            Some(problem) => format!("{line}; {problem}"),
+            None => line,
+        }
+    }
+
+    /// The same for a script.
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "routes": self.routes,
+            "ready": self.is_ready(),
+            "status": self.status(),
+            "account": self.caller().map(|caller| &caller.account),
+            "arn": self.caller().map(|caller| &caller.arn),
+            "identity_problem": self.identity_problem(),
+        })
+    }
+}

@@ -1,0 +1,200 @@
+//! The time in which a certificate of the process's own is valid, and the words for one that ends.
+//!
+//! `listener/tls.rs` and `client_identity.rs` read it from the certificates that they show others;
+//! `certificates.rs` watches it. rustls verifies the certificates of the other side and says nothing of its
+//! own. Of a certificate (RFC 5280, 4.1) only the field `validity` is of interest, so the reader of DER that
+//! the AWS SDK has brought along is enough.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use der::{
+    Decode as _, Reader as _, SliceReader, Tag, TagNumber, Tagged as _,
+    asn1::{AnyRef, GeneralizedTime, UtcTime},
+};
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+use super::failure::{DAY, date, expired, not_yet};
+
+/// A warning comes so long before the end at the earliest.
+const LONGEST_NOTICE: u64 = 30 * DAY;
+/// Or in the last part of a shorter life: certificates of a day are replaced after two thirds of it.
+const NOTICE_SHARE: u64 = 5;
+
+/// The time in which a chain of certificates is valid, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Validity {
+    /// The last of the chain to become valid does so here.
+    pub not_before: u64,
+    /// The first of the chain to end does so here.
+    pub not_after: u64,
+    /// A replacement is due from here on.
+    pub renewal_due: u64,
+}
+
+/// A certificate at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Valid, and for long enough.
+    Valid,
+    /// Valid later.
+    NotYet,
+    /// Valid, and a replacement is due.
+    EndsSoon,
+    /// Not valid any more.
+    Expired,
+}
+
+impl Validity {
+    /// That of a chain; `None` for certificates whose times cannot be read.
+    pub fn of(chain: &[CertificateDer<'_>]) -> Option<Self> {
+        let each: Vec<Self> =
+            chain.iter().map(|certificate| read(certificate).ok()).collect::<Option<_>>()?;
+        let first_to_end = each.iter().min_by_key(|validity| validity.not_after)?;
+        let not_before = each.iter().map(|validity| validity.not_before).max()?;
+        Some(Self { not_before, ..*first_to_end })
+    }
+
+    fn between(not_before: Duration, not_after: Duration) -> Self {
+        let (not_before, not_after) = (not_before.as_secs(), not_after.as_secs());
+        let lifetime = not_after.saturating_sub(not_before);
+        let notice = LONGEST_NOTICE.min(lifetime / NOTICE_SHARE);
+        Self { not_before, not_after, renewal_due: not_after.saturating_sub(notice) }
+    }
+
+    /// How the certificates are doing.
+    pub fn standing(&self, now: SystemTime) -> Standing {
+        let now = seconds(now);
+        if now > self.not_after {
+            Standing::Expired
+        } else if now < self.not_before {
+            Standing::NotYet
+        } else if now >= self.renewal_due {
+            Standing::EndsSoon
+        } else {
+            Standing::Valid
+        }
+    }
+
+    /// The end of a sentence that begins with the certificate; `None` where nothing needs to be done.
+    pub fn told(&self, now: SystemTime) -> Option<String> {
+        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let clock = at(seconds(now));
+        Some(match self.standing(now) {
+            Standing::Valid => return None,
+            Standing::Expired => expired(clock, at(self.not_after)),
+            Standing::NotYet => not_yet(clock, at(self.not_before)),
+            Standing::EndsSoon => {
+                let left = self.not_after - clock.as_secs();
+                let left = match left / DAY {
+                    0 => "less than a day".to_owned(),
+                    1 => "1 day".to_owned(),
+                    days => format!("{days} days"),
+                };
+                format!(
+                    "expires on {}, in {left} (this machine's clock: {})",
+                    date(at(self.not_after)),
+                    date(clock)
+                )
+            }
+        })
+    }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    // a clock before 1970 is as wrong as one in 1970
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Reads the field `validity` of a certificate (RFC 5280, 4.1): the fifth of its first part, or the fourth
+/// where the version is left out.
+fn read(certificate: &CertificateDer<'_>) -> der::Result<Validity> {
+    let mut certificate = SliceReader::new(AnyRef::from_der(certificate)?.value())?;
+    let mut signed = SliceReader::new(AnyRef::decode(&mut certificate)?.value())?;
+    let version = Tag::ContextSpecific { constructed: true, number: TagNumber::N0 };
+    if signed.peek_tag()? == version {
+        AnyRef::decode(&mut signed)?;
+    }
+    for _serial_signature_issuer in 0..3 {
+        AnyRef::decode(&mut signed)?;
+    }
+    let mut validity = SliceReader::new(AnyRef::decode(&mut signed)?.value())?;
+    Ok(Validity::between(time(&mut validity)?, time(&mut validity)?))
+}
+
+/// A `Time`: `UTCTime` to 2049, `GeneralizedTime` from 2050 on (RFC 5280, 4.1.2.5).
+fn time(reader: &mut SliceReader<'_>) -> der::Result<Duration> {
+    let value = AnyRef::decode(reader)?;
+    Ok(match value.tag() {
+        Tag::UtcTime => value.decode_as::<UtcTime>()?.to_unix_duration(),
+        _ => value.decode_as::<GeneralizedTime>()?.to_unix_duration(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    /// A certificate that is valid between two days.
+    fn certificate(from: (i32, u8, u8), to: (i32, u8, u8)) -> CertificateDer<'static> {
+        let mut params = CertificateParams::new(["a.example".to_owned()]).unwrap();
+        params.not_before = date_time_ymd(from.0, from.1, from.2);
+        params.not_after = date_time_ymd(to.0, to.1, to.2);
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+    }
+
+    fn at(text: &str) -> SystemTime {
+        humantime::parse_rfc3339(text).unwrap()
+    }
+
+    #[test]
+    fn k3_a_certificate_is_told_of_from_thirty_days_before_its_end() {
+        let validity = Validity::of(&[certificate((2026, 1, 1), (2026, 12, 31))]).unwrap();
+        let told = |now| validity.told(at(now));
+        assert_eq!(told("2026-11-30T00:00:00Z"), None);
+        for (now, sentence) in [
+            ("2026-12-01T00:00:00Z", "expires on 2026-12-31, in 30 days (this machine's clock: 2026-12-01)"),
+            ("2026-12-29T23:00:00Z", "expires on 2026-12-31, in 1 day (this machine's clock: 2026-12-29)"),
+            (
+                "2026-12-30T23:00:00Z",
+                "expires on 2026-12-31, in less than a day (this machine's clock: 2026-12-30)",
+            ),
+            ("2027-01-02T00:00:00Z", "expired on 2026-12-31, 2 days ago (this machine's clock: 2027-01-02)"),
+            ("2025-12-31T00:00:00Z", "is not valid before 2026-01-01 (this machine's clock: 2025-12-31)"),
+        ] {
+            assert_eq!(told(now).as_deref(), Some(sentence), "{now}");
+        }
+    }
+
+    #[test]
+    fn k3_a_short_life_has_its_last_fifth_for_the_replacement() {
+        let validity = Validity::of(&[certificate((2026, 1, 1), (2026, 1, 11))]).unwrap();
+        assert_eq!(validity.standing(at("2026-01-08T23:59:59Z")), Standing::Valid);
+        assert_eq!(validity.standing(at("2026-01-09T00:00:00Z")), Standing::EndsSoon);
+    }
+
+    #[test]
+    fn k3_of_a_chain_the_first_to_end_counts_and_the_last_to_begin() {
+        let chain = [certificate((2000, 1, 1), (4000, 1, 1)), certificate((2026, 6, 1), (2050, 1, 1))];
+        let validity = Validity::of(&chain).unwrap();
+        assert_eq!(validity.standing(at("2026-05-31T00:00:00Z")), Standing::NotYet);
+        assert_eq!(validity.standing(at("2026-06-02T00:00:00Z")), Standing::Valid);
+        assert_eq!(validity.standing(at("2050-01-02T00:00:00Z")), Standing::Expired);
+        assert_eq!(Validity::of(&[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn k3_no_bytes_make_it_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..64),
+            cut in 0_usize..400,
+        ) {
+            let _ = Validity::of(&[bytes.into()]);
+            let whole = certificate((2026, 1, 1), (2026, 12, 31));
+            let cut = whole.get(..cut).unwrap_or(&whole).to_vec();
+            let _ = Validity::of(&[cut.into()]);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Certificates that the sidecar shows others: told of before they end, once, and again when they have.
+
+use std::{fs, time::Duration};
+
+use rcgen::{CertificateParams, date_time_ymd};
+use tempfile::TempDir;
+use time::OffsetDateTime;
+
+use super::support::{
+    App, eventually,
+    exposition::Exposition,
+    process::{ANY_PORT, Process, command, end_of, settings},
+    tls::{Authority, Identity},
+};
+
+const EXPIRY: &str = "apigw_invoker_certificate_expiry_timestamp_seconds";
+const RENEWAL_DUE: &str = "apigw_invoker_certificate_renewal_due_timestamp_seconds";
+
+/// Files with a certificate and its key.
+struct Files(TempDir);
+
+impl Files {
+    fn of(identity: &Identity) -> Self {
+        let files = Self(TempDir::new().unwrap());
+        files.replace(identity);
+        files
+    }
+
+    fn replace(&self, identity: &Identity) {
+        fs::write(self.path("key"), identity.key()).unwrap();
+        fs::write(self.path("certificate"), identity.certificate()).unwrap();
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+
+    /// The section `listen.https`.
+    fn https(&self) -> String {
+        let (certificate, key) = (self.path("certificate"), self.path("key"));
+        format!("https: {{ address: '127.0.0.1:0', certificate: {certificate}, key: {key} }}")
+    }
+
+    /// A route that shows the certificate.
+    fn route(&self) -> String {
+        format!(
+            "uri: /r\napi_gateway:\n  function_uri: https://a.example/\n  client_certificate: {}\n  \
+             client_key: {}\n",
+            self.path("certificate"),
+            self.path("key")
+        )
+    }
+}
+
+/// A certificate that is valid from now and for so long.
+fn lasting(authority: &Authority, from: OffsetDateTime, life: Duration) -> Identity {
+    authority.issue("localhost", |params: &mut CertificateParams| {
+        params.not_before = from;
+        params.not_after = from + life;
+    })
+}
+
+fn expired(authority: &Authority) -> Identity {
+    authority.issue("localhost", |params| params.not_after = date_time_ymd(2025, 2, 1))
+}
+
+#[test]
+fn k3_check_warns_of_certificates_that_end_or_have_and_exits_with_0() {
+    let authority = Authority::new("ours");
+    let day = Duration::from_hours(24);
+    let soon = lasting(&authority, OffsetDateTime::now_utc() - 90 * day, 100 * day);
+    let future = authority.issue("localhost", |params| params.not_before = date_time_ymd(4000, 1, 1));
+    let sound = lasting(&authority, OffsetDateTime::now_utc() - day, 100 * day);
+    for (identity, listener, client) in [
+        (expired(&authority), "expired on 2025-02-01, ", "and servers refuse it: replace the file"),
+        (soon, "expires on 20", "days (this machine's clock: "),
+        (future, "is not valid before 4000-01-01 ", "and servers refuse it: replace the file"),
+        (sound, "", ""),
+    ] {
+        let files = Files::of(&identity);
+        let process = format!("listen: {{ http: '127.0.0.1:0', {} }}\n", files.https());
+        let directory = settings(&process, &[("r", &files.route())]);
+        let ended = end_of(&mut command("check", directory.path()));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let of = |start: &str| ended.errors.lines().find(|line| line.starts_with(start)).unwrap_or_default();
+        let (of_listener, of_client) =
+            (of("warning: listen.https.certificate "), of("warning: route r: client_certificate "));
+        assert!(of_listener.contains(listener) && of_client.contains(client), "{ended:?}");
+        assert_eq!(of_listener.is_empty() && of_client.is_empty(), listener.is_empty(), "{ended:?}");
+    }
+}
+
+#[test]
+fn k3_a_running_process_says_once_that_a_certificate_ends_and_once_that_it_has() {
+    let authority = Authority::new("ours");
+    let files = Files::of(&expired(&authority));
+    let process =
+        format!("listen: {{ http: '127.0.0.1:0', {} }}\nreload: {{ interval: 100ms }}\n", files.https());
+    let directory =
+        settings(&process, &[("r", "uri: /\napi_gateway: { function_uri: 'http://a.example/' }\n")]);
+    let (mut process, _) = Process::run(directory.path());
+    let warned = |log: &str, words: &str| {
+        log.lines().filter(|line| line.contains("WARN") && line.contains(words)).count()
+    };
+    let expired = "listen.https.certificate expired on 2025-02-01, ";
+    eventually("the expired certificate is told of", || warned(&process.errors(), expired) == 1);
+    // in the last fifth of its life at once, and over while the process runs
+    let now = OffsetDateTime::now_utc();
+    files.replace(&lasting(&authority, now - Duration::from_mins(1), Duration::from_secs(63)));
+    let soon = "listen.https.certificate expires on ";
+    eventually("the new one ends soon", || warned(&process.errors(), soon) == 1);
+    let over = "listen.https.certificate expired less than a day ago, ";
+    eventually("and has ended", || warned(&process.errors(), over) == 1);
+    files.replace(&lasting(&authority, now, Duration::from_hours(2400)));
+    eventually("the third is in use", || {
+        process.errors().matches("new certificates for clients are in use").count() == 2
+    });
+    let log = process.stop();
+    let counts = [expired, soon, over].map(|words| warned(&log, words));
+    assert_eq!(counts, [1, 1, 1], "{log}");
+}
+
+#[test]
+fn k3_a_client_certificate_that_ends_is_told_of_at_the_start() {
+    let files = Files::of(&expired(&Authority::new("ours")));
+    let directory = settings(ANY_PORT, &[("r", &files.route())]);
+    let (mut process, _) = Process::run(directory.path());
+    let told = "route r: client_certificate expired on 2025-02-01, ";
+    eventually("it is told of", || process.errors().contains(told));
+    process.stop();
+}
+
+#[test]
+fn k3_the_end_of_each_certificate_is_a_metric() {
+    let authority = Authority::new("ours");
+    let day = Duration::from_hours(24);
+    let now = OffsetDateTime::now_utc();
+    let (listener, client) = (lasting(&authority, now, 100 * day), lasting(&authority, now, 10 * day));
+    let (listener, client) = (Files::of(&listener), Files::of(&client));
+    let app = App::listening(&listener.https(), "").route("r", &client.route()).start();
+    let of_listener = [("certificate", "listen.https"), ("route", "-")];
+    let of_client = [("certificate", "client_certificate"), ("route", "r")];
+    let mut metrics = Exposition::of(app.admin);
+    eventually("the listener's is there", || {
+        metrics = Exposition::of(app.admin);
+        metrics.value(EXPIRY, &of_listener).is_some()
+    });
+    let start = u64::try_from(now.unix_timestamp()).unwrap();
+    let days = |days: u64| start + days * day.as_secs();
+    assert_eq!(metrics.count(EXPIRY, &of_listener), days(100));
+    assert_eq!(metrics.count(RENEWAL_DUE, &of_listener), days(80));
+    assert_eq!(metrics.count(EXPIRY, &of_client), days(10));
+    assert_eq!(metrics.count(RENEWAL_DUE, &of_client), days(8));
+}
