@@ -88,7 +88,8 @@ impl Application {
         let snapshot = assembly.build(&settings).map_err(StartError::Assembly)?;
         let sockets = Sockets::bind(&settings.listen).map_err(StartError::Listen)?;
         let (admin, admin_address) = bind_admin(settings.admin.address).map_err(|error| {
-            StartError::Listen(BindError::Taken { address: settings.admin.address.to_string(), error })
+            let address = settings.admin.address.to_string();
+            StartError::Listen(BindError::Taken { address, key: "admin.address", error })
         })?;
         let current = Arc::new(Current::new(snapshot));
         Ok(Self { settings, current, assembly, origin: None, sockets, admin, admin_address })

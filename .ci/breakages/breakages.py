@@ -109,6 +109,13 @@ def write_settings(directory, routes, process):
         (directory / "routes" / f"{name}.yaml").write_text(text)
 
 
+def log_and_connections(routes):
+    """What the log says of a call, and `check --connect` of the route."""
+    with Sidecar(routes) as sidecar:
+        said = sidecar.warnings_after("/orders")
+    return f"{said} / {check(routes, '--connect')}"
+
+
 def gateway(uri, rest=""):
     return {"orders": f"uri: /orders*\napi_gateway:\n  function_uri: {uri}\n{rest}"}
 
@@ -199,44 +206,43 @@ def certificates(name, days):
     return directory / "ca.pem", directory / "certificate.pem", directory / "key.pem"
 
 
-@breakage("The upstream is down", "log", r"refused", r"orders")
+WHERE = "log / `check --connect`"
+
+
+@breakage("The upstream is down", WHERE, r"connection refused", r"something listens there", r"exit code 1")
 def upstream_down():
-    with Sidecar(gateway(f"http://127.0.0.1:{free_port()}/prod")) as sidecar:
-        return sidecar.warnings_after("/orders")
+    return log_and_connections(gateway(f"http://127.0.0.1:{free_port()}/prod"))
 
 
-@breakage("Its name does not resolve", "log", r"resolve|resolved|name", r"no-such-api\.invalid")
+@breakage("Its name does not resolve", WHERE, r"cannot resolve no-such-api\.invalid", r"Correct the name", r"exit code 1")
 def dns():
-    with Sidecar(gateway("https://no-such-api.invalid/prod")) as sidecar:
-        return sidecar.warnings_after("/orders")
+    return log_and_connections(gateway("https://no-such-api.invalid/prod"))
 
 
-@breakage("TLS: the certificate is for another name", "log", r"another\.example", r"function_uri|connect|sni")
+@breakage("TLS: the certificate is for another name", WHERE, r"for another\.example", r"Correct the host", r"exit code 1")
 def tls_name():
     with TlsServer("another.example") as server:
         rest = f"  ca_certificate: {server.authority}\n"
-        with Sidecar(gateway(f"https://localhost:{server.port}/prod", rest)) as sidecar:
-            return sidecar.warnings_after("/orders")
+        return log_and_connections(gateway(f"https://localhost:{server.port}/prod", rest))
 
 
-@breakage("TLS: an unknown authority", "log", r"authority|issuer", r"ca_certificate")
+@breakage("TLS: an unknown authority", WHERE, r"authority", r"ca_certificate", r"exit code 1")
 def tls_authority():
-    with TlsServer() as server, Sidecar(gateway(f"https://localhost:{server.port}/prod")) as sidecar:
-        return sidecar.warnings_after("/orders")
+    with TlsServer() as server:
+        return log_and_connections(gateway(f"https://localhost:{server.port}/prod"))
 
 
-@breakage("TLS: an expired certificate", "log", r"expired", r"renew|clock")
+@breakage("TLS: an expired certificate", WHERE, r"expired on", r"[Rr]enew|replaced|clock right", r"exit code 1")
 def tls_expired():
     with TlsServer(days=-1) as server:
         rest = f"  ca_certificate: {server.authority}\n"
-        with Sidecar(gateway(f"https://localhost:{server.port}/prod", rest)) as sidecar:
-            return sidecar.warnings_after("/orders")
+        return log_and_connections(gateway(f"https://localhost:{server.port}/prod", rest))
 
 
-@breakage("TLS: the port speaks plain HTTP", "log", r"TLS|plain", r"http://|port")
+@breakage("TLS: the port speaks plain HTTP", WHERE, r"did not answer with TLS", r"http://|host and port", r"exit code 1")
 def tls_plain():
-    with TlsServer(is_plain=True) as server, Sidecar(gateway(f"https://localhost:{server.port}/prod")) as sidecar:
-        return sidecar.warnings_after("/orders")
+    with TlsServer(is_plain=True) as server:
+        return log_and_connections(gateway(f"https://localhost:{server.port}/prod"))
 
 
 def refused(fault, path="/iam/echo"):
@@ -358,7 +364,7 @@ def no_descriptors():
         return sidecar.log("WARN|ERROR|ulimit")
 
 
-@breakage("The admin port is taken", "log", r"admin", r"in use", r"admin\.address|lsof|ss ")
+@breakage("The admin port is taken", "log", r"in use", r"change admin\.address")
 def admin_taken():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -76,6 +76,8 @@ pub enum BindError {
     Taken {
         /// Address or path.
         address: String,
+        /// The key of the settings that names it.
+        key: &'static str,
         /// Why.
         error: io::Error,
     },
@@ -86,7 +88,15 @@ pub enum BindError {
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Taken { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::Taken { address, key, error } => {
+                write!(f, "cannot listen on {address}: {error}")?;
+                match error.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        write!(f, "; end the process that has it (`ss -ltnp`), or change {key}")
+                    }
+                    _ => write!(f, "; change {key}"),
+                }
+            }
             Self::Tls(error) => error.fmt(f),
         }
     }
@@ -100,7 +110,7 @@ impl Sockets {
     /// # Errors
     /// The first that cannot be had.
     pub fn bind(settings: &Listen) -> Result<Self, BindError> {
-        let (plain, http) = tcp(settings.http)?;
+        let (plain, http) = tcp(settings.http, "listen.http")?;
         let h2c = settings.h2c;
         let mut sockets = Self {
             all: vec![Listening::new(Listener::Plain(plain), &http.to_string(), h2c)],
@@ -111,14 +121,14 @@ impl Sockets {
         };
         if let Some(https) = &settings.https {
             let tls = Arc::new(ServerTls::read(https).map_err(BindError::Tls)?);
-            let (listener, address) = tcp(https.address)?;
+            let (listener, address) = tcp(https.address, "listen.https.address")?;
             sockets.tls = Some(Arc::clone(&tls));
             sockets.all.push(Listening::new(Listener::Secure(listener, tls), &address.to_string(), false));
             sockets.https = Some(address);
         }
         if let Some(path) = &settings.unix {
-            let listener = unix(path)
-                .map_err(|error| BindError::Taken { address: path.display().to_string(), error })?;
+            let listener =
+                unix(path).map_err(|error| taken(path.display().to_string(), "listen.unix", error))?;
             sockets.all.push(Listening::new(Listener::Unix(listener), &path.display().to_string(), h2c));
             sockets.unix = Some(path.clone());
         }
@@ -175,12 +185,16 @@ impl Listening {
     }
 }
 
-fn tcp(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
+fn taken(address: String, key: &'static str, error: io::Error) -> BindError {
+    BindError::Taken { address, key, error }
+}
+
+fn tcp(address: SocketAddr, key: &'static str) -> Result<(TcpListener, SocketAddr), BindError> {
     let bound = bind_tcp(address).and_then(|listener| {
         let address = listener.local_addr()?;
         Ok((listener, address))
     });
-    bound.map_err(|error| BindError::Taken { address: address.to_string(), error })
+    bound.map_err(|error| taken(address.to_string(), key, error))
 }
 
 /// Binds a TCP socket.
