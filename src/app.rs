@@ -26,6 +26,7 @@ use crate::{
     reload::{Origin, Reloader},
     settings::{Settings, Shutdown},
     snapshot::Current,
+    supervision::{Task, supervise},
 };
 
 /// A sidecar that is ready to run.
@@ -130,7 +131,7 @@ impl Application {
     /// # Errors
     /// A thread cannot be had, or a socket cannot be used.
     pub async fn run(
-        mut self,
+        self,
         stop: impl Future<Output = ()>,
         stop_at_once: impl Future<Output = ()>,
     ) -> io::Result<()> {
@@ -141,8 +142,8 @@ impl Application {
         let mut workers = Workers::start(&self.sockets, self.settings.workers, &self.current, &stopping)?;
         let interval = self.settings.reload.interval;
         let mut reloading = pin!(follow(self.origin, self.assembly, &self.current, self.settings));
-        // theirs are the only handles now: a socket closes when they say so
-        self.sockets.release();
+        let mut certificates =
+            pin!(supervise(Task::Certificates, async || self.sockets.follow_certificates(interval).await));
         let draining = workers.drain();
         let current = Arc::clone(&self.current);
         let end_of_drain = async {
@@ -152,25 +153,25 @@ impl Application {
             // from now on every answer is the last of its connection
             stopping.store(true, Ordering::Relaxed);
             tokio::time::sleep(delay).await;
+            // the workers have the only handles now: a socket closes when they say so
+            self.sockets.release();
             draining.cancel();
             tokio::time::sleep(drain).await;
         };
-        let result = tokio::select! {
-            result = workers.ended() => result,
+        tokio::select! {
+            () = workers.ended() => {}
             () = end_of_drain => {
                 log::warn!(
                     "the drain is over, requests that are cut: {}",
                     self.current.get().admission.in_flight()
                 );
-                Ok(())
             }
-            () = &mut stop_at_once => {
-                log::warn!("stopping at once");
-                Ok(())
-            }
-            () = self.sockets.follow_certificates(interval) => Ok(()),
-            () = &mut reloading => Ok(()),
-        };
+            () = &mut stop_at_once => log::warn!("stopping at once"),
+            () = &mut certificates => {}
+            () = &mut reloading => {}
+        }
+        // where there was no drain: clients are refused from now on
+        self.sockets.release();
         // before what keeps keys fresh: requests in flight may still need them
         drop(workers);
         if let Some(spans) = self.current.get().spans.clone() {
@@ -180,14 +181,17 @@ impl Application {
             }
         }
         drop(admin);
-        result
+        Ok(())
     }
 }
 
 /// Keeps what snapshots are made of, and follows the settings if it is known where they come from; never ends.
 async fn follow(origin: Option<Origin>, assembly: Assembly, current: &Arc<Current>, settings: Settings) {
     match origin {
-        Some(origin) => Reloader::new(origin, assembly, Arc::clone(current), settings).run().await,
+        Some(origin) => {
+            let mut reloader = Reloader::new(origin, assembly, Arc::clone(current), settings);
+            supervise(Task::Reload, async || reloader.run().await).await;
+        }
         None => {
             let _assembly = assembly;
             std::future::pending::<()>().await;

@@ -7,15 +7,16 @@ mod stamps;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{signal::unix::Signal, task::spawn_blocking, time::sleep};
+use tokio::{signal::unix::Signal, time::sleep};
 
 use self::stamps::Stamps;
 use crate::{
     assembly::Assembly,
-    logging,
+    fault_points, logging,
     open_files::exhausted::{self, Exhausted},
     settings::{Admin, Listen, LogFormat, Mistakes, Settings},
     snapshot::{self, Current, Route, Snapshot},
+    supervision::blocking,
 };
 
 /// Files that change together, such as by an editor that writes one after the other, are read together.
@@ -59,8 +60,8 @@ impl Reloader {
         Self { origin, assembly, current, settings, at_start, refused: None, is_postponed: false }
     }
 
-    /// Follows them and never ends.
-    pub async fn run(mut self) {
+    /// Follows them and never ends. Begun again, it reads them again.
+    pub async fn run(&mut self) {
         // files may have changed between the start and the first look
         let mut seen = None;
         loop {
@@ -69,6 +70,7 @@ impl Reloader {
                 _ = self.origin.hangup.recv() => Occasion::Hangup,
                 () = sleep(interval) => Occasion::Files,
             };
+            fault_points::pass("reload");
             let now = self.stamps().await;
             // without a look nothing is known to be as it was
             let is_new = now.is_none() || seen != now;
@@ -104,18 +106,21 @@ impl Reloader {
         let (directory, files) = (self.origin.directory.clone(), self.settings.files.clone());
         // a file system may hang, and the end of the process must not
         let look = move || exhausted::watch(|| Stamps::of(&directory, &files));
-        spawn_blocking(look).await.ok()?.ok()
+        blocking(look).await.ok()
     }
 
     /// Reads the settings and takes them into force if they are right and others.
     async fn take(&mut self, occasion: Occasion) {
         let directory = self.origin.directory.clone();
         // a file system may hang, and the end of the process must not
-        match spawn_blocking(move || exhausted::watch(|| Settings::load(&directory))).await {
-            Ok(Ok(Ok(settings))) => self.apply(settings, occasion),
-            Ok(Ok(Err(mistakes))) => self.refuse(&mistakes, occasion),
-            Ok(Err(exhausted)) => self.postpone(exhausted, occasion),
-            Err(error) => log::error!("settings could not be read: {error}"),
+        let read = move || {
+            fault_points::pass("reload-read");
+            exhausted::watch(|| Settings::load(&directory))
+        };
+        match blocking(read).await {
+            Ok(Ok(settings)) => self.apply(settings, occasion),
+            Ok(Err(mistakes)) => self.refuse(&mistakes, occasion),
+            Err(exhausted) => self.postpone(exhausted, occasion),
         }
     }
 

@@ -7,6 +7,7 @@ use std::{
     io::{self, Write},
     path::Path,
     process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,6 +40,10 @@ pub(crate) fn serve(
     // written to the end before the process is
     let _logging = logging::start(&settings.log);
     supervision::log_panics();
+    if SystemTime::now() < UNIX_EPOCH {
+        // HTTP has no such dates, and the libraries that write them panic
+        return cannot_start(&io::Error::other("this machine's clock is before 1970: set it"));
+    }
     let files = OpenFiles::raise(&settings);
     let shortage = match files.divide(&settings) {
         Ok(capacity) => capacity.shortage,

@@ -39,6 +39,7 @@ use self::{
 use super::{LINGER, server::Server, transport::Transport};
 use crate::{
     error::ProxyError,
+    fault_points,
     metrics::Metrics,
     proxy::{self, reply::ClientBody, request_body::Intake},
     settings::Limits,
@@ -59,7 +60,7 @@ pub async fn serve(
 ) {
     let is_secure = transport.is_secure();
     let connection =
-        Connection(Rc::new(RefCell::new(Sides::new(transport, server.config.clone(), limits.max_uri))));
+        Connection(Rc::new(RefCell::new(Sides::new(transport, server.dated.config(), limits.max_uri))));
     let mut waiting = Waiting::new(limits, due, &server.draining);
     loop {
         let mut request = match poll_fn(|context| waiting.poll(&connection, context)).await {
@@ -222,6 +223,7 @@ impl Connection {
 
     async fn send_body(&self, body: &mut ClientBody) -> Result<(), Broken> {
         while let Some(piece) = poll_fn(|context| self.poll_next(body, context)).await? {
+            fault_points::pass("answer");
             self.0.borrow_mut().outbox.put(piece);
             if self.0.borrow().outbox.is_full() {
                 let due = body.due();

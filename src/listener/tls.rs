@@ -11,7 +11,7 @@ use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use sha2::{Digest as _, Sha256};
 
-use crate::{open_files::exhausted, regular_file, settings::Https};
+use crate::{fault_points, open_files::exhausted, regular_file, settings::Https, supervision::blocking};
 
 /// Which of the files is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,14 +74,16 @@ impl ServerTls {
         self.current.load_full()
     }
 
-    /// Takes changed files into use, looking at them in this interval, and never ends. Files that are unfit change nothing, and are logged once.
+    /// Takes changed files into use, looking at them in this interval, and never ends. Files that are unfit change
+    /// nothing, and are logged once.
     pub async fn follow_files(&self, interval: Duration) {
         let mut seen = None;
         let mut is_postponed = false;
         loop {
             let files = self.files.clone();
             // a file system may hang, and requests must not hang with it
-            let read = tokio::task::spawn_blocking(move || {
+            let read = blocking(move || {
+                fault_points::pass("certificates");
                 exhausted::watch(|| {
                     let fingerprint = fingerprint(&files);
                     (seen != Some(fingerprint)).then(|| (fingerprint, configuration(&files)))
@@ -89,18 +91,17 @@ impl ServerTls {
             });
             let was_postponed = std::mem::take(&mut is_postponed);
             match read.await {
-                Ok(Ok(Some((fingerprint, result)))) => {
+                Ok(Some((fingerprint, result))) => {
                     let is_first = seen.replace(fingerprint).is_none();
                     self.take(result, is_first);
                 }
-                Ok(Ok(None)) => {}
-                Ok(Err(exhausted)) => {
+                Ok(None) => {}
+                Err(exhausted) => {
                     is_postponed = true;
                     if !was_postponed {
                         log::error!("the certificates for clients cannot be looked at for now: {exhausted}");
                     }
                 }
-                Err(error) => log::error!("the certificates for clients cannot be looked at: {error}"),
             }
             tokio::time::sleep(interval).await;
         }
