@@ -33,7 +33,7 @@ use self::connections::Watched;
 use crate::{
     credentials::State,
     fault_points,
-    listener::sockets,
+    listener::{date, sockets},
     snapshot::{Current, Route},
     supervision::{End, Task, blocking, catch_in, supervise_thread},
 };
@@ -184,8 +184,12 @@ async fn serve(
     if let Some(serves) = serves.take() {
         let _ = serves.send(Ok(()));
     }
-    connections::serve(listener, most, pages).await;
-    Ok(())
+    tokio::select! {
+        () = connections::serve(listener, most, pages) => Ok(()),
+        () = date::stands_still() => {
+            Err(io::Error::other("the date of its answers stands still, as after a clock before 1970"))
+        }
+    }
 }
 
 async fn live() -> HttpResponse {

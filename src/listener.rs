@@ -13,7 +13,7 @@
 //! ```
 
 pub mod accept;
-mod date;
+pub mod date;
 mod expectation;
 mod farewell;
 mod http1;

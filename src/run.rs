@@ -40,9 +40,8 @@ pub(crate) fn serve(
     // written to the end before the process is
     let _logging = logging::start(&settings.log);
     supervision::log_panics();
-    if SystemTime::now() < UNIX_EPOCH {
-        // HTTP has no such dates, and the libraries that write them panic
-        return cannot_start(&io::Error::other("this machine's clock is before 1970: set it"));
+    if let Err(error) = has_a_date(SystemTime::now()) {
+        return cannot_start(&error);
     }
     let files = OpenFiles::raise(&settings);
     let shortage = match files.divide(&settings) {
@@ -72,6 +71,29 @@ pub(crate) fn serve(
     if let Some(directory) = directory {
         application = application.following(Origin { directory: directory.to_owned(), hangup });
     }
+    log_addresses(&application);
+    ready(&application);
+    match system.block_on(application.run(first, second)) {
+        Ok(()) => {
+            log::info!("stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => cannot_start(&error),
+    }
+}
+
+/// HTTP's dates begin with 1970, and the libraries that write them panic before.
+///
+/// # Errors
+/// The clock is earlier.
+fn has_a_date(now: SystemTime) -> io::Result<()> {
+    if now < UNIX_EPOCH {
+        return Err(io::Error::other("this machine's clock is before 1970: set it"));
+    }
+    Ok(())
+}
+
+fn log_addresses(application: &Application) {
     log::info!(
         "listening on {}, {}",
         application.address(),
@@ -84,14 +106,6 @@ pub(crate) fn serve(
         log::info!("listening on the Unix socket {}", path.display());
     }
     log::info!("admin port on {}", application.admin_address());
-    ready(&application);
-    match system.block_on(application.run(first, second)) {
-        Ok(()) => {
-            log::info!("stopped");
-            ExitCode::SUCCESS
-        }
-        Err(error) => cannot_start(&error),
-    }
 }
 
 /// Says why the sidecar cannot start.
@@ -141,4 +155,18 @@ pub(crate) fn counted(count: usize, what: &str) -> String {
 /// Prints a line for a person. A closed pipe is no reason to fail.
 pub(crate) fn tell(to: &mut dyn Write, text: &str) {
     let _ = writeln!(to, "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn x15_nothing_starts_while_the_clock_is_before_1970() {
+        let early = UNIX_EPOCH - Duration::from_secs(1);
+        assert!(has_a_date(early).unwrap_err().to_string().contains("before 1970"));
+        assert!(has_a_date(UNIX_EPOCH).is_ok());
+    }
 }

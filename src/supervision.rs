@@ -269,6 +269,23 @@ pub async fn supervise(task: Task, mut make: impl AsyncFnMut()) {
     }
 }
 
+/// Runs the futures that `make` gives until one returns: each that panics is followed by another.
+pub async fn supervise_until_over(task: Task, mut make: impl AsyncFnMut()) {
+    let mut restarts = Restarts::of(task);
+    while let Err(panicked) = catch_in(async { make().await }).await {
+        tokio::time::sleep(restarts.failed(&End::Panicked(panicked))).await;
+        restarts.started();
+    }
+}
+
+/// Runs a part of a task that nobody starts again, and counts and logs its panic; `name` is the log line's subject.
+pub async fn once(task: Task, name: &str, part: impl Future<Output = ()>) {
+    if let Err(panicked) = catch_in(part).await {
+        task.count_failure();
+        log::error!("{name} {panicked}");
+    }
+}
+
 /// Runs `run` on this thread, one time after the other, until `is_over`, and logs each end before that. `run`
 /// catches the panics whose place it knows; the hook has logged others. A thread that waits for its next run is
 /// woken by [`thread::Thread::unpark`].
@@ -337,8 +354,7 @@ mod tests {
             runs.set(runs.get() + 1);
             match runs.get() {
                 1 => panic!("hush"),
-                2 => End::Returned,
-                3 => End::Failed(io::ErrorKind::OutOfMemory.into()),
+                2 => End::Failed(io::ErrorKind::OutOfMemory.into()),
                 _ => End::Returned,
             }
         };
@@ -369,7 +385,7 @@ mod tests {
     #[actix_rt::test]
     async fn x3_a_panic_where_work_may_block_is_the_waiting_tasks_own_with_its_place() {
         assert_eq!(blocking(|| 1).await, 1);
-        let caught = catch_in(blocking(|| panic!("hush"))).await.map(|()| ()).unwrap_err().to_string();
+        let caught = catch_in(blocking(|| panic!("hush"))).await.unwrap_err().to_string();
         assert!(caught.starts_with("panicked at src/supervision.rs:"), "{caught}");
     }
 

@@ -23,7 +23,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
 use sha2::{Digest as _, Sha256};
 
 pub use self::client_identity::{ClientIdentity, IdentityProblem};
-use crate::{open_files::exhausted::note, regular_file::read_certificates};
+use crate::{open_files::exhausted::note, regular_file::read_certificates, wall_clock::TlsClock};
 
 /// A TLS configuration; connections with the same one share its session tickets.
 pub type Tls = Arc<ClientConfig>;
@@ -91,7 +91,7 @@ fn configuration(
     identity: Option<&ClientIdentity>,
 ) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let builder = ClientConfig::builder_with_details(Arc::clone(&provider), Arc::new(TlsClock))
         .with_safe_default_protocol_versions()
         .map_err(|error| TlsError(error.to_string()))?;
     let builder = if verify {

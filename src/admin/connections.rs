@@ -27,7 +27,7 @@ use tokio::{
 use crate::{
     fault_points,
     open_files::exhausted::Exhausted,
-    supervision::{Task, catch_in},
+    supervision::{Task, once},
 };
 
 /// How long a connection may stay without a byte of an answer: for a head that comes slowly, between two requests,
@@ -99,16 +99,13 @@ impl Open {
         let (pages, of_task) = (Rc::clone(pages), Rc::clone(&usage));
         let task = self.tasks.spawn_local(async move {
             let watched = Watched { stream, usage: Rc::clone(&of_task) };
-            let serving = catch_in(pages.call((watched, Some(peer))));
+            let serving = once(Task::Admin, "a request to the admin port", async {
+                if let Err(error) = pages.call((watched, Some(peer))).await {
+                    log::debug!("a connection to the admin port broke: {error:?}");
+                }
+            });
             tokio::select! {
-                result = serving => match result {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => log::debug!("a connection to the admin port broke: {error:?}"),
-                    Err(panicked) => {
-                        Task::Admin.count_failure();
-                        log::error!("a request to the admin port {panicked}");
-                    }
-                },
+                () = serving => {}
                 () = of_task.silence() => {}
             }
         });

@@ -39,7 +39,6 @@ use self::{
 use super::{LINGER, server::Server, transport::Transport};
 use crate::{
     error::ProxyError,
-    fault_points,
     metrics::Metrics,
     proxy::{self, reply::ClientBody, request_body::Intake},
     settings::Limits,
@@ -223,7 +222,6 @@ impl Connection {
 
     async fn send_body(&self, body: &mut ClientBody) -> Result<(), Broken> {
         while let Some(piece) = poll_fn(|context| self.poll_next(body, context)).await? {
-            fault_points::pass("answer");
             self.0.borrow_mut().outbox.put(piece);
             if self.0.borrow().outbox.is_full() {
                 let due = body.due();

@@ -11,7 +11,10 @@ use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use sha2::{Digest as _, Sha256};
 
-use crate::{fault_points, open_files::exhausted, regular_file, settings::Https, supervision::blocking};
+use crate::{
+    fault_points, open_files::exhausted, regular_file, settings::Https, supervision::blocking,
+    wall_clock::TlsClock,
+};
 
 /// Which of the files is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +146,7 @@ pub fn configuration(files: &Https) -> Result<ServerConfig, UnfitFile> {
         .map_err(|error| error.to_string())
         .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem).map_err(|error| error.to_string()))
         .map_err(unfit(Part::Key))?;
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+    let builder = ServerConfig::builder_with_details(Arc::clone(&provider), Arc::new(TlsClock))
         .with_safe_default_protocol_versions()
         .map_err(|error| unfit(Part::Certificate)(error.to_string()))?;
     let builder = match &files.client_ca {

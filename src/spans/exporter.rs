@@ -93,11 +93,9 @@ impl Exporter {
                 let is_over = || shared.finish.is_cancelled();
                 let mut gathering = Gathering { waiting, shared: Arc::clone(&shared), in_delivery: 0 };
                 supervise_thread(Task::Exporter, is_over, || {
-                    gathering.run_on_runtime(Delivery::new(
-                        &settings,
-                        Arc::clone(&endpoint),
-                        Arc::clone(&metrics),
-                    ))
+                    gathering.run_on_runtime(|| {
+                        Delivery::new(&settings, Arc::clone(&endpoint), Arc::clone(&metrics))
+                    })
                 });
                 gathering.drop_rest();
             }
@@ -157,11 +155,11 @@ struct Gathering {
 
 impl Gathering {
     /// One run of the thread. What was being delivered when it ends is lost, what waits is left to the next.
-    fn run_on_runtime(&mut self, delivery: Delivery) -> End {
+    fn run_on_runtime(&mut self, delivery: impl FnOnce() -> Delivery) -> End {
         let runtime =
             runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
         let end = match runtime {
-            Ok(runtime) => runtime.block_on(catch_in(self.run(delivery))).into(),
+            Ok(runtime) => runtime.block_on(catch_in(async { self.run(delivery()).await })).into(),
             Err(error) => End::Failed(error),
         };
         if !self.shared.finish.is_cancelled() {

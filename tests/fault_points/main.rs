@@ -17,6 +17,9 @@ mod client;
 #[path = "../it/support/exposition.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod exposition;
+#[path = "../it/support/http2.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod http2;
 #[path = "../it/support/process.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod process;
@@ -62,15 +65,29 @@ impl Sidecar {
         Self::calling(Upstream::ok(), "", more)
     }
 
+    /// One whose route signs with keys of the environment, and that panics at this place as it starts.
+    fn signing(place: &str) -> Self {
+        let iam = "  authorization:\n    iam: { aws_region: us-east-1 }\n";
+        Self::told(Upstream::ok(), iam, "", "", Some(place))
+    }
+
     /// One that calls this upstream, with more keys of `listen`, and more settings of the process.
     fn calling(upstream: Upstream, listen: &str, more: &str) -> Self {
-        let route = route("all", &upstream);
+        Self::told(upstream, "", listen, more, None)
+    }
+
+    fn told(upstream: Upstream, of_route: &str, listen: &str, more: &str, place: Option<&str>) -> Self {
+        let route = route("all", &upstream) + of_route;
         let listen = format!("listen: {{ http: '127.0.0.1:0'{listen} }}");
         let process = format!("{listen}\nreload: {{ interval: 20 }}\n{more}");
         let directory = settings(&process, &[("all", &route)]);
         let faults = TempDir::new().unwrap();
+        if let Some(place) = place {
+            fs::write(faults.path().join(place), "").unwrap();
+        }
         let mut run = command("run", directory.path());
         run.env("APIGW_INVOKER_FAULT_POINTS", faults.path()).env("RUST_BACKTRACE", "1");
+        run.env("AWS_ACCESS_KEY_ID", "AKIDENVIRONMENT").env("AWS_SECRET_ACCESS_KEY", "secret");
         let (process, address) = Process::listening(&mut run);
         let admin = process.admin();
         Self { process, address, admin, directory, faults, upstream }
@@ -123,5 +140,5 @@ impl Sidecar {
 /// A route `/*`, or one that is named otherwise, to an upstream.
 fn route(name: &str, upstream: &Upstream) -> String {
     let uri = if name == "all" { "/*".to_owned() } else { format!("/{name}") };
-    format!("uri: '{uri}'\napi_gateway: {{ function_uri: '{}' }}\n", upstream.uri("/"))
+    format!("uri: '{uri}'\napi_gateway:\n  function_uri: '{}'\n", upstream.uri("/"))
 }

@@ -6,9 +6,12 @@ use super::{
     Sidecar,
     client::{get, open, read_response},
     exposition::Exposition,
+    http2::Http2,
     upstream::Upstream,
     wait::eventually,
 };
+
+const ANSWER: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
 
 #[test]
 fn x3_a_request_that_panics_is_500_and_its_connection_serves_on() {
@@ -47,9 +50,7 @@ fn x3_a_connection_that_panics_is_closed_and_the_next_one_is_served() {
 
 #[test]
 fn x3_an_answer_that_panics_does_not_look_whole() {
-    let upstream =
-        Upstream::answering("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
-    let mut sidecar = Sidecar::calling(upstream, "", "");
+    let mut sidecar = Sidecar::calling(Upstream::answering(ANSWER), "", "");
     for version in ["1.0", "1.1"] {
         sidecar.arm("answer");
         let mut client = open(sidecar.address);
@@ -61,6 +62,21 @@ fn x3_an_answer_that_panics_does_not_look_whole() {
         assert!(version == "1.1" || ended.is_err() || text.is_empty(), "{version}: {ended:?} {text}");
     }
     assert_eq!(get(sidecar.address, "/x").text(), "hello");
+    sidecar.process.stop();
+}
+
+#[test]
+fn x3_a_stream_of_http2_that_panics_is_reset_and_its_connection_serves_on() {
+    let mut sidecar = Sidecar::calling(Upstream::answering(ANSWER), ", h2c: true", "");
+    let mut client = Http2::open(sidecar.address);
+    assert_eq!(client.get("/x").text(), "hello");
+    sidecar.arm("answer");
+    let request = http::Request::get(format!("http://{}/x", sidecar.address)).body(()).unwrap();
+    let stream = client.begin(request, true).unwrap();
+    assert!(client.finish(stream.response).is_err());
+    assert_eq!(client.get("/x").text(), "hello");
+    eventually("it is counted", || sidecar.failures("connection") == 1);
+    sidecar.panicked_at("src/fault_points.rs");
     sidecar.process.stop();
 }
 

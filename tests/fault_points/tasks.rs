@@ -80,6 +80,50 @@ fn x3_an_exporter_that_panics_starts_again_and_delivers_what_comes_later() {
 }
 
 #[test]
+fn x3_a_source_of_keys_that_panics_starts_again_and_its_route_signs() {
+    for place in ["credentials", "credentials-fetch"] {
+        let mut sidecar = Sidecar::signing(place);
+        eventually("it is counted", || sidecar.failures("credentials") == 1);
+        eventually("the route has keys", || get(sidecar.admin, "/ready").status == 200);
+        sidecar.serves();
+        let sent = sidecar.upstream.only();
+        assert!(sent.header("authorization").is_some_and(|value| value.contains("AKIDENVIRONMENT")));
+        sidecar.panicked_at(FAULT);
+        sidecar.process.stop();
+    }
+}
+
+#[test]
+fn x3_a_pool_whose_watch_panics_closes_idle_connections_all_the_same() {
+    let keepalive = "  keepalive_timeout: 1500\n";
+    let mut sidecar = Sidecar::told(Upstream::ok(), keepalive, "", "", None);
+    sidecar.serves();
+    let idle = || {
+        let metrics = Exposition::of(sidecar.admin);
+        let family = &metrics.families["apigw_invoker_upstream_connections_idle"];
+        family.samples.iter().map(|(.., value)| *value).sum::<f64>()
+    };
+    assert!((idle() - 1.0).abs() < 0.1);
+    sidecar.strike("pool", "worker");
+    eventually("it is closed", || idle() < 0.1);
+    sidecar.panicked_at(FAULT);
+    sidecar.process.stop();
+}
+
+#[test]
+fn x3_a_signal_of_the_log_that_panics_is_followed_by_one_that_works() {
+    let mut sidecar = Sidecar::start("");
+    sidecar.arm("signal");
+    sidecar.process.signal("USR1");
+    eventually("it is counted", || sidecar.failures("log") == 1);
+    sidecar.panicked_at(FAULT);
+    // between the panic and the next start a signal waits
+    sidecar.process.signal("USR1");
+    sidecar.process.says("SIGUSR1: the level of the log is debug");
+    sidecar.process.stop();
+}
+
+#[test]
 fn x3_an_admin_port_that_panics_listens_again_on_the_same_port() {
     let mut sidecar = Sidecar::start("");
     sidecar.strike("admin", "admin");
