@@ -4,7 +4,12 @@
 //! `settings/listen.rs` reads them once for their mistakes, `sockets.rs` holds them beside the socket, and each new
 //! connection (`accept.rs`) is greeted with those in force.
 
-use std::{fmt, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
@@ -53,7 +58,11 @@ impl std::error::Error for UnfitFile {}
 pub struct ServerTls {
     files: Https,
     current: ArcSwap<ServerConfig>,
+    /// The fingerprint at the last look, kept for the watcher that follows one that panicked.
+    seen: Mutex<Option<Fingerprint>>,
 }
+
+type Fingerprint = [u8; 32];
 
 impl fmt::Debug for ServerTls {
     /// Without the configuration, which holds the key.
@@ -69,7 +78,7 @@ impl ServerTls {
     /// Which of them is unfit, and why.
     pub fn read(files: &Https) -> Result<Self, UnfitFile> {
         let current = ArcSwap::from_pointee(configuration(files)?);
-        Ok(Self { files: files.clone(), current })
+        Ok(Self { files: files.clone(), current, seen: Mutex::default() })
     }
 
     /// The configuration in force.
@@ -80,10 +89,9 @@ impl ServerTls {
     /// Takes changed files into use, looking at them in this interval, and never ends. Files that are unfit change
     /// nothing, and are logged once.
     pub async fn follow_files(&self, interval: Duration) {
-        let mut seen = None;
         let mut is_postponed = false;
         loop {
-            let files = self.files.clone();
+            let (files, seen) = (self.files.clone(), *self.seen());
             // a file system may hang, and requests must not hang with it
             let read = blocking(move || {
                 fault_points::pass("certificates");
@@ -95,7 +103,7 @@ impl ServerTls {
             let was_postponed = std::mem::take(&mut is_postponed);
             match read.await {
                 Ok(Some((fingerprint, result))) => {
-                    let is_first = seen.replace(fingerprint).is_none();
+                    let is_first = self.seen().replace(fingerprint).is_none();
                     self.take(result, is_first);
                 }
                 Ok(None) => {}
@@ -108,6 +116,10 @@ impl ServerTls {
             }
             tokio::time::sleep(interval).await;
         }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Option<Fingerprint>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self, result: Result<ServerConfig, UnfitFile>, is_first: bool) {
@@ -124,7 +136,7 @@ impl ServerTls {
 }
 
 /// What the files hold, as far as it takes to see a change.
-fn fingerprint(files: &Https) -> [u8; 32] {
+fn fingerprint(files: &Https) -> Fingerprint {
     let mut hash = Sha256::new();
     for path in [Some(&files.certificate), Some(&files.key), files.client_ca.as_ref()].into_iter().flatten() {
         let content = regular_file::read_certificates(path).unwrap_or_default();

@@ -37,12 +37,16 @@ mod requests;
 /// The tasks, one after the other.
 mod tasks;
 
-use std::{fs, net::SocketAddr};
+use std::{
+    fs,
+    io::{BufReader, Write as _},
+    net::SocketAddr,
+};
 
 use tempfile::TempDir;
 
 use self::{
-    client::get,
+    client::{get, open, read_response},
     exposition::Exposition,
     process::{Process, command, settings},
     upstream::Upstream,
@@ -79,7 +83,7 @@ impl Sidecar {
     fn told(upstream: Upstream, of_route: &str, listen: &str, more: &str, place: Option<&str>) -> Self {
         let route = route("all", &upstream) + of_route;
         let listen = format!("listen: {{ http: '127.0.0.1:0'{listen} }}");
-        let process = format!("{listen}\nreload: {{ interval: 20 }}\n{more}");
+        let process = format!("{listen}\nreload: {{ interval: 100 }}\n{more}");
         let directory = settings(&process, &[("all", &route)]);
         let faults = TempDir::new().unwrap();
         if let Some(place) = place {
@@ -106,8 +110,18 @@ impl Sidecar {
         eventually(&format!("{place} strikes"), || self.failures(task) == before + 1);
     }
 
+    /// Failures of a task, asked until there is an answer: an admin port that panics resets its connections.
+    #[track_caller]
     fn failures(&self, task: &str) -> u64 {
-        Exposition::of(self.admin).count("apigw_invoker_task_failures_total", &[("task", task)])
+        let mut page = None;
+        eventually("the admin port answers", || {
+            let mut client = BufReader::new(open(self.admin));
+            let _ = client.get_mut().write_all(b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n");
+            page = read_response(&mut client, false).ok();
+            page.is_some()
+        });
+        let page = Exposition::parse(&page.unwrap().text());
+        page.count("apigw_invoker_task_failures_total", &[("task", task)])
     }
 
     #[track_caller]

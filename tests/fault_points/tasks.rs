@@ -220,7 +220,7 @@ fn x3_no_settings_and_no_task_are_lost_when_all_of_them_panic_at_once() {
     let added = route("added", &sidecar.upstream);
     write_settings(
         sidecar.directory.path(),
-        "listen: { http: '127.0.0.1:0' }\nreload: { interval: 20 }\n",
+        "listen: { http: '127.0.0.1:0' }\nreload: { interval: 100 }\n",
         &[("added", &added)],
     );
     sidecar.process.says("added added");
