@@ -267,8 +267,9 @@ fn credentials(families: &mut Families, routes: &[Arc<Route>]) {
         .filter_map(|route| {
             let source = &route.signing.as_ref()?.credentials;
             let state = source.status(now).state;
-            // a route without keys is to be seen before somebody calls it
-            let is_shown = route.metrics.was_called() || !matches!(state, State::Ready(_));
+            // alerts on missing, expired and soon expiring keys come before somebody calls the route
+            let has_trouble = !matches!(state, State::Ready(_)) || source.refresh_failures() > 0;
+            let is_shown = has_trouble || route.metrics.was_called();
             is_shown.then_some((&*route.id, source, state))
         })
         .collect();
