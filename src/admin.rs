@@ -10,6 +10,7 @@ mod connections;
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -20,7 +21,9 @@ use std::{
 };
 
 use actix_http::{HttpService, KeepAlive};
-use actix_service::{IntoServiceFactory as _, ServiceFactory as _, ServiceFactoryExt as _, map_config};
+use actix_service::{
+    IntoServiceFactory as _, Service as _, ServiceFactory as _, ServiceFactoryExt as _, map_config,
+};
 use actix_web::{App, HttpResponse, dev::AppConfig, web};
 use serde::Serialize;
 use tokio::{
@@ -29,7 +32,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::connections::Watched;
+use self::connections::{Usage, Watched};
 use crate::{
     credentials::State,
     fault_points,
@@ -166,6 +169,14 @@ async fn serve(
     let app = App::new()
         .app_data(health)
         .app_data(turns)
+        .wrap_fn(|request, pages| {
+            let making = request.conn_data::<Rc<Usage>>().map(Usage::make);
+            let answer = pages.call(request);
+            async move {
+                let _making = making;
+                answer.await
+            }
+        })
         .service(web::resource("/live").route(web::get().to(live)).route(web::head().to(live)))
         .service(web::resource("/ready").route(web::get().to(ready)).route(web::head().to(ready)))
         .service(web::resource("/metrics").route(web::get().to(metrics)).route(web::head().to(metrics)))
@@ -176,6 +187,7 @@ async fn serve(
     let pages = HttpService::<Watched, _, _>::build()
         .keep_alive(KeepAlive::Os)
         .client_request_timeout(Duration::ZERO)
+        .on_connect_ext(|connection: &Watched, data| drop(data.insert(connection.usage())))
         .h1(map_config(app, |()| AppConfig::default()))
         .new_service(())
         .await

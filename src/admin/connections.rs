@@ -47,13 +47,19 @@ pub(super) struct Watched {
 
 /// The use of a connection.
 #[derive(Debug)]
-struct Usage {
+pub(super) struct Usage {
     /// When it was accepted, a request began, or a part of an answer was sent. The bytes of a head that comes bit by
     /// bit do not count.
     last: Cell<Instant>,
     /// The next byte read begins a request.
     is_between_requests: Cell<bool>,
+    /// An answer is being made, which may take longer than a client may be silent.
+    is_awaiting_us: Cell<bool>,
 }
+
+/// The time in which an answer is made.
+#[derive(Debug)]
+pub(super) struct Making(Rc<Usage>);
 
 /// The connections that are open.
 #[derive(Default)]
@@ -95,7 +101,11 @@ impl Open {
     {
         // an answer is written at once; without it, it takes longer
         let _ = stream.set_nodelay(true);
-        let usage = Rc::new(Usage { last: Cell::new(Instant::now()), is_between_requests: Cell::new(false) });
+        let usage = Rc::new(Usage {
+            last: Cell::new(Instant::now()),
+            is_between_requests: Cell::new(false),
+            is_awaiting_us: Cell::new(false),
+        });
         let (pages, of_task) = (Rc::clone(pages), Rc::clone(&usage));
         let task = self.tasks.spawn_local(async move {
             let watched = Watched { stream, usage: Rc::clone(&of_task) };
@@ -106,7 +116,7 @@ impl Open {
             });
             tokio::select! {
                 () = serving => {}
-                () = of_task.silence() => {}
+                () = of_task.silence(LONGEST_SILENCE) => {}
             }
         });
         self.known.push((usage, task));
@@ -121,7 +131,8 @@ impl Open {
 
     /// Whether there was one.
     async fn close_oldest(&mut self) -> bool {
-        let oldest = self.known.iter().enumerate().min_by_key(|(_, (usage, _))| usage.last.get());
+        let worth = |usage: &Usage| (usage.is_awaiting_us.get(), usage.last.get());
+        let oldest = self.known.iter().enumerate().min_by_key(|(_, (usage, _))| worth(usage));
         let Some(at) = oldest.map(|(at, _)| at) else { return false };
         self.known.swap_remove(at).1.abort();
         // its socket closes when the runtime comes to it
@@ -155,15 +166,38 @@ impl Usage {
         self.last.set(Instant::now());
     }
 
-    /// Resolves once there was no use for too long.
-    async fn silence(&self) {
+    /// Resolves once there was no use for `longest`.
+    async fn silence(&self, longest: Duration) {
         loop {
-            let until = self.last.get() + LONGEST_SILENCE;
+            if self.is_awaiting_us.get() {
+                self.renew();
+            }
+            let until = self.last.get() + longest;
             if until <= Instant::now() {
                 return;
             }
             sleep_until(until).await;
         }
+    }
+
+    /// An answer is being made until the result is dropped.
+    pub(super) fn make(self: &Rc<Self>) -> Making {
+        self.is_awaiting_us.set(true);
+        Making(Rc::clone(self))
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        self.0.is_awaiting_us.set(false);
+        self.0.renew();
+    }
+}
+
+impl Watched {
+    /// The use of this connection.
+    pub(super) fn usage(&self) -> Rc<Usage> {
+        Rc::clone(&self.usage)
     }
 }
 
@@ -202,5 +236,26 @@ impl AsyncWrite for Watched {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[actix_rt::test]
+    async fn x8_a_client_that_waits_for_its_answer_is_not_silent() {
+        let usage = Rc::new(Usage {
+            last: Cell::new(Instant::now()),
+            is_between_requests: Cell::new(false),
+            is_awaiting_us: Cell::new(false),
+        });
+        let longest = Duration::from_millis(20);
+        let making = usage.make();
+        assert!(timeout(10 * longest, usage.silence(longest)).await.is_err());
+        drop(making);
+        timeout(Duration::from_secs(20), usage.silence(longest)).await.unwrap();
     }
 }

@@ -97,7 +97,9 @@ fn x3_x15_a_panic_is_one_line_of_a_json_log() {
     });
     sidecar.panics(5);
     // last: a writer that panics loses the lines that it has
-    sidecar.strike("log", "log");
+    sidecar.arm("log");
+    sidecar.serves();
+    eventually("it is counted", || sidecar.failures("log") == 1);
     sidecar.panics(6);
     let log = sidecar.process.stop();
     for line in log.lines() {
