@@ -171,13 +171,16 @@ pub async fn catch_in<F: Future>(future: F) -> Result<F::Output, Panicked> {
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(move || catch(work)).await {
         Ok(Ok(result)) => result,
-        Ok(Err(Panicked { place })) => {
-            PLACE.set(Some(place));
-            panic::resume_unwind(Box::new("panicked where it may block"))
-        }
+        Ok(Err(panicked)) => resume(panicked),
         // the runtime is about to end, and this task with it
         Err(_) => std::future::pending().await,
     }
+}
+
+/// Panics in the task that waited for what panicked on another thread, with the same place.
+pub fn resume(Panicked { place }: Panicked) -> ! {
+    PLACE.set(Some(place));
+    panic::resume_unwind(Box::new("panicked on another thread"))
 }
 
 /// The end of a run of a task that should not have ended.
