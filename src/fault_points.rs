@@ -28,5 +28,5 @@ pub(crate) async fn wait(place: &str) {
 /// Waits for ever.
 #[cfg(not(feature = "fault-points"))]
 pub(crate) async fn wait(_place: &str) {
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
