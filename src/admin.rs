@@ -2,29 +2,43 @@
 //!
 //! `app.rs` starts it beside the listener for clients. `/live` says that the process runs, `/ready` whether every
 //! route has what it needs, and which has not and why, `/metrics` what Prometheus wants to know, `/routes` how each
-//! route is set.
+//! route is set. Pages whose size grows with the number of routes are made on another thread, so that `/live` never
+//! waits for them. `admin/connections.rs` keeps room for probes.
+
+mod connections;
 
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     thread::JoinHandle,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
-use actix_web::{
-    App, HttpResponse, HttpServer,
-    dev::{Server, ServerHandle},
-    web,
+use actix_http::{HttpService, KeepAlive};
+use actix_service::{
+    IntoServiceFactory as _, Service as _, ServiceFactory as _, ServiceFactoryExt as _, map_config,
 };
+use actix_web::{App, HttpResponse, dev::AppConfig, web};
 use serde::Serialize;
+use tokio::{
+    runtime::{self, LocalOptions},
+    sync::Semaphore,
+};
+use tokio_util::sync::CancellationToken;
 
+use self::connections::{Usage, Watched};
 use crate::{
     credentials::State,
+    fault_points,
+    listener::{date, sockets},
     snapshot::{Current, Route},
+    supervision::{End, Task, blocking, catch_in, supervise_thread},
 };
 
 /// What the answers are made of.
@@ -39,8 +53,15 @@ pub struct Health {
 /// The running port; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Admin {
-    handle: ServerHandle,
+    end: CancellationToken,
     thread: Option<JoinHandle<()>>,
+}
+
+/// One page of each kind is made at a time: scrapers that come together do not add up to a busy machine.
+#[derive(Debug)]
+struct Turns {
+    ready: Semaphore,
+    others: Semaphore,
 }
 
 /// The answer of `/ready`.
@@ -75,50 +96,112 @@ impl Admin {
     /// # Errors
     /// The system gives no thread, or the socket cannot be used.
     pub fn start(listener: TcpListener, health: Health) -> io::Result<Self> {
-        let (started, handle) = std::sync::mpsc::channel();
-        let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
-            let result = actix_rt::System::new().block_on(async move {
-                let server = serve(listener, health)?;
-                let _ = started.send(server.handle());
-                server.await
-            });
-            if let Err(error) = result {
-                log::error!("the admin port ended: {error}");
+        let (serves, beginning) = mpsc::channel();
+        let end = CancellationToken::new();
+        let thread = std::thread::Builder::new().name(Task::Admin.name().to_owned()).spawn({
+            let end = end.clone();
+            move || {
+                let health = Arc::new(health);
+                let mut serves = Some(serves);
+                let is_over = || end.is_cancelled();
+                supervise_thread(Task::Admin, is_over, || run(&listener, &health, &end, serves.take()));
             }
         })?;
-        let handle = handle.recv().map_err(|_| io::Error::other("the admin port did not start"))?;
-        Ok(Self { handle, thread: Some(thread) })
+        let admin = Self { end, thread: Some(thread) };
+        beginning.recv().unwrap_or_else(|_| Err(io::Error::other("the admin port panicked")))?;
+        Ok(admin)
     }
 }
 
 impl Drop for Admin {
     fn drop(&mut self) {
-        // sent at once; the future would only tell when it is over, and that is what the thread's end tells
-        drop(self.handle.stop(false));
+        self.end.cancel();
         if let Some(thread) = self.thread.take() {
+            // one that waits to start again need not
+            thread.thread().unpark();
             let _ = thread.join();
         }
     }
 }
 
-fn serve(listener: TcpListener, health: Health) -> io::Result<Server> {
-    let connections = health.current.get().capacity.admin_connections;
-    let health = web::Data::new(health);
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(health.clone())
-            .service(web::resource("/live").route(web::get().to(live)).route(web::head().to(live)))
-            .service(web::resource("/ready").route(web::get().to(ready)).route(web::head().to(ready)))
-            .service(web::resource("/metrics").route(web::get().to(metrics)).route(web::head().to(metrics)))
-            .service(web::resource("/routes").route(web::get().to(routes)).route(web::head().to(routes)))
-    });
-    Ok(server
-        .workers(1)
-        .max_connections(connections as usize)
-        .disable_signals()
-        .shutdown_timeout(1)
-        .listen(listener)?
-        .run())
+/// One run of the port. `serves` is told once the first one serves, or cannot.
+fn run(
+    listener: &TcpListener,
+    health: &Arc<Health>,
+    end: &CancellationToken,
+    mut serves: Option<mpsc::Sender<io::Result<()>>>,
+) -> End {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    let result = runtime.map_or_else(
+        |error| Ok(Err(error)),
+        |runtime| {
+            let result = runtime.block_on(catch_in(async {
+                tokio::select! {
+                    result = serve(listener, Arc::clone(health), &mut serves) => result,
+                    () = end.cancelled() => Ok(()),
+                }
+            }));
+            // a page that is being made must not hold up the end
+            runtime.shutdown_background();
+            result
+        },
+    );
+    match (result, serves) {
+        // the process cannot start, and says why itself
+        (Ok(Err(error)), Some(serves)) => {
+            end.cancel();
+            let _ = serves.send(Err(error));
+            End::Returned
+        }
+        (result, _) => result.into(),
+    }
+}
+
+async fn serve(
+    listener: &TcpListener,
+    health: Arc<Health>,
+    serves: &mut Option<mpsc::Sender<io::Result<()>>>,
+) -> io::Result<()> {
+    let current = Arc::clone(&health.current);
+    let most = move || usize::try_from(current.get().capacity.admin_connections).unwrap_or(usize::MAX);
+    let health = web::Data::from(health);
+    let turns = web::Data::new(Turns { ready: Semaphore::new(1), others: Semaphore::new(1) });
+    let app = App::new()
+        .app_data(health)
+        .app_data(turns)
+        .wrap_fn(|request, pages| {
+            let making = request.conn_data::<Rc<Usage>>().map(Usage::make);
+            let answer = pages.call(request);
+            async move {
+                let _making = making;
+                answer.await
+            }
+        })
+        .service(web::resource("/live").route(web::get().to(live)).route(web::head().to(live)))
+        .service(web::resource("/ready").route(web::get().to(ready)).route(web::head().to(ready)))
+        .service(web::resource("/metrics").route(web::get().to(metrics)).route(web::head().to(metrics)))
+        .service(web::resource("/routes").route(web::get().to(routes)).route(web::head().to(routes)))
+        .into_factory()
+        .map_err(|error: actix_web::Error| error.error_response());
+    // the time limits are those of `connections.rs`
+    let pages = HttpService::<Watched, _, _>::build()
+        .keep_alive(KeepAlive::Os)
+        .client_request_timeout(Duration::ZERO)
+        .on_connect_ext(|connection: &Watched, data| drop(data.insert(connection.usage())))
+        .h1(map_config(app, |()| AppConfig::default()))
+        .new_service(())
+        .await
+        .map_err(|()| io::Error::other("its pages cannot be had"))?;
+    let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
+    if let Some(serves) = serves.take() {
+        let _ = serves.send(Ok(()));
+    }
+    tokio::select! {
+        () = connections::serve(listener, most, pages) => Ok(()),
+        () = date::stands_still() => {
+            Err(io::Error::other("the date of its answers stands still, as after a clock before 1970"))
+        }
+    }
 }
 
 async fn live() -> HttpResponse {
@@ -130,26 +213,44 @@ async fn live() -> HttpResponse {
 /// # Errors
 /// The address is taken, or not ours.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address)
+    sockets::bind_tcp(address)
 }
 
-async fn ready(health: web::Data<Health>) -> HttpResponse {
-    let now = SystemTime::now();
-    let snapshot = health.current.get();
-    let routes: Vec<RouteReadiness<'_>> =
-        snapshot.routes.routes().iter().map(|route| readiness(route, now)).collect();
-    let stopping = health.stopping.load(Ordering::Relaxed);
-    let ready = !stopping && routes.iter().all(|route| route.ready);
-    let mut answer = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    let rejection = snapshot.metrics.reloads.rejection().unwrap_or_default();
-    let rejected = rejection.lines().map(str::to_owned).collect();
-    let settings = SettingsReadiness { generation: snapshot.generation, rejected };
-    answer.json(Readiness { ready, stopping, settings, routes })
+async fn ready(health: web::Data<Health>, turns: web::Data<Turns>) -> HttpResponse {
+    let _turn = turns.ready.acquire().await;
+    let (is_ready, body) = blocking(move || {
+        fault_points::pass("admin-page");
+        health.readiness()
+    })
+    .await;
+    let Ok(body) = body else { return HttpResponse::InternalServerError().finish() };
+    let mut answer = if is_ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    answer.content_type("application/json").body(body)
 }
 
-async fn metrics(health: web::Data<Health>) -> HttpResponse {
-    let snapshot = health.current.get();
-    match snapshot.metrics.text(&snapshot) {
+impl Health {
+    /// Whether the process is ready, and the page that tells why.
+    fn readiness(&self) -> (bool, serde_json::Result<String>) {
+        let now = SystemTime::now();
+        let snapshot = self.current.get();
+        let routes: Vec<RouteReadiness<'_>> =
+            snapshot.routes.routes().iter().map(|route| readiness(route, now)).collect();
+        let stopping = self.stopping.load(Ordering::Relaxed);
+        let ready = !stopping && routes.iter().all(|route| route.ready);
+        let rejection = snapshot.metrics.reloads.rejection().unwrap_or_default();
+        let rejected = rejection.lines().map(str::to_owned).collect();
+        let settings = SettingsReadiness { generation: snapshot.generation, rejected };
+        (ready, serde_json::to_string(&Readiness { ready, stopping, settings, routes }))
+    }
+}
+
+async fn metrics(health: web::Data<Health>, turns: web::Data<Turns>) -> HttpResponse {
+    let _turn = turns.others.acquire().await;
+    let text = blocking(move || {
+        let snapshot = health.current.get();
+        snapshot.metrics.text(&snapshot)
+    });
+    match text.await {
         Ok(text) => HttpResponse::Ok().content_type(prometheus::TEXT_FORMAT).body(text),
         Err(error) => {
             log::error!("the metrics cannot be written: {error}");
@@ -158,8 +259,10 @@ async fn metrics(health: web::Data<Health>) -> HttpResponse {
     }
 }
 
-async fn routes(health: web::Data<Health>) -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(health.current.get().effective())
+async fn routes(health: web::Data<Health>, turns: web::Data<Turns>) -> HttpResponse {
+    let _turn = turns.others.acquire().await;
+    let text = blocking(move || health.current.get().effective()).await;
+    HttpResponse::Ok().content_type("application/json").body(text)
 }
 
 fn readiness(route: &Route, now: SystemTime) -> RouteReadiness<'_> {

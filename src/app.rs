@@ -133,7 +133,7 @@ impl Application {
     /// # Errors
     /// A thread cannot be had, or a socket cannot be used.
     pub async fn run(
-        mut self,
+        self,
         stop: impl Future<Output = ()>,
         stop_at_once: impl Future<Output = ()>,
     ) -> io::Result<()> {
@@ -144,9 +144,10 @@ impl Application {
         let mut workers = Workers::start(&self.sockets, self.settings.workers, &self.current, &stopping)?;
         let interval = self.settings.reload.interval;
         let mut reloading = pin!(follow(self.origin, self.assembly, &self.current, self.settings));
-        let certificates = certificates::Watch::new(&self.current, self.sockets.tls());
-        // theirs are the only handles now: a socket closes when they say so
-        self.sockets.release();
+        let mut certificates =
+            pin!(supervise(Task::Certificates, async || self.sockets.follow_certificates(interval).await));
+        let watch = certificates::Watch::new(&self.current, self.sockets.tls());
+        let mut expiries = pin!(supervise(Task::Certificates, async || watch.follow(interval).await));
         let draining = workers.drain();
         let current = Arc::clone(&self.current);
         let end_of_drain = async {
@@ -156,26 +157,26 @@ impl Application {
             // from now on every answer is the last of its connection
             stopping.store(true, Ordering::Relaxed);
             tokio::time::sleep(delay).await;
+            // the workers have the only handles now: a socket closes when they say so
+            self.sockets.release();
             draining.cancel();
             tokio::time::sleep(drain).await;
         };
-        let result = tokio::select! {
-            result = workers.ended() => result,
+        tokio::select! {
+            () = workers.ended() => {}
             () = end_of_drain => {
                 log::warn!(
                     "the drain is over, requests that are cut: {}",
                     self.current.get().admission.in_flight()
                 );
-                Ok(())
             }
-            () = &mut stop_at_once => {
-                log::warn!("stopping at once");
-                Ok(())
-            }
-            () = self.sockets.follow_certificates(interval) => Ok(()),
-            () = supervise(Task::Certificates, || certificates.follow(interval)) => Ok(()),
-            () = &mut reloading => Ok(()),
-        };
+            () = &mut stop_at_once => log::warn!("stopping at once"),
+            () = &mut certificates => {}
+            () = &mut expiries => {}
+            () = &mut reloading => {}
+        }
+        // where there was no drain: clients are refused from now on
+        self.sockets.release();
         // before what keeps keys fresh: requests in flight may still need them
         drop(workers);
         if let Some(spans) = self.current.get().spans.clone() {
@@ -185,14 +186,17 @@ impl Application {
             }
         }
         drop(admin);
-        result
+        Ok(())
     }
 }
 
 /// Keeps what snapshots are made of, and follows the settings if it is known where they come from; never ends.
 async fn follow(origin: Option<Origin>, assembly: Assembly, current: &Arc<Current>, settings: Settings) {
     match origin {
-        Some(origin) => Reloader::new(origin, assembly, Arc::clone(current), settings).run().await,
+        Some(origin) => {
+            let mut reloader = Reloader::new(origin, assembly, Arc::clone(current), settings);
+            supervise(Task::Reload, async || reloader.run().await).await;
+        }
         None => {
             let _assembly = assembly;
             std::future::pending::<()>().await;

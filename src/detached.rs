@@ -8,13 +8,16 @@ use std::{io, thread, time::Duration};
 
 use tokio::{sync::oneshot, time::timeout};
 
+use crate::supervision::{catch, resume};
+
 /// A read that takes longer is logged, once.
 const SLOW: Duration = Duration::from_secs(10);
 
-/// Runs `read` on a thread of its own, and logs it by `name` if it takes long.
+/// Runs `read` on a thread of its own, and logs it by `name` if it takes long. Where `read` panics, the task that waits for
+/// it panics too, with the same place: `supervision.rs` counts and logs it there.
 ///
 /// # Errors
-/// The system gives no thread, or the read panicked.
+/// The system gives no thread.
 pub async fn run<T: Send + 'static>(
     name: &'static str,
     read: impl FnOnce() -> T + Send + 'static,
@@ -22,7 +25,7 @@ pub async fn run<T: Send + 'static>(
     let (sender, mut receiver) = oneshot::channel();
     thread::Builder::new().name(name.to_owned()).spawn(move || {
         // who asked may be gone
-        let _ = sender.send(read());
+        let _ = sender.send(catch(read));
     })?;
     let result = match timeout(SLOW, &mut receiver).await {
         Ok(result) => result,
@@ -33,7 +36,11 @@ pub async fn run<T: Send + 'static>(
             receiver.await
         }
     };
-    result.map_err(|_| io::Error::other(format!("reading the {name} panicked")))
+    match result {
+        Ok(Ok(result)) => Ok(result),
+        Ok(Err(panicked)) => resume(panicked),
+        Err(_) => Err(io::Error::other(format!("the thread that reads the {name} has ended"))),
+    }
 }
 
 #[cfg(test)]
@@ -41,6 +48,7 @@ mod tests {
     use std::{sync::mpsc, time::Instant};
 
     use super::*;
+    use crate::supervision::catch_in;
 
     #[test]
     fn x6_a_read_that_hangs_does_not_keep_a_runtime_from_ending() {
@@ -57,9 +65,10 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_result_comes_back_and_a_panic_is_an_error() {
+    async fn a_result_comes_back_and_so_does_a_panic_with_its_place() {
         assert_eq!(run("test", || 7).await.unwrap(), 7);
-        let error = run("test", || panic!("deliberate")).await.map(|()| 0).unwrap_err();
-        assert_eq!(error.to_string(), "reading the test panicked");
+        let panicked =
+            catch_in(run("test", || panic!("deliberate"))).await.map(|_: io::Result<()>| ()).unwrap_err();
+        assert!(panicked.to_string().starts_with("panicked at src/detached.rs:"), "{panicked}");
     }
 }

@@ -36,6 +36,7 @@ pub mod diagnosis;
 pub mod error;
 mod excerpt;
 mod explain;
+mod fault_points;
 mod header_maps;
 pub mod hexadecimal;
 mod json;

@@ -9,9 +9,11 @@
 //! transport.rs     a connection's bytes
 //! http1.rs         HTTP/1.1, by actix-http's codec
 //! http2.rs         HTTP/2 by h2
+//! date.rs          the date that HTTP/1.1's codec writes
 //! ```
 
 pub mod accept;
+pub mod date;
 mod expectation;
 mod farewell;
 mod http1;

@@ -18,7 +18,9 @@ use log::LevelFilter;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
+    fault_points,
     settings::{Log, LogFormat},
+    supervision::{Task, supervise_until_over},
     terminal::Paint,
 };
 
@@ -93,9 +95,13 @@ pub fn dropped_lines() -> u64 {
 pub fn heed_signal() -> io::Result<()> {
     let mut signals = signal(SignalKind::user_defined1())?;
     actix_rt::spawn(async move {
-        while signals.recv().await.is_some() {
-            toggle_debug();
-        }
+        let toggle = async || {
+            while signals.recv().await.is_some() {
+                fault_points::pass("signal");
+                toggle_debug();
+            }
+        };
+        supervise_until_over(Task::Log, toggle).await;
     });
     Ok(())
 }

@@ -98,7 +98,8 @@ impl OpenFiles {
         let workers = u64::from(settings.workers);
         let listeners =
             1 + u64::from(settings.listen.https.is_some()) + u64::from(settings.listen.unix.is_some());
-        let standing = inherited + PROCESS + workers * (WORKER + LISTENER * listeners);
+        // those that the workers' handles are made of, too
+        let standing = inherited + PROCESS + listeners + workers * (WORKER + LISTENER * listeners);
         Self { limit, standing, workers }
     }
 

@@ -64,9 +64,11 @@ use crate::{
     client::{Client, UpstreamReply},
     diagnosis,
     error::{ErrorKind, ProxyError},
+    fault_points,
     metrics::Metrics,
     routing::{Miss, RouteTable},
     snapshot::{Current, Snapshot},
+    supervision::{Task, catch_in},
 };
 
 /// State that one worker thread serves the requests of one of its listening sockets with.
@@ -105,7 +107,11 @@ pub async fn serve(
     let mut payload = request.take_payload();
     let outcome = {
         let forwarding = forward(&worker, &snapshot, request, &mut payload, &mut record, is_secure);
-        worker.draining.run_until_abort(pin!(forwarding)).await
+        // a mistake of ours costs this request alone, and not the others on its connection
+        catch_in(worker.draining.run_until_abort(pin!(forwarding))).await.unwrap_or_else(|panicked| {
+            Task::Connection.count_failure();
+            Err(ProxyError::new(ErrorKind::Internal, panicked.to_string()))
+        })
     };
     shape.last_of_connection(worker.stopping.load(Ordering::Relaxed));
     Ok(match outcome {
@@ -146,6 +152,7 @@ async fn forward(
 ) -> Result<Answer, ProxyError> {
     let Chosen { route, remainder } = choose(&request, &snapshot.routes, &snapshot.head_limits, &worker.via)?;
     record.route(route);
+    fault_points::pass("request");
 
     let permit = admission::enter(&snapshot.admission, route.admission.as_ref(), &route.metrics)?;
     let deadline = Deadline::of(route.request_timeout, record.started());

@@ -17,7 +17,7 @@ use tokio::{signal::unix::Signal, time::sleep};
 use self::stamps::Stamps;
 use crate::{
     assembly::Assembly,
-    detached, logging,
+    detached, fault_points, logging,
     open_files::exhausted::{self, Exhausted},
     settings::{Admin, Listen, LogFormat, Mistakes, Settings},
     snapshot::{self, Current, Route, Snapshot},
@@ -66,8 +66,8 @@ impl Reloader {
         Self { origin, assembly, current, settings, at_start, refused: None, is_postponed: false }
     }
 
-    /// Follows them and never ends.
-    pub async fn run(mut self) {
+    /// Follows them and never ends. Begun again, it reads them again.
+    pub async fn run(&mut self) {
         // files may have changed between the start and the first look
         let mut seen = None;
         loop {
@@ -76,6 +76,7 @@ impl Reloader {
                 _ = self.origin.hangup.recv() => Occasion::Hangup,
                 () = sleep(interval) => Occasion::Files,
             };
+            fault_points::pass("reload");
             let now = self.stamps().await;
             // without a look nothing is known to be as it was
             let is_new = now.is_none() || seen != now;
@@ -116,7 +117,10 @@ impl Reloader {
     /// Reads the settings and takes them into force if they are right and others.
     async fn take(&mut self, occasion: Occasion) {
         let directory = self.origin.directory.clone();
-        let load = move || exhausted::watch(|| Settings::load_again(&directory));
+        let load = move || {
+            fault_points::pass("reload-read");
+            exhausted::watch(|| Settings::load_again(&directory))
+        };
         match detached::run("settings", load).await {
             Ok(Ok(Ok(settings))) => self.apply(settings, occasion).await,
             Ok(Ok(Err(mistakes))) => self.refuse(&mistakes, occasion),

@@ -8,6 +8,7 @@ use std::{
     path::Path,
     pin::{Pin, pin},
     process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use actix_rt::SystemRunner;
@@ -22,7 +23,8 @@ use crate::{
         Mistakes, Settings,
         rust_log::{self, RustLog},
     },
-    snapshot, supervision,
+    snapshot,
+    supervision::{self, catch_in},
     terminal::Paint,
 };
 
@@ -41,6 +43,9 @@ pub(crate) fn serve(
     // written to the end before the process is
     let _logging = logging::start(&settings.log);
     supervision::log_panics();
+    if let Err(error) = has_a_date(SystemTime::now()) {
+        return cannot_start(&error);
+    }
     let files = OpenFiles::raise(&settings);
     let shortage = match files.divide(&settings) {
         Ok(capacity) => capacity.shortage,
@@ -70,6 +75,26 @@ pub(crate) fn serve(
     if let Some(directory) = directory {
         application = application.following(Origin { directory: directory.to_owned(), hangup });
     }
+    log_addresses(&application);
+    ready(&application);
+    match system.block_on(application.run(first, second)) {
+        Ok(()) => stopped(),
+        Err(error) => cannot_start(&error),
+    }
+}
+
+/// HTTP's dates begin with 1970, and the libraries that write them panic before.
+///
+/// # Errors
+/// The clock is earlier.
+fn has_a_date(now: SystemTime) -> io::Result<()> {
+    if now < UNIX_EPOCH {
+        return Err(io::Error::other("this machine's clock is before 1970: set it"));
+    }
+    Ok(())
+}
+
+fn log_addresses(application: &Application) {
     log::info!(
         "listening on {}, {}",
         application.address(),
@@ -82,11 +107,6 @@ pub(crate) fn serve(
         log::info!("listening on the Unix socket {}", path.display());
     }
     log::info!("admin port on {}", application.admin_address());
-    ready(&application);
-    match system.block_on(application.run(first, second)) {
-        Ok(()) => stopped(),
-        Err(error) => cannot_start(&error),
-    }
 }
 
 /// Builds the sidecar unless `stop` resolves before: the certificates that the settings name may be on a file
@@ -100,14 +120,15 @@ fn build(
     let read = move || Application::build_within(files, settings);
     let built = system.block_on(async {
         tokio::select! {
-            built = detached::run("files that the settings name", read) => Some(built),
+            built = catch_in(detached::run("files that the settings name", read)) => Some(built),
             () = stop => None,
         }
     });
     match built {
-        Some(Ok(Ok(application))) => Ok(application),
+        Some(Ok(Ok(Ok(application)))) => Ok(application),
+        Some(Ok(Ok(Err(error)))) => Err(cannot_start(&error)),
         Some(Ok(Err(error))) => Err(cannot_start(&error)),
-        Some(Err(error)) => Err(cannot_start(&error)),
+        Some(Err(panicked)) => Err(cannot_start(&io::Error::other(panicked.to_string()))),
         None => Err(stopped()),
     }
 }
@@ -164,4 +185,18 @@ pub(crate) fn counted(count: usize, what: &str) -> String {
 /// Prints a line for a person. A closed pipe is no reason to fail.
 pub(crate) fn tell(to: &mut dyn Write, text: &str) {
     let _ = writeln!(to, "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn x15_nothing_starts_while_the_clock_is_before_1970() {
+        let early = UNIX_EPOCH - Duration::from_secs(1);
+        assert!(has_a_date(early).unwrap_err().to_string().contains("before 1970"));
+        assert!(has_a_date(UNIX_EPOCH).is_ok());
+    }
 }

@@ -1,14 +1,15 @@
-//! Long-lived tasks that start anew: a panic or an end of one is counted, logged once with its place, and followed by
-//! another start after a back-off, so that nothing ends in silence.
+//! Long-lived tasks that start anew: a panic or an end of one is counted, logged once with its place, and
+//! followed by another start after a back-off, so that nothing ends in silence.
 //!
-//! A task hands [`supervise`] a closure that makes its future. Stopping a task is dropping the supervising future; a
-//! future that returns has failed. The counters are the process's, because the log's writer is older than `Metrics`;
-//! `metrics/scrape.rs` exports them.
+//! A task hands [`supervise`] a closure that makes its future, a thread [`supervise_thread`] its work. Stopping a
+//! task is dropping the supervising future; a future that returns has failed. The counters are the process's,
+//! because the log's writer is older than `Metrics`; `metrics/scrape.rs` exports them.
 
 use std::{
     cell::{Cell, RefCell},
     fmt,
     future::poll_fn,
+    io,
     panic::{self, AssertUnwindSafe, PanicHookInfo},
     pin::pin,
     sync::{
@@ -16,6 +17,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Poll,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -40,19 +42,22 @@ pub enum Task {
     Admin,
     /// Serves clients.
     Worker,
+    /// Serves one client, or one of its requests. Never started again: the client does that.
+    Connection,
     /// Writes the log.
     Log,
 }
 
 impl Task {
     /// Every task, in the order of the metric's samples.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Credentials,
         Self::Reload,
         Self::Certificates,
         Self::Exporter,
         Self::Admin,
         Self::Worker,
+        Self::Connection,
         Self::Log,
     ];
 
@@ -65,6 +70,7 @@ impl Task {
             Self::Exporter => "exporter",
             Self::Admin => "admin",
             Self::Worker => "worker",
+            Self::Connection => "connection",
             Self::Log => "log",
         }
     }
@@ -74,7 +80,8 @@ impl Task {
         FAILURES[self as usize].load(Ordering::Relaxed)
     }
 
-    fn count_failure(self) {
+    /// Counts a failure.
+    pub fn count_failure(self) {
         FAILURES[self as usize].fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -114,7 +121,7 @@ fn install_hook() {
     HOOK.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            let thread = std::thread::current();
+            let thread = thread::current();
             let thread = thread.name().unwrap_or("unnamed");
             if CATCHING.get() {
                 // whoever catches it says so
@@ -159,6 +166,60 @@ pub async fn catch_in<F: Future>(future: F) -> Result<F::Output, Panicked> {
     .await
 }
 
+/// Runs `work` on a thread where it may block, such as on a file system that hangs. Where it panics, the task
+/// that waits for it panics too, with the same place.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(move || catch(work)).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panicked)) => resume(panicked),
+        // the runtime is about to end, and this task with it
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Panics in the task that waited for what panicked on another thread, with the same place.
+pub fn resume(Panicked { place }: Panicked) -> ! {
+    PLACE.set(Some(place));
+    panic::resume_unwind(Box::new("panicked on another thread"))
+}
+
+/// The end of a run of a task that should not have ended.
+#[derive(Debug)]
+pub enum End {
+    /// It returned.
+    Returned,
+    /// It needs something that cannot be had.
+    Failed(io::Error),
+    /// It panicked.
+    Panicked(Panicked),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Returned => f.write_str("ended"),
+            Self::Failed(error) => write!(f, "failed: {error}"),
+            Self::Panicked(panicked) => panicked.fmt(f),
+        }
+    }
+}
+
+impl From<Result<(), Panicked>> for End {
+    fn from(result: Result<(), Panicked>) -> Self {
+        result.map_or_else(Self::Panicked, |()| Self::Returned)
+    }
+}
+
+impl From<Result<io::Result<()>, Panicked>> for End {
+    fn from(result: Result<io::Result<()>, Panicked>) -> Self {
+        match result {
+            Ok(Ok(())) => Self::Returned,
+            Ok(Err(error)) => Self::Failed(error),
+            Err(panicked) => Self::Panicked(panicked),
+        }
+    }
+}
+
 /// The pauses between failures of one task.
 #[derive(Debug)]
 pub struct Restarts {
@@ -174,7 +235,7 @@ impl Restarts {
     }
 
     /// Counts and logs the end of a run, and returns the pause before the next one.
-    pub fn failed(&mut self, end: Result<(), Panicked>) -> Duration {
+    pub fn failed(&mut self, end: &End) -> Duration {
         self.task.count_failure();
         self.pause = if self.started.elapsed() >= GOOD_RUN {
             SHORTEST_PAUSE
@@ -182,11 +243,16 @@ impl Restarts {
             (self.pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
         };
         let (name, pause) = (self.task.name(), humantime::format_duration(self.pause));
-        match end {
-            Ok(()) => log::error!("the task {name} ended; it starts again in {pause}"),
-            Err(panicked) => log::error!("the task {name} {panicked}; it starts again in {pause}"),
-        }
+        log::error!("the task {name} {end}; it starts again in {pause}");
         self.pause
+    }
+
+    /// Counts and logs the end of the last run, unless it returned as it should.
+    fn over(&self, end: &End) {
+        if !matches!(end, End::Returned) {
+            self.task.count_failure();
+            log::error!("the task {} {end}", self.task.name());
+        }
     }
 
     /// The next run starts.
@@ -196,16 +262,52 @@ impl Restarts {
 }
 
 /// Runs the futures that `make` gives, one after the other, and never returns.
-pub async fn supervise<F: Future<Output = ()>>(task: Task, mut make: impl FnMut() -> F) {
+pub async fn supervise(task: Task, mut make: impl AsyncFnMut()) {
     let mut restarts = Restarts::of(task);
     loop {
         restarts.started();
-        // a panic in `make` is one of the task
-        let end = match catch(&mut make) {
-            Ok(future) => catch_in(future).await,
-            Err(panicked) => Err(panicked),
-        };
-        tokio::time::sleep(restarts.failed(end)).await;
+        // a panic of a closure that makes the future is one of the task
+        let end = catch_in(async { make().await }).await.into();
+        tokio::time::sleep(restarts.failed(&end)).await;
+    }
+}
+
+/// Runs the futures that `make` gives until one returns: each that panics is followed by another.
+pub async fn supervise_until_over(task: Task, mut make: impl AsyncFnMut()) {
+    let mut restarts = Restarts::of(task);
+    while let Err(panicked) = catch_in(async { make().await }).await {
+        tokio::time::sleep(restarts.failed(&End::Panicked(panicked))).await;
+        restarts.started();
+    }
+}
+
+/// Runs a part of a task that nobody starts again, and counts and logs its panic; `name` is the log line's subject.
+pub async fn once(task: Task, name: &str, part: impl Future<Output = ()>) {
+    if let Err(panicked) = catch_in(part).await {
+        task.count_failure();
+        log::error!("{name} {panicked}");
+    }
+}
+
+/// Runs `run` on this thread, one time after the other, until `is_over`, and logs each end before that. `run`
+/// catches the panics whose place it knows; the hook has logged others. A thread that waits for its next run is
+/// woken by [`thread::Thread::unpark`].
+pub fn supervise_thread(task: Task, is_over: impl Fn() -> bool, mut run: impl FnMut() -> End) {
+    let mut restarts = Restarts::of(task);
+    loop {
+        restarts.started();
+        let end = panic::catch_unwind(AssertUnwindSafe(&mut run));
+        let end = end.unwrap_or_else(|_| End::Failed(io::Error::other("panicked")));
+        if is_over() {
+            return restarts.over(&end);
+        }
+        let until = Instant::now() + restarts.failed(&end);
+        while Instant::now() < until {
+            thread::park_timeout(until.saturating_duration_since(Instant::now()));
+            if is_over() {
+                return;
+            }
+        }
     }
 }
 
@@ -217,15 +319,12 @@ mod tests {
     async fn x3_a_task_that_panics_or_ends_is_counted_and_starts_again() {
         let before = Task::Certificates.failures();
         let runs = Cell::new(0);
-        let supervised = supervise(Task::Certificates, || {
+        let supervised = supervise(Task::Certificates, async || {
             runs.set(runs.get() + 1);
-            let run = runs.get();
-            async move {
-                match run {
-                    1 => panic!("hush"),
-                    2 => {}
-                    _ => std::future::pending().await,
-                }
+            match runs.get() {
+                1 => panic!("hush"),
+                2 => {}
+                _ => std::future::pending().await,
             }
         });
         let third = async {
@@ -251,11 +350,54 @@ mod tests {
     }
 
     #[test]
+    fn x3_a_thread_that_panics_ends_or_fails_runs_again_until_it_is_over() {
+        let before = Task::Log.failures();
+        let runs = Cell::new(0);
+        let run = || {
+            runs.set(runs.get() + 1);
+            match runs.get() {
+                1 => panic!("hush"),
+                2 => End::Failed(io::ErrorKind::OutOfMemory.into()),
+                _ => End::Returned,
+            }
+        };
+        supervise_thread(Task::Log, || runs.get() == 4, run);
+        assert_eq!((runs.get(), Task::Log.failures() - before), (4, 3));
+    }
+
+    #[test]
+    fn x3_a_thread_that_waits_for_its_next_run_is_woken_for_its_end() {
+        let is_over = std::sync::Arc::new(AtomicBool::new(false));
+        let thread = {
+            let is_over = std::sync::Arc::clone(&is_over);
+            thread::spawn(move || {
+                let over = || is_over.load(Ordering::SeqCst);
+                supervise_thread(Task::Admin, over, || End::Failed(io::ErrorKind::Other.into()));
+            })
+        };
+        while Task::Admin.failures() < 4 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let begun = Instant::now();
+        is_over.store(true, Ordering::SeqCst);
+        thread.thread().unpark();
+        thread.join().unwrap();
+        assert!(begun.elapsed() < Duration::from_millis(400), "{:?}", begun.elapsed());
+    }
+
+    #[actix_rt::test]
+    async fn x3_a_panic_where_work_may_block_is_the_waiting_tasks_own_with_its_place() {
+        assert_eq!(blocking(|| 1).await, 1);
+        let caught = catch_in(blocking(|| panic!("hush"))).await.unwrap_err().to_string();
+        assert!(caught.starts_with("panicked at src/supervision.rs:"), "{caught}");
+    }
+
+    #[test]
     fn pauses_grow_until_a_run_was_long() {
         let mut restarts = Restarts::of(Task::Exporter);
-        let pauses: Vec<u128> = (0..10).map(|_| restarts.failed(Ok(())).as_millis()).collect();
+        let pauses: Vec<u128> = (0..10).map(|_| restarts.failed(&End::Returned).as_millis()).collect();
         assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000]);
         restarts.started = Instant::now().checked_sub(GOOD_RUN).unwrap();
-        assert_eq!(restarts.failed(Ok(())), SHORTEST_PAUSE);
+        assert_eq!(restarts.failed(&End::Returned), SHORTEST_PAUSE);
     }
 }

@@ -31,6 +31,7 @@ pub use self::{
 use crate::{
     open_files::exhausted::note,
     regular_file::{self, read_certificates},
+    wall_clock::TlsClock,
 };
 
 /// A TLS configuration; connections with the same one share its session tickets.
@@ -99,7 +100,7 @@ fn configuration(
     identity: Option<&ClientIdentity>,
 ) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let builder = ClientConfig::builder_with_details(Arc::clone(&provider), Arc::new(TlsClock))
         .with_safe_default_protocol_versions()
         .map_err(|error| TlsError(error.to_string()))?;
     let builder = if verify {

@@ -10,6 +10,8 @@ use std::{
 };
 
 use aws_smithy_types::{DateTime, date_time::Format};
+use rustls::time_provider::TimeProvider;
+use rustls_pki_types::UnixTime;
 
 /// 9999-12-31T23:59:59Z: RFC 3339 has four digits for the year.
 const LATEST: Duration = Duration::from_secs(253_402_300_799);
@@ -31,6 +33,20 @@ pub fn later(time: SystemTime, by: Duration) -> SystemTime {
     time.checked_add(by).unwrap_or(UNIX_EPOCH + LATEST)
 }
 
+/// The machine's clock for TLS. That of `rustls` panics while it is before 1970; a certificate is not yet valid then.
+#[derive(Debug)]
+pub struct TlsClock;
+
+impl TimeProvider for TlsClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(unix_time(SystemTime::now()))
+    }
+}
+
+fn unix_time(time: SystemTime) -> UnixTime {
+    UnixTime::since_unix_epoch(clamped(time).duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
 /// Writes a time by RFC 3339 in whole seconds, clamped.
 #[derive(Debug, Clone, Copy)]
 pub struct Rfc3339(pub SystemTime);
@@ -49,6 +65,14 @@ mod tests {
 
     fn written(text: &str) -> String {
         Rfc3339(parse(text).unwrap()).to_string()
+    }
+
+    #[test]
+    fn x15_a_clock_before_1970_is_1970_for_tls() {
+        let early = UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!(unix_time(early), UnixTime::since_unix_epoch(Duration::ZERO));
+        let today = Duration::from_secs(1_900_000_000);
+        assert_eq!(unix_time(UNIX_EPOCH + today), UnixTime::since_unix_epoch(today));
     }
 
     #[test]

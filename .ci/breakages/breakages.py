@@ -232,7 +232,7 @@ def tls_authority():
         return log_and_connections(gateway(f"https://localhost:{server.port}/prod"))
 
 
-@breakage("TLS: an expired certificate", WHERE, r"expired on", r"[Rr]enew|replaced|clock right", r"exit code 1")
+@breakage("TLS: an expired certificate", WHERE, r"expired on", r"replace the certificate", r"exit code 1")
 def tls_expired():
     with TlsServer(days=-1) as server:
         rest = f"  ca_certificate: {server.authority}\n"
@@ -335,7 +335,7 @@ def no_source():
         return ready
 
 
-@breakage("The sidecar's own certificate has expired", "check", r"expired", r"listen\.https|certificate", r"renew|new")
+@breakage("The sidecar's own certificate has expired", "check", r"listen\.https\.certificate expired", r"replace the file")
 def own_certificate():
     _, certificate, key = certificates("localhost", -1)
     process = f"listen: {{ https: {{ address: '127.0.0.1:0', certificate: {certificate}, key: {key} }} }}\n"

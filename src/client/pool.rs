@@ -11,7 +11,12 @@ use std::{
 };
 
 use super::{dial::dial, endpoint::Endpoint, exchange::Exchange, room::UpstreamRoom, stream::Stream};
-use crate::{error::ProxyError, metrics::EndpointMetrics};
+use crate::{
+    error::ProxyError,
+    fault_points,
+    metrics::EndpointMetrics,
+    supervision::{Task, supervise_until_over},
+};
 
 /// How often idle connections are looked at.
 ///
@@ -114,15 +119,20 @@ impl Pool {
 
     /// Lets connections go that are closed, too old or too many, until none is left.
     async fn watch(self: Rc<Self>) {
+        supervise_until_over(Task::Worker, async || self.let_go_in_rounds().await).await;
+        self.watched.set(false);
+    }
+
+    async fn let_go_in_rounds(&self) {
         while !self.idle.borrow().is_empty() {
             tokio::time::sleep(ROUND).await;
+            fault_points::pass("pool");
             self.let_go(Instant::now());
             // a worker that needed one more had none of its own to close
             while self.room.is_exceeded() && !self.is_empty() {
                 self.close_oldest();
             }
         }
-        self.watched.set(false);
     }
 
     fn let_go(&self, now: Instant) {

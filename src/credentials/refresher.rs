@@ -22,8 +22,9 @@ use super::{
 };
 use crate::{
     excerpt::excerpt,
+    fault_points,
     settings::is_key,
-    supervision::catch_in,
+    supervision::{self, Task, catch_in},
     wall_clock::{self, Rfc3339},
 };
 
@@ -98,6 +99,7 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
         self.name = self.fetch.name().await;
         self.slot.report(&self.name, None);
         loop {
+            fault_points::pass("credentials");
             // before the fetch: what changes while it is under way is fetched again
             let files = self.fetch.fingerprint();
             let due = self.attempt().await;
@@ -111,14 +113,21 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
         let fetch = Arc::clone(&self.fetch);
         // a task of its own, ended with this function: a panic in the SDK must not end the refresher
         let mut task = JoinSet::new();
-        task.spawn(catch_in(async move { (fetch.name().await, fetch.fetch().await) }));
+        task.spawn(catch_in(async move {
+            fault_points::pass("credentials-fetch");
+            (fetch.name().await, fetch.fetch().await)
+        }));
         let result = tokio::select! {
             Some(joined) = task.join_next() => match joined {
                 Ok(Ok((name, result))) => {
                     self.name = name;
                     result
                 }
-                Ok(Err(panicked)) => Err(format!("the fetch {panicked}")),
+                Ok(Err(panicked)) => {
+                    // the reason is logged with the other failures of this source
+                    Task::Credentials.count_failure();
+                    Err(format!("the fetch {panicked}"))
+                }
                 Err(_) => Err("the fetch was cancelled".to_owned()),
             },
             () = self.clock.sleep(ATTEMPT_LIMIT) => Err(format!("no answer within {ATTEMPT_LIMIT:?}")),
@@ -149,7 +158,8 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
             let keys = self.slot.publish(fetched);
             if expired.is_none() {
                 let slot = Arc::clone(&self.slot);
-                tokio::spawn(introduce(Arc::clone(&self.fetch), self.name.clone(), keys, slot));
+                let introduced = introduce(Arc::clone(&self.fetch), self.name.clone(), keys, slot);
+                tokio::spawn(supervision::once(Task::Credentials, "the log line of new keys", introduced));
             }
         }
         match expired {

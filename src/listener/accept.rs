@@ -30,10 +30,13 @@ use super::{
 };
 use crate::{
     admission::Counted,
+    fault_points,
     metrics::Metrics,
     open_files::exhausted::{Exhausted, spare},
+    proxy::draining::Watcher,
     settings::Limits,
     snapshot::Snapshot,
+    supervision::{End, Restarts, Task, catch_in},
 };
 
 /// How long to wait before the next try when the system gives no more connections: one of ours may end by then.
@@ -43,22 +46,20 @@ const REMINDER: Duration = Duration::from_secs(10);
 /// The protocol of HTTP/2 in TLS (RFC 9113, 3.2).
 const H2: &[u8] = b"h2";
 
-/// Takes connections from one socket until the worker ends, and returns when the last of them has ended.
+/// Takes connections from one socket until the worker ends, and returns when the last of them has ended. Those that
+/// it has taken outlive a panic of the loop, which starts again.
 ///
 /// # Errors
 /// The socket cannot be used.
-pub async fn accept(server: Rc<Server>, listening: Listening) -> io::Result<()> {
-    let mut door = Door::open(listening)?;
+pub async fn accept(server: Rc<Server>, mut door: Door) -> io::Result<()> {
     let ends = server.draining.watch();
     let mut connections = JoinSet::new();
-    loop {
+    let mut restarts = Restarts::of(Task::Worker);
+    while let Err(panicked) = catch_in(take(&server, &ends, &mut door, &mut connections)).await {
+        let pause = restarts.failed(&End::Panicked(panicked));
         tokio::select! {
             () = poll_fn(|context| ends.poll(context)) => break,
-            incoming = door.accept() => match incoming {
-                Ok(incoming) => admit(&server, incoming, &mut connections),
-                Err(error) => recover(&server, &mut door, &error).await,
-            },
-            Some(ended) = connections.join_next() => report(ended),
+            () = sleep(pause) => restarts.started(),
         }
     }
     for incoming in door.close()? {
@@ -70,8 +71,23 @@ pub async fn accept(server: Rc<Server>, listening: Listening) -> io::Result<()> 
     Ok(())
 }
 
+/// Takes connections until the drain begins.
+async fn take(server: &Rc<Server>, ends: &Watcher, door: &mut Door, connections: &mut JoinSet<()>) {
+    loop {
+        tokio::select! {
+            () = poll_fn(|context| ends.poll(context)) => return,
+            incoming = door.accept() => match incoming {
+                Ok(incoming) => admit(server, incoming, connections),
+                Err(error) => recover(server, door, &error).await,
+            },
+            Some(ended) = connections.join_next() => report(ended),
+            () = fault_points::wait("accept") => {}
+        }
+    }
+}
+
 /// A socket in the hands of this thread's runtime.
-struct Door {
+pub struct Door {
     socket: DoorSocket,
     name: Arc<str>,
     tls: Option<Arc<ServerTls>>,
@@ -110,7 +126,11 @@ impl AsFd for Stream {
 }
 
 impl Door {
-    fn open(Listening { listener, name, h2c }: Listening) -> io::Result<Self> {
+    /// Takes a socket into this thread's runtime.
+    ///
+    /// # Errors
+    /// The process has as many open files as it may.
+    pub fn open(Listening { listener, name, h2c }: Listening) -> io::Result<Self> {
         let (socket, tls) = match listener {
             Listener::Plain(listener) => (DoorSocket::Tcp(TcpListener::from_std(listener)?), None),
             Listener::Secure(listener, tls) => (DoorSocket::Tcp(TcpListener::from_std(listener)?), Some(tls)),
@@ -199,9 +219,11 @@ async fn recover(server: &Server, door: &mut Door, error: &io::Error) {
     sleep(PAUSE).await;
 }
 
+/// Counts a connection whose task panicked. The hook has logged the place; the error quotes the panic's message,
+/// which may quote a client.
 fn report(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        log::error!("a client's connection ended by a mistake of ours: {error}");
+    if ended.is_err_and(|error| error.is_panic()) {
+        Task::Connection.count_failure();
     }
 }
 
@@ -247,6 +269,7 @@ async fn serve(server: &Rc<Server>, limits: &Limits, incoming: Incoming, _room: 
     let Incoming { stream, tls, h2c } = incoming;
     let due = Instant::now() + limits.header_timeout;
     let _counted = server.worker.metrics.client_connects();
+    fault_points::pass("connection");
     let (socket, peer) = match (stream, tls) {
         (Stream::Unix(stream), _) => (Socket::Unix(stream), None),
         (Stream::Tcp(stream, peer), tls) => {

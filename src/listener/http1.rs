@@ -59,7 +59,7 @@ pub async fn serve(
 ) {
     let is_secure = transport.is_secure();
     let connection =
-        Connection(Rc::new(RefCell::new(Sides::new(transport, server.config.clone(), limits.max_uri))));
+        Connection(Rc::new(RefCell::new(Sides::new(transport, server.dated.config(), limits.max_uri))));
     let mut waiting = Waiting::new(limits, due, &server.draining);
     loop {
         let mut request = match poll_fn(|context| waiting.poll(&connection, context)).await {

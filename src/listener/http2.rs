@@ -54,6 +54,7 @@ use crate::{
     metrics::Metrics,
     proxy,
     settings::Limits,
+    supervision::Task,
 };
 
 /// Streams at a time (RFC 9113, 6.5.2 recommends no fewer than 100).
@@ -220,9 +221,10 @@ impl Open {
     fn count(&mut self, ended: Result<Ending, tokio::task::JoinError>) {
         self.served += 1;
         match ended {
-            Ok(Ending::Answered) => {}
             Ok(Ending::TakenBack) => self.taken_back += 1,
-            Err(error) => log::error!("a client's stream ended by a mistake of ours: {error}"),
+            // the hook has logged the place; the error quotes the panic's message, which may quote a client
+            Err(error) if error.is_panic() => Task::Connection.count_failure(),
+            Ok(Ending::Answered) | Err(_) => {}
         }
         if self.taken_back > MOST_TAKEN_BACK && self.taken_back > self.served / 2 {
             log::warn!("a client takes most of its requests back: its connection is closed");

@@ -4,8 +4,7 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use actix_http::ServiceConfig;
-
+use super::date::Dated;
 use crate::proxy::{Worker, draining::Draining};
 
 /// What connections are served with.
@@ -13,7 +12,7 @@ pub struct Server {
     /// The path of their requests.
     pub worker: Rc<Worker>,
     /// What writes `Date`.
-    pub config: ServiceConfig,
+    pub dated: Rc<Dated>,
     /// Clients that are being told that there is none.
     pub turned_away: Rc<Cell<u32>>,
     /// Whether this worker ends.

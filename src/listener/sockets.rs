@@ -1,6 +1,7 @@
 //! The sockets that clients connect to, bound before anything is served.
 //!
-//! `app.rs` binds them as the settings say, `worker.rs` gives each worker its own handles.
+//! `app.rs` binds them as the settings say, `worker.rs` gives each worker its own handles. A worker that starts
+//! again is given handles again, so these here are kept until the drain begins.
 
 use std::{
     fmt, fs, io,
@@ -10,7 +11,7 @@ use std::{
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -59,7 +60,7 @@ impl Listener {
 /// All of them. The Unix socket's file is removed when this is dropped.
 #[derive(Debug)]
 pub struct Sockets {
-    all: Vec<Listening>,
+    all: Handles,
     tls: Option<Arc<ServerTls>>,
     /// Where plain HTTP is spoken, with the port that the system chose for port 0.
     pub http: SocketAddr,
@@ -68,6 +69,10 @@ pub struct Sockets {
     /// Where the Unix socket is.
     pub unix: Option<PathBuf>,
 }
+
+/// Handles to all sockets, to be shared with workers; none once they are released.
+#[derive(Debug, Clone, Default)]
+pub struct Handles(Arc<Mutex<Vec<Listening>>>);
 
 /// A socket that cannot be had.
 #[derive(Debug)]
@@ -112,35 +117,28 @@ impl Sockets {
     pub fn bind(settings: &Listen) -> Result<Self, BindError> {
         let (plain, http) = tcp(settings.http, "listen.http")?;
         let h2c = settings.h2c;
-        let mut sockets = Self {
-            all: vec![Listening::new(Listener::Plain(plain), &http.to_string(), h2c)],
-            tls: None,
-            http,
-            https: None,
-            unix: None,
-        };
+        let mut all = vec![Listening::new(Listener::Plain(plain), &http.to_string(), h2c)];
+        let mut sockets = Self { all: Handles::default(), tls: None, http, https: None, unix: None };
         if let Some(https) = &settings.https {
             let tls = Arc::new(ServerTls::read(https).map_err(BindError::Tls)?);
             let (listener, address) = tcp(https.address, "listen.https.address")?;
             sockets.tls = Some(Arc::clone(&tls));
-            sockets.all.push(Listening::new(Listener::Secure(listener, tls), &address.to_string(), false));
+            all.push(Listening::new(Listener::Secure(listener, tls), &address.to_string(), false));
             sockets.https = Some(address);
         }
         if let Some(path) = &settings.unix {
             let listener =
                 unix(path).map_err(|error| taken(path.display().to_string(), "listen.unix", error))?;
-            sockets.all.push(Listening::new(Listener::Unix(listener), &path.display().to_string(), h2c));
+            all.push(Listening::new(Listener::Unix(listener), &path.display().to_string(), h2c));
             sockets.unix = Some(path.clone());
         }
+        sockets.all = Handles(Arc::new(Mutex::new(all)));
         Ok(sockets)
     }
 
-    /// Handles to all of them for one more worker.
-    ///
-    /// # Errors
-    /// The process has as many open files as it may.
-    pub fn share(&self) -> io::Result<Vec<Listening>> {
-        self.all.iter().map(Listening::share).collect()
+    /// All of them, for workers.
+    pub fn handles(&self) -> Handles {
+        self.all.clone()
     }
 
     /// TLS towards clients, if there is a listener with it.
@@ -157,8 +155,18 @@ impl Sockets {
     }
 
     /// Gives up these handles. Clients can connect until the workers have given up theirs.
-    pub fn release(&mut self) {
-        self.all.clear();
+    pub fn release(&self) {
+        self.all.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl Handles {
+    /// Handles to all sockets for one run of a worker.
+    ///
+    /// # Errors
+    /// The process has as many open files as it may.
+    pub fn share(&self) -> io::Result<Vec<Listening>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Listening::share).collect()
     }
 }
 

@@ -4,14 +4,22 @@
 //! `settings/listen.rs` reads them once for their mistakes, `sockets.rs` holds them beside the socket, and each new
 //! connection (`accept.rs`) is greeted with those in force.
 
-use std::{fmt, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use sha2::{Digest as _, Sha256};
 
-use crate::{detached, open_files::exhausted, regular_file, settings::Https, tls::Validity};
+use crate::{
+    detached, fault_points, open_files::exhausted, regular_file, settings::Https, tls::Validity,
+    wall_clock::TlsClock,
+};
 
 /// Which of the files is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +58,8 @@ impl std::error::Error for UnfitFile {}
 pub struct ServerTls {
     files: Https,
     current: ArcSwap<InForce>,
+    /// The fingerprint at the last look, kept for the watcher that follows one that panicked.
+    seen: Mutex<Option<Fingerprint>>,
 }
 
 /// A configuration with what is known of its certificate.
@@ -58,6 +68,8 @@ pub struct InForce {
     /// The time in which the chain is valid, as far as it can be read.
     pub validity: Option<Validity>,
 }
+
+type Fingerprint = [u8; 32];
 
 impl fmt::Debug for ServerTls {
     /// Without the configuration, which holds the key.
@@ -73,7 +85,7 @@ impl ServerTls {
     /// Which of them is unfit, and why.
     pub fn read(files: &Https) -> Result<Self, UnfitFile> {
         let current = ArcSwap::from_pointee(configuration(files)?);
-        Ok(Self { files: files.clone(), current })
+        Ok(Self { files: files.clone(), current, seen: Mutex::default() })
     }
 
     /// The configuration in force.
@@ -86,14 +98,15 @@ impl ServerTls {
         self.current.load().validity
     }
 
-    /// Takes changed files into use, looking at them in this interval, and never ends. Files that are unfit change nothing, and are logged once.
+    /// Takes changed files into use, looking at them in this interval, and never ends. Files that are unfit change
+    /// nothing, and are logged once.
     pub async fn follow_files(&self, interval: Duration) {
-        let mut seen = None;
         let mut is_postponed = false;
         loop {
-            let files = self.files.clone();
+            let (files, seen) = (self.files.clone(), *self.seen());
             // a file system may hang, and neither requests nor the end of the process may hang with it
             let read = detached::run("certificates for clients", move || {
+                fault_points::pass("certificates");
                 exhausted::watch(|| {
                     let fingerprint = fingerprint(&files);
                     (seen != Some(fingerprint)).then(|| (fingerprint, configuration(&files)))
@@ -102,7 +115,7 @@ impl ServerTls {
             let was_postponed = std::mem::take(&mut is_postponed);
             match read.await {
                 Ok(Ok(Some((fingerprint, result)))) => {
-                    let is_first = seen.replace(fingerprint).is_none();
+                    let is_first = self.seen().replace(fingerprint).is_none();
                     self.take(result, is_first);
                 }
                 Ok(Ok(None)) => {}
@@ -116,6 +129,10 @@ impl ServerTls {
             }
             tokio::time::sleep(interval).await;
         }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Option<Fingerprint>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self, result: Result<InForce, UnfitFile>, is_first: bool) {
@@ -132,7 +149,7 @@ impl ServerTls {
 }
 
 /// What the files hold, as far as it takes to see a change.
-fn fingerprint(files: &Https) -> [u8; 32] {
+fn fingerprint(files: &Https) -> Fingerprint {
     let mut hash = Sha256::new();
     for path in [Some(&files.certificate), Some(&files.key), files.client_ca.as_ref()].into_iter().flatten() {
         let content = regular_file::read_certificates(path).unwrap_or_default();
@@ -154,7 +171,7 @@ pub fn configuration(files: &Https) -> Result<InForce, UnfitFile> {
         .map_err(|error| error.to_string())
         .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem).map_err(|error| error.to_string()))
         .map_err(unfit(Part::Key))?;
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+    let builder = ServerConfig::builder_with_details(Arc::clone(&provider), Arc::new(TlsClock))
         .with_safe_default_protocol_versions()
         .map_err(|error| unfit(Part::Certificate)(error.to_string()))?;
     let builder = match &files.client_ca {

@@ -1,36 +1,39 @@
 //! The threads that serve clients. Each has its own runtime, its own handles to the sockets (`sockets.rs`) and its own
 //! connections to AWS; a request stays on the thread that accepted its connection.
 //!
-//! `app.rs` starts and ends them; each runs `accept.rs` for every socket.
+//! `app.rs` starts and ends them; each runs `accept.rs` for every socket. A worker that panics starts again with
+//! handles to the same sockets; clients that connect meanwhile are served by others, or wait.
 
 use std::{
     cell::Cell,
     io,
     pin::pin,
     rc::Rc,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, atomic::AtomicBool, mpsc},
     thread::JoinHandle,
     time::Duration,
 };
 
-use actix_http::ServiceConfig;
 use tokio::{
     runtime::{self, LocalOptions},
     sync::oneshot,
-    task::{JoinSet, spawn_local},
+    task::{JoinError, JoinSet, spawn_local},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    accept::accept,
+    accept::{Door, accept},
+    date::Dated,
     server::Server,
-    sockets::{Listening, Sockets},
+    sockets::{Handles, Sockets},
 };
 use crate::{
     client::Client,
+    fault_points,
     proxy::{Worker, body_memory::BodyMemory, draining::Draining, via::Via},
     snapshot::Current,
+    supervision::{End, Task, catch_in, supervise, supervise_thread},
 };
 
 /// Time for requests that are aborted to send their last bytes: what was received of an answer, or a 504.
@@ -47,7 +50,7 @@ pub struct Workers {
 #[derive(Debug)]
 struct Thread {
     handle: Option<JoinHandle<()>>,
-    result: oneshot::Receiver<io::Result<()>>,
+    ended: oneshot::Receiver<()>,
 }
 
 /// What every worker is made of.
@@ -56,11 +59,16 @@ struct Parts {
     current: Arc<Current>,
     stopping: Arc<AtomicBool>,
     via: Via,
+    sockets: Handles,
     drain: CancellationToken,
+    end: CancellationToken,
 }
 
+/// Told once a worker's first run serves, or cannot.
+type Started = mpsc::Sender<io::Result<()>>;
+
 impl Workers {
-    /// Starts this many.
+    /// Starts this many, and returns once they serve.
     ///
     /// # Errors
     /// The system gives no thread or no file handle.
@@ -76,24 +84,27 @@ impl Workers {
             current: Arc::clone(current),
             stopping: Arc::clone(stopping),
             via: Via::numbered(fastrand::u64(..)),
+            sockets: sockets.handles(),
             drain: started.drain.clone(),
+            end: started.end.clone(),
         };
+        let mut beginnings = Vec::new();
         for number in 0..workers {
-            let (parts, sockets, end) = (parts.clone(), sockets.share()?, started.end.clone());
-            let (sender, result) = oneshot::channel();
+            let parts = parts.clone();
+            let (serves, beginning) = mpsc::channel();
+            let (has_ended, ended) = oneshot::channel();
             let run = move || {
-                let runtime =
-                    runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-                let result = runtime.and_then(|runtime| {
-                    let result = runtime.block_on(serve(parts, sockets, end));
-                    // a name that is being resolved must not hold up the end
-                    runtime.shutdown_background();
-                    result
-                });
-                let _ = sender.send(result);
+                let mut serves = Some(serves);
+                let is_over = || parts.drain.is_cancelled() || parts.end.is_cancelled();
+                supervise_thread(Task::Worker, is_over, || run(&parts, serves.take()));
+                let _ = has_ended.send(());
             };
             let handle = std::thread::Builder::new().name(format!("worker-{number}")).spawn(run)?;
-            started.threads.push(Thread { handle: Some(handle), result });
+            started.threads.push(Thread { handle: Some(handle), ended });
+            beginnings.push(beginning);
+        }
+        for beginning in beginnings {
+            beginning.recv().unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))?;
         }
         Ok(started)
     }
@@ -104,14 +115,11 @@ impl Workers {
     }
 
     /// Waits until all of them have ended.
-    ///
-    /// # Errors
-    /// One of them cannot serve.
-    pub async fn ended(&mut self) -> io::Result<()> {
+    pub async fn ended(&mut self) {
         for thread in &mut self.threads {
-            (&mut thread.result).await.unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))?;
+            // a dropped sender says the same
+            let _ = (&mut thread.ended).await;
         }
-        Ok(())
     }
 }
 
@@ -120,60 +128,107 @@ impl Drop for Workers {
         self.end.cancel();
         for thread in &mut self.threads {
             if let Some(handle) = thread.handle.take() {
+                // one that waits to start again need not
+                handle.thread().unpark();
                 let _ = handle.join();
             }
         }
     }
 }
 
-/// One worker, until it has drained, or until `end`: what is in flight then is aborted.
-async fn serve(parts: Parts, sockets: Vec<Listening>, end: CancellationToken) -> io::Result<()> {
-    let Parts { current, stopping, via, drain } = parts;
+/// One run of a worker, on a runtime of its own.
+fn run(parts: &Parts, mut serves: Option<Started>) -> End {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    let result = runtime.map_or_else(
+        |error| Ok(Err(error)),
+        |runtime| {
+            // the panics of the tasks on it are caught and counted where they are spawned
+            let result = runtime.block_on(catch_in(serve(parts, &mut serves)));
+            // a name that is being resolved must not hold up the end
+            runtime.shutdown_background();
+            result
+        },
+    );
+    match (result, serves) {
+        // the process cannot start, and says why itself
+        (Ok(Err(error)), Some(serves)) => {
+            parts.end.cancel();
+            let _ = serves.send(Err(error));
+            End::Returned
+        }
+        (result, _) => result.into(),
+    }
+}
+
+/// One worker, until it has drained, or until its end: what is in flight then is aborted.
+async fn serve(parts: &Parts, serves: &mut Option<Started>) -> io::Result<()> {
+    let draining = Draining::default();
+    let mut loops = accept_all(parts, &draining)?;
+    if let Some(serves) = serves.take() {
+        let _ = serves.send(Ok(()));
+    }
+    let mut serving = pin!(async {
+        tokio::select! {
+            () = parts.drain.cancelled() => draining.begin(),
+            // a loop ends before the drain only because it cannot go on
+            Some(ended) = loops.join_next() => result_of(ended)?,
+            () = fault_points::wait("worker") => {}
+        }
+        while let Some(ended) = loops.join_next().await {
+            result_of(ended)?;
+        }
+        Ok(())
+    });
+    tokio::select! {
+        result = serving.as_mut() => return result,
+        () = parts.end.cancelled() => {}
+    }
+    draining.abort();
+    timeout(ABORT_LIMIT, serving).await.unwrap_or(Ok(()))
+}
+
+/// The result of a loop. The hook has logged a panic, whose message is left out here: it may quote a client.
+fn result_of(ended: Result<io::Result<()>, JoinError>) -> io::Result<()> {
+    ended.unwrap_or_else(|_| Err(io::Error::other("a loop that accepts clients panicked")))
+}
+
+/// Starts a loop for every socket, around what all requests of this thread share.
+fn accept_all(parts: &Parts, draining: &Draining) -> io::Result<JoinSet<io::Result<()>>> {
+    let Parts { current, stopping, via, sockets, .. } = parts;
     let (metrics, room) = {
         let snapshot = current.get();
         (Arc::clone(&snapshot.metrics), Arc::clone(&snapshot.upstream_room))
     };
     let client = Rc::new(Client::within(room, Arc::clone(&metrics)));
     let memory = BodyMemory::default();
-    // ends with the thread
-    drop(spawn_local(memory.clone().tidy()));
-    let draining = Draining::default();
+    let dated = Rc::<Dated>::default();
+    look_after(memory.clone(), Rc::clone(&dated));
     let turned_away = Rc::new(Cell::new(0));
     let mut loops = JoinSet::new();
-    for listening in sockets {
+    for listening in sockets.share()? {
         let worker = Rc::new(Worker {
-            current: Arc::clone(&current),
+            current: Arc::clone(current),
             metrics: Arc::clone(&metrics),
             client: Rc::clone(&client),
             memory: memory.clone(),
-            stopping: Arc::clone(&stopping),
+            stopping: Arc::clone(stopping),
             draining: draining.clone(),
             via: via.clone(),
             forwarded_port: listening.listener.port().into(),
         });
         let server = Rc::new(Server {
-            config: ServiceConfig::default(),
+            dated: Rc::clone(&dated),
             worker,
             turned_away: Rc::clone(&turned_away),
             draining: draining.clone(),
         });
-        loops.spawn_local(accept(server, listening));
+        loops.spawn_local(accept(server, Door::open(listening)?));
     }
-    let mut serving = pin!(async {
-        tokio::select! {
-            () = drain.cancelled() => draining.begin(),
-            // a loop ends before the drain only because it cannot go on
-            Some(ended) = loops.join_next() => ended.map_err(io::Error::other)??,
-        }
-        while let Some(ended) = loops.join_next().await {
-            ended.map_err(io::Error::other)??;
-        }
-        Ok(())
-    });
-    tokio::select! {
-        result = serving.as_mut() => return result,
-        () = end.cancelled() => {}
-    }
-    draining.abort();
-    timeout(ABORT_LIMIT, serving).await.unwrap_or(Ok(()))
+    Ok(loops)
+}
+
+/// Starts the tasks of a worker that end with its thread.
+fn look_after(memory: BodyMemory, dated: Rc<Dated>) {
+    drop(spawn_local(async move { supervise(Task::Worker, async || memory.clone().tidy().await).await }));
+    drop(spawn_local(async move { supervise(Task::Worker, async || dated.follow_clock().await).await }));
 }

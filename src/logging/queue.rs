@@ -13,6 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::{
+    fault_points,
+    supervision::{Task, catch, supervise_thread},
+};
+
 /// Bytes that may wait, some thousand lines; as much may be on its way to the reader.
 const MOST_BYTES: usize = 1 << 20;
 /// Bytes that are worth a system call of their own.
@@ -51,7 +56,11 @@ struct State {
 /// # Errors
 /// The system gives none.
 pub(super) fn start() -> io::Result<Lines> {
-    std::thread::Builder::new().name("log".to_owned()).spawn(|| QUEUE.write_all_to(&mut io::stderr()))?;
+    std::thread::Builder::new().name(Task::Log.name().to_owned()).spawn(|| {
+        let mut batch = Vec::new();
+        let run = || catch(|| QUEUE.write_all_to(&mut io::stderr(), &mut batch)).into();
+        supervise_thread(Task::Log, || false, run);
+    })?;
     Ok(Lines(&QUEUE))
 }
 
@@ -105,11 +114,14 @@ impl Queue {
         true
     }
 
-    /// The thread: writes for ever.
-    fn write_all_to(&self, to: &mut impl Write) {
-        let mut batch = Vec::new();
+    /// The thread: writes for ever, by way of `batch`.
+    fn write_all_to(&self, to: &mut impl Write, batch: &mut Vec<u8>) {
+        // a run that panicked has written these in part or not at all
+        DROPPED.fetch_add(lines_in(batch), Ordering::Relaxed);
+        batch.clear();
         loop {
-            let untold = self.next_batch(&mut batch);
+            let untold = self.next_batch(batch);
+            fault_points::pass("log");
             if untold > 0 {
                 // there is room again: what was waiting has just been taken
                 log::error!(
@@ -117,8 +129,8 @@ impl Queue {
                 );
             }
             // there is nobody else to tell, but `/metrics` does
-            if to.write_all(&batch).and_then(|()| to.flush()).is_err() {
-                DROPPED.fetch_add(lines_in(&batch), Ordering::Relaxed);
+            if to.write_all(batch).and_then(|()| to.flush()).is_err() {
+                DROPPED.fetch_add(lines_in(batch), Ordering::Relaxed);
             }
             batch.clear();
             // the memory of a bad moment is given back
@@ -186,7 +198,7 @@ mod tests {
     fn slow() -> (&'static Queue, mpsc::Receiver<Vec<u8>>, mpsc::Sender<()>) {
         let queue: &'static Queue = Box::leak(Box::new(Queue::new()));
         let ((sender, written), (go_on, wait)) = (mpsc::channel(), mpsc::channel());
-        std::thread::spawn(move || queue.write_all_to(&mut Slow(sender, wait)));
+        std::thread::spawn(move || queue.write_all_to(&mut Slow(sender, wait), &mut Vec::new()));
         (queue, written, go_on)
     }
 

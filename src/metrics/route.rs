@@ -4,6 +4,7 @@
 //! repeat; `scrape.rs` reads it.
 
 use std::{
+    fmt,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -49,8 +50,14 @@ pub struct RouteMetrics {
     pub bytes_out: Count,
     requests: [[Count; STATUSES.len()]; METHODS.len()],
     in_flight: AtomicU64,
-    whole: Histogram,
-    upstream: Histogram,
+    whole: Durations,
+    upstream: Durations,
+}
+
+/// Durations of one route, which take no memory and have no samples until there is one.
+struct Durations {
+    of_all: HistogramVec,
+    own: OnceLock<Histogram>,
 }
 
 /// A number that only grows.
@@ -77,8 +84,8 @@ impl RouteMetrics {
             bytes_out: Count::default(),
             requests: Default::default(),
             in_flight: AtomicU64::new(0),
-            whole: whole.with_label_values(&[&*id]),
-            upstream: upstream.with_label_values(&[&*id]),
+            whole: Durations::among(whole),
+            upstream: Durations::among(upstream),
             id,
         }
     }
@@ -96,12 +103,18 @@ impl RouteMetrics {
     /// A request is over; without a status where the client left before there was one.
     pub fn served(&self, method: &Method, status: Option<StatusCode>, took: Duration) {
         self.requests[method_index(method)][status_index(status)].add(1);
-        self.whole.observe(took.as_secs_f64());
+        self.whole.observe(&self.id, took);
     }
 
     /// The head of an answer came this long after the call was sent.
     pub fn answered(&self, after: Duration) {
-        self.upstream.observe(after.as_secs_f64());
+        self.upstream.observe(&self.id, after);
+    }
+
+    /// Whether there was a request, or a refusal before one. Other routes have no samples: thousands of them would
+    /// make pages of zeros.
+    pub(super) fn was_called(&self) -> bool {
+        self.in_flight() > 0 || self.requests().next().is_some() || self.errors.all().next().is_some()
     }
 
     pub(super) fn in_flight(&self) -> u64 {
@@ -115,6 +128,23 @@ impl RouteMetrics {
                 counts.iter().zip(STATUSES).map(move |(count, status)| (method, status, count.get()));
             counted.filter(|(.., count)| *count > 0)
         })
+    }
+}
+
+impl Durations {
+    fn among(of_all: &HistogramVec) -> Self {
+        Self { of_all: of_all.clone(), own: OnceLock::new() }
+    }
+
+    fn observe(&self, route: &str, took: Duration) {
+        let own = self.own.get_or_init(|| self.of_all.with_label_values(&[route]));
+        own.observe(took.as_secs_f64());
+    }
+}
+
+impl fmt::Debug for Durations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Durations").field(&self.own).finish()
     }
 }
 

@@ -32,6 +32,7 @@ impl Metrics {
         families.gauges("apigw_invoker_build_info", "1, with the version of the program.", version);
         let mut routes = self.routes();
         routes.push(Arc::clone(&self.unrouted));
+        routes.retain(|route| route.was_called());
         requests(&mut families, &routes);
         families.collect(&self.whole);
         families.collect(&self.upstream);
@@ -245,7 +246,7 @@ fn failures(families: &mut Families, routes: &Routes) {
 
 fn breakers(families: &mut Families, routes: &[Arc<Route>]) {
     let now = Instant::now();
-    let states = routes.iter().filter_map(|route| {
+    let states = routes.iter().filter(|route| route.metrics.was_called()).filter_map(|route| {
         let state = match route.circuit_breaker.as_ref()?.state(now) {
             circuit_breaker::State::Closed => 0.0,
             circuit_breaker::State::Open => 1.0,
@@ -266,7 +267,11 @@ fn credentials(families: &mut Families, routes: &[Arc<Route>]) {
         .iter()
         .filter_map(|route| {
             let source = &route.signing.as_ref()?.credentials;
-            Some((&*route.id, source, source.status(now).state))
+            let state = source.status(now).state;
+            // alerts on missing, expired and soon expiring keys come before somebody calls the route
+            let has_trouble = !matches!(state, State::Ready(_)) || source.refresh_failures() > 0;
+            let is_shown = has_trouble || route.metrics.was_called();
+            is_shown.then_some((&*route.id, source, state))
         })
         .collect();
     families.gauges(
@@ -303,7 +308,7 @@ fn credentials(families: &mut Families, routes: &[Arc<Route>]) {
 fn tasks(families: &mut Families) {
     families.counters(
         "apigw_invoker_task_failures_total",
-        "Long-lived tasks of the process that panicked or ended, and were started again.",
+        "Tasks of the process that panicked or ended; all but `connection` were started again.",
         Task::ALL.map(|task| ([("task", task.name())], number(task.failures()))),
     );
 }

@@ -11,14 +11,25 @@ fn a_route_keeps_its_counters_for_as_long_as_anybody_has_them() {
     assert!(metrics.routes().is_empty());
     let anew = metrics.route(&"a".into());
     assert_eq!(anew.requests().count(), 0);
-    assert_eq!(prometheus::core::Collector::collect(&metrics.whole)[0].get_metric().len(), 2);
+    let known = || prometheus::core::Collector::collect(&metrics.whole)[0].get_metric().len();
+    assert_eq!(known(), 0, "nothing is left of the last one of this name");
+    anew.served(&actix_http::Method::GET, None, std::time::Duration::from_millis(1));
+    assert_eq!(known(), 1);
     drop(anew);
     assert!(metrics.routes().is_empty());
-    assert_eq!(
-        prometheus::core::Collector::collect(&metrics.whole)[0].get_metric().len(),
-        1,
-        "no more than those that no route took"
-    );
+    assert_eq!(known(), 0);
+}
+
+#[test]
+fn x15_a_route_that_nobody_called_has_no_durations_and_a_refusal_alone_is_a_call() {
+    let metrics = Metrics::new().unwrap();
+    let route = metrics.route(&"a".into());
+    assert!(!route.was_called() && !metrics.unrouted.was_called());
+    assert_eq!(prometheus::core::Collector::collect(&metrics.whole)[0].get_metric().len(), 0);
+    metrics.unrouted.errors.count("invalid_request");
+    assert!(metrics.unrouted.was_called());
+    route.begins();
+    assert!(route.was_called());
 }
 
 #[test]

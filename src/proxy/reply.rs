@@ -22,7 +22,9 @@ use super::{
     headers::REQUEST_ID,
     record::Record,
 };
-use crate::{admission::Permit, backend::ClientReply, client::ReplyBody, error::ProxyError, header_maps};
+use crate::{
+    admission::Permit, backend::ClientReply, client::ReplyBody, error::ProxyError, fault_points, header_maps,
+};
 
 /// What a request's head says about the shape of its answer.
 #[derive(Debug, Clone, Copy)]
@@ -237,7 +239,7 @@ impl MessageBody for ClientBody {
             }
         };
         match &chunk {
-            Some(Ok(_)) => {}
+            Some(Ok(_)) => fault_points::pass("answer"),
             Some(Err(error)) => this.record.fail(error),
             None => {
                 if let ReplyBody::Events(events) = &mut this.body

@@ -10,10 +10,12 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    thread::Thread,
     time::Duration,
 };
 
 use tokio::{
+    runtime::{self, LocalOptions},
     select,
     sync::{Notify, mpsc},
     time::sleep,
@@ -21,7 +23,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{RequestSpan, delivery::Delivery};
-use crate::{client::Endpoint, metrics::Metrics, settings::Otlp};
+use crate::{
+    client::Endpoint,
+    fault_points,
+    metrics::Metrics,
+    settings::Otlp,
+    supervision::{End, Task, catch_in, supervise_thread},
+};
 
 /// What may wait, thousands of requests.
 const MOST_BYTES: usize = 4 << 20;
@@ -38,6 +46,7 @@ pub struct Exporter {
     endpoint: Arc<Endpoint>,
     queue: mpsc::UnboundedSender<RequestSpan>,
     shared: Arc<Shared>,
+    thread: Thread,
     /// The thread has ended.
     ended: CancellationToken,
 }
@@ -81,12 +90,18 @@ impl Exporter {
             let ends = ended.clone().drop_guard();
             move || {
                 let _ends = ends;
-                let delivery = Delivery::new(&settings, endpoint, metrics);
-                actix_rt::System::new().block_on(Gathering { waiting, shared }.run(delivery));
+                let is_over = || shared.finish.is_cancelled();
+                let mut gathering = Gathering { waiting, shared: Arc::clone(&shared), in_delivery: 0 };
+                supervise_thread(Task::Exporter, is_over, || {
+                    gathering.run_on_runtime(|| {
+                        Delivery::new(&settings, Arc::clone(&endpoint), Arc::clone(&metrics))
+                    })
+                });
+                gathering.drop_rest();
             }
         };
-        std::thread::Builder::new().name("spans".to_owned()).spawn(run)?;
-        Ok(Arc::new(Self { settings: settings.clone(), endpoint, queue, shared, ended }))
+        let thread = std::thread::Builder::new().name("spans".to_owned()).spawn(run)?.thread().clone();
+        Ok(Arc::new(Self { settings: settings.clone(), endpoint, queue, shared, thread, ended }))
     }
 
     /// Whether it serves a collector with these settings behind this endpoint.
@@ -111,16 +126,22 @@ impl Exporter {
         }
     }
 
+    fn end(&self) {
+        self.shared.finish.cancel();
+        // a thread that waits to start again need not
+        self.thread.unpark();
+    }
+
     /// Has all that waits delivered, as far as that takes no longer than two seconds; it takes nothing any more.
     pub async fn finish(&self) {
-        self.shared.finish.cancel();
+        self.end();
         self.ended.cancelled().await;
     }
 }
 
 impl Drop for Exporter {
     fn drop(&mut self) {
-        self.shared.finish.cancel();
+        self.end();
     }
 }
 
@@ -128,10 +149,28 @@ impl Drop for Exporter {
 struct Gathering {
     waiting: mpsc::UnboundedReceiver<RequestSpan>,
     shared: Arc<Shared>,
+    /// Requests that are being delivered.
+    in_delivery: u64,
 }
 
 impl Gathering {
-    async fn run(mut self, mut delivery: Delivery) {
+    /// One run of the thread. What was being delivered when it ends is lost, what waits is left to the next.
+    fn run_on_runtime(&mut self, delivery: impl FnOnce() -> Delivery) -> End {
+        let runtime =
+            runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        let end = match runtime {
+            Ok(runtime) => runtime.block_on(catch_in(async { self.run(delivery()).await })).into(),
+            Err(error) => End::Failed(error),
+        };
+        if !self.shared.finish.is_cancelled() {
+            let lost = std::mem::take(&mut self.in_delivery);
+            self.shared.undelivered.fetch_sub(lost, Ordering::Relaxed);
+            self.shared.metrics.spans.dropped.add(lost);
+        }
+        end
+    }
+
+    async fn run(&mut self, mut delivery: Delivery) {
         let shared = Arc::clone(&self.shared);
         let all = async {
             loop {
@@ -139,8 +178,10 @@ impl Gathering {
                 if batch.is_empty() {
                     return;
                 }
+                fault_points::pass("exporter");
                 delivery.deliver(&batch).await;
-                shared.undelivered.fetch_sub(batch.len() as u64, Ordering::Relaxed);
+                shared.undelivered.fetch_sub(self.in_delivery, Ordering::Relaxed);
+                self.in_delivery = 0;
             }
         };
         let too_late = async {
@@ -151,9 +192,13 @@ impl Gathering {
             () = all => {}
             () = too_late => {}
         }
-        let lost = shared.undelivered.load(Ordering::Relaxed);
+    }
+
+    /// Counts what was not delivered before the end.
+    fn drop_rest(&self) {
+        let lost = self.shared.undelivered.load(Ordering::Relaxed);
         if lost > 0 {
-            shared.metrics.spans.dropped.add(lost);
+            self.shared.metrics.spans.dropped.add(lost);
             log::warn!("tracing.otlp: the spans of {lost} requests could not be delivered before the end");
         }
     }
@@ -181,6 +226,7 @@ impl Gathering {
                 batch.push(request);
             }
         }
+        self.in_delivery = batch.len() as u64;
         let bytes = batch.iter().map(RequestSpan::weight).sum();
         self.shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
         batch

@@ -1,10 +1,17 @@
 //! The port for people and probes, and `check --credentials`.
 
+use std::{
+    io::{self, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
+
 use apigw_invoker::dev::Keys;
 
 use super::support::{
-    App, Upstream, get,
+    App, Upstream, get, open,
     process::{Process, binary, end_of},
+    read_response,
 };
 
 #[test]
@@ -107,4 +114,64 @@ fn the_admin_port_is_named_in_the_log() {
         Process::listening(run.arg(directory.path()).env("APIGW_INVOKER__LISTEN__HTTP", "127.0.0.1:0"));
     super::support::eventually("the log names it", || process.errors().contains("admin port on 127.0.0.1:"));
     process.stop();
+}
+
+/// The time that `/live` takes on a new connection.
+fn time_of_live(admin: SocketAddr) -> Duration {
+    let begun = Instant::now();
+    assert_eq!(get(admin, "/live").status, 200);
+    begun.elapsed()
+}
+
+/// A connection to the admin port that has sent this.
+fn held(admin: SocketAddr, beginning: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(admin).expect("it is accepted");
+    // one that had to give way already is no failure
+    let _ = stream.write_all(beginning.as_bytes());
+    stream
+}
+
+#[test]
+fn x8_live_answers_while_a_thousand_connections_are_held_or_have_sent_half_a_head() {
+    let app = App::to("http://127.0.0.1:1/");
+    for (count, beginning) in
+        [(300, "GET /ready HTTP/1.1\r\nHo"), (1000, "GET /ready HTTP/1.1\r\nHo"), (1000, "")]
+    {
+        let held: Vec<_> = (0..count).map(|_| held(app.admin, beginning)).collect();
+        // waits for the kernel's queue to be accepted, which a debug build does slowly
+        time_of_live(app.admin);
+        let mut times: Vec<_> = (0..9).map(|_| time_of_live(app.admin)).collect();
+        times.sort();
+        // the middle one: the machine that runs the tests has other things to do
+        assert!(times[4] < Duration::from_millis(100), "{count} of {beginning:?}: {times:?}");
+        drop(held);
+    }
+}
+
+#[test]
+fn x8_the_connection_that_was_of_no_use_for_longest_gives_way_and_one_in_use_does_not() {
+    let app = App::to("http://127.0.0.1:1/");
+    let most = app.snapshot.capacity.admin_connections;
+    let mut first = held(app.admin, "GET /live HTTP/1.1\r\n");
+    let mut used = BufReader::new(open(app.admin));
+    let mut others = Vec::new();
+    for _ in 0..most {
+        others.push(held(app.admin, "GET /live HTTP/1.1\r\n"));
+        used.get_mut().write_all(b"GET /live HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+        assert_eq!(read_response(&mut used, false).unwrap().status, 200);
+    }
+    // well before it would be closed for its silence
+    first.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let left = first.read(&mut [0; 100]);
+    assert!(matches!(left, Ok(0)) || left.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock));
+}
+
+#[test]
+fn x8_a_connection_on_which_nothing_is_answered_is_closed_in_time() {
+    let app = App::to("http://127.0.0.1:1/");
+    let begun = Instant::now();
+    let mut half = open(app.admin);
+    half.write_all(b"GET /live HTTP/1.1\r\n").unwrap();
+    assert_eq!(half.read(&mut [0; 100]).unwrap(), 0);
+    assert!((5..15).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
 }

@@ -86,3 +86,13 @@ fn the_top_level_holds_what_belongs_there() {
         assert!(name.starts_with('.') || known.contains(&&*name), "{name}");
     }
 }
+
+/// A directory of the environment must not be able to make a sidecar panic.
+#[test]
+#[cfg(not(feature = "fault-points"))]
+fn x3_places_where_tests_make_the_process_panic_are_in_no_usual_build() {
+    let program = fs::read(env!("CARGO_BIN_EXE_apigw-invoker")).unwrap();
+    let has = |text: &str| program.windows(text.len()).any(|bytes| bytes == text.as_bytes());
+    assert!(has("APIGW_INVOKER_SETTINGS"), "the search works");
+    assert!(!has("APIGW_INVOKER_FAULT_POINTS") && !has("the fault of"));
+}

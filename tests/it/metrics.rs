@@ -204,7 +204,7 @@ fn failures_open_breakers_and_missing_keys_are_seen_where_they_are() {
     let breaker = |metrics: &Exposition| {
         metrics.value("apigw_invoker_circuit_breaker_state", &[("route", "refused")]).map(|state| state > 0.5)
     };
-    assert_eq!(breaker(&Exposition::of(app.admin)), Some(false));
+    assert_eq!(breaker(&Exposition::of(app.admin)), None, "nobody has called it");
     assert_eq!(get(app.address, "/role").code(), "credentials_unavailable");
     assert_eq!(get(app.address, "/refused").code(), "upstream_connect");
     assert_eq!(get(app.address, "/refused").code(), "upstream_unavailable");
@@ -386,4 +386,62 @@ fn the_dashboard_asks_for_nothing_that_is_not_exported() {
     let ours = exported.keys().filter(|name| name.starts_with("apigw_invoker_"));
     let missing: Vec<_> = ours.filter(|name| !shown.contains(*name)).collect();
     assert!(missing.is_empty(), "exported and not on the dashboard: {missing:?}");
+}
+
+#[test]
+fn x15_a_route_that_nobody_called_has_no_samples_and_one_without_keys_is_seen_all_the_same() {
+    let upstream = Upstream::ok();
+    let keys = "authorization:\n  iam: { accesskey: AKIDEXAMPLE, secretkey: hush }";
+    let role = "authorization:\n  iam:\n    accesskey: AKIDEXAMPLE\n    secretkey: hush\n    \
+                assume_role_arn: arn:aws:iam::123456789012:role/x\n    sts_endpoint_url: http://127.0.0.1:1";
+    let app = App::with("")
+        .gateway("called", "/called", &upstream.uri("/"), keys)
+        .gateway("quiet", "/quiet", &upstream.uri("/"), keys)
+        .gateway("keyless", "/keyless", &upstream.uri("/"), role)
+        .start();
+    let of = |metrics: &Exposition, id: &str| -> BTreeSet<String> {
+        let all = metrics.families.values().flat_map(|family| &family.samples);
+        let own = all.filter(|(_, labels, _)| labels.get("route").is_some_and(|route| route == id));
+        own.map(|(name, ..)| name.clone()).collect()
+    };
+    assert!(get(app.address, "/called").status == 200);
+    let metrics = after(&app, 1);
+    assert!(of(&metrics, "called").contains("apigw_invoker_request_duration_seconds_count"));
+    assert_eq!(of(&metrics, "quiet"), BTreeSet::new());
+    assert_eq!(of(&metrics, "-"), BTreeSet::new());
+    eventually("its failures are counted", || {
+        let metrics = Exposition::of(app.admin);
+        metrics.count("apigw_invoker_credentials_refresh_failures_total", &[("route", "keyless")]) > 0
+    });
+    let metrics = Exposition::of(app.admin);
+    assert_eq!(metrics.value("apigw_invoker_credentials_ready", &[("route", "keyless")]), Some(0.0));
+    assert!(!of(&metrics, "keyless").contains("apigw_invoker_request_duration_seconds_count"));
+}
+
+#[test]
+fn x15_the_page_of_twenty_thousand_routes_that_nobody_called_is_small() {
+    let mut app = App::with("");
+    for number in 0..20_000 {
+        let text = format!(
+            "uri: /{number}\napi_gateway:\n  function_uri: http://127.0.0.1:1/\n  authorization:\n    \
+             iam: {{ accesskey: AKIDEXAMPLE, secretkey: hush, aws_region: us-east-1 }}\n"
+        );
+        app = app.route(&format!("route-{number}"), &text);
+    }
+    let app = app.start();
+    let page = get(app.admin, "/metrics").body.len();
+    assert!(page < 64 << 10, "{page} bytes");
+    // and the pages that name every route keep nobody waiting
+    let pages = std::thread::scope(|scope| {
+        let pages: Vec<_> = (0..4)
+            .flat_map(|_| ["/ready", "/routes"])
+            .map(|path| scope.spawn(move || get(app.admin, path)))
+            .collect();
+        let begun = std::time::Instant::now();
+        assert_eq!(get(app.admin, "/live").status, 200);
+        let took = begun.elapsed();
+        assert!(took < std::time::Duration::from_millis(100), "{took:?}");
+        pages.into_iter().map(|page| page.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert!(pages.iter().all(|page| page.status == 200 && page.body.len() > 1 << 20));
 }

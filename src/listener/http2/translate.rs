@@ -16,6 +16,7 @@ use crate::{
     error::{ErrorKind, ProxyError},
     listener::request_target,
     proxy::headers::REQUEST_ID,
+    wall_clock::clamped,
 };
 
 /// A request, its target in origin form and its authority in `Host`.
@@ -143,7 +144,7 @@ pub fn trailers(headers: &HeaderMap) -> http::HeaderMap {
 fn put_headers(head: &mut http::Response<()>, headers: &HeaderMap) {
     append_all(head.headers_mut(), headers);
     if !head.headers().contains_key(http::header::DATE)
-        && let Ok(now) = header::HttpDate::from(SystemTime::now()).try_into_value()
+        && let Ok(now) = header::HttpDate::from(clamped(SystemTime::now())).try_into_value()
         && let Ok(now) = http::HeaderValue::from_bytes(now.as_bytes())
     {
         head.headers_mut().insert(http::header::DATE, now);

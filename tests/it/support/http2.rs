@@ -205,7 +205,7 @@ impl Frames {
 
     /// The same with the payload of SETTINGS.
     pub fn with_settings(address: SocketAddr, settings: &[u8]) -> Self {
-        let stream = super::open(address);
+        let stream = super::client::open(address);
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut frames = Self { stream };
         frames.stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();

@@ -142,7 +142,8 @@ impl Process {
         });
         let errors = self.errors();
         let (_, rest) = errors.split_once("admin port on ").unwrap();
-        rest.lines().next().unwrap().parse().unwrap()
+        // a line of JSON goes on behind it
+        rest.split(['\n', '"']).next().unwrap().parse().unwrap()
     }
 
     /// Its number, by which the system tells what belongs to it.

@@ -1,0 +1,261 @@
+//! The connections to the admin port: always room for one more, since the one that has been idle for longest gives
+//! way, and none that waits for its client for ever.
+//!
+//! `admin.rs` runs [`serve`] around its pages. actix-web's own server stops accepting where all its connections are
+//! taken, so probes would wait behind clients that hold theirs; and its time limits stand still while the machine's
+//! clock is before 1970, when the task that moves them has panicked. These here take the monotonic clock.
+
+use std::{
+    cell::Cell,
+    fmt::Debug,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use actix_service::Service;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    task::{AbortHandle, JoinSet, yield_now},
+    time::{Instant, sleep, sleep_until},
+};
+
+use crate::{
+    fault_points,
+    open_files::exhausted::Exhausted,
+    supervision::{Task, once},
+};
+
+/// How long a connection may stay without a byte of an answer: for a head that comes slowly, between two requests,
+/// and for a client that reads nothing.
+const LONGEST_SILENCE: Duration = Duration::from_secs(10);
+/// How long to wait before the next try when the system gives no more connections.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How often that is logged.
+const REMINDER: Duration = Duration::from_secs(10);
+
+/// A connection as bytes, which notes when it was last of use.
+#[derive(Debug)]
+pub(super) struct Watched {
+    stream: TcpStream,
+    usage: Rc<Usage>,
+}
+
+/// The use of a connection.
+#[derive(Debug)]
+pub(super) struct Usage {
+    /// When it was accepted, a request began, or a part of an answer was sent. The bytes of a head that comes bit by
+    /// bit do not count.
+    last: Cell<Instant>,
+    /// The next byte read begins a request.
+    is_between_requests: Cell<bool>,
+    /// An answer is being made, which may take longer than a client may be silent.
+    is_awaiting_us: Cell<bool>,
+}
+
+/// The time in which an answer is made.
+#[derive(Debug)]
+pub(super) struct Making(Rc<Usage>);
+
+/// The connections that are open.
+#[derive(Default)]
+struct Open {
+    tasks: JoinSet<()>,
+    known: Vec<(Rc<Usage>, AbortHandle)>,
+    /// When a failure to accept was last logged.
+    logged: Option<Instant>,
+}
+
+/// Serves clients with `pages` and never returns; as many at a time as `most` says.
+pub(super) async fn serve<S>(listener: TcpListener, most: impl Fn() -> usize, pages: S)
+where
+    S: Service<(Watched, Option<SocketAddr>), Response = ()> + 'static,
+    S::Error: Debug,
+{
+    let pages = Rc::new(pages);
+    let mut open = Open::default();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    open.make_room(most()).await;
+                    open.admit(stream, peer, &pages);
+                }
+                Err(error) => open.recover(&error).await,
+            },
+            Some(_) = open.tasks.join_next() => open.forget_ended(),
+            () = fault_points::wait("admin") => {}
+        }
+    }
+}
+
+impl Open {
+    fn admit<S>(&mut self, stream: TcpStream, peer: SocketAddr, pages: &Rc<S>)
+    where
+        S: Service<(Watched, Option<SocketAddr>), Response = ()> + 'static,
+        S::Error: Debug,
+    {
+        // an answer is written at once; without it, it takes longer
+        let _ = stream.set_nodelay(true);
+        let usage = Rc::new(Usage {
+            last: Cell::new(Instant::now()),
+            is_between_requests: Cell::new(false),
+            is_awaiting_us: Cell::new(false),
+        });
+        let (pages, of_task) = (Rc::clone(pages), Rc::clone(&usage));
+        let task = self.tasks.spawn_local(async move {
+            let watched = Watched { stream, usage: Rc::clone(&of_task) };
+            let serving = once(Task::Admin, "a request to the admin port", async {
+                if let Err(error) = pages.call((watched, Some(peer))).await {
+                    log::debug!("a connection to the admin port broke: {error:?}");
+                }
+            });
+            tokio::select! {
+                () = serving => {}
+                () = of_task.silence(LONGEST_SILENCE) => {}
+            }
+        });
+        self.known.push((usage, task));
+    }
+
+    /// Closes the connections that have been of no use for longest, until there is room for one more.
+    async fn make_room(&mut self, most: usize) {
+        while self.known.len() >= most.max(1) {
+            self.close_oldest().await;
+        }
+    }
+
+    /// Whether there was one.
+    async fn close_oldest(&mut self) -> bool {
+        let worth = |usage: &Usage| (usage.is_awaiting_us.get(), usage.last.get());
+        let oldest = self.known.iter().enumerate().min_by_key(|(_, (usage, _))| worth(usage));
+        let Some(at) = oldest.map(|(at, _)| at) else { return false };
+        self.known.swap_remove(at).1.abort();
+        // its socket closes when the runtime comes to it
+        yield_now().await;
+        true
+    }
+
+    fn forget_ended(&mut self) {
+        self.known.retain(|(_, task)| !task.is_finished());
+    }
+
+    /// After an error the next connection may be had at once, unless the system has run out of something.
+    async fn recover(&mut self, error: &io::Error) {
+        let is_clients = matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+        );
+        if is_clients || (Exhausted::in_error(error).is_some() && self.close_oldest().await) {
+            return;
+        }
+        if self.logged.is_none_or(|logged| logged.elapsed() >= REMINDER) {
+            log::warn!("the admin port accepts no connections for now: {error}");
+            self.logged = Some(Instant::now());
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+impl Usage {
+    fn renew(&self) {
+        self.last.set(Instant::now());
+    }
+
+    /// Resolves once there was no use for `longest`.
+    async fn silence(&self, longest: Duration) {
+        loop {
+            if self.is_awaiting_us.get() {
+                self.renew();
+            }
+            let until = self.last.get() + longest;
+            if until <= Instant::now() {
+                return;
+            }
+            sleep_until(until).await;
+        }
+    }
+
+    /// An answer is being made until the result is dropped.
+    pub(super) fn make(self: &Rc<Self>) -> Making {
+        self.is_awaiting_us.set(true);
+        Making(Rc::clone(self))
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        self.0.is_awaiting_us.set(false);
+        self.0.renew();
+    }
+}
+
+impl Watched {
+    /// The use of this connection.
+    pub(super) fn usage(&self) -> Rc<Usage> {
+        Rc::clone(&self.usage)
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before && self.usage.is_between_requests.replace(false) {
+            self.usage.renew();
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if matches!(polled, Poll::Ready(Ok(1..))) {
+            self.usage.is_between_requests.set(true);
+            self.usage.renew();
+        }
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[actix_rt::test]
+    async fn x8_a_client_that_waits_for_its_answer_is_not_silent() {
+        let usage = Rc::new(Usage {
+            last: Cell::new(Instant::now()),
+            is_between_requests: Cell::new(false),
+            is_awaiting_us: Cell::new(false),
+        });
+        let longest = Duration::from_millis(20);
+        let making = usage.make();
+        assert!(timeout(10 * longest, usage.silence(longest)).await.is_err());
+        drop(making);
+        timeout(Duration::from_secs(20), usage.silence(longest)).await.unwrap();
+    }
+}
