@@ -3,7 +3,7 @@
 //! A client such as curl sends `?q=ü` or `?q="x"` as it was typed. RFC 3986 wants such bytes escaped, the parser below us
 //! refuses the request for them, and nginx takes them; here each becomes its escape, which means the same to every
 //! server and can be signed. `http1/inbox.rs` passes each request line through here before it is parsed, and
-//! `http2/translate.rs` each path.
+//! `http2/fields/rewrite.rs` each path.
 
 use std::borrow::Cow;
 
@@ -31,7 +31,8 @@ fn is_to_escape(byte: u8, in_query: bool) -> bool {
     }
 }
 
-fn escape(target: &[u8]) -> Option<Vec<u8>> {
+/// A target with its escapes; `None` if it lacks none.
+pub fn escape(target: &[u8]) -> Option<Vec<u8>> {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut in_query = false;
     let mut escaped: Option<Vec<u8>> = None;
