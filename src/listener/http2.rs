@@ -7,7 +7,7 @@
 //! http2/upload.rs      the request's body
 //! http2/answer.rs      the response: coalescer.rs joins small pieces, pieces.rs counts what of them is written,
 //!                      echo.rs asks what is read
-//! http2/fields.rs      the fields of requests, checked and changed before h2 reads them
+//! http2/fields.rs      the filter that checks and rewrites the fields of requests before h2 reads them
 //! ```
 //!
 //! `actix-http` has HTTP/2 too, but there a stream that the client resets runs on, a connection at the end of
@@ -46,7 +46,7 @@ use tokio::{
 
 use self::{
     echo::Echo,
-    fields::{Broken, Fields, Violation},
+    fields::{FieldFilter, FoundViolation, Violation},
     pieces::Piece,
     stream::{Ending, Exchange},
 };
@@ -93,8 +93,8 @@ pub async fn serve(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(LONGEST_HEAD);
-    let transport = Fields::around(transport, LONGEST_HEAD as usize);
-    let broken_fields = transport.broken();
+    let transport = FieldFilter::new(transport, LONGEST_HEAD as usize);
+    let violation = transport.violation();
     let mut connection = match timeout_at(due, builder.handshake(transport)).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return broken(&error, &server.worker.metrics),
@@ -103,7 +103,7 @@ pub async fn serve(
     let mut open = Open {
         echo: Echo::by(connection.ping_pong()),
         connection,
-        broken_fields,
+        violation,
         streams: JoinSet::new(),
         served: 0,
         taken_back: 0,
@@ -131,10 +131,10 @@ pub async fn turn_away(mut transport: Transport, metrics: &Metrics) {
 /// A request, and where its response goes.
 type Accepted = (http::Request<RecvStream>, SendResponse<Piece>);
 
-/// The next request of a connection. The end of the connection is logged here.
+/// Polls for the next request of a connection, and logs the end of a connection that breaks.
 fn poll_accept(
-    connection: &mut Connection<Fields<Transport>, Piece>,
-    broken_fields: &Broken,
+    connection: &mut Connection<FieldFilter<Transport>, Piece>,
+    violation: &FoundViolation,
     metrics: &Metrics,
     context: &mut Context<'_>,
 ) -> Poll<Option<Accepted>> {
@@ -147,7 +147,7 @@ fn poll_accept(
             }
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Pending => {
-                let Some(Violation { reason, cause }) = broken_fields.take() else { return Poll::Pending };
+                let Some(Violation { reason, cause }) = violation.take() else { return Poll::Pending };
                 refused(cause, metrics);
                 connection.abrupt_shutdown(reason);
             }
@@ -164,7 +164,7 @@ fn broken(error: &h2::Error, metrics: &Metrics) {
     }
 }
 
-/// Logs the end of a connection for what its client sent.
+/// Logs that a connection ends for bytes that its client sent.
 fn refused(cause: impl Display, metrics: &Metrics) {
     let cause = format!("HTTP/2: the connection and all its streams end: {cause}");
     proxy::refused(&ProxyError::new(ErrorKind::InvalidRequest, cause), metrics);
@@ -172,9 +172,9 @@ fn refused(cause: impl Display, metrics: &Metrics) {
 
 /// A connection and what runs on it.
 struct Open {
-    connection: Connection<Fields<Transport>, Piece>,
-    /// Why it has to end, for the fields that its client sent.
-    broken_fields: Broken,
+    connection: Connection<FieldFilter<Transport>, Piece>,
+    /// The violation of the filter that the connection has to end for.
+    violation: FoundViolation,
     echo: Echo,
     streams: JoinSet<Ending>,
     served: u32,
@@ -193,7 +193,7 @@ impl Open {
             self.set_limit(limits.keep_alive);
             let leaves_at = self.leaves_at;
             tokio::select! {
-                accepted = poll_fn(|context| poll_accept(&mut self.connection, &self.broken_fields, metrics, context)) => match accepted {
+                accepted = poll_fn(|context| poll_accept(&mut self.connection, &self.violation, metrics, context)) => match accepted {
                     Some((request, respond)) => {
                         let exchange = Exchange {
                             worker: Rc::clone(&server.worker),

@@ -1,18 +1,19 @@
-//! The fields of requests, between a client's connection and `h2`.
+//! The filter of request fields, between a client's connection and `h2`.
 //!
-//! `h2` hands fields to the parsers of `http` as it decodes them. What they refuse resets the stream, or ends the
-//! connection with all its streams, without an answer: a bare `<` in a path, the path of a Unix socket for an
-//! authority, a capital in a name. [`Fields`] decodes the blocks first, and gives `h2` blocks that it takes:
+//! `h2` hands fields to the parsers of `http` while it decodes them. A field that those refuse resets the
+//! stream, or ends the connection with all its streams, without an answer: a bare `<` in a path, the path of a
+//! Unix socket as authority, a capital in a name. [`FieldFilter`] decodes each block of fields first, and gives
+//! `h2` a block that `h2` accepts:
 //!
 //! ```text
-//! fields/filter.rs    frames: which pass, which are a block
-//! fields/frames.rs    their form
-//! fields/hpack.rs     a block's fields: table.rs has those that were sent before, huffman.rs decodes strings
-//! fields/rewrite.rs   what RFC 9113 says of a field, and what becomes of it
-//! fields/fault.rs     what is wrong, on its way to the answer
+//! fields/filter.rs    frames: which pass unchanged, which carry a block
+//! fields/frames.rs    the layout of frames
+//! fields/hpack.rs     decoding and encoding of a block; table.rs has its tables, huffman.rs decodes strings
+//! fields/rewrite.rs   the checks of RFC 9113 on each field, and the field as `h2` gets it
+//! fields/fault.rs     the fault of a malformed head, on its way through `h2` to the answer
 //! ```
 //!
-//! `http2.rs` puts it around each connection, and ends a connection for which [`Broken`] has a reason.
+//! `http2.rs` puts the filter around each connection, and ends the connection once [`FoundViolation`] is set.
 
 mod fault;
 mod filter;
@@ -39,122 +40,122 @@ pub use self::{
     filter::Violation,
 };
 
-/// Bytes of a read where the reader has room for a few bytes alone, which a frame's head may not fit in.
+/// Bytes of one read when the reader's buffer is too small for the head of a frame.
 const SMALL_READ: usize = 512;
 
-/// Why a connection has to end, once it has.
-pub type Broken = Rc<Cell<Option<Violation>>>;
+/// The violation that a connection has to end for, once there is one.
+pub type FoundViolation = Rc<Cell<Option<Violation>>>;
 
-/// A connection whose reader gets the blocks of fields as they were written anew. Writing is left alone.
+/// A connection whose reader gets rewritten blocks of fields. Writes pass unchanged.
 #[derive(Debug)]
-pub struct Fields<T> {
+pub struct FieldFilter<T> {
     transport: T,
     filter: Filter,
-    /// Read, and not looked at yet.
-    rest: Vec<u8>,
-    /// How much of it has been dealt with since.
+    /// Bytes that were read and not processed yet, from `start` on.
+    pending: Vec<u8>,
     start: usize,
-    broken: Broken,
+    violation: FoundViolation,
 }
 
-impl<T> Fields<T> {
-    /// Around a new connection, with the size that header lists have to be smaller than.
-    pub fn around(transport: T, limit: usize) -> Self {
+impl<T> FieldFilter<T> {
+    /// Wraps a new connection; a header list of `limit` bytes or more (RFC 9113, 6.5.2) is refused.
+    pub fn new(transport: T, limit: usize) -> Self {
         let filter = Filter::new(limit);
-        Self { transport, filter, rest: Vec::new(), start: 0, broken: Broken::default() }
+        Self { transport, filter, pending: Vec::new(), start: 0, violation: FoundViolation::default() }
     }
 
-    /// Tells why the connection has to end, when it has: from there on the reader waits.
-    pub fn broken(&self) -> Broken {
-        Rc::clone(&self.broken)
+    /// A handle to the violation, behind which every read is pending without a waker.
+    pub fn violation(&self) -> FoundViolation {
+        Rc::clone(&self.violation)
     }
 
-    /// Gives the reader output of the filter, and tells whether there was any.
-    fn give_output(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+    /// Copies output of the filter into the buffer; `false` if there was none.
+    fn copy_output(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
         let output = self.filter.output();
         let count = output.len().min(buffer.remaining());
         buffer.put_slice(&output[..count]);
-        self.filter.hand_on(count);
+        self.filter.consume_output(count);
         count > 0
     }
 
-    /// Deals with the rest, until it is used up, or something is due, or the buffer is full.
-    fn use_rest(&mut self, buffer: &mut ReadBuf<'_>) {
-        while self.start < self.rest.len() && !self.filter.is_due() {
-            let rest = &self.rest[self.start..];
-            match self.filter.step(rest) {
+    /// Processes pending bytes until none is left, the filter has a result, or the buffer is full.
+    fn process_pending(&mut self, buffer: &mut ReadBuf<'_>) {
+        while self.start < self.pending.len() && !self.filter.has_result() {
+            let pending = &self.pending[self.start..];
+            match self.filter.step(pending) {
                 Step::Pass(count) => {
                     let count = count.min(buffer.remaining());
                     if count == 0 {
                         return;
                     }
-                    buffer.put_slice(&rest[..count]);
+                    buffer.put_slice(&pending[..count]);
                     self.filter.passed(count);
                     self.start += count;
                 }
-                Step::Took(count) => self.start += count,
+                Step::Taken(count) => self.start += count,
                 Step::NeedsMore => return,
             }
         }
-        if self.start == self.rest.len() {
-            self.rest = Vec::new();
+        if self.start == self.pending.len() {
+            self.pending = Vec::new();
             self.start = 0;
         }
     }
 
-    /// Leaves in the buffer what passes of the bytes behind `before`, and keeps what comes behind that.
-    fn pass_in_place(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
+    /// Processes the bytes behind `before` in the buffer: those that pass stay where they are, and those behind
+    /// a block become pending.
+    fn process_in_place(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         let read = &buffer.filled()[before..];
         let (mut passed, mut at) = (0, 0);
-        while at < read.len() && !self.filter.is_due() {
+        while at < read.len() && !self.filter.has_result() {
             match self.filter.step(&read[at..]) {
                 Step::Pass(count) if at == passed => {
                     self.filter.passed(count);
                     at += count;
                     passed = at;
                 }
-                Step::Took(count) => at += count,
+                Step::Taken(count) => at += count,
                 Step::Pass(_) | Step::NeedsMore => break,
             }
         }
-        self.rest.extend_from_slice(&read[at..]);
+        self.pending.extend_from_slice(&read[at..]);
         buffer.set_filled(before + passed);
     }
 }
 
-impl<T: AsyncRead + Unpin> Fields<T> {
-    /// Reads into the buffer, behind the beginning of a frame's head if that is the rest, and tells whether there
-    /// was anything to read.
+impl<T: AsyncRead + Unpin> FieldFilter<T> {
+    /// Reads into the buffer, behind pending bytes if the beginning of a frame's head is pending; `false` at the
+    /// end of the connection.
     fn poll_more(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
-        let rest = &self.rest[self.start..];
-        if buffer.remaining() <= rest.len() {
+        let pending = &self.pending[self.start..];
+        if buffer.remaining() <= pending.len() {
             return self.poll_aside(context);
         }
         let before = buffer.filled().len();
-        buffer.put_slice(rest);
+        buffer.put_slice(pending);
         let start = buffer.filled().len();
         let polled = Pin::new(&mut self.transport).poll_read(context, buffer);
         if !matches!(polled, Poll::Ready(Ok(()))) || buffer.filled().len() == start {
             buffer.set_filled(before);
             return polled.map_ok(|()| false);
         }
-        self.rest = Vec::new();
+        self.pending = Vec::new();
         self.start = 0;
-        self.pass_in_place(buffer, before);
+        self.process_in_place(buffer, before);
         Poll::Ready(Ok(true))
     }
 
-    /// Reads behind the rest, where the buffer has no room for that.
+    /// Reads behind the pending bytes, where the buffer has no room for both.
     fn poll_aside(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut piece = [const { MaybeUninit::uninit() }; SMALL_READ];
         let mut buffer = ReadBuf::uninit(&mut piece);
         ready!(Pin::new(&mut self.transport).poll_read(context, &mut buffer))?;
-        self.rest.extend_from_slice(buffer.filled());
+        self.pending.extend_from_slice(buffer.filled());
         Poll::Ready(Ok(!buffer.filled().is_empty()))
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Fields<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for FieldFilter<T> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -162,21 +163,21 @@ impl<T: AsyncRead + Unpin> AsyncRead for Fields<T> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
-        while buffer.remaining() > 0 && !this.give_output(buffer) {
+        while buffer.remaining() > 0 && !this.copy_output(buffer) {
             if let Some(violation) = this.filter.violation() {
-                // whoever polls the reader looks at this next
-                this.broken.set(Some(violation));
+                // no waker is needed: the task that polls the reader looks at the violation next
+                this.violation.set(Some(violation));
                 return Poll::Pending;
             }
-            this.use_rest(buffer);
+            this.process_pending(buffer);
             if buffer.filled().len() > before {
                 break;
             }
-            if this.filter.is_due() {
+            if this.filter.has_result() {
                 continue;
             }
-            let was_more = ready!(this.poll_more(context, buffer))?;
-            if !was_more || buffer.filled().len() > before {
+            let is_open = ready!(this.poll_more(context, buffer))?;
+            if !is_open || buffer.filled().len() > before {
                 break;
             }
         }
@@ -184,7 +185,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Fields<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Fields<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for FieldFilter<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,46 +1,46 @@
-//! Faults of a request's head, on their way through `h2`.
+//! The fault of a malformed head, on its way through `h2`.
 //!
-//! `rewrite.rs` finds them, and `translate.rs` answers them. In between the request is a minimal one with a mark: a
-//! header whose name begins with a quotation mark, which `http` takes in names and RFC 9110 (5.1) does not, so that
-//! no client can send it.
+//! `rewrite.rs` finds the fault and replaces the head by a minimal request with a mark, for which `translate.rs`
+//! answers. The mark is a header whose name begins with a quotation mark: `http` accepts that in names, RFC 9110
+//! (5.1) does not, and `rewrite.rs` refuses such names of clients, so no client can forge a mark.
 
 use http::{HeaderName, HeaderValue};
 
 use crate::error::{ErrorKind, ProxyError};
 
-/// The mark of a fault.
+/// The mark of a malformed head; the value names the fault.
 pub const FAULT: HeaderName = HeaderName::from_static("\"fault");
-/// The mark of an authority that `http::Uri` does not take.
+/// The mark of an authority that `http::Uri` does not parse; the value is the authority.
 pub const AUTHORITY: HeaderName = HeaderName::from_static("\"authority");
 
-/// The first thing that is wrong with a head (RFC 9113, 8.1.1).
+/// The first fault of a head (RFC 9113, 8.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// A name that is no token or has a capital.
+    /// A header's name is no token or has a capital.
     Name,
-    /// A control byte in a value.
+    /// A header's value has a control byte.
     Value,
-    /// A header that belongs to connections.
+    /// A header belongs to the connection (RFC 9113, 8.2.2).
     OfConnection,
-    /// A length that is none, or differs from another one or from the body.
+    /// A `content-length` is no number, or differs from another one, or there is no body for it.
     Length,
-    /// A pseudo-header that requests do not have.
+    /// A pseudo-header is none of requests.
     UnknownPseudo,
-    /// A pseudo-header that is there twice, or behind a header.
+    /// A pseudo-header comes twice, or behind a header.
     MisplacedPseudo,
-    /// Pseudo-headers that a request has to have are missing, or it has one that its method does not take.
+    /// A required pseudo-header is missing, or CONNECT has one that it must not have.
     Pseudo,
-    /// A method that is no token.
+    /// The method is no token.
     Method,
-    /// A scheme that is none.
+    /// The scheme is malformed.
     Scheme,
-    /// A path with bytes that no escape is made of, or without a slash at its beginning.
+    /// The path has a blank or a control byte, or does not begin with a slash.
     Path,
-    /// A path longer than any setting allows.
+    /// The path is longer than any setting allows.
     LongPath,
-    /// No authority, or one with control bytes.
+    /// The authority is empty or has a control byte.
     Authority,
-    /// More than is taken.
+    /// The header list is too large.
     TooLarge,
 }
 
@@ -61,28 +61,30 @@ impl Fault {
         Self::TooLarge,
     ];
 
-    /// The value of its mark.
+    /// The value of the mark.
     pub fn mark(self) -> [u8; 1] {
         [b'a' + self as u8]
     }
 
-    /// The fault that a mark's value stands for.
+    /// The fault that the value of a mark stands for.
     pub fn of(mark: &HeaderValue) -> Option<Self> {
         Self::ALL.into_iter().find(|fault| fault.mark() == mark.as_bytes())
     }
 
-    /// The error that it is answered with; paths may have `max_uri` bytes.
+    /// The error that the request is answered with; `max_uri` is the limit of the path's bytes.
     pub fn error(self, max_uri: u64) -> ProxyError {
         let cause = match self {
             Self::TooLarge => return ErrorKind::HeadersTooLarge.into(),
             Self::LongPath => return ErrorKind::UriTooLong { limit: max_uri }.into(),
             Self::Name => "a header's name has a capital or another byte that is not allowed in names",
             Self::Value => "a header's value has a control byte",
-            Self::OfConnection => "a header of connections, which HTTP/2 does not have (RFC 9113, 8.2.2)",
-            Self::Length => "a `content-length` that is no number, or not the length of the body",
-            Self::UnknownPseudo => "a pseudo-header that requests do not have",
-            Self::MisplacedPseudo => "a pseudo-header that is there twice, or behind a header",
-            Self::Pseudo => "`:method`, `:scheme` and `:path` are not all there, or too many for CONNECT",
+            Self::OfConnection => "a header of connections, which HTTP/2 does not allow (RFC 9113, 8.2.2)",
+            Self::Length => "a `content-length` is no number, or not the length of the body",
+            Self::UnknownPseudo => "a pseudo-header is none of requests",
+            Self::MisplacedPseudo => "a pseudo-header comes twice, or behind a header",
+            Self::Pseudo => {
+                "`:method`, `:scheme` or `:path` is missing, or CONNECT has one that it must not have"
+            }
             Self::Method => "`:method` is not a method",
             Self::Scheme => "`:scheme` is not a scheme",
             Self::Path => "`:path` has a blank or a control byte, or does not begin with a slash",

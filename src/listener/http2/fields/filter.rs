@@ -1,7 +1,8 @@
-//! The filter over a connection's bytes: frames pass, blocks of fields are decoded and written anew.
+//! The filter over the bytes of a connection: frames pass unchanged, blocks of fields are decoded and rewritten.
 //!
-//! `fields.rs` feeds it what it reads, in pieces of any size. Blocks of requests and of trailers share one decoder,
-//! since they share the client's table; `h2` gets each block without references to a table.
+//! `fields.rs` feeds the filter in pieces of any size. Heads and trailers share one decoder, since they share the
+//! client's dynamic table, and every block is decoded, of refused and of reset streams too. `h2` gets each block
+//! without a reference to its own dynamic table, which stays empty.
 
 use h2::Reason;
 
@@ -11,20 +12,21 @@ use super::{
     rewrite::{Part, Rewrite},
 };
 
-/// Bytes of the preface, which no frame is.
+/// Bytes of the client's preface, which is no frame.
 const PREFACE: usize = 24;
-/// CONTINUATION frames of one block, without the last one: room for a head of the size that is announced, and a
-/// quarter of that. With `LARGEST` it bounds a block, whatever it becomes.
+/// CONTINUATION frames of one block before the last one: room for a head of the announced size, and a quarter of
+/// that, which is the limit of `h2` too. Together with [`LARGEST`] it bounds the bytes of a block
+/// (CVE-2024-27316).
 const MOST_CONTINUATIONS: usize = 20;
-/// Capacity that is kept for the next block.
+/// Capacity of `output` that is kept for the next block.
 const KEPT: usize = 2 << 10;
 
-/// Why the connection ends.
+/// A breach of RFC 9113 or RFC 7541 that the connection has to end for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Violation {
-    /// For the client.
+    /// The error code for the client.
     pub reason: Reason,
-    /// For the log.
+    /// The cause for the log.
     pub cause: &'static str,
 }
 
@@ -39,14 +41,14 @@ const PADDING: Violation = Violation {
     cause: "padding or priority does not fit in a HEADERS frame",
 };
 
-/// How the next bytes are dealt with.
+/// The result of looking at the next bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// This many of them pass as they are, once they have been told as passed.
+    /// This many bytes go to the reader unchanged, each of which is to be reported with [`Filter::passed`].
     Pass(usize),
-    /// This many of them have been taken.
-    Took(usize),
-    /// They are the beginning of a frame's head, and wait for more.
+    /// The filter has taken this many bytes.
+    Taken(usize),
+    /// The bytes are the beginning of a frame's head; the filter needs more of them at once.
     NeedsMore,
 }
 
@@ -54,42 +56,43 @@ pub enum Step {
 enum State {
     /// This many bytes pass.
     Passing(usize),
-    /// A frame begins.
-    Between,
-    /// A block is being read.
+    /// The head of a frame comes next.
+    BetweenFrames,
+    /// A block is incomplete.
     Gathering(Gathering),
 }
 
-/// A block that is not complete yet.
+/// An incomplete block.
 #[derive(Debug)]
 struct Gathering {
-    /// The head of its HEADERS frame.
+    /// The head of the HEADERS frame.
     first: FrameHead,
-    /// The frame that is being read, and how much of that is still to come.
+    /// The frame that is being read.
     frame: FrameHead,
+    /// Bytes of that frame that are still to come.
     left: usize,
     continuations: usize,
-    /// What has been read of the block, and of the frame.
+    /// The bytes of the block that were read, and those of the frame's padding and priority.
     block: Vec<u8>,
 }
 
-/// The filter of a connection.
+/// The filter of one connection.
 #[derive(Debug)]
 pub struct Filter {
     state: State,
     decoder: Decoder,
-    /// The size that a header list has to be smaller than.
+    /// The size at which a header list is refused.
     limit: usize,
-    /// The newest stream; blocks of it and of older ones are trailers.
+    /// The newest stream. Blocks of that stream and of older ones are trailers.
     newest: u32,
-    /// Frames in place of those that were taken, and how much of them has been handed on.
+    /// Frames in place of those that were taken, of which `consumed` bytes went to the reader.
     output: Vec<u8>,
-    handed_on: usize,
+    consumed: usize,
     violation: Option<Violation>,
 }
 
 impl Filter {
-    /// A filter for a new connection, whose header lists have to be smaller than `limit`.
+    /// The filter of a new connection that refuses header lists of `limit` bytes or more.
     pub fn new(limit: usize) -> Self {
         Self {
             state: State::Passing(PREFACE),
@@ -97,54 +100,54 @@ impl Filter {
             limit,
             newest: 0,
             output: Vec::new(),
-            handed_on: 0,
+            consumed: 0,
             violation: None,
         }
     }
 
-    /// What goes on in place of the bytes that were taken.
+    /// Bytes that go to the reader before any later ones.
     pub fn output(&self) -> &[u8] {
-        &self.output[self.handed_on..]
+        &self.output[self.consumed..]
     }
 
-    /// Says how much of the output was handed on.
-    pub fn hand_on(&mut self, count: usize) {
-        self.handed_on += count;
+    /// Drops output that went to the reader.
+    pub fn consume_output(&mut self, count: usize) {
+        self.consumed += count;
         if self.output().is_empty() {
-            self.handed_on = 0;
+            self.consumed = 0;
             self.output.clear();
             self.output.shrink_to(KEPT);
         }
     }
 
-    /// Why no more bytes are looked at, behind the output.
+    /// The violation behind the output, after which the filter looks at no bytes.
     pub fn violation(&self) -> Option<Violation> {
         self.violation
     }
 
-    /// Whether something has to be done before more bytes are looked at.
-    pub fn is_due(&self) -> bool {
+    /// True if output or a violation has to be dealt with before the next step.
+    pub fn has_result(&self) -> bool {
         !self.output.is_empty() || self.violation.is_some()
     }
 
-    /// Looks at the next bytes, of which there is at least one, while nothing is due.
+    /// Looks at the next bytes, at least one, while there is no result.
     pub fn step(&mut self, bytes: &[u8]) -> Step {
         match &mut self.state {
             State::Passing(left) => Step::Pass(bytes.len().min(*left)),
             State::Gathering(gathering) if gathering.left > 0 => self.gather(bytes),
-            State::Between | State::Gathering(_) => match FrameHead::read(bytes) {
+            State::BetweenFrames | State::Gathering(_) => match FrameHead::read(bytes) {
                 Some(head) => self.begin(head),
                 None => Step::NeedsMore,
             },
         }
     }
 
-    /// Says how many bytes passed.
+    /// Counts bytes that passed.
     pub fn passed(&mut self, count: usize) {
         if let State::Passing(left) = &mut self.state {
             *left = left.saturating_sub(count);
             if *left == 0 {
-                self.state = State::Between;
+                self.state = State::BetweenFrames;
             }
         }
     }
@@ -154,60 +157,58 @@ impl Filter {
         let is_too_large = head.length > LARGEST;
         match &mut self.state {
             State::Gathering(gathering) => {
-                let is_next = head.kind == CONTINUATION && head.stream == gathering.first.stream;
-                if !head.has(END_HEADERS) {
-                    gathering.continuations += 1;
-                }
-                if !is_next {
+                if head.kind != CONTINUATION || head.stream != gathering.first.stream {
                     return self.end(OUT_OF_ORDER);
                 }
                 if is_too_large {
                     return self.end(TOO_LARGE);
                 }
-                if gathering.continuations > MOST_CONTINUATIONS {
-                    return self.end(TOO_MANY);
+                if !head.has(END_HEADERS) {
+                    gathering.continuations += 1;
+                    if gathering.continuations > MOST_CONTINUATIONS {
+                        return self.end(TOO_MANY);
+                    }
                 }
                 (gathering.frame, gathering.left) = (head, head.length);
             }
             _ if head.kind != HEADERS || is_too_large => {
-                // `h2` reads nothing behind a frame that is too large
+                // `h2` ends the connection at the head of a frame that is too large
                 let length = if is_too_large { usize::MAX } else { HEAD + head.length };
                 self.state = State::Passing(length);
                 return Step::Pass(HEAD);
             }
             _ => {
-                let left = head.length;
-                let block = Vec::new();
-                self.state =
-                    State::Gathering(Gathering { first: head, frame: head, left, continuations: 0, block });
+                let (left, block) = (head.length, Vec::new());
+                let gathering = Gathering { first: head, frame: head, left, continuations: 0, block };
+                self.state = State::Gathering(gathering);
             }
         }
         if head.length == 0 {
             self.complete_frame();
         }
-        Step::Took(HEAD)
+        Step::Taken(HEAD)
     }
 
-    /// Reads on in a frame of a block. One that comes in one piece is not copied.
+    /// Reads on in a frame of a block. A block that comes in one piece is decoded where it is.
     fn gather(&mut self, bytes: &[u8]) -> Step {
         let State::Gathering(gathering) = &mut self.state else { return Step::NeedsMore };
         let count = bytes.len().min(gathering.left);
         let payload = &bytes[..count];
         let first = gathering.first;
         if first.has(END_HEADERS) && count == first.length {
-            self.state = State::Between;
+            self.state = State::BetweenFrames;
             self.finish(first, fragment(payload, first));
-            return Step::Took(count);
+            return Step::Taken(count);
         }
         gathering.block.extend_from_slice(payload);
         gathering.left -= count;
         if gathering.left == 0 {
             self.complete_frame();
         }
-        Step::Took(count)
+        Step::Taken(count)
     }
 
-    /// The frame that is being read is complete; its block may be.
+    /// Ends the frame that is being read, and with END_HEADERS the block.
     fn complete_frame(&mut self) {
         let State::Gathering(gathering) = &mut self.state else { return };
         let Gathering { first, frame, .. } = *gathering;
@@ -222,7 +223,7 @@ impl Filter {
         }
         if frame.has(END_HEADERS) {
             let block = std::mem::take(&mut gathering.block);
-            self.state = State::Between;
+            self.state = State::BetweenFrames;
             self.finish(first, Some(&block));
         }
     }
@@ -241,7 +242,7 @@ impl Filter {
         match self.decoder.decode(block, |field| rewrite.take(field)) {
             Ok(()) => {
                 rewrite.finish();
-                frames::frame_block(&mut self.output, 0, head.stream, is_end);
+                frames::frame_block(&mut self.output, head.stream, is_end);
             }
             Err(Malformed(cause)) => {
                 self.output.clear();
@@ -252,17 +253,17 @@ impl Filter {
 
     fn end(&mut self, violation: Violation) -> Step {
         self.violation = Some(violation);
-        Step::Took(HEAD)
+        Step::Taken(HEAD)
     }
 }
 
 #[cfg(test)]
 impl Filter {
-    /// Bytes that it holds.
+    /// Bytes that the filter holds outside of the decoder.
     pub fn capacity(&self) -> usize {
         let block = match &self.state {
             State::Gathering(gathering) => gathering.block.capacity(),
-            State::Passing(_) | State::Between => 0,
+            State::Passing(_) | State::BetweenFrames => 0,
         };
         block + self.output.capacity()
     }

@@ -1,14 +1,14 @@
-//! Frames of HTTP/2 (RFC 9113, 4.1 and 6.2): their heads, and blocks of fields in them.
+//! The layout of HTTP/2 frames (RFC 9113, 4.1 and 6.2): heads, and blocks of fields in HEADERS frames.
 
 /// Bytes of a frame's head.
 pub const HEAD: usize = 9;
-/// Bytes that a frame may have behind its head, as long as `SETTINGS_MAX_FRAME_SIZE` is not announced.
+/// Bytes that a frame may have behind its head: `http2.rs` announces no `SETTINGS_MAX_FRAME_SIZE`.
 pub const LARGEST: usize = 16 << 10;
 
-/// Kinds.
+/// The kinds of frames that carry a block.
 pub const HEADERS: u8 = 1;
 pub const CONTINUATION: u8 = 9;
-/// Flags.
+/// The flags of those frames.
 pub const END_STREAM: u8 = 0x1;
 pub const END_HEADERS: u8 = 0x4;
 pub const PADDED: u8 = 0x8;
@@ -27,16 +27,16 @@ pub struct FrameHead {
 }
 
 impl FrameHead {
-    /// The head at the beginning of these bytes, if they hold all of it.
+    /// Reads the head at the beginning of the bytes; `None` if the bytes are too few.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let &[l2, l1, l0, kind, flags, s3, s2, s1, s0] = bytes.first_chunk::<HEAD>()?;
         let length = usize::from(l2) << 16 | usize::from(l1) << 8 | usize::from(l0);
-        // the first bit is reserved
+        // the first bit is reserved, and ignored by receivers
         let stream = u32::from_be_bytes([s3 & 0x7f, s2, s1, s0]);
         Some(Self { length, kind, flags, stream })
     }
 
-    /// Whether the frame has one of these flags.
+    /// True if the flag is set.
     pub fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
@@ -48,7 +48,7 @@ impl FrameHead {
     }
 }
 
-/// The part of a HEADERS frame's payload that belongs to the block; `None` if its padding or priority does not fit.
+/// The part of a HEADERS frame's payload that belongs to the block; `None` if padding or priority does not fit.
 pub fn fragment(payload: &[u8], head: FrameHead) -> Option<&[u8]> {
     let mut fragment = payload;
     if head.has(PADDED) {
@@ -58,17 +58,17 @@ pub fn fragment(payload: &[u8], head: FrameHead) -> Option<&[u8]> {
     if head.has(PRIORITY) { fragment.get(PRIORITY_LENGTH..) } else { Some(fragment) }
 }
 
-/// Makes frames of a block in `frames`, which begins behind room for one head at `start`.
-pub fn frame_block(frames: &mut Vec<u8>, start: usize, stream: u32, is_end: bool) {
-    let length = frames.len() - start - HEAD;
+/// Turns the block in `frames`, behind room for one head, into frames.
+pub fn frame_block(frames: &mut Vec<u8>, stream: u32, is_end: bool) {
+    let length = frames.len() - HEAD;
     let ending = if is_end { END_STREAM } else { 0 };
     if length <= LARGEST {
         let head = FrameHead { length, kind: HEADERS, flags: END_HEADERS | ending, stream };
-        frames[start..start + HEAD].copy_from_slice(&head.bytes());
+        frames[..HEAD].copy_from_slice(&head.bytes());
         return;
     }
-    let block = frames.split_off(start + HEAD);
-    frames.truncate(start);
+    let block = frames.split_off(HEAD);
+    frames.clear();
     let mut pieces = block.chunks(LARGEST).peekable();
     let (mut kind, mut flags) = (HEADERS, ending);
     while let Some(piece) = pieces.next() {
@@ -100,7 +100,7 @@ mod tests {
             (b"\x011234\0", PADDED | PRIORITY),
             (b"\x0112345", PADDED | PRIORITY | END_HEADERS),
         ] {
-            // of the last one the padding is the fifth byte of the priority
+            // in the last case the fifth byte of the priority would be padding
             assert_eq!(fragment(payload, head(flags)), None, "{payload:?}");
         }
     }
@@ -113,10 +113,9 @@ mod tests {
             (LARGEST + 1, &[(HEADERS, END_STREAM), (CONTINUATION, END_HEADERS)]),
             (3 * LARGEST, &[(HEADERS, END_STREAM), (CONTINUATION, 0), (CONTINUATION, END_HEADERS)]),
         ] {
-            let mut frames = vec![7; 3 + HEAD + length];
-            frame_block(&mut frames, 3, 5, true);
-            assert_eq!(frames[..3], [7; 3]);
-            let (mut rest, mut found, mut total) = (&frames[3..], Vec::new(), 0);
+            let mut frames = vec![7; HEAD + length];
+            frame_block(&mut frames, 5, true);
+            let (mut rest, mut found, mut total) = (&frames[..], Vec::new(), 0);
             while let Some(head) = FrameHead::read(rest) {
                 assert_eq!(head.stream, 5);
                 found.push((head.kind, head.flags));

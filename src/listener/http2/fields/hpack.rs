@@ -1,19 +1,19 @@
-//! Blocks of HPACK (RFC 7541): decoding with a connection's table, and writing that needs no table to be read.
+//! Blocks of HPACK (RFC 7541): decoding with the tables of a connection, and encoding without a dynamic table.
 //!
-//! Names and values are bytes here. A block that breaks the rules of HPACK ends the connection, since the tables of
-//! both sides would differ from there on; what a field may hold is decided in `rewrite.rs`.
+//! Names and values are unchecked bytes here; `rewrite.rs` checks them. A block that breaks RFC 7541 ends the
+//! connection, since the dynamic tables of both sides would differ from there on.
 
 use super::{
     huffman,
     table::{Field, Known, Name, Table},
 };
 
-/// Bytes of one integer. No length and no index that is in use needs more.
+/// Bytes of the longest integer that is decoded, enough for any length and index; `h2` has the same limit.
 const MOST_INTEGER_BYTES: usize = 5;
-/// Capacity that is kept for the next block.
+/// Capacity of `name` and `value` that is kept for the next block.
 const KEPT: usize = 1 << 10;
 
-/// A block that cannot be decoded, and why.
+/// The cause why a block cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
@@ -24,7 +24,7 @@ const UNKNOWN: Malformed = Malformed("an index that is in no table");
 #[derive(Debug)]
 pub struct Decoder {
     table: Table,
-    /// Room for a name and for a value that were sent in Huffman code.
+    /// Buffers for a name and for a value that were sent in Huffman code.
     name: Vec<u8>,
     value: Vec<u8>,
 }
@@ -35,10 +35,10 @@ impl Decoder {
         Self { table: Table::new(), name: Vec::new(), value: Vec::new() }
     }
 
-    /// Decodes a whole block and hands over its fields one by one.
+    /// Decodes a whole block and calls `take` with each field.
     ///
     /// # Errors
-    /// The block breaks the rules. Its beginning may have been handed over.
+    /// The block breaks RFC 7541. `take` may have been called with fields before that place.
     pub fn decode(&mut self, block: &[u8], mut take: impl FnMut(Field<'_>)) -> Result<(), Malformed> {
         let mut rest = block;
         let mut has_fields = false;
@@ -58,14 +58,14 @@ impl Decoder {
             }
             has_fields = true;
         }
-        for room in [&mut self.name, &mut self.value] {
-            room.clear();
-            room.shrink_to(KEPT);
+        for buffer in [&mut self.name, &mut self.value] {
+            buffer.clear();
+            buffer.shrink_to(KEPT);
         }
         Ok(())
     }
 
-    /// A field with a value, and a name or an index that stands for one.
+    /// Decodes a literal field (RFC 7541, 6.2), whose name may be an index.
     fn literal(
         &mut self,
         rest: &mut &[u8],
@@ -79,11 +79,10 @@ impl Decoder {
         };
         let sent = if known.is_none() { string(rest, &mut self.name)? } else { &[] };
         let value = string(rest, &mut self.value)?;
-        let (known_as, name) = match &known {
-            None => (Known::Nothing, sent),
-            Some(name) => (name.known(), name.bytes()),
-        };
-        take(Field { known: known_as, name, value });
+        take(match &known {
+            None => Field { known: Known::Nothing, name: sent, value, referred: 0 },
+            Some(name) => Field { known: name.known(), name: name.bytes(), value, referred: name.referred() },
+        });
         if is_indexed {
             self.table.insert(known.unwrap_or_else(|| Name::Sent(sent.into())), value);
         }
@@ -91,7 +90,7 @@ impl Decoder {
     }
 }
 
-/// RFC 7541, 5.1, with a prefix of this many bits.
+/// Decodes an integer with a prefix of this many bits (RFC 7541, 5.1).
 fn integer(rest: &mut &[u8], prefix: u8) -> Result<usize, Malformed> {
     let (&first, behind) = rest.split_first().ok_or(SHORT)?;
     *rest = behind;
@@ -111,8 +110,8 @@ fn integer(rest: &mut &[u8], prefix: u8) -> Result<usize, Malformed> {
     Err(Malformed("an integer of too many bytes"))
 }
 
-/// RFC 7541, 5.2. One in Huffman code is decoded into `room`.
-fn string<'a, 'sent: 'a>(rest: &mut &'sent [u8], room: &'a mut Vec<u8>) -> Result<&'a [u8], Malformed> {
+/// Decodes a string (RFC 7541, 5.2), into `buffer` if the string is in Huffman code.
+fn string<'a, 'sent: 'a>(rest: &mut &'sent [u8], buffer: &'a mut Vec<u8>) -> Result<&'a [u8], Malformed> {
     let is_coded = rest.first().is_some_and(|first| first & 0x80 != 0);
     let length = integer(rest, 7)?;
     let (string, behind) = rest.split_at_checked(length).ok_or(SHORT)?;
@@ -120,12 +119,12 @@ fn string<'a, 'sent: 'a>(rest: &mut &'sent [u8], room: &'a mut Vec<u8>) -> Resul
     if !is_coded {
         return Ok(string);
     }
-    room.clear();
-    huffman::decode(string, room)?;
-    Ok(room)
+    buffer.clear();
+    huffman::decode(string, buffer)?;
+    Ok(buffer)
 }
 
-/// Writes a field so that the reader's table stays empty.
+/// Encodes a field without indexing, so that the reader's dynamic table stays empty.
 pub fn write(field: Field<'_>, block: &mut Vec<u8>) {
     match field.known {
         Known::Whole(index) => return block.push(0x80 | index),
@@ -143,7 +142,7 @@ fn write_string(string: &[u8], block: &mut Vec<u8>) {
     block.extend_from_slice(string);
 }
 
-/// The bits before the prefix are zeros.
+/// Encodes an integer behind bits that are zeros.
 fn write_integer(value: usize, prefix: u8, block: &mut Vec<u8>) {
     let mask = (1_u8 << prefix) - 1;
     match u8::try_from(value) {

@@ -1,8 +1,8 @@
-//! Huffman decoding of strings in HPACK (RFC 7541, 5.2 and appendix B). `hpack.rs` comes here with each coded string.
+//! Huffman decoding of strings in HPACK (RFC 7541, 5.2 and appendix B), for `hpack.rs`.
 //!
-//! The code is canonical: codes of one length are consecutive numbers in the order of their symbols, and of two codes
-//! that are compared from their first bit, the longer one is the larger number. So the last code of each length and
-//! the symbols in the order of their codes are all that decoding takes.
+//! The code is canonical: codes of one length are consecutive numbers in the order of their symbols, and of two
+//! codes that are compared from their first bit, the longer one is the larger number. Decoding therefore needs
+//! only the last code of each length, and the symbols in the order of their codes.
 
 use httlib_huffman::encoder::table::ENCODE_TABLE;
 
@@ -12,20 +12,20 @@ const SYMBOLS: usize = ENCODE_TABLE.len();
 /// Bits of the shortest and of the longest code.
 const SHORTEST: usize = 5;
 const LONGEST: usize = 30;
-/// The symbol that never occurs: its beginning is the padding.
+/// The symbol that no string may contain (EOS); the beginning of its code is the padding.
 const END_OF_STRING: u16 = 256;
 
 static CODE: Code = Code::new();
 
-/// The code, its numbers aligned to the first bit of 64.
+/// The tables of the code. Codes are aligned to the first bit of 64.
 struct Code {
-    /// Symbols in the order of their codes.
+    /// The symbols in the order of their codes.
     symbols: [u16; SYMBOLS],
-    /// For each length: codes that are shorter.
+    /// For each length: the number of shorter codes.
     before: [usize; LONGEST + 1],
     /// For each length: the largest number that begins with a code of at most that length.
     last: [u64; LONGEST + 1],
-    /// For each first byte: the symbol of a code of up to eight bits and its length, which is 0 for longer codes.
+    /// For each first byte: the symbol and the length of a code of up to eight bits; length 0 for longer codes.
     short: [(u16, u8); 256],
 }
 
@@ -66,7 +66,7 @@ impl Code {
         code
     }
 
-    /// The symbol whose code these bits begin with, and the code's length.
+    /// The symbol whose code the bits begin with, and the length of that code.
     fn first_symbol(&self, bits: u64) -> (u16, u32) {
         let (symbol, length) = self.short[usize::from(bits.to_be_bytes()[0])];
         if length > 0 {
@@ -80,13 +80,13 @@ impl Code {
     }
 }
 
-/// Decodes a string and appends it.
+/// Decodes a string and appends it to `decoded`.
 ///
 /// # Errors
-/// It holds the end symbol, or its padding is not the beginning of that or as long as a byte.
+/// The string has the symbol EOS, or padding that is not the beginning of EOS or has eight bits or more.
 pub fn decode(coded: &[u8], decoded: &mut Vec<u8>) -> Result<(), Malformed> {
     let mut coded = coded.iter();
-    // the bits ahead, from the first one, and how many there are
+    // the bits ahead, aligned to the first one, and their number
     let (mut bits, mut count) = (0_u64, 0);
     loop {
         while count <= 56

@@ -1,8 +1,9 @@
-//! The fields of one block as `h2` gets them: checked by the rules of RFC 9113, and changed so that `h2` takes
-//! what HTTP/1.1 would.
+//! The checks of RFC 9113 on the fields of one block, and the block as `h2` gets it.
 //!
-//! `filter.rs` hands the fields over as they are decoded. `h2` itself would reset a stream, or end the connection,
-//! for what is refused here; it knows no escapes, and no authority that is the path of a Unix socket.
+//! `filter.rs` passes each field as it is decoded. A path gets the escapes that it gets over HTTP/1.1, an
+//! authority that `http::Uri` does not parse (gRPC clients send the path of a Unix socket) moves to a mark, and a
+//! malformed head becomes a minimal request with the mark of its fault: `h2` itself would reset the stream or end
+//! the connection for each.
 
 use http::uri::{Authority, Scheme};
 
@@ -13,23 +14,26 @@ use super::{
 };
 use crate::listener::request_target;
 
-/// Bytes of the longest path that `http::Uri` takes. No setting allows more.
+/// Bytes of the longest path that `http::Uri` parses. No setting allows more.
 const LONGEST_PATH: usize = 65_534;
-/// Bytes of the longest name that `http` takes.
+/// Bytes of the longest name that `http` parses.
 const LONGEST_NAME: usize = 65_535;
-/// Digits that `h2` takes in a length.
+/// Digits of the longest length that `h2` parses.
 const MOST_DIGITS: usize = 19;
+/// Bytes that a block may take from the dynamic table, which holds 4 KiB: four times every entry. Without this
+/// limit a block of 70 bytes would become one of 256 KiB, on each stream of a connection.
+const MOST_REFERRED: usize = 16 << 10;
 
-/// The place of a block in its stream.
+/// The part of a request that a block is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// A request's head.
+    /// The head.
     Head,
     /// The trailers behind its body.
     Trailers,
 }
 
-/// Which pseudo-headers a head has.
+/// The pseudo-headers that a head has had so far.
 #[derive(Debug, Default)]
 struct Pseudo {
     method: bool,
@@ -44,7 +48,7 @@ pub struct Rewrite<'a> {
     block: &'a mut Vec<u8>,
     start: usize,
     part: Part,
-    /// Whether the stream ends with this block.
+    /// The stream ends with this block.
     is_end: bool,
     /// The size of the header list (RFC 9113, 6.5.2), and its limit.
     size: usize,
@@ -53,12 +57,15 @@ pub struct Rewrite<'a> {
     has_headers: bool,
     is_head: bool,
     is_connect: bool,
+    /// An authority that `http::Uri` does not parse, for the mark behind the pseudo-headers.
+    other_authority: Option<Vec<u8>>,
+    referred: usize,
     length: Option<u64>,
     fault: Option<Fault>,
 }
 
 impl<'a> Rewrite<'a> {
-    /// A block that is appended to `block`, of a header list smaller than `limit`.
+    /// Begins a block at the end of `block`; a header list of `limit` bytes or more is refused.
     pub fn new(block: &'a mut Vec<u8>, part: Part, is_end: bool, limit: usize) -> Self {
         let start = block.len();
         Self {
@@ -72,15 +79,21 @@ impl<'a> Rewrite<'a> {
             has_headers: false,
             is_head: false,
             is_connect: false,
+            other_authority: None,
+            referred: 0,
             length: None,
             fault: None,
         }
     }
 
-    /// Adds a field. Behind a fault nothing is looked at but the method, which decides on the body of the answer.
+    /// Adds a field. Behind a fault only the method matters: the answer to HEAD has no body.
     pub fn take(&mut self, field: Field<'_>) {
         if field.name == b":method" {
             (self.is_head, self.is_connect) = (field.value == b"HEAD", field.value == b"CONNECT");
+        }
+        self.referred += field.referred;
+        if self.fault.is_none() && self.referred > MOST_REFERRED {
+            self.fault = Some(Fault::TooLarge);
         }
         if self.fault.is_none() {
             let taken =
@@ -91,22 +104,25 @@ impl<'a> Rewrite<'a> {
 
     /// Completes the block.
     pub fn finish(mut self) {
+        if let (None, Some(authority)) = (self.fault, self.other_authority.take()) {
+            self.fault = self.put(header(fault::AUTHORITY.as_str().as_bytes(), &authority)).err();
+        }
         if self.fault.is_none() && self.part == Part::Head {
-            self.fault = self.whole().err();
+            self.fault = self.check_whole().err();
         }
         let Some(fault) = self.fault else { return };
         self.block.truncate(self.start);
         match self.part {
             Part::Head => self.write_refused(fault),
-            // `h2` resets a stream with a header of connections
+            // for a header of connections `h2` resets the stream
             Part::Trailers => hpack::write(header(b"connection", b""), self.block),
         }
     }
 
-    /// A request that has nothing but the mark of its fault.
+    /// Writes a minimal request with the mark of the fault.
     fn write_refused(&mut self, fault: Fault) {
         let method = if self.is_head {
-            Field { known: Known::Name(place::GET), name: b":method", value: b"HEAD" }
+            Field { known: Known::Name(place::GET), name: b":method", value: b"HEAD", referred: 0 }
         } else {
             whole(place::GET)
         };
@@ -116,14 +132,14 @@ impl<'a> Rewrite<'a> {
         hpack::write(header(fault::FAULT.as_str().as_bytes(), &fault.mark()), self.block);
     }
 
-    /// RFC 9113, 8.3.1 and 8.5, and 8.1.1 for the length of a body that is not there.
-    fn whole(&self) -> Result<(), Fault> {
+    /// Checks the pseudo-headers (RFC 9113, 8.3.1 and 8.5), and the length if there is no body (8.1.1).
+    fn check_whole(&self) -> Result<(), Fault> {
         let Pseudo { method, scheme, path, .. } = self.pseudo;
         let is_whole = method && if self.is_connect { !scheme && !path } else { scheme && path };
-        let has_body = !self.is_end || self.length.is_none_or(|length| length == 0);
+        let has_length = !self.is_end || self.length.is_none_or(|length| length == 0);
         if !is_whole {
             Err(Fault::Pseudo)
-        } else if has_body {
+        } else if has_length {
             Ok(())
         } else {
             Err(Fault::Length)
@@ -132,14 +148,14 @@ impl<'a> Rewrite<'a> {
 
     fn take_pseudo(&mut self, field: Field<'_>) -> Result<(), Fault> {
         let Pseudo { method, scheme, path, authority } = &mut self.pseudo;
-        let is_there = match field.name {
+        let is_present = match field.name {
             b":method" => method,
             b":scheme" => scheme,
             b":path" => path,
             b":authority" => authority,
             _ => return Err(Fault::UnknownPseudo),
         };
-        let is_repeated = std::mem::replace(is_there, true);
+        let is_repeated = std::mem::replace(is_present, true);
         if is_repeated || self.has_headers || self.part == Part::Trailers {
             return Err(Fault::MisplacedPseudo);
         }
@@ -151,7 +167,7 @@ impl<'a> Rewrite<'a> {
         }
     }
 
-    /// Escapes what HTTP/1.1 would have escaped.
+    /// Adds the path with the escapes that it gets over HTTP/1.1.
     fn take_path(&mut self, field: Field<'_>) -> Result<(), Fault> {
         let escaped = request_target::escape(field.value);
         let field = match &escaped {
@@ -165,8 +181,8 @@ impl<'a> Rewrite<'a> {
         self.put_if(field, is_path && field.value.iter().all(u8::is_ascii_graphic), Fault::Path)
     }
 
-    /// Passes an authority by where `h2` would take it for malformed: `Host` of HTTP/1.1 may have it, and is
-    /// checked where that of HTTP/1.1 is.
+    /// Adds the authority. One that `http::Uri` does not parse waits for the mark, since `h2` takes no
+    /// pseudo-header behind a header; `proxy/target.rs` checks the authority as it checks `Host` of HTTP/1.1.
     fn take_authority(&mut self, field: Field<'_>) -> Result<(), Fault> {
         let Field { value, .. } = field;
         if value.is_empty() || !is_value(value) {
@@ -175,12 +191,13 @@ impl<'a> Rewrite<'a> {
         if is_plain_authority(value) || Authority::try_from(value).is_ok() {
             return self.put(field);
         }
-        self.put(header(fault::AUTHORITY.as_str().as_bytes(), value))
+        self.other_authority = Some(value.to_vec());
+        Ok(())
     }
 
     fn take_header(&mut self, field: Field<'_>) -> Result<(), Fault> {
         self.has_headers = true;
-        let Field { known, name, value } = field;
+        let Field { known, name, value, .. } = field;
         if known == Known::Nothing && !is_name(name) {
             return Err(Fault::Name);
         }
@@ -218,14 +235,14 @@ impl<'a> Rewrite<'a> {
 }
 
 fn header<'a>(name: &'a [u8], value: &'a [u8]) -> Field<'a> {
-    Field { known: Known::Nothing, name, value }
+    Field { known: Known::Nothing, name, value, referred: 0 }
 }
 
 fn whole(place: u8) -> Field<'static> {
-    Field { known: Known::Whole(place), name: b"", value: b"" }
+    Field { known: Known::Whole(place), name: b"", value: b"", referred: 0 }
 }
 
-/// RFC 9110, 5.6.2.
+/// A byte of a token (RFC 9110, 5.6.2).
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -234,12 +251,12 @@ fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().copied().all(is_token_byte)
 }
 
-/// RFC 9113, 8.2.1.
+/// A name of RFC 9113, 8.2.1.
 fn is_name(text: &[u8]) -> bool {
     is_token(text) && text.len() <= LONGEST_NAME && !text.iter().any(u8::is_ascii_uppercase)
 }
 
-/// RFC 9110, 5.5. All bytes are looked at, which the compiler does by many at a time.
+/// A value of RFC 9110, 5.5. Without an early return the compiler checks many bytes at a time.
 fn is_value(text: &[u8]) -> bool {
     text.iter().fold(true, |is_value, &byte| is_value & ((byte >= b' ') & (byte != 0x7f) | (byte == b'\t')))
 }
@@ -248,14 +265,15 @@ fn is_scheme(text: &[u8]) -> bool {
     matches!(text, b"http" | b"https") || Scheme::try_from(text).is_ok()
 }
 
-/// A name or an IPv4 address with a port or without: what nearly all requests have, known without a copy.
+/// A host name or an IPv4 address, with a port or without: the usual case, which needs no copy into an
+/// `Authority`.
 fn is_plain_authority(text: &[u8]) -> bool {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-.".contains(byte);
     let (host, port) = match text.iter().position(|byte| *byte == b':') {
         Some(colon) => (&text[..colon], &text[colon + 1..]),
         None => (text, &[][..]),
     };
-    host.iter().all(is_plain) && port.iter().all(u8::is_ascii_digit)
+    !host.is_empty() && host.iter().all(is_plain) && port.iter().all(u8::is_ascii_digit)
 }
 
 fn length(text: &[u8]) -> Option<u64> {

@@ -2,12 +2,13 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-/// Bytes of the dynamic table, as long as `SETTINGS_HEADER_TABLE_SIZE` is not announced (RFC 9113, 6.5.2).
+/// Bytes of the dynamic table: `http2.rs` announces no `SETTINGS_HEADER_TABLE_SIZE` (RFC 9113, 6.5.2).
 const LARGEST: usize = 4096;
-/// What an entry counts beside its name and value (RFC 7541, 4.1), as a field does in a header list (RFC 9113, 6.5.2).
+/// Bytes that an entry counts beside its name and value (RFC 7541, 4.1), as a field in a header list does
+/// (RFC 9113, 6.5.2).
 pub const OVERHEAD: usize = 32;
 
-/// Places in the static table that other rooms name.
+/// Indices of entries of the static table.
 pub mod place {
     /// `:method: GET`
     pub const GET: u8 = 2;
@@ -17,7 +18,7 @@ pub mod place {
     pub const HTTP: u8 = 6;
 }
 
-/// RFC 7541, appendix A. The first one has the index 1.
+/// RFC 7541, appendix A. The first entry has the index 1.
 pub static STATIC: [(&[u8], &[u8]); 61] = [
     (b":authority", b""),
     (b":method", b"GET"),
@@ -85,7 +86,7 @@ pub static STATIC: [(&[u8], &[u8]); 61] = [
 /// The part of a field that is in the static table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
-    /// Neither name nor value.
+    /// Neither the name nor the value.
     Nothing,
     /// The name of the entry with this index.
     Name(u8),
@@ -96,26 +97,28 @@ pub enum Known {
 /// A field of a block.
 #[derive(Debug, Clone, Copy)]
 pub struct Field<'a> {
-    /// Where it is in the static table.
+    /// The part that is in the static table.
     pub known: Known,
-    /// Bytes that nobody has checked yet.
+    /// The name, unchecked.
     pub name: &'a [u8],
-    /// The same.
+    /// The value, unchecked.
     pub value: &'a [u8],
+    /// Bytes of name and value that the block only refers to, in the dynamic table.
+    pub referred: usize,
 }
 
-/// The name of an entry. Entries share the names that they refer to, so that a block of references to a long name
-/// costs no copies.
+/// The name of an entry. Entries share names that the client referred to, so that a block of references to a
+/// long name costs no copies.
 #[derive(Debug, Clone)]
 pub enum Name {
-    /// That of the static entry with this index.
+    /// The name of the static entry with this index.
     Static(u8),
-    /// One that was sent.
+    /// A name that was sent.
     Sent(Rc<[u8]>),
 }
 
 impl Name {
-    /// Its bytes.
+    /// The bytes of the name.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Static(index) => STATIC[usize::from(*index) - 1].0,
@@ -123,11 +126,19 @@ impl Name {
         }
     }
 
-    /// Where it is in the static table.
+    /// The index of the name in the static table.
     pub fn known(&self) -> Known {
         match self {
             Self::Static(index) => Known::Name(*index),
             Self::Sent(_) => Known::Nothing,
+        }
+    }
+
+    /// Bytes that a reference to the name in the dynamic table stands for.
+    pub fn referred(&self) -> usize {
+        match self {
+            Self::Static(_) => 0,
+            Self::Sent(bytes) => bytes.len(),
         }
     }
 }
@@ -144,7 +155,8 @@ impl Entry {
     }
 
     fn field(&self) -> Field<'_> {
-        Field { known: self.name.known(), name: self.name.bytes(), value: &self.value }
+        let referred = self.name.referred() + self.value.len();
+        Field { known: self.name.known(), name: self.name.bytes(), value: &self.value, referred }
     }
 }
 
@@ -168,7 +180,7 @@ impl Table {
         let Some(&(name, value)) = STATIC.get(index.checked_sub(1)?) else {
             return self.entries.get(index - STATIC.len() - 1).map(Entry::field);
         };
-        Some(Field { known: Known::Whole(u8::try_from(index).ok()?), name, value })
+        Some(Field { known: Known::Whole(u8::try_from(index).ok()?), name, value, referred: 0 })
     }
 
     /// The name of the field with this index.
@@ -180,7 +192,7 @@ impl Table {
         self.entries.get(place).map(|entry| entry.name.clone())
     }
 
-    /// Adds an entry, for which others may have to go. One that is larger than the table leaves it empty.
+    /// Inserts an entry and evicts the oldest ones; an entry larger than the table leaves the table empty.
     pub fn insert(&mut self, name: Name, value: &[u8]) {
         let entry = Entry { name, value: value.into() };
         let size = entry.size();
@@ -191,7 +203,7 @@ impl Table {
         }
     }
 
-    /// Sets the size that the client chose, unless it is beyond what it may choose.
+    /// Sets the size that the client chose; `None` if the size is not allowed.
     pub fn resize(&mut self, limit: usize) -> Option<()> {
         if limit > LARGEST {
             return None;
@@ -201,7 +213,7 @@ impl Table {
         Some(())
     }
 
-    /// The size of the dynamic one.
+    /// The size of the dynamic table.
     #[cfg(test)]
     pub fn size(&self) -> usize {
         let size = self.entries.iter().map(Entry::size).sum();
@@ -209,9 +221,9 @@ impl Table {
         size
     }
 
-    /// Drops the oldest entries until the rest has this size.
-    fn evict(&mut self, room: usize) {
-        while self.size > room
+    /// Evicts the oldest entries until the others have at most this size.
+    fn evict(&mut self, most: usize) {
+        while self.size > most
             && let Some(oldest) = self.entries.pop_back()
         {
             self.size -= oldest.size();

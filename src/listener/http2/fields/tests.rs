@@ -76,8 +76,8 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 
 /// All that comes out, or why the connection ends.
 fn through(client: Pieces, buffers: &[usize]) -> (Vec<u8>, Option<Violation>) {
-    let mut fields = Fields::around(client, LIMIT);
-    let broken = fields.broken();
+    let mut fields = FieldFilter::new(client, LIMIT);
+    let broken = fields.violation();
     let mut output = Vec::new();
     let mut sizes = buffers.iter().cycle();
     let reading = async {
@@ -313,12 +313,12 @@ fn x10_a_small_block_does_not_become_a_large_one() {
     block.extend(vec![b'v'; 4000]);
     block.extend(vec![0xbe; 300_000]);
     let bytes = [PREFACE, &in_frames(&block, 1, LARGEST, 0, false)].concat();
-    let mut fields = Fields::around(Pieces::new(bytes, vec![1 << 14]), LIMIT);
+    let mut fields = FieldFilter::new(Pieces::new(bytes, vec![1 << 14]), LIMIT);
     run(async {
         let mut buffer = [0; 1 << 14];
         while fields.read(&mut buffer).await.unwrap() > 0 {
             assert!(fields.filter.capacity() <= 2 * LIMIT + (64 << 10), "{}", fields.filter.capacity());
-            assert!(fields.rest.capacity() <= 1 << 15);
+            assert!(fields.pending.capacity() <= 1 << 15);
         }
         assert!(fields.filter.capacity() <= 4 << 10);
     });
@@ -445,7 +445,7 @@ proptest! {
         let bytes = [PREFACE, &settings, &in_frames(&block, 1, block.len(), 0, false)].concat();
         let accepted = run(async {
             let client = Pieces { stays: true, ..Pieces::new(bytes, vec![1 << 14]) };
-            let handshake = h2::server::handshake(Fields::around(client, LIMIT));
+            let handshake = h2::server::handshake(FieldFilter::new(client, LIMIT));
             let mut connection = handshake.await.unwrap();
             poll_fn(|context| Poll::Ready(connection.poll_accept(context))).await
         });
