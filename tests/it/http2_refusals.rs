@@ -126,9 +126,9 @@ fn x10_a_malformed_head_is_400_for_its_stream_with_one_line_and_the_others_go_on
         (with("\"fault", "a"), "a header's name has a capital"),
         (with("connection", "close"), "a header of connections"),
         (with("content-length", "x"), "`content-length`"),
-        (with(":secret", "b"), "a pseudo-header that requests do not have"),
-        (with(":path", "/"), "a pseudo-header that is there twice"),
-        (block(&[(":method", "GET"), (":path", "/")]), "`:scheme` and `:path`"),
+        (with(":secret", "b"), "a pseudo-header is none of requests"),
+        (with(":path", "/"), "a pseudo-header comes twice"),
+        (block(&[(":method", "GET"), (":path", "/")]), "`:scheme` or `:path` is missing"),
         (block(&[(":method", "secret("), (":scheme", "http"), (":path", "/")]), "`:method` is not a method"),
         (head("/secret b", "h", &[]), "`:path` has a blank"),
         (head("/", "", &[]), "`:authority` is empty"),
@@ -205,6 +205,35 @@ fn x10_a_head_of_the_announced_size_is_431_in_our_words() {
     assert_eq!(upstream.only().header("x-big"), Some(&*"v".repeat(1000)));
     let log = process.stop();
     assert_eq!(log.matches("code=headers_too_large").count(), 1, "{log}");
+}
+
+#[test]
+fn x10_reset_and_refused_streams_leave_the_table_of_the_client_intact() {
+    let upstream = Upstream::ok();
+    let (_process, address, _directory) = process(&upstream, ", h2c: true");
+    let mut frames = Frames::open(address);
+    // `x-a` with a value, as a new entry of the table
+    let inserting = |value| [GET, &[0x40, 3], b"x-a", &[1, value]].concat();
+    frames.send(HEADERS, END_HEADERS, 1, &inserting(b'1')).unwrap();
+    // CANCEL
+    frames.send(RST_STREAM, 0, 1, &[0, 0, 0, 8]).unwrap();
+    // as many streams as are allowed, which wait for their bodies, and one more
+    for stream in (3..=257).step_by(2) {
+        frames.send(HEADERS, END_HEADERS, stream, GET).unwrap();
+    }
+    frames.send(HEADERS, WHOLE, 259, &inserting(b'2')).unwrap();
+    // REFUSED_STREAM
+    assert_eq!(frames.of_stream(259)[0].payload, [0, 0, 0, 7]);
+    frames.send(DATA, END_STREAM, 3, b"").unwrap();
+    assert_eq!(frames.of_stream(3)[0].payload[0], OK);
+    frames.send(HEADERS, WHOLE, 261, &[GET, &[0xbe, 0xbf]].concat()).unwrap();
+    assert_eq!(frames.of_stream(261)[0].payload[0], OK);
+    let received = upstream.received();
+    let values = received.iter().map(|request| {
+        let headers = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("x-a"));
+        headers.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+    });
+    assert!(values.into_iter().any(|values| values == ["2", "1"]), "{received:?}");
 }
 
 #[test]

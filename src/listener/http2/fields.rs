@@ -1,9 +1,9 @@
 //! The filter of request fields, between a client's connection and `h2`.
 //!
 //! `h2` hands fields to the parsers of `http` while it decodes them. A field that those refuse resets the
-//! stream, or ends the connection with all its streams, without an answer: a bare `<` in a path, the path of a
-//! Unix socket as authority, a capital in a name. [`FieldFilter`] decodes each block of fields first, and gives
-//! `h2` a block that `h2` accepts:
+//! stream, or ends the connection with all its streams, without an answer: a bare `<` in a path, the path of
+//! a Unix socket as authority, a capital in a name. [`FieldFilter`] decodes each block of fields first, and
+//! gives `h2` a block that `h2` accepts:
 //!
 //! ```text
 //! fields/filter.rs    frames: which pass unchanged, which carry a block
@@ -102,8 +102,8 @@ impl<T> FieldFilter<T> {
         }
     }
 
-    /// Processes the bytes behind `before` in the buffer: those that pass stay where they are, and those behind
-    /// a block become pending.
+    /// Processes the bytes behind `before` in the buffer: those that pass stay where they are, and those
+    /// behind a block become pending.
     fn process_in_place(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         let read = &buffer.filled()[before..];
         let (mut passed, mut at) = (0, 0);
@@ -124,8 +124,8 @@ impl<T> FieldFilter<T> {
 }
 
 impl<T: AsyncRead + Unpin> FieldFilter<T> {
-    /// Reads into the buffer, behind pending bytes if the beginning of a frame's head is pending; `false` at the
-    /// end of the connection.
+    /// Reads into the buffer, behind pending bytes if the beginning of a frame's head is pending; `false` at
+    /// the end of the connection.
     fn poll_more(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
         let pending = &self.pending[self.start..];
         if buffer.remaining() <= pending.len() {

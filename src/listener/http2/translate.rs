@@ -1,6 +1,8 @@
-//! Requests and answers of HTTP/2 in the terms of `actix-http`, which everything behind the listener speaks, and back.
+//! Requests and answers of HTTP/2 in the terms of `actix-http`, which everything behind the listener speaks,
+//! and back.
 //!
-//! `stream.rs` comes here at the beginning and at the end. What HTTP/1.1 would have been refused for is refused here too.
+//! `stream.rs` comes here at the beginning and at the end. What HTTP/1.1 would have been refused for is
+//! refused here too.
 
 use std::{net::SocketAddr, time::SystemTime};
 

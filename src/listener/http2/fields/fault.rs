@@ -1,8 +1,9 @@
 //! The fault of a malformed head, on its way through `h2`.
 //!
-//! `rewrite.rs` finds the fault and replaces the head by a minimal request with a mark, for which `translate.rs`
-//! answers. The mark is a header whose name begins with a quotation mark: `http` accepts that in names, RFC 9110
-//! (5.1) does not, and `rewrite.rs` refuses such names of clients, so no client can forge a mark.
+//! `rewrite.rs` finds the fault and replaces the head by a minimal request with a mark, for which
+//! `translate.rs` answers. The mark is a header whose name begins with a quotation mark: `http` accepts that
+//! in names, RFC 9110 (5.1) does not, and `rewrite.rs` refuses such names of clients, so no client can forge
+//! a mark.
 
 use http::{HeaderName, HeaderValue};
 

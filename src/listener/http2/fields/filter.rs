@@ -1,8 +1,9 @@
-//! The filter over the bytes of a connection: frames pass unchanged, blocks of fields are decoded and rewritten.
+//! The filter over the bytes of a connection: frames pass unchanged, blocks of fields are decoded and
+//! rewritten.
 //!
-//! `fields.rs` feeds the filter in pieces of any size. Heads and trailers share one decoder, since they share the
-//! client's dynamic table, and every block is decoded, of refused and of reset streams too. `h2` gets each block
-//! without a reference to its own dynamic table, which stays empty.
+//! `fields.rs` feeds the filter in pieces of any size. Heads and trailers share one decoder, since they share
+//! the client's dynamic table, and every block is decoded, of refused and of reset streams too. `h2` gets
+//! each block without a reference to its own dynamic table, which stays empty.
 
 use h2::Reason;
 
@@ -14,8 +15,8 @@ use super::{
 
 /// Bytes of the client's preface, which is no frame.
 const PREFACE: usize = 24;
-/// CONTINUATION frames of one block before the last one: room for a head of the announced size, and a quarter of
-/// that, which is the limit of `h2` too. Together with [`LARGEST`] it bounds the bytes of a block
+/// CONTINUATION frames of one block before the last one: room for a head of the announced size, and a quarter
+/// of that, which is the limit of `h2` too. Together with [`LARGEST`] it bounds the bytes of a block
 /// (CVE-2024-27316).
 const MOST_CONTINUATIONS: usize = 20;
 /// Capacity of `output` that is kept for the next block.

@@ -48,7 +48,8 @@ impl FrameHead {
     }
 }
 
-/// The part of a HEADERS frame's payload that belongs to the block; `None` if padding or priority does not fit.
+/// The part of a HEADERS frame's payload that belongs to the block; `None` if padding or priority does not
+/// fit.
 pub fn fragment(payload: &[u8], head: FrameHead) -> Option<&[u8]> {
     let mut fragment = payload;
     if head.has(PADDED) {

@@ -1,4 +1,5 @@
-//! Blocks of HPACK (RFC 7541): decoding with the tables of a connection, and encoding without a dynamic table.
+//! Blocks of HPACK (RFC 7541): decoding with the tables of a connection, and encoding without a dynamic
+//! table.
 //!
 //! Names and values are unchecked bytes here; `rewrite.rs` checks them. A block that breaks RFC 7541 ends the
 //! connection, since the dynamic tables of both sides would differ from there on.

@@ -1,8 +1,8 @@
 //! Huffman decoding of strings in HPACK (RFC 7541, 5.2 and appendix B), for `hpack.rs`.
 //!
-//! The code is canonical: codes of one length are consecutive numbers in the order of their symbols, and of two
-//! codes that are compared from their first bit, the longer one is the larger number. Decoding therefore needs
-//! only the last code of each length, and the symbols in the order of their codes.
+//! The code is canonical: codes of one length are consecutive numbers in the order of their symbols, and of
+//! two codes that are compared from their first bit, the longer one is the larger number. Decoding therefore
+//! needs only the last code of each length, and the symbols in the order of their codes.
 
 use httlib_huffman::encoder::table::ENCODE_TABLE;
 
@@ -25,7 +25,8 @@ struct Code {
     before: [usize; LONGEST + 1],
     /// For each length: the largest number that begins with a code of at most that length.
     last: [u64; LONGEST + 1],
-    /// For each first byte: the symbol and the length of a code of up to eight bits; length 0 for longer codes.
+    /// For each first byte: the symbol and the length of a code of up to eight bits; length 0 for longer
+    /// codes.
     short: [(u16, u8); 256],
 }
 
@@ -150,7 +151,9 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_panic_or_become_more_than_the_code_allows(coded in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn no_bytes_panic_or_become_more_than_the_code_allows(
+            coded in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
             let mut text = Vec::new();
             let is_whole = decode(&coded, &mut text).is_ok();
             prop_assert!(text.len() * SHORTEST <= coded.len() * 8);

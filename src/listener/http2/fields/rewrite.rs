@@ -1,9 +1,9 @@
 //! The checks of RFC 9113 on the fields of one block, and the block as `h2` gets it.
 //!
 //! `filter.rs` passes each field as it is decoded. A path gets the escapes that it gets over HTTP/1.1, an
-//! authority that `http::Uri` does not parse (gRPC clients send the path of a Unix socket) moves to a mark, and a
-//! malformed head becomes a minimal request with the mark of its fault: `h2` itself would reset the stream or end
-//! the connection for each.
+//! authority that `http::Uri` does not parse (gRPC clients send the path of a Unix socket) moves to a mark,
+//! and a malformed head becomes a minimal request with the mark of its fault: `h2` itself would reset the
+//! stream or end the connection for each.
 
 use http::uri::{Authority, Scheme};
 
@@ -20,8 +20,8 @@ const LONGEST_PATH: usize = 65_534;
 const LONGEST_NAME: usize = 65_535;
 /// Digits of the longest length that `h2` parses.
 const MOST_DIGITS: usize = 19;
-/// Bytes that a block may take from the dynamic table, which holds 4 KiB: four times every entry. Without this
-/// limit a block of 70 bytes would become one of 256 KiB, on each stream of a connection.
+/// Bytes that a block may take from the dynamic table, which holds 4 KiB: four times every entry. Without
+/// this limit a block of 70 bytes would become one of 256 KiB, on each stream of a connection.
 const MOST_REFERRED: usize = 16 << 10;
 
 /// The part of a request that a block is.
