@@ -209,7 +209,7 @@ impl Filter {
         Step::Taken(count)
     }
 
-    /// Ends the frame that is being read, and with END_HEADERS the block.
+    /// Ends the frame that is being read, and with `END_HEADERS` the block.
     fn complete_frame(&mut self) {
         let State::Gathering(gathering) = &mut self.state else { return };
         let Gathering { first, frame, .. } = *gathering;

@@ -33,13 +33,33 @@ pub enum Part {
     Trailers,
 }
 
-/// The pseudo-headers that a head has had so far.
-#[derive(Debug, Default)]
-struct Pseudo {
-    method: bool,
-    scheme: bool,
-    path: bool,
-    authority: bool,
+/// The pseudo-headers of requests (RFC 9113, 8.3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pseudo {
+    Method,
+    Scheme,
+    Path,
+    Authority,
+}
+
+impl Pseudo {
+    fn of(name: &[u8]) -> Option<Self> {
+        match name {
+            b":method" => Some(Self::Method),
+            b":scheme" => Some(Self::Scheme),
+            b":path" => Some(Self::Path),
+            b":authority" => Some(Self::Authority),
+            _ => None,
+        }
+    }
+}
+
+/// The methods that the rules for heads and answers name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Method {
+    Head,
+    Connect,
+    Other,
 }
 
 /// A block that is being written.
@@ -53,10 +73,10 @@ pub struct Rewrite<'a> {
     /// The size of the header list (RFC 9113, 6.5.2), and its limit.
     size: usize,
     limit: usize,
-    pseudo: Pseudo,
+    /// The pseudo-headers so far, each at the place of its number.
+    pseudo: [bool; 4],
     has_headers: bool,
-    is_head: bool,
-    is_connect: bool,
+    method: Method,
     /// An authority that `http::Uri` does not parse, for the mark behind the pseudo-headers.
     other_authority: Option<Vec<u8>>,
     referred: usize,
@@ -75,10 +95,9 @@ impl<'a> Rewrite<'a> {
             is_end,
             size: 0,
             limit,
-            pseudo: Pseudo::default(),
+            pseudo: [false; 4],
             has_headers: false,
-            is_head: false,
-            is_connect: false,
+            method: Method::Other,
             other_authority: None,
             referred: 0,
             length: None,
@@ -89,7 +108,11 @@ impl<'a> Rewrite<'a> {
     /// Adds a field. Behind a fault only the method matters: the answer to HEAD has no body.
     pub fn take(&mut self, field: Field<'_>) {
         if field.name == b":method" {
-            (self.is_head, self.is_connect) = (field.value == b"HEAD", field.value == b"CONNECT");
+            self.method = match field.value {
+                b"HEAD" => Method::Head,
+                b"CONNECT" => Method::Connect,
+                _ => Method::Other,
+            };
         }
         self.referred += field.referred;
         if self.fault.is_none() && self.referred > MOST_REFERRED {
@@ -121,7 +144,7 @@ impl<'a> Rewrite<'a> {
 
     /// Writes a minimal request with the mark of the fault.
     fn write_refused(&mut self, fault: Fault) {
-        let method = if self.is_head {
+        let method = if self.method == Method::Head {
             Field { known: Known::Name(place::GET), name: b":method", value: b"HEAD", referred: 0 }
         } else {
             whole(place::GET)
@@ -134,8 +157,10 @@ impl<'a> Rewrite<'a> {
 
     /// Checks the pseudo-headers (RFC 9113, 8.3.1 and 8.5), and the length if there is no body (8.1.1).
     fn check_whole(&self) -> Result<(), Fault> {
-        let Pseudo { method, scheme, path, .. } = self.pseudo;
-        let is_whole = method && if self.is_connect { !scheme && !path } else { scheme && path };
+        let has = |pseudo: Pseudo| self.pseudo[pseudo as usize];
+        let (scheme, path) = (has(Pseudo::Scheme), has(Pseudo::Path));
+        let is_connect = self.method == Method::Connect;
+        let is_whole = has(Pseudo::Method) && if is_connect { !scheme && !path } else { scheme && path };
         let has_length = !self.is_end || self.length.is_none_or(|length| length == 0);
         if !is_whole {
             Err(Fault::Pseudo)
@@ -147,23 +172,16 @@ impl<'a> Rewrite<'a> {
     }
 
     fn take_pseudo(&mut self, field: Field<'_>) -> Result<(), Fault> {
-        let Pseudo { method, scheme, path, authority } = &mut self.pseudo;
-        let is_present = match field.name {
-            b":method" => method,
-            b":scheme" => scheme,
-            b":path" => path,
-            b":authority" => authority,
-            _ => return Err(Fault::UnknownPseudo),
-        };
-        let is_repeated = std::mem::replace(is_present, true);
+        let pseudo = Pseudo::of(field.name).ok_or(Fault::UnknownPseudo)?;
+        let is_repeated = std::mem::replace(&mut self.pseudo[pseudo as usize], true);
         if is_repeated || self.has_headers || self.part == Part::Trailers {
             return Err(Fault::MisplacedPseudo);
         }
-        match field.name {
-            b":method" => self.put_if(field, is_token(field.value), Fault::Method),
-            b":scheme" => self.put_if(field, is_scheme(field.value), Fault::Scheme),
-            b":path" => self.take_path(field),
-            _ => self.take_authority(field),
+        match pseudo {
+            Pseudo::Method => self.put_if(field, is_token(field.value), Fault::Method),
+            Pseudo::Scheme => self.put_if(field, is_scheme(field.value), Fault::Scheme),
+            Pseudo::Path => self.take_path(field),
+            Pseudo::Authority => self.take_authority(field),
         }
     }
 
@@ -258,7 +276,8 @@ fn is_name(text: &[u8]) -> bool {
 
 /// A value of RFC 9110, 5.5. Without an early return the compiler checks many bytes at a time.
 fn is_value(text: &[u8]) -> bool {
-    text.iter().fold(true, |is_value, &byte| is_value & ((byte >= b' ') & (byte != 0x7f) | (byte == b'\t')))
+    let is_control = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
+    text.iter().fold(0, |found, &byte| found | u8::from(is_control(byte))) == 0
 }
 
 fn is_scheme(text: &[u8]) -> bool {

@@ -115,9 +115,12 @@ fn bytes(digits: &str) -> Vec<u8> {
     digits.chunks(2).map(byte).collect()
 }
 
+/// A block in hexadecimal digits, its fields, and the size of the dynamic table behind it.
+type Example<'a> = (&'a str, &'a [(&'a str, &'a str)], usize);
+
 /// Decodes consecutive blocks of a connection, and compares fields and the size of the dynamic table.
 #[track_caller]
-fn assert_decoded(decoder: &mut Decoder, blocks: &[(&str, &[(&str, &str)], usize)]) {
+fn assert_decoded(decoder: &mut Decoder, blocks: &[Example<'_>]) {
     for (block, fields, size) in blocks {
         let expected: Vec<Pair> = fields
             .iter()
