@@ -46,7 +46,7 @@ use tokio::{
 
 use self::{
     echo::Echo,
-    fields::{FieldFilter, FoundViolation, Violation},
+    fields::{FieldFilter, Findings, Violation},
     pieces::Piece,
     stream::{Ending, Exchange},
 };
@@ -94,7 +94,7 @@ pub async fn serve(
         .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(LONGEST_HEAD);
     let transport = FieldFilter::new(transport, LONGEST_HEAD as usize);
-    let violation = transport.violation();
+    let findings = transport.findings();
     let mut connection = match timeout_at(due, builder.handshake(transport)).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return broken(&error, &server.worker.metrics),
@@ -103,7 +103,7 @@ pub async fn serve(
     let mut open = Open {
         echo: Echo::by(connection.ping_pong()),
         connection,
-        violation,
+        findings,
         streams: JoinSet::new(),
         served: 0,
         taken_back: 0,
@@ -134,12 +134,17 @@ type Accepted = (http::Request<RecvStream>, SendResponse<Piece>);
 /// Polls for the next request of a connection, and logs the end of a connection that breaks.
 fn poll_accept(
     connection: &mut Connection<FieldFilter<Transport>, Piece>,
-    violation: &FoundViolation,
+    findings: &Findings,
     metrics: &Metrics,
     context: &mut Context<'_>,
 ) -> Poll<Option<Accepted>> {
     loop {
-        match connection.poll_accept(context) {
+        let polled = connection.poll_accept(context);
+        for fault in findings.trailers.take() {
+            let cause = format!("HTTP/2: the stream is reset for its trailers: {}", fault.cause());
+            proxy::refused(&ProxyError::new(ErrorKind::InvalidRequest, cause), metrics);
+        }
+        match polled {
             Poll::Ready(Some(Ok(accepted))) => return Poll::Ready(Some(accepted)),
             Poll::Ready(Some(Err(error))) => {
                 broken(&error, metrics);
@@ -147,7 +152,9 @@ fn poll_accept(
             }
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Pending => {
-                let Some(Violation { reason, cause }) = violation.take() else { return Poll::Pending };
+                let Some(Violation { reason, cause }) = findings.violation.take() else {
+                    return Poll::Pending;
+                };
                 refused(cause, metrics);
                 connection.abrupt_shutdown(reason);
             }
@@ -173,8 +180,8 @@ fn refused(cause: impl Display, metrics: &Metrics) {
 /// A connection and what runs on it.
 struct Open {
     connection: Connection<FieldFilter<Transport>, Piece>,
-    /// The violation of the filter that the connection has to end for.
-    violation: FoundViolation,
+    /// The findings of its filter.
+    findings: Rc<Findings>,
     echo: Echo,
     streams: JoinSet<Ending>,
     served: u32,
@@ -193,7 +200,7 @@ impl Open {
             self.set_limit(limits.keep_alive);
             let leaves_at = self.leaves_at;
             tokio::select! {
-                accepted = poll_fn(|context| poll_accept(&mut self.connection, &self.violation, metrics, context)) => match accepted {
+                accepted = poll_fn(|context| poll_accept(&mut self.connection, &self.findings, metrics, context)) => match accepted {
                     Some((request, respond)) => {
                         let exchange = Exchange {
                             worker: Rc::clone(&server.worker),

@@ -165,9 +165,9 @@ fn x10_a_malformed_head_without_a_body_in_its_answer_has_none() {
 }
 
 #[test]
-fn x10_malformed_trailers_reset_their_stream_alone() {
+fn x10_malformed_trailers_reset_their_stream_alone_with_one_line() {
     let upstream = Upstream::ok();
-    let (_process, address, _directory) = process(&upstream, ", h2c: true");
+    let (mut process, address, _directory) = process(&upstream, ", h2c: true");
     let mut frames = Frames::open(address);
     let pseudo = [(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "h")];
     for stream in [1, 3] {
@@ -181,6 +181,9 @@ fn x10_malformed_trailers_reset_their_stream_alone() {
     frames.send(HEADERS, WHOLE, 3, &block(&[("x-a", "b")])).unwrap();
     assert_eq!(frames.of_stream(3)[0].payload[0], OK);
     assert_eq!(upstream.only().body, b"body");
+    let log = process.stop();
+    assert_eq!(log.matches("code=invalid_request").count(), 1, "{log}");
+    assert!(log.contains("trailers: a header's name has a capital"), "{log}");
 }
 
 #[test]

@@ -13,7 +13,7 @@
 //! fields/fault.rs     the fault of a malformed head, on its way through `h2` to the answer
 //! ```
 //!
-//! `http2.rs` puts the filter around each connection, and ends the connection once [`FoundViolation`] is set.
+//! `http2.rs` puts the filter around each connection, and logs the [`Findings`] or ends the connection for them.
 
 mod fault;
 mod filter;
@@ -24,7 +24,7 @@ mod rewrite;
 mod table;
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     io,
     mem::MaybeUninit,
     pin::Pin,
@@ -43,8 +43,14 @@ pub use self::{
 /// Bytes of one read when the reader's buffer is too small for the head of a frame.
 const SMALL_READ: usize = 512;
 
-/// The violation that a connection has to end for, once there is one.
-pub type FoundViolation = Rc<Cell<Option<Violation>>>;
+/// Findings of a filter for the task that serves the connection.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// A violation that the connection has to end for. Behind it every read is pending without a waker.
+    pub violation: Cell<Option<Violation>>,
+    /// Faults of trailers, for which `h2` resets the streams without a word.
+    pub trailers: RefCell<Vec<Fault>>,
+}
 
 /// A connection whose reader gets rewritten blocks of fields. Writes pass unchanged.
 #[derive(Debug)]
@@ -54,19 +60,20 @@ pub struct FieldFilter<T> {
     /// Bytes that were read and not processed yet, from `start` on.
     pending: Vec<u8>,
     start: usize,
-    violation: FoundViolation,
+    findings: Rc<Findings>,
 }
 
 impl<T> FieldFilter<T> {
     /// Wraps a new connection; a header list of `limit` bytes or more (RFC 9113, 6.5.2) is refused.
     pub fn new(transport: T, limit: usize) -> Self {
-        let filter = Filter::new(limit);
-        Self { transport, filter, pending: Vec::new(), start: 0, violation: FoundViolation::default() }
+        let findings = Rc::<Findings>::default();
+        let filter = Filter::new(limit, Rc::clone(&findings));
+        Self { transport, filter, pending: Vec::new(), start: 0, findings }
     }
 
-    /// A handle to the violation, behind which every read is pending without a waker.
-    pub fn violation(&self) -> FoundViolation {
-        Rc::clone(&self.violation)
+    /// The findings, which the filter adds to as it reads.
+    pub fn findings(&self) -> Rc<Findings> {
+        Rc::clone(&self.findings)
     }
 
     /// Copies output of the filter into the buffer; `false` if there was none.
@@ -165,8 +172,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for FieldFilter<T> {
         let before = buffer.filled().len();
         while buffer.remaining() > 0 && !this.copy_output(buffer) {
             if let Some(violation) = this.filter.violation() {
-                // no waker is needed: the task that polls the reader looks at the violation next
-                this.violation.set(Some(violation));
+                // no waker is needed: the task that polls the reader looks at the findings next
+                this.findings.violation.set(Some(violation));
                 return Poll::Pending;
             }
             this.process_pending(buffer);

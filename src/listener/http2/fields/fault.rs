@@ -74,9 +74,18 @@ impl Fault {
 
     /// The error that the request is answered with; `max_uri` is the limit of the path's bytes.
     pub fn error(self, max_uri: u64) -> ProxyError {
-        let cause = match self {
-            Self::TooLarge => return ErrorKind::HeadersTooLarge.into(),
-            Self::LongPath => return ErrorKind::UriTooLong { limit: max_uri }.into(),
+        match self {
+            Self::TooLarge => ErrorKind::HeadersTooLarge.into(),
+            Self::LongPath => ErrorKind::UriTooLong { limit: max_uri }.into(),
+            _ => ProxyError::new(ErrorKind::InvalidRequest, format!("HTTP/2: {}", self.cause())),
+        }
+    }
+
+    /// The cause for the log.
+    pub fn cause(self) -> &'static str {
+        match self {
+            Self::TooLarge => "the list of headers is too large",
+            Self::LongPath => "`:path` is too long",
             Self::Name => "a header's name has a capital or another byte that is not allowed in names",
             Self::Value => "a header's value has a control byte",
             Self::OfConnection => "a header of connections, which HTTP/2 does not allow (RFC 9113, 8.2.2)",
@@ -90,8 +99,7 @@ impl Fault {
             Self::Scheme => "`:scheme` is not a scheme",
             Self::Path => "`:path` has a blank or a control byte, or does not begin with a slash",
             Self::Authority => "`:authority` is empty or has a control byte",
-        };
-        ProxyError::new(ErrorKind::InvalidRequest, format!("HTTP/2: {cause}"))
+        }
     }
 }
 

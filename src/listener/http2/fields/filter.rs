@@ -5,9 +5,12 @@
 //! the client's dynamic table, and every block is decoded, of refused and of reset streams too. `h2` gets
 //! each block without a reference to its own dynamic table, which stays empty.
 
+use std::rc::Rc;
+
 use h2::Reason;
 
 use super::{
+    Findings,
     frames::{self, CONTINUATION, END_HEADERS, END_STREAM, FrameHead, HEAD, HEADERS, LARGEST, fragment},
     hpack::{Decoder, Malformed},
     rewrite::{Part, Rewrite},
@@ -90,11 +93,12 @@ pub struct Filter {
     output: Vec<u8>,
     consumed: usize,
     violation: Option<Violation>,
+    findings: Rc<Findings>,
 }
 
 impl Filter {
     /// The filter of a new connection that refuses header lists of `limit` bytes or more.
-    pub fn new(limit: usize) -> Self {
+    pub fn new(limit: usize, findings: Rc<Findings>) -> Self {
         Self {
             state: State::Passing(PREFACE),
             decoder: Decoder::new(),
@@ -103,6 +107,7 @@ impl Filter {
             output: Vec::new(),
             consumed: 0,
             violation: None,
+            findings,
         }
     }
 
@@ -242,7 +247,10 @@ impl Filter {
         let mut rewrite = Rewrite::new(&mut self.output, part, is_end, self.limit);
         match self.decoder.decode(block, |field| rewrite.take(field)) {
             Ok(()) => {
-                rewrite.finish();
+                let fault = rewrite.finish();
+                if let (Part::Trailers, Some(fault)) = (part, fault) {
+                    self.findings.trailers.borrow_mut().push(fault);
+                }
                 frames::frame_block(&mut self.output, head.stream, is_end);
             }
             Err(Malformed(cause)) => {

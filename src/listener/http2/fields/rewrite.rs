@@ -125,21 +125,22 @@ impl<'a> Rewrite<'a> {
         }
     }
 
-    /// Completes the block.
-    pub fn finish(mut self) {
+    /// Completes the block, and returns the fault that replaced the fields.
+    pub fn finish(mut self) -> Option<Fault> {
         if let (None, Some(authority)) = (self.fault, self.other_authority.take()) {
             self.fault = self.put(header(fault::AUTHORITY.as_str().as_bytes(), &authority)).err();
         }
         if self.fault.is_none() && self.part == Part::Head {
             self.fault = self.check_whole().err();
         }
-        let Some(fault) = self.fault else { return };
+        let fault = self.fault?;
         self.block.truncate(self.start);
         match self.part {
             Part::Head => self.write_refused(fault),
             // for a header of connections `h2` resets the stream
             Part::Trailers => hpack::write(header(b"connection", b""), self.block),
         }
+        Some(fault)
     }
 
     /// Writes a minimal request with the mark of the fault.

@@ -77,7 +77,7 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 /// Reads a connection to its end or to its violation.
 fn through(client: Pieces, buffers: &[usize]) -> (Vec<u8>, Option<Violation>) {
     let mut fields = FieldFilter::new(client, LIMIT);
-    let broken = fields.violation();
+    let findings = fields.findings();
     let mut output = Vec::new();
     let mut sizes = buffers.iter().cycle();
     let reading = async {
@@ -86,7 +86,7 @@ fn through(client: Pieces, buffers: &[usize]) -> (Vec<u8>, Option<Violation>) {
             let mut read = std::pin::pin!(fields.read(&mut buffer));
             let count = poll_fn(|context| match read.as_mut().poll(context) {
                 Poll::Ready(count) => Poll::Ready(count.unwrap()),
-                Poll::Pending if broken.get().is_some() => Poll::Ready(0),
+                Poll::Pending if findings.violation.get().is_some() => Poll::Ready(0),
                 Poll::Pending => Poll::Pending,
             });
             match count.await {
@@ -96,7 +96,7 @@ fn through(client: Pieces, buffers: &[usize]) -> (Vec<u8>, Option<Violation>) {
         }
     };
     run(reading);
-    (output, broken.get())
+    (output, findings.violation.get())
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
