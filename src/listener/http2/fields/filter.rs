@@ -36,6 +36,8 @@ pub struct Violation {
 
 const OUT_OF_ORDER: Violation =
     Violation { reason: Reason::PROTOCOL_ERROR, cause: "another frame comes in the middle of a head" };
+const NO_STREAM: Violation =
+    Violation { reason: Reason::PROTOCOL_ERROR, cause: "a HEADERS frame is of no stream" };
 const TOO_LARGE: Violation =
     Violation { reason: Reason::FRAME_SIZE_ERROR, cause: "a CONTINUATION frame is larger than announced" };
 const TOO_MANY: Violation =
@@ -183,6 +185,7 @@ impl Filter {
                 self.state = State::Passing(length);
                 return Step::Pass(HEAD);
             }
+            _ if head.stream == 0 => return self.end(NO_STREAM),
             _ => {
                 let (left, block) = (head.length, Vec::new());
                 let gathering = Gathering { first: head, frame: head, left, continuations: 0, block };

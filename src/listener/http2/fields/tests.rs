@@ -309,6 +309,7 @@ fn x10_what_breaks_frames_or_hpack_ends_the_connection_with_the_reason_of_the_rf
     let whole = END_HEADERS | END_STREAM;
     let flood = [&begun[..], &frame(CONTINUATION, 0, 1, b"").repeat(21)].concat();
     for (frames, reason) in [
+        (frame(HEADERS, whole, 0, &get), Reason::PROTOCOL_ERROR),
         (frame(HEADERS, whole, 1, &[0xbe]), Reason::COMPRESSION_ERROR),
         (frame(HEADERS, whole, 1, &[0x00, 0x05, b'a']), Reason::COMPRESSION_ERROR),
         (frame(HEADERS, whole | PADDED, 1, &[9, 0]), Reason::PROTOCOL_ERROR),
