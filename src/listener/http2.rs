@@ -7,7 +7,7 @@
 //! http2/upload.rs      the request's body
 //! http2/answer.rs      the response: coalescer.rs joins small pieces, pieces.rs counts what of them is written,
 //!                      echo.rs asks what is read
-//! http2/refusals.rs    what h2 refuses by itself
+//! http2/fields.rs      the filter that checks and rewrites the fields of requests before h2 reads them
 //! ```
 //!
 //! `actix-http` has HTTP/2 too, but there a stream that the client resets runs on, a connection at the end of
@@ -18,13 +18,14 @@
 mod answer;
 mod coalescer;
 mod echo;
+mod fields;
 mod pieces;
-mod refusals;
 mod stream;
 mod translate;
 mod upload;
 
 use std::{
+    fmt::Display,
     future::poll_fn,
     io,
     net::SocketAddr,
@@ -45,6 +46,7 @@ use tokio::{
 
 use self::{
     echo::Echo,
+    fields::{FieldFilter, Findings, Violation},
     pieces::Piece,
     stream::{Ending, Exchange},
 };
@@ -64,8 +66,7 @@ const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Bytes of an answer that wait to be written, on each stream.
 const SEND_BUFFER: usize = 64 << 10;
-/// A head beyond it is answered 431 by `h2`, with no more words. It is above `limits.max_head`, which has
-/// them.
+/// A head of this size is answered 431 before it is looked at any closer. It is above `limits.max_head`.
 const LONGEST_HEAD: u32 = 256 << 10;
 /// Streams that a client may take back before they were answered, if they are most of all: what is more is
 /// the flood of CVE-2023-44487, which would make a call to AWS of each.
@@ -93,6 +94,8 @@ pub async fn serve(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(LONGEST_HEAD);
+    let transport = FieldFilter::new(transport, LONGEST_HEAD as usize);
+    let findings = transport.findings();
     let mut connection = match timeout_at(due, builder.handshake(transport)).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return broken(&error, &server.worker.metrics),
@@ -101,6 +104,7 @@ pub async fn serve(
     let mut open = Open {
         echo: Echo::by(connection.ping_pong()),
         connection,
+        findings,
         streams: JoinSet::new(),
         served: 0,
         taken_back: 0,
@@ -128,22 +132,35 @@ pub async fn turn_away(mut transport: Transport, metrics: &Metrics) {
 /// A request, and where its response goes.
 type Accepted = (http::Request<RecvStream>, SendResponse<Piece>);
 
-/// The next request of a connection. What `h2` refuses until then is logged.
+/// Polls for the next request of a connection, and logs the end of a connection that breaks.
 fn poll_accept(
-    connection: &mut Connection<Transport, Piece>,
+    connection: &mut Connection<FieldFilter<Transport>, Piece>,
+    findings: &Findings,
     metrics: &Metrics,
     context: &mut Context<'_>,
-) -> Poll<Option<Result<Accepted, h2::Error>>> {
-    let (accepted, refusals) = refusals::noted(|| connection.poll_accept(context));
-    for refusal in &refusals {
-        proxy::refused(refusal, metrics);
+) -> Poll<Option<Accepted>> {
+    loop {
+        let polled = connection.poll_accept(context);
+        for fault in findings.trailers.take() {
+            let cause = format!("HTTP/2: the stream is reset for its trailers: {}", fault.cause());
+            proxy::refused(&ProxyError::new(ErrorKind::InvalidRequest, cause), metrics);
+        }
+        match polled {
+            Poll::Ready(Some(Ok(accepted))) => return Poll::Ready(Some(accepted)),
+            Poll::Ready(Some(Err(error))) => {
+                broken(&error, metrics);
+                return Poll::Ready(None);
+            }
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Pending => {
+                let Some(Violation { reason, cause }) = findings.violation.take() else {
+                    return Poll::Pending;
+                };
+                refused(cause, metrics);
+                connection.abrupt_shutdown(reason);
+            }
+        }
     }
-    if let Poll::Ready(Some(Err(error))) = &accepted
-        && refusals.is_empty()
-    {
-        broken(error, metrics);
-    }
-    accepted
 }
 
 /// Logs the end of a connection that broke: as a refusal, unless the client has left.
@@ -151,14 +168,21 @@ fn broken(error: &h2::Error, metrics: &Metrics) {
     if error.is_io() || error.is_remote() {
         log::debug!("a client's HTTP/2 connection broke: {error}");
     } else {
-        let cause = format!("HTTP/2: the connection and all its streams end: {error}");
-        proxy::refused(&ProxyError::new(ErrorKind::InvalidRequest, cause), metrics);
+        refused(error, metrics);
     }
+}
+
+/// Logs that a connection ends for bytes that its client sent.
+fn refused(cause: impl Display, metrics: &Metrics) {
+    let cause = format!("HTTP/2: the connection and all its streams end: {cause}");
+    proxy::refused(&ProxyError::new(ErrorKind::InvalidRequest, cause), metrics);
 }
 
 /// A connection and what runs on it.
 struct Open {
-    connection: Connection<Transport, Piece>,
+    connection: Connection<FieldFilter<Transport>, Piece>,
+    /// The findings of its filter.
+    findings: Rc<Findings>,
     echo: Echo,
     streams: JoinSet<Ending>,
     served: u32,
@@ -177,18 +201,19 @@ impl Open {
             self.set_limit(limits.keep_alive);
             let leaves_at = self.leaves_at;
             tokio::select! {
-                accepted = poll_fn(|context| poll_accept(&mut self.connection, metrics, context)) => match accepted {
-                    Some(Ok((request, respond))) => {
+                accepted = poll_fn(|context| poll_accept(&mut self.connection, &self.findings, metrics, context)) => match accepted {
+                    Some((request, respond)) => {
                         let exchange = Exchange {
                             worker: Rc::clone(&server.worker),
                             echo: self.echo.share(),
                             send_timeout: limits.send_timeout,
+                            max_uri: limits.max_uri,
                             peer,
                             is_secure,
                         };
                         self.streams.spawn_local(exchange.serve(request, respond));
                     }
-                    Some(Err(_)) | None => return,
+                    None => return,
                 },
                 Some(ended) = self.streams.join_next() => self.count(ended),
                 () = async { sleep_until(leaves_at.unwrap_or_else(Instant::now)).await }, if leaves_at.is_some() => {

@@ -1,13 +1,16 @@
 //! Requests over HTTP/2 that are refused: each has its line in the log, and as few others as possible suffer
 //! from it.
 
-use std::{io::Read as _, net::SocketAddr};
+use std::{
+    io::{Read as _, Write as _},
+    net::SocketAddr,
+};
 
 use super::support::{
     App, Upstream, get,
     http2::{
-        CONTINUATION, END_HEADERS, END_STREAM, Frames, GET, GOAWAY, HEADERS, RST_STREAM, SETTINGS, block,
-        head,
+        CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GET, GOAWAY, HEADERS, RST_STREAM, SETTINGS,
+        block, head,
     },
     process::{Process, settings},
 };
@@ -46,29 +49,101 @@ fn c11_the_sidecar_of_dev_speaks_http_2_with_prior_knowledge() {
     assert_eq!(super::support::Http2::open(app.address).get("/aws").status, 200);
 }
 
+/// Sends the same target and `Host` over HTTP/1.1.
+fn call_http_1(address: SocketAddr, target: &str, host: &str) {
+    let mut stream = super::support::open(address);
+    let request = format!("GET {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+}
+
+/// The first byte of a head's block: an entry of the static table.
+const OK: u8 = 0x88;
+const BAD_REQUEST: u8 = 0x8c;
+
 #[test]
-fn x9_c4_each_stream_that_the_codec_refuses_has_one_line_and_the_others_go_on() {
+fn x9_any_path_is_escaped_as_on_http_1_1() {
+    let upstream = Upstream::ok();
+    let (_process, address, _directory) = process(&upstream, ", h2c: true");
+    let mut frames = Frames::open(address);
+    let paths = ["/\u{e9}", "/a\"b?c=\"d\"", "/<a>?b=<c>", "/a`?b=`", "/a#b", "/a?b#c?d", "/a{b}|c?q={}|^"];
+    for (number, path) in (0..).zip(paths) {
+        let stream = 2 * number + 1;
+        frames.send(HEADERS, WHOLE, stream, &head(path, "h", &[])).unwrap();
+        assert_eq!(frames.of_stream(stream)[0].payload[0], OK, "{path}");
+        call_http_1(address, path, "h");
+        let received = upstream.received();
+        let [.., first, second] = &received[..] else { panic!("{received:?}") };
+        assert_eq!(first.line, second.line, "{path}");
+    }
+}
+
+#[test]
+fn c4_the_path_of_a_unix_socket_as_authority_is_served_as_it_is_as_host() {
+    let upstream = Upstream::ok();
+    let (_process, address, _directory) = process(&upstream, ", h2c: true");
+    let mut frames = Frames::open(address);
+    let with_host = head("/", "tmp%2Fx.sock", &[("host", "tmp%2Fx.sock")]);
+    for (stream, block) in [(1, head("/", "tmp%2Fx.sock", &[])), (3, with_host)] {
+        frames.send(HEADERS, WHOLE, stream, &block).unwrap();
+        assert_eq!(frames.of_stream(stream)[0].payload[0], OK);
+    }
+    call_http_1(address, "/", "tmp%2Fx.sock");
+    for received in upstream.received() {
+        assert_eq!(received.header("x-forwarded-host"), Some("tmp%2Fx.sock"));
+        assert!(!received.headers.iter().any(|(name, _)| name.contains('"')), "{received:?}");
+    }
+    // another host beside it, and bytes that are of no host
+    for (stream, block) in [
+        (5, head("/", "tmp%2Fx.sock", &[("host", "h")])),
+        (7, head("/", "a b", &[])),
+        (9, head("/", "<", &[])),
+    ] {
+        frames.send(HEADERS, WHOLE, stream, &block).unwrap();
+        assert_eq!(frames.of_stream(stream)[0].payload[0], BAD_REQUEST);
+    }
+    assert_eq!(upstream.received().len(), 3);
+}
+
+#[test]
+fn x10_a_malformed_head_is_400_for_its_stream_with_one_line_and_the_others_go_on() {
     let upstream = Upstream::ok();
     let (mut process, address, _directory) = process(&upstream, ", h2c: true");
     let mut frames = Frames::open(address);
+    let pseudo = [(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "h")];
+    frames.send(HEADERS, END_HEADERS, 1, &block(&pseudo)).unwrap();
+    frames.send(DATA, 0, 1, b"secret").unwrap();
+    let with = |name, value| head("/?secret", "h", &[(name, value)]);
     let refused = [
-        (head("/a?secret=\"x\"", "h", &[]), "`:path` has a byte"),
-        (head("/<secret>", "h", &[]), "`:path` has a byte"),
-        (head("/secret`", "h", &[]), "`:path` has a byte"),
-        (head("/", "tmp%2Fx.sock", &[]), "grpc.default_authority"),
-        (head("/", "h", &[("connection", "close")]), "malformed header block"),
-        (head("/", "h", &[("content-length", "x")]), "could not parse content-length"),
-        (block(&[(":method", "GET"), (":path", "/")]), "missing scheme"),
+        (with("x-a", "secret\0"), "a header's value has a control byte"),
+        (with("x-a", "\u{1}"), "a header's value has a control byte"),
+        (with("X-secret", "b"), "a header's name has a capital"),
+        (with("x a", "b"), "a header's name has a capital"),
+        (with("", "b"), "a header's name has a capital"),
+        // what marks a fault inside the sidecar is no name from a client
+        (with("\"fault", "a"), "a header's name has a capital"),
+        (with("connection", "close"), "a header of connections"),
+        (with("content-length", "x"), "`content-length`"),
+        (with(":secret", "b"), "a pseudo-header is none of requests"),
+        (with(":path", "/"), "a pseudo-header comes twice"),
+        (block(&[(":method", "GET"), (":path", "/")]), "`:scheme` or `:path` is missing"),
+        (block(&[(":method", "secret("), (":scheme", "http"), (":path", "/")]), "`:method` is not a method"),
+        (head("/secret b", "h", &[]), "`:path` has a blank"),
+        (head("/", "", &[]), "`:authority` is empty"),
     ];
     for (number, (block, _)) in (0..).zip(&refused) {
-        let stream = 2 * number + 1;
+        let stream = 2 * number + 3;
         frames.send(HEADERS, WHOLE, stream, block).unwrap();
         let received = frames.of_stream(stream);
-        // PROTOCOL_ERROR
-        assert_eq!((received[0].kind, &received[0].payload[..]), (RST_STREAM, &[0, 0, 0, 1][..]));
+        assert_eq!((received[0].kind, received[0].payload[0]), (HEADERS, BAD_REQUEST));
+        let body = String::from_utf8_lossy(&received[1].payload).into_owned();
+        assert!(body.contains("\"code\":\"invalid_request\""), "{body}");
     }
-    frames.send(HEADERS, WHOLE, 99, GET).unwrap();
-    assert_eq!(frames.of_stream(99)[0].payload[0], 0x88);
+    frames.send(DATA, END_STREAM, 1, b"whole").unwrap();
+    assert_eq!(frames.of_stream(1)[0].payload[0], OK);
+    assert_eq!(upstream.only().body, b"secretwhole");
     let log = process.stop();
     for (_, cause) in &refused {
         assert!(log.contains(cause), "{cause} is not in {log}");
@@ -78,45 +153,107 @@ fn x9_c4_each_stream_that_the_codec_refuses_has_one_line_and_the_others_go_on() 
 }
 
 #[test]
-fn x9_a_path_that_the_codec_takes_is_escaped_as_on_http_1_1() {
+fn x10_a_malformed_head_without_a_body_in_its_answer_has_none() {
     let upstream = Upstream::ok();
     let (_process, address, _directory) = process(&upstream, ", h2c: true");
     let mut frames = Frames::open(address);
-    for (number, path) in (0..).zip(["/\u{e9}", "/a\"b", "/a{b}|c?q=`{}|^"]) {
-        let stream = 2 * number + 1;
-        frames.send(HEADERS, WHOLE, stream, &head(path, "h", &[])).unwrap();
-        assert_eq!(frames.of_stream(stream)[0].payload[0], 0x88, "{path}");
-        let mut other = super::support::open(address);
-        std::io::Write::write_all(
-            &mut other,
-            format!("GET {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").as_bytes(),
-        )
-        .unwrap();
-        let _ = other.read_to_end(&mut Vec::new());
-        let received = upstream.received();
-        let [.., first, second] = &received[..] else { panic!("{received:?}") };
-        assert_eq!(first.line, second.line, "{path}");
-    }
-    // `http::Uri` cuts a fragment off before anybody sees it
-    frames.send(HEADERS, WHOLE, 99, &head("/a#b", "h", &[])).unwrap();
-    assert_eq!(frames.of_stream(99)[0].payload[0], 0x88);
-    assert_eq!(upstream.received().last().unwrap().target(), "/a");
+    let head = [(":method", "HEAD"), (":scheme", "http"), (":path", "/"), (":authority", "h"), ("X", "")];
+    frames.send(HEADERS, WHOLE, 1, &block(&head)).unwrap();
+    let received = frames.of_stream(1);
+    assert_eq!(received.iter().map(|frame| frame.kind).collect::<Vec<_>>(), [HEADERS]);
+    assert_eq!(received[0].payload[0], BAD_REQUEST);
 }
 
 #[test]
-fn x10_a_head_that_cannot_be_decoded_ends_the_connection_with_a_line_that_says_why() {
+fn x10_malformed_trailers_reset_their_stream_alone_with_one_line() {
     let upstream = Upstream::ok();
     let (mut process, address, _directory) = process(&upstream, ", h2c: true");
-    let refused = [("x-a", "\0"), ("x-a", "\u{1}"), ("X-a", "b"), ("x a", "b")];
-    for field in refused {
+    let mut frames = Frames::open(address);
+    let pseudo = [(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "h")];
+    for stream in [1, 3] {
+        frames.send(HEADERS, END_HEADERS, stream, &block(&pseudo)).unwrap();
+        frames.send(DATA, 0, stream, b"body").unwrap();
+    }
+    frames.send(HEADERS, WHOLE, 1, &block(&[("X-a", "b")])).unwrap();
+    let last = frames.of_stream(1).pop().unwrap();
+    // PROTOCOL_ERROR
+    assert_eq!((last.kind, &last.payload[..]), (RST_STREAM, &[0, 0, 0, 1][..]));
+    frames.send(HEADERS, WHOLE, 3, &block(&[("x-a", "b")])).unwrap();
+    assert_eq!(frames.of_stream(3)[0].payload[0], OK);
+    assert_eq!(upstream.only().body, b"body");
+    let log = process.stop();
+    assert_eq!(log.matches("code=invalid_request").count(), 1, "{log}");
+    assert!(log.contains("trailers: a header's name has a capital"), "{log}");
+}
+
+#[test]
+fn x10_a_head_of_the_announced_size_is_431_in_our_words() {
+    let upstream = Upstream::ok();
+    let (mut process, address, _directory) = process(&upstream, ", h2c: true");
+    let mut frames = Frames::open(address);
+    // entries of the table: 1,006 bytes, and 300 references to them
+    let mut head = GET.to_vec();
+    head.extend([0x40, 5]);
+    head.extend(b"x-big");
+    head.extend([0x7f, 0xe9, 0x06]);
+    head.extend([b'v'; 1000]);
+    head.extend([0xbe; 300]);
+    frames.send(HEADERS, WHOLE, 1, &head).unwrap();
+    let received = frames.of_stream(1);
+    let body = String::from_utf8_lossy(&received[1].payload).into_owned();
+    assert!(body.contains("headers_too_large"), "{body}");
+    // the table is what the client thinks it is
+    frames.send(HEADERS, WHOLE, 3, &[GET, &[0xbe]].concat()).unwrap();
+    assert_eq!(frames.of_stream(3)[0].payload[0], OK);
+    assert_eq!(upstream.only().header("x-big"), Some(&*"v".repeat(1000)));
+    let log = process.stop();
+    assert_eq!(log.matches("code=headers_too_large").count(), 1, "{log}");
+}
+
+#[test]
+fn x10_reset_and_refused_streams_leave_the_table_of_the_client_intact() {
+    let upstream = Upstream::ok();
+    let (_process, address, _directory) = process(&upstream, ", h2c: true");
+    let mut frames = Frames::open(address);
+    // `x-a` with a value, as a new entry of the table
+    let inserting = |value| [GET, &[0x40, 3], b"x-a", &[1, value]].concat();
+    frames.send(HEADERS, END_HEADERS, 1, &inserting(b'1')).unwrap();
+    // CANCEL
+    frames.send(RST_STREAM, 0, 1, &[0, 0, 0, 8]).unwrap();
+    // as many streams as are allowed, which wait for their bodies, and one more
+    for stream in (3..=257).step_by(2) {
+        frames.send(HEADERS, END_HEADERS, stream, GET).unwrap();
+    }
+    frames.send(HEADERS, WHOLE, 259, &inserting(b'2')).unwrap();
+    // REFUSED_STREAM
+    assert_eq!(frames.of_stream(259)[0].payload, [0, 0, 0, 7]);
+    frames.send(DATA, END_STREAM, 3, b"").unwrap();
+    assert_eq!(frames.of_stream(3)[0].payload[0], OK);
+    frames.send(HEADERS, WHOLE, 261, &[GET, &[0xbe, 0xbf]].concat()).unwrap();
+    assert_eq!(frames.of_stream(261)[0].payload[0], OK);
+    let received = upstream.received();
+    let values = received.iter().map(|request| {
+        let headers = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("x-a"));
+        headers.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+    });
+    assert!(values.into_iter().any(|values| values == ["2", "1"]), "{received:?}");
+}
+
+#[test]
+fn x10_a_head_that_breaks_compression_ends_the_connection_with_a_line_that_says_why() {
+    let upstream = Upstream::ok();
+    let (mut process, address, _directory) = process(&upstream, ", h2c: true");
+    // an entry that is in no table, and a value that ends early
+    for block in [&[0xbe][..], &[0x00, 0x01, b'x', 0x05, b'y']] {
         let mut frames = Frames::open(address);
-        frames.send(HEADERS, WHOLE, 1, &head("/", "h", &[field])).unwrap();
-        assert!(frames.until(GOAWAY).is_some(), "{field:?}");
+        frames.send(HEADERS, WHOLE, 1, block).unwrap();
+        // COMPRESSION_ERROR
+        assert_eq!(frames.until(GOAWAY).unwrap().payload[4..8], [0, 0, 0, 9]);
+        frames.rest();
     }
     let log = process.stop();
-    let lines = log.lines().filter(|line| line.contains("a header's name has a capital"));
-    assert_eq!(lines.count(), refused.len(), "{log}");
-    assert_eq!(log.matches("code=invalid_request").count(), refused.len(), "{log}");
+    assert!(log.contains("all its streams end: an index that is in no table"), "{log}");
+    assert_eq!(log.matches("code=invalid_request").count(), 2, "{log}");
     assert_eq!(upstream.accepted(), 0);
 }
 

@@ -38,6 +38,8 @@ pub struct Exchange {
     pub echo: Echo,
     /// How long a client may make no room for more of its answer.
     pub send_timeout: Duration,
+    /// Bytes of the longest path and query.
+    pub max_uri: u64,
     /// The client's address; none on a Unix socket.
     pub peer: Option<SocketAddr>,
     /// Whether the connection is encrypted.
@@ -60,7 +62,7 @@ impl Exchange {
         let expected = head.headers.get_all(header::EXPECT);
         let is_held_back = asks_for_continue(expected.iter().map(http::HeaderValue::as_bytes));
         let upload = Upload::of(body, is_held_back);
-        let sent = match translate::request(&head, upload.clone(), self.peer) {
+        let sent = match translate::request(&head, upload.clone(), self.peer, self.max_uri) {
             Ok(request) => {
                 let Some(response) = self.response(request, upload.as_ref(), &mut respond).await else {
                     return Ending::TakenBack;
@@ -68,7 +70,10 @@ impl Exchange {
                 let sending = answer::send(response, &mut respond, &self.echo, self.send_timeout);
                 discarding(upload.as_ref(), sending).await
             }
-            Err(error) => refuse(&error, &mut respond, &self.worker.metrics),
+            Err(error) => {
+                let is_head = head.method == http::Method::HEAD;
+                refuse(&error, is_head, &mut respond, &self.worker.metrics)
+            }
         };
         if let Err(error) = sent {
             log::debug!("a client's stream ended: {error}");
@@ -107,8 +112,14 @@ impl Exchange {
 }
 
 /// Answers what is no request. Nobody else does, or logs it.
-fn refuse(error: &ProxyError, respond: &mut SendResponse<Piece>, metrics: &Metrics) -> Result<(), h2::Error> {
+fn refuse(
+    error: &ProxyError,
+    is_head: bool,
+    respond: &mut SendResponse<Piece>,
+    metrics: &Metrics,
+) -> Result<(), h2::Error> {
     let id = proxy::refused(error, metrics);
     let (response, body) = translate::refusal(error, &id);
-    respond.send_response(response, false)?.send_data(Piece::unfollowed(body), true)
+    let mut stream = respond.send_response(response, is_head)?;
+    if is_head { Ok(()) } else { stream.send_data(Piece::unfollowed(body), true) }
 }

@@ -1,6 +1,8 @@
-//! Requests and answers of HTTP/2 in the terms of `actix-http`, which everything behind the listener speaks, and back.
+//! Requests and answers of HTTP/2 in the terms of `actix-http`, which everything behind the listener speaks,
+//! and back.
 //!
-//! `stream.rs` comes here at the beginning and at the end. What HTTP/1.1 would have been refused for is refused here too.
+//! `stream.rs` comes here at the beginning and at the end. What HTTP/1.1 would have been refused for is
+//! refused here too.
 
 use std::{net::SocketAddr, time::SystemTime};
 
@@ -11,22 +13,25 @@ use actix_http::{
 };
 use bytes::Bytes;
 
-use super::upload::Upload;
+use super::{
+    fields::{self, Fault},
+    upload::Upload,
+};
 use crate::{
     error::{ErrorKind, ProxyError},
-    listener::request_target,
     proxy::headers::REQUEST_ID,
     wall_clock::clamped,
 };
 
-/// A request, its target in origin form and its authority in `Host`.
+/// A request, its target in origin form and its authority in `Host`. Paths may have `max_uri` bytes.
 ///
 /// # Errors
-/// It is malformed in a way that `h2` lets pass.
+/// It has the mark of a fault, or is malformed in a way that `h2` lets pass.
 pub fn request(
     parts: &http::request::Parts,
     upload: Option<Upload>,
     peer: Option<SocketAddr>,
+    max_uri: u64,
 ) -> Result<Request, ProxyError> {
     let has_body = upload.is_some();
     let payload = match upload {
@@ -43,10 +48,14 @@ pub fn request(
     head.method = Method::from_bytes(parts.method.as_str().as_bytes())
         .map_err(|_| malformed("a method that is none"))?;
     head.uri = origin_form(&parts.uri)?;
+    let mut authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     for (name, value) in &parts.headers {
-        // `http` takes it in a name, RFC 9110 (5.1) does not
-        if name.as_str().contains('"') {
-            return Err(malformed("a header's name with a quotation mark"));
+        if *name == fields::FAULT {
+            return Err(Fault::of(value).map_or(ErrorKind::Internal.into(), |fault| fault.error(max_uri)));
+        }
+        if *name == fields::AUTHORITY {
+            authority = Some(value.as_bytes());
+            continue;
         }
         if let (Ok(name), Ok(value)) =
             (HeaderName::from_bytes(name.as_str().as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
@@ -58,7 +67,7 @@ pub fn request(
     if !has_body && !head.headers.contains_key(header::CONTENT_LENGTH) {
         head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
-    put_host(head, parts.uri.authority().map(http::uri::Authority::as_str))?;
+    put_host(head, authority)?;
     Ok(request)
 }
 
@@ -71,7 +80,7 @@ fn origin_form(uri: &http::Uri) -> Result<Uri, ProxyError> {
     let target = uri.path_and_query().map(http::uri::PathAndQuery::as_str);
     let target = target.filter(|target| target.starts_with('/'));
     let target = target.ok_or_else(|| malformed("no path that can be forwarded"))?;
-    Uri::try_from(&*request_target::escaped(target)).map_err(|_| malformed("a path that is none"))
+    Uri::try_from(target).map_err(|_| malformed("a path that is none"))
 }
 
 /// RFC 9113, 8.2.3: a client may cut its cookies into lines, which are one again where HTTP/2 ends.
@@ -90,13 +99,14 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// RFC 9113, 8.3.1: a `Host` that differs from the authority makes the request malformed.
-fn put_host(head: &mut RequestHead, authority: Option<&str>) -> Result<(), ProxyError> {
+fn put_host(head: &mut RequestHead, authority: Option<&[u8]>) -> Result<(), ProxyError> {
     let mut hosts = head.headers.get_all(header::HOST);
     let (host, further) = (hosts.next(), hosts.next());
     match (authority, host, further) {
         (None, Some(_), None) => Ok(()),
-        (Some(authority), host, None) if host.is_none_or(|host| host.as_bytes() == authority.as_bytes()) => {
-            let authority = HeaderValue::from_str(authority).map_err(|_| malformed("a host that is none"))?;
+        (Some(authority), host, None) if host.is_none_or(|host| host.as_bytes() == authority) => {
+            let authority =
+                HeaderValue::from_bytes(authority).map_err(|_| malformed("a host that is none"))?;
             head.headers.insert(header::HOST, authority);
             Ok(())
         }

@@ -1,0 +1,232 @@
+//! The tables of HPACK (RFC 7541, 2.3): the static one, and the dynamic one of a connection.
+
+use std::{collections::VecDeque, rc::Rc};
+
+/// Bytes of the dynamic table: `http2.rs` announces no `SETTINGS_HEADER_TABLE_SIZE` (RFC 9113, 6.5.2).
+const LARGEST: usize = 4096;
+/// Bytes that an entry counts beside its name and value (RFC 7541, 4.1), as a field in a header list does
+/// (RFC 9113, 6.5.2).
+pub const OVERHEAD: usize = 32;
+
+/// Indices of entries of the static table.
+pub mod place {
+    /// `:method: GET`
+    pub const GET: u8 = 2;
+    /// `:path: /`
+    pub const ROOT: u8 = 4;
+    /// `:scheme: http`
+    pub const HTTP: u8 = 6;
+}
+
+/// RFC 7541, appendix A. The first entry has the index 1.
+pub static STATIC: [(&[u8], &[u8]); 61] = [
+    (b":authority", b""),
+    (b":method", b"GET"),
+    (b":method", b"POST"),
+    (b":path", b"/"),
+    (b":path", b"/index.html"),
+    (b":scheme", b"http"),
+    (b":scheme", b"https"),
+    (b":status", b"200"),
+    (b":status", b"204"),
+    (b":status", b"206"),
+    (b":status", b"304"),
+    (b":status", b"400"),
+    (b":status", b"404"),
+    (b":status", b"500"),
+    (b"accept-charset", b""),
+    (b"accept-encoding", b"gzip, deflate"),
+    (b"accept-language", b""),
+    (b"accept-ranges", b""),
+    (b"accept", b""),
+    (b"access-control-allow-origin", b""),
+    (b"age", b""),
+    (b"allow", b""),
+    (b"authorization", b""),
+    (b"cache-control", b""),
+    (b"content-disposition", b""),
+    (b"content-encoding", b""),
+    (b"content-language", b""),
+    (b"content-length", b""),
+    (b"content-location", b""),
+    (b"content-range", b""),
+    (b"content-type", b""),
+    (b"cookie", b""),
+    (b"date", b""),
+    (b"etag", b""),
+    (b"expect", b""),
+    (b"expires", b""),
+    (b"from", b""),
+    (b"host", b""),
+    (b"if-match", b""),
+    (b"if-modified-since", b""),
+    (b"if-none-match", b""),
+    (b"if-range", b""),
+    (b"if-unmodified-since", b""),
+    (b"last-modified", b""),
+    (b"link", b""),
+    (b"location", b""),
+    (b"max-forwards", b""),
+    (b"proxy-authenticate", b""),
+    (b"proxy-authorization", b""),
+    (b"range", b""),
+    (b"referer", b""),
+    (b"refresh", b""),
+    (b"retry-after", b""),
+    (b"server", b""),
+    (b"set-cookie", b""),
+    (b"strict-transport-security", b""),
+    (b"transfer-encoding", b""),
+    (b"user-agent", b""),
+    (b"vary", b""),
+    (b"via", b""),
+    (b"www-authenticate", b""),
+];
+
+/// The part of a field that is in the static table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// Neither the name nor the value.
+    Nothing,
+    /// The name of the entry with this index.
+    Name(u8),
+    /// The whole entry with this index.
+    Whole(u8),
+}
+
+/// A field of a block.
+#[derive(Debug, Clone, Copy)]
+pub struct Field<'a> {
+    /// The part that is in the static table.
+    pub known: Known,
+    /// The name, unchecked.
+    pub name: &'a [u8],
+    /// The value, unchecked.
+    pub value: &'a [u8],
+    /// Bytes of name and value that the block only refers to, in the dynamic table.
+    pub referred: usize,
+}
+
+/// The name of an entry. Entries share names that the client referred to, so that a block of references to a
+/// long name costs no copies.
+#[derive(Debug, Clone)]
+pub enum Name {
+    /// The name of the static entry with this index.
+    Static(u8),
+    /// A name that was sent.
+    Sent(Rc<[u8]>),
+}
+
+impl Name {
+    /// The bytes of the name.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Static(index) => STATIC[usize::from(*index) - 1].0,
+            Self::Sent(bytes) => bytes,
+        }
+    }
+
+    /// The index of the name in the static table.
+    pub fn known(&self) -> Known {
+        match self {
+            Self::Static(index) => Known::Name(*index),
+            Self::Sent(_) => Known::Nothing,
+        }
+    }
+
+    /// Bytes that a reference to the name in the dynamic table stands for.
+    pub fn referred(&self) -> usize {
+        match self {
+            Self::Static(_) => 0,
+            Self::Sent(bytes) => bytes.len(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    name: Name,
+    value: Box<[u8]>,
+}
+
+impl Entry {
+    fn size(&self) -> usize {
+        self.name.bytes().len() + self.value.len() + OVERHEAD
+    }
+
+    fn field(&self) -> Field<'_> {
+        let referred = self.name.referred() + self.value.len();
+        Field { known: self.name.known(), name: self.name.bytes(), value: &self.value, referred }
+    }
+}
+
+/// Both tables of a connection.
+#[derive(Debug)]
+pub struct Table {
+    /// The dynamic table, its newest entry first.
+    entries: VecDeque<Entry>,
+    size: usize,
+    limit: usize,
+}
+
+impl Table {
+    /// The tables of a new connection.
+    pub fn new() -> Self {
+        Self { entries: VecDeque::new(), size: 0, limit: LARGEST }
+    }
+
+    /// The field with this index.
+    pub fn field(&self, index: usize) -> Option<Field<'_>> {
+        let Some(&(name, value)) = STATIC.get(index.checked_sub(1)?) else {
+            return self.entries.get(index - STATIC.len() - 1).map(Entry::field);
+        };
+        Some(Field { known: Known::Whole(u8::try_from(index).ok()?), name, value, referred: 0 })
+    }
+
+    /// The name of the field with this index.
+    pub fn name(&self, index: usize) -> Option<Name> {
+        if (1..=STATIC.len()).contains(&index) {
+            return u8::try_from(index).ok().map(Name::Static);
+        }
+        let place = index.checked_sub(STATIC.len() + 1)?;
+        self.entries.get(place).map(|entry| entry.name.clone())
+    }
+
+    /// Inserts an entry and evicts the oldest ones; an entry larger than the table leaves the table empty.
+    pub fn insert(&mut self, name: Name, value: &[u8]) {
+        let entry = Entry { name, value: value.into() };
+        let size = entry.size();
+        self.evict(self.limit.saturating_sub(size));
+        if size <= self.limit {
+            self.size += size;
+            self.entries.push_front(entry);
+        }
+    }
+
+    /// Sets the size that the client chose; `None` if the size is not allowed.
+    pub fn resize(&mut self, limit: usize) -> Option<()> {
+        if limit > LARGEST {
+            return None;
+        }
+        self.limit = limit;
+        self.evict(limit);
+        Some(())
+    }
+
+    /// The size of the dynamic table.
+    #[cfg(test)]
+    pub fn size(&self) -> usize {
+        let size = self.entries.iter().map(Entry::size).sum();
+        assert_eq!(self.size, size);
+        size
+    }
+
+    /// Evicts the oldest entries until the others have at most this size.
+    fn evict(&mut self, most: usize) {
+        while self.size > most
+            && let Some(oldest) = self.entries.pop_back()
+        {
+            self.size -= oldest.size();
+        }
+    }
+}
