@@ -140,7 +140,10 @@ impl Connection {
                 let milliseconds = elapsed.as_millis();
                 format!("{users}: {} is reached{through} by {with} in {milliseconds} ms", self.endpoint)
             }
-            Err(Unreached { problem, cure: Some(cure), .. }) => format!("{users}: {problem}. {cure}"),
+            Err(Unreached { problem, cure: Some(cure), .. }) => {
+                let stop = if problem.ends_with('?') { "" } else { "." };
+                format!("{users}: {problem}{stop} {cure}")
+            }
             Err(Unreached { problem, cure: None, .. }) => format!("{users}: {problem}"),
         }
     }
