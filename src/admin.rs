@@ -5,7 +5,11 @@
 //! route is set. Pages whose size grows with the number of routes are made on another thread, so that `/live` never
 //! waits for them. `admin/connections.rs` keeps room for probes.
 
+pub mod certificates;
 mod connections;
+mod exposition;
+pub mod families;
+pub mod process;
 
 use std::{
     io,
@@ -35,10 +39,12 @@ use tokio_util::sync::CancellationToken;
 use self::connections::{Usage, Watched};
 use crate::{
     credentials::State,
-    fault_points,
     listener::{date, sockets},
-    snapshot::{Current, Route},
-    supervision::{End, Task, blocking, catch_in, supervise_thread},
+    state::snapshot::{Current, Route},
+    system::{
+        fault_points,
+        supervision::{End, Task, blocking, catch_in, supervise_thread},
+    },
 };
 
 /// What the answers are made of.

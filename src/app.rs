@@ -15,19 +15,21 @@ use std::{
 
 use crate::{
     admin::{self, Admin, Health},
-    assembly::{Assembly, AssemblyError},
-    certificates,
     credentials::Keeper,
     listener::{
         sockets::{BindError, Sockets},
         worker::Workers,
     },
     metrics::Metrics,
-    open_files::OpenFiles,
-    reload::{Origin, Reloader},
     settings::{Settings, Shutdown},
-    snapshot::Current,
-    supervision::{Task, supervise},
+    state::{
+        builder::{Assembly, AssemblyError},
+        certificates,
+        open_files::OpenFiles,
+        reload::{Origin, Reloader},
+        snapshot::Current,
+    },
+    system::supervision::{Task, supervise},
 };
 
 /// A sidecar that is ready to run.

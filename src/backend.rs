@@ -6,10 +6,9 @@
 
 pub mod api_gateway;
 pub mod lambda;
-pub(crate) mod signature_refusal;
 pub mod verdict;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use actix_http::{
     StatusCode,
@@ -19,12 +18,12 @@ use actix_http::{
 use self::verdict::Verdict;
 use crate::{
     client::{Endpoint, KeepAlive, ReplyBody, Secured, UpstreamReply},
-    error::ProxyError,
-    proxy::{
-        inbound::{BodyMode, InboundRequest},
+    message::{
+        error::ProxyError,
+        inbound::{BodyLimits, BodyMode, InboundRequest},
         outbound::OutboundRequest,
+        remark::Remark,
     },
-    remark::Remark,
     settings::{BackendSettings, HostPort, Scheme, Timeouts, UpstreamSettings},
     signing::Scope,
     tls::{Configurations, TlsError},
@@ -110,6 +109,13 @@ pub struct Target {
     pub body_mode: BodyMode,
     /// Bytes of a request's body.
     pub max_request_body: u64,
+}
+
+impl Target {
+    /// The limits of a request's body, with the route's time limit.
+    pub fn body_limits(&self, timeout: Duration) -> BodyLimits {
+        BodyLimits { mode: self.body_mode, max_size: self.max_request_body, timeout }
+    }
 }
 
 /// Builds the backend that the settings describe.

@@ -1,7 +1,8 @@
-//! The command line: which commands there are and what each does (`run.rs`, `dev.rs`, `cli/routes.rs`, `explain.rs`,
+//! The command line: which commands there are and what each does (`process.rs`, `dev.rs`, `cli/routes.rs`, `explain.rs`,
 //! `settings/schema.rs`).
 
 mod check;
+mod explanation;
 mod routes;
 
 use std::{
@@ -15,10 +16,12 @@ use serde_json::json;
 
 use crate::{
     dev, explain,
-    open_files::exhausted,
-    run::{cannot_start, serve, tell, wrong},
+    process::{cannot_start, serve, tell, wrong},
     settings::{Settings, schema},
-    terminal::{self, Paint},
+    system::{
+        exhausted,
+        terminal::{self, Paint},
+    },
 };
 
 /// The exit code of clap for a command line that is wrong, for what only shows later to be wrong about it.
@@ -162,7 +165,7 @@ fn explain(options: &ExplainOptions) -> ExitCode {
     };
     match options.form.output {
         Form::Text => {
-            tell(&mut io::stdout(), &explain::text::text(&explanation, Paint::of_output()));
+            tell(&mut io::stdout(), &explanation::text(&explanation, Paint::of_output()));
         }
         Form::Json => print_json(&json!(explanation)),
     }

@@ -3,6 +3,7 @@
 //! [`Client::send`] writes the request's head (`request_head.rs`), takes a connection (`pool.rs`, or `dial.rs` anew),
 //! speaks HTTP/1.1 over it (`exchange.rs`), and returns the answer's head with a body that streams (`response.rs`).
 
+pub mod aws_error;
 mod dial;
 mod endpoint;
 mod event_stream;
@@ -51,9 +52,11 @@ use self::{
     stream::Stream,
 };
 use crate::{
-    error::{ErrorKind, ProxyError},
+    message::{
+        error::{ErrorKind, ProxyError},
+        outbound::OutboundRequest,
+    },
     metrics::Metrics,
-    proxy::outbound::OutboundRequest,
     settings::Timeouts,
     signing::SigningHeaders,
 };

@@ -35,7 +35,7 @@ pub use self::{
 };
 use crate::{
     listener::sockets::bind_tcp,
-    run::{serve, tell, wrong},
+    process::{serve, tell, wrong},
     settings::{self, Settings},
 };
 

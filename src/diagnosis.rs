@@ -19,15 +19,13 @@ use aws_credential_types::Credentials;
 use log::Level;
 
 use crate::{
-    backend::{
-        signature_refusal::{explanation, message, split},
-        verdict::error_type,
-    },
+    client::aws_error::error_type,
     client::{ReplyBody, UpstreamReply},
-    proxy::outbound::OutboundRequest,
-    redaction::key_id_end,
-    remark::Remark,
-    signing::{Draft, Signer},
+    message::{outbound::OutboundRequest, redaction::key_id_end, remark::Remark},
+    signing::{
+        Draft, Signer,
+        explanation::{explanation, message, split},
+    },
 };
 
 /// The header that carries an API key (API Gateway developer guide, API key sources).

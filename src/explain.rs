@@ -2,13 +2,12 @@
 //!
 //! It walks the path of `proxy.rs` with the same steps: `choose`, `InboundRequest::read`, `Backend::request` and the
 //! signer. What it leaves out is what needs the rest of the process or AWS: limits of requests in flight, circuit
-//! breakers, keys that somebody has to be asked for. `cli.rs` comes here; `explain/text.rs` prints the result.
+//! breakers, keys that somebody has to be asked for. `cli.rs` comes here; `cli/explanation.rs` prints the result.
 
-mod left_out;
-mod outgoing;
+pub mod left_out;
+pub mod outgoing;
 mod request;
 mod suggestion;
-pub mod text;
 
 use std::{path::PathBuf, time::SystemTime};
 
@@ -19,20 +18,19 @@ use serde::Serialize;
 use self::{left_out::left_out, outgoing::Outgoing};
 use crate::{
     backend,
-    error::{ErrorKind, ProxyError},
-    proxy::{
-        self, Chosen,
-        body_memory::BodyMemory,
-        inbound::{BodyLimits, Hop, InboundRequest},
-        record,
-        target::HeadLimits,
+    message::{
+        body_pool::BodyMemory,
+        error::{ErrorKind, ProxyError},
+        head::HeadLimits,
+        inbound::{Hop, InboundRequest},
+        redaction,
+        trace::{self, Trace},
         via::Via,
     },
-    redaction,
+    proxy::{self, Chosen, record},
     routing::{Mismatch, RouteTable, standing},
     settings::{Hidden, RouteSettings, Settings, Tracing},
     tls::Configurations,
-    trace::{self, Trace},
 };
 
 /// Stands for the number that each process draws by lot and has in its name in `Via`.
@@ -62,36 +60,36 @@ pub struct Asked {
 /// What would become of it.
 #[derive(Debug, Serialize)]
 pub struct Explanation {
-    method: String,
-    target: String,
-    host: String,
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) host: String,
     /// The route that takes it.
-    route: Option<String>,
+    pub(crate) route: Option<String>,
     /// Every route, the one that takes it first.
-    candidates: Vec<Candidate>,
+    pub(crate) candidates: Vec<Candidate>,
     /// What goes out.
-    outbound: Option<Outgoing>,
+    pub(crate) outbound: Option<Outgoing>,
     /// What the client is answered at once, if nothing does.
-    refusal: Option<Refusal>,
+    pub(crate) refusal: Option<Refusal>,
 }
 
 /// How one route stands with the request.
 #[derive(Debug, Serialize)]
-struct Candidate {
-    id: String,
-    file: PathBuf,
-    takes_it: bool,
-    why: String,
+pub(crate) struct Candidate {
+    pub(crate) id: String,
+    pub(crate) file: PathBuf,
+    pub(crate) takes_it: bool,
+    pub(crate) why: String,
 }
 
 /// An answer of the sidecar's own.
 #[derive(Debug, Serialize)]
-struct Refusal {
-    status: u16,
-    code: &'static str,
-    cause: String,
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) code: &'static str,
+    pub(crate) cause: String,
     /// The pattern that would take the path, if none does.
-    suggestion: Option<String>,
+    pub(crate) suggestion: Option<String>,
 }
 
 impl Explanation {
@@ -147,12 +145,12 @@ pub async fn explain(settings: &Settings, asked: &Asked) -> Result<Explanation, 
 
 /// A request on its way to a backend.
 struct Inbound<'s> {
-    request: Request,
-    payload: Payload,
-    remainder: Option<usize>,
-    body_timeout: std::time::Duration,
-    tracing: &'s Tracing,
-    port: u16,
+    pub(crate) request: Request,
+    pub(crate) payload: Payload,
+    pub(crate) remainder: Option<usize>,
+    pub(crate) body_timeout: std::time::Duration,
+    pub(crate) tracing: &'s Tracing,
+    pub(crate) port: u16,
 }
 
 /// The second half of the path.
@@ -180,7 +178,7 @@ async fn outgoing(
         trace: trace.as_ref(),
         received_at,
     };
-    let limits = BodyLimits::of(backend.target(), body_timeout);
+    let limits = backend.target().body_limits(body_timeout);
     let brought = request.headers().clone();
     let inbound = InboundRequest::read(request, &mut payload, remainder, &hop, limits).await?;
     let outbound = backend.request(inbound)?;

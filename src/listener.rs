@@ -23,7 +23,6 @@ pub(crate) mod request_target;
 mod server;
 
 pub mod sockets;
-pub mod tls;
 mod transport;
 pub mod worker;
 

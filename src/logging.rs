@@ -18,10 +18,12 @@ use log::LevelFilter;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    fault_points,
     settings::{Log, LogFormat},
-    supervision::{Task, supervise_until_over},
-    terminal::Paint,
+    system::{
+        fault_points,
+        supervision::{Task, supervise_until_over},
+        terminal::Paint,
+    },
 };
 
 /// How long the end of the process waits for somebody to read its last lines.
@@ -43,7 +45,7 @@ impl Drop for Logging {
 /// Starts logging.
 ///
 /// The libraries' own targets are named so that nothing of theirs is written twice: what `actix-http` says about
-/// a broken answer has been said by `error.rs`, with the request's id.
+/// a broken answer has been said by `message/error.rs`, with the request's id.
 pub fn start(settings: &Log) -> Logging {
     let mut builder = Builder::new();
     builder

@@ -1,23 +1,17 @@
 //! What the process counts about itself, for Prometheus.
 //!
-//! `app.rs` makes one of these. `snapshot.rs` gets a [`RouteMetrics`] for each route from it and `client.rs` an
+//! `app.rs` makes one of these. `state/snapshot.rs` gets a [`RouteMetrics`] for each route from it and `client.rs` an
 //! [`EndpointMetrics`] for each endpoint, so that a request finds its counters without a look-up: it does nothing but
 //! atomic additions. `admin.rs` asks for the text of it all.
 //!
 //! ```text
 //! route.rs      of one route            endpoint.rs   of the connections to one endpoint
-//! reloads.rs    of the settings         process.rs    of the process, as the kernel sees it
-//! spans.rs      of the spans            certificates.rs  of the certificates shown to others
-//! scrape.rs     all of it as families   families.rs   names, help and samples
+//! reloads.rs    of the settings         spans.rs      of the spans
 //! ```
 
-mod certificates;
 mod endpoint;
-mod families;
-mod process;
 mod reloads;
 mod route;
-mod scrape;
 mod spans;
 
 use std::{
@@ -30,7 +24,7 @@ use std::{
 
 use prometheus::{HistogramOpts, HistogramVec};
 
-use crate::tls::Validity;
+use crate::{routing::UNROUTED, tls::Validity};
 
 pub use self::{
     endpoint::EndpointMetrics,
@@ -38,9 +32,6 @@ pub use self::{
     route::{Count, MOST_CODES, RouteMetrics},
     spans::Spans,
 };
-
-/// The route in the labels of requests that no route took.
-pub const UNROUTED: &str = "-";
 
 /// Upper bounds in seconds: from what a warm function takes to the longest that API Gateway and most of Lambda's
 /// callers wait.
@@ -56,13 +47,13 @@ pub struct Metrics {
     pub reloads: Reloads,
     /// What became of what a collector was to be told.
     pub spans: Spans,
-    whole: HistogramVec,
-    upstream: HistogramVec,
+    pub(crate) whole: HistogramVec,
+    pub(crate) upstream: HistogramVec,
     routes: Mutex<HashMap<Arc<str>, Weak<RouteMetrics>>>,
     endpoints: Mutex<HashMap<Arc<str>, Weak<EndpointMetrics>>>,
-    connections: AtomicU64,
-    connections_accepted: AtomicU64,
-    connections_refused: AtomicU64,
+    pub(crate) connections: AtomicU64,
+    pub(crate) connections_accepted: AtomicU64,
+    pub(crate) connections_refused: AtomicU64,
     listener_certificate: Mutex<Option<Validity>>,
 }
 
@@ -71,6 +62,16 @@ pub struct Metrics {
 pub struct ClientConnected(Arc<Metrics>);
 
 impl Metrics {
+    /// The time in which the listener's certificate in force is valid; `None` without such a listener.
+    pub fn set_listener_certificate(&self, validity: Option<Validity>) {
+        *self.listener_certificate.lock().unwrap_or_else(PoisonError::into_inner) = validity;
+    }
+
+    /// The time in which the listener's certificate in force is valid.
+    pub fn listener_certificate(&self) -> Option<Validity> {
+        *self.listener_certificate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Nothing counted yet.
     ///
     /// # Errors
@@ -128,7 +129,7 @@ impl Metrics {
     }
 
     /// Every route that somebody still has, by its id. What the others have left in the histograms is removed.
-    fn routes(&self) -> Vec<Arc<RouteMetrics>> {
+    pub(crate) fn routes(&self) -> Vec<Arc<RouteMetrics>> {
         let mut known = locked(&self.routes);
         known.retain(|id, route| {
             let is_alive = route.strong_count() > 0;
@@ -151,7 +152,7 @@ impl Metrics {
     }
 
     /// The same of endpoints.
-    fn endpoints(&self) -> Vec<(Arc<str>, Arc<EndpointMetrics>)> {
+    pub(crate) fn endpoints(&self) -> Vec<(Arc<str>, Arc<EndpointMetrics>)> {
         let mut known = locked(&self.endpoints);
         known.retain(|_, endpoint| endpoint.strong_count() > 0);
         let named = known.iter().filter_map(|(name, weak)| Some((Arc::clone(name), weak.upgrade()?)));

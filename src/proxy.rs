@@ -16,21 +16,14 @@
 //! reply.rs         to the client, as it arrives
 //! ```
 //!
-//! Each step's result is the next one's argument. Whatever fails becomes an answer in one place (`error.rs`).
+//! Each step's result is the next one's argument. Whatever fails becomes an answer in one place (`message/error.rs`).
 
-pub mod body_memory;
 mod call;
 pub mod deadline;
 pub mod draining;
 pub mod grpc;
-pub mod headers;
-pub mod inbound;
-pub mod outbound;
 pub mod record;
 pub mod reply;
-pub mod request_body;
-pub mod target;
-pub mod via;
 
 use std::{
     convert::Infallible,
@@ -48,27 +41,31 @@ use actix_http::{
 };
 
 use self::{
-    body_memory::BodyMemory,
     call::{Call, Called},
     deadline::Deadline,
     draining::Draining,
-    inbound::{Hop, InboundRequest},
     record::Record,
     reply::ClientBody,
-    target::HeadLimits,
+};
+use crate::message::{
+    body_pool::BodyMemory,
+    head::{self, HeadLimits},
+    inbound::{Hop, InboundRequest},
     via::Via,
 };
 use crate::{
-    admission::{self, Permit},
     backend::{ClientReply, ReplyMode},
     client::{Client, UpstreamReply},
     diagnosis,
-    error::{ErrorKind, ProxyError},
-    fault_points,
+    message::error::{ErrorKind, ProxyError},
     metrics::Metrics,
+    resilience::admission::{self, Permit},
     routing::{Miss, RouteTable},
-    snapshot::{Current, Snapshot},
-    supervision::{Task, catch_in},
+    state::snapshot::{Current, Snapshot},
+    system::{
+        fault_points,
+        supervision::{Task, catch_in},
+    },
 };
 
 /// State that one worker thread serves the requests of one of its listening sockets with.
@@ -204,7 +201,7 @@ pub fn choose<'s, R>(
     limits: &HeadLimits,
     via: &Via,
 ) -> Result<Chosen<'s, R>, ProxyError> {
-    target::check(request.head(), limits)?;
+    head::check(request.head(), limits)?;
     if via.is_in(request.headers()) {
         return Err(ErrorKind::LoopDetected.into());
     }

@@ -6,7 +6,7 @@
 //! any. A route whose method does not fit is passed over for the next best. The order of files plays no part,
 //! because two routes that tie on all of this are a settings mistake ([`clashes`]).
 //!
-//! `snapshot.rs` builds the table; `proxy.rs` asks it once per request. `standing.rs` says of one rule by itself how it
+//! `state/snapshot.rs` builds the table; `proxy.rs` asks it once per request. `standing.rs` says of one rule by itself how it
 //! stands, for people.
 
 mod clash;
@@ -23,6 +23,9 @@ pub use pattern::{HostPattern, MethodSet, PathPattern, RouteRule, UriPattern};
 pub use standing::{Mismatch, Standing, standing};
 
 use self::paths::PathTable;
+
+/// The route in logs and in the labels of metrics where no route took a request.
+pub const UNROUTED: &str = "-";
 
 /// Finds the route of a request; the time depends on the length of its path and host, not on how many
 /// routes there are.

@@ -14,7 +14,8 @@
 //! blanks are normalised in the canonical request alone.
 
 pub mod canonical;
-pub mod query;
+pub mod clock_skew;
+pub(crate) mod explanation;
 
 use std::{
     borrow::Cow,
@@ -34,7 +35,7 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use self::canonical::{Canonical, CanonicalText, SignedHeader, SignedValue};
-use crate::{hexadecimal::digits, proxy::outbound::OutboundRequest};
+use crate::{message::outbound::OutboundRequest, text::hexadecimal::digits};
 
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");

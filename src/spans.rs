@@ -1,6 +1,6 @@
 //! Spans: what a collector is told of each recorded request, one for the request and one for each call to AWS.
 //!
-//! `proxy/record.rs` begins a [`Recording`] where the trace is recorded (`trace.rs`), takes down each call in it, and
+//! `proxy/record.rs` begins a [`Recording`] where the trace is recorded (`message/trace.rs`), takes down each call in it, and
 //! ends it with the request. From there everything happens on another thread: `spans/exporter.rs` gathers what has
 //! ended and delivers it in the shape of `spans/otlp.rs`.
 
@@ -21,10 +21,13 @@ use actix_http::{
 
 pub use self::exporter::Exporter;
 use crate::{
-    excerpt::excerpt,
-    proxy::{inbound::RequestBody, outbound::OutboundRequest},
+    message::{
+        inbound::RequestBody,
+        outbound::OutboundRequest,
+        trace::{self, Span, Trace, new_span},
+    },
     settings::Scheme,
-    trace::{self, Span, Trace, new_span},
+    text::excerpt::excerpt,
 };
 
 /// Characters of a path that are told.

@@ -5,6 +5,7 @@
 
 mod client_identity;
 pub mod failure;
+pub mod server;
 mod validity;
 
 use std::{
@@ -28,8 +29,8 @@ pub use self::{
     client_identity::{ClientIdentity, IdentityProblem},
     validity::{Standing, Validity},
 };
-use crate::{
-    open_files::exhausted::note,
+use crate::system::{
+    exhausted::note,
     regular_file::{self, read_certificates},
     wall_clock::TlsClock,
 };

@@ -1,6 +1,8 @@
 //! What the bytes of a path mean: escapes, and `..` in all its spellings.
 //!
-//! Settings, routing, signing and the backends ask here; `proxy/target.rs` refuses what is not sound.
+//! Settings, routing, signing and the backends ask here; `message/head.rs` refuses what is not sound.
+
+pub mod query;
 
 use std::borrow::Cow;
 
@@ -14,6 +16,18 @@ pub fn escapes_are_whole(text: &[u8]) -> bool {
         }
     }
     true
+}
+
+/// Encodes every byte that is neither unreserved (RFC 3986, 2.3) nor among `kept`.
+pub fn push_encoded(bytes: &[u8], kept: &[u8], text: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in bytes {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') || kept.contains(byte) {
+            text.push(*byte);
+        } else {
+            text.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+    }
 }
 
 /// Whether a path holds a `..` segment in any spelling, wherever it leads.

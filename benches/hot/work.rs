@@ -17,8 +17,8 @@ use actix_http::{
 use apigw_invoker::{
     backend::{self, Backend},
     client::{ReplyBody, UpstreamReply, encode_head},
+    message::inbound::{InboundRequest, RequestBody},
     metrics::Metrics,
-    proxy::inbound::{InboundRequest, RequestBody},
     routing::{MethodSet, RouteRule, RouteTable, UriPattern},
     settings::{Document, Settings},
     signing::{Scope, Signer},
@@ -130,7 +130,7 @@ fn built(route: &str) -> Arc<dyn Backend> {
     backend::build(&settings.routes[0].backend, &mut Configurations::default()).expect("a backend")
 }
 
-/// A request as `inbound.rs` hands it over.
+/// A request as `message/inbound.rs` hands it over.
 fn inbound() -> InboundRequest {
     let lines = [
         ("accept", "*/*"),

@@ -24,9 +24,9 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use crate::{
+use crate::system::{
+    exhausted::Exhausted,
     fault_points,
-    open_files::exhausted::Exhausted,
     supervision::{Task, once},
 };
 

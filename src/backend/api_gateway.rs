@@ -12,15 +12,15 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Backend, ClientReply, ReplyMode, Target, endpoint, verdict::Verdict};
 use crate::{
     client::{Secured, UpstreamReply},
-    error::{ErrorKind, ProxyError},
-    proxy::{
+    message::{
+        error::{ErrorKind, ProxyError},
         headers,
         inbound::{BodyMode, InboundRequest},
         outbound::{OutboundRequest, Signature},
     },
     settings::{ApiGatewaySettings, ClientAuthorization, FunctionUri},
-    signing::{Scope, query::push_strict},
-    uri_syntax::check_remainder,
+    signing::Scope,
+    uri_syntax::{check_remainder, query::push_strict},
 };
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");

@@ -17,17 +17,17 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::{Backend, ClientReply, ReplyMode, Target, endpoint, verdict::Verdict};
 use crate::{
     client::{Secured, UpstreamReply},
-    error::ProxyError,
-    header_maps,
-    proxy::{
+    message::{
+        error::ProxyError,
+        header_map_pool as header_maps,
         inbound::{BodyMode, InboundRequest, RequestBody},
         outbound::{OutboundRequest, Signature},
+        trace,
     },
     settings::{
         AnswerSettings, InvocationType, InvokeMode, LambdaEndpoint, LambdaSettings, LogType, PayloadSettings,
     },
     signing::Scope,
-    trace,
 };
 
 /// The event of a call that waits for its answer (Lambda quotas).

@@ -16,11 +16,10 @@ use tokio::runtime::Builder;
 use self::{connect::Connection, credentials::Tried};
 use super::{Form, OutputForm, SettingsDirectory, load, print_json};
 use crate::{
-    certificates,
-    run::{cannot_start, counted, tell},
+    process::{cannot_start, counted, tell},
     settings::{Mistakes, Settings},
-    snapshot,
-    terminal::Paint,
+    state::{certificates, snapshot},
+    system::terminal::Paint,
 };
 
 #[derive(Debug, Args)]

@@ -7,9 +7,9 @@ use serde::Serialize;
 use crate::{
     settings::{
         ApiGatewaySettings, BackendSettings, LambdaSettings, Origin, RouteSettings, Settings, Source,
-        units::{duration_text, size_text},
     },
-    terminal::{Paint, wrapped},
+    system::terminal::{Paint, wrapped},
+    text::units::{duration_text, size_text},
 };
 
 /// One route.

@@ -16,10 +16,9 @@ use super::{
     tunnel,
 };
 use crate::{
-    error::{ErrorKind, ProxyError},
-    open_files::exhausted::Exhausted,
+    message::error::{ErrorKind, ProxyError},
     settings::HostPort,
-    tcp_keepalive,
+    system::{exhausted::Exhausted, tcp_keepalive},
     tls::failure::{self, Server},
 };
 

@@ -29,7 +29,7 @@ use self::{
     frames::Frames,
 };
 use super::{log_tail::log_tail, response::ResponseBody};
-use crate::{
+use crate::message::{
     error::{ErrorKind, ProxyError},
     remark::Remark,
 };

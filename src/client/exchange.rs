@@ -25,8 +25,10 @@ use super::{
     stream::Stream,
 };
 use crate::{
-    error::{ErrorKind, ProxyError},
-    message::chunks::{Chunks, Decoded},
+    message::{
+        chunks::{Chunks, Decoded},
+        error::{ErrorKind, ProxyError},
+    },
     tls::failure,
 };
 

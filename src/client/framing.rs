@@ -11,10 +11,10 @@ use actix_http::{
 };
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use crate::{
+use crate::message::{
+    chunks::MalformedChunk,
     error::{ErrorKind, ProxyError},
-    header_maps,
-    message::chunks::MalformedChunk,
+    header_map_pool as header_maps,
 };
 
 /// Header lines of an answer, whether an upstream sends them or a function's answer describes them: twice what Envoy and

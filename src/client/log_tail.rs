@@ -5,7 +5,10 @@
 
 use log::Level;
 
-use crate::{excerpt::excerpt, lenient_base64, remark::Remark};
+use crate::{
+    message::remark::Remark,
+    text::{excerpt::excerpt, lenient_base64},
+};
 
 /// Bytes of base64 that are looked at: Lambda sends 4 KiB of a log (Lambda API reference, `Invoke`, `LogResult`).
 pub const LONGEST: usize = 16 << 10;

@@ -12,10 +12,12 @@ use std::{
 
 use super::{dial::dial, endpoint::Endpoint, exchange::Exchange, room::UpstreamRoom, stream::Stream};
 use crate::{
-    error::ProxyError,
-    fault_points,
+    message::error::ProxyError,
     metrics::EndpointMetrics,
-    supervision::{Task, supervise_until_over},
+    system::{
+        fault_points,
+        supervision::{Task, supervise_until_over},
+    },
 };
 
 /// How often idle connections are looked at.

@@ -18,7 +18,7 @@ use super::{
     stream::Stream,
 };
 use crate::{
-    error::{ErrorKind, ProxyError},
+    message::error::{ErrorKind, ProxyError},
     tls::failure,
 };
 

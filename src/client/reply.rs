@@ -15,7 +15,7 @@ use super::{
     gathered::Gathered,
     response::ResponseBody,
 };
-use crate::error::{ErrorKind, ProxyError};
+use crate::message::error::{ErrorKind, ProxyError};
 
 /// The type of an answer of `InvokeWithResponseStream`.
 const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";

@@ -9,8 +9,11 @@ use actix_http::{
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use crate::{
-    error::{ErrorKind, ProxyError},
-    proxy::{inbound::RequestBody, outbound::OutboundRequest},
+    message::{
+        error::{ErrorKind, ProxyError},
+        inbound::RequestBody,
+        outbound::OutboundRequest,
+    },
     signing::SigningHeaders,
 };
 
@@ -91,7 +94,7 @@ mod tests {
     use actix_http::header::{HeaderMap, HeaderValue};
 
     use super::*;
-    use crate::proxy::outbound::Signature;
+    use crate::message::outbound::Signature;
 
     fn request(method: Method, target: &str, body: RequestBody) -> OutboundRequest {
         let mut headers = HeaderMap::new();

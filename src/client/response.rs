@@ -14,7 +14,7 @@ use futures_core::Stream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{exchange::Exchange, pool::Pool};
-use crate::error::{ErrorKind, ProxyError};
+use crate::message::error::{ErrorKind, ProxyError};
 
 /// A body on its way from AWS. Dropping it before its end closes the connection.
 pub struct ResponseBody {

@@ -14,9 +14,9 @@ use futures_core::Stream as _;
 use tokio::{io::AsyncWrite, time::Instant};
 
 use super::stream::Stream;
-use crate::{
+use crate::message::{
     error::{ErrorKind, ProxyError},
-    proxy::inbound::{BodyStream, RequestBody},
+    inbound::{BodyStream, RequestBody},
 };
 
 /// A request on its way out.

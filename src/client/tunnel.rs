@@ -12,7 +12,7 @@ use tokio::{
 
 use super::endpoint::Endpoint;
 use crate::{
-    error::{ErrorKind, ProxyError},
+    message::error::{ErrorKind, ProxyError},
     settings::ForwardProxy,
 };
 

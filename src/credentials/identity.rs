@@ -9,7 +9,7 @@ use std::{error::Error, fmt};
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 
 use super::sts::reason;
-use crate::redaction::key_id_end;
+use crate::message::redaction::key_id_end;
 
 /// Why it is not known whose keys they are, with the cure.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use http::{StatusCode, Uri};
 use serde::Deserialize;
 
 use super::{sts::causes, way::Way};
-use crate::wall_clock;
+use crate::system::wall_clock;
 
 /// Off EC2 nobody answers there; a pod waits no longer than this for nothing.
 const LIMIT: Duration = Duration::from_secs(1);

@@ -8,8 +8,8 @@ use aws_credential_types::Credentials;
 use secrecy::ExposeSecret;
 
 use crate::{
-    regular_file,
     settings::{MountedKeys, Part, is_key, without_line_end},
+    system::regular_file,
 };
 
 /// Reads the keys as they are now.

@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::wall_clock;
+use crate::system::wall_clock;
 
 /// Until the program has ended.
 const LIMIT: Duration = Duration::from_secs(10);

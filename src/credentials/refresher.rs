@@ -21,11 +21,13 @@ use super::{
     sts::Fetched,
 };
 use crate::{
-    excerpt::excerpt,
-    fault_points,
     settings::is_key,
-    supervision::{self, Task, catch_in},
-    wall_clock::{self, Rfc3339},
+    system::{
+        fault_points,
+        supervision::{self, Task, catch_in},
+        wall_clock::{self, Rfc3339},
+    },
+    text::excerpt::excerpt,
 };
 
 /// The SDK's own retries of one call end before.

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::slot::Refusal;
-use crate::wall_clock;
+use crate::system::wall_clock;
 
 /// By then botocore insists on new keys (`_mandatory_refresh_timeout` in its `credentials.py`); long enough to sit
 /// out a failure of STS.

@@ -13,7 +13,7 @@ use aws_config::profile::{Profile, ProfileSet};
 use aws_types::os_shim_internal::Env;
 
 use super::profile_chain::{CREDENTIAL_SOURCE, LOGIN_SESSION, SSO, WEB_IDENTITY};
-use crate::regular_file;
+use crate::system::regular_file;
 
 const CONTAINER_TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
 /// The `credential_source` that asks a container's endpoint.

@@ -8,7 +8,7 @@ use aws_config::profile;
 use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_types::os_shim_internal::{Env, Fs};
 
-use crate::{excerpt::excerpt, regular_file};
+use crate::{system::regular_file, text::excerpt::excerpt};
 
 /// Characters of a section's name that are told.
 const LONGEST_SECTION: usize = 100;

@@ -24,7 +24,7 @@ use super::{
     status::{Caller, Ready, State, Status},
     sts::Fetched,
 };
-use crate::wall_clock::Rfc3339;
+use crate::system::wall_clock::Rfc3339;
 
 /// Routes that one line of the log names.
 const MOST_NAMED: usize = 5;

@@ -4,7 +4,7 @@ use std::{fmt, time::SystemTime};
 
 use aws_credential_types::Credentials;
 
-use crate::{excerpt::excerpt, wall_clock::Rfc3339};
+use crate::{system::wall_clock::Rfc3339, text::excerpt::excerpt};
 
 /// Characters of an ARN that are shown.
 const LONGEST_ARN: usize = 300;

@@ -16,10 +16,10 @@ use aws_sdk_sts::{
 
 use super::{chain::WebIdentity, identity::CallerUnknown, status::Caller, way::Way};
 use crate::{
-    error::ProxyError,
-    excerpt::excerpt,
-    regular_file,
+    message::error::ProxyError,
     settings::{EndpointVariant, Role, Source, session_name},
+    system::regular_file,
+    text::excerpt::excerpt,
 };
 
 /// Characters of a failure's text: AWS's messages name the action, the role and the caller.

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use crate::{
     client::{Endpoint, KeepAlive, Secured, dial},
-    error::ProxyError,
+    message::error::ProxyError,
     settings::{ForwardProxy, HostPort},
     tls::Tls,
 };

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use super::{Fault, Keys, Sockets, credentials::Kind};
 use crate::{
     settings::{BackendSettings, RouteSettings, Settings},
-    terminal::aligned,
+    system::terminal::aligned,
 };
 
 /// A signed route of both kinds of sidecar.

@@ -28,7 +28,7 @@ use super::{
     verify::Keys,
 };
 use crate::{
-    run::{signals, tell},
+    process::{signals, tell},
     settings::{Document, Environment, Settings},
 };
 

@@ -6,8 +6,8 @@
 
 use super::Evidence;
 use crate::{
-    excerpt::excerpt,
-    redaction::{LEFT_OUT, is_secret},
+    message::redaction::{LEFT_OUT, is_secret},
+    text::excerpt::excerpt,
 };
 
 /// Characters that are quoted of a value.

@@ -6,9 +6,9 @@
 
 use super::RefusedCall;
 use crate::{
-    backend::verdict::{error_type, is_throttling},
     client::UpstreamReply,
-    json::Json,
+    client::aws_error::{error_type, is_throttling},
+    text::json::Json,
 };
 
 /// Bytes that are read of `Reason`: no name that is known is longer.

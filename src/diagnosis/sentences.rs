@@ -6,8 +6,8 @@ use actix_http::header::HeaderMap;
 
 use super::{Evidence, Reason};
 use crate::{
-    clock_skew::{ahead_of, told as clock_told},
-    excerpt::excerpt,
+    signing::clock_skew::{ahead_of, told as clock_told},
+    text::excerpt::excerpt,
 };
 
 /// Characters that are quoted of AWS's sentence.

@@ -6,7 +6,7 @@ use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 
 use crate::{
-    proxy::headers::why_not_passed,
+    message::headers::why_not_passed,
     settings::{BackendSettings, ClientAuthorization, PayloadSettings, RouteSettings},
 };
 

@@ -12,12 +12,13 @@ use crate::{
     backend::Backend,
     client::encode_head,
     credentials::{AtHand, at_hand},
-    error::{ErrorKind, ProxyError},
-    proxy::outbound::{OutboundRequest, Signature},
-    redaction,
+    message::{
+        error::{ErrorKind, ProxyError},
+        outbound::{OutboundRequest, Signature},
+        redaction, trace,
+    },
     settings::{BackendSettings, Hidden, PayloadSettings, RouteSettings, Scheme, Source},
     signing::{Scope, Signer, SigningHeaders, hash},
-    trace,
 };
 
 /// Stands for what is not at hand: no AWS key looks like this.

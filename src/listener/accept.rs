@@ -25,18 +25,20 @@ use super::{
     farewell, http1, http2,
     server::Server,
     sockets::{Listener, Listening},
-    tls::ServerTls,
     transport::{Socket, Transport},
 };
+use crate::tls::server::ServerTls;
 use crate::{
-    admission::Counted,
-    fault_points,
     metrics::Metrics,
-    open_files::exhausted::{Exhausted, spare},
     proxy::draining::Watcher,
+    resilience::admission::Counted,
     settings::Limits,
-    snapshot::Snapshot,
-    supervision::{End, Restarts, Task, catch_in},
+    state::snapshot::Snapshot,
+    system::{
+        exhausted::{Exhausted, spare},
+        fault_points,
+        supervision::{End, Restarts, Task, catch_in},
+    },
 };
 
 /// How long to wait before the next try when the system gives no more connections: one of ours may end by then.

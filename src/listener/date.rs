@@ -13,7 +13,7 @@ use actix_http::ServiceConfig;
 use bytes::BytesMut;
 use tokio::time::sleep;
 
-use crate::supervision::Task;
+use crate::system::supervision::Task;
 
 /// Between two looks at a date, which is another one at each look unless it stands still.
 const LOOK: Duration = Duration::from_secs(10);

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::transport::Socket;
 use crate::{
-    error::{ErrorKind, ProxyError},
+    message::error::{ErrorKind, ProxyError},
     metrics::Metrics,
     proxy,
 };

@@ -38,9 +38,9 @@ use self::{
 };
 use super::{LINGER, server::Server, transport::Transport};
 use crate::{
-    error::ProxyError,
+    message::{error::ProxyError, request_body::Intake},
     metrics::Metrics,
-    proxy::{self, reply::ClientBody, request_body::Intake},
+    proxy::{self, reply::ClientBody},
     settings::Limits,
 };
 

@@ -52,11 +52,11 @@ use self::{
 };
 use super::{server::Server, transport::Transport};
 use crate::{
-    error::{ErrorKind, ProxyError},
+    message::error::{ErrorKind, ProxyError},
     metrics::Metrics,
     proxy,
     settings::Limits,
-    supervision::Task,
+    system::supervision::Task,
 };
 
 /// Streams at a time (RFC 9113, 6.5.2 recommends no fewer than 100).

@@ -17,8 +17,8 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::tls::{ServerTls, UnfitFile};
-use crate::{settings::Listen, tcp_keepalive};
+use crate::tls::server::{ServerTls, UnfitFile};
+use crate::{settings::Listen, system::tcp_keepalive};
 
 /// Connections that wait to be accepted; more are refused by the kernel.
 const BACKLOG: i32 = 1024;
@@ -120,7 +120,7 @@ impl Sockets {
         let mut all = vec![Listening::new(Listener::Plain(plain), &http.to_string(), h2c)];
         let mut sockets = Self { all: Handles::default(), tls: None, http, https: None, unix: None };
         if let Some(https) = &settings.https {
-            let tls = Arc::new(ServerTls::read(https).map_err(BindError::Tls)?);
+            let tls = Arc::new(ServerTls::read(&https.files).map_err(BindError::Tls)?);
             let (listener, address) = tcp(https.address, "listen.https.address")?;
             sockets.tls = Some(Arc::clone(&tls));
             all.push(Listening::new(Listener::Secure(listener, tls), &address.to_string(), false));

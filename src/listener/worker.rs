@@ -30,10 +30,13 @@ use super::{
 };
 use crate::{
     client::Client,
-    fault_points,
-    proxy::{Worker, body_memory::BodyMemory, draining::Draining, via::Via},
-    snapshot::Current,
-    supervision::{End, Task, catch_in, supervise, supervise_thread},
+    message::{body_pool::BodyMemory, via::Via},
+    proxy::{Worker, draining::Draining},
+    state::snapshot::Current,
+    system::{
+        fault_points,
+        supervision::{End, Task, catch_in, supervise, supervise_thread},
+    },
 };
 
 /// Time for requests that are aborted to send their last bytes: what was received of an answer, or a 504.

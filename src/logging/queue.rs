@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
+use crate::system::{
     fault_points,
     supervision::{Task, catch, supervise_thread},
 };

@@ -1,6 +1,6 @@
 //! What is counted of the connections to one endpoint, by all workers together.
 //!
-//! `client.rs` and `client/pool.rs` add to it; `scrape.rs` reads it.
+//! `client.rs` and `client/pool.rs` add to it; `admin/exposition.rs` reads it.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -26,7 +26,7 @@ impl EndpointMetrics {
         self.idle.fetch_add(by, Ordering::Relaxed);
     }
 
-    pub(super) fn idle(&self) -> i64 {
+    pub(crate) fn idle(&self) -> i64 {
         self.idle.load(Ordering::Relaxed)
     }
 }

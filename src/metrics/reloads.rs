@@ -1,6 +1,6 @@
 //! What became of changed settings.
 //!
-//! Whatever reads them again while the process runs tells it here; `scrape.rs` reads it.
+//! Whatever reads them again while the process runs tells it here; `admin/exposition.rs` reads it.
 
 use std::{
     sync::{
@@ -15,8 +15,8 @@ use super::route::Count;
 /// The settings in force, and how the attempts to change them ended.
 #[derive(Debug)]
 pub struct Reloads {
-    pub(super) applied: Count,
-    pub(super) rejected: Count,
+    pub(crate) applied: Count,
+    pub(crate) rejected: Count,
     generation: AtomicU64,
     /// Seconds since 1970.
     in_force_since: AtomicU64,
@@ -26,7 +26,7 @@ pub struct Reloads {
 
 impl Reloads {
     /// The settings of the start are the first generation.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             applied: Count::default(),
             rejected: Count::default(),
@@ -64,15 +64,15 @@ impl Reloads {
         *self.rejection.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
-    pub(super) fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)
     }
 
-    pub(super) fn in_force_since(&self) -> u64 {
+    pub(crate) fn in_force_since(&self) -> u64 {
         self.in_force_since.load(Ordering::Relaxed)
     }
 
-    pub(super) fn last_was_right(&self) -> u64 {
+    pub(crate) fn last_was_right(&self) -> u64 {
         u64::from(self.rejection().is_none())
     }
 }

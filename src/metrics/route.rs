@@ -1,7 +1,7 @@
 //! What is counted of one route's requests.
 //!
-//! `proxy/record.rs` adds to it as a request goes along, `admission.rs` and `proxy/call.rs` for what they refuse or
-//! repeat; `scrape.rs` reads it.
+//! `proxy/record.rs` adds to it as a request goes along, `resilience/admission.rs` and `proxy/call.rs` for what they refuse or
+//! repeat; `admin/exposition.rs` reads it.
 
 use std::{
     fmt,
@@ -20,7 +20,7 @@ const METHODS: [&str; 8] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST",
 /// The classes of statuses; the last is for clients that left before there was one, as nginx has it.
 const STATUSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "499"];
 
-/// Room for the codes of `error.rs`; a test compares.
+/// Room for the codes of `message/error.rs`; a test compares.
 pub const MOST_CODES: usize = 32;
 
 /// The counters of one route.
@@ -70,7 +70,7 @@ pub struct Count(AtomicU64);
 pub struct Named<const N: usize>([(OnceLock<&'static str>, Count); N]);
 
 impl RouteMetrics {
-    pub(super) fn new(id: Arc<str>, whole: &HistogramVec, upstream: &HistogramVec) -> Self {
+    pub(crate) fn new(id: Arc<str>, whole: &HistogramVec, upstream: &HistogramVec) -> Self {
         Self {
             errors: Named::default(),
             retries: Named::default(),
@@ -113,16 +113,16 @@ impl RouteMetrics {
 
     /// Whether there was a request, or a refusal before one. Other routes have no samples: thousands of them would
     /// make pages of zeros.
-    pub(super) fn was_called(&self) -> bool {
+    pub(crate) fn was_called(&self) -> bool {
         self.in_flight() > 0 || self.requests().next().is_some() || self.errors.all().next().is_some()
     }
 
-    pub(super) fn in_flight(&self) -> u64 {
+    pub(crate) fn in_flight(&self) -> u64 {
         self.in_flight.load(Ordering::Relaxed)
     }
 
     /// Requests by method and class of status, as far as there were any.
-    pub(super) fn requests(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+    pub(crate) fn requests(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         self.requests.iter().zip(METHODS).flat_map(|(counts, method)| {
             let counted =
                 counts.iter().zip(STATUSES).map(move |(count, status)| (method, status, count.get()));
@@ -168,7 +168,7 @@ impl<const N: usize> Named<N> {
         }
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.0.iter().map_while(|(name, count)| Some((*name.get()?, count.get())))
     }
 }

@@ -1,6 +1,6 @@
 //! What became of the requests that a collector was to be told of.
 //!
-//! `spans/exporter.rs` and `spans/delivery.rs` count; `scrape.rs` reads it.
+//! `spans/exporter.rs` and `spans/delivery.rs` count; `admin/exposition.rs` reads it.
 
 use super::route::Count;
 

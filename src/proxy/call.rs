@@ -2,7 +2,7 @@
 //! allowed and may help.
 //!
 //! `proxy.rs` hands it what a backend has made of the client's request, and gets the answer that the backend is to
-//! pass on: the last attempt's. `retry.rs` knows what may be repeated, `circuit_breaker.rs` whether anything is sent
+//! pass on: the last attempt's. `resilience/retry.rs` knows what may be repeated, `resilience/circuit_breaker.rs` whether anything is sent
 //! at all. Dropping the future ends it, whatever it is waiting for.
 
 mod debug_line;
@@ -12,20 +12,22 @@ use std::{pin::pin, time::Instant};
 use tokio::time::sleep;
 
 use self::debug_line::Attempted;
-use super::{
-    deadline::Deadline,
+use super::{deadline::Deadline, record::Record};
+use crate::message::{
     inbound::RequestBody,
     outbound::{OutboundRequest, Signature},
-    record::Record,
 };
 use crate::{
-    backend::verdict::{Verdict, error_type},
+    backend::verdict::Verdict,
+    client::aws_error::error_type,
     client::{Client, Connection, ReplyBody, UpstreamReply},
     diagnosis::{self, Evidence, RefusedCall},
-    error::{ErrorKind, ProxyError},
-    header_maps,
-    retry::{Pause, Retries},
-    snapshot::{Route, Signed},
+    message::{
+        error::{ErrorKind, ProxyError},
+        header_map_pool as header_maps,
+    },
+    resilience::retry::{Pause, Retries},
+    state::snapshot::{Route, Signed},
 };
 
 /// Bytes of an answer that is dropped, which are read so that its connection can be used again.

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
-use crate::error::{ErrorKind, ProxyError};
+use crate::message::error::{ErrorKind, ProxyError};
 
 /// When a request has to be over, if its route says so.
 #[derive(Debug, Clone, Copy)]

@@ -14,7 +14,7 @@ use std::{
 
 use slab::Slab;
 
-use crate::error::{ErrorKind, ProxyError};
+use crate::message::error::{ErrorKind, ProxyError};
 
 /// The end of one worker, shared by all that it runs.
 #[derive(Debug, Clone, Default)]

@@ -10,8 +10,8 @@ use actix_http::{
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 
-use super::headers::REQUEST_ID;
-use crate::{client::ReplyBody, error::ErrorKind};
+use crate::message::headers::REQUEST_ID;
+use crate::{client::ReplyBody, message::error::ErrorKind};
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");

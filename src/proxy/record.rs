@@ -14,19 +14,16 @@ use actix_http::{
 };
 use log::kv;
 
-use super::{headers::REQUEST_ID, outbound::OutboundRequest};
+use crate::message::{headers::REQUEST_ID, outbound::OutboundRequest};
 use crate::{
-    backend::verdict::bare,
+    client::aws_error::bare,
     client::{ERROR_TYPE, UpstreamReply},
     diagnosis::Diagnosis,
-    error::ProxyError,
-    excerpt::excerpt,
-    hexadecimal::digits,
+    message::{error::ProxyError, remark::Remark, trace::Trace},
     metrics::{Metrics, RouteMetrics},
-    remark::Remark,
-    snapshot::{Route, Snapshot},
     spans::{End, Recording},
-    trace::Trace,
+    state::snapshot::{Route, Snapshot},
+    text::{excerpt::excerpt, hexadecimal::digits},
 };
 
 /// Lambda's and REST APIs', and that of HTTP APIs.

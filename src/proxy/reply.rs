@@ -19,11 +19,15 @@ use super::{
     deadline::{Deadline, DeadlineTimer},
     draining::{Draining, Watcher},
     grpc,
-    headers::REQUEST_ID,
     record::Record,
 };
+use crate::message::headers::REQUEST_ID;
 use crate::{
-    admission::Permit, backend::ClientReply, client::ReplyBody, error::ProxyError, fault_points, header_maps,
+    backend::ClientReply,
+    client::ReplyBody,
+    message::{error::ProxyError, header_map_pool as header_maps},
+    resilience::admission::Permit,
+    system::fault_points,
 };
 
 /// What a request's head says about the shape of its answer.
@@ -256,8 +260,8 @@ impl MessageBody for ClientBody {
 mod tests {
     use super::*;
     use crate::{
-        admission::{Admission, enter},
         client::EventStream,
+        resilience::admission::{Admission, enter},
     };
 
     /// The size of an answer's body, and what comes of it first.

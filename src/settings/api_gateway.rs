@@ -16,10 +16,10 @@ use super::{
     retry::WrittenRetry,
     service,
     source::{Names, WrittenMetadataProtocol, WrittenSource, is_visible},
-    units::{WrittenDuration, WrittenSize, size_text},
     upstream::{UpstreamSettings, WrittenUpstream},
 };
 use crate::settings::key_source::Source;
+use crate::text::units::{WrittenDuration, WrittenSize, size_text};
 
 /// The payload that API Gateway takes (docs.aws.amazon.com, API Gateway quotas). APISIX's default is 64 MiB,
 /// which API Gateway would refuse after all of it was sent.

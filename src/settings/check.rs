@@ -6,8 +6,8 @@ use super::{
     mistake::{Mistake, Mistakes, Place},
     schema::secrecy::Secrecy,
     tree::{Environment, Node},
-    units::{WrittenDuration, WrittenSize, duration_text, size_text},
 };
+use crate::text::units::{WrittenDuration, WrittenSize, duration_text, size_text};
 
 /// Collects mistakes below one key path.
 pub struct Checker<'a> {

@@ -1,12 +1,13 @@
 //! The section `circuit_breaker` of a route: when calls are not even tried. The same keys for every backend.
 //!
-//! `upstream.rs` reads it with the other keys about the way to AWS; `crate::circuit_breaker` acts on it.
+//! `upstream.rs` reads it with the other keys about the way to AWS; `crate::resilience::circuit_breaker` acts on it.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{check::Checker, limits::LONGEST, units::WrittenDuration};
+use super::{check::Checker, limits::LONGEST};
+use crate::text::units::WrittenDuration;
 
 const FAILURES: u32 = 5;
 const OPEN_FOR: Duration = Duration::from_secs(10);

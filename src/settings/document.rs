@@ -10,7 +10,7 @@ use super::{
     NoRoutes,
     mistake::{Mistake, Mistakes, Place},
 };
-use crate::{open_files::exhausted::noted, regular_file};
+use crate::system::{exhausted::noted, regular_file};
 
 /// The file of the process's own settings.
 const PROCESS_FILE: &str = "default.yaml";

@@ -1,6 +1,6 @@
 //! A route with all its settings, defaults among them, as JSON in the shape of its file, for people and scripts.
 //!
-//! `snapshot.rs` has it made for the admin port's `/routes`. Whatever is a secret, or may be one since it can be a
+//! `state/snapshot.rs` has it made for the admin port's `/routes`. Whatever is a secret, or may be one since it can be a
 //! reference, is said to be there and not shown.
 
 use std::time::Duration;
@@ -11,9 +11,9 @@ use super::{
     ApiGatewaySettings, BackendSettings, ClientAuthorization, EmptyArraysMode, ForwardProxy, InvokeMode,
     LambdaSettings, MayHaveRun, MetadataProtocol, MountedKeys, Origin, Part, PayloadSettings, PayloadVersion,
     RouteSettings, Scheme, Source, UpstreamSettings,
-    units::{duration_text, size_text},
 };
 use crate::routing::{HostPattern, RouteRule, UriPattern};
+use crate::text::units::{duration_text, size_text};
 
 /// In the place of what is not shown.
 pub const REDACTED: &str = "(redacted)";

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{
-    check::Checker,
-    units::{WrittenDuration, WrittenSize},
-};
+use super::check::Checker;
+use crate::text::units::{WrittenDuration, WrittenSize};
 
 /// A path and query longer than this would outgrow what `http` and `aws-sigv4` can hold (64 KiB) once every
 /// byte of the query is escaped into three.

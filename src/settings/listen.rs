@@ -8,7 +8,7 @@ use std::{
 use serde::Deserialize;
 
 use super::{check::Checker, schema::ADDRESS_EXPECTED};
-use crate::listener::tls;
+use crate::tls::server::{self as tls, ServerFiles};
 
 /// The longest path that the kernel takes for a socket: `sun_path` of unix(7), with its closing zero.
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -31,12 +31,8 @@ pub struct Listen {
 pub struct Https {
     /// Where.
     pub address: SocketAddr,
-    /// A PEM file: the server's certificate, then those between it and its authority.
-    pub certificate: PathBuf,
-    /// A PEM file with the certificate's key.
-    pub key: PathBuf,
-    /// A PEM file of the authorities that a client's certificate must come from; without it none is asked for.
-    pub client_ca: Option<PathBuf>,
+    /// The certificate and what belongs to it.
+    pub files: ServerFiles,
 }
 
 impl Default for Listen {
@@ -88,19 +84,20 @@ impl WrittenHttps {
         let key = required("key", self.key).map(PathBuf::from);
         let client_ca = self.client_ca.map(PathBuf::from);
         let address = address("address", address_text, checker);
-        let https = Https { address: address?, certificate: certificate?, key: key?, client_ca };
-        match tls::configuration(&https) {
-            Ok(_) => Some(https),
+        let files = ServerFiles { certificate: certificate?, key: key?, client_ca };
+        let address = address?;
+        match tls::configuration(&files) {
+            Ok(_) => Some(Https { address, files }),
             Err(error) => {
                 let file = |path: &Path| path.display().to_string();
                 let (key, path, expected) = match error.part {
                     tls::Part::Certificate => {
-                        ("certificate", file(&https.certificate), "a PEM file with a certificate")
+                        ("certificate", file(&files.certificate), "a PEM file with a certificate")
                     }
-                    tls::Part::Key => ("key", file(&https.key), "a PEM file with the certificate's key"),
+                    tls::Part::Key => ("key", file(&files.key), "a PEM file with the certificate's key"),
                     tls::Part::ClientAuthorities => (
                         "client_ca",
-                        https.client_ca.as_deref().map(file).unwrap_or_default(),
+                        files.client_ca.as_deref().map(file).unwrap_or_default(),
                         "a PEM file with certificates of authorities",
                     ),
                 };

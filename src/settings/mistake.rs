@@ -1,6 +1,6 @@
 //! What is wrong with the settings, said so that the operator can mend it at once.
 //!
-//! Every stage of reading settings adds to one [`Mistakes`]; nothing stops at the first. `run.rs`
+//! Every stage of reading settings adds to one [`Mistakes`]; nothing stops at the first. `process.rs`
 //! prints them and exits with 78 (`EX_CONFIG` of sysexits).
 
 use std::{collections::HashSet, fmt};

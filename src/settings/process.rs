@@ -16,8 +16,8 @@ use super::{
     shared_address,
     tracing::{Tracing, WrittenTracing},
     tree::ROUTES,
-    units::WrittenDuration,
 };
+use crate::text::units::WrittenDuration;
 
 /// Everything the settings say, checked.
 #[derive(Debug, Clone, PartialEq)]

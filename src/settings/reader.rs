@@ -21,8 +21,8 @@ use super::{
     mistake::{Mistake, Mistakes, Place},
     schema::{self, secrecy::Secrecy},
     tree::{Content, Node, ROUTES, Spelling},
-    units::whole,
 };
+use crate::text::units::whole;
 
 /// Each round reads everything again, and nobody mends more at a time.
 const MOST_MISTAKES: usize = 200;

@@ -10,7 +10,7 @@ use super::{
     mistake::{Mistake, Mistakes},
     tree::{Content, Environment, Node, Spelling},
 };
-use crate::regular_file;
+use crate::system::regular_file;
 
 /// Replaces each reference below `node` by what it refers to.
 ///

@@ -1,12 +1,13 @@
 //! The section `retry` of a route: which calls are made again, how often and when. The same keys for every backend.
 //!
-//! `upstream.rs` reads it with the other keys about the way to AWS; `crate::retry` acts on it.
+//! `upstream.rs` reads it with the other keys about the way to AWS; `crate::resilience::retry` acts on it.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{check::Checker, limits::LONGEST, units::WrittenDuration};
+use super::{check::Checker, limits::LONGEST};
+use crate::text::units::WrittenDuration;
 
 const ATTEMPTS: u32 = 2;
 const MOST_ATTEMPTS: u32 = 10;

@@ -13,7 +13,7 @@ use super::{
     mistake::Place,
     upstream::UpstreamSettings,
 };
-use crate::metrics::UNROUTED;
+use crate::routing::UNROUTED;
 use crate::routing::{HostPattern, MethodSet, RouteRule, UriPattern};
 use crate::settings::key_source::Source;
 

@@ -1,6 +1,6 @@
 //! `RUST_LOG`, which sets the level of the log where `log.level` is not written.
 //!
-//! `process.rs` asks for the level, `run.rs` for the warning about what of it has no effect. Of the syntax of
+//! `process.rs` asks for the level, `process.rs` for the warning about what of it has no effect. Of the syntax of
 //! `env_logger` (`LEVEL`, `TARGET=LEVEL`, `TARGET`, `/FILTER`) a level for everything or for `apigw_invoker`
 //! counts: other targets are libraries, which at finer levels write headers, and so secrets.
 

@@ -17,7 +17,7 @@ use super::tree::ROUTES;
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// `reference.rs` puts what it yields in its place, whatever the key takes.
 const REFERENCE: &str = r"^(\$(env|file)://.+|\{vault://env/.+\})$";
-/// Whole milliseconds, or numbers with units (`units.rs`).
+/// Whole milliseconds, or numbers with units (`text/units.rs`).
 const DURATION: &str = r"^[0-9]+$|^[0-9]+(\.[0-9]+)? ?[a-zA-Zµ]+( ?[0-9]+(\.[0-9]+)? ?[a-zA-Zµ]+)*$";
 /// An IP address and a port.
 const ADDRESS: &str = r"^(\[[0-9a-fA-F:.]+\]|[0-9.]+):[0-9]{1,5}$";

@@ -8,7 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::key_source::{MetadataProtocol, MountedKeys, Origin, Part, Role, Source, is_key};
-use super::{ForwardProxy, check::Checker, endpoint_variant::EndpointVariant, units::WrittenDuration};
+use super::{ForwardProxy, check::Checker, endpoint_variant::EndpointVariant};
+use crate::text::units::WrittenDuration;
 
 /// STS's bounds for a session (AWS STS API reference, `AssumeRole`).
 const SHORTEST_SESSION: Duration = Duration::from_mins(15);

@@ -12,7 +12,7 @@ use super::{
     mistake::{Mistake, Mistakes, Place},
     tree::{Environment, ROUTES, VARIABLE_PREFIX, VARIABLE_SEPARATOR},
 };
-use crate::excerpt::excerpt;
+use crate::text::excerpt::excerpt;
 
 /// Characters of a variable's name that a mistake shows.
 const LONGEST_NAME: usize = 100;

@@ -1,6 +1,6 @@
 //! The section `tracing`: what becomes of the traces that requests belong to.
 //!
-//! `process.rs` comes here with what is written; `trace.rs` does it, and `spans.rs` where a collector is told.
+//! `process.rs` comes here with what is written; `message/trace.rs` does it, and `spans.rs` where a collector is told.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -11,9 +11,9 @@ use serde::Deserialize;
 use super::{
     check::Checker,
     function_uri::FunctionUri,
-    units::{WrittenDuration, WrittenShare},
     upstream::{Scheme, authorities},
 };
+use crate::text::units::{WrittenDuration, WrittenShare};
 
 /// What the OpenTelemetry specification proposes (`OTEL_EXPORTER_OTLP_TIMEOUT`).
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -12,8 +12,8 @@ use super::{
     forward_proxy::ForwardProxy,
     limits::LONGEST,
     retry::{RetrySettings, WrittenRetry},
-    units::WrittenDuration,
 };
+use crate::text::units::WrittenDuration;
 use crate::tls::{ClientIdentity, IdentityProblem};
 
 /// APISIX's defaults.

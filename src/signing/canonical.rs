@@ -4,6 +4,8 @@
 
 use actix_http::header::HeaderValue;
 
+use crate::uri_syntax::push_encoded;
+
 /// Everything that a signature covers.
 #[derive(Debug)]
 pub struct Canonical<'a> {
@@ -11,7 +13,7 @@ pub struct Canonical<'a> {
     pub method: &'a str,
     /// The path as it goes out.
     pub path: &'a str,
-    /// The query as it goes out, in the strict form of `query.rs`.
+    /// The query as it goes out, in the strict form of `uri_syntax/query.rs`.
     pub query: &'a str,
     /// The headers, sorted by their lower-case names.
     pub headers: &'a [SignedHeader<'a>],
@@ -150,17 +152,5 @@ fn push_header_value(value: &[u8], text: &mut Vec<u8>) {
     for word in words {
         text.push(b' ');
         text.extend_from_slice(word);
-    }
-}
-
-/// Encodes every byte that is neither unreserved (RFC 3986, 2.3) nor among `kept`.
-pub(super) fn push_encoded(bytes: &[u8], kept: &[u8], text: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in bytes {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') || kept.contains(byte) {
-            text.push(*byte);
-        } else {
-            text.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-        }
     }
 }

@@ -18,14 +18,14 @@ use tokio::time::{Instant, sleep};
 use super::{RequestSpan, otlp};
 use crate::{
     client::{Client, Endpoint, ReplyBody, UpstreamReply},
-    error::{ErrorKind, ProxyError},
-    excerpt::excerpt,
-    metrics::Metrics,
-    proxy::{
+    message::{
+        error::{ErrorKind, ProxyError},
         inbound::RequestBody,
         outbound::{OutboundRequest, Signature},
     },
+    metrics::Metrics,
     settings::{Otlp, Timeouts},
+    text::excerpt::excerpt,
 };
 
 const TYPE: HeaderValue = HeaderValue::from_static("application/x-protobuf");

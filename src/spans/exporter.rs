@@ -1,6 +1,6 @@
 //! The thread that gathers spans and has them delivered, and what the workers hand them over to.
 //!
-//! `assembly.rs` starts one for a collector and keeps it while its settings stay the same. Nobody waits for it: there is
+//! `state/builder.rs` starts one for a collector and keeps it while its settings stay the same. Nobody waits for it: there is
 //! room for [`MOST_BYTES`], and what comes beyond is dropped and counted. Once nobody has it any more, or the process
 //! ends, it has [`LAST`] to deliver what it has.
 
@@ -25,10 +25,12 @@ use tokio_util::sync::CancellationToken;
 use super::{RequestSpan, delivery::Delivery};
 use crate::{
     client::Endpoint,
-    fault_points,
     metrics::Metrics,
     settings::Otlp,
-    supervision::{End, Task, catch_in, supervise_thread},
+    system::{
+        fault_points,
+        supervision::{End, Task, catch_in, supervise_thread},
+    },
 };
 
 /// What may wait, thousands of requests.
@@ -242,9 +244,9 @@ mod tests {
     use super::*;
     use crate::{
         client::KeepAlive,
+        message::trace::{Trace, new_span},
         settings::{Scheme, Tracing},
         spans::{End, RequestSpan},
-        trace::{Trace, new_span},
     };
 
     fn request() -> RequestSpan {

@@ -19,7 +19,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use zeroize::Zeroizing;
 
 use super::Validity;
-use crate::regular_file;
+use crate::system::regular_file;
 
 /// A chain of certificates and the key of the first. Its `Debug` shows neither.
 #[derive(Clone)]

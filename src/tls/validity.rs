@@ -1,7 +1,7 @@
 //! The time in which a certificate of the process's own is valid, and the words for one that ends.
 //!
-//! `listener/tls.rs` and `client_identity.rs` read it from the certificates that they show others;
-//! `certificates.rs` watches it. rustls verifies the certificates of the other side and says nothing of its
+//! `server.rs` and `client_identity.rs` read it from the certificates that they show others;
+//! `state/certificates.rs` watches it. rustls verifies the certificates of the other side and says nothing of its
 //! own. Of a certificate (RFC 5280, 4.1) only the field `validity` is of interest, so the reader of DER that
 //! the AWS SDK has brought along is enough.
 

@@ -9,8 +9,8 @@ use actix_http::{
 use apigw_invoker::{
     backend::{self, Backend, verdict::Verdict},
     client::{ReplyBody, UpstreamReply},
-    error::ErrorKind,
-    proxy::{
+    message::{
+        error::ErrorKind,
         inbound::{InboundRequest, RequestBody},
         outbound::OutboundRequest,
     },
@@ -103,7 +103,7 @@ fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
     headers
 }
 
-/// A request below a route's prefix of five bytes, as `inbound.rs` hands it over.
+/// A request below a route's prefix of five bytes, as `message/inbound.rs` hands it over.
 fn inbound(method: Method, target: &str, headers: HeaderMap, body: &[u8]) -> InboundRequest {
     let uri: Uri = target.parse().unwrap();
     let remainder = uri.path().starts_with("/aws/").then_some(5);

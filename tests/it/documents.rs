@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use apigw_invoker::{
-    error::ErrorKind,
+    message::error::ErrorKind,
     metrics::MOST_CODES,
     proxy::grpc,
     settings::{BackendSettings, Document, Scheme, Settings},

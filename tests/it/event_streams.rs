@@ -12,8 +12,8 @@ use std::{
 use actix_http::{Method, header::HeaderMap};
 use apigw_invoker::{
     client::{Client, Endpoint, EventStream, KeepAlive, ReplyBody, UpstreamReply},
-    error::{ErrorKind, ProxyError},
-    proxy::{
+    message::{
+        error::{ErrorKind, ProxyError},
         inbound::RequestBody,
         outbound::{OutboundRequest, Signature},
     },

@@ -6,7 +6,7 @@ use std::{io::BufReader, net::SocketAddr};
 use apigw_invoker::{
     dev::{Keys, StandIn, StandInOptions},
     settings::{Document, Settings},
-    snapshot,
+    state::snapshot,
 };
 
 use super::support::{

@@ -19,11 +19,12 @@ use actix_http::{
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 use apigw_invoker::{
-    proxy::{
+    message::{
         inbound::RequestBody,
         outbound::{OutboundRequest, Signature},
     },
-    signing::{Scope, Signer, SigningHeaders, query::push_strict},
+    signing::{Scope, Signer, SigningHeaders},
+    uri_syntax::query::push_strict,
 };
 use aws_credential_types::Credentials;
 use bytes::Bytes;

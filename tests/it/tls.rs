@@ -9,7 +9,7 @@ use std::{
 use apigw_invoker::{
     app::Application,
     settings::{Document, Settings},
-    snapshot,
+    state::snapshot,
 };
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, date_time_ymd};
 use rustls::version;

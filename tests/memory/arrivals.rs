@@ -11,11 +11,11 @@ use actix_http::Method;
 use apigw_invoker::{
     backend::{Backend, ReplyMode},
     client::Client,
-    metrics::Metrics,
-    proxy::{
+    message::{
         inbound::RequestBody,
         outbound::{OutboundRequest, Signature},
     },
+    metrics::Metrics,
 };
 
 use super::{SIZES, Verdict, answers::shapes, lambda, once};

@@ -6,7 +6,7 @@ use actix_http::{
     Method, Uri, Version,
     header::{CONTENT_TYPE, HeaderMap, HeaderValue},
 };
-use apigw_invoker::proxy::inbound::{InboundRequest, RequestBody};
+use apigw_invoker::message::inbound::{InboundRequest, RequestBody};
 use bytes::Bytes;
 
 use super::{SIZES, Verdict, answers::filled, cost, lambda};

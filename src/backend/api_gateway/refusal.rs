@@ -1,6 +1,6 @@
 //! AWS's refusal of a signature, made fit for the client.
 //!
-//! API Gateway explains a mismatch, and `signature_refusal.rs` tells the explanation from the rest
+//! API Gateway explains a mismatch, and `signing/explanation.rs` tells the explanation from the rest
 //! (`api_gateway.rs` asks here from `Backend::reply`).
 
 use actix_http::header;
@@ -8,12 +8,10 @@ use bytes::Bytes;
 use log::Level;
 
 use crate::{
-    backend::{
-        ReplyMode,
-        signature_refusal::{is_in, message, split},
-    },
+    backend::ReplyMode,
     client::{ReplyBody, UpstreamReply},
-    remark::Remark,
+    message::remark::Remark,
+    signing::explanation::{is_in, message, split},
 };
 
 const SIGNATURE: &str = "InvalidSignatureException";

@@ -22,9 +22,11 @@ use actix_http::{
 use crate::{
     backend::{ClientReply, ReplyMode},
     client::{FUNCTION_ERROR, LOG_RESULT, ReplyBody, UpstreamReply, log_tail},
-    error::{ErrorKind, ProxyError},
-    proxy::headers,
-    remark::Remark,
+    message::{
+        error::{ErrorKind, ProxyError},
+        headers,
+        remark::Remark,
+    },
     settings::{AnswerSettings, EmptyArraysMode, InvocationType, InvokeMode},
 };
 

@@ -24,8 +24,10 @@ mod text;
 mod writer;
 
 use crate::{
-    error::{ErrorKind, ProxyError},
-    proxy::inbound::{InboundRequest, RequestBody},
+    message::{
+        error::{ErrorKind, ProxyError},
+        inbound::{InboundRequest, RequestBody},
+    },
     settings::PayloadSettings,
 };
 

@@ -5,8 +5,9 @@
 use actix_http::StatusCode;
 
 use crate::{
-    backend::verdict::{Verdict, error_type, is_expiry, is_throttling},
+    backend::verdict::Verdict,
     client::UpstreamReply,
+    client::aws_error::{error_type, is_expiry, is_throttling},
 };
 
 /// What the head tells (Lambda API reference, `Invoke`, errors).

@@ -6,11 +6,11 @@
 use serde_json::{Value, json};
 
 use crate::{
-    assembly::collector,
     backend,
     client::{Endpoint, KeepAlive, Probed, Unreached, probe_all},
     credentials::sts_endpoint,
     settings::Settings,
+    state::builder::collector,
     tls::Configurations,
 };
 

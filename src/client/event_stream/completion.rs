@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::{protocol, truncated};
 use crate::{
     client::log_tail,
-    error::ProxyError,
-    json::{Json, Kind, Text},
+    message::error::ProxyError,
+    text::json::{Json, Kind, Text},
 };
 
 /// What Lambda says of a failure for which the function has no name.

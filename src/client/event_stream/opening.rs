@@ -11,7 +11,7 @@ use futures_core::Stream;
 use super::{Event, Events, completion::Failure};
 use crate::{
     client::gathered::Gathered,
-    error::{ErrorKind, ProxyError},
+    message::error::{ErrorKind, ProxyError},
 };
 
 /// What ends the prelude (`aws.md` 2, HTTP integration).

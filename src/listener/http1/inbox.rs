@@ -26,9 +26,11 @@ use tokio::io::{AsyncRead, AsyncWrite as _, ReadBuf};
 use tokio_util::{codec::Decoder as _, io::poll_read_buf};
 
 use crate::{
-    error::{ErrorKind, ProxyError},
     listener::{expectation::asks_for_continue, request_target::escape_in_line, transport::Transport},
-    message::chunks::{Chunks, Decoded},
+    message::{
+        chunks::{Chunks, Decoded},
+        error::{ErrorKind, ProxyError},
+    },
 };
 
 /// Bytes of one read that wait for nothing larger: most heads come whole.

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::{Connection, inbox::End};
 use crate::{
-    error::{ErrorKind, ProxyError},
     listener::patience::Patience,
+    message::error::{ErrorKind, ProxyError},
     proxy::draining::{Draining, Watcher},
     settings::Limits,
 };

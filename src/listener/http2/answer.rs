@@ -19,7 +19,7 @@ use super::{
     pieces::{Piece, Progress},
     translate,
 };
-use crate::{error::ProxyError, proxy::reply::ClientBody};
+use crate::{message::error::ProxyError, proxy::reply::ClientBody};
 
 /// Bytes of a body in one frame.
 const PIECE: usize = 16 << 10;

@@ -24,8 +24,8 @@ use super::{
     upload::{Upload, discarding},
 };
 use crate::{
-    error::ProxyError,
     listener::expectation::asks_for_continue,
+    message::error::ProxyError,
     metrics::Metrics,
     proxy::{self, Worker, reply::ClientBody},
 };

@@ -18,9 +18,11 @@ use super::{
     upload::Upload,
 };
 use crate::{
-    error::{ErrorKind, ProxyError},
-    proxy::headers::REQUEST_ID,
-    wall_clock::clamped,
+    message::{
+        error::{ErrorKind, ProxyError},
+        headers::REQUEST_ID,
+    },
+    system::wall_clock::clamped,
 };
 
 /// A request, its target in origin form and its authority in `Host`. Paths may have `max_uri` bytes.

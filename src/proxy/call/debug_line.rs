@@ -9,8 +9,7 @@ use log::{Level, kv};
 
 use crate::{
     client::{Connection, Endpoint, ReplyBody, UpstreamReply},
-    error::ProxyError,
-    redaction::key_id_end,
+    message::{error::ProxyError, redaction::key_id_end},
 };
 
 /// One attempt of a call.

@@ -14,18 +14,20 @@ use super::{
     upstream_url::UpstreamUrl,
 };
 use crate::settings::key_source::Source;
-use crate::settings::{
-    EndpointVariant, ForwardProxy, Scheme,
-    api_gateway::is_scope_word,
-    check::Checker,
-    circuit_breaker::WrittenCircuitBreaker,
-    connect::WrittenConnect,
-    limits::{LONGEST, Limits},
-    reader::present,
-    retry::WrittenRetry,
-    source::{Names, WrittenMetadataProtocol, WrittenSource},
-    units::WrittenDuration,
-    upstream::WrittenUpstream,
+use crate::{
+    settings::{
+        EndpointVariant, ForwardProxy, Scheme,
+        api_gateway::is_scope_word,
+        check::Checker,
+        circuit_breaker::WrittenCircuitBreaker,
+        connect::WrittenConnect,
+        limits::{LONGEST, Limits},
+        reader::present,
+        retry::WrittenRetry,
+        source::{Names, WrittenMetadataProtocol, WrittenSource},
+        upstream::WrittenUpstream,
+    },
+    text::units::WrittenDuration,
 };
 
 /// Kong's defaults.

@@ -6,7 +6,7 @@ use apigw_invoker::{
     app::Application,
     dev::{self, Keys, Sockets, StandIn, StandInOptions},
     settings::{Document, Settings},
-    snapshot::Snapshot,
+    state::snapshot::Snapshot,
 };
 use tokio::sync::oneshot;
 

@@ -10,11 +10,12 @@ use super::{body_for, unchanged};
 use crate::{
     backend::ClientReply,
     client::{ReplyBody, UpstreamReply},
-    error::{ErrorKind, ProxyError},
-    excerpt::excerpt,
-    json::Json,
-    remark::Remark,
+    message::{
+        error::{ErrorKind, ProxyError},
+        remark::Remark,
+    },
     settings::AnswerSettings,
+    text::{excerpt::excerpt, json::Json},
 };
 
 /// Characters of the function's own account that go to the log.

@@ -10,11 +10,11 @@ use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use super::{LONGEST_QUOTE, invalid, members::Members};
 use crate::{
     client::{MAX_HEAD, MAX_HEADERS},
-    error::ProxyError,
-    excerpt::excerpt,
-    json::{Json, Kind, Text},
-    message::chunks::is_token,
-    proxy::headers::clean_reply,
+    message::{chunks::is_token, error::ProxyError, headers::clean_reply},
+    text::{
+        excerpt::excerpt,
+        json::{Json, Kind, Text},
+    },
 };
 
 /// The head of a function's answer, without the status.

@@ -5,7 +5,7 @@
 //! bytes until a member of it is used.
 
 use super::invalid;
-use crate::{error::ProxyError, json::Json};
+use crate::{message::error::ProxyError, text::json::Json};
 
 /// The members that mean something. Of a name that is there twice the last counts, as in `JSON.parse`.
 #[derive(Debug, Default)]

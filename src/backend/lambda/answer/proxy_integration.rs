@@ -28,12 +28,13 @@ use super::{
 use crate::{
     backend::ClientReply,
     client::{ReplyBody, UpstreamReply},
-    error::ProxyError,
-    excerpt::excerpt,
-    json::{Json, Kind},
-    lenient_base64,
-    remark::Remark,
+    message::{error::ProxyError, remark::Remark},
     settings::PayloadVersion,
+    text::{
+        excerpt::excerpt,
+        json::{Json, Kind},
+        lenient_base64,
+    },
 };
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

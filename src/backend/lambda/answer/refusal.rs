@@ -14,16 +14,20 @@ use bytes::Bytes;
 use log::Level;
 
 use crate::{
-    backend::{
-        ClientReply,
-        signature_refusal::split,
-        verdict::{bare, error_type},
+    backend::ClientReply,
+    client::{
+        ReplyBody, UpstreamReply,
+        aws_error::{bare, error_type},
     },
-    client::{ReplyBody, UpstreamReply},
-    error::{ErrorKind, ProxyError},
-    excerpt::excerpt,
-    json::{Json, Text},
-    remark::Remark,
+    message::{
+        error::{ErrorKind, ProxyError},
+        remark::Remark,
+    },
+    signing::explanation::split,
+    text::{
+        excerpt::excerpt,
+        json::{Json, Text},
+    },
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");

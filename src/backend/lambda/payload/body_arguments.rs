@@ -13,9 +13,9 @@ use super::{
     multipart::{self, Parts},
     no_arguments::NoArguments,
 };
-use crate::{
+use crate::message::{
     error::{ErrorKind, ProxyError},
-    proxy::inbound::{InboundRequest, RequestBody},
+    inbound::{InboundRequest, RequestBody},
 };
 
 /// An argument costs more than its bytes, and no form has as many.

@@ -8,7 +8,10 @@ use super::{
     grouped::Indexed, headers::headers, json::json, multipart::Parts, no_arguments::NoArguments,
     pairs::Pairs,
 };
-use crate::{error::ProxyError, proxy::inbound::InboundRequest, settings::ForwardedParts};
+use crate::{
+    message::{error::ProxyError, inbound::InboundRequest},
+    settings::ForwardedParts,
+};
 
 #[derive(Debug, Serialize)]
 struct ForwardEvent<'a> {

@@ -9,8 +9,7 @@ mod rest;
 
 use self::call::Call;
 use crate::{
-    error::ProxyError,
-    proxy::inbound::InboundRequest,
+    message::{error::ProxyError, inbound::InboundRequest},
     settings::{GatewayEvent, PayloadVersion},
 };
 

@@ -1,6 +1,6 @@
 //! The client's headers for an event.
 //!
-//! They come from `proxy/inbound.rs` without those that never pass and with those that every hop adds; `host`
+//! They come from `message/inbound.rs` without those that never pass and with those that every hop adds; `host`
 //! was taken out there, and is put back, since functions build their own links with it.
 
 use std::borrow::Cow;
@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use actix_http::header::{HeaderName, HeaderValue};
 
 use super::{pairs::Pairs, text::text};
-use crate::proxy::inbound::InboundRequest;
+use crate::message::inbound::InboundRequest;
 
 /// All headers by their lower-case names: AWS writes them so for HTTP APIs, and actix keeps no other case.
 pub fn headers(inbound: &InboundRequest) -> Pairs<'_> {

@@ -6,7 +6,7 @@ use std::io;
 use serde::Serialize;
 
 use super::writer::{Document, Event, Writer};
-use crate::error::{ErrorKind, ProxyError};
+use crate::message::error::{ErrorKind, ProxyError};
 
 /// What an event is likely to take besides its body.
 const FIRST_BUFFER: usize = 4 << 10;

@@ -16,9 +16,9 @@ use super::{
     multipart::Parts,
     object::Object,
 };
-use crate::{
+use crate::message::{
     error::{ErrorKind, ProxyError},
-    proxy::inbound::InboundRequest,
+    inbound::InboundRequest,
 };
 
 /// Makes the event of a request. `beneath` is the object of Kong's prototype.

@@ -12,7 +12,7 @@ use super::{
     groups::{Named, Source},
     no_arguments::NoArguments,
 };
-use crate::error::{ErrorKind, ProxyError};
+use crate::message::error::{ErrorKind, ProxyError};
 
 /// Parts cost far more than their bytes, and no form has as many.
 const MOST_PARTS: usize = 1000;

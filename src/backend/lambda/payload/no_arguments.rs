@@ -1,6 +1,6 @@
 //! Why a body cannot be taken apart: `multipart.rs` and `body_arguments.rs` say it, and each mode makes of it what fits.
 
-use crate::error::{ErrorKind, ProxyError};
+use crate::message::error::{ErrorKind, ProxyError};
 
 /// Why a body has no arguments.
 #[derive(Debug)]

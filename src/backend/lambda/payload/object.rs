@@ -11,7 +11,7 @@ use super::{
     groups::{Named, Source},
     no_arguments::NoArguments,
 };
-use crate::error::{ErrorKind, ProxyError};
+use crate::message::error::{ErrorKind, ProxyError};
 
 /// A member costs more than its bytes, and no event has as many.
 const MOST_MEMBERS: usize = 100_000;

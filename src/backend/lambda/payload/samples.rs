@@ -8,7 +8,7 @@ use actix_http::{
 };
 use bytes::Bytes;
 
-use crate::proxy::{
+use crate::message::{
     headers::REQUEST_ID,
     inbound::{InboundRequest, RequestBody},
 };
@@ -16,7 +16,7 @@ use crate::proxy::{
 /// The size of an event that has none to keep to.
 pub const ANY_SIZE: u64 = u64::MAX;
 
-/// A request without body, as `proxy/inbound.rs` would give it.
+/// A request without body, as `message/inbound.rs` would give it.
 pub fn request(method: &str, target: &str) -> InboundRequest {
     let mut headers = HeaderMap::new();
     headers.insert(REQUEST_ID, HeaderValue::from_static("request-1"));

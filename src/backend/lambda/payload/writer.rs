@@ -9,7 +9,7 @@ use std::{fmt::Display, io};
 use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 
 use super::{event_body::EventBody, grouped::Grouped};
-use crate::json::plain_run;
+use crate::text::json::plain_run;
 
 /// An event that is written with a [`Writer`].
 pub trait Event {

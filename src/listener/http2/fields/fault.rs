@@ -7,7 +7,7 @@
 
 use http::{HeaderName, HeaderValue};
 
-use crate::error::{ErrorKind, ProxyError};
+use crate::message::error::{ErrorKind, ProxyError};
 
 /// The mark of a malformed head; the value names the fault.
 pub const FAULT: HeaderName = HeaderName::from_static("\"fault");

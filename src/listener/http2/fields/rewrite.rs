@@ -201,7 +201,7 @@ impl<'a> Rewrite<'a> {
     }
 
     /// Adds the authority. One that `http::Uri` does not parse waits for the mark, since `h2` takes no
-    /// pseudo-header behind a header; `proxy/target.rs` checks the authority as it checks `Host` of HTTP/1.1.
+    /// pseudo-header behind a header; `message/head.rs` checks the authority as it checks `Host` of HTTP/1.1.
     fn take_authority(&mut self, field: Field<'_>) -> Result<(), Fault> {
         let Field { value, .. } = field;
         if value.is_empty() || !is_value(value) {

@@ -10,7 +10,7 @@ use super::{
     *,
 };
 use crate::{
-    error::ErrorKind,
+    message::error::ErrorKind,
     settings::{AnswerSettings, InvocationType, InvokeMode},
 };
 

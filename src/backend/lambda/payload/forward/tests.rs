@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 use super::super::samples::{ANY_SIZE, request, with_body, with_header};
 use crate::{
     backend::lambda::payload,
-    error::ErrorKind,
-    proxy::inbound::InboundRequest,
+    message::{error::ErrorKind, inbound::InboundRequest},
     settings::{ForwardedParts, PayloadSettings},
 };
 

@@ -27,7 +27,7 @@ use super::{
     moment::Moment,
 };
 use crate::{
-    proxy::{headers::REQUEST_ID, inbound::InboundRequest},
+    message::{headers::REQUEST_ID, inbound::InboundRequest},
     settings::GatewayEvent,
 };
 

@@ -12,7 +12,7 @@ use super::{
     },
     call::{Call, decoded_parameter},
 };
-use crate::error::ProxyError;
+use crate::message::error::ProxyError;
 
 /// Writes the event.
 ///

@@ -14,7 +14,7 @@ use super::{
     },
     call::{Call, raw_parameter},
 };
-use crate::error::ProxyError;
+use crate::message::error::ProxyError;
 
 /// Writes the event.
 ///

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::samples::{ANY_SIZE, below, request, with_body, with_header};
 use crate::{
     backend::lambda::payload,
-    proxy::inbound::InboundRequest,
+    message::inbound::InboundRequest,
     settings::{GatewayEvent, PayloadSettings, PayloadVersion},
 };
 

@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 use super::super::samples::{ANY_SIZE, request, with_body, with_header};
 use crate::{
     backend::lambda::payload,
-    error::ErrorKind,
-    proxy::inbound::{InboundRequest, RequestBody},
+    message::{
+        error::ErrorKind,
+        inbound::{InboundRequest, RequestBody},
+    },
     settings::PayloadSettings,
 };
 

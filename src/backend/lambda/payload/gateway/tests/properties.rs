@@ -15,7 +15,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use super::{event, settings};
 use crate::{
     backend::lambda::payload::samples::{request, with_body, with_header},
-    proxy::inbound::InboundRequest,
+    message::inbound::InboundRequest,
     settings::{GatewayEvent, PayloadVersion},
 };
 

@@ -1,0 +1,90 @@
+//! The process as the kernel sees it, by the names that Prometheus's own clients use.
+//!
+//! `exposition.rs` asks for it. Read from `/proc`; where there is none, as on a Mac, nothing is said.
+
+use std::fs;
+
+use rustix::{
+    param::{clock_ticks_per_second, page_size},
+    process::{Resource, getrlimit},
+};
+
+use super::families::Families;
+
+/// What `/proc` says about the process (man 5 `proc_pid_stat`).
+struct Stat {
+    /// User and system, in seconds.
+    cpu: f64,
+    threads: f64,
+    /// Seconds after the machine's start.
+    start: f64,
+    /// Bytes.
+    virtual_memory: f64,
+    /// Bytes.
+    resident_memory: f64,
+}
+
+/// Adds what is known.
+pub(super) fn describe(families: &mut Families) {
+    if let Some(stat) = fs::read_to_string("/proc/self/stat").ok().and_then(|text| parse(&text)) {
+        let Stat { cpu, threads, start, virtual_memory, resident_memory } = stat;
+        families.counter("process_cpu_seconds_total", "CPU time, of user and system.", cpu);
+        families.gauge("process_threads", "Threads.", threads);
+        families.gauge("process_virtual_memory_bytes", "Virtual memory.", virtual_memory);
+        families.gauge("process_resident_memory_bytes", "Resident memory.", resident_memory);
+        if let Some(boot) = boot_time() {
+            families.gauge("process_start_time_seconds", "Start, in seconds since 1970.", boot + start);
+        }
+    }
+    if let Ok(open) = fs::read_dir("/proc/self/fd") {
+        // one of them is that of this look
+        let open = u32::try_from(open.count().saturating_sub(1)).unwrap_or(u32::MAX);
+        families.gauge("process_open_fds", "Open file descriptors.", open.into());
+    }
+    if let Some(most) = getrlimit(Resource::Nofile).current {
+        families.gauge(
+            "process_max_fds",
+            "Most file descriptors that may be open.",
+            super::families::number(most),
+        );
+    }
+}
+
+fn parse(text: &str) -> Option<Stat> {
+    // the name stands in parentheses and may hold anything
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    // counted from the third, the state
+    let field = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
+    let second = super::families::number(clock_ticks_per_second());
+    let page = super::families::number(u64::try_from(page_size()).ok()?);
+    Some(Stat {
+        cpu: (field(14)? + field(15)?) / second,
+        threads: field(20)?,
+        start: field(22)? / second,
+        virtual_memory: field(23)?,
+        resident_memory: field(24)? * page,
+    })
+}
+
+/// When the machine was started, in seconds since 1970.
+fn boot_time() -> Option<f64> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_spaces_and_parentheses_moves_no_field() {
+        let rest = "S 1 1 1 0 -1 0 1 1 1 1 200 100 0 0 20 0 7 0 300 4096 2 0";
+        for name in ["a", "a b) (c"] {
+            let stat = parse(&format!("12 ({name}) {rest}")).unwrap();
+            let second = super::super::families::number(clock_ticks_per_second());
+            assert!((stat.cpu - 300.0 / second).abs() < 1e-9);
+            assert!((stat.threads - 7.0).abs() < 1e-9 && (stat.virtual_memory - 4096.0).abs() < 1e-9);
+        }
+        assert!(parse("12 (a) S 1").is_none() && parse("").is_none());
+    }
+}

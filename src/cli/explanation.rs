@@ -1,0 +1,116 @@
+//! An explanation in a terminal.
+//!
+//! `cli.rs` prints what is written here; scripts take JSON.
+
+use crate::explain::{
+    Explanation, Refusal,
+    left_out::LeftOut,
+    outgoing::{Outgoing, SignatureParts},
+};
+use crate::system::terminal::{Paint, aligned};
+
+/// All of it.
+pub fn text(explanation: &Explanation, paint: Paint) -> String {
+    let Explanation { method, target, host, .. } = explanation;
+    let mut lines = vec![format!("{} {method} {target}, host {host}", paint.heading("Request"))];
+    lines.push(String::new());
+    lines.extend(routes(explanation, paint));
+    if let Some(Refusal { status, code, cause, suggestion }) = &explanation.refusal {
+        lines.push(String::new());
+        lines.push(format!(
+            "{} {status} {code}: {cause}",
+            paint.bad("Nothing goes out. The client is answered")
+        ));
+        lines.extend(suggestion.clone());
+    }
+    if let Some(outgoing) = &explanation.outbound {
+        lines.push(String::new());
+        lines.extend(outbound(outgoing, paint));
+        if !outgoing.left_out.is_empty() {
+            lines.push(String::new());
+            lines.extend(left_out(outgoing, paint));
+        }
+        if let Some(signed) = &outgoing.signature {
+            lines.push(String::new());
+            lines.extend(signature(signed, paint));
+        }
+    }
+    lines.join("\n")
+}
+
+fn routes(explanation: &Explanation, paint: Paint) -> Vec<String> {
+    let rows: Vec<Vec<String>> = explanation
+        .candidates
+        .iter()
+        .map(|candidate| {
+            let mark = if candidate.takes_it { "→" } else { " " };
+            vec![
+                format!("  {mark} {}", candidate.id),
+                candidate.why.clone(),
+                candidate.file.display().to_string(),
+            ]
+        })
+        .collect();
+    let painted = aligned(&rows)
+        .into_iter()
+        .zip(&explanation.candidates)
+        .map(|(line, candidate)| if candidate.takes_it { paint.good(&line) } else { paint.faint(&line) });
+    std::iter::once(paint.heading("Routes")).chain(painted).collect()
+}
+
+fn outbound(outgoing: &Outgoing, paint: Paint) -> Vec<String> {
+    let Outgoing { endpoint, tls, proxy, request_line, headers, body, varies, .. } = outgoing;
+    let way = if *tls { "over TLS" } else { "without TLS" };
+    let through = proxy.as_ref().map(|proxy| format!(", through the proxy {proxy}")).unwrap_or_default();
+    let mut lines = vec![format!("{} to {endpoint}, {way}{through}", paint.heading("Outbound request"))];
+    lines.push(format!("  {request_line}"));
+    lines.extend(headers.iter().map(|(name, value)| format!("  {name}: {value}")));
+    lines.push(String::new());
+    match &body.text {
+        Some(text) if !text.is_empty() => lines.extend(text.lines().map(|line| format!("  {line}"))),
+        _ => {}
+    }
+    lines.push(paint.faint(&format!("  ({} bytes of body, SHA-256 {})", body.bytes, body.sha256)));
+    if !varies.is_empty() {
+        lines.push(paint.faint(&format!("  (another each time: {})", varies.join(", "))));
+    }
+    lines
+}
+
+fn left_out(outgoing: &Outgoing, paint: Paint) -> Vec<String> {
+    let row = |header: &LeftOut| vec![format!("  {}", header.name), header.why.to_owned()];
+    let rows: Vec<Vec<String>> = outgoing.left_out.iter().map(row).collect();
+    let heading = paint.heading("Headers of the client that do not go out as they came");
+    std::iter::once(heading).chain(aligned(&rows)).collect()
+}
+
+fn signature(signed: &SignatureParts, paint: Paint) -> Vec<String> {
+    let SignatureParts {
+        keys,
+        key_id,
+        placeholder,
+        scope,
+        signed_headers,
+        canonical_request,
+        string_to_sign,
+    } = signed;
+    let key = key_id.as_deref().unwrap_or("not known here");
+    let rows =
+        [("keys from", keys.as_str()), ("key id", key), ("scope", scope), ("signed headers", signed_headers)];
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|(name, value)| vec![format!("  {name}"), (*value).to_owned()]).collect();
+    let mut lines = vec![paint.heading("Signature")];
+    lines.extend(aligned(&rows));
+    if *placeholder {
+        lines.push(paint.bad(
+            "  The keys would have to be fetched, which is not done here: placeholders stand for key id and session token, \
+             and the hash in the string to sign is that of a request with them.",
+        ));
+    }
+    for (heading, text) in [("Canonical request", canonical_request), ("String to sign", string_to_sign)] {
+        lines.push(String::new());
+        lines.push(paint.heading(heading));
+        lines.extend(text.split('\n').map(|line| format!("  {line}").trim_end().to_owned()));
+    }
+    lines
+}

@@ -1,0 +1,293 @@
+//! A request's body: whole, read within its limits, or passed on as it arrives.
+//!
+//! `inbound.rs` reads one for each request; `body_pool.rs` has the room for those that are needed whole, `client/sending.rs`
+//! sends it.
+
+use std::{
+    cell::Cell,
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use actix_http::{Payload, RequestHead, Version, error::PayloadError, header};
+use bytes::Bytes;
+use futures_core::Stream;
+
+use crate::message::body_pool::{BodyMemory, Buffer};
+use crate::message::error::{ErrorKind, ProxyError};
+
+/// Where a chunk of a body of unknown length makes the buffer start.
+const FIRST_BUFFER: u64 = 16 << 10;
+
+/// A connection that can read the body of its request straight to where it has to be, instead of in pieces that are
+/// copied together.
+pub trait Intake {
+    /// Adds to `body` what has come, at least a byte and no more than `left`.
+    ///
+    /// # Errors
+    /// The client has left.
+    fn poll_into(
+        &self,
+        body: &mut Vec<u8>,
+        left: usize,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), PayloadError>>;
+}
+
+/// The body of a request.
+#[derive(Debug)]
+pub enum RequestBody {
+    /// None.
+    Empty,
+    /// All of it.
+    Whole(Bytes),
+    /// Of known length, passed on as it arrives.
+    Stream(BodyStream),
+}
+
+impl RequestBody {
+    /// The bytes at hand, which is all of them unless it streams.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Whole(bytes) => bytes,
+            Self::Empty | Self::Stream(_) => &[],
+        }
+    }
+
+    /// Whether it can be sent a second time.
+    pub fn is_at_hand(&self) -> bool {
+        !matches!(self, Self::Stream(_))
+    }
+
+    /// The body for one sending: the same each time if it is at hand, and once if it passes as it arrives.
+    #[must_use]
+    pub fn to_send(&mut self) -> Self {
+        match self {
+            Self::Whole(bytes) => Self::Whole(bytes.clone()),
+            Self::Empty | Self::Stream(_) => std::mem::replace(self, Self::Empty),
+        }
+    }
+
+    /// Its length in bytes.
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Whole(bytes) => bytes.len() as u64,
+            Self::Stream(stream) => stream.length,
+        }
+    }
+}
+
+/// Whether a route needs the body before it can send anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyMode {
+    /// The signature covers it.
+    Buffered,
+    /// It may pass as it arrives, if its length is known beforehand: API Gateway takes no chunked body.
+    Streamed,
+}
+
+/// What a body may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimits {
+    /// Whether it is buffered.
+    pub mode: BodyMode,
+    /// Bytes.
+    pub max_size: u64,
+    /// Until all of it is here.
+    pub timeout: Duration,
+}
+
+/// What a request's head says about its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Announced {
+    Nothing,
+    Length(u64),
+    Unknown,
+}
+
+impl Announced {
+    pub(super) fn by(head: &RequestHead) -> Result<Self, ProxyError> {
+        let headers = &head.headers;
+        if let Some(length) = headers.get(header::CONTENT_LENGTH) {
+            let length = length.to_str().ok().and_then(|text| text.trim().parse().ok());
+            return match length {
+                Some(0) => Ok(Self::Nothing),
+                Some(length) => Ok(Self::Length(length)),
+                None => Err(ErrorKind::InvalidBody.into()),
+            };
+        }
+        // without either header an HTTP/1 request has no body (RFC 9112, 6.3), even if it asks for an upgrade,
+        // for which actix would read on to the end of the connection
+        let framed = headers.contains_key(header::TRANSFER_ENCODING) || head.version >= Version::HTTP_2;
+        Ok(if framed { Self::Unknown } else { Self::Nothing })
+    }
+}
+
+/// Reads a body as far as `limits` demand; `intake` is there if its connection can do so at once.
+///
+/// # Errors
+/// The body is too large, late, or broken.
+pub(super) async fn read(
+    payload: &mut Payload,
+    announced: Announced,
+    limits: BodyLimits,
+    memory: &BodyMemory,
+    intake: Option<Rc<dyn Intake>>,
+) -> Result<RequestBody, ProxyError> {
+    let limit = limits.max_size;
+    match announced {
+        Announced::Nothing => Ok(RequestBody::Empty),
+        Announced::Length(size) if size > limit => {
+            Err(ErrorKind::PayloadTooLarge { what: "the body", limit, size }.into())
+        }
+        Announced::Length(length) if limits.mode == BodyMode::Streamed => {
+            Ok(RequestBody::Stream(BodyStream {
+                length,
+                payload: DeadlinedPayload::new(std::mem::replace(payload, Payload::None), limits.timeout),
+                arrival: Rc::default(),
+            }))
+        }
+        Announced::Length(length) => match (intake, usize::try_from(length)) {
+            (Some(intake), Ok(length)) => whole(&*intake, length, limits.timeout, memory).await,
+            _ => collected(payload, Some(length), limits, memory).await,
+        },
+        Announced::Unknown => collected(payload, None, limits, memory).await,
+    }
+}
+
+/// A body of this length, read to where it stays.
+async fn whole(
+    intake: &dyn Intake,
+    length: usize,
+    timeout: Duration,
+    memory: &BodyMemory,
+) -> Result<RequestBody, ProxyError> {
+    let mut buffer = memory.take(length);
+    let mut patience = Patience::new(timeout);
+    while buffer.as_ref().len() < length {
+        let left = length - buffer.as_ref().len();
+        poll_fn(|context| match intake.poll_into(buffer.bytes(), left, context) {
+            Poll::Ready(result) => Poll::Ready(result.map_err(|error| broken(&error))),
+            Poll::Pending => patience.poll(context).map(Err),
+        })
+        .await?;
+    }
+    Ok(RequestBody::Whole(buffer.freeze()))
+}
+
+/// A body that comes in pieces.
+async fn collected(
+    payload: &mut Payload,
+    length: Option<u64>,
+    limits: BodyLimits,
+    memory: &BodyMemory,
+) -> Result<RequestBody, ProxyError> {
+    let limit = limits.max_size;
+    let mut payload = DeadlinedPayload::new(payload, limits.timeout);
+    let mut whole: Option<Buffer> = None;
+    while let Some(piece) = poll_fn(|context| payload.poll_piece(context)).await {
+        let piece = piece?;
+        let size = whole.as_ref().map_or(0, |whole| whole.as_ref().len()) as u64 + piece.len() as u64;
+        if size > limit {
+            return Err(ErrorKind::PayloadTooLarge { what: "the body", limit, size }.into());
+        }
+        if whole.is_none() && length == Some(size) {
+            // it came at once, which needs no copy
+            return Ok(RequestBody::Whole(piece));
+        }
+        let expected = usize::try_from(length.unwrap_or(FIRST_BUFFER)).unwrap_or_default();
+        whole.get_or_insert_with(|| memory.take(expected)).bytes().extend_from_slice(&piece);
+    }
+    let whole = whole.filter(|whole| !whole.as_ref().is_empty());
+    Ok(whole.map_or(RequestBody::Empty, |whole| RequestBody::Whole(whole.freeze())))
+}
+
+/// A body of known length that passes as it arrives.
+pub struct BodyStream {
+    /// Its length in bytes.
+    pub length: u64,
+    payload: DeadlinedPayload<Payload>,
+    arrival: Rc<Arrival>,
+}
+
+/// How a streamed body is coming in, to be looked at from elsewhere.
+#[derive(Debug, Default)]
+pub struct Arrival {
+    waits: Cell<bool>,
+}
+
+impl Arrival {
+    /// Whether it is the client that everybody waits for.
+    pub fn is_awaited(&self) -> bool {
+        self.waits.get()
+    }
+}
+
+impl BodyStream {
+    /// How it is coming in.
+    pub fn arrival(&self) -> Rc<Arrival> {
+        Rc::clone(&self.arrival)
+    }
+}
+
+impl fmt::Debug for BodyStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyStream").field("length", &self.length).finish_non_exhaustive()
+    }
+}
+
+impl Stream for BodyStream {
+    type Item = Result<Bytes, ProxyError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let piece = self.payload.poll_piece(context);
+        self.arrival.waits.set(piece.is_pending());
+        piece
+    }
+}
+
+/// A payload that must have arrived by its deadline.
+struct DeadlinedPayload<P> {
+    payload: P,
+    patience: Patience,
+}
+
+impl<P: Stream<Item = Result<Bytes, PayloadError>> + Unpin> DeadlinedPayload<P> {
+    fn new(payload: P, timeout: Duration) -> Self {
+        Self { payload, patience: Patience::new(timeout) }
+    }
+
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, ProxyError>>> {
+        match Pin::new(&mut self.payload).poll_next(context) {
+            Poll::Ready(piece) => Poll::Ready(piece.map(|piece| piece.map_err(|error| broken(&error)))),
+            Poll::Pending => self.patience.poll(context).map(|late| Some(Err(late))),
+        }
+    }
+}
+
+/// How long a body may take. The timer starts when something is waited for.
+struct Patience {
+    timeout: Duration,
+    deadline: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl Patience {
+    fn new(timeout: Duration) -> Self {
+        Self { timeout, deadline: None }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<ProxyError> {
+        let timeout = self.timeout;
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        deadline.as_mut().poll(context).map(|()| ErrorKind::RequestTimeout.into())
+    }
+}
+
+fn broken(error: &PayloadError) -> ProxyError {
+    ProxyError::new(ErrorKind::InvalidBody, error.to_string())
+}

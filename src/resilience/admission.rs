@@ -1,0 +1,127 @@
+//! How many requests are in flight, in all and on single routes: those beyond a limit are turned away at once instead
+//! of queued.
+//!
+//! `proxy.rs` asks before it reads a body. The permit travels in the answer's body to its last byte, so a slow
+//! download counts for as long as it lasts. `listener/accept.rs` counts connections in the same way.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use crate::{
+    message::error::{ErrorKind, ProxyError},
+    metrics::{Count, RouteMetrics},
+};
+
+/// A limit on requests in flight, shared by all workers.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    limit: u32,
+    in_flight: Arc<AtomicU32>,
+}
+
+/// One request in flight, until it is dropped.
+#[derive(Debug)]
+pub struct Permit {
+    #[expect(dead_code, reason = "counts until it is dropped")]
+    of_process: Counted,
+    #[expect(dead_code, reason = "counts until it is dropped")]
+    of_route: Option<Counted>,
+}
+
+/// One that a counter counts, until it is dropped.
+#[derive(Debug)]
+pub struct Counted(Arc<AtomicU32>);
+
+/// Lets a request in if there is room for it in the process, and on its route if that has a limit of its own.
+///
+/// # Errors
+/// One of the limits is reached, which is counted.
+pub fn enter(
+    process: &Admission,
+    route: Option<&Admission>,
+    metrics: &RouteMetrics,
+) -> Result<Permit, ProxyError> {
+    let refused = |limit: u32, whose: &str, count: &Count| {
+        count.add(1);
+        ProxyError::new(ErrorKind::Overloaded, format!("{whose}max_in_flight, {limit}, is reached"))
+    };
+    let of_process =
+        process.try_enter().ok_or_else(|| refused(process.limit, "limits.", &metrics.shed_by_process))?;
+    let of_route = match route {
+        None => None,
+        Some(route) => Some(
+            route.try_enter().ok_or_else(|| refused(route.limit, "the route's ", &metrics.shed_by_route))?,
+        ),
+    };
+    Ok(Permit { of_process, of_route })
+}
+
+impl Admission {
+    /// Nothing in flight yet.
+    pub fn new(limit: u32) -> Self {
+        Self { limit, in_flight: Arc::default() }
+    }
+
+    /// The same count with another limit.
+    #[must_use]
+    pub fn with_limit(&self, limit: u32) -> Self {
+        Self { limit, in_flight: Arc::clone(&self.in_flight) }
+    }
+
+    /// Lets one more in, unless the limit is reached.
+    pub fn try_enter(&self) -> Option<Counted> {
+        let counted = Counted(Arc::clone(&self.in_flight));
+        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
+        // one that is refused counts itself out again by being dropped
+        (before < self.limit).then_some(counted)
+    }
+
+    /// Requests in flight now.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    fn unrouted() -> Arc<RouteMetrics> {
+        Arc::clone(&Metrics::new().unwrap().unrouted)
+    }
+
+    #[test]
+    fn a_permit_counts_until_it_is_dropped() {
+        let metrics = unrouted();
+        let admission = Admission::new(2);
+        let first = enter(&admission, None, &metrics).unwrap();
+        let _second = enter(&admission, None, &metrics).unwrap();
+        assert_eq!(enter(&admission, None, &metrics).unwrap_err().kind, ErrorKind::Overloaded);
+        assert_eq!(admission.in_flight(), 2);
+        drop(first);
+        assert!(enter(&admission, None, &metrics).is_ok());
+    }
+
+    #[test]
+    fn a_request_that_its_route_turns_away_takes_no_room_from_others() {
+        let metrics = unrouted();
+        let (process, route) = (Admission::new(3), Admission::new(1));
+        let first = enter(&process, Some(&route), &metrics).unwrap();
+        for _ in 0..5 {
+            assert!(enter(&process, Some(&route), &metrics).is_err());
+        }
+        assert_eq!((process.in_flight(), route.in_flight()), (1, 1));
+        let _others = [enter(&process, None, &metrics).unwrap(), enter(&process, None, &metrics).unwrap()];
+        drop(first);
+        assert_eq!((process.in_flight(), route.in_flight()), (2, 0));
+    }
+}

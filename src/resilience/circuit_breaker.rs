@@ -1,0 +1,352 @@
+//! Keeps calls from an upstream that fails them all, so that clients learn it at once instead of after a timeout, and
+//! the upstream has time to recover.
+//!
+//! Closed, it lets everything through and counts failures in a row. Open, it lets nothing through for a while, then one
+//! call at a time, as a probe, until one succeeds. `state/snapshot.rs` gives the routes with the same endpoint and settings
+//! the same one; `proxy/call.rs` asks before each attempt and says what came of it. While it is closed and nothing
+//! fails, that is one load and one compare: no lock, no clock, nothing written.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::{
+    backend::verdict::Verdict,
+    client::Endpoint,
+    message::error::{ErrorKind, ProxyError},
+    settings::CircuitBreakerSettings,
+};
+
+/// The state of one upstream.
+#[derive(Debug)]
+pub struct CircuitBreaker {
+    /// For the log.
+    upstream: String,
+    settings: CircuitBreakerSettings,
+    made: Instant,
+    /// In a row, while it is closed.
+    failures: AtomicU32,
+    /// In milliseconds after `made`; 0 while it is closed.
+    open_until: AtomicU64,
+    /// Whether a probe is under way.
+    probing: AtomicBool,
+}
+
+/// What a circuit breaker does with the next call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Lets it through, and all others.
+    Closed,
+    /// Refuses it.
+    Open,
+    /// Lets it through alone, or waits for the one that it has let through.
+    Trying,
+}
+
+/// A call that was let through, until it is known what came of it. Dropped before that, it tells nothing.
+#[derive(Debug)]
+pub struct Pass<'a> {
+    breaker: &'a CircuitBreaker,
+    is_probe: bool,
+}
+
+/// The circuit breakers of a program in the making.
+#[derive(Debug, Default)]
+pub struct CircuitBreakers(HashMap<(Arc<Endpoint>, CircuitBreakerSettings), Arc<CircuitBreaker>>);
+
+impl CircuitBreakers {
+    /// The one for an endpoint with these settings.
+    pub fn get(&mut self, endpoint: &Arc<Endpoint>, settings: CircuitBreakerSettings) -> Arc<CircuitBreaker> {
+        let made = self.0.entry((Arc::clone(endpoint), settings));
+        Arc::clone(made.or_insert_with(|| Arc::new(CircuitBreaker::new(endpoint.to_string(), settings))))
+    }
+
+    /// Lets go of those that no route has any more.
+    pub fn forget_unused(&mut self) {
+        self.0.retain(|_, breaker| Arc::strong_count(breaker) > 1);
+    }
+}
+
+impl CircuitBreaker {
+    /// A closed one.
+    pub fn new(upstream: String, settings: CircuitBreakerSettings) -> Self {
+        Self {
+            upstream,
+            settings,
+            made: Instant::now(),
+            failures: AtomicU32::new(0),
+            open_until: AtomicU64::new(0),
+            probing: AtomicBool::new(false),
+        }
+    }
+
+    /// Lets a call through.
+    ///
+    /// # Errors
+    /// It is open.
+    pub fn enter(&self, now: impl Fn() -> Instant) -> Result<Pass<'_>, ProxyError> {
+        if self.is_closed() {
+            return Ok(Pass { breaker: self, is_probe: false });
+        }
+        self.refuse_until_due(&now)?;
+        if self.probing.swap(true, Ordering::AcqRel) {
+            return Err(self.refusal(1));
+        }
+        let pass = Pass { breaker: self, is_probe: true };
+        // another probe may have ended in between, and have closed it or not
+        if self.is_closed() {
+            return Ok(Pass { breaker: self, is_probe: false });
+        }
+        self.refuse_until_due(&now)?;
+        Ok(pass)
+    }
+
+    /// Whether everything is let through.
+    pub fn is_closed(&self) -> bool {
+        self.open_until.load(Ordering::Acquire) == 0
+    }
+
+    /// What it does with the next call, for those who watch.
+    pub fn state(&self, now: Instant) -> State {
+        match self.open_until.load(Ordering::Acquire) {
+            0 => State::Closed,
+            until if until > self.milliseconds(now) => State::Open,
+            _ => State::Trying,
+        }
+    }
+
+    fn refuse_until_due(&self, now: impl Fn() -> Instant) -> Result<(), ProxyError> {
+        let left = self.open_until.load(Ordering::Acquire).saturating_sub(self.milliseconds(now()));
+        if left == 0 { Ok(()) } else { Err(self.refusal(left.div_ceil(1000))) }
+    }
+
+    fn refusal(&self, retry_after: u64) -> ProxyError {
+        let kind = ErrorKind::UpstreamUnavailable { retry_after };
+        ProxyError::new(kind, format!("the circuit breaker of {} is open", self.upstream))
+    }
+
+    fn milliseconds(&self, now: Instant) -> u64 {
+        milliseconds(now.saturating_duration_since(self.made))
+    }
+
+    fn open(&self, now: Instant) {
+        let until = self.milliseconds(now) + milliseconds(self.settings.open_for);
+        self.open_until.store(until, Ordering::Release);
+    }
+
+    fn succeeded(&self, is_probe: bool) {
+        if is_probe && self.open_until.swap(0, Ordering::AcqRel) != 0 {
+            log::info!("circuit breaker: {} answers again, closed", self.upstream);
+        }
+        if self.failures.load(Ordering::Relaxed) != 0 {
+            self.failures.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn failed(&self, is_probe: bool, now: Instant) {
+        let CircuitBreakerSettings { failures, open_for } = self.settings;
+        if is_probe {
+            self.open(now);
+            log::info!("circuit breaker: {} still fails, open for another {open_for:?}", self.upstream);
+            return;
+        }
+        // calls that were under way when it opened tell nothing new
+        if self.is_closed() && self.failures.fetch_add(1, Ordering::AcqRel) + 1 == failures {
+            self.failures.store(0, Ordering::Relaxed);
+            self.open(now);
+            log::warn!(
+                "circuit breaker: {failures} calls to {} in a row have failed, open for {open_for:?}",
+                self.upstream
+            );
+        }
+    }
+}
+
+impl Pass<'_> {
+    /// Says what came of it. Whatever AWS answers shows that it is there, but for its own 500, 503 and 504; of the
+    /// failures, those count that are the upstream's or of the way to it, and the others tell nothing.
+    pub fn report(self, outcome: Result<Verdict, &ProxyError>) {
+        match outcome {
+            Ok(Verdict::Unavailable) => self.breaker.failed(self.is_probe, Instant::now()),
+            Ok(_) => self.breaker.succeeded(self.is_probe),
+            Err(error) => match error.kind {
+                ErrorKind::UpstreamConnect
+                | ErrorKind::UpstreamTls
+                | ErrorKind::UpstreamTimeout
+                | ErrorKind::UpstreamTruncated => self.breaker.failed(self.is_probe, Instant::now()),
+                _ => {}
+            },
+        }
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        if self.is_probe {
+            self.breaker.probing.store(false, Ordering::Release);
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPEN_FOR: Duration = Duration::from_secs(10);
+
+    fn breaker(failures: u32) -> CircuitBreaker {
+        CircuitBreaker::new(
+            "a.example:443".to_owned(),
+            CircuitBreakerSettings { failures, open_for: OPEN_FOR },
+        )
+    }
+
+    fn lost() -> ProxyError {
+        ErrorKind::UpstreamTruncated.into()
+    }
+
+    /// Lets a call through that fails.
+    fn fail(breaker: &CircuitBreaker) {
+        breaker.enter(Instant::now).unwrap().report(Err(&lost()));
+    }
+
+    /// The seconds that a client is told to wait.
+    fn refused(breaker: &CircuitBreaker, now: Instant) -> u64 {
+        match breaker.enter(|| now).unwrap_err().kind {
+            ErrorKind::UpstreamUnavailable { retry_after } => retry_after,
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    /// The moment at which an open one lets a probe through.
+    fn due(breaker: &CircuitBreaker) -> Instant {
+        breaker.made + Duration::from_millis(breaker.open_until.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn failures_in_a_row_open_it_and_any_answer_starts_the_count_anew() {
+        let breaker = breaker(3);
+        for verdict in [Verdict::Settled, Verdict::Throttled, Verdict::NotReady, Verdict::KeysExpired] {
+            fail(&breaker);
+            fail(&breaker);
+            breaker.enter(Instant::now).unwrap().report(Ok(verdict));
+        }
+        fail(&breaker);
+        breaker.enter(Instant::now).unwrap().report(Ok(Verdict::Unavailable));
+        assert!(breaker.is_closed());
+        fail(&breaker);
+        let left = refused(&breaker, Instant::now());
+        assert!((1..=10).contains(&left), "{left}");
+    }
+
+    #[test]
+    fn only_what_the_upstream_or_the_way_to_it_has_done_is_a_failure() {
+        for (kind, counts) in [
+            (ErrorKind::UpstreamConnect, true),
+            (ErrorKind::UpstreamTls, true),
+            (ErrorKind::UpstreamTimeout, true),
+            (ErrorKind::UpstreamTruncated, true),
+            (ErrorKind::UpstreamProtocol, false),
+            (ErrorKind::InvalidBody, false),
+            (ErrorKind::RequestTimeout, false),
+            (ErrorKind::Internal, false),
+        ] {
+            let breaker = breaker(1);
+            breaker.enter(Instant::now).unwrap().report(Err(&kind.clone().into()));
+            assert_eq!(breaker.is_closed(), !counts, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn what_tells_nothing_neither_counts_nor_starts_the_count_anew() {
+        let breaker = breaker(2);
+        fail(&breaker);
+        drop(breaker.enter(Instant::now).unwrap());
+        breaker.enter(Instant::now).unwrap().report(Err(&ErrorKind::InvalidBody.into()));
+        fail(&breaker);
+        assert!(!breaker.is_closed());
+    }
+
+    #[test]
+    fn an_open_one_lets_one_probe_through_at_a_time_and_closes_when_one_succeeds() {
+        let breaker = breaker(1);
+        fail(&breaker);
+        let due = due(&breaker);
+        let before = |time| due.checked_sub(time).unwrap();
+        assert_eq!(refused(&breaker, before(OPEN_FOR)), 10);
+        assert_eq!(refused(&breaker, before(Duration::from_millis(1001))), 2);
+        assert_eq!(refused(&breaker, before(Duration::from_millis(1))), 1);
+        let probe = breaker.enter(|| due).unwrap();
+        assert_eq!(refused(&breaker, due), 1);
+        // one whose client has left
+        drop(probe);
+        let probe = breaker.enter(|| due).unwrap();
+        probe.report(Ok(Verdict::Settled));
+        assert!(breaker.is_closed());
+        let (first, second) = (breaker.enter(|| due).unwrap(), breaker.enter(|| due).unwrap());
+        assert!(!first.is_probe && !second.is_probe);
+    }
+
+    #[test]
+    fn a_probe_that_fails_keeps_it_open_for_as_long_again() {
+        let breaker = breaker(5);
+        for _ in 0..5 {
+            fail(&breaker);
+        }
+        let first = due(&breaker);
+        breaker.enter(|| first).unwrap().report(Err(&lost()));
+        assert!(due(&breaker) >= breaker.made + OPEN_FOR);
+        // it fails where one is let through
+        refused(&breaker, Instant::now());
+        let second = due(&breaker);
+        breaker.enter(|| second).unwrap().report(Ok(Verdict::Settled));
+        for _ in 0..4 {
+            fail(&breaker);
+        }
+        assert!(breaker.is_closed(), "the count begins anew");
+    }
+
+    #[test]
+    fn calls_that_were_under_way_when_it_opened_change_nothing() {
+        let breaker = breaker(2);
+        let before: Vec<_> = (0..10).map(|_| breaker.enter(Instant::now).unwrap()).collect();
+        fail(&breaker);
+        fail(&breaker);
+        let until = due(&breaker);
+        for (index, pass) in before.into_iter().enumerate() {
+            if index % 2 == 0 { pass.report(Err(&lost())) } else { pass.report(Ok(Verdict::Settled)) }
+        }
+        assert_eq!(due(&breaker), until);
+    }
+
+    #[test]
+    fn many_threads_get_one_probe_between_them() {
+        let breaker = breaker(1);
+        fail(&breaker);
+        let due = due(&breaker);
+        let start = std::sync::Barrier::new(4);
+        let probes: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        start.wait();
+                        let pass = breaker.enter(|| due);
+                        start.wait();
+                        usize::from(pass.is_ok())
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(probes, 1);
+    }
+}

@@ -1,0 +1,7 @@
+//! The settings as the running program sees them: a snapshot, its builder, and the reload that replaces it.
+
+pub mod builder;
+pub mod certificates;
+pub mod open_files;
+pub mod reload;
+pub mod snapshot;

@@ -1,0 +1,214 @@
+//! Builds snapshots from settings, one after the other, so that what has not changed stays what it was: an equal route is
+//! the same route, with its connections, its keys, its count of requests and its circuit breaker.
+//!
+//! `app.rs` has the first snapshot built, `reload.rs` the others.
+
+use std::{collections::HashMap, fmt, io, sync::Arc, time::Duration};
+
+use crate::{
+    backend,
+    client::{Endpoint, KeepAlive, Secured, UpstreamRoom},
+    credentials::Keeper,
+    message::head::HeadLimits,
+    metrics::Metrics,
+    resilience::{admission::Admission, circuit_breaker::CircuitBreakers, retry::Retries},
+    routing::RouteTable,
+    settings::{Otlp, RouteSettings, Scheme, Settings},
+    signing::{Signer, clock_skew::ClockSkews},
+    spans::Exporter,
+    state::{
+        open_files::{OpenFiles, TooFewFiles},
+        snapshot::{Route, Signing, Snapshot},
+    },
+    tls::{Configurations, TlsError},
+};
+
+/// One connection is enough for one thread, and most collectors keep it for longer.
+const COLLECTOR_KEEPALIVE: KeepAlive = KeepAlive { enabled: true, pool: 1, timeout: Duration::from_secs(30) };
+
+/// What routes are built from, and share.
+#[derive(Debug)]
+pub struct Assembly {
+    keeper: Keeper,
+    metrics: Arc<Metrics>,
+    tls: Configurations,
+    breakers: CircuitBreakers,
+    clocks: ClockSkews,
+    files: OpenFiles,
+    in_flight: Admission,
+    connections: Admission,
+    upstream_room: Arc<UpstreamRoom>,
+    /// Who tells a collector, since the last snapshot.
+    exporter: Option<Arc<Exporter>>,
+    /// The routes of the last snapshot, with what they were made of.
+    routes: HashMap<String, (Origin, Arc<Route>)>,
+}
+
+/// What a route is made of.
+#[derive(Debug, Clone, PartialEq)]
+struct Origin {
+    settings: Arc<RouteSettings>,
+    body_timeout: Duration,
+}
+
+/// A part that cannot be had as it is set.
+#[derive(Debug)]
+pub struct AssemblyError {
+    part: String,
+    cause: String,
+}
+
+impl AssemblyError {
+    fn of(part: String) -> impl FnOnce(TlsError) -> Self {
+        |cause| Self { part, cause: cause.to_string() }
+    }
+}
+
+impl fmt::Display for AssemblyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.part, self.cause)
+    }
+}
+
+impl std::error::Error for AssemblyError {}
+
+impl Assembly {
+    /// Begins with nothing. The keys that sign are `keeper`'s, and fresh for as long as this lives; what happens is
+    /// counted in `metrics`; `files` may be open.
+    pub fn new(keeper: Keeper, metrics: Arc<Metrics>, files: OpenFiles) -> Self {
+        Self {
+            keeper,
+            metrics,
+            tls: Configurations::default(),
+            breakers: CircuitBreakers::default(),
+            clocks: ClockSkews::default(),
+            files,
+            in_flight: Admission::new(u32::MAX),
+            connections: Admission::new(u32::MAX),
+            upstream_room: Arc::default(),
+            exporter: None,
+            routes: HashMap::new(),
+        }
+    }
+
+    /// Builds the next snapshot from checked settings; routes that are not enabled stay out.
+    ///
+    /// # Errors
+    /// Authorities to trust cannot be used, the system gives no thread, or too few files may be open. The
+    /// snapshot before remains what it is.
+    pub fn build(&mut self, settings: &Settings) -> Result<Snapshot, AssemblyError> {
+        let limits = &settings.limits;
+        let too_few =
+            |cause: TooFewFiles| AssemblyError { part: "open files".to_owned(), cause: cause.to_string() };
+        let capacity = self.files.divide(settings).map_err(too_few)?;
+        let mut rules = Vec::new();
+        let mut routes = HashMap::new();
+        // the routes and who asks how they are set have one copy
+        let routes_as_set: Vec<_> = settings.routes.iter().cloned().map(Arc::new).collect();
+        for settings in routes_as_set.iter().filter(|route| route.enabled) {
+            let origin = Origin { settings: Arc::clone(settings), body_timeout: limits.body_timeout };
+            let route = self.route(&origin)?;
+            rules.push((settings.rule.clone(), Arc::clone(&route)));
+            routes.insert(settings.id.clone(), (origin, route));
+        }
+        self.exporter = self.exporter(settings.tracing.otlp.as_ref())?;
+        self.routes = routes;
+        self.tls.forget_unused();
+        self.breakers.forget_unused();
+        self.clocks.forget_unused();
+        self.upstream_room.set_limit(capacity.upstream_connections);
+        Ok(Snapshot {
+            generation: 1,
+            routes: RouteTable::new(rules),
+            admission: self.in_flight.with_limit(capacity.max_in_flight),
+            room: self.connections.with_limit(capacity.max_connections),
+            upstream_room: Arc::clone(&self.upstream_room),
+            capacity,
+            head_limits: HeadLimits::of(limits),
+            limits: limits.clone(),
+            shutdown: settings.shutdown.clone(),
+            access_log: settings.log.access,
+            tracing: settings.tracing.clone(),
+            spans: self.exporter.clone(),
+            metrics: Arc::clone(&self.metrics),
+            routes_as_set,
+        })
+    }
+
+    /// The exporter of the last snapshot if it would be the same, or a new one; `None` where there is no collector.
+    fn exporter(&mut self, settings: Option<&Otlp>) -> Result<Option<Arc<Exporter>>, AssemblyError> {
+        let Some(settings) = settings else { return Ok(None) };
+        let part = || "tracing.otlp".to_owned();
+        let endpoint = Arc::new(collector(settings, &mut self.tls).map_err(AssemblyError::of(part()))?);
+        if let Some(same) = self.exporter.as_ref().filter(|last| last.is_for(settings, &endpoint)) {
+            return Ok(Some(Arc::clone(same)));
+        }
+        let started = Exporter::start(settings, endpoint, Arc::clone(&self.metrics));
+        let failed = |error: io::Error| AssemblyError { part: part(), cause: error.to_string() };
+        started.map(Some).map_err(failed)
+    }
+
+    /// The route of the last snapshot if it would be the same, or a new one.
+    fn route(&mut self, origin: &Origin) -> Result<Arc<Route>, AssemblyError> {
+        let Origin { settings, body_timeout } = origin;
+        let failed = || AssemblyError::of(format!("route {}", settings.id));
+        let backend = backend::build(&settings.backend, &mut self.tls).map_err(failed())?;
+        let endpoint = &backend.target().endpoint;
+        // an equal endpoint has the same TLS configuration: the file of its authorities has not changed either
+        if let Some((last, route)) = self.routes.get(&settings.id)
+            && last == origin
+            && route.backend.target().endpoint == *endpoint
+        {
+            return Ok(Arc::clone(route));
+        }
+        let signing = match (&backend.target().scope, settings.backend.source()) {
+            (Some(scope), Some(source)) => {
+                let id = settings.id.as_str().into();
+                let credentials = self.keeper.source(source).map_err(failed())?.used_by(&id);
+                // anybody on the way could say what time it is
+                let is_verified = endpoint.tls.is_some() && settings.backend.upstream().ssl_verify;
+                let clock = self.clocks.get(endpoint, is_verified);
+                Some(Signing { signer: Signer::new(scope.clone()), credentials, clock })
+            }
+            _ => None,
+        };
+        let upstream = settings.backend.upstream();
+        let limit = *body_timeout;
+        let id = settings.id.as_str().into();
+        Ok(Arc::new(Route {
+            metrics: self.metrics.route(&id),
+            id,
+            uris: settings.rule.uris.clone(),
+            signing,
+            body_timeout: upstream.request_timeout.map_or(limit, |request| request.min(limit)),
+            request_timeout: upstream.request_timeout,
+            admission: settings.max_in_flight.map(Admission::new),
+            retries: Retries::new(upstream.retry),
+            circuit_breaker: upstream.circuit_breaker.map(|settings| self.breakers.get(endpoint, settings)),
+            backend,
+        }))
+    }
+}
+
+/// Where a collector is.
+///
+/// # Errors
+/// The authorities to trust cannot be used.
+pub fn collector(settings: &Otlp, tls: &mut Configurations) -> Result<Endpoint, TlsError> {
+    let Otlp { endpoint: uri, timeout, ca_certificate, .. } = settings;
+    let tls = match uri.scheme {
+        Scheme::Http => None,
+        Scheme::Https => {
+            let configuration = tls.get(true, ca_certificate.as_deref(), None)?;
+            Some(Secured::with(&uri.host, configuration)?.trusting(ca_certificate.as_deref()))
+        }
+    };
+    Ok(Endpoint {
+        host: uri.host.clone(),
+        port: uri.port,
+        tls,
+        proxy: None,
+        connect_timeout: *timeout,
+        keepalive: COLLECTOR_KEEPALIVE,
+    })
+}

@@ -1,0 +1,317 @@
+//! The files that the process may have open, and how they are divided: between clients, calls to AWS, the
+//! admin port, and all that reads files.
+//!
+//! `process.rs` raises the limit before anything is opened. `builder.rs` asks for the division with each reading
+//! of the settings, and the snapshot carries it to those who keep to it.
+
+use std::{collections::HashSet, fmt, fs};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::settings::{Origin, RouteSettings, Settings};
+
+/// Files that the process has open when idle, besides standard streams, listeners and workers: the runtimes
+/// of the main thread, the credentials and the admin port.
+const PROCESS: u64 = 22;
+/// The same for a worker: its runtime.
+const WORKER: u64 = 4;
+/// What a worker has of each listener: its handle, and the spare descriptor of `listener/accept.rs`.
+const LISTENER: u64 = 2;
+/// Files that are read at the same time: settings, certificates, keys that are mounted, `/proc` for the
+/// metrics.
+const READING: u64 = 4;
+/// The exporter of spans: its runtime, its connection, and that of an exporter that is being replaced.
+const EXPORTER: u64 = 8;
+/// A fetch of credentials: a connection, or the pipes of `credential_process`.
+const FETCH: u64 = 2;
+/// Where files are scarce, the admin port and the clients that are turned away have one in so many of those
+/// that are not set aside, each.
+const PORTION: u64 = 32;
+/// Fewer would make probes and Prometheus wait for each other.
+const LEAST_ADMIN: u64 = 6;
+const LEAST_FAREWELLS: u64 = 2;
+
+/// Files that may be open, as far as they are limited.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenFiles {
+    limit: Option<u64>,
+    /// Those that are open for as long as the process runs.
+    standing: u64,
+    workers: u64,
+}
+
+/// How many of each kind may be open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capacity {
+    /// Connections of clients: `limits.max_connections`, or fewer.
+    pub max_connections: u32,
+    /// Requests in flight, each of which may need a connection to AWS: `limits.max_in_flight`, or fewer.
+    pub max_in_flight: u32,
+    /// Connections to AWS, with those that are kept between requests.
+    pub upstream_connections: u32,
+    /// Connections to the admin port. Held open by whoever likes, they must not use up what clients need.
+    pub admin_connections: u32,
+    /// Clients of one worker that are being told that there is no room for them.
+    pub farewells: u32,
+    /// The warning for the log where the settings ask for more than there is.
+    pub shortage: Option<String>,
+}
+
+/// The limit is too low for even one client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooFewFiles {
+    limit: u64,
+    least: u64,
+}
+
+impl fmt::Display for TooFewFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { limit, least } = self;
+        write!(
+            f,
+            "{limit} files may be open (`ulimit -n`), and these settings need {least} at least: raise the \
+             limit (LimitNOFILE of systemd, --ulimit nofile of Docker)"
+        )
+    }
+}
+
+impl std::error::Error for TooFewFiles {}
+
+impl OpenFiles {
+    /// Raises the limit as far as the system lets it: many systems let a process begin with 1024 and raise
+    /// that by itself. Called before the process opens files, so that those it was started with are known.
+    pub fn raise(settings: &Settings) -> Self {
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        let is_raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
+        let limit = if is_raised { maximum } else { current };
+        Self::within(limit, inherited(limit), settings)
+    }
+
+    /// No limit, for an application that is only a part of its process.
+    pub fn unlimited() -> Self {
+        Self { limit: None, standing: 0, workers: 1 }
+    }
+
+    fn within(limit: Option<u64>, inherited: u64, settings: &Settings) -> Self {
+        let workers = u64::from(settings.workers);
+        let listeners =
+            1 + u64::from(settings.listen.https.is_some()) + u64::from(settings.listen.unix.is_some());
+        // those that the workers' handles are made of, too
+        let standing = inherited + PROCESS + listeners + workers * (WORKER + LISTENER * listeners);
+        Self { limit, standing, workers }
+    }
+
+    /// Divides them as the settings ask, or what there is.
+    ///
+    /// # Errors
+    /// Nothing would be left for clients.
+    pub fn divide(&self, settings: &Settings) -> Result<Capacity, TooFewFiles> {
+        let limits = &settings.limits;
+        let mut ample = Capacity {
+            max_connections: limits.max_connections,
+            max_in_flight: limits.max_in_flight,
+            upstream_connections: u32::MAX,
+            admin_connections: 128,
+            farewells: 64,
+            shortage: None,
+        };
+        let set_aside = self.standing + READING + for_fetches(settings) + for_exporter(settings);
+        let needed = set_aside + self.used_by(&ample);
+        let Some(limit) = self.limit else { return Ok(ample) };
+        let Some(beyond) = limit.checked_sub(needed) else {
+            return self.divide_scarce(limit, set_aside, needed, &ample);
+        };
+        ample.upstream_connections = narrowed(beyond + u64::from(ample.max_in_flight));
+        Ok(ample)
+    }
+
+    /// Half of what is left is for calls, since each client that speaks HTTP/1.1 makes one at a time; what
+    /// one half has no use for is the other's.
+    fn divide_scarce(
+        &self,
+        limit: u64,
+        set_aside: u64,
+        needed: u64,
+        asked: &Capacity,
+    ) -> Result<Capacity, TooFewFiles> {
+        let portion = limit.saturating_sub(set_aside) / PORTION;
+        let admin = portion.clamp(LEAST_ADMIN, asked.admin_connections.into());
+        let farewells = (portion / self.workers).clamp(LEAST_FAREWELLS, asked.farewells.into());
+        let taken = set_aside + admin + farewells * self.workers;
+        let left = limit.saturating_sub(taken);
+        if left < 2 {
+            return Err(TooFewFiles { limit, least: taken + 2 });
+        }
+        let calls = (left / 2).max(left.saturating_sub(asked.max_connections.into()));
+        let max_in_flight = asked.max_in_flight.min(narrowed(calls));
+        let max_connections = asked.max_connections.min(narrowed(left - u64::from(max_in_flight)));
+        let shortage = shortage(
+            limit,
+            needed,
+            &[
+                ("limits.max_connections", asked.max_connections, max_connections),
+                ("limits.max_in_flight", asked.max_in_flight, max_in_flight),
+            ],
+        );
+        Ok(Capacity {
+            max_connections,
+            max_in_flight,
+            upstream_connections: narrowed(left - u64::from(max_connections)),
+            admin_connections: narrowed(admin),
+            farewells: narrowed(farewells),
+            shortage,
+        })
+    }
+
+    fn used_by(&self, capacity: &Capacity) -> u64 {
+        u64::from(capacity.max_connections)
+            + u64::from(capacity.max_in_flight)
+            + u64::from(capacity.admin_connections)
+            + u64::from(capacity.farewells) * self.workers
+    }
+}
+
+/// The warning about the settings of which less is in force than was asked for; `None` if there is none.
+fn shortage(limit: u64, needed: u64, settings: &[(&str, u32, u32)]) -> Option<String> {
+    let lowered: Vec<String> = settings
+        .iter()
+        .filter(|(_, asked, in_force)| in_force < asked)
+        .map(|(key, asked, in_force)| format!("{key} is {in_force} instead of {asked}"))
+        .collect();
+    (!lowered.is_empty()).then(|| {
+        format!(
+            "{limit} files may be open (`ulimit -n`), and these settings can need {needed}: {}; raise the \
+             limit (LimitNOFILE of systemd, --ulimit nofile of Docker), or ask for less",
+            lowered.join(", ")
+        )
+    })
+}
+
+/// Files that the process was started with. The limit is on their numbers: one that is beyond takes no room.
+fn inherited(limit: Option<u64>) -> u64 {
+    // without `/dev/fd` there are the three standard streams, and maybe a few
+    let Ok(entries) = fs::read_dir("/dev/fd") else { return 8 };
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u64>().ok());
+    let open = numbers.filter(|number| limit.is_none_or(|limit| *number < limit)).count();
+    // one of them is that of this look
+    open.saturating_sub(1) as u64
+}
+
+/// All sources of credentials may fetch at the same time, as at the start.
+fn for_fetches(settings: &Settings) -> u64 {
+    let sources: HashSet<_> =
+        settings.routes.iter().filter(|route| route.enabled).filter_map(fetched_from).collect();
+    FETCH * sources.len() as u64
+}
+
+/// What tells one source that fetches from another; `None` for a route with keys of its own, or without any.
+fn fetched_from(route: &RouteSettings) -> Option<(&str, &str)> {
+    let source = route.backend.source()?;
+    let role = source.role.as_ref().map_or("", |role| &role.arn);
+    match &source.origin {
+        Origin::Keys(_) | Origin::Mounted(_) if role.is_empty() => None,
+        Origin::Profile(profile) => Some((role, profile)),
+        Origin::Keys(_) | Origin::Mounted(_) | Origin::Chain => Some((role, "")),
+    }
+}
+
+fn for_exporter(settings: &Settings) -> u64 {
+    if settings.tracing.otlp.is_some() { EXPORTER } else { 0 }
+}
+
+fn narrowed(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::settings::Limits;
+
+    fn settings(workers: u16, max_connections: u32, max_in_flight: u32) -> Settings {
+        let limits = Limits { max_connections, max_in_flight, ..Limits::default() };
+        Settings { workers, limits, ..Settings::default() }
+    }
+
+    fn divided(limit: Option<u64>, settings: &Settings) -> Result<Capacity, TooFewFiles> {
+        OpenFiles::within(limit, 3, settings).divide(settings)
+    }
+
+    #[test]
+    fn c9_where_there_are_enough_files_all_is_as_the_settings_ask() {
+        let settings = settings(2, 10_000, 1024);
+        for limit in [None, Some(1 << 20)] {
+            let capacity = divided(limit, &settings).unwrap();
+            assert_eq!((capacity.max_connections, capacity.max_in_flight), (10_000, 1024));
+            assert_eq!((capacity.admin_connections, capacity.farewells), (128, 64));
+            assert!(capacity.shortage.is_none() && capacity.upstream_connections > 500_000, "{capacity:?}");
+        }
+    }
+
+    #[test]
+    fn c9_too_few_files_are_halved_and_the_warning_names_limit_settings_and_cure() {
+        let settings = settings(1, 10_000, 1024);
+        let capacity = divided(Some(1024), &settings).unwrap();
+        assert!(capacity.max_connections.abs_diff(capacity.max_in_flight) <= 1, "{capacity:?}");
+        let warning = capacity.shortage.unwrap();
+        for part in [
+            "1024 files may be open (`ulimit -n`)".to_owned(),
+            format!("limits.max_connections is {} instead of 10000", capacity.max_connections),
+            format!("limits.max_in_flight is {} instead of 1024", capacity.max_in_flight),
+            "raise the limit (LimitNOFILE".to_owned(),
+        ] {
+            assert!(warning.contains(&part), "{part}: {warning}");
+        }
+    }
+
+    #[test]
+    fn c9_the_half_that_one_side_does_not_need_is_the_others() {
+        let few_calls = divided(Some(1024), &settings(1, 10_000, 10)).unwrap();
+        assert!(few_calls.max_in_flight == 10 && few_calls.max_connections > 700, "{few_calls:?}");
+        // named is what is lowered alone
+        assert!(!few_calls.shortage.unwrap().contains("max_in_flight"));
+        let few_clients = divided(Some(1024), &settings(1, 10, 10_000)).unwrap();
+        assert!(few_clients.max_connections == 10 && few_clients.max_in_flight > 700, "{few_clients:?}");
+    }
+
+    #[test]
+    fn c9_a_limit_that_leaves_nothing_for_clients_is_refused_with_the_least_that_would_do() {
+        let settings = settings(4, 100, 100);
+        let too_few = divided(Some(40), &settings).unwrap_err();
+        assert!(
+            too_few.to_string().starts_with("40 files may be open (`ulimit -n`), and these settings need")
+        );
+        let least = divided(Some(too_few.least), &settings).unwrap();
+        assert_eq!((least.max_connections, least.max_in_flight), (1, 1));
+        assert!(divided(Some(too_few.least - 1), &settings).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn c9_no_division_has_more_files_than_there_are(
+            limit in 0_u64..20_000,
+            workers in 1_u16..=64,
+            connections in 1_u32..20_000,
+            in_flight in 1_u32..20_000,
+        ) {
+            let settings = settings(workers, connections, in_flight);
+            let files = OpenFiles::within(Some(limit), 3, &settings);
+            match files.divide(&settings) {
+                Ok(capacity) => {
+                    let Capacity { max_in_flight, upstream_connections, .. } = capacity;
+                    prop_assert!(upstream_connections >= max_in_flight);
+                    let idle = u64::from(upstream_connections - max_in_flight);
+                    prop_assert!(files.standing + READING + files.used_by(&capacity) + idle <= limit);
+                    prop_assert!((1..=connections).contains(&capacity.max_connections));
+                    prop_assert!((1..=in_flight).contains(&capacity.max_in_flight));
+                    prop_assert!(capacity.farewells >= 2 && capacity.admin_connections >= 6);
+                }
+                Err(TooFewFiles { least, .. }) => {
+                    prop_assert!(least > limit && divided(Some(least), &settings).is_ok());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Threads that read files and that nobody waits for at the end: a network file system may hang in the middle
+//! of a read, which nothing can interrupt. A runtime, when it ends, waits for what its own blocking threads
+//! do.
+//!
+//! `process.rs` reads here at the start, `state/reload.rs` and `tls/server.rs` while requests go on.
+
+use std::{io, thread, time::Duration};
+
+use tokio::{sync::oneshot, time::timeout};
+
+use crate::system::supervision::{catch, resume};
+
+/// A read that takes longer is logged, once.
+const SLOW: Duration = Duration::from_secs(10);
+
+/// Runs `read` on a thread of its own, and logs it by `name` if it takes long. Where `read` panics, the task that waits for
+/// it panics too, with the same place: `supervision.rs` counts and logs it there.
+///
+/// # Errors
+/// The system gives no thread.
+pub async fn run<T: Send + 'static>(
+    name: &'static str,
+    read: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let (sender, mut receiver) = oneshot::channel();
+    thread::Builder::new().name(name.to_owned()).spawn(move || {
+        // who asked may be gone
+        let _ = sender.send(catch(read));
+    })?;
+    let result = match timeout(SLOW, &mut receiver).await {
+        Ok(result) => result,
+        Err(_) => {
+            log::error!(
+                "reading the {name} has taken {SLOW:?} and goes on. Is a network file system out of order?"
+            );
+            receiver.await
+        }
+    };
+    match result {
+        Ok(Ok(result)) => Ok(result),
+        Ok(Err(panicked)) => resume(panicked),
+        Err(_) => Err(io::Error::other(format!("the thread that reads the {name} has ended"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Instant};
+
+    use super::*;
+    use crate::system::supervision::catch_in;
+
+    #[test]
+    fn x6_a_read_that_hangs_does_not_keep_a_runtime_from_ending() {
+        let (release, hanging) = mpsc::channel::<()>();
+        let start = Instant::now();
+        let system = actix_rt::System::new();
+        system.block_on(async {
+            let read = run("test", move || hanging.recv());
+            assert!(timeout(Duration::from_millis(50), read).await.is_err());
+        });
+        drop(system);
+        assert!(start.elapsed() < Duration::from_secs(5));
+        drop(release);
+    }
+
+    #[actix_rt::test]
+    async fn a_result_comes_back_and_so_does_a_panic_with_its_place() {
+        assert_eq!(run("test", || 7).await.unwrap(), 7);
+        let panicked =
+            catch_in(run("test", || panic!("deliberate"))).await.map(|_: io::Result<()>| ()).unwrap_err();
+        assert!(panicked.to_string().starts_with("panicked at src/detached.rs:"), "{panicked}");
+    }
+}

@@ -1,0 +1,403 @@
+//! Long-lived tasks that start anew: a panic or an end of one is counted, logged once with its place, and
+//! followed by another start after a back-off, so that nothing ends in silence.
+//!
+//! A task hands [`supervise`] a closure that makes its future, a thread [`supervise_thread`] its work. Stopping a
+//! task is dropping the supervising future; a future that returns has failed. The counters are the process's,
+//! because the log's writer is older than `Metrics`; `admin/exposition.rs` exports them.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    future::poll_fn,
+    io,
+    panic::{self, AssertUnwindSafe, PanicHookInfo},
+    pin::pin,
+    sync::{
+        Once,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::Poll,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// The pause after a first failure; it doubles with each that follows soon.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A run of this length ends a row of failures.
+const GOOD_RUN: Duration = Duration::from_mins(1);
+
+/// A long-lived task; the name is the metric's label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Keeps the keys of one source fresh.
+    Credentials,
+    /// Follows the settings' files.
+    Reload,
+    /// Follows the listener's certificates.
+    Certificates,
+    /// Sends spans to a collector.
+    Exporter,
+    /// Serves the admin port.
+    Admin,
+    /// Serves clients.
+    Worker,
+    /// Serves one client, or one of its requests. Never started again: the client does that.
+    Connection,
+    /// Writes the log.
+    Log,
+}
+
+impl Task {
+    /// Every task, in the order of the metric's samples.
+    pub const ALL: [Self; 8] = [
+        Self::Credentials,
+        Self::Reload,
+        Self::Certificates,
+        Self::Exporter,
+        Self::Admin,
+        Self::Worker,
+        Self::Connection,
+        Self::Log,
+    ];
+
+    /// The name in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Credentials => "credentials",
+            Self::Reload => "reload",
+            Self::Certificates => "certificates",
+            Self::Exporter => "exporter",
+            Self::Admin => "admin",
+            Self::Worker => "worker",
+            Self::Connection => "connection",
+            Self::Log => "log",
+        }
+    }
+
+    /// Failures since the process started.
+    pub fn failures(self) -> u64 {
+        FAILURES[self as usize].load(Ordering::Relaxed)
+    }
+
+    /// Counts a failure.
+    pub fn count_failure(self) {
+        FAILURES[self as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+static FAILURES: [AtomicU64; Task::ALL.len()] = [const { AtomicU64::new(0) }; Task::ALL.len()];
+
+/// A panic that was caught. The message stays unsaid: it may quote the input that the code tripped over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Panicked {
+    place: String,
+}
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "panicked at {}", self.place)
+    }
+}
+
+thread_local! {
+    /// Set while this thread runs code whose panics are caught.
+    static CATCHING: Cell<bool> = const { Cell::new(false) };
+    /// File and line of the last panic that was caught on this thread.
+    static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+static HOOK: Once = Once::new();
+static LOGGED: AtomicBool = AtomicBool::new(false);
+
+/// Sends panics that nobody catches to the log, one line each: standard error is the log, and a backtrace in it is no
+/// JSON.
+pub fn log_panics() {
+    LOGGED.store(true, Ordering::Relaxed);
+    install_hook();
+}
+
+fn install_hook() {
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let thread = thread::current();
+            let thread = thread.name().unwrap_or("unnamed");
+            if CATCHING.get() {
+                // whoever catches it says so
+                PLACE.set(Some(place(info)));
+            } else if LOGGED.load(Ordering::Relaxed) && thread != Task::Log.name() {
+                log::error!("panic at {} in the thread {thread}", place(info));
+            } else {
+                // the log's own thread may hold the queue's lock
+                before(info);
+            }
+        }));
+    });
+}
+
+fn place(info: &PanicHookInfo<'_>) -> String {
+    info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string)
+}
+
+/// Runs `work` and catches its panic.
+///
+/// # Errors
+/// It panicked.
+pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
+    install_hook();
+    let was_catching = CATCHING.replace(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(work));
+    CATCHING.set(was_catching);
+    result.map_err(|_| Panicked { place: PLACE.take().unwrap_or_default() })
+}
+
+/// Runs a future and catches its panic, on whatever thread it is polled.
+///
+/// # Errors
+/// It panicked.
+pub async fn catch_in<F: Future>(future: F) -> Result<F::Output, Panicked> {
+    let mut future = pin!(future);
+    poll_fn(|context| match catch(|| future.as_mut().poll(context)) {
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(panicked) => Poll::Ready(Err(panicked)),
+    })
+    .await
+}
+
+/// Runs `work` on a thread where it may block, such as on a file system that hangs. Where it panics, the task
+/// that waits for it panics too, with the same place.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(move || catch(work)).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panicked)) => resume(panicked),
+        // the runtime is about to end, and this task with it
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Panics in the task that waited for what panicked on another thread, with the same place.
+pub fn resume(Panicked { place }: Panicked) -> ! {
+    PLACE.set(Some(place));
+    panic::resume_unwind(Box::new("panicked on another thread"))
+}
+
+/// The end of a run of a task that should not have ended.
+#[derive(Debug)]
+pub enum End {
+    /// It returned.
+    Returned,
+    /// It needs something that cannot be had.
+    Failed(io::Error),
+    /// It panicked.
+    Panicked(Panicked),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Returned => f.write_str("ended"),
+            Self::Failed(error) => write!(f, "failed: {error}"),
+            Self::Panicked(panicked) => panicked.fmt(f),
+        }
+    }
+}
+
+impl From<Result<(), Panicked>> for End {
+    fn from(result: Result<(), Panicked>) -> Self {
+        result.map_or_else(Self::Panicked, |()| Self::Returned)
+    }
+}
+
+impl From<Result<io::Result<()>, Panicked>> for End {
+    fn from(result: Result<io::Result<()>, Panicked>) -> Self {
+        match result {
+            Ok(Ok(())) => Self::Returned,
+            Ok(Err(error)) => Self::Failed(error),
+            Err(panicked) => Self::Panicked(panicked),
+        }
+    }
+}
+
+/// The pauses between failures of one task.
+#[derive(Debug)]
+pub struct Restarts {
+    task: Task,
+    pause: Duration,
+    started: Instant,
+}
+
+impl Restarts {
+    /// A task that starts now.
+    pub fn of(task: Task) -> Self {
+        Self { task, pause: Duration::ZERO, started: Instant::now() }
+    }
+
+    /// Counts and logs the end of a run, and returns the pause before the next one.
+    pub fn failed(&mut self, end: &End) -> Duration {
+        self.task.count_failure();
+        self.pause = if self.started.elapsed() >= GOOD_RUN {
+            SHORTEST_PAUSE
+        } else {
+            (self.pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+        };
+        let (name, pause) = (self.task.name(), humantime::format_duration(self.pause));
+        log::error!("the task {name} {end}; it starts again in {pause}");
+        self.pause
+    }
+
+    /// Counts and logs the end of the last run, unless it returned as it should.
+    fn over(&self, end: &End) {
+        if !matches!(end, End::Returned) {
+            self.task.count_failure();
+            log::error!("the task {} {end}", self.task.name());
+        }
+    }
+
+    /// The next run starts.
+    pub fn started(&mut self) {
+        self.started = Instant::now();
+    }
+}
+
+/// Runs the futures that `make` gives, one after the other, and never returns.
+pub async fn supervise(task: Task, mut make: impl AsyncFnMut()) {
+    let mut restarts = Restarts::of(task);
+    loop {
+        restarts.started();
+        // a panic of a closure that makes the future is one of the task
+        let end = catch_in(async { make().await }).await.into();
+        tokio::time::sleep(restarts.failed(&end)).await;
+    }
+}
+
+/// Runs the futures that `make` gives until one returns: each that panics is followed by another.
+pub async fn supervise_until_over(task: Task, mut make: impl AsyncFnMut()) {
+    let mut restarts = Restarts::of(task);
+    while let Err(panicked) = catch_in(async { make().await }).await {
+        tokio::time::sleep(restarts.failed(&End::Panicked(panicked))).await;
+        restarts.started();
+    }
+}
+
+/// Runs a part of a task that nobody starts again, and counts and logs its panic; `name` is the log line's subject.
+pub async fn once(task: Task, name: &str, part: impl Future<Output = ()>) {
+    if let Err(panicked) = catch_in(part).await {
+        task.count_failure();
+        log::error!("{name} {panicked}");
+    }
+}
+
+/// Runs `run` on this thread, one time after the other, until `is_over`, and logs each end before that. `run`
+/// catches the panics whose place it knows; the hook has logged others. A thread that waits for its next run is
+/// woken by [`thread::Thread::unpark`].
+pub fn supervise_thread(task: Task, is_over: impl Fn() -> bool, mut run: impl FnMut() -> End) {
+    let mut restarts = Restarts::of(task);
+    loop {
+        restarts.started();
+        let end = panic::catch_unwind(AssertUnwindSafe(&mut run));
+        let end = end.unwrap_or_else(|_| End::Failed(io::Error::other("panicked")));
+        if is_over() {
+            return restarts.over(&end);
+        }
+        let until = Instant::now() + restarts.failed(&end);
+        while Instant::now() < until {
+            thread::park_timeout(until.saturating_duration_since(Instant::now()));
+            if is_over() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_rt::test]
+    async fn x3_a_task_that_panics_or_ends_is_counted_and_starts_again() {
+        let before = Task::Certificates.failures();
+        let runs = Cell::new(0);
+        let supervised = supervise(Task::Certificates, async || {
+            runs.set(runs.get() + 1);
+            match runs.get() {
+                1 => panic!("hush"),
+                2 => {}
+                _ => std::future::pending().await,
+            }
+        });
+        let third = async {
+            while runs.get() < 3 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            () = supervised => unreachable!(),
+            () = third => {}
+        }
+        assert_eq!(Task::Certificates.failures() - before, 2);
+    }
+
+    #[test]
+    fn a_panic_is_told_by_its_place_and_not_by_its_words() {
+        let panicked = catch(|| panic!("hush")).unwrap_err().to_string();
+        assert!(panicked.starts_with("panicked at src/supervision.rs:"), "{panicked}");
+        // one inside of another
+        let outer = catch(|| catch(|| panic!("hush")).is_err());
+        assert_eq!(outer, Ok(true));
+        assert!(!CATCHING.get());
+    }
+
+    #[test]
+    fn x3_a_thread_that_panics_ends_or_fails_runs_again_until_it_is_over() {
+        let before = Task::Log.failures();
+        let runs = Cell::new(0);
+        let run = || {
+            runs.set(runs.get() + 1);
+            match runs.get() {
+                1 => panic!("hush"),
+                2 => End::Failed(io::ErrorKind::OutOfMemory.into()),
+                _ => End::Returned,
+            }
+        };
+        supervise_thread(Task::Log, || runs.get() == 4, run);
+        assert_eq!((runs.get(), Task::Log.failures() - before), (4, 3));
+    }
+
+    #[test]
+    fn x3_a_thread_that_waits_for_its_next_run_is_woken_for_its_end() {
+        let is_over = std::sync::Arc::new(AtomicBool::new(false));
+        let thread = {
+            let is_over = std::sync::Arc::clone(&is_over);
+            thread::spawn(move || {
+                let over = || is_over.load(Ordering::SeqCst);
+                supervise_thread(Task::Admin, over, || End::Failed(io::ErrorKind::Other.into()));
+            })
+        };
+        while Task::Admin.failures() < 4 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let begun = Instant::now();
+        is_over.store(true, Ordering::SeqCst);
+        thread.thread().unpark();
+        thread.join().unwrap();
+        assert!(begun.elapsed() < Duration::from_millis(400), "{:?}", begun.elapsed());
+    }
+
+    #[actix_rt::test]
+    async fn x3_a_panic_where_work_may_block_is_the_waiting_tasks_own_with_its_place() {
+        assert_eq!(blocking(|| 1).await, 1);
+        let caught = catch_in(blocking(|| panic!("hush"))).await.unwrap_err().to_string();
+        assert!(caught.starts_with("panicked at src/supervision.rs:"), "{caught}");
+    }
+
+    #[test]
+    fn pauses_grow_until_a_run_was_long() {
+        let mut restarts = Restarts::of(Task::Exporter);
+        let pauses: Vec<u128> = (0..10).map(|_| restarts.failed(&End::Returned).as_millis()).collect();
+        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000]);
+        restarts.started = Instant::now().checked_sub(GOOD_RUN).unwrap();
+        assert_eq!(restarts.failed(&End::Returned), SHORTEST_PAUSE);
+    }
+}

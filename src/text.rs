@@ -1,0 +1,7 @@
+//! Values as text: JSON, base64, hexadecimal, durations and sizes, and text that is safe in a log line.
+
+pub mod excerpt;
+pub mod hexadecimal;
+pub mod json;
+pub mod lenient_base64;
+pub mod units;

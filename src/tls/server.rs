@@ -1,0 +1,229 @@
+//! TLS towards clients: certificate, key and the authorities for clients' certificates, read again when they
+//! change.
+//!
+//! `settings/listen.rs` reads them once for their mistakes, `listener/sockets.rs` holds them beside the socket, and each new
+//! connection (`listener/accept.rs`) is greeted with those in force.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    system::{detached, exhausted, fault_points, regular_file, wall_clock::TlsClock},
+    tls::Validity,
+};
+
+/// The PEM files of a server's TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerFiles {
+    /// The server's certificate, then those between it and its authority.
+    pub certificate: PathBuf,
+    /// The certificate's key.
+    pub key: PathBuf,
+    /// The authorities that a client's certificate must come from; without it none is asked for.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Which of the files is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// `certificate`.
+    Certificate,
+    /// `key`, by itself or because it belongs to another certificate.
+    Key,
+    /// `client_ca`.
+    ClientAuthorities,
+}
+
+/// Why a server's TLS cannot be had.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UnfitFile {
+    /// Which file.
+    pub part: Part,
+    /// Why, without what is in it.
+    pub cause: String,
+}
+
+impl fmt::Display for UnfitFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = match self.part {
+            Part::Certificate => "certificate",
+            Part::Key => "key",
+            Part::ClientAuthorities => "client_ca",
+        };
+        write!(f, "listen.https.{key}: {}", self.cause)
+    }
+}
+
+impl std::error::Error for UnfitFile {}
+
+/// What new connections are greeted with.
+pub struct ServerTls {
+    files: ServerFiles,
+    current: ArcSwap<InForce>,
+    /// The fingerprint at the last look, kept for the watcher that follows one that panicked.
+    seen: Mutex<Option<Fingerprint>>,
+}
+
+/// A configuration with what is known of its certificate.
+pub struct InForce {
+    configuration: Arc<ServerConfig>,
+    /// The time in which the chain is valid, as far as it can be read.
+    pub validity: Option<Validity>,
+}
+
+type Fingerprint = [u8; 32];
+
+impl fmt::Debug for ServerTls {
+    /// Without the configuration, which holds the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTls").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl ServerTls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// Which of them is unfit, and why.
+    pub fn read(files: &ServerFiles) -> Result<Self, UnfitFile> {
+        let current = ArcSwap::from_pointee(configuration(files)?);
+        Ok(Self { files: files.clone(), current, seen: Mutex::default() })
+    }
+
+    /// The configuration in force.
+    pub fn current(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.load().configuration)
+    }
+
+    /// The time in which the certificate in force is valid, as far as it can be read.
+    pub fn validity(&self) -> Option<Validity> {
+        self.current.load().validity
+    }
+
+    /// Takes changed files into use, looking at them in this interval, and never ends. Files that are unfit change
+    /// nothing, and are logged once.
+    pub async fn follow_files(&self, interval: Duration) {
+        let mut is_postponed = false;
+        loop {
+            let (files, seen) = (self.files.clone(), *self.seen());
+            // a file system may hang, and neither requests nor the end of the process may hang with it
+            let read = detached::run("certificates for clients", move || {
+                fault_points::pass("certificates");
+                exhausted::watch(|| {
+                    let fingerprint = fingerprint(&files);
+                    (seen != Some(fingerprint)).then(|| (fingerprint, configuration(&files)))
+                })
+            });
+            let was_postponed = std::mem::take(&mut is_postponed);
+            match read.await {
+                Ok(Ok(Some((fingerprint, result)))) => {
+                    let is_first = self.seen().replace(fingerprint).is_none();
+                    self.take(result, is_first);
+                }
+                Ok(Ok(None)) => {}
+                Ok(Err(exhausted)) => {
+                    is_postponed = true;
+                    if !was_postponed {
+                        log::error!("the certificates for clients cannot be looked at for now: {exhausted}");
+                    }
+                }
+                Err(error) => log::error!("the certificates for clients cannot be looked at: {error}"),
+            }
+            tokio::time::sleep(interval).await;
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Option<Fingerprint>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, result: Result<InForce, UnfitFile>, is_first: bool) {
+        match result {
+            Ok(in_force) => {
+                self.current.store(Arc::new(in_force));
+                if !is_first {
+                    log::info!("new certificates for clients are in use");
+                }
+            }
+            Err(error) => log::error!("certificates for clients have changed, the old ones stay: {error}"),
+        }
+    }
+}
+
+/// What the files hold, as far as it takes to see a change.
+fn fingerprint(files: &ServerFiles) -> Fingerprint {
+    let mut hash = Sha256::new();
+    for path in [Some(&files.certificate), Some(&files.key), files.client_ca.as_ref()].into_iter().flatten() {
+        let content = regular_file::read_certificates(path).unwrap_or_default();
+        hash.update((content.len() as u64).to_be_bytes());
+        hash.update(content);
+    }
+    hash.finalize().into()
+}
+
+/// Reads the files into a configuration that speaks HTTP/2 and HTTP/1.1.
+///
+/// # Errors
+/// Which of them is unfit, and why.
+pub fn configuration(files: &ServerFiles) -> Result<InForce, UnfitFile> {
+    let unfit = |part: Part| move |cause: String| UnfitFile { part, cause };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chain = certificates(&files.certificate).map_err(unfit(Part::Certificate))?;
+    let key = regular_file::read_certificates(&files.key)
+        .map_err(|error| error.to_string())
+        .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem).map_err(|error| error.to_string()))
+        .map_err(unfit(Part::Key))?;
+    let builder = ServerConfig::builder_with_details(Arc::clone(&provider), Arc::new(TlsClock))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unfit(Part::Certificate)(error.to_string()))?;
+    let builder = match &files.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let verifier = roots(path)
+                .and_then(|roots| {
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                        .build()
+                        .map_err(|error| error.to_string())
+                })
+                .map_err(unfit(Part::ClientAuthorities))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let validity = Validity::of(&chain);
+    let mut configuration = builder.with_single_cert(chain, key).map_err(|error| match error {
+        // the key has been read, but is not this certificate's, or of no kind that can sign
+        rustls::Error::InconsistentKeys(_) | rustls::Error::General(_) => {
+            unfit(Part::Key)("not the certificate's key".to_owned())
+        }
+        error => unfit(Part::Certificate)(error.to_string()),
+    })?;
+    configuration.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(InForce { configuration: Arc::new(configuration), validity })
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = regular_file::read_certificates(path).map_err(|error: io::Error| error.to_string())?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err("no certificate in it".to_owned()),
+        Ok(found) => Ok(found),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for (index, certificate) in certificates(path)?.into_iter().enumerate() {
+        roots.add(certificate).map_err(|_| format!("the certificate number {} is none inside", index + 1))?;
+    }
+    Ok(roots)
+}
