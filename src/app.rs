@@ -1,5 +1,7 @@
 //! The application: built from settings with its socket bound, then run until it is told to stop.
 
+pub mod process;
+
 use std::{
     fmt,
     future::Future,

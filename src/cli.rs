@@ -14,9 +14,11 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::json;
 
+#[cfg(feature = "dev")]
+use crate::dev;
 use crate::{
-    dev, explain,
-    process::{cannot_start, serve, tell, wrong},
+    app::process::{cannot_start, serve, tell, wrong},
+    explain,
     settings::{Settings, schema},
     system::{
         exhausted,
@@ -50,6 +52,7 @@ enum Command {
     /// Print the JSON Schema of the settings' files, for editors.
     Schema(SchemaOptions),
     /// Run the sidecar together with a local stand-in for AWS that really checks keys and signatures.
+    #[cfg(feature = "dev")]
     Dev(dev::Options),
 }
 
@@ -119,11 +122,13 @@ pub fn main() -> ExitCode {
         Command::Routes(options) => routes(&options),
         Command::Explain(options) => explain(&options),
         Command::Schema(options) => printed(&format!("{:#}", schema::of(options.file))),
+        #[cfg(feature = "dev")]
         Command::Dev(options) => dev::run(&options),
     }
 }
 
 fn run(options: &RunOptions) -> ExitCode {
+    #[cfg(feature = "dev")]
     if options.child {
         dev::child::end_with_parent();
     }

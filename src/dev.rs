@@ -1,42 +1,21 @@
 //! `apigw-invoker dev`: the sidecar together with a stand-in for AWS, both on loopback, for a first try
 //! without an AWS account. The tests use the same stand-in.
 
-mod account;
-mod answers;
 mod banner;
 pub(crate) mod child;
-mod container;
-mod controls;
-pub mod credentials;
 mod documents;
-mod fault;
-mod functions;
-mod ids;
-mod issued;
-mod lambda;
-mod metadata;
-mod options;
-mod stand_in;
-mod sts;
-mod verify;
 
 use std::{io, net::SocketAddr, process::ExitCode};
 
 use clap::Args;
 
 use self::banner::Banner;
-pub use self::{
-    controls::{Controls, Service, Switch},
-    documents::{Sockets, documents},
-    fault::Fault,
-    options::StandInOptions,
-    stand_in::StandIn,
-    verify::Keys,
-};
+pub use self::documents::{Sockets, documents};
 use crate::{
+    app::process::{serve, tell, wrong},
     listener::sockets::bind_tcp,
-    process::{serve, tell, wrong},
     settings::{self, Settings},
+    stand_in::{Fault, Keys, StandIn, StandInOptions, credentials},
 };
 
 /// What `dev` may be told.

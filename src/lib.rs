@@ -1,46 +1,68 @@
 //! A sidecar that lets any program call AWS API Gateway endpoints and Lambda functions as plain local HTTP.
 //!
-//! The modules in the order in which a request meets them; `proxy.rs` is the path itself.
+//! The path of a request; `proxy.rs` is the path itself:
 //!
 //! ```text
-//! cli ─ settings ─ run ─ app ─ snapshot ─ listener      from the command line to an open socket
+//! cli ─ settings ─ app ─ state ─ listener               from the command line to an open socket
 //!
 //! listener → proxy → trace → routing → admission → inbound
 //!                                                       a client's request
-//!          → backend::request                            what goes out
+//!          → backend::request                            the request that goes out
 //!          → call: circuit_breaker → signing → client → retry
-//!                                                       out to AWS, again if need be
-//!          → diagnosis                                  what was wrong with a signature that AWS refused
+//!                                                       out to AWS, with retries
+//!          → diagnosis                                  the cause of a signature that AWS refused
 //!          → backend::reply → reply                     and back
-//!          → record: logging, metrics, spans             what is known of it afterwards
+//!          → record: logging, metrics, spans             the request's line, counters and spans
+//! ```
+//!
+//! The floors, the highest first: a room uses rooms of lower floors alone, and `tests/it/house.rs` fails on any other
+//! `use`.
+//!
+//! ```text
+//! cli                                           commands, and their results as text
+//! dev                                           the sidecar beside a stand-in for AWS (feature `dev`)
+//! app                                           from settings to a running process
+//! admin explain                                 probes, metrics, routes; a request's course without sending it
+//! listener stand_in                             sockets and HTTP towards clients; AWS on loopback (feature `dev`)
+//! proxy                                         the path of a request
+//! state                                         the snapshot in force, its builder and its reload
+//! resilience                                    limits of requests in flight, circuit breakers, retries
+//! backend credentials diagnosis spans           API Gateway and Lambda; keys; refusals explained; spans for a collector
+//! client                                        connections to AWS and HTTP on them
+//! signing                                       Signature Version 4 and the clocks of endpoints
+//! logging message                               the log; requests, answers, errors and traces on their way
+//! metrics settings                              counters; the settings' files, checked
+//! routing tls                                   the route of a path; TLS on both sides
+//! system text                                   files, clock, threads; values as text
 //! ```
 //!
 //! Words: the *client* is the program that calls; the *sidecar* is this; the *upstream* is AWS. *Request* and
 //! *response* face the client, *outbound* and *reply* face the upstream. A *route* takes requests to one
 //! *backend*, which knows its *target*. A *snapshot* is the settings as the running program sees them.
 
-pub mod admin;
+mod admin;
 pub mod app;
 pub mod backend;
 pub mod cli;
 pub mod client;
-pub mod credentials;
+mod credentials;
+#[cfg(feature = "dev")]
 pub mod dev;
 pub mod diagnosis;
 mod explain;
-pub mod listener;
-pub mod logging;
-pub(crate) mod message;
+mod listener;
+mod logging;
+pub mod message;
 pub mod metrics;
-mod process;
 pub mod proxy;
-pub mod resilience;
+mod resilience;
 pub mod routing;
 pub mod settings;
 pub mod signing;
-pub mod spans;
+mod spans;
+#[cfg(feature = "dev")]
+pub mod stand_in;
 pub mod state;
 pub mod system;
 pub mod text;
 pub mod tls;
-pub mod uri_syntax;

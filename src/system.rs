@@ -1,10 +1,10 @@
 //! The operating system under the program: files, sockets, the clock, the terminal, threads and their supervision.
 
-pub mod detached;
-pub mod exhausted;
-pub mod fault_points;
-pub mod regular_file;
-pub mod supervision;
-pub mod tcp_keepalive;
-pub mod terminal;
-pub mod wall_clock;
+pub(crate) mod detached;
+pub(crate) mod exhausted;
+pub(crate) mod fault_points;
+pub(crate) mod regular_file;
+pub(crate) mod supervision;
+pub(crate) mod tcp_keepalive;
+pub(crate) mod terminal;
+pub(crate) mod wall_clock;

@@ -5,3 +5,4 @@ pub mod hexadecimal;
 pub mod json;
 pub mod lenient_base64;
 pub mod units;
+pub mod uri_syntax;

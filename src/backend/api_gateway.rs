@@ -20,7 +20,7 @@ use crate::{
     },
     settings::{ApiGatewaySettings, ClientAuthorization, FunctionUri},
     signing::Scope,
-    uri_syntax::{check_remainder, query::push_strict},
+    text::uri_syntax::{check_remainder, query::push_strict},
 };
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");

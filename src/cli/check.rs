@@ -16,7 +16,7 @@ use tokio::runtime::Builder;
 use self::{connect::Connection, credentials::Tried};
 use super::{Form, OutputForm, SettingsDirectory, load, print_json};
 use crate::{
-    process::{cannot_start, counted, tell},
+    app::process::{cannot_start, counted, tell},
     settings::{Mistakes, Settings},
     state::{certificates, snapshot},
     system::terminal::Paint,

@@ -6,7 +6,9 @@
 
 use std::net::SocketAddr;
 
-use super::{Fault, Keys, Sockets, credentials::Kind};
+use super::Sockets;
+use crate::stand_in::credentials::Kind;
+use crate::stand_in::{Fault, Keys};
 use crate::{
     settings::{BackendSettings, RouteSettings, Settings},
     system::terminal::aligned,

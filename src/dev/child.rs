@@ -20,15 +20,14 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-use super::{
-    Sockets, StandInOptions,
-    banner::Banner,
+use super::{Sockets, banner::Banner, documents};
+use crate::stand_in::StandInOptions;
+use crate::stand_in::{
+    Keys,
     credentials::{self, Kind},
-    documents,
-    verify::Keys,
 };
 use crate::{
-    process::{signals, tell},
+    app::process::{signals, tell},
     settings::{Document, Environment, Settings},
 };
 

@@ -5,8 +5,8 @@
 
 use std::net::SocketAddr;
 
-use super::verify::Keys;
 use crate::settings::Document;
+use crate::stand_in::Keys;
 
 /// The sockets of a sidecar.
 #[derive(Debug, Clone, Copy)]

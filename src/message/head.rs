@@ -8,7 +8,7 @@ use actix_http::{RequestHead, header};
 use crate::{
     message::error::{ErrorKind, ProxyError},
     settings::Limits,
-    uri_syntax::escapes_are_whole,
+    text::uri_syntax::escapes_are_whole,
 };
 
 /// Longer than any that is registered (IANA, HTTP Method Registry).

@@ -61,8 +61,8 @@ impl UriPattern {
             && path
                 .bytes()
                 .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'*' | b'?' | b'#' | b'{' | b'}'))
-            && crate::uri_syntax::escapes_are_whole(path.as_bytes())
-            && !crate::uri_syntax::climbs(path);
+            && crate::text::uri_syntax::escapes_are_whole(path.as_bytes())
+            && !crate::text::uri_syntax::climbs(path);
         if !sound {
             return None;
         }

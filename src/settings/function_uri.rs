@@ -6,7 +6,7 @@ use actix_http::{Uri, header::HeaderValue, uri::Authority};
 use rustls_pki_types::ServerName;
 
 use super::upstream::Scheme;
-use crate::uri_syntax::{climbs, escapes_are_whole};
+use crate::text::uri_syntax::{climbs, escapes_are_whole};
 
 /// Longer than any URL that API Gateway gives out, and short enough to leave the client's part its room.
 const LONGEST: usize = 8 << 10;

@@ -112,7 +112,7 @@ impl Hidden {
                 }
                 // a signed query goes out with other escapes
                 let mut strict = String::new();
-                crate::uri_syntax::query::push_strict(query, &mut strict);
+                crate::text::uri_syntax::query::push_strict(query, &mut strict);
                 for pair in query.split('&').chain(strict.split('&')) {
                     match pair.split_once('=') {
                         Some((name, value)) if !value.is_empty() => {

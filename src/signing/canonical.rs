@@ -4,7 +4,7 @@
 
 use actix_http::header::HeaderValue;
 
-use crate::uri_syntax::push_encoded;
+use crate::text::uri_syntax::push_encoded;
 
 /// Everything that a signature covers.
 #[derive(Debug)]

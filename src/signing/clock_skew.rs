@@ -54,7 +54,7 @@ pub struct ClockSkews(HashMap<(String, bool), Arc<ClockSkew>>);
 
 impl ClockSkews {
     /// The clock of this endpoint. What it says is believed where its answers come over verified TLS.
-    pub fn get(&mut self, endpoint: impl ToString, is_verified: bool) -> Arc<ClockSkew> {
+    pub fn get(&mut self, endpoint: &impl ToString, is_verified: bool) -> Arc<ClockSkew> {
         let name = endpoint.to_string();
         let clock = self
             .0
@@ -286,11 +286,11 @@ mod tests {
     #[test]
     fn the_clocks_of_endpoints_that_are_gone_are_let_go() {
         let mut clocks = ClockSkews::default();
-        let kept = clocks.get("kept.example:443", true);
-        drop(clocks.get("gone.example:443", true));
+        let kept = clocks.get(&"kept.example:443", true);
+        drop(clocks.get(&"gone.example:443", true));
         clocks.forget_unused();
         assert_eq!(clocks.0.len(), 1);
-        assert!(Arc::ptr_eq(&kept, &clocks.get("kept.example:443", true)));
+        assert!(Arc::ptr_eq(&kept, &clocks.get(&"kept.example:443", true)));
     }
 
     #[test]

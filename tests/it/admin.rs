@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apigw_invoker::dev::Keys;
+use apigw_invoker::stand_in::Keys;
 
 use super::support::{
     App, Upstream, get, open,

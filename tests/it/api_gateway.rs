@@ -2,7 +2,7 @@
 
 use std::io::{BufReader, Write};
 
-use apigw_invoker::dev::{Keys, StandInOptions};
+use apigw_invoker::stand_in::{Keys, StandInOptions};
 
 use super::support::{App, Upstream, call, get, open, read_response, send, upstream::Received};
 
@@ -298,7 +298,7 @@ fn a30_a31_a_signed_request_verifies_with_repeated_spaced_and_foreign_headers() 
 fn a32_temporary_keys_work() {
     let keys = Keys { session_token: Some("tok/en+1==".into()), ..Keys::example() };
     let any = "127.0.0.1:0".parse().unwrap();
-    let stand_in = apigw_invoker::dev::StandIn::start(any, StandInOptions::new(keys.clone())).unwrap();
+    let stand_in = apigw_invoker::stand_in::StandIn::start(any, StandInOptions::new(keys.clone())).unwrap();
     let authorization = format!(
         "authorization:\n  iam: {{ accesskey: {}, secretkey: '{}', session_token: tok/en+1== }}",
         keys.access_key_id, keys.secret_access_key

@@ -14,7 +14,7 @@ mod sts;
 
 use std::net::SocketAddr;
 
-use apigw_invoker::dev::{
+use apigw_invoker::stand_in::{
     Keys, StandIn, StandInOptions,
     credentials::{self, Kind},
 };

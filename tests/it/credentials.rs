@@ -26,7 +26,7 @@ use std::{
     time::Duration,
 };
 
-use apigw_invoker::dev::{
+use apigw_invoker::stand_in::{
     Keys, Service, StandIn, StandInOptions, Switch,
     credentials::{self, Kind, foreign_variables},
 };

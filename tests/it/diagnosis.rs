@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, path::Path};
 
-use apigw_invoker::dev::{Fault, Keys, StandIn, StandInOptions};
+use apigw_invoker::stand_in::{Fault, Keys, StandIn, StandInOptions};
 use tempfile::TempDir;
 
 use super::support::{

@@ -67,6 +67,92 @@ fn connections_are_opened_in_the_client_alone() {
     }
 }
 
+/// The rooms of each floor in the picture of `src/lib.rs`, the highest floor first.
+fn floors() -> Vec<Vec<String>> {
+    let picture = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let (_, floors) = picture.split_once("The floors, the highest first").unwrap();
+    let (_, floors) = floors.split_once("```text\n").unwrap();
+    let (floors, _) = floors.split_once("//! ```").unwrap();
+    let rooms = |line: &str| -> Vec<String> {
+        let (rooms, _) = line.trim_start_matches("//! ").split_once("  ").unwrap();
+        rooms.split(' ').map(str::to_owned).collect()
+    };
+    floors.lines().map(rooms).collect()
+}
+
+/// The names behind `crate::` and behind a `super::` that leads out of the room, in code without comments and tests.
+fn rooms_used(text: &str, depth: usize) -> Vec<String> {
+    let code: String =
+        text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
+    let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let mut found = Vec::new();
+    for way_out in ["crate::".to_owned(), "super::".repeat(depth)] {
+        for (at, _) in code.match_indices(&way_out) {
+            let is_longer = code[..at].ends_with("super::") || code[..at].ends_with("r_");
+            let rest = &code[at + way_out.len()..];
+            if !is_longer && !rest.starts_with("super::") {
+                found.extend(first_names(rest));
+            }
+        }
+    }
+    found
+}
+
+/// The first name of each path: of one alone, or of all in a group.
+fn first_names(rest: &str) -> Vec<String> {
+    let name = |text: &str| -> String {
+        text.trim_start().chars().take_while(|char| char.is_alphanumeric() || *char == '_').collect()
+    };
+    let Some(group) = rest.strip_prefix('{') else { return vec![name(rest)] };
+    let (mut depth, mut names, mut begins) = (0_usize, Vec::new(), true);
+    for (at, char) in group.char_indices() {
+        if begins && !char.is_whitespace() && char != '}' {
+            names.push(name(&group[at..]));
+            begins = false;
+        }
+        match char {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => begins = true,
+            _ => {}
+        }
+    }
+    names
+}
+
+#[test]
+fn rooms_use_rooms_of_lower_floors_alone_and_the_picture_has_all_of_them() {
+    let floors = floors();
+    let floor = |room: &str| floors.iter().position(|rooms| rooms.iter().any(|known| known == room));
+    let (mut wrong, mut seen) = (Vec::new(), Vec::new());
+    for (path, text) in sources() {
+        let Ok(inside) = path.strip_prefix("src") else { continue };
+        let parts: Vec<_> = inside.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+        let room = parts[0].trim_end_matches(".rs").to_owned();
+        if ["lib", "main"].contains(&&*room) || parts.iter().any(|part| part.starts_with("tests")) {
+            continue;
+        }
+        let own = floor(&room).unwrap_or_else(|| panic!("{room} is in no floor of src/lib.rs"));
+        for used in rooms_used(&text, parts.len()) {
+            let is_lower = floor(&used).is_some_and(|used| used > own);
+            if used != room && !is_lower {
+                wrong.push(format!("{}: {room} -> {used}", path.display()));
+            }
+        }
+        seen.push(room);
+    }
+    let unknown: Vec<_> = floors.iter().flatten().filter(|room| !seen.contains(room)).collect();
+    assert!(wrong.is_empty() && unknown.is_empty(), "upwards: {wrong:#?}, rooms that are gone: {unknown:?}");
+    assert!(floors.iter().flatten().count() <= 24, "the top level has no more than 24 rooms");
+}
+
+#[test]
+fn a_use_is_found_in_every_spelling() {
+    let text = "use crate::{\n    admin::{a, b},\n    text,\n};\nfn f() { super::super::state::g(super::h()) }\n// crate::no\n";
+    assert_eq!(rooms_used(text, 2), ["admin", "text", "state"]);
+}
+
 #[test]
 fn the_top_level_holds_what_belongs_there() {
     let known = [

@@ -10,7 +10,7 @@ mod streams;
 
 use std::{net::SocketAddr, time::Duration};
 
-use apigw_invoker::dev::{Keys, StandIn, StandInOptions};
+use apigw_invoker::stand_in::{Keys, StandIn, StandInOptions};
 use serde_json::{Value, json};
 
 use super::support::{Response, Signatory, call};

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use apigw_invoker::dev::{Keys, StandInOptions};
+use apigw_invoker::stand_in::{Keys, StandInOptions};
 
 use super::support::{App, call, get, open, read_response};
 

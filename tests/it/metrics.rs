@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use apigw_invoker::dev::Keys;
+use apigw_invoker::stand_in::Keys;
 
 use super::{
     documents::table,

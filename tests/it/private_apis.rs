@@ -4,8 +4,8 @@
 use std::{io::BufReader, net::SocketAddr};
 
 use apigw_invoker::{
-    dev::{Keys, StandIn, StandInOptions},
     settings::{Document, Settings},
+    stand_in::{Keys, StandIn, StandInOptions},
     state::snapshot,
 };
 

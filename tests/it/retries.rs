@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use apigw_invoker::dev::Keys;
+use apigw_invoker::stand_in::Keys;
 use time::{PrimitiveDateTime, macros::format_description};
 
 use super::support::{

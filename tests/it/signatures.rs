@@ -24,7 +24,7 @@ use apigw_invoker::{
         outbound::{OutboundRequest, Signature},
     },
     signing::{Scope, Signer, SigningHeaders},
-    uri_syntax::query::push_strict,
+    text::uri_syntax::query::push_strict,
 };
 use aws_credential_types::Credentials;
 use bytes::Bytes;

@@ -1,6 +1,6 @@
 //! The agents that hand keys to containers: of ECS by an id in the path, of EKS Pod Identity by a token.
 
-use apigw_invoker::dev::{
+use apigw_invoker::stand_in::{
     Service, StandIn, Switch,
     credentials::{Kind, rotate_token},
 };

@@ -2,7 +2,7 @@
 
 use std::{io::Read as _, io::Write as _, net::SocketAddr, time::Duration};
 
-use apigw_invoker::dev::{Service, StandIn, Switch, credentials::Kind};
+use apigw_invoker::stand_in::{Service, StandIn, Switch, credentials::Kind};
 
 use super::{
     super::support::{Response, call, open},

@@ -1,7 +1,7 @@
 //! AWS's own SDK against the stand-in: what it reads in an answer must be there, and what it makes of a
 //! refusal must be what AWS's would make it.
 
-use apigw_invoker::dev::{StandIn, credentials::Kind};
+use apigw_invoker::stand_in::{StandIn, credentials::Kind};
 use aws_config::{
     BehaviorVersion, Region,
     imds::{Client as MetadataClient, credentials::ImdsCredentialsProvider},

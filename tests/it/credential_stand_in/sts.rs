@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use apigw_invoker::dev::{Service, StandIn, Switch, credentials::Kind};
+use apigw_invoker::stand_in::{Service, StandIn, Switch, credentials::Kind};
 
 use super::{
     super::support::{Response, Signatory, call as send, open},
@@ -247,7 +247,7 @@ fn a_web_identity_token_is_exchanged_without_a_signature() {
     assert_eq!(element(&response, "Audience"), "sts.amazonaws.com");
     assert_eq!(tokens.stand_in.controls().calls(Service::WebIdentity), 1);
 
-    apigw_invoker::dev::credentials::rotate_token(Kind::Irsa, tokens.directory.path()).unwrap();
+    apigw_invoker::stand_in::credentials::rotate_token(Kind::Irsa, tokens.directory.path()).unwrap();
     for wrong in [&*token, "a.b.c", "none at all"] {
         refusal(&unsigned(&tokens.stand_in, &identity(wrong)), 400, "InvalidIdentityToken");
     }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apigw_invoker::dev::{Service, Switch};
+use apigw_invoker::stand_in::{Service, Switch};
 
 use super::{
     super::support::{Upstream, eventually, upstream::Received},

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use apigw_invoker::dev::{Service, Switch, credentials::Kind};
+use apigw_invoker::stand_in::{Service, Switch, credentials::Kind};
 
 use super::{
     super::support::{Upstream, eventually, exposition::Exposition, get, upstream::Received},

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use apigw_invoker::dev::{Keys, Service, Switch};
+use apigw_invoker::stand_in::{Keys, Service, Switch};
 
 use super::{
     super::support::{Upstream, eventually},

@@ -2,7 +2,7 @@
 
 use std::{fs, thread, time::Duration};
 
-use apigw_invoker::dev::{Service, Switch, credentials::Kind};
+use apigw_invoker::stand_in::{Service, Switch, credentials::Kind};
 
 use super::{
     super::support::{Upstream, eventually, get},

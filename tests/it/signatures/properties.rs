@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use actix_http::header::{HeaderMap, HeaderName};
 use apigw_invoker::{
     signing::{Scope, hash},
-    uri_syntax::check_remainder,
+    text::uri_syntax::check_remainder,
 };
 use aws_credential_types::Credentials;
 use aws_sigv4::{

@@ -1,6 +1,6 @@
 //! What API Gateway says to a wrong proof reaches the client as API Gateway said it: status, kind and words.
 
-use apigw_invoker::dev::{Keys, StandInOptions};
+use apigw_invoker::stand_in::{Keys, StandInOptions};
 use serde_json::json;
 
 use super::super::support::{App, Response, call, get};

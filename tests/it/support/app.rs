@@ -4,8 +4,9 @@ use std::{net::SocketAddr, sync::Arc, thread::JoinHandle};
 
 use apigw_invoker::{
     app::Application,
-    dev::{self, Keys, Sockets, StandIn, StandInOptions},
+    dev::{self, Sockets},
     settings::{Document, Settings},
+    stand_in::{Keys, StandIn, StandInOptions},
     state::snapshot::Snapshot,
 };
 use tokio::sync::oneshot;

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use apigw_invoker::dev::{Keys, StandIn};
+use apigw_invoker::stand_in::{Keys, StandIn};
 use aws_credential_types::Credentials;
 use aws_sigv4::{
     http_request::{self, SignableBody, SignableRequest, SigningSettings},

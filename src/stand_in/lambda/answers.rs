@@ -6,7 +6,7 @@
 use actix_web::{HttpResponse, HttpResponseBuilder, http::StatusCode};
 use serde_json::{Value, json};
 
-use crate::dev::{answers, ids};
+use crate::stand_in::{answers, ids};
 
 /// A refusal of the Lambda API.
 #[derive(Debug, Clone, PartialEq, Eq)]

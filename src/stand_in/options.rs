@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{fault::Fault, verify::Keys};
+use crate::stand_in::{Fault, Keys};
 
 /// Slow enough to see the words arrive.
 const WORDS_PAUSE: Duration = Duration::from_millis(300);

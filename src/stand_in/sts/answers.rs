@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 
 use actix_web::{HttpResponse, http::StatusCode};
 
-use crate::dev::answers;
+use crate::stand_in::answers;
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 

@@ -9,7 +9,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
 use super::{answers::Refusal, name::Target};
-use crate::dev::{
+use crate::stand_in::{
     account::Account,
     functions::{
         Call,

@@ -18,7 +18,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 use super::{Answer, Body, Call, JSON};
-use crate::dev::answers::Refusal;
+use crate::stand_in::answers::Refusal;
 
 /// What RFC 3986 reserves, and everything that is no character of a URI.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

@@ -30,12 +30,11 @@ use super::{
     account::Account,
     answers::{Refusal, with_request_ids},
     container,
-    controls::Controls,
     functions::{self, Answer, Body, Call},
-    lambda, metadata,
-    options::StandInOptions,
-    sts,
+    lambda, metadata, sts,
 };
+use crate::stand_in::Controls;
+use crate::stand_in::options::StandInOptions;
 
 /// API Gateway's limit (docs.aws.amazon.com, API Gateway quotas); Lambda's is below it.
 const MAX_PAYLOAD: usize = 10 << 20;

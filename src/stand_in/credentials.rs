@@ -20,9 +20,9 @@ use serde_json::{Value, json};
 use super::{
     container,
     issued::{ACCOUNT, random_base64},
-    options::StandInOptions,
-    verify::Keys,
 };
+use crate::stand_in::Keys;
+use crate::stand_in::options::StandInOptions;
 
 const WEB_IDENTITY_TOKEN: &str = "web-identity-token";
 const POD_IDENTITY_TOKEN: &str = "pod-identity-token";

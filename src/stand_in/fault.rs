@@ -9,7 +9,8 @@ use actix_web::{
 };
 use clap::ValueEnum;
 
-use super::{functions::Call, verify::Keys};
+use super::functions::Call;
+use crate::stand_in::Keys;
 
 /// Seconds that a stand-in with another clock is ahead: more than AWS forgives.
 const AHEAD: i64 = 600;

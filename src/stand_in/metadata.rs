@@ -18,10 +18,10 @@ use serde_json::json;
 
 use super::{
     account::Account,
-    controls::{Service, Switch},
     functions::Call,
     issued::{Identity, random_base64, rounded_down, written},
 };
+use crate::stand_in::{Service, Switch};
 
 const TOKEN_PATH: &str = "/latest/api/token";
 const ROLES_PATH: &str = "/latest/meta-data/iam/security-credentials";

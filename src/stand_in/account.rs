@@ -9,14 +9,13 @@ use std::{
 
 use super::{
     answers::Refusal,
-    controls::Controls,
-    fault::Fault,
     functions::Call,
     issued::{Identity, IssuedKeys, Register},
     metadata::Sessions,
-    options::StandInOptions,
     verify::{self, Demand, Signed},
 };
+use crate::stand_in::options::StandInOptions;
+use crate::stand_in::{Controls, Fault};
 
 /// All that a stand-in knows.
 #[derive(Debug)]

@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 
 use super::{
     account::Account,
-    controls::{Service, Switch},
     credentials,
     functions::Call,
     issued::{ACCOUNT, Identity, IssuedKeys},
 };
+use crate::stand_in::{Service, Switch};
 
 /// Where ECS hands out the keys of a task, the id of whose keys follows.
 const ECS_PATH: &str = "/v2/credentials/";

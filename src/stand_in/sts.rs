@@ -17,12 +17,12 @@ use self::{
 };
 use super::{
     account::Account,
-    controls::{Service, Switch},
     credentials,
     functions::Call,
     ids,
     issued::{ACCOUNT, Identity, IssuedKeys},
 };
+use crate::stand_in::{Service, Switch};
 
 /// "900 seconds (15 minutes)", the least that `DurationSeconds` may be.
 const MIN_LIFE: Duration = Duration::from_mins(15);

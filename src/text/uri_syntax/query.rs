@@ -103,7 +103,7 @@ mod tests {
             let once = strict(&query);
             prop_assert_eq!(&strict(&once), &once);
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%=&".contains(&byte);
-            prop_assert!(once.bytes().all(plain) && crate::uri_syntax::escapes_are_whole(once.as_bytes()), "{once}");
+            prop_assert!(once.bytes().all(plain) && crate::text::uri_syntax::escapes_are_whole(once.as_bytes()), "{once}");
             let meant = |query: &str| -> Vec<(String, String)> {
                 let pairs = form_urlencoded::parse(query.as_bytes()).into_owned();
                 pairs.filter(|(name, _)| !SIGNATURE_PARAMETERS.iter().any(|own| own.eq_ignore_ascii_case(name))).collect()

@@ -4,7 +4,7 @@
 use percent_encoding::percent_decode_str;
 
 use super::answers::Refusal;
-use crate::dev::{functions::by_event::Function, issued::ACCOUNT};
+use crate::stand_in::{functions::by_event::Function, issued::ACCOUNT};
 
 /// "Length Constraints: Minimum length of 1. Maximum length of 256."
 const MAX_NAME: usize = 256;
