@@ -13,7 +13,8 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use super::*;
 use crate::credentials::{
-    CallerUnknown, CredentialsUnavailable,
+    CredentialsUnavailable,
+    identity::CallerUnknown,
     status::{Caller, State},
 };
 
