@@ -237,9 +237,9 @@ fn variables_go_before_the_files() {
 fn an_admin_port_that_is_taken_is_1_and_its_key_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let process = format!("listen: {{ http: '127.0.0.1:0' }}\nadmin: {{ address: '{address}' }}\n");
-    let directory = settings(&process, &[("a", ROUTE)]);
-    let ended = end_of(&mut command("run", directory.path()));
+    let directory = settings("listen: { http: '127.0.0.1:0' }\n", &[("a", ROUTE)]);
+    let mut run = command("run", directory.path());
+    let ended = end_of(run.env("APIGW_INVOKER__ADMIN__ADDRESS", address));
     assert_refused(&ended, 1, "end the process that has it (`ss -ltnp`), or change admin.address");
 }
 
