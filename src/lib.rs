@@ -22,8 +22,9 @@
 //! cli                                           commands, and their results as text
 //! dev                                           the sidecar beside a stand-in for AWS (feature `dev`)
 //! app                                           from settings to a running process
-//! admin explain                                 probes, metrics, routes; a request's course without sending it
-//! listener stand_in                             sockets and HTTP towards clients; AWS on loopback (feature `dev`)
+//! admin explain stand_in                        probes, metrics, routes; a request's course without sending it; AWS on
+//!                                               loopback (feature `dev`)
+//! listener                                      sockets and HTTP towards clients
 //! proxy                                         the path of a request
 //! state                                         the snapshot in force, its builder and its reload
 //! resilience                                    limits of requests in flight, circuit breakers, retries

@@ -31,7 +31,7 @@ fn x3_a_request_that_panics_is_500_and_its_connection_serves_on() {
     assert_eq!((errors, sidecar.failures("connection")), (1, 1));
     let id = answer.json()["request_id"].as_str().unwrap().to_owned();
     let panics = sidecar.panics(1);
-    assert!(panics[0].contains(&id) && panics[0].contains("src/fault_points.rs:"), "{panics:?}");
+    assert!(panics[0].contains(&id) && panics[0].contains("src/system/fault_points.rs:"), "{panics:?}");
     sidecar.process.stop();
 }
 

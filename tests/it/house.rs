@@ -77,7 +77,8 @@ fn floors() -> Vec<Vec<String>> {
         let (rooms, _) = line.trim_start_matches("//! ").split_once("  ").unwrap();
         rooms.split(' ').map(str::to_owned).collect()
     };
-    floors.lines().map(rooms).collect()
+    // a line without a room goes on with the one before
+    floors.lines().filter(|line| !line.starts_with("//!  ")).map(rooms).collect()
 }
 
 /// The names behind `crate::` and behind a `super::` that leads out of the room, in code without comments and tests.

@@ -150,7 +150,11 @@ fn c9_calls_of_one_client_of_http_2_never_need_more_files_than_there_are() {
     let streams: Vec<_> = (0..60).map(|_| client.begin(request(), true).unwrap().response).collect();
     let most = number_after(&process.errors(), "limits.max_in_flight is ");
     eventually("as many as may be are in flight", || upstream.received().len() as u64 == most);
-    assert_eq!(get(process.admin(), "/metrics").status, 200);
+    let overloaded = (60 - most).to_string();
+    eventually("all others are refused", || {
+        let metrics = get(process.admin(), "/metrics").text();
+        metrics.lines().any(|line| line.contains("overloaded") && line.ends_with(&format!(" {overloaded}")))
+    });
     drop(release);
     let statuses: Vec<u16> =
         streams.into_iter().map(|response| client.finish(response).unwrap().status).collect();
