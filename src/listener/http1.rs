@@ -22,9 +22,12 @@ use std::{
 
 use actix_http::{
     BoxedPayloadStream, HttpMessage as _, Payload, Request, Response, ServiceConfig, Version,
-    body::MessageBody as _, error::PayloadError, h1::Codec, header,
+    body::{BodySize, MessageBody as _},
+    error::PayloadError,
+    h1::Codec,
+    header,
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use tokio::{
     io::AsyncWrite as _,
@@ -38,7 +41,10 @@ use self::{
 };
 use super::{LINGER, server::Server, transport::Transport};
 use crate::{
-    message::{error::ProxyError, request_body::Intake},
+    message::{
+        error::{ErrorKind, ProxyError},
+        request_body::Intake,
+    },
     metrics::Metrics,
     proxy::{self, reply::ClientBody},
     settings::Limits,
@@ -46,6 +52,8 @@ use crate::{
 
 /// Time for a client to receive the beginning of an answer that is cut by a reset: a reset discards what is on its way.
 const RESET_DELAY: Duration = Duration::from_millis(250);
+/// Bytes of an answer that are held until it is whole, where a cut would not show.
+const MOST_GATHERED: usize = 16 << 20;
 /// Of the length of a body that does not come with its head: ten thousand bytes.
 const DIGITS_OF_LARGE: usize = 5;
 
@@ -209,7 +217,14 @@ impl Connection {
         body: &mut ClientBody,
         version: Version,
     ) -> Result<bool, Broken> {
-        let keeps = self.begin(head, body, version)?;
+        let keeps = if version != Version::HTTP_11 && self.0.borrow().transport.hides_cuts() {
+            let whole = self.gather(body).await?;
+            let keeps = self.begin(head, whole.as_ref().map_or(body.size(), Bytes::size), version)?;
+            self.0.borrow_mut().outbox.put(whole.unwrap_or_default());
+            keeps
+        } else {
+            self.begin(head, body.size(), version)?
+        };
         if body.has_bytes() {
             self.send_body(body).await?;
         }
@@ -218,6 +233,24 @@ impl Connection {
         sides.is_answering = false;
         sides.outbox.rest();
         Ok(keeps)
+    }
+
+    /// Reads a body of unknown length to its end, for a client that could not tell a cut from the end.
+    async fn gather(&self, body: &mut ClientBody) -> Result<Option<Bytes>, Broken> {
+        if body.size() != BodySize::Stream || !body.has_bytes() {
+            return Ok(None);
+        }
+        let mut whole = BytesMut::new();
+        while let Some(piece) = poll_fn(|context| self.poll_next(body, context)).await? {
+            if whole.len() + piece.len() > MOST_GATHERED {
+                let cause = format!(
+                    "an answer of unknown length to HTTP/1.0 on a Unix socket may have {MOST_GATHERED} bytes: use HTTP/1.1"
+                );
+                return Err(Broken::Body(ProxyError::new(ErrorKind::UpstreamTruncated, cause)));
+            }
+            whole.extend_from_slice(&piece);
+        }
+        Ok(Some(whole.freeze()))
     }
 
     async fn send_body(&self, body: &mut ClientBody) -> Result<(), Broken> {
@@ -255,14 +288,14 @@ impl Connection {
     }
 
     /// Puts the head in. The connection ends with an answer that does not wait for the request's whole body.
-    fn begin(&self, mut head: Response<()>, body: &ClientBody, version: Version) -> io::Result<bool> {
+    fn begin(&self, mut head: Response<()>, size: BodySize, version: Version) -> io::Result<bool> {
         let sides = &mut *self.0.borrow_mut();
         if !sides.inbox.drop_rest_of_body() {
             outbox::close(&mut head);
         }
         sides.inbox.expect_no_more();
         sides.is_answering = true;
-        sides.outbox.begin(head, body.size(), version, &mut sides.codec)?;
+        sides.outbox.begin(head, size, version, &mut sides.codec)?;
         Ok(sides.codec.keep_alive())
     }
 

@@ -30,7 +30,7 @@ use std::{
     io,
     net::SocketAddr,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -50,7 +50,7 @@ use self::{
     pieces::Piece,
     stream::{Ending, Exchange},
 };
-use super::{server::Server, transport::Transport};
+use super::{patience::Patience, server::Server, transport::Transport};
 use crate::{
     message::error::{ErrorKind, ProxyError},
     metrics::Metrics,
@@ -71,6 +71,10 @@ const LONGEST_HEAD: u32 = 256 << 10;
 /// Streams that a client may take back before they were answered, if they are most of all: what is more is
 /// the flood of CVE-2023-44487, which would make a call to AWS of each.
 const MOST_TAKEN_BACK: u32 = 100;
+const LATE_HEAD: Violation = Violation {
+    reason: Reason::ENHANCE_YOUR_CALM,
+    cause: "a head is not complete within limits.header_timeout",
+};
 /// How long a client has for its last words once it was told to go away.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// SETTINGS without a setting, and GOAWAY with `HTTP_1_1_REQUIRED` before any stream (RFC 9113, 3.4, 6.8 and
@@ -105,6 +109,7 @@ pub async fn serve(
         echo: Echo::by(connection.ping_pong()),
         connection,
         findings,
+        head_limit: HeadLimit { header_timeout: limits.header_timeout, timer: Patience::default() },
         streams: JoinSet::new(),
         served: 0,
         taken_back: 0,
@@ -136,6 +141,7 @@ type Accepted = (http::Request<RecvStream>, SendResponse<Piece>);
 fn poll_accept(
     connection: &mut Connection<FieldFilter<Transport>, Piece>,
     findings: &Findings,
+    head_limit: &mut HeadLimit,
     metrics: &Metrics,
     context: &mut Context<'_>,
 ) -> Poll<Option<Accepted>> {
@@ -153,9 +159,12 @@ fn poll_accept(
             }
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Pending => {
-                let Some(Violation { reason, cause }) = findings.violation.take() else {
-                    return Poll::Pending;
+                let Violation { reason, cause } = match findings.violation.take() {
+                    Some(violation) => violation,
+                    None => ready!(head_limit.poll(findings, context)),
                 };
+                // the client is not read any more, so this comes once
+                findings.unfinished.set(None);
                 refused(cause, metrics);
                 connection.abrupt_shutdown(reason);
             }
@@ -178,11 +187,30 @@ fn refused(cause: impl Display, metrics: &Metrics) {
     proxy::refused(&ProxyError::new(ErrorKind::InvalidRequest, cause), metrics);
 }
 
+/// The time limit of a head that has begun and is not complete.
+struct HeadLimit {
+    header_timeout: Duration,
+    timer: Patience,
+}
+
+impl HeadLimit {
+    /// The violation of a client that does not complete a head in time.
+    fn poll(&mut self, findings: &Findings, context: &mut Context<'_>) -> Poll<Violation> {
+        match findings.unfinished.get() {
+            Some((_, since)) => self.timer.until(since + self.header_timeout),
+            None => self.timer.forget(),
+        }
+        self.timer.poll(context).map(|()| LATE_HEAD)
+    }
+}
+
 /// A connection and what runs on it.
 struct Open {
     connection: Connection<FieldFilter<Transport>, Piece>,
     /// The findings of its filter.
     findings: Rc<Findings>,
+    /// The limit of a head that does not come in one piece.
+    head_limit: HeadLimit,
     echo: Echo,
     streams: JoinSet<Ending>,
     served: u32,
@@ -201,7 +229,9 @@ impl Open {
             self.set_limit(limits.keep_alive);
             let leaves_at = self.leaves_at;
             tokio::select! {
-                accepted = poll_fn(|context| poll_accept(&mut self.connection, &self.findings, metrics, context)) => match accepted {
+                accepted = poll_fn(|context| {
+                    poll_accept(&mut self.connection, &self.findings, &mut self.head_limit, metrics, context)
+                }) => match accepted {
                     Some((request, respond)) => {
                         let exchange = Exchange {
                             worker: Rc::clone(&server.worker),

@@ -59,6 +59,12 @@ impl Transport {
         matches!(self.socket, Socket::Tls(_))
     }
 
+    /// True where an answer that ends with its connection cannot be told from one that is cut: a Unix socket knows no
+    /// reset.
+    pub fn hides_cuts(&self) -> bool {
+        matches!(self.socket, Socket::Unix(_))
+    }
+
     /// Whether the client begins with the preface of HTTP/2. What was read to know it is handed on with the rest, also
     /// if this is given up before it is known.
     ///

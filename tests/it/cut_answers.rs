@@ -327,3 +327,25 @@ fn c1_whatever_is_cut_where_and_read_when_is_a_prefix_with_a_visible_break_or_50
         })
         .unwrap();
 }
+
+/// A Unix socket knows no reset: an answer that ends with its connection would look whole wherever it is cut.
+#[test]
+fn c1_an_answer_to_http_1_0_on_a_unix_socket_has_its_length_or_is_502() {
+    let whole = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    for (answer, expected) in [(whole, 200), (&whole[..whole.len() - 5], 502)] {
+        let upstream = cut_after(answer);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listen = format!("unix: {}", path.display());
+        let _app = App::listening(&listen, "").gateway("r", "/*", &upstream.uri("/"), "").start();
+        let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        stream.write_all(b"GET / HTTP/1.0\r\nhost: h\r\n\r\n").unwrap();
+        let heard = String::from_utf8(hear(&mut stream).bytes).unwrap();
+        assert!(heard.starts_with(&format!("HTTP/1.0 {expected} ")), "{heard}");
+        assert_eq!(
+            heard.contains("content-length: 5\r\n") && heard.ends_with("hello"),
+            expected == 200,
+            "{heard}"
+        );
+    }
+}

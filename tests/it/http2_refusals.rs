@@ -275,7 +275,7 @@ fn x15_a_quotation_mark_in_a_header_name_is_400_as_on_http_1_1() {
 fn x15_a_head_without_end_is_bounded_in_bytes_and_in_time() {
     let upstream = Upstream::ok();
     let route = format!("uri: /*\napi_gateway:\n  function_uri: {}\n", upstream.uri("/"));
-    let process = "listen: { http: '127.0.0.1:0', h2c: true }\nlimits: { keep_alive: 200ms }\n";
+    let process = "listen: { http: '127.0.0.1:0', h2c: true }\nlimits: { header_timeout: 200ms }\n";
     let directory = settings(process, &[("r", &route)]);
     let (mut process, address) = Process::run(directory.path());
     let mut silent = Frames::open(address);
@@ -287,6 +287,7 @@ fn x15_a_head_without_end_is_bounded_in_bytes_and_in_time() {
     silent.rest();
     let log = process.stop();
     assert!(log.contains("a head comes in too many CONTINUATION frames"), "{log}");
+    assert!(log.contains("a head is not complete within limits.header_timeout"), "{log}");
     assert_eq!(upstream.accepted(), 0);
 }
 
@@ -301,4 +302,26 @@ fn garbage_behind_the_preface_has_its_line_and_a_client_that_leaves_has_none() {
     let log = process.stop();
     assert_eq!(log.matches("code=invalid_request").count(), 1, "{log}");
     assert!(log.contains("HTTP/2: the connection and all its streams end"), "{log}");
+}
+
+#[test]
+fn x9_a_body_that_is_shorter_than_its_content_length_is_invalid_body_in_the_log_and_no_client_that_left() {
+    let upstream = Upstream::ok();
+    let (mut process, address, _directory) = process(&upstream, ", h2c: true");
+    let mut frames = Frames::open(address);
+    let head = block(&[
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/"),
+        (":authority", "h"),
+        ("content-length", "5"),
+    ]);
+    frames.send(HEADERS, END_HEADERS, 1, &head).unwrap();
+    frames.send(DATA, END_STREAM, 1, b"abc").unwrap();
+    assert!(frames.until(RST_STREAM).is_some());
+    process.says("code=invalid_body");
+    let log = process.errors();
+    assert!(log.contains("HTTP/2: the body is not as long as its content-length"), "{log}");
+    let log = process.stop();
+    assert!(!log.contains("client_left"), "{log}");
 }

@@ -32,7 +32,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
 
 use self::filter::{Filter, Step};
 pub use self::{
@@ -48,6 +51,8 @@ const SMALL_READ: usize = 512;
 pub struct Findings {
     /// A violation that the connection has to end for. Behind it every read is pending without a waker.
     pub violation: Cell<Option<Violation>>,
+    /// The head that has begun and is not complete, by its number and since when; number 0 is the first frame.
+    pub unfinished: Cell<Option<(u64, Instant)>>,
     /// Faults of trailers, for which `h2` resets the streams without a word.
     pub trailers: RefCell<Vec<Fault>>,
 }
@@ -69,6 +74,18 @@ impl<T> FieldFilter<T> {
         let findings = Rc::<Findings>::default();
         let filter = Filter::new(limit, Rc::clone(&findings));
         Self { transport, filter, pending: Vec::new(), start: 0, findings }
+    }
+
+    /// Notes since when a head is incomplete. The clock is read only for heads that do not come in one read.
+    fn note_unfinished(&self) {
+        let number = if self.start < self.pending.len() || self.filter.is_within_head() {
+            Some(self.filter.begun())
+        } else {
+            None
+        };
+        if self.findings.unfinished.get().map(|(number, _)| number) != number {
+            self.findings.unfinished.set(number.map(|number| (number, Instant::now())));
+        }
     }
 
     /// The findings, which the filter adds to as it reads.
@@ -169,6 +186,15 @@ impl<T: AsyncRead + Unpin> AsyncRead for FieldFilter<T> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let polled = this.poll_filtered(context, buffer);
+        this.note_unfinished();
+        polled
+    }
+}
+
+impl<T: AsyncRead + Unpin> FieldFilter<T> {
+    fn poll_filtered(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self;
         let before = buffer.filled().len();
         while buffer.remaining() > 0 && !this.copy_output(buffer) {
             if let Some(violation) = this.filter.violation() {

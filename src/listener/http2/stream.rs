@@ -13,7 +13,7 @@ use std::{
 };
 
 use actix_http::{Request, Response};
-use h2::{RecvStream, server::SendResponse};
+use h2::{Reason, RecvStream, server::SendResponse};
 use http::header;
 
 use super::{
@@ -84,7 +84,8 @@ impl Exchange {
         Ending::Answered
     }
 
-    /// Waits for the response, unless the client takes its request back before. A client that holds its body
+    /// Waits for the response, unless the client takes its request back before. `h2` itself resets a stream whose body
+    /// is not as long as its `content-length`: reading the body then fails, which is an answer for the log. A client that holds its body
     /// back is told to send it when the body is waited for, and not if the request is answered without it.
     async fn response(
         &self,
@@ -94,7 +95,10 @@ impl Exchange {
     ) -> Option<Response<ClientBody>> {
         let mut serving = pin!(proxy::serve(Rc::clone(&self.worker), request, self.is_secure));
         poll_fn(|context| {
-            if respond.poll_reset(context).is_ready() {
+            if let Poll::Ready(reset) = respond.poll_reset(context)
+                && !(reset.is_ok_and(|reason| reason == Reason::PROTOCOL_ERROR)
+                    && upload.is_some_and(Upload::is_unfinished))
+            {
                 return Poll::Ready(None);
             }
             if let Poll::Ready(result) = serving.as_mut().poll(context) {

@@ -8,6 +8,7 @@
 use std::{
     cell::{Cell, RefCell},
     future::{Future, poll_fn},
+    io,
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, ready},
@@ -16,7 +17,7 @@ use std::{
 use actix_http::error::PayloadError;
 use bytes::Bytes;
 use futures_core::Stream;
-use h2::RecvStream;
+use h2::{Reason, RecvStream};
 use tokio::time::timeout;
 
 use crate::listener::LINGER;
@@ -56,6 +57,11 @@ impl Upload {
         self.0.is_awaited.get() && self.0.is_held_back.replace(false)
     }
 
+    /// True until the whole body has come.
+    pub fn is_unfinished(&self) -> bool {
+        !self.0.stream.borrow().is_end_stream()
+    }
+
     /// Runs `work`, which sends the response, and discards meanwhile what the client sends and nobody reads:
     /// a client that first sends all of its request would not get to the response otherwise.
     pub async fn discarding<T>(&self, work: Pin<&mut impl Future<Output = T>>) -> T {
@@ -75,7 +81,7 @@ impl Upload {
 
     /// Reads on behind the response until the client has sent all, for a moment.
     pub async fn linger(self) {
-        if !self.0.stream.borrow().is_end_stream() {
+        if self.is_unfinished() {
             let _ = timeout(LINGER, poll_fn(|context| self.poll_discard(context))).await;
         }
     }
@@ -111,8 +117,16 @@ impl Stream for Upload {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let piece = ready!(self.poll_piece(context));
-        Poll::Ready(piece.map(|piece| piece.map_err(|error| PayloadError::Io(std::io::Error::other(error)))))
+        Poll::Ready(piece.map(|piece| piece.map_err(|error| PayloadError::Io(cause(&error)))))
     }
+}
+
+/// The cause of a body that ends too early, in plain words where `h2` has none.
+fn cause(error: &h2::Error) -> io::Error {
+    if error.is_library() && error.reason() == Some(Reason::PROTOCOL_ERROR) {
+        return io::Error::other("HTTP/2: the body is not as long as its content-length");
+    }
+    io::Error::other(error.to_string())
 }
 
 /// Awaits `work`, which sends the response to a request, and discards what nobody reads of its body.

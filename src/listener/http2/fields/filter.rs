@@ -95,6 +95,8 @@ pub struct Filter {
     output: Vec<u8>,
     consumed: usize,
     violation: Option<Violation>,
+    /// Frames that have begun, of which those of one block count once.
+    begun: u64,
     findings: Rc<Findings>,
 }
 
@@ -109,6 +111,7 @@ impl Filter {
             output: Vec::new(),
             consumed: 0,
             violation: None,
+            begun: 0,
             findings,
         }
     }
@@ -138,6 +141,16 @@ impl Filter {
         !self.output.is_empty() || self.violation.is_some()
     }
 
+    /// Frames that have begun, of which those of one block count once.
+    pub fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    /// True within a block, and before the first frame.
+    pub fn is_within_head(&self) -> bool {
+        self.begun == 0 || matches!(self.state, State::Gathering(_))
+    }
+
     /// Looks at the next bytes, at least one, while there is no result.
     pub fn step(&mut self, bytes: &[u8]) -> Step {
         match &mut self.state {
@@ -163,6 +176,7 @@ impl Filter {
     /// Begins a frame.
     fn begin(&mut self, head: FrameHead) -> Step {
         let is_too_large = head.length > LARGEST;
+        self.begun += u64::from(!matches!(self.state, State::Gathering(_)));
         match &mut self.state {
             State::Gathering(gathering) => {
                 if head.kind != CONTINUATION || head.stream != gathering.first.stream {
