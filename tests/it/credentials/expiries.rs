@@ -93,6 +93,8 @@ fn x13_an_expiry_in_the_year_10000_is_told() {
             ready.text()
         );
     }
+    // the line about new keys may come a moment later
+    sidecar.process.says("credentials: ");
     Exposition::of(admin);
     sidecar.end(&cloud);
 }
