@@ -20,7 +20,7 @@ use crate::{
     backend,
     message::{
         body_pool::BodyMemory,
-        error::{ErrorKind, ProxyError},
+        error::{Code, ErrorKind, ProxyError},
         head::HeadLimits,
         inbound::{Hop, InboundRequest},
         redaction,
@@ -204,7 +204,7 @@ fn made(brought: &HeaderMap, tracing: &Tracing, port: u16) -> Vec<&'static str> 
 
 impl Refusal {
     fn of(error: &ProxyError) -> Self {
-        let (status, code, _) = error.kind.row();
+        let Code { name: code, status, .. } = *error.code();
         Self { status: status.as_u16(), code, cause: error.to_string(), suggestion: None }
     }
 

@@ -21,7 +21,7 @@
 mod call;
 pub mod deadline;
 pub mod draining;
-pub mod grpc;
+mod grpc;
 pub mod record;
 pub mod reply;
 
@@ -124,7 +124,7 @@ pub async fn serve(
 
 /// Logs and counts what is refused before there was a request, and gives the id for its answer.
 pub fn refused(error: &ProxyError, metrics: &Metrics) -> String {
-    metrics.unrouted.errors.count(error.code());
+    metrics.unrouted.errors.count(error.code().name);
     let id = record::new_request_id();
     let id = str::from_utf8(&id).unwrap_or_default().to_owned();
     error.log(&id, None);

@@ -22,6 +22,7 @@ use actix_http::{
 pub use self::exporter::Exporter;
 use crate::{
     message::{
+        error::{Code, Side},
         inbound::RequestBody,
         outbound::OutboundRequest,
         trace::{self, Span, Trace, new_span},
@@ -98,7 +99,7 @@ pub struct End {
     /// What the client has seen; `None` where it left before.
     pub status: Option<StatusCode>,
     /// Why it failed, if it did.
-    pub code: Option<&'static str>,
+    pub code: Option<&'static Code>,
     /// Its id.
     pub request_id: Option<HeaderValue>,
     /// Whether the client left before the answer was over.
@@ -213,9 +214,9 @@ impl Recording {
         // one that could not be signed was none
         self.span.calls.retain(|call| call.begun.is_some());
         // an answer that breaks off is its call's failure too
-        let failure = end.code.filter(|code| code.starts_with("upstream_"));
+        let failure = end.code.filter(|code| matches!(code.side, Side::Upstream(_)));
         if let Some(call) = self.span.calls.last_mut().filter(|call| call.status.is_some()) {
-            call.failure = failure;
+            call.failure = failure.map(|code| code.name);
         }
         self.span.end = end;
         self.exporter.take(self.span);

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use crate::{
     client::{Endpoint, KeepAlive, Secured, dial},
-    message::error::ProxyError,
+    message::error::{ErrorKind, ProxyError},
     settings::{ForwardProxy, HostPort},
     tls::Tls,
 };
@@ -115,7 +115,7 @@ impl HttpConnector for Connector {
         HttpConnectorFuture::new(async move {
             let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
             let response = connector.exchange(request).await.map_err(|failure| match failure {
-                Failure::Dial(error) if error.code() == "upstream_timeout" => {
+                Failure::Dial(error) if error.kind == ErrorKind::UpstreamTimeout => {
                     ConnectorError::timeout(error.into())
                 }
                 Failure::Dial(error) => ConnectorError::io(error.into()),

@@ -20,7 +20,7 @@ const METHODS: [&str; 8] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST",
 /// The classes of statuses; the last is for clients that left before there was one, as nginx has it.
 const STATUSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "499"];
 
-/// Room for the codes of `message/error.rs`; a test compares.
+/// Room for the codes of `message/error/codes.rs`; a test compares.
 pub const MOST_CODES: usize = 32;
 
 /// The counters of one route.

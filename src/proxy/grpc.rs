@@ -10,36 +10,18 @@ use actix_http::{
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 
-use crate::message::headers::REQUEST_ID;
-use crate::{client::ReplyBody, message::error::ErrorKind};
+use crate::{
+    client::ReplyBody,
+    message::{
+        error::{Code, GrpcStatus},
+        headers::REQUEST_ID,
+    },
+};
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
-
-/// gRPC's status codes, as far as they are needed here (grpc.github.io, Status codes and their use in gRPC).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// 2
-    Unknown = 2,
-    /// 3
-    InvalidArgument = 3,
-    /// 4
-    DeadlineExceeded = 4,
-    /// 7
-    PermissionDenied = 7,
-    /// 8
-    ResourceExhausted = 8,
-    /// 12
-    Unimplemented = 12,
-    /// 13
-    Internal = 13,
-    /// 14
-    Unavailable = 14,
-    /// 16
-    Unauthenticated = 16,
-}
 
 /// An answer that gRPC understands.
 #[derive(Debug)]
@@ -63,56 +45,22 @@ fn speaks_grpc(content_type: &HeaderValue) -> bool {
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
 
-impl Status {
-    /// What an error of ours is called.
-    pub fn of(kind: &ErrorKind) -> Self {
-        match kind {
-            ErrorKind::InvalidPath(_)
-            | ErrorKind::InvalidBody
-            | ErrorKind::InvalidRequest
-            | ErrorKind::UriTooLong { .. } => Self::InvalidArgument,
-            ErrorKind::RouteNotFound | ErrorKind::MethodNotAllowed(_) | ErrorKind::UnsupportedMediaType => {
-                Self::Unimplemented
-            }
-            ErrorKind::PayloadTooLarge { .. } | ErrorKind::HeadersTooLarge => Self::ResourceExhausted,
-            ErrorKind::RequestTimeout | ErrorKind::UpstreamTimeout => Self::DeadlineExceeded,
-            ErrorKind::CredentialsUnavailable
-            | ErrorKind::UpstreamConnect
-            | ErrorKind::UpstreamTls
-            | ErrorKind::Overloaded
-            | ErrorKind::UpstreamUnavailable { .. } => Self::Unavailable,
-            ErrorKind::UpstreamProtocol
-            | ErrorKind::UpstreamTruncated
-            | ErrorKind::FunctionResponseInvalid
-            | ErrorKind::FunctionFailed
-            | ErrorKind::LambdaRejected { .. }
-            | ErrorKind::LoopDetected
-            | ErrorKind::Internal => Self::Internal,
-        }
-    }
-
-    /// What a client would make of an answer that is none of gRPC's, by its status (gRPC, HTTP to gRPC Status Code
-    /// Mapping); one that looks like a success comes from who knows nothing of gRPC.
-    fn of_http(status: StatusCode) -> Self {
-        match status.as_u16() {
-            200..300 | 404 => Self::Unimplemented,
-            400 => Self::Internal,
-            401 => Self::Unauthenticated,
-            403 => Self::PermissionDenied,
-            429 | 502..=504 => Self::Unavailable,
-            _ => Self::Unknown,
-        }
-    }
-
-    fn value(self) -> HeaderValue {
-        HeaderValue::from(self as u16)
+/// The status that a client would make of an answer that is not gRPC, by its status (gRPC, HTTP to gRPC Status Code
+/// Mapping); one that looks like a success comes from a server that does not know gRPC.
+fn of_http(status: StatusCode) -> GrpcStatus {
+    match status.as_u16() {
+        200..300 | 404 => GrpcStatus::Unimplemented,
+        400 => GrpcStatus::Internal,
+        401 => GrpcStatus::Unauthenticated,
+        403 => GrpcStatus::PermissionDenied,
+        429 | 502..=504 => GrpcStatus::Unavailable,
+        _ => GrpcStatus::Unknown,
     }
 }
 
-/// The head of an error of ours, which is all there is of it: `headers` are those of the error.
-pub fn failure(kind: &ErrorKind, headers: &mut HeaderMap) {
-    let (_, code, sentence) = kind.row();
-    put_outcome(headers, Status::of(kind), &format!("{sentence} ({code})"));
+/// The head of an answer of the sidecar's own, which has no body: `headers` are those of the error.
+pub fn failure(code: &Code, headers: &mut HeaderMap) {
+    put_outcome(headers, code.grpc, &format!("{} ({})", code.sentence, code.name));
 }
 
 /// The upstream's answer as gRPC takes it.
@@ -124,7 +72,7 @@ pub fn reply(status: StatusCode, mut headers: HeaderMap, body: ReplyBody) -> Grp
             only.insert(REQUEST_ID, id);
         }
         let message = format!("The upstream does not speak gRPC and answered {}", status.as_u16());
-        put_outcome(&mut only, Status::of_http(status), &message);
+        put_outcome(&mut only, of_http(status), &message);
         return GrpcReply { headers: only, body: ReplyBody::None { length: None }, trailers: None };
     }
     let is_empty = match &body {
@@ -144,9 +92,9 @@ pub fn reply(status: StatusCode, mut headers: HeaderMap, body: ReplyBody) -> Grp
     GrpcReply { headers, body, trailers: Some(trailers) }
 }
 
-fn put_outcome(headers: &mut HeaderMap, status: Status, message: &str) {
+fn put_outcome(headers: &mut HeaderMap, status: GrpcStatus, message: &str) {
     headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
-    headers.insert(STATUS, status.value());
+    headers.insert(STATUS, HeaderValue::from(status as u16));
     // its percent-encoding leaves ASCII without `%` as it is, and there is no other here
     if let Ok(message) = HeaderValue::from_str(message) {
         headers.insert(MESSAGE, message);

@@ -19,7 +19,11 @@ use crate::{
     client::aws_error::bare,
     client::{ERROR_TYPE, UpstreamReply},
     diagnosis::Diagnosis,
-    message::{error::ProxyError, remark::Remark, trace::Trace},
+    message::{
+        error::{Code, ProxyError},
+        remark::Remark,
+        trace::Trace,
+    },
     metrics::{Metrics, RouteMetrics},
     spans::{End, Recording},
     state::snapshot::{Route, Snapshot},
@@ -51,7 +55,7 @@ pub struct Record {
     attempts: u32,
     upstream: Option<Upstream>,
     status: Option<StatusCode>,
-    code: Option<&'static str>,
+    code: Option<&'static Code>,
     is_complete: bool,
     bytes_in: u64,
     bytes_out: u64,
@@ -195,7 +199,7 @@ impl Record {
     /// A call has got no answer.
     pub fn unanswered(&mut self, error: &ProxyError) {
         if let Some(recording) = &mut self.recording {
-            recording.unanswered(error.code(), self.started.elapsed());
+            recording.unanswered(error.code().name, self.started.elapsed());
         }
     }
 
@@ -250,7 +254,7 @@ impl Record {
     /// It failed, before the answer or in the middle of it: logged here and nowhere else.
     pub fn fail(&mut self, error: &ProxyError) {
         self.code = Some(error.code());
-        self.counters().errors.count(error.code());
+        self.counters().errors.count(error.code().name);
         error.log(self.request_id_text(), Some(self.route_id()));
     }
 
@@ -346,7 +350,7 @@ impl kv::Source for Parts<'_> {
             pair("attempts", record.attempts.into())?;
         }
         if let Some(code) = record.code {
-            pair("code", code.into())?;
+            pair("code", code.name.into())?;
         }
         if record.is_left() {
             pair("client_left", true.into())?;

@@ -117,7 +117,7 @@ pub fn failure(error: &ProxyError, mut record: Record, shape: Shape) -> Response
     let mut size = BodySize::Sized(text.len() as u64);
     let mut body = if shape.to_head { ReplyBody::None { length: None } } else { ReplyBody::Whole(text) };
     if shape.is_grpc {
-        grpc::failure(&error.kind, &mut headers);
+        grpc::failure(error.code(), &mut headers);
         (status, size, body) = (StatusCode::OK, BodySize::Sized(0), ReplyBody::None { length: None });
     }
     finish(status, headers, ClientBody::new(size, body, record, shape), shape)

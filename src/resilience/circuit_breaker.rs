@@ -18,7 +18,7 @@ use std::{
 use crate::{
     backend::verdict::Verdict,
     client::Endpoint,
-    message::error::{ErrorKind, ProxyError},
+    message::error::{ErrorKind, ProxyError, Side, UpstreamFailure},
     settings::CircuitBreakerSettings,
 };
 
@@ -174,12 +174,16 @@ impl Pass<'_> {
         match outcome {
             Ok(Verdict::Unavailable) => self.breaker.failed(self.is_probe, Instant::now()),
             Ok(_) => self.breaker.succeeded(self.is_probe),
-            Err(error) => match error.kind {
-                ErrorKind::UpstreamConnect
-                | ErrorKind::UpstreamTls
-                | ErrorKind::UpstreamTimeout
-                | ErrorKind::UpstreamTruncated => self.breaker.failed(self.is_probe, Instant::now()),
-                _ => {}
+            Err(error) => match error.code().side {
+                Side::Upstream(
+                    UpstreamFailure::Unreachable
+                    | UpstreamFailure::TimedOut
+                    | UpstreamFailure::ConnectionLost,
+                ) => self.breaker.failed(self.is_probe, Instant::now()),
+                Side::Upstream(UpstreamFailure::Malformed | UpstreamFailure::CircuitOpen)
+                | Side::Client
+                | Side::Sidecar
+                | Side::Lambda => {}
             },
         }
     }

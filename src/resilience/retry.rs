@@ -13,7 +13,7 @@ use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use self::budget::Budget;
 use crate::{
     backend::verdict::Verdict,
-    message::error::{ErrorKind, ProxyError},
+    message::error::{ProxyError, Side, UpstreamFailure},
     settings::RetrySettings,
 };
 
@@ -85,10 +85,10 @@ impl Retries {
             Ok(Verdict::ClockWrong) => "clock_wrong",
             Ok(Verdict::Unavailable) => "unavailable",
             Err(error) if error.may_be_repeated() => "not_sent",
-            Err(error) => match error.kind {
-                ErrorKind::UpstreamTruncated => "connection_lost",
-                ErrorKind::UpstreamTimeout => "timeout",
-                _ => "failed",
+            Err(error) => match error.code().side {
+                Side::Upstream(UpstreamFailure::ConnectionLost) => "connection_lost",
+                Side::Upstream(UpstreamFailure::TimedOut) => "timeout",
+                Side::Upstream(_) | Side::Client | Side::Sidecar | Side::Lambda => "failed",
             },
         }
     }
@@ -102,10 +102,15 @@ impl Retries {
             Ok(Verdict::SlowStart) => attempt == 1,
             Ok(Verdict::Unavailable) => accepted.unavailable && may_run_twice,
             Err(error) if error.may_be_repeated() => true,
-            Err(error) => match error.kind {
-                ErrorKind::UpstreamTruncated => accepted.connection_lost && may_run_twice,
-                ErrorKind::UpstreamTimeout => accepted.timeout && may_run_twice,
-                _ => false,
+            Err(error) => match error.code().side {
+                Side::Upstream(UpstreamFailure::ConnectionLost) => accepted.connection_lost && may_run_twice,
+                Side::Upstream(UpstreamFailure::TimedOut) => accepted.timeout && may_run_twice,
+                Side::Upstream(
+                    UpstreamFailure::Unreachable | UpstreamFailure::Malformed | UpstreamFailure::CircuitOpen,
+                )
+                | Side::Client
+                | Side::Sidecar
+                | Side::Lambda => false,
             },
         }
     }

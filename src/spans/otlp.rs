@@ -94,7 +94,7 @@ fn messages(request: &RequestSpan) -> Vec<Message> {
         start_time_unix_nano: nanoseconds(request.begun, Duration::ZERO),
         end_time_unix_nano: nanoseconds(request.begun, request.end.took),
         attributes: of_request(request),
-        status: outcome(request.end.code, request.end.status, 500),
+        status: outcome(request.end.code.map(|code| code.name), request.end.status, 500),
         ..Message::default()
     });
     messages
@@ -131,13 +131,14 @@ fn of_request(request: &RequestSpan) -> Vec<KeyValue> {
     }
     attributes.number("http.response.body.size", end.bytes_out);
     attributes.status(end.status);
-    if let Some(code) = end.code {
+    let code = end.code.map(|code| code.name);
+    if let Some(code) = code {
         attributes.text("apigw_invoker.code", code);
     }
     if end.is_left {
         attributes.add("apigw_invoker.client_left", Value::BoolValue(true));
     }
-    attributes.failure(failure(end.code, end.status, 500));
+    attributes.failure(failure(code, end.status, 500));
     attributes.0
 }
 

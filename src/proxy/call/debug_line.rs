@@ -40,7 +40,7 @@ impl Attempted<'_> {
         };
         match self.result {
             Ok(reply) => write(format_args!("{}", reply.status.as_u16())),
-            Err(error) => write(format_args!("{}", error.code())),
+            Err(error) => write(format_args!("{}", error.code().name)),
         }
     }
 

@@ -3,7 +3,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::settings::{Document, Settings};
+use crate::{
+    message::error::ErrorKind,
+    settings::{Document, Settings},
+};
 
 /// The retries of a route with these settings.
 fn retries(section: &str, retry: &str) -> Retries {

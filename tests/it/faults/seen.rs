@@ -5,6 +5,8 @@ use std::{
     net::SocketAddr,
 };
 
+use apigw_invoker::message::error::Code;
+
 use super::kinds::BODY;
 use crate::support::{Response, open, read_response};
 
@@ -40,13 +42,8 @@ const LONG: usize = 1 << 20;
 impl Outcome {
     pub const OK: Self = Self::Whole(200, BODY);
 
-    /// The status that belongs to a code (design, section 3).
     fn status(code: &str) -> u16 {
-        match code {
-            "upstream_timeout" => 504,
-            "lambda_rejected" => 500,
-            _ => 502,
-        }
+        Code::ALL.iter().find(|row| row.name == code).unwrap().status.as_u16()
     }
 
     /// Why an answer, or its breaking off, is another outcome.

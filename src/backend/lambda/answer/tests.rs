@@ -48,7 +48,7 @@ fn why_of(kind: &ErrorKind, result: Result<ClientReply, ProxyError>) -> String {
     assert_eq!(error.kind, *kind);
     let (status, _, body) = error.answer("id");
     assert_eq!(status, StatusCode::BAD_GATEWAY);
-    let sentence = error.kind.row().2;
+    let sentence = error.code().sentence;
     let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(body["message"], sentence, "the client learns no more");
     error.to_string().strip_prefix(sentence).unwrap().trim_start_matches(": ").to_owned()
@@ -184,7 +184,7 @@ fn r08_e8_a_function_error_with_proxy_integration_is_502_and_says_that_the_funct
     let mut silent = failed("Unhandled");
     silent.body = ReplyBody::Whole(Bytes::from_static(b"\xff"));
     assert_eq!(failure(silent), "the function failed (Unhandled): no message");
-    assert_eq!(ErrorKind::FunctionFailed.row().1, "function_failed");
+    assert_eq!(ErrorKind::FunctionFailed.code().name, "function_failed");
 }
 
 #[test]
