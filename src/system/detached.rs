@@ -69,6 +69,6 @@ mod tests {
         assert_eq!(run("test", || 7).await.unwrap(), 7);
         let panicked =
             catch_in(run("test", || panic!("deliberate"))).await.map(|_: io::Result<()>| ()).unwrap_err();
-        assert!(panicked.to_string().starts_with("panicked at src/detached.rs:"), "{panicked}");
+        assert!(panicked.to_string().starts_with("panicked at src/system/detached.rs:"), "{panicked}");
     }
 }

@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn a_panic_is_told_by_its_place_and_not_by_its_words() {
         let panicked = catch(|| panic!("hush")).unwrap_err().to_string();
-        assert!(panicked.starts_with("panicked at src/supervision.rs:"), "{panicked}");
+        assert!(panicked.starts_with("panicked at src/system/supervision.rs:"), "{panicked}");
         // one inside of another
         let outer = catch(|| catch(|| panic!("hush")).is_err());
         assert_eq!(outer, Ok(true));
@@ -389,7 +389,7 @@ mod tests {
     async fn x3_a_panic_where_work_may_block_is_the_waiting_tasks_own_with_its_place() {
         assert_eq!(blocking(|| 1).await, 1);
         let caught = catch_in(blocking(|| panic!("hush"))).await.unwrap_err().to_string();
-        assert!(caught.starts_with("panicked at src/supervision.rs:"), "{caught}");
+        assert!(caught.starts_with("panicked at src/system/supervision.rs:"), "{caught}");
     }
 
     #[test]
