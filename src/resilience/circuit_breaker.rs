@@ -324,9 +324,9 @@ mod tests {
         let until = due(&breaker);
         for (index, pass) in before.into_iter().enumerate() {
             if index % 2 == 0 {
-                pass.report(Err(&lost()), Instant::now)
+                pass.report(Err(&lost()), Instant::now);
             } else {
-                pass.report(Ok(Verdict::Settled), Instant::now)
+                pass.report(Ok(Verdict::Settled), Instant::now);
             }
         }
         assert_eq!(due(&breaker), until);

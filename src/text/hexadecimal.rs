@@ -3,6 +3,9 @@
 //! The digits are `hex`'s, written into an array: `hex::encode` takes twice the time for its `String`.
 
 /// The digits of `LENGTH / 2` bytes.
+///
+/// # Panics
+/// There are more bytes, or fewer.
 #[expect(clippy::expect_used, reason = "the callers know how many bytes they have")]
 pub fn digits<const LENGTH: usize>(bytes: &[u8]) -> [u8; LENGTH] {
     let mut text = [0; LENGTH];
@@ -11,7 +14,7 @@ pub fn digits<const LENGTH: usize>(bytes: &[u8]) -> [u8; LENGTH] {
 }
 
 /// Such digits as text.
-#[expect(clippy::expect_used, reason = "digits are ASCII")]
+#[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "digits are ASCII")]
 pub fn text(digits: &[u8]) -> &str {
     str::from_utf8(digits).expect("hexadecimal digits")
 }
