@@ -66,6 +66,7 @@ use crate::{
         fault_points,
         supervision::{Task, catch_in},
     },
+    text::hexadecimal,
 };
 
 /// State that one worker thread serves the requests of one of its listening sockets with.
@@ -126,7 +127,7 @@ pub async fn serve(
 pub fn refused(error: &ProxyError, metrics: &Metrics) -> String {
     metrics.unrouted.errors.count(error.code().name);
     let id = record::new_request_id();
-    let id = str::from_utf8(&id).unwrap_or_default().to_owned();
+    let id = hexadecimal::text(&id).to_owned();
     error.log(&id, None);
     id
 }

@@ -35,7 +35,7 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use self::canonical::{Canonical, CanonicalText, SignedHeader, SignedValue};
-use crate::{message::outbound::OutboundRequest, text::hexadecimal::digits};
+use crate::{message::outbound::OutboundRequest, text::hexadecimal};
 
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
@@ -157,7 +157,7 @@ impl Signer {
         for part in parts {
             authorization.extend_from_slice(part);
         }
-        authorization.extend_from_slice(&digits::<HASH>(&signature));
+        authorization.extend_from_slice(&hexadecimal::digits::<HASH>(&signature));
         let mut authorization = HeaderValue::from_maybe_shared(Bytes::from(authorization))?;
         authorization.set_sensitive(true);
         Ok(SigningHeaders { date: time, authorization, security_token: key.security_token.clone() })
@@ -268,8 +268,7 @@ fn sensitive(text: &str) -> Result<HeaderValue, InvalidHeaderValue> {
 
 /// SHA-256 in hexadecimal.
 pub fn hash(bytes: &[u8]) -> String {
-    let digits = digits::<HASH>(&Sha256::digest(bytes));
-    str::from_utf8(&digits).unwrap_or_default().to_owned()
+    hexadecimal::text(&hexadecimal::digits::<HASH>(&Sha256::digest(bytes))).to_owned()
 }
 
 /// `20261120T120000Z`, whose first eight characters are the scope's day: one clock read for both.
@@ -277,28 +276,35 @@ pub fn hash(bytes: &[u8]) -> String {
 struct Timestamp([u8; 16]);
 
 impl Timestamp {
+    #[expect(clippy::expect_used, reason = "the time is clamped to years of four digits")]
     fn at(now: SystemTime) -> Self {
         // beyond the year 9999 the format has no room; no clock is that wrong
         let latest = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
         let time = OffsetDateTime::from(now.clamp(SystemTime::UNIX_EPOCH, latest));
         let mut text = *b"00000000T000000Z";
-        let mut put = |position: usize, width: usize, mut value: u32| {
-            for place in text[position..position + width].iter_mut().rev() {
-                *place = b'0' + u8::try_from(value % 10).unwrap_or_default();
-                value /= 10;
-            }
+        let mut put = |position: usize, value: u8| {
+            text[position] = b'0' + value / 10;
+            text[position + 1] = b'0' + value % 10;
         };
-        put(0, 4, u32::try_from(time.year()).unwrap_or_default());
-        put(4, 2, u8::from(time.month()).into());
-        put(6, 2, time.day().into());
-        put(9, 2, time.hour().into());
-        put(11, 2, time.minute().into());
-        put(13, 2, time.second().into());
+        let century = u8::try_from(time.year() / 100).expect("a century of two digits");
+        let year = u8::try_from(time.year() % 100).expect("a year of a century");
+        for (position, value) in [
+            (0, century),
+            (2, year),
+            (4, time.month().into()),
+            (6, time.day()),
+            (9, time.hour()),
+            (11, time.minute()),
+            (13, time.second()),
+        ] {
+            put(position, value);
+        }
         Self(text)
     }
 
+    #[expect(clippy::expect_used, reason = "digits, `T` and `Z` are ASCII")]
     fn date_time(&self) -> &str {
-        str::from_utf8(&self.0).unwrap_or_default()
+        str::from_utf8(&self.0).expect("a timestamp")
     }
 
     fn day(&self) -> &str {

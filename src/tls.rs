@@ -57,9 +57,9 @@ impl fmt::Display for TlsError {
 
 impl std::error::Error for TlsError {}
 
-/// What makes two configurations the same: whether the server is verified, by whose file and what is in it, and what it
-/// is shown of us.
-type Way = (bool, Option<(PathBuf, Vec<u8>)>, Option<ClientIdentity>);
+/// What makes two configurations the same: whether the server is verified, by whose file and the digest of it (none of
+/// one that cannot be read, which only `ssl_verify: false` does not mind), and what the server is shown of us.
+type Way = (bool, Option<(PathBuf, Option<Vec<u8>>)>, Option<ClientIdentity>);
 
 /// The configurations in use, one for each way, so that routes share their session tickets.
 #[derive(Debug, Default)]
@@ -77,8 +77,7 @@ impl Configurations {
         ca_certificate: Option<&Path>,
         identity: Option<&ClientIdentity>,
     ) -> Result<Tls, TlsError> {
-        // a file that cannot be read is told of below
-        let digest = |file: &Path| Sha256::digest(read_certificates(file).unwrap_or_default()).to_vec();
+        let digest = |file: &Path| Some(Sha256::digest(read_certificates(file).ok()?).to_vec());
         let authorities = ca_certificate.map(|file| (file.to_owned(), digest(file)));
         let way = (verify, authorities, identity.cloned());
         if let Some(known) = self.0.get(&way) {

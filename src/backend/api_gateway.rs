@@ -67,8 +67,7 @@ impl ApiGateway {
         let upstream = &settings.upstream;
         let target = Target {
             endpoint: endpoint(&uri.host, uri.port, tls, upstream),
-            // the settings made sure that it fits
-            authority: HeaderValue::from_str(&uri.authority).unwrap_or_else(|_| HeaderValue::from_static("")),
+            authority: uri.host_header(),
             timeouts: upstream.timeouts,
             body_mode: if scope.is_some() { BodyMode::Buffered } else { BodyMode::Streamed },
             max_request_body: settings.max_req_body_size,
@@ -79,7 +78,7 @@ impl ApiGateway {
             ClientAuthorization::Replace => ClientProofs::Replaced,
             ClientAuthorization::Pass => ClientProofs::Win,
         };
-        let api_key = authorization.apikey.as_ref().and_then(api_key);
+        let api_key = authorization.apikey.as_ref().map(api_key);
         Self { target, function_uri: uri.clone(), api_key, client_proofs }
     }
 
@@ -143,10 +142,11 @@ impl ApiGateway {
     }
 }
 
-fn api_key(key: &SecretString) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(key.expose_secret()).ok()?;
+#[expect(clippy::expect_used, reason = "the settings take no key that is not visible ASCII")]
+fn api_key(key: &SecretString) -> HeaderValue {
+    let mut value = HeaderValue::from_str(key.expose_secret()).expect("a checked API key");
     value.set_sensitive(true);
-    Some(value)
+    value
 }
 
 impl Backend for ApiGateway {

@@ -59,7 +59,7 @@ impl Lambda {
             InvocationType::Event => LARGEST_QUEUED_EVENT,
             InvocationType::RequestResponse | InvocationType::DryRun => LARGEST_EVENT,
         };
-        let authority = value(&settings.endpoint.authority());
+        let authority = settings.endpoint.host_header();
         let target = Target {
             endpoint: endpoint(host, *port, tls, upstream),
             authority: authority.clone(),
@@ -125,9 +125,12 @@ fn headers(settings: &LambdaSettings, authority: HeaderValue) -> HeaderMap {
     headers
 }
 
-/// The settings made sure that it fits.
+#[expect(
+    clippy::expect_used,
+    reason = "the settings encode a client context, and check the letters of a tenant"
+)]
 fn value(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+    HeaderValue::from_str(text).expect("a client context or a tenant")
 }
 
 impl Backend for Lambda {

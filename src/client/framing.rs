@@ -130,7 +130,7 @@ pub fn parse(received: &mut BytesMut, to_head: bool) -> Result<Parsed, Malformed
         Err(httparse::Error::TooManyHeaders) => return Err(Malformed::TooLarge),
         Err(error) => return Err(Malformed::Head(error)),
     };
-    let code = response.code.unwrap_or_default();
+    let code = response.code.ok_or(Malformed::Head(httparse::Error::Status))?;
     match code {
         // nothing here asks for another protocol
         101 => return Err(Malformed::Status(code)),

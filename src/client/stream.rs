@@ -11,35 +11,28 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 use super::room::Place;
 
 /// An open connection.
 #[derive(Debug)]
 pub struct Stream {
-    socket: Socket,
+    /// HTTP, or HTTPS, whose session is large and would bloat the other.
+    socket: Either<TcpStream, Box<TlsStream<TcpStream>>>,
     /// Its place among the connections to AWS, if it is counted there.
     _place: Option<Place>,
-}
-
-/// What bytes pass through.
-#[derive(Debug)]
-enum Socket {
-    /// HTTP.
-    Plain(TcpStream),
-    /// HTTPS; the session's state is large and would bloat the other variant.
-    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Stream {
     /// A connection without TLS.
     pub fn plain(stream: TcpStream) -> Self {
-        Self { socket: Socket::Plain(stream), _place: None }
+        Self { socket: Either::Left(stream), _place: None }
     }
 
     /// A connection with TLS.
     pub fn tls(stream: TlsStream<TcpStream>) -> Self {
-        Self { socket: Socket::Tls(Box::new(stream)), _place: None }
+        Self { socket: Either::Right(Box::new(stream)), _place: None }
     }
 
     /// The same connection, counted until it closes.
@@ -52,8 +45,8 @@ impl Stream {
     #[cfg(test)]
     pub fn tcp(&self) -> &TcpStream {
         match &self.socket {
-            Socket::Plain(stream) => stream,
-            Socket::Tls(stream) => stream.get_ref().0,
+            Either::Left(stream) => stream,
+            Either::Right(stream) => stream.get_ref().0,
         }
     }
 
@@ -72,19 +65,13 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().socket {
-            Socket::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Socket::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
+        Pin::new(&mut self.get_mut().socket).poll_read(context, buffer)
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().socket {
-            Socket::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Socket::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
+        Pin::new(&mut self.get_mut().socket).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -92,30 +79,18 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().socket {
-            Socket::Plain(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
-            Socket::Tls(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
-        }
+        Pin::new(&mut self.get_mut().socket).poll_write_vectored(context, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.socket {
-            Socket::Plain(stream) => stream.is_write_vectored(),
-            Socket::Tls(stream) => stream.is_write_vectored(),
-        }
+        self.socket.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().socket {
-            Socket::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Socket::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
+        Pin::new(&mut self.get_mut().socket).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().socket {
-            Socket::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Socket::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(context)
     }
 }

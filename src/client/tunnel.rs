@@ -135,7 +135,10 @@ fn parse(bytes: &[u8]) -> Result<Option<(u16, usize)>, Refusal> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     match response.parse(bytes) {
-        Ok(httparse::Status::Complete(length)) => Ok(Some((response.code.unwrap_or_default(), length))),
+        Ok(httparse::Status::Complete(length)) => {
+            let code = response.code.ok_or(Refusal::Head(httparse::Error::Status))?;
+            Ok(Some((code, length)))
+        }
         Ok(httparse::Status::Partial) => Ok(None),
         Err(error) => Err(Refusal::Head(error)),
     }

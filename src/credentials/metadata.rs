@@ -276,7 +276,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_is_taken_for_keys(text in any::<String>()) {
+        fn text_at_random_is_refused_without_a_panic(text in any::<String>()) {
             prop_assert!(read(&text).is_err());
         }
     }

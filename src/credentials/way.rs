@@ -24,6 +24,7 @@ use crate::{
     client::{Endpoint, KeepAlive, Secured, dial},
     message::error::{ErrorKind, ProxyError},
     settings::{ForwardProxy, HostPort},
+    text::uri_syntax::without_brackets,
     tls::Tls,
 };
 
@@ -150,7 +151,7 @@ impl Connector {
 
     fn endpoint(&self, uri: &Uri) -> Result<Endpoint, Failure> {
         let host = uri.host().ok_or_else(|| Failure::Exchange(format!("{uri} has no host").into()))?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let host = without_brackets(host);
         let is_https = uri.scheme() == Some(&Scheme::HTTPS);
         let tls = is_https.then(|| Secured::with(host, Arc::clone(&self.way.tls)));
         Ok(Endpoint {
@@ -173,9 +174,7 @@ fn on_the_wire(request: &mut Request<SdkBody>) -> Result<(), BoxError> {
     );
     let host = uri.host().unwrap_or_default();
     let authority = match uri.port_u16() {
-        Some(port) if !is_default => {
-            HostPort(host.trim_start_matches('[').trim_end_matches(']'), port).to_string()
-        }
+        Some(port) if !is_default => HostPort(without_brackets(host), port).to_string(),
         _ => host.to_owned(),
     };
     let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).parse()?;

@@ -20,6 +20,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
+use tokio_util::either::Either;
 
 use super::{
     farewell, http1, http2,
@@ -257,8 +258,8 @@ fn turn_away(server: Rc<Server>, snapshot: &Snapshot, stream: Stream, connection
     }
     server.turned_away.set(turned_away + 1);
     let socket = match stream {
-        Stream::Tcp(stream, _) => Socket::Tcp(stream),
-        Stream::Unix(stream) => Socket::Unix(stream),
+        Stream::Tcp(stream, _) => Either::Left(stream),
+        Stream::Unix(stream) => Either::Right(stream),
     };
     connections.spawn_local(async move {
         farewell::patient(socket, cause, &server.worker.metrics).await;
@@ -273,19 +274,19 @@ async fn serve(server: &Rc<Server>, limits: &Limits, incoming: Incoming, _room: 
     let _counted = server.worker.metrics.client_connects();
     fault_points::pass("connection");
     let (socket, peer) = match (stream, tls) {
-        (Stream::Unix(stream), _) => (Socket::Unix(stream), None),
+        (Stream::Unix(stream), _) => (Either::Left(Either::Right(stream)), None),
         (Stream::Tcp(stream, peer), tls) => {
             if let Err(error) = stream.set_nodelay(true) {
                 log::debug!("a client left as it came: {error}");
                 return;
             }
             let Some(tls) = tls else {
-                return speak(server, limits, Socket::Tcp(stream), Some(peer), h2c, due).await;
+                return speak(server, limits, Either::Left(Either::Left(stream)), Some(peer), h2c, due).await;
             };
             // boxed like the others: the task of a connection is as large as the largest of its parts
             let greeting = in_time(server, due, TlsAcceptor::from(tls.current()).accept(stream));
             match Box::pin(greeting).await {
-                Ok(stream) => (Socket::Tls(Box::new(stream)), Some(peer)),
+                Ok(stream) => (Either::Right(Box::new(stream)), Some(peer)),
                 Err(error) => {
                     log::info!("no TLS with the client {peer}: {error}");
                     return;
@@ -306,8 +307,8 @@ async fn speak(
     due: Instant,
 ) {
     let agreed = match &socket {
-        Socket::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(H2),
-        Socket::Tcp(_) | Socket::Unix(_) => false,
+        Either::Right(stream) => stream.get_ref().1.alpn_protocol() == Some(H2),
+        Either::Left(_) => false,
     };
     let mut transport = Transport::new(socket, limits.send_timeout);
     let begins = agreed || in_time(server, due, transport.begins_with_preface()).await.unwrap_or(false);

@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::transport::Socket;
+use super::transport::PlainSocket;
 use crate::{
     message::error::{ErrorKind, ProxyError},
     metrics::Metrics,
@@ -30,7 +30,7 @@ pub const PATIENCE: Duration = Duration::from_secs(1);
 const MOST_READS: usize = 16;
 
 /// Answers, and waits until the client has closed its side.
-pub async fn patient(mut socket: Socket, cause: String, metrics: &Metrics) {
+pub async fn patient(mut socket: PlainSocket, cause: String, metrics: &Metrics) {
     let farewell = async {
         socket.write_all(&answer(cause, metrics)).await?;
         socket.shutdown().await?;

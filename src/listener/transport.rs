@@ -19,6 +19,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
 use super::patience::Patience;
 
@@ -27,16 +28,10 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes of one read that looks for them: most heads come whole.
 const AHEAD: usize = 4 << 10;
 
-/// What bytes pass through.
-#[derive(Debug)]
-pub enum Socket {
-    /// Plain.
-    Tcp(TcpStream),
-    /// Over TLS; the session's state is large and would bloat the other variants.
-    Tls(Box<TlsStream<TcpStream>>),
-    /// Plain, on this machine.
-    Unix(UnixStream),
-}
+/// A connection without TLS: TCP, or on this machine.
+pub type PlainSocket = Either<TcpStream, UnixStream>;
+/// A connection without TLS or with it, whose session is large and would bloat the other.
+pub type Socket = Either<PlainSocket, Box<TlsStream<TcpStream>>>;
 
 /// A client's connection.
 #[derive(Debug)]
@@ -56,7 +51,7 @@ impl Transport {
 
     /// Whether it is encrypted.
     pub fn is_secure(&self) -> bool {
-        matches!(self.socket, Socket::Tls(_))
+        matches!(self.socket, Either::Right(_))
     }
 
     /// True where an answer that ends with its connection cannot be told from one that is cut: a Unix socket knows no
@@ -91,9 +86,9 @@ impl Transport {
     /// Makes a close look like the fault that it is: the kernel then sends a reset. A Unix socket knows none.
     pub fn abort(&self) {
         let stream = match &self.socket {
-            Socket::Tcp(stream) => stream,
-            Socket::Tls(stream) => stream.get_ref().0,
-            Socket::Unix(_) => return,
+            Either::Left(Either::Left(stream)) => stream,
+            Either::Right(stream) => stream.get_ref().0,
+            Either::Left(Either::Right(_)) => return,
         };
         let _ = stream.set_zero_linger();
     }
@@ -171,65 +166,5 @@ impl AsyncWrite for Transport {
 
     fn is_write_vectored(&self) -> bool {
         self.socket.is_write_vectored()
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
-            Self::Unix(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
-            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Tcp(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
-            Self::Unix(stream) => stream.is_write_vectored(),
-        }
     }
 }

@@ -141,18 +141,17 @@ impl ProxyError {
     /// The answer as bytes, for a connection that is closed after it.
     pub fn on_the_wire(&self, request_id: &str) -> Bytes {
         let (status, headers, body) = self.answer(request_id);
-        let mut text =
-            format!("HTTP/1.1 {} {}\r\n", status.as_u16(), status.canonical_reason().unwrap_or("-"));
+        let reason = status.canonical_reason().unwrap_or("-");
+        let mut answer = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
         for (name, value) in &headers {
-            let _ = write!(text, "{name}: {}\r\n", value.to_str().unwrap_or_default());
+            answer.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
         }
-        let _ = write!(
-            text,
-            "content-length: {}\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n{}",
-            body.len(),
-            String::from_utf8_lossy(&body)
-        );
-        text.into()
+        let length = body.len();
+        let rest =
+            format!("content-length: {length}\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n");
+        answer.extend_from_slice(rest.as_bytes());
+        answer.extend_from_slice(&body);
+        answer.into()
     }
 
     /// The one log line of a failure, and the remarks on it.

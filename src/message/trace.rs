@@ -18,7 +18,10 @@ use self::{
     amazon::Root,
     parent::{Parent, SAMPLED},
 };
-use crate::{settings::Tracing, text::hexadecimal::digits};
+use crate::{
+    settings::Tracing,
+    text::hexadecimal::{digits, text},
+};
 
 const PARENT: HeaderName = HeaderName::from_static("traceparent");
 const STATE: HeaderName = HeaderName::from_static("tracestate");
@@ -224,14 +227,9 @@ fn is_digit(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
 
-/// Names are ASCII.
-fn text(name: &[u8]) -> &str {
-    str::from_utf8(name).unwrap_or_default()
-}
-
+#[expect(clippy::expect_used, reason = "names, flags and what stands between them are visible ASCII")]
 fn value(text: Bytes) -> HeaderValue {
-    // all of it is ASCII that can be seen
-    HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+    HeaderValue::from_maybe_shared(text).expect("the value of a trace's header")
 }
 
 #[cfg(test)]

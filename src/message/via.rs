@@ -20,12 +20,15 @@ pub struct Via {
 
 impl Via {
     /// By this number, which no other process should have.
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "a version and a name of letters, digits and dashes fit into a header"
+    )]
     pub fn numbered(number: u64) -> Self {
         let name = format!("apigw-invoker-{number:016x}");
-        let after = |version: &str| {
-            let value = HeaderValue::from_str(&format!("{version} {name}"));
-            value.unwrap_or_else(|_| HeaderValue::from_static(""))
-        };
+        let after =
+            |version: &str| HeaderValue::from_str(&format!("{version} {name}")).expect("an element of Via");
         Self { http_10: after("1.0"), http_11: after("1.1"), http_2: after("2.0"), name }
     }
 

@@ -103,7 +103,7 @@ impl Call<'_> {
                 if attempt.clock_was_wrong { Verdict::ClockWrong } else { self.route.backend.verdict(reply) }
             });
             if let Some(pass) = pass {
-                pass.report(verdict);
+                pass.report(verdict, Instant::now);
             }
             let Some(retries) = again else { return Ok(attempt) };
             let outcome = attempt.result.as_ref().and_then(|reply| Ok((verdict?, &reply.headers)));

@@ -364,11 +364,10 @@ fn milliseconds(duration: Duration) -> f64 {
 }
 
 /// The client's id if it is one, a new one otherwise.
+#[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "digits fit into a header")]
 pub fn request_id(request: &Request) -> HeaderValue {
     let given = request.headers().get(REQUEST_ID).filter(|id| is_plain_word(id.as_bytes()));
-    given.cloned().unwrap_or_else(|| {
-        HeaderValue::from_bytes(&new_request_id()).unwrap_or_else(|_| HeaderValue::from_static("-"))
-    })
+    given.cloned().unwrap_or_else(|| HeaderValue::from_bytes(&new_request_id()).expect("hexadecimal digits"))
 }
 
 /// An id for a request that has none: 32 hexadecimal digits at random.

@@ -170,16 +170,16 @@ impl CircuitBreaker {
 impl Pass<'_> {
     /// Says what came of it. Whatever AWS answers shows that it is there, but for its own 500, 503 and 504; of the
     /// failures, those count that are the upstream's or of the way to it, and the others tell nothing.
-    pub fn report(self, outcome: Result<Verdict, &ProxyError>) {
+    pub fn report(self, outcome: Result<Verdict, &ProxyError>, now: impl Fn() -> Instant) {
         match outcome {
-            Ok(Verdict::Unavailable) => self.breaker.failed(self.is_probe, Instant::now()),
+            Ok(Verdict::Unavailable) => self.breaker.failed(self.is_probe, now()),
             Ok(_) => self.breaker.succeeded(self.is_probe),
             Err(error) => match error.code().side {
                 Side::Upstream(
                     UpstreamFailure::Unreachable
                     | UpstreamFailure::TimedOut
                     | UpstreamFailure::ConnectionLost,
-                ) => self.breaker.failed(self.is_probe, Instant::now()),
+                ) => self.breaker.failed(self.is_probe, now()),
                 Side::Upstream(UpstreamFailure::Malformed | UpstreamFailure::CircuitOpen)
                 | Side::Client
                 | Side::Sidecar
@@ -220,7 +220,7 @@ mod tests {
 
     /// Lets a call through that fails.
     fn fail(breaker: &CircuitBreaker) {
-        breaker.enter(Instant::now).unwrap().report(Err(&lost()));
+        breaker.enter(Instant::now).unwrap().report(Err(&lost()), Instant::now);
     }
 
     /// The seconds that a client is told to wait.
@@ -242,10 +242,10 @@ mod tests {
         for verdict in [Verdict::Settled, Verdict::Throttled, Verdict::NotReady, Verdict::KeysExpired] {
             fail(&breaker);
             fail(&breaker);
-            breaker.enter(Instant::now).unwrap().report(Ok(verdict));
+            breaker.enter(Instant::now).unwrap().report(Ok(verdict), Instant::now);
         }
         fail(&breaker);
-        breaker.enter(Instant::now).unwrap().report(Ok(Verdict::Unavailable));
+        breaker.enter(Instant::now).unwrap().report(Ok(Verdict::Unavailable), Instant::now);
         assert!(breaker.is_closed());
         fail(&breaker);
         let left = refused(&breaker, Instant::now());
@@ -265,7 +265,7 @@ mod tests {
             (ErrorKind::Internal, false),
         ] {
             let breaker = breaker(1);
-            breaker.enter(Instant::now).unwrap().report(Err(&kind.clone().into()));
+            breaker.enter(Instant::now).unwrap().report(Err(&kind.clone().into()), Instant::now);
             assert_eq!(breaker.is_closed(), !counts, "{kind:?}");
         }
     }
@@ -275,7 +275,7 @@ mod tests {
         let breaker = breaker(2);
         fail(&breaker);
         drop(breaker.enter(Instant::now).unwrap());
-        breaker.enter(Instant::now).unwrap().report(Err(&ErrorKind::InvalidBody.into()));
+        breaker.enter(Instant::now).unwrap().report(Err(&ErrorKind::InvalidBody.into()), Instant::now);
         fail(&breaker);
         assert!(!breaker.is_closed());
     }
@@ -294,7 +294,7 @@ mod tests {
         // one whose client has left
         drop(probe);
         let probe = breaker.enter(|| due).unwrap();
-        probe.report(Ok(Verdict::Settled));
+        probe.report(Ok(Verdict::Settled), || due);
         assert!(breaker.is_closed());
         let (first, second) = (breaker.enter(|| due).unwrap(), breaker.enter(|| due).unwrap());
         assert!(!first.is_probe && !second.is_probe);
@@ -307,12 +307,12 @@ mod tests {
             fail(&breaker);
         }
         let first = due(&breaker);
-        breaker.enter(|| first).unwrap().report(Err(&lost()));
-        assert!(due(&breaker) >= breaker.made + OPEN_FOR);
-        // it fails where one is let through
-        refused(&breaker, Instant::now());
+        breaker.enter(|| first).unwrap().report(Err(&lost()), || first);
         let second = due(&breaker);
-        breaker.enter(|| second).unwrap().report(Ok(Verdict::Settled));
+        assert!(second > first);
+        assert_eq!(second, first + OPEN_FOR);
+        assert_eq!(refused(&breaker, first), 10);
+        breaker.enter(|| second).unwrap().report(Ok(Verdict::Settled), || second);
         for _ in 0..4 {
             fail(&breaker);
         }
@@ -327,7 +327,11 @@ mod tests {
         fail(&breaker);
         let until = due(&breaker);
         for (index, pass) in before.into_iter().enumerate() {
-            if index % 2 == 0 { pass.report(Err(&lost())) } else { pass.report(Ok(Verdict::Settled)) }
+            if index % 2 == 0 {
+                pass.report(Err(&lost()), Instant::now);
+            } else {
+                pass.report(Ok(Verdict::Settled), Instant::now);
+            }
         }
         assert_eq!(due(&breaker), until);
     }

@@ -8,7 +8,7 @@ use actix_http::{Uri, header::HeaderValue};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use percent_encoding::percent_decode_str;
 
-use crate::text::uri_syntax::escapes_are_whole;
+use crate::text::uri_syntax::{escapes_are_whole, without_brackets};
 
 /// A host and a port as they are written together: an IPv6 address in brackets (RFC 3986, 3.2.2).
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +58,7 @@ impl ForwardProxy {
             None => (None, authority.as_str()),
         };
         let bracketed = authority.host();
-        let host = bracketed.trim_start_matches('[').trim_end_matches(']');
+        let host = without_brackets(bracketed);
         if host.is_empty() {
             return Err("a URL without a host");
         }

@@ -5,8 +5,8 @@ use std::{fmt, net::Ipv6Addr};
 use actix_http::{Uri, header::HeaderValue, uri::Authority};
 use rustls_pki_types::ServerName;
 
-use super::upstream::Scheme;
-use crate::text::uri_syntax::{climbs, escapes_are_whole};
+use super::upstream::{Scheme, host_header};
+use crate::text::uri_syntax::{climbs, escapes_are_whole, without_brackets};
 
 /// Longer than any URL that API Gateway gives out, and short enough to leave the client's part its room.
 const LONGEST: usize = 8 << 10;
@@ -20,7 +20,7 @@ pub struct FunctionUri {
     pub host: String,
     /// Port to connect to.
     pub port: u16,
-    /// The value of `Host`: without the scheme's default port, and what is signed.
+    /// Host and port, without the scheme's default port.
     pub authority: String,
     /// The path, escapes as written, never empty.
     pub path: String,
@@ -70,17 +70,20 @@ impl FunctionUri {
             query: query.map(str::to_owned),
         })
     }
+
+    /// The value of `Host`.
+    pub fn host_header(&self) -> HeaderValue {
+        host_header(&self.authority)
+    }
 }
 
 /// The name or address, without brackets, and the port of what has no user and could be connected to.
 pub(super) fn host_and_port(authority: &Authority) -> Option<(&str, Option<u16>)> {
     let host = authority.host();
-    let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let bare = bracketed.unwrap_or(host);
-    let is_host = match bracketed {
-        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-        None => ServerName::try_from(host).is_ok() && host.parse::<Ipv6Addr>().is_err(),
-    };
+    let bare = without_brackets(host);
+    let is_address = bare.parse::<Ipv6Addr>().is_ok();
+    let is_bracketed = bare.len() < host.len();
+    let is_host = if is_bracketed { is_address } else { !is_address && ServerName::try_from(host).is_ok() };
     let says_port = authority.as_str().len() > host.len();
     let port = authority.port_u16();
     let is_right =

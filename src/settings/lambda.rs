@@ -9,13 +9,13 @@ mod written;
 
 use std::collections::BTreeMap;
 
-use actix_http::StatusCode;
+use actix_http::{StatusCode, header::HeaderValue};
 use serde::Deserialize;
 
 pub(super) use self::written::WrittenLambda;
 use crate::settings::key_source::Source;
 
-use super::upstream::{Scheme, UpstreamSettings};
+use super::upstream::{Scheme, UpstreamSettings, host_header};
 
 /// How a route calls a function by the Invoke API, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,10 +62,15 @@ pub struct LambdaEndpoint {
 }
 
 impl LambdaEndpoint {
-    /// The value of `Host`: without the scheme's default port.
+    /// Host and port, without the scheme's default port.
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         if self.port == self.scheme.default_port() { host } else { format!("{host}:{}", self.port) }
+    }
+
+    /// The value of `Host`.
+    pub fn host_header(&self) -> HeaderValue {
+        host_header(&self.authority())
     }
 }
 

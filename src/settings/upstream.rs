@@ -3,6 +3,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use actix_http::header::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
@@ -52,6 +53,12 @@ impl Scheme {
             Self::Https => 443,
         }
     }
+}
+
+/// The value of `Host` for an authority that the settings have checked.
+#[expect(clippy::expect_used, reason = "the host of a route is a name or an address, which is visible ASCII")]
+pub(super) fn host_header(authority: &str) -> HeaderValue {
+    HeaderValue::from_str(authority).expect("a checked host and its port")
 }
 
 /// The time limits of one call.

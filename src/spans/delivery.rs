@@ -71,8 +71,7 @@ impl Delivery {
             headers.insert(name.clone(), value.clone());
         }
         headers.insert(header::CONTENT_TYPE, TYPE);
-        let authority = HeaderValue::from_str(&uri.authority);
-        headers.insert(header::HOST, authority.unwrap_or_else(|_| HeaderValue::from_static("")));
+        headers.insert(header::HOST, uri.host_header());
         Self {
             client: Client::new(Arc::clone(&metrics)),
             endpoint,

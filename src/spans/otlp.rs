@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message as _;
 
 use super::{CallSpan, RequestSpan};
-use crate::settings::Otlp;
+use crate::{settings::Otlp, text::uri_syntax::without_brackets};
 
 /// The methods that are told apart (semantic conventions, `http.request.method`).
 const METHODS: [Method; 9] = [
@@ -152,7 +152,7 @@ fn of_call(call: &CallSpan, resends: usize) -> Vec<KeyValue> {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port.parse().ok()),
         _ => (authority, None),
     };
-    attributes.text("server.address", host.trim_start_matches('[').trim_end_matches(']'));
+    attributes.text("server.address", without_brackets(host));
     attributes.number("server.port", u64::from(port.unwrap_or_else(|| call.scheme.default_port())));
     attributes.number("http.request.body.size", call.bytes);
     if resends > 0 {

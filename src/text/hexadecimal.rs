@@ -1,15 +1,22 @@
 //! Bytes as lower-case hexadecimal digits: hashes and signatures (`signing.rs`), ids (`proxy/record.rs`, `message/trace.rs`).
+//!
+//! The digits are `hex`'s, written into an array: `hex::encode` takes twice the time for its `String`.
 
-const DIGITS: &[u8; 16] = b"0123456789abcdef";
-
-/// The digits of the first `LENGTH / 2` bytes; zeros stand for those that are missing.
+/// The digits of `LENGTH / 2` bytes.
+///
+/// # Panics
+/// There are more bytes, or fewer.
+#[expect(clippy::expect_used, reason = "the callers know how many bytes they have")]
 pub fn digits<const LENGTH: usize>(bytes: &[u8]) -> [u8; LENGTH] {
-    let mut text = [b'0'; LENGTH];
-    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
-    }
+    let mut text = [0; LENGTH];
+    hex::encode_to_slice(bytes, &mut text).expect("two digits for each byte");
     text
+}
+
+/// Such digits as text.
+#[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "digits are ASCII")]
+pub fn text(digits: &[u8]) -> &str {
+    str::from_utf8(digits).expect("hexadecimal digits")
 }
 
 #[cfg(test)]
@@ -18,8 +25,6 @@ mod tests {
 
     #[test]
     fn each_byte_is_two_digits() {
-        assert_eq!(&digits::<8>(&[0x00, 0x9a, 0xff, 0x10]), b"009aff10");
-        assert_eq!(&digits::<4>(&[0xab]), b"ab00");
-        assert_eq!(&digits::<2>(&[0xab, 0xcd]), b"ab");
+        assert_eq!(text(&digits::<8>(&[0x00, 0x9a, 0xff, 0x10])), "009aff10");
     }
 }

@@ -1,4 +1,4 @@
-//! What the bytes of a path mean: escapes, and `..` in all its spellings.
+//! The bytes of a URL: escapes, `..` in all its spellings, and brackets around an address.
 //!
 //! Settings, routing, signing and the backends ask here; `message/head.rs` refuses what is not sound.
 
@@ -123,6 +123,11 @@ fn unescaped_once(text: &[u8]) -> Option<Vec<u8>> {
     (plain.len() < text.len()).then_some(plain)
 }
 
+/// A host as it stands in a URL, an IPv6 address without its brackets (RFC 3986, 3.2.2).
+pub fn without_brackets(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
+}
+
 /// The value of a hexadecimal digit.
 pub fn hex_digit(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
@@ -201,6 +206,13 @@ mod tests {
     fn s11_dots_between_escaped_separators_pass_where_no_reading_leads_out() {
         for inside in ["a%5C..%5Cb", "a\\..\\b", "a%2F..%2Fb", "a%5C..", "a/b%2F..%2F..", "a%252F..%255Cb"] {
             assert_eq!(check_remainder(inside), Ok(()), "{inside}");
+        }
+    }
+
+    #[test]
+    fn only_a_pair_of_brackets_around_a_host_goes() {
+        for (host, bare) in [("[::1]", "::1"), ("a.b", "a.b"), ("[::1", "[::1"), ("::1]", "::1]"), ("", "")] {
+            assert_eq!(without_brackets(host), bare);
         }
     }
 

@@ -163,7 +163,10 @@ impl ServerTls {
 fn fingerprint(files: &ServerFiles) -> Fingerprint {
     let mut hash = Sha256::new();
     for path in [Some(&files.certificate), Some(&files.key), files.client_ca.as_ref()].into_iter().flatten() {
-        let content = regular_file::read_certificates(path).unwrap_or_default();
+        // a file that cannot be read differs from an empty one
+        let content = regular_file::read_certificates(path).ok();
+        hash.update([u8::from(content.is_some())]);
+        let content = content.unwrap_or_default();
         hash.update((content.len() as u64).to_be_bytes());
         hash.update(content);
     }

@@ -192,7 +192,7 @@ fn after_open_for_one_call_at_a_time_is_let_through_until_one_succeeds() {
         stream.write_all(answer.as_bytes())
     });
     let app = before(&upstream, "timeout: 1h\ncircuit_breaker: { failures: 1, open_for: 300 }");
-    let opened = Instant::now();
+    let mut opened = Instant::now();
     assert_eq!(get(app.address, "/").text(), "down");
     let mut calls = 1;
     for answer in [FAILED, OK] {
@@ -204,6 +204,8 @@ fn after_open_for_one_call_at_a_time_is_let_through_until_one_succeeds() {
             assert_eq!(assert_kept_away(&get(app.address, "/")), 1);
         }
         assert_eq!(upstream.received().len(), calls, "one at a time");
+        // a probe that fails opens it anew
+        opened = Instant::now();
         release.send(answer).unwrap();
         let response = read_response(&mut BufReader::new(probe), false).unwrap();
         assert_eq!(response.status, if answer == OK { 200 } else { 503 });

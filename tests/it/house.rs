@@ -58,6 +58,16 @@ fn no_module_is_a_drawer_for_leftovers() {
     }
 }
 
+/// The README promises that `PROPTEST_CASES` sets the number of inputs of every property.
+#[test]
+fn no_property_sets_its_number_of_inputs_itself() {
+    for (path, text) in sources() {
+        let sets =
+            text.contains(concat!("ProptestConfig { ", "cases")) || text.contains(concat!("with_", "cases("));
+        assert!(!sets, "{} overrides PROPTEST_CASES", path.display());
+    }
+}
+
 #[test]
 fn connections_are_opened_in_the_client_alone() {
     for (path, text) in sources() {

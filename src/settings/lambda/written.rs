@@ -27,7 +27,7 @@ use crate::{
         source::{Names, WrittenMetadataProtocol, WrittenSource},
         upstream::WrittenUpstream,
     },
-    text::units::WrittenDuration,
+    text::{units::WrittenDuration, uri_syntax::without_brackets},
 };
 
 /// Kong's defaults.
@@ -386,7 +386,7 @@ fn differ<T: PartialEq>(own: Option<T>, other: Option<T>) -> bool {
 }
 
 fn host_name(text: &str) -> Option<String> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let bare = without_brackets(text);
     let is_name = bare.split('.').all(|label| {
         !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
     });

@@ -19,6 +19,11 @@ const SIGNATURE_PARAMETERS: [&str; 7] = [
 
 /// Appends the pairs of `query` to `strict` with exact escapes: `+` is a blank, a name alone gets its `=`,
 /// empty pairs and a client's own signature go.
+#[expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "unreserved characters and escapes are ASCII"
+)]
 pub fn push_strict(query: &str, strict: &mut String) {
     let mut pair_text = Vec::with_capacity(query.len());
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -33,8 +38,7 @@ pub fn push_strict(query: &str, strict: &mut String) {
         if !strict.is_empty() && !strict.ends_with(['?', '&']) {
             strict.push('&');
         }
-        // what push_encoded writes is ASCII
-        strict.push_str(str::from_utf8(&pair_text).unwrap_or_default());
+        strict.push_str(str::from_utf8(&pair_text).expect("an encoded pair"));
     }
 }
 
