@@ -166,7 +166,7 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
         }
         match expired {
             // the service has trouble itself, and the keys serve on meanwhile
-            Some(expiry) => Some(self.failed(&format!("it gives keys that expired at {}", Rfc3339(expiry)))),
+            Some(expiry) => Some(self.failed(&format!("it gives keys {}", expired_at(expiry)))),
             None => Some(schedule::refresh_at(now, expiry?, fastrand::f64())),
         }
     }
@@ -253,6 +253,19 @@ async fn introduce(fetch: Arc<impl Fetch>, source: String, keys: Arc<Keys>, slot
     log::info!("credentials: {routes}{}", Status { source, state: State::Ready(ready) });
 }
 
+/// A time that is not set, such as Go's zero time in the year 1, is clamped to 1970.
+fn is_sensible(expiry: SystemTime) -> bool {
+    expiry > SystemTime::UNIX_EPOCH
+}
+
+fn expired_at(expiry: SystemTime) -> String {
+    if is_sensible(expiry) {
+        format!("that expired at {}", Rfc3339(expiry))
+    } else {
+        "without a sensible expiry: it is in 1970 or before".to_owned()
+    }
+}
+
 /// Checks keys before they take the place of good ones, and clamps their expiry.
 ///
 /// # Errors
@@ -272,7 +285,8 @@ pub fn checked(mut fetched: Fetched, now: SystemTime) -> Result<Fetched, String>
     }
     match credentials.expiry() {
         Some(expiry) if expiry <= now && !fetched.outlives_expiry => {
-            Err(format!("it gives keys that expired at {}; is this machine's clock right?", Rfc3339(expiry)))
+            let clock = if is_sensible(expiry) { "; is this machine's clock right?" } else { "" };
+            Err(format!("it gives keys {}{clock}", expired_at(expiry)))
         }
         _ => Ok(fetched),
     }
