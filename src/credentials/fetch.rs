@@ -225,12 +225,10 @@ impl Aws {
     /// Keys of EC2 outlive their expiry: where the service fails or gives expired ones, AWS wants them used until AWS
     /// itself refuses them (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html>).
     async fn metadata(&self, protocol: MetadataProtocol) -> Result<Fetched, String> {
+        let endpoint = metadata::endpoint(|name| self.variable(name));
         let service = match protocol {
-            MetadataProtocol::V1 => metadata::Service::V1 {
-                way: &self.way,
-                endpoint: metadata::endpoint(|name| self.variable(name)),
-            },
-            MetadataProtocol::V2 => metadata::Service::V2(self.metadata_client()?),
+            MetadataProtocol::V1 => metadata::Service::V1 { way: &self.way, endpoint },
+            MetadataProtocol::V2 => metadata::Service::V2 { client: self.metadata_client()?, endpoint },
         };
         match metadata::fetch(&service).await {
             Ok(credentials) => Ok(Fetched { outlives_expiry: true, ..credentials.into() }),

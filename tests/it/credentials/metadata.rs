@@ -118,13 +118,26 @@ fn answered(status: &str, body: &str) -> String {
 
 #[test]
 fn s8_a_service_of_the_first_version_alone_is_told_the_key_that_helps() {
-    for status in ["404 Not Found", "405 Method Not Allowed", "403 Forbidden", "400 Bad Request"] {
+    for status in ["404 Not Found", "405 Method Not Allowed", "403 Forbidden"] {
         let (_service, sidecar) = scripted(
             move |request| answered(if request.line.starts_with("PUT") { status } else { "200 OK" }, "role"),
             "",
         );
         assert!(unavailable(&sidecar.get("/r")));
         sidecar.process.says("set `imds_protocol_version: v1`");
+    }
+}
+
+#[test]
+fn s8_a_service_that_fails_is_named_with_its_status_and_not_taken_for_an_old_one() {
+    for status in ["500 Internal Server Error", "503 Service Unavailable", "400 Bad Request"] {
+        let (service, sidecar) = scripted(move |_| answered(status, ""), "");
+        assert!(unavailable(&sidecar.get("/r")));
+        let code = status.split_once(' ').unwrap().0;
+        let told = format!("{}: status {code} and no session token", service.uri("/latest/api/token"));
+        sidecar.process.says(&told);
+        let log = sidecar.process.errors();
+        assert!(!log.contains("imds_protocol_version"), "{log}");
     }
 }
 
