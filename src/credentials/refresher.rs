@@ -143,7 +143,10 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
     fn succeeded(&mut self, fetched: Fetched) -> Option<SystemTime> {
         let (now, expiry) = (self.clock.now(), fetched.credentials.expiry());
         let expired = expiry.filter(|expiry| *expiry <= now);
-        if expired.is_none() {
+        if let Some(remark) = &fetched.base_failure {
+            self.failures = 0;
+            self.warn(remark);
+        } else if expired.is_none() {
             self.failures = 0;
             if !self.warned.is_empty() {
                 self.warned.clear();
@@ -172,9 +175,18 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
     }
 
     fn failed(&mut self, reason: &str) -> SystemTime {
+        self.failures = self.failures.saturating_add(1);
+        self.warn(reason);
+        let now = self.clock.now();
+        let expiry = self.slot.keys().and_then(|keys| keys.credentials.expiry());
+        let left = expiry.and_then(|expiry| expiry.duration_since(now).ok());
+        wall_clock::later(now, schedule::back_off(self.failures, left, fastrand::f64()))
+    }
+
+    /// A line in the log for each kind of failure, and a report of each for `/ready` and the metric.
+    fn warn(&mut self, reason: &str) {
         // others had a hand in it
         let reason = excerpt(reason, LONGEST_REASON);
-        self.failures = self.failures.saturating_add(1);
         // the same but for a time or a count is no news
         let kind: String = reason.chars().filter(|char| !char.is_ascii_digit()).collect();
         if self.warned.contains(&kind) {
@@ -185,10 +197,6 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
             log::warn!("credentials: {}: {reason}", self.name);
         }
         self.slot.report(&self.name, Some(reason));
-        let now = self.clock.now();
-        let expiry = self.slot.keys().and_then(|keys| keys.credentials.expiry());
-        let left = expiry.and_then(|expiry| expiry.duration_since(now).ok());
-        wall_clock::later(now, schedule::back_off(self.failures, left, fastrand::f64()))
     }
 
     /// A line in the log, once for each set of keys, when they serve past their expiry.

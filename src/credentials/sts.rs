@@ -42,12 +42,14 @@ pub struct Fetched {
     pub caller: Option<Caller>,
     /// They serve on after their expiry, until AWS refuses them.
     pub outlives_expiry: bool,
+    /// Why the keys that a role was assumed with are older ones, if they are.
+    pub base_failure: Option<String>,
 }
 
 impl From<Credentials> for Fetched {
     /// Keys that serve until their expiry, of an owner that was not told.
     fn from(credentials: Credentials) -> Self {
-        Self { credentials, caller: None, outlives_expiry: false }
+        Self { credentials, caller: None, outlives_expiry: false, base_failure: None }
     }
 }
 
