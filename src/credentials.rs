@@ -9,7 +9,7 @@
 //! keeper.rs      one thread, one refresher each     fetch.rs      one fetch of it
 //! refresher.rs   when to fetch, by schedule.rs      sts.rs, by way.rs
 //! slot.rs        what requests read                 profile_chain.rs, process.rs, identity.rs
-//! status.rs      what people read                   metadata.rs of EC2
+//! status.rs      what people read                   metadata.rs, instance_keys.rs of EC2
 //! ```
 
 mod at_hand;
@@ -19,6 +19,7 @@ mod container;
 mod fakes;
 mod fetch;
 mod identity;
+mod instance_keys;
 mod keeper;
 mod metadata;
 mod mounted;

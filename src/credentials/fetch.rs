@@ -3,7 +3,10 @@
 //! `refresher.rs` knows nothing but the trait [`Fetch`]; [`Aws`] is the one that asks AWS, and tests have others.
 //! Everything is built anew for each fetch, because the SDK's providers read profiles only once.
 
-use std::{error::Error as _, time::Duration};
+use std::{
+    error::Error as _,
+    time::{Duration, SystemTime},
+};
 
 use aws_config::{
     BehaviorVersion, Region, ecs::EcsCredentialsProvider, imds, profile::ProfileFileCredentialsProvider,
@@ -19,6 +22,7 @@ use super::{
     chain::{self, Choice},
     container,
     identity::CallerUnknown,
+    instance_keys::InstanceKeys,
     metadata, mounted, process,
     profile_chain::{self, Base, LOGIN_SESSION, ProfileChain},
     sdk_files,
@@ -29,7 +33,7 @@ use super::{
 };
 use crate::{
     client::Endpoint,
-    settings::{MetadataProtocol, Origin, Source},
+    settings::{MetadataProtocol, Origin, Role, Source},
 };
 
 /// EC2's metadata service is on the same machine or nowhere: a pod that cannot reach it must not hang at its start.
@@ -40,6 +44,8 @@ const METADATA_TOTAL: Duration = Duration::from_secs(3);
 /// It is what is left when nothing is configured, so its failure is often not its own.
 const METADATA_HINT: &str = "no other source is configured, and in a container the metadata service answers only \
                              where the instance's hop limit is 2 or more";
+
+const METADATA_SWITCH: &str = "AWS_EC2_METADATA_DISABLED";
 
 /// What gives keys when asked.
 pub trait Fetch: Send + Sync + 'static {
@@ -77,13 +83,14 @@ pub struct Aws {
     environment: Env,
     way: Way,
     sts: Sts,
+    instance_keys: InstanceKeys,
 }
 
 impl Aws {
     /// The keys of `source`, in the process's environment.
     pub fn new(source: Source, way: Way) -> Self {
         let sts = Sts::new(&source, way.clone());
-        Self { source, environment: Env::real(), way, sts }
+        Self { source, environment: Env::real(), way, sts, instance_keys: InstanceKeys::default() }
     }
 
     /// What is configured now.
@@ -152,36 +159,76 @@ impl Aws {
                 self.refuse_empty_endpoint()?;
                 return self.sts.assume_role_with_web_identity(&identity).await;
             }
-            Choice::Metadata(protocol) => return self.metadata(protocol).await,
+            Choice::Metadata(protocol) => {
+                let given = self.metadata(protocol).await.map_err(|failure| match failure {
+                    metadata::Failure::Silent(reason) => format!("{reason}; {METADATA_HINT}"),
+                    metadata::Failure::Answered(reason) => reason,
+                });
+                // without a role, the last keys are still in force
+                return match self.source.role {
+                    Some(_) => self.instance_keys.or_last(given, SystemTime::now()),
+                    None => given,
+                };
+            }
         };
         Ok(credentials.into())
     }
 
     async fn profile(&self, name: &str) -> Result<Fetched, String> {
         shared_files::check(&self.environment)?;
-        let chain = match shared_files::profiles(&self.environment).await {
-            Some(profiles) if profiles.get_profile(name).is_none() => {
-                return Err(self.no_profile(name));
-            }
-            Some(profiles) => {
-                let chain = profile_chain::of(&profiles, name);
-                if let Base::Profile(base) = &chain.base {
-                    sdk_files::check_profile(&profiles, base, &self.environment)?;
-                }
-                chain
-            }
-            None => ProfileChain { base: Base::Profile(name.to_owned()), roles: Vec::new() },
-        };
-        let mut fetched: Fetched = match chain.base {
+        let profiles = shared_files::load(&self.environment).await?;
+        if profiles.get_profile(name).is_none() {
+            return Err(self.no_profile(name));
+        }
+        let ProfileChain { base, roles } = profile_chain::of(&profiles, name);
+        let mut fetched: Fetched = match base {
             Base::Keys(keys) => keys.into(),
             Base::Program(command) => process::fetch(&command).await?.into(),
-            Base::Profile(base) => self.profile_of_the_sdk(&base).await?.into(),
+            Base::Instance => self.instance_of_profile(name).await?,
+            Base::Profile(base) => {
+                sdk_files::check_profile(&profiles, &base, &self.environment)?;
+                if let Some(missing) = profile_chain::missing(&profiles, &base) {
+                    let files = self.places();
+                    return Err(format!("profile `{base}` {missing}; the files of profiles are {files}"));
+                }
+                self.profile_of_the_sdk(&base).await?.into()
+            }
         };
-        for role in &chain.roles {
-            self.refuse_empty_endpoint()?;
-            fetched = self.sts.assume_role(role, fetched.credentials).await?;
+        for role in &roles {
+            fetched = self.assume(role, fetched).await?;
         }
         Ok(fetched)
+    }
+
+    /// The keys of the instance, for a profile whose `credential_source` they are.
+    async fn instance_of_profile(&self, profile: &str) -> Result<Fetched, String> {
+        if self.variable(METADATA_SWITCH).is_some_and(|value| value.trim().eq_ignore_ascii_case("true")) {
+            return Err(format!(
+                "profile `{profile}` asks EC2's metadata service for keys, and {METADATA_SWITCH} is true"
+            ));
+        }
+        let given = self.metadata(self.source.metadata).await.map_err(|failure| match failure {
+            metadata::Failure::Silent(reason) | metadata::Failure::Answered(reason) => reason,
+        });
+        self.instance_keys.or_last(given, SystemTime::now())
+    }
+
+    /// A role's keys; they keep the remark on the keys that they were exchanged for.
+    async fn assume(&self, role: &Role, base: Fetched) -> Result<Fetched, String> {
+        self.refuse_empty_endpoint()?;
+        match (self.sts.assume_role(role, base.credentials).await, base.base_failure) {
+            (Ok(fetched), base_failure) => Ok(Fetched { base_failure, ..fetched }),
+            (Err(reason), Some(remark)) => Err(format!("{reason}; {remark}")),
+            (Err(reason), None) => Err(reason),
+        }
+    }
+
+    /// Both files of profiles, for a person.
+    fn places(&self) -> String {
+        match shared_files::places(&self.environment) {
+            Some((credentials, config)) => format!("{credentials} and {config}"),
+            None => "those that the environment names".to_owned(),
+        }
     }
 
     fn no_profile(&self, name: &str) -> String {
@@ -224,19 +271,17 @@ impl Aws {
 
     /// Keys of EC2 outlive their expiry: where the service fails or gives expired ones, AWS wants them used until AWS
     /// itself refuses them (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html>).
-    async fn metadata(&self, protocol: MetadataProtocol) -> Result<Fetched, String> {
+    async fn metadata(&self, protocol: MetadataProtocol) -> Result<Fetched, metadata::Failure> {
+        let endpoint = metadata::endpoint(|name| self.variable(name));
         let service = match protocol {
-            MetadataProtocol::V1 => metadata::Service::V1 {
-                way: &self.way,
-                endpoint: metadata::endpoint(|name| self.variable(name)),
-            },
-            MetadataProtocol::V2 => metadata::Service::V2(self.metadata_client()?),
+            MetadataProtocol::V1 => metadata::Service::V1 { way: &self.way, endpoint },
+            MetadataProtocol::V2 => {
+                let client = self.metadata_client().map_err(metadata::Failure::Answered)?;
+                metadata::Service::V2 { client, endpoint }
+            }
         };
-        match metadata::fetch(&service).await {
-            Ok(credentials) => Ok(Fetched { outlives_expiry: true, ..credentials.into() }),
-            Err(metadata::Failure::Silent(reason)) => Err(format!("{reason}; {METADATA_HINT}")),
-            Err(metadata::Failure::Answered(reason)) => Err(reason),
-        }
+        let credentials = metadata::fetch(&service).await?;
+        Ok(Fetched { outlives_expiry: true, ..credentials.into() })
     }
 
     fn metadata_client(&self) -> Result<imds::Client, String> {
@@ -282,10 +327,7 @@ impl Fetch for Aws {
     async fn fetch(&self) -> Result<Fetched, String> {
         let fetched = self.first_keys(self.choice().await?).await?;
         match &self.source.role {
-            Some(role) => {
-                self.refuse_empty_endpoint()?;
-                self.sts.assume_role(role, fetched.credentials).await
-            }
+            Some(role) => self.assume(role, fetched).await,
             None => Ok(fetched),
         }
     }
@@ -454,6 +496,110 @@ mod tests {
         let (_home, _server, aws) = of_profile("via", config).await;
         let reason = aws.fetch().await.unwrap_err();
         assert_eq!(reason, "credential_process: it prints more than 65536 bytes");
+    }
+
+    /// A metadata service that gives keys with this expiry at the first request for them, and 500 afterwards.
+    async fn metadata_once(expiry: &'static str) -> Server {
+        let given = std::sync::atomic::AtomicBool::new(false);
+        Server::start(move |request| {
+            if request.starts_with("GET /latest/meta-data/iam/security-credentials/ ") {
+                return ok("node");
+            }
+            if given.swap(true, std::sync::atomic::Ordering::SeqCst) {
+                return "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_owned();
+            }
+            ok(&format!(
+                r#"{{"Code":"Success","AccessKeyId":"ASIANODE","SecretAccessKey":"hush","Token":"hush",
+                    "Expiration":"{expiry}"}}"#
+            ))
+        })
+        .await
+    }
+
+    #[actix_rt::test]
+    async fn s4_a_role_outlives_a_metadata_service_that_fails() {
+        for (expiry, told) in [
+            ("2090-01-01T00:00:00Z", "which expire at 2090-01-01T00:00:00Z"),
+            ("2020-01-01T00:00:00Z", "which expired at 2020-01-01T00:00:00Z"),
+        ] {
+            let profile = "[profile via]\nrole_arn = arn:aws:iam::123456789012:role/r\n\
+                           credential_source = Ec2InstanceMetadata\n";
+            let (home, server, of_profile) = of_profile("via", profile).await;
+            let config = home.path().join("config").to_str().unwrap().to_owned();
+            let mut of_chain = chain(&server, &[]);
+            of_chain.source.role = role_source(&server).role;
+            for aws in [of_chain, of_profile] {
+                let service = metadata_once(expiry).await;
+                let endpoint = format!("http://{}", service.address);
+                let is_profile = matches!(aws.source.origin, Origin::Profile(_));
+                let file = if is_profile { ("AWS_CONFIG_FILE", &*config) } else { ("NOTHING", "") };
+                let variables = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", &*endpoint), file];
+                let aws = Aws { environment: Env::from_slice(&variables), ..aws };
+                assert_eq!(aws.fetch().await.unwrap().base_failure, None);
+                let again = aws.fetch().await.unwrap();
+                assert!(again.credentials.access_key_id().starts_with("ASIA") && !again.outlives_expiry);
+                let remark = again.base_failure.unwrap();
+                assert!(remark.contains(told) && remark.ends_with(": status 500"), "{remark}");
+                let last = server.requests().pop().unwrap();
+                assert!(last.contains("Credential=ASIANODE/"), "{last}");
+            }
+        }
+    }
+
+    #[actix_rt::test]
+    async fn a_profile_of_the_instance_obeys_the_switch_of_the_metadata_service() {
+        let (home, server, aws) = of_profile(
+            "via",
+            "[profile via]\nrole_arn = arn:aws:iam::1:role/r\ncredential_source = Ec2InstanceMetadata\n",
+        )
+        .await;
+        let config = home.path().join("config");
+        let variables = [(METADATA_SWITCH, "TRUE"), ("AWS_CONFIG_FILE", config.to_str().unwrap())];
+        let aws = Aws { environment: Env::from_slice(&variables), ..aws };
+        assert_eq!(
+            aws.fetch().await.unwrap_err(),
+            "profile `via` asks EC2's metadata service for keys, and AWS_EC2_METADATA_DISABLED is true"
+        );
+        assert!(server.requests().is_empty());
+    }
+
+    #[actix_rt::test]
+    async fn a_profile_without_a_source_of_keys_is_told_what_is_missing() {
+        let config = "[profile bare]\nregion = eu-west-1\n\
+                      [profile via]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = bare\n\
+                      [profile self]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = self\n";
+        for (name, told) in [
+            ("bare", "profile `bare` gives no keys: it has none of aws_access_key_id, "),
+            ("via", "profile `bare` gives no keys: it has none of aws_access_key_id, "),
+            (
+                "self",
+                "profile `self` names itself as source_profile, and has neither credential_process nor ",
+            ),
+        ] {
+            let (home, _server, aws) = of_profile(name, config).await;
+            let file = home.path().join("config").display().to_string();
+            let variables = [("AWS_CONFIG_FILE", &*file), ("HOME", home.path().to_str().unwrap())];
+            let aws = Aws { environment: Env::from_slice(&variables), ..aws };
+            let reason = aws.fetch().await.unwrap_err();
+            assert!(reason.starts_with(told) && reason.ends_with(&format!(" and {file}")), "{reason}");
+        }
+    }
+
+    #[actix_rt::test]
+    async fn x7_a_file_of_keys_that_is_no_text_leads_to_no_other_source() {
+        let service = metadata_once("2090-01-01T00:00:00Z").await;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for text in [&b"[default]\naws_access_key_id = \xff\n"[..], b"\xef\xbb\xbf[default]\n", b"[default\n"]
+        {
+            std::fs::write(file.path(), text).unwrap();
+            let endpoint = format!("http://{}", service.address);
+            let path = file.path().to_str().unwrap();
+            let variables =
+                [("AWS_SHARED_CREDENTIALS_FILE", path), ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &endpoint)];
+            let reason = chain(&sts().await, &variables).fetch().await.unwrap_err();
+            assert!(reason.contains(path), "{reason}");
+        }
+        assert!(service.requests().is_empty());
     }
 
     #[actix_rt::test]

@@ -56,6 +56,15 @@ impl fmt::Display for CallerUnknown {
     }
 }
 
+/// A refusal for the date of the request: STS has one name for it, and other services and proxies others.
+pub(super) fn is_of_the_clock(code: &str, message: &str) -> bool {
+    match code {
+        "RequestExpired" | "RequestTimeTooSkewed" => true,
+        "SignatureDoesNotMatch" => message.contains("Signature expired") || message.contains("not yet"),
+        _ => false,
+    }
+}
+
 /// The cure for a refusal that is about the keys; `None` for others, such as throttling.
 fn cure(code: &str, message: &str) -> Option<&'static str> {
     Some(match code {
@@ -63,9 +72,7 @@ fn cure(code: &str, message: &str) -> Option<&'static str> {
             "it was deleted or made inactive, is of another partition than the region, or is a temporary one \
              whose session token is missing or another's"
         }
-        "SignatureDoesNotMatch" if message.contains("Signature expired") || message.contains("not yet") => {
-            "set this machine's clock right"
-        }
+        _ if is_of_the_clock(code, message) => "set this machine's clock right",
         "SignatureDoesNotMatch" => "the secret key does not belong to it",
         "ExpiredToken" | "ExpiredTokenException" => "it has expired: replace the keys",
         "RegionDisabledException" => "activate the region in the account, or set aws_region to another",

@@ -6,10 +6,14 @@
 //! request that an application can be talked into reaches the keys. List and keys are read here for both: the SDK's
 //! provider panics on a list that is HTML, and puts off the expiry of expired keys without telling.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
-use aws_config::imds;
+use aws_config::imds::{
+    self,
+    client::error::{ImdsError, TokenError},
+};
 use aws_credential_types::Credentials;
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use http::{StatusCode, Uri};
 use serde::Deserialize;
 
@@ -21,9 +25,11 @@ const LIMIT: Duration = Duration::from_secs(1);
 const ATTEMPTS: u32 = 2;
 const PATH: &str = "/latest/meta-data/iam/security-credentials/";
 
-/// The failures of the SDK that stand for an answer to the request for a token, and no token in it: a service that
-/// knows version 1 alone has no such path.
-const NO_TOKEN: [&str; 4] = ["TTL", "request forbidden", "invalid request parameters", "invalid token"];
+const TOKEN_PATH: &str = "/latest/api/token";
+
+/// Statuses of a service that knows version 1 alone: it has no such path, or does not take `PUT`. Others are
+/// faults of a service that may know both.
+const NO_SUCH_TOKEN: [u16; 3] = [403, 404, 405];
 
 /// The service, by one of its protocols.
 #[derive(Debug)]
@@ -36,7 +42,12 @@ pub enum Service<'a> {
         endpoint: String,
     },
     /// Requests with a session token, which the SDK gets.
-    V2(imds::Client),
+    V2 {
+        /// The SDK's client.
+        client: imds::Client,
+        /// Scheme and address, for a person.
+        endpoint: String,
+    },
 }
 
 /// Why there are no keys.
@@ -90,34 +101,48 @@ pub async fn fetch(service: &Service<'_>) -> Result<Credentials, Failure> {
 impl Service<'_> {
     async fn get(&self, path: String) -> Result<String, Failure> {
         match self {
-            Self::V1 { way, endpoint } => {
-                get(way, &format!("{}{path}", endpoint.trim_end_matches('/'))).await
-            }
-            Self::V2(client) => match client.get(&*path).await {
+            Self::V1 { way, endpoint } => get(way, &url(endpoint, &path)).await,
+            Self::V2 { client, endpoint } => match client.get(&*path).await {
                 Ok(answer) => Ok(answer.into()),
-                Err(error) => Err(failure(&path, &error)),
+                Err(error) => Err(failure(endpoint, &path, &error)),
             },
         }
     }
 }
 
+fn url(endpoint: &str, path: &str) -> String {
+    format!("{}{path}", endpoint.trim_end_matches('/'))
+}
+
 /// Failures of version 2.
-fn failure(path: &str, error: &imds::client::error::ImdsError) -> Failure {
-    use imds::client::error::ImdsError;
+fn failure(endpoint: &str, path: &str, error: &ImdsError) -> Failure {
     match error {
         // its own text quotes the answer
-        ImdsError::ErrorResponse(context) => answered(path, context.response().status().as_u16()),
-        ImdsError::FailedToLoadToken(_) => {
-            let reason = causes(error);
-            if NO_TOKEN.iter().any(|told| reason.contains(told)) {
-                let told = "it gave no session token; if it knows version 1 alone, as older services do, set \
-                            `imds_protocol_version: v1` (`aws_imds_protocol_version` in `lambda`)";
-                return Failure::Answered(told.to_owned());
-            }
-            Failure::Silent(reason)
+        ImdsError::ErrorResponse(context) => {
+            answered(&url(endpoint, path), context.response().status().as_u16())
         }
+        ImdsError::FailedToLoadToken(_) => match token_status(error) {
+            Some(status) => without_token(&url(endpoint, TOKEN_PATH), status),
+            None => Failure::Silent(causes(error)),
+        },
         _ => Failure::Silent(causes(error)),
     }
+}
+
+/// The status of the answer to the request for a token, if there was one.
+fn token_status(error: &ImdsError) -> Option<u16> {
+    let cause = error.source()?.downcast_ref::<SdkError<TokenError, HttpResponse>>()?;
+    Some(cause.raw_response()?.status().as_u16())
+}
+
+fn without_token(place: &str, status: u16) -> Failure {
+    let hint = if NO_SUCH_TOKEN.contains(&status) {
+        "; if it knows version 1 alone, as older services do, set `imds_protocol_version: v1` \
+         (`aws_imds_protocol_version` in `lambda`)"
+    } else {
+        ""
+    };
+    Failure::Answered(format!("{place}: status {status} and no session token{hint}"))
 }
 
 fn answered(place: &str, status: u16) -> Failure {

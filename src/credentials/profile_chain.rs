@@ -8,7 +8,7 @@
 use aws_config::profile::{Profile, ProfileSet};
 use aws_credential_types::Credentials;
 
-use super::shared_files::PROCESS;
+use super::shared_files::{GIVES_KEYS, PROCESS};
 use crate::settings::{DEFAULT_SESSION_NAME, Role};
 
 /// The key of a session of `aws login`.
@@ -36,6 +36,8 @@ pub enum Base {
     Program(String),
     /// Keys in the file.
     Keys(Credentials),
+    /// EC2's metadata service, by `credential_source`.
+    Instance,
     /// A profile that the SDK reads: of SSO, of a token, of `aws login`, or with a mistake that the SDK names.
     Profile(String),
 }
@@ -46,7 +48,7 @@ pub fn of(profiles: &ProfileSet, name: &str) -> ProfileChain {
         .unwrap_or_else(|| ProfileChain { base: Base::Profile(name.to_owned()), roles: Vec::new() })
 }
 
-/// `None` for what is left to the SDK: a chain that is wrong, and `credential_source`, which is no profile's.
+/// `None` for what is left to the SDK: a chain that is wrong, and the other values of `credential_source`.
 fn follow(profiles: &ProfileSet, name: &str) -> Option<ProfileChain> {
     let (mut seen, mut roles) = (Vec::new(), Vec::new());
     let mut profile = profiles.get_profile(name)?;
@@ -61,6 +63,10 @@ fn follow(profiles: &ProfileSet, name: &str) -> Option<ProfileChain> {
             Some(keys) => Some(Base::Keys(keys)),
             None => match role_of(profile) {
                 None => Some(base_of(profile)),
+                Some(role) if is_of_the_instance(profile) => {
+                    roles.push(role);
+                    Some(Base::Instance)
+                }
                 Some(role) => {
                     let source =
                         profile.get("source_profile").filter(|_| profile.get(CREDENTIAL_SOURCE).is_none())?;
@@ -79,6 +85,27 @@ fn follow(profiles: &ProfileSet, name: &str) -> Option<ProfileChain> {
             return Some(ProfileChain { base, roles });
         }
     }
+}
+
+/// With a `source_profile` beside it, the SDK calls the profile ambiguous.
+fn is_of_the_instance(profile: &Profile) -> bool {
+    profile.get(CREDENTIAL_SOURCE) == Some("Ec2InstanceMetadata") && profile.get("source_profile").is_none()
+}
+
+/// The sentence about a profile that gives no keys, for which the SDK has the words "not enabled" alone.
+pub fn missing(profiles: &ProfileSet, name: &str) -> Option<String> {
+    let profile = profiles.get_profile(name)?;
+    let has = |key: &&str| profile.get(key).is_some();
+    if !GIVES_KEYS.iter().chain(&SSO).any(has) {
+        return Some(format!("gives no keys: it has none of {}", GIVES_KEYS.join(", ")));
+    }
+    let is_its_own_source = profile.get("source_profile") == Some(name);
+    (is_its_own_source && own_keys_of(profile).is_none()).then(|| {
+        format!(
+            "names itself as source_profile, and has neither {PROCESS} nor aws_access_key_id with \
+             aws_secret_access_key"
+        )
+    })
 }
 
 /// The first keys of a profile that is no role's.
@@ -158,12 +185,16 @@ mod tests {
                       [profile of-sso]\nrole_arn = arn:r\nsource_profile = sso\n\
                       [profile token]\nrole_arn = arn:r\nweb_identity_token_file = /t\n\
                       [profile ec2]\nrole_arn = arn:r\ncredential_source = Ec2InstanceMetadata\n\
+                      [profile ecs]\nrole_arn = arn:r\ncredential_source = EcsContainer\n\
+                      [profile both]\nrole_arn = arn:r\nsource_profile = sso\n\
+                      credential_source = Ec2InstanceMetadata\n\
                       [profile a]\nrole_arn = arn:a\nsource_profile = b\n\
                       [profile b]\nrole_arn = arn:b\nsource_profile = a\n\
                       [profile lost]\nrole_arn = arn:l\nsource_profile = nowhere\n";
-        for name in ["sso", "token", "ec2", "a", "lost", "unknown"] {
+        for name in ["sso", "token", "ecs", "both", "a", "lost", "unknown"] {
             assert_eq!(chain(config, name).await, (profile(name), vec![]), "{name}");
         }
         assert_eq!(chain(config, "of-sso").await, (profile("sso"), vec!["arn:r".to_owned()]));
+        assert_eq!(chain(config, "ec2").await, (Base::Instance, vec!["arn:r".to_owned()]));
     }
 }

@@ -143,7 +143,10 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
     fn succeeded(&mut self, fetched: Fetched) -> Option<SystemTime> {
         let (now, expiry) = (self.clock.now(), fetched.credentials.expiry());
         let expired = expiry.filter(|expiry| *expiry <= now);
-        if expired.is_none() {
+        if let Some(remark) = &fetched.base_failure {
+            self.failures = 0;
+            self.warn(remark);
+        } else if expired.is_none() {
             self.failures = 0;
             if !self.warned.is_empty() {
                 self.warned.clear();
@@ -166,15 +169,24 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
         }
         match expired {
             // the service has trouble itself, and the keys serve on meanwhile
-            Some(expiry) => Some(self.failed(&format!("it gives keys that expired at {}", Rfc3339(expiry)))),
+            Some(expiry) => Some(self.failed(&format!("it gives keys {}", expired_at(expiry)))),
             None => Some(schedule::refresh_at(now, expiry?, fastrand::f64())),
         }
     }
 
     fn failed(&mut self, reason: &str) -> SystemTime {
+        self.failures = self.failures.saturating_add(1);
+        self.warn(reason);
+        let now = self.clock.now();
+        let expiry = self.slot.keys().and_then(|keys| keys.credentials.expiry());
+        let left = expiry.and_then(|expiry| expiry.duration_since(now).ok());
+        wall_clock::later(now, schedule::back_off(self.failures, left, fastrand::f64()))
+    }
+
+    /// A line in the log for each kind of failure, and a report of each for `/ready` and the metric.
+    fn warn(&mut self, reason: &str) {
         // others had a hand in it
         let reason = excerpt(reason, LONGEST_REASON);
-        self.failures = self.failures.saturating_add(1);
         // the same but for a time or a count is no news
         let kind: String = reason.chars().filter(|char| !char.is_ascii_digit()).collect();
         if self.warned.contains(&kind) {
@@ -185,10 +197,6 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
             log::warn!("credentials: {}: {reason}", self.name);
         }
         self.slot.report(&self.name, Some(reason));
-        let now = self.clock.now();
-        let expiry = self.slot.keys().and_then(|keys| keys.credentials.expiry());
-        let left = expiry.and_then(|expiry| expiry.duration_since(now).ok());
-        wall_clock::later(now, schedule::back_off(self.failures, left, fastrand::f64()))
     }
 
     /// A line in the log, once for each set of keys, when they serve past their expiry.
@@ -253,6 +261,19 @@ async fn introduce(fetch: Arc<impl Fetch>, source: String, keys: Arc<Keys>, slot
     log::info!("credentials: {routes}{}", Status { source, state: State::Ready(ready) });
 }
 
+/// A time that is not set, such as Go's zero time in the year 1, is clamped to 1970.
+fn is_sensible(expiry: SystemTime) -> bool {
+    expiry > SystemTime::UNIX_EPOCH
+}
+
+fn expired_at(expiry: SystemTime) -> String {
+    if is_sensible(expiry) {
+        format!("that expired at {}", Rfc3339(expiry))
+    } else {
+        "without a sensible expiry: it is in 1970 or before".to_owned()
+    }
+}
+
 /// Checks keys before they take the place of good ones, and clamps their expiry.
 ///
 /// # Errors
@@ -272,7 +293,8 @@ pub fn checked(mut fetched: Fetched, now: SystemTime) -> Result<Fetched, String>
     }
     match credentials.expiry() {
         Some(expiry) if expiry <= now && !fetched.outlives_expiry => {
-            Err(format!("it gives keys that expired at {}; is this machine's clock right?", Rfc3339(expiry)))
+            let clock = if is_sensible(expiry) { "; is this machine's clock right?" } else { "" };
+            Err(format!("it gives keys {}{clock}", expired_at(expiry)))
         }
         _ => Ok(fetched),
     }

@@ -1,8 +1,8 @@
 //! Files that the SDK's own providers read: tokens, and the caches of SSO and of `aws login`. The SDK waits
 //! for a pipe's writer and reads a device without end, and it takes no reader of ours.
 //!
-//! `fetch.rs` asks here before it hands a profile or a container's endpoint to the SDK. A file that is not
-//! there or closed to us is the SDK's to name.
+//! `fetch.rs` asks here before it hands a profile or a container's endpoint to the SDK. A file of a profile that
+//! is not there or closed to us is the SDK's to name; of a container's token the SDK names only the endpoint.
 
 use std::{
     fs, io,
@@ -23,11 +23,12 @@ const LOGIN_CACHE: &str = "AWS_LOGIN_CACHE_DIRECTORY";
 /// Refuses the token of a container's endpoint.
 ///
 /// # Errors
-/// The file is no regular one, or too long.
+/// The file cannot be read, is no regular one, or too long.
 pub fn check_container_token(environment: &Env) -> Result<(), String> {
-    match environment.get(CONTAINER_TOKEN) {
-        Ok(file) => check(CONTAINER_TOKEN, Path::new(&file)),
-        Err(_) => Ok(()),
+    let Ok(file) = environment.get(CONTAINER_TOKEN) else { return Ok(()) };
+    match regular_file::read(Path::new(&file)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("{CONTAINER_TOKEN} {file}: {error}")),
     }
 }
 
@@ -126,5 +127,15 @@ mod tests {
         assert!(check_container_token(&environment).is_err());
         assert_eq!(check_profile(&profiles, "sso", &Env::from_slice(&[])), Ok(()));
         assert_eq!(check_container_token(&Env::from_slice(&[])), Ok(()));
+    }
+
+    #[test]
+    fn s10_a_token_of_a_container_that_is_not_there_is_named() {
+        let reason =
+            check_container_token(&Env::from_slice(&[(CONTAINER_TOKEN, "/nowhere/token")])).unwrap_err();
+        assert!(reason.starts_with(&format!("{CONTAINER_TOKEN} /nowhere/token: No such file")), "{reason}");
+        let token = tempfile::NamedTempFile::new().unwrap();
+        let environment = Env::from_slice(&[(CONTAINER_TOKEN, token.path().to_str().unwrap())]);
+        assert_eq!(check_container_token(&environment), Ok(()));
     }
 }

@@ -4,10 +4,11 @@
 
 use std::{fs, io, path::PathBuf, time::SystemTime};
 
-use aws_config::profile;
+use aws_config::profile::{self, ProfileSet};
 use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_types::os_shim_internal::{Env, Fs};
 
+use super::sts::causes;
 use crate::{system::regular_file, text::excerpt::excerpt};
 
 /// Characters of a section's name that are told.
@@ -16,7 +17,7 @@ const LONGEST_SECTION: usize = 100;
 /// The key of a program that prints keys.
 pub const PROCESS: &str = "credential_process";
 /// Keys of a profile that say where its keys come from; one with a region alone gives none.
-const GIVES_KEYS: [&str; 9] = [
+pub const GIVES_KEYS: [&str; 9] = [
     "aws_access_key_id",
     "aws_secret_access_key",
     PROCESS,
@@ -44,8 +45,7 @@ const FILES: [(&str, &str); 2] =
 /// As of [`check`].
 pub async fn have_default_profile(environment: &Env) -> Result<bool, String> {
     check(environment)?;
-    let read = profile::load(&Fs::real(), environment, &EnvConfigFiles::default(), None).await;
-    Ok(read.map_or(true, |profiles| {
+    Ok(load(environment).await.map_or(true, |profiles| {
         let default = profiles.get_profile("default");
         default.is_some_and(|profile| GIVES_KEYS.iter().any(|key| profile.get(key).is_some()))
     }))
@@ -58,16 +58,26 @@ pub fn places(environment: &Env) -> Option<(String, String)> {
     Some((credentials?, config?))
 }
 
-/// All profiles; `None` where the SDK has a mistake to name.
-pub async fn profiles(environment: &Env) -> Option<profile::ProfileSet> {
-    profile::load(&Fs::real(), environment, &EnvConfigFiles::default(), None).await.ok()
+/// All profiles; `None` where [`load`] has a mistake to name.
+pub async fn profiles(environment: &Env) -> Option<ProfileSet> {
+    load(environment).await.ok()
+}
+
+/// All profiles.
+///
+/// # Errors
+/// A file makes no sense, for the reason given with its name and line.
+pub async fn load(environment: &Env) -> Result<ProfileSet, String> {
+    let read = profile::load(&Fs::real(), environment, &EnvConfigFiles::default(), None).await;
+    // the SDK puts a line break behind the line's number
+    read.map_err(|error| causes(&error).replace(":\\n  ", ": "))
 }
 
 /// The SDK takes a file that it cannot read for an empty one. In a home that is closed to us, as `/root` is in many
 /// containers, that is right; a file of keys that somebody pointed at is configured, and must not be passed over.
 ///
 /// # Errors
-/// It cannot be read, or has a section that counts for another.
+/// It cannot be read, is no plain UTF-8 text, or has a section that counts for another.
 pub fn check(environment: &Env) -> Result<(), String> {
     for (variable, default) in FILES {
         let Some(path) = path(environment, variable, default) else { continue };
@@ -79,12 +89,25 @@ pub fn check(environment: &Env) -> Result<(), String> {
                     return Err(format!("{variable} {}: {error}", path.display()));
                 }
                 Err(_) => {}
-                Ok(text) => refuse_indented_sections(&text)
-                    .map_err(|mistake| format!("{variable} {}, {mistake}", path.display()))?,
+                Ok(text) => {
+                    if let Some(mistake) = encoding_mistake(&text) {
+                        return Err(format!("{variable} {}: {mistake}", path.display()));
+                    }
+                    refuse_indented_sections(&text)
+                        .map_err(|mistake| format!("{variable} {}, {mistake}", path.display()))?;
+                }
             }
         }
     }
     Ok(())
+}
+
+/// The SDK takes a file that is not UTF-8 for an empty one. Neither it nor botocore takes a byte order mark.
+fn encoding_mistake(text: &[u8]) -> Option<&'static str> {
+    if text.starts_with(&[0xef, 0xbb, 0xbf]) {
+        return Some("it begins with a byte order mark; save it as UTF-8 without one");
+    }
+    std::str::from_utf8(text).is_err().then_some("not UTF-8 text; save it as UTF-8")
 }
 
 /// To AWS's SDKs an indented line belongs to the value above it. The keys below an indented section so take the place
@@ -208,6 +231,35 @@ mod tests {
         assert_eq!(have_default_profile(&environment).await, Ok(false));
         environment = Env::from_slice(&[("AWS_CONFIG_FILE", "/dev/zero")]);
         assert!(have_default_profile(&environment).await.is_err());
+    }
+
+    #[actix_rt::test]
+    async fn x7_a_file_in_another_encoding_is_a_mistake_and_not_an_empty_file() {
+        const KEYS: &str = "[default]\naws_access_key_id = A\naws_secret_access_key = hush\n";
+        let utf_16: Vec<u8> = KEYS.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let latin: &[u8] = b"# caf\xe9\n[default]\naws_access_key_id = A\naws_secret_access_key = hush\n";
+        for (text, told) in [
+            (&[&[0xff, 0xfe], &*utf_16].concat(), "not UTF-8 text"),
+            (&latin.to_vec(), "not UTF-8 text"),
+            (&format!("\u{feff}{KEYS}").into_bytes(), "it begins with a byte order mark"),
+        ] {
+            for (variable, place) in FILES {
+                let (home, environment) = home(None, None);
+                let file = home.path().join(place);
+                fs::write(&file, text).unwrap();
+                let reason = have_default_profile(&environment).await.unwrap_err();
+                assert!(reason.starts_with(&format!("{variable} {}: {told}", file.display())), "{reason}");
+            }
+        }
+    }
+
+    #[actix_rt::test]
+    async fn a_file_that_makes_no_sense_is_named_with_the_line() {
+        let (home, environment) = home(None, Some("[default]\nregion = eu-west-1\nhush\n"));
+        let file = home.path().join(".aws/config");
+        let told = format!("error parsing {} on line 3: Expected an '='", file.display());
+        let reason = load(&environment).await.unwrap_err();
+        assert!(reason.contains(&told) && !reason.contains("hush"), "{reason}");
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl Slot {
 
     /// Puts keys in force and returns them.
     pub fn publish(&self, fetched: Fetched) -> Arc<Keys> {
-        let Fetched { credentials, caller, outlives_expiry } = fetched;
+        let Fetched { credentials, caller, outlives_expiry, .. } = fetched;
         let keys = Arc::new(Keys {
             credentials: Arc::new(credentials),
             caller: caller.map(OnceLock::from).unwrap_or_default(),

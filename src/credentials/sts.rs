@@ -14,7 +14,12 @@ use aws_sdk_sts::{
     types,
 };
 
-use super::{chain::WebIdentity, identity::CallerUnknown, status::Caller, way::Way};
+use super::{
+    chain::WebIdentity,
+    identity::{CallerUnknown, is_of_the_clock},
+    status::Caller,
+    way::Way,
+};
 use crate::{
     message::error::ProxyError,
     settings::{EndpointVariant, Role, Source, session_name},
@@ -37,12 +42,14 @@ pub struct Fetched {
     pub caller: Option<Caller>,
     /// They serve on after their expiry, until AWS refuses them.
     pub outlives_expiry: bool,
+    /// Why the keys that a role was assumed with are older ones, if they are.
+    pub base_failure: Option<String>,
 }
 
 impl From<Credentials> for Fetched {
     /// Keys that serve until their expiry, of an owner that was not told.
     fn from(credentials: Credentials) -> Self {
-        Self { credentials, caller: None, outlives_expiry: false }
+        Self { credentials, caller: None, outlives_expiry: false, base_failure: None }
     }
 }
 
@@ -177,7 +184,13 @@ where
 {
     match unreached(error) {
         Some(cause) => excerpt(&format!("{cause}, which {call} of {arn} needs"), LONGEST_REASON),
-        None => format!("{call} of {arn}: {}", reason(error)),
+        None => {
+            let refusal = error.as_service_error();
+            let (code, message) = refusal.map_or((None, None), |told| (told.code(), told.message()));
+            let is_late = is_of_the_clock(code.unwrap_or_default(), message.unwrap_or_default());
+            let cure = if is_late { "; set this machine's clock right" } else { "" };
+            format!("{call} of {arn}: {}{cure}", reason(error))
+        }
     }
 }
 
@@ -200,8 +213,10 @@ where
 {
     match error.as_service_error() {
         Some(refusal) => {
-            let (code, message) =
-                (refusal.code().unwrap_or("refused"), refusal.message().unwrap_or_default());
+            // without a body there is no code, and nothing tells what has answered
+            let status = || error.raw_response().map_or_else(String::new, |raw| raw.status().to_string());
+            let code = refusal.code().map_or_else(|| format!("status {}", status()), str::to_owned);
+            let message = refusal.message().unwrap_or_default();
             excerpt(format!("{code}: {message}").trim_end_matches(": "), LONGEST_REASON)
         }
         None => causes(error),
@@ -326,6 +341,7 @@ mod tests {
         for (code, message, cure) in [
             ("InvalidClientTokenId", "The security token is invalid", "it was deleted or made inactive, "),
             ("SignatureDoesNotMatch", "Signature expired: x", "set this machine's clock right"),
+            ("RequestExpired", "Request has expired.", "set this machine's clock right"),
             ("SignatureDoesNotMatch", "The signature x", "the secret key does not belong to it"),
             ("ExpiredToken", "x", "it has expired: replace the keys"),
         ] {
@@ -391,6 +407,31 @@ mod tests {
             reason,
             "AssumeRole of arn:aws:iam::123456789012:role/r: AccessDenied: User x is not authorized"
         );
+    }
+
+    #[actix_rt::test]
+    async fn a_refusal_without_a_body_is_told_by_its_status_and_a_late_clock_with_the_cure() {
+        let empty =
+            Server::start(|_| "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
+        let source = role_source(&empty);
+        let role = source.role.clone().unwrap();
+        let sts = Sts::new(&source, way());
+        let told = sts.caller(keys()).await.unwrap_err().to_string();
+        let start = "GetCallerIdentity could not be asked: STS answered status 400. See";
+        assert!(told.starts_with(start), "{told}");
+        assert_eq!(
+            sts.assume_role(&role, keys()).await.unwrap_err(),
+            "AssumeRole of arn:aws:iam::123456789012:role/r: status 400"
+        );
+        let late = Server::start(|_| {
+            let body = "<ErrorResponse><Error><Code>RequestExpired</Code>\
+                        <Message>Request has expired.</Message></Error></ErrorResponse>";
+            format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+        })
+        .await;
+        let told = Sts::new(&role_source(&late), way()).assume_role(&role, keys()).await.unwrap_err();
+        let end = "RequestExpired: Request has expired.; set this machine's clock right";
+        assert!(told.ends_with(end), "{told}");
     }
 
     #[actix_rt::test]

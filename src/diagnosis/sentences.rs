@@ -39,7 +39,8 @@ pub fn told(reason: Reason, message: &str, headers: &HeaderMap, evidence: &Evide
         ),
         Reason::Expired => format!(
             "AWS says that the access key that ends in {key} has expired. Replace keys that are written in \
-             the settings; all other keys are fetched again now"
+             the settings and reload, and keys of the environment and restart; keys of other sources are \
+             fetched again now"
         ),
     }
 }

@@ -97,7 +97,8 @@ const REFUSALS: [(Fault, &[&str], &str); 11] = [
     (
         Fault::Expired,
         &["AWS says that the access key that ends in MPLE has expired. Replace keys that are written in \
-             the settings; all other keys are fetched again now"],
+             the settings and reload, and keys of the environment and restart; keys of other sources are \
+             fetched again now"],
         "The security token included in the request is expired",
     ),
     (

@@ -118,7 +118,7 @@ fn answered(status: &str, body: &str) -> String {
 
 #[test]
 fn s8_a_service_of_the_first_version_alone_is_told_the_key_that_helps() {
-    for status in ["404 Not Found", "405 Method Not Allowed", "403 Forbidden", "400 Bad Request"] {
+    for status in ["404 Not Found", "405 Method Not Allowed", "403 Forbidden"] {
         let (_service, sidecar) = scripted(
             move |request| answered(if request.line.starts_with("PUT") { status } else { "200 OK" }, "role"),
             "",
@@ -126,6 +126,56 @@ fn s8_a_service_of_the_first_version_alone_is_told_the_key_that_helps() {
         assert!(unavailable(&sidecar.get("/r")));
         sidecar.process.says("set `imds_protocol_version: v1`");
     }
+}
+
+#[test]
+fn s8_a_service_that_fails_is_named_with_its_status_and_not_taken_for_an_old_one() {
+    for status in ["500 Internal Server Error", "503 Service Unavailable", "400 Bad Request"] {
+        let (service, sidecar) = scripted(move |_| answered(status, ""), "");
+        assert!(unavailable(&sidecar.get("/r")));
+        let code = status.split_once(' ').unwrap().0;
+        let told = format!("{}: status {code} and no session token", service.uri("/latest/api/token"));
+        sidecar.process.says(&told);
+        let log = sidecar.process.errors();
+        assert!(!log.contains("imds_protocol_version"), "{log}");
+    }
+}
+
+#[test]
+fn s4_a_role_is_assumed_with_the_last_keys_of_the_instance_while_the_metadata_service_fails() {
+    let cloud = Cloud::new();
+    let refused = Arc::new(Mutex::new(Option::<String>::None));
+    let upstream = {
+        let refused = Arc::clone(&refused);
+        Upstream::serving(move |request: &Received, stream| {
+            let token = request.header("x-amz-security-token").map(str::to_owned);
+            let is_refused = refused.lock().unwrap().get_or_insert(token.clone().unwrap()) == &token.unwrap();
+            stream.write_all(if is_refused {
+                b"HTTP/1.1 403 No\r\nx-amzn-errortype: ExpiredTokenException\r\ncontent-length: 2\r\n\r\n{}"
+            } else {
+                b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+            })
+        })
+    };
+    let iam = format!(
+        ", sts_endpoint_url: '{}', assume_role_arn: 'arn:aws:iam::123456789012:role/orders'",
+        cloud.url("")
+    );
+    let sidecar = Sidecar::with_route(&upstream.uri("/"), &iam, &cloud.environment(Kind::Imds));
+    eventually("the first keys", || cloud.calls(Service::AssumeRole) == 1);
+    cloud.set(Switch::MetadataDown, true);
+    eventually("AWS has other keys of the role", || sidecar.get("/r").status == 200);
+    assert_eq!(cloud.calls(Service::AssumeRole), 2);
+    let ready = get(sidecar.process.admin(), "/ready");
+    let told = ready.text();
+    assert_eq!(ready.status, 200, "{told}");
+    assert!(
+        told.contains("the role is assumed with the last keys of the instance, which expire at 20"),
+        "{told}"
+    );
+    assert!(told.contains("status 500"), "{told}");
+    sidecar.process.says("the role is assumed with the last keys of the instance, which expire at 20");
+    sidecar.end(&cloud);
 }
 
 #[test]
