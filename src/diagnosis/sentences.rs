@@ -4,7 +4,7 @@
 
 use actix_http::header::HeaderMap;
 
-use super::{Evidence, Reason};
+use super::{Caller, Evidence, Reason};
 use crate::{
     signing::clock_skew::{ahead_of, told as clock_told},
     text::excerpt::excerpt,
@@ -14,15 +14,25 @@ use crate::{
 const QUOTED: usize = 300;
 
 /// The sentence for the log about a call that the route has signed.
-pub fn told(reason: Reason, message: &str, headers: &HeaderMap, evidence: &Evidence) -> String {
+pub fn told(
+    reason: Reason,
+    message: &str,
+    headers: &HeaderMap,
+    evidence: &Evidence,
+    caller: Caller,
+) -> String {
     let Evidence { host, has_token, .. } = evidence;
     let key = evidence.key();
     match reason {
-        Reason::Signature => signature(message, headers, evidence),
+        Reason::Signature => signature(message, headers, evidence, caller),
         Reason::Incomplete => format!(
             "AWS could not read the signature{}: something on the way, such as a proxy, has changed Authorization or \
              X-Amz-Date",
             quoted(message)
+        ),
+        Reason::Missing if caller.is_of_lambda_api => format!(
+            "AWS answered `Missing Authentication Token` to a signed call: {host} is not the Lambda API \
+             (`host`), or a proxy removed Authorization"
         ),
         Reason::Missing => format!(
             "AWS answered `Missing Authentication Token` to a signed call: the API at {host} has no such \
@@ -45,8 +55,14 @@ pub fn told(reason: Reason, message: &str, headers: &HeaderMap, evidence: &Evide
 }
 
 /// The sentence about a call that went out without the route's signature.
-pub fn unsigned(reason: Reason) -> String {
+pub fn unsigned(reason: Reason, caller: Caller) -> String {
     match reason {
+        Reason::Missing if caller.signs => {
+            "AWS answered `Missing Authentication Token` to a call with the client's own Authorization: the \
+             API has no such path or method, or function_uri lacks the stage, or the method requires a \
+             signature; with client_authorization `replace` the route signs"
+                .to_owned()
+        }
         Reason::Missing => {
             "AWS answered `Missing Authentication Token` to an unsigned call: the API has no such path or \
              method, or function_uri lacks the stage, or the method requires a signature and the route has \
@@ -61,7 +77,7 @@ pub fn unsigned(reason: Reason) -> String {
 }
 
 /// What AWS's sentence says of a signature without what it should have been.
-fn signature(message: &str, headers: &HeaderMap, evidence: &Evidence) -> String {
+fn signature(message: &str, headers: &HeaderMap, evidence: &Evidence, caller: Caller) -> String {
     let Evidence { host, region, service, dated, .. } = evidence;
     let apart = ahead_of(*dated, headers);
     let by =
@@ -83,6 +99,12 @@ fn signature(message: &str, headers: &HeaderMap, evidence: &Evidence) -> String 
         );
         return format!(
             "AWS refused the signature for its region, {region}: set aws_region to {cure} ({host})"
+        );
+    }
+    if message.contains("correct service") && caller.is_of_lambda_api {
+        return format!(
+            "AWS refused the signature for its service, {service}{}: {host} is not the Lambda API (`host`)",
+            quoted(message)
         );
     }
     if message.contains("correct service") {
