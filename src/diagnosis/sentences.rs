@@ -101,18 +101,8 @@ fn signature(message: &str, headers: &HeaderMap, evidence: &Evidence, caller: Ca
             "AWS refused the signature for its region, {region}: set aws_region to {cure} ({host})"
         );
     }
-    if message.contains("correct service") && caller.is_of_lambda_api {
-        return format!(
-            "AWS refused the signature for its service, {service}{}: {host} is not the Lambda API (`host`)",
-            quoted(message)
-        );
-    }
     if message.contains("correct service") {
-        return format!(
-            "AWS refused the signature for its service, {service}{}: set `service`, execute-api for an API and lambda for \
-             a Function URL",
-            quoted(message)
-        );
+        return wrong_service(message, evidence, caller);
     }
     if message.contains("SignedHeader") {
         return format!(
@@ -133,6 +123,16 @@ fn signature(message: &str, headers: &HeaderMap, evidence: &Evidence, caller: Ca
         quoted(message),
         evidence.key()
     )
+}
+
+/// The service of a route with `lambda` is no setting.
+fn wrong_service(message: &str, evidence: &Evidence, caller: Caller) -> String {
+    let cure = if caller.is_of_lambda_api {
+        format!("{} is not the Lambda API (`host`)", evidence.host)
+    } else {
+        "set `service`, execute-api for an API and lambda for a Function URL".to_owned()
+    };
+    format!("AWS refused the signature for its service, {}{}: {cure}", evidence.service, quoted(message))
 }
 
 /// The region that an endpoint of AWS has in its name.

@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn x14_every_declared_name_is_shown_whole() {
         let mut found = Vec::new();
-        for file in [File::Route, File::Process] {
+        for file in [File::Route, File::Default] {
             names(&of(file), &mut found);
         }
         assert!(found.len() > 100, "{found:?}");

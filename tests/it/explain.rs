@@ -280,7 +280,7 @@ fn k12_a_body_is_read_of_a_regular_file_alone_and_no_more_of_it_than_a_route_tak
     let directory = directory("limits: { max_request_body: 1000 }\n", &routes(&upstream));
     let pipe = directory.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    for path in [pipe.as_path(), std::path::Path::new("/dev/zero")] {
+    for path in [pipe.as_path(), Path::new("/dev/zero")] {
         let data = format!("@{}", path.display());
         let ended = explained(directory.path(), &["POST", "/open/a", "-d", &data]);
         assert_eq!(ended.code, Some(2), "{ended:?}");
