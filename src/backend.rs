@@ -109,6 +109,8 @@ pub struct Target {
     pub body_mode: BodyMode,
     /// Bytes of a request's body.
     pub max_request_body: u64,
+    /// Whether calls go to the Lambda API, and not to an API or a Function URL.
+    pub is_lambda_api: bool,
 }
 
 impl Target {

@@ -14,7 +14,10 @@ use std::{borrow::Cow, time::SystemTime};
 
 use self::denial::Denial;
 pub use self::sentences::region_in;
-use actix_http::{StatusCode, header};
+use actix_http::{
+    StatusCode,
+    header::{self, HeaderValue},
+};
 use aws_credential_types::Credentials;
 use log::Level;
 
@@ -31,11 +34,45 @@ use crate::{
 /// The header that carries an API key (API Gateway developer guide, API key sources).
 const API_KEY: &str = "x-api-key";
 
+/// Facts about a route that decide which advice fits it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Caller {
+    /// The route has keys to sign with.
+    pub signs: bool,
+    /// It calls the Lambda API, and so has neither `function_uri` nor `authorization`.
+    pub is_of_lambda_api: bool,
+}
+
+/// The API key of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum ApiKey {
+    #[default]
+    None,
+    /// The route's `authorization.apikey`.
+    OfRoute,
+    /// One that the client sent.
+    OfClient,
+}
+
+impl ApiKey {
+    /// The route's own is marked as sensitive by `backend/api_gateway.rs`, a client's is not.
+    fn of(request: &OutboundRequest) -> Self {
+        match request.headers.get(API_KEY) {
+            None => Self::None,
+            Some(key) if key.is_sensitive() => Self::OfRoute,
+            Some(_) => Self::OfClient,
+        }
+    }
+}
+
 /// A call that AWS has refused, as it went out.
 #[derive(Debug, Default)]
 pub struct RefusedCall {
     host: String,
-    has_api_key: bool,
+    api_key: ApiKey,
+    caller: Caller,
+    /// Whether the client has signed the call itself.
+    is_signed_by_client: bool,
     /// There if the route has signed the call.
     signed: Option<Evidence>,
 }
@@ -107,9 +144,18 @@ pub fn concerns(reply: &UpstreamReply) -> bool {
 
 impl RefusedCall {
     /// Takes down what was sent; `signed` is what the route's signature was made of.
-    pub fn of(request: &OutboundRequest, signed: Option<Evidence>) -> Self {
+    pub fn of(request: &OutboundRequest, signed: Option<Evidence>, caller: Caller) -> Self {
         let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        Self { host: host.to_owned(), has_api_key: request.headers.contains_key(API_KEY), signed }
+        let authorization = request.headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+        let is_signed = authorization.is_some_and(|value| value.starts_with(b"AWS4-"))
+            || request.path_and_query.contains("X-Amz-Signature=");
+        Self {
+            host: host.to_owned(),
+            api_key: ApiKey::of(request),
+            caller,
+            is_signed_by_client: signed.is_none() && is_signed,
+            signed,
+        }
     }
 }
 
@@ -141,7 +187,7 @@ pub fn diagnose(reply: &UpstreamReply, call: &RefusedCall) -> Option<Diagnosis> 
     // AWS writes no other
     let body = str::from_utf8(body).unwrap_or_default();
     let (denial, text) = match Reason::of(reply) {
-        Some(reason) => (None, refused_signature(reason, reply, body, call.signed.as_ref())),
+        Some(reason) => (None, refused_signature(reason, reply, body, call)),
         None => {
             let denial = Denial::of(reply)?;
             (Some(denial.label()), denial.sentence(body, call)?)
@@ -150,19 +196,16 @@ pub fn diagnose(reply: &UpstreamReply, call: &RefusedCall) -> Option<Diagnosis> 
     Some(Diagnosis { denial, remark: Remark { level: Level::Warn, text } })
 }
 
-fn refused_signature(
-    reason: Reason,
-    reply: &UpstreamReply,
-    body: &str,
-    evidence: Option<&Evidence>,
-) -> String {
+fn refused_signature(reason: Reason, reply: &UpstreamReply, body: &str, call: &RefusedCall) -> String {
     let text = message(body).map_or(Cow::Borrowed(body), Cow::Owned);
-    match (evidence, explanation(&text)) {
+    match (&call.signed, explanation(&text)) {
         (Some(evidence), Some((canonical, string_to_sign))) => {
             comparison::told(evidence, canonical, string_to_sign)
         }
         // an explanation that is cut, or half a one, is not for this line: it repeats what was sent
-        (Some(evidence), None) => sentences::told(reason, split(&text).0, &reply.headers, evidence),
-        (None, _) => sentences::unsigned(reason),
+        (Some(evidence), None) => {
+            sentences::told(reason, split(&text).0, &reply.headers, evidence, call.caller)
+        }
+        (None, _) => sentences::unsigned(reason, call.caller),
     }
 }

@@ -104,7 +104,7 @@ impl Explanation {
 /// # Errors
 /// It cannot be made at all: no client could send it, or a file is missing.
 pub async fn explain(settings: &Settings, asked: &Asked) -> Result<Explanation, String> {
-    let body = request::body(asked)?;
+    let body = request::body(asked, settings)?;
     let mut request = request::build(asked, settings, body.clone())?;
     let host = proxy::host(&request).to_owned();
     let enabled = settings.routes.iter().filter(|route| route.enabled);

@@ -34,6 +34,7 @@ pub mod schema;
 pub mod service;
 mod session_name;
 mod shared_address;
+mod shown_key;
 mod source;
 mod sources;
 mod tracing;
@@ -51,7 +52,7 @@ pub use endpoint_variant::EndpointVariant;
 pub use forward_proxy::{ForwardProxy, HostPort};
 pub use function_uri::FunctionUri;
 pub use hidden::Hidden;
-pub use key_source::{MetadataProtocol, MountedKeys, Origin, Part, Role, Source, is_key};
+pub use key_source::{MetadataProtocol, MountedKeys, Origin, Part, Role, Source, is_key, is_swapped};
 pub use lambda::{
     AnswerSettings, EmptyArraysMode, ForwardedParts, GatewayEvent, InvocationType, InvokeMode,
     LambdaEndpoint, LambdaSettings, LogType, PayloadSettings, PayloadVersion,
@@ -180,7 +181,7 @@ fn key_inside_file(path: &[String]) -> String {
         [first, _, rest @ ..] if first == ROUTES => rest,
         all => all,
     };
-    inside.join(".")
+    shown_key::joined(inside.iter().map(String::as_str))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! The path after the route's prefix is appended to `function_uri`, the query and headers are forwarded, the
 //! key goes into `x-api-key`. The answer passes as it is, but for what belongs to the connection.
 
+mod fault;
 mod refusal;
 mod verdict;
 
@@ -71,6 +72,7 @@ impl ApiGateway {
             timeouts: upstream.timeouts,
             body_mode: if scope.is_some() { BodyMode::Buffered } else { BodyMode::Streamed },
             max_request_body: settings.max_req_body_size,
+            is_lambda_api: false,
             scope,
         };
         let client_proofs = match settings.client_authorization {
@@ -167,12 +169,17 @@ impl Backend for ApiGateway {
     }
 
     fn reply_mode(&self, upstream: &UpstreamReply) -> ReplyMode {
-        if self.target.scope.is_some() { refusal::reply_mode(upstream) } else { ReplyMode::Streamed }
+        if self.target.scope.is_some() {
+            refusal::reply_mode(upstream)
+        } else {
+            refusal::reply_mode_unsigned(upstream)
+        }
     }
 
     fn reply(&self, mut upstream: UpstreamReply) -> Result<ClientReply, ProxyError> {
         let signs = self.target.scope.is_some();
-        let remarks = if signs { refusal::without_explanation(&mut upstream) } else { Vec::new() };
+        let mut remarks = if signs { refusal::without_explanation(&mut upstream) } else { Vec::new() };
+        remarks.extend(fault::remark(&upstream));
         let UpstreamReply { status, mut headers, body, prelude: _ } = upstream;
         headers::clean_reply(&mut headers);
         Ok(ClientReply { status, headers, body, length: None, remarks })

@@ -69,6 +69,7 @@ impl Lambda {
             // what is larger fits into no event, but for a form that shrinks as its escapes are undone: so much is
             // not read for its sake
             max_request_body: settings.max_request_body.min(largest_event),
+            is_lambda_api: true,
         };
         Self {
             target,

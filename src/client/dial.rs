@@ -19,7 +19,7 @@ use crate::{
     message::error::{ErrorKind, ProxyError},
     settings::HostPort,
     system::{exhausted::Exhausted, tcp_keepalive},
-    tls::failure::{self, Server},
+    tls::failure::{self, Failure, Server},
 };
 
 /// Bytes that are encrypted before they are written: with a body of 64 KiB its head goes out in one system call, which it
@@ -45,8 +45,10 @@ pub enum Step {
 pub struct Progress {
     /// Which one.
     pub step: Step,
-    /// The cure, where the sentence about the failure has none.
+    /// The cure for a refusal of the proxy.
     pub cure: Option<&'static str>,
+    /// The handshake of TLS that failed.
+    pub handshake: Option<Failure>,
     tried: Tried,
 }
 
@@ -93,7 +95,7 @@ async fn connect(endpoint: &Endpoint, progress: &mut Progress) -> Result<Stream,
         None => Ok(Stream::plain(stream)),
         Some(tls) => {
             progress.step = Step::Tls;
-            handshake(endpoint, tls, stream, &mut progress.cure).await
+            handshake(endpoint, tls, stream, &mut progress.handshake).await
         }
     }
 }
@@ -129,7 +131,7 @@ async fn handshake(
     endpoint: &Endpoint,
     tls: &Secured,
     stream: TcpStream,
-    cure: &mut Option<&'static str>,
+    failed: &mut Option<Failure>,
 ) -> Result<Stream, ProxyError> {
     let connector = TlsConnector::from(Arc::clone(&tls.configuration));
     match connector.connect(tls.name.clone(), stream).await {
@@ -138,11 +140,11 @@ async fn handshake(
             Ok(Stream::tls(stream))
         }
         Err(error) => {
-            *cure = failure::cure(&error);
             let (name, authorities) = (tls.name.to_str(), tls.authorities.as_deref());
             let server = Server { place: endpoint, name: &name, authorities };
-            let failure = ProxyError::new(ErrorKind::UpstreamTls, failure::of_handshake(&error, &server));
-            Err(if failure::is_about_a_certificate(&error) { failure.lasting() } else { failure })
+            let failure = failed.insert(failure::of_handshake(&error, &server));
+            let refusal = ProxyError::new(ErrorKind::UpstreamTls, failure.for_log());
+            Err(if failure::is_about_a_certificate(&error) { refusal.lasting() } else { refusal })
         }
     }
 }

@@ -238,7 +238,7 @@ fn cut(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ProxyError
 /// What a broken connection means: a TLS session that was refused, or an answer that ended too soon.
 fn broken(error: io::Error) -> ProxyError {
     match failure::of_session(&error) {
-        Some(cause) => ProxyError::new(ErrorKind::UpstreamTls, cause),
+        Some(failure) => ProxyError::new(ErrorKind::UpstreamTls, failure.for_log()),
         None => cut(error),
     }
 }

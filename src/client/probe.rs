@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     message::error::{ErrorKind, ProxyError},
-    tls::failure,
+    tls::failure::{self, Cure, Failure},
 };
 
 /// For all of them together.
@@ -44,10 +44,8 @@ pub struct Probed {
 pub struct Unreached {
     /// The step that failed.
     pub step: &'static str,
-    /// Why, without any secret.
-    pub problem: String,
-    /// The operator's next step, where the problem does not say it.
-    pub cure: Option<&'static str>,
+    /// The cause, without any secret, and the operator's next step.
+    pub failure: Failure,
 }
 
 /// Probes every endpoint, all at the same time and within five seconds; the outcomes are in the same order.
@@ -85,11 +83,11 @@ async fn probe(endpoint: &Endpoint) -> Result<Probed, Unreached> {
     let mut progress = Progress::default();
     let begun = Instant::now();
     match dial_noting(endpoint, limit, &mut progress).await {
-        Err(error) => Err(Unreached::by(&error, &progress)),
+        Err(error) => Err(Unreached::by(&error, progress)),
         Ok(stream) => {
             let elapsed = begun.elapsed();
             match refusal(endpoint, stream).await {
-                Some(problem) => Err(Unreached { step: name(Step::Tls), problem, cure: None }),
+                Some(failure) => Err(Unreached { step: name(Step::Tls), failure }),
                 None => Ok(Probed { elapsed }),
             }
         }
@@ -97,23 +95,27 @@ async fn probe(endpoint: &Endpoint) -> Result<Probed, Unreached> {
 }
 
 /// The server's word against the client's certificate, if it comes after the handshake.
-async fn refusal(endpoint: &Endpoint, mut stream: Stream) -> Option<String> {
+async fn refusal(endpoint: &Endpoint, mut stream: Stream) -> Option<Failure> {
     endpoint.tls.as_ref()?;
     let read: io::Result<usize> = timeout(REFUSAL, stream.read(&mut [0])).await.ok()?;
-    let told = failure::of_session(&read.err()?)?;
-    Some(format!("{endpoint}: {told}"))
+    let failure = failure::of_session(&read.err()?)?;
+    Some(Failure { problem: format!("{endpoint}: {}", failure.problem), ..failure })
 }
 
 impl Unreached {
-    fn by(error: &ProxyError, progress: &Progress) -> Self {
+    fn by(error: &ProxyError, progress: Progress) -> Self {
         let is_late = error.kind == ErrorKind::UpstreamTimeout;
-        let cure = progress.cure.or_else(|| general_cure(progress.step, is_late));
-        Self { step: name(progress.step), problem: error.causes(), cure }
+        let failure = progress.handshake.unwrap_or_else(|| {
+            let cure = progress.cure.or_else(|| general_cure(progress.step, is_late));
+            Failure { problem: error.causes(), cure: cure.map(Cure::of_check) }
+        });
+        Self { step: name(progress.step), failure }
     }
 
     fn for_want_of_time(endpoint: &Endpoint) -> Self {
         let problem = format!("no connection to {endpoint} within the time of `check --connect`, {WHOLE:?}");
-        Self { step: name(Step::Connect), problem, cure: general_cure(Step::Connect, true) }
+        let cure = general_cure(Step::Connect, true).map(Cure::of_check);
+        Self { step: name(Step::Connect), failure: Failure { problem, cure } }
     }
 }
 

@@ -8,7 +8,7 @@ use aws_credential_types::Credentials;
 use secrecy::ExposeSecret;
 
 use crate::{
-    settings::{MountedKeys, Part, is_key, without_line_end},
+    settings::{MountedKeys, Part, is_key, is_swapped, without_line_end},
     system::regular_file,
 };
 
@@ -18,7 +18,11 @@ use crate::{
 /// A file cannot be read, or holds no key.
 pub fn read(keys: &MountedKeys) -> Result<Credentials, String> {
     let token = keys.session_token.as_ref().map(part).transpose()?;
-    Ok(Credentials::new(part(&keys.key)?, part(&keys.secret)?, token, None, "settings"))
+    let id = part(&keys.key)?;
+    if is_swapped(&id) {
+        return Err("the access key id has the shape of a secret: the two may be swapped".to_owned());
+    }
+    Ok(Credentials::new(id, part(&keys.secret)?, token, None, "settings"))
 }
 
 /// The files among the parts.
@@ -64,6 +68,9 @@ mod tests {
         assert_eq!(files(&keys).collect::<Vec<_>>(), [file.path()]);
         let text = MountedKeys { secret: Part::Text("hush".to_owned().into()), ..keys.clone() };
         assert!(!format!("{keys:?} {text:?}").contains("hush"));
+        let swapped = MountedKeys { key: Part::File(file.path().into()), ..keys.clone() };
+        fs::write(file.path(), "hush/K7MDENG+hush").unwrap();
+        assert!(read(&swapped).unwrap_err().ends_with("the two may be swapped"));
         fs::write(file.path(), "two\nlines").unwrap();
         assert!(read(&keys).unwrap_err().ends_with("empty or not visible ASCII"));
     }

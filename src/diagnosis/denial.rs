@@ -4,7 +4,7 @@
 //! key, of a key without its usage plan and of a request that AWS WAF has filtered (API Gateway developer
 //! guide, gateway response types), so that the sentence has to name all of them, the likeliest first.
 
-use super::RefusedCall;
+use super::{ApiKey, RefusedCall};
 use crate::{
     client::UpstreamReply,
     client::aws_error::{error_type, is_throttling},
@@ -57,27 +57,15 @@ impl Denial {
     pub(super) fn sentence(self, body: &str, call: &RefusedCall) -> Option<String> {
         let host = &call.host;
         Some(match self {
-            Self::Forbidden if call.has_api_key => format!(
-                "AWS refused the call as forbidden, although it has an API key: {host} does not know the \
-                 key, the key is disabled, or no usage plan binds it to this API and stage; compare \
-                 authorization.apikey with the usage plan. If the key is right: a rule of AWS WAF, the API's \
-                 resource policy, or an unknown stage in function_uri"
-            ),
-            Self::Forbidden => format!(
-                "AWS refused the call as forbidden, and it has no API key: if the method at {host} requires \
-                 one, set authorization.apikey. Otherwise: a rule of AWS WAF, the API's resource policy, or \
-                 an unknown stage in function_uri"
-            ),
-            // an authorizer that denies what the client brought uses the same word
-            Self::AccessDenied => {
-                let signed = call.signed.as_ref()?;
-                format!(
-                    "AWS denied access to the access key that ends in {}: allow {} to its user or role in \
-                     IAM, and look for a Deny in the resource policy",
-                    signed.key(),
-                    action(&signed.service, host)
-                )
+            Self::Forbidden => forbidden(call),
+            Self::AccessDenied => return access_denied(body, call),
+            Self::QuotaExhausted if call.caller.is_of_lambda_api => {
+                format!("a quota of the Lambda API at {host} is used up: look at Lambda in Service Quotas")
             }
+            Self::QuotaExhausted if call.api_key == ApiKey::None => format!(
+                "a quota at {host} is used up, and the call has no API key whose usage plan could have one: \
+                 look at the quotas of the API and of whoever answers as AWS there"
+            ),
             Self::QuotaExhausted => format!(
                 "the quota of the usage plan at {host} is used up, and calls with this API key fail until \
                  its period (day, week or month) ends: raise the quota in the usage plan, or use a key of \
@@ -86,6 +74,71 @@ impl Denial {
             Self::Throttled => format!("AWS throttled the call: {}", limit_exceeded(body, call)),
         })
     }
+}
+
+/// An API key, AWS WAF, a resource policy or a stage.
+fn forbidden(call: &RefusedCall) -> String {
+    let host = &call.host;
+    if call.caller.is_of_lambda_api {
+        return format!(
+            "AWS refused the call as forbidden: look at the policy of the VPC endpoint that {host} leads to, \
+             if there is one, and at proxies and firewalls on the way; IAM has to allow \
+             lambda:InvokeFunction"
+        );
+    }
+    match call.api_key {
+        ApiKey::OfRoute => format!(
+            "AWS refused the call as forbidden, although it has an API key: {host} does not know the key, \
+             the key is disabled, or no usage plan binds it to this API and stage; compare \
+             authorization.apikey with the usage plan. If the key is right: a rule of AWS WAF, the API's \
+             resource policy, or an unknown stage in function_uri"
+        ),
+        ApiKey::OfClient => format!(
+            "AWS refused the call as forbidden, although the client sent an API key: {host} does not know \
+             the client's key, the key is disabled, or no usage plan binds it to this API and stage. If the \
+             key is right: a rule of AWS WAF, the API's resource policy, or an unknown stage in function_uri"
+        ),
+        ApiKey::None => format!(
+            "AWS refused the call as forbidden, and it has no API key: if the method at {host} requires one, \
+             set authorization.apikey. Otherwise: a rule of AWS WAF, the API's resource policy, or an unknown \
+             stage in function_uri"
+        ),
+    }
+}
+
+/// An IAM policy, a resource policy, or a call without a signature to a method that asks for one.
+fn access_denied(body: &str, call: &RefusedCall) -> Option<String> {
+    let host = &call.host;
+    if let Some(signed) = &call.signed {
+        return Some(format!(
+            "AWS denied access to the access key that ends in {}: allow {} to its user or role in IAM, and \
+             look for a Deny in the resource policy",
+            signed.key(),
+            action(&signed.service, host)
+        ));
+    }
+    // what the client brought, its own signature or what an authorizer looks at, is the client's to mend
+    if call.is_signed_by_client || is_of_authorizer(body) {
+        return None;
+    }
+    let cure = if call.caller.signs {
+        "client_authorization `replace`, with which the route signs every call"
+    } else {
+        "set authorization.iam"
+    };
+    Some(format!(
+        "AWS denied access to an unsigned call: the API at {host} asks for IAM authorization ({cure}), or its \
+         resource policy denies the call (allow execute-api:Invoke there)"
+    ))
+}
+
+/// The message of an authorizer that denies; IAM's names an action (Amazon API Gateway developer guide, gateway
+/// response type `ACCESS_DENIED`).
+fn is_of_authorizer(body: &str) -> bool {
+    let messages = Json::members(body, ["Message", "message"]).map(|message| message.and_then(Json::text));
+    messages.into_iter().flatten().any(|message| {
+        message.beginning(LONGEST_REASON).starts_with("User is not authorized to access this resource")
+    })
 }
 
 /// The action that a policy has to allow.
@@ -102,7 +155,8 @@ fn action(service: &str, host: &str) -> &'static str {
 fn limit_exceeded(body: &str, call: &RefusedCall) -> String {
     let [reason] = Json::members(body, ["Reason"]).map(|reason| reason.and_then(Json::text));
     let reason = reason.map(|reason| reason.beginning(LONGEST_REASON)).unwrap_or_default();
-    let is_of_lambda = call.signed.as_ref().is_some_and(|signed| signed.service == "lambda");
+    let is_of_lambda =
+        call.caller.is_of_lambda_api || call.signed.as_ref().is_some_and(|signed| signed.service == "lambda");
     match &*reason {
         "ReservedFunctionConcurrentInvocationLimitExceeded"
         | "ReservedFunctionInvocationRateLimitExceeded" => {
@@ -121,9 +175,10 @@ fn limit_exceeded(body: &str, call: &RefusedCall) -> String {
              max_in_flight"
         }
         _ => {
+            let plan = if call.api_key == ApiKey::None { "" } else { "the API key's usage plan, of " };
             return format!(
-                "it exceeds the rate or burst of the API key's usage plan, of the stage or method at {}, or \
-                 of the account in this region; raise that limit, or bound the route with max_in_flight",
+                "it exceeds the rate or burst of {plan}the stage or method at {}, or of the account in this \
+                 region; raise that limit, or bound the route with max_in_flight",
                 call.host
             );
         }
@@ -138,7 +193,7 @@ mod tests {
         header::{HeaderMap, HeaderValue},
     };
 
-    use super::*;
+    use super::{super::Caller, *};
     use crate::client::{ERROR_TYPE, ReplyBody};
 
     fn denial(status: u16, kind: &'static str) -> Option<Denial> {
@@ -169,7 +224,7 @@ mod tests {
 
     #[test]
     fn k5_lambda_names_the_limit_that_is_exceeded() {
-        let call = RefusedCall { host: "h".into(), has_api_key: false, signed: None };
+        let call = RefusedCall { host: "h".into(), ..RefusedCall::default() };
         for (body, expected) in [
             (r#"{"Reason":"ReservedFunctionConcurrentInvocationLimitExceeded"}"#, "reserved concurrency"),
             (r#"{"Reason":"ConcurrentInvocationLimitExceeded","message":"x"}"#, "concurrent executions"),
@@ -180,5 +235,36 @@ mod tests {
             let sentence = Denial::Throttled.sentence(body, &call).unwrap();
             assert!(sentence.contains(expected), "{body}: {sentence}");
         }
+    }
+
+    #[test]
+    fn k5_no_advice_is_given_that_does_not_fit_the_route() {
+        let caller = Caller { signs: true, is_of_lambda_api: true };
+        let lambda = RefusedCall { host: "h".into(), caller, ..RefusedCall::default() };
+        let bare = RefusedCall { host: "h".into(), ..RefusedCall::default() };
+        let keyed = RefusedCall { api_key: ApiKey::OfRoute, host: "h".into(), ..RefusedCall::default() };
+        let clients = RefusedCall { api_key: ApiKey::OfClient, host: "h".into(), ..RefusedCall::default() };
+        for (call, without) in [
+            (&lambda, &["apikey", "API key", "function_uri", "usage plan"][..]),
+            (&bare, &["this API key", "API key's"]),
+            (&clients, &["authorization.apikey"]),
+            (&keyed, &["has no API key"]),
+        ] {
+            for denial in [Denial::Forbidden, Denial::QuotaExhausted, Denial::Throttled] {
+                let sentence = denial.sentence("", call).unwrap();
+                for words in without {
+                    assert!(!sentence.contains(words), "{denial:?}: `{words}` in {sentence}");
+                }
+            }
+        }
+        let told = |body: &str, call: &RefusedCall| Denial::AccessDenied.sentence(body, call);
+        let authorizers =
+            r#"{"Message":"User is not authorized to access this resource with an explicit deny"}"#;
+        assert_eq!(told(authorizers, &bare), None);
+        assert!(told("", &bare).unwrap().contains("set authorization.iam"));
+        let passes = RefusedCall { caller: Caller { signs: true, is_of_lambda_api: false }, ..bare };
+        assert!(!told("", &passes).unwrap().contains("set authorization.iam"));
+        let by_client = RefusedCall { is_signed_by_client: true, ..passes };
+        assert_eq!(told("", &by_client), None);
     }
 }

@@ -4,7 +4,7 @@
 
 use actix_http::header::HeaderMap;
 
-use super::{Evidence, Reason};
+use super::{Caller, Evidence, Reason};
 use crate::{
     signing::clock_skew::{ahead_of, told as clock_told},
     text::excerpt::excerpt,
@@ -14,15 +14,25 @@ use crate::{
 const QUOTED: usize = 300;
 
 /// The sentence for the log about a call that the route has signed.
-pub fn told(reason: Reason, message: &str, headers: &HeaderMap, evidence: &Evidence) -> String {
+pub fn told(
+    reason: Reason,
+    message: &str,
+    headers: &HeaderMap,
+    evidence: &Evidence,
+    caller: Caller,
+) -> String {
     let Evidence { host, has_token, .. } = evidence;
     let key = evidence.key();
     match reason {
-        Reason::Signature => signature(message, headers, evidence),
+        Reason::Signature => signature(message, headers, evidence, caller),
         Reason::Incomplete => format!(
             "AWS could not read the signature{}: something on the way, such as a proxy, has changed Authorization or \
              X-Amz-Date",
             quoted(message)
+        ),
+        Reason::Missing if caller.is_of_lambda_api => format!(
+            "AWS answered `Missing Authentication Token` to a signed call: {host} is not the Lambda API \
+             (`host`), or a proxy removed Authorization"
         ),
         Reason::Missing => format!(
             "AWS answered `Missing Authentication Token` to a signed call: the API at {host} has no such \
@@ -46,8 +56,14 @@ pub fn told(reason: Reason, message: &str, headers: &HeaderMap, evidence: &Evide
 }
 
 /// The sentence about a call that went out without the route's signature.
-pub fn unsigned(reason: Reason) -> String {
+pub fn unsigned(reason: Reason, caller: Caller) -> String {
     match reason {
+        Reason::Missing if caller.signs => {
+            "AWS answered `Missing Authentication Token` to a call with the client's own Authorization: the \
+             API has no such path or method, or function_uri lacks the stage, or the method requires a \
+             signature; with client_authorization `replace` the route signs"
+                .to_owned()
+        }
         Reason::Missing => {
             "AWS answered `Missing Authentication Token` to an unsigned call: the API has no such path or \
              method, or function_uri lacks the stage, or the method requires a signature and the route has \
@@ -62,7 +78,7 @@ pub fn unsigned(reason: Reason) -> String {
 }
 
 /// What AWS's sentence says of a signature without what it should have been.
-fn signature(message: &str, headers: &HeaderMap, evidence: &Evidence) -> String {
+fn signature(message: &str, headers: &HeaderMap, evidence: &Evidence, caller: Caller) -> String {
     let Evidence { host, region, service, dated, .. } = evidence;
     let apart = ahead_of(*dated, headers);
     let by =
@@ -87,11 +103,7 @@ fn signature(message: &str, headers: &HeaderMap, evidence: &Evidence) -> String 
         );
     }
     if message.contains("correct service") {
-        return format!(
-            "AWS refused the signature for its service, {service}{}: set `service`, execute-api for an API and lambda for \
-             a Function URL",
-            quoted(message)
-        );
+        return wrong_service(message, evidence, caller);
     }
     if message.contains("SignedHeader") {
         return format!(
@@ -112,6 +124,16 @@ fn signature(message: &str, headers: &HeaderMap, evidence: &Evidence) -> String 
         quoted(message),
         evidence.key()
     )
+}
+
+/// The service of a route with `lambda` is no setting.
+fn wrong_service(message: &str, evidence: &Evidence, caller: Caller) -> String {
+    let cure = if caller.is_of_lambda_api {
+        format!("{} is not the Lambda API (`host`)", evidence.host)
+    } else {
+        "set `service`, execute-api for an API and lambda for a Function URL".to_owned()
+    };
+    format!("AWS refused the signature for its service, {}{}: {cure}", evidence.service, quoted(message))
 }
 
 /// The region that an endpoint of AWS has in its name.

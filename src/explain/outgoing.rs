@@ -17,7 +17,7 @@ use crate::{
         outbound::{OutboundRequest, Signature},
         redaction, trace,
     },
-    settings::{BackendSettings, Hidden, PayloadSettings, RouteSettings, Scheme, Source},
+    settings::{BackendSettings, Hidden, PayloadSettings, RouteSettings, Scheme, Source, is_swapped},
     signing::{Scope, Signer, SigningHeaders, hash},
 };
 
@@ -145,6 +145,10 @@ async fn sign(
     date: SystemTime,
 ) -> Result<(SignatureParts, SigningHeaders), ProxyError> {
     let AtHand { source: keys, keys: known } = at_hand(source).await;
+    if known.as_ref().is_some_and(|keys| is_swapped(keys.access_key_id())) {
+        let cause = format!("the access key id of {keys} has the shape of a secret: the two may be swapped");
+        return Err(ProxyError::new(ErrorKind::CredentialsUnavailable, cause));
+    }
     let placeholder = known.is_none();
     let key_id = known.as_ref().map(|keys| keys.access_key_id().to_owned());
     let credentials = known.unwrap_or_else(|| {

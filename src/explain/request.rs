@@ -3,9 +3,8 @@
 //! `explain.rs` comes here with the command line's words. `listener/http2/translate.rs` makes a request in the same way.
 
 use std::{
-    fs,
-    io::Read as _,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
     pin::Pin,
     task::{Context, Poll},
     time::{Duration, SystemTime},
@@ -21,10 +20,8 @@ use futures_core::Stream;
 use time::{PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 use super::Asked;
-use crate::{listener::request_target, settings::Settings};
+use crate::{listener::request_target, settings::Settings, system::regular_file};
 
-/// One byte more than `limits.max_request_body` may be.
-const LONGEST_BODY: u64 = (1 << 30) + 1;
 const DATE_TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year][month][day]T[hour][minute][second]Z");
 
@@ -38,19 +35,15 @@ pub fn time(text: &str) -> Result<SystemTime, String> {
     Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
-/// The body.
+/// The body: of a file no more than shows that it exceeds `limits.max_request_body`, which no route exceeds.
 ///
 /// # Errors
 /// Its file cannot be read.
-pub fn body(asked: &Asked) -> Result<Bytes, String> {
+pub fn body(asked: &Asked, settings: &Settings) -> Result<Bytes, String> {
     let data = asked.data.as_deref().unwrap_or_default();
     let Some(file) = data.strip_prefix('@') else { return Ok(Bytes::copy_from_slice(data.as_bytes())) };
-    // more than any route takes, of a file that may have no end
-    let read = fs::File::open(file).and_then(|opened| {
-        let mut body = Vec::new();
-        opened.take(LONGEST_BODY).read_to_end(&mut body)?;
-        Ok(body)
-    });
+    let most = settings.limits.max_request_body.saturating_add(1);
+    let read = regular_file::read_beginning(Path::new(file), most);
     read.map(Bytes::from).map_err(|error| format!("{file}: {error}"))
 }
 

@@ -19,9 +19,9 @@ use crate::message::{
 };
 use crate::{
     backend::verdict::Verdict,
-    client::aws_error::error_type,
+    client::aws_error::{error_type, shown},
     client::{Client, Connection, ReplyBody, UpstreamReply},
-    diagnosis::{self, Evidence, RefusedCall},
+    diagnosis::{self, Caller, Evidence, RefusedCall},
     message::{
         error::{ErrorKind, ProxyError},
         header_map_pool as header_maps,
@@ -74,7 +74,9 @@ impl Call<'_> {
         let reply = result?;
         let refused = diagnosis::concerns(&reply).then(|| {
             let evidence = signed.and_then(|signed| self.evidence(&outbound, &signed));
-            Box::new(RefusedCall::of(&outbound, evidence))
+            let target = self.route.backend.target();
+            let caller = Caller { signs: target.scope.is_some(), is_of_lambda_api: target.is_lambda_api };
+            Box::new(RefusedCall::of(&outbound, evidence, caller))
         });
         header_maps::give_back(outbound.headers);
         Ok(Called { reply, refused })
@@ -264,7 +266,7 @@ fn is_tiny(body: &ReplyBody) -> bool {
 fn reason(result: &Result<UpstreamReply, ProxyError>) -> String {
     match result {
         Ok(reply) => {
-            let kind = error_type(&reply.headers).map(|kind| format!(" {kind}")).unwrap_or_default();
+            let kind = error_type(&reply.headers).map(|kind| format!(" {}", shown(kind))).unwrap_or_default();
             format!("{}{kind}", reply.status.as_u16())
         }
         Err(error) => error.to_string(),

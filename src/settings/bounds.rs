@@ -187,6 +187,37 @@ impl Bounds {
     }
 }
 
+/// Refuses characters that YAML allows nowhere (YAML 1.2.2, 5.1): the parser ends a text at NUL and takes what
+/// is before it for the whole.
+///
+/// # Errors
+/// The first of them, with its line.
+pub fn check_characters(text: &str) -> Result<(), Unfit> {
+    let Some((at, char)) = text.char_indices().find(|(_, char)| !is_printable(*char)) else { return Ok(()) };
+    let before = &text[..at];
+    let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+    Err(Unfit {
+        line: before.matches('\n').count() + 1,
+        problem: format!(
+            "a control character, U+{:04X}, is byte {} of the line",
+            u32::from(char),
+            at - line_start + 1
+        ),
+        expected: Some(
+            "a text without control characters; in double quotes `\\xNN` stands for one".to_owned(),
+        ),
+    })
+}
+
+/// YAML's `c-printable`.
+fn is_printable(char: char) -> bool {
+    match char {
+        '\t' | '\n' | '\r' | '\u{85}' => true,
+        '\u{fffe}' | '\u{ffff}' => false,
+        other => !other.is_control(),
+    }
+}
+
 fn key(text: &str, style: TScalarStyle, mark: Marker) -> Result<(), Unfit> {
     if text == "<<" && style == TScalarStyle::Plain {
         let expected = "the keys themselves, or what all routes share under `defaults` in default.yaml";
@@ -278,6 +309,22 @@ mod tests {
         }
         // below the first level no key is a path
         assert!(Lines::of("a: { 'service.name': x, 'b[1]': y }\n").is_ok());
+    }
+
+    #[test]
+    fn x4_a_control_character_is_refused_with_its_line_and_byte() {
+        for (text, line, told) in [
+            ("uri: /a\n\0\ngarbage: [\n", 2, "U+0000, is byte 1 of the line"),
+            ("a: b\0", 1, "U+0000, is byte 5 of the line"),
+            ("a: é\u{1b}[2J\n", 1, "U+001B, is byte 6 of the line"),
+            ("# \u{7f}\n", 1, "U+007F, is byte 3 of the line"),
+            ("a: '\u{9b}'\n", 1, "U+009B, is byte 5 of the line"),
+            ("a: \u{ffff}\n", 1, "U+FFFF, is byte 4 of the line"),
+        ] {
+            let (found, problem) = refused(text);
+            assert!(found == line && problem.ends_with(told), "{text:?}: {found}: {problem}");
+        }
+        assert!(Lines::of("a: \"\\0\"\r\nb:\t'é \u{85}\u{feff}'\n").is_ok());
     }
 
     #[test]

@@ -14,6 +14,12 @@ pub fn is_key(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+/// Whether an access key's id is rather a secret access key, which has 40 characters of base64: the two were
+/// swapped. IDs consist of letters, digits and `_` (IAM API reference, `AccessKey`).
+pub fn is_swapped(id: &str) -> bool {
+    id.len() == 40 || id.contains(['/', '+'])
+}
+
 /// One source of keys.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Source {

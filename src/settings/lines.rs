@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use yaml_rust2::{Event, parser::Parser, scanner::Marker};
 
-use super::bounds::{Bounds, Unfit};
+use super::{
+    bounds::{Bounds, Unfit, check_characters},
+    shown_key,
+};
 
 /// More keys that stand in a table twice say nothing new.
 const MOST_TWICE: usize = 100;
@@ -42,6 +45,7 @@ impl Lines {
     /// # Errors
     /// The first thing that keeps it from being read.
     pub fn of(text: &str) -> Result<Self, Unfit> {
+        check_characters(text)?;
         let (mut lines, mut bounds) = (Self::default(), Bounds::default());
         let mut parser = Parser::new_from_str(text);
         loop {
@@ -114,7 +118,9 @@ impl Lines {
                     *key = Some(text);
                     // the key's own line, which is where the reader looks
                     if self.value_started(mark) && self.twice.len() < MOST_TWICE {
-                        self.twice.push((self.path().collect::<Vec<_>>().join("."), mark.line()));
+                        let path: Vec<String> = self.path().collect();
+                        let shown = shown_key::joined(path.iter().map(String::as_str));
+                        self.twice.push((shown, mark.line()));
                     }
                 }
                 _ => {

@@ -20,6 +20,7 @@ use super::{
     foreign_words,
     mistake::{Mistake, Mistakes, Place},
     schema::{self, secrecy::Secrecy},
+    shown_key,
     tree::{Content, Node, ROUTES, Spelling},
 };
 use crate::text::units::whole;
@@ -84,10 +85,15 @@ impl Wrong {
         let mistake = |problem: String| Mistake::new(place, key, problem);
         match self.problem {
             Problem::UnknownKey { known } => {
+                let written = path.last().map_or("", String::as_str);
+                if let Some(name) = shown_key::known_before_value(written, known) {
+                    let cause = shown_key::separator_missing(name, written);
+                    return mistake(format!("unknown key: {cause}")).expected(format!("`{name}: VALUE`"));
+                }
                 let mistake = mistake("unknown key".into());
                 match foreign_words::cure(path) {
                     Some(cure) => mistake.expected(cure),
-                    None => mistake.one_of(path.last().map_or("", String::as_str), &in_files(path, known)),
+                    None => mistake.one_of(&shown_key::shown(written), &in_files(path, known)),
                 }
             }
             Problem::SpelledTwice => {

@@ -19,6 +19,12 @@ use crate::system::regular_file;
 pub fn resolve(node: &mut Node, path: &mut Vec<String>, environment: &Environment, mistakes: &mut Mistakes) {
     match &mut node.content {
         Content::Text(text) => match target(text) {
+            None if looks_like_reference(text) => {
+                let warning = "looks like a reference and is taken literally: a reference is the whole value, \
+                               $env://NAME, $file:///path or {vault://env/name}";
+                let key = super::key_inside_file(path);
+                mistakes.warn(Mistake::new(node.place.clone(), key, warning));
+            }
             None => {}
             Some(target) => {
                 node.file = match &target {
@@ -105,6 +111,14 @@ fn target(text: &str) -> Option<Result<Target<'_>, Wrong>> {
     None
 }
 
+/// A reference in capitals, in the middle of a text, or without its closing brace.
+fn looks_like_reference(text: &str) -> bool {
+    text.contains("://") && {
+        let text = text.to_ascii_lowercase();
+        ["$env://", "$file://", "{vault://"].iter().any(|start| text.contains(start))
+    }
+}
+
 fn is_variable(name: &str) -> bool {
     !name.is_empty()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
@@ -179,6 +193,25 @@ mod tests {
         assert!(resolved("$file://secret", &[]).unwrap_err().contains("absolute path"));
         assert!(resolved("{vault://hcv/x}", &[]).unwrap_err().contains("other than `env`"));
         assert!(resolved("$secret://vault/1/x", &[]).unwrap_err().contains("not offered"));
+    }
+
+    #[test]
+    fn a_text_that_looks_like_a_reference_and_is_none_is_a_warning_without_the_text() {
+        for (text, is_warned) in [
+            ("hush$env://NAME", true),
+            ("$ENV://HUSH", true),
+            ("{vault://env/hush", true),
+            ("x$FILE:///hush", true),
+            ("https://a.example/$env", false),
+            ("$environment", false),
+        ] {
+            let mut node = Node { content: Content::Text(text.to_owned()), ..Node::empty() };
+            let mut mistakes = Mistakes::default();
+            resolve(&mut node, &mut vec!["id".into()], &Environment::default(), &mut mistakes);
+            let warnings = mistakes.warnings();
+            assert_eq!((warnings.len(), mistakes.is_empty()), (usize::from(is_warned), true), "{text}");
+            assert!(!warnings.concat().to_lowercase().contains("hush"), "{warnings:?}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use aws_credential_types::Credentials;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::key_source::{MetadataProtocol, MountedKeys, Origin, Part, Role, Source, is_key};
+use super::key_source::{MetadataProtocol, MountedKeys, Origin, Part, Role, Source, is_key, is_swapped};
 use super::{ForwardProxy, check::Checker, endpoint_variant::EndpointVariant};
 use crate::text::units::WrittenDuration;
 
@@ -95,6 +95,12 @@ impl WrittenSource {
             };
             let expected = format!("all or none of {} and {}", names.key, names.secret);
             checker.below(name).mistake(problem, expected);
+            right = false;
+        }
+        if right && self.key.as_ref().is_some_and(|key| is_swapped(key.expose_secret())) {
+            let problem = "no access key id, which is shorter and has neither `/` nor `+`";
+            let expected = format!("the id; {} and {} may be swapped", names.key, names.secret);
+            checker.below(names.key).mistake(problem, expected);
             right = false;
         }
         let (Some(key), Some(secret), true) = (&self.key, &self.secret, right) else { return None };

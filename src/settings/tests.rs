@@ -195,7 +195,7 @@ fn a_collector_has_an_endpoint_and_all_is_recorded_for_it_unless_something_else_
             "otlp: { endpoint: 'http://c', headers: { a: Bearer $env://KEY } }",
             "tracing.otlp.headers.a: a reference in the middle of the value",
         ),
-        ("otlp: { endpoint: 'http://c', headers: { 'a b': x } }", "tracing.otlp.headers.a b: cannot be set"),
+        ("otlp: { endpoint: 'http://c', headers: { 'a b': x } }", "tracing.otlp.headers.a: cannot be set"),
         (
             r#"otlp: { endpoint: 'http://c', headers: { a: "hu\nsh" } }"#,
             "tracing.otlp.headers.a: the value is wrong",

@@ -16,6 +16,7 @@ use super::{
     document::{Document, Subject},
     lines::Lines,
     mistake::{Mistake, Mistakes, Place},
+    shown_key,
     sources::{self, Placed, without_mark},
 };
 
@@ -146,9 +147,9 @@ impl Node {
                 let own = &self.nearest(&[first.clone(), stem.clone()]).place.source;
                 let elsewhere = place.line.is_some() && place.source != *own;
                 let section = elsewhere.then(|| DEFAULTS.to_owned());
-                section.into_iter().chain(rest.iter().cloned()).collect::<Vec<_>>().join(".")
+                shown_key::joined(section.as_deref().into_iter().chain(rest.iter().map(String::as_str)))
             }
-            all => all.join("."),
+            all => shown_key::joined(all.iter().map(String::as_str)),
         };
         (place, key)
     }

@@ -65,6 +65,13 @@ pub fn read_settings(path: &Path) -> io::Result<String> {
     text(read_within(path, LONGEST_SETTINGS)?)
 }
 
+/// Reads the first bytes of a file, as many as `most`.
+pub fn read_beginning(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    opened(path, u64::MAX)?.take(most).read_to_end(&mut content)?;
+    Ok(content)
+}
+
 fn text(content: Vec<u8>) -> io::Result<String> {
     String::from_utf8(content).map_err(|_| io::Error::other("not UTF-8 text"))
 }
@@ -80,16 +87,20 @@ fn check_within(metadata: &fs::Metadata, limit: u64) -> io::Result<()> {
 }
 
 fn read_within(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    // files of the kernel's have no length, and others grow
+    opened(path, limit)?.take(limit.saturating_add(1)).read_to_end(&mut content)?;
+    if content.len() as u64 > limit { Err(too_long(limit)) } else { Ok(content) }
+}
+
+fn opened(path: &Path, limit: u64) -> io::Result<fs::File> {
     // before it is opened, which makes some devices act
     check_within(&fs::metadata(path)?, limit)?;
     // another file may have taken its place since: a pipe is opened at once, and is none that is read
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     let file = fs::File::from(noted(rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from))?);
     check_within(&file.metadata()?, limit)?;
-    let mut content = Vec::new();
-    // files of the kernel's have no length, and others grow
-    file.take(limit + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > limit { Err(too_long(limit)) } else { Ok(content) }
+    Ok(file)
 }
 
 fn too_long(limit: u64) -> io::Error {

@@ -28,9 +28,85 @@ pub struct Server<'a> {
     pub authorities: Option<&'a Path>,
 }
 
-/// The sentence about a handshake that failed.
-pub fn of_handshake(error: &io::Error, server: &Server<'_>) -> String {
+/// A failure: its cause, and the operator's next step.
+#[derive(Debug)]
+pub struct Failure {
+    /// The cause, with the place.
+    pub problem: String,
+    /// The next step, where there is one.
+    pub cure: Option<Cure>,
+}
+
+/// The operator's next step, a sentence without its full stop.
+#[derive(Debug)]
+pub struct Cure {
+    /// The sentence.
+    pub text: &'static str,
+    place: CurePlace,
+}
+
+/// The place of a cure in lines for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CurePlace {
+    /// Behind a semicolon, in every line.
+    Clause,
+    /// A sentence, in every line.
+    Sentence,
+    /// A sentence of `check` alone.
+    CheckAlone,
+    /// In no line, since the problem says it in other words.
+    Nowhere,
+}
+
+impl Cure {
+    /// One that `check` tells and the log does not.
+    pub fn of_check(text: &'static str) -> Self {
+        Self { text, place: CurePlace::CheckAlone }
+    }
+
+    fn sentence(text: &'static str) -> Self {
+        Self { text, place: CurePlace::Sentence }
+    }
+
+    fn clause(text: &'static str) -> Self {
+        Self { text, place: CurePlace::Clause }
+    }
+
+    fn of_problem(text: &'static str) -> Self {
+        Self { text, place: CurePlace::Nowhere }
+    }
+}
+
+impl Failure {
+    /// One line for the log.
+    pub fn for_log(&self) -> String {
+        match &self.cure {
+            Some(Cure { place: CurePlace::CheckAlone, .. }) => self.problem.clone(),
+            _ => self.for_check(),
+        }
+    }
+
+    /// One line of `check --connect`.
+    pub fn for_check(&self) -> String {
+        let problem = &self.problem;
+        match &self.cure {
+            None | Some(Cure { place: CurePlace::Nowhere, .. }) => problem.clone(),
+            Some(Cure { text, place: CurePlace::Clause }) => {
+                let (first, rest) = text.split_at(1);
+                format!("{problem}; {}{rest}", first.to_ascii_lowercase())
+            }
+            Some(Cure { text, .. }) => {
+                let stop = if problem.ends_with('?') { "" } else { "." };
+                format!("{problem}{stop} {text}")
+            }
+        }
+    }
+}
+
+/// A handshake that failed.
+pub fn of_handshake(error: &io::Error, server: &Server<'_>) -> Failure {
     let place = server.place;
+    let failed = |cause: &dyn Display| format!("TLS with {place} failed: {cause}");
     let Some(tls) = of_tls(error) else {
         let ended = matches!(
             error.kind(),
@@ -38,26 +114,36 @@ pub fn of_handshake(error: &io::Error, server: &Server<'_>) -> String {
         );
         let cause =
             if ended { &"it closed the connection during the handshake" as &dyn Display } else { error };
-        return format!("TLS with {place} failed: {cause}");
+        let cure = Cure::of_check(
+            "See whether host and port are those of a server with TLS, and whether a firewall or a proxy on \
+             the way cuts TLS",
+        );
+        return Failure { problem: failed(cause), cure: Some(cure) };
     };
-    let cause = match tls {
+    let (cause, cure) = match tls {
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            return format!("{place} did not answer with TLS; does it speak plain HTTP?");
+            let cure = Cure::of_check(
+                "Correct host or port; without TLS the URL begins with http:// (disable_https: true for a \
+                 function)",
+            );
+            let problem = format!("{place} did not answer with TLS; does it speak plain HTTP?");
+            return Failure { problem, cure: Some(cure) };
         }
         Error::InvalidCertificate(certificate) => of_certificate(certificate, server),
         Error::AlertReceived(alert) => of_alert(*alert, Some(server.name)),
-        other => other.to_string(),
+        other => (other.to_string(), None),
     };
-    format!("TLS with {place} failed: {cause}")
+    Failure { problem: failed(&cause), cure }
 }
 
-/// The sentence about a session that the server has ended: in TLS 1.3 it may refuse us after the handshake is
+/// A session that the server has ended: in TLS 1.3 it may refuse us after the handshake is
 /// over.
-pub fn of_session(error: &io::Error) -> Option<String> {
-    Some(match of_tls(error)? {
-        Error::AlertReceived(alert) => format!("TLS failed after the handshake: {}", of_alert(*alert, None)),
-        other => format!("TLS failed after the handshake: {other}"),
-    })
+pub fn of_session(error: &io::Error) -> Option<Failure> {
+    let (cause, cure) = match of_tls(error)? {
+        Error::AlertReceived(alert) => of_alert(*alert, None),
+        other => (other.to_string(), None),
+    };
+    Some(Failure { problem: format!("TLS failed after the handshake: {cause}"), cure })
 }
 
 /// True where the server's certificate was refused, which would be the same a moment later.
@@ -65,70 +151,51 @@ pub fn is_about_a_certificate(error: &io::Error) -> bool {
     matches!(of_tls(error), Some(Error::InvalidCertificate(_)))
 }
 
-/// The cure for a handshake that failed, where the sentence about it has none.
-pub fn cure(error: &io::Error) -> Option<&'static str> {
-    let Some(tls) = of_tls(error) else {
-        return Some(
-            "See whether host and port are those of a server with TLS, and whether a firewall or a proxy on \
-             the way cuts TLS",
-        );
-    };
-    match tls {
-        Error::InvalidMessage(InvalidMessage::InvalidContentType) => Some(
-            "Correct host or port; without TLS the URL begins with http:// (disable_https: true for a \
-             function)",
-        ),
-        Error::InvalidCertificate(CertificateError::ExpiredContext { .. }) => {
-            Some("The server's operator has to replace the certificate; if the clock is wrong, set it right")
-        }
-        Error::InvalidCertificate(
-            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. },
-        ) => Some("The server's operator has to get a certificate for servers"),
-        _ => None,
-    }
-}
-
 fn of_tls(error: &io::Error) -> Option<&Error> {
     error.get_ref().and_then(|error| error.downcast_ref())
 }
 
-fn of_certificate(error: &CertificateError, server: &Server<'_>) -> String {
+fn of_certificate(error: &CertificateError, server: &Server<'_>) -> (String, Option<Cure>) {
     let Server { name, authorities, .. } = server;
-    match error {
+    let unknown = format!("its certificate for {name} was not issued by an authority that is trusted here");
+    let (cause, cure) = match error {
         CertificateError::UnknownIssuer => match authorities {
-            Some(file) => format!(
-                "its certificate for {name} was not issued by an authority that is trusted here \
-                 (ca_certificate: {}). Add the authority to that file",
-                file.display()
+            Some(file) => (
+                format!("{unknown} (ca_certificate: {})", file.display()),
+                Cure::sentence("Add the authority to that file"),
             ),
-            None => format!(
-                "its certificate for {name} was not issued by an authority that is trusted here (the \
-                 platform's). Name a file with the authority in ca_certificate"
+            None => (
+                format!("{unknown} (the platform's)"),
+                Cure::sentence("Name a file with the authority in ca_certificate"),
             ),
         },
-        CertificateError::ExpiredContext { time, not_after } => {
-            format!("its certificate {}", expired(*time, *not_after))
-        }
-        CertificateError::NotValidYetContext { time, not_before } => format!(
-            "its certificate {}. Set the clock right, or have the certificate replaced",
-            not_yet(*time, *not_before)
+        CertificateError::ExpiredContext { time, not_after } => (
+            format!("its certificate {}", expired(*time, *not_after)),
+            Cure::of_check(
+                "The server's operator has to replace the certificate; if the clock is wrong, set it right",
+            ),
         ),
-        CertificateError::NotValidForNameContext { presented, .. } => format!(
-            "its certificate is for {} and not for {name}. Correct the host, or name the server in \
-             connect.sni",
-            names(presented)
+        CertificateError::NotValidYetContext { time, not_before } => (
+            format!("its certificate {}", not_yet(*time, *not_before)),
+            Cure::sentence("Set the clock right, or have the certificate replaced"),
         ),
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "its certificate is not one for servers (extended key usage)".to_owned()
-        }
+        CertificateError::NotValidForNameContext { presented, .. } => (
+            format!("its certificate is for {} and not for {name}", names(presented)),
+            Cure::sentence("Correct the host, or name the server in connect.sni"),
+        ),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => (
+            "its certificate is not one for servers (extended key usage)".to_owned(),
+            Cure::of_check("The server's operator has to get a certificate for servers"),
+        ),
         // what `openssl req -x509` makes, unless it is told otherwise
-        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
-            "its certificate is that of an authority, not of a server (basic constraints: CA:TRUE). Have the \
-             authority issue a certificate for the server"
-                .to_owned()
-        }
-        other => format!("its certificate cannot be verified: {other}"),
-    }
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => (
+            "its certificate is that of an authority, not of a server (basic constraints: CA:TRUE)"
+                .to_owned(),
+            Cure::sentence("Have the authority issue a certificate for the server"),
+        ),
+        other => return (format!("its certificate cannot be verified: {other}"), None),
+    };
+    (cause, Some(cure))
 }
 
 /// The end of a sentence about a certificate whose time is over.
@@ -171,9 +238,13 @@ fn rfc3339(time: UnixTime) -> String {
     humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since_1970).to_string()
 }
 
-/// The names as webpki writes them, `DnsName("a.example")`, without the type around them.
+/// The names as webpki writes them, `DnsName("a.example")` or `IpAddress(10.0.0.1)`, without the type around
+/// them.
 fn names(presented: &[String]) -> String {
-    let bare = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
+    let bare = |name: &String| {
+        let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+        inner.unwrap_or(name).trim_matches('"').to_owned()
+    };
     let named: Vec<String> = presented.iter().take(MOST_NAMES).map(bare).collect();
     let more = presented.len().saturating_sub(MOST_NAMES);
     match (&*named, more) {
@@ -184,38 +255,43 @@ fn names(presented: &[String]) -> String {
 }
 
 /// The server's own word, by which it has refused us (RFC 8446, 6.2).
-fn of_alert(alert: AlertDescription, name: Option<&str>) -> String {
+fn of_alert(alert: AlertDescription, name: Option<&str>) -> (String, Option<Cure>) {
     use AlertDescription as Alert;
-    match alert {
-        Alert::CertificateRequired => {
-            "the server requires a client certificate; set client_certificate and client_key".to_owned()
-        }
+    let (cause, cure) = match alert {
+        Alert::CertificateRequired => (
+            "the server requires a client certificate".to_owned(),
+            Cure::clause("Set client_certificate and client_key"),
+        ),
         Alert::BadCertificate
         | Alert::UnsupportedCertificate
         | Alert::CertificateRevoked
         | Alert::CertificateExpired
         | Alert::CertificateUnknown
         | Alert::UnknownCA
-        | Alert::AccessDenied => {
-            format!("the server refused the client certificate ({alert:?}); look at client_certificate")
-        }
-        Alert::ProtocolVersion => {
-            "the server speaks neither TLS 1.2 nor TLS 1.3 (ProtocolVersion)".to_owned()
-        }
-        Alert::HandshakeFailure => {
+        | Alert::AccessDenied => (
+            format!("the server refused the client certificate ({alert:?})"),
+            Cure::clause("Look at client_certificate"),
+        ),
+        Alert::ProtocolVersion => (
+            "the server speaks neither TLS 1.2 nor TLS 1.3 (ProtocolVersion)".to_owned(),
+            Cure::of_problem("The server's operator has to offer TLS 1.2 or TLS 1.3"),
+        ),
+        Alert::HandshakeFailure => (
             "the server refused the handshake (HandshakeFailure): no cipher suite in common, or it requires \
              a client certificate (client_certificate, client_key)"
-                .to_owned()
+                .to_owned(),
+            Cure::of_problem("Set client_certificate and client_key, if the server requires them"),
+        ),
+        Alert::UnrecognisedName => {
+            let name = name.map(|name| format!(" {name}")).unwrap_or_default();
+            (
+                format!("the server does not know the name{name} (UnrecognisedName)"),
+                Cure::clause("Set connect.sni"),
+            )
         }
-        Alert::UnrecognisedName => match name {
-            Some(name) => format!(
-                "the server does not know the name {name} (UnrecognisedName); set \
-                connect.sni"
-            ),
-            None => "the server does not know the name (UnrecognisedName); set connect.sni".to_owned(),
-        },
-        other => format!("the server ended it ({other:?})"),
-    }
+        other => return (format!("the server ended it ({other:?})"), None),
+    };
+    (cause, Some(cure))
 }
 
 #[cfg(test)]
@@ -226,7 +302,7 @@ mod tests {
         let error = io::Error::new(io::ErrorKind::InvalidData, error);
         let place = "api.example:443";
         let server = Server { place: &place, name: "api.example", authorities: Some(Path::new("/ca.pem")) };
-        of_handshake(&error, &server)
+        of_handshake(&error, &server).for_log()
     }
 
     fn at(seconds: u64) -> UnixTime {
@@ -256,7 +332,7 @@ mod tests {
         for (error, words) in [
             (
                 Error::InvalidCertificate(CertificateError::NotValidForNameContext { expected, presented }),
-                "its certificate is for a.example, IpAddress(10.0.0.1) and not for api.example",
+                "its certificate is for a.example, 10.0.0.1 and not for api.example",
             ),
             (
                 Error::InvalidCertificate(CertificateError::UnknownIssuer),

@@ -127,6 +127,34 @@ fn k5_each_refusal_by_an_api_is_a_warning_with_cause_and_cure_a_count_and_a_word
 }
 
 #[test]
+fn k5_an_unsigned_call_that_is_denied_leads_to_iam_or_the_resource_policy() {
+    let anonymous = r#"{"Message":"User: anonymous is not authorized to perform: execute-api:Invoke"}"#;
+    let upstream = refusing(403, "AccessDeniedException", anonymous);
+    let refused = refused(&gateway(&upstream, ""), "access_denied");
+    assert_eq!((refused.status, refused.denied), (403, 1));
+    let told = "AWS denied access to an unsigned call: the API at 127.0.0.1";
+    let warning = refused.log.lines().find(|line| line.contains("WARN ] ") && line.contains(told));
+    let warning = warning.unwrap_or_else(|| panic!("{}", refused.log));
+    assert!(warning.contains("(set authorization.iam), or its resource policy denies the call"), "{warning}");
+}
+
+#[test]
+fn k5_without_an_api_key_nobody_is_told_of_this_api_key() {
+    for (kind, reason) in
+        [("LimitExceededException", "quota_exhausted"), ("TooManyRequestsException", "throttled")]
+    {
+        let upstream = refusing(429, kind, "{}");
+        let refused = refused(&gateway(&upstream, ""), reason);
+        assert_eq!((refused.status, refused.denied), (429, 1), "{kind}");
+        assert!(
+            !refused.log.contains("this API key") && !refused.log.contains("API key's"),
+            "{}",
+            refused.log
+        );
+    }
+}
+
+#[test]
 fn k5_lambda_names_the_limit_or_the_action_that_is_denied() {
     for (status, kind, body, reason, told) in [
         (
@@ -143,10 +171,18 @@ fn k5_lambda_names_the_limit_or_the_action_that_is_denied() {
             "access_denied",
             "MPLE: allow lambda:InvokeFunction to its user or role",
         ),
+        (
+            403,
+            "ForbiddenException",
+            FORBIDDEN,
+            "forbidden",
+            "AWS refused the call as forbidden: look at the policy of the VPC endpoint",
+        ),
     ] {
         let upstream = refusing(status, kind, body);
         let refused = refused(&function(&upstream), reason);
         assert_eq!((refused.status, refused.denied), (500, 1), "{kind}");
+        assert!(!refused.log.contains("apikey") && !refused.log.contains("function_uri"), "{}", refused.log);
         assert!(
             refused.log.lines().any(|line| line.contains("WARN ] ") && line.contains(told)),
             "{}",
@@ -160,7 +196,8 @@ fn k5_lambda_names_the_limit_or_the_action_that_is_denied() {
 #[test]
 fn k5_an_answer_of_the_apis_own_function_and_a_denied_client_are_nobodys_warning() {
     let own = Upstream::answering("HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n");
-    let denied_by_authorizer = refusing(403, "AccessDeniedException", DENIED);
+    let authorizers = r#"{"Message":"User is not authorized to access this resource with an explicit deny"}"#;
+    let denied_by_authorizer = refusing(403, "AccessDeniedException", authorizers);
     let strange = refusing(403, "no word\tat all", "{}");
     for upstream in [own, denied_by_authorizer, strange] {
         let refused = refused(&gateway(&upstream, ""), "access_denied");

@@ -159,7 +159,7 @@ fn a_refusal_by_the_lambda_api_is_told_in_the_same_words() {
         (Fault::Key, "AWS does not know the access key that ends in MPLE"),
         (Fault::Header, "header content-type: AWS saw `text/rewritten`, signed was `application/json`"),
         (Fault::Payload, "payload hash (the body): AWS saw"),
-        (Fault::Missing, "has no such path or method"),
+        (Fault::Missing, "is not the Lambda API (`host`)"),
     ] {
         let refused = Refused::by(fault);
         let response = refused.post("/lambda");

@@ -275,6 +275,26 @@ fn a_body_may_come_from_a_file_and_a_target_may_be_a_url() {
 }
 
 #[test]
+fn k12_a_body_is_read_of_a_regular_file_alone_and_no_more_of_it_than_a_route_takes() {
+    let upstream = Upstream::ok();
+    let directory = directory("limits: { max_request_body: 1000 }\n", &routes(&upstream));
+    let pipe = directory.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in [pipe.as_path(), Path::new("/dev/zero")] {
+        let data = format!("@{}", path.display());
+        let ended = explained(directory.path(), &["POST", "/open/a", "-d", &data]);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.errors.contains("not a regular file"), "{ended:?}");
+    }
+    let long = directory.path().join("long");
+    std::fs::File::create(&long).unwrap().set_len(1 << 40).unwrap();
+    let data = format!("@{}", long.display());
+    let ended = explained(directory.path(), &["POST", "/open/a", "-d", &data]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.output.contains("413 payload_too_large"), "{ended:?}");
+}
+
+#[test]
 fn keys_that_would_have_to_be_fetched_are_not_and_that_is_said() {
     let sts = Upstream::ok();
     let role = format!(

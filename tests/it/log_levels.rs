@@ -20,6 +20,35 @@ fn function(uri: &str, upstream: &Upstream, rest: &str) -> String {
 }
 
 #[test]
+fn k6_a_failure_of_awss_own_behind_api_gateway_is_one_error_line_with_its_type() {
+    for (status, kind, lines) in [
+        (500, "x-amzn-ErrorType: InternalServerErrorException\r\n", 1),
+        (502, "x-amzn-ErrorType: InternalServerErrorException\r\n", 1),
+        (503, "x-amzn-ErrorType: ServiceUnavailableException\r\n", 1),
+        (504, "x-amzn-ErrorType: InternalServerErrorException\r\n", 1),
+        (503, "", 0),
+    ] {
+        let answer = format!("HTTP/1.1 {status} No\r\n{kind}content-length: 2\r\n\r\n{{}}");
+        let upstream = Upstream::answering(&answer);
+        let route = format!(
+            "uri: /*\napi_gateway:\n  function_uri: {}\n  retry: {{ attempts: 1 }}\n",
+            upstream.uri("/")
+        );
+        let directory = settings(ANY_PORT, &[("r", &route)]);
+        let (mut process, address) = Process::run(directory.path());
+        assert_eq!(get(address, "/").status, status);
+        let log = process.stop();
+        let errors: Vec<&str> = log.lines().filter(|line| line.contains("ERROR] ")).collect();
+        assert_eq!(errors.len(), lines, "{log}");
+        let name = kind.trim().rsplit(' ').next().unwrap_or_default();
+        for line in errors {
+            let told = format!("AWS answered with a failure of its own, {status} {name}: ");
+            assert!(line.contains(&told) && line.contains(" request_id="), "{line}");
+        }
+    }
+}
+
+#[test]
 fn k6_level_error_shows_refusals_of_the_lambda_api_and_failures_but_no_mistake_of_a_client() {
     let upstream = Upstream::answering(DENIED);
     let unreachable =

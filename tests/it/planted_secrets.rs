@@ -103,6 +103,77 @@ fn x14_no_mistake_quotes_what_may_be_a_secret_or_what_a_reference_yields() {
 }
 
 #[test]
+fn x14_a_value_that_became_a_part_of_its_keys_name_is_shown_nowhere() {
+    let section = |text: &str| {
+        format!("uri: /wrong\napi_gateway:\n  function_uri: https://h.example/\n  authorization: {text}\n")
+    };
+    let known = "api_gateway.authorization.iam.secretkey: unknown key: a blank is missing after the colon; \
+                 expected `secretkey: VALUE`";
+    for (route, told) in [
+        (section("{ iam: { accesskey: A, secretkey:hush } }"), known),
+        (
+            section("{ iam: { accesskey: A, secretkey=hush } }"),
+            "secretkey: unknown key: a colon and a blank are missing after the name",
+        ),
+        (section("{ iam: { accesskey: A, secretkeyy:hush } }"), "iam.secretkeyy: unknown key; did you mean"),
+        (section("{ iam: { accesskey: A, secretkey:hush, secretkey:hush } }"), "iam.secretkey: stands here"),
+        (section(&format!("{{ apikey: k, '{}': 1 }}", "hush".repeat(10))), "authorization.…: unknown key"),
+        (section("{ apikey:hush: 1 }"), "authorization.apikey: unknown key: a blank is missing"),
+        (
+            "{ uri: /wrong, lambda: { aws_secret:hush } }\n".to_owned(),
+            "lambda.aws_secret: unknown key: a blank",
+        ),
+    ] {
+        let directory = settings(PROCESS, &[("wrong", &route)]);
+        for words in [&["check"][..], &["check", "--output", "json"], &["routes"], &["explain", "GET", "/"]] {
+            let said = said(words, directory.path());
+            assert!(said.contains(told), "{told}\nis not in\n{said}");
+            assert_hushed(&words.join(" "), &said);
+        }
+    }
+}
+
+#[test]
+fn x14_keys_that_are_swapped_are_a_mistake_that_quotes_neither() {
+    let secret = "hushXUtnFEMIaK7MDENGabPxRfiCYEXAMPLEKEYx";
+    assert_eq!(secret.len(), 40);
+    for secret in [secret, "hush/K7MDENG", "hush+K7MDENG"] {
+        for (route, key) in [
+            (
+                format!(
+                    "uri: /a\napi_gateway:\n  function_uri: https://h.example/\n  authorization: {{ iam: {{ \
+                     accesskey: '{secret}', secretkey: AKIDEXAMPLE }} }}\n"
+                ),
+                "accesskey and secretkey may be swapped",
+            ),
+            (
+                format!(
+                    "uri: /a\nlambda: {{ function_name: f, aws_region: us-east-1, aws_key: '{secret}', \
+                     aws_secret: AKIDEXAMPLE }}\n"
+                ),
+                "aws_key and aws_secret may be swapped",
+            ),
+        ] {
+            let directory = settings(PROCESS, &[("a", &route)]);
+            for words in [&["check"][..], &["explain", "GET", "/a"]] {
+                let said = said(words, directory.path());
+                assert!(said.contains(key), "{said}");
+                assert_hushed(&words.join(" "), &said);
+            }
+        }
+    }
+    let chain = "uri: /a\napi_gateway:\n  function_uri: https://h.example/\n  authorization: { iam: {} }\n";
+    let directory = settings(PROCESS, &[("a", chain)]);
+    let at = directory.path().display().to_string();
+    let mut explain = binary(&["explain", "GET", "/a", "--settings", &at]);
+    explain.env("AWS_ACCESS_KEY_ID", secret).env("AWS_SECRET_ACCESS_KEY", "AKIDEXAMPLE");
+    let ended = end_of(&mut explain);
+    let said = ended.output + &ended.errors;
+    assert!(said.contains("the two may be swapped"), "{said}");
+    assert_hushed("explain with swapped keys of the environment", &said);
+}
+
+#[test]
 fn x14_no_output_of_wrong_settings_shows_a_planted_value() {
     let upstream = Upstream::ok();
     let route = format!("uri: /a\napi_gateway:\n  function_uri: {}\n", upstream.uri("/"));

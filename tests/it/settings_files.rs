@@ -40,6 +40,21 @@ fn bombs() -> Vec<(String, &'static str)> {
 }
 
 #[test]
+fn x4_a_control_character_ends_no_file_in_silence() {
+    let text = "uri: /a\napi_gateway:\n  function_uri: https://h.example/p\n\0\n  authorization: {apikey: \
+                k}\ngarbage: [\n";
+    for (text, told) in [
+        (text, "routes/a.yaml:4: a control character, U+0000, is byte 1 of the line"),
+        ("uri: /a\nid: 'x\u{8}'\n", "routes/a.yaml:2: a control character, U+0008, is byte 7 of the line"),
+    ] {
+        let directory = settings("", &[("a", text)]);
+        let ended = end_of(&mut command("check", directory.path()));
+        assert_eq!(ended.code, Some(78), "{ended:?}");
+        assert!(ended.errors.contains(told), "{ended:?}");
+    }
+}
+
+#[test]
 fn x4_yaml_without_bounds_is_a_mistake_in_check_and_at_start() {
     let upstream = Upstream::ok();
     for (bomb, says) in bombs() {

@@ -15,6 +15,7 @@ use crate::{
 };
 
 const SIGNATURE: &str = "InvalidSignatureException";
+const DENIED: &str = "AccessDeniedException";
 /// A refusal is a few kilobytes: the canonical request is told twice at most.
 const LONGEST: u64 = 256 << 10;
 /// API Gateway's own words for most refusals.
@@ -23,6 +24,20 @@ const FORBIDDEN: &str = r#"{"message":"Forbidden"}"#;
 /// A refusal has to be read before it is passed on.
 pub fn reply_mode(upstream: &UpstreamReply) -> ReplyMode {
     if upstream.is_refusal_for(SIGNATURE) {
+        ReplyMode::Collected { limit: LONGEST }
+    } else {
+        ReplyMode::Streamed
+    }
+}
+
+/// Denied access has two causes that the body alone tells apart (`diagnosis/denial.rs`). A long body is none of
+/// API Gateway's, and passes as it arrives.
+pub fn reply_mode_unsigned(upstream: &UpstreamReply) -> ReplyMode {
+    let is_short = match &upstream.body {
+        ReplyBody::Stream(body) => body.length().is_some_and(|length| length <= LONGEST),
+        _ => false,
+    };
+    if is_short && upstream.is_refusal_for(DENIED) {
         ReplyMode::Collected { limit: LONGEST }
     } else {
         ReplyMode::Streamed

@@ -11,7 +11,7 @@ use crate::{
     credentials::sts_endpoint,
     settings::Settings,
     state::builder::collector,
-    tls::Configurations,
+    tls::{Configurations, failure::Failure},
 };
 
 /// Nothing is kept of a connection that only shows that it can be opened.
@@ -80,7 +80,7 @@ impl Endpoints {
             Ok(Some(endpoint)) => Endpoint { keepalive: NOT_KEPT, ..endpoint },
             Ok(None) => return,
             Err(problem) => {
-                let outcome = Err(Unreached { step: "settings", problem, cure: None });
+                let outcome = Err(Unreached { step: "settings", failure: Failure { problem, cure: None } });
                 let endpoint = String::new();
                 let connection =
                     Connection { purpose, endpoint, proxy: None, is_secured: false, routes, outcome };
@@ -140,11 +140,7 @@ impl Connection {
                 let milliseconds = elapsed.as_millis();
                 format!("{users}: {} is reached{through} by {with} in {milliseconds} ms", self.endpoint)
             }
-            Err(Unreached { problem, cure: Some(cure), .. }) => {
-                let stop = if problem.ends_with('?') { "" } else { "." };
-                format!("{users}: {problem}{stop} {cure}")
-            }
-            Err(Unreached { problem, cure: None, .. }) => format!("{users}: {problem}"),
+            Err(Unreached { failure, .. }) => format!("{users}: {}", failure.for_check()),
         }
     }
 
@@ -166,8 +162,8 @@ impl Connection {
             "reached": probed.is_some(),
             "milliseconds": milliseconds,
             "failed_step": unreached.map(|unreached| unreached.step),
-            "problem": unreached.map(|unreached| &unreached.problem),
-            "cure": unreached.and_then(|unreached| unreached.cure),
+            "problem": unreached.map(|unreached| &unreached.failure.problem),
+            "cure": unreached.and_then(|unreached| Some(unreached.failure.cure.as_ref()?.text)),
         })
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     backend::ClientReply,
     client::{
         ReplyBody, UpstreamReply,
-        aws_error::{bare, error_type},
+        aws_error::{bare, error_type, shown},
     },
     message::{
         error::{ErrorKind, ProxyError},
@@ -88,7 +88,7 @@ fn told(upstream: &UpstreamReply) -> (String, Option<String>) {
     let kind = kind.or(code).or(upper_code).map(|kind| kind.beginning(4 * LONGEST_KIND));
     let kind = error_type(&upstream.headers).or_else(|| kind.as_deref().map(bare));
     let kind = kind.filter(|kind| !kind.is_empty());
-    let kind = kind.map(|kind| format!(" ({})", excerpt(kind, LONGEST_KIND))).unwrap_or_default();
+    let kind = kind.map(|kind| format!(" ({})", shown(kind))).unwrap_or_default();
     let line = format!("AWS Lambda API returned error: {sentence}, status code: {status}{kind}");
     (line, explanation)
 }
@@ -182,6 +182,10 @@ mod tests {
     fn r02_whatever_the_shape_something_is_told() {
         let cases = [
             (r#"{"message":"no","__type":"com.amazon.coral#Odd:x"}"#, "no, status code: 404 (Odd)"),
+            (
+                r#"{"Code":"Odd\tx route=y \"z"}"#,
+                r#"{"Code":"Odd\tx route=y \"z"}, status code: 404 (Odd\tx\u{20}route\u{3d}y\u{20}\u{22}z)"#,
+            ),
             (r#"{"code":"Odd"}"#, r#"{"code":"Odd"}, status code: 404 (Odd)"#),
             (r#"{"Message":"a\nb","Code":"O\ndd"}"#, "a\\nb, status code: 404 (O\\ndd)"),
             (r#"{"Message":""}"#, "no message, status code: 404"),

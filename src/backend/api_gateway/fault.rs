@@ -1,0 +1,77 @@
+//! A failure of AWS's own on the way to the function, as an error in the log (`api_gateway.rs` asks here from
+//! `Backend::reply`).
+//!
+//! The API's function may answer with any status of 500 and above; what has AWS's error type is API Gateway's
+//! own answer (Amazon API Gateway developer guide, gateway response types).
+
+use actix_http::StatusCode;
+use log::Level;
+
+use crate::{
+    client::{
+        UpstreamReply,
+        aws_error::{error_type, shown},
+    },
+    message::remark::Remark,
+};
+
+/// The line about a failure of AWS's own; `None` for any other answer.
+pub fn remark(upstream: &UpstreamReply) -> Option<Remark> {
+    if !upstream.status.is_server_error() {
+        return None;
+    }
+    let kind = error_type(&upstream.headers).filter(|kind| !kind.is_empty())?;
+    let cure = match upstream.status {
+        StatusCode::BAD_GATEWAY => {
+            "the answer of the API's function or backend is not one that API Gateway understands; the API's \
+             execution log says more"
+        }
+        StatusCode::GATEWAY_TIMEOUT => {
+            "the API's function or backend could not be reached, or did not answer within the integration's \
+             timeout"
+        }
+        StatusCode::SERVICE_UNAVAILABLE => "AWS's Health Dashboard says whether the service is disturbed",
+        _ => {
+            "an authorizer or the configuration of the API may be wrong, which the API's execution log says; \
+             otherwise look at AWS's Health Dashboard"
+        }
+    };
+    let text = format!(
+        "AWS answered with a failure of its own, {} {}: {cure}",
+        upstream.status.as_u16(),
+        shown(kind)
+    );
+    Some(Remark { level: Level::Error, text })
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_http::header::{HeaderMap, HeaderValue};
+
+    use super::*;
+    use crate::client::{ERROR_TYPE, ReplyBody};
+
+    #[test]
+    fn k6_a_failure_of_awss_own_has_a_line_and_that_of_a_function_has_none() {
+        for (status, kind, told) in [
+            (500, Some("InternalServerErrorException"), Some("500 InternalServerErrorException: ")),
+            (503, Some("ServiceUnavailableException:http://x/"), Some("503 ServiceUnavailableException: ")),
+            (504, Some("a\tb=c"), Some("504 a\\tb\\u{3d}c: ")),
+            (502, Some(""), None),
+            (502, None, None),
+            (403, Some("AccessDeniedException"), None),
+            (200, Some("InternalServerErrorException"), None),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(kind) = kind {
+                headers.insert(ERROR_TYPE, HeaderValue::from_static(kind));
+            }
+            let (status, body) = (StatusCode::from_u16(status).unwrap(), ReplyBody::None { length: None });
+            let found = remark(&UpstreamReply { status, headers, body, prelude: None });
+            assert_eq!(found.is_some(), told.is_some(), "{status} {kind:?}");
+            if let (Some(found), Some(told)) = (found, told) {
+                assert!(found.level == Level::Error && found.text.contains(told), "{found:?}");
+            }
+        }
+    }
+}
