@@ -230,6 +230,7 @@ fn x10_a_head_of_the_announced_size_is_431_in_our_words() {
     assert_eq!(upstream.only().header("x-big"), Some(&*"v".repeat(1000)));
     let log = process.stop();
     assert_eq!(log.matches("code=headers_too_large").count(), 1, "{log}");
+    assert!(log.contains("has 256 KiB or more, or repeats more than 16 KiB"), "{log}");
 }
 
 #[test]

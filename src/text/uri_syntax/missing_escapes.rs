@@ -70,7 +70,8 @@ mod tests {
     use super::*;
 
     fn escaped(target: &str) -> String {
-        escape(target.as_bytes()).map_or_else(|| target.to_owned(), |escaped| String::from_utf8(escaped).unwrap())
+        escape(target.as_bytes())
+            .map_or_else(|| target.to_owned(), |escaped| String::from_utf8(escaped).unwrap())
     }
 
     #[test]
