@@ -166,6 +166,7 @@ impl Application {
             draining.cancel();
             tokio::time::sleep(drain).await;
         };
+        let mut is_cut_short = false;
         tokio::select! {
             () = workers.ended() => {}
             () = end_of_drain => {
@@ -174,7 +175,10 @@ impl Application {
                     self.current.get().admission.in_flight()
                 );
             }
-            () = &mut stop_at_once => log::warn!("stopping at once"),
+            () = &mut stop_at_once => {
+                log::warn!("stopping at once");
+                is_cut_short = true;
+            }
             () = &mut certificates => {}
             () = &mut expiries => {}
             () = &mut reloading => {}
@@ -182,7 +186,11 @@ impl Application {
         // where there was no drain: clients are refused from now on
         self.sockets.release();
         // before what keeps keys fresh: requests in flight may still need them
-        drop(workers);
+        if is_cut_short {
+            workers.cut_short()
+        } else {
+            drop(workers)
+        }
         if let Some(spans) = self.current.get().spans.clone() {
             tokio::select! {
                 () = spans.finish() => {}

@@ -4,7 +4,7 @@
 
 use crate::explain::{
     Explanation, Refusal,
-    left_out::LeftOut,
+    left_out::{LeftOut, Part},
     outgoing::{Outgoing, SignatureParts},
 };
 use crate::system::terminal::{Paint, aligned};
@@ -78,10 +78,25 @@ fn outbound(outgoing: &Outgoing, paint: Paint) -> Vec<String> {
 }
 
 fn left_out(outgoing: &Outgoing, paint: Paint) -> Vec<String> {
-    let row = |header: &LeftOut| vec![format!("  {}", header.name), header.why.to_owned()];
-    let rows: Vec<Vec<String>> = outgoing.left_out.iter().map(row).collect();
-    let heading = paint.heading("Headers of the client that do not go out as they came");
-    std::iter::once(heading).chain(aligned(&rows)).collect()
+    let rows_of = |part: Part| {
+        let of_part = outgoing.left_out.iter().filter(move |left_out| left_out.part == part);
+        let rows: Vec<Vec<String>> =
+            of_part.map(|LeftOut { name, why, .. }| vec![format!("  {name}"), (*why).to_owned()]).collect();
+        rows
+    };
+    let headings = [
+        (Part::Headers, "Headers of the client that do not go out as they came"),
+        (Part::Query, "Arguments of the client's query that do not go out"),
+    ];
+    let mut lines = Vec::new();
+    for (part, heading) in headings {
+        let rows = rows_of(part);
+        if !rows.is_empty() {
+            lines.push(paint.heading(heading));
+            lines.extend(aligned(&rows));
+        }
+    }
+    lines
 }
 
 fn signature(signed: &SignatureParts, paint: Paint) -> Vec<String> {

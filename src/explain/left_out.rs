@@ -1,32 +1,76 @@
-//! Headers of the client that do not go out as they came, and why.
+//! Headers and query arguments of the client that do not go out as they came, and why.
 //!
-//! `explain.rs` comes here with the client's headers and with those that a backend has made of them.
+//! `explain.rs` comes here with the client's headers and query, and with the request that a backend has made of them.
 
 use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 
 use crate::{
-    message::headers::why_not_passed,
+    message::{
+        headers::why_not_passed,
+        outbound::{OutboundRequest, Signature},
+    },
     settings::{BackendSettings, ClientAuthorization, PayloadSettings, RouteSettings},
+    text::uri_syntax::query,
 };
 
-/// One of the client's headers that does not go out as it came.
+/// One of the client's headers or query arguments that does not go out as it came.
 #[derive(Debug, Serialize)]
 pub struct LeftOut {
+    /// The part of the request that it is in.
+    #[serde(rename = "in")]
+    pub part: Part,
     /// Its name.
     pub name: String,
     /// The reason.
     pub why: &'static str,
 }
 
-/// All of them, in the order of their names.
-pub fn left_out(brought: &HeaderMap, outbound: &HeaderMap, route: &RouteSettings) -> Vec<LeftOut> {
+/// A part of a request with names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// The headers.
+    Headers,
+    /// The query.
+    Query,
+}
+
+/// The headers in the order of their names, then the arguments of `query` in their own order.
+pub fn left_out(
+    brought: &HeaderMap,
+    query: Option<&str>,
+    outbound: &OutboundRequest,
+    route: &RouteSettings,
+) -> Vec<LeftOut> {
+    let mut left_out = headers(brought, &outbound.headers, route);
+    left_out.extend(arguments(query.unwrap_or_default(), outbound.signature, route));
+    left_out
+}
+
+/// AWS would take them for a signature, and refuses one in the query beside one in `Authorization`.
+fn arguments(query: &str, signature: Signature, route: &RouteSettings) -> Vec<LeftOut> {
+    let is_rewritten = matches!(&route.backend, BackendSettings::ApiGateway(_))
+        && route.backend.source().is_some()
+        && signature == Signature::Ours;
+    if !is_rewritten {
+        return Vec::new();
+    }
+    let why = "AWS would take it for a signature in the query, and the route's own is in Authorization";
+    query::left_out(query).into_iter().map(|name| LeftOut { part: Part::Query, name, why }).collect()
+}
+
+fn headers(brought: &HeaderMap, outbound: &HeaderMap, route: &RouteSettings) -> Vec<LeftOut> {
     let mut names: Vec<&HeaderName> = brought.keys().collect();
     names.sort_unstable_by_key(|name| name.as_str());
     names.dedup();
     let left_out = names.into_iter().filter(|name| !passes(name, brought, outbound));
     left_out
-        .map(|name| LeftOut { name: name.to_string(), why: why(name, brought, outbound, route) })
+        .map(|name| LeftOut {
+            part: Part::Headers,
+            name: name.to_string(),
+            why: why(name, brought, outbound, route),
+        })
         .collect()
 }
 

@@ -39,7 +39,7 @@ pub struct Outgoing {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Body,
-    /// The client's headers that do not go out as they came.
+    /// The client's headers and query arguments that do not go out as they came.
     pub left_out: Vec<LeftOut>,
     /// What is another with each request or process.
     pub varies: Vec<String>,

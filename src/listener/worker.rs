@@ -9,7 +9,11 @@ use std::{
     io,
     pin::pin,
     rc::Rc,
-    sync::{Arc, atomic::AtomicBool, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -31,7 +35,10 @@ use super::{
 use crate::{
     client::Client,
     message::{body_pool::BodyMemory, via::Via},
-    proxy::{Worker, draining::Draining},
+    proxy::{
+        Worker,
+        draining::{Abort, Draining},
+    },
     state::snapshot::Current,
     system::{
         fault_points,
@@ -46,6 +53,7 @@ const ABORT_LIMIT: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Workers {
     drain: CancellationToken,
+    is_cut_short: Arc<AtomicBool>,
     end: CancellationToken,
     threads: Vec<Thread>,
 }
@@ -64,6 +72,8 @@ struct Parts {
     via: Via,
     sockets: Handles,
     drain: CancellationToken,
+    /// The end comes by a second signal.
+    is_cut_short: Arc<AtomicBool>,
     end: CancellationToken,
 }
 
@@ -81,14 +91,19 @@ impl Workers {
         current: &Arc<Current>,
         stopping: &Arc<AtomicBool>,
     ) -> io::Result<Self> {
-        let mut started =
-            Self { drain: CancellationToken::new(), end: CancellationToken::new(), threads: Vec::new() };
+        let mut started = Self {
+            drain: CancellationToken::new(),
+            is_cut_short: Arc::default(),
+            end: CancellationToken::new(),
+            threads: Vec::new(),
+        };
         let parts = Parts {
             current: Arc::clone(current),
             stopping: Arc::clone(stopping),
             via: Via::numbered(fastrand::u64(..)),
             sockets: sockets.handles(),
             drain: started.drain.clone(),
+            is_cut_short: Arc::clone(&started.is_cut_short),
             end: started.end.clone(),
         };
         let mut beginnings = Vec::new();
@@ -115,6 +130,11 @@ impl Workers {
     /// What makes them accept no more and finish what is in flight.
     pub fn drain(&self) -> CancellationToken {
         self.drain.clone()
+    }
+
+    /// Ends them at once because of a second signal.
+    pub fn cut_short(self) {
+        self.is_cut_short.store(true, Ordering::Relaxed);
     }
 
     /// Waits until all of them have ended.
@@ -186,7 +206,8 @@ async fn serve(parts: &Parts, serves: &mut Option<Started>) -> io::Result<()> {
         result = serving.as_mut() => return result,
         () = parts.end.cancelled() => {}
     }
-    draining.abort();
+    let is_cut_short = parts.is_cut_short.load(Ordering::Relaxed);
+    draining.abort(if is_cut_short { Abort::SecondSignal } else { Abort::DrainOver });
     timeout(ABORT_LIMIT, serving).await.unwrap_or(Ok(()))
 }
 

@@ -289,5 +289,12 @@ impl Patience {
 }
 
 fn broken(error: &PayloadError) -> ProxyError {
-    ProxyError::new(ErrorKind::InvalidBody, error.to_string())
+    let cause = match error {
+        PayloadError::Incomplete(None) => {
+            "the client ended its connection before the end of its body".to_owned()
+        }
+        PayloadError::Incomplete(Some(error)) | PayloadError::Io(error) => error.to_string(),
+        other => other.to_string(),
+    };
+    ProxyError::new(ErrorKind::InvalidBody, cause)
 }

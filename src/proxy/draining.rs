@@ -23,6 +23,7 @@ pub struct Draining(Rc<State>);
 #[derive(Debug, Default)]
 struct State {
     stage: Cell<Stage>,
+    abort: Cell<Abort>,
     watchers: RefCell<Slab<Waker>>,
 }
 
@@ -34,6 +35,30 @@ enum Stage {
     Draining,
     /// Requests in flight are aborted.
     Aborting,
+}
+
+/// The event that aborts what is in flight.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Abort {
+    /// `shutdown.drain` is over.
+    #[default]
+    DrainOver,
+    /// A second signal, before that.
+    SecondSignal,
+}
+
+impl Abort {
+    /// The cause of the answer that a request in flight gets, for the log.
+    fn cause(self) -> &'static str {
+        match self {
+            Self::DrainOver => {
+                "the process ended before the answer did: the drain (`shutdown.drain`) was over"
+            }
+            Self::SecondSignal => {
+                "the process ended before the answer did: a second signal cut the drain (`shutdown.drain`) short"
+            }
+        }
+    }
 }
 
 /// A task that is woken by each stage.
@@ -50,7 +75,8 @@ impl Draining {
     }
 
     /// Aborts what is in flight, and wakes every watcher.
-    pub fn abort(&self) {
+    pub fn abort(&self, event: Abort) {
+        self.0.abort.set(event);
         self.enter(Stage::Aborting);
     }
 
@@ -94,10 +120,8 @@ impl Watcher {
 
     /// Ready with an error once the drain is over; otherwise the task is woken when it is.
     pub fn poll_abort(&self, context: &mut Context<'_>) -> Poll<ProxyError> {
-        self.poll_stage(Stage::Aborting, context).map(|()| {
-            let cause = "the process ended before the answer did: the drain (`shutdown.drain`) was over";
-            ProxyError::new(ErrorKind::UpstreamTimeout, cause)
-        })
+        self.poll_stage(Stage::Aborting, context)
+            .map(|()| ProxyError::new(ErrorKind::UpstreamTimeout, self.draining.0.abort.get().cause()))
     }
 
     fn poll_stage(&self, stage: Stage, context: &mut Context<'_>) -> Poll<()> {
@@ -167,9 +191,10 @@ mod tests {
         assert!(running.as_mut().poll(&mut context).is_pending());
         draining.begin();
         assert!(running.as_mut().poll(&mut context).is_pending());
-        draining.abort();
+        draining.abort(Abort::SecondSignal);
         assert_eq!(woken.0.load(Ordering::Relaxed), 2);
         let Poll::Ready(Err(error)) = running.as_mut().poll(&mut context) else { panic!("it goes on") };
         assert_eq!(error.kind, ErrorKind::UpstreamTimeout);
+        assert!(error.causes().contains("a second signal"), "{error}");
     }
 }

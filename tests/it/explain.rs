@@ -411,6 +411,28 @@ fn k12_each_header_that_does_not_go_out_is_told_with_its_reason() {
 }
 
 #[test]
+fn each_argument_of_a_query_string_signature_that_does_not_go_out_is_told_with_its_reason() {
+    let upstream = Upstream::ok();
+    let directory = directory("", &routes(&upstream));
+    let query = "?a=1&X-Amz-Signature=abc&x-amz-date=1&X%2DAmz-Credential=k&b=2";
+    let signed = format!("/signed/x{query}");
+    let text = explained(directory.path(), &["GET", &signed]).output;
+    let arguments = ["X-Amz-Signature", "x-amz-date", "X-Amz-Credential"];
+    for name in arguments {
+        let line = text.lines().find(|line| line.trim_start().starts_with(&format!("{name} ")));
+        assert!(line.is_some_and(|line| line.contains("a signature in the query")), "{name}: {text}");
+    }
+    let json_of = |target: &str| json(&explained(directory.path(), &["GET", target, "--output", "json"]));
+    let left_out = json_of(&signed)["outbound"]["left_out"].clone();
+    let of_query = left_out.as_array().unwrap().iter().filter(|one| one["in"] == "query");
+    assert_eq!(of_query.map(|one| one["name"].as_str().unwrap()).collect::<Vec<_>>(), arguments);
+    // a route that does not sign keeps them
+    let open = json_of("/open/x?X-Amz-Date=1");
+    assert!(!open["outbound"]["left_out"].as_array().unwrap().iter().any(|one| one["in"] == "query"));
+    assert!(open["outbound"]["request_line"].as_str().unwrap().contains("X-Amz-Date=1"), "{open}");
+}
+
+#[test]
 fn k12_a_path_that_no_route_takes_comes_with_the_pattern_that_would() {
     let route = |rule: &str| format!("{rule}\napi_gateway:\n  function_uri: https://a.example/\n");
     let directory = directory(

@@ -46,6 +46,24 @@ fn e2_headers_and_multi_value_headers_are_merged() {
 }
 
 #[test]
+fn e2_of_several_content_types_the_last_stays() {
+    for (members, kept) in [
+        (
+            r#""headers":{"Content-Type":"text/a"},"multiValueHeaders":{"content-type":["text/b","text/c"]}"#,
+            "text/c",
+        ),
+        (r#""multiValueHeaders":{"Content-Type":["text/b"],"content-type":["text/c"]}"#, "text/c"),
+        (r#""headers":{"Content-Type":"text/a","content-type":"text/b"}"#, "text/b"),
+        (r#""headers":{"Content-Type":"text/a"},"multiValueHeaders":{"content-type":["text/b"]}"#, "text/b"),
+    ] {
+        for rest in [PROXY, PROXY_2] {
+            let (_upstream, app) = answering(rest, &format!(r#"{{"statusCode":200,{members},"body":"b"}}"#));
+            assert_eq!(get(app.address, "/f").all("content-type"), [kept], "{members} {rest}");
+        }
+    }
+}
+
+#[test]
 fn e7_e9_a_null_flag_is_false_and_a_body_that_is_no_string_is_json() {
     let answer = r#"{"statusCode":200,"isBase64Encoded":null,"body":{"response": "yes"}}"#;
     for rest in [PROXY, PROXY_2] {

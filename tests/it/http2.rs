@@ -13,7 +13,10 @@ use http::Request;
 
 use super::support::{
     App, Http2, Upstream, eventually, get,
-    http2::{CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GET, GOAWAY, HEADERS, PING, RST_STREAM},
+    http2::{
+        CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GET, GOAWAY, HEADERS, PING, RST_STREAM, block,
+    },
+    process::{Process, settings},
     send,
 };
 
@@ -133,7 +136,6 @@ fn a_host_that_differs_from_the_authority_and_none_at_all_are_400_and_trace_405(
     let differs = client.call("GET", "http://a/", &[("host", "b")], b"").unwrap();
     assert_eq!(differs.status, 400, "{}", differs.text());
     assert_eq!(client.call("GET", "http://a/", &[("host", "a")], b"").unwrap().status, 200);
-    assert_eq!(client.call("CONNECT", "a:443", &[], b"").unwrap().status, 400);
     assert_eq!(client.call("TRACE", "http://a/", &[], b"").unwrap().status, 405);
     assert_eq!(upstream.received().len(), 1);
     // `:method: GET`, `:scheme: http`, `:path: /` and no authority
@@ -142,6 +144,33 @@ fn a_host_that_differs_from_the_authority_and_none_at_all_are_400_and_trace_405(
     let head = frames.until(HEADERS).unwrap();
     // the first byte is the status: 12 of the static table is `:status: 400`
     assert_eq!(head.payload[0], 0x8c, "{head:?}");
+}
+
+#[test]
+fn connect_and_the_asterisk_are_404_with_an_access_line_as_over_http_1_1() {
+    let upstream = Upstream::ok();
+    let route = format!("uri: /*\napi_gateway:\n  function_uri: {}\n", upstream.uri("/"));
+    let process = "listen: { http: '127.0.0.1:0', h2c: true }\nlog: { access: true }\n";
+    let directory = settings(process, &[("r", &route)]);
+    let (mut process, address) = Process::run(directory.path());
+    let mut frames = Frames::open(address);
+    let with = |method: &str| {
+        block(&[(":method", method), (":scheme", "http"), (":path", "*"), (":authority", "h")])
+    };
+    let connect = block(&[(":method", "CONNECT"), (":authority", "h:443")]);
+    for (number, head) in (0..).zip([connect, with("OPTIONS"), with("GET")]) {
+        let stream = 2 * number + 1;
+        frames.send(HEADERS, END_STREAM | END_HEADERS, stream, &head).unwrap();
+        let received = frames.of_stream(stream);
+        // 13 of the static table is `:status: 404`
+        assert_eq!(received[0].payload[0], 0x8d, "{received:?}");
+        assert!(String::from_utf8_lossy(&received[1].payload).contains("route_not_found"), "{received:?}");
+    }
+    let log = process.stop();
+    for line in [" CONNECT - 404 ", " OPTIONS * 404 ", " GET * 404 "] {
+        assert_eq!(log.matches(line).count(), 1, "{log}");
+    }
+    assert_eq!(upstream.accepted(), 0);
 }
 
 #[test]

@@ -717,3 +717,33 @@ fn requests_in_one_packet_are_answered_one_by_one_in_order() {
         assert_eq!(read_response(&mut reader, false).unwrap().text(), format!("/{index}"));
     }
 }
+
+#[test]
+fn a_body_that_its_client_cuts_and_a_head_with_too_many_headers_are_told_in_the_log_in_plain_words() {
+    let upstream = Upstream::ok();
+    let iam = "  authorization: { iam: { accesskey: AKIDEXAMPLE, secretkey: s } }\n";
+    let route = format!("uri: /*\napi_gateway:\n  function_uri: {}\n{iam}", upstream.uri("/"));
+    let directory = settings(ANY_PORT, &[("r", &route)]);
+    let (mut process, address) = Process::run(directory.path());
+    for framing in ["Content-Length: 10\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n5\r\nabc"] {
+        let mut stream = open(address);
+        stream.write_all(format!("POST / HTTP/1.1\r\nHost: h\r\n{framing}").as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("invalid_body"), "{answer}");
+    }
+    let many = format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "a: b\r\n".repeat(200));
+    assert_eq!(send(address, many).status, 431);
+    let log = process.stop();
+    assert_eq!(
+        log.matches("incomplete: the client ended its connection before the end of its body").count(),
+        2,
+        "{log}"
+    );
+    assert!(
+        log.contains("too many or too long: more than 96 headers or a head of more than 128 KiB"),
+        "{log}"
+    );
+    assert_eq!(upstream.accepted(), 0);
+}

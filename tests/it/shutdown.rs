@@ -180,3 +180,31 @@ fn a_connection_that_never_asks_does_not_hold_up_the_end() {
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     drop(silent);
 }
+
+/// A process with a request in flight, and the client's side of it.
+fn process_in_flight(upstream: &Upstream, request: &[u8]) -> (Process, TcpStream, tempfile::TempDir) {
+    let route = format!("uri: /*\napi_gateway:\n  function_uri: {}\n  timeout: 20000\n", upstream.uri("/"));
+    let directory = settings("listen: { http: '127.0.0.1:0' }\n", &[("r", &route)]);
+    let (process, address) = Process::run(directory.path());
+    let mut stream = open(address);
+    stream.write_all(request).unwrap();
+    (process, stream, directory)
+}
+
+#[test]
+fn a_second_signal_is_the_cause_in_the_log_where_it_cuts_the_drain_short() {
+    let (upstream, go) = held_back();
+    let (mut process, mut stream, _directory) = process_in_flight(&upstream, ASK);
+    eventually("it is in flight", || upstream.received().len() == 1);
+    process.signal("TERM");
+    process.says("requests in flight are finished first");
+    process.signal("TERM");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+    process.wait();
+    let log = process.errors();
+    assert!(log.contains("a second signal cut the drain"), "{log}");
+    assert!(!log.contains("was over"), "{log}");
+    go.store(true, Ordering::SeqCst);
+}

@@ -363,9 +363,8 @@ fn refused(kind: ErrorKind, cause: &'static str) -> End {
 }
 
 fn unreadable(error: &ParseError) -> End {
-    let kind = match error {
-        ParseError::TooLarge => ErrorKind::HeadersTooLarge,
-        _ => ErrorKind::InvalidRequest,
-    };
-    End::Refused(ProxyError::new(kind, error.to_string()))
+    if matches!(error, ParseError::TooLarge) {
+        return refused(ErrorKind::HeadersTooLarge, "more than 96 headers or a head of more than 128 KiB");
+    }
+    End::Refused(ProxyError::new(ErrorKind::InvalidRequest, error.to_string()))
 }

@@ -25,7 +25,7 @@ use crate::{
     system::wall_clock::clamped,
 };
 
-/// A request, its target in origin form and its authority in `Host`. Paths may have `max_uri` bytes.
+/// A request, its target as HTTP/1.1 has it and its authority in `Host`. Paths may have `max_uri` bytes.
 ///
 /// # Errors
 /// It has the mark of a fault, or is malformed in a way that `h2` lets pass.
@@ -49,7 +49,7 @@ pub fn request(
     head.peer_addr = peer;
     head.method = Method::from_bytes(parts.method.as_str().as_bytes())
         .map_err(|_| malformed("a method that is none"))?;
-    head.uri = origin_form(&parts.uri)?;
+    head.uri = target(&parts.uri, &parts.method)?;
     let mut authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     for (name, value) in &parts.headers {
         if *name == fields::FAULT {
@@ -77,12 +77,15 @@ fn malformed(cause: &'static str) -> ProxyError {
     ProxyError::new(ErrorKind::InvalidRequest, cause)
 }
 
-/// Path and query. CONNECT has none, and the `*` of OPTIONS is none.
-fn origin_form(uri: &http::Uri) -> Result<Uri, ProxyError> {
-    let target = uri.path_and_query().map(http::uri::PathAndQuery::as_str);
-    let target = target.filter(|target| target.starts_with('/'));
+/// The target as HTTP/1.1 has it (RFC 9112, 3.2): path and query, the authority of CONNECT, or the asterisk. No route
+/// takes the last two.
+fn target(uri: &http::Uri, method: &http::Method) -> Result<Uri, ProxyError> {
+    let path = uri.path_and_query().map(http::uri::PathAndQuery::as_str);
+    let path = path.filter(|path| path.starts_with('/') || *path == "*");
+    let authority = uri.authority().map(http::uri::Authority::as_str);
+    let target = path.or_else(|| authority.filter(|_| method == http::Method::CONNECT));
     let target = target.ok_or_else(|| malformed("no path that can be forwarded"))?;
-    Uri::try_from(target).map_err(|_| malformed("a path that is none"))
+    Uri::try_from(target).map_err(|_| malformed("a target that is malformed"))
 }
 
 /// RFC 9113, 8.2.3: a client may cut its cookies into lines, which are one again where HTTP/2 ends.

@@ -26,11 +26,10 @@ const SIGNATURE_PARAMETERS: [&str; 7] = [
 )]
 pub fn push_strict(query: &str, strict: &mut String) {
     let mut pair_text = Vec::with_capacity(query.len());
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    for (name, value) in pairs(query) {
         pair_text.clear();
         push_strict_part(name, &mut pair_text);
-        if SIGNATURE_PARAMETERS.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(&pair_text)) {
+        if is_of_signature(&pair_text) {
             continue;
         }
         pair_text.push(b'=');
@@ -40,6 +39,30 @@ pub fn push_strict(query: &str, strict: &mut String) {
         }
         strict.push_str(str::from_utf8(&pair_text).expect("an encoded pair"));
     }
+}
+
+/// The names of the arguments that [`push_strict`] leaves out of `query`, each once, in strict escapes.
+pub fn left_out(query: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for (name, _) in pairs(query) {
+        let mut text = Vec::with_capacity(name.len());
+        push_strict_part(name, &mut text);
+        let name = String::from_utf8_lossy(&text).into_owned();
+        if is_of_signature(&text) && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Names and values as they are written, without empty pairs.
+fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+/// True for the strict name of a parameter of a query-string signature.
+fn is_of_signature(name: &[u8]) -> bool {
+    SIGNATURE_PARAMETERS.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(name))
 }
 
 fn push_strict_part(part: &str, text: &mut Vec<u8>) {
@@ -96,6 +119,13 @@ mod tests {
     #[test]
     fn a_signature_that_the_client_brings_in_the_query_goes() {
         assert_eq!(strict("a=1&X-Amz-Signature=abc&x-amz-date=2026&X%2DAmz-Credential=k&b=2"), "a=1&b=2");
+    }
+
+    #[test]
+    fn each_argument_of_a_signature_is_named_once_as_the_client_spelled_it() {
+        let query =
+            "a=1&X-Amz-Signature=abc&x-amz-date=2026&X%2DAmz-Credential=k&x-amz-date=2027&b=2&x-amz-meta=3";
+        assert_eq!(left_out(query), ["X-Amz-Signature", "x-amz-date", "X-Amz-Credential"]);
     }
 
     proptest! {

@@ -29,9 +29,9 @@ pub fn reply(
     mut upstream: UpstreamReply,
 ) -> Result<ClientReply, ProxyError> {
     let text = match &upstream.body {
-        ReplyBody::Whole(body) => format!("the function failed ({}): {}", kind_text(kind), account(body)),
+        ReplyBody::Whole(body) => failure(kind_text(kind), &account(body)),
         // its account passes by without being read
-        _ => format!("the function failed ({})", kind_text(kind)),
+        _ => kind_text(kind),
     };
     // R07: only what the function did not handle gets the status
     let status = settings.unhandled_status.filter(|_| kind.as_bytes() == b"Unhandled");
@@ -45,8 +45,17 @@ pub fn reply(
     }
     let mut reply = unchanged(upstream);
     reply.body = body_for(reply.status, reply.body, None);
-    reply.remarks.push(Remark { level: Level::Warn, text });
+    reply.remarks.push(Remark { level: Level::Warn, text: format!("the function failed: {text}") });
     Ok(reply)
+}
+
+/// The kind before the account, unless the error's type says the same, as Lambda's own errors do.
+fn failure(kind: String, account: &str) -> String {
+    match account.strip_prefix(&kind) {
+        Some("") => kind,
+        Some(rest) if rest.starts_with(": ") => account.to_owned(),
+        _ => format!("{kind}: {account}"),
+    }
 }
 
 fn kind_text(kind: &HeaderValue) -> String {

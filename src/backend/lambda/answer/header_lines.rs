@@ -42,12 +42,12 @@ pub fn read(members: &Members<'_>) -> Result<HeaderLines, ProxyError> {
     }
     let many = Member { name: "multiValueHeaders", value: members.multi_value_headers };
     let mut multiple = HeaderMap::new();
-    many.each_line(&mut room, |name, value| multiple.append(name, value))?;
+    many.each_line(&mut room, |name, value| put(&mut multiple, name, value))?;
     let single = Member { name: "headers", value: members.headers };
     let mut singles = HeaderMap::new();
     single.each_line(&mut room, |name, value| {
         if !is_repetition(&multiple, &name, &value) {
-            singles.append(name, value);
+            put(&mut singles, name, value);
         }
     })?;
     for map in [multiple, singles] {
@@ -63,9 +63,18 @@ pub fn read(members: &Members<'_>) -> Result<HeaderLines, ProxyError> {
     Ok(HeaderLines { lines, length })
 }
 
+/// Adds a line. Of several types the last stays: an answer has one at most (RFC 9110, 8.3).
+fn put(lines: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    if name == header::CONTENT_TYPE {
+        lines.insert(name, value);
+    } else {
+        lines.append(name, value);
+    }
+}
+
 /// Whether a line of `headers` adds nothing to `multiValueHeaders`. The two are merged, and of a pair of name and value
 /// that is in both one stays (API Gateway developer guide, "Output format of a Lambda function for proxy integration").
-/// A second type would not add to the first: there is one of it at most (RFC 9110, 8.3).
+/// A type there goes before one here.
 fn is_repetition(multiple: &HeaderMap, name: &HeaderName, value: &HeaderValue) -> bool {
     let mut others = multiple.get_all(name);
     if name == header::CONTENT_TYPE { others.next().is_some() } else { others.any(|other| other == value) }

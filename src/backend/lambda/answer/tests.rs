@@ -113,7 +113,7 @@ fn r04_h10_l13_a_function_error_is_200_with_the_header() {
         assert_eq!(text(&reply), FAILED);
         let remark = &reply.remarks[0];
         let account = "Sandbox.Timedout: Task timed out after 3.00 seconds";
-        assert_eq!(remark.text, format!("the function failed ({kind}): {account}"));
+        assert_eq!(remark.text, format!("the function failed: {kind}: {account}"));
         assert_eq!(remark.level, Level::Warn);
     }
 }
@@ -124,7 +124,7 @@ fn r04_a_failure_that_passes_unread_is_told_without_its_account() {
     sent.body = ReplyBody::Events(Box::new(EventStream::of_whole(Bytes::new())));
     let reply = called(PLAIN, sent).unwrap();
     assert!(matches!(reply.body, ReplyBody::Events(_)));
-    assert_eq!(reply.remarks[0].text, "the function failed (Unhandled)");
+    assert_eq!(reply.remarks[0].text, "the function failed: Unhandled");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn r06_r07_r08_unhandled_status_is_for_what_is_unhandled_with_proxy_integration_
         let handled = called(settings, failed("Handled"));
         if is_proxy_integration {
             let cause = why_of(&ErrorKind::FunctionFailed, handled);
-            assert!(cause.starts_with("the function failed (Handled): "), "{cause}");
+            assert!(cause.starts_with("Handled: "), "{cause}");
         } else {
             assert_eq!(handled.unwrap().status, StatusCode::OK);
         }
@@ -171,19 +171,29 @@ fn r06_r07_r08_unhandled_status_is_for_what_is_unhandled_with_proxy_integration_
 fn r08_e8_a_function_error_with_proxy_integration_is_502_and_says_that_the_function_failed() {
     let settings = AnswerSettings { is_proxy_integration: true, version: PayloadVersion::V2, ..PLAIN };
     let account = "Sandbox.Timedout: Task timed out after 3.00 seconds";
-    let expected = format!("the function failed (Unhandled): {account}");
+    let expected = format!("Unhandled: {account}");
     let failure = |upstream| why_of(&ErrorKind::FunctionFailed, called(settings, upstream));
     assert_eq!(failure(failed("Unhandled")), expected);
 
     let mut long = failed("Unhandled");
     let message = format!(r#"{{"errorMessage":"{}"}}"#, "\\n".repeat(600));
     long.body = ReplyBody::Whole(message.into());
-    let expected = format!("the function failed (Unhandled): {}…", "\\n".repeat(500));
+    let expected = format!("Unhandled: {}…", "\\n".repeat(500));
     assert_eq!(failure(long), expected);
 
     let mut silent = failed("Unhandled");
     silent.body = ReplyBody::Whole(Bytes::from_static(b"\xff"));
-    assert_eq!(failure(silent), "the function failed (Unhandled): no message");
+    assert_eq!(failure(silent), "Unhandled: no message");
+
+    for (body, told) in [
+        (r#"{"errorType":"Unhandled","errorMessage":"boom"}"#, "Unhandled: boom"),
+        (r#"{"errorType":"Unhandled"}"#, "Unhandled"),
+        (r#"{"errorType":"UnhandledPromise","errorMessage":"boom"}"#, "Unhandled: UnhandledPromise: boom"),
+    ] {
+        let mut same = failed("Unhandled");
+        same.body = ReplyBody::Whole(Bytes::from_static(body.as_bytes()));
+        assert_eq!(failure(same), told);
+    }
     assert_eq!(ErrorKind::FunctionFailed.code().name, "function_failed");
 }
 

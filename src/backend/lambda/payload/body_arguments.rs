@@ -52,9 +52,7 @@ impl<'a> BodyArguments<'a> {
                 let content_type = inbound.headers.get(header::CONTENT_TYPE);
                 multipart::parts(content_type.map_or(b"", |value| value.as_bytes()), body).map(Self::Parts)
             }
-            BodyKind::Raw | BodyKind::Other => {
-                Err(NoArguments::Unreadable(ErrorKind::UnsupportedMediaType.into()))
-            }
+            BodyKind::Raw | BodyKind::Other => Err(NoArguments::OtherType),
         }
     }
 

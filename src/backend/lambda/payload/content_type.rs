@@ -5,6 +5,14 @@
 
 use actix_http::header::{self, HeaderMap, HeaderValue};
 
+use crate::text::excerpt::excerpt;
+
+/// Types whose bodies can be taken apart, for the log.
+const TAKEN: &str = "application/json, types that end in +json, application/x-www-form-urlencoded and \
+    multipart/form-data, all without a Content-Encoding";
+/// Characters of a client's header that go to the log.
+const LONGEST_QUOTE: usize = 100;
+
 /// A content type without its parameters, as the client wrote it; empty if there is none.
 #[derive(Debug, Clone, Copy)]
 pub struct ContentType<'a>(&'a [u8]);
@@ -76,6 +84,15 @@ impl BodyKind {
     }
 }
 
+/// The cause for the log where a body cannot be taken apart: the type and coding that came, and those that can be.
+pub fn not_taken(headers: &HeaderMap) -> String {
+    let quoted = |value: &HeaderValue| excerpt(&String::from_utf8_lossy(value.as_bytes()), LONGEST_QUOTE);
+    let came = headers.get(header::CONTENT_TYPE).map_or_else(|| "no Content-Type".to_owned(), quoted);
+    let coding = headers.get(header::CONTENT_ENCODING).filter(|_| is_coded(headers));
+    let coding = coding.map(|coding| format!(" with Content-Encoding {}", quoted(coding)));
+    format!("the body has {came}{}; the route takes {TAKEN}", coding.unwrap_or_default())
+}
+
 fn is_coded(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::CONTENT_ENCODING)
@@ -127,6 +144,20 @@ mod tests {
             let mut headers = headers("application/json");
             headers.append(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
             assert_eq!(BodyKind::of(&headers), kind, "{coding}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_not_taken_is_told_with_its_type_and_those_that_are() {
+        let mut coded = headers("application/json");
+        coded.append(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        for (headers, came) in [
+            (HeaderMap::new(), "the body has no Content-Type; the route takes application/json, "),
+            (headers("text/csv"), "the body has text/csv; the route takes application/json, "),
+            (coded, "the body has application/json with Content-Encoding gzip; the route takes "),
+        ] {
+            let text = not_taken(&headers);
+            assert!(text.starts_with(came) && text.contains("multipart/form-data"), "{text}");
         }
     }
 

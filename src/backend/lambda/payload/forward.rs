@@ -99,7 +99,7 @@ fn forwarded_body(
     let request_body_args = match BodyArguments::read(inbound) {
         Ok(arguments) if arguments.are_named() => arguments,
         // H01, H02: what is malformed or of a type without arguments has none
-        Ok(_) | Err(NoArguments::Unreadable(_)) => BodyArguments::none(),
+        Ok(_) | Err(NoArguments::OtherType | NoArguments::Unreadable(_)) => BodyArguments::none(),
         // to say that there are none would be a lie
         Err(NoArguments::TooMany(error)) => return Err(error),
     };

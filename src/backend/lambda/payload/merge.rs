@@ -31,7 +31,7 @@ pub fn event(
     limit: u64,
 ) -> Result<Vec<u8>, ProxyError> {
     let query = Arguments(inbound.uri.query().unwrap_or_default().as_bytes());
-    let body = BodyArguments::read(inbound)?;
+    let body = BodyArguments::read(inbound).map_err(|why| why.of_body(&inbound.headers))?;
     let body_bytes = inbound.body.bytes();
     let is_alone = query.count() == 0 && beneath.is_none_or(Map::is_empty);
     if is_alone && matches!(body, BodyArguments::Json(_)) {

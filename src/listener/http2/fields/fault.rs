@@ -75,7 +75,9 @@ impl Fault {
     /// The error that the request is answered with; `max_uri` is the limit of the path's bytes.
     pub fn error(self, max_uri: u64) -> ProxyError {
         match self {
-            Self::TooLarge => ErrorKind::HeadersTooLarge.into(),
+            Self::TooLarge => {
+                ProxyError::new(ErrorKind::HeadersTooLarge, format!("HTTP/2: {}", self.cause()))
+            }
             Self::LongPath => ErrorKind::UriTooLong { limit: max_uri }.into(),
             _ => ProxyError::new(ErrorKind::InvalidRequest, format!("HTTP/2: {}", self.cause())),
         }
@@ -84,7 +86,9 @@ impl Fault {
     /// The cause for the log.
     pub fn cause(self) -> &'static str {
         match self {
-            Self::TooLarge => "the list of headers is too large",
+            Self::TooLarge => {
+                "the list of headers has 256 KiB or more, or repeats more than 16 KiB of the table of headers"
+            }
             Self::LongPath => "`:path` is too long",
             Self::Name => "a header's name has a capital or another byte that is not allowed in names",
             Self::Value => "a header's value has a control byte",
