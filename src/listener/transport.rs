@@ -57,7 +57,7 @@ impl Transport {
     /// True where an answer that ends with its connection cannot be told from one that is cut: a Unix socket knows no
     /// reset.
     pub fn hides_cuts(&self) -> bool {
-        matches!(self.socket, Socket::Unix(_))
+        matches!(self.socket, Either::Left(Either::Right(_)))
     }
 
     /// Whether the client begins with the preface of HTTP/2. What was read to know it is handed on with the rest, also
