@@ -13,6 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use crate::{
@@ -148,10 +149,7 @@ impl Application {
         let mut workers = Workers::start(&self.sockets, self.settings.workers, &self.current, &stopping)?;
         let interval = self.settings.reload.interval;
         let mut reloading = pin!(follow(self.origin, self.assembly, &self.current, self.settings));
-        let mut certificates =
-            pin!(supervise(Task::Certificates, async || self.sockets.follow_certificates(interval).await));
-        let watch = certificates::Watch::new(&self.current, self.sockets.tls());
-        let mut expiries = pin!(supervise(Task::Certificates, async || watch.follow(interval).await));
+        let mut certificates = pin!(follow_certificates(&self.sockets, &self.current, interval));
         let draining = workers.drain();
         let current = Arc::clone(&self.current);
         let end_of_drain = async {
@@ -170,26 +168,23 @@ impl Application {
         tokio::select! {
             () = workers.ended() => {}
             () = end_of_drain => {
-                log::warn!(
-                    "the drain is over, requests that are cut: {}",
-                    self.current.get().admission.in_flight()
-                );
+                let in_flight = self.current.get().admission.in_flight();
+                log::warn!("the drain is over, requests that are cut: {in_flight}");
             }
             () = &mut stop_at_once => {
                 log::warn!("stopping at once");
                 is_cut_short = true;
             }
             () = &mut certificates => {}
-            () = &mut expiries => {}
             () = &mut reloading => {}
         }
         // where there was no drain: clients are refused from now on
         self.sockets.release();
         // before what keeps keys fresh: requests in flight may still need them
         if is_cut_short {
-            workers.cut_short()
+            workers.cut_short();
         } else {
-            drop(workers)
+            drop(workers);
         }
         if let Some(spans) = self.current.get().spans.clone() {
             tokio::select! {
@@ -200,6 +195,15 @@ impl Application {
         drop(admin);
         Ok(())
     }
+}
+
+/// Takes changed certificates of the listener into use, and watches when those that others see end; never ends.
+async fn follow_certificates(sockets: &Sockets, current: &Arc<Current>, interval: Duration) {
+    let watch = certificates::Watch::new(current, sockets.tls());
+    tokio::join!(
+        supervise(Task::Certificates, async || sockets.follow_certificates(interval).await),
+        supervise(Task::Certificates, async || watch.follow(interval).await),
+    );
 }
 
 /// Keeps what snapshots are made of, and follows the settings if it is known where they come from; never ends.
