@@ -3,11 +3,9 @@
 //! A client such as curl sends `?q=ü` or `?q="x"` as it was typed. RFC 3986 wants such bytes escaped, the
 //! parser below us refuses the request for them, and nginx takes them; here each becomes its escape, which
 //! means the same to every server and can be signed. `http1/inbox.rs` passes each request line through here
-//! before it is parsed; `http2/fields/rewrite.rs` escapes each path in the same way.
+//! before it is parsed, and `http2/fields/rewrite.rs` each path.
 
 use std::borrow::Cow;
-
-use crate::text::uri_syntax::missing_escapes::escape;
 
 /// A request line, or a part of it that begins at its beginning, with the escapes that its target lacks;
 /// `None` if it lacks none.
@@ -22,6 +20,34 @@ pub fn escaped(target: &str) -> Cow<'_, str> {
     escaped.map_or(Cow::Borrowed(target), Cow::Owned)
 }
 
+/// What `http::Uri` refuses in a path or a query and others send; the rest stays as it is.
+fn is_to_escape(byte: u8, in_query: bool) -> bool {
+    match byte {
+        // `http::Uri` would take the rest for a fragment and cut it off
+        b'<' | b'>' | b'#' => true,
+        b'"' => in_query,
+        b'`' => !in_query,
+        _ => !byte.is_ascii(),
+    }
+}
+
+/// A target with its escapes; `None` if it lacks none.
+pub fn escape(target: &[u8]) -> Option<Vec<u8>> {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut in_query = false;
+    let mut escaped: Option<Vec<u8>> = None;
+    for (index, &byte) in target.iter().enumerate() {
+        in_query |= byte == b'?';
+        if is_to_escape(byte, in_query) {
+            let escaped = escaped.get_or_insert_with(|| target[..index].to_vec());
+            escaped.extend([b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        } else if let Some(escaped) = &mut escaped {
+            escaped.push(byte);
+        }
+    }
+    escaped
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -31,7 +57,7 @@ mod tests {
     #[test]
     fn the_target_is_escaped_and_nothing_else() {
         let raw = "GET /ü#\"`?q=\"<é>`\" HTTP/1.1\r";
-        let expected = "GET /%C3%BC%23%22%60?q=%22%3C%C3%A9%3E`%22 HTTP/1.1\r";
+        let expected = "GET /%C3%BC%23\"%60?q=%22%3C%C3%A9%3E`%22 HTTP/1.1\r";
         assert_eq!(escape_in_line(raw.as_bytes()).unwrap(), expected.as_bytes());
         assert_eq!(escape_in_line(b"GET /a%2Fb?c=%22 HTTP/1.1\r"), None);
         assert_eq!(escape_in_line("ü".as_bytes()), None);

@@ -4,8 +4,6 @@ use std::fmt;
 
 use actix_http::Method;
 
-use crate::text::uri_syntax::{climbs, escapes_are_whole, missing_escapes::escape};
-
 /// Everything by which a route chooses its requests.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RouteRule {
@@ -19,7 +17,7 @@ pub struct RouteRule {
     pub priority: i32,
 }
 
-/// A `uri` of the settings, with the escapes that it lacks.
+/// A `uri` of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UriPattern {
     /// `/aws`: this path alone.
@@ -53,7 +51,7 @@ impl UriPattern {
         })
     }
 
-    /// Reads a `uri`. A byte that must be escaped stands for its escape.
+    /// Reads a `uri`.
     pub fn parse(text: &str) -> Option<Self> {
         let (path, star) = match text.strip_suffix('*') {
             Some(path) => (path, true),
@@ -63,18 +61,15 @@ impl UriPattern {
             && path
                 .bytes()
                 .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'*' | b'?' | b'#' | b'{' | b'}'))
-            && escapes_are_whole(path.as_bytes())
-            && !climbs(path);
+            && crate::text::uri_syntax::escapes_are_whole(path.as_bytes())
+            && !crate::text::uri_syntax::climbs(path);
         if !sound {
             return None;
         }
-        // the paths of requests have these escapes
-        let escaped = escape(path.as_bytes()).and_then(|escaped| String::from_utf8(escaped).ok());
-        let path = escaped.unwrap_or_else(|| path.to_owned());
         Some(match (star, path.ends_with('/')) {
-            (false, _) => Self::Exact(path),
-            (true, true) => Self::Below(path),
-            (true, false) => Self::AtAndBelow(path),
+            (false, _) => Self::Exact(path.to_owned()),
+            (true, true) => Self::Below(path.to_owned()),
+            (true, false) => Self::AtAndBelow(path.to_owned()),
         })
     }
 
@@ -99,7 +94,7 @@ impl UriPattern {
     }
 }
 
-/// As it is written in the settings, with the escapes that it lacks.
+/// As it is written in the settings.
 impl fmt::Display for UriPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -207,13 +202,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn x9_a_byte_that_must_be_escaped_stands_for_its_escape() {
-        let parsed = UriPattern::parse("/a|b[0]\\/*");
-        assert_eq!(parsed, Some(UriPattern::Below("/a%7Cb%5B0%5D%5C/".to_owned())));
-        assert_eq!(UriPattern::parse("/a\\..\\b"), None);
-    }
 
     proptest! {
         #[test]

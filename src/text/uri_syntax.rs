@@ -2,7 +2,6 @@
 //!
 //! Settings, routing, signing and the backends ask here; `message/head.rs` refuses what is not sound.
 
-pub mod missing_escapes;
 pub mod query;
 
 use std::borrow::Cow;

@@ -12,7 +12,7 @@ use super::{
     hpack,
     table::{Field, Known, OVERHEAD, place},
 };
-use crate::text::uri_syntax::missing_escapes::escape;
+use crate::listener::request_target;
 
 /// Bytes of the longest path that `http::Uri` parses. No setting allows more.
 const LONGEST_PATH: usize = 65_534;
@@ -188,7 +188,7 @@ impl<'a> Rewrite<'a> {
 
     /// Adds the path with the escapes that it gets over HTTP/1.1.
     fn take_path(&mut self, field: Field<'_>) -> Result<(), Fault> {
-        let escaped = escape(field.value);
+        let escaped = request_target::escape(field.value);
         let field = match &escaped {
             Some(path) => Field { known: Known::Name(place::ROOT), value: path, ..field },
             None => field,
