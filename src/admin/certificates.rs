@@ -32,8 +32,8 @@ impl Metrics {
         );
         families.gauges(
             "apigw_invoker_certificate_renewal_due_timestamp_seconds",
-            "From when on that certificate should have been replaced: 30 days before its end, or the \
-             last fifth of a shorter life.",
+            "From when on that certificate should have been replaced: 30 days or a fifth of its lifetime before \
+             its end, whichever is shorter.",
             each(|validity| validity.renewal_due),
         );
     }
