@@ -44,7 +44,7 @@ fn x3_a_connection_that_panics_is_closed_and_the_next_one_is_served() {
     assert!(read_response(&mut BufReader::new(client), false).is_err());
     sidecar.serves();
     eventually("it is counted", || sidecar.failures("connection") == 1);
-    sidecar.panicked_at("src/fault_points.rs");
+    sidecar.panicked_at("src/system/fault_points.rs");
     sidecar.process.stop();
 }
 
@@ -76,7 +76,7 @@ fn x3_a_stream_of_http2_that_panics_is_reset_and_its_connection_serves_on() {
     assert!(client.finish(stream.response).is_err());
     assert_eq!(client.get("/x").text(), "hello");
     eventually("it is counted", || sidecar.failures("connection") == 1);
-    sidecar.panicked_at("src/fault_points.rs");
+    sidecar.panicked_at("src/system/fault_points.rs");
     sidecar.process.stop();
 }
 

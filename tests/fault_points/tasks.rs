@@ -18,7 +18,7 @@ use super::{
 };
 
 /// The files of the faults themselves.
-const FAULT: &str = "src/fault_points.rs";
+const FAULT: &str = "src/system/fault_points.rs";
 
 #[test]
 fn x3_a_reload_that_panics_starts_again_and_takes_the_next_settings() {
