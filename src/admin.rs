@@ -235,7 +235,7 @@ async fn ready(health: web::Data<Health>, turns: web::Data<Turns>) -> HttpRespon
 }
 
 impl Health {
-    /// Whether the process is ready, and the page that tells why.
+    /// The readiness of the process, and the page of `/ready` with its reasons.
     fn readiness(&self) -> (bool, serde_json::Result<String>) {
         let now = SystemTime::now();
         let snapshot = self.current.get();

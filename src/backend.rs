@@ -109,7 +109,7 @@ pub struct Target {
     pub body_mode: BodyMode,
     /// Bytes of a request's body.
     pub max_request_body: u64,
-    /// Whether calls go to the Lambda API, and not to an API or a Function URL.
+    /// True for the Lambda API, false for API Gateway and Function URLs.
     pub is_lambda_api: bool,
 }
 

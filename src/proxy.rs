@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! listener.rs      a client's request
-//! trace.rs         which trace does it belong to?
-//! target.rs        is its path sound, has it been here before?
-//! routing.rs       which route takes it?
-//! admission.rs     is there room for one more?
+//! trace.rs         the trace that it belongs to
+//! head.rs          checks of its path and of loops
+//! routing.rs       its route
+//! admission.rs     the limits of requests in flight
 //! inbound.rs       read it within its limits, clean its headers
 //! backend.rs       Backend::request: what goes out
 //! call.rs          call AWS, again if need be: is it worth it (circuit_breaker.rs), is it safe (retry.rs)?

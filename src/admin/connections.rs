@@ -1,9 +1,9 @@
-//! The connections to the admin port: always room for one more, since the one that has been idle for longest gives
-//! way, and none that waits for its client for ever.
+//! Connections to the admin port: a new one is always accepted, and closes the one that has been idle for longest where
+//! all are in use. Each has a time limit for idleness.
 //!
 //! `admin.rs` runs [`serve`] around its pages. actix-web's own server stops accepting where all its connections are
 //! taken, so probes would wait behind clients that hold theirs; and its time limits stand still while the machine's
-//! clock is before 1970, when the task that moves them has panicked. These here take the monotonic clock.
+//! clock is before 1970, since the task that moves them has panicked. The limits of this file use the monotonic clock.
 
 use std::{
     cell::Cell,
@@ -30,12 +30,12 @@ use crate::system::{
     supervision::{Task, once},
 };
 
-/// How long a connection may stay without a byte of an answer: for a head that comes slowly, between two requests,
-/// and for a client that reads nothing.
+/// Time limit of a connection without a byte of an answer: for a slow head, between two requests, and for a client that
+/// reads nothing.
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
-/// How long to wait before the next try when the system gives no more connections.
+/// Pause before the next `accept` after the system has run out of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How often that is logged.
+/// Interval of the warning about such failures.
 const REMINDER: Duration = Duration::from_secs(10);
 
 /// A connection as bytes, which notes when it was last of use.
@@ -48,8 +48,8 @@ pub(super) struct Watched {
 /// The use of a connection.
 #[derive(Debug)]
 pub(super) struct Usage {
-    /// When it was accepted, a request began, or a part of an answer was sent. The bytes of a head that comes bit by
-    /// bit do not count.
+    /// Time at which it was accepted, a request began, or a part of an answer was sent. Further bytes of a slow head do
+    /// not count.
     last: Cell<Instant>,
     /// The next byte read begins a request.
     is_between_requests: Cell<bool>,
@@ -66,7 +66,7 @@ pub(super) struct Making(Rc<Usage>);
 struct Open {
     tasks: JoinSet<()>,
     known: Vec<(Rc<Usage>, AbortHandle)>,
-    /// When a failure to accept was last logged.
+    /// Time of the last warning about a failure to accept.
     logged: Option<Instant>,
 }
 
@@ -101,11 +101,7 @@ impl Open {
     {
         // an answer is written at once; without it, it takes longer
         let _ = stream.set_nodelay(true);
-        let usage = Rc::new(Usage {
-            last: Cell::new(Instant::now()),
-            is_between_requests: Cell::new(false),
-            is_awaiting_us: Cell::new(false),
-        });
+        let usage = Rc::new(Usage::new());
         let (pages, of_task) = (Rc::clone(pages), Rc::clone(&usage));
         let task = self.tasks.spawn_local(async move {
             let watched = Watched { stream, usage: Rc::clone(&of_task) };
@@ -129,7 +125,7 @@ impl Open {
         }
     }
 
-    /// Whether there was one.
+    /// Closes the connection that has been idle for longest; false if none is open.
     async fn close_oldest(&mut self) -> bool {
         let worth = |usage: &Usage| (usage.is_awaiting_us.get(), usage.last.get());
         let oldest = self.known.iter().enumerate().min_by_key(|(_, (usage, _))| worth(usage));
@@ -162,6 +158,15 @@ impl Open {
 }
 
 impl Usage {
+    /// The usage of a connection that is accepted now.
+    fn new() -> Self {
+        Self {
+            last: Cell::new(Instant::now()),
+            is_between_requests: Cell::new(false),
+            is_awaiting_us: Cell::new(false),
+        }
+    }
+
     fn renew(&self) {
         self.last.set(Instant::now());
     }
@@ -247,11 +252,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn x8_a_client_that_waits_for_its_answer_is_not_silent() {
-        let usage = Rc::new(Usage {
-            last: Cell::new(Instant::now()),
-            is_between_requests: Cell::new(false),
-            is_awaiting_us: Cell::new(false),
-        });
+        let usage = Rc::new(Usage::new());
         let longest = Duration::from_millis(20);
         let making = usage.make();
         assert!(timeout(10 * longest, usage.silence(longest)).await.is_err());

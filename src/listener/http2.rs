@@ -163,7 +163,7 @@ fn poll_accept(
                     Some(violation) => violation,
                     None => ready!(head_limit.poll(findings, context)),
                 };
-                // the client is not read any more, so this comes once
+                // the connection ends for it, and the limit of its head with it
                 findings.unfinished.set(None);
                 refused(cause, metrics);
                 connection.abrupt_shutdown(reason);

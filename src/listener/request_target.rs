@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use crate::text::uri_syntax::push_escape;
+
 /// A request line, or a part of it that begins at its beginning, with the escapes that its target lacks;
 /// `None` if it lacks none.
 pub fn escape_in_line(line: &[u8]) -> Option<Vec<u8>> {
@@ -33,14 +35,12 @@ fn is_to_escape(byte: u8, in_query: bool) -> bool {
 
 /// A target with its escapes; `None` if it lacks none.
 pub fn escape(target: &[u8]) -> Option<Vec<u8>> {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut in_query = false;
     let mut escaped: Option<Vec<u8>> = None;
     for (index, &byte) in target.iter().enumerate() {
         in_query |= byte == b'?';
         if is_to_escape(byte, in_query) {
-            let escaped = escaped.get_or_insert_with(|| target[..index].to_vec());
-            escaped.extend([b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+            push_escape(byte, escaped.get_or_insert_with(|| target[..index].to_vec()));
         } else if let Some(escaped) = &mut escaped {
             escaped.push(byte);
         }

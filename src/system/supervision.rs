@@ -166,8 +166,8 @@ pub async fn catch_in<F: Future>(future: F) -> Result<F::Output, Panicked> {
     .await
 }
 
-/// Runs `work` on a thread where it may block, such as on a file system that hangs. Where it panics, the task
-/// that waits for it panics too, with the same place.
+/// Runs `work`, which takes processor time, on a thread of the runtime. Where it panics, the task that waits for it
+/// panics too, with the same place. Files are read by `detached.rs`: a runtime waits for its own threads when it ends.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(move || catch(work)).await {
         Ok(Ok(result)) => result,

@@ -20,14 +20,19 @@ pub fn escapes_are_whole(text: &[u8]) -> bool {
 
 /// Encodes every byte that is neither unreserved (RFC 3986, 2.3) nor among `kept`.
 pub fn push_encoded(bytes: &[u8], kept: &[u8], text: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for byte in bytes {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') || kept.contains(byte) {
             text.push(*byte);
         } else {
-            text.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+            push_escape(*byte, text);
         }
     }
+}
+
+/// Appends a byte as its escape, with the upper-case digits that RFC 3986 (2.1) recommends.
+pub fn push_escape(byte: u8, text: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    text.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
 }
 
 /// Whether a path holds a `..` segment in any spelling, wherever it leads.

@@ -18,35 +18,8 @@ use super::support::{
     App, Http2, Response, Upstream, eventually, get, open,
     process::{ANY_PORT, Process, settings},
     read_response,
-    tls::{Authority, Identity, provider},
+    tls::{Authority, CertificateFiles, Identity, provider},
 };
-
-/// Files with a certificate and its key.
-struct Files {
-    directory: TempDir,
-}
-
-impl Files {
-    fn of(identity: &Identity) -> Self {
-        let files = Self { directory: TempDir::new().unwrap() };
-        files.replace(identity);
-        files
-    }
-
-    fn replace(&self, identity: &Identity) {
-        fs::write(self.path("key"), identity.key()).unwrap();
-        fs::write(self.path("certificate"), identity.certificate()).unwrap();
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.directory.path().join(name).display().to_string()
-    }
-
-    fn listen(&self, rest: &str) -> String {
-        let (certificate, key) = (self.path("certificate"), self.path("key"));
-        format!("https: {{ address: '127.0.0.1:0', certificate: {certificate}, key: {key}{rest} }}")
-    }
-}
 
 /// A client that trusts this authority alone.
 fn trusting(authority: &Authority, identity: Option<&Identity>, protocols: &[&[u8]]) -> ClientConfig {
@@ -82,7 +55,7 @@ fn ask(address: SocketAddr, client: ClientConfig) -> io::Result<(Response, Certi
 #[test]
 fn https_serves_1_1_and_by_alpn_2_and_says_so_to_the_upstream() {
     let authority = Authority::new("test");
-    let files = Files::of(&authority.identity("sidecar.example"));
+    let files = CertificateFiles::of(&authority.identity("sidecar.example"));
     let upstream = Upstream::ok();
     let app = App::listening(&files.listen(""), "")
         .gateway("r", "/*", &upstream.uri("/"), "timeout: 10000")
@@ -118,7 +91,7 @@ fn https_serves_1_1_and_by_alpn_2_and_says_so_to_the_upstream() {
 #[test]
 fn with_client_ca_only_clients_with_a_certificate_of_it_are_served() {
     let authority = Authority::new("test");
-    let files = Files::of(&authority.identity("sidecar.example"));
+    let files = CertificateFiles::of(&authority.identity("sidecar.example"));
     let client_ca = authority.file();
     let listen = files.listen(&format!(", client_ca: {}", client_ca.path().display()));
     let upstream = Upstream::ok();
@@ -137,7 +110,7 @@ fn with_client_ca_only_clients_with_a_certificate_of_it_are_served() {
 fn changed_certificates_are_taken_without_a_restart_and_unfit_ones_change_nothing() {
     let authority = Authority::new("test");
     let first = authority.identity("sidecar.example");
-    let files = Files::of(&first);
+    let files = CertificateFiles::of(&first);
     let upstream = Upstream::ok();
     let listen = files.listen("");
     let process = format!("listen: {{ http: '127.0.0.1:0', {listen} }}\nreload: {{ interval: 100ms }}\n");
@@ -165,7 +138,7 @@ fn changed_certificates_are_taken_without_a_restart_and_unfit_ones_change_nothin
 #[test]
 fn plain_text_on_the_port_of_tls_and_a_handshake_that_never_ends_are_closed() {
     let authority = Authority::new("test");
-    let files = Files::of(&authority.identity("sidecar.example"));
+    let files = CertificateFiles::of(&authority.identity("sidecar.example"));
     let upstream = Upstream::ok();
     let app = App::listening(&files.listen(""), "limits: { header_timeout: 200ms }")
         .gateway("r", "/*", &upstream.uri("/"), "")
@@ -193,9 +166,9 @@ fn mistakes(listen: &str) -> String {
 fn files_that_do_not_fit_are_mistakes_that_name_file_and_key() {
     let authority = Authority::new("test");
     let identity = authority.identity("sidecar.example");
-    let files = Files::of(&identity);
-    let other = Files::of(&authority.identity("other.example"));
-    let empty = Files::of(&identity);
+    let files = CertificateFiles::of(&identity);
+    let other = CertificateFiles::of(&authority.identity("other.example"));
+    let empty = CertificateFiles::of(&identity);
     fs::write(empty.path("certificate"), "").unwrap();
     let https = |certificate: &str, key: &str, rest: &str| {
         format!("https: {{ address: '127.0.0.1:0', certificate: {certificate}, key: {key}{rest} }}")

@@ -1,55 +1,27 @@
 //! Certificates that the sidecar shows others: told of before they end, once, and again when they have.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use rcgen::{CertificateParams, date_time_ymd};
-use tempfile::TempDir;
 use time::OffsetDateTime;
 
 use super::support::{
     App, eventually,
     exposition::Exposition,
     process::{ANY_PORT, Process, command, end_of, settings},
-    tls::{Authority, Identity},
+    tls::{Authority, CertificateFiles, Identity},
 };
 
 const EXPIRY: &str = "apigw_invoker_certificate_expiry_timestamp_seconds";
 const RENEWAL_DUE: &str = "apigw_invoker_certificate_renewal_due_timestamp_seconds";
 
-/// Files with a certificate and its key.
-struct Files(TempDir);
-
-impl Files {
-    fn of(identity: &Identity) -> Self {
-        let files = Self(TempDir::new().unwrap());
-        files.replace(identity);
-        files
-    }
-
-    fn replace(&self, identity: &Identity) {
-        fs::write(self.path("key"), identity.key()).unwrap();
-        fs::write(self.path("certificate"), identity.certificate()).unwrap();
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).display().to_string()
-    }
-
-    /// The section `listen.https`.
-    fn https(&self) -> String {
-        let (certificate, key) = (self.path("certificate"), self.path("key"));
-        format!("https: {{ address: '127.0.0.1:0', certificate: {certificate}, key: {key} }}")
-    }
-
-    /// A route that shows the certificate.
-    fn route(&self) -> String {
-        format!(
-            "uri: /r\napi_gateway:\n  function_uri: https://a.example/\n  client_certificate: {}\n  \
-             client_key: {}\n",
-            self.path("certificate"),
-            self.path("key")
-        )
-    }
+/// A route that shows the certificate.
+fn route(files: &CertificateFiles) -> String {
+    format!(
+        "uri: /r\napi_gateway:\n  function_uri: https://a.example/\n  client_certificate: {}\n  client_key: {}\n",
+        files.path("certificate"),
+        files.path("key")
+    )
 }
 
 /// A certificate that is valid from now and for so long.
@@ -77,9 +49,9 @@ fn k3_check_warns_of_certificates_that_end_or_have_and_exits_with_0() {
         (future, "is not valid before 4000-01-01 ", "and servers refuse it: replace the file"),
         (sound, "", ""),
     ] {
-        let files = Files::of(&identity);
-        let process = format!("listen: {{ http: '127.0.0.1:0', {} }}\n", files.https());
-        let directory = settings(&process, &[("r", &files.route())]);
+        let files = CertificateFiles::of(&identity);
+        let process = format!("listen: {{ http: '127.0.0.1:0', {} }}\n", files.listen(""));
+        let directory = settings(&process, &[("r", &route(&files))]);
         let ended = end_of(&mut command("check", directory.path()));
         assert_eq!(ended.code, Some(0), "{ended:?}");
         let of = |start: &str| ended.errors.lines().find(|line| line.starts_with(start)).unwrap_or_default();
@@ -93,9 +65,9 @@ fn k3_check_warns_of_certificates_that_end_or_have_and_exits_with_0() {
 #[test]
 fn k3_a_running_process_says_once_that_a_certificate_ends_and_once_that_it_has() {
     let authority = Authority::new("ours");
-    let files = Files::of(&expired(&authority));
+    let files = CertificateFiles::of(&expired(&authority));
     let process =
-        format!("listen: {{ http: '127.0.0.1:0', {} }}\nreload: {{ interval: 100ms }}\n", files.https());
+        format!("listen: {{ http: '127.0.0.1:0', {} }}\nreload: {{ interval: 100ms }}\n", files.listen(""));
     let directory =
         settings(&process, &[("r", "uri: /\napi_gateway: { function_uri: 'http://a.example/' }\n")]);
     let (mut process, _) = Process::run(directory.path());
@@ -122,8 +94,8 @@ fn k3_a_running_process_says_once_that_a_certificate_ends_and_once_that_it_has()
 
 #[test]
 fn k3_a_client_certificate_that_ends_is_told_of_at_the_start() {
-    let files = Files::of(&expired(&Authority::new("ours")));
-    let directory = settings(ANY_PORT, &[("r", &files.route())]);
+    let files = CertificateFiles::of(&expired(&Authority::new("ours")));
+    let directory = settings(ANY_PORT, &[("r", &route(&files))]);
     let (mut process, _) = Process::run(directory.path());
     let told = "route r: client_certificate expired on 2025-02-01, ";
     eventually("it is told of", || process.errors().contains(told));
@@ -136,8 +108,8 @@ fn k3_the_end_of_each_certificate_is_a_metric() {
     let day = Duration::from_hours(24);
     let now = OffsetDateTime::now_utc();
     let (listener, client) = (lasting(&authority, now, 100 * day), lasting(&authority, now, 10 * day));
-    let (listener, client) = (Files::of(&listener), Files::of(&client));
-    let app = App::listening(&listener.https(), "").route("r", &client.route()).start();
+    let (listener, client) = (CertificateFiles::of(&listener), CertificateFiles::of(&client));
+    let app = App::listening(&listener.listen(""), "").route("r", &route(&client)).start();
     let of_listener = [("certificate", "listen.https"), ("route", "-")];
     let of_client = [("certificate", "client_certificate"), ("route", "r")];
     let mut metrics = Exposition::of(app.admin);

@@ -1,6 +1,7 @@
 //! Certificates made for one test, and an upstream that answers over TLS with them.
 
 use std::{
+    fs,
     io::{self, BufReader, Write as _},
     net::{Shutdown, TcpStream},
     sync::{Arc, Mutex},
@@ -16,7 +17,7 @@ use rustls::{
     sign::{CertifiedKey, SingleCertAndKey},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 use super::upstream::{Received, Upstream, read_request};
 
@@ -233,4 +234,32 @@ pub fn demanding(authority: &Authority, version: &'static SupportedProtocolVersi
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(resolver(authority.identity("localhost"))),
     )
+}
+
+/// Files with a certificate and its key.
+pub struct CertificateFiles {
+    directory: TempDir,
+}
+
+impl CertificateFiles {
+    pub fn of(identity: &Identity) -> Self {
+        let files = Self { directory: TempDir::new().unwrap() };
+        files.replace(identity);
+        files
+    }
+
+    pub fn replace(&self, identity: &Identity) {
+        fs::write(self.path("key"), identity.key()).unwrap();
+        fs::write(self.path("certificate"), identity.certificate()).unwrap();
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.directory.path().join(name).display().to_string()
+    }
+
+    /// The table `listen.https`, with more keys in `rest`.
+    pub fn listen(&self, rest: &str) -> String {
+        let (certificate, key) = (self.path("certificate"), self.path("key"));
+        format!("https: {{ address: '127.0.0.1:0', certificate: {certificate}, key: {key}{rest} }}")
+    }
 }

@@ -66,11 +66,11 @@ impl<W: io::Write> Writer<'_, W> {
     }
 
     /// An array of strings.
-    pub fn texts<'t>(&mut self, fixed: &str, texts: impl Iterator<Item = &'t str>) -> io::Result<()> {
+    pub fn texts<T: AsRef<str>>(&mut self, fixed: &str, texts: impl Iterator<Item = T>) -> io::Result<()> {
         self.fixed(fixed)?;
         let mut separator = "[";
         for text in texts {
-            self.text(separator, text)?;
+            self.text(separator, text.as_ref())?;
             separator = ",";
         }
         self.fixed(if separator == "[" { "[]" } else { "]" })
@@ -103,14 +103,7 @@ impl<W: io::Write> Writer<'_, W> {
         fixed: &str,
         grouped: &'g G,
     ) -> io::Result<()> {
-        self.members(fixed, grouped.groups(), |writer, values| {
-            let mut separator = "[";
-            for value in values {
-                writer.text(separator, value.as_ref())?;
-                separator = ",";
-            }
-            writer.fixed("]")
-        })
+        self.members(fixed, grouped.groups(), |writer, values| writer.texts("", values))
     }
 
     /// An object of each name's values, joined by commas.
@@ -204,7 +197,7 @@ pub mod tests {
 
     #[test]
     fn lists_without_an_item_are_closed() {
-        assert_eq!(written(|writer| writer.texts("", std::iter::empty())), "[]");
+        assert_eq!(written(|writer| writer.texts("", std::iter::empty::<&str>())), "[]");
         assert_eq!(written(|writer| writer.map::<&str, &str>("", std::iter::empty())), "{}");
         assert_eq!(written(|writer| writer.texts(r#""a":"#, ["", "b"].into_iter())), r#""a":["","b"]"#);
     }
