@@ -71,7 +71,7 @@ pub struct RefusedCall {
     host: String,
     api_key: ApiKey,
     caller: Caller,
-    /// Whether the client has signed the call itself.
+    /// True where the client has signed the call itself.
     is_signed_by_client: bool,
     /// There if the route has signed the call.
     signed: Option<Evidence>,

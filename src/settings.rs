@@ -75,7 +75,7 @@ use self::{
     tree::{Content, DEFAULTS, Node, ROUTES},
 };
 
-/// What becomes of settings without a route.
+/// Treatment of settings without a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NoRoutes {
     /// A mistake: at the start the files are in another place.

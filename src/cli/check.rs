@@ -38,7 +38,7 @@ pub(super) struct Options {
     form: OutputForm,
 }
 
-/// What the network has said.
+/// Results of the checks that use the network.
 #[derive(Default)]
 struct Network {
     credentials: Vec<Tried>,

@@ -48,7 +48,7 @@ pub fn is_throttling(error_type: &str) -> bool {
     )
 }
 
-/// Whether AWS calls the keys expired.
+/// True for the error types of expired keys.
 pub fn is_expiry(error_type: &str) -> bool {
     error_type.starts_with("ExpiredToken")
 }

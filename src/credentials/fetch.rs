@@ -53,7 +53,7 @@ pub trait Fetch: Send + Sync + 'static {
     fn name(&self) -> impl Future<Output = String> + Send;
     /// The keys, or why there are none.
     fn fetch(&self) -> impl Future<Output = Result<Fetched, String>> + Send;
-    /// Whose these keys are, or why that cannot be found out.
+    /// Asks STS for the owner of these keys.
     fn caller(&self, credentials: Credentials) -> impl Future<Output = Result<Caller, CallerUnknown>> + Send;
     /// The state of the files that the keys came from; `None` if they came from elsewhere.
     fn fingerprint(&self) -> Option<Fingerprint>;

@@ -38,7 +38,7 @@ pub struct ProxyError {
     lasting: bool,
 }
 
-/// How long a client that was turned away should wait, in seconds.
+/// `Retry-After` of an answer to a client that was turned away, in seconds.
 const RETRY_AFTER: &str = "1";
 
 impl ErrorKind {

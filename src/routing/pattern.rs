@@ -42,7 +42,7 @@ impl UriPattern {
         its end, without query, `..`, bad escapes and braces \
          (there are no templates yet: `/site/*` takes what `/site/{slug}` would, and %7B is a brace itself)";
 
-    /// Whether a path has a parameter as other routers spell it, `/u/:slug`, which is taken literally here.
+    /// True for a path with a parameter in other routers' spelling, `/u/:slug`, which is matched literally here.
     pub fn has_parameter(text: &str) -> bool {
         text.split('/').any(|segment| {
             segment

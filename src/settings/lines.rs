@@ -69,7 +69,7 @@ impl Lines {
         line
     }
 
-    /// Whether the text has no key: a file with comments alone, or with YAML's word for nothing.
+    /// True for a text without a key: comments alone, or YAML's null.
     pub fn is_empty(&self) -> bool {
         self.root.below.is_empty()
     }

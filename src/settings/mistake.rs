@@ -94,7 +94,7 @@ pub struct Mistakes {
     found: Vec<Mistake>,
     /// The files and keys of those, since there may be thousands.
     known: HashSet<(String, String)>,
-    /// What is taken and nonetheless unwise.
+    /// Warnings about values that are valid and unwise.
     warnings: Vec<Mistake>,
 }
 

@@ -44,7 +44,7 @@ pub struct Settings {
     pub files: Vec<PathBuf>,
     /// The texts that nobody is shown.
     pub hidden: Hidden,
-    /// What is taken and nonetheless unwise, each with its file and key.
+    /// Warnings about values that are valid and unwise, each with file and key.
     pub warnings: Vec<String>,
 }
 

@@ -21,7 +21,7 @@ const REFERENCE: &str = r"^(\$(env|file)://.+|\{vault://env/.+\})$";
 const DURATION: &str = r"^[0-9]+$|^[0-9]+(\.[0-9]+)? ?[a-zA-Zµ]+( ?[0-9]+(\.[0-9]+)? ?[a-zA-Zµ]+)*$";
 /// An IP address and a port.
 const ADDRESS: &str = r"^(\[[0-9a-fA-F:.]+\]|[0-9.]+):[0-9]{1,5}$";
-/// What a mistake says of it.
+/// An address in the words of a mistake.
 pub(super) const ADDRESS_EXPECTED: &str = "an IP address with a port, such as 127.0.0.1:9080";
 /// A region or a service, which are parts of a signature's scope.
 const SCOPE_WORD: &str = "^[a-z0-9-]+$";

@@ -97,7 +97,7 @@ fn named(routes: &[&str]) -> String {
 pub struct Watch {
     current: Arc<Current>,
     listener: Option<Arc<ServerTls>>,
-    /// What the log has said of each certificate.
+    /// The last logged state of each certificate.
     said: Mutex<BTreeMap<(Setting, Validity), Standing>>,
 }
 

@@ -7,7 +7,7 @@ use crate::{settings::tree::Spelling, text::excerpt::excerpt};
 /// Characters of a value that a mistake quotes at most.
 const LONGEST_QUOTED: usize = 200;
 
-/// What may be shown.
+/// The part of a value that may be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::settings) enum Secrecy {
     /// All of it. Mistakes quote nothing that a reference yields, whatever the key.
