@@ -33,6 +33,8 @@ use crate::system::{
 /// Time limit of a connection without a byte of an answer: for a slow head, between two requests, and for a client that
 /// reads nothing.
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
+/// Age up to which a connection without a byte is not closed for another: its request may still be on its way.
+const GRACE: Duration = Duration::from_millis(5);
 /// Pause before the next `accept` after the system has run out of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Interval of the warning about such failures.
@@ -51,6 +53,8 @@ pub(super) struct Usage {
     /// Time at which it was accepted, a request began, or a part of an answer was sent. Further bytes of a slow head do
     /// not count.
     last: Cell<Instant>,
+    /// End of the time in which the first byte may come; none once it has.
+    grace: Cell<Option<Instant>>,
     /// The next byte read begins a request.
     is_between_requests: Cell<bool>,
     /// An answer is being made, which may take longer than a client may be silent.
@@ -126,14 +130,25 @@ impl Open {
     }
 
     /// Closes the connection that has been idle for longest; false if none is open.
+    ///
+    /// Where clients connect faster than their first bytes can come, it waits for the grace of the oldest one: a probe
+    /// among them gets its answer.
     async fn close_oldest(&mut self) -> bool {
-        let worth = |usage: &Usage| (usage.is_awaiting_us.get(), usage.last.get());
-        let oldest = self.known.iter().enumerate().min_by_key(|(_, (usage, _))| worth(usage));
-        let Some(at) = oldest.map(|(at, _)| at) else { return false };
+        if let Some(grace) = self.oldest().and_then(|at| self.known[at].0.grace()) {
+            sleep_until(grace).await;
+        }
+        let Some(at) = self.oldest() else { return false };
         self.known.swap_remove(at).1.abort();
         // its socket closes when the runtime comes to it
         yield_now().await;
         true
+    }
+
+    /// Place of the connection that is the first to be closed.
+    fn oldest(&self) -> Option<usize> {
+        let worth = |usage: &Usage| (usage.is_awaiting_us.get(), usage.grace().is_some(), usage.last.get());
+        let oldest = self.known.iter().enumerate().min_by_key(|(_, (usage, _))| worth(usage));
+        oldest.map(|(at, _)| at)
     }
 
     fn forget_ended(&mut self) {
@@ -160,11 +175,18 @@ impl Open {
 impl Usage {
     /// The usage of a connection that is accepted now.
     fn new() -> Self {
+        let now = Instant::now();
         Self {
-            last: Cell::new(Instant::now()),
+            last: Cell::new(now),
+            grace: Cell::new(Some(now + GRACE)),
             is_between_requests: Cell::new(false),
             is_awaiting_us: Cell::new(false),
         }
+    }
+
+    /// End of the grace of a connection that has had none of its bytes read, while it lasts.
+    fn grace(&self) -> Option<Instant> {
+        self.grace.get().filter(|end| *end > Instant::now())
     }
 
     fn renew(&self) {
@@ -214,8 +236,11 @@ impl AsyncRead for Watched {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before && self.usage.is_between_requests.replace(false) {
-            self.usage.renew();
+        if buffer.filled().len() > before {
+            self.usage.grace.set(None);
+            if self.usage.is_between_requests.replace(false) {
+                self.usage.renew();
+            }
         }
         polled
     }
@@ -258,5 +283,22 @@ mod tests {
         assert!(timeout(10 * longest, usage.silence(longest)).await.is_err());
         drop(making);
         timeout(Duration::from_secs(20), usage.silence(longest)).await.unwrap();
+    }
+    #[actix_rt::test]
+    async fn x8_a_new_connection_has_time_for_its_first_byte_before_it_is_closed_for_another() {
+        let mut open = Open::default();
+        for _ in 0..2 {
+            let task = open.tasks.spawn_local(std::future::pending());
+            open.known.push((Rc::new(Usage::new()), task));
+        }
+        let (probe, half_head) = (Rc::clone(&open.known[0].0), Rc::clone(&open.known[1].0));
+        half_head.grace.set(None);
+        assert_eq!(open.oldest(), Some(1));
+        assert!(open.close_oldest().await);
+        assert!(Rc::ptr_eq(&open.known[0].0, &probe));
+        let begun = Instant::now();
+        let left = probe.grace();
+        assert!(open.close_oldest().await);
+        assert!(open.known.is_empty() && left.is_none_or(|left| begun.elapsed() >= left - begun));
     }
 }
