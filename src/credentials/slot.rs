@@ -206,13 +206,15 @@ impl Slot {
         }
     }
 
-    /// AWS has accepted these keys. Written once for each set.
+    /// AWS has accepted these keys. Written once for each set, and once after each refusal.
     pub fn accepted(&self, used: &Arc<Credentials>) {
         if let Some(keys) = self.keys.load().as_ref()
-            && !keys.accepted.load(Ordering::Relaxed)
+            && (!keys.accepted.load(Ordering::Relaxed) || keys.given_again.load(Ordering::Relaxed))
             && Arc::ptr_eq(&keys.credentials, used)
         {
             keys.accepted.store(true, Ordering::Relaxed);
+            keys.refused.store(false, Ordering::Relaxed);
+            keys.given_again.store(false, Ordering::Relaxed);
         }
     }
 
@@ -263,6 +265,12 @@ impl Slot {
     pub fn status(&self, now: SystemTime) -> Status {
         let Report { source, failure } = Report::clone(&self.report.load());
         let state = match self.keys() {
+            Some(keys) if keys.given_again.load(Ordering::Relaxed) => {
+                let end = Ready::of(&keys.credentials, None, None).key_id_end;
+                let reason =
+                    format!("AWS refuses the access key ending in {end}, and there are no other keys");
+                State::Unavailable { reason }
+            }
             Some(keys) if self.valid(now).is_some() => {
                 let ready = Ready::of(&keys.credentials, keys.caller.get().cloned(), failure);
                 State::Ready(Ready { is_past_expiry: keys.is_past_expiry(now), ..ready })
@@ -321,6 +329,29 @@ mod tests {
         assert_eq!(slot.routes(), "route fn: ");
         drop(again);
         assert_eq!(slot.routes(), "");
+    }
+
+    #[test]
+    fn keys_that_aws_refuses_and_their_source_gives_again_are_not_ready_until_aws_accepts_them() {
+        let slot = Slot::new();
+        slot.report("environment", None);
+        let used = Arc::clone(&slot.publish(keys("AKIDEXAMPLE").into()).credentials);
+        let is_ready = || matches!(slot.status(SystemTime::now()).state, State::Ready(_));
+        slot.refresh_soon(&used);
+        // the refresher has not looked for others yet
+        slot.given_again();
+        assert!(is_ready());
+        assert_eq!(slot.take_refusal(), Some(Refusal::OfUnproven));
+        slot.given_again();
+        assert_eq!(
+            slot.status(SystemTime::now()).to_string(),
+            "environment: unavailable: AWS refuses the access key ending in MPLE, and there are no other keys"
+        );
+        slot.accepted(&used);
+        assert!(is_ready());
+        // a further refusal counts again
+        slot.refresh_soon(&used);
+        assert_eq!(slot.take_refusal(), Some(Refusal::OfAccepted));
     }
 
     const NOT_LONG: Duration = Duration::from_millis(20);
