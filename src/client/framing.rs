@@ -23,6 +23,9 @@ pub const MAX_HEADERS: usize = 200;
 /// Bytes of an answer's head, or of the names and values that a function's answer describes. API Gateway passes 10 KiB
 /// on, a load balancer 32 KiB, Envoy 60 KiB, and a Function URL's function has no limit of its own.
 pub const MAX_HEAD: usize = 64 << 10;
+/// Largest `Content-Length` of an answer: that of curl, nginx and nghttp2, whose lengths are signed 64-bit numbers. A
+/// client over HTTP/2 would break off the stream at a larger one.
+const MAX_LENGTH: u64 = i64::MAX as u64;
 
 /// What the first bytes of an answer say.
 #[derive(Debug)]
@@ -190,7 +193,8 @@ impl Fields {
                     .ok()
                     .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
                     .and_then(|text| text.parse().ok())
-                    .ok_or(Malformed::Framing("a Content-Length that is no number"))?;
+                    .filter(|length| *length <= MAX_LENGTH)
+                    .ok_or(Malformed::Framing("a Content-Length that is not a number below 2^63"))?;
                 if fields.content_length.replace(length).is_some() {
                     return Err(Malformed::Framing("two Content-Length headers"));
                 }
@@ -243,6 +247,15 @@ mod tests {
     #[track_caller]
     fn malformed(text: impl AsRef<[u8]>) -> Malformed {
         parsed(text, false).expect_err("it is malformed")
+    }
+
+    #[test]
+    fn c1_a_length_that_no_client_can_hold_is_malformed() {
+        let head = |length: u64| format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        assert!(matches!(parsed(head(MAX_LENGTH), true), Ok(Parsed::Final(_))));
+        for to_head in [false, true] {
+            assert!(matches!(parsed(head(MAX_LENGTH + 1), to_head), Err(Malformed::Framing(_))));
+        }
     }
 
     #[test]
