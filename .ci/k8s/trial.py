@@ -52,8 +52,10 @@ class StandIn:
                 env=os.environ | {"TMPDIR": str(directory)},
             )
         eventually("the stand-in is there", lambda: get(AGENT, 80, "/open/hello")[0] == 200)
-        newest = max(directory.glob("*/pod-identity-token"), key=lambda path: path.stat().st_mtime)
-        self.token = newest.read_bytes()
+        # it writes the token once it serves
+        tokens = lambda: list(directory.glob("*/pod-identity-token"))  # noqa: E731
+        eventually("the stand-in has written the token", tokens)
+        self.token = max(tokens(), key=lambda path: path.stat().st_mtime).read_bytes()
         return self
 
     def __exit__(self, *_: object) -> None:
