@@ -44,6 +44,7 @@ use aws_credential_types::Credentials;
 
 pub use self::{
     at_hand::{AtHand, at_hand},
+    identity::CallerUnknown,
     keeper::{Attempt, Keeper, sts_endpoint, try_once},
     status::{Caller, Ready, State, Status},
 };

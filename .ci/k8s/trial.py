@@ -46,15 +46,17 @@ class StandIn:
         directory = WORK / "dev"
         directory.mkdir(exist_ok=True)
         command = [INVOKER, "dev", "--listen", "127.0.0.1:9082", "--stand-in", f"{AGENT}:80"]
-        with (WORK / "dev.log").open("wb") as log:
+        # the pods have the admin port's own address; while it is taken, `dev` takes another one
+        with (WORK / "dev.log").open("wb") as log, socket.create_server(("127.0.0.1", 9180)):
             self.process = subprocess.Popen(
                 [*command, "--credentials", "pod-identity"], stdout=log, stderr=log,
                 env=os.environ | {"TMPDIR": str(directory)},
             )
-        eventually("the stand-in is there", lambda: get(AGENT, 80, "/open/hello")[0] == 200)
-        # it writes the token once it serves
-        tokens = lambda: list(directory.glob("*/pod-identity-token"))  # noqa: E731
-        eventually("the stand-in has written the token", tokens)
+            eventually("the stand-in is there", lambda: get(AGENT, 80, "/open/hello")[0] == 200)
+            # `dev` writes the token once it serves
+            tokens = lambda: list(directory.glob("*/pod-identity-token"))  # noqa: E731
+            eventually("the stand-in has written the token", tokens)
+            eventually("its sidecar is there", lambda: get("127.0.0.1", 9082, "/nothing")[0] == 404)
         self.token = max(tokens(), key=lambda path: path.stat().st_mtime).read_bytes()
         return self
 

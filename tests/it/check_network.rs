@@ -305,7 +305,7 @@ fn k4_sts_is_asked_once_for_each_source_whose_keys_they_are() {
 }
 
 #[test]
-fn k4_keys_that_sts_refuses_or_that_it_could_not_be_asked_of_are_exit_1_with_cause_and_cure() {
+fn k4_keys_that_sts_refuses_are_exit_1_and_an_sts_that_cannot_be_asked_is_told_with_its_cure() {
     let mut body = String::new();
     let _ = write!(
         body,
@@ -315,8 +315,9 @@ fn k4_keys_that_sts_refuses_or_that_it_could_not_be_asked_of_are_exit_1_with_cau
     );
     let refusing = Upstream::answering(&answer("403 Forbidden", &body));
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for (sts, cause, cure) in [
+    for (code, sts, cause, cure) in [
         (
+            1,
             refusing.uri(""),
             "STS refuses the access key ending in MPLE (InvalidClientTokenId: The security token included \
              in the request is invalid.)"
@@ -324,6 +325,7 @@ fn k4_keys_that_sts_refuses_or_that_it_could_not_be_asked_of_are_exit_1_with_cau
             "it was deleted or made inactive",
         ),
         (
+            0,
             format!("http://{closed}"),
             format!("GetCallerIdentity could not be asked: cannot connect to {closed}: connection refused"),
             "See that this machine reaches STS",
@@ -331,7 +333,7 @@ fn k4_keys_that_sts_refuses_or_that_it_could_not_be_asked_of_are_exit_1_with_cau
     ] {
         let directory = settings(ANY_PORT, &[("r", &route("r", "https://a.example/", &keys(&sts)))]);
         let ended = check(directory.path(), &["--credentials"]);
-        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert_eq!(ended.code, Some(code), "{ended:?}");
         let line = ended.output.lines().find(|line| line.starts_with("route r: ")).unwrap_or_default();
         assert!(line.contains(&cause) && line.contains(cure), "{cause}\n{cure}\n{ended:?}");
         assert!(!ended.output.contains("hush"), "{ended:?}");

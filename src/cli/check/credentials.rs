@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::{
-    credentials::{Attempt, Caller, State, try_once},
+    credentials::{Attempt, Caller, CallerUnknown, State, try_once},
     settings::{Settings, Source},
     tls::TlsError,
 };
@@ -37,9 +37,10 @@ pub(super) async fn try_all(settings: &Settings) -> Vec<Tried> {
 }
 
 impl Tried {
-    /// There are keys, and STS has said whose they are.
+    /// There are keys, and STS does not refuse them. Keys whose owner STS could not be asked for may be right: a
+    /// private network often has no way to STS.
     pub(super) fn is_good(&self) -> bool {
-        self.is_ready() && self.identity_problem().is_none()
+        self.is_ready() && !matches!(self.unknown(), Some(CallerUnknown::Refused(_)))
     }
 
     fn is_ready(&self) -> bool {
@@ -60,8 +61,12 @@ impl Tried {
         }
     }
 
+    fn unknown(&self) -> Option<&CallerUnknown> {
+        self.outcome.as_ref().ok()?.unknown.as_ref()
+    }
+
     fn identity_problem(&self) -> Option<String> {
-        Some(self.outcome.as_ref().ok()?.unknown.as_ref()?.to_string())
+        self.unknown().map(ToString::to_string)
     }
 
     /// A line for a person.
