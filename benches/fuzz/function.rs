@@ -214,8 +214,9 @@ impl Plain {
         for cookie in array(members.get("cookies"))? {
             headers.push(("set-cookie".to_owned(), cookie));
         }
-        let is_plain = |(name, value): &(String, String)| is_name(name) && is_value(value);
-        let is_plain = headers.iter().all(is_plain) && headers.len() < 40 && (200..=599).contains(&status);
+        let is_plain = headers.iter().all(|(_, value)| is_value(value))
+            && headers.len() < 40
+            && (200..=599).contains(&status);
         // payload format 1.0 has no cookies of its own
         let is_plain = is_plain && !(is_v1 && members.contains_key("cookies"));
         is_plain.then_some(Self { status, body, headers })
@@ -237,6 +238,10 @@ fn lines(member: Option<&Value>) -> Option<Vec<(String, String)>> {
     };
     let mut lines = Vec::new();
     for (name, value) in map {
+        // a name that cannot be sent is a fault even where it has no value
+        if !is_name(name) {
+            return None;
+        }
         match value {
             Value::String(value) => lines.push((name.clone(), value.clone())),
             values => lines.extend(array(Some(values))?.into_iter().map(|value| (name.clone(), value))),
