@@ -68,8 +68,9 @@ fn final_answer(
         named.map(|header| header.value.trim_ascii()).collect()
     };
     let (codings, lengths) = (all("transfer-encoding"), all("content-length"));
-    let length: Option<u64> = match lengths[..] {
+    let length: Option<i64> = match lengths[..] {
         [] => None,
+        // clients hold no larger ones
         [digits] if digits.iter().all(u8::is_ascii_digit) => {
             let length = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
             let Some(length) = length else { return Reading::NoAnswer };
