@@ -4,6 +4,7 @@
 //! speaks HTTP/1.1 over it (`exchange.rs`), and returns the answer's head with a body that streams (`response.rs`).
 
 pub mod aws_error;
+mod control_plane;
 mod dial;
 mod endpoint;
 mod event_stream;
@@ -31,6 +32,7 @@ use actix_http::Method;
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) use self::{
+    control_plane::{ControlAnswer, ControlClient, ControlLimits},
     dial::dial,
     probe::{Probed, Unreached, probe_all},
 };

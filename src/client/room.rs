@@ -38,14 +38,19 @@ impl UpstreamRoom {
         Place(Arc::clone(self))
     }
 
+    /// How many are open.
+    pub(super) fn count(&self) -> u32 {
+        self.open.load(Ordering::Relaxed)
+    }
+
     /// Whether one more would be too many.
     pub(super) fn is_full(&self) -> bool {
-        self.open.load(Ordering::Relaxed) >= self.limit.load(Ordering::Relaxed)
+        self.count() >= self.limit.load(Ordering::Relaxed)
     }
 
     /// Whether there are too many.
     pub(super) fn is_exceeded(&self) -> bool {
-        self.open.load(Ordering::Relaxed) > self.limit.load(Ordering::Relaxed)
+        self.count() > self.limit.load(Ordering::Relaxed)
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use actix_rt::net::{ActixStream, Ready};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -42,7 +43,6 @@ impl Stream {
     }
 
     /// Its socket.
-    #[cfg(test)]
     pub fn tcp(&self) -> &TcpStream {
         match &self.socket {
             Either::Left(stream) => stream,
@@ -92,5 +92,16 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().socket).poll_shutdown(context)
+    }
+}
+
+/// For awc, which wants to be able to ask for it and does not.
+impl ActixStream for Stream {
+    fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        ActixStream::poll_read_ready(self.tcp(), context)
+    }
+
+    fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        ActixStream::poll_write_ready(self.tcp(), context)
     }
 }

@@ -1,13 +1,12 @@
 //! One delivery of spans after the other: OTLP over HTTP, binary (opentelemetry.io, OTLP 1.x, OTLP/HTTP).
 //!
-//! `spans/exporter.rs` brings what it has gathered; it goes out over the client that calls AWS, so that TLS, time limits
-//! and kept connections are the same here as there. A collector that does not take it is asked again as the protocol
-//! wants it; then the spans are gone, which is counted and told.
+//! `spans/exporter.rs` brings what it has gathered; it goes out over awc (`client/control_plane.rs`). A collector that does
+//! not take it is asked again as the protocol wants it; then the spans are gone, which is counted and told.
 
 use std::{sync::Arc, time::Duration};
 
 use actix_http::{
-    Method, StatusCode,
+    StatusCode,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 use bytes::Bytes;
@@ -17,14 +16,10 @@ use tokio::time::{Instant, sleep};
 
 use super::{RequestSpan, otlp};
 use crate::{
-    client::{Client, Endpoint, ReplyBody, UpstreamReply},
-    message::{
-        error::{ErrorKind, ProxyError},
-        inbound::RequestBody,
-        outbound::{OutboundRequest, Signature},
-    },
+    client::{ControlAnswer, ControlClient, ControlLimits, Endpoint},
+    message::error::{ErrorKind, ProxyError},
     metrics::Metrics,
-    settings::{Otlp, Timeouts},
+    settings::Otlp,
     text::excerpt::excerpt,
 };
 
@@ -35,7 +30,7 @@ const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2
 /// A collector that asks for more does not get this one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// An answer is a few bytes, a refusal a sentence.
-const LONGEST_ANSWER: u64 = 64 << 10;
+const LONGEST_ANSWER: usize = 16 << 10;
 
 /// How often a failure is told at most, and another one told.
 const TOLD_AGAIN: Duration = Duration::from_mins(1);
@@ -44,9 +39,9 @@ const QUOTED: usize = 200;
 
 /// Delivers to one collector.
 pub(super) struct Delivery {
-    client: Client,
+    client: ControlClient,
     endpoint: Arc<Endpoint>,
-    timeouts: Timeouts,
+    limits: ControlLimits,
     path: String,
     headers: HeaderMap,
     resource: Resource,
@@ -73,9 +68,9 @@ impl Delivery {
         headers.insert(header::CONTENT_TYPE, TYPE);
         headers.insert(header::HOST, uri.host_header());
         Self {
-            client: Client::new(Arc::clone(&metrics)),
+            client: ControlClient::new(Arc::clone(&endpoint), &metrics),
             endpoint,
-            timeouts: Timeouts { connect: *timeout, first_byte: *timeout, idle: *timeout },
+            limits: ControlLimits { step: *timeout, answer: LONGEST_ANSWER },
             path: format!("{}/v1/traces", uri.path.trim_end_matches('/')),
             headers,
             resource: otlp::resource(settings),
@@ -105,6 +100,16 @@ impl Delivery {
         self.tell(Some(format!("spans cannot be delivered, and are dropped: {}", refusal.cause)));
     }
 
+    /// How long a connection is kept for the next delivery.
+    pub(super) fn keeps_connection_for(&self) -> Duration {
+        self.endpoint.keepalive.timeout
+    }
+
+    /// Closes the connection that is kept.
+    pub(super) fn rest(&mut self) {
+        self.client.close();
+    }
+
     /// Tells what is wrong when it begins, when it is something else, and when it is over.
     fn tell(&mut self, wrong: Option<String>) {
         let place = format!("tracing.otlp, {}{}", self.endpoint, self.path);
@@ -123,23 +128,13 @@ impl Delivery {
     }
 
     /// What of it was rejected although it was taken.
-    async fn post(&self, body: Bytes) -> Result<Option<String>, Refusal> {
-        let mut request = OutboundRequest {
-            method: Method::POST,
-            path_and_query: self.path.clone(),
-            headers: self.headers.clone(),
-            body: RequestBody::Whole(body),
-            signature: Signature::Clients,
-        };
-        let reply = self.client.send(&self.endpoint, self.timeouts, &mut request, None).await;
-        let reply = reply.map_err(|error| self.unreachable(&error))?;
-        // whatever becomes of the rest: the status has told
-        let UpstreamReply { status, headers, body, .. } = reply.excerpt(LONGEST_ANSWER).await;
-        let answer: &[u8] = if let ReplyBody::Whole(answer) = &body { answer } else { b"" };
+    async fn post(&mut self, body: Bytes) -> Result<Option<String>, Refusal> {
+        let answer = self.client.post(&self.path, self.headers.clone(), body, self.limits).await;
+        let ControlAnswer { status, headers, body } = answer.map_err(|error| self.unreachable(&error))?;
         if status.is_success() {
-            return Ok(rejected(answer));
+            return Ok(rejected(&body));
         }
-        let quoted = excerpt(String::from_utf8_lossy(answer).trim(), QUOTED);
+        let quoted = excerpt(String::from_utf8_lossy(&body).trim(), QUOTED);
         let quoted = if quoted.is_empty() { quoted } else { format!(": {quoted}") };
         Err(Refusal {
             cause: format!("the collector answers {status}{quoted}"),
@@ -149,7 +144,7 @@ impl Delivery {
 
     fn unreachable(&self, error: &ProxyError) -> Refusal {
         let cause = if error.kind == ErrorKind::UpstreamTimeout {
-            format!("the collector takes longer than tracing.otlp.timeout, {:?}", self.timeouts.first_byte)
+            format!("the collector takes longer than tracing.otlp.timeout, {:?}", self.limits.step)
         } else {
             error.to_string()
         };

@@ -6,6 +6,7 @@
 
 use std::{
     fmt, io,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -18,7 +19,7 @@ use tokio::{
     runtime::{self, LocalOptions},
     select,
     sync::{Notify, mpsc},
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -176,7 +177,7 @@ impl Gathering {
         let shared = Arc::clone(&self.shared);
         let all = async {
             loop {
-                let batch = self.gather().await;
+                let batch = self.next(&mut delivery).await;
                 if batch.is_empty() {
                     return;
                 }
@@ -202,6 +203,18 @@ impl Gathering {
         if lost > 0 {
             self.shared.metrics.spans.dropped.add(lost);
             log::warn!("tracing.otlp: the spans of {lost} requests could not be delivered before the end");
+        }
+    }
+
+    /// The next requests. A connection that has waited long for them is closed.
+    async fn next(&mut self, delivery: &mut Delivery) -> Vec<RequestSpan> {
+        let mut gathering = pin!(self.gather());
+        match timeout(delivery.keeps_connection_for(), gathering.as_mut()).await {
+            Ok(requests) => requests,
+            Err(_) => {
+                delivery.rest();
+                gathering.await
+            }
         }
     }
 

@@ -19,6 +19,8 @@ mod check_network;
 mod circuit_breaker;
 /// `client_certificate` and `client_key`: mutual TLS.
 mod client_certificates;
+/// Collectors of spans that hang, flood, redirect, close and are busy.
+mod collectors;
 /// `apigw-invoker` itself: `check`, `dev`, exit codes, signals.
 mod commands;
 /// One connection of HTTP/1.1 and the requests on it, whatever their headers say.

@@ -1,0 +1,345 @@
+//! The client of control-plane HTTP: what the sidecar asks on its own account, a collector that takes spans.
+//!
+//! awc speaks HTTP here, over connections of `dial.rs`, so that addresses, a proxy, TLS and its authorities mean what they
+//! mean everywhere else. From here awc is the client of control-plane HTTP, and never of the data path: it passes a
+//! cut-off body on as whole, loses a body that ends with its connection, and reads no answer before the request is sent, so
+//! that an early one may be lost. None of that matters where a status counts, the body is a remark, and what was lost is
+//! asked again.
+//!
+//! An answer is trusted for nothing: its head, its body and the time for each are bounded, it leads nowhere else, and a
+//! connection whose answer has no clear end is not used again.
+
+use std::{
+    cell::Cell,
+    fmt,
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use actix_http::{
+    StatusCode, Uri,
+    header::{self, HeaderMap},
+};
+use actix_service::fn_service;
+use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
+use awc::{
+    ClientResponse, SendClientRequest,
+    error::{ConnectError as NoConnection, SendRequestError},
+};
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream as _;
+use tokio::time::{Instant, sleep_until};
+
+use super::{dial::dial, endpoint::Endpoint, room::UpstreamRoom, stream::Stream};
+use crate::{
+    message::error::{ErrorKind, ProxyError},
+    metrics::{EndpointMetrics, Metrics},
+};
+
+/// Asks one endpoint, and keeps its connection for a while.
+pub struct ControlClient {
+    awc: awc::Client,
+    connections: Rc<Connections>,
+}
+
+/// An answer as far as it is read.
+#[derive(Debug)]
+pub struct ControlAnswer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// The beginning of its body, as far as it came and was asked for.
+    pub body: Bytes,
+}
+
+/// What is read and waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct ControlLimits {
+    /// For the request and the head of its answer, from when there is a connection; for the body once more.
+    pub step: Duration,
+    /// Bytes that are read of the answer's body.
+    pub answer: usize,
+}
+
+/// The connections that awc has, as they are dialled and counted.
+struct Connections {
+    endpoint: Arc<Endpoint>,
+    metrics: Arc<EndpointMetrics>,
+    open: Arc<UpstreamRoom>,
+    /// Of `open`, those that are counted as idle.
+    idle: Cell<u32>,
+    /// A connection is being opened.
+    is_dialling: Cell<bool>,
+    /// When the last one was opened.
+    opened: Cell<Option<Instant>>,
+}
+
+impl fmt::Debug for ControlClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ControlClient").field("endpoint", &self.connections.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl ControlClient {
+    /// One without connections, whose are counted in `metrics`.
+    pub fn new(endpoint: Arc<Endpoint>, metrics: &Metrics) -> Self {
+        let connections = Rc::new(Connections {
+            metrics: metrics.endpoint(&endpoint.to_string()),
+            endpoint,
+            open: Arc::default(),
+            idle: Cell::new(0),
+            is_dialling: Cell::new(false),
+            opened: Cell::new(None),
+        });
+        Self { awc: awc_over(&connections), connections }
+    }
+
+    /// Posts a body to this path and query, with these headers, among them `Host`.
+    ///
+    /// # Errors
+    /// Which step failed, with its cause.
+    pub async fn post(
+        &mut self,
+        path: &str,
+        headers: HeaderMap,
+        body: Bytes,
+        limits: ControlLimits,
+    ) -> Result<ControlAnswer, ProxyError> {
+        // the dialler has TLS; to awc every connection is plain
+        let uri = Uri::try_from(format!("http://{}{path}", self.connections.endpoint));
+        let uri = uri.map_err(|error| ProxyError::new(ErrorKind::Internal, error))?;
+        let mut request = self.awc.post(uri).no_decompress();
+        *request.headers_mut() = headers;
+        let had_idle = self.connections.take();
+        let answer = match self.connections.head(request.send_body(body), limits.step).await {
+            Ok(answer) => Ok(read(answer.timeout(limits.step), limits.answer).await),
+            Err(error) => Err(error),
+        };
+        if !answer.as_ref().is_ok_and(ControlAnswer::has_an_end) {
+            self.close();
+        }
+        self.connections.put_back(had_idle);
+        answer
+    }
+
+    /// Closes the connection that is kept, if one is.
+    pub fn close(&mut self) {
+        self.awc = awc_over(&self.connections);
+        self.connections.count_idle(0);
+    }
+}
+
+impl Drop for ControlClient {
+    fn drop(&mut self) {
+        self.connections.count_idle(0);
+    }
+}
+
+impl ControlAnswer {
+    /// Whether it is the last answer to its request and says how long it is: to awc an interim answer is the only one,
+    /// and one without a length has no body. What then comes would be taken for the next answer.
+    fn has_an_end(&self) -> bool {
+        let has_length = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
+            .iter()
+            .any(|name| self.headers.contains_key(name));
+        !self.status.is_informational() && (has_length || self.status == StatusCode::NO_CONTENT)
+    }
+}
+
+impl Connections {
+    /// Opens one.
+    async fn open(&self) -> Result<Stream, ProxyError> {
+        let place = self.open.enter();
+        self.is_dialling.set(true);
+        let opened = dial(&self.endpoint).await.map(|stream| stream.counted(place));
+        self.is_dialling.set(false);
+        let count = if opened.is_ok() { &self.metrics.opened } else { &self.metrics.failed };
+        count.add(1);
+        self.opened.set(Some(Instant::now()));
+        opened
+    }
+
+    /// A request begins, and takes the connection that is kept; whether there is one.
+    fn take(&self) -> bool {
+        let had_idle = self.idle.get() > 0;
+        self.count_idle(0);
+        self.is_dialling.set(false);
+        self.opened.set(None);
+        had_idle
+    }
+
+    /// The request is over.
+    fn put_back(&self, had_idle: bool) {
+        if had_idle {
+            let was_stale = self.opened.get().is_some() || self.is_dialling.get();
+            let count = if was_stale { &self.metrics.stale } else { &self.metrics.reused };
+            count.add(1);
+        }
+        self.count_idle(self.open.count());
+    }
+
+    fn count_idle(&self, idle: u32) {
+        self.metrics.idle_changes(i64::from(idle) - i64::from(self.idle.replace(idle)));
+    }
+
+    /// The head of the answer. The limit counts from when there is a connection: opening one has a limit of its own.
+    async fn head(
+        &self,
+        mut sending: SendClientRequest,
+        limit: Duration,
+    ) -> Result<ClientResponse, ProxyError> {
+        let begun = Instant::now();
+        let mut timer = pin!(sleep_until(begun + limit));
+        poll_fn(|context| {
+            if let Poll::Ready(answer) = Pin::new(&mut sending).poll(context) {
+                return Poll::Ready(answer.map_err(failure));
+            }
+            while timer.as_mut().poll(context).is_ready() {
+                let since =
+                    if self.is_dialling.get() { Instant::now() } else { self.opened.get().unwrap_or(begun) };
+                if since + limit <= Instant::now() {
+                    let cause = format!("no answer within {limit:?} of the request");
+                    return Poll::Ready(Err(ProxyError::new(ErrorKind::UpstreamTimeout, cause)));
+                }
+                timer.as_mut().reset(since + limit);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// awc over these connections, of which it keeps one at a time. Redirects lead where nobody has configured anything.
+fn awc_over(connections: &Rc<Connections>) -> awc::Client {
+    let keepalive = connections.endpoint.keepalive;
+    let connections = Rc::clone(connections);
+    let dialler = fn_service::<_, _, _, _, _, ()>(move |asked: ConnectInfo<Uri>| {
+        let connections = Rc::clone(&connections);
+        async move {
+            let opened = connections.open().await;
+            let opened = opened.map_err(|error| ConnectError::Io(io::Error::other(error)));
+            Ok::<_, ConnectError>(Connection::new(asked.request().clone(), opened?))
+        }
+    });
+    // the dialler's own limit comes first
+    let connector = awc::Connector::new().connector(dialler).timeout(Duration::MAX);
+    let connector = connector.conn_keep_alive(keepalive.timeout).conn_lifetime(Duration::MAX);
+    awc::Client::builder().connector(connector).disable_redirects().disable_timeout().finish()
+}
+
+/// The beginning of an answer: what is missing, because there is more of it, or it broke off or is late, does not matter.
+async fn read(mut answer: ClientResponse, most: usize) -> ControlAnswer {
+    let mut body = BytesMut::new();
+    while let Some(Ok(piece)) = poll_fn(|context| Pin::new(&mut answer).poll_next(context)).await {
+        let room = most - body.len();
+        body.extend_from_slice(&piece[..piece.len().min(room)]);
+        if body.len() == most {
+            break;
+        }
+    }
+    ControlAnswer { status: answer.status(), headers: answer.headers().clone(), body: body.freeze() }
+}
+
+/// The step that failed.
+fn failure(error: SendRequestError) -> ProxyError {
+    match error {
+        SendRequestError::Connect(NoConnection::Io(error)) => match error.downcast::<ProxyError>() {
+            Ok(own) => own,
+            Err(error) => ProxyError::new(ErrorKind::UpstreamConnect, error),
+        },
+        SendRequestError::Connect(NoConnection::Disconnected) => {
+            ProxyError::new(ErrorKind::UpstreamTruncated, "the connection ended before the answer's head did")
+        }
+        SendRequestError::Send(error) => {
+            ProxyError::new(ErrorKind::UpstreamTruncated, format!("the connection broke: {error}"))
+        }
+        other => ProxyError::new(ErrorKind::UpstreamProtocol, other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::{SocketAddr, TcpListener},
+        thread::{self, JoinHandle},
+    };
+
+    use super::*;
+    use crate::{
+        client::{KeepAlive, Secured},
+        settings::ForwardProxy,
+        tls::Configurations,
+    };
+
+    const LIMITS: ControlLimits = ControlLimits { step: Duration::from_secs(20), answer: 8 };
+
+    fn endpoint(host: &str, port: u16) -> Endpoint {
+        let keepalive = KeepAlive { enabled: true, pool: 1, timeout: Duration::from_secs(30) };
+        let (host, connect_timeout) = (host.to_owned(), LIMITS.step);
+        Endpoint { host, port, tls: None, proxy: None, connect_timeout, keepalive }
+    }
+
+    fn posted(endpoint: Endpoint) -> Result<ControlAnswer, ProxyError> {
+        actix_rt::System::new().block_on(async {
+            let mut client = ControlClient::new(Arc::new(endpoint), &Metrics::new().unwrap());
+            client.post("/v1/traces?a=b", HeaderMap::new(), Bytes::from_static(b"spans"), LIMITS).await
+        })
+    }
+
+    /// Reads something, writes an answer, and so on; what was read.
+    fn server(answers: &'static [&'static str]) -> (SocketAddr, JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let reading = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let read = answers.iter().map(|answer| {
+                let mut read = [0; 1000];
+                let length = stream.read(&mut read).unwrap();
+                stream.write_all(answer.as_bytes()).unwrap();
+                String::from_utf8_lossy(&read[..length]).into_owned()
+            });
+            read.collect()
+        });
+        (address, reading)
+    }
+
+    #[test]
+    fn it_asks_through_a_proxy() {
+        let (address, proxy) =
+            server(&["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\nhi"]);
+        let proxy_url = ForwardProxy::parse(&format!("http://u:p@{address}")).unwrap();
+        let answer = posted(Endpoint { proxy: Some(proxy_url), ..endpoint("collector.test", 4318) }).unwrap();
+        assert_eq!((answer.status, &answer.body[..]), (StatusCode::ACCEPTED, &b"hi"[..]));
+        let read = proxy.join().unwrap();
+        assert!(read[0].starts_with("CONNECT collector.test:4318 HTTP/1.1\r\n"), "{read:?}");
+        assert!(read[0].contains("\r\nProxy-Authorization: Basic dTpw\r\n"), "{read:?}");
+        assert!(read[1].starts_with("POST /v1/traces?a=b HTTP/1.1\r\n"), "{read:?}");
+        assert!(!read[1].to_ascii_lowercase().contains("encoding"), "{read:?}");
+    }
+
+    #[test]
+    fn a_step_of_the_dialler_that_fails_is_told_as_it_is_for_a_call() {
+        let error = posted(endpoint("127.0.0.1", 1)).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::UpstreamConnect);
+        assert!(error.to_string().contains("cannot connect to 127.0.0.1:1: connection refused"), "{error}");
+        let (address, server) = server(&["HTTP/1.1 400 Bad Request\r\n\r\n"]);
+        let configuration = Configurations::default().get(true, None, None).unwrap();
+        let tls = Some(Secured::with("collector.test", configuration).unwrap());
+        let error = posted(Endpoint { tls, ..endpoint("127.0.0.1", address.port()) }).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::UpstreamTls);
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn of_a_body_that_is_longer_than_the_limit_the_beginning_is_read() {
+        let (address, _server) = server(&["HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n123456789"]);
+        assert_eq!(&posted(endpoint("127.0.0.1", address.port())).unwrap().body[..], b"12345678");
+    }
+}
