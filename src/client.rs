@@ -61,6 +61,7 @@ use crate::{
     metrics::Metrics,
     settings::Timeouts,
     signing::SigningHeaders,
+    system::patience::poll_due,
 };
 
 /// Sends requests and keeps connections for one worker thread.
@@ -219,15 +220,10 @@ async fn answer(exchange: &mut Exchange, limit: Duration) -> Result<Head, ProxyE
         if let Poll::Ready(head) = exchange.poll_head(context) {
             return Poll::Ready(head);
         }
-        while timer.as_mut().poll(context).is_ready() {
-            let due = exchange.waiting_since() + limit;
-            if due <= Instant::now() {
-                let cause = format!("no answer within first_byte_timeout, {limit:?}, of the request");
-                return Poll::Ready(Err(ProxyError::new(ErrorKind::UpstreamTimeout, cause)));
-            }
-            timer.as_mut().reset(due);
-        }
-        Poll::Pending
+        poll_due(timer.as_mut(), || exchange.waiting_since() + limit, context).map(|()| {
+            let cause = format!("no answer within first_byte_timeout, {limit:?}, of the request");
+            Err(ProxyError::new(ErrorKind::UpstreamTimeout, cause))
+        })
     })
     .await
 }

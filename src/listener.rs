@@ -18,7 +18,6 @@ mod expectation;
 mod farewell;
 mod http1;
 mod http2;
-mod patience;
 pub(crate) mod request_target;
 mod server;
 

@@ -39,6 +39,7 @@ use super::{dial::dial, endpoint::Endpoint, room::UpstreamRoom, stream::Stream};
 use crate::{
     message::error::{ErrorKind, ProxyError},
     metrics::{EndpointMetrics, Metrics},
+    system::patience::poll_due,
 };
 
 /// Asks one endpoint, and keeps its connection for a while.
@@ -188,6 +189,11 @@ impl Connections {
         self.metrics.idle_changes(i64::from(idle) - i64::from(self.idle.replace(idle)));
     }
 
+    /// Since when the request that is under way has had a new connection, if it needed one.
+    fn waiting_since(&self) -> Option<Instant> {
+        if self.is_dialling.get() { Some(Instant::now()) } else { self.opened.get() }
+    }
+
     /// The head of the answer. The limit counts from when there is a connection: opening one has a limit of its own.
     async fn head(
         &self,
@@ -200,16 +206,10 @@ impl Connections {
             if let Poll::Ready(answer) = Pin::new(&mut sending).poll(context) {
                 return Poll::Ready(answer.map_err(failure));
             }
-            while timer.as_mut().poll(context).is_ready() {
-                let since =
-                    if self.is_dialling.get() { Instant::now() } else { self.opened.get().unwrap_or(begun) };
-                if since + limit <= Instant::now() {
-                    let cause = format!("no answer within {limit:?} of the request");
-                    return Poll::Ready(Err(ProxyError::new(ErrorKind::UpstreamTimeout, cause)));
-                }
-                timer.as_mut().reset(since + limit);
-            }
-            Poll::Pending
+            poll_due(timer.as_mut(), || self.waiting_since().unwrap_or(begun) + limit, context).map(|()| {
+                let cause = format!("no answer within {limit:?} of the request");
+                Err(ProxyError::new(ErrorKind::UpstreamTimeout, cause))
+            })
         })
         .await
     }

@@ -5,16 +5,19 @@ use std::{
     fmt,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures_core::Stream;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::Instant;
 
 use super::{exchange::Exchange, pool::Pool};
-use crate::message::error::{ErrorKind, ProxyError};
+use crate::{
+    message::error::{ErrorKind, ProxyError},
+    system::patience::Patience,
+};
 
 /// A body on its way from AWS. Dropping it before its end closes the connection.
 pub struct ResponseBody {
@@ -22,8 +25,7 @@ pub struct ResponseBody {
     exchange: Option<(Box<Exchange>, Rc<Pool>)>,
     length: Option<u64>,
     idle_limit: Duration,
-    /// Made when the body first keeps us waiting, then set anew each time it does.
-    idle_timer: Option<Pin<Box<Sleep>>>,
+    idle: Patience,
     /// Since when it does, if it does.
     waiting_since: Option<Instant>,
 }
@@ -41,7 +43,13 @@ impl ResponseBody {
         length: Option<u64>,
         idle_limit: Duration,
     ) -> Self {
-        Self { exchange: Some((exchange, pool)), length, idle_limit, idle_timer: None, waiting_since: None }
+        Self {
+            exchange: Some((exchange, pool)),
+            length,
+            idle_limit,
+            idle: Patience::default(),
+            waiting_since: None,
+        }
     }
 
     /// Its length, if the head says so.
@@ -51,13 +59,13 @@ impl ResponseBody {
 
     fn poll_idle(&mut self, context: &mut Context<'_>) -> Poll<ProxyError> {
         let limit = self.idle_limit;
-        let timer = self.idle_timer.get_or_insert_with(|| Box::pin(sleep(limit)));
         let since = *self.waiting_since.get_or_insert_with(|| {
             let now = Instant::now();
-            timer.as_mut().reset(now + limit);
+            self.idle.until(now + limit);
             now
         });
-        while timer.as_mut().poll(context).is_ready() {
+        loop {
+            ready!(self.idle.poll(context));
             // an upstream that answers while it is still being told cannot go on without the client either
             let asked = self.exchange.as_ref().map(|(exchange, _)| exchange.waiting_since());
             let due = asked.map_or(since, |asked| since.max(asked)) + limit;
@@ -65,9 +73,8 @@ impl ResponseBody {
                 let cause = format!("nothing of the body arrived within idle_timeout, {limit:?}");
                 return Poll::Ready(ProxyError::new(ErrorKind::UpstreamTimeout, cause));
             }
-            timer.as_mut().reset(due);
+            self.idle.until(due);
         }
-        Poll::Pending
     }
 }
 

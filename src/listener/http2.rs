@@ -50,13 +50,13 @@ use self::{
     pieces::Piece,
     stream::{Ending, Exchange},
 };
-use super::{patience::Patience, server::Server, transport::Transport};
+use super::{server::Server, transport::Transport};
 use crate::{
     message::error::{ErrorKind, ProxyError},
     metrics::Metrics,
     proxy,
     settings::Limits,
-    system::supervision::Task,
+    system::{patience::Patience, supervision::Task},
 };
 
 /// Streams at a time (RFC 9113, 6.5.2 recommends no fewer than 100).

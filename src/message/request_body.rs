@@ -17,8 +17,13 @@ use actix_http::{Payload, RequestHead, Version, error::PayloadError, header};
 use bytes::Bytes;
 use futures_core::Stream;
 
-use crate::message::body_pool::{BodyMemory, Buffer};
-use crate::message::error::{ErrorKind, ProxyError};
+use crate::{
+    message::{
+        body_pool::{BodyMemory, Buffer},
+        error::{ErrorKind, ProxyError},
+    },
+    system::patience::Patience,
+};
 
 /// Where a chunk of a body of unknown length makes the buffer start.
 const FIRST_BUFFER: u64 = 16 << 10;
@@ -168,12 +173,12 @@ async fn whole(
     memory: &BodyMemory,
 ) -> Result<RequestBody, ProxyError> {
     let mut buffer = memory.take(length);
-    let mut patience = Patience::new(timeout);
+    let mut patience = Patience::default();
     while buffer.as_ref().len() < length {
         let left = length - buffer.as_ref().len();
         poll_fn(|context| match intake.poll_into(buffer.bytes(), left, context) {
             Poll::Ready(result) => Poll::Ready(result.map_err(|error| broken(&error))),
-            Poll::Pending => patience.poll(context).map(Err),
+            Poll::Pending => poll_late(&mut patience, timeout, context).map(Err),
         })
         .await?;
     }
@@ -254,38 +259,27 @@ impl Stream for BodyStream {
 /// A payload that must have arrived by its deadline.
 struct DeadlinedPayload<P> {
     payload: P,
+    timeout: Duration,
     patience: Patience,
 }
 
 impl<P: Stream<Item = Result<Bytes, PayloadError>> + Unpin> DeadlinedPayload<P> {
     fn new(payload: P, timeout: Duration) -> Self {
-        Self { payload, patience: Patience::new(timeout) }
+        Self { payload, timeout, patience: Patience::default() }
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, ProxyError>>> {
         match Pin::new(&mut self.payload).poll_next(context) {
             Poll::Ready(piece) => Poll::Ready(piece.map(|piece| piece.map_err(|error| broken(&error)))),
-            Poll::Pending => self.patience.poll(context).map(|late| Some(Err(late))),
+            Poll::Pending => poll_late(&mut self.patience, self.timeout, context).map(|late| Some(Err(late))),
         }
     }
 }
 
-/// How long a body may take. The timer starts when something is waited for.
-struct Patience {
-    timeout: Duration,
-    deadline: Option<Pin<Box<tokio::time::Sleep>>>,
-}
-
-impl Patience {
-    fn new(timeout: Duration) -> Self {
-        Self { timeout, deadline: None }
-    }
-
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<ProxyError> {
-        let timeout = self.timeout;
-        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-        deadline.as_mut().poll(context).map(|()| ErrorKind::RequestTimeout.into())
-    }
+/// The end of the time that a body may take, which begins when something of it is first waited for.
+fn poll_late(patience: &mut Patience, timeout: Duration, context: &mut Context<'_>) -> Poll<ProxyError> {
+    patience.begin(timeout);
+    patience.poll(context).map(|()| ErrorKind::RequestTimeout.into())
 }
 
 fn broken(error: &PayloadError) -> ProxyError {

@@ -4,15 +4,17 @@
 //! passed on.
 
 use std::{
-    fmt,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
-use crate::message::error::{ErrorKind, ProxyError};
+use crate::{
+    message::error::{ErrorKind, ProxyError},
+    system::patience::Patience,
+};
 
 /// When a request has to be over, if its route says so.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +54,7 @@ impl Deadline {
 
     /// For an answer that is passed on bit by bit.
     pub fn timer(self) -> Option<DeadlineTimer> {
-        self.0.map(|end| DeadlineTimer { end, sleep: Box::pin(sleep_until(end.at)) })
+        self.0.map(|end| DeadlineTimer { end, patience: Patience::ending(end.at) })
     }
 }
 
@@ -64,9 +66,10 @@ impl End {
 }
 
 /// Waits for a deadline.
+#[derive(Debug)]
 pub struct DeadlineTimer {
     end: End,
-    sleep: Pin<Box<Sleep>>,
+    patience: Patience,
 }
 
 impl DeadlineTimer {
@@ -77,12 +80,6 @@ impl DeadlineTimer {
 
     /// The error, once time is up.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<ProxyError> {
-        self.sleep.as_mut().poll(context).map(|()| self.end.error())
-    }
-}
-
-impl fmt::Debug for DeadlineTimer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DeadlineTimer").field("end", &self.end).finish_non_exhaustive()
+        self.patience.poll(context).map(|()| self.end.error())
     }
 }

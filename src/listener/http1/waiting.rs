@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use super::{Connection, inbox::End};
 use crate::{
-    listener::patience::Patience,
     message::error::{ErrorKind, ProxyError},
     proxy::draining::{Draining, Watcher},
     settings::Limits,
+    system::patience::Patience,
 };
 
 /// How long a client has for the rest of its request when the process ends.
@@ -45,15 +45,13 @@ enum Phase {
 impl Waiting {
     /// Waits for the first request, whose head is due at `due`.
     pub fn new(limits: &Limits, due: Instant, draining: &Draining) -> Self {
-        let mut patience = Patience::default();
-        patience.until(due);
         Self {
             header_timeout: limits.header_timeout,
             keep_alive: limits.keep_alive,
             draining: draining.watch(),
             phase: Phase::Fresh,
             is_last_call: false,
-            patience,
+            patience: Patience::ending(due),
         }
     }
 

@@ -1,11 +1,14 @@
 //! A time limit that is moved with every request and almost never strikes.
 //!
 //! Moving a timer costs more than many a step of a request. So the timer here is left where it was armed: when it
-//! fires early, it is armed anew for what the limit is by then.
+//! fires early, it is armed anew for what the limit is by then. Both sides' limits are of this kind: those of the listener's
+//! connections and of a request's body ([`Patience`]), those of a call to AWS ([`poll_due`] where the future itself holds
+//! the timer).
 
 use std::{
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use tokio::{
@@ -29,8 +32,18 @@ struct Timer {
 
 impl Patience {
     /// Waits until then at most.
+    pub fn ending(moment: Instant) -> Self {
+        Self { until: Some(moment), timer: None }
+    }
+
+    /// Waits until then at most.
     pub fn until(&mut self, moment: Instant) {
         self.until = Some(moment);
+    }
+
+    /// Waits so long at most from now on, if there is no limit yet.
+    pub fn begin(&mut self, limit: Duration) {
+        self.until.get_or_insert_with(|| Instant::now() + limit);
     }
 
     /// Waits for ever.
@@ -64,21 +77,31 @@ impl Patience {
             timer.sleep.as_mut().reset(until);
         }
         timer.waker.clone_from(context.waker());
-        // a task that has done much in one go is put off by whatever it waits for next, and a timer that only put it off
-        // is not armed
-        while pin!(unconstrained(timer.sleep.as_mut())).poll(context).is_ready() {
-            if until <= Instant::now() {
-                return Poll::Ready(());
-            }
-            timer.sleep.as_mut().reset(until);
-        }
-        Poll::Pending
+        poll_due(timer.sleep.as_mut(), || until, context)
     }
+}
+
+/// Ready once the limit is reached. The timer was armed for then or for an earlier moment.
+pub fn poll_due(
+    mut timer: Pin<&mut Sleep>,
+    due: impl Fn() -> Instant,
+    context: &mut Context<'_>,
+) -> Poll<()> {
+    // a task that has done much in one go is put off by whatever it waits for next, and a timer that only put it off
+    // is not armed
+    while pin!(unconstrained(timer.as_mut())).poll(context).is_ready() {
+        let due = due();
+        if due <= Instant::now() {
+            return Poll::Ready(());
+        }
+        timer.as_mut().reset(due);
+    }
+    Poll::Pending
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, time::Duration};
+    use std::future::poll_fn;
 
     use super::*;
 
