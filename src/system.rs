@@ -3,6 +3,7 @@
 pub(crate) mod detached;
 pub(crate) mod exhausted;
 pub(crate) mod fault_points;
+pub(crate) mod file_stamps;
 pub(crate) mod patience;
 pub(crate) mod regular_file;
 pub(crate) mod supervision;

@@ -25,8 +25,7 @@ use super::{
     instance_keys::InstanceKeys,
     metadata, mounted, process,
     profile_chain::{self, Base, LOGIN_SESSION, ProfileChain},
-    sdk_files,
-    shared_files::{self, Fingerprint},
+    sdk_files, shared_files,
     status::Caller,
     sts::{ENDPOINT_VARIABLES, Fetched, Sts, causes},
     way::Way,
@@ -34,6 +33,7 @@ use super::{
 use crate::{
     client::Endpoint,
     settings::{MetadataProtocol, Origin, Role, Source},
+    system::file_stamps::Stamps,
 };
 
 /// EC2's metadata service is on the same machine or nowhere: a pod that cannot reach it must not hang at its start.
@@ -56,7 +56,7 @@ pub trait Fetch: Send + Sync + 'static {
     /// Asks STS for the owner of these keys.
     fn caller(&self, credentials: Credentials) -> impl Future<Output = Result<Caller, CallerUnknown>> + Send;
     /// The state of the files that the keys came from; `None` if they came from elsewhere.
-    fn fingerprint(&self) -> Option<Fingerprint>;
+    fn stamps(&self) -> Option<Stamps>;
 }
 
 /// What a source means in this environment, now. Nothing is called for it.
@@ -337,14 +337,12 @@ impl Fetch for Aws {
         self.sts.caller(credentials).await
     }
 
-    fn fingerprint(&self) -> Option<Fingerprint> {
+    fn stamps(&self) -> Option<Stamps> {
         match &self.source.origin {
             Origin::Keys(_) => None,
-            Origin::Mounted(keys) => {
-                Some(Fingerprint::of(mounted::files(keys).map(|file| Some(file.clone()))))
-            }
+            Origin::Mounted(keys) => Some(Stamps::of(mounted::files(keys).cloned())),
             // a file that appears may change what the chain chooses
-            Origin::Profile(_) | Origin::Chain => Some(shared_files::fingerprint(&self.environment)),
+            Origin::Profile(_) | Origin::Chain => Some(shared_files::stamps(&self.environment)),
         }
     }
 }

@@ -206,10 +206,10 @@ mod tests {
     use super::*;
     use crate::credentials::{
         fakes::{Server, role_source, sts},
-        shared_files::Fingerprint,
         status::Caller,
         sts::Fetched,
     };
+    use crate::system::file_stamps::Stamps;
 
     #[actix_rt::test]
     async fn a_hundred_routes_with_one_role_make_one_call() {
@@ -296,7 +296,7 @@ mod tests {
             Err(CallerUnknown::unasked("nobody is there"))
         }
 
-        fn fingerprint(&self) -> Option<Fingerprint> {
+        fn stamps(&self) -> Option<Stamps> {
             assert!(self.0.swap(true, Ordering::SeqCst), "the fault");
             None
         }

@@ -15,7 +15,6 @@ use tokio::{task::JoinSet, time::timeout};
 use super::{
     fetch::Fetch,
     schedule::{self, Refusals},
-    shared_files::Fingerprint,
     slot::{Keys, Slot},
     status::{Ready, State, Status},
     sts::Fetched,
@@ -24,6 +23,7 @@ use crate::{
     settings::is_key,
     system::{
         fault_points,
+        file_stamps::Stamps,
         supervision::{self, Task, catch_in},
         wall_clock::{self, Rfc3339},
     },
@@ -103,7 +103,7 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
         loop {
             fault_points::pass("credentials");
             // before the fetch: what changes while it is under way is fetched again
-            let files = self.fetch.fingerprint();
+            let files = self.fetch.stamps();
             let due = self.attempt().await;
             self.slot.first_fetch_is_over();
             self.wait(due, files.as_ref()).await;
@@ -215,7 +215,7 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
     }
 
     /// Until the next fetch is due, the files change, or AWS refuses the keys.
-    async fn wait(&mut self, mut due: Option<SystemTime>, files: Option<&Fingerprint>) {
+    async fn wait(&mut self, mut due: Option<SystemTime>, files: Option<&Stamps>) {
         let mut refused = false;
         loop {
             self.tell_past_expiry();
@@ -236,7 +236,7 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
                 let soon = wall_clock::later(now, self.refusals.pause(refusal, now, fastrand::f64()));
                 due = Some(due.map_or(soon, |due| due.min(soon)));
             }
-            if files.is_some() && self.fetch.fingerprint().as_ref() != files {
+            if files.is_some() && self.fetch.stamps().as_ref() != files {
                 return;
             }
         }

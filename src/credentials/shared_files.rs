@@ -2,14 +2,17 @@
 //!
 //! `chain.rs` is told the former, `refresher.rs` the latter. The SDK finds the files and reads them.
 
-use std::{fs, io, path::PathBuf, time::SystemTime};
+use std::{io, path::PathBuf};
 
 use aws_config::profile::{self, ProfileSet};
 use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_types::os_shim_internal::{Env, Fs};
 
 use super::sts::causes;
-use crate::{system::regular_file, text::excerpt::excerpt};
+use crate::{
+    system::{file_stamps::Stamps, regular_file},
+    text::excerpt::excerpt,
+};
 
 /// Characters of a section's name that are told.
 const LONGEST_SECTION: usize = 100;
@@ -28,10 +31,6 @@ pub const GIVES_KEYS: [&str; 9] = [
     "sso_session",
     "web_identity_token_file",
 ];
-
-/// The state of the files at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Fingerprint(Vec<Option<(SystemTime, u64)>>);
 
 /// The variables that say where the files are, and where they are in one's home otherwise
 /// (<https://docs.aws.amazon.com/sdkref/latest/guide/file-location.html>).
@@ -130,27 +129,8 @@ fn refuse_indented_sections(text: &[u8]) -> Result<(), String> {
 }
 
 /// What tells that a file was written or, as Kubernetes does with mounted secrets, replaced.
-pub fn fingerprint(environment: &Env) -> Fingerprint {
-    Fingerprint::of(FILES.iter().map(|(variable, default)| path(environment, variable, default)))
-}
-
-impl Fingerprint {
-    /// That of these files; one without a path has no place to be in.
-    pub fn of(files: impl Iterator<Item = Option<PathBuf>>) -> Self {
-        let state = |file: Option<PathBuf>| {
-            let file = fs::metadata(file?).ok()?;
-            Some((file.modified().ok()?, file.len()))
-        };
-        Self(files.map(state).collect())
-    }
-}
-
-#[cfg(test)]
-impl Fingerprint {
-    /// That of files that tests only think of.
-    pub fn of_length(length: u64) -> Self {
-        Self(vec![Some((SystemTime::UNIX_EPOCH, length)), None])
-    }
+pub fn stamps(environment: &Env) -> Stamps {
+    Stamps::of(FILES.iter().filter_map(|(variable, default)| path(environment, variable, default)))
 }
 
 /// Where a file is, as the SDK finds it.
@@ -167,7 +147,7 @@ fn path(environment: &Env, variable: &str, default: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{fs, path::Path};
 
     use super::*;
 
@@ -278,19 +258,17 @@ mod tests {
     fn a_file_that_is_written_or_replaced_is_noticed() {
         let (home, environment) = home(Some("one"), None);
         let file = home.path().join(".aws/credentials");
-        let before = fingerprint(&environment);
-        assert_eq!(before, fingerprint(&environment));
+        let before = stamps(&environment);
+        assert_eq!(before, stamps(&environment));
         fs::write(&file, "longer").unwrap();
-        let written = fingerprint(&environment);
+        let written = stamps(&environment);
         assert_ne!(written, before);
         let other = home.path().join("other");
         fs::write(&other, "longer").unwrap();
-        let later = SystemTime::now() + std::time::Duration::from_secs(10);
-        fs::File::open(&other).unwrap().set_modified(later).unwrap();
         fs::rename(&other, &file).unwrap();
-        assert_ne!(fingerprint(&environment), written);
+        assert_ne!(stamps(&environment), written);
         fs::remove_file(&file).unwrap();
-        assert_eq!(fingerprint(&environment), Fingerprint(vec![None, None]));
+        assert_ne!(stamps(&environment), written);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Takes changed settings into force while requests go on: whole and right, or not at all.
 //!
-//! `app.rs` runs it beside the workers. A change is told by the files (`stamps.rs`, looked at in the interval of
+//! `app.rs` runs it beside the workers. A change is told by the files (`watched.rs`, looked at in the interval of
 //! `reload.interval`), or by SIGHUP. All that is read is read anew; `builder.rs` makes the next snapshot of it, and what has not changed stays.
 
-mod stamps;
+mod watched;
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,6 @@ use std::{
 
 use tokio::{signal::unix::Signal, time::sleep};
 
-use self::stamps::Stamps;
 use crate::{
     logging,
     settings::{Admin, Listen, LogFormat, Mistakes, Settings},
@@ -26,6 +25,7 @@ use crate::{
         detached,
         exhausted::{self, Exhausted},
         fault_points,
+        file_stamps::Stamps,
     },
 };
 
@@ -116,7 +116,7 @@ impl Reloader {
     /// explains.
     async fn stamps(&self) -> Option<Stamps> {
         let (directory, files) = (self.origin.directory.clone(), self.settings.files.clone());
-        let look = move || exhausted::watch(|| Stamps::of(&directory, &files));
+        let look = move || exhausted::watch(|| watched::stamps(&directory, &files));
         detached::run("times of the settings", look).await.ok()?.ok()
     }
 

@@ -14,10 +14,9 @@ use std::{
 use arc_swap::ArcSwap;
 use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use sha2::{Digest as _, Sha256};
 
 use crate::{
-    system::{detached, exhausted, fault_points, regular_file, wall_clock::TlsClock},
+    system::{detached, exhausted, fault_points, file_stamps::Stamps, regular_file, wall_clock::TlsClock},
     tls::Validity,
 };
 
@@ -69,8 +68,8 @@ impl std::error::Error for UnfitFile {}
 pub struct ServerTls {
     files: ServerFiles,
     current: ArcSwap<InForce>,
-    /// The fingerprint at the last look, kept for the watcher that follows one that panicked.
-    seen: Mutex<Option<Fingerprint>>,
+    /// The files at the last look, kept for the watcher that follows one that panicked.
+    seen: Mutex<Option<Stamps>>,
 }
 
 /// A configuration with what is known of its certificate.
@@ -79,8 +78,6 @@ pub struct InForce {
     /// The time in which the chain is valid, as far as it can be read.
     pub validity: Option<Validity>,
 }
-
-type Fingerprint = [u8; 32];
 
 impl fmt::Debug for ServerTls {
     /// Without the configuration, which holds the key.
@@ -114,19 +111,20 @@ impl ServerTls {
     pub async fn follow_files(&self, interval: Duration) {
         let mut is_postponed = false;
         loop {
-            let (files, seen) = (self.files.clone(), *self.seen());
+            let (files, seen) = (self.files.clone(), self.seen().clone());
             // a file system may hang, and neither requests nor the end of the process may hang with it
             let read = detached::run("certificates for clients", move || {
                 fault_points::pass("certificates");
                 exhausted::watch(|| {
-                    let fingerprint = fingerprint(&files);
-                    (seen != Some(fingerprint)).then(|| (fingerprint, configuration(&files)))
+                    // before they are read: what changes meanwhile is read again
+                    let stamps = files.stamps();
+                    (seen.as_ref() != Some(&stamps)).then(|| (stamps, configuration(&files)))
                 })
             });
             let was_postponed = std::mem::take(&mut is_postponed);
             match read.await {
-                Ok(Ok(Some((fingerprint, result)))) => {
-                    let is_first = self.seen().replace(fingerprint).is_none();
+                Ok(Ok(Some((stamps, result)))) => {
+                    let is_first = self.seen().replace(stamps).is_none();
                     self.take(result, is_first);
                 }
                 Ok(Ok(None)) => {}
@@ -142,7 +140,7 @@ impl ServerTls {
         }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Option<Fingerprint>> {
+    fn seen(&self) -> MutexGuard<'_, Option<Stamps>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -159,18 +157,12 @@ impl ServerTls {
     }
 }
 
-/// What the files hold, as far as it takes to see a change.
-fn fingerprint(files: &ServerFiles) -> Fingerprint {
-    let mut hash = Sha256::new();
-    for path in [Some(&files.certificate), Some(&files.key), files.client_ca.as_ref()].into_iter().flatten() {
-        // a file that cannot be read differs from an empty one
-        let content = regular_file::read_certificates(path).ok();
-        hash.update([u8::from(content.is_some())]);
-        let content = content.unwrap_or_default();
-        hash.update((content.len() as u64).to_be_bytes());
-        hash.update(content);
+impl ServerFiles {
+    /// When they were last changed.
+    fn stamps(&self) -> Stamps {
+        let Self { certificate, key, client_ca } = self;
+        Stamps::of([Some(certificate), Some(key), client_ca.as_ref()].into_iter().flatten().cloned())
     }
-    hash.finalize().into()
 }
 
 /// Reads the files into a configuration that speaks HTTP/2 and HTTP/1.1.

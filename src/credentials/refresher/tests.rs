@@ -75,7 +75,7 @@ struct Fake {
     clock: TestClock,
     acts: Mutex<VecDeque<Act>>,
     fetches: AtomicUsize,
-    files: Mutex<Option<Fingerprint>>,
+    files: Mutex<Option<Stamps>>,
     caller: Option<Caller>,
 }
 
@@ -117,7 +117,7 @@ impl Fetch for FakeFetch {
         self.0.caller.clone().ok_or_else(|| CallerUnknown::unasked("nobody is there"))
     }
 
-    fn fingerprint(&self) -> Option<Fingerprint> {
+    fn stamps(&self) -> Option<Stamps> {
         self.0.files.lock().unwrap().clone()
     }
 }
@@ -430,13 +430,13 @@ async fn keys_without_expiry_are_fetched_again_when_their_file_changes() {
     drop(work);
 
     let work = Work::start([Act::Give(None)]).await;
-    *work.fake.files.lock().unwrap() = Some(Fingerprint::default());
+    *work.fake.files.lock().unwrap() = Some(Stamps::default());
     // the files are looked at from the next fetch on
     work.slot.refresh_soon(&work.current().await.unwrap());
     settle().await;
     work.clock.advance(LOOK).await;
     assert_eq!(work.fetches(), 2);
-    *work.fake.files.lock().unwrap() = Some(Fingerprint::of_length(3));
+    *work.fake.files.lock().unwrap() = Some(Stamps::of([std::path::PathBuf::from("/")]));
     work.clock.advance(LOOK).await;
     assert_eq!((work.fetches(), work.id().await.as_str()), (3, "AKID3"));
 }
