@@ -4,7 +4,8 @@
 //! (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-endpoints.html>). Hosts that are written out are called
 //! as they are written; [`EndpointVariant::warnings`] says so.
 
-use super::{BackendSettings, RouteSettings, check::Checker, lambda::partition::lambda_host};
+use super::{BackendSettings, RouteSettings, check::Checker};
+use crate::text::aws_hosts::lambda_host;
 
 const FIPS: &str = "AWS_USE_FIPS_ENDPOINT";
 const DUAL_STACK: &str = "AWS_USE_DUALSTACK_ENDPOINT";

@@ -1,7 +1,6 @@
 //! The section `lambda` of a route: names and defaults are those of Kong's `aws-lambda` plugin.
 
 mod function;
-pub(super) mod partition;
 mod payload;
 mod spelling;
 mod upstream_url;

@@ -13,7 +13,6 @@ use crate::{
     backend::Backend,
     client::{UpstreamReply, UpstreamRoom},
     credentials::CredentialSource,
-    diagnosis::region_in,
     message::{
         error::{ErrorKind, ProxyError},
         head::HeadLimits,
@@ -34,6 +33,7 @@ use crate::{
     signing::{Signer, SigningHeaders, clock_skew::ClockSkew},
     spans::Exporter,
     state::open_files::Capacity,
+    text::aws_hosts::region_in,
 };
 
 /// The running program's view of the settings.

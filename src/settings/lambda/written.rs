@@ -9,7 +9,6 @@ use super::{
     AnswerSettings, EmptyArraysMode, InvocationType, InvokeMode, LambdaEndpoint, LambdaSettings, LogType,
     PayloadVersion,
     function::{FunctionName, is_qualifier},
-    partition::{lambda_host, region_of},
     spelling::WrittenObject,
     upstream_url::UpstreamUrl,
 };
@@ -27,7 +26,11 @@ use crate::{
         source::{Names, WrittenMetadataProtocol, WrittenSource},
         upstream::WrittenUpstream,
     },
-    text::{units::WrittenDuration, uri_syntax::without_brackets},
+    text::{
+        aws_hosts::{lambda_host, region_of_lambda_host},
+        units::WrittenDuration,
+        uri_syntax::without_brackets,
+    },
 };
 
 /// Kong's defaults.
@@ -202,7 +205,7 @@ impl WrittenLambda {
     fn region(&self, function: Option<&FunctionName>, checker: &mut Checker<'_>) -> Option<String> {
         let of_arn = function.and_then(|function| function.region.clone());
         let of_process = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| checker.variable(name));
-        let of_host = self.host.as_deref().and_then(region_of).map(str::to_owned);
+        let of_host = self.host.as_deref().and_then(region_of_lambda_host).map(str::to_owned);
         let own = self.aws_region.clone();
         let Some(region) = own.clone().or(of_arn.clone()).or(of_process).or(of_host.clone()) else {
             if ["upstream_url", "function_name", "aws_region"].iter().any(|key| checker.is_wrong(key)) {

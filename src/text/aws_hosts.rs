@@ -1,6 +1,7 @@
-//! Where the Lambda API of a region is: AWS's partitions (endpoint rule set of the service).
+//! AWS's own host names: that of the Lambda API in a region, and the region in a name.
 
-/// Regions whose names start so, and the domains of their endpoints: the usual one and that of dual-stack.
+/// AWS's partitions (the Lambda API's endpoint rule set): regions whose names start so, and the domains of their
+/// endpoints: the usual one and that of dual-stack.
 const PARTITIONS: [(&str, &str, &str); 7] = [
     ("cn-", "amazonaws.com.cn", "api.amazonwebservices.com.cn"),
     ("eusc-", "amazonaws.eu", "api.amazonwebservices.eu"),
@@ -24,13 +25,34 @@ pub fn lambda_host(region: &str, fips: bool, dual_stack: bool) -> String {
 }
 
 /// The region in the name of one of those hosts.
-pub fn region_of(host: &str) -> Option<&str> {
+pub fn region_of_lambda_host(host: &str) -> Option<&str> {
     let rest = host.strip_prefix("lambda.").or_else(|| host.strip_prefix("lambda-fips."))?;
     let (region, domain) = rest.split_once('.')?;
-    PARTITIONS
-        .iter()
-        .any(|(_, usual, dual_stack)| domain == *usual || domain == *dual_stack)
-        .then_some(region)
+    domains().any(|aws| domain == aws).then_some(region)
+}
+
+/// The region that an endpoint of AWS has somewhere in its name, with a port behind it or without.
+pub fn region_in(host: &str) -> Option<&str> {
+    let name = host.split_once(':').map_or(host, |(name, _)| name).trim_end_matches('.');
+    let is_region = |label: &&str| {
+        let parts: Vec<&str> = label.split('-').collect();
+        parts.len() >= 3
+            && parts.iter().all(|part| !part.is_empty())
+            && parts[0].len() == 2
+            && parts.last().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()))
+            && parts[..parts.len() - 1].iter().all(|part| part.bytes().all(|byte| byte.is_ascii_lowercase()))
+    };
+    // Function URLs have a domain of their own
+    let is_aws = name.contains(".on.aws") || domains().any(|domain| is_within(name, domain));
+    name.split('.').find(|label| is_aws && is_region(label))
+}
+
+fn domains() -> impl Iterator<Item = &'static str> {
+    PARTITIONS.iter().flat_map(|(_, usual, dual_stack)| [*usual, *dual_stack])
+}
+
+fn is_within(name: &str, domain: &str) -> bool {
+    name.strip_suffix(domain).is_some_and(|names| names.ends_with('.'))
 }
 
 #[cfg(test)]
@@ -67,7 +89,7 @@ mod tests {
         ] {
             assert_eq!(lambda_host(region, false, false), host);
             assert_eq!(lambda_host(region, false, true), dual_stack);
-            assert_eq!(region_of(host), Some(region));
+            assert_eq!(region_of_lambda_host(host), Some(region));
         }
         assert_eq!(lambda_host("us-east-1", true, false), "lambda-fips.us-east-1.amazonaws.com");
     }
@@ -75,7 +97,27 @@ mod tests {
     #[test]
     fn a_host_of_ones_own_has_no_region() {
         for host in ["localhost", "lambda.internal", "vpce-1.lambda.us-east-1.vpce.amazonaws.com"] {
-            assert_eq!(region_of(host), None, "{host}");
+            assert_eq!(region_of_lambda_host(host), None, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_region_is_found_in_the_names_of_awss_endpoints() {
+        for (host, region) in [
+            ("x9.execute-api.eu-west-1.amazonaws.com", "eu-west-1"),
+            ("vpce-1.execute-api.us-east-1.vpce.amazonaws.com", "us-east-1"),
+            ("abc.lambda-url.us-gov-west-1.on.aws", "us-gov-west-1"),
+            ("lambda.eu-west-1.api.aws:443", "eu-west-1"),
+            ("lambda.eu-west-1.amazonaws.com.", "eu-west-1"),
+            ("lambda.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+            ("x9.execute-api.us-iso-east-1.c2s.ic.gov", "us-iso-east-1"),
+        ] {
+            assert_eq!(region_in(host), Some(region), "{host}");
+        }
+        for host in
+            ["a.example", "my-api-1.example.com", "vpce-0-1.amazonaws.com", "eu-west-1.notamazonaws.com", ""]
+        {
+            assert_eq!(region_in(host), None, "{host}");
         }
     }
 }
