@@ -24,7 +24,7 @@ use crate::{
     client::{Endpoint, KeepAlive, Secured, dial},
     message::error::{ErrorKind, ProxyError},
     settings::{ForwardProxy, HostPort},
-    text::uri_syntax::without_brackets,
+    text::uri_syntax::{is_loopback, without_brackets},
     tls::Tls,
 };
 
@@ -186,16 +186,12 @@ fn on_the_wire(request: &mut Request<SdkBody>) -> Result<(), BoxError> {
 /// Whether an address is this machine's, or one that the platform answers on each machine: EC2's metadata service,
 /// the endpoints of ECS and of EKS Pod Identity. A proxy has others there, and would give its own keys.
 fn is_on_this_machine(host: &str) -> bool {
-    match host.parse() {
-        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_link_local(),
+    let is_platforms = |address: IpAddr| match address {
+        IpAddr::V4(address) => address.is_link_local(),
         // fd00:ec2::254 and fd00:ec2::23
-        Ok(IpAddr::V6(address)) => {
-            address.is_loopback()
-                || address.is_unicast_link_local()
-                || address.segments()[..2] == [0xfd00, 0x0ec2]
-        }
-        Err(_) => host == "localhost",
-    }
+        IpAddr::V6(address) => address.is_unicast_link_local() || address.segments()[..2] == [0xfd00, 0x0ec2],
+    };
+    is_loopback(host) || host.parse().is_ok_and(is_platforms)
 }
 
 #[cfg(test)]

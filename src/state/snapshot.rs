@@ -33,7 +33,7 @@ use crate::{
     signing::{Signer, SigningHeaders, clock_skew::ClockSkew},
     spans::Exporter,
     state::open_files::Capacity,
-    text::aws_hosts::region_in,
+    text::{aws_hosts::region_in, uri_syntax::is_loopback},
 };
 
 /// The running program's view of the settings.
@@ -317,8 +317,4 @@ fn collector_warnings(settings: &Settings) -> Vec<String> {
         ));
     }
     warnings
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }

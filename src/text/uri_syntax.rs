@@ -4,7 +4,7 @@
 
 pub mod query;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, net::IpAddr};
 
 /// Whether every `%` is followed by two hexadecimal digits (RFC 3986, 2.1).
 pub fn escapes_are_whole(text: &[u8]) -> bool {
@@ -131,6 +131,11 @@ fn unescaped_once(text: &[u8]) -> Option<Vec<u8>> {
 /// A host as it stands in a URL, an IPv6 address without its brackets (RFC 3986, 3.2.2).
 pub fn without_brackets(host: &str) -> &str {
     host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
+}
+
+/// Whether a host, without brackets, is this machine by its name or address.
+pub fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// The value of a hexadecimal digit.
