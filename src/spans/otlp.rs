@@ -248,7 +248,5 @@ fn nanoseconds(begun: SystemTime, after: Duration) -> u64 {
 
 /// A name of a trace or step, of its digits.
 fn bytes(digits: &[u8]) -> Vec<u8> {
-    let digit =
-        |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()).unwrap_or(0);
-    digits.chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+    hex::decode(digits).unwrap_or_default()
 }

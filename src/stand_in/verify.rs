@@ -4,12 +4,13 @@
 //! `signing.rs`, so that neither can repeat the other's mistakes.
 
 use std::{
-    fmt::{self, Write as _},
+    fmt,
     time::{Duration, SystemTime},
 };
 
 use actix_web::http::header::{HeaderMap, HeaderName};
 use hmac::{Hmac, KeyInit, Mac};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use sha2::{Digest, Sha256};
 use time::{
     OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description,
@@ -312,15 +313,8 @@ fn canonical_query(query: &str) -> String {
 }
 
 fn encode(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    text
+    const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    percent_encode(bytes, ESCAPED).to_string()
 }
 
 fn decode(text: &str) -> Vec<u8> {
@@ -347,7 +341,7 @@ fn signature(secret: &str, scope: &str, string_to_sign: &str) -> String {
     for part in scope.split('/') {
         key = hmac(&key, part.as_bytes());
     }
-    hex(&hmac(&key, string_to_sign.as_bytes()))
+    hex::encode(hmac(&key, string_to_sign.as_bytes()))
 }
 
 fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
@@ -358,15 +352,7 @@ fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
 }
 
 fn hex_digest(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    hex::encode(Sha256::digest(bytes))
 }
 
 #[cfg(test)]
