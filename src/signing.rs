@@ -35,7 +35,7 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use self::canonical::{Canonical, CanonicalText, SignedHeader, SignedValue};
-use crate::{message::outbound::OutboundRequest, text::hexadecimal};
+use crate::{message::outbound::OutboundRequest, system::wall_clock::clamped, text::hexadecimal};
 
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
@@ -278,9 +278,7 @@ struct Timestamp([u8; 16]);
 impl Timestamp {
     #[expect(clippy::expect_used, reason = "the time is clamped to years of four digits")]
     fn at(now: SystemTime) -> Self {
-        // beyond the year 9999 the format has no room; no clock is that wrong
-        let latest = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
-        let time = OffsetDateTime::from(now.clamp(SystemTime::UNIX_EPOCH, latest));
+        let time = OffsetDateTime::from(clamped(now));
         let mut text = *b"00000000T000000Z";
         let mut put = |position: usize, value: u8| {
             text[position] = b'0' + value / 10;

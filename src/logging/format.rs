@@ -16,6 +16,8 @@ use log::{
 };
 use serde::Serializer as _;
 
+use crate::system::wall_clock::Rfc3339;
+
 /// Members of an access line that make up its message; as text they are not said twice.
 const IN_THE_MESSAGE: [&str; 3] = ["method", "path", "status"];
 
@@ -89,9 +91,7 @@ fn now() -> Duration {
 fn second(since_1970: u64) -> [u8; 19] {
     let (last, mut text) = SECOND.get();
     if last != since_1970 {
-        // beyond the year 9999 there is no such text
-        let time = UNIX_EPOCH + Duration::from_secs(since_1970.min(253_402_300_799));
-        let whole = humantime::format_rfc3339_seconds(time).to_string();
+        let whole = Rfc3339::of_seconds(since_1970).to_string();
         if let Some(start) = whole.as_bytes().first_chunk() {
             text = *start;
         }

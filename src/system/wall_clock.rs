@@ -2,7 +2,7 @@
 //!
 //! A zero time of Go is in the year 1, an expiry "for ever" in the year 9999 or, by its offset, after it.
 //! `SystemTime` holds both, and the crates that write dates panic on them. All such times are read, clamped,
-//! shifted and written here.
+//! shifted and written here, or clamped here where another format is written.
 
 use std::{
     fmt,
@@ -13,8 +13,8 @@ use aws_smithy_types::{DateTime, date_time::Format};
 use rustls::time_provider::TimeProvider;
 use rustls_pki_types::UnixTime;
 
-/// 9999-12-31T23:59:59Z: RFC 3339 has four digits for the year.
-const LATEST: Duration = Duration::from_secs(253_402_300_799);
+/// The end of the year 9999: RFC 3339, AWS and the Common Log Format have four digits for the year.
+const LATEST: Duration = Duration::new(253_402_300_799, 999_999_999);
 
 /// The nearest time from 1970 to 9999.
 pub fn clamped(time: SystemTime) -> SystemTime {
@@ -50,6 +50,13 @@ fn unix_time(time: SystemTime) -> UnixTime {
 /// Writes a time by RFC 3339 in whole seconds, clamped.
 #[derive(Debug, Clone, Copy)]
 pub struct Rfc3339(pub SystemTime);
+
+impl Rfc3339 {
+    /// The time so many seconds after 1970.
+    pub fn of_seconds(since_1970: u64) -> Self {
+        Self(UNIX_EPOCH + Duration::from_secs(since_1970).min(LATEST))
+    }
+}
 
 impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,15 +4,12 @@
 //! session afterwards. rustls names its own types and counts seconds since 1970, which says little to an
 //! operator.
 
-use std::{
-    fmt::Display,
-    io,
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::{fmt::Display, io, path::Path, time::Duration};
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 use rustls_pki_types::UnixTime;
+
+use crate::system::wall_clock::Rfc3339;
 
 pub(super) const DAY: u64 = 24 * 60 * 60;
 /// Names of a certificate that are listed.
@@ -233,9 +230,7 @@ pub(super) fn date(time: UnixTime) -> String {
 }
 
 fn rfc3339(time: UnixTime) -> String {
-    // beyond the year 9999 there is no such text
-    let since_1970 = Duration::from_secs(time.as_secs().min(253_402_300_799));
-    humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since_1970).to_string()
+    Rfc3339::of_seconds(time.as_secs()).to_string()
 }
 
 /// The names as webpki writes them, `DnsName("a.example")` or `IpAddress(10.0.0.1)`, without the type around
@@ -296,6 +291,8 @@ fn of_alert(alert: AlertDescription, name: Option<&str>) -> (String, Option<Cure
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn told(error: Error) -> String {

@@ -4,12 +4,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use time::{OffsetDateTime, format_description::StaticFormatDescription, macros::format_description};
 
+use crate::system::wall_clock::clamped;
+
 /// The Common Log Format, always in UTC (`aws.md` 3.2).
 const COMMON_LOG: StaticFormatDescription =
     format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
-
-/// The end of the year 9999, beyond which neither the format nor the `time` crate goes.
-const LATEST: i64 = 253_402_300_799_999;
 
 /// A point in time, in both forms.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,9 +22,10 @@ pub struct Moment {
 impl Moment {
     /// That of a clock's reading; one before 1970 or after 9999 is moved to that end.
     pub fn new(time: SystemTime) -> Self {
+        let time = clamped(time);
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let epoch = i64::try_from(since.as_millis()).map_or(LATEST, |epoch| epoch.min(LATEST));
-        let date = OffsetDateTime::from_unix_timestamp(epoch / 1000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let epoch = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+        let date = OffsetDateTime::from(time);
         // a date always has what the format asks for
         Self { text: date.format(COMMON_LOG).unwrap_or_default(), epoch }
     }
