@@ -2,6 +2,7 @@
 //!
 //! [`Client::send`] writes the request's head (`request_head.rs`), takes a connection (`pool.rs`, or `dial.rs` anew),
 //! speaks HTTP/1.1 over it (`exchange.rs`), and returns the answer's head with a body that streams (`response.rs`).
+//! What the sidecar asks on its own account goes out by awc over the same dialler (`control_plane.rs`).
 
 pub mod aws_error;
 mod control_plane;

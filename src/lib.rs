@@ -29,7 +29,7 @@
 //! state                                         the snapshot in force, its builder and its reload
 //! resilience                                    limits of requests in flight, circuit breakers, retries
 //! backend credentials diagnosis spans           API Gateway and Lambda; keys; refusals explained; spans for a collector
-//! client                                        connections to AWS and HTTP on them
+//! client                                        connections to AWS and collectors, and HTTP on them
 //! signing                                       Signature Version 4 and the clocks of endpoints
 //! logging message                               the log; requests, answers, errors and traces on their way
 //! metrics settings                              counters; the settings' files, checked
