@@ -17,12 +17,7 @@ pub mod canonical;
 pub mod clock_skew;
 pub(crate) mod explanation;
 
-use std::{
-    borrow::Cow,
-    fmt,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};
 
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
 use arc_swap::ArcSwapOption;
@@ -318,6 +313,8 @@ impl Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
