@@ -4,7 +4,7 @@
 //! session afterwards. rustls names its own types and counts seconds since 1970, which says little to an
 //! operator.
 
-use std::{fmt::Display, io, path::Path, time::Duration};
+use std::{fmt::Display, io, path::Path};
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 use rustls_pki_types::UnixTime;
