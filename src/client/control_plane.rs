@@ -116,6 +116,9 @@ impl ControlClient {
         let uri = Uri::try_from(format!("http://{}{path}", self.connections.endpoint));
         let uri = uri.map_err(|error| ProxyError::new(ErrorKind::Internal, error))?;
         let mut request = self.awc.post(uri).no_decompress();
+        if !self.connections.endpoint.keepalive.enabled {
+            request = request.force_close();
+        }
         *request.headers_mut() = headers;
         let had_idle = self.connections.take();
         let answer = match self.connections.head(request.send_body(body), limits.step).await {

@@ -250,7 +250,11 @@ impl Gathering {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::TcpListener, time::SystemTime};
+    use std::{
+        io::{Read as _, Write as _},
+        net::{SocketAddr, TcpListener},
+        time::SystemTime,
+    };
 
     use actix_http::{Method, Version};
 
@@ -287,11 +291,7 @@ mod tests {
         assert_eq!(long.weight(), request().weight() + 999);
     }
 
-    #[test]
-    fn what_a_stuck_collector_leaves_is_bounded_and_the_rest_is_dropped_and_counted() {
-        // its connections are taken by the system, and nobody ever answers
-        let collector = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = collector.local_addr().unwrap();
+    fn exporter(address: SocketAddr, metrics: &Arc<Metrics>, keepalive: KeepAlive) -> Arc<Exporter> {
         let settings = Otlp {
             endpoint: crate::settings::FunctionUri::parse(&format!("http://{address}")).unwrap(),
             headers: Vec::new(),
@@ -306,10 +306,34 @@ mod tests {
             tls: None,
             proxy: None,
             connect_timeout: Duration::from_mins(1),
-            keepalive: KeepAlive { enabled: false, pool: 0, timeout: Duration::ZERO },
+            keepalive,
         };
+        Exporter::start(&settings, Arc::new(endpoint), Arc::clone(metrics)).unwrap()
+    }
+
+    #[test]
+    fn a_connection_that_has_waited_long_for_a_delivery_is_closed() {
+        let collector = TcpListener::bind("127.0.0.1:0").unwrap();
+        let keepalive = KeepAlive { enabled: true, pool: 1, timeout: Duration::from_millis(100) };
         let metrics = Metrics::new().unwrap();
-        let exporter = Exporter::start(&settings, Arc::new(endpoint), Arc::clone(&metrics)).unwrap();
+        let exporter = exporter(collector.local_addr().unwrap(), &metrics, keepalive);
+        exporter.take(request());
+        let (mut connection, _) = collector.accept().unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut read = [0; 4096];
+        assert!(connection.read(&mut read).unwrap() > 0);
+        connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+        while connection.read(&mut read).unwrap() > 0 {}
+        assert_eq!(metrics.spans.delivered.get(), 1);
+    }
+
+    #[test]
+    fn what_a_stuck_collector_leaves_is_bounded_and_the_rest_is_dropped_and_counted() {
+        // its connections are taken by the system, and nobody ever answers
+        let collector = TcpListener::bind("127.0.0.1:0").unwrap();
+        let keepalive = KeepAlive { enabled: false, pool: 0, timeout: Duration::ZERO };
+        let metrics = Metrics::new().unwrap();
+        let exporter = exporter(collector.local_addr().unwrap(), &metrics, keepalive);
         let most = (MOST_BYTES / request().weight() + PLENTY) as u64;
         for _ in 0..most + 100 {
             exporter.take(request());
