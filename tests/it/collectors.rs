@@ -162,10 +162,10 @@ fn of_an_answer_of_100_mib_the_beginning_is_read() {
         let counted = Arc::clone(&written);
         let sidecar = Sidecar::telling(at_first(move |stream, _| {
             write!(stream, "HTTP/1.1 {head}\r\n\r\n")?;
-            let piece =
-                [before.as_bytes(), &[b'x'; PIECE][..], if before.is_empty() { b"" } else { b"\r\n" }];
+            let end = if before.is_empty() { "" } else { "\r\n" };
+            let piece = [&before, &*"x".repeat(PIECE), end].concat();
             for _ in 0..SIZE / PIECE {
-                stream.write_all(&piece.concat())?;
+                stream.write_all(piece.as_bytes())?;
                 counted.fetch_add(PIECE, Ordering::SeqCst);
             }
             Ok(())
