@@ -112,7 +112,7 @@ impl ControlClient {
         body: Bytes,
         limits: ControlLimits,
     ) -> Result<ControlAnswer, ProxyError> {
-        // the dialler has TLS; to awc every connection is plain
+        // the dialler has TLS; to awc every connection is plain HTTP/1.1, so that its HTTP/2 (h2 0.3) is never reached
         let uri = Uri::try_from(format!("http://{}{path}", self.connections.endpoint));
         let uri = uri.map_err(|error| ProxyError::new(ErrorKind::Internal, error))?;
         let mut request = self.awc.post(uri).no_decompress();
