@@ -28,9 +28,9 @@ use crate::{
     state::{
         builder::{Assembly, AssemblyError},
         certificates,
+        current::Current,
         open_files::OpenFiles,
         reload::{Origin, Reloader},
-        snapshot::Current,
     },
     system::supervision::{Task, supervise},
 };

@@ -13,7 +13,6 @@ mod sentences;
 use std::{borrow::Cow, time::SystemTime};
 
 use self::denial::Denial;
-pub use self::sentences::region_in;
 use actix_http::{
     StatusCode,
     header::{self, HeaderValue},

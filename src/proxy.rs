@@ -61,7 +61,7 @@ use crate::{
     metrics::Metrics,
     resilience::admission::{self, Permit},
     routing::{Miss, RouteTable},
-    state::snapshot::{Current, Snapshot},
+    state::{current::Current, snapshot::Snapshot},
     system::{
         fault_points,
         supervision::{Task, catch_in},

@@ -7,6 +7,8 @@
 //! `state/snapshot.rs` builds the running program from the result.
 
 mod api_gateway;
+mod aws_hosts;
+mod backend;
 mod bounds;
 mod check;
 mod circuit_breaker;
@@ -40,10 +42,13 @@ mod sources;
 mod tracing;
 mod tree;
 mod upstream;
+mod warnings;
 
 use std::path::Path;
 
 pub use api_gateway::{ApiGatewaySettings, Authorization, ClientAuthorization, Iam};
+pub use aws_hosts::region_in;
+pub use backend::{BackendSection, BackendSettings, Server};
 pub use circuit_breaker::CircuitBreakerSettings;
 pub use connect::Connect;
 pub use document::Document;
@@ -63,11 +68,12 @@ pub use mistake::{Mistake, Mistakes, Place};
 pub use process::{Admin, Log, LogFormat, Reload, Settings, Shutdown};
 pub use reference::without_line_end;
 pub use retry::{MayHaveRun, RetrySettings};
-pub use route::{BackendSettings, RouteSettings};
+pub use route::RouteSettings;
 pub use session_name::{DEFAULT as DEFAULT_SESSION_NAME, session_name};
 pub use tracing::{Otlp, Tracing};
 pub use tree::Environment;
 pub use upstream::{Scheme, Timeouts, UpstreamSettings};
+pub use warnings::{remarks, warnings};
 
 use self::{
     check::Checker,
