@@ -183,7 +183,7 @@ async fn outgoing(
     let query = request.uri().query().map(str::to_owned);
     let inbound = InboundRequest::read(request, &mut payload, remainder, &hop, limits).await?;
     let outbound = backend.request(inbound)?;
-    let left_out = left_out(&brought, query.as_deref(), &outbound, route);
+    let left_out = left_out(&brought, query.as_deref(), &outbound, &*backend);
     let outgoing = Outgoing::of(route, &*backend, outbound, body, date, &made).await?;
     Ok(Outgoing { left_out, ..outgoing })
 }

@@ -7,7 +7,6 @@
 //! `state/snapshot.rs` builds the running program from the result.
 
 mod api_gateway;
-mod aws_hosts;
 mod backend;
 mod bounds;
 mod check;
@@ -47,7 +46,6 @@ mod warnings;
 use std::path::Path;
 
 pub use api_gateway::{ApiGatewaySettings, Authorization, ClientAuthorization, Iam};
-pub use aws_hosts::region_in;
 pub use backend::{BackendSection, BackendSettings, Server};
 pub use circuit_breaker::CircuitBreakerSettings;
 pub use connect::Connect;

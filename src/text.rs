@@ -1,5 +1,6 @@
-//! Values as text: JSON, base64, hexadecimal, durations and sizes, and text that is safe in a log line.
+//! Values as text: AWS's host names, JSON, base64, hexadecimal, durations and sizes, and text that is safe in a log line.
 
+pub mod aws_hosts;
 pub mod excerpt;
 pub mod hexadecimal;
 pub mod json;

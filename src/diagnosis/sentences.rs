@@ -6,9 +6,8 @@ use actix_http::header::HeaderMap;
 
 use super::{Caller, Evidence, Reason};
 use crate::{
-    settings::region_in,
     signing::clock_skew::{ahead_of, told as clock_told},
-    text::excerpt::excerpt,
+    text::{aws_hosts::region_in, excerpt::excerpt},
 };
 
 /// Characters that are quoted of AWS's sentence.

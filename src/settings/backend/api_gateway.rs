@@ -1,10 +1,12 @@
 //! The answers of the section `api_gateway`.
 
-use crate::settings::{
-    ApiGatewaySettings, EndpointVariant, Source, UpstreamSettings,
-    aws_hosts::region_in,
-    backend::{BackendSection, Server},
-    service,
+use crate::{
+    settings::{
+        ApiGatewaySettings, EndpointVariant, Source, UpstreamSettings,
+        backend::{BackendSection, Server},
+        service,
+    },
+    text::aws_hosts::region_in,
 };
 
 impl BackendSection for ApiGatewaySettings {
