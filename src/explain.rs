@@ -184,8 +184,8 @@ async fn outgoing(
     let inbound = InboundRequest::read(request, &mut incoming, remainder, &hop, limits).await?;
     let outbound = backend.request(inbound)?;
     let left_out = left_out(&brought, query.as_deref(), &outbound, &*backend);
-    let outgoing = Outgoing::of(route, &*backend, outbound, body, date, &made).await?;
-    Ok(Outgoing { left_out, ..outgoing })
+    let outgoing = Outgoing::of(route, &*backend, outbound, body, date).await?;
+    Ok(Outgoing { left_out, varies: backend.varies(&made), ..outgoing })
 }
 
 /// The headers that are another with each request or process: each process has its own name in `Via`, each request its

@@ -45,7 +45,7 @@ use self::{
     deadline::Deadline,
     draining::Draining,
     record::Record,
-    reply::ClientBody,
+    reply::{Answer, ClientBody},
 };
 use crate::message::{
     body_pool::BodyMemory,
@@ -55,12 +55,12 @@ use crate::message::{
     via::Via,
 };
 use crate::{
-    backend::{ClientReply, ReplyMode},
+    backend::ReplyMode,
     client::{Client, UpstreamReply},
     diagnosis,
     message::error::{ErrorKind, ProxyError},
     metrics::Metrics,
-    resilience::admission::{self, Permit},
+    resilience::admission,
     routing::{Miss, RouteTable},
     spans::Recording,
     state::{current::Current, snapshot::Snapshot},
@@ -120,9 +120,7 @@ pub async fn serve(
     };
     shape.last_of_connection(worker.stopping.load(Ordering::Relaxed));
     Ok(match outcome {
-        Ok(Answer { reply, permit, deadline }) => {
-            reply::response(reply, permit, deadline, &worker.draining, record, shape)
-        }
+        Ok(answer) => reply::response(answer, &worker.draining, record, shape),
         Err(error) => {
             record.fail(&error);
             reply::failure(&error, record, shape)
@@ -137,13 +135,6 @@ pub fn refused(error: &ProxyError, metrics: &Metrics) -> String {
     let id = hexadecimal::text(&id).to_owned();
     error.log(&id, None);
     id
-}
-
-/// An answer and what lasts as long as it does.
-struct Answer {
-    reply: ClientReply,
-    permit: Permit,
-    deadline: Deadline,
 }
 
 /// What a request is served with.

@@ -88,10 +88,8 @@ impl Outgoing {
         outbound: OutboundRequest,
         sent: &[u8],
         date: SystemTime,
-        made: &[&str],
     ) -> Result<Self, ProxyError> {
         let target = backend.target();
-        let varies = backend.varies(made);
         let signing = (&target.scope, route.backend.source());
         let (signature, proof) = match signing {
             (Some(scope), Some(source)) if outbound.signature == Signature::Ours => {
@@ -117,7 +115,7 @@ impl Outgoing {
                 text: str::from_utf8(body).ok().map(str::to_owned),
             },
             left_out: Vec::new(),
-            varies,
+            varies: Vec::new(),
             signature,
         })
     }
