@@ -4,8 +4,8 @@
 //! `proxy.rs` calls [`Backend::request`] before signing and [`Backend::reply`] after sending; `explain` asks the same
 //! backend for its reasons.
 //!
-//! A new backend is one file beside `api_gateway.rs` with one arm of [`build`], and its section in the settings, whose
-//! places `settings/backend.rs` lists.
+//! A new backend is one file beside `api_gateway.rs`, one arm of [`build`], its section of the settings in the places that
+//! `settings/backend.rs` names, a route in `tests/it/backend_contract.rs`, and a table of its keys in README.md.
 
 pub mod api_gateway;
 pub mod lambda;
@@ -27,7 +27,7 @@ use crate::{
         outbound::{OutboundRequest, Signature},
         remark::Remark,
     },
-    settings::{BackendSettings, HostPort, Scheme, Server, Timeouts, UpstreamSettings},
+    settings::{BackendSection, BackendSettings, HostPort, Scheme, Server, Timeouts, UpstreamSettings},
     signing::Scope,
     tls::{Configurations, TlsError},
 };
@@ -150,6 +150,12 @@ pub fn build(settings: &BackendSettings, tls: &mut Configurations) -> Result<Arc
         BackendSettings::ApiGateway(settings) => Arc::new(api_gateway::ApiGateway::new(settings, endpoint)),
         BackendSettings::Lambda(settings) => Arc::new(lambda::Lambda::new(settings, endpoint)),
     })
+}
+
+/// What a backend's signatures are good for; `None` where nothing signs.
+fn scope(section: &dyn BackendSection) -> Option<Scope> {
+    let (region, service) = section.signing_scope()?;
+    Some(Scope { region: region.to_owned(), service: service.to_owned() })
 }
 
 /// TLS with a backend's server, if there is TLS at all.

@@ -4,7 +4,7 @@
 //! `config` crate (`lines` knows where each key stands, `bounds` which texts are never built), `reference`
 //! fills in secrets, `reader` finds mistakes of form, and `process`, `route`, `api_gateway` and `upstream`
 //! give the values meaning and find mistakes of sense. Every mistake of every stage is reported together.
-//! `state/snapshot.rs` builds the running program from the result.
+//! `state/builder.rs` builds the running program from the result.
 
 mod api_gateway;
 mod backend;

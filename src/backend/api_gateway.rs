@@ -12,7 +12,7 @@ use std::sync::Arc;
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Backend, ClientReply, ReplyMode, Target, verdict::Verdict};
+use super::{Backend, ClientReply, ReplyMode, Target, scope, verdict::Verdict};
 use crate::{
     client::{Endpoint, UpstreamReply},
     message::{
@@ -22,7 +22,6 @@ use crate::{
         outbound::{OutboundRequest, Signature},
     },
     settings::{ApiGatewaySettings, ClientAuthorization, FunctionUri},
-    signing::Scope,
     text::uri_syntax::{check_remainder, query::push_strict},
 };
 
@@ -63,10 +62,7 @@ impl ApiGateway {
     pub fn new(settings: &ApiGatewaySettings, endpoint: Arc<Endpoint>) -> Self {
         let uri = &settings.function_uri;
         let authorization = &settings.authorization;
-        let scope = authorization
-            .iam
-            .as_ref()
-            .map(|iam| Scope { region: iam.region.clone(), service: iam.service.clone() });
+        let scope = scope(settings);
         let target = Target {
             endpoint,
             authority: uri.host_header(),

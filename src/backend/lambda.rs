@@ -17,7 +17,7 @@ use actix_http::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Backend, ClientReply, ReplyMode, Target, verdict::Verdict};
+use super::{Backend, ClientReply, ReplyMode, Target, scope, verdict::Verdict};
 use crate::{
     client::{Endpoint, UpstreamReply},
     message::{
@@ -28,7 +28,6 @@ use crate::{
         trace,
     },
     settings::{AnswerSettings, InvocationType, InvokeMode, LambdaSettings, LogType, PayloadSettings},
-    signing::Scope,
 };
 
 /// The event of a call that waits for its answer (Lambda quotas).
@@ -63,7 +62,7 @@ impl Lambda {
         let target = Target {
             endpoint,
             authority: authority.clone(),
-            scope: Some(Scope { region: settings.region.clone(), service: "lambda".to_owned() }),
+            scope: scope(settings),
             timeouts: settings.upstream.timeouts,
             body_mode: BodyMode::Buffered,
             // what is larger fits into no event, but for a form that shrinks as its escapes are undone: so much is

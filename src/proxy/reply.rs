@@ -66,7 +66,7 @@ pub(super) struct Answer {
 }
 
 /// The response with the answer of a backend. One that takes until after the deadline is broken off.
-pub fn response(
+pub(super) fn response(
     answer: Answer,
     draining: &Draining,
     mut record: Record,

@@ -1,15 +1,14 @@
 //! A route's backend for rooms that do not know the backends: [`BackendSection`] has the questions that they ask of its
 //! settings, and each backend answers them in a file below.
 //!
-//! `state/builder.rs`, `settings/warnings.rs`, `check` and `dev` ask here; `backend.rs` says what else a new backend
-//! takes.
+//! A new backend has a section that answers, a variant and an arm of [`BackendSettings::section`] here, and its name among
+//! the keys of a route and of `defaults`; the compiler asks for its place in the views of a route.
 
 mod api_gateway;
 mod lambda;
 
-use super::{
-    api_gateway::ApiGatewaySettings, endpoint_variant::EndpointVariant, key_source::Source,
-    lambda::LambdaSettings, upstream::Scheme, upstream::UpstreamSettings,
+use crate::settings::{
+    ApiGatewaySettings, EndpointVariant, LambdaSettings, Scheme, Source, UpstreamSettings,
 };
 
 /// The settings of a route's backend.
