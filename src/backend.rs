@@ -20,6 +20,7 @@ use actix_http::{
 
 use self::verdict::Verdict;
 use crate::{
+    client::aws_error::AwsApi,
     client::{Endpoint, KeepAlive, ReplyBody, Secured, UpstreamReply},
     message::{
         error::ProxyError,
@@ -126,8 +127,8 @@ pub struct Target {
     pub body_mode: BodyMode,
     /// Bytes of a request's body.
     pub max_request_body: u64,
-    /// True for the Lambda API, false for API Gateway and Function URLs.
-    pub is_lambda_api: bool,
+    /// The interface of AWS that is called, for advice about its refusals; `None` where it is not AWS's.
+    pub api: Option<AwsApi>,
 }
 
 impl Target {

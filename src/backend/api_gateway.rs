@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Backend, ClientReply, ReplyMode, Target, scope, verdict::Verdict};
 use crate::{
-    client::{Endpoint, UpstreamReply},
+    client::{Endpoint, UpstreamReply, aws_error::AwsApi},
     message::{
         error::{ErrorKind, ProxyError},
         headers,
@@ -69,7 +69,7 @@ impl ApiGateway {
             timeouts: settings.upstream.timeouts,
             body_mode: if scope.is_some() { BodyMode::Buffered } else { BodyMode::Streamed },
             max_request_body: settings.max_req_body_size,
-            is_lambda_api: false,
+            api: Some(AwsApi::Gateway),
             scope,
         };
         let client_proofs = match settings.client_authorization {

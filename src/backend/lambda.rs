@@ -19,7 +19,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Backend, ClientReply, ReplyMode, Target, scope, verdict::Verdict};
 use crate::{
-    client::{Endpoint, UpstreamReply},
+    client::{Endpoint, UpstreamReply, aws_error::AwsApi},
     message::{
         error::ProxyError,
         header_map_pool as header_maps,
@@ -68,7 +68,7 @@ impl Lambda {
             // what is larger fits into no event, but for a form that shrinks as its escapes are undone: so much is
             // not read for its sake
             max_request_body: settings.max_request_body.min(largest_event),
-            is_lambda_api: true,
+            api: Some(AwsApi::Lambda),
         };
         Self {
             target,

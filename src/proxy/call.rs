@@ -75,10 +75,10 @@ impl Call<'_> {
         }
         let Attempt { result, signed, .. } = self.until_settled(&mut outbound, record).await?;
         let reply = result?;
-        let refused = diagnosis::concerns(&reply).then(|| {
+        let target = self.route.backend.target();
+        let refused = target.api.filter(|_| diagnosis::concerns(&reply)).map(|api| {
             let evidence = signed.and_then(|signed| self.evidence(&outbound, &signed));
-            let target = self.route.backend.target();
-            let caller = Caller { signs: target.scope.is_some(), is_of_lambda_api: target.is_lambda_api };
+            let caller = Caller { signs: target.scope.is_some(), api };
             Box::new(RefusedCall::of(&outbound, evidence, caller))
         });
         header_maps::give_back(outbound.headers);
