@@ -40,7 +40,7 @@ use self::connections::{Usage, Watched};
 use crate::{
     credentials::State,
     listener::{date, sockets},
-    state::snapshot::{Current, Route},
+    state::{current::Current, snapshot::Route},
     system::{
         fault_points,
         supervision::{End, Task, blocking, catch_in, supervise_thread},

@@ -16,6 +16,8 @@ use std::{
     time::Duration,
 };
 
+use tokio_util::sync::CancellationToken;
+
 use crate::{
     admin::{self, Admin, Health},
     credentials::Keeper,
@@ -28,9 +30,9 @@ use crate::{
     state::{
         builder::{Assembly, AssemblyError},
         certificates,
+        current::Current,
         open_files::OpenFiles,
         reload::{Origin, Reloader},
-        snapshot::Current,
     },
     system::supervision::{Task, supervise},
 };
@@ -151,23 +153,10 @@ impl Application {
         let mut reloading = pin!(follow(self.origin, self.assembly, &self.current, self.settings));
         let mut certificates = pin!(follow_certificates(&self.sockets, &self.current, interval));
         let draining = workers.drain();
-        let current = Arc::clone(&self.current);
-        let end_of_drain = async {
-            stop.await;
-            let Shutdown { delay, drain } = current.get().shutdown.clone();
-            log::info!("stopping: requests in flight are finished first");
-            // from now on every answer is the last of its connection
-            stopping.store(true, Ordering::Relaxed);
-            tokio::time::sleep(delay).await;
-            // the workers have the only handles now: a socket closes when they say so
-            self.sockets.release();
-            draining.cancel();
-            tokio::time::sleep(drain).await;
-        };
         let mut is_cut_short = false;
         tokio::select! {
             () = workers.ended() => {}
-            () = end_of_drain => {
+            () = drain(stop, &self.current, &stopping, &self.sockets, &draining) => {
                 let in_flight = self.current.get().admission.in_flight();
                 log::warn!("the drain is over, requests that are cut: {in_flight}");
             }
@@ -195,6 +184,26 @@ impl Application {
         drop(admin);
         Ok(())
     }
+}
+
+/// Waits for `stop`, lets go of the sockets after `shutdown.delay`, and gives the workers `shutdown.drain` to finish.
+async fn drain(
+    stop: impl Future<Output = ()>,
+    current: &Current,
+    stopping: &AtomicBool,
+    sockets: &Sockets,
+    draining: &CancellationToken,
+) {
+    stop.await;
+    let Shutdown { delay, drain } = current.get().shutdown.clone();
+    log::info!("stopping: requests in flight are finished first");
+    // from now on every answer is the last of its connection
+    stopping.store(true, Ordering::Relaxed);
+    tokio::time::sleep(delay).await;
+    // the workers have the only handles now: a socket closes when they say so
+    sockets.release();
+    draining.cancel();
+    tokio::time::sleep(drain).await;
 }
 
 /// Takes changed certificates of the listener into use, and watches when those that others see end; never ends.

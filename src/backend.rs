@@ -1,8 +1,11 @@
 //! What every backend has in common: the trait, and the target that tells the rest of the path how to reach
 //! AWS for it.
 //!
-//! A new backend is one file beside `api_gateway.rs` and one variant of `settings::BackendSettings`.
-//! `proxy.rs` calls [`Backend::request`] before signing and [`Backend::reply`] after sending.
+//! `proxy.rs` calls [`Backend::request`] before signing and [`Backend::reply`] after sending; `explain` asks the same
+//! backend for its reasons.
+//!
+//! A new backend is one file beside `api_gateway.rs`, one arm of [`build`], its section of the settings in the places that
+//! `settings/backend.rs` names, a route in `tests/it/backend_contract.rs`, and a table of its keys in README.md.
 
 pub mod api_gateway;
 pub mod lambda;
@@ -12,19 +15,20 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use actix_http::{
     StatusCode,
-    header::{HeaderMap, HeaderValue},
+    header::{HeaderMap, HeaderName, HeaderValue},
 };
 
 use self::verdict::Verdict;
 use crate::{
+    client::aws_error::AwsApi,
     client::{Endpoint, KeepAlive, ReplyBody, Secured, UpstreamReply},
     message::{
         error::ProxyError,
         inbound::{BodyLimits, BodyMode, InboundRequest},
-        outbound::OutboundRequest,
+        outbound::{OutboundRequest, Signature},
         remark::Remark,
     },
-    settings::{BackendSettings, HostPort, Scheme, Timeouts, UpstreamSettings},
+    settings::{BackendSection, BackendSettings, HostPort, Scheme, Server, Timeouts, UpstreamSettings},
     signing::Scope,
     tls::{Configurations, TlsError},
 };
@@ -54,6 +58,20 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// # Errors
     /// AWS's answer is not one that may be passed on.
     fn reply(&self, upstream: UpstreamReply) -> Result<ClientReply, ProxyError>;
+
+    /// True where a request with this signature goes out without those arguments of the client's query that AWS would
+    /// take for a signature.
+    fn rewrites_query(&self, _signature: Signature) -> bool {
+        false
+    }
+
+    /// The reason why a header of the client is not in the request that goes out, or has another value there.
+    fn why_left_out(&self, name: &HeaderName, outbound: &HeaderMap) -> &'static str;
+
+    /// The parts of a request that are another each time it goes out; `made` are the headers that the sidecar makes.
+    fn varies(&self, made: &[&str]) -> Vec<String> {
+        made.iter().map(|name| (*name).to_owned()).collect()
+    }
 }
 
 /// Whether a backend has to see an answer's body before it can say what becomes of it.
@@ -109,8 +127,8 @@ pub struct Target {
     pub body_mode: BodyMode,
     /// Bytes of a request's body.
     pub max_request_body: u64,
-    /// True for the Lambda API, false for API Gateway and Function URLs.
-    pub is_lambda_api: bool,
+    /// The interface of AWS that is called, for advice about its refusals; `None` where it is not AWS's.
+    pub api: Option<AwsApi>,
 }
 
 impl Target {
@@ -125,39 +143,40 @@ impl Target {
 /// # Errors
 /// The authorities to trust cannot be read.
 pub fn build(settings: &BackendSettings, tls: &mut Configurations) -> Result<Arc<dyn Backend>, TlsError> {
-    match settings {
-        BackendSettings::ApiGateway(settings) => {
-            let uri = &settings.function_uri;
-            let tls = secured(uri.scheme, &uri.host, &settings.upstream, tls)?;
-            Ok(Arc::new(api_gateway::ApiGateway::new(settings, tls)))
-        }
-        BackendSettings::Lambda(settings) => {
-            let api = &settings.endpoint;
-            let tls = secured(api.scheme, &api.host, &settings.upstream, tls)?;
-            Ok(Arc::new(lambda::Lambda::new(settings, tls)))
-        }
-    }
+    let section = settings.section();
+    let (server, upstream) = (section.server(), section.upstream());
+    let tls = secured(server, upstream, tls)?;
+    let endpoint = endpoint(server, tls, upstream);
+    Ok(match settings {
+        BackendSettings::ApiGateway(settings) => Arc::new(api_gateway::ApiGateway::new(settings, endpoint)),
+        BackendSettings::Lambda(settings) => Arc::new(lambda::Lambda::new(settings, endpoint)),
+    })
 }
 
-/// TLS with a backend's server of this name, if there is TLS at all.
+/// What a backend's signatures are good for; `None` where nothing signs.
+fn scope(section: &dyn BackendSection) -> Option<Scope> {
+    let (region, service) = section.signing_scope()?;
+    Some(Scope { region: region.to_owned(), service: service.to_owned() })
+}
+
+/// TLS with a backend's server, if there is TLS at all.
 fn secured(
-    scheme: Scheme,
-    host: &str,
+    server: Server<'_>,
     upstream: &UpstreamSettings,
     tls: &mut Configurations,
 ) -> Result<Option<Secured>, TlsError> {
-    if scheme == Scheme::Http {
+    if server.scheme == Scheme::Http {
         return Ok(None);
     }
     let identity = upstream.client_identity.as_ref();
     let configuration = tls.get(upstream.ssl_verify, upstream.ca_certificate.as_deref(), identity)?;
-    let name = upstream.connect.sni.as_deref().unwrap_or(host);
+    let name = upstream.connect.sni.as_deref().unwrap_or(server.host);
     Ok(Some(Secured::with(name, configuration)?.trusting(upstream.ca_certificate.as_deref())))
 }
 
-/// Where connections lead for a backend whose server has this name and port.
-fn endpoint(host: &str, port: u16, tls: Option<Secured>, upstream: &UpstreamSettings) -> Arc<Endpoint> {
-    let HostPort(host, port) = upstream.connect.place(host, port);
+/// The destination of connections for a backend with this server.
+fn endpoint(server: Server<'_>, tls: Option<Secured>, upstream: &UpstreamSettings) -> Arc<Endpoint> {
+    let HostPort(host, port) = upstream.connect.place(server.host, server.port);
     Arc::new(Endpoint {
         host: host.to_owned(),
         port,

@@ -1,6 +1,6 @@
 //! Where the keys come from that sign a route's requests.
 //!
-//! `state/snapshot.rs` gets a [`CredentialSource`] for each route from the [`Keeper`], and `proxy.rs` asks it for its
+//! `state/builder.rs` gets a [`CredentialSource`] for each route from the [`Keeper`], and `proxy.rs` asks it for its
 //! current keys right before signing. Whatever goes wrong here, nothing goes out unsigned (envoy#47518): the route
 //! answers 503 until there are keys again.
 //!

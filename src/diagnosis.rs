@@ -21,7 +21,7 @@ use aws_credential_types::Credentials;
 use log::Level;
 
 use crate::{
-    client::aws_error::error_type,
+    client::aws_error::{AwsApi, error_type},
     client::{ReplyBody, UpstreamReply},
     message::{outbound::OutboundRequest, redaction::key_id_end, remark::Remark},
     signing::{
@@ -38,8 +38,8 @@ const API_KEY: &str = "x-api-key";
 pub struct Caller {
     /// The route has keys to sign with.
     pub signs: bool,
-    /// It calls the Lambda API, and so has neither `function_uri` nor `authorization`.
-    pub is_of_lambda_api: bool,
+    /// It calls this, on which the keys of its settings depend.
+    pub api: AwsApi,
 }
 
 /// The API key of a call.

@@ -11,7 +11,7 @@ mod suggestion;
 
 use std::{path::PathBuf, time::SystemTime};
 
-use actix_http::{HttpMessage as _, Payload, Request, header::HeaderMap};
+use actix_http::{HttpMessage as _, Request, header::HeaderMap};
 use clap::Args;
 use serde::Serialize;
 
@@ -22,7 +22,7 @@ use crate::{
         body_pool::BodyMemory,
         error::{Code, ErrorKind, ProxyError},
         head::HeadLimits,
-        inbound::{Hop, InboundRequest},
+        inbound::{Hop, InboundRequest, Incoming},
         redaction,
         trace::{self, Trace},
         via::Via,
@@ -119,7 +119,7 @@ pub async fn explain(settings: &Settings, asked: &Asked) -> Result<Explanation, 
         outbound: None,
         refusal: None,
     };
-    let payload = request.take_payload();
+    let incoming = request.take_payload().into();
     let path = request.uri().path().to_owned();
     let limits = HeadLimits::of(&settings.limits);
     match proxy::choose(&request, &routes, &limits, &Via::numbered(ANY_PROCESS)) {
@@ -127,7 +127,7 @@ pub async fn explain(settings: &Settings, asked: &Asked) -> Result<Explanation, 
             explanation.route = Some(route.id.clone());
             let body_timeout = settings.limits.body_timeout;
             let (tracing, port) = (&settings.tracing, settings.listen.http.port());
-            let inbound = Inbound { request, payload, remainder, body_timeout, tracing, port };
+            let inbound = Inbound { request, incoming, remainder, body_timeout, tracing, port };
             let date = asked.at.unwrap_or_else(SystemTime::now);
             match outgoing(route, inbound, &body, date).await {
                 Ok(outgoing) => explanation.outbound = Some(outgoing.without(&settings.hidden)),
@@ -146,7 +146,7 @@ pub async fn explain(settings: &Settings, asked: &Asked) -> Result<Explanation, 
 /// A request on its way to a backend.
 struct Inbound<'s> {
     pub(crate) request: Request,
-    pub(crate) payload: Payload,
+    pub(crate) incoming: Incoming,
     pub(crate) remainder: Option<usize>,
     pub(crate) body_timeout: std::time::Duration,
     pub(crate) tracing: &'s Tracing,
@@ -160,7 +160,7 @@ async fn outgoing(
     body: &[u8],
     date: SystemTime,
 ) -> Result<Outgoing, ProxyError> {
-    let Inbound { request, mut payload, remainder, body_timeout, tracing, port } = inbound;
+    let Inbound { request, mut incoming, remainder, body_timeout, tracing, port } = inbound;
     let internal = |cause: String| ProxyError::new(ErrorKind::UpstreamTls, cause);
     let backend = backend::build(&route.backend, &mut Configurations::default())
         .map_err(|error| internal(error.to_string()))?;
@@ -181,11 +181,11 @@ async fn outgoing(
     let limits = backend.target().body_limits(body_timeout);
     let brought = request.headers().clone();
     let query = request.uri().query().map(str::to_owned);
-    let inbound = InboundRequest::read(request, &mut payload, remainder, &hop, limits).await?;
+    let inbound = InboundRequest::read(request, &mut incoming, remainder, &hop, limits).await?;
     let outbound = backend.request(inbound)?;
-    let left_out = left_out(&brought, query.as_deref(), &outbound, route);
-    let outgoing = Outgoing::of(route, &*backend, outbound, body, date, &made).await?;
-    Ok(Outgoing { left_out, ..outgoing })
+    let left_out = left_out(&brought, query.as_deref(), &outbound, &*backend);
+    let outgoing = Outgoing::of(route, &*backend, outbound, body, date).await?;
+    Ok(Outgoing { left_out, varies: backend.varies(&made), ..outgoing })
 }
 
 /// The headers that are another with each request or process: each process has its own name in `Via`, each request its

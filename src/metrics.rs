@@ -1,6 +1,6 @@
 //! What the process counts about itself, for Prometheus.
 //!
-//! `app.rs` makes one of these. `state/snapshot.rs` gets a [`RouteMetrics`] for each route from it and `client.rs` an
+//! `app.rs` makes one of these. `state/builder.rs` gets a [`RouteMetrics`] for each route from it and `client.rs` an
 //! [`EndpointMetrics`] for each endpoint, so that a request finds its counters without a look-up: it does nothing but
 //! atomic additions. `admin.rs` asks for the text of it all.
 //!

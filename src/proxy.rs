@@ -36,7 +36,7 @@ use std::{
 };
 
 use actix_http::{
-    HttpMessage as _, Payload, Request, Response,
+    HttpMessage as _, Request, Response,
     header::{self, HeaderValue},
 };
 
@@ -45,23 +45,25 @@ use self::{
     deadline::Deadline,
     draining::Draining,
     record::Record,
-    reply::ClientBody,
+    reply::{Answer, ClientBody},
 };
 use crate::message::{
     body_pool::BodyMemory,
     head::{self, HeadLimits},
-    inbound::{Hop, InboundRequest},
+    inbound::{Hop, InboundRequest, Incoming},
+    trace::Trace,
     via::Via,
 };
 use crate::{
-    backend::{ClientReply, ReplyMode},
+    backend::ReplyMode,
     client::{Client, UpstreamReply},
     diagnosis,
     message::error::{ErrorKind, ProxyError},
     metrics::Metrics,
-    resilience::admission::{self, Permit},
+    resilience::admission,
     routing::{Miss, RouteTable},
-    state::snapshot::{Current, Snapshot},
+    spans::Recording,
+    state::{current::Current, snapshot::Snapshot},
     system::{
         fault_points,
         supervision::{Task, catch_in},
@@ -95,16 +97,21 @@ pub struct Worker {
 /// Never: a failure is an answer too.
 pub async fn serve(
     worker: Rc<Worker>,
-    mut request: Request,
+    request: Request,
+    mut body: Incoming,
     is_secure: bool,
 ) -> Result<Response<ClientBody>, Infallible> {
     let snapshot = worker.current.get();
     let mut record = Record::begin(&request, &worker.metrics, snapshot.access_log);
-    record.traced(&request, is_secure, &snapshot);
+    let trace = Trace::begin(request.headers(), &snapshot.tracing, record.received_at());
+    let recording = trace.filter(Trace::is_recorded).zip(snapshot.spans.as_ref()).map(|(trace, exporter)| {
+        Recording::begin(exporter, trace, &request, is_secure, record.received_at())
+    });
+    record.traced(trace, recording);
     let mut shape = reply::Shape::of(&request);
-    let mut payload = request.take_payload();
     let outcome = {
-        let forwarding = forward(&worker, &snapshot, request, &mut payload, &mut record, is_secure);
+        let context = Context { worker: &worker, snapshot: &snapshot, is_secure };
+        let forwarding = forward(context, request, &mut body, &mut record);
         // a mistake of ours costs this request alone, and not the others on its connection
         catch_in(worker.draining.run_until_abort(pin!(forwarding))).await.unwrap_or_else(|panicked| {
             Task::Connection.count_failure();
@@ -113,9 +120,7 @@ pub async fn serve(
     };
     shape.last_of_connection(worker.stopping.load(Ordering::Relaxed));
     Ok(match outcome {
-        Ok(Answer { reply, permit, deadline }) => {
-            reply::response(reply, permit, deadline, &worker.draining, record, shape)
-        }
+        Ok(answer) => reply::response(answer, &worker.draining, record, shape),
         Err(error) => {
             record.fail(&error);
             reply::failure(&error, record, shape)
@@ -132,21 +137,20 @@ pub fn refused(error: &ProxyError, metrics: &Metrics) -> String {
     id
 }
 
-/// An answer and what lasts as long as it does.
-struct Answer {
-    reply: ClientReply,
-    permit: Permit,
-    deadline: Deadline,
+/// What a request is served with.
+struct Context<'a> {
+    worker: &'a Worker,
+    snapshot: &'a Snapshot,
+    /// Whether its connection is encrypted.
+    is_secure: bool,
 }
 
 /// The path itself.
 async fn forward(
-    worker: &Worker,
-    snapshot: &Snapshot,
+    Context { worker, snapshot, is_secure }: Context<'_>,
     request: Request,
-    payload: &mut Payload,
+    body: &mut Incoming,
     record: &mut Record,
-    is_secure: bool,
 ) -> Result<Answer, ProxyError> {
     let Chosen { route, remainder } = choose(&request, &snapshot.routes, &snapshot.head_limits, &worker.via)?;
     record.route(route);
@@ -165,7 +169,7 @@ async fn forward(
         trace: record.trace(),
         received_at: record.received_at(),
     };
-    let inbound = InboundRequest::read(request, payload, remainder, &hop, route.body_limits()).await?;
+    let inbound = InboundRequest::read(request, body, remainder, &hop, route.body_limits()).await?;
 
     let outbound = route.backend.request(inbound)?;
 

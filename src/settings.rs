@@ -4,9 +4,10 @@
 //! `config` crate (`lines` knows where each key stands, `bounds` which texts are never built), `reference`
 //! fills in secrets, `reader` finds mistakes of form, and `process`, `route`, `api_gateway` and `upstream`
 //! give the values meaning and find mistakes of sense. Every mistake of every stage is reported together.
-//! `state/snapshot.rs` builds the running program from the result.
+//! `state/builder.rs` builds the running program from the result.
 
 mod api_gateway;
+mod backend;
 mod bounds;
 mod check;
 mod circuit_breaker;
@@ -40,10 +41,12 @@ mod sources;
 mod tracing;
 mod tree;
 mod upstream;
+mod warnings;
 
 use std::path::Path;
 
 pub use api_gateway::{ApiGatewaySettings, Authorization, ClientAuthorization, Iam};
+pub use backend::{BackendSection, BackendSettings, Server};
 pub use circuit_breaker::CircuitBreakerSettings;
 pub use connect::Connect;
 pub use document::Document;
@@ -63,11 +66,12 @@ pub use mistake::{Mistake, Mistakes, Place};
 pub use process::{Admin, Log, LogFormat, Reload, Settings, Shutdown};
 pub use reference::without_line_end;
 pub use retry::{MayHaveRun, RetrySettings};
-pub use route::{BackendSettings, RouteSettings};
+pub use route::RouteSettings;
 pub use session_name::{DEFAULT as DEFAULT_SESSION_NAME, session_name};
 pub use tracing::{Otlp, Tracing};
 pub use tree::Environment;
 pub use upstream::{Scheme, Timeouts, UpstreamSettings};
+pub use warnings::{remarks, warnings};
 
 use self::{
     check::Checker,

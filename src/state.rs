@@ -2,6 +2,8 @@
 
 pub mod builder;
 pub mod certificates;
+pub mod current;
 pub mod open_files;
 pub mod reload;
+pub mod signing;
 pub mod snapshot;

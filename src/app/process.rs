@@ -18,10 +18,10 @@ use crate::{
     app::Application,
     logging,
     settings::{
-        Mistakes, Settings,
+        self, Mistakes, Settings,
         rust_log::{self, RustLog},
     },
-    state::{open_files::OpenFiles, reload::Origin, snapshot},
+    state::{open_files::OpenFiles, reload::Origin},
     system::{
         detached,
         supervision::{self, catch_in},
@@ -55,7 +55,7 @@ pub(crate) fn serve(
     };
     let rust_log = env::var(rust_log::NAME).ok();
     let rust_log = rust_log.and_then(|value| RustLog::read(&value).warning(settings.log.level));
-    for warning in snapshot::warnings(&settings).into_iter().chain(rust_log).chain(shortage) {
+    for warning in settings::warnings(&settings).into_iter().chain(rust_log).chain(shortage) {
         log::warn!("{warning}");
     }
     let system = actix_rt::System::new();

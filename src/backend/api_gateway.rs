@@ -7,12 +7,14 @@ mod fault;
 mod refusal;
 mod verdict;
 
+use std::sync::Arc;
+
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Backend, ClientReply, ReplyMode, Target, endpoint, verdict::Verdict};
+use super::{Backend, ClientReply, ReplyMode, Target, scope, verdict::Verdict};
 use crate::{
-    client::{Secured, UpstreamReply},
+    client::{Endpoint, UpstreamReply, aws_error::AwsApi},
     message::{
         error::{ErrorKind, ProxyError},
         headers,
@@ -20,7 +22,6 @@ use crate::{
         outbound::{OutboundRequest, Signature},
     },
     settings::{ApiGatewaySettings, ClientAuthorization, FunctionUri},
-    signing::Scope,
     text::uri_syntax::{check_remainder, query::push_strict},
 };
 
@@ -58,21 +59,17 @@ enum ClientProofs {
 
 impl ApiGateway {
     /// Builds it from checked settings.
-    pub fn new(settings: &ApiGatewaySettings, tls: Option<Secured>) -> Self {
+    pub fn new(settings: &ApiGatewaySettings, endpoint: Arc<Endpoint>) -> Self {
         let uri = &settings.function_uri;
         let authorization = &settings.authorization;
-        let scope = authorization
-            .iam
-            .as_ref()
-            .map(|iam| Scope { region: iam.region.clone(), service: iam.service.clone() });
-        let upstream = &settings.upstream;
+        let scope = scope(settings);
         let target = Target {
-            endpoint: endpoint(&uri.host, uri.port, tls, upstream),
+            endpoint,
             authority: uri.host_header(),
-            timeouts: upstream.timeouts,
+            timeouts: settings.upstream.timeouts,
             body_mode: if scope.is_some() { BodyMode::Buffered } else { BodyMode::Streamed },
             max_request_body: settings.max_req_body_size,
-            is_lambda_api: false,
+            api: Some(AwsApi::Gateway),
             scope,
         };
         let client_proofs = match settings.client_authorization {
@@ -100,7 +97,7 @@ impl ApiGateway {
             text.push_str(remainder);
         }
         let queries = [base.query.as_deref(), inbound.uri.query()];
-        if self.target.scope.is_some() && signature == Signature::Ours {
+        if self.rewrites_query(signature) {
             let path_end = text.len();
             text.push('?');
             for query in queries.into_iter().flatten() {
@@ -183,5 +180,24 @@ impl Backend for ApiGateway {
         let UpstreamReply { status, mut headers, body, prelude: _ } = upstream;
         headers::clean_reply(&mut headers);
         Ok(ClientReply { status, headers, body, length: None, remarks })
+    }
+
+    fn rewrites_query(&self, signature: Signature) -> bool {
+        self.target.scope.is_some() && signature == Signature::Ours
+    }
+
+    fn why_left_out(&self, name: &HeaderName, outbound: &HeaderMap) -> &'static str {
+        if CLIENT_PROOFS.contains(name) {
+            match self.client_proofs {
+                ClientProofs::Win => "the route's signature replaces it",
+                ClientProofs::NotOurs | ClientProofs::Replaced => {
+                    "the route has its own authorization (client_authorization: replace)"
+                }
+            }
+        } else if outbound.contains_key(name) {
+            "the sidecar says what it has seen itself"
+        } else {
+            "it has no meaning beyond the sidecar"
+        }
     }
 }

@@ -5,8 +5,11 @@
 //! the function's answer becomes the client's (`answer.rs`), and so does a refusal of the API.
 
 pub mod answer;
+mod explained;
 pub mod payload;
 mod verdict;
+
+use std::sync::Arc;
 
 use actix_http::{
     Method,
@@ -14,9 +17,9 @@ use actix_http::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Backend, ClientReply, ReplyMode, Target, endpoint, verdict::Verdict};
+use super::{Backend, ClientReply, ReplyMode, Target, scope, verdict::Verdict};
 use crate::{
-    client::{Secured, UpstreamReply},
+    client::{Endpoint, UpstreamReply, aws_error::AwsApi},
     message::{
         error::ProxyError,
         header_map_pool as header_maps,
@@ -24,10 +27,7 @@ use crate::{
         outbound::{OutboundRequest, Signature},
         trace,
     },
-    settings::{
-        AnswerSettings, InvocationType, InvokeMode, LambdaEndpoint, LambdaSettings, LogType, PayloadSettings,
-    },
-    signing::Scope,
+    settings::{AnswerSettings, InvocationType, InvokeMode, LambdaSettings, LogType, PayloadSettings},
 };
 
 /// The event of a call that waits for its answer (Lambda quotas).
@@ -53,23 +53,22 @@ pub struct Lambda {
 
 impl Lambda {
     /// Builds it from checked settings.
-    pub fn new(settings: &LambdaSettings, tls: Option<Secured>) -> Self {
-        let LambdaSettings { endpoint: LambdaEndpoint { host, port, .. }, upstream, .. } = settings;
+    pub fn new(settings: &LambdaSettings, endpoint: Arc<Endpoint>) -> Self {
         let largest_event = match settings.invocation_type {
             InvocationType::Event => LARGEST_QUEUED_EVENT,
             InvocationType::RequestResponse | InvocationType::DryRun => LARGEST_EVENT,
         };
         let authority = settings.endpoint.host_header();
         let target = Target {
-            endpoint: endpoint(host, *port, tls, upstream),
+            endpoint,
             authority: authority.clone(),
-            scope: Some(Scope { region: settings.region.clone(), service: "lambda".to_owned() }),
-            timeouts: upstream.timeouts,
+            scope: scope(settings),
+            timeouts: settings.upstream.timeouts,
             body_mode: BodyMode::Buffered,
             // what is larger fits into no event, but for a form that shrinks as its escapes are undone: so much is
             // not read for its sake
             max_request_body: settings.max_request_body.min(largest_event),
-            is_lambda_api: true,
+            api: Some(AwsApi::Lambda),
         };
         Self {
             target,
@@ -165,5 +164,13 @@ impl Backend for Lambda {
 
     fn reply(&self, upstream: UpstreamReply) -> Result<ClientReply, ProxyError> {
         answer::reply(self.answer, self.invocation_type, self.invoke_mode, upstream)
+    }
+
+    fn why_left_out(&self, _name: &HeaderName, _outbound: &HeaderMap) -> &'static str {
+        explained::why_left_out(&self.payload)
+    }
+
+    fn varies(&self, made: &[&str]) -> Vec<String> {
+        explained::varies(&self.payload, made)
     }
 }

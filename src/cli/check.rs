@@ -17,8 +17,8 @@ use self::{connect::Connection, credentials::Tried};
 use super::{Form, OutputForm, SettingsDirectory, load, print_json};
 use crate::{
     app::process::{cannot_start, counted, tell},
-    settings::{Mistakes, Settings},
-    state::{certificates, snapshot},
+    settings::{self, Mistakes, Settings},
+    state::certificates,
     system::terminal::Paint,
 };
 
@@ -82,9 +82,9 @@ pub(super) fn run(options: &Options) -> ExitCode {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    let mut warnings = snapshot::warnings(&settings);
+    let mut warnings = settings::warnings(&settings);
     warnings.extend(certificates::warnings(&settings, SystemTime::now()));
-    let remarks = snapshot::remarks(&settings);
+    let remarks = settings::remarks(&settings);
     if form == Form::Text {
         let paint = Paint::of_errors();
         for warning in &warnings {

@@ -1,8 +1,18 @@
-//! The types of AWS's errors: their names, and the kinds that calls have to tell apart.
+//! The types of AWS's errors: who sends them, their names, and the kinds that calls have to tell apart.
 
 use actix_http::header::HeaderMap;
 
 use super::ERROR_TYPE;
+
+/// The interfaces of AWS that a route may call: their refusals differ, and so does the advice about them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AwsApi {
+    /// An API of API Gateway or a Function URL.
+    #[default]
+    Gateway,
+    /// The Lambda API.
+    Lambda,
+}
 
 /// The name of AWS's reason for a refusal, out of what may come before and after it (AWS restJson1 protocol,
 /// operation error serialization). What an API's own function answers has none.

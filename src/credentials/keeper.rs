@@ -1,6 +1,6 @@
 //! The thread on which all keys are fetched, and the sources in use.
 //!
-//! `state/snapshot.rs` asks it for the source of each route; what comes back is shared by all routes with an equal one,
+//! `state/builder.rs` asks it for the source of each route; what comes back is shared by all routes with an equal one,
 //! so that a hundred routes with one role make one call to STS. It is a thread of its own so that TLS with STS takes
 //! no time from requests.
 

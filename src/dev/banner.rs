@@ -10,7 +10,7 @@ use super::Sockets;
 use crate::stand_in::credentials::Kind;
 use crate::stand_in::{Fault, Keys};
 use crate::{
-    settings::{BackendSettings, RouteSettings, Settings},
+    settings::{RouteSettings, Settings},
     system::terminal::aligned,
 };
 
@@ -123,18 +123,10 @@ fn routes(settings: &Settings) -> String {
 
 fn row(route: &RouteSettings) -> Vec<String> {
     let paths: Vec<String> = route.rule.uris.iter().map(ToString::to_string).collect();
-    let (target, proofs) = match &route.backend {
-        BackendSettings::ApiGateway(settings) => {
-            let authorization = &settings.authorization;
-            let proofs = match (&authorization.apikey, &authorization.iam) {
-                (Some(_), Some(_)) => "with x-api-key, signed",
-                (Some(_), None) => "with x-api-key",
-                (None, Some(_)) => "signed",
-                (None, None) => "as it is",
-            };
-            (settings.function_uri.path.clone(), proofs)
-        }
-        BackendSettings::Lambda(settings) => (format!("function {}", settings.function), "signed"),
-    };
-    vec![format!("  {}", route.id), paths.join(", "), target, proofs.to_owned()]
+    let section = route.backend.section();
+    let proofs =
+        section.proofs().into_iter().map(|proof| if proof == "apikey" { "with x-api-key" } else { "signed" });
+    let proofs: Vec<&str> = proofs.collect();
+    let proofs = if proofs.is_empty() { "as it is".to_owned() } else { proofs.join(", ") };
+    vec![format!("  {}", route.id), paths.join(", "), section.callee(), proofs]
 }

@@ -7,7 +7,7 @@
 use super::{ApiKey, RefusedCall};
 use crate::{
     client::UpstreamReply,
-    client::aws_error::{error_type, is_throttling},
+    client::aws_error::{AwsApi, error_type, is_throttling},
     text::json::Json,
 };
 
@@ -59,7 +59,7 @@ impl Denial {
         Some(match self {
             Self::Forbidden => forbidden(call),
             Self::AccessDenied => return access_denied(body, call),
-            Self::QuotaExhausted if call.caller.is_of_lambda_api => {
+            Self::QuotaExhausted if call.caller.api == AwsApi::Lambda => {
                 format!("a quota of the Lambda API at {host} is used up: look at Lambda in Service Quotas")
             }
             Self::QuotaExhausted if call.api_key == ApiKey::None => format!(
@@ -79,7 +79,7 @@ impl Denial {
 /// An API key, AWS WAF, a resource policy or a stage.
 fn forbidden(call: &RefusedCall) -> String {
     let host = &call.host;
-    if call.caller.is_of_lambda_api {
+    if call.caller.api == AwsApi::Lambda {
         return format!(
             "AWS refused the call as forbidden: look at the policy of the VPC endpoint that {host} leads to, \
              if there is one, and at proxies and firewalls on the way; IAM has to allow \
@@ -155,8 +155,8 @@ fn action(service: &str, host: &str) -> &'static str {
 fn limit_exceeded(body: &str, call: &RefusedCall) -> String {
     let [reason] = Json::members(body, ["Reason"]).map(|reason| reason.and_then(Json::text));
     let reason = reason.map(|reason| reason.beginning(LONGEST_REASON)).unwrap_or_default();
-    let is_of_lambda =
-        call.caller.is_of_lambda_api || call.signed.as_ref().is_some_and(|signed| signed.service == "lambda");
+    let is_of_lambda = call.caller.api == AwsApi::Lambda
+        || call.signed.as_ref().is_some_and(|signed| signed.service == "lambda");
     match &*reason {
         "ReservedFunctionConcurrentInvocationLimitExceeded"
         | "ReservedFunctionInvocationRateLimitExceeded" => {
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn k5_no_advice_is_given_that_does_not_fit_the_route() {
-        let caller = Caller { signs: true, is_of_lambda_api: true };
+        let caller = Caller { signs: true, api: AwsApi::Lambda };
         let lambda = RefusedCall { host: "h".into(), caller, ..RefusedCall::default() };
         let bare = RefusedCall { host: "h".into(), ..RefusedCall::default() };
         let keyed = RefusedCall { api_key: ApiKey::OfRoute, host: "h".into(), ..RefusedCall::default() };
@@ -262,7 +262,7 @@ mod tests {
             r#"{"Message":"User is not authorized to access this resource with an explicit deny"}"#;
         assert_eq!(told(authorizers, &bare), None);
         assert!(told("", &bare).unwrap().contains("set authorization.iam"));
-        let passes = RefusedCall { caller: Caller { signs: true, is_of_lambda_api: false }, ..bare };
+        let passes = RefusedCall { caller: Caller { signs: true, api: AwsApi::Gateway }, ..bare };
         assert!(!told("", &passes).unwrap().contains("set authorization.iam"));
         let by_client = RefusedCall { is_signed_by_client: true, ..passes };
         assert_eq!(told("", &by_client), None);

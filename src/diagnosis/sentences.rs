@@ -6,6 +6,7 @@ use actix_http::header::HeaderMap;
 
 use super::{Caller, Evidence, Reason};
 use crate::{
+    client::aws_error::AwsApi,
     signing::clock_skew::{ahead_of, told as clock_told},
     text::{aws_hosts::region_in, excerpt::excerpt},
 };
@@ -30,7 +31,7 @@ pub fn told(
              X-Amz-Date",
             quoted(message)
         ),
-        Reason::Missing if caller.is_of_lambda_api => format!(
+        Reason::Missing if caller.api == AwsApi::Lambda => format!(
             "AWS answered `Missing Authentication Token` to a signed call: {host} is not the Lambda API \
              (`host`), or a proxy removed Authorization"
         ),
@@ -128,7 +129,7 @@ fn signature(message: &str, headers: &HeaderMap, evidence: &Evidence, caller: Ca
 
 /// The service of a route with `lambda` is no setting.
 fn wrong_service(message: &str, evidence: &Evidence, caller: Caller) -> String {
-    let cure = if caller.is_of_lambda_api {
+    let cure = if caller.api == AwsApi::Lambda {
         format!("{} is not the Lambda API (`host`)", evidence.host)
     } else {
         "set `service`, execute-api for an API and lambda for a Function URL".to_owned()

@@ -6,11 +6,11 @@ use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 
 use crate::{
+    backend::Backend,
     message::{
         headers::why_not_passed,
         outbound::{OutboundRequest, Signature},
     },
-    settings::{BackendSettings, ClientAuthorization, PayloadSettings, RouteSettings},
     text::uri_syntax::query,
 };
 
@@ -41,26 +41,23 @@ pub fn left_out(
     brought: &HeaderMap,
     query: Option<&str>,
     outbound: &OutboundRequest,
-    route: &RouteSettings,
+    backend: &dyn Backend,
 ) -> Vec<LeftOut> {
-    let mut left_out = headers(brought, &outbound.headers, route);
-    left_out.extend(arguments(query.unwrap_or_default(), outbound.signature, route));
+    let mut left_out = headers(brought, &outbound.headers, backend);
+    left_out.extend(arguments(query.unwrap_or_default(), outbound.signature, backend));
     left_out
 }
 
 /// AWS would take them for a signature, and refuses one in the query beside one in `Authorization`.
-fn arguments(query: &str, signature: Signature, route: &RouteSettings) -> Vec<LeftOut> {
-    let is_rewritten = matches!(&route.backend, BackendSettings::ApiGateway(_))
-        && route.backend.source().is_some()
-        && signature == Signature::Ours;
-    if !is_rewritten {
+fn arguments(query: &str, signature: Signature, backend: &dyn Backend) -> Vec<LeftOut> {
+    if !backend.rewrites_query(signature) {
         return Vec::new();
     }
     let why = "AWS would take it for a signature in the query, and the route's own is in Authorization";
     query::left_out(query).into_iter().map(|name| LeftOut { part: Part::Query, name, why }).collect()
 }
 
-fn headers(brought: &HeaderMap, outbound: &HeaderMap, route: &RouteSettings) -> Vec<LeftOut> {
+fn headers(brought: &HeaderMap, outbound: &HeaderMap, backend: &dyn Backend) -> Vec<LeftOut> {
     let mut names: Vec<&HeaderName> = brought.keys().collect();
     names.sort_unstable_by_key(|name| name.as_str());
     names.dedup();
@@ -69,7 +66,7 @@ fn headers(brought: &HeaderMap, outbound: &HeaderMap, route: &RouteSettings) -> 
         .map(|name| LeftOut {
             part: Part::Headers,
             name: name.to_string(),
-            why: why(name, brought, outbound, route),
+            why: why(name, brought, outbound, backend),
         })
         .collect()
 }
@@ -80,43 +77,9 @@ fn passes(name: &HeaderName, brought: &HeaderMap, outbound: &HeaderMap) -> bool 
     brought.get_all(name).all(|value| outbound.get_all(name).any(|sent| holds(sent, value)))
 }
 
-fn why(name: &HeaderName, brought: &HeaderMap, outbound: &HeaderMap, route: &RouteSettings) -> &'static str {
+fn why(name: &HeaderName, brought: &HeaderMap, outbound: &HeaderMap, backend: &dyn Backend) -> &'static str {
     if let Some(why) = why_not_passed(name, brought) {
         return why;
     }
-    match &route.backend {
-        BackendSettings::Lambda(settings) => match &settings.payload {
-            PayloadSettings::Gateway(_) => "no header of a client goes to the Lambda API; the event has it",
-            PayloadSettings::Forward(parts) if parts.headers => {
-                "no header of a client goes to the Lambda API; the event has it"
-            }
-            PayloadSettings::Forward(_) => {
-                "no header of a client goes to the Lambda API; forward_request_headers puts them into the \
-                 event"
-            }
-            PayloadSettings::Merge { .. } => {
-                "no header of a client goes to the Lambda API; awsgateway_compatible or \
-                 forward_request_headers put them into the event"
-            }
-        },
-        BackendSettings::ApiGateway(settings) => {
-            let is_proof = matches!(
-                name.as_str(),
-                "authorization"
-                    | "x-api-key"
-                    | "x-amz-content-sha256"
-                    | "x-amz-date"
-                    | "x-amz-security-token"
-            );
-            if is_proof && settings.client_authorization == ClientAuthorization::Replace {
-                "the route has its own authorization (client_authorization: replace)"
-            } else if is_proof {
-                "the route's signature replaces it"
-            } else if outbound.contains_key(name) {
-                "the sidecar says what it has seen itself"
-            } else {
-                "it has no meaning beyond the sidecar"
-            }
-        }
-    }
+    backend.why_left_out(name, outbound)
 }

@@ -15,9 +15,9 @@ use crate::{
     message::{
         error::{ErrorKind, ProxyError},
         outbound::{OutboundRequest, Signature},
-        redaction, trace,
+        redaction,
     },
-    settings::{BackendSettings, Hidden, PayloadSettings, RouteSettings, Scheme, Source, is_swapped},
+    settings::{Hidden, RouteSettings, Source, is_swapped},
     signing::{Scope, Signer, SigningHeaders, hash},
 };
 
@@ -88,10 +88,8 @@ impl Outgoing {
         outbound: OutboundRequest,
         sent: &[u8],
         date: SystemTime,
-        made: &[&str],
     ) -> Result<Self, ProxyError> {
         let target = backend.target();
-        let varies = varies(route, made);
         let signing = (&target.scope, route.backend.source());
         let (signature, proof) = match signing {
             (Some(scope), Some(source)) if outbound.signature == Signature::Ours => {
@@ -107,7 +105,7 @@ impl Outgoing {
         let body = if streams { sent } else { outbound.body.bytes() };
         Ok(Self {
             endpoint: target.endpoint.to_string(),
-            tls: scheme(route) == Scheme::Https,
+            tls: target.endpoint.tls.is_some(),
             proxy: target.endpoint.proxy.as_ref().map(ToString::to_string),
             request_line,
             headers,
@@ -117,7 +115,7 @@ impl Outgoing {
                 text: str::from_utf8(body).ok().map(str::to_owned),
             },
             left_out: Vec::new(),
-            varies,
+            varies: Vec::new(),
             signature,
         })
     }
@@ -184,36 +182,4 @@ fn lines(head: &str) -> (String, Vec<(String, String)>) {
     let mut shown: Vec<_> = shown.collect();
     shown.sort_by(|a, b| a.0.cmp(&b.0));
     (request_line, shown)
-}
-
-fn scheme(route: &RouteSettings) -> Scheme {
-    match &route.backend {
-        BackendSettings::ApiGateway(settings) => settings.function_uri.scheme,
-        BackendSettings::Lambda(settings) => settings.endpoint.scheme,
-    }
-}
-
-/// What no explanation can know, of which the headers in `made` are a part.
-fn varies(route: &RouteSettings, made: &[&str]) -> Vec<String> {
-    let all = || made.iter().map(|name| (*name).to_owned());
-    let (tells_headers, tells_time) = match &route.backend {
-        BackendSettings::ApiGateway(_) => return all().collect(),
-        BackendSettings::Lambda(settings) => match &settings.payload {
-            PayloadSettings::Gateway(_) => (true, true),
-            PayloadSettings::Forward(parts) => (parts.headers, false),
-            PayloadSettings::Merge { .. } => (false, false),
-        },
-    };
-    // no other header goes to the Lambda API
-    let mut varies: Vec<String> = all().filter(|name| trace::is_of_one(name)).collect();
-    if tells_headers {
-        varies.extend(all().map(|name| format!("{name} in the event")));
-    }
-    if tells_time {
-        varies.push("time and request id in the event's requestContext".to_owned());
-    }
-    if tells_headers || tells_time {
-        varies.push("payload hash, and so signature".to_owned());
-    }
-    varies
 }

@@ -43,7 +43,7 @@ use super::{LINGER, server::Server, transport::Transport};
 use crate::{
     message::{
         error::{ErrorKind, ProxyError},
-        request_body::Intake,
+        request_body::{Incoming, Intake},
     },
     metrics::Metrics,
     proxy::{self, reply::ClientBody},
@@ -77,9 +77,9 @@ pub async fn serve(
         };
         let version = request.version();
         request.head_mut().peer_addr = peer;
-        let request = connection.with_body(request);
+        let body = connection.body_of(&request);
         // on the heap for as long as it lasts: a connection that waits need not have room for it
-        let serving = Box::pin(proxy::serve(Rc::clone(&server.worker), request, is_secure));
+        let serving = Box::pin(proxy::serve(Rc::clone(&server.worker), request, body, is_secure));
         let Some(response) = connection.unless_left(serving).await else { return };
         match connection.answer(response, version).await {
             Next::Request => {}
@@ -152,18 +152,18 @@ impl Drop for Sides {
 }
 
 impl Connection {
-    /// Gives a request the body that comes behind it.
-    fn with_body(&self, request: Request) -> Request {
+    /// The body that comes behind a request's head.
+    fn body_of(&self, request: &Request) -> Incoming {
         if !self.0.borrow().inbox.has_body() {
-            return request;
+            return Payload::None.into();
         }
         let length = request.headers().get(header::CONTENT_LENGTH);
-        if length.is_some_and(|length| length.len() >= DIGITS_OF_LARGE) {
-            let intake: Rc<dyn Intake> = Rc::new(RequestBody(self.clone()));
-            request.extensions_mut().insert(intake);
+        let is_large = length.is_some_and(|length| length.len() >= DIGITS_OF_LARGE);
+        let payload: BoxedPayloadStream = Box::pin(RequestBody(self.clone()));
+        Incoming {
+            payload: Payload::Stream { payload },
+            direct: is_large.then(|| Box::new(RequestBody(self.clone())) as Box<dyn Intake>),
         }
-        let body: BoxedPayloadStream = Box::pin(RequestBody(self.clone()));
-        request.replace_payload(Payload::Stream { payload: body }).0
     }
 
     /// Waits for the answer, unless the client leaves before.

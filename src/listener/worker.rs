@@ -39,7 +39,7 @@ use crate::{
         Worker,
         draining::{Abort, Draining},
     },
-    state::snapshot::Current,
+    state::current::Current,
     system::{
         fault_points,
         supervision::{End, Task, catch_in, supervise, supervise_thread},

@@ -57,10 +57,7 @@ impl ErrorKind {
     /// The header that belongs to the answer, if one does.
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
-            Self::MethodNotAllowed(allowed) => {
-                let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
-                HeaderValue::from_str(&names.join(", ")).ok().map(|value| (header::ALLOW, value))
-            }
+            Self::MethodNotAllowed(allowed) => Some((header::ALLOW, list(allowed))),
             Self::LambdaRejected { retry_after } => {
                 retry_after.clone().map(|value| (header::RETRY_AFTER, value))
             }
@@ -185,3 +182,9 @@ impl fmt::Display for ProxyError {
 }
 
 impl Error for ProxyError {}
+
+#[expect(clippy::expect_used, reason = "the name of a method is a token (RFC 9110, 9.1)")]
+fn list(methods: &[Method]) -> HeaderValue {
+    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    HeaderValue::from_str(&names.join(", ")).expect("tokens with commas between")
+}

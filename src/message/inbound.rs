@@ -4,19 +4,18 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    rc::Rc,
     time::SystemTime,
 };
 
 use actix_http::{
-    HttpMessage as _, Method, Payload, Request, Uri, Version,
+    Method, Request, Uri, Version,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 
-pub use super::request_body::{BodyLimits, BodyMode, BodyStream, RequestBody};
+pub use super::request_body::{BodyLimits, BodyMode, BodyStream, Incoming, RequestBody};
 use super::{
     headers,
-    request_body::{self, Announced, Intake},
+    request_body::{self, Announced},
     via::Via,
 };
 use crate::message::body_pool::BodyMemory;
@@ -79,15 +78,14 @@ impl InboundRequest {
     /// The body is too large, late, or broken.
     pub async fn read(
         mut request: Request,
-        payload: &mut Payload,
+        body: &mut Incoming,
         remainder: Option<usize>,
         hop: &Hop<'_>,
         limits: BodyLimits,
     ) -> Result<Self, ProxyError> {
-        let intake = request.extensions().get::<Rc<dyn Intake>>().cloned();
         let head = request.head_mut();
         let announced = Announced::by(head)?;
-        let body = request_body::read(payload, announced, limits, hop.memory, intake).await?;
+        let body = request_body::read(body, announced, limits, hop.memory).await?;
         // the head is used again for another request, for which it needs a map
         let mut headers = std::mem::replace(&mut head.headers, header_maps::take());
         // that of an absolute target goes before the header (RFC 9112, 3.2.2)

@@ -43,6 +43,20 @@ pub trait Intake {
     ) -> Poll<Result<(), PayloadError>>;
 }
 
+/// The body of a request as its connection hands it over.
+pub struct Incoming {
+    /// It in pieces.
+    pub payload: Payload,
+    /// The connection, if it can read the body in one piece.
+    pub direct: Option<Box<dyn Intake>>,
+}
+
+impl From<Payload> for Incoming {
+    fn from(payload: Payload) -> Self {
+        Self { payload, direct: None }
+    }
+}
+
 /// The body of a request.
 #[derive(Debug)]
 pub enum RequestBody {
@@ -133,16 +147,15 @@ impl Announced {
     }
 }
 
-/// Reads a body as far as `limits` demand; `intake` is there if its connection can do so at once.
+/// Reads a body as far as `limits` demand.
 ///
 /// # Errors
 /// The body is too large, late, or broken.
 pub(super) async fn read(
-    payload: &mut Payload,
+    Incoming { payload, direct }: &mut Incoming,
     announced: Announced,
     limits: BodyLimits,
     memory: &BodyMemory,
-    intake: Option<Rc<dyn Intake>>,
 ) -> Result<RequestBody, ProxyError> {
     let limit = limits.max_size;
     match announced {
@@ -157,8 +170,8 @@ pub(super) async fn read(
                 arrival: Rc::default(),
             }))
         }
-        Announced::Length(length) => match (intake, usize::try_from(length)) {
-            (Some(intake), Ok(length)) => whole(&*intake, length, limits.timeout, memory).await,
+        Announced::Length(length) => match (direct, usize::try_from(length)) {
+            (Some(intake), Ok(length)) => whole(&**intake, length, limits.timeout, memory).await,
             _ => collected(payload, Some(length), limits, memory).await,
         },
         Announced::Unknown => collected(payload, None, limits, memory).await,

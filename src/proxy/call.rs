@@ -26,8 +26,11 @@ use crate::{
         error::{ErrorKind, ProxyError},
         header_map_pool as header_maps,
     },
-    resilience::retry::{Pause, Retries},
-    state::snapshot::{Route, Signed},
+    resilience::{
+        circuit_breaker::Pass,
+        retry::{Pause, Retries},
+    },
+    state::{signing::Signed, snapshot::Route},
 };
 
 /// Bytes of an answer that is dropped, which are read so that its connection can be used again.
@@ -72,10 +75,10 @@ impl Call<'_> {
         }
         let Attempt { result, signed, .. } = self.until_settled(&mut outbound, record).await?;
         let reply = result?;
-        let refused = diagnosis::concerns(&reply).then(|| {
+        let target = self.route.backend.target();
+        let refused = target.api.filter(|_| diagnosis::concerns(&reply)).map(|api| {
             let evidence = signed.and_then(|signed| self.evidence(&outbound, &signed));
-            let target = self.route.backend.target();
-            let caller = Caller { signs: target.scope.is_some(), is_of_lambda_api: target.is_lambda_api };
+            let caller = Caller { signs: target.scope.is_some(), api };
             Box::new(RefusedCall::of(&outbound, evidence, caller))
         });
         header_maps::give_back(outbound.headers);
@@ -92,7 +95,7 @@ impl Call<'_> {
         let again = self.route.retries.as_ref().filter(|_| outbound.body.is_at_hand());
         let (mut number, mut before) = (0, None);
         loop {
-            let pass = match self.route.enter() {
+            let pass = match self.enter() {
                 Ok(pass) => pass,
                 // what was to be repeated is not, and so it is the answer
                 Err(refusal) => return before.ok_or(refusal),
@@ -129,6 +132,14 @@ impl Call<'_> {
             record.repeats(number, &reason(&attempt.result));
             before = Some(attempt);
         }
+    }
+
+    /// Asks the circuit breaker, if there is one, whether to make an attempt.
+    ///
+    /// # Errors
+    /// It is open.
+    fn enter(&self) -> Result<Option<Pass<'_>>, ProxyError> {
+        self.route.circuit_breaker.as_ref().map(|breaker| breaker.enter(Instant::now)).transpose()
     }
 
     /// What was signed, written out once more: that is cheaper than to keep it of every call.
@@ -215,7 +226,8 @@ impl Call<'_> {
             Pause::For(time) => self.deadline.has_room_for(time),
             Pause::UntilNewKeys(_) => is_signed,
         };
-        if !can_come || !self.route.takes_calls() {
+        let is_kept_away = self.route.circuit_breaker.as_ref().is_some_and(|breaker| !breaker.is_closed());
+        if !can_come || is_kept_away {
             return false;
         }
         if matches!(pause, Pause::UntilNewKeys(_)) {

@@ -26,7 +26,7 @@ use crate::{
     },
     metrics::{Metrics, RouteMetrics},
     spans::{End, Recording},
-    state::snapshot::{Route, Snapshot},
+    state::snapshot::Route,
     text::{excerpt::excerpt, hexadecimal::digits},
 };
 
@@ -94,13 +94,9 @@ impl Record {
         }
     }
 
-    /// Takes note of the trace that it belongs to, and begins to record it if it is recorded and somebody asks for that.
-    pub fn traced(&mut self, request: &Request, is_secure: bool, snapshot: &Snapshot) {
-        self.trace = Trace::begin(request.headers(), &snapshot.tracing, self.received_at);
-        let recorded = self.trace.filter(Trace::is_recorded);
-        self.recording = recorded
-            .zip(snapshot.spans.as_ref())
-            .map(|(trace, exporter)| Recording::begin(exporter, trace, request, is_secure, self.received_at));
+    /// Takes note of the trace that it belongs to, and of what a collector is told of it.
+    pub fn traced(&mut self, trace: Option<Trace>, recording: Option<Box<Recording>>) {
+        (self.trace, self.recording) = (trace, recording);
     }
 
     /// That trace, if there is one.

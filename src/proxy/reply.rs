@@ -58,15 +58,21 @@ impl Shape {
     }
 }
 
-/// The answer of a backend. One that takes until after the deadline is broken off.
-pub fn response(
-    reply: ClientReply,
-    permit: Permit,
-    deadline: Deadline,
+/// The answer of a backend, and what lasts as long as it does.
+pub(super) struct Answer {
+    pub(super) reply: ClientReply,
+    pub(super) permit: Permit,
+    pub(super) deadline: Deadline,
+}
+
+/// The response with the answer of a backend. One that takes until after the deadline is broken off.
+pub(super) fn response(
+    answer: Answer,
     draining: &Draining,
     mut record: Record,
     shape: Shape,
 ) -> Response<ClientBody> {
+    let Answer { reply, permit, deadline } = answer;
     let ClientReply { mut status, mut headers, body, length, remarks: _ } = reply;
     let mut body = if shape.to_head || is_bodyless(status) { without_bytes(body, length) } else { body };
     let mut trailers = None;
@@ -279,7 +285,7 @@ mod tests {
         let record = Record::begin(&request, &metrics, false);
         let deadline = Deadline::of(None, record.started());
         let shape = Shape::of(&request);
-        let response = response(reply, permit, deadline, &Draining::default(), record, shape);
+        let response = response(Answer { reply, permit, deadline }, &Draining::default(), record, shape);
         let mut seen = None;
         let _ = response.map_body(|_, mut body| {
             let mut context = Context::from_waker(std::task::Waker::noop());

@@ -4,8 +4,7 @@
 //! (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-endpoints.html>). Hosts that are written out are called
 //! as they are written; [`EndpointVariant::warnings`] says so.
 
-use super::{BackendSettings, RouteSettings, check::Checker};
-use crate::text::aws_hosts::lambda_host;
+use super::{RouteSettings, check::Checker};
 
 const FIPS: &str = "AWS_USE_FIPS_ENDPOINT";
 const DUAL_STACK: &str = "AWS_USE_DUALSTACK_ENDPOINT";
@@ -49,19 +48,8 @@ impl EndpointVariant {
         if let (Some(url), true) = (&source.sts_endpoint, source.calls_sts()) {
             warnings.push(written("sts_endpoint_url", url));
         }
-        match &route.backend {
-            BackendSettings::Lambda(lambda) => {
-                let host = &lambda.endpoint.host;
-                if *host != lambda_host(&lambda.region, variant.fips, variant.dual_stack) {
-                    warnings.push(written("host", host));
-                }
-            }
-            BackendSettings::ApiGateway(gateway) => {
-                let host = &gateway.function_uri.host;
-                if variant.fips && host.contains(".execute-api.") {
-                    warnings.push(written("function_uri", host));
-                }
-            }
+        if let Some((key, host)) = route.backend.section().written_host(variant) {
+            warnings.push(written(key, host));
         }
         warnings
     }

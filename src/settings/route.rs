@@ -6,16 +6,11 @@ use actix_http::Method;
 use serde::Deserialize;
 
 use super::{
-    api_gateway::{ApiGatewaySettings, WrittenApiGateway},
-    check::Checker,
-    lambda::{LambdaSettings, WrittenLambda},
-    limits::Limits,
-    mistake::Place,
-    upstream::UpstreamSettings,
+    api_gateway::WrittenApiGateway, backend::BackendSettings, check::Checker, lambda::WrittenLambda,
+    limits::Limits, mistake::Place,
 };
 use crate::routing::UNROUTED;
 use crate::routing::{HostPattern, MethodSet, RouteRule, UriPattern};
-use crate::settings::key_source::Source;
 
 /// Hosts times paths of a route, each of which is looked up by itself.
 const MOST_COMBINATIONS: usize = 10_000;
@@ -37,33 +32,6 @@ pub struct RouteSettings {
     pub place: Place,
     /// The paths of the values that are not shown, since a reference has yielded them.
     pub hidden: Vec<Vec<String>>,
-}
-
-/// The settings of a route's backend; a new backend is one more variant here.
-#[derive(Debug, Clone, PartialEq)]
-pub enum BackendSettings {
-    /// An API Gateway endpoint or Function URL, as APISIX's `aws-lambda` plugin calls it.
-    ApiGateway(Box<ApiGatewaySettings>),
-    /// A function by the Invoke API, as Kong's `aws-lambda` plugin calls it.
-    Lambda(Box<LambdaSettings>),
-}
-
-impl BackendSettings {
-    /// Where the keys come from that sign its requests, if anything does.
-    pub fn source(&self) -> Option<&Source> {
-        match self {
-            Self::ApiGateway(settings) => settings.authorization.iam.as_ref().map(|iam| &iam.source),
-            Self::Lambda(settings) => Some(&settings.source),
-        }
-    }
-
-    /// How it reaches AWS.
-    pub fn upstream(&self) -> &UpstreamSettings {
-        match self {
-            Self::ApiGateway(settings) => &settings.upstream,
-            Self::Lambda(settings) => &settings.upstream,
-        }
-    }
 }
 
 /// A route as written.

@@ -1,7 +1,7 @@
 //! The service that a route's signature is for: the ones whose rules the signer does not have yet, and hosts
 //! whose name says another service than the route.
 //!
-//! `api_gateway.rs` refuses the first, `state/snapshot.rs` and `check` warn of the second.
+//! `api_gateway.rs` refuses the first, `backend/api_gateway.rs` warns of the second.
 
 use super::ApiGatewaySettings;
 

@@ -2,7 +2,7 @@
 //!
 //! AWS refuses a signature that is dated more than five minutes off. A machine's clock that goes wrong, as on a laptop
 //! that has slept, would end all signed calls; the SDKs of AWS learn the difference from a refusal, and so does this.
-//! `state/snapshot.rs` has one [`ClockSkew`] for the routes of an endpoint, asks it for the time before it signs and shows it
+//! `state/signing.rs` has one [`ClockSkew`] for the routes of an endpoint, asks it for the time before it signs and shows it
 //! each answer. `proxy/call.rs` makes a call again that was refused for its date.
 
 use std::{

@@ -18,7 +18,8 @@ use crate::{
     spans::Exporter,
     state::{
         open_files::{OpenFiles, TooFewFiles},
-        snapshot::{Route, Signing, Snapshot},
+        signing::Signing,
+        snapshot::{Route, Snapshot},
     },
     tls::{Configurations, TlsError},
 };

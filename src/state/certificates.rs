@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     settings::{RouteSettings, Settings},
-    state::snapshot::Current,
+    state::current::Current,
     tls::{Standing, Validity, server as tls, server::ServerTls},
 };
 

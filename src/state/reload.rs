@@ -16,10 +16,11 @@ use tokio::{signal::unix::Signal, time::sleep};
 
 use crate::{
     logging,
-    settings::{Admin, Listen, LogFormat, Mistakes, Settings},
+    settings::{self, Admin, Listen, LogFormat, Mistakes, Settings},
     state::{
         builder::Assembly,
-        snapshot::{self, Current, Route, Snapshot},
+        current::Current,
+        snapshot::{Route, Snapshot},
     },
     system::{
         detached,
@@ -175,7 +176,7 @@ impl Reloader {
             }
         }
         let shortage = after.capacity.shortage.clone().filter(|_| before.capacity != after.capacity);
-        for warning in snapshot::warnings(&settings).into_iter().chain(shortage) {
+        for warning in settings::warnings(&settings).into_iter().chain(shortage) {
             log::warn!("{warning}");
         }
         // a level that SIGUSR1 has set holds until another is set here

@@ -12,9 +12,9 @@ use apigw_invoker::{
     message::{
         error::ErrorKind,
         inbound::{InboundRequest, RequestBody},
-        outbound::OutboundRequest,
+        outbound::{OutboundRequest, Signature},
     },
-    settings::{Document, Settings},
+    settings::{Document, Scheme, Settings, effective},
     tls::Configurations,
 };
 use bytes::Bytes;
@@ -83,11 +83,15 @@ fn passes_on(name: &str) -> bool {
     ["open", "signed", "pass"].contains(&name)
 }
 
-fn backends() -> Vec<(&'static str, Arc<dyn Backend>)> {
+fn settings() -> Settings {
     let mut documents = vec![Document::process(String::new())];
     documents
         .extend(ROUTES.iter().map(|(name, text)| Document::route(name, format!("uri: /{name}*\n{text}"))));
-    let settings = Settings::from_documents(&documents, &BTreeMap::new()).unwrap();
+    Settings::from_documents(&documents, &BTreeMap::new()).unwrap()
+}
+
+fn backends() -> Vec<(&'static str, Arc<dyn Backend>)> {
+    let settings = settings();
     let mut tls = Configurations::default();
     let built = settings.routes.iter().map(|route| backend::build(&route.backend, &mut tls).unwrap());
     let names =
@@ -140,6 +144,41 @@ fn seen(request: &OutboundRequest) -> Seen {
         lines(&request.headers),
         request.body.bytes().to_vec(),
     )
+}
+
+/// Rooms that know no backend ask its section, and calls go by the target.
+#[test]
+fn a_section_answers_what_its_backend_does() {
+    let routes = settings().routes;
+    for (name, backend) in backends() {
+        let route = routes.iter().find(|route| route.id == name).unwrap();
+        let (section, target) = (route.backend.section(), backend.target());
+        let server = section.server();
+        assert_eq!(server.scheme == Scheme::Https, target.endpoint.tls.is_some(), "{name}");
+        assert_eq!((server.host, server.port), (&*target.endpoint.host, target.endpoint.port), "{name}");
+        let scope = target.scope.as_ref().map(|scope| (&*scope.region, &*scope.service));
+        assert_eq!(section.signing_scope(), scope, "{name}");
+        assert_eq!(section.source().is_some(), scope.is_some(), "{name}");
+        assert_eq!(section.proofs().contains(&"iam"), scope.is_some(), "{name}");
+        assert!(target.max_request_body <= section.max_request_body(), "{name}");
+        let key = format!("\"{}\":", section.name());
+        assert!(effective(route).to_string().contains(&key), "{name}");
+        for secret in ["hush", "base=1"] {
+            assert!(!section.summary().contains(secret), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_query_that_is_said_to_be_rewritten_is() {
+    for (name, backend) in backends() {
+        let inbound = inbound(Method::GET, "/aws/x?a=1&X-Amz-Signature=s", map(&[]), b"");
+        let outbound = backend.request(inbound).unwrap();
+        let goes_out = outbound.path_and_query.contains("X-Amz-Signature");
+        let is_rewritten = backend.rewrites_query(outbound.signature);
+        assert_eq!(goes_out, passes_on(name) && !is_rewritten, "{name}");
+        assert!(!backend.rewrites_query(Signature::Clients), "{name}");
+    }
 }
 
 #[test]

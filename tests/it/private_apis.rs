@@ -4,9 +4,8 @@
 use std::{io::BufReader, net::SocketAddr};
 
 use apigw_invoker::{
-    settings::{Document, Settings},
+    settings::{self, Document, Settings},
     stand_in::{Keys, StandIn, StandInOptions},
-    state::snapshot,
 };
 
 use super::support::{
@@ -188,7 +187,7 @@ fn mistakes_in_it_are_told_with_what_was_expected() {
 #[test]
 fn keys_that_go_to_another_machine_without_tls_are_warned_of_by_where_they_really_go() {
     let warnings = |uri: &str, address: &str| {
-        snapshot::warnings(&settings(uri, &format!("{{ address: {address} }}")).unwrap())
+        settings::warnings(&settings(uri, &format!("{{ address: {address} }}")).unwrap())
     };
     assert_eq!(
         warnings("http://localhost/", "vpce.example"),
@@ -205,7 +204,7 @@ fn a_region_that_is_not_the_one_in_the_hosts_name_is_warned_of() {
              iam: {{ accesskey: a, secretkey: s, aws_region: {region} }}\n"
         );
         let documents = [Document::process(String::new()), Document::route("r", route)];
-        snapshot::warnings(&Settings::from_documents(&documents, &std::collections::BTreeMap::new()).unwrap())
+        settings::warnings(&Settings::from_documents(&documents, &std::collections::BTreeMap::new()).unwrap())
     };
     let host = "x9.execute-api.eu-west-1.amazonaws.com";
     assert_eq!(

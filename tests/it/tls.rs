@@ -8,8 +8,7 @@ use std::{
 
 use apigw_invoker::{
     app::Application,
-    settings::{Document, Settings},
-    state::snapshot,
+    settings::{self, Document, Settings},
 };
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, date_time_ymd};
 use rustls::version;
@@ -148,10 +147,10 @@ fn without_verification_every_certificate_will_do_and_a_warning_says_so() {
     let route =
         |rest: &str| format!("uri: /*\napi_gateway:\n  function_uri: https://api.example/\n  {rest}\n");
     assert_eq!(
-        snapshot::warnings(&settings(&route("ssl_verify: false")).unwrap()),
+        settings::warnings(&settings(&route("ssl_verify: false")).unwrap()),
         ["route r: ssl_verify is off, so anyone on the way can pose as api.example"]
     );
-    assert_eq!(snapshot::warnings(&settings(&route("ssl_verify: true")).unwrap()), [""; 0]);
+    assert_eq!(settings::warnings(&settings(&route("ssl_verify: true")).unwrap()), [""; 0]);
 }
 
 /// The settings with one route `r`, or the mistakes in them.

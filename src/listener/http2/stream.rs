@@ -89,11 +89,12 @@ impl Exchange {
     /// back is told to send it when the body is waited for, and not if the request is answered without it.
     async fn response(
         &self,
-        request: Request,
+        mut request: Request,
         upload: Option<&Upload>,
         respond: &mut SendResponse<Piece>,
     ) -> Option<Response<ClientBody>> {
-        let mut serving = pin!(proxy::serve(Rc::clone(&self.worker), request, self.is_secure));
+        let body = request.take_payload().into();
+        let mut serving = pin!(proxy::serve(Rc::clone(&self.worker), request, body, self.is_secure));
         poll_fn(|context| {
             if let Poll::Ready(reset) = respond.poll_reset(context)
                 && !(reset.is_ok_and(|reason| reason == Reason::PROTOCOL_ERROR)

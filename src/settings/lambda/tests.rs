@@ -14,10 +14,10 @@ fn read_in(environment: &[(&str, &str)], keys: &str) -> Result<LambdaSettings, S
         environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let settings =
         Settings::from_documents(&documents, &environment).map_err(|mistakes| mistakes.to_string())?;
-    match &settings.routes[0].backend {
-        BackendSettings::Lambda(lambda) => Ok((**lambda).clone()),
-        BackendSettings::ApiGateway(_) => Err("another backend".to_owned()),
-    }
+    let BackendSettings::Lambda(lambda) = &settings.routes[0].backend else {
+        return Err("another backend".to_owned());
+    };
+    Ok((**lambda).clone())
 }
 
 #[track_caller]

@@ -21,13 +21,13 @@ pub struct Moment {
 
 impl Moment {
     /// That of a clock's reading; one before 1970 or after 9999 is moved to that end.
+    #[expect(clippy::expect_used, reason = "a date has every part that the format asks for")]
     pub fn new(time: SystemTime) -> Self {
         let time = clamped(time);
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let epoch = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
         let date = OffsetDateTime::from(time);
-        // a date always has what the format asks for
-        Self { text: date.format(COMMON_LOG).unwrap_or_default(), epoch }
+        Self { text: date.format(COMMON_LOG).expect("a date in the common log format"), epoch }
     }
 }
 

@@ -1,0 +1,72 @@
+//! The answers of the section `api_gateway`.
+
+use crate::{
+    settings::{
+        ApiGatewaySettings, EndpointVariant, Source, UpstreamSettings,
+        backend::{BackendSection, Server},
+        service,
+    },
+    text::aws_hosts::region_in,
+};
+
+impl BackendSection for ApiGatewaySettings {
+    fn name(&self) -> &'static str {
+        "api_gateway"
+    }
+
+    fn server(&self) -> Server<'_> {
+        let uri = &self.function_uri;
+        Server { scheme: uri.scheme, host: &uri.host, port: uri.port }
+    }
+
+    fn upstream(&self) -> &UpstreamSettings {
+        &self.upstream
+    }
+
+    fn source(&self) -> Option<&Source> {
+        self.authorization.iam.as_ref().map(|iam| &iam.source)
+    }
+
+    fn proofs(&self) -> Vec<&'static str> {
+        let key = self.authorization.apikey.as_ref().map(|_| "apikey");
+        key.into_iter().chain(self.authorization.iam.as_ref().map(|_| "iam")).collect()
+    }
+
+    fn signing_scope(&self) -> Option<(&str, &str)> {
+        self.authorization.iam.as_ref().map(|iam| (&*iam.region, &*iam.service))
+    }
+
+    fn max_request_body(&self) -> u64 {
+        self.max_req_body_size
+    }
+
+    /// Without the query of `function_uri`, which may hold a proof.
+    fn summary(&self) -> String {
+        let mut uri = self.function_uri.clone();
+        let has_query = uri.query.take().is_some();
+        format!("{uri}{}", if has_query { "?…" } else { "" })
+    }
+
+    fn callee(&self) -> String {
+        self.function_uri.path.clone()
+    }
+
+    fn written_host(&self, variant: EndpointVariant) -> Option<(&'static str, &str)> {
+        let host = &self.function_uri.host;
+        (variant.fips && host.contains(".execute-api.")).then_some(("function_uri", host))
+    }
+
+    fn warnings(&self, id: &str) -> Vec<String> {
+        other_region(self, id).into_iter().chain(service::warning(id, self)).collect()
+    }
+}
+
+/// AWS answers 403 to a signature for another region than the host's.
+fn other_region(settings: &ApiGatewaySettings, id: &str) -> Option<String> {
+    let (host, iam) = (&settings.function_uri.host, settings.authorization.iam.as_ref()?);
+    let region = region_in(host).filter(|region| *region != iam.region)?;
+    Some(format!(
+        "route {id}: it signs for the region {}, and {host} is in {region}: set aws_region",
+        iam.region
+    ))
+}

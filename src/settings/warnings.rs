@@ -1,0 +1,68 @@
+//! Settings that are allowed but unwise, in sentences for the log at start, after a reload, and for `check`.
+//!
+//! Warnings that the reading of a file gives are in `Settings::warnings` already. Those of one backend alone are in
+//! `backend/`.
+
+use std::net::IpAddr;
+
+use super::{EndpointVariant, HostPort, Otlp, RouteSettings, Scheme, Settings, backend::Server};
+
+/// What OpenTelemetry proposes for what is not spoken here.
+const OTLP_OVER_GRPC: u16 = 4317;
+
+/// What is allowed but unwise, a sentence each.
+pub fn warnings(settings: &Settings) -> Vec<String> {
+    let mut warnings = settings.warnings.clone();
+    warnings.extend(settings.tracing.otlp.iter().flat_map(of_collector));
+    warnings.extend(enabled(settings).flat_map(of_route));
+    warnings
+}
+
+/// Defaults that surprise who knows API Gateway, a sentence each, for `check` alone: a log line at each start would not be
+/// worth it.
+pub fn remarks(settings: &Settings) -> Vec<String> {
+    enabled(settings).flat_map(|route| route.backend.section().remarks(&route.id)).collect()
+}
+
+fn enabled(settings: &Settings) -> impl Iterator<Item = &RouteSettings> {
+    settings.routes.iter().filter(|route| route.enabled)
+}
+
+fn of_collector(otlp: &Otlp) -> Vec<String> {
+    let Otlp { endpoint, headers, .. } = otlp;
+    let mut warnings = Vec::new();
+    if endpoint.scheme == Scheme::Http && !headers.is_empty() && !is_loopback(&endpoint.host) {
+        warnings.push(format!("tracing.otlp: its headers go to {} without TLS", endpoint.host));
+    }
+    if endpoint.port == OTLP_OVER_GRPC {
+        warnings.push(format!(
+            "tracing.otlp: at port {OTLP_OVER_GRPC} collectors speak gRPC; OTLP over HTTP is at 4318"
+        ));
+    }
+    warnings
+}
+
+fn of_route(route: &RouteSettings) -> Vec<String> {
+    let (id, section) = (&route.id, route.backend.section());
+    let (Server { scheme, host, port }, upstream) = (section.server(), section.upstream());
+    let mut warnings = EndpointVariant::warnings(route);
+    let sts = section.source().and_then(|source| source.sts_endpoint.as_deref());
+    if let Some(sts_host) = sts.and_then(|sts| sts.strip_prefix("http://"))
+        && !is_loopback(sts_host.split(['/', ':']).next().unwrap_or_default())
+    {
+        warnings.push(format!("route {id}: {sts_host} gives secret keys without TLS"));
+    }
+    warnings.extend(section.warnings(id));
+    if scheme == Scheme::Https && !upstream.ssl_verify {
+        warnings.push(format!("route {id}: ssl_verify is off, so anyone on the way can pose as {host}"));
+    }
+    let HostPort(connected, _) = upstream.connect.place(host, port);
+    if scheme == Scheme::Http && !section.proofs().is_empty() && !is_loopback(connected) {
+        warnings.push(format!("route {id}: keys and signatures go to {connected} without TLS"));
+    }
+    warnings
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
