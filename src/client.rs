@@ -87,13 +87,8 @@ pub enum Connection {
 }
 
 impl Client {
-    /// One without connections, whose are counted in `metrics`.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self::within(Arc::default(), metrics)
-    }
-
-    /// The same, with the idle connections closed for which there is no room.
-    pub fn within(room: Arc<UpstreamRoom>, metrics: Arc<Metrics>) -> Self {
+    /// One without connections, whose are counted in `metrics`; idle ones are closed where there is no room.
+    pub fn new(room: Arc<UpstreamRoom>, metrics: Arc<Metrics>) -> Self {
         Self { pools: RefCell::default(), last: RefCell::default(), metrics, room }
     }
 
@@ -101,25 +96,12 @@ impl Client {
     /// to be sent again, unless its body passes as it arrives: that is then gone.
     ///
     /// A connection from the pool may have been closed at the other end in the same moment. Then, if nothing
-    /// came back and sending twice does no harm, the request goes out once more on a fresh connection.
+    /// came back and sending twice does no harm, the request goes out once more on a fresh connection. The connection that
+    /// was used is in `used`, also where sending then fails.
     ///
     /// # Errors
     /// Which step failed, with its cause.
     pub async fn send(
-        &self,
-        endpoint: &Arc<Endpoint>,
-        timeouts: Timeouts,
-        request: &mut OutboundRequest,
-        proof: Option<&SigningHeaders>,
-    ) -> Result<UpstreamReply, ProxyError> {
-        self.send_noting(endpoint, timeouts, request, proof, &mut Connection::None).await
-    }
-
-    /// The same, with the connection that was used for it in `used`, also where it then fails.
-    ///
-    /// # Errors
-    /// Which step failed, with its cause.
-    pub async fn send_noting(
         &self,
         endpoint: &Arc<Endpoint>,
         timeouts: Timeouts,

@@ -149,9 +149,8 @@ impl ControlAnswer {
     /// Whether it is the last answer to its request and says how long it is: to awc an interim answer is the only one,
     /// and one without a length has no body. What then comes would be taken for the next answer.
     fn has_an_end(&self) -> bool {
-        let has_length = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
-            .iter()
-            .any(|name| self.headers.contains_key(name));
+        let has = |name| self.headers.contains_key(name);
+        let has_length = has(header::CONTENT_LENGTH) || has(header::TRANSFER_ENCODING);
         !self.status.is_informational() && (has_length || self.status == StatusCode::NO_CONTENT)
     }
 }

@@ -223,7 +223,7 @@ fn accept_all(parts: &Parts, draining: &Draining) -> io::Result<JoinSet<io::Resu
         let snapshot = current.get();
         (Arc::clone(&snapshot.metrics), Arc::clone(&snapshot.upstream_room))
     };
-    let client = Rc::new(Client::within(room, Arc::clone(&metrics)));
+    let client = Rc::new(Client::new(room, Arc::clone(&metrics)));
     let memory = BodyMemory::default();
     let dated = Rc::<Dated>::default();
     look_after(memory.clone(), Rc::clone(&dated));

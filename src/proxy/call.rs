@@ -173,7 +173,7 @@ impl Call<'_> {
         let (endpoint, mut connection) = (&target.endpoint, Connection::None);
         let mut result = {
             let (timeouts, proof) = (target.timeouts, proof.as_ref());
-            let sending = self.client.send_noting(endpoint, timeouts, outbound, proof, &mut connection);
+            let sending = self.client.send(endpoint, timeouts, outbound, proof, &mut connection);
             self.deadline.heed(pin!(sending)).await
         };
         let is_late = |error: &ProxyError| error.kind == ErrorKind::UpstreamTimeout;

@@ -11,7 +11,7 @@ use std::{
 
 use actix_http::{Method, header::HeaderMap};
 use apigw_invoker::{
-    client::{Client, Endpoint, EventStream, KeepAlive, ReplyBody, UpstreamReply},
+    client::{Client, Connection, Endpoint, EventStream, KeepAlive, ReplyBody, UpstreamReply},
     message::{
         error::{ErrorKind, ProxyError},
         inbound::RequestBody,
@@ -61,7 +61,7 @@ fn with_client(upstream: &Upstream, test: impl AsyncFnOnce(&Caller)) {
     };
     actix_rt::System::new().block_on(async {
         test(&Caller {
-            client: Client::new(apigw_invoker::metrics::Metrics::new().unwrap()),
+            client: Client::new(Arc::default(), apigw_invoker::metrics::Metrics::new().unwrap()),
             endpoint: Arc::new(endpoint),
         })
         .await;
@@ -83,7 +83,7 @@ impl Caller {
             signature: Signature::Ours,
         };
         let timeouts = Timeouts { connect: PATIENCE, first_byte: PATIENCE, idle: PATIENCE };
-        self.client.send(&self.endpoint, timeouts, &mut request, None).await.unwrap()
+        self.client.send(&self.endpoint, timeouts, &mut request, None, &mut Connection::None).await.unwrap()
     }
 
     async fn stream(&self, target: &str) -> Box<EventStream> {

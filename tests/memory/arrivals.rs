@@ -10,7 +10,7 @@ use std::{
 use actix_http::Method;
 use apigw_invoker::{
     backend::{Backend, ReplyMode},
-    client::Client,
+    client::{Client, Connection},
     message::{
         inbound::RequestBody,
         outbound::{OutboundRequest, Signature},
@@ -60,7 +60,10 @@ async fn call(backend: &dyn Backend, client: &Client) {
         body: RequestBody::Empty,
         signature: Signature::Ours,
     };
-    let upstream = client.send(&target.endpoint, target.timeouts, &mut request, None).await.unwrap();
+    let upstream = client
+        .send(&target.endpoint, target.timeouts, &mut request, None, &mut Connection::None)
+        .await
+        .unwrap();
     let ReplyMode::Collected { limit } = backend.reply_mode(&upstream) else { panic!("it is collected") };
     let upstream = upstream.collect(limit).await.unwrap();
     // what becomes of it is the business of the other tests
@@ -80,7 +83,7 @@ fn x5_no_answer_costs_more_than_three_times_its_bytes_as_it_arrives() {
                     "host: 127.0.0.1, port: {}, disable_https: true, is_proxy_integration: true",
                     address.port()
                 ));
-                let client = Client::new(Metrics::new().unwrap());
+                let client = Client::new(Arc::default(), Metrics::new().unwrap());
                 let local = tokio::task::LocalSet::new();
                 let ((), mut cost) = once(|| local.block_on(&runtime, Box::pin(call(&*backend, &client))));
                 // it waits for the socket many times
