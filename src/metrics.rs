@@ -1,11 +1,11 @@
-//! What the process counts about itself, for Prometheus.
+//! Counters of the process, for Prometheus.
 //!
 //! `app.rs` makes one of these. `state/snapshot.rs` gets a [`RouteMetrics`] for each route from it and `client.rs` an
 //! [`EndpointMetrics`] for each endpoint, so that a request finds its counters without a look-up: it does nothing but
 //! atomic additions. `admin/exposition.rs` makes a page of it all.
 //!
 //! ```text
-//! table.rs      a metric's declaration  values.rs     what it counts with
+//! table.rs      a metric's declaration  values.rs     the types that count
 //! route.rs      of one route            endpoint.rs   of the connections to one endpoint
 //! clients.rs    of clients' connections reloads.rs    of the settings
 //! spans.rs      of the spans
@@ -36,9 +36,9 @@ use crate::{routing::UNROUTED, tls::Validity};
 pub struct Metrics {
     /// Requests that no route took, and refusals before there was a request.
     pub unrouted: Arc<RouteMetrics>,
-    /// What became of changed settings.
+    /// Changed settings.
     pub reloads: Reloads,
-    /// What became of what a collector was to be told.
+    /// Spans for a collector.
     pub spans: SpanMetrics,
     pub(crate) clients: ClientMetrics,
     routes: Known<RouteMetrics>,

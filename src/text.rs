@@ -3,6 +3,7 @@
 pub mod excerpt;
 pub mod hexadecimal;
 pub mod json;
+pub mod key_source;
 pub mod lenient_base64;
 pub mod units;
 pub mod uri_syntax;

@@ -12,7 +12,7 @@ use rustix::{
 use super::{exposition::Scrape, families::Exposed};
 use crate::metrics::table::{Row, number, sample};
 
-/// What the kernel says at a scrape, as far as it does.
+/// The kernel's numbers at a scrape, as far as there are any.
 #[derive(Debug)]
 pub(super) struct Process {
     stat: Option<Stat>,
@@ -22,7 +22,7 @@ pub(super) struct Process {
     most_files: Option<f64>,
 }
 
-/// What `/proc` says about the process (man 5 `proc_pid_stat`).
+/// The line of `/proc` about the process (man 5 `proc_pid_stat`).
 #[derive(Debug)]
 struct Stat {
     /// User and system, in seconds.

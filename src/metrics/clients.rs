@@ -1,4 +1,4 @@
-//! What is counted of clients' connections.
+//! Counters of clients' connections.
 //!
 //! `listener/accept.rs` counts; `admin/exposition.rs` reads it.
 

@@ -1,4 +1,4 @@
-//! What is counted of the connections to one endpoint, by all workers together.
+//! Counters of the connections to one endpoint, of all workers together.
 //!
 //! `client.rs` and `client/pool.rs` add to it; `admin/exposition.rs` reads it.
 

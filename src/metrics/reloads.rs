@@ -1,4 +1,4 @@
-//! What became of changed settings.
+//! The settings in force, and the attempts to change them.
 //!
 //! Whatever reads them again while the process runs tells it here; `admin/exposition.rs` reads it.
 
@@ -21,7 +21,7 @@ pub struct Reloads {
 }
 
 counted! {
-    /// The numbers of it.
+    /// Attempts and generations in numbers.
     ReloadMetrics {
         generation: Level = "apigw_invoker_settings_generation",
             "How often settings were put in force, the start being the first.";
@@ -39,7 +39,7 @@ counts! {
     Outcomes {
         /// The settings are in force.
         applied,
-        /// They are wrong.
+        /// The settings are wrong, and those before them serve on.
         rejected,
     }
 }

@@ -1,4 +1,4 @@
-//! What is counted of one route's requests.
+//! Counters of one route's requests.
 //!
 //! `proxy/record.rs` adds to it as a request goes along, `resilience/admission.rs` and `proxy/call.rs` for what they
 //! refuse or repeat; `admin/exposition.rs` reads it.
@@ -70,7 +70,7 @@ impl RouteMetrics {
         self.in_flight.change(1);
     }
 
-    /// It is no longer.
+    /// The request is gone.
     pub fn ends(&self) {
         self.in_flight.change(-1);
     }
@@ -94,7 +94,7 @@ impl RouteMetrics {
 }
 
 impl Requests {
-    /// As far as there were any.
+    /// Counts by method and class, as far as there were requests.
     pub(super) fn all(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         self.0.iter().zip(METHODS).flat_map(|(counts, method)| {
             let counted =

@@ -1,4 +1,4 @@
-//! What became of the requests that a collector was to be told of.
+//! Counters of the requests that a collector was to be told of.
 //!
 //! `spans/exporter.rs` and `spans/delivery.rs` count; `admin/exposition.rs` reads it.
 
@@ -17,7 +17,7 @@ counts! {
     Recorded {
         /// The collector has taken them.
         delivered,
-        /// It has not, or was not there.
+        /// The collector has refused them, or was not there.
         refused,
         /// There was no room for them, or no time at the end.
         dropped,

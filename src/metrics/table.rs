@@ -68,10 +68,7 @@ impl<T> Row<T> {
 }
 
 /// The sample with these values of labels; none without a number.
-pub(crate) fn sample<'a, const N: usize>(
-    labels: [&'a str; N],
-    number: impl Into<Option<f64>>,
-) -> Vec<Sample<'a>> {
+pub(crate) fn sample<const N: usize>(labels: [&str; N], number: impl Into<Option<f64>>) -> Vec<Sample<'_>> {
     let value = number.into().map(Measured::Number);
     value.map(|value| Sample { labels: labels.into(), value }).into_iter().collect()
 }

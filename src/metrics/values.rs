@@ -1,4 +1,4 @@
-//! What a metric's field counts with: atomics without a lock, and no allocation but for what occurs the first time.
+//! The types that count: atomics without a lock, and without an allocation but at the first occurrence.
 
 use std::{
     sync::{
@@ -42,7 +42,7 @@ struct Place {
 pub struct Durations(OnceLock<Histogram>);
 
 impl Count {
-    /// Adds to it.
+    /// Adds a number.
     pub fn add(&self, number: u64) {
         self.0.fetch_add(number, Ordering::Relaxed);
     }
@@ -61,7 +61,7 @@ impl Value for Count {
 }
 
 impl Level {
-    /// So much more, or less.
+    /// Raises the level, or lowers it by a negative number.
     pub fn change(&self, by: i64) {
         self.0.fetch_add(by, Ordering::Relaxed);
     }
@@ -122,10 +122,7 @@ impl Durations {
     }
 }
 
-#[expect(
-    clippy::expect_used,
-    reason = "the arguments are constants, and every test that counts a request makes one"
-)]
+#[expect(clippy::expect_used, reason = "the arguments are constants, and every request of a test makes one")]
 fn histogram() -> Histogram {
     // the page has the name and the help of the row
     let options = HistogramOpts::new("seconds", "Durations.").buckets(DURATIONS.into());
