@@ -209,12 +209,13 @@ mod tests {
     }
 
     #[test]
-    fn the_registry_takes_every_row_and_counters_alone_end_in_total() {
-        let rows = TABLE.iter().flat_map(|group| (group.declared)());
-        for declared in rows {
-            let is_counter = declared.kind == MetricType::COUNTER;
-            assert_eq!(is_counter, declared.name.ends_with("_total"), "{}", declared.name);
+    fn a_row_has_a_name_of_its_own_that_prometheus_takes_and_counters_alone_end_in_total() {
+        let mut seen = BTreeSet::new();
+        for declared in TABLE.iter().flat_map(|group| (group.declared)()) {
+            let name = declared.name;
             families::desc(declared).unwrap();
+            assert!(seen.insert(name), "{name} is there twice");
+            assert_eq!(declared.kind == MetricType::COUNTER, name.ends_with("_total"), "{name}");
         }
     }
 
