@@ -5,11 +5,12 @@
 //! route is set. Pages whose size grows with the number of routes are made on another thread, so that `/live` never
 //! waits for them. `admin/connections.rs` keeps room for probes.
 
-pub mod certificates;
+mod certificates;
 mod connections;
+mod credentials;
 mod exposition;
-pub mod families;
-pub mod process;
+mod families;
+mod process;
 
 use std::{
     io,
@@ -29,6 +30,7 @@ use actix_service::{
     IntoServiceFactory as _, Service as _, ServiceFactory as _, ServiceFactoryExt as _, map_config,
 };
 use actix_web::{App, HttpResponse, dev::AppConfig, web};
+use prometheus::{Registry, TextEncoder};
 use serde::Serialize;
 use tokio::{
     runtime::{self, LocalOptions},
@@ -170,11 +172,13 @@ async fn serve(
 ) -> io::Result<()> {
     let current = Arc::clone(&health.current);
     let most = move || usize::try_from(current.get().capacity.admin_connections).unwrap_or(usize::MAX);
+    let registry = web::Data::new(exposition::registry(&health.current).map_err(io::Error::other)?);
     let health = web::Data::from(health);
     let turns = web::Data::new(Turns { ready: Semaphore::new(1), others: Semaphore::new(1) });
     let app = App::new()
         .app_data(health)
         .app_data(turns)
+        .app_data(registry)
         .wrap_fn(|request, pages| {
             let making = request.conn_data::<Rc<Usage>>().map(Usage::make);
             let answer = pages.call(request);
@@ -250,12 +254,9 @@ impl Health {
     }
 }
 
-async fn metrics(health: web::Data<Health>, turns: web::Data<Turns>) -> HttpResponse {
+async fn metrics(registry: web::Data<Registry>, turns: web::Data<Turns>) -> HttpResponse {
     let _turn = turns.others.acquire().await;
-    let text = blocking(move || {
-        let snapshot = health.current.get();
-        snapshot.metrics.text(&snapshot)
-    });
+    let text = blocking(move || TextEncoder::new().encode_to_string(&registry.gather()));
     match text.await {
         Ok(text) => HttpResponse::Ok().content_type(prometheus::TEXT_FORMAT).body(text),
         Err(error) => {

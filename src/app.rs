@@ -58,8 +58,6 @@ pub enum StartError {
     Credentials(io::Error),
     /// A route cannot be served, or a collector not be told.
     Assembly(AssemblyError),
-    /// Nothing can be counted.
-    Metrics(prometheus::Error),
 }
 
 impl fmt::Display for StartError {
@@ -68,7 +66,6 @@ impl fmt::Display for StartError {
             Self::Listen(error) => error.fmt(f),
             Self::Credentials(error) => write!(f, "no thread for credentials: {error}"),
             Self::Assembly(error) => error.fmt(f),
-            Self::Metrics(error) => write!(f, "no metrics: {error}"),
         }
     }
 }
@@ -89,7 +86,7 @@ impl Application {
     /// # Errors
     /// The reason of a start that fails.
     pub fn build_within(files: OpenFiles, settings: Settings) -> Result<Self, StartError> {
-        let metrics = Metrics::new().map_err(StartError::Metrics)?;
+        let metrics = Metrics::new();
         let keeper = Keeper::start().map_err(StartError::Credentials)?;
         let mut assembly = Assembly::new(keeper, metrics, files);
         let snapshot = assembly.build(&settings).map_err(StartError::Assembly)?;

@@ -5,16 +5,16 @@
 //! answers 503 until there are keys again.
 //!
 //! ```text
-//! chain.rs       what is configured                  mounted.rs    a route's own keys in files
-//! keeper.rs      one thread, one refresher each     fetch.rs      one fetch of it
+//! chain.rs       the sources, and what is configured
+//! keeper.rs      one thread, one refresher each     fetch.rs       one fetch of it
 //! refresher.rs   when to fetch, by schedule.rs      sts.rs, by way.rs
-//! slot.rs        what requests read                 profile_chain.rs, process.rs, identity.rs
-//! status.rs      what people read                   metadata.rs, instance_keys.rs of EC2
+//! slot.rs        what requests read                 status.rs      what people read, of source_name.rs
+//! mounted.rs     a route's own keys in files        profile_chain.rs, process.rs of profiles
+//! identity.rs    whose keys they are                metadata.rs, instance_keys.rs of EC2
 //! ```
 
 mod at_hand;
 mod chain;
-mod container;
 #[cfg(test)]
 mod fakes;
 mod fetch;
@@ -30,6 +30,7 @@ mod schedule;
 mod sdk_files;
 mod shared_files;
 mod slot;
+mod source_name;
 mod status;
 mod sts;
 mod way;
@@ -49,6 +50,7 @@ pub use self::{
     status::{Caller, Ready, State, Status},
 };
 use self::{keeper::Kept, slot::User};
+use crate::text::key_source::KeyOrigin;
 
 /// How long a request waits for the very first fetch of its source.
 const FIRST_FETCH_LIMIT: Duration = Duration::from_secs(5);
@@ -153,7 +155,7 @@ impl CredentialSource {
     pub fn status(&self, now: SystemTime) -> Status {
         match &self.kind {
             Kind::Fixed(credentials) => Status {
-                source: "settings".to_owned(),
+                source: KeyOrigin::Settings.to_string(),
                 state: State::Ready(Ready::of(credentials, None, None)),
             },
             Kind::Kept(kept) => kept.slot.status(now),

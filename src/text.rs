@@ -4,6 +4,7 @@ pub mod aws_hosts;
 pub mod excerpt;
 pub mod hexadecimal;
 pub mod json;
+pub mod key_source;
 pub mod lenient_base64;
 pub mod units;
 pub mod uri_syntax;

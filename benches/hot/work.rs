@@ -100,7 +100,7 @@ fn lambda_reply() -> Work {
 
 /// The request is counted.
 fn metrics() -> Work {
-    let all = Metrics::new().expect("names that Prometheus takes");
+    let all = Metrics::new();
     let route = all.route(&"orders".into());
     Box::new(move || {
         route.begins();

@@ -1,40 +1,46 @@
 //! The times of the certificates that the process shows others.
 //!
-//! `certificates.rs` tells the listener's while the process runs; those of the routes stand in the snapshot.
+//! `state/certificates.rs` tells the listener's while the process runs; those of the routes stand in the snapshot.
 
-use super::families::{Families, number};
+use super::{exposition::Scrape, families::Exposed};
 use crate::{
-    metrics::Metrics,
+    metrics::table::{Row, number, sample},
     routing::UNROUTED,
-    state::{
-        certificates::{self, Setting},
-        snapshot::Snapshot,
-    },
+    state::certificates::{self, Setting},
     tls::Validity,
 };
 
-impl Metrics {
-    pub(super) fn certificates(&self, families: &mut Families, snapshot: &Snapshot) {
-        let listener = self.listener_certificate();
-        let listener = listener.map(|validity| (Setting::Listener, UNROUTED, validity));
-        let routes = certificates::of_routes(snapshot.routes_as_set.iter().map(|route| &**route));
-        let routes = routes.map(|(route, validity)| (Setting::Client, route, validity));
-        let all: Vec<_> = listener.into_iter().chain(routes).collect();
-        let each = |of: fn(&Validity) -> u64| {
-            all.iter().map(move |(setting, route, validity)| {
-                ([("certificate", setting.name()), ("route", *route)], number(of(validity)))
-            })
-        };
-        families.gauges(
+/// A certificate, and the route that shows it.
+pub(super) struct Certificate {
+    setting: Setting,
+    route: String,
+    validity: Validity,
+}
+
+impl Exposed for Certificate {
+    const ROWS: &'static [Row<Self>] = &[
+        Row::gauge(
             "apigw_invoker_certificate_expiry_timestamp_seconds",
+            &["certificate", "route"],
             "Until when a certificate serves that is shown to others, in seconds since 1970.",
-            each(|validity| validity.not_after),
-        );
-        families.gauges(
+            |own| sample([own.setting.name(), &own.route], number(own.validity.not_after)),
+        ),
+        Row::gauge(
             "apigw_invoker_certificate_renewal_due_timestamp_seconds",
+            &["certificate", "route"],
             "From when on that certificate should have been replaced: 30 days or a fifth of its lifetime before \
              its end, whichever is shorter.",
-            each(|validity| validity.renewal_due),
-        );
+            |own| sample([own.setting.name(), &own.route], number(own.validity.renewal_due)),
+        ),
+    ];
+
+    fn each(scrape: &Scrape, see: &mut dyn FnMut(&Self)) {
+        let listener = scrape.snapshot.metrics.listener_certificate();
+        let listener = listener.map(|validity| (Setting::Listener, UNROUTED, validity));
+        let routes = certificates::of_routes(scrape.snapshot.routes_as_set.iter().map(|route| &**route));
+        let routes = routes.map(|(route, validity)| (Setting::Client, route, validity));
+        for (setting, route, validity) in listener.into_iter().chain(routes) {
+            see(&Self { setting, route: route.to_owned(), validity });
+        }
     }
 }

@@ -1,109 +1,89 @@
-//! Metrics as Prometheus reads them: a family has a name, a help text and a sample for each set of labels.
+//! Rows of the table of metrics as the `prometheus` crate has them.
 //!
-//! `exposition.rs` and `process.rs` fill it, the `prometheus` crate writes the text.
+//! `exposition.rs` lists the groups of rows.
+
+use std::collections::HashMap;
 
 use prometheus::{
-    TextEncoder,
-    core::Collector,
+    core::Desc,
     proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
 };
 
-/// Families in the making.
-#[derive(Debug, Default)]
-pub(super) struct Families(Vec<MetricFamily>);
+use super::exposition::Scrape;
+use crate::metrics::table::{Declared, Measured, Row, Sample};
 
-/// A sample: labels and what is measured.
-pub(super) type Sample<'a, const N: usize> = ([(&'a str, &'a str); N], f64);
+/// Things that are measured, with the rows that do it.
+pub(super) trait Exposed: Sized + 'static {
+    /// The metrics of each thing.
+    const ROWS: &'static [Row<Self>];
 
-impl Families {
-    /// A number that only grows.
-    pub(super) fn counter(&mut self, name: &str, help: &str, value: f64) {
-        self.counters(name, help, [([], value)]);
-    }
+    /// Shows every thing that there is at a scrape.
+    fn each(scrape: &Scrape, see: &mut dyn FnMut(&Self));
+}
 
-    /// A number that goes up and down.
-    pub(super) fn gauge(&mut self, name: &str, help: &str, value: f64) {
-        self.gauges(name, help, [([], value)]);
-    }
+/// Rows whatever the type of the things that they measure.
+pub(super) struct Group {
+    pub(super) declared: fn() -> Vec<&'static Declared>,
+    pub(super) families: fn(&Scrape) -> Vec<MetricFamily>,
+}
 
-    /// Numbers that only grow.
-    pub(super) fn counters<'a, const N: usize>(
-        &mut self,
-        name: &str,
-        help: &str,
-        samples: impl IntoIterator<Item = Sample<'a, N>>,
-    ) {
-        self.add(MetricType::COUNTER, name, help, samples, |metric, value| {
-            let mut counter = Counter::default();
-            counter.set_value(value);
-            metric.set_counter(counter);
-        });
-    }
-
-    /// Numbers that go up and down.
-    pub(super) fn gauges<'a, const N: usize>(
-        &mut self,
-        name: &str,
-        help: &str,
-        samples: impl IntoIterator<Item = Sample<'a, N>>,
-    ) {
-        self.add(MetricType::GAUGE, name, help, samples, |metric, value| {
-            let mut gauge = Gauge::default();
-            gauge.set_value(value);
-            metric.set_gauge(gauge);
-        });
-    }
-
-    /// What the crate itself collects.
-    pub(super) fn collect(&mut self, collector: &impl Collector) {
-        self.0.extend(collector.collect().into_iter().filter(|family| !family.get_metric().is_empty()));
-    }
-
-    /// All of it in the text format.
-    ///
-    /// # Errors
-    /// A family has no sample or no name.
-    pub(super) fn text(&self) -> prometheus::Result<String> {
-        TextEncoder::new().encode_to_string(&self.0)
-    }
-
-    fn add<'a, const N: usize>(
-        &mut self,
-        kind: MetricType,
-        name: &str,
-        help: &str,
-        samples: impl IntoIterator<Item = Sample<'a, N>>,
-        measure: impl Fn(&mut Metric, f64),
-    ) {
-        let metrics: Vec<Metric> = samples
-            .into_iter()
-            .map(|(labels, value)| {
-                let mut metric = Metric::from_label(labels.into_iter().map(label).collect());
-                measure(&mut metric, value);
-                metric
-            })
-            .collect();
-        // a family without samples is not written
-        if !metrics.is_empty() {
-            let mut family = MetricFamily::default();
-            family.set_name(name.to_owned());
-            family.set_help(help.to_owned());
-            family.set_field_type(kind);
-            family.set_metric(metrics);
-            self.0.push(family);
-        }
+impl Group {
+    pub(super) const fn of<T: Exposed>() -> Self {
+        Self { declared: || T::ROWS.iter().map(|row| &row.declared).collect(), families: families::<T> }
     }
 }
 
-fn label((name, value): (&str, &str)) -> LabelPair {
+fn families<T: Exposed>(scrape: &Scrape) -> Vec<MetricFamily> {
+    let mut samples: Vec<Vec<Metric>> = T::ROWS.iter().map(|_| Vec::new()).collect();
+    T::each(scrape, &mut |thing| {
+        for (row, samples) in T::ROWS.iter().zip(&mut samples) {
+            samples.extend((row.samples)(thing).into_iter().map(|sample| metric(&row.declared, sample)));
+        }
+    });
+    T::ROWS.iter().zip(samples).map(|(row, samples)| family(&row.declared, samples)).collect()
+}
+
+/// # Errors
+/// The name or a label is none that Prometheus takes.
+pub(super) fn desc(declared: &Declared) -> prometheus::Result<Desc> {
+    let labels = declared.labels.iter().map(|label| (*label).to_owned()).collect();
+    Desc::new(declared.name.to_owned(), declared.help.to_owned(), labels, HashMap::new())
+}
+
+fn family(declared: &Declared, samples: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(declared.name.to_owned());
+    family.set_help(declared.help.to_owned());
+    family.set_field_type(declared.kind);
+    family.set_metric(samples);
+    family
+}
+
+fn metric(declared: &Declared, sample: Sample<'_>) -> Metric {
+    let labels = declared.labels.iter().zip(sample.labels).map(label).collect();
+    let number = match sample.value {
+        Measured::Number(number) => number,
+        Measured::Durations(mut metric) => {
+            metric.set_label(labels);
+            return *metric;
+        }
+    };
+    let mut metric = Metric::from_label(labels);
+    if declared.kind == MetricType::COUNTER {
+        let mut counter = Counter::default();
+        counter.set_value(number);
+        metric.set_counter(counter);
+    } else {
+        let mut gauge = Gauge::default();
+        gauge.set_value(number);
+        metric.set_gauge(gauge);
+    }
+    metric
+}
+
+fn label((name, value): (&&str, &str)) -> LabelPair {
     let mut pair = LabelPair::default();
-    pair.set_name(name.to_owned());
+    pair.set_name((*name).to_owned());
     pair.set_value(value.to_owned());
     pair
-}
-
-/// Prometheus knows floating point alone; beyond 2⁵³ the last digits are lost.
-#[expect(clippy::cast_precision_loss, reason = "that is the format's own")]
-pub(super) fn number(count: u64) -> f64 {
-    count as f64
 }

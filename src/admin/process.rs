@@ -9,9 +9,21 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 
-use super::families::Families;
+use super::{exposition::Scrape, families::Exposed};
+use crate::metrics::table::{Row, number, sample};
 
-/// What `/proc` says about the process (man 5 `proc_pid_stat`).
+/// The kernel's numbers at a scrape, as far as there are any.
+#[derive(Debug)]
+pub(super) struct Process {
+    stat: Option<Stat>,
+    /// The machine's start, in seconds since 1970.
+    boot: Option<f64>,
+    open_files: Option<f64>,
+    most_files: Option<f64>,
+}
+
+/// The line of `/proc` about the process (man 5 `proc_pid_stat`).
+#[derive(Debug)]
 struct Stat {
     /// User and system, in seconds.
     cpu: f64,
@@ -24,29 +36,42 @@ struct Stat {
     resident_memory: f64,
 }
 
-/// Adds what is known.
-pub(super) fn describe(families: &mut Families) {
-    if let Some(stat) = fs::read_to_string("/proc/self/stat").ok().and_then(|text| parse(&text)) {
-        let Stat { cpu, threads, start, virtual_memory, resident_memory } = stat;
-        families.counter("process_cpu_seconds_total", "CPU time, of user and system.", cpu);
-        families.gauge("process_threads", "Threads.", threads);
-        families.gauge("process_virtual_memory_bytes", "Virtual memory.", virtual_memory);
-        families.gauge("process_resident_memory_bytes", "Resident memory.", resident_memory);
-        if let Some(boot) = boot_time() {
-            families.gauge("process_start_time_seconds", "Start, in seconds since 1970.", boot + start);
-        }
-    }
-    if let Ok(open) = fs::read_dir("/proc/self/fd") {
-        // one of them is that of this look
-        let open = u32::try_from(open.count().saturating_sub(1)).unwrap_or(u32::MAX);
-        families.gauge("process_open_fds", "Open file descriptors.", open.into());
-    }
-    if let Some(most) = getrlimit(Resource::Nofile).current {
-        families.gauge(
-            "process_max_fds",
-            "Most file descriptors that may be open.",
-            super::families::number(most),
-        );
+impl Exposed for Process {
+    const ROWS: &'static [Row<Self>] = &[
+        Row::counter("process_cpu_seconds_total", &[], "CPU time, of user and system.", |process| {
+            sample([], process.stat.as_ref().map(|stat| stat.cpu))
+        }),
+        Row::gauge("process_threads", &[], "Threads.", |process| {
+            sample([], process.stat.as_ref().map(|stat| stat.threads))
+        }),
+        Row::gauge("process_virtual_memory_bytes", &[], "Virtual memory.", |process| {
+            sample([], process.stat.as_ref().map(|stat| stat.virtual_memory))
+        }),
+        Row::gauge("process_resident_memory_bytes", &[], "Resident memory.", |process| {
+            sample([], process.stat.as_ref().map(|stat| stat.resident_memory))
+        }),
+        Row::gauge("process_start_time_seconds", &[], "Start, in seconds since 1970.", |process| {
+            let start = process.stat.as_ref().zip(process.boot).map(|(stat, boot)| boot + stat.start);
+            sample([], start)
+        }),
+        Row::gauge("process_open_fds", &[], "Open file descriptors.", |process| {
+            sample([], process.open_files)
+        }),
+        Row::gauge("process_max_fds", &[], "Most file descriptors that may be open.", |process| {
+            sample([], process.most_files)
+        }),
+    ];
+
+    fn each(_: &Scrape, see: &mut dyn FnMut(&Self)) {
+        see(&Self {
+            stat: fs::read_to_string("/proc/self/stat").ok().and_then(|text| parse(&text)),
+            boot: boot_time(),
+            // one of them is that of this look
+            open_files: fs::read_dir("/proc/self/fd")
+                .ok()
+                .map(|open| u32::try_from(open.count().saturating_sub(1)).unwrap_or(u32::MAX).into()),
+            most_files: getrlimit(Resource::Nofile).current.map(number),
+        });
     }
 }
 
@@ -55,8 +80,8 @@ fn parse(text: &str) -> Option<Stat> {
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     // counted from the third, the state
     let field = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
-    let second = super::families::number(clock_ticks_per_second());
-    let page = super::families::number(u64::try_from(page_size()).ok()?);
+    let second = number(clock_ticks_per_second());
+    let page = number(u64::try_from(page_size()).ok()?);
     Some(Stat {
         cpu: (field(14)? + field(15)?) / second,
         threads: field(20)?,
@@ -81,7 +106,7 @@ mod tests {
         let rest = "S 1 1 1 0 -1 0 1 1 1 1 200 100 0 0 20 0 7 0 300 4096 2 0";
         for name in ["a", "a b) (c"] {
             let stat = parse(&format!("12 ({name}) {rest}")).unwrap();
-            let second = super::super::families::number(clock_ticks_per_second());
+            let second = number(clock_ticks_per_second());
             assert!((stat.cpu - 300.0 / second).abs() < 1e-9);
             assert!((stat.threads - 7.0).abs() < 1e-9 && (stat.virtual_memory - 4096.0).abs() < 1e-9);
         }

@@ -188,7 +188,7 @@ impl Connections {
     }
 
     fn count_idle(&self, idle: u32) {
-        self.metrics.idle_changes(i64::from(idle) - i64::from(self.idle.replace(idle)));
+        self.metrics.idle.change(i64::from(idle) - i64::from(self.idle.replace(idle)));
     }
 
     /// Since when the request that is under way has had a new connection, if it needed one.
@@ -290,7 +290,7 @@ mod tests {
 
     fn posted(endpoint: Endpoint) -> Result<ControlAnswer, ProxyError> {
         actix_rt::System::new().block_on(async {
-            let mut client = ControlClient::new(Arc::new(endpoint), &Metrics::new().unwrap());
+            let mut client = ControlClient::new(Arc::new(endpoint), &Metrics::new());
             client.post("/v1/traces?a=b", HeaderMap::new(), Bytes::from_static(b"spans"), LIMITS).await
         })
     }

@@ -55,7 +55,7 @@ impl Pool {
     pub fn take(&self) -> Option<Stream> {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { mut stream, .. }) = idle.pop() {
-            self.metrics.idle_changes(-1);
+            self.metrics.idle.change(-1);
             if stream.is_idle() {
                 self.metrics.reused.add(1);
                 return Some(stream);
@@ -93,14 +93,14 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         if !idle.is_empty() {
             idle.remove(0);
-            self.metrics.idle_changes(-1);
+            self.metrics.idle.change(-1);
         }
     }
 
     /// Closes all idle connections; whether there was one.
     pub fn close_idle(&self) -> bool {
         let closed = std::mem::take(&mut *self.idle.borrow_mut()).len();
-        self.metrics.idle_changes(-signed(closed));
+        self.metrics.idle.change(-signed(closed));
         closed > 0
     }
 
@@ -112,7 +112,7 @@ impl Pool {
     }
 
     fn keep(self: &Rc<Self>, stream: Stream) {
-        self.metrics.idle_changes(1);
+        self.metrics.idle.change(1);
         self.idle.borrow_mut().push(Idle { stream, since: Instant::now() });
         if !self.watched.replace(true) {
             actix_rt::spawn(Rc::clone(self).watch());
@@ -147,13 +147,13 @@ impl Pool {
         let surplus = idle.len().saturating_sub(cap);
         let rested = idle.iter().take_while(|idle| now.duration_since(idle.since) >= ROUND).count();
         idle.drain(..surplus.min(rested));
-        self.metrics.idle_changes(-signed(before - idle.len()));
+        self.metrics.idle.change(-signed(before - idle.len()));
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.metrics.idle_changes(-signed(self.idle.get_mut().len()));
+        self.metrics.idle.change(-signed(self.idle.get_mut().len()));
     }
 }
 

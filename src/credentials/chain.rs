@@ -1,151 +1,119 @@
-//! Which source of the chain is configured: a pure choice, and then only that one is used.
+//! The chain of sources of keys: the first that is configured is chosen, and then only that one is used.
 //!
-//! `fetch.rs` asks anew before each fetch, since the shared files may have come or gone, and then fetches
-//! from what was chosen. A source that is configured but fails is an error of that source. Falling through to the
-//! next would sign as somebody else, as deeplake#3161 did with the role of its node.
+//! A row of [`SOURCES`] finds one source, which has its name and its way to the keys in a file of its own. `fetch.rs`
+//! asks anew before each fetch, since the shared files may have come or gone. A source that is configured but fails
+//! is an error of that source. Falling through to the next would sign as somebody else, as deeplake#3161 did with the
+//! role of its node.
+//!
+//! ```text
+//! environment.rs   profile.rs   container.rs   web_identity.rs   instance.rs   the sources, the first one first
+//! ```
 
-use std::{fmt, path::PathBuf};
+mod container;
+mod environment;
+mod instance;
+mod profile;
+mod web_identity;
+
+use std::{fmt, pin::Pin};
 
 use aws_credential_types::Credentials;
 
-use crate::settings::{DEFAULT_SESSION_NAME, MetadataProtocol};
+pub use self::{environment::Environment, profile::Profile, web_identity::WebIdentity};
+use super::{fetch::Aws, sts::Fetched};
+use crate::settings::MetadataProtocol;
 
-/// One source of the chain.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Choice {
-    /// `AWS_ACCESS_KEY_ID` and its company.
-    Environment(Credentials),
-    /// A profile of the shared files.
-    Profile(String),
-    /// The endpoint that the container's platform offers.
-    Container(Container),
-    /// A role for a token that the cluster issued.
-    WebIdentity(WebIdentity),
-    /// EC2's metadata service.
-    Metadata(MetadataProtocol),
-}
-
-/// The platforms whose endpoints give a container its keys; they differ in name only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Container {
-    /// `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`.
-    Ecs,
-    /// `AWS_CONTAINER_CREDENTIALS_FULL_URI` with a token in a file.
-    PodIdentity,
-    /// `AWS_CONTAINER_CREDENTIALS_FULL_URI` alone.
-    Other,
-}
-
-/// What `AssumeRoleWithWebIdentity` needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WebIdentity {
-    /// Where the token is, which the cluster renews.
-    pub token_file: PathBuf,
-    /// The role that it is exchanged for.
-    pub role_arn: String,
-    /// How the session is called, as it is written.
-    pub session_name: String,
-}
-
-impl fmt::Display for Choice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Environment(_) => f.write_str("environment"),
-            Self::Profile(name) => write!(f, "profile {name}"),
-            Self::Container(Container::Ecs) => f.write_str("ECS container"),
-            Self::Container(Container::PodIdentity) => f.write_str("EKS Pod Identity"),
-            Self::Container(Container::Other) => f.write_str("container endpoint"),
-            Self::WebIdentity(_) => f.write_str("IRSA"),
-            Self::Metadata(MetadataProtocol::V2) => f.write_str("EC2 metadata v2"),
-            Self::Metadata(MetadataProtocol::V1) => f.write_str("EC2 metadata v1"),
-        }
-    }
-}
-
-/// Chooses the first source that is configured.
+/// The chain: the first source that is configured gives the keys.
 ///
 /// The order is that of Kong's plugin (K52 in the list of peers' behaviours): environment, profile, container, web
 /// identity, EC2. The SDKs of AWS put web identity before the container
 /// (<https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html>); the two orders differ only
 /// in a pod that has both a Pod Identity association and an IRSA annotation, which then signs as Kong does.
+const SOURCES: [Row; 5] = [environment::ROW, profile::ROW, container::ROW, web_identity::ROW, instance::ROW];
+
+/// A row of the list.
+struct Row {
+    /// The kind of source, as the README's row has it.
+    name: &'static str,
+    /// Looks for the source. `None` if it is not configured.
+    find: fn(&Surroundings<'_>) -> Result<Option<Choice>, String>,
+}
+
+/// A source that is configured. Its `Display` is its name wherever people read of it.
+pub trait ChainSource: fmt::Debug + fmt::Display + Send + Sync {
+    /// Its keys now, as `aws` reaches whatever has them.
+    fn fetch<'a>(&'a self, aws: &'a Aws) -> Answer<'a, Result<Fetched, String>>;
+
+    /// The keys, where nobody has to be asked for them.
+    fn known(&self) -> Option<&Credentials> {
+        None
+    }
+
+    /// Whether STS certainly gives the keys.
+    fn is_of_sts<'a>(&'a self, _: &'a Aws) -> Answer<'a, bool> {
+        Box::pin(std::future::ready(false))
+    }
+}
+
+/// The source that was chosen.
+pub type Choice = Box<dyn ChainSource>;
+
+/// A future result. Keys are fetched every few minutes at most, so that the allocation is of no account.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The environment and the settings, as far as they decide which source is configured.
+pub struct Surroundings<'a> {
+    /// The environment's variables.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+    /// Whether the shared files have a profile for those who name none.
+    pub has_default_profile: Result<bool, String>,
+    /// The protocol of EC2's metadata service.
+    pub metadata: MetadataProtocol,
+}
+
+/// Chooses the first source that is configured.
 ///
 /// # Errors
 /// A source is configured by half or cannot be looked at, or none is and EC2's metadata service is ruled out.
-pub fn choose(
-    environment: impl Fn(&str) -> Option<String>,
-    has_default_profile: Result<bool, String>,
-    metadata: MetadataProtocol,
-) -> Result<Choice, String> {
-    // the SDKs take an empty variable for one that is not set, and pod templates set many empty ones
-    let variable = |name: &str| environment(name).filter(|value| !value.trim().is_empty());
-
-    let keys = pair(&variable, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")?;
-    if let Some((id, secret)) = keys {
-        let token = variable("AWS_SESSION_TOKEN");
-        return Ok(Choice::Environment(Credentials::new(id, secret, token, None, "environment")));
+pub fn choose(surroundings: &Surroundings<'_>) -> Result<Choice, String> {
+    for source in SOURCES {
+        if let Some(choice) = (source.find)(surroundings)? {
+            return Ok(choice);
+        }
     }
-    if let Some(name) = variable("AWS_PROFILE") {
-        return Ok(Choice::Profile(name));
-    }
-    if has_default_profile? {
-        return Ok(Choice::Profile("default".to_owned()));
-    }
-    if variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI").is_some() {
-        return Ok(Choice::Container(Container::Ecs));
-    }
-    if variable("AWS_CONTAINER_CREDENTIALS_FULL_URI").is_some() {
-        let has_token_file = variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").is_some();
-        return Ok(Choice::Container(if has_token_file { Container::PodIdentity } else { Container::Other }));
-    }
-    if variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").is_some() {
-        let missing =
-            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE is set, but AWS_CONTAINER_CREDENTIALS_FULL_URI is not";
-        return Err(missing.to_owned());
-    }
-    if let Some((token_file, role_arn)) = pair(&variable, "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN")? {
-        let session_name =
-            variable("AWS_ROLE_SESSION_NAME").unwrap_or_else(|| DEFAULT_SESSION_NAME.to_owned());
-        return Ok(Choice::WebIdentity(WebIdentity {
-            token_file: token_file.into(),
-            role_arn,
-            session_name,
-        }));
-    }
-    metadata_service(&variable, metadata)
+    // the last one needs no configuration
+    let [others @ .., last, _] = &SOURCES;
+    let others: Vec<&str> = others.iter().map(|source| source.name).collect();
+    Err(format!(
+        "no source is configured: there is none of {} and {}, and {} is true",
+        others.join(", "),
+        last.name,
+        instance::METADATA_SWITCH
+    ))
 }
 
-/// EC2's metadata service needs no configuration, so it is what is left, unless it is switched off.
-fn metadata_service(
-    variable: &impl Fn(&str) -> Option<String>,
-    protocol: MetadataProtocol,
-) -> Result<Choice, String> {
-    let is_true = |name: &str| variable(name).is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
-    if is_true("AWS_EC2_METADATA_DISABLED") {
-        return Err(
-            "no source is configured: there are no AWS_ACCESS_KEY_ID, profile, container endpoint or web \
-                    identity, and AWS_EC2_METADATA_DISABLED is true"
-                .to_owned(),
-        );
+impl Surroundings<'_> {
+    /// The SDKs take an empty variable for one that is not set, and pod templates set many empty ones.
+    fn variable(&self, name: &str) -> Option<String> {
+        (self.environment)(name).filter(|value| !value.trim().is_empty())
     }
-    if protocol == MetadataProtocol::V1 && is_true("AWS_EC2_METADATA_V1_DISABLED") {
-        return Err(
-            "the settings ask for EC2 metadata v1, and AWS_EC2_METADATA_V1_DISABLED is true".to_owned()
-        );
-    }
-    Ok(Choice::Metadata(protocol))
-}
 
-/// Two variables that mean something together only.
-fn pair(
-    variable: &impl Fn(&str) -> Option<String>,
-    first: &str,
-    second: &str,
-) -> Result<Option<(String, String)>, String> {
-    match (variable(first), variable(second)) {
-        (Some(one), Some(other)) => Ok(Some((one, other))),
-        (None, None) => Ok(None),
-        (Some(_), None) => Err(format!("{first} is set, but {second} is not")),
-        (None, Some(_)) => Err(format!("{second} is set, but {first} is not")),
+    fn is_set(&self, name: &str) -> bool {
+        self.variable(name).is_some()
+    }
+
+    fn is_true(&self, name: &str) -> bool {
+        self.variable(name).is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
+    }
+
+    /// Two variables that mean something together only.
+    fn pair(&self, first: &str, second: &str) -> Result<Option<(String, String)>, String> {
+        match (self.variable(first), self.variable(second)) {
+            (Some(one), Some(other)) => Ok(Some((one, other))),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(format!("{first} is set, but {second} is not")),
+            (None, Some(_)) => Err(format!("{second} is set, but {first} is not")),
+        }
     }
 }
 
@@ -167,7 +135,8 @@ mod tests {
         let get = |name: &str| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         };
-        choose(get, Ok(default_profile), MetadataProtocol::V2)
+        let metadata = MetadataProtocol::V2;
+        choose(&Surroundings { environment: &get, has_default_profile: Ok(default_profile), metadata })
     }
 
     fn named(variables: &[&[(&str, &str)]], default_profile: bool) -> String {
@@ -188,12 +157,22 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_lists_the_sources_in_their_order() {
+        let readme = include_str!("../../README.md");
+        let section = readme.split("\n## Credentials\n").nth(1).unwrap();
+        let table = section.lines().skip_while(|line| !line.starts_with("| a profile of the route |"));
+        let rows = table.skip(1).map_while(|line| line.strip_prefix("| ")?.split(" |").next());
+        assert_eq!(rows.collect::<Vec<_>>(), SOURCES.map(|source| source.name));
+    }
+
+    #[test]
     fn the_environment_gives_all_three_parts() {
         let token: [(&str, &str); 1] = [("AWS_SESSION_TOKEN", "hush-token")];
-        let Choice::Environment(keys) = chosen(&[&KEYS, &token], false).unwrap() else { panic!() };
+        let choice = chosen(&[&KEYS, &token], false).unwrap();
+        let keys = choice.known().unwrap();
         assert_eq!((keys.access_key_id(), keys.secret_access_key()), ("AKID", "hush"));
         assert_eq!((keys.session_token(), keys.expiry()), (Some("hush-token"), None));
-        let shown = format!("{:?}", Choice::Environment(keys));
+        let shown = format!("{choice:?}");
         assert!(!shown.contains("hush"), "{shown}");
     }
 
@@ -219,9 +198,12 @@ mod tests {
     fn files_that_cannot_be_looked_at_matter_in_their_turn() {
         let get =
             |name: &str| KEYS.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        let broken = || Err("no such file".to_owned());
-        assert_eq!(choose(get, broken(), MetadataProtocol::V2).unwrap().to_string(), "environment");
-        assert_eq!(choose(|_| None, broken(), MetadataProtocol::V2).unwrap_err(), "no such file");
+        let chosen = |environment: &dyn Fn(&str) -> Option<String>| {
+            let has_default_profile = Err("no such file".to_owned());
+            choose(&Surroundings { environment, has_default_profile, metadata: MetadataProtocol::V2 })
+        };
+        assert_eq!(chosen(&get).unwrap().to_string(), "environment");
+        assert_eq!(chosen(&|_| None).unwrap_err(), "no such file");
     }
 
     #[test]
@@ -234,27 +216,18 @@ mod tests {
     #[test]
     fn the_metadata_service_can_be_switched_off() {
         let off: [(&str, &str); 1] = [("AWS_EC2_METADATA_DISABLED", "True")];
-        assert!(chosen(&[&off], false).unwrap_err().contains("AWS_EC2_METADATA_DISABLED"));
+        let reason = chosen(&[&off], false).unwrap_err();
+        assert!(reason.starts_with("no source is configured: there is none of environment, "), "{reason}");
+        assert!(reason.ends_with(", and AWS_EC2_METADATA_DISABLED is true"), "{reason}");
         assert_eq!(named(&[&off, &ECS], false), "ECS container");
         let v1 = |value: &'static str| {
-            choose(
-                move |name| (name == "AWS_EC2_METADATA_V1_DISABLED").then(|| value.to_owned()),
-                Ok(false),
-                MetadataProtocol::V1,
-            )
+            choose(&Surroundings {
+                environment: &|name| (name == "AWS_EC2_METADATA_V1_DISABLED").then(|| value.to_owned()),
+                has_default_profile: Ok(false),
+                metadata: MetadataProtocol::V1,
+            })
         };
         assert!(v1("true").is_err());
         assert_eq!(v1("false").unwrap().to_string(), "EC2 metadata v1");
-    }
-
-    #[test]
-    fn a_web_identity_session_has_a_name() {
-        let named: [(&str, &str); 1] = [("AWS_ROLE_SESSION_NAME", "shop/orders")];
-        let name = |variables: &[&[(&str, &str)]]| match chosen(variables, false).unwrap() {
-            Choice::WebIdentity(identity) => identity.session_name,
-            other => panic!("{other}"),
-        };
-        assert_eq!(name(&[&WEB]), "apigw-invoker");
-        assert_eq!(name(&[&WEB, &named]), "shop/orders");
     }
 }

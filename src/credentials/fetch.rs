@@ -1,51 +1,28 @@
-//! One fetch of keys: choose the source, ask it, exchange the keys for a role's.
+//! One fetch of keys: choose the source, let it fetch, exchange the keys for a role's.
 //!
 //! `refresher.rs` knows nothing but the trait [`Fetch`]; [`Aws`] is the one that asks AWS, and tests have others.
 //! Everything is built anew for each fetch, because the SDK's providers read profiles only once.
 
-use std::{
-    error::Error as _,
-    time::{Duration, SystemTime},
-};
+use std::error::Error as _;
 
-use aws_config::{
-    BehaviorVersion, Region, ecs::EcsCredentialsProvider, imds, profile::ProfileFileCredentialsProvider,
-    provider_config::ProviderConfig,
-};
-use aws_credential_types::{
-    Credentials,
-    provider::{ProvideCredentials as _, future::ProvideCredentials},
-};
+use aws_config::{BehaviorVersion, Region, provider_config::ProviderConfig};
+use aws_credential_types::{Credentials, provider::future::ProvideCredentials};
 use aws_types::os_shim_internal::Env;
 
 use super::{
-    chain::{self, Choice},
-    container,
+    chain::{self, Choice, Environment, Profile, Surroundings},
     identity::CallerUnknown,
     instance_keys::InstanceKeys,
-    metadata, mounted, process,
-    profile_chain::{self, Base, LOGIN_SESSION, ProfileChain},
-    sdk_files, shared_files,
+    mounted, shared_files, source_name,
     status::Caller,
     sts::{ENDPOINT_VARIABLES, Fetched, Sts, causes},
     way::Way,
 };
 use crate::{
     client::Endpoint,
-    settings::{MetadataProtocol, Origin, Role, Source},
+    settings::{Origin, Role, Source},
     system::file_stamps::Stamps,
 };
-
-/// EC2's metadata service is on the same machine or nowhere: a pod that cannot reach it must not hang at its start.
-const METADATA_CONNECT: Duration = Duration::from_secs(1);
-const METADATA_ATTEMPTS: u32 = 2;
-const METADATA_TOTAL: Duration = Duration::from_secs(3);
-
-/// It is what is left when nothing is configured, so its failure is often not its own.
-const METADATA_HINT: &str = "no other source is configured, and in a container the metadata service answers only \
-                             where the instance's hop limit is 2 or more";
-
-const METADATA_SWITCH: &str = "AWS_EC2_METADATA_DISABLED";
 
 /// What gives keys when asked.
 pub trait Fetch: Send + Sync + 'static {
@@ -66,12 +43,14 @@ pub trait Fetch: Send + Sync + 'static {
 pub async fn choice(source: &Source, environment: &Env) -> Result<Choice, String> {
     match &source.origin {
         // a route's own keys come as they are, and so do those of the environment
-        Origin::Keys(keys) => Ok(Choice::Environment(keys.clone())),
-        Origin::Mounted(keys) => Ok(Choice::Environment(mounted::read(keys)?)),
-        Origin::Profile(name) => Ok(Choice::Profile(name.clone())),
+        Origin::Keys(keys) => Ok(Box::new(Environment(keys.clone()))),
+        Origin::Mounted(keys) => Ok(Box::new(Environment(mounted::read(keys)?))),
+        Origin::Profile(name) => Ok(Box::new(Profile(name.clone()))),
         Origin::Chain => {
-            let default_profile = shared_files::have_default_profile(environment).await;
-            chain::choose(|name| environment.get(name).ok(), default_profile, source.metadata)
+            let has_default_profile = shared_files::have_default_profile(environment).await;
+            let environment = |name: &str| environment.get(name).ok();
+            let metadata = source.metadata;
+            chain::choose(&Surroundings { environment: &environment, has_default_profile, metadata })
         }
     }
 }
@@ -79,11 +58,11 @@ pub async fn choice(source: &Source, environment: &Env) -> Result<Choice, String
 /// Keys from AWS, as a [`Source`] describes them.
 #[derive(Debug)]
 pub struct Aws {
-    source: Source,
-    environment: Env,
-    way: Way,
-    sts: Sts,
-    instance_keys: InstanceKeys,
+    pub(super) source: Source,
+    pub(super) environment: Env,
+    pub(super) way: Way,
+    pub(super) sts: Sts,
+    pub(super) instance_keys: InstanceKeys,
 }
 
 impl Aws {
@@ -104,14 +83,7 @@ impl Aws {
     /// # Errors
     /// There is no such service, or nothing to choose from.
     pub async fn sts_endpoint(&self) -> Result<Option<Endpoint>, String> {
-        let is_asked = self.source.role.is_some()
-            || match self.choice().await? {
-                Choice::WebIdentity(_) => true,
-                Choice::Profile(name) => shared_files::profiles(&self.environment)
-                    .await
-                    .is_some_and(|profiles| !profile_chain::of(&profiles, &name).roles.is_empty()),
-                _ => false,
-            };
+        let is_asked = self.source.role.is_some() || self.choice().await?.is_of_sts(self).await;
         if !is_asked {
             return Ok(None);
         }
@@ -121,12 +93,12 @@ impl Aws {
         self.way.endpoint(&uri).map(Some)
     }
 
-    fn variable(&self, name: &str) -> Option<String> {
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
         self.environment.get(name).ok()
     }
 
     /// The SDK does not take an empty variable for one that is not set everywhere.
-    fn refuse_empty(&self, names: &[&str]) -> Result<(), String> {
+    pub(super) fn refuse_empty(&self, names: &[&str]) -> Result<(), String> {
         match names.iter().find(|name| self.variable(name).is_some_and(|value| value.trim().is_empty())) {
             Some(name) => Err(format!("{name} is set, but empty: unset it")),
             None => Ok(()),
@@ -134,87 +106,15 @@ impl Aws {
     }
 
     /// Before STS is called: an endpoint that is empty ends in a panic of the SDK.
-    fn refuse_empty_endpoint(&self) -> Result<(), String> {
+    pub(super) fn refuse_empty_endpoint(&self) -> Result<(), String> {
         match self.source.sts_endpoint {
             Some(_) => Ok(()),
             None => self.refuse_empty(&ENDPOINT_VARIABLES),
         }
     }
 
-    async fn first_keys(&self, choice: Choice) -> Result<Fetched, String> {
-        let credentials = match choice {
-            Choice::Environment(credentials) => credentials,
-            Choice::Profile(name) => return self.profile(&name).await,
-            Choice::Container(container) => {
-                self.refuse_empty(&[
-                    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-                    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-                ])?;
-                sdk_files::check_container_token(&self.environment)?;
-                let provider = EcsCredentialsProvider::builder().configure(&self.provider_config()).build();
-                let answer = provided(provider.provide_credentials()).await;
-                answer.map_err(|reason| container::told(container, |name| self.variable(name), &reason))?
-            }
-            Choice::WebIdentity(identity) => {
-                self.refuse_empty_endpoint()?;
-                return self.sts.assume_role_with_web_identity(&identity).await;
-            }
-            Choice::Metadata(protocol) => {
-                let given = self.metadata(protocol).await.map_err(|failure| match failure {
-                    metadata::Failure::Silent(reason) => format!("{reason}; {METADATA_HINT}"),
-                    metadata::Failure::Answered(reason) => reason,
-                });
-                // without a role, the last keys are still in force
-                return match self.source.role {
-                    Some(_) => self.instance_keys.or_last(given, SystemTime::now()),
-                    None => given,
-                };
-            }
-        };
-        Ok(credentials.into())
-    }
-
-    async fn profile(&self, name: &str) -> Result<Fetched, String> {
-        shared_files::check(&self.environment)?;
-        let profiles = shared_files::load(&self.environment).await?;
-        if profiles.get_profile(name).is_none() {
-            return Err(self.no_profile(name));
-        }
-        let ProfileChain { base, roles } = profile_chain::of(&profiles, name);
-        let mut fetched: Fetched = match base {
-            Base::Keys(keys) => keys.into(),
-            Base::Program(command) => process::fetch(&command).await?.into(),
-            Base::Instance => self.instance_of_profile(name).await?,
-            Base::Profile(base) => {
-                sdk_files::check_profile(&profiles, &base, &self.environment)?;
-                if let Some(missing) = profile_chain::missing(&profiles, &base) {
-                    let files = self.places();
-                    return Err(format!("profile `{base}` {missing}; the files of profiles are {files}"));
-                }
-                self.profile_of_the_sdk(&base).await?.into()
-            }
-        };
-        for role in &roles {
-            fetched = self.assume(role, fetched).await?;
-        }
-        Ok(fetched)
-    }
-
-    /// The keys of the instance, for a profile whose `credential_source` they are.
-    async fn instance_of_profile(&self, profile: &str) -> Result<Fetched, String> {
-        if self.variable(METADATA_SWITCH).is_some_and(|value| value.trim().eq_ignore_ascii_case("true")) {
-            return Err(format!(
-                "profile `{profile}` asks EC2's metadata service for keys, and {METADATA_SWITCH} is true"
-            ));
-        }
-        let given = self.metadata(self.source.metadata).await.map_err(|failure| match failure {
-            metadata::Failure::Silent(reason) | metadata::Failure::Answered(reason) => reason,
-        });
-        self.instance_keys.or_last(given, SystemTime::now())
-    }
-
     /// A role's keys; they keep the remark on the keys that they were exchanged for.
-    async fn assume(&self, role: &Role, base: Fetched) -> Result<Fetched, String> {
+    pub(super) async fn assume(&self, role: &Role, base: Fetched) -> Result<Fetched, String> {
         self.refuse_empty_endpoint()?;
         match (self.sts.assume_role(role, base.credentials).await, base.base_failure) {
             (Ok(fetched), base_failure) => Ok(Fetched { base_failure, ..fetched }),
@@ -223,78 +123,7 @@ impl Aws {
         }
     }
 
-    /// Both files of profiles, for a person.
-    fn places(&self) -> String {
-        match shared_files::places(&self.environment) {
-            Some((credentials, config)) => format!("{credentials} and {config}"),
-            None => "those that the environment names".to_owned(),
-        }
-    }
-
-    fn no_profile(&self, name: &str) -> String {
-        match shared_files::places(&self.environment) {
-            Some((credentials, config)) => {
-                format!(
-                    "profile `{name}` is neither in {credentials} nor in {config} (or these files do not exist)"
-                )
-            }
-            None => format!("there are no files to look for profile `{name}` in: HOME is not set"),
-        }
-    }
-
-    async fn profile_of_the_sdk(&self, name: &str) -> Result<Credentials, String> {
-        let provider = ProfileFileCredentialsProvider::builder().configure(&self.provider_config());
-        match provided(provider.profile_name(name).build().provide_credentials()).await {
-            Ok(credentials) => Ok(credentials),
-            Err(reason) => Err(self.with_cure(name, reason).await),
-        }
-    }
-
-    /// A failure of the SDK's that a login cures says so instead of naming a file of the SDK's own.
-    async fn with_cure(&self, profile: &str, reason: String) -> String {
-        let profiles = shared_files::profiles(&self.environment).await;
-        let has_login = profiles.is_some_and(|profiles| {
-            profiles.get_profile(profile).is_some_and(|profile| profile.get(LOGIN_SESSION).is_some())
-        });
-        if reason.contains("SSO token") || reason.contains("sso/cache") {
-            let cure = format!("run `aws sso login --profile {profile}`");
-            return format!("SSO login of profile {profile} has expired or never happened: {cure}");
-        }
-        if has_login && (reason.contains("Login token") || reason.contains("failed to read")) {
-            let cure = format!("run `aws login --profile {profile}`");
-            return format!(
-                "the session of `aws login` of profile {profile} has ended or never began: {cure}"
-            );
-        }
-        reason
-    }
-
-    /// Keys of EC2 outlive their expiry: where the service fails or gives expired ones, AWS wants them used until AWS
-    /// itself refuses them (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html>).
-    async fn metadata(&self, protocol: MetadataProtocol) -> Result<Fetched, metadata::Failure> {
-        let endpoint = metadata::endpoint(|name| self.variable(name));
-        let service = match protocol {
-            MetadataProtocol::V1 => metadata::Service::V1 { way: &self.way, endpoint },
-            MetadataProtocol::V2 => {
-                let client = self.metadata_client().map_err(metadata::Failure::Answered)?;
-                metadata::Service::V2 { client, endpoint }
-            }
-        };
-        let credentials = metadata::fetch(&service).await?;
-        Ok(Fetched { outlives_expiry: true, ..credentials.into() })
-    }
-
-    fn metadata_client(&self) -> Result<imds::Client, String> {
-        self.refuse_empty(&["AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"])?;
-        Ok(imds::Client::builder()
-            .configure(&self.provider_config())
-            .connect_timeout(METADATA_CONNECT)
-            .max_attempts(METADATA_ATTEMPTS)
-            .operation_timeout(METADATA_TOTAL)
-            .build())
-    }
-
-    fn provider_config(&self) -> ProviderConfig {
+    pub(super) fn provider_config(&self) -> ProviderConfig {
         ProviderConfig::without_region()
             .with_region(Some(Region::new(self.source.region.clone())))
             .with_behavior_version(Some(BehaviorVersion::latest()))
@@ -305,7 +134,7 @@ impl Aws {
 }
 
 /// What one of the SDK's providers gives. Of its errors the outermost is dropped: it calls a time limit "not enabled".
-async fn provided(answer: ProvideCredentials<'_>) -> Result<Credentials, String> {
+pub(super) async fn provided(answer: ProvideCredentials<'_>) -> Result<Credentials, String> {
     let told = answer.await.map_err(|error| causes(error.source().unwrap_or(&error)));
     // what a `credential_process` writes there is nobody's to publish
     told.map_err(|reason| reason.split("Stderr:").next().unwrap_or_default().trim_end().to_owned())
@@ -313,19 +142,11 @@ async fn provided(answer: ProvideCredentials<'_>) -> Result<Credentials, String>
 
 impl Fetch for Aws {
     async fn name(&self) -> String {
-        let origin = match (&self.source.origin, self.choice().await) {
-            (Origin::Keys(_) | Origin::Mounted(_), _) => "settings".to_owned(),
-            (_, Ok(choice)) => choice.to_string(),
-            (_, Err(_)) => "credential chain".to_owned(),
-        };
-        match &self.source.role {
-            Some(role) => format!("{origin} as role {}", role.arn),
-            None => origin,
-        }
+        source_name::name(&self.source, self.choice().await.ok().as_deref())
     }
 
     async fn fetch(&self) -> Result<Fetched, String> {
-        let fetched = self.first_keys(self.choice().await?).await?;
+        let fetched = self.choice().await?.fetch(self).await?;
         match &self.source.role {
             Some(role) => self.assume(role, fetched).await,
             None => Ok(fetched),
@@ -349,8 +170,11 @@ impl Fetch for Aws {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::credentials::fakes::{Server, ok, role_source, sts, way};
+    use crate::settings::MetadataProtocol;
 
     fn chain(server: &Server, variables: &[(&str, &str)]) -> Aws {
         let source = Source {
@@ -552,7 +376,8 @@ mod tests {
         )
         .await;
         let config = home.path().join("config");
-        let variables = [(METADATA_SWITCH, "TRUE"), ("AWS_CONFIG_FILE", config.to_str().unwrap())];
+        let variables =
+            [("AWS_EC2_METADATA_DISABLED", "TRUE"), ("AWS_CONFIG_FILE", config.to_str().unwrap())];
         let aws = Aws { environment: Env::from_slice(&variables), ..aws };
         assert_eq!(
             aws.fetch().await.unwrap_err(),

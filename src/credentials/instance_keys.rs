@@ -1,9 +1,9 @@
 //! The keys of the instance that roles are assumed with, kept for the time when EC2's metadata service gives
 //! none.
 //!
-//! `fetch.rs` comes here. Keys of an instance live for six hours and the sessions of roles for one. Without the
-//! last keys a fault of the metadata service would end a role within that hour, although STS still takes them.
-//! AWS's SDKs keep them past their expiry
+//! `chain/instance.rs` and `chain/profile.rs` come here. Keys of an instance live for six hours and the sessions of
+//! roles for one. Without the last keys a fault of the metadata service would end a role within that hour, although STS
+//! still takes them. AWS's SDKs keep them past their expiry
 //! (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html>).
 
 use std::{

@@ -1,8 +1,8 @@
 //! EC2's metadata service: the role of the instance and its keys
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html>).
 //!
-//! `fetch.rs` comes here. The SDK brings the session token of version 2 and no longer speaks version 1, which is
-//! Kong's default and here only spoken where the settings say `aws_imds_protocol_version: v1`: without a token any
+//! `chain/instance.rs` comes here. The SDK brings the session token of version 2 and no longer speaks version 1, which
+//! is Kong's default and here only spoken where the settings say `aws_imds_protocol_version: v1`: without a token any
 //! request that an application can be talked into reaches the keys. List and keys are read here for both: the SDK's
 //! provider panics on a list that is HTML, and puts off the expiry of expired keys without telling.
 

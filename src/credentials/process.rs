@@ -1,8 +1,8 @@
 //! `credential_process` of a profile: a program that prints keys
 //! (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html>).
 //!
-//! `fetch.rs` comes here for a profile that names one itself. The SDK's own way has no leash: a program that hangs
-//! outlives its time limit, and one that prints without end fills the memory.
+//! `chain/profile.rs` comes here for a profile that names one itself. The SDK's own way has no leash: a program that
+//! hangs outlives its time limit, and one that prints without end fills the memory.
 
 use std::{process::Stdio, time::Duration};
 

@@ -1,7 +1,7 @@
 //! Profiles that lead to others: the roles on the way and the first keys
 //! (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-assume-role-credentials.html>).
 //!
-//! `fetch.rs` asks for the chain of a profile, gets the first keys and assumes the roles itself. In the SDK's own
+//! `chain/profile.rs` asks for the chain of a profile, gets the first keys and has the roles assumed. In the SDK's own
 //! provider a `credential_process` somewhere in the chain has no leash (`process.rs`), and its STS knows neither
 //! `sts_endpoint_url` nor `use_fips_endpoint`. The order of precedence is the SDK's.
 

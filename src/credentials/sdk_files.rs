@@ -1,8 +1,8 @@
 //! Files that the SDK's own providers read: tokens, and the caches of SSO and of `aws login`. The SDK waits
 //! for a pipe's writer and reads a device without end, and it takes no reader of ours.
 //!
-//! `fetch.rs` asks here before it hands a profile or a container's endpoint to the SDK. A file of a profile that
-//! is not there or closed to us is the SDK's to name; of a container's token the SDK names only the endpoint.
+//! The chain's sources ask here before they hand a profile or a container's endpoint to the SDK. A file of a profile
+//! that is not there or closed to us is the SDK's to name; of a container's token the SDK names only the endpoint.
 
 use std::{
     fs, io,

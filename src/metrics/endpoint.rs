@@ -1,32 +1,24 @@
-//! What is counted of the connections to one endpoint, by all workers together.
+//! Counters of the connections to one endpoint, of all workers together.
 //!
 //! `client.rs` and `client/pool.rs` add to it; `admin/exposition.rs` reads it.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use super::{
+    table::counted,
+    values::{Count, Level},
+};
 
-use super::route::Count;
-
-/// The counters of one endpoint.
-#[derive(Debug, Default)]
-pub struct EndpointMetrics {
-    /// Connections that were opened.
-    pub opened: Count,
-    /// Connections that could not be opened.
-    pub failed: Count,
-    /// Requests that took a connection which was there already.
-    pub reused: Count,
-    /// Kept connections that were found closed when they were to be used.
-    pub stale: Count,
-    idle: AtomicI64,
-}
-
-impl EndpointMetrics {
-    /// So many more connections are idle, or fewer.
-    pub fn idle_changes(&self, by: i64) {
-        self.idle.fetch_add(by, Ordering::Relaxed);
-    }
-
-    pub(crate) fn idle(&self) -> i64 {
-        self.idle.load(Ordering::Relaxed)
+counted! {
+    /// The counters of one endpoint, named `HOST:PORT`.
+    EndpointMetrics(endpoint) {
+        opened: Count["endpoint"] = "apigw_invoker_upstream_connections_opened_total",
+            "Connections to AWS that were opened.";
+        failed: Count["endpoint"] = "apigw_invoker_upstream_connection_failures_total",
+            "Connections to AWS that could not be opened.";
+        reused: Count["endpoint"] = "apigw_invoker_upstream_connections_reused_total",
+            "Calls on a connection that was there already.";
+        stale: Count["endpoint"] = "apigw_invoker_upstream_connections_stale_total",
+            "Kept connections that were closed when they were to be used.";
+        idle: Level["endpoint"] = "apigw_invoker_upstream_connections_idle",
+            "Kept connections to AWS.";
     }
 }

@@ -1,52 +1,71 @@
-//! What became of changed settings.
+//! The settings in force, and the attempts to change them.
 //!
 //! Whatever reads them again while the process runs tells it here; `admin/exposition.rs` reads it.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::route::Count;
+use super::{
+    table::counted,
+    values::{Level, counts},
+};
 
 /// The settings in force, and how the attempts to change them ended.
 #[derive(Debug)]
 pub struct Reloads {
-    pub(crate) applied: Count,
-    pub(crate) rejected: Count,
-    generation: AtomicU64,
-    /// Seconds since 1970.
-    in_force_since: AtomicU64,
+    pub(crate) counted: ReloadMetrics,
     /// Why what was written last is not in force.
     rejection: Mutex<Option<String>>,
+}
+
+counted! {
+    /// Attempts and generations in numbers.
+    ReloadMetrics {
+        generation: Level = "apigw_invoker_settings_generation",
+            "How often settings were put in force, the start being the first.";
+        outcomes: Outcomes["outcome"] = "apigw_invoker_settings_reloads_total",
+            "Changed settings that were read, by outcome.";
+        last_was_right: Level = "apigw_invoker_settings_last_reload_successful",
+            "0 while what is written is wrong, and the settings before it serve on.";
+        in_force_since: Level = "apigw_invoker_settings_in_force_timestamp_seconds",
+            "Since when the settings are in force, in seconds since 1970.";
+    }
+}
+
+counts! {
+    /// Ends of an attempt.
+    Outcomes {
+        /// The settings are in force.
+        applied,
+        /// The settings are wrong, and those before them serve on.
+        rejected,
+    }
 }
 
 impl Reloads {
     /// The settings of the start are the first generation.
     pub(crate) fn new() -> Self {
-        Self {
-            applied: Count::default(),
-            rejected: Count::default(),
-            generation: AtomicU64::new(1),
-            in_force_since: AtomicU64::new(seconds_since_1970()),
-            rejection: Mutex::default(),
-        }
+        let counted = ReloadMetrics::new();
+        counted.generation.set(1);
+        counted.last_was_right.set(1);
+        counted.in_force_since.set(seconds_since_1970());
+        Self { counted, rejection: Mutex::default() }
     }
 
     /// Other settings are in force; the number of their generation, the first being that of the start.
     pub fn applied(&self) -> u64 {
-        self.applied.add(1);
-        self.in_force_since.store(seconds_since_1970(), Ordering::Relaxed);
+        self.counted.outcomes.applied.add(1);
+        self.counted.in_force_since.set(seconds_since_1970());
         self.set_rejection(None);
-        self.generation.fetch_add(1, Ordering::Relaxed) + 1
+        self.counted.generation.change(1);
+        self.counted.generation.get()
     }
 
     /// What was written is wrong, and the settings stay as they are. `why` is shown to people, a line a mistake.
     pub fn rejected(&self, why: &str) {
-        self.rejected.add(1);
+        self.counted.outcomes.rejected.add(1);
         self.set_rejection(Some(why.to_owned()));
     }
 
@@ -61,19 +80,9 @@ impl Reloads {
     }
 
     fn set_rejection(&self, why: Option<String>) {
-        *self.rejection.lock().unwrap_or_else(PoisonError::into_inner) = why;
-    }
-
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn in_force_since(&self) -> u64 {
-        self.in_force_since.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn last_was_right(&self) -> u64 {
-        u64::from(self.rejection().is_none())
+        let mut rejection = self.rejection.lock().unwrap_or_else(PoisonError::into_inner);
+        self.counted.last_was_right.set(u64::from(why.is_none()));
+        *rejection = why;
     }
 }
 

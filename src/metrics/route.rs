@@ -1,129 +1,102 @@
-//! What is counted of one route's requests.
+//! Counters of one route's requests.
 //!
-//! `proxy/record.rs` adds to it as a request goes along, `resilience/admission.rs` and `proxy/call.rs` for what they refuse or
-//! repeat; `admin/exposition.rs` reads it.
+//! `proxy/record.rs` adds to it as a request goes along, `resilience/admission.rs` and `proxy/call.rs` for what they
+//! refuse or repeat; `admin/exposition.rs` reads it.
 
-use std::{
-    fmt,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use actix_http::{Method, StatusCode};
-use prometheus::{Histogram, HistogramVec};
+use prometheus::proto::MetricType;
+
+use super::{
+    table::{Sample, Value, counted, number, sample},
+    values::{Count, Durations, Level, Named, counts},
+};
 
 /// The methods that are told apart, and the rest: a client may make up as many as it likes.
 const METHODS: [&str; 8] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "OTHER"];
 /// The classes of statuses; the last is for clients that left before there was one, as nginx has it.
 const STATUSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "499"];
 
-/// Room for the codes of `message/error/codes.rs`; a test compares.
-pub const MOST_CODES: usize = 32;
-
-/// The counters of one route.
-#[derive(Debug)]
-pub struct RouteMetrics {
-    /// The route's name.
-    pub id: Arc<str>,
-    /// Answers of our own, by code.
-    pub errors: Named<MOST_CODES>,
-    /// Calls that were made again, by reason.
-    pub retries: Named<16>,
-    /// Calls that were not made again because the budget was used up.
-    pub budget_exhausted: Count,
-    /// Requests turned away because as many as the process takes were in flight.
-    pub shed_by_process: Count,
-    /// The same, as many as the route takes.
-    pub shed_by_route: Count,
-    /// Requests that could not be signed.
-    pub signing_failures: Count,
-    /// Calls whose signature or keys AWS has refused.
-    pub signatures_refused: Count,
-    /// Calls that AWS has refused for another reason, by that reason.
-    pub denials: Named<4>,
-    /// Bytes of bodies sent to AWS.
-    pub bytes_in: Count,
-    /// Bytes of bodies passed on to clients.
-    pub bytes_out: Count,
-    requests: [[Count; STATUSES.len()]; METHODS.len()],
-    in_flight: AtomicU64,
-    whole: Durations,
-    upstream: Durations,
+counted! {
+    /// The counters of one route, named by its id.
+    RouteMetrics(id) {
+        requests: Requests["route", "method", "status"] = "apigw_invoker_requests_total",
+            "Requests that are over, by method and class of status; 499 for clients that left before an answer.";
+        in_flight: Level["route"] = "apigw_invoker_route_requests_in_flight",
+            "Requests of the route that are not over.";
+        durations: Durations["route"] = "apigw_invoker_request_duration_seconds",
+            "From a request's head to the last byte of its answer.";
+        upstream_durations: Durations["route"] = "apigw_invoker_upstream_duration_seconds",
+            "From the moment a call is sent to the head of AWS's answer, of every call that got one.";
+        bytes_in: Count["route"] = "apigw_invoker_request_body_bytes_total",
+            "Bytes of bodies sent to AWS.";
+        bytes_out: Count["route"] = "apigw_invoker_response_body_bytes_total",
+            "Bytes of bodies passed on to clients.";
+        shed: Shed["route", "limit"] = "apigw_invoker_requests_shed_total",
+            "Requests turned away at once, by whose `max_in_flight` was reached.";
+        errors: Named["route", "code"] = "apigw_invoker_errors_total",
+            "Failures, by the code of our answer.";
+        retries: Named["route", "reason"] = "apigw_invoker_retries_total",
+            "Calls that were made again, by reason.";
+        budget_exhausted: Count["route"] = "apigw_invoker_retry_budget_exhausted_total",
+            "Calls that were not made again because `retry.budget` was used up.";
+        signing_failures: Count["route"] = "apigw_invoker_signing_failures_total",
+            "Calls that could not be signed.";
+        signatures_refused: Count["route"] = "apigw_invoker_signatures_refused_total",
+            "Calls whose signature or keys AWS has refused; the log says why.";
+        denials: Named["route", "reason"] = "apigw_invoker_calls_denied_total",
+            "Calls that AWS has refused for another reason than their signature; the log says why.";
+    }
 }
 
-/// Durations of one route, which take no memory and have no samples until there is one.
-struct Durations {
-    of_all: HistogramVec,
-    own: OnceLock<Histogram>,
-}
-
-/// A number that only grows.
+/// Requests by method and class of status.
 #[derive(Debug, Default)]
-pub struct Count(AtomicU64);
+pub struct Requests([[Count; STATUSES.len()]; METHODS.len()]);
 
-/// Numbers by name, for few names that are known when the program is built, and each of them told when it first
-/// occurs. Neither a lock nor an allocation; a name beyond the `N`th is not counted.
-#[derive(Debug)]
-pub struct Named<const N: usize>([(OnceLock<&'static str>, Count); N]);
+counts! {
+    /// Requests that were turned away.
+    Shed {
+        /// As many as the process takes were in flight.
+        process,
+        /// As many as the route takes were in flight.
+        route,
+    }
+}
 
 impl RouteMetrics {
-    pub(crate) fn new(id: Arc<str>, whole: &HistogramVec, upstream: &HistogramVec) -> Self {
-        Self {
-            errors: Named::default(),
-            retries: Named::default(),
-            budget_exhausted: Count::default(),
-            shed_by_process: Count::default(),
-            shed_by_route: Count::default(),
-            signing_failures: Count::default(),
-            signatures_refused: Count::default(),
-            denials: Named::default(),
-            bytes_in: Count::default(),
-            bytes_out: Count::default(),
-            requests: Default::default(),
-            in_flight: AtomicU64::new(0),
-            whole: Durations::among(whole),
-            upstream: Durations::among(upstream),
-            id,
-        }
-    }
-
     /// A request is here.
     pub fn begins(&self) {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.in_flight.change(1);
     }
 
-    /// It is no longer.
+    /// The request is gone.
     pub fn ends(&self) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.in_flight.change(-1);
     }
 
     /// A request is over; without a status where the client left before there was one.
     pub fn served(&self, method: &Method, status: Option<StatusCode>, took: Duration) {
-        self.requests[method_index(method)][status_index(status)].add(1);
-        self.whole.observe(&self.id, took);
+        self.requests.0[method_index(method)][status_index(status)].add(1);
+        self.durations.observe(took);
     }
 
     /// The head of an answer came this long after the call was sent.
     pub fn answered(&self, after: Duration) {
-        self.upstream.observe(&self.id, after);
+        self.upstream_durations.observe(after);
     }
 
     /// Whether there was a request, or a refusal before one. Other routes have no samples: thousands of them would
     /// make pages of zeros.
     pub(crate) fn was_called(&self) -> bool {
-        self.in_flight() > 0 || self.requests().next().is_some() || self.errors.all().next().is_some()
+        self.in_flight.get() > 0 || self.requests.all().next().is_some() || self.errors.all().next().is_some()
     }
+}
 
-    pub(crate) fn in_flight(&self) -> u64 {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    /// Requests by method and class of status, as far as there were any.
-    pub(crate) fn requests(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
-        self.requests.iter().zip(METHODS).flat_map(|(counts, method)| {
+impl Requests {
+    /// Counts by method and class, as far as there were requests.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        self.0.iter().zip(METHODS).flat_map(|(counts, method)| {
             let counted =
                 counts.iter().zip(STATUSES).map(move |(count, status)| (method, status, count.get()));
             counted.filter(|(.., count)| *count > 0)
@@ -131,51 +104,11 @@ impl RouteMetrics {
     }
 }
 
-impl Durations {
-    fn among(of_all: &HistogramVec) -> Self {
-        Self { of_all: of_all.clone(), own: OnceLock::new() }
-    }
+impl Value for Requests {
+    const KIND: MetricType = MetricType::COUNTER;
 
-    fn observe(&self, route: &str, took: Duration) {
-        let own = self.own.get_or_init(|| self.of_all.with_label_values(&[route]));
-        own.observe(took.as_secs_f64());
-    }
-}
-
-impl fmt::Debug for Durations {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Durations").field(&self.own).finish()
-    }
-}
-
-impl Count {
-    /// Adds to it.
-    pub fn add(&self, number: u64) {
-        self.0.fetch_add(number, Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl<const N: usize> Named<N> {
-    /// Counts one more of this name.
-    pub fn count(&self, name: &'static str) {
-        let place = self.0.iter().find(|(taken, _)| *taken.get_or_init(|| name) == name);
-        if let Some((_, count)) = place {
-            count.add(1);
-        }
-    }
-
-    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.0.iter().map_while(|(name, count)| Some((*name.get()?, count.get())))
-    }
-}
-
-impl<const N: usize> Default for Named<N> {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| Default::default()))
+    fn samples(&self) -> Vec<Sample<'_>> {
+        self.all().flat_map(|(method, status, count)| sample([method, status], number(count))).collect()
     }
 }
 

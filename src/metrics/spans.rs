@@ -1,16 +1,25 @@
-//! What became of the requests that a collector was to be told of.
+//! Counters of the requests that a collector was to be told of.
 //!
 //! `spans/exporter.rs` and `spans/delivery.rs` count; `admin/exposition.rs` reads it.
 
-use super::route::Count;
+use super::{table::counted, values::counts};
 
-/// Recorded requests by their end.
-#[derive(Debug, Default)]
-pub struct Spans {
-    /// The collector has taken them.
-    pub delivered: Count,
-    /// It has not, or was not there.
-    pub refused: Count,
-    /// There was no room for them, or no time at the end.
-    pub dropped: Count,
+counted! {
+    /// Requests of which spans were recorded.
+    SpanMetrics {
+        recorded: Recorded["outcome"] = "apigw_invoker_recorded_requests_total",
+            "Requests that `tracing.otlp` was to be told of, by outcome.";
+    }
+}
+
+counts! {
+    /// Recorded requests by their end.
+    Recorded {
+        /// The collector has taken them.
+        delivered,
+        /// The collector has refused them, or was not there.
+        refused,
+        /// There was no room for them, or no time at the end.
+        dropped,
+    }
 }

@@ -1,31 +1,41 @@
-use super::*;
+use super::{
+    route::RouteMetrics,
+    table::{Measured, Value as _},
+    values::{Durations, Named},
+    *,
+};
+
+/// Durations that were measured, of all requests.
+fn durations(route: &RouteMetrics) -> Vec<u64> {
+    let samples = route.durations.samples().into_iter();
+    let counts = samples.filter_map(|sample| match sample.value {
+        Measured::Durations(metric) => Some(metric.get_histogram().get_sample_count()),
+        Measured::Number(_) => None,
+    });
+    counts.collect()
+}
 
 #[test]
 fn a_route_keeps_its_counters_for_as_long_as_anybody_has_them() {
-    let metrics = Metrics::new().unwrap();
+    let metrics = Metrics::new();
     let first = metrics.route(&"a".into());
     first.served(&actix_http::Method::GET, None, std::time::Duration::from_millis(1));
     let again = metrics.route(&"a".into());
     assert!(Arc::ptr_eq(&first, &again));
+    assert_eq!(durations(&again), [1]);
     drop((first, again));
     assert!(metrics.routes().is_empty());
     let anew = metrics.route(&"a".into());
-    assert_eq!(anew.requests().count(), 0);
-    let known = || prometheus::core::Collector::collect(&metrics.whole)[0].get_metric().len();
-    assert_eq!(known(), 0, "nothing is left of the last one of this name");
-    anew.served(&actix_http::Method::GET, None, std::time::Duration::from_millis(1));
-    assert_eq!(known(), 1);
-    drop(anew);
-    assert!(metrics.routes().is_empty());
-    assert_eq!(known(), 0);
+    assert_eq!(anew.requests.all().count(), 0);
+    assert!(durations(&anew).is_empty(), "nothing is left of the last one of this name");
 }
 
 #[test]
 fn x15_a_route_that_nobody_called_has_no_durations_and_a_refusal_alone_is_a_call() {
-    let metrics = Metrics::new().unwrap();
+    let metrics = Metrics::new();
     let route = metrics.route(&"a".into());
     assert!(!route.was_called() && !metrics.unrouted.was_called());
-    assert_eq!(prometheus::core::Collector::collect(&metrics.whole)[0].get_metric().len(), 0);
+    assert!(durations(&route).is_empty());
     metrics.unrouted.errors.count("invalid_request");
     assert!(metrics.unrouted.was_called());
     route.begins();
@@ -33,8 +43,34 @@ fn x15_a_route_that_nobody_called_has_no_durations_and_a_refusal_alone_is_a_call
 }
 
 #[test]
+fn x15_a_route_that_nobody_called_takes_little_memory() {
+    assert!(size_of::<RouteMetrics>() < 640, "{}", size_of::<RouteMetrics>());
+    assert!(size_of::<Durations>() <= 16 && size_of::<Named>() <= 16);
+}
+
+#[test]
+fn a_counter_of_a_route_is_sampled_under_the_routes_id_and_its_own_labels() {
+    let route = RouteMetrics::new("a".into());
+    route.errors.count("overloaded");
+    route.shed.process.add(2);
+    let samples = |name: &str| -> Vec<String> {
+        let row = RouteMetrics::ROWS.iter().find(|row| row.declared.name == name).unwrap();
+        let samples = (row.samples)(&route);
+        assert!(samples.iter().all(|sample| sample.labels.len() == row.declared.labels.len()));
+        samples.iter().map(|sample| format!("{} {:?}", sample.labels.join(" "), sample.value)).collect()
+    };
+    assert_eq!(samples("apigw_invoker_errors_total"), ["a overloaded Number(1.0)"]);
+    assert_eq!(
+        samples("apigw_invoker_requests_shed_total"),
+        ["a process Number(2.0)", "a route Number(0.0)"]
+    );
+    assert_eq!(samples("apigw_invoker_signing_failures_total"), ["a Number(0.0)"]);
+    assert!(samples("apigw_invoker_requests_total").is_empty());
+}
+
+#[test]
 fn methods_and_statuses_have_their_places_whatever_clients_and_functions_make_up() {
-    let metrics = Metrics::new().unwrap();
+    let metrics = Metrics::new();
     let route = metrics.route(&"a".into());
     let status = |code: u16| actix_http::StatusCode::from_u16(code).unwrap();
     for (method, code) in [("GET", 200), ("BREW", 418), ("PUT", 999), ("HEAD", 101)] {
@@ -42,7 +78,7 @@ fn methods_and_statuses_have_their_places_whatever_clients_and_functions_make_up
         route.served(&method, Some(status(code)), std::time::Duration::ZERO);
     }
     route.served(&actix_http::Method::POST, None, std::time::Duration::ZERO);
-    let mut counted: Vec<_> = route.requests().collect();
+    let mut counted: Vec<_> = route.requests.all().collect();
     counted.sort_unstable();
     let expected = [("GET", "2xx"), ("HEAD", "1xx"), ("OTHER", "4xx"), ("POST", "499"), ("PUT", "5xx")]
         .map(|(m, s)| (m, s, 1));
@@ -50,23 +86,38 @@ fn methods_and_statuses_have_their_places_whatever_clients_and_functions_make_up
 }
 
 #[test]
-fn names_are_told_apart_and_more_than_there_is_room_for_are_left_out() {
-    let names = route::Named::<2>::default();
-    for name in ["a", "b", "a", "c", "a"] {
+fn names_are_told_apart_however_many_there_are() {
+    let names = Named::default();
+    let many: Vec<&'static str> = (0..100).map(|number| &*format!("name-{number}").leak()).collect();
+    for name in many.iter().chain(&many[..50]) {
         names.count(name);
     }
-    assert_eq!(names.all().collect::<Vec<_>>(), [("a", 3), ("b", 1)]);
+    let expected: Vec<_> =
+        many.iter().zip(0..).map(|(name, place)| (*name, if place < 50 { 2 } else { 1 })).collect();
+    assert_eq!(names.all().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn threads_that_count_a_name_for_the_first_time_count_it_once_each() {
+    let names = Named::default();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| ["a", "b", "c"].iter().for_each(|name| names.count(name)));
+        }
+    });
+    assert_eq!(names.all().collect::<Vec<_>>(), [("a", 4), ("b", 4), ("c", 4)]);
 }
 
 #[test]
 fn reloads_are_told_by_their_outcome() {
-    let metrics = Metrics::new().unwrap();
-    let reloads = &metrics.reloads;
-    assert_eq!((reloads.generation(), reloads.last_was_right()), (1, 1));
+    let metrics = Metrics::new();
+    let (reloads, counted) = (&metrics.reloads, &metrics.reloads.counted);
+    let told = || (counted.generation.get(), counted.last_was_right.get());
+    assert_eq!(told(), (1, 1));
     reloads.rejected("a mistake");
     assert_eq!(reloads.rejection().as_deref(), Some("a mistake"));
-    assert_eq!((reloads.generation(), reloads.last_was_right()), (1, 0));
+    assert_eq!(told(), (1, 0));
     reloads.unchanged();
-    assert_eq!((reloads.rejected.get(), reloads.last_was_right()), (1, 1));
-    assert_eq!((reloads.applied(), reloads.generation()), (2, 2));
+    assert_eq!((counted.outcomes.rejected.get(), told()), (1, (1, 1)));
+    assert_eq!((reloads.applied(), told()), (2, (2, 1)));
 }

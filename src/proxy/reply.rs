@@ -278,7 +278,7 @@ mod tests {
     ) -> (BodySize, Option<Result<Bytes, ProxyError>>) {
         let mut request = Request::new();
         request.head_mut().method = method;
-        let metrics = crate::metrics::Metrics::new().unwrap();
+        let metrics = crate::metrics::Metrics::new();
         let reply =
             ClientReply { status, headers: HeaderMap::new(), body, length: None, remarks: Vec::new() };
         let permit = enter(&Admission::new(1), None, &metrics.unrouted).unwrap();

@@ -48,12 +48,12 @@ pub fn enter(
         ProxyError::new(ErrorKind::Overloaded, format!("{whose}max_in_flight, {limit}, is reached"))
     };
     let of_process =
-        process.try_enter().ok_or_else(|| refused(process.limit, "limits.", &metrics.shed_by_process))?;
+        process.try_enter().ok_or_else(|| refused(process.limit, "limits.", &metrics.shed.process))?;
     let of_route = match route {
         None => None,
-        Some(route) => Some(
-            route.try_enter().ok_or_else(|| refused(route.limit, "the route's ", &metrics.shed_by_route))?,
-        ),
+        Some(route) => {
+            Some(route.try_enter().ok_or_else(|| refused(route.limit, "the route's ", &metrics.shed.route))?)
+        }
     };
     Ok(Permit { of_process, of_route })
 }
@@ -96,7 +96,7 @@ mod tests {
     use crate::metrics::Metrics;
 
     fn unrouted() -> Arc<RouteMetrics> {
-        Arc::clone(&Metrics::new().unwrap().unrouted)
+        Arc::clone(&Metrics::new().unrouted)
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Delivery {
         let refusal = loop {
             match self.post(body.clone()).await {
                 Ok(rejected) => {
-                    self.metrics.spans.delivered.add(count);
+                    self.metrics.spans.recorded.delivered.add(count);
                     return self.tell(rejected);
                 }
                 Err(refusal) => match (refusal.again, pauses.next()) {
@@ -96,7 +96,7 @@ impl Delivery {
                 },
             }
         };
-        self.metrics.spans.refused.add(count);
+        self.metrics.spans.recorded.refused.add(count);
         self.tell(Some(format!("spans cannot be delivered, and are dropped: {}", refusal.cause)));
     }
 

@@ -118,7 +118,7 @@ impl Exporter {
         let weight = request.weight();
         if shared.bytes.fetch_add(weight, Ordering::Relaxed) + weight > MOST_BYTES {
             shared.bytes.fetch_sub(weight, Ordering::Relaxed);
-            shared.metrics.spans.dropped.add(1);
+            shared.metrics.spans.recorded.dropped.add(1);
             return;
         }
         let waiting = shared.undelivered.fetch_add(1, Ordering::Relaxed) + 1;
@@ -168,7 +168,7 @@ impl Gathering {
         if !self.shared.finish.is_cancelled() {
             let lost = std::mem::take(&mut self.in_delivery);
             self.shared.undelivered.fetch_sub(lost, Ordering::Relaxed);
-            self.shared.metrics.spans.dropped.add(lost);
+            self.shared.metrics.spans.recorded.dropped.add(lost);
         }
         end
     }
@@ -201,7 +201,7 @@ impl Gathering {
     fn drop_rest(&self) {
         let lost = self.shared.undelivered.load(Ordering::Relaxed);
         if lost > 0 {
-            self.shared.metrics.spans.dropped.add(lost);
+            self.shared.metrics.spans.recorded.dropped.add(lost);
             log::warn!("tracing.otlp: the spans of {lost} requests could not be delivered before the end");
         }
     }
@@ -315,7 +315,7 @@ mod tests {
     fn a_connection_that_has_waited_long_for_a_delivery_is_closed() {
         let collector = TcpListener::bind("127.0.0.1:0").unwrap();
         let keepalive = KeepAlive { enabled: true, pool: 1, timeout: Duration::from_millis(100) };
-        let metrics = Metrics::new().unwrap();
+        let metrics = Metrics::new();
         let exporter = exporter(collector.local_addr().unwrap(), &metrics, keepalive);
         exporter.take(request());
         let (mut connection, _) = collector.accept().unwrap();
@@ -324,7 +324,7 @@ mod tests {
         assert!(connection.read(&mut read).unwrap() > 0);
         connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
         while connection.read(&mut read).unwrap() > 0 {}
-        assert_eq!(metrics.spans.delivered.get(), 1);
+        assert_eq!(metrics.spans.recorded.delivered.get(), 1);
     }
 
     #[test]
@@ -332,20 +332,24 @@ mod tests {
         // its connections are taken by the system, and nobody ever answers
         let collector = TcpListener::bind("127.0.0.1:0").unwrap();
         let keepalive = KeepAlive { enabled: false, pool: 0, timeout: Duration::ZERO };
-        let metrics = Metrics::new().unwrap();
+        let metrics = Metrics::new();
         let exporter = exporter(collector.local_addr().unwrap(), &metrics, keepalive);
         let most = (MOST_BYTES / request().weight() + PLENTY) as u64;
         for _ in 0..most + 100 {
             exporter.take(request());
         }
         // one delivery may have begun, or not yet
-        let dropped = metrics.spans.dropped.get();
+        let dropped = metrics.spans.recorded.dropped.get();
         assert!((100..=101 + PLENTY as u64).contains(&dropped), "{dropped}");
         assert!(exporter.shared.bytes.load(Ordering::Relaxed) <= MOST_BYTES);
         let begun = std::time::Instant::now();
         actix_rt::System::new().block_on(exporter.finish());
         assert!(begun.elapsed() < LAST * 4, "{:?}", begun.elapsed());
-        assert_eq!(metrics.spans.delivered.get() + metrics.spans.refused.get(), 0);
-        assert_eq!(metrics.spans.dropped.get(), most + 100, "what is lost at the end is counted too");
+        assert_eq!(metrics.spans.recorded.delivered.get() + metrics.spans.recorded.refused.get(), 0);
+        assert_eq!(
+            metrics.spans.recorded.dropped.get(),
+            most + 100,
+            "what is lost at the end is counted too"
+        );
     }
 }

@@ -61,7 +61,7 @@ fn with_client(upstream: &Upstream, test: impl AsyncFnOnce(&Caller)) {
     };
     actix_rt::System::new().block_on(async {
         test(&Caller {
-            client: Client::new(Arc::default(), apigw_invoker::metrics::Metrics::new().unwrap()),
+            client: Client::new(Arc::default(), apigw_invoker::metrics::Metrics::new()),
             endpoint: Arc::new(endpoint),
         })
         .await;

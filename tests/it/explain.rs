@@ -306,7 +306,7 @@ fn keys_that_would_have_to_be_fetched_are_not_and_that_is_said() {
         "uri: /chain\napi_gateway:\n  function_uri: https://a.example/\n  authorization: { iam: {} }\n";
     let directory = directory("", &[("role", role), ("chain", chain.to_owned())]);
     let text = explained(directory.path(), &["GET", "/role"]).output;
-    assert!(text.contains("STS, for the role arn:aws:iam::123456789012:role/r by settings"), "{text}");
+    assert!(text.contains("settings as role arn:aws:iam::123456789012:role/r"), "{text}");
     assert!(text.contains("not known here") && text.contains("placeholders stand for"), "{text}");
     let mut explain = binary(&["explain", "GET", "/chain", "--settings"]);
     explain

@@ -83,7 +83,7 @@ fn x5_no_answer_costs_more_than_three_times_its_bytes_as_it_arrives() {
                     "host: 127.0.0.1, port: {}, disable_https: true, is_proxy_integration: true",
                     address.port()
                 ));
-                let client = Client::new(Arc::default(), Metrics::new().unwrap());
+                let client = Client::new(Arc::default(), Metrics::new());
                 let local = tokio::task::LocalSet::new();
                 let ((), mut cost) = once(|| local.block_on(&runtime, Box::pin(call(&*backend, &client))));
                 // it waits for the socket many times

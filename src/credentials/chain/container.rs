@@ -1,8 +1,27 @@
 //! The agents that give a container its keys, as an operator knows them: their addresses, and cures for refusals.
-//!
-//! `fetch.rs` comes here when the SDK's provider has failed, which names no address.
 
-use super::chain::Container;
+use std::fmt;
+
+use aws_config::ecs::EcsCredentialsProvider;
+use aws_credential_types::provider::ProvideCredentials as _;
+
+use super::{Answer, ChainSource, Choice, Row, Surroundings};
+use crate::credentials::{
+    fetch::{Aws, provided},
+    sdk_files,
+    sts::Fetched,
+};
+
+/// The platforms whose endpoints give a container its keys; they differ in name only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Container {
+    /// `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`.
+    Ecs,
+    /// `AWS_CONTAINER_CREDENTIALS_FULL_URI` with a token in a file.
+    PodIdentity,
+    /// `AWS_CONTAINER_CREDENTIALS_FULL_URI` alone.
+    Other,
+}
 
 /// Where the SDK looks without a host of its own (Task IAM role, ECS developer guide).
 const ECS: &str = "http://169.254.170.2";
@@ -11,8 +30,53 @@ const ID_LENGTH: usize = 16;
 /// The SDK's words before a status that is none of success.
 const STATUS: &str = "StatusCode(";
 
+pub(super) const ROW: Row = Row { name: "container", find };
+
+fn find(surroundings: &Surroundings<'_>) -> Result<Option<Choice>, String> {
+    let has_token_file = surroundings.is_set("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
+    let container = if surroundings.is_set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") {
+        Container::Ecs
+    } else if surroundings.is_set("AWS_CONTAINER_CREDENTIALS_FULL_URI") {
+        if has_token_file { Container::PodIdentity } else { Container::Other }
+    } else if has_token_file {
+        let missing =
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE is set, but AWS_CONTAINER_CREDENTIALS_FULL_URI is not";
+        return Err(missing.to_owned());
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(Box::new(container)))
+}
+
+impl fmt::Display for Container {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ecs => "ECS container",
+            Self::PodIdentity => "EKS Pod Identity",
+            Self::Other => "container endpoint",
+        })
+    }
+}
+
+impl ChainSource for Container {
+    fn fetch<'a>(&'a self, aws: &'a Aws) -> Answer<'a, Result<Fetched, String>> {
+        Box::pin(async move {
+            aws.refuse_empty(&[
+                "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+            ])?;
+            sdk_files::check_container_token(&aws.environment)?;
+            let provider = EcsCredentialsProvider::builder().configure(&aws.provider_config()).build();
+            let answer = provided(provider.provide_credentials()).await;
+            // the SDK's words name no address
+            let credentials = answer.map_err(|reason| told(*self, |name| aws.variable(name), &reason))?;
+            Ok(credentials.into())
+        })
+    }
+}
+
 /// Why an agent gave no keys: its address and path, and what it answered.
-pub fn told(container: Container, variable: impl Fn(&str) -> Option<String>, reason: &str) -> String {
+fn told(container: Container, variable: impl Fn(&str) -> Option<String>, reason: &str) -> String {
     let place = place(container, variable);
     let status = reason.split_once(STATUS).and_then(|(_, rest)| rest.split_once(')'));
     let Some((status, _)) = status else { return format!("{place}: {reason}") };

@@ -1,0 +1,69 @@
+//! The metrics of routes' keys.
+
+use std::{sync::Arc, time::UNIX_EPOCH};
+
+use super::{exposition::Scrape, families::Exposed};
+use crate::{
+    credentials::State,
+    metrics::table::{Row, number, sample},
+    state::snapshot::Route,
+};
+
+/// A route that signs, and its keys.
+pub(super) struct RouteKeys {
+    route: Arc<Route>,
+    state: State,
+    refresh_failures: u64,
+}
+
+impl Exposed for RouteKeys {
+    const ROWS: &'static [Row<Self>] = &[
+        Row::gauge(
+            "apigw_invoker_credentials_ready",
+            &["route"],
+            "1 if the route has keys to sign with, 0 if not.",
+            |keys| sample([&keys.route.id], if matches!(keys.state, State::Ready(_)) { 1.0 } else { 0.0 }),
+        ),
+        Row::gauge(
+            "apigw_invoker_credentials_expiry_timestamp_seconds",
+            &["route"],
+            "Until when the route's keys serve, in seconds since 1970; none for keys that do not expire.",
+            |keys| sample([&keys.route.id], keys.expiry()),
+        ),
+        Row::gauge(
+            "apigw_invoker_credentials_past_expiry",
+            &["route"],
+            "1 while the route signs with keys of EC2's metadata service that have expired, for want of others.",
+            |keys| {
+                let is_past = matches!(&keys.state, State::Ready(ready) if ready.is_past_expiry);
+                sample([&keys.route.id], if is_past { 1.0 } else { 0.0 })
+            },
+        ),
+        Row::counter(
+            "apigw_invoker_credentials_refresh_failures_total",
+            &["route"],
+            "Attempts to fetch the route's keys that failed; routes with the same source share them.",
+            |keys| sample([&keys.route.id], number(keys.refresh_failures)),
+        ),
+    ];
+
+    fn each(scrape: &Scrape, see: &mut dyn FnMut(&Self)) {
+        for route in scrape.snapshot.routes.routes() {
+            let Some(signing) = &route.signing else { continue };
+            let state = signing.credentials.status(scrape.now).state;
+            let refresh_failures = signing.credentials.refresh_failures();
+            // alerts on missing, expired and soon expiring keys come before somebody calls the route
+            let has_trouble = !matches!(state, State::Ready(_)) || refresh_failures > 0;
+            if has_trouble || route.metrics.was_called() {
+                see(&Self { route: Arc::clone(route), state, refresh_failures });
+            }
+        }
+    }
+}
+
+impl RouteKeys {
+    fn expiry(&self) -> Option<f64> {
+        let State::Ready(ready) = &self.state else { return None };
+        Some(ready.expires?.duration_since(UNIX_EPOCH).ok()?.as_secs_f64())
+    }
+}

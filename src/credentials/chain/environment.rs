@@ -1,0 +1,37 @@
+//! Keys in the environment's variables.
+
+use std::fmt;
+
+use aws_credential_types::Credentials;
+
+use super::{Answer, ChainSource, Choice, Row, Surroundings};
+use crate::credentials::{fetch::Aws, sts::Fetched};
+
+/// `AWS_ACCESS_KEY_ID` and its company.
+#[derive(Debug)]
+pub struct Environment(pub Credentials);
+
+pub(super) const ROW: Row = Row { name: "environment", find };
+
+fn find(surroundings: &Surroundings<'_>) -> Result<Option<Choice>, String> {
+    let keys = surroundings.pair("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")?;
+    let Some((id, secret)) = keys else { return Ok(None) };
+    let token = surroundings.variable("AWS_SESSION_TOKEN");
+    Ok(Some(Box::new(Environment(Credentials::new(id, secret, token, None, "environment")))))
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("environment")
+    }
+}
+
+impl ChainSource for Environment {
+    fn fetch<'a>(&'a self, _: &'a Aws) -> Answer<'a, Result<Fetched, String>> {
+        Box::pin(std::future::ready(Ok(self.0.clone().into())))
+    }
+
+    fn known(&self) -> Option<&Credentials> {
+        Some(&self.0)
+    }
+}

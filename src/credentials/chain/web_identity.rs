@@ -1,0 +1,78 @@
+//! A role for a token that the cluster issued.
+
+use std::{fmt, path::PathBuf};
+
+use super::{Answer, ChainSource, Choice, Row, Surroundings};
+use crate::{
+    credentials::{fetch::Aws, sts::Fetched},
+    settings::DEFAULT_SESSION_NAME,
+};
+
+/// The arguments of `AssumeRoleWithWebIdentity`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebIdentity {
+    /// The file of the token, which the cluster renews.
+    pub token_file: PathBuf,
+    /// The role that it is exchanged for.
+    pub role_arn: String,
+    /// The name of the session, as it is written.
+    pub session_name: String,
+}
+
+pub(super) const ROW: Row = Row { name: "web identity", find };
+
+fn find(surroundings: &Surroundings<'_>) -> Result<Option<Choice>, String> {
+    let identity = of(surroundings)?;
+    Ok(identity.map(|identity| Box::new(identity) as Choice))
+}
+
+fn of(surroundings: &Surroundings<'_>) -> Result<Option<WebIdentity>, String> {
+    let pair = surroundings.pair("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN")?;
+    let Some((token_file, role_arn)) = pair else { return Ok(None) };
+    let session_name =
+        surroundings.variable("AWS_ROLE_SESSION_NAME").unwrap_or_else(|| DEFAULT_SESSION_NAME.to_owned());
+    Ok(Some(WebIdentity { token_file: token_file.into(), role_arn, session_name }))
+}
+
+impl fmt::Display for WebIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IRSA")
+    }
+}
+
+impl ChainSource for WebIdentity {
+    fn fetch<'a>(&'a self, aws: &'a Aws) -> Answer<'a, Result<Fetched, String>> {
+        Box::pin(async move {
+            aws.refuse_empty_endpoint()?;
+            aws.sts.assume_role_with_web_identity(self).await
+        })
+    }
+
+    fn is_of_sts<'a>(&'a self, _: &'a Aws) -> Answer<'a, bool> {
+        Box::pin(std::future::ready(true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::MetadataProtocol;
+
+    #[test]
+    fn a_web_identity_session_has_a_name() {
+        let name = |named: Option<&str>| {
+            let environment = |variable: &str| match variable {
+                "AWS_WEB_IDENTITY_TOKEN_FILE" => Some("/token".to_owned()),
+                "AWS_ROLE_ARN" => Some("arn:aws:iam::1:role/r".to_owned()),
+                "AWS_ROLE_SESSION_NAME" => named.map(str::to_owned),
+                _ => None,
+            };
+            let metadata = MetadataProtocol::V2;
+            let surroundings =
+                Surroundings { environment: &environment, has_default_profile: Ok(false), metadata };
+            of(&surroundings).unwrap().unwrap().session_name
+        };
+        assert_eq!(name(None), "apigw-invoker");
+        assert_eq!(name(Some("shop/orders")), "shop/orders");
+    }
+}

@@ -1,0 +1,77 @@
+//! A source's name, from the settings and from what its chain has chosen.
+
+use super::chain::ChainSource;
+use crate::{
+    settings::{Origin, Source},
+    text::key_source::{KeyOrigin, KeySource},
+};
+
+impl<'a> From<&'a Source> for KeySource<'a> {
+    /// As far as the settings tell.
+    fn from(source: &'a Source) -> Self {
+        let origin = match &source.origin {
+            Origin::Keys(_) => KeyOrigin::Settings,
+            Origin::Mounted(_) => KeyOrigin::Files,
+            Origin::Profile(name) => KeyOrigin::Profile(name),
+            Origin::Chain => KeyOrigin::Chain,
+        };
+        Self { origin, role: source.role.as_ref().map(|role| &*role.arn) }
+    }
+}
+
+/// The name with the source of the chain that was chosen, if one is.
+pub fn name(source: &Source, chosen: Option<&dyn ChainSource>) -> String {
+    let mut named = KeySource::from(source);
+    if let (KeyOrigin::Chain, Some(chosen)) = (named.origin, &chosen) {
+        named.origin = KeyOrigin::OfChain(chosen);
+    }
+    named.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_credential_types::Credentials;
+
+    use super::*;
+    use crate::{
+        credentials::chain::Profile,
+        settings::{EndpointVariant, MetadataProtocol, MountedKeys, Part, Role},
+    };
+
+    fn source(origin: Origin) -> Source {
+        let variant = EndpointVariant { fips: false, dual_stack: false };
+        Source {
+            origin,
+            role: None,
+            region: "eu-west-1".into(),
+            sts_endpoint: None,
+            variant,
+            metadata: MetadataProtocol::V2,
+            proxy: None,
+        }
+    }
+
+    #[test]
+    fn the_settings_name_the_source_and_the_choice_that_of_the_chain_alone() {
+        let text = || Part::Text("hush".to_owned().into());
+        let mounted = MountedKeys { key: text(), secret: text(), session_token: None };
+        let chosen = Profile("work".into());
+        for (origin, alone, with_choice) in [
+            (Origin::Keys(Credentials::new("A", "hush", None, None, "t")), "settings", "settings"),
+            (Origin::Mounted(mounted), "files of the settings", "files of the settings"),
+            (Origin::Profile("work".into()), "profile work", "profile work"),
+            (Origin::Chain, "credential chain", "profile work"),
+        ] {
+            let mut source = source(origin);
+            assert_eq!(name(&source, None), alone);
+            assert_eq!(name(&source, Some(&chosen)), with_choice);
+            source.role = Some(Role {
+                arn: "arn:r".into(),
+                session_name: "s".into(),
+                external_id: None,
+                duration: None,
+            });
+            assert_eq!(name(&source, Some(&chosen)), format!("{with_choice} as role arn:r"));
+        }
+    }
+}

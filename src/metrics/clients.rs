@@ -1,0 +1,47 @@
+//! Counters of clients' connections.
+//!
+//! `listener/accept.rs` counts; `admin/exposition.rs` reads it.
+
+use std::sync::Arc;
+
+use super::{
+    Metrics,
+    table::counted,
+    values::{Count, Level},
+};
+
+counted! {
+    /// Clients' connections.
+    ClientMetrics {
+        open: Level = "apigw_invoker_client_connections",
+            "Connections of clients.";
+        accepted: Count = "apigw_invoker_client_connections_total",
+            "Connections of clients that were accepted.";
+        refused: Count = "apigw_invoker_client_connections_refused_total",
+            "Connections of clients beyond `limits.max_connections`.";
+    }
+}
+
+/// One connection of a client, until it is dropped.
+#[derive(Debug)]
+pub struct ClientConnected(Arc<Metrics>);
+
+impl Metrics {
+    /// A client has connected and is served.
+    pub fn client_connects(self: &Arc<Self>) -> ClientConnected {
+        self.clients.open.change(1);
+        self.clients.accepted.add(1);
+        ClientConnected(Arc::clone(self))
+    }
+
+    /// A client has connected and there is no room for it.
+    pub fn client_refused(&self) {
+        self.clients.refused.add(1);
+    }
+}
+
+impl Drop for ClientConnected {
+    fn drop(&mut self) {
+        self.0.clients.open.change(-1);
+    }
+}
