@@ -492,7 +492,7 @@ fn wrong_lengths() -> Vec<Row> {
             "the-longest-length",
             Get,
             |kind| {
-                let length = format!("Content-Length: {}\r\nX-Was: ", u64::MAX);
+                let length = format!("Content-Length: {}\r\nX-Was: ", i64::MAX);
                 vec![ReadAll, Say(kind.sized().with("Content-Length: ", &length)), Close]
             },
             |kind| match kind {
@@ -501,6 +501,15 @@ fn wrong_lengths() -> Vec<Row> {
                 Kind::Collected => protocol(kind),
                 _ => halfway(kind, TRUNCATED),
             },
+        ),
+        Row::new(
+            "a-length-that-no-client-holds",
+            Get,
+            |kind| {
+                let length = format!("Content-Length: {}\r\nX-Was: ", u64::MAX);
+                vec![ReadAll, Say(kind.sized().with("Content-Length: ", &length)), Close]
+            },
+            protocol,
         ),
         Row::new(
             "bytes-after-a-sized-answer",
