@@ -153,7 +153,7 @@ pub fn build(settings: &BackendSettings, tls: &mut Configurations) -> Result<Arc
     })
 }
 
-/// What a backend's signatures are good for; `None` where nothing signs.
+/// The scope of a backend's signatures; `None` where nothing signs.
 fn scope(section: &dyn BackendSection) -> Option<Scope> {
     let (region, service) = section.signing_scope()?;
     Some(Scope { region: region.to_owned(), service: service.to_owned() })

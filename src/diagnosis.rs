@@ -38,7 +38,7 @@ const API_KEY: &str = "x-api-key";
 pub struct Caller {
     /// The route has keys to sign with.
     pub signs: bool,
-    /// It calls this, on which the keys of its settings depend.
+    /// The interface that is called, on which the keys of the route's settings depend.
     pub api: AwsApi,
 }
 

@@ -137,7 +137,7 @@ pub fn refused(error: &ProxyError, metrics: &Metrics) -> String {
     id
 }
 
-/// What a request is served with.
+/// The surroundings of a request.
 struct Context<'a> {
     worker: &'a Worker,
     snapshot: &'a Snapshot,

@@ -45,7 +45,7 @@ pub trait Intake {
 
 /// The body of a request as its connection hands it over.
 pub struct Incoming {
-    /// It in pieces.
+    /// The body in pieces.
     pub payload: Payload,
     /// The connection, if it can read the body in one piece.
     pub direct: Option<Box<dyn Intake>>,

@@ -7,10 +7,10 @@ use std::net::IpAddr;
 
 use super::{EndpointVariant, HostPort, Otlp, RouteSettings, Scheme, Settings, backend::Server};
 
-/// What OpenTelemetry proposes for what is not spoken here.
+/// OpenTelemetry's port for OTLP over gRPC, which is not spoken here.
 const OTLP_OVER_GRPC: u16 = 4317;
 
-/// What is allowed but unwise, a sentence each.
+/// Settings that are allowed but unwise, a sentence each.
 pub fn warnings(settings: &Settings) -> Vec<String> {
     let mut warnings = settings.warnings.clone();
     warnings.extend(settings.tracing.otlp.iter().flat_map(of_collector));

@@ -30,7 +30,7 @@ pub struct Signing {
     pub clock: Arc<ClockSkew>,
 }
 
-/// What a request was signed with.
+/// The keys and the times of one signature.
 #[derive(Debug)]
 pub struct Signed {
     /// The keys.
