@@ -123,6 +123,12 @@ SETTINGS = {
               assume_role_arn: arn:aws:iam::123456789012:role/base
               sts_endpoint_url: http://127.0.0.1:9081
     """,
+    "routes/denied.yaml": """
+        uri: /denied
+        api_gateway:
+          function_uri: http://127.0.0.1:9081/key
+          authorization: { apikey: unknown }
+    """,
     "routes/one.yaml": """
         uri: /one/*
         max_in_flight: 1
@@ -144,27 +150,38 @@ def scraped() -> tuple[set[str], set[str]]:
         (settings / name).write_text("\n".join(line.removeprefix(" " * 8) for line in text.splitlines()))
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     with (DIRECTORY / "log").open("wb") as log:
-        processes = [
-            subprocess.Popen([INVOKER, *arguments], stdout=log, stderr=log)
-            for arguments in [["dev", "--listen", "127.0.0.1:9090"], ["run", "--settings", settings]]
-        ]
+        def start(*arguments: str | Path) -> subprocess.Popen[bytes]:
+            return subprocess.Popen([INVOKER, *arguments], stdout=log, stderr=log)
+
+        processes = [start("run", "--settings", settings)]
         try:
+            # `dev` has an admin port too, and takes another one where this has the usual
+            wait_for(9180, "/live")
+            processes.append(start("dev", "--listen", "127.0.0.1:9090"))
+            wait_for(9081, "/open/hello")
             return provoke()
         finally:
             for process in processes:
                 process.kill()
 
 
+def wait_for(port: int, path: str) -> None:
+    for _ in range(400):
+        if get("127.0.0.1", port, path)[0]:
+            return
+        time.sleep(0.05)
+    sys.exit(f"nobody answers at port {port}")
+
+
 def provoke() -> tuple[set[str], set[str]]:
-    for _ in range(100):
-        if get("127.0.0.1", 9180, "/live")[0] and get("127.0.0.1", 9081, "/open/hello")[0]:
+    with ThreadPoolExecutor() as pool:
+        paths = ["/nowhere", "/keyless", "/denied", "/role/hello"] + ["/dead"] * 12 + ["/one/slow/500"] * 2
+        list(pool.map(lambda path: get("127.0.0.1", 9080, path), paths))
+    # the keys of a role are fetched in the background, and again after a failure
+    for _ in range(400):
+        if get("127.0.0.1", 9080, "/role/hello")[0] == 200:
             break
         time.sleep(0.05)
-    with ThreadPoolExecutor() as pool:
-        paths = ["/nowhere", "/keyless", "/role/hello"] + ["/dead"] * 12 + ["/one/slow/500"] * 2
-        list(pool.map(lambda path: get("127.0.0.1", 9080, path), paths))
-    # the first keys of a role are fetched in the background
-    time.sleep(0.5)
     text = get("127.0.0.1", 9180, "/metrics")[1].decode()
     names, labels = set(), set()
     for name, inner in re.findall(r"^([a-z_]+)(?:\{(.*)\})? ", text, re.M):
