@@ -1,82 +1,61 @@
 //! The settings: what the operator wrote, read, checked and turned into what the program needs.
 //!
-//! In the order of reading: `document` finds the files, `tree` merges them with the environment by the
-//! `config` crate (`lines` knows where each key stands, `bounds` which texts are never built), `reference`
-//! fills in secrets, `reader` finds mistakes of form, and `process`, `route`, `api_gateway` and `upstream`
-//! give the values meaning and find mistakes of sense. Every mistake of every stage is reported together.
+//! `source` reads a tree of files and environment, `process` says what the process may be told and `route` what a route
+//! may be told, both with the mistakes of sense. Every mistake of every stage is reported together.
 //! `state/builder.rs` builds the running program from the result.
 
-mod api_gateway;
-mod backend;
-mod bounds;
-mod check;
-mod circuit_breaker;
-mod connect;
-mod document;
 mod effective;
-mod endpoint_variant;
-mod foreign_words;
-mod forward_proxy;
-mod function_uri;
-mod hidden;
-mod key_source;
-mod lambda;
-mod limits;
-mod lines;
-mod listen;
-mod mistake;
 mod process;
-mod reader;
-mod reference;
-mod retry;
 mod route;
-pub mod rust_log;
 pub mod schema;
-pub mod service;
-mod session_name;
-mod shared_address;
-mod shown_key;
 mod source;
-mod sources;
-mod tracing;
-mod tree;
-mod upstream;
 mod warnings;
 
 use std::path::Path;
 
-pub use api_gateway::{ApiGatewaySettings, Authorization, ClientAuthorization, Iam};
-pub use backend::{BackendSection, BackendSettings, Server};
-pub use circuit_breaker::CircuitBreakerSettings;
-pub use connect::Connect;
-pub use document::Document;
 pub use effective::{REDACTED, effective};
-pub use endpoint_variant::EndpointVariant;
-pub use forward_proxy::{ForwardProxy, HostPort};
-pub use function_uri::FunctionUri;
-pub use hidden::Hidden;
-pub use key_source::{MetadataProtocol, MountedKeys, Origin, Part, Role, Source, is_key, is_swapped};
-pub use lambda::{
-    AnswerSettings, EmptyArraysMode, ForwardedParts, GatewayEvent, InvocationType, InvokeMode,
-    LambdaEndpoint, LambdaSettings, LogType, PayloadSettings, PayloadVersion,
+pub use process::{
+    Admin, Log, LogFormat, Reload, Settings, Shutdown,
+    limits::Limits,
+    listen::{Https, Listen},
+    rust_log,
+    tracing::{Otlp, Tracing},
 };
-pub use limits::Limits;
-pub use listen::{Https, Listen};
-pub use mistake::{Mistake, Mistakes, Place};
-pub use process::{Admin, Log, LogFormat, Reload, Settings, Shutdown};
-pub use reference::without_line_end;
-pub use retry::{MayHaveRun, RetrySettings};
-pub use route::RouteSettings;
-pub use session_name::{DEFAULT as DEFAULT_SESSION_NAME, session_name};
-pub use tracing::{Otlp, Tracing};
-pub use tree::Environment;
-pub use upstream::{Scheme, Timeouts, UpstreamSettings};
+pub use route::{
+    RouteSettings,
+    api_gateway::{ApiGatewaySettings, Authorization, ClientAuthorization, Iam},
+    backend::{BackendSection, BackendSettings, Server},
+    circuit_breaker::CircuitBreakerSettings,
+    connect::Connect,
+    endpoint_variant::EndpointVariant,
+    forward_proxy::{ForwardProxy, HostPort},
+    function_uri::FunctionUri,
+    key_source::{MetadataProtocol, MountedKeys, Origin, Part, Role, Source, is_key, is_swapped},
+    lambda::{
+        AnswerSettings, EmptyArraysMode, ForwardedParts, GatewayEvent, InvocationType, InvokeMode,
+        LambdaEndpoint, LambdaSettings, LogType, PayloadSettings, PayloadVersion,
+    },
+    retry::{MayHaveRun, RetrySettings},
+    service,
+    session_name::{DEFAULT as DEFAULT_SESSION_NAME, session_name},
+    upstream::{Scheme, Timeouts, UpstreamSettings},
+};
+pub use source::{
+    document::Document,
+    hidden::Hidden,
+    mistake::{Mistake, Mistakes, Place},
+    reference::without_line_end,
+    tree::Environment,
+};
 pub use warnings::{remarks, warnings};
 
 use self::{
-    check::Checker,
     process::{WrittenDefaultsAlone, WrittenSettings},
-    tree::{Content, DEFAULTS, Node, ROUTES},
+    source::{
+        check::Checker,
+        document, reader, reference, shown_key,
+        tree::{self, Content, DEFAULTS, Node, ROUTES},
+    },
 };
 
 /// Treatment of settings without a route.

@@ -1,7 +1,7 @@
 //! How a server's certificate is verified: by the platform's authorities, by those of a file, or not at all; and
 //! what it is shown of us (`tls/client_identity.rs`). `tls/failure.rs` has the words for what then fails.
 //!
-//! `settings/upstream.rs` checks files here, `backend.rs` asks for a configuration, `client/dial.rs` uses it.
+//! `settings/route/upstream.rs` checks files here, `backend.rs` asks for a configuration, `client/dial.rs` uses it.
 
 mod client_identity;
 pub mod failure;

@@ -1,6 +1,6 @@
 //! Keys of a route's own that stand in files, as a Kubernetes Secret is mounted: read again when they change.
 //!
-//! `settings/source.rs` describes them, `fetch.rs` reads them here.
+//! `settings/route/key_source.rs` describes them, `fetch.rs` reads them here.
 
 use std::path::PathBuf;
 

@@ -1,21 +1,24 @@
 //! What `default.yaml` says about the process: listeners, limits, logging, traces, shutdown.
 
+pub mod limits;
+pub mod listen;
+pub mod rust_log;
+mod shared_address;
+pub mod tracing;
+
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{
-    api_gateway::WrittenApiGateway,
-    check::Checker,
-    hidden::Hidden,
-    lambda::WrittenLambda,
+use self::{
     limits::{LONGEST, Limits, WrittenLimits},
     listen::{Listen, WrittenListen, address},
-    route::{RouteSettings, WrittenRoute},
-    rust_log::{self, RustLog},
-    shared_address,
+    rust_log::RustLog,
     tracing::{Tracing, WrittenTracing},
-    tree::ROUTES,
+};
+use super::{
+    route::{RouteSettings, WrittenRoute, api_gateway::WrittenApiGateway, lambda::WrittenLambda},
+    source::{check::Checker, hidden::Hidden, tree::ROUTES},
 };
 use crate::text::units::WrittenDuration;
 

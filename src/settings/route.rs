@@ -1,13 +1,29 @@
 //! What a file of `routes/` says: which requests, and the one backend that they go to.
 
+pub mod api_gateway;
+pub mod backend;
+pub mod circuit_breaker;
+pub mod connect;
+pub mod credentials;
+pub mod endpoint_variant;
+pub mod forward_proxy;
+pub mod function_uri;
+pub mod key_source;
+pub mod lambda;
+pub mod retry;
+pub mod service;
+pub mod session_name;
+pub mod upstream;
+
 use std::collections::{BTreeMap, HashMap};
 
 use actix_http::Method;
 use serde::Deserialize;
 
+use self::{api_gateway::WrittenApiGateway, backend::BackendSettings, lambda::WrittenLambda};
 use super::{
-    api_gateway::WrittenApiGateway, backend::BackendSettings, check::Checker, lambda::WrittenLambda,
-    limits::Limits, mistake::Place,
+    process::limits::Limits,
+    source::{check::Checker, mistake::Place},
 };
 use crate::routing::UNROUTED;
 use crate::routing::{HostPattern, MethodSet, RouteRule, UriPattern};

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 
 use self::secrecy::Secrecy;
-use super::tree::ROUTES;
+use super::source::tree::ROUTES;
 
 /// The dialect (JSON Schema 2020-12).
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";

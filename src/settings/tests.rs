@@ -1,4 +1,4 @@
-use crate::settings::key_source::Origin;
+use crate::settings::route::key_source::Origin;
 use std::time::Duration;
 
 use proptest::prelude::*;

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use super::{EndpointVariant, HostPort, Otlp, RouteSettings, Scheme, Settings, backend::Server};
+use super::{EndpointVariant, HostPort, Otlp, RouteSettings, Scheme, Server, Settings};
 
 /// OpenTelemetry's port for OTLP over gRPC, which is not spoken here.
 const OTLP_OVER_GRPC: u16 = 4317;

@@ -1,10 +1,10 @@
-//! Files that the settings lead to, read without a chance to hang or to fill the memory: only regular files,
-//! and no more of each than fits its kind. A pipe would wait for its writer, and a device may never end.
+//! Files that the settings lead to, read without a chance to hang or to fill the memory: only regular files, and no
+//! more of each than fits its kind. A pipe would wait for its writer, and a device may never end.
 //!
-//! `settings/document.rs` reads the settings here and `settings/reference.rs` what they refer to, the sources
-//! of credentials come here before they or the SDK read (`credentials/sdk_files.rs`), `tls/server.rs` for a
-//! server's certificate and `tls/client_identity.rs` for ours. `detached.rs` keeps a file system that hangs
-//! away from the end of the process.
+//! `settings/source/document.rs` reads the settings here and `settings/source/reference.rs` what they refer to, the
+//! sources of credentials come here before they or the SDK read (`credentials/sdk_files.rs`), `tls/server.rs` for a
+//! server's certificate and `tls/client_identity.rs` for ours. `detached.rs` keeps a file system that hangs away
+//! from the end of the process.
 
 use std::{
     fs,

@@ -1,6 +1,6 @@
 //! A certificate of ours with its key, for servers that ask who we are: mutual TLS.
 //!
-//! `settings/upstream.rs` reads one at the start, and `tls.rs` puts it into a configuration.
+//! `settings/route/upstream.rs` reads one at the start, and `tls.rs` puts it into a configuration.
 
 use std::{
     fmt,

@@ -1,8 +1,8 @@
 //! TLS towards clients: certificate, key and the authorities for clients' certificates, read again when they
 //! change.
 //!
-//! `settings/listen.rs` reads them once for their mistakes, `listener/sockets.rs` holds them beside the socket, and each new
-//! connection (`listener/accept.rs`) is greeted with those in force.
+//! `settings/process/listen.rs` reads them once for their mistakes, `listener/sockets.rs` holds them beside the
+//! socket, and each new connection (`listener/accept.rs`) is greeted with those in force.
 
 use std::{
     fmt, io,

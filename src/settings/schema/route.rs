@@ -11,7 +11,7 @@ use super::{
     SCOPE_WORD, key,
     process::DAY,
 };
-use crate::settings::service;
+use crate::settings::route::service;
 
 /// STS's bounds for a session, in milliseconds.
 const SESSION: (u64, u64) = (15 * 60 * 1000, 12 * 60 * 60 * 1000);

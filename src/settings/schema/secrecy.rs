@@ -2,7 +2,7 @@
 //! log. Each key's declaration says it (`process.rs`, `route.rs`), and all who show a value ask here.
 
 use super::{Kind, key_at};
-use crate::{settings::tree::Spelling, text::excerpt::excerpt};
+use crate::{settings::source::tree::Spelling, text::excerpt::excerpt};
 
 /// Characters of a value that a mistake quotes at most.
 const LONGEST_QUOTED: usize = 200;

@@ -4,7 +4,7 @@ use crate::{
     settings::{
         EndpointVariant, GatewayEvent, LambdaSettings, PayloadSettings, PayloadVersion, Source,
         UpstreamSettings,
-        backend::{BackendSection, Server},
+        route::backend::{BackendSection, Server},
     },
     text::aws_hosts::lambda_host,
 };

@@ -7,13 +7,12 @@ use actix_http::header::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
-    check::Checker,
     circuit_breaker::{CircuitBreakerSettings, WrittenCircuitBreaker},
     connect::{Connect, WrittenConnect},
     forward_proxy::ForwardProxy,
-    limits::LONGEST,
     retry::{RetrySettings, WrittenRetry},
 };
+use crate::settings::{process::limits::LONGEST, source::check::Checker};
 use crate::text::units::WrittenDuration;
 use crate::tls::{ClientIdentity, IdentityProblem};
 
@@ -57,7 +56,7 @@ impl Scheme {
 
 /// The value of `Host` for an authority that the settings have checked.
 #[expect(clippy::expect_used, reason = "the host of a route is a name or an address, which is visible ASCII")]
-pub(super) fn host_header(authority: &str) -> HeaderValue {
+pub(in crate::settings) fn host_header(authority: &str) -> HeaderValue {
     HeaderValue::from_str(authority).expect("a checked host and its port")
 }
 
@@ -103,28 +102,28 @@ pub struct UpstreamSettings {
 
 /// The keys as written, gathered from the backend's own section.
 #[derive(Debug, Default)]
-pub(super) struct WrittenUpstream {
-    pub(super) timeout: Option<WrittenDuration>,
-    pub(super) connect_timeout: Option<WrittenDuration>,
-    pub(super) first_byte_timeout: Option<WrittenDuration>,
-    pub(super) idle_timeout: Option<WrittenDuration>,
-    pub(super) ssl_verify: Option<bool>,
-    pub(super) ca_certificate: Option<String>,
-    pub(super) client_certificate: Option<String>,
-    pub(super) client_key: Option<SecretString>,
-    pub(super) connect: Option<WrittenConnect>,
-    pub(super) keepalive: Option<bool>,
-    pub(super) keepalive_pool: Option<u32>,
-    pub(super) keepalive_timeout: Option<WrittenDuration>,
-    pub(super) proxy_url: Option<SecretString>,
-    pub(super) request_timeout: Option<WrittenDuration>,
-    pub(super) retry: Option<WrittenRetry>,
-    pub(super) circuit_breaker: Option<WrittenCircuitBreaker>,
+pub(in crate::settings) struct WrittenUpstream {
+    pub(in crate::settings) timeout: Option<WrittenDuration>,
+    pub(in crate::settings) connect_timeout: Option<WrittenDuration>,
+    pub(in crate::settings) first_byte_timeout: Option<WrittenDuration>,
+    pub(in crate::settings) idle_timeout: Option<WrittenDuration>,
+    pub(in crate::settings) ssl_verify: Option<bool>,
+    pub(in crate::settings) ca_certificate: Option<String>,
+    pub(in crate::settings) client_certificate: Option<String>,
+    pub(in crate::settings) client_key: Option<SecretString>,
+    pub(in crate::settings) connect: Option<WrittenConnect>,
+    pub(in crate::settings) keepalive: Option<bool>,
+    pub(in crate::settings) keepalive_pool: Option<u32>,
+    pub(in crate::settings) keepalive_timeout: Option<WrittenDuration>,
+    pub(in crate::settings) proxy_url: Option<SecretString>,
+    pub(in crate::settings) request_timeout: Option<WrittenDuration>,
+    pub(in crate::settings) retry: Option<WrittenRetry>,
+    pub(in crate::settings) circuit_breaker: Option<WrittenCircuitBreaker>,
 }
 
 impl WrittenUpstream {
     /// `scheme` is that of the backend, if it is known.
-    pub(super) fn check(
+    pub(in crate::settings) fn check(
         self,
         default_timeout: Duration,
         scheme: Option<Scheme>,
@@ -215,7 +214,7 @@ impl WrittenUpstream {
 }
 
 /// The file of the authorities to trust, which must hold some.
-pub(super) fn authorities(file: String, checker: &mut Checker<'_>) -> PathBuf {
+pub(in crate::settings) fn authorities(file: String, checker: &mut Checker<'_>) -> PathBuf {
     let file = PathBuf::from(file);
     if let Err(error) = crate::tls::read_authorities(&file) {
         let path = checker.quotable("ca_certificate", &file.display().to_string());

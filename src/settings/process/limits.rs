@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::check::Checker;
+use crate::settings::source::check::Checker;
 use crate::text::units::{WrittenDuration, WrittenSize};
 
 /// A path and query longer than this would outgrow what `http` and `aws-sigv4` can hold (64 KiB) once every
@@ -14,7 +14,7 @@ const LONGEST_URI: u64 = 16 << 10;
 const LONGEST_HEAD: u64 = 128 << 10;
 const MOST_HEADERS: u32 = 96;
 /// No duration of ours makes sense beyond it, and sums of two stay far from overflow.
-pub(super) const LONGEST: Duration = Duration::from_hours(24);
+pub(in crate::settings) const LONGEST: Duration = Duration::from_hours(24);
 
 /// Limits of the whole process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Default for Limits {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table of limits")]
-pub(super) struct WrittenLimits {
+pub(in crate::settings) struct WrittenLimits {
     max_connections: Option<u32>,
     max_in_flight: Option<u32>,
     max_request_body: Option<WrittenSize>,
@@ -75,7 +75,7 @@ pub(super) struct WrittenLimits {
 }
 
 impl WrittenLimits {
-    pub(super) fn check(self, checker: &mut Checker<'_>, default: &Limits) -> Limits {
+    pub(in crate::settings) fn check(self, checker: &mut Checker<'_>, default: &Limits) -> Limits {
         let times = Duration::from_millis(100)..=LONGEST;
         let mut duration = |key, written, default| checker.duration(key, written, default, times.clone());
         let header_timeout = duration("header_timeout", self.header_timeout, default.header_timeout);

@@ -264,7 +264,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use crate::settings::lines::Lines;
+    use crate::settings::source::lines::Lines;
 
     #[track_caller]
     fn refused(text: &str) -> (usize, String) {

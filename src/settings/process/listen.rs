@@ -7,7 +7,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{check::Checker, schema::ADDRESS_EXPECTED};
+use crate::settings::{schema::ADDRESS_EXPECTED, source::check::Checker};
 use crate::tls::server::{self as tls, ServerFiles};
 
 /// The longest path that the kernel takes for a socket: `sun_path` of unix(7), with its closing zero.
@@ -43,7 +43,7 @@ impl Default for Listen {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table of listeners")]
-pub(super) struct WrittenListen {
+pub(in crate::settings) struct WrittenListen {
     http: Option<String>,
     h2c: Option<bool>,
     https: Option<WrittenHttps>,
@@ -60,7 +60,7 @@ struct WrittenHttps {
 }
 
 impl WrittenListen {
-    pub(super) fn check(self, checker: &mut Checker<'_>, default: &Listen) -> Listen {
+    pub(in crate::settings) fn check(self, checker: &mut Checker<'_>, default: &Listen) -> Listen {
         Listen {
             http: address("http", self.http, checker).unwrap_or(default.http),
             h2c: self.h2c.unwrap_or(default.h2c),
@@ -113,7 +113,11 @@ impl WrittenHttps {
 }
 
 /// An address and a port, or a mistake at `key`.
-pub(super) fn address(key: &str, written: Option<String>, checker: &mut Checker<'_>) -> Option<SocketAddr> {
+pub(in crate::settings) fn address(
+    key: &str,
+    written: Option<String>,
+    checker: &mut Checker<'_>,
+) -> Option<SocketAddr> {
     checker.parsed(key, &written?, ADDRESS_EXPECTED, |text| text.parse().ok())
 }
 

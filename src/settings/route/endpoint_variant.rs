@@ -4,7 +4,7 @@
 //! (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-endpoints.html>). Hosts that are written out are called
 //! as they are written; [`EndpointVariant::warnings`] says so.
 
-use super::{RouteSettings, check::Checker};
+use crate::settings::{RouteSettings, source::check::Checker};
 
 const FIPS: &str = "AWS_USE_FIPS_ENDPOINT";
 const DUAL_STACK: &str = "AWS_USE_DUALSTACK_ENDPOINT";
@@ -20,14 +20,18 @@ pub struct EndpointVariant {
 
 impl EndpointVariant {
     /// The route's own keys, else the environment's.
-    pub(super) fn of(fips: Option<bool>, dual_stack: Option<bool>, checker: &Checker<'_>) -> Self {
+    pub(in crate::settings) fn of(
+        fips: Option<bool>,
+        dual_stack: Option<bool>,
+        checker: &Checker<'_>,
+    ) -> Self {
         let switch =
             |own: Option<bool>, variable| own.or_else(|| set_to(variable, checker)?.ok()).unwrap_or(false);
         Self { fips: switch(fips, FIPS), dual_stack: switch(dual_stack, DUAL_STACK) }
     }
 
     /// Reports variables that the SDKs would ignore.
-    pub(super) fn check_variables(checker: &mut Checker<'_>) {
+    pub(in crate::settings) fn check_variables(checker: &mut Checker<'_>) {
         for variable in [FIPS, DUAL_STACK] {
             if set_to(variable, checker).is_some_and(|set| set.is_err()) {
                 let problem = format!("the environment's {variable} is neither true nor false");

@@ -19,10 +19,10 @@ use serde::{
 use super::{
     foreign_words,
     mistake::{Mistake, Mistakes, Place},
-    schema::{self, secrecy::Secrecy},
     shown_key,
     tree::{Content, Node, ROUTES, Spelling},
 };
+use crate::settings::schema::{self, secrecy::Secrecy};
 use crate::text::units::whole;
 
 /// Each round reads everything again, and nobody mends more at a time.

@@ -1,7 +1,7 @@
 //! What the section says about the event that a function is given.
 
 use super::{ForwardedParts, GatewayEvent, PayloadSettings, function::FunctionName, written::WrittenLambda};
-use crate::settings::check::Checker;
+use crate::settings::source::check::Checker;
 
 /// The account of a function that is called by its name alone.
 const NO_ACCOUNT: &str = "000000000000";

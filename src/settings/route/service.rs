@@ -3,7 +3,7 @@
 //!
 //! `api_gateway.rs` refuses the first, `backend/api_gateway.rs` warns of the second.
 
-use super::ApiGatewaySettings;
+use crate::settings::ApiGatewaySettings;
 
 /// Services with rules of their own for Signature Version 4. Amazon S3 and its relatives encode the path
 /// once, do not normalise it, and require `x-amz-content-sha256`; `OpenSearch` Serverless and Glacier's
@@ -11,15 +11,15 @@ use super::ApiGatewaySettings;
 /// Version 2 (<https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>,
 /// <https://docs.aws.amazon.com/opensearch-service/latest/developerguide/serverless-clients.html>,
 /// <https://docs.aws.amazon.com/vpc-lattice/latest/ug/sigv4-authenticated-requests.html>).
-pub(super) const NOT_YET: &[&str] =
+pub(in crate::settings) const NOT_YET: &[&str] =
     &["s3", "s3express", "s3-object-lambda", "s3-outposts", "aoss", "glacier", "sdb", "vpc-lattice-svcs"];
 
 /// The services that a mistake proposes.
-pub(super) const EXPECTED: &str = "execute-api for an API, lambda for a Function URL, or another service \
+pub(in crate::settings) const EXPECTED: &str = "execute-api for an API, lambda for a Function URL, or another service \
                                    that has no signing rules of its own";
 
 /// The problem with a service that cannot be signed yet; `None` for all others.
-pub(super) fn unsupported(service: &str) -> Option<String> {
+pub(in crate::settings) fn unsupported(service: &str) -> Option<String> {
     NOT_YET.contains(&service).then(|| {
         format!(
             "`{service}` cannot be signed yet: its rules for Signature Version 4 differ from those of \

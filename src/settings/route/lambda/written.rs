@@ -12,19 +12,20 @@ use super::{
     spelling::WrittenObject,
     upstream_url::UpstreamUrl,
 };
-use crate::settings::key_source::Source;
 use crate::{
     settings::{
         EndpointVariant, ForwardProxy, Scheme,
-        api_gateway::is_scope_word,
-        check::Checker,
-        circuit_breaker::WrittenCircuitBreaker,
-        connect::WrittenConnect,
-        limits::{LONGEST, Limits},
-        reader::present,
-        retry::WrittenRetry,
-        source::{Names, WrittenMetadataProtocol, WrittenSource},
-        upstream::WrittenUpstream,
+        process::limits::{LONGEST, Limits},
+        route::{
+            api_gateway::is_scope_word,
+            circuit_breaker::WrittenCircuitBreaker,
+            connect::WrittenConnect,
+            credentials::{Names, WrittenMetadataProtocol, WrittenSource},
+            key_source::Source,
+            retry::WrittenRetry,
+            upstream::WrittenUpstream,
+        },
+        source::{check::Checker, reader::present},
     },
     text::{
         aws_hosts::{lambda_host, region_of_lambda_host},

@@ -8,10 +8,10 @@ use actix_http::header::{self, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use super::{
-    check::Checker,
-    function_uri::FunctionUri,
-    upstream::{Scheme, authorities},
+use crate::settings::{
+    route::function_uri::FunctionUri,
+    route::upstream::{Scheme, authorities},
+    source::check::Checker,
 };
 use crate::text::units::{WrittenDuration, WrittenShare};
 
@@ -64,7 +64,7 @@ impl Default for Tracing {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table about traces")]
-pub(super) struct WrittenTracing {
+pub(in crate::settings) struct WrittenTracing {
     propagate: Option<bool>,
     sample: Option<WrittenShare>,
     otlp: Option<WrittenOtlp>,
@@ -82,7 +82,7 @@ struct WrittenOtlp {
 }
 
 impl WrittenTracing {
-    pub(super) fn check(self, checker: &mut Checker<'_>, default: &Tracing) -> Tracing {
+    pub(in crate::settings) fn check(self, checker: &mut Checker<'_>, default: &Tracing) -> Tracing {
         let share = |WrittenShare(share)| checker.number("sample", Some(share), 0.0, 0.0..=1.0);
         let sample = self.sample.map(share).or(default.sample);
         let propagate = self.propagate.unwrap_or(default.propagate);

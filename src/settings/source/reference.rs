@@ -22,7 +22,7 @@ pub fn resolve(node: &mut Node, path: &mut Vec<String>, environment: &Environmen
             None if looks_like_reference(text) => {
                 let warning = "looks like a reference and is taken literally: a reference is the whole value, \
                                $env://NAME, $file:///path or {vault://env/name}";
-                let key = super::key_inside_file(path);
+                let key = crate::settings::key_inside_file(path);
                 mistakes.warn(Mistake::new(node.place.clone(), key, warning));
             }
             None => {}
@@ -34,8 +34,11 @@ pub fn resolve(node: &mut Node, path: &mut Vec<String>, environment: &Environmen
                 node.content = match target.and_then(|target| target.read(environment)) {
                     Ok(value) => Content::Text(value),
                     Err(wrong) => {
-                        let mistake =
-                            Mistake::new(node.place.clone(), super::key_inside_file(path), wrong.problem);
+                        let mistake = Mistake::new(
+                            node.place.clone(),
+                            crate::settings::key_inside_file(path),
+                            wrong.problem,
+                        );
                         mistakes.push(mistake.expected(wrong.expected));
                         Content::Null
                     }

@@ -7,7 +7,8 @@ use actix_http::uri::Authority;
 use rustls_pki_types::ServerName;
 use serde::Deserialize;
 
-use super::{HostPort, check::Checker, function_uri::host_and_port, upstream::Scheme};
+use super::{function_uri::host_and_port, upstream::Scheme};
+use crate::settings::{HostPort, source::check::Checker};
 
 /// Where to connect, checked; empty where nothing is written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,14 +32,14 @@ impl Connect {
 /// The section as written.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table with `address` or `sni`")]
-pub(super) struct WrittenConnect {
+pub(in crate::settings) struct WrittenConnect {
     address: Option<String>,
     sni: Option<String>,
 }
 
 impl WrittenConnect {
     /// `scheme` is that of the backend, if it is known.
-    pub(super) fn check(self, scheme: Option<Scheme>, checker: &mut Checker<'_>) -> Connect {
+    pub(in crate::settings) fn check(self, scheme: Option<Scheme>, checker: &mut Checker<'_>) -> Connect {
         let is_written = self.address.is_some() || self.sni.is_some();
         if !is_written && !checker.is_wrong("address") && !checker.is_wrong("sni") {
             checker.mistake("neither `address` nor `sni` is there", "one of them, or no `connect`");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{check::Checker, limits::LONGEST};
+use crate::settings::{process::limits::LONGEST, source::check::Checker};
 use crate::text::units::WrittenDuration;
 
 const ATTEMPTS: u32 = 2;
@@ -50,7 +50,7 @@ pub struct MayHaveRun {
 /// The section as written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table about repeated calls")]
-pub(super) struct WrittenRetry {
+pub(in crate::settings) struct WrittenRetry {
     attempts: Option<u32>,
     backoff: Option<WrittenDuration>,
     max_backoff: Option<WrittenDuration>,
@@ -70,7 +70,7 @@ enum WrittenOutcome {
 
 impl WrittenRetry {
     /// For functions called by the Lambda API, where every call is a POST: the method says nothing.
-    pub(super) fn for_functions(mut self, checker: &mut Checker<'_>) -> Self {
+    pub(in crate::settings) fn for_functions(mut self, checker: &mut Checker<'_>) -> Self {
         if self.unsafe_methods.is_some() {
             let problem = "a function is called by the same method whatever the client's";
             checker.below("unsafe_methods").mistake(problem, "`unsafe` alone");
@@ -79,7 +79,7 @@ impl WrittenRetry {
         self
     }
 
-    pub(super) fn check(self, checker: &mut Checker<'_>) -> RetrySettings {
+    pub(in crate::settings) fn check(self, checker: &mut Checker<'_>) -> RetrySettings {
         let shortest = Duration::from_millis(1);
         let backoff = checker.duration("backoff", self.backoff, BACKOFF, shortest..=LONGEST);
         let default = MAX_BACKOFF.max(backoff);

@@ -6,10 +6,8 @@
 
 use std::{fs, io, path::Path};
 
-use super::{
-    NoRoutes,
-    mistake::{Mistake, Mistakes, Place},
-};
+use super::mistake::{Mistake, Mistakes, Place};
+use crate::settings::NoRoutes;
 use crate::system::{exhausted::noted, regular_file};
 
 /// The file of the process's own settings.
@@ -61,7 +59,7 @@ impl Document {
 /// Reads the files of a settings directory, routes in the order of their names.
 ///
 /// A missing `default.yaml` leaves every default in force; whatever else cannot be read is a mistake.
-pub(super) fn read_directory(
+pub(in crate::settings) fn read_directory(
     directory: &Path,
     no_routes: NoRoutes,
     mistakes: &mut Mistakes,

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use actix_http::{StatusCode, header::HeaderValue};
 use serde::Deserialize;
 
-pub(super) use self::written::WrittenLambda;
-use crate::settings::key_source::Source;
+pub(in crate::settings) use self::written::WrittenLambda;
+use super::key_source::Source;
 
 use super::upstream::{Scheme, UpstreamSettings, host_header};
 

@@ -4,9 +4,9 @@ use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use super::{
     mistake::{Mistake, Mistakes, Place},
-    schema::secrecy::Secrecy,
     tree::{Environment, Node},
 };
+use crate::settings::schema::secrecy::Secrecy;
 use crate::text::units::{WrittenDuration, WrittenSize, duration_text, size_text};
 
 /// Collects mistakes below one key path.

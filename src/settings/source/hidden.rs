@@ -5,10 +5,8 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{
-    schema::secrecy::Secrecy,
-    tree::{Content, Node, ROUTES, Spelling},
-};
+use super::tree::{Content, Node, ROUTES, Spelling};
+use crate::settings::schema::secrecy::Secrecy;
 
 /// Shorter texts would be found everywhere.
 const SHORTEST: usize = 3;
@@ -52,7 +50,7 @@ impl PartialEq for Hidden {
 
 impl Hidden {
     /// Those of the routes in a tree.
-    pub(super) fn in_tree(tree: &Node) -> Self {
+    pub(in crate::settings) fn in_tree(tree: &Node) -> Self {
         let mut found = Self::default();
         if let Some(routes) = tree.child(ROUTES) {
             found.gather(routes, &mut vec![ROUTES.to_owned()]);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{check::Checker, limits::LONGEST};
+use crate::settings::{process::limits::LONGEST, source::check::Checker};
 use crate::text::units::WrittenDuration;
 
 const FAILURES: u32 = 5;
@@ -24,14 +24,14 @@ pub struct CircuitBreakerSettings {
 /// The section as written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table with `failures` and `open_for`")]
-pub(super) struct WrittenCircuitBreaker {
+pub(in crate::settings) struct WrittenCircuitBreaker {
     failures: Option<u32>,
     open_for: Option<WrittenDuration>,
 }
 
 impl WrittenCircuitBreaker {
     /// `None` where a route turns off with 0 what `defaults` turns on.
-    pub(super) fn check(self, checker: &mut Checker<'_>) -> Option<CircuitBreakerSettings> {
+    pub(in crate::settings) fn check(self, checker: &mut Checker<'_>) -> Option<CircuitBreakerSettings> {
         let failures = checker.number("failures", self.failures, FAILURES, 0..=10_000);
         let bounds = Duration::from_millis(100)..=LONGEST;
         let open_for = checker.duration("open_for", self.open_for, OPEN_FOR, bounds);

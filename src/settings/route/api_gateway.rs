@@ -5,20 +5,19 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use super::key_source::Source;
 use super::{
-    EndpointVariant, ForwardProxy,
-    check::Checker,
     circuit_breaker::WrittenCircuitBreaker,
     connect::WrittenConnect,
+    credentials::{Names, WrittenMetadataProtocol, WrittenSource, is_visible},
     function_uri::FunctionUri,
-    limits::Limits,
-    reader::present,
     retry::WrittenRetry,
     service,
-    source::{Names, WrittenMetadataProtocol, WrittenSource, is_visible},
     upstream::{UpstreamSettings, WrittenUpstream},
 };
-use crate::settings::key_source::Source;
+use crate::settings::{
+    EndpointVariant, ForwardProxy, process::limits::Limits, source::check::Checker, source::reader::present,
+};
 use crate::text::units::{WrittenDuration, WrittenSize, size_text};
 
 /// The payload that API Gateway takes (docs.aws.amazon.com, API Gateway quotas). APISIX's default is 64 MiB,
@@ -93,7 +92,7 @@ impl Authorization {
 /// The section as written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table about an API Gateway endpoint")]
-pub(super) struct WrittenApiGateway {
+pub(in crate::settings) struct WrittenApiGateway {
     function_uri: Option<String>,
     #[serde(deserialize_with = "present")]
     authorization: Option<WrittenAuthorization>,
@@ -149,7 +148,11 @@ struct WrittenIam {
 }
 
 impl WrittenApiGateway {
-    pub(super) fn check(self, limits: &Limits, checker: &mut Checker<'_>) -> Option<ApiGatewaySettings> {
+    pub(in crate::settings) fn check(
+        self,
+        limits: &Limits,
+        checker: &mut Checker<'_>,
+    ) -> Option<ApiGatewaySettings> {
         let function_uri = match &self.function_uri {
             Some(text) => checker.parsed("function_uri", text, FunctionUri::EXPECTED, FunctionUri::parse),
             None => {
@@ -272,7 +275,7 @@ impl WrittenIam {
 }
 
 /// Region and service stand between slashes in the scope, so anything else would change its meaning.
-pub(super) fn is_scope_word(text: &str) -> bool {
+pub(in crate::settings) fn is_scope_word(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }

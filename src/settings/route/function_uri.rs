@@ -29,7 +29,7 @@ pub struct FunctionUri {
 }
 
 impl FunctionUri {
-    pub(super) const EXPECTED: &'static str =
+    pub(in crate::settings) const EXPECTED: &'static str =
         "an http or https URL with a host, without user, fragment, `*` or `..`: https://HOST/STAGE/PATH";
 
     /// Reads an absolute URL; path and query stay as written.
@@ -78,7 +78,7 @@ impl FunctionUri {
 }
 
 /// The name or address, without brackets, and the port of what has no user and could be connected to.
-pub(super) fn host_and_port(authority: &Authority) -> Option<(&str, Option<u16>)> {
+pub(in crate::settings) fn host_and_port(authority: &Authority) -> Option<(&str, Option<u16>)> {
     let host = authority.host();
     let bare = without_brackets(host);
     let is_address = bare.parse::<Ipv6Addr>().is_ok();

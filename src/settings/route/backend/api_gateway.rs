@@ -3,7 +3,7 @@
 use crate::{
     settings::{
         ApiGatewaySettings, EndpointVariant, Source, UpstreamSettings,
-        backend::{BackendSection, Server},
+        route::backend::{BackendSection, Server},
         service,
     },
     text::aws_hosts::region_in,

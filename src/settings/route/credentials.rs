@@ -1,0 +1,194 @@
+//! Which keys a route signs with, as written: the same keys in both backends' sections, under `lambda` with Kong's
+//! `aws_` before their names.
+
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use super::endpoint_variant::EndpointVariant;
+use super::key_source::{MetadataProtocol, MountedKeys, Origin, Part, Role, Source, is_key, is_swapped};
+use crate::settings::{ForwardProxy, source::check::Checker};
+use crate::text::units::WrittenDuration;
+
+/// STS's bounds for a session (AWS STS API reference, `AssumeRole`).
+const SHORTEST_SESSION: Duration = Duration::from_mins(15);
+const LONGEST_SESSION: Duration = Duration::from_hours(12);
+
+/// The keys as written, gathered from the backend's own section.
+#[derive(Debug, Default)]
+pub(in crate::settings) struct WrittenSource {
+    pub(in crate::settings) key: Option<SecretString>,
+    pub(in crate::settings) secret: Option<SecretString>,
+    pub(in crate::settings) session_token: Option<SecretString>,
+    pub(in crate::settings) profile: Option<String>,
+    pub(in crate::settings) assume_role_arn: Option<String>,
+    pub(in crate::settings) role_session_name: Option<String>,
+    pub(in crate::settings) external_id: Option<String>,
+    pub(in crate::settings) role_duration: Option<WrittenDuration>,
+    pub(in crate::settings) sts_endpoint_url: Option<String>,
+    pub(in crate::settings) imds_protocol_version: Option<WrittenMetadataProtocol>,
+    pub(in crate::settings) variant: EndpointVariant,
+}
+
+/// What differs between the two sections.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::settings) struct Names {
+    /// Before each key's name, but for those of the keys themselves.
+    pub(in crate::settings) prefix: &'static str,
+    pub(in crate::settings) key: &'static str,
+    pub(in crate::settings) secret: &'static str,
+    pub(in crate::settings) session_token: &'static str,
+    /// The name of a role's sessions where none is written.
+    pub(in crate::settings) session: &'static str,
+}
+
+/// `aws_imds_protocol_version`. Kong's default is v1; a token costs nothing and closes a hole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::settings) enum WrittenMetadataProtocol {
+    V1,
+    V2,
+}
+
+impl WrittenSource {
+    pub(in crate::settings) fn check(
+        self,
+        names: Names,
+        region: String,
+        proxy: Option<ForwardProxy>,
+        checker: &mut Checker<'_>,
+    ) -> Option<Source> {
+        EndpointVariant::check_variables(checker);
+        let origin = self.origin(names, checker);
+        let role = self.role(names, checker);
+        let sts_endpoint = self.sts_endpoint(names, checker);
+        let metadata = match self.imds_protocol_version {
+            Some(WrittenMetadataProtocol::V1) => MetadataProtocol::V1,
+            Some(WrittenMetadataProtocol::V2) | None => MetadataProtocol::V2,
+        };
+        let variant = self.variant;
+        Some(Source { origin: origin?, role, region, sts_endpoint, variant, metadata, proxy })
+    }
+
+    /// The keys, all of them, or a profile, or else the chain.
+    fn origin(&self, names: Names, checker: &mut Checker<'_>) -> Option<Origin> {
+        let keys = [
+            (names.key, &self.key),
+            (names.secret, &self.secret),
+            (names.session_token, &self.session_token),
+        ];
+        let first = keys.iter().find(|(_, key)| key.is_some()).map(|(name, _)| *name);
+        let Some(present) = first else {
+            return Some(self.profile.clone().map_or(Origin::Chain, Origin::Profile));
+        };
+        if self.profile.is_some() {
+            let profile = format!("{}profile", names.prefix);
+            checker.below(&profile).mistake(format!("{present} is there too"), "one of the two");
+        }
+        let mut right = true;
+        for (name, key) in keys {
+            let problem = match key {
+                None if name != names.session_token => format!("missing, while {present} is there"),
+                Some(key) if !is_visible(key) => "empty or not visible ASCII".to_owned(),
+                _ => continue,
+            };
+            let expected = format!("all or none of {} and {}", names.key, names.secret);
+            checker.below(name).mistake(problem, expected);
+            right = false;
+        }
+        if right && self.key.as_ref().is_some_and(|key| is_swapped(key.expose_secret())) {
+            let problem = "no access key id, which is shorter and has neither `/` nor `+`";
+            let expected = format!("the id; {} and {} may be swapped", names.key, names.secret);
+            checker.below(names.key).mistake(problem, expected);
+            right = false;
+        }
+        let (Some(key), Some(secret), true) = (&self.key, &self.secret, right) else { return None };
+        if keys.iter().any(|(name, _)| checker.file_of(name).is_some()) {
+            let mut part = |name: &str, text: &SecretString| match checker.file_of(name) {
+                Some(file) => Part::File(file),
+                None => Part::Text(text.clone()),
+            };
+            return Some(Origin::Mounted(MountedKeys {
+                key: part(names.key, key),
+                secret: part(names.secret, secret),
+                session_token: self.session_token.as_ref().map(|token| part(names.session_token, token)),
+            }));
+        }
+        let token = self.session_token.as_ref().map(|token| token.expose_secret().to_owned());
+        Some(Origin::Keys(Credentials::new(
+            key.expose_secret(),
+            secret.expose_secret(),
+            token,
+            None,
+            "settings",
+        )))
+    }
+
+    fn role(&self, names: Names, checker: &mut Checker<'_>) -> Option<Role> {
+        let name = |key: &str| format!("{}{key}", names.prefix);
+        let Some(arn) = &self.assume_role_arn else {
+            for (key, is_there) in [
+                ("role_session_name", self.role_session_name.is_some()),
+                ("external_id", self.external_id.is_some()),
+                ("role_duration", self.role_duration.is_some()),
+            ] {
+                if is_there {
+                    let expected = format!("{} beside it", name("assume_role_arn"));
+                    checker.below(&name(key)).mistake("there is no role to assume", expected);
+                }
+            }
+            return None;
+        };
+        let expected = "arn:aws:iam::ACCOUNT:role/NAME";
+        let arn = checker
+            .parsed(&name("assume_role_arn"), arn, expected, |arn| is_role(arn).then(|| arn.to_owned()));
+        let external_id = self.external_id.as_ref().and_then(|id| {
+            let expected = "2 to 1224 letters, digits or `_+=,.@:/-`";
+            checker.parsed(&name("external_id"), id, expected, |id| is_external_id(id).then(|| id.to_owned()))
+        });
+        let duration = self.role_duration.map(|written| {
+            let range = SHORTEST_SESSION..=LONGEST_SESSION;
+            checker.duration(&name("role_duration"), Some(written), SHORTEST_SESSION, range)
+        });
+        let session = self.role_session_name.as_deref().unwrap_or(names.session);
+        let session_name = super::session_name::session_name(session).into_owned();
+        Some(Role { arn: arn?, session_name, external_id, duration })
+    }
+
+    fn sts_endpoint(&self, names: Names, checker: &mut Checker<'_>) -> Option<String> {
+        let key = format!("{}sts_endpoint_url", names.prefix);
+        let expected =
+            "an http or https URL with a host and nothing after it: https://sts.REGION.amazonaws.com";
+        checker.parsed(&key, self.sts_endpoint_url.as_ref()?, expected, |text| {
+            let uri: actix_http::Uri = text.parse().ok()?;
+            let known = matches!(uri.scheme_str(), Some("http" | "https"));
+            let bare = matches!(uri.path(), "" | "/") && uri.query().is_none() && !text.contains('@');
+            (known && bare && uri.host().is_some_and(|host| !host.is_empty()))
+                .then(|| text.trim_end_matches('/').to_owned())
+        })
+    }
+}
+
+/// Fit for a header, which keys and tokens become.
+pub(in crate::settings) fn is_visible(secret: &SecretString) -> bool {
+    is_key(secret.expose_secret())
+}
+
+fn is_role(arn: &str) -> bool {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let [_, partition, "iam", "", account, role] = parts[..] else { return false };
+    arn.starts_with("arn:aws")
+        && (partition == "aws" || partition.starts_with("aws-"))
+        && account.len() == 12
+        && account.bytes().all(|byte| byte.is_ascii_digit())
+        && role.strip_prefix("role/").is_some_and(|name| !name.is_empty())
+        && (20..=2048).contains(&arn.len())
+        && arn.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn is_external_id(id: &str) -> bool {
+    (2..=1224).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&byte))
+}
