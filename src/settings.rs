@@ -4,16 +4,18 @@
 //! may be told, both with the mistakes of sense. Every mistake of every stage is reported together.
 //! `state/builder.rs` builds the running program from the result.
 
+#[macro_use]
+mod source;
+
 mod effective;
 mod process;
 mod route;
 pub mod schema;
-mod source;
 mod warnings;
 
 use std::path::Path;
 
-pub use effective::{REDACTED, effective};
+pub use effective::effective;
 pub use process::{
     Admin, Log, LogFormat, Reload, Settings, Shutdown,
     limits::Limits,
@@ -45,12 +47,13 @@ pub use source::{
     hidden::Hidden,
     mistake::{Mistake, Mistakes, Place},
     reference::without_line_end,
+    shown::REDACTED,
     tree::Environment,
 };
 pub use warnings::{remarks, warnings};
 
 use self::{
-    process::{WrittenDefaultsAlone, WrittenSettings},
+    process::WrittenSettings,
     source::{
         check::Checker,
         document, reader, reference, shown_key,
@@ -139,7 +142,7 @@ fn take_defaults(tree: &mut Node, mistakes: &mut Mistakes) -> Node {
     if let Content::Table(table) = &mut alone.content {
         table.insert(DEFAULTS.to_owned(), defaults);
     }
-    let _: WrittenDefaultsAlone = reader::read(&mut alone, mistakes);
+    let _: WrittenSettings = reader::read(&mut alone, mistakes);
     alone.remove(&path).unwrap_or_else(Node::empty)
 }
 

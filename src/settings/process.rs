@@ -6,247 +6,206 @@ pub mod rust_log;
 mod shared_address;
 pub mod tracing;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
-
-use serde::{Deserialize, de::IgnoredAny};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use self::{
-    limits::{LONGEST, Limits, WrittenLimits},
-    listen::{Listen, WrittenListen, address},
+    limits::WrittenLimits,
+    listen::{Listen, WrittenListen},
     rust_log::RustLog,
     tracing::{Tracing, WrittenTracing},
 };
 use super::{
     route::{RouteSettings, WrittenRoute, api_gateway::WrittenApiGateway, lambda::WrittenLambda},
-    source::{check::Checker, hidden::Hidden, tree::ROUTES},
+    source::{
+        check::Checker,
+        declaration::{Key, Kind},
+        hidden::Hidden,
+        key_type::{Address, DAY, KeyType},
+        mistake::Mistakes,
+        tree::{Environment, Node, ROUTES},
+    },
 };
 use crate::text::units::WrittenDuration;
 
-/// Everything the settings say, checked.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Settings {
-    /// Where to listen.
-    pub listen: Listen,
-    /// Where people and probes come.
-    pub admin: Admin,
-    /// How many threads serve requests; each has its own connections to AWS.
-    pub workers: u16,
-    /// What the process takes on at most.
-    pub limits: Limits,
-    /// What it writes about itself.
-    pub log: Log,
-    /// What becomes of traces.
-    pub tracing: Tracing,
-    /// How it ends.
-    pub shutdown: Shutdown,
-    /// How it takes note of changed files.
-    pub reload: Reload,
-    /// The routes in the order of their files' names.
-    pub routes: Vec<RouteSettings>,
-    /// The files outside of the directory that something in it leads to.
-    pub files: Vec<PathBuf>,
-    /// The texts that nobody is shown.
-    pub hidden: Hidden,
-    /// Warnings about values that are valid and unwise, each with file and key.
-    pub warnings: Vec<String>,
+section! {
+    /// Everything the settings say, checked.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Settings, read as WrittenSettings, optional "a table of settings";
+
+    made Parts {
+        /// Where to listen.
+        listen: Listen,
+        /// What it writes about itself.
+        log: Log,
+        /// What becomes of traces.
+        tracing: Tracing,
+        /// The routes in the order of their files' names.
+        routes: Vec<RouteSettings>,
+        /// The files outside of the directory that something in it leads to.
+        files: Vec<PathBuf>,
+        /// The texts that nobody is shown.
+        hidden: Hidden,
+        /// Warnings about values that are valid and unwise, each with file and key.
+        warnings: Vec<String>,
+    }
+
+    /// The sockets for clients.
+    listen: WrittenListen => _;
+    /// The socket for people and probes.
+    admin: WrittenAdmin = [];
+    /// Threads that serve requests, 1 to 64. Each keeps its own connections to AWS.
+    workers: u16 [1..=64] = 1;
+    /// The most that the process takes on.
+    limits: WrittenLimits = [];
+    /// The log.
+    log: WrittenLog => _;
+    /// The traces that requests belong to.
+    tracing: WrittenTracing => _;
+    /// The end of the process after SIGTERM.
+    shutdown: WrittenShutdown = [];
+    /// The files that are read again while the process runs.
+    reload: WrittenReload = [];
+    // taken out before; here for its declaration
+    /// The keys that lie beneath each route; a route's own keys win.
+    defaults: WrittenDefaults => _;
+    // each in a file of its own
+    routes: BTreeMap<String, WrittenRoute> => _;
 }
 
-/// The socket for people and probes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admin {
-    /// HTTP/1.1.
-    pub address: SocketAddr,
+section! {
+    /// The socket for people and probes.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Admin, read as WrittenAdmin, optional "a table about the admin port";
+
+    /// Where people and probes come, on a thread of its own: `/live`, and `/ready`, which says of each route whether it
+    /// has its credentials, and why not, `/metrics` for Prometheus and `/routes`, each route with all its settings but
+    /// the secrets. For probes from outside of the machine: `0.0.0.0:9180`.
+    address: Address = "127.0.0.1:9180";
 }
 
-/// Logging.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
-    /// The least severe level that is written.
-    pub level: log::LevelFilter,
-    /// What a line looks like.
-    pub format: LogFormat,
-    /// Whether each request is one line.
-    pub access: bool,
+section! {
+    /// Logging.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Log, read as WrittenLog, optional "a table about logging";
+
+    made LogParts {
+        /// The least severe level that is written.
+        level: log::LevelFilter,
+    }
+
+    /// The least severe level that is written: `off`, `error`, `warn`, `info` or `debug`. SIGUSR1 turns debug on and off
+    /// again. Without this key `RUST_LOG` may set it.
+    level: Level = Level::Info => _;
+    /// The form of a line: `text` for people, or `json` for machines, one object a line.
+    format: LogFormat = LogFormat::Text;
+    /// Whether each request is one line, at level info.
+    access: bool = true;
 }
 
-/// `log.format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One object a line.
-    Json,
+words! {
+    /// `log.format`.
+    pub enum LogFormat {
+        /// For people.
+        Text = "text",
+        /// One object a line.
+        Json = "json",
+    }
 }
 
-/// The end of the process after SIGTERM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shutdown {
-    /// How long to go on accepting, while Kubernetes takes the pod out of its lists.
-    pub delay: Duration,
-    /// How long requests in flight may take to finish.
-    pub drain: Duration,
+words! {
+    /// No `trace`: at that level the crates below us write headers, and so secrets.
+    pub(in crate::settings) enum Level {
+        Off = "off",
+        Error = "error",
+        Warn = "warn",
+        Info = "info",
+        Debug = "debug",
+    }
 }
 
-/// What is read again while the process runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reload {
-    /// How often files are looked at.
-    pub interval: Duration,
+section! {
+    /// The end of the process after SIGTERM.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Shutdown, read as WrittenShutdown, optional "a table about the end of the process";
+
+    /// After SIGTERM, how long to go on accepting, while a load balancer takes the process out of its list.
+    delay: WrittenDuration [Duration::ZERO..=DAY] = Duration::ZERO;
+    /// How long requests in flight may then take to finish. A second signal ends them at once.
+    drain: WrittenDuration [Duration::ZERO..=DAY] = Duration::from_secs(30);
+}
+
+section! {
+    /// What is read again while the process runs.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Reload, read as WrittenReload, optional "a table about what is read again";
+
+    // Kubernetes takes up to a minute to bring a changed Secret into a pod, a few seconds do not matter
+    /// How often the settings, the files that they lead to and the certificates of `listen.https` are looked at, 100ms to
+    /// 1h. SIGHUP has the settings read at once. `listen`, `admin`, `workers` and `log.format` take a restart.
+    interval: WrittenDuration [Duration::from_millis(100)..=Duration::from_hours(1)] = Duration::from_secs(5);
+}
+
+section! {
+    read as WrittenDefaults, optional "a table of defaults for routes";
+
+    /// Keys that lie beneath the section `api_gateway` of every route, such as `timeout: 10s`.
+    api_gateway: WrittenApiGateway => _;
+    /// The same for the section `lambda`.
+    lambda: WrittenLambda => _;
+}
+
+/// The routes by the stems of their files.
+impl KeyType for BTreeMap<String, WrittenRoute> {
+    type Checked = Self;
+    const KIND: Kind = Kind::Elsewhere;
+
+    fn standard(_: &Key) -> Self {
+        Self::new()
+    }
+
+    fn checked(self, _: &Key, _: &mut Checker<'_>) -> Option<Self> {
+        Some(self)
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            listen: Listen::default(),
-            admin: Admin { address: SocketAddr::from(([127, 0, 0, 1], 9180)) },
-            workers: 1,
-            limits: Limits::default(),
-            log: Log { level: log::LevelFilter::Info, format: LogFormat::Text, access: true },
-            tracing: Tracing::default(),
-            shutdown: Shutdown { delay: Duration::ZERO, drain: Duration::from_secs(30) },
-            // Kubernetes takes up to a minute to bring a changed Secret into a pod, a few seconds do not matter
-            reload: Reload { interval: Duration::from_secs(5) },
-            routes: Vec::new(),
-            files: Vec::new(),
-            hidden: Hidden::default(),
-            warnings: Vec::new(),
-        }
+        let (nothing, environment) = (Node::empty(), Environment::new());
+        let mut mistakes = Mistakes::default();
+        Self::check(WrittenSettings::default(), &mut Checker::new(&nothing, &environment, &mut mistakes))
     }
-}
-
-/// The whole tree as written.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table of settings")]
-pub(super) struct WrittenSettings {
-    listen: WrittenListen,
-    admin: WrittenAdmin,
-    workers: Option<u16>,
-    limits: WrittenLimits,
-    log: WrittenLog,
-    tracing: WrittenTracing,
-    shutdown: WrittenShutdown,
-    reload: WrittenReload,
-    /// Taken out before; here so that it is among the known words.
-    defaults: Option<IgnoredAny>,
-    routes: BTreeMap<String, WrittenRoute>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table about the admin port")]
-struct WrittenAdmin {
-    address: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table about logging")]
-struct WrittenLog {
-    level: Option<WrittenLevel>,
-    format: Option<LogFormat>,
-    access: Option<bool>,
-}
-
-/// No `trace`: at that level the crates below us write headers, and so secrets.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum WrittenLevel {
-    Off,
-    Error,
-    Warn,
-    Info,
-    Debug,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table about the end of the process")]
-struct WrittenShutdown {
-    delay: Option<WrittenDuration>,
-    drain: Option<WrittenDuration>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table about what is read again")]
-struct WrittenReload {
-    interval: Option<WrittenDuration>,
-}
-
-/// The section `defaults` by itself. Its values reach the routes as a part of their trees, so that each knows
-/// where it was written; it is read in this form for its mistakes.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct WrittenDefaultsAlone {
-    defaults: WrittenDefaults,
-}
-
-/// What lies beneath each route.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table of defaults for routes")]
-struct WrittenDefaults {
-    api_gateway: WrittenApiGateway,
-    lambda: WrittenLambda,
 }
 
 impl Settings {
-    pub(super) fn check(written: WrittenSettings, checker: &mut Checker<'_>) -> Self {
-        let default = Self::default();
-        let limits = written.limits.check(&mut checker.below("limits"), &default.limits);
-        let listen = written.listen.check(&mut checker.below("listen"), &default.listen);
-        let admin = written.admin.check(&mut checker.below("admin"), &default.admin);
-        shared_address::check(&listen, &admin, checker);
-        Self {
-            listen,
-            admin,
-            workers: checker.number("workers", written.workers, default.workers, 1..=64),
-            log: written.log.check(&default.log, checker.variable(rust_log::NAME)),
-            tracing: written.tracing.check(&mut checker.below("tracing"), &default.tracing),
-            shutdown: written.shutdown.check(&mut checker.below("shutdown"), &default.shutdown),
-            reload: written.reload.check(&mut checker.below("reload"), &default.reload),
-            routes: RouteSettings::check_all(written.routes, &limits, &mut checker.below(ROUTES)),
-            limits,
-            files: checker.files(),
-            hidden: Hidden::default(),
-            warnings: Vec::new(),
-        }
-    }
-}
-
-impl WrittenAdmin {
-    fn check(self, checker: &mut Checker<'_>, default: &Admin) -> Admin {
-        Admin { address: address("address", self.address, checker).unwrap_or(default.address) }
+    pub(super) fn check(mut written: WrittenSettings, checker: &mut Checker<'_>) -> Self {
+        let listen = written.listen.take().unwrap_or_default().check(&mut checker.below("listen"));
+        let log = written.log.take().unwrap_or_default().check(&mut checker.below("log"));
+        let tracing = written.tracing.take().unwrap_or_default().check(&mut checker.below("tracing"));
+        let written_routes = written.routes.take().unwrap_or_default();
+        let (routes, files, hidden, warnings) = (Vec::new(), checker.files(), Hidden::default(), Vec::new());
+        let parts = Parts { listen, log, tracing, routes, files, hidden, warnings };
+        let mut settings = written.settled(parts, checker);
+        shared_address::check(&settings.listen, &settings.admin, checker);
+        settings.routes =
+            RouteSettings::check_all(written_routes, &settings.limits, &mut checker.below(ROUTES));
+        settings
     }
 }
 
 impl WrittenLog {
-    fn check(self, default: &Log, rust_log: Option<String>) -> Log {
-        let level = self.level.map(|level| match level {
-            WrittenLevel::Off => log::LevelFilter::Off,
-            WrittenLevel::Error => log::LevelFilter::Error,
-            WrittenLevel::Warn => log::LevelFilter::Warn,
-            WrittenLevel::Info => log::LevelFilter::Info,
-            WrittenLevel::Debug => log::LevelFilter::Debug,
-        });
-        Log {
-            level: level.or_else(|| RustLog::read(&rust_log?).level).unwrap_or(default.level),
-            format: self.format.unwrap_or(default.format),
-            access: self.access.unwrap_or(default.access),
-        }
-    }
-}
-
-impl WrittenShutdown {
-    fn check(self, checker: &mut Checker<'_>, default: &Shutdown) -> Shutdown {
-        let any = Duration::ZERO..=LONGEST;
-        Shutdown {
-            delay: checker.duration("delay", self.delay, default.delay, any.clone()),
-            drain: checker.duration("drain", self.drain, default.drain, any),
-        }
-    }
-}
-
-impl WrittenReload {
-    fn check(self, checker: &mut Checker<'_>, default: &Reload) -> Reload {
-        let range = Duration::from_millis(100)..=Duration::from_hours(1);
-        Reload { interval: checker.duration("interval", self.interval, default.interval, range) }
+    fn check(mut self, checker: &mut Checker<'_>) -> Log {
+        let written = self.level.take();
+        let of_variable = || RustLog::read(&checker.variable(rust_log::NAME)?).level;
+        let level = match written.is_none().then(of_variable).flatten() {
+            Some(level) => level,
+            None => match checker.settled(declared!(WrittenLog, "level"), written) {
+                Level::Off => log::LevelFilter::Off,
+                Level::Error => log::LevelFilter::Error,
+                Level::Warn => log::LevelFilter::Warn,
+                Level::Info => log::LevelFilter::Info,
+                Level::Debug => log::LevelFilter::Debug,
+            },
+        };
+        self.settled(LogParts { level }, checker)
     }
 }

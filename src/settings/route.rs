@@ -18,52 +18,61 @@ pub mod upstream;
 use std::collections::{BTreeMap, HashMap};
 
 use actix_http::Method;
-use serde::Deserialize;
 
 use self::{api_gateway::WrittenApiGateway, backend::BackendSettings, lambda::WrittenLambda};
 use super::{
     process::limits::Limits,
-    source::{check::Checker, mistake::Place},
+    source::{check::Checker, declaration::Kind, mistake::Place},
 };
-use crate::routing::UNROUTED;
-use crate::routing::{HostPattern, MethodSet, RouteRule, UriPattern};
+use crate::routing::{HostPattern, MethodSet, RouteRule, UNROUTED, UriPattern};
 
 /// Hosts times paths of a route, each of which is looked up by itself.
 const MOST_COMBINATIONS: usize = 10_000;
 
-/// One route, checked.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RouteSettings {
-    /// The name in logs: `id`, or the stem of the file.
-    pub id: String,
-    /// Which requests it takes.
-    pub rule: RouteRule,
-    /// Whether it takes any at all.
-    pub enabled: bool,
-    /// Requests at a time, counted to the last byte of the answer.
-    pub max_in_flight: Option<u32>,
-    /// Where they go.
-    pub backend: BackendSettings,
-    /// Its file, for mistakes that involve other routes.
-    pub place: Place,
-    /// The paths of the values that are not shown, since a reference has yielded them.
-    pub hidden: Vec<Vec<String>>,
-}
+/// Paths without a query and braces, and `..` or `.` in no segment.
+const URI: Kind = Kind::PatternBut(r"^/[^*?#{}\s]*\*?$", r"/(\.|%2[eE]){1,2}(/|\*?$)");
 
-/// A route as written.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table that describes a route")]
-pub(super) struct WrittenRoute {
-    id: Option<String>,
-    uri: Option<String>,
-    uris: Option<Vec<String>>,
-    hosts: Option<Vec<String>>,
-    methods: Option<Vec<String>>,
-    priority: Option<i32>,
-    max_in_flight: Option<u32>,
-    enabled: Option<bool>,
-    api_gateway: Option<WrittenApiGateway>,
-    lambda: Option<WrittenLambda>,
+section! {
+    /// One route, checked.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct RouteSettings, read as WrittenRoute, optional "a table that describes a route";
+
+    made RouteParts {
+        /// The name in logs: `id`, or the stem of the file.
+        id: String,
+        /// Which requests it takes.
+        rule: RouteRule,
+        /// Where they go.
+        backend: BackendSettings,
+        /// Its file, for mistakes that involve other routes.
+        place: Place,
+        /// The paths of the values that are not shown, since a reference has yielded them.
+        hidden: Vec<Vec<String>>,
+    }
+
+    /// Its name in the log: letters, digits, `-`, `_`, `.`, and not `-` alone; by default the file's.
+    id: String, pattern("^([A-Za-z0-9_.]|[A-Za-z0-9_.-]{2,64})$") => |route| &route.id;
+    /// The path it takes: `/aws` that path alone, `/aws/*` all below `/aws/`, `/aws*` both. A brace is a mistake, and
+    /// `check` warns of `/:name`, which is taken literally.
+    uri: String, kind(URI) => _;
+    /// Several of them instead of `uri`.
+    uris: Vec<String>, kind(Kind::List(&URI)) => |route| route.paths();
+    /// `a.example.com`, or `*.example.com` for all names below; any by default.
+    hosts: Vec<String>, kind(Kind::List(&Kind::Pattern(r"^(\*\.)?[A-Za-z0-9_.-]+$|^\[.+\]$"))) => |route| route.hosts();
+    /// Such as `[GET, POST]`; any by default.
+    methods: Vec<String>, kind(Kind::List(&Kind::Pattern("^[^a-z\\s]+$"))) => |route| route.methods();
+    /// Decides between routes with the same host and path; the higher wins.
+    priority: i32 = 0 => |route| route.rule.priority;
+    // as many as the process may be told to take
+    /// Requests at a time, counted to the last byte of the answer; more are answered 503 at once. No limit of its own by
+    /// default; `limits.max_in_flight` holds besides.
+    max_in_flight?: u32 [1..=1_000_000];
+    /// `false` leaves the route out.
+    enabled: bool = true;
+    /// An API Gateway endpoint or Function URL.
+    api_gateway: WrittenApiGateway => _;
+    /// A function by Lambda's Invoke API.
+    lambda: WrittenLambda => _;
 }
 
 impl RouteSettings {
@@ -82,6 +91,19 @@ impl RouteSettings {
             .collect();
         check_against_each_other(&routes, checker);
         routes.into_iter().map(|(_, route)| route).collect()
+    }
+
+    fn paths(&self) -> Vec<String> {
+        self.rule.uris.iter().map(ToString::to_string).collect()
+    }
+
+    fn hosts(&self) -> Vec<String> {
+        self.rule.hosts.iter().map(ToString::to_string).collect()
+    }
+
+    fn methods(&self) -> Vec<String> {
+        let methods = &self.rule.methods;
+        if methods.is_any() { Vec::new() } else { methods.allowed().iter().map(Method::to_string).collect() }
     }
 }
 
@@ -106,22 +128,29 @@ fn check_against_each_other(routes: &[(String, RouteSettings)], checker: &mut Ch
 }
 
 impl WrittenRoute {
-    fn check(self, stem: &str, limits: &Limits, checker: &mut Checker<'_>) -> Option<RouteSettings> {
+    fn check(mut self, stem: &str, limits: &Limits, checker: &mut Checker<'_>) -> Option<RouteSettings> {
         let place = Place::file(checker.place().source);
         let id = self.id.clone().unwrap_or_else(|| stem.to_owned());
         let expected = "1 to 64 letters, digits, `-`, `_` or `.`, and not `-` alone";
         checker.parsed("id", &id, expected, |id| is_id(id).then_some(()));
         let rule = self.rule(checker);
-        let max_in_flight = self.max_in_flight.map(|most| {
-            // as many as the process may be told to take
-            checker.number("max_in_flight", Some(most), most, 1..=1_000_000)
-        });
-        let backend = match (self.api_gateway, self.lambda) {
+        let backend = self.backend(&id, limits, checker);
+        let hidden = checker.hidden_references();
+        let (Some(rule), Some(backend)) = (rule, backend) else {
+            // for its mistakes
+            checker.checked(declared!(WrittenRoute, "max_in_flight"), self.max_in_flight);
+            return None;
+        };
+        Some(self.settled(RouteParts { id, rule, backend, place, hidden }, checker))
+    }
+
+    fn backend(&mut self, id: &str, limits: &Limits, checker: &mut Checker<'_>) -> Option<BackendSettings> {
+        match (self.api_gateway.take(), self.lambda.take()) {
             (Some(written), None) => written
                 .check(limits, &mut checker.below("api_gateway"))
                 .map(|settings| BackendSettings::ApiGateway(Box::new(settings))),
             (None, Some(written)) => written
-                .check(&id, limits, &mut checker.below("lambda"))
+                .check(id, limits, &mut checker.below("lambda"))
                 .map(|settings| BackendSettings::Lambda(Box::new(settings))),
             (Some(_), Some(_)) => {
                 checker.below("lambda").mistake("`api_gateway` is there too", "one of the two");
@@ -132,16 +161,7 @@ impl WrittenRoute {
                 checker.mistake("the route has no backend", "`api_gateway` or `lambda`");
                 None
             }
-        };
-        Some(RouteSettings {
-            id,
-            rule: rule?,
-            enabled: self.enabled.unwrap_or(true),
-            max_in_flight,
-            backend: backend?,
-            place,
-            hidden: checker.hidden_references(),
-        })
+        }
     }
 
     fn rule(&self, checker: &mut Checker<'_>) -> Option<RouteRule> {
@@ -171,7 +191,7 @@ impl WrittenRoute {
         let methods = self.methods.iter().flatten().enumerate();
         let methods = methods.map(|(index, method)| (format!("methods.{index}"), method)).collect();
         let methods = each(methods, checker, "a method in capitals, such as GET", parse_method);
-        let priority = self.priority.unwrap_or(0);
+        let priority = checker.settled(declared!(WrittenRoute, "priority"), self.priority);
         let combinations = uris.as_ref().map_or(0, Vec::len) * hosts.as_ref().map_or(0, Vec::len).max(1);
         if combinations > MOST_COMBINATIONS {
             let problem = format!("{combinations} combinations of a host and a path");

@@ -5,89 +5,90 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
-
-use crate::settings::{schema::ADDRESS_EXPECTED, source::check::Checker};
-use crate::tls::server::{self as tls, ServerFiles};
+use crate::{
+    settings::source::{check::Checker, key_type::Address},
+    tls::server::{self as tls, ServerFiles},
+};
 
 /// The longest path that the kernel takes for a socket: `sun_path` of unix(7), with its closing zero.
 const LONGEST_SOCKET_PATH: usize = 107;
 
-/// The sockets for clients.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listen {
-    /// HTTP/1.1.
-    pub http: SocketAddr,
-    /// Whether HTTP/2 with prior knowledge is spoken on the sockets without TLS too (RFC 9113, 3.3).
-    pub h2c: bool,
-    /// HTTP/1.1 and HTTP/2 over TLS.
-    pub https: Option<Https>,
-    /// A Unix socket that speaks what `http` does.
-    pub unix: Option<PathBuf>,
-}
+section! {
+    /// The sockets for clients.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Listen, read as WrittenListen, optional "a table of listeners";
 
-/// A socket with TLS.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Https {
-    /// Where.
-    pub address: SocketAddr,
-    /// The certificate and what belongs to it.
-    pub files: ServerFiles,
-}
-
-impl Default for Listen {
-    fn default() -> Self {
-        Self { http: SocketAddr::from(([127, 0, 0, 1], 9080)), h2c: false, https: None, unix: None }
+    made ListenParts {
+        /// HTTP/1.1 and HTTP/2 over TLS.
+        https: Option<Https>,
+        /// A Unix socket that speaks what `http` does.
+        unix: Option<PathBuf>,
     }
+
+    /// Where clients connect, with HTTP/1.1: an IP address and a port. Whoever can connect can use the routes' keys.
+    http: Address = "127.0.0.1:9080";
+    /// Whether HTTP/2 with prior knowledge (`curl --http2-prior-knowledge`, gRPC) is spoken beside it, and on `unix`.
+    h2c: bool = false;
+    /// A second socket with TLS for HTTP/1.1 and HTTP/2, none by default. PEM files, read again when they change:
+    /// `{ address: "0.0.0.0:9443", certificate: /tls/tls.crt, key: /tls/tls.key, client_ca: /tls/ca.crt }`
+    https: WrittenHttps => _;
+    /// The path of a Unix socket that speaks what `http` does, of at most 107 bytes, none by default:
+    /// `/run/apigw-invoker.sock`
+    unix: String, open() => _;
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table of listeners")]
-pub(in crate::settings) struct WrittenListen {
-    http: Option<String>,
-    h2c: Option<bool>,
-    https: Option<WrittenHttps>,
-    unix: Option<String>,
-}
+section! {
+    /// A socket with TLS.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Https, read as WrittenHttps, optional "a table with address, certificate and key";
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table with address, certificate and key")]
-struct WrittenHttps {
-    address: Option<String>,
-    certificate: Option<String>,
-    key: Option<String>,
-    client_ca: Option<String>,
+    made HttpsParts {
+        /// Where.
+        address: SocketAddr,
+        /// The certificate and what belongs to it.
+        files: ServerFiles,
+    }
+
+    /// An IP address and a port.
+    address: Address, required() => _;
+    /// A PEM file: the server's certificate, then those that vouch for it.
+    certificate: String, open(), required() => _;
+    /// A PEM file with the certificate's key.
+    key: String, secret_unless_path(), required() => _;
+    /// A PEM file of the authorities that a client's certificate must come from; without it none is asked for.
+    client_ca: String, open() => _;
 }
 
 impl WrittenListen {
-    pub(in crate::settings) fn check(self, checker: &mut Checker<'_>, default: &Listen) -> Listen {
-        Listen {
-            http: address("http", self.http, checker).unwrap_or(default.http),
-            h2c: self.h2c.unwrap_or(default.h2c),
-            https: self.https.and_then(|https| https.check(&mut checker.below("https"))),
-            unix: self.unix.and_then(|path| socket_path(&path, checker)),
-        }
+    pub(in crate::settings) fn check(mut self, checker: &mut Checker<'_>) -> Listen {
+        let parts = ListenParts {
+            https: self.https.take().and_then(|https| https.check(&mut checker.below("https"))),
+            unix: self.unix.take().and_then(|path| socket_path(&path, checker)),
+        };
+        self.settled(parts, checker)
     }
 }
 
 impl WrittenHttps {
     /// `None` if something is wrong, which has then been said.
-    fn check(self, checker: &mut Checker<'_>) -> Option<Https> {
-        let mut required = |key: &str, written: Option<String>| {
-            if written.is_none() {
+    fn check(mut self, checker: &mut Checker<'_>) -> Option<Https> {
+        for (key, is_there) in [
+            ("address", self.address.is_some()),
+            ("certificate", self.certificate.is_some()),
+            ("key", self.key.is_some()),
+        ] {
+            if !is_there {
                 checker.mistake(format!("`{key}` is missing"), "address, certificate and key");
             }
-            written
-        };
-        let address_text = required("address", self.address);
-        let certificate = required("certificate", self.certificate).map(PathBuf::from);
-        let key = required("key", self.key).map(PathBuf::from);
-        let client_ca = self.client_ca.map(PathBuf::from);
-        let address = address("address", address_text, checker);
+        }
+        let certificate = self.certificate.take().map(PathBuf::from);
+        let key = self.key.take().map(PathBuf::from);
+        let client_ca = self.client_ca.take().map(PathBuf::from);
+        let address = checker.checked(declared!(WrittenHttps, "address"), self.address.take());
         let files = ServerFiles { certificate: certificate?, key: key?, client_ca };
         let address = address?;
         match tls::configuration(&files) {
-            Ok(_) => Some(Https { address, files }),
+            Ok(_) => Some(self.settled(HttpsParts { address, files }, checker)),
             Err(error) => {
                 let file = |path: &Path| path.display().to_string();
                 let (key, path, expected) = match error.part {
@@ -110,15 +111,6 @@ impl WrittenHttps {
             }
         }
     }
-}
-
-/// An address and a port, or a mistake at `key`.
-pub(in crate::settings) fn address(
-    key: &str,
-    written: Option<String>,
-    checker: &mut Checker<'_>,
-) -> Option<SocketAddr> {
-    checker.parsed(key, &written?, ADDRESS_EXPECTED, |text| text.parse().ok())
 }
 
 fn socket_path(path: &str, checker: &mut Checker<'_>) -> Option<PathBuf> {

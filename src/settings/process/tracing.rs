@@ -4,19 +4,19 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use crate::{
+    settings::{
+        route::{
+            function_uri::FunctionUri,
+            upstream::{Scheme, authorities},
+        },
+        source::{check::Checker, key_type::KeyType as _},
+    },
+    text::units::{WrittenDuration, WrittenShare},
+};
 use actix_http::header::{self, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
 
-use crate::settings::{
-    route::function_uri::FunctionUri,
-    route::upstream::{Scheme, authorities},
-    source::check::Checker,
-};
-use crate::text::units::{WrittenDuration, WrittenShare};
-
-/// What the OpenTelemetry specification proposes (`OTEL_EXPORTER_OTLP_TIMEOUT`).
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// Only a text that begins with one is a reference.
 const REFERENCES: [&str; 3] = ["$env://", "$file://", "{vault://"];
 /// Made anew for each delivery.
@@ -28,82 +28,88 @@ const OWN_HEADERS: [HeaderName; 5] = [
     header::CONNECTION,
 ];
 
-/// Traces.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Tracing {
-    /// Whether requests take part in them.
-    pub propagate: bool,
-    /// How many of those that nobody has decided about are recorded, from 0 to 1; `None` leaves that to AWS.
-    pub sample: Option<f64>,
-    /// Who is told of what is recorded.
-    pub otlp: Option<Otlp>,
+section! {
+    /// Traces.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Tracing, read as WrittenTracing, optional "a table about traces";
+
+    made TracingParts {
+        /// How many of those that nobody has decided about are recorded, from 0 to 1; `None` leaves that to AWS.
+        sample: Option<f64>,
+        /// Who is told of what is recorded.
+        otlp: Option<Otlp>,
+    }
+
+    /// Whether requests take part in traces: a client's `traceparent` is passed on with a step of ours, another begins
+    /// where there is none, and AWS is told by `X-Amzn-Trace-Id` too, unless the client does that itself.
+    propagate: bool = true;
+    /// How many of the traces that nobody has decided about are to be recorded, 0 to 1. None by default: AWS decides by
+    /// its own rules, and `traceparent` says that nobody has decided to. With `otlp` it is all of them.
+    sample: WrittenShare => _;
+    /// A collector that is told of each request that is recorded, over OTLP/HTTP; none by default:
+    /// `{ endpoint: "http://127.0.0.1:4318", headers: { api-key: $env://OTLP_KEY }, service_name: apigw-invoker,
+    /// resource: { deployment.environment.name: prod }, timeout: 10s, ca_certificate: /tls/ca.crt }`
+    otlp: WrittenOtlp => _;
 }
 
-/// A collector that speaks OTLP over HTTP (opentelemetry.io, OTLP specification 1.x).
-#[derive(Debug, Clone, PartialEq)]
-pub struct Otlp {
-    /// Where it is; `/v1/traces` is added to the path, as to `OTEL_EXPORTER_OTLP_ENDPOINT`.
-    pub endpoint: FunctionUri,
-    /// What it wants to be told with each delivery, which may prove something.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// What this process is called: `service.name`.
-    pub service_name: String,
-    /// What else is said of it, by the names of OpenTelemetry's resources.
-    pub resource: BTreeMap<String, String>,
-    /// For each step of a delivery.
-    pub timeout: Duration,
+section! {
+    /// A collector that speaks OTLP over HTTP (opentelemetry.io, OTLP specification 1.x).
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Otlp, read as WrittenOtlp, optional "a table about a collector, with its `endpoint`";
+
+    made OtlpParts {
+        /// Where it is; `/v1/traces` is added to the path, as to `OTEL_EXPORTER_OTLP_ENDPOINT`.
+        endpoint: FunctionUri,
+        /// What it wants to be told with each delivery, which may prove something.
+        headers: Vec<(HeaderName, HeaderValue)>,
+        /// What this process is called: `service.name`.
+        service_name: String,
+        /// What else is said of it, by the names of OpenTelemetry's resources.
+        resource: BTreeMap<String, String>,
+        /// A PEM file of the authorities to trust instead of the platform's.
+        ca_certificate: Option<PathBuf>,
+    }
+
+    /// Where it takes OTLP over HTTP, such as `http://127.0.0.1:4318`; `/v1/traces` is added.
+    endpoint: String, pattern("^[hH][tT][tT][pP][sS]?://[^/?#]+(/[^?#]*)?$"), secret_query(), required() => _;
+    /// Headers of each delivery, such as a collector's key; `$env://` and `$file://` keep it out of here.
+    headers: BTreeMap<String, SecretString> => _;
+    /// What this process is called, `service.name`.
+    service_name: String = env!("CARGO_PKG_NAME"), open() => _;
+    /// What else is said of it, such as `deployment.environment.name`.
+    resource: BTreeMap<String, String>, open() => _;
+    // what the OpenTelemetry specification proposes (`OTEL_EXPORTER_OTLP_TIMEOUT`)
+    /// How long each step of a delivery may take.
+    timeout: WrittenDuration [Duration::from_millis(100)..=Duration::from_mins(1)] = Duration::from_secs(10);
     /// A PEM file of the authorities to trust instead of the platform's.
-    pub ca_certificate: Option<PathBuf>,
+    ca_certificate: String, open() => _;
 }
 
 impl Default for Tracing {
     fn default() -> Self {
-        Self { propagate: true, sample: None, otlp: None }
+        Self { propagate: bool::standard(declared!(WrittenTracing, "propagate")), sample: None, otlp: None }
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table about traces")]
-pub(in crate::settings) struct WrittenTracing {
-    propagate: Option<bool>,
-    sample: Option<WrittenShare>,
-    otlp: Option<WrittenOtlp>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table about a collector, with its `endpoint`")]
-struct WrittenOtlp {
-    endpoint: Option<String>,
-    headers: Option<BTreeMap<String, SecretString>>,
-    service_name: Option<String>,
-    resource: Option<BTreeMap<String, String>>,
-    timeout: Option<WrittenDuration>,
-    ca_certificate: Option<String>,
-}
-
 impl WrittenTracing {
-    pub(in crate::settings) fn check(self, checker: &mut Checker<'_>, default: &Tracing) -> Tracing {
-        let share = |WrittenShare(share)| checker.number("sample", Some(share), 0.0, 0.0..=1.0);
-        let sample = self.sample.map(share).or(default.sample);
-        let propagate = self.propagate.unwrap_or(default.propagate);
-        if self.otlp.is_some() && !propagate {
+    pub(in crate::settings) fn check(mut self, checker: &mut Checker<'_>) -> Tracing {
+        let sample = checker.checked(declared!(WrittenTracing, "sample"), self.sample);
+        if self.otlp.is_some() && self.propagate == Some(false) {
             checker.below("propagate").mistake("off, while `otlp` is there", "true, or no `otlp`");
         }
-        let otlp = self.otlp.and_then(|otlp| otlp.check(&mut checker.below("otlp")));
+        let otlp = self.otlp.take().and_then(|otlp| otlp.check(&mut checker.below("otlp")));
         // whoever names a collector wants to see something (OpenTelemetry's default is to record all)
         let sample = sample.or(otlp.is_some().then_some(1.0));
-        Tracing { propagate, sample, otlp }
+        self.settled(TracingParts { sample, otlp }, checker)
     }
 }
 
 impl WrittenOtlp {
-    fn check(self, checker: &mut Checker<'_>) -> Option<Otlp> {
+    fn check(mut self, checker: &mut Checker<'_>) -> Option<Otlp> {
         const EXPECTED: &str =
             "where the collector takes OTLP over HTTP, without /v1/traces, user and query: http://HOST:4318";
-        let shortest = Duration::from_millis(100);
-        let timeout = checker.duration("timeout", self.timeout, TIMEOUT, shortest..=Duration::from_mins(1));
-        let headers = headers(self.headers.unwrap_or_default(), &mut checker.below("headers"));
-        let Some(endpoint) = self.endpoint else {
+        let headers = headers(self.headers.take().unwrap_or_default(), &mut checker.below("headers"));
+        let Some(endpoint) = self.endpoint.take() else {
             if !checker.is_wrong("endpoint") {
                 checker.below("endpoint").mistake("missing", EXPECTED);
             }
@@ -115,17 +121,15 @@ impl WrittenOtlp {
         if self.ca_certificate.is_some() && endpoint.scheme == Scheme::Http {
             checker.below("ca_certificate").mistake("there is no TLS to verify", "none, or https");
         }
-        Some(Otlp {
+        let service_name = self.service_name.take().filter(|name| !name.is_empty());
+        let parts = OtlpParts {
             endpoint,
             headers,
-            service_name: self
-                .service_name
-                .filter(|name| !name.is_empty())
-                .unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned()),
-            resource: self.resource.unwrap_or_default(),
-            timeout,
-            ca_certificate: self.ca_certificate.map(|file| authorities(file, checker)),
-        })
+            service_name: checker.settled(declared!(WrittenOtlp, "service_name"), service_name),
+            resource: self.resource.take().unwrap_or_default(),
+            ca_certificate: self.ca_certificate.take().map(|file| authorities(file, checker)),
+        };
+        Some(self.settled(parts, checker))
     }
 }
 

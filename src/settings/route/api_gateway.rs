@@ -3,76 +3,136 @@
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 
-use super::key_source::Source;
 use super::{
-    circuit_breaker::WrittenCircuitBreaker,
-    connect::WrittenConnect,
-    credentials::{Names, WrittenMetadataProtocol, WrittenSource, is_visible},
+    credentials::{Names, OwnKeys, is_visible},
+    endpoint_variant::EndpointVariant,
+    forward_proxy::ForwardProxy,
     function_uri::FunctionUri,
-    retry::WrittenRetry,
-    service,
-    upstream::{UpstreamSettings, WrittenUpstream},
+    key_source::{Source, WrittenSource},
+    service, session_name,
+    upstream::{OwnWay, SCOPE_WORD, UpstreamSettings, WrittenUpstream},
 };
-use crate::settings::{
-    EndpointVariant, ForwardProxy, process::limits::Limits, source::check::Checker, source::reader::present,
+use crate::{
+    settings::{
+        process::limits::Limits,
+        source::{
+            check::Checker,
+            declaration::{Key, Standard},
+            key_type::{DAY, KeyType as _, Proof},
+        },
+    },
+    text::units::{WrittenDuration, WrittenSize, size_text},
 };
-use crate::text::units::{WrittenDuration, WrittenSize, size_text};
 
-/// The payload that API Gateway takes (docs.aws.amazon.com, API Gateway quotas). APISIX's default is 64 MiB,
-/// which API Gateway would refuse after all of it was sent.
-const MAX_REQUEST_BODY: u64 = 10 << 20;
 /// APISIX's.
 const TIMEOUT: Duration = Duration::from_secs(3);
-const REGION: &str = "us-east-1";
-const SERVICE: &str = "execute-api";
+/// Before each of a Function URL and an API's endpoint stands `http` or `https`, in any case.
+const FUNCTION_URI: &str = r"^[hH][tT][tT][pP][sS]?://[^#*\s]+$";
 
-/// How a route calls an API Gateway endpoint or Function URL, checked.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ApiGatewaySettings {
-    /// Where the function is.
-    pub function_uri: FunctionUri,
-    /// What proves to AWS who calls.
-    pub authorization: Authorization,
-    /// What becomes of the proofs that a client brings.
-    pub client_authorization: ClientAuthorization,
-    /// How to reach it.
-    pub upstream: UpstreamSettings,
-    /// Bytes of a request body.
-    pub max_req_body_size: u64,
+section! {
+    /// How a route calls an API Gateway endpoint or Function URL, checked.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct ApiGatewaySettings, read as WrittenApiGateway, optional "a table about an API Gateway endpoint";
+
+    made ApiGatewayParts {
+        /// Where the function is.
+        function_uri: FunctionUri,
+        /// What proves to AWS who calls.
+        authorization: Authorization,
+        /// How to reach it.
+        upstream: UpstreamSettings,
+        /// Bytes of a request body.
+        max_req_body_size: u64,
+    }
+
+    /// The endpoint: scheme, host, stage, path and, if need be, a query. What the `*` of `uri` stood for is appended.
+    function_uri: String, pattern(FUNCTION_URI), secret_query() => |gateway| gateway.function_uri.to_string();
+    /// What proves to AWS who calls: `apikey`, `iam` or both.
+    authorization: WrittenAuthorization => |gateway| &gateway.authorization;
+    /// What becomes of `x-api-key`, `Authorization` and SigV4 headers that a client sends on a route with
+    /// `authorization`: `replace` takes them out, `pass` lets them win.
+    client_authorization: ClientAuthorization = ClientAuthorization::Replace;
+    /// Whether connections are used again.
+    keepalive: bool = true => |gateway| gateway.upstream.keepalive;
+    // APISIX's default
+    /// How long an idle connection stays.
+    keepalive_timeout: WrittenDuration [Duration::from_secs(1)..=DAY] = Duration::from_mins(1)
+        => |gateway| gateway.upstream.keepalive_timeout;
+    // the payload that API Gateway takes (docs.aws.amazon.com, API Gateway quotas); APISIX's default is 64 MiB, which
+    // API Gateway would refuse after all of it was sent
+    /// Bytes of a request body, no more than `limits.max_request_body`.
+    max_req_body_size: WrittenSize [1..=1 << 30] = 10 << 20 => |gateway| gateway.max_req_body_size;
+    ..upstream: WrittenUpstream, with own_upstream;
 }
 
-/// What is sent to AWS as proof; both may be set, and both are then sent.
-#[derive(Debug, Clone, Default)]
-pub struct Authorization {
-    /// Goes out as `x-api-key`.
-    pub apikey: Option<SecretString>,
-    /// Signs the request.
-    pub iam: Option<Iam>,
+/// The defaults that keys of both backends have here.
+fn own_upstream(key: Key) -> Key {
+    if key.name == "timeout" { key.standard(Standard::of(TIMEOUT)) } else { key }
 }
 
-/// Signature Version 4.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Iam {
-    /// Where the keys come from.
-    pub source: Source,
+fn own_source(key: Key) -> Key {
+    if key.name == "role_session_name" { key.standard(Standard::Text(session_name::DEFAULT)) } else { key }
+}
+
+section! {
+    /// What is sent to AWS as proof; both may be set, and both are then sent.
+    #[derive(Debug, Clone, Default)]
+    pub struct Authorization, read as WrittenAuthorization, filled "a table with `apikey` or `iam`";
+
+    made AuthorizationParts {
+        /// Goes out as `x-api-key`.
+        apikey: Option<SecretString>,
+        /// Signs the request.
+        iam: Option<Iam>,
+    }
+
+    /// Goes out as `x-api-key`. Keep it out of files: `$env://NAME` or `$file:///path`.
+    apikey: Proof => |authorization| &authorization.apikey;
+    /// Every request is signed with Signature Version 4; `iam: {}` takes the first keys that are configured, see
+    /// "Credentials".
+    iam: WrittenIam => |authorization| &authorization.iam;
+}
+
+section! {
+    /// Signature Version 4.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Iam, read as WrittenIam, present "a table with `accesskey` and `secretkey`";
+
+    made IamParts {
+        /// Where the keys come from.
+        source: Source,
+        /// The region of the endpoint.
+        region: String,
+        /// `execute-api`, or `lambda` for Function URLs.
+        service: String,
+    }
+
+    // AWS's logs and every signature name it: it proves nothing
+    /// The access key id of the route's own.
+    accesskey: Proof, open() => |iam| iam.source.shown_keys()[0];
+    /// Its secret. Keep it out of files: `$env://NAME` or `$file:///path`.
+    secretkey: Proof => |iam| iam.source.shown_keys()[1];
+    // APISIX's page spells it in both ways
+    /// The same as `secretkey`.
+    secret_key: Proof => _;
     /// The region of the endpoint.
-    pub region: String,
-    /// `execute-api`, or `lambda` for Function URLs.
-    pub service: String,
+    aws_region: String = "us-east-1", pattern(SCOPE_WORD) => |iam| &iam.region;
+    /// `lambda` for a Function URL. Services whose signatures follow rules of their own (`s3`, `s3express`,
+    /// `s3-object-lambda`, `s3-outposts`, `aoss`, `glacier`, `sdb`, `vpc-lattice-svcs`) are a mistake.
+    service: String = "execute-api", kind(Kind::WordBut(service::NOT_YET)) => |iam| &iam.service;
+    ..source: WrittenSource, with own_source;
 }
 
-/// What becomes of the `x-api-key`, `Authorization` and SigV4 headers that a client sends on a route with
-/// `authorization`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ClientAuthorization {
-    /// Replaced by the route's, or removed.
-    #[default]
-    Replace,
-    /// They win over the route's, as in APISIX.
-    Pass,
+words! {
+    /// What becomes of the `x-api-key`, `Authorization` and SigV4 headers that a client sends on a route with
+    /// `authorization`.
+    pub enum ClientAuthorization {
+        /// Replaced by the route's, or removed.
+        Replace = "replace",
+        /// They win over the route's, as in APISIX.
+        Pass = "pass",
+    }
 }
 
 impl PartialEq for Authorization {
@@ -89,67 +149,9 @@ impl Authorization {
     }
 }
 
-/// The section as written.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table about an API Gateway endpoint")]
-pub(in crate::settings) struct WrittenApiGateway {
-    function_uri: Option<String>,
-    #[serde(deserialize_with = "present")]
-    authorization: Option<WrittenAuthorization>,
-    client_authorization: Option<ClientAuthorization>,
-    timeout: Option<WrittenDuration>,
-    connect_timeout: Option<WrittenDuration>,
-    first_byte_timeout: Option<WrittenDuration>,
-    idle_timeout: Option<WrittenDuration>,
-    ssl_verify: Option<bool>,
-    ca_certificate: Option<String>,
-    client_certificate: Option<String>,
-    client_key: Option<SecretString>,
-    #[serde(deserialize_with = "present")]
-    connect: Option<WrittenConnect>,
-    keepalive: Option<bool>,
-    keepalive_pool: Option<u32>,
-    keepalive_timeout: Option<WrittenDuration>,
-    proxy_url: Option<SecretString>,
-    request_timeout: Option<WrittenDuration>,
-    retry: Option<WrittenRetry>,
-    #[serde(deserialize_with = "present")]
-    circuit_breaker: Option<WrittenCircuitBreaker>,
-    max_req_body_size: Option<WrittenSize>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table with `apikey` or `iam`")]
-struct WrittenAuthorization {
-    #[serde(deserialize_with = "present")]
-    apikey: Option<SecretString>,
-    #[serde(deserialize_with = "present")]
-    iam: Option<WrittenIam>,
-}
-
-/// APISIX's page spells the secret both `secretkey` and `secret_key`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table with `accesskey` and `secretkey`")]
-struct WrittenIam {
-    #[serde(deserialize_with = "present")]
-    accesskey: Option<SecretString>,
-    #[serde(alias = "secret_key", deserialize_with = "present")]
-    secretkey: Option<SecretString>,
-    session_token: Option<SecretString>,
-    profile: Option<String>,
-    assume_role_arn: Option<String>,
-    role_session_name: Option<String>,
-    external_id: Option<String>,
-    role_duration: Option<WrittenDuration>,
-    sts_endpoint_url: Option<String>,
-    imds_protocol_version: Option<WrittenMetadataProtocol>,
-    aws_region: Option<String>,
-    service: Option<String>,
-}
-
 impl WrittenApiGateway {
     pub(in crate::settings) fn check(
-        self,
+        mut self,
         limits: &Limits,
         checker: &mut Checker<'_>,
     ) -> Option<ApiGatewaySettings> {
@@ -160,50 +162,45 @@ impl WrittenApiGateway {
                 None
             }
         };
-        let upstream = WrittenUpstream {
-            timeout: self.timeout,
-            connect_timeout: self.connect_timeout,
-            first_byte_timeout: self.first_byte_timeout,
-            idle_timeout: self.idle_timeout,
-            ssl_verify: self.ssl_verify,
-            ca_certificate: self.ca_certificate,
-            client_certificate: self.client_certificate,
-            client_key: self.client_key,
-            connect: self.connect,
-            keepalive: self.keepalive,
-            keepalive_pool: self.keepalive_pool,
-            keepalive_timeout: self.keepalive_timeout,
-            proxy_url: self.proxy_url,
-            request_timeout: self.request_timeout,
-            retry: self.retry,
-            circuit_breaker: self.circuit_breaker,
+        let own = OwnWay {
+            timeout: TIMEOUT,
+            scheme: function_uri.as_ref().map(|uri| uri.scheme),
+            keepalive: checker.settled(declared!(WrittenApiGateway, "keepalive"), self.keepalive),
+            keepalive_timeout: checker
+                .settled(declared!(WrittenApiGateway, "keepalive_timeout"), self.keepalive_timeout),
         };
-        let upstream = upstream.check(TIMEOUT, function_uri.as_ref().map(|uri| uri.scheme), checker);
-        let authorization = match self.authorization {
+        let upstream = self.upstream.check(own, checker);
+        let authorization = match self.authorization.take() {
             None => Some(Authorization::default()),
             Some(written) => written.check(upstream.proxy.clone(), &mut checker.below("authorization")),
         };
-        let default = MAX_REQUEST_BODY.min(limits.max_request_body);
-        let max_req_body_size =
-            checker.size("max_req_body_size", self.max_req_body_size, default, 1..=u64::MAX);
-        if max_req_body_size > limits.max_request_body {
+        let max_req_body_size = self.max_req_body_size(limits, checker);
+        let parts = ApiGatewayParts {
+            function_uri: function_uri?,
+            authorization: authorization?,
+            upstream,
+            max_req_body_size,
+        };
+        Some(self.settled(parts, checker))
+    }
+
+    fn max_req_body_size(&self, limits: &Limits, checker: &mut Checker<'_>) -> u64 {
+        let key = declared!(WrittenApiGateway, "max_req_body_size");
+        let Some(size) = checker.checked(key, self.max_req_body_size) else {
+            return WrittenSize::standard(key).min(limits.max_request_body);
+        };
+        if size > limits.max_request_body {
             checker.below("max_req_body_size").mistake(
                 "exceeds `limits.max_request_body`",
                 format!("at most {}", size_text(limits.max_request_body)),
             );
         }
-        Some(ApiGatewaySettings {
-            function_uri: function_uri?,
-            authorization: authorization?,
-            client_authorization: self.client_authorization.unwrap_or_default(),
-            upstream,
-            max_req_body_size,
-        })
+        size
     }
 }
 
 impl WrittenAuthorization {
-    fn check(self, proxy: Option<ForwardProxy>, checker: &mut Checker<'_>) -> Option<Authorization> {
+    fn check(mut self, proxy: Option<ForwardProxy>, checker: &mut Checker<'_>) -> Option<Authorization> {
         let mut right = true;
         if self.apikey.is_none()
             && self.iam.is_none()
@@ -214,13 +211,12 @@ impl WrittenAuthorization {
             checker.mistake("neither `apikey` nor `iam` is there", "one of them, or no `authorization`");
             right = false;
         }
-        if let Some(key) = &self.apikey
-            && !is_visible(key)
-        {
+        let apikey = self.apikey.take().map(|Proof(key)| key);
+        if apikey.as_ref().is_some_and(|key| !is_visible(key)) {
             checker.below("apikey").mistake("empty or not fit for a header", "the API key, visible ASCII");
             right = false;
         }
-        let iam = match self.iam {
+        let iam = match self.iam.take() {
             None => None,
             Some(written) => {
                 let iam = written.check(proxy, &mut checker.below("iam"));
@@ -228,19 +224,19 @@ impl WrittenAuthorization {
                 iam
             }
         };
-        right.then_some(Authorization { apikey: self.apikey, iam })
+        right.then(|| self.settled(AuthorizationParts { apikey, iam }, checker))
     }
 }
 
 impl WrittenIam {
-    fn check(self, proxy: Option<ForwardProxy>, checker: &mut Checker<'_>) -> Option<Iam> {
+    fn check(mut self, proxy: Option<ForwardProxy>, checker: &mut Checker<'_>) -> Option<Iam> {
         let expected = "lower-case letters, digits and `-`";
-        let mut word = |key, written: Option<String>, default: &str| {
-            let text = written.unwrap_or_else(|| default.to_owned());
-            checker.parsed(key, &text, expected, |text| is_scope_word(text).then(|| text.to_owned()))
+        let mut word = |key: &Key, written: Option<String>| {
+            let text = written.unwrap_or_else(|| String::standard(key));
+            checker.parsed(key.name, &text, expected, |text| is_scope_word(text).then(|| text.to_owned()))
         };
-        let region = word("aws_region", self.aws_region, REGION);
-        let service = word("service", self.service, SERVICE).filter(|service| {
+        let region = word(declared!(WrittenIam, "aws_region"), self.aws_region.take());
+        let service = word(declared!(WrittenIam, "service"), self.service.take()).filter(|service| {
             let problem = service::unsupported(service);
             let is_supported = problem.is_none();
             if let Some(problem) = problem {
@@ -248,29 +244,33 @@ impl WrittenIam {
             }
             is_supported
         });
-        let source = WrittenSource {
-            key: self.accesskey,
-            secret: self.secretkey,
-            session_token: self.session_token,
-            profile: self.profile,
-            assume_role_arn: self.assume_role_arn,
-            role_session_name: self.role_session_name,
-            external_id: self.external_id,
-            role_duration: self.role_duration,
-            sts_endpoint_url: self.sts_endpoint_url,
-            imds_protocol_version: self.imds_protocol_version,
+        let region = region?;
+        let own = OwnKeys {
+            key: self.accesskey.take().map(|Proof(key)| key),
+            secret: self.secret(checker),
+            region: region.clone(),
             variant: EndpointVariant::of(None, None, checker),
+            proxy,
         };
         let names = Names {
             prefix: "",
             key: "accesskey",
             secret: "secretkey",
             session_token: "session_token",
-            session: super::session_name::DEFAULT,
+            session: session_name::DEFAULT,
         };
-        let region = region?;
-        let source = source.check(names, region.clone(), proxy, checker);
-        Some(Iam { source: source?, region, service: service? })
+        let source = self.source.check(names, own, checker);
+        let parts = IamParts { source: source?, region, service: service? };
+        Some(self.settled(parts, checker))
+    }
+
+    /// The secret in either of its spellings.
+    fn secret(&mut self, checker: &mut Checker<'_>) -> Option<SecretString> {
+        let (one, other) = (self.secretkey.take(), self.secret_key.take());
+        if one.is_some() && other.is_some() {
+            checker.below("secretkey").mistake("stands here in another spelling too", "one of the two");
+        }
+        one.or(other).map(|Proof(secret)| secret)
     }
 }
 
@@ -301,14 +301,14 @@ mod tests {
                         "t",
                     )),
                     role: None,
-                    region: REGION.into(),
+                    region: "us-east-1".into(),
                     sts_endpoint: None,
                     variant: EndpointVariant::default(),
                     metadata: MetadataProtocol::V2,
                     proxy: None,
                 },
-                region: REGION.into(),
-                service: SERVICE.into(),
+                region: "us-east-1".into(),
+                service: "execute-api".into(),
             }),
         };
         let shown = format!("{authorization:?}");

@@ -3,20 +3,28 @@
 //! A private API is behind a VPC endpoint with a name of its own, while `Host` and signature still name the API.
 //! `upstream.rs` checks it, `backend.rs` makes an endpoint of it.
 
-use actix_http::uri::Authority;
-use rustls_pki_types::ServerName;
-use serde::Deserialize;
-
 use super::{function_uri::host_and_port, upstream::Scheme};
 use crate::settings::{HostPort, source::check::Checker};
+use actix_http::uri::Authority;
+use rustls_pki_types::ServerName;
 
-/// Where to connect, checked; empty where nothing is written.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Connect {
-    /// Host, and port if it is not the one that is called; an IPv6 address is without its brackets.
-    pub address: Option<(String, Option<u16>)>,
-    /// What the server is called in SNI and in its certificate, instead of the host that is called.
-    pub sni: Option<String>,
+section! {
+    /// Where to connect, checked; empty where nothing is written.
+    #[derive(Debug, Clone, Default, PartialEq, Eq)]
+    pub struct Connect, read as WrittenConnect, filled "a table with `address` or `sni`";
+
+    made ConnectParts {
+        /// Host, and port if it is not the one that is called; an IPv6 address is without its brackets.
+        address: Option<(String, Option<u16>)>,
+        /// What the server is called in SNI and in its certificate, instead of the host that is called.
+        sni: Option<String>,
+    }
+
+    /// `HOST` or `HOST:PORT` to connect to instead of the host that is called, which is still sent as `Host` and
+    /// signed; see "Private APIs".
+    address: String, open() => |connect| connect.address_text();
+    /// What the server is called in TLS: in SNI and in its certificate. By default the host that is called.
+    sni: String, open() => |connect| &connect.sni;
 }
 
 impl Connect {
@@ -27,19 +35,18 @@ impl Connect {
             None => HostPort(host, port),
         }
     }
-}
 
-/// The section as written.
-#[derive(Debug, Default, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table with `address` or `sni`")]
-pub(in crate::settings) struct WrittenConnect {
-    address: Option<String>,
-    sni: Option<String>,
+    fn address_text(&self) -> Option<String> {
+        self.address.as_ref().map(|(host, port)| match port {
+            Some(port) => HostPort(host, *port).to_string(),
+            None => host.clone(),
+        })
+    }
 }
 
 impl WrittenConnect {
     /// `scheme` is that of the backend, if it is known.
-    pub(in crate::settings) fn check(self, scheme: Option<Scheme>, checker: &mut Checker<'_>) -> Connect {
+    pub(in crate::settings) fn check(mut self, scheme: Option<Scheme>, checker: &mut Checker<'_>) -> Connect {
         let is_written = self.address.is_some() || self.sni.is_some();
         if !is_written && !checker.is_wrong("address") && !checker.is_wrong("sni") {
             checker.mistake("neither `address` nor `sni` is there", "one of them, or no `connect`");
@@ -48,15 +55,16 @@ impl WrittenConnect {
             checker.below("sni").mistake("there is no TLS to say it in", "none, or https");
         }
         let expected = "HOST or HOST:PORT, without a scheme; an IPv6 address in brackets";
-        Connect {
-            address: self.address.and_then(|text| checker.parsed("address", &text, expected, address)),
-            sni: self.sni.and_then(|text| {
+        let parts = ConnectParts {
+            address: self.address.take().and_then(|text| checker.parsed("address", &text, expected, address)),
+            sni: self.sni.take().and_then(|text| {
                 let expected = "the name of a host, or an address";
                 checker.parsed("sni", &text, expected, |text| {
                     ServerName::try_from(text).is_ok().then(|| text.to_owned())
                 })
             }),
-        }
+        };
+        self.settled(parts, checker)
     }
 }
 

@@ -1,36 +1,15 @@
 //! Which keys a route signs with, as written: the same keys in both backends' sections, under `lambda` with Kong's
 //! `aws_` before their names.
 
-use std::time::Duration;
-
 use aws_credential_types::Credentials;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 
-use super::endpoint_variant::EndpointVariant;
-use super::key_source::{MetadataProtocol, MountedKeys, Origin, Part, Role, Source, is_key, is_swapped};
-use crate::settings::{ForwardProxy, source::check::Checker};
-use crate::text::units::WrittenDuration;
-
-/// STS's bounds for a session (AWS STS API reference, `AssumeRole`).
-const SHORTEST_SESSION: Duration = Duration::from_mins(15);
-const LONGEST_SESSION: Duration = Duration::from_hours(12);
-
-/// The keys as written, gathered from the backend's own section.
-#[derive(Debug, Default)]
-pub(in crate::settings) struct WrittenSource {
-    pub(in crate::settings) key: Option<SecretString>,
-    pub(in crate::settings) secret: Option<SecretString>,
-    pub(in crate::settings) session_token: Option<SecretString>,
-    pub(in crate::settings) profile: Option<String>,
-    pub(in crate::settings) assume_role_arn: Option<String>,
-    pub(in crate::settings) role_session_name: Option<String>,
-    pub(in crate::settings) external_id: Option<String>,
-    pub(in crate::settings) role_duration: Option<WrittenDuration>,
-    pub(in crate::settings) sts_endpoint_url: Option<String>,
-    pub(in crate::settings) imds_protocol_version: Option<WrittenMetadataProtocol>,
-    pub(in crate::settings) variant: EndpointVariant,
-}
+use super::{
+    endpoint_variant::EndpointVariant,
+    forward_proxy::ForwardProxy,
+    key_source::{MountedKeys, Origin, Part, Role, Source, SourceParts, WrittenSource, is_key, is_swapped},
+};
+use crate::settings::source::check::Checker;
 
 /// What differs between the two sections.
 #[derive(Debug, Clone, Copy)]
@@ -44,41 +23,40 @@ pub(in crate::settings) struct Names {
     pub(in crate::settings) session: &'static str,
 }
 
-/// `aws_imds_protocol_version`. Kong's default is v1; a token costs nothing and closes a hole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(in crate::settings) enum WrittenMetadataProtocol {
-    V1,
-    V2,
+/// What a backend's own section says about its keys.
+#[derive(Debug)]
+pub(in crate::settings) struct OwnKeys {
+    pub(in crate::settings) key: Option<SecretString>,
+    pub(in crate::settings) secret: Option<SecretString>,
+    /// The region that requests are signed for.
+    pub(in crate::settings) region: String,
+    pub(in crate::settings) variant: EndpointVariant,
+    /// The way to AWS.
+    pub(in crate::settings) proxy: Option<ForwardProxy>,
 }
 
 impl WrittenSource {
     pub(in crate::settings) fn check(
-        self,
+        &mut self,
         names: Names,
-        region: String,
-        proxy: Option<ForwardProxy>,
+        own: OwnKeys,
         checker: &mut Checker<'_>,
     ) -> Option<Source> {
         EndpointVariant::check_variables(checker);
-        let origin = self.origin(names, checker);
+        let origin = self.origin(names, &own, checker);
         let role = self.role(names, checker);
         let sts_endpoint = self.sts_endpoint(names, checker);
-        let metadata = match self.imds_protocol_version {
-            Some(WrittenMetadataProtocol::V1) => MetadataProtocol::V1,
-            Some(WrittenMetadataProtocol::V2) | None => MetadataProtocol::V2,
-        };
-        let variant = self.variant;
-        Some(Source { origin: origin?, role, region, sts_endpoint, variant, metadata, proxy })
+        let key = declared!(WrittenSource, "imds_protocol_version");
+        let metadata = checker.settled(key, self.imds_protocol_version);
+        let OwnKeys { region, variant, proxy, .. } = own;
+        let parts = SourceParts { origin: origin?, role, region, sts_endpoint, variant, metadata, proxy };
+        Some(self.settled(parts, checker))
     }
 
     /// The keys, all of them, or a profile, or else the chain.
-    fn origin(&self, names: Names, checker: &mut Checker<'_>) -> Option<Origin> {
-        let keys = [
-            (names.key, &self.key),
-            (names.secret, &self.secret),
-            (names.session_token, &self.session_token),
-        ];
+    fn origin(&self, names: Names, own: &OwnKeys, checker: &mut Checker<'_>) -> Option<Origin> {
+        let keys =
+            [(names.key, &own.key), (names.secret, &own.secret), (names.session_token, &self.session_token)];
         let first = keys.iter().find(|(_, key)| key.is_some()).map(|(name, _)| *name);
         let Some(present) = first else {
             return Some(self.profile.clone().map_or(Origin::Chain, Origin::Profile));
@@ -98,13 +76,13 @@ impl WrittenSource {
             checker.below(name).mistake(problem, expected);
             right = false;
         }
-        if right && self.key.as_ref().is_some_and(|key| is_swapped(key.expose_secret())) {
+        if right && own.key.as_ref().is_some_and(|key| is_swapped(key.expose_secret())) {
             let problem = "no access key id, which is shorter and has neither `/` nor `+`";
             let expected = format!("the id; {} and {} may be swapped", names.key, names.secret);
             checker.below(names.key).mistake(problem, expected);
             right = false;
         }
-        let (Some(key), Some(secret), true) = (&self.key, &self.secret, right) else { return None };
+        let (Some(key), Some(secret), true) = (&own.key, &own.secret, right) else { return None };
         if keys.iter().any(|(name, _)| checker.file_of(name).is_some()) {
             let mut part = |name: &str, text: &SecretString| match checker.file_of(name) {
                 Some(file) => Part::File(file),
@@ -148,10 +126,8 @@ impl WrittenSource {
             let expected = "2 to 1224 letters, digits or `_+=,.@:/-`";
             checker.parsed(&name("external_id"), id, expected, |id| is_external_id(id).then(|| id.to_owned()))
         });
-        let duration = self.role_duration.map(|written| {
-            let range = SHORTEST_SESSION..=LONGEST_SESSION;
-            checker.duration(&name("role_duration"), Some(written), SHORTEST_SESSION, range)
-        });
+        let duration =
+            checker.key(&name("role_duration")).and_then(|key| checker.checked(key, self.role_duration));
         let session = self.role_session_name.as_deref().unwrap_or(names.session);
         let session_name = super::session_name::session_name(session).into_owned();
         Some(Role { arn: arn?, session_name, external_id, duration })

@@ -7,8 +7,15 @@ use std::fmt;
 use actix_http::{Uri, header::HeaderValue};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use percent_encoding::percent_decode_str;
+use serde_json::Value;
 
-use crate::text::uri_syntax::{escapes_are_whole, without_brackets};
+use crate::{
+    settings::source::{
+        secrecy::Secrecy,
+        shown::{REDACTED, Show},
+    },
+    text::uri_syntax::{escapes_are_whole, without_brackets},
+};
 
 /// A host and a port as they are written together: an IPv6 address in brackets (RFC 3986, 3.2.2).
 #[derive(Debug, Clone, Copy)]
@@ -95,6 +102,13 @@ fn basic(userinfo: &str) -> Result<HeaderValue, &'static str> {
 impl fmt::Display for ForwardProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         HostPort(&self.host, self.port).fmt(f)
+    }
+}
+
+impl Show for ForwardProxy {
+    fn show(&self, _: Secrecy) -> Value {
+        let user = if self.authorization.is_some() { format!("{REDACTED}@") } else { String::new() };
+        format!("http://{user}{self}").into()
     }
 }
 

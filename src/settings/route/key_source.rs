@@ -2,12 +2,20 @@
 //!
 //! Two routes with an equal source share one, and so one call to STS (`credentials.rs`).
 
-use std::{path::PathBuf, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use aws_credential_types::Credentials;
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 
 use super::{endpoint_variant::EndpointVariant, forward_proxy::ForwardProxy};
+use crate::{
+    settings::source::{
+        secrecy::Secrecy,
+        shown::{REDACTED, Redacted, Show},
+    },
+    text::units::WrittenDuration,
+};
 
 /// Whether a text can be a key or a token: they become parts of headers.
 pub fn is_key(text: &str) -> bool {
@@ -20,29 +28,79 @@ pub fn is_swapped(id: &str) -> bool {
     id.len() == 40 || id.contains(['/', '+'])
 }
 
-/// One source of keys.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Source {
-    /// Where the first keys come from.
-    pub origin: Origin,
-    /// The role that they are exchanged for.
-    pub role: Option<Role>,
-    /// The region of STS.
-    pub region: String,
-    /// `aws_sts_endpoint_url`: the regional endpoint's replacement.
-    pub sts_endpoint: Option<String>,
-    /// The kind of AWS's endpoints.
-    pub variant: EndpointVariant,
-    /// Which protocol the metadata service of EC2 is spoken to in.
-    pub metadata: MetadataProtocol,
-    /// The way to STS, where there is no straight one.
-    pub proxy: Option<ForwardProxy>,
+/// What a role may be. AWS's partitions have names that begin with `aws`.
+const ROLE: &str = "^arn:aws(-[!-9;-~]*)?:iam::[0-9]{12}:role/[!-~]+$";
+/// What STS takes (AWS STS API reference, `AssumeRole`).
+const EXTERNAL_ID: &str = "^[A-Za-z0-9_+=,.@:/-]{2,1224}$";
+const SESSIONS: RangeInclusive<Duration> = Duration::from_mins(15)..=Duration::from_hours(12);
+
+section! {
+    /// One source of keys.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Source, read as WrittenSource, optional "a table about keys";
+
+    made SourceParts {
+        /// Where the first keys come from.
+        origin: Origin,
+        /// The role that they are exchanged for.
+        role: Option<Role>,
+        /// The region of STS.
+        region: String,
+        /// `aws_sts_endpoint_url`: the regional endpoint's replacement.
+        sts_endpoint: Option<String>,
+        /// The kind of AWS's endpoints.
+        variant: EndpointVariant,
+        /// Which protocol the metadata service of EC2 is spoken to in.
+        metadata: MetadataProtocol,
+        /// The way to STS, where there is no straight one.
+        proxy: Option<ForwardProxy>,
+    }
+
+    /// The token of temporary keys.
+    session_token: SecretString, secret() => |source| source.session_token();
+    /// A profile of the shared files instead of keys.
+    profile: String, open() => |source| source.profile();
+    /// A role to assume with those keys.
+    assume_role_arn: String, pattern(ROLE) => |source| source.role.as_ref().map(|role| &role.arn);
+    /// What AWS's logs call the role's sessions; what STS would refuse in it becomes `-`.
+    role_session_name: String, open() => |source| source.role.as_ref().map(|role| &role.session_name);
+    /// What the role's owner demands.
+    external_id: String, pattern(EXTERNAL_ID), secret() => |source| source.role.as_ref().map(|role| &role.external_id);
+    /// How long a session lasts. STS decides by default.
+    role_duration: WrittenDuration [SESSIONS] => |source| source.role.as_ref().map(|role| role.duration);
+    /// Where STS is; the region's by default.
+    sts_endpoint_url: String, pattern("^[hH][tT][tT][pP][sS]?://[^@/?#]+/*$"), secret_query() => |source| &source.sts_endpoint;
+    // Kong's default is v1; a token costs nothing and closes a hole
+    /// `v1` for a metadata service without tokens.
+    imds_protocol_version: MetadataProtocol = MetadataProtocol::V2 => |source| source.metadata;
 }
 
 impl Source {
     /// Whether STS gives keys, as far as the settings tell: what the chain or a profile needs is in the environment.
     pub fn calls_sts(&self) -> bool {
         self.role.is_some() || matches!(self.origin, Origin::Chain | Origin::Profile(_))
+    }
+
+    /// The access key id and its secret, as far as they are shown: both of them or none.
+    pub(super) fn shown_keys(&self) -> [Option<&dyn Show>; 2] {
+        match &self.origin {
+            // the id is quoted in mistakes, and hidden where it is in force
+            Origin::Keys(_) => [Some(&Redacted), Some(&Redacted)],
+            Origin::Mounted(keys) => [Some(&keys.key), Some(&keys.secret)],
+            Origin::Profile(_) | Origin::Chain => [None, None],
+        }
+    }
+
+    fn session_token(&self) -> Option<&dyn Show> {
+        match &self.origin {
+            Origin::Keys(keys) => keys.session_token().map(|_| &Redacted as &dyn Show),
+            Origin::Mounted(keys) => keys.session_token.as_ref().map(|token| token as &dyn Show),
+            Origin::Profile(_) | Origin::Chain => None,
+        }
+    }
+
+    fn profile(&self) -> Option<&String> {
+        if let Origin::Profile(profile) = &self.origin { Some(profile) } else { None }
     }
 }
 
@@ -72,14 +130,14 @@ pub struct Role {
     pub duration: Option<Duration>,
 }
 
-/// The two protocols of EC2's metadata service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum MetadataProtocol {
-    /// With a session token, which a request that was smuggled out of an application cannot have.
-    #[default]
-    V2,
-    /// Without, on request alone.
-    V1,
+words! {
+    /// The two protocols of EC2's metadata service.
+    pub enum MetadataProtocol {
+        /// Without a token, on request alone.
+        V1 = "v1",
+        /// With a session token, which a request that was smuggled out of an application cannot have.
+        V2 = "v2",
+    }
 }
 
 /// A route's own keys, at least one part of which stands in a file.
@@ -100,6 +158,15 @@ pub enum Part {
     Text(SecretString),
     /// In this file, without its last line end.
     File(PathBuf),
+}
+
+impl Show for Part {
+    fn show(&self, _: Secrecy) -> Value {
+        match self {
+            Self::Text(_) => REDACTED.into(),
+            Self::File(path) => format!("$file://{}", path.display()).into(),
+        }
+    }
 }
 
 impl PartialEq for Part {

@@ -1,6 +1,7 @@
 //! The section `lambda` of a route: names and defaults are those of Kong's `aws-lambda` plugin.
 
 mod function;
+mod keys;
 mod payload;
 mod spelling;
 mod upstream_url;
@@ -9,45 +10,10 @@ mod written;
 use std::collections::BTreeMap;
 
 use actix_http::{StatusCode, header::HeaderValue};
-use serde::Deserialize;
 
-pub(in crate::settings) use self::written::WrittenLambda;
-use super::key_source::Source;
-
-use super::upstream::{Scheme, UpstreamSettings, host_header};
-
-/// How a route calls a function by the Invoke API, checked.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LambdaSettings {
-    /// Where the Lambda API is.
-    pub endpoint: LambdaEndpoint,
-    /// The region that signatures are for.
-    pub region: String,
-    /// Where the keys come from.
-    pub source: Source,
-    /// Name, partial or full ARN, as written.
-    pub function: String,
-    /// A version or alias.
-    pub qualifier: Option<String>,
-    /// What the API is asked to do.
-    pub invocation_type: InvocationType,
-    /// Whether the API is asked for the end of the function's log.
-    pub log_type: LogType,
-    /// How the function's answer comes.
-    pub invoke_mode: InvokeMode,
-    /// Base64 of JSON, for `X-Amz-Client-Context`.
-    pub client_context: Option<String>,
-    /// For `X-Amz-Tenant-Id`.
-    pub tenant_id: Option<String>,
-    /// What the function is given.
-    pub payload: PayloadSettings,
-    /// What becomes of its answer.
-    pub answer: AnswerSettings,
-    /// Bytes of a request body.
-    pub max_request_body: u64,
-    /// How to reach the API.
-    pub upstream: UpstreamSettings,
-}
+pub use self::keys::LambdaSettings;
+pub(in crate::settings) use self::keys::WrittenLambda;
+use super::upstream::{Scheme, host_header};
 
 /// Where the Lambda API is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,37 +39,36 @@ impl LambdaEndpoint {
     }
 }
 
-/// `X-Amz-Invocation-Type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-pub enum InvocationType {
-    /// Call it and wait for its answer.
-    #[default]
-    RequestResponse,
-    /// Put the event in its queue.
-    Event,
-    /// Only find out whether it could be called.
-    DryRun,
+words! {
+    /// `X-Amz-Invocation-Type`.
+    pub enum InvocationType {
+        /// Call it and wait for its answer.
+        RequestResponse = "RequestResponse",
+        /// Put the event in its queue.
+        Event = "Event",
+        /// Only find out whether it could be called.
+        DryRun = "DryRun",
+    }
 }
 
-/// `X-Amz-Log-Type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-pub enum LogType {
-    /// The last 4 KB of the function's log come with the answer.
-    #[default]
-    Tail,
-    /// They do not.
-    None,
+words! {
+    /// `X-Amz-Log-Type`.
+    pub enum LogType {
+        /// The last 4 KB of the function's log come with the answer.
+        Tail = "Tail",
+        /// They do not.
+        None = "None",
+    }
 }
 
-/// Which of the two Invoke APIs is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum InvokeMode {
-    /// `Invoke`: the answer comes whole.
-    #[default]
-    Buffered,
-    /// `InvokeWithResponseStream`: it comes as the function writes it.
-    ResponseStream,
+words! {
+    /// Which of the two Invoke APIs is called.
+    pub enum InvokeMode {
+        /// `Invoke`: the answer comes whole.
+        Buffered = "buffered",
+        /// `InvokeWithResponseStream`: it comes as the function writes it.
+        ResponseStream = "response_stream",
+    }
 }
 
 /// What a function is given as its event, in Kong's order of precedence.
@@ -121,10 +86,9 @@ pub enum PayloadSettings {
 }
 
 /// The version of an API Gateway's event and answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayloadVersion {
     /// REST APIs.
-    #[default]
     V1,
     /// HTTP APIs and Function URLs.
     V2,
@@ -181,15 +145,14 @@ pub struct AnswerSettings {
     pub preserve_lambda_api_error_code: bool,
 }
 
-/// `empty_arrays_mode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EmptyArraysMode {
-    /// Bytes stay as they are.
-    #[default]
-    Correct,
-    /// `[]` becomes `{}`.
-    Legacy,
+words! {
+    /// `empty_arrays_mode`.
+    pub enum EmptyArraysMode {
+        /// Bytes stay as they are.
+        Correct = "correct",
+        /// `[]` becomes `{}`.
+        Legacy = "legacy",
+    }
 }
 
 #[cfg(test)]

@@ -2,41 +2,52 @@
 //!
 //! `upstream.rs` reads it with the other keys about the way to AWS; `crate::resilience::retry` acts on it.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
-use serde::Deserialize;
+use crate::{
+    settings::source::{
+        check::Checker,
+        declaration::{Key, Kind},
+        key_type::{DAY, KeyType as _},
+        section::Section as _,
+    },
+    text::units::WrittenDuration,
+};
 
-use crate::settings::{process::limits::LONGEST, source::check::Checker};
-use crate::text::units::WrittenDuration;
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
-const ATTEMPTS: u32 = 2;
-const MOST_ATTEMPTS: u32 = 10;
-/// What AWS's SDKs begin with.
-const BACKOFF: Duration = Duration::from_millis(50);
-const MAX_BACKOFF: Duration = Duration::from_secs(1);
-/// What Finagle and Linkerd allow.
-const BUDGET: u32 = 20;
-/// Each of 100 requests may at most be made ten times.
-const LARGEST_BUDGET: u32 = 900;
+section! {
+    /// Which calls are made again, checked.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct RetrySettings, read as WrittenRetry, optional "a table about repeated calls";
 
-/// Which calls are made again, checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RetrySettings {
-    /// In all, the first among them.
-    pub attempts: u32,
-    /// The longest first pause; each further one may be twice as long.
-    pub backoff: Duration,
-    /// The longest pause, and the longest that AWS may ask for.
-    pub max_backoff: Duration,
-    /// Repeated calls to 100 requests.
-    pub budget: u32,
-    /// Outcomes after which the function may have run, and that are repeated nonetheless.
-    pub accepted: MayHaveRun,
-    /// Whether those are repeated for methods that are not idempotent too.
-    pub any_method: bool,
+    made RetryParts {
+        /// The longest pause, and the longest that AWS may ask for.
+        max_backoff: Duration,
+        /// The outcomes that are repeated although the call may have been carried out.
+        accepted: MayHaveRun,
+        /// Whether those outcomes are repeated for methods that are not idempotent too.
+        any_method: bool,
+    }
+
+    /// How often a call is made in all; `1` turns retries off.
+    attempts: u32 [1..=10] = 2;
+    // what AWS's SDKs begin with
+    /// The first pause is at random anything up to this; the longest doubles each time.
+    backoff: WrittenDuration [SHORTEST_PAUSE..=DAY] = Duration::from_millis(50);
+    /// The longest pause, and the longest that AWS may ask for; no shorter than `backoff`.
+    max_backoff: WrittenDuration [SHORTEST_PAUSE..=DAY] = Duration::from_secs(1) => |retry| retry.max_backoff;
+    // the default is what Finagle and Linkerd allow; at most each of 100 requests is made ten times
+    /// Repeated calls to 100 requests of the route.
+    budget: u32 [0..=900] = 20;
+    /// Outcomes after which the function may have run, and that are repeated nonetheless: `connection_lost`,
+    /// `unavailable`, `timeout`.
+    may_have_run as "unsafe": Vec<Outcome> = [] => |retry| retry.accepted.outcomes();
+    /// Whether those are repeated for methods that are not idempotent too, such as POST.
+    unsafe_methods: bool = false => |retry| retry.any_method;
 }
 
-/// The outcomes that leave it open whether the function has run.
+/// Outcomes of a call that may have been carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MayHaveRun {
     /// The connection broke before an answer.
@@ -47,30 +58,42 @@ pub struct MayHaveRun {
     pub timeout: bool,
 }
 
-/// The section as written.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table about repeated calls")]
-pub(in crate::settings) struct WrittenRetry {
-    attempts: Option<u32>,
-    backoff: Option<WrittenDuration>,
-    max_backoff: Option<WrittenDuration>,
-    budget: Option<u32>,
-    #[serde(rename = "unsafe")]
-    may_have_run: Option<Vec<WrittenOutcome>>,
-    unsafe_methods: Option<bool>,
+words! {
+    pub(in crate::settings) enum Outcome {
+        ConnectionLost = "connection_lost",
+        Unavailable = "unavailable",
+        Timeout = "timeout",
+    }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum WrittenOutcome {
-    ConnectionLost,
-    Unavailable,
-    Timeout,
+impl MayHaveRun {
+    fn outcomes(self) -> Vec<Outcome> {
+        let Self { connection_lost, unavailable, timeout } = self;
+        [
+            (Outcome::ConnectionLost, connection_lost),
+            (Outcome::Unavailable, unavailable),
+            (Outcome::Timeout, timeout),
+        ]
+        .into_iter()
+        .filter_map(|(outcome, is_accepted)| is_accepted.then_some(outcome))
+        .collect()
+    }
+}
+
+/// The key of a route that calls functions by the Lambda API, where every call is a POST: the method says nothing.
+pub(super) fn of_functions(key: Key) -> Key {
+    fn keys() -> &'static [Key] {
+        static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
+            WrittenRetry::keys().iter().filter(|key| key.name != "unsafe_methods").copied().collect()
+        });
+        &KEYS
+    }
+    key.kind(Kind::Section(keys))
 }
 
 impl WrittenRetry {
-    /// For functions called by the Lambda API, where every call is a POST: the method says nothing.
-    pub(in crate::settings) fn for_functions(mut self, checker: &mut Checker<'_>) -> Self {
+    /// For functions called by the Lambda API.
+    pub(super) fn for_functions(mut self, checker: &mut Checker<'_>) -> Self {
         if self.unsafe_methods.is_some() {
             let problem = "a function is called by the same method whatever the client's";
             checker.below("unsafe_methods").mistake(problem, "`unsafe` alone");
@@ -79,26 +102,24 @@ impl WrittenRetry {
         self
     }
 
-    pub(in crate::settings) fn check(self, checker: &mut Checker<'_>) -> RetrySettings {
-        let shortest = Duration::from_millis(1);
-        let backoff = checker.duration("backoff", self.backoff, BACKOFF, shortest..=LONGEST);
-        let default = MAX_BACKOFF.max(backoff);
-        let max_backoff = checker.duration("max_backoff", self.max_backoff, default, shortest..=LONGEST);
-        if max_backoff < backoff {
-            checker.below("max_backoff").mistake("shorter than `backoff`", "`backoff` or more");
-        }
-        let accepts = |outcome| self.may_have_run.iter().flatten().any(|written| *written == outcome);
-        RetrySettings {
-            attempts: checker.number("attempts", self.attempts, ATTEMPTS, 1..=MOST_ATTEMPTS),
-            backoff,
-            max_backoff,
-            budget: checker.number("budget", self.budget, BUDGET, 0..=LARGEST_BUDGET),
+    pub(super) fn check(mut self, checker: &mut Checker<'_>) -> RetrySettings {
+        let key = declared!(WrittenRetry, "max_backoff");
+        let max_backoff = checker.checked(key, self.max_backoff);
+        let outcomes = self.may_have_run.take().unwrap_or_default();
+        let parts = RetryParts {
+            max_backoff: max_backoff.unwrap_or_else(|| WrittenDuration::standard(key)),
             accepted: MayHaveRun {
-                connection_lost: accepts(WrittenOutcome::ConnectionLost),
-                unavailable: accepts(WrittenOutcome::Unavailable),
-                timeout: accepts(WrittenOutcome::Timeout),
+                connection_lost: outcomes.contains(&Outcome::ConnectionLost),
+                unavailable: outcomes.contains(&Outcome::Unavailable),
+                timeout: outcomes.contains(&Outcome::Timeout),
             },
             any_method: self.unsafe_methods.unwrap_or(false),
+        };
+        let mut retry = self.settled(parts, checker);
+        if max_backoff.is_some_and(|longest| longest < retry.backoff) {
+            checker.below("max_backoff").mistake("shorter than `backoff`", "`backoff` or more");
         }
+        retry.max_backoff = retry.max_backoff.max(retry.backoff);
+        retry
     }
 }

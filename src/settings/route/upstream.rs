@@ -12,15 +12,15 @@ use super::{
     forward_proxy::ForwardProxy,
     retry::{RetrySettings, WrittenRetry},
 };
-use crate::settings::{process::limits::LONGEST, source::check::Checker};
+use crate::settings::source::{check::Checker, key_type::DAY};
 use crate::text::units::WrittenDuration;
 use crate::tls::{ClientIdentity, IdentityProblem};
 
-/// APISIX's defaults.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_mins(1);
-const KEEPALIVE_POOL: u32 = 5;
-/// APISIX's lower bound: below it a typo is likelier than an intention.
-const SHORTEST: Duration = Duration::from_millis(100);
+/// APISIX's lower bound of time limits: below it a typo is likelier than an intention.
+pub(super) const SHORTEST: Duration = Duration::from_millis(100);
+
+/// A region or a service, which are parts of a signature's scope.
+pub(in crate::settings) const SCOPE_WORD: &str = "^[a-z0-9-]+$";
 
 /// Plain or over TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,105 +71,115 @@ pub struct Timeouts {
     pub idle: Duration,
 }
 
-/// How to reach AWS, checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpstreamSettings {
-    /// Time limits.
-    pub timeouts: Timeouts,
-    /// Whether the server's certificate is verified.
-    pub ssl_verify: bool,
+section! {
+    /// How to reach AWS, checked.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct UpstreamSettings, read as WrittenUpstream, optional "a table about the way to AWS";
+
+    made UpstreamParts {
+        /// Time limits.
+        timeouts: Timeouts,
+        /// A PEM file of the authorities to trust instead of the platform's.
+        ca_certificate: Option<PathBuf>,
+        /// What a server that asks is shown of us.
+        client_identity: Option<ClientIdentity>,
+        /// Whether connections are used again.
+        keepalive: bool,
+        /// How long an idle connection is kept.
+        keepalive_timeout: Duration,
+        /// Where connections lead, if that is not the host that is called.
+        connect: Connect,
+        /// The proxy that every connection goes through.
+        proxy: Option<ForwardProxy>,
+        /// For a whole request, from its head to the last byte of the answer.
+        request_timeout: Option<Duration>,
+        /// What becomes of calls that fail.
+        retry: RetrySettings,
+        /// When calls are not even tried.
+        circuit_breaker: Option<CircuitBreakerSettings>,
+    }
+
+    /// Each of the next three, where it is not set.
+    timeout: WrittenDuration [SHORTEST..=DAY] => _;
+    /// Name resolution, TCP, a proxy's tunnel and TLS together, whichever of the name's addresses answers; `timeout` by
+    /// default.
+    connect_timeout: WrittenDuration [SHORTEST..=DAY] => |upstream| upstream.timeouts.connect;
+    /// Without progress in sending, then until the answer's head has arrived; `timeout` by default.
+    first_byte_timeout: WrittenDuration [SHORTEST..=DAY] => |upstream| upstream.timeouts.first_byte;
+    /// Between two pieces of the answer's body; `timeout` by default.
+    idle_timeout: WrittenDuration [SHORTEST..=DAY] => |upstream| upstream.timeouts.idle;
+    /// The whole request, from its head to the last byte of the answer, repeated calls and pauses among it; `0` for none.
+    /// None by default, since a streamed answer may rightly last for as long as its function runs.
+    request_timeout: WrittenDuration [SHORTEST..=DAY], or_none() => |upstream| upstream.request_timeout;
+    /// Which calls are made again, how often and when; see "Calls that fail".
+    retry: WrittenRetry => |upstream| upstream.retry;
+    /// When calls are not even tried. Without the section they always are.
+    circuit_breaker: WrittenCircuitBreaker => |upstream| upstream.circuit_breaker;
+    /// Whether the server's certificate is verified; `false` is warned of.
+    ssl_verify: bool = true;
     /// A PEM file of the authorities to trust instead of the platform's.
-    pub ca_certificate: Option<PathBuf>,
-    /// What a server that asks is shown of us.
-    pub client_identity: Option<ClientIdentity>,
-    /// Whether connections are used again.
-    pub keepalive: bool,
-    /// How many idle connections each worker keeps.
-    pub keepalive_pool: u32,
-    /// How long an idle connection is kept.
-    pub keepalive_timeout: Duration,
+    ca_certificate: String, open() => |upstream| &upstream.ca_certificate;
+    /// A PEM file of a certificate, with those that vouch for it behind, or its text by reference: shown to a server that
+    /// asks who calls, as custom domains with mutual TLS do. Read at the start.
+    client_certificate: String, secret_unless_path() => |upstream| upstream.client_identity.as_ref().map(|_| "");
+    /// A PEM file with the key of `client_certificate`, or its text by reference.
+    client_key: SecretString, secret_unless_path() => |upstream| upstream.client_identity.as_ref().map(|_| "");
     /// Where connections lead, if that is not the host that is called.
-    pub connect: Connect,
-    /// The proxy that every connection goes through.
-    pub proxy: Option<ForwardProxy>,
-    /// For a whole request, from its head to the last byte of the answer.
-    pub request_timeout: Option<Duration>,
-    /// What becomes of calls that fail.
-    pub retry: RetrySettings,
-    /// When calls are not even tried.
-    pub circuit_breaker: Option<CircuitBreakerSettings>,
+    connect: WrittenConnect => |upstream| &upstream.connect;
+    // APISIX's default
+    /// How many connections stay in each worker once they have been idle for a second.
+    keepalive_pool: u32 [1..=100_000] = 5;
+    /// An HTTP proxy that is asked for a tunnel (`CONNECT`) to the endpoint and resolves its name: `http://HOST:PORT`, or
+    /// `http://USER:PASSWORD@HOST:PORT`; port 80 if none is given.
+    proxy_url: SecretString, secret() => |upstream| &upstream.proxy;
 }
 
-/// The keys as written, gathered from the backend's own section.
-#[derive(Debug, Default)]
-pub(in crate::settings) struct WrittenUpstream {
-    pub(in crate::settings) timeout: Option<WrittenDuration>,
-    pub(in crate::settings) connect_timeout: Option<WrittenDuration>,
-    pub(in crate::settings) first_byte_timeout: Option<WrittenDuration>,
-    pub(in crate::settings) idle_timeout: Option<WrittenDuration>,
-    pub(in crate::settings) ssl_verify: Option<bool>,
-    pub(in crate::settings) ca_certificate: Option<String>,
-    pub(in crate::settings) client_certificate: Option<String>,
-    pub(in crate::settings) client_key: Option<SecretString>,
-    pub(in crate::settings) connect: Option<WrittenConnect>,
-    pub(in crate::settings) keepalive: Option<bool>,
-    pub(in crate::settings) keepalive_pool: Option<u32>,
-    pub(in crate::settings) keepalive_timeout: Option<WrittenDuration>,
-    pub(in crate::settings) proxy_url: Option<SecretString>,
-    pub(in crate::settings) request_timeout: Option<WrittenDuration>,
-    pub(in crate::settings) retry: Option<WrittenRetry>,
-    pub(in crate::settings) circuit_breaker: Option<WrittenCircuitBreaker>,
+/// The part of a backend's own that its keys about the way to AWS need.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::settings) struct OwnWay {
+    /// The default of `timeout`.
+    pub(in crate::settings) timeout: Duration,
+    /// Plain or over TLS, if it is known.
+    pub(in crate::settings) scheme: Option<Scheme>,
+    /// Whether connections are used again.
+    pub(in crate::settings) keepalive: bool,
+    /// How long an idle connection is kept.
+    pub(in crate::settings) keepalive_timeout: Duration,
 }
 
 impl WrittenUpstream {
-    /// `scheme` is that of the backend, if it is known.
-    pub(in crate::settings) fn check(
-        self,
-        default_timeout: Duration,
-        scheme: Option<Scheme>,
-        checker: &mut Checker<'_>,
-    ) -> UpstreamSettings {
-        let client_identity = self.client_identity(scheme, checker);
-        UpstreamSettings {
-            timeouts: self.timeouts(default_timeout, checker),
-            ssl_verify: self.ssl_verify.unwrap_or(true),
-            ca_certificate: self.ca_certificate.map(|file| authorities(file, checker)),
-            client_identity,
-            keepalive: self.keepalive.unwrap_or(true),
-            keepalive_pool: checker.number(
-                "keepalive_pool",
-                self.keepalive_pool,
-                KEEPALIVE_POOL,
-                1..=100_000,
-            ),
-            keepalive_timeout: checker.duration(
-                "keepalive_timeout",
-                self.keepalive_timeout,
-                KEEPALIVE_TIMEOUT,
-                Duration::from_secs(1)..=LONGEST,
-            ),
-            connect: match self.connect {
+    pub(in crate::settings) fn check(&mut self, own: OwnWay, checker: &mut Checker<'_>) -> UpstreamSettings {
+        let OwnWay { timeout, scheme, keepalive, keepalive_timeout } = own;
+        let circuit_breaker =
+            checker.checked(declared!(WrittenUpstream, "circuit_breaker"), self.circuit_breaker.take());
+        let request_timeout =
+            checker.checked(declared!(WrittenUpstream, "request_timeout"), self.request_timeout);
+        let parts = UpstreamParts {
+            timeouts: self.timeouts(timeout, checker),
+            ca_certificate: self.ca_certificate.take().map(|file| authorities(file, checker)),
+            client_identity: self.client_identity(scheme, checker),
+            keepalive,
+            keepalive_timeout,
+            connect: match self.connect.take() {
                 Some(connect) => connect.check(scheme, &mut checker.below("connect")),
                 None => Connect::default(),
             },
-            proxy: self.proxy_url.and_then(|url| proxy(&url, checker)),
-            request_timeout: request_timeout(self.request_timeout, checker),
-            retry: self.retry.unwrap_or_default().check(&mut checker.below("retry")),
-            circuit_breaker: self
-                .circuit_breaker
-                .and_then(|written| written.check(&mut checker.below("circuit_breaker"))),
-        }
+            proxy: self.proxy_url.take().and_then(|url| proxy(&url, checker)),
+            request_timeout: request_timeout.filter(|limit| !limit.is_zero()),
+            retry: self.retry.take().unwrap_or_default().check(&mut checker.below("retry")),
+            // a route turns off with 0 what `defaults` turns on
+            circuit_breaker: circuit_breaker.filter(|breaker| breaker.failures > 0),
+        };
+        self.settled(parts, checker)
     }
 
     fn timeouts(&self, default: Duration, checker: &mut Checker<'_>) -> Timeouts {
-        // APISIX's lower bounds: below them a typo is likelier than an intention
-        let range = SHORTEST..=LONGEST;
-        let timeout = checker.duration("timeout", self.timeout, default, range.clone());
-        let mut phase = |key, written| checker.duration(key, written, timeout, range.clone());
+        let all = checker.checked(declared!(WrittenUpstream, "timeout"), self.timeout).unwrap_or(default);
+        let mut phase = |key, written| checker.checked(key, written).unwrap_or(all);
         Timeouts {
-            connect: phase("connect_timeout", self.connect_timeout),
-            first_byte: phase("first_byte_timeout", self.first_byte_timeout),
-            idle: phase("idle_timeout", self.idle_timeout),
+            connect: phase(declared!(WrittenUpstream, "connect_timeout"), self.connect_timeout),
+            first_byte: phase(declared!(WrittenUpstream, "first_byte_timeout"), self.first_byte_timeout),
+            idle: phase(declared!(WrittenUpstream, "idle_timeout"), self.idle_timeout),
         }
     }
 
@@ -222,18 +232,6 @@ pub(in crate::settings) fn authorities(file: String, checker: &mut Checker<'_>) 
         checker.below("ca_certificate").mistake(problem, "a PEM file with certificates of authorities");
     }
     file
-}
-
-/// None by default, since a streamed answer may rightly last for as long as its function runs.
-fn request_timeout(written: Option<WrittenDuration>, checker: &mut Checker<'_>) -> Option<Duration> {
-    let limit = checker.duration("request_timeout", written, Duration::ZERO, Duration::ZERO..=LONGEST);
-    if limit.is_zero() {
-        return None;
-    }
-    if limit < SHORTEST {
-        checker.below("request_timeout").mistake("too short to be of use", "at least 100ms, or 0 for none");
-    }
-    Some(limit)
 }
 
 fn proxy(url: &SecretString, checker: &mut Checker<'_>) -> Option<ForwardProxy> {

@@ -1,13 +1,15 @@
 //! Finds mistakes of sense: a cursor over the tree that knows where the key under check was written.
 
-use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use super::{
+    declaration::{Key, Kind},
+    key_type::KeyType,
     mistake::{Mistake, Mistakes, Place},
+    secrecy::Secrecy,
     tree::{Environment, Node},
 };
-use crate::settings::schema::secrecy::Secrecy;
-use crate::text::units::{WrittenDuration, WrittenSize, duration_text, size_text};
+use crate::settings::schema::key_at;
 
 /// Collects mistakes below one key path.
 pub struct Checker<'a> {
@@ -127,53 +129,43 @@ impl<'a> Checker<'a> {
         parsed
     }
 
-    /// A number within its range, the default if it was not written.
-    pub fn number<T>(&mut self, key: &str, written: Option<T>, default: T, range: RangeInclusive<T>) -> T
-    where
-        T: PartialOrd + Display + Copy,
-    {
-        self.within(key, written, default, &range, |value| value.to_string())
+    /// The value of a key, or its default.
+    pub fn settled<T: KeyType>(&mut self, key: &Key, written: Option<T>) -> T::Checked {
+        self.checked(key, written).unwrap_or_else(|| T::standard(key))
     }
 
-    /// A duration within its range, the default if it was not written.
-    pub fn duration(
-        &mut self,
-        key: &str,
-        written: Option<WrittenDuration>,
-        default: Duration,
-        range: RangeInclusive<Duration>,
-    ) -> Duration {
-        self.within(key, written.map(|written| written.0), default, &range, duration_text)
+    /// The value of a key, if one is written that is right.
+    pub fn checked<T: KeyType>(&mut self, key: &Key, written: Option<T>) -> Option<T::Checked> {
+        written?.checked(key, self)
     }
 
-    /// A size within its range, the default if it was not written.
-    pub fn size(
-        &mut self,
-        key: &str,
-        written: Option<WrittenSize>,
-        default: u64,
-        range: RangeInclusive<u64>,
-    ) -> u64 {
-        self.within(key, written.map(|written| written.0), default, &range, size_text)
+    /// The declaration of the key below the current one.
+    pub fn key(&self, name: &str) -> Option<&'static Key> {
+        let mut path = self.path.clone();
+        path.push(name.to_owned());
+        key_at(&path)
     }
 
-    fn within<T: PartialOrd + Copy>(
-        &mut self,
-        key: &str,
-        written: Option<T>,
-        default: T,
-        range: &RangeInclusive<T>,
-        text: impl Fn(T) -> String,
-    ) -> T {
-        match written {
-            None => default,
-            Some(value) if range.contains(&value) => value,
-            Some(value) => {
-                let expected = format!("{} to {}", text(*range.start()), text(*range.end()));
-                let value = self.quotable(key, &text(value)).unwrap_or_else(|| "the value".to_owned());
-                self.below(key).mistake(format!("{value} is out of range"), expected);
-                default
-            }
+    /// Whether a quantity is within the range of its key, else a mistake with its text. Durations are in nanoseconds.
+    pub fn is_within(&mut self, key: &Key, quantity: i128, text: impl FnOnce() -> String) -> bool {
+        let Some((least, most)) = key.kind.bounds() else { return true };
+        let may_be_none = matches!(key.kind, Kind::DurationOrNone(..));
+        if (least..=most).contains(&quantity) || (may_be_none && quantity == 0) {
+            return true;
         }
+        let [least_text, most_text] = [least, most].map(|bound| key.kind.text(bound));
+        if may_be_none && quantity < least {
+            let expected = format!("at least {least_text}, or 0 for none");
+            self.below(key.name).mistake("too short to be of use", expected);
+        } else {
+            self.out_of_range(key, &text(), &format!("{least_text} to {most_text}"));
+        }
+        false
+    }
+
+    /// Reports a value outside of the range of its key.
+    pub fn out_of_range(&mut self, key: &Key, text: &str, expected: &str) {
+        let value = self.quotable(key.name, text).unwrap_or_else(|| "the value".to_owned());
+        self.below(key.name).mistake(format!("{value} is out of range"), expected);
     }
 }

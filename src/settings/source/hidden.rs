@@ -1,12 +1,14 @@
 //! The texts of the settings that a request carries and nobody is shown: `explain` leaves them out.
 //!
 //! `settings.rs` gathers them once `reference.rs` has done its work, by what the keys' declarations say
-//! (`schema/secrecy.rs`).
+//! (`secrecy.rs`).
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::tree::{Content, Node, ROUTES, Spelling};
-use crate::settings::schema::secrecy::Secrecy;
+use super::{
+    secrecy::Secrecy,
+    tree::{Content, Node, ROUTES, Spelling},
+};
 
 /// Shorter texts would be found everywhere.
 const SHORTEST: usize = 3;

@@ -11,18 +11,19 @@ use serde::{
     Deserialize,
     de::{
         self, DeserializeSeed, Deserializer, Error as _, Expected, IntoDeserializer, MapAccess, SeqAccess,
-        Unexpected, Visitor,
+        Unexpected, Visitor, value::BorrowedStrDeserializer,
     },
     forward_to_deserialize_any,
 };
 
+use super::secrecy::Secrecy;
 use super::{
     foreign_words,
     mistake::{Mistake, Mistakes, Place},
     shown_key,
-    tree::{Content, Node, ROUTES, Spelling},
+    tree::{Content, Node, Spelling},
 };
-use crate::settings::schema::{self, secrecy::Secrecy};
+use crate::settings::schema;
 use crate::text::units::whole;
 
 /// Each round reads everything again, and nobody mends more at a time.
@@ -48,14 +49,6 @@ pub fn read<T: for<'de> Deserialize<'de> + Default>(root: &mut Node, mistakes: &
     T::default()
 }
 
-/// For a key that means nothing without a value: null, which is as good as not written elsewhere, is a mistake or an
-/// empty table here, so that what was meant to prove something never goes without.
-pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
 /// One value that does not fit, with the path to it from the inside out.
 #[derive(Debug)]
 pub struct Wrong {
@@ -65,8 +58,7 @@ pub struct Wrong {
 
 #[derive(Debug)]
 enum Problem {
-    UnknownKey { known: &'static [&'static str] },
-    SpelledTwice,
+    UnknownKey,
     UnknownWord { word: String, known: &'static [&'static str] },
     WrongType { found: &'static str, expected: String },
     Other(String),
@@ -84,20 +76,18 @@ impl Wrong {
         let (place, key) = root.locate(path);
         let mistake = |problem: String| Mistake::new(place, key, problem);
         match self.problem {
-            Problem::UnknownKey { known } => {
-                let written = path.last().map_or("", String::as_str);
-                if let Some(name) = shown_key::known_before_value(written, known) {
+            Problem::UnknownKey => {
+                let (written, table) = path.split_last().map_or(("", path), |(last, table)| (&**last, table));
+                let known = schema::names_at(table);
+                if let Some(name) = shown_key::known_before_value(written, &known) {
                     let cause = shown_key::separator_missing(name, written);
                     return mistake(format!("unknown key: {cause}")).expected(format!("`{name}: VALUE`"));
                 }
                 let mistake = mistake("unknown key".into());
                 match foreign_words::cure(path) {
                     Some(cure) => mistake.expected(cure),
-                    None => mistake.one_of(&shown_key::shown(written), &in_files(path, known)),
+                    None => mistake.one_of(&shown_key::shown(written), &known),
                 }
-            }
-            Problem::SpelledTwice => {
-                mistake("stands here in another spelling too".into()).expected("one of the two")
             }
             Problem::UnknownWord { word, known } => match quotable(&word) {
                 Some(word) => mistake(format!("`{word}` is none of the known words")).one_of(&word, known),
@@ -159,18 +149,9 @@ impl de::Error for Wrong {
         Self { path: Vec::new(), problem: Problem::UnknownWord { word: word.to_owned(), known } }
     }
 
-    fn duplicate_field(key: &'static str) -> Self {
-        Self { path: vec![key.to_owned()], problem: Problem::SpelledTwice }
+    fn unknown_field(key: &str, _: &'static [&'static str]) -> Self {
+        Self { path: vec![key.to_owned()], problem: Problem::UnknownKey }
     }
-
-    fn unknown_field(key: &str, known: &'static [&'static str]) -> Self {
-        Self { path: vec![key.to_owned()], problem: Problem::UnknownKey { known } }
-    }
-}
-
-/// The known keys at a path, without the one that stands for the directory of the routes.
-fn in_files(path: &[String], known: &[&'static str]) -> Vec<&'static str> {
-    known.iter().copied().filter(|key| path.len() > 1 || *key != ROUTES).collect()
 }
 
 /// Serde's names of Rust types in the operator's words.
@@ -338,7 +319,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Wrong> {
         let Some((key, node)) = self.rest.next() else { return Ok(None) };
         self.value = Some((key, node));
-        seed.deserialize(key.as_str().into_deserializer()).map(Some)
+        seed.deserialize(BorrowedStrDeserializer::new(key)).map(Some)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Wrong> {

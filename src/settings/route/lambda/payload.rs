@@ -1,12 +1,10 @@
 //! What the section says about the event that a function is given.
 
-use super::{ForwardedParts, GatewayEvent, PayloadSettings, function::FunctionName, written::WrittenLambda};
-use crate::settings::source::check::Checker;
+use super::{ForwardedParts, GatewayEvent, PayloadSettings, WrittenLambda, function::FunctionName};
+use crate::settings::source::{check::Checker, key_type::KeyType as _};
 
 /// The account of a function that is called by its name alone.
 const NO_ACCOUNT: &str = "000000000000";
-/// The stage of an API without stages.
-const NO_STAGE: &str = "$default";
 
 impl WrittenLambda {
     pub(super) fn payload(
@@ -26,6 +24,10 @@ impl WrittenLambda {
         };
         let payload = if on(self.awsgateway_compatible) {
             let account = function.and_then(|function| function.account.clone());
+            let version = checker.settled(
+                declared!(WrittenLambda, "awsgateway_compatible_payload_version"),
+                self.awsgateway_compatible_payload_version,
+            );
             let mut text = |key: &str, written: &Option<String>, default: &str| {
                 let text = written.clone().unwrap_or_else(|| default.to_owned());
                 checker.parsed(key, &text, "a text that is not empty", |text| {
@@ -33,12 +35,12 @@ impl WrittenLambda {
                 })
             };
             PayloadSettings::Gateway(GatewayEvent {
-                version: self.awsgateway_compatible_payload_version.unwrap_or_default(),
+                version,
                 base64_encode_body,
                 base64_is_written: self.base64_encode_body.is_some(),
                 account_id: text("account_id", &self.account_id, account.as_deref().unwrap_or(NO_ACCOUNT))?,
                 api_id: text("api_id", &self.api_id, route_id)?,
-                stage: text("stage", &self.stage, NO_STAGE)?,
+                stage: text("stage", &self.stage, &String::standard(declared!(WrittenLambda, "stage")))?,
                 stage_variables: self.stage_variables.take().unwrap_or_default(),
             })
         } else if forwarded.method || forwarded.uri || forwarded.headers || forwarded.body {

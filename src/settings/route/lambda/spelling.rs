@@ -8,11 +8,18 @@ use serde::{
 };
 
 use super::PayloadVersion;
+use crate::settings::source::{
+    check::Checker,
+    declaration::{Key, Kind, Standard, Typed},
+    key_type::KeyType,
+    secrecy::Secrecy,
+    shown::Show,
+};
 
 /// A table, or a text that holds a JSON object: Kong takes both as `client_context`, and its prototype as
 /// `body`.
 #[derive(Debug, Clone)]
-pub(super) struct WrittenObject(pub(super) serde_json::Map<String, serde_json::Value>);
+pub struct WrittenObject(pub(super) serde_json::Map<String, serde_json::Value>);
 
 impl<'de> Deserialize<'de> for WrittenObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -25,6 +32,53 @@ impl<'de> Deserialize<'de> for WrittenObject {
             serde_json::Value::Object(object) => Ok(Self(object)),
             _ => Err(de::Error::custom("a table, or a text with a JSON object")),
         }
+    }
+}
+
+impl KeyType for WrittenObject {
+    type Checked = Self;
+    const KIND: Kind = Kind::Object;
+
+    fn standard(_: &Key) -> Self {
+        Self(serde_json::Map::new())
+    }
+
+    fn checked(self, _: &Key, _: &mut Checker<'_>) -> Option<Self> {
+        Some(self)
+    }
+}
+
+impl PayloadVersion {
+    const fn spelling(self) -> &'static str {
+        match self {
+            Self::V1 => "1.0",
+            Self::V2 => "2.0",
+        }
+    }
+}
+
+impl KeyType for PayloadVersion {
+    type Checked = Self;
+    const KIND: Kind = Kind::Version;
+
+    fn standard(key: &Key) -> Self {
+        if key.standard == Standard::Text(Self::V2.spelling()) { Self::V2 } else { Self::V1 }
+    }
+
+    fn checked(self, _: &Key, _: &mut Checker<'_>) -> Option<Self> {
+        Some(self)
+    }
+}
+
+impl Typed<PayloadVersion> {
+    pub const fn standard(self) -> Standard {
+        Standard::Text(self.0.spelling())
+    }
+}
+
+impl Show for PayloadVersion {
+    fn show(&self, _: Secrecy) -> serde_json::Value {
+        self.spelling().into()
     }
 }
 

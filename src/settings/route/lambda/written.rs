@@ -1,113 +1,35 @@
 //! The section as written, and what makes it right: the checks that need more than one key.
 
-use std::{collections::BTreeMap, time::Duration};
-
-use secrecy::SecretString;
-use serde::Deserialize;
+use std::time::Duration;
 
 use super::{
-    AnswerSettings, EmptyArraysMode, InvocationType, InvokeMode, LambdaEndpoint, LambdaSettings, LogType,
-    PayloadVersion,
+    AnswerSettings, InvocationType, LambdaEndpoint, LambdaSettings,
     function::{FunctionName, is_qualifier},
+    keys::{LambdaParts, SESSION, TIMEOUT, WrittenLambda},
     spelling::WrittenObject,
     upstream_url::UpstreamUrl,
 };
 use crate::{
     settings::{
-        EndpointVariant, ForwardProxy, Scheme,
-        process::limits::{LONGEST, Limits},
+        EndpointVariant, InvokeMode, Scheme,
+        process::limits::Limits,
         route::{
             api_gateway::is_scope_word,
-            circuit_breaker::WrittenCircuitBreaker,
-            connect::WrittenConnect,
-            credentials::{Names, WrittenMetadataProtocol, WrittenSource},
+            credentials::{Names, OwnKeys},
             key_source::Source,
-            retry::WrittenRetry,
-            upstream::WrittenUpstream,
+            upstream::OwnWay,
         },
-        source::{check::Checker, reader::present},
+        source::{check::Checker, key_type::Proof},
     },
     text::{
         aws_hosts::{lambda_host, region_of_lambda_host},
-        units::WrittenDuration,
         uri_syntax::without_brackets,
     },
 };
 
-/// Kong's defaults.
-const TIMEOUT: Duration = Duration::from_mins(1);
-const KEEPALIVE: Duration = Duration::from_mins(1);
 const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(1);
 /// Of the base64 text (Lambda API reference, `Invoke`).
 const LONGEST_CLIENT_CONTEXT: usize = 3583;
-/// How the sessions of a role are called where nothing is written: Kong's default, which trust policies may name.
-const SESSION: &str = "kong";
-
-/// The section as written.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table about a Lambda function")]
-pub(in crate::settings) struct WrittenLambda {
-    #[serde(deserialize_with = "present")]
-    pub(super) aws_key: Option<SecretString>,
-    #[serde(deserialize_with = "present")]
-    pub(super) aws_secret: Option<SecretString>,
-    pub(super) aws_session_token: Option<SecretString>,
-    pub(super) aws_profile: Option<String>,
-    pub(super) aws_assume_role_arn: Option<String>,
-    pub(super) aws_role_session_name: Option<String>,
-    pub(super) aws_external_id: Option<String>,
-    pub(super) aws_role_duration: Option<WrittenDuration>,
-    pub(super) aws_sts_endpoint_url: Option<String>,
-    pub(super) aws_imds_protocol_version: Option<WrittenMetadataProtocol>,
-    pub(super) aws_region: Option<String>,
-    pub(super) function_name: Option<String>,
-    pub(super) qualifier: Option<String>,
-    pub(super) upstream_url: Option<String>,
-    pub(super) invocation_type: Option<InvocationType>,
-    pub(super) log_type: Option<LogType>,
-    pub(super) invoke_mode: Option<InvokeMode>,
-    pub(super) client_context: Option<WrittenObject>,
-    pub(super) tenant_id: Option<String>,
-    pub(super) host: Option<String>,
-    pub(super) port: Option<u16>,
-    pub(super) disable_https: Option<bool>,
-    pub(super) use_fips_endpoint: Option<bool>,
-    pub(super) use_dualstack_endpoint: Option<bool>,
-    pub(super) timeout: Option<WrittenDuration>,
-    pub(super) connect_timeout: Option<WrittenDuration>,
-    pub(super) first_byte_timeout: Option<WrittenDuration>,
-    pub(super) idle_timeout: Option<WrittenDuration>,
-    pub(super) keepalive: Option<WrittenDuration>,
-    pub(super) keepalive_pool: Option<u32>,
-    pub(super) proxy_url: Option<SecretString>,
-    pub(super) request_timeout: Option<WrittenDuration>,
-    pub(super) retry: Option<WrittenRetry>,
-    #[serde(deserialize_with = "present")]
-    pub(super) circuit_breaker: Option<WrittenCircuitBreaker>,
-    pub(super) ssl_verify: Option<bool>,
-    pub(super) ca_certificate: Option<String>,
-    pub(super) client_certificate: Option<String>,
-    pub(super) client_key: Option<SecretString>,
-    #[serde(deserialize_with = "present")]
-    pub(super) connect: Option<WrittenConnect>,
-    pub(super) forward_request_method: Option<bool>,
-    pub(super) forward_request_uri: Option<bool>,
-    pub(super) forward_request_headers: Option<bool>,
-    pub(super) forward_request_body: Option<bool>,
-    pub(super) awsgateway_compatible: Option<bool>,
-    pub(super) awsgateway_compatible_payload_version: Option<PayloadVersion>,
-    pub(super) account_id: Option<String>,
-    pub(super) api_id: Option<String>,
-    pub(super) stage: Option<String>,
-    pub(super) stage_variables: Option<BTreeMap<String, String>>,
-    pub(super) body: Option<WrittenObject>,
-    pub(super) base64_encode_body: Option<bool>,
-    pub(super) skip_large_bodies: Option<bool>,
-    pub(super) is_proxy_integration: Option<bool>,
-    pub(super) unhandled_status: Option<u16>,
-    pub(super) empty_arrays_mode: Option<EmptyArraysMode>,
-    pub(super) preserve_lambda_api_error_code: Option<bool>,
-}
 
 impl WrittenLambda {
     pub(in crate::settings) fn check(
@@ -121,29 +43,34 @@ impl WrittenLambda {
         let region = self.region(function.as_ref(), checker);
         let endpoint = self.endpoint(region.as_deref(), checker);
         let client_context = self.client_context(checker);
-        let tenant_id = self.tenant_id(checker);
-        let invoke_mode = self.invoke_mode(checker);
+        self.refuse_stream_of_event(checker);
         let answer = self.answer(checker);
         let payload = self.payload(route_id, function.as_ref(), checker);
-        let upstream = self.upstream(checker);
+        let retry = self.upstream.retry.take().unwrap_or_default();
+        self.upstream.retry = Some(retry.for_functions(&mut checker.below("retry")));
+        let way = self.way(checker);
+        let upstream = self.upstream.check(way, checker);
         let region = region?;
-        let source = self.source(region.clone(), upstream.proxy.clone(), checker);
-        Some(LambdaSettings {
+        let own = OwnKeys {
+            key: self.aws_key.take().map(|Proof(key)| key),
+            secret: self.aws_secret.take().map(|Proof(secret)| secret),
+            region: region.clone(),
+            variant: self.variant(checker),
+            proxy: upstream.proxy.clone(),
+        };
+        let source = self.source(own, checker);
+        let parts = LambdaParts {
             endpoint: endpoint?,
             region,
             source: source?,
             function: function?.text,
-            qualifier: self.qualifier,
-            invocation_type: self.invocation_type.unwrap_or_default(),
-            log_type: self.log_type.unwrap_or_default(),
-            invoke_mode,
             client_context,
-            tenant_id,
             payload: payload?,
             answer,
             max_request_body: limits.max_request_body,
             upstream,
-        })
+        };
+        Some(self.settled(parts, checker))
     }
 
     /// What `upstream_url` says, as if it had been written in its own keys.
@@ -239,8 +166,9 @@ impl WrittenLambda {
     }
 
     fn endpoint(&self, region: Option<&str>, checker: &mut Checker<'_>) -> Option<LambdaEndpoint> {
-        let scheme = if self.disable_https.unwrap_or(false) { Scheme::Http } else { Scheme::Https };
-        let port = checker.number("port", self.port, scheme.default_port(), 1..=65535);
+        let scheme = self.scheme();
+        let port = checker.checked(declared!(WrittenLambda, "port"), self.port);
+        let port = port.unwrap_or_else(|| scheme.default_port());
         let host = match &self.host {
             Some(host) => {
                 self.refuse_other_hosts(checker);
@@ -271,25 +199,7 @@ impl WrittenLambda {
         }
     }
 
-    fn source(
-        &mut self,
-        region: String,
-        proxy: Option<ForwardProxy>,
-        checker: &mut Checker<'_>,
-    ) -> Option<Source> {
-        let written = WrittenSource {
-            key: self.aws_key.take(),
-            secret: self.aws_secret.take(),
-            session_token: self.aws_session_token.take(),
-            profile: self.aws_profile.take(),
-            assume_role_arn: self.aws_assume_role_arn.take(),
-            role_session_name: self.aws_role_session_name.take(),
-            external_id: self.aws_external_id.take(),
-            role_duration: self.aws_role_duration,
-            sts_endpoint_url: self.aws_sts_endpoint_url.take(),
-            imds_protocol_version: self.aws_imds_protocol_version,
-            variant: self.variant(checker),
-        };
+    fn source(&mut self, own: OwnKeys, checker: &mut Checker<'_>) -> Option<Source> {
         let names = Names {
             prefix: "aws_",
             key: "aws_key",
@@ -297,7 +207,7 @@ impl WrittenLambda {
             session_token: "aws_session_token",
             session: SESSION,
         };
-        written.check(names, region, proxy, checker)
+        self.source.check(names, own, checker)
     }
 
     fn client_context(&self, checker: &mut Checker<'_>) -> Option<String> {
@@ -311,30 +221,20 @@ impl WrittenLambda {
         None
     }
 
-    fn tenant_id(&self, checker: &mut Checker<'_>) -> Option<String> {
-        let text = self.tenant_id.as_ref()?;
-        let expected = "1 to 256 letters, digits, blanks or `._:/=+-@`";
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/=+-@ ".contains(&byte);
-        checker.parsed("tenant_id", text, expected, |text| {
-            ((1..=256).contains(&text.len()) && text.bytes().all(fits) && text.trim() == text)
-                .then(|| text.to_owned())
-        })
-    }
-
-    fn invoke_mode(&self, checker: &mut Checker<'_>) -> InvokeMode {
-        let mode = self.invoke_mode.unwrap_or_default();
-        if mode == InvokeMode::ResponseStream && self.invocation_type == Some(InvocationType::Event) {
+    fn refuse_stream_of_event(&self, checker: &mut Checker<'_>) {
+        if self.invoke_mode == Some(InvokeMode::ResponseStream)
+            && self.invocation_type == Some(InvocationType::Event)
+        {
             let problem = "an invocation of type Event has no answer to stream";
             checker.below("invoke_mode").mistake(problem, "`buffered`");
         }
-        mode
     }
 
     fn answer(&self, checker: &mut Checker<'_>) -> AnswerSettings {
         let unhandled_status = self.unhandled_status.and_then(|status| {
-            let known = actix_http::StatusCode::from_u16(status).ok().filter(|_| status <= 999);
-            // the end of an answer is no interim one, which Kong's range lets through
-            let known = known.filter(|status| !status.is_informational());
+            let bounds = declared!(WrittenLambda, "unhandled_status").kind.bounds();
+            let is_known = bounds.is_some_and(|(least, most)| (least..=most).contains(&status.into()));
+            let known = actix_http::StatusCode::from_u16(status).ok().filter(|_| is_known);
             if known.is_none() {
                 let expected = "value should be between 100 and 999, and no interim one";
                 let key = "unhandled_status";
@@ -344,44 +244,33 @@ impl WrittenLambda {
             }
             known
         });
+        let empty_arrays_mode = declared!(WrittenLambda, "empty_arrays_mode");
+        let version = declared!(WrittenLambda, "awsgateway_compatible_payload_version");
         AnswerSettings {
             is_proxy_integration: self.is_proxy_integration.unwrap_or(false),
-            version: self.awsgateway_compatible_payload_version.unwrap_or_default(),
+            version: checker.settled(version, self.awsgateway_compatible_payload_version),
             unhandled_status,
-            empty_arrays_mode: self.empty_arrays_mode.unwrap_or_default(),
+            empty_arrays_mode: checker.settled(empty_arrays_mode, self.empty_arrays_mode),
             preserve_lambda_api_error_code: self.preserve_lambda_api_error_code.unwrap_or(false),
         }
     }
 
-    fn upstream(&mut self, checker: &mut Checker<'_>) -> crate::settings::UpstreamSettings {
-        let keepalive = checker.duration("keepalive", self.keepalive, KEEPALIVE, Duration::ZERO..=LONGEST);
+    fn way(&self, checker: &mut Checker<'_>) -> OwnWay {
+        let keepalive = checker.settled(declared!(WrittenLambda, "keepalive"), self.keepalive);
         if !keepalive.is_zero() && keepalive < SHORTEST_KEEPALIVE {
             // Kong takes any; a connection looks for its end once a second
             checker.below("keepalive").warn("shorter than 1s, and raised to 1s; `0` keeps no connections");
         }
-        // read for Kong's sake: no body is ever spilled to disk, so there is nothing to skip
-        let _ = self.skip_large_bodies;
-        let written = WrittenUpstream {
-            timeout: self.timeout,
-            connect_timeout: self.connect_timeout,
-            first_byte_timeout: self.first_byte_timeout,
-            idle_timeout: self.idle_timeout,
-            proxy_url: self.proxy_url.take(),
-            ssl_verify: self.ssl_verify,
-            ca_certificate: self.ca_certificate.take(),
-            client_certificate: self.client_certificate.take(),
-            client_key: self.client_key.take(),
-            connect: self.connect.take(),
-            keepalive: Some(!keepalive.is_zero()),
-            keepalive_pool: self.keepalive_pool,
-            keepalive_timeout: Some(WrittenDuration(keepalive.max(SHORTEST_KEEPALIVE))),
-            request_timeout: self.request_timeout,
-            retry: Some(self.retry.take().unwrap_or_default().for_functions(&mut checker.below("retry"))),
-            circuit_breaker: self.circuit_breaker.take(),
-        };
-        let is_plain = self.disable_https == Some(true);
-        let scheme = if is_plain { Scheme::Http } else { Scheme::Https };
-        written.check(TIMEOUT, Some(scheme), checker)
+        OwnWay {
+            timeout: TIMEOUT,
+            scheme: Some(self.scheme()),
+            keepalive: !keepalive.is_zero(),
+            keepalive_timeout: keepalive.max(SHORTEST_KEEPALIVE),
+        }
+    }
+
+    fn scheme(&self) -> Scheme {
+        Scheme::of(self.disable_https != Some(true))
     }
 }
 

@@ -1,15 +1,15 @@
 //! How much of a key's value may be shown to a person: by mistakes, `/routes`, `routes`, `explain` and the
-//! log. Each key's declaration says it (`process.rs`, `route.rs`), and all who show a value ask here.
+//! log. Each key's declaration says it, and all who show a value ask here.
 
-use super::{Kind, key_at};
-use crate::{settings::source::tree::Spelling, text::excerpt::excerpt};
+use super::{declaration::Kind, tree::Spelling};
+use crate::{settings::schema::key_at, text::excerpt::excerpt};
 
 /// Characters of a value that a mistake quotes at most.
 const LONGEST_QUOTED: usize = 200;
 
 /// The part of a value that may be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::settings) enum Secrecy {
+pub enum Secrecy {
     /// All of it. Mistakes quote nothing that a reference yields, whatever the key.
     Open,
     /// All that is written, but nothing that a reference yields.
@@ -24,23 +24,28 @@ pub(in crate::settings) enum Secrecy {
 
 impl Secrecy {
     /// What a key of this kind is unless its declaration says something else.
-    pub(super) const fn of_kind(kind: &Kind) -> Self {
+    pub const fn of_kind(kind: &Kind) -> Self {
         match kind {
             Kind::Text => Self::Reference,
             // a text that stands where a table should be may be anything
-            Kind::Proof | Kind::Texts | Kind::Object | Kind::Section(..) | Kind::Filled(_) => Self::Secret,
+            Kind::Proof
+            | Kind::Texts
+            | Kind::Object
+            | Kind::Section(_)
+            | Kind::Filled(_)
+            | Kind::Elsewhere => Self::Secret,
             _ => Self::Open,
         }
     }
 
     /// That of the key at a path of the settings' tree, lists and tables of texts with all that is in them.
-    pub(in crate::settings) fn of_key(path: &[String]) -> Self {
+    pub fn of_key(path: &[String]) -> Self {
         // what nobody declared may be anything
         key_at(path).map_or(Self::Secret, |key| key.secrecy)
     }
 
     /// As much of a text as a mistake may quote.
-    pub(in crate::settings) fn quotable(self, text: &str, spelling: Spelling) -> Option<String> {
+    pub fn quotable(self, text: &str, spelling: Spelling) -> Option<String> {
         // a password in a URL stands before an `@`
         if spelling == Spelling::Referred || text.contains('@') {
             return None;

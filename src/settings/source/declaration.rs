@@ -1,0 +1,257 @@
+//! The declaration of a settings key: name, meaning, kind, range, default and secrecy.
+//!
+//! `section.rs` makes declarations from the text of a section. Reading, checks, `schema.rs`, `/routes`, the tables of the
+//! README and the comments of `default.yaml` all follow them.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use super::secrecy::Secrecy;
+use crate::text::units::{duration_text, size_text};
+
+/// Of a millisecond.
+const NANOSECONDS: i128 = 1_000_000;
+
+/// A key as its section declares it.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    pub name: &'static str,
+    doc: &'static str,
+    pub kind: Kind,
+    pub standard: Standard,
+    pub secrecy: Secrecy,
+    /// A section without this key is a mistake.
+    pub is_required: bool,
+}
+
+/// The default of a key. Durations are in milliseconds, sizes in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standard {
+    /// None, or one that depends on other keys, which the key's text describes.
+    None,
+    Boolean(bool),
+    Whole(u64),
+    Text(&'static str),
+    /// An empty list.
+    Nothing,
+}
+
+impl Standard {
+    pub const fn of(duration: Duration) -> Self {
+        Self::Whole(milliseconds(duration))
+    }
+}
+
+/// The values that a key takes. Durations are in milliseconds, sizes in bytes.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    Text,
+    Pattern(&'static str),
+    /// Two patterns, of which a text matches the first and not the second.
+    PatternBut(&'static str, &'static str),
+    /// A word of a signature's scope, but none of these.
+    WordBut(&'static [&'static str]),
+    /// An IP address and a port.
+    Address,
+    /// A secret that must not be null: what was meant to prove something never goes without.
+    Proof,
+    Boolean,
+    Number(i64, i64),
+    /// From 0 to 1.
+    Share,
+    Duration(u64, u64),
+    /// The range, or 0 for none.
+    DurationOrNone(u64, u64),
+    Size(u64, u64),
+    Words(&'static [&'static str]),
+    /// `1.0` is a number to YAML.
+    Version,
+    List(&'static Kind),
+    /// Texts by names of the operator's.
+    Texts,
+    /// A table, or a text with a JSON object.
+    Object,
+    /// A table of known keys.
+    Section(fn() -> &'static [Key]),
+    /// A table of known keys that is neither empty nor null.
+    Filled(fn() -> &'static [Key]),
+    /// A table whose keys are in other files.
+    Elsewhere,
+}
+
+impl Kind {
+    /// The least and the most of a quantity, durations in nanoseconds.
+    pub fn bounds(&self) -> Option<(i128, i128)> {
+        match *self {
+            Self::Number(least, most) => Some((least.into(), most.into())),
+            Self::Duration(least, most) | Self::DurationOrNone(least, most) => {
+                Some((i128::from(least) * NANOSECONDS, i128::from(most) * NANOSECONDS))
+            }
+            Self::Size(least, most) => Some((least.into(), most.into())),
+            _ => None,
+        }
+    }
+
+    /// A bound as it would be written.
+    pub fn text(&self, bound: i128) -> String {
+        let whole = |number| u64::try_from(number).unwrap_or(u64::MAX);
+        match self {
+            Self::Duration(..) | Self::DurationOrNone(..) => {
+                duration_text(Duration::from_nanos(whole(bound)))
+            }
+            Self::Size(..) => size_text(whole(bound)),
+            _ => bound.to_string(),
+        }
+    }
+}
+
+impl Key {
+    pub const fn new(name: &'static str, doc: &'static str, kind: Kind) -> Self {
+        let secrecy = Secrecy::of_kind(&kind);
+        Self { name, doc, kind, standard: Standard::None, secrecy, is_required: false }
+    }
+
+    pub const fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
+    /// The meaning in sentences.
+    pub fn doc(&self) -> &'static str {
+        self.doc.trim()
+    }
+
+    /// The keys of a section.
+    pub fn below(&self) -> Option<&'static [Self]> {
+        match self.kind {
+            Kind::Section(keys) | Kind::Filled(keys) => Some(keys()),
+            _ => None,
+        }
+    }
+
+    pub const fn standard(self, standard: Standard) -> Self {
+        Self { standard, ..self }
+    }
+
+    pub const fn kind(self, kind: Kind) -> Self {
+        Self { kind, secrecy: Secrecy::of_kind(&kind), ..self }
+    }
+
+    pub const fn pattern(self, pattern: &'static str) -> Self {
+        self.kind(Kind::Pattern(pattern))
+    }
+
+    pub const fn within(self, (least, most): (u64, u64)) -> Self {
+        let kind = match self.kind {
+            Kind::Duration(..) => Kind::Duration(least, most),
+            Kind::Size(..) => Kind::Size(least, most),
+            _ => Kind::Number(least.cast_signed(), most.cast_signed()),
+        };
+        Self { kind, ..self }
+    }
+
+    /// A duration for which 0 stands for none.
+    pub const fn or_none(self) -> Self {
+        match self.kind {
+            Kind::Duration(least, most) => Self { kind: Kind::DurationOrNone(least, most), ..self },
+            _ => self,
+        }
+    }
+
+    pub const fn required(self) -> Self {
+        Self { is_required: true, ..self }
+    }
+
+    /// What is written is shown, but nothing that a reference yields.
+    pub const fn shown_as_written(self) -> Self {
+        Self { secrecy: Secrecy::Reference, ..self }
+    }
+
+    pub const fn open(self) -> Self {
+        Self { secrecy: Secrecy::Open, ..self }
+    }
+
+    pub const fn secret(self) -> Self {
+        Self { secrecy: Secrecy::Secret, ..self }
+    }
+
+    pub const fn secret_query(self) -> Self {
+        Self { secrecy: Secrecy::Query, ..self }
+    }
+
+    pub const fn secret_unless_path(self) -> Self {
+        Self { secrecy: Secrecy::UnlessPath, ..self }
+    }
+}
+
+/// A value in a declaration, whose type says what it becomes.
+pub struct Typed<T>(pub T);
+
+impl Typed<bool> {
+    pub const fn standard(self) -> Standard {
+        Standard::Boolean(self.0)
+    }
+}
+
+impl Typed<u64> {
+    pub const fn standard(self) -> Standard {
+        Standard::Whole(self.0)
+    }
+}
+
+impl Typed<Duration> {
+    pub const fn standard(self) -> Standard {
+        Standard::Whole(milliseconds(self.0))
+    }
+}
+
+impl Typed<&'static str> {
+    pub const fn standard(self) -> Standard {
+        Standard::Text(self.0)
+    }
+}
+
+impl Typed<[(); 0]> {
+    pub const fn standard(self) -> Standard {
+        Standard::Nothing
+    }
+}
+
+impl Typed<RangeInclusive<u64>> {
+    pub const fn bounds(self) -> (u64, u64) {
+        (*self.0.start(), *self.0.end())
+    }
+}
+
+impl Typed<RangeInclusive<Duration>> {
+    pub const fn bounds(self) -> (u64, u64) {
+        (milliseconds(*self.0.start()), milliseconds(*self.0.end()))
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "no duration of the settings is longer than a day")]
+const fn milliseconds(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}
+
+/// The key of that name, found by the compiler.
+pub const fn find(keys: &'static [Key], name: &str) -> &'static Key {
+    let mut at = 0;
+    // an unknown name goes past the end, which the compiler reports
+    while !is_same(keys[at].name.as_bytes(), name.as_bytes()) {
+        at += 1;
+    }
+    &keys[at]
+}
+
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < one.len() {
+        if one[at] != other[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}

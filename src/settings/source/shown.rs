@@ -1,0 +1,150 @@
+//! Checked values for people, as `/routes` and `routes` give them: without what their keys' declarations call a secret.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use actix_http::StatusCode;
+use secrecy::SecretString;
+use serde_json::{Map, Value, json};
+
+use super::{declaration::Key, secrecy::Secrecy};
+use crate::text::units::{duration_text, size_text};
+
+/// In the place of what is not shown.
+pub const REDACTED: &str = "(redacted)";
+
+/// A checked value that can be shown.
+pub trait Show {
+    /// The value as JSON, as much of it as the key's secrecy allows.
+    fn show(&self, secrecy: Secrecy) -> Value;
+}
+
+/// Adds the value of a key.
+pub fn put(members: &mut Map<String, Value>, prefix: &str, key: &Key, value: &impl Show) {
+    members.insert(format!("{prefix}{}", key.name), value.show(key.secrecy));
+}
+
+/// The part of a section that a closure picks.
+pub fn part<'s, S, P>(section: &'s S, pick: impl FnOnce(&'s S) -> P) -> P {
+    pick(section)
+}
+
+/// A secret that is there.
+pub struct Redacted;
+
+impl Show for Redacted {
+    fn show(&self, _: Secrecy) -> Value {
+        REDACTED.into()
+    }
+}
+
+impl Show for str {
+    fn show(&self, secrecy: Secrecy) -> Value {
+        match secrecy {
+            Secrecy::Open | Secrecy::Reference => self.into(),
+            Secrecy::Query => match self.split_once('?') {
+                Some((start, _)) => format!("{start}?{REDACTED}").into(),
+                None => self.into(),
+            },
+            Secrecy::UnlessPath | Secrecy::Secret => REDACTED.into(),
+        }
+    }
+}
+
+impl Show for String {
+    fn show(&self, secrecy: Secrecy) -> Value {
+        self.as_str().show(secrecy)
+    }
+}
+
+impl Show for Path {
+    fn show(&self, secrecy: Secrecy) -> Value {
+        self.display().to_string().show(secrecy)
+    }
+}
+
+impl Show for PathBuf {
+    fn show(&self, secrecy: Secrecy) -> Value {
+        self.as_path().show(secrecy)
+    }
+}
+
+impl Show for SecretString {
+    fn show(&self, _: Secrecy) -> Value {
+        REDACTED.into()
+    }
+}
+
+impl Show for Duration {
+    fn show(&self, _: Secrecy) -> Value {
+        duration_text(*self).into()
+    }
+}
+
+/// A size: no other number of a checked section is as wide.
+impl Show for u64 {
+    fn show(&self, _: Secrecy) -> Value {
+        size_text(*self).into()
+    }
+}
+
+impl Show for SocketAddr {
+    fn show(&self, _: Secrecy) -> Value {
+        self.to_string().into()
+    }
+}
+
+impl Show for StatusCode {
+    fn show(&self, _: Secrecy) -> Value {
+        self.as_u16().into()
+    }
+}
+
+/// Values that JSON has.
+macro_rules! as_json {
+    ($($Type:ty)*) => { $(
+        impl Show for $Type {
+            fn show(&self, _: Secrecy) -> Value {
+                json!(self)
+            }
+        }
+    )* };
+}
+
+as_json! { bool u16 u32 i32 f64 Value }
+
+impl<T: Show> Show for Option<T> {
+    fn show(&self, secrecy: Secrecy) -> Value {
+        self.as_ref().map_or(Value::Null, |value| value.show(secrecy))
+    }
+}
+
+impl<T: Show + ?Sized> Show for &T {
+    fn show(&self, secrecy: Secrecy) -> Value {
+        (**self).show(secrecy)
+    }
+}
+
+impl<T: Show> Show for Vec<T> {
+    fn show(&self, secrecy: Secrecy) -> Value {
+        self.iter().map(|item| item.show(secrecy)).collect()
+    }
+}
+
+/// Names alone: the values may be secrets.
+impl<T> Show for BTreeMap<String, T> {
+    fn show(&self, _: Secrecy) -> Value {
+        self.keys().map(|name| (name.clone(), json!(REDACTED))).collect()
+    }
+}
+
+/// Names alone: the values may be secrets.
+impl Show for Map<String, Value> {
+    fn show(&self, _: Secrecy) -> Value {
+        self.keys().map(|name| (name.clone(), json!(REDACTED))).collect()
+    }
+}
