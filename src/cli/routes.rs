@@ -1,159 +1,15 @@
-//! `apigw-invoker routes`: what each route is in effect, without any secret, as a table or as JSON.
+//! `apigw-invoker routes`: each route with all its settings, without any secret, as a table or as JSON.
 //!
-//! `cli.rs` comes here with checked settings.
+//! Both are made of the view that the admin port's `/routes` gives.
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::{
-    settings::{
-        ApiGatewaySettings, BackendSettings, LambdaSettings, Origin, RouteSettings, Settings, Source,
-    },
+    settings::{Settings, effective},
     system::terminal::{Paint, wrapped},
-    text::units::{duration_text, size_text},
 };
 
-/// One route.
-#[derive(Debug, Serialize)]
-pub struct RouteRow {
-    id: String,
-    enabled: bool,
-    hosts: Vec<String>,
-    paths: Vec<String>,
-    methods: Vec<String>,
-    priority: i32,
-    backend: &'static str,
-    target: String,
-    authorization: Vec<&'static str>,
-    /// Where the keys come from that sign.
-    credentials: Option<String>,
-    region: Option<String>,
-    service: Option<String>,
-    limits: RouteLimits,
-}
-
-/// What its requests may cost: bytes and milliseconds.
-#[derive(Debug, Serialize)]
-struct RouteLimits {
-    max_in_flight: Option<u32>,
-    max_request_body: u64,
-    connect_timeout: u128,
-    first_byte_timeout: u128,
-    idle_timeout: u128,
-    request_timeout: Option<u128>,
-    attempts: u32,
-}
-
-impl RouteRow {
-    /// What a route is in effect.
-    pub fn of(route: &RouteSettings) -> Self {
-        let (backend, target, authorization, scope, max_request_body) = match &route.backend {
-            BackendSettings::ApiGateway(settings) => {
-                let scope = settings.authorization.iam.as_ref().map(|iam| (&*iam.region, &*iam.service));
-                ("api_gateway", gateway(settings), proofs(settings), scope, settings.max_req_body_size)
-            }
-            BackendSettings::Lambda(settings) => {
-                let scope = Some((&*settings.region, "lambda"));
-                ("lambda", function(settings), vec!["iam"], scope, settings.max_request_body)
-            }
-        };
-        let upstream = route.backend.upstream();
-        let rule = &route.rule;
-        let methods = if rule.methods.is_any() { &[] } else { rule.methods.allowed() };
-        Self {
-            id: route.id.clone(),
-            enabled: route.enabled,
-            hosts: rule.hosts.iter().map(ToString::to_string).collect(),
-            paths: rule.uris.iter().map(ToString::to_string).collect(),
-            methods: methods.iter().map(ToString::to_string).collect(),
-            priority: rule.priority,
-            backend,
-            target,
-            authorization,
-            credentials: route.backend.source().map(source),
-            region: scope.map(|(region, _)| region.to_owned()),
-            service: scope.map(|(_, service)| service.to_owned()),
-            limits: RouteLimits {
-                max_in_flight: route.max_in_flight,
-                max_request_body,
-                connect_timeout: upstream.timeouts.connect.as_millis(),
-                first_byte_timeout: upstream.timeouts.first_byte.as_millis(),
-                idle_timeout: upstream.timeouts.idle.as_millis(),
-                request_timeout: upstream.request_timeout.map(|limit| limit.as_millis()),
-                attempts: upstream.retry.attempts,
-            },
-        }
-    }
-
-    fn cells(&self, route: &RouteSettings) -> Vec<String> {
-        let any = |list: &[String]| if list.is_empty() { ANY.to_owned() } else { list.join(",") };
-        let proof = match (&*self.authorization, &self.credentials) {
-            ([], _) => "none".to_owned(),
-            (proofs, Some(source)) => format!("{} ({source})", proofs.join("+")),
-            (proofs, None) => proofs.join("+"),
-        };
-        let scope = match (&self.region, &self.service) {
-            (Some(region), Some(service)) => format!("{region}/{service}"),
-            _ => "-".to_owned(),
-        };
-        let mut limits = vec![format!("body {}", size_text(self.limits.max_request_body))];
-        limits.push(format!("answer {}", duration_text(route.backend.upstream().timeouts.first_byte)));
-        limits.extend(
-            route.backend.upstream().request_timeout.map(|limit| format!("all {}", duration_text(limit))),
-        );
-        limits.extend(self.limits.max_in_flight.map(|most| format!("{most} at a time")));
-        vec![
-            self.id.clone(),
-            any(&self.hosts),
-            self.paths.join(","),
-            any(&self.methods),
-            self.priority.to_string(),
-            self.backend.to_owned(),
-            self.target.clone(),
-            proof,
-            scope,
-            limits.join(", "),
-            if self.enabled { "yes" } else { "no" }.to_owned(),
-        ]
-    }
-}
-
-/// The query of `function_uri` may hold what proves something.
-fn gateway(settings: &ApiGatewaySettings) -> String {
-    let mut uri = settings.function_uri.clone();
-    let has_query = uri.query.take().is_some();
-    format!("{uri}{}", if has_query { "?…" } else { "" })
-}
-
-fn function(settings: &LambdaSettings) -> String {
-    let qualifier = settings.qualifier.as_ref().map(|qualifier| format!(":{qualifier}")).unwrap_or_default();
-    format!("{}{qualifier} at {}", settings.function, settings.endpoint.authority())
-}
-
-fn proofs(settings: &ApiGatewaySettings) -> Vec<&'static str> {
-    let authorization = &settings.authorization;
-    let key = authorization.apikey.as_ref().map(|_| "apikey");
-    key.into_iter().chain(authorization.iam.as_ref().map(|_| "iam")).collect()
-}
-
-fn source(source: &Source) -> String {
-    let origin = match &source.origin {
-        Origin::Keys(_) => "settings".to_owned(),
-        Origin::Mounted(_) => "files of the settings".to_owned(),
-        Origin::Profile(name) => format!("profile {name}"),
-        Origin::Chain => "chain".to_owned(),
-    };
-    match &source.role {
-        Some(role) => format!("{} by {origin}", role.arn),
-        None => origin,
-    }
-}
-
-/// All routes as JSON.
-pub fn json(settings: &Settings) -> serde_json::Value {
-    serde_json::json!({ "routes": settings.routes.iter().map(RouteRow::of).collect::<Vec<_>>() })
-}
-
-/// Headings of the table, and what stands in a column that may be left out because no route differs from it.
+/// Headings of the table, and the cell for which a column may be left out because no route differs from it.
 const COLUMNS: [(&str, Option<&str>); 11] = [
     ("ID", None),
     ("HOSTS", Some(ANY)),
@@ -169,10 +25,14 @@ const COLUMNS: [(&str, Option<&str>); 11] = [
 ];
 const ANY: &str = "any";
 
+/// All routes as JSON.
+pub fn json(settings: &Settings) -> Value {
+    json!({ "routes": settings.routes.iter().map(effective).collect::<Vec<_>>() })
+}
+
 /// All routes as a table that is no wider than this.
 pub fn table(settings: &Settings, paint: Paint, width: usize) -> String {
-    let cells: Vec<Vec<String>> =
-        settings.routes.iter().map(|route| RouteRow::of(route).cells(route)).collect();
+    let cells: Vec<Vec<String>> = settings.routes.iter().map(|route| cells(&effective(route))).collect();
     let says_something = |column: &usize| {
         let (_, default) = COLUMNS[*column];
         default.is_none_or(|default| cells.iter().any(|row| row[*column] != default))
@@ -189,4 +49,95 @@ pub fn table(settings: &Settings, paint: Paint, width: usize) -> String {
         lines.into_iter().map(paint_line)
     });
     painted.collect::<Vec<_>>().join("\n")
+}
+
+/// A route's row.
+fn cells(route: &Value) -> Vec<String> {
+    let any = |key: &str| Some(list(&route[key])).filter(|list| !list.is_empty());
+    let mut row = vec![
+        text(&route["id"]),
+        any("hosts").unwrap_or_else(|| ANY.to_owned()),
+        list(&route["uris"]),
+        any("methods").unwrap_or_else(|| ANY.to_owned()),
+        text(&route["priority"]),
+    ];
+    let (gateway, lambda) = (&route["api_gateway"], &route["lambda"]);
+    row.extend(if gateway.is_object() { of_gateway(gateway) } else { of_lambda(lambda) });
+    let backend = if gateway.is_object() { gateway } else { lambda };
+    row.push(limits(route, backend));
+    row.push(if route["enabled"] == true { "yes" } else { "no" }.to_owned());
+    row
+}
+
+/// Backend, target, authorization, and the region with the service.
+fn of_gateway(section: &Value) -> [String; 4] {
+    let iam = &section["authorization"]["iam"];
+    let mut proofs = Vec::new();
+    if !section["authorization"]["apikey"].is_null() {
+        proofs.push("apikey".to_owned());
+    }
+    if iam.is_object() {
+        proofs.push(format!("iam ({})", source(iam, "", "accesskey")));
+    }
+    let proof = if proofs.is_empty() { "none".to_owned() } else { proofs.join("+") };
+    let scope = if iam.is_object() {
+        format!("{}/{}", text(&iam["aws_region"]), text(&iam["service"]))
+    } else {
+        "-".to_owned()
+    };
+    let uri = text(&section["function_uri"]);
+    // the query may hold what proves something
+    let target = uri.split_once('?').map_or_else(|| uri.clone(), |(uri, _)| format!("{uri}?…"));
+    ["api_gateway".to_owned(), target, proof, scope]
+}
+
+fn of_lambda(section: &Value) -> [String; 4] {
+    let qualifier = section["qualifier"].as_str().map(|qualifier| format!(":{qualifier}"));
+    let host = text(&section["host"]);
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let usual_port = if section["disable_https"] == true { 80 } else { 443 };
+    let port = Some(&section["port"]).filter(|port| **port != usual_port);
+    let target = format!(
+        "{}{} at {host}{}",
+        text(&section["function_name"]),
+        qualifier.unwrap_or_default(),
+        port.map(|port| format!(":{port}")).unwrap_or_default()
+    );
+    let proof = format!("iam ({})", source(section, "aws_", "aws_key"));
+    ["lambda".to_owned(), target, proof, format!("{}/lambda", text(&section["aws_region"]))]
+}
+
+/// The source of the keys that sign.
+fn source(section: &Value, prefix: &str, key: &str) -> String {
+    let of = |name: &str| section[format!("{prefix}{name}")].as_str();
+    let is_file = |key: &Value| key.as_str().is_some_and(|key| key.starts_with("$file://"));
+    let secret = key.replace("accesskey", "secretkey").replace("aws_key", "aws_secret");
+    let keys = [&section[key], &section[secret], &section[format!("{prefix}session_token")]];
+    let origin = match of("profile") {
+        Some(profile) => format!("profile {profile}"),
+        None if keys[0].is_null() => "chain".to_owned(),
+        None if keys.into_iter().any(is_file) => "files of the settings".to_owned(),
+        None => "settings".to_owned(),
+    };
+    of("assume_role_arn").map_or_else(|| origin.clone(), |role| format!("{role} by {origin}"))
+}
+
+fn limits(route: &Value, backend: &Value) -> String {
+    let body = ["max_req_body_size", "max_request_body"].iter().find_map(|key| backend[key].as_str());
+    let mut limits = vec![
+        format!("body {}", body.unwrap_or_default()),
+        format!("answer {}", text(&backend["first_byte_timeout"])),
+    ];
+    limits.extend(backend["request_timeout"].as_str().map(|limit| format!("all {limit}")));
+    limits.extend(route["max_in_flight"].as_u64().map(|most| format!("{most} at a time")));
+    limits.join(", ")
+}
+
+/// A text without its quotation marks.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn list(value: &Value) -> String {
+    value.as_array().into_iter().flatten().map(text).collect::<Vec<_>>().join(",")
 }

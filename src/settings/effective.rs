@@ -16,11 +16,17 @@ pub fn effective(route: &RouteSettings) -> Value {
     let mut members = Map::new();
     route.members("", &mut members);
     members.insert("file".to_owned(), json!(route.place.source));
-    let (name, backend) = match &route.backend {
-        BackendSettings::ApiGateway(settings) => ("api_gateway", settings.show(Secrecy::Open)),
-        BackendSettings::Lambda(settings) => ("lambda", settings.show(Secrecy::Open)),
-    };
-    members.insert(name.to_owned(), backend);
+    match &route.backend {
+        BackendSettings::ApiGateway(settings) => {
+            members.insert("api_gateway".to_owned(), settings.show(Secrecy::Open));
+        }
+        BackendSettings::Lambda(settings) => {
+            let mut lambda = settings.show(Secrecy::Open);
+            // `limits.max_request_body` of the process
+            lambda["max_request_body"] = settings.max_request_body.show(Secrecy::Open);
+            members.insert("lambda".to_owned(), lambda);
+        }
+    }
     let mut route_as_set = Value::Object(members);
     for path in &route.hidden {
         let last = path.iter().try_fold(&mut route_as_set, |value, key| value.get_mut(key));

@@ -52,19 +52,19 @@ section! {
     /// The sockets for clients.
     listen: WrittenListen => _;
     /// The socket for people and probes.
-    admin: WrittenAdmin = [];
+    admin: WrittenAdmin = ();
     /// Threads that serve requests, 1 to 64. Each keeps its own connections to AWS.
     workers: u16 [1..=64] = 1;
     /// The most that the process takes on.
-    limits: WrittenLimits = [];
-    /// The log.
+    limits: WrittenLimits = ();
+    /// The lines that the process writes about itself.
     log: WrittenLog => _;
     /// The traces that requests belong to.
     tracing: WrittenTracing => _;
     /// The end of the process after SIGTERM.
-    shutdown: WrittenShutdown = [];
+    shutdown: WrittenShutdown = ();
     /// The files that are read again while the process runs.
-    reload: WrittenReload = [];
+    reload: WrittenReload = ();
     // taken out before; here for its declaration
     /// The keys that lie beneath each route; a route's own keys win.
     defaults: WrittenDefaults => _;
@@ -98,7 +98,7 @@ section! {
     level: Level = Level::Info => _;
     /// The form of a line: `text` for people, or `json` for machines, one object a line.
     format: LogFormat = LogFormat::Text;
-    /// Whether each request is one line, at level info.
+    /// Each request is one line, at level info.
     access: bool = true;
 }
 
@@ -135,7 +135,7 @@ section! {
 }
 
 section! {
-    /// What is read again while the process runs.
+    /// The files that are read again while the process runs.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Reload, read as WrittenReload, optional "a table about what is read again";
 

@@ -29,8 +29,12 @@ use crate::routing::{HostPattern, MethodSet, RouteRule, UNROUTED, UriPattern};
 /// Hosts times paths of a route, each of which is looked up by itself.
 const MOST_COMBINATIONS: usize = 10_000;
 
-/// Paths without a query and braces, and `..` or `.` in no segment.
-const URI: Kind = Kind::PatternBut(r"^/[^*?#{}\s]*\*?$", r"/(\.|%2[eE]){1,2}(/|\*?$)");
+/// Paths with whole escapes, without a query and braces, and without a segment `..`.
+const URI: Kind =
+    Kind::PatternBut(r#"^/([!"$&-)+->@-z|~]|%[0-9A-Fa-f]{2})*\*?$"#, r"/(\.|%2[eE]){2}(;[^/]*)?(/|\*?$)");
+const HOST: Kind = Kind::Pattern(r"^(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$|^\[[\s\S]*\]$");
+/// Methods are case-sensitive (RFC 9110, 9.1): `get` would be another method that no client sends.
+const METHOD: Kind = Kind::PatternBut("^[!#$%&'*+.^_`|~0-9A-Z-]+$", "^(CONNECT|TRACE)$");
 
 section! {
     /// One route, checked.
@@ -56,11 +60,11 @@ section! {
     /// `check` warns of `/:name`, which is taken literally.
     uri: String, kind(URI) => _;
     /// Several of them instead of `uri`.
-    uris: Vec<String>, kind(Kind::List(&URI)) => |route| route.paths();
+    uris: Vec<String>, kind(Kind::NotEmpty(&URI)) => |route| route.paths();
     /// `a.example.com`, or `*.example.com` for all names below; any by default.
-    hosts: Vec<String>, kind(Kind::List(&Kind::Pattern(r"^(\*\.)?[A-Za-z0-9_.-]+$|^\[.+\]$"))) => |route| route.hosts();
+    hosts: Vec<String>, kind(Kind::List(&HOST)) => |route| route.hosts();
     /// Such as `[GET, POST]`; any by default.
-    methods: Vec<String>, kind(Kind::List(&Kind::Pattern("^[^a-z\\s]+$"))) => |route| route.methods();
+    methods: Vec<String>, kind(Kind::List(&METHOD)) => |route| route.methods();
     /// Decides between routes with the same host and path; the higher wins.
     priority: i32 = 0 => |route| route.rule.priority;
     // as many as the process may be told to take

@@ -3,9 +3,12 @@
 //! The sections of `process` and `route` declare their keys; here the declarations become a schema. The README's tables
 //! and the comments of `default.yaml` are made of the schema (`tests/it/documents.rs`).
 
+mod patterns;
+
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 
+use self::patterns::{DURATION, OBJECT, REFERENCE, SHARE, SIZE};
 use super::{
     process::WrittenSettings,
     route::{WrittenRoute, upstream::SCOPE_WORD},
@@ -21,15 +24,6 @@ use crate::text::units::{duration_text, size_text};
 
 /// The dialect (JSON Schema 2020-12).
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
-/// `reference.rs` puts what it yields in its place, whatever the key takes.
-const REFERENCE: &str = r"^(\$(env|file)://.+|\{vault://env/.+\})$";
-/// Whole milliseconds, or numbers with units (`text/units.rs`).
-const DURATION: &str = r"^[0-9]+$|^[0-9]+(\.[0-9]+)? ?[a-zA-Zµ]+( ?[0-9]+(\.[0-9]+)? ?[a-zA-Zµ]+)*$";
-/// An IP address and a port.
-const ADDRESS: &str = r"^(\[[0-9a-fA-F:.]+\]|[0-9.]+):[0-9]{1,5}$";
-/// Whole bytes, or a number with its unit.
-const SIZE: &str = r"^[0-9]+(\.[0-9]+)? ?([kKmMgGtTpPeE]i?)?[bB]?$";
-
 /// Which file a schema is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum File {
@@ -142,12 +136,17 @@ fn standard(key: &Key) -> Option<Value> {
         (Standard::Boolean(boolean), _) => boolean.into(),
         (Standard::Nothing, _) => json!([]),
         (Standard::Text(text), _) => text.into(),
-        (Standard::Whole(milliseconds), Kind::Duration(..) | Kind::DurationOrNone(..)) => {
-            duration_text(std::time::Duration::from_millis(milliseconds)).into()
-        }
-        (Standard::Whole(bytes), Kind::Size(..)) => size_text(bytes).into(),
-        (Standard::Whole(number), _) => number.into(),
+        (Standard::Whole(number), Kind::Number(..)) => number.into(),
+        (Standard::Whole(quantity), kind) => bound_text(&kind, quantity).into(),
     })
+}
+
+/// A quantity in the base unit of its kind as it would be written.
+fn bound_text(kind: &Kind, quantity: u64) -> String {
+    match kind {
+        Kind::Size(..) => size_text(quantity),
+        _ => duration_text(std::time::Duration::from_millis(quantity)),
+    }
 }
 
 /// The schema of the values that are taken.
@@ -155,9 +154,10 @@ fn of_kind(kind: &Kind) -> Map<String, Value> {
     // where one schema says it all: a text may be a reference anyway, and a table is none
     let whole = match kind {
         Kind::Text => json!({ "type": ["string", "null"] }),
-        Kind::Proof => json!({ "type": "string", "minLength": 1 }),
+        Kind::Proof(pattern) => {
+            json!({ "anyOf": [{ "type": "string", "pattern": pattern }, reference()] })
+        }
         Kind::Texts => json!({ "type": ["object", "null"], "additionalProperties": { "type": "string" } }),
-        Kind::Object => json!({ "type": ["object", "string", "null"] }),
         Kind::Filled(keys) => {
             let mut filled = table(keys());
             filled.insert("minProperties".to_owned(), 1.into());
@@ -170,22 +170,35 @@ fn of_kind(kind: &Kind) -> Map<String, Value> {
         }
         _ => {
             let mut any_of = forms(kind);
-            any_of.push(json!({ "type": "string", "pattern": REFERENCE }));
-            any_of.push(json!({ "type": "null" }));
+            any_of.extend([reference(), json!({ "type": "null" })]);
             json!({ "anyOf": any_of })
         }
     };
     if let Value::Object(whole) = whole { whole } else { Map::new() }
 }
 
+fn reference() -> Value {
+    json!({ "type": "string", "pattern": REFERENCE })
+}
+
+/// An item of a list.
+fn item(kind: &Kind) -> Value {
+    let mut any_of = forms(kind);
+    any_of.push(reference());
+    json!({ "anyOf": any_of })
+}
+
 /// The values that are taken beside a reference and null.
 fn forms(kind: &Kind) -> Vec<Value> {
     let pattern = |pattern: &str| json!({ "type": "string", "pattern": pattern });
-    let between = |least: Value, most: Value, unit: &str| json!({ "type": "integer", "minimum": least, "maximum": most, "description": unit });
-    let with_unit = |pattern: &str, example: &str| json!({ "type": "string", "pattern": pattern, "description": format!("with its unit: {example}") });
-    let duration = |least: u64, most: u64| {
-        [between(least.into(), most.into(), "milliseconds"), with_unit(DURATION, "30s, 500ms, 1m 30s")]
+    let between = |least: u64, most: u64, unit: &str| {
+        let [from, to] = [least, most].map(|bound| bound_text(kind, bound));
+        let description = format!("{unit}, {from} to {to}");
+        json!({ "type": "integer", "minimum": least, "maximum": most, "description": description })
     };
+    let with_unit = |pattern: &str, example: &str| json!({ "type": "string", "pattern": pattern, "description": format!("with its unit: {example}") });
+    let duration =
+        |least, most| [between(least, most, "milliseconds"), with_unit(DURATION, "30s, 500ms, 1m 30s")];
     match kind {
         Kind::Pattern(this) => vec![pattern(this)],
         Kind::PatternBut(this, other) => {
@@ -194,12 +207,15 @@ fn forms(kind: &Kind) -> Vec<Value> {
         Kind::WordBut(words) => {
             vec![json!({ "type": "string", "pattern": SCOPE_WORD, "not": { "enum": words } })]
         }
-        Kind::Address => vec![pattern(ADDRESS)],
+        Kind::Address => vec![pattern(&patterns::address())],
+        Kind::Host => vec![pattern(&patterns::host())],
+        Kind::ServerName => vec![pattern(&patterns::server_name())],
+        Kind::HostPort => vec![pattern(&patterns::host_port())],
         Kind::Boolean => vec![json!({ "type": "boolean" })],
         Kind::Number(least, most) => {
             vec![json!({ "type": "integer", "minimum": least, "maximum": most })]
         }
-        Kind::Share => vec![json!({ "type": "number", "minimum": 0, "maximum": 1 })],
+        Kind::Share => vec![json!({ "type": "number", "minimum": 0, "maximum": 1 }), pattern(SHARE)],
         Kind::Duration(least, most) => duration(*least, *most).into(),
         Kind::DurationOrNone(least, most) => {
             let mut forms = Vec::from(duration(*least, *most));
@@ -207,18 +223,16 @@ fn forms(kind: &Kind) -> Vec<Value> {
             forms
         }
         Kind::Size(least, most) => {
-            vec![between((*least).into(), (*most).into(), "bytes"), with_unit(SIZE, "10MiB, 64KB")]
+            vec![between(*least, *most, "bytes"), with_unit(SIZE, "10MiB, 64KB")]
         }
         Kind::Words(words) => vec![json!({ "enum": words })],
         Kind::Version => vec![json!({ "enum": ["1.0", "2.0", "1", "2", 1, 2] })],
-        Kind::List(kind) => vec![json!({ "type": "array", "items": of_kind(kind) })],
+        Kind::List(kind) => vec![json!({ "type": "array", "items": item(kind) })],
+        Kind::NotEmpty(kind) => vec![json!({ "type": "array", "items": item(kind), "minItems": 1 })],
+        Kind::Object => vec![json!({ "type": "object" }), pattern(OBJECT)],
         // one schema says it all
-        Kind::Text
-        | Kind::Proof
-        | Kind::Texts
-        | Kind::Object
-        | Kind::Section(_)
-        | Kind::Filled(_)
-        | Kind::Elsewhere => Vec::new(),
+        Kind::Text | Kind::Proof(_) | Kind::Texts | Kind::Section(_) | Kind::Filled(_) | Kind::Elsewhere => {
+            Vec::new()
+        }
     }
 }

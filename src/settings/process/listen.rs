@@ -27,14 +27,14 @@ section! {
 
     /// Where clients connect, with HTTP/1.1: an IP address and a port. Whoever can connect can use the routes' keys.
     http: Address = "127.0.0.1:9080";
-    /// Whether HTTP/2 with prior knowledge (`curl --http2-prior-knowledge`, gRPC) is spoken beside it, and on `unix`.
+    /// HTTP/2 with prior knowledge (`curl --http2-prior-knowledge`, gRPC) is spoken on `http` and `unix` too.
     h2c: bool = false;
     /// A second socket with TLS for HTTP/1.1 and HTTP/2, none by default. PEM files, read again when they change:
-    /// `{ address: "0.0.0.0:9443", certificate: /tls/tls.crt, key: /tls/tls.key, client_ca: /tls/ca.crt }`
+    /// `{ address: "0.0.0.0:9443", certificate: /tls/tls.crt, key: /tls/tls.key, client_ca: /tls/ca.crt }`.
     https: WrittenHttps => _;
     /// The path of a Unix socket that speaks what `http` does, of at most 107 bytes, none by default:
-    /// `/run/apigw-invoker.sock`
-    unix: String, open() => _;
+    /// `/run/apigw-invoker.sock`.
+    unix: String, pattern("^[^\\x00]{1,107}$") => _;
 }
 
 section! {

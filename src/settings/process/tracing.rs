@@ -40,15 +40,17 @@ section! {
         otlp: Option<Otlp>,
     }
 
-    /// Whether requests take part in traces: a client's `traceparent` is passed on with a step of ours, another begins
-    /// where there is none, and AWS is told by `X-Amzn-Trace-Id` too, unless the client does that itself.
+    /// Requests take part in traces: a client's `traceparent` is passed on with a step of ours, another begins
+    /// where there is none, and AWS is told by `X-Amzn-Trace-Id` too, unless the client does that itself. `false` makes
+    /// and changes none of these headers, and names no trace in the log.
     propagate: bool = true;
-    /// How many of the traces that nobody has decided about are to be recorded, 0 to 1. None by default: AWS decides by
-    /// its own rules, and `traceparent` says that nobody has decided to. With `otlp` it is all of them.
+    /// How many of the traces that nobody has decided about are recorded, 0 to 1: those that begin here, and those of an
+    /// `X-Amzn-Trace-Id` without `Sampled`, as load balancers make them. Without it AWS decides by its own rules:
+    /// `X-Amzn-Trace-Id` has no `Sampled`, and the flag in `traceparent` is not set. With `otlp` it is 1 unless it is set.
     sample: WrittenShare => _;
     /// A collector that is told of each request that is recorded, over OTLP/HTTP; none by default:
     /// `{ endpoint: "http://127.0.0.1:4318", headers: { api-key: $env://OTLP_KEY }, service_name: apigw-invoker,
-    /// resource: { deployment.environment.name: prod }, timeout: 10s, ca_certificate: /tls/ca.crt }`
+    /// resource: { deployment.environment.name: prod }, timeout: 10s, ca_certificate: /tls/ca.crt }`.
     otlp: WrittenOtlp => _;
 }
 
@@ -74,9 +76,9 @@ section! {
     endpoint: String, pattern("^[hH][tT][tT][pP][sS]?://[^/?#]+(/[^?#]*)?$"), secret_query(), required() => _;
     /// Headers of each delivery, such as a collector's key; `$env://` and `$file://` keep it out of here.
     headers: BTreeMap<String, SecretString> => _;
-    /// What this process is called, `service.name`.
+    /// The name of this process, `service.name`.
     service_name: String = env!("CARGO_PKG_NAME"), open() => _;
-    /// What else is said of it, such as `deployment.environment.name`.
+    /// More attributes of the process, such as `deployment.environment.name: prod`.
     resource: BTreeMap<String, String>, open() => _;
     // what the OpenTelemetry specification proposes (`OTEL_EXPORTER_OTLP_TIMEOUT`)
     /// How long each step of a delivery may take.

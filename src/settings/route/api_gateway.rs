@@ -18,7 +18,7 @@ use crate::{
         process::limits::Limits,
         source::{
             check::Checker,
-            declaration::{Key, Standard},
+            declaration::{KEY_ID, Key, Standard},
             key_type::{DAY, KeyType as _, Proof},
         },
     },
@@ -38,7 +38,7 @@ section! {
     made ApiGatewayParts {
         /// Where the function is.
         function_uri: FunctionUri,
-        /// What proves to AWS who calls.
+        /// The proof to AWS of who calls.
         authorization: Authorization,
         /// How to reach it.
         upstream: UpstreamSettings,
@@ -48,12 +48,12 @@ section! {
 
     /// The endpoint: scheme, host, stage, path and, if need be, a query. What the `*` of `uri` stood for is appended.
     function_uri: String, pattern(FUNCTION_URI), secret_query() => |gateway| gateway.function_uri.to_string();
-    /// What proves to AWS who calls: `apikey`, `iam` or both.
+    /// The proof to AWS of who calls: `apikey`, `iam` or both.
     authorization: WrittenAuthorization => |gateway| &gateway.authorization;
-    /// What becomes of `x-api-key`, `Authorization` and SigV4 headers that a client sends on a route with
+    /// The treatment of `x-api-key`, `Authorization` and SigV4 headers that a client sends on a route with
     /// `authorization`: `replace` takes them out, `pass` lets them win.
     client_authorization: ClientAuthorization = ClientAuthorization::Replace;
-    /// Whether connections are used again.
+    /// Connections are kept and used again.
     keepalive: bool = true => |gateway| gateway.upstream.keepalive;
     // APISIX's default
     /// How long an idle connection stays.
@@ -76,7 +76,7 @@ fn own_source(key: Key) -> Key {
 }
 
 section! {
-    /// What is sent to AWS as proof; both may be set, and both are then sent.
+    /// The proof that is sent to AWS; both may be set, and both are then sent.
     #[derive(Debug, Clone, Default)]
     pub struct Authorization, read as WrittenAuthorization, filled "a table with `apikey` or `iam`";
 
@@ -110,7 +110,7 @@ section! {
 
     // AWS's logs and every signature name it: it proves nothing
     /// The access key id of the route's own.
-    accesskey: Proof, open() => |iam| iam.source.shown_keys()[0];
+    accesskey: Proof, kind(Kind::Proof(KEY_ID)), open() => |iam| iam.source.shown_keys()[0];
     /// Its secret. Keep it out of files: `$env://NAME` or `$file:///path`.
     secretkey: Proof => |iam| iam.source.shown_keys()[1];
     // APISIX's page spells it in both ways
@@ -125,7 +125,7 @@ section! {
 }
 
 words! {
-    /// What becomes of the `x-api-key`, `Authorization` and SigV4 headers that a client sends on a route with
+    /// The treatment of the `x-api-key`, `Authorization` and SigV4 headers that a client sends on a route with
     /// `authorization`.
     pub enum ClientAuthorization {
         /// Replaced by the route's, or removed.

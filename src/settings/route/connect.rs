@@ -22,9 +22,9 @@ section! {
 
     /// `HOST` or `HOST:PORT` to connect to instead of the host that is called, which is still sent as `Host` and
     /// signed; see "Private APIs".
-    address: String, open() => |connect| connect.address_text();
-    /// What the server is called in TLS: in SNI and in its certificate. By default the host that is called.
-    sni: String, open() => |connect| &connect.sni;
+    address: String, kind(Kind::HostPort) => |connect| connect.address_text();
+    /// The server's name in TLS: in SNI and in its certificate. By default the host that is called.
+    sni: String, kind(Kind::ServerName) => |connect| &connect.sni;
 }
 
 impl Connect {

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{endpoint_variant::EndpointVariant, forward_proxy::ForwardProxy};
 use crate::{
     settings::source::{
+        declaration::VISIBLE,
         secrecy::Secrecy,
         shown::{REDACTED, Redacted, Show},
     },
@@ -28,9 +29,9 @@ pub fn is_swapped(id: &str) -> bool {
     id.len() == 40 || id.contains(['/', '+'])
 }
 
-/// What a role may be. AWS's partitions have names that begin with `aws`.
+/// The ARN of a role. AWS's partitions have names that begin with `aws`.
 const ROLE: &str = "^arn:aws(-[!-9;-~]*)?:iam::[0-9]{12}:role/[!-~]+$";
-/// What STS takes (AWS STS API reference, `AssumeRole`).
+/// Characters that STS takes (AWS STS API reference, `AssumeRole`).
 const EXTERNAL_ID: &str = "^[A-Za-z0-9_+=,.@:/-]{2,1224}$";
 const SESSIONS: RangeInclusive<Duration> = Duration::from_mins(15)..=Duration::from_hours(12);
 
@@ -57,16 +58,16 @@ section! {
     }
 
     /// The token of temporary keys.
-    session_token: SecretString, secret() => |source| source.session_token();
+    session_token: SecretString, pattern(VISIBLE), secret() => |source| source.session_token();
     /// A profile of the shared files instead of keys.
     profile: String, open() => |source| source.profile();
     /// A role to assume with those keys.
     assume_role_arn: String, pattern(ROLE) => |source| source.role.as_ref().map(|role| &role.arn);
-    /// What AWS's logs call the role's sessions; what STS would refuse in it becomes `-`.
+    /// The name of the role's sessions in AWS's logs; what STS would refuse in it becomes `-`.
     role_session_name: String, open() => |source| source.role.as_ref().map(|role| &role.session_name);
-    /// What the role's owner demands.
+    /// The external id that the role's owner demands.
     external_id: String, pattern(EXTERNAL_ID), secret() => |source| source.role.as_ref().map(|role| &role.external_id);
-    /// How long a session lasts. STS decides by default.
+    /// How long a session lasts; STS decides by default.
     role_duration: WrittenDuration [SESSIONS] => |source| source.role.as_ref().map(|role| role.duration);
     /// Where STS is; the region's by default.
     sts_endpoint_url: String, pattern("^[hH][tT][tT][pP][sS]?://[^@/?#]+/*$"), secret_query() => |source| &source.sts_endpoint;

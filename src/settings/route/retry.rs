@@ -43,7 +43,7 @@ section! {
     /// Outcomes after which the function may have run, and that are repeated nonetheless: `connection_lost`,
     /// `unavailable`, `timeout`.
     may_have_run as "unsafe": Vec<Outcome> = [] => |retry| retry.accepted.outcomes();
-    /// Whether those are repeated for methods that are not idempotent too, such as POST.
+    /// Those are repeated for methods that are not idempotent too, such as POST.
     unsafe_methods: bool = false => |retry| retry.any_method;
 }
 

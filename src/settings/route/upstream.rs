@@ -19,6 +19,11 @@ use crate::tls::{ClientIdentity, IdentityProblem};
 /// APISIX's lower bound of time limits: below it a typo is likelier than an intention.
 pub(super) const SHORTEST: Duration = Duration::from_millis(100);
 
+/// The URL of an HTTP proxy.
+const PROXY: &str = concat!(
+    r"^[hH][tT][tT][pP]://([^:@/?#%\s][^@/?#\s]*@)?",
+    r"([A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?$"
+);
 /// A region or a service, which are parts of a signature's scope.
 pub(in crate::settings) const SCOPE_WORD: &str = "^[a-z0-9-]+$";
 
@@ -115,7 +120,7 @@ section! {
     retry: WrittenRetry => |upstream| upstream.retry;
     /// When calls are not even tried. Without the section they always are.
     circuit_breaker: WrittenCircuitBreaker => |upstream| upstream.circuit_breaker;
-    /// Whether the server's certificate is verified; `false` is warned of.
+    /// The server's certificate is verified; `false` is warned of.
     ssl_verify: bool = true;
     /// A PEM file of the authorities to trust instead of the platform's.
     ca_certificate: String, open() => |upstream| &upstream.ca_certificate;
@@ -131,7 +136,7 @@ section! {
     keepalive_pool: u32 [1..=100_000] = 5;
     /// An HTTP proxy that is asked for a tunnel (`CONNECT`) to the endpoint and resolves its name: `http://HOST:PORT`, or
     /// `http://USER:PASSWORD@HOST:PORT`; port 80 if none is given.
-    proxy_url: SecretString, secret() => |upstream| &upstream.proxy;
+    proxy_url: SecretString, pattern(PROXY), secret() => |upstream| &upstream.proxy;
 }
 
 /// The part of a backend's own that its keys about the way to AWS need.

@@ -23,6 +23,11 @@ pub struct Key {
     pub is_required: bool,
 }
 
+/// Text that can stand in a header.
+pub const VISIBLE: &str = "^[!-~]+$";
+/// An access key's id, and no secret in its place (`is_swapped`).
+pub const KEY_ID: &str = "^([!-*,-.0-~]{1,39}|[!-*,-.0-~]{41,})$";
+
 /// The default of a key. Durations are in milliseconds, sizes in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standard {
@@ -52,8 +57,14 @@ pub enum Kind {
     WordBut(&'static [&'static str]),
     /// An IP address and a port.
     Address,
-    /// A secret that must not be null: what was meant to prove something never goes without.
-    Proof,
+    /// The name of a host or an IP address.
+    Host,
+    /// The name of a server in TLS.
+    ServerName,
+    /// A host to connect to, and maybe a port.
+    HostPort,
+    /// A text of this form that must not be null: what was meant to prove something never goes without.
+    Proof(&'static str),
     Boolean,
     Number(i64, i64),
     /// From 0 to 1.
@@ -66,6 +77,8 @@ pub enum Kind {
     /// `1.0` is a number to YAML.
     Version,
     List(&'static Kind),
+    /// A list with an item at least.
+    NotEmpty(&'static Kind),
     /// Texts by names of the operator's.
     Texts,
     /// A table, or a text with a JSON object.
@@ -206,6 +219,13 @@ impl Typed<Duration> {
 impl Typed<&'static str> {
     pub const fn standard(self) -> Standard {
         Standard::Text(self.0)
+    }
+}
+
+/// A section, whose keys have defaults of their own.
+impl Typed<()> {
+    pub const fn standard(self) -> Standard {
+        Standard::None
     }
 }
 

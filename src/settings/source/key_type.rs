@@ -7,7 +7,7 @@ use serde::de::{Deserialize, MapAccess};
 
 use super::{
     check::Checker,
-    declaration::{Key, Kind, Standard},
+    declaration::{Key, Kind, Standard, VISIBLE},
 };
 use crate::text::units::{WrittenDuration, WrittenShare, WrittenSize, duration_text, size_text};
 
@@ -155,7 +155,7 @@ impl KeyType for WrittenShare {
 
 impl KeyType for Proof {
     type Checked = SecretString;
-    const KIND: Kind = Kind::Proof;
+    const KIND: Kind = Kind::Proof(VISIBLE);
 
     fn read<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<Self>, A::Error> {
         map.next_value().map(Some)

@@ -28,7 +28,7 @@ impl Secrecy {
         match kind {
             Kind::Text => Self::Reference,
             // a text that stands where a table should be may be anything
-            Kind::Proof
+            Kind::Proof(_)
             | Kind::Texts
             | Kind::Object
             | Kind::Section(_)

@@ -16,13 +16,20 @@ use crate::{
         },
         source::{
             check::Checker,
-            declaration::{Key, Kind, Standard},
+            declaration::{KEY_ID, Key, Kind, Standard},
             key_type::{DAY, KeyType, Proof},
         },
     },
     text::units::WrittenDuration,
 };
 
+/// A name, a partial or a full ARN, each with or without a qualifier.
+const FUNCTION_NAME: &str = concat!(
+    "^(arn:aws(-[^:]*)?:lambda:[a-z]+(-[a-z]+)+-[0-9]+:[0-9]{12}:function:",
+    "|([a-z]+(-[a-z]+)+-[0-9]+:)?([0-9]{12}:)?(function:)?)",
+    r"[A-Za-z0-9_.-]{1,140}(:(\$LATEST\.PUBLISHED|[A-Za-z0-9_$-]{1,128}))?$"
+);
+const QUALIFIER: &str = r"^(\$LATEST\.PUBLISHED|[A-Za-z0-9_$-]{1,128})$";
 const NOT_EMPTY: &str = r"[\s\S]";
 /// Kong's default.
 pub(super) const TIMEOUT: Duration = Duration::from_mins(1);
@@ -56,20 +63,20 @@ section! {
     }
 
     /// A name, `NAME:QUALIFIER`, a partial or a full ARN.
-    function_name: String, open() => |lambda| &lambda.function;
+    function_name: String, pattern(FUNCTION_NAME) => |lambda| &lambda.function;
     /// A version or alias.
-    qualifier?: String, open();
+    qualifier?: String, pattern(QUALIFIER);
     /// The region; by default the ARN's, `AWS_REGION`, `AWS_DEFAULT_REGION`, or the host's.
     aws_region: String, pattern(SCOPE_WORD) => |lambda| &lambda.region;
     /// The access key id of the route's own; see "Credentials".
-    aws_key: Proof, open() => |lambda| lambda.source.shown_keys()[0];
+    aws_key: Proof, kind(Kind::Proof(KEY_ID)), open() => |lambda| lambda.source.shown_keys()[0];
     /// Its secret. Keep it out of files: `$env://NAME` or `$file:///path`.
     aws_secret: Proof => |lambda| lambda.source.shown_keys()[1];
     ..source: WrittenSource as "aws_", with own_source;
     /// `aws-lambda://REGION/FUNCTION?qualifier=…&invocation_type=…&log_type=…` instead of those keys.
     upstream_url: String, pattern("^aws-lambda://.+"), secret_query() => _;
     /// The Lambda API's host; by region by default, in all of AWS's partitions.
-    host: String, open() => |lambda| &lambda.endpoint.host;
+    host: String, kind(Kind::Host) => |lambda| &lambda.endpoint.host;
     /// The Lambda API's port; `80` by default with `disable_https`.
     port: u16 [1..=65_535] = 443 => |lambda| lambda.endpoint.port;
     /// Plain HTTP, for a local Lambda.

@@ -1,0 +1,70 @@
+//! The forms of texts as regular expressions, each as the code that reads the text takes it.
+
+/// `reference.rs` puts what it yields in its place, whatever the key takes.
+pub const REFERENCE: &str = r"^(\$(env|file)://.+|\{vault://env/.+\})$";
+/// Whole milliseconds, or numbers with units, between and behind which `humantime` takes blanks.
+pub const DURATION: &str = concat!(
+    r"^(\+?[0-9]+|\s*((",
+    r"[0-9][0-9\s]*(\.\s*[0-9][0-9\s]*)?(usec|us|µs|millis|msec|ms|seconds|second|secs|sec|s|minutes|minute|mins|min|m",
+    r"|hours|hour|hrs|hr|h|days|day|d|weeks|week|wks|wk|w|months|month|M|years|year|yrs|yr|y)",
+    r"|[0-9][0-9\s]*(nanos|nsec|ns))\s*)+)$",
+);
+/// Whole bytes, or a number with its unit, as `bytesize` takes them.
+pub const SIZE: &str = r"^(\+?[0-9]+|([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kKmMgGtTpPeE][iI]?[bB]?|[bB]))$";
+/// A share as text.
+pub const SHARE: &str = r"^\+?(0+\.?|0*\.[0-9]+|0*1(\.0*)?)$";
+/// A table as text.
+pub const OBJECT: &str = r"^\s*\{[\s\S]*\}\s*$";
+
+const IPV4: &str =
+    "((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])[.]){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
+const PORT: &str = "0*([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
+
+/// A name of DNS, whose last label is no number.
+const NAME: &str = concat!(
+    r"([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*",
+    r"([0-9]*[A-Za-z_]([A-Za-z0-9_-]*[A-Za-z0-9_])?|[0-9]+-[A-Za-z0-9_-]*[A-Za-z0-9_])\.?"
+);
+
+/// An IPv6 address (RFC 4291, 2.2).
+fn ipv6() -> String {
+    const PART: &str = "[0-9a-fA-F]{1,4}";
+    let mut forms = vec![format!("({PART}:){{7}}{PART}"), format!("({PART}:){{6}}{IPV4}")];
+    for before in 0..8 {
+        // `::` stands for one part or more
+        let head = if before == 0 { String::new() } else { format!("({PART}:){{{}}}{PART}", before - 1) };
+        match 7 - before {
+            0 => forms.push(format!("{head}::")),
+            most => forms.push(format!("{head}::({PART}(:{PART}){{0,{}}})?", most - 1)),
+        }
+        if before < 6 {
+            forms.push(format!("{head}::({PART}:){{0,{}}}{IPV4}", 5 - before));
+        }
+    }
+    forms.join("|")
+}
+
+/// An IP address and a port, as `SocketAddr` takes them.
+pub fn address() -> String {
+    format!(r"^({IPV4}|\[({})(%[0-9]+)?\]):{PORT}$", ipv6())
+}
+
+/// The name of a host or an IP address, with or without brackets.
+pub fn host() -> String {
+    const NAME: &str = r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*";
+    let address = ipv6();
+    format!(r"^({NAME}|\[{NAME}\]|{address}|\[({address})\])$")
+}
+
+/// The name of a server in TLS.
+pub fn server_name() -> String {
+    format!("^({NAME}|{IPV4}|{})$", ipv6())
+}
+
+/// A host to connect to, and maybe a port.
+pub fn host_port() -> String {
+    format!(
+        r"^({NAME}|{IPV4}|\[({})\])(:0*([1-9][0-9]{{0,3}}|[1-5][0-9]{{4}}|6[0-4][0-9]{{3}}|65[0-4][0-9]{{2}}|655[0-2][0-9]|6553[0-5]))?$",
+        ipv6()
+    )
+}

@@ -1,0 +1,188 @@
+//! The tables of settings keys in the README and the comments of `settings/default.yaml` against the declarations of the
+//! keys. `REWRITE=1` in the environment writes the declarations' texts into both.
+
+use std::{fs, path::Path};
+
+use apigw_invoker::settings::schema::{File, of};
+use serde_json::{Map, Value};
+
+use super::read;
+
+/// Columns of a line.
+const WIDTH: usize = 118;
+
+/// Compares a document with its text by the declarations, or rewrites it.
+fn expect(path: &str, expected: &str) {
+    if std::env::var_os("REWRITE").is_some() {
+        fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(path), expected).unwrap();
+    }
+    assert!(
+        read(path) == expected,
+        "{path} is not what the settings' declarations say: REWRITE=1 cargo test --test it documents"
+    );
+}
+
+/// The section at a path of a file.
+fn section(file: File, path: &[&str]) -> Map<String, Value> {
+    let schema = of(file);
+    let section = path.iter().fold(&schema, |section, key| &section["properties"][key]);
+    section["properties"].as_object().unwrap().clone()
+}
+
+/// A default as it would be written.
+fn written(schema: &Value) -> Option<String> {
+    Some(match schema.get("default")? {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    })
+}
+
+/// The range of a key, as a sentence.
+fn range(schema: &Value) -> Option<String> {
+    let number = schema["anyOf"].as_array()?.iter().find(|form| form["type"] == "integer")?;
+    let (least, most) = (number["minimum"].as_i64()?, number["maximum"].as_i64()?);
+    let in_words = number["description"].as_str().and_then(|unit| unit.split_once(", "));
+    let is_bounded = most != i64::from(i32::MAX);
+    is_bounded.then(|| in_words.map_or_else(|| format!("{least} to {most}"), |(_, range)| range.to_owned()))
+}
+
+/// References to the README's headings as links.
+fn linked(meaning: &str) -> String {
+    let mut parts = meaning.split("see \"");
+    let mut text = parts.next().unwrap().to_owned();
+    for part in parts {
+        let (heading, rest) = part.split_once('"').unwrap();
+        let anchor = heading.to_lowercase().replace(' ', "-");
+        text.push_str(&format!("see [{heading}](#{anchor}){rest}"));
+    }
+    text
+}
+
+/// A row for each key of a section and of the sections below it.
+fn rows(section: &Map<String, Value>, prefix: &str, rows: &mut Vec<(String, String)>) {
+    for (name, schema) in section {
+        let key = format!("{prefix}{name}");
+        let default = written(schema).map(|default| format!("`{default}`")).unwrap_or_default();
+        let meaning = linked(&schema["description"].as_str().unwrap().replace('|', "\\|"));
+        let range = range(schema).map(|range| format!(" From {range}.")).unwrap_or_default();
+        rows.push((key.clone(), format!("{default} | {meaning}{range}")));
+        if let Some(below) = schema["properties"].as_object() {
+            self::rows(below, &format!("{key}."), rows);
+        }
+    }
+}
+
+fn all_rows(section: &Map<String, Value>, prefix: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    rows(section, prefix, &mut found);
+    found
+}
+
+fn table(rows: &[(String, String)]) -> String {
+    let lines: String =
+        rows.iter().map(|(keys, rest)| format!("| `{keys}` | {rest} |\n").replace("|  |", "| |")).collect();
+    format!("| key | default | meaning |\n| --- | --- | --- |\n{lines}")
+}
+
+fn route_table() -> String {
+    let mut section = section(File::Route, &[]);
+    section.retain(|key, _| !["api_gateway", "lambda"].contains(&key.as_str()));
+    table(&all_rows(&section, ""))
+}
+
+fn gateway_table() -> String {
+    table(&all_rows(&section(File::Route, &["api_gateway"]), ""))
+}
+
+/// Keys that mean the same under `api_gateway` have one row.
+fn lambda_table() -> String {
+    let gateways = all_rows(&section(File::Route, &["api_gateway"]), "");
+    let (shared, own): (Vec<_>, Vec<_>) =
+        all_rows(&section(File::Route, &["lambda"]), "").into_iter().partition(|row| gateways.contains(row));
+    let shared: Vec<String> = shared.into_iter().map(|(key, _)| key).collect();
+    let shared = (shared.join("`, `"), " | as under `api_gateway`".to_owned());
+    table(&[own, vec![shared]].concat())
+}
+
+fn tracing_table() -> String {
+    table(&all_rows(&section(File::Default, &["tracing"]), "tracing."))
+}
+
+/// The README with other text between the markers of a table.
+fn with_table(readme: &str, name: &str, table: &str) -> String {
+    let (begin, end) = (format!("<!-- settings: {name} -->\n"), "<!-- end -->");
+    let (before, rest) = readme.split_once(&begin).unwrap_or_else(|| panic!("no {begin}"));
+    let (_, after) = rest.split_once(end).unwrap();
+    format!("{before}{begin}{table}{end}{after}")
+}
+
+#[test]
+fn the_readmes_tables_of_settings_are_the_declarations() {
+    let tables = [
+        ("route", route_table()),
+        ("api_gateway", gateway_table()),
+        ("lambda", lambda_table()),
+        ("tracing", tracing_table()),
+    ];
+    let readme = read("README.md");
+    let expected = tables.iter().fold(readme, |readme, (name, table)| with_table(&readme, name, table));
+    expect("README.md", &expected);
+}
+
+/// The words of a text, of which one in back quotes may have blanks.
+fn words(text: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match found.last_mut() {
+            Some(last) if last.matches('`').count() % 2 == 1 && last.len() < WIDTH - 20 => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            _ => found.push(word.to_owned()),
+        }
+    }
+    found
+}
+
+/// A text in lines of comment.
+fn comment(text: &str, indent: &str, yaml: &mut String) {
+    let mut line = String::new();
+    for word in words(text) {
+        if indent.len() + line.chars().count() + word.chars().count() + 3 > WIDTH {
+            yaml.push_str(&format!("{indent}#{line}\n"));
+            line.clear();
+        }
+        line.push(' ');
+        line.push_str(&word);
+    }
+    yaml.push_str(&format!("{indent}#{line}\n"));
+}
+
+/// The keys of a section with their comments and defaults.
+fn yaml(section: &Map<String, Value>, depth: usize, is_of_routes: bool, yaml: &mut String) {
+    let indent = "  ".repeat(depth);
+    for (name, schema) in section {
+        let below = schema["properties"].as_object();
+        let is_optional = schema.get("required").is_some();
+        if depth == 0 {
+            yaml.push('\n');
+        }
+        if let Some(below) = below.filter(|_| !is_optional && !is_of_routes) {
+            yaml.push_str(&format!("{indent}{name}:\n"));
+            self::yaml(below, depth + 1, name == "defaults", yaml);
+            continue;
+        }
+        comment(schema["description"].as_str().unwrap(), &indent, yaml);
+        let value = if is_of_routes { "{}".to_owned() } else { written(schema).unwrap_or("~".to_owned()) };
+        yaml.push_str(&format!("{indent}{name}: {value}\n"));
+    }
+}
+
+#[test]
+fn the_shipped_default_yaml_is_the_declarations() {
+    let shipped = read("settings/default.yaml");
+    let (head, _) = shipped.split_once("\n\n").unwrap();
+    let mut expected = format!("{head}\n");
+    yaml(&section(File::Default, &[]), 0, false, &mut expected);
+    expect("settings/default.yaml", &expected);
+}

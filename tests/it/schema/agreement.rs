@@ -1,0 +1,302 @@
+//! Every declared key by itself: the schema takes the values that the reader takes, and no others.
+//!
+//! Left out are keys that name files, and the pairs of values of which each alone is right. A quantity with its unit is
+//! weighed by the reader alone: a schema knows patterns of texts and no sums.
+
+use std::{collections::BTreeMap, fmt, sync::LazyLock};
+
+use apigw_invoker::settings::{
+    Document, Settings,
+    schema::{File, of},
+};
+use jsonschema::Validator;
+use proptest::{prelude::*, sample::select, string::string_regex};
+use serde_json::{Value, json};
+
+use super::{tables, validator};
+
+/// Keys that name files, which have to be there.
+const FILES: [&str; 7] = [
+    "ca_certificate",
+    "client_certificate",
+    "client_key",
+    "https.address",
+    "https.certificate",
+    "https.key",
+    "https.client_ca",
+];
+/// Keys without which a document means nothing: null is as good as that.
+const NEEDED: [&str; 8] = [
+    "uri",
+    "uris",
+    "function_uri",
+    "function_name",
+    "lambda.aws_region",
+    "endpoint",
+    "connect.address",
+    "connect.sni",
+];
+
+/// A declared key that takes a value, with a document in which nothing but the key decides.
+#[derive(Clone)]
+struct Declared {
+    file: File,
+    path: Vec<String>,
+    schema: Value,
+    base: Value,
+}
+
+impl fmt::Debug for Declared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.file, self.path.join("."))
+    }
+}
+
+/// All keys of both files.
+static KEYS: LazyLock<Vec<Declared>> = LazyLock::new(|| {
+    let mut found = Vec::new();
+    for file in [File::Default, File::Route] {
+        let mut all = Vec::new();
+        tables(&of(file), &[], &mut all);
+        for (path, keys) in all {
+            for (key, schema) in keys {
+                let path = [&path[..], &[key]].concat();
+                let name = path.join(".");
+                let is_leaf = schema["properties"].is_null();
+                if is_leaf && path[0] != "defaults" && !FILES.iter().any(|file| name.ends_with(file)) {
+                    found.push(Declared { file, base: base(file, &path), path, schema });
+                }
+            }
+        }
+    }
+    assert!(found.len() > 110, "{}", found.len());
+    found
+});
+
+static VALIDATORS: LazyLock<[Validator; 2]> =
+    LazyLock::new(|| [validator(&of(File::Default)), validator(&of(File::Route))]);
+
+/// The least that has to stand beside a key.
+fn base(file: File, path: &[String]) -> Value {
+    let keys = json!({ "accesskey": "a", "secretkey": "s" });
+    let role = "arn:aws:iam::123456789012:role/r";
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let mut base = match (file, path[0]) {
+        (File::Default, _) => json!({}),
+        (_, "lambda") => {
+            json!({ "uri": "/a", "lambda": { "function_name": "f", "aws_region": "us-east-1" } })
+        }
+        (_, "uris") => json!({ "api_gateway": { "function_uri": "https://a.example/" } }),
+        _ => json!({ "uri": "/a", "api_gateway": { "function_uri": "https://a.example/" } }),
+    };
+    match path[..] {
+        ["tracing", "otlp", _] => base["tracing"] = json!({ "otlp": { "endpoint": "http://c:4318" } }),
+        ["api_gateway", "authorization", "iam", "accesskey" | "secretkey" | "session_token"] => {
+            base["api_gateway"]["authorization"] = json!({ "iam": keys });
+        }
+        ["api_gateway", "authorization", "iam", "secret_key"] => {
+            base["api_gateway"]["authorization"] = json!({ "iam": { "accesskey": "a" } });
+        }
+        ["api_gateway", "authorization", "iam", "external_id" | "role_duration" | "role_session_name"] => {
+            base["api_gateway"]["authorization"] = json!({ "iam": { "assume_role_arn": role } });
+        }
+        ["lambda", "aws_external_id" | "aws_role_duration" | "aws_role_session_name"] => {
+            base["lambda"]["aws_assume_role_arn"] = role.into();
+        }
+        ["lambda", "aws_key" | "aws_secret" | "aws_session_token"] => {
+            base["lambda"]["aws_key"] = "a".into();
+            base["lambda"]["aws_secret"] = "s".into();
+        }
+        ["lambda", "account_id" | "api_id" | "stage" | "stage_variables"] => {
+            base["lambda"]["awsgateway_compatible"] = true.into();
+        }
+        [section, "retry", "max_backoff"] => base[section]["retry"] = json!({ "backoff": 1 }),
+        _ => {}
+    }
+    base
+}
+
+/// The document with a value at the key.
+fn with(key: &Declared, value: &Value) -> Value {
+    let mut document = key.base.clone();
+    let (last, path) = key.path.split_last().unwrap();
+    let section = path.iter().fold(&mut document, |section, name| {
+        if section[name].is_null() {
+            section[name] = json!({});
+        }
+        &mut section[name]
+    });
+    section[last] = value.clone();
+    document
+}
+
+/// The mistakes of the reader.
+fn read(file: File, document: &Value) -> Result<(), String> {
+    let text = document.to_string();
+    let right = json!({ "uri": "/", "api_gateway": { "function_uri": "https://a.example/" } });
+    let documents = match file {
+        File::Default => [Document::process(text), Document::route("r", right.to_string())],
+        File::Route => {
+            [Document::process("limits: { max_request_body: 1GiB }\n"), Document::route("r", text)]
+        }
+    };
+    let read = Settings::from_documents(&documents, &BTreeMap::new());
+    read.map(drop).map_err(|mistakes| mistakes.to_string())
+}
+
+/// Texts for keys whose form no random text has.
+fn texts(key: &Declared) -> Vec<String> {
+    let mut texts: Vec<&str> = match key.path.last().unwrap().as_str() {
+        "function_uri" => vec!["https://a.example", "HTTP://[::1]:80/p?q", "ftp://a/", "https://a/#f", "/p"],
+        "sts_endpoint_url" | "aws_sts_endpoint_url" => {
+            vec!["https://sts.example", "http://a/", "https://a/b", "sts"]
+        }
+        "upstream_url" => vec!["aws-lambda://us-east-1/f", "http://a"],
+        "endpoint" => vec!["http://c:4318", "HTTPS://c/p", "c:4318", "http://c?q=1"],
+        "assume_role_arn" | "aws_assume_role_arn" => {
+            vec![
+                "arn:aws:iam::123456789012:role/r",
+                "arn:aws-cn:iam::123456789012:role/a/b",
+                "arn:aws:iam::1:role/r",
+                "r",
+            ]
+        }
+        "http" | "address" if key.file == File::Default => {
+            vec![
+                "127.0.0.1:1",
+                "[::1]:09080",
+                "127.0.0.1:65536",
+                "127.0.0.01:1",
+                "localhost:1",
+                "[1:2::3::]:1",
+                "[::1.2.3.4]:1",
+                "127.0.0.1",
+            ]
+        }
+        "host" => vec!["a.example", "[::1]", "::1", "a b", "https://a", "a..b", "::g"],
+        "proxy_url" => vec!["http://p:3128"],
+        "function_name" => vec![
+            "f:live",
+            "123456789012:function:f",
+            "arn:aws:lambda:us-east-1:123456789012:function:f:7",
+            "f:$LATEST",
+            "f:",
+            "a/b",
+            "arn:aws:s3:us-east-1:123456789012:function:f",
+            "us-east-1:f",
+            "function:f",
+        ],
+        "qualifier" => vec!["$LATEST", "$LATEST.PUBLISHED", "a.b"],
+        "uri" | "uris" => {
+            vec!["/a*", "/a/*", "/a/../b", "/%2e%2E", "/{x}", "/%zz", "/a?b", "a", "/...", "/a b"]
+        }
+        "hosts" => vec!["a.example", "*.example", "*", "a..b", "[::1]"],
+        "methods" => vec!["GET", "get", "TRACE", "PRI", "A B"],
+        "client_context" | "body" => vec!["{}", "{\"a\": 1}"],
+        "id" => vec!["-", "a-b", "a b"],
+        _ => vec!["1.0", "0.5", "1.5"],
+    };
+    texts.extend(key.schema["anyOf"].as_array().into_iter().flatten().flat_map(|form| {
+        let words = form["enum"].as_array().into_iter().flatten();
+        words.filter_map(Value::as_str)
+    }));
+    texts.into_iter().map(str::to_owned).collect()
+}
+
+/// Numbers at the bounds of a key and beyond.
+fn numbers(key: &Declared) -> Vec<i64> {
+    let mut numbers = vec![-1, 0, 1, 2, 63, 64, 100, 1000, 1 << 40];
+    for form in key.schema["anyOf"].as_array().into_iter().flatten() {
+        for bound in ["minimum", "maximum"].iter().filter_map(|bound| form[*bound].as_i64()) {
+            numbers.extend([bound.saturating_sub(1), bound, bound.saturating_add(1)]);
+        }
+    }
+    numbers
+}
+
+fn scalar(key: &Declared) -> BoxedStrategy<Value> {
+    let text = |regex: &str| string_regex(regex).unwrap().prop_map(Value::from);
+    let is_free = !["proxy_url", "client_context", "body", "endpoint", "function_uri", "upstream_url"]
+        .contains(&key.path.last().unwrap().as_str());
+    let free = if is_free { "[a-z0-9A-Z_.:-]{0,9}" } else { "" };
+    prop_oneof![
+        4 => select(texts(key)).prop_map(Value::from),
+        3 => select(numbers(key)).prop_map(Value::from),
+        2 => text("[0-9]{1,4}(\\.[0-9]{1,2})? ?(ms|s|m|h|d|sec|mins|fortnights|us|kib|MiB|b|GB|k|parsecs)? ?([0-9]{1,2}s)?"),
+        1 => text("\\+?[0-9]{1,7}"),
+        2 => text(free),
+        1 => any::<bool>().prop_map(Value::from),
+        1 => select(vec![0.5, 1.0, 60_000.0, -0.5, 1.5]).prop_map(Value::from),
+        1 => Just(Value::Null),
+    ]
+    .boxed()
+}
+
+fn value(key: &Declared) -> BoxedStrategy<Value> {
+    let scalars = scalar(key);
+    let list = prop::collection::vec(scalars.clone(), 0..2).prop_map(Value::from);
+    let table = scalars.clone().prop_map(|value| json!({ "a": value }));
+    prop_oneof![8 => scalars, 1 => list, 1 => table].boxed()
+}
+
+fn case() -> impl Strategy<Value = (Declared, Value)> {
+    (0..KEYS.len()).prop_flat_map(|at| {
+        let key = KEYS[at].clone();
+        value(&key).prop_map(move |value| (key.clone(), value))
+    })
+}
+
+/// A text whose form is right and whose quantity the reader alone weighs.
+fn is_weighed_by_the_reader(value: &Value, mistakes: &str) -> bool {
+    let is_quantity = value.as_str().is_some_and(|text| {
+        text.trim_start_matches([' ', '+', '.']).starts_with(|first: char| first.is_ascii_digit())
+    });
+    is_quantity && (mistakes.contains("out of range") || mistakes.contains("too short"))
+}
+
+/// The difference between schema and reader.
+fn difference(key: &Declared, value: &Value) -> Option<String> {
+    let name = key.path.join(".");
+    let is_needed = NEEDED.iter().any(|needed| name == *needed || name.ends_with(&format!(".{needed}")));
+    if is_needed && value.is_null() {
+        return None;
+    }
+    let document = with(key, value);
+    let is_right = VALIDATORS[usize::from(key.file == File::Route)].is_valid(&document);
+    match read(key.file, &document) {
+        Ok(()) => (!is_right).then(|| format!("the reader takes {name}: {value}")),
+        Err(mistakes) => (is_right && !is_weighed_by_the_reader(value, &mistakes))
+            .then(|| format!("the schema takes {name}: {value}, and the reader says {mistakes}")),
+    }
+}
+
+#[test]
+fn every_key_takes_its_default() {
+    for key in KEYS.iter() {
+        if let Some(default) = key.schema.get("default") {
+            assert_eq!(difference(key, default), None);
+            assert_eq!(read(key.file, &with(key, default)), Ok(()), "{:?}", key.path);
+        }
+    }
+}
+
+/// Each of them, so that no number of inputs leaves a key out.
+#[test]
+fn the_schema_and_the_reader_agree_at_the_bounds_of_every_key() {
+    let others = [json!(null), json!(true), json!(0.5), json!([]), json!([[]]), json!({}), json!({ "a": 1 })];
+    let values = |key: &Declared| {
+        let numbers = numbers(key).into_iter().map(Value::from);
+        let texts = texts(key).into_iter().map(Value::from);
+        numbers.chain(texts).chain(others.clone()).collect::<Vec<_>>()
+    };
+    let differences = |key| values(key).iter().filter_map(|value| difference(key, value)).collect::<Vec<_>>();
+    let found: Vec<String> = KEYS.iter().flat_map(differences).collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+proptest! {
+    #[test]
+    fn the_schema_and_the_reader_agree_about_every_value_of_every_key((key, value) in case()) {
+        prop_assert_eq!(difference(&key, &value), None);
+    }
+}
