@@ -18,9 +18,9 @@ use super::{
     route::{RouteSettings, WrittenRoute, api_gateway::WrittenApiGateway, lambda::WrittenLambda},
     source::{
         check::Checker,
-        declaration::{Key, Kind},
+        declaration::Kind,
         hidden::Hidden,
-        key_type::{Address, DAY, KeyType},
+        key_type::{Address, DAY},
         mistake::Mistakes,
         tree::{Environment, Node, ROUTES},
     },
@@ -53,7 +53,7 @@ section! {
     listen: WrittenListen => _;
     /// The socket for people and probes.
     admin: WrittenAdmin = ();
-    /// Threads that serve requests, 1 to 64. Each keeps its own connections to AWS.
+    /// Threads that serve requests. Each keeps its own connections to AWS.
     workers: u16 [1..=64] = 1;
     /// The most that the process takes on.
     limits: WrittenLimits = ();
@@ -140,8 +140,8 @@ section! {
     pub struct Reload, read as WrittenReload, optional "a table about what is read again";
 
     // Kubernetes takes up to a minute to bring a changed Secret into a pod, a few seconds do not matter
-    /// How often the settings, the files that they lead to and the certificates of `listen.https` are looked at, 100ms to
-    /// 1h. SIGHUP has the settings read at once. `listen`, `admin`, `workers` and `log.format` take a restart.
+    /// How often the settings, the files that they lead to and the certificates of `listen.https` are looked at. SIGHUP
+    /// has the settings read at once. `listen`, `admin`, `workers` and `log.format` take a restart.
     interval: WrittenDuration [Duration::from_millis(100)..=Duration::from_hours(1)] = Duration::from_secs(5);
 }
 
@@ -154,19 +154,7 @@ section! {
     lambda: WrittenLambda => _;
 }
 
-/// The routes by the stems of their files.
-impl KeyType for BTreeMap<String, WrittenRoute> {
-    type Checked = Self;
-    const KIND: Kind = Kind::Elsewhere;
-
-    fn standard(_: &Key) -> Self {
-        Self::new()
-    }
-
-    fn checked(self, _: &Key, _: &mut Checker<'_>) -> Option<Self> {
-        Some(self)
-    }
-}
+as_read! { BTreeMap<String, WrittenRoute>, Kind::Elsewhere, |_| Self::new(); }
 
 impl Default for Settings {
     fn default() -> Self {
@@ -184,7 +172,7 @@ impl Settings {
         let written_routes = written.routes.take().unwrap_or_default();
         let (routes, files, hidden, warnings) = (Vec::new(), checker.files(), Hidden::default(), Vec::new());
         let parts = Parts { listen, log, tracing, routes, files, hidden, warnings };
-        let mut settings = written.settled(parts, checker);
+        let mut settings = written.settled(checker)(parts);
         shared_address::check(&settings.listen, &settings.admin, checker);
         settings.routes =
             RouteSettings::check_all(written_routes, &settings.limits, &mut checker.below(ROUTES));
@@ -206,6 +194,6 @@ impl WrittenLog {
                 Level::Debug => log::LevelFilter::Debug,
             },
         };
-        self.settled(LogParts { level }, checker)
+        self.settled(checker)(LogParts { level })
     }
 }

@@ -60,11 +60,11 @@ section! {
     /// `check` warns of `/:name`, which is taken literally.
     uri: String, kind(URI) => _;
     /// Several of them instead of `uri`.
-    uris: Vec<String>, kind(Kind::NotEmpty(&URI)) => |route| route.paths();
+    uris: Vec<String>, kind(Kind::NotEmpty(&URI)) => RouteSettings::paths;
     /// `a.example.com`, or `*.example.com` for all names below; any by default.
-    hosts: Vec<String>, kind(Kind::List(&HOST)) => |route| route.hosts();
+    hosts: Vec<String>, kind(Kind::List(&HOST)) => RouteSettings::hosts;
     /// Such as `[GET, POST]`; any by default.
-    methods: Vec<String>, kind(Kind::List(&METHOD)) => |route| route.methods();
+    methods: Vec<String>, kind(Kind::List(&METHOD)) => RouteSettings::methods;
     /// Decides between routes with the same host and path; the higher wins.
     priority: i32 = 0 => |route| route.rule.priority;
     // as many as the process may be told to take
@@ -140,12 +140,8 @@ impl WrittenRoute {
         let rule = self.rule(checker);
         let backend = self.backend(&id, limits, checker);
         let hidden = checker.hidden_references();
-        let (Some(rule), Some(backend)) = (rule, backend) else {
-            // for its mistakes
-            checker.checked(declared!(WrittenRoute, "max_in_flight"), self.max_in_flight);
-            return None;
-        };
-        Some(self.settled(RouteParts { id, rule, backend, place, hidden }, checker))
+        let settle = self.settled(checker);
+        Some(settle(RouteParts { id, rule: rule?, backend: backend?, place, hidden }))
     }
 
     fn backend(&mut self, id: &str, limits: &Limits, checker: &mut Checker<'_>) -> Option<BackendSettings> {

@@ -137,6 +137,21 @@ fn every_mistake_of_every_file_is_reported_at_once_with_its_line() {
 }
 
 #[test]
+fn a_key_by_itself_is_checked_although_what_its_section_needs_is_wrong() {
+    let route = "uri: /a\nmax_in_flight: 0\nlambda:\n  aws_region: us-east-1\n  tenant_id: ''\n";
+    assert_starts(
+        &mistakes("tracing:\n  otlp:\n    timeout: 2m\n", route),
+        &[
+            "default.yaml:2: tracing.otlp.endpoint: missing",
+            "default.yaml:3: tracing.otlp.timeout: 2m is out of range",
+            "routes/hello.yaml:2: max_in_flight: 0 is out of range",
+            "routes/hello.yaml:3: lambda.function_name: missing",
+            "routes/hello.yaml:5: lambda.tenant_id: the value is wrong",
+        ],
+    );
+}
+
+#[test]
 fn the_log_is_text_or_json_and_nothing_else() {
     let of = |format: &str| read(&format!("log: {{ format: {format} }}\n"), &[("a", ROUTE)], &[]);
     for (written, format) in [("text", LogFormat::Text), ("json", LogFormat::Json), ("~", LogFormat::Text)] {

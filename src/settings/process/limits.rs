@@ -19,17 +19,17 @@ section! {
     max_connections: u32 [1..=1_000_000] = 10_000;
     /// Requests at a time, counted to the last byte of the answer; more are answered 503 at once.
     max_in_flight: u32 [1..=1_000_000] = 1024;
-    /// Bytes of a request body that no route may exceed with its own max_req_body_size, at most 1GiB.
+    /// Bytes of a request body that no route may exceed with its own `max_req_body_size`.
     max_request_body: WrittenSize [1..=1 << 30] = 64 << 20;
     // the default is the longest URL of a regional API (docs.aws.amazon.com, API Gateway quotas); one longer than the
     // most would outgrow what `http` and `aws-sigv4` can hold (64 KiB) once every byte of the query is escaped into three
-    /// Bytes of path and query, at most 16KiB; longer ones are answered 414. API Gateway takes 10,240.
+    /// Bytes of path and query; longer ones are answered 414. API Gateway takes 10,240.
     max_uri: WrittenSize [64..=16 << 10] = 10 << 10;
     // the most is what the parser below actix takes
-    /// Bytes of a request's head, at most 128KiB; more are answered 431.
+    /// Bytes of a request's head; more are answered 431.
     max_head: WrittenSize [1 << 10..=128 << 10] = 64 << 10;
     // the most is what the parser below actix takes
-    /// Headers of a request, at most 96; more are answered 431.
+    /// Headers of a request; more are answered 431.
     max_headers: u32 [1..=96] = 96;
     /// How long a request's head may take, on a new connection with its TLS handshake and on a kept one after its first
     /// byte; then 408.

@@ -65,7 +65,7 @@ impl WrittenListen {
             https: self.https.take().and_then(|https| https.check(&mut checker.below("https"))),
             unix: self.unix.take().and_then(|path| socket_path(&path, checker)),
         };
-        self.settled(parts, checker)
+        self.settled(checker)(parts)
     }
 }
 
@@ -88,7 +88,7 @@ impl WrittenHttps {
         let files = ServerFiles { certificate: certificate?, key: key?, client_ca };
         let address = address?;
         match tls::configuration(&files) {
-            Ok(_) => Some(self.settled(HttpsParts { address, files }, checker)),
+            Ok(_) => Some(self.settled(checker)(HttpsParts { address, files })),
             Err(error) => {
                 let file = |path: &Path| path.display().to_string();
                 let (key, path, expected) = match error.part {

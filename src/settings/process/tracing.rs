@@ -102,7 +102,7 @@ impl WrittenTracing {
         let otlp = self.otlp.take().and_then(|otlp| otlp.check(&mut checker.below("otlp")));
         // whoever names a collector wants to see something (OpenTelemetry's default is to record all)
         let sample = sample.or(otlp.is_some().then_some(1.0));
-        self.settled(TracingParts { sample, otlp }, checker)
+        self.settled(checker)(TracingParts { sample, otlp })
     }
 }
 
@@ -111,6 +111,7 @@ impl WrittenOtlp {
         const EXPECTED: &str =
             "where the collector takes OTLP over HTTP, without /v1/traces, user and query: http://HOST:4318";
         let headers = headers(self.headers.take().unwrap_or_default(), &mut checker.below("headers"));
+        let settle = self.settled(checker);
         let Some(endpoint) = self.endpoint.take() else {
             if !checker.is_wrong("endpoint") {
                 checker.below("endpoint").mistake("missing", EXPECTED);
@@ -131,7 +132,7 @@ impl WrittenOtlp {
             resource: self.resource.take().unwrap_or_default(),
             ca_certificate: self.ca_certificate.take().map(|file| authorities(file, checker)),
         };
-        Some(self.settled(parts, checker))
+        Some(settle(parts))
     }
 }
 

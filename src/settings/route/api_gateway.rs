@@ -175,13 +175,13 @@ impl WrittenApiGateway {
             Some(written) => written.check(upstream.proxy.clone(), &mut checker.below("authorization")),
         };
         let max_req_body_size = self.max_req_body_size(limits, checker);
-        let parts = ApiGatewayParts {
+        let settle = self.settled(checker);
+        Some(settle(ApiGatewayParts {
             function_uri: function_uri?,
             authorization: authorization?,
             upstream,
             max_req_body_size,
-        };
-        Some(self.settled(parts, checker))
+        }))
     }
 
     fn max_req_body_size(&self, limits: &Limits, checker: &mut Checker<'_>) -> u64 {
@@ -224,7 +224,7 @@ impl WrittenAuthorization {
                 iam
             }
         };
-        right.then(|| self.settled(AuthorizationParts { apikey, iam }, checker))
+        right.then(|| self.settled(checker)(AuthorizationParts { apikey, iam }))
     }
 }
 
@@ -260,8 +260,8 @@ impl WrittenIam {
             session: session_name::DEFAULT,
         };
         let source = self.source.check(names, own, checker);
-        let parts = IamParts { source: source?, region, service: service? };
-        Some(self.settled(parts, checker))
+        let settle = self.settled(checker);
+        Some(settle(IamParts { source: source?, region, service: service? }))
     }
 
     /// The secret in either of its spellings.

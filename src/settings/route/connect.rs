@@ -22,7 +22,7 @@ section! {
 
     /// `HOST` or `HOST:PORT` to connect to instead of the host that is called, which is still sent as `Host` and
     /// signed; see "Private APIs".
-    address: String, kind(Kind::HostPort) => |connect| connect.address_text();
+    address: String, kind(Kind::HostPort) => Connect::address_text;
     /// The server's name in TLS: in SNI and in its certificate. By default the host that is called.
     sni: String, kind(Kind::ServerName) => |connect| &connect.sni;
 }
@@ -64,7 +64,7 @@ impl WrittenConnect {
                 })
             }),
         };
-        self.settled(parts, checker)
+        self.settled(checker)(parts)
     }
 }
 

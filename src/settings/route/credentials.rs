@@ -49,8 +49,8 @@ impl WrittenSource {
         let key = declared!(WrittenSource, "imds_protocol_version");
         let metadata = checker.settled(key, self.imds_protocol_version);
         let OwnKeys { region, variant, proxy, .. } = own;
-        let parts = SourceParts { origin: origin?, role, region, sts_endpoint, variant, metadata, proxy };
-        Some(self.settled(parts, checker))
+        let settle = self.settled(checker);
+        Some(settle(SourceParts { origin: origin?, role, region, sts_endpoint, variant, metadata, proxy }))
     }
 
     /// The keys, all of them, or a profile, or else the chain.

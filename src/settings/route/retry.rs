@@ -115,7 +115,7 @@ impl WrittenRetry {
             },
             any_method: self.unsafe_methods.unwrap_or(false),
         };
-        let mut retry = self.settled(parts, checker);
+        let mut retry = self.settled(checker)(parts);
         if max_backoff.is_some_and(|longest| longest < retry.backoff) {
             checker.below("max_backoff").mistake("shorter than `backoff`", "`backoff` or more");
         }

@@ -175,7 +175,7 @@ impl WrittenUpstream {
             // a route turns off with 0 what `defaults` turns on
             circuit_breaker: circuit_breaker.filter(|breaker| breaker.failures > 0),
         };
-        self.settled(parts, checker)
+        self.settled(checker)(parts)
     }
 
     fn timeouts(&self, default: Duration, checker: &mut Checker<'_>) -> Timeouts {

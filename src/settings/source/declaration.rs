@@ -225,12 +225,14 @@ impl Typed<&'static str> {
 /// A section, whose keys have defaults of their own.
 impl Typed<()> {
     pub const fn standard(self) -> Standard {
+        let Self(()) = self;
         Standard::None
     }
 }
 
 impl Typed<[(); 0]> {
     pub const fn standard(self) -> Standard {
+        let Self([]) = self;
         Standard::Nothing
     }
 }

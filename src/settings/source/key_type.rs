@@ -48,15 +48,19 @@ pub struct Address(String);
 /// A type whose values are taken as they are read.
 macro_rules! as_read {
     ($($Type:ty, $kind:expr, $standard:expr;)*) => { $(
-        impl KeyType for $Type {
+        impl $crate::settings::source::key_type::KeyType for $Type {
             type Checked = Self;
-            const KIND: Kind = $kind;
+            const KIND: $crate::settings::source::declaration::Kind = $kind;
 
-            fn standard(key: &Key) -> Self {
+            fn standard(key: &$crate::settings::source::declaration::Key) -> Self {
                 $standard(key)
             }
 
-            fn checked(self, _: &Key, _: &mut Checker<'_>) -> Option<Self> {
+            fn checked(
+                self,
+                _: &$crate::settings::source::declaration::Key,
+                _: &mut $crate::settings::source::check::Checker<'_>,
+            ) -> Option<Self> {
                 Some(self)
             }
         }

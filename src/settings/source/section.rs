@@ -58,10 +58,13 @@ impl<'de, S: Section> Visitor<'de> for Table<S> {
     }
 }
 
+/// A section that another takes in: what stands before its names, its keys, and what differs in them.
+pub struct Shared(pub &'static str, pub &'static [Key], pub fn(Key) -> Key);
+
 /// The keys of a section with those of the sections that it takes in.
-pub fn all_keys(own: &[Key], shared: &[(&str, &[Key], fn(Key) -> Key)]) -> Vec<Key> {
+pub fn all_keys(own: &[Key], shared: &[Shared]) -> Vec<Key> {
     let mut keys = own.to_vec();
-    for (prefix, section, change) in shared {
+    for Shared(prefix, section, change) in shared {
         keys.extend(section.iter().map(|key| {
             // once in the life of the process
             let name = if prefix.is_empty() { key.name } else { format!("{prefix}{}", key.name).leak() };
@@ -162,7 +165,7 @@ macro_rules! section {
 
                 fn keys() -> &'static [Key] {
                     static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
-                        all_keys($Written::OWN, &[$(($prefix, <$Shared>::keys(), $change)),*])
+                        all_keys($Written::OWN, &[$(Shared($prefix, <$Shared>::keys(), $change)),*])
                     });
                     &KEYS
                 }
@@ -238,17 +241,14 @@ macro_rules! section {
         }
 
         impl $Written {
-            /// The checked section, with the values of the keys that need no others, or their defaults.
+            /// Checks the keys that need no others, or takes their defaults; the rest is given to the result.
             pub(in crate::settings) fn settled(
                 &mut self,
-                made: $Made,
                 checker: &mut $crate::settings::source::check::Checker<'_>,
-            ) -> $Checked {
+            ) -> impl FnOnce($Made) -> $Checked + use<> {
                 let _ = &checker;
-                $Checked {
-                    $($name: checker.$way(declared!($Written, $key), self.$name.take()),)*
-                    $($made: made.$made,)*
-                }
+                $(let $name = checker.$way(declared!($Written, $key), self.$name.take());)*
+                move |made| $Checked { $($name,)* $($made: made.$made,)* }
             }
         }
     };
@@ -347,7 +347,7 @@ pub mod parts {
     pub use serde::de::{Deserialize, Deserializer, MapAccess};
     pub use serde_json::{Map, Value};
 
-    pub use super::{Section, Table, all_keys};
+    pub use super::{Section, Shared, Table, all_keys};
     pub use crate::settings::source::{
         check::Checker,
         declaration::{Key, Kind, Typed},

@@ -37,13 +37,19 @@ fn written(schema: &Value) -> Option<String> {
     })
 }
 
-/// The range of a key, as a sentence.
+/// The range of a key in words.
 fn range(schema: &Value) -> Option<String> {
     let number = schema["anyOf"].as_array()?.iter().find(|form| form["type"] == "integer")?;
     let (least, most) = (number["minimum"].as_i64()?, number["maximum"].as_i64()?);
     let in_words = number["description"].as_str().and_then(|unit| unit.split_once(", "));
     let is_bounded = most != i64::from(i32::MAX);
     is_bounded.then(|| in_words.map_or_else(|| format!("{least} to {most}"), |(_, range)| range.to_owned()))
+}
+
+/// The description of a key with its range.
+fn meaning(schema: &Value) -> String {
+    let range = range(schema).map(|range| format!(" From {range}.")).unwrap_or_default();
+    format!("{}{range}", schema["description"].as_str().unwrap())
 }
 
 /// References to the README's headings as links.
@@ -53,7 +59,7 @@ fn linked(meaning: &str) -> String {
     for part in parts {
         let (heading, rest) = part.split_once('"').unwrap();
         let anchor = heading.to_lowercase().replace(' ', "-");
-        text.push_str(&format!("see [{heading}](#{anchor}){rest}"));
+        text.extend(["see [", heading, "](#", &anchor, ")", rest]);
     }
     text
 }
@@ -63,9 +69,8 @@ fn rows(section: &Map<String, Value>, prefix: &str, rows: &mut Vec<(String, Stri
     for (name, schema) in section {
         let key = format!("{prefix}{name}");
         let default = written(schema).map(|default| format!("`{default}`")).unwrap_or_default();
-        let meaning = linked(&schema["description"].as_str().unwrap().replace('|', "\\|"));
-        let range = range(schema).map(|range| format!(" From {range}.")).unwrap_or_default();
-        rows.push((key.clone(), format!("{default} | {meaning}{range}")));
+        let meaning = linked(&meaning(schema)).replace('|', "\\|");
+        rows.push((key.clone(), format!("{default} | {meaning}")));
         if let Some(below) = schema["properties"].as_object() {
             self::rows(below, &format!("{key}."), rows);
         }
@@ -149,13 +154,13 @@ fn comment(text: &str, indent: &str, yaml: &mut String) {
     let mut line = String::new();
     for word in words(text) {
         if indent.len() + line.chars().count() + word.chars().count() + 3 > WIDTH {
-            yaml.push_str(&format!("{indent}#{line}\n"));
+            yaml.extend([indent, "#", &line, "\n"]);
             line.clear();
         }
         line.push(' ');
         line.push_str(&word);
     }
-    yaml.push_str(&format!("{indent}#{line}\n"));
+    yaml.extend([indent, "#", &line, "\n"]);
 }
 
 /// The keys of a section with their comments and defaults.
@@ -168,13 +173,13 @@ fn yaml(section: &Map<String, Value>, depth: usize, is_of_routes: bool, yaml: &m
             yaml.push('\n');
         }
         if let Some(below) = below.filter(|_| !is_optional && !is_of_routes) {
-            yaml.push_str(&format!("{indent}{name}:\n"));
+            yaml.extend([&indent, name.as_str(), ":\n"]);
             self::yaml(below, depth + 1, name == "defaults", yaml);
             continue;
         }
-        comment(schema["description"].as_str().unwrap(), &indent, yaml);
+        comment(&meaning(schema), &indent, yaml);
         let value = if is_of_routes { "{}".to_owned() } else { written(schema).unwrap_or("~".to_owned()) };
-        yaml.push_str(&format!("{indent}{name}: {value}\n"));
+        yaml.extend([&indent, name.as_str(), ": ", &value, "\n"]);
     }
 }
 

@@ -116,9 +116,9 @@ section! {
     /// A table for the event's `stageVariables`.
     stage_variables: BTreeMap<String, String> => |lambda| lambda.event().map(|event| &event.stage_variables);
     /// An object beneath body and query, of which the query then wins; only where the two are merged.
-    body: WrittenObject => |lambda| lambda.merged();
+    body: WrittenObject => LambdaSettings::merged;
     /// `false` encodes only what is not UTF-8.
-    base64_encode_body: bool = true => |lambda| lambda.base64_encode_body();
+    base64_encode_body: bool = true => LambdaSettings::base64_encode_body;
     /// Accepted; no body is ever skipped.
     skip_large_bodies: bool = true => _;
     /// The function's answer says status, headers and body.
@@ -132,7 +132,7 @@ section! {
     /// A refusal of the API keeps its status.
     preserve_lambda_api_error_code: bool = false => |lambda| lambda.answer.preserve_lambda_api_error_code;
     /// How long an idle connection stays; `0` keeps none, and less than a second is raised to one, with a warning.
-    keepalive: WrittenDuration [Duration::ZERO..=DAY] = Duration::from_mins(1) => |lambda| lambda.kept();
+    keepalive: WrittenDuration [Duration::ZERO..=DAY] = Duration::from_mins(1) => LambdaSettings::kept;
     ..upstream: WrittenUpstream, with own_upstream;
 }
 

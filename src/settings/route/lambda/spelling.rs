@@ -9,9 +9,7 @@ use serde::{
 
 use super::PayloadVersion;
 use crate::settings::source::{
-    check::Checker,
     declaration::{Key, Kind, Standard, Typed},
-    key_type::KeyType,
     secrecy::Secrecy,
     shown::Show,
 };
@@ -35,17 +33,10 @@ impl<'de> Deserialize<'de> for WrittenObject {
     }
 }
 
-impl KeyType for WrittenObject {
-    type Checked = Self;
-    const KIND: Kind = Kind::Object;
-
-    fn standard(_: &Key) -> Self {
-        Self(serde_json::Map::new())
-    }
-
-    fn checked(self, _: &Key, _: &mut Checker<'_>) -> Option<Self> {
-        Some(self)
-    }
+as_read! {
+    WrittenObject, Kind::Object, |_| Self(serde_json::Map::new());
+    PayloadVersion, Kind::Version,
+        |key: &Key| if key.standard == Standard::Text(Self::V2.spelling()) { Self::V2 } else { Self::V1 };
 }
 
 impl PayloadVersion {
@@ -54,19 +45,6 @@ impl PayloadVersion {
             Self::V1 => "1.0",
             Self::V2 => "2.0",
         }
-    }
-}
-
-impl KeyType for PayloadVersion {
-    type Checked = Self;
-    const KIND: Kind = Kind::Version;
-
-    fn standard(key: &Key) -> Self {
-        if key.standard == Standard::Text(Self::V2.spelling()) { Self::V2 } else { Self::V1 }
-    }
-
-    fn checked(self, _: &Key, _: &mut Checker<'_>) -> Option<Self> {
-        Some(self)
     }
 }
 

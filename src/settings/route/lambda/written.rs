@@ -50,6 +50,7 @@ impl WrittenLambda {
         self.upstream.retry = Some(retry.for_functions(&mut checker.below("retry")));
         let way = self.way(checker);
         let upstream = self.upstream.check(way, checker);
+        let settle = self.settled(checker);
         let region = region?;
         let own = OwnKeys {
             key: self.aws_key.take().map(|Proof(key)| key),
@@ -59,7 +60,7 @@ impl WrittenLambda {
             proxy: upstream.proxy.clone(),
         };
         let source = self.source(own, checker);
-        let parts = LambdaParts {
+        Some(settle(LambdaParts {
             endpoint: endpoint?,
             region,
             source: source?,
@@ -69,8 +70,7 @@ impl WrittenLambda {
             answer,
             max_request_body: limits.max_request_body,
             upstream,
-        };
-        Some(self.settled(parts, checker))
+        }))
     }
 
     /// What `upstream_url` says, as if it had been written in its own keys.
