@@ -165,32 +165,15 @@ impl WrittenRoute {
     }
 
     fn rule(&self, checker: &mut Checker<'_>) -> Option<RouteRule> {
-        let uris: Vec<(String, &String)> = match (&self.uri, &self.uris) {
-            (Some(uri), None) => vec![("uri".to_owned(), uri)],
-            (None, Some(uris)) if !uris.is_empty() => {
-                uris.iter().enumerate().map(|(index, uri)| (format!("uris.{index}"), uri)).collect()
-            }
-            (Some(_), Some(_)) => {
-                checker.below("uris").mistake("`uri` is there too", "either `uri` or `uris`");
-                return None;
-            }
-            _ if checker.is_wrong("uri") || checker.is_wrong("uris") => return None,
-            _ => {
-                checker.mistake("the route takes no request", "`uri` or `uris`, such as `uri: /aws/*`");
-                return None;
-            }
+        let uris = self.uris(checker);
+        let host = |checker: &mut Checker<'_>, key: &str, text: &str| {
+            checker.parsed(key, text, HostPattern::EXPECTED, HostPattern::parse)
         };
-        for (key, _) in uris.iter().filter(|(_, uri)| UriPattern::has_parameter(uri)) {
-            let advice = "takes `:` and the name behind it literally; a `*` at the end takes all paths below";
-            at(key, checker, |checker, key| checker.below(key).warn(advice));
-        }
-        let uris = each(uris, checker, UriPattern::EXPECTED, UriPattern::parse);
-        let hosts = self.hosts.iter().flatten().enumerate();
-        let hosts = hosts.map(|(index, host)| (format!("hosts.{index}"), host)).collect();
-        let hosts = each(hosts, checker, HostPattern::EXPECTED, HostPattern::parse);
-        let methods = self.methods.iter().flatten().enumerate();
-        let methods = methods.map(|(index, method)| (format!("methods.{index}"), method)).collect();
-        let methods = each(methods, checker, "a method in capitals, such as GET", parse_method);
+        let hosts = each("hosts", self.hosts.as_deref().unwrap_or_default(), checker, host);
+        let method = |checker: &mut Checker<'_>, key: &str, text: &str| {
+            checker.parsed(key, text, "a method in capitals, such as GET", parse_method)
+        };
+        let methods = each("methods", self.methods.as_deref().unwrap_or_default(), checker, method);
         let priority = checker.settled(declared!(WrittenRoute, "priority"), self.priority);
         let combinations = uris.as_ref().map_or(0, Vec::len) * hosts.as_ref().map_or(0, Vec::len).max(1);
         if combinations > MOST_COMBINATIONS {
@@ -200,27 +183,42 @@ impl WrittenRoute {
         }
         Some(RouteRule { uris: uris?, hosts: hosts?, methods: MethodSet::new(methods?), priority })
     }
-}
 
-/// Goes to the list of `uris.1`, if the key is one of a list.
-fn at<T>(key: &str, checker: &mut Checker<'_>, act: impl FnOnce(&mut Checker<'_>, &str) -> T) -> T {
-    match key.split_once('.') {
-        Some((list, index)) => act(&mut checker.below(list), index),
-        None => act(checker, key),
+    fn uris(&self, checker: &mut Checker<'_>) -> Option<Vec<UriPattern>> {
+        match (&self.uri, &self.uris) {
+            (Some(text), None) => Some(vec![uri(checker, "uri", text)?]),
+            (None, Some(uris)) if !uris.is_empty() => each("uris", uris, checker, uri),
+            (Some(_), Some(_)) => {
+                checker.below("uris").mistake("`uri` is there too", "either `uri` or `uris`");
+                None
+            }
+            _ if checker.is_wrong("uri") || checker.is_wrong("uris") => None,
+            _ => {
+                checker.mistake("the route takes no request", "`uri` or `uris`, such as `uri: /aws/*`");
+                None
+            }
+        }
     }
 }
 
-/// Parses every text; each that fails is a mistake of its own.
+fn uri(checker: &mut Checker<'_>, key: &str, text: &str) -> Option<UriPattern> {
+    if UriPattern::has_parameter(text) {
+        let advice = "takes `:` and the name behind it literally; a `*` at the end takes all paths below";
+        checker.below(key).warn(advice);
+    }
+    checker.parsed(key, text, UriPattern::EXPECTED, UriPattern::parse)
+}
+
+/// Parses every text of a list; each that fails is a mistake of its own.
 fn each<T>(
-    texts: Vec<(String, &String)>,
+    list: &str,
+    texts: &[String],
     checker: &mut Checker<'_>,
-    expected: &str,
-    parse: fn(&str) -> Option<T>,
+    parse: impl Fn(&mut Checker<'_>, &str, &str) -> Option<T>,
 ) -> Option<Vec<T>> {
-    let parsed: Vec<Option<T>> = texts
-        .into_iter()
-        .map(|(key, text)| at(&key, checker, |checker, key| checker.parsed(key, text, expected, parse)))
-        .collect();
+    let mut checker = checker.below(list);
+    let items = texts.iter().enumerate();
+    let parsed: Vec<_> = items.map(|(index, text)| parse(&mut checker, &index.to_string(), text)).collect();
     parsed.into_iter().collect()
 }
 

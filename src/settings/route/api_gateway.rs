@@ -252,13 +252,8 @@ impl WrittenIam {
             variant: EndpointVariant::of(None, None, checker),
             proxy,
         };
-        let names = Names {
-            prefix: "",
-            key: "accesskey",
-            secret: "secretkey",
-            session_token: "session_token",
-            session: session_name::DEFAULT,
-        };
+        let names =
+            Names { prefix: "", key: "accesskey", secret: "secretkey", session: session_name::DEFAULT };
         let source = self.source.check(names, own, checker);
         let settle = self.settled(checker);
         Some(settle(IamParts { source: source?, region, service: service? }))

@@ -18,7 +18,6 @@ pub(in crate::settings) struct Names {
     pub(in crate::settings) prefix: &'static str,
     pub(in crate::settings) key: &'static str,
     pub(in crate::settings) secret: &'static str,
-    pub(in crate::settings) session_token: &'static str,
     /// The name of a role's sessions where none is written.
     pub(in crate::settings) session: &'static str,
 }
@@ -55,8 +54,9 @@ impl WrittenSource {
 
     /// The keys, all of them, or a profile, or else the chain.
     fn origin(&self, names: Names, own: &OwnKeys, checker: &mut Checker<'_>) -> Option<Origin> {
+        let session_token = format!("{}session_token", names.prefix);
         let keys =
-            [(names.key, &own.key), (names.secret, &own.secret), (names.session_token, &self.session_token)];
+            [(names.key, &own.key), (names.secret, &own.secret), (&*session_token, &self.session_token)];
         let first = keys.iter().find(|(_, key)| key.is_some()).map(|(name, _)| *name);
         let Some(present) = first else {
             return Some(self.profile.clone().map_or(Origin::Chain, Origin::Profile));
@@ -68,7 +68,7 @@ impl WrittenSource {
         let mut right = true;
         for (name, key) in keys {
             let problem = match key {
-                None if name != names.session_token => format!("missing, while {present} is there"),
+                None if name != session_token => format!("missing, while {present} is there"),
                 Some(key) if !is_visible(key) => "empty or not visible ASCII".to_owned(),
                 _ => continue,
             };
@@ -91,7 +91,7 @@ impl WrittenSource {
             return Some(Origin::Mounted(MountedKeys {
                 key: part(names.key, key),
                 secret: part(names.secret, secret),
-                session_token: self.session_token.as_ref().map(|token| part(names.session_token, token)),
+                session_token: self.session_token.as_ref().map(|token| part(&session_token, token)),
             }));
         }
         let token = self.session_token.as_ref().map(|token| token.expose_secret().to_owned());

@@ -1,6 +1,6 @@
 //! A section of the settings: its keys, each declared once.
 //!
-//! [`section!`] makes the struct that is read, the struct that the program uses, the declarations and the view for
+//! `section!` makes the struct that is read, the struct that the program uses, the declarations and the view for
 //! people. A key is one line:
 //!
 //! ```text

@@ -200,13 +200,7 @@ impl WrittenLambda {
     }
 
     fn source(&mut self, own: OwnKeys, checker: &mut Checker<'_>) -> Option<Source> {
-        let names = Names {
-            prefix: "aws_",
-            key: "aws_key",
-            secret: "aws_secret",
-            session_token: "aws_session_token",
-            session: SESSION,
-        };
+        let names = Names { prefix: "aws_", key: "aws_key", secret: "aws_secret", session: SESSION };
         self.source.check(names, own, checker)
     }
 
