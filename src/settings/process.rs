@@ -35,9 +35,9 @@ section! {
     made Parts {
         /// Where to listen.
         listen: Listen,
-        /// What it writes about itself.
+        /// The lines that it writes about itself.
         log: Log,
-        /// What becomes of traces.
+        /// The traces that requests belong to.
         tracing: Tracing,
         /// The routes in the order of their files' names.
         routes: Vec<RouteSettings>,

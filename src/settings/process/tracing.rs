@@ -62,11 +62,11 @@ section! {
     made OtlpParts {
         /// Where it is; `/v1/traces` is added to the path, as to `OTEL_EXPORTER_OTLP_ENDPOINT`.
         endpoint: FunctionUri,
-        /// What it wants to be told with each delivery, which may prove something.
+        /// The headers of each delivery, which may prove something.
         headers: Vec<(HeaderName, HeaderValue)>,
-        /// What this process is called: `service.name`.
+        /// The name of this process: `service.name`.
         service_name: String,
-        /// What else is said of it, by the names of OpenTelemetry's resources.
+        /// More attributes of the process, by the names of OpenTelemetry's resources.
         resource: BTreeMap<String, String>,
         /// A PEM file of the authorities to trust instead of the platform's.
         ca_certificate: Option<PathBuf>,

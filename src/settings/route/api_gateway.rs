@@ -66,7 +66,7 @@ section! {
     ..upstream: WrittenUpstream, with own_upstream;
 }
 
-/// The defaults that keys of both backends have here.
+/// The keys of both backends with the defaults that they have here.
 fn own_upstream(key: Key) -> Key {
     if key.name == "timeout" { key.standard(Standard::of(TIMEOUT)) } else { key }
 }

@@ -16,7 +16,7 @@ section! {
     made ConnectParts {
         /// Host, and port if it is not the one that is called; an IPv6 address is without its brackets.
         address: Option<(String, Option<u16>)>,
-        /// What the server is called in SNI and in its certificate, instead of the host that is called.
+        /// The server's name in SNI and in its certificate, instead of the host that is called.
         sni: Option<String>,
     }
 

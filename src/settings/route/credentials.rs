@@ -11,7 +11,7 @@ use super::{
 };
 use crate::settings::source::check::Checker;
 
-/// What differs between the two sections.
+/// The differences between the two sections.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::settings) struct Names {
     /// Before each key's name, but for those of the keys themselves.
@@ -22,7 +22,7 @@ pub(in crate::settings) struct Names {
     pub(in crate::settings) session: &'static str,
 }
 
-/// What a backend's own section says about its keys.
+/// The keys of a backend's own section.
 #[derive(Debug)]
 pub(in crate::settings) struct OwnKeys {
     pub(in crate::settings) key: Option<SecretString>,

@@ -26,7 +26,7 @@ section! {
         max_backoff: Duration,
         /// The outcomes that are repeated although the call may have been carried out.
         accepted: MayHaveRun,
-        /// Whether those outcomes are repeated for methods that are not idempotent too.
+        /// Those outcomes are repeated for methods that are not idempotent too.
         any_method: bool,
     }
 

@@ -86,9 +86,9 @@ section! {
         timeouts: Timeouts,
         /// A PEM file of the authorities to trust instead of the platform's.
         ca_certificate: Option<PathBuf>,
-        /// What a server that asks is shown of us.
+        /// The certificate that a server is shown if it asks for one.
         client_identity: Option<ClientIdentity>,
-        /// Whether connections are used again.
+        /// Connections are used again.
         keepalive: bool,
         /// How long an idle connection is kept.
         keepalive_timeout: Duration,
@@ -98,7 +98,7 @@ section! {
         proxy: Option<ForwardProxy>,
         /// For a whole request, from its head to the last byte of the answer.
         request_timeout: Option<Duration>,
-        /// What becomes of calls that fail.
+        /// The repetition of calls that fail.
         retry: RetrySettings,
         /// When calls are not even tried.
         circuit_breaker: Option<CircuitBreakerSettings>,
@@ -146,7 +146,7 @@ pub(in crate::settings) struct OwnWay {
     pub(in crate::settings) timeout: Duration,
     /// Plain or over TLS, if it is known.
     pub(in crate::settings) scheme: Option<Scheme>,
-    /// Whether connections are used again.
+    /// Connections are used again.
     pub(in crate::settings) keepalive: bool,
     /// How long an idle connection is kept.
     pub(in crate::settings) keepalive_timeout: Duration,

@@ -25,7 +25,7 @@ use super::declaration::Key;
 
 /// The struct that a section is read into.
 pub trait Section: Default {
-    /// What a mistake about another type expects.
+    /// The type in the words of a mistake.
     const EXPECTING: &'static str;
     /// The keys that the section declares itself.
     const OWN: &'static [Key];

@@ -52,9 +52,9 @@ section! {
         function: String,
         /// Base64 of JSON, for `X-Amz-Client-Context`.
         client_context: Option<String>,
-        /// What the function is given.
+        /// The event that the function is given.
         payload: PayloadSettings,
-        /// What becomes of its answer.
+        /// The treatment of its answer.
         answer: AnswerSettings,
         /// Bytes of a request body.
         max_request_body: u64,
@@ -160,7 +160,7 @@ impl KeyType for TenantId {
     }
 }
 
-/// What keys of both backends have of their own here.
+/// The keys of both backends with the defaults that they have here.
 fn own_upstream(key: Key) -> Key {
     match key.name {
         "timeout" => key.standard(Standard::of(TIMEOUT)),
