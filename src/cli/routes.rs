@@ -1,12 +1,13 @@
 //! `apigw-invoker routes`: each route with all its settings, without any secret, as a table or as JSON.
 //!
-//! Both are made of the view that the admin port's `/routes` gives.
+//! Both follow the view that the admin port's `/routes` gives; a backend answers for its own columns.
 
 use serde_json::{Value, json};
 
 use crate::{
-    settings::{Settings, effective},
+    settings::{RouteSettings, Settings, effective},
     system::terminal::{Paint, wrapped},
+    text::{key_source::KeySource, units::size_text},
 };
 
 /// Headings of the table, and the cell for which a column may be left out because no route differs from it.
@@ -32,7 +33,7 @@ pub fn json(settings: &Settings) -> Value {
 
 /// All routes as a table that is no wider than this.
 pub fn table(settings: &Settings, paint: Paint, width: usize) -> String {
-    let cells: Vec<Vec<String>> = settings.routes.iter().map(|route| cells(&effective(route))).collect();
+    let cells: Vec<Vec<String>> = settings.routes.iter().map(cells).collect();
     let says_something = |column: &usize| {
         let (_, default) = COLUMNS[*column];
         default.is_none_or(|default| cells.iter().any(|row| row[*column] != default))
@@ -52,83 +53,38 @@ pub fn table(settings: &Settings, paint: Paint, width: usize) -> String {
 }
 
 /// A route's row.
-fn cells(route: &Value) -> Vec<String> {
-    let any = |key: &str| Some(list(&route[key])).filter(|list| !list.is_empty());
-    let mut row = vec![
-        text(&route["id"]),
+fn cells(route: &RouteSettings) -> Vec<String> {
+    let shown = effective(route);
+    let any = |key: &str| Some(list(&shown[key])).filter(|list| !list.is_empty());
+    let section = route.backend.section();
+    let proofs = match (&*section.proofs(), section.source()) {
+        ([], _) => "none".to_owned(),
+        (proofs, Some(source)) => format!("{} ({})", proofs.join("+"), KeySource::from(source)),
+        (proofs, None) => proofs.join("+"),
+    };
+    let scope = section.signing_scope().map(|(region, service)| format!("{region}/{service}"));
+    vec![
+        text(&shown["id"]),
         any("hosts").unwrap_or_else(|| ANY.to_owned()),
-        list(&route["uris"]),
+        list(&shown["uris"]),
         any("methods").unwrap_or_else(|| ANY.to_owned()),
-        text(&route["priority"]),
-    ];
-    let (gateway, lambda) = (&route["api_gateway"], &route["lambda"]);
-    row.extend(if gateway.is_object() { of_gateway(gateway) } else { of_lambda(lambda) });
-    let backend = if gateway.is_object() { gateway } else { lambda };
-    row.push(limits(route, backend));
-    row.push(if route["enabled"] == true { "yes" } else { "no" }.to_owned());
-    row
+        text(&shown["priority"]),
+        section.name().to_owned(),
+        section.summary(),
+        proofs,
+        scope.unwrap_or_else(|| "-".to_owned()),
+        limits(&shown, section.name(), section.max_request_body()),
+        if route.enabled { "yes" } else { "no" }.to_owned(),
+    ]
 }
 
-/// Backend, target, authorization, and the region with the service.
-fn of_gateway(section: &Value) -> [String; 4] {
-    let iam = &section["authorization"]["iam"];
-    let mut proofs = Vec::new();
-    if !section["authorization"]["apikey"].is_null() {
-        proofs.push("apikey".to_owned());
-    }
-    if iam.is_object() {
-        proofs.push(format!("iam ({})", source(iam, "", "accesskey")));
-    }
-    let proof = if proofs.is_empty() { "none".to_owned() } else { proofs.join("+") };
-    let scope = if iam.is_object() {
-        format!("{}/{}", text(&iam["aws_region"]), text(&iam["service"]))
-    } else {
-        "-".to_owned()
-    };
-    let uri = text(&section["function_uri"]);
-    // the query may hold what proves something
-    let target = uri.split_once('?').map_or_else(|| uri.clone(), |(uri, _)| format!("{uri}?…"));
-    ["api_gateway".to_owned(), target, proof, scope]
-}
-
-fn of_lambda(section: &Value) -> [String; 4] {
-    let qualifier = section["qualifier"].as_str().map(|qualifier| format!(":{qualifier}"));
-    let host = text(&section["host"]);
-    let host = if host.contains(':') { format!("[{host}]") } else { host };
-    let usual_port = if section["disable_https"] == true { 80 } else { 443 };
-    let port = Some(&section["port"]).filter(|port| **port != usual_port);
-    let target = format!(
-        "{}{} at {host}{}",
-        text(&section["function_name"]),
-        qualifier.unwrap_or_default(),
-        port.map(|port| format!(":{port}")).unwrap_or_default()
-    );
-    let proof = format!("iam ({})", source(section, "aws_", "aws_key"));
-    ["lambda".to_owned(), target, proof, format!("{}/lambda", text(&section["aws_region"]))]
-}
-
-/// The source of the keys that sign.
-fn source(section: &Value, prefix: &str, key: &str) -> String {
-    let of = |name: &str| section[format!("{prefix}{name}")].as_str();
-    let is_file = |key: &Value| key.as_str().is_some_and(|key| key.starts_with("$file://"));
-    let secret = key.replace("accesskey", "secretkey").replace("aws_key", "aws_secret");
-    let keys = [&section[key], &section[secret], &section[format!("{prefix}session_token")]];
-    let origin = match of("profile") {
-        Some(profile) => format!("profile {profile}"),
-        None if keys[0].is_null() => "chain".to_owned(),
-        None if keys.into_iter().any(is_file) => "files of the settings".to_owned(),
-        None => "settings".to_owned(),
-    };
-    of("assume_role_arn").map_or_else(|| origin.clone(), |role| format!("{role} by {origin}"))
-}
-
-fn limits(route: &Value, backend: &Value) -> String {
-    let body = ["max_req_body_size", "max_request_body"].iter().find_map(|key| backend[key].as_str());
+fn limits(route: &Value, backend: &str, max_request_body: u64) -> String {
+    let section = &route[backend];
     let mut limits = vec![
-        format!("body {}", body.unwrap_or_default()),
-        format!("answer {}", text(&backend["first_byte_timeout"])),
+        format!("body {}", size_text(max_request_body)),
+        format!("answer {}", text(&section["first_byte_timeout"])),
     ];
-    limits.extend(backend["request_timeout"].as_str().map(|limit| format!("all {limit}")));
+    limits.extend(section["request_timeout"].as_str().map(|limit| format!("all {limit}")));
     limits.extend(route["max_in_flight"].as_u64().map(|most| format!("{most} at a time")));
     limits.join(", ")
 }

@@ -3,30 +3,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    BackendSettings, RouteSettings,
-    source::{
-        secrecy::Secrecy,
-        shown::{REDACTED, Show as _},
-    },
-};
+use super::{RouteSettings, source::shown::REDACTED};
 
 /// The settings of a route, without its secrets. A key that is not set and has no default is `null`.
 pub fn effective(route: &RouteSettings) -> Value {
     let mut members = Map::new();
     route.members("", &mut members);
     members.insert("file".to_owned(), json!(route.place.source));
-    match &route.backend {
-        BackendSettings::ApiGateway(settings) => {
-            members.insert("api_gateway".to_owned(), settings.show(Secrecy::Open));
-        }
-        BackendSettings::Lambda(settings) => {
-            let mut lambda = settings.show(Secrecy::Open);
-            // `limits.max_request_body` of the process
-            lambda["max_request_body"] = settings.max_request_body.show(Secrecy::Open);
-            members.insert("lambda".to_owned(), lambda);
-        }
-    }
+    let section = route.backend.section();
+    members.insert(section.name().to_owned(), section.shown());
     let mut route_as_set = Value::Object(members);
     for path in &route.hidden {
         let last = path.iter().try_fold(&mut route_as_set, |value, key| value.get_mut(key));

@@ -7,6 +7,8 @@
 mod api_gateway;
 mod lambda;
 
+use serde_json::Value;
+
 use crate::settings::{
     ApiGatewaySettings, EndpointVariant, LambdaSettings, Scheme, Source, UpstreamSettings,
 };
@@ -53,6 +55,9 @@ pub trait BackendSection {
 
     /// Bytes of a request body.
     fn max_request_body(&self) -> u64;
+
+    /// The section with its defaults and without its secrets, for people.
+    fn shown(&self) -> Value;
 
     /// Server and callee in one text without secrets, for tables.
     fn summary(&self) -> String;

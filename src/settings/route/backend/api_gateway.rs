@@ -1,10 +1,13 @@
 //! The answers of the section `api_gateway`.
 
+use serde_json::Value;
+
 use crate::{
     settings::{
         ApiGatewaySettings, EndpointVariant, Source, UpstreamSettings,
         route::backend::{BackendSection, Server},
         service,
+        source::{secrecy::Secrecy, shown::Show as _},
     },
     text::aws_hosts::region_in,
 };
@@ -38,6 +41,10 @@ impl BackendSection for ApiGatewaySettings {
 
     fn max_request_body(&self) -> u64 {
         self.max_req_body_size
+    }
+
+    fn shown(&self) -> Value {
+        self.show(Secrecy::Open)
     }
 
     /// Without the query of `function_uri`, which may hold a proof.

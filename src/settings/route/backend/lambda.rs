@@ -1,10 +1,13 @@
 //! The answers of the section `lambda`.
 
+use serde_json::Value;
+
 use crate::{
     settings::{
         EndpointVariant, GatewayEvent, LambdaSettings, PayloadSettings, PayloadVersion, Source,
         UpstreamSettings,
         route::backend::{BackendSection, Server},
+        source::{secrecy::Secrecy, shown::Show as _},
     },
     text::aws_hosts::lambda_host,
 };
@@ -37,6 +40,13 @@ impl BackendSection for LambdaSettings {
 
     fn max_request_body(&self) -> u64 {
         self.max_request_body
+    }
+
+    fn shown(&self) -> Value {
+        let mut shown = self.show(Secrecy::Open);
+        // `limits.max_request_body` of the process, which is no key of the section
+        shown["max_request_body"] = self.max_request_body.show(Secrecy::Open);
+        shown
     }
 
     fn summary(&self) -> String {
