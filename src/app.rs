@@ -1,6 +1,6 @@
 //! The application: built from settings with its socket bound, then run until it is told to stop.
 
-pub mod process;
+pub(crate) mod process;
 
 use std::{
     fmt,

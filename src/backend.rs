@@ -7,8 +7,8 @@
 //! A new backend is one file beside `api_gateway.rs`, one arm of [`build`], its section of the settings in the places that
 //! `settings/backend.rs` names, a route in `tests/it/backend_contract.rs`, and a table of its keys in README.md.
 
-pub mod api_gateway;
-pub mod lambda;
+pub(crate) mod api_gateway;
+pub(crate) mod lambda;
 pub mod verdict;
 
 use std::{fmt, sync::Arc, time::Duration};

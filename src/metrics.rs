@@ -24,11 +24,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-pub use self::{
-    clients::ClientConnected, endpoint::EndpointMetrics, reloads::Reloads, route::RouteMetrics,
-    spans::SpanMetrics, values::Count,
+pub(crate) use self::{
+    clients::ClientMetrics,
+    endpoint::EndpointMetrics,
+    reloads::{ReloadMetrics, Reloads},
+    route::RouteMetrics,
+    spans::SpanMetrics,
+    values::Count,
 };
-pub(crate) use self::{clients::ClientMetrics, reloads::ReloadMetrics};
 use crate::{routing::UNROUTED, tls::Validity};
 
 /// Everything that is counted.

@@ -18,9 +18,9 @@ use std::collections::HashMap;
 
 use actix_http::Method;
 
-pub use clash::{Clash, clashes};
-pub use pattern::{HostPattern, MethodSet, PathPattern, RouteRule, UriPattern};
-pub use standing::{Mismatch, Standing, standing};
+pub(crate) use clash::clashes;
+pub use pattern::{HostPattern, MethodSet, RouteRule, UriPattern};
+pub(crate) use standing::{Mismatch, standing};
 
 use self::paths::PathTable;
 

@@ -14,7 +14,7 @@
 //! blanks are normalised in the canonical request alone.
 
 pub mod canonical;
-pub mod clock_skew;
+pub(crate) mod clock_skew;
 pub(crate) mod explanation;
 
 use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};

@@ -4,8 +4,8 @@
 //! `settings/upstream.rs` checks files here, `backend.rs` asks for a configuration, `client/dial.rs` uses it.
 
 mod client_identity;
-pub mod failure;
-pub mod server;
+pub(crate) mod failure;
+pub(crate) mod server;
 mod validity;
 
 use std::{
@@ -25,7 +25,7 @@ use rustls_native_certs::CertificateResult;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
 use sha2::{Digest as _, Sha256};
 
-pub use self::{
+pub(crate) use self::{
     client_identity::{ClientIdentity, IdentityProblem},
     validity::{Standing, Validity},
 };
