@@ -72,7 +72,6 @@ struct Turns {
     others: Semaphore,
 }
 
-/// The answer of `/ready`.
 #[derive(Debug, Serialize)]
 struct Readiness<'a> {
     ready: bool,

@@ -49,10 +49,8 @@ pub struct Application {
     admin_address: SocketAddr,
 }
 
-/// Why the sidecar could not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// A socket cannot be had.
     Listen(BindError),
     /// The thread that keeps credentials fresh cannot be had.
     Credentials(io::Error),
@@ -116,7 +114,6 @@ impl Application {
         self.sockets.https
     }
 
-    /// Where the Unix socket is.
     pub fn unix_socket(&self) -> Option<&Path> {
         self.sockets.unix.as_deref()
     }

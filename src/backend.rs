@@ -96,14 +96,11 @@ pub enum ReplyMode {
     },
 }
 
-/// An answer for the client.
 #[derive(Debug)]
 pub struct ClientReply {
-    /// Status.
     pub status: StatusCode,
     /// Headers, none of them about a connection or framing.
     pub headers: HeaderMap,
-    /// The body.
     pub body: ReplyBody,
     /// The length of the body that an answer to GET would have, where a function says it (RFC 9110, 8.6). No body is
     /// framed by it.
@@ -117,11 +114,9 @@ pub struct ClientReply {
 pub struct Target {
     /// Where connections lead.
     pub endpoint: Arc<Endpoint>,
-    /// The value of `Host`.
     pub authority: HeaderValue,
     /// What signatures are good for; `None` on a route that does not sign.
     pub scope: Option<Scope>,
-    /// Time limits.
     pub timeouts: Timeouts,
     /// Whether a request's body has to be here before anything is sent.
     pub body_mode: BodyMode,

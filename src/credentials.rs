@@ -151,7 +151,6 @@ impl CredentialSource {
         }
     }
 
-    /// How the source is doing.
     pub fn status(&self, now: SystemTime) -> Status {
         match &self.kind {
             Kind::Fixed(credentials) => Status {

@@ -36,7 +36,6 @@ use crate::{
 /// Stands for the number that each process draws by lot and has in its name in `Via`.
 const ANY_PROCESS: u64 = 0;
 
-/// A request to explain.
 #[derive(Debug, Args)]
 pub struct Asked {
     /// The request's method, such as GET.
@@ -57,17 +56,14 @@ pub struct Asked {
     pub at: Option<SystemTime>,
 }
 
-/// What would become of it.
 #[derive(Debug, Serialize)]
 pub struct Explanation {
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) host: String,
-    /// The route that takes it.
     pub(crate) route: Option<String>,
     /// Every route, the one that takes it first.
     pub(crate) candidates: Vec<Candidate>,
-    /// What goes out.
     pub(crate) outbound: Option<Outgoing>,
     /// What the client is answered at once, if nothing does.
     pub(crate) refusal: Option<Refusal>,

@@ -43,7 +43,6 @@ pub type Tls = Arc<ClientConfig>;
 pub struct TlsError(String);
 
 impl TlsError {
-    /// One for this reason.
     pub fn new(cause: impl Into<String>) -> Self {
         Self(cause.into())
     }

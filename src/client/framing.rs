@@ -38,14 +38,11 @@ pub enum Parsed {
     Final(Head),
 }
 
-/// An answer's head.
 #[derive(Debug)]
 pub struct Head {
-    /// Status.
     pub status: StatusCode,
     /// Headers as received, the connection's own among them.
     pub headers: HeaderMap,
-    /// How the body is framed.
     pub framing: Framing,
     /// `Content-Length`, whether or not there is a body.
     pub content_length: Option<u64>,
@@ -53,16 +50,12 @@ pub struct Head {
     pub reusable: bool,
 }
 
-/// How a body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     /// There is none: by status, by method, or of length 0.
     Empty,
-    /// After this many bytes.
     Length(u64),
-    /// After the last chunk.
     Chunked,
-    /// With the connection.
     UntilClose,
 }
 
@@ -79,7 +72,6 @@ pub enum Malformed {
     Status(u16),
     /// More interim answers than these.
     Interim(u32),
-    /// The chunks of a body.
     Chunk(MalformedChunk),
 }
 

@@ -63,7 +63,6 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The environment and the settings, as far as they decide which source is configured.
 pub struct Surroundings<'a> {
-    /// The environment's variables.
     pub environment: &'a dyn Fn(&str) -> Option<String>,
     /// Whether the shared files have a profile for those who name none.
     pub has_default_profile: Result<bool, String>,

@@ -29,17 +29,13 @@ use crate::system::wall_clock::Rfc3339;
 /// Routes that one line of the log names.
 const MOST_NAMED: usize = 5;
 
-/// Keys that serve.
 pub struct Keys {
-    /// Themselves.
     pub credentials: Arc<Credentials>,
     /// Whose they are, once that is known.
     pub caller: OnceLock<Caller>,
     /// They serve on after their expiry, until AWS refuses them.
     outlive_expiry: bool,
-    /// AWS has accepted them.
     accepted: AtomicBool,
-    /// AWS has refused them.
     refused: AtomicBool,
     /// New ones were not fetched since.
     refusal_open: AtomicBool,
@@ -74,7 +70,6 @@ struct Report {
     failure: Option<String>,
 }
 
-/// The keys of one source.
 pub struct Slot {
     keys: ArcSwapOption<Keys>,
     report: ArcSwap<Report>,
@@ -96,7 +91,6 @@ impl fmt::Debug for Slot {
 }
 
 impl Slot {
-    /// An empty one.
     pub fn new() -> Self {
         Self {
             keys: ArcSwapOption::empty(),
@@ -154,7 +148,6 @@ impl Slot {
         }
     }
 
-    /// How often a failure was reported.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
@@ -261,7 +254,6 @@ impl Slot {
         is_open.then_some(if was_accepted { Refusal::OfAccepted } else { Refusal::OfUnproven })
     }
 
-    /// How the source is doing.
     pub fn status(&self, now: SystemTime) -> Status {
         let Report { source, failure } = Report::clone(&self.report.load());
         let state = match self.keys() {

@@ -14,20 +14,15 @@ const LONGEST_ARN: usize = 300;
 pub struct Status {
     /// Which one: `environment`, `profile x`, `ECS container as role arn:…`.
     pub source: String,
-    /// How it is doing.
     pub state: State,
 }
 
-/// How a source is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// There are keys.
     Ready(Ready),
     /// The first keys are being fetched.
     Waiting,
-    /// There are none.
     Unavailable {
-        /// Why.
         reason: String,
     },
 }

@@ -39,7 +39,6 @@ const MAX_ANSWER: usize = 256 << 10;
 /// How requests for keys get where they go.
 #[derive(Debug, Clone)]
 pub struct Way {
-    /// How servers are verified.
     pub tls: Tls,
     /// What stands between here and AWS; never between here and what is on this machine.
     pub proxy: Option<ForwardProxy>,
@@ -48,7 +47,6 @@ pub struct Way {
 /// Why there is no answer.
 #[derive(Debug)]
 enum Failure {
-    /// No connection.
     Dial(ProxyError),
     /// The connection broke, or what came was no HTTP.
     Exchange(BoxError),

@@ -20,9 +20,7 @@ pub struct LeftOut {
     /// The part of the request that it is in.
     #[serde(rename = "in")]
     pub part: Part,
-    /// Its name.
     pub name: String,
-    /// The reason.
     pub why: &'static str,
 }
 
@@ -30,9 +28,7 @@ pub struct LeftOut {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
-    /// The headers.
     Headers,
-    /// The query.
     Query,
 }
 

@@ -34,14 +34,10 @@ pub struct Listening {
     pub h2c: bool,
 }
 
-/// Where connections come in.
 #[derive(Debug)]
 pub enum Listener {
-    /// TCP.
     Plain(TcpListener),
-    /// TCP with TLS.
     Secure(TcpListener, Arc<ServerTls>),
-    /// A Unix socket.
     Unix(UnixListener),
 }
 
@@ -79,11 +75,9 @@ pub struct Handles(Arc<Mutex<Vec<Listening>>>);
 pub enum BindError {
     /// It is taken, or not ours.
     Taken {
-        /// Address or path.
         address: String,
         /// The key of the settings that names it.
         key: &'static str,
-        /// Why.
         error: io::Error,
     },
     /// Certificate or key are unfit.

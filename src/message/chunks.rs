@@ -39,7 +39,6 @@ enum State {
     Size(Option<u64>),
     /// Blanks between a size and the `;` of its extension.
     Blank(u64),
-    /// An extension.
     Extension(u64),
     /// The LF after a chunk's size.
     SizeEnd(u64),
@@ -47,13 +46,10 @@ enum State {
     Data(u64),
     /// The CR after a chunk's data.
     DataEnd,
-    /// The LF after that.
     DataEndLf,
     /// A trailer, or the CR of the empty line that ends them all.
     Trailer,
-    /// A trailer's name.
     TrailerName,
-    /// A trailer's value.
     TrailerValue,
     /// The LF after a trailer.
     TrailerEnd,
@@ -103,7 +99,6 @@ impl Chunks {
         }
     }
 
-    /// What comes after `byte`.
     fn after(&mut self, byte: u8) -> Result<State, MalformedChunk> {
         let malformed = |problem| Err(MalformedChunk(problem));
         match (self.state, byte) {

@@ -21,7 +21,6 @@ pub struct HeadLimits {
     pub max_uri: u64,
     /// Bytes of the whole head.
     pub max_head: u64,
-    /// Headers.
     pub max_headers: u32,
 }
 

@@ -36,7 +36,6 @@ use crate::{
 /// Bytes of an answer that is dropped, which are read so that its connection can be used again.
 const TINY: u64 = 16 << 10;
 
-/// How a request is called out.
 pub(super) struct Call<'a> {
     pub(super) client: &'a Client,
     pub(super) route: &'a Route,
@@ -45,7 +44,6 @@ pub(super) struct Call<'a> {
 
 /// What a call came to.
 pub(super) struct Called {
-    /// The answer of the last attempt.
     pub(super) reply: UpstreamReply,
     /// The call as it was sent, if AWS has refused it.
     pub(super) refused: Option<Box<RefusedCall>>,

@@ -114,18 +114,15 @@ impl Record {
         self.started
     }
 
-    /// The request's id.
     pub fn request_id(&self) -> &HeaderValue {
         &self.request_id
     }
 
-    /// Its id as text.
     pub fn request_id_text(&self) -> &str {
         // ours are ASCII, and a client's is only taken if it is
         self.request_id.to_str().unwrap_or_default()
     }
 
-    /// Which route took it.
     pub fn route(&mut self, route: &Route) {
         route.metrics.begins();
         self.route = Some(Arc::clone(&route.metrics));

@@ -9,7 +9,6 @@ use crate::text::uri_syntax::push_encoded;
 /// Everything that a signature covers.
 #[derive(Debug)]
 pub struct Canonical<'a> {
-    /// The method.
     pub method: &'a str,
     /// The path as it goes out.
     pub path: &'a str,
@@ -24,13 +23,10 @@ pub struct Canonical<'a> {
 /// A header with its lower-case name.
 #[derive(Debug)]
 pub struct SignedHeader<'a> {
-    /// Its name.
     pub name: &'a str,
-    /// Its value.
     pub value: SignedValue<'a>,
 }
 
-/// A header's value.
 #[derive(Debug)]
 pub enum SignedValue<'a> {
     /// One that signing adds.
@@ -49,7 +45,6 @@ pub struct CanonicalText {
 }
 
 impl Canonical<'_> {
-    /// Writes it out.
     pub fn write(&self) -> CanonicalText {
         let mut text = Vec::with_capacity(512);
         text.extend_from_slice(self.method.as_bytes());

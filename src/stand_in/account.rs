@@ -20,7 +20,6 @@ use crate::stand_in::{Controls, Fault};
 /// All that a stand-in knows.
 #[derive(Debug)]
 pub struct Account {
-    /// What it was told.
     pub options: StandInOptions,
     /// What it is told while it runs.
     pub controls: Arc<Controls>,
@@ -79,7 +78,6 @@ impl Account {
         secrets
     }
 
-    /// What its clock shows.
     pub fn now(&self) -> SystemTime {
         self.options.now()
     }

@@ -26,7 +26,6 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The answer.
     pub fn answer(&self) -> HttpResponse {
         let (status, kind, message) = self.parts();
         with_request_ids(HttpResponse::build(status))

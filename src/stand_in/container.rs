@@ -40,7 +40,6 @@ pub fn pod_identity_path() -> &'static str {
     POD_IDENTITY_PATH
 }
 
-/// The answer to a request.
 pub fn answer(call: &Call, account: &Account) -> HttpResponse {
     if call.method != Method::GET {
         return HttpResponse::MethodNotAllowed().finish();

@@ -73,7 +73,6 @@ impl StandIn {
         Ok(Self { address, account, handle, thread: Some(thread) })
     }
 
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

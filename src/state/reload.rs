@@ -36,19 +36,15 @@ const SETTLING: Duration = Duration::from_millis(50);
 /// Where settings come from after the start.
 #[derive(Debug)]
 pub struct Origin {
-    /// The directory.
     pub directory: PathBuf,
-    /// SIGHUP.
     pub hangup: Signal,
 }
 
-/// Follows the settings.
 pub struct Reloader {
     origin: Origin,
     /// Used by one thread at a time.
     assembly: Arc<Mutex<Assembly>>,
     current: Arc<Current>,
-    /// The settings in force.
     settings: Settings,
     /// What holds until the end.
     at_start: AtStart,

@@ -22,9 +22,7 @@ use crate::{
 /// The signature of a route.
 #[derive(Debug)]
 pub struct Signing {
-    /// Makes it.
     pub signer: Signer,
-    /// With these keys.
     pub credentials: CredentialSource,
     /// By this clock, which routes to the same endpoint share.
     pub clock: Arc<ClockSkew>,
@@ -33,7 +31,6 @@ pub struct Signing {
 /// The keys and the times of one signature.
 #[derive(Debug)]
 pub struct Signed {
-    /// The keys.
     pub keys: Arc<Credentials>,
     /// The time by our clock.
     pub at: SystemTime,

@@ -36,15 +36,12 @@ pub enum Task {
     Reload,
     /// Follows the listener's certificates.
     Certificates,
-    /// Sends spans to a collector.
     Exporter,
-    /// Serves the admin port.
     Admin,
     /// Serves clients.
     Worker,
     /// Serves one client, or one of its requests. Never started again: the client does that.
     Connection,
-    /// Writes the log.
     Log,
 }
 
@@ -80,7 +77,6 @@ impl Task {
         FAILURES[self as usize].load(Ordering::Relaxed)
     }
 
-    /// Counts a failure.
     pub fn count_failure(self) {
         FAILURES[self as usize].fetch_add(1, Ordering::Relaxed);
     }
@@ -186,11 +182,9 @@ pub fn resume(Panicked { place }: Panicked) -> ! {
 /// The end of a run of a task that should not have ended.
 #[derive(Debug)]
 pub enum End {
-    /// It returned.
     Returned,
     /// It needs something that cannot be had.
     Failed(io::Error),
-    /// It panicked.
     Panicked(Panicked),
 }
 
@@ -255,7 +249,6 @@ impl Restarts {
         }
     }
 
-    /// The next run starts.
     pub fn started(&mut self) {
         self.started = Instant::now();
     }

@@ -15,7 +15,6 @@ const USUAL_WIDTH: usize = 120;
 /// A column is not made narrower than this.
 const NARROWEST: usize = 6;
 
-/// Whether there are colours.
 #[derive(Debug, Clone, Copy)]
 pub struct Paint(bool);
 
@@ -25,7 +24,6 @@ impl Paint {
         Self::of(&io::stdout())
     }
 
-    /// For standard error.
     pub fn of_errors() -> Self {
         Self::of(&io::stderr())
     }
@@ -37,18 +35,15 @@ impl Paint {
         Self(stream.is_terminal() && !is_set("NO_COLOR") && !is_dumb)
     }
 
-    /// Whether there are any.
     pub fn is_on(self) -> bool {
         self.0
     }
 
-    /// None at all.
     #[cfg(test)]
     pub fn none() -> Self {
         Self(false)
     }
 
-    /// A heading.
     pub fn heading(self, text: &str) -> String {
         self.with("1", text)
     }
@@ -58,7 +53,6 @@ impl Paint {
         self.with("32", text)
     }
 
-    /// What is not.
     pub fn bad(self, text: &str) -> String {
         self.with("31", text)
     }
@@ -68,7 +62,6 @@ impl Paint {
         self.with("33", text)
     }
 
-    /// What matters less.
     pub fn faint(self, text: &str) -> String {
         self.with("2", text)
     }

@@ -37,7 +37,6 @@ pub struct Failure {
 /// The operator's next step, a sentence without its full stop.
 #[derive(Debug)]
 pub struct Cure {
-    /// The sentence.
     pub text: &'static str,
     place: CurePlace,
 }
@@ -75,7 +74,6 @@ impl Cure {
 }
 
 impl Failure {
-    /// One line for the log.
     pub fn for_log(&self) -> String {
         match &self.cure {
             Some(Cure { place: CurePlace::CheckAlone, .. }) => self.problem.clone(),
@@ -100,7 +98,6 @@ impl Failure {
     }
 }
 
-/// A handshake that failed.
 pub fn of_handshake(error: &io::Error, server: &Server<'_>) -> Failure {
     let place = server.place;
     let failed = |cause: &dyn Display| format!("TLS with {place} failed: {cause}");

@@ -25,7 +25,6 @@ use crate::{
 pub struct ServerFiles {
     /// The server's certificate, then those between it and its authority.
     pub certificate: PathBuf,
-    /// The certificate's key.
     pub key: PathBuf,
     /// The authorities that a client's certificate must come from; without it none is asked for.
     pub client_ca: Option<PathBuf>,
@@ -34,18 +33,15 @@ pub struct ServerFiles {
 /// Which of the files is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// `certificate`.
     Certificate,
     /// `key`, by itself or because it belongs to another certificate.
     Key,
-    /// `client_ca`.
     ClientAuthorities,
 }
 
 /// Why a server's TLS cannot be had.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UnfitFile {
-    /// Which file.
     pub part: Part,
     /// Why, without what is in it.
     pub cause: String,

@@ -73,7 +73,6 @@ impl Frames {
         self.chunk = chunk;
     }
 
-    /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
         self.partial.is_empty() && self.chunk.is_empty()
     }

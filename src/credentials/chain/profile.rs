@@ -20,7 +20,6 @@ use crate::{
     text::key_source::KeyOrigin,
 };
 
-/// A profile by its name.
 #[derive(Debug)]
 pub struct Profile(pub String);
 

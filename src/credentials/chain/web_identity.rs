@@ -8,7 +8,6 @@ use crate::{
     settings::DEFAULT_SESSION_NAME,
 };
 
-/// The arguments of `AssumeRoleWithWebIdentity`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebIdentity {
     /// The file of the token, which the cluster renews.

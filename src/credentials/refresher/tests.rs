@@ -62,11 +62,9 @@ enum Act {
     Give(Option<Duration>),
     /// Gives new keys that live so long and serve on after it.
     GiveStable(Duration),
-    /// Gives these keys.
     Repeat(Credentials),
     Fail(&'static str),
     Panic,
-    /// Never answers.
     Hang,
 }
 
@@ -122,7 +120,6 @@ impl Fetch for FakeFetch {
     }
 }
 
-/// A refresher at work.
 struct Work {
     clock: TestClock,
     fake: Arc<Fake>,

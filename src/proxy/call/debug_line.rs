@@ -30,7 +30,6 @@ pub struct Attempted<'a> {
 }
 
 impl Attempted<'_> {
-    /// Writes the line.
     pub fn log(&self) {
         let write = |outcome: std::fmt::Arguments<'_>| {
             let args = format_args!("call to {}: {outcome}", self.endpoint);

@@ -11,7 +11,6 @@ use crate::stand_in::answers;
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
-/// A refusal of STS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// The signature does not do.
@@ -24,7 +23,6 @@ pub enum Refusal {
     ExpiredIdentityToken,
     /// A parameter that breaks the API's model, with AWS's explanation.
     Validation(String),
-    /// Too many calls.
     Throttling,
     /// An operation that the API does not have.
     InvalidAction,
@@ -44,7 +42,6 @@ enum Content {
 }
 
 impl Element {
-    /// One with text.
     pub fn text(name: &'static str, text: impl Into<String>) -> Self {
         Self { name, content: Content::Text(text.into()) }
     }
@@ -97,7 +94,6 @@ impl Refusal {
         ))
     }
 
-    /// The answer.
     pub fn answer(&self, request_id: &str) -> HttpResponse {
         let (status, code, message) = self.parts();
         let error = Element::parent(

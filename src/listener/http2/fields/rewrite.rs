@@ -27,7 +27,6 @@ const MOST_REFERRED: usize = 16 << 10;
 /// The part of a request that a block is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// The head.
     Head,
     /// The trailers behind its body.
     Trailers,
