@@ -3,7 +3,6 @@
 pub(crate) mod process;
 
 use std::{
-    fmt,
     future::Future,
     io,
     net::{SocketAddr, TcpListener},
@@ -49,26 +48,17 @@ pub struct Application {
     admin_address: SocketAddr,
 }
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    #[error("{0}")]
     Listen(BindError),
     /// The thread that keeps credentials fresh cannot be had.
+    #[error("no thread for credentials: {0}")]
     Credentials(io::Error),
     /// A route cannot be served, or a collector not be told.
+    #[error("{0}")]
     Assembly(AssemblyError),
 }
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listen(error) => error.fmt(f),
-            Self::Credentials(error) => write!(f, "no thread for credentials: {error}"),
-            Self::Assembly(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
 
 impl Application {
     /// Builds the routes and binds the socket; nothing is served yet.

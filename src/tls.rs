@@ -11,7 +11,7 @@ mod validity;
 use std::{
     collections::HashMap,
     error::Error as _,
-    fmt, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -39,7 +39,8 @@ use crate::system::{
 pub type Tls = Arc<ClientConfig>;
 
 /// A TLS configuration that cannot be had.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct TlsError(String);
 
 impl TlsError {
@@ -47,14 +48,6 @@ impl TlsError {
         Self(cause.into())
     }
 }
-
-impl fmt::Display for TlsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for TlsError {}
 
 /// What makes two configurations the same: whether the server is verified, by whose file and the digest of it (none of
 /// one that cannot be read, which only `ssl_verify: false` does not mind), and what the server is shown of us. It is the

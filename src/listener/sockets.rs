@@ -4,7 +4,7 @@
 //! again is given handles again, so these here are kept until the drain begins.
 
 use std::{
-    fmt, fs, io,
+    fs, io,
     net::{SocketAddr, TcpListener},
     os::unix::{
         fs::FileTypeExt as _,
@@ -71,9 +71,10 @@ pub struct Sockets {
 pub struct Handles(Arc<Mutex<Vec<Listening>>>);
 
 /// A socket that cannot be had.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// It is taken, or not ours.
+    #[error("cannot listen on {address}: {error}; {}change {key}", first_advice(.error))]
     Taken {
         address: String,
         /// The key of the settings that names it.
@@ -81,27 +82,17 @@ pub enum BindError {
         error: io::Error,
     },
     /// Certificate or key are unfit.
+    #[error("{0}")]
     Tls(UnfitFile),
 }
 
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Taken { address, key, error } => {
-                write!(f, "cannot listen on {address}: {error}")?;
-                match error.kind() {
-                    io::ErrorKind::AddrInUse => {
-                        write!(f, "; end the process that has it (`ss -ltnp`), or change {key}")
-                    }
-                    _ => write!(f, "; change {key}"),
-                }
-            }
-            Self::Tls(error) => error.fmt(f),
-        }
+/// What helps where the socket is another process's, before the advice that always helps.
+fn first_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "end the process that has it (`ss -ltnp`), or ",
+        _ => "",
     }
 }
-
-impl std::error::Error for BindError {}
 
 impl Sockets {
     /// Binds what the settings name.

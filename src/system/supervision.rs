@@ -85,15 +85,10 @@ impl Task {
 static FAILURES: [AtomicU64; Task::ALL.len()] = [const { AtomicU64::new(0) }; Task::ALL.len()];
 
 /// A panic that was caught. The message stays unsaid: it may quote the input that the code tripped over.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("panicked at {place}")]
 pub struct Panicked {
     place: String,
-}
-
-impl fmt::Display for Panicked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "panicked at {}", self.place)
-    }
 }
 
 thread_local! {

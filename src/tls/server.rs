@@ -39,26 +39,25 @@ pub enum Part {
     ClientAuthorities,
 }
 
+impl Part {
+    /// The key of the settings that names it.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Key => "key",
+            Self::ClientAuthorities => "client_ca",
+        }
+    }
+}
+
 /// Why a server's TLS cannot be had.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("listen.https.{}: {cause}", .part.key())]
 pub struct UnfitFile {
     pub part: Part,
     /// Why, without what is in it.
     pub cause: String,
 }
-
-impl fmt::Display for UnfitFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = match self.part {
-            Part::Certificate => "certificate",
-            Part::Key => "key",
-            Part::ClientAuthorities => "client_ca",
-        };
-        write!(f, "listen.https.{key}: {}", self.cause)
-    }
-}
-
-impl std::error::Error for UnfitFile {}
 
 /// What new connections are greeted with.
 pub struct ServerTls {
