@@ -20,8 +20,7 @@ use actix_http::{
 
 use self::verdict::Verdict;
 use crate::{
-    client::aws_error::AwsApi,
-    client::{Endpoint, KeepAlive, ReplyBody, Secured, UpstreamReply},
+    client::{Endpoint, KeepAlive, ReplyBody, Secured, UpstreamReply, aws_error::AwsApi},
     message::{
         error::ProxyError,
         inbound::{BodyLimits, BodyMode, InboundRequest},

@@ -47,18 +47,18 @@ use self::{
     record::Record,
     reply::{Answer, ClientBody},
 };
-use crate::message::{
-    body_pool::BodyMemory,
-    head::{self, HeadLimits},
-    inbound::{Hop, InboundRequest, Incoming},
-    trace::Trace,
-    via::Via,
-};
 use crate::{
     backend::ReplyMode,
     client::{Client, UpstreamReply},
     diagnosis,
-    message::error::{ErrorKind, ProxyError},
+    message::{
+        body_pool::BodyMemory,
+        error::{ErrorKind, ProxyError},
+        head::{self, HeadLimits},
+        inbound::{Hop, InboundRequest, Incoming},
+        trace::Trace,
+        via::Via,
+    },
     metrics::Metrics,
     resilience::admission,
     routing::{Miss, RouteTable},

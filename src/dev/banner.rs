@@ -7,10 +7,9 @@
 use std::net::SocketAddr;
 
 use super::Sockets;
-use crate::stand_in::credentials::Kind;
-use crate::stand_in::{Fault, Keys};
 use crate::{
     settings::{RouteSettings, Settings},
+    stand_in::{Fault, Keys, credentials::Kind},
     system::terminal::aligned,
 };
 

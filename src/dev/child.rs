@@ -21,14 +21,13 @@ use tokio::{
 };
 
 use super::{Sockets, banner::Banner, documents};
-use crate::stand_in::StandInOptions;
-use crate::stand_in::{
-    Keys,
-    credentials::{self, Kind},
-};
 use crate::{
     app::process::{signals, tell},
     settings::{Document, Environment, Settings},
+    stand_in::{
+        Keys, StandInOptions,
+        credentials::{self, Kind},
+    },
 };
 
 /// Runs the sidecar beside a stand-in until it ends, and ends as it did.

@@ -18,9 +18,8 @@ use super::{
     request_body::{self, Announced},
     via::Via,
 };
-use crate::message::body_pool::BodyMemory;
 use crate::{
-    message::{error::ProxyError, header_map_pool as header_maps, trace::Trace},
+    message::{body_pool::BodyMemory, error::ProxyError, header_map_pool as header_maps, trace::Trace},
     settings::Scheme,
 };
 

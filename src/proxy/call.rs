@@ -13,18 +13,18 @@ use tokio::time::sleep;
 
 use self::debug_line::Attempted;
 use super::{deadline::Deadline, record::Record};
-use crate::message::{
-    inbound::RequestBody,
-    outbound::{OutboundRequest, Signature},
-};
 use crate::{
     backend::verdict::Verdict,
-    client::aws_error::{error_type, shown},
-    client::{Client, Connection, ReplyBody, UpstreamReply},
+    client::{
+        Client, Connection, ReplyBody, UpstreamReply,
+        aws_error::{error_type, shown},
+    },
     diagnosis::{self, Caller, Evidence, RefusedCall},
     message::{
         error::{ErrorKind, ProxyError},
         header_map_pool as header_maps,
+        inbound::RequestBody,
+        outbound::{OutboundRequest, Signature},
     },
     resilience::{
         circuit_breaker::Pass,

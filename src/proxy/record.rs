@@ -14,13 +14,13 @@ use actix_http::{
 };
 use log::kv;
 
-use crate::message::{headers::REQUEST_ID, outbound::OutboundRequest};
 use crate::{
-    client::aws_error::bare,
-    client::{ERROR_TYPE, UpstreamReply},
+    client::{ERROR_TYPE, UpstreamReply, aws_error::bare},
     diagnosis::Diagnosis,
     message::{
         error::{Code, ProxyError},
+        headers::REQUEST_ID,
+        outbound::OutboundRequest,
         remark::Remark,
         trace::Trace,
     },

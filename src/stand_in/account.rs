@@ -14,8 +14,7 @@ use super::{
     metadata::Sessions,
     verify::{self, Demand, Signed},
 };
-use crate::stand_in::options::StandInOptions;
-use crate::stand_in::{Controls, Fault};
+use crate::stand_in::{Controls, Fault, options::StandInOptions};
 
 /// All that a stand-in knows.
 #[derive(Debug)]

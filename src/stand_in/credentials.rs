@@ -21,8 +21,7 @@ use super::{
     container,
     issued::{ACCOUNT, random_base64},
 };
-use crate::stand_in::Keys;
-use crate::stand_in::options::StandInOptions;
+use crate::stand_in::{Keys, options::StandInOptions};
 
 const WEB_IDENTITY_TOKEN: &str = "web-identity-token";
 const POD_IDENTITY_TOKEN: &str = "pod-identity-token";
