@@ -32,10 +32,7 @@ use actix_service::{
 use actix_web::{App, HttpResponse, dev::AppConfig, web};
 use prometheus::{Registry, TextEncoder};
 use serde::Serialize;
-use tokio::{
-    runtime::{self, LocalOptions},
-    sync::Semaphore,
-};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::connections::{Usage, Watched};
@@ -45,7 +42,7 @@ use crate::{
     state::{current::Current, snapshot::Route},
     system::{
         fault_points,
-        supervision::{End, Task, blocking, catch_in, supervise_thread},
+        supervision::{Started, Task, blocking, run_on_runtime, supervise_thread},
     },
 };
 
@@ -111,7 +108,11 @@ impl Admin {
                 let health = Arc::new(health);
                 let mut serves = Some(serves);
                 let is_over = || end.is_cancelled();
-                supervise_thread(Task::Admin, is_over, || run(&listener, &health, &end, serves.take()));
+                supervise_thread(Task::Admin, is_over, || {
+                    run_on_runtime(&end, serves.take(), async |serves| {
+                        serve_until(&end, &listener, &health, serves).await
+                    })
+                });
             }
         })?;
         let admin = Self { end, thread: Some(thread) };
@@ -131,44 +132,20 @@ impl Drop for Admin {
     }
 }
 
-/// One run of the port. `serves` is told once the first one serves, or cannot.
-fn run(
+/// One run of the port, until its end. `serves` is told once it serves.
+async fn serve_until(
+    end: &CancellationToken,
     listener: &TcpListener,
     health: &Arc<Health>,
-    end: &CancellationToken,
-    mut serves: Option<mpsc::Sender<io::Result<()>>>,
-) -> End {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-    let result = runtime.map_or_else(
-        |error| Ok(Err(error)),
-        |runtime| {
-            let result = runtime.block_on(catch_in(async {
-                tokio::select! {
-                    result = serve(listener, Arc::clone(health), &mut serves) => result,
-                    () = end.cancelled() => Ok(()),
-                }
-            }));
-            // a page that is being made must not hold up the end
-            runtime.shutdown_background();
-            result
-        },
-    );
-    match (result, serves) {
-        // the process cannot start, and says why itself
-        (Ok(Err(error)), Some(serves)) => {
-            end.cancel();
-            let _ = serves.send(Err(error));
-            End::Returned
-        }
-        (result, _) => result.into(),
+    serves: &mut Option<Started>,
+) -> io::Result<()> {
+    tokio::select! {
+        result = serve(listener, Arc::clone(health), serves) => result,
+        () = end.cancelled() => Ok(()),
     }
 }
 
-async fn serve(
-    listener: &TcpListener,
-    health: Arc<Health>,
-    serves: &mut Option<mpsc::Sender<io::Result<()>>>,
-) -> io::Result<()> {
+async fn serve(listener: &TcpListener, health: Arc<Health>, serves: &mut Option<Started>) -> io::Result<()> {
     let current = Arc::clone(&health.current);
     let most = move || usize::try_from(current.get().capacity.admin_connections).unwrap_or(usize::MAX);
     let registry = web::Data::new(exposition::registry(&health.current).map_err(io::Error::other)?);

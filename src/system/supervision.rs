@@ -15,11 +15,15 @@ use std::{
     sync::{
         Once,
         atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
     },
     task::Poll,
     thread,
     time::{Duration, Instant},
 };
+
+use tokio::runtime::{self, LocalOptions};
+use tokio_util::sync::CancellationToken;
 
 /// The pause after a first failure; it doubles with each that follows soon.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
@@ -274,6 +278,36 @@ pub async fn once(task: Task, name: &str, part: impl Future<Output = ()>) {
     if let Err(panicked) = catch_in(part).await {
         task.count_failure();
         log::error!("{name} {panicked}");
+    }
+}
+
+/// Told once a thread's first run serves, or cannot.
+pub type Started = mpsc::Sender<io::Result<()>>;
+
+/// One run of a thread, on a runtime of its own. If the first cannot serve, `started` is told so and `end` is set: the
+/// process cannot start, and says why itself. The panics of tasks on the runtime are the business of who spawns them.
+pub fn run_on_runtime(
+    end: &CancellationToken,
+    mut started: Option<Started>,
+    serve: impl AsyncFnOnce(&mut Option<Started>) -> io::Result<()>,
+) -> End {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    let result = runtime.map_or_else(
+        |error| Ok(Err(error)),
+        |runtime| {
+            let result = runtime.block_on(catch_in(serve(&mut started)));
+            // blocking work, such as a name that is being resolved, must not hold up the end
+            runtime.shutdown_background();
+            result
+        },
+    );
+    match (result, started) {
+        (Ok(Err(error)), Some(started)) => {
+            end.cancel();
+            let _ = started.send(Err(error));
+            End::Returned
+        }
+        (result, _) => result.into(),
     }
 }
 

@@ -74,25 +74,29 @@ impl Paint {
 
 /// Rows whose columns are as wide as their widest cell; the last has no blanks behind it.
 pub fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+    let widths = widest(rows);
+    rows.iter().map(|row| line(row.iter().map(String::as_str), &widths)).collect()
+}
+
+/// The width of each column's widest cell.
+fn widest(rows: &[Vec<String>]) -> Vec<usize> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or_default()
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
     };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            line.push_str(cell);
-            line.extend(std::iter::repeat_n(' ', width + GAP - cell.chars().count()));
-        }
-        line.truncate(line.trim_end().len());
-        line
-    };
-    rows.iter().map(line).collect()
+    (0..columns).map(width).collect()
+}
+
+/// Cells in columns of these widths.
+fn line<'c>(cells: impl Iterator<Item = &'c str>, widths: &[usize]) -> String {
+    let mut line = String::new();
+    for (cell, width) in cells.zip(widths) {
+        line.push_str(cell);
+        line.extend(std::iter::repeat_n(' ', width + GAP - cell.chars().count()));
+    }
+    line.truncate(line.trim_end().len());
+    line
 }
 
 /// The columns that a table may take: those of the terminal, or of `COLUMNS`.
@@ -113,30 +117,16 @@ pub fn wrapped(rows: &[Vec<String>], width: usize) -> Vec<Vec<String>> {
         let cells: Vec<Vec<String>> =
             row.iter().zip(&widths).map(|(cell, width)| pieces(cell, *width)).collect();
         let height = cells.iter().map(Vec::len).max().unwrap_or_default();
-        let line = |at: usize| {
-            let mut line = String::new();
-            for (pieces, width) in cells.iter().zip(&widths) {
-                let piece = pieces.get(at).map_or("", String::as_str);
-                line.push_str(piece);
-                line.extend(std::iter::repeat_n(' ', width + GAP - piece.chars().count()));
-            }
-            line.truncate(line.trim_end().len());
-            line
-        };
-        (0..height).map(line).collect()
+        let part = |at: usize| cells.iter().map(move |pieces| pieces.get(at).map_or("", String::as_str));
+        (0..height).map(|at| line(part(at), &widths)).collect()
     };
     rows.iter().map(lines).collect()
 }
 
 /// The widths of columns that are together no wider than this, unless each is as narrow as may be.
 fn fitting(rows: &[Vec<String>], width: usize) -> Vec<usize> {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let widest = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
-    };
-    let mut widths: Vec<usize> = (0..columns).map(widest).collect();
-    let gaps = GAP * columns.saturating_sub(1);
+    let mut widths = widest(rows);
+    let gaps = GAP * widths.len().saturating_sub(1);
     while widths.iter().sum::<usize>() + gaps > width {
         let Some(column) = widths.iter_mut().filter(|width| **width > NARROWEST).max() else { break };
         *column -= 1;
