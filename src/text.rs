@@ -6,5 +6,6 @@ pub(crate) mod hexadecimal;
 pub(crate) mod json;
 pub(crate) mod key_source;
 pub(crate) mod lenient_base64;
+pub(crate) mod listing;
 pub(crate) mod units;
 pub mod uri_syntax;

@@ -154,18 +154,21 @@ fn platform_certificates() -> CertificateResult {
 /// # Errors
 /// The file cannot be read, holds none, or one that is broken.
 pub fn read_authorities(file: &Path) -> io::Result<RootCertStore> {
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&read_certificates(file)?)
-        .collect::<Result<_, _>>()
-        .map_err(|error| io::Error::other(error.to_string()))?;
-    if certificates.is_empty() {
-        return Err(io::Error::other("no certificate in it"));
-    }
     let mut roots = RootCertStore::empty();
-    for (index, certificate) in certificates.into_iter().enumerate() {
+    for (index, certificate) in certificates(file)?.into_iter().enumerate() {
         let broken = |_| io::Error::other(format!("the certificate number {} is none inside", index + 1));
         roots.add(certificate).map_err(broken)?;
     }
     Ok(roots)
+}
+
+/// The certificates of a PEM file; at least one.
+fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read_certificates(file)?).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(io::Error::other("no certificate in it")),
+        found => found.map_err(|error| io::Error::other(error.to_string())),
+    }
 }
 
 /// `ssl_verify: false`: any certificate will do, but the handshake must still be signed with its key.

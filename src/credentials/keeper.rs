@@ -125,7 +125,7 @@ impl Keeper {
     }
 
     fn keep(&self, fetch: impl Fetch) -> Kept {
-        let slot = Arc::new(Slot::new());
+        let slot = Arc::new(Slot::default());
         let fetch = Arc::new(fetch);
         let of_refresher = Arc::clone(&slot);
         let refresher = supervise(Task::Credentials, move || {

@@ -24,10 +24,7 @@ use super::{
     status::{Caller, Ready, State, Status},
     sts::Fetched,
 };
-use crate::system::wall_clock::Rfc3339;
-
-/// Routes that one line of the log names.
-const MOST_NAMED: usize = 5;
+use crate::{system::wall_clock::Rfc3339, text::listing};
 
 pub struct Keys {
     pub credentials: Arc<Credentials>,
@@ -70,6 +67,7 @@ struct Report {
     failure: Option<String>,
 }
 
+#[derive(Default)]
 pub struct Slot {
     keys: ArcSwapOption<Keys>,
     report: ArcSwap<Report>,
@@ -91,18 +89,6 @@ impl fmt::Debug for Slot {
 }
 
 impl Slot {
-    pub fn new() -> Self {
-        Self {
-            keys: ArcSwapOption::empty(),
-            report: ArcSwap::default(),
-            routes: Mutex::default(),
-            failures: AtomicU64::new(0),
-            first_fetch_over: watch::Sender::new(false),
-            published: Notify::new(),
-            wake: Notify::new(),
-        }
-    }
-
     /// The keys in force, expired or not.
     pub fn keys(&self) -> Option<Arc<Keys>> {
         self.keys.load_full()
@@ -138,14 +124,7 @@ impl Slot {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         routes.sort();
         routes.dedup();
-        let more = routes.len().saturating_sub(MOST_NAMED);
-        let named = routes[..routes.len() - more].join(", ");
-        match (routes.len(), more) {
-            (0, _) => String::new(),
-            (1, _) => format!("route {named}: "),
-            (_, 0) => format!("routes {named}: "),
-            (_, more) => format!("routes {named} and {more} more: "),
-        }
+        if routes.is_empty() { String::new() } else { format!("{}: ", listing::routes(&routes)) }
     }
 
     pub fn failures(&self) -> u64 {
@@ -310,7 +289,7 @@ mod tests {
 
     #[test]
     fn the_routes_of_a_slot_are_named_as_long_as_they_are_there() {
-        let slot = Arc::new(Slot::new());
+        let slot = Arc::new(Slot::default());
         let user = |route: &str| User::of(&slot, &route.into());
         assert_eq!(slot.routes(), "");
         let (one, again) = (user("fn"), user("fn"));
@@ -325,7 +304,7 @@ mod tests {
 
     #[test]
     fn keys_that_aws_refuses_and_their_source_gives_again_are_not_ready_until_aws_accepts_them() {
-        let slot = Slot::new();
+        let slot = Slot::default();
         slot.report("environment", None);
         let used = Arc::clone(&slot.publish(keys("AKIDEXAMPLE").into()).credentials);
         let is_ready = || matches!(slot.status(SystemTime::now()).state, State::Ready(_));
@@ -350,7 +329,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn other_keys_are_there_at_once_if_they_are_and_waited_for_if_not() {
-        let slot = Arc::new(Slot::new());
+        let slot = Arc::new(Slot::default());
         let first = keys("first");
         assert!(!slot.newer_than(&first, NOT_LONG).await);
         slot.publish(first.clone().into());

@@ -259,7 +259,7 @@ impl Call<'_> {
                 true
             }
             (Pause::UntilNewKeys(limit), Some(signing), Some(signed)) => {
-                let newer = pin!(async { Ok(signing.newer_than(&signed.keys, limit).await) });
+                let newer = pin!(async { Ok(signing.credentials.newer_than(&signed.keys, limit).await) });
                 self.deadline.heed(newer).await.unwrap_or(false)
             }
             (Pause::UntilNewKeys(_), ..) => false,

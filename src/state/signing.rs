@@ -2,10 +2,7 @@
 //!
 //! `proxy/call.rs` has a request signed before each attempt, and hands in the head of what comes back.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use aws_credential_types::Credentials;
 
@@ -68,11 +65,6 @@ impl Signing {
         }
         self.clock.observe(&upstream.headers, used.at);
         false
-    }
-
-    /// Waits until there are other keys than those that AWS has refused, no longer than `limit`; whether there are.
-    pub async fn newer_than(&self, refused: &Credentials, limit: Duration) -> bool {
-        self.credentials.newer_than(refused, limit).await
     }
 }
 

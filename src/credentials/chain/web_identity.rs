@@ -1,6 +1,6 @@
 //! A role for a token that the cluster issued.
 
-use std::{fmt, path::PathBuf};
+use std::{borrow::Cow, path::PathBuf};
 
 use super::{Answer, ChainSource, Choice, Row, Surroundings};
 use crate::{
@@ -33,13 +33,11 @@ fn of(surroundings: &Surroundings<'_>) -> Result<Option<WebIdentity>, String> {
     Ok(Some(WebIdentity { token_file: token_file.into(), role_arn, session_name }))
 }
 
-impl fmt::Display for WebIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("IRSA")
-    }
-}
-
 impl ChainSource for WebIdentity {
+    fn name(&self) -> Cow<'_, str> {
+        "IRSA".into()
+    }
+
     fn fetch<'a>(&'a self, aws: &'a Aws) -> Answer<'a, Result<Fetched, String>> {
         Box::pin(async move {
             aws.refuse_empty_endpoint()?;
