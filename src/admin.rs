@@ -14,7 +14,7 @@ mod process;
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::TcpListener,
     rc::Rc,
     sync::{
         Arc,
@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 use self::connections::{Usage, Watched};
 use crate::{
     credentials::State,
-    listener::{date, sockets},
+    listener::date,
     state::{current::Current, snapshot::Route},
     system::{
         fault_points,
@@ -192,14 +192,6 @@ async fn serve(listener: &TcpListener, health: Arc<Health>, serves: &mut Option<
 
 async fn live() -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({ "live": true }))
-}
-
-/// Binds the port.
-///
-/// # Errors
-/// The address is taken, or not ours.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    sockets::bind_tcp(address)
 }
 
 async fn ready(health: web::Data<Health>, turns: web::Data<Turns>) -> HttpResponse {

@@ -18,10 +18,10 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin::{self, Admin, Health},
+    admin::{Admin, Health},
     credentials::Keeper,
     listener::{
-        sockets::{BindError, Sockets},
+        sockets::{self, BindError, Sockets},
         worker::Workers,
     },
     metrics::Metrics,
@@ -79,10 +79,8 @@ impl Application {
         let mut assembly = Assembly::new(keeper, metrics, files);
         let snapshot = assembly.build(&settings).map_err(StartError::Assembly)?;
         let sockets = Sockets::bind(&settings.listen).map_err(StartError::Listen)?;
-        let (admin, admin_address) = bind_admin(settings.admin.address).map_err(|error| {
-            let address = settings.admin.address.to_string();
-            StartError::Listen(BindError::Taken { address, key: "admin.address", error })
-        })?;
+        let admin = sockets::tcp(settings.admin.address, "admin.address").map_err(StartError::Listen);
+        let (admin, admin_address) = admin?;
         let current = Arc::new(Current::new(snapshot));
         Ok(Self { settings, current, assembly, origin: None, sockets, admin, admin_address })
     }
@@ -211,10 +209,4 @@ async fn follow(origin: Option<Origin>, assembly: Assembly, current: &Arc<Curren
             std::future::pending::<()>().await;
         }
     }
-}
-
-fn bind_admin(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let listener = admin::bind(address)?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
 }

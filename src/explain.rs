@@ -30,6 +30,7 @@ use crate::{
     proxy::{self, Chosen, record},
     routing::{Mismatch, RouteTable, standing},
     settings::{Hidden, RouteSettings, Settings, Tracing},
+    text::listing::joined,
     tls::Configurations,
 };
 
@@ -247,20 +248,10 @@ fn candidates(settings: &Settings, request: &Request, host: &str) -> Vec<Candida
 }
 
 fn mismatch_text(mismatch: Mismatch, route: &RouteSettings) -> String {
-    let list = |items: Vec<String>| items.join(", ");
     let rule = &route.rule;
     match mismatch {
-        Mismatch::Host => {
-            format!("host: takes {}", list(rule.hosts.iter().map(ToString::to_string).collect()))
-        }
-        Mismatch::Path => {
-            format!("path: takes {}", list(rule.uris.iter().map(ToString::to_string).collect()))
-        }
-        Mismatch::Method => {
-            format!(
-                "method: takes {}",
-                list(rule.methods.allowed().iter().map(ToString::to_string).collect())
-            )
-        }
+        Mismatch::Host => format!("host: takes {}", joined(&rule.hosts)),
+        Mismatch::Path => format!("path: takes {}", joined(&rule.uris)),
+        Mismatch::Method => format!("method: takes {}", joined(rule.methods.allowed())),
     }
 }

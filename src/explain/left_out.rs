@@ -62,7 +62,7 @@ fn headers(brought: &HeaderMap, outbound: &HeaderMap, backend: &dyn Backend) -> 
         .map(|name| LeftOut {
             part: Part::Headers,
             name: name.to_string(),
-            why: why(name, brought, outbound, backend),
+            why: why_not_passed(name, brought).unwrap_or_else(|| backend.why_left_out(name, outbound)),
         })
         .collect()
 }
@@ -71,11 +71,4 @@ fn headers(brought: &HeaderMap, outbound: &HeaderMap, backend: &dyn Backend) -> 
 fn passes(name: &HeaderName, brought: &HeaderMap, outbound: &HeaderMap) -> bool {
     let holds = |sent: &HeaderValue, value: &HeaderValue| sent.as_bytes().starts_with(value.as_bytes());
     brought.get_all(name).all(|value| outbound.get_all(name).any(|sent| holds(sent, value)))
-}
-
-fn why(name: &HeaderName, brought: &HeaderMap, outbound: &HeaderMap, backend: &dyn Backend) -> &'static str {
-    if let Some(why) = why_not_passed(name, brought) {
-        return why;
-    }
-    backend.why_left_out(name, outbound)
 }

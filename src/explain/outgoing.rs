@@ -111,9 +111,7 @@ impl Outgoing {
             signature,
         })
     }
-}
 
-impl Outgoing {
     /// The same without the texts that nobody is shown.
     pub fn without(mut self, hidden: &Hidden) -> Self {
         let leave_out = |text: &mut String| *text = hidden.left_out_of(text, redaction::LEFT_OUT);

@@ -182,7 +182,7 @@ fn taken(address: String, key: &'static str, error: io::Error) -> BindError {
     BindError::Taken { address, key, error }
 }
 
-fn tcp(address: SocketAddr, key: &'static str) -> Result<(TcpListener, SocketAddr), BindError> {
+pub fn tcp(address: SocketAddr, key: &'static str) -> Result<(TcpListener, SocketAddr), BindError> {
     let bound = bind_tcp(address).and_then(|listener| {
         let address = listener.local_addr()?;
         Ok((listener, address))

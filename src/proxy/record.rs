@@ -352,12 +352,12 @@ impl kv::Source for Parts<'_> {
     }
 }
 
-fn milliseconds(duration: Duration) -> f64 {
+pub(super) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
 /// The client's id if it is one, a new one otherwise.
-#[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "digits fit into a header")]
+#[expect(clippy::expect_used, reason = "digits fit into a header")]
 pub fn request_id(request: &Request) -> HeaderValue {
     let given = request.headers().get(REQUEST_ID).filter(|id| is_plain_word(id.as_bytes()));
     given.cloned().unwrap_or_else(|| HeaderValue::from_bytes(&new_request_id()).expect("hexadecimal digits"))

@@ -4,7 +4,7 @@
 
 use actix_http::header::HeaderValue;
 
-use crate::text::uri_syntax::push_encoded;
+use crate::text::uri_syntax::{push_encoded, query::pairs};
 
 /// Everything that a signature covers.
 #[derive(Debug)]
@@ -120,11 +120,7 @@ fn push_path(path: &str, text: &mut Vec<u8>) {
 
 /// The query's pairs sorted by name, then value. The query itself is in strict form already.
 fn push_query(query: &str, text: &mut Vec<u8>) {
-    let mut pairs: Vec<(&str, &str)> = query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .collect();
+    let mut pairs: Vec<(&str, &str)> = pairs(query).collect();
     pairs.sort_unstable();
     for (index, (name, value)) in pairs.into_iter().enumerate() {
         if index > 0 {

@@ -2,13 +2,18 @@
 
 const MOST_NAMED: usize = 5;
 
+/// `a, b`: all of them.
+pub fn joined<I: ToString>(items: &[I]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// `a, b`, or of more than five `a, b, c, d, e and 2 more`.
 pub fn listed<N: AsRef<str>>(names: &[N]) -> String {
-    let named: Vec<&str> = names.iter().take(MOST_NAMED).map(AsRef::as_ref).collect();
-    let named = named.join(", ");
+    let first: Vec<&str> = names.iter().take(MOST_NAMED).map(AsRef::as_ref).collect();
+    let first = first.join(", ");
     match names.len().saturating_sub(MOST_NAMED) {
-        0 => named,
-        more => format!("{named} and {more} more"),
+        0 => first,
+        more => format!("{first} and {more} more"),
     }
 }
 

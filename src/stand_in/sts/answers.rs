@@ -109,25 +109,22 @@ impl Refusal {
     }
 
     fn parts(&self) -> (StatusCode, &'static str, &str) {
-        match self {
-            Self::Signature(refusal) => of_signature(refusal),
-            Self::AccessDenied(message) => (StatusCode::FORBIDDEN, "AccessDenied", message),
+        let (code, message) = match self {
+            Self::Signature(refusal) => return of_signature(refusal),
+            Self::AccessDenied(message) => return (StatusCode::FORBIDDEN, "AccessDenied", message),
             Self::InvalidIdentityToken => (
-                StatusCode::BAD_REQUEST,
                 "InvalidIdentityToken",
                 "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)",
             ),
             Self::ExpiredIdentityToken => (
-                StatusCode::BAD_REQUEST,
                 "ExpiredTokenException",
                 "Token expired: the current date/time must be before the expiration date/time",
             ),
-            Self::Validation(message) => (StatusCode::BAD_REQUEST, "ValidationError", message),
-            Self::Throttling => (StatusCode::BAD_REQUEST, "Throttling", "Rate exceeded"),
-            Self::InvalidAction => {
-                (StatusCode::BAD_REQUEST, "InvalidAction", "Could not find operation for version 2011-06-15")
-            }
-        }
+            Self::Validation(message) => ("ValidationError", &**message),
+            Self::Throttling => ("Throttling", "Rate exceeded"),
+            Self::InvalidAction => ("InvalidAction", "Could not find operation for version 2011-06-15"),
+        };
+        (StatusCode::BAD_REQUEST, code, message)
     }
 }
 

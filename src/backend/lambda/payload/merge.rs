@@ -86,9 +86,7 @@ impl<'a> Members<'a> {
             }
         }
     }
-}
 
-impl Members<'_> {
     /// Whether they are written as they stand in the body.
     fn are_json(&self) -> bool {
         matches!(self, Self::Object(_))
