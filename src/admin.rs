@@ -14,7 +14,7 @@ mod process;
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::TcpListener,
     rc::Rc,
     sync::{
         Arc,
@@ -32,20 +32,17 @@ use actix_service::{
 use actix_web::{App, HttpResponse, dev::AppConfig, web};
 use prometheus::{Registry, TextEncoder};
 use serde::Serialize;
-use tokio::{
-    runtime::{self, LocalOptions},
-    sync::Semaphore,
-};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::connections::{Usage, Watched};
 use crate::{
     credentials::State,
-    listener::{date, sockets},
+    listener::date,
     state::{current::Current, snapshot::Route},
     system::{
         fault_points,
-        supervision::{End, Task, blocking, catch_in, supervise_thread},
+        supervision::{Started, Task, blocking, run_on_runtime, supervise_thread},
     },
 };
 
@@ -72,7 +69,6 @@ struct Turns {
     others: Semaphore,
 }
 
-/// The answer of `/ready`.
 #[derive(Debug, Serialize)]
 struct Readiness<'a> {
     ready: bool,
@@ -112,7 +108,11 @@ impl Admin {
                 let health = Arc::new(health);
                 let mut serves = Some(serves);
                 let is_over = || end.is_cancelled();
-                supervise_thread(Task::Admin, is_over, || run(&listener, &health, &end, serves.take()));
+                supervise_thread(Task::Admin, is_over, || {
+                    run_on_runtime(&end, serves.take(), async |serves| {
+                        serve_until(&end, &listener, &health, serves).await
+                    })
+                });
             }
         })?;
         let admin = Self { end, thread: Some(thread) };
@@ -132,44 +132,20 @@ impl Drop for Admin {
     }
 }
 
-/// One run of the port. `serves` is told once the first one serves, or cannot.
-fn run(
+/// One run of the port, until its end. `serves` is told once it serves.
+async fn serve_until(
+    end: &CancellationToken,
     listener: &TcpListener,
     health: &Arc<Health>,
-    end: &CancellationToken,
-    mut serves: Option<mpsc::Sender<io::Result<()>>>,
-) -> End {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-    let result = runtime.map_or_else(
-        |error| Ok(Err(error)),
-        |runtime| {
-            let result = runtime.block_on(catch_in(async {
-                tokio::select! {
-                    result = serve(listener, Arc::clone(health), &mut serves) => result,
-                    () = end.cancelled() => Ok(()),
-                }
-            }));
-            // a page that is being made must not hold up the end
-            runtime.shutdown_background();
-            result
-        },
-    );
-    match (result, serves) {
-        // the process cannot start, and says why itself
-        (Ok(Err(error)), Some(serves)) => {
-            end.cancel();
-            let _ = serves.send(Err(error));
-            End::Returned
-        }
-        (result, _) => result.into(),
+    serves: &mut Option<Started>,
+) -> io::Result<()> {
+    tokio::select! {
+        result = serve(listener, Arc::clone(health), serves) => result,
+        () = end.cancelled() => Ok(()),
     }
 }
 
-async fn serve(
-    listener: &TcpListener,
-    health: Arc<Health>,
-    serves: &mut Option<mpsc::Sender<io::Result<()>>>,
-) -> io::Result<()> {
+async fn serve(listener: &TcpListener, health: Arc<Health>, serves: &mut Option<Started>) -> io::Result<()> {
     let current = Arc::clone(&health.current);
     let most = move || usize::try_from(current.get().capacity.admin_connections).unwrap_or(usize::MAX);
     let registry = web::Data::new(exposition::registry(&health.current).map_err(io::Error::other)?);
@@ -216,14 +192,6 @@ async fn serve(
 
 async fn live() -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({ "live": true }))
-}
-
-/// Binds the port.
-///
-/// # Errors
-/// The address is taken, or not ours.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    sockets::bind_tcp(address)
 }
 
 async fn ready(health: web::Data<Health>, turns: web::Data<Turns>) -> HttpResponse {

@@ -1,9 +1,8 @@
 //! The application: built from settings with its socket bound, then run until it is told to stop.
 
-pub mod process;
+pub(crate) mod process;
 
 use std::{
-    fmt,
     future::Future,
     io,
     net::{SocketAddr, TcpListener},
@@ -19,10 +18,10 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin::{self, Admin, Health},
+    admin::{Admin, Health},
     credentials::Keeper,
     listener::{
-        sockets::{BindError, Sockets},
+        sockets::{self, BindError, Sockets},
         worker::Workers,
     },
     metrics::Metrics,
@@ -49,28 +48,17 @@ pub struct Application {
     admin_address: SocketAddr,
 }
 
-/// Why the sidecar could not start.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A socket cannot be had.
+    #[error("{0}")]
     Listen(BindError),
     /// The thread that keeps credentials fresh cannot be had.
+    #[error("no thread for credentials: {0}")]
     Credentials(io::Error),
     /// A route cannot be served, or a collector not be told.
+    #[error("{0}")]
     Assembly(AssemblyError),
 }
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listen(error) => error.fmt(f),
-            Self::Credentials(error) => write!(f, "no thread for credentials: {error}"),
-            Self::Assembly(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
 
 impl Application {
     /// Builds the routes and binds the socket; nothing is served yet.
@@ -91,10 +79,8 @@ impl Application {
         let mut assembly = Assembly::new(keeper, metrics, files);
         let snapshot = assembly.build(&settings).map_err(StartError::Assembly)?;
         let sockets = Sockets::bind(&settings.listen).map_err(StartError::Listen)?;
-        let (admin, admin_address) = bind_admin(settings.admin.address).map_err(|error| {
-            let address = settings.admin.address.to_string();
-            StartError::Listen(BindError::Taken { address, key: "admin.address", error })
-        })?;
+        let admin = sockets::tcp(settings.admin.address, "admin.address").map_err(StartError::Listen);
+        let (admin, admin_address) = admin?;
         let current = Arc::new(Current::new(snapshot));
         Ok(Self { settings, current, assembly, origin: None, sockets, admin, admin_address })
     }
@@ -116,7 +102,6 @@ impl Application {
         self.sockets.https
     }
 
-    /// Where the Unix socket is.
     pub fn unix_socket(&self) -> Option<&Path> {
         self.sockets.unix.as_deref()
     }
@@ -224,10 +209,4 @@ async fn follow(origin: Option<Origin>, assembly: Assembly, current: &Arc<Curren
             std::future::pending::<()>().await;
         }
     }
-}
-
-fn bind_admin(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let listener = admin::bind(address)?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
 }

@@ -7,8 +7,8 @@
 //! A new backend is one file beside `api_gateway.rs`, one arm of [`build`], its section of the settings in the places that
 //! `settings/backend.rs` names, a route in `tests/it/backend_contract.rs`, and a table of its keys in README.md.
 
-pub mod api_gateway;
-pub mod lambda;
+pub(crate) mod api_gateway;
+pub(crate) mod lambda;
 pub mod verdict;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -20,8 +20,7 @@ use actix_http::{
 
 use self::verdict::Verdict;
 use crate::{
-    client::aws_error::AwsApi,
-    client::{Endpoint, KeepAlive, ReplyBody, Secured, UpstreamReply},
+    client::{Endpoint, KeepAlive, ReplyBody, Secured, UpstreamReply, aws_error::AwsApi},
     message::{
         error::ProxyError,
         inbound::{BodyLimits, BodyMode, InboundRequest},
@@ -96,14 +95,11 @@ pub enum ReplyMode {
     },
 }
 
-/// An answer for the client.
 #[derive(Debug)]
 pub struct ClientReply {
-    /// Status.
     pub status: StatusCode,
     /// Headers, none of them about a connection or framing.
     pub headers: HeaderMap,
-    /// The body.
     pub body: ReplyBody,
     /// The length of the body that an answer to GET would have, where a function says it (RFC 9110, 8.6). No body is
     /// framed by it.
@@ -117,11 +113,9 @@ pub struct ClientReply {
 pub struct Target {
     /// Where connections lead.
     pub endpoint: Arc<Endpoint>,
-    /// The value of `Host`.
     pub authority: HeaderValue,
     /// What signatures are good for; `None` on a route that does not sign.
     pub scope: Option<Scope>,
-    /// Time limits.
     pub timeouts: Timeouts,
     /// Whether a request's body has to be here before anything is sent.
     pub body_mode: BodyMode,

@@ -17,7 +17,7 @@ use serde_json::json;
 #[cfg(feature = "dev")]
 use crate::dev;
 use crate::{
-    app::process::{cannot_start, serve, tell, wrong},
+    app::process::{Ended, cannot_start, serve, tell, wrong},
     explain,
     settings::{Settings, schema},
     system::{
@@ -116,65 +116,56 @@ enum Form {
 pub fn main() -> ExitCode {
     let line = CommandLine::parse();
     let default = RunOptions { directory: line.settings, child: false };
-    match line.command.unwrap_or(Command::Run(default)) {
+    let ended = match line.command.unwrap_or(Command::Run(default)) {
         Command::Run(options) => run(&options),
         Command::Check(options) => check::run(&options),
         Command::Routes(options) => routes(&options),
         Command::Explain(options) => explain(&options),
-        Command::Schema(options) => printed(&format!("{:#}", schema::of(options.file))),
+        Command::Schema(options) => Ok(printed(&format!("{:#}", schema::of(options.file)))),
         #[cfg(feature = "dev")]
         Command::Dev(options) => dev::run(&options),
-    }
+    };
+    ended.unwrap_or_else(|code| code)
 }
 
-fn run(options: &RunOptions) -> ExitCode {
+fn run(options: &RunOptions) -> Ended {
     #[cfg(feature = "dev")]
     if options.child {
         dev::child::end_with_parent();
     }
-    match exhausted::watch(|| Settings::load(&options.directory.settings)) {
-        Ok(Ok(settings)) => serve(settings, Some(&options.directory.settings), |application| {
-            if options.child {
-                let (listen, admin) = (application.address(), application.admin_address());
-                tell(&mut io::stdout(), &format!("{listen} {admin}"));
-            }
-        }),
-        Ok(Err(mistakes)) => wrong(&mistakes),
-        Err(exhausted) => cannot_start(&exhausted),
-    }
-}
-
-fn routes(options: &RoutesOptions) -> ExitCode {
-    let settings = match load(&options.directory, options.form.output) {
-        Ok(settings) => settings,
-        Err(code) => return code,
-    };
-    printed(&match options.form.output {
-        Form::Text => routes::table(&settings, Paint::of_output(), terminal::width_of_output()),
-        Form::Json => format!("{:#}", routes::json(&settings)),
+    let directory = &options.directory.settings;
+    let read =
+        exhausted::watch(|| Settings::load(directory)).map_err(|exhausted| cannot_start(&exhausted))?;
+    serve(read.map_err(|mistakes| wrong(&mistakes))?, Some(directory), |application| {
+        if options.child {
+            let (listen, admin) = (application.address(), application.admin_address());
+            tell(&mut io::stdout(), &format!("{listen} {admin}"));
+        }
     })
 }
 
-fn explain(options: &ExplainOptions) -> ExitCode {
-    let settings = match load(&options.directory, options.form.output) {
-        Ok(settings) => settings,
-        Err(code) => return code,
-    };
+fn routes(options: &RoutesOptions) -> Ended {
+    let settings = load(&options.directory, options.form.output)?;
+    Ok(printed(&match options.form.output {
+        Form::Text => routes::table(&settings, Paint::of_output(), terminal::width_of_output()),
+        Form::Json => format!("{:#}", routes::json(&settings)),
+    }))
+}
+
+fn explain(options: &ExplainOptions) -> Ended {
+    let settings = load(&options.directory, options.form.output)?;
     let explained = actix_rt::System::new().block_on(explain::explain(&settings, &options.asked));
-    let explanation = match explained {
-        Ok(explanation) => explanation,
-        Err(problem) => {
-            tell(&mut io::stderr(), &format!("apigw-invoker: {problem}"));
-            return ExitCode::from(WRONG_USAGE);
-        }
-    };
+    let explanation = explained.map_err(|problem| {
+        tell(&mut io::stderr(), &format!("apigw-invoker: {problem}"));
+        ExitCode::from(WRONG_USAGE)
+    })?;
     match options.form.output {
         Form::Text => {
             tell(&mut io::stdout(), &explanation::text(&explanation, Paint::of_output()));
         }
         Form::Json => print_json(&json!(explanation)),
     }
-    if explanation.goes_out() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(if explanation.goes_out() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The settings, or the exit code after their mistakes were printed.

@@ -4,7 +4,7 @@
 //! speaks HTTP/1.1 over it (`exchange.rs`), and returns the answer's head with a body that streams (`response.rs`).
 //! What the sidecar asks on its own account goes out by awc over the same dialler (`control_plane.rs`).
 
-pub mod aws_error;
+pub(crate) mod aws_error;
 mod control_plane;
 mod dial;
 mod endpoint;
@@ -35,17 +35,19 @@ use tokio::time::{Instant, sleep_until};
 pub(crate) use self::{
     control_plane::{ControlAnswer, ControlClient, ControlLimits},
     dial::dial,
-    probe::{Probed, Unreached, probe_all},
-};
-pub use self::{
-    endpoint::{Endpoint, KeepAlive, Secured},
-    event_stream::{EventStream, Events},
+    endpoint::Secured,
     framing::{MAX_HEAD, MAX_HEADERS},
     log_tail::log_tail,
-    reply::{ERROR_TYPE, FUNCTION_ERROR, LOG_RESULT, ReplyBody, UpstreamReply},
-    request_head::encode as encode_head,
+    probe::{Probed, Unreached, probe_all},
+    reply::{ERROR_TYPE, FUNCTION_ERROR, LOG_RESULT},
     response::ResponseBody,
     room::UpstreamRoom,
+};
+pub use self::{
+    endpoint::{Endpoint, KeepAlive},
+    event_stream::EventStream,
+    reply::{ReplyBody, UpstreamReply},
+    request_head::encode as encode_head,
 };
 use self::{
     exchange::Exchange,

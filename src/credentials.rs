@@ -36,7 +36,6 @@ mod sts;
 mod way;
 
 use std::{
-    fmt,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -72,7 +71,8 @@ enum Kind {
 }
 
 /// A source has no keys to give.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no credentials: {0}")]
 pub struct CredentialsUnavailable(String);
 
 impl CredentialsUnavailable {
@@ -81,14 +81,6 @@ impl CredentialsUnavailable {
         Self(reason.into())
     }
 }
-
-impl fmt::Display for CredentialsUnavailable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no credentials: {}", self.0)
-    }
-}
-
-impl std::error::Error for CredentialsUnavailable {}
 
 impl CredentialSource {
     /// Keys that never change.
@@ -151,7 +143,6 @@ impl CredentialSource {
         }
     }
 
-    /// How the source is doing.
     pub fn status(&self, now: SystemTime) -> Status {
         match &self.kind {
             Kind::Fixed(credentials) => Status {

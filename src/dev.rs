@@ -12,7 +12,7 @@ use clap::Args;
 use self::banner::Banner;
 pub use self::documents::{Sockets, documents};
 use crate::{
-    app::process::{serve, tell, wrong},
+    app::process::{Ended, serve, tell, wrong},
     listener::sockets::bind_tcp,
     settings::{self, Settings},
     stand_in::{Fault, Keys, StandIn, StandInOptions, credentials},
@@ -36,7 +36,7 @@ pub struct Options {
 }
 
 /// Runs both until a signal ends them.
-pub fn run(options: &Options) -> ExitCode {
+pub(crate) fn run(options: &Options) -> Ended {
     match options.credentials {
         Some(kind) => run_with(options, kind),
         None => run_with_keys(options),
@@ -44,38 +44,22 @@ pub fn run(options: &Options) -> ExitCode {
 }
 
 /// The sidecar finds its keys at a source.
-fn run_with(options: &Options, kind: credentials::Kind) -> ExitCode {
+fn run_with(options: &Options, kind: credentials::Kind) -> Ended {
     let keys = Keys::example();
-    let (directory, told) = match child::prepare(keys.clone()) {
-        Ok((directory, told)) => (directory, with_fault(told, options.fault)),
-        Err(error) => {
-            tell(&mut io::stderr(), &format!("apigw-invoker: no temporary directory: {error}"));
-            return ExitCode::FAILURE;
-        }
-    };
-    match StandIn::start(options.stand_in, told) {
-        Ok(stand_in) => {
-            let banner = options.banner(&stand_in, &keys);
-            child::run(banner, &directory, kind)
-        }
-        Err(error) => failed(options.stand_in, &error),
-    }
+    let prepared = child::prepare(keys.clone());
+    let (directory, told) = prepared.map_err(|error| failed("no temporary directory", &error))?;
+    let stand_in = options.stand_in(told)?;
+    child::run(options.banner(&stand_in, &keys), &directory, kind)
 }
 
 /// The sidecar has the stand-in's keys in its routes.
-fn run_with_keys(options: &Options) -> ExitCode {
+fn run_with_keys(options: &Options) -> Ended {
     let keys = Keys::example();
-    let told = with_fault(StandInOptions::new(keys.clone()), options.fault);
-    let stand_in = match StandIn::start(options.stand_in, told) {
-        Ok(stand_in) => stand_in,
-        Err(error) => return failed(options.stand_in, &error),
-    };
+    let stand_in = options.stand_in(StandInOptions::new(keys.clone()))?;
     let banner = options.banner(&stand_in, &keys);
     let documents = documents(banner.sockets, stand_in.address(), &keys);
-    let settings = match Settings::from_documents(&documents, &settings::environment()) {
-        Ok(settings) => settings,
-        Err(mistakes) => return wrong(&mistakes),
-    };
+    let settings = Settings::from_documents(&documents, &settings::environment());
+    let settings = settings.map_err(|mistakes| wrong(&mistakes))?;
     let routes = settings.clone();
     serve(settings, None, |application| {
         let sockets = Sockets { listen: application.address(), admin: application.admin_address() };
@@ -84,6 +68,17 @@ fn run_with_keys(options: &Options) -> ExitCode {
 }
 
 impl Options {
+    /// Starts the stand-in.
+    fn stand_in(&self, told: StandInOptions) -> Result<StandIn, ExitCode> {
+        let told = match self.fault {
+            Some(fault) => told.with_fault(fault),
+            None => told,
+        };
+        let address = self.stand_in;
+        StandIn::start(address, told)
+            .map_err(|error| failed(&format!("the stand-in cannot listen on {address}"), &error))
+    }
+
     fn banner<'a>(&self, stand_in: &StandIn, keys: &'a Keys) -> Banner<'a> {
         Banner {
             sockets: Sockets { listen: self.listen, admin: admin_address() },
@@ -104,14 +99,8 @@ fn admin_address() -> SocketAddr {
     }
 }
 
-fn with_fault(told: StandInOptions, fault: Option<Fault>) -> StandInOptions {
-    match fault {
-        Some(fault) => told.with_fault(fault),
-        None => told,
-    }
-}
-
-fn failed(address: SocketAddr, error: &io::Error) -> ExitCode {
-    tell(&mut io::stderr(), &format!("apigw-invoker: the stand-in cannot listen on {address}: {error}"));
+/// Tells why nothing runs.
+fn failed(what: &str, error: &io::Error) -> ExitCode {
+    tell(&mut io::stderr(), &format!("apigw-invoker: {what}: {error}"));
     ExitCode::FAILURE
 }

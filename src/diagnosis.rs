@@ -42,7 +42,6 @@ pub struct Caller {
     pub api: AwsApi,
 }
 
-/// The API key of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum ApiKey {
     #[default]
@@ -76,12 +75,10 @@ pub struct RefusedCall {
     signed: Option<Evidence>,
 }
 
-/// One refusal, explained.
 #[derive(Debug)]
 pub struct Diagnosis {
     /// The label for the metric of refusals that are not about a signature; `None` for those that are.
     pub denial: Option<&'static str>,
-    /// Cause and cure.
     pub remark: Remark,
 }
 
@@ -108,7 +105,6 @@ enum Reason {
     Missing,
     /// The key's id is unknown, or its token is another's.
     UnknownKey,
-    /// The keys have expired.
     Expired,
 }
 

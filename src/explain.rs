@@ -30,13 +30,13 @@ use crate::{
     proxy::{self, Chosen, record},
     routing::{Mismatch, RouteTable, standing},
     settings::{Hidden, RouteSettings, Settings, Tracing},
+    text::listing::joined,
     tls::Configurations,
 };
 
 /// Stands for the number that each process draws by lot and has in its name in `Via`.
 const ANY_PROCESS: u64 = 0;
 
-/// A request to explain.
 #[derive(Debug, Args)]
 pub struct Asked {
     /// The request's method, such as GET.
@@ -57,17 +57,14 @@ pub struct Asked {
     pub at: Option<SystemTime>,
 }
 
-/// What would become of it.
 #[derive(Debug, Serialize)]
 pub struct Explanation {
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) host: String,
-    /// The route that takes it.
     pub(crate) route: Option<String>,
     /// Every route, the one that takes it first.
     pub(crate) candidates: Vec<Candidate>,
-    /// What goes out.
     pub(crate) outbound: Option<Outgoing>,
     /// What the client is answered at once, if nothing does.
     pub(crate) refusal: Option<Refusal>,
@@ -251,20 +248,10 @@ fn candidates(settings: &Settings, request: &Request, host: &str) -> Vec<Candida
 }
 
 fn mismatch_text(mismatch: Mismatch, route: &RouteSettings) -> String {
-    let list = |items: Vec<String>| items.join(", ");
     let rule = &route.rule;
     match mismatch {
-        Mismatch::Host => {
-            format!("host: takes {}", list(rule.hosts.iter().map(ToString::to_string).collect()))
-        }
-        Mismatch::Path => {
-            format!("path: takes {}", list(rule.uris.iter().map(ToString::to_string).collect()))
-        }
-        Mismatch::Method => {
-            format!(
-                "method: takes {}",
-                list(rule.methods.allowed().iter().map(ToString::to_string).collect())
-            )
-        }
+        Mismatch::Host => format!("host: takes {}", joined(&rule.hosts)),
+        Mismatch::Path => format!("path: takes {}", joined(&rule.uris)),
+        Mismatch::Method => format!("method: takes {}", joined(rule.methods.allowed())),
     }
 }

@@ -44,7 +44,7 @@
 mod admin;
 pub mod app;
 pub mod backend;
-pub mod cli;
+mod cli;
 pub mod client;
 mod credentials;
 #[cfg(feature = "dev")]
@@ -55,7 +55,7 @@ mod listener;
 mod logging;
 pub mod message;
 pub mod metrics;
-pub mod proxy;
+mod proxy;
 mod resilience;
 pub mod routing;
 pub mod settings;
@@ -64,6 +64,8 @@ mod spans;
 #[cfg(feature = "dev")]
 pub mod stand_in;
 pub mod state;
-pub mod system;
+mod system;
 pub mod text;
 pub mod tls;
+
+pub use cli::main;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    apigw_invoker::cli::main()
+    apigw_invoker::main()
 }

@@ -1,16 +1,16 @@
 //! The parts of an HTTP message that both of its directions share: the listener reads them from clients, the client
 //! from upstreams.
 
-pub mod body_pool;
-pub mod chunks;
+pub(crate) mod body_pool;
+pub(crate) mod chunks;
 pub mod error;
-pub mod head;
-pub mod header_map_pool;
-pub mod headers;
+pub(crate) mod head;
+pub(crate) mod header_map_pool;
+pub(crate) mod headers;
 pub mod inbound;
 pub mod outbound;
-pub mod redaction;
-pub mod remark;
-pub mod request_body;
-pub mod trace;
-pub mod via;
+pub(crate) mod redaction;
+pub(crate) mod remark;
+pub(crate) mod request_body;
+pub(crate) mod trace;
+pub(crate) mod via;

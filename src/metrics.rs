@@ -1,7 +1,7 @@
 //! Counters of the process, for Prometheus.
 //!
-//! `app.rs` makes one of these. `state/builder.rs` gets a [`RouteMetrics`] for each route from it and `client.rs` an
-//! [`EndpointMetrics`] for each endpoint, so that a request finds its counters without a look-up: it does nothing but
+//! `app.rs` makes one of these. `state/builder.rs` gets a `RouteMetrics` for each route from it and `client.rs` an
+//! `EndpointMetrics` for each endpoint, so that a request finds its counters without a look-up: it does nothing but
 //! atomic additions. `admin/exposition.rs` makes a page of it all.
 //!
 //! ```text
@@ -24,14 +24,16 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-pub use self::{
-    clients::ClientConnected, endpoint::EndpointMetrics, reloads::Reloads, route::RouteMetrics,
-    spans::SpanMetrics, values::Count,
+pub(crate) use self::{
+    clients::ClientMetrics,
+    endpoint::EndpointMetrics,
+    reloads::{ReloadMetrics, Reloads},
+    route::RouteMetrics,
+    spans::SpanMetrics,
+    values::Count,
 };
-pub(crate) use self::{clients::ClientMetrics, reloads::ReloadMetrics};
 use crate::{routing::UNROUTED, tls::Validity};
 
-/// Everything that is counted.
 #[derive(Debug)]
 pub struct Metrics {
     /// Requests that no route took, and refusals before there was a request.
@@ -51,7 +53,6 @@ pub struct Metrics {
 struct Known<T>(Mutex<HashMap<Arc<str>, Weak<T>>>);
 
 impl Metrics {
-    /// Nothing counted yet.
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             unrouted: Arc::new(RouteMetrics::new(UNROUTED.into())),

@@ -47,18 +47,18 @@ use self::{
     record::Record,
     reply::{Answer, ClientBody},
 };
-use crate::message::{
-    body_pool::BodyMemory,
-    head::{self, HeadLimits},
-    inbound::{Hop, InboundRequest, Incoming},
-    trace::Trace,
-    via::Via,
-};
 use crate::{
     backend::ReplyMode,
     client::{Client, UpstreamReply},
     diagnosis,
-    message::error::{ErrorKind, ProxyError},
+    message::{
+        body_pool::BodyMemory,
+        error::{ErrorKind, ProxyError},
+        head::{self, HeadLimits},
+        inbound::{Hop, InboundRequest, Incoming},
+        trace::Trace,
+        via::Via,
+    },
     metrics::Metrics,
     resilience::admission,
     routing::{Miss, RouteTable},
@@ -77,7 +77,6 @@ pub struct Worker {
     pub current: Arc<Current>,
     /// Where everything is counted.
     pub metrics: Arc<Metrics>,
-    /// The connections to AWS.
     pub client: Rc<Client>,
     /// Where bodies are read to that have to be here whole.
     pub memory: BodyMemory,
@@ -137,15 +136,12 @@ pub fn refused(error: &ProxyError, metrics: &Metrics) -> String {
     id
 }
 
-/// The surroundings of a request.
 struct Context<'a> {
     worker: &'a Worker,
     snapshot: &'a Snapshot,
-    /// Whether its connection is encrypted.
     is_secure: bool,
 }
 
-/// The path itself.
 async fn forward(
     Context { worker, snapshot, is_secure }: Context<'_>,
     request: Request,
@@ -188,9 +184,7 @@ async fn forward(
     Ok(Answer { reply, permit, deadline })
 }
 
-/// The route of a request.
 pub struct Chosen<'s, R> {
-    /// Itself.
     pub route: &'s R,
     /// Where in the path the part after the route's prefix begins.
     pub remainder: Option<usize>,

@@ -4,7 +4,7 @@
 //! wildcard before no host; an exact path before the longest prefix, by whole segments of the raw,
 //! undecoded path; then the higher `priority`; then a route that names the method before one that takes
 //! any. A route whose method does not fit is passed over for the next best. The order of files plays no part,
-//! because two routes that tie on all of this are a settings mistake ([`clashes`]).
+//! because two routes that tie on all of this are a settings mistake (`clashes`).
 //!
 //! `state/builder.rs` builds the table; `proxy.rs` asks it once per request. `standing.rs` says of one rule by itself how it
 //! stands, for people.
@@ -18,9 +18,9 @@ use std::collections::HashMap;
 
 use actix_http::Method;
 
-pub use clash::{Clash, clashes};
-pub use pattern::{HostPattern, MethodSet, PathPattern, RouteRule, UriPattern};
-pub use standing::{Mismatch, Standing, standing};
+pub(crate) use clash::clashes;
+pub use pattern::{HostPattern, MethodSet, RouteRule, UriPattern};
+pub(crate) use standing::{Mismatch, standing};
 
 use self::paths::PathTable;
 
@@ -40,7 +40,6 @@ pub struct RouteTable<R> {
 /// A route that was found.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Match<'t, 'p, R> {
-    /// The route.
     pub route: &'t R,
     /// What follows the matched prefix, raw and without the slash before it; `None` where the route's path
     /// is exact, or the request stopped at the prefix.
@@ -65,7 +64,7 @@ struct Candidate {
 }
 
 impl<R> RouteTable<R> {
-    /// Builds the table. Rules must not clash, see [`clashes`].
+    /// Builds the table. Rules must not clash, see `clashes`.
     pub fn new(rules: impl IntoIterator<Item = (RouteRule, R)>) -> Self {
         let mut routes = Vec::new();
         let mut by_host: HashMap<String, paths::Builder> = HashMap::new();

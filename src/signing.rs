@@ -14,7 +14,7 @@
 //! blanks are normalised in the canonical request alone.
 
 pub mod canonical;
-pub mod clock_skew;
+pub(crate) mod clock_skew;
 pub(crate) mod explanation;
 
 use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};
@@ -51,7 +51,6 @@ pub struct Scope {
     pub service: String,
 }
 
-/// Signs the requests of one route.
 #[derive(Debug)]
 pub struct Signer {
     scope: Scope,
@@ -75,7 +74,6 @@ impl fmt::Debug for SigningKey {
 /// All that a signature covers, written out; the secret has no part in it. It holds the session token.
 pub struct Draft {
     time: Timestamp,
-    /// The canonical request.
     pub canonical: CanonicalText,
     /// Day, region, service and `aws4_request`.
     pub scope: String,
@@ -106,7 +104,6 @@ impl SigningHeaders {
         [header::AUTHORIZATION, DATE, SECURITY_TOKEN, CONTENT_SHA256].contains(name)
     }
 
-    /// Names and values.
     pub fn lines(&self) -> impl Iterator<Item = (HeaderName, &[u8])> {
         let token = self.security_token.as_ref().map(|token| (SECURITY_TOKEN, token.as_bytes()));
         let always = [(DATE, &self.date.0[..]), (header::AUTHORIZATION, self.authorization.as_bytes())];

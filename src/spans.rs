@@ -55,7 +55,6 @@ pub struct RequestSpan {
     method: Method,
     /// Without the query, which may hold what is nobody else's business.
     path: Arc<str>,
-    /// The client's `tracestate`.
     state: String,
     peer: Option<SocketAddr>,
     route: Option<RouteNames>,
@@ -87,11 +86,9 @@ struct CallSpan {
     status: Option<StatusCode>,
     /// AWS's name for it.
     request_id: Option<HeaderValue>,
-    /// Why there was no answer.
     failure: Option<&'static str>,
 }
 
-/// How a request has ended.
 #[derive(Debug, Default)]
 pub struct End {
     /// After its begin.
@@ -100,7 +97,6 @@ pub struct End {
     pub status: Option<StatusCode>,
     /// Why it failed, if it did.
     pub code: Option<&'static Code>,
-    /// Its id.
     pub request_id: Option<HeaderValue>,
     /// Whether the client left before the answer was over.
     pub is_left: bool,
@@ -209,7 +205,6 @@ impl Recording {
         }
     }
 
-    /// The request is over.
     pub fn end(mut self: Box<Self>, end: End) {
         // one that could not be signed was none
         self.span.calls.retain(|call| call.begun.is_some());

@@ -1,9 +1,9 @@
 //! The settings as the running program sees them: a snapshot, its builder, and the reload that replaces it.
 
-pub mod builder;
-pub mod certificates;
-pub mod current;
-pub mod open_files;
-pub mod reload;
-pub mod signing;
+pub(crate) mod builder;
+pub(crate) mod certificates;
+pub(crate) mod current;
+pub(crate) mod open_files;
+pub(crate) mod reload;
+pub(crate) mod signing;
 pub mod snapshot;

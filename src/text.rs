@@ -1,10 +1,11 @@
 //! Values as text: AWS's host names, JSON, base64, hexadecimal, durations and sizes, and text that is safe in a log line.
 
-pub mod aws_hosts;
-pub mod excerpt;
-pub mod hexadecimal;
-pub mod json;
-pub mod key_source;
-pub mod lenient_base64;
-pub mod units;
+pub(crate) mod aws_hosts;
+pub(crate) mod excerpt;
+pub(crate) mod hexadecimal;
+pub(crate) mod json;
+pub(crate) mod key_source;
+pub(crate) mod lenient_base64;
+pub(crate) mod listing;
+pub(crate) mod units;
 pub mod uri_syntax;

@@ -4,14 +4,14 @@
 //! `settings/route/upstream.rs` checks files here, `backend.rs` asks for a configuration, `client/dial.rs` uses it.
 
 mod client_identity;
-pub mod failure;
-pub mod server;
+pub(crate) mod failure;
+pub(crate) mod server;
 mod validity;
 
 use std::{
     collections::HashMap,
     error::Error as _,
-    fmt, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -25,7 +25,7 @@ use rustls_native_certs::CertificateResult;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
 use sha2::{Digest as _, Sha256};
 
-pub use self::{
+pub(crate) use self::{
     client_identity::{ClientIdentity, IdentityProblem},
     validity::{Standing, Validity},
 };
@@ -39,23 +39,15 @@ use crate::system::{
 pub type Tls = Arc<ClientConfig>;
 
 /// A TLS configuration that cannot be had.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct TlsError(String);
 
 impl TlsError {
-    /// One for this reason.
     pub fn new(cause: impl Into<String>) -> Self {
         Self(cause.into())
     }
 }
-
-impl fmt::Display for TlsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for TlsError {}
 
 /// What makes two configurations the same: whether the server is verified, by whose file and the digest of it (none of
 /// one that cannot be read, which only `ssl_verify: false` does not mind), and what the server is shown of us. It is the
@@ -162,18 +154,21 @@ fn platform_certificates() -> CertificateResult {
 /// # Errors
 /// The file cannot be read, holds none, or one that is broken.
 pub fn read_authorities(file: &Path) -> io::Result<RootCertStore> {
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&read_certificates(file)?)
-        .collect::<Result<_, _>>()
-        .map_err(|error| io::Error::other(error.to_string()))?;
-    if certificates.is_empty() {
-        return Err(io::Error::other("no certificate in it"));
-    }
     let mut roots = RootCertStore::empty();
-    for (index, certificate) in certificates.into_iter().enumerate() {
+    for (index, certificate) in certificates(file)?.into_iter().enumerate() {
         let broken = |_| io::Error::other(format!("the certificate number {} is none inside", index + 1));
         roots.add(certificate).map_err(broken)?;
     }
     Ok(roots)
+}
+
+/// The certificates of a PEM file; at least one.
+fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read_certificates(file)?).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(io::Error::other("no certificate in it")),
+        found => found.map_err(|error| io::Error::other(error.to_string())),
+    }
 }
 
 /// `ssl_verify: false`: any certificate will do, but the handshake must still be signed with its key.

@@ -47,7 +47,6 @@ pub(super) struct Watched {
     usage: Rc<Usage>,
 }
 
-/// The use of a connection.
 #[derive(Debug)]
 pub(super) struct Usage {
     /// Time at which it was accepted, a request began, or a part of an answer was sent. Further bytes of a slow head do
@@ -222,7 +221,6 @@ impl Drop for Making {
 }
 
 impl Watched {
-    /// The use of this connection.
     pub(super) fn usage(&self) -> Rc<Usage> {
         Rc::clone(&self.usage)
     }

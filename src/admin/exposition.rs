@@ -159,44 +159,27 @@ impl Exposed for Route {
     }
 }
 
-impl Exposed for RouteMetrics {
-    const ROWS: &'static [Row<Self>] = Self::ROWS;
+/// Metrics that are counted where it happens, and where their counters are.
+macro_rules! exposed {
+    ($($counted:ty: |$scrape:ident| $counters:expr;)*) => {$(
+        impl Exposed for $counted {
+            const ROWS: &'static [Row<Self>] = Self::ROWS;
 
-    fn each(scrape: &Scrape, see: &mut dyn FnMut(&Self)) {
-        scrape.called.iter().for_each(|route| see(route));
-    }
+            fn each($scrape: &Scrape, see: &mut dyn FnMut(&Self)) {
+                for counters in $counters {
+                    see(counters);
+                }
+            }
+        }
+    )*};
 }
 
-impl Exposed for EndpointMetrics {
-    const ROWS: &'static [Row<Self>] = Self::ROWS;
-
-    fn each(scrape: &Scrape, see: &mut dyn FnMut(&Self)) {
-        scrape.snapshot.metrics.endpoints().iter().for_each(|endpoint| see(endpoint));
-    }
-}
-
-impl Exposed for ClientMetrics {
-    const ROWS: &'static [Row<Self>] = Self::ROWS;
-
-    fn each(scrape: &Scrape, see: &mut dyn FnMut(&Self)) {
-        see(&scrape.snapshot.metrics.clients);
-    }
-}
-
-impl Exposed for ReloadMetrics {
-    const ROWS: &'static [Row<Self>] = Self::ROWS;
-
-    fn each(scrape: &Scrape, see: &mut dyn FnMut(&Self)) {
-        see(&scrape.snapshot.metrics.reloads.counted);
-    }
-}
-
-impl Exposed for SpanMetrics {
-    const ROWS: &'static [Row<Self>] = Self::ROWS;
-
-    fn each(scrape: &Scrape, see: &mut dyn FnMut(&Self)) {
-        see(&scrape.snapshot.metrics.spans);
-    }
+exposed! {
+    RouteMetrics: |scrape| &scrape.called;
+    EndpointMetrics: |scrape| &scrape.snapshot.metrics.endpoints();
+    ClientMetrics: |scrape| [&scrape.snapshot.metrics.clients];
+    ReloadMetrics: |scrape| [&scrape.snapshot.metrics.reloads.counted];
+    SpanMetrics: |scrape| [&scrape.snapshot.metrics.spans];
 }
 
 #[cfg(test)]

@@ -13,46 +13,37 @@ use super::{exposition::Scrape, families::Exposed};
 use crate::metrics::table::{Row, number, sample};
 
 /// The kernel's numbers at a scrape, as far as there are any.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Process {
-    stat: Option<Stat>,
+    /// User and system, in seconds.
+    cpu: Option<f64>,
+    threads: Option<f64>,
+    /// Seconds after the machine's start.
+    start: Option<f64>,
+    /// Bytes.
+    virtual_memory: Option<f64>,
+    /// Bytes.
+    resident_memory: Option<f64>,
     /// The machine's start, in seconds since 1970.
     boot: Option<f64>,
     open_files: Option<f64>,
     most_files: Option<f64>,
 }
 
-/// The line of `/proc` about the process (man 5 `proc_pid_stat`).
-#[derive(Debug)]
-struct Stat {
-    /// User and system, in seconds.
-    cpu: f64,
-    threads: f64,
-    /// Seconds after the machine's start.
-    start: f64,
-    /// Bytes.
-    virtual_memory: f64,
-    /// Bytes.
-    resident_memory: f64,
-}
-
 impl Exposed for Process {
     const ROWS: &'static [Row<Self>] = &[
         Row::counter("process_cpu_seconds_total", &[], "CPU time, of user and system.", |process| {
-            sample([], process.stat.as_ref().map(|stat| stat.cpu))
+            sample([], process.cpu)
         }),
-        Row::gauge("process_threads", &[], "Threads.", |process| {
-            sample([], process.stat.as_ref().map(|stat| stat.threads))
-        }),
+        Row::gauge("process_threads", &[], "Threads.", |process| sample([], process.threads)),
         Row::gauge("process_virtual_memory_bytes", &[], "Virtual memory.", |process| {
-            sample([], process.stat.as_ref().map(|stat| stat.virtual_memory))
+            sample([], process.virtual_memory)
         }),
         Row::gauge("process_resident_memory_bytes", &[], "Resident memory.", |process| {
-            sample([], process.stat.as_ref().map(|stat| stat.resident_memory))
+            sample([], process.resident_memory)
         }),
         Row::gauge("process_start_time_seconds", &[], "Start, in seconds since 1970.", |process| {
-            let start = process.stat.as_ref().zip(process.boot).map(|(stat, boot)| boot + stat.start);
-            sample([], start)
+            sample([], process.boot.zip(process.start).map(|(boot, start)| boot + start))
         }),
         Row::gauge("process_open_fds", &[], "Open file descriptors.", |process| {
             sample([], process.open_files)
@@ -63,31 +54,34 @@ impl Exposed for Process {
     ];
 
     fn each(_: &Scrape, see: &mut dyn FnMut(&Self)) {
+        let stat = fs::read_to_string("/proc/self/stat").ok().and_then(|text| parse(&text));
         see(&Self {
-            stat: fs::read_to_string("/proc/self/stat").ok().and_then(|text| parse(&text)),
             boot: boot_time(),
             // one of them is that of this look
             open_files: fs::read_dir("/proc/self/fd")
                 .ok()
                 .map(|open| u32::try_from(open.count().saturating_sub(1)).unwrap_or(u32::MAX).into()),
             most_files: getrlimit(Resource::Nofile).current.map(number),
+            ..stat.unwrap_or_default()
         });
     }
 }
 
-fn parse(text: &str) -> Option<Stat> {
+/// What the line of `/proc` about the process says (man 5 `proc_pid_stat`).
+fn parse(text: &str) -> Option<Process> {
     // the name stands in parentheses and may hold anything
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     // counted from the third, the state
     let field = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
     let second = number(clock_ticks_per_second());
     let page = number(u64::try_from(page_size()).ok()?);
-    Some(Stat {
-        cpu: (field(14)? + field(15)?) / second,
-        threads: field(20)?,
-        start: field(22)? / second,
-        virtual_memory: field(23)?,
-        resident_memory: field(24)? * page,
+    Some(Process {
+        cpu: Some((field(14)? + field(15)?) / second),
+        threads: Some(field(20)?),
+        start: Some(field(22)? / second),
+        virtual_memory: Some(field(23)?),
+        resident_memory: Some(field(24)? * page),
+        ..Process::default()
     })
 }
 
@@ -107,8 +101,8 @@ mod tests {
         for name in ["a", "a b) (c"] {
             let stat = parse(&format!("12 ({name}) {rest}")).unwrap();
             let second = number(clock_ticks_per_second());
-            assert!((stat.cpu - 300.0 / second).abs() < 1e-9);
-            assert!((stat.threads - 7.0).abs() < 1e-9 && (stat.virtual_memory - 4096.0).abs() < 1e-9);
+            assert!((stat.cpu.unwrap() - 300.0 / second).abs() < 1e-9);
+            assert_eq!((stat.threads, stat.virtual_memory), (Some(7.0), Some(4096.0)));
         }
         assert!(parse("12 (a) S 1").is_none() && parse("").is_none());
     }

@@ -34,25 +34,19 @@ const WRONG_SETTINGS: u8 = 78;
 /// A port taken, a certificate that cannot be read.
 const CANNOT_START: u8 = 1;
 
+/// The exit code of a command, as an error where it ends early.
+pub(crate) type Ended = Result<ExitCode, ExitCode>;
+
 /// Runs the sidecar until a signal ends it, and follows its settings if they are in a directory; `ready` is called once
 /// its socket is bound.
-pub(crate) fn serve(
-    settings: Settings,
-    directory: Option<&Path>,
-    ready: impl FnOnce(&Application),
-) -> ExitCode {
+pub(crate) fn serve(settings: Settings, directory: Option<&Path>, ready: impl FnOnce(&Application)) -> Ended {
     // written to the end before the process is
     let _logging = logging::start(&settings.log);
     supervision::log_panics();
-    if let Err(error) = has_a_date(SystemTime::now()) {
-        return cannot_start(&error);
-    }
+    has_a_date(SystemTime::now()).map_err(|error| cannot_start(&error))?;
     let files = OpenFiles::raise(&settings);
-    let shortage = match files.divide(&settings) {
-        Ok(capacity) => capacity.shortage,
-        // before the runtimes, which need some themselves
-        Err(error) => return cannot_start(&error),
-    };
+    // before the runtimes, which need some themselves
+    let shortage = files.divide(&settings).map_err(|error| cannot_start(&error))?.shortage;
     let rust_log = env::var(rust_log::NAME).ok();
     let rust_log = rust_log.and_then(|value| RustLog::read(&value).warning(settings.log.level));
     for warning in settings::warnings(&settings).into_iter().chain(rust_log).chain(shortage) {
@@ -64,24 +58,16 @@ pub(crate) fn serve(
         logging::heed_signal()?;
         Ok::<_, io::Error>((signals()?, signal(SignalKind::hangup())?))
     });
-    let ((first, second), hangup) = match heard {
-        Ok(heard) => heard,
-        Err(error) => return cannot_start(&error),
-    };
+    let ((first, second), hangup) = heard.map_err(|error| cannot_start(&error))?;
     let mut first = pin!(first);
-    let mut application = match build(&system, files, settings, first.as_mut()) {
-        Ok(application) => application,
-        Err(code) => return code,
-    };
+    let mut application = build(&system, files, settings, first.as_mut())?;
     if let Some(directory) = directory {
         application = application.following(Origin { directory: directory.to_owned(), hangup });
     }
     log_addresses(&application);
     ready(&application);
-    match system.block_on(application.run(first, second)) {
-        Ok(()) => stopped(),
-        Err(error) => cannot_start(&error),
-    }
+    system.block_on(application.run(first, second)).map_err(|error| cannot_start(&error))?;
+    Ok(stopped())
 }
 
 /// HTTP's dates begin with 1970, and the libraries that write them panic before.

@@ -58,7 +58,6 @@ enum ClientProofs {
 }
 
 impl ApiGateway {
-    /// Builds it from checked settings.
     pub fn new(settings: &ApiGatewaySettings, endpoint: Arc<Endpoint>) -> Self {
         let uri = &settings.function_uri;
         let authorization = &settings.authorization;

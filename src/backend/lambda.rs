@@ -52,7 +52,6 @@ pub struct Lambda {
 }
 
 impl Lambda {
-    /// Builds it from checked settings.
     pub fn new(settings: &LambdaSettings, endpoint: Arc<Endpoint>) -> Self {
         let largest_event = match settings.invocation_type {
             InvocationType::Event => LARGEST_QUEUED_EVENT,

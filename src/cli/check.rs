@@ -16,7 +16,7 @@ use tokio::runtime::Builder;
 use self::{connect::Connection, credentials::Tried};
 use super::{Form, OutputForm, SettingsDirectory, load, print_json};
 use crate::{
-    app::process::{cannot_start, counted, tell},
+    app::process::{Ended, cannot_start, counted, tell},
     settings::{self, Mistakes, Settings},
     state::certificates,
     system::terminal::Paint,
@@ -76,12 +76,9 @@ impl Network {
 }
 
 /// Checks, and says what was found.
-pub(super) fn run(options: &Options) -> ExitCode {
+pub(super) fn run(options: &Options) -> Ended {
     let form = options.form.output;
-    let settings = match load(&options.directory, form) {
-        Ok(settings) => settings,
-        Err(code) => return code,
-    };
+    let settings = load(&options.directory, form)?;
     let mut warnings = settings::warnings(&settings);
     warnings.extend(certificates::warnings(&settings, SystemTime::now()));
     let remarks = settings::remarks(&settings);
@@ -95,10 +92,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
         }
         tell(&mut io::stdout(), &Paint::of_output().good(&summary(options, &settings)));
     }
-    let network = match Network::ask(options, &settings) {
-        Ok(network) => network,
-        Err(error) => return cannot_start(&error),
-    };
+    let network = Network::ask(options, &settings).map_err(|error| cannot_start(&error))?;
     match form {
         Form::Text => {
             let paint = Paint::of_output();
@@ -108,7 +102,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
         }
         Form::Json => print_json(&document(&settings, &warnings, &remarks, &network)),
     }
-    if network.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(if network.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn summary(options: &Options, settings: &Settings) -> String {

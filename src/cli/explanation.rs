@@ -9,7 +9,6 @@ use crate::explain::{
 };
 use crate::system::terminal::{Paint, aligned};
 
-/// All of it.
 pub fn text(explanation: &Explanation, paint: Paint) -> String {
     let Explanation { method, target, host, .. } = explanation;
     let mut lines = vec![format!("{} {method} {target}, host {host}", paint.heading("Request"))];

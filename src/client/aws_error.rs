@@ -10,7 +10,6 @@ pub enum AwsApi {
     /// An API of API Gateway or a Function URL.
     #[default]
     Gateway,
-    /// The Lambda API.
     Lambda,
 }
 

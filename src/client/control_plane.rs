@@ -51,9 +51,7 @@ pub struct ControlClient {
 /// An answer as far as it is read.
 #[derive(Debug)]
 pub struct ControlAnswer {
-    /// Its status.
     pub status: StatusCode,
-    /// Its headers.
     pub headers: HeaderMap,
     /// The beginning of its body, as far as it came and was asked for.
     pub body: Bytes,
@@ -156,7 +154,6 @@ impl ControlAnswer {
 }
 
 impl Connections {
-    /// Opens one.
     async fn open(&self) -> Result<Stream, ProxyError> {
         let place = self.open.enter();
         self.is_dialling.set(true);
@@ -248,7 +245,6 @@ async fn read(mut answer: ClientResponse, most: usize) -> ControlAnswer {
     ControlAnswer { status: answer.status(), headers: answer.headers().clone(), body: body.freeze() }
 }
 
-/// The step that failed.
 fn failure(error: SendRequestError) -> ProxyError {
     match error {
         SendRequestError::Connect(NoConnection::Io(error)) => match error.downcast::<ProxyError>() {

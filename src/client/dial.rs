@@ -36,18 +36,15 @@ pub enum Step {
     Connect,
     /// The proxy gives a tunnel.
     Tunnel,
-    /// The handshake of TLS.
     Tls,
 }
 
 /// The step that is under way, or that failed.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Which one.
     pub step: Step,
     /// The cure for a refusal of the proxy.
     pub cure: Option<&'static str>,
-    /// The handshake of TLS that failed.
     pub handshake: Option<Failure>,
     tried: Tried,
 }

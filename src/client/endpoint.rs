@@ -22,7 +22,6 @@ use crate::{
 pub struct Endpoint {
     /// Name or address to connect to.
     pub host: String,
-    /// Port.
     pub port: u16,
     /// TLS with the server; `None` for plain HTTP.
     pub tls: Option<Secured>,

@@ -45,7 +45,6 @@ const MAX_INTERIM: u32 = 32;
 pub struct Exchange {
     stream: Stream,
     sending: Sending,
-    /// Whether the request's method is HEAD.
     to_head: bool,
     /// Bytes received and not handed on yet.
     pending: BytesMut,
@@ -59,11 +58,9 @@ pub struct Exchange {
 /// What is still to come of an answer's body.
 #[derive(Debug)]
 enum Expected {
-    /// Nothing.
     Nothing,
     /// This many bytes.
     Length(u64),
-    /// Chunks.
     Chunks(Chunks),
     /// All that comes until the connection ends.
     UntilClose,

@@ -3,7 +3,7 @@
 //! `exchange.rs` asks for it each time that bytes have come in, and then knows where the answer ends. What would
 //! leave that open is malformed: a guess would take the end of one answer for the beginning of the next.
 
-use std::{fmt, mem::MaybeUninit};
+use std::mem::MaybeUninit;
 
 use actix_http::{
     StatusCode,
@@ -38,14 +38,11 @@ pub enum Parsed {
     Final(Head),
 }
 
-/// An answer's head.
 #[derive(Debug)]
 pub struct Head {
-    /// Status.
     pub status: StatusCode,
     /// Headers as received, the connection's own among them.
     pub headers: HeaderMap,
-    /// How the body is framed.
     pub framing: Framing,
     /// `Content-Length`, whether or not there is a body.
     pub content_length: Option<u64>,
@@ -53,52 +50,36 @@ pub struct Head {
     pub reusable: bool,
 }
 
-/// How a body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     /// There is none: by status, by method, or of length 0.
     Empty,
-    /// After this many bytes.
     Length(u64),
-    /// After the last chunk.
     Chunked,
-    /// With the connection.
     UntilClose,
 }
 
 /// Why an answer is not HTTP as it should be.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// No status line and headers.
+    #[error("no HTTP answer: {0}")]
     Head(httparse::Error),
     /// More than is taken.
+    #[error("the answer's head exceeds {MAX_HEAD} bytes or {MAX_HEADERS} headers")]
     TooLarge,
     /// Headers that contradict each other about the body.
+    #[error("the answer's length is unclear: {0}")]
     Framing(&'static str),
     /// A status that nobody asked for.
+    #[error("unexpected status {0}")]
     Status(u16),
     /// More interim answers than these.
+    #[error("more than {0} interim answers")]
     Interim(u32),
-    /// The chunks of a body.
+    #[error("{0}")]
     Chunk(MalformedChunk),
 }
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Head(error) => write!(f, "no HTTP answer: {error}"),
-            Self::TooLarge => {
-                write!(f, "the answer's head exceeds {MAX_HEAD} bytes or {MAX_HEADERS} headers")
-            }
-            Self::Framing(problem) => write!(f, "the answer's length is unclear: {problem}"),
-            Self::Status(status) => write!(f, "unexpected status {status}"),
-            Self::Interim(limit) => write!(f, "more than {limit} interim answers"),
-            Self::Chunk(malformed) => malformed.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for Malformed {}
 
 impl From<MalformedChunk> for Malformed {
     fn from(malformed: MalformedChunk) -> Self {

@@ -37,17 +37,14 @@ impl Gathered {
         self.joined.extend_from_slice(&piece);
     }
 
-    /// Bytes so far.
     pub fn len(&self) -> usize {
         self.bytes().len()
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.bytes().is_empty()
     }
 
-    /// The bytes so far.
     pub fn bytes(&self) -> &[u8] {
         if self.joined.is_empty() { &self.only } else { &self.joined }
     }

@@ -29,7 +29,6 @@ const ROUND: Duration = Duration::from_secs(1);
 /// The idle connections to one endpoint.
 #[derive(Debug)]
 pub struct Pool {
-    /// Where they lead.
     pub endpoint: Arc<Endpoint>,
     /// What is counted of them.
     pub metrics: Arc<EndpointMetrics>,
@@ -65,7 +64,6 @@ impl Pool {
         None
     }
 
-    /// Whether it keeps no connection.
     pub fn is_empty(&self) -> bool {
         self.idle.borrow().is_empty()
     }

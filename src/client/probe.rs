@@ -42,7 +42,6 @@ pub struct Probed {
 /// The connection that could not be opened.
 #[derive(Debug)]
 pub struct Unreached {
-    /// The step that failed.
     pub step: &'static str,
     /// The cause, without any secret, and the operator's next step.
     pub failure: Failure,

@@ -30,17 +30,14 @@ pub const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 /// An answer from AWS: its head, and the body as it arrives.
 #[derive(Debug)]
 pub struct UpstreamReply {
-    /// Status.
     pub status: StatusCode,
     /// Headers as received, the connection's own among them.
     pub headers: HeaderMap,
-    /// The body.
     pub body: ReplyBody,
     /// What came before the body in an event stream: JSON with status, headers and cookies.
     pub prelude: Option<Bytes>,
 }
 
-/// The body of an answer.
 #[derive(Debug)]
 pub enum ReplyBody {
     /// None, by status or method; the length is what the head says a body would have.
@@ -48,7 +45,6 @@ pub enum ReplyBody {
         /// `Content-Length` of an answer to HEAD, or of a 304.
         length: Option<u64>,
     },
-    /// All of it.
     Whole(Bytes),
     /// Passed on as it arrives.
     Stream(ResponseBody),

@@ -38,7 +38,6 @@ impl UpstreamRoom {
         Place(Arc::clone(self))
     }
 
-    /// How many are open.
     pub(super) fn count(&self) -> u32 {
         self.open.load(Ordering::Relaxed)
     }

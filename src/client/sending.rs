@@ -19,7 +19,6 @@ use crate::message::{
     inbound::{BodyStream, RequestBody},
 };
 
-/// A request on its way out.
 pub struct Sending {
     /// What is left of the head.
     head: Bytes,

@@ -16,7 +16,6 @@ use tokio_util::either::Either;
 
 use super::room::Place;
 
-/// An open connection.
 #[derive(Debug)]
 pub struct Stream {
     /// HTTP, or HTTPS, whose session is large and would bloat the other.
@@ -26,12 +25,10 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// A connection without TLS.
     pub fn plain(stream: TcpStream) -> Self {
         Self { socket: Either::Left(stream), _place: None }
     }
 
-    /// A connection with TLS.
     pub fn tls(stream: TlsStream<TcpStream>) -> Self {
         Self { socket: Either::Right(Box::new(stream)), _place: None }
     }
@@ -42,7 +39,6 @@ impl Stream {
         Self { _place: Some(place), ..self }
     }
 
-    /// Its socket.
     pub fn tcp(&self) -> &TcpStream {
         match &self.socket {
             Either::Left(stream) => stream,

@@ -3,7 +3,7 @@
 //! `dial.rs` opens the connection to the proxy, here it becomes one to the target, and then `dial.rs` goes on
 //! as without a proxy: TLS, if any, is with the target, and the proxy sees none of what passes.
 
-use std::{fmt, io};
+use std::io;
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -23,27 +23,20 @@ const MAX_HEADERS: usize = 64;
 const PIECE: usize = 1 << 10;
 
 /// Why there is no tunnel.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum Refusal {
     /// The proxy says no.
+    #[error("status {0}")]
     Status(u16),
     /// It says nothing that is understood.
+    #[error("no HTTP answer: {0}")]
     Head(httparse::Error),
     /// It says too much.
+    #[error("an answer of more than {MAX_HEAD} bytes")]
     TooLarge,
     /// The connection to it broke.
+    #[error("the connection broke: {0}")]
     Io(io::Error),
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status(status) => write!(f, "status {status}"),
-            Self::Head(error) => write!(f, "no HTTP answer: {error}"),
-            Self::TooLarge => write!(f, "an answer of more than {MAX_HEAD} bytes"),
-            Self::Io(error) => write!(f, "the connection broke: {error}"),
-        }
-    }
 }
 
 impl From<io::Error> for Refusal {

@@ -14,7 +14,6 @@ use crate::settings::Source;
 /// A source, and the keys that are at hand.
 #[derive(Debug)]
 pub struct AtHand {
-    /// The source's name.
     pub source: String,
     /// The keys, unless somebody would have to be asked for them.
     pub keys: Option<Credentials>,

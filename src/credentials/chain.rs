@@ -15,7 +15,7 @@ mod instance;
 mod profile;
 mod web_identity;
 
-use std::{fmt, pin::Pin};
+use std::{borrow::Cow, fmt, pin::Pin};
 
 use aws_credential_types::Credentials;
 
@@ -39,8 +39,11 @@ struct Row {
     find: fn(&Surroundings<'_>) -> Result<Option<Choice>, String>,
 }
 
-/// A source that is configured. Its `Display` is its name wherever people read of it.
-pub trait ChainSource: fmt::Debug + fmt::Display + Send + Sync {
+/// A source that is configured.
+pub trait ChainSource: fmt::Debug + Send + Sync {
+    /// Its name wherever people read of it.
+    fn name(&self) -> Cow<'_, str>;
+
     /// Its keys now, as `aws` reaches whatever has them.
     fn fetch<'a>(&'a self, aws: &'a Aws) -> Answer<'a, Result<Fetched, String>>;
 
@@ -63,7 +66,6 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The environment and the settings, as far as they decide which source is configured.
 pub struct Surroundings<'a> {
-    /// The environment's variables.
     pub environment: &'a dyn Fn(&str) -> Option<String>,
     /// Whether the shared files have a profile for those who name none.
     pub has_default_profile: Result<bool, String>,
@@ -140,7 +142,7 @@ mod tests {
     }
 
     fn named(variables: &[&[(&str, &str)]], default_profile: bool) -> String {
-        chosen(variables, default_profile).unwrap().to_string()
+        chosen(variables, default_profile).unwrap().name().into_owned()
     }
 
     #[test]
@@ -202,7 +204,7 @@ mod tests {
             let has_default_profile = Err("no such file".to_owned());
             choose(&Surroundings { environment, has_default_profile, metadata: MetadataProtocol::V2 })
         };
-        assert_eq!(chosen(&get).unwrap().to_string(), "environment");
+        assert_eq!(chosen(&get).unwrap().name(), "environment");
         assert_eq!(chosen(&|_| None).unwrap_err(), "no such file");
     }
 
@@ -228,6 +230,6 @@ mod tests {
             })
         };
         assert!(v1("true").is_err());
-        assert_eq!(v1("false").unwrap().to_string(), "EC2 metadata v1");
+        assert_eq!(v1("false").unwrap().name(), "EC2 metadata v1");
     }
 }

@@ -26,7 +26,6 @@ pub fn way() -> Way {
 
 /// A server on a port of its own.
 pub struct Server {
-    /// Where it listens.
     pub address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
 }
@@ -47,7 +46,6 @@ impl Server {
         Self { address, requests }
     }
 
-    /// What it was asked.
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }

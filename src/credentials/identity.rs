@@ -4,7 +4,7 @@
 //! refusal is about the keys
 //! (<https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html>).
 
-use std::{error::Error, fmt};
+use std::error::Error;
 
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 
@@ -12,11 +12,13 @@ use super::sts::reason;
 use crate::message::redaction::key_id_end;
 
 /// Why it is not known whose keys they are, with the cure.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallerUnknown {
     /// STS does not take the keys, and so no service does.
+    #[error("{0}")]
     Refused(String),
     /// STS could not be asked; the keys may be right.
+    #[error("{0}")]
     Unasked(String),
 }
 
@@ -44,14 +46,6 @@ impl CallerUnknown {
                 ))
             }
             None => Self::unasked(&format!("STS answered {}", reason(error))),
-        }
-    }
-}
-
-impl fmt::Display for CallerUnknown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(told) | Self::Unasked(told) => f.write_str(told),
         }
     }
 }

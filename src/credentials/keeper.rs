@@ -42,7 +42,6 @@ const TRY_LIMIT: Duration = Duration::from_secs(10);
 /// A source that a refresher keeps fresh until the last handle is gone.
 #[derive(Debug)]
 pub struct Kept {
-    /// Where its keys are.
     pub slot: Arc<Slot>,
     refresher: AbortHandle,
 }
@@ -126,7 +125,7 @@ impl Keeper {
     }
 
     fn keep(&self, fetch: impl Fetch) -> Kept {
-        let slot = Arc::new(Slot::new());
+        let slot = Arc::new(Slot::default());
         let fetch = Arc::new(fetch);
         let of_refresher = Arc::clone(&slot);
         let refresher = supervise(Task::Credentials, move || {
@@ -144,7 +143,6 @@ fn aws(source: &Source, tls: &mut Configurations) -> Result<Aws, TlsError> {
 /// One attempt with a source.
 #[derive(Debug)]
 pub struct Attempt {
-    /// Its keys.
     pub status: Status,
     /// Why it is not known whose keys they are, if there are any and it is not.
     pub unknown: Option<CallerUnknown>,

@@ -34,16 +34,12 @@ const NO_SUCH_TOKEN: [u16; 3] = [403, 404, 405];
 /// The service, by one of its protocols.
 #[derive(Debug)]
 pub enum Service<'a> {
-    /// Plain requests.
     V1 {
-        /// The connections.
         way: &'a Way,
-        /// Scheme and address.
         endpoint: String,
     },
     /// Requests with a session token, which the SDK gets.
     V2 {
-        /// The SDK's client.
         client: imds::Client,
         /// Scheme and address, for a person.
         endpoint: String,
@@ -114,7 +110,6 @@ fn url(endpoint: &str, path: &str) -> String {
     format!("{}{path}", endpoint.trim_end_matches('/'))
 }
 
-/// Failures of version 2.
 fn failure(endpoint: &str, path: &str, error: &ImdsError) -> Failure {
     match error {
         // its own text quotes the answer

@@ -22,7 +22,6 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Of its output; keys are a few hundred bytes.
 const LONGEST: u64 = 64 << 10;
 
-/// What the program prints.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Answer {

@@ -23,7 +23,6 @@ pub const SSO: [&str; 5] = ["sso_account_id", "sso_region", "sso_role_name", "ss
 /// The first keys of a chain, and the roles that they are exchanged for one after the other.
 #[derive(Debug, PartialEq)]
 pub struct ProfileChain {
-    /// The first keys.
     pub base: Base,
     /// The first one to assume comes first.
     pub roles: Vec<Role>,
@@ -32,9 +31,7 @@ pub struct ProfileChain {
 /// The source of a chain's first keys.
 #[derive(Debug, PartialEq)]
 pub enum Base {
-    /// The command of a `credential_process`.
     Program(String),
-    /// Keys in the file.
     Keys(Credentials),
     /// EC2's metadata service, by `credential_source`.
     Instance,

@@ -44,13 +44,10 @@ const MOST_WARNED: usize = 16;
 
 /// The time; tests have their own.
 pub trait Clock: Send + Sync + 'static {
-    /// What time it is.
     fn now(&self) -> SystemTime;
-    /// Resolves after `duration`.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
 }
 
-/// The machine's clock.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemClock;
 

@@ -51,7 +51,6 @@ pub struct Refusals {
 }
 
 impl Refusals {
-    /// None so far.
     pub fn none(now: SystemTime) -> Self {
         Self { in_a_row: 0, spare: SPARE, earned_until: now }
     }

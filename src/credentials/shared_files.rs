@@ -57,11 +57,6 @@ pub fn places(environment: &Env) -> Option<(String, String)> {
     Some((credentials?, config?))
 }
 
-/// All profiles; `None` where [`load`] has a mistake to name.
-pub async fn profiles(environment: &Env) -> Option<ProfileSet> {
-    load(environment).await.ok()
-}
-
 /// All profiles.
 ///
 /// # Errors

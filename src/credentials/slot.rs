@@ -24,22 +24,15 @@ use super::{
     status::{Caller, Ready, State, Status},
     sts::Fetched,
 };
-use crate::system::wall_clock::Rfc3339;
+use crate::{system::wall_clock::Rfc3339, text::listing};
 
-/// Routes that one line of the log names.
-const MOST_NAMED: usize = 5;
-
-/// Keys that serve.
 pub struct Keys {
-    /// Themselves.
     pub credentials: Arc<Credentials>,
     /// Whose they are, once that is known.
     pub caller: OnceLock<Caller>,
     /// They serve on after their expiry, until AWS refuses them.
     outlive_expiry: bool,
-    /// AWS has accepted them.
     accepted: AtomicBool,
-    /// AWS has refused them.
     refused: AtomicBool,
     /// New ones were not fetched since.
     refusal_open: AtomicBool,
@@ -74,7 +67,7 @@ struct Report {
     failure: Option<String>,
 }
 
-/// The keys of one source.
+#[derive(Default)]
 pub struct Slot {
     keys: ArcSwapOption<Keys>,
     report: ArcSwap<Report>,
@@ -96,19 +89,6 @@ impl fmt::Debug for Slot {
 }
 
 impl Slot {
-    /// An empty one.
-    pub fn new() -> Self {
-        Self {
-            keys: ArcSwapOption::empty(),
-            report: ArcSwap::default(),
-            routes: Mutex::default(),
-            failures: AtomicU64::new(0),
-            first_fetch_over: watch::Sender::new(false),
-            published: Notify::new(),
-            wake: Notify::new(),
-        }
-    }
-
     /// The keys in force, expired or not.
     pub fn keys(&self) -> Option<Arc<Keys>> {
         self.keys.load_full()
@@ -144,17 +124,9 @@ impl Slot {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         routes.sort();
         routes.dedup();
-        let more = routes.len().saturating_sub(MOST_NAMED);
-        let named = routes[..routes.len() - more].join(", ");
-        match (routes.len(), more) {
-            (0, _) => String::new(),
-            (1, _) => format!("route {named}: "),
-            (_, 0) => format!("routes {named}: "),
-            (_, more) => format!("routes {named} and {more} more: "),
-        }
+        if routes.is_empty() { String::new() } else { format!("{}: ", listing::routes(&routes)) }
     }
 
-    /// How often a failure was reported.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
@@ -261,7 +233,6 @@ impl Slot {
         is_open.then_some(if was_accepted { Refusal::OfAccepted } else { Refusal::OfUnproven })
     }
 
-    /// How the source is doing.
     pub fn status(&self, now: SystemTime) -> Status {
         let Report { source, failure } = Report::clone(&self.report.load());
         let state = match self.keys() {
@@ -318,7 +289,7 @@ mod tests {
 
     #[test]
     fn the_routes_of_a_slot_are_named_as_long_as_they_are_there() {
-        let slot = Arc::new(Slot::new());
+        let slot = Arc::new(Slot::default());
         let user = |route: &str| User::of(&slot, &route.into());
         assert_eq!(slot.routes(), "");
         let (one, again) = (user("fn"), user("fn"));
@@ -333,7 +304,7 @@ mod tests {
 
     #[test]
     fn keys_that_aws_refuses_and_their_source_gives_again_are_not_ready_until_aws_accepts_them() {
-        let slot = Slot::new();
+        let slot = Slot::default();
         slot.report("environment", None);
         let used = Arc::clone(&slot.publish(keys("AKIDEXAMPLE").into()).credentials);
         let is_ready = || matches!(slot.status(SystemTime::now()).state, State::Ready(_));
@@ -358,7 +329,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn other_keys_are_there_at_once_if_they_are_and_waited_for_if_not() {
-        let slot = Arc::new(Slot::new());
+        let slot = Arc::new(Slot::default());
         let first = keys("first");
         assert!(!slot.newer_than(&first, NOT_LONG).await);
         slot.publish(first.clone().into());

@@ -22,6 +22,7 @@ impl<'a> From<&'a Source> for KeySource<'a> {
 /// The name with the source of the chain that was chosen, if one is.
 pub fn name(source: &Source, chosen: Option<&dyn ChainSource>) -> String {
     let mut named = KeySource::from(source);
+    let chosen = chosen.map(ChainSource::name);
     if let (KeyOrigin::Chain, Some(chosen)) = (named.origin, &chosen) {
         named.origin = KeyOrigin::OfChain(chosen);
     }

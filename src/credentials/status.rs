@@ -4,7 +4,7 @@ use std::{fmt, time::SystemTime};
 
 use aws_credential_types::Credentials;
 
-use crate::{system::wall_clock::Rfc3339, text::excerpt::excerpt};
+use crate::{message::redaction::key_id_end, system::wall_clock::Rfc3339, text::excerpt::excerpt};
 
 /// Characters of an ARN that are shown.
 const LONGEST_ARN: usize = 300;
@@ -14,20 +14,15 @@ const LONGEST_ARN: usize = 300;
 pub struct Status {
     /// Which one: `environment`, `profile x`, `ECS container as role arn:…`.
     pub source: String,
-    /// How it is doing.
     pub state: State,
 }
 
-/// How a source is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// There are keys.
     Ready(Ready),
     /// The first keys are being fetched.
     Waiting,
-    /// There are none.
     Unavailable {
-        /// Why.
         reason: String,
     },
 }
@@ -68,10 +63,7 @@ impl Caller {
 impl Ready {
     /// What may be shown of keys.
     pub fn of(credentials: &Credentials, caller: Option<Caller>, last_failure: Option<String>) -> Self {
-        let id = credentials.access_key_id();
-        // a short one would be shown whole
-        let shown = 4.min(id.chars().count() / 2);
-        let key_id_end = id.chars().skip(id.chars().count() - shown).collect();
+        let key_id_end = key_id_end(credentials.access_key_id()).to_owned();
         Self { caller, key_id_end, expires: credentials.expiry(), is_past_expiry: false, last_failure }
     }
 }

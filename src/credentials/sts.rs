@@ -36,9 +36,7 @@ pub const ENDPOINT_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT
 /// Keys, and whose they are if that was told with them.
 #[derive(Debug, Clone)]
 pub struct Fetched {
-    /// The keys.
     pub credentials: Credentials,
-    /// Whose they are.
     pub caller: Option<Caller>,
     /// They serve on after their expiry, until AWS refuses them.
     pub outlives_expiry: bool,
@@ -63,7 +61,6 @@ pub struct Sts {
 }
 
 impl Sts {
-    /// The STS of a source.
     pub fn new(source: &Source, way: Way) -> Self {
         let region = Region::new(source.region.clone());
         Self { way, region, endpoint: source.sts_endpoint.clone(), variant: source.variant }
@@ -249,7 +246,6 @@ mod tests {
     use super::*;
     use crate::credentials::fakes::{Server, role_source, sts, way};
 
-    /// The parameters of a request.
     fn parameters(request: &str) -> Vec<(String, String)> {
         let body = request.split_once("\r\n\r\n").unwrap().1;
         let mut pairs: Vec<_> = form_urlencoded::parse(body.as_bytes()).into_owned().collect();

@@ -39,7 +39,6 @@ const MAX_ANSWER: usize = 256 << 10;
 /// How requests for keys get where they go.
 #[derive(Debug, Clone)]
 pub struct Way {
-    /// How servers are verified.
     pub tls: Tls,
     /// What stands between here and AWS; never between here and what is on this machine.
     pub proxy: Option<ForwardProxy>,
@@ -48,7 +47,6 @@ pub struct Way {
 /// Why there is no answer.
 #[derive(Debug)]
 enum Failure {
-    /// No connection.
     Dial(ProxyError),
     /// The connection broke, or what came was no HTTP.
     Exchange(BoxError),
@@ -84,11 +82,7 @@ impl Way {
     pub fn endpoint(&self, uri: &Uri) -> Result<Endpoint, String> {
         let connector =
             Connector { way: self.clone(), connect_timeout: CONNECT_TIMEOUT, answer_timeout: ANSWER_TIMEOUT };
-        connector.endpoint(uri).map_err(|failure| match failure {
-            Failure::Dial(error) => error.causes(),
-            Failure::Exchange(error) => error.to_string(),
-            Failure::Slow(limit) => slow(limit).to_string(),
-        })
+        connector.endpoint(uri).map_err(|error| error.to_string())
     }
 
     /// One request without a body and its whole answer, for what the SDK cannot do.
@@ -132,7 +126,7 @@ impl HttpConnector for Connector {
 impl Connector {
     /// One request over a connection of its own.
     async fn exchange(&self, mut request: Request<SdkBody>) -> Result<Response<Bytes>, Failure> {
-        let endpoint = self.endpoint(request.uri())?;
+        let endpoint = self.endpoint(request.uri()).map_err(Failure::Exchange)?;
         on_the_wire(&mut request).map_err(Failure::Exchange)?;
         let stream = dial(&endpoint).await.map_err(Failure::Dial)?;
         let broken = |error: hyper::Error| Failure::Exchange(error.into());
@@ -149,15 +143,15 @@ impl Connector {
         timeout(self.answer_timeout, answer).await.unwrap_or(Err(Failure::Slow(self.answer_timeout)))
     }
 
-    fn endpoint(&self, uri: &Uri) -> Result<Endpoint, Failure> {
-        let host = uri.host().ok_or_else(|| Failure::Exchange(format!("{uri} has no host").into()))?;
+    fn endpoint(&self, uri: &Uri) -> Result<Endpoint, BoxError> {
+        let host = uri.host().ok_or_else(|| format!("{uri} has no host"))?;
         let host = without_brackets(host);
         let is_https = uri.scheme() == Some(&Scheme::HTTPS);
         let tls = is_https.then(|| Secured::with(host, Arc::clone(&self.way.tls)));
         Ok(Endpoint {
             host: host.to_owned(),
             port: uri.port_u16().unwrap_or(if is_https { 443 } else { 80 }),
-            tls: tls.transpose().map_err(|error| Failure::Exchange(error.into()))?,
+            tls: tls.transpose()?,
             proxy: self.way.proxy.clone().filter(|_| !is_on_this_machine(host)),
             connect_timeout: self.connect_timeout,
             keepalive: KeepAlive { enabled: false, pool: 0, timeout: Duration::ZERO },

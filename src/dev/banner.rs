@@ -7,11 +7,11 @@
 use std::net::SocketAddr;
 
 use super::Sockets;
-use crate::stand_in::credentials::Kind;
-use crate::stand_in::{Fault, Keys};
 use crate::{
     settings::{RouteSettings, Settings},
+    stand_in::{Fault, Keys, credentials::Kind},
     system::terminal::aligned,
+    text::listing::joined,
 };
 
 /// A signed route of both kinds of sidecar.
@@ -122,11 +122,10 @@ fn routes(settings: &Settings) -> String {
 }
 
 fn row(route: &RouteSettings) -> Vec<String> {
-    let paths: Vec<String> = route.rule.uris.iter().map(ToString::to_string).collect();
     let section = route.backend.section();
     let proofs =
         section.proofs().into_iter().map(|proof| if proof == "apikey" { "with x-api-key" } else { "signed" });
     let proofs: Vec<&str> = proofs.collect();
     let proofs = if proofs.is_empty() { "as it is".to_owned() } else { proofs.join(", ") };
-    vec![format!("  {}", route.id), paths.join(", "), section.callee(), proofs]
+    vec![format!("  {}", route.id), joined(&route.rule.uris), section.callee(), proofs]
 }

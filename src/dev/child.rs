@@ -20,19 +20,18 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-use super::{Sockets, banner::Banner, documents};
-use crate::stand_in::StandInOptions;
-use crate::stand_in::{
-    Keys,
-    credentials::{self, Kind},
-};
+use super::{Sockets, banner::Banner, documents, failed};
 use crate::{
-    app::process::{signals, tell},
+    app::process::{Ended, signals, tell},
     settings::{Document, Environment, Settings},
+    stand_in::{
+        Keys, StandInOptions,
+        credentials::{self, Kind},
+    },
 };
 
 /// Runs the sidecar beside a stand-in until it ends, and ends as it did.
-pub fn run(banner: Banner<'_>, directory: &TempDir, kind: Kind) -> ExitCode {
+pub fn run(banner: Banner<'_>, directory: &TempDir, kind: Kind) -> Ended {
     let accompanied = actix_rt::System::new().block_on(async {
         // before there is a child: a signal that comes early is passed on too
         let (first, second) = signals()?;
@@ -50,13 +49,7 @@ pub fn run(banner: Banner<'_>, directory: &TempDir, kind: Kind) -> ExitCode {
             None => accompanied.await,
         }
     });
-    match accompanied {
-        Ok(code) => code,
-        Err(error) => {
-            tell(&mut io::stderr(), &format!("apigw-invoker: the sidecar cannot be started: {error}"));
-            ExitCode::FAILURE
-        }
-    }
+    accompanied.map_err(|error| failed("the sidecar cannot be started", &error))
 }
 
 /// How a stand-in is started for this: with the tokens of a new directory, which is removed at the end.

@@ -5,8 +5,7 @@
 
 use std::net::SocketAddr;
 
-use crate::settings::Document;
-use crate::stand_in::Keys;
+use crate::{settings::Document, stand_in::Keys};
 
 /// The sockets of a sidecar.
 #[derive(Debug, Clone, Copy)]

@@ -20,9 +20,7 @@ pub struct LeftOut {
     /// The part of the request that it is in.
     #[serde(rename = "in")]
     pub part: Part,
-    /// Its name.
     pub name: String,
-    /// The reason.
     pub why: &'static str,
 }
 
@@ -30,9 +28,7 @@ pub struct LeftOut {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
-    /// The headers.
     Headers,
-    /// The query.
     Query,
 }
 
@@ -66,7 +62,7 @@ fn headers(brought: &HeaderMap, outbound: &HeaderMap, backend: &dyn Backend) -> 
         .map(|name| LeftOut {
             part: Part::Headers,
             name: name.to_string(),
-            why: why(name, brought, outbound, backend),
+            why: why_not_passed(name, brought).unwrap_or_else(|| backend.why_left_out(name, outbound)),
         })
         .collect()
 }
@@ -75,11 +71,4 @@ fn headers(brought: &HeaderMap, outbound: &HeaderMap, backend: &dyn Backend) -> 
 fn passes(name: &HeaderName, brought: &HeaderMap, outbound: &HeaderMap) -> bool {
     let holds = |sent: &HeaderValue, value: &HeaderValue| sent.as_bytes().starts_with(value.as_bytes());
     brought.get_all(name).all(|value| outbound.get_all(name).any(|sent| holds(sent, value)))
-}
-
-fn why(name: &HeaderName, brought: &HeaderMap, outbound: &HeaderMap, backend: &dyn Backend) -> &'static str {
-    if let Some(why) = why_not_passed(name, brought) {
-        return why;
-    }
-    backend.why_left_out(name, outbound)
 }

@@ -29,25 +29,19 @@ const PLACEHOLDER: &str = "PLACEHOLDER";
 pub struct Outgoing {
     /// Host and port that are connected to.
     pub endpoint: String,
-    /// Whether by TLS.
     pub tls: bool,
-    /// The proxy in between.
     pub proxy: Option<String>,
-    /// The first line.
     pub request_line: String,
     /// Names and values in the order in which they go out.
     pub headers: Vec<(String, String)>,
-    /// The body.
     pub body: Body,
     /// The client's headers and query arguments that do not go out as they came.
     pub left_out: Vec<LeftOut>,
     /// What is another with each request or process.
     pub varies: Vec<String>,
-    /// What is signed.
     pub signature: Option<SignatureParts>,
 }
 
-/// A body.
 #[derive(Debug, Serialize)]
 pub struct Body {
     /// Its size in bytes.
@@ -58,7 +52,6 @@ pub struct Body {
     pub text: Option<String>,
 }
 
-/// What is signed.
 #[derive(Debug, Serialize)]
 pub struct SignatureParts {
     /// Where the keys come from.
@@ -71,7 +64,6 @@ pub struct SignatureParts {
     pub scope: String,
     /// Names with `;` between.
     pub signed_headers: String,
-    /// The canonical request.
     pub canonical_request: String,
     /// The text whose HMAC is the signature.
     pub string_to_sign: String,
@@ -119,9 +111,7 @@ impl Outgoing {
             signature,
         })
     }
-}
 
-impl Outgoing {
     /// The same without the texts that nobody is shown.
     pub fn without(mut self, hidden: &Hidden) -> Self {
         let leave_out = |text: &mut String| *text = hidden.left_out_of(text, redaction::LEFT_OUT);

@@ -28,7 +28,6 @@ use super::{
     sockets::{Listener, Listening},
     transport::{Socket, Transport},
 };
-use crate::tls::server::ServerTls;
 use crate::{
     metrics::Metrics,
     proxy::draining::Watcher,
@@ -40,6 +39,7 @@ use crate::{
         fault_points,
         supervision::{End, Restarts, Task, catch_in},
     },
+    tls::server::ServerTls,
 };
 
 /// How long to wait before the next try when the system gives no more connections: one of ours may end by then.

@@ -26,7 +26,6 @@ const TWO_WRITES: Duration = Duration::from_secs(1);
 pub struct Dated(RefCell<ServiceConfig>);
 
 impl Dated {
-    /// The configuration in force.
     pub fn config(&self) -> ServiceConfig {
         self.0.borrow().clone()
     }

@@ -13,7 +13,7 @@ use std::{
 
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     time::timeout,
 };
 
@@ -31,15 +31,21 @@ const MOST_READS: usize = 16;
 
 /// Answers, and waits until the client has closed its side.
 pub async fn patient(mut socket: PlainSocket, cause: String, metrics: &Metrics) {
+    last_words(&mut socket, &answer(cause, metrics), PATIENCE).await;
+}
+
+/// Says this, and waits until the client has closed its side, no longer than `limit`: what is unread when the
+/// connection closes would cost the client the answer.
+pub async fn last_words<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S, words: &[u8], limit: Duration) {
     let farewell = async {
-        socket.write_all(&answer(cause, metrics)).await?;
+        socket.write_all(words).await?;
         socket.shutdown().await?;
         let mut unread = [0; 1024];
         while socket.read(&mut unread).await? > 0 {}
         Ok::<_, io::Error>(())
     };
     // a client that has left needs no answer
-    let _ = timeout(PATIENCE, farewell).await;
+    let _ = timeout(limit, farewell).await;
 }
 
 /// Answers without waiting for anything: what closes after this has been read as far as it has come.

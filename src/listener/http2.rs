@@ -27,7 +27,6 @@ mod upload;
 use std::{
     fmt::Display,
     future::poll_fn,
-    io,
     net::SocketAddr,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -39,9 +38,8 @@ use h2::{
     server::{self, Connection, SendResponse},
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
     task::JoinSet,
-    time::{Instant, sleep_until, timeout, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use self::{
@@ -50,7 +48,7 @@ use self::{
     pieces::Piece,
     stream::{Ending, Exchange},
 };
-use super::{server::Server, transport::Transport};
+use super::{farewell::last_words, server::Server, transport::Transport};
 use crate::{
     message::error::{ErrorKind, ProxyError},
     metrics::Metrics,
@@ -123,15 +121,7 @@ pub async fn serve(
 pub async fn turn_away(mut transport: Transport, metrics: &Metrics) {
     let cause = "HTTP/2 with prior knowledge, which is off on this socket: set `listen.h2c: true`";
     proxy::refused(&ProxyError::new(ErrorKind::InvalidRequest, cause), metrics);
-    let telling = async {
-        transport.write_all(&HTTP_1_1_REQUIRED).await?;
-        transport.shutdown().await?;
-        let mut unread = [0; 1024];
-        // what is unread when the connection closes would cost the client the answer
-        while transport.read(&mut unread).await? > 0 {}
-        io::Result::Ok(())
-    };
-    let _ = timeout(FAREWELL, telling).await;
+    last_words(&mut transport, &HTTP_1_1_REQUIRED, FAREWELL).await;
 }
 
 /// A request, and where its response goes.

@@ -4,7 +4,7 @@
 //! again is given handles again, so these here are kept until the drain begins.
 
 use std::{
-    fmt, fs, io,
+    fs, io,
     net::{SocketAddr, TcpListener},
     os::unix::{
         fs::FileTypeExt as _,
@@ -34,14 +34,10 @@ pub struct Listening {
     pub h2c: bool,
 }
 
-/// Where connections come in.
 #[derive(Debug)]
 pub enum Listener {
-    /// TCP.
     Plain(TcpListener),
-    /// TCP with TLS.
     Secure(TcpListener, Arc<ServerTls>),
-    /// A Unix socket.
     Unix(UnixListener),
 }
 
@@ -75,39 +71,28 @@ pub struct Sockets {
 pub struct Handles(Arc<Mutex<Vec<Listening>>>);
 
 /// A socket that cannot be had.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// It is taken, or not ours.
+    #[error("cannot listen on {address}: {error}; {}change {key}", first_advice(.error))]
     Taken {
-        /// Address or path.
         address: String,
         /// The key of the settings that names it.
         key: &'static str,
-        /// Why.
         error: io::Error,
     },
     /// Certificate or key are unfit.
+    #[error("{0}")]
     Tls(UnfitFile),
 }
 
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Taken { address, key, error } => {
-                write!(f, "cannot listen on {address}: {error}")?;
-                match error.kind() {
-                    io::ErrorKind::AddrInUse => {
-                        write!(f, "; end the process that has it (`ss -ltnp`), or change {key}")
-                    }
-                    _ => write!(f, "; change {key}"),
-                }
-            }
-            Self::Tls(error) => error.fmt(f),
-        }
+/// What helps where the socket is another process's, before the advice that always helps.
+fn first_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "end the process that has it (`ss -ltnp`), or ",
+        _ => "",
     }
 }
-
-impl std::error::Error for BindError {}
 
 impl Sockets {
     /// Binds what the settings name.
@@ -197,7 +182,7 @@ fn taken(address: String, key: &'static str, error: io::Error) -> BindError {
     BindError::Taken { address, key, error }
 }
 
-fn tcp(address: SocketAddr, key: &'static str) -> Result<(TcpListener, SocketAddr), BindError> {
+pub fn tcp(address: SocketAddr, key: &'static str) -> Result<(TcpListener, SocketAddr), BindError> {
     let bound = bind_tcp(address).and_then(|listener| {
         let address = listener.local_addr()?;
         Ok((listener, address))

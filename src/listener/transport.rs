@@ -33,7 +33,6 @@ pub type PlainSocket = Either<TcpStream, UnixStream>;
 /// A connection without TLS or with it, whose session is large and would bloat the other.
 pub type Socket = Either<PlainSocket, Box<TlsStream<TcpStream>>>;
 
-/// A client's connection.
 #[derive(Debug)]
 pub struct Transport {
     socket: Socket,
@@ -49,7 +48,6 @@ impl Transport {
         Self { socket, ahead: BytesMut::new(), send_timeout, sending: Patience::default() }
     }
 
-    /// Whether it is encrypted.
     pub fn is_secure(&self) -> bool {
         matches!(self.socket, Either::Right(_))
     }

@@ -19,7 +19,6 @@ use std::{
 };
 
 use tokio::{
-    runtime::{self, LocalOptions},
     sync::oneshot,
     task::{JoinError, JoinSet, spawn_local},
     time::timeout,
@@ -42,7 +41,7 @@ use crate::{
     state::current::Current,
     system::{
         fault_points,
-        supervision::{End, Task, catch_in, supervise, supervise_thread},
+        supervision::{Started, Task, run_on_runtime, supervise, supervise_thread},
     },
 };
 
@@ -52,9 +51,7 @@ const ABORT_LIMIT: Duration = Duration::from_millis(500);
 /// The threads. They end at once when this is dropped.
 #[derive(Debug)]
 pub struct Workers {
-    drain: CancellationToken,
-    is_cut_short: Arc<AtomicBool>,
-    end: CancellationToken,
+    parts: Parts,
     threads: Vec<Thread>,
 }
 
@@ -77,9 +74,6 @@ struct Parts {
     end: CancellationToken,
 }
 
-/// Told once a worker's first run serves, or cannot.
-type Started = mpsc::Sender<io::Result<()>>;
-
 impl Workers {
     /// Starts this many, and returns once they serve.
     ///
@@ -91,30 +85,27 @@ impl Workers {
         current: &Arc<Current>,
         stopping: &Arc<AtomicBool>,
     ) -> io::Result<Self> {
-        let mut started = Self {
-            drain: CancellationToken::new(),
-            is_cut_short: Arc::default(),
-            end: CancellationToken::new(),
-            threads: Vec::new(),
-        };
         let parts = Parts {
             current: Arc::clone(current),
             stopping: Arc::clone(stopping),
             via: Via::numbered(fastrand::u64(..)),
             sockets: sockets.handles(),
-            drain: started.drain.clone(),
-            is_cut_short: Arc::clone(&started.is_cut_short),
-            end: started.end.clone(),
+            drain: CancellationToken::new(),
+            is_cut_short: Arc::default(),
+            end: CancellationToken::new(),
         };
+        let mut started = Self { parts, threads: Vec::new() };
         let mut beginnings = Vec::new();
         for number in 0..workers {
-            let parts = parts.clone();
+            let parts = started.parts.clone();
             let (serves, beginning) = mpsc::channel();
             let (has_ended, ended) = oneshot::channel();
             let run = move || {
                 let mut serves = Some(serves);
                 let is_over = || parts.drain.is_cancelled() || parts.end.is_cancelled();
-                supervise_thread(Task::Worker, is_over, || run(&parts, serves.take()));
+                supervise_thread(Task::Worker, is_over, || {
+                    run_on_runtime(&parts.end, serves.take(), async |serves| serve(&parts, serves).await)
+                });
                 let _ = has_ended.send(());
             };
             let handle = std::thread::Builder::new().name(format!("worker-{number}")).spawn(run)?;
@@ -129,12 +120,12 @@ impl Workers {
 
     /// What makes them accept no more and finish what is in flight.
     pub fn drain(&self) -> CancellationToken {
-        self.drain.clone()
+        self.parts.drain.clone()
     }
 
     /// Ends them at once because of a second signal.
     pub fn cut_short(self) {
-        self.is_cut_short.store(true, Ordering::Relaxed);
+        self.parts.is_cut_short.store(true, Ordering::Relaxed);
     }
 
     /// Waits until all of them have ended.
@@ -148,7 +139,7 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.end.cancel();
+        self.parts.end.cancel();
         for thread in &mut self.threads {
             if let Some(handle) = thread.handle.take() {
                 // one that waits to start again need not
@@ -156,30 +147,6 @@ impl Drop for Workers {
                 let _ = handle.join();
             }
         }
-    }
-}
-
-/// One run of a worker, on a runtime of its own.
-fn run(parts: &Parts, mut serves: Option<Started>) -> End {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-    let result = runtime.map_or_else(
-        |error| Ok(Err(error)),
-        |runtime| {
-            // the panics of the tasks on it are caught and counted where they are spawned
-            let result = runtime.block_on(catch_in(serve(parts, &mut serves)));
-            // a name that is being resolved must not hold up the end
-            runtime.shutdown_background();
-            result
-        },
-    );
-    match (result, serves) {
-        // the process cannot start, and says why itself
-        (Ok(Err(error)), Some(serves)) => {
-            parts.end.cancel();
-            let _ = serves.send(Err(error));
-            End::Returned
-        }
-        (result, _) => result.into(),
     }
 }
 

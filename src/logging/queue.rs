@@ -69,7 +69,6 @@ pub(super) fn flush(limit: Duration) {
     QUEUE.flush(limit);
 }
 
-/// Lines dropped so far.
 pub(super) fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }

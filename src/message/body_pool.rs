@@ -20,7 +20,6 @@ const WORTH_KEEPING: usize = 16 << 10;
 /// How long memory is kept that nobody has used meanwhile.
 const ROUND: Duration = Duration::from_secs(1);
 
-/// Memory for bodies.
 #[derive(Debug, Clone, Default)]
 pub struct BodyMemory(Arc<Shared>);
 

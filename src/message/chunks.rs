@@ -4,8 +4,6 @@
 //! readers that disagree about the end of a message are how messages are smuggled: lines end in CR LF, and a size is
 //! nothing but hexadecimal digits. Extensions and trailers are bounded and dropped: API Gateway sends and takes none.
 
-use std::fmt;
-
 use bytes::{Buf as _, Bytes, BytesMut};
 
 /// Bytes of extensions, trailers and needless zeros in one message, in all: the decoder reads them only to drop them
@@ -13,16 +11,9 @@ use bytes::{Buf as _, Bytes, BytesMut};
 const MAX_OVERHEAD: u32 = 8 << 10;
 
 /// A body that violates the chunked coding; the text names the violation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("malformed chunk: {0}")]
 pub struct MalformedChunk(pub &'static str);
-
-impl fmt::Display for MalformedChunk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "malformed chunk: {}", self.0)
-    }
-}
-
-impl std::error::Error for MalformedChunk {}
 
 /// The decoder's progress through the chunks of one message.
 #[derive(Debug, Default)]
@@ -39,7 +30,6 @@ enum State {
     Size(Option<u64>),
     /// Blanks between a size and the `;` of its extension.
     Blank(u64),
-    /// An extension.
     Extension(u64),
     /// The LF after a chunk's size.
     SizeEnd(u64),
@@ -47,13 +37,10 @@ enum State {
     Data(u64),
     /// The CR after a chunk's data.
     DataEnd,
-    /// The LF after that.
     DataEndLf,
     /// A trailer, or the CR of the empty line that ends them all.
     Trailer,
-    /// A trailer's name.
     TrailerName,
-    /// A trailer's value.
     TrailerValue,
     /// The LF after a trailer.
     TrailerEnd,
@@ -103,7 +90,6 @@ impl Chunks {
         }
     }
 
-    /// What comes after `byte`.
     fn after(&mut self, byte: u8) -> Result<State, MalformedChunk> {
         let malformed = |problem| Err(MalformedChunk(problem));
         match (self.state, byte) {

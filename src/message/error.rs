@@ -28,7 +28,6 @@ use crate::{
 pub struct ProxyError {
     /// What went wrong, which decides the answer.
     pub kind: ErrorKind,
-    /// Why, for the operator.
     cause: Option<Box<dyn Error + Send + Sync>>,
     /// What else the operator should know.
     remarks: Vec<Remark>,
@@ -71,7 +70,6 @@ impl ErrorKind {
 }
 
 impl ProxyError {
-    /// An error with its cause.
     pub fn new(kind: ErrorKind, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { cause: Some(cause.into()), ..kind.into() }
     }

@@ -16,12 +16,12 @@ const LONGEST_METHOD: usize = 32;
 
 /// What a head may cost.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the settings")]
 pub struct HeadLimits {
     /// Bytes of path and query.
     pub max_uri: u64,
     /// Bytes of the whole head.
     pub max_head: u64,
-    /// Headers.
     pub max_headers: u32,
 }
 

@@ -17,7 +17,6 @@ thread_local! {
     static KEPT: RefCell<Vec<HeaderMap>> = const { RefCell::new(Vec::new()) };
 }
 
-/// An empty map.
 pub fn take() -> HeaderMap {
     KEPT.with_borrow_mut(Vec::pop).unwrap_or_default()
 }

@@ -18,16 +18,14 @@ use super::{
     request_body::{self, Announced},
     via::Via,
 };
-use crate::message::body_pool::BodyMemory;
 use crate::{
-    message::{error::ProxyError, header_map_pool as header_maps, trace::Trace},
+    message::{body_pool::BodyMemory, error::ProxyError, header_map_pool as header_maps, trace::Trace},
     settings::Scheme,
 };
 
 /// A request that may be forwarded.
 #[derive(Debug)]
 pub struct InboundRequest {
-    /// Its method.
     pub method: Method,
     /// Its target as received: path and query are raw.
     pub uri: Uri,
@@ -36,9 +34,7 @@ pub struct InboundRequest {
     /// Its headers without those that never pass, and with `X-Forwarded-*`, `Via`, `X-Request-Id`
     /// and those of its trace.
     pub headers: HeaderMap,
-    /// Its body.
     pub body: RequestBody,
-    /// Its version of HTTP.
     pub version: Version,
     /// The host that the client meant, with its port if it gave one.
     pub host: Option<HeaderValue>,
@@ -63,7 +59,6 @@ pub struct Hop<'a> {
     pub forwarded_port: &'a HeaderValue,
     /// Where the body is read to, if all of it is needed.
     pub memory: &'a BodyMemory,
-    /// The request's id.
     pub request_id: &'a HeaderValue,
     /// The trace that the request belongs to.
     pub trace: Option<&'a Trace>,

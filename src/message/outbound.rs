@@ -13,7 +13,6 @@ pub struct OutboundRequest {
     pub path_and_query: String,
     /// Every header, `host` among them; no framing headers, which follow from the body.
     pub headers: HeaderMap,
-    /// The body.
     pub body: RequestBody,
     /// Whether the route's signature goes on it.
     pub signature: Signature,

@@ -5,7 +5,6 @@
 /// A line for the log that a backend, which does no output itself, asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remark {
-    /// How loud.
     pub level: log::Level,
     /// What, without any secret.
     pub text: String,

@@ -57,12 +57,9 @@ impl From<Payload> for Incoming {
     }
 }
 
-/// The body of a request.
 #[derive(Debug)]
 pub enum RequestBody {
-    /// None.
     Empty,
-    /// All of it.
     Whole(Bytes),
     /// Of known length, passed on as it arrives.
     Stream(BodyStream),
@@ -91,7 +88,6 @@ impl RequestBody {
         }
     }
 
-    /// Its length in bytes.
     pub fn length(&self) -> u64 {
         match self {
             Self::Empty => 0,
@@ -113,7 +109,6 @@ pub enum BodyMode {
 /// What a body may cost.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyLimits {
-    /// Whether it is buffered.
     pub mode: BodyMode,
     /// Bytes.
     pub max_size: u64,
@@ -227,7 +222,6 @@ async fn collected(
 
 /// A body of known length that passes as it arrives.
 pub struct BodyStream {
-    /// Its length in bytes.
     pub length: u64,
     payload: DeadlinedPayload<Payload>,
     arrival: Rc<Arrival>,

@@ -41,7 +41,6 @@ pub struct Trace {
     pub span: Span,
     /// The client's step, if it has told of one.
     pub parent: Option<Span>,
-    /// Those of `traceparent`.
     flags: u8,
     /// Whether the trace is recorded, if anybody has decided that.
     sampled: Option<bool>,
@@ -102,7 +101,6 @@ impl Trace {
         Step { before, now: self.span }
     }
 
-    /// Those of `traceparent`.
     pub fn flags(&self) -> u8 {
         self.flags
     }

@@ -22,7 +22,6 @@ impl Via {
     /// By this number, which no other process should have.
     #[expect(
         clippy::expect_used,
-        clippy::missing_panics_doc,
         reason = "a version and a name of letters, digits and dashes fit into a header"
     )]
     pub fn numbered(number: u64) -> Self {

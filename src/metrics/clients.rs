@@ -11,7 +11,6 @@ use super::{
 };
 
 counted! {
-    /// Clients' connections.
     ClientMetrics {
         open: Level = "apigw_invoker_client_connections",
             "Connections of clients.";

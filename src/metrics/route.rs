@@ -65,12 +65,10 @@ counts! {
 }
 
 impl RouteMetrics {
-    /// A request is here.
     pub fn begins(&self) {
         self.in_flight.change(1);
     }
 
-    /// The request is gone.
     pub fn ends(&self) {
         self.in_flight.change(-1);
     }

@@ -111,7 +111,6 @@ macro_rules! counted {
                 },
             )*];
 
-            /// Nothing counted yet.
             pub(crate) fn new($($id: std::sync::Arc<str>)?) -> Self {
                 Self { $($id,)? $($field: Default::default()),* }
             }

@@ -42,7 +42,6 @@ struct Place {
 pub struct Durations(OnceLock<Histogram>);
 
 impl Count {
-    /// Adds a number.
     pub fn add(&self, number: u64) {
         self.0.fetch_add(number, Ordering::Relaxed);
     }

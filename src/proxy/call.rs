@@ -13,18 +13,18 @@ use tokio::time::sleep;
 
 use self::debug_line::Attempted;
 use super::{deadline::Deadline, record::Record};
-use crate::message::{
-    inbound::RequestBody,
-    outbound::{OutboundRequest, Signature},
-};
 use crate::{
     backend::verdict::Verdict,
-    client::aws_error::{error_type, shown},
-    client::{Client, Connection, ReplyBody, UpstreamReply},
+    client::{
+        Client, Connection, ReplyBody, UpstreamReply,
+        aws_error::{error_type, shown},
+    },
     diagnosis::{self, Caller, Evidence, RefusedCall},
     message::{
         error::{ErrorKind, ProxyError},
         header_map_pool as header_maps,
+        inbound::RequestBody,
+        outbound::{OutboundRequest, Signature},
     },
     resilience::{
         circuit_breaker::Pass,
@@ -36,7 +36,6 @@ use crate::{
 /// Bytes of an answer that is dropped, which are read so that its connection can be used again.
 const TINY: u64 = 16 << 10;
 
-/// How a request is called out.
 pub(super) struct Call<'a> {
     pub(super) client: &'a Client,
     pub(super) route: &'a Route,
@@ -45,7 +44,6 @@ pub(super) struct Call<'a> {
 
 /// What a call came to.
 pub(super) struct Called {
-    /// The answer of the last attempt.
     pub(super) reply: UpstreamReply,
     /// The call as it was sent, if AWS has refused it.
     pub(super) refused: Option<Box<RefusedCall>>,
@@ -261,7 +259,7 @@ impl Call<'_> {
                 true
             }
             (Pause::UntilNewKeys(limit), Some(signing), Some(signed)) => {
-                let newer = pin!(async { Ok(signing.newer_than(&signed.keys, limit).await) });
+                let newer = pin!(async { Ok(signing.credentials.newer_than(&signed.keys, limit).await) });
                 self.deadline.heed(newer).await.unwrap_or(false)
             }
             (Pause::UntilNewKeys(_), ..) => false,

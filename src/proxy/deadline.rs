@@ -65,7 +65,6 @@ impl End {
     }
 }
 
-/// Waits for a deadline.
 #[derive(Debug)]
 pub struct DeadlineTimer {
     end: End,
@@ -73,7 +72,6 @@ pub struct DeadlineTimer {
 }
 
 impl DeadlineTimer {
-    /// When time is up.
     pub fn due(&self) -> Instant {
         self.end.at
     }

@@ -87,7 +87,6 @@ impl Draining {
         }
     }
 
-    /// Registers a watcher.
     pub fn watch(&self) -> Watcher {
         let place = self.0.watchers.borrow_mut().insert(Waker::noop().clone());
         Watcher { draining: self.clone(), place }

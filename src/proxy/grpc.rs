@@ -26,11 +26,8 @@ const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 /// An answer that gRPC understands.
 #[derive(Debug)]
 pub struct GrpcReply {
-    /// Its headers.
     pub headers: HeaderMap,
-    /// Its body.
     pub body: ReplyBody,
-    /// What follows the body.
     pub trailers: Option<HeaderMap>,
 }
 

@@ -14,13 +14,13 @@ use actix_http::{
 };
 use log::kv;
 
-use crate::message::{headers::REQUEST_ID, outbound::OutboundRequest};
 use crate::{
-    client::aws_error::bare,
-    client::{ERROR_TYPE, UpstreamReply},
+    client::{ERROR_TYPE, UpstreamReply, aws_error::bare},
     diagnosis::Diagnosis,
     message::{
         error::{Code, ProxyError},
+        headers::REQUEST_ID,
+        outbound::OutboundRequest,
         remark::Remark,
         trace::Trace,
     },
@@ -114,18 +114,15 @@ impl Record {
         self.started
     }
 
-    /// The request's id.
     pub fn request_id(&self) -> &HeaderValue {
         &self.request_id
     }
 
-    /// Its id as text.
     pub fn request_id_text(&self) -> &str {
         // ours are ASCII, and a client's is only taken if it is
         self.request_id.to_str().unwrap_or_default()
     }
 
-    /// Which route took it.
     pub fn route(&mut self, route: &Route) {
         route.metrics.begins();
         self.route = Some(Arc::clone(&route.metrics));
@@ -355,12 +352,12 @@ impl kv::Source for Parts<'_> {
     }
 }
 
-fn milliseconds(duration: Duration) -> f64 {
+pub(super) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
 /// The client's id if it is one, a new one otherwise.
-#[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "digits fit into a header")]
+#[expect(clippy::expect_used, reason = "digits fit into a header")]
 pub fn request_id(request: &Request) -> HeaderValue {
     let given = request.headers().get(REQUEST_ID).filter(|id| is_plain_word(id.as_bytes()));
     given.cloned().unwrap_or_else(|| HeaderValue::from_bytes(&new_request_id()).expect("hexadecimal digits"))

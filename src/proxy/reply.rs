@@ -21,11 +21,10 @@ use super::{
     grpc,
     record::Record,
 };
-use crate::message::headers::REQUEST_ID;
 use crate::{
     backend::ClientReply,
     client::ReplyBody,
-    message::{error::ProxyError, header_map_pool as header_maps},
+    message::{error::ProxyError, header_map_pool as header_maps, headers::REQUEST_ID},
     resilience::admission::Permit,
     system::fault_points,
 };

@@ -59,7 +59,6 @@ pub fn enter(
 }
 
 impl Admission {
-    /// Nothing in flight yet.
     pub fn new(limit: u32) -> Self {
         Self { limit, in_flight: Arc::default() }
     }
@@ -78,7 +77,6 @@ impl Admission {
         (before < self.limit).then_some(counted)
     }
 
-    /// Requests in flight now.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
     }

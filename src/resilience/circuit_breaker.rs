@@ -42,7 +42,6 @@ pub struct CircuitBreaker {
 pub enum State {
     /// Lets it through, and all others.
     Closed,
-    /// Refuses it.
     Open,
     /// Lets it through alone, or waits for the one that it has let through.
     Trying,
@@ -73,7 +72,6 @@ impl CircuitBreakers {
 }
 
 impl CircuitBreaker {
-    /// A closed one.
     pub fn new(upstream: String, settings: CircuitBreakerSettings) -> Self {
         Self {
             upstream,

@@ -12,9 +12,7 @@ use super::pattern::{HostPattern, PathPattern, RouteRule};
 /// Two routes that take the same requests.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Clash {
-    /// The earlier one's index.
     pub first: usize,
-    /// The later one's index.
     pub second: usize,
     /// An example of what both take.
     pub requests: Shared,

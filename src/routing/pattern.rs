@@ -11,7 +11,6 @@ pub struct RouteRule {
     pub uris: Vec<UriPattern>,
     /// None means any host.
     pub hosts: Vec<HostPattern>,
-    /// Which methods.
     pub methods: MethodSet,
     /// Decides between routes with the same host and path: the higher wins.
     pub priority: i32,
@@ -31,7 +30,6 @@ pub enum UriPattern {
 /// One path to look up; a `UriPattern` is one or two of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PathPattern {
-    /// This path alone.
     Exact(String),
     /// Every path that starts so; ends with a slash.
     Prefix(String),
@@ -51,7 +49,6 @@ impl UriPattern {
         })
     }
 
-    /// Reads a `uri`.
     pub fn parse(text: &str) -> Option<Self> {
         let (path, star) = match text.strip_suffix('*') {
             Some(path) => (path, true),
@@ -161,7 +158,6 @@ pub(super) fn host_name(host: &str) -> String {
 const USUAL_METHODS: [Method; 7] =
     [Method::DELETE, Method::GET, Method::HEAD, Method::OPTIONS, Method::PATCH, Method::POST, Method::PUT];
 
-/// The methods of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MethodSet(Vec<Method>);
 

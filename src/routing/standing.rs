@@ -22,11 +22,8 @@ pub struct Standing {
 /// Why a rule does not take a request, the first of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mismatch {
-    /// It names other hosts.
     Host,
-    /// It has other paths.
     Path,
-    /// It takes other methods.
     Method,
 }
 

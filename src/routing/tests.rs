@@ -1,6 +1,6 @@
 use proptest::{collection::vec, prelude::*, sample::select};
 
-use super::*;
+use super::{pattern::PathPattern, *};
 
 fn rule(uri: &str) -> RouteRule {
     RouteRule {

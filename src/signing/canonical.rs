@@ -4,12 +4,11 @@
 
 use actix_http::header::HeaderValue;
 
-use crate::text::uri_syntax::push_encoded;
+use crate::text::uri_syntax::{push_encoded, query::pairs};
 
 /// Everything that a signature covers.
 #[derive(Debug)]
 pub struct Canonical<'a> {
-    /// The method.
     pub method: &'a str,
     /// The path as it goes out.
     pub path: &'a str,
@@ -24,13 +23,10 @@ pub struct Canonical<'a> {
 /// A header with its lower-case name.
 #[derive(Debug)]
 pub struct SignedHeader<'a> {
-    /// Its name.
     pub name: &'a str,
-    /// Its value.
     pub value: SignedValue<'a>,
 }
 
-/// A header's value.
 #[derive(Debug)]
 pub enum SignedValue<'a> {
     /// One that signing adds.
@@ -49,7 +45,6 @@ pub struct CanonicalText {
 }
 
 impl Canonical<'_> {
-    /// Writes it out.
     pub fn write(&self) -> CanonicalText {
         let mut text = Vec::with_capacity(512);
         text.extend_from_slice(self.method.as_bytes());
@@ -125,11 +120,7 @@ fn push_path(path: &str, text: &mut Vec<u8>) {
 
 /// The query's pairs sorted by name, then value. The query itself is in strict form already.
 fn push_query(query: &str, text: &mut Vec<u8>) {
-    let mut pairs: Vec<(&str, &str)> = query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .collect();
+    let mut pairs: Vec<(&str, &str)> = pairs(query).collect();
     pairs.sort_unstable();
     for (index, (name, value)) in pairs.into_iter().enumerate() {
         if index > 0 {

@@ -88,11 +88,6 @@ impl ClockSkew {
         self.is_trusted.store(true, Ordering::Relaxed);
     }
 
-    /// Where the clock is: host and port.
-    pub fn endpoint(&self) -> &str {
-        &self.endpoint
-    }
-
     /// How many seconds AWS's clock is ahead of ours, below zero where it is behind; `None` where nothing is known.
     pub fn offset(&self) -> Option<f64> {
         match self.offset.load(Ordering::Relaxed) {

@@ -37,7 +37,6 @@ const TOLD_AGAIN: Duration = Duration::from_mins(1);
 /// Characters that are quoted of what a collector says.
 const QUOTED: usize = 200;
 
-/// Delivers to one collector.
 pub(super) struct Delivery {
     client: ControlClient,
     endpoint: Arc<Endpoint>,

@@ -14,13 +14,11 @@ use super::{
     metadata::Sessions,
     verify::{self, Demand, Signed},
 };
-use crate::stand_in::options::StandInOptions;
-use crate::stand_in::{Controls, Fault};
+use crate::stand_in::{Controls, Fault, options::StandInOptions};
 
 /// All that a stand-in knows.
 #[derive(Debug)]
 pub struct Account {
-    /// What it was told.
     pub options: StandInOptions,
     /// What it is told while it runs.
     pub controls: Arc<Controls>,
@@ -79,7 +77,6 @@ impl Account {
         secrets
     }
 
-    /// What its clock shows.
     pub fn now(&self) -> SystemTime {
         self.options.now()
     }

@@ -26,7 +26,6 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The answer.
     pub fn answer(&self) -> HttpResponse {
         let (status, kind, message) = self.parts();
         with_request_ids(HttpResponse::build(status))
@@ -37,29 +36,24 @@ impl Refusal {
 
     /// Status, kind and message: Lambda says the same of a wrong signature, STS the same words.
     pub fn parts(&self) -> (StatusCode, &'static str, &str) {
-        match self {
-            Self::Forbidden => (StatusCode::FORBIDDEN, "ForbiddenException", "Forbidden"),
+        let (kind, message) = match self {
+            Self::Forbidden => ("ForbiddenException", "Forbidden"),
             Self::MissingAuthenticationToken => {
-                (StatusCode::FORBIDDEN, "MissingAuthenticationTokenException", "Missing Authentication Token")
+                ("MissingAuthenticationTokenException", "Missing Authentication Token")
             }
-            Self::IncompleteSignature(message) => {
-                (StatusCode::FORBIDDEN, "IncompleteSignatureException", message)
+            Self::IncompleteSignature(message) => ("IncompleteSignatureException", &**message),
+            Self::UnrecognizedClient => {
+                ("UnrecognizedClientException", "The security token included in the request is invalid.")
             }
-            Self::UnrecognizedClient => (
-                StatusCode::FORBIDDEN,
-                "UnrecognizedClientException",
-                "The security token included in the request is invalid.",
-            ),
-            Self::ExpiredToken => (
-                StatusCode::FORBIDDEN,
-                "ExpiredTokenException",
-                "The security token included in the request is expired",
-            ),
-            Self::InvalidSignature(message) => (StatusCode::FORBIDDEN, "InvalidSignatureException", message),
+            Self::ExpiredToken => {
+                ("ExpiredTokenException", "The security token included in the request is expired")
+            }
+            Self::InvalidSignature(message) => ("InvalidSignatureException", &**message),
             Self::RequestTooLarge => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLargeException", "Request Too Long")
+                return (StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLargeException", "Request Too Long");
             }
-        }
+        };
+        (StatusCode::FORBIDDEN, kind, message)
     }
 }
 

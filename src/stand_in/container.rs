@@ -23,7 +23,7 @@ const ECS_PATH: &str = "/v2/credentials/";
 /// The id of the one task's keys; it is the secret of this service.
 const ECS_ID: &str = "8f3b1c5e-2d7a-4c6b-9e0f-1a2b3c4d5e6f";
 /// Where the agent of EKS hands out the keys of the pod whose token is sent.
-const POD_IDENTITY_PATH: &str = "/v1/credentials";
+pub const POD_IDENTITY_PATH: &str = "/v1/credentials";
 
 /// Whether a path is one of these agents'.
 pub fn has(path: &str) -> bool {
@@ -35,12 +35,6 @@ pub fn ecs_path() -> String {
     format!("{ECS_PATH}{ECS_ID}")
 }
 
-/// The path of pods' keys.
-pub fn pod_identity_path() -> &'static str {
-    POD_IDENTITY_PATH
-}
-
-/// The answer to a request.
 pub fn answer(call: &Call, account: &Account) -> HttpResponse {
     if call.method != Method::GET {
         return HttpResponse::MethodNotAllowed().finish();

@@ -30,11 +30,8 @@ pub enum Switch {
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
-    /// `AssumeRole` of STS.
     AssumeRole,
-    /// `AssumeRoleWithWebIdentity` of STS.
     WebIdentity,
-    /// `GetCallerIdentity` of STS.
     CallerIdentity,
     /// Session tokens of the metadata service.
     MetadataToken,
@@ -63,7 +60,6 @@ impl Controls {
         self.switches[switch as usize].store(on, Ordering::SeqCst);
     }
 
-    /// Whether it is on.
     pub fn has(&self, switch: Switch) -> bool {
         self.switches[switch as usize].load(Ordering::SeqCst)
     }
@@ -74,7 +70,6 @@ impl Controls {
         self.sts_pause.store(milliseconds, Ordering::SeqCst);
     }
 
-    /// How long STS thinks.
     pub fn sts_pause(&self) -> Duration {
         Duration::from_millis(self.sts_pause.load(Ordering::SeqCst))
     }
@@ -84,7 +79,6 @@ impl Controls {
         self.calls[service as usize].load(Ordering::SeqCst)
     }
 
-    /// Counts one.
     pub fn count(&self, service: Service) {
         self.calls[service as usize].fetch_add(1, Ordering::SeqCst);
     }

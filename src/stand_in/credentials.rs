@@ -21,8 +21,7 @@ use super::{
     container,
     issued::{ACCOUNT, random_base64},
 };
-use crate::stand_in::Keys;
-use crate::stand_in::options::StandInOptions;
+use crate::stand_in::{Keys, options::StandInOptions};
 
 const WEB_IDENTITY_TOKEN: &str = "web-identity-token";
 const POD_IDENTITY_TOKEN: &str = "pod-identity-token";
@@ -101,7 +100,7 @@ pub fn environment(kind: Kind, stand_in: SocketAddr, directory: &Path) -> io::Re
         Kind::Imds => vec![("AWS_EC2_METADATA_SERVICE_ENDPOINT", url(""))],
         Kind::Ecs => vec![("AWS_CONTAINER_CREDENTIALS_FULL_URI", url(&container::ecs_path()))],
         Kind::PodIdentity => vec![
-            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", url(container::pod_identity_path())),
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", url(container::POD_IDENTITY_PATH)),
             ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file(POD_IDENTITY_TOKEN)),
         ],
         Kind::Irsa => vec![

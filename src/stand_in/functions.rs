@@ -26,35 +26,28 @@ const MAX_BYTES: usize = 64 << 20;
 /// A request as a function sees it.
 #[derive(Debug)]
 pub struct Call {
-    /// Its method.
     pub method: Method,
     /// Its path as received.
     pub path: String,
     /// Its query as received.
     pub query: String,
-    /// Its headers.
     pub headers: HeaderMap,
-    /// Its body.
     pub body: Bytes,
 }
 
 /// What a function answers to a request, whichever API it is behind.
 #[derive(Debug)]
 pub struct Answer {
-    /// Its status.
     pub status: StatusCode,
     /// Its headers, names in small letters.
     pub headers: Vec<(&'static str, String)>,
-    /// Its body.
     pub body: Body,
 }
 
-/// The body of an answer.
 #[derive(Debug)]
 pub enum Body {
     /// None, and no length either.
     None,
-    /// Known as a whole.
     Whole(Bytes),
     /// Written as time goes by.
     Written(Written),

@@ -9,7 +9,6 @@ pub fn request_id() -> String {
     format!("{}-{}-{}-{}-{}", &id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..])
 }
 
-/// The value of `X-Amzn-Trace-Id`.
 pub fn trace_id() -> String {
     format!("Root=1-{:08x}-{:024x};Sampled=0", fastrand::u32(..), fastrand::u128(..) >> 32)
 }

@@ -23,11 +23,9 @@ const WHOLE_SECONDS: Duration = Duration::from_mins(1);
 pub enum Identity {
     /// The user with the long-term keys.
     User,
-    /// A session of a role.
     Session {
         /// The role's name, without its path.
         role: String,
-        /// The session's name.
         session: String,
     },
 }
@@ -37,17 +35,13 @@ pub enum Identity {
 pub struct IssuedKeys {
     /// `ASIA…`: "temporary (AWS STS) access key IDs" (IAM user guide, "IAM identifiers").
     pub access_key_id: String,
-    /// The secret.
     pub secret_access_key: String,
     /// The token that must come with them.
     pub session_token: String,
-    /// When they end.
     pub expires: SystemTime,
-    /// Whose they are.
     pub identity: Identity,
 }
 
-/// The register.
 #[derive(Debug, Default)]
 pub struct Register(Mutex<HashMap<String, IssuedKeys>>);
 

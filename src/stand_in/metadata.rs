@@ -43,7 +43,6 @@ impl Sessions {
         token
     }
 
-    /// All tokens so far.
     pub fn tokens(&self) -> Vec<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
@@ -59,7 +58,6 @@ pub fn has(path: &str) -> bool {
     path.starts_with("/latest/")
 }
 
-/// The answer to a request.
 pub async fn answer(call: &Call, account: &Account) -> HttpResponse {
     if call.path == TOKEN_PATH {
         return token(call, account).await;

@@ -13,10 +13,8 @@ const WORDS_PAUSE: Duration = Duration::from_millis(300);
 /// "The default is one hour" (`AssumeRole`, STS API reference, `DurationSeconds`).
 const LIFE: Duration = Duration::from_hours(1);
 
-/// How a stand-in behaves.
 #[derive(Debug, Clone)]
 pub struct StandInOptions {
-    /// What it accepts.
     pub keys: Keys,
     /// How far its clock is ahead of this machine's, in seconds.
     pub clock_ahead: i64,
@@ -54,7 +52,6 @@ impl StandInOptions {
         Self { keys: fault.keys(self.keys), clock_ahead: fault.clock_ahead(), fault: Some(fault), ..self }
     }
 
-    /// What its clock shows.
     pub fn now(&self) -> SystemTime {
         let offset = Duration::from_secs(self.clock_ahead.unsigned_abs());
         if self.clock_ahead < 0 { SystemTime::now() - offset } else { SystemTime::now() + offset }

@@ -33,8 +33,7 @@ use super::{
     functions::{self, Answer, Body, Call},
     lambda, metadata, sts,
 };
-use crate::stand_in::Controls;
-use crate::stand_in::options::StandInOptions;
+use crate::stand_in::{Controls, options::StandInOptions};
 
 /// API Gateway's limit (docs.aws.amazon.com, API Gateway quotas); Lambda's is below it.
 const MAX_PAYLOAD: usize = 10 << 20;
@@ -73,7 +72,6 @@ impl StandIn {
         Ok(Self { address, account, handle, thread: Some(thread) })
     }
 
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -31,11 +31,9 @@ pub struct Keys {
     pub api_key: String,
     /// The one access key id it knows from the start.
     pub access_key_id: String,
-    /// Its secret.
     pub secret_access_key: String,
     /// The token that belongs to it, if it is temporary.
     pub session_token: Option<String>,
-    /// The region it is in.
     pub region: String,
     /// The service that its API Gateway is.
     pub service: String,
@@ -64,15 +62,12 @@ impl fmt::Debug for Keys {
 /// A request as it arrived.
 #[derive(Debug)]
 pub struct Signed<'a> {
-    /// Its method.
     pub method: &'a str,
     /// Its path, raw.
     pub path: &'a str,
     /// Its query, raw.
     pub query: &'a str,
-    /// Its headers.
     pub headers: &'a HeaderMap,
-    /// Its body.
     pub body: &'a [u8],
 }
 
@@ -81,7 +76,6 @@ pub struct Signed<'a> {
 pub struct Demand<'a> {
     /// The keys known from the start, and the region.
     pub keys: &'a Keys,
-    /// The keys handed out.
     pub issued: &'a Register,
     /// The service that the request is for.
     pub service: &'a str,

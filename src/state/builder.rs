@@ -3,7 +3,7 @@
 //!
 //! `app.rs` has the first snapshot built, `reload.rs` the others.
 
-use std::{collections::HashMap, fmt, io, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use crate::{
     backend,
@@ -53,7 +53,8 @@ struct Origin {
 }
 
 /// A part that cannot be had as it is set.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{part}: {cause}")]
 pub struct AssemblyError {
     part: String,
     cause: String,
@@ -64,14 +65,6 @@ impl AssemblyError {
         |cause| Self { part, cause: cause.to_string() }
     }
 }
-
-impl fmt::Display for AssemblyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.part, self.cause)
-    }
-}
-
-impl std::error::Error for AssemblyError {}
 
 impl Assembly {
     /// Begins with nothing. The keys that sign are `keeper`'s, and fresh for as long as this lives; what happens is

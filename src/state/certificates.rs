@@ -13,11 +13,9 @@ use std::{
 use crate::{
     settings::{RouteSettings, Settings},
     state::current::Current,
+    text::listing,
     tls::{Standing, Validity, server as tls, server::ServerTls},
 };
-
-/// Routes that a sentence names.
-const MOST_NAMED: usize = 5;
 
 /// A setting that names a certificate of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +72,7 @@ fn sentence((setting, validity): (Setting, Validity), routes: &[&str], now: Syst
     let is_valid = validity.standing(now) == Standing::EndsSoon;
     let (certificate, consequence) = match setting {
         Setting::Listener => ("listen.https.certificate".to_owned(), "clients refuse it"),
-        Setting::Client => (format!("{}: client_certificate", named(routes)), "servers refuse it"),
+        Setting::Client => (format!("{}: client_certificate", listing::routes(routes)), "servers refuse it"),
     };
     let cure = "replace the file, which takes no restart";
     Some(if is_valid {
@@ -82,15 +80,6 @@ fn sentence((setting, validity): (Setting, Validity), routes: &[&str], now: Syst
     } else {
         format!("{certificate} {told}, and {consequence}: {cure}")
     })
-}
-
-fn named(routes: &[&str]) -> String {
-    let named = routes.iter().take(MOST_NAMED).copied().collect::<Vec<_>>().join(", ");
-    let routes_word = if routes.len() == 1 { "route" } else { "routes" };
-    match routes.len().saturating_sub(MOST_NAMED) {
-        0 => format!("{routes_word} {named}"),
-        more => format!("{routes_word} {named} and {more} more"),
-    }
 }
 
 /// Watches the certificates in force while the process runs.
@@ -192,11 +181,5 @@ mod tests {
             let told = news(&shown(Some(certificate), std::iter::empty()), &mut said, on_day(90));
             assert_eq!(told.len(), 1, "{told:?}");
         }
-    }
-
-    #[test]
-    fn k3_of_many_routes_some_are_named() {
-        assert_eq!(named(&["a"]), "route a");
-        assert_eq!(named(&["a", "b", "c", "d", "e", "f", "g"]), "routes a, b, c, d, e and 2 more");
     }
 }

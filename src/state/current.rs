@@ -11,7 +11,6 @@ use super::snapshot::Snapshot;
 pub struct Current(ArcSwap<Snapshot>);
 
 impl Current {
-    /// One to begin with.
     pub fn new(snapshot: Snapshot) -> Self {
         Self(ArcSwap::from_pointee(snapshot))
     }

@@ -4,7 +4,7 @@
 //! `process.rs` raises the limit before anything is opened. `builder.rs` asks for the division with each reading
 //! of the settings, and the snapshot carries it to those who keep to it.
 
-use std::{collections::HashSet, fmt, fs};
+use std::{collections::HashSet, fs};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -58,24 +58,15 @@ pub struct Capacity {
 }
 
 /// The limit is too low for even one client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{limit} files may be open (`ulimit -n`), and these settings need {least} at least: raise the \
+     limit (LimitNOFILE of systemd, --ulimit nofile of Docker)"
+)]
 pub struct TooFewFiles {
     limit: u64,
     least: u64,
 }
-
-impl fmt::Display for TooFewFiles {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { limit, least } = self;
-        write!(
-            f,
-            "{limit} files may be open (`ulimit -n`), and these settings need {least} at least: raise the \
-             limit (LimitNOFILE of systemd, --ulimit nofile of Docker)"
-        )
-    }
-}
-
-impl std::error::Error for TooFewFiles {}
 
 impl OpenFiles {
     /// Raises the limit as far as the system lets it: many systems let a process begin with 1024 and raise

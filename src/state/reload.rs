@@ -16,7 +16,7 @@ use tokio::{signal::unix::Signal, time::sleep};
 
 use crate::{
     logging,
-    settings::{self, Admin, Listen, LogFormat, Mistakes, Settings},
+    settings::{self, Admin, Listen, LogFormat, Settings},
     state::{
         builder::Assembly,
         current::Current,
@@ -36,19 +36,15 @@ const SETTLING: Duration = Duration::from_millis(50);
 /// Where settings come from after the start.
 #[derive(Debug)]
 pub struct Origin {
-    /// The directory.
     pub directory: PathBuf,
-    /// SIGHUP.
     pub hangup: Signal,
 }
 
-/// Follows the settings.
 pub struct Reloader {
     origin: Origin,
     /// Used by one thread at a time.
     assembly: Arc<Mutex<Assembly>>,
     current: Arc<Current>,
-    /// The settings in force.
     settings: Settings,
     /// What holds until the end.
     at_start: AtStart,
@@ -130,7 +126,7 @@ impl Reloader {
         };
         match detached::run("settings", load).await {
             Ok(Ok(Ok(settings))) => self.apply(settings, occasion).await,
-            Ok(Ok(Err(mistakes))) => self.refuse(&mistakes, occasion),
+            Ok(Ok(Err(mistakes))) => self.say_once(mistakes.to_string(), occasion),
             Ok(Err(exhausted)) => self.postpone(exhausted, occasion),
             Err(error) => log::error!("settings could not be read: {error}"),
         }
@@ -166,7 +162,7 @@ impl Reloader {
         self.current.replace(snapshot);
         let after = self.current.get();
         after.metrics.reloads.applied();
-        let changes = Changes::between(&before, &after);
+        let changes = changes(&before, &after);
         let sections = sections(&self.settings, &settings);
         log::info!("new settings, generation {}: {changes}{sections}", after.generation);
         let known = self.at_start.differs_from(&self.settings);
@@ -184,10 +180,6 @@ impl Reloader {
             logging::set_level(settings.log.level);
         }
         self.settings = settings;
-    }
-
-    fn refuse(&mut self, mistakes: &Mistakes, occasion: Occasion) {
-        self.say_once(mistakes.to_string(), occasion);
     }
 
     /// Leaves everything as it is until the next look at the files. Says so once until it has passed, or when
@@ -223,47 +215,27 @@ impl Reloader {
     }
 }
 
-/// What new settings do to the routes.
-struct Changes {
-    added: Vec<String>,
-    changed: Vec<String>,
-    removed: Vec<String>,
-}
-
-impl Changes {
-    /// A route is another where anything of it is: also a file that it names, whose name stays.
-    fn between(before: &Snapshot, after: &Snapshot) -> Self {
-        let (before, after) = (by_id(before), by_id(after));
-        let mut changes = Self { added: Vec::new(), changed: Vec::new(), removed: Vec::new() };
-        for (id, route) in &after {
-            match before.get(id) {
-                None => changes.added.push((*id).to_owned()),
-                Some(last) if !Arc::ptr_eq(last, route) => changes.changed.push((*id).to_owned()),
-                Some(_) => {}
-            }
+/// What new settings do to the routes. One is another where anything of it is: also a file that it names, whose name
+/// stays.
+fn changes(before: &Snapshot, after: &Snapshot) -> String {
+    let (before, after) = (by_id(before), by_id(after));
+    let (mut added, mut other) = (Vec::new(), Vec::new());
+    for (id, route) in &after {
+        match before.get(id) {
+            None => added.push(*id),
+            Some(last) if !Arc::ptr_eq(last, route) => other.push(*id),
+            Some(_) => {}
         }
-        let removed = before.keys().filter(|id| !after.contains_key(*id));
-        changes.removed.extend(removed.map(|id| (*id).to_owned()));
-        changes
     }
+    let removed = before.into_keys().filter(|id| !after.contains_key(id)).collect();
+    let changes = [("added", added), ("changed", other), ("removed", removed)];
+    let changes = changes.iter().filter(|(_, ids)| !ids.is_empty());
+    let told: Vec<String> = changes.map(|(what, ids)| format!("{what} {}", ids.join(", "))).collect();
+    if told.is_empty() { "no route has changed".to_owned() } else { told.join("; ") }
 }
 
 fn by_id(snapshot: &Snapshot) -> BTreeMap<&str, &Arc<Route>> {
     snapshot.routes.routes().iter().map(|route| (&*route.id, route)).collect()
-}
-
-impl std::fmt::Display for Changes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut is_first = true;
-        for (what, ids) in [("added", &self.added), ("changed", &self.changed), ("removed", &self.removed)] {
-            if !ids.is_empty() {
-                let comma = if is_first { "" } else { "; " };
-                write!(f, "{comma}{what} {}", ids.join(", "))?;
-                is_first = false;
-            }
-        }
-        if is_first { f.write_str("no route has changed") } else { Ok(()) }
-    }
 }
 
 /// The sections about the process that have changed and are in force.

@@ -2,10 +2,7 @@
 //!
 //! `proxy/call.rs` has a request signed before each attempt, and hands in the head of what comes back.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use aws_credential_types::Credentials;
 
@@ -22,9 +19,7 @@ use crate::{
 /// The signature of a route.
 #[derive(Debug)]
 pub struct Signing {
-    /// Makes it.
     pub signer: Signer,
-    /// With these keys.
     pub credentials: CredentialSource,
     /// By this clock, which routes to the same endpoint share.
     pub clock: Arc<ClockSkew>,
@@ -33,7 +28,6 @@ pub struct Signing {
 /// The keys and the times of one signature.
 #[derive(Debug)]
 pub struct Signed {
-    /// The keys.
     pub keys: Arc<Credentials>,
     /// The time by our clock.
     pub at: SystemTime,
@@ -71,11 +65,6 @@ impl Signing {
         }
         self.clock.observe(&upstream.headers, used.at);
         false
-    }
-
-    /// Waits until there are other keys than those that AWS has refused, no longer than `limit`; whether there are.
-    pub async fn newer_than(&self, refused: &Credentials, limit: Duration) -> bool {
-        self.credentials.newer_than(refused, limit).await
     }
 }
 

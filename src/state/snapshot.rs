@@ -26,7 +26,6 @@ pub struct Snapshot {
     pub admission: Admission,
     /// How the files that may be open are divided.
     pub capacity: Capacity,
-    /// What clients may take.
     pub limits: Limits,
     /// What a request's head may cost.
     pub head_limits: HeadLimits,
@@ -34,11 +33,9 @@ pub struct Snapshot {
     pub room: Admission,
     /// How many connections to AWS may be open, whichever the snapshot.
     pub upstream_room: Arc<UpstreamRoom>,
-    /// How the process ends.
     pub shutdown: Shutdown,
     /// Whether each request is one line in the log.
     pub access_log: bool,
-    /// What becomes of traces.
     pub tracing: Tracing,
     /// Who tells a collector of those that are recorded, if there is one.
     pub spans: Option<Arc<Exporter>>,

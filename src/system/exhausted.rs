@@ -4,16 +4,21 @@
 //! and `tls/server.rs` watch for it while they read. `client/dial.rs` and `listener/accept.rs` answer 503
 //! then.
 
-use std::{cell::Cell, fmt, fs::File, io};
+use std::{cell::Cell, fs::File, io};
 
 use rustix::io::Errno;
 
 /// Whose limit of open files is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Exhausted {
     /// That of the process (EMFILE).
+    #[error(
+        "the process has as many open files as it may: raise its limit (`ulimit -n`, LimitNOFILE of \
+         systemd), or lower limits.max_connections and limits.max_in_flight"
+    )]
     Process,
     /// That of the machine (ENFILE).
+    #[error("the machine has as many open files as it may: raise fs.file-max")]
     System,
 }
 
@@ -39,21 +44,6 @@ impl Exhausted {
         spare().err().as_ref().and_then(Self::in_error)
     }
 }
-
-impl fmt::Display for Exhausted {
-    /// The limit, and the cure.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Process => {
-                "the process has as many open files as it may: raise its limit (`ulimit -n`, LimitNOFILE of \
-                 systemd), or lower limits.max_connections and limits.max_in_flight"
-            }
-            Self::System => "the machine has as many open files as it may: raise fs.file-max",
-        })
-    }
-}
-
-impl std::error::Error for Exhausted {}
 
 /// A descriptor that is kept to be closed when there is none left.
 ///

@@ -11,7 +11,6 @@ pub(crate) fn pass(place: &str) {
     assert!(!is_asked, "hush: the fault of {place}");
 }
 
-/// Does nothing.
 #[cfg(not(feature = "fault-points"))]
 #[inline]
 pub(crate) const fn pass(_place: &str) {}

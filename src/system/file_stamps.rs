@@ -25,7 +25,6 @@ struct Stamp {
 }
 
 impl Stamps {
-    /// Looks at these files.
     pub fn of(files: impl IntoIterator<Item = PathBuf>) -> Self {
         let look = |path: PathBuf| {
             let stamp = stamp(&path);

@@ -51,7 +51,6 @@ impl Patience {
         self.until = None;
     }
 
-    /// Whether there is a limit.
     pub fn is_limited(&self) -> bool {
         self.until.is_some()
     }

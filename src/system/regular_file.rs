@@ -55,7 +55,6 @@ pub fn check(path: &Path) -> io::Result<()> {
     check_within(&fs::metadata(path)?, LONGEST_PROFILES)
 }
 
-/// Reads certificates.
 pub fn read_certificates(path: &Path) -> io::Result<Vec<u8>> {
     read_within(path, LONGEST_CERTIFICATES)
 }

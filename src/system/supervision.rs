@@ -15,11 +15,15 @@ use std::{
     sync::{
         Once,
         atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
     },
     task::Poll,
     thread,
     time::{Duration, Instant},
 };
+
+use tokio::runtime::{self, LocalOptions};
+use tokio_util::sync::CancellationToken;
 
 /// The pause after a first failure; it doubles with each that follows soon.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
@@ -36,15 +40,12 @@ pub enum Task {
     Reload,
     /// Follows the listener's certificates.
     Certificates,
-    /// Sends spans to a collector.
     Exporter,
-    /// Serves the admin port.
     Admin,
     /// Serves clients.
     Worker,
     /// Serves one client, or one of its requests. Never started again: the client does that.
     Connection,
-    /// Writes the log.
     Log,
 }
 
@@ -80,7 +81,6 @@ impl Task {
         FAILURES[self as usize].load(Ordering::Relaxed)
     }
 
-    /// Counts a failure.
     pub fn count_failure(self) {
         FAILURES[self as usize].fetch_add(1, Ordering::Relaxed);
     }
@@ -89,15 +89,10 @@ impl Task {
 static FAILURES: [AtomicU64; Task::ALL.len()] = [const { AtomicU64::new(0) }; Task::ALL.len()];
 
 /// A panic that was caught. The message stays unsaid: it may quote the input that the code tripped over.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("panicked at {place}")]
 pub struct Panicked {
     place: String,
-}
-
-impl fmt::Display for Panicked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "panicked at {}", self.place)
-    }
 }
 
 thread_local! {
@@ -186,11 +181,9 @@ pub fn resume(Panicked { place }: Panicked) -> ! {
 /// The end of a run of a task that should not have ended.
 #[derive(Debug)]
 pub enum End {
-    /// It returned.
     Returned,
     /// It needs something that cannot be had.
     Failed(io::Error),
-    /// It panicked.
     Panicked(Panicked),
 }
 
@@ -255,7 +248,6 @@ impl Restarts {
         }
     }
 
-    /// The next run starts.
     pub fn started(&mut self) {
         self.started = Instant::now();
     }
@@ -286,6 +278,36 @@ pub async fn once(task: Task, name: &str, part: impl Future<Output = ()>) {
     if let Err(panicked) = catch_in(part).await {
         task.count_failure();
         log::error!("{name} {panicked}");
+    }
+}
+
+/// Told once a thread's first run serves, or cannot.
+pub type Started = mpsc::Sender<io::Result<()>>;
+
+/// One run of a thread, on a runtime of its own. If the first cannot serve, `started` is told so and `end` is set: the
+/// process cannot start, and says why itself. The panics of tasks on the runtime are the business of who spawns them.
+pub fn run_on_runtime(
+    end: &CancellationToken,
+    mut started: Option<Started>,
+    serve: impl AsyncFnOnce(&mut Option<Started>) -> io::Result<()>,
+) -> End {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    let result = runtime.map_or_else(
+        |error| Ok(Err(error)),
+        |runtime| {
+            let result = runtime.block_on(catch_in(serve(&mut started)));
+            // blocking work, such as a name that is being resolved, must not hold up the end
+            runtime.shutdown_background();
+            result
+        },
+    );
+    match (result, started) {
+        (Ok(Err(error)), Some(started)) => {
+            end.cancel();
+            let _ = started.send(Err(error));
+            End::Returned
+        }
+        (result, _) => result.into(),
     }
 }
 

@@ -15,7 +15,6 @@ const USUAL_WIDTH: usize = 120;
 /// A column is not made narrower than this.
 const NARROWEST: usize = 6;
 
-/// Whether there are colours.
 #[derive(Debug, Clone, Copy)]
 pub struct Paint(bool);
 
@@ -25,7 +24,6 @@ impl Paint {
         Self::of(&io::stdout())
     }
 
-    /// For standard error.
     pub fn of_errors() -> Self {
         Self::of(&io::stderr())
     }
@@ -37,18 +35,15 @@ impl Paint {
         Self(stream.is_terminal() && !is_set("NO_COLOR") && !is_dumb)
     }
 
-    /// Whether there are any.
     pub fn is_on(self) -> bool {
         self.0
     }
 
-    /// None at all.
     #[cfg(test)]
     pub fn none() -> Self {
         Self(false)
     }
 
-    /// A heading.
     pub fn heading(self, text: &str) -> String {
         self.with("1", text)
     }
@@ -58,7 +53,6 @@ impl Paint {
         self.with("32", text)
     }
 
-    /// What is not.
     pub fn bad(self, text: &str) -> String {
         self.with("31", text)
     }
@@ -68,7 +62,6 @@ impl Paint {
         self.with("33", text)
     }
 
-    /// What matters less.
     pub fn faint(self, text: &str) -> String {
         self.with("2", text)
     }
@@ -81,25 +74,29 @@ impl Paint {
 
 /// Rows whose columns are as wide as their widest cell; the last has no blanks behind it.
 pub fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+    let widths = widest(rows);
+    rows.iter().map(|row| line(row.iter().map(String::as_str), &widths)).collect()
+}
+
+/// The width of each column's widest cell.
+fn widest(rows: &[Vec<String>]) -> Vec<usize> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or_default()
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
     };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            line.push_str(cell);
-            line.extend(std::iter::repeat_n(' ', width + GAP - cell.chars().count()));
-        }
-        line.truncate(line.trim_end().len());
-        line
-    };
-    rows.iter().map(line).collect()
+    (0..columns).map(width).collect()
+}
+
+/// Cells in columns of these widths.
+fn line<'c>(cells: impl Iterator<Item = &'c str>, widths: &[usize]) -> String {
+    let mut line = String::new();
+    for (cell, width) in cells.zip(widths) {
+        line.push_str(cell);
+        line.extend(std::iter::repeat_n(' ', width + GAP - cell.chars().count()));
+    }
+    line.truncate(line.trim_end().len());
+    line
 }
 
 /// The columns that a table may take: those of the terminal, or of `COLUMNS`.
@@ -120,30 +117,16 @@ pub fn wrapped(rows: &[Vec<String>], width: usize) -> Vec<Vec<String>> {
         let cells: Vec<Vec<String>> =
             row.iter().zip(&widths).map(|(cell, width)| pieces(cell, *width)).collect();
         let height = cells.iter().map(Vec::len).max().unwrap_or_default();
-        let line = |at: usize| {
-            let mut line = String::new();
-            for (pieces, width) in cells.iter().zip(&widths) {
-                let piece = pieces.get(at).map_or("", String::as_str);
-                line.push_str(piece);
-                line.extend(std::iter::repeat_n(' ', width + GAP - piece.chars().count()));
-            }
-            line.truncate(line.trim_end().len());
-            line
-        };
-        (0..height).map(line).collect()
+        let part = |at: usize| cells.iter().map(move |pieces| pieces.get(at).map_or("", String::as_str));
+        (0..height).map(|at| line(part(at), &widths)).collect()
     };
     rows.iter().map(lines).collect()
 }
 
 /// The widths of columns that are together no wider than this, unless each is as narrow as may be.
 fn fitting(rows: &[Vec<String>], width: usize) -> Vec<usize> {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let widest = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
-    };
-    let mut widths: Vec<usize> = (0..columns).map(widest).collect();
-    let gaps = GAP * columns.saturating_sub(1);
+    let mut widths = widest(rows);
+    let gaps = GAP * widths.len().saturating_sub(1);
     while widths.iter().sum::<usize>() + gaps > width {
         let Some(column) = widths.iter_mut().filter(|width| **width > NARROWEST).max() else { break };
         *column -= 1;

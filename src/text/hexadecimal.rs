@@ -13,8 +13,7 @@ pub fn digits<const LENGTH: usize>(bytes: &[u8]) -> [u8; LENGTH] {
     text
 }
 
-/// Such digits as text.
-#[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "digits are ASCII")]
+#[expect(clippy::expect_used, reason = "digits are ASCII")]
 pub fn text(digits: &[u8]) -> &str {
     str::from_utf8(digits).expect("hexadecimal digits")
 }

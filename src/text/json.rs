@@ -20,20 +20,13 @@ pub use self::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Json<'a>(&'a str);
 
-/// The kinds of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// `null`
     Null,
-    /// `true` and `false`
     Boolean,
-    /// A number.
     Number,
-    /// A string.
     Text,
-    /// An array.
     Array,
-    /// An object.
     Object,
 }
 
@@ -90,7 +83,6 @@ impl<'a> Json<'a> {
         })
     }
 
-    /// As it is written.
     pub fn written(self) -> &'a str {
         self.0
     }
@@ -107,12 +99,10 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The text, of a string.
     pub fn text(self) -> Option<Text<'a>> {
         self.0.strip_prefix('"')?.strip_suffix('"').map(Text::of_written)
     }
 
-    /// The value, of a boolean.
     pub fn boolean(self) -> Option<bool> {
         (self.kind() == Kind::Boolean).then_some(self.0 == "true")
     }

@@ -23,7 +23,7 @@ pub enum KeyOrigin<'a> {
     /// The chain, as long as nobody has looked which of its sources is configured.
     Chain,
     /// This source of the chain, which has a name of its own.
-    OfChain(&'a dyn fmt::Display),
+    OfChain(&'a str),
 }
 
 impl fmt::Display for KeySource<'_> {
@@ -42,7 +42,7 @@ impl fmt::Display for KeyOrigin<'_> {
             Self::Files => f.write_str("files of the settings"),
             Self::Profile(name) => write!(f, "profile {name}"),
             Self::Chain => f.write_str("credential chain"),
-            Self::OfChain(source) => source.fmt(f),
+            Self::OfChain(source) => f.write_str(source),
         }
     }
 }
@@ -56,6 +56,6 @@ mod tests {
         let told = |origin, role| KeySource { origin, role }.to_string();
         assert_eq!(told(KeyOrigin::Settings, None), "settings");
         assert_eq!(told(KeyOrigin::Profile("work"), Some("arn:r")), "profile work as role arn:r");
-        assert_eq!(told(KeyOrigin::OfChain(&"IRSA"), Some("arn:r")), "IRSA as role arn:r");
+        assert_eq!(told(KeyOrigin::OfChain("IRSA"), Some("arn:r")), "IRSA as role arn:r");
     }
 }

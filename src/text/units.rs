@@ -12,7 +12,6 @@ use serde::{
     de::{self, Visitor},
 };
 
-/// A duration as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrittenDuration(pub Duration);
 

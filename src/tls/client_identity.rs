@@ -31,9 +31,7 @@ pub struct ClientIdentity {
 /// Why there is none, by the setting that is to blame. Nothing of the files' contents is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IdentityProblem {
-    /// `client_certificate`.
     Certificate(String),
-    /// `client_key`.
     Key(String),
 }
 

@@ -9,11 +9,9 @@ use std::{fmt::Display, io, path::Path};
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 use rustls_pki_types::UnixTime;
 
-use crate::system::wall_clock::Rfc3339;
+use crate::{system::wall_clock::Rfc3339, text::listing::listed};
 
 pub(super) const DAY: u64 = 24 * 60 * 60;
-/// Names of a certificate that are listed.
-const MOST_NAMES: usize = 5;
 
 /// The server that a handshake was with.
 pub struct Server<'a> {
@@ -37,7 +35,6 @@ pub struct Failure {
 /// The operator's next step, a sentence without its full stop.
 #[derive(Debug)]
 pub struct Cure {
-    /// The sentence.
     pub text: &'static str,
     place: CurePlace,
 }
@@ -75,7 +72,6 @@ impl Cure {
 }
 
 impl Failure {
-    /// One line for the log.
     pub fn for_log(&self) -> String {
         match &self.cure {
             Some(Cure { place: CurePlace::CheckAlone, .. }) => self.problem.clone(),
@@ -100,7 +96,6 @@ impl Failure {
     }
 }
 
-/// A handshake that failed.
 pub fn of_handshake(error: &io::Error, server: &Server<'_>) -> Failure {
     let place = server.place;
     let failed = |cause: &dyn Display| format!("TLS with {place} failed: {cause}");
@@ -240,13 +235,8 @@ fn names(presented: &[String]) -> String {
         let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
         inner.unwrap_or(name).trim_matches('"').to_owned()
     };
-    let named: Vec<String> = presented.iter().take(MOST_NAMES).map(bare).collect();
-    let more = presented.len().saturating_sub(MOST_NAMES);
-    match (&*named, more) {
-        ([], _) => "no name at all".to_owned(),
-        (named, 0) => named.join(", "),
-        (named, more) => format!("{} and {more} more", named.join(", ")),
-    }
+    let names: Vec<String> = presented.iter().map(bare).collect();
+    if names.is_empty() { "no name at all".to_owned() } else { listed(&names) }
 }
 
 /// The server's own word, by which it has refused us (RFC 8446, 6.2).

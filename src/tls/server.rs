@@ -5,19 +5,19 @@
 //! socket, and each new connection (`listener/accept.rs`) is greeted with those in force.
 
 use std::{
-    fmt, io,
-    path::{Path, PathBuf},
+    fmt,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls::{ServerConfig, server::WebPkiClientVerifier};
+use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
 
 use crate::{
     system::{detached, exhausted, fault_points, file_stamps::Stamps, regular_file, wall_clock::TlsClock},
-    tls::Validity,
+    tls::{Validity, certificates, read_authorities},
 };
 
 /// The PEM files of a server's TLS.
@@ -25,7 +25,6 @@ use crate::{
 pub struct ServerFiles {
     /// The server's certificate, then those between it and its authority.
     pub certificate: PathBuf,
-    /// The certificate's key.
     pub key: PathBuf,
     /// The authorities that a client's certificate must come from; without it none is asked for.
     pub client_ca: Option<PathBuf>,
@@ -34,35 +33,31 @@ pub struct ServerFiles {
 /// Which of the files is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// `certificate`.
     Certificate,
     /// `key`, by itself or because it belongs to another certificate.
     Key,
-    /// `client_ca`.
     ClientAuthorities,
 }
 
+impl Part {
+    /// The key of the settings that names it.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Key => "key",
+            Self::ClientAuthorities => "client_ca",
+        }
+    }
+}
+
 /// Why a server's TLS cannot be had.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("listen.https.{}: {cause}", .part.key())]
 pub struct UnfitFile {
-    /// Which file.
     pub part: Part,
     /// Why, without what is in it.
     pub cause: String,
 }
-
-impl fmt::Display for UnfitFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = match self.part {
-            Part::Certificate => "certificate",
-            Part::Key => "key",
-            Part::ClientAuthorities => "client_ca",
-        };
-        write!(f, "listen.https.{key}: {}", self.cause)
-    }
-}
-
-impl std::error::Error for UnfitFile {}
 
 /// What new connections are greeted with.
 pub struct ServerTls {
@@ -165,60 +160,38 @@ impl ServerFiles {
     }
 }
 
+fn unfit<E: ToString>(part: Part) -> impl FnOnce(E) -> UnfitFile {
+    move |cause| UnfitFile { part, cause: cause.to_string() }
+}
+
 /// Reads the files into a configuration that speaks HTTP/2 and HTTP/1.1.
 ///
 /// # Errors
 /// Which of them is unfit, and why.
 pub fn configuration(files: &ServerFiles) -> Result<InForce, UnfitFile> {
-    let unfit = |part: Part| move |cause: String| UnfitFile { part, cause };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let chain = certificates(&files.certificate).map_err(unfit(Part::Certificate))?;
-    let key = regular_file::read_certificates(&files.key)
-        .map_err(|error| error.to_string())
-        .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem).map_err(|error| error.to_string()))
-        .map_err(unfit(Part::Key))?;
+    let key = regular_file::read_certificates(&files.key).map_err(unfit(Part::Key))?;
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(unfit(Part::Key))?;
     let builder = ServerConfig::builder_with_details(Arc::clone(&provider), Arc::new(TlsClock))
         .with_safe_default_protocol_versions()
-        .map_err(|error| unfit(Part::Certificate)(error.to_string()))?;
+        .map_err(unfit(Part::Certificate))?;
     let builder = match &files.client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => {
-            let verifier = roots(path)
-                .and_then(|roots| {
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-                        .build()
-                        .map_err(|error| error.to_string())
-                })
-                .map_err(unfit(Part::ClientAuthorities))?;
-            builder.with_client_cert_verifier(verifier)
+            let roots = read_authorities(path).map_err(unfit(Part::ClientAuthorities))?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.map_err(unfit(Part::ClientAuthorities))?)
         }
     };
     let validity = Validity::of(&chain);
     let mut configuration = builder.with_single_cert(chain, key).map_err(|error| match error {
         // the key has been read, but is not this certificate's, or of no kind that can sign
         rustls::Error::InconsistentKeys(_) | rustls::Error::General(_) => {
-            unfit(Part::Key)("not the certificate's key".to_owned())
+            unfit(Part::Key)("not the certificate's key")
         }
-        error => unfit(Part::Certificate)(error.to_string()),
+        error => unfit(Part::Certificate)(error),
     })?;
     configuration.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(InForce { configuration: Arc::new(configuration), validity })
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = regular_file::read_certificates(path).map_err(|error: io::Error| error.to_string())?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    match found {
-        Ok(found) if found.is_empty() => Err("no certificate in it".to_owned()),
-        Ok(found) => Ok(found),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-fn roots(path: &Path) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for (index, certificate) in certificates(path)?.into_iter().enumerate() {
-        roots.add(certificate).map_err(|_| format!("the certificate number {} is none inside", index + 1))?;
-    }
-    Ok(roots)
 }

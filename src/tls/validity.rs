@@ -34,13 +34,10 @@ pub struct Validity {
 /// A certificate at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// Valid, and for long enough.
     Valid,
-    /// Valid later.
     NotYet,
     /// Valid, and a replacement is due.
     EndsSoon,
-    /// Not valid any more.
     Expired,
 }
 

@@ -4,8 +4,6 @@
 //! from its first 12 bytes: a length that is out of bounds, and a prelude that is damaged. `event_stream.rs`
 //! pushes what arrives and makes events of the messages.
 
-use std::fmt;
-
 use aws_smithy_eventstream::frame::read_message_from;
 use aws_smithy_types::event_stream::Message;
 use bytes::{Buf as _, Bytes};
@@ -22,37 +20,21 @@ const LONGEST: usize = 16 << 20;
 const LONGEST_HEADERS: usize = 8 << 10;
 
 /// Why bytes are no frame.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum BadFrame {
     /// The length is out of bounds.
+    #[error("a frame of {0} bytes in the event stream, not of {SHORTEST} to {LONGEST}")]
     Length(usize),
     /// The headers are too long.
+    #[error("{0} bytes of headers in a frame of the event stream, of {LONGEST_HEADERS} at most")]
     Headers(usize),
     /// The length or that of the headers is not what was sent.
+    #[error("a wrong checksum at the start of a frame in the event stream")]
     Prelude,
     /// Anything else.
+    #[error("a broken frame in the event stream: {0}")]
     Content(aws_smithy_eventstream::error::Error),
 }
-
-impl fmt::Display for BadFrame {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Length(length) => {
-                write!(f, "a frame of {length} bytes in the event stream, not of {SHORTEST} to {LONGEST}")
-            }
-            Self::Headers(length) => {
-                write!(
-                    f,
-                    "{length} bytes of headers in a frame of the event stream, of {LONGEST_HEADERS} at most"
-                )
-            }
-            Self::Prelude => f.write_str("a wrong checksum at the start of a frame in the event stream"),
-            Self::Content(error) => write!(f, "a broken frame in the event stream: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for BadFrame {}
 
 /// What has arrived of the stream and was not read yet.
 #[derive(Default)]
@@ -73,7 +55,6 @@ impl Frames {
         self.chunk = chunk;
     }
 
-    /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
         self.partial.is_empty() && self.chunk.is_empty()
     }

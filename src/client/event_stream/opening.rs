@@ -24,14 +24,12 @@ const LONGEST_PRELUDE: usize = 8 << 20;
 pub enum Opening<B> {
     /// The function failed before there was a body.
     Failed {
-        /// How.
         failure: Failure,
         /// The end of its log, as it came.
         log_result: Option<String>,
     },
     /// It wrote all of its answer at once, or nothing.
     Whole {
-        /// The answer.
         output: Bytes,
         /// The end of its log, as it came.
         log_result: Option<String>,
@@ -40,7 +38,6 @@ pub enum Opening<B> {
     Streaming {
         /// What came before the body, where that was asked for.
         prelude: Option<Bytes>,
-        /// The body.
         body: Events<B>,
     },
 }

@@ -1,6 +1,6 @@
 //! The agents that give a container its keys, as an operator knows them: their addresses, and cures for refusals.
 
-use std::fmt;
+use std::borrow::Cow;
 
 use aws_config::ecs::EcsCredentialsProvider;
 use aws_credential_types::provider::ProvideCredentials as _;
@@ -48,17 +48,16 @@ fn find(surroundings: &Surroundings<'_>) -> Result<Option<Choice>, String> {
     Ok(Some(Box::new(container)))
 }
 
-impl fmt::Display for Container {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl ChainSource for Container {
+    fn name(&self) -> Cow<'_, str> {
+        match self {
             Self::Ecs => "ECS container",
             Self::PodIdentity => "EKS Pod Identity",
             Self::Other => "container endpoint",
-        })
+        }
+        .into()
     }
-}
 
-impl ChainSource for Container {
     fn fetch<'a>(&'a self, aws: &'a Aws) -> Answer<'a, Result<Fetched, String>> {
         Box::pin(async move {
             aws.refuse_empty(&[

@@ -1,6 +1,6 @@
 //! Keys in the environment's variables.
 
-use std::fmt;
+use std::borrow::Cow;
 
 use aws_credential_types::Credentials;
 
@@ -20,13 +20,11 @@ fn find(surroundings: &Surroundings<'_>) -> Result<Option<Choice>, String> {
     Ok(Some(Box::new(Environment(Credentials::new(id, secret, token, None, "environment")))))
 }
 
-impl fmt::Display for Environment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("environment")
-    }
-}
-
 impl ChainSource for Environment {
+    fn name(&self) -> Cow<'_, str> {
+        "environment".into()
+    }
+
     fn fetch<'a>(&'a self, _: &'a Aws) -> Answer<'a, Result<Fetched, String>> {
         Box::pin(std::future::ready(Ok(self.0.clone().into())))
     }

@@ -1,7 +1,7 @@
 //! EC2's metadata service, which needs no configuration, so it is what is left, unless it is switched off.
 
 use std::{
-    fmt,
+    borrow::Cow,
     time::{Duration, SystemTime},
 };
 
@@ -42,16 +42,15 @@ fn find(surroundings: &Surroundings<'_>) -> Result<Option<Choice>, String> {
     Ok(Some(Box::new(Instance(surroundings.metadata))))
 }
 
-impl fmt::Display for Instance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
+impl ChainSource for Instance {
+    fn name(&self) -> Cow<'_, str> {
+        match self.0 {
             MetadataProtocol::V2 => "EC2 metadata v2",
             MetadataProtocol::V1 => "EC2 metadata v1",
-        })
+        }
+        .into()
     }
-}
 
-impl ChainSource for Instance {
     fn fetch<'a>(&'a self, aws: &'a Aws) -> Answer<'a, Result<Fetched, String>> {
         Box::pin(async move {
             let given = fetch(aws, self.0).await.map_err(|failure| match failure {

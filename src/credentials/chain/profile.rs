@@ -1,6 +1,6 @@
 //! A profile of the shared files.
 
-use std::{fmt, time::SystemTime};
+use std::{borrow::Cow, time::SystemTime};
 
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_credential_types::{Credentials, provider::ProvideCredentials as _};
@@ -20,7 +20,6 @@ use crate::{
     text::key_source::KeyOrigin,
 };
 
-/// A profile by its name.
 #[derive(Debug)]
 pub struct Profile(pub String);
 
@@ -35,20 +34,18 @@ fn find(surroundings: &Surroundings<'_>) -> Result<Option<Choice>, String> {
     Ok(Some(Box::new(Profile(name))))
 }
 
-impl fmt::Display for Profile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        KeyOrigin::Profile(&self.0).fmt(f)
-    }
-}
-
 impl ChainSource for Profile {
+    fn name(&self) -> Cow<'_, str> {
+        KeyOrigin::Profile(&self.0).to_string().into()
+    }
+
     fn fetch<'a>(&'a self, aws: &'a Aws) -> Answer<'a, Result<Fetched, String>> {
         Box::pin(fetch(aws, &self.0))
     }
 
     fn is_of_sts<'a>(&'a self, aws: &'a Aws) -> Answer<'a, bool> {
         Box::pin(async move {
-            let profiles = shared_files::profiles(&aws.environment).await;
+            let profiles = shared_files::load(&aws.environment).await.ok();
             profiles.is_some_and(|profiles| !profile_chain::of(&profiles, &self.0).roles.is_empty())
         })
     }
@@ -122,7 +119,7 @@ async fn of_the_sdk(aws: &Aws, name: &str) -> Result<Credentials, String> {
 
 /// A failure of the SDK's that a login cures says so instead of naming a file of the SDK's own.
 async fn with_cure(aws: &Aws, profile: &str, reason: String) -> String {
-    let profiles = shared_files::profiles(&aws.environment).await;
+    let profiles = shared_files::load(&aws.environment).await.ok();
     let has_login = profiles.is_some_and(|profiles| {
         profiles.get_profile(profile).is_some_and(|profile| profile.get(LOGIN_SESSION).is_some())
     });

@@ -1,6 +1,6 @@
 //! A role for a token that the cluster issued.
 
-use std::{fmt, path::PathBuf};
+use std::{borrow::Cow, path::PathBuf};
 
 use super::{Answer, ChainSource, Choice, Row, Surroundings};
 use crate::{
@@ -8,7 +8,6 @@ use crate::{
     settings::DEFAULT_SESSION_NAME,
 };
 
-/// The arguments of `AssumeRoleWithWebIdentity`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebIdentity {
     /// The file of the token, which the cluster renews.
@@ -34,13 +33,11 @@ fn of(surroundings: &Surroundings<'_>) -> Result<Option<WebIdentity>, String> {
     Ok(Some(WebIdentity { token_file: token_file.into(), role_arn, session_name }))
 }
 
-impl fmt::Display for WebIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("IRSA")
-    }
-}
-
 impl ChainSource for WebIdentity {
+    fn name(&self) -> Cow<'_, str> {
+        "IRSA".into()
+    }
+
     fn fetch<'a>(&'a self, aws: &'a Aws) -> Answer<'a, Result<Fetched, String>> {
         Box::pin(async move {
             aws.refuse_empty_endpoint()?;

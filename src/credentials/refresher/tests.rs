@@ -62,11 +62,9 @@ enum Act {
     Give(Option<Duration>),
     /// Gives new keys that live so long and serve on after it.
     GiveStable(Duration),
-    /// Gives these keys.
     Repeat(Credentials),
     Fail(&'static str),
     Panic,
-    /// Never answers.
     Hang,
 }
 
@@ -122,7 +120,6 @@ impl Fetch for FakeFetch {
     }
 }
 
-/// A refresher at work.
 struct Work {
     clock: TestClock,
     fake: Arc<Fake>,
@@ -146,7 +143,7 @@ impl Work {
             files: Mutex::default(),
             caller: Caller::of_arn("arn:aws:iam::123456789012:user/u"),
         });
-        let slot = Arc::new(Slot::new());
+        let slot = Arc::new(Slot::default());
         let refresher =
             Refresher::new(Arc::new(FakeFetch(Arc::clone(&fake))), clock.clone(), Arc::clone(&slot));
         let task = tokio::spawn(refresher.run());
@@ -265,7 +262,7 @@ async fn a_refusal_of_keys_that_are_just_being_replaced_costs_no_second_fetch() 
 #[actix_rt::test]
 async fn a_hundred_requests_wait_for_one_fetch() {
     let work = Work::start([Act::Give(Some(LIFE))]).await;
-    let slot = Arc::new(Slot::new());
+    let slot = Arc::new(Slot::default());
     let before = work.fetches();
     let now = work.clock.now();
     let waiting: Vec<_> = (0..100)

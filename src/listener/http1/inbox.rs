@@ -148,7 +148,6 @@ impl Inbox {
         }
     }
 
-    /// The next request's head.
     pub fn poll_request(
         &mut self,
         transport: &mut Transport,

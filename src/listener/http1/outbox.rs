@@ -29,8 +29,9 @@ const KEPT: usize = 1 << 10;
 const KEPT_SEGMENTS: usize = 16;
 
 /// How a body ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Framing {
+    #[default]
     Empty,
     /// After so many more bytes.
     Length(u64),
@@ -39,6 +40,7 @@ enum Framing {
 }
 
 /// The sending side of a connection.
+#[derive(Default)]
 pub struct Outbox {
     head: BytesMut,
     /// A piece that goes out behind it.
@@ -63,19 +65,6 @@ struct Segment {
 struct Written {
     anything: bool,
     body: u64,
-}
-
-impl Default for Outbox {
-    fn default() -> Self {
-        Self {
-            head: BytesMut::new(),
-            piece: Bytes::new(),
-            tail: b"",
-            framing: Framing::Empty,
-            segments: VecDeque::new(),
-            written: Written::default(),
-        }
-    }
 }
 
 impl Outbox {

@@ -20,7 +20,6 @@ impl Echo {
         Self(Rc::new(Mutex::new(pings)))
     }
 
-    /// The same connection's.
     pub fn share(&self) -> Self {
         Self(Rc::clone(&self.0))
     }

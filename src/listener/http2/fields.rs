@@ -177,6 +177,29 @@ impl<T: AsyncRead + Unpin> FieldFilter<T> {
         self.pending.extend_from_slice(buffer.filled());
         Poll::Ready(Ok(!buffer.filled().is_empty()))
     }
+
+    fn poll_filtered(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        while buffer.remaining() > 0 && !self.copy_output(buffer) {
+            if let Some(violation) = self.filter.violation() {
+                // no waker is needed: the task that polls the reader looks at the findings next
+                self.findings.violation.set(Some(violation));
+                return Poll::Pending;
+            }
+            self.process_pending(buffer);
+            if buffer.filled().len() > before {
+                break;
+            }
+            if self.filter.has_result() {
+                continue;
+            }
+            let is_open = ready!(self.poll_more(context, buffer))?;
+            if !is_open || buffer.filled().len() > before {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for FieldFilter<T> {
@@ -189,32 +212,6 @@ impl<T: AsyncRead + Unpin> AsyncRead for FieldFilter<T> {
         let polled = this.poll_filtered(context, buffer);
         this.note_unfinished();
         polled
-    }
-}
-
-impl<T: AsyncRead + Unpin> FieldFilter<T> {
-    fn poll_filtered(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self;
-        let before = buffer.filled().len();
-        while buffer.remaining() > 0 && !this.copy_output(buffer) {
-            if let Some(violation) = this.filter.violation() {
-                // no waker is needed: the task that polls the reader looks at the findings next
-                this.findings.violation.set(Some(violation));
-                return Poll::Pending;
-            }
-            this.process_pending(buffer);
-            if buffer.filled().len() > before {
-                break;
-            }
-            if this.filter.has_result() {
-                continue;
-            }
-            let is_open = ready!(this.poll_more(context, buffer))?;
-            if !is_open || buffer.filled().len() > before {
-                break;
-            }
-        }
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -46,7 +46,6 @@ pub struct Exchange {
     pub is_secure: bool,
 }
 
-/// How a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// With an answer, or in the middle of one.
@@ -56,7 +55,6 @@ pub enum Ending {
 }
 
 impl Exchange {
-    /// Serves one request.
     pub async fn serve(self, request: http::Request<RecvStream>, mut respond: SendResponse<Piece>) -> Ending {
         let (head, body) = request.into_parts();
         let expected = head.headers.get_all(header::EXPECT);

@@ -149,7 +149,6 @@ pub fn refusal(error: &ProxyError, request_id: &str) -> (http::Response<()>, Byt
     (head(&response, BodySize::Sized(body.len() as u64)), body)
 }
 
-/// Headers as trailers.
 pub fn trailers(headers: &HeaderMap) -> http::HeaderMap {
     let mut trailers = http::HeaderMap::new();
     append_all(&mut trailers, headers);

@@ -13,7 +13,6 @@ pub struct Code {
     pub name: &'static str,
     /// The status of the answer.
     pub status: StatusCode,
-    /// The side that failed.
     pub side: Side,
     /// The status for clients that speak gRPC.
     pub grpc: GrpcStatus,
@@ -21,7 +20,6 @@ pub struct Code {
     pub sentence: &'static str,
 }
 
-/// The side that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     /// The client: its request is refused.
@@ -52,23 +50,14 @@ pub enum UpstreamFailure {
 /// The status codes of gRPC that the sidecar uses (grpc.github.io, Status codes and their use in gRPC).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GrpcStatus {
-    /// `UNKNOWN`
     Unknown = 2,
-    /// `INVALID_ARGUMENT`
     InvalidArgument = 3,
-    /// `DEADLINE_EXCEEDED`
     DeadlineExceeded = 4,
-    /// `PERMISSION_DENIED`
     PermissionDenied = 7,
-    /// `RESOURCE_EXHAUSTED`
     ResourceExhausted = 8,
-    /// `UNIMPLEMENTED`
     Unimplemented = 12,
-    /// `INTERNAL`
     Internal = 13,
-    /// `UNAVAILABLE`
     Unavailable = 14,
-    /// `UNAUTHENTICATED`
     Unauthenticated = 16,
 }
 
@@ -97,7 +86,6 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// The table.
             pub const ALL: &'static [Self] = &[$(Self {
                 name: $name,
                 status: StatusCode::$status,

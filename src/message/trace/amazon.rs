@@ -10,7 +10,6 @@ pub const LENGTH: usize = 74;
 /// What a header's value says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Root {
-    /// The trace.
     pub id: Id,
     /// The step before, if it is told: a load balancer tells of none.
     pub span: Option<Span>,

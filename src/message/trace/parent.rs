@@ -15,7 +15,6 @@ pub const LENGTH: usize = 55;
 /// What a client says of its trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parent {
-    /// The trace.
     pub id: Id,
     /// The client's step.
     pub span: Span,

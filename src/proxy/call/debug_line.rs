@@ -10,6 +10,7 @@ use log::{Level, kv};
 use crate::{
     client::{Connection, Endpoint, ReplyBody, UpstreamReply},
     message::{error::ProxyError, redaction::key_id_end},
+    proxy::record::milliseconds,
 };
 
 /// One attempt of a call.
@@ -30,7 +31,6 @@ pub struct Attempted<'a> {
 }
 
 impl Attempted<'_> {
-    /// Writes the line.
     pub fn log(&self) {
         let write = |outcome: std::fmt::Arguments<'_>| {
             let args = format_args!("call to {}: {outcome}", self.endpoint);
@@ -76,8 +76,4 @@ impl kv::Source for Attempted<'_> {
         pair("request_id", self.request_id.into())?;
         pair("route", self.route.into())
     }
-}
-
-fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
 }

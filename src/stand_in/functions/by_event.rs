@@ -17,7 +17,6 @@ pub enum Function {
     Context,
     /// Returns the event as it is.
     Echo,
-    /// Raises an error.
     Fail,
     /// Takes the events of an API Gateway and runs the function that the path names.
     Gateway,
@@ -34,34 +33,27 @@ pub enum Function {
 /// What a function is called with.
 #[derive(Debug)]
 pub struct Invoked {
-    /// The event.
     pub event: Value,
     /// The event as it was sent.
     pub raw: Bytes,
-    /// The call's id.
     pub request_id: String,
     /// The function's ARN, with the qualifier that it was called by.
     pub arn: String,
     /// The version that runs.
     pub version: &'static str,
-    /// The client's context.
     pub client_context: Option<Value>,
-    /// The tenant.
     pub tenant_id: Option<String>,
 }
 
 /// What comes of a function.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It returned this JSON.
     Returned(Bytes),
     /// It failed, with what Lambda says of that.
     Failed(Value),
-    /// It writes its answer.
     Writes {
         /// For an HTTP integration: status, headers and cookies, as the prelude of the stream.
         prelude: Option<Value>,
-        /// The answer.
         body: Written,
         /// Whether its process dies after the last word.
         dies: bool,
@@ -69,7 +61,6 @@ pub enum Outcome {
 }
 
 impl Function {
-    /// The function of this name.
     pub fn named(name: &str) -> Option<Self> {
         Some(match name {
             "break" => Self::Break,

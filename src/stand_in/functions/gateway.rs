@@ -39,10 +39,7 @@ pub fn is_event(event: &Value) -> bool {
 pub async fn run(event: &Value, pause: Duration) -> Option<Value> {
     let version = version(event)?;
     let call = call(event, version)?;
-    let answer = match super::run(&call, pause).await {
-        Some(answer) => answer,
-        None => not_found(),
-    };
+    let answer = super::run(&call, pause).await.unwrap_or_else(not_found);
     Some(response(answer, version).await)
 }
 

@@ -71,7 +71,6 @@ impl Written {
         self.0.recv().await
     }
 
-    /// All of it.
     pub async fn whole(mut self) -> Vec<u8> {
         let mut whole = Vec::new();
         while let Some(piece) = self.next().await {

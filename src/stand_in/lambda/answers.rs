@@ -46,7 +46,6 @@ impl Refusal {
         Self::TooLarge(format!("Request must be smaller than {limit} bytes for the InvokeFunction operation"))
     }
 
-    /// The answer.
     pub fn answer(&self, request_id: &str) -> HttpResponse {
         let (status, kind, body) = self.parts();
         with_ids(status, request_id)

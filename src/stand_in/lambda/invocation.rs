@@ -50,7 +50,6 @@ pub enum Kind {
 /// A call of a function.
 #[derive(Debug)]
 pub struct Invocation {
-    /// The function.
     pub function: Function,
     /// What it is called with.
     pub invoked: Invoked,
@@ -113,7 +112,6 @@ impl Invocation {
     }
 }
 
-/// A header as text.
 fn text(call: &Call, name: &str) -> Option<String> {
     call.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }

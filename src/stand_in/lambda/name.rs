@@ -14,7 +14,6 @@ const ALIAS: &str = "live";
 /// A function that is there, in a version that is there.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target {
-    /// The function.
     pub function: Function,
     /// Its ARN, with the qualifier that it was called by.
     pub arn: String,

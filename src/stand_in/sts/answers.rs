@@ -11,7 +11,6 @@ use crate::stand_in::answers;
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
-/// A refusal of STS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// The signature does not do.
@@ -24,7 +23,6 @@ pub enum Refusal {
     ExpiredIdentityToken,
     /// A parameter that breaks the API's model, with AWS's explanation.
     Validation(String),
-    /// Too many calls.
     Throttling,
     /// An operation that the API does not have.
     InvalidAction,
@@ -44,7 +42,6 @@ enum Content {
 }
 
 impl Element {
-    /// One with text.
     pub fn text(name: &'static str, text: impl Into<String>) -> Self {
         Self { name, content: Content::Text(text.into()) }
     }
@@ -97,7 +94,6 @@ impl Refusal {
         ))
     }
 
-    /// The answer.
     pub fn answer(&self, request_id: &str) -> HttpResponse {
         let (status, code, message) = self.parts();
         let error = Element::parent(
@@ -113,25 +109,22 @@ impl Refusal {
     }
 
     fn parts(&self) -> (StatusCode, &'static str, &str) {
-        match self {
-            Self::Signature(refusal) => of_signature(refusal),
-            Self::AccessDenied(message) => (StatusCode::FORBIDDEN, "AccessDenied", message),
+        let (code, message) = match self {
+            Self::Signature(refusal) => return of_signature(refusal),
+            Self::AccessDenied(message) => return (StatusCode::FORBIDDEN, "AccessDenied", message),
             Self::InvalidIdentityToken => (
-                StatusCode::BAD_REQUEST,
                 "InvalidIdentityToken",
                 "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)",
             ),
             Self::ExpiredIdentityToken => (
-                StatusCode::BAD_REQUEST,
                 "ExpiredTokenException",
                 "Token expired: the current date/time must be before the expiration date/time",
             ),
-            Self::Validation(message) => (StatusCode::BAD_REQUEST, "ValidationError", message),
-            Self::Throttling => (StatusCode::BAD_REQUEST, "Throttling", "Rate exceeded"),
-            Self::InvalidAction => {
-                (StatusCode::BAD_REQUEST, "InvalidAction", "Could not find operation for version 2011-06-15")
-            }
-        }
+            Self::Validation(message) => ("ValidationError", &**message),
+            Self::Throttling => ("Throttling", "Rate exceeded"),
+            Self::InvalidAction => ("InvalidAction", "Could not find operation for version 2011-06-15"),
+        };
+        (StatusCode::BAD_REQUEST, code, message)
     }
 }
 

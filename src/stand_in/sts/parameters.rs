@@ -12,9 +12,7 @@ pub struct Parameters(HashMap<String, String>);
 /// The role that a form asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Role<'a> {
-    /// Its ARN.
     pub arn: &'a str,
-    /// The account in it.
     pub account: &'a str,
     /// Its name, without its path.
     pub name: &'a str,

@@ -1,23 +1,14 @@
 //! The grammar of JSON (RFC 8259): where a value ends, and whether it is sound.
 
-use std::fmt;
-
 use super::{Json, text::Text};
 
 /// The first byte of a document that JSON does not have there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected} at byte {at}")]
 pub struct Malformed {
     at: usize,
     expected: &'static str,
 }
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected {} at byte {}", self.expected, self.at)
-    }
-}
-
-impl std::error::Error for Malformed {}
 
 /// A place in a document.
 pub struct Scanner<'a> {

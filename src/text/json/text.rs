@@ -20,7 +20,6 @@ impl<'a> Text<'a> {
         self.0
     }
 
-    /// Whether the text is this one.
     pub fn is(self, text: &str) -> bool {
         match self.plain() {
             Some(plain) => plain == text,

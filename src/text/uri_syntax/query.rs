@@ -56,7 +56,7 @@ pub fn left_out(query: &str) -> Vec<String> {
 }
 
 /// Names and values as they are written, without empty pairs.
-fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 

@@ -95,7 +95,6 @@ struct Room {
 }
 
 impl Room {
-    /// Begins a line.
     fn line(&mut self, name: &HeaderName) -> Result<(), ProxyError> {
         self.lines += 1;
         if self.lines > MAX_HEADERS {

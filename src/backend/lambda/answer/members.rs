@@ -12,15 +12,10 @@ use crate::{message::error::ProxyError, text::json::Json};
 pub struct Members<'a> {
     /// `statusCode`; a null is not the same as none.
     pub status_code: Option<Json<'a>>,
-    /// `headers`
     pub headers: Option<Json<'a>>,
-    /// `multiValueHeaders`
     pub multi_value_headers: Option<Json<'a>>,
-    /// `cookies`
     pub cookies: Option<Json<'a>>,
-    /// `body`
     pub body: Option<Json<'a>>,
-    /// `isBase64Encoded`
     pub is_base64_encoded: Option<Json<'a>>,
 }
 

@@ -21,7 +21,6 @@ use crate::message::{
 /// An argument costs more than its bytes, and no form has as many.
 const MOST_FIELDS: usize = 10_000;
 
-/// What a body holds.
 #[derive(Debug)]
 pub enum BodyArguments<'a> {
     /// A JSON document of any type, in its own words.
@@ -56,7 +55,6 @@ impl<'a> BodyArguments<'a> {
         }
     }
 
-    /// Those of no body.
     pub fn none() -> Self {
         Self::Form(Arguments(b""))
     }

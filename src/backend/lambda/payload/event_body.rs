@@ -11,7 +11,6 @@ use serde::{Serialize, Serializer};
 pub enum EventBody<'a> {
     /// There is none: `null` where it is not left out.
     Nothing,
-    /// As it is.
     Text(&'a str),
     /// Base64 of these bytes.
     Base64(&'a [u8]),
@@ -29,7 +28,6 @@ impl<'a> EventBody<'a> {
         }
     }
 
-    /// Whether there is none.
     pub fn is_nothing(&self) -> bool {
         *self == Self::Nothing
     }
@@ -44,7 +42,6 @@ impl<'a> EventBody<'a> {
         }
     }
 
-    /// Whether it is flagged.
     pub fn is_base64(&self) -> bool {
         matches!(self, Self::Base64(_))
     }

@@ -11,7 +11,6 @@ use super::groups::{Groups, Source};
 
 /// Names, each with all of its values.
 pub trait Grouped {
-    /// A value.
     type Value<'v>
     where
         Self: 'v;
@@ -33,13 +32,11 @@ pub struct Indexed<S> {
 }
 
 impl<S: Source> Indexed<S> {
-    /// Indexes a source.
     pub fn new(source: S) -> Self {
         let groups = Groups::new(&source);
         Self { source, groups }
     }
 
-    /// True without a name.
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }

@@ -17,13 +17,11 @@ pub trait Named {
 
 /// Something that the client sent with names and values in it.
 pub trait Source: Named {
-    /// A value.
     type Value;
 
     /// The value that belongs to the name at this place.
     fn value(&self, place: u32) -> Self::Value;
 
-    /// The number of places.
     fn count(&self) -> usize;
 
     /// Calls with each place and its name, in order.
@@ -66,7 +64,6 @@ impl Hashed {
         });
     }
 
-    /// Groups the places.
     pub fn group(self, names: &dyn Named) -> Groups {
         let Self(mut entries) = self;
         for same_hash in entries.chunk_by_mut(|one, next| one.key == next.key) {
@@ -124,7 +121,6 @@ impl Groups {
         self.0.shrink_to_fit();
     }
 
-    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -140,12 +136,10 @@ impl Groups {
 pub struct Places<'g>(&'g [Entry]);
 
 impl<'g> Places<'g> {
-    /// The first of them.
     pub fn first(self) -> u32 {
         self.0[0].key
     }
 
-    /// All of them.
     pub fn iter(self) -> impl DoubleEndedIterator<Item = u32> + ExactSizeIterator + Clone + use<'g> {
         self.0.iter().map(|entry| entry.place)
     }

@@ -57,11 +57,8 @@ pub fn event(
 enum Members<'a> {
     /// Of a query or a form.
     Arguments(Arguments<'a>),
-    /// Of a multipart form.
     Parts(Parts<'a>),
-    /// Of a JSON body.
     Object(Object<'a>),
-    /// Of the route's settings.
     Settings(Vec<(&'a String, &'a Value)>),
 }
 
@@ -73,7 +70,6 @@ enum Member<'a> {
     Argument(Argument<'a>),
     /// From a JSON body, digit for digit.
     Json(&'a RawValue),
-    /// From the settings.
     Setting(&'a Value),
 }
 
@@ -90,9 +86,7 @@ impl<'a> Members<'a> {
             }
         }
     }
-}
 
-impl Members<'_> {
     /// Whether they are written as they stand in the body.
     fn are_json(&self) -> bool {
         matches!(self, Self::Object(_))

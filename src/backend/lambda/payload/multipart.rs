@@ -113,7 +113,6 @@ fn name(head: &[u8]) -> Result<Option<Cow<'_, str>>, NoArguments> {
         .and_then(|value| parameter(value, "name")))
 }
 
-/// The boundary of a content type.
 fn boundary(content_type: &[u8]) -> Option<Cow<'_, [u8]>> {
     let value = str::from_utf8(content_type).ok()?;
     let boundary = parameter(value, "boundary").filter(|boundary| !boundary.is_empty())?;

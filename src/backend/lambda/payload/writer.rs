@@ -30,13 +30,11 @@ impl<W: io::Write> Writer<'_, W> {
         self.0.write_all(fixed.as_bytes())
     }
 
-    /// A string.
     pub fn text(&mut self, fixed: &str, text: &str) -> io::Result<()> {
         self.fixed(fixed)?;
         self.quoted(text)
     }
 
-    /// A string, or null.
     pub fn text_or_null(&mut self, fixed: &str, text: Option<&str>) -> io::Result<()> {
         match text {
             Some(text) => self.text(fixed, text),
@@ -65,7 +63,6 @@ impl<W: io::Write> Writer<'_, W> {
         }
     }
 
-    /// An array of strings.
     pub fn texts<T: AsRef<str>>(&mut self, fixed: &str, texts: impl Iterator<Item = T>) -> io::Result<()> {
         self.fixed(fixed)?;
         let mut separator = "[";
@@ -76,7 +73,6 @@ impl<W: io::Write> Writer<'_, W> {
         self.fixed(if separator == "[" { "[]" } else { "]" })
     }
 
-    /// An object of strings.
     pub fn map<N: AsRef<str>, V: AsRef<str>>(
         &mut self,
         fixed: &str,

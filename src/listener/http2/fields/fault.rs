@@ -33,7 +33,6 @@ pub enum Fault {
     Pseudo,
     /// The method is no token.
     Method,
-    /// The scheme is malformed.
     Scheme,
     /// The path has a blank or a control byte, or does not begin with a slash.
     Path,

@@ -60,18 +60,14 @@ pub enum Step {
 
 #[derive(Debug)]
 enum State {
-    /// This many bytes pass.
     Passing(usize),
     /// The head of a frame comes next.
     BetweenFrames,
-    /// A block is incomplete.
     Gathering(Gathering),
 }
 
-/// An incomplete block.
 #[derive(Debug)]
 struct Gathering {
-    /// The head of the HEADERS frame.
     first: FrameHead,
     /// The frame that is being read.
     frame: FrameHead,
@@ -163,7 +159,6 @@ impl Filter {
         }
     }
 
-    /// Counts bytes that passed.
     pub fn passed(&mut self, count: usize) {
         if let State::Passing(left) = &mut self.state {
             *left = left.saturating_sub(count);
@@ -173,7 +168,6 @@ impl Filter {
         }
     }
 
-    /// Begins a frame.
     fn begin(&mut self, head: FrameHead) -> Step {
         let is_too_large = head.length > LARGEST;
         self.begun += u64::from(!matches!(self.state, State::Gathering(_)));

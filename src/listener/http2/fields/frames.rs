@@ -17,7 +17,6 @@ pub const PRIORITY: u8 = 0x20;
 /// Bytes of a HEADERS frame with the flag `PRIORITY`.
 const PRIORITY_LENGTH: usize = 5;
 
-/// The head of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameHead {
     pub length: usize,

@@ -12,7 +12,7 @@ use super::{
     hpack,
     table::{Field, Known, OVERHEAD, place},
 };
-use crate::listener::request_target;
+use crate::{listener::request_target, message::chunks};
 
 /// Bytes of the longest path that `http::Uri` parses. No setting allows more.
 const LONGEST_PATH: usize = 65_534;
@@ -27,7 +27,6 @@ const MOST_REFERRED: usize = 16 << 10;
 /// The part of a request that a block is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// The head.
     Head,
     /// The trailers behind its body.
     Trailers,
@@ -261,13 +260,8 @@ fn whole(place: u8) -> Field<'static> {
     Field { known: Known::Whole(place), name: b"", value: b"", referred: 0 }
 }
 
-/// A byte of a token (RFC 9110, 5.6.2).
-fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
 fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().copied().all(is_token_byte)
+    !text.is_empty() && text.iter().copied().all(chunks::is_token)
 }
 
 /// A name of RFC 9113, 8.2.1.

@@ -118,7 +118,6 @@ pub enum Name {
 }
 
 impl Name {
-    /// The bytes of the name.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Static(index) => STATIC[usize::from(*index) - 1].0,

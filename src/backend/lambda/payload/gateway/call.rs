@@ -39,15 +39,12 @@ const DEFAULT_STAGE: &str = "$default";
 pub struct Call<'a> {
     /// What the route says of the API.
     pub settings: &'a GatewayEvent,
-    /// The method.
     pub method: &'a str,
     /// The path, raw: AWS decodes it, ours can be had back byte for byte.
     pub path: &'a str,
-    /// The query, raw.
     pub raw_query: &'a str,
     /// The arguments of the query; a flag has an empty value as with AWS (`peers.md` K23 has Kong's `true`).
     pub query: Indexed<PlainArguments<'a>>,
-    /// The headers.
     pub headers: Pairs<'a>,
     /// The path as a developer would have written it at API Gateway.
     pub resource: Cow<'a, str>,
@@ -55,11 +52,9 @@ pub struct Call<'a> {
     pub remainder: Option<&'a str>,
     /// The host without its port.
     pub domain_name: Cow<'a, str>,
-    /// The request's id.
     pub request_id: Cow<'a, str>,
     /// The client's name for itself.
     pub user_agent: Option<Cow<'a, str>>,
-    /// The client's address.
     pub source_ip: IpAddr,
     /// `HTTP/1.1`.
     pub protocol: &'static str,
@@ -67,7 +62,6 @@ pub struct Call<'a> {
     pub moment: Moment,
     /// Whether the body's type is one that an HTTP API takes for text.
     pub has_text_type: bool,
-    /// The body.
     pub body: &'a [u8],
 }
 
