@@ -1,4 +1,4 @@
-"""Renders every kustomization of k8s/, of the README, and the sidecar beside every kind of workload.
+"""Renders every kustomization of k8s/, of k8s/README.md, and the sidecar beside every kind of workload.
 
 Each becomes WORK/rendered/NAME.yaml, from where the other scripts read it.
 """
@@ -45,23 +45,19 @@ def shipped() -> list[tuple[str, Path]]:
 
 
 def of_the_readme() -> list[tuple[str, Path]]:
-    """The README's first steps, alone and with each of what it adds to them, beside the example's Deployment."""
-    section = re.search(r"^## Kubernetes\n(.*?)^## ", (ROOT / "README.md").read_text(), re.M | re.S)[1]
-    blocks = dict(re.findall(r"^```yaml\n# ([^\n]+)\n(.*?)^```", section, re.M | re.S))
-    first = yaml.safe_load(blocks.pop("kustomization.yaml"))
-    further = {
-        "readme-" + re.sub(r".* ", "", title).lower(): yaml.safe_load(blocks[title])
-        for title in blocks
-        if title.startswith("kustomization.yaml, ")
-    }
-    assert len(further) == 3, further
+    """Every kustomization that k8s/README.md shows, as it stands there, beside the example's Deployment."""
+    blocks = dict(re.findall(r"^```yaml\n# ([^\n]+)\n(.*?)^```", (K8S / "README.md").read_text(), re.M | re.S))
+    shown = {title: text for title, text in blocks.items() if title.startswith("kustomization.yaml")}
+    assert len(shown) == 5, shown.keys()
     made = []
-    for name, more in {"readme": {}, **further}.items():
+    for title, text in shown.items():
+        name = "readme" if title == "kustomization.yaml" else "readme-" + re.sub(r".* ", "", title).lower()
         directory = fresh(name)
-        both = first | more | {"components": first["components"] + more.get("components", [])}
-        both["components"] = [c.replace("../apigw-invoker/", "../../../../") for c in both["components"]]
-        (directory / "kustomization.yaml").write_text(yaml.safe_dump(both))
-        (directory / "orders.yaml").write_text(blocks["orders.yaml"])
+        # where the page has the clone of this repository
+        (directory / "kustomization.yaml").write_text(text.replace("../apigw-invoker/", "../../../../"))
+        of_a_role = name in ("readme-irsa", "readme-identity")
+        route = "orders.yaml, with the keys of a role" if of_a_role else "orders.yaml"
+        (directory / "orders.yaml").write_text(blocks[route])
         shutil.copy(K8S / "examples/client/deployment.yaml", directory)
         made.append((name, directory))
     return made

@@ -1,4 +1,4 @@
-"""Runs the image as the pods of k8s/ and of the README would: start, probes, a signed call, changed settings and keys,
+"""Runs the image as the pods of k8s/ and of k8s/README.md would: start, probes, a signed call, changed settings and keys,
 wrong ones, and the end. `run` starts it in namespaces of its own, so that ports and paths are the manifests'.
 """
 
@@ -19,7 +19,7 @@ import yaml
 from pod import POD_ADDRESS, Image, Pod, get
 
 WORK, INVOKER = Path(sys.argv[1]), Path(sys.argv[2])
-README = Path(__file__).resolve().parents[2] / "README.md"
+README = Path(__file__).resolve().parents[2] / "k8s/README.md"
 PODS, NUMBERS = WORK / "pods", count(1)
 # that of EKS Pod Identity, where `dev` stands in for its agent as for API Gateway
 AGENT = "169.254.170.23"
@@ -184,8 +184,8 @@ def demo() -> None:
 
 
 def troubles() -> None:
-    """The README's table: what it quotes is what the program says."""
-    table = README.read_text().split("### When something is wrong")[1]
+    """The table of k8s/README.md: what it quotes is what the program says."""
+    table = README.read_text().split("## Troubleshooting\n")[1]
 
     def says(what: str, told: str) -> None:
         assert f"`{what}`" in table, f"the README does not quote {what}"

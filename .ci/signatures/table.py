@@ -1,4 +1,4 @@
-"""The requests of the golden file, and what a signed route makes of each, written from README.md."""
+"""The requests of the golden file, and what a signed route makes of each, written from settings/README.md."""
 
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote_to_bytes
