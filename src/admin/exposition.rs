@@ -2,7 +2,7 @@
 //!
 //! `admin.rs` registers the one collector of it all, and the `prometheus` crate sorts the page and writes it.
 //! [`TABLE`] is the list of all rows. `certificates.rs`, `credentials.rs` and `process.rs` have those of their
-//! subjects. The README has the same rows in a table and the dashboard shows each; tests compare.
+//! subjects. k8s/monitoring/README.md has the same rows in a table and the dashboard shows each; tests compare.
 
 use std::{
     sync::Arc,
@@ -206,8 +206,8 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_has_a_row_for_every_metric_and_no_other() {
-        let readme = include_str!("../../README.md");
+    fn the_operators_page_has_a_row_for_every_metric_and_no_other() {
+        let readme = include_str!("../../k8s/monitoring/README.md");
         let section = readme.split("\n## Metrics\n").nth(1).unwrap().split("\n## ").next().unwrap();
         let told = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
         assert_eq!(told.collect::<BTreeSet<_>>(), names());

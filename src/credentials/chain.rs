@@ -33,7 +33,7 @@ const SOURCES: [Row; 5] = [environment::ROW, profile::ROW, container::ROW, web_i
 
 /// A row of the list.
 struct Row {
-    /// The kind of source, as the README's row has it.
+    /// The kind of source, as its row in k8s/monitoring/README.md has it.
     name: &'static str,
     /// Looks for the source. `None` if it is not configured.
     find: fn(&Surroundings<'_>) -> Result<Option<Choice>, String>,
@@ -159,8 +159,8 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_lists_the_sources_in_their_order() {
-        let readme = include_str!("../../README.md");
+    fn the_operators_page_lists_the_sources_in_their_order() {
+        let readme = include_str!("../../k8s/monitoring/README.md");
         let section = readme.split("\n## Credentials\n").nth(1).unwrap();
         let table = section.lines().skip_while(|line| !line.starts_with("| a profile of the route |"));
         let rows = table.skip(1).map_while(|line| line.strip_prefix("| ")?.split(" |").next());

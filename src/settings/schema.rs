@@ -1,7 +1,7 @@
 //! `apigw-invoker schema`: the JSON Schema of the settings' files, by which editors complete and check them.
 //!
-//! The sections of `process` and `route` declare their keys; here the declarations become a schema. The README's tables
-//! and the comments of `default.yaml` are made of the schema (`tests/it/documents.rs`).
+//! The sections of `process` and `route` declare their keys; here the declarations become a schema. The tables of
+//! settings/README.md and the comments of `default.yaml` are made of the schema (`tests/it/documents.rs`).
 
 mod patterns;
 

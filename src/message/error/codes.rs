@@ -1,8 +1,8 @@
 //! The one table of error codes. A row declares a kind of error with everything that follows from its code: the
 //! status, the side that failed, the status for gRPC and the sentence for the client.
 //!
-//! Retries, circuit breakers, spans and the log level ask the row. README.md has the same table, and a test
-//! compares.
+//! Retries, circuit breakers, spans and the log level ask the row. settings/README.md has the same table, and a
+//! test compares.
 
 use actix_http::{Method, StatusCode, header::HeaderValue};
 

@@ -116,7 +116,7 @@ section! {
     /// The whole request, from its head to the last byte of the answer, repeated calls and pauses among it; `0` for none.
     /// None by default, since a streamed answer may rightly last for as long as its function runs.
     request_timeout: WrittenDuration [SHORTEST..=DAY], or_none() => |upstream| upstream.request_timeout;
-    /// Which calls are made again, how often and when; see "Calls that fail".
+    /// Which calls are made again, how often and when; see "Retries".
     retry: WrittenRetry => |upstream| upstream.retry;
     /// When calls are not even tried. Without the section they always are.
     circuit_breaker: WrittenCircuitBreaker => |upstream| upstream.circuit_breaker;

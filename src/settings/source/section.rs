@@ -4,7 +4,7 @@
 //! people. A key is one line:
 //!
 //! ```text
-//! /// The meaning, as the schema, the README and default.yaml give it.
+//! /// The meaning, as the schema, settings/README.md and default.yaml give it.
 //! name: Type [range] = default, property() => shown;
 //! ```
 //!
