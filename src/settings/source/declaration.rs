@@ -1,7 +1,7 @@
 //! The declaration of a settings key: name, meaning, kind, range, default and secrecy.
 //!
-//! `section.rs` makes declarations from the text of a section. Reading, checks, `schema.rs`, `/routes`, the tables of the
-//! README and the comments of `default.yaml` all follow them.
+//! `section.rs` makes declarations from the text of a section. Reading, checks, `schema.rs`, `/routes`, the tables of
+//! settings/README.md and the comments of `default.yaml` all follow them.
 
 use std::{ops::RangeInclusive, time::Duration};
 
