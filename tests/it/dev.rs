@@ -47,7 +47,7 @@ fn k14_each_fault_says_what_to_call_and_what_to_expect_and_refuses_the_readmes_o
         let section =
             banner.split_once("Every signed call is refused, because ").expect("a section of its own").1;
         let (to, target) = curl_lines(section).remove(0);
-        assert_eq!((to, target.as_str()), (address, "/iam/echo"), "the README's own call");
+        assert_eq!((to, target.as_str()), (address, "/iam/echo"), "the call that the documents show");
         let response = get(to, &target);
         let message = response.json()["message"].as_str().unwrap_or_default().to_owned();
         assert_eq!(response.status, 403, "{fault}: {}", response.text());

@@ -1,4 +1,4 @@
-//! What the README and the shipped settings say against what the code does.
+//! What the documents and the shipped settings say against what the code does.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -7,15 +7,16 @@ use apigw_invoker::{
     settings::{BackendSettings, Document, Scheme, Settings},
 };
 
+mod links;
 mod settings;
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-/// The rows of the README's table under a heading, cells without back quotes.
-pub fn table(readme: &str, heading: &str) -> Vec<Vec<String>> {
-    let section = readme.split(&format!("\n{heading}\n")).nth(1).unwrap_or_else(|| panic!("no {heading}"));
+/// The rows of a page's table under a heading, cells without back quotes.
+pub fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
+    let section = page.split(&format!("\n{heading}\n")).nth(1).unwrap_or_else(|| panic!("no {heading}"));
     section
         .lines()
         .skip_while(|line| !line.starts_with("| `"))
@@ -25,8 +26,8 @@ pub fn table(readme: &str, heading: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn the_readmes_table_of_answers_is_the_codes() {
-    let mut told = table(&read("README.md"), "### Answers of its own");
+fn the_table_of_error_responses_is_the_codes() {
+    let mut told = table(&read("settings/README.md"), "## Error responses");
     let mut real: Vec<Vec<String>> = Code::ALL
         .iter()
         .map(|Code { name, status, grpc, sentence, .. }| {

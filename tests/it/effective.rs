@@ -87,16 +87,17 @@ const LEFT_OUT: [&str; 7] = [
 ];
 
 #[test]
-fn every_key_that_the_readme_knows_is_in_the_section_that_has_it() {
+fn every_key_of_the_reference_is_in_the_section_that_has_it() {
     let app = app();
     let routes = get(app.admin, "/routes").json();
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let reference =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/settings/README.md")).unwrap();
     let mut looked_at = 0;
     // a function has one of three kinds of events, each with keys of its own
     for (heading, section, ids) in [
-        ("### A route", "", &["api", "merged", "event", "parts"][..]),
-        ("### `api_gateway`", "/api_gateway", &["api"]),
-        ("### `lambda`", "/lambda", &["merged", "event", "parts"]),
+        ("## Route keys", "", &["api", "merged", "event", "parts"][..]),
+        ("## `api_gateway`", "/api_gateway", &["api"]),
+        ("## `lambda`", "/lambda", &["merged", "event", "parts"]),
     ] {
         let sections: Vec<_> = routes
             .as_array()
@@ -106,7 +107,7 @@ fn every_key_that_the_readme_knows_is_in_the_section_that_has_it() {
             .map(|route| route.pointer(section).unwrap())
             .collect();
         assert_eq!(sections.len(), ids.len());
-        for row in super::documents::table(&readme, heading) {
+        for row in super::documents::table(&reference, heading) {
             for key in row[0].split(", ").filter(|key| !LEFT_OUT.contains(key)) {
                 let pointer = format!("/{}", key.replace('.', "/"));
                 assert!(

@@ -58,7 +58,7 @@ fn no_module_is_a_drawer_for_leftovers() {
     }
 }
 
-/// The README promises that `PROPTEST_CASES` sets the number of inputs of every property.
+/// CONTRIBUTING.md promises that `PROPTEST_CASES` sets the number of inputs of every property.
 #[test]
 fn no_property_sets_its_number_of_inputs_itself() {
     for (path, text) in sources() {
@@ -167,11 +167,14 @@ fn a_use_is_found_in_every_spelling() {
 #[test]
 fn the_top_level_holds_what_belongs_there() {
     let known = [
+        "CHANGELOG.md",
         "Cargo.lock",
         "Cargo.toml",
         "LICENSE",
         "README.md",
         "benches",
+        "deny.toml",
+        "justfile",
         "k8s",
         "settings",
         "src",
@@ -181,6 +184,24 @@ fn the_top_level_holds_what_belongs_there() {
     for entry in fs::read_dir(root()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(name.starts_with('.') || known.contains(&&*name), "{name}");
+    }
+}
+
+/// The steps of `.ci/run`, and the recipes of the justfile that call one.
+#[test]
+fn every_step_of_ci_has_a_recipe_of_its_name() {
+    let [run, justfile] = [".ci/run", "justfile"].map(|name| fs::read_to_string(root().join(name)).unwrap());
+    let (_, steps) = run.split_once("\nsteps='").unwrap();
+    let (steps, _) = steps.split_once('\'').unwrap();
+    let called: Vec<&str> = justfile.lines().filter_map(|line| line.strip_prefix("    .ci/run ")).collect();
+    assert_eq!(steps.split(' ').collect::<Vec<_>>(), called);
+    for step in called {
+        assert!(run.contains(&format!("\n{step}() {{\n")), "{step} is no function of .ci/run");
+        assert!(justfile.contains(&format!("\n{step}:\n    .ci/run {step}\n")), "{step} is no recipe");
+    }
+    let workflow = fs::read_to_string(root().join(".github/workflows/ci.yaml")).unwrap();
+    for script in [".ci/run", ".ci/k8s/run"] {
+        assert!(workflow.contains(script), "CI does not call {script}");
     }
 }
 

@@ -39,7 +39,7 @@ mod denials;
 mod dev;
 /// Signatures that AWS refuses, and clocks that are wrong.
 mod diagnosis;
-/// What the README and the shipped settings say against what the code does.
+/// What the documents and the shipped settings say against what the code does.
 mod documents;
 /// `/routes`: how each route is set, without its secrets.
 mod effective;
@@ -77,7 +77,7 @@ mod limits;
 mod listeners;
 /// The severity of each failure in the log.
 mod log_levels;
-/// `/metrics`, what the README says of it, and the dashboard.
+/// `/metrics`, what the operators' page says of it, and the dashboard.
 mod metrics;
 /// The limit of open files.
 mod open_files;

@@ -1,4 +1,4 @@
-//! `/metrics`: what it counts is what was sent, the README has every name, and the dashboard no other.
+//! `/metrics`: what it counts is what was sent, the operators' page has every name, and the dashboard no other.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -285,7 +285,7 @@ fn everything() -> Exposition {
 }
 
 #[test]
-fn the_readmes_table_of_metrics_is_what_is_exported() {
+fn the_operators_table_of_metrics_is_what_is_exported() {
     let metrics = everything();
     let expiry =
         metrics.value("apigw_invoker_credentials_expiry_timestamp_seconds", &[("route", "function")]);
@@ -298,8 +298,8 @@ fn the_readmes_table_of_metrics_is_what_is_exported() {
     let start = metrics.value("process_start_time_seconds", &[]).unwrap();
     assert!((now - 86_400.0..=now + 1.0).contains(&start), "{start}");
     assert!(metrics.count("process_open_fds", &[]) > 5);
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let mut told = table(&readme, "## Metrics");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("k8s/monitoring/README.md");
+    let mut told = table(&fs::read_to_string(page).unwrap(), "## Metrics");
     told.sort();
     let real: Vec<Vec<String>> = metrics
         .families

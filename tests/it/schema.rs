@@ -57,14 +57,21 @@ fn the_shipped_settings_are_right_by_the_schema() {
 }
 
 #[test]
-fn what_the_readme_shows_of_routes_is_right_by_the_schema() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let blocks = readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let routes: Vec<&str> = blocks.filter(|block| block.contains("uri: /")).collect();
-    assert!(routes.len() >= 2);
-    for route in routes {
-        assert_right(&validator(&of(File::Route)), route, route);
-    }
+fn what_the_documents_show_of_settings_is_right_by_the_schema() {
+    let pages = ["README.md", "settings/README.md", "k8s/README.md"];
+    let read = |page| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+    let text = pages.map(read).join("\n");
+    let blocks: Vec<&str> =
+        text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let of_file = |file, mark: &str| {
+        let shown: Vec<&&str> = blocks.iter().filter(|block| block.contains(mark)).collect();
+        for block in &shown {
+            assert_right(&validator(&of(file)), block, block);
+        }
+        shown.len()
+    };
+    let (routes, defaults) = (of_file(File::Route, "uri: /"), of_file(File::Default, "defaults:\n"));
+    assert!(routes >= 4 && defaults >= 1, "{routes} routes, {defaults} of the process");
 }
 
 /// Every table of a schema by its path, the file itself among them.

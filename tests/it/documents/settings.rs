@@ -1,4 +1,4 @@
-//! The tables of settings keys in the README and the comments of `settings/default.yaml` against the declarations of the
+//! The tables of keys in `settings/README.md` and the comments of `settings/default.yaml` against the declarations of the
 //! keys. `REWRITE=1` in the environment writes the declarations' texts into both.
 
 use std::{fs, path::Path};
@@ -6,7 +6,10 @@ use std::{fs, path::Path};
 use apigw_invoker::settings::schema::{File, of};
 use serde_json::{Map, Value};
 
-use super::read;
+use super::{links::link_to, read};
+
+/// The page of the tables.
+const REFERENCE: &str = "settings/README.md";
 
 /// Columns of a line.
 const WIDTH: usize = 118;
@@ -52,14 +55,13 @@ fn meaning(schema: &Value) -> String {
     format!("{}{range}", schema["description"].as_str().unwrap())
 }
 
-/// References to the README's headings as links.
+/// References to headings of the documents as links.
 fn linked(meaning: &str) -> String {
     let mut parts = meaning.split("see \"");
     let mut text = parts.next().unwrap().to_owned();
     for part in parts {
         let (heading, rest) = part.split_once('"').unwrap();
-        let anchor = heading.to_lowercase().replace(' ', "-");
-        text.extend(["see [", heading, "](#", &anchor, ")", rest]);
+        text.extend(["see [", heading, "](", &link_to(heading, REFERENCE), ")", rest]);
     }
     text
 }
@@ -109,29 +111,32 @@ fn lambda_table() -> String {
     table(&[own, vec![shared]].concat())
 }
 
-fn tracing_table() -> String {
-    table(&all_rows(&section(File::Default, &["tracing"]), "tracing."))
+/// Without `defaults`, which takes keys of routes.
+fn process_table() -> String {
+    let mut section = section(File::Default, &[]);
+    section.retain(|key, _| key != "defaults");
+    table(&all_rows(&section, ""))
 }
 
-/// The README with other text between the markers of a table.
-fn with_table(readme: &str, name: &str, table: &str) -> String {
+/// The page with other text between the markers of a table.
+fn with_table(page: &str, name: &str, table: &str) -> String {
     let (begin, end) = (format!("<!-- settings: {name} -->\n"), "<!-- end -->");
-    let (before, rest) = readme.split_once(&begin).unwrap_or_else(|| panic!("no {begin}"));
+    let (before, rest) = page.split_once(&begin).unwrap_or_else(|| panic!("no {begin}"));
     let (_, after) = rest.split_once(end).unwrap();
     format!("{before}{begin}{table}{end}{after}")
 }
 
 #[test]
-fn the_readmes_tables_of_settings_are_the_declarations() {
+fn the_references_tables_of_settings_are_the_declarations() {
     let tables = [
         ("route", route_table()),
         ("api_gateway", gateway_table()),
         ("lambda", lambda_table()),
-        ("tracing", tracing_table()),
+        ("process", process_table()),
     ];
-    let readme = read("README.md");
-    let expected = tables.iter().fold(readme, |readme, (name, table)| with_table(&readme, name, table));
-    expect("README.md", &expected);
+    let page = read(REFERENCE);
+    let expected = tables.iter().fold(page, |page, (name, table)| with_table(&page, name, table));
+    expect(REFERENCE, &expected);
 }
 
 /// The words of a text, of which one in back quotes may have blanks.
