@@ -143,13 +143,14 @@ def mebibytes(quantity: str) -> int:
 
 
 def readme() -> None:
-    sidecar = pod("readme", TO_STAND_IN)
     keys = {"accesskey": b"AKIDEXAMPLE", "secretkey": b"wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"}
-    sidecar.write("apigw-invoker-keys", keys)
-    sidecar.start()
-    assert get("127.0.0.1", 9080, "/orders/echo/1")[0] == 200
-    sidecar.stop()
-    say("readme", "its files start a sidecar, and a call by its route was signed")
+    for name in ["readme", "readme-settings"]:
+        sidecar = pod(name, TO_STAND_IN)
+        sidecar.write("apigw-invoker-keys", keys)
+        sidecar.start()
+        assert get("127.0.0.1", 9080, "/orders/echo/1")[0] == 200
+        sidecar.stop()
+        say(name, "its files start a sidecar, and a call by its route was signed")
 
 
 def stand_alone(stand_in: StandIn) -> None:

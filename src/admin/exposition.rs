@@ -207,8 +207,8 @@ mod tests {
 
     #[test]
     fn the_operators_page_has_a_row_for_every_metric_and_no_other() {
-        let readme = include_str!("../../k8s/monitoring/README.md");
-        let section = readme.split("\n## Metrics\n").nth(1).unwrap().split("\n## ").next().unwrap();
+        let page = include_str!("../../k8s/monitoring/README.md");
+        let section = page.split("\n## Metrics\n").nth(1).unwrap().split("\n## ").next().unwrap();
         let told = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
         assert_eq!(told.collect::<BTreeSet<_>>(), names());
     }

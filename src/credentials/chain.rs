@@ -160,8 +160,8 @@ mod tests {
 
     #[test]
     fn the_operators_page_lists_the_sources_in_their_order() {
-        let readme = include_str!("../../k8s/monitoring/README.md");
-        let section = readme.split("\n## Credentials\n").nth(1).unwrap();
+        let page = include_str!("../../k8s/monitoring/README.md");
+        let section = page.split("\n## Credentials\n").nth(1).unwrap();
         let table = section.lines().skip_while(|line| !line.starts_with("| a profile of the route |"));
         let rows = table.skip(1).map_while(|line| line.strip_prefix("| ")?.split(" |").next());
         assert_eq!(rows.collect::<Vec<_>>(), SOURCES.map(|source| source.name));
