@@ -199,9 +199,6 @@ fn text(key: &Key) -> &'static str {
 pub trait Word: Copy + 'static {
     /// All of them.
     const WORDS: &'static [&'static str];
-
-    /// Its spelling in the settings.
-    fn word(self) -> &'static str;
 }
 
 /// A key that takes one of a few words.
@@ -230,10 +227,6 @@ macro_rules! words {
 
             impl Word for $Words {
                 const WORDS: &'static [&'static str] = &[$($word),*];
-
-                fn word(self) -> &'static str {
-                    self.spelling()
-                }
             }
 
             impl Show for $Words {

@@ -58,7 +58,6 @@ pub enum Spelling {
 
 /// What a node holds.
 #[derive(Clone)]
-#[allow(missing_docs)]
 pub enum Content {
     Null,
     Boolean(bool),
