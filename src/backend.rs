@@ -4,8 +4,8 @@
 //! `proxy.rs` calls [`Backend::request`] before signing and [`Backend::reply`] after sending; `explain` asks the same
 //! backend for its reasons.
 //!
-//! A new backend is one file beside `api_gateway.rs`, one arm of [`build`], its section of the settings in the places that
-//! `settings/backend.rs` names, a route in `tests/it/backend_contract.rs`, and a table of its keys in README.md.
+//! A new backend is one file beside `api_gateway.rs`, one arm of [`build`], its section of the settings with the row that
+//! `settings/route/backend.rs` names, a route in `tests/it/backend_contract.rs`, and a table of its keys in README.md.
 
 pub(crate) mod api_gateway;
 pub(crate) mod lambda;
