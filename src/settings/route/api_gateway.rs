@@ -28,7 +28,7 @@ use crate::{
 /// APISIX's.
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// Before each of a Function URL and an API's endpoint stands `http` or `https`, in any case.
-const FUNCTION_URI: &str = r"^[hH][tT][tT][pP][sS]?://[^#*\s]+$";
+const FUNCTION_URI: &str = r"^[hH][tT][tT][pP][sS]?://[^@/?#*\s]+([/?][^#*\s]*)?$";
 
 section! {
     /// How a route calls an API Gateway endpoint or Function URL, checked.
@@ -152,6 +152,7 @@ impl Authorization {
 impl WrittenApiGateway {
     pub(in crate::settings) fn check(
         mut self,
+        _: &str,
         limits: &Limits,
         checker: &mut Checker<'_>,
     ) -> Option<ApiGatewaySettings> {
