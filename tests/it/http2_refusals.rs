@@ -286,7 +286,7 @@ fn x15_a_head_without_end_is_bounded_in_bytes_and_in_time() {
     // ENHANCE_YOUR_CALM
     assert_eq!(silent.until(GOAWAY).unwrap().payload[4..8], [0, 0, 0, 11]);
     let bounded = start.elapsed();
-    assert!((180..3000).contains(&bounded.as_millis()), "{bounded:?}");
+    assert!((180..5000).contains(&bounded.as_millis()), "{bounded:?}");
     silent.rest();
     let mut flood = Frames::open(address);
     flood.send(HEADERS, END_STREAM, 1, GET).unwrap();
@@ -299,22 +299,22 @@ fn x15_a_head_without_end_is_bounded_in_bytes_and_in_time() {
 
 #[test]
 fn x15_a_head_that_came_in_pieces_and_in_time_leaves_its_connection_without_a_limit() {
+    const LIMIT: Duration = Duration::from_secs(1);
     let upstream = Upstream::ok();
     let route = format!("uri: /*\napi_gateway:\n  function_uri: {}\n", upstream.uri("/"));
-    let process = "listen: { http: '127.0.0.1:0', h2c: true }\nlimits: { header_timeout: 500ms }\n";
+    let process = "listen: { http: '127.0.0.1:0', h2c: true }\nlimits: { header_timeout: 1s }\n";
     let directory = settings(process, &[("r", &route)]);
     let (mut process, address) = Process::run(directory.path());
     let mut frames = Frames::open(address);
-    for stream in [1, 3] {
-        let (first, rest) = GET.split_at(1);
-        frames.send(HEADERS, END_STREAM, stream, first).unwrap();
-        // the process sees the head unfinished
-        std::thread::sleep(Duration::from_millis(100));
-        frames.send(CONTINUATION, END_HEADERS, stream, rest).unwrap();
-        assert_eq!(frames.of_stream(stream)[0].payload[0], OK);
-        // the limit of the head that is complete is over
-        std::thread::sleep(Duration::from_millis(600));
-    }
+    let (first, rest) = GET.split_at(1);
+    frames.send(HEADERS, END_STREAM, 1, first).unwrap();
+    // the process sees the head unfinished
+    std::thread::sleep(LIMIT / 10);
+    frames.send(CONTINUATION, END_HEADERS, 1, rest).unwrap();
+    assert_eq!(frames.of_stream(1)[0].payload[0], OK);
+    std::thread::sleep(LIMIT + LIMIT / 10);
+    frames.send(HEADERS, WHOLE, 3, GET).unwrap();
+    assert_eq!(frames.of_stream(3)[0].payload[0], OK);
     let log = process.stop();
     assert!(!log.contains("limits.header_timeout"), "{log}");
 }
