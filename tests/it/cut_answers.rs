@@ -358,13 +358,13 @@ fn c1_an_answer_to_http_1_0_on_a_unix_socket_has_its_length_or_is_502() {
 fn c1_an_answer_to_http_1_0_on_a_unix_socket_is_held_up_to_16_mib() {
     const MOST: usize = 16 << 20;
     for (length, expected) in [(MOST, 200), (MOST + 1, 502)] {
-        let head = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{length:x}\r\n");
-        let answer = [head.as_bytes(), &vec![b'x'; length], b"\r\n0\r\n\r\n"].concat();
-        let heard = heard_on_a_unix_socket(&cut_after(answer));
-        let beginning = String::from_utf8_lossy(&heard[..heard.len().min(1000)]).into_owned();
+        let intro = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{length:x}\r\n");
+        let answer = [intro.as_bytes(), &vec![b'x'; length], b"\r\n0\r\n\r\n"].concat();
+        let all = heard_on_a_unix_socket(&cut_after(answer));
+        let beginning = String::from_utf8_lossy(&all[..all.len().min(1000)]).into_owned();
         assert!(beginning.starts_with(&format!("HTTP/1.0 {expected} ")), "{length}: {beginning}");
         let is_told = beginning.contains(&format!("content-length: {length}\r\n"));
-        assert_eq!((is_told, heard.len() > length), (expected == 200, expected == 200), "{beginning}");
+        assert_eq!((is_told, all.len() > length), (expected == 200, expected == 200), "{beginning}");
         assert_eq!(beginning.contains("upstream_truncated"), expected == 502, "{beginning}");
     }
 }
