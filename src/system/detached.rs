@@ -56,7 +56,8 @@ mod tests {
         let start = Instant::now();
         let system = actix_rt::System::new();
         system.block_on(async {
-            let read = run("test", move || hanging.recv());
+            // it ends at last, so that a runtime that waits for it fails the test and does not hang it
+            let read = run("test", move || hanging.recv_timeout(Duration::from_secs(10)));
             assert!(timeout(Duration::from_millis(50), read).await.is_err());
         });
         drop(system);

@@ -328,24 +328,43 @@ fn c1_whatever_is_cut_where_and_read_when_is_a_prefix_with_a_visible_break_or_50
         .unwrap();
 }
 
+/// All that comes on a Unix socket behind a request of HTTP/1.0.
+fn heard_on_a_unix_socket(upstream: &Upstream) -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let listen = format!("unix: {}", path.display());
+    let _app = App::listening(&listen, "").gateway("r", "/*", &upstream.uri("/"), "").start();
+    let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    stream.write_all(b"GET / HTTP/1.0\r\nhost: h\r\n\r\n").unwrap();
+    hear(&mut stream).bytes
+}
+
 /// A Unix socket knows no reset: an answer that ends with its connection would look whole wherever it is cut.
 #[test]
 fn c1_an_answer_to_http_1_0_on_a_unix_socket_has_its_length_or_is_502() {
     let whole = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
     for (answer, expected) in [(whole, 200), (&whole[..whole.len() - 5], 502)] {
-        let upstream = cut_after(answer);
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("socket");
-        let listen = format!("unix: {}", path.display());
-        let _app = App::listening(&listen, "").gateway("r", "/*", &upstream.uri("/"), "").start();
-        let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
-        stream.write_all(b"GET / HTTP/1.0\r\nhost: h\r\n\r\n").unwrap();
-        let heard = String::from_utf8(hear(&mut stream).bytes).unwrap();
+        let heard = String::from_utf8(heard_on_a_unix_socket(&cut_after(answer))).unwrap();
         assert!(heard.starts_with(&format!("HTTP/1.0 {expected} ")), "{heard}");
         assert_eq!(
             heard.contains("content-length: 5\r\n") && heard.ends_with("hello"),
             expected == 200,
             "{heard}"
         );
+    }
+}
+
+#[test]
+fn c1_an_answer_to_http_1_0_on_a_unix_socket_is_held_up_to_16_mib() {
+    const MOST: usize = 16 << 20;
+    for (length, expected) in [(MOST, 200), (MOST + 1, 502)] {
+        let intro = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{length:x}\r\n");
+        let answer = [intro.as_bytes(), &vec![b'x'; length], b"\r\n0\r\n\r\n"].concat();
+        let all = heard_on_a_unix_socket(&cut_after(answer));
+        let beginning = String::from_utf8_lossy(&all[..all.len().min(1000)]).into_owned();
+        assert!(beginning.starts_with(&format!("HTTP/1.0 {expected} ")), "{length}: {beginning}");
+        let is_told = beginning.contains(&format!("content-length: {length}\r\n"));
+        assert_eq!((is_told, all.len() > length), (expected == 200, expected == 200), "{beginning}");
+        assert_eq!(beginning.contains("upstream_truncated"), expected == 502, "{beginning}");
     }
 }
