@@ -43,7 +43,9 @@ pub fn of(file: File) -> Value {
     schema.insert("$schema".to_owned(), DIALECT.into());
     schema.insert("title".to_owned(), title.into());
     if file == File::Route {
-        let one_of = |names: [&str; 2]| json!({ "oneOf": names.map(|name| json!({ "required": [name] })) });
+        // null is as good as nothing
+        let there = |name: &str| json!({ "required": [name], "properties": { name: { "not": { "type": "null" } } } });
+        let one_of = |names: [&str; 2]| json!({ "oneOf": names.map(there) });
         schema
             .insert("allOf".to_owned(), json!([one_of(["uri", "uris"]), one_of(["api_gateway", "lambda"])]));
     } else {

@@ -129,6 +129,7 @@ pub fn size_text(bytes: u64) -> String {
     let unit = UNITS.iter().find(|(size, _)| bytes != 0 && bytes.is_multiple_of(*size));
     match unit {
         Some((size, name)) => format!("{}{name}", bytes / size),
+        None if bytes == 1 => "1 byte".to_owned(),
         None => format!("{bytes} bytes"),
     }
 }
@@ -175,6 +176,7 @@ mod tests {
     fn sizes_and_durations_are_shown_as_they_would_be_written() {
         assert_eq!(size_text(10 << 20), "10MiB");
         assert_eq!(size_text(1000), "1000 bytes");
+        assert_eq!(size_text(1), "1 byte");
         assert_eq!(duration_text(Duration::from_millis(1500)), "1s 500ms");
     }
 

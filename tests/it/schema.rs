@@ -212,7 +212,17 @@ fn wrong_values_are_refused_and_references_are_taken_everywhere() {
     ] {
         assert!(!route.is_valid(&with(wrong.clone())), "{wrong}");
     }
+    // null is as good as nothing
+    let lambda = json!({ "function_name": "f" });
+    for right in [
+        json!({ "uri": "/a", "uris": null, "api_gateway": null, "lambda": lambda }),
+        json!({ "uri": null, "uris": ["/a"], "api_gateway": { "function_uri": uri }, "lambda": null }),
+    ] {
+        assert!(route.is_valid(&right), "{right}");
+    }
     for wrong in [
+        json!({ "uri": null, "lambda": lambda }),
+        json!({ "uri": "/a", "lambda": null }),
         json!({ "uri": "/a" }),
         json!({ "api_gateway": { "function_uri": uri } }),
         json!({ "uri": "/a", "uris": ["/b"], "lambda": {} }),

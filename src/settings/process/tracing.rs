@@ -73,7 +73,7 @@ section! {
     }
 
     /// Where it takes OTLP over HTTP, such as `http://127.0.0.1:4318`; `/v1/traces` is added.
-    endpoint: String, pattern("^[hH][tT][tT][pP][sS]?://[^/?#]+(/[^?#]*)?$"), secret_query(), required() => _;
+    endpoint: String, pattern("^[hH][tT][tT][pP][sS]?://[^@/?#]+(/[^?#]*)?$"), secret_query(), required() => _;
     /// Headers of each delivery, such as a collector's key; `$env://` and `$file://` keep it out of here.
     headers: BTreeMap<String, SecretString> => _;
     /// The name of this process, `service.name`.

@@ -28,7 +28,7 @@ use crate::{
 /// APISIX's.
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// Before each of a Function URL and an API's endpoint stands `http` or `https`, in any case.
-const FUNCTION_URI: &str = r"^[hH][tT][tT][pP][sS]?://[^#*\s]+$";
+const FUNCTION_URI: &str = r"^[hH][tT][tT][pP][sS]?://[^@/?#*\s]+([/?][^#*\s]*)?$";
 
 section! {
     /// How a route calls an API Gateway endpoint or Function URL, checked.

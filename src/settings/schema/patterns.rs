@@ -11,8 +11,11 @@ pub const DURATION: &str = concat!(
 );
 /// Whole bytes, or a number with its unit, as `bytesize` takes them.
 pub const SIZE: &str = r"^(\+?[0-9]+|([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kKmMgGtTpPeE][iI]?[bB]?|[bB]))$";
-/// A share as text.
-pub const SHARE: &str = r"^\+?(0+\.?|0*\.[0-9]+|0*1(\.0*)?)$";
+/// A share as text, as `f64` takes it.
+pub const SHARE: &str = concat!(
+    r"^(\+?(0+\.?|0*\.[0-9]+|0*1(\.0*)?)|-(0+\.?0*|\.0+)",
+    r"|\+?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]+)$"
+);
 /// A table as text.
 pub const OBJECT: &str = r"^\s*\{[\s\S]*\}\s*$";
 

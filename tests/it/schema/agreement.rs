@@ -26,9 +26,7 @@ const FILES: [&str; 7] = [
     "https.client_ca",
 ];
 /// Keys without which a document means nothing: null is as good as that.
-const NEEDED: [&str; 8] = [
-    "uri",
-    "uris",
+const NEEDED: [&str; 6] = [
     "function_uri",
     "function_name",
     "lambda.aws_region",
@@ -147,12 +145,12 @@ fn read(file: File, document: &Value) -> Result<(), String> {
 /// Texts for keys whose form no random text has.
 fn texts(key: &Declared) -> Vec<String> {
     let mut texts: Vec<&str> = match key.path.last().unwrap().as_str() {
-        "function_uri" => vec!["https://a.example", "HTTP://[::1]:80/p?q", "ftp://a/", "https://a/#f", "/p"],
+        "function_uri" => vec!["https://a.example", "HTTP://[::1]:80/p?q", "ftp://a/", "https://a/#f", "/p", "https://u:p@a/", "https://a/@"],
         "sts_endpoint_url" | "aws_sts_endpoint_url" => {
             vec!["https://sts.example", "http://a/", "https://a/b", "sts"]
         }
         "upstream_url" => vec!["aws-lambda://us-east-1/f", "http://a"],
-        "endpoint" => vec!["http://c:4318", "HTTPS://c/p", "c:4318", "http://c?q=1"],
+        "endpoint" => vec!["http://c:4318", "HTTPS://c/p", "c:4318", "http://c?q=1", "http://u:p@c"],
         "assume_role_arn" | "aws_assume_role_arn" => {
             vec![
                 "arn:aws:iam::123456789012:role/r",
@@ -194,6 +192,7 @@ fn texts(key: &Declared) -> Vec<String> {
         "methods" => vec!["GET", "get", "TRACE", "PRI", "A B"],
         "client_context" | "body" => vec!["{}", "{\"a\": 1}"],
         "id" => vec!["-", "a-b", "a b"],
+        "sample" => vec!["1e-3", "0.", "-0", ".5E+0", "1.000", "1.5", "-0.1", "half", "e1"],
         _ => vec!["1.0", "0.5", "1.5"],
     };
     texts.extend(key.schema["anyOf"].as_array().into_iter().flatten().flat_map(|form| {
