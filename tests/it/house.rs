@@ -91,22 +91,52 @@ fn floors() -> Vec<Vec<String>> {
     floors.lines().filter(|line| !line.starts_with("//!  ")).map(rooms).collect()
 }
 
+/// A line without its comment. The slashes of a URL in a text begin none.
+fn without_comment(line: &str) -> &str {
+    let comment = line.match_indices("//").find(|(at, _)| line[..*at].trim_end().len() < *at || *at == 0);
+    comment.map_or(line, |(at, _)| &line[..at])
+}
+
 /// The names behind `crate::` and behind a `super::` that leads out of the room, in code without comments and tests.
 fn rooms_used(text: &str, depth: usize) -> Vec<String> {
-    let code: String =
-        text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
+    const UP: &str = "super::";
+    let code = text.lines().map(without_comment).collect::<Vec<_>>().join("\n");
     let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let mut found = Vec::new();
-    for way_out in ["crate::".to_owned(), "super::".repeat(depth)] {
-        for (at, _) in code.match_indices(&way_out) {
-            let is_longer = code[..at].ends_with("super::") || code[..at].ends_with("r_");
-            let rest = &code[at + way_out.len()..];
-            if !is_longer && !rest.starts_with("super::") {
-                found.extend(first_names(rest));
-            }
+    for (at, way) in code.match_indices("crate::") {
+        if !code[..at].ends_with("r_") {
+            found.extend(first_names(&code[at + way.len()..]));
         }
     }
+    for (at, _) in code.match_indices(UP).filter(|(at, _)| !code[..*at].ends_with(UP)) {
+        let rest = code[at..].trim_start_matches(UP);
+        let levels = (code.len() - at - rest.len()) / UP.len() + levels_of_group(&code[..at]);
+        if levels == depth {
+            found.extend(first_names(rest).into_iter().filter(|name| name != "super"));
+        }
+    }
+    // would hide what follows from this search
+    found.extend(code.match_indices("use crate as").map(|(_, way)| way.to_owned()));
     found
+}
+
+/// How many levels up the groups lead that a path of a `use` stands in.
+fn levels_of_group(before: &str) -> usize {
+    let statement = &before[before.rfind(';').map_or(0, |end| end + 1)..];
+    let mut closed = 0_usize;
+    for (at, char) in statement.char_indices().rev() {
+        match char {
+            '}' => closed += 1,
+            '{' if closed == 0 => {
+                let outer = &statement[..at];
+                let path = outer.trim_end_matches("super::");
+                return (outer.len() - path.len()) / "super::".len() + levels_of_group(path);
+            }
+            '{' => closed -= 1,
+            _ => {}
+        }
+    }
+    0
 }
 
 /// The first name of each path: of one alone, or of all in a group.
@@ -162,6 +192,15 @@ fn rooms_use_rooms_of_lower_floors_alone_and_the_picture_has_all_of_them() {
 fn a_use_is_found_in_every_spelling() {
     let text = "use crate::{\n    admin::{a, b},\n    text,\n};\nfn f() { super::super::state::g(super::h()) }\n// crate::no\n";
     assert_eq!(rooms_used(text, 2), ["admin", "text", "state"]);
+    let inline = "fn f() { g(\"http://h\", crate::proxy::h()); } // crate::no\n";
+    assert_eq!(rooms_used(inline, 2), ["proxy"]);
+    for group in
+        ["super::{a::{b}, super::proxy::h}", "super::{super::{proxy::{self}}}", "super::super::{proxy}"]
+    {
+        assert_eq!(rooms_used(&format!("use super::a;\nuse {group};\n"), 2), ["proxy"], "{group}");
+    }
+    assert_eq!(rooms_used("use super::{a::{b}, super::c};\n", 3), [""; 0]);
+    assert_eq!(rooms_used("use crate as all;\n", 2), ["use crate as"]);
 }
 
 #[test]
