@@ -2,7 +2,7 @@
 //!
 //! Both follow the view that the admin port's `/routes` gives; a backend answers for its own columns.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     settings::{RouteSettings, Settings, effective},
@@ -26,9 +26,9 @@ const COLUMNS: [(&str, Option<&str>); 11] = [
 ];
 const ANY: &str = "any";
 
-/// All routes as JSON.
+/// All routes as JSON, the same document as that of the admin port.
 pub fn json(settings: &Settings) -> Value {
-    json!({ "routes": settings.routes.iter().map(effective).collect::<Vec<_>>() })
+    settings.routes.iter().map(effective).collect()
 }
 
 /// All routes as a table that is no wider than this.

@@ -44,7 +44,8 @@ pub fn of(file: File) -> Value {
     schema.insert("title".to_owned(), title.into());
     if file == File::Route {
         // null is as good as nothing
-        let there = |name: &str| json!({ "required": [name], "properties": { name: { "not": { "type": "null" } } } });
+        let there =
+            |name: &str| json!({ "required": [name], "properties": { name: { "not": { "type": "null" } } } });
         let one_of = |names: [&str; 2]| json!({ "oneOf": names.map(there) });
         schema
             .insert("allOf".to_owned(), json!([one_of(["uri", "uris"]), one_of(["api_gateway", "lambda"])]));

@@ -26,14 +26,8 @@ const FILES: [&str; 7] = [
     "https.client_ca",
 ];
 /// Keys without which a document means nothing: null is as good as that.
-const NEEDED: [&str; 6] = [
-    "function_uri",
-    "function_name",
-    "lambda.aws_region",
-    "endpoint",
-    "connect.address",
-    "connect.sni",
-];
+const NEEDED: [&str; 6] =
+    ["function_uri", "function_name", "lambda.aws_region", "endpoint", "connect.address", "connect.sni"];
 
 /// A declared key that takes a value, with a document in which nothing but the key decides.
 #[derive(Clone)]
@@ -145,7 +139,15 @@ fn read(file: File, document: &Value) -> Result<(), String> {
 /// Texts for keys whose form no random text has.
 fn texts(key: &Declared) -> Vec<String> {
     let mut texts: Vec<&str> = match key.path.last().unwrap().as_str() {
-        "function_uri" => vec!["https://a.example", "HTTP://[::1]:80/p?q", "ftp://a/", "https://a/#f", "/p", "https://u:p@a/", "https://a/@"],
+        "function_uri" => vec![
+            "https://a.example",
+            "HTTP://[::1]:80/p?q",
+            "ftp://a/",
+            "https://a/#f",
+            "/p",
+            "https://u:p@a/",
+            "https://a/@",
+        ],
         "sts_endpoint_url" | "aws_sts_endpoint_url" => {
             vec!["https://sts.example", "http://a/", "https://a/b", "sts"]
         }
