@@ -10,8 +10,6 @@ pub fn effective(route: &RouteSettings) -> Value {
     let mut members = Map::new();
     route.members("", &mut members);
     members.insert("file".to_owned(), json!(route.place.source));
-    let section = route.backend.section();
-    members.insert(section.name().to_owned(), section.shown());
     let mut route_as_set = Value::Object(members);
     for path in &route.hidden {
         let last = path.iter().try_fold(&mut route_as_set, |value, key| value.get_mut(key));

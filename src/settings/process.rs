@@ -15,10 +15,10 @@ use self::{
     tracing::{Tracing, WrittenTracing},
 };
 use super::{
-    route::{RouteSettings, WrittenRoute, api_gateway::WrittenApiGateway, lambda::WrittenLambda},
+    route::{RouteSettings, WrittenRoute, backend::WrittenBackends},
     source::{
         check::Checker,
-        declaration::Kind,
+        declaration::{Key, Kind},
         hidden::Hidden,
         key_type::{Address, DAY},
         mistake::Mistakes,
@@ -148,10 +148,11 @@ section! {
 section! {
     read as WrittenDefaults, optional "a table of defaults for routes";
 
-    /// Keys that lie beneath the section `api_gateway` of every route, such as `timeout: 10s`.
-    api_gateway: WrittenApiGateway => _;
-    /// The same for the section `lambda`.
-    lambda: WrittenLambda => _;
+    ..backends: WrittenBackends, with beneath_routes;
+}
+
+fn beneath_routes(key: Key) -> Key {
+    key.described("Keys that lie beneath this section of every route, such as `timeout: 10s`.")
 }
 
 as_read! { BTreeMap<String, WrittenRoute>, Kind::Elsewhere, |_| Self::new(); }

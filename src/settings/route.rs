@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use actix_http::Method;
 
-use self::{api_gateway::WrittenApiGateway, backend::BackendSettings, lambda::WrittenLambda};
+use self::backend::{BackendSettings, WrittenBackends};
 use super::{
     process::limits::Limits,
     source::{check::Checker, declaration::Kind, mistake::Place},
@@ -73,10 +73,7 @@ section! {
     max_in_flight?: u32 [1..=1_000_000];
     /// `false` leaves the route out.
     enabled: bool = true;
-    /// An API Gateway endpoint or Function URL.
-    api_gateway: WrittenApiGateway => _;
-    /// A function by Lambda's Invoke API.
-    lambda: WrittenLambda => _;
+    ..backend: WrittenBackends;
 }
 
 impl RouteSettings {
@@ -138,30 +135,10 @@ impl WrittenRoute {
         let expected = "1 to 64 letters, digits, `-`, `_` or `.`, and not `-` alone";
         checker.parsed("id", &id, expected, |id| is_id(id).then_some(()));
         let rule = self.rule(checker);
-        let backend = self.backend(&id, limits, checker);
+        let backend = std::mem::take(&mut self.backend).check(&id, limits, checker);
         let hidden = checker.hidden_references();
         let settle = self.settled(checker);
         Some(settle(RouteParts { id, rule: rule?, backend: backend?, place, hidden }))
-    }
-
-    fn backend(&mut self, id: &str, limits: &Limits, checker: &mut Checker<'_>) -> Option<BackendSettings> {
-        match (self.api_gateway.take(), self.lambda.take()) {
-            (Some(written), None) => written
-                .check(limits, &mut checker.below("api_gateway"))
-                .map(|settings| BackendSettings::ApiGateway(Box::new(settings))),
-            (None, Some(written)) => written
-                .check(id, limits, &mut checker.below("lambda"))
-                .map(|settings| BackendSettings::Lambda(Box::new(settings))),
-            (Some(_), Some(_)) => {
-                checker.below("lambda").mistake("`api_gateway` is there too", "one of the two");
-                None
-            }
-            (None, None) if checker.is_wrong("api_gateway") || checker.is_wrong("lambda") => None,
-            (None, None) => {
-                checker.mistake("the route has no backend", "`api_gateway` or `lambda`");
-                None
-            }
-        }
     }
 
     fn rule(&self, checker: &mut Checker<'_>) -> Option<RouteRule> {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use self::patterns::{DURATION, OBJECT, REFERENCE, SHARE, SIZE};
 use super::{
     process::WrittenSettings,
-    route::{WrittenRoute, upstream::SCOPE_WORD},
+    route::{WrittenRoute, backend::WrittenBackends, upstream::SCOPE_WORD},
     source::{
         declaration::{Key, Kind, Standard},
         key_type::ADDRESS_EXPECTED,
@@ -43,12 +43,13 @@ pub fn of(file: File) -> Value {
     schema.insert("$schema".to_owned(), DIALECT.into());
     schema.insert("title".to_owned(), title.into());
     if file == File::Route {
+        let backends: Vec<&str> = WrittenBackends::keys().iter().map(|key| key.name).collect();
         // null is as good as nothing
         let there =
             |name: &str| json!({ "required": [name], "properties": { name: { "not": { "type": "null" } } } });
-        let one_of = |names: [&str; 2]| json!({ "oneOf": names.map(there) });
-        schema
-            .insert("allOf".to_owned(), json!([one_of(["uri", "uris"]), one_of(["api_gateway", "lambda"])]));
+        let one_of =
+            |names: &[&str]| json!({ "oneOf": names.iter().copied().map(there).collect::<Vec<_>>() });
+        schema.insert("allOf".to_owned(), json!([one_of(&["uri", "uris"]), one_of(&backends)]));
     } else {
         // a file of comments alone
         schema.insert("type".to_owned(), json!(["object", "null"]));

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use apigw_invoker::{
     message::error::Code,
-    settings::{BackendSettings, Document, Scheme, Settings},
+    settings::{Document, Scheme, Settings},
 };
 
 mod links;
@@ -67,10 +67,6 @@ fn the_shipped_settings_pass_without_any_environment() {
     let settings = settings_of(&documents);
     assert!(settings.routes.len() >= 2);
     for route in &settings.routes {
-        let scheme = match &route.backend {
-            BackendSettings::ApiGateway(gateway) => gateway.function_uri.scheme,
-            BackendSettings::Lambda(lambda) => lambda.endpoint.scheme,
-        };
-        assert_eq!(scheme, Scheme::Https, "{}", route.id);
+        assert_eq!(route.backend.section().server().scheme, Scheme::Https, "{}", route.id);
     }
 }

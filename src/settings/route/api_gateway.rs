@@ -152,6 +152,7 @@ impl Authorization {
 impl WrittenApiGateway {
     pub(in crate::settings) fn check(
         mut self,
+        _: &str,
         limits: &Limits,
         checker: &mut Checker<'_>,
     ) -> Option<ApiGatewaySettings> {

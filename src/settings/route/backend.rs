@@ -1,25 +1,85 @@
 //! A route's backend for rooms that do not know the backends: [`BackendSection`] has the questions that they ask of its
 //! settings, and each backend answers them in a file below.
 //!
-//! A new backend has a section that answers, a variant and an arm of [`BackendSettings::section`] here, and its name among
-//! the keys of a route and of `defaults`; the compiler asks for its place in the views of a route.
+//! A new backend has a section that answers and a row of `backends!`, from which come its keys in a route and in
+//! `defaults`, its variant of [`BackendSettings`] and the rule that a route has one backend.
 
 mod api_gateway;
 mod lambda;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::{api_gateway::WrittenApiGateway, lambda::WrittenLambda};
 use crate::settings::{
     ApiGatewaySettings, EndpointVariant, LambdaSettings, Scheme, Source, UpstreamSettings,
+    process::limits::Limits, source::check::Checker,
 };
 
-/// The settings of a route's backend.
-#[derive(Debug, Clone, PartialEq)]
-pub enum BackendSettings {
-    /// An API Gateway endpoint or Function URL, as APISIX's `aws-lambda` plugin calls it.
-    ApiGateway(Box<ApiGatewaySettings>),
-    /// A function by the Invoke API, as Kong's `aws-lambda` plugin calls it.
-    Lambda(Box<LambdaSettings>),
+/// The backends, each with its key, its section as written and its section checked.
+macro_rules! backends {
+    ($($(#[doc = $doc:literal])* $name:ident: $Written:ident => $Backend:ident($Checked:ident);)*) => {
+        section! {
+            read as WrittenBackends, optional "a table of backends";
+
+            $($(#[doc = $doc])* $name: $Written => _;)*
+        }
+
+        /// The settings of a route's backend.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum BackendSettings {
+            $($(#[doc = $doc])* $Backend(Box<$Checked>),)*
+        }
+
+        impl BackendSettings {
+            /// The section, whichever backend it is of.
+            pub fn section(&self) -> &dyn BackendSection {
+                match self {
+                    $(Self::$Backend(settings) => &**settings,)*
+                }
+            }
+        }
+
+        impl WrittenBackends {
+            /// The only backend that is written for the route `id`.
+            pub(super) fn check(
+                self,
+                id: &str,
+                limits: &Limits,
+                checker: &mut Checker<'_>,
+            ) -> Option<BackendSettings> {
+                only(&[$((stringify!($name), self.$name.is_some())),*], checker)?;
+                $(if let Some(written) = self.$name {
+                    let checked = written.check(id, limits, &mut checker.below(stringify!($name)));
+                    return checked.map(Box::new).map(BackendSettings::$Backend);
+                })*
+                None
+            }
+        }
+    };
+}
+
+backends! {
+    /// An API Gateway endpoint or Function URL.
+    api_gateway: WrittenApiGateway => ApiGateway(ApiGatewaySettings);
+    /// A function by Lambda's Invoke API.
+    lambda: WrittenLambda => Lambda(LambdaSettings);
+}
+
+/// Reports a mistake unless a single one of the backends is there.
+fn only(backends: &[(&str, bool)], checker: &mut Checker<'_>) -> Option<()> {
+    let mut there = backends.iter().filter(|(_, is_there)| *is_there).map(|(name, _)| *name);
+    let Some(first) = there.next() else {
+        if !backends.iter().any(|(name, _)| checker.is_wrong(name)) {
+            let names: Vec<String> = backends.iter().map(|(name, _)| format!("`{name}`")).collect();
+            checker.mistake("the route has no backend", names.join(" or "));
+        }
+        return None;
+    };
+    let others: Vec<&str> = there.collect();
+    for other in &others {
+        checker.below(other).mistake(format!("`{first}` is there too"), "one of the two");
+    }
+    others.is_empty().then_some(())
 }
 
 /// The server that a backend calls.
@@ -83,12 +143,10 @@ pub trait BackendSection {
 }
 
 impl BackendSettings {
-    /// The section, whichever backend it is of.
-    pub fn section(&self) -> &dyn BackendSection {
-        match self {
-            Self::ApiGateway(settings) => &**settings,
-            Self::Lambda(settings) => &**settings,
-        }
+    /// Adds the section under its name, without secrets.
+    pub(in crate::settings) fn members(&self, _: &str, members: &mut Map<String, Value>) {
+        let section = self.section();
+        members.insert(section.name().to_owned(), section.shown());
     }
 
     /// The source of the keys that sign its requests, if anything does.

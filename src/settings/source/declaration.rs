@@ -127,6 +127,10 @@ impl Key {
         Self { name, ..self }
     }
 
+    pub const fn described(self, doc: &'static str) -> Self {
+        Self { doc, ..self }
+    }
+
     /// The meaning in sentences.
     pub fn doc(&self) -> &'static str {
         self.doc.trim()

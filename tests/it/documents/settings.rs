@@ -91,23 +91,24 @@ fn table(rows: &[(String, String)]) -> String {
     format!("| key | default | meaning |\n| --- | --- | --- |\n{lines}")
 }
 
-fn route_table() -> String {
-    let mut section = section(File::Route, &[]);
-    section.retain(|key, _| !["api_gateway", "lambda"].contains(&key.as_str()));
-    table(&all_rows(&section, ""))
+/// The keys of a route that are no backends, and the names of these, which are the tables.
+fn of_route() -> (Map<String, Value>, Vec<String>) {
+    let (backends, own): (Map<_, _>, Map<_, _>) =
+        section(File::Route, &[]).into_iter().partition(|(_, schema)| schema["properties"].is_object());
+    (own, backends.into_iter().map(|(name, _)| name).collect())
 }
 
-fn gateway_table() -> String {
-    table(&all_rows(&section(File::Route, &["api_gateway"]), ""))
-}
-
-/// Keys that mean the same under `api_gateway` have one row.
-fn lambda_table() -> String {
-    let gateways = all_rows(&section(File::Route, &["api_gateway"]), "");
+/// The keys of a backend. Those that mean the same under `api_gateway` have one row elsewhere.
+fn backend_table(name: &str) -> String {
+    const FIRST: &str = "api_gateway";
+    let firsts = all_rows(&section(File::Route, &[FIRST]), "");
+    if name == FIRST {
+        return table(&firsts);
+    }
     let (shared, own): (Vec<_>, Vec<_>) =
-        all_rows(&section(File::Route, &["lambda"]), "").into_iter().partition(|row| gateways.contains(row));
+        all_rows(&section(File::Route, &[name]), "").into_iter().partition(|row| firsts.contains(row));
     let shared: Vec<String> = shared.into_iter().map(|(key, _)| key).collect();
-    let shared = (shared.join("`, `"), " | as under `api_gateway`".to_owned());
+    let shared = (shared.join("`, `"), format!(" | as under `{FIRST}`"));
     table(&[own, vec![shared]].concat())
 }
 
@@ -128,12 +129,10 @@ fn with_table(page: &str, name: &str, table: &str) -> String {
 
 #[test]
 fn the_references_tables_of_settings_are_the_declarations() {
-    let tables = [
-        ("route", route_table()),
-        ("api_gateway", gateway_table()),
-        ("lambda", lambda_table()),
-        ("process", process_table()),
-    ];
+    let (own, backends) = of_route();
+    let mut tables =
+        vec![("route".to_owned(), table(&all_rows(&own, ""))), ("process".to_owned(), process_table())];
+    tables.extend(backends.into_iter().map(|name| (name.clone(), backend_table(&name))));
     let page = read(REFERENCE);
     let expected = tables.iter().fold(page, |page, (name, table)| with_table(&page, name, table));
     expect(REFERENCE, &expected);
