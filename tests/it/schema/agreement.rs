@@ -29,6 +29,17 @@ const FILES: [&str; 7] = [
 const NEEDED: [&str; 6] =
     ["function_uri", "function_name", "lambda.aws_region", "endpoint", "connect.address", "connect.sni"];
 
+/// Texts for `function_uri`.
+const FUNCTION_URIS: [&str; 7] = [
+    "https://a.example",
+    "HTTP://[::1]:80/p?q",
+    "ftp://a/",
+    "https://a/#f",
+    "/p",
+    "https://u:p@a/",
+    "https://a/@",
+];
+
 /// A declared key that takes a value, with a document in which nothing but the key decides.
 #[derive(Clone)]
 struct Declared {
@@ -139,15 +150,7 @@ fn read(file: File, document: &Value) -> Result<(), String> {
 /// Texts for keys whose form no random text has.
 fn texts(key: &Declared) -> Vec<String> {
     let mut texts: Vec<&str> = match key.path.last().unwrap().as_str() {
-        "function_uri" => vec![
-            "https://a.example",
-            "HTTP://[::1]:80/p?q",
-            "ftp://a/",
-            "https://a/#f",
-            "/p",
-            "https://u:p@a/",
-            "https://a/@",
-        ],
+        "function_uri" => FUNCTION_URIS.to_vec(),
         "sts_endpoint_url" | "aws_sts_endpoint_url" => {
             vec!["https://sts.example", "http://a/", "https://a/b", "sts"]
         }
@@ -197,11 +200,14 @@ fn texts(key: &Declared) -> Vec<String> {
         "sample" => vec!["1e-3", "0.", "-0", ".5E+0", "1.000", "1.5", "-0.1", "half", "e1"],
         _ => vec!["1.0", "0.5", "1.5"],
     };
-    texts.extend(key.schema["anyOf"].as_array().into_iter().flatten().flat_map(|form| {
-        let words = form["enum"].as_array().into_iter().flatten();
-        words.filter_map(Value::as_str)
-    }));
+    texts.extend(words(key));
     texts.into_iter().map(str::to_owned).collect()
+}
+
+/// The words that a key takes.
+fn words(key: &Declared) -> impl Iterator<Item = &str> {
+    let forms = key.schema["anyOf"].as_array().into_iter().flatten();
+    forms.flat_map(|form| form["enum"].as_array().into_iter().flatten()).filter_map(Value::as_str)
 }
 
 /// Numbers at the bounds of a key and beyond.
