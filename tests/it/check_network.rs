@@ -327,7 +327,7 @@ fn k4_keys_that_sts_refuses_are_exit_1_and_an_sts_that_cannot_be_asked_is_told_w
         (
             0,
             format!("http://{closed}"),
-            format!("GetCallerIdentity could not be asked: cannot connect to {closed}: connection refused"),
+            format!("calling GetCallerIdentity failed: cannot connect to {closed}: connection refused"),
             "See that this machine reaches STS",
         ),
     ] {

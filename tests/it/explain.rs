@@ -211,13 +211,13 @@ fn each_route_that_loses_is_told_why() {
         why,
         [
             ("winner", "any host, this path, this method"),
-            ("any-method", "method: the other names it"),
-            ("lower", "priority: the other's is higher"),
-            ("shorter", "path: the other's is exact"),
-            ("off", "enabled: it is not"),
-            ("other-host", "host: takes x.example"),
-            ("other-method", "method: takes POST, PUT"),
-            ("other-path", "path: takes /c"),
+            ("any-method", "method: the other route names it"),
+            ("lower", "priority: the other route's is higher"),
+            ("shorter", "path: the other route's is exact"),
+            ("off", "the route is disabled (`enabled: false`)"),
+            ("other-host", "host: only x.example"),
+            ("other-method", "method: only POST, PUT"),
+            ("other-path", "path: only /c"),
         ]
     );
     let text = explained(directory.path(), &["GET", "/a/b"]).output;
@@ -373,7 +373,7 @@ fn k12_each_header_that_does_not_go_out_is_told_with_its_reason() {
         ("x-http-method-override", "API Gateway and Lambda would obey it"),
         ("authorization", "the route has its own authorization (client_authorization: replace)"),
         ("x-api-key", "the route has its own authorization"),
-        ("x-forwarded-proto", "the sidecar says what it has seen itself"),
+        ("x-forwarded-proto", "the sidecar sets it itself"),
     ];
     let mut arguments = vec!["GET".to_owned(), "/signed/x".into(), "-H".into(), "Connection: x-mine".into()];
     for (name, _) in headers {

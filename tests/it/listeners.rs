@@ -131,7 +131,7 @@ fn changed_certificates_are_taken_without_a_restart_and_unfit_ones_change_nothin
     files.replace(&second);
     eventually("the new certificate is presented", || presented() == second.chain()[0]);
     let log = process.stop();
-    assert!(log.contains("new certificates for clients are in use"), "{log}");
+    assert!(log.contains("certificates of listen.https reloaded"), "{log}");
     assert!(!log.contains("PRIVATE"), "{log}");
 }
 

@@ -160,22 +160,22 @@ fn settings(function_uri: &str, connect: &str) -> Result<Settings, String> {
 #[test]
 fn mistakes_in_it_are_told_with_what_was_expected() {
     for (uri, connect, mistake) in [
-        ("https://a/", "{}", ": neither `address` nor `sni` is there; expected one of them, or no `connect`"),
-        ("https://a/", "", ": neither `address` nor `sni` is there"),
+        ("https://a/", "{}", ": missing `address` or `sni`; expected one of them, or no `connect`"),
+        ("https://a/", "", ": missing `address` or `sni`"),
         ("https://a/", "vpce", ": found a text; expected a table with `address` or `sni`"),
         ("https://a/", "{ adress: b, sni: c }", ".adress: unknown key; did you mean `address`?"),
         (
             "https://a/",
             "{ address: 'https://b' }",
-            ".address: `https://b` is wrong; expected HOST or HOST:PORT",
+            ".address: invalid value `https://b`; expected HOST or HOST:PORT",
         ),
-        ("https://a/", "{ address: 'b:0' }", ".address: `b:0` is wrong"),
+        ("https://a/", "{ address: 'b:0' }", ".address: invalid value `b:0`"),
         (
             "https://a/",
             "{ sni: 'b:443' }",
-            ".sni: `b:443` is wrong; expected the name of a host, or an address",
+            ".sni: invalid value `b:443`; expected the name of a host, or an address",
         ),
-        ("http://a/", "{ sni: b }", ".sni: there is no TLS to say it in"),
+        ("http://a/", "{ sni: b }", ".sni: has no effect without TLS"),
     ] {
         let mistakes = settings(uri, connect).unwrap_err();
         let start = format!("routes/r.yaml:4: api_gateway.connect{mistake}");

@@ -101,7 +101,7 @@ fn sighup_reads_the_settings_at_once_and_what_takes_a_restart_is_named() {
     let directory = settings(&slow, &[("a", &route("/a", &one, ""))]);
     let (mut process, address) = Process::run(directory.path());
     process.signal("HUP");
-    process.says("settings are as they were, generation ");
+    process.says("settings unchanged, generation ");
     let process_text = format!("{slow}workers: 2\n");
     write_settings(directory.path(), &process_text, &[("a", &route("/a", &two, ""))]);
     assert_eq!(get(address, "/a").text(), "one");
@@ -169,7 +169,7 @@ fn a_route_whose_authorities_change_is_named() {
     let directory = settings(PROCESS, &[("a", &secure), ("b", &route("/b", &Upstream::ok(), ""))]);
     let (mut process, _) = Process::run(directory.path());
     fs::write(&file, Authority::new("a").pem()).unwrap();
-    process.says("new settings, generation 2: changed a");
+    process.says("settings reloaded, generation 2: changed a");
     assert!(!process.stop().contains("changed a, b"));
 }
 
@@ -246,7 +246,7 @@ fn what_changes_while_settings_are_read_is_taken_too() {
     write(directory.path(), "a", &route("/a", &three, ""));
     eventually("the later one is taken", || get(address, "/a").text() == "three");
     // `a` was open when the later one was written
-    process.says("new settings, generation 3: changed a");
+    process.says("settings reloaded, generation 3: changed a");
     process.stop();
 }
 

@@ -436,9 +436,9 @@ fn a_collector_that_is_busy_is_asked_again_and_one_that_refuses_is_not_and_each_
         .map(|(_, rest)| rest)
         .collect();
     let [failing, again, rejected] = told[..] else { panic!("{log}") };
-    let refused = "/v1/traces: spans cannot be delivered, and are dropped: the collector answers 400 Bad Request: no\\nsuch tenant";
+    let refused = "/v1/traces: cannot export spans, dropping them: the collector answers 400 Bad Request: no\\nsuch tenant";
     assert!(failing.ends_with(refused), "{failing}");
-    assert!(again.ends_with("/v1/traces: spans are delivered again"), "{again}");
+    assert!(again.ends_with("/v1/traces: exporting spans again"), "{again}");
     assert!(rejected.ends_with("the collector has rejected some of the spans: too\\nold"), "{rejected}");
 }
 

@@ -45,7 +45,7 @@ impl<'a> RustLog<'a> {
     pub fn warning(&self, in_force: LevelFilter) -> Option<String> {
         if let Some(level) = self.level.filter(|level| *level != in_force) {
             return Some(format!(
-                "{NAME} asks for level {}, but log.level is written and goes before it: {}",
+                "{NAME} asks for level {}, but log.level is set and takes precedence: {}",
                 level.as_str().to_ascii_lowercase(),
                 in_force.as_str().to_ascii_lowercase()
             ));

@@ -46,7 +46,7 @@ impl EndpointVariant {
         let variant = source.variant;
         let Some(name) = variant.name() else { return Vec::new() };
         let written = |key: &str, host: &str| {
-            format!("route {}: {name} is on, and {key} is called as it is written: {host}", route.id)
+            format!("route {}: {name} is on, but {key} is used as written: {host}", route.id)
         };
         let mut warnings = Vec::new();
         if let (Some(url), true) = (&source.sts_endpoint, source.calls_sts()) {

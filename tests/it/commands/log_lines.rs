@@ -73,14 +73,15 @@ fn a_line_of_json_is_one_object_with_every_part_as_a_member_of_its_own() {
         ("path", "/a/b%22".into()),
         ("status", 201.into()),
         ("route", "a".into()),
-        ("in", 4.into()),
-        ("out", 3.into()),
+        ("request_bytes", 4.into()),
+        ("response_bytes", 3.into()),
         ("request_id", "quoted\"and\\".into()),
         ("upstream_request_id", "of-aws".into()),
     ] {
         assert_eq!(served[name], expected, "{name}");
     }
-    let (whole, part) = (served["ms"].as_f64().unwrap(), served["upstream_ms"].as_f64().unwrap());
+    let (whole, part) =
+        (served["duration_ms"].as_f64().unwrap(), served["upstream_duration_ms"].as_f64().unwrap());
     assert!(whole >= part && part > 0.0, "{served}");
     assert!(served.get("code").is_none() && served.get("attempts").is_none(), "{served}");
     assert_eq!((&failed["code"], &failed["attempts"]), (&"upstream_connect".into(), &2.into()));
@@ -129,9 +130,9 @@ fn sigusr1_turns_debug_on_and_off_again_and_says_so() {
     let directory = settings(ANY_PORT, &[("a", ROUTE)]);
     let (mut process, _) = Process::run(directory.path());
     process.signal("USR1");
-    process.says("SIGUSR1: the level of the log is debug");
+    process.says("SIGUSR1: log level is now debug");
     process.signal("USR1");
-    process.says("SIGUSR1: the level of the log is info");
+    process.says("SIGUSR1: log level is now info");
     process.stop();
 }
 

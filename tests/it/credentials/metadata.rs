@@ -88,7 +88,7 @@ fn s4_keys_serve_past_their_expiry_while_the_metadata_service_fails() {
     let ready = get(admin, "/ready");
     assert_eq!(ready.status, 200);
     let told = ready.text();
-    assert!(told.contains(", and serves on until AWS refuses it") && told.contains("status 500"), "{told}");
+    assert!(told.contains(", used until AWS refuses it") && told.contains("status 500"), "{told}");
     sidecar.process.says("the metadata service gives no others, and AWS decides");
 
     // AWS decides
@@ -170,11 +170,11 @@ fn s4_a_role_is_assumed_with_the_last_keys_of_the_instance_while_the_metadata_se
     let told = ready.text();
     assert_eq!(ready.status, 200, "{told}");
     assert!(
-        told.contains("the role is assumed with the last keys of the instance, which expire at 20"),
+        told.contains("assuming the role with the last known keys of the instance, which expire at 20"),
         "{told}"
     );
     assert!(told.contains("status 500"), "{told}");
-    sidecar.process.says("the role is assumed with the last keys of the instance, which expire at 20");
+    sidecar.process.says("assuming the role with the last known keys of the instance, which expire at 20");
     sidecar.end(&cloud);
 }
 
