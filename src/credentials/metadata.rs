@@ -249,7 +249,10 @@ mod tests {
             let list = list.to_owned();
             let (result, requests) = fetched(move |_| ok(&list)).await;
             let reason = result.unwrap_err();
-            assert!(reason.starts_with("its list of roles is none") && !reason.contains("hush"), "{reason}");
+            assert!(
+                reason.starts_with("its list of roles is malformed") && !reason.contains("hush"),
+                "{reason}"
+            );
             assert_eq!(requests.len(), 1);
         }
     }

@@ -127,7 +127,7 @@ mod tests {
             ("echo hush", "its output is not valid JSON with keys (line 1)"),
             (
                 "echo '{\"Version\":2,\"AccessKeyId\":\"a\",\"SecretAccessKey\":\"hush\"}'",
-                "another version than 1",
+                "a Version other than 1",
             ),
             ("yes hush", "its output exceeds 65536 bytes"),
         ] {

@@ -118,9 +118,7 @@ fn check_against_each_other(routes: &[(String, RouteSettings)], checker: &mut Ch
         if let Some(earlier) = ids.insert(&route.id, &route.place) {
             let mut checker = checker.below(stem);
             let id = checker.quoted("id", &route.id, "of this route");
-            checker
-                .below("id")
-                .mistake(format!("duplicate id: {id} is also the id of {earlier}"), "a unique id");
+            checker.below("id").mistake(format!("duplicate id {id}, also used by {earlier}"), "a unique id");
         }
     }
     let enabled: Vec<&(String, RouteSettings)> = routes.iter().filter(|(_, route)| route.enabled).collect();

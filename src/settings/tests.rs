@@ -76,8 +76,8 @@ fn a02_a_key_without_its_other_half_is_a_mistake() {
             &[&format!("routes/hello.yaml:4: api_gateway.authorization{expected}")],
         );
     };
-    wrong("{ iam: { secretkey: s } }", ".iam.accesskey: missing, while secretkey is there");
-    wrong("{ iam: { accesskey: a } }", ".iam.secretkey: missing, while accesskey is there");
+    wrong("{ iam: { secretkey: s } }", ".iam.accesskey: missing, but `secretkey` is set");
+    wrong("{ iam: { accesskey: a } }", ".iam.secretkey: missing, but `accesskey` is set");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn every_mistake_of_every_file_is_reported_at_once_with_its_line() {
             "default.yaml:3: listen.htp: unknown key; did you mean `http`?; expected one of h2c, http, https, unix",
             "default.yaml:4: limits.body_timeout: invalid value `soon`; expected a duration",
             "default.yaml:4: limits.max_uri: 1GiB is out of range; expected 64 bytes to 16KiB",
-            "default.yaml:6: log.level: `loud` is unknown value; expected one of debug, error, info, off, warn",
+            "default.yaml:6: log.level: unknown value `loud`; expected one of debug, error, info, off, warn",
             "routes/hello.yaml:1: uri: invalid value `aws`; expected a path that starts with `/`",
             "routes/hello.yaml:2: methods.1: invalid value `get`; expected a method in capitals",
             "routes/hello.yaml:3: hosts.0: invalid value `a..b`; expected a host name",
@@ -157,7 +157,7 @@ fn the_log_is_text_or_json_and_nothing_else() {
     for (written, format) in [("text", LogFormat::Text), ("json", LogFormat::Json), ("~", LogFormat::Text)] {
         assert_eq!(of(written).unwrap().log.format, format);
     }
-    let expected = "default.yaml:1: log.format: `xml` is unknown value; expected one of json, text";
+    let expected = "default.yaml:1: log.format: unknown value `xml`; expected one of json, text";
     assert_starts(&of("xml").unwrap_err(), &[expected]);
 }
 
@@ -220,7 +220,7 @@ fn a_collector_has_an_endpoint_and_all_is_recorded_for_it_unless_something_else_
         ),
         (
             "otlp: { endpoint: 'http://c', ca_certificate: /x }",
-            "tracing.otlp.ca_certificate: there is no TLS",
+            "tracing.otlp.ca_certificate: has no effect without TLS",
         ),
         ("propagate: false, otlp: { endpoint: 'http://c' }", "tracing.propagate: off, but `otlp` is set"),
     ] {
@@ -434,7 +434,7 @@ fn what_is_out_of_bounds_about_calls_that_fail_is_a_mistake() {
             "retry.max_backoff: shorter than `backoff`; expected `backoff` or more",
         ),
         ("retry: { budget: 901 }", "retry.budget: 901 is out of range; expected 0 to 900"),
-        ("retry: { unsafe: [late] }", "retry.unsafe.0: `late` is unknown value"),
+        ("retry: { unsafe: [late] }", "retry.unsafe.0: unknown value `late`"),
         ("retry: { unsafe: timeout }", "retry.unsafe: found a text; expected a list"),
         ("retry: { attemts: 2 }", "retry.attemts: unknown key; did you mean `attempts`?"),
         ("retry: 3", "retry: found a number; expected a table about repeated calls"),
@@ -471,7 +471,7 @@ fn routes_that_cannot_be_told_apart_are_a_mistake_that_names_both() {
 fn ids_are_unique_and_fit_for_a_log_line() {
     let same = format!("id: a\n{}", ROUTE.replace("/aws", "/b"));
     let found = read("", &[("a", ROUTE), ("b", &same)], &[]).unwrap_err();
-    assert_starts(&found, &["routes/b.yaml:1: id: the id `a` is also that of routes/a.yaml"]);
+    assert_starts(&found, &["routes/b.yaml:1: id: duplicate id `a`, also used by routes/a.yaml"]);
     let found = mistakes("", &format!("id: a b\n{ROUTE}"));
     assert_starts(&found, &["routes/hello.yaml:1: id: invalid value `a b`"]);
     // what no route took is under this name in the metrics, which Prometheus refuses if it is there twice

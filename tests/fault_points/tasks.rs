@@ -187,7 +187,7 @@ fn x3_a_worker_whose_every_run_panics_is_left_alone_for_longer_and_longer_and_th
     for _ in 0..4 {
         sidecar.strike("worker", "worker");
     }
-    sidecar.process.says("starts again in 800ms");
+    sidecar.process.says("restarting in 800ms");
     let begun = std::time::Instant::now();
     sidecar.process.stop();
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());

@@ -218,7 +218,7 @@ fn k4_a_proxy_that_gives_no_tunnel_is_told_with_its_status_and_cure() {
         let proxy = proxy_saying(status);
         let rest = format!("  proxy_url: http://user:hush@{}\n", proxy.address);
         let problem = format!(
-            "the proxy {} gives no tunnel to api.invalid:443: status {}",
+            "the proxy {} opened no tunnel (CONNECT api.invalid:443): status {}",
             proxy.address,
             &status[..3]
         );

@@ -138,9 +138,17 @@ fn files_that_are_not_what_they_should_be_are_mistakes_at_their_keys() {
     let of_key = "routes/r.yaml:5: api_gateway.client_key: ";
     for (certificate, key, start) in [
         ("/nowhere", &*path(&key), format!("{of_certificate}/nowhere: No such file")),
-        (&path(&garbage), &path(&key), format!("{of_certificate}{}: no certificate in it", path(&garbage))),
+        (
+            &path(&garbage),
+            &path(&key),
+            format!("{of_certificate}{}: the file has no certificate", path(&garbage)),
+        ),
         (&path(&certificate), "/nowhere", format!("{of_key}/nowhere: No such file")),
-        (&path(&certificate), &path(&garbage), format!("{of_key}{}: no private key in it", path(&garbage))),
+        (
+            &path(&certificate),
+            &path(&garbage),
+            format!("{of_key}{}: the file has no private key", path(&garbage)),
+        ),
         (
             &path(&certificate),
             &path(&their_key),

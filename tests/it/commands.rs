@@ -57,7 +57,7 @@ fn what_is_allowed_but_unwise_is_a_warning_of_check_and_of_run() {
     let directory = settings(ANY_PORT, &[("a", &unverified), ("b", &in_the_clear)]);
     let warnings = [
         "route a: ssl_verify is off: anyone between here and AWS can impersonate api.example\n",
-        "route b: keys and signatures go to api.example without TLS\n",
+        "route b: keys and signatures are sent to api.example without TLS\n",
     ];
     let ended = end_of(&mut command("check", directory.path()));
     assert_eq!(ended.code, Some(0));

@@ -66,7 +66,7 @@ fn k13_rust_log_sets_the_level_where_the_settings_do_not_and_what_has_no_effect_
             "debug",
             "log: { level: info }\n",
             false,
-            "WARN ] RUST_LOG asks for level debug, but log.level is written",
+            "WARN ] RUST_LOG asks for level debug, but log.level is set",
         ),
         ("rustls=trace", "", false, "WARN ] RUST_LOG: `rustls=trace` has no effect"),
         ("", "", false, ""),

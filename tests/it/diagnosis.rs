@@ -103,7 +103,7 @@ const REFUSALS: [(Fault, &[&str], &str); 11] = [
     ),
     (
         Fault::Path,
-        &["another request than was signed: path: AWS saw `/iam/echo/rewritten`, signed was `/iam/echo`"],
+        &["a different request than was signed: path: AWS saw `/iam/echo/rewritten`, signed was `/iam/echo`"],
         "The request signature we calculated does not match",
     ),
     (

@@ -242,14 +242,14 @@ fn what_the_sidecar_answers_itself_is_told_and_is_1() {
         let ended = explained(directory.path(), arguments);
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert!(
-            ended.output.contains("Nothing goes out.") && ended.output.contains(code),
+            ended.output.contains("No request is sent.") && ended.output.contains(code),
             "{}",
             ended.output
         );
     }
     for (arguments, problem) in [
-        (&["GET", "nowhere"][..], "`nowhere` is no target"),
-        (&["GET", "/", "-H", "wrong"], "`wrong` is no header"),
+        (&["GET", "nowhere"][..], "`nowhere` is not a target"),
+        (&["GET", "/", "-H", "wrong"], "`wrong` is not a header"),
         (&["GET", "/", "-d", "@/nowhere"], "/nowhere: No such file"),
     ] {
         let ended = explained(directory.path(), arguments);
@@ -307,7 +307,7 @@ fn keys_that_would_have_to_be_fetched_are_not_and_that_is_said() {
     let directory = directory("", &[("role", role), ("chain", chain.to_owned())]);
     let text = explained(directory.path(), &["GET", "/role"]).output;
     assert!(text.contains("settings as role arn:aws:iam::123456789012:role/r"), "{text}");
-    assert!(text.contains("not known here") && text.contains("placeholders stand for"), "{text}");
+    assert!(text.contains("not known here") && text.contains("are placeholders"), "{text}");
     let mut explain = binary(&["explain", "GET", "/chain", "--settings"]);
     explain
         .arg(directory.path())
@@ -368,9 +368,9 @@ fn k12_each_header_that_does_not_go_out_is_told_with_its_reason() {
     let directory = directory("", &routes(&upstream));
     let headers = [
         ("te", "it concerns one connection"),
-        ("x-mine", "Connection names it"),
-        ("host", "it is made anew for AWS"),
-        ("x-http-method-override", "API Gateway and Lambda would obey it"),
+        ("x-mine", "the client's Connection header names it"),
+        ("host", "the sidecar sets it anew"),
+        ("x-http-method-override", "API Gateway and Lambda would act on it"),
         ("authorization", "the route has its own authorization (client_authorization: replace)"),
         ("x-api-key", "the route has its own authorization"),
         ("x-forwarded-proto", "the sidecar sets it itself"),

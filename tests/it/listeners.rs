@@ -176,7 +176,7 @@ fn files_that_do_not_fit_are_mistakes_that_name_file_and_key() {
     let (certificate, key) = (files.path("certificate"), files.path("key"));
     for (listen, expected) in [
         (https("/none", &key, ""), "listen.https.certificate: /none: No such file"),
-        (https(&empty.path("certificate"), &key, ""), "certificate: no certificate in it"),
+        (https(&empty.path("certificate"), &key, ""), "certificate: the file has no certificate"),
         (https(&certificate, "/none", ""), "listen.https.key: /none: No such file"),
         (https(&certificate, &certificate, ""), "listen.https.key: "),
         (https(&certificate, &other.path("key"), ""), "key: not the certificate's key"),

@@ -211,7 +211,7 @@ fn c9_a_limit_that_leaves_nothing_for_clients_is_no_start_and_the_least_that_it_
         }
         assert_eq!(get(address, "/").status, 503);
         process.signal("HUP");
-        process.says("settings are as they were");
+        process.says("settings unchanged");
         let log = process.stop();
         assert!(log.contains("limits.max_connections is 1 instead of"), "{log}");
         assert!(!log.contains("Too many open files"), "{log}");
@@ -262,7 +262,7 @@ fn c9_settings_that_cannot_be_read_for_lack_of_descriptors_are_not_wrong_and_are
     assert_eq!(ask(&mut client, "/").text(), "one");
     leave(&process, 0);
     write_settings(directory.path(), &settings, &[("r", &route("/*", &two))]);
-    let told = "the settings cannot be read now and are read again in 100ms; the old ones (generation 1) stay in use";
+    let told = "cannot read the settings, retrying in 100ms; the old ones (generation 1) stay in use";
     eventually(told, || {
         // a file that was open at the first look may be closed now
         leave(&process, 0);

@@ -116,12 +116,15 @@ fn x14_a_value_that_became_a_part_of_its_keys_name_is_shown_nowhere() {
             "secretkey: unknown key: missing colon and space after the name",
         ),
         (section("{ iam: { accesskey: A, secretkeyy:hush } }"), "iam.secretkeyy: unknown key; did you mean"),
-        (section("{ iam: { accesskey: A, secretkey:hush, secretkey:hush } }"), "iam.secretkey: stands here"),
+        (
+            section("{ iam: { accesskey: A, secretkey:hush, secretkey:hush } }"),
+            "iam.secretkey: duplicate key",
+        ),
         (section(&format!("{{ apikey: k, '{}': 1 }}", "hush".repeat(10))), "authorization.…: unknown key"),
-        (section("{ apikey:hush: 1 }"), "authorization.apikey: unknown key: a blank is missing"),
+        (section("{ apikey:hush: 1 }"), "authorization.apikey: unknown key: missing space"),
         (
             "{ uri: /wrong, lambda: { aws_secret:hush } }\n".to_owned(),
-            "lambda.aws_secret: unknown key: a blank",
+            "lambda.aws_secret: unknown key: missing space",
         ),
     ] {
         let directory = settings(PROCESS, &[("wrong", &route)]);

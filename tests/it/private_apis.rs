@@ -191,7 +191,7 @@ fn keys_that_go_to_another_machine_without_tls_are_warned_of_by_where_they_reall
     };
     assert_eq!(
         warnings("http://localhost/", "vpce.example"),
-        ["route r: keys and signatures go to vpce.example without TLS"]
+        ["route r: keys and signatures are sent to vpce.example without TLS"]
     );
     assert_eq!(warnings("http://api.example/", "127.0.0.1"), [""; 0]);
 }
@@ -209,7 +209,7 @@ fn a_region_that_is_not_the_one_in_the_hosts_name_is_warned_of() {
     let host = "x9.execute-api.eu-west-1.amazonaws.com";
     assert_eq!(
         warnings(host, "us-east-1"),
-        [format!("route r: it signs for the region us-east-1, and {host} is in eu-west-1: set aws_region")]
+        [format!("route r: signs for the region us-east-1, but {host} is in eu-west-1: set aws_region")]
     );
     assert_eq!(warnings(host, "eu-west-1"), [""; 0]);
     assert_eq!(warnings("api.example", "us-east-1"), [""; 0]);

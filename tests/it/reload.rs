@@ -179,18 +179,16 @@ fn a_level_that_sigusr1_has_set_holds_until_the_settings_say_another() {
     let directory = settings(PROCESS, &[("a", &route("/a", &upstream, ""))]);
     let (mut process, _) = Process::run(directory.path());
     process.signal("USR1");
-    process.says("the level of the log is debug");
+    process.says("log level is now debug");
     write(directory.path(), "a", &route("/b", &upstream, ""));
     process.says("changed a");
     process.signal("USR1");
-    process.says("the level of the log is info");
+    process.says("log level is now info");
     fs::write(directory.path().join("default.yaml"), PROCESS.replace("log: {", "log: { level: debug,"))
         .unwrap();
     process.says("no route has changed");
     process.signal("USR1");
-    eventually("debug is left again", || {
-        process.errors().matches("the level of the log is info").count() == 2
-    });
+    eventually("debug is left again", || process.errors().matches("log level is now info").count() == 2);
     process.stop();
 }
 
@@ -231,7 +229,7 @@ fn what_changes_while_settings_are_read_is_taken_too() {
     }
     let (mut process, address) = Process::run(directory.path());
     process.signal("HUP");
-    process.says("settings are as they were");
+    process.says("settings unchanged");
     write(directory.path(), "a", &route("/a", &two, ""));
     let (opened, told) = std::sync::mpsc::channel();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {

@@ -193,7 +193,7 @@ fn k1_k11_what_is_taken_otherwise_than_written_is_a_warning_of_check() {
     let ended = end_of(&mut command("check", directory.path()));
     assert_eq!(ended.code, Some(0), "{}", ended.errors);
     for warning in
-        ["routes/a.yaml:1: uri: takes `:` and", "routes/a.yaml:2: lambda.keepalive: shorter than 1s"]
+        ["routes/a.yaml:1: uri: matches `:` and", "routes/a.yaml:2: lambda.keepalive: shorter than 1s"]
     {
         let warned = ended.errors.lines().any(|line| line.starts_with("warning: ") && line.contains(warning));
         assert!(warned, "{warning}: {}", ended.errors);

@@ -96,17 +96,17 @@ mod tests {
         for (process, told) in [
             (
                 "listen:\n  http: 0.0.0.0:9080\nadmin:\n  address: 127.0.0.1:9080\n",
-                "default.yaml:4: admin.address: 127.0.0.1:9080 is taken by 0.0.0.0:9080 (default.yaml:2: \
+                "default.yaml:4: admin.address: 127.0.0.1:9080 is already used by 0.0.0.0:9080 (default.yaml:2: \
                  listen.http)",
             ),
             (
                 "listen:\n  http: 127.0.0.1:9180\n",
-                "default.yaml:2: listen.http: 127.0.0.1:9180 is taken by 127.0.0.1:9180 (the default of \
+                "default.yaml:2: listen.http: 127.0.0.1:9180 is already used by 127.0.0.1:9180 (the default of \
                  admin.address)",
             ),
             (
                 "admin:\n  address: '[::]:9080'\n",
-                "default.yaml:2: admin.address: [::]:9080 is taken by 127.0.0.1:9080 (the default of \
+                "default.yaml:2: admin.address: [::]:9080 is already used by 127.0.0.1:9080 (the default of \
                  listen.http)",
             ),
         ] {

@@ -80,8 +80,8 @@ mod tests {
         assert_eq!(
             warned(url, "aws_region: eu-west-1").as_deref(),
             Some(
-                "route f: abc.lambda-url.eu-west-1.on.aws is a Function URL and takes signatures for lambda \
-                 alone, and the route signs for execute-api: set authorization.iam.service to lambda"
+                "route f: abc.lambda-url.eu-west-1.on.aws is a Function URL and accepts only signatures \
+                 for lambda, but the route signs for execute-api: set authorization.iam.service to lambda"
             )
         );
         assert_eq!(warned(url, "service: lambda"), None);

@@ -44,8 +44,8 @@ pub fn read<T: for<'de> Deserialize<'de> + Default>(root: &mut Node, mistakes: &
             return T::default();
         }
     }
-    let more = Mistake::new(Place::file("settings"), "", "there are more mistakes; fix these first");
-    mistakes.push(more.expected("these to be mended first"));
+    let more = Mistake::new(Place::file("settings"), "", "there are more mistakes of this kind");
+    mistakes.push(more.expected("these to be corrected first"));
     T::default()
 }
 

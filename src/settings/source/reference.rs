@@ -195,7 +195,7 @@ mod tests {
         );
         assert!(resolved("$file://secret", &[]).unwrap_err().contains("absolute path"));
         assert!(resolved("{vault://hcv/x}", &[]).unwrap_err().contains("other than `env`"));
-        assert!(resolved("$secret://vault/1/x", &[]).unwrap_err().contains("not offered"));
+        assert!(resolved("$secret://vault/1/x", &[]).unwrap_err().contains("unsupported"));
     }
 
     #[test]

@@ -19,16 +19,16 @@ fn taken(process: &str, route: &str) -> Settings {
 fn k1_a_brace_in_a_path_is_a_mistake_and_a_colon_a_warning() {
     let with = |uri: &str| ROUTE.replace("/aws/*", uri);
     for uri in ["/site/{slug}", "/{proxy+}", "/a}"] {
-        assert_wrong("", &with(uri), "routes/hello.yaml:1: uri: `");
+        assert_wrong("", &with(uri), "routes/hello.yaml:1: uri: invalid value `");
         assert_wrong("", &with(uri), "there are no templates yet: `/site/*` takes what `/site/{slug}` would");
     }
     assert_wrong(
         "",
         &ROUTE.replace("uri: /aws/*", "uris: [/a, '/{b}']"),
-        "routes/hello.yaml:1: uris.1: `/{b}`",
+        "routes/hello.yaml:1: uris.1: invalid value `/{b}`",
     );
     let settings = taken("", &with("/u/:slug"));
-    let expected = "routes/hello.yaml:1: uri: takes `:` and the name behind it literally";
+    let expected = "routes/hello.yaml:1: uri: matches `:` and the name after it literally";
     assert!(settings.warnings[0].starts_with(expected), "{:?}", settings.warnings);
     assert_eq!(taken("", &ROUTE.replace("uri: /aws/*", "uris: [/a, /u/:slug/x]")).warnings.len(), 1);
     for quiet in ["/v1/models:predict", "/a:b/*", "/:/x", "/%7Bslug%7D"] {
@@ -189,7 +189,7 @@ fn k11_a_keepalive_below_a_second_is_raised_with_a_warning() {
         let upstream = settings.routes[0].backend.upstream();
         assert_eq!(upstream.keepalive, written != "0");
         assert!(!raised || upstream.keepalive_timeout == Duration::from_secs(1), "{written}");
-        let expected = "routes/hello.yaml:5: lambda.keepalive: shorter than 1s, and raised to 1s";
+        let expected = "routes/hello.yaml:5: lambda.keepalive: shorter than 1s, raised to 1s";
         assert_eq!(
             settings.warnings.iter().any(|warning| warning.starts_with(expected)),
             raised,

@@ -89,7 +89,7 @@ fn s4_keys_serve_past_their_expiry_while_the_metadata_service_fails() {
     assert_eq!(ready.status, 200);
     let told = ready.text();
     assert!(told.contains(", used until AWS refuses it") && told.contains("status 500"), "{told}");
-    sidecar.process.says("the metadata service gives no others, and AWS decides");
+    sidecar.process.says("the metadata service returns no newer keys");
 
     // AWS decides
     let last = upstream.received().pop().unwrap().header("x-amz-security-token").map(str::to_owned);
@@ -101,7 +101,7 @@ fn s4_keys_serve_past_their_expiry_while_the_metadata_service_fails() {
     sidecar.recovers("/r");
     eventually("it is ready", || get(admin, "/ready").status == 200);
     let log = sidecar.end(&cloud);
-    assert_eq!(log.matches("the metadata service gives no others").count(), 1, "{log}");
+    assert_eq!(log.matches("the metadata service returns no newer keys").count(), 1, "{log}");
 }
 
 /// A metadata service that a script writes, and a route whose keys are its.
@@ -192,7 +192,7 @@ fn x15_a_list_of_roles_that_is_html_panics_nowhere() {
             iam,
         );
         assert!(unavailable(&sidecar.get("/r")));
-        sidecar.process.says("its list of roles is none");
+        sidecar.process.says("its list of roles is malformed");
         let log = sidecar.process.errors();
         assert!(!log.contains("panic") && !log.contains("html"), "{log}");
     }

@@ -195,11 +195,11 @@ fn an_arn_agrees_with_region_and_qualifier() {
     let arn = "function_name: arn:aws:lambda:us-west-2:123456789012:function:f:live\n";
     assert_wrong(
         &format!("{arn}aws_region: us-east-1"),
-        &["lambda.aws_region: `us-east-1` is not the region of function_name, `us-west-2`"],
+        &["lambda.aws_region: `us-east-1` conflicts with `us-west-2` in function_name"],
     );
     assert_wrong(
         &format!("{arn}qualifier: test"),
-        &["lambda.qualifier: `test` is not the one in function_name"],
+        &["lambda.qualifier: `test` conflicts with the qualifier in function_name"],
     );
     assert_eq!(right(&format!("{arn}qualifier: live")).qualifier.as_deref(), Some("live"));
     assert_wrong(&named("qualifier: 'a b'"), &["lambda.qualifier"]);
@@ -217,9 +217,12 @@ fn h05_h06_upstream_url_stands_for_region_and_function_or_agrees_with_them() {
     right(&named("upstream_url: aws-lambda://us-east-1/f"));
     assert_wrong(
         &named("upstream_url: aws-lambda://us-west-2/f"),
-        &["lambda.aws_region: `us-east-1` is not what upstream_url says, `us-west-2`"],
+        &["lambda.aws_region: `us-east-1` conflicts with `us-west-2` in upstream_url"],
     );
-    assert_wrong(&named("upstream_url: aws-lambda://us-east-1/g"), &["lambda.function_name: `f` is not"]);
+    assert_wrong(
+        &named("upstream_url: aws-lambda://us-east-1/g"),
+        &["lambda.function_name: `f` conflicts with `g` in upstream_url"],
+    );
     assert_wrong(
         &named("upstream_url: http://us-east-1/f"),
         &["lambda.upstream_url", "aws-lambda://REGION/FUNCTION"],
@@ -240,14 +243,14 @@ fn one_wrong_value_is_one_mistake() {
 #[test]
 fn what_contradicts_itself_or_would_not_be_read_is_a_mistake() {
     let url = "upstream_url: aws-lambda://us-east-1/f?invocation_type=Event\ninvocation_type: DryRun";
-    assert_wrong(url, &["lambda.invocation_type: is not what upstream_url says"]);
+    assert_wrong(url, &["lambda.invocation_type: conflicts with upstream_url"]);
     assert_wrong(
         &named("host: lambda.eu-west-1.amazonaws.com"),
-        &["lambda.host: is of the region eu-west-1"],
+        &["lambda.host: is in the region eu-west-1"],
     );
     assert_wrong(
         &named("host: localhost\nuse_fips_endpoint: true"),
-        &["lambda.use_fips_endpoint: `host` is there"],
+        &["lambda.use_fips_endpoint: conflicts with `host`"],
     );
     assert_wrong(&named("stage: prod"), &["lambda.stage: has no effect without `awsgateway_compatible`"]);
 }

@@ -91,8 +91,8 @@ impl WrittenLambda {
         let mut both = |key: &str, own: &mut Option<String>, urls: Option<String>| match (&own, urls) {
             (Some(own), Some(urls)) if *own != urls => {
                 let own = checker.quoted(key, own, "the value");
-                let urls = checker.quoted("upstream_url", &urls, "which is another");
-                let problem = format!("{own} conflicts with upstream_url, {urls}");
+                let urls = checker.quoted("upstream_url", &urls, "another value");
+                let problem = format!("{own} conflicts with {urls} in upstream_url");
                 checker.below(key).mistake(problem, "the same in both, or only in one");
             }
             (None, Some(urls)) => *own = Some(urls),
@@ -146,8 +146,8 @@ impl WrittenLambda {
             && own != of_arn
         {
             let own = checker.quoted("aws_region", &own, "the value");
-            let of_arn = checker.quoted("function_name", &of_arn, "which is another");
-            let problem = format!("{own} conflicts with the region in function_name, {of_arn}");
+            let of_arn = checker.quoted("function_name", &of_arn, "another value");
+            let problem = format!("{own} conflicts with {of_arn} in function_name");
             checker.below("aws_region").mistake(problem, "the region of the ARN");
             return None;
         }
