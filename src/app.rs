@@ -140,7 +140,8 @@ impl Application {
             () = workers.ended() => {}
             () = drain(stop, &self.current, &stopping, &self.sockets, &draining) => {
                 let in_flight = self.current.get().admission.in_flight();
-                log::warn!("drain timeout reached, aborting {}", process::counted(in_flight as usize, "request"));
+                let cut = process::counted(in_flight as usize, "request");
+                log::warn!("drain timeout reached, aborting {cut}");
             }
             () = &mut stop_at_once => {
                 log::warn!("second signal, aborting requests in flight");

@@ -47,7 +47,7 @@ enum Command {
     Check(check::Options),
     /// Print the effective routes, without any secret.
     Routes(RoutesOptions),
-    /// Explain a request without sending it: which route matches and why, the outbound request, and what is signed.
+    /// Explain a request without sending it: which route matches and why, what goes out, and what is signed.
     Explain(Box<ExplainOptions>),
     /// Print the JSON Schema of the settings files, for editors.
     Schema(SchemaOptions),

@@ -28,7 +28,8 @@ impl Exposed for Certificate {
         Row::gauge(
             "apigw_invoker_certificate_renewal_due_timestamp_seconds",
             &["certificate", "route"],
-            "When to replace the certificate, in Unix seconds: 30 days or a fifth of its lifetime before its expiry, whichever is shorter.",
+            "When to replace the certificate, in Unix seconds: 30 days or a fifth of its lifetime before \
+             its expiry, whichever is shorter.",
             |own| sample([own.setting.name(), &own.route], number(own.validity.renewal_due)),
         ),
     ];

@@ -33,7 +33,8 @@ impl Exposed for RouteKeys {
         Row::gauge(
             "apigw_invoker_credentials_past_expiry",
             &["route"],
-            "1 while the route signs with expired credentials because the EC2 metadata service returns no newer ones.",
+            "1 while the route signs with expired credentials because the EC2 metadata service returns no \
+             newer ones.",
             |keys| {
                 let is_past = matches!(&keys.state, State::Ready(ready) if ready.is_past_expiry);
                 sample([&keys.route.id], if is_past { 1.0 } else { 0.0 })

@@ -26,12 +26,12 @@ use crate::{
 pub(super) struct Options {
     #[command(flatten)]
     directory: SettingsDirectory,
-    /// Also fetch the credentials of every signing route and verify them with STS GetCallerIdentity; exit with 1
-    /// if there are none, or if STS refuses them or cannot be reached.
+    /// Also fetch the credentials of every signing route and verify them with STS GetCallerIdentity; exit
+    /// with 1 if there are none, or if STS refuses them or cannot be reached.
     #[arg(long)]
     credentials: bool,
-    /// Also open a connection to every endpoint (DNS, TCP, proxy, TLS; nothing is sent) within five seconds; exit
-    /// with 1 if one fails.
+    /// Also open a connection to every endpoint (DNS, TCP, proxy, TLS; nothing is sent) within five seconds;
+    /// exit with 1 if one fails.
     #[arg(long)]
     connect: bool,
     #[command(flatten)]

@@ -117,7 +117,8 @@ fn signature(signed: &SignatureParts, paint: Paint) -> Vec<String> {
     lines.extend(aligned(&rows));
     if *placeholder {
         lines.push(paint.bad(
-            "  Credentials are not fetched here: key id and session token are placeholders, and so is the hash in the string to sign.",
+            "  Credentials are not fetched here: key id and session token are placeholders, and so is the \
+             hash in the string to sign.",
         ));
     }
     for (heading, text) in [("Canonical request", canonical_request), ("String to sign", string_to_sign)] {

@@ -204,7 +204,8 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
         if !std::mem::replace(&mut self.told_past_expiry, true) {
             let ready = Ready::of(&keys.credentials, keys.caller.get().cloned(), None);
             log::warn!(
-                "credentials: {}: not refreshed in time: {}; the metadata service returns no newer keys, so these stay in use",
+                "credentials: {}: not refreshed in time: {}; the metadata service returns no newer keys, so \
+                 these stay in use",
                 self.name,
                 Ready { is_past_expiry: true, ..ready }
             );

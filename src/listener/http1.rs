@@ -244,7 +244,8 @@ impl Connection {
         while let Some(piece) = poll_fn(|context| self.poll_next(body, context)).await? {
             if whole.len() + piece.len() > MOST_GATHERED {
                 let cause = format!(
-                    "a response of unknown length to HTTP/1.0 on a Unix socket must not exceed {MOST_GATHERED} bytes: use HTTP/1.1"
+                    "a response of unknown length to HTTP/1.0 on a Unix socket must not exceed \
+                     {MOST_GATHERED} bytes: use HTTP/1.1"
                 );
                 return Err(Broken::Body(ProxyError::new(ErrorKind::UpstreamTruncated, cause)));
             }

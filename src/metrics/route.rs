@@ -22,13 +22,15 @@ counted! {
     /// The counters of one route, named by its id.
     RouteMetrics(id) {
         requests: Requests["route", "method", "status"] = "apigw_invoker_requests_total",
-            "Completed requests, by method and class of status; 499 if the client closed the connection before the response.";
+            "Completed requests, by method and class of status; 499 if the client closed the connection \
+             before the response.";
         in_flight: Level["route"] = "apigw_invoker_route_requests_in_flight",
             "Requests of the route in flight.";
         durations: Durations["route"] = "apigw_invoker_request_duration_seconds",
             "Duration of requests, from the request's head to the last byte of the response.";
         upstream_durations: Durations["route"] = "apigw_invoker_upstream_duration_seconds",
-            "Duration of calls to AWS, from sending to the head of the response; only calls that got a response.";
+            "Duration of calls to AWS, from sending to the head of the response; only calls that got a \
+             response.";
         bytes_in: Count["route"] = "apigw_invoker_request_body_bytes_total",
             "Bytes of request bodies sent to AWS.";
         bytes_out: Count["route"] = "apigw_invoker_response_body_bytes_total",

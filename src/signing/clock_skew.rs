@@ -160,7 +160,8 @@ impl ClockSkew {
             log::info!("clock skew: this machine's clock agrees with that of {endpoint} again");
         } else if correction != 0 && (before == 0 || before.abs_diff(correction) >= TOO_FAR.unsigned_abs()) {
             log::warn!(
-                "clock skew: this machine's clock is {} that of {endpoint}; signatures use the corrected time, set this machine's clock right",
+                "clock skew: this machine's clock is {} that of {endpoint}; signatures use the corrected \
+                 time, set this machine's clock right",
                 told(-correction)
             );
         }

@@ -188,7 +188,8 @@ impl Reloader {
         if occasion == Occasion::Hangup || !self.is_postponed {
             let generation = self.current.get().generation;
             log::error!(
-                "cannot read the settings, retrying in {:?}; the old ones (generation {generation}) stay in use: {exhausted}",
+                "cannot read the settings, retrying in {:?}; the old ones (generation {generation}) stay in \
+                 use: {exhausted}",
                 self.settings.reload.interval
             );
         }

@@ -346,7 +346,8 @@ fn only_what_is_recorded_is_told() {
 #[test]
 fn who_tells_is_named_and_what_the_collector_asks_for_is_sent() {
     let (collector, upstream) = (collector(), Upstream::ok());
-    let rest = ", headers: { X-Api-Key: hush }, service_name: orders, resource: { deployment.environment.name: prod }";
+    let rest = ", headers: { X-Api-Key: hush }, service_name: orders, resource: { \
+         deployment.environment.name: prod }";
     let process = otlp(&collector, rest).replace("/' ", "/base/' ").replace("/', ", "/base/', ");
     let app = App::with(&process).gateway("a", "/", &upstream.uri("/"), "").start();
     let snapshot = std::sync::Arc::clone(&app.snapshot);
@@ -436,7 +437,8 @@ fn a_collector_that_is_busy_is_asked_again_and_one_that_refuses_is_not_and_each_
         .map(|(_, rest)| rest)
         .collect();
     let [failing, again, rejected] = told[..] else { panic!("{log}") };
-    let refused = "/v1/traces: cannot export spans, dropping them: the collector answers 400 Bad Request: no\\nsuch tenant";
+    let refused = "/v1/traces: cannot export spans, dropping them: the collector answers 400 Bad Request: \
+         no\\nsuch tenant";
     assert!(failing.ends_with(refused), "{failing}");
     assert!(again.ends_with("/v1/traces: exporting spans again"), "{again}");
     assert!(rejected.ends_with("the collector has rejected some of the spans: too\\nold"), "{rejected}");

@@ -205,7 +205,8 @@ codes! {
         "The upstream did not answer in time";
     /// The request has passed this sidecar before.
     LoopDetected =>
-        LOOP_DETECTED, "loop_detected", Sidecar, Internal, "Loop detected: the request has passed this sidecar before";
+        LOOP_DETECTED, "loop_detected", Sidecar, Internal,
+        "Loop detected: the request has passed this sidecar before";
 }
 
 #[cfg(test)]

@@ -49,7 +49,8 @@ pub fn warning(id: &str, settings: &ApiGatewaySettings) -> Option<String> {
     let (kind, service) = named_by(host)?;
     (service != iam.service).then(|| {
         format!(
-            "route {id}: {host} is {kind} and accepts only signatures for {service}, but the route signs for {}: set authorization.iam.service to {service}",
+            "route {id}: {host} is {kind} and accepts only signatures for {service}, but the route signs \
+             for {}: set authorization.iam.service to {service}",
             iam.service
         )
     })
