@@ -177,7 +177,7 @@ async fn serve(listener: &TcpListener, health: Arc<Health>, serves: &mut Option<
         .h1(map_config(app, |()| AppConfig::default()))
         .new_service(())
         .await
-        .map_err(|()| io::Error::other("its pages cannot be had"))?;
+        .map_err(|()| io::Error::other("cannot create its HTTP service"))?;
     let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
     if let Some(serves) = serves.take() {
         let _ = serves.send(Ok(()));
@@ -185,7 +185,7 @@ async fn serve(listener: &TcpListener, health: Arc<Health>, serves: &mut Option<
     tokio::select! {
         () = connections::serve(listener, most, pages) => Ok(()),
         () = date::stands_still() => {
-            Err(io::Error::other("the date of its answers stands still, as after a clock before 1970"))
+            Err(io::Error::other("the Date header of its responses has stopped (was the clock before 1970?)"))
         }
     }
 }
@@ -228,7 +228,7 @@ async fn metrics(registry: web::Data<Registry>, turns: web::Data<Turns>) -> Http
     match text.await {
         Ok(text) => HttpResponse::Ok().content_type(prometheus::TEXT_FORMAT).body(text),
         Err(error) => {
-            log::error!("the metrics cannot be written: {error}");
+            log::error!("cannot render the metrics: {error}");
             HttpResponse::InternalServerError().finish()
         }
     }

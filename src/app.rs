@@ -53,7 +53,7 @@ pub enum StartError {
     #[error("{0}")]
     Listen(BindError),
     /// The thread that keeps credentials fresh cannot be had.
-    #[error("no thread for credentials: {0}")]
+    #[error("cannot start the thread for credentials: {0}")]
     Credentials(io::Error),
     /// A route cannot be served, or a collector not be told.
     #[error("{0}")]
@@ -140,10 +140,11 @@ impl Application {
             () = workers.ended() => {}
             () = drain(stop, &self.current, &stopping, &self.sockets, &draining) => {
                 let in_flight = self.current.get().admission.in_flight();
-                log::warn!("the drain is over, requests that are cut: {in_flight}");
+                let cut = process::counted(in_flight as usize, "request");
+                log::warn!("drain timeout reached, aborting {cut}");
             }
             () = &mut stop_at_once => {
-                log::warn!("stopping at once");
+                log::warn!("second signal, aborting requests in flight");
                 is_cut_short = true;
             }
             () = &mut certificates => {}
@@ -178,7 +179,7 @@ async fn drain(
 ) {
     stop.await;
     let Shutdown { delay, drain } = current.get().shutdown.clone();
-    log::info!("stopping: requests in flight are finished first");
+    log::info!("shutting down, draining requests in flight");
     // from now on every answer is the last of its connection
     stopping.store(true, Ordering::Relaxed);
     tokio::time::sleep(delay).await;

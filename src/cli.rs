@@ -43,15 +43,15 @@ struct CommandLine {
 enum Command {
     /// Run the sidecar (the default).
     Run(RunOptions),
-    /// Read the settings and print every mistake; exit with 78 if there is one.
+    /// Check the settings and print every mistake; exit with 78 if there are any.
     Check(check::Options),
     /// Print the effective routes, without any secret.
     Routes(RoutesOptions),
-    /// Say what would become of a request: its route and why, what goes out, and what of it is signed. Sends nothing.
+    /// Explain a request without sending it: which route matches and why, what goes out, and what is signed.
     Explain(Box<ExplainOptions>),
-    /// Print the JSON Schema of the settings' files, for editors.
+    /// Print the JSON Schema of the settings files, for editors.
     Schema(SchemaOptions),
-    /// Run the sidecar together with a local stand-in for AWS that really checks keys and signatures.
+    /// Run the sidecar with a local stand-in for AWS that verifies keys and signatures.
     #[cfg(feature = "dev")]
     Dev(dev::Options),
 }
@@ -92,23 +92,23 @@ struct ExplainOptions {
 
 #[derive(Debug, Args)]
 struct SchemaOptions {
-    /// Which file.
+    /// The settings file that the schema describes.
     #[arg(value_enum)]
     file: schema::File,
 }
 
 #[derive(Debug, Args)]
 struct OutputForm {
-    /// For people, or for scripts.
-    #[arg(long, value_enum, value_name = "FORM", default_value = "text")]
+    /// Output format.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     output: Form,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Form {
-    /// Lines and tables.
+    /// Lines and tables, for people.
     Text,
-    /// One JSON document.
+    /// One JSON document, for scripts.
     Json,
 }
 

@@ -142,7 +142,7 @@ impl Client {
                 return Err(error);
             }
             pool.metrics.stale.add(1);
-            log::debug!("{endpoint}: a kept connection was closed, sending again on a new one");
+            log::debug!("{endpoint}: an idle connection was closed by the peer, retrying on a new one");
         }
     }
 

@@ -21,16 +21,16 @@ use crate::{
 /// What `dev` may be told.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Where the sidecar listens.
+    /// Address that the sidecar listens on.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9080")]
     listen: SocketAddr,
-    /// Where the stand-in for AWS listens.
+    /// Address that the stand-in for AWS listens on.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9081")]
     stand_in: SocketAddr,
-    /// Let the sidecar find its keys by itself, at this source, instead of having them in its routes.
+    /// Let the sidecar fetch its keys from this credential source instead of having them in its routes.
     #[arg(long, value_enum, value_name = "KIND")]
     credentials: Option<credentials::Kind>,
-    /// Let the stand-in refuse signed calls for this reason, to see what the sidecar's log makes of it.
+    /// Let the stand-in refuse signed calls for this reason, to see what the sidecar logs.
     #[arg(long, value_enum, value_name = "FAULT")]
     fault: Option<Fault>,
 }

@@ -39,20 +39,20 @@ const ANY_PROCESS: u64 = 0;
 
 #[derive(Debug, Args)]
 pub struct Asked {
-    /// The request's method, such as GET.
+    /// Method of the request, such as GET.
     pub method: String,
-    /// Its path and query as a client sends them, or a whole URL.
+    /// Path and query of the request as a client sends them, or a whole URL.
     pub target: String,
-    /// A header, as in curl. Nothing is added that is not written.
+    /// Header of the request, as in curl; may be repeated. No header is added by default.
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub headers: Vec<String>,
-    /// The body, or @FILE for one in a file.
+    /// Body of the request, or @FILE to read it from a file.
     #[arg(short, long, value_name = "DATA", allow_hyphen_values = true)]
     pub data: Option<String>,
-    /// The host that the client means, where the target or a header does not say it; `listen.http` otherwise.
+    /// Host of the request, if neither the target nor a header has it [default: `listen.http`].
     #[arg(long, value_name = "HOST")]
     pub host: Option<String>,
-    /// The time to sign for, as X-Amz-Date says it (20261120T120000Z): now by default.
+    /// Time of the signature, in the format of X-Amz-Date (20261120T120000Z) [default: now].
     #[arg(long, value_name = "TIME", value_parser = request::time)]
     pub at: Option<SystemTime>,
 }
@@ -239,7 +239,9 @@ fn candidates(settings: &Settings, request: &Request, host: &str) -> Vec<Candida
         })
         .collect();
     candidates
-        .extend(fitting(false).map(|(route, _)| candidate(route, false, "enabled: it is not".to_owned())));
+        .extend(fitting(false).map(|(route, _)| {
+            candidate(route, false, "the route is disabled (`enabled: false`)".to_owned())
+        }));
     candidates.extend(standings.iter().filter_map(|(route, standing)| {
         let mismatch = standing.as_ref().err()?;
         Some(candidate(route, false, mismatch_text(*mismatch, route)))
@@ -250,8 +252,8 @@ fn candidates(settings: &Settings, request: &Request, host: &str) -> Vec<Candida
 fn mismatch_text(mismatch: Mismatch, route: &RouteSettings) -> String {
     let rule = &route.rule;
     match mismatch {
-        Mismatch::Host => format!("host: takes {}", joined(&rule.hosts)),
-        Mismatch::Path => format!("path: takes {}", joined(&rule.uris)),
-        Mismatch::Method => format!("method: takes {}", joined(rule.methods.allowed())),
+        Mismatch::Host => format!("host: only {}", joined(&rule.hosts)),
+        Mismatch::Path => format!("path: only {}", joined(&rule.uris)),
+        Mismatch::Method => format!("method: only {}", joined(rule.methods.allowed())),
     }
 }

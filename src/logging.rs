@@ -113,7 +113,7 @@ fn toggle_debug() {
     let next = next_level(log::max_level(), configured);
     // said while it can be read, whatever the level was and will be
     log::set_max_level(LevelFilter::Debug);
-    log::info!("SIGUSR1: the level of the log is {}", next.as_str().to_ascii_lowercase());
+    log::info!("SIGUSR1: log level is now {}", next.as_str().to_ascii_lowercase());
     log::set_max_level(next);
 }
 

@@ -123,13 +123,13 @@ fn roots(ca_certificate: Option<&Path>) -> Result<RootCertStore, TlsError> {
         let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
         if let Some(cause) = cause.filter(|cause| note(cause)) {
             // what is read now would be kept for as long as a route uses it
-            return Err(TlsError(format!("the platform's certificate authorities: {cause}")));
+            return Err(TlsError(format!("certificate authorities of this system: {cause}")));
         }
-        log::warn!("one of the platform's certificate authorities cannot be read: {error}");
+        log::warn!("cannot read one of this system's certificate authorities: {error}");
     }
     roots.add_parsable_certificates(native.certs);
     if roots.is_empty() {
-        log::warn!("the platform has no certificate authorities; trusting those that are built in");
+        log::warn!("found no certificate authorities on this system, using the built-in ones (webpki-roots)");
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
     Ok(roots)
@@ -156,7 +156,7 @@ fn platform_certificates() -> CertificateResult {
 pub fn read_authorities(file: &Path) -> io::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for (index, certificate) in certificates(file)?.into_iter().enumerate() {
-        let broken = |_| io::Error::other(format!("the certificate number {} is none inside", index + 1));
+        let broken = |_| io::Error::other(format!("certificate {} cannot be parsed", index + 1));
         roots.add(certificate).map_err(broken)?;
     }
     Ok(roots)
@@ -166,7 +166,7 @@ pub fn read_authorities(file: &Path) -> io::Result<RootCertStore> {
 fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read_certificates(file)?).collect();
     match found {
-        Ok(found) if found.is_empty() => Err(io::Error::other("no certificate in it")),
+        Ok(found) if found.is_empty() => Err(io::Error::other("the file has no certificate")),
         found => found.map_err(|error| io::Error::other(error.to_string())),
     }
 }

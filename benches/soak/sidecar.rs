@@ -158,7 +158,7 @@ fn listen(errors: ChildStderr, address: &Sender<SocketAddr>, failures: &Lines, c
             continue;
         }
         let is_serious =
-            line.contains("panicked") || line.contains("ERROR") || line.contains("requests that are cut");
+            line.contains("panicked") || line.contains("ERROR") || line.contains("drain timeout reached");
         if is_serious {
             lock(complaints).push(line);
         }

@@ -22,14 +22,14 @@ impl Exposed for Certificate {
         Row::gauge(
             "apigw_invoker_certificate_expiry_timestamp_seconds",
             &["certificate", "route"],
-            "Until when a certificate serves that is shown to others, in seconds since 1970.",
+            "Expiry of each certificate that the sidecar presents, in Unix seconds.",
             |own| sample([own.setting.name(), &own.route], number(own.validity.not_after)),
         ),
         Row::gauge(
             "apigw_invoker_certificate_renewal_due_timestamp_seconds",
             &["certificate", "route"],
-            "From when on that certificate should have been replaced: 30 days or a fifth of its lifetime before \
-             its end, whichever is shorter.",
+            "When to replace the certificate, in Unix seconds: 30 days or a fifth of its lifetime before \
+             its expiry, whichever is shorter.",
             |own| sample([own.setting.name(), &own.route], number(own.validity.renewal_due)),
         ),
     ];

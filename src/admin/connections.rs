@@ -110,7 +110,7 @@ impl Open {
             let watched = Watched { stream, usage: Rc::clone(&of_task) };
             let serving = once(Task::Admin, "a request to the admin port", async {
                 if let Err(error) = pages.call((watched, Some(peer))).await {
-                    log::debug!("a connection to the admin port broke: {error:?}");
+                    log::debug!("connection to the admin port failed: {error:?}");
                 }
             });
             tokio::select! {
@@ -164,7 +164,7 @@ impl Open {
             return;
         }
         if self.logged.is_none_or(|logged| logged.elapsed() >= REMINDER) {
-            log::warn!("the admin port accepts no connections for now: {error}");
+            log::warn!("cannot accept connections on the admin port, retrying: {error}");
             self.logged = Some(Instant::now());
         }
         sleep(PAUSE).await;

@@ -21,19 +21,20 @@ impl Exposed for RouteKeys {
         Row::gauge(
             "apigw_invoker_credentials_ready",
             &["route"],
-            "1 if the route has keys to sign with, 0 if not.",
+            "1 if the route has credentials to sign with, 0 if not.",
             |keys| sample([&keys.route.id], if matches!(keys.state, State::Ready(_)) { 1.0 } else { 0.0 }),
         ),
         Row::gauge(
             "apigw_invoker_credentials_expiry_timestamp_seconds",
             &["route"],
-            "Until when the route's keys serve, in seconds since 1970; none for keys that do not expire.",
+            "Expiry of the route's credentials, in Unix seconds; no sample if they do not expire.",
             |keys| sample([&keys.route.id], keys.expiry()),
         ),
         Row::gauge(
             "apigw_invoker_credentials_past_expiry",
             &["route"],
-            "1 while the route signs with keys of EC2's metadata service that have expired, for want of others.",
+            "1 while the route signs with expired credentials because the EC2 metadata service returns no \
+             newer ones.",
             |keys| {
                 let is_past = matches!(&keys.state, State::Ready(ready) if ready.is_past_expiry);
                 sample([&keys.route.id], if is_past { 1.0 } else { 0.0 })
@@ -42,7 +43,7 @@ impl Exposed for RouteKeys {
         Row::counter(
             "apigw_invoker_credentials_refresh_failures_total",
             &["route"],
-            "Attempts to fetch the route's keys that failed; routes with the same source share them.",
+            "Failed attempts to fetch the route's credentials; routes with the same source share the count.",
             |keys| sample([&keys.route.id], number(keys.refresh_failures)),
         ),
     ];

@@ -104,28 +104,31 @@ impl Scrape {
 
 impl Exposed for Scrape {
     const ROWS: &'static [Row<Self>] = &[
-        Row::gauge("apigw_invoker_build_info", &["version"], "1, with the version of the program.", |_| {
-            sample([env!("CARGO_PKG_VERSION")], 1.0)
-        }),
-        Row::gauge("apigw_invoker_requests_in_flight", &[], "Requests that are not over.", |scrape| {
+        Row::gauge(
+            "apigw_invoker_build_info",
+            &["version"],
+            "Always 1; the label is the version of the program.",
+            |_| sample([env!("CARGO_PKG_VERSION")], 1.0),
+        ),
+        Row::gauge("apigw_invoker_requests_in_flight", &[], "Requests in flight.", |scrape| {
             sample([], number(scrape.called.iter().map(|route| route.in_flight.get()).sum()))
         }),
         Row::gauge(
             "apigw_invoker_clock_skew_seconds",
             &[],
-            "How far AWS's clock is ahead of ours; 0 until that is known.",
+            "Clock skew: how far AWS's clock is ahead of this machine's; 0 until it is known.",
             |scrape| sample([], scrape.clock_skew()),
         ),
         Row::counter(
             "apigw_invoker_log_lines_dropped_total",
             &[],
-            "Lines of the log that nobody read in time.",
+            "Log lines dropped because standard error was read too slowly.",
             |_| sample([], number(logging::dropped_lines())),
         ),
         Row::counter(
             "apigw_invoker_task_failures_total",
             &["task"],
-            "Tasks of the process that panicked or ended; all but `connection` were started again.",
+            "Tasks of the process that panicked or ended unexpectedly; all but `connection` are restarted.",
             |_| {
                 let failures = |task: Task| sample([task.name()], number(task.failures()));
                 Task::ALL.into_iter().flat_map(failures).collect()
@@ -142,7 +145,7 @@ impl Exposed for Route {
     const ROWS: &'static [Row<Self>] = &[Row::gauge(
         "apigw_invoker_circuit_breaker_state",
         &["route"],
-        "0 closed, 1 open, 2 open and ready for a call that decides.",
+        "State of the circuit breaker: 0 closed, 1 open, 2 half-open.",
         |route| {
             let state = route.circuit_breaker.as_ref().map(|breaker| match breaker.state(Instant::now()) {
                 State::Closed => 0.0,

@@ -32,23 +32,26 @@ pub(super) struct Process {
 
 impl Exposed for Process {
     const ROWS: &'static [Row<Self>] = &[
-        Row::counter("process_cpu_seconds_total", &[], "CPU time, of user and system.", |process| {
+        Row::counter("process_cpu_seconds_total", &[], "User and system CPU time, in seconds.", |process| {
             sample([], process.cpu)
         }),
         Row::gauge("process_threads", &[], "Threads.", |process| sample([], process.threads)),
-        Row::gauge("process_virtual_memory_bytes", &[], "Virtual memory.", |process| {
+        Row::gauge("process_virtual_memory_bytes", &[], "Virtual memory size, in bytes.", |process| {
             sample([], process.virtual_memory)
         }),
-        Row::gauge("process_resident_memory_bytes", &[], "Resident memory.", |process| {
+        Row::gauge("process_resident_memory_bytes", &[], "Resident memory size, in bytes.", |process| {
             sample([], process.resident_memory)
         }),
-        Row::gauge("process_start_time_seconds", &[], "Start, in seconds since 1970.", |process| {
-            sample([], process.boot.zip(process.start).map(|(boot, start)| boot + start))
-        }),
+        Row::gauge(
+            "process_start_time_seconds",
+            &[],
+            "Start time of the process, in Unix seconds.",
+            |process| sample([], process.boot.zip(process.start).map(|(boot, start)| boot + start)),
+        ),
         Row::gauge("process_open_fds", &[], "Open file descriptors.", |process| {
             sample([], process.open_files)
         }),
-        Row::gauge("process_max_fds", &[], "Most file descriptors that may be open.", |process| {
+        Row::gauge("process_max_fds", &[], "Maximum number of open file descriptors.", |process| {
             sample([], process.most_files)
         }),
     ];

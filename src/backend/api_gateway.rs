@@ -194,9 +194,9 @@ impl Backend for ApiGateway {
                 }
             }
         } else if outbound.contains_key(name) {
-            "the sidecar says what it has seen itself"
+            "the sidecar sets it itself"
         } else {
-            "it has no meaning beyond the sidecar"
+            "it is only for the sidecar"
         }
     }
 }

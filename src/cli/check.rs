@@ -26,12 +26,12 @@ use crate::{
 pub(super) struct Options {
     #[command(flatten)]
     directory: SettingsDirectory,
-    /// Fetch the keys of every signing route too, ask STS whose they are, and say so; exit with 1 if there
-    /// are none, or if STS refuses them or cannot be asked.
+    /// Also fetch the credentials of every signing route and verify them with STS GetCallerIdentity; exit
+    /// with 1 if there are none, or if STS refuses them or cannot be reached.
     #[arg(long)]
     credentials: bool,
-    /// Open a connection to every endpoint too (name, TCP, proxy, TLS; nothing is sent), within five
-    /// seconds; exit with 1 if one cannot be opened.
+    /// Also open a connection to every endpoint (DNS, TCP, proxy, TLS; nothing is sent) within five seconds;
+    /// exit with 1 if one fails.
     #[arg(long)]
     connect: bool,
     #[command(flatten)]

@@ -18,7 +18,7 @@ pub fn text(explanation: &Explanation, paint: Paint) -> String {
         lines.push(String::new());
         lines.push(format!(
             "{} {status} {code}: {cause}",
-            paint.bad("Nothing goes out. The client is answered")
+            paint.bad("No request is sent. The client is answered")
         ));
         lines.extend(suggestion.clone());
     }
@@ -71,7 +71,7 @@ fn outbound(outgoing: &Outgoing, paint: Paint) -> Vec<String> {
     }
     lines.push(paint.faint(&format!("  ({} bytes of body, SHA-256 {})", body.bytes, body.sha256)));
     if !varies.is_empty() {
-        lines.push(paint.faint(&format!("  (another each time: {})", varies.join(", "))));
+        lines.push(paint.faint(&format!("  (different each time: {})", varies.join(", "))));
     }
     lines
 }
@@ -84,8 +84,8 @@ fn left_out(outgoing: &Outgoing, paint: Paint) -> Vec<String> {
         rows
     };
     let headings = [
-        (Part::Headers, "Headers of the client that do not go out as they came"),
-        (Part::Query, "Arguments of the client's query that do not go out"),
+        (Part::Headers, "Headers of the client that are removed or replaced"),
+        (Part::Query, "Query arguments of the client that are removed"),
     ];
     let mut lines = Vec::new();
     for (part, heading) in headings {
@@ -117,8 +117,8 @@ fn signature(signed: &SignatureParts, paint: Paint) -> Vec<String> {
     lines.extend(aligned(&rows));
     if *placeholder {
         lines.push(paint.bad(
-            "  The keys would have to be fetched, which is not done here: placeholders stand for key id and session token, \
-             and the hash in the string to sign is that of a request with them.",
+            "  Credentials are not fetched here: key id and session token are placeholders, and so is the \
+             hash in the string to sign.",
         ));
     }
     for (heading, text) in [("Canonical request", canonical_request), ("String to sign", string_to_sign)] {

@@ -216,7 +216,7 @@ fn read(message: &Message) -> Result<Read, ProxyError> {
                 Ok(Read::Complete(completion, log_result))
             }
             Some(_) => Ok(Read::Unknown),
-            None => Err(protocol("an event without its type in the event stream")),
+            None => Err(protocol("an event without a type in the event stream")),
         },
         Some("exception") => {
             let kind = text(message, ":exception-type").unwrap_or_default();
@@ -228,7 +228,7 @@ fn read(message: &Message) -> Result<Read, ProxyError> {
             let kind = text(message, ":error-code").unwrap_or_default();
             Err(broken_off("error", kind, text(message, ":error-message").unwrap_or_default()))
         }
-        _ => Err(protocol("a message of no known type in the event stream")),
+        _ => Err(protocol("a message of unknown type in the event stream")),
     }
 }
 

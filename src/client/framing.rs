@@ -63,13 +63,13 @@ pub enum Framing {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// No status line and headers.
-    #[error("no HTTP answer: {0}")]
+    #[error("not an HTTP response: {0}")]
     Head(httparse::Error),
     /// More than is taken.
     #[error("the answer's head exceeds {MAX_HEAD} bytes or {MAX_HEADERS} headers")]
     TooLarge,
     /// Headers that contradict each other about the body.
-    #[error("the answer's length is unclear: {0}")]
+    #[error("ambiguous response length: {0}")]
     Framing(&'static str),
     /// A status that nobody asked for.
     #[error("unexpected status {0}")]

@@ -131,8 +131,8 @@ fn name(step: Step) -> &'static str {
 fn general_cure(step: Step, is_late: bool) -> Option<&'static str> {
     Some(match (step, is_late) {
         (Step::Resolve, false) => {
-            "Correct the name, or see that this machine's DNS knows it: names of private APIs are known in \
-             their VPC alone"
+            "Correct the name, or see that this machine's DNS knows it: names of private APIs are known \
+             only inside their VPC"
         }
         (Step::Resolve, true) => {
             "This machine's DNS does not answer: in Kubernetes look at a NetworkPolicy towards it"

@@ -29,7 +29,7 @@ enum Refusal {
     #[error("status {0}")]
     Status(u16),
     /// It says nothing that is understood.
-    #[error("no HTTP answer: {0}")]
+    #[error("not an HTTP response: {0}")]
     Head(httparse::Error),
     /// It says too much.
     #[error("an answer of more than {MAX_HEAD} bytes")]
@@ -50,7 +50,7 @@ impl Refusal {
     fn cure(&self) -> &'static str {
         match self {
             Self::Status(407) => {
-                "The proxy wants other credentials: correct user and password in proxy_url, \
+                "The proxy requires other credentials: correct user and password in proxy_url, \
                  http://USER:PASSWORD@HOST:PORT"
             }
             Self::Status(403) => "The proxy's rules forbid this host and port: have them allowed there",
@@ -75,7 +75,7 @@ pub async fn open(
 ) -> Result<(), ProxyError> {
     negotiate(stream, proxy, endpoint).await.map_err(|refusal| {
         *cure = Some(refusal.cure());
-        let cause = format!("the proxy {proxy} gives no tunnel to {endpoint}: {refusal}");
+        let cause = format!("the proxy {proxy} opened no tunnel (CONNECT {endpoint}): {refusal}");
         ProxyError::new(ErrorKind::UpstreamConnect, cause)
     })
 }

@@ -87,7 +87,7 @@ pub fn choose(surroundings: &Surroundings<'_>) -> Result<Choice, String> {
     let [others @ .., last, _] = &SOURCES;
     let others: Vec<&str> = others.iter().map(|source| source.name).collect();
     Err(format!(
-        "no source is configured: there is none of {} and {}, and {} is true",
+        "no credential source is configured: found no {} or {}, and {} is true",
         others.join(", "),
         last.name,
         instance::METADATA_SWITCH
@@ -219,7 +219,7 @@ mod tests {
     fn the_metadata_service_can_be_switched_off() {
         let off: [(&str, &str); 1] = [("AWS_EC2_METADATA_DISABLED", "True")];
         let reason = chosen(&[&off], false).unwrap_err();
-        assert!(reason.starts_with("no source is configured: there is none of environment, "), "{reason}");
+        assert!(reason.starts_with("no credential source is configured: found no environment, "), "{reason}");
         assert!(reason.ends_with(", and AWS_EC2_METADATA_DISABLED is true"), "{reason}");
         assert_eq!(named(&[&off, &ECS], false), "ECS container");
         let v1 = |value: &'static str| {

@@ -317,7 +317,7 @@ mod tests {
                       [profile base]\ncredential_process = yes hush\n";
         let (_home, _server, aws) = of_profile("via", config).await;
         let reason = aws.fetch().await.unwrap_err();
-        assert_eq!(reason, "credential_process: it prints more than 65536 bytes");
+        assert_eq!(reason, "credential_process: its output exceeds 65536 bytes");
     }
 
     /// A metadata service that gives keys with this expiry at the first request for them, and 500 afterwards.
@@ -392,8 +392,8 @@ mod tests {
                       [profile via]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = bare\n\
                       [profile self]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = self\n";
         for (name, told) in [
-            ("bare", "profile `bare` gives no keys: it has none of aws_access_key_id, "),
-            ("via", "profile `bare` gives no keys: it has none of aws_access_key_id, "),
+            ("bare", "profile `bare` has no keys: it has none of aws_access_key_id, "),
+            ("via", "profile `bare` has no keys: it has none of aws_access_key_id, "),
             (
                 "self",
                 "profile `self` names itself as source_profile, and has neither credential_process nor ",
@@ -434,7 +434,7 @@ mod tests {
             aws.fetch().await.unwrap_err(),
             format!(
                 "AWS_CONFIG_FILE {}/config, line 4: `[profile1]` is indented, and so its keys would count for the \
-                 profile before it; remove the blanks in front of it",
+                 profile before it; remove the spaces before it",
                 home.path().display()
             )
         );

@@ -26,7 +26,7 @@ impl CallerUnknown {
     /// STS could not be asked for this reason.
     pub fn unasked(reason: &str) -> Self {
         Self::Unasked(format!(
-            "GetCallerIdentity could not be asked: {reason}. See that this machine reaches STS, or name an \
+            "calling GetCallerIdentity failed: {reason}. See that this machine reaches STS, or name an \
              endpoint of it that it reaches in sts_endpoint_url (of a function: aws_sts_endpoint_url)"
         ))
     }

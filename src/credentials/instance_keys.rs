@@ -40,7 +40,7 @@ impl InstanceKeys {
                     None => String::new(),
                 };
                 let remark = format!(
-                    "the role is assumed with the last keys of the instance{until}, because: {reason}"
+                    "assuming the role with the last known keys of the instance{until}, because: {reason}"
                 );
                 Ok(Fetched { base_failure: Some(remark), ..keys.clone().into() })
             }

@@ -332,10 +332,7 @@ mod tests {
         let attempt = try_fetch(&fetch, Duration::from_millis(100)).await;
         assert!(matches!(attempt.status.state, State::Ready(_)), "{attempt:?}");
         let told = attempt.unknown.unwrap().to_string();
-        assert!(
-            told.starts_with("GetCallerIdentity could not be asked: no answer within 100ms. See"),
-            "{told}"
-        );
+        assert!(told.starts_with("calling GetCallerIdentity failed: no answer within 100ms. See"), "{told}");
     }
 
     #[actix_rt::test]

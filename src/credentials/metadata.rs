@@ -87,7 +87,7 @@ pub async fn fetch(service: &Service<'_>) -> Result<Credentials, Failure> {
     // `RoleName` of <https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html>
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
     if role.len() > 64 || !role.bytes().all(is_name) {
-        let told = "its list of roles is none; does a proxy or another service answer at its address?";
+        let told = "its list of roles is malformed; does a proxy or another service answer at its address?";
         return Err(Failure::Answered(told.to_owned()));
     }
     let answer = service.get(format!("{PATH}{role}")).await?;
@@ -163,18 +163,17 @@ async fn get(way: &Way, url: &str) -> Result<String, Failure> {
 
 /// Reads the keys. No error quotes what was read.
 fn read(text: &str) -> Result<Credentials, String> {
-    let answer: Answer =
-        serde_json::from_str(text).map_err(|_| "the metadata service's answer is not the JSON of keys")?;
+    let answer: Answer = serde_json::from_str(text)
+        .map_err(|_| "the metadata service's answer is not valid JSON with keys")?;
     if let Some(code) = answer.code.filter(|code| code != "Success") {
         return Err(format!("{code}: {}", answer.message.unwrap_or_default()));
     }
     let (Some(id), Some(secret), Some(token), Some(expiration)) =
         (answer.access_key_id, answer.secret_access_key, answer.token, answer.expiration)
     else {
-        return Err("the metadata service's answer lacks a part of the keys".to_owned());
+        return Err("the metadata service's answer lacks the access key id or the secret".to_owned());
     };
-    let expiry = wall_clock::parse(&expiration)
-        .ok_or("the metadata service's answer has no time of expiry that is understood")?;
+    let expiry = wall_clock::parse(&expiration).ok_or("the metadata service's answer has no valid expiry")?;
     Ok(Credentials::new(id, secret, Some(token), Some(expiry), "EC2 metadata"))
 }
 
@@ -250,7 +249,10 @@ mod tests {
             let list = list.to_owned();
             let (result, requests) = fetched(move |_| ok(&list)).await;
             let reason = result.unwrap_err();
-            assert!(reason.starts_with("its list of roles is none") && !reason.contains("hush"), "{reason}");
+            assert!(
+                reason.starts_with("its list of roles is malformed") && !reason.contains("hush"),
+                "{reason}"
+            );
             assert_eq!(requests.len(), 1);
         }
     }

@@ -72,7 +72,7 @@ async fn output(child: &mut Child) -> Result<Vec<u8>, String> {
         stdout.take(LONGEST + 1).read_to_end(&mut output).await.map_err(failed)?;
     }
     if output.len() as u64 > LONGEST {
-        return Err(format!("credential_process: it prints more than {LONGEST} bytes"));
+        return Err(format!("credential_process: its output exceeds {LONGEST} bytes"));
     }
     let status = child.wait().await.map_err(failed)?;
     if status.success() { Ok(output) } else { Err(format!("credential_process: it ended with {status}")) }
@@ -80,13 +80,16 @@ async fn output(child: &mut Child) -> Result<Vec<u8>, String> {
 
 /// Reads the keys. No error quotes what was read.
 fn read(output: &[u8]) -> Result<Credentials, String> {
-    let answer: Answer = serde_json::from_slice(output)
-        .map_err(|error| format!("credential_process: it prints no keys (line {})", error.line()))?;
+    let answer: Answer = serde_json::from_slice(output).map_err(|error| {
+        format!("credential_process: its output is not valid JSON with keys (line {})", error.line())
+    })?;
     if answer.version != 1 {
-        return Err("credential_process: it prints another version than 1".to_owned());
+        return Err("credential_process: its output has a Version other than 1".to_owned());
     }
     let expiry = match answer.expiration {
-        Some(text) => Some(wall_clock::parse(&text).ok_or("credential_process: its Expiration is no time")?),
+        Some(text) => {
+            Some(wall_clock::parse(&text).ok_or("credential_process: its Expiration is not a valid time")?)
+        }
         None => None,
     };
     let Answer { access_key_id, secret_access_key, session_token, .. } = answer;
@@ -121,12 +124,12 @@ mod tests {
     async fn a_program_that_fails_or_prints_no_keys_is_told_without_its_words() {
         for (command, told) in [
             ("echo hush >&2; exit 3", "it ended with exit status: 3"),
-            ("echo hush", "it prints no keys (line 1)"),
+            ("echo hush", "its output is not valid JSON with keys (line 1)"),
             (
                 "echo '{\"Version\":2,\"AccessKeyId\":\"a\",\"SecretAccessKey\":\"hush\"}'",
-                "another version than 1",
+                "a Version other than 1",
             ),
-            ("yes hush", "it prints more than 65536 bytes"),
+            ("yes hush", "its output exceeds 65536 bytes"),
         ] {
             let reason = fetch(command).await.unwrap_err();
             assert!(reason.contains(told) && !reason.contains("hush"), "{reason}");

@@ -94,7 +94,7 @@ pub fn missing(profiles: &ProfileSet, name: &str) -> Option<String> {
     let profile = profiles.get_profile(name)?;
     let has = |key: &&str| profile.get(key).is_some();
     if !GIVES_KEYS.iter().chain(&SSO).any(has) {
-        return Some(format!("gives no keys: it has none of {}", GIVES_KEYS.join(", ")));
+        return Some(format!("has no keys: it has none of {}", GIVES_KEYS.join(", ")));
     }
     let is_its_own_source = profile.get("source_profile") == Some(name);
     (is_its_own_source && own_keys_of(profile).is_none()).then(|| {

@@ -161,7 +161,7 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
             if expired.is_none() {
                 let slot = Arc::clone(&self.slot);
                 let introduced = introduce(Arc::clone(&self.fetch), self.name.clone(), keys, slot);
-                tokio::spawn(supervision::once(Task::Credentials, "the log line of new keys", introduced));
+                tokio::spawn(supervision::once(Task::Credentials, "the task that logs new keys", introduced));
             }
         }
         match expired {
@@ -204,7 +204,8 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
         if !std::mem::replace(&mut self.told_past_expiry, true) {
             let ready = Ready::of(&keys.credentials, keys.caller.get().cloned(), None);
             log::warn!(
-                "credentials: {}: no new keys in time: {}; the metadata service gives no others, and AWS decides",
+                "credentials: {}: not refreshed in time: {}; the metadata service returns no newer keys, so \
+                 these stay in use",
                 self.name,
                 Ready { is_past_expiry: true, ..ready }
             );
@@ -267,7 +268,7 @@ fn expired_at(expiry: SystemTime) -> String {
     if is_sensible(expiry) {
         format!("that expired at {}", Rfc3339(expiry))
     } else {
-        "without a sensible expiry: it is in 1970 or before".to_owned()
+        "with an invalid expiry, in 1970 or earlier".to_owned()
     }
 }
 

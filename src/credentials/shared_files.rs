@@ -116,7 +116,7 @@ fn refuse_indented_sections(text: &[u8]) -> Result<(), String> {
             let section = excerpt(&String::from_utf8_lossy(&indented[..=end]), LONGEST_SECTION);
             return Err(format!(
                 "line {number}: `{section}` is indented, and so its keys would count for the profile before it; \
-                 remove the blanks in front of it"
+                 remove the spaces before it"
             ));
         }
     }

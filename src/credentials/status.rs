@@ -76,7 +76,7 @@ impl fmt::Display for Ready {
         }
         match self.expires {
             Some(time) if self.is_past_expiry => {
-                write!(f, ", expired {}, and serves on until AWS refuses it", Rfc3339(time))?;
+                write!(f, ", expired {}, used until AWS refuses it", Rfc3339(time))?;
             }
             Some(time) => write!(f, ", expires {}", Rfc3339(time))?,
             None => f.write_str(", without expiry")?,

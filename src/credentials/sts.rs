@@ -167,7 +167,7 @@ fn fetched(
 ) -> Result<Fetched, String> {
     let keys = keys.ok_or_else(|| format!("STS answers {call} without keys"))?;
     let expiry = SystemTime::try_from(keys.expiration)
-        .map_err(|_| format!("STS answers {call} with a time of expiry that is none"))?;
+        .map_err(|_| format!("STS answers {call} with an invalid expiry"))?;
     let token = Some(keys.session_token);
     let credentials = Credentials::new(keys.access_key_id, keys.secret_access_key, token, Some(expiry), call);
     let caller = user.and_then(|user| Caller::of_arn(&user.arn));
@@ -360,9 +360,8 @@ mod tests {
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let source = Source { sts_endpoint: Some(format!("http://{closed}")), ..role_source(&sts().await) };
         let told = Sts::new(&source, way()).caller(keys()).await.unwrap_err();
-        let start = format!(
-            "GetCallerIdentity could not be asked: cannot connect to {closed}: connection refused. See"
-        );
+        let start =
+            format!("calling GetCallerIdentity failed: cannot connect to {closed}: connection refused. See");
         assert!(matches!(&told, CallerUnknown::Unasked(told) if told.starts_with(&start)), "{told}");
     }
 
@@ -413,7 +412,7 @@ mod tests {
         let role = source.role.clone().unwrap();
         let sts = Sts::new(&source, way());
         let told = sts.caller(keys()).await.unwrap_err().to_string();
-        let start = "GetCallerIdentity could not be asked: STS answered status 400. See";
+        let start = "calling GetCallerIdentity failed: STS answered status 400. See";
         assert!(told.starts_with(start), "{told}");
         assert_eq!(
             sts.assume_role(&role, keys()).await.unwrap_err(),

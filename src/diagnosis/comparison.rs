@@ -52,11 +52,11 @@ pub fn told(evidence: &Evidence, canonical: &str, string_to_sign: &str) -> Strin
     let ours = String::from_utf8_lossy(&evidence.draft.canonical.text);
     let difference = match (Parts::of(canonical), Parts::of(&ours)) {
         (Some(aws), Some(own)) => request_difference(&aws, &own),
-        _ => Some("the canonical request that AWS tells cannot be read".to_owned()),
+        _ => Some("the canonical request in AWS's answer cannot be parsed".to_owned()),
     };
     if let Some(difference) = difference {
         return format!(
-            "AWS refused the signature, since it saw another request than was signed: {difference}"
+            "AWS refused the signature because it received a different request than was signed: {difference}"
         );
     }
     if let Some(difference) = string_difference(string_to_sign.trim(), &evidence.draft.string_to_sign) {

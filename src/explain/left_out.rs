@@ -49,7 +49,7 @@ fn arguments(query: &str, signature: Signature, backend: &dyn Backend) -> Vec<Le
     if !backend.rewrites_query(signature) {
         return Vec::new();
     }
-    let why = "AWS would take it for a signature in the query, and the route's own is in Authorization";
+    let why = "AWS would read it as a signature in the query, but the route signs in Authorization";
     query::left_out(query).into_iter().map(|name| LeftOut { part: Part::Query, name, why }).collect()
 }
 

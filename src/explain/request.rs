@@ -60,11 +60,11 @@ pub fn build(asked: &Asked, settings: &Settings, body: Bytes) -> Result<Request,
     head.version = Version::HTTP_11;
     head.peer_addr = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
     head.method = Method::from_bytes(asked.method.as_bytes())
-        .map_err(|_| format!("`{}` is no method", asked.method))?;
+        .map_err(|_| format!("`{}` is not a method", asked.method))?;
     head.uri =
         Uri::try_from(&*request_target::escaped(target)).map_err(|error| format!("`{target}`: {error}"))?;
     for line in &asked.headers {
-        let wrong = || format!("`{line}` is no header: expected NAME: VALUE");
+        let wrong = || format!("`{line}` is not a header: expected NAME: VALUE");
         let (name, value) = line.split_once(':').ok_or_else(wrong)?;
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
         let value =
@@ -74,7 +74,7 @@ pub fn build(asked: &Asked, settings: &Settings, body: Bytes) -> Result<Request,
     let written = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
     let host = asked.host.clone().or(written).or(host_of_url.map(str::to_owned));
     let host = host.unwrap_or_else(|| settings.listen.http.to_string());
-    let host = HeaderValue::from_str(&host).map_err(|_| format!("`{host}` is no host"))?;
+    let host = HeaderValue::from_str(&host).map_err(|_| format!("`{host}` is not a host"))?;
     head.headers.insert(header::HOST, host);
     if length > 0 {
         head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -93,7 +93,7 @@ fn split(target: &str) -> Result<(&str, Option<&str>), String> {
             Ok((if target.is_empty() { "/" } else { target }, Some(host)))
         }
         None if target.starts_with('/') => Ok((target, None)),
-        None => Err(format!("`{target}` is no target: expected /PATH?QUERY or a URL")),
+        None => Err(format!("`{target}` is not a target: expected /PATH?QUERY or a URL")),
     }
 }
 

@@ -211,7 +211,7 @@ async fn recover(server: &Server, door: &mut Door, error: &io::Error) {
     let exhausted = Exhausted::in_error(error);
     if door.logged.is_none_or(|logged| logged.elapsed() >= REMINDER) {
         let cure = exhausted.map(|exhausted| format!("; {exhausted}")).unwrap_or_default();
-        log::warn!("{} accepts no connections for now: {error}{cure}", door.name);
+        log::warn!("{} cannot accept connections, retrying: {error}{cure}", door.name);
         door.logged = Some(Instant::now());
     }
     if let Some(exhausted) = exhausted
@@ -277,7 +277,7 @@ async fn serve(server: &Rc<Server>, limits: &Limits, incoming: Incoming, _room: 
         (Stream::Unix(stream), _) => (Either::Left(Either::Right(stream)), None),
         (Stream::Tcp(stream, peer), tls) => {
             if let Err(error) = stream.set_nodelay(true) {
-                log::debug!("a client left as it came: {error}");
+                log::debug!("client closed the connection before a request: {error}");
                 return;
             }
             let Some(tls) = tls else {
@@ -288,7 +288,7 @@ async fn serve(server: &Rc<Server>, limits: &Limits, incoming: Incoming, _room: 
             match Box::pin(greeting).await {
                 Ok(stream) => (Either::Right(Box::new(stream)), Some(peer)),
                 Err(error) => {
-                    log::info!("no TLS with the client {peer}: {error}");
+                    log::info!("TLS handshake with {peer} failed: {error}");
                     return;
                 }
             }

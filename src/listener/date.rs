@@ -39,7 +39,9 @@ impl Dated {
         loop {
             stops(&self.config(), interval).await;
             Task::Worker.count_failure();
-            log::error!("the date of answers stood still, as after a clock before 1970; it moves again");
+            log::error!(
+                "the Date header of responses had stopped (was the clock before 1970?); it is updated again"
+            );
             self.0.replace(ServiceConfig::default());
         }
     }

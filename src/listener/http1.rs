@@ -197,7 +197,7 @@ impl Connection {
                     if !self.0.borrow().outbox.has_written() {
                         body.not_sent();
                     }
-                    log::debug!("an answer to a client was broken off: {error}");
+                    log::debug!("response to a client aborted: {error}");
                     return Next::Drop;
                 }
                 Err(Broken::Body(error)) => {
@@ -244,7 +244,8 @@ impl Connection {
         while let Some(piece) = poll_fn(|context| self.poll_next(body, context)).await? {
             if whole.len() + piece.len() > MOST_GATHERED {
                 let cause = format!(
-                    "an answer of unknown length to HTTP/1.0 on a Unix socket may have {MOST_GATHERED} bytes: use HTTP/1.1"
+                    "a response of unknown length to HTTP/1.0 on a Unix socket must not exceed \
+                     {MOST_GATHERED} bytes: use HTTP/1.1"
                 );
                 return Err(Broken::Body(ProxyError::new(ErrorKind::UpstreamTruncated, cause)));
             }

@@ -71,7 +71,7 @@ const LONGEST_HEAD: u32 = 256 << 10;
 const MOST_TAKEN_BACK: u32 = 100;
 const LATE_HEAD: Violation = Violation {
     reason: Reason::ENHANCE_YOUR_CALM,
-    cause: "a head is not complete within limits.header_timeout",
+    cause: "request head not complete within limits.header_timeout",
 };
 /// How long a client has for its last words once it was told to go away.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -101,7 +101,7 @@ pub async fn serve(
     let mut connection = match timeout_at(due, builder.handshake(transport)).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return broken(&error, &server.worker.metrics),
-        Err(_) => return log::debug!("a client began HTTP/2 and did not go on in time"),
+        Err(_) => return log::debug!("HTTP/2 handshake with a client timed out"),
     };
     let mut open = Open {
         echo: Echo::by(connection.ping_pong()),
@@ -119,7 +119,7 @@ pub async fn serve(
 
 /// Refuses a client that begins HTTP/2 where it is off, in HTTP/2, since it reads nothing else.
 pub async fn turn_away(mut transport: Transport, metrics: &Metrics) {
-    let cause = "HTTP/2 with prior knowledge, which is off on this socket: set `listen.h2c: true`";
+    let cause = "HTTP/2 without TLS (h2c) is off on this listener: set `listen.h2c: true`";
     proxy::refused(&ProxyError::new(ErrorKind::InvalidRequest, cause), metrics);
     last_words(&mut transport, &HTTP_1_1_REQUIRED, FAREWELL).await;
 }
@@ -138,7 +138,7 @@ fn poll_accept(
     loop {
         let polled = connection.poll_accept(context);
         for fault in findings.trailers.take() {
-            let cause = format!("HTTP/2: the stream is reset for its trailers: {}", fault.cause());
+            let cause = format!("resetting the HTTP/2 stream, invalid trailers: {}", fault.cause());
             proxy::refused(&ProxyError::new(ErrorKind::InvalidRequest, cause), metrics);
         }
         match polled {
@@ -165,7 +165,7 @@ fn poll_accept(
 /// Logs the end of a connection that broke: as a refusal, unless the client has left.
 fn broken(error: &h2::Error, metrics: &Metrics) {
     if error.is_io() || error.is_remote() {
-        log::debug!("a client's HTTP/2 connection broke: {error}");
+        log::debug!("HTTP/2 connection of a client failed: {error}");
     } else {
         refused(error, metrics);
     }
@@ -173,7 +173,7 @@ fn broken(error: &h2::Error, metrics: &Metrics) {
 
 /// Logs that a connection ends for bytes that its client sent.
 fn refused(cause: impl Display, metrics: &Metrics) {
-    let cause = format!("HTTP/2: the connection and all its streams end: {cause}");
+    let cause = format!("closing the HTTP/2 connection: {cause}");
     proxy::refused(&ProxyError::new(ErrorKind::InvalidRequest, cause), metrics);
 }
 
@@ -272,7 +272,7 @@ impl Open {
             Ok(Ending::Answered) | Err(_) => {}
         }
         if self.taken_back > MOST_TAKEN_BACK && self.taken_back > self.served / 2 {
-            log::warn!("a client takes most of its requests back: its connection is closed");
+            log::warn!("closing the HTTP/2 connection: too many stream resets");
             self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
         }
     }

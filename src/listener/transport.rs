@@ -106,7 +106,10 @@ impl Transport {
             self.sending.until(Instant::now() + self.send_timeout);
         }
         ready!(self.sending.poll(context));
-        log::info!("a client took nothing of its answer for {:?}: the connection ends", self.send_timeout);
+        log::info!(
+            "client read nothing of its response within limits.send_timeout, {:?}: closing the connection",
+            self.send_timeout
+        );
         self.abort();
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }

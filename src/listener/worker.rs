@@ -113,7 +113,7 @@ impl Workers {
             beginnings.push(beginning);
         }
         for beginning in beginnings {
-            beginning.recv().unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))?;
+            beginning.recv().unwrap_or_else(|_| Err(io::Error::other("worker thread panicked")))?;
         }
         Ok(started)
     }
@@ -180,7 +180,7 @@ async fn serve(parts: &Parts, serves: &mut Option<Started>) -> io::Result<()> {
 
 /// The result of a loop. The hook has logged a panic, whose message is left out here: it may quote a client.
 fn result_of(ended: Result<io::Result<()>, JoinError>) -> io::Result<()> {
-    ended.unwrap_or_else(|_| Err(io::Error::other("a loop that accepts clients panicked")))
+    ended.unwrap_or_else(|_| Err(io::Error::other("accept loop panicked")))
 }
 
 /// Starts a loop for every socket, around what all requests of this thread share.

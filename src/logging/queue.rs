@@ -123,9 +123,7 @@ impl Queue {
             fault_points::pass("log");
             if untold > 0 {
                 // there is room again: what was waiting has just been taken
-                log::error!(
-                    "{untold} lines of the log were dropped, since standard error is read too slowly"
-                );
+                log::error!("{untold} log lines were dropped because standard error is read too slowly");
             }
             // there is nobody else to tell, but `/metrics` does
             if to.write_all(batch).and_then(|()| to.flush()).is_err() {

@@ -100,7 +100,7 @@ impl Chunks {
             (State::Size(Some(size)) | State::Blank(size), b' ' | b'\t') => self.pass(State::Blank(size)),
             (State::Size(Some(size)) | State::Blank(size), b';') => self.pass(State::Extension(size)),
             (State::Size(Some(size)) | State::Extension(size), b'\r') => Ok(State::SizeEnd(size)),
-            (State::Size(Some(_)) | State::Blank(_), _) => malformed("a size that is no number"),
+            (State::Size(Some(_)) | State::Blank(_), _) => malformed("a size that is not a number"),
             (State::Extension(size), byte) if is_text(byte) => self.pass(State::Extension(size)),
             (State::SizeEnd(0) | State::TrailerEnd, b'\n') => Ok(State::Trailer),
             (State::SizeEnd(size), b'\n') => Ok(State::Data(size)),

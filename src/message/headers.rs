@@ -25,12 +25,12 @@ fn why_dropped(name: &HeaderName, nominated: &[HeaderName]) -> Option<&'static s
         return Some("it concerns one connection (RFC 9110, 7.6.1)");
     }
     if is_request_only(name) {
-        return Some("it is made anew for AWS or answered here");
+        return Some("the sidecar sets it anew or answers it itself");
     }
     if is_meant_for_aws(name) {
-        return Some("API Gateway and Lambda would obey it, or refuse the call for it");
+        return Some("API Gateway and Lambda would act on it or refuse the call");
     }
-    nominated.contains(name).then_some("Connection names it as one of its own")
+    nominated.contains(name).then_some("the client's Connection header names it")
 }
 
 /// Takes out of an upstream's headers what belongs to its connection alone and the framing that is made anew.

@@ -13,11 +13,11 @@ use super::{
 counted! {
     ClientMetrics {
         open: Level = "apigw_invoker_client_connections",
-            "Connections of clients.";
+            "Open connections of clients.";
         accepted: Count = "apigw_invoker_client_connections_total",
-            "Connections of clients that were accepted.";
+            "Accepted connections of clients.";
         refused: Count = "apigw_invoker_client_connections_refused_total",
-            "Connections of clients beyond `limits.max_connections`.";
+            "Connections of clients refused because `limits.max_connections` was reached.";
     }
 }
 

@@ -11,14 +11,14 @@ counted! {
     /// The counters of one endpoint, named `HOST:PORT`.
     EndpointMetrics(endpoint) {
         opened: Count["endpoint"] = "apigw_invoker_upstream_connections_opened_total",
-            "Connections to AWS that were opened.";
+            "Opened connections to AWS.";
         failed: Count["endpoint"] = "apigw_invoker_upstream_connection_failures_total",
-            "Connections to AWS that could not be opened.";
+            "Failed attempts to connect to AWS.";
         reused: Count["endpoint"] = "apigw_invoker_upstream_connections_reused_total",
-            "Calls on a connection that was there already.";
+            "Calls on a reused connection.";
         stale: Count["endpoint"] = "apigw_invoker_upstream_connections_stale_total",
-            "Kept connections that were closed when they were to be used.";
+            "Idle connections that turned out to be closed when a call was to use them.";
         idle: Level["endpoint"] = "apigw_invoker_upstream_connections_idle",
-            "Kept connections to AWS.";
+            "Idle connections to AWS.";
     }
 }

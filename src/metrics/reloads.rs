@@ -24,13 +24,15 @@ counted! {
     /// Attempts and generations in numbers.
     ReloadMetrics {
         generation: Level = "apigw_invoker_settings_generation",
-            "How often settings were put in force, the start being the first.";
+            "Generation of the settings in use: 1 at the start, plus 1 with each reload that changes \
+             something.";
         outcomes: Outcomes["outcome"] = "apigw_invoker_settings_reloads_total",
-            "Changed settings that were read, by outcome.";
+            "Reloads of changed settings, by outcome.";
         last_was_right: Level = "apigw_invoker_settings_last_reload_successful",
-            "0 while what is written is wrong, and the settings before it serve on.";
+            "1 if the last reload succeeded; 0 while the new settings have mistakes and the old ones stay \
+             in use.";
         in_force_since: Level = "apigw_invoker_settings_in_force_timestamp_seconds",
-            "Since when the settings are in force, in seconds since 1970.";
+            "Time of the last successful reload, in Unix seconds.";
     }
 }
 

@@ -22,31 +22,33 @@ counted! {
     /// The counters of one route, named by its id.
     RouteMetrics(id) {
         requests: Requests["route", "method", "status"] = "apigw_invoker_requests_total",
-            "Requests that are over, by method and class of status; 499 for clients that left before an answer.";
+            "Completed requests, by method and class of status; 499 if the client closed the connection \
+             before the response.";
         in_flight: Level["route"] = "apigw_invoker_route_requests_in_flight",
-            "Requests of the route that are not over.";
+            "Requests of the route in flight.";
         durations: Durations["route"] = "apigw_invoker_request_duration_seconds",
-            "From a request's head to the last byte of its answer.";
+            "Duration of requests, from the request's head to the last byte of the response.";
         upstream_durations: Durations["route"] = "apigw_invoker_upstream_duration_seconds",
-            "From the moment a call is sent to the head of AWS's answer, of every call that got one.";
+            "Duration of calls to AWS, from sending to the head of the response; only calls that got a \
+             response.";
         bytes_in: Count["route"] = "apigw_invoker_request_body_bytes_total",
-            "Bytes of bodies sent to AWS.";
+            "Bytes of request bodies sent to AWS.";
         bytes_out: Count["route"] = "apigw_invoker_response_body_bytes_total",
-            "Bytes of bodies passed on to clients.";
+            "Bytes of response bodies sent to clients.";
         shed: Shed["route", "limit"] = "apigw_invoker_requests_shed_total",
-            "Requests turned away at once, by whose `max_in_flight` was reached.";
+            "Requests rejected because `max_in_flight` was reached, by the limit's owner.";
         errors: Named["route", "code"] = "apigw_invoker_errors_total",
-            "Failures, by the code of our answer.";
+            "Failed requests, by error code.";
         retries: Named["route", "reason"] = "apigw_invoker_retries_total",
-            "Calls that were made again, by reason.";
+            "Retries, by reason.";
         budget_exhausted: Count["route"] = "apigw_invoker_retry_budget_exhausted_total",
-            "Calls that were not made again because `retry.budget` was used up.";
+            "Retries that were skipped because `retry.budget` was exhausted.";
         signing_failures: Count["route"] = "apigw_invoker_signing_failures_total",
             "Calls that could not be signed.";
         signatures_refused: Count["route"] = "apigw_invoker_signatures_refused_total",
-            "Calls whose signature or keys AWS has refused; the log says why.";
+            "Calls whose signature or keys AWS refused; the log has the cause.";
         denials: Named["route", "reason"] = "apigw_invoker_calls_denied_total",
-            "Calls that AWS has refused for another reason than their signature; the log says why.";
+            "Calls that AWS refused for another reason than the signature, by reason; the log has the cause.";
     }
 }
 

@@ -8,7 +8,7 @@ counted! {
     /// Requests of which spans were recorded.
     SpanMetrics {
         recorded: Recorded["outcome"] = "apigw_invoker_recorded_requests_total",
-            "Requests that `tracing.otlp` was to be told of, by outcome.";
+            "Requests to be exported by `tracing.otlp`, by outcome.";
     }
 }
 

@@ -234,7 +234,7 @@ impl Call<'_> {
         let is_paid = retries.budget.spend(Instant::now());
         if !is_paid {
             self.route.metrics.budget_exhausted.add(1);
-            record.stays_unrepeated("the budget of retries is used up");
+            record.stays_unrepeated("the retry budget is exhausted");
         }
         is_paid
     }

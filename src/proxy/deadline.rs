@@ -60,7 +60,7 @@ impl Deadline {
 
 impl End {
     fn error(self) -> ProxyError {
-        let cause = format!("the request was not over within request_timeout, {:?}", self.limit);
+        let cause = format!("the request was not finished within request_timeout, {:?}", self.limit);
         ProxyError::new(ErrorKind::UpstreamTimeout, cause)
     }
 }

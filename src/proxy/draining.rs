@@ -51,11 +51,9 @@ impl Abort {
     /// The cause of the answer that a request in flight gets, for the log.
     fn cause(self) -> &'static str {
         match self {
-            Self::DrainOver => {
-                "the process ended before the answer did: the drain (`shutdown.drain`) was over"
-            }
+            Self::DrainOver => "the response was cut off: drain timeout reached (`shutdown.drain`)",
             Self::SecondSignal => {
-                "the process ended before the answer did: a second signal cut the drain (`shutdown.drain`) short"
+                "the response was cut off: a second signal ended the drain (`shutdown.drain`)"
             }
         }
     }

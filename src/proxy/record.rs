@@ -207,7 +207,7 @@ impl Record {
     pub fn repeats(&self, attempt: u32, reason: &str) {
         log::info!(
             request_id = self.request_id_text(), route = self.route_id(), attempt = attempt;
-            "attempt {attempt} failed and is repeated: {}", excerpt(reason, usize::MAX)
+            "attempt {attempt} failed, retrying: {}", excerpt(reason, usize::MAX)
         );
     }
 
@@ -215,7 +215,7 @@ impl Record {
     pub fn stays_unrepeated(&self, reason: &str) {
         log::debug!(
             request_id = self.request_id_text(), route = self.route_id();
-            "not calling again: {reason}"
+            "not retrying: {reason}"
         );
     }
 
@@ -323,15 +323,15 @@ impl kv::Source for Parts<'_> {
         pair("path", record.path().into())?;
         pair("status", self.status.into())?;
         pair("route", record.route_id().into())?;
-        pair("ms", milliseconds(self.took).into())?;
-        pair("in", record.bytes_in.into())?;
-        pair("out", record.bytes_out.into())?;
+        pair("duration_ms", milliseconds(self.took).into())?;
+        pair("request_bytes", record.bytes_in.into())?;
+        pair("response_bytes", record.bytes_out.into())?;
         pair("request_id", record.request_id_text().into())?;
         if let Some(trace) = &record.trace {
             pair("trace_id", trace.id().into())?;
         }
         if let Some(Upstream { after, request_id, error_type }) = &record.upstream {
-            pair("upstream_ms", milliseconds(*after).into())?;
+            pair("upstream_duration_ms", milliseconds(*after).into())?;
             if let Some(id) = request_id.as_ref().and_then(|id| id.to_str().ok()) {
                 pair("upstream_request_id", id.into())?;
             }

@@ -139,7 +139,7 @@ impl CircuitBreaker {
 
     fn succeeded(&self, is_probe: bool) {
         if is_probe && self.open_until.swap(0, Ordering::AcqRel) != 0 {
-            log::info!("circuit breaker: {} answers again, closed", self.upstream);
+            log::info!("circuit breaker closed: {} answers again", self.upstream);
         }
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
@@ -150,7 +150,10 @@ impl CircuitBreaker {
         let CircuitBreakerSettings { failures, open_for } = self.settings;
         if is_probe {
             self.open(now);
-            log::info!("circuit breaker: {} still fails, open for another {open_for:?}", self.upstream);
+            log::info!(
+                "circuit breaker stays open for {open_for:?}: the call that tested {} failed",
+                self.upstream
+            );
             return;
         }
         // calls that were under way when it opened tell nothing new
@@ -158,7 +161,7 @@ impl CircuitBreaker {
             self.failures.store(0, Ordering::Relaxed);
             self.open(now);
             log::warn!(
-                "circuit breaker: {failures} calls to {} in a row have failed, open for {open_for:?}",
+                "circuit breaker opened for {open_for:?}: {failures} calls to {} in a row failed",
                 self.upstream
             );
         }

@@ -52,15 +52,15 @@ impl Standing {
     /// Why this one would have taken the request, and lost to a better one.
     pub fn why_it_lost(&self, winner: &Self) -> &'static str {
         if self.host != winner.host {
-            "host: the other's fits closer"
+            "host: the other route's is more specific"
         } else if self.is_exact_path != winner.is_exact_path {
-            "path: the other's is exact"
+            "path: the other route's is exact"
         } else if self.path != winner.path {
-            "path: the other's prefix is longer"
+            "path: the other route's prefix is longer"
         } else if self.priority != winner.priority {
-            "priority: the other's is higher"
+            "priority: the other route's is higher"
         } else {
-            "method: the other names it"
+            "method: the other route names it"
         }
     }
 

@@ -115,14 +115,14 @@ fn check_against_each_other(routes: &[(String, RouteSettings)], checker: &mut Ch
         if let Some(earlier) = ids.insert(&route.id, &route.place) {
             let mut checker = checker.below(stem);
             let id = checker.quoted("id", &route.id, "of this route");
-            checker.below("id").mistake(format!("the id {id} is also that of {earlier}"), "an id of its own");
+            checker.below("id").mistake(format!("duplicate id {id}, also used by {earlier}"), "a unique id");
         }
     }
     let enabled: Vec<&(String, RouteSettings)> = routes.iter().filter(|(_, route)| route.enabled).collect();
     for clash in crate::routing::clashes(enabled.iter().map(|(_, route)| &route.rule)) {
         let (_, first) = enabled[clash.first];
         let (stem, _) = enabled[clash.second];
-        let problem = format!("takes the same requests as {}: {}", first.place, clash.requests);
+        let problem = format!("matches the same requests as {}: {}", first.place, clash.requests);
         let expected = "another uri, host or method, or another `priority`";
         checker.below(stem).below("uri").mistake(problem, expected);
     }
@@ -166,12 +166,12 @@ impl WrittenRoute {
             (Some(text), None) => Some(vec![uri(checker, "uri", text)?]),
             (None, Some(uris)) if !uris.is_empty() => each("uris", uris, checker, uri),
             (Some(_), Some(_)) => {
-                checker.below("uris").mistake("`uri` is there too", "either `uri` or `uris`");
+                checker.below("uris").mistake("conflicts with `uri`", "one of the two");
                 None
             }
             _ if checker.is_wrong("uri") || checker.is_wrong("uris") => None,
             _ => {
-                checker.mistake("the route takes no request", "`uri` or `uris`, such as `uri: /aws/*`");
+                checker.mistake("missing path", "`uri` or `uris`, such as `uri: /aws/*`");
                 None
             }
         }
@@ -180,7 +180,7 @@ impl WrittenRoute {
 
 fn uri(checker: &mut Checker<'_>, key: &str, text: &str) -> Option<UriPattern> {
     if UriPattern::has_parameter(text) {
-        let advice = "takes `:` and the name behind it literally; a `*` at the end takes all paths below";
+        let advice = "matches `:` and the name after it literally; a `*` at the end matches all paths below";
         checker.below(key).warn(advice);
     }
     checker.parsed(key, text, UriPattern::EXPECTED, UriPattern::parse)

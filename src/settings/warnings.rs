@@ -32,7 +32,7 @@ fn of_collector(otlp: &Otlp) -> Vec<String> {
     let Otlp { endpoint, headers, .. } = otlp;
     let mut warnings = Vec::new();
     if endpoint.scheme == Scheme::Http && !headers.is_empty() && !is_loopback(&endpoint.host) {
-        warnings.push(format!("tracing.otlp: its headers go to {} without TLS", endpoint.host));
+        warnings.push(format!("tracing.otlp: its headers are sent to {} without TLS", endpoint.host));
     }
     if endpoint.port == OTLP_OVER_GRPC {
         warnings.push(format!(
@@ -50,15 +50,17 @@ fn of_route(route: &RouteSettings) -> Vec<String> {
     if let Some(sts_host) = sts.and_then(|sts| sts.strip_prefix("http://"))
         && !is_loopback(sts_host.split(['/', ':']).next().unwrap_or_default())
     {
-        warnings.push(format!("route {id}: {sts_host} gives secret keys without TLS"));
+        warnings.push(format!("route {id}: secret keys come from {sts_host} without TLS"));
     }
     warnings.extend(section.warnings(id));
     if scheme == Scheme::Https && !upstream.ssl_verify {
-        warnings.push(format!("route {id}: ssl_verify is off, so anyone on the way can pose as {host}"));
+        warnings.push(format!(
+            "route {id}: ssl_verify is off: anyone between here and AWS can impersonate {host}"
+        ));
     }
     let HostPort(connected, _) = upstream.connect.place(host, port);
     if scheme == Scheme::Http && !section.proofs().is_empty() && !is_loopback(connected) {
-        warnings.push(format!("route {id}: keys and signatures go to {connected} without TLS"));
+        warnings.push(format!("route {id}: keys and signatures are sent to {connected} without TLS"));
     }
     warnings
 }

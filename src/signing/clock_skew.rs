@@ -157,10 +157,11 @@ impl ClockSkew {
         let before = self.correction.swap(correction, Ordering::Relaxed);
         let endpoint = &self.endpoint;
         if correction == 0 && before != 0 {
-            log::info!("this machine's clock agrees with that of {endpoint} again");
+            log::info!("clock skew: this machine's clock agrees with that of {endpoint} again");
         } else if correction != 0 && (before == 0 || before.abs_diff(correction) >= TOO_FAR.unsigned_abs()) {
             log::warn!(
-                "this machine's clock is {} that of {endpoint}: signatures are dated by that one; set this machine's right",
+                "clock skew: this machine's clock is {} that of {endpoint}; signatures use the corrected \
+                 time, set this machine's clock right",
                 told(-correction)
             );
         }

@@ -96,7 +96,7 @@ impl Delivery {
             }
         };
         self.metrics.spans.recorded.refused.add(count);
-        self.tell(Some(format!("spans cannot be delivered, and are dropped: {}", refusal.cause)));
+        self.tell(Some(format!("cannot export spans, dropping them: {}", refusal.cause)));
     }
 
     /// How long a connection is kept for the next delivery.
@@ -119,7 +119,7 @@ impl Delivery {
                 self.told = Some((wrong, Instant::now()));
             }
             (None, Some(_)) => {
-                log::info!("{place}: spans are delivered again");
+                log::info!("{place}: exporting spans again");
                 self.told = None;
             }
             (None, None) => {}
@@ -143,7 +143,7 @@ impl Delivery {
 
     fn unreachable(&self, error: &ProxyError) -> Refusal {
         let cause = if error.kind == ErrorKind::UpstreamTimeout {
-            format!("the collector takes longer than tracing.otlp.timeout, {:?}", self.limits.step)
+            format!("the collector did not answer within tracing.otlp.timeout, {:?}", self.limits.step)
         } else {
             error.to_string()
         };

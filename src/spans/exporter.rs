@@ -202,7 +202,7 @@ impl Gathering {
         let lost = self.shared.undelivered.load(Ordering::Relaxed);
         if lost > 0 {
             self.shared.metrics.spans.recorded.dropped.add(lost);
-            log::warn!("tracing.otlp: the spans of {lost} requests could not be delivered before the end");
+            log::warn!("tracing.otlp: shutting down, dropped the spans of {lost} requests");
         }
     }
 

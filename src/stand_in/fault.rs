@@ -18,27 +18,27 @@ const AHEAD: i64 = 600;
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Fault {
-    /// The other side's clock is ten minutes ahead.
+    /// The stand-in's clock is ten minutes ahead.
     Clock,
-    /// It is in another region.
+    /// The stand-in is in another region.
     Region,
-    /// It is another service.
+    /// The stand-in is another service.
     Service,
-    /// It knows another secret of the key.
+    /// The stand-in has another secret for the access key.
     Secret,
-    /// It does not know the key.
+    /// The stand-in does not know the access key.
     Key,
-    /// It takes every key for expired.
+    /// The stand-in treats every access key as expired.
     Expired,
-    /// Something on the way rewrites the path.
+    /// A proxy in between rewrites the path.
     Path,
-    /// Something on the way rewrites `Content-Type`, or `Host` where there is none.
+    /// A proxy in between rewrites `Content-Type`, or `Host` if there is none.
     Header,
-    /// Something on the way rewrites the body.
+    /// A proxy in between rewrites the body.
     Payload,
-    /// Something on the way takes `Authorization` out.
+    /// A proxy in between removes `Authorization`.
     Missing,
-    /// Something on the way cuts `Authorization` off.
+    /// A proxy in between truncates `Authorization`.
     Incomplete,
 }
 
@@ -49,21 +49,22 @@ impl Fault {
             Self::Clock => "the stand-in's clock is ten minutes ahead",
             Self::Region => "the stand-in is in another region",
             Self::Service => "the stand-in is another service",
-            Self::Secret => "the stand-in knows another secret of the key",
-            Self::Key => "the stand-in does not know the key",
-            Self::Expired => "the stand-in takes every key for expired",
-            Self::Path => "something on the way rewrites the path",
-            Self::Header => "something on the way rewrites Content-Type, or Host where there is none",
-            Self::Payload => "something on the way rewrites the body",
-            Self::Missing => "something on the way removes Authorization",
-            Self::Incomplete => "something on the way cuts Authorization off",
+            Self::Secret => "the stand-in has another secret for the access key",
+            Self::Key => "the stand-in does not know the access key",
+            Self::Expired => "the stand-in treats every access key as expired",
+            Self::Path => "a proxy in between rewrites the path",
+            Self::Header => "a proxy in between rewrites Content-Type, or Host if there is none",
+            Self::Payload => "a proxy in between rewrites the body",
+            Self::Missing => "a proxy in between removes Authorization",
+            Self::Incomplete => "a proxy in between truncates Authorization",
         }
     }
 
     /// Beginnings of what a signed GET then gets from AWS, and of the warning in the sidecar's log.
     pub fn expected(self) -> (&'static str, &'static str) {
         const MISMATCH: &str = "The request signature we calculated does not match";
-        const CHANGED: &str = "AWS refused the signature, since it saw another request than was signed";
+        const CHANGED: &str =
+            "AWS refused the signature because it received a different request than was signed";
         match self {
             Self::Clock => ("Signature expired", "AWS refused the signature for its date"),
             Self::Region => {

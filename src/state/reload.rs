@@ -128,7 +128,7 @@ impl Reloader {
             Ok(Ok(Ok(settings))) => self.apply(settings, occasion).await,
             Ok(Ok(Err(mistakes))) => self.say_once(mistakes.to_string(), occasion),
             Ok(Err(exhausted)) => self.postpone(exhausted, occasion),
-            Err(error) => log::error!("settings could not be read: {error}"),
+            Err(error) => log::error!("cannot read the settings: {error}"),
         }
     }
 
@@ -144,7 +144,7 @@ impl Reloader {
             Ok(Ok(Ok((snapshot, settings)))) => self.put_in_force(snapshot, settings, occasion),
             Ok(Ok(Err(error))) => self.say_once(error.to_string(), occasion),
             Ok(Err(exhausted)) => self.postpone(exhausted, occasion),
-            Err(error) => log::error!("settings could not be taken into force: {error}"),
+            Err(error) => log::error!("cannot apply the settings: {error}"),
         }
     }
 
@@ -154,7 +154,7 @@ impl Reloader {
         if settings == self.settings && snapshot.is_made_of_the_same(&self.current.get()) {
             self.current.get().metrics.reloads.unchanged();
             if occasion == Occasion::Hangup || was_refused {
-                log::info!("settings are as they were, generation {}", self.current.get().generation);
+                log::info!("settings unchanged, generation {}", self.current.get().generation);
             }
             return;
         }
@@ -164,7 +164,7 @@ impl Reloader {
         after.metrics.reloads.applied();
         let changes = changes(&before, &after);
         let sections = sections(&self.settings, &settings);
-        log::info!("new settings, generation {}: {changes}{sections}", after.generation);
+        log::info!("settings reloaded, generation {}: {changes}{sections}", after.generation);
         let known = self.at_start.differs_from(&self.settings);
         for key in self.at_start.differs_from(&settings) {
             if !known.contains(&key) {
@@ -188,9 +188,8 @@ impl Reloader {
         if occasion == Occasion::Hangup || !self.is_postponed {
             let generation = self.current.get().generation;
             log::error!(
-                "the settings cannot be read now and are read again in {:?}; the old ones \
-                 (generation {generation}) \
-                 stay in use: {exhausted}",
+                "cannot read the settings, retrying in {:?}; the old ones (generation {generation}) stay in \
+                 use: {exhausted}",
                 self.settings.reload.interval
             );
         }

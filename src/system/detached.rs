@@ -30,9 +30,7 @@ pub async fn run<T: Send + 'static>(
     let result = match timeout(SLOW, &mut receiver).await {
         Ok(result) => result,
         Err(_) => {
-            log::error!(
-                "reading the {name} has taken {SLOW:?} and goes on. Is a network file system out of order?"
-            );
+            log::error!("still reading the {name} after {SLOW:?}; does a network file system hang?");
             receiver.await
         }
     };

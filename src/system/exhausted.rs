@@ -13,12 +13,12 @@ use rustix::io::Errno;
 pub enum Exhausted {
     /// That of the process (EMFILE).
     #[error(
-        "the process has as many open files as it may: raise its limit (`ulimit -n`, LimitNOFILE of \
+        "too many open files in this process: raise its limit (`ulimit -n`, LimitNOFILE of \
          systemd), or lower limits.max_connections and limits.max_in_flight"
     )]
     Process,
     /// That of the machine (ENFILE).
-    #[error("the machine has as many open files as it may: raise fs.file-max")]
+    #[error("too many open files on this machine: raise fs.file-max")]
     System,
 }
 

@@ -122,7 +122,7 @@ fn install_hook() {
                 // whoever catches it says so
                 PLACE.set(Some(place(info)));
             } else if LOGGED.load(Ordering::Relaxed) && thread != Task::Log.name() {
-                log::error!("panic at {} in the thread {thread}", place(info));
+                log::error!("thread {thread} panicked at {}", place(info));
             } else {
                 // the log's own thread may hold the queue's lock
                 before(info);
@@ -236,7 +236,7 @@ impl Restarts {
             (self.pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
         };
         let (name, pause) = (self.task.name(), humantime::format_duration(self.pause));
-        log::error!("the task {name} {end}; it starts again in {pause}");
+        log::error!("task {name} {end}; restarting in {pause}");
         self.pause
     }
 
@@ -244,7 +244,7 @@ impl Restarts {
     fn over(&self, end: &End) {
         if !matches!(end, End::Returned) {
             self.task.count_failure();
-            log::error!("the task {} {end}", self.task.name());
+            log::error!("task {} {end}", self.task.name());
         }
     }
 

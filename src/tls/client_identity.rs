@@ -50,7 +50,7 @@ impl ClientIdentity {
         let key = provider
             .key_provider
             .load_private_key(key)
-            .map_err(|_| of_key("a key of no known kind".into()))?;
+            .map_err(|_| of_key("an unknown kind of key".into()))?;
         let validity = Validity::of(&chain);
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
@@ -60,7 +60,7 @@ impl ClientIdentity {
             Err(Error::InconsistentKeys(_)) => {
                 Err(of_key("it is not the key of the first certificate in client_certificate".into()))
             }
-            Err(_) => Err(of_certificate("the first certificate is none inside".into())),
+            Err(_) => Err(of_certificate("the first certificate cannot be parsed".into())),
         }
     }
 
@@ -84,9 +84,9 @@ fn pem(file_or_text: &str) -> io::Result<Zeroizing<String>> {
 
 fn chain(certificate: &str) -> io::Result<Vec<CertificateDer<'static>>> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem(certificate)?.as_bytes()).collect();
-    let chain = chain.map_err(|_| io::Error::other("no PEM as it should be"))?;
+    let chain = chain.map_err(|_| io::Error::other("invalid PEM"))?;
     if chain.is_empty() {
-        return Err(io::Error::other("no certificate in it"));
+        return Err(io::Error::other("the file has no certificate"));
     }
     Ok(chain)
 }
@@ -98,7 +98,7 @@ fn private_key(key: &str) -> io::Result<PrivateKeyDer<'static>> {
         io::Error::other(if is_encrypted {
             "an encrypted key, for which there is no password"
         } else {
-            "no private key in it"
+            "the file has no private key"
         })
     })
 }
@@ -159,18 +159,18 @@ mod tests {
         let ((certificate, key), (_, foreign)) = (pair(), pair());
         let of_certificate = |text: &str| IdentityProblem::Certificate(text.into());
         let of_key = |text: &str| IdentityProblem::Key(text.into());
-        assert_eq!(problem(&key, &key), of_certificate("no certificate in it"));
-        assert_eq!(problem(&certificate, &certificate), of_key("no private key in it"));
+        assert_eq!(problem(&key, &key), of_certificate("the file has no certificate"));
+        assert_eq!(problem(&certificate, &certificate), of_key("the file has no private key"));
         assert_eq!(
             problem(&certificate, &foreign),
             of_key("it is not the key of the first certificate in client_certificate")
         );
         let none = "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n";
-        assert_eq!(problem(none, &key), of_certificate("the first certificate is none inside"));
+        assert_eq!(problem(none, &key), of_certificate("the first certificate cannot be parsed"));
         let broken = "-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n";
-        assert_eq!(problem(broken, &key), of_certificate("no PEM as it should be"));
+        assert_eq!(problem(broken, &key), of_certificate("invalid PEM"));
         let strange = "-----BEGIN PRIVATE KEY-----\naGVsbG8=\n-----END PRIVATE KEY-----\n";
-        assert_eq!(problem(&certificate, strange), of_key("a key of no known kind"));
+        assert_eq!(problem(&certificate, strange), of_key("an unknown kind of key"));
         let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\naGVsbG8=\n-----END ENCRYPTED PRIVATE KEY-----\n";
         assert_eq!(problem(&certificate, locked), of_key("an encrypted key, for which there is no password"));
         assert!(matches!(problem("/nowhere/at/all", &key), IdentityProblem::Certificate(_)));

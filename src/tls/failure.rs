@@ -157,7 +157,7 @@ fn of_certificate(error: &CertificateError, server: &Server<'_>) -> (String, Opt
                 Cure::sentence("Add the authority to that file"),
             ),
             None => (
-                format!("{unknown} (the platform's)"),
+                format!("{unknown} (those of this system)"),
                 Cure::sentence("Name a file with the authority in ca_certificate"),
             ),
         },

@@ -108,7 +108,7 @@ impl ServerTls {
         loop {
             let (files, seen) = (self.files.clone(), self.seen().clone());
             // a file system may hang, and neither requests nor the end of the process may hang with it
-            let read = detached::run("certificates for clients", move || {
+            let read = detached::run("certificates of listen.https", move || {
                 fault_points::pass("certificates");
                 exhausted::watch(|| {
                     // before they are read: what changes meanwhile is read again
@@ -126,10 +126,10 @@ impl ServerTls {
                 Ok(Err(exhausted)) => {
                     is_postponed = true;
                     if !was_postponed {
-                        log::error!("the certificates for clients cannot be looked at for now: {exhausted}");
+                        log::error!("cannot read the certificates of listen.https, retrying: {exhausted}");
                     }
                 }
-                Err(error) => log::error!("the certificates for clients cannot be looked at: {error}"),
+                Err(error) => log::error!("cannot read the certificates of listen.https: {error}"),
             }
             tokio::time::sleep(interval).await;
         }
@@ -144,10 +144,12 @@ impl ServerTls {
             Ok(in_force) => {
                 self.current.store(Arc::new(in_force));
                 if !is_first {
-                    log::info!("new certificates for clients are in use");
+                    log::info!("certificates of listen.https reloaded");
                 }
             }
-            Err(error) => log::error!("certificates for clients have changed, the old ones stay: {error}"),
+            Err(error) => log::error!(
+                "the new certificates of listen.https are invalid, the old ones stay in use: {error}"
+            ),
         }
     }
 }

@@ -29,10 +29,10 @@ fn x3_a_reload_that_panics_starts_again_and_takes_the_next_settings() {
         let added = route("added", &sidecar.upstream);
         fs::write(sidecar.directory.path().join("routes/added.yaml"), added).unwrap();
         eventually("it is counted", || sidecar.failures("reload") == 1);
-        sidecar.process.says("new settings, generation 2: added added");
+        sidecar.process.says("settings reloaded, generation 2: added added");
         sidecar.serves();
         sidecar.panicked_at(FAULT);
-        sidecar.process.says("the task reload panicked at");
+        sidecar.process.says("task reload panicked at");
         sidecar.process.stop();
     }
 }
@@ -57,7 +57,7 @@ fn x3_a_watcher_of_certificates_that_panics_starts_again_and_takes_new_ones() {
     sidecar.strike("certificates", "certificates");
     sidecar.panicked_at(FAULT);
     write(1);
-    sidecar.process.says("new certificates for clients are in use");
+    sidecar.process.says("certificates of listen.https reloaded");
     sidecar.process.stop();
 }
 
@@ -119,7 +119,7 @@ fn x3_a_signal_of_the_log_that_panics_is_followed_by_one_that_works() {
     sidecar.panicked_at(FAULT);
     // between the panic and the next start a signal waits
     sidecar.process.signal("USR1");
-    sidecar.process.says("SIGUSR1: the level of the log is debug");
+    sidecar.process.says("SIGUSR1: log level is now debug");
     sidecar.process.stop();
 }
 
@@ -162,7 +162,7 @@ fn x3_a_worker_that_panics_starts_again_with_the_same_sockets() {
     }
     sidecar.panicked_at(FAULT);
     let log = sidecar.process.stop();
-    assert!(log.contains("the task worker panicked at") && log.contains("starts again in 100ms"), "{log}");
+    assert!(log.contains("task worker panicked at") && log.contains("restarting in 100ms"), "{log}");
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn x3_a_worker_whose_every_run_panics_is_left_alone_for_longer_and_longer_and_th
     for _ in 0..4 {
         sidecar.strike("worker", "worker");
     }
-    sidecar.process.says("starts again in 800ms");
+    sidecar.process.says("restarting in 800ms");
     let begun = std::time::Instant::now();
     sidecar.process.stop();
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());

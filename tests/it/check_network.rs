@@ -218,7 +218,7 @@ fn k4_a_proxy_that_gives_no_tunnel_is_told_with_its_status_and_cure() {
         let proxy = proxy_saying(status);
         let rest = format!("  proxy_url: http://user:hush@{}\n", proxy.address);
         let problem = format!(
-            "the proxy {} gives no tunnel to api.invalid:443: status {}",
+            "the proxy {} opened no tunnel (CONNECT api.invalid:443): status {}",
             proxy.address,
             &status[..3]
         );
@@ -327,7 +327,7 @@ fn k4_keys_that_sts_refuses_are_exit_1_and_an_sts_that_cannot_be_asked_is_told_w
         (
             0,
             format!("http://{closed}"),
-            format!("GetCallerIdentity could not be asked: cannot connect to {closed}: connection refused"),
+            format!("calling GetCallerIdentity failed: cannot connect to {closed}: connection refused"),
             "See that this machine reaches STS",
         ),
     ] {

@@ -279,7 +279,7 @@ fn the_log_says_when_it_opens_and_closes() {
     down.store(false, Ordering::SeqCst);
     eventually("it closes", || get(address, "/").status == 200);
     let log = process.stop();
-    let lines: Vec<&str> = log.lines().filter(|line| line.contains("circuit breaker: ")).collect();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("] circuit breaker ")).collect();
     let [opened, closed] = &lines[..] else { panic!("{log}") };
     let host = upstream.address.to_string();
     assert!(opened.contains("WARN") && opened.contains(&host) && opened.contains("2 calls"), "{opened}");

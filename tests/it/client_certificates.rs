@@ -117,7 +117,7 @@ fn one_without_the_other_is_a_mistake_that_names_what_is_missing() {
             "https://a/",
             &format!("  {there}: /some/file\n"),
             &format!(
-                "routes/r.yaml:2: api_gateway.{missing}: missing, while {there} is there; expected both or none of \
+                "routes/r.yaml:2: api_gateway.{missing}: missing, but `{there}` is set; expected both or none of \
                  client_certificate and client_key"
             ),
         );
@@ -138,9 +138,17 @@ fn files_that_are_not_what_they_should_be_are_mistakes_at_their_keys() {
     let of_key = "routes/r.yaml:5: api_gateway.client_key: ";
     for (certificate, key, start) in [
         ("/nowhere", &*path(&key), format!("{of_certificate}/nowhere: No such file")),
-        (&path(&garbage), &path(&key), format!("{of_certificate}{}: no certificate in it", path(&garbage))),
+        (
+            &path(&garbage),
+            &path(&key),
+            format!("{of_certificate}{}: the file has no certificate", path(&garbage)),
+        ),
         (&path(&certificate), "/nowhere", format!("{of_key}/nowhere: No such file")),
-        (&path(&certificate), &path(&garbage), format!("{of_key}{}: no private key in it", path(&garbage))),
+        (
+            &path(&certificate),
+            &path(&garbage),
+            format!("{of_key}{}: the file has no private key", path(&garbage)),
+        ),
         (
             &path(&certificate),
             &path(&their_key),
@@ -152,7 +160,7 @@ fn files_that_are_not_what_they_should_be_are_mistakes_at_their_keys() {
     ] {
         assert_mistake(https, &pair(certificate, key), &start);
     }
-    let start = format!("{of_certificate}there is no TLS to show it in; expected none, or https");
+    let start = format!("{of_certificate}has no effect without TLS; expected https, or remove the key");
     assert_mistake("http://a/", &pair(&path(&certificate), &path(&key)), &start);
 }
 

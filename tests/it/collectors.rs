@@ -190,7 +190,7 @@ fn a_redirect_leads_nowhere() {
         sidecar.serves_until("refused", 1);
         assert_eq!((sidecar.collector.received().len(), elsewhere.accepted()), (1, 0));
         let log = sidecar.process.stop();
-        assert!(log.contains(&format!("dropped: the collector answers {status}\n")), "{log}");
+        assert!(log.contains(&format!("dropping them: the collector answers {status}\n")), "{log}");
     }
 }
 

@@ -187,7 +187,7 @@ fn c1_the_access_log_names_the_bytes_that_left() {
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("POST / 200 ")).collect();
     assert_eq!(lines.len(), TIMES, "{log}");
     for line in lines {
-        assert!(line.contains(" out=5 ") && line.contains(" code=upstream_truncated"), "{line}");
+        assert!(line.contains(" response_bytes=5 ") && line.contains(" code=upstream_truncated"), "{line}");
     }
 }
 

@@ -45,12 +45,12 @@ fn k13_at_debug_each_call_is_a_line_with_keys_connection_bytes_and_times() {
             format!("call to {}: 200 attempt=1 keys={keys} connection={connection} ", upstream.address);
         assert!(line.contains(&place), "{place}\nis not in\n{line}");
         assert_eq!(line.contains(" connect_ms="), connection == "new", "{line}");
-        assert!(line.contains(" sent_bytes=4 answer_bytes=5 upstream_ms="), "{line}");
+        assert!(line.contains(" request_bytes=4 response_bytes=5 upstream_duration_ms="), "{line}");
     }
     let lines = debug_line(&log, "fourth");
     assert_eq!(lines.len(), 2, "one for each attempt: {log}");
     assert!(
-        lines[1].contains(": upstream_connect attempt=2 keys=none connection=none sent_bytes=0 "),
+        lines[1].contains(": upstream_connect attempt=2 keys=none connection=none request_bytes=0 "),
         "{log}"
     );
 }
@@ -66,7 +66,7 @@ fn k13_rust_log_sets_the_level_where_the_settings_do_not_and_what_has_no_effect_
             "debug",
             "log: { level: info }\n",
             false,
-            "WARN ] RUST_LOG asks for level debug, but log.level is written",
+            "WARN ] RUST_LOG asks for level debug, but log.level is set",
         ),
         ("rustls=trace", "", false, "WARN ] RUST_LOG: `rustls=trace` has no effect"),
         ("", "", false, ""),

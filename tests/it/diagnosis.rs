@@ -103,7 +103,7 @@ const REFUSALS: [(Fault, &[&str], &str); 11] = [
     ),
     (
         Fault::Path,
-        &["another request than was signed: path: AWS saw `/iam/echo/rewritten`, signed was `/iam/echo`"],
+        &["a different request than was signed: path: AWS saw `/iam/echo/rewritten`, signed was `/iam/echo`"],
         "The request signature we calculated does not match",
     ),
     (
@@ -336,10 +336,6 @@ fn a_clock_that_goes_wrong_is_warned_of_once() {
     let warning = log.lines().filter(|line| line.contains("WARN ] this machine's clock is "));
     let warning: Vec<&str> = warning.collect();
     assert!(warning.len() == 1 && warning[0].contains(" behind that of localhost:"), "{log}");
-    assert_eq!(
-        log.matches("attempt 1 failed and is repeated: 403 InvalidSignatureException").count(),
-        1,
-        "{log}"
-    );
+    assert_eq!(log.matches("attempt 1 failed, retrying: 403 InvalidSignatureException").count(), 1, "{log}");
     assert!(!log.contains("] AWS "), "what went well in the end is no refusal: {log}");
 }

@@ -211,13 +211,13 @@ fn each_route_that_loses_is_told_why() {
         why,
         [
             ("winner", "any host, this path, this method"),
-            ("any-method", "method: the other names it"),
-            ("lower", "priority: the other's is higher"),
-            ("shorter", "path: the other's is exact"),
-            ("off", "enabled: it is not"),
-            ("other-host", "host: takes x.example"),
-            ("other-method", "method: takes POST, PUT"),
-            ("other-path", "path: takes /c"),
+            ("any-method", "method: the other route names it"),
+            ("lower", "priority: the other route's is higher"),
+            ("shorter", "path: the other route's is exact"),
+            ("off", "the route is disabled (`enabled: false`)"),
+            ("other-host", "host: only x.example"),
+            ("other-method", "method: only POST, PUT"),
+            ("other-path", "path: only /c"),
         ]
     );
     let text = explained(directory.path(), &["GET", "/a/b"]).output;
@@ -242,14 +242,14 @@ fn what_the_sidecar_answers_itself_is_told_and_is_1() {
         let ended = explained(directory.path(), arguments);
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert!(
-            ended.output.contains("Nothing goes out.") && ended.output.contains(code),
+            ended.output.contains("No request is sent.") && ended.output.contains(code),
             "{}",
             ended.output
         );
     }
     for (arguments, problem) in [
-        (&["GET", "nowhere"][..], "`nowhere` is no target"),
-        (&["GET", "/", "-H", "wrong"], "`wrong` is no header"),
+        (&["GET", "nowhere"][..], "`nowhere` is not a target"),
+        (&["GET", "/", "-H", "wrong"], "`wrong` is not a header"),
         (&["GET", "/", "-d", "@/nowhere"], "/nowhere: No such file"),
     ] {
         let ended = explained(directory.path(), arguments);
@@ -307,7 +307,7 @@ fn keys_that_would_have_to_be_fetched_are_not_and_that_is_said() {
     let directory = directory("", &[("role", role), ("chain", chain.to_owned())]);
     let text = explained(directory.path(), &["GET", "/role"]).output;
     assert!(text.contains("settings as role arn:aws:iam::123456789012:role/r"), "{text}");
-    assert!(text.contains("not known here") && text.contains("placeholders stand for"), "{text}");
+    assert!(text.contains("not known here") && text.contains("are placeholders"), "{text}");
     let mut explain = binary(&["explain", "GET", "/chain", "--settings"]);
     explain
         .arg(directory.path())
@@ -369,12 +369,12 @@ fn k12_each_header_that_does_not_go_out_is_told_with_its_reason() {
     let directory = directory("", &routes(&upstream));
     let headers = [
         ("te", "it concerns one connection"),
-        ("x-mine", "Connection names it"),
-        ("host", "it is made anew for AWS"),
-        ("x-http-method-override", "API Gateway and Lambda would obey it"),
+        ("x-mine", "the client's Connection header names it"),
+        ("host", "the sidecar sets it anew"),
+        ("x-http-method-override", "API Gateway and Lambda would act on it"),
         ("authorization", "the route has its own authorization (client_authorization: replace)"),
         ("x-api-key", "the route has its own authorization"),
-        ("x-forwarded-proto", "the sidecar says what it has seen itself"),
+        ("x-forwarded-proto", "the sidecar sets it itself"),
     ];
     let mut arguments = vec!["GET".to_owned(), "/signed/x".into(), "-H".into(), "Connection: x-mine".into()];
     for (name, _) in headers {

@@ -167,7 +167,7 @@ fn a_proxy_that_refuses_is_502_upstream_connect_and_named_in_the_log_without_cre
     let (mut process, address) = Process::run(directory.path());
     assert_failed(&get(address, "/"), 502, "upstream_connect");
     let log = process.stop();
-    let cause = format!("the proxy {} gives no tunnel to api.invalid:80: status 407", proxy.address);
+    let cause = format!("the proxy {} opened no tunnel (CONNECT api.invalid:80): status 407", proxy.address);
     assert!(log.contains(&cause), "{log}");
     // base64 of `hush-user:hush-pass`
     assert!(!log.contains("hush") && !log.contains("aHVzaC11c2VyOmh1c2gtcGFzcw"), "{log}");

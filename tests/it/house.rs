@@ -203,6 +203,73 @@ fn a_use_is_found_in_every_spelling() {
     assert_eq!(rooms_used("use crate as all;\n", 2), ["use crate as"]);
 }
 
+/// Phrases that people neither understand at once nor search for: what the program prints has none of them.
+const RIDDLES: [&str; 22] = [
+    "are as they were",
+    "broken off",
+    "calling again",
+    "cannot be had",
+    "for want of",
+    "gives no others",
+    "in force",
+    "is none inside",
+    "is none of",
+    "is there too",
+    "is told of",
+    "leads nowhere",
+    "left as it came",
+    "nobody",
+    "none of the known",
+    "serves on",
+    "somebody",
+    "stands here",
+    "takes most of",
+    "that is none",
+    "took nothing",
+    "whose doing",
+];
+
+/// Phrases of this kind that comments have none of either.
+const NOWHERE: [&str; 5] = ["are told of", "is none inside", "somebody's", "stands here", "whose doing"];
+
+/// The string literals of a file outside of its tests and comments, each in one piece.
+fn literals(text: &str) -> Vec<String> {
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let code: String = code.lines().filter(|line| !line.trim_start().starts_with("//")).fold(
+        String::new(),
+        |joined, line| match joined.strip_suffix('\\') {
+            Some(joined) => format!("{joined}{}", line.trim_start()),
+            None => format!("{joined}\n{line}"),
+        },
+    );
+    let quoted = |line: &str| line.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    code.lines().flat_map(quoted).collect()
+}
+
+#[test]
+fn what_people_read_is_in_plain_technical_english() {
+    let mut found = Vec::new();
+    for (path, text) in sources() {
+        if !path.starts_with("src") || path.iter().any(|part| part.to_string_lossy().starts_with("tests")) {
+            continue;
+        }
+        let text_in_lower_case = text.to_lowercase();
+        let riddles = NOWHERE.iter().filter(|riddle| text_in_lower_case.contains(*riddle));
+        found.extend(riddles.map(|riddle| format!("{}: `{riddle}`", path.display())));
+        for literal in literals(&text) {
+            let riddles = RIDDLES.iter().filter(|riddle| literal.to_lowercase().contains(*riddle));
+            found.extend(riddles.map(|riddle| format!("{}: `{riddle}` in {literal:?}", path.display())));
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn a_literal_over_several_lines_is_read_in_one_piece() {
+    let text = "// \"no\"\nlet a = \"one \\\n    two\"; // that\nlet b = (\"three\", 4);\n#[cfg(test)]\nmod tests {\"no\"}";
+    assert_eq!(literals(text), ["one two", "three"]);
+}
+
 #[test]
 fn the_top_level_holds_what_belongs_there() {
     let known = [

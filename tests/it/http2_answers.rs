@@ -65,7 +65,7 @@ fn c1_what_was_received_of_a_cut_answer_goes_out_before_its_stream_is_reset() {
             assert_eq!((reset.kind, &reset.payload[..]), (RST_STREAM, &INTERNAL_ERROR[..]));
         }
         let log = process.stop();
-        assert_eq!(log.matches(" out=10 ").count(), 20, "{log}");
+        assert_eq!(log.matches(" response_bytes=10 ").count(), 20, "{log}");
     }
 }
 
@@ -104,9 +104,9 @@ fn c1_an_answer_that_breaks_before_its_first_byte_is_502_and_logged_once() {
     assert_eq!(answer.header("x-of"), None);
     assert_eq!(answer.header("x-request-id"), json["request_id"].as_str());
     let log = process.stop();
-    assert_eq!(log.matches("The upstream's answer was malformed").count(), 1, "{log}");
+    assert_eq!(log.matches("The upstream's response was malformed").count(), 1, "{log}");
     let access = log.lines().find(|line| line.contains("GET / 502")).expect(&log);
-    assert!(access.contains(&format!(" out={} ", answer.body.len())), "{access}");
+    assert!(access.contains(&format!(" response_bytes={} ", answer.body.len())), "{access}");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn c1_the_access_log_counts_what_a_client_had_room_for() {
     frames.send(RST_STREAM, 0, 1, &8_u32.to_be_bytes()).unwrap();
     process.says("GET / 200");
     let log = process.stop();
-    assert!(log.contains(" out=10 "), "{log}");
+    assert!(log.contains(" response_bytes=10 "), "{log}");
 }
 
 #[test]

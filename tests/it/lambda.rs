@@ -303,7 +303,7 @@ fn r17_to_r33_what_is_no_answer_is_502_and_says_nothing_of_why() {
     ] {
         let response = get(before(&function(body), PROXY).address, "/f");
         assert_eq!((response.status, response.code().as_str()), (502, "function_response_invalid"), "{body}");
-        assert!(response.text().contains("The function's answer was malformed\""), "{}", response.text());
+        assert!(response.text().contains("The function's response was malformed\""), "{}", response.text());
     }
 }
 

@@ -131,7 +131,7 @@ fn changed_certificates_are_taken_without_a_restart_and_unfit_ones_change_nothin
     files.replace(&second);
     eventually("the new certificate is presented", || presented() == second.chain()[0]);
     let log = process.stop();
-    assert!(log.contains("new certificates for clients are in use"), "{log}");
+    assert!(log.contains("certificates of listen.https reloaded"), "{log}");
     assert!(!log.contains("PRIVATE"), "{log}");
 }
 
@@ -176,7 +176,7 @@ fn files_that_do_not_fit_are_mistakes_that_name_file_and_key() {
     let (certificate, key) = (files.path("certificate"), files.path("key"));
     for (listen, expected) in [
         (https("/none", &key, ""), "listen.https.certificate: /none: No such file"),
-        (https(&empty.path("certificate"), &key, ""), "certificate: no certificate in it"),
+        (https(&empty.path("certificate"), &key, ""), "certificate: the file has no certificate"),
         (https(&certificate, "/none", ""), "listen.https.key: /none: No such file"),
         (https(&certificate, &certificate, ""), "listen.https.key: "),
         (https(&certificate, &other.path("key"), ""), "key: not the certificate's key"),

@@ -94,7 +94,7 @@ fn more_clients_than_files_that_a_process_begins_with_are_served() {
         assert_eq!(ask(client, "/").status, 200);
     }
     let log = process.stop();
-    assert!(!log.contains("may be open") && !log.contains("accepts no connections"), "{log}");
+    assert!(!log.contains("may be open") && !log.contains("cannot accept connections"), "{log}");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn c9_with_64_files_and_80_idle_clients_probes_refusals_calls_and_reloads_work()
         assert!(log.contains(line), "{line}: {log}");
     }
     assert_eq!(log.matches("files may be open").count(), 1, "{log}");
-    for unexpected in ["Too many open files", "the new settings have mistakes", "accepts no connections"] {
+    for unexpected in ["Too many open files", "the new settings have mistakes", "cannot accept connections"] {
         assert!(!log.contains(unexpected), "{unexpected}: {log}");
     }
 }
@@ -211,7 +211,7 @@ fn c9_a_limit_that_leaves_nothing_for_clients_is_no_start_and_the_least_that_it_
         }
         assert_eq!(get(address, "/").status, 503);
         process.signal("HUP");
-        process.says("settings are as they were");
+        process.says("settings unchanged");
         let log = process.stop();
         assert!(log.contains("limits.max_connections is 1 instead of"), "{log}");
         assert!(!log.contains("Too many open files"), "{log}");
@@ -243,11 +243,10 @@ fn c9_where_others_have_taken_every_descriptor_clients_and_calls_are_503_with_th
     limit_to(&process, 4096);
     assert_eq!(get(address, "/two").text(), "two");
     let log = process.stop();
-    let cure =
-        "the process has as many open files as it may: raise its limit (`ulimit -n`, LimitNOFILE of systemd)";
+    let cure = "too many open files in this process: raise its limit (`ulimit -n`, LimitNOFILE of systemd)";
     for cause in [
         format!("no socket for a connection to {}: {cure}", one.address),
-        format!("{address} accepts no connections for now: Too many open files (os error 24); {cure}"),
+        format!("{address} cannot accept connections, retrying: Too many open files (os error 24); {cure}"),
     ] {
         assert_eq!(log.matches(&cause).count(), 1, "{cause}: {log}");
     }
@@ -263,7 +262,7 @@ fn c9_settings_that_cannot_be_read_for_lack_of_descriptors_are_not_wrong_and_are
     assert_eq!(ask(&mut client, "/").text(), "one");
     leave(&process, 0);
     write_settings(directory.path(), &settings, &[("r", &route("/*", &two))]);
-    let told = "the settings cannot be read now and are read again in 100ms; the old ones (generation 1) stay in use";
+    let told = "cannot read the settings, retrying in 100ms; the old ones (generation 1) stay in use";
     eventually(told, || {
         // a file that was open at the first look may be closed now
         leave(&process, 0);
@@ -277,5 +276,5 @@ fn c9_settings_that_cannot_be_read_for_lack_of_descriptors_are_not_wrong_and_are
     assert_eq!(get(process.admin(), "/ready").json()["settings"], serde_json::json!({ "generation": 2 }));
     let log = process.stop();
     assert!(!log.contains("the new settings have mistakes"), "{log}");
-    assert!(log.contains("new settings, generation 2: changed r"), "{log}");
+    assert!(log.contains("settings reloaded, generation 2: changed r"), "{log}");
 }

@@ -85,7 +85,7 @@ fn k3_a_running_process_says_once_that_a_certificate_ends_and_once_that_it_has()
     eventually("and has ended", || warned(&process.errors(), over) == 1);
     files.replace(&lasting(&authority, now, Duration::from_hours(2400)));
     eventually("the third is in use", || {
-        process.errors().matches("new certificates for clients are in use").count() == 2
+        process.errors().matches("certificates of listen.https reloaded").count() == 2
     });
     let log = process.stop();
     let counts = [expired, soon, over].map(|words| warned(&log, words));

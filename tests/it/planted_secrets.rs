@@ -107,21 +107,24 @@ fn x14_a_value_that_became_a_part_of_its_keys_name_is_shown_nowhere() {
     let section = |text: &str| {
         format!("uri: /wrong\napi_gateway:\n  function_uri: https://h.example/\n  authorization: {text}\n")
     };
-    let known = "api_gateway.authorization.iam.secretkey: unknown key: a blank is missing after the colon; \
+    let known = "api_gateway.authorization.iam.secretkey: unknown key: missing space after the colon; \
                  expected `secretkey: VALUE`";
     for (route, told) in [
         (section("{ iam: { accesskey: A, secretkey:hush } }"), known),
         (
             section("{ iam: { accesskey: A, secretkey=hush } }"),
-            "secretkey: unknown key: a colon and a blank are missing after the name",
+            "secretkey: unknown key: missing colon and space after the name",
         ),
         (section("{ iam: { accesskey: A, secretkeyy:hush } }"), "iam.secretkeyy: unknown key; did you mean"),
-        (section("{ iam: { accesskey: A, secretkey:hush, secretkey:hush } }"), "iam.secretkey: stands here"),
+        (
+            section("{ iam: { accesskey: A, secretkey:hush, secretkey:hush } }"),
+            "iam.secretkey: duplicate key",
+        ),
         (section(&format!("{{ apikey: k, '{}': 1 }}", "hush".repeat(10))), "authorization.…: unknown key"),
-        (section("{ apikey:hush: 1 }"), "authorization.apikey: unknown key: a blank is missing"),
+        (section("{ apikey:hush: 1 }"), "authorization.apikey: unknown key: missing space"),
         (
             "{ uri: /wrong, lambda: { aws_secret:hush } }\n".to_owned(),
-            "lambda.aws_secret: unknown key: a blank",
+            "lambda.aws_secret: unknown key: missing space",
         ),
     ] {
         let directory = settings(PROCESS, &[("wrong", &route)]);

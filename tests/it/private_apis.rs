@@ -160,22 +160,22 @@ fn settings(function_uri: &str, connect: &str) -> Result<Settings, String> {
 #[test]
 fn mistakes_in_it_are_told_with_what_was_expected() {
     for (uri, connect, mistake) in [
-        ("https://a/", "{}", ": neither `address` nor `sni` is there; expected one of them, or no `connect`"),
-        ("https://a/", "", ": neither `address` nor `sni` is there"),
+        ("https://a/", "{}", ": missing `address` or `sni`; expected one of them, or no `connect`"),
+        ("https://a/", "", ": missing `address` or `sni`"),
         ("https://a/", "vpce", ": found a text; expected a table with `address` or `sni`"),
         ("https://a/", "{ adress: b, sni: c }", ".adress: unknown key; did you mean `address`?"),
         (
             "https://a/",
             "{ address: 'https://b' }",
-            ".address: `https://b` is wrong; expected HOST or HOST:PORT",
+            ".address: invalid value `https://b`; expected HOST or HOST:PORT",
         ),
-        ("https://a/", "{ address: 'b:0' }", ".address: `b:0` is wrong"),
+        ("https://a/", "{ address: 'b:0' }", ".address: invalid value `b:0`"),
         (
             "https://a/",
             "{ sni: 'b:443' }",
-            ".sni: `b:443` is wrong; expected the name of a host, or an address",
+            ".sni: invalid value `b:443`; expected the name of a host, or an address",
         ),
-        ("http://a/", "{ sni: b }", ".sni: there is no TLS to say it in"),
+        ("http://a/", "{ sni: b }", ".sni: has no effect without TLS"),
     ] {
         let mistakes = settings(uri, connect).unwrap_err();
         let start = format!("routes/r.yaml:4: api_gateway.connect{mistake}");
@@ -191,7 +191,7 @@ fn keys_that_go_to_another_machine_without_tls_are_warned_of_by_where_they_reall
     };
     assert_eq!(
         warnings("http://localhost/", "vpce.example"),
-        ["route r: keys and signatures go to vpce.example without TLS"]
+        ["route r: keys and signatures are sent to vpce.example without TLS"]
     );
     assert_eq!(warnings("http://api.example/", "127.0.0.1"), [""; 0]);
 }
@@ -209,7 +209,7 @@ fn a_region_that_is_not_the_one_in_the_hosts_name_is_warned_of() {
     let host = "x9.execute-api.eu-west-1.amazonaws.com";
     assert_eq!(
         warnings(host, "us-east-1"),
-        [format!("route r: it signs for the region us-east-1, and {host} is in eu-west-1: set aws_region")]
+        [format!("route r: signs for the region us-east-1, but {host} is in eu-west-1: set aws_region")]
     );
     assert_eq!(warnings(host, "eu-west-1"), [""; 0]);
     assert_eq!(warnings("api.example", "us-east-1"), [""; 0]);

@@ -101,7 +101,7 @@ fn sighup_reads_the_settings_at_once_and_what_takes_a_restart_is_named() {
     let directory = settings(&slow, &[("a", &route("/a", &one, ""))]);
     let (mut process, address) = Process::run(directory.path());
     process.signal("HUP");
-    process.says("settings are as they were, generation ");
+    process.says("settings unchanged, generation ");
     let process_text = format!("{slow}workers: 2\n");
     write_settings(directory.path(), &process_text, &[("a", &route("/a", &two, ""))]);
     assert_eq!(get(address, "/a").text(), "one");
@@ -169,7 +169,7 @@ fn a_route_whose_authorities_change_is_named() {
     let directory = settings(PROCESS, &[("a", &secure), ("b", &route("/b", &Upstream::ok(), ""))]);
     let (mut process, _) = Process::run(directory.path());
     fs::write(&file, Authority::new("a").pem()).unwrap();
-    process.says("new settings, generation 2: changed a");
+    process.says("settings reloaded, generation 2: changed a");
     assert!(!process.stop().contains("changed a, b"));
 }
 
@@ -179,18 +179,16 @@ fn a_level_that_sigusr1_has_set_holds_until_the_settings_say_another() {
     let directory = settings(PROCESS, &[("a", &route("/a", &upstream, ""))]);
     let (mut process, _) = Process::run(directory.path());
     process.signal("USR1");
-    process.says("the level of the log is debug");
+    process.says("log level is now debug");
     write(directory.path(), "a", &route("/b", &upstream, ""));
     process.says("changed a");
     process.signal("USR1");
-    process.says("the level of the log is info");
+    process.says("log level is now info");
     fs::write(directory.path().join("default.yaml"), PROCESS.replace("log: {", "log: { level: debug,"))
         .unwrap();
     process.says("no route has changed");
     process.signal("USR1");
-    eventually("debug is left again", || {
-        process.errors().matches("the level of the log is info").count() == 2
-    });
+    eventually("debug is left again", || process.errors().matches("log level is now info").count() == 2);
     process.stop();
 }
 
@@ -231,7 +229,7 @@ fn what_changes_while_settings_are_read_is_taken_too() {
     }
     let (mut process, address) = Process::run(directory.path());
     process.signal("HUP");
-    process.says("settings are as they were");
+    process.says("settings unchanged");
     write(directory.path(), "a", &route("/a", &two, ""));
     let (opened, told) = std::sync::mpsc::channel();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -246,7 +244,7 @@ fn what_changes_while_settings_are_read_is_taken_too() {
     write(directory.path(), "a", &route("/a", &three, ""));
     eventually("the later one is taken", || get(address, "/a").text() == "three");
     // `a` was open when the later one was written
-    process.says("new settings, generation 3: changed a");
+    process.says("settings reloaded, generation 3: changed a");
     process.stop();
 }
 

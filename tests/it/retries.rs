@@ -471,11 +471,11 @@ fn each_repetition_is_a_line_and_the_access_log_has_their_number() {
     let repeated = lines("repeated");
     let [line, access] = &repeated[..] else { panic!("{log}") };
     assert!(
-        line.contains("attempt 1 failed and is repeated: ") && line.contains("429 TooManyRequestsException"),
+        line.contains("attempt 1 failed, retrying: ") && line.contains("429 TooManyRequestsException"),
         "{line}"
     );
     assert!(line.contains(" route=r") && line.contains(" attempt=1"), "{line}");
-    assert!(access.contains(" ms=") && access.contains(" attempts=2"), "{access}");
+    assert!(access.contains(" duration_ms=") && access.contains(" attempts=2"), "{access}");
     let once = lines("once");
     assert!(once.len() == 1 && !once[0].contains("attempts"), "{once:?}");
 }

@@ -346,7 +346,8 @@ fn only_what_is_recorded_is_told() {
 #[test]
 fn who_tells_is_named_and_what_the_collector_asks_for_is_sent() {
     let (collector, upstream) = (collector(), Upstream::ok());
-    let rest = ", headers: { X-Api-Key: hush }, service_name: orders, resource: { deployment.environment.name: prod }";
+    let rest = ", headers: { X-Api-Key: hush }, service_name: orders, resource: { \
+         deployment.environment.name: prod }";
     let process = otlp(&collector, rest).replace("/' ", "/base/' ").replace("/', ", "/base/', ");
     let app = App::with(&process).gateway("a", "/", &upstream.uri("/"), "").start();
     let snapshot = std::sync::Arc::clone(&app.snapshot);
@@ -385,7 +386,7 @@ fn a_collector_over_tls_is_verified() {
         assert_eq!(get(address, "/").status, 200);
         eventually(expected, || outcome(&process, expected) == 1);
         let log = process.stop();
-        assert_eq!(log.contains("spans cannot be delivered"), expected == "refused", "{log}");
+        assert_eq!(log.contains("cannot export spans"), expected == "refused", "{log}");
     }
 }
 
@@ -436,9 +437,10 @@ fn a_collector_that_is_busy_is_asked_again_and_one_that_refuses_is_not_and_each_
         .map(|(_, rest)| rest)
         .collect();
     let [failing, again, rejected] = told[..] else { panic!("{log}") };
-    let refused = "/v1/traces: spans cannot be delivered, and are dropped: the collector answers 400 Bad Request: no\\nsuch tenant";
+    let refused = "/v1/traces: cannot export spans, dropping them: the collector answers 400 Bad Request: \
+         no\\nsuch tenant";
     assert!(failing.ends_with(refused), "{failing}");
-    assert!(again.ends_with("/v1/traces: spans are delivered again"), "{again}");
+    assert!(again.ends_with("/v1/traces: exporting spans again"), "{again}");
     assert!(rejected.ends_with("the collector has rejected some of the spans: too\\nold"), "{rejected}");
 }
 
@@ -459,7 +461,7 @@ fn a_collector_that_is_stuck_holds_up_neither_requests_nor_the_end() {
     let begun = std::time::Instant::now();
     let log = process.stop();
     assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
-    assert!(log.contains("the spans of 20 requests could not be delivered before the end"), "{log}");
+    assert!(log.contains("dropped the spans of 20 requests"), "{log}");
 }
 
 #[test]

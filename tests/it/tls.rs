@@ -36,7 +36,7 @@ fn assert_refused(response: &Response, what: &str) {
     assert_eq!(response.status, 502, "{what}: {}", response.text());
     let id = response.header("x-request-id").expect("a request id");
     let expected = serde_json::json!({
-        "message": "The upstream could not be reached securely",
+        "message": "TLS with the upstream failed",
         "code": "upstream_tls",
         "request_id": id,
     });
@@ -148,7 +148,7 @@ fn without_verification_every_certificate_will_do_and_a_warning_says_so() {
         |rest: &str| format!("uri: /*\napi_gateway:\n  function_uri: https://api.example/\n  {rest}\n");
     assert_eq!(
         settings::warnings(&settings(&route("ssl_verify: false")).unwrap()),
-        ["route r: ssl_verify is off, so anyone on the way can pose as api.example"]
+        ["route r: ssl_verify is off: anyone between here and AWS can impersonate api.example"]
     );
     assert_eq!(settings::warnings(&settings(&route("ssl_verify: true")).unwrap()), [""; 0]);
 }

@@ -76,7 +76,9 @@ fn words_an_authority_that_the_platform_does_not_know_leads_to_ca_certificate() 
     let upstream = SecuredUpstream::ok(server(Authority::new("unknown").identity("localhost")));
     let line = failure(&upstream.uri("localhost"), "", "upstream_tls");
     assert!(
-        line.contains("trusted here (the platform's). Name a file with the authority in ca_certificate"),
+        line.contains(
+            "trusted here (those of this system). Name a file with the authority in ca_certificate"
+        ),
         "{line}"
     );
 }

@@ -11,8 +11,8 @@ fn k3_a_function_url_that_is_signed_for_execute_api_is_a_warning_with_the_cure()
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(
         ended.errors.contains(
-            "route url: abc.lambda-url.us-east-1.on.aws is a Function URL and takes signatures for lambda \
-             alone, and the route signs for execute-api: set authorization.iam.service to lambda"
+            "route url: abc.lambda-url.us-east-1.on.aws is a Function URL and accepts only signatures \
+             for lambda, but the route signs for execute-api: set authorization.iam.service to lambda"
         ),
         "{ended:?}"
     );
@@ -40,7 +40,7 @@ fn k3_listeners_on_one_address_are_a_mistake_with_both_places() {
         let ended = end_of(check.env("APIGW_INVOKER__ADMIN__ADDRESS", "127.0.0.1:9333"));
         assert_eq!(ended.code, Some(78), "{ended:?}");
         let told = "environment variable APIGW_INVOKER__ADMIN__ADDRESS: admin.address: 127.0.0.1:9333 \
-                    is taken by 0.0.0.0:9333 (";
+                    is already used by 0.0.0.0:9333 (";
         assert!(
             ended.errors.contains(told) && ended.errors.contains("default.yaml:2: listen.http)"),
             "{ended:?}"

@@ -45,8 +45,7 @@ impl Completion {
     /// # Errors
     /// It is not what it should be, so that nobody knows how the function ended.
     pub fn read(payload: &Bytes) -> Result<(Self, Option<String>), ProxyError> {
-        let not_understood =
-            |error: String| protocol(format!("an InvokeComplete that is not understood: {error}"));
+        let not_understood = |error: String| protocol(format!("InvokeComplete cannot be parsed: {error}"));
         let text = str::from_utf8(payload).map_err(|error| not_understood(error.to_string()))?;
         let (mut failure, mut log_result, mut wrong) = (["", ""], None, None);
         let is_object = Json::visit(text, |name, value| {
@@ -60,10 +59,10 @@ impl Completion {
             }
         });
         if !is_object.map_err(|error| not_understood(error.to_string()))? {
-            return Err(protocol("an InvokeComplete that is no object"));
+            return Err(protocol("InvokeComplete is not an object"));
         }
         if let Some(name) = wrong {
-            return Err(not_understood(format!("{name} is no string")));
+            return Err(not_understood(format!("{name} is not a string")));
         }
         let log_result = log_result.filter(|encoded| encoded.len() <= log_tail::LONGEST);
         if failure == ["", ""] {

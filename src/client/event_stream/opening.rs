@@ -85,8 +85,7 @@ impl Prelude {
         if self.nuls == 0 {
             let text = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
             if self.text.len() + text > LONGEST_PRELUDE {
-                let cause =
-                    format!("no body after {LONGEST_PRELUDE} bytes that should say status and headers");
+                let cause = format!("the prelude (status and headers) exceeds {LONGEST_PRELUDE} bytes");
                 return Err(fault(cause));
             }
             self.text.push(bytes.split_to(text), None);
@@ -107,7 +106,7 @@ impl Prelude {
 }
 
 fn stray_nul() -> ProxyError {
-    fault("a NUL in the prelude that is not one of the eight at its end")
+    fault("a NUL byte inside the prelude, before the eight that end it")
 }
 
 /// The events are sound, and what the function wrote into them is not.

@@ -370,7 +370,7 @@ async fn x3_the_zero_time_is_an_expiry_like_any_other() {
     let keys = Credentials::new("AKIDZERO", "hush", None, Some(zero), "fake");
     let work = Work::start([Act::Repeat(keys), Act::Give(Some(LIFE))]).await;
     let reason = work.current().await.unwrap_err().to_string();
-    assert!(reason.ends_with("keys without a sensible expiry: it is in 1970 or before"), "{reason}");
+    assert!(reason.ends_with("keys with an invalid expiry, in 1970 or earlier"), "{reason}");
     work.clock.advance(MINUTE).await;
     assert_eq!((work.id().await.as_str(), work.slot.failures()), ("AKID2", 1));
 }

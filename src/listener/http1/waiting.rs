@@ -80,9 +80,10 @@ impl Waiting {
         Poll::Ready(Err(match self.phase {
             // who came too late to be served has nothing to be told
             Phase::Fresh if self.is_last_call => End::Gone,
-            Phase::Fresh | Phase::Head => {
-                End::Refused(ProxyError::new(ErrorKind::RequestTimeout, "its head took too long"))
-            }
+            Phase::Fresh | Phase::Head => End::Refused(ProxyError::new(
+                ErrorKind::RequestTimeout,
+                "the request head did not arrive in time",
+            )),
             Phase::New | Phase::Idle => End::Gone,
         }))
     }

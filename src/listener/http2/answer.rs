@@ -152,7 +152,10 @@ impl Answer<'_> {
                 // the body reports that it is late
                 Err(_) if until < patience => return Ok(()),
                 Err(_) => {
-                    log::info!("a client took nothing of its answer for {limit:?}: the stream ends");
+                    log::info!(
+                        "client read nothing of its response within limits.send_timeout, {limit:?}: \
+                         resetting the HTTP/2 stream"
+                    );
                     self.stream.send_reset(Reason::CANCEL);
                     return Err(Reason::CANCEL.into());
                 }

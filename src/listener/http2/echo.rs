@@ -30,7 +30,7 @@ impl Echo {
             if let Some(pings) = &mut *self.0.lock().await
                 && let Err(error) = pings.ping(Ping::opaque()).await
             {
-                log::debug!("a client's connection takes no PING: {error}");
+                log::debug!("cannot send an HTTP/2 PING to a client: {error}");
             }
         };
         let _ = timeout(PATIENCE, ping).await;

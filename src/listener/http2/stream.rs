@@ -74,7 +74,7 @@ impl Exchange {
             }
         };
         if let Err(error) = sent {
-            log::debug!("a client's stream ended: {error}");
+            log::debug!("HTTP/2 stream of a client ended: {error}");
         }
         if let Some(upload) = upload {
             upload.linger().await;
@@ -106,7 +106,7 @@ impl Exchange {
             if upload.is_some_and(Upload::takes_continue)
                 && let Err(error) = respond.send_informational(translate::continue_head())
             {
-                log::debug!("a client was not told to send its body: {error}");
+                log::debug!("cannot send 100 Continue to a client: {error}");
             }
             Poll::Pending
         })

@@ -47,8 +47,8 @@ pub fn request(
     let head = request.head_mut();
     head.version = Version::HTTP_2;
     head.peer_addr = peer;
-    head.method = Method::from_bytes(parts.method.as_str().as_bytes())
-        .map_err(|_| malformed("a method that is none"))?;
+    head.method =
+        Method::from_bytes(parts.method.as_str().as_bytes()).map_err(|_| malformed("invalid method"))?;
     head.uri = target(&parts.uri, &parts.method)?;
     let mut authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     for (name, value) in &parts.headers {
@@ -84,8 +84,8 @@ fn target(uri: &http::Uri, method: &http::Method) -> Result<Uri, ProxyError> {
     let path = path.filter(|path| path.starts_with('/') || *path == "*");
     let authority = uri.authority().map(http::uri::Authority::as_str);
     let target = path.or_else(|| authority.filter(|_| method == http::Method::CONNECT));
-    let target = target.ok_or_else(|| malformed("no path that can be forwarded"))?;
-    Uri::try_from(target).map_err(|_| malformed("a target that is malformed"))
+    let target = target.ok_or_else(|| malformed("the path cannot be forwarded"))?;
+    Uri::try_from(target).map_err(|_| malformed("malformed request target"))
 }
 
 /// RFC 9113, 8.2.3: a client may cut its cookies into lines, which are one again where HTTP/2 ends.
@@ -110,12 +110,11 @@ fn put_host(head: &mut RequestHead, authority: Option<&[u8]>) -> Result<(), Prox
     match (authority, host, further) {
         (None, Some(_), None) => Ok(()),
         (Some(authority), host, None) if host.is_none_or(|host| host.as_bytes() == authority) => {
-            let authority =
-                HeaderValue::from_bytes(authority).map_err(|_| malformed("a host that is none"))?;
+            let authority = HeaderValue::from_bytes(authority).map_err(|_| malformed("invalid host"))?;
             head.headers.insert(header::HOST, authority);
             Ok(())
         }
-        _ => Err(malformed("no host, or more than one")),
+        _ => Err(malformed("missing host, or more than one host")),
     }
 }
 

@@ -126,7 +126,7 @@ codes! {
     /// Routes have this host and path, for these methods.
     MethodNotAllowed(Vec<Method>) =>
         METHOD_NOT_ALLOWED, "method_not_allowed", Client, Unimplemented,
-        "The route does not take this method";
+        "The route does not allow this method";
     /// The request did not arrive in time.
     RequestTimeout =>
         REQUEST_TIMEOUT, "request_timeout", Client, DeadlineExceeded, "The request did not arrive in time";
@@ -149,7 +149,7 @@ codes! {
     /// The body's type does not fit the route.
     UnsupportedMediaType =>
         UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", Client, Unimplemented,
-        "The route does not take this content type";
+        "The route accepts JSON, forms and multipart, not this content type";
     /// The request has more or longer headers than are taken.
     HeadersTooLarge =>
         REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", Client, ResourceExhausted,
@@ -170,18 +170,18 @@ codes! {
     /// A connection, but no TLS session that can be trusted.
     UpstreamTls =>
         BAD_GATEWAY, "upstream_tls", Upstream(Unreachable), Unavailable,
-        "The upstream could not be reached securely";
+        "TLS with the upstream failed";
     /// The response is not HTTP.
     UpstreamProtocol =>
         BAD_GATEWAY, "upstream_protocol", Upstream(Malformed), Internal,
-        "The upstream's answer was malformed";
+        "The upstream's response was malformed";
     /// The response ended before it was whole.
     UpstreamTruncated =>
         BAD_GATEWAY, "upstream_truncated", Upstream(ConnectionLost), Internal,
-        "The upstream's answer was incomplete";
+        "The upstream's response was incomplete";
     /// The function's answer is not what the route's mode demands.
     FunctionResponseInvalid =>
-        BAD_GATEWAY, "function_response_invalid", Lambda, Internal, "The function's answer was malformed";
+        BAD_GATEWAY, "function_response_invalid", Lambda, Internal, "The function's response was malformed";
     /// The function failed: it raised an error, ran out of time or memory, or did not start.
     FunctionFailed =>
         BAD_GATEWAY, "function_failed", Lambda, Internal, "The function failed";
@@ -191,21 +191,22 @@ codes! {
         "The request could not be signed";
     /// As many requests in flight as allowed.
     Overloaded =>
-        SERVICE_UNAVAILABLE, "overloaded", Sidecar, Unavailable, "Too many requests in flight";
+        SERVICE_UNAVAILABLE, "overloaded", Sidecar, Unavailable, "Too many requests or connections";
     /// The circuit breaker is open: too many calls have failed in a row.
     UpstreamUnavailable {
         /// Seconds until the next call is tried.
         retry_after: u64,
     } =>
         SERVICE_UNAVAILABLE, "upstream_unavailable", Upstream(CircuitOpen), Unavailable,
-        "The upstream has failed too often to be called now";
+        "Too many calls to the upstream have failed, it is not called for now";
     /// AWS took longer than the route allows.
     UpstreamTimeout =>
         GATEWAY_TIMEOUT, "upstream_timeout", Upstream(TimedOut), DeadlineExceeded,
         "The upstream did not answer in time";
     /// The request has passed this sidecar before.
     LoopDetected =>
-        LOOP_DETECTED, "loop_detected", Sidecar, Internal, "The request has passed this sidecar before";
+        LOOP_DETECTED, "loop_detected", Sidecar, Internal,
+        "Loop detected: the request has passed this sidecar before";
 }
 
 #[cfg(test)]

@@ -68,11 +68,11 @@ impl kv::Source for Attempted<'_> {
                 pair("connect_ms", milliseconds(took).into())?;
             }
         }
-        pair("sent_bytes", self.bytes.into())?;
+        pair("request_bytes", self.bytes.into())?;
         if let Some(bytes) = self.announced() {
-            pair("answer_bytes", bytes.into())?;
+            pair("response_bytes", bytes.into())?;
         }
-        pair("upstream_ms", milliseconds(self.took).into())?;
+        pair("upstream_duration_ms", milliseconds(self.took).into())?;
         pair("request_id", self.request_id.into())?;
         pair("route", self.route.into())
     }

@@ -78,7 +78,7 @@ impl WrittenHttps {
             ("key", self.key.is_some()),
         ] {
             if !is_there {
-                checker.mistake(format!("`{key}` is missing"), "address, certificate and key");
+                checker.mistake(format!("missing `{key}`"), "address, certificate and key");
             }
         }
         let certificate = self.certificate.take().map(PathBuf::from);

@@ -45,7 +45,7 @@ impl<'a> RustLog<'a> {
     pub fn warning(&self, in_force: LevelFilter) -> Option<String> {
         if let Some(level) = self.level.filter(|level| *level != in_force) {
             return Some(format!(
-                "{NAME} asks for level {}, but log.level is written and goes before it: {}",
+                "{NAME} asks for level {}, but log.level is set and takes precedence: {}",
                 level.as_str().to_ascii_lowercase(),
                 in_force.as_str().to_ascii_lowercase()
             ));
@@ -85,7 +85,7 @@ mod tests {
     fn k13_what_has_no_effect_is_warned_of() {
         let warning = |value: &str| RustLog::read(value).warning(LevelFilter::Info).unwrap_or_default();
         assert_eq!(warning("info"), "");
-        assert!(warning("debug").contains("asks for level debug, but log.level is written"));
+        assert!(warning("debug").contains("asks for level debug, but log.level is set"));
         assert!(warning("info,h2=trace").starts_with("RUST_LOG: `h2=trace` has no effect"));
     }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::settings::{Admin, Listen, source::check::Checker};
 
-const EXPECTED: &str = "an address and a port that no other listener has";
+const EXPECTED: &str = "an address and a port that no other listener uses";
 
 /// Reports each pair of listeners that cannot both be bound, at the second of the two.
 pub(in crate::settings) fn check(listen: &Listen, admin: &Admin, checker: &mut Checker<'_>) {
@@ -29,9 +29,9 @@ pub(in crate::settings) fn check(listen: &Listen, admin: &Admin, checker: &mut C
         // the default of this one may be what clashes, and then the other is the key to change
         let blamed = if checker.place_of(key).is_some() { *key } else { *other_key };
         let problem = if blamed == *key {
-            format!("{address} is taken by {other} ({place})")
+            format!("{address} is already used by {other} ({place})")
         } else {
-            format!("{other} is taken by {address} (the default of {})", key.join("."))
+            format!("{other} is already used by {address} (the default of {})", key.join("."))
         };
         checker.at(blamed).mistake(problem, EXPECTED);
     }
@@ -92,21 +92,21 @@ mod tests {
                 .map_or_else(|mistakes| mistakes.to_string(), |_| String::new())
         };
         let expected =
-            "; expected an address and a port that no other listener has\n1 mistake in the settings";
+            "; expected an address and a port that no other listener uses\n1 mistake in the settings";
         for (process, told) in [
             (
                 "listen:\n  http: 0.0.0.0:9080\nadmin:\n  address: 127.0.0.1:9080\n",
-                "default.yaml:4: admin.address: 127.0.0.1:9080 is taken by 0.0.0.0:9080 (default.yaml:2: \
+                "default.yaml:4: admin.address: 127.0.0.1:9080 is already used by 0.0.0.0:9080 (default.yaml:2: \
                  listen.http)",
             ),
             (
                 "listen:\n  http: 127.0.0.1:9180\n",
-                "default.yaml:2: listen.http: 127.0.0.1:9180 is taken by 127.0.0.1:9180 (the default of \
+                "default.yaml:2: listen.http: 127.0.0.1:9180 is already used by 127.0.0.1:9180 (the default of \
                  admin.address)",
             ),
             (
                 "admin:\n  address: '[::]:9080'\n",
-                "default.yaml:2: admin.address: [::]:9080 is taken by 127.0.0.1:9080 (the default of \
+                "default.yaml:2: admin.address: [::]:9080 is already used by 127.0.0.1:9080 (the default of \
                  listen.http)",
             ),
         ] {

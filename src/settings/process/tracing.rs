@@ -97,7 +97,7 @@ impl WrittenTracing {
     pub(in crate::settings) fn check(mut self, checker: &mut Checker<'_>) -> Tracing {
         let sample = checker.checked(declared!(WrittenTracing, "sample"), self.sample);
         if self.otlp.is_some() && self.propagate == Some(false) {
-            checker.below("propagate").mistake("off, while `otlp` is there", "true, or no `otlp`");
+            checker.below("propagate").mistake("off, but `otlp` is set", "true, or no `otlp`");
         }
         let otlp = self.otlp.take().and_then(|otlp| otlp.check(&mut checker.below("otlp")));
         // whoever names a collector wants to see something (OpenTelemetry's default is to record all)
@@ -122,7 +122,7 @@ impl WrittenOtlp {
             FunctionUri::parse(text).filter(|uri| uri.query.is_none() && !is_whole(&uri.path))
         })?;
         if self.ca_certificate.is_some() && endpoint.scheme == Scheme::Http {
-            checker.below("ca_certificate").mistake("there is no TLS to verify", "none, or https");
+            checker.below("ca_certificate").mistake("has no effect without TLS", "https, or remove the key");
         }
         let service_name = self.service_name.take().filter(|name| !name.is_empty());
         let parts = OtlpParts {
@@ -163,7 +163,7 @@ fn headers(
                 value.set_sensitive(true);
                 headers.push((header, value));
             }
-            Err(_) => at_name.mistake("the value is wrong", "characters that a header can hold"),
+            Err(_) => at_name.mistake("invalid value", "characters that a header can hold"),
         }
     }
     headers

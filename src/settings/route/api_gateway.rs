@@ -209,12 +209,12 @@ impl WrittenAuthorization {
             && !checker.is_wrong("iam")
         {
             // meant to prove something, and would prove nothing
-            checker.mistake("neither `apikey` nor `iam` is there", "one of them, or no `authorization`");
+            checker.mistake("missing `apikey` or `iam`", "one of them, or no `authorization`");
             right = false;
         }
         let apikey = self.apikey.take().map(|Proof(key)| key);
         if apikey.as_ref().is_some_and(|key| !is_visible(key)) {
-            checker.below("apikey").mistake("empty or not fit for a header", "the API key, visible ASCII");
+            checker.below("apikey").mistake("empty or not valid in a header", "the API key, visible ASCII");
             right = false;
         }
         let iam = match self.iam.take() {
@@ -264,7 +264,7 @@ impl WrittenIam {
     fn secret(&mut self, checker: &mut Checker<'_>) -> Option<SecretString> {
         let (one, other) = (self.secretkey.take(), self.secret_key.take());
         if one.is_some() && other.is_some() {
-            checker.below("secretkey").mistake("stands here in another spelling too", "one of the two");
+            checker.below("secretkey").mistake("duplicate key in another spelling", "one of the two");
         }
         one.or(other).map(|Proof(secret)| secret)
     }

@@ -71,13 +71,13 @@ fn only(backends: &[(&str, bool)], checker: &mut Checker<'_>) -> Option<()> {
     let Some(first) = there.next() else {
         if !backends.iter().any(|(name, _)| checker.is_wrong(name)) {
             let names: Vec<String> = backends.iter().map(|(name, _)| format!("`{name}`")).collect();
-            checker.mistake("the route has no backend", names.join(" or "));
+            checker.mistake("missing backend", names.join(" or "));
         }
         return None;
     };
     let others: Vec<&str> = there.collect();
     for other in &others {
-        checker.below(other).mistake(format!("`{first}` is there too"), "one of the two");
+        checker.below(other).mistake(format!("conflicts with `{first}`"), "one of the two");
     }
     others.is_empty().then_some(())
 }

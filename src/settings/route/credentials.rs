@@ -63,12 +63,12 @@ impl WrittenSource {
         };
         if self.profile.is_some() {
             let profile = format!("{}profile", names.prefix);
-            checker.below(&profile).mistake(format!("{present} is there too"), "one of the two");
+            checker.below(&profile).mistake(format!("conflicts with `{present}`"), "one of the two");
         }
         let mut right = true;
         for (name, key) in keys {
             let problem = match key {
-                None if name != session_token => format!("missing, while {present} is there"),
+                None if name != session_token => format!("missing, but `{present}` is set"),
                 Some(key) if !is_visible(key) => "empty or not visible ASCII".to_owned(),
                 _ => continue,
             };
@@ -77,7 +77,7 @@ impl WrittenSource {
             right = false;
         }
         if right && own.key.as_ref().is_some_and(|key| is_swapped(key.expose_secret())) {
-            let problem = "no access key id, which is shorter and has neither `/` nor `+`";
+            let problem = "not an access key id, which is shorter and has neither `/` nor `+`";
             let expected = format!("the id; {} and {} may be swapped", names.key, names.secret);
             checker.below(names.key).mistake(problem, expected);
             right = false;
@@ -114,7 +114,7 @@ impl WrittenSource {
             ] {
                 if is_there {
                     let expected = format!("{} beside it", name("assume_role_arn"));
-                    checker.below(&name(key)).mistake("there is no role to assume", expected);
+                    checker.below(&name(key)).mistake("has no effect without a role", expected);
                 }
             }
             return None;

@@ -46,7 +46,7 @@ impl EndpointVariant {
         let variant = source.variant;
         let Some(name) = variant.name() else { return Vec::new() };
         let written = |key: &str, host: &str| {
-            format!("route {}: {name} is on, and {key} is called as it is written: {host}", route.id)
+            format!("route {}: {name} is on, but {key} is used as written: {host}", route.id)
         };
         let mut warnings = Vec::new();
         if let (Some(url), true) = (&source.sts_endpoint, source.calls_sts()) {
@@ -92,14 +92,14 @@ mod tests {
         assert_eq!(warnings(lambda), "");
         assert_eq!(
             warnings(&format!("{lambda}  host: vpce.example\n  aws_sts_endpoint_url: https://sts.example\n")),
-            "route f: FIPS is on, and sts_endpoint_url is called as it is written: https://sts.example; route f: \
-             FIPS is on, and host is called as it is written: vpce.example"
+            "route f: FIPS is on, but sts_endpoint_url is used as written: https://sts.example; route f: \
+             FIPS is on, but host is used as written: vpce.example"
         );
         let gateway = |host: &str| {
             format!("api_gateway:\n  function_uri: https://{host}/\n  authorization: {{ iam: {{}} }}\n")
         };
         let told = warnings(&gateway("a.execute-api.us-east-1.amazonaws.com"));
-        assert!(told.contains("function_uri is called as it is written"), "{told}");
+        assert!(told.contains("function_uri is used as written"), "{told}");
         assert_eq!(warnings(&gateway("a.execute-api-fips.us-east-1.amazonaws.com")), "");
     }
 }

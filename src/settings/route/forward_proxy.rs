@@ -70,7 +70,7 @@ impl ForwardProxy {
             return Err("a URL without a host");
         }
         if place.len() > bracketed.len() && authority.port().is_none() {
-            return Err("a URL whose port is no number up to 65535");
+            return Err("a URL with an invalid port");
         }
         Ok(Self {
             host: host.to_owned(),
@@ -84,7 +84,7 @@ impl ForwardProxy {
 fn basic(userinfo: &str) -> Result<HeaderValue, &'static str> {
     let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
     if user.is_empty() || !escapes_are_whole(userinfo.as_bytes()) {
-        return Err("a URL whose user and password cannot be read");
+        return Err("a URL whose user and password cannot be decoded");
     }
     let user: Vec<u8> = percent_decode_str(user).collect();
     if user.contains(&b':') {

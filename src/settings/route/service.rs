@@ -49,8 +49,8 @@ pub fn warning(id: &str, settings: &ApiGatewaySettings) -> Option<String> {
     let (kind, service) = named_by(host)?;
     (service != iam.service).then(|| {
         format!(
-            "route {id}: {host} is {kind} and takes signatures for {service} alone, and the route signs for \
-             {}: set authorization.iam.service to {service}",
+            "route {id}: {host} is {kind} and accepts only signatures for {service}, but the route signs \
+             for {}: set authorization.iam.service to {service}",
             iam.service
         )
     })
@@ -81,8 +81,8 @@ mod tests {
         assert_eq!(
             warned(url, "aws_region: eu-west-1").as_deref(),
             Some(
-                "route f: abc.lambda-url.eu-west-1.on.aws is a Function URL and takes signatures for lambda \
-                 alone, and the route signs for execute-api: set authorization.iam.service to lambda"
+                "route f: abc.lambda-url.eu-west-1.on.aws is a Function URL and accepts only signatures \
+                 for lambda, but the route signs for execute-api: set authorization.iam.service to lambda"
             )
         );
         assert_eq!(warned(url, "service: lambda"), None);

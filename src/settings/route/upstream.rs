@@ -197,7 +197,7 @@ impl WrittenUpstream {
             (certificate, _) => {
                 let [there, missing] = if certificate.is_some() { BOTH } else { [BOTH[1], BOTH[0]] };
                 if !checker.is_wrong(missing) {
-                    let problem = format!("missing, while {there} is there");
+                    let problem = format!("missing, but `{there}` is set");
                     checker
                         .below(missing)
                         .mistake(problem, "both or none of client_certificate and client_key");
@@ -206,7 +206,7 @@ impl WrittenUpstream {
             }
         };
         if scheme == Some(Scheme::Http) {
-            checker.below(BOTH[0]).mistake("there is no TLS to show it in", "none, or https");
+            checker.below(BOTH[0]).mistake("has no effect without TLS", "https, or remove the key");
             return None;
         }
         let (setting, written, expected, problem) = match ClientIdentity::read(certificate, key) {

@@ -101,7 +101,7 @@ impl Bounds {
                     return Err(root("a text", mark));
                 }
                 if !is_key && *style == TScalarStyle::Plain && is_infinite(text) {
-                    return Err(Unfit::new(mark, "no finite number", "a number, or quotes around a text"));
+                    return Err(Unfit::new(mark, "not a finite number", "a number, or quotes around a text"));
                 }
                 self.add(Size { values: 1, bytes: text.len() as u64 }, mark)?;
                 self.close(*anchor, before);
@@ -110,8 +110,8 @@ impl Bounds {
             Event::Alias(anchor) => {
                 self.refuse_key("an alias", mark)?;
                 let Some(size) = self.anchors.get(anchor).copied() else {
-                    let expected = "an alias behind the end of what it stands for";
-                    return Err(Unfit::new(mark, "an alias inside of what it stands for", expected));
+                    let expected = "an alias after the end of the node with its anchor";
+                    return Err(Unfit::new(mark, "a recursive alias: it is inside its own anchor", expected));
                 };
                 self.add(size, mark)
             }
@@ -221,7 +221,7 @@ fn is_printable(char: char) -> bool {
 fn key(text: &str, style: TScalarStyle, mark: Marker) -> Result<(), Unfit> {
     if text == "<<" && style == TScalarStyle::Plain {
         let expected = "the keys themselves, or what all routes share under `defaults` in default.yaml";
-        return Err(Unfit::new(mark, "merge keys (`<<`) are not offered", expected));
+        return Err(Unfit::new(mark, "merge keys (`<<`) are not supported", expected));
     }
     if text.len() > LONGEST_KEY {
         return Err(Unfit::new(mark, "a key too long", format!("at most {LONGEST_KEY} bytes")));
@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(refused(&laughs), (4, "too many keys and values".to_owned()));
         let text = format!("a: &a {}\nb: [{}]\n", "x".repeat(1000), vec!["*a"; 1100].join(", "));
         assert_eq!(refused(&text), (2, "too much text".to_owned()));
-        assert_eq!(refused("a: &a [*a]"), (1, "an alias inside of what it stands for".to_owned()));
+        assert_eq!(refused("a: &a [*a]"), (1, "a recursive alias: it is inside its own anchor".to_owned()));
         assert!(Lines::of("a: &a [x]\nb: *a\nc: *a\n").is_ok());
     }
 
@@ -332,14 +332,14 @@ mod tests {
         assert_eq!(refused("uri: /a\n---\nuri: /b\n"), (2, "a second YAML document begins".to_owned()));
         assert_eq!(
             refused("a: &a {b: 1}\nc:\n  <<: *a\n"),
-            (3, "merge keys (`<<`) are not offered".to_owned())
+            (3, "merge keys (`<<`) are not supported".to_owned())
         );
         assert_eq!(refused("# routes\n- uri: /a\n"), (2, "found a list".to_owned()));
         assert_eq!(refused("hello\n"), (1, "found a text".to_owned()));
         assert_eq!(refused("? [a]\n: 1\n"), (1, "a list as a key".to_owned()));
         assert_eq!(refused("? {a: 1}\n: 1\n"), (1, "a table as a key".to_owned()));
         assert_eq!(refused("a: &x b\n*x : 1\n"), (2, "an alias as a key".to_owned()));
-        assert_eq!(refused("a: .inf\n"), (1, "no finite number".to_owned()));
+        assert_eq!(refused("a: .inf\n"), (1, "not a finite number".to_owned()));
         assert_eq!(refused("a: 1\nlisten.http: 1\n"), (2, "a key with `.` or `[`".to_owned()));
         assert_eq!(refused(&format!("? {}\n: 1\n", "k".repeat(1025))), (1, "a key too long".to_owned()));
         for fits in ["", "# nothing\n", "---\n", "~\n", "--- \na: 1\n...\n", "'<<': 1\n"] {

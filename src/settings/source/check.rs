@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{
     declaration::{Key, Kind},
     key_type::KeyType,
-    mistake::{Mistake, Mistakes, Place},
+    mistake::{Mistake, Mistakes, Place, invalid_value},
     secrecy::Secrecy,
     tree::{Environment, Node},
 };
@@ -123,7 +123,7 @@ impl<'a> Checker<'a> {
     ) -> Option<T> {
         let parsed = parse(text);
         if parsed.is_none() {
-            let problem = format!("{} is wrong", self.quoted(key, text, "the value"));
+            let problem = invalid_value(self.quotable(key, text).as_deref());
             self.below(key).mistake(problem, expected);
         }
         parsed
@@ -156,7 +156,7 @@ impl<'a> Checker<'a> {
         let [least_text, most_text] = [least, most].map(|bound| key.kind.text(bound));
         if may_be_none && quantity < least {
             let expected = format!("at least {least_text}, or 0 for none");
-            self.below(key.name).mistake("too short to be of use", expected);
+            self.below(key.name).mistake("too short", expected);
         } else {
             self.out_of_range(key, &text(), &format!("{least_text} to {most_text}"));
         }

@@ -134,7 +134,7 @@ fn read_routes(directory: &Path, mut no_routes: NoRoutes, mistakes: &mut Mistake
                 Mistake::new(
                     Place::file(path.display().to_string()),
                     "",
-                    "another file has this name already",
+                    "duplicate route name, another file has the same",
                 )
                 .expected("one of .yaml and .yml"),
             ),

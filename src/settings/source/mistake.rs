@@ -167,6 +167,11 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
+/// The problem of a value that cannot be read, quoted if it may be shown.
+pub(super) fn invalid_value(text: Option<&str>) -> String {
+    text.map_or_else(|| "invalid value".to_owned(), |text| format!("invalid value `{text}`"))
+}
+
 /// The known word closest to `word`, unless even that is another word altogether.
 fn nearest(word: &str, known: &[&str]) -> Option<String> {
     known

@@ -19,7 +19,7 @@ use serde::{
 use super::secrecy::Secrecy;
 use super::{
     foreign_words,
-    mistake::{Mistake, Mistakes, Place},
+    mistake::{Mistake, Mistakes, Place, invalid_value},
     shown_key,
     tree::{Content, Node, Spelling},
 };
@@ -45,7 +45,7 @@ pub fn read<T: for<'de> Deserialize<'de> + Default>(root: &mut Node, mistakes: &
         }
     }
     let more = Mistake::new(Place::file("settings"), "", "there are more mistakes of this kind");
-    mistakes.push(more.expected("these to be mended first"));
+    mistakes.push(more.expected("these to be corrected first"));
     T::default()
 }
 
@@ -90,8 +90,8 @@ impl Wrong {
                 }
             }
             Problem::UnknownWord { word, known } => match quotable(&word) {
-                Some(word) => mistake(format!("`{word}` is none of the known words")).one_of(&word, known),
-                None => mistake("none of the known words".into()).one_of("", known),
+                Some(word) => mistake(format!("unknown value `{word}`")).one_of(&word, known),
+                None => mistake("unknown value".into()).one_of("", known),
             },
             Problem::WrongType { found, expected } => {
                 let expected = schema::expected(path).unwrap_or(expected);
@@ -99,8 +99,7 @@ impl Wrong {
             }
             Problem::Other(problem) => {
                 let text = if let Content::Text(text) = &node.content { quotable(text) } else { None };
-                let value = text.map_or_else(|| "the value".to_owned(), |text| format!("`{text}`"));
-                mistake(format!("{value} is wrong")).expected(problem)
+                mistake(invalid_value(text.as_deref())).expected(problem)
             }
         }
     }

@@ -91,7 +91,7 @@ fn target(text: &str) -> Option<Result<Target<'_>, Wrong>> {
         return if is_variable(name) {
             Some(Ok(Target::Variable(name.to_owned())))
         } else {
-            wrong("a reference to no valid name of an environment variable")
+            wrong("a reference with an invalid name of an environment variable")
         };
     }
     if let Some(path) = text.strip_prefix("$file://") {
@@ -109,7 +109,7 @@ fn target(text: &str) -> Option<Result<Target<'_>, Wrong>> {
         };
     }
     if text.starts_with("$secret://") {
-        return wrong("a reference to a secret store that is not offered");
+        return wrong("a reference to an unsupported secret store");
     }
     None
 }
@@ -195,7 +195,7 @@ mod tests {
         );
         assert!(resolved("$file://secret", &[]).unwrap_err().contains("absolute path"));
         assert!(resolved("{vault://hcv/x}", &[]).unwrap_err().contains("other than `env`"));
-        assert!(resolved("$secret://vault/1/x", &[]).unwrap_err().contains("not offered"));
+        assert!(resolved("$secret://vault/1/x", &[]).unwrap_err().contains("unsupported"));
     }
 
     #[test]

@@ -33,9 +33,9 @@ pub fn known_before_value<'n>(name: &'n str, known: &[&str]) -> Option<&'n str> 
 /// The cure for a value that has become a part of its key's name.
 pub fn separator_missing(name: &str, whole: &str) -> &'static str {
     if whole[name.len()..].starts_with(':') {
-        "a blank is missing after the colon"
+        "missing space after the colon"
     } else {
-        "a colon and a blank are missing after the name"
+        "missing colon and space after the name"
     }
 }
 

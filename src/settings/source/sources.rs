@@ -36,7 +36,7 @@ fn variables(environment: &Environment, mistakes: &mut Mistakes) -> Map<String, 
             let place = Place::file(format!("environment variable {}", excerpt(name, LONGEST_NAME)));
             let expected =
                 format!("{VARIABLE_PREFIX}, and before each level of the key {VARIABLE_SEPARATOR}");
-            mistakes.push(Mistake::new(place, "", "names no key").expected(expected));
+            mistakes.push(Mistake::new(place, "", "does not name a key").expected(expected));
         } else {
             variables.insert(name.clone(), value.clone());
         }
@@ -60,7 +60,7 @@ pub fn parse(
         }
         Ok(lines) if !lines.twice.is_empty() => {
             for (key, line) in &lines.twice {
-                mistakes.push(Mistake::new(at(Some(*line)), key, "stands here a second time"));
+                mistakes.push(Mistake::new(at(Some(*line)), key, "duplicate key"));
             }
             return None;
         }
@@ -77,7 +77,7 @@ pub fn parse(
             if document.subject == Subject::Process && table.remove(ROUTES).is_some() {
                 // the environment may name a route's keys so, a file may not
                 let line = lines.as_ref().ok().and_then(|lines| lines.line(&[ROUTES.to_owned()]));
-                let mistake = Mistake::new(at(line), ROUTES, "no route is read from here");
+                let mistake = Mistake::new(at(line), ROUTES, "routes are not read from this file");
                 mistakes.push(mistake.expected("each in a file of its own, routes/NAME.yaml"));
             }
             Some(table)

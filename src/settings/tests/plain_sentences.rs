@@ -19,16 +19,16 @@ fn taken(process: &str, route: &str) -> Settings {
 fn k1_a_brace_in_a_path_is_a_mistake_and_a_colon_a_warning() {
     let with = |uri: &str| ROUTE.replace("/aws/*", uri);
     for uri in ["/site/{slug}", "/{proxy+}", "/a}"] {
-        assert_wrong("", &with(uri), "routes/hello.yaml:1: uri: `");
+        assert_wrong("", &with(uri), "routes/hello.yaml:1: uri: invalid value `");
         assert_wrong("", &with(uri), "there are no templates yet: `/site/*` takes what `/site/{slug}` would");
     }
     assert_wrong(
         "",
         &ROUTE.replace("uri: /aws/*", "uris: [/a, '/{b}']"),
-        "routes/hello.yaml:1: uris.1: `/{b}`",
+        "routes/hello.yaml:1: uris.1: invalid value `/{b}`",
     );
     let settings = taken("", &with("/u/:slug"));
-    let expected = "routes/hello.yaml:1: uri: takes `:` and the name behind it literally";
+    let expected = "routes/hello.yaml:1: uri: matches `:` and the name after it literally";
     assert!(settings.warnings[0].starts_with(expected), "{:?}", settings.warnings);
     assert_eq!(taken("", &ROUTE.replace("uri: /aws/*", "uris: [/a, /u/:slug/x]")).warnings.len(), 1);
     for quiet in ["/v1/models:predict", "/a:b/*", "/:/x", "/%7Bslug%7D"] {
@@ -53,14 +53,14 @@ fn k7_each_wrong_spelling_is_a_plain_sentence_with_line_and_cure() {
             gateway(
                 "  authorization:\n    iam:\n      accesskey: a\n      secretkey: b\n      secret_key: c\n",
             ),
-            "7: api_gateway.authorization.iam.secretkey: stands here in another spelling too; expected one of the two",
+            "7: api_gateway.authorization.iam.secretkey: duplicate key in another spelling; expected one of the two",
         ),
         (
             "- uri: /a\n  lambda: {}\n".to_owned(),
             "1: found a list; expected a table of keys such as `uri: /aws/*`",
         ),
         (format!("{ROUTE}---\n{ROUTE}"), "4: a second YAML document begins; expected one document in a file"),
-        (gateway("  <<: {}\n"), "4: merge keys (`<<`) are not offered; expected the keys themselves"),
+        (gateway("  <<: {}\n"), "4: merge keys (`<<`) are not supported; expected the keys themselves"),
         (
             gateway("plugins:\n  aws-lambda: {}\n"),
             "4: plugins: unknown key; expected the plugin's own keys in a section",
@@ -88,14 +88,14 @@ fn k7_each_wrong_spelling_is_a_plain_sentence_with_line_and_cure() {
         ),
         (
             lambda("  client_context: [1]\n"),
-            "5: lambda.client_context: the value is wrong; expected a table, or a text with a JSON object",
+            "5: lambda.client_context: invalid value; expected a table, or a text with a JSON object",
         ),
     ] {
         assert_wrong("", &route, &format!("{file}{expected}"));
     }
     // YAML's word for nothing is as good as an empty file
     for route in ["", "# nothing\n", "~\n", "null\n", "---\n"] {
-        assert_wrong("", route, "the route has no backend; expected `api_gateway` or `lambda`");
+        assert_wrong("", route, "missing backend; expected `api_gateway` or `lambda`");
         assert_eq!(taken(route, ROUTE).workers, 1);
     }
     for (process, expected) in [
@@ -152,7 +152,7 @@ fn x4_a_variable_that_names_no_key_is_a_mistake() {
     for name in ["APIGW_INVOKER__A[400000000]".to_owned(), format!("APIGW_INVOKER{}", "__A".repeat(9000))] {
         let found = read("", &[("hello", ROUTE)], &[(&name, "1")]).unwrap_err();
         let expected = "environment variable APIGW_INVOKER__A";
-        assert!(found[0].starts_with(expected) && found[0].contains("names no key"), "{found:?}");
+        assert!(found[0].starts_with(expected) && found[0].contains("does not name a key"), "{found:?}");
     }
 }
 
@@ -160,7 +160,8 @@ fn x4_a_variable_that_names_no_key_is_a_mistake() {
 fn k8_routes_stand_in_files_of_their_own() {
     let route =
         "routes:\n  other:\n    uri: /other\n    lambda: { function_name: f, aws_region: us-east-1 }\n";
-    let expected = "default.yaml:2: routes: no route is read from here; expected each in a file of its own";
+    let expected =
+        "default.yaml:2: routes: routes are not read from this file; expected each in a file of its own";
     assert_wrong(&format!("workers: 1\n{route}"), ROUTE, expected);
     let unknown = mistakes("qqqq: 1\n", ROUTE);
     assert!(!unknown[0].contains("routes,"), "{unknown:?}");
@@ -188,7 +189,7 @@ fn k11_a_keepalive_below_a_second_is_raised_with_a_warning() {
         let upstream = settings.routes[0].backend.upstream();
         assert_eq!(upstream.keepalive, written != "0");
         assert!(!raised || upstream.keepalive_timeout == Duration::from_secs(1), "{written}");
-        let expected = "routes/hello.yaml:5: lambda.keepalive: shorter than 1s, and raised to 1s";
+        let expected = "routes/hello.yaml:5: lambda.keepalive: shorter than 1s, raised to 1s";
         assert_eq!(
             settings.warnings.iter().any(|warning| warning.starts_with(expected)),
             raised,

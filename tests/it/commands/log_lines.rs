@@ -73,14 +73,15 @@ fn a_line_of_json_is_one_object_with_every_part_as_a_member_of_its_own() {
         ("path", "/a/b%22".into()),
         ("status", 201.into()),
         ("route", "a".into()),
-        ("in", 4.into()),
-        ("out", 3.into()),
+        ("request_bytes", 4.into()),
+        ("response_bytes", 3.into()),
         ("request_id", "quoted\"and\\".into()),
         ("upstream_request_id", "of-aws".into()),
     ] {
         assert_eq!(served[name], expected, "{name}");
     }
-    let (whole, part) = (served["ms"].as_f64().unwrap(), served["upstream_ms"].as_f64().unwrap());
+    let (whole, part) =
+        (served["duration_ms"].as_f64().unwrap(), served["upstream_duration_ms"].as_f64().unwrap());
     assert!(whole >= part && part > 0.0, "{served}");
     assert!(served.get("code").is_none() && served.get("attempts").is_none(), "{served}");
     assert_eq!((&failed["code"], &failed["attempts"]), (&"upstream_connect".into(), &2.into()));
@@ -129,9 +130,9 @@ fn sigusr1_turns_debug_on_and_off_again_and_says_so() {
     let directory = settings(ANY_PORT, &[("a", ROUTE)]);
     let (mut process, _) = Process::run(directory.path());
     process.signal("USR1");
-    process.says("SIGUSR1: the level of the log is debug");
+    process.says("SIGUSR1: log level is now debug");
     process.signal("USR1");
-    process.says("SIGUSR1: the level of the log is info");
+    process.says("SIGUSR1: log level is now info");
     process.stop();
 }
 
@@ -153,11 +154,11 @@ fn at_debug_by_signal_the_log_says_what_it_says_at_debug_by_the_settings() {
     let directory = settings(ANY_PORT, &[("a", &route("/*", &upstream.uri("/"), rest))]);
     let (mut process, address) = Process::run(directory.path());
     process.signal("USR1");
-    process.says("the level of the log is debug");
+    process.says("log level is now debug");
     assert_eq!(get(address, "/").status, 200);
     assert_eq!(get(address, "/").status, 200);
     let log = process.stop();
-    assert!(log.contains(" DEBUG] ") && log.contains("sending again on a new one"), "{log}");
+    assert!(log.contains(" DEBUG] ") && log.contains("retrying on a new one"), "{log}");
 }
 
 #[test]
@@ -192,7 +193,7 @@ fn a_reader_that_reads_nothing_holds_up_no_request_and_is_told_what_it_missed() 
     assert!(lost >= 10 && served < 1000, "{lost} of {served}");
     let mut log = String::new();
     let mut line = String::new();
-    while !line.contains(" of the log were dropped") {
+    while !line.contains(" log lines were dropped") {
         line.clear();
         assert!(errors.read_line(&mut line).unwrap() > 0, "{log}");
         log.push_str(&line);

@@ -92,12 +92,13 @@ fn each_failure_is_logged_once_with_its_cause_and_the_id_that_the_answer_has() {
         let lines = log.lines().filter(|line| line.contains(&format!("request_id={id}")));
         // an attempt that is followed by another has a line of its own, which is no failure yet
         let lines = lines.filter(|line| !line.contains(" attempt="));
-        let (access, causes): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.contains(" ms="));
+        let (access, causes): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.contains(" duration_ms="));
         assert_eq!((access.len(), causes.len()), (accesses, 1), "{code}: {access:?} {causes:?}");
         let code = format!(" code={code}");
         assert!(causes[0].ends_with(&code) && access.iter().all(|line| line.ends_with(&code)), "{causes:?}");
     }
-    let causes = log.lines().filter(|line| line.contains(" code=") && !line.contains(" ms=")).count();
+    let causes =
+        log.lines().filter(|line| line.contains(" code=") && !line.contains(" duration_ms=")).count();
     assert_eq!(causes, FAILURES.len() + 2, "{log}");
     assert!(log.contains("no answer within first_byte_timeout, 200ms, of the request"), "{log}");
 }
@@ -164,13 +165,13 @@ fn the_access_log_is_one_line_a_request_without_its_query_and_can_be_switched_of
         assert_eq!(get(address, "/a/b%20c?token=hush").status, 200);
         assert_eq!(get(address, "/nowhere").status, 404);
         let errors = process.stop();
-        let access: Vec<&str> = errors.lines().filter(|line| line.contains(" ms=")).collect();
+        let access: Vec<&str> = errors.lines().filter(|line| line.contains(" duration_ms=")).collect();
         assert_eq!(access.len(), lines, "{errors}");
         assert!(!errors.contains("hush"), "{errors}");
         if let [served, missed] = access[..] {
-            assert!(served.contains(" INFO ] GET /a/b%20c 200 route=a ms="), "{served}");
-            assert!(served.contains(" in=0 out=2 request_id="), "{served}");
-            assert!(missed.contains(" INFO ] GET /nowhere 404 route=- ms="), "{missed}");
+            assert!(served.contains(" INFO ] GET /a/b%20c 200 route=a duration_ms="), "{served}");
+            assert!(served.contains(" request_bytes=0 response_bytes=2 request_id="), "{served}");
+            assert!(missed.contains(" INFO ] GET /nowhere 404 route=- duration_ms="), "{missed}");
         }
         assert!(errors.contains("code=route_not_found"), "failures are no access log: {errors}");
     }

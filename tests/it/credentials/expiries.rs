@@ -56,7 +56,7 @@ fn recovers(cloud: &Cloud, mut environment: Variables, iam: &str) {
     let metrics = Exposition::of(admin);
     assert_eq!(metrics.count("apigw_invoker_credentials_refresh_failures_total", &[("route", "r")]), 1);
     assert_eq!(metrics.count("apigw_invoker_task_failures_total", &[("task", "credentials")]), 0);
-    sidecar.process.says("keys without a sensible expiry: it is in 1970 or before");
+    sidecar.process.says("keys with an invalid expiry, in 1970 or earlier");
     sidecar.end(cloud);
 }
 

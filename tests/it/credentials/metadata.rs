@@ -88,8 +88,8 @@ fn s4_keys_serve_past_their_expiry_while_the_metadata_service_fails() {
     let ready = get(admin, "/ready");
     assert_eq!(ready.status, 200);
     let told = ready.text();
-    assert!(told.contains(", and serves on until AWS refuses it") && told.contains("status 500"), "{told}");
-    sidecar.process.says("the metadata service gives no others, and AWS decides");
+    assert!(told.contains(", used until AWS refuses it") && told.contains("status 500"), "{told}");
+    sidecar.process.says("the metadata service returns no newer keys");
 
     // AWS decides
     let last = upstream.received().pop().unwrap().header("x-amz-security-token").map(str::to_owned);
@@ -101,7 +101,7 @@ fn s4_keys_serve_past_their_expiry_while_the_metadata_service_fails() {
     sidecar.recovers("/r");
     eventually("it is ready", || get(admin, "/ready").status == 200);
     let log = sidecar.end(&cloud);
-    assert_eq!(log.matches("the metadata service gives no others").count(), 1, "{log}");
+    assert_eq!(log.matches("the metadata service returns no newer keys").count(), 1, "{log}");
 }
 
 /// A metadata service that a script writes, and a route whose keys are its.
@@ -170,11 +170,11 @@ fn s4_a_role_is_assumed_with_the_last_keys_of_the_instance_while_the_metadata_se
     let told = ready.text();
     assert_eq!(ready.status, 200, "{told}");
     assert!(
-        told.contains("the role is assumed with the last keys of the instance, which expire at 20"),
+        told.contains("assuming the role with the last known keys of the instance, which expire at 20"),
         "{told}"
     );
     assert!(told.contains("status 500"), "{told}");
-    sidecar.process.says("the role is assumed with the last keys of the instance, which expire at 20");
+    sidecar.process.says("assuming the role with the last known keys of the instance, which expire at 20");
     sidecar.end(&cloud);
 }
 
@@ -192,7 +192,7 @@ fn x15_a_list_of_roles_that_is_html_panics_nowhere() {
             iam,
         );
         assert!(unavailable(&sidecar.get("/r")));
-        sidecar.process.says("its list of roles is none");
+        sidecar.process.says("its list of roles is malformed");
         let log = sidecar.process.errors();
         assert!(!log.contains("panic") && !log.contains("html"), "{log}");
     }

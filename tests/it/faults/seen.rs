@@ -75,8 +75,8 @@ impl Outcome {
         // what was called again has its own tests (`retries.rs`); here the last call counts
         let (access, told): (Vec<&str>, Vec<&str>) = lines
             .iter()
-            .filter(|line| !line.contains(" failed and is repeated: "))
-            .partition(|line| line.contains(" route=") && line.contains(" ms="));
+            .filter(|line| !line.contains(" failed, retrying: "))
+            .partition(|line| line.contains(" route=") && line.contains(" duration_ms="));
         let [access] = access[..] else { return Err(format!("{} access lines", access.len())) };
         let (status, code) = match self {
             Self::Whole(status, _) => (status, None),

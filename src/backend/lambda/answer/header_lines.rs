@@ -130,7 +130,7 @@ fn too_much() -> ProxyError {
 }
 
 fn bad_cookies() -> ProxyError {
-    invalid("cookies is not what was expected, an array of strings that headers can hold")
+    invalid("cookies must be an array of strings that are valid header values")
 }
 
 fn cookies(written: Option<Json<'_>>) -> Result<impl Iterator<Item = Json<'_>>, ProxyError> {
@@ -160,15 +160,15 @@ impl Member<'_> {
             Kind::Null | Kind::Object => {}
             // an empty map, as PHP writes it
             Kind::Array if headers.each_element().next().is_none() => {}
-            _ => return Err(invalid(format!("{} is not what was expected, an object", self.name))),
+            _ => return Err(invalid(format!("{} must be an object", self.name))),
         }
         for (name, value) in headers.each_member() {
-            let header = header_name(name).ok_or_else(|| self.failure(name, "is not a header's name"))?;
+            let header = header_name(name).ok_or_else(|| self.failure(name, "is not a valid header name"))?;
             let mut line = |value: Json<'_>| {
                 room.line(&header)?;
                 let text = self.scalar(room, name, value)?;
                 let value = HeaderValue::from_str(&text);
-                let value = value.map_err(|_| self.failure(name, "has a value that no header can have"))?;
+                let value = value.map_err(|_| self.failure(name, "has an invalid header value"))?;
                 put(header.clone(), value);
                 Ok::<_, ProxyError>(())
             };

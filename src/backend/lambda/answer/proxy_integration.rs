@@ -47,7 +47,7 @@ pub fn reply(version: PayloadVersion, upstream: UpstreamReply) -> Result<ClientR
         (None, ReplyBody::Whole(output)) => whole(version, output, headers),
         (None, ReplyBody::None { .. }) => whole(version, Bytes::new(), headers),
         (None, ReplyBody::Stream(_) | ReplyBody::Events(_)) => {
-            Err(invalid("the function's answer streams, and has no prelude"))
+            Err(invalid("the function's answer is a stream without a prelude"))
         }
     }
 }
@@ -55,7 +55,7 @@ pub fn reply(version: PayloadVersion, upstream: UpstreamReply) -> Result<ClientR
 /// A stream: the prelude says all but the body, which is what comes after it.
 fn after_prelude(prelude: &[u8], headers: HeaderMap, body: ReplyBody) -> Result<ClientReply, ProxyError> {
     let Some(members) = Members::read(prelude)? else {
-        return Err(invalid("the prelude of the function's answer is JSON, but no object"));
+        return Err(invalid("the prelude of the function's answer is JSON, but not an object"));
     };
     // the runtimes' own default
     let status = members.status_code.map_or(Ok(StatusCode::OK), status)?;
@@ -70,7 +70,9 @@ fn after_prelude(prelude: &[u8], headers: HeaderMap, body: ReplyBody) -> Result<
 fn whole(version: PayloadVersion, output: Bytes, headers: HeaderMap) -> Result<ClientReply, ProxyError> {
     let members = match (Members::read(&output)?, version) {
         (Some(members), _) => members,
-        (None, PayloadVersion::V1) => return Err(invalid("the function's answer is JSON, but no object")),
+        (None, PayloadVersion::V1) => {
+            return Err(invalid("the function's answer is JSON, but not an object"));
+        }
         (None, PayloadVersion::V2) => return Ok(inferred(output, headers)),
     };
     let status = match (members.status_code, version) {
@@ -154,9 +156,7 @@ fn status(written: Json<'_>) -> Result<StatusCode, ProxyError> {
 fn is_base64(written: Option<Json<'_>>) -> Result<bool, ProxyError> {
     match written.filter(|written| written.kind() != Kind::Null) {
         None => Ok(false),
-        Some(written) => {
-            written.boolean().ok_or_else(|| invalid("isBase64Encoded is not what was expected, a boolean"))
-        }
+        Some(written) => written.boolean().ok_or_else(|| invalid("isBase64Encoded must be a boolean")),
     }
 }
 
@@ -168,19 +168,19 @@ fn content(output: &Bytes, body: Option<Json<'_>>, is_base64: bool) -> Result<By
         Some((text, None)) => Ok(Bytes::from(text.unescaped())),
         // a value that is not a string is what a function has not turned into one
         None if !is_base64 => Ok(output.slice_ref(body.written().as_bytes())),
-        None => Err(invalid("body is not what isBase64Encoded promises, a string")),
+        None => Err(invalid("isBase64Encoded is true, but body is not a string")),
     }
 }
 
 fn decoded(body: &[u8]) -> Result<Bytes, ProxyError> {
     lenient_base64::decode(body).map(Bytes::from).map_err(|error| {
-        invalid(format!("body is not what isBase64Encoded promises, standard base64: {error}"))
+        invalid(format!("isBase64Encoded is true, but body is not standard base64: {error}"))
     })
 }
 
 /// The debug line about a body that API Gateway would have refused.
 fn remark_on_body(body: Json<'_>) -> Option<Remark> {
     let is_usual = matches!(body.kind(), Kind::Text | Kind::Null) || log::max_level() < Level::Debug;
-    let text = "the function's `body` is not a string, and goes to the client as the JSON that it is";
+    let text = "the function's `body` is not a string, it is sent to the client as JSON";
     (!is_usual).then(|| Remark { level: Level::Debug, text: text.to_owned() })
 }

@@ -86,22 +86,24 @@ impl Fault {
     pub fn cause(self) -> &'static str {
         match self {
             Self::TooLarge => {
-                "the list of headers has 256 KiB or more, or repeats more than 16 KiB of the table of headers"
+                "the header list has 256 KiB or more, or repeats more than 16 KiB of the dynamic table"
             }
             Self::LongPath => "`:path` is too long",
-            Self::Name => "a header's name has a capital or another byte that is not allowed in names",
-            Self::Value => "a header's value has a control byte",
-            Self::OfConnection => "a header of connections, which HTTP/2 does not allow (RFC 9113, 8.2.2)",
-            Self::Length => "a `content-length` is no number, or not the length of the body",
-            Self::UnknownPseudo => "a pseudo-header is none of requests",
-            Self::MisplacedPseudo => "a pseudo-header comes twice, or behind a header",
+            Self::Name => "a header name has an upper-case letter or another invalid byte",
+            Self::Value => "a header value has a control character",
+            Self::OfConnection => {
+                "a connection-specific header, which HTTP/2 does not allow (RFC 9113, 8.2.2)"
+            }
+            Self::Length => "`content-length` is not a number or not the length of the body",
+            Self::UnknownPseudo => "an unknown pseudo-header",
+            Self::MisplacedPseudo => "a pseudo-header is repeated or follows a regular header",
             Self::Pseudo => {
                 "`:method`, `:scheme` or `:path` is missing, or CONNECT has one that it must not have"
             }
             Self::Method => "`:method` is not a method",
             Self::Scheme => "`:scheme` is not a scheme",
-            Self::Path => "`:path` has a blank or a control byte, or does not begin with a slash",
-            Self::Authority => "`:authority` is empty or has a control byte",
+            Self::Path => "`:path` has a space or a control character, or does not begin with a slash",
+            Self::Authority => "`:authority` is empty or has a control character",
         }
     }
 }

@@ -35,13 +35,15 @@ pub struct Violation {
 }
 
 const OUT_OF_ORDER: Violation =
-    Violation { reason: Reason::PROTOCOL_ERROR, cause: "another frame comes in the middle of a head" };
+    Violation { reason: Reason::PROTOCOL_ERROR, cause: "another frame between HEADERS and its CONTINUATION" };
 const NO_STREAM: Violation =
-    Violation { reason: Reason::PROTOCOL_ERROR, cause: "a HEADERS frame is of no stream" };
-const TOO_LARGE: Violation =
-    Violation { reason: Reason::FRAME_SIZE_ERROR, cause: "a CONTINUATION frame is larger than announced" };
+    Violation { reason: Reason::PROTOCOL_ERROR, cause: "a HEADERS frame on stream 0" };
+const TOO_LARGE: Violation = Violation {
+    reason: Reason::FRAME_SIZE_ERROR,
+    cause: "a CONTINUATION frame exceeds the frame size limit",
+};
 const TOO_MANY: Violation =
-    Violation { reason: Reason::ENHANCE_YOUR_CALM, cause: "a head comes in too many CONTINUATION frames" };
+    Violation { reason: Reason::ENHANCE_YOUR_CALM, cause: "too many CONTINUATION frames" };
 const PADDING: Violation = Violation {
     reason: Reason::PROTOCOL_ERROR,
     cause: "padding or priority does not fit in a HEADERS frame",

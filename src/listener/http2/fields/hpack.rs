@@ -18,8 +18,8 @@ const KEPT: usize = 1 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
-const SHORT: Malformed = Malformed("a block that ends within a field");
-const UNKNOWN: Malformed = Malformed("an index that is in no table");
+const SHORT: Malformed = Malformed("a header block that ends inside a field");
+const UNKNOWN: Malformed = Malformed("an index outside of the tables");
 
 /// The decoder of a connection.
 #[derive(Debug)]
@@ -49,10 +49,10 @@ impl Decoder {
                 take(self.table.field(index).ok_or(UNKNOWN)?);
             } else if first & 0xe0 == 0x20 {
                 if has_fields {
-                    return Err(Malformed("a change of the table's size behind a field"));
+                    return Err(Malformed("a table size update after a field"));
                 }
                 let limit = integer(&mut rest, 5)?;
-                self.table.resize(limit).ok_or(Malformed("a table larger than allowed"))?;
+                self.table.resize(limit).ok_or(Malformed("a table size above the limit"))?;
                 continue;
             } else {
                 self.literal(&mut rest, first & 0x40 != 0, &mut take)?;
@@ -108,7 +108,7 @@ fn integer(rest: &mut &[u8], prefix: u8) -> Result<usize, Malformed> {
             return Ok(value);
         }
     }
-    Err(Malformed("an integer of too many bytes"))
+    Err(Malformed("an integer with too many bytes"))
 }
 
 /// Decodes a string (RFC 7541, 5.2), into `buffer` if the string is in Huffman code.

@@ -100,12 +100,12 @@ pub fn decode(coded: &[u8], decoded: &mut Vec<u8>) -> Result<(), Malformed> {
         if length > count {
             break;
         }
-        decoded.push(u8::try_from(symbol).map_err(|_| Malformed("a string with the end symbol"))?);
+        decoded.push(u8::try_from(symbol).map_err(|_| Malformed("a Huffman string with the EOS symbol"))?);
         bits <<= length;
         count -= length;
     }
     let is_padding = count < 8 && bits.leading_ones() >= count;
-    if is_padding { Ok(()) } else { Err(Malformed("a string with wrong padding")) }
+    if is_padding { Ok(()) } else { Err(Malformed("a Huffman string with wrong padding")) }
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ fn other_region(settings: &ApiGatewaySettings, id: &str) -> Option<String> {
     let (host, iam) = (&settings.function_uri.host, settings.authorization.iam.as_ref()?);
     let region = region_in(host).filter(|region| *region != iam.region)?;
     Some(format!(
-        "route {id}: it signs for the region {}, and {host} is in {region}: set aws_region",
+        "route {id}: signs for the region {}, but {host} is in {region}: set aws_region",
         iam.region
     ))
 }

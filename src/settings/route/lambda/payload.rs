@@ -69,9 +69,10 @@ impl WrittenLambda {
             ("stage_variables", self.stage_variables.is_some()),
         ] {
             if is_there {
-                checker
-                    .below(key)
-                    .mistake("the event has no such part", "`awsgateway_compatible: true` beside it");
+                checker.below(key).mistake(
+                    "has no effect without `awsgateway_compatible`",
+                    "`awsgateway_compatible: true`, or remove the key",
+                );
             }
         }
     }

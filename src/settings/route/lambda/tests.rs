@@ -80,7 +80,7 @@ fn k39_neither_is_valid_and_takes_the_chain_or_a_profile() {
     assert!(matches!(own.source.origin, Origin::Keys(keys) if keys.access_key_id() == "own"));
     assert_wrong(
         &named("aws_key: a\naws_secret: s\naws_profile: p"),
-        &["lambda.aws_profile: aws_key is there too"],
+        &["lambda.aws_profile: conflicts with `aws_key`"],
     );
     assert_wrong(&named("aws_key:"), &["lambda.aws_key: found nothing"]);
 }
@@ -94,8 +94,11 @@ fn a_role_is_assumed_with_kongs_session_name_on_whatever_keys_there_are() {
     assert_eq!((&*role.arn, &*role.session_name), ("arn:aws:iam::123456789012:role/path/caller", "kong"));
     assert_eq!((role.external_id.as_deref(), role.duration.unwrap().as_secs()), (Some("id-1"), 3600));
     assert_eq!(source.sts_endpoint.as_deref(), Some("http://127.0.0.1:9081"));
-    assert_wrong(&named("aws_assume_role_arn: role/x"), &["lambda.aws_assume_role_arn: `role/x` is wrong"]);
-    assert_wrong(&named("aws_external_id: id-1"), &["lambda.aws_external_id: there is no role to assume"]);
+    assert_wrong(
+        &named("aws_assume_role_arn: role/x"),
+        &["lambda.aws_assume_role_arn: invalid value `role/x`"],
+    );
+    assert_wrong(&named("aws_external_id: id-1"), &["lambda.aws_external_id: has no effect without a role"]);
     assert_wrong(
         &named(&format!("{arn}\naws_role_duration: 1m")),
         &["lambda.aws_role_duration: 1m is out of range"],
@@ -192,16 +195,16 @@ fn an_arn_agrees_with_region_and_qualifier() {
     let arn = "function_name: arn:aws:lambda:us-west-2:123456789012:function:f:live\n";
     assert_wrong(
         &format!("{arn}aws_region: us-east-1"),
-        &["lambda.aws_region: `us-east-1` is not the region of function_name, `us-west-2`"],
+        &["lambda.aws_region: `us-east-1` conflicts with `us-west-2` in function_name"],
     );
     assert_wrong(
         &format!("{arn}qualifier: test"),
-        &["lambda.qualifier: `test` is not the one in function_name"],
+        &["lambda.qualifier: `test` conflicts with the qualifier in function_name"],
     );
     assert_eq!(right(&format!("{arn}qualifier: live")).qualifier.as_deref(), Some("live"));
     assert_wrong(&named("qualifier: 'a b'"), &["lambda.qualifier"]);
     assert_wrong("aws_region: us-east-1", &["lambda.function_name: missing"]);
-    assert_wrong("aws_region: us-east-1\nfunction_name: a/b", &["lambda.function_name: `a/b` is wrong"]);
+    assert_wrong("aws_region: us-east-1\nfunction_name: a/b", &["lambda.function_name: invalid value `a/b`"]);
 }
 
 #[test]
@@ -214,9 +217,12 @@ fn h05_h06_upstream_url_stands_for_region_and_function_or_agrees_with_them() {
     right(&named("upstream_url: aws-lambda://us-east-1/f"));
     assert_wrong(
         &named("upstream_url: aws-lambda://us-west-2/f"),
-        &["lambda.aws_region: `us-east-1` is not what upstream_url says, `us-west-2`"],
+        &["lambda.aws_region: `us-east-1` conflicts with `us-west-2` in upstream_url"],
     );
-    assert_wrong(&named("upstream_url: aws-lambda://us-east-1/g"), &["lambda.function_name: `f` is not"]);
+    assert_wrong(
+        &named("upstream_url: aws-lambda://us-east-1/g"),
+        &["lambda.function_name: `f` conflicts with `g` in upstream_url"],
+    );
     assert_wrong(
         &named("upstream_url: http://us-east-1/f"),
         &["lambda.upstream_url", "aws-lambda://REGION/FUNCTION"],
@@ -237,16 +243,16 @@ fn one_wrong_value_is_one_mistake() {
 #[test]
 fn what_contradicts_itself_or_would_not_be_read_is_a_mistake() {
     let url = "upstream_url: aws-lambda://us-east-1/f?invocation_type=Event\ninvocation_type: DryRun";
-    assert_wrong(url, &["lambda.invocation_type: is not what upstream_url says"]);
+    assert_wrong(url, &["lambda.invocation_type: conflicts with upstream_url"]);
     assert_wrong(
         &named("host: lambda.eu-west-1.amazonaws.com"),
-        &["lambda.host: is of the region eu-west-1"],
+        &["lambda.host: is in the region eu-west-1"],
     );
     assert_wrong(
         &named("host: localhost\nuse_fips_endpoint: true"),
-        &["lambda.use_fips_endpoint: `host` is there"],
+        &["lambda.use_fips_endpoint: conflicts with `host`"],
     );
-    assert_wrong(&named("stage: prod"), &["lambda.stage: the event has no such part"]);
+    assert_wrong(&named("stage: prod"), &["lambda.stage: has no effect without `awsgateway_compatible`"]);
 }
 
 #[test]
@@ -333,7 +339,7 @@ fn one_backend_a_route() {
     );
     let documents = [Document::process(String::new()), Document::route("f", text)];
     let mistakes = Settings::from_documents(&documents, &BTreeMap::new()).unwrap_err().to_string();
-    assert!(mistakes.contains("lambda: `api_gateway` is there too"), "{mistakes}");
+    assert!(mistakes.contains("lambda: conflicts with `api_gateway`"), "{mistakes}");
 }
 
 #[test]

@@ -85,16 +85,14 @@ impl WrittenLambda {
             ("log_type", differ(self.log_type, url.log_type)),
         ] {
             if contradicts {
-                checker
-                    .below(key)
-                    .mistake("is not what upstream_url says", "the same in both, or only in one");
+                checker.below(key).mistake("conflicts with upstream_url", "the same in both, or only in one");
             }
         }
         let mut both = |key: &str, own: &mut Option<String>, urls: Option<String>| match (&own, urls) {
             (Some(own), Some(urls)) if *own != urls => {
                 let own = checker.quoted(key, own, "the value");
-                let urls = checker.quoted("upstream_url", &urls, "which is another");
-                let problem = format!("{own} is not what upstream_url says, {urls}");
+                let urls = checker.quoted("upstream_url", &urls, "another value");
+                let problem = format!("{own} conflicts with {urls} in upstream_url");
                 checker.below(key).mistake(problem, "the same in both, or only in one");
             }
             (None, Some(urls)) => *own = Some(urls),
@@ -122,7 +120,7 @@ impl WrittenLambda {
             })?;
             if function.qualifier.as_ref().is_some_and(|own| own != qualifier) {
                 let qualifier = checker.quoted("qualifier", qualifier, "the value");
-                let problem = format!("{qualifier} is not the one in function_name");
+                let problem = format!("{qualifier} conflicts with the qualifier in function_name");
                 checker.below("qualifier").mistake(problem, "the same in both, or only in one");
             }
         }
@@ -148,16 +146,18 @@ impl WrittenLambda {
             && own != of_arn
         {
             let own = checker.quoted("aws_region", &own, "the value");
-            let of_arn = checker.quoted("function_name", &of_arn, "which is another");
-            let problem = format!("{own} is not the region of function_name, {of_arn}");
+            let of_arn = checker.quoted("function_name", &of_arn, "another value");
+            let problem = format!("{own} conflicts with {of_arn} in function_name");
             checker.below("aws_region").mistake(problem, "the region of the ARN");
             return None;
         }
         if let Some(of_host) = of_host.filter(|of_host| *of_host != region) {
             let problem = match (checker.quotable("host", &of_host), checker.quotable("aws_region", &region))
             {
-                (Some(of_host), Some(own)) => format!("is of the region {of_host}, and the route's is {own}"),
-                _ => "is of another region than the route".to_owned(),
+                (Some(of_host), Some(own)) => {
+                    format!("is in the region {of_host}, but the route's region is {own}")
+                }
+                _ => "is in another region than the route".to_owned(),
             };
             checker.below("host").mistake(problem, "the host of that region, or none");
         }
@@ -194,7 +194,7 @@ impl WrittenLambda {
             ("use_dualstack_endpoint", self.use_dualstack_endpoint),
         ] {
             if is_on == Some(true) {
-                checker.below(key).mistake("`host` is there too", "one of the two");
+                checker.below(key).mistake("conflicts with `host`", "one of the two");
             }
         }
     }
@@ -253,7 +253,7 @@ impl WrittenLambda {
         let keepalive = checker.settled(declared!(WrittenLambda, "keepalive"), self.keepalive);
         if !keepalive.is_zero() && keepalive < SHORTEST_KEEPALIVE {
             // Kong takes any; a connection looks for its end once a second
-            checker.below("keepalive").warn("shorter than 1s, and raised to 1s; `0` keeps no connections");
+            checker.below("keepalive").warn("shorter than 1s, raised to 1s; `0` turns keep-alive off");
         }
         OwnWay {
             timeout: TIMEOUT,

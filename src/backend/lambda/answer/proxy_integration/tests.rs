@@ -147,7 +147,7 @@ fn r19_l12_without_a_status_version_1_is_502() {
     }
     for output in ["1", "null", "[]", r#""text""#] {
         let cause = why(called(PayloadVersion::V1, output));
-        assert_eq!(cause, "the function's answer is JSON, but no object");
+        assert_eq!(cause, "the function's answer is JSON, but not an object");
     }
 }
 
@@ -156,7 +156,7 @@ fn r20_headers_that_are_no_object_are_502() {
     for member in ["headers", "multiValueHeaders"] {
         for value in [r#""text""#, "1", "true", "[1]"] {
             let cause = bad(&format!(r#"{{"statusCode":200,"{member}":{value}}}"#));
-            assert_eq!(cause, format!("{member} is not what was expected, an object"));
+            assert_eq!(cause, format!("{member} must be an object"));
         }
         for value in [r#"{"x":{}}"#, r#"{"x":[[]]}"#, r#"{"x":["a",{}]}"#] {
             let cause = bad(&format!(r#"{{"statusCode":200,"{member}":{value}}}"#));
@@ -180,7 +180,7 @@ fn r21_e9_a_body_that_is_no_string_goes_out_as_the_json_that_it_is() {
             assert!(remark.text.contains("`body` is not a string"), "{}", remark.text);
         }
         let cause = bad(&format!(r#"{{"statusCode":200,"body":{body},"isBase64Encoded":true}}"#));
-        assert_eq!(cause, "body is not what isBase64Encoded promises, a string");
+        assert_eq!(cause, "isBase64Encoded is true, but body is not a string");
     }
     for body in ["null", r#""text""#] {
         assert_eq!(good(&format!(r#"{{"statusCode":200,"body":{body}}}"#)).remarks, []);
@@ -201,7 +201,7 @@ fn r22_a_body_that_is_null_or_empty_is_empty() {
 fn r23_a_flag_that_is_no_boolean_is_502() {
     for flag in [r#""abc""#, "[]", "1", r#""true""#] {
         let cause = bad(&format!(r#"{{"statusCode":200,"body":"dGVzdA==","isBase64Encoded":{flag}}}"#));
-        assert_eq!(cause, "isBase64Encoded is not what was expected, a boolean");
+        assert_eq!(cause, "isBase64Encoded must be a boolean");
     }
 }
 
@@ -244,7 +244,7 @@ fn r24_r25_l10_a_body_is_decoded_if_the_flag_says_so() {
 fn r26_base64_that_is_none_is_502() {
     for body in ["!", "dGVz dA==", "dGVzd-__", "A", "dGVzdA==dGVzdA=="] {
         let cause = bad(&format!(r#"{{"statusCode":200,"body":"{body}","isBase64Encoded":true}}"#));
-        assert!(cause.starts_with("body is not what isBase64Encoded promises, standard base64: "), "{cause}");
+        assert!(cause.starts_with("isBase64Encoded is true, but body is not standard base64: "), "{cause}");
     }
 }
 
@@ -330,16 +330,16 @@ fn r31_r35_framing_and_connection_are_not_the_functions() {
 #[test]
 fn l08_x15_names_and_values_that_are_no_http_are_502() {
     for (headers, expected) in [
-        (r#"{":other":"1"}"#, "`:other` is not a header's name"),
-        (r#"{"a b":"1"}"#, "`a b` is not a header's name"),
-        (r#"{"":"1"}"#, "`` is not a header's name"),
-        (r#"{"x\n":"1"}"#, "`x\\n` is not a header's name"),
+        (r#"{":other":"1"}"#, "`:other` is not a valid header name"),
+        (r#"{"a b":"1"}"#, "`a b` is not a valid header name"),
+        (r#"{"":"1"}"#, "`` is not a valid header name"),
+        (r#"{"x\n":"1"}"#, "`x\\n` is not a valid header name"),
         // as httparse reads an upstream's
-        (r#"{"x\"y":"1"}"#, "`x\"y` is not a header's name"),
-        (r#"{"x":"secret\r\ny: 1"}"#, "`x` has a value that no header can have"),
-        (r#"{"x":"secret\u0000"}"#, "`x` has a value that no header can have"),
-        (r#"{"x":"secret\r"}"#, "`x` has a value that no header can have"),
-        (r#"{"x":["a","secret\u007f"]}"#, "`x` has a value that no header can have"),
+        (r#"{"x\"y":"1"}"#, "`x\"y` is not a valid header name"),
+        (r#"{"x":"secret\r\ny: 1"}"#, "`x` has an invalid header value"),
+        (r#"{"x":"secret\u0000"}"#, "`x` has an invalid header value"),
+        (r#"{"x":"secret\r"}"#, "`x` has an invalid header value"),
+        (r#"{"x":["a","secret\u007f"]}"#, "`x` has an invalid header value"),
     ] {
         for member in ["headers", "multiValueHeaders"] {
             let cause = bad(&format!(r#"{{"statusCode":200,"{member}":{headers}}}"#));
@@ -383,7 +383,7 @@ fn r36_cookies_are_lines_before_those_of_the_headers() {
     assert_eq!(values(&reply, "set-cookie"), ["a=1; Path=/", "b=2", "c=3"]);
     for cookies in [r#""a=1""#, "{}", "[1]", "[null]", r#"["a\n"]"#] {
         let cause = bad(&format!(r#"{{"statusCode":200,"cookies":{cookies}}}"#));
-        assert_eq!(cause, "cookies is not what was expected, an array of strings that headers can hold");
+        assert_eq!(cause, "cookies must be an array of strings that are valid header values");
     }
 }
 
@@ -510,7 +510,7 @@ fn x5_what_is_beyond_the_limits_is_refused_unless_the_answer_is_none() {
     }
     let name = "\\u0061".repeat(1 << 16);
     let cause = bad(&format!(r#"{{"statusCode":200,"headers":{{"{name}":""}}}}"#));
-    assert_eq!(cause, format!("headers: `{}…` is not a header's name", "a".repeat(100)));
+    assert_eq!(cause, format!("headers: `{}…` is not a valid header name", "a".repeat(100)));
 }
 
 #[test]
