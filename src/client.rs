@@ -64,7 +64,7 @@ use crate::{
     metrics::Metrics,
     settings::Timeouts,
     signing::SigningHeaders,
-    system::patience::poll_due,
+    system::lazy_deadline::poll_due,
 };
 
 /// Sends requests and keeps connections for one worker thread.
@@ -112,7 +112,7 @@ impl Client {
         used: &mut Connection,
     ) -> Result<UpstreamReply, ProxyError> {
         // what was asked for is the same the second time (RFC 9110, 9.2.2)
-        let is_repeatable = request.method.is_idempotent() && request.body.is_at_hand();
+        let is_repeatable = request.method.is_idempotent() && request.body.is_buffered();
         let pool = self.pool(endpoint);
         let mut kept = pool.take();
         loop {

@@ -28,7 +28,7 @@ use crate::{
         via::Via,
     },
     proxy::{self, Chosen, record},
-    routing::{Mismatch, RouteTable, standing},
+    routing::{Mismatch, RouteTable, match_rule},
     settings::{Hidden, RouteSettings, Settings, Tracing},
     text::listing::joined,
     tls::Configurations,
@@ -215,11 +215,11 @@ impl Refusal {
 /// Every route with how it stands, best first; what does not fit comes in the order of the files.
 fn candidates(settings: &Settings, request: &Request, host: &str) -> Vec<Candidate> {
     let (path, method) = (request.uri().path(), request.method());
-    let standings: Vec<_> =
-        settings.routes.iter().map(|route| (route, standing(&route.rule, host, path, method))).collect();
+    let specificities: Vec<_> =
+        settings.routes.iter().map(|route| (route, match_rule(&route.rule, host, path, method))).collect();
     let fitting = |enabled: bool| {
-        let of = standings.iter().filter(move |(route, _)| route.enabled == enabled);
-        of.filter_map(|(route, standing)| Some((*route, standing.as_ref().ok()?)))
+        let of = specificities.iter().filter(move |(route, _)| route.enabled == enabled);
+        of.filter_map(|(route, specificity)| Some((*route, specificity.as_ref().ok()?)))
     };
     let mut best: Vec<_> = fitting(true).collect();
     best.sort_by(|(_, one), (_, other)| other.cmp(one));
@@ -229,19 +229,19 @@ fn candidates(settings: &Settings, request: &Request, host: &str) -> Vec<Candida
         takes_it,
         why,
     };
-    let winner = best.first().map(|(_, standing)| **standing);
+    let winner = best.first().map(|(_, specificity)| **specificity);
     let mut candidates: Vec<Candidate> = best
         .iter()
         .enumerate()
-        .map(|(at, (route, standing))| match winner {
-            Some(winner) if at > 0 => candidate(route, false, standing.why_it_lost(&winner).to_owned()),
-            _ => candidate(route, true, standing.fit()),
+        .map(|(at, (route, specificity))| match winner {
+            Some(winner) if at > 0 => candidate(route, false, specificity.why_it_lost(&winner).to_owned()),
+            _ => candidate(route, true, specificity.fit()),
         })
         .collect();
     candidates
         .extend(fitting(false).map(|(route, _)| candidate(route, false, "enabled: it is not".to_owned())));
-    candidates.extend(standings.iter().filter_map(|(route, standing)| {
-        let mismatch = standing.as_ref().err()?;
+    candidates.extend(specificities.iter().filter_map(|(route, specificity)| {
+        let mismatch = specificity.as_ref().err()?;
         Some(candidate(route, false, mismatch_text(*mismatch, route)))
     }));
     candidates

@@ -32,7 +32,7 @@ pub use route::{
     endpoint_variant::EndpointVariant,
     forward_proxy::{ForwardProxy, HostPort},
     function_uri::FunctionUri,
-    key_source::{MetadataProtocol, MountedKeys, Origin, Part, Role, Source, is_key, is_swapped},
+    key_source::{CredentialProvider, MetadataProtocol, MountedKeys, Part, Role, Source, is_key, is_swapped},
     lambda::{
         AnswerSettings, EmptyArraysMode, ForwardedParts, GatewayEvent, InvocationType, InvokeMode,
         LambdaEndpoint, LambdaSettings, LogType, PayloadSettings, PayloadVersion,

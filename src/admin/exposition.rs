@@ -147,7 +147,7 @@ impl Exposed for Route {
             let state = route.circuit_breaker.as_ref().map(|breaker| match breaker.state(Instant::now()) {
                 State::Closed => 0.0,
                 State::Open => 1.0,
-                State::Trying => 2.0,
+                State::HalfOpen => 2.0,
             });
             sample([&route.id], state)
         },

@@ -21,7 +21,7 @@ use crate::{
         self, Mistakes, Settings,
         rust_log::{self, RustLog},
     },
-    state::{open_files::OpenFiles, reload::Origin},
+    state::{open_files::OpenFiles, reload::SettingsOrigin},
     system::{
         detached,
         supervision::{self, catch_in},
@@ -62,7 +62,7 @@ pub(crate) fn serve(settings: Settings, directory: Option<&Path>, ready: impl Fn
     let mut first = pin!(first);
     let mut application = build(&system, files, settings, first.as_mut())?;
     if let Some(directory) = directory {
-        application = application.following(Origin { directory: directory.to_owned(), hangup });
+        application = application.following(SettingsOrigin { directory: directory.to_owned(), hangup });
     }
     log_addresses(&application);
     ready(&application);

@@ -39,7 +39,7 @@ use super::{dial::dial, endpoint::Endpoint, room::UpstreamRoom, stream::Stream};
 use crate::{
     message::error::{ErrorKind, ProxyError},
     metrics::{EndpointMetrics, Metrics},
-    system::patience::poll_due,
+    system::lazy_deadline::poll_due,
 };
 
 /// Asks one endpoint, and keeps its connection for a while.

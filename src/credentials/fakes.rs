@@ -15,13 +15,13 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::way::Way;
-use crate::settings::{EndpointVariant, MetadataProtocol, Origin, Role, Source};
+use super::aws_transport::AwsTransport;
+use crate::settings::{CredentialProvider, EndpointVariant, MetadataProtocol, Role, Source};
 use crate::tls::Configurations;
 
 /// A way without a proxy.
-pub fn way() -> Way {
-    Way { tls: Configurations::default().get(false, None, None).unwrap(), proxy: None }
+pub fn transport() -> AwsTransport {
+    AwsTransport { tls: Configurations::default().get(false, None, None).unwrap(), proxy: None }
 }
 
 /// A server on a port of its own.
@@ -124,7 +124,7 @@ pub fn sts_answer(request: &str, number: u32, expiry: SystemTime) -> String {
 /// Keys of the settings, exchanged for a role's at `sts`.
 pub fn role_source(sts: &Server) -> Source {
     Source {
-        origin: Origin::Keys(Credentials::new("AKIDBASE", "hush-base", None, None, "settings")),
+        origin: CredentialProvider::Keys(Credentials::new("AKIDBASE", "hush-base", None, None, "settings")),
         role: Some(Role {
             arn: "arn:aws:iam::123456789012:role/r".to_owned(),
             session_name: "shop/orders".to_owned(),

@@ -10,17 +10,17 @@ use aws_credential_types::{Credentials, provider::future::ProvideCredentials};
 use aws_types::os_shim_internal::Env;
 
 use super::{
+    aws_transport::AwsTransport,
     chain::{self, Choice, Environment, Profile, Surroundings},
     identity::CallerUnknown,
     instance_keys::InstanceKeys,
     mounted, shared_files, source_name,
     status::Caller,
     sts::{ENDPOINT_VARIABLES, Fetched, Sts, causes},
-    way::Way,
 };
 use crate::{
     client::Endpoint,
-    settings::{Origin, Role, Source},
+    settings::{CredentialProvider, Role, Source},
     system::file_stamps::Stamps,
 };
 
@@ -43,10 +43,10 @@ pub trait Fetch: Send + Sync + 'static {
 pub async fn choice(source: &Source, environment: &Env) -> Result<Choice, String> {
     match &source.origin {
         // a route's own keys come as they are, and so do those of the environment
-        Origin::Keys(keys) => Ok(Box::new(Environment(keys.clone()))),
-        Origin::Mounted(keys) => Ok(Box::new(Environment(mounted::read(keys)?))),
-        Origin::Profile(name) => Ok(Box::new(Profile(name.clone()))),
-        Origin::Chain => {
+        CredentialProvider::Keys(keys) => Ok(Box::new(Environment(keys.clone()))),
+        CredentialProvider::Mounted(keys) => Ok(Box::new(Environment(mounted::read(keys)?))),
+        CredentialProvider::Profile(name) => Ok(Box::new(Profile(name.clone()))),
+        CredentialProvider::Chain => {
             let has_default_profile = shared_files::have_default_profile(environment).await;
             let environment = |name: &str| environment.get(name).ok();
             let metadata = source.metadata;
@@ -60,16 +60,16 @@ pub async fn choice(source: &Source, environment: &Env) -> Result<Choice, String
 pub struct Aws {
     pub(super) source: Source,
     pub(super) environment: Env,
-    pub(super) way: Way,
+    pub(super) transport: AwsTransport,
     pub(super) sts: Sts,
     pub(super) instance_keys: InstanceKeys,
 }
 
 impl Aws {
     /// The keys of `source`, in the process's environment.
-    pub fn new(source: Source, way: Way) -> Self {
-        let sts = Sts::new(&source, way.clone());
-        Self { source, environment: Env::real(), way, sts, instance_keys: InstanceKeys::default() }
+    pub fn new(source: Source, transport: AwsTransport) -> Self {
+        let sts = Sts::new(&source, transport.clone());
+        Self { source, environment: Env::real(), transport, sts, instance_keys: InstanceKeys::default() }
     }
 
     /// What is configured now.
@@ -90,7 +90,7 @@ impl Aws {
         self.refuse_empty_endpoint()?;
         let url = self.sts.url().await?;
         let uri = url.parse().map_err(|_| format!("{url} is no URL"))?;
-        self.way.endpoint(&uri).map(Some)
+        self.transport.endpoint(&uri).map(Some)
     }
 
     pub(super) fn variable(&self, name: &str) -> Option<String> {
@@ -129,7 +129,7 @@ impl Aws {
             .with_behavior_version(Some(BehaviorVersion::latest()))
             .with_use_fips(Some(self.source.variant.fips))
             .with_use_dual_stack(Some(self.source.variant.dual_stack))
-            .with_http_client(self.way.client())
+            .with_http_client(self.transport.client())
     }
 }
 
@@ -160,10 +160,12 @@ impl Fetch for Aws {
 
     fn stamps(&self) -> Option<Stamps> {
         match &self.source.origin {
-            Origin::Keys(_) => None,
-            Origin::Mounted(keys) => Some(Stamps::of(mounted::files(keys).cloned())),
+            CredentialProvider::Keys(_) => None,
+            CredentialProvider::Mounted(keys) => Some(Stamps::of(mounted::files(keys).cloned())),
             // a file that appears may change what the chain chooses
-            Origin::Profile(_) | Origin::Chain => Some(shared_files::stamps(&self.environment)),
+            CredentialProvider::Profile(_) | CredentialProvider::Chain => {
+                Some(shared_files::stamps(&self.environment))
+            }
         }
     }
 }
@@ -173,17 +175,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::credentials::fakes::{Server, ok, role_source, sts, way};
+    use crate::credentials::fakes::{Server, ok, role_source, sts, transport};
     use crate::settings::MetadataProtocol;
 
     fn chain(server: &Server, variables: &[(&str, &str)]) -> Aws {
         let source = Source {
-            origin: Origin::Chain,
+            origin: CredentialProvider::Chain,
             role: None,
             metadata: MetadataProtocol::V1,
             ..role_source(server)
         };
-        Aws { environment: Env::from_slice(variables), ..Aws::new(source, way()) }
+        Aws { environment: Env::from_slice(variables), ..Aws::new(source, transport()) }
     }
 
     #[actix_rt::test]
@@ -263,8 +265,11 @@ mod tests {
     async fn a_profile_that_is_nowhere_is_told_with_the_files_that_were_looked_at() {
         let home = tempfile::tempdir().unwrap();
         let at = home.path().display().to_string();
-        let source = Source { origin: Origin::Profile("nosuch".into()), ..chain(&sts().await, &[]).source };
-        let aws = Aws { environment: Env::from_slice(&[("HOME", &at)]), ..Aws::new(source, way()) };
+        let source = Source {
+            origin: CredentialProvider::Profile("nosuch".into()),
+            ..chain(&sts().await, &[]).source
+        };
+        let aws = Aws { environment: Env::from_slice(&[("HOME", &at)]), ..Aws::new(source, transport()) };
         assert_eq!(
             aws.fetch().await.unwrap_err(),
             format!(
@@ -281,7 +286,7 @@ mod tests {
         std::fs::write(&file, config).unwrap();
         let variables = [("AWS_CONFIG_FILE", file.to_str().unwrap())];
         let aws = Aws { environment: Env::from_slice(&variables), ..chain(&server, &[]) };
-        let source = Source { origin: Origin::Profile(name.into()), ..aws.source.clone() };
+        let source = Source { origin: CredentialProvider::Profile(name.into()), ..aws.source.clone() };
         (home, server, Aws { source, ..aws })
     }
 
@@ -353,7 +358,7 @@ mod tests {
             for aws in [of_chain, of_profile] {
                 let service = metadata_once(expiry).await;
                 let endpoint = format!("http://{}", service.address);
-                let is_profile = matches!(aws.source.origin, Origin::Profile(_));
+                let is_profile = matches!(aws.source.origin, CredentialProvider::Profile(_));
                 let file = if is_profile { ("AWS_CONFIG_FILE", &*config) } else { ("NOTHING", "") };
                 let variables = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", &*endpoint), file];
                 let aws = Aws { environment: Env::from_slice(&variables), ..aws };

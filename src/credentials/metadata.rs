@@ -17,7 +17,7 @@ use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkErro
 use http::{StatusCode, Uri};
 use serde::Deserialize;
 
-use super::{sts::causes, way::Way};
+use super::{aws_transport::AwsTransport, sts::causes};
 use crate::system::wall_clock;
 
 /// Off EC2 nobody answers there; a pod waits no longer than this for nothing.
@@ -35,7 +35,7 @@ const NO_SUCH_TOKEN: [u16; 3] = [403, 404, 405];
 #[derive(Debug)]
 pub enum Service<'a> {
     V1 {
-        way: &'a Way,
+        transport: &'a AwsTransport,
         endpoint: String,
     },
     /// Requests with a session token, which the SDK gets.
@@ -97,7 +97,7 @@ pub async fn fetch(service: &Service<'_>) -> Result<Credentials, Failure> {
 impl Service<'_> {
     async fn get(&self, path: String) -> Result<String, Failure> {
         match self {
-            Self::V1 { way, endpoint } => get(way, &url(endpoint, &path)).await,
+            Self::V1 { transport, endpoint } => get(transport, &url(endpoint, &path)).await,
             Self::V2 { client, endpoint } => match client.get(&*path).await {
                 Ok(answer) => Ok(answer.into()),
                 Err(error) => Err(failure(endpoint, &path, &error)),
@@ -145,11 +145,11 @@ fn answered(place: &str, status: u16) -> Failure {
     Failure::Answered(format!("{place}: status {status}{hint}"))
 }
 
-async fn get(way: &Way, url: &str) -> Result<String, Failure> {
+async fn get(transport: &AwsTransport, url: &str) -> Result<String, Failure> {
     let uri: Uri = url.parse().map_err(|error| Failure::Answered(format!("{url} is no URL: {error}")))?;
     let mut last = Failure::Silent(String::new());
     for _ in 0..ATTEMPTS {
-        match way.get(uri.clone(), LIMIT).await {
+        match transport.get(uri.clone(), LIMIT).await {
             Ok(answer) if answer.status() == StatusCode::OK => {
                 return Ok(String::from_utf8_lossy(answer.body()).into_owned());
             }
@@ -181,7 +181,7 @@ fn read(text: &str) -> Result<Credentials, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credentials::fakes::{Server, ok, way};
+    use crate::credentials::fakes::{Server, ok, transport};
     use proptest::prelude::*;
 
     const KEYS: &str = r#"{"Code":"Success","LastUpdated":"2030-01-01T00:00:00Z","Type":"AWS-HMAC","AccessKeyId":"ASIA1",
@@ -191,8 +191,8 @@ mod tests {
         answer: impl Fn(&str) -> String + Send + Sync + 'static,
     ) -> (Result<Credentials, String>, Vec<String>) {
         let server = Server::start(answer).await;
-        let way = way();
-        let service = Service::V1 { way: &way, endpoint: format!("http://{}/", server.address) };
+        let transport = transport();
+        let service = Service::V1 { transport: &transport, endpoint: format!("http://{}/", server.address) };
         let result = fetch(&service).await.map_err(|failure| match failure {
             Failure::Silent(reason) | Failure::Answered(reason) => reason,
         });

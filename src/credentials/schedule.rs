@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::slot::Refusal;
+use super::credential_cell::Refusal;
 use crate::system::wall_clock;
 
 /// By then botocore insists on new keys (`_mandatory_refresh_timeout` in its `credentials.py`); long enough to sit

@@ -2,7 +2,7 @@
 
 use super::chain::ChainSource;
 use crate::{
-    settings::{Origin, Source},
+    settings::{CredentialProvider, Source},
     text::key_source::{KeyOrigin, KeySource},
 };
 
@@ -10,10 +10,10 @@ impl<'a> From<&'a Source> for KeySource<'a> {
     /// As far as the settings tell.
     fn from(source: &'a Source) -> Self {
         let origin = match &source.origin {
-            Origin::Keys(_) => KeyOrigin::Settings,
-            Origin::Mounted(_) => KeyOrigin::Files,
-            Origin::Profile(name) => KeyOrigin::Profile(name),
-            Origin::Chain => KeyOrigin::Chain,
+            CredentialProvider::Keys(_) => KeyOrigin::Settings,
+            CredentialProvider::Mounted(_) => KeyOrigin::Files,
+            CredentialProvider::Profile(name) => KeyOrigin::Profile(name),
+            CredentialProvider::Chain => KeyOrigin::Chain,
         };
         Self { origin, role: source.role.as_ref().map(|role| &*role.arn) }
     }
@@ -39,7 +39,7 @@ mod tests {
         settings::{EndpointVariant, MetadataProtocol, MountedKeys, Part, Role},
     };
 
-    fn source(origin: Origin) -> Source {
+    fn source(origin: CredentialProvider) -> Source {
         let variant = EndpointVariant { fips: false, dual_stack: false };
         Source {
             origin,
@@ -58,10 +58,14 @@ mod tests {
         let mounted = MountedKeys { key: text(), secret: text(), session_token: None };
         let chosen = Profile("work".into());
         for (origin, alone, with_choice) in [
-            (Origin::Keys(Credentials::new("A", "hush", None, None, "t")), "settings", "settings"),
-            (Origin::Mounted(mounted), "files of the settings", "files of the settings"),
-            (Origin::Profile("work".into()), "profile work", "profile work"),
-            (Origin::Chain, "credential chain", "profile work"),
+            (
+                CredentialProvider::Keys(Credentials::new("A", "hush", None, None, "t")),
+                "settings",
+                "settings",
+            ),
+            (CredentialProvider::Mounted(mounted), "files of the settings", "files of the settings"),
+            (CredentialProvider::Profile("work".into()), "profile work", "profile work"),
+            (CredentialProvider::Chain, "credential chain", "profile work"),
         ] {
             let mut source = source(origin);
             assert_eq!(name(&source, None), alone);

@@ -15,10 +15,10 @@ use aws_sdk_sts::{
 };
 
 use super::{
+    aws_transport::AwsTransport,
     chain::WebIdentity,
     identity::{CallerUnknown, is_of_the_clock},
     status::Caller,
-    way::Way,
 };
 use crate::{
     message::error::ProxyError,
@@ -54,23 +54,23 @@ impl From<Credentials> for Fetched {
 /// STS as one source reaches it.
 #[derive(Debug, Clone)]
 pub struct Sts {
-    way: Way,
+    transport: AwsTransport,
     region: Region,
     endpoint: Option<String>,
     variant: EndpointVariant,
 }
 
 impl Sts {
-    pub fn new(source: &Source, way: Way) -> Self {
+    pub fn new(source: &Source, transport: AwsTransport) -> Self {
         let region = Region::new(source.region.clone());
-        Self { way, region, endpoint: source.sts_endpoint.clone(), variant: source.variant }
+        Self { transport, region, endpoint: source.sts_endpoint.clone(), variant: source.variant }
     }
 
     /// A client that signs with `credentials`, or not at all.
     async fn client(&self, credentials: Option<Credentials>) -> Client {
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(self.region.clone())
-            .http_client(self.way.client())
+            .http_client(self.transport.client())
             // each client makes one call
             .identity_cache(IdentityCache::no_cache());
         // an endpoint that is written out is called as it is; the SDK would refuse the two together
@@ -244,7 +244,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::credentials::fakes::{Server, role_source, sts, way};
+    use crate::credentials::fakes::{Server, role_source, sts, transport};
 
     fn parameters(request: &str) -> Vec<(String, String)> {
         let body = request.split_once("\r\n\r\n").unwrap().1;
@@ -266,7 +266,7 @@ mod tests {
         let server = sts().await;
         let source = role_source(&server);
         let fetched =
-            Sts::new(&source, way()).assume_role(&source.role.clone().unwrap(), keys()).await.unwrap();
+            Sts::new(&source, transport()).assume_role(&source.role.clone().unwrap(), keys()).await.unwrap();
         assert_eq!(fetched.credentials.access_key_id(), "ASIA1");
         assert_eq!(fetched.credentials.session_token(), Some("hush-token"));
         assert!(fetched.credentials.expiry().unwrap() > SystemTime::now());
@@ -297,7 +297,7 @@ mod tests {
             role_arn: "arn:aws:iam::123456789012:role/r".to_owned(),
             session_name: "pod".to_owned(),
         };
-        let sts = Sts::new(&role_source(&server), way());
+        let sts = Sts::new(&role_source(&server), transport());
         for token in ["first", "second"] {
             fs::write(&token_file, format!("{token}\n")).unwrap();
             sts.assume_role_with_web_identity(&identity).await.unwrap();
@@ -324,7 +324,7 @@ mod tests {
     #[actix_rt::test]
     async fn whose_keys_they_are_is_what_sts_says() {
         let server = sts().await;
-        let sts = Sts::new(&role_source(&server), way());
+        let sts = Sts::new(&role_source(&server), transport());
         let caller = sts.caller(keys()).await.unwrap();
         assert_eq!(
             (&*caller.account, &*caller.arn),
@@ -350,7 +350,7 @@ mod tests {
                 format!("HTTP/1.1 403 Forbidden\r\ncontent-length: {}\r\n\r\n{body}", body.len())
             })
             .await;
-            let told = Sts::new(&role_source(&server), way()).caller(keys()).await.unwrap_err();
+            let told = Sts::new(&role_source(&server), transport()).caller(keys()).await.unwrap_err();
             let start = format!("STS refuses the access key ending in BASE ({code}: {message}): {cure}");
             assert!(
                 matches!(&told, CallerUnknown::Refused(told) if told.starts_with(&start)),
@@ -359,7 +359,7 @@ mod tests {
         }
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let source = Source { sts_endpoint: Some(format!("http://{closed}")), ..role_source(&sts().await) };
-        let told = Sts::new(&source, way()).caller(keys()).await.unwrap_err();
+        let told = Sts::new(&source, transport()).caller(keys()).await.unwrap_err();
         let start = format!(
             "GetCallerIdentity could not be asked: cannot connect to {closed}: connection refused. See"
         );
@@ -376,13 +376,16 @@ mod tests {
         ] {
             let proxy = Server::start(|_| "HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
             let text = format!("http://{}", proxy.address);
-            let way = Way { proxy: Some(crate::settings::ForwardProxy::parse(&text).unwrap()), ..way() };
+            let transport = AwsTransport {
+                proxy: Some(crate::settings::ForwardProxy::parse(&text).unwrap()),
+                ..transport()
+            };
             let variant = EndpointVariant { fips, dual_stack };
             let source = role_source(&proxy);
             let region = "us-east-1".to_owned();
             let source = Source { sts_endpoint: None, region, variant, ..source };
-            assert_eq!(Sts::new(&source, way.clone()).url().await.unwrap(), format!("https://{host}"));
-            assert!(Sts::new(&source, way).caller(keys()).await.is_err());
+            assert_eq!(Sts::new(&source, transport.clone()).url().await.unwrap(), format!("https://{host}"));
+            assert!(Sts::new(&source, transport).caller(keys()).await.is_err());
             let connected = format!("CONNECT {host}:443 ");
             assert!(proxy.requests()[0].starts_with(&connected), "{:?}", proxy.requests());
         }
@@ -397,8 +400,10 @@ mod tests {
         })
         .await;
         let source = role_source(&server);
-        let reason =
-            Sts::new(&source, way()).assume_role(&source.role.clone().unwrap(), keys()).await.unwrap_err();
+        let reason = Sts::new(&source, transport())
+            .assume_role(&source.role.clone().unwrap(), keys())
+            .await
+            .unwrap_err();
         assert_eq!(
             reason,
             "AssumeRole of arn:aws:iam::123456789012:role/r: AccessDenied: User x is not authorized"
@@ -411,7 +416,7 @@ mod tests {
             Server::start(|_| "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
         let source = role_source(&empty);
         let role = source.role.clone().unwrap();
-        let sts = Sts::new(&source, way());
+        let sts = Sts::new(&source, transport());
         let told = sts.caller(keys()).await.unwrap_err().to_string();
         let start = "GetCallerIdentity could not be asked: STS answered status 400. See";
         assert!(told.starts_with(start), "{told}");
@@ -425,7 +430,7 @@ mod tests {
             format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\n\r\n{body}", body.len())
         })
         .await;
-        let told = Sts::new(&role_source(&late), way()).assume_role(&role, keys()).await.unwrap_err();
+        let told = Sts::new(&role_source(&late), transport()).assume_role(&role, keys()).await.unwrap_err();
         let end = "RequestExpired: Request has expired.; set this machine's clock right";
         assert!(told.ends_with(end), "{told}");
     }
@@ -434,8 +439,10 @@ mod tests {
     async fn an_answer_that_makes_no_sense_is_not_quoted() {
         let server = Server::start(|_| crate::credentials::fakes::ok("<hush-secret>hush-token")).await;
         let source = role_source(&server);
-        let reason =
-            Sts::new(&source, way()).assume_role(&source.role.clone().unwrap(), keys()).await.unwrap_err();
+        let reason = Sts::new(&source, transport())
+            .assume_role(&source.role.clone().unwrap(), keys())
+            .await
+            .unwrap_err();
         assert!(!reason.contains("hush"), "{reason}");
     }
 
@@ -445,8 +452,10 @@ mod tests {
         let address = listener.local_addr().unwrap();
         drop(listener);
         let source = Source { sts_endpoint: Some(format!("http://{address}")), ..role_source(&sts().await) };
-        let reason =
-            Sts::new(&source, way()).assume_role(&source.role.clone().unwrap(), keys()).await.unwrap_err();
+        let reason = Sts::new(&source, transport())
+            .assume_role(&source.role.clone().unwrap(), keys())
+            .await
+            .unwrap_err();
         assert!(reason.starts_with(&format!("cannot connect to {address}")), "{reason}");
         assert!(reason.ends_with(", which AssumeRole of arn:aws:iam::123456789012:role/r needs"), "{reason}");
     }

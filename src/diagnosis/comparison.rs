@@ -4,7 +4,7 @@
 //! `diagnosis.rs` comes here with both texts. Values are quoted but for those of headers and parameters that prove
 //! something.
 
-use super::Evidence;
+use super::SignedRequest;
 use crate::{
     message::redaction::{LEFT_OUT, is_secret},
     text::excerpt::excerpt,
@@ -48,8 +48,8 @@ impl<'a> Parts<'a> {
 }
 
 /// The sentence for the log.
-pub fn told(evidence: &Evidence, canonical: &str, string_to_sign: &str) -> String {
-    let ours = String::from_utf8_lossy(&evidence.draft.canonical.text);
+pub fn told(signed_request: &SignedRequest, canonical: &str, string_to_sign: &str) -> String {
+    let ours = String::from_utf8_lossy(&signed_request.signing_input.canonical.text);
     let difference = match (Parts::of(canonical), Parts::of(&ours)) {
         (Some(aws), Some(own)) => request_difference(&aws, &own),
         _ => Some("the canonical request that AWS tells cannot be read".to_owned()),
@@ -59,13 +59,15 @@ pub fn told(evidence: &Evidence, canonical: &str, string_to_sign: &str) -> Strin
             "AWS refused the signature, since it saw another request than was signed: {difference}"
         );
     }
-    if let Some(difference) = string_difference(string_to_sign.trim(), &evidence.draft.string_to_sign) {
+    if let Some(difference) =
+        string_difference(string_to_sign.trim(), &signed_request.signing_input.string_to_sign)
+    {
         return format!("AWS refused the signature: {difference}");
     }
     format!(
         "AWS refused the signature, although AWS and the sidecar signed the same request: the secret key \
          does not belong to the access key that ends in {}",
-        evidence.key()
+        signed_request.key()
     )
 }
 

@@ -19,7 +19,7 @@ use crate::{
         Client, Connection, ReplyBody, UpstreamReply,
         aws_error::{error_type, shown},
     },
-    diagnosis::{self, Caller, Evidence, RefusedCall},
+    diagnosis::{self, Caller, RefusedCall, SignedRequest},
     message::{
         error::{ErrorKind, ProxyError},
         header_map_pool as header_maps,
@@ -27,7 +27,7 @@ use crate::{
         outbound::{OutboundRequest, Signature},
     },
     resilience::{
-        circuit_breaker::Pass,
+        circuit_breaker::CallGuard,
         retry::{Pause, Retries},
     },
     state::{signing::Signed, snapshot::Route},
@@ -75,9 +75,9 @@ impl Call<'_> {
         let reply = result?;
         let target = self.route.backend.target();
         let refused = target.api.filter(|_| diagnosis::concerns(&reply)).map(|api| {
-            let evidence = signed.and_then(|signed| self.evidence(&outbound, &signed));
+            let signed_request = signed.and_then(|signed| self.signed_request(&outbound, &signed));
             let caller = Caller { signs: target.scope.is_some(), api };
-            Box::new(RefusedCall::of(&outbound, evidence, caller))
+            Box::new(RefusedCall::of(&outbound, signed_request, caller))
         });
         header_maps::give_back(outbound.headers);
         Ok(Called { reply, refused })
@@ -90,7 +90,7 @@ impl Call<'_> {
         record: &mut Record,
     ) -> Result<Attempt, ProxyError> {
         // a body that passes as it arrives is gone once it was sent
-        let again = self.route.retries.as_ref().filter(|_| outbound.body.is_at_hand());
+        let again = self.route.retries.as_ref().filter(|_| outbound.body.is_buffered());
         let (mut number, mut before) = (0, None);
         loop {
             let pass = match self.enter() {
@@ -136,14 +136,14 @@ impl Call<'_> {
     ///
     /// # Errors
     /// It is open.
-    fn enter(&self) -> Result<Option<Pass<'_>>, ProxyError> {
+    fn enter(&self) -> Result<Option<CallGuard<'_>>, ProxyError> {
         self.route.circuit_breaker.as_ref().map(|breaker| breaker.enter(Instant::now)).transpose()
     }
 
     /// What was signed, written out once more: that is cheaper than to keep it of every call.
-    fn evidence(&self, outbound: &OutboundRequest, used: &Signed) -> Option<Evidence> {
+    fn signed_request(&self, outbound: &OutboundRequest, used: &Signed) -> Option<SignedRequest> {
         let signing = self.route.signing.as_ref()?;
-        Some(Evidence::of(outbound, &signing.signer, &used.keys, used.dated))
+        Some(SignedRequest::of(outbound, &signing.signer, &used.keys, used.dated))
     }
 
     /// Signs a request and sends it.

@@ -44,12 +44,12 @@ pub enum State {
     Closed,
     Open,
     /// Lets it through alone, or waits for the one that it has let through.
-    Trying,
+    HalfOpen,
 }
 
 /// A call that was let through, until it is known what came of it. Dropped before that, it tells nothing.
 #[derive(Debug)]
-pub struct Pass<'a> {
+pub struct CallGuard<'a> {
     breaker: &'a CircuitBreaker,
     is_probe: bool,
 }
@@ -87,21 +87,21 @@ impl CircuitBreaker {
     ///
     /// # Errors
     /// It is open.
-    pub fn enter(&self, now: impl Fn() -> Instant) -> Result<Pass<'_>, ProxyError> {
+    pub fn enter(&self, now: impl Fn() -> Instant) -> Result<CallGuard<'_>, ProxyError> {
         if self.is_closed() {
-            return Ok(Pass { breaker: self, is_probe: false });
+            return Ok(CallGuard { breaker: self, is_probe: false });
         }
         self.refuse_until_due(&now)?;
         if self.probing.swap(true, Ordering::AcqRel) {
             return Err(self.refusal(1));
         }
-        let pass = Pass { breaker: self, is_probe: true };
+        let guard = CallGuard { breaker: self, is_probe: true };
         // another probe may have ended in between, and have closed it or not
         if self.is_closed() {
-            return Ok(Pass { breaker: self, is_probe: false });
+            return Ok(CallGuard { breaker: self, is_probe: false });
         }
         self.refuse_until_due(&now)?;
-        Ok(pass)
+        Ok(guard)
     }
 
     /// Whether everything is let through.
@@ -114,7 +114,7 @@ impl CircuitBreaker {
         match self.open_until.load(Ordering::Acquire) {
             0 => State::Closed,
             until if until > self.milliseconds(now) => State::Open,
-            _ => State::Trying,
+            _ => State::HalfOpen,
         }
     }
 
@@ -165,7 +165,7 @@ impl CircuitBreaker {
     }
 }
 
-impl Pass<'_> {
+impl CallGuard<'_> {
     /// Says what came of it. Whatever AWS answers shows that it is there, but for its own 500, 503 and 504; of the
     /// failures, those count that are the upstream's or of the way to it, and the others tell nothing.
     pub fn report(self, outcome: Result<Verdict, &ProxyError>, now: impl Fn() -> Instant) {
@@ -187,7 +187,7 @@ impl Pass<'_> {
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for CallGuard<'_> {
     fn drop(&mut self) {
         if self.is_probe {
             self.breaker.probing.store(false, Ordering::Release);
@@ -324,11 +324,11 @@ mod tests {
         fail(&breaker);
         fail(&breaker);
         let until = due(&breaker);
-        for (index, pass) in before.into_iter().enumerate() {
+        for (index, guard) in before.into_iter().enumerate() {
             if index % 2 == 0 {
-                pass.report(Err(&lost()), Instant::now);
+                guard.report(Err(&lost()), Instant::now);
             } else {
-                pass.report(Ok(Verdict::Settled), Instant::now);
+                guard.report(Ok(Verdict::Settled), Instant::now);
             }
         }
         assert_eq!(due(&breaker), until);
@@ -345,9 +345,9 @@ mod tests {
                 .map(|_| {
                     scope.spawn(|| {
                         start.wait();
-                        let pass = breaker.enter(|| due);
+                        let guard = breaker.enter(|| due);
                         start.wait();
-                        usize::from(pass.is_ok())
+                        usize::from(guard.is_ok())
                     })
                 })
                 .collect();

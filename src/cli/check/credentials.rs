@@ -1,6 +1,6 @@
 //! `check --credentials`: the keys of every source, and whose they are by STS's word.
 //!
-//! `check.rs` comes here; `credentials/keeper.rs` fetches and asks.
+//! `check.rs` comes here; `credentials/refresher_pool.rs` fetches and asks.
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;

@@ -280,7 +280,7 @@ mod tests {
     use aws_credential_types::Credentials;
 
     use super::*;
-    use crate::settings::{MetadataProtocol, Origin};
+    use crate::settings::{CredentialProvider, MetadataProtocol};
 
     #[test]
     fn debug_shows_neither_api_key_nor_secret_nor_token() {
@@ -288,7 +288,7 @@ mod tests {
             apikey: Some("hush-apikey".to_owned().into()),
             iam: Some(Iam {
                 source: Source {
-                    origin: Origin::Keys(Credentials::new(
+                    origin: CredentialProvider::Keys(Credentials::new(
                         "AKIDEXAMPLE",
                         "hush-secret",
                         Some("hush-token".into()),

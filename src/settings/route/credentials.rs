@@ -7,7 +7,9 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{
     endpoint_variant::EndpointVariant,
     forward_proxy::ForwardProxy,
-    key_source::{MountedKeys, Origin, Part, Role, Source, SourceParts, WrittenSource, is_key, is_swapped},
+    key_source::{
+        CredentialProvider, MountedKeys, Part, Role, Source, SourceParts, WrittenSource, is_key, is_swapped,
+    },
 };
 use crate::settings::source::check::Checker;
 
@@ -53,13 +55,13 @@ impl WrittenSource {
     }
 
     /// The keys, all of them, or a profile, or else the chain.
-    fn origin(&self, names: Names, own: &OwnKeys, checker: &mut Checker<'_>) -> Option<Origin> {
+    fn origin(&self, names: Names, own: &OwnKeys, checker: &mut Checker<'_>) -> Option<CredentialProvider> {
         let session_token = format!("{}session_token", names.prefix);
         let keys =
             [(names.key, &own.key), (names.secret, &own.secret), (&*session_token, &self.session_token)];
         let first = keys.iter().find(|(_, key)| key.is_some()).map(|(name, _)| *name);
         let Some(present) = first else {
-            return Some(self.profile.clone().map_or(Origin::Chain, Origin::Profile));
+            return Some(self.profile.clone().map_or(CredentialProvider::Chain, CredentialProvider::Profile));
         };
         if self.profile.is_some() {
             let profile = format!("{}profile", names.prefix);
@@ -88,14 +90,14 @@ impl WrittenSource {
                 Some(file) => Part::File(file),
                 None => Part::Text(text.clone()),
             };
-            return Some(Origin::Mounted(MountedKeys {
+            return Some(CredentialProvider::Mounted(MountedKeys {
                 key: part(names.key, key),
                 secret: part(names.secret, secret),
                 session_token: self.session_token.as_ref().map(|token| part(&session_token, token)),
             }));
         }
         let token = self.session_token.as_ref().map(|token| token.expose_secret().to_owned());
-        Some(Origin::Keys(Credentials::new(
+        Some(CredentialProvider::Keys(Credentials::new(
             key.expose_secret(),
             secret.expose_secret(),
             token,

@@ -42,7 +42,7 @@ section! {
 
     made SourceParts {
         /// Where the first keys come from.
-        origin: Origin,
+        origin: CredentialProvider,
         /// The role that they are exchanged for.
         role: Option<Role>,
         /// The region of STS.
@@ -79,35 +79,36 @@ section! {
 impl Source {
     /// Whether STS gives keys, as far as the settings tell: what the chain or a profile needs is in the environment.
     pub fn calls_sts(&self) -> bool {
-        self.role.is_some() || matches!(self.origin, Origin::Chain | Origin::Profile(_))
+        self.role.is_some()
+            || matches!(self.origin, CredentialProvider::Chain | CredentialProvider::Profile(_))
     }
 
     /// The access key id and its secret, as far as they are shown: both of them or none.
     pub(super) fn shown_keys(&self) -> [Option<&dyn Show>; 2] {
         match &self.origin {
             // the id is quoted in mistakes, and hidden where it is in force
-            Origin::Keys(_) => [Some(&Redacted), Some(&Redacted)],
-            Origin::Mounted(keys) => [Some(&keys.key), Some(&keys.secret)],
-            Origin::Profile(_) | Origin::Chain => [None, None],
+            CredentialProvider::Keys(_) => [Some(&Redacted), Some(&Redacted)],
+            CredentialProvider::Mounted(keys) => [Some(&keys.key), Some(&keys.secret)],
+            CredentialProvider::Profile(_) | CredentialProvider::Chain => [None, None],
         }
     }
 
     fn session_token(&self) -> Option<&dyn Show> {
         match &self.origin {
-            Origin::Keys(keys) => keys.session_token().map(|_| &Redacted as &dyn Show),
-            Origin::Mounted(keys) => keys.session_token.as_ref().map(|token| token as &dyn Show),
-            Origin::Profile(_) | Origin::Chain => None,
+            CredentialProvider::Keys(keys) => keys.session_token().map(|_| &Redacted as &dyn Show),
+            CredentialProvider::Mounted(keys) => keys.session_token.as_ref().map(|token| token as &dyn Show),
+            CredentialProvider::Profile(_) | CredentialProvider::Chain => None,
         }
     }
 
     fn profile(&self) -> Option<&String> {
-        if let Origin::Profile(profile) = &self.origin { Some(profile) } else { None }
+        if let CredentialProvider::Profile(profile) = &self.origin { Some(profile) } else { None }
     }
 }
 
 /// Where the first keys come from.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Origin {
+pub enum CredentialProvider {
     /// The route's own settings.
     Keys(Credentials),
     /// The route's own settings, which point to files.

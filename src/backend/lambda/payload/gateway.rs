@@ -4,7 +4,7 @@
 
 mod call;
 mod http;
-mod moment;
+mod request_time;
 mod rest;
 
 use self::call::Call;

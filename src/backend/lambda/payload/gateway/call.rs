@@ -24,7 +24,7 @@ use super::{
         pairs::Pairs,
         text::text,
     },
-    moment::Moment,
+    request_time::RequestTime,
 };
 use crate::{
     message::{headers::REQUEST_ID, inbound::InboundRequest},
@@ -59,7 +59,7 @@ pub struct Call<'a> {
     /// `HTTP/1.1`.
     pub protocol: &'static str,
     /// When its head had arrived.
-    pub moment: Moment,
+    pub time: RequestTime,
     /// Whether the body's type is one that an HTTP API takes for text.
     pub has_text_type: bool,
     pub body: &'a [u8],
@@ -94,7 +94,7 @@ impl<'a> Call<'a> {
             user_agent: header(inbound, &header::USER_AGENT),
             source_ip: source_ip(inbound),
             protocol: protocol(inbound.version),
-            moment: Moment::new(inbound.received_at),
+            time: RequestTime::new(inbound.received_at),
             has_text_type: ContentType::of(&inbound.headers).is_text(),
             body: inbound.body.bytes(),
         }

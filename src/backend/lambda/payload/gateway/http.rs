@@ -87,8 +87,8 @@ impl HttpEvent<'_> {
         writer.text(r#"},"requestId":"#, &call.request_id)?;
         writer.text(r#","routeKey":"#, &self.route_key)?;
         writer.text(r#","stage":"#, &call.settings.stage)?;
-        writer.text(r#","time":"#, &call.moment.text)?;
-        writer.plain(r#","timeEpoch":"#, call.moment.epoch)?;
+        writer.text(r#","time":"#, &call.time.text)?;
+        writer.plain(r#","timeEpoch":"#, call.time.epoch)?;
         writer.fixed("}")
     }
 }

@@ -87,8 +87,8 @@ fn write_context<W: io::Write>(call: &Call<'_>, writer: &mut Writer<'_, W>) -> i
     writer.text(r#","userArn":null},"path":"#, &call.path_with_stage())?;
     writer.text(r#","protocol":"#, call.protocol)?;
     writer.text(r#","requestId":"#, &call.request_id)?;
-    writer.text(r#","requestTime":"#, &call.moment.text)?;
-    writer.plain(r#","requestTimeEpoch":"#, call.moment.epoch)?;
+    writer.text(r#","requestTime":"#, &call.time.text)?;
+    writer.plain(r#","requestTimeEpoch":"#, call.time.epoch)?;
     // AWS's is a random name for the resource; any that stays the same will do
     writer.text(r#","resourceId":"#, &call.resource)?;
     writer.text(r#","resourcePath":"#, &call.resource)?;

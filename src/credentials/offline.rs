@@ -13,24 +13,24 @@ use crate::settings::Source;
 
 /// A source, and the keys that are at hand.
 #[derive(Debug)]
-pub struct AtHand {
+pub struct OfflineCredentials {
     pub source: String,
     /// The keys, unless somebody would have to be asked for them.
     pub keys: Option<Credentials>,
 }
 
 /// Looks at settings, environment and files, and at nothing else.
-pub async fn at_hand(source: &Source) -> AtHand {
+pub async fn known_offline(source: &Source) -> OfflineCredentials {
     match fetch::choice(source, &Env::real()).await {
         Ok(choice) => {
             // a role's keys are STS's to give
             let keys = choice.known().filter(|_| source.role.is_none()).cloned();
-            AtHand { source: source_name::name(source, Some(&*choice)), keys }
+            OfflineCredentials { source: source_name::name(source, Some(&*choice)), keys }
         }
         Err(reason) => {
             let status =
                 Status { source: source_name::name(source, None), state: State::Unavailable { reason } };
-            AtHand { source: status.to_string(), keys: None }
+            OfflineCredentials { source: status.to_string(), keys: None }
         }
     }
 }

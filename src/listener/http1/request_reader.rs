@@ -104,7 +104,7 @@ impl Body {
 }
 
 /// The receiving side of a connection.
-pub struct Inbox {
+pub struct RequestReader {
     received: BytesMut,
     /// How much of it has been searched for the end of a request line; `None` once that has been found.
     searched: Option<usize>,
@@ -115,7 +115,7 @@ pub struct Inbox {
     config: ServiceConfig,
 }
 
-impl Inbox {
+impl RequestReader {
     /// One for a new connection.
     pub fn new(max_uri: u64, config: ServiceConfig) -> Self {
         let (received, interim) = (BytesMut::new(), Bytes::new());
