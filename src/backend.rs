@@ -23,8 +23,8 @@ use crate::{
     message::{
         error::ProxyError,
         inbound::{BodyLimits, BodyMode, InboundRequest},
+        log_note::LogNote,
         outbound::{OutboundRequest, Signature},
-        remark::Remark,
     },
     settings::{BackendSection, BackendSettings, HostPort, Scheme, Server, Timeouts, UpstreamSettings},
     signing::Scope,
@@ -104,7 +104,7 @@ pub struct ClientReply {
     /// framed by it.
     pub length: Option<u64>,
     /// What the operator should know about it.
-    pub remarks: Vec<Remark>,
+    pub notes: Vec<LogNote>,
 }
 
 /// How to reach AWS for one route.

@@ -83,7 +83,7 @@ struct RoutesOptions {
 #[derive(Debug, Args)]
 struct ExplainOptions {
     #[command(flatten)]
-    asked: explain::Asked,
+    args: explain::ExplainArgs,
     #[command(flatten)]
     directory: SettingsDirectory,
     #[command(flatten)]
@@ -154,7 +154,7 @@ fn routes(options: &RoutesOptions) -> Ended {
 
 fn explain(options: &ExplainOptions) -> Ended {
     let settings = load(&options.directory, options.form.output)?;
-    let explained = actix_rt::System::new().block_on(explain::explain(&settings, &options.asked));
+    let explained = actix_rt::System::new().block_on(explain::explain(&settings, &options.args));
     let explanation = explained.map_err(|problem| {
         tell(&mut io::stderr(), &format!("apigw-invoker: {problem}"));
         ExitCode::from(WRONG_USAGE)

@@ -23,7 +23,7 @@ use log::Level;
 use crate::{
     client::aws_error::{AwsApi, error_type},
     client::{ReplyBody, UpstreamReply},
-    message::{outbound::OutboundRequest, redaction::key_id_end, remark::Remark},
+    message::{log_note::LogNote, outbound::OutboundRequest, redaction::key_id_end},
     signing::{
         Signer, SigningInput,
         explanation::{explanation, message, split},
@@ -79,7 +79,7 @@ pub struct RefusedCall {
 pub struct Diagnosis {
     /// The label for the metric of refusals that are not about a signature; `None` for those that are.
     pub denial: Option<&'static str>,
-    pub remark: Remark,
+    pub note: LogNote,
 }
 
 /// The parts of a signature that AWS's own are compared with.
@@ -188,7 +188,7 @@ pub fn diagnose(reply: &UpstreamReply, call: &RefusedCall) -> Option<Diagnosis> 
             (Some(denial.label()), denial.sentence(body, call)?)
         }
     };
-    Some(Diagnosis { denial, remark: Remark { level: Level::Warn, text } })
+    Some(Diagnosis { denial, note: LogNote { level: Level::Warn, text } })
 }
 
 fn refused_signature(reason: Reason, reply: &UpstreamReply, body: &str, call: &RefusedCall) -> String {

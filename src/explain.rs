@@ -22,12 +22,12 @@ use crate::{
         body_pool::BodyMemory,
         error::{Code, ErrorKind, ProxyError},
         head::HeadLimits,
-        inbound::{Hop, InboundRequest, Incoming},
+        inbound::{InboundRequest, Incoming, ReadContext},
         redaction,
         trace::{self, Trace},
         via::Via,
     },
-    proxy::{self, Chosen, record},
+    proxy::{self, RouteMatch, record},
     routing::{Mismatch, RouteTable, match_rule},
     settings::{Hidden, RouteSettings, Settings, Tracing},
     text::listing::joined,
@@ -38,7 +38,7 @@ use crate::{
 const ANY_PROCESS: u64 = 0;
 
 #[derive(Debug, Args)]
-pub struct Asked {
+pub struct ExplainArgs {
     /// The request's method, such as GET.
     pub method: String,
     /// Its path and query as a client sends them, or a whole URL.
@@ -100,9 +100,9 @@ impl Explanation {
 ///
 /// # Errors
 /// It cannot be made at all: no client could send it, or a file is missing.
-pub async fn explain(settings: &Settings, asked: &Asked) -> Result<Explanation, String> {
-    let body = request::body(asked, settings)?;
-    let mut request = request::build(asked, settings, body.clone())?;
+pub async fn explain(settings: &Settings, args: &ExplainArgs) -> Result<Explanation, String> {
+    let body = request::body(args, settings)?;
+    let mut request = request::build(args, settings, body.clone())?;
     let host = proxy::host(&request).to_owned();
     let enabled = settings.routes.iter().filter(|route| route.enabled);
     let routes = RouteTable::new(enabled.map(|route| (route.rule.clone(), route)));
@@ -120,12 +120,12 @@ pub async fn explain(settings: &Settings, asked: &Asked) -> Result<Explanation, 
     let path = request.uri().path().to_owned();
     let limits = HeadLimits::of(&settings.limits);
     match proxy::choose(&request, &routes, &limits, &Via::numbered(ANY_PROCESS)) {
-        Ok(Chosen { route, remainder }) => {
+        Ok(RouteMatch { route, remainder }) => {
             explanation.route = Some(route.id.clone());
             let body_timeout = settings.limits.body_timeout;
             let (tracing, port) = (&settings.tracing, settings.listen.http.port());
             let inbound = Inbound { request, incoming, remainder, body_timeout, tracing, port };
-            let date = asked.at.unwrap_or_else(SystemTime::now);
+            let date = args.at.unwrap_or_else(SystemTime::now);
             match outgoing(route, inbound, &body, date).await {
                 Ok(outgoing) => explanation.outbound = Some(outgoing.without(&settings.hidden)),
                 Err(error) => explanation.refusal = Some(Refusal::of(&error).without(&settings.hidden)),
@@ -165,7 +165,7 @@ async fn outgoing(
     let made = made(request.headers(), tracing, port);
     let received_at = SystemTime::now();
     let trace = Trace::begin(request.headers(), tracing, received_at);
-    let hop = Hop {
+    let context = ReadContext {
         peer: request.head().peer_addr,
         is_secure: false,
         via: &Via::numbered(ANY_PROCESS),
@@ -178,7 +178,7 @@ async fn outgoing(
     let limits = backend.target().body_limits(body_timeout);
     let brought = request.headers().clone();
     let query = request.uri().query().map(str::to_owned);
-    let inbound = InboundRequest::read(request, &mut incoming, remainder, &hop, limits).await?;
+    let inbound = InboundRequest::read(request, &mut incoming, remainder, &context, limits).await?;
     let outbound = backend.request(inbound)?;
     let left_out = left_out(&brought, query.as_deref(), &outbound, &*backend);
     let outgoing = Outgoing::of(route, &*backend, outbound, body, date).await?;

@@ -174,11 +174,11 @@ impl Backend for ApiGateway {
 
     fn reply(&self, mut upstream: UpstreamReply) -> Result<ClientReply, ProxyError> {
         let signs = self.target.scope.is_some();
-        let mut remarks = if signs { refusal::without_explanation(&mut upstream) } else { Vec::new() };
-        remarks.extend(fault::remark(&upstream));
+        let mut notes = if signs { refusal::without_explanation(&mut upstream) } else { Vec::new() };
+        notes.extend(fault::note(&upstream));
         let UpstreamReply { status, mut headers, body, prelude: _ } = upstream;
         headers::clean_reply(&mut headers);
-        Ok(ClientReply { status, headers, body, length: None, remarks })
+        Ok(ClientReply { status, headers, body, length: None, notes })
     }
 
     fn rewrites_query(&self, signature: Signature) -> bool {

@@ -13,7 +13,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
-use self::{connect::Connection, credentials::Tried};
+use self::{connect::Connection, credentials::CredentialCheck};
 use super::{Form, OutputForm, SettingsDirectory, load, print_json};
 use crate::{
     app::process::{Ended, cannot_start, counted, tell},
@@ -41,7 +41,7 @@ pub(super) struct Options {
 /// Results of the checks that use the network.
 #[derive(Default)]
 struct Network {
-    credentials: Vec<Tried>,
+    credentials: Vec<CredentialCheck>,
     connections: Vec<Connection>,
 }
 
@@ -65,7 +65,8 @@ impl Network {
     }
 
     fn is_good(&self) -> bool {
-        self.credentials.iter().all(Tried::is_good) && self.connections.iter().all(Connection::is_good)
+        self.credentials.iter().all(CredentialCheck::is_good)
+            && self.connections.iter().all(Connection::is_good)
     }
 
     /// A line for each answer, and whether it is good.
@@ -118,7 +119,7 @@ fn summary(options: &Options, settings: &Settings) -> String {
 fn document(settings: &Settings, warnings: &[String], remarks: &[String], network: &Network) -> Value {
     let routes: Vec<Value> =
         settings.routes.iter().map(|route| json!({ "id": route.id, "enabled": route.enabled })).collect();
-    let credentials: Vec<Value> = network.credentials.iter().map(Tried::json).collect();
+    let credentials: Vec<Value> = network.credentials.iter().map(CredentialCheck::json).collect();
     let connections: Vec<Value> = network.connections.iter().map(Connection::json).collect();
     json!({
         "right": true,

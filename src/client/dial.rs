@@ -11,7 +11,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     endpoint::{Endpoint, Secured},
-    reach::{ATTEMPT_DELAY, Tried, first_to_answer},
+    reach::{ATTEMPT_DELAY, ConnectAttempts, first_to_answer},
     stream::Stream,
     tunnel,
 };
@@ -46,7 +46,7 @@ pub struct Progress {
     /// The cure for a refusal of the proxy.
     pub cure: Option<&'static str>,
     pub handshake: Option<Failure>,
-    tried: Tried,
+    attempts: ConnectAttempts,
 }
 
 /// Opens a connection to `endpoint` within its time limit.
@@ -71,8 +71,9 @@ pub async fn dial_noting(
     let stream = connected.unwrap_or_else(|_| {
         let through = endpoint.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}"));
         let through = through.unwrap_or_default();
-        let tried = &progress.tried;
-        let cause = format!("no connection to {endpoint}{through} within {limit_name}, {limit:?} ({tried})");
+        let attempts = &progress.attempts;
+        let cause =
+            format!("no connection to {endpoint}{through} within {limit_name}, {limit:?} ({attempts})");
         Err(ProxyError::new(ErrorKind::UpstreamTimeout, cause))
     });
     stream.map_err(ProxyError::before_sending)
@@ -113,10 +114,12 @@ async fn reach(role: &str, place: HostPort<'_>, progress: &mut Progress) -> Resu
         exhausted.map_or_else(|| failed("cannot resolve", &error), out_of_files)
     })?;
     progress.step = Step::Connect;
-    let tried = &mut progress.tried;
-    let Some(stream) = first_to_answer(addresses.collect(), ATTEMPT_DELAY, tried).await else {
-        let exhausted = tried.errors().find_map(Exhausted::in_error);
-        return Err(exhausted.map_or_else(|| failed("cannot connect to", &tried.causes(place)), out_of_files));
+    let attempts = &mut progress.attempts;
+    let Some(stream) = first_to_answer(addresses.collect(), ATTEMPT_DELAY, attempts).await else {
+        let exhausted = attempts.errors().find_map(Exhausted::in_error);
+        return Err(
+            exhausted.map_or_else(|| failed("cannot connect to", &attempts.causes(place)), out_of_files)
+        );
     };
     // a request is written in one piece, so waiting for more to write only costs time
     let is_set_up = stream.set_nodelay(true).and_then(|()| tcp_keepalive::enable(&stream));

@@ -31,7 +31,7 @@ use self::{
 use super::{log_tail::log_tail, response::ResponseBody};
 use crate::message::{
     error::{ErrorKind, ProxyError},
-    remark::Remark,
+    log_note::LogNote,
 };
 
 /// How long the end of the body may follow `InvokeComplete`. It usually comes at once, and with it the connection can
@@ -102,7 +102,7 @@ impl<B> Events<B> {
     }
 
     /// What the end of the function's log says, which is known once the stream is over; an error takes it along.
-    pub fn take_log_tail(&mut self) -> Option<Remark> {
+    pub fn take_log_tail(&mut self) -> Option<LogNote> {
         self.log_result.take().and_then(|encoded| log_tail(encoded.as_bytes()))
     }
 }

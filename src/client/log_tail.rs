@@ -6,7 +6,7 @@
 use log::Level;
 
 use crate::{
-    message::remark::Remark,
+    message::log_note::LogNote,
     text::{excerpt::excerpt, lenient_base64},
 };
 
@@ -14,7 +14,7 @@ use crate::{
 pub const LONGEST: usize = 16 << 10;
 
 /// The remark, if anybody wants to read it and it is base64.
-pub fn log_tail(encoded: &[u8]) -> Option<Remark> {
+pub fn log_tail(encoded: &[u8]) -> Option<LogNote> {
     // every answer has one, and most logs do not want it
     if log::max_level() < Level::Debug || encoded.len() > LONGEST {
         return None;
@@ -22,5 +22,8 @@ pub fn log_tail(encoded: &[u8]) -> Option<Remark> {
     let tail = lenient_base64::decode(encoded).ok()?;
     let lines: Vec<String> =
         String::from_utf8_lossy(&tail).lines().map(|line| excerpt(line, usize::MAX)).collect();
-    Some(Remark { level: Level::Debug, text: format!("the function's log ends with:\n{}", lines.join("\n")) })
+    Some(LogNote {
+        level: Level::Debug,
+        text: format!("the function's log ends with:\n{}", lines.join("\n")),
+    })
 }

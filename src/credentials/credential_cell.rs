@@ -254,7 +254,7 @@ impl CredentialCell {
     }
 }
 
-/// A route that signs with a slot's keys, until this is dropped.
+/// A route that signs with a cell's keys, until this is dropped.
 #[derive(Debug)]
 pub struct User {
     cell: Arc<CredentialCell>,
@@ -262,7 +262,7 @@ pub struct User {
 }
 
 impl User {
-    /// From now on the route is one of the slot's.
+    /// From now on the route is one of the cell's.
     pub fn of(cell: &Arc<CredentialCell>, route: &Arc<str>) -> Self {
         cell.routes.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(route));
         Self { cell: Arc::clone(cell), route: Arc::clone(route) }

@@ -233,7 +233,7 @@ fn report(ended: Result<(), JoinError>) {
 fn admit(server: &Rc<Server>, incoming: Incoming, connections: &mut JoinSet<()>) {
     let server = Rc::clone(server);
     let snapshot = server.worker.current.get();
-    match snapshot.room.try_enter() {
+    match snapshot.client_connections.try_enter() {
         Some(permit) => {
             connections.spawn_local(async move { serve(&server, &snapshot.limits, incoming, permit).await });
         }
@@ -268,7 +268,7 @@ fn turn_away(server: Rc<Server>, snapshot: &Snapshot, stream: Stream, connection
 }
 
 /// Serves one connection to its end, for as long as it takes up room.
-async fn serve(server: &Rc<Server>, limits: &Limits, incoming: Incoming, _room: Counted) {
+async fn serve(server: &Rc<Server>, limits: &Limits, incoming: Incoming, _permit: Counted) {
     let Incoming { stream, tls, h2c } = incoming;
     let due = Instant::now() + limits.header_timeout;
     let _counted = server.worker.metrics.client_connects();

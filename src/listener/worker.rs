@@ -188,7 +188,7 @@ fn accept_all(parts: &Parts, draining: &Draining) -> io::Result<JoinSet<io::Resu
     let Parts { current, stopping, via, sockets, .. } = parts;
     let (metrics, room) = {
         let snapshot = current.get();
-        (Arc::clone(&snapshot.metrics), Arc::clone(&snapshot.upstream_room))
+        (Arc::clone(&snapshot.metrics), Arc::clone(&snapshot.upstream_connections))
     };
     let client = Rc::new(Client::new(room, Arc::clone(&metrics)));
     let memory = BodyMemory::default();

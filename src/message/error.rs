@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 pub use self::codes::{Code, ErrorKind, GrpcStatus, Side, UpstreamFailure};
 use crate::{
-    message::remark::Remark,
+    message::log_note::LogNote,
     text::{excerpt::excerpt, units::size_text},
 };
 
@@ -30,7 +30,7 @@ pub struct ProxyError {
     pub kind: ErrorKind,
     cause: Option<Box<dyn Error + Send + Sync>>,
     /// What else the operator should know.
-    remarks: Vec<Remark>,
+    remarks: Vec<LogNote>,
     /// Nothing of the request had been sent.
     unsent: bool,
     /// It would fail the same way again.
@@ -95,7 +95,7 @@ impl ProxyError {
 
     /// Adds what else the operator should know.
     #[must_use]
-    pub fn with_remarks(mut self, remarks: impl IntoIterator<Item = Remark>) -> Self {
+    pub fn with_remarks(mut self, remarks: impl IntoIterator<Item = LogNote>) -> Self {
         self.remarks.extend(remarks);
         self
     }

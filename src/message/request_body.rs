@@ -118,13 +118,13 @@ pub struct BodyLimits {
 
 /// What a request's head says about its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Announced {
+pub(super) enum DeclaredLength {
     Nothing,
     Length(u64),
     Unknown,
 }
 
-impl Announced {
+impl DeclaredLength {
     pub(super) fn by(head: &RequestHead) -> Result<Self, ProxyError> {
         let headers = &head.headers;
         if let Some(length) = headers.get(header::CONTENT_LENGTH) {
@@ -148,28 +148,28 @@ impl Announced {
 /// The body is too large, late, or broken.
 pub(super) async fn read(
     Incoming { payload, direct }: &mut Incoming,
-    announced: Announced,
+    declared: DeclaredLength,
     limits: BodyLimits,
     memory: &BodyMemory,
 ) -> Result<RequestBody, ProxyError> {
     let limit = limits.max_size;
-    match announced {
-        Announced::Nothing => Ok(RequestBody::Empty),
-        Announced::Length(size) if size > limit => {
+    match declared {
+        DeclaredLength::Nothing => Ok(RequestBody::Empty),
+        DeclaredLength::Length(size) if size > limit => {
             Err(ErrorKind::PayloadTooLarge { what: "the body", limit, size }.into())
         }
-        Announced::Length(length) if limits.mode == BodyMode::Streamed => {
+        DeclaredLength::Length(length) if limits.mode == BodyMode::Streamed => {
             Ok(RequestBody::Stream(BodyStream {
                 length,
                 payload: BodyDeadline::new(std::mem::replace(payload, Payload::None), limits.timeout),
                 arrival: Rc::default(),
             }))
         }
-        Announced::Length(length) => match (direct, usize::try_from(length)) {
+        DeclaredLength::Length(length) => match (direct, usize::try_from(length)) {
             (Some(direct), Ok(length)) => whole(&**direct, length, limits.timeout, memory).await,
             _ => collected(payload, Some(length), limits, memory).await,
         },
-        Announced::Unknown => collected(payload, None, limits, memory).await,
+        DeclaredLength::Unknown => collected(payload, None, limits, memory).await,
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Call<'a> {
 }
 
 /// What a call came to.
-pub(super) struct Called {
+pub(super) struct CallOutcome {
     pub(super) reply: UpstreamReply,
     /// The call as it was sent, if AWS has refused it.
     pub(super) refused: Option<Box<RefusedCall>>,
@@ -67,7 +67,7 @@ impl Call<'_> {
         &self,
         mut outbound: OutboundRequest,
         record: &mut Record,
-    ) -> Result<Called, ProxyError> {
+    ) -> Result<CallOutcome, ProxyError> {
         if let Some(retries) = &self.route.retries {
             retries.budget.earn();
         }
@@ -80,7 +80,7 @@ impl Call<'_> {
             Box::new(RefusedCall::of(&outbound, signed_request, caller))
         });
         header_maps::give_back(outbound.headers);
-        Ok(Called { reply, refused })
+        Ok(CallOutcome { reply, refused })
     }
 
     /// Attempts it until there is an answer to pass on, or none to hope for.

@@ -20,8 +20,8 @@ use crate::{
     message::{
         error::{Code, ProxyError},
         headers::REQUEST_ID,
+        log_note::LogNote,
         outbound::OutboundRequest,
-        remark::Remark,
         trace::Trace,
     },
     metrics::{Metrics, RouteMetrics},
@@ -257,12 +257,12 @@ impl Record {
             Some(reason) => self.counters().denials.count(reason),
             None => self.counters().signatures_refused.add(1),
         }
-        self.remark(&diagnosis.remark);
+        self.note(&diagnosis.note);
     }
 
     /// What the operator should know about it.
-    pub fn remark(&self, remark: &Remark) {
-        remark.log(self.request_id_text(), self.route_id());
+    pub fn note(&self, note: &LogNote) {
+        note.log(self.request_id_text(), self.route_id());
     }
 
     /// Without the query, which may hold what is nobody else's business.

@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn failures_in_a_row_open_it_and_any_answer_starts_the_count_anew() {
         let breaker = breaker(3);
-        for verdict in [Verdict::Settled, Verdict::Throttled, Verdict::NotReady, Verdict::KeysExpired] {
+        for verdict in [Verdict::Final, Verdict::Throttled, Verdict::NotReady, Verdict::KeysExpired] {
             fail(&breaker);
             fail(&breaker);
             breaker.enter(Instant::now).unwrap().report(Ok(verdict), Instant::now);
@@ -292,7 +292,7 @@ mod tests {
         // one whose client has left
         drop(probe);
         let probe = breaker.enter(|| due).unwrap();
-        probe.report(Ok(Verdict::Settled), || due);
+        probe.report(Ok(Verdict::Final), || due);
         assert!(breaker.is_closed());
         let (first, second) = (breaker.enter(|| due).unwrap(), breaker.enter(|| due).unwrap());
         assert!(!first.is_probe && !second.is_probe);
@@ -310,7 +310,7 @@ mod tests {
         assert!(second > first);
         assert_eq!(second, first + OPEN_FOR);
         assert_eq!(refused(&breaker, first), 10);
-        breaker.enter(|| second).unwrap().report(Ok(Verdict::Settled), || second);
+        breaker.enter(|| second).unwrap().report(Ok(Verdict::Final), || second);
         for _ in 0..4 {
             fail(&breaker);
         }
@@ -328,7 +328,7 @@ mod tests {
             if index % 2 == 0 {
                 guard.report(Err(&lost()), Instant::now);
             } else {
-                guard.report(Ok(Verdict::Settled), Instant::now);
+                guard.report(Ok(Verdict::Final), Instant::now);
             }
         }
         assert_eq!(due(&breaker), until);

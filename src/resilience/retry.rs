@@ -77,7 +77,7 @@ impl Retries {
     /// Why a call is made again, in a word.
     pub fn reason(outcome: Result<Verdict, &ProxyError>) -> &'static str {
         match outcome {
-            Ok(Verdict::Settled) => "settled",
+            Ok(Verdict::Final) => "settled",
             Ok(Verdict::Throttled) => "throttled",
             Ok(Verdict::NotReady) => "not_ready",
             Ok(Verdict::SlowStart) => "slow_start",
@@ -97,7 +97,7 @@ impl Retries {
         let RetrySettings { accepted, any_method, .. } = self.settings;
         let may_run_twice = is_idempotent || any_method;
         match outcome {
-            Ok(Verdict::Settled) => false,
+            Ok(Verdict::Final) => false,
             Ok(Verdict::Throttled | Verdict::NotReady | Verdict::KeysExpired | Verdict::ClockWrong) => true,
             Ok(Verdict::SlowStart) => attempt == 1,
             Ok(Verdict::Unavailable) => accepted.unavailable && may_run_twice,

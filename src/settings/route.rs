@@ -89,7 +89,7 @@ impl RouteSettings {
         let routes: Vec<(String, Self)> = written
             .into_iter()
             .filter_map(|(stem, route)| {
-                let route = route.check(&stem, limits, &mut checker.below(&stem))?;
+                let route = route.check(&stem, limits, &mut checker.at(&stem))?;
                 Some((stem, route))
             })
             .collect();
@@ -116,9 +116,9 @@ fn check_against_each_other(routes: &[(String, RouteSettings)], checker: &mut Ch
     let mut ids: HashMap<&str, &Place> = HashMap::new();
     for (stem, route) in routes {
         if let Some(earlier) = ids.insert(&route.id, &route.place) {
-            let mut checker = checker.below(stem);
+            let mut checker = checker.at(stem);
             let id = checker.quoted("id", &route.id, "of this route");
-            checker.below("id").mistake(format!("the id {id} is also that of {earlier}"), "an id of its own");
+            checker.at("id").report(format!("the id {id} is also that of {earlier}"), "an id of its own");
         }
     }
     let enabled: Vec<&(String, RouteSettings)> = routes.iter().filter(|(_, route)| route.enabled).collect();
@@ -127,7 +127,7 @@ fn check_against_each_other(routes: &[(String, RouteSettings)], checker: &mut Ch
         let (stem, _) = enabled[clash.second];
         let problem = format!("takes the same requests as {}: {}", first.place, clash.requests);
         let expected = "another uri, host or method, or another `priority`";
-        checker.below(stem).below("uri").mistake(problem, expected);
+        checker.at(stem).at("uri").report(problem, expected);
     }
 }
 
@@ -147,18 +147,18 @@ impl WrittenRoute {
     fn backend(&mut self, id: &str, limits: &Limits, checker: &mut Checker<'_>) -> Option<BackendSettings> {
         match (self.api_gateway.take(), self.lambda.take()) {
             (Some(written), None) => written
-                .check(limits, &mut checker.below("api_gateway"))
+                .check(limits, &mut checker.at("api_gateway"))
                 .map(|settings| BackendSettings::ApiGateway(Box::new(settings))),
             (None, Some(written)) => written
-                .check(id, limits, &mut checker.below("lambda"))
+                .check(id, limits, &mut checker.at("lambda"))
                 .map(|settings| BackendSettings::Lambda(Box::new(settings))),
             (Some(_), Some(_)) => {
-                checker.below("lambda").mistake("`api_gateway` is there too", "one of the two");
+                checker.at("lambda").report("`api_gateway` is there too", "one of the two");
                 None
             }
-            (None, None) if checker.is_wrong("api_gateway") || checker.is_wrong("lambda") => None,
+            (None, None) if checker.has_error("api_gateway") || checker.has_error("lambda") => None,
             (None, None) => {
-                checker.mistake("the route has no backend", "`api_gateway` or `lambda`");
+                checker.report("the route has no backend", "`api_gateway` or `lambda`");
                 None
             }
         }
@@ -178,7 +178,7 @@ impl WrittenRoute {
         let combinations = uris.as_ref().map_or(0, Vec::len) * hosts.as_ref().map_or(0, Vec::len).max(1);
         if combinations > MOST_COMBINATIONS {
             let problem = format!("{combinations} combinations of a host and a path");
-            checker.below("uris").mistake(problem, format!("at most {MOST_COMBINATIONS} in a route"));
+            checker.at("uris").report(problem, format!("at most {MOST_COMBINATIONS} in a route"));
             return None;
         }
         Some(RouteRule { uris: uris?, hosts: hosts?, methods: MethodSet::new(methods?), priority })
@@ -189,12 +189,12 @@ impl WrittenRoute {
             (Some(text), None) => Some(vec![uri(checker, "uri", text)?]),
             (None, Some(uris)) if !uris.is_empty() => each("uris", uris, checker, uri),
             (Some(_), Some(_)) => {
-                checker.below("uris").mistake("`uri` is there too", "either `uri` or `uris`");
+                checker.at("uris").report("`uri` is there too", "either `uri` or `uris`");
                 None
             }
-            _ if checker.is_wrong("uri") || checker.is_wrong("uris") => None,
+            _ if checker.has_error("uri") || checker.has_error("uris") => None,
             _ => {
-                checker.mistake("the route takes no request", "`uri` or `uris`, such as `uri: /aws/*`");
+                checker.report("the route takes no request", "`uri` or `uris`, such as `uri: /aws/*`");
                 None
             }
         }
@@ -204,7 +204,7 @@ impl WrittenRoute {
 fn uri(checker: &mut Checker<'_>, key: &str, text: &str) -> Option<UriPattern> {
     if UriPattern::has_parameter(text) {
         let advice = "takes `:` and the name behind it literally; a `*` at the end takes all paths below";
-        checker.below(key).warn(advice);
+        checker.at(key).warn(advice);
     }
     checker.parsed(key, text, UriPattern::EXPECTED, UriPattern::parse)
 }
@@ -216,7 +216,7 @@ fn each<T>(
     checker: &mut Checker<'_>,
     parse: impl Fn(&mut Checker<'_>, &str, &str) -> Option<T>,
 ) -> Option<Vec<T>> {
-    let mut checker = checker.below(list);
+    let mut checker = checker.at(list);
     let items = texts.iter().enumerate();
     let parsed: Vec<_> = items.map(|(index, text)| parse(&mut checker, &index.to_string(), text)).collect();
     parsed.into_iter().collect()

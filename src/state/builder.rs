@@ -7,7 +7,7 @@ use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use crate::{
     backend,
-    client::{Endpoint, KeepAlive, Secured, UpstreamRoom},
+    client::{ConnectionLimit, Endpoint, KeepAlive, Secured},
     credentials::RefresherPool,
     message::head::HeadLimits,
     metrics::Metrics,
@@ -30,7 +30,7 @@ const COLLECTOR_KEEPALIVE: KeepAlive = KeepAlive { enabled: true, pool: 1, timeo
 /// What routes are built from, and share.
 #[derive(Debug)]
 pub struct SnapshotBuilder {
-    pool: RefresherPool,
+    refreshers: RefresherPool,
     metrics: Arc<Metrics>,
     tls: Configurations,
     breakers: CircuitBreakers,
@@ -38,7 +38,7 @@ pub struct SnapshotBuilder {
     files: OpenFiles,
     in_flight: Admission,
     connections: Admission,
-    upstream_room: Arc<UpstreamRoom>,
+    upstream_connections: Arc<ConnectionLimit>,
     /// Who tells a collector, since the last snapshot.
     exporter: Option<Arc<Exporter>>,
     /// The routes of the last snapshot, with what they were made of.
@@ -67,11 +67,11 @@ impl BuildError {
 }
 
 impl SnapshotBuilder {
-    /// Begins with nothing. The keys that sign are `pool`'s, and fresh for as long as this lives; what happens is
+    /// Begins with nothing. The keys that sign are `refreshers`', and fresh for as long as this lives; what happens is
     /// counted in `metrics`; `files` may be open.
-    pub fn new(pool: RefresherPool, metrics: Arc<Metrics>, files: OpenFiles) -> Self {
+    pub fn new(refreshers: RefresherPool, metrics: Arc<Metrics>, files: OpenFiles) -> Self {
         Self {
-            pool,
+            refreshers,
             metrics,
             tls: Configurations::default(),
             breakers: CircuitBreakers::default(),
@@ -79,7 +79,7 @@ impl SnapshotBuilder {
             files,
             in_flight: Admission::new(u32::MAX),
             connections: Admission::new(u32::MAX),
-            upstream_room: Arc::default(),
+            upstream_connections: Arc::default(),
             exporter: None,
             routes: HashMap::new(),
         }
@@ -110,13 +110,13 @@ impl SnapshotBuilder {
         self.tls.forget_unused();
         self.breakers.forget_unused();
         self.clocks.forget_unused();
-        self.upstream_room.set_limit(capacity.upstream_connections);
+        self.upstream_connections.set_limit(capacity.upstream_connections);
         Ok(Snapshot {
             generation: 1,
             routes: RouteTable::new(rules),
             admission: self.in_flight.with_limit(capacity.max_in_flight),
-            room: self.connections.with_limit(capacity.max_connections),
-            upstream_room: Arc::clone(&self.upstream_room),
+            client_connections: self.connections.with_limit(capacity.max_connections),
+            upstream_connections: Arc::clone(&self.upstream_connections),
             capacity,
             head_limits: HeadLimits::of(limits),
             limits: limits.clone(),
@@ -158,7 +158,7 @@ impl SnapshotBuilder {
         let signing = match (&backend.target().scope, settings.backend.source()) {
             (Some(scope), Some(source)) => {
                 let id = settings.id.as_str().into();
-                let credentials = self.pool.source(source).map_err(failed())?.used_by(&id);
+                let credentials = self.refreshers.source(source).map_err(failed())?.used_by(&id);
                 // anybody on the way could say what time it is
                 let is_verified = endpoint.tls.is_some() && settings.backend.upstream().ssl_verify;
                 let clock = self.clocks.get(endpoint, is_verified);

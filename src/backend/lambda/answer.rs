@@ -25,7 +25,7 @@ use crate::{
     message::{
         error::{ErrorKind, ProxyError},
         headers,
-        remark::Remark,
+        log_note::LogNote,
     },
     settings::{AnswerSettings, EmptyArraysMode, InvocationType, InvokeMode},
 };
@@ -86,7 +86,7 @@ pub fn reply(
     };
     match reply {
         Ok(mut reply) => {
-            reply.remarks.extend(log_tail);
+            reply.notes.extend(log_tail);
             Ok(reply)
         }
         Err(error) => Err(error.with_remarks(log_tail)),
@@ -124,11 +124,11 @@ fn is_refusal(status: StatusCode) -> bool {
 
 fn unchanged(upstream: UpstreamReply) -> ClientReply {
     let UpstreamReply { status, headers, body, prelude: _ } = upstream;
-    ClientReply { status, headers, body, length: None, remarks: Vec::new() }
+    ClientReply { status, headers, body, length: None, notes: Vec::new() }
 }
 
 /// Takes the end of the function's log out of the answer, into ours.
-fn take_log_tail(headers: &mut HeaderMap) -> Option<Remark> {
+fn take_log_tail(headers: &mut HeaderMap) -> Option<LogNote> {
     let encoded = headers.remove(LOG_RESULT).next()?;
     log_tail(encoded.as_bytes())
 }

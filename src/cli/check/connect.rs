@@ -29,7 +29,7 @@ enum Purpose {
 }
 
 /// An endpoint with its users.
-struct Asked {
+struct EndpointCheck {
     purpose: Purpose,
     endpoint: Endpoint,
     routes: Vec<String>,
@@ -49,7 +49,7 @@ pub(super) struct Connection {
 /// The endpoints of all enabled routes, and what keeps some from being called.
 #[derive(Default)]
 struct Endpoints {
-    asked: Vec<Asked>,
+    checks: Vec<EndpointCheck>,
     unfit: Vec<Connection>,
 }
 
@@ -88,31 +88,31 @@ impl Endpoints {
                 return;
             }
         };
-        let is_same = |known: &&mut Asked| {
+        let is_same = |known: &&mut EndpointCheck| {
             let limit = known.endpoint.connect_timeout;
             known.purpose == purpose
                 && known.endpoint == Endpoint { connect_timeout: limit, ..endpoint.clone() }
         };
-        match self.asked.iter_mut().find(is_same) {
+        match self.checks.iter_mut().find(is_same) {
             Some(known) => {
                 known.endpoint.connect_timeout = known.endpoint.connect_timeout.max(endpoint.connect_timeout);
                 known.routes.extend(routes);
             }
-            None => self.asked.push(Asked { purpose, endpoint, routes }),
+            None => self.checks.push(EndpointCheck { purpose, endpoint, routes }),
         }
     }
 }
 
 /// Opens a connection to each endpoint of the settings; at most five seconds.
 pub(super) async fn connect_all(settings: &Settings) -> Vec<Connection> {
-    let Endpoints { asked, unfit } = Endpoints::of(settings).await;
-    let outcomes = probe_all(asked.iter().map(|asked| asked.endpoint.clone()).collect()).await;
-    let connections = asked.into_iter().zip(outcomes).map(|(asked, outcome)| Connection {
-        purpose: asked.purpose,
-        endpoint: asked.endpoint.to_string(),
-        proxy: asked.endpoint.proxy.as_ref().map(ToString::to_string),
-        is_secured: asked.endpoint.tls.is_some(),
-        routes: asked.routes,
+    let Endpoints { checks, unfit } = Endpoints::of(settings).await;
+    let outcomes = probe_all(checks.iter().map(|check| check.endpoint.clone()).collect()).await;
+    let connections = checks.into_iter().zip(outcomes).map(|(check, outcome)| Connection {
+        purpose: check.purpose,
+        endpoint: check.endpoint.to_string(),
+        proxy: check.endpoint.proxy.as_ref().map(ToString::to_string),
+        is_secured: check.endpoint.tls.is_some(),
+        routes: check.routes,
         outcome,
     });
     connections.chain(unfit).collect()

@@ -12,13 +12,13 @@ use crate::{
 };
 
 /// One source of keys, tried.
-pub(super) struct Tried {
+pub(super) struct CredentialCheck {
     routes: Vec<String>,
     outcome: Result<Attempt, TlsError>,
 }
 
 /// Tries each source once, all at the same time, whatever the number of routes that use it.
-pub(super) async fn try_all(settings: &Settings) -> Vec<Tried> {
+pub(super) async fn try_all(settings: &Settings) -> Vec<CredentialCheck> {
     let mut sources: Vec<(Source, Vec<String>)> = Vec::new();
     for route in settings.routes.iter().filter(|route| route.enabled) {
         let Some(source) = route.backend.source() else { continue };
@@ -29,14 +29,14 @@ pub(super) async fn try_all(settings: &Settings) -> Vec<Tried> {
     }
     let mut tasks = JoinSet::new();
     for (index, (source, routes)) in sources.into_iter().enumerate() {
-        tasks.spawn(async move { (index, Tried { routes, outcome: try_once(&source).await }) });
+        tasks.spawn(async move { (index, CredentialCheck { routes, outcome: try_once(&source).await }) });
     }
-    let mut tried: Vec<(usize, Tried)> = tasks.join_all().await;
-    tried.sort_by_key(|(index, _)| *index);
-    tried.into_iter().map(|(_, tried)| tried).collect()
+    let mut checks: Vec<(usize, CredentialCheck)> = tasks.join_all().await;
+    checks.sort_by_key(|(index, _)| *index);
+    checks.into_iter().map(|(_, checks)| checks).collect()
 }
 
-impl Tried {
+impl CredentialCheck {
     /// There are keys, and STS does not refuse them. Keys whose owner STS could not be asked for may be right: a
     /// private network often has no way to STS.
     pub(super) fn is_good(&self) -> bool {

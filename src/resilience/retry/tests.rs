@@ -61,7 +61,7 @@ fn what_may_have_run_is_not_repeated_unless_asked_for() {
     for section in ["api_gateway", "lambda"] {
         let retries = retries(section, "{ attempts: 10 }");
         for is_idempotent in [false, true] {
-            for verdict in [Verdict::Settled, Verdict::Unavailable] {
+            for verdict in [Verdict::Final, Verdict::Unavailable] {
                 assert!(!repeats(&retries, 1, verdict, is_idempotent), "{verdict:?}");
             }
             for kind in RAN_MAYBE.into_iter().chain([ErrorKind::UpstreamTls, ErrorKind::UpstreamProtocol]) {
@@ -82,7 +82,7 @@ fn each_outcome_is_asked_for_by_its_own_word() {
         let retries = retries("api_gateway", &format!("{{ unsafe: [{word}] }}"));
         let [lost, late] = RAN_MAYBE.map(|kind| repeats_failure(&retries, &kind.into(), true));
         assert_eq!([repeats(&retries, 1, Verdict::Unavailable, true), lost, late], expected, "{word}");
-        assert!(!repeats(&retries, 1, Verdict::Settled, true));
+        assert!(!repeats(&retries, 1, Verdict::Final, true));
     }
 }
 

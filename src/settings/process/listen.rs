@@ -62,7 +62,7 @@ section! {
 impl WrittenListen {
     pub(in crate::settings) fn check(mut self, checker: &mut Checker<'_>) -> Listen {
         let parts = ListenParts {
-            https: self.https.take().and_then(|https| https.check(&mut checker.below("https"))),
+            https: self.https.take().and_then(|https| https.check(&mut checker.at("https"))),
             unix: self.unix.take().and_then(|path| socket_path(&path, checker)),
         };
         self.settled(checker)(parts)
@@ -78,7 +78,7 @@ impl WrittenHttps {
             ("key", self.key.is_some()),
         ] {
             if !is_there {
-                checker.mistake(format!("`{key}` is missing"), "address, certificate and key");
+                checker.report(format!("`{key}` is missing"), "address, certificate and key");
             }
         }
         let certificate = self.certificate.take().map(PathBuf::from);
@@ -106,7 +106,7 @@ impl WrittenHttps {
                     Some(path) => format!("{path}: {}", error.cause),
                     None => error.cause,
                 };
-                checker.below(key).mistake(problem, expected);
+                checker.at(key).report(problem, expected);
                 None
             }
         }

@@ -33,7 +33,7 @@ pub(in crate::settings) fn check(listen: &Listen, admin: &Admin, checker: &mut C
         } else {
             format!("{other} is taken by {address} (the default of {})", key.join("."))
         };
-        checker.at(blamed).mistake(problem, EXPECTED);
+        checker.at_path(blamed).report(problem, EXPECTED);
     }
 }
 

@@ -158,7 +158,7 @@ impl WrittenApiGateway {
         let function_uri = match &self.function_uri {
             Some(text) => checker.parsed("function_uri", text, FunctionUri::EXPECTED, FunctionUri::parse),
             None => {
-                checker.below("function_uri").mistake("missing", FunctionUri::EXPECTED);
+                checker.at("function_uri").report("missing", FunctionUri::EXPECTED);
                 None
             }
         };
@@ -172,7 +172,7 @@ impl WrittenApiGateway {
         let upstream = self.upstream.check(own, checker);
         let authorization = match self.authorization.take() {
             None => Some(Authorization::default()),
-            Some(written) => written.check(upstream.proxy.clone(), &mut checker.below("authorization")),
+            Some(written) => written.check(upstream.proxy.clone(), &mut checker.at("authorization")),
         };
         let max_req_body_size = self.max_req_body_size(limits, checker);
         let settle = self.settled(checker);
@@ -190,7 +190,7 @@ impl WrittenApiGateway {
             return WrittenSize::standard(key).min(limits.max_request_body);
         };
         if size > limits.max_request_body {
-            checker.below("max_req_body_size").mistake(
+            checker.at("max_req_body_size").report(
                 "exceeds `limits.max_request_body`",
                 format!("at most {}", size_text(limits.max_request_body)),
             );
@@ -204,22 +204,22 @@ impl WrittenAuthorization {
         let mut right = true;
         if self.apikey.is_none()
             && self.iam.is_none()
-            && !checker.is_wrong("apikey")
-            && !checker.is_wrong("iam")
+            && !checker.has_error("apikey")
+            && !checker.has_error("iam")
         {
             // meant to prove something, and would prove nothing
-            checker.mistake("neither `apikey` nor `iam` is there", "one of them, or no `authorization`");
+            checker.report("neither `apikey` nor `iam` is there", "one of them, or no `authorization`");
             right = false;
         }
         let apikey = self.apikey.take().map(|Proof(key)| key);
         if apikey.as_ref().is_some_and(|key| !is_visible(key)) {
-            checker.below("apikey").mistake("empty or not fit for a header", "the API key, visible ASCII");
+            checker.at("apikey").report("empty or not fit for a header", "the API key, visible ASCII");
             right = false;
         }
         let iam = match self.iam.take() {
             None => None,
             Some(written) => {
-                let iam = written.check(proxy, &mut checker.below("iam"));
+                let iam = written.check(proxy, &mut checker.at("iam"));
                 right &= iam.is_some();
                 iam
             }
@@ -240,7 +240,7 @@ impl WrittenIam {
             let problem = service::unsupported(service);
             let is_supported = problem.is_none();
             if let Some(problem) = problem {
-                checker.below("service").mistake(problem, service::EXPECTED);
+                checker.at("service").report(problem, service::EXPECTED);
             }
             is_supported
         });
@@ -263,7 +263,7 @@ impl WrittenIam {
     fn secret(&mut self, checker: &mut Checker<'_>) -> Option<SecretString> {
         let (one, other) = (self.secretkey.take(), self.secret_key.take());
         if one.is_some() && other.is_some() {
-            checker.below("secretkey").mistake("stands here in another spelling too", "one of the two");
+            checker.at("secretkey").report("stands here in another spelling too", "one of the two");
         }
         one.or(other).map(|Proof(secret)| secret)
     }

@@ -65,7 +65,7 @@ impl WrittenSource {
         };
         if self.profile.is_some() {
             let profile = format!("{}profile", names.prefix);
-            checker.below(&profile).mistake(format!("{present} is there too"), "one of the two");
+            checker.at(&profile).report(format!("{present} is there too"), "one of the two");
         }
         let mut right = true;
         for (name, key) in keys {
@@ -75,13 +75,13 @@ impl WrittenSource {
                 _ => continue,
             };
             let expected = format!("all or none of {} and {}", names.key, names.secret);
-            checker.below(name).mistake(problem, expected);
+            checker.at(name).report(problem, expected);
             right = false;
         }
         if right && own.key.as_ref().is_some_and(|key| is_swapped(key.expose_secret())) {
             let problem = "no access key id, which is shorter and has neither `/` nor `+`";
             let expected = format!("the id; {} and {} may be swapped", names.key, names.secret);
-            checker.below(names.key).mistake(problem, expected);
+            checker.at(names.key).report(problem, expected);
             right = false;
         }
         let (Some(key), Some(secret), true) = (&own.key, &own.secret, right) else { return None };
@@ -116,7 +116,7 @@ impl WrittenSource {
             ] {
                 if is_there {
                     let expected = format!("{} beside it", name("assume_role_arn"));
-                    checker.below(&name(key)).mistake("there is no role to assume", expected);
+                    checker.at(&name(key)).report("there is no role to assume", expected);
                 }
             }
             return None;

@@ -220,7 +220,7 @@ macro_rules! words {
             };
 
             impl $Words {
-                const fn spelling(self) -> &'static str {
+                const fn notation(self) -> &'static str {
                     match self { $(Self::$variant => $word,)* }
                 }
             }
@@ -231,13 +231,13 @@ macro_rules! words {
 
             impl Show for $Words {
                 fn show(&self, _: Secrecy) -> serde_json::Value {
-                    self.spelling().into()
+                    self.notation().into()
                 }
             }
 
             impl Typed<$Words> {
                 pub const fn standard(self) -> Standard {
-                    Standard::Text(self.0.spelling())
+                    Standard::Text(self.0.notation())
                 }
             }
 
@@ -250,7 +250,7 @@ macro_rules! words {
 
                 fn standard(key: &Key) -> Self {
                     let all = [$(Self::$variant),*];
-                    let is_standard = |word: &&Self| Standard::Text(word.spelling()) == key.standard;
+                    let is_standard = |word: &&Self| Standard::Text(word.notation()) == key.standard;
                     *all.iter().find(is_standard).unwrap_or(&all[0])
                 }
 

@@ -12,7 +12,7 @@ use crate::{
     client::{ReplyBody, UpstreamReply},
     message::{
         error::{ErrorKind, ProxyError},
-        remark::Remark,
+        log_note::LogNote,
     },
     settings::AnswerSettings,
     text::{excerpt::excerpt, json::Json},
@@ -45,7 +45,7 @@ pub fn reply(
     }
     let mut reply = unchanged(upstream);
     reply.body = body_for(reply.status, reply.body, None);
-    reply.remarks.push(Remark { level: Level::Warn, text: format!("the function failed: {text}") });
+    reply.notes.push(LogNote { level: Level::Warn, text: format!("the function failed: {text}") });
     Ok(reply)
 }
 

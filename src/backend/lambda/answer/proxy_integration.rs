@@ -28,7 +28,7 @@ use super::{
 use crate::{
     backend::ClientReply,
     client::{ReplyBody, UpstreamReply},
-    message::{error::ProxyError, remark::Remark},
+    message::{error::ProxyError, log_note::LogNote},
     settings::PayloadVersion,
     text::{
         excerpt::excerpt,
@@ -81,7 +81,7 @@ fn whole(version: PayloadVersion, output: Bytes, headers: HeaderMap) -> Result<C
     let lines = header_lines::read(&members)?;
     let is_base64 = is_base64(members.is_base64_encoded)?;
     let default_type = default_type(version, members.body);
-    let remark = members.body.and_then(remark_on_body);
+    let note = members.body.and_then(note_on_body);
     let mut body = content(&output, members.body, is_base64)?;
     // a body with escapes was copied, and the answer is not kept while it is decoded
     drop(output);
@@ -92,7 +92,7 @@ fn whole(version: PayloadVersion, output: Bytes, headers: HeaderMap) -> Result<C
     if !matches!(reply.body, ReplyBody::None { .. }) && !reply.headers.contains_key(header::CONTENT_TYPE) {
         reply.headers.insert(header::CONTENT_TYPE, default_type);
     }
-    reply.remarks.extend(remark);
+    reply.notes.extend(note);
     Ok(reply)
 }
 
@@ -110,7 +110,7 @@ fn default_type(version: PayloadVersion, body: Option<Json<'_>>) -> HeaderValue 
 fn inferred(output: Bytes, mut headers: HeaderMap) -> ClientReply {
     headers.insert(header::CONTENT_TYPE, JSON);
     let body = ReplyBody::Whole(output);
-    ClientReply { status: StatusCode::OK, headers, body, length: None, remarks: Vec::new() }
+    ClientReply { status: StatusCode::OK, headers, body, length: None, notes: Vec::new() }
 }
 
 /// The function's headers replace the API's of the same names, whatever their case (`peers.md` R15, R16).
@@ -129,7 +129,7 @@ fn put_together(
     for (name, value) in lines {
         headers.append(name, value);
     }
-    ClientReply { status, headers, body, length, remarks: Vec::new() }
+    ClientReply { status, headers, body, length, notes: Vec::new() }
 }
 
 /// A number or its three digits, which is how some frameworks write it (R18); a whole number may have a point.
@@ -179,8 +179,8 @@ fn decoded(body: &[u8]) -> Result<Bytes, ProxyError> {
 }
 
 /// The debug line about a body that API Gateway would have refused.
-fn remark_on_body(body: Json<'_>) -> Option<Remark> {
+fn note_on_body(body: Json<'_>) -> Option<LogNote> {
     let is_usual = matches!(body.kind(), Kind::Text | Kind::Null) || log::max_level() < Level::Debug;
     let text = "the function's `body` is not a string, and goes to the client as the JSON that it is";
-    (!is_usual).then(|| Remark { level: Level::Debug, text: text.to_owned() })
+    (!is_usual).then(|| LogNote { level: Level::Debug, text: text.to_owned() })
 }

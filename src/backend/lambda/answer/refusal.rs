@@ -21,7 +21,7 @@ use crate::{
     },
     message::{
         error::{ErrorKind, ProxyError},
-        remark::Remark,
+        log_note::LogNote,
     },
     signing::explanation::split,
     text::{
@@ -56,14 +56,14 @@ pub fn reply(preserve_status: bool, upstream: &UpstreamReply) -> Result<ClientRe
             headers.insert(name, value.clone());
         }
     }
-    let mut remarks = vec![Remark { level: Level::Error, text }];
-    remarks.extend(explanation.map(debug));
+    let mut notes = vec![LogNote { level: Level::Error, text }];
+    notes.extend(explanation.map(debug));
     let body = ReplyBody::Whole(Bytes::from_static(BODY.as_bytes()));
-    Ok(ClientReply { status: error_status(upstream.status), headers, body, length: None, remarks })
+    Ok(ClientReply { status: error_status(upstream.status), headers, body, length: None, notes })
 }
 
-fn debug(text: String) -> Remark {
-    Remark { level: Level::Debug, text }
+fn debug(text: String) -> LogNote {
+    LogNote { level: Level::Debug, text }
 }
 
 /// A redirect, which the API does not know, would send the client elsewhere.
@@ -156,7 +156,7 @@ mod tests {
         names.sort_unstable();
         assert_eq!(names, ["content-type", "x-amzn-requestid"]);
         assert_eq!(kept.headers.get("content-type").unwrap(), "application/json");
-        assert_eq!(kept.remarks, [Remark { level: Level::Error, text: LOGGED.to_owned() }]);
+        assert_eq!(kept.notes, [LogNote { level: Level::Error, text: LOGGED.to_owned() }]);
     }
 
     #[test]
@@ -210,11 +210,11 @@ mod tests {
         let expected = "AWS Lambda API returned error: It does not match., status code: 403 \
                         (InvalidSignatureException)";
         assert_eq!(logged(&upstream), expected);
-        let remarks = reply(true, &upstream).unwrap().remarks;
-        assert_eq!(remarks[0], Remark { level: Level::Error, text: expected.to_owned() });
-        assert_eq!(remarks[1].level, Level::Debug);
-        assert!(remarks[1].text.ends_with("x-amz-date:1\nx-amz-security-token:(left out)\n'"));
-        assert_eq!(remarks.len(), 2);
+        let notes = reply(true, &upstream).unwrap().notes;
+        assert_eq!(notes[0], LogNote { level: Level::Error, text: expected.to_owned() });
+        assert_eq!(notes[1].level, Level::Debug);
+        assert!(notes[1].text.ends_with("x-amz-date:1\nx-amz-security-token:(left out)\n'"));
+        assert_eq!(notes.len(), 2);
     }
 
     proptest! {
@@ -226,8 +226,8 @@ mod tests {
             prop_assert_eq!(text(&kept), BODY);
             prop_assert_eq!(kept.headers.len(), if status == 429 { 3 } else { 2 });
             let line = "AWS Lambda API returned error: ";
-            prop_assert!(kept.remarks[0].text.starts_with(line));
-            prop_assert!(!kept.remarks[0].text.contains(['\r', '\n']));
+            prop_assert!(kept.notes[0].text.starts_with(line));
+            prop_assert!(!kept.notes[0].text.contains(['\r', '\n']));
         }
     }
 }

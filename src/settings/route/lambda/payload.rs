@@ -55,7 +55,7 @@ impl WrittenLambda {
         if self.body.is_some() {
             let problem =
                 "is merged with query and body, which awsgateway_compatible and forward_request_* replace";
-            checker.below("body").mistake(problem, "no `body`, or neither of them");
+            checker.at("body").report(problem, "no `body`, or neither of them");
         }
         Some(payload)
     }
@@ -70,8 +70,8 @@ impl WrittenLambda {
         ] {
             if is_there {
                 checker
-                    .below(key)
-                    .mistake("the event has no such part", "`awsgateway_compatible: true` beside it");
+                    .at(key)
+                    .report("the event has no such part", "`awsgateway_compatible: true` beside it");
             }
         }
     }
