@@ -83,7 +83,7 @@ pub enum ReplyMode {
         limit: u64,
     },
     /// As much of it as this is read first, and the rest never.
-    Excerpt {
+    Truncated {
         /// Bytes that are read at most.
         limit: u64,
     },

@@ -94,7 +94,7 @@ impl Client {
         Self { pools: RefCell::default(), last: RefCell::default(), metrics, limit }
     }
 
-    /// Sends a request, signed if there is a `proof`, and waits for the head of the answer. The request is left as it was,
+    /// Sends a request, signed if there is a `signing_headers`, and waits for the head of the answer. The request is left as it was,
     /// to be sent again, unless its body passes as it arrives: that is then gone.
     ///
     /// A connection from the pool may have been closed at the other end in the same moment. Then, if nothing
@@ -108,7 +108,7 @@ impl Client {
         endpoint: &Arc<Endpoint>,
         timeouts: Timeouts,
         request: &mut OutboundRequest,
-        proof: Option<&SigningHeaders>,
+        signing_headers: Option<&SigningHeaders>,
         used: &mut Connection,
     ) -> Result<UpstreamReply, ProxyError> {
         // what was asked for is the same the second time (RFC 9110, 9.2.2)
@@ -116,7 +116,7 @@ impl Client {
         let pool = self.pool(endpoint);
         let mut kept = pool.take();
         loop {
-            let head = request_head::encode(request, proof, endpoint.keepalive.enabled)?;
+            let head = request_head::encode(request, signing_headers, endpoint.keepalive.enabled)?;
             let may_be_stale = kept.is_some();
             let stream = match kept.take() {
                 Some(stream) => {

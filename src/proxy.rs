@@ -106,7 +106,7 @@ pub async fn serve(
     let recording = trace.filter(Trace::is_recorded).zip(snapshot.spans.as_ref()).map(|(trace, exporter)| {
         Recording::begin(exporter, trace, &request, is_secure, record.received_at())
     });
-    record.traced(trace, recording);
+    record.set_trace(trace, recording);
     let mut framing = reply::ResponseFraming::of(&request);
     let outcome = {
         let context = Context { worker: &worker, snapshot: &snapshot, is_secure };
@@ -121,7 +121,7 @@ pub async fn serve(
     Ok(match outcome {
         Ok(answer) => reply::response(answer, &worker.draining, record, framing),
         Err(error) => {
-            record.fail(&error);
+            record.on_error(&error);
             reply::failure(&error, record, framing)
         }
     })
@@ -150,7 +150,7 @@ async fn forward(
 ) -> Result<Answer, ProxyError> {
     let RouteMatch { route, remainder } =
         choose(&request, &snapshot.routes, &snapshot.head_limits, &worker.via)?;
-    record.route(route);
+    record.set_route(route);
     fault_points::pass("request");
 
     let permit = admission::enter(&snapshot.admission, route.admission.as_ref(), &route.metrics)?;
@@ -174,13 +174,13 @@ async fn forward(
     let CallOutcome { reply: upstream, refused } = call.make(outbound, record).await?;
 
     let mode = route.backend.reply_mode(&upstream);
-    let upstream = deadline.heed(pin!(read_as(mode, upstream))).await?;
+    let upstream = deadline.run_within(pin!(read_as(mode, upstream))).await?;
     if let Some(diagnosis) = refused.as_deref().and_then(|call| diagnosis::diagnose(&upstream, call)) {
-        record.refused(&diagnosis);
+        record.on_refusal(&diagnosis);
     }
     let reply = route.backend.reply(upstream)?;
     for note in &reply.notes {
-        record.note(note);
+        record.log_note(note);
     }
     Ok(Answer { reply, permit, deadline })
 }
@@ -219,7 +219,7 @@ async fn read_as(mode: ReplyMode, upstream: UpstreamReply) -> Result<UpstreamRep
     match mode {
         ReplyMode::Streamed => Ok(upstream),
         ReplyMode::Collected { limit } => upstream.collect(limit).await,
-        ReplyMode::Excerpt { limit } => Ok(upstream.excerpt(limit).await),
+        ReplyMode::Truncated { limit } => Ok(upstream.truncated(limit).await),
         ReplyMode::Events { prelude } => upstream.decode_events(prelude).await,
     }
 }

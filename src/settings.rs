@@ -32,7 +32,9 @@ pub use route::{
     endpoint_variant::EndpointVariant,
     forward_proxy::{ForwardProxy, HostPort},
     function_uri::FunctionUri,
-    key_source::{CredentialProvider, MetadataProtocol, MountedKeys, Part, Role, Source, is_key, is_swapped},
+    key_source::{
+        CredentialProvider, CredentialSettings, MetadataProtocol, MountedKeys, Part, Role, is_key, is_swapped,
+    },
     lambda::{
         AnswerSettings, EmptyArraysMode, ForwardedParts, GatewayEvent, InvocationType, InvokeMode,
         LambdaEndpoint, LambdaSettings, LogType, PayloadSettings, PayloadVersion,

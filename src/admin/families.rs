@@ -63,7 +63,7 @@ fn metric(declared: &Declared, sample: Sample<'_>) -> Metric {
     let labels = declared.labels.iter().zip(sample.labels).map(label).collect();
     let number = match sample.value {
         Measured::Number(number) => number,
-        Measured::Durations(mut metric) => {
+        Measured::DurationHistogram(mut metric) => {
             metric.set_label(labels);
             return *metric;
         }

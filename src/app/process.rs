@@ -55,7 +55,7 @@ pub(crate) fn serve(settings: Settings, directory: Option<&Path>, ready: impl Fn
     let system = actix_rt::System::new();
     // before anything is served: a signal that comes early is heeded too
     let heard = system.block_on(async {
-        logging::heed_signal()?;
+        logging::install_level_signal()?;
         Ok::<_, io::Error>((signals()?, signal(SignalKind::hangup())?))
     });
     let ((first, second), hangup) = heard.map_err(|error| cannot_start(&error))?;

@@ -114,7 +114,7 @@ impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Events<B> {
             self.over = true;
             self.body = None;
         }
-        Poll::Ready(event.map_err(|error| error.with_remarks(self.take_log_tail())))
+        Poll::Ready(event.map_err(|error| error.with_notes(self.take_log_tail())))
     }
 
     /// Reads until there is an event. How the function ended is told when the body is over too, so that the
@@ -191,7 +191,7 @@ impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Stream for Events<B> {
             Ok(Event::Payload(bytes)) => Some(Ok(bytes)),
             Ok(Event::Complete) => None,
             Ok(Event::Failed(failure)) => {
-                Some(Err(ProxyError::from(failure).with_remarks(this.take_log_tail())))
+                Some(Err(ProxyError::from(failure).with_notes(this.take_log_tail())))
             }
             Err(error) => Some(Err(error)),
         })

@@ -7,7 +7,7 @@ use log::Level;
 
 use crate::{
     message::log_note::LogNote,
-    text::{excerpt::excerpt, lenient_base64},
+    text::{lenient_base64, log_safe::log_safe},
 };
 
 /// Bytes of base64 that are looked at: Lambda sends 4 KiB of a log (Lambda API reference, `Invoke`, `LogResult`).
@@ -21,7 +21,7 @@ pub fn log_tail(encoded: &[u8]) -> Option<LogNote> {
     }
     let tail = lenient_base64::decode(encoded).ok()?;
     let lines: Vec<String> =
-        String::from_utf8_lossy(&tail).lines().map(|line| excerpt(line, usize::MAX)).collect();
+        String::from_utf8_lossy(&tail).lines().map(|line| log_safe(line, usize::MAX)).collect();
     Some(LogNote {
         level: Level::Debug,
         text: format!("the function's log ends with:\n{}", lines.join("\n")),

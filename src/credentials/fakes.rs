@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::aws_transport::AwsTransport;
-use crate::settings::{CredentialProvider, EndpointVariant, MetadataProtocol, Role, Source};
+use crate::settings::{CredentialProvider, CredentialSettings, EndpointVariant, MetadataProtocol, Role};
 use crate::tls::Configurations;
 
 /// A way without a proxy.
@@ -122,8 +122,8 @@ pub fn sts_answer(request: &str, number: u32, expiry: SystemTime) -> String {
 }
 
 /// Keys of the settings, exchanged for a role's at `sts`.
-pub fn role_source(sts: &Server) -> Source {
-    Source {
+pub fn role_source(sts: &Server) -> CredentialSettings {
+    CredentialSettings {
         origin: CredentialProvider::Keys(Credentials::new("AKIDBASE", "hush-base", None, None, "settings")),
         role: Some(Role {
             arn: "arn:aws:iam::123456789012:role/r".to_owned(),

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     client::Endpoint,
-    settings::{CredentialProvider, Role, Source},
+    settings::{CredentialProvider, CredentialSettings, Role},
     system::file_stamps::Stamps,
 };
 
@@ -40,7 +40,7 @@ pub trait Fetch: Send + Sync + 'static {
 ///
 /// # Errors
 /// What is configured cannot be read, or nothing is.
-pub async fn choice(source: &Source, environment: &Env) -> Result<Choice, String> {
+pub async fn choice(source: &CredentialSettings, environment: &Env) -> Result<Choice, String> {
     match &source.origin {
         // a route's own keys come as they are, and so do those of the environment
         CredentialProvider::Keys(keys) => Ok(Box::new(Environment(keys.clone()))),
@@ -55,10 +55,10 @@ pub async fn choice(source: &Source, environment: &Env) -> Result<Choice, String
     }
 }
 
-/// Keys from AWS, as a [`Source`] describes them.
+/// Keys from AWS, as a [`CredentialSettings`] describes them.
 #[derive(Debug)]
 pub struct Aws {
-    pub(super) source: Source,
+    pub(super) source: CredentialSettings,
     pub(super) environment: Env,
     pub(super) transport: AwsTransport,
     pub(super) sts: Sts,
@@ -67,7 +67,7 @@ pub struct Aws {
 
 impl Aws {
     /// The keys of `source`, in the process's environment.
-    pub fn new(source: Source, transport: AwsTransport) -> Self {
+    pub fn new(source: CredentialSettings, transport: AwsTransport) -> Self {
         let sts = Sts::new(&source, transport.clone());
         Self { source, environment: Env::real(), transport, sts, instance_keys: InstanceKeys::default() }
     }
@@ -179,7 +179,7 @@ mod tests {
     use crate::settings::MetadataProtocol;
 
     fn chain(server: &Server, variables: &[(&str, &str)]) -> Aws {
-        let source = Source {
+        let source = CredentialSettings {
             origin: CredentialProvider::Chain,
             role: None,
             metadata: MetadataProtocol::V1,
@@ -265,7 +265,7 @@ mod tests {
     async fn a_profile_that_is_nowhere_is_told_with_the_files_that_were_looked_at() {
         let home = tempfile::tempdir().unwrap();
         let at = home.path().display().to_string();
-        let source = Source {
+        let source = CredentialSettings {
             origin: CredentialProvider::Profile("nosuch".into()),
             ..chain(&sts().await, &[]).source
         };
@@ -286,7 +286,8 @@ mod tests {
         std::fs::write(&file, config).unwrap();
         let variables = [("AWS_CONFIG_FILE", file.to_str().unwrap())];
         let aws = Aws { environment: Env::from_slice(&variables), ..chain(&server, &[]) };
-        let source = Source { origin: CredentialProvider::Profile(name.into()), ..aws.source.clone() };
+        let source =
+            CredentialSettings { origin: CredentialProvider::Profile(name.into()), ..aws.source.clone() };
         (home, server, Aws { source, ..aws })
     }
 

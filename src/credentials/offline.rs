@@ -9,7 +9,7 @@ use super::{
     fetch, source_name,
     status::{State, Status},
 };
-use crate::settings::Source;
+use crate::settings::CredentialSettings;
 
 /// A source, and the keys that are at hand.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct OfflineCredentials {
 }
 
 /// Looks at settings, environment and files, and at nothing else.
-pub async fn known_offline(source: &Source) -> OfflineCredentials {
+pub async fn known_offline(source: &CredentialSettings) -> OfflineCredentials {
     match fetch::choice(source, &Env::real()).await {
         Ok(choice) => {
             // a role's keys are STS's to give

@@ -27,7 +27,7 @@ use crate::{
         supervision::{self, Task, catch_in},
         wall_clock::{self, Rfc3339},
     },
-    text::excerpt::excerpt,
+    text::log_safe::log_safe,
 };
 
 /// The SDK's own retries of one call end before.
@@ -183,7 +183,7 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
     /// A line in the log for each kind of failure, and a report of each for `/ready` and the metric.
     fn warn(&mut self, reason: &str) {
         // others had a hand in it
-        let reason = excerpt(reason, LONGEST_REASON);
+        let reason = log_safe(reason, LONGEST_REASON);
         // the same but for a time or a count is no news
         let kind: String = reason.chars().filter(|char| !char.is_ascii_digit()).collect();
         if self.warned.contains(&kind) {

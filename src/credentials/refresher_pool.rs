@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     client::Endpoint,
-    settings::{CredentialProvider, Source},
+    settings::{CredentialProvider, CredentialSettings},
     system::supervision::{Task, supervise},
     tls::{Configurations, TlsError},
 };
@@ -55,7 +55,7 @@ impl Drop for SharedSource {
 /// The sources in use, and how servers are verified for all of them.
 #[derive(Default)]
 struct Sources {
-    known: Vec<(Source, Weak<SharedSource>)>,
+    known: Vec<(CredentialSettings, Weak<SharedSource>)>,
     tls: Configurations,
 }
 
@@ -109,7 +109,7 @@ impl RefresherPool {
     ///
     /// # Errors
     /// The platform's certificate authorities cannot be used.
-    pub fn source(&self, source: &Source) -> Result<CredentialSource, TlsError> {
+    pub fn source(&self, source: &CredentialSettings) -> Result<CredentialSource, TlsError> {
         if let (CredentialProvider::Keys(keys), None) = (&source.origin, &source.role) {
             return Ok(CredentialSource::fixed(keys.clone()));
         }
@@ -135,7 +135,7 @@ impl RefresherPool {
     }
 }
 
-fn aws(source: &Source, tls: &mut Configurations) -> Result<Aws, TlsError> {
+fn aws(source: &CredentialSettings, tls: &mut Configurations) -> Result<Aws, TlsError> {
     let tls = tls.get(true, None, None)?;
     Ok(Aws::new(source.clone(), AwsTransport { tls, proxy: source.proxy.clone() }))
 }
@@ -152,7 +152,7 @@ pub struct Attempt {
 ///
 /// # Errors
 /// The platform's certificate authorities cannot be used.
-pub async fn try_once(source: &Source) -> Result<Attempt, TlsError> {
+pub async fn try_once(source: &CredentialSettings) -> Result<Attempt, TlsError> {
     Ok(try_fetch(&aws(source, &mut Configurations::default())?, TRY_LIMIT).await)
 }
 
@@ -160,7 +160,10 @@ pub async fn try_once(source: &Source) -> Result<Attempt, TlsError> {
 ///
 /// # Errors
 /// The platform's certificate authorities cannot be used, or there is no such place.
-pub async fn sts_endpoint(source: &Source, tls: &mut Configurations) -> Result<Option<Endpoint>, String> {
+pub async fn sts_endpoint(
+    source: &CredentialSettings,
+    tls: &mut Configurations,
+) -> Result<Option<Endpoint>, String> {
     aws(source, tls).map_err(|error| error.to_string())?.sts_endpoint().await
 }
 
@@ -327,7 +330,7 @@ mod tests {
     #[actix_rt::test]
     async fn k4_keys_whose_owner_nobody_tells_in_time_are_there_nonetheless() {
         let hangs = Server::start(|_| String::new()).await;
-        let source = Source { role: None, ..role_source(&hangs) };
+        let source = CredentialSettings { role: None, ..role_source(&hangs) };
         let fetch = aws(&source, &mut Configurations::default()).unwrap();
         let attempt = try_fetch(&fetch, Duration::from_millis(100)).await;
         assert!(matches!(attempt.status.state, State::Ready(_)), "{attempt:?}");
@@ -342,7 +345,7 @@ mod tests {
     async fn the_routes_own_keys_need_nobody() {
         let server = Server::start(|_| String::new()).await;
         let pool = RefresherPool::start().unwrap();
-        let source = pool.source(&Source { role: None, ..role_source(&server) }).unwrap();
+        let source = pool.source(&CredentialSettings { role: None, ..role_source(&server) }).unwrap();
         assert_eq!(source.current(SystemTime::now()).await.unwrap().access_key_id(), "AKIDBASE");
         assert!(server.requests().is_empty());
     }

@@ -2,13 +2,13 @@
 
 use super::chain::ChainSource;
 use crate::{
-    settings::{CredentialProvider, Source},
+    settings::{CredentialProvider, CredentialSettings},
     text::key_source::{KeyOrigin, KeySource},
 };
 
-impl<'a> From<&'a Source> for KeySource<'a> {
+impl<'a> From<&'a CredentialSettings> for KeySource<'a> {
     /// As far as the settings tell.
-    fn from(source: &'a Source) -> Self {
+    fn from(source: &'a CredentialSettings) -> Self {
         let origin = match &source.origin {
             CredentialProvider::Keys(_) => KeyOrigin::Settings,
             CredentialProvider::Mounted(_) => KeyOrigin::Files,
@@ -20,7 +20,7 @@ impl<'a> From<&'a Source> for KeySource<'a> {
 }
 
 /// The name with the source of the chain that was chosen, if one is.
-pub fn name(source: &Source, chosen: Option<&dyn ChainSource>) -> String {
+pub fn name(source: &CredentialSettings, chosen: Option<&dyn ChainSource>) -> String {
     let mut named = KeySource::from(source);
     let chosen = chosen.map(ChainSource::name);
     if let (KeyOrigin::Chain, Some(chosen)) = (named.origin, &chosen) {
@@ -39,9 +39,9 @@ mod tests {
         settings::{EndpointVariant, MetadataProtocol, MountedKeys, Part, Role},
     };
 
-    fn source(origin: CredentialProvider) -> Source {
+    fn source(origin: CredentialProvider) -> CredentialSettings {
         let variant = EndpointVariant { fips: false, dual_stack: false };
-        Source {
+        CredentialSettings {
             origin,
             role: None,
             region: "eu-west-1".into(),

@@ -4,7 +4,7 @@ use std::{fmt, time::SystemTime};
 
 use aws_credential_types::Credentials;
 
-use crate::{message::redaction::key_id_end, system::wall_clock::Rfc3339, text::excerpt::excerpt};
+use crate::{message::redaction::key_id_end, system::wall_clock::Rfc3339, text::log_safe::log_safe};
 
 /// Characters of an ARN that are shown.
 const LONGEST_ARN: usize = 300;
@@ -54,7 +54,7 @@ pub struct Caller {
 impl Caller {
     /// Of an ARN, which has the account in its fifth part.
     pub fn of_arn(arn: &str) -> Option<Self> {
-        let arn = excerpt(arn, LONGEST_ARN);
+        let arn = log_safe(arn, LONGEST_ARN);
         let account = arn.split(':').nth(4)?.to_owned();
         Some(Self { account, arn })
     }

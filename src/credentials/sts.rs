@@ -22,9 +22,9 @@ use super::{
 };
 use crate::{
     message::error::ProxyError,
-    settings::{EndpointVariant, Role, Source, session_name},
+    settings::{CredentialSettings, EndpointVariant, Role, session_name},
     system::regular_file,
-    text::excerpt::excerpt,
+    text::log_safe::log_safe,
 };
 
 /// Characters of a failure's text: AWS's messages name the action, the role and the caller.
@@ -61,7 +61,7 @@ pub struct Sts {
 }
 
 impl Sts {
-    pub fn new(source: &Source, transport: AwsTransport) -> Self {
+    pub fn new(source: &CredentialSettings, transport: AwsTransport) -> Self {
         let region = Region::new(source.region.clone());
         Self { transport, region, endpoint: source.sts_endpoint.clone(), variant: source.variant }
     }
@@ -180,7 +180,7 @@ where
     SdkError<E>: Error,
 {
     match unreached(error) {
-        Some(cause) => excerpt(&format!("{cause}, which {call} of {arn} needs"), LONGEST_REASON),
+        Some(cause) => log_safe(&format!("{cause}, which {call} of {arn} needs"), LONGEST_REASON),
         None => {
             let refusal = error.as_service_error();
             let (code, message) = refusal.map_or((None, None), |told| (told.code(), told.message()));
@@ -214,7 +214,7 @@ where
             let status = || error.raw_response().map_or_else(String::new, |raw| raw.status().to_string());
             let code = refusal.code().map_or_else(|| format!("status {}", status()), str::to_owned);
             let message = refusal.message().unwrap_or_default();
-            excerpt(format!("{code}: {message}").trim_end_matches(": "), LONGEST_REASON)
+            log_safe(format!("{code}: {message}").trim_end_matches(": "), LONGEST_REASON)
         }
         None => causes(error),
     }
@@ -224,7 +224,7 @@ where
 /// no connection, our own cause says it all.
 pub fn causes(error: &(dyn Error + 'static)) -> String {
     if let Some(cause) = unreached(error) {
-        return excerpt(&cause, LONGEST_REASON);
+        return log_safe(&cause, LONGEST_REASON);
     }
     let mut text = error.to_string();
     let mut next = error.source();
@@ -236,7 +236,7 @@ pub fn causes(error: &(dyn Error + 'static)) -> String {
         }
         next = cause.source();
     }
-    excerpt(&text, LONGEST_REASON)
+    log_safe(&text, LONGEST_REASON)
 }
 
 #[cfg(test)]
@@ -358,7 +358,10 @@ mod tests {
             );
         }
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let source = Source { sts_endpoint: Some(format!("http://{closed}")), ..role_source(&sts().await) };
+        let source = CredentialSettings {
+            sts_endpoint: Some(format!("http://{closed}")),
+            ..role_source(&sts().await)
+        };
         let told = Sts::new(&source, transport()).caller(keys()).await.unwrap_err();
         let start = format!(
             "GetCallerIdentity could not be asked: cannot connect to {closed}: connection refused. See"
@@ -383,7 +386,7 @@ mod tests {
             let variant = EndpointVariant { fips, dual_stack };
             let source = role_source(&proxy);
             let region = "us-east-1".to_owned();
-            let source = Source { sts_endpoint: None, region, variant, ..source };
+            let source = CredentialSettings { sts_endpoint: None, region, variant, ..source };
             assert_eq!(Sts::new(&source, transport.clone()).url().await.unwrap(), format!("https://{host}"));
             assert!(Sts::new(&source, transport).caller(keys()).await.is_err());
             let connected = format!("CONNECT {host}:443 ");
@@ -451,7 +454,10 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let source = Source { sts_endpoint: Some(format!("http://{address}")), ..role_source(&sts().await) };
+        let source = CredentialSettings {
+            sts_endpoint: Some(format!("http://{address}")),
+            ..role_source(&sts().await)
+        };
         let reason = Sts::new(&source, transport())
             .assume_role(&source.role.clone().unwrap(), keys())
             .await

@@ -7,7 +7,7 @@
 use super::SignedRequest;
 use crate::{
     message::redaction::{LEFT_OUT, is_secret},
-    text::excerpt::excerpt,
+    text::log_safe::log_safe,
 };
 
 /// Characters that are quoted of a value.
@@ -104,7 +104,7 @@ fn query_difference(aws: &str, own: &str) -> Option<String> {
         None => "nothing more".to_owned(),
         Some(pair) => match pair.split_once('=') {
             Some((name, _)) if is_secret(&name.to_ascii_lowercase()) => {
-                format!("`{}={LEFT_OUT}`", excerpt(name, QUOTED))
+                format!("`{}={LEFT_OUT}`", log_safe(name, QUOTED))
             }
             _ => quoted(pair),
         },
@@ -128,7 +128,7 @@ fn header_difference(aws: &[(&str, &str)], own: &[(&str, &str)]) -> Option<Strin
             Some(_) if is_secret(name) => LEFT_OUT.to_owned(),
             Some(value) => quoted(&value),
         };
-        let name = excerpt(name, QUOTED);
+        let name = log_safe(name, QUOTED);
         return Some(format!(
             "header {name}: AWS saw {}, signed was {}; {CHANGED}",
             told(seen),
@@ -172,7 +172,7 @@ fn scope_difference(aws: &str, own: &str) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    format!("`{}`", excerpt(text, QUOTED))
+    format!("`{}`", log_safe(text, QUOTED))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::{Caller, Reason, SignedRequest};
 use crate::{
     client::aws_error::AwsApi,
     signing::clock_skew::{ahead_of, told as clock_told},
-    text::{aws_hosts::region_in, excerpt::excerpt},
+    text::{aws_hosts::region_in, log_safe::log_safe},
 };
 
 /// Characters that are quoted of AWS's sentence.
@@ -145,6 +145,6 @@ fn wrong_service(message: &str, signed_request: &SignedRequest, caller: Caller) 
 fn quoted(message: &str) -> String {
     match message.trim() {
         "" => String::new(),
-        words => format!(" (`{}`)", excerpt(words, QUOTED)),
+        words => format!(" (`{}`)", log_safe(words, QUOTED)),
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         outbound::{OutboundRequest, Signature},
         redaction,
     },
-    settings::{Hidden, RouteSettings, Source, is_swapped},
+    settings::{CredentialSettings, Hidden, RouteSettings, is_swapped},
     signing::{Scope, Signer, SigningHeaders, hash},
 };
 
@@ -83,14 +83,14 @@ impl Outgoing {
     ) -> Result<Self, ProxyError> {
         let target = backend.target();
         let signing = (&target.scope, route.backend.source());
-        let (signature, proof) = match signing {
+        let (signature, signing_headers) = match signing {
             (Some(scope), Some(source)) if outbound.signature == Signature::Ours => {
-                let (parts, proof) = sign(scope, source, &outbound, date).await?;
-                (Some(parts), Some(proof))
+                let (parts, signing_headers) = sign(scope, source, &outbound, date).await?;
+                (Some(parts), Some(signing_headers))
             }
             _ => (None, None),
         };
-        let head = encode_head(&outbound, proof.as_ref(), target.endpoint.keepalive.enabled)?;
+        let head = encode_head(&outbound, signing_headers.as_ref(), target.endpoint.keepalive.enabled)?;
         let (request_line, headers) = lines(&String::from_utf8_lossy(&head));
         // what passes as it arrives is what was sent
         let streams = outbound.body.bytes().is_empty() && outbound.body.length() > 0;
@@ -128,7 +128,7 @@ impl Outgoing {
 /// Signs with the keys that are at hand, or with placeholders.
 async fn sign(
     scope: &Scope,
-    source: &Source,
+    source: &CredentialSettings,
     outbound: &OutboundRequest,
     date: SystemTime,
 ) -> Result<(SignatureParts, SigningHeaders), ProxyError> {

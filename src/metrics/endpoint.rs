@@ -4,21 +4,21 @@
 
 use super::{
     table::counted,
-    values::{Count, Level},
+    values::{Counter, Gauge},
 };
 
 counted! {
     /// The counters of one endpoint, named `HOST:PORT`.
     EndpointMetrics(endpoint) {
-        opened: Count["endpoint"] = "apigw_invoker_upstream_connections_opened_total",
+        opened: Counter["endpoint"] = "apigw_invoker_upstream_connections_opened_total",
             "Connections to AWS that were opened.";
-        failed: Count["endpoint"] = "apigw_invoker_upstream_connection_failures_total",
+        failed: Counter["endpoint"] = "apigw_invoker_upstream_connection_failures_total",
             "Connections to AWS that could not be opened.";
-        reused: Count["endpoint"] = "apigw_invoker_upstream_connections_reused_total",
+        reused: Counter["endpoint"] = "apigw_invoker_upstream_connections_reused_total",
             "Calls on a connection that was there already.";
-        stale: Count["endpoint"] = "apigw_invoker_upstream_connections_stale_total",
+        stale: Counter["endpoint"] = "apigw_invoker_upstream_connections_stale_total",
             "Kept connections that were closed when they were to be used.";
-        idle: Level["endpoint"] = "apigw_invoker_upstream_connections_idle",
+        idle: Gauge["endpoint"] = "apigw_invoker_upstream_connections_idle",
             "Kept connections to AWS.";
     }
 }

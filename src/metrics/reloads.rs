@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     table::counted,
-    values::{Level, counts},
+    values::{Gauge, counts},
 };
 
 /// The settings in force, and how the attempts to change them ended.
@@ -23,13 +23,13 @@ pub struct Reloads {
 counted! {
     /// Attempts and generations in numbers.
     ReloadMetrics {
-        generation: Level = "apigw_invoker_settings_generation",
+        generation: Gauge = "apigw_invoker_settings_generation",
             "How often settings were put in force, the start being the first.";
         outcomes: Outcomes["outcome"] = "apigw_invoker_settings_reloads_total",
             "Changed settings that were read, by outcome.";
-        last_was_right: Level = "apigw_invoker_settings_last_reload_successful",
+        last_was_right: Gauge = "apigw_invoker_settings_last_reload_successful",
             "0 while what is written is wrong, and the settings before it serve on.";
-        in_force_since: Level = "apigw_invoker_settings_in_force_timestamp_seconds",
+        in_force_since: Gauge = "apigw_invoker_settings_in_force_timestamp_seconds",
             "Since when the settings are in force, in seconds since 1970.";
     }
 }

@@ -10,7 +10,7 @@ use prometheus::proto::MetricType;
 
 use super::{
     table::{Sample, Value, counted, number, sample},
-    values::{Count, Durations, Level, Named, counts},
+    values::{Counter, CounterByName, DurationHistogram, Gauge, counts},
 };
 
 /// The methods that are told apart, and the rest: a client may make up as many as it likes.
@@ -23,36 +23,36 @@ counted! {
     RouteMetrics(id) {
         requests: Requests["route", "method", "status"] = "apigw_invoker_requests_total",
             "Requests that are over, by method and class of status; 499 for clients that left before an answer.";
-        in_flight: Level["route"] = "apigw_invoker_route_requests_in_flight",
+        in_flight: Gauge["route"] = "apigw_invoker_route_requests_in_flight",
             "Requests of the route that are not over.";
-        durations: Durations["route"] = "apigw_invoker_request_duration_seconds",
+        durations: DurationHistogram["route"] = "apigw_invoker_request_duration_seconds",
             "From a request's head to the last byte of its answer.";
-        upstream_durations: Durations["route"] = "apigw_invoker_upstream_duration_seconds",
+        upstream_durations: DurationHistogram["route"] = "apigw_invoker_upstream_duration_seconds",
             "From the moment a call is sent to the head of AWS's answer, of every call that got one.";
-        bytes_in: Count["route"] = "apigw_invoker_request_body_bytes_total",
+        bytes_in: Counter["route"] = "apigw_invoker_request_body_bytes_total",
             "Bytes of bodies sent to AWS.";
-        bytes_out: Count["route"] = "apigw_invoker_response_body_bytes_total",
+        bytes_out: Counter["route"] = "apigw_invoker_response_body_bytes_total",
             "Bytes of bodies passed on to clients.";
         shed: Shed["route", "limit"] = "apigw_invoker_requests_shed_total",
             "Requests turned away at once, by whose `max_in_flight` was reached.";
-        errors: Named["route", "code"] = "apigw_invoker_errors_total",
+        errors: CounterByName["route", "code"] = "apigw_invoker_errors_total",
             "Failures, by the code of our answer.";
-        retries: Named["route", "reason"] = "apigw_invoker_retries_total",
+        retries: CounterByName["route", "reason"] = "apigw_invoker_retries_total",
             "Calls that were made again, by reason.";
-        budget_exhausted: Count["route"] = "apigw_invoker_retry_budget_exhausted_total",
+        budget_exhausted: Counter["route"] = "apigw_invoker_retry_budget_exhausted_total",
             "Calls that were not made again because `retry.budget` was used up.";
-        signing_failures: Count["route"] = "apigw_invoker_signing_failures_total",
+        signing_failures: Counter["route"] = "apigw_invoker_signing_failures_total",
             "Calls that could not be signed.";
-        signatures_refused: Count["route"] = "apigw_invoker_signatures_refused_total",
+        signatures_refused: Counter["route"] = "apigw_invoker_signatures_refused_total",
             "Calls whose signature or keys AWS has refused; the log says why.";
-        denials: Named["route", "reason"] = "apigw_invoker_calls_denied_total",
+        denials: CounterByName["route", "reason"] = "apigw_invoker_calls_denied_total",
             "Calls that AWS has refused for another reason than their signature; the log says why.";
     }
 }
 
 /// Requests by method and class of status.
 #[derive(Debug, Default)]
-pub struct Requests([[Count; STATUSES.len()]; METHODS.len()]);
+pub struct Requests([[Counter; STATUSES.len()]; METHODS.len()]);
 
 counts! {
     /// Requests that were turned away.

@@ -35,7 +35,7 @@ pub(crate) enum Measured {
     /// Of a counter or a gauge.
     Number(f64),
     /// Of a histogram, as the `prometheus` crate has it.
-    Durations(Box<proto::Metric>),
+    DurationHistogram(Box<proto::Metric>),
 }
 
 /// A type of value that `counted!` can make a field of. An empty one has no memory beyond its own size, so that

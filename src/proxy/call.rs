@@ -117,7 +117,7 @@ impl Call<'_> {
             if !self.is_worth(pause, attempt.signed.is_some(), retries, record) {
                 return Ok(attempt);
             }
-            record.call_is_over();
+            record.on_attempt_end();
             let why = Retries::reason(verdict);
             // on the heap, since it is rare and would make every request's future larger
             let (result, goes_on) =
@@ -127,7 +127,7 @@ impl Call<'_> {
                 return Ok(attempt);
             }
             self.route.metrics.retries.count(why);
-            record.repeats(number, &reason(&attempt.result));
+            record.on_retry(number, &reason(&attempt.result));
             before = Some(attempt);
         }
     }
@@ -153,16 +153,17 @@ impl Call<'_> {
         record: &mut Record,
     ) -> Result<Attempt, ProxyError> {
         let signing = self.route.signing.as_ref().filter(|_| outbound.signature == Signature::Ours);
-        record.calls(outbound, self.route);
-        let (proof, signed) = match signing {
+        record.on_attempt_start(outbound, self.route);
+        let (signing_headers, signed) = match signing {
             Some(signing) => {
-                let signed = self.deadline.heed(pin!(signing.sign(outbound))).await;
-                let (proof, signed) = signed.inspect_err(|_| self.route.metrics.signing_failures.add(1))?;
-                (Some(proof), Some(signed))
+                let signed = self.deadline.run_within(pin!(signing.sign(outbound))).await;
+                let (signing_headers, signed) =
+                    signed.inspect_err(|_| self.route.metrics.signing_failures.add(1))?;
+                (Some(signing_headers), Some(signed))
             }
             None => (None, None),
         };
-        record.sent(outbound.body.length());
+        record.on_sent(outbound.body.length());
         let arrival = match &outbound.body {
             RequestBody::Stream(stream) => Some(stream.arrival()),
             RequestBody::Empty | RequestBody::Whole(_) => None,
@@ -170,9 +171,9 @@ impl Call<'_> {
         let target = self.route.backend.target();
         let (endpoint, mut connection) = (&target.endpoint, Connection::None);
         let mut result = {
-            let (timeouts, proof) = (target.timeouts, proof.as_ref());
-            let sending = self.client.send(endpoint, timeouts, outbound, proof, &mut connection);
-            self.deadline.heed(pin!(sending)).await
+            let (timeouts, signing_headers) = (target.timeouts, signing_headers.as_ref());
+            let sending = self.client.send(endpoint, timeouts, outbound, signing_headers, &mut connection);
+            self.deadline.run_within(pin!(sending)).await
         };
         let is_late = |error: &ProxyError| error.kind == ErrorKind::UpstreamTimeout;
         if result.as_ref().is_err_and(is_late) && arrival.is_some_and(|arrival| arrival.is_awaited()) {
@@ -182,12 +183,12 @@ impl Call<'_> {
         let mut clock_was_wrong = false;
         match &result {
             Ok(reply) => {
-                record.answered(reply);
+                record.on_response_head(reply);
                 if let (Some(signing), Some(signed)) = (signing, &signed) {
-                    clock_was_wrong = signing.heed(reply, signed);
+                    clock_was_wrong = signing.observe_reply(reply, signed);
                 }
             }
-            Err(error) => record.unanswered(error),
+            Err(error) => record.on_attempt_failed(error),
         }
         if log::log_enabled!(log::Level::Debug) {
             self.log_attempt(record, signed.as_ref(), connection, &result);
@@ -234,7 +235,7 @@ impl Call<'_> {
         let is_paid = retries.budget.spend(Instant::now());
         if !is_paid {
             self.route.metrics.budget_exhausted.add(1);
-            record.stays_unrepeated("the budget of retries is used up");
+            record.on_retry_skipped("the budget of retries is used up");
         }
         is_paid
     }
@@ -250,7 +251,7 @@ impl Call<'_> {
         result: Result<UpstreamReply, ProxyError>,
     ) -> (Result<UpstreamReply, ProxyError>, bool) {
         let result = match result {
-            Ok(reply) if is_tiny(&reply.body) => self.deadline.heed(pin!(reply.collect(TINY))).await,
+            Ok(reply) if is_tiny(&reply.body) => self.deadline.run_within(pin!(reply.collect(TINY))).await,
             other => other,
         };
         let goes_on = match (pause, &self.route.signing, signed) {
@@ -260,7 +261,7 @@ impl Call<'_> {
             }
             (Pause::UntilNewKeys(limit), Some(signing), Some(signed)) => {
                 let newer = pin!(async { Ok(signing.credentials.newer_than(&signed.keys, limit).await) });
-                self.deadline.heed(newer).await.unwrap_or(false)
+                self.deadline.run_within(newer).await.unwrap_or(false)
             }
             (Pause::UntilNewKeys(_), ..) => false,
         };

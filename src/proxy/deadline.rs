@@ -1,6 +1,6 @@
 //! `request_timeout`: when a request has to be over, from its head to the last byte of its answer.
 //!
-//! `proxy.rs` makes one for each request; `call.rs` heeds it while AWS is called, `reply.rs` while the answer is
+//! `proxy.rs` makes one for each request; `call.rs` applies it while AWS is called, `reply.rs` while the answer is
 //! passed on.
 
 use std::{
@@ -42,7 +42,7 @@ impl Deadline {
     ///
     /// # Errors
     /// The future's own, or `UpstreamTimeout`.
-    pub async fn heed<T>(
+    pub async fn run_within<T>(
         self,
         work: Pin<&mut impl Future<Output = Result<T, ProxyError>>>,
     ) -> Result<T, ProxyError> {

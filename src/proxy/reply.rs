@@ -75,7 +75,7 @@ pub(super) fn response(
     let ClientReply { mut status, mut headers, body, length, notes: _ } = reply;
     let mut body = if framing.to_head || is_bodyless(status) { without_bytes(body, length) } else { body };
     let mut trailers = None;
-    record.status(status);
+    record.set_status(status);
     headers.insert(REQUEST_ID, record.request_id().clone());
     if framing.is_grpc {
         let reply = grpc::reply(status, headers, body);
@@ -117,7 +117,7 @@ fn without_bytes(body: ReplyBody, own: Option<u64>) -> ReplyBody {
 /// An answer of our own.
 pub fn failure(error: &ProxyError, mut record: Record, framing: ResponseFraming) -> Response<ClientBody> {
     let (mut status, mut headers, text) = error.answer(record.request_id_text());
-    record.status(status);
+    record.set_status(status);
     headers.insert(REQUEST_ID, record.request_id().clone());
     let mut size = BodySize::Sized(text.len() as u64);
     let mut body = if framing.to_head { ReplyBody::None { length: None } } else { ReplyBody::Whole(text) };
@@ -185,17 +185,17 @@ impl ClientBody {
 
     /// Records how many bytes of it have left so far.
     pub fn sent(&mut self, bytes: u64) {
-        self.record.sent_to_client(bytes);
+        self.record.on_body_sent(bytes);
     }
 
     /// Records that the whole answer has left.
     pub fn complete(&mut self) {
-        self.record.completes();
+        self.record.on_complete();
     }
 
     /// Records that not even the answer's head has left.
     pub fn not_sent(&mut self) {
-        self.record.forget_status();
+        self.record.clear_status();
     }
 
     /// An answer of our own in the place of this one, of which nothing has left: `error` is how the body failed.
@@ -242,7 +242,7 @@ impl MessageBody for ClientBody {
             && let Poll::Ready(error) = deadline.poll(context)
         {
             this.deadline = None;
-            this.record.fail(&error);
+            this.record.on_error(&error);
             return Poll::Ready(Some(Err(error)));
         }
         let chunk = match this.poll_body(context) {
@@ -254,12 +254,12 @@ impl MessageBody for ClientBody {
         };
         match &chunk {
             Some(Ok(_)) => fault_points::pass("answer"),
-            Some(Err(error)) => this.record.fail(error),
+            Some(Err(error)) => this.record.on_error(error),
             None => {
                 if let ReplyBody::Events(events) = &mut this.body
                     && let Some(note) = events.take_log_tail()
                 {
-                    this.record.note(&note);
+                    this.record.log_note(&note);
                 }
             }
         }

@@ -20,7 +20,7 @@ use crate::{
     message::error::{ErrorKind, ProxyError},
     metrics::Metrics,
     settings::Otlp,
-    text::excerpt::excerpt,
+    text::log_safe::log_safe,
 };
 
 const TYPE: HeaderValue = HeaderValue::from_static("application/x-protobuf");
@@ -133,7 +133,7 @@ impl Delivery {
         if status.is_success() {
             return Ok(rejected(&body));
         }
-        let quoted = excerpt(String::from_utf8_lossy(&body).trim(), QUOTED);
+        let quoted = log_safe(String::from_utf8_lossy(&body).trim(), QUOTED);
         let quoted = if quoted.is_empty() { quoted } else { format!(": {quoted}") };
         Err(Refusal {
             cause: format!("the collector answers {status}{quoted}"),
@@ -154,7 +154,7 @@ impl Delivery {
 /// What a collector has to say of a delivery that it has taken: that parts of it are of no use to it.
 fn rejected(answer: &[u8]) -> Option<String> {
     let told = ExportTraceServiceResponse::decode(answer).ok()?.partial_success?;
-    let message = excerpt(&told.error_message, QUOTED);
+    let message = log_safe(&told.error_message, QUOTED);
     (told.rejected_spans > 0).then(|| format!("the collector has rejected some of the spans: {message}"))
 }
 

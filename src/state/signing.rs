@@ -54,7 +54,7 @@ impl Signing {
 
     /// Keys that AWS calls expired are fetched anew, whatever their own expiry says, and the time that AWS says is
     /// compared with ours. Whether the signature was refused for a wrong clock, which is now set right.
-    pub fn heed(&self, upstream: &UpstreamReply, used: &Signed) -> bool {
+    pub fn observe_reply(&self, upstream: &UpstreamReply, used: &Signed) -> bool {
         if upstream.is_refusal_for("ExpiredToken") {
             self.credentials.refresh_soon(&used.keys);
         } else if !upstream.status.is_client_error() && !upstream.status.is_server_error() {

@@ -44,7 +44,7 @@ pub fn reply_mode_unsigned(upstream: &UpstreamReply) -> ReplyMode {
     }
 }
 
-/// Takes the explanation out of a refusal, into the remarks. What is no refusal stays as it is.
+/// Takes the explanation out of a refusal, into the notes. What is no refusal stays as it is.
 pub fn without_explanation(upstream: &mut UpstreamReply) -> Vec<LogNote> {
     if !upstream.is_refusal_for(SIGNATURE) {
         return Vec::new();
@@ -165,7 +165,7 @@ mod tests {
                 let mut reply = refusal("InvalidSignatureException", &body);
                 let notes = without_explanation(&mut reply);
                 prop_assert!(!text(&reply).contains("hush") && !text(&reply).contains("Canonical"), "{}", text(&reply));
-                // JSON has no raw line breaks, and what is no JSON has no remarks
+                // JSON has no raw line breaks, and what is no JSON has no notes
                 prop_assert!(notes.is_empty() || body.contains(&explained));
                 prop_assert!(notes.iter().all(|note| !note.text.contains("hush-token")), "{body}");
             }

@@ -45,7 +45,7 @@ pub fn reply_mode(
     upstream: &UpstreamReply,
 ) -> ReplyMode {
     if is_refusal(upstream.status) {
-        return ReplyMode::Excerpt { limit: LONGEST_REFUSAL };
+        return ReplyMode::Truncated { limit: LONGEST_REFUSAL };
     }
     if invocation_type != InvocationType::RequestResponse {
         // nothing of a function's comes with 202 and 204
@@ -89,7 +89,7 @@ pub fn reply(
             reply.notes.extend(log_tail);
             Ok(reply)
         }
-        Err(error) => Err(error.with_remarks(log_tail)),
+        Err(error) => Err(error.with_notes(log_tail)),
     }
 }
 

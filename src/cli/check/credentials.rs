@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     credentials::{Attempt, Caller, CallerUnknown, State, try_once},
-    settings::{Settings, Source},
+    settings::{CredentialSettings, Settings},
     tls::TlsError,
 };
 
@@ -19,7 +19,7 @@ pub(super) struct CredentialCheck {
 
 /// Tries each source once, all at the same time, whatever the number of routes that use it.
 pub(super) async fn try_all(settings: &Settings) -> Vec<CredentialCheck> {
-    let mut sources: Vec<(Source, Vec<String>)> = Vec::new();
+    let mut sources: Vec<(CredentialSettings, Vec<String>)> = Vec::new();
     for route in settings.routes.iter().filter(|route| route.enabled) {
         let Some(source) = route.backend.source() else { continue };
         match sources.iter_mut().find(|(known, _)| known == source) {
@@ -33,7 +33,7 @@ pub(super) async fn try_all(settings: &Settings) -> Vec<CredentialCheck> {
     }
     let mut checks: Vec<(usize, CredentialCheck)> = tasks.join_all().await;
     checks.sort_by_key(|(index, _)| *index);
-    checks.into_iter().map(|(_, checks)| checks).collect()
+    checks.into_iter().map(|(_, check)| check).collect()
 }
 
 impl CredentialCheck {

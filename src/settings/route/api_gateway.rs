@@ -9,7 +9,7 @@ use super::{
     endpoint_variant::EndpointVariant,
     forward_proxy::ForwardProxy,
     function_uri::FunctionUri,
-    key_source::{Source, WrittenSource},
+    key_source::{CredentialSettings, WrittenCredentials},
     service, session_name,
     upstream::{OwnWay, SCOPE_WORD, UpstreamSettings, WrittenUpstream},
 };
@@ -101,7 +101,7 @@ section! {
 
     made IamParts {
         /// Where the keys come from.
-        source: Source,
+        source: CredentialSettings,
         /// The region of the endpoint.
         region: String,
         /// `execute-api`, or `lambda` for Function URLs.
@@ -121,7 +121,7 @@ section! {
     /// `lambda` for a Function URL. Services whose signatures follow rules of their own (`s3`, `s3express`,
     /// `s3-object-lambda`, `s3-outposts`, `aoss`, `glacier`, `sdb`, `vpc-lattice-svcs`) are a mistake.
     service: String = "execute-api", kind(Kind::WordBut(service::NOT_YET)) => |iam| &iam.service;
-    ..source: WrittenSource, with own_source;
+    ..source: WrittenCredentials, with own_source;
 }
 
 words! {
@@ -287,7 +287,7 @@ mod tests {
         let authorization = Authorization {
             apikey: Some("hush-apikey".to_owned().into()),
             iam: Some(Iam {
-                source: Source {
+                source: CredentialSettings {
                     origin: CredentialProvider::Keys(Credentials::new(
                         "AKIDEXAMPLE",
                         "hush-secret",

@@ -10,7 +10,7 @@ mod lambda;
 use serde_json::Value;
 
 use crate::settings::{
-    ApiGatewaySettings, EndpointVariant, LambdaSettings, Scheme, Source, UpstreamSettings,
+    ApiGatewaySettings, CredentialSettings, EndpointVariant, LambdaSettings, Scheme, UpstreamSettings,
 };
 
 /// The settings of a route's backend.
@@ -45,7 +45,7 @@ pub trait BackendSection {
     fn upstream(&self) -> &UpstreamSettings;
 
     /// The source of the keys that sign its requests, if anything does.
-    fn source(&self) -> Option<&Source>;
+    fn source(&self) -> Option<&CredentialSettings>;
 
     /// The proofs that go out, by their settings' names: `apikey`, `iam`.
     fn proofs(&self) -> Vec<&'static str>;
@@ -92,7 +92,7 @@ impl BackendSettings {
     }
 
     /// The source of the keys that sign its requests, if anything does.
-    pub fn source(&self) -> Option<&Source> {
+    pub fn source(&self) -> Option<&CredentialSettings> {
         self.section().source()
     }
 

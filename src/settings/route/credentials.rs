@@ -8,7 +8,8 @@ use super::{
     endpoint_variant::EndpointVariant,
     forward_proxy::ForwardProxy,
     key_source::{
-        CredentialProvider, MountedKeys, Part, Role, Source, SourceParts, WrittenSource, is_key, is_swapped,
+        CredentialParts, CredentialProvider, CredentialSettings, MountedKeys, Part, Role, WrittenCredentials,
+        is_key, is_swapped,
     },
 };
 use crate::settings::source::check::Checker;
@@ -36,22 +37,30 @@ pub(in crate::settings) struct OwnKeys {
     pub(in crate::settings) proxy: Option<ForwardProxy>,
 }
 
-impl WrittenSource {
+impl WrittenCredentials {
     pub(in crate::settings) fn check(
         &mut self,
         names: Names,
         own: OwnKeys,
         checker: &mut Checker<'_>,
-    ) -> Option<Source> {
+    ) -> Option<CredentialSettings> {
         EndpointVariant::check_variables(checker);
         let origin = self.origin(names, &own, checker);
         let role = self.role(names, checker);
         let sts_endpoint = self.sts_endpoint(names, checker);
-        let key = declared!(WrittenSource, "imds_protocol_version");
+        let key = declared!(WrittenCredentials, "imds_protocol_version");
         let metadata = checker.settled(key, self.imds_protocol_version);
         let OwnKeys { region, variant, proxy, .. } = own;
         let settle = self.settled(checker);
-        Some(settle(SourceParts { origin: origin?, role, region, sts_endpoint, variant, metadata, proxy }))
+        Some(settle(CredentialParts {
+            origin: origin?,
+            role,
+            region,
+            sts_endpoint,
+            variant,
+            metadata,
+            proxy,
+        }))
     }
 
     /// The keys, all of them, or a profile, or else the chain.

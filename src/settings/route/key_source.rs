@@ -38,9 +38,9 @@ const SESSIONS: RangeInclusive<Duration> = Duration::from_mins(15)..=Duration::f
 section! {
     /// One source of keys.
     #[derive(Debug, Clone, PartialEq)]
-    pub struct Source, read as WrittenSource, optional "a table about keys";
+    pub struct CredentialSettings, read as WrittenCredentials, optional "a table about keys";
 
-    made SourceParts {
+    made CredentialParts {
         /// Where the first keys come from.
         origin: CredentialProvider,
         /// The role that they are exchanged for.
@@ -76,7 +76,7 @@ section! {
     imds_protocol_version: MetadataProtocol = MetadataProtocol::V2 => |source| source.metadata;
 }
 
-impl Source {
+impl CredentialSettings {
     /// Whether STS gives keys, as far as the settings tell: what the chain or a profile needs is in the environment.
     pub fn calls_sts(&self) -> bool {
         self.role.is_some()

@@ -2,7 +2,7 @@
 //! log. Each key's declaration says it, and all who show a value ask here.
 
 use super::{declaration::Kind, tree::Notation};
-use crate::{settings::schema::key_at, text::excerpt::excerpt};
+use crate::{settings::schema::key_at, text::log_safe::log_safe};
 
 /// Characters of a value that a mistake quotes at most.
 const LONGEST_QUOTED: usize = 200;
@@ -51,12 +51,12 @@ impl Secrecy {
             return None;
         }
         match self {
-            Self::Open | Self::Reference => Some(excerpt(text, LONGEST_QUOTED)),
+            Self::Open | Self::Reference => Some(log_safe(text, LONGEST_QUOTED)),
             Self::Query => Some(match text.find(['?', '#']) {
-                Some(end) => format!("{}?…", excerpt(&text[..end], LONGEST_QUOTED)),
-                None => excerpt(text, LONGEST_QUOTED),
+                Some(end) => format!("{}?…", log_safe(&text[..end], LONGEST_QUOTED)),
+                None => log_safe(text, LONGEST_QUOTED),
             }),
-            Self::UnlessPath => text.starts_with(['/', '.']).then(|| excerpt(text, LONGEST_QUOTED)),
+            Self::UnlessPath => text.starts_with(['/', '.']).then(|| log_safe(text, LONGEST_QUOTED)),
             Self::Secret => None,
         }
     }

@@ -15,7 +15,7 @@ use crate::{
         log_note::LogNote,
     },
     settings::AnswerSettings,
-    text::{excerpt::excerpt, json::Json},
+    text::{json::Json, log_safe::log_safe},
 };
 
 /// Characters of the function's own account that go to the log.
@@ -59,7 +59,7 @@ fn failure(kind: String, account: &str) -> String {
 }
 
 fn kind_text(kind: &HeaderValue) -> String {
-    excerpt(&String::from_utf8_lossy(kind.as_bytes()), 20)
+    log_safe(&String::from_utf8_lossy(kind.as_bytes()), 20)
 }
 
 /// The error's type and message; which of them there are differs by runtime.
@@ -72,5 +72,5 @@ fn account(body: &[u8]) -> String {
         // a character has four bytes at most, and one more tells that there is more
         .filter_map(|part| part.text().map(|text| text.beginning(4 * (LONGEST + 1))))
         .collect();
-    if parts.is_empty() { "no message".to_owned() } else { excerpt(&parts.join(": "), LONGEST) }
+    if parts.is_empty() { "no message".to_owned() } else { log_safe(&parts.join(": "), LONGEST) }
 }

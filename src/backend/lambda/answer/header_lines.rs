@@ -12,8 +12,8 @@ use crate::{
     client::{MAX_HEAD, MAX_HEADERS},
     message::{chunks::is_token, error::ProxyError, headers::clean_reply},
     text::{
-        excerpt::excerpt,
         json::{Json, Kind, Text},
+        log_safe::log_safe,
     },
 };
 
@@ -203,7 +203,7 @@ impl Member<'_> {
 
     fn failure(&self, name: Text<'_>, what: &str) -> ProxyError {
         // a character has four bytes at most
-        let name = excerpt(&name.beginning(4 * LONGEST_QUOTE), LONGEST_QUOTE);
+        let name = log_safe(&name.beginning(4 * LONGEST_QUOTE), LONGEST_QUOTE);
         invalid(format!("{}: `{name}` {what}", self.name))
     }
 }

@@ -31,9 +31,9 @@ use crate::{
     message::{error::ProxyError, log_note::LogNote},
     settings::PayloadVersion,
     text::{
-        excerpt::excerpt,
         json::{Json, Kind},
         lenient_base64,
+        log_safe::log_safe,
     },
 };
 
@@ -145,7 +145,7 @@ fn status(written: Json<'_>) -> Result<StatusCode, ProxyError> {
     // three bytes that are a status can be nothing but its digits: no sign, no zeros before it
     let code = digits.and_then(|digits| StatusCode::from_bytes(digits.as_bytes()).ok());
     code.filter(|code| (200..=599).contains(&code.as_u16())).ok_or_else(|| {
-        let found = excerpt(written.written(), LONGEST_QUOTE);
+        let found = log_safe(written.written(), LONGEST_QUOTE);
         invalid(format!("statusCode is {found}, expected a number from 200 to 599"))
     })
 }

@@ -25,8 +25,8 @@ use crate::{
     },
     signing::explanation::split,
     text::{
-        excerpt::excerpt,
         json::{Json, Text},
+        log_safe::log_safe,
     },
 };
 
@@ -46,7 +46,7 @@ pub fn reply(preserve_status: bool, upstream: &UpstreamReply) -> Result<ClientRe
     let retry_after = upstream.headers.get(header::RETRY_AFTER).filter(|_| throttled);
     if !preserve_status {
         let kind = ErrorKind::LambdaRejected { retry_after: retry_after.cloned() };
-        return Err(ProxyError::new(kind, text).with_remarks(explanation.map(debug)));
+        return Err(ProxyError::new(kind, text).with_notes(explanation.map(debug)));
     }
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -83,7 +83,7 @@ fn told(upstream: &UpstreamReply) -> (String, Option<String>) {
         None => (Cow::Borrowed(&*text), LONGEST_TEXT),
     };
     let (sentence, explanation) = split(message.trim());
-    let sentence = if sentence.is_empty() { "no message".to_owned() } else { excerpt(sentence, longest) };
+    let sentence = if sentence.is_empty() { "no message".to_owned() } else { log_safe(sentence, longest) };
     let status = upstream.status.as_u16();
     let kind = kind.or(code).or(upper_code).map(|kind| kind.beginning(4 * LONGEST_KIND));
     let kind = error_type(&upstream.headers).or_else(|| kind.as_deref().map(bare));

@@ -267,7 +267,7 @@ fn a_body_is_read_first_only_where_something_has_to_be_known_of_it() {
         for invocation_type in [InvocationType::RequestResponse, InvocationType::Event] {
             let refused = upstream(status, &[], "");
             let mode = reply_mode(proxy, invocation_type, InvokeMode::ResponseStream, &refused);
-            assert_eq!(mode, ReplyMode::Excerpt { limit: LONGEST_REFUSAL });
+            assert_eq!(mode, ReplyMode::Truncated { limit: LONGEST_REFUSAL });
         }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     settings::{
-        ApiGatewaySettings, EndpointVariant, Source, UpstreamSettings,
+        ApiGatewaySettings, CredentialSettings, EndpointVariant, UpstreamSettings,
         route::backend::{BackendSection, Server},
         service,
         source::{secrecy::Secrecy, shown::Show as _},
@@ -26,7 +26,7 @@ impl BackendSection for ApiGatewaySettings {
         &self.upstream
     }
 
-    fn source(&self) -> Option<&Source> {
+    fn source(&self) -> Option<&CredentialSettings> {
         self.authorization.iam.as_ref().map(|iam| &iam.source)
     }
 

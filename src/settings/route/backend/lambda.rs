@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     settings::{
-        EndpointVariant, GatewayEvent, LambdaSettings, PayloadSettings, PayloadVersion, Source,
+        CredentialSettings, EndpointVariant, GatewayEvent, LambdaSettings, PayloadSettings, PayloadVersion,
         UpstreamSettings,
         route::backend::{BackendSection, Server},
         source::{secrecy::Secrecy, shown::Show as _},
@@ -26,7 +26,7 @@ impl BackendSection for LambdaSettings {
         &self.upstream
     }
 
-    fn source(&self) -> Option<&Source> {
+    fn source(&self) -> Option<&CredentialSettings> {
         Some(&self.source)
     }
 

@@ -16,7 +16,7 @@ use crate::{
         route::{
             api_gateway::is_scope_word,
             credentials::{Names, OwnKeys},
-            key_source::Source,
+            key_source::CredentialSettings,
             upstream::OwnWay,
         },
         source::{check::Checker, key_type::Proof},
@@ -197,7 +197,7 @@ impl WrittenLambda {
         }
     }
 
-    fn source(&mut self, own: OwnKeys, checker: &mut Checker<'_>) -> Option<Source> {
+    fn source(&mut self, own: OwnKeys, checker: &mut Checker<'_>) -> Option<CredentialSettings> {
         let names = Names { prefix: "aws_", key: "aws_key", secret: "aws_secret", session: SESSION };
         self.source.check(names, own, checker)
     }
