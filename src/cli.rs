@@ -44,7 +44,7 @@ enum Command {
     /// Run the sidecar (the default).
     Run(RunOptions),
     /// Read the settings and print every mistake; exit with 78 if there is one.
-    Check(check::Options),
+    Check(check::CheckOptions),
     /// Print the effective routes, without any secret.
     Routes(RoutesOptions),
     /// Say what would become of a request: its route and why, what goes out, and what of it is signed. Sends nothing.
@@ -53,7 +53,7 @@ enum Command {
     Schema(SchemaOptions),
     /// Run the sidecar together with a local stand-in for AWS that really checks keys and signatures.
     #[cfg(feature = "dev")]
-    Dev(dev::Options),
+    Dev(dev::DevOptions),
 }
 
 #[derive(Debug, Args)]

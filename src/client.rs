@@ -78,7 +78,7 @@ pub struct Client {
 
 /// The connection that a call was made on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Connection {
+pub enum ConnectionReuse {
     /// None could be opened.
     #[default]
     None,
@@ -109,7 +109,7 @@ impl Client {
         timeouts: Timeouts,
         request: &mut OutboundRequest,
         signing_headers: Option<&SigningHeaders>,
-        used: &mut Connection,
+        used: &mut ConnectionReuse,
     ) -> Result<UpstreamReply, ProxyError> {
         // what was asked for is the same the second time (RFC 9110, 9.2.2)
         let is_repeatable = request.method.is_idempotent() && request.body.is_buffered();
@@ -120,14 +120,14 @@ impl Client {
             let may_be_stale = kept.is_some();
             let stream = match kept.take() {
                 Some(stream) => {
-                    *used = Connection::Kept;
+                    *used = ConnectionReuse::Kept;
                     stream
                 }
                 None => {
-                    *used = Connection::None;
+                    *used = ConnectionReuse::None;
                     let begun = Instant::now();
                     let stream = self.open(&pool).await?;
-                    *used = Connection::New(begun.elapsed());
+                    *used = ConnectionReuse::New(begun.elapsed());
                     stream
                 }
             };

@@ -46,8 +46,8 @@ use self::{credential_cell::User, refresher_pool::SharedSource};
 pub use self::{
     identity::CallerUnknown,
     offline::{OfflineCredentials, known_offline},
-    refresher_pool::{Attempt, RefresherPool, sts_endpoint, try_once},
-    status::{Caller, Ready, State, Status},
+    refresher_pool::{FetchAttempt, RefresherPool, sts_endpoint, try_once},
+    status::{CallerIdentity, CredentialState, Ready, Status},
 };
 use crate::text::key_source::KeyOrigin;
 
@@ -147,7 +147,7 @@ impl CredentialSource {
         match &self.kind {
             Kind::Fixed(credentials) => Status {
                 source: KeyOrigin::Settings.to_string(),
-                state: State::Ready(Ready::of(credentials, None, None)),
+                state: CredentialState::Ready(Ready::of(credentials, None, None)),
             },
             Kind::Shared(shared) => shared.cell.status(now),
         }

@@ -10,7 +10,7 @@ use std::{io, net::SocketAddr, process::ExitCode};
 use clap::Args;
 
 use self::banner::Banner;
-pub use self::documents::{Sockets, documents};
+pub use self::documents::{DevSockets, documents};
 use crate::{
     app::process::{Ended, serve, tell, wrong},
     listener::sockets::bind_tcp,
@@ -20,7 +20,7 @@ use crate::{
 
 /// What `dev` may be told.
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct DevOptions {
     /// Where the sidecar listens.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9080")]
     listen: SocketAddr,
@@ -29,14 +29,14 @@ pub struct Options {
     stand_in: SocketAddr,
     /// Let the sidecar find its keys by itself, at this source, instead of having them in its routes.
     #[arg(long, value_enum, value_name = "KIND")]
-    credentials: Option<credentials::Kind>,
+    credentials: Option<credentials::CredentialKind>,
     /// Let the stand-in refuse signed calls for this reason, to see what the sidecar's log makes of it.
     #[arg(long, value_enum, value_name = "FAULT")]
     fault: Option<Fault>,
 }
 
 /// Runs both until a signal ends them.
-pub(crate) fn run(options: &Options) -> Ended {
+pub(crate) fn run(options: &DevOptions) -> Ended {
     match options.credentials {
         Some(kind) => run_with(options, kind),
         None => run_with_keys(options),
@@ -44,7 +44,7 @@ pub(crate) fn run(options: &Options) -> Ended {
 }
 
 /// The sidecar finds its keys at a source.
-fn run_with(options: &Options, kind: credentials::Kind) -> Ended {
+fn run_with(options: &DevOptions, kind: credentials::CredentialKind) -> Ended {
     let keys = Keys::example();
     let prepared = child::prepare(keys.clone());
     let (directory, told) = prepared.map_err(|error| failed("no temporary directory", &error))?;
@@ -53,7 +53,7 @@ fn run_with(options: &Options, kind: credentials::Kind) -> Ended {
 }
 
 /// The sidecar has the stand-in's keys in its routes.
-fn run_with_keys(options: &Options) -> Ended {
+fn run_with_keys(options: &DevOptions) -> Ended {
     let keys = Keys::example();
     let stand_in = options.stand_in(StandInOptions::new(keys.clone()))?;
     let banner = options.banner(&stand_in, &keys);
@@ -62,12 +62,12 @@ fn run_with_keys(options: &Options) -> Ended {
     let settings = settings.map_err(|mistakes| wrong(&mistakes))?;
     let routes = settings.clone();
     serve(settings, None, |application| {
-        let sockets = Sockets { listen: application.address(), admin: application.admin_address() };
+        let sockets = DevSockets { listen: application.address(), admin: application.admin_address() };
         tell(&mut io::stdout(), &Banner { sockets, ..banner }.text(&routes));
     })
 }
 
-impl Options {
+impl DevOptions {
     /// Starts the stand-in.
     fn stand_in(&self, told: StandInOptions) -> Result<StandIn, ExitCode> {
         let told = match self.fault {
@@ -81,7 +81,7 @@ impl Options {
 
     fn banner<'a>(&self, stand_in: &StandIn, keys: &'a Keys) -> Banner<'a> {
         Banner {
-            sockets: Sockets { listen: self.listen, admin: admin_address() },
+            sockets: DevSockets { listen: self.listen, admin: admin_address() },
             stand_in: stand_in.address(),
             keys,
             kind: self.credentials,

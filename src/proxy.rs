@@ -41,7 +41,7 @@ use actix_http::{
 };
 
 use self::{
-    call::{Call, CallOutcome},
+    call::{CallOutcome, UpstreamCall},
     deadline::Deadline,
     draining::Draining,
     record::Record,
@@ -170,7 +170,7 @@ async fn forward(
 
     let outbound = route.backend.request(inbound)?;
 
-    let call = Call { client: &worker.client, route, deadline };
+    let call = UpstreamCall { client: &worker.client, route, deadline };
     let CallOutcome { reply: upstream, refused } = call.make(outbound, record).await?;
 
     let mode = route.backend.reply_mode(&upstream);

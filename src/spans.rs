@@ -59,7 +59,7 @@ pub struct RequestSpan {
     peer: Option<SocketAddr>,
     route: Option<RouteNames>,
     calls: Vec<CallSpan>,
-    end: End,
+    end: SpanEnd,
 }
 
 /// How a route is called.
@@ -90,7 +90,7 @@ struct CallSpan {
 }
 
 #[derive(Debug, Default)]
-pub struct End {
+pub struct SpanEnd {
     /// After its begin.
     pub took: Duration,
     /// What the client has seen; `None` where it left before.
@@ -135,7 +135,7 @@ impl Recording {
             peer: request.head().peer_addr,
             route: None,
             calls: Vec::new(),
-            end: End::default(),
+            end: SpanEnd::default(),
         };
         Box::new(Self { exporter: Arc::clone(exporter), span })
     }
@@ -205,7 +205,7 @@ impl Recording {
         }
     }
 
-    pub fn end(mut self: Box<Self>, end: End) {
+    pub fn end(mut self: Box<Self>, end: SpanEnd) {
         // one that could not be signed was none
         self.span.calls.retain(|call| call.begun.is_some());
         // an answer that breaks off is its call's failure too

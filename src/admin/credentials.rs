@@ -4,7 +4,7 @@ use std::{sync::Arc, time::UNIX_EPOCH};
 
 use super::{exposition::Scrape, families::Exposed};
 use crate::{
-    credentials::State,
+    credentials::CredentialState,
     metrics::table::{Row, number, sample},
     state::snapshot::Route,
 };
@@ -12,7 +12,7 @@ use crate::{
 /// A route that signs, and its keys.
 pub(super) struct RouteKeys {
     route: Arc<Route>,
-    state: State,
+    state: CredentialState,
     refresh_failures: u64,
 }
 
@@ -22,7 +22,12 @@ impl Exposed for RouteKeys {
             "apigw_invoker_credentials_ready",
             &["route"],
             "1 if the route has keys to sign with, 0 if not.",
-            |keys| sample([&keys.route.id], if matches!(keys.state, State::Ready(_)) { 1.0 } else { 0.0 }),
+            |keys| {
+                sample(
+                    [&keys.route.id],
+                    if matches!(keys.state, CredentialState::Ready(_)) { 1.0 } else { 0.0 },
+                )
+            },
         ),
         Row::gauge(
             "apigw_invoker_credentials_expiry_timestamp_seconds",
@@ -35,7 +40,7 @@ impl Exposed for RouteKeys {
             &["route"],
             "1 while the route signs with keys of EC2's metadata service that have expired, for want of others.",
             |keys| {
-                let is_past = matches!(&keys.state, State::Ready(ready) if ready.is_past_expiry);
+                let is_past = matches!(&keys.state, CredentialState::Ready(ready) if ready.is_past_expiry);
                 sample([&keys.route.id], if is_past { 1.0 } else { 0.0 })
             },
         ),
@@ -53,7 +58,7 @@ impl Exposed for RouteKeys {
             let state = signing.credentials.status(scrape.now).state;
             let refresh_failures = signing.credentials.refresh_failures();
             // alerts on missing, expired and soon expiring keys come before somebody calls the route
-            let has_trouble = !matches!(state, State::Ready(_)) || refresh_failures > 0;
+            let has_trouble = !matches!(state, CredentialState::Ready(_)) || refresh_failures > 0;
             if has_trouble || route.metrics.was_called() {
                 see(&Self { route: Arc::clone(route), state, refresh_failures });
             }
@@ -63,7 +68,7 @@ impl Exposed for RouteKeys {
 
 impl RouteKeys {
     fn expiry(&self) -> Option<f64> {
-        let State::Ready(ready) = &self.state else { return None };
+        let CredentialState::Ready(ready) = &self.state else { return None };
         Some(ready.expires?.duration_since(UNIX_EPOCH).ok()?.as_secs_f64())
     }
 }

@@ -27,7 +27,7 @@ use crate::{
         ClientMetrics, EndpointMetrics, ReloadMetrics, RouteMetrics, SpanMetrics,
         table::{Row, number, sample},
     },
-    resilience::circuit_breaker::State,
+    resilience::circuit_breaker::CircuitState,
     state::{
         current::Current,
         snapshot::{Route, Snapshot},
@@ -145,9 +145,9 @@ impl Exposed for Route {
         "0 closed, 1 open, 2 open and ready for a call that decides.",
         |route| {
             let state = route.circuit_breaker.as_ref().map(|breaker| match breaker.state(Instant::now()) {
-                State::Closed => 0.0,
-                State::Open => 1.0,
-                State::HalfOpen => 2.0,
+                CircuitState::Closed => 0.0,
+                CircuitState::Open => 1.0,
+                CircuitState::HalfOpen => 2.0,
             });
             sample([&route.id], state)
         },

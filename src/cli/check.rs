@@ -23,7 +23,7 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
-pub(super) struct Options {
+pub(super) struct CheckOptions {
     #[command(flatten)]
     directory: SettingsDirectory,
     /// Fetch the keys of every signing route too, ask STS whose they are, and say so; exit with 1 if there
@@ -48,7 +48,7 @@ struct Network {
 impl Network {
     /// Asks what the options say, all at the same time. A name that is being resolved does not hold up the
     /// end.
-    fn ask(options: &Options, settings: &Settings) -> io::Result<Self> {
+    fn ask(options: &CheckOptions, settings: &Settings) -> io::Result<Self> {
         if !options.credentials && !options.connect {
             return Ok(Self::default());
         }
@@ -77,7 +77,7 @@ impl Network {
 }
 
 /// Checks, and says what was found.
-pub(super) fn run(options: &Options) -> Ended {
+pub(super) fn run(options: &CheckOptions) -> Ended {
     let form = options.form.output;
     let settings = load(&options.directory, form)?;
     let mut warnings = settings::warnings(&settings);
@@ -106,7 +106,7 @@ pub(super) fn run(options: &Options) -> Ended {
     Ok(if network.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn summary(options: &Options, settings: &Settings) -> String {
+fn summary(options: &CheckOptions, settings: &Settings) -> String {
     let enabled = settings.routes.iter().filter(|route| route.enabled).count();
     format!(
         "{}: the settings are valid: {}, {enabled} enabled, to listen on {}",

@@ -19,7 +19,7 @@ use crate::{
     message::error::{ErrorKind, ProxyError},
     settings::HostPort,
     system::{exhausted::Exhausted, tcp_keepalive},
-    tls::failure::{self, Failure, Server},
+    tls::failure::{self, HandshakePeer, TlsFailure},
 };
 
 /// Bytes that are encrypted before they are written: with a body of 64 KiB its head goes out in one system call, which it
@@ -28,7 +28,7 @@ const AT_ONCE: usize = 128 << 10;
 
 /// A step on the way to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Step {
+pub enum DialStep {
     /// Names become addresses.
     #[default]
     Resolve,
@@ -41,11 +41,11 @@ pub enum Step {
 
 /// The step that is under way, or that failed.
 #[derive(Debug, Default)]
-pub struct Progress {
-    pub step: Step,
+pub struct DialProgress {
+    pub step: DialStep,
     /// The cure for a refusal of the proxy.
     pub cure: Option<&'static str>,
-    pub handshake: Option<Failure>,
+    pub handshake: Option<TlsFailure>,
     attempts: ConnectAttempts,
 }
 
@@ -55,7 +55,7 @@ pub struct Progress {
 /// No address answers, the server cannot be verified, or it took too long.
 pub async fn dial(endpoint: &Endpoint) -> Result<Stream, ProxyError> {
     let limit = endpoint.connect_timeout;
-    dial_noting(endpoint, ("connect_timeout", limit), &mut Progress::default()).await
+    dial_noting(endpoint, ("connect_timeout", limit), &mut DialProgress::default()).await
 }
 
 /// The same within another limit, with the step that it came to in `progress`.
@@ -65,7 +65,7 @@ pub async fn dial(endpoint: &Endpoint) -> Result<Stream, ProxyError> {
 pub async fn dial_noting(
     endpoint: &Endpoint,
     (limit_name, limit): (&str, Duration),
-    progress: &mut Progress,
+    progress: &mut DialProgress,
 ) -> Result<Stream, ProxyError> {
     let connected = timeout(limit, connect(endpoint, progress)).await;
     let stream = connected.unwrap_or_else(|_| {
@@ -79,12 +79,12 @@ pub async fn dial_noting(
     stream.map_err(ProxyError::before_sending)
 }
 
-async fn connect(endpoint: &Endpoint, progress: &mut Progress) -> Result<Stream, ProxyError> {
+async fn connect(endpoint: &Endpoint, progress: &mut DialProgress) -> Result<Stream, ProxyError> {
     let stream = match &endpoint.proxy {
         None => reach("", HostPort(&endpoint.host, endpoint.port), progress).await?,
         Some(proxy) => {
             let mut stream = reach("the proxy ", HostPort(&proxy.host, proxy.port), progress).await?;
-            progress.step = Step::Tunnel;
+            progress.step = DialStep::Tunnel;
             tunnel::open(&mut stream, proxy, endpoint, &mut progress.cure).await?;
             stream
         }
@@ -92,14 +92,18 @@ async fn connect(endpoint: &Endpoint, progress: &mut Progress) -> Result<Stream,
     match &endpoint.tls {
         None => Ok(Stream::plain(stream)),
         Some(tls) => {
-            progress.step = Step::Tls;
+            progress.step = DialStep::Tls;
             handshake(endpoint, tls, stream, &mut progress.handshake).await
         }
     }
 }
 
 /// Opens a connection to the first address that takes one.
-async fn reach(role: &str, place: HostPort<'_>, progress: &mut Progress) -> Result<TcpStream, ProxyError> {
+async fn reach(
+    role: &str,
+    place: HostPort<'_>,
+    progress: &mut DialProgress,
+) -> Result<TcpStream, ProxyError> {
     let failed = |what: &str, why: &dyn std::fmt::Display| {
         ProxyError::new(ErrorKind::UpstreamConnect, format!("{what} {role}{place}: {why}"))
     };
@@ -113,7 +117,7 @@ async fn reach(role: &str, place: HostPort<'_>, progress: &mut Progress) -> Resu
         let exhausted = Exhausted::in_error(&error).or_else(Exhausted::now);
         exhausted.map_or_else(|| failed("cannot resolve", &error), out_of_files)
     })?;
-    progress.step = Step::Connect;
+    progress.step = DialStep::Connect;
     let attempts = &mut progress.attempts;
     let Some(stream) = first_to_answer(addresses.collect(), ATTEMPT_DELAY, attempts).await else {
         let exhausted = attempts.errors().find_map(Exhausted::in_error);
@@ -131,7 +135,7 @@ async fn handshake(
     endpoint: &Endpoint,
     tls: &Secured,
     stream: TcpStream,
-    failed: &mut Option<Failure>,
+    failed: &mut Option<TlsFailure>,
 ) -> Result<Stream, ProxyError> {
     let connector = TlsConnector::from(Arc::clone(&tls.configuration));
     match connector.connect(tls.name.clone(), stream).await {
@@ -141,7 +145,7 @@ async fn handshake(
         }
         Err(error) => {
             let (name, authorities) = (tls.name.to_str(), tls.authorities.as_deref());
-            let server = Server { place: endpoint, name: &name, authorities };
+            let server = HandshakePeer { place: endpoint, name: &name, authorities };
             let failure = failed.insert(failure::of_handshake(&error, &server));
             let refusal = ProxyError::new(ErrorKind::UpstreamTls, failure.for_log());
             Err(if failure::is_about_a_certificate(&error) { refusal.lasting() } else { refusal })

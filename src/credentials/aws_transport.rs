@@ -195,7 +195,7 @@ fn is_on_this_machine(host: &str) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        credentials::fakes::{Server, transport},
+        credentials::fakes::{FakeServer, transport},
         settings::ForwardProxy,
     };
 
@@ -233,7 +233,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn an_answer_comes_through_a_proxy_that_is_told_its_password() {
-        let proxy = Server::start(|request| {
+        let proxy = FakeServer::start(|request| {
             if request.starts_with("CONNECT sts.test:80 ") {
                 assert!(request.contains("Proxy-Authorization: Basic dTpw\r\n"), "{request}");
                 "HTTP/1.1 200 OK\r\n\r\n".to_owned()
@@ -252,7 +252,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn a_server_that_says_nothing_is_given_up() {
-        let server = Server::start(|_| String::new()).await;
+        let server = FakeServer::start(|_| String::new()).await;
         let uri = format!("http://{}/", server.address).parse().unwrap();
         let error = transport().get(uri, Duration::from_millis(50)).await.unwrap_err();
         assert_eq!(error.to_string(), "no answer within 50ms");
@@ -261,7 +261,7 @@ mod tests {
     #[actix_rt::test]
     async fn an_answer_without_end_is_given_up() {
         let server =
-            Server::start(|_| format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(MAX_ANSWER + 1))).await;
+            FakeServer::start(|_| format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(MAX_ANSWER + 1))).await;
         let uri = format!("http://{}/", server.address).parse().unwrap();
         assert!(transport().get(uri, ANSWER_TIMEOUT).await.is_err());
     }

@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     CredentialsUnavailable,
-    status::{Caller, Ready, State, Status},
+    status::{CallerIdentity, CredentialState, Ready, Status},
     sts::Fetched,
 };
 use crate::{system::wall_clock::Rfc3339, text::listing};
@@ -29,7 +29,7 @@ use crate::{system::wall_clock::Rfc3339, text::listing};
 pub struct Keys {
     pub credentials: Arc<Credentials>,
     /// Whose they are, once that is known.
-    pub caller: OnceLock<Caller>,
+    pub caller: OnceLock<CallerIdentity>,
     /// They serve on after their expiry, until AWS refuses them.
     outlive_expiry: bool,
     accepted: AtomicBool,
@@ -240,14 +240,16 @@ impl CredentialCell {
                 let end = Ready::of(&keys.credentials, None, None).key_id_end;
                 let reason =
                     format!("AWS refuses the access key ending in {end}, and there are no other keys");
-                State::Unavailable { reason }
+                CredentialState::Unavailable { reason }
             }
             Some(keys) if self.valid(now).is_some() => {
                 let ready = Ready::of(&keys.credentials, keys.caller.get().cloned(), failure);
-                State::Ready(Ready { is_past_expiry: keys.is_past_expiry(now), ..ready })
+                CredentialState::Ready(Ready { is_past_expiry: keys.is_past_expiry(now), ..ready })
             }
-            None if failure.is_none() => State::Waiting,
-            _ => State::Unavailable { reason: failure.unwrap_or_else(|| "the keys have expired".to_owned()) },
+            None if failure.is_none() => CredentialState::Waiting,
+            _ => CredentialState::Unavailable {
+                reason: failure.unwrap_or_else(|| "the keys have expired".to_owned()),
+            },
         };
         let source = if source.is_empty() { "credentials".to_owned() } else { source };
         Status { source, state }
@@ -307,7 +309,7 @@ mod tests {
         let cell = CredentialCell::default();
         cell.report("environment", None);
         let used = Arc::clone(&cell.publish(keys("AKIDEXAMPLE").into()).credentials);
-        let is_ready = || matches!(cell.status(SystemTime::now()).state, State::Ready(_));
+        let is_ready = || matches!(cell.status(SystemTime::now()).state, CredentialState::Ready(_));
         cell.refresh_soon(&used);
         // the refresher has not looked for others yet
         cell.given_again();

@@ -15,7 +15,7 @@ use super::{
     identity::CallerUnknown,
     instance_keys::InstanceKeys,
     mounted, shared_files, source_name,
-    status::Caller,
+    status::CallerIdentity,
     sts::{ENDPOINT_VARIABLES, Fetched, Sts, causes},
 };
 use crate::{
@@ -31,7 +31,10 @@ pub trait Fetch: Send + Sync + 'static {
     /// The keys, or why there are none.
     fn fetch(&self) -> impl Future<Output = Result<Fetched, String>> + Send;
     /// Asks STS for the owner of these keys.
-    fn caller(&self, credentials: Credentials) -> impl Future<Output = Result<Caller, CallerUnknown>> + Send;
+    fn caller(
+        &self,
+        credentials: Credentials,
+    ) -> impl Future<Output = Result<CallerIdentity, CallerUnknown>> + Send;
     /// The state of the files that the keys came from; `None` if they came from elsewhere.
     fn stamps(&self) -> Option<Stamps>;
 }
@@ -153,7 +156,7 @@ impl Fetch for Aws {
         }
     }
 
-    async fn caller(&self, credentials: Credentials) -> Result<Caller, CallerUnknown> {
+    async fn caller(&self, credentials: Credentials) -> Result<CallerIdentity, CallerUnknown> {
         self.refuse_empty_endpoint().map_err(|reason| CallerUnknown::unasked(&reason))?;
         self.sts.caller(credentials).await
     }
@@ -175,10 +178,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::credentials::fakes::{Server, ok, role_source, sts, transport};
+    use crate::credentials::fakes::{FakeServer, ok, role_source, sts, transport};
     use crate::settings::MetadataProtocol;
 
-    fn chain(server: &Server, variables: &[(&str, &str)]) -> Aws {
+    fn chain(server: &FakeServer, variables: &[(&str, &str)]) -> Aws {
         let source = CredentialSettings {
             origin: CredentialProvider::Chain,
             role: None,
@@ -230,7 +233,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn the_first_metadata_protocol_is_there_on_request() {
-        let server = Server::start(|request| {
+        let server = FakeServer::start(|request| {
             ok(if request.starts_with("GET /latest/meta-data/iam/security-credentials/ ") {
                 "role"
             } else {
@@ -280,7 +283,7 @@ mod tests {
     }
 
     /// A profile of a config file.
-    async fn of_profile(name: &str, config: &str) -> (tempfile::TempDir, Server, Aws) {
+    async fn of_profile(name: &str, config: &str) -> (tempfile::TempDir, FakeServer, Aws) {
         let (home, server) = (tempfile::tempdir().unwrap(), sts().await);
         let file = home.path().join("config");
         std::fs::write(&file, config).unwrap();
@@ -327,9 +330,9 @@ mod tests {
     }
 
     /// A metadata service that gives keys with this expiry at the first request for them, and 500 afterwards.
-    async fn metadata_once(expiry: &'static str) -> Server {
+    async fn metadata_once(expiry: &'static str) -> FakeServer {
         let given = std::sync::atomic::AtomicBool::new(false);
-        Server::start(move |request| {
+        FakeServer::start(move |request| {
             if request.starts_with("GET /latest/meta-data/iam/security-credentials/ ") {
                 return ok("node");
             }

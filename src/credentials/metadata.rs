@@ -33,7 +33,7 @@ const NO_SUCH_TOKEN: [u16; 3] = [403, 404, 405];
 
 /// The service, by one of its protocols.
 #[derive(Debug)]
-pub enum Service<'a> {
+pub enum MetadataService<'a> {
     V1 {
         transport: &'a AwsTransport,
         endpoint: String,
@@ -80,7 +80,7 @@ pub fn endpoint(environment: impl Fn(&str) -> Option<String>) -> String {
 ///
 /// # Errors
 /// The service does not answer, or has no role.
-pub async fn fetch(service: &Service<'_>) -> Result<Credentials, Failure> {
+pub async fn fetch(service: &MetadataService<'_>) -> Result<Credentials, Failure> {
     let roles = service.get(PATH.to_owned()).await?;
     let role = roles.lines().next().map(str::trim).filter(|role| !role.is_empty());
     let role = role.ok_or_else(|| Failure::Answered("the instance has no role".to_owned()))?;
@@ -94,7 +94,7 @@ pub async fn fetch(service: &Service<'_>) -> Result<Credentials, Failure> {
     read(&answer).map_err(Failure::Answered)
 }
 
-impl Service<'_> {
+impl MetadataService<'_> {
     async fn get(&self, path: String) -> Result<String, Failure> {
         match self {
             Self::V1 { transport, endpoint } => get(transport, &url(endpoint, &path)).await,
@@ -181,7 +181,7 @@ fn read(text: &str) -> Result<Credentials, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credentials::fakes::{Server, ok, transport};
+    use crate::credentials::fakes::{FakeServer, ok, transport};
     use proptest::prelude::*;
 
     const KEYS: &str = r#"{"Code":"Success","LastUpdated":"2030-01-01T00:00:00Z","Type":"AWS-HMAC","AccessKeyId":"ASIA1",
@@ -190,9 +190,10 @@ mod tests {
     async fn fetched(
         answer: impl Fn(&str) -> String + Send + Sync + 'static,
     ) -> (Result<Credentials, String>, Vec<String>) {
-        let server = Server::start(answer).await;
+        let server = FakeServer::start(answer).await;
         let transport = transport();
-        let service = Service::V1 { transport: &transport, endpoint: format!("http://{}/", server.address) };
+        let service =
+            MetadataService::V1 { transport: &transport, endpoint: format!("http://{}/", server.address) };
         let result = fetch(&service).await.map_err(|failure| match failure {
             Failure::Silent(reason) | Failure::Answered(reason) => reason,
         });

@@ -7,7 +7,7 @@ use aws_types::os_shim_internal::Env;
 
 use super::{
     fetch, source_name,
-    status::{State, Status},
+    status::{CredentialState, Status},
 };
 use crate::settings::CredentialSettings;
 
@@ -28,8 +28,10 @@ pub async fn known_offline(source: &CredentialSettings) -> OfflineCredentials {
             OfflineCredentials { source: source_name::name(source, Some(&*choice)), keys }
         }
         Err(reason) => {
-            let status =
-                Status { source: source_name::name(source, None), state: State::Unavailable { reason } };
+            let status = Status {
+                source: source_name::name(source, None),
+                state: CredentialState::Unavailable { reason },
+            };
             OfflineCredentials { source: status.to_string(), keys: None }
         }
     }

@@ -16,7 +16,7 @@ use super::{
     credential_cell::{CredentialCell, Keys},
     fetch::Fetch,
     schedule::{self, Refusals},
-    status::{Ready, State, Status},
+    status::{CredentialState, Ready, Status},
     sts::Fetched,
 };
 use crate::{
@@ -255,7 +255,7 @@ async fn introduce(fetch: Arc<impl Fetch>, source: String, keys: Arc<Keys>, cell
     }
     let ready = Ready::of(&keys.credentials, keys.caller.get().cloned(), None);
     let routes = cell.routes();
-    log::info!("credentials: {routes}{}", Status { source, state: State::Ready(ready) });
+    log::info!("credentials: {routes}{}", Status { source, state: CredentialState::Ready(ready) });
 }
 
 /// A time that is not set, such as Go's zero time in the year 1, is clamped to 1970.

@@ -25,7 +25,7 @@ use super::{
     fetch::{Aws, Fetch},
     identity::CallerUnknown,
     refresher::{Refresher, SystemClock, checked},
-    status::{Ready, State, Status},
+    status::{CredentialState, Ready, Status},
 };
 use crate::{
     client::Endpoint,
@@ -142,7 +142,7 @@ fn aws(source: &CredentialSettings, tls: &mut Configurations) -> Result<Aws, Tls
 
 /// One attempt with a source.
 #[derive(Debug)]
-pub struct Attempt {
+pub struct FetchAttempt {
     pub status: Status,
     /// Why it is not known whose keys they are, if there are any and it is not.
     pub unknown: Option<CallerUnknown>,
@@ -152,7 +152,7 @@ pub struct Attempt {
 ///
 /// # Errors
 /// The platform's certificate authorities cannot be used.
-pub async fn try_once(source: &CredentialSettings) -> Result<Attempt, TlsError> {
+pub async fn try_once(source: &CredentialSettings) -> Result<FetchAttempt, TlsError> {
     Ok(try_fetch(&aws(source, &mut Configurations::default())?, TRY_LIMIT).await)
 }
 
@@ -167,7 +167,7 @@ pub async fn sts_endpoint(
     aws(source, tls).map_err(|error| error.to_string())?.sts_endpoint().await
 }
 
-async fn try_fetch(fetch: &impl Fetch, limit: Duration) -> Attempt {
+async fn try_fetch(fetch: &impl Fetch, limit: Duration) -> FetchAttempt {
     let source = fetch.name().await;
     let start = tokio::time::Instant::now();
     let late = || format!("no answer within {}", humantime::format_duration(limit));
@@ -177,8 +177,8 @@ async fn try_fetch(fetch: &impl Fetch, limit: Duration) -> Attempt {
         .and_then(|fetched| checked(fetched, SystemTime::now()));
     let fetched = match fetched {
         Err(reason) => {
-            return Attempt {
-                status: Status { source, state: State::Unavailable { reason } },
+            return FetchAttempt {
+                status: Status { source, state: CredentialState::Unavailable { reason } },
                 unknown: None,
             };
         }
@@ -192,7 +192,7 @@ async fn try_fetch(fetch: &impl Fetch, limit: Duration) -> Attempt {
         Err(unknown) => (fetched.caller, Some(unknown)),
     };
     let ready = Ready::of(&fetched.credentials, caller, None);
-    Attempt { status: Status { source, state: State::Ready(ready) }, unknown }
+    FetchAttempt { status: Status { source, state: CredentialState::Ready(ready) }, unknown }
 }
 
 #[cfg(test)]
@@ -206,8 +206,8 @@ mod tests {
 
     use super::*;
     use crate::credentials::{
-        fakes::{Server, role_source, sts},
-        status::Caller,
+        fakes::{FakeServer, role_source, sts},
+        status::CallerIdentity,
         sts::Fetched,
     };
     use crate::system::file_stamps::Stamps;
@@ -272,13 +272,13 @@ mod tests {
 
     #[actix_rt::test]
     async fn a_dropped_keeper_ends_its_thread_at_once() {
-        let server = Server::start(|_| String::new()).await;
+        let server = FakeServer::start(|_| String::new()).await;
         let pool = RefresherPool::start().unwrap();
         let source = pool.source(&role_source(&server)).unwrap();
         let start = Instant::now();
         drop(pool);
         assert!(start.elapsed() < Duration::from_secs(2));
-        assert!(matches!(source.status(SystemTime::now()).state, State::Waiting));
+        assert!(matches!(source.status(SystemTime::now()).state, CredentialState::Waiting));
     }
 
     /// A source that kills its refresher once: the refresher itself looks at the files.
@@ -293,7 +293,7 @@ mod tests {
             Ok(Credentials::new("AKIDAFTER", "hush", None, None, "test").into())
         }
 
-        async fn caller(&self, _credentials: Credentials) -> Result<Caller, CallerUnknown> {
+        async fn caller(&self, _credentials: Credentials) -> Result<CallerIdentity, CallerUnknown> {
             Err(CallerUnknown::unasked("nobody is there"))
         }
 
@@ -321,7 +321,7 @@ mod tests {
         assert!(status.contains(", account 123456789012, "), "{status}");
         assert_eq!(attempt.unknown, None);
         assert!(works.requests()[1].contains("Action=GetCallerIdentity&"), "{:?}", works.requests());
-        let hangs = Server::start(|_| String::new()).await;
+        let hangs = FakeServer::start(|_| String::new()).await;
         let fetch = aws(&role_source(&hangs), &mut Configurations::default()).unwrap();
         let status = try_fetch(&fetch, Duration::from_millis(100)).await.status.to_string();
         assert!(status.ends_with(": unavailable: no answer within 100ms"), "{status}");
@@ -329,11 +329,11 @@ mod tests {
 
     #[actix_rt::test]
     async fn k4_keys_whose_owner_nobody_tells_in_time_are_there_nonetheless() {
-        let hangs = Server::start(|_| String::new()).await;
+        let hangs = FakeServer::start(|_| String::new()).await;
         let source = CredentialSettings { role: None, ..role_source(&hangs) };
         let fetch = aws(&source, &mut Configurations::default()).unwrap();
         let attempt = try_fetch(&fetch, Duration::from_millis(100)).await;
-        assert!(matches!(attempt.status.state, State::Ready(_)), "{attempt:?}");
+        assert!(matches!(attempt.status.state, CredentialState::Ready(_)), "{attempt:?}");
         let told = attempt.unknown.unwrap().to_string();
         assert!(
             told.starts_with("GetCallerIdentity could not be asked: no answer within 100ms. See"),
@@ -343,7 +343,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn the_routes_own_keys_need_nobody() {
-        let server = Server::start(|_| String::new()).await;
+        let server = FakeServer::start(|_| String::new()).await;
         let pool = RefresherPool::start().unwrap();
         let source = pool.source(&CredentialSettings { role: None, ..role_source(&server) }).unwrap();
         assert_eq!(source.current(SystemTime::now()).await.unwrap().access_key_id(), "AKIDBASE");

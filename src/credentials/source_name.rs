@@ -36,7 +36,7 @@ mod tests {
     use super::*;
     use crate::{
         credentials::chain::Profile,
-        settings::{EndpointVariant, MetadataProtocol, MountedKeys, Part, Role},
+        settings::{EndpointVariant, MetadataProtocol, MountedKeys, MountedPart, Role},
     };
 
     fn source(origin: CredentialProvider) -> CredentialSettings {
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn the_settings_name_the_source_and_the_choice_that_of_the_chain_alone() {
-        let text = || Part::Text("hush".to_owned().into());
+        let text = || MountedPart::Text("hush".to_owned().into());
         let mounted = MountedKeys { key: text(), secret: text(), session_token: None };
         let chosen = Profile("work".into());
         for (origin, alone, with_choice) in [

@@ -18,7 +18,7 @@ use super::{
     aws_transport::AwsTransport,
     chain::WebIdentity,
     identity::{CallerUnknown, is_of_the_clock},
-    status::Caller,
+    status::CallerIdentity,
 };
 use crate::{
     message::error::ProxyError,
@@ -37,7 +37,7 @@ pub const ENDPOINT_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT
 #[derive(Debug, Clone)]
 pub struct Fetched {
     pub credentials: Credentials,
-    pub caller: Option<Caller>,
+    pub caller: Option<CallerIdentity>,
     /// They serve on after their expiry, until AWS refuses them.
     pub outlives_expiry: bool,
     /// Why the keys that a role was assumed with are older ones, if they are.
@@ -129,11 +129,11 @@ impl Sts {
     ///
     /// # Errors
     /// STS refuses the keys, or could not be asked.
-    pub async fn caller(&self, credentials: Credentials) -> Result<Caller, CallerUnknown> {
+    pub async fn caller(&self, credentials: Credentials) -> Result<CallerIdentity, CallerUnknown> {
         let key_id = credentials.access_key_id().to_owned();
         let answer = self.client(Some(credentials)).await.get_caller_identity().send().await;
         let answer = answer.map_err(|error| CallerUnknown::by(&error, &key_id))?;
-        let caller = answer.arn.as_deref().and_then(Caller::of_arn);
+        let caller = answer.arn.as_deref().and_then(CallerIdentity::of_arn);
         caller.ok_or_else(|| CallerUnknown::unasked("STS answered without an ARN"))
     }
 
@@ -170,7 +170,7 @@ fn fetched(
         .map_err(|_| format!("STS answers {call} with a time of expiry that is none"))?;
     let token = Some(keys.session_token);
     let credentials = Credentials::new(keys.access_key_id, keys.secret_access_key, token, Some(expiry), call);
-    let caller = user.and_then(|user| Caller::of_arn(&user.arn));
+    let caller = user.and_then(|user| CallerIdentity::of_arn(&user.arn));
     Ok(Fetched { caller, ..credentials.into() })
 }
 
@@ -244,7 +244,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::credentials::fakes::{Server, role_source, sts, transport};
+    use crate::credentials::fakes::{FakeServer, role_source, sts, transport};
 
     fn parameters(request: &str) -> Vec<(String, String)> {
         let body = request.split_once("\r\n\r\n").unwrap().1;
@@ -341,7 +341,7 @@ mod tests {
             ("SignatureDoesNotMatch", "The signature x", "the secret key does not belong to it"),
             ("ExpiredToken", "x", "it has expired: replace the keys"),
         ] {
-            let server = Server::start(move |_| {
+            let server = FakeServer::start(move |_| {
                 let body = format!(
                     "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message>\
                      </Error>\
@@ -377,7 +377,8 @@ mod tests {
             (false, true, "sts.us-east-1.api.aws"),
             (true, true, "sts-fips.us-east-1.api.aws"),
         ] {
-            let proxy = Server::start(|_| "HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
+            let proxy =
+                FakeServer::start(|_| "HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
             let text = format!("http://{}", proxy.address);
             let transport = AwsTransport {
                 proxy: Some(crate::settings::ForwardProxy::parse(&text).unwrap()),
@@ -396,7 +397,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn a_refusal_is_in_awss_words() {
-        let server = Server::start(|_| {
+        let server = FakeServer::start(|_| {
             let body = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>User x is not \
                         authorized</Message></Error><RequestId>r</RequestId></ErrorResponse>";
             format!("HTTP/1.1 403 Forbidden\r\ncontent-length: {}\r\n\r\n{body}", body.len())
@@ -416,7 +417,7 @@ mod tests {
     #[actix_rt::test]
     async fn a_refusal_without_a_body_is_told_by_its_status_and_a_late_clock_with_the_cure() {
         let empty =
-            Server::start(|_| "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
+            FakeServer::start(|_| "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
         let source = role_source(&empty);
         let role = source.role.clone().unwrap();
         let sts = Sts::new(&source, transport());
@@ -427,7 +428,7 @@ mod tests {
             sts.assume_role(&role, keys()).await.unwrap_err(),
             "AssumeRole of arn:aws:iam::123456789012:role/r: status 400"
         );
-        let late = Server::start(|_| {
+        let late = FakeServer::start(|_| {
             let body = "<ErrorResponse><Error><Code>RequestExpired</Code>\
                         <Message>Request has expired.</Message></Error></ErrorResponse>";
             format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\n\r\n{body}", body.len())
@@ -440,7 +441,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn an_answer_that_makes_no_sense_is_not_quoted() {
-        let server = Server::start(|_| crate::credentials::fakes::ok("<hush-secret>hush-token")).await;
+        let server = FakeServer::start(|_| crate::credentials::fakes::ok("<hush-secret>hush-token")).await;
         let source = role_source(&server);
         let reason = Sts::new(&source, transport())
             .assume_role(&source.role.clone().unwrap(), keys())

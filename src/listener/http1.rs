@@ -35,7 +35,7 @@ use tokio::{
 };
 
 use self::{
-    request_reader::{End, RequestReader},
+    request_reader::{ConnectionEnd, RequestReader},
     response_writer::ResponseWriter,
     waiting::Waiting,
 };
@@ -72,8 +72,10 @@ pub async fn serve(
     loop {
         let mut request = match poll_fn(|context| waiting.poll(&connection, context)).await {
             Ok(request) => request,
-            Err(End::Gone) => return,
-            Err(End::Refused(error)) => return connection.refuse(&error, &server.worker.metrics).await,
+            Err(ConnectionEnd::Gone) => return,
+            Err(ConnectionEnd::Refused(error)) => {
+                return connection.refuse(&error, &server.worker.metrics).await;
+            }
         };
         let version = request.version();
         request.head_mut().peer_addr = peer;

@@ -16,7 +16,7 @@ use super::{deadline::Deadline, record::Record};
 use crate::{
     backend::verdict::Verdict,
     client::{
-        Client, Connection, ReplyBody, UpstreamReply,
+        Client, ConnectionReuse, ReplyBody, UpstreamReply,
         aws_error::{error_type, shown},
     },
     diagnosis::{self, Caller, RefusedCall, SignedRequest},
@@ -30,13 +30,13 @@ use crate::{
         circuit_breaker::CallGuard,
         retry::{Pause, Retries},
     },
-    state::{signing::Signed, snapshot::Route},
+    state::{signing::SignatureRecord, snapshot::Route},
 };
 
 /// Bytes of an answer that is dropped, which are read so that its connection can be used again.
 const TINY: u64 = 16 << 10;
 
-pub(super) struct Call<'a> {
+pub(super) struct UpstreamCall<'a> {
     pub(super) client: &'a Client,
     pub(super) route: &'a Route,
     pub(super) deadline: Deadline,
@@ -53,12 +53,12 @@ pub(super) struct CallOutcome {
 struct Attempt {
     result: Result<UpstreamReply, ProxyError>,
     /// What it was signed with, if it was.
-    signed: Option<Signed>,
+    signed: Option<SignatureRecord>,
     /// AWS has refused its signature for a wrong clock, which is now set right.
     clock_was_wrong: bool,
 }
 
-impl Call<'_> {
+impl UpstreamCall<'_> {
     /// Makes the call, several times if need be.
     ///
     /// # Errors
@@ -141,7 +141,7 @@ impl Call<'_> {
     }
 
     /// What was signed, written out once more: that is cheaper than to keep it of every call.
-    fn signed_request(&self, outbound: &OutboundRequest, used: &Signed) -> Option<SignedRequest> {
+    fn signed_request(&self, outbound: &OutboundRequest, used: &SignatureRecord) -> Option<SignedRequest> {
         let signing = self.route.signing.as_ref()?;
         Some(SignedRequest::of(outbound, &signing.signer, &used.keys, used.dated))
     }
@@ -169,7 +169,7 @@ impl Call<'_> {
             RequestBody::Empty | RequestBody::Whole(_) => None,
         };
         let target = self.route.backend.target();
-        let (endpoint, mut connection) = (&target.endpoint, Connection::None);
+        let (endpoint, mut connection) = (&target.endpoint, ConnectionReuse::None);
         let mut result = {
             let (timeouts, signing_headers) = (target.timeouts, signing_headers.as_ref());
             let sending = self.client.send(endpoint, timeouts, outbound, signing_headers, &mut connection);
@@ -199,8 +199,8 @@ impl Call<'_> {
     fn log_attempt(
         &self,
         record: &Record,
-        signed: Option<&Signed>,
-        connection: Connection,
+        signed: Option<&SignatureRecord>,
+        connection: ConnectionReuse,
         result: &Result<UpstreamReply, ProxyError>,
     ) {
         let attempted = Attempted {
@@ -247,7 +247,7 @@ impl Call<'_> {
     async fn between(
         &self,
         pause: Pause,
-        signed: Option<&Signed>,
+        signed: Option<&SignatureRecord>,
         result: Result<UpstreamReply, ProxyError>,
     ) -> (Result<UpstreamReply, ProxyError>, bool) {
         let result = match result {

@@ -25,7 +25,7 @@ use crate::{
         trace::Trace,
     },
     metrics::{Metrics, RouteMetrics},
-    spans::{End, Recording},
+    spans::{Recording, SpanEnd},
     state::snapshot::Route,
     text::{hexadecimal::digits, log_safe::log_safe},
 };
@@ -299,7 +299,7 @@ impl Drop for Record {
         if let Some(recording) = self.recording.take() {
             let (status, code, is_left, bytes_out) = (self.status, self.code, self.is_left(), self.bytes_out);
             let request_id = Some(self.request_id.clone());
-            recording.end(End { took, status, code, request_id, is_left, bytes_out });
+            recording.end(SpanEnd { took, status, code, request_id, is_left, bytes_out });
         }
         // finer than by its level no line of this target is chosen
         if self.enabled && log::max_level() >= log::Level::Info {

@@ -39,7 +39,7 @@ pub struct CircuitBreaker {
 
 /// What a circuit breaker does with the next call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum CircuitState {
     /// Lets it through, and all others.
     Closed,
     Open,
@@ -110,11 +110,11 @@ impl CircuitBreaker {
     }
 
     /// What it does with the next call, for those who watch.
-    pub fn state(&self, now: Instant) -> State {
+    pub fn state(&self, now: Instant) -> CircuitState {
         match self.open_until.load(Ordering::Acquire) {
-            0 => State::Closed,
-            until if until > self.milliseconds(now) => State::Open,
-            _ => State::HalfOpen,
+            0 => CircuitState::Closed,
+            until if until > self.milliseconds(now) => CircuitState::Open,
+            _ => CircuitState::HalfOpen,
         }
     }
 

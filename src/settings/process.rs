@@ -75,7 +75,7 @@ section! {
 section! {
     /// The socket for people and probes.
     #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct Admin, read as WrittenAdmin, optional "a table about the admin port";
+    pub struct AdminSettings, read as WrittenAdmin, optional "a table about the admin port";
 
     /// Where people and probes come, on a thread of its own: `/live`, and `/ready`, which says of each route whether it
     /// has its credentials, and why not, `/metrics` for Prometheus and `/routes`, each route with all its settings but

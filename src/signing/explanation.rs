@@ -7,7 +7,7 @@
 use crate::{
     message::redaction::{LEFT_OUT, is_secret},
     text::{
-        json::{Json, Text},
+        json::{Json, JsonText},
         log_safe::{log_safe, push_log_safe},
     },
 };
@@ -47,7 +47,7 @@ pub fn explanation(text: &str) -> Option<(&str, &str)> {
 /// The sentence of a refusal in JSON; the member's case differs by service and error.
 pub fn message(body: &str) -> Option<String> {
     let [lower, upper] = Json::members(body, ["message", "Message"]);
-    lower.or(upper)?.text().map(Text::unescaped)
+    lower.or(upper)?.text().map(JsonText::unescaped)
 }
 
 /// Line by line, since that is how the canonical request reads; whatever else is in it stays on its line.

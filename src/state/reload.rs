@@ -16,7 +16,7 @@ use tokio::{signal::unix::Signal, time::sleep};
 
 use crate::{
     logging,
-    settings::{self, Admin, Listen, LogFormat, Settings},
+    settings::{self, AdminSettings, Listen, LogFormat, Settings},
     state::{
         builder::SnapshotBuilder,
         current::Current,
@@ -255,7 +255,7 @@ fn sections(before: &Settings, after: &Settings) -> String {
 /// What was read at the start for good.
 struct RestartOnly {
     listen: Listen,
-    admin: Admin,
+    admin: AdminSettings,
     workers: u16,
     log_format: LogFormat,
 }

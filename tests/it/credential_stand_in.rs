@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 
 use apigw_invoker::stand_in::{
     Keys, StandIn, StandInOptions,
-    credentials::{self, Kind},
+    credentials::{self, CredentialKind},
 };
 use tempfile::TempDir;
 
@@ -44,7 +44,7 @@ impl Tokens {
 
     /// A variable of a source.
     #[track_caller]
-    fn variable(&self, kind: Kind, name: &str) -> String {
+    fn variable(&self, kind: CredentialKind, name: &str) -> String {
         let variables =
             credentials::environment(kind, self.stand_in.address(), self.directory.path()).unwrap();
         let found = variables.into_iter().find(|(own, _)| own == name);

@@ -28,7 +28,7 @@ use std::{
 
 use apigw_invoker::stand_in::{
     Keys, Service, StandIn, StandInOptions, Switch,
-    credentials::{self, Kind, foreign_variables},
+    credentials::{self, CredentialKind, foreign_variables},
 };
 use tempfile::TempDir;
 
@@ -77,7 +77,7 @@ impl Cloud {
     }
 
     /// The variables that lead to a source, and to no STS but the stand-in's.
-    fn environment(&self, kind: Kind) -> Variables {
+    fn environment(&self, kind: CredentialKind) -> Variables {
         let mut variables =
             credentials::environment(kind, self.stand_in.address(), self.files.path()).unwrap();
         variables.retain(|(name, _)| name != "AWS_ENDPOINT_URL_STS");
@@ -87,21 +87,21 @@ impl Cloud {
     }
 
     /// Gives a source a new token and makes the old one wrong.
-    fn rotate_token(&self, kind: Kind) {
+    fn rotate_token(&self, kind: CredentialKind) {
         credentials::rotate_token(kind, self.files.path()).unwrap();
         self.remember_token(kind);
     }
 
-    fn remember_token(&self, kind: Kind) {
+    fn remember_token(&self, kind: CredentialKind) {
         if let Some(file) = self.token_file(kind) {
             self.tokens.lock().unwrap().push(fs::read_to_string(file).unwrap());
         }
     }
 
-    fn token_file(&self, kind: Kind) -> Option<PathBuf> {
+    fn token_file(&self, kind: CredentialKind) -> Option<PathBuf> {
         let name = match kind {
-            Kind::Irsa => "web-identity-token",
-            Kind::PodIdentity => "pod-identity-token",
+            CredentialKind::Irsa => "web-identity-token",
+            CredentialKind::PodIdentity => "pod-identity-token",
             _ => return None,
         };
         Some(self.files.path().join(name))

@@ -11,7 +11,7 @@ use crate::{
     credentials::sts_endpoint,
     settings::Settings,
     state::builder::collector,
-    tls::{Configurations, failure::Failure},
+    tls::{Configurations, failure::TlsFailure},
 };
 
 /// Nothing is kept of a connection that only shows that it can be opened.
@@ -80,7 +80,8 @@ impl Endpoints {
             Ok(Some(endpoint)) => Endpoint { keepalive: NOT_KEPT, ..endpoint },
             Ok(None) => return,
             Err(problem) => {
-                let outcome = Err(Unreached { step: "settings", failure: Failure { problem, cure: None } });
+                let outcome =
+                    Err(Unreached { step: "settings", failure: TlsFailure { problem, cure: None } });
                 let endpoint = String::new();
                 let connection =
                     Connection { purpose, endpoint, proxy: None, is_secured: false, routes, outcome };

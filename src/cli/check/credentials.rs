@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::{
-    credentials::{Attempt, Caller, CallerUnknown, State, try_once},
+    credentials::{CallerIdentity, CallerUnknown, CredentialState, FetchAttempt, try_once},
     settings::{CredentialSettings, Settings},
     tls::TlsError,
 };
@@ -14,7 +14,7 @@ use crate::{
 /// One source of keys, tried.
 pub(super) struct CredentialCheck {
     routes: Vec<String>,
-    outcome: Result<Attempt, TlsError>,
+    outcome: Result<FetchAttempt, TlsError>,
 }
 
 /// Tries each source once, all at the same time, whatever the number of routes that use it.
@@ -44,7 +44,7 @@ impl CredentialCheck {
     }
 
     fn is_ready(&self) -> bool {
-        matches!(&self.outcome, Ok(Attempt { status, .. }) if matches!(status.state, State::Ready(_)))
+        matches!(&self.outcome, Ok(FetchAttempt { status, .. }) if matches!(status.state, CredentialState::Ready(_)))
     }
 
     fn status(&self) -> String {
@@ -54,10 +54,10 @@ impl CredentialCheck {
         }
     }
 
-    fn caller(&self) -> Option<&Caller> {
+    fn caller(&self) -> Option<&CallerIdentity> {
         match &self.outcome.as_ref().ok()?.status.state {
-            State::Ready(ready) => ready.caller.as_ref(),
-            State::Waiting | State::Unavailable { .. } => None,
+            CredentialState::Ready(ready) => ready.caller.as_ref(),
+            CredentialState::Waiting | CredentialState::Unavailable { .. } => None,
         }
     }
 

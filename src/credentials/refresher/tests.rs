@@ -15,7 +15,7 @@ use super::*;
 use crate::credentials::{
     CredentialsUnavailable,
     identity::CallerUnknown,
-    status::{Caller, State},
+    status::{CallerIdentity, CredentialState},
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -74,7 +74,7 @@ struct Fake {
     acts: Mutex<VecDeque<Act>>,
     fetches: AtomicUsize,
     files: Mutex<Option<Stamps>>,
-    caller: Option<Caller>,
+    caller: Option<CallerIdentity>,
 }
 
 #[derive(Clone)]
@@ -111,7 +111,7 @@ impl Fetch for FakeFetch {
         Ok(credentials.into())
     }
 
-    async fn caller(&self, _credentials: Credentials) -> Result<Caller, CallerUnknown> {
+    async fn caller(&self, _credentials: Credentials) -> Result<CallerIdentity, CallerUnknown> {
         self.0.caller.clone().ok_or_else(|| CallerUnknown::unasked("nobody is there"))
     }
 
@@ -141,7 +141,7 @@ impl Work {
             acts: Mutex::new(acts.into_iter().collect()),
             fetches: AtomicUsize::new(0),
             files: Mutex::default(),
-            caller: Caller::of_arn("arn:aws:iam::123456789012:user/u"),
+            caller: CallerIdentity::of_arn("arn:aws:iam::123456789012:user/u"),
         });
         let cell = Arc::new(CredentialCell::default());
         let refresher =
@@ -167,7 +167,7 @@ impl Work {
         self.current().await.unwrap().access_key_id().to_owned()
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> CredentialState {
         self.cell.status(self.clock.now()).state
     }
 }
@@ -197,7 +197,7 @@ async fn a_failure_until_just_before_expiry_is_not_noticed() {
     assert!(work.fetches() > 5);
     work.clock.advance(Duration::from_secs(1)).await;
     assert_ne!(work.id().await, "AKID1");
-    let State::Ready(ready) = work.state() else { panic!() };
+    let CredentialState::Ready(ready) = work.state() else { panic!() };
     assert_eq!(ready.last_failure, None);
 }
 
@@ -207,13 +207,13 @@ async fn expired_keys_are_not_given_and_the_source_recovers_by_itself() {
     for _ in 0..14 {
         work.clock.advance(MINUTE).await;
     }
-    let State::Ready(ready) = work.state() else { panic!() };
+    let CredentialState::Ready(ready) = work.state() else { panic!() };
     assert_eq!(ready.last_failure.as_deref(), Some("AccessDenied: no"));
     work.clock.advance(MINUTE).await;
     let reason = work.current().await.unwrap_err().to_string();
     assert!(reason.starts_with("no credentials: fake: the keys expired at 20"), "{reason}");
     assert!(reason.ends_with(", AccessDenied: no"), "{reason}");
-    assert_eq!(work.state(), State::Unavailable { reason: "AccessDenied: no".into() });
+    assert_eq!(work.state(), CredentialState::Unavailable { reason: "AccessDenied: no".into() });
     work.now_do([Act::Give(Some(LIFE))]);
     // the longest wait between attempts
     work.clock.advance(MINUTE).await;
@@ -228,7 +228,7 @@ async fn the_old_keys_serve_while_a_refresh_hangs() {
     }
     assert_eq!(work.id().await, "AKID1");
     work.clock.advance(ATTEMPT_LIMIT).await;
-    let State::Ready(ready) = work.state() else { panic!() };
+    let CredentialState::Ready(ready) = work.state() else { panic!() };
     assert_eq!(ready.last_failure.as_deref(), Some("no answer within 20s"));
     work.clock.advance(2 * MINUTE).await;
     assert_eq!(work.id().await, "AKID3");
@@ -289,7 +289,7 @@ async fn a_first_fetch_that_hangs_is_waited_for_no_longer_than_the_limit() {
     let reason = work.current().await.unwrap_err().to_string();
     assert_eq!(reason, "no credentials: fake: no answer yet");
     assert!(start.elapsed() < Duration::from_secs(2));
-    assert_eq!(work.state(), State::Waiting);
+    assert_eq!(work.state(), CredentialState::Waiting);
     work.clock.advance(ATTEMPT_LIMIT).await;
     let reason = work.current().await.unwrap_err().to_string();
     assert_eq!(reason, "no credentials: fake: no answer within 20s");
@@ -391,11 +391,11 @@ async fn s4_keys_of_the_metadata_service_serve_past_their_expiry_until_aws_refus
         work.clock.advance(MINUTE).await;
         assert_eq!(work.current().await.unwrap(), keys);
     }
-    let State::Ready(ready) = work.state() else { panic!() };
+    let CredentialState::Ready(ready) = work.state() else { panic!() };
     assert!(ready.is_past_expiry && ready.last_failure.as_deref() == Some("status 500"));
     work.cell.refresh_soon(&keys);
     assert!(work.current().await.is_err());
-    assert!(matches!(work.state(), State::Unavailable { .. }));
+    assert!(matches!(work.state(), CredentialState::Unavailable { .. }));
     work.now_do([Act::GiveStable(LIFE)]);
     work.clock.advance(MINUTE).await;
     assert_ne!(work.current().await.unwrap(), keys);
@@ -441,7 +441,7 @@ async fn keys_without_expiry_are_fetched_again_when_their_file_changes() {
 #[actix_rt::test]
 async fn who_signs_is_found_out_after_the_keys_serve() {
     let work = Work::start([Act::Give(Some(LIFE))]).await;
-    let State::Ready(ready) = work.state() else { panic!() };
+    let CredentialState::Ready(ready) = work.state() else { panic!() };
     assert_eq!(ready.caller.unwrap().account, "123456789012");
     // half of a short id
     assert_eq!(ready.key_id_end, "D1");

@@ -8,7 +8,7 @@ use std::{
 use actix_http::Request;
 use tokio::time::Instant;
 
-use super::{Connection, request_reader::End};
+use super::{Connection, request_reader::ConnectionEnd};
 use crate::{
     message::error::{ErrorKind, ProxyError},
     proxy::draining::{Draining, Watcher},
@@ -56,7 +56,11 @@ impl Waiting {
     }
 
     /// The next request, or why there is none.
-    pub fn poll(&mut self, connection: &Connection, context: &mut Context<'_>) -> Poll<Result<Request, End>> {
+    pub fn poll(
+        &mut self,
+        connection: &Connection,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Request, ConnectionEnd>> {
         let sides = &mut *connection.0.borrow_mut();
         if let Poll::Ready(result) =
             sides.reader.poll_request(&mut sides.transport, &mut sides.codec, context)
@@ -71,7 +75,7 @@ impl Waiting {
         if self.draining.poll(context).is_ready() {
             if self.phase == Phase::Idle || self.draining.poll_abort(context).is_ready() {
                 // nothing has come, and the kernel holds nothing either
-                return Poll::Ready(Err(End::Gone));
+                return Poll::Ready(Err(ConnectionEnd::Gone));
             }
             if !std::mem::replace(&mut self.is_last_call, true) {
                 self.deadline.until(Instant::now() + LAST_CALL.min(self.header_timeout));
@@ -80,11 +84,11 @@ impl Waiting {
         ready!(self.deadline.poll(context));
         Poll::Ready(Err(match self.phase {
             // who came too late to be served has nothing to be told
-            Phase::Fresh if self.is_last_call => End::Gone,
+            Phase::Fresh if self.is_last_call => ConnectionEnd::Gone,
             Phase::Fresh | Phase::Head => {
-                End::Refused(ProxyError::new(ErrorKind::RequestTimeout, "its head took too long"))
+                ConnectionEnd::Refused(ProxyError::new(ErrorKind::RequestTimeout, "its head took too long"))
             }
-            Phase::New | Phase::Idle => End::Gone,
+            Phase::New | Phase::Idle => ConnectionEnd::Gone,
         }))
     }
 

@@ -92,11 +92,13 @@ impl WrittenHttps {
             Err(error) => {
                 let file = |path: &Path| path.display().to_string();
                 let (key, path, expected) = match error.part {
-                    tls::Part::Certificate => {
+                    tls::ServerFilePart::Certificate => {
                         ("certificate", file(&files.certificate), "a PEM file with a certificate")
                     }
-                    tls::Part::Key => ("key", file(&files.key), "a PEM file with the certificate's key"),
-                    tls::Part::ClientAuthorities => (
+                    tls::ServerFilePart::Key => {
+                        ("key", file(&files.key), "a PEM file with the certificate's key")
+                    }
+                    tls::ServerFilePart::ClientAuthorities => (
                         "client_ca",
                         files.client_ca.as_deref().map(file).unwrap_or_default(),
                         "a PEM file with certificates of authorities",

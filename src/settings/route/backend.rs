@@ -24,7 +24,7 @@ pub enum BackendSettings {
 
 /// The server that a backend calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Server<'a> {
+pub struct UpstreamServer<'a> {
     /// Plain or over TLS.
     pub scheme: Scheme,
     /// Name or address; an IPv6 address is without its brackets.
@@ -39,7 +39,7 @@ pub trait BackendSection {
     fn name(&self) -> &'static str;
 
     /// The server that is called, if `connect` does not lead elsewhere.
-    fn server(&self) -> Server<'_>;
+    fn server(&self) -> UpstreamServer<'_>;
 
     /// The connections, time limits and retries.
     fn upstream(&self) -> &UpstreamSettings;

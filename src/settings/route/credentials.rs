@@ -8,8 +8,8 @@ use super::{
     endpoint_variant::EndpointVariant,
     forward_proxy::ForwardProxy,
     key_source::{
-        CredentialParts, CredentialProvider, CredentialSettings, MountedKeys, Part, Role, WrittenCredentials,
-        is_key, is_swapped,
+        CredentialParts, CredentialProvider, CredentialSettings, MountedKeys, MountedPart, Role,
+        WrittenCredentials, is_key, is_swapped,
     },
 };
 use crate::settings::source::check::Checker;
@@ -96,8 +96,8 @@ impl WrittenCredentials {
         let (Some(key), Some(secret), true) = (&own.key, &own.secret, right) else { return None };
         if keys.iter().any(|(name, _)| checker.file_of(name).is_some()) {
             let mut part = |name: &str, text: &SecretString| match checker.file_of(name) {
-                Some(file) => Part::File(file),
-                None => Part::Text(text.clone()),
+                Some(file) => MountedPart::File(file),
+                None => MountedPart::Text(text.clone()),
             };
             return Some(CredentialProvider::Mounted(MountedKeys {
                 key: part(names.key, key),

@@ -146,23 +146,23 @@ words! {
 #[derive(Debug, Clone, PartialEq)]
 pub struct MountedKeys {
     /// The access key id.
-    pub key: Part,
+    pub key: MountedPart,
     /// The secret access key.
-    pub secret: Part,
+    pub secret: MountedPart,
     /// Of temporary keys.
-    pub session_token: Option<Part>,
+    pub session_token: Option<MountedPart>,
 }
 
 /// One part of them.
 #[derive(Debug, Clone)]
-pub enum Part {
+pub enum MountedPart {
     /// As it stands in the settings.
     Text(SecretString),
     /// In this file, without its last line end.
     File(PathBuf),
 }
 
-impl Show for Part {
+impl Show for MountedPart {
     fn show(&self, _: Secrecy) -> Value {
         match self {
             Self::Text(_) => REDACTED.into(),
@@ -171,7 +171,7 @@ impl Show for Part {
     }
 }
 
-impl PartialEq for Part {
+impl PartialEq for MountedPart {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Text(own), Self::Text(other)) => own.expose_secret() == other.expose_secret(),

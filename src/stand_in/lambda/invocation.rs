@@ -38,7 +38,7 @@ pub enum Mode {
 
 /// `X-Amz-Invocation-Type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum InvocationKind {
     /// Run it and wait.
     RequestResponse,
     /// Queue the event.
@@ -56,7 +56,7 @@ pub struct Invocation {
     /// How its answer is sent.
     pub mode: Mode,
     /// What the API is asked to do.
-    pub kind: Kind,
+    pub kind: InvocationKind,
     /// Whether the end of the log is wanted.
     pub tail: bool,
 }
@@ -124,11 +124,11 @@ fn check_caller(call: &Call, account: &Account) -> Result<(), Refusal> {
     account.caller(call, "lambda").map(drop).map_err(Refusal::Signature)
 }
 
-fn kind(call: &Call, mode: Mode) -> Result<Kind, Refusal> {
+fn kind(call: &Call, mode: Mode) -> Result<InvocationKind, Refusal> {
     match (text(call, "x-amz-invocation-type").as_deref(), mode) {
-        (None | Some("RequestResponse"), _) => Ok(Kind::RequestResponse),
-        (Some("DryRun"), _) => Ok(Kind::DryRun),
-        (Some("Event"), Mode::Buffered) => Ok(Kind::Event),
+        (None | Some("RequestResponse"), _) => Ok(InvocationKind::RequestResponse),
+        (Some("DryRun"), _) => Ok(InvocationKind::DryRun),
+        (Some("Event"), Mode::Buffered) => Ok(InvocationKind::Event),
         (Some(other), _) => Err(Refusal::constraint(other, "invocationType")),
     }
 }
@@ -142,7 +142,7 @@ fn tail(call: &Call) -> Result<bool, Refusal> {
 }
 
 /// The event as it was sent and as it is read. None at all is an empty object to the function.
-fn event(call: &Call, kind: Kind) -> Result<(Bytes, Value), Refusal> {
+fn event(call: &Call, kind: InvocationKind) -> Result<(Bytes, Value), Refusal> {
     if let Some(given) = text(call, header::CONTENT_TYPE.as_str()) {
         let media_type = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         // AWS's own SDKs call bytes bytes
@@ -151,7 +151,7 @@ fn event(call: &Call, kind: Kind) -> Result<(Bytes, Value), Refusal> {
         }
     }
     let size = call.body.len();
-    if kind == Kind::Event && size > MAX_QUEUED_EVENT {
+    if kind == InvocationKind::Event && size > MAX_QUEUED_EVENT {
         return Err(Refusal::TooLarge(format!(
             "{size} byte payload is too large for the Event invocation type (limit {MAX_QUEUED_EVENT} bytes)"
         )));

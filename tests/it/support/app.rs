@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, thread::JoinHandle};
 
 use apigw_invoker::{
     app::Application,
-    dev::{self, Sockets},
+    dev::{self, DevSockets},
     settings::{Document, Settings},
     stand_in::{Keys, StandIn, StandInOptions},
     state::snapshot::Snapshot,
@@ -63,7 +63,7 @@ impl App {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let stand_in = StandIn::start(any, options).expect("the stand-in starts");
         let mut documents =
-            dev::documents(Sockets { listen: any, admin: any }, stand_in.address(), &Keys::example());
+            dev::documents(DevSockets { listen: any, admin: any }, stand_in.address(), &Keys::example());
         documents[0].text.push_str("log: { access: false }\n");
         let mut app = start(&documents);
         app.stand_in = Some(stand_in);

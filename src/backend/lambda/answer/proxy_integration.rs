@@ -31,7 +31,7 @@ use crate::{
     message::{error::ProxyError, log_note::LogNote},
     settings::PayloadVersion,
     text::{
-        json::{Json, Kind},
+        json::{Json, JsonKind},
         lenient_base64,
         log_safe::log_safe,
     },
@@ -99,7 +99,7 @@ fn whole(version: PayloadVersion, output: Bytes, headers: HeaderMap) -> Result<C
 /// The type of a body of which the function does not say it. AWS documents neither: REST APIs were recorded more than
 /// once, the HTTP API's comes from a single capture. A body that is not a string is JSON.
 fn default_type(version: PayloadVersion, body: Option<Json<'_>>) -> HeaderValue {
-    let is_text = body.is_none_or(|body| matches!(body.kind(), Kind::Text | Kind::Null));
+    let is_text = body.is_none_or(|body| matches!(body.kind(), JsonKind::Text | JsonKind::Null));
     match version {
         PayloadVersion::V2 if is_text => HeaderValue::from_static("text/plain; charset=utf-8"),
         PayloadVersion::V1 | PayloadVersion::V2 => JSON,
@@ -135,11 +135,13 @@ fn put_together(
 /// A number or its three digits, which is how some frameworks write it (R18); a whole number may have a point.
 fn status(written: Json<'_>) -> Result<StatusCode, ProxyError> {
     let digits = match written.kind() {
-        Kind::Number if written.written().bytes().all(|byte| byte.is_ascii_digit()) => {
+        JsonKind::Number if written.written().bytes().all(|byte| byte.is_ascii_digit()) => {
             Some(Cow::Borrowed(written.written()))
         }
-        Kind::Number => written.written().parse::<f64>().ok().map(|number| Cow::Owned(number.to_string())),
-        Kind::Text => written.text().map(|text| Cow::Owned(text.beginning(4))),
+        JsonKind::Number => {
+            written.written().parse::<f64>().ok().map(|number| Cow::Owned(number.to_string()))
+        }
+        JsonKind::Text => written.text().map(|text| Cow::Owned(text.beginning(4))),
         _ => None,
     };
     // three bytes that are a status can be nothing but its digits: no sign, no zeros before it
@@ -152,7 +154,7 @@ fn status(written: Json<'_>) -> Result<StatusCode, ProxyError> {
 
 /// The flag; null is as good as none.
 fn is_base64(written: Option<Json<'_>>) -> Result<bool, ProxyError> {
-    match written.filter(|written| written.kind() != Kind::Null) {
+    match written.filter(|written| written.kind() != JsonKind::Null) {
         None => Ok(false),
         Some(written) => {
             written.boolean().ok_or_else(|| invalid("isBase64Encoded is not what was expected, a boolean"))
@@ -162,7 +164,7 @@ fn is_base64(written: Option<Json<'_>>) -> Result<bool, ProxyError> {
 
 /// The bytes of the body as they stand in the answer, which they are a part of unless they have escapes.
 fn content(output: &Bytes, body: Option<Json<'_>>, is_base64: bool) -> Result<Bytes, ProxyError> {
-    let Some(body) = body.filter(|body| body.kind() != Kind::Null) else { return Ok(Bytes::new()) };
+    let Some(body) = body.filter(|body| body.kind() != JsonKind::Null) else { return Ok(Bytes::new()) };
     match body.text().map(|text| (text, text.plain())) {
         Some((_, Some(plain))) => Ok(output.slice_ref(plain.as_bytes())),
         Some((text, None)) => Ok(Bytes::from(text.unescaped())),
@@ -180,7 +182,7 @@ fn decoded(body: &[u8]) -> Result<Bytes, ProxyError> {
 
 /// The debug line about a body that API Gateway would have refused.
 fn note_on_body(body: Json<'_>) -> Option<LogNote> {
-    let is_usual = matches!(body.kind(), Kind::Text | Kind::Null) || log::max_level() < Level::Debug;
+    let is_usual = matches!(body.kind(), JsonKind::Text | JsonKind::Null) || log::max_level() < Level::Debug;
     let text = "the function's `body` is not a string, and goes to the client as the JSON that it is";
     (!is_usual).then(|| LogNote { level: Level::Debug, text: text.to_owned() })
 }

@@ -25,7 +25,7 @@ use crate::{
     },
     signing::explanation::split,
     text::{
-        json::{Json, Text},
+        json::{Json, JsonText},
         log_safe::log_safe,
     },
 };
@@ -93,7 +93,7 @@ fn told(upstream: &UpstreamReply) -> (String, Option<String>) {
     (line, explanation)
 }
 
-fn text_of(member: Option<Json<'_>>) -> Option<Text<'_>> {
+fn text_of(member: Option<Json<'_>>) -> Option<JsonText<'_>> {
     member.and_then(Json::text)
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{
     settings::{
         ApiGatewaySettings, CredentialSettings, EndpointVariant, UpstreamSettings,
-        route::backend::{BackendSection, Server},
+        route::backend::{BackendSection, UpstreamServer},
         service,
         source::{secrecy::Secrecy, shown::Show as _},
     },
@@ -17,9 +17,9 @@ impl BackendSection for ApiGatewaySettings {
         "api_gateway"
     }
 
-    fn server(&self) -> Server<'_> {
+    fn server(&self) -> UpstreamServer<'_> {
         let uri = &self.function_uri;
-        Server { scheme: uri.scheme, host: &uri.host, port: uri.port }
+        UpstreamServer { scheme: uri.scheme, host: &uri.host, port: uri.port }
     }
 
     fn upstream(&self) -> &UpstreamSettings {

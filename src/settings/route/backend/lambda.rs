@@ -6,7 +6,7 @@ use crate::{
     settings::{
         CredentialSettings, EndpointVariant, GatewayEvent, LambdaSettings, PayloadSettings, PayloadVersion,
         UpstreamSettings,
-        route::backend::{BackendSection, Server},
+        route::backend::{BackendSection, UpstreamServer},
         source::{secrecy::Secrecy, shown::Show as _},
     },
     text::aws_hosts::lambda_host,
@@ -17,9 +17,9 @@ impl BackendSection for LambdaSettings {
         "lambda"
     }
 
-    fn server(&self) -> Server<'_> {
+    fn server(&self) -> UpstreamServer<'_> {
         let api = &self.endpoint;
-        Server { scheme: api.scheme, host: &api.host, port: api.port }
+        UpstreamServer { scheme: api.scheme, host: &api.host, port: api.port }
     }
 
     fn upstream(&self) -> &UpstreamSettings {

@@ -36,7 +36,7 @@ const DEFAULT_STAGE: &str = "$default";
 
 /// A request as its event tells it.
 #[derive(Debug)]
-pub struct Call<'a> {
+pub struct GatewayRequest<'a> {
     /// What the route says of the API.
     pub settings: &'a GatewayEvent,
     pub method: &'a str,
@@ -76,7 +76,7 @@ pub fn decoded_parameter(remainder: &str) -> Cow<'_, str> {
     text(percent_decode_str(remainder))
 }
 
-impl<'a> Call<'a> {
+impl<'a> GatewayRequest<'a> {
     /// Finds it all in a request.
     pub fn new(settings: &'a GatewayEvent, inbound: &'a InboundRequest) -> Self {
         let raw_query = inbound.uri.query().unwrap_or_default();
