@@ -94,8 +94,8 @@ impl Client {
         Self { pools: RefCell::default(), last: RefCell::default(), metrics, limit }
     }
 
-    /// Sends a request, signed if there is a `signing_headers`, and waits for the head of the answer. The request is left as it was,
-    /// to be sent again, unless its body passes as it arrives: that is then gone.
+    /// Sends a request, signed if there are `signing_headers`, and waits for the head of the answer. The request is
+    /// left as it was, to be sent again, unless its body passes as it arrives: that is then gone.
     ///
     /// A connection from the pool may have been closed at the other end in the same moment. Then, if nothing
     /// came back and sending twice does no harm, the request goes out once more on a fresh connection. The connection that

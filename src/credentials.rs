@@ -1,16 +1,20 @@
 //! Where the keys come from that sign a route's requests.
 //!
-//! `state/builder.rs` gets a [`CredentialSource`] for each route from the [`RefresherPool`], and `proxy.rs` asks it for its
-//! current keys right before signing. Whatever goes wrong here, nothing goes out unsigned (envoy#47518): the route
-//! answers 503 until there are keys again.
+//! `state/builder.rs` gets a [`CredentialSource`] for each route from the [`RefresherPool`], and `proxy.rs` asks it
+//! for its current keys right before signing. Whatever goes wrong here, nothing goes out unsigned (envoy#47518): the
+//! route answers 503 until there are keys again.
 //!
 //! ```text
-//! chain.rs       the sources, and what is configured
-//! refresher_pool.rs      one thread, one refresher each     fetch.rs       one fetch of it
-//! refresher.rs   when to fetch, by schedule.rs      sts.rs, by aws_transport.rs
-//! credential_cell.rs        what requests read                 status.rs      what people read, of source_name.rs
-//! mounted.rs     a route's own keys in files        profile_chain.rs, process.rs of profiles
-//! identity.rs    whose keys they are                metadata.rs, instance_keys.rs of EC2
+//! chain.rs            the sources, and what is configured
+//! refresher_pool.rs   one thread, one refresher each
+//! refresher.rs        when to fetch, by schedule.rs
+//! credential_cell.rs  what requests read
+//! fetch.rs            one fetch of it; sts.rs, by aws_transport.rs
+//! status.rs           what people read, of source_name.rs
+//! mounted.rs          a route's own keys in files
+//! profile_chain.rs    and process.rs: keys of profiles
+//! identity.rs         whose keys they are
+//! metadata.rs         and instance_keys.rs: keys of EC2
 //! ```
 
 mod aws_transport;

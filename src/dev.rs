@@ -15,7 +15,7 @@ use crate::{
     app::process::{Ended, serve, tell, wrong},
     listener::sockets::bind_tcp,
     settings::{self, Settings},
-    stand_in::{Fault, Keys, StandIn, StandInOptions, credentials},
+    stand_in::{Fault, StandIn, StandInKeys, StandInOptions, credentials},
 };
 
 /// What `dev` may be told.
@@ -45,7 +45,7 @@ pub(crate) fn run(options: &DevOptions) -> Ended {
 
 /// The sidecar finds its keys at a source.
 fn run_with(options: &DevOptions, kind: credentials::CredentialKind) -> Ended {
-    let keys = Keys::example();
+    let keys = StandInKeys::example();
     let prepared = child::prepare(keys.clone());
     let (directory, told) = prepared.map_err(|error| failed("no temporary directory", &error))?;
     let stand_in = options.stand_in(told)?;
@@ -54,7 +54,7 @@ fn run_with(options: &DevOptions, kind: credentials::CredentialKind) -> Ended {
 
 /// The sidecar has the stand-in's keys in its routes.
 fn run_with_keys(options: &DevOptions) -> Ended {
-    let keys = Keys::example();
+    let keys = StandInKeys::example();
     let stand_in = options.stand_in(StandInOptions::new(keys.clone()))?;
     let banner = options.banner(&stand_in, &keys);
     let documents = documents(banner.sockets, stand_in.address(), &keys);
@@ -79,7 +79,7 @@ impl DevOptions {
             .map_err(|error| failed(&format!("the stand-in cannot listen on {address}"), &error))
     }
 
-    fn banner<'a>(&self, stand_in: &StandIn, keys: &'a Keys) -> Banner<'a> {
+    fn banner<'a>(&self, stand_in: &StandIn, keys: &'a StandInKeys) -> Banner<'a> {
         Banner {
             sockets: DevSockets { listen: self.listen, admin: admin_address() },
             stand_in: stand_in.address(),

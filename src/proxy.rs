@@ -45,7 +45,7 @@ use self::{
     deadline::Deadline,
     draining::Draining,
     record::Record,
-    reply::{Answer, ClientBody},
+    reply::{ClientBody, RoutedReply},
 };
 use crate::{
     backend::ReplyMode,
@@ -147,7 +147,7 @@ async fn forward(
     request: Request,
     body: &mut Incoming,
     record: &mut Record,
-) -> Result<Answer, ProxyError> {
+) -> Result<RoutedReply, ProxyError> {
     let RouteMatch { route, remainder } =
         choose(&request, &snapshot.routes, &snapshot.head_limits, &worker.via)?;
     record.set_route(route);
@@ -182,7 +182,7 @@ async fn forward(
     for note in &reply.notes {
         record.log_note(note);
     }
-    Ok(Answer { reply, permit, deadline })
+    Ok(RoutedReply { reply, permit, deadline })
 }
 
 pub struct RouteMatch<'s, R> {

@@ -6,8 +6,8 @@
 //! any. A route whose method does not fit is passed over for the next best. The order of files plays no part,
 //! because two routes that tie on all of this are a settings mistake (`clashes`).
 //!
-//! `state/builder.rs` builds the table; `proxy.rs` asks it once per request. `specificity.rs` says of one rule by itself how it
-//! stands, for people.
+//! `state/builder.rs` builds the table; `proxy.rs` asks it once per request. `specificity.rs` says of one rule by
+//! itself how it stands, for people.
 
 mod clash;
 mod paths;

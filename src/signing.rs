@@ -6,8 +6,8 @@
 //! buffer (`canonical.rs`). Tests compare it with `aws-sigv4`, botocore and awscrt (`.ci/signatures/run`). The
 //! request stays as it was, so that it can be signed and sent again: what signing adds are [`SigningHeaders`].
 //!
-//! [`Signer::signing_input`] stops before the secret: `explain.rs` prints what it gives, and `diagnosis.rs` compares it with what
-//! AWS says it should have been.
+//! [`Signer::signing_input`] stops before the secret: `explain.rs` prints what it gives, and `diagnosis.rs` compares
+//! it with what AWS says it should have been.
 //!
 //! Signed are `host`, every `x-amz-*` header that goes out, and `content-type` if all signers write it alike
 //! (`has_one_form`). Whatever a hop may add or rewrite stays unsigned. No value is rewritten to be signed:

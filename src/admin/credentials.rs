@@ -5,7 +5,7 @@ use std::{sync::Arc, time::UNIX_EPOCH};
 use super::{exposition::Scrape, families::Exposed};
 use crate::{
     credentials::CredentialState,
-    metrics::table::{Row, number, sample},
+    metrics::table::{MetricRow, number, sample},
     state::snapshot::Route,
 };
 
@@ -17,8 +17,8 @@ pub(super) struct RouteKeys {
 }
 
 impl Exposed for RouteKeys {
-    const ROWS: &'static [Row<Self>] = &[
-        Row::gauge(
+    const ROWS: &'static [MetricRow<Self>] = &[
+        MetricRow::gauge(
             "apigw_invoker_credentials_ready",
             &["route"],
             "1 if the route has keys to sign with, 0 if not.",
@@ -29,13 +29,13 @@ impl Exposed for RouteKeys {
                 )
             },
         ),
-        Row::gauge(
+        MetricRow::gauge(
             "apigw_invoker_credentials_expiry_timestamp_seconds",
             &["route"],
             "Until when the route's keys serve, in seconds since 1970; none for keys that do not expire.",
             |keys| sample([&keys.route.id], keys.expiry()),
         ),
-        Row::gauge(
+        MetricRow::gauge(
             "apigw_invoker_credentials_past_expiry",
             &["route"],
             "1 while the route signs with keys of EC2's metadata service that have expired, for want of others.",
@@ -44,7 +44,7 @@ impl Exposed for RouteKeys {
                 sample([&keys.route.id], if is_past { 1.0 } else { 0.0 })
             },
         ),
-        Row::counter(
+        MetricRow::counter(
             "apigw_invoker_credentials_refresh_failures_total",
             &["route"],
             "Attempts to fetch the route's keys that failed; routes with the same source share them.",

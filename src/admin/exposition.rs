@@ -25,7 +25,7 @@ use crate::{
     logging,
     metrics::{
         ClientMetrics, EndpointMetrics, ReloadMetrics, RouteMetrics, SpanMetrics,
-        table::{Row, number, sample},
+        table::{MetricRow, number, sample},
     },
     resilience::circuit_breaker::CircuitState,
     state::{
@@ -103,26 +103,29 @@ impl Scrape {
 }
 
 impl Exposed for Scrape {
-    const ROWS: &'static [Row<Self>] = &[
-        Row::gauge("apigw_invoker_build_info", &["version"], "1, with the version of the program.", |_| {
-            sample([env!("CARGO_PKG_VERSION")], 1.0)
-        }),
-        Row::gauge("apigw_invoker_requests_in_flight", &[], "Requests that are not over.", |scrape| {
+    const ROWS: &'static [MetricRow<Self>] = &[
+        MetricRow::gauge(
+            "apigw_invoker_build_info",
+            &["version"],
+            "1, with the version of the program.",
+            |_| sample([env!("CARGO_PKG_VERSION")], 1.0),
+        ),
+        MetricRow::gauge("apigw_invoker_requests_in_flight", &[], "Requests that are not over.", |scrape| {
             sample([], number(scrape.called.iter().map(|route| route.in_flight.get()).sum()))
         }),
-        Row::gauge(
+        MetricRow::gauge(
             "apigw_invoker_clock_skew_seconds",
             &[],
             "How far AWS's clock is ahead of ours; 0 until that is known.",
             |scrape| sample([], scrape.clock_skew()),
         ),
-        Row::counter(
+        MetricRow::counter(
             "apigw_invoker_log_lines_dropped_total",
             &[],
             "Lines of the log that nobody read in time.",
             |_| sample([], number(logging::dropped_lines())),
         ),
-        Row::counter(
+        MetricRow::counter(
             "apigw_invoker_task_failures_total",
             &["task"],
             "Tasks of the process that panicked or ended; all but `connection` were started again.",
@@ -139,7 +142,7 @@ impl Exposed for Scrape {
 }
 
 impl Exposed for Route {
-    const ROWS: &'static [Row<Self>] = &[Row::gauge(
+    const ROWS: &'static [MetricRow<Self>] = &[MetricRow::gauge(
         "apigw_invoker_circuit_breaker_state",
         &["route"],
         "0 closed, 1 open, 2 open and ready for a call that decides.",
@@ -163,7 +166,7 @@ impl Exposed for Route {
 macro_rules! exposed {
     ($($counted:ty: |$scrape:ident| $counters:expr;)*) => {$(
         impl Exposed for $counted {
-            const ROWS: &'static [Row<Self>] = Self::ROWS;
+            const ROWS: &'static [MetricRow<Self>] = Self::ROWS;
 
             fn each($scrape: &Scrape, see: &mut dyn FnMut(&Self)) {
                 for counters in $counters {

@@ -10,7 +10,7 @@ use rustix::{
 };
 
 use super::{exposition::Scrape, families::Exposed};
-use crate::metrics::table::{Row, number, sample};
+use crate::metrics::table::{MetricRow, number, sample};
 
 /// The kernel's numbers at a scrape, as far as there are any.
 #[derive(Debug, Default)]
@@ -31,24 +31,24 @@ pub(super) struct Process {
 }
 
 impl Exposed for Process {
-    const ROWS: &'static [Row<Self>] = &[
-        Row::counter("process_cpu_seconds_total", &[], "CPU time, of user and system.", |process| {
+    const ROWS: &'static [MetricRow<Self>] = &[
+        MetricRow::counter("process_cpu_seconds_total", &[], "CPU time, of user and system.", |process| {
             sample([], process.cpu)
         }),
-        Row::gauge("process_threads", &[], "Threads.", |process| sample([], process.threads)),
-        Row::gauge("process_virtual_memory_bytes", &[], "Virtual memory.", |process| {
+        MetricRow::gauge("process_threads", &[], "Threads.", |process| sample([], process.threads)),
+        MetricRow::gauge("process_virtual_memory_bytes", &[], "Virtual memory.", |process| {
             sample([], process.virtual_memory)
         }),
-        Row::gauge("process_resident_memory_bytes", &[], "Resident memory.", |process| {
+        MetricRow::gauge("process_resident_memory_bytes", &[], "Resident memory.", |process| {
             sample([], process.resident_memory)
         }),
-        Row::gauge("process_start_time_seconds", &[], "Start, in seconds since 1970.", |process| {
+        MetricRow::gauge("process_start_time_seconds", &[], "Start, in seconds since 1970.", |process| {
             sample([], process.boot.zip(process.start).map(|(boot, start)| boot + start))
         }),
-        Row::gauge("process_open_fds", &[], "Open file descriptors.", |process| {
+        MetricRow::gauge("process_open_fds", &[], "Open file descriptors.", |process| {
             sample([], process.open_files)
         }),
-        Row::gauge("process_max_fds", &[], "Most file descriptors that may be open.", |process| {
+        MetricRow::gauge("process_max_fds", &[], "Most file descriptors that may be open.", |process| {
             sample([], process.most_files)
         }),
     ];

@@ -13,7 +13,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
-use self::{connect::Connection, credentials::CredentialCheck};
+use self::{connect::EndpointResult, credentials::CredentialCheck};
 use super::{Form, OutputForm, SettingsDirectory, load, print_json};
 use crate::{
     app::process::{Ended, cannot_start, counted, tell},
@@ -42,7 +42,7 @@ pub(super) struct CheckOptions {
 #[derive(Default)]
 struct Network {
     credentials: Vec<CredentialCheck>,
-    connections: Vec<Connection>,
+    connections: Vec<EndpointResult>,
 }
 
 impl Network {
@@ -66,7 +66,7 @@ impl Network {
 
     fn is_good(&self) -> bool {
         self.credentials.iter().all(CredentialCheck::is_good)
-            && self.connections.iter().all(Connection::is_good)
+            && self.connections.iter().all(EndpointResult::is_good)
     }
 
     /// A line for each answer, and whether it is good.
@@ -120,7 +120,7 @@ fn document(settings: &Settings, warnings: &[String], remarks: &[String], networ
     let routes: Vec<Value> =
         settings.routes.iter().map(|route| json!({ "id": route.id, "enabled": route.enabled })).collect();
     let credentials: Vec<Value> = network.credentials.iter().map(CredentialCheck::json).collect();
-    let connections: Vec<Value> = network.connections.iter().map(Connection::json).collect();
+    let connections: Vec<Value> = network.connections.iter().map(EndpointResult::json).collect();
     json!({
         "right": true,
         "listen": settings.listen.http.to_string(),

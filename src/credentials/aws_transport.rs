@@ -54,7 +54,7 @@ enum Failure {
     Slow(Duration),
 }
 
-/// A [`AwsTransport`] with the time limits of one caller.
+/// An [`AwsTransport`] with the time limits of one caller.
 #[derive(Debug)]
 struct Connector {
     transport: AwsTransport,

@@ -42,7 +42,7 @@ pub struct Keys {
 
 /// A refusal of keys by AWS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum KeyRefusal {
     /// AWS has never accepted them.
     OfUnproven,
     /// AWS had accepted them before.
@@ -225,12 +225,12 @@ impl CredentialCell {
     }
 
     /// AWS's refusal of the keys in force, if there was one since this was last asked.
-    pub fn take_refusal(&self) -> Option<Refusal> {
+    pub fn take_refusal(&self) -> Option<KeyRefusal> {
         let keys = self.keys.load();
         let keys = keys.as_ref()?;
         let is_open = keys.refusal_open.swap(false, Ordering::Acquire);
         let was_accepted = keys.accepted.load(Ordering::Relaxed);
-        is_open.then_some(if was_accepted { Refusal::OfAccepted } else { Refusal::OfUnproven })
+        is_open.then_some(if was_accepted { KeyRefusal::OfAccepted } else { KeyRefusal::OfUnproven })
     }
 
     pub fn status(&self, now: SystemTime) -> Status {
@@ -314,7 +314,7 @@ mod tests {
         // the refresher has not looked for others yet
         cell.given_again();
         assert!(is_ready());
-        assert_eq!(cell.take_refusal(), Some(Refusal::OfUnproven));
+        assert_eq!(cell.take_refusal(), Some(KeyRefusal::OfUnproven));
         cell.given_again();
         assert_eq!(
             cell.status(SystemTime::now()).to_string(),
@@ -324,7 +324,7 @@ mod tests {
         assert!(is_ready());
         // a further refusal counts again
         cell.refresh_soon(&used);
-        assert_eq!(cell.take_refusal(), Some(Refusal::OfAccepted));
+        assert_eq!(cell.take_refusal(), Some(KeyRefusal::OfAccepted));
     }
 
     const NOT_LONG: Duration = Duration::from_millis(20);

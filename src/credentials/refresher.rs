@@ -1,9 +1,9 @@
 //! Keeps the keys of one source fresh, for as long as somebody uses it.
 //!
 //! `refresher_pool.rs` runs one refresher for each source, so there is one fetch at a time however many routes wait.
-//! `schedule.rs` says when the next one is due, `fetch.rs` does it, `credential_cell.rs` takes what comes. Keys serve until they
-//! truly expire, whatever fails before: peers that dropped them earlier, or never came back, stopped signing after
-//! some hours (envoy#41047, kgateway#5253).
+//! `schedule.rs` says when the next one is due, `fetch.rs` does it, `credential_cell.rs` takes what comes. Keys serve
+//! until they truly expire, whatever fails before: peers that dropped them earlier, or never came back, stopped
+//! signing after some hours (envoy#41047, kgateway#5253).
 
 use std::{
     sync::Arc,

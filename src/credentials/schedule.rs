@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::credential_cell::Refusal;
+use super::credential_cell::KeyRefusal;
 use crate::system::wall_clock;
 
 /// By then botocore insists on new keys (`_mandatory_refresh_timeout` in its `credentials.py`); long enough to sit
@@ -61,9 +61,9 @@ impl Refusals {
     }
 
     /// Counts a refusal, and returns the pause before new keys are fetched.
-    pub fn pause(&mut self, refusal: Refusal, now: SystemTime, jitter: f64) -> Duration {
+    pub fn pause(&mut self, refusal: KeyRefusal, now: SystemTime, jitter: f64) -> Duration {
         self.earn(now);
-        if refusal == Refusal::OfAccepted && self.spare > 0 {
+        if refusal == KeyRefusal::OfAccepted && self.spare > 0 {
             self.spare -= 1;
             self.in_a_row = 0;
         }
@@ -120,11 +120,11 @@ mod tests {
     fn of_sets_refused_in_a_row_only_the_first_is_replaced_at_once() {
         let now = SystemTime::UNIX_EPOCH;
         let mut refusals = Refusals::none(now);
-        let mut pause = |jitter| refusals.pause(Refusal::OfUnproven, now, jitter);
+        let mut pause = |jitter| refusals.pause(KeyRefusal::OfUnproven, now, jitter);
         assert_eq!([1.0, 1.0, 1.0].map(|jitter| pause(jitter).as_secs()), [0, 2, 4]);
         assert_eq!(pause(0.0), SHORTEST);
         refusals.forget();
-        assert_eq!(refusals.pause(Refusal::OfUnproven, now, 1.0), Duration::ZERO);
+        assert_eq!(refusals.pause(KeyRefusal::OfUnproven, now, 1.0), Duration::ZERO);
     }
 
     #[test]
@@ -132,12 +132,12 @@ mod tests {
         let mut now = SystemTime::UNIX_EPOCH;
         let mut refusals = Refusals::none(now);
         for _ in 0..SPARE {
-            assert_eq!(refusals.pause(Refusal::OfAccepted, now, 1.0), Duration::ZERO);
+            assert_eq!(refusals.pause(KeyRefusal::OfAccepted, now, 1.0), Duration::ZERO);
         }
-        assert!(refusals.pause(Refusal::OfAccepted, now, 1.0) > Duration::ZERO);
+        assert!(refusals.pause(KeyRefusal::OfAccepted, now, 1.0) > Duration::ZERO);
         now += EARNS_ONE;
-        assert_eq!(refusals.pause(Refusal::OfAccepted, now, 1.0), Duration::ZERO);
-        assert!(refusals.pause(Refusal::OfAccepted, now, 1.0) > Duration::ZERO);
+        assert_eq!(refusals.pause(KeyRefusal::OfAccepted, now, 1.0), Duration::ZERO);
+        assert!(refusals.pause(KeyRefusal::OfAccepted, now, 1.0) > Duration::ZERO);
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use super::DevSockets;
 use crate::{
     settings::{RouteSettings, Settings},
-    stand_in::{Fault, Keys, credentials::CredentialKind},
+    stand_in::{Fault, StandInKeys, credentials::CredentialKind},
     system::terminal::aligned,
     text::listing::joined,
 };
@@ -22,7 +22,7 @@ const SIGNED: &str = "/iam/echo";
 pub struct Banner<'a> {
     pub sockets: DevSockets,
     pub stand_in: SocketAddr,
-    pub keys: &'a Keys,
+    pub keys: &'a StandInKeys,
     /// The source where the sidecar finds its keys by itself.
     pub kind: Option<CredentialKind>,
     pub fault: Option<Fault>,
@@ -90,7 +90,7 @@ impl Banner<'_> {
     }
 
     fn inventory(&self) -> String {
-        let Keys { api_key, access_key_id, secret_access_key, region, service, .. } = self.keys;
+        let StandInKeys { api_key, access_key_id, secret_access_key, region, service, .. } = self.keys;
         let row = |name: &str, what: &str| vec![format!("  {name}"), what.to_owned()];
         let rows = [
             row("x-api-key", api_key),

@@ -25,7 +25,7 @@ use crate::{
     app::process::{Ended, signals, tell},
     settings::{Document, Environment, Settings},
     stand_in::{
-        Keys, StandInOptions,
+        StandInKeys, StandInOptions,
         credentials::{self, CredentialKind},
     },
 };
@@ -56,7 +56,7 @@ pub fn run(banner: Banner<'_>, directory: &TempDir, kind: CredentialKind) -> End
 ///
 /// # Errors
 /// There can be no such directory.
-pub fn prepare(keys: Keys) -> io::Result<(TempDir, StandInOptions)> {
+pub fn prepare(keys: StandInKeys) -> io::Result<(TempDir, StandInOptions)> {
     let directory = tempfile::Builder::new().prefix("apigw-invoker-dev-").tempdir()?;
     let tokens = Some(directory.path().to_owned());
     Ok((directory, StandInOptions { tokens, ..StandInOptions::new(keys) }))

@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use crate::{settings::Document, stand_in::Keys};
+use crate::{settings::Document, stand_in::StandInKeys};
 
 /// The sockets of a sidecar.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +17,7 @@ pub struct DevSockets {
 }
 
 /// An API Gateway with an API key, signed, both, and neither, and functions by the Lambda API.
-pub fn documents(sockets: DevSockets, stand_in: SocketAddr, keys: &Keys) -> Vec<Document> {
+pub fn documents(sockets: DevSockets, stand_in: SocketAddr, keys: &StandInKeys) -> Vec<Document> {
     let apikey = format!("apikey: \"{}\"", keys.api_key);
     let iam = format!(
         "iam: {{ accesskey: {}, secretkey: \"{}\", aws_region: {} }}",
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn a_route_of_the_chain_has_no_keys() {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let keys = Keys::example();
+        let keys = StandInKeys::example();
         let documents = of_the_chain(DevSockets { listen: any, admin: any }, any, &keys.region);
         assert_eq!(documents.iter().filter(|document| document.is_route()).count(), 4);
         for document in documents {

@@ -16,7 +16,7 @@ const CHANGED: &str = "something on the way, such as a proxy, has changed it";
 
 /// A canonical request in its six parts.
 #[derive(Debug, PartialEq, Eq)]
-struct Parts<'a> {
+struct CanonicalParts<'a> {
     method: &'a str,
     path: &'a str,
     query: &'a str,
@@ -25,7 +25,7 @@ struct Parts<'a> {
     payload_hash: &'a str,
 }
 
-impl<'a> Parts<'a> {
+impl<'a> CanonicalParts<'a> {
     fn of(text: &'a str) -> Option<Self> {
         let mut lines = text.split('\n').map(|line| line.trim_end_matches('\r'));
         let (method, path, query) = (lines.next()?, lines.next()?, lines.next()?);
@@ -50,7 +50,7 @@ impl<'a> Parts<'a> {
 /// The sentence for the log.
 pub fn told(signed_request: &SignedRequest, canonical: &str, string_to_sign: &str) -> String {
     let ours = String::from_utf8_lossy(&signed_request.signing_input.canonical.text);
-    let difference = match (Parts::of(canonical), Parts::of(&ours)) {
+    let difference = match (CanonicalParts::of(canonical), CanonicalParts::of(&ours)) {
         (Some(aws), Some(own)) => request_difference(&aws, &own),
         _ => Some("the canonical request that AWS tells cannot be read".to_owned()),
     };
@@ -72,7 +72,7 @@ pub fn told(signed_request: &SignedRequest, canonical: &str, string_to_sign: &st
 }
 
 /// The first part of the canonical request that differs.
-fn request_difference(aws: &Parts<'_>, own: &Parts<'_>) -> Option<String> {
+fn request_difference(aws: &CanonicalParts<'_>, own: &CanonicalParts<'_>) -> Option<String> {
     let plain = |part: &str, aws: &str, own: &str| {
         (aws != own)
             .then(|| format!("{part}: AWS saw {}, signed was {}; {CHANGED}", quoted(aws), quoted(own)))
@@ -185,7 +185,7 @@ mod tests {
                        host;x-amz-date;x-amz-security-token\ne3b0";
 
     fn difference(aws: &str) -> Option<String> {
-        request_difference(&Parts::of(aws).unwrap(), &Parts::of(OWN).unwrap())
+        request_difference(&CanonicalParts::of(aws).unwrap(), &CanonicalParts::of(OWN).unwrap())
     }
 
     #[test]
@@ -245,8 +245,8 @@ mod tests {
         #[test]
         fn no_text_makes_it_panic_or_leaves_its_line(text in any::<String>(), lines in "([a-c:=&'\u{1b}\r]{0,6}\n){0,12}") {
             for text in [&text, &lines] {
-                if let Some(parts) = Parts::of(text) {
-                    let told = request_difference(&parts, &Parts::of(OWN).unwrap()).unwrap_or_default();
+                if let Some(parts) = CanonicalParts::of(text) {
+                    let told = request_difference(&parts, &CanonicalParts::of(OWN).unwrap()).unwrap_or_default();
                     prop_assert!(!told.contains(|char: char| char.is_control() && char != '\t'), "{told:?}");
                 }
                 let _ = string_difference(text, OWN);

@@ -1,9 +1,10 @@
 //! HTTP/1.1 towards clients: one request after the other, each answered before the next one is looked at.
 //!
-//! `accept.rs` comes here with each connection that does not begin like HTTP/2. Reading is `http1/request_reader.rs`, writing
-//! `http1/response_writer.rs`, both over `actix-http`'s codec; in between is `proxy::serve`. Of `actix-http`'s own dispatcher nothing
-//! is used: it has a time limit for the first head alone, runs ahead of the answers, refuses without a word, holds 64 KiB
-//! for each connection, and at the end of the process closes connections without a look at what has come.
+//! `accept.rs` comes here with each connection that does not begin like HTTP/2. Reading is `http1/request_reader.rs`,
+//! writing `http1/response_writer.rs`, both over `actix-http`'s codec; in between is `proxy::serve`. Of
+//! `actix-http`'s own dispatcher nothing is used: it has a time limit for the first head alone, runs ahead of the
+//! answers, refuses without a word, holds 64 KiB for each connection, and at the end of the process closes
+//! connections without a look at what has come.
 
 mod request_reader;
 mod response_writer;
@@ -67,7 +68,7 @@ pub async fn serve(
 ) {
     let is_secure = transport.is_secure();
     let connection =
-        Connection(Rc::new(RefCell::new(Sides::new(transport, server.dated.config(), limits.max_uri))));
+        Http1Connection(Rc::new(RefCell::new(Sides::new(transport, server.dated.config(), limits.max_uri))));
     let mut waiting = Waiting::new(limits, due, &server.draining);
     loop {
         let mut request = match poll_fn(|context| waiting.poll(&connection, context)).await {
@@ -120,7 +121,7 @@ impl From<io::Error> for Broken {
 
 /// A connection, shared with the body of the request that is being served.
 #[derive(Clone)]
-struct Connection(Rc<RefCell<Sides>>);
+struct Http1Connection(Rc<RefCell<Sides>>);
 
 /// The two sides of a connection and what is between them.
 struct Sides {
@@ -153,7 +154,7 @@ impl Drop for Sides {
     }
 }
 
-impl Connection {
+impl Http1Connection {
     /// The body that comes behind a request's head.
     fn body_of(&self, request: &Request) -> Incoming {
         if !self.0.borrow().reader.has_body() {
@@ -161,10 +162,10 @@ impl Connection {
         }
         let length = request.headers().get(header::CONTENT_LENGTH);
         let is_large = length.is_some_and(|length| length.len() >= DIGITS_OF_LARGE);
-        let payload: BoxedPayloadStream = Box::pin(RequestBody(self.clone()));
+        let payload: BoxedPayloadStream = Box::pin(Http1Body(self.clone()));
         Incoming {
             payload: Payload::Stream { payload },
-            direct: is_large.then(|| Box::new(RequestBody(self.clone())) as Box<dyn DirectRead>),
+            direct: is_large.then(|| Box::new(Http1Body(self.clone())) as Box<dyn DirectRead>),
         }
     }
 
@@ -359,9 +360,9 @@ impl Connection {
 }
 
 /// The body of the request that is being served.
-struct RequestBody(Connection);
+struct Http1Body(Http1Connection);
 
-impl Stream for RequestBody {
+impl Stream for Http1Body {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -370,7 +371,7 @@ impl Stream for RequestBody {
     }
 }
 
-impl DirectRead for RequestBody {
+impl DirectRead for Http1Body {
     fn poll_into(
         &self,
         body: &mut Vec<u8>,

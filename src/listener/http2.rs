@@ -46,7 +46,7 @@ use self::{
     echo::Echo,
     fields::{FieldFilter, Findings, Violation},
     pieces::Piece,
-    stream::{Ending, Exchange},
+    stream::{Ending, Http2Exchange},
 };
 use super::{farewell::last_words, server::Server, transport::Transport};
 use crate::{
@@ -223,7 +223,7 @@ impl Open {
                     poll_accept(&mut self.connection, &self.findings, &mut self.head_limit, metrics, context)
                 }) => match accepted {
                     Some((request, respond)) => {
-                        let exchange = Exchange {
+                        let exchange = Http2Exchange {
                             worker: Rc::clone(&server.worker),
                             echo: self.echo.share(),
                             send_timeout: limits.send_timeout,

@@ -273,7 +273,7 @@ impl Record {
     /// The line, whose parts `logging/format.rs` writes one by one into a buffer that is there already.
     fn write(&self, took: Duration) {
         let status = self.status.map_or(CLIENT_GONE, |status| status.as_u16());
-        let parts = Parts { record: self, status, took };
+        let parts = AccessFields { record: self, status, took };
         log::logger().log(
             &log::Record::builder()
                 .target("access")
@@ -309,13 +309,13 @@ impl Drop for Record {
 }
 
 /// The parts of an access line.
-struct Parts<'a> {
+struct AccessFields<'a> {
     record: &'a Record,
     status: u16,
     took: Duration,
 }
 
-impl kv::Source for Parts<'_> {
+impl kv::Source for AccessFields<'_> {
     fn visit<'kvs>(&'kvs self, visitor: &mut dyn kv::VisitSource<'kvs>) -> Result<(), kv::Error> {
         let record = self.record;
         let mut pair = |name: &'static str, value: kv::Value<'kvs>| visitor.visit_pair(name.into(), value);

@@ -58,7 +58,7 @@ impl ResponseFraming {
 }
 
 /// The answer of a backend, and what lasts as long as it does.
-pub(super) struct Answer {
+pub(super) struct RoutedReply {
     pub(super) reply: ClientReply,
     pub(super) permit: Permit,
     pub(super) deadline: Deadline,
@@ -66,12 +66,12 @@ pub(super) struct Answer {
 
 /// The response with the answer of a backend. One that takes until after the deadline is broken off.
 pub(super) fn response(
-    answer: Answer,
+    answer: RoutedReply,
     draining: &Draining,
     mut record: Record,
     framing: ResponseFraming,
 ) -> Response<ClientBody> {
-    let Answer { reply, permit, deadline } = answer;
+    let RoutedReply { reply, permit, deadline } = answer;
     let ClientReply { mut status, mut headers, body, length, notes: _ } = reply;
     let mut body = if framing.to_head || is_bodyless(status) { without_bytes(body, length) } else { body };
     let mut trailers = None;
@@ -288,7 +288,8 @@ mod tests {
         let record = Record::begin(&request, &metrics, false);
         let deadline = Deadline::of(None, record.started());
         let framing = ResponseFraming::of(&request);
-        let response = response(Answer { reply, permit, deadline }, &Draining::default(), record, framing);
+        let response =
+            response(RoutedReply { reply, permit, deadline }, &Draining::default(), record, framing);
         let mut seen = None;
         let _ = response.map_body(|_, mut body| {
             let mut context = Context::from_waker(std::task::Waker::noop());

@@ -50,7 +50,7 @@ pub(super) struct Delivery {
 }
 
 /// What was not taken.
-struct Refusal {
+struct ExportRefusal {
     cause: String,
     /// When to come again, if that is of any use.
     again: Option<Duration>,
@@ -127,7 +127,7 @@ impl Delivery {
     }
 
     /// What of it was rejected although it was taken.
-    async fn post(&mut self, body: Bytes) -> Result<Option<String>, Refusal> {
+    async fn post(&mut self, body: Bytes) -> Result<Option<String>, ExportRefusal> {
         let answer = self.client.post(&self.path, self.headers.clone(), body, self.limits).await;
         let ControlAnswer { status, headers, body } = answer.map_err(|error| self.unreachable(&error))?;
         if status.is_success() {
@@ -135,19 +135,19 @@ impl Delivery {
         }
         let quoted = log_safe(String::from_utf8_lossy(&body).trim(), QUOTED);
         let quoted = if quoted.is_empty() { quoted } else { format!(": {quoted}") };
-        Err(Refusal {
+        Err(ExportRefusal {
             cause: format!("the collector answers {status}{quoted}"),
             again: again(status, &headers),
         })
     }
 
-    fn unreachable(&self, error: &ProxyError) -> Refusal {
+    fn unreachable(&self, error: &ProxyError) -> ExportRefusal {
         let cause = if error.kind == ErrorKind::UpstreamTimeout {
             format!("the collector takes longer than tracing.otlp.timeout, {:?}", self.limits.step)
         } else {
             error.to_string()
         };
-        Refusal { cause, again: Some(Duration::ZERO) }
+        ExportRefusal { cause, again: Some(Duration::ZERO) }
     }
 }
 

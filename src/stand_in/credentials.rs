@@ -21,7 +21,7 @@ use super::{
     container,
     issued::{ACCOUNT, random_base64},
 };
-use crate::stand_in::{Keys, options::StandInOptions};
+use crate::stand_in::{StandInKeys, options::StandInOptions};
 
 const WEB_IDENTITY_TOKEN: &str = "web-identity-token";
 const POD_IDENTITY_TOKEN: &str = "pod-identity-token";
@@ -89,7 +89,7 @@ pub fn environment(
     stand_in: SocketAddr,
     directory: &Path,
 ) -> io::Result<Vec<(String, String)>> {
-    let keys = Keys::example();
+    let keys = StandInKeys::example();
     let url = |path: &str| format!("http://{stand_in}{path}");
     let file = |name: &str| directory.join(name).to_string_lossy().into_owned();
     let role = |name: &str| format!("arn:aws:iam::{ACCOUNT}:role/{name}");
@@ -182,7 +182,7 @@ fn token(subject: &str, audience: &str) -> String {
 }
 
 /// A role behind other keys ("Assume role credential provider", SDKs and Tools reference guide).
-fn write_profiles(directory: &Path, keys: &Keys, role: &str) -> io::Result<()> {
+fn write_profiles(directory: &Path, keys: &StandInKeys, role: &str) -> io::Result<()> {
     fs::write(
         directory.join("config"),
         format!(
@@ -228,7 +228,7 @@ mod tests {
     use super::*;
 
     fn options(tokens: &Path) -> StandInOptions {
-        StandInOptions { tokens: Some(tokens.to_owned()), ..StandInOptions::new(Keys::example()) }
+        StandInOptions { tokens: Some(tokens.to_owned()), ..StandInOptions::new(StandInKeys::example()) }
     }
 
     fn variables(kind: CredentialKind, directory: &Path) -> Vec<(String, String)> {
@@ -275,7 +275,7 @@ mod tests {
             assert!(is_good(&read()) && !is_good(&old) && !is_good(""), "{kind:?}");
             assert!((4..20_000).contains(&old.len()));
         }
-        let without = StandInOptions::new(Keys::example());
+        let without = StandInOptions::new(StandInKeys::example());
         assert!(!is_pods(&without, "") && web_identity(&without, "").is_none());
     }
 

@@ -22,7 +22,7 @@ use self::{
 use super::{
     account::Account,
     functions::{
-        Call,
+        ReceivedRequest,
         by_event::Outcome,
         written::{Writer, Written},
     },
@@ -43,7 +43,7 @@ pub fn too_large() -> HttpResponse {
 }
 
 /// Checks a request and runs the function.
-pub async fn answer(call: &Call, account: &Account) -> HttpResponse {
+pub async fn answer(call: &ReceivedRequest, account: &Account) -> HttpResponse {
     let request_id = ids::request_id();
     match Invocation::admit(call, account, &request_id) {
         Ok(invocation) => invoke(invocation, account.options.words_pause).await,

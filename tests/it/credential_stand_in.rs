@@ -15,7 +15,7 @@ mod sts;
 use std::net::SocketAddr;
 
 use apigw_invoker::stand_in::{
-    Keys, StandIn, StandInOptions,
+    StandIn, StandInKeys, StandInOptions,
     credentials::{self, CredentialKind},
 };
 use tempfile::TempDir;
@@ -59,12 +59,12 @@ impl Tokens {
 }
 
 fn stand_in(tell: impl FnOnce(&mut StandInOptions)) -> StandIn {
-    let mut options = StandInOptions::new(Keys::example());
+    let mut options = StandInOptions::new(StandInKeys::example());
     tell(&mut options);
     StandIn::start(SocketAddr::from(([127, 0, 0, 1], 0)), options).expect("the stand-in starts")
 }
 
-/// Keys that were handed out.
+/// StandInKeys that were handed out.
 #[derive(Debug, Clone)]
 struct Handed {
     id: String,

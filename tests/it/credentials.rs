@@ -1,7 +1,7 @@
 //! A sidecar whose credentials rotate, fail and come back: the binary with an environment of its own, beside the
 //! stand-in. No run of these ends without its log and its answers having been searched for every secret.
 
-/// Keys that AWS calls expired before their time.
+/// StandInKeys that AWS calls expired before their time.
 mod expired;
 /// Expiries out of range.
 mod expiries;
@@ -27,7 +27,7 @@ use std::{
 };
 
 use apigw_invoker::stand_in::{
-    Keys, Service, StandIn, StandInOptions, Switch,
+    Service, StandIn, StandInKeys, StandInOptions, Switch,
     credentials::{self, CredentialKind, foreign_variables},
 };
 use tempfile::TempDir;
@@ -58,7 +58,7 @@ impl Cloud {
     fn with_keys_for(life: Duration) -> Self {
         let files = tempfile::tempdir().unwrap();
         let tokens = Some(files.path().to_owned());
-        let options = StandInOptions { life, tokens, ..StandInOptions::new(Keys::example()) };
+        let options = StandInOptions { life, tokens, ..StandInOptions::new(StandInKeys::example()) };
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let stand_in = StandIn::start(any, options).expect("the stand-in starts");
         Self { stand_in, files, tokens: Mutex::default() }
@@ -123,7 +123,7 @@ fn gateway(uri: &str, function_uri: &str, iam: &str) -> String {
 
 /// For [`gateway`]: a role for the keys that the stand-in knows from the start.
 fn role(cloud: &Cloud, name: &str) -> String {
-    let Keys { access_key_id, secret_access_key, .. } = Keys::example();
+    let StandInKeys { access_key_id, secret_access_key, .. } = StandInKeys::example();
     format!(
         ", accesskey: {access_key_id}, secretkey: '{secret_access_key}', sts_endpoint_url: '{}', \
          assume_role_arn: 'arn:aws:iam::123456789012:role/{name}'",

@@ -36,7 +36,7 @@ struct EndpointCheck {
 }
 
 /// The outcome for one endpoint.
-pub(super) struct Connection {
+pub(super) struct EndpointResult {
     purpose: Purpose,
     /// Empty where the settings lead to none.
     endpoint: String,
@@ -50,7 +50,7 @@ pub(super) struct Connection {
 #[derive(Default)]
 struct Endpoints {
     checks: Vec<EndpointCheck>,
-    unfit: Vec<Connection>,
+    unfit: Vec<EndpointResult>,
 }
 
 impl Endpoints {
@@ -84,7 +84,7 @@ impl Endpoints {
                     Err(Unreached { step: "settings", failure: TlsFailure { problem, cure: None } });
                 let endpoint = String::new();
                 let connection =
-                    Connection { purpose, endpoint, proxy: None, is_secured: false, routes, outcome };
+                    EndpointResult { purpose, endpoint, proxy: None, is_secured: false, routes, outcome };
                 self.unfit.push(connection);
                 return;
             }
@@ -105,10 +105,10 @@ impl Endpoints {
 }
 
 /// Opens a connection to each endpoint of the settings; at most five seconds.
-pub(super) async fn connect_all(settings: &Settings) -> Vec<Connection> {
+pub(super) async fn connect_all(settings: &Settings) -> Vec<EndpointResult> {
     let Endpoints { checks, unfit } = Endpoints::of(settings).await;
     let outcomes = probe_all(checks.iter().map(|check| check.endpoint.clone()).collect()).await;
-    let connections = checks.into_iter().zip(outcomes).map(|(check, outcome)| Connection {
+    let connections = checks.into_iter().zip(outcomes).map(|(check, outcome)| EndpointResult {
         purpose: check.purpose,
         endpoint: check.endpoint.to_string(),
         proxy: check.endpoint.proxy.as_ref().map(ToString::to_string),
@@ -119,7 +119,7 @@ pub(super) async fn connect_all(settings: &Settings) -> Vec<Connection> {
     connections.chain(unfit).collect()
 }
 
-impl Connection {
+impl EndpointResult {
     pub(super) fn is_good(&self) -> bool {
         self.outcome.is_ok()
     }

@@ -8,7 +8,7 @@ use std::{
 use actix_http::Request;
 use tokio::time::Instant;
 
-use super::{Connection, request_reader::ConnectionEnd};
+use super::{Http1Connection, request_reader::ConnectionEnd};
 use crate::{
     message::error::{ErrorKind, ProxyError},
     proxy::draining::{Draining, Watcher},
@@ -58,7 +58,7 @@ impl Waiting {
     /// The next request, or why there is none.
     pub fn poll(
         &mut self,
-        connection: &Connection,
+        connection: &Http1Connection,
         context: &mut Context<'_>,
     ) -> Poll<Result<Request, ConnectionEnd>> {
         let sides = &mut *connection.0.borrow_mut();
