@@ -220,7 +220,7 @@ macro_rules! words {
             };
 
             impl $Words {
-                const fn notation(self) -> &'static str {
+                const fn spelling(self) -> &'static str {
                     match self { $(Self::$variant => $word,)* }
                 }
             }
@@ -231,13 +231,13 @@ macro_rules! words {
 
             impl Show for $Words {
                 fn show(&self, _: Secrecy) -> serde_json::Value {
-                    self.notation().into()
+                    self.spelling().into()
                 }
             }
 
             impl Typed<$Words> {
                 pub const fn standard(self) -> Standard {
-                    Standard::Text(self.0.notation())
+                    Standard::Text(self.0.spelling())
                 }
             }
 
@@ -250,7 +250,7 @@ macro_rules! words {
 
                 fn standard(key: &Key) -> Self {
                     let all = [$(Self::$variant),*];
-                    let is_standard = |word: &&Self| Standard::Text(word.notation()) == key.standard;
+                    let is_standard = |word: &&Self| Standard::Text(word.spelling()) == key.standard;
                     *all.iter().find(is_standard).unwrap_or(&all[0])
                 }
 
