@@ -63,7 +63,7 @@ impl Hidden {
     fn gather(&mut self, node: &Node, path: &mut Vec<String>) {
         match &node.content {
             Content::Text(text) => {
-                self.add(text, node.notation == Notation::Reference, Secrecy::of_key(path))
+                self.add(text, node.notation == Notation::Reference, Secrecy::of_key(path));
             }
             Content::List(list) => {
                 for (index, item) in list.iter().enumerate() {
