@@ -64,7 +64,7 @@ fn stand_in(tell: impl FnOnce(&mut StandInOptions)) -> StandIn {
     StandIn::start(SocketAddr::from(([127, 0, 0, 1], 0)), options).expect("the stand-in starts")
 }
 
-/// StandInKeys that were handed out.
+/// Keys that were handed out.
 #[derive(Debug, Clone)]
 struct Handed {
     id: String,

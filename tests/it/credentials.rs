@@ -1,7 +1,7 @@
 //! A sidecar whose credentials rotate, fail and come back: the binary with an environment of its own, beside the
 //! stand-in. No run of these ends without its log and its answers having been searched for every secret.
 
-/// StandInKeys that AWS calls expired before their time.
+/// Keys that AWS calls expired before their time.
 mod expired;
 /// Expiries out of range.
 mod expiries;
