@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::connections::{Usage, Watched};
 use crate::{
-    credentials::State,
+    credentials::CredentialState,
     listener::date,
     state::{current::Current, snapshot::Route},
     system::{
@@ -244,7 +244,7 @@ fn readiness(route: &Route, now: SystemTime) -> RouteReadiness<'_> {
     let status = route.signing.as_ref().map(|signing| signing.credentials.status(now));
     RouteReadiness {
         id: &route.id,
-        ready: status.as_ref().is_none_or(|status| matches!(status.state, State::Ready(_))),
+        ready: status.as_ref().is_none_or(|status| matches!(status.state, CredentialState::Ready(_))),
         credentials: status.map(|status| status.to_string()),
     }
 }

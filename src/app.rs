@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::{Admin, Health},
-    credentials::Keeper,
+    credentials::RefresherPool,
     listener::{
         sockets::{self, BindError, Sockets},
         worker::Workers,
@@ -27,11 +27,11 @@ use crate::{
     metrics::Metrics,
     settings::{Settings, Shutdown},
     state::{
-        builder::{Assembly, AssemblyError},
+        builder::{BuildError, SnapshotBuilder},
         certificates,
         current::Current,
         open_files::OpenFiles,
-        reload::{Origin, Reloader},
+        reload::{Reloader, SettingsOrigin},
     },
     system::supervision::{Task, supervise},
 };
@@ -41,8 +41,8 @@ use crate::{
 pub struct Application {
     settings: Settings,
     current: Arc<Current>,
-    assembly: Assembly,
-    origin: Option<Origin>,
+    builder: SnapshotBuilder,
+    origin: Option<SettingsOrigin>,
     sockets: Sockets,
     admin: TcpListener,
     admin_address: SocketAddr,
@@ -57,7 +57,7 @@ pub enum StartError {
     Credentials(io::Error),
     /// A route cannot be served, or a collector not be told.
     #[error("{0}")]
-    Assembly(AssemblyError),
+    Build(BuildError),
 }
 
 impl Application {
@@ -75,19 +75,19 @@ impl Application {
     /// The reason of a start that fails.
     pub fn build_within(files: OpenFiles, settings: Settings) -> Result<Self, StartError> {
         let metrics = Metrics::new();
-        let keeper = Keeper::start().map_err(StartError::Credentials)?;
-        let mut assembly = Assembly::new(keeper, metrics, files);
-        let snapshot = assembly.build(&settings).map_err(StartError::Assembly)?;
+        let pool = RefresherPool::start().map_err(StartError::Credentials)?;
+        let mut builder = SnapshotBuilder::new(pool, metrics, files);
+        let snapshot = builder.build(&settings).map_err(StartError::Build)?;
         let sockets = Sockets::bind(&settings.listen).map_err(StartError::Listen)?;
         let admin = sockets::tcp(settings.admin.address, "admin.address").map_err(StartError::Listen);
         let (admin, admin_address) = admin?;
         let current = Arc::new(Current::new(snapshot));
-        Ok(Self { settings, current, assembly, origin: None, sockets, admin, admin_address })
+        Ok(Self { settings, current, builder, origin: None, sockets, admin, admin_address })
     }
 
     /// Follows the settings where they come from.
     #[must_use]
-    pub fn following(mut self, origin: Origin) -> Self {
+    pub fn following(mut self, origin: SettingsOrigin) -> Self {
         self.origin = Some(origin);
         self
     }
@@ -132,7 +132,7 @@ impl Application {
         let admin = Admin::start(self.admin, health)?;
         let mut workers = Workers::start(&self.sockets, self.settings.workers, &self.current, &stopping)?;
         let interval = self.settings.reload.interval;
-        let mut reloading = pin!(follow(self.origin, self.assembly, &self.current, self.settings));
+        let mut reloading = pin!(follow(self.origin, self.builder, &self.current, self.settings));
         let mut certificates = pin!(follow_certificates(&self.sockets, &self.current, interval));
         let draining = workers.drain();
         let mut is_cut_short = false;
@@ -199,14 +199,19 @@ async fn follow_certificates(sockets: &Sockets, current: &Arc<Current>, interval
 }
 
 /// Keeps what snapshots are made of, and follows the settings if it is known where they come from; never ends.
-async fn follow(origin: Option<Origin>, assembly: Assembly, current: &Arc<Current>, settings: Settings) {
+async fn follow(
+    origin: Option<SettingsOrigin>,
+    builder: SnapshotBuilder,
+    current: &Arc<Current>,
+    settings: Settings,
+) {
     match origin {
         Some(origin) => {
-            let mut reloader = Reloader::new(origin, assembly, Arc::clone(current), settings);
+            let mut reloader = Reloader::new(origin, builder, Arc::clone(current), settings);
             supervise(Task::Reload, async || reloader.run().await).await;
         }
         None => {
-            let _assembly = assembly;
+            let _builder = builder;
             std::future::pending::<()>().await;
         }
     }

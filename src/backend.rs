@@ -23,10 +23,12 @@ use crate::{
     message::{
         error::ProxyError,
         inbound::{BodyLimits, BodyMode, InboundRequest},
+        log_note::LogNote,
         outbound::{OutboundRequest, Signature},
-        remark::Remark,
     },
-    settings::{BackendSection, BackendSettings, HostPort, Scheme, Server, Timeouts, UpstreamSettings},
+    settings::{
+        BackendSection, BackendSettings, HostPort, Scheme, Timeouts, UpstreamServer, UpstreamSettings,
+    },
     signing::Scope,
     tls::{Configurations, TlsError},
 };
@@ -37,7 +39,7 @@ use crate::{
 /// every backend with bytes alone (`tests/it/backend_contract.rs`).
 pub trait Backend: fmt::Debug + Send + Sync {
     /// Where requests go and under which conditions.
-    fn target(&self) -> &Target;
+    fn target(&self) -> &UpstreamTarget;
 
     /// The request that goes out, complete but for its signature.
     ///
@@ -83,7 +85,7 @@ pub enum ReplyMode {
         limit: u64,
     },
     /// As much of it as this is read first, and the rest never.
-    Excerpt {
+    Truncated {
         /// Bytes that are read at most.
         limit: u64,
     },
@@ -104,12 +106,12 @@ pub struct ClientReply {
     /// framed by it.
     pub length: Option<u64>,
     /// What the operator should know about it.
-    pub remarks: Vec<Remark>,
+    pub notes: Vec<LogNote>,
 }
 
 /// How to reach AWS for one route.
 #[derive(Debug, Clone)]
-pub struct Target {
+pub struct UpstreamTarget {
     /// Where connections lead.
     pub endpoint: Arc<Endpoint>,
     pub authority: HeaderValue,
@@ -124,7 +126,7 @@ pub struct Target {
     pub api: Option<AwsApi>,
 }
 
-impl Target {
+impl UpstreamTarget {
     /// The limits of a request's body, with the route's time limit.
     pub fn body_limits(&self, timeout: Duration) -> BodyLimits {
         BodyLimits { mode: self.body_mode, max_size: self.max_request_body, timeout }
@@ -154,7 +156,7 @@ fn scope(section: &dyn BackendSection) -> Option<Scope> {
 
 /// TLS with a backend's server, if there is TLS at all.
 fn secured(
-    server: Server<'_>,
+    server: UpstreamServer<'_>,
     upstream: &UpstreamSettings,
     tls: &mut Configurations,
 ) -> Result<Option<Secured>, TlsError> {
@@ -168,7 +170,7 @@ fn secured(
 }
 
 /// The destination of connections for a backend with this server.
-fn endpoint(server: Server<'_>, tls: Option<Secured>, upstream: &UpstreamSettings) -> Arc<Endpoint> {
+fn endpoint(server: UpstreamServer<'_>, tls: Option<Secured>, upstream: &UpstreamSettings) -> Arc<Endpoint> {
     let HostPort(host, port) = upstream.connect.place(server.host, server.port);
     Arc::new(Endpoint {
         host: host.to_owned(),

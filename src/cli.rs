@@ -44,7 +44,7 @@ enum Command {
     /// Run the sidecar (the default).
     Run(RunOptions),
     /// Check the settings and print every mistake; exit with 78 if there are any.
-    Check(check::Options),
+    Check(check::CheckOptions),
     /// Print the effective routes, without any secret.
     Routes(RoutesOptions),
     /// Explain a request without sending it: which route matches and why, what goes out, and what is signed.
@@ -53,7 +53,7 @@ enum Command {
     Schema(SchemaOptions),
     /// Run the sidecar with a local stand-in for AWS that verifies keys and signatures.
     #[cfg(feature = "dev")]
-    Dev(dev::Options),
+    Dev(dev::DevOptions),
 }
 
 #[derive(Debug, Args)]
@@ -83,7 +83,7 @@ struct RoutesOptions {
 #[derive(Debug, Args)]
 struct ExplainOptions {
     #[command(flatten)]
-    asked: explain::Asked,
+    args: explain::ExplainArgs,
     #[command(flatten)]
     directory: SettingsDirectory,
     #[command(flatten)]
@@ -154,7 +154,7 @@ fn routes(options: &RoutesOptions) -> Ended {
 
 fn explain(options: &ExplainOptions) -> Ended {
     let settings = load(&options.directory, options.form.output)?;
-    let explained = actix_rt::System::new().block_on(explain::explain(&settings, &options.asked));
+    let explained = actix_rt::System::new().block_on(explain::explain(&settings, &options.args));
     let explanation = explained.map_err(|problem| {
         tell(&mut io::stderr(), &format!("apigw-invoker: {problem}"));
         ExitCode::from(WRONG_USAGE)

@@ -5,6 +5,7 @@
 //! What the sidecar asks on its own account goes out by awc over the same dialler (`control_plane.rs`).
 
 pub(crate) mod aws_error;
+mod connection_limit;
 mod control_plane;
 mod dial;
 mod endpoint;
@@ -19,7 +20,6 @@ mod reach;
 mod reply;
 mod request_head;
 mod response;
-mod room;
 mod sending;
 mod stream;
 mod tunnel;
@@ -33,6 +33,7 @@ use actix_http::Method;
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) use self::{
+    connection_limit::ConnectionLimit,
     control_plane::{ControlAnswer, ControlClient, ControlLimits},
     dial::dial,
     endpoint::Secured,
@@ -41,7 +42,6 @@ pub(crate) use self::{
     probe::{Probed, Unreached, probe_all},
     reply::{ERROR_TYPE, FUNCTION_ERROR, LOG_RESULT},
     response::ResponseBody,
-    room::UpstreamRoom,
 };
 pub use self::{
     endpoint::{Endpoint, KeepAlive},
@@ -64,7 +64,7 @@ use crate::{
     metrics::Metrics,
     settings::Timeouts,
     signing::SigningHeaders,
-    system::patience::poll_due,
+    system::lazy_deadline::poll_due,
 };
 
 /// Sends requests and keeps connections for one worker thread.
@@ -73,12 +73,12 @@ pub struct Client {
     /// The pool that was used last: mostly it is the next one's too, and found without a hash.
     last: RefCell<Option<(Arc<Endpoint>, Rc<Pool>)>>,
     metrics: Arc<Metrics>,
-    room: Arc<UpstreamRoom>,
+    limit: Arc<ConnectionLimit>,
 }
 
 /// The connection that a call was made on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Connection {
+pub enum ConnectionReuse {
     /// None could be opened.
     #[default]
     None,
@@ -90,12 +90,12 @@ pub enum Connection {
 
 impl Client {
     /// One without connections, whose are counted in `metrics`; idle ones are closed where there is no room.
-    pub fn new(room: Arc<UpstreamRoom>, metrics: Arc<Metrics>) -> Self {
-        Self { pools: RefCell::default(), last: RefCell::default(), metrics, room }
+    pub fn new(limit: Arc<ConnectionLimit>, metrics: Arc<Metrics>) -> Self {
+        Self { pools: RefCell::default(), last: RefCell::default(), metrics, limit }
     }
 
-    /// Sends a request, signed if there is a `proof`, and waits for the head of the answer. The request is left as it was,
-    /// to be sent again, unless its body passes as it arrives: that is then gone.
+    /// Sends a request, signed if there are `signing_headers`, and waits for the head of the answer. The request is
+    /// left as it was, to be sent again, unless its body passes as it arrives: that is then gone.
     ///
     /// A connection from the pool may have been closed at the other end in the same moment. Then, if nothing
     /// came back and sending twice does no harm, the request goes out once more on a fresh connection. The connection that
@@ -108,26 +108,26 @@ impl Client {
         endpoint: &Arc<Endpoint>,
         timeouts: Timeouts,
         request: &mut OutboundRequest,
-        proof: Option<&SigningHeaders>,
-        used: &mut Connection,
+        signing_headers: Option<&SigningHeaders>,
+        used: &mut ConnectionReuse,
     ) -> Result<UpstreamReply, ProxyError> {
         // what was asked for is the same the second time (RFC 9110, 9.2.2)
-        let is_repeatable = request.method.is_idempotent() && request.body.is_at_hand();
+        let is_repeatable = request.method.is_idempotent() && request.body.is_buffered();
         let pool = self.pool(endpoint);
         let mut kept = pool.take();
         loop {
-            let head = request_head::encode(request, proof, endpoint.keepalive.enabled)?;
+            let head = request_head::encode(request, signing_headers, endpoint.keepalive.enabled)?;
             let may_be_stale = kept.is_some();
             let stream = match kept.take() {
                 Some(stream) => {
-                    *used = Connection::Kept;
+                    *used = ConnectionReuse::Kept;
                     stream
                 }
                 None => {
-                    *used = Connection::None;
+                    *used = ConnectionReuse::None;
                     let begun = Instant::now();
                     let stream = self.open(&pool).await?;
-                    *used = Connection::New(begun.elapsed());
+                    *used = ConnectionReuse::New(begun.elapsed());
                     stream
                 }
             };
@@ -148,7 +148,7 @@ impl Client {
 
     /// A new connection, in the place of an idle one if there are as many as may be.
     async fn open(&self, pool: &Pool) -> Result<Stream, ProxyError> {
-        if self.room.is_full() {
+        if self.limit.is_full() {
             self.close_oldest();
         }
         match pool.open().await {
@@ -190,7 +190,7 @@ impl Client {
         // a new endpoint is rare, and may come with new settings that have no more use for another
         pools.retain(|_, pool| Rc::strong_count(pool) > 1 || !pool.is_empty());
         let metrics = self.metrics.endpoint(&endpoint.to_string());
-        let pool = Pool::new(Arc::clone(endpoint), metrics, Arc::clone(&self.room));
+        let pool = Pool::new(Arc::clone(endpoint), metrics, Arc::clone(&self.limit));
         pools.insert(Arc::clone(endpoint), Rc::clone(&pool));
         pool
     }

@@ -1,39 +1,43 @@
 //! Where the keys come from that sign a route's requests.
 //!
-//! `state/builder.rs` gets a [`CredentialSource`] for each route from the [`Keeper`], and `proxy.rs` asks it for its
-//! current keys right before signing. Whatever goes wrong here, nothing goes out unsigned (envoy#47518): the route
-//! answers 503 until there are keys again.
+//! `state/builder.rs` gets a [`CredentialSource`] for each route from the [`RefresherPool`], and `proxy.rs` asks it
+//! for its current keys right before signing. Whatever goes wrong here, nothing goes out unsigned (envoy#47518): the
+//! route answers 503 until there are keys again.
 //!
 //! ```text
-//! chain.rs       the sources, and what is configured
-//! keeper.rs      one thread, one refresher each     fetch.rs       one fetch of it
-//! refresher.rs   when to fetch, by schedule.rs      sts.rs, by way.rs
-//! slot.rs        what requests read                 status.rs      what people read, of source_name.rs
-//! mounted.rs     a route's own keys in files        profile_chain.rs, process.rs of profiles
-//! identity.rs    whose keys they are                metadata.rs, instance_keys.rs of EC2
+//! chain.rs            the sources, and what is configured
+//! refresher_pool.rs   one thread, one refresher each
+//! refresher.rs        when to fetch, by schedule.rs
+//! credential_cell.rs  what requests read
+//! fetch.rs            one fetch of it; sts.rs, by aws_transport.rs
+//! status.rs           what people read, of source_name.rs
+//! mounted.rs          a route's own keys in files
+//! profile_chain.rs    and process.rs: keys of profiles
+//! identity.rs         whose keys they are
+//! metadata.rs         and instance_keys.rs: keys of EC2
 //! ```
 
-mod at_hand;
+mod aws_transport;
 mod chain;
+mod credential_cell;
 #[cfg(test)]
 mod fakes;
 mod fetch;
 mod identity;
 mod instance_keys;
-mod keeper;
 mod metadata;
 mod mounted;
+mod offline;
 mod process;
 mod profile_chain;
 mod refresher;
+mod refresher_pool;
 mod schedule;
 mod sdk_files;
 mod shared_files;
-mod slot;
 mod source_name;
 mod status;
 mod sts;
-mod way;
 
 use std::{
     sync::Arc,
@@ -42,13 +46,13 @@ use std::{
 
 use aws_credential_types::Credentials;
 
+use self::{credential_cell::User, refresher_pool::SharedSource};
 pub use self::{
-    at_hand::{AtHand, at_hand},
     identity::CallerUnknown,
-    keeper::{Attempt, Keeper, sts_endpoint, try_once},
-    status::{Caller, Ready, State, Status},
+    offline::{OfflineCredentials, known_offline},
+    refresher_pool::{FetchAttempt, RefresherPool, sts_endpoint, try_once},
+    status::{CallerIdentity, CredentialState, Ready, Status},
 };
-use self::{keeper::Kept, slot::User};
 use crate::text::key_source::KeyOrigin;
 
 /// How long a request waits for the very first fetch of its source.
@@ -67,7 +71,7 @@ enum Kind {
     /// Keys that stand in the settings and never change.
     Fixed(Arc<Credentials>),
     /// Keys that are kept fresh.
-    Kept(Arc<Kept>),
+    Shared(Arc<SharedSource>),
 }
 
 /// A source has no keys to give.
@@ -88,8 +92,8 @@ impl CredentialSource {
         Self { kind: Kind::Fixed(Arc::new(credentials)), _user: None }
     }
 
-    fn kept(kept: Arc<Kept>) -> Self {
-        Self { kind: Kind::Kept(kept), _user: None }
+    fn shared(shared: Arc<SharedSource>) -> Self {
+        Self { kind: Kind::Shared(shared), _user: None }
     }
 
     /// The same, named as that of a route in the lines on its keys.
@@ -97,7 +101,7 @@ impl CredentialSource {
     pub fn used_by(self, route: &Arc<str>) -> Self {
         let user = match &self.kind {
             Kind::Fixed(_) => None,
-            Kind::Kept(kept) => Some(Arc::new(User::of(&kept.slot, route))),
+            Kind::Shared(shared) => Some(Arc::new(User::of(&shared.cell, route))),
         };
         Self { _user: user, ..self }
     }
@@ -109,21 +113,21 @@ impl CredentialSource {
     pub async fn current(&self, now: SystemTime) -> Result<Arc<Credentials>, CredentialsUnavailable> {
         match &self.kind {
             Kind::Fixed(credentials) => Ok(Arc::clone(credentials)),
-            Kind::Kept(kept) => kept.slot.current(now, FIRST_FETCH_LIMIT).await,
+            Kind::Shared(shared) => shared.cell.current(now, FIRST_FETCH_LIMIT).await,
         }
     }
 
     /// Notes that AWS has accepted these keys, for the pace at which refused ones are replaced.
     pub fn accepted(&self, used: &Arc<Credentials>) {
-        if let Kind::Kept(kept) = &self.kind {
-            kept.slot.accepted(used);
+        if let Kind::Shared(shared) = &self.kind {
+            shared.cell.accepted(used);
         }
     }
 
     /// Asks for new keys because AWS refused these as expired; once for each set, and without waiting.
     pub fn refresh_soon(&self, refused: &Credentials) {
-        if let Kind::Kept(kept) = &self.kind {
-            kept.slot.refresh_soon(refused);
+        if let Kind::Shared(shared) = &self.kind {
+            shared.cell.refresh_soon(refused);
         }
     }
 
@@ -131,7 +135,7 @@ impl CredentialSource {
     pub async fn newer_than(&self, refused: &Credentials, limit: Duration) -> bool {
         match &self.kind {
             Kind::Fixed(_) => false,
-            Kind::Kept(kept) => kept.slot.newer_than(refused, limit).await,
+            Kind::Shared(shared) => shared.cell.newer_than(refused, limit).await,
         }
     }
 
@@ -139,7 +143,7 @@ impl CredentialSource {
     pub fn refresh_failures(&self) -> u64 {
         match &self.kind {
             Kind::Fixed(_) => 0,
-            Kind::Kept(kept) => kept.slot.failures(),
+            Kind::Shared(shared) => shared.cell.failures(),
         }
     }
 
@@ -147,9 +151,9 @@ impl CredentialSource {
         match &self.kind {
             Kind::Fixed(credentials) => Status {
                 source: KeyOrigin::Settings.to_string(),
-                state: State::Ready(Ready::of(credentials, None, None)),
+                state: CredentialState::Ready(Ready::of(credentials, None, None)),
             },
-            Kind::Kept(kept) => kept.slot.status(now),
+            Kind::Shared(shared) => shared.cell.status(now),
         }
     }
 }

@@ -10,17 +10,17 @@ use std::{io, net::SocketAddr, process::ExitCode};
 use clap::Args;
 
 use self::banner::Banner;
-pub use self::documents::{Sockets, documents};
+pub use self::documents::{DevSockets, documents};
 use crate::{
     app::process::{Ended, serve, tell, wrong},
     listener::sockets::bind_tcp,
     settings::{self, Settings},
-    stand_in::{Fault, Keys, StandIn, StandInOptions, credentials},
+    stand_in::{Fault, StandIn, StandInKeys, StandInOptions, credentials},
 };
 
 /// What `dev` may be told.
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct DevOptions {
     /// Address that the sidecar listens on.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9080")]
     listen: SocketAddr,
@@ -29,14 +29,14 @@ pub struct Options {
     stand_in: SocketAddr,
     /// Let the sidecar fetch its keys from this credential source instead of having them in its routes.
     #[arg(long, value_enum, value_name = "KIND")]
-    credentials: Option<credentials::Kind>,
+    credentials: Option<credentials::CredentialKind>,
     /// Let the stand-in refuse signed calls for this reason, to see what the sidecar logs.
     #[arg(long, value_enum, value_name = "FAULT")]
     fault: Option<Fault>,
 }
 
 /// Runs both until a signal ends them.
-pub(crate) fn run(options: &Options) -> Ended {
+pub(crate) fn run(options: &DevOptions) -> Ended {
     match options.credentials {
         Some(kind) => run_with(options, kind),
         None => run_with_keys(options),
@@ -44,8 +44,8 @@ pub(crate) fn run(options: &Options) -> Ended {
 }
 
 /// The sidecar finds its keys at a source.
-fn run_with(options: &Options, kind: credentials::Kind) -> Ended {
-    let keys = Keys::example();
+fn run_with(options: &DevOptions, kind: credentials::CredentialKind) -> Ended {
+    let keys = StandInKeys::example();
     let prepared = child::prepare(keys.clone());
     let (directory, told) = prepared.map_err(|error| failed("no temporary directory", &error))?;
     let stand_in = options.stand_in(told)?;
@@ -53,8 +53,8 @@ fn run_with(options: &Options, kind: credentials::Kind) -> Ended {
 }
 
 /// The sidecar has the stand-in's keys in its routes.
-fn run_with_keys(options: &Options) -> Ended {
-    let keys = Keys::example();
+fn run_with_keys(options: &DevOptions) -> Ended {
+    let keys = StandInKeys::example();
     let stand_in = options.stand_in(StandInOptions::new(keys.clone()))?;
     let banner = options.banner(&stand_in, &keys);
     let documents = documents(banner.sockets, stand_in.address(), &keys);
@@ -62,12 +62,12 @@ fn run_with_keys(options: &Options) -> Ended {
     let settings = settings.map_err(|mistakes| wrong(&mistakes))?;
     let routes = settings.clone();
     serve(settings, None, |application| {
-        let sockets = Sockets { listen: application.address(), admin: application.admin_address() };
+        let sockets = DevSockets { listen: application.address(), admin: application.admin_address() };
         tell(&mut io::stdout(), &Banner { sockets, ..banner }.text(&routes));
     })
 }
 
-impl Options {
+impl DevOptions {
     /// Starts the stand-in.
     fn stand_in(&self, told: StandInOptions) -> Result<StandIn, ExitCode> {
         let told = match self.fault {
@@ -79,9 +79,9 @@ impl Options {
             .map_err(|error| failed(&format!("the stand-in cannot listen on {address}"), &error))
     }
 
-    fn banner<'a>(&self, stand_in: &StandIn, keys: &'a Keys) -> Banner<'a> {
+    fn banner<'a>(&self, stand_in: &StandIn, keys: &'a StandInKeys) -> Banner<'a> {
         Banner {
-            sockets: Sockets { listen: self.listen, admin: admin_address() },
+            sockets: DevSockets { listen: self.listen, admin: admin_address() },
             stand_in: stand_in.address(),
             keys,
             kind: self.credentials,

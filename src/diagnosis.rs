@@ -23,9 +23,9 @@ use log::Level;
 use crate::{
     client::aws_error::{AwsApi, error_type},
     client::{ReplyBody, UpstreamReply},
-    message::{outbound::OutboundRequest, redaction::key_id_end, remark::Remark},
+    message::{log_note::LogNote, outbound::OutboundRequest, redaction::key_id_end},
     signing::{
-        Draft, Signer,
+        Signer, SigningInput,
         explanation::{explanation, message, split},
     },
 };
@@ -72,20 +72,20 @@ pub struct RefusedCall {
     /// True where the client has signed the call itself.
     is_signed_by_client: bool,
     /// There if the route has signed the call.
-    signed: Option<Evidence>,
+    signed: Option<SignedRequest>,
 }
 
 #[derive(Debug)]
 pub struct Diagnosis {
     /// The label for the metric of refusals that are not about a signature; `None` for those that are.
     pub denial: Option<&'static str>,
-    pub remark: Remark,
+    pub note: LogNote,
 }
 
 /// The parts of a signature that AWS's own are compared with.
 #[derive(Debug)]
-pub struct Evidence {
-    draft: Draft,
+pub struct SignedRequest {
+    signing_input: SigningInput,
     key_id: String,
     has_token: bool,
     host: String,
@@ -139,7 +139,7 @@ pub fn concerns(reply: &UpstreamReply) -> bool {
 
 impl RefusedCall {
     /// Takes down what was sent; `signed` is what the route's signature was made of.
-    pub fn of(request: &OutboundRequest, signed: Option<Evidence>, caller: Caller) -> Self {
+    pub fn of(request: &OutboundRequest, signed: Option<SignedRequest>, caller: Caller) -> Self {
         let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let authorization = request.headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
         let is_signed = authorization.is_some_and(|value| value.starts_with(b"AWS4-"))
@@ -154,13 +154,13 @@ impl RefusedCall {
     }
 }
 
-impl Evidence {
+impl SignedRequest {
     /// Of a request as it was before it was signed, with the keys and the time of its signature.
     pub fn of(request: &OutboundRequest, signer: &Signer, keys: &Credentials, dated: SystemTime) -> Self {
         let host = request.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
         let scope = signer.scope();
         Self {
-            draft: signer.draft(request, keys.session_token(), dated),
+            signing_input: signer.signing_input(request, keys.session_token(), dated),
             key_id: keys.access_key_id().to_owned(),
             has_token: keys.session_token().is_some(),
             host: host.to_owned(),
@@ -188,18 +188,18 @@ pub fn diagnose(reply: &UpstreamReply, call: &RefusedCall) -> Option<Diagnosis> 
             (Some(denial.label()), denial.sentence(body, call)?)
         }
     };
-    Some(Diagnosis { denial, remark: Remark { level: Level::Warn, text } })
+    Some(Diagnosis { denial, note: LogNote { level: Level::Warn, text } })
 }
 
 fn refused_signature(reason: Reason, reply: &UpstreamReply, body: &str, call: &RefusedCall) -> String {
     let text = message(body).map_or(Cow::Borrowed(body), Cow::Owned);
     match (&call.signed, explanation(&text)) {
-        (Some(evidence), Some((canonical, string_to_sign))) => {
-            comparison::told(evidence, canonical, string_to_sign)
+        (Some(signed_request), Some((canonical, string_to_sign))) => {
+            comparison::told(signed_request, canonical, string_to_sign)
         }
         // an explanation that is cut, or half a one, is not for this line: it repeats what was sent
-        (Some(evidence), None) => {
-            sentences::told(reason, split(&text).0, &reply.headers, evidence, call.caller)
+        (Some(signed_request), None) => {
+            sentences::told(reason, split(&text).0, &reply.headers, signed_request, call.caller)
         }
         (None, _) => sentences::unsigned(reason, call.caller),
     }

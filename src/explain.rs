@@ -22,13 +22,13 @@ use crate::{
         body_pool::BodyMemory,
         error::{Code, ErrorKind, ProxyError},
         head::HeadLimits,
-        inbound::{Hop, InboundRequest, Incoming},
+        inbound::{InboundRequest, Incoming, ReadContext},
         redaction,
         trace::{self, Trace},
         via::Via,
     },
-    proxy::{self, Chosen, record},
-    routing::{Mismatch, RouteTable, standing},
+    proxy::{self, RouteMatch, record},
+    routing::{Mismatch, RouteTable, match_rule},
     settings::{Hidden, RouteSettings, Settings, Tracing},
     text::listing::joined,
     tls::Configurations,
@@ -38,7 +38,7 @@ use crate::{
 const ANY_PROCESS: u64 = 0;
 
 #[derive(Debug, Args)]
-pub struct Asked {
+pub struct ExplainArgs {
     /// Method of the request, such as GET.
     pub method: String,
     /// Path and query of the request as a client sends them, or a whole URL.
@@ -100,9 +100,9 @@ impl Explanation {
 ///
 /// # Errors
 /// It cannot be made at all: no client could send it, or a file is missing.
-pub async fn explain(settings: &Settings, asked: &Asked) -> Result<Explanation, String> {
-    let body = request::body(asked, settings)?;
-    let mut request = request::build(asked, settings, body.clone())?;
+pub async fn explain(settings: &Settings, args: &ExplainArgs) -> Result<Explanation, String> {
+    let body = request::body(args, settings)?;
+    let mut request = request::build(args, settings, body.clone())?;
     let host = proxy::host(&request).to_owned();
     let enabled = settings.routes.iter().filter(|route| route.enabled);
     let routes = RouteTable::new(enabled.map(|route| (route.rule.clone(), route)));
@@ -120,12 +120,12 @@ pub async fn explain(settings: &Settings, asked: &Asked) -> Result<Explanation, 
     let path = request.uri().path().to_owned();
     let limits = HeadLimits::of(&settings.limits);
     match proxy::choose(&request, &routes, &limits, &Via::numbered(ANY_PROCESS)) {
-        Ok(Chosen { route, remainder }) => {
+        Ok(RouteMatch { route, remainder }) => {
             explanation.route = Some(route.id.clone());
             let body_timeout = settings.limits.body_timeout;
             let (tracing, port) = (&settings.tracing, settings.listen.http.port());
             let inbound = Inbound { request, incoming, remainder, body_timeout, tracing, port };
-            let date = asked.at.unwrap_or_else(SystemTime::now);
+            let date = args.at.unwrap_or_else(SystemTime::now);
             match outgoing(route, inbound, &body, date).await {
                 Ok(outgoing) => explanation.outbound = Some(outgoing.without(&settings.hidden)),
                 Err(error) => explanation.refusal = Some(Refusal::of(&error).without(&settings.hidden)),
@@ -165,7 +165,7 @@ async fn outgoing(
     let made = made(request.headers(), tracing, port);
     let received_at = SystemTime::now();
     let trace = Trace::begin(request.headers(), tracing, received_at);
-    let hop = Hop {
+    let context = ReadContext {
         peer: request.head().peer_addr,
         is_secure: false,
         via: &Via::numbered(ANY_PROCESS),
@@ -178,7 +178,7 @@ async fn outgoing(
     let limits = backend.target().body_limits(body_timeout);
     let brought = request.headers().clone();
     let query = request.uri().query().map(str::to_owned);
-    let inbound = InboundRequest::read(request, &mut incoming, remainder, &hop, limits).await?;
+    let inbound = InboundRequest::read(request, &mut incoming, remainder, &context, limits).await?;
     let outbound = backend.request(inbound)?;
     let left_out = left_out(&brought, query.as_deref(), &outbound, &*backend);
     let outgoing = Outgoing::of(route, &*backend, outbound, body, date).await?;
@@ -215,11 +215,11 @@ impl Refusal {
 /// Every route with how it stands, best first; what does not fit comes in the order of the files.
 fn candidates(settings: &Settings, request: &Request, host: &str) -> Vec<Candidate> {
     let (path, method) = (request.uri().path(), request.method());
-    let standings: Vec<_> =
-        settings.routes.iter().map(|route| (route, standing(&route.rule, host, path, method))).collect();
+    let specificities: Vec<_> =
+        settings.routes.iter().map(|route| (route, match_rule(&route.rule, host, path, method))).collect();
     let fitting = |enabled: bool| {
-        let of = standings.iter().filter(move |(route, _)| route.enabled == enabled);
-        of.filter_map(|(route, standing)| Some((*route, standing.as_ref().ok()?)))
+        let of = specificities.iter().filter(move |(route, _)| route.enabled == enabled);
+        of.filter_map(|(route, specificity)| Some((*route, specificity.as_ref().ok()?)))
     };
     let mut best: Vec<_> = fitting(true).collect();
     best.sort_by(|(_, one), (_, other)| other.cmp(one));
@@ -229,21 +229,21 @@ fn candidates(settings: &Settings, request: &Request, host: &str) -> Vec<Candida
         takes_it,
         why,
     };
-    let winner = best.first().map(|(_, standing)| **standing);
+    let winner = best.first().map(|(_, specificity)| **specificity);
     let mut candidates: Vec<Candidate> = best
         .iter()
         .enumerate()
-        .map(|(at, (route, standing))| match winner {
-            Some(winner) if at > 0 => candidate(route, false, standing.why_it_lost(&winner).to_owned()),
-            _ => candidate(route, true, standing.fit()),
+        .map(|(at, (route, specificity))| match winner {
+            Some(winner) if at > 0 => candidate(route, false, specificity.why_it_lost(&winner).to_owned()),
+            _ => candidate(route, true, specificity.fit()),
         })
         .collect();
     candidates
         .extend(fitting(false).map(|(route, _)| {
             candidate(route, false, "the route is disabled (`enabled: false`)".to_owned())
         }));
-    candidates.extend(standings.iter().filter_map(|(route, standing)| {
-        let mismatch = standing.as_ref().err()?;
+    candidates.extend(specificities.iter().filter_map(|(route, specificity)| {
+        let mismatch = specificity.as_ref().err()?;
         Some(candidate(route, false, mismatch_text(*mismatch, route)))
     }));
     candidates

@@ -94,7 +94,7 @@ pub fn dropped_lines() -> u64 {
 ///
 /// # Errors
 /// The system takes no handler.
-pub fn heed_signal() -> io::Result<()> {
+pub fn install_level_signal() -> io::Result<()> {
     let mut signals = signal(SignalKind::user_defined1())?;
     actix_rt::spawn(async move {
         let toggle = async || {

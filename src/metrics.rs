@@ -30,7 +30,7 @@ pub(crate) use self::{
     reloads::{ReloadMetrics, Reloads},
     route::RouteMetrics,
     spans::SpanMetrics,
-    values::Count,
+    values::Counter,
 };
 use crate::{routing::UNROUTED, tls::Validity};
 

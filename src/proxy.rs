@@ -41,11 +41,11 @@ use actix_http::{
 };
 
 use self::{
-    call::{Call, Called},
+    call::{CallOutcome, UpstreamCall},
     deadline::Deadline,
     draining::Draining,
     record::Record,
-    reply::{Answer, ClientBody},
+    reply::{ClientBody, RoutedReply},
 };
 use crate::{
     backend::ReplyMode,
@@ -55,7 +55,7 @@ use crate::{
         body_pool::BodyMemory,
         error::{ErrorKind, ProxyError},
         head::{self, HeadLimits},
-        inbound::{Hop, InboundRequest, Incoming},
+        inbound::{InboundRequest, Incoming, ReadContext},
         trace::Trace,
         via::Via,
     },
@@ -106,8 +106,8 @@ pub async fn serve(
     let recording = trace.filter(Trace::is_recorded).zip(snapshot.spans.as_ref()).map(|(trace, exporter)| {
         Recording::begin(exporter, trace, &request, is_secure, record.received_at())
     });
-    record.traced(trace, recording);
-    let mut shape = reply::Shape::of(&request);
+    record.set_trace(trace, recording);
+    let mut framing = reply::ResponseFraming::of(&request);
     let outcome = {
         let context = Context { worker: &worker, snapshot: &snapshot, is_secure };
         let forwarding = forward(context, request, &mut body, &mut record);
@@ -117,12 +117,12 @@ pub async fn serve(
             Err(ProxyError::new(ErrorKind::Internal, panicked.to_string()))
         })
     };
-    shape.last_of_connection(worker.stopping.load(Ordering::Relaxed));
+    framing.last_of_connection(worker.stopping.load(Ordering::Relaxed));
     Ok(match outcome {
-        Ok(answer) => reply::response(answer, &worker.draining, record, shape),
+        Ok(answer) => reply::response(answer, &worker.draining, record, framing),
         Err(error) => {
-            record.fail(&error);
-            reply::failure(&error, record, shape)
+            record.on_error(&error);
+            reply::failure(&error, record, framing)
         }
     })
 }
@@ -147,15 +147,16 @@ async fn forward(
     request: Request,
     body: &mut Incoming,
     record: &mut Record,
-) -> Result<Answer, ProxyError> {
-    let Chosen { route, remainder } = choose(&request, &snapshot.routes, &snapshot.head_limits, &worker.via)?;
-    record.route(route);
+) -> Result<RoutedReply, ProxyError> {
+    let RouteMatch { route, remainder } =
+        choose(&request, &snapshot.routes, &snapshot.head_limits, &worker.via)?;
+    record.set_route(route);
     fault_points::pass("request");
 
     let permit = admission::enter(&snapshot.admission, route.admission.as_ref(), &route.metrics)?;
     let deadline = Deadline::of(route.request_timeout, record.started());
 
-    let hop = Hop {
+    let context = ReadContext {
         peer: request.head().peer_addr,
         is_secure,
         via: &worker.via,
@@ -165,26 +166,26 @@ async fn forward(
         trace: record.trace(),
         received_at: record.received_at(),
     };
-    let inbound = InboundRequest::read(request, body, remainder, &hop, route.body_limits()).await?;
+    let inbound = InboundRequest::read(request, body, remainder, &context, route.body_limits()).await?;
 
     let outbound = route.backend.request(inbound)?;
 
-    let call = Call { client: &worker.client, route, deadline };
-    let Called { reply: upstream, refused } = call.make(outbound, record).await?;
+    let call = UpstreamCall { client: &worker.client, route, deadline };
+    let CallOutcome { reply: upstream, refused } = call.make(outbound, record).await?;
 
     let mode = route.backend.reply_mode(&upstream);
-    let upstream = deadline.heed(pin!(read_as(mode, upstream))).await?;
+    let upstream = deadline.run_within(pin!(read_as(mode, upstream))).await?;
     if let Some(diagnosis) = refused.as_deref().and_then(|call| diagnosis::diagnose(&upstream, call)) {
-        record.refused(&diagnosis);
+        record.on_refusal(&diagnosis);
     }
     let reply = route.backend.reply(upstream)?;
-    for remark in &reply.remarks {
-        record.remark(remark);
+    for note in &reply.notes {
+        record.log_note(note);
     }
-    Ok(Answer { reply, permit, deadline })
+    Ok(RoutedReply { reply, permit, deadline })
 }
 
-pub struct Chosen<'s, R> {
+pub struct RouteMatch<'s, R> {
     pub route: &'s R,
     /// Where in the path the part after the route's prefix begins.
     pub remainder: Option<usize>,
@@ -199,7 +200,7 @@ pub fn choose<'s, R>(
     routes: &'s RouteTable<R>,
     limits: &HeadLimits,
     via: &Via,
-) -> Result<Chosen<'s, R>, ProxyError> {
+) -> Result<RouteMatch<'s, R>, ProxyError> {
     head::check(request.head(), limits)?;
     if via.is_in(request.headers()) {
         return Err(ErrorKind::LoopDetected.into());
@@ -210,7 +211,7 @@ pub fn choose<'s, R>(
         Miss::NoMethod(allowed) => ErrorKind::MethodNotAllowed(allowed),
     })?;
     let remainder = found.remainder.map(|remainder| path.len() - remainder.len());
-    Ok(Chosen { route: found.route, remainder })
+    Ok(RouteMatch { route: found.route, remainder })
 }
 
 /// Reads as much of an answer as the backend has to see.
@@ -218,7 +219,7 @@ async fn read_as(mode: ReplyMode, upstream: UpstreamReply) -> Result<UpstreamRep
     match mode {
         ReplyMode::Streamed => Ok(upstream),
         ReplyMode::Collected { limit } => upstream.collect(limit).await,
-        ReplyMode::Excerpt { limit } => Ok(upstream.excerpt(limit).await),
+        ReplyMode::Truncated { limit } => Ok(upstream.truncated(limit).await),
         ReplyMode::Events { prelude } => upstream.decode_events(prelude).await,
     }
 }

@@ -6,13 +6,13 @@
 //! any. A route whose method does not fit is passed over for the next best. The order of files plays no part,
 //! because two routes that tie on all of this are a settings mistake (`clashes`).
 //!
-//! `state/builder.rs` builds the table; `proxy.rs` asks it once per request. `standing.rs` says of one rule by itself how it
-//! stands, for people.
+//! `state/builder.rs` builds the table; `proxy.rs` asks it once per request. `specificity.rs` says of one rule by
+//! itself how it stands, for people.
 
 mod clash;
 mod paths;
 mod pattern;
-mod standing;
+mod specificity;
 
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ use actix_http::Method;
 
 pub(crate) use clash::clashes;
 pub use pattern::{HostPattern, MethodSet, RouteRule, UriPattern};
-pub(crate) use standing::{Mismatch, standing};
+pub(crate) use specificity::{Mismatch, match_rule};
 
 use self::paths::PathTable;
 

@@ -17,7 +17,7 @@ use std::path::Path;
 
 pub use effective::effective;
 pub use process::{
-    Admin, Log, LogFormat, Reload, Settings, Shutdown,
+    AdminSettings, Log, LogFormat, Reload, Settings, Shutdown,
     limits::Limits,
     listen::{Https, Listen},
     rust_log,
@@ -26,13 +26,16 @@ pub use process::{
 pub use route::{
     RouteSettings,
     api_gateway::{ApiGatewaySettings, Authorization, ClientAuthorization, Iam},
-    backend::{BackendSection, BackendSettings, Server},
+    backend::{BackendSection, BackendSettings, UpstreamServer},
     circuit_breaker::CircuitBreakerSettings,
     connect::Connect,
     endpoint_variant::EndpointVariant,
     forward_proxy::{ForwardProxy, HostPort},
     function_uri::FunctionUri,
-    key_source::{MetadataProtocol, MountedKeys, Origin, Part, Role, Source, is_key, is_swapped},
+    key_source::{
+        CredentialProvider, CredentialSettings, MetadataProtocol, MountedKeys, MountedPart, Role, is_key,
+        is_swapped,
+    },
     lambda::{
         AnswerSettings, EmptyArraysMode, ForwardedParts, GatewayEvent, InvocationType, InvokeMode,
         LambdaEndpoint, LambdaSettings, LogType, PayloadSettings, PayloadVersion,

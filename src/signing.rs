@@ -6,8 +6,8 @@
 //! buffer (`canonical.rs`). Tests compare it with `aws-sigv4`, botocore and awscrt (`.ci/signatures/run`). The
 //! request stays as it was, so that it can be signed and sent again: what signing adds are [`SigningHeaders`].
 //!
-//! [`Signer::draft`] stops before the secret: `explain.rs` prints what it gives, and `diagnosis.rs` compares it with what
-//! AWS says it should have been.
+//! [`Signer::signing_input`] stops before the secret: `explain.rs` prints what it gives, and `diagnosis.rs` compares
+//! it with what AWS says it should have been.
 //!
 //! Signed are `host`, every `x-amz-*` header that goes out, and `content-type` if all signers write it alike
 //! (`has_one_form`). Whatever a hop may add or rewrite stays unsigned. No value is rewritten to be signed:
@@ -72,7 +72,7 @@ impl fmt::Debug for SigningKey {
 }
 
 /// All that a signature covers, written out; the secret has no part in it. It holds the session token.
-pub struct Draft {
+pub struct SigningInput {
     time: Timestamp,
     pub canonical: CanonicalText,
     /// Day, region, service and `aws4_request`.
@@ -81,9 +81,9 @@ pub struct Draft {
     pub string_to_sign: String,
 }
 
-impl fmt::Debug for Draft {
+impl fmt::Debug for SigningInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Draft").field("scope", &self.scope).finish_non_exhaustive()
+        f.debug_struct("SigningInput").field("scope", &self.scope).finish_non_exhaustive()
     }
 }
 
@@ -133,7 +133,7 @@ impl Signer {
         now: SystemTime,
     ) -> Result<SigningHeaders, InvalidHeaderValue> {
         let token = credentials.session_token();
-        let Draft { time, canonical, scope, string_to_sign } = self.draft(request, token, now);
+        let SigningInput { time, canonical, scope, string_to_sign } = self.signing_input(request, token, now);
         let key = self.key(credentials, &time, now)?;
         let signature = key.mac.clone().chain_update(string_to_sign).finalize().into_bytes();
         let parts: [&[u8]; 7] = [
@@ -156,7 +156,12 @@ impl Signer {
     }
 
     /// What is signed of a request at the given time, if it goes out with this session token.
-    pub fn draft(&self, request: &OutboundRequest, token: Option<&str>, now: SystemTime) -> Draft {
+    pub fn signing_input(
+        &self,
+        request: &OutboundRequest,
+        token: Option<&str>,
+        now: SystemTime,
+    ) -> SigningInput {
         let time = Timestamp::at(now);
         let payload = request.body.bytes();
         let payload_hash = if payload.is_empty() { OF_NOTHING.into() } else { Cow::from(hash(payload)) };
@@ -170,7 +175,7 @@ impl Signer {
         .write();
         let scope = [time.day(), &self.scope.region, &self.scope.service, "aws4_request"].join("/");
         let string_to_sign = string_to_sign(time.date_time(), &scope, &canonical.text);
-        Draft { time, canonical, scope, string_to_sign }
+        SigningInput { time, canonical, scope, string_to_sign }
     }
 
     /// The key of this day: four HMACs, once a day and rotation.

@@ -28,7 +28,7 @@ use crate::{
         trace::{self, Span, Trace, new_span},
     },
     settings::Scheme,
-    text::excerpt::excerpt,
+    text::log_safe::log_safe,
 };
 
 /// Characters of a path that are told.
@@ -59,7 +59,7 @@ pub struct RequestSpan {
     peer: Option<SocketAddr>,
     route: Option<RouteNames>,
     calls: Vec<CallSpan>,
-    end: End,
+    end: SpanEnd,
 }
 
 /// How a route is called.
@@ -90,7 +90,7 @@ struct CallSpan {
 }
 
 #[derive(Debug, Default)]
-pub struct End {
+pub struct SpanEnd {
     /// After its begin.
     pub took: Duration,
     /// What the client has seen; `None` where it left before.
@@ -130,24 +130,24 @@ impl Recording {
             scheme: Scheme::of(is_secure),
             version: request.version(),
             method: request.method().clone(),
-            path: excerpt(request.uri().path(), LONGEST_PATH).into(),
-            state: excerpt(&trace::state(&trace, request.headers()), LONGEST_STATE),
+            path: log_safe(request.uri().path(), LONGEST_PATH).into(),
+            state: log_safe(&trace::state(&trace, request.headers()), LONGEST_STATE),
             peer: request.head().peer_addr,
             route: None,
             calls: Vec::new(),
-            end: End::default(),
+            end: SpanEnd::default(),
         };
         Box::new(Self { exporter: Arc::clone(exporter), span })
     }
 
     /// A route takes it: its name, and by which of its paths.
-    pub fn route(&mut self, id: &Arc<str>, pattern: String) {
+    pub fn set_route(&mut self, id: &Arc<str>, pattern: String) {
         self.span.route = Some(RouteNames { id: Arc::clone(id), pattern });
     }
 
     /// A call is about to be signed and sent. Each is a step of its own, and AWS is told of it as such, and so is a
     /// function whose event quotes the headers.
-    pub fn calls(&mut self, outbound: &mut OutboundRequest, is_secure: bool) {
+    pub fn on_attempt_start(&mut self, outbound: &mut OutboundRequest, is_secure: bool) {
         if !self.span.calls.is_empty() {
             let step = self.span.trace.step();
             step.pass_on(&mut outbound.headers);
@@ -157,7 +157,7 @@ impl Recording {
         }
         let path = match self.span.calls.first() {
             Some(first) => Arc::clone(&first.path),
-            None => excerpt(outbound.path(), LONGEST_PATH).into(),
+            None => log_safe(outbound.path(), LONGEST_PATH).into(),
         };
         let authority = outbound.headers.get(header::HOST).cloned();
         self.span.calls.push(CallSpan {
@@ -176,14 +176,14 @@ impl Recording {
     }
 
     /// It is being sent, so long after the request's begin.
-    pub fn sent(&mut self, begun: Duration) {
+    pub fn on_sent(&mut self, begun: Duration) {
         if let Some(call) = self.span.calls.last_mut() {
             call.begun = Some(begun);
         }
     }
 
     /// The head of the last call's answer is here; its body may last until the request ends.
-    pub fn answered(&mut self, status: StatusCode, request_id: Option<&HeaderValue>) {
+    pub fn on_response_head(&mut self, status: StatusCode, request_id: Option<&HeaderValue>) {
         if let Some(call) = self.span.calls.last_mut() {
             call.status = Some(status);
             call.request_id = request_id.cloned();
@@ -191,7 +191,7 @@ impl Recording {
     }
 
     /// The last call has no answer, for this reason.
-    pub fn unanswered(&mut self, code: &'static str, ended: Duration) {
+    pub fn on_attempt_failed(&mut self, code: &'static str, ended: Duration) {
         if let Some(call) = self.span.calls.last_mut() {
             call.failure = Some(code);
             call.ended = Some(ended);
@@ -199,13 +199,13 @@ impl Recording {
     }
 
     /// The last call is over, though the request is not.
-    pub fn call_is_over(&mut self, ended: Duration) {
+    pub fn on_attempt_end(&mut self, ended: Duration) {
         if let Some(call) = self.span.calls.last_mut() {
             call.ended.get_or_insert(ended);
         }
     }
 
-    pub fn end(mut self: Box<Self>, end: End) {
+    pub fn end(mut self: Box<Self>, end: SpanEnd) {
         // one that could not be signed was none
         self.span.calls.retain(|call| call.begun.is_some());
         // an answer that breaks off is its call's failure too

@@ -25,5 +25,5 @@ pub use self::{
     fault::Fault,
     options::StandInOptions,
     server::StandIn,
-    verify::Keys,
+    verify::StandInKeys,
 };

@@ -4,7 +4,7 @@ pub(crate) mod detached;
 pub(crate) mod exhausted;
 pub(crate) mod fault_points;
 pub(crate) mod file_stamps;
-pub(crate) mod patience;
+pub(crate) mod lazy_deadline;
 pub(crate) mod regular_file;
 pub(crate) mod supervision;
 pub(crate) mod tcp_keepalive;

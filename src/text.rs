@@ -1,11 +1,11 @@
 //! Values as text: AWS's host names, JSON, base64, hexadecimal, durations and sizes, and text that is safe in a log line.
 
 pub(crate) mod aws_hosts;
-pub(crate) mod excerpt;
 pub(crate) mod hexadecimal;
 pub(crate) mod json;
 pub(crate) mod key_source;
 pub(crate) mod lenient_base64;
 pub(crate) mod listing;
+pub(crate) mod log_safe;
 pub(crate) mod units;
 pub mod uri_syntax;

@@ -27,7 +27,7 @@ use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::{
     client_identity::{ClientIdentity, IdentityProblem},
-    validity::{Standing, Validity},
+    validity::{Validity, ValidityStatus},
 };
 use crate::system::{
     exhausted::note,
@@ -52,11 +52,11 @@ impl TlsError {
 /// What makes two configurations the same: whether the server is verified, by whose file and the digest of it (none of
 /// one that cannot be read, which only `ssl_verify: false` does not mind), and what the server is shown of us. It is the
 /// content that counts: where the same authorities are written again, connections stay.
-type Way = (bool, Option<(PathBuf, Option<Vec<u8>>)>, Option<ClientIdentity>);
+type TlsKey = (bool, Option<(PathBuf, Option<Vec<u8>>)>, Option<ClientIdentity>);
 
 /// The configurations in use, one for each way, so that routes share their session tickets.
 #[derive(Debug, Default)]
-pub struct Configurations(HashMap<Way, Tls>);
+pub struct Configurations(HashMap<TlsKey, Tls>);
 
 impl Configurations {
     /// The configuration that verifies by the authorities of `ca_certificate`, or the platform's; or that,

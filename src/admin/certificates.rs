@@ -4,7 +4,7 @@
 
 use super::{exposition::Scrape, families::Exposed};
 use crate::{
-    metrics::table::{Row, number, sample},
+    metrics::table::{MetricRow, number, sample},
     routing::UNROUTED,
     state::certificates::{self, Setting},
     tls::Validity,
@@ -18,14 +18,14 @@ pub(super) struct Certificate {
 }
 
 impl Exposed for Certificate {
-    const ROWS: &'static [Row<Self>] = &[
-        Row::gauge(
+    const ROWS: &'static [MetricRow<Self>] = &[
+        MetricRow::gauge(
             "apigw_invoker_certificate_expiry_timestamp_seconds",
             &["certificate", "route"],
             "Expiry of each certificate that the sidecar presents, in Unix seconds.",
             |own| sample([own.setting.name(), &own.route], number(own.validity.not_after)),
         ),
-        Row::gauge(
+        MetricRow::gauge(
             "apigw_invoker_certificate_renewal_due_timestamp_seconds",
             &["certificate", "route"],
             "When to replace the certificate, in Unix seconds: 30 days or a fifth of its lifetime before \

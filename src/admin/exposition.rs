@@ -25,9 +25,9 @@ use crate::{
     logging,
     metrics::{
         ClientMetrics, EndpointMetrics, ReloadMetrics, RouteMetrics, SpanMetrics,
-        table::{Row, number, sample},
+        table::{MetricRow, number, sample},
     },
-    resilience::circuit_breaker::State,
+    resilience::circuit_breaker::CircuitState,
     state::{
         current::Current,
         snapshot::{Route, Snapshot},
@@ -103,29 +103,29 @@ impl Scrape {
 }
 
 impl Exposed for Scrape {
-    const ROWS: &'static [Row<Self>] = &[
-        Row::gauge(
+    const ROWS: &'static [MetricRow<Self>] = &[
+        MetricRow::gauge(
             "apigw_invoker_build_info",
             &["version"],
             "Always 1; the label is the version of the program.",
             |_| sample([env!("CARGO_PKG_VERSION")], 1.0),
         ),
-        Row::gauge("apigw_invoker_requests_in_flight", &[], "Requests in flight.", |scrape| {
+        MetricRow::gauge("apigw_invoker_requests_in_flight", &[], "Requests in flight.", |scrape| {
             sample([], number(scrape.called.iter().map(|route| route.in_flight.get()).sum()))
         }),
-        Row::gauge(
+        MetricRow::gauge(
             "apigw_invoker_clock_skew_seconds",
             &[],
             "Clock skew: how far AWS's clock is ahead of this machine's; 0 until it is known.",
             |scrape| sample([], scrape.clock_skew()),
         ),
-        Row::counter(
+        MetricRow::counter(
             "apigw_invoker_log_lines_dropped_total",
             &[],
             "Log lines dropped because standard error was read too slowly.",
             |_| sample([], number(logging::dropped_lines())),
         ),
-        Row::counter(
+        MetricRow::counter(
             "apigw_invoker_task_failures_total",
             &["task"],
             "Tasks of the process that panicked or ended unexpectedly; all but `connection` are restarted.",
@@ -142,15 +142,15 @@ impl Exposed for Scrape {
 }
 
 impl Exposed for Route {
-    const ROWS: &'static [Row<Self>] = &[Row::gauge(
+    const ROWS: &'static [MetricRow<Self>] = &[MetricRow::gauge(
         "apigw_invoker_circuit_breaker_state",
         &["route"],
         "State of the circuit breaker: 0 closed, 1 open, 2 half-open.",
         |route| {
             let state = route.circuit_breaker.as_ref().map(|breaker| match breaker.state(Instant::now()) {
-                State::Closed => 0.0,
-                State::Open => 1.0,
-                State::Trying => 2.0,
+                CircuitState::Closed => 0.0,
+                CircuitState::Open => 1.0,
+                CircuitState::HalfOpen => 2.0,
             });
             sample([&route.id], state)
         },
@@ -166,7 +166,7 @@ impl Exposed for Route {
 macro_rules! exposed {
     ($($counted:ty: |$scrape:ident| $counters:expr;)*) => {$(
         impl Exposed for $counted {
-            const ROWS: &'static [Row<Self>] = Self::ROWS;
+            const ROWS: &'static [MetricRow<Self>] = Self::ROWS;
 
             fn each($scrape: &Scrape, see: &mut dyn FnMut(&Self)) {
                 for counters in $counters {

@@ -10,12 +10,12 @@ use prometheus::{
 };
 
 use super::exposition::Scrape;
-use crate::metrics::table::{Declared, Measured, Row, Sample};
+use crate::metrics::table::{Declared, Measured, MetricRow, Sample};
 
 /// Things that are measured, with the rows that do it.
 pub(super) trait Exposed: Sized + 'static {
     /// The metrics of each thing.
-    const ROWS: &'static [Row<Self>];
+    const ROWS: &'static [MetricRow<Self>];
 
     /// Shows every thing that there is at a scrape.
     fn each(scrape: &Scrape, see: &mut dyn FnMut(&Self));
@@ -63,7 +63,7 @@ fn metric(declared: &Declared, sample: Sample<'_>) -> Metric {
     let labels = declared.labels.iter().zip(sample.labels).map(label).collect();
     let number = match sample.value {
         Measured::Number(number) => number,
-        Measured::Durations(mut metric) => {
+        Measured::DurationHistogram(mut metric) => {
             metric.set_label(labels);
             return *metric;
         }

@@ -10,7 +10,7 @@ use rustix::{
 };
 
 use super::{exposition::Scrape, families::Exposed};
-use crate::metrics::table::{Row, number, sample};
+use crate::metrics::table::{MetricRow, number, sample};
 
 /// The kernel's numbers at a scrape, as far as there are any.
 #[derive(Debug, Default)]
@@ -31,27 +31,33 @@ pub(super) struct Process {
 }
 
 impl Exposed for Process {
-    const ROWS: &'static [Row<Self>] = &[
-        Row::counter("process_cpu_seconds_total", &[], "User and system CPU time, in seconds.", |process| {
-            sample([], process.cpu)
-        }),
-        Row::gauge("process_threads", &[], "Threads.", |process| sample([], process.threads)),
-        Row::gauge("process_virtual_memory_bytes", &[], "Virtual memory size, in bytes.", |process| {
+    const ROWS: &'static [MetricRow<Self>] = &[
+        MetricRow::counter(
+            "process_cpu_seconds_total",
+            &[],
+            "User and system CPU time, in seconds.",
+            |process| sample([], process.cpu),
+        ),
+        MetricRow::gauge("process_threads", &[], "Threads.", |process| sample([], process.threads)),
+        MetricRow::gauge("process_virtual_memory_bytes", &[], "Virtual memory size, in bytes.", |process| {
             sample([], process.virtual_memory)
         }),
-        Row::gauge("process_resident_memory_bytes", &[], "Resident memory size, in bytes.", |process| {
-            sample([], process.resident_memory)
-        }),
-        Row::gauge(
+        MetricRow::gauge(
+            "process_resident_memory_bytes",
+            &[],
+            "Resident memory size, in bytes.",
+            |process| sample([], process.resident_memory),
+        ),
+        MetricRow::gauge(
             "process_start_time_seconds",
             &[],
             "Start time of the process, in Unix seconds.",
             |process| sample([], process.boot.zip(process.start).map(|(boot, start)| boot + start)),
         ),
-        Row::gauge("process_open_fds", &[], "Open file descriptors.", |process| {
+        MetricRow::gauge("process_open_fds", &[], "Open file descriptors.", |process| {
             sample([], process.open_files)
         }),
-        Row::gauge("process_max_fds", &[], "Maximum number of open file descriptors.", |process| {
+        MetricRow::gauge("process_max_fds", &[], "Maximum number of open file descriptors.", |process| {
             sample([], process.most_files)
         }),
     ];

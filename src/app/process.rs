@@ -21,7 +21,7 @@ use crate::{
         self, Mistakes, Settings,
         rust_log::{self, RustLog},
     },
-    state::{open_files::OpenFiles, reload::Origin},
+    state::{open_files::OpenFiles, reload::SettingsOrigin},
     system::{
         detached,
         supervision::{self, catch_in},
@@ -55,14 +55,14 @@ pub(crate) fn serve(settings: Settings, directory: Option<&Path>, ready: impl Fn
     let system = actix_rt::System::new();
     // before anything is served: a signal that comes early is heeded too
     let heard = system.block_on(async {
-        logging::heed_signal()?;
+        logging::install_level_signal()?;
         Ok::<_, io::Error>((signals()?, signal(SignalKind::hangup())?))
     });
     let ((first, second), hangup) = heard.map_err(|error| cannot_start(&error))?;
     let mut first = pin!(first);
     let mut application = build(&system, files, settings, first.as_mut())?;
     if let Some(directory) = directory {
-        application = application.following(Origin { directory: directory.to_owned(), hangup });
+        application = application.following(SettingsOrigin { directory: directory.to_owned(), hangup });
     }
     log_addresses(&application);
     ready(&application);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Backend, ClientReply, ReplyMode, Target, scope, verdict::Verdict};
+use super::{Backend, ClientReply, ReplyMode, UpstreamTarget, scope, verdict::Verdict};
 use crate::{
     client::{Endpoint, UpstreamReply, aws_error::AwsApi},
     message::{
@@ -40,7 +40,7 @@ const CLIENT_PROOFS: [HeaderName; 5] = [
 /// The backend of a route with `api_gateway`.
 #[derive(Debug)]
 pub struct ApiGateway {
-    target: Target,
+    target: UpstreamTarget,
     function_uri: FunctionUri,
     api_key: Option<HeaderValue>,
     client_proofs: ClientProofs,
@@ -62,7 +62,7 @@ impl ApiGateway {
         let uri = &settings.function_uri;
         let authorization = &settings.authorization;
         let scope = scope(settings);
-        let target = Target {
+        let target = UpstreamTarget {
             endpoint,
             authority: uri.host_header(),
             timeouts: settings.upstream.timeouts,
@@ -148,7 +148,7 @@ fn api_key(key: &SecretString) -> HeaderValue {
 }
 
 impl Backend for ApiGateway {
-    fn target(&self) -> &Target {
+    fn target(&self) -> &UpstreamTarget {
         &self.target
     }
 
@@ -174,11 +174,11 @@ impl Backend for ApiGateway {
 
     fn reply(&self, mut upstream: UpstreamReply) -> Result<ClientReply, ProxyError> {
         let signs = self.target.scope.is_some();
-        let mut remarks = if signs { refusal::without_explanation(&mut upstream) } else { Vec::new() };
-        remarks.extend(fault::remark(&upstream));
+        let mut notes = if signs { refusal::without_explanation(&mut upstream) } else { Vec::new() };
+        notes.extend(fault::note(&upstream));
         let UpstreamReply { status, mut headers, body, prelude: _ } = upstream;
         headers::clean_reply(&mut headers);
-        Ok(ClientReply { status, headers, body, length: None, remarks })
+        Ok(ClientReply { status, headers, body, length: None, notes })
     }
 
     fn rewrites_query(&self, signature: Signature) -> bool {

@@ -17,7 +17,7 @@ use actix_http::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Backend, ClientReply, ReplyMode, Target, scope, verdict::Verdict};
+use super::{Backend, ClientReply, ReplyMode, UpstreamTarget, scope, verdict::Verdict};
 use crate::{
     client::{Endpoint, UpstreamReply, aws_error::AwsApi},
     message::{
@@ -40,7 +40,7 @@ const LABEL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 /// The backend of a route with `lambda`.
 #[derive(Debug)]
 pub struct Lambda {
-    target: Target,
+    target: UpstreamTarget,
     path_and_query: String,
     /// All that goes to the API but the signature and the trace: no other header of a client does.
     headers: HeaderMap,
@@ -58,7 +58,7 @@ impl Lambda {
             InvocationType::RequestResponse | InvocationType::DryRun => LARGEST_EVENT,
         };
         let authority = settings.endpoint.host_header();
-        let target = Target {
+        let target = UpstreamTarget {
             endpoint,
             authority: authority.clone(),
             scope: scope(settings),
@@ -133,7 +133,7 @@ fn value(text: &str) -> HeaderValue {
 }
 
 impl Backend for Lambda {
-    fn target(&self) -> &Target {
+    fn target(&self) -> &UpstreamTarget {
         &self.target
     }
 

@@ -7,7 +7,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The function has run, or will not whatever is tried: the answer is for the client.
-    Settled,
+    Final,
     /// Too many calls; nothing has run.
     Throttled,
     /// What the function needs is not there yet; nothing has run.

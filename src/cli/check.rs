@@ -13,7 +13,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
-use self::{connect::Connection, credentials::Tried};
+use self::{connect::EndpointResult, credentials::CredentialCheck};
 use super::{Form, OutputForm, SettingsDirectory, load, print_json};
 use crate::{
     app::process::{Ended, cannot_start, counted, tell},
@@ -23,7 +23,7 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
-pub(super) struct Options {
+pub(super) struct CheckOptions {
     #[command(flatten)]
     directory: SettingsDirectory,
     /// Also fetch the credentials of every signing route and verify them with STS GetCallerIdentity; exit
@@ -41,14 +41,14 @@ pub(super) struct Options {
 /// Results of the checks that use the network.
 #[derive(Default)]
 struct Network {
-    credentials: Vec<Tried>,
-    connections: Vec<Connection>,
+    credentials: Vec<CredentialCheck>,
+    connections: Vec<EndpointResult>,
 }
 
 impl Network {
     /// Asks what the options say, all at the same time. A name that is being resolved does not hold up the
     /// end.
-    fn ask(options: &Options, settings: &Settings) -> io::Result<Self> {
+    fn ask(options: &CheckOptions, settings: &Settings) -> io::Result<Self> {
         if !options.credentials && !options.connect {
             return Ok(Self::default());
         }
@@ -65,7 +65,8 @@ impl Network {
     }
 
     fn is_good(&self) -> bool {
-        self.credentials.iter().all(Tried::is_good) && self.connections.iter().all(Connection::is_good)
+        self.credentials.iter().all(CredentialCheck::is_good)
+            && self.connections.iter().all(EndpointResult::is_good)
     }
 
     /// A line for each answer, and whether it is good.
@@ -76,7 +77,7 @@ impl Network {
 }
 
 /// Checks, and says what was found.
-pub(super) fn run(options: &Options) -> Ended {
+pub(super) fn run(options: &CheckOptions) -> Ended {
     let form = options.form.output;
     let settings = load(&options.directory, form)?;
     let mut warnings = settings::warnings(&settings);
@@ -105,7 +106,7 @@ pub(super) fn run(options: &Options) -> Ended {
     Ok(if network.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn summary(options: &Options, settings: &Settings) -> String {
+fn summary(options: &CheckOptions, settings: &Settings) -> String {
     let enabled = settings.routes.iter().filter(|route| route.enabled).count();
     format!(
         "{}: the settings are valid: {}, {enabled} enabled, to listen on {}",
@@ -118,8 +119,8 @@ fn summary(options: &Options, settings: &Settings) -> String {
 fn document(settings: &Settings, warnings: &[String], remarks: &[String], network: &Network) -> Value {
     let routes: Vec<Value> =
         settings.routes.iter().map(|route| json!({ "id": route.id, "enabled": route.enabled })).collect();
-    let credentials: Vec<Value> = network.credentials.iter().map(Tried::json).collect();
-    let connections: Vec<Value> = network.connections.iter().map(Connection::json).collect();
+    let credentials: Vec<Value> = network.credentials.iter().map(CredentialCheck::json).collect();
+    let connections: Vec<Value> = network.connections.iter().map(EndpointResult::json).collect();
     json!({
         "right": true,
         "listen": settings.listen.http.to_string(),

@@ -4,7 +4,7 @@
 
 use crate::explain::{
     Explanation, Refusal,
-    left_out::{LeftOut, Part},
+    left_out::{LeftOut, LeftOutPart},
     outgoing::{Outgoing, SignatureParts},
 };
 use crate::system::terminal::{Paint, aligned};
@@ -77,15 +77,15 @@ fn outbound(outgoing: &Outgoing, paint: Paint) -> Vec<String> {
 }
 
 fn left_out(outgoing: &Outgoing, paint: Paint) -> Vec<String> {
-    let rows_of = |part: Part| {
+    let rows_of = |part: LeftOutPart| {
         let of_part = outgoing.left_out.iter().filter(move |left_out| left_out.part == part);
         let rows: Vec<Vec<String>> =
             of_part.map(|LeftOut { name, why, .. }| vec![format!("  {name}"), (*why).to_owned()]).collect();
         rows
     };
     let headings = [
-        (Part::Headers, "Headers of the client that are removed or replaced"),
-        (Part::Query, "Query arguments of the client that are removed"),
+        (LeftOutPart::Headers, "Headers of the client that are removed or replaced"),
+        (LeftOutPart::Query, "Query arguments of the client that are removed"),
     ];
     let mut lines = Vec::new();
     for (part, heading) in headings {

@@ -35,11 +35,11 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream as _;
 use tokio::time::{Instant, sleep_until};
 
-use super::{dial::dial, endpoint::Endpoint, room::UpstreamRoom, stream::Stream};
+use super::{connection_limit::ConnectionLimit, dial::dial, endpoint::Endpoint, stream::Stream};
 use crate::{
     message::error::{ErrorKind, ProxyError},
     metrics::{EndpointMetrics, Metrics},
-    system::patience::poll_due,
+    system::lazy_deadline::poll_due,
 };
 
 /// Asks one endpoint, and keeps its connection for a while.
@@ -70,7 +70,7 @@ pub struct ControlLimits {
 struct Connections {
     endpoint: Arc<Endpoint>,
     metrics: Arc<EndpointMetrics>,
-    open: Arc<UpstreamRoom>,
+    open: Arc<ConnectionLimit>,
     /// Of `open`, those that are counted as idle.
     idle: Cell<u32>,
     /// A connection is being opened.

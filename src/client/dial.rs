@@ -11,7 +11,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     endpoint::{Endpoint, Secured},
-    reach::{ATTEMPT_DELAY, Tried, first_to_answer},
+    reach::{ATTEMPT_DELAY, ConnectAttempts, first_to_answer},
     stream::Stream,
     tunnel,
 };
@@ -19,7 +19,7 @@ use crate::{
     message::error::{ErrorKind, ProxyError},
     settings::HostPort,
     system::{exhausted::Exhausted, tcp_keepalive},
-    tls::failure::{self, Failure, Server},
+    tls::failure::{self, HandshakePeer, TlsFailure},
 };
 
 /// Bytes that are encrypted before they are written: with a body of 64 KiB its head goes out in one system call, which it
@@ -28,7 +28,7 @@ const AT_ONCE: usize = 128 << 10;
 
 /// A step on the way to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Step {
+pub enum DialStep {
     /// Names become addresses.
     #[default]
     Resolve,
@@ -41,12 +41,12 @@ pub enum Step {
 
 /// The step that is under way, or that failed.
 #[derive(Debug, Default)]
-pub struct Progress {
-    pub step: Step,
+pub struct DialProgress {
+    pub step: DialStep,
     /// The cure for a refusal of the proxy.
     pub cure: Option<&'static str>,
-    pub handshake: Option<Failure>,
-    tried: Tried,
+    pub handshake: Option<TlsFailure>,
+    attempts: ConnectAttempts,
 }
 
 /// Opens a connection to `endpoint` within its time limit.
@@ -55,7 +55,7 @@ pub struct Progress {
 /// No address answers, the server cannot be verified, or it took too long.
 pub async fn dial(endpoint: &Endpoint) -> Result<Stream, ProxyError> {
     let limit = endpoint.connect_timeout;
-    dial_noting(endpoint, ("connect_timeout", limit), &mut Progress::default()).await
+    dial_noting(endpoint, ("connect_timeout", limit), &mut DialProgress::default()).await
 }
 
 /// The same within another limit, with the step that it came to in `progress`.
@@ -65,25 +65,26 @@ pub async fn dial(endpoint: &Endpoint) -> Result<Stream, ProxyError> {
 pub async fn dial_noting(
     endpoint: &Endpoint,
     (limit_name, limit): (&str, Duration),
-    progress: &mut Progress,
+    progress: &mut DialProgress,
 ) -> Result<Stream, ProxyError> {
     let connected = timeout(limit, connect(endpoint, progress)).await;
     let stream = connected.unwrap_or_else(|_| {
         let through = endpoint.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}"));
         let through = through.unwrap_or_default();
-        let tried = &progress.tried;
-        let cause = format!("no connection to {endpoint}{through} within {limit_name}, {limit:?} ({tried})");
+        let attempts = &progress.attempts;
+        let cause =
+            format!("no connection to {endpoint}{through} within {limit_name}, {limit:?} ({attempts})");
         Err(ProxyError::new(ErrorKind::UpstreamTimeout, cause))
     });
     stream.map_err(ProxyError::before_sending)
 }
 
-async fn connect(endpoint: &Endpoint, progress: &mut Progress) -> Result<Stream, ProxyError> {
+async fn connect(endpoint: &Endpoint, progress: &mut DialProgress) -> Result<Stream, ProxyError> {
     let stream = match &endpoint.proxy {
         None => reach("", HostPort(&endpoint.host, endpoint.port), progress).await?,
         Some(proxy) => {
             let mut stream = reach("the proxy ", HostPort(&proxy.host, proxy.port), progress).await?;
-            progress.step = Step::Tunnel;
+            progress.step = DialStep::Tunnel;
             tunnel::open(&mut stream, proxy, endpoint, &mut progress.cure).await?;
             stream
         }
@@ -91,14 +92,18 @@ async fn connect(endpoint: &Endpoint, progress: &mut Progress) -> Result<Stream,
     match &endpoint.tls {
         None => Ok(Stream::plain(stream)),
         Some(tls) => {
-            progress.step = Step::Tls;
+            progress.step = DialStep::Tls;
             handshake(endpoint, tls, stream, &mut progress.handshake).await
         }
     }
 }
 
 /// Opens a connection to the first address that takes one.
-async fn reach(role: &str, place: HostPort<'_>, progress: &mut Progress) -> Result<TcpStream, ProxyError> {
+async fn reach(
+    role: &str,
+    place: HostPort<'_>,
+    progress: &mut DialProgress,
+) -> Result<TcpStream, ProxyError> {
     let failed = |what: &str, why: &dyn std::fmt::Display| {
         ProxyError::new(ErrorKind::UpstreamConnect, format!("{what} {role}{place}: {why}"))
     };
@@ -112,11 +117,13 @@ async fn reach(role: &str, place: HostPort<'_>, progress: &mut Progress) -> Resu
         let exhausted = Exhausted::in_error(&error).or_else(Exhausted::now);
         exhausted.map_or_else(|| failed("cannot resolve", &error), out_of_files)
     })?;
-    progress.step = Step::Connect;
-    let tried = &mut progress.tried;
-    let Some(stream) = first_to_answer(addresses.collect(), ATTEMPT_DELAY, tried).await else {
-        let exhausted = tried.errors().find_map(Exhausted::in_error);
-        return Err(exhausted.map_or_else(|| failed("cannot connect to", &tried.causes(place)), out_of_files));
+    progress.step = DialStep::Connect;
+    let attempts = &mut progress.attempts;
+    let Some(stream) = first_to_answer(addresses.collect(), ATTEMPT_DELAY, attempts).await else {
+        let exhausted = attempts.errors().find_map(Exhausted::in_error);
+        return Err(
+            exhausted.map_or_else(|| failed("cannot connect to", &attempts.causes(place)), out_of_files)
+        );
     };
     // a request is written in one piece, so waiting for more to write only costs time
     let is_set_up = stream.set_nodelay(true).and_then(|()| tcp_keepalive::enable(&stream));
@@ -128,7 +135,7 @@ async fn handshake(
     endpoint: &Endpoint,
     tls: &Secured,
     stream: TcpStream,
-    failed: &mut Option<Failure>,
+    failed: &mut Option<TlsFailure>,
 ) -> Result<Stream, ProxyError> {
     let connector = TlsConnector::from(Arc::clone(&tls.configuration));
     match connector.connect(tls.name.clone(), stream).await {
@@ -138,7 +145,7 @@ async fn handshake(
         }
         Err(error) => {
             let (name, authorities) = (tls.name.to_str(), tls.authorities.as_deref());
-            let server = Server { place: endpoint, name: &name, authorities };
+            let server = HandshakePeer { place: endpoint, name: &name, authorities };
             let failure = failed.insert(failure::of_handshake(&error, &server));
             let refusal = ProxyError::new(ErrorKind::UpstreamTls, failure.for_log());
             Err(if failure::is_about_a_certificate(&error) { refusal.lasting() } else { refusal })

@@ -31,7 +31,7 @@ use self::{
 use super::{log_tail::log_tail, response::ResponseBody};
 use crate::message::{
     error::{ErrorKind, ProxyError},
-    remark::Remark,
+    log_note::LogNote,
 };
 
 /// How long the end of the body may follow `InvokeComplete`. It usually comes at once, and with it the connection can
@@ -102,7 +102,7 @@ impl<B> Events<B> {
     }
 
     /// What the end of the function's log says, which is known once the stream is over; an error takes it along.
-    pub fn take_log_tail(&mut self) -> Option<Remark> {
+    pub fn take_log_tail(&mut self) -> Option<LogNote> {
         self.log_result.take().and_then(|encoded| log_tail(encoded.as_bytes()))
     }
 }
@@ -114,7 +114,7 @@ impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Events<B> {
             self.over = true;
             self.body = None;
         }
-        Poll::Ready(event.map_err(|error| error.with_remarks(self.take_log_tail())))
+        Poll::Ready(event.map_err(|error| error.with_notes(self.take_log_tail())))
     }
 
     /// Reads until there is an event. How the function ended is told when the body is over too, so that the
@@ -191,7 +191,7 @@ impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Stream for Events<B> {
             Ok(Event::Payload(bytes)) => Some(Ok(bytes)),
             Ok(Event::Complete) => None,
             Ok(Event::Failed(failure)) => {
-                Some(Err(ProxyError::from(failure).with_remarks(this.take_log_tail())))
+                Some(Err(ProxyError::from(failure).with_notes(this.take_log_tail())))
             }
             Err(error) => Some(Err(error)),
         })

@@ -20,7 +20,7 @@ use tokio::{
 use tokio_util::io::poll_read_buf;
 
 use super::{
-    framing::{self, Framing, Head, Malformed, Parsed},
+    framing::{self, Framing, Head, MalformedHead, Parsed},
     sending::Sending,
     stream::Stream,
 };
@@ -109,7 +109,7 @@ impl Exchange {
         loop {
             match framing::parse(&mut self.pending, self.to_head)? {
                 Parsed::Interim if self.interim == MAX_INTERIM => {
-                    return Poll::Ready(Err(Malformed::Interim(MAX_INTERIM).into()));
+                    return Poll::Ready(Err(MalformedHead::Interim(MAX_INTERIM).into()));
                 }
                 Parsed::Interim => self.interim += 1,
                 Parsed::Final(head) => {
@@ -164,7 +164,7 @@ impl Exchange {
     }
 
     /// Takes a piece of the body out of what has been received.
-    fn next_at_hand(&mut self) -> Result<Decoded, Malformed> {
+    fn next_at_hand(&mut self) -> Result<Decoded, MalformedHead> {
         match &mut self.expected {
             None | Some(Expected::Nothing | Expected::Length(0)) => Ok(Decoded::End),
             Some(Expected::Chunks(chunks)) => Ok(chunks.decode(&mut self.pending)?),

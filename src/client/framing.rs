@@ -61,7 +61,7 @@ pub enum Framing {
 
 /// Why an answer is not HTTP as it should be.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
+pub enum MalformedHead {
     /// No status line and headers.
     #[error("not an HTTP response: {0}")]
     Head(httparse::Error),
@@ -81,14 +81,14 @@ pub enum Malformed {
     Chunk(MalformedChunk),
 }
 
-impl From<MalformedChunk> for Malformed {
+impl From<MalformedChunk> for MalformedHead {
     fn from(malformed: MalformedChunk) -> Self {
         Self::Chunk(malformed)
     }
 }
 
-impl From<Malformed> for ProxyError {
-    fn from(malformed: Malformed) -> Self {
+impl From<MalformedHead> for ProxyError {
+    fn from(malformed: MalformedHead) -> Self {
         Self::new(ErrorKind::UpstreamProtocol, malformed)
     }
 }
@@ -97,7 +97,7 @@ impl From<Malformed> for ProxyError {
 ///
 /// # Errors
 /// The bytes are no answer that can be told apart from the next one.
-pub fn parse(received: &mut BytesMut, to_head: bool) -> Result<Parsed, Malformed> {
+pub fn parse(received: &mut BytesMut, to_head: bool) -> Result<Parsed, MalformedHead> {
     if received.is_empty() {
         return Ok(Parsed::Partial);
     }
@@ -109,23 +109,23 @@ pub fn parse(received: &mut BytesMut, to_head: bool) -> Result<Parsed, Malformed
         &mut headers,
     ) {
         Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) if received.len() >= MAX_HEAD => return Err(Malformed::TooLarge),
+        Ok(httparse::Status::Partial) if received.len() >= MAX_HEAD => return Err(MalformedHead::TooLarge),
         Ok(httparse::Status::Partial) => return Ok(Parsed::Partial),
-        Err(httparse::Error::TooManyHeaders) => return Err(Malformed::TooLarge),
-        Err(error) => return Err(Malformed::Head(error)),
+        Err(httparse::Error::TooManyHeaders) => return Err(MalformedHead::TooLarge),
+        Err(error) => return Err(MalformedHead::Head(error)),
     };
-    let code = response.code.ok_or(Malformed::Head(httparse::Error::Status))?;
+    let code = response.code.ok_or(MalformedHead::Head(httparse::Error::Status))?;
     match code {
         // nothing here asks for another protocol
-        101 => return Err(Malformed::Status(code)),
+        101 => return Err(MalformedHead::Status(code)),
         100..200 => {
             received.advance(length);
             return Ok(Parsed::Interim);
         }
         200..600 => {}
-        _ => return Err(Malformed::Status(code)),
+        _ => return Err(MalformedHead::Status(code)),
     }
-    let status = StatusCode::from_u16(code).map_err(|_| Malformed::Status(code))?;
+    let status = StatusCode::from_u16(code).map_err(|_| MalformedHead::Status(code))?;
     let fields = Fields::read(response.headers)?;
     let is_1_1 = response.version == Some(1);
     let framing = fields.framing(is_1_1, to_head, status)?;
@@ -142,15 +142,15 @@ pub fn parse(received: &mut BytesMut, to_head: bool) -> Result<Parsed, Malformed
 
 /// The headers as a map. Their values share one copy of the head, so that they hold no more of what was received
 /// than that.
-fn header_map(parsed: &[httparse::Header<'_>], head: &[u8]) -> Result<HeaderMap, Malformed> {
+fn header_map(parsed: &[httparse::Header<'_>], head: &[u8]) -> Result<HeaderMap, MalformedHead> {
     let shared = Bytes::copy_from_slice(head);
     let mut headers = header_maps::take();
     for header in parsed {
         let name = HeaderName::from_bytes(header.name.as_bytes())
-            .map_err(|_| Malformed::Head(httparse::Error::HeaderName))?;
+            .map_err(|_| MalformedHead::Head(httparse::Error::HeaderName))?;
         let start = header.value.as_ptr().addr() - head.as_ptr().addr();
         let value = HeaderValue::from_maybe_shared(shared.slice(start..start + header.value.len()))
-            .map_err(|_| Malformed::Head(httparse::Error::HeaderValue))?;
+            .map_err(|_| MalformedHead::Head(httparse::Error::HeaderValue))?;
         headers.append(name, value);
     }
     Ok(headers)
@@ -165,7 +165,7 @@ struct Fields {
 }
 
 impl Fields {
-    fn read(headers: &[httparse::Header<'_>]) -> Result<Self, Malformed> {
+    fn read(headers: &[httparse::Header<'_>]) -> Result<Self, MalformedHead> {
         let mut fields = Self::default();
         for header in headers {
             if header.name.eq_ignore_ascii_case("content-length") {
@@ -175,13 +175,13 @@ impl Fields {
                     .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
                     .and_then(|text| text.parse().ok())
                     .filter(|length| *length <= MAX_LENGTH)
-                    .ok_or(Malformed::Framing("a Content-Length that is not a number below 2^63"))?;
+                    .ok_or(MalformedHead::Framing("a Content-Length that is not a number below 2^63"))?;
                 if fields.content_length.replace(length).is_some() {
-                    return Err(Malformed::Framing("two Content-Length headers"));
+                    return Err(MalformedHead::Framing("two Content-Length headers"));
                 }
             } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
                 if fields.chunked || !header.value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
-                    return Err(Malformed::Framing("a Transfer-Encoding other than chunked"));
+                    return Err(MalformedHead::Framing("a Transfer-Encoding other than chunked"));
                 }
                 fields.chunked = true;
             } else if header.name.eq_ignore_ascii_case("connection") {
@@ -193,11 +193,11 @@ impl Fields {
     }
 
     /// RFC 9112, 6.3.
-    fn framing(&self, is_1_1: bool, to_head: bool, status: StatusCode) -> Result<Framing, Malformed> {
+    fn framing(&self, is_1_1: bool, to_head: bool, status: StatusCode) -> Result<Framing, MalformedHead> {
         let is_bodyless = to_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         match (self.chunked, self.content_length) {
-            (true, Some(_)) => Err(Malformed::Framing("both Content-Length and Transfer-Encoding")),
-            (true, None) if !is_1_1 => Err(Malformed::Framing("Transfer-Encoding in HTTP/1.0")),
+            (true, Some(_)) => Err(MalformedHead::Framing("both Content-Length and Transfer-Encoding")),
+            (true, None) if !is_1_1 => Err(MalformedHead::Framing("Transfer-Encoding in HTTP/1.0")),
             _ if is_bodyless => Ok(Framing::Empty),
             (true, None) => Ok(Framing::Chunked),
             (false, Some(0)) => Ok(Framing::Empty),
@@ -213,7 +213,7 @@ mod tests {
 
     use super::*;
 
-    fn parsed(text: impl AsRef<[u8]>, to_head: bool) -> Result<Parsed, Malformed> {
+    fn parsed(text: impl AsRef<[u8]>, to_head: bool) -> Result<Parsed, MalformedHead> {
         parse(&mut BytesMut::from(text.as_ref()), to_head)
     }
 
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn malformed(text: impl AsRef<[u8]>) -> Malformed {
+    fn malformed(text: impl AsRef<[u8]>) -> MalformedHead {
         parsed(text, false).expect_err("it is malformed")
     }
 
@@ -235,7 +235,7 @@ mod tests {
         let head = |length: u64| format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
         assert!(matches!(parsed(head(MAX_LENGTH), true), Ok(Parsed::Final(_))));
         for to_head in [false, true] {
-            assert!(matches!(parsed(head(MAX_LENGTH + 1), to_head), Err(Malformed::Framing(_))));
+            assert!(matches!(parsed(head(MAX_LENGTH + 1), to_head), Err(MalformedHead::Framing(_))));
         }
     }
 
@@ -274,7 +274,7 @@ mod tests {
         assert!(matches!(parse(&mut received, false), Ok(Parsed::Interim)));
         assert!(matches!(parse(&mut received, false), Ok(Parsed::Final(_))));
         assert_eq!(received, &b"body"[..]);
-        assert_eq!(malformed("HTTP/1.1 101 Switching\r\n\r\n"), Malformed::Status(101));
+        assert_eq!(malformed("HTTP/1.1 101 Switching\r\n\r\n"), MalformedHead::Status(101));
     }
 
     #[test]
@@ -303,20 +303,20 @@ mod tests {
             "transfer-encoding: chunked\r\ntransfer-encoding: chunked",
         ] {
             let text = format!("HTTP/1.1 200 OK\r\n{headers}\r\n\r\n");
-            assert!(matches!(malformed(&text), Malformed::Framing(_)), "{headers}");
+            assert!(matches!(malformed(&text), MalformedHead::Framing(_)), "{headers}");
         }
         let old = "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-        assert!(matches!(malformed(old), Malformed::Framing(_)));
+        assert!(matches!(malformed(old), MalformedHead::Framing(_)));
     }
 
     #[test]
     fn garbage_and_endless_heads_are_malformed() {
-        assert!(matches!(malformed("SSH-2.0-OpenSSH\r\n"), Malformed::Head(_)));
-        assert!(matches!(malformed(b"\x15\x03\x01\x00\x02\x02\x28"), Malformed::Head(_)));
+        assert!(matches!(malformed("SSH-2.0-OpenSSH\r\n"), MalformedHead::Head(_)));
+        assert!(matches!(malformed(b"\x15\x03\x01\x00\x02\x02\x28"), MalformedHead::Head(_)));
         let endless = format!("HTTP/1.1 200 OK\r\nx: {}", "x".repeat(MAX_HEAD));
-        assert_eq!(malformed(&endless), Malformed::TooLarge);
+        assert_eq!(malformed(&endless), MalformedHead::TooLarge);
         let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(MAX_HEADERS + 1));
-        assert_eq!(malformed(&many), Malformed::TooLarge);
+        assert_eq!(malformed(&many), MalformedHead::TooLarge);
     }
 
     fn lines() -> impl Strategy<Value = Vec<(String, String)>> {

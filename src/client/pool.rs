@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{dial::dial, endpoint::Endpoint, exchange::Exchange, room::UpstreamRoom, stream::Stream};
+use super::{
+    connection_limit::ConnectionLimit, dial::dial, endpoint::Endpoint, exchange::Exchange, stream::Stream,
+};
 use crate::{
     message::error::ProxyError,
     metrics::EndpointMetrics,
@@ -32,7 +34,7 @@ pub struct Pool {
     pub endpoint: Arc<Endpoint>,
     /// What is counted of them.
     pub metrics: Arc<EndpointMetrics>,
-    room: Arc<UpstreamRoom>,
+    limit: Arc<ConnectionLimit>,
     idle: RefCell<Vec<Idle>>,
     watched: Cell<bool>,
 }
@@ -44,10 +46,14 @@ struct Idle {
 }
 
 impl Pool {
-    /// An empty pool, whose connections are counted in `room`.
-    pub fn new(endpoint: Arc<Endpoint>, metrics: Arc<EndpointMetrics>, room: Arc<UpstreamRoom>) -> Rc<Self> {
+    /// An empty pool, whose connections are counted in `limit`.
+    pub fn new(
+        endpoint: Arc<Endpoint>,
+        metrics: Arc<EndpointMetrics>,
+        limit: Arc<ConnectionLimit>,
+    ) -> Rc<Self> {
         let (idle, watched) = (RefCell::default(), Cell::new(false));
-        Rc::new(Self { endpoint, metrics, room, idle, watched })
+        Rc::new(Self { endpoint, metrics, limit, idle, watched })
     }
 
     /// The connection that was used last, if one is still open.
@@ -74,7 +80,7 @@ impl Pool {
     /// There is none to be had.
     pub async fn open(&self) -> Result<Stream, ProxyError> {
         // counted while it opens: it has a socket then
-        let place = self.room.enter();
+        let place = self.limit.enter();
         let opened = dial(&self.endpoint).await.map(|stream| stream.counted(place));
         let count = if opened.is_ok() { &self.metrics.opened } else { &self.metrics.failed };
         count.add(1);
@@ -129,7 +135,7 @@ impl Pool {
             fault_points::pass("pool");
             self.let_go(Instant::now());
             // a worker that needed one more had none of its own to close
-            while self.room.is_exceeded() && !self.is_empty() {
+            while self.limit.is_exceeded() && !self.is_empty() {
                 self.close_oldest();
             }
         }

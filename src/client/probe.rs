@@ -13,13 +13,13 @@ use tokio::{
 };
 
 use super::{
-    dial::{Progress, Step, dial_noting},
+    dial::{DialProgress, DialStep, dial_noting},
     endpoint::Endpoint,
     stream::Stream,
 };
 use crate::{
     message::error::{ErrorKind, ProxyError},
-    tls::failure::{self, Cure, Failure},
+    tls::failure::{self, Cure, TlsFailure},
 };
 
 /// For all of them together.
@@ -44,7 +44,7 @@ pub struct Probed {
 pub struct Unreached {
     pub step: &'static str,
     /// The cause, without any secret, and the operator's next step.
-    pub failure: Failure,
+    pub failure: TlsFailure,
 }
 
 /// Probes every endpoint, all at the same time and within five seconds; the outcomes are in the same order.
@@ -79,14 +79,14 @@ async fn probe(endpoint: &Endpoint) -> Result<Probed, Unreached> {
     } else {
         ("the time of `check --connect`", EACH)
     };
-    let mut progress = Progress::default();
+    let mut progress = DialProgress::default();
     let begun = Instant::now();
     match dial_noting(endpoint, limit, &mut progress).await {
         Err(error) => Err(Unreached::by(&error, progress)),
         Ok(stream) => {
             let elapsed = begun.elapsed();
             match refusal(endpoint, stream).await {
-                Some(failure) => Err(Unreached { step: name(Step::Tls), failure }),
+                Some(failure) => Err(Unreached { step: name(DialStep::Tls), failure }),
                 None => Ok(Probed { elapsed }),
             }
         }
@@ -94,65 +94,65 @@ async fn probe(endpoint: &Endpoint) -> Result<Probed, Unreached> {
 }
 
 /// The server's word against the client's certificate, if it comes after the handshake.
-async fn refusal(endpoint: &Endpoint, mut stream: Stream) -> Option<Failure> {
+async fn refusal(endpoint: &Endpoint, mut stream: Stream) -> Option<TlsFailure> {
     endpoint.tls.as_ref()?;
     let read: io::Result<usize> = timeout(REFUSAL, stream.read(&mut [0])).await.ok()?;
     let failure = failure::of_session(&read.err()?)?;
-    Some(Failure { problem: format!("{endpoint}: {}", failure.problem), ..failure })
+    Some(TlsFailure { problem: format!("{endpoint}: {}", failure.problem), ..failure })
 }
 
 impl Unreached {
-    fn by(error: &ProxyError, progress: Progress) -> Self {
+    fn by(error: &ProxyError, progress: DialProgress) -> Self {
         let is_late = error.kind == ErrorKind::UpstreamTimeout;
         let failure = progress.handshake.unwrap_or_else(|| {
             let cure = progress.cure.or_else(|| general_cure(progress.step, is_late));
-            Failure { problem: error.causes(), cure: cure.map(Cure::of_check) }
+            TlsFailure { problem: error.causes(), cure: cure.map(Cure::of_check) }
         });
         Self { step: name(progress.step), failure }
     }
 
     fn for_want_of_time(endpoint: &Endpoint) -> Self {
         let problem = format!("no connection to {endpoint} within the time of `check --connect`, {WHOLE:?}");
-        let cure = general_cure(Step::Connect, true).map(Cure::of_check);
-        Self { step: name(Step::Connect), failure: Failure { problem, cure } }
+        let cure = general_cure(DialStep::Connect, true).map(Cure::of_check);
+        Self { step: name(DialStep::Connect), failure: TlsFailure { problem, cure } }
     }
 }
 
-fn name(step: Step) -> &'static str {
+fn name(step: DialStep) -> &'static str {
     match step {
-        Step::Resolve => "resolve",
-        Step::Connect => "connect",
-        Step::Tunnel => "proxy",
-        Step::Tls => "tls",
+        DialStep::Resolve => "resolve",
+        DialStep::Connect => "connect",
+        DialStep::Tunnel => "proxy",
+        DialStep::Tls => "tls",
     }
 }
 
 /// The cure for a step that failed, or that did not end in time.
-fn general_cure(step: Step, is_late: bool) -> Option<&'static str> {
+fn general_cure(step: DialStep, is_late: bool) -> Option<&'static str> {
     Some(match (step, is_late) {
-        (Step::Resolve, false) => {
+        (DialStep::Resolve, false) => {
             "Correct the name, or see that this machine's DNS knows it: names of private APIs are known \
              only inside their VPC"
         }
-        (Step::Resolve, true) => {
+        (DialStep::Resolve, true) => {
             "This machine's DNS does not answer: in Kubernetes look at a NetworkPolicy towards it"
         }
-        (Step::Connect, false) => {
+        (DialStep::Connect, false) => {
             "See that host and port are right and that something listens there, then that routes and \
              firewalls let this machine out"
         }
-        (Step::Connect, true) => {
+        (DialStep::Connect, true) => {
             "Packets are dropped on the way: look at security groups, network ACLs, NAT, NetworkPolicies \
              and, for a private API, at its VPC endpoint"
         }
-        (Step::Tunnel, _) => {
+        (DialStep::Tunnel, _) => {
             "See that proxy_url is that of an HTTP proxy, and that it reaches this host and port"
         }
-        (Step::Tls, true) => {
+        (DialStep::Tls, true) => {
             "Something takes connections there and does not answer in TLS: see that host and port are right, \
              and that no firewall on the way holds TLS up"
         }
         // the sentence about the handshake has it
-        (Step::Tls, false) => return None,
+        (DialStep::Tls, false) => return None,
     })
 }

@@ -27,7 +27,7 @@ const MAX_NAMED: usize = 8;
 
 /// The addresses tried so far and what came of it, for the error that tells.
 #[derive(Debug, Default)]
-pub struct Tried(Vec<(SocketAddr, Outcome)>);
+pub struct ConnectAttempts(Vec<(SocketAddr, Outcome)>);
 
 #[derive(Debug)]
 enum Outcome {
@@ -36,7 +36,7 @@ enum Outcome {
     Failed(io::Error),
 }
 
-impl fmt::Display for Tried {
+impl fmt::Display for ConnectAttempts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
             return f.write_str("no address");
@@ -68,7 +68,7 @@ fn reason(error: &io::Error) -> String {
     text
 }
 
-impl Tried {
+impl ConnectAttempts {
     /// Why no address took a connection to `place`; an address that `place` itself is, is not named again.
     pub fn causes(&self, place: HostPort<'_>) -> String {
         match &*self.0 {
@@ -97,7 +97,7 @@ struct Attempt {
 pub async fn first_to_answer(
     addresses: Vec<SocketAddr>,
     delay: Duration,
-    tried: &mut Tried,
+    attempts: &mut ConnectAttempts,
 ) -> Option<TcpStream> {
     let mut waiting = interleaved(addresses).into_iter();
     let mut under_way = Vec::new();
@@ -105,7 +105,7 @@ pub async fn first_to_answer(
     poll_fn(|context| {
         loop {
             let before = under_way.len();
-            if let Some(stream) = poll_attempts(&mut under_way, tried, context) {
+            if let Some(stream) = poll_attempts(&mut under_way, attempts, context) {
                 return Poll::Ready(Some(stream));
             }
             let has_failed = under_way.len() < before;
@@ -113,8 +113,8 @@ pub async fn first_to_answer(
                 && (under_way.is_empty() || has_failed || alone.as_mut().poll(context).is_ready())
                 && let Some(address) = waiting.next()
             {
-                let place = tried.0.len();
-                tried.0.push((address, Outcome::Unknown));
+                let place = attempts.0.len();
+                attempts.0.push((address, Outcome::Unknown));
                 under_way.push(Attempt { place, connecting: Box::pin(TcpStream::connect(address)) });
                 alone.as_mut().reset(Instant::now() + delay);
             } else if under_way.is_empty() {
@@ -130,7 +130,7 @@ pub async fn first_to_answer(
 /// Gives the connection that is there, and takes out the attempts that have failed.
 fn poll_attempts(
     under_way: &mut Vec<Attempt>,
-    tried: &mut Tried,
+    attempts: &mut ConnectAttempts,
     context: &mut Context<'_>,
 ) -> Option<TcpStream> {
     let mut connected = None;
@@ -143,7 +143,7 @@ fn poll_attempts(
             }
             Poll::Ready(Err(error)) => Outcome::Failed(error),
         };
-        if let Some((_, known)) = tried.0.get_mut(*place) {
+        if let Some((_, known)) = attempts.0.get_mut(*place) {
             *known = outcome;
         }
         false
@@ -210,19 +210,19 @@ mod tests {
     #[test]
     fn an_address_that_refuses_is_followed_by_the_next_at_once() {
         let ((good, _listener), bad) = (open(), [closed(), closed()]);
-        let mut tried = Tried::default();
-        let stream = run(first_to_answer([&bad[..], &[good]].concat(), NEVER, &mut tried)).unwrap();
+        let mut attempts = ConnectAttempts::default();
+        let stream = run(first_to_answer([&bad[..], &[good]].concat(), NEVER, &mut attempts)).unwrap();
         assert_eq!(stream.peer_addr().unwrap(), good);
     }
 
     #[test]
     fn an_address_that_does_not_answer_is_overtaken_by_the_next() {
         let ((good, _listener), (stuck, _full)) = (open(), silent());
-        let mut tried = Tried::default();
-        let stream = run(first_to_answer(vec![stuck, stuck, good], AT_ONCE, &mut tried)).unwrap();
+        let mut attempts = ConnectAttempts::default();
+        let stream = run(first_to_answer(vec![stuck, stuck, good], AT_ONCE, &mut attempts)).unwrap();
         assert_eq!(stream.peer_addr().unwrap(), good);
         assert_eq!(
-            tried.to_string(),
+            attempts.to_string(),
             format!("{stuck}: no answer yet, {stuck}: no answer yet, {good}: connected")
         );
     }
@@ -230,13 +230,13 @@ mod tests {
     #[test]
     fn the_first_address_is_alone_for_the_delay() {
         let ((good, _listener), (stuck, _full)) = (open(), silent());
-        let mut tried = Tried::default();
+        let mut attempts = ConnectAttempts::default();
         let start = Instant::now();
-        run(first_to_answer(vec![stuck, good], Duration::from_millis(80), &mut tried)).unwrap();
+        run(first_to_answer(vec![stuck, good], Duration::from_millis(80), &mut attempts)).unwrap();
         assert!(start.elapsed() >= Duration::from_millis(80));
         let late = run(async {
-            let mut tried = Tried::default();
-            let attempt = first_to_answer(vec![stuck, good], NEVER, &mut tried);
+            let mut attempts = ConnectAttempts::default();
+            let attempt = first_to_answer(vec![stuck, good], NEVER, &mut attempts);
             timeout(Duration::from_millis(50), attempt).await
         });
         assert!(late.is_err());
@@ -245,17 +245,17 @@ mod tests {
     #[test]
     fn every_address_and_its_failure_are_told_in_bounded_number() {
         let (first, second) = (closed(), closed());
-        let mut tried = Tried::default();
-        assert!(run(first_to_answer(vec![first, second], NEVER, &mut tried)).is_none());
-        let told = tried.to_string();
+        let mut attempts = ConnectAttempts::default();
+        assert!(run(first_to_answer(vec![first, second], NEVER, &mut attempts)).is_none());
+        let told = attempts.to_string();
         assert!(told.starts_with(&format!("{first}: connection refused")), "{told}");
         assert!(told.contains(&format!(", {second}: connection refused")), "{told}");
-        let mut tried = Tried::default();
-        assert!(run(first_to_answer(vec![first; 20], NEVER, &mut tried)).is_none());
-        assert!(tried.to_string().ends_with(", and 12 more"), "{tried}");
-        let mut tried = Tried::default();
-        assert!(run(first_to_answer(Vec::new(), NEVER, &mut tried)).is_none());
-        assert_eq!(tried.to_string(), "no address");
+        let mut attempts = ConnectAttempts::default();
+        assert!(run(first_to_answer(vec![first; 20], NEVER, &mut attempts)).is_none());
+        assert!(attempts.to_string().ends_with(", and 12 more"), "{attempts}");
+        let mut attempts = ConnectAttempts::default();
+        assert!(run(first_to_answer(Vec::new(), NEVER, &mut attempts)).is_none());
+        assert_eq!(attempts.to_string(), "no address");
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl UpstreamReply {
 
     /// Reads the beginning of the body, for an answer whose status says more than that: what is missing, because there
     /// is more of it or because it broke off, does not matter.
-    pub async fn excerpt(mut self, limit: u64) -> Self {
+    pub async fn truncated(mut self, limit: u64) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         if let ReplyBody::Stream(stream) = &mut self.body {
             let mut beginning = Gathered::default();

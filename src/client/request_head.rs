@@ -29,7 +29,7 @@ const REST: usize = 384;
 /// The target cannot stand in a request line.
 pub fn encode(
     request: &OutboundRequest,
-    proof: Option<&SigningHeaders>,
+    signing_headers: Option<&SigningHeaders>,
     keep: bool,
 ) -> Result<Bytes, ProxyError> {
     let OutboundRequest { method, path_and_query, headers, body, .. } = request;
@@ -44,11 +44,11 @@ pub fn encode(
     if let Some(host) = headers.get(header::HOST) {
         put_line(&mut head, &header::HOST, host.as_bytes());
     }
-    let is_replaced = |name| proof.is_some() && SigningHeaders::replace(name);
+    let is_replaced = |name| signing_headers.is_some() && SigningHeaders::replace(name);
     for (name, value) in headers.iter().filter(|(name, _)| !is_written_here(name) && !is_replaced(name)) {
         put_line(&mut head, name, value.as_bytes());
     }
-    for (name, value) in proof.into_iter().flat_map(SigningHeaders::lines) {
+    for (name, value) in signing_headers.into_iter().flat_map(SigningHeaders::lines) {
         put_line(&mut head, &name, value);
     }
     if let Some(length) = content_length(method, body) {

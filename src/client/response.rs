@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::{exchange::Exchange, pool::Pool};
 use crate::{
     message::error::{ErrorKind, ProxyError},
-    system::patience::Patience,
+    system::lazy_deadline::LazyDeadline,
 };
 
 /// A body on its way from AWS. Dropping it before its end closes the connection.
@@ -25,7 +25,7 @@ pub struct ResponseBody {
     exchange: Option<(Box<Exchange>, Rc<Pool>)>,
     length: Option<u64>,
     idle_limit: Duration,
-    idle: Patience,
+    idle: LazyDeadline,
     /// Since when it does, if it does.
     waiting_since: Option<Instant>,
 }
@@ -47,7 +47,7 @@ impl ResponseBody {
             exchange: Some((exchange, pool)),
             length,
             idle_limit,
-            idle: Patience::default(),
+            idle: LazyDeadline::default(),
             waiting_since: None,
         }
     }

@@ -14,14 +14,14 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
-use super::room::Place;
+use super::connection_limit::ConnectionPermit;
 
 #[derive(Debug)]
 pub struct Stream {
     /// HTTP, or HTTPS, whose session is large and would bloat the other.
     socket: Either<TcpStream, Box<TlsStream<TcpStream>>>,
     /// Its place among the connections to AWS, if it is counted there.
-    _place: Option<Place>,
+    _place: Option<ConnectionPermit>,
 }
 
 impl Stream {
@@ -35,7 +35,7 @@ impl Stream {
 
     /// The same connection, counted until it closes.
     #[must_use]
-    pub fn counted(self, place: Place) -> Self {
+    pub fn counted(self, place: ConnectionPermit) -> Self {
         Self { _place: Some(place), ..self }
     }
 

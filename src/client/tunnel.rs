@@ -24,7 +24,7 @@ const PIECE: usize = 1 << 10;
 
 /// Why there is no tunnel.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+enum ProxyRefusal {
     /// The proxy says no.
     #[error("status {0}")]
     Status(u16),
@@ -39,13 +39,13 @@ enum Refusal {
     Io(io::Error),
 }
 
-impl From<io::Error> for Refusal {
+impl From<io::Error> for ProxyRefusal {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
 }
 
-impl Refusal {
+impl ProxyRefusal {
     /// The operator's next step.
     fn cure(&self) -> &'static str {
         match self {
@@ -80,7 +80,11 @@ pub async fn open(
     })
 }
 
-async fn negotiate(stream: &mut TcpStream, proxy: &ForwardProxy, endpoint: &Endpoint) -> Result<(), Refusal> {
+async fn negotiate(
+    stream: &mut TcpStream,
+    proxy: &ForwardProxy,
+    endpoint: &Endpoint,
+) -> Result<(), ProxyRefusal> {
     let mut request = format!("CONNECT {endpoint} HTTP/1.1\r\nHost: {endpoint}\r\n").into_bytes();
     if let Some(value) = &proxy.authorization {
         request.extend_from_slice(b"Proxy-Authorization: ");
@@ -94,20 +98,20 @@ async fn negotiate(stream: &mut TcpStream, proxy: &ForwardProxy, endpoint: &Endp
             // an interim answer; nobody asked for another protocol
             100 | 102..=199 => {}
             200..=299 => return Ok(()),
-            status => return Err(Refusal::Status(status)),
+            status => return Err(ProxyRefusal::Status(status)),
         }
     }
 }
 
 /// Reads one head and not a byte more: what follows is the target's. Lengths in it mean nothing when the answer
 /// is yes, and nothing is read after any other.
-async fn read_status(stream: &mut TcpStream) -> Result<u16, Refusal> {
+async fn read_status(stream: &mut TcpStream) -> Result<u16, ProxyRefusal> {
     let mut head = Vec::with_capacity(PIECE);
     loop {
         let before = head.len();
         head.resize((before + PIECE).min(MAX_HEAD), 0);
         if head.len() == before {
-            return Err(Refusal::TooLarge);
+            return Err(ProxyRefusal::TooLarge);
         }
         let seen = stream.peek(&mut head[before..]).await?;
         if seen == 0 {
@@ -124,16 +128,16 @@ async fn read_status(stream: &mut TcpStream) -> Result<u16, Refusal> {
 }
 
 /// The status and the length of a head, once it is complete.
-fn parse(bytes: &[u8]) -> Result<Option<(u16, usize)>, Refusal> {
+fn parse(bytes: &[u8]) -> Result<Option<(u16, usize)>, ProxyRefusal> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     match response.parse(bytes) {
         Ok(httparse::Status::Complete(length)) => {
-            let code = response.code.ok_or(Refusal::Head(httparse::Error::Status))?;
+            let code = response.code.ok_or(ProxyRefusal::Head(httparse::Error::Status))?;
             Ok(Some((code, length)))
         }
         Ok(httparse::Status::Partial) => Ok(None),
-        Err(error) => Err(Refusal::Head(error)),
+        Err(error) => Err(ProxyRefusal::Head(error)),
     }
 }
 

@@ -15,22 +15,22 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::way::Way;
-use crate::settings::{EndpointVariant, MetadataProtocol, Origin, Role, Source};
+use super::aws_transport::AwsTransport;
+use crate::settings::{CredentialProvider, CredentialSettings, EndpointVariant, MetadataProtocol, Role};
 use crate::tls::Configurations;
 
 /// A way without a proxy.
-pub fn way() -> Way {
-    Way { tls: Configurations::default().get(false, None, None).unwrap(), proxy: None }
+pub fn transport() -> AwsTransport {
+    AwsTransport { tls: Configurations::default().get(false, None, None).unwrap(), proxy: None }
 }
 
 /// A server on a port of its own.
-pub struct Server {
+pub struct FakeServer {
     pub address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
-impl Server {
+impl FakeServer {
     /// Answers each request with what `answer` makes of it; with nothing, and stays silent, if that is empty.
     pub async fn start(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -89,9 +89,9 @@ pub fn ok(body: &str) -> String {
 }
 
 /// STS: keys that live for an hour, `ASIA1` at the first request, and so on.
-pub async fn sts() -> Server {
+pub async fn sts() -> FakeServer {
     let count = AtomicU32::new(0);
-    Server::start(move |request| {
+    FakeServer::start(move |request| {
         let number = count.fetch_add(1, Ordering::SeqCst) + 1;
         ok(&sts_answer(request, number, SystemTime::now() + Duration::from_hours(1)))
     })
@@ -122,9 +122,9 @@ pub fn sts_answer(request: &str, number: u32, expiry: SystemTime) -> String {
 }
 
 /// Keys of the settings, exchanged for a role's at `sts`.
-pub fn role_source(sts: &Server) -> Source {
-    Source {
-        origin: Origin::Keys(Credentials::new("AKIDBASE", "hush-base", None, None, "settings")),
+pub fn role_source(sts: &FakeServer) -> CredentialSettings {
+    CredentialSettings {
+        origin: CredentialProvider::Keys(Credentials::new("AKIDBASE", "hush-base", None, None, "settings")),
         role: Some(Role {
             arn: "arn:aws:iam::123456789012:role/r".to_owned(),
             session_name: "shop/orders".to_owned(),

@@ -10,17 +10,17 @@ use aws_credential_types::{Credentials, provider::future::ProvideCredentials};
 use aws_types::os_shim_internal::Env;
 
 use super::{
+    aws_transport::AwsTransport,
     chain::{self, Choice, Environment, Profile, Surroundings},
     identity::CallerUnknown,
     instance_keys::InstanceKeys,
     mounted, shared_files, source_name,
-    status::Caller,
+    status::CallerIdentity,
     sts::{ENDPOINT_VARIABLES, Fetched, Sts, causes},
-    way::Way,
 };
 use crate::{
     client::Endpoint,
-    settings::{Origin, Role, Source},
+    settings::{CredentialProvider, CredentialSettings, Role},
     system::file_stamps::Stamps,
 };
 
@@ -31,7 +31,10 @@ pub trait Fetch: Send + Sync + 'static {
     /// The keys, or why there are none.
     fn fetch(&self) -> impl Future<Output = Result<Fetched, String>> + Send;
     /// Asks STS for the owner of these keys.
-    fn caller(&self, credentials: Credentials) -> impl Future<Output = Result<Caller, CallerUnknown>> + Send;
+    fn caller(
+        &self,
+        credentials: Credentials,
+    ) -> impl Future<Output = Result<CallerIdentity, CallerUnknown>> + Send;
     /// The state of the files that the keys came from; `None` if they came from elsewhere.
     fn stamps(&self) -> Option<Stamps>;
 }
@@ -40,13 +43,13 @@ pub trait Fetch: Send + Sync + 'static {
 ///
 /// # Errors
 /// What is configured cannot be read, or nothing is.
-pub async fn choice(source: &Source, environment: &Env) -> Result<Choice, String> {
+pub async fn choice(source: &CredentialSettings, environment: &Env) -> Result<Choice, String> {
     match &source.origin {
         // a route's own keys come as they are, and so do those of the environment
-        Origin::Keys(keys) => Ok(Box::new(Environment(keys.clone()))),
-        Origin::Mounted(keys) => Ok(Box::new(Environment(mounted::read(keys)?))),
-        Origin::Profile(name) => Ok(Box::new(Profile(name.clone()))),
-        Origin::Chain => {
+        CredentialProvider::Keys(keys) => Ok(Box::new(Environment(keys.clone()))),
+        CredentialProvider::Mounted(keys) => Ok(Box::new(Environment(mounted::read(keys)?))),
+        CredentialProvider::Profile(name) => Ok(Box::new(Profile(name.clone()))),
+        CredentialProvider::Chain => {
             let has_default_profile = shared_files::have_default_profile(environment).await;
             let environment = |name: &str| environment.get(name).ok();
             let metadata = source.metadata;
@@ -55,21 +58,21 @@ pub async fn choice(source: &Source, environment: &Env) -> Result<Choice, String
     }
 }
 
-/// Keys from AWS, as a [`Source`] describes them.
+/// Keys from AWS, as a [`CredentialSettings`] describes them.
 #[derive(Debug)]
 pub struct Aws {
-    pub(super) source: Source,
+    pub(super) source: CredentialSettings,
     pub(super) environment: Env,
-    pub(super) way: Way,
+    pub(super) transport: AwsTransport,
     pub(super) sts: Sts,
     pub(super) instance_keys: InstanceKeys,
 }
 
 impl Aws {
     /// The keys of `source`, in the process's environment.
-    pub fn new(source: Source, way: Way) -> Self {
-        let sts = Sts::new(&source, way.clone());
-        Self { source, environment: Env::real(), way, sts, instance_keys: InstanceKeys::default() }
+    pub fn new(source: CredentialSettings, transport: AwsTransport) -> Self {
+        let sts = Sts::new(&source, transport.clone());
+        Self { source, environment: Env::real(), transport, sts, instance_keys: InstanceKeys::default() }
     }
 
     /// What is configured now.
@@ -90,7 +93,7 @@ impl Aws {
         self.refuse_empty_endpoint()?;
         let url = self.sts.url().await?;
         let uri = url.parse().map_err(|_| format!("{url} is no URL"))?;
-        self.way.endpoint(&uri).map(Some)
+        self.transport.endpoint(&uri).map(Some)
     }
 
     pub(super) fn variable(&self, name: &str) -> Option<String> {
@@ -129,7 +132,7 @@ impl Aws {
             .with_behavior_version(Some(BehaviorVersion::latest()))
             .with_use_fips(Some(self.source.variant.fips))
             .with_use_dual_stack(Some(self.source.variant.dual_stack))
-            .with_http_client(self.way.client())
+            .with_http_client(self.transport.client())
     }
 }
 
@@ -153,17 +156,19 @@ impl Fetch for Aws {
         }
     }
 
-    async fn caller(&self, credentials: Credentials) -> Result<Caller, CallerUnknown> {
+    async fn caller(&self, credentials: Credentials) -> Result<CallerIdentity, CallerUnknown> {
         self.refuse_empty_endpoint().map_err(|reason| CallerUnknown::unasked(&reason))?;
         self.sts.caller(credentials).await
     }
 
     fn stamps(&self) -> Option<Stamps> {
         match &self.source.origin {
-            Origin::Keys(_) => None,
-            Origin::Mounted(keys) => Some(Stamps::of(mounted::files(keys).cloned())),
+            CredentialProvider::Keys(_) => None,
+            CredentialProvider::Mounted(keys) => Some(Stamps::of(mounted::files(keys).cloned())),
             // a file that appears may change what the chain chooses
-            Origin::Profile(_) | Origin::Chain => Some(shared_files::stamps(&self.environment)),
+            CredentialProvider::Profile(_) | CredentialProvider::Chain => {
+                Some(shared_files::stamps(&self.environment))
+            }
         }
     }
 }
@@ -173,17 +178,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::credentials::fakes::{Server, ok, role_source, sts, way};
+    use crate::credentials::fakes::{FakeServer, ok, role_source, sts, transport};
     use crate::settings::MetadataProtocol;
 
-    fn chain(server: &Server, variables: &[(&str, &str)]) -> Aws {
-        let source = Source {
-            origin: Origin::Chain,
+    fn chain(server: &FakeServer, variables: &[(&str, &str)]) -> Aws {
+        let source = CredentialSettings {
+            origin: CredentialProvider::Chain,
             role: None,
             metadata: MetadataProtocol::V1,
             ..role_source(server)
         };
-        Aws { environment: Env::from_slice(variables), ..Aws::new(source, way()) }
+        Aws { environment: Env::from_slice(variables), ..Aws::new(source, transport()) }
     }
 
     #[actix_rt::test]
@@ -228,7 +233,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn the_first_metadata_protocol_is_there_on_request() {
-        let server = Server::start(|request| {
+        let server = FakeServer::start(|request| {
             ok(if request.starts_with("GET /latest/meta-data/iam/security-credentials/ ") {
                 "role"
             } else {
@@ -263,8 +268,11 @@ mod tests {
     async fn a_profile_that_is_nowhere_is_told_with_the_files_that_were_looked_at() {
         let home = tempfile::tempdir().unwrap();
         let at = home.path().display().to_string();
-        let source = Source { origin: Origin::Profile("nosuch".into()), ..chain(&sts().await, &[]).source };
-        let aws = Aws { environment: Env::from_slice(&[("HOME", &at)]), ..Aws::new(source, way()) };
+        let source = CredentialSettings {
+            origin: CredentialProvider::Profile("nosuch".into()),
+            ..chain(&sts().await, &[]).source
+        };
+        let aws = Aws { environment: Env::from_slice(&[("HOME", &at)]), ..Aws::new(source, transport()) };
         assert_eq!(
             aws.fetch().await.unwrap_err(),
             format!(
@@ -275,13 +283,14 @@ mod tests {
     }
 
     /// A profile of a config file.
-    async fn of_profile(name: &str, config: &str) -> (tempfile::TempDir, Server, Aws) {
+    async fn of_profile(name: &str, config: &str) -> (tempfile::TempDir, FakeServer, Aws) {
         let (home, server) = (tempfile::tempdir().unwrap(), sts().await);
         let file = home.path().join("config");
         std::fs::write(&file, config).unwrap();
         let variables = [("AWS_CONFIG_FILE", file.to_str().unwrap())];
         let aws = Aws { environment: Env::from_slice(&variables), ..chain(&server, &[]) };
-        let source = Source { origin: Origin::Profile(name.into()), ..aws.source.clone() };
+        let source =
+            CredentialSettings { origin: CredentialProvider::Profile(name.into()), ..aws.source.clone() };
         (home, server, Aws { source, ..aws })
     }
 
@@ -321,9 +330,9 @@ mod tests {
     }
 
     /// A metadata service that gives keys with this expiry at the first request for them, and 500 afterwards.
-    async fn metadata_once(expiry: &'static str) -> Server {
+    async fn metadata_once(expiry: &'static str) -> FakeServer {
         let given = std::sync::atomic::AtomicBool::new(false);
-        Server::start(move |request| {
+        FakeServer::start(move |request| {
             if request.starts_with("GET /latest/meta-data/iam/security-credentials/ ") {
                 return ok("node");
             }
@@ -353,7 +362,7 @@ mod tests {
             for aws in [of_chain, of_profile] {
                 let service = metadata_once(expiry).await;
                 let endpoint = format!("http://{}", service.address);
-                let is_profile = matches!(aws.source.origin, Origin::Profile(_));
+                let is_profile = matches!(aws.source.origin, CredentialProvider::Profile(_));
                 let file = if is_profile { ("AWS_CONFIG_FILE", &*config) } else { ("NOTHING", "") };
                 let variables = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", &*endpoint), file];
                 let aws = Aws { environment: Env::from_slice(&variables), ..aws };

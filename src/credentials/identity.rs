@@ -1,6 +1,6 @@
 //! The owner of keys: what STS answers to `GetCallerIdentity`, or why nobody knows it.
 //!
-//! `sts.rs` asks, `keeper.rs` passes it on to `check --credentials`. The call needs no permission, so that a
+//! `sts.rs` asks, `refresher_pool.rs` passes it on to `check --credentials`. The call needs no permission, so that a
 //! refusal is about the keys
 //! (<https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html>).
 

@@ -17,7 +17,7 @@ use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkErro
 use http::{StatusCode, Uri};
 use serde::Deserialize;
 
-use super::{sts::causes, way::Way};
+use super::{aws_transport::AwsTransport, sts::causes};
 use crate::system::wall_clock;
 
 /// Off EC2 nobody answers there; a pod waits no longer than this for nothing.
@@ -33,9 +33,9 @@ const NO_SUCH_TOKEN: [u16; 3] = [403, 404, 405];
 
 /// The service, by one of its protocols.
 #[derive(Debug)]
-pub enum Service<'a> {
+pub enum MetadataService<'a> {
     V1 {
-        way: &'a Way,
+        transport: &'a AwsTransport,
         endpoint: String,
     },
     /// Requests with a session token, which the SDK gets.
@@ -80,7 +80,7 @@ pub fn endpoint(environment: impl Fn(&str) -> Option<String>) -> String {
 ///
 /// # Errors
 /// The service does not answer, or has no role.
-pub async fn fetch(service: &Service<'_>) -> Result<Credentials, Failure> {
+pub async fn fetch(service: &MetadataService<'_>) -> Result<Credentials, Failure> {
     let roles = service.get(PATH.to_owned()).await?;
     let role = roles.lines().next().map(str::trim).filter(|role| !role.is_empty());
     let role = role.ok_or_else(|| Failure::Answered("the instance has no role".to_owned()))?;
@@ -94,10 +94,10 @@ pub async fn fetch(service: &Service<'_>) -> Result<Credentials, Failure> {
     read(&answer).map_err(Failure::Answered)
 }
 
-impl Service<'_> {
+impl MetadataService<'_> {
     async fn get(&self, path: String) -> Result<String, Failure> {
         match self {
-            Self::V1 { way, endpoint } => get(way, &url(endpoint, &path)).await,
+            Self::V1 { transport, endpoint } => get(transport, &url(endpoint, &path)).await,
             Self::V2 { client, endpoint } => match client.get(&*path).await {
                 Ok(answer) => Ok(answer.into()),
                 Err(error) => Err(failure(endpoint, &path, &error)),
@@ -145,11 +145,11 @@ fn answered(place: &str, status: u16) -> Failure {
     Failure::Answered(format!("{place}: status {status}{hint}"))
 }
 
-async fn get(way: &Way, url: &str) -> Result<String, Failure> {
+async fn get(transport: &AwsTransport, url: &str) -> Result<String, Failure> {
     let uri: Uri = url.parse().map_err(|error| Failure::Answered(format!("{url} is no URL: {error}")))?;
     let mut last = Failure::Silent(String::new());
     for _ in 0..ATTEMPTS {
-        match way.get(uri.clone(), LIMIT).await {
+        match transport.get(uri.clone(), LIMIT).await {
             Ok(answer) if answer.status() == StatusCode::OK => {
                 return Ok(String::from_utf8_lossy(answer.body()).into_owned());
             }
@@ -180,7 +180,7 @@ fn read(text: &str) -> Result<Credentials, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credentials::fakes::{Server, ok, way};
+    use crate::credentials::fakes::{FakeServer, ok, transport};
     use proptest::prelude::*;
 
     const KEYS: &str = r#"{"Code":"Success","LastUpdated":"2030-01-01T00:00:00Z","Type":"AWS-HMAC","AccessKeyId":"ASIA1",
@@ -189,9 +189,10 @@ mod tests {
     async fn fetched(
         answer: impl Fn(&str) -> String + Send + Sync + 'static,
     ) -> (Result<Credentials, String>, Vec<String>) {
-        let server = Server::start(answer).await;
-        let way = way();
-        let service = Service::V1 { way: &way, endpoint: format!("http://{}/", server.address) };
+        let server = FakeServer::start(answer).await;
+        let transport = transport();
+        let service =
+            MetadataService::V1 { transport: &transport, endpoint: format!("http://{}/", server.address) };
         let result = fetch(&service).await.map_err(|failure| match failure {
             Failure::Silent(reason) | Failure::Answered(reason) => reason,
         });

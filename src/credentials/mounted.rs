@@ -8,7 +8,7 @@ use aws_credential_types::Credentials;
 use secrecy::ExposeSecret;
 
 use crate::{
-    settings::{MountedKeys, Part, is_key, is_swapped, without_line_end},
+    settings::{MountedKeys, MountedPart, is_key, is_swapped, without_line_end},
     system::regular_file,
 };
 
@@ -29,15 +29,15 @@ pub fn read(keys: &MountedKeys) -> Result<Credentials, String> {
 pub fn files(keys: &MountedKeys) -> impl Iterator<Item = &PathBuf> {
     let parts = [Some(&keys.key), Some(&keys.secret), keys.session_token.as_ref()];
     parts.into_iter().flatten().filter_map(|part| match part {
-        Part::File(path) => Some(path),
-        Part::Text(_) => None,
+        MountedPart::File(path) => Some(path),
+        MountedPart::Text(_) => None,
     })
 }
 
-fn part(part: &Part) -> Result<String, String> {
+fn part(part: &MountedPart) -> Result<String, String> {
     let path = match part {
-        Part::Text(text) => return Ok(text.expose_secret().to_owned()),
-        Part::File(path) => path,
+        MountedPart::Text(text) => return Ok(text.expose_secret().to_owned()),
+        MountedPart::File(path) => path,
     };
     let text = regular_file::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let text = without_line_end(&text);
@@ -57,8 +57,8 @@ mod tests {
     fn keys_are_read_as_they_are_now_and_shown_by_nothing() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let keys = MountedKeys {
-            key: Part::Text("AKID".to_owned().into()),
-            secret: Part::File(file.path().into()),
+            key: MountedPart::Text("AKID".to_owned().into()),
+            secret: MountedPart::File(file.path().into()),
             session_token: None,
         };
         for secret in ["hush-one", "hush-two"] {
@@ -66,9 +66,9 @@ mod tests {
             assert_eq!(read(&keys).unwrap().secret_access_key(), secret);
         }
         assert_eq!(files(&keys).collect::<Vec<_>>(), [file.path()]);
-        let text = MountedKeys { secret: Part::Text("hush".to_owned().into()), ..keys.clone() };
+        let text = MountedKeys { secret: MountedPart::Text("hush".to_owned().into()), ..keys.clone() };
         assert!(!format!("{keys:?} {text:?}").contains("hush"));
-        let swapped = MountedKeys { key: Part::File(file.path().into()), ..keys.clone() };
+        let swapped = MountedKeys { key: MountedPart::File(file.path().into()), ..keys.clone() };
         fs::write(file.path(), "hush/K7MDENG+hush").unwrap();
         assert!(read(&swapped).unwrap_err().ends_with("the two may be swapped"));
         fs::write(file.path(), "two\nlines").unwrap();

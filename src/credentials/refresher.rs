@@ -1,9 +1,9 @@
 //! Keeps the keys of one source fresh, for as long as somebody uses it.
 //!
-//! `keeper.rs` runs one refresher for each source, so there is one fetch at a time however many routes wait.
-//! `schedule.rs` says when the next one is due, `fetch.rs` does it, `slot.rs` takes what comes. Keys serve until they
-//! truly expire, whatever fails before: peers that dropped them earlier, or never came back, stopped signing after
-//! some hours (envoy#41047, kgateway#5253).
+//! `refresher_pool.rs` runs one refresher for each source, so there is one fetch at a time however many routes wait.
+//! `schedule.rs` says when the next one is due, `fetch.rs` does it, `credential_cell.rs` takes what comes. Keys serve
+//! until they truly expire, whatever fails before: peers that dropped them earlier, or never came back, stopped
+//! signing after some hours (envoy#41047, kgateway#5253).
 
 use std::{
     sync::Arc,
@@ -13,10 +13,10 @@ use std::{
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{
+    credential_cell::{CredentialCell, Keys},
     fetch::Fetch,
     schedule::{self, Refusals},
-    slot::{Keys, Slot},
-    status::{Ready, State, Status},
+    status::{CredentialState, Ready, Status},
     sts::Fetched,
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
         supervision::{self, Task, catch_in},
         wall_clock::{self, Rfc3339},
     },
-    text::excerpt::excerpt,
+    text::log_safe::log_safe,
 };
 
 /// The SDK's own retries of one call end before.
@@ -65,7 +65,7 @@ impl Clock for SystemClock {
 pub struct Refresher<F, C> {
     fetch: Arc<F>,
     clock: C,
-    slot: Arc<Slot>,
+    cell: Arc<CredentialCell>,
     /// Which source it is, as far as is known.
     name: String,
     /// Failures in a row.
@@ -78,13 +78,13 @@ pub struct Refresher<F, C> {
 }
 
 impl<F: Fetch, C: Clock> Refresher<F, C> {
-    /// A refresher that fills `slot`.
-    pub fn new(fetch: Arc<F>, clock: C, slot: Arc<Slot>) -> Self {
+    /// A refresher that fills `cell`.
+    pub fn new(fetch: Arc<F>, clock: C, cell: Arc<CredentialCell>) -> Self {
         let refusals = Refusals::none(clock.now());
         Self {
             fetch,
             clock,
-            slot,
+            cell,
             name: String::new(),
             failures: 0,
             refusals,
@@ -96,13 +96,13 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
     /// Fetches and waits, for ever.
     pub async fn run(mut self) {
         self.name = self.fetch.name().await;
-        self.slot.report(&self.name, None);
+        self.cell.report(&self.name, None);
         loop {
             fault_points::pass("credentials");
             // before the fetch: what changes while it is under way is fetched again
             let files = self.fetch.stamps();
             let due = self.attempt().await;
-            self.slot.first_fetch_is_over();
+            self.cell.first_fetch_is_over();
             self.wait(due, files.as_ref()).await;
         }
     }
@@ -149,18 +149,18 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
                 self.warned.clear();
                 log::info!("credentials: {}: works again", self.name);
             }
-            self.slot.report(&self.name, None);
+            self.cell.report(&self.name, None);
         }
         // a source may give the same keys again; they stay refused if AWS refused them
-        let known = self.slot.keys().is_some_and(|keys| *keys.credentials == fetched.credentials);
+        let known = self.cell.keys().is_some_and(|keys| *keys.credentials == fetched.credentials);
         if known {
-            self.slot.given_again();
+            self.cell.given_again();
         } else {
             self.told_past_expiry = false;
-            let keys = self.slot.publish(fetched);
+            let keys = self.cell.publish(fetched);
             if expired.is_none() {
-                let slot = Arc::clone(&self.slot);
-                let introduced = introduce(Arc::clone(&self.fetch), self.name.clone(), keys, slot);
+                let cell = Arc::clone(&self.cell);
+                let introduced = introduce(Arc::clone(&self.fetch), self.name.clone(), keys, cell);
                 tokio::spawn(supervision::once(Task::Credentials, "the task that logs new keys", introduced));
             }
         }
@@ -175,7 +175,7 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
         self.failures = self.failures.saturating_add(1);
         self.warn(reason);
         let now = self.clock.now();
-        let expiry = self.slot.keys().and_then(|keys| keys.credentials.expiry());
+        let expiry = self.cell.keys().and_then(|keys| keys.credentials.expiry());
         let left = expiry.and_then(|expiry| expiry.duration_since(now).ok());
         wall_clock::later(now, schedule::back_off(self.failures, left, fastrand::f64()))
     }
@@ -183,7 +183,7 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
     /// A line in the log for each kind of failure, and a report of each for `/ready` and the metric.
     fn warn(&mut self, reason: &str) {
         // others had a hand in it
-        let reason = excerpt(reason, LONGEST_REASON);
+        let reason = log_safe(reason, LONGEST_REASON);
         // the same but for a time or a count is no news
         let kind: String = reason.chars().filter(|char| !char.is_ascii_digit()).collect();
         if self.warned.contains(&kind) {
@@ -193,12 +193,12 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
             self.warned.insert(0, kind);
             log::warn!("credentials: {}: {reason}", self.name);
         }
-        self.slot.report(&self.name, Some(reason));
+        self.cell.report(&self.name, Some(reason));
     }
 
     /// A line in the log, once for each set of keys, when they serve past their expiry.
     fn tell_past_expiry(&mut self) {
-        let Some(keys) = self.slot.keys().filter(|keys| keys.is_past_expiry(self.clock.now())) else {
+        let Some(keys) = self.cell.keys().filter(|keys| keys.is_past_expiry(self.clock.now())) else {
             return;
         };
         if !std::mem::replace(&mut self.told_past_expiry, true) {
@@ -226,9 +226,9 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
             }
             tokio::select! {
                 () = self.clock.sleep(left.unwrap_or(LOOK).min(LOOK)) => {}
-                () = self.slot.wake.notified() => {}
+                () = self.cell.wake.notified() => {}
             }
-            if let Some(refusal) = self.slot.take_refusal() {
+            if let Some(refusal) = self.cell.take_refusal() {
                 refused = true;
                 let now = self.clock.now();
                 let soon = wall_clock::later(now, self.refusals.pause(refusal, now, fastrand::f64()));
@@ -242,7 +242,7 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
 }
 
 /// The log's line on new keys, once it is known whose they are; they serve meanwhile.
-async fn introduce(fetch: Arc<impl Fetch>, source: String, keys: Arc<Keys>, slot: Arc<Slot>) {
+async fn introduce(fetch: Arc<impl Fetch>, source: String, keys: Arc<Keys>, cell: Arc<CredentialCell>) {
     if keys.caller.get().is_none() {
         let credentials = aws_credential_types::Credentials::clone(&keys.credentials);
         match timeout(CALLER_LIMIT, fetch.caller(credentials)).await {
@@ -255,8 +255,8 @@ async fn introduce(fetch: Arc<impl Fetch>, source: String, keys: Arc<Keys>, slot
         }
     }
     let ready = Ready::of(&keys.credentials, keys.caller.get().cloned(), None);
-    let routes = slot.routes();
-    log::info!("credentials: {routes}{}", Status { source, state: State::Ready(ready) });
+    let routes = cell.routes();
+    log::info!("credentials: {routes}{}", Status { source, state: CredentialState::Ready(ready) });
 }
 
 /// A time that is not set, such as Go's zero time in the year 1, is clamped to 1970.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::slot::Refusal;
+use super::credential_cell::KeyRefusal;
 use crate::system::wall_clock;
 
 /// By then botocore insists on new keys (`_mandatory_refresh_timeout` in its `credentials.py`); long enough to sit
@@ -14,12 +14,12 @@ const SHORT_LIFE: Duration = Duration::from_mins(50);
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_mins(1);
 
-/// When keys that were fetched `now` and expire at `expiry` are fetched again. `luck`, from 0 to 1, spreads the
+/// When keys that were fetched `now` and expire at `expiry` are fetched again. `jitter`, from 0 to 1, spreads the
 /// sidecars of a deployment that started together, so that they do not ask STS together.
-pub fn refresh_at(now: SystemTime, expiry: SystemTime, luck: f64) -> SystemTime {
+pub fn refresh_at(now: SystemTime, expiry: SystemTime, jitter: f64) -> SystemTime {
     let life = expiry.duration_since(now).unwrap_or_default();
     let ahead = if life < SHORT_LIFE { life.mul_f64(0.25) } else { AHEAD.max(life.mul_f64(0.2)) };
-    let ahead = ahead.mul_f64(0.9 + 0.2 * luck);
+    let ahead = ahead.mul_f64(0.9 + 0.2 * jitter);
     wall_clock::later(now, life.saturating_sub(ahead).max(SHORTEST))
 }
 
@@ -27,10 +27,10 @@ pub fn refresh_at(now: SystemTime, expiry: SystemTime, luck: f64) -> SystemTime 
 /// do not come back at once
 /// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>). While old keys still serve, the
 /// waits get shorter towards their expiry, so that a source that recovers just before it is not missed.
-pub fn back_off(failures: u32, keys_left: Option<Duration>, luck: f64) -> Duration {
+pub fn back_off(failures: u32, keys_left: Option<Duration>, jitter: f64) -> Duration {
     let ceiling = SHORTEST.saturating_mul(2_u32.saturating_pow(failures.min(16))).min(LONGEST_BACK_OFF);
     let ceiling = keys_left.map_or(ceiling, |left| ceiling.min(left / 2)).max(SHORTEST);
-    SHORTEST + ceiling.saturating_sub(SHORTEST).mul_f64(luck)
+    SHORTEST + ceiling.saturating_sub(SHORTEST).mul_f64(jitter)
 }
 
 /// Sets of keys that may be replaced at once although the set before them was refused too, and the time in which one
@@ -61,15 +61,15 @@ impl Refusals {
     }
 
     /// Counts a refusal, and returns the pause before new keys are fetched.
-    pub fn pause(&mut self, refusal: Refusal, now: SystemTime, luck: f64) -> Duration {
+    pub fn pause(&mut self, refusal: KeyRefusal, now: SystemTime, jitter: f64) -> Duration {
         self.earn(now);
-        if refusal == Refusal::OfAccepted && self.spare > 0 {
+        if refusal == KeyRefusal::OfAccepted && self.spare > 0 {
             self.spare -= 1;
             self.in_a_row = 0;
         }
         let before = self.in_a_row;
         self.in_a_row = before.saturating_add(1);
-        if before == 0 { Duration::ZERO } else { back_off(before, None, luck) }
+        if before == 0 { Duration::ZERO } else { back_off(before, None, jitter) }
     }
 
     fn earn(&mut self, now: SystemTime) {
@@ -91,10 +91,10 @@ mod tests {
 
     const MINUTE: u64 = 60;
 
-    fn minutes_ahead(life: u64, luck: f64) -> f64 {
+    fn minutes_ahead(life: u64, jitter: f64) -> f64 {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let expiry = now + Duration::from_secs(life * MINUTE);
-        expiry.duration_since(refresh_at(now, expiry, luck)).unwrap().as_secs_f64() / 60.0
+        expiry.duration_since(refresh_at(now, expiry, jitter)).unwrap().as_secs_f64() / 60.0
     }
 
     #[test]
@@ -120,11 +120,11 @@ mod tests {
     fn of_sets_refused_in_a_row_only_the_first_is_replaced_at_once() {
         let now = SystemTime::UNIX_EPOCH;
         let mut refusals = Refusals::none(now);
-        let mut pause = |luck| refusals.pause(Refusal::OfUnproven, now, luck);
-        assert_eq!([1.0, 1.0, 1.0].map(|luck| pause(luck).as_secs()), [0, 2, 4]);
+        let mut pause = |jitter| refusals.pause(KeyRefusal::OfUnproven, now, jitter);
+        assert_eq!([1.0, 1.0, 1.0].map(|jitter| pause(jitter).as_secs()), [0, 2, 4]);
         assert_eq!(pause(0.0), SHORTEST);
         refusals.forget();
-        assert_eq!(refusals.pause(Refusal::OfUnproven, now, 1.0), Duration::ZERO);
+        assert_eq!(refusals.pause(KeyRefusal::OfUnproven, now, 1.0), Duration::ZERO);
     }
 
     #[test]
@@ -132,23 +132,23 @@ mod tests {
         let mut now = SystemTime::UNIX_EPOCH;
         let mut refusals = Refusals::none(now);
         for _ in 0..SPARE {
-            assert_eq!(refusals.pause(Refusal::OfAccepted, now, 1.0), Duration::ZERO);
+            assert_eq!(refusals.pause(KeyRefusal::OfAccepted, now, 1.0), Duration::ZERO);
         }
-        assert!(refusals.pause(Refusal::OfAccepted, now, 1.0) > Duration::ZERO);
+        assert!(refusals.pause(KeyRefusal::OfAccepted, now, 1.0) > Duration::ZERO);
         now += EARNS_ONE;
-        assert_eq!(refusals.pause(Refusal::OfAccepted, now, 1.0), Duration::ZERO);
-        assert!(refusals.pause(Refusal::OfAccepted, now, 1.0) > Duration::ZERO);
+        assert_eq!(refusals.pause(KeyRefusal::OfAccepted, now, 1.0), Duration::ZERO);
+        assert!(refusals.pause(KeyRefusal::OfAccepted, now, 1.0) > Duration::ZERO);
     }
 
     proptest! {
         #[test]
-        fn no_schedule_is_too_fast_or_too_late(life in 0_u64..100_000, luck in 0.0..1.0_f64, failures: u32) {
+        fn no_schedule_is_too_fast_or_too_late(life in 0_u64..100_000, jitter in 0.0..1.0_f64, failures: u32) {
             let now = SystemTime::UNIX_EPOCH;
             let expiry = now + Duration::from_secs(life);
-            let next = refresh_at(now, expiry, luck);
+            let next = refresh_at(now, expiry, jitter);
             prop_assert!(next >= now + SHORTEST);
             prop_assert!(next <= expiry.max(now + SHORTEST));
-            let wait = back_off(failures, None, luck);
+            let wait = back_off(failures, None, jitter);
             prop_assert!((SHORTEST..=LONGEST_BACK_OFF).contains(&wait));
         }
     }

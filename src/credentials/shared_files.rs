@@ -11,7 +11,7 @@ use aws_types::os_shim_internal::{Env, Fs};
 use super::sts::causes;
 use crate::{
     system::{file_stamps::Stamps, regular_file},
-    text::excerpt::excerpt,
+    text::log_safe::log_safe,
 };
 
 /// Characters of a section's name that are told.
@@ -113,7 +113,7 @@ fn refuse_indented_sections(text: &[u8]) -> Result<(), String> {
             && indented.first() == Some(&b'[')
             && let Some(end) = indented.iter().position(|byte| *byte == b']')
         {
-            let section = excerpt(&String::from_utf8_lossy(&indented[..=end]), LONGEST_SECTION);
+            let section = log_safe(&String::from_utf8_lossy(&indented[..=end]), LONGEST_SECTION);
             return Err(format!(
                 "line {number}: `{section}` is indented, and so its keys would count for the profile before it; \
                  remove the spaces before it"

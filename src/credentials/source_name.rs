@@ -2,25 +2,25 @@
 
 use super::chain::ChainSource;
 use crate::{
-    settings::{Origin, Source},
+    settings::{CredentialProvider, CredentialSettings},
     text::key_source::{KeyOrigin, KeySource},
 };
 
-impl<'a> From<&'a Source> for KeySource<'a> {
+impl<'a> From<&'a CredentialSettings> for KeySource<'a> {
     /// As far as the settings tell.
-    fn from(source: &'a Source) -> Self {
+    fn from(source: &'a CredentialSettings) -> Self {
         let origin = match &source.origin {
-            Origin::Keys(_) => KeyOrigin::Settings,
-            Origin::Mounted(_) => KeyOrigin::Files,
-            Origin::Profile(name) => KeyOrigin::Profile(name),
-            Origin::Chain => KeyOrigin::Chain,
+            CredentialProvider::Keys(_) => KeyOrigin::Settings,
+            CredentialProvider::Mounted(_) => KeyOrigin::Files,
+            CredentialProvider::Profile(name) => KeyOrigin::Profile(name),
+            CredentialProvider::Chain => KeyOrigin::Chain,
         };
         Self { origin, role: source.role.as_ref().map(|role| &*role.arn) }
     }
 }
 
 /// The name with the source of the chain that was chosen, if one is.
-pub fn name(source: &Source, chosen: Option<&dyn ChainSource>) -> String {
+pub fn name(source: &CredentialSettings, chosen: Option<&dyn ChainSource>) -> String {
     let mut named = KeySource::from(source);
     let chosen = chosen.map(ChainSource::name);
     if let (KeyOrigin::Chain, Some(chosen)) = (named.origin, &chosen) {
@@ -36,12 +36,12 @@ mod tests {
     use super::*;
     use crate::{
         credentials::chain::Profile,
-        settings::{EndpointVariant, MetadataProtocol, MountedKeys, Part, Role},
+        settings::{EndpointVariant, MetadataProtocol, MountedKeys, MountedPart, Role},
     };
 
-    fn source(origin: Origin) -> Source {
+    fn source(origin: CredentialProvider) -> CredentialSettings {
         let variant = EndpointVariant { fips: false, dual_stack: false };
-        Source {
+        CredentialSettings {
             origin,
             role: None,
             region: "eu-west-1".into(),
@@ -54,14 +54,18 @@ mod tests {
 
     #[test]
     fn the_settings_name_the_source_and_the_choice_that_of_the_chain_alone() {
-        let text = || Part::Text("hush".to_owned().into());
+        let text = || MountedPart::Text("hush".to_owned().into());
         let mounted = MountedKeys { key: text(), secret: text(), session_token: None };
         let chosen = Profile("work".into());
         for (origin, alone, with_choice) in [
-            (Origin::Keys(Credentials::new("A", "hush", None, None, "t")), "settings", "settings"),
-            (Origin::Mounted(mounted), "files of the settings", "files of the settings"),
-            (Origin::Profile("work".into()), "profile work", "profile work"),
-            (Origin::Chain, "credential chain", "profile work"),
+            (
+                CredentialProvider::Keys(Credentials::new("A", "hush", None, None, "t")),
+                "settings",
+                "settings",
+            ),
+            (CredentialProvider::Mounted(mounted), "files of the settings", "files of the settings"),
+            (CredentialProvider::Profile("work".into()), "profile work", "profile work"),
+            (CredentialProvider::Chain, "credential chain", "profile work"),
         ] {
             let mut source = source(origin);
             assert_eq!(name(&source, None), alone);

@@ -4,7 +4,7 @@ use std::{fmt, time::SystemTime};
 
 use aws_credential_types::Credentials;
 
-use crate::{message::redaction::key_id_end, system::wall_clock::Rfc3339, text::excerpt::excerpt};
+use crate::{message::redaction::key_id_end, system::wall_clock::Rfc3339, text::log_safe::log_safe};
 
 /// Characters of an ARN that are shown.
 const LONGEST_ARN: usize = 300;
@@ -14,11 +14,11 @@ const LONGEST_ARN: usize = 300;
 pub struct Status {
     /// Which one: `environment`, `profile x`, `ECS container as role arn:…`.
     pub source: String,
-    pub state: State,
+    pub state: CredentialState,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum CredentialState {
     Ready(Ready),
     /// The first keys are being fetched.
     Waiting,
@@ -31,7 +31,7 @@ pub enum State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ready {
     /// Whose they are, if STS told.
-    pub caller: Option<Caller>,
+    pub caller: Option<CallerIdentity>,
     /// The last four characters of the access key's id, or fewer if it is short.
     pub key_id_end: String,
     /// Until when they serve; `None` for keys that do not expire.
@@ -44,17 +44,17 @@ pub struct Ready {
 
 /// Who signs: what STS answers to `GetCallerIdentity`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
+pub struct CallerIdentity {
     /// The account's number.
     pub account: String,
     /// The user or the session of a role.
     pub arn: String,
 }
 
-impl Caller {
+impl CallerIdentity {
     /// Of an ARN, which has the account in its fifth part.
     pub fn of_arn(arn: &str) -> Option<Self> {
-        let arn = excerpt(arn, LONGEST_ARN);
+        let arn = log_safe(arn, LONGEST_ARN);
         let account = arn.split(':').nth(4)?.to_owned();
         Some(Self { account, arn })
     }
@@ -62,7 +62,11 @@ impl Caller {
 
 impl Ready {
     /// What may be shown of keys.
-    pub fn of(credentials: &Credentials, caller: Option<Caller>, last_failure: Option<String>) -> Self {
+    pub fn of(
+        credentials: &Credentials,
+        caller: Option<CallerIdentity>,
+        last_failure: Option<String>,
+    ) -> Self {
         let key_id_end = key_id_end(credentials.access_key_id()).to_owned();
         Self { caller, key_id_end, expires: credentials.expiry(), is_past_expiry: false, last_failure }
     }
@@ -71,7 +75,7 @@ impl Ready {
 impl fmt::Display for Ready {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.caller {
-            Some(Caller { account, arn }) => write!(f, "account {account}, {arn}")?,
+            Some(CallerIdentity { account, arn }) => write!(f, "account {account}, {arn}")?,
             None => write!(f, "access key ending in {}", self.key_id_end)?,
         }
         match self.expires {
@@ -92,13 +96,13 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = &self.source;
         match &self.state {
-            State::Ready(ready) => {
+            CredentialState::Ready(ready) => {
                 // `profile work` is a name, `settings` is none
                 let the = if source.starts_with("settings") || source == "environment" { "the " } else { "" };
                 write!(f, "keys from {the}{source}, {ready}")
             }
-            State::Waiting => write!(f, "{source}: waiting for the first keys"),
-            State::Unavailable { reason } => write!(f, "{source}: unavailable: {reason}"),
+            CredentialState::Waiting => write!(f, "{source}: waiting for the first keys"),
+            CredentialState::Unavailable { reason } => write!(f, "{source}: unavailable: {reason}"),
         }
     }
 }
@@ -111,20 +115,23 @@ mod tests {
     fn a_person_reads_who_signs_and_until_when() {
         let expiry = humantime::parse_rfc3339("2030-01-01T00:00:00Z").unwrap();
         let keys = Credentials::new("AKIDEXAMPLE", "hush", Some("hush".into()), Some(expiry), "t");
-        let caller = Caller::of_arn("arn:aws:sts::123456789012:assumed-role/r/s");
+        let caller = CallerIdentity::of_arn("arn:aws:sts::123456789012:assumed-role/r/s");
         let show = |state| Status { source: "profile work".into(), state }.to_string();
         assert_eq!(
-            show(State::Ready(Ready::of(&keys, caller, None))),
+            show(CredentialState::Ready(Ready::of(&keys, caller, None))),
             "keys from profile work, account 123456789012, arn:aws:sts::123456789012:assumed-role/r/s, expires \
              2030-01-01T00:00:00Z"
         );
         let keys = Credentials::new("AKIDEXAMPLE", "hush", None, None, "t");
         assert_eq!(
-            show(State::Ready(Ready::of(&keys, None, Some("AccessDenied".into())))),
+            show(CredentialState::Ready(Ready::of(&keys, None, Some("AccessDenied".into())))),
             "keys from profile work, access key ending in MPLE, without expiry; the last refresh failed: AccessDenied"
         );
-        assert_eq!(show(State::Waiting), "profile work: waiting for the first keys");
-        assert_eq!(show(State::Unavailable { reason: "no".into() }), "profile work: unavailable: no");
+        assert_eq!(show(CredentialState::Waiting), "profile work: waiting for the first keys");
+        assert_eq!(
+            show(CredentialState::Unavailable { reason: "no".into() }),
+            "profile work: unavailable: no"
+        );
     }
 
     #[test]

@@ -15,16 +15,16 @@ use aws_sdk_sts::{
 };
 
 use super::{
+    aws_transport::AwsTransport,
     chain::WebIdentity,
     identity::{CallerUnknown, is_of_the_clock},
-    status::Caller,
-    way::Way,
+    status::CallerIdentity,
 };
 use crate::{
     message::error::ProxyError,
-    settings::{EndpointVariant, Role, Source, session_name},
+    settings::{CredentialSettings, EndpointVariant, Role, session_name},
     system::regular_file,
-    text::excerpt::excerpt,
+    text::log_safe::log_safe,
 };
 
 /// Characters of a failure's text: AWS's messages name the action, the role and the caller.
@@ -37,7 +37,7 @@ pub const ENDPOINT_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT
 #[derive(Debug, Clone)]
 pub struct Fetched {
     pub credentials: Credentials,
-    pub caller: Option<Caller>,
+    pub caller: Option<CallerIdentity>,
     /// They serve on after their expiry, until AWS refuses them.
     pub outlives_expiry: bool,
     /// Why the keys that a role was assumed with are older ones, if they are.
@@ -54,23 +54,23 @@ impl From<Credentials> for Fetched {
 /// STS as one source reaches it.
 #[derive(Debug, Clone)]
 pub struct Sts {
-    way: Way,
+    transport: AwsTransport,
     region: Region,
     endpoint: Option<String>,
     variant: EndpointVariant,
 }
 
 impl Sts {
-    pub fn new(source: &Source, way: Way) -> Self {
+    pub fn new(source: &CredentialSettings, transport: AwsTransport) -> Self {
         let region = Region::new(source.region.clone());
-        Self { way, region, endpoint: source.sts_endpoint.clone(), variant: source.variant }
+        Self { transport, region, endpoint: source.sts_endpoint.clone(), variant: source.variant }
     }
 
     /// A client that signs with `credentials`, or not at all.
     async fn client(&self, credentials: Option<Credentials>) -> Client {
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(self.region.clone())
-            .http_client(self.way.client())
+            .http_client(self.transport.client())
             // each client makes one call
             .identity_cache(IdentityCache::no_cache());
         // an endpoint that is written out is called as it is; the SDK would refuse the two together
@@ -129,11 +129,11 @@ impl Sts {
     ///
     /// # Errors
     /// STS refuses the keys, or could not be asked.
-    pub async fn caller(&self, credentials: Credentials) -> Result<Caller, CallerUnknown> {
+    pub async fn caller(&self, credentials: Credentials) -> Result<CallerIdentity, CallerUnknown> {
         let key_id = credentials.access_key_id().to_owned();
         let answer = self.client(Some(credentials)).await.get_caller_identity().send().await;
         let answer = answer.map_err(|error| CallerUnknown::by(&error, &key_id))?;
-        let caller = answer.arn.as_deref().and_then(Caller::of_arn);
+        let caller = answer.arn.as_deref().and_then(CallerIdentity::of_arn);
         caller.ok_or_else(|| CallerUnknown::unasked("STS answered without an ARN"))
     }
 
@@ -170,7 +170,7 @@ fn fetched(
         .map_err(|_| format!("STS answers {call} with an invalid expiry"))?;
     let token = Some(keys.session_token);
     let credentials = Credentials::new(keys.access_key_id, keys.secret_access_key, token, Some(expiry), call);
-    let caller = user.and_then(|user| Caller::of_arn(&user.arn));
+    let caller = user.and_then(|user| CallerIdentity::of_arn(&user.arn));
     Ok(Fetched { caller, ..credentials.into() })
 }
 
@@ -180,7 +180,7 @@ where
     SdkError<E>: Error,
 {
     match unreached(error) {
-        Some(cause) => excerpt(&format!("{cause}, which {call} of {arn} needs"), LONGEST_REASON),
+        Some(cause) => log_safe(&format!("{cause}, which {call} of {arn} needs"), LONGEST_REASON),
         None => {
             let refusal = error.as_service_error();
             let (code, message) = refusal.map_or((None, None), |told| (told.code(), told.message()));
@@ -214,7 +214,7 @@ where
             let status = || error.raw_response().map_or_else(String::new, |raw| raw.status().to_string());
             let code = refusal.code().map_or_else(|| format!("status {}", status()), str::to_owned);
             let message = refusal.message().unwrap_or_default();
-            excerpt(format!("{code}: {message}").trim_end_matches(": "), LONGEST_REASON)
+            log_safe(format!("{code}: {message}").trim_end_matches(": "), LONGEST_REASON)
         }
         None => causes(error),
     }
@@ -224,7 +224,7 @@ where
 /// no connection, our own cause says it all.
 pub fn causes(error: &(dyn Error + 'static)) -> String {
     if let Some(cause) = unreached(error) {
-        return excerpt(&cause, LONGEST_REASON);
+        return log_safe(&cause, LONGEST_REASON);
     }
     let mut text = error.to_string();
     let mut next = error.source();
@@ -236,7 +236,7 @@ pub fn causes(error: &(dyn Error + 'static)) -> String {
         }
         next = cause.source();
     }
-    excerpt(&text, LONGEST_REASON)
+    log_safe(&text, LONGEST_REASON)
 }
 
 #[cfg(test)]
@@ -244,7 +244,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::credentials::fakes::{Server, role_source, sts, way};
+    use crate::credentials::fakes::{FakeServer, role_source, sts, transport};
 
     fn parameters(request: &str) -> Vec<(String, String)> {
         let body = request.split_once("\r\n\r\n").unwrap().1;
@@ -266,7 +266,7 @@ mod tests {
         let server = sts().await;
         let source = role_source(&server);
         let fetched =
-            Sts::new(&source, way()).assume_role(&source.role.clone().unwrap(), keys()).await.unwrap();
+            Sts::new(&source, transport()).assume_role(&source.role.clone().unwrap(), keys()).await.unwrap();
         assert_eq!(fetched.credentials.access_key_id(), "ASIA1");
         assert_eq!(fetched.credentials.session_token(), Some("hush-token"));
         assert!(fetched.credentials.expiry().unwrap() > SystemTime::now());
@@ -297,7 +297,7 @@ mod tests {
             role_arn: "arn:aws:iam::123456789012:role/r".to_owned(),
             session_name: "pod".to_owned(),
         };
-        let sts = Sts::new(&role_source(&server), way());
+        let sts = Sts::new(&role_source(&server), transport());
         for token in ["first", "second"] {
             fs::write(&token_file, format!("{token}\n")).unwrap();
             sts.assume_role_with_web_identity(&identity).await.unwrap();
@@ -324,7 +324,7 @@ mod tests {
     #[actix_rt::test]
     async fn whose_keys_they_are_is_what_sts_says() {
         let server = sts().await;
-        let sts = Sts::new(&role_source(&server), way());
+        let sts = Sts::new(&role_source(&server), transport());
         let caller = sts.caller(keys()).await.unwrap();
         assert_eq!(
             (&*caller.account, &*caller.arn),
@@ -341,7 +341,7 @@ mod tests {
             ("SignatureDoesNotMatch", "The signature x", "the secret key does not belong to it"),
             ("ExpiredToken", "x", "it has expired: replace the keys"),
         ] {
-            let server = Server::start(move |_| {
+            let server = FakeServer::start(move |_| {
                 let body = format!(
                     "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message>\
                      </Error>\
@@ -350,7 +350,7 @@ mod tests {
                 format!("HTTP/1.1 403 Forbidden\r\ncontent-length: {}\r\n\r\n{body}", body.len())
             })
             .await;
-            let told = Sts::new(&role_source(&server), way()).caller(keys()).await.unwrap_err();
+            let told = Sts::new(&role_source(&server), transport()).caller(keys()).await.unwrap_err();
             let start = format!("STS refuses the access key ending in BASE ({code}: {message}): {cure}");
             assert!(
                 matches!(&told, CallerUnknown::Refused(told) if told.starts_with(&start)),
@@ -358,8 +358,11 @@ mod tests {
             );
         }
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let source = Source { sts_endpoint: Some(format!("http://{closed}")), ..role_source(&sts().await) };
-        let told = Sts::new(&source, way()).caller(keys()).await.unwrap_err();
+        let source = CredentialSettings {
+            sts_endpoint: Some(format!("http://{closed}")),
+            ..role_source(&sts().await)
+        };
+        let told = Sts::new(&source, transport()).caller(keys()).await.unwrap_err();
         let start =
             format!("calling GetCallerIdentity failed: cannot connect to {closed}: connection refused. See");
         assert!(matches!(&told, CallerUnknown::Unasked(told) if told.starts_with(&start)), "{told}");
@@ -373,15 +376,19 @@ mod tests {
             (false, true, "sts.us-east-1.api.aws"),
             (true, true, "sts-fips.us-east-1.api.aws"),
         ] {
-            let proxy = Server::start(|_| "HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
+            let proxy =
+                FakeServer::start(|_| "HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
             let text = format!("http://{}", proxy.address);
-            let way = Way { proxy: Some(crate::settings::ForwardProxy::parse(&text).unwrap()), ..way() };
+            let transport = AwsTransport {
+                proxy: Some(crate::settings::ForwardProxy::parse(&text).unwrap()),
+                ..transport()
+            };
             let variant = EndpointVariant { fips, dual_stack };
             let source = role_source(&proxy);
             let region = "us-east-1".to_owned();
-            let source = Source { sts_endpoint: None, region, variant, ..source };
-            assert_eq!(Sts::new(&source, way.clone()).url().await.unwrap(), format!("https://{host}"));
-            assert!(Sts::new(&source, way).caller(keys()).await.is_err());
+            let source = CredentialSettings { sts_endpoint: None, region, variant, ..source };
+            assert_eq!(Sts::new(&source, transport.clone()).url().await.unwrap(), format!("https://{host}"));
+            assert!(Sts::new(&source, transport).caller(keys()).await.is_err());
             let connected = format!("CONNECT {host}:443 ");
             assert!(proxy.requests()[0].starts_with(&connected), "{:?}", proxy.requests());
         }
@@ -389,15 +396,17 @@ mod tests {
 
     #[actix_rt::test]
     async fn a_refusal_is_in_awss_words() {
-        let server = Server::start(|_| {
+        let server = FakeServer::start(|_| {
             let body = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>User x is not \
                         authorized</Message></Error><RequestId>r</RequestId></ErrorResponse>";
             format!("HTTP/1.1 403 Forbidden\r\ncontent-length: {}\r\n\r\n{body}", body.len())
         })
         .await;
         let source = role_source(&server);
-        let reason =
-            Sts::new(&source, way()).assume_role(&source.role.clone().unwrap(), keys()).await.unwrap_err();
+        let reason = Sts::new(&source, transport())
+            .assume_role(&source.role.clone().unwrap(), keys())
+            .await
+            .unwrap_err();
         assert_eq!(
             reason,
             "AssumeRole of arn:aws:iam::123456789012:role/r: AccessDenied: User x is not authorized"
@@ -407,10 +416,10 @@ mod tests {
     #[actix_rt::test]
     async fn a_refusal_without_a_body_is_told_by_its_status_and_a_late_clock_with_the_cure() {
         let empty =
-            Server::start(|_| "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
+            FakeServer::start(|_| "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
         let source = role_source(&empty);
         let role = source.role.clone().unwrap();
-        let sts = Sts::new(&source, way());
+        let sts = Sts::new(&source, transport());
         let told = sts.caller(keys()).await.unwrap_err().to_string();
         let start = "calling GetCallerIdentity failed: STS answered status 400. See";
         assert!(told.starts_with(start), "{told}");
@@ -418,23 +427,25 @@ mod tests {
             sts.assume_role(&role, keys()).await.unwrap_err(),
             "AssumeRole of arn:aws:iam::123456789012:role/r: status 400"
         );
-        let late = Server::start(|_| {
+        let late = FakeServer::start(|_| {
             let body = "<ErrorResponse><Error><Code>RequestExpired</Code>\
                         <Message>Request has expired.</Message></Error></ErrorResponse>";
             format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\n\r\n{body}", body.len())
         })
         .await;
-        let told = Sts::new(&role_source(&late), way()).assume_role(&role, keys()).await.unwrap_err();
+        let told = Sts::new(&role_source(&late), transport()).assume_role(&role, keys()).await.unwrap_err();
         let end = "RequestExpired: Request has expired.; set this machine's clock right";
         assert!(told.ends_with(end), "{told}");
     }
 
     #[actix_rt::test]
     async fn an_answer_that_makes_no_sense_is_not_quoted() {
-        let server = Server::start(|_| crate::credentials::fakes::ok("<hush-secret>hush-token")).await;
+        let server = FakeServer::start(|_| crate::credentials::fakes::ok("<hush-secret>hush-token")).await;
         let source = role_source(&server);
-        let reason =
-            Sts::new(&source, way()).assume_role(&source.role.clone().unwrap(), keys()).await.unwrap_err();
+        let reason = Sts::new(&source, transport())
+            .assume_role(&source.role.clone().unwrap(), keys())
+            .await
+            .unwrap_err();
         assert!(!reason.contains("hush"), "{reason}");
     }
 
@@ -443,9 +454,14 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let source = Source { sts_endpoint: Some(format!("http://{address}")), ..role_source(&sts().await) };
-        let reason =
-            Sts::new(&source, way()).assume_role(&source.role.clone().unwrap(), keys()).await.unwrap_err();
+        let source = CredentialSettings {
+            sts_endpoint: Some(format!("http://{address}")),
+            ..role_source(&sts().await)
+        };
+        let reason = Sts::new(&source, transport())
+            .assume_role(&source.role.clone().unwrap(), keys())
+            .await
+            .unwrap_err();
         assert!(reason.starts_with(&format!("cannot connect to {address}")), "{reason}");
         assert!(reason.ends_with(", which AssumeRole of arn:aws:iam::123456789012:role/r needs"), "{reason}");
     }

@@ -6,10 +6,10 @@
 
 use std::net::SocketAddr;
 
-use super::Sockets;
+use super::DevSockets;
 use crate::{
     settings::{RouteSettings, Settings},
-    stand_in::{Fault, Keys, credentials::Kind},
+    stand_in::{Fault, StandInKeys, credentials::CredentialKind},
     system::terminal::aligned,
     text::listing::joined,
 };
@@ -20,11 +20,11 @@ const SIGNED: &str = "/iam/echo";
 /// The addresses and choices that the banner tells of.
 #[derive(Debug, Clone, Copy)]
 pub struct Banner<'a> {
-    pub sockets: Sockets,
+    pub sockets: DevSockets,
     pub stand_in: SocketAddr,
-    pub keys: &'a Keys,
+    pub keys: &'a StandInKeys,
     /// The source where the sidecar finds its keys by itself.
-    pub kind: Option<Kind>,
+    pub kind: Option<CredentialKind>,
     pub fault: Option<Fault>,
 }
 
@@ -43,7 +43,7 @@ impl Banner<'_> {
     }
 
     fn introduction(&self) -> String {
-        let Self { sockets: Sockets { listen, admin }, stand_in, .. } = self;
+        let Self { sockets: DevSockets { listen, admin }, stand_in, .. } = self;
         let keys = self
             .kind
             .map(|kind| format!(" and finds its keys by itself, {}", kind.told()))
@@ -56,7 +56,7 @@ impl Banner<'_> {
     }
 
     fn tries(&self) -> String {
-        let Self { sockets: Sockets { listen, .. }, stand_in, .. } = self;
+        let Self { sockets: DevSockets { listen, .. }, stand_in, .. } = self;
         let mut lines = vec!["Try:".to_owned()];
         let mut add = |line: String| lines.push(format!("  {line}"));
         if self.kind.is_none() {
@@ -90,7 +90,7 @@ impl Banner<'_> {
     }
 
     fn inventory(&self) -> String {
-        let Keys { api_key, access_key_id, secret_access_key, region, service, .. } = self.keys;
+        let StandInKeys { api_key, access_key_id, secret_access_key, region, service, .. } = self.keys;
         let row = |name: &str, what: &str| vec![format!("  {name}"), what.to_owned()];
         let rows = [
             row("x-api-key", api_key),

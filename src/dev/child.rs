@@ -20,18 +20,18 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-use super::{Sockets, banner::Banner, documents, failed};
+use super::{DevSockets, banner::Banner, documents, failed};
 use crate::{
     app::process::{Ended, signals, tell},
     settings::{Document, Environment, Settings},
     stand_in::{
-        Keys, StandInOptions,
-        credentials::{self, Kind},
+        StandInKeys, StandInOptions,
+        credentials::{self, CredentialKind},
     },
 };
 
 /// Runs the sidecar beside a stand-in until it ends, and ends as it did.
-pub fn run(banner: Banner<'_>, directory: &TempDir, kind: Kind) -> Ended {
+pub fn run(banner: Banner<'_>, directory: &TempDir, kind: CredentialKind) -> Ended {
     let accompanied = actix_rt::System::new().block_on(async {
         // before there is a child: a signal that comes early is passed on too
         let (first, second) = signals()?;
@@ -56,7 +56,7 @@ pub fn run(banner: Banner<'_>, directory: &TempDir, kind: Kind) -> Ended {
 ///
 /// # Errors
 /// There can be no such directory.
-pub fn prepare(keys: Keys) -> io::Result<(TempDir, StandInOptions)> {
+pub fn prepare(keys: StandInKeys) -> io::Result<(TempDir, StandInOptions)> {
     let directory = tempfile::Builder::new().prefix("apigw-invoker-dev-").tempdir()?;
     let tokens = Some(directory.path().to_owned());
     Ok((directory, StandInOptions { tokens, ..StandInOptions::new(keys) }))
@@ -75,7 +75,7 @@ fn command(
     documents: &[Document],
     stand_in: SocketAddr,
     directory: &Path,
-    kind: Kind,
+    kind: CredentialKind,
 ) -> io::Result<Command> {
     let settings = directory.join("settings");
     write_settings(&settings, documents)?;
@@ -107,7 +107,7 @@ async fn greet(output: ChildStdout, banner: Banner<'_>, settings: &Settings) {
     let addresses = line.trim().split_once(' ');
     let addresses = addresses.and_then(|(listen, admin)| Some((listen.parse().ok()?, admin.parse().ok()?)));
     if let (Ok(1..), Some((listen, admin))) = (heard, addresses) {
-        let banner = Banner { sockets: Sockets { listen, admin }, ..banner };
+        let banner = Banner { sockets: DevSockets { listen, admin }, ..banner };
         tell(&mut io::stdout(), &banner.text(settings));
     }
 }

@@ -5,11 +5,11 @@
 
 use std::net::SocketAddr;
 
-use crate::{settings::Document, stand_in::Keys};
+use crate::{settings::Document, stand_in::StandInKeys};
 
 /// The sockets of a sidecar.
 #[derive(Debug, Clone, Copy)]
-pub struct Sockets {
+pub struct DevSockets {
     /// For clients.
     pub listen: SocketAddr,
     /// For people and probes.
@@ -17,7 +17,7 @@ pub struct Sockets {
 }
 
 /// An API Gateway with an API key, signed, both, and neither, and functions by the Lambda API.
-pub fn documents(sockets: Sockets, stand_in: SocketAddr, keys: &Keys) -> Vec<Document> {
+pub fn documents(sockets: DevSockets, stand_in: SocketAddr, keys: &StandInKeys) -> Vec<Document> {
     let apikey = format!("apikey: \"{}\"", keys.api_key);
     let iam = format!(
         "iam: {{ accesskey: {}, secretkey: \"{}\", aws_region: {} }}",
@@ -38,14 +38,14 @@ pub fn documents(sockets: Sockets, stand_in: SocketAddr, keys: &Keys) -> Vec<Doc
 }
 
 /// The signed ones of these routes, without keys.
-pub fn of_the_chain(sockets: Sockets, stand_in: SocketAddr, region: &str) -> Vec<Document> {
+pub fn of_the_chain(sockets: DevSockets, stand_in: SocketAddr, region: &str) -> Vec<Document> {
     let iam = format!("iam: {{ aws_region: {region} }}");
     let mut documents = vec![process(sockets), gateway(stand_in, "iam", "/iam*", "/iam", &iam)];
     documents.extend(functions(stand_in, region, ""));
     documents
 }
 
-fn process(Sockets { listen, admin }: Sockets) -> Document {
+fn process(DevSockets { listen, admin }: DevSockets) -> Document {
     Document::process(format!(
         "listen: {{ http: \"{listen}\", h2c: true }}\nadmin: {{ address: \"{admin}\" }}\n"
     ))
@@ -92,8 +92,8 @@ mod tests {
     #[test]
     fn a_route_of_the_chain_has_no_keys() {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let keys = Keys::example();
-        let documents = of_the_chain(Sockets { listen: any, admin: any }, any, &keys.region);
+        let keys = StandInKeys::example();
+        let documents = of_the_chain(DevSockets { listen: any, admin: any }, any, &keys.region);
         assert_eq!(documents.iter().filter(|document| document.is_route()).count(), 4);
         for document in documents {
             for secret in [&keys.access_key_id, &keys.secret_access_key, &keys.api_key] {

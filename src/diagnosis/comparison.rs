@@ -4,10 +4,10 @@
 //! `diagnosis.rs` comes here with both texts. Values are quoted but for those of headers and parameters that prove
 //! something.
 
-use super::Evidence;
+use super::SignedRequest;
 use crate::{
     message::redaction::{LEFT_OUT, is_secret},
-    text::excerpt::excerpt,
+    text::log_safe::log_safe,
 };
 
 /// Characters that are quoted of a value.
@@ -16,7 +16,7 @@ const CHANGED: &str = "something on the way, such as a proxy, has changed it";
 
 /// A canonical request in its six parts.
 #[derive(Debug, PartialEq, Eq)]
-struct Parts<'a> {
+struct CanonicalParts<'a> {
     method: &'a str,
     path: &'a str,
     query: &'a str,
@@ -25,7 +25,7 @@ struct Parts<'a> {
     payload_hash: &'a str,
 }
 
-impl<'a> Parts<'a> {
+impl<'a> CanonicalParts<'a> {
     fn of(text: &'a str) -> Option<Self> {
         let mut lines = text.split('\n').map(|line| line.trim_end_matches('\r'));
         let (method, path, query) = (lines.next()?, lines.next()?, lines.next()?);
@@ -48,9 +48,9 @@ impl<'a> Parts<'a> {
 }
 
 /// The sentence for the log.
-pub fn told(evidence: &Evidence, canonical: &str, string_to_sign: &str) -> String {
-    let ours = String::from_utf8_lossy(&evidence.draft.canonical.text);
-    let difference = match (Parts::of(canonical), Parts::of(&ours)) {
+pub fn told(signed_request: &SignedRequest, canonical: &str, string_to_sign: &str) -> String {
+    let ours = String::from_utf8_lossy(&signed_request.signing_input.canonical.text);
+    let difference = match (CanonicalParts::of(canonical), CanonicalParts::of(&ours)) {
         (Some(aws), Some(own)) => request_difference(&aws, &own),
         _ => Some("the canonical request in AWS's answer cannot be parsed".to_owned()),
     };
@@ -59,18 +59,20 @@ pub fn told(evidence: &Evidence, canonical: &str, string_to_sign: &str) -> Strin
             "AWS refused the signature because it received a different request than was signed: {difference}"
         );
     }
-    if let Some(difference) = string_difference(string_to_sign.trim(), &evidence.draft.string_to_sign) {
+    if let Some(difference) =
+        string_difference(string_to_sign.trim(), &signed_request.signing_input.string_to_sign)
+    {
         return format!("AWS refused the signature: {difference}");
     }
     format!(
         "AWS refused the signature, although AWS and the sidecar signed the same request: the secret key \
          does not belong to the access key that ends in {}",
-        evidence.key()
+        signed_request.key()
     )
 }
 
 /// The first part of the canonical request that differs.
-fn request_difference(aws: &Parts<'_>, own: &Parts<'_>) -> Option<String> {
+fn request_difference(aws: &CanonicalParts<'_>, own: &CanonicalParts<'_>) -> Option<String> {
     let plain = |part: &str, aws: &str, own: &str| {
         (aws != own)
             .then(|| format!("{part}: AWS saw {}, signed was {}; {CHANGED}", quoted(aws), quoted(own)))
@@ -102,7 +104,7 @@ fn query_difference(aws: &str, own: &str) -> Option<String> {
         None => "nothing more".to_owned(),
         Some(pair) => match pair.split_once('=') {
             Some((name, _)) if is_secret(&name.to_ascii_lowercase()) => {
-                format!("`{}={LEFT_OUT}`", excerpt(name, QUOTED))
+                format!("`{}={LEFT_OUT}`", log_safe(name, QUOTED))
             }
             _ => quoted(pair),
         },
@@ -126,7 +128,7 @@ fn header_difference(aws: &[(&str, &str)], own: &[(&str, &str)]) -> Option<Strin
             Some(_) if is_secret(name) => LEFT_OUT.to_owned(),
             Some(value) => quoted(&value),
         };
-        let name = excerpt(name, QUOTED);
+        let name = log_safe(name, QUOTED);
         return Some(format!(
             "header {name}: AWS saw {}, signed was {}; {CHANGED}",
             told(seen),
@@ -170,7 +172,7 @@ fn scope_difference(aws: &str, own: &str) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    format!("`{}`", excerpt(text, QUOTED))
+    format!("`{}`", log_safe(text, QUOTED))
 }
 
 #[cfg(test)]
@@ -183,7 +185,7 @@ mod tests {
                        host;x-amz-date;x-amz-security-token\ne3b0";
 
     fn difference(aws: &str) -> Option<String> {
-        request_difference(&Parts::of(aws).unwrap(), &Parts::of(OWN).unwrap())
+        request_difference(&CanonicalParts::of(aws).unwrap(), &CanonicalParts::of(OWN).unwrap())
     }
 
     #[test]
@@ -243,8 +245,8 @@ mod tests {
         #[test]
         fn no_text_makes_it_panic_or_leaves_its_line(text in any::<String>(), lines in "([a-c:=&'\u{1b}\r]{0,6}\n){0,12}") {
             for text in [&text, &lines] {
-                if let Some(parts) = Parts::of(text) {
-                    let told = request_difference(&parts, &Parts::of(OWN).unwrap()).unwrap_or_default();
+                if let Some(parts) = CanonicalParts::of(text) {
+                    let told = request_difference(&parts, &CanonicalParts::of(OWN).unwrap()).unwrap_or_default();
                     prop_assert!(!told.contains(|char: char| char.is_control() && char != '\t'), "{told:?}");
                 }
                 let _ = string_difference(text, OWN);

@@ -4,11 +4,11 @@
 
 use actix_http::header::HeaderMap;
 
-use super::{Caller, Evidence, Reason};
+use super::{Caller, Reason, SignedRequest};
 use crate::{
     client::aws_error::AwsApi,
     signing::clock_skew::{ahead_of, told as clock_told},
-    text::{aws_hosts::region_in, excerpt::excerpt},
+    text::{aws_hosts::region_in, log_safe::log_safe},
 };
 
 /// Characters that are quoted of AWS's sentence.
@@ -19,13 +19,13 @@ pub fn told(
     reason: Reason,
     message: &str,
     headers: &HeaderMap,
-    evidence: &Evidence,
+    signed_request: &SignedRequest,
     caller: Caller,
 ) -> String {
-    let Evidence { host, has_token, .. } = evidence;
-    let key = evidence.key();
+    let SignedRequest { host, has_token, .. } = signed_request;
+    let key = signed_request.key();
     match reason {
-        Reason::Signature => signature(message, headers, evidence, caller),
+        Reason::Signature => signature(message, headers, signed_request, caller),
         Reason::Incomplete => format!(
             "AWS could not read the signature{}: something on the way, such as a proxy, has changed Authorization or \
              X-Amz-Date",
@@ -79,8 +79,8 @@ pub fn unsigned(reason: Reason, caller: Caller) -> String {
 }
 
 /// What AWS's sentence says of a signature without what it should have been.
-fn signature(message: &str, headers: &HeaderMap, evidence: &Evidence, caller: Caller) -> String {
-    let Evidence { host, region, service, dated, .. } = evidence;
+fn signature(message: &str, headers: &HeaderMap, signed_request: &SignedRequest, caller: Caller) -> String {
+    let SignedRequest { host, region, service, dated, .. } = signed_request;
     let apart = ahead_of(*dated, headers);
     let by =
         apart.map(|apart| format!(", by AWS's Date it is {} AWS's", clock_told(-apart))).unwrap_or_default();
@@ -104,7 +104,7 @@ fn signature(message: &str, headers: &HeaderMap, evidence: &Evidence, caller: Ca
         );
     }
     if message.contains("correct service") {
-        return wrong_service(message, evidence, caller);
+        return wrong_service(message, signed_request, caller);
     }
     if message.contains("SignedHeader") {
         return format!(
@@ -123,24 +123,28 @@ fn signature(message: &str, headers: &HeaderMap, evidence: &Evidence, caller: Ca
          clock{clock}; aws_region, {region}{region_of_host}; the service, {service}; the host, {host}; the \
          secret of the access key that ends in {}",
         quoted(message),
-        evidence.key()
+        signed_request.key()
     )
 }
 
 /// The service of a route with `lambda` is no setting.
-fn wrong_service(message: &str, evidence: &Evidence, caller: Caller) -> String {
+fn wrong_service(message: &str, signed_request: &SignedRequest, caller: Caller) -> String {
     let cure = if caller.api == AwsApi::Lambda {
-        format!("{} is not the Lambda API (`host`)", evidence.host)
+        format!("{} is not the Lambda API (`host`)", signed_request.host)
     } else {
         "set `service`, execute-api for an API and lambda for a Function URL".to_owned()
     };
-    format!("AWS refused the signature for its service, {}{}: {cure}", evidence.service, quoted(message))
+    format!(
+        "AWS refused the signature for its service, {}{}: {cure}",
+        signed_request.service,
+        quoted(message)
+    )
 }
 
 /// AWS's own words in brackets, if there are any.
 fn quoted(message: &str) -> String {
     match message.trim() {
         "" => String::new(),
-        words => format!(" (`{}`)", excerpt(words, QUOTED)),
+        words => format!(" (`{}`)", log_safe(words, QUOTED)),
     }
 }

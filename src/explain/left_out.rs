@@ -19,7 +19,7 @@ use crate::{
 pub struct LeftOut {
     /// The part of the request that it is in.
     #[serde(rename = "in")]
-    pub part: Part,
+    pub part: LeftOutPart,
     pub name: String,
     pub why: &'static str,
 }
@@ -27,7 +27,7 @@ pub struct LeftOut {
 /// A part of a request with names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Part {
+pub enum LeftOutPart {
     Headers,
     Query,
 }
@@ -50,7 +50,7 @@ fn arguments(query: &str, signature: Signature, backend: &dyn Backend) -> Vec<Le
         return Vec::new();
     }
     let why = "AWS would read it as a signature in the query, but the route signs in Authorization";
-    query::left_out(query).into_iter().map(|name| LeftOut { part: Part::Query, name, why }).collect()
+    query::left_out(query).into_iter().map(|name| LeftOut { part: LeftOutPart::Query, name, why }).collect()
 }
 
 fn headers(brought: &HeaderMap, outbound: &HeaderMap, backend: &dyn Backend) -> Vec<LeftOut> {
@@ -60,7 +60,7 @@ fn headers(brought: &HeaderMap, outbound: &HeaderMap, backend: &dyn Backend) -> 
     let left_out = names.into_iter().filter(|name| !passes(name, brought, outbound));
     left_out
         .map(|name| LeftOut {
-            part: Part::Headers,
+            part: LeftOutPart::Headers,
             name: name.to_string(),
             why: why_not_passed(name, brought).unwrap_or_else(|| backend.why_left_out(name, outbound)),
         })

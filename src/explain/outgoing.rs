@@ -11,13 +11,13 @@ use super::left_out::LeftOut;
 use crate::{
     backend::Backend,
     client::encode_head,
-    credentials::{AtHand, at_hand},
+    credentials::{OfflineCredentials, known_offline},
     message::{
         error::{ErrorKind, ProxyError},
         outbound::{OutboundRequest, Signature},
         redaction,
     },
-    settings::{Hidden, RouteSettings, Source, is_swapped},
+    settings::{CredentialSettings, Hidden, RouteSettings, is_swapped},
     signing::{Scope, Signer, SigningHeaders, hash},
 };
 
@@ -83,14 +83,14 @@ impl Outgoing {
     ) -> Result<Self, ProxyError> {
         let target = backend.target();
         let signing = (&target.scope, route.backend.source());
-        let (signature, proof) = match signing {
+        let (signature, signing_headers) = match signing {
             (Some(scope), Some(source)) if outbound.signature == Signature::Ours => {
-                let (parts, proof) = sign(scope, source, &outbound, date).await?;
-                (Some(parts), Some(proof))
+                let (parts, signing_headers) = sign(scope, source, &outbound, date).await?;
+                (Some(parts), Some(signing_headers))
             }
             _ => (None, None),
         };
-        let head = encode_head(&outbound, proof.as_ref(), target.endpoint.keepalive.enabled)?;
+        let head = encode_head(&outbound, signing_headers.as_ref(), target.endpoint.keepalive.enabled)?;
         let (request_line, headers) = lines(&String::from_utf8_lossy(&head));
         // what passes as it arrives is what was sent
         let streams = outbound.body.bytes().is_empty() && outbound.body.length() > 0;
@@ -128,11 +128,11 @@ impl Outgoing {
 /// Signs with the keys that are at hand, or with placeholders.
 async fn sign(
     scope: &Scope,
-    source: &Source,
+    source: &CredentialSettings,
     outbound: &OutboundRequest,
     date: SystemTime,
 ) -> Result<(SignatureParts, SigningHeaders), ProxyError> {
-    let AtHand { source: keys, keys: known } = at_hand(source).await;
+    let OfflineCredentials { source: keys, keys: known } = known_offline(source).await;
     if known.as_ref().is_some_and(|keys| is_swapped(keys.access_key_id())) {
         let cause = format!("the access key id of {keys} has the shape of a secret: the two may be swapped");
         return Err(ProxyError::new(ErrorKind::CredentialsUnavailable, cause));
@@ -144,7 +144,7 @@ async fn sign(
         Credentials::new(PLACEHOLDER, PLACEHOLDER, token, None, "explain")
     });
     let signer = Signer::new(scope.clone());
-    let draft = signer.draft(outbound, credentials.session_token(), date);
+    let signing_input = signer.signing_input(outbound, credentials.session_token(), date);
     let headers = signer.sign(outbound, &credentials, date);
     let unfit = |cause: actix_http::header::InvalidHeaderValue| {
         ProxyError::new(ErrorKind::CredentialsUnavailable, cause.to_string())
@@ -153,10 +153,10 @@ async fn sign(
         keys,
         key_id,
         placeholder,
-        scope: draft.scope,
-        signed_headers: draft.canonical.signed_headers,
-        canonical_request: redaction::canonical(&String::from_utf8_lossy(&draft.canonical.text)),
-        string_to_sign: draft.string_to_sign,
+        scope: signing_input.scope,
+        signed_headers: signing_input.canonical.signed_headers,
+        canonical_request: redaction::canonical(&String::from_utf8_lossy(&signing_input.canonical.text)),
+        string_to_sign: signing_input.string_to_sign,
     };
     Ok((parts, headers.map_err(unfit)?))
 }

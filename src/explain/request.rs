@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use time::{PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
-use super::Asked;
+use super::ExplainArgs;
 use crate::{listener::request_target, settings::Settings, system::regular_file};
 
 const DATE_TIME: &[BorrowedFormatItem<'_>] =
@@ -39,8 +39,8 @@ pub fn time(text: &str) -> Result<SystemTime, String> {
 ///
 /// # Errors
 /// Its file cannot be read.
-pub fn body(asked: &Asked, settings: &Settings) -> Result<Bytes, String> {
-    let data = asked.data.as_deref().unwrap_or_default();
+pub fn body(args: &ExplainArgs, settings: &Settings) -> Result<Bytes, String> {
+    let data = args.data.as_deref().unwrap_or_default();
     let Some(file) = data.strip_prefix('@') else { return Ok(Bytes::copy_from_slice(data.as_bytes())) };
     let most = settings.limits.max_request_body.saturating_add(1);
     let read = regular_file::read_beginning(Path::new(file), most);
@@ -51,19 +51,19 @@ pub fn body(asked: &Asked, settings: &Settings) -> Result<Bytes, String> {
 ///
 /// # Errors
 /// No client could send it.
-pub fn build(asked: &Asked, settings: &Settings, body: Bytes) -> Result<Request, String> {
-    let (target, host_of_url) = split(&asked.target)?;
+pub fn build(args: &ExplainArgs, settings: &Settings, body: Bytes) -> Result<Request, String> {
+    let (target, host_of_url) = split(&args.target)?;
     let length = body.len();
     let payload = if body.is_empty() { Payload::None } else { Payload::from(stream(body)) };
     let mut request = Request::with_payload(payload);
     let head = request.head_mut();
     head.version = Version::HTTP_11;
     head.peer_addr = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
-    head.method = Method::from_bytes(asked.method.as_bytes())
-        .map_err(|_| format!("`{}` is not a method", asked.method))?;
+    head.method = Method::from_bytes(args.method.as_bytes())
+        .map_err(|_| format!("`{}` is not a method", args.method))?;
     head.uri =
         Uri::try_from(&*request_target::escaped(target)).map_err(|error| format!("`{target}`: {error}"))?;
-    for line in &asked.headers {
+    for line in &args.headers {
         let wrong = || format!("`{line}` is not a header: expected NAME: VALUE");
         let (name, value) = line.split_once(':').ok_or_else(wrong)?;
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
@@ -72,7 +72,7 @@ pub fn build(asked: &Asked, settings: &Settings, body: Bytes) -> Result<Request,
         head.headers.append(name, value);
     }
     let written = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
-    let host = asked.host.clone().or(written).or(host_of_url.map(str::to_owned));
+    let host = args.host.clone().or(written).or(host_of_url.map(str::to_owned));
     let host = host.unwrap_or_else(|| settings.listen.http.to_string());
     let host = HeaderValue::from_str(&host).map_err(|_| format!("`{host}` is not a host"))?;
     head.headers.insert(header::HOST, host);

@@ -37,7 +37,7 @@ use crate::{
     system::{
         exhausted::{Exhausted, spare},
         fault_points,
-        supervision::{End, Restarts, Task, catch_in},
+        supervision::{Restarts, Task, TaskEnd, catch_in},
     },
     tls::server::ServerTls,
 };
@@ -59,7 +59,7 @@ pub async fn accept(server: Rc<Server>, mut door: Door) -> io::Result<()> {
     let mut connections = JoinSet::new();
     let mut restarts = Restarts::of(Task::Worker);
     while let Err(panicked) = catch_in(take(&server, &ends, &mut door, &mut connections)).await {
-        let pause = restarts.failed(&End::Panicked(panicked));
+        let pause = restarts.failed(&TaskEnd::Panicked(panicked));
         tokio::select! {
             () = poll_fn(|context| ends.poll(context)) => break,
             () = sleep(pause) => restarts.started(),
@@ -108,7 +108,7 @@ enum DoorSocket {
 }
 
 /// A client that has connected.
-struct Incoming {
+struct AcceptedConnection {
     stream: Stream,
     tls: Option<Arc<ServerTls>>,
     h2c: bool,
@@ -142,11 +142,11 @@ impl Door {
         Ok(Self { socket, name, tls, h2c, spare: spare().ok(), logged: None })
     }
 
-    async fn accept(&self) -> io::Result<Incoming> {
+    async fn accept(&self) -> io::Result<AcceptedConnection> {
         poll_fn(|context| self.poll_accept(context)).await
     }
 
-    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Incoming>> {
+    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<AcceptedConnection>> {
         let stream = match &self.socket {
             DoorSocket::Tcp(listener) => {
                 let (stream, peer) = ready!(listener.poll_accept(context))?;
@@ -154,7 +154,7 @@ impl Door {
             }
             DoorSocket::Unix(listener) => Stream::Unix(ready!(listener.poll_accept(context))?.0),
         };
-        Poll::Ready(Ok(Incoming { stream, tls: self.tls.clone(), h2c: self.h2c }))
+        Poll::Ready(Ok(AcceptedConnection { stream, tls: self.tls.clone(), h2c: self.h2c }))
     }
 
     /// Accepts one client with the spare descriptor and refuses it at once; whether that was possible.
@@ -178,10 +178,10 @@ impl Door {
     }
 
     /// Closes it. Clients that have connected by then are not turned away: the kernel would reset them.
-    fn close(self) -> io::Result<Vec<Incoming>> {
+    fn close(self) -> io::Result<Vec<AcceptedConnection>> {
         let Self { socket, tls, h2c, .. } = self;
         let mut last = Vec::new();
-        let mut take = |stream| last.push(Incoming { stream, tls: tls.clone(), h2c });
+        let mut take = |stream| last.push(AcceptedConnection { stream, tls: tls.clone(), h2c });
         // asked of the kernel itself: the runtime may not have been told of them yet
         match socket {
             DoorSocket::Tcp(listener) => {
@@ -230,10 +230,10 @@ fn report(ended: Result<(), JoinError>) {
     }
 }
 
-fn admit(server: &Rc<Server>, incoming: Incoming, connections: &mut JoinSet<()>) {
+fn admit(server: &Rc<Server>, incoming: AcceptedConnection, connections: &mut JoinSet<()>) {
     let server = Rc::clone(server);
     let snapshot = server.worker.current.get();
-    match snapshot.room.try_enter() {
+    match snapshot.client_connections.try_enter() {
         Some(permit) => {
             connections.spawn_local(async move { serve(&server, &snapshot.limits, incoming, permit).await });
         }
@@ -268,8 +268,8 @@ fn turn_away(server: Rc<Server>, snapshot: &Snapshot, stream: Stream, connection
 }
 
 /// Serves one connection to its end, for as long as it takes up room.
-async fn serve(server: &Rc<Server>, limits: &Limits, incoming: Incoming, _room: Counted) {
-    let Incoming { stream, tls, h2c } = incoming;
+async fn serve(server: &Rc<Server>, limits: &Limits, incoming: AcceptedConnection, _permit: Counted) {
+    let AcceptedConnection { stream, tls, h2c } = incoming;
     let due = Instant::now() + limits.header_timeout;
     let _counted = server.worker.metrics.client_connects();
     fault_points::pass("connection");

@@ -1,12 +1,13 @@
 //! HTTP/1.1 towards clients: one request after the other, each answered before the next one is looked at.
 //!
-//! `accept.rs` comes here with each connection that does not begin like HTTP/2. Reading is `http1/inbox.rs`, writing
-//! `http1/outbox.rs`, both over `actix-http`'s codec; in between is `proxy::serve`. Of `actix-http`'s own dispatcher nothing
-//! is used: it has a time limit for the first head alone, runs ahead of the answers, refuses without a word, holds 64 KiB
-//! for each connection, and at the end of the process closes connections without a look at what has come.
+//! `accept.rs` comes here with each connection that does not begin like HTTP/2. Reading is `http1/request_reader.rs`,
+//! writing `http1/response_writer.rs`, both over `actix-http`'s codec; in between is `proxy::serve`. Of
+//! `actix-http`'s own dispatcher nothing is used: it has a time limit for the first head alone, runs ahead of the
+//! answers, refuses without a word, holds 64 KiB for each connection, and at the end of the process closes
+//! connections without a look at what has come.
 
-mod inbox;
-mod outbox;
+mod request_reader;
+mod response_writer;
 mod waiting;
 
 use std::{
@@ -35,15 +36,15 @@ use tokio::{
 };
 
 use self::{
-    inbox::{End, Inbox},
-    outbox::Outbox,
+    request_reader::{ConnectionEnd, RequestReader},
+    response_writer::ResponseWriter,
     waiting::Waiting,
 };
 use super::{LINGER, server::Server, transport::Transport};
 use crate::{
     message::{
         error::{ErrorKind, ProxyError},
-        request_body::{Incoming, Intake},
+        request_body::{DirectRead, Incoming},
     },
     metrics::Metrics,
     proxy::{self, reply::ClientBody},
@@ -67,13 +68,15 @@ pub async fn serve(
 ) {
     let is_secure = transport.is_secure();
     let connection =
-        Connection(Rc::new(RefCell::new(Sides::new(transport, server.dated.config(), limits.max_uri))));
+        Http1Connection(Rc::new(RefCell::new(Sides::new(transport, server.dated.config(), limits.max_uri))));
     let mut waiting = Waiting::new(limits, due, &server.draining);
     loop {
         let mut request = match poll_fn(|context| waiting.poll(&connection, context)).await {
             Ok(request) => request,
-            Err(End::Gone) => return,
-            Err(End::Refused(error)) => return connection.refuse(&error, &server.worker.metrics).await,
+            Err(ConnectionEnd::Gone) => return,
+            Err(ConnectionEnd::Refused(error)) => {
+                return connection.refuse(&error, &server.worker.metrics).await;
+            }
         };
         let version = request.version();
         request.head_mut().peer_addr = peer;
@@ -118,14 +121,14 @@ impl From<io::Error> for Broken {
 
 /// A connection, shared with the body of the request that is being served.
 #[derive(Clone)]
-struct Connection(Rc<RefCell<Sides>>);
+struct Http1Connection(Rc<RefCell<Sides>>);
 
 /// The two sides of a connection and what is between them.
 struct Sides {
     transport: Transport,
     codec: Codec,
-    inbox: Inbox,
-    outbox: Outbox,
+    reader: RequestReader,
+    writer: ResponseWriter,
     /// Whether an answer has begun and is not over.
     is_answering: bool,
 }
@@ -133,36 +136,36 @@ struct Sides {
 impl Sides {
     fn new(transport: Transport, config: ServiceConfig, max_uri: u64) -> Self {
         let codec = Codec::new(config.clone());
-        let inbox = Inbox::new(max_uri, config);
-        Self { transport, codec, inbox, outbox: Outbox::default(), is_answering: false }
+        let reader = RequestReader::new(max_uri, config);
+        Self { transport, codec, reader, writer: ResponseWriter::default(), is_answering: false }
     }
 
     fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.inbox.poll_left(&mut self.transport, context)
+        self.reader.poll_left(&mut self.transport, context)
     }
 }
 
 impl Drop for Sides {
     /// An answer that is cut must not seem whole, as one without an end mark would.
     fn drop(&mut self) {
-        if self.is_answering && self.outbox.ends_with_connection() {
+        if self.is_answering && self.writer.ends_with_connection() {
             self.transport.abort();
         }
     }
 }
 
-impl Connection {
+impl Http1Connection {
     /// The body that comes behind a request's head.
     fn body_of(&self, request: &Request) -> Incoming {
-        if !self.0.borrow().inbox.has_body() {
+        if !self.0.borrow().reader.has_body() {
             return Payload::None.into();
         }
         let length = request.headers().get(header::CONTENT_LENGTH);
         let is_large = length.is_some_and(|length| length.len() >= DIGITS_OF_LARGE);
-        let payload: BoxedPayloadStream = Box::pin(RequestBody(self.clone()));
+        let payload: BoxedPayloadStream = Box::pin(Http1Body(self.clone()));
         Incoming {
             payload: Payload::Stream { payload },
-            direct: is_large.then(|| Box::new(RequestBody(self.clone())) as Box<dyn Intake>),
+            direct: is_large.then(|| Box::new(Http1Body(self.clone())) as Box<dyn DirectRead>),
         }
     }
 
@@ -194,14 +197,14 @@ impl Connection {
                     return if keeps { Next::Request } else { Next::Close };
                 }
                 Err(Broken::Client(error)) => {
-                    if !self.0.borrow().outbox.has_written() {
+                    if !self.0.borrow().writer.has_written() {
                         body.not_sent();
                     }
                     log::debug!("response to a client aborted: {error}");
                     return Next::Drop;
                 }
                 Err(Broken::Body(error)) => {
-                    if !self.0.borrow_mut().outbox.take_back() {
+                    if !self.0.borrow_mut().writer.take_back() {
                         return self.flush_cut(&mut body).await;
                     }
                     response = body.into_failure(&error);
@@ -220,7 +223,7 @@ impl Connection {
         let keeps = if version != Version::HTTP_11 && self.0.borrow().transport.hides_cuts() {
             let whole = self.gather(body).await?;
             let keeps = self.begin(head, whole.as_ref().map_or(body.size(), Bytes::size), version)?;
-            self.0.borrow_mut().outbox.put(whole.unwrap_or_default());
+            self.0.borrow_mut().writer.put(whole.unwrap_or_default());
             keeps
         } else {
             self.begin(head, body.size(), version)?
@@ -231,7 +234,7 @@ impl Connection {
         poll_fn(|context| self.poll_send(body, context)).await?;
         let sides = &mut *self.0.borrow_mut();
         sides.is_answering = false;
-        sides.outbox.rest();
+        sides.writer.rest();
         Ok(keeps)
     }
 
@@ -256,8 +259,8 @@ impl Connection {
 
     async fn send_body(&self, body: &mut ClientBody) -> Result<(), Broken> {
         while let Some(piece) = poll_fn(|context| self.poll_next(body, context)).await? {
-            self.0.borrow_mut().outbox.put(piece);
-            if self.0.borrow().outbox.is_full() {
+            self.0.borrow_mut().writer.put(piece);
+            if self.0.borrow().writer.is_full() {
                 let due = body.due();
                 let sending = poll_fn(|context| self.poll_send(body, context));
                 match due {
@@ -267,7 +270,7 @@ impl Connection {
                 }
             }
         }
-        self.0.borrow_mut().outbox.finish()?;
+        self.0.borrow_mut().writer.finish()?;
         Ok(())
     }
 
@@ -277,26 +280,26 @@ impl Connection {
         if !matches!(timeout(LINGER, flush).await, Ok(Ok(()))) {
             return Next::Drop;
         }
-        if self.0.borrow().outbox.ends_with_connection() { Next::Reset } else { Next::Close }
+        if self.0.borrow().writer.ends_with_connection() { Next::Reset } else { Next::Close }
     }
 
     /// Sends what is at hand, and records how much of the body has left.
     fn poll_send(&self, body: &mut ClientBody, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let sides = &mut *self.0.borrow_mut();
-        let sent = sides.outbox.poll_send(&mut sides.transport, context);
-        body.sent(sides.outbox.written_body());
+        let sent = sides.writer.poll_send(&mut sides.transport, context);
+        body.sent(sides.writer.written_body());
         sent
     }
 
     /// Puts the head in. The connection ends with an answer that does not wait for the request's whole body.
     fn begin(&self, mut head: Response<()>, size: BodySize, version: Version) -> io::Result<bool> {
         let sides = &mut *self.0.borrow_mut();
-        if !sides.inbox.drop_rest_of_body() {
-            outbox::close(&mut head);
+        if !sides.reader.drop_rest_of_body() {
+            response_writer::close(&mut head);
         }
-        sides.inbox.expect_no_more();
+        sides.reader.expect_no_more();
         sides.is_answering = true;
-        sides.outbox.begin(head, size, version, &mut sides.codec)?;
+        sides.writer.begin(head, size, version, &mut sides.codec)?;
         Ok(sides.codec.keep_alive())
     }
 
@@ -322,10 +325,10 @@ impl Connection {
     /// Answers what is no request: nobody else does, or logs it.
     async fn refuse(&self, error: &ProxyError, metrics: &Metrics) {
         let id = proxy::refused(error, metrics);
-        self.0.borrow_mut().outbox.put_raw(&error.on_the_wire(&id));
+        self.0.borrow_mut().writer.put_raw(&error.on_the_wire(&id));
         let flush = poll_fn(|context| {
             let sides = &mut *self.0.borrow_mut();
-            sides.outbox.poll_send(&mut sides.transport, context)
+            sides.writer.poll_send(&mut sides.transport, context)
         });
         if flush.await.is_ok() {
             self.linger().await;
@@ -351,25 +354,25 @@ impl Connection {
     async fn discard(&self, limit: Duration) {
         let gone = poll_fn(|context| {
             let sides = &mut *self.0.borrow_mut();
-            sides.inbox.poll_discard(&mut sides.transport, context)
+            sides.reader.poll_discard(&mut sides.transport, context)
         });
         let _ = timeout(limit, gone).await;
     }
 }
 
 /// The body of the request that is being served.
-struct RequestBody(Connection);
+struct Http1Body(Http1Connection);
 
-impl Stream for RequestBody {
+impl Stream for Http1Body {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let sides = &mut *self.0.0.borrow_mut();
-        sides.inbox.poll_body(&mut sides.transport, context)
+        sides.reader.poll_body(&mut sides.transport, context)
     }
 }
 
-impl Intake for RequestBody {
+impl DirectRead for Http1Body {
     fn poll_into(
         &self,
         body: &mut Vec<u8>,
@@ -377,6 +380,6 @@ impl Intake for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Result<(), PayloadError>> {
         let sides = &mut *self.0.0.borrow_mut();
-        sides.inbox.poll_body_into(&mut sides.transport, body, left, context)
+        sides.reader.poll_body_into(&mut sides.transport, body, left, context)
     }
 }

@@ -46,7 +46,7 @@ use self::{
     echo::Echo,
     fields::{FieldFilter, Findings, Violation},
     pieces::Piece,
-    stream::{Ending, Exchange},
+    stream::{Ending, Http2Exchange},
 };
 use super::{farewell::last_words, server::Server, transport::Transport};
 use crate::{
@@ -54,7 +54,7 @@ use crate::{
     metrics::Metrics,
     proxy,
     settings::Limits,
-    system::{patience::Patience, supervision::Task},
+    system::{lazy_deadline::LazyDeadline, supervision::Task},
 };
 
 /// Streams at a time (RFC 9113, 6.5.2 recommends no fewer than 100).
@@ -107,7 +107,7 @@ pub async fn serve(
         echo: Echo::by(connection.ping_pong()),
         connection,
         findings,
-        head_limit: HeadLimit { header_timeout: limits.header_timeout, timer: Patience::default() },
+        head_limit: HeadLimit { header_timeout: limits.header_timeout, timer: LazyDeadline::default() },
         streams: JoinSet::new(),
         served: 0,
         taken_back: 0,
@@ -180,7 +180,7 @@ fn refused(cause: impl Display, metrics: &Metrics) {
 /// The time limit of a head that has begun and is not complete.
 struct HeadLimit {
     header_timeout: Duration,
-    timer: Patience,
+    timer: LazyDeadline,
 }
 
 impl HeadLimit {
@@ -223,7 +223,7 @@ impl Open {
                     poll_accept(&mut self.connection, &self.findings, &mut self.head_limit, metrics, context)
                 }) => match accepted {
                     Some((request, respond)) => {
-                        let exchange = Exchange {
+                        let exchange = Http2Exchange {
                             worker: Rc::clone(&server.worker),
                             echo: self.echo.share(),
                             send_timeout: limits.send_timeout,

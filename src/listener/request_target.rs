@@ -2,7 +2,7 @@
 //!
 //! A client such as curl sends `?q=ü` or `?q="x"` as it was typed. RFC 3986 wants such bytes escaped, the
 //! parser below us refuses the request for them, and nginx takes them; here each becomes its escape, which
-//! means the same to every server and can be signed. `http1/inbox.rs` passes each request line through here
+//! means the same to every server and can be signed. `http1/request_reader.rs` passes each request line through here
 //! before it is parsed, and `http2/fields/rewrite.rs` each path.
 
 use std::borrow::Cow;

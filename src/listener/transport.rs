@@ -21,7 +21,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
-use crate::system::patience::Patience;
+use crate::system::lazy_deadline::LazyDeadline;
 
 /// The first bytes of HTTP/2 (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -39,13 +39,13 @@ pub struct Transport {
     /// Read already, and not handed on.
     ahead: BytesMut,
     send_timeout: Duration,
-    sending: Patience,
+    sending: LazyDeadline,
 }
 
 impl Transport {
     /// A client that takes nothing for longer than `send_timeout` is given up.
     pub fn new(socket: Socket, send_timeout: Duration) -> Self {
-        Self { socket, ahead: BytesMut::new(), send_timeout, sending: Patience::default() }
+        Self { socket, ahead: BytesMut::new(), send_timeout, sending: LazyDeadline::default() }
     }
 
     pub fn is_secure(&self) -> bool {

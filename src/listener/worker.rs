@@ -51,7 +51,7 @@ const ABORT_LIMIT: Duration = Duration::from_millis(500);
 /// The threads. They end at once when this is dropped.
 #[derive(Debug)]
 pub struct Workers {
-    parts: Parts,
+    parts: WorkerParts,
     threads: Vec<Thread>,
 }
 
@@ -63,7 +63,7 @@ struct Thread {
 
 /// What every worker is made of.
 #[derive(Debug, Clone)]
-struct Parts {
+struct WorkerParts {
     current: Arc<Current>,
     stopping: Arc<AtomicBool>,
     via: Via,
@@ -85,7 +85,7 @@ impl Workers {
         current: &Arc<Current>,
         stopping: &Arc<AtomicBool>,
     ) -> io::Result<Self> {
-        let parts = Parts {
+        let parts = WorkerParts {
             current: Arc::clone(current),
             stopping: Arc::clone(stopping),
             via: Via::numbered(fastrand::u64(..)),
@@ -151,7 +151,7 @@ impl Drop for Workers {
 }
 
 /// One worker, until it has drained, or until its end: what is in flight then is aborted.
-async fn serve(parts: &Parts, serves: &mut Option<Started>) -> io::Result<()> {
+async fn serve(parts: &WorkerParts, serves: &mut Option<Started>) -> io::Result<()> {
     let draining = Draining::default();
     let mut loops = accept_all(parts, &draining)?;
     if let Some(serves) = serves.take() {
@@ -184,11 +184,11 @@ fn result_of(ended: Result<io::Result<()>, JoinError>) -> io::Result<()> {
 }
 
 /// Starts a loop for every socket, around what all requests of this thread share.
-fn accept_all(parts: &Parts, draining: &Draining) -> io::Result<JoinSet<io::Result<()>>> {
-    let Parts { current, stopping, via, sockets, .. } = parts;
+fn accept_all(parts: &WorkerParts, draining: &Draining) -> io::Result<JoinSet<io::Result<()>>> {
+    let WorkerParts { current, stopping, via, sockets, .. } = parts;
     let (metrics, room) = {
         let snapshot = current.get();
-        (Arc::clone(&snapshot.metrics), Arc::clone(&snapshot.upstream_room))
+        (Arc::clone(&snapshot.metrics), Arc::clone(&snapshot.upstream_connections))
     };
     let client = Rc::new(Client::new(room, Arc::clone(&metrics)));
     let memory = BodyMemory::default();

@@ -25,13 +25,13 @@ pub struct BodyMemory(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    kept: Mutex<Kept>,
+    kept: Mutex<IdleBuffers>,
     /// Something is kept again.
     filled: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct IdleBuffers {
     /// The one used last is the last.
     buffers: Vec<Vec<u8>>,
     bytes: usize,
@@ -70,12 +70,12 @@ impl BodyMemory {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, IdleBuffers> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Kept {
+impl IdleBuffers {
     fn take(&mut self, size: usize) -> Option<Vec<u8>> {
         // a small body does not take the room of a large one
         let fits = |buffer: &Vec<u8>| size >= WORTH_KEEPING && buffer.capacity() >= size;

@@ -1,8 +1,9 @@
 //! The chunked transfer coding (RFC 9112, 7.1), decoded as the bytes come in.
 //!
-//! `client/exchange.rs` decodes answers with it, `listener/http1/inbox.rs` requests. The decoder is strict, because two
-//! readers that disagree about the end of a message are how messages are smuggled: lines end in CR LF, and a size is
-//! nothing but hexadecimal digits. Extensions and trailers are bounded and dropped: API Gateway sends and takes none.
+//! `client/exchange.rs` decodes answers with it, `listener/http1/request_reader.rs` requests. The decoder is strict,
+//! because two readers that disagree about the end of a message are how messages are smuggled: lines end in CR LF,
+//! and a size is nothing but hexadecimal digits. Extensions and trailers are bounded and dropped: API Gateway sends
+//! and takes none.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 

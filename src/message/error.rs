@@ -19,8 +19,8 @@ use bytes::Bytes;
 
 pub use self::codes::{Code, ErrorKind, GrpcStatus, Side, UpstreamFailure};
 use crate::{
-    message::remark::Remark,
-    text::{excerpt::excerpt, units::size_text},
+    message::log_note::LogNote,
+    text::{log_safe::log_safe, units::size_text},
 };
 
 /// A request that got no answer from AWS, or none that may be passed on.
@@ -30,7 +30,7 @@ pub struct ProxyError {
     pub kind: ErrorKind,
     cause: Option<Box<dyn Error + Send + Sync>>,
     /// What else the operator should know.
-    remarks: Vec<Remark>,
+    notes: Vec<LogNote>,
     /// Nothing of the request had been sent.
     unsent: bool,
     /// It would fail the same way again.
@@ -95,8 +95,8 @@ impl ProxyError {
 
     /// Adds what else the operator should know.
     #[must_use]
-    pub fn with_remarks(mut self, remarks: impl IntoIterator<Item = Remark>) -> Self {
-        self.remarks.extend(remarks);
+    pub fn with_notes(mut self, notes: impl IntoIterator<Item = LogNote>) -> Self {
+        self.notes.extend(notes);
         self
     }
 
@@ -149,23 +149,23 @@ impl ProxyError {
         answer.into()
     }
 
-    /// The one log line of a failure, and the remarks on it.
+    /// The one log line of a failure, and the notes on it.
     pub fn log(&self, request_id: &str, route: Option<&str>) {
         let code = self.code();
         log::log!(
             code.level(),
             request_id = request_id, route = route.unwrap_or("-"), code = code.name;
-            "{}", excerpt(&self.to_string(), usize::MAX)
+            "{}", log_safe(&self.to_string(), usize::MAX)
         );
-        for remark in &self.remarks {
-            remark.log(request_id, route.unwrap_or("-"));
+        for note in &self.notes {
+            note.log(request_id, route.unwrap_or("-"));
         }
     }
 }
 
 impl From<ErrorKind> for ProxyError {
     fn from(kind: ErrorKind) -> Self {
-        Self { kind, cause: None, remarks: Vec::new(), unsent: false, lasting: false }
+        Self { kind, cause: None, notes: Vec::new(), unsent: false, lasting: false }
     }
 }
 

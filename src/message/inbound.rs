@@ -15,7 +15,7 @@ use actix_http::{
 pub use super::request_body::{BodyLimits, BodyMode, BodyStream, Incoming, RequestBody};
 use super::{
     headers,
-    request_body::{self, Announced},
+    request_body::{self, DeclaredLength},
     via::Via,
 };
 use crate::{
@@ -48,7 +48,7 @@ pub struct InboundRequest {
 
 /// Who is on the other end of the client's connection, and what stands in `Via` for us.
 #[derive(Debug)]
-pub struct Hop<'a> {
+pub struct ReadContext<'a> {
     /// The client's address; none on a Unix socket.
     pub peer: Option<SocketAddr>,
     /// Whether its connection is encrypted.
@@ -75,12 +75,12 @@ impl InboundRequest {
         mut request: Request,
         body: &mut Incoming,
         remainder: Option<usize>,
-        hop: &Hop<'_>,
+        context: &ReadContext<'_>,
         limits: BodyLimits,
     ) -> Result<Self, ProxyError> {
         let head = request.head_mut();
-        let announced = Announced::by(head)?;
-        let body = request_body::read(body, announced, limits, hop.memory).await?;
+        let declared = DeclaredLength::by(head)?;
+        let body = request_body::read(body, declared, limits, context.memory).await?;
         // the head is used again for another request, for which it needs a map
         let mut headers = std::mem::replace(&mut head.headers, header_maps::take());
         // that of an absolute target goes before the header (RFC 9112, 3.2.2)
@@ -89,8 +89,8 @@ impl InboundRequest {
             None => headers.get(header::HOST).cloned(),
         };
         headers::clean_request(&mut headers);
-        say_who_forwards(&mut headers, host.clone(), head.version, hop);
-        if let Some(trace) = hop.trace {
+        say_who_forwards(&mut headers, host.clone(), head.version, context);
+        if let Some(trace) = context.trace {
             trace.pass_on(&mut headers);
         }
         Ok(Self {
@@ -101,9 +101,9 @@ impl InboundRequest {
             body,
             version: head.version,
             host,
-            peer: hop.peer,
-            received_at: hop.received_at,
-            is_traced: hop.trace.is_some(),
+            peer: context.peer,
+            received_at: context.received_at,
+            is_traced: context.trace.is_some(),
         })
     }
 
@@ -115,22 +115,27 @@ impl InboundRequest {
 
 /// `X-Forwarded-For` grows, the other three say what was seen here: what a client claims about an earlier hop
 /// is no more than a claim.
-fn say_who_forwards(headers: &mut HeaderMap, host: Option<HeaderValue>, version: Version, hop: &Hop<'_>) {
+fn say_who_forwards(
+    headers: &mut HeaderMap,
+    host: Option<HeaderValue>,
+    version: Version,
+    context: &ReadContext<'_>,
+) {
     const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
     const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
     const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
     const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-    if let Some(peer) = hop.peer.and_then(|peer| address_value(peer.ip())) {
+    if let Some(peer) = context.peer.and_then(|peer| address_value(peer.ip())) {
         headers::append(headers, FORWARDED_FOR, peer);
     }
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(Scheme::of(hop.is_secure).name()));
-    headers.insert(FORWARDED_PORT, hop.forwarded_port.clone());
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(Scheme::of(context.is_secure).name()));
+    headers.insert(FORWARDED_PORT, context.forwarded_port.clone());
     match host {
         Some(host) => headers.insert(FORWARDED_HOST, host),
         None => headers.remove(FORWARDED_HOST),
     };
-    hop.via.add(headers, version);
-    headers.insert(headers::REQUEST_ID, hop.request_id.clone());
+    context.via.add(headers, version);
+    headers.insert(headers::REQUEST_ID, context.request_id.clone());
 }
 
 /// `None` is what no address gives: its text fits into a header.

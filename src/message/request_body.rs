@@ -22,7 +22,7 @@ use crate::{
         body_pool::{BodyMemory, Buffer},
         error::{ErrorKind, ProxyError},
     },
-    system::patience::Patience,
+    system::lazy_deadline::LazyDeadline,
 };
 
 /// Where a chunk of a body of unknown length makes the buffer start.
@@ -30,7 +30,7 @@ const FIRST_BUFFER: u64 = 16 << 10;
 
 /// A connection that can read the body of its request straight to where it has to be, instead of in pieces that are
 /// copied together.
-pub trait Intake {
+pub trait DirectRead {
     /// Adds to `body` what has come, at least a byte and no more than `left`.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ pub struct Incoming {
     /// The body in pieces.
     pub payload: Payload,
     /// The connection, if it can read the body in one piece.
-    pub direct: Option<Box<dyn Intake>>,
+    pub direct: Option<Box<dyn DirectRead>>,
 }
 
 impl From<Payload> for Incoming {
@@ -75,7 +75,7 @@ impl RequestBody {
     }
 
     /// Whether it can be sent a second time.
-    pub fn is_at_hand(&self) -> bool {
+    pub fn is_buffered(&self) -> bool {
         !matches!(self, Self::Stream(_))
     }
 
@@ -118,13 +118,13 @@ pub struct BodyLimits {
 
 /// What a request's head says about its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Announced {
+pub(super) enum DeclaredLength {
     Nothing,
     Length(u64),
     Unknown,
 }
 
-impl Announced {
+impl DeclaredLength {
     pub(super) fn by(head: &RequestHead) -> Result<Self, ProxyError> {
         let headers = &head.headers;
         if let Some(length) = headers.get(header::CONTENT_LENGTH) {
@@ -148,45 +148,45 @@ impl Announced {
 /// The body is too large, late, or broken.
 pub(super) async fn read(
     Incoming { payload, direct }: &mut Incoming,
-    announced: Announced,
+    declared: DeclaredLength,
     limits: BodyLimits,
     memory: &BodyMemory,
 ) -> Result<RequestBody, ProxyError> {
     let limit = limits.max_size;
-    match announced {
-        Announced::Nothing => Ok(RequestBody::Empty),
-        Announced::Length(size) if size > limit => {
+    match declared {
+        DeclaredLength::Nothing => Ok(RequestBody::Empty),
+        DeclaredLength::Length(size) if size > limit => {
             Err(ErrorKind::PayloadTooLarge { what: "the body", limit, size }.into())
         }
-        Announced::Length(length) if limits.mode == BodyMode::Streamed => {
+        DeclaredLength::Length(length) if limits.mode == BodyMode::Streamed => {
             Ok(RequestBody::Stream(BodyStream {
                 length,
-                payload: DeadlinedPayload::new(std::mem::replace(payload, Payload::None), limits.timeout),
+                payload: BodyDeadline::new(std::mem::replace(payload, Payload::None), limits.timeout),
                 arrival: Rc::default(),
             }))
         }
-        Announced::Length(length) => match (direct, usize::try_from(length)) {
-            (Some(intake), Ok(length)) => whole(&**intake, length, limits.timeout, memory).await,
+        DeclaredLength::Length(length) => match (direct, usize::try_from(length)) {
+            (Some(direct), Ok(length)) => whole(&**direct, length, limits.timeout, memory).await,
             _ => collected(payload, Some(length), limits, memory).await,
         },
-        Announced::Unknown => collected(payload, None, limits, memory).await,
+        DeclaredLength::Unknown => collected(payload, None, limits, memory).await,
     }
 }
 
 /// A body of this length, read to where it stays.
 async fn whole(
-    intake: &dyn Intake,
+    direct: &dyn DirectRead,
     length: usize,
     timeout: Duration,
     memory: &BodyMemory,
 ) -> Result<RequestBody, ProxyError> {
     let mut buffer = memory.take(length);
-    let mut patience = Patience::default();
+    let mut deadline = LazyDeadline::default();
     while buffer.as_ref().len() < length {
         let left = length - buffer.as_ref().len();
-        poll_fn(|context| match intake.poll_into(buffer.bytes(), left, context) {
+        poll_fn(|context| match direct.poll_into(buffer.bytes(), left, context) {
             Poll::Ready(result) => Poll::Ready(result.map_err(|error| broken(&error))),
-            Poll::Pending => poll_late(&mut patience, timeout, context).map(Err),
+            Poll::Pending => poll_late(&mut deadline, timeout, context).map(Err),
         })
         .await?;
     }
@@ -201,7 +201,7 @@ async fn collected(
     memory: &BodyMemory,
 ) -> Result<RequestBody, ProxyError> {
     let limit = limits.max_size;
-    let mut payload = DeadlinedPayload::new(payload, limits.timeout);
+    let mut payload = BodyDeadline::new(payload, limits.timeout);
     let mut whole: Option<Buffer> = None;
     while let Some(piece) = poll_fn(|context| payload.poll_piece(context)).await {
         let piece = piece?;
@@ -223,7 +223,7 @@ async fn collected(
 /// A body of known length that passes as it arrives.
 pub struct BodyStream {
     pub length: u64,
-    payload: DeadlinedPayload<Payload>,
+    payload: BodyDeadline<Payload>,
     arrival: Rc<Arrival>,
 }
 
@@ -264,29 +264,29 @@ impl Stream for BodyStream {
 }
 
 /// A payload that must have arrived by its deadline.
-struct DeadlinedPayload<P> {
+struct BodyDeadline<P> {
     payload: P,
     timeout: Duration,
-    patience: Patience,
+    deadline: LazyDeadline,
 }
 
-impl<P: Stream<Item = Result<Bytes, PayloadError>> + Unpin> DeadlinedPayload<P> {
+impl<P: Stream<Item = Result<Bytes, PayloadError>> + Unpin> BodyDeadline<P> {
     fn new(payload: P, timeout: Duration) -> Self {
-        Self { payload, timeout, patience: Patience::default() }
+        Self { payload, timeout, deadline: LazyDeadline::default() }
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, ProxyError>>> {
         match Pin::new(&mut self.payload).poll_next(context) {
             Poll::Ready(piece) => Poll::Ready(piece.map(|piece| piece.map_err(|error| broken(&error)))),
-            Poll::Pending => poll_late(&mut self.patience, self.timeout, context).map(|late| Some(Err(late))),
+            Poll::Pending => poll_late(&mut self.deadline, self.timeout, context).map(|late| Some(Err(late))),
         }
     }
 }
 
 /// The end of the time that a body may take, which begins when something of it is first waited for.
-fn poll_late(patience: &mut Patience, timeout: Duration, context: &mut Context<'_>) -> Poll<ProxyError> {
-    patience.begin(timeout);
-    patience.poll(context).map(|()| ErrorKind::RequestTimeout.into())
+fn poll_late(deadline: &mut LazyDeadline, timeout: Duration, context: &mut Context<'_>) -> Poll<ProxyError> {
+    deadline.begin(timeout);
+    deadline.poll(context).map(|()| ErrorKind::RequestTimeout.into())
 }
 
 fn broken(error: &PayloadError) -> ProxyError {

@@ -96,9 +96,9 @@ impl Trace {
     }
 
     /// Goes on to another step.
-    pub fn step(&mut self) -> Step {
+    pub fn step(&mut self) -> TraceStep {
         let before = std::mem::replace(&mut self.span, new_span());
-        Step { before, now: self.span }
+        TraceStep { before, now: self.span }
     }
 
     pub fn flags(&self) -> u8 {
@@ -133,12 +133,12 @@ impl Trace {
 
 /// From one step to the next.
 #[derive(Debug, Clone, Copy)]
-pub struct Step {
+pub struct TraceStep {
     before: Span,
     now: Span,
 }
 
-impl Step {
+impl TraceStep {
     /// Writes the step over the one before, where [`Trace::pass_on`] has written that.
     pub fn pass_on(self, headers: &mut HeaderMap) {
         for name in [PARENT, AMAZON] {

@@ -7,16 +7,16 @@ use std::sync::Arc;
 use super::{
     Metrics,
     table::counted,
-    values::{Count, Level},
+    values::{Counter, Gauge},
 };
 
 counted! {
     ClientMetrics {
-        open: Level = "apigw_invoker_client_connections",
+        open: Gauge = "apigw_invoker_client_connections",
             "Open connections of clients.";
-        accepted: Count = "apigw_invoker_client_connections_total",
+        accepted: Counter = "apigw_invoker_client_connections_total",
             "Accepted connections of clients.";
-        refused: Count = "apigw_invoker_client_connections_refused_total",
+        refused: Counter = "apigw_invoker_client_connections_refused_total",
             "Connections of clients refused because `limits.max_connections` was reached.";
     }
 }

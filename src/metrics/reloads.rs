@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     table::counted,
-    values::{Level, counts},
+    values::{Gauge, counts},
 };
 
 /// The settings in force, and how the attempts to change them ended.
@@ -23,15 +23,15 @@ pub struct Reloads {
 counted! {
     /// Attempts and generations in numbers.
     ReloadMetrics {
-        generation: Level = "apigw_invoker_settings_generation",
+        generation: Gauge = "apigw_invoker_settings_generation",
             "Generation of the settings in use: 1 at the start, plus 1 with each reload that changes \
              something.";
         outcomes: Outcomes["outcome"] = "apigw_invoker_settings_reloads_total",
             "Reloads of changed settings, by outcome.";
-        last_was_right: Level = "apigw_invoker_settings_last_reload_successful",
+        last_was_right: Gauge = "apigw_invoker_settings_last_reload_successful",
             "1 if the last reload succeeded; 0 while the new settings have mistakes and the old ones stay \
              in use.";
-        in_force_since: Level = "apigw_invoker_settings_in_force_timestamp_seconds",
+        in_force_since: Gauge = "apigw_invoker_settings_in_force_timestamp_seconds",
             "Time of the last successful reload, in Unix seconds.";
     }
 }

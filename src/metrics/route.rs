@@ -10,7 +10,7 @@ use prometheus::proto::MetricType;
 
 use super::{
     table::{Sample, Value, counted, number, sample},
-    values::{Count, Durations, Level, Named, counts},
+    values::{Counter, CounterByName, DurationHistogram, Gauge, counts},
 };
 
 /// The methods that are told apart, and the rest: a client may make up as many as it likes.
@@ -24,37 +24,37 @@ counted! {
         requests: Requests["route", "method", "status"] = "apigw_invoker_requests_total",
             "Completed requests, by method and class of status; 499 if the client closed the connection \
              before the response.";
-        in_flight: Level["route"] = "apigw_invoker_route_requests_in_flight",
+        in_flight: Gauge["route"] = "apigw_invoker_route_requests_in_flight",
             "Requests of the route in flight.";
-        durations: Durations["route"] = "apigw_invoker_request_duration_seconds",
+        durations: DurationHistogram["route"] = "apigw_invoker_request_duration_seconds",
             "Duration of requests, from the request's head to the last byte of the response.";
-        upstream_durations: Durations["route"] = "apigw_invoker_upstream_duration_seconds",
+        upstream_durations: DurationHistogram["route"] = "apigw_invoker_upstream_duration_seconds",
             "Duration of calls to AWS, from sending to the head of the response; only calls that got a \
              response.";
-        bytes_in: Count["route"] = "apigw_invoker_request_body_bytes_total",
+        bytes_in: Counter["route"] = "apigw_invoker_request_body_bytes_total",
             "Bytes of request bodies sent to AWS.";
-        bytes_out: Count["route"] = "apigw_invoker_response_body_bytes_total",
+        bytes_out: Counter["route"] = "apigw_invoker_response_body_bytes_total",
             "Bytes of response bodies sent to clients.";
         shed: Shed["route", "limit"] = "apigw_invoker_requests_shed_total",
             "Requests rejected because `max_in_flight` was reached, by the limit's owner.";
-        errors: Named["route", "code"] = "apigw_invoker_errors_total",
+        errors: CounterByName["route", "code"] = "apigw_invoker_errors_total",
             "Failed requests, by error code.";
-        retries: Named["route", "reason"] = "apigw_invoker_retries_total",
+        retries: CounterByName["route", "reason"] = "apigw_invoker_retries_total",
             "Retries, by reason.";
-        budget_exhausted: Count["route"] = "apigw_invoker_retry_budget_exhausted_total",
+        budget_exhausted: Counter["route"] = "apigw_invoker_retry_budget_exhausted_total",
             "Retries that were skipped because `retry.budget` was exhausted.";
-        signing_failures: Count["route"] = "apigw_invoker_signing_failures_total",
+        signing_failures: Counter["route"] = "apigw_invoker_signing_failures_total",
             "Calls that could not be signed.";
-        signatures_refused: Count["route"] = "apigw_invoker_signatures_refused_total",
+        signatures_refused: Counter["route"] = "apigw_invoker_signatures_refused_total",
             "Calls whose signature or keys AWS refused; the log has the cause.";
-        denials: Named["route", "reason"] = "apigw_invoker_calls_denied_total",
+        denials: CounterByName["route", "reason"] = "apigw_invoker_calls_denied_total",
             "Calls that AWS refused for another reason than the signature, by reason; the log has the cause.";
     }
 }
 
 /// Requests by method and class of status.
 #[derive(Debug, Default)]
-pub struct Requests([[Count; STATUSES.len()]; METHODS.len()]);
+pub struct Requests([[Counter; STATUSES.len()]; METHODS.len()]);
 
 counts! {
     /// Requests that were turned away.

@@ -7,7 +7,7 @@
 use prometheus::proto::{self, MetricType};
 
 /// A row of the table: one metric of things of this type.
-pub(crate) struct Row<T> {
+pub(crate) struct MetricRow<T> {
     pub(crate) declared: Declared,
     /// The samples of one thing. A thing without samples is left out of the page.
     pub(crate) samples: fn(&T) -> Vec<Sample<'_>>,
@@ -35,7 +35,7 @@ pub(crate) enum Measured {
     /// Of a counter or a gauge.
     Number(f64),
     /// Of a histogram, as the `prometheus` crate has it.
-    Durations(Box<proto::Metric>),
+    DurationHistogram(Box<proto::Metric>),
 }
 
 /// A type of value that `counted!` can make a field of. An empty one has no memory beyond its own size, so that
@@ -47,7 +47,7 @@ pub(crate) trait Value: Default {
     fn samples(&self) -> Vec<Sample<'_>>;
 }
 
-impl<T> Row<T> {
+impl<T> MetricRow<T> {
     pub(crate) const fn gauge(
         name: &'static str,
         labels: &'static [&'static str],
@@ -99,8 +99,8 @@ macro_rules! counted {
         }
 
         impl $name {
-            pub(crate) const ROWS: &'static [$crate::metrics::table::Row<Self>] = &[$(
-                $crate::metrics::table::Row {
+            pub(crate) const ROWS: &'static [$crate::metrics::table::MetricRow<Self>] = &[$(
+                $crate::metrics::table::MetricRow {
                     declared: $crate::metrics::table::Declared {
                         name: $metric,
                         kind: <$value as $crate::metrics::table::Value>::KIND,

@@ -1,7 +1,7 @@
 use super::{
     route::RouteMetrics,
     table::{Measured, Value as _},
-    values::{Durations, Named},
+    values::{CounterByName, DurationHistogram},
     *,
 };
 
@@ -9,7 +9,7 @@ use super::{
 fn durations(route: &RouteMetrics) -> Vec<u64> {
     let samples = route.durations.samples().into_iter();
     let counts = samples.filter_map(|sample| match sample.value {
-        Measured::Durations(metric) => Some(metric.get_histogram().get_sample_count()),
+        Measured::DurationHistogram(metric) => Some(metric.get_histogram().get_sample_count()),
         Measured::Number(_) => None,
     });
     counts.collect()
@@ -45,7 +45,7 @@ fn x15_a_route_that_nobody_called_has_no_durations_and_a_refusal_alone_is_a_call
 #[test]
 fn x15_a_route_that_nobody_called_takes_little_memory() {
     assert!(size_of::<RouteMetrics>() < 640, "{}", size_of::<RouteMetrics>());
-    assert!(size_of::<Durations>() <= 16 && size_of::<Named>() <= 16);
+    assert!(size_of::<DurationHistogram>() <= 16 && size_of::<CounterByName>() <= 16);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn methods_and_statuses_have_their_places_whatever_clients_and_functions_make_up
 
 #[test]
 fn names_are_told_apart_however_many_there_are() {
-    let names = Named::default();
+    let names = CounterByName::default();
     let many: Vec<&'static str> = (0..100).map(|number| &*format!("name-{number}").leak()).collect();
     for name in many.iter().chain(&many[..50]) {
         names.count(name);
@@ -99,7 +99,7 @@ fn names_are_told_apart_however_many_there_are() {
 
 #[test]
 fn threads_that_count_a_name_for_the_first_time_count_it_once_each() {
-    let names = Named::default();
+    let names = CounterByName::default();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| ["a", "b", "c"].iter().for_each(|name| names.count(name)));

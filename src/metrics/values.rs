@@ -19,29 +19,29 @@ const DURATIONS: [f64; 15] =
 
 /// A number that only grows.
 #[derive(Debug, Default)]
-pub struct Count(AtomicU64);
+pub struct Counter(AtomicU64);
 
 /// A number that goes up and down.
 #[derive(Debug, Default)]
-pub struct Level(AtomicI64);
+pub struct Gauge(AtomicI64);
 
 /// Numbers by name, for names that are known when the program is built. A name has its place, in a list, from the
 /// first time that it occurs, so that nobody has to know how many there are.
 #[derive(Debug, Default)]
-pub struct Named(OnceLock<Box<Place>>);
+pub struct CounterByName(OnceLock<Box<Place>>);
 
 #[derive(Debug)]
 struct Place {
     name: &'static str,
-    count: Count,
-    next: Named,
+    count: Counter,
+    next: CounterByName,
 }
 
-/// Durations, which take no memory and have no samples until there is one.
+/// Durations in buckets, which take no memory and have no samples until there is one.
 #[derive(Debug, Default)]
-pub struct Durations(OnceLock<Histogram>);
+pub struct DurationHistogram(OnceLock<Histogram>);
 
-impl Count {
+impl Counter {
     pub fn add(&self, number: u64) {
         self.0.fetch_add(number, Ordering::Relaxed);
     }
@@ -51,7 +51,7 @@ impl Count {
     }
 }
 
-impl Value for Count {
+impl Value for Counter {
     const KIND: MetricType = MetricType::COUNTER;
 
     fn samples(&self) -> Vec<Sample<'_>> {
@@ -59,7 +59,7 @@ impl Value for Count {
     }
 }
 
-impl Level {
+impl Gauge {
     /// Raises the level, or lowers it by a negative number.
     pub fn change(&self, by: i64) {
         self.0.fetch_add(by, Ordering::Relaxed);
@@ -74,7 +74,7 @@ impl Level {
     }
 }
 
-impl Value for Level {
+impl Value for Gauge {
     const KIND: MetricType = MetricType::GAUGE;
 
     fn samples(&self) -> Vec<Sample<'_>> {
@@ -84,11 +84,11 @@ impl Value for Level {
 
 impl Place {
     fn of(name: &'static str) -> Self {
-        Self { name, count: Count::default(), next: Named::default() }
+        Self { name, count: Counter::default(), next: CounterByName::default() }
     }
 }
 
-impl Named {
+impl CounterByName {
     /// Counts one more of this name.
     pub fn count(&self, name: &'static str) {
         let mut list = self;
@@ -107,7 +107,7 @@ impl Named {
     }
 }
 
-impl Value for Named {
+impl Value for CounterByName {
     const KIND: MetricType = MetricType::COUNTER;
 
     fn samples(&self) -> Vec<Sample<'_>> {
@@ -115,7 +115,7 @@ impl Value for Named {
     }
 }
 
-impl Durations {
+impl DurationHistogram {
     pub(crate) fn observe(&self, took: Duration) {
         self.0.get_or_init(histogram).observe(took.as_secs_f64());
     }
@@ -128,11 +128,12 @@ fn histogram() -> Histogram {
     Histogram::with_opts(options).expect("a name, and bounds that grow")
 }
 
-impl Value for Durations {
+impl Value for DurationHistogram {
     const KIND: MetricType = MetricType::HISTOGRAM;
 
     fn samples(&self) -> Vec<Sample<'_>> {
-        let measured = self.0.get().map(|histogram| Measured::Durations(Box::new(histogram.metric())));
+        let measured =
+            self.0.get().map(|histogram| Measured::DurationHistogram(Box::new(histogram.metric())));
         measured.map(|value| Sample { labels: Vec::new(), value }).into_iter().collect()
     }
 }
@@ -143,7 +144,7 @@ macro_rules! counts {
         $(#[$doc])*
         #[derive(Debug, Default)]
         pub struct $name {
-            $($(#[$of_value])* pub $value: $crate::metrics::Count,)+
+            $($(#[$of_value])* pub $value: $crate::metrics::Counter,)+
         }
 
         impl $crate::metrics::table::Value for $name {
@@ -151,7 +152,7 @@ macro_rules! counts {
 
             fn samples(&self) -> Vec<$crate::metrics::table::Sample<'_>> {
                 let counts = [$((stringify!($value), &self.$value)),+];
-                let one = |(value, count): (&'static str, &$crate::metrics::Count)| {
+                let one = |(value, count): (&'static str, &$crate::metrics::Counter)| {
                     $crate::metrics::table::sample([value], $crate::metrics::table::number(count.get()))
                 };
                 counts.into_iter().flat_map(one).collect()

@@ -16,10 +16,10 @@ use super::{deadline::Deadline, record::Record};
 use crate::{
     backend::verdict::Verdict,
     client::{
-        Client, Connection, ReplyBody, UpstreamReply,
+        Client, ConnectionReuse, ReplyBody, UpstreamReply,
         aws_error::{error_type, shown},
     },
-    diagnosis::{self, Caller, Evidence, RefusedCall},
+    diagnosis::{self, Caller, RefusedCall, SignedRequest},
     message::{
         error::{ErrorKind, ProxyError},
         header_map_pool as header_maps,
@@ -27,23 +27,23 @@ use crate::{
         outbound::{OutboundRequest, Signature},
     },
     resilience::{
-        circuit_breaker::Pass,
+        circuit_breaker::CallGuard,
         retry::{Pause, Retries},
     },
-    state::{signing::Signed, snapshot::Route},
+    state::{signing::SignatureRecord, snapshot::Route},
 };
 
 /// Bytes of an answer that is dropped, which are read so that its connection can be used again.
 const TINY: u64 = 16 << 10;
 
-pub(super) struct Call<'a> {
+pub(super) struct UpstreamCall<'a> {
     pub(super) client: &'a Client,
     pub(super) route: &'a Route,
     pub(super) deadline: Deadline,
 }
 
 /// What a call came to.
-pub(super) struct Called {
+pub(super) struct CallOutcome {
     pub(super) reply: UpstreamReply,
     /// The call as it was sent, if AWS has refused it.
     pub(super) refused: Option<Box<RefusedCall>>,
@@ -53,12 +53,12 @@ pub(super) struct Called {
 struct Attempt {
     result: Result<UpstreamReply, ProxyError>,
     /// What it was signed with, if it was.
-    signed: Option<Signed>,
+    signed: Option<SignatureRecord>,
     /// AWS has refused its signature for a wrong clock, which is now set right.
     clock_was_wrong: bool,
 }
 
-impl Call<'_> {
+impl UpstreamCall<'_> {
     /// Makes the call, several times if need be.
     ///
     /// # Errors
@@ -67,7 +67,7 @@ impl Call<'_> {
         &self,
         mut outbound: OutboundRequest,
         record: &mut Record,
-    ) -> Result<Called, ProxyError> {
+    ) -> Result<CallOutcome, ProxyError> {
         if let Some(retries) = &self.route.retries {
             retries.budget.earn();
         }
@@ -75,12 +75,12 @@ impl Call<'_> {
         let reply = result?;
         let target = self.route.backend.target();
         let refused = target.api.filter(|_| diagnosis::concerns(&reply)).map(|api| {
-            let evidence = signed.and_then(|signed| self.evidence(&outbound, &signed));
+            let signed_request = signed.and_then(|signed| self.signed_request(&outbound, &signed));
             let caller = Caller { signs: target.scope.is_some(), api };
-            Box::new(RefusedCall::of(&outbound, evidence, caller))
+            Box::new(RefusedCall::of(&outbound, signed_request, caller))
         });
         header_maps::give_back(outbound.headers);
-        Ok(Called { reply, refused })
+        Ok(CallOutcome { reply, refused })
     }
 
     /// Attempts it until there is an answer to pass on, or none to hope for.
@@ -90,7 +90,7 @@ impl Call<'_> {
         record: &mut Record,
     ) -> Result<Attempt, ProxyError> {
         // a body that passes as it arrives is gone once it was sent
-        let again = self.route.retries.as_ref().filter(|_| outbound.body.is_at_hand());
+        let again = self.route.retries.as_ref().filter(|_| outbound.body.is_buffered());
         let (mut number, mut before) = (0, None);
         loop {
             let pass = match self.enter() {
@@ -117,7 +117,7 @@ impl Call<'_> {
             if !self.is_worth(pause, attempt.signed.is_some(), retries, record) {
                 return Ok(attempt);
             }
-            record.call_is_over();
+            record.on_attempt_end();
             let why = Retries::reason(verdict);
             // on the heap, since it is rare and would make every request's future larger
             let (result, goes_on) =
@@ -127,7 +127,7 @@ impl Call<'_> {
                 return Ok(attempt);
             }
             self.route.metrics.retries.count(why);
-            record.repeats(number, &reason(&attempt.result));
+            record.on_retry(number, &reason(&attempt.result));
             before = Some(attempt);
         }
     }
@@ -136,14 +136,14 @@ impl Call<'_> {
     ///
     /// # Errors
     /// It is open.
-    fn enter(&self) -> Result<Option<Pass<'_>>, ProxyError> {
+    fn enter(&self) -> Result<Option<CallGuard<'_>>, ProxyError> {
         self.route.circuit_breaker.as_ref().map(|breaker| breaker.enter(Instant::now)).transpose()
     }
 
     /// What was signed, written out once more: that is cheaper than to keep it of every call.
-    fn evidence(&self, outbound: &OutboundRequest, used: &Signed) -> Option<Evidence> {
+    fn signed_request(&self, outbound: &OutboundRequest, used: &SignatureRecord) -> Option<SignedRequest> {
         let signing = self.route.signing.as_ref()?;
-        Some(Evidence::of(outbound, &signing.signer, &used.keys, used.dated))
+        Some(SignedRequest::of(outbound, &signing.signer, &used.keys, used.dated))
     }
 
     /// Signs a request and sends it.
@@ -153,26 +153,27 @@ impl Call<'_> {
         record: &mut Record,
     ) -> Result<Attempt, ProxyError> {
         let signing = self.route.signing.as_ref().filter(|_| outbound.signature == Signature::Ours);
-        record.calls(outbound, self.route);
-        let (proof, signed) = match signing {
+        record.on_attempt_start(outbound, self.route);
+        let (signing_headers, signed) = match signing {
             Some(signing) => {
-                let signed = self.deadline.heed(pin!(signing.sign(outbound))).await;
-                let (proof, signed) = signed.inspect_err(|_| self.route.metrics.signing_failures.add(1))?;
-                (Some(proof), Some(signed))
+                let signed = self.deadline.run_within(pin!(signing.sign(outbound))).await;
+                let (signing_headers, signed) =
+                    signed.inspect_err(|_| self.route.metrics.signing_failures.add(1))?;
+                (Some(signing_headers), Some(signed))
             }
             None => (None, None),
         };
-        record.sent(outbound.body.length());
+        record.on_sent(outbound.body.length());
         let arrival = match &outbound.body {
             RequestBody::Stream(stream) => Some(stream.arrival()),
             RequestBody::Empty | RequestBody::Whole(_) => None,
         };
         let target = self.route.backend.target();
-        let (endpoint, mut connection) = (&target.endpoint, Connection::None);
+        let (endpoint, mut connection) = (&target.endpoint, ConnectionReuse::None);
         let mut result = {
-            let (timeouts, proof) = (target.timeouts, proof.as_ref());
-            let sending = self.client.send(endpoint, timeouts, outbound, proof, &mut connection);
-            self.deadline.heed(pin!(sending)).await
+            let (timeouts, signing_headers) = (target.timeouts, signing_headers.as_ref());
+            let sending = self.client.send(endpoint, timeouts, outbound, signing_headers, &mut connection);
+            self.deadline.run_within(pin!(sending)).await
         };
         let is_late = |error: &ProxyError| error.kind == ErrorKind::UpstreamTimeout;
         if result.as_ref().is_err_and(is_late) && arrival.is_some_and(|arrival| arrival.is_awaited()) {
@@ -182,12 +183,12 @@ impl Call<'_> {
         let mut clock_was_wrong = false;
         match &result {
             Ok(reply) => {
-                record.answered(reply);
+                record.on_response_head(reply);
                 if let (Some(signing), Some(signed)) = (signing, &signed) {
-                    clock_was_wrong = signing.heed(reply, signed);
+                    clock_was_wrong = signing.observe_reply(reply, signed);
                 }
             }
-            Err(error) => record.unanswered(error),
+            Err(error) => record.on_attempt_failed(error),
         }
         if log::log_enabled!(log::Level::Debug) {
             self.log_attempt(record, signed.as_ref(), connection, &result);
@@ -198,8 +199,8 @@ impl Call<'_> {
     fn log_attempt(
         &self,
         record: &Record,
-        signed: Option<&Signed>,
-        connection: Connection,
+        signed: Option<&SignatureRecord>,
+        connection: ConnectionReuse,
         result: &Result<UpstreamReply, ProxyError>,
     ) {
         let attempted = Attempted {
@@ -234,7 +235,7 @@ impl Call<'_> {
         let is_paid = retries.budget.spend(Instant::now());
         if !is_paid {
             self.route.metrics.budget_exhausted.add(1);
-            record.stays_unrepeated("the retry budget is exhausted");
+            record.on_retry_skipped("the retry budget is exhausted");
         }
         is_paid
     }
@@ -246,11 +247,11 @@ impl Call<'_> {
     async fn between(
         &self,
         pause: Pause,
-        signed: Option<&Signed>,
+        signed: Option<&SignatureRecord>,
         result: Result<UpstreamReply, ProxyError>,
     ) -> (Result<UpstreamReply, ProxyError>, bool) {
         let result = match result {
-            Ok(reply) if is_tiny(&reply.body) => self.deadline.heed(pin!(reply.collect(TINY))).await,
+            Ok(reply) if is_tiny(&reply.body) => self.deadline.run_within(pin!(reply.collect(TINY))).await,
             other => other,
         };
         let goes_on = match (pause, &self.route.signing, signed) {
@@ -260,7 +261,7 @@ impl Call<'_> {
             }
             (Pause::UntilNewKeys(limit), Some(signing), Some(signed)) => {
                 let newer = pin!(async { Ok(signing.credentials.newer_than(&signed.keys, limit).await) });
-                self.deadline.heed(newer).await.unwrap_or(false)
+                self.deadline.run_within(newer).await.unwrap_or(false)
             }
             (Pause::UntilNewKeys(_), ..) => false,
         };

@@ -1,6 +1,6 @@
 //! `request_timeout`: when a request has to be over, from its head to the last byte of its answer.
 //!
-//! `proxy.rs` makes one for each request; `call.rs` heeds it while AWS is called, `reply.rs` while the answer is
+//! `proxy.rs` makes one for each request; `call.rs` applies it while AWS is called, `reply.rs` while the answer is
 //! passed on.
 
 use std::{
@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     message::error::{ErrorKind, ProxyError},
-    system::patience::Patience,
+    system::lazy_deadline::LazyDeadline,
 };
 
 /// When a request has to be over, if its route says so.
@@ -42,7 +42,7 @@ impl Deadline {
     ///
     /// # Errors
     /// The future's own, or `UpstreamTimeout`.
-    pub async fn heed<T>(
+    pub async fn run_within<T>(
         self,
         work: Pin<&mut impl Future<Output = Result<T, ProxyError>>>,
     ) -> Result<T, ProxyError> {
@@ -54,7 +54,7 @@ impl Deadline {
 
     /// For an answer that is passed on bit by bit.
     pub fn timer(self) -> Option<DeadlineTimer> {
-        self.0.map(|end| DeadlineTimer { end, patience: Patience::ending(end.at) })
+        self.0.map(|end| DeadlineTimer { end, timer: LazyDeadline::ending(end.at) })
     }
 }
 
@@ -68,7 +68,7 @@ impl End {
 #[derive(Debug)]
 pub struct DeadlineTimer {
     end: End,
-    patience: Patience,
+    timer: LazyDeadline,
 }
 
 impl DeadlineTimer {
@@ -78,6 +78,6 @@ impl DeadlineTimer {
 
     /// The error, once time is up.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<ProxyError> {
-        self.patience.poll(context).map(|()| self.end.error())
+        self.timer.poll(context).map(|()| self.end.error())
     }
 }

@@ -20,14 +20,14 @@ use crate::{
     message::{
         error::{Code, ProxyError},
         headers::REQUEST_ID,
+        log_note::LogNote,
         outbound::OutboundRequest,
-        remark::Remark,
         trace::Trace,
     },
     metrics::{Metrics, RouteMetrics},
-    spans::{End, Recording},
+    spans::{Recording, SpanEnd},
     state::snapshot::Route,
-    text::{excerpt::excerpt, hexadecimal::digits},
+    text::{hexadecimal::digits, log_safe::log_safe},
 };
 
 /// Lambda's and REST APIs', and that of HTTP APIs.
@@ -95,7 +95,7 @@ impl Record {
     }
 
     /// Takes note of the trace that it belongs to, and of what a collector is told of it.
-    pub fn traced(&mut self, trace: Option<Trace>, recording: Option<Box<Recording>>) {
+    pub fn set_trace(&mut self, trace: Option<Trace>, recording: Option<Box<Recording>>) {
         (self.trace, self.recording) = (trace, recording);
     }
 
@@ -123,11 +123,11 @@ impl Record {
         self.request_id.to_str().unwrap_or_default()
     }
 
-    pub fn route(&mut self, route: &Route) {
+    pub fn set_route(&mut self, route: &Route) {
         route.metrics.begins();
         self.route = Some(Arc::clone(&route.metrics));
         if let Some(recording) = &mut self.recording {
-            recording.route(&route.id, route.pattern(self.uri.path()));
+            recording.set_route(&route.id, route.pattern(self.uri.path()));
         }
     }
 
@@ -142,20 +142,20 @@ impl Record {
     }
 
     /// The request is about to be signed and sent, for the first time or again.
-    pub fn calls(&mut self, outbound: &mut OutboundRequest, route: &Route) {
+    pub fn on_attempt_start(&mut self, outbound: &mut OutboundRequest, route: &Route) {
         if let Some(recording) = &mut self.recording {
-            recording.calls(outbound, route.backend.target().endpoint.tls.is_some());
+            recording.on_attempt_start(outbound, route.backend.target().endpoint.tls.is_some());
         }
     }
 
     /// It is being sent.
-    pub fn sent(&mut self, bytes: u64) {
+    pub fn on_sent(&mut self, bytes: u64) {
         self.attempts += 1;
         self.bytes_in = bytes;
         let now = Instant::now();
         self.sent = Some(now);
         if let Some(recording) = &mut self.recording {
-            recording.sent(now.duration_since(self.started));
+            recording.on_sent(now.duration_since(self.started));
         }
     }
 
@@ -175,14 +175,14 @@ impl Record {
     }
 
     /// The head of AWS's answer is here.
-    pub fn answered(&mut self, reply: &UpstreamReply) {
+    pub fn on_response_head(&mut self, reply: &UpstreamReply) {
         let id = AWS_REQUEST_IDS.iter().find_map(|name| reply.headers.get(name));
         let id = id.filter(|id| is_plain_word(id.as_bytes()));
         if let Some(sent) = self.sent {
             let after = sent.elapsed();
             self.counters().answered(after);
             if let Some(recording) = &mut self.recording {
-                recording.answered(reply.status, id);
+                recording.on_response_head(reply.status, id);
             }
             let error_type = reply.headers.get(ERROR_TYPE).cloned();
             self.upstream = Some(Upstream { after, request_id: id.cloned(), error_type });
@@ -190,29 +190,29 @@ impl Record {
     }
 
     /// A call has got no answer.
-    pub fn unanswered(&mut self, error: &ProxyError) {
+    pub fn on_attempt_failed(&mut self, error: &ProxyError) {
         if let Some(recording) = &mut self.recording {
-            recording.unanswered(error.code().name, self.started.elapsed());
+            recording.on_attempt_failed(error.code().name, self.started.elapsed());
         }
     }
 
     /// A call is over, and maybe followed by another.
-    pub fn call_is_over(&mut self) {
+    pub fn on_attempt_end(&mut self) {
         if let Some(recording) = &mut self.recording {
-            recording.call_is_over(self.started.elapsed());
+            recording.on_attempt_end(self.started.elapsed());
         }
     }
 
     /// An attempt is followed by another, for this reason.
-    pub fn repeats(&self, attempt: u32, reason: &str) {
+    pub fn on_retry(&self, attempt: u32, reason: &str) {
         log::info!(
             request_id = self.request_id_text(), route = self.route_id(), attempt = attempt;
-            "attempt {attempt} failed, retrying: {}", excerpt(reason, usize::MAX)
+            "attempt {attempt} failed, retrying: {}", log_safe(reason, usize::MAX)
         );
     }
 
     /// An attempt that might have been followed by another is not, for this reason.
-    pub fn stays_unrepeated(&self, reason: &str) {
+    pub fn on_retry_skipped(&self, reason: &str) {
         log::debug!(
             request_id = self.request_id_text(), route = self.route_id();
             "not retrying: {reason}"
@@ -220,12 +220,12 @@ impl Record {
     }
 
     /// The status that the client sees.
-    pub fn status(&mut self, status: StatusCode) {
+    pub fn set_status(&mut self, status: StatusCode) {
         self.status = Some(status);
     }
 
     /// The answer has left to its last byte.
-    pub fn completes(&mut self) {
+    pub fn on_complete(&mut self) {
         self.is_complete = true;
     }
 
@@ -235,34 +235,34 @@ impl Record {
     }
 
     /// Bytes of the answer's body that have left so far.
-    pub fn sent_to_client(&mut self, bytes: u64) {
+    pub fn on_body_sent(&mut self, bytes: u64) {
         self.bytes_out = bytes;
     }
 
     /// The client has left before the head of its answer did.
-    pub fn forget_status(&mut self) {
+    pub fn clear_status(&mut self) {
         self.status = None;
     }
 
     /// It failed, before the answer or in the middle of it: logged here and nowhere else.
-    pub fn fail(&mut self, error: &ProxyError) {
+    pub fn on_error(&mut self, error: &ProxyError) {
         self.code = Some(error.code());
         self.counters().errors.count(error.code().name);
         error.log(self.request_id_text(), Some(self.route_id()));
     }
 
     /// AWS has refused the call: counted by reason, with cause and cure in the log.
-    pub fn refused(&self, diagnosis: &Diagnosis) {
+    pub fn on_refusal(&self, diagnosis: &Diagnosis) {
         match diagnosis.denial {
             Some(reason) => self.counters().denials.count(reason),
             None => self.counters().signatures_refused.add(1),
         }
-        self.remark(&diagnosis.remark);
+        self.log_note(&diagnosis.note);
     }
 
     /// What the operator should know about it.
-    pub fn remark(&self, remark: &Remark) {
-        remark.log(self.request_id_text(), self.route_id());
+    pub fn log_note(&self, note: &LogNote) {
+        note.log(self.request_id_text(), self.route_id());
     }
 
     /// Without the query, which may hold what is nobody else's business.
@@ -273,7 +273,7 @@ impl Record {
     /// The line, whose parts `logging/format.rs` writes one by one into a buffer that is there already.
     fn write(&self, took: Duration) {
         let status = self.status.map_or(CLIENT_GONE, |status| status.as_u16());
-        let parts = Parts { record: self, status, took };
+        let parts = AccessFields { record: self, status, took };
         log::logger().log(
             &log::Record::builder()
                 .target("access")
@@ -299,7 +299,7 @@ impl Drop for Record {
         if let Some(recording) = self.recording.take() {
             let (status, code, is_left, bytes_out) = (self.status, self.code, self.is_left(), self.bytes_out);
             let request_id = Some(self.request_id.clone());
-            recording.end(End { took, status, code, request_id, is_left, bytes_out });
+            recording.end(SpanEnd { took, status, code, request_id, is_left, bytes_out });
         }
         // finer than by its level no line of this target is chosen
         if self.enabled && log::max_level() >= log::Level::Info {
@@ -309,13 +309,13 @@ impl Drop for Record {
 }
 
 /// The parts of an access line.
-struct Parts<'a> {
+struct AccessFields<'a> {
     record: &'a Record,
     status: u16,
     took: Duration,
 }
 
-impl kv::Source for Parts<'_> {
+impl kv::Source for AccessFields<'_> {
     fn visit<'kvs>(&'kvs self, visitor: &mut dyn kv::VisitSource<'kvs>) -> Result<(), kv::Error> {
         let record = self.record;
         let mut pair = |name: &'static str, value: kv::Value<'kvs>| visitor.visit_pair(name.into(), value);

@@ -31,7 +31,7 @@ use crate::{
 
 /// What a request's head says about the shape of its answer.
 #[derive(Debug, Clone, Copy)]
-pub struct Shape {
+pub struct ResponseFraming {
     version: Version,
     to_head: bool,
     /// Whether the connection ends with this answer.
@@ -39,7 +39,7 @@ pub struct Shape {
     is_grpc: bool,
 }
 
-impl Shape {
+impl ResponseFraming {
     /// Reads it off a request.
     pub fn of(request: &Request) -> Self {
         Self {
@@ -58,7 +58,7 @@ impl Shape {
 }
 
 /// The answer of a backend, and what lasts as long as it does.
-pub(super) struct Answer {
+pub(super) struct RoutedReply {
     pub(super) reply: ClientReply,
     pub(super) permit: Permit,
     pub(super) deadline: Deadline,
@@ -66,18 +66,18 @@ pub(super) struct Answer {
 
 /// The response with the answer of a backend. One that takes until after the deadline is broken off.
 pub(super) fn response(
-    answer: Answer,
+    answer: RoutedReply,
     draining: &Draining,
     mut record: Record,
-    shape: Shape,
+    framing: ResponseFraming,
 ) -> Response<ClientBody> {
-    let Answer { reply, permit, deadline } = answer;
-    let ClientReply { mut status, mut headers, body, length, remarks: _ } = reply;
-    let mut body = if shape.to_head || is_bodyless(status) { without_bytes(body, length) } else { body };
+    let RoutedReply { reply, permit, deadline } = answer;
+    let ClientReply { mut status, mut headers, body, length, notes: _ } = reply;
+    let mut body = if framing.to_head || is_bodyless(status) { without_bytes(body, length) } else { body };
     let mut trailers = None;
-    record.status(status);
+    record.set_status(status);
     headers.insert(REQUEST_ID, record.request_id().clone());
-    if shape.is_grpc {
+    if framing.is_grpc {
         let reply = grpc::reply(status, headers, body);
         (status, headers, body, trailers) = (StatusCode::OK, reply.headers, reply.body, reply.trailers);
     }
@@ -85,15 +85,15 @@ pub(super) fn response(
         // the length of what was not sent (RFC 9110, 8.6)
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(*length));
     }
-    let size = if trailers.is_some() { BodySize::Stream } else { size(&body, status, shape) };
-    let mut body = ClientBody::new(size, body, record, shape);
+    let size = if trailers.is_some() { BodySize::Stream } else { size(&body, status, framing) };
+    let mut body = ClientBody::new(size, body, record, framing);
     body.permit = Some(permit);
     body.trailers = trailers;
     if matches!(body.body, ReplyBody::Stream(_) | ReplyBody::Events(_)) {
         body.deadline = deadline.timer();
         body.draining = Some(draining.watch());
     }
-    finish(status, headers, body, shape)
+    finish(status, headers, body, framing)
 }
 
 /// Whether an answer with this status ends with its head (RFC 9110, 6.4.1). What came after it would be taken for
@@ -115,20 +115,25 @@ fn without_bytes(body: ReplyBody, own: Option<u64>) -> ReplyBody {
 }
 
 /// An answer of our own.
-pub fn failure(error: &ProxyError, mut record: Record, shape: Shape) -> Response<ClientBody> {
+pub fn failure(error: &ProxyError, mut record: Record, framing: ResponseFraming) -> Response<ClientBody> {
     let (mut status, mut headers, text) = error.answer(record.request_id_text());
-    record.status(status);
+    record.set_status(status);
     headers.insert(REQUEST_ID, record.request_id().clone());
     let mut size = BodySize::Sized(text.len() as u64);
-    let mut body = if shape.to_head { ReplyBody::None { length: None } } else { ReplyBody::Whole(text) };
-    if shape.is_grpc {
+    let mut body = if framing.to_head { ReplyBody::None { length: None } } else { ReplyBody::Whole(text) };
+    if framing.is_grpc {
         grpc::failure(error.code(), &mut headers);
         (status, size, body) = (StatusCode::OK, BodySize::Sized(0), ReplyBody::None { length: None });
     }
-    finish(status, headers, ClientBody::new(size, body, record, shape), shape)
+    finish(status, headers, ClientBody::new(size, body, record, framing), framing)
 }
 
-fn finish(status: StatusCode, headers: HeaderMap, body: ClientBody, shape: Shape) -> Response<ClientBody> {
+fn finish(
+    status: StatusCode,
+    headers: HeaderMap,
+    body: ClientBody,
+    framing: ResponseFraming,
+) -> Response<ClientBody> {
     let unknown_length = body.size == BodySize::Stream;
     let mut response = Response::with_body(status, body);
     header_maps::give_back(std::mem::replace(response.headers_mut(), headers));
@@ -136,23 +141,23 @@ fn finish(status: StatusCode, headers: HeaderMap, body: ClientBody, shape: Shape
         // actix has words for it, and RFC 9112, 4, lets a reason be empty
         response.head_mut().reason = Some("");
     }
-    let ends_with_connection = shape.version == Version::HTTP_10 && unknown_length;
+    let ends_with_connection = framing.version == Version::HTTP_10 && unknown_length;
     if ends_with_connection {
         // HTTP/1.0 knows no chunks
         response.head_mut().no_chunking(true);
     }
-    if ends_with_connection || shape.is_last {
+    if ends_with_connection || framing.is_last {
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
     response
 }
 
-fn size(body: &ReplyBody, status: StatusCode, shape: Shape) -> BodySize {
+fn size(body: &ReplyBody, status: StatusCode, framing: ResponseFraming) -> BodySize {
     match body {
         ReplyBody::Whole(bytes) => BodySize::Sized(bytes.len() as u64),
         ReplyBody::Stream(stream) => stream.length().map_or(BodySize::Stream, BodySize::Sized),
         ReplyBody::Events(_) => BodySize::Stream,
-        ReplyBody::None { length } if shape.to_head => length.map_or(BodySize::None, BodySize::Sized),
+        ReplyBody::None { length } if framing.to_head => length.map_or(BodySize::None, BodySize::Sized),
         ReplyBody::None { .. } if is_bodyless(status) => BodySize::None,
         ReplyBody::None { .. } => BodySize::Sized(0),
     }
@@ -163,7 +168,7 @@ pub struct ClientBody {
     size: BodySize,
     body: ReplyBody,
     record: Record,
-    shape: Shape,
+    framing: ResponseFraming,
     /// Counts the request as in flight until the body is dropped.
     permit: Option<Permit>,
     deadline: Option<DeadlineTimer>,
@@ -174,28 +179,28 @@ pub struct ClientBody {
 }
 
 impl ClientBody {
-    fn new(size: BodySize, body: ReplyBody, record: Record, shape: Shape) -> Self {
-        Self { size, body, record, shape, permit: None, deadline: None, draining: None, trailers: None }
+    fn new(size: BodySize, body: ReplyBody, record: Record, framing: ResponseFraming) -> Self {
+        Self { size, body, record, framing, permit: None, deadline: None, draining: None, trailers: None }
     }
 
     /// Records how many bytes of it have left so far.
     pub fn sent(&mut self, bytes: u64) {
-        self.record.sent_to_client(bytes);
+        self.record.on_body_sent(bytes);
     }
 
     /// Records that the whole answer has left.
     pub fn complete(&mut self) {
-        self.record.completes();
+        self.record.on_complete();
     }
 
     /// Records that not even the answer's head has left.
     pub fn not_sent(&mut self) {
-        self.record.forget_status();
+        self.record.clear_status();
     }
 
     /// An answer of our own in the place of this one, of which nothing has left: `error` is how the body failed.
     pub fn into_failure(self, error: &ProxyError) -> Response<Self> {
-        failure(error, self.record, self.shape)
+        failure(error, self.record, self.framing)
     }
 
     /// Whether there is anything of it beyond its size.
@@ -237,7 +242,7 @@ impl MessageBody for ClientBody {
             && let Poll::Ready(error) = deadline.poll(context)
         {
             this.deadline = None;
-            this.record.fail(&error);
+            this.record.on_error(&error);
             return Poll::Ready(Some(Err(error)));
         }
         let chunk = match this.poll_body(context) {
@@ -249,12 +254,12 @@ impl MessageBody for ClientBody {
         };
         match &chunk {
             Some(Ok(_)) => fault_points::pass("answer"),
-            Some(Err(error)) => this.record.fail(error),
+            Some(Err(error)) => this.record.on_error(error),
             None => {
                 if let ReplyBody::Events(events) = &mut this.body
-                    && let Some(remark) = events.take_log_tail()
+                    && let Some(note) = events.take_log_tail()
                 {
-                    this.record.remark(&remark);
+                    this.record.log_note(&note);
                 }
             }
         }
@@ -278,13 +283,13 @@ mod tests {
         let mut request = Request::new();
         request.head_mut().method = method;
         let metrics = crate::metrics::Metrics::new();
-        let reply =
-            ClientReply { status, headers: HeaderMap::new(), body, length: None, remarks: Vec::new() };
+        let reply = ClientReply { status, headers: HeaderMap::new(), body, length: None, notes: Vec::new() };
         let permit = enter(&Admission::new(1), None, &metrics.unrouted).unwrap();
         let record = Record::begin(&request, &metrics, false);
         let deadline = Deadline::of(None, record.started());
-        let shape = Shape::of(&request);
-        let response = response(Answer { reply, permit, deadline }, &Draining::default(), record, shape);
+        let framing = ResponseFraming::of(&request);
+        let response =
+            response(RoutedReply { reply, permit, deadline }, &Draining::default(), record, framing);
         let mut seen = None;
         let _ = response.map_body(|_, mut body| {
             let mut context = Context::from_waker(std::task::Waker::noop());

@@ -11,7 +11,7 @@ use std::sync::{
 
 use crate::{
     message::error::{ErrorKind, ProxyError},
-    metrics::{Count, RouteMetrics},
+    metrics::{Counter, RouteMetrics},
 };
 
 /// A limit on requests in flight, shared by all workers.
@@ -43,7 +43,7 @@ pub fn enter(
     route: Option<&Admission>,
     metrics: &RouteMetrics,
 ) -> Result<Permit, ProxyError> {
-    let refused = |limit: u32, whose: &str, count: &Count| {
+    let refused = |limit: u32, whose: &str, count: &Counter| {
         count.add(1);
         ProxyError::new(ErrorKind::Overloaded, format!("{whose}max_in_flight, {limit}, is reached"))
     };

@@ -39,17 +39,17 @@ pub struct CircuitBreaker {
 
 /// What a circuit breaker does with the next call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum CircuitState {
     /// Lets it through, and all others.
     Closed,
     Open,
     /// Lets it through alone, or waits for the one that it has let through.
-    Trying,
+    HalfOpen,
 }
 
 /// A call that was let through, until it is known what came of it. Dropped before that, it tells nothing.
 #[derive(Debug)]
-pub struct Pass<'a> {
+pub struct CallGuard<'a> {
     breaker: &'a CircuitBreaker,
     is_probe: bool,
 }
@@ -87,21 +87,21 @@ impl CircuitBreaker {
     ///
     /// # Errors
     /// It is open.
-    pub fn enter(&self, now: impl Fn() -> Instant) -> Result<Pass<'_>, ProxyError> {
+    pub fn enter(&self, now: impl Fn() -> Instant) -> Result<CallGuard<'_>, ProxyError> {
         if self.is_closed() {
-            return Ok(Pass { breaker: self, is_probe: false });
+            return Ok(CallGuard { breaker: self, is_probe: false });
         }
         self.refuse_until_due(&now)?;
         if self.probing.swap(true, Ordering::AcqRel) {
             return Err(self.refusal(1));
         }
-        let pass = Pass { breaker: self, is_probe: true };
+        let guard = CallGuard { breaker: self, is_probe: true };
         // another probe may have ended in between, and have closed it or not
         if self.is_closed() {
-            return Ok(Pass { breaker: self, is_probe: false });
+            return Ok(CallGuard { breaker: self, is_probe: false });
         }
         self.refuse_until_due(&now)?;
-        Ok(pass)
+        Ok(guard)
     }
 
     /// Whether everything is let through.
@@ -110,11 +110,11 @@ impl CircuitBreaker {
     }
 
     /// What it does with the next call, for those who watch.
-    pub fn state(&self, now: Instant) -> State {
+    pub fn state(&self, now: Instant) -> CircuitState {
         match self.open_until.load(Ordering::Acquire) {
-            0 => State::Closed,
-            until if until > self.milliseconds(now) => State::Open,
-            _ => State::Trying,
+            0 => CircuitState::Closed,
+            until if until > self.milliseconds(now) => CircuitState::Open,
+            _ => CircuitState::HalfOpen,
         }
     }
 
@@ -168,7 +168,7 @@ impl CircuitBreaker {
     }
 }
 
-impl Pass<'_> {
+impl CallGuard<'_> {
     /// Says what came of it. Whatever AWS answers shows that it is there, but for its own 500, 503 and 504; of the
     /// failures, those count that are the upstream's or of the way to it, and the others tell nothing.
     pub fn report(self, outcome: Result<Verdict, &ProxyError>, now: impl Fn() -> Instant) {
@@ -190,7 +190,7 @@ impl Pass<'_> {
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for CallGuard<'_> {
     fn drop(&mut self) {
         if self.is_probe {
             self.breaker.probing.store(false, Ordering::Release);
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn failures_in_a_row_open_it_and_any_answer_starts_the_count_anew() {
         let breaker = breaker(3);
-        for verdict in [Verdict::Settled, Verdict::Throttled, Verdict::NotReady, Verdict::KeysExpired] {
+        for verdict in [Verdict::Final, Verdict::Throttled, Verdict::NotReady, Verdict::KeysExpired] {
             fail(&breaker);
             fail(&breaker);
             breaker.enter(Instant::now).unwrap().report(Ok(verdict), Instant::now);
@@ -295,7 +295,7 @@ mod tests {
         // one whose client has left
         drop(probe);
         let probe = breaker.enter(|| due).unwrap();
-        probe.report(Ok(Verdict::Settled), || due);
+        probe.report(Ok(Verdict::Final), || due);
         assert!(breaker.is_closed());
         let (first, second) = (breaker.enter(|| due).unwrap(), breaker.enter(|| due).unwrap());
         assert!(!first.is_probe && !second.is_probe);
@@ -313,7 +313,7 @@ mod tests {
         assert!(second > first);
         assert_eq!(second, first + OPEN_FOR);
         assert_eq!(refused(&breaker, first), 10);
-        breaker.enter(|| second).unwrap().report(Ok(Verdict::Settled), || second);
+        breaker.enter(|| second).unwrap().report(Ok(Verdict::Final), || second);
         for _ in 0..4 {
             fail(&breaker);
         }
@@ -327,11 +327,11 @@ mod tests {
         fail(&breaker);
         fail(&breaker);
         let until = due(&breaker);
-        for (index, pass) in before.into_iter().enumerate() {
+        for (index, guard) in before.into_iter().enumerate() {
             if index % 2 == 0 {
-                pass.report(Err(&lost()), Instant::now);
+                guard.report(Err(&lost()), Instant::now);
             } else {
-                pass.report(Ok(Verdict::Settled), Instant::now);
+                guard.report(Ok(Verdict::Final), Instant::now);
             }
         }
         assert_eq!(due(&breaker), until);
@@ -348,9 +348,9 @@ mod tests {
                 .map(|_| {
                     scope.spawn(|| {
                         start.wait();
-                        let pass = breaker.enter(|| due);
+                        let guard = breaker.enter(|| due);
                         start.wait();
-                        usize::from(pass.is_ok())
+                        usize::from(guard.is_ok())
                     })
                 })
                 .collect();

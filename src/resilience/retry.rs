@@ -45,14 +45,14 @@ impl Retries {
 
     /// What to wait for after the `attempt`th attempt, counted from 1, before the next one; `None` if there is none.
     ///
-    /// `outcome` is the answer's verdict and headers, or the failure; `is_idempotent` tells of the method, and `luck`
+    /// `outcome` is the answer's verdict and headers, or the failure; `is_idempotent` tells of the method, and `jitter`
     /// gives a number from 0 to 1.
     pub fn after(
         &self,
         attempt: u32,
         outcome: Result<(Verdict, &HeaderMap), &ProxyError>,
         is_idempotent: bool,
-        luck: impl FnOnce() -> f64,
+        jitter: impl FnOnce() -> f64,
     ) -> Option<Pause> {
         let known = outcome.map(|(verdict, _)| verdict);
         if attempt >= self.settings.attempts || !self.repeats(attempt, known, is_idempotent) {
@@ -71,13 +71,13 @@ impl Retries {
         // full jitter, so that many clients do not come back at once
         // (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>);
         // sooner than asked the call would be refused again, and later is for the client to decide
-        (asked <= longest).then(|| Pause::For(asked.max(step.mul_f64(luck()))))
+        (asked <= longest).then(|| Pause::For(asked.max(step.mul_f64(jitter()))))
     }
 
     /// Why a call is made again, in a word.
     pub fn reason(outcome: Result<Verdict, &ProxyError>) -> &'static str {
         match outcome {
-            Ok(Verdict::Settled) => "settled",
+            Ok(Verdict::Final) => "settled",
             Ok(Verdict::Throttled) => "throttled",
             Ok(Verdict::NotReady) => "not_ready",
             Ok(Verdict::SlowStart) => "slow_start",
@@ -97,7 +97,7 @@ impl Retries {
         let RetrySettings { accepted, any_method, .. } = self.settings;
         let may_run_twice = is_idempotent || any_method;
         match outcome {
-            Ok(Verdict::Settled) => false,
+            Ok(Verdict::Final) => false,
             Ok(Verdict::Throttled | Verdict::NotReady | Verdict::KeysExpired | Verdict::ClockWrong) => true,
             Ok(Verdict::SlowStart) => attempt == 1,
             Ok(Verdict::Unavailable) => accepted.unavailable && may_run_twice,

@@ -294,13 +294,13 @@ proptest! {
         method in select(vec![Method::GET, Method::POST, Method::DELETE, Method::TRACE]),
     ) {
         let rules = without_clashes(rules);
-        let standings: Vec<_> = rules.iter().map(|rule| standing(rule, host, &path, &method)).collect();
-        let best = standings.iter().enumerate().filter_map(|(at, standing)| Some((standing.as_ref().ok()?, at))).max();
+        let specificities: Vec<_> = rules.iter().map(|rule| match_rule(rule, host, &path, &method)).collect();
+        let best = specificities.iter().enumerate().filter_map(|(at, specificity)| Some((specificity.as_ref().ok()?, at))).max();
         match found(&rules, host, &path, &method) {
             Ok((at, _)) => prop_assert_eq!(Some(at), best.map(|(_, at)| at)),
             Err(miss) => {
                 prop_assert!(best.is_none());
-                let is_by_method = standings.contains(&Err(Mismatch::Method));
+                let is_by_method = specificities.contains(&Err(Mismatch::Method));
                 prop_assert_eq!(is_by_method && miss != Miss::NoRoute, miss != Miss::NoRoute);
             }
         }

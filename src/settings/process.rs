@@ -75,7 +75,7 @@ section! {
 section! {
     /// The socket for people and probes.
     #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct Admin, read as WrittenAdmin, optional "a table about the admin port";
+    pub struct AdminSettings, read as WrittenAdmin, optional "a table about the admin port";
 
     /// Where people and probes come, on a thread of its own: `/live`, and `/ready`, which says of each route whether it
     /// has its credentials, and why not, `/metrics` for Prometheus and `/routes`, each route with all its settings but
@@ -167,16 +167,15 @@ impl Default for Settings {
 
 impl Settings {
     pub(super) fn check(mut written: WrittenSettings, checker: &mut Checker<'_>) -> Self {
-        let listen = written.listen.take().unwrap_or_default().check(&mut checker.below("listen"));
-        let log = written.log.take().unwrap_or_default().check(&mut checker.below("log"));
-        let tracing = written.tracing.take().unwrap_or_default().check(&mut checker.below("tracing"));
+        let listen = written.listen.take().unwrap_or_default().check(&mut checker.at("listen"));
+        let log = written.log.take().unwrap_or_default().check(&mut checker.at("log"));
+        let tracing = written.tracing.take().unwrap_or_default().check(&mut checker.at("tracing"));
         let written_routes = written.routes.take().unwrap_or_default();
         let (routes, files, hidden, warnings) = (Vec::new(), checker.files(), Hidden::default(), Vec::new());
         let parts = Parts { listen, log, tracing, routes, files, hidden, warnings };
         let mut settings = written.settled(checker)(parts);
         shared_address::check(&settings.listen, &settings.admin, checker);
-        settings.routes =
-            RouteSettings::check_all(written_routes, &settings.limits, &mut checker.below(ROUTES));
+        settings.routes = RouteSettings::check_all(written_routes, &settings.limits, &mut checker.at(ROUTES));
         settings
     }
 }

@@ -86,7 +86,7 @@ impl RouteSettings {
         let routes: Vec<(String, Self)> = written
             .into_iter()
             .filter_map(|(stem, route)| {
-                let route = route.check(&stem, limits, &mut checker.below(&stem))?;
+                let route = route.check(&stem, limits, &mut checker.at(&stem))?;
                 Some((stem, route))
             })
             .collect();
@@ -113,9 +113,9 @@ fn check_against_each_other(routes: &[(String, RouteSettings)], checker: &mut Ch
     let mut ids: HashMap<&str, &Place> = HashMap::new();
     for (stem, route) in routes {
         if let Some(earlier) = ids.insert(&route.id, &route.place) {
-            let mut checker = checker.below(stem);
+            let mut checker = checker.at(stem);
             let id = checker.quoted("id", &route.id, "of this route");
-            checker.below("id").mistake(format!("duplicate id {id}, also used by {earlier}"), "a unique id");
+            checker.at("id").report(format!("duplicate id {id}, also used by {earlier}"), "a unique id");
         }
     }
     let enabled: Vec<&(String, RouteSettings)> = routes.iter().filter(|(_, route)| route.enabled).collect();
@@ -124,7 +124,7 @@ fn check_against_each_other(routes: &[(String, RouteSettings)], checker: &mut Ch
         let (stem, _) = enabled[clash.second];
         let problem = format!("matches the same requests as {}: {}", first.place, clash.requests);
         let expected = "another uri, host or method, or another `priority`";
-        checker.below(stem).below("uri").mistake(problem, expected);
+        checker.at(stem).at("uri").report(problem, expected);
     }
 }
 
@@ -155,7 +155,7 @@ impl WrittenRoute {
         let combinations = uris.as_ref().map_or(0, Vec::len) * hosts.as_ref().map_or(0, Vec::len).max(1);
         if combinations > MOST_COMBINATIONS {
             let problem = format!("{combinations} combinations of a host and a path");
-            checker.below("uris").mistake(problem, format!("at most {MOST_COMBINATIONS} in a route"));
+            checker.at("uris").report(problem, format!("at most {MOST_COMBINATIONS} in a route"));
             return None;
         }
         Some(RouteRule { uris: uris?, hosts: hosts?, methods: MethodSet::new(methods?), priority })
@@ -166,12 +166,12 @@ impl WrittenRoute {
             (Some(text), None) => Some(vec![uri(checker, "uri", text)?]),
             (None, Some(uris)) if !uris.is_empty() => each("uris", uris, checker, uri),
             (Some(_), Some(_)) => {
-                checker.below("uris").mistake("conflicts with `uri`", "one of the two");
+                checker.at("uris").report("conflicts with `uri`", "one of the two");
                 None
             }
-            _ if checker.is_wrong("uri") || checker.is_wrong("uris") => None,
+            _ if checker.has_error("uri") || checker.has_error("uris") => None,
             _ => {
-                checker.mistake("missing path", "`uri` or `uris`, such as `uri: /aws/*`");
+                checker.report("missing path", "`uri` or `uris`, such as `uri: /aws/*`");
                 None
             }
         }
@@ -181,7 +181,7 @@ impl WrittenRoute {
 fn uri(checker: &mut Checker<'_>, key: &str, text: &str) -> Option<UriPattern> {
     if UriPattern::has_parameter(text) {
         let advice = "matches `:` and the name after it literally; a `*` at the end matches all paths below";
-        checker.below(key).warn(advice);
+        checker.at(key).warn(advice);
     }
     checker.parsed(key, text, UriPattern::EXPECTED, UriPattern::parse)
 }
@@ -193,7 +193,7 @@ fn each<T>(
     checker: &mut Checker<'_>,
     parse: impl Fn(&mut Checker<'_>, &str, &str) -> Option<T>,
 ) -> Option<Vec<T>> {
-    let mut checker = checker.below(list);
+    let mut checker = checker.at(list);
     let items = texts.iter().enumerate();
     let parsed: Vec<_> = items.map(|(index, text)| parse(&mut checker, &index.to_string(), text)).collect();
     parsed.into_iter().collect()

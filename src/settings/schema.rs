@@ -65,7 +65,7 @@ pub(super) fn key_at(path: &[String]) -> Option<&'static Key> {
     for name in path {
         let key = keys.iter().find(|key| key.name == name)?;
         found = Some(key);
-        match key.below() {
+        match key.children() {
             Some(below) => keys = below,
             None => break,
         }
@@ -77,7 +77,7 @@ pub(super) fn key_at(path: &[String]) -> Option<&'static Key> {
 pub(super) fn names_at(path: &[String]) -> Vec<&'static str> {
     let keys = match in_file(path) {
         (keys, []) => Some(keys),
-        _ => key_at(path).and_then(Key::below),
+        _ => key_at(path).and_then(Key::children),
     };
     keys.unwrap_or_default().iter().filter(|key| !is_elsewhere(key)).map(|key| key.name).collect()
 }
@@ -125,7 +125,7 @@ fn schema(key: &Key) -> Value {
     if let Some(standard) = standard(key) {
         schema.insert("default".to_owned(), standard);
     }
-    if key.below().is_none() && matches!(key.secrecy, Secrecy::Secret | Secrecy::UnlessPath) {
+    if key.children().is_none() && matches!(key.secrecy, Secrecy::Secret | Secrecy::UnlessPath) {
         // nothing that reads the settings gives it out again
         schema.insert("writeOnly".to_owned(), true.into());
     }

@@ -1,4 +1,4 @@
-use crate::settings::route::key_source::Origin;
+use crate::settings::route::key_source::CredentialProvider;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -62,7 +62,7 @@ fn a01_keys_may_be_given_and_either_spelling_of_the_secret_is_read() {
         let route = format!("{ROUTE}  authorization:\n    iam: {{ accesskey: AKID, {spelling}: sec }}\n");
         let settings = read("", &[("hello", &route)], &[]).unwrap();
         let iam = gateway(&settings).authorization.iam.clone().unwrap();
-        let Origin::Keys(keys) = iam.source.origin else { panic!("no keys") };
+        let CredentialProvider::Keys(keys) = iam.source.origin else { panic!("no keys") };
         assert_eq!((keys.access_key_id(), keys.secret_access_key()), ("AKID", "sec"));
     }
 }
@@ -85,7 +85,10 @@ fn iam_without_keys_takes_the_chain_and_an_authorization_that_proves_nothing_is_
     for iam in ["iam: {}", "iam:"] {
         let route = format!("{ROUTE}  authorization:\n    {iam}\n");
         let settings = read("", &[("hello", &route)], &[]).unwrap();
-        assert_eq!(gateway(&settings).authorization.iam.as_ref().unwrap().source.origin, Origin::Chain);
+        assert_eq!(
+            gateway(&settings).authorization.iam.as_ref().unwrap().source.origin,
+            CredentialProvider::Chain
+        );
     }
     for (authorization, expected) in [
         ("{}", ": missing `apikey` or `iam`"),

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use super::{EndpointVariant, HostPort, Otlp, RouteSettings, Scheme, Server, Settings};
+use super::{EndpointVariant, HostPort, Otlp, RouteSettings, Scheme, Settings, UpstreamServer};
 
 /// OpenTelemetry's port for OTLP over gRPC, which is not spoken here.
 const OTLP_OVER_GRPC: u16 = 4317;
@@ -44,7 +44,7 @@ fn of_collector(otlp: &Otlp) -> Vec<String> {
 
 fn of_route(route: &RouteSettings) -> Vec<String> {
     let (id, section) = (&route.id, route.backend.section());
-    let (Server { scheme, host, port }, upstream) = (section.server(), section.upstream());
+    let (UpstreamServer { scheme, host, port }, upstream) = (section.server(), section.upstream());
     let mut warnings = EndpointVariant::warnings(route);
     let sts = section.source().and_then(|source| source.sts_endpoint.as_deref());
     if let Some(sts_host) = sts.and_then(|sts| sts.strip_prefix("http://"))

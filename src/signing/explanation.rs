@@ -7,8 +7,8 @@
 use crate::{
     message::redaction::{LEFT_OUT, is_secret},
     text::{
-        excerpt::{excerpt, push_excerpt},
-        json::{Json, Text},
+        json::{Json, JsonText},
+        log_safe::{log_safe, push_log_safe},
     },
 };
 
@@ -47,7 +47,7 @@ pub fn explanation(text: &str) -> Option<(&str, &str)> {
 /// The sentence of a refusal in JSON; the member's case differs by service and error.
 pub fn message(body: &str) -> Option<String> {
     let [lower, upper] = Json::members(body, ["message", "Message"]);
-    lower.or(upper)?.text().map(Text::unescaped)
+    lower.or(upper)?.text().map(JsonText::unescaped)
 }
 
 /// Line by line, since that is how the canonical request reads; whatever else is in it stays on its line.
@@ -61,8 +61,8 @@ fn without_secrets(explanation: &str) -> String {
         let header = line.trim_start_matches(|char: char| !char.is_ascii_alphanumeric());
         let name = header.split_once(':').map(|(name, _)| name.to_ascii_lowercase());
         match name.filter(|name| is_secret(name)) {
-            Some(name) => text.extend([&excerpt(&name, usize::MAX), ":", LEFT_OUT]),
-            None => push_excerpt(&mut text, line, usize::MAX),
+            Some(name) => text.extend([&log_safe(&name, usize::MAX), ":", LEFT_OUT]),
+            None => push_log_safe(&mut text, line, usize::MAX),
         }
     }
     text

@@ -20,7 +20,7 @@ use crate::{
     message::error::{ErrorKind, ProxyError},
     metrics::Metrics,
     settings::Otlp,
-    text::excerpt::excerpt,
+    text::log_safe::log_safe,
 };
 
 const TYPE: HeaderValue = HeaderValue::from_static("application/x-protobuf");
@@ -50,7 +50,7 @@ pub(super) struct Delivery {
 }
 
 /// What was not taken.
-struct Refusal {
+struct ExportRefusal {
     cause: String,
     /// When to come again, if that is of any use.
     again: Option<Duration>,
@@ -127,34 +127,34 @@ impl Delivery {
     }
 
     /// What of it was rejected although it was taken.
-    async fn post(&mut self, body: Bytes) -> Result<Option<String>, Refusal> {
+    async fn post(&mut self, body: Bytes) -> Result<Option<String>, ExportRefusal> {
         let answer = self.client.post(&self.path, self.headers.clone(), body, self.limits).await;
         let ControlAnswer { status, headers, body } = answer.map_err(|error| self.unreachable(&error))?;
         if status.is_success() {
             return Ok(rejected(&body));
         }
-        let quoted = excerpt(String::from_utf8_lossy(&body).trim(), QUOTED);
+        let quoted = log_safe(String::from_utf8_lossy(&body).trim(), QUOTED);
         let quoted = if quoted.is_empty() { quoted } else { format!(": {quoted}") };
-        Err(Refusal {
+        Err(ExportRefusal {
             cause: format!("the collector answers {status}{quoted}"),
             again: again(status, &headers),
         })
     }
 
-    fn unreachable(&self, error: &ProxyError) -> Refusal {
+    fn unreachable(&self, error: &ProxyError) -> ExportRefusal {
         let cause = if error.kind == ErrorKind::UpstreamTimeout {
             format!("the collector did not answer within tracing.otlp.timeout, {:?}", self.limits.step)
         } else {
             error.to_string()
         };
-        Refusal { cause, again: Some(Duration::ZERO) }
+        ExportRefusal { cause, again: Some(Duration::ZERO) }
     }
 }
 
 /// What a collector has to say of a delivery that it has taken: that parts of it are of no use to it.
 fn rejected(answer: &[u8]) -> Option<String> {
     let told = ExportTraceServiceResponse::decode(answer).ok()?.partial_success?;
-    let message = excerpt(&told.error_message, QUOTED);
+    let message = log_safe(&told.error_message, QUOTED);
     (told.rejected_spans > 0).then(|| format!("the collector has rejected some of the spans: {message}"))
 }
 

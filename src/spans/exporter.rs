@@ -30,7 +30,7 @@ use crate::{
     settings::Otlp,
     system::{
         fault_points,
-        supervision::{End, Task, catch_in, supervise_thread},
+        supervision::{Task, TaskEnd, catch_in, supervise_thread},
     },
 };
 
@@ -158,12 +158,12 @@ struct Gathering {
 
 impl Gathering {
     /// One run of the thread. What was being delivered when it ends is lost, what waits is left to the next.
-    fn run_on_runtime(&mut self, delivery: impl FnOnce() -> Delivery) -> End {
+    fn run_on_runtime(&mut self, delivery: impl FnOnce() -> Delivery) -> TaskEnd {
         let runtime =
             runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
         let end = match runtime {
             Ok(runtime) => runtime.block_on(catch_in(async { self.run(delivery()).await })).into(),
-            Err(error) => End::Failed(error),
+            Err(error) => TaskEnd::Failed(error),
         };
         if !self.shared.finish.is_cancelled() {
             let lost = std::mem::take(&mut self.in_delivery);
@@ -263,7 +263,7 @@ mod tests {
         client::KeepAlive,
         message::trace::{Trace, new_span},
         settings::{Scheme, Tracing},
-        spans::{End, RequestSpan},
+        spans::{RequestSpan, SpanEnd},
     };
 
     fn request() -> RequestSpan {
@@ -280,7 +280,7 @@ mod tests {
             peer: None,
             route: None,
             calls: Vec::new(),
-            end: End::default(),
+            end: SpanEnd::default(),
         }
     }
 

@@ -9,10 +9,10 @@ use std::{
 
 use super::{
     answers::Refusal,
-    functions::Call,
+    functions::ReceivedRequest,
     issued::{Identity, IssuedKeys, Register},
     metadata::Sessions,
-    verify::{self, Demand, Signed},
+    verify::{self, Demand, VerifiedSignature},
 };
 use crate::stand_in::{Controls, Fault, options::StandInOptions};
 
@@ -42,8 +42,8 @@ impl Account {
     ///
     /// # Errors
     /// What AWS would refuse it for.
-    pub fn caller(&self, call: &Call, service: &str) -> Result<Identity, Refusal> {
-        let request = Signed {
+    pub fn caller(&self, call: &ReceivedRequest, service: &str) -> Result<Identity, Refusal> {
+        let request = VerifiedSignature {
             method: call.method.as_str(),
             path: &call.path,
             query: &call.query,

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{
     account::Account,
     credentials,
-    functions::Call,
+    functions::ReceivedRequest,
     issued::{ACCOUNT, Identity, IssuedKeys},
 };
 use crate::stand_in::{Service, Switch};
@@ -35,14 +35,14 @@ pub fn ecs_path() -> String {
     format!("{ECS_PATH}{ECS_ID}")
 }
 
-pub fn answer(call: &Call, account: &Account) -> HttpResponse {
+pub fn answer(call: &ReceivedRequest, account: &Account) -> HttpResponse {
     if call.method != Method::GET {
         return HttpResponse::MethodNotAllowed().finish();
     }
     if call.path == POD_IDENTITY_PATH { pod_identity(call, account) } else { ecs(call, account) }
 }
 
-fn ecs(call: &Call, account: &Account) -> HttpResponse {
+fn ecs(call: &ReceivedRequest, account: &Account) -> HttpResponse {
     account.controls.count(Service::Ecs);
     if call.path.strip_prefix(ECS_PATH) != Some(ECS_ID) {
         // as the agent writes it
@@ -60,7 +60,7 @@ fn ecs(call: &Call, account: &Account) -> HttpResponse {
     sent(StatusCode::OK, &body)
 }
 
-fn pod_identity(call: &Call, account: &Account) -> HttpResponse {
+fn pod_identity(call: &ReceivedRequest, account: &Account) -> HttpResponse {
     account.controls.count(Service::PodIdentity);
     let refused = |message: &str| {
         HttpResponse::BadRequest().content_type("text/plain; charset=utf-8").body(format!("{message}\n"))

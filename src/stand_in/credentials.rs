@@ -21,7 +21,7 @@ use super::{
     container,
     issued::{ACCOUNT, random_base64},
 };
-use crate::stand_in::{Keys, options::StandInOptions};
+use crate::stand_in::{StandInKeys, options::StandInOptions};
 
 const WEB_IDENTITY_TOKEN: &str = "web-identity-token";
 const POD_IDENTITY_TOKEN: &str = "pod-identity-token";
@@ -31,7 +31,7 @@ const TOKEN_LIFE: Duration = Duration::from_hours(24);
 
 /// A source of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
+pub enum CredentialKind {
     /// EC2's instance metadata service.
     Imds,
     /// The agent of ECS.
@@ -46,7 +46,7 @@ pub enum Kind {
     Environment,
 }
 
-impl Kind {
+impl CredentialKind {
     /// Where the keys come from, for a person.
     pub fn told(self) -> &'static str {
         match self {
@@ -84,8 +84,12 @@ impl Claims {
 ///
 /// # Errors
 /// The directory cannot be written to.
-pub fn environment(kind: Kind, stand_in: SocketAddr, directory: &Path) -> io::Result<Vec<(String, String)>> {
-    let keys = Keys::example();
+pub fn environment(
+    kind: CredentialKind,
+    stand_in: SocketAddr,
+    directory: &Path,
+) -> io::Result<Vec<(String, String)>> {
+    let keys = StandInKeys::example();
     let url = |path: &str| format!("http://{stand_in}{path}");
     let file = |name: &str| directory.join(name).to_string_lossy().into_owned();
     let role = |name: &str| format!("arn:aws:iam::{ACCOUNT}:role/{name}");
@@ -97,30 +101,30 @@ pub fn environment(kind: Kind, stand_in: SocketAddr, directory: &Path) -> io::Re
         ("AWS_ENDPOINT_URL_STS", url("")),
     ];
     variables.extend(match kind {
-        Kind::Imds => vec![("AWS_EC2_METADATA_SERVICE_ENDPOINT", url(""))],
-        Kind::Ecs => vec![("AWS_CONTAINER_CREDENTIALS_FULL_URI", url(&container::ecs_path()))],
-        Kind::PodIdentity => vec![
+        CredentialKind::Imds => vec![("AWS_EC2_METADATA_SERVICE_ENDPOINT", url(""))],
+        CredentialKind::Ecs => vec![("AWS_CONTAINER_CREDENTIALS_FULL_URI", url(&container::ecs_path()))],
+        CredentialKind::PodIdentity => vec![
             ("AWS_CONTAINER_CREDENTIALS_FULL_URI", url(container::POD_IDENTITY_PATH)),
             ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file(POD_IDENTITY_TOKEN)),
         ],
-        Kind::Irsa => vec![
+        CredentialKind::Irsa => vec![
             ("AWS_WEB_IDENTITY_TOKEN_FILE", file(WEB_IDENTITY_TOKEN)),
             ("AWS_ROLE_ARN", role("service-account")),
         ],
-        Kind::AssumeRole => vec![
+        CredentialKind::AssumeRole => vec![
             ("AWS_CONFIG_FILE", file("config")),
             ("AWS_SHARED_CREDENTIALS_FILE", file("credentials")),
             ("AWS_PROFILE", PROFILE.into()),
         ],
-        Kind::Environment => vec![
+        CredentialKind::Environment => vec![
             ("AWS_ACCESS_KEY_ID", keys.access_key_id.clone()),
             ("AWS_SECRET_ACCESS_KEY", keys.secret_access_key.clone()),
         ],
     });
     match kind {
-        Kind::PodIdentity | Kind::Irsa => rotate_token(kind, directory)?,
-        Kind::AssumeRole => write_profiles(directory, &keys, &role("profile"))?,
-        Kind::Imds | Kind::Ecs | Kind::Environment => {}
+        CredentialKind::PodIdentity | CredentialKind::Irsa => rotate_token(kind, directory)?,
+        CredentialKind::AssumeRole => write_profiles(directory, &keys, &role("profile"))?,
+        CredentialKind::Imds | CredentialKind::Ecs | CredentialKind::Environment => {}
     }
     Ok(variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
@@ -142,13 +146,18 @@ pub fn foreign_variables() -> HashSet<OsString> {
 ///
 /// # Errors
 /// The directory cannot be written to.
-pub fn rotate_token(kind: Kind, directory: &Path) -> io::Result<()> {
+pub fn rotate_token(kind: CredentialKind, directory: &Path) -> io::Result<()> {
     let (name, subject, audience) = match kind {
-        Kind::Irsa => (WEB_IDENTITY_TOKEN, "system:serviceaccount:default:orders", "sts.amazonaws.com"),
-        Kind::PodIdentity => {
+        CredentialKind::Irsa => {
+            (WEB_IDENTITY_TOKEN, "system:serviceaccount:default:orders", "sts.amazonaws.com")
+        }
+        CredentialKind::PodIdentity => {
             (POD_IDENTITY_TOKEN, "system:serviceaccount:default:orders", "pods.eks.amazonaws.com")
         }
-        Kind::Imds | Kind::Ecs | Kind::AssumeRole | Kind::Environment => return Ok(()),
+        CredentialKind::Imds
+        | CredentialKind::Ecs
+        | CredentialKind::AssumeRole
+        | CredentialKind::Environment => return Ok(()),
     };
     let unfinished = directory.join(format!("{name}.new"));
     fs::write(&unfinished, token(subject, audience))?;
@@ -173,7 +182,7 @@ fn token(subject: &str, audience: &str) -> String {
 }
 
 /// A role behind other keys ("Assume role credential provider", SDKs and Tools reference guide).
-fn write_profiles(directory: &Path, keys: &Keys, role: &str) -> io::Result<()> {
+fn write_profiles(directory: &Path, keys: &StandInKeys, role: &str) -> io::Result<()> {
     fs::write(
         directory.join("config"),
         format!(
@@ -219,17 +228,17 @@ mod tests {
     use super::*;
 
     fn options(tokens: &Path) -> StandInOptions {
-        StandInOptions { tokens: Some(tokens.to_owned()), ..StandInOptions::new(Keys::example()) }
+        StandInOptions { tokens: Some(tokens.to_owned()), ..StandInOptions::new(StandInKeys::example()) }
     }
 
-    fn variables(kind: Kind, directory: &Path) -> Vec<(String, String)> {
+    fn variables(kind: CredentialKind, directory: &Path) -> Vec<(String, String)> {
         environment(kind, SocketAddr::from(([127, 0, 0, 1], 9081)), directory).unwrap()
     }
 
     #[test]
     fn every_source_has_region_and_home_and_nothing_twice() {
         let directory = tempfile::tempdir().unwrap();
-        for kind in Kind::value_variants() {
+        for kind in CredentialKind::value_variants() {
             let variables = variables(*kind, directory.path());
             let names: HashSet<&str> = variables.iter().map(|(name, _)| name.as_str()).collect();
             assert_eq!(names.len(), variables.len());
@@ -240,7 +249,7 @@ mod tests {
     #[test]
     fn variables_name_files_that_are_there() {
         let directory = tempfile::tempdir().unwrap();
-        for kind in Kind::value_variants() {
+        for kind in CredentialKind::value_variants() {
             for (name, value) in variables(*kind, directory.path()) {
                 assert!(!name.ends_with("_FILE") || Path::new(&value).is_file(), "{name}={value}");
             }
@@ -251,11 +260,13 @@ mod tests {
     fn only_the_token_in_the_file_is_good() {
         let directory = tempfile::tempdir().unwrap();
         let options = options(directory.path());
-        for (kind, name) in [(Kind::Irsa, WEB_IDENTITY_TOKEN), (Kind::PodIdentity, POD_IDENTITY_TOKEN)] {
+        for (kind, name) in
+            [(CredentialKind::Irsa, WEB_IDENTITY_TOKEN), (CredentialKind::PodIdentity, POD_IDENTITY_TOKEN)]
+        {
             variables(kind, directory.path());
             let read = || fs::read_to_string(directory.path().join(name)).unwrap();
             let is_good = |token: &str| match kind {
-                Kind::Irsa => web_identity(&options, token).is_some(),
+                CredentialKind::Irsa => web_identity(&options, token).is_some(),
                 _ => is_pods(&options, token),
             };
             let old = read();
@@ -264,14 +275,14 @@ mod tests {
             assert!(is_good(&read()) && !is_good(&old) && !is_good(""), "{kind:?}");
             assert!((4..20_000).contains(&old.len()));
         }
-        let without = StandInOptions::new(Keys::example());
+        let without = StandInOptions::new(StandInKeys::example());
         assert!(!is_pods(&without, "") && web_identity(&without, "").is_none());
     }
 
     #[test]
     fn a_web_identity_token_says_whose_it_is_and_ends() {
         let directory = tempfile::tempdir().unwrap();
-        rotate_token(Kind::Irsa, directory.path()).unwrap();
+        rotate_token(CredentialKind::Irsa, directory.path()).unwrap();
         let token = fs::read_to_string(directory.path().join(WEB_IDENTITY_TOKEN)).unwrap();
         let claims = web_identity(&options(directory.path()), &token).unwrap();
         assert_eq!(claims.subject, "system:serviceaccount:default:orders");

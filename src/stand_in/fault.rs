@@ -9,8 +9,8 @@ use actix_web::{
 };
 use clap::ValueEnum;
 
-use super::functions::Call;
-use crate::stand_in::Keys;
+use super::functions::ReceivedRequest;
+use crate::stand_in::StandInKeys;
 
 /// Seconds that a stand-in with another clock is ahead: more than AWS forgives.
 const AHEAD: i64 = 600;
@@ -97,18 +97,18 @@ impl Fault {
     }
 
     /// The keys that the other side knows.
-    pub fn keys(self, keys: Keys) -> Keys {
+    pub fn keys(self, keys: StandInKeys) -> StandInKeys {
         match self {
-            Self::Region => Keys { region: "eu-west-1".into(), ..keys },
-            Self::Service => Keys { service: "another-service".into(), ..keys },
-            Self::Secret => Keys { secret_access_key: "another".into(), ..keys },
-            Self::Key => Keys { access_key_id: "AKIDANOTHER".into(), ..keys },
+            Self::Region => StandInKeys { region: "eu-west-1".into(), ..keys },
+            Self::Service => StandInKeys { service: "another-service".into(), ..keys },
+            Self::Secret => StandInKeys { secret_access_key: "another".into(), ..keys },
+            Self::Key => StandInKeys { access_key_id: "AKIDANOTHER".into(), ..keys },
             _ => keys,
         }
     }
 
     /// What becomes of a request on the way.
-    pub fn tamper(self, call: &mut Call) {
+    pub fn tamper(self, call: &mut ReceivedRequest) {
         match self {
             Self::Path => call.path.push_str("/rewritten"),
             Self::Header => {

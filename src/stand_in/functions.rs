@@ -25,7 +25,7 @@ const MAX_BYTES: usize = 64 << 20;
 
 /// A request as a function sees it.
 #[derive(Debug)]
-pub struct Call {
+pub struct ReceivedRequest {
     pub method: Method,
     /// Its path as received.
     pub path: String,
@@ -37,7 +37,7 @@ pub struct Call {
 
 /// What a function answers to a request, whichever API it is behind.
 #[derive(Debug)]
-pub struct Answer {
+pub struct FunctionAnswer {
     pub status: StatusCode,
     /// Its headers, names in small letters.
     pub headers: Vec<(&'static str, String)>,
@@ -53,7 +53,7 @@ pub enum Body {
     Written(Written),
 }
 
-impl Answer {
+impl FunctionAnswer {
     fn new(status: StatusCode, content_type: &str, body: impl Into<Bytes>) -> Self {
         let headers = vec![("content-type", content_type.to_owned())];
         Self { status, headers, body: Body::Whole(body.into()) }
@@ -66,21 +66,21 @@ impl Answer {
 
 /// Runs the function that the path names, in the segment after the stage. `None` if there is no such one.
 /// `pause` is the time that `words` takes between two of them.
-pub async fn run(call: &Call, pause: Duration) -> Option<Answer> {
+pub async fn run(call: &ReceivedRequest, pause: Duration) -> Option<FunctionAnswer> {
     let mut segments = call.path.split('/').skip(2);
     let name = segments.next().unwrap_or_default();
     let argument = segments.next().unwrap_or_default();
     Some(match name {
-        "hello" => Answer::json(hello(&parameter(&call.query, "name"))),
-        "" | "echo" => Answer::json(echo(call)),
+        "hello" => FunctionAnswer::json(hello(&parameter(&call.query, "name"))),
+        "" | "echo" => FunctionAnswer::json(echo(call)),
         "status" => status(argument.parse().ok()?),
         "bytes" => {
             let size = argument.parse().ok().filter(|size| *size <= MAX_BYTES)?;
-            Answer::new(StatusCode::OK, "application/octet-stream", vec![b'x'; size])
+            FunctionAnswer::new(StatusCode::OK, "application/octet-stream", vec![b'x'; size])
         }
         "cookies" => cookies(),
-        "slow" => Answer::json(slow(argument.parse().ok()?).await),
-        "words" => Answer {
+        "slow" => FunctionAnswer::json(slow(argument.parse().ok()?).await),
+        "words" => FunctionAnswer {
             status: StatusCode::OK,
             headers: vec![("content-type", TEXT.to_owned())],
             body: Body::Written(Written::sentence(pause)),
@@ -102,7 +102,7 @@ fn hello(name: &str) -> String {
 }
 
 /// What arrived, as it arrived.
-fn echo(call: &Call) -> String {
+fn echo(call: &ReceivedRequest) -> String {
     let mut headers: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (name, value) in &call.headers {
         headers
@@ -125,7 +125,7 @@ fn echo(call: &Call) -> String {
 }
 
 /// An answer with any final status; those that send elsewhere say where.
-fn status(status: u16) -> Answer {
+fn status(status: u16) -> FunctionAnswer {
     let (headers, body) = match status {
         204 => (vec![], Body::None),
         304 => (vec![("etag", "\"1\"".to_owned())], Body::None),
@@ -135,12 +135,12 @@ fn status(status: u16) -> Answer {
             (vec![("content-type", JSON.to_owned())], Body::Whole(body.into()))
         }
     };
-    Answer { status: StatusCode::from_u16(status).unwrap_or(StatusCode::OK), headers, body }
+    FunctionAnswer { status: StatusCode::from_u16(status).unwrap_or(StatusCode::OK), headers, body }
 }
 
 /// Two cookies, which no form of answer may fold into one.
-fn cookies() -> Answer {
-    let mut answer = Answer::json("\"two cookies\"");
+fn cookies() -> FunctionAnswer {
+    let mut answer = FunctionAnswer::json("\"two cookies\"");
     let cookies = ["first=1; Path=/; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "second=2; HttpOnly"];
     answer.headers.extend(cookies.map(|cookie| ("set-cookie", cookie.to_owned())));
     answer

@@ -17,12 +17,12 @@ use serde_json::{Value, json};
 
 use self::{
     answers::{Refusal, with_ids},
-    invocation::{Invocation, Kind, MAX_EVENT, Mode},
+    invocation::{Invocation, InvocationKind, MAX_EVENT, Mode},
 };
 use super::{
     account::Account,
     functions::{
-        Call,
+        ReceivedRequest,
         by_event::Outcome,
         written::{Writer, Written},
     },
@@ -43,7 +43,7 @@ pub fn too_large() -> HttpResponse {
 }
 
 /// Checks a request and runs the function.
-pub async fn answer(call: &Call, account: &Account) -> HttpResponse {
+pub async fn answer(call: &ReceivedRequest, account: &Account) -> HttpResponse {
     let request_id = ids::request_id();
     match Invocation::admit(call, account, &request_id) {
         Ok(invocation) => invoke(invocation, account.options.words_pause).await,
@@ -55,9 +55,9 @@ async fn invoke(invocation: Invocation, pause: Duration) -> HttpResponse {
     let request_id = invocation.invoked.request_id.clone();
     match invocation.kind {
         // the event would wait in the function's queue; nobody ever hears what becomes of it
-        Kind::Event => return with_ids(StatusCode::ACCEPTED, &request_id).finish(),
-        Kind::DryRun => return with_ids(StatusCode::NO_CONTENT, &request_id).finish(),
-        Kind::RequestResponse => {}
+        InvocationKind::Event => return with_ids(StatusCode::ACCEPTED, &request_id).finish(),
+        InvocationKind::DryRun => return with_ids(StatusCode::NO_CONTENT, &request_id).finish(),
+        InvocationKind::RequestResponse => {}
     }
     let started = Instant::now();
     let outcome = within_limits(invocation.function.run(&invocation.invoked, pause).await);

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::{
     account::Account,
-    functions::Call,
+    functions::ReceivedRequest,
     issued::{Identity, random_base64, rounded_down, written},
 };
 use crate::stand_in::{Service, Switch};
@@ -58,7 +58,7 @@ pub fn has(path: &str) -> bool {
     path.starts_with("/latest/")
 }
 
-pub async fn answer(call: &Call, account: &Account) -> HttpResponse {
+pub async fn answer(call: &ReceivedRequest, account: &Account) -> HttpResponse {
     if call.path == TOKEN_PATH {
         return token(call, account).await;
     }
@@ -76,7 +76,7 @@ pub async fn answer(call: &Call, account: &Account) -> HttpResponse {
     }
 }
 
-async fn token(call: &Call, account: &Account) -> HttpResponse {
+async fn token(call: &ReceivedRequest, account: &Account) -> HttpResponse {
     account.controls.count(Service::MetadataToken);
     if account.controls.has(Switch::MetadataTokenHangs) {
         std::future::pending::<()>().await;
@@ -97,7 +97,7 @@ async fn token(call: &Call, account: &Account) -> HttpResponse {
 }
 
 /// A wrong token is refused also where none is needed.
-fn is_admitted(call: &Call, account: &Account) -> bool {
+fn is_admitted(call: &ReceivedRequest, account: &Account) -> bool {
     match call.headers.get("x-aws-ec2-metadata-token") {
         Some(token) => token.to_str().is_ok_and(|token| account.metadata_sessions.has(token, account.now())),
         None => account.controls.has(Switch::MetadataV1),

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::stand_in::{Fault, Keys};
+use crate::stand_in::{Fault, StandInKeys};
 
 /// Slow enough to see the words arrive.
 const WORDS_PAUSE: Duration = Duration::from_millis(300);
@@ -15,7 +15,7 @@ const LIFE: Duration = Duration::from_hours(1);
 
 #[derive(Debug, Clone)]
 pub struct StandInOptions {
-    pub keys: Keys,
+    pub keys: StandInKeys,
     /// How far its clock is ahead of this machine's, in seconds.
     pub clock_ahead: i64,
     /// The time that the function `words` takes between two of them.
@@ -34,7 +34,7 @@ pub struct StandInOptions {
 
 impl StandInOptions {
     /// A right clock and these keys.
-    pub fn new(keys: Keys) -> Self {
+    pub fn new(keys: StandInKeys) -> Self {
         Self {
             keys,
             clock_ahead: 0,

@@ -30,7 +30,7 @@ use super::{
     account::Account,
     answers::{Refusal, with_request_ids},
     container,
-    functions::{self, Answer, Body, Call},
+    functions::{self, Body, FunctionAnswer, ReceivedRequest},
     lambda, metadata, sts,
 };
 use crate::stand_in::{Controls, options::StandInOptions};
@@ -126,7 +126,7 @@ async fn answer(
         Err(_) if to_lambda => return lambda::too_large(),
         Err(_) => return Refusal::RequestTooLarge.answer(),
     };
-    let mut call = Call {
+    let mut call = ReceivedRequest {
         method: request.method().clone(),
         path: request.uri().path().to_owned(),
         query: request.uri().query().unwrap_or_default().to_owned(),
@@ -157,7 +157,7 @@ async fn answer(
 }
 
 /// The answer of an API at API Gateway.
-async fn api_gateway(call: &Call, account: &Account) -> HttpResponse {
+async fn api_gateway(call: &ReceivedRequest, account: &Account) -> HttpResponse {
     if let Err(refusal) = admit(call, account) {
         return refusal.answer();
     }
@@ -190,7 +190,7 @@ fn hung_up(request: &HttpRequest) -> HttpResponse {
 }
 
 /// A function's answer as a REST API sends it.
-fn sent(answer: Answer) -> HttpResponse {
+fn sent(answer: FunctionAnswer) -> HttpResponse {
     let mut builder = with_request_ids(HttpResponse::build(answer.status));
     for header in answer.headers {
         builder.append_header(header);
@@ -203,7 +203,7 @@ fn sent(answer: Answer) -> HttpResponse {
 }
 
 /// Checks what the stage demands.
-fn admit(call: &Call, account: &Account) -> Result<(), Refusal> {
+fn admit(call: &ReceivedRequest, account: &Account) -> Result<(), Refusal> {
     let (key, signature) = match call.path.split('/').nth(1).unwrap_or_default() {
         "open" => (false, false),
         "key" => (true, false),

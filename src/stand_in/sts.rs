@@ -13,12 +13,12 @@ use actix_web::HttpResponse;
 
 use self::{
     answers::{Element, Refusal},
-    parameters::{Parameters, Role},
+    parameters::{Parameters, StsRole},
 };
 use super::{
     account::Account,
     credentials,
-    functions::Call,
+    functions::ReceivedRequest,
     ids,
     issued::{ACCOUNT, Identity, IssuedKeys},
 };
@@ -65,7 +65,7 @@ impl Action {
 }
 
 /// The answer to a form; `None` if the connection is to be closed without one.
-pub async fn answer(call: &Call, account: &Account) -> Option<HttpResponse> {
+pub async fn answer(call: &ReceivedRequest, account: &Account) -> Option<HttpResponse> {
     let controls = &account.controls;
     let parameters = Parameters::of(&call.body);
     let action = Action::of(&parameters);
@@ -90,7 +90,7 @@ pub async fn answer(call: &Call, account: &Account) -> Option<HttpResponse> {
 
 fn run(
     action: Action,
-    call: &Call,
+    call: &ReceivedRequest,
     parameters: &Parameters,
     account: &Account,
 ) -> Result<Vec<Element>, Refusal> {
@@ -102,11 +102,15 @@ fn run(
     }
 }
 
-fn caller(call: &Call, account: &Account) -> Result<Identity, Refusal> {
+fn caller(call: &ReceivedRequest, account: &Account) -> Result<Identity, Refusal> {
     account.caller(call, "sts").map_err(Refusal::Signature)
 }
 
-fn assume_role(call: &Call, parameters: &Parameters, account: &Account) -> Result<Vec<Element>, Refusal> {
+fn assume_role(
+    call: &ReceivedRequest,
+    parameters: &Parameters,
+    account: &Account,
+) -> Result<Vec<Element>, Refusal> {
     let caller = caller(call, account)?;
     let role = parameters.role()?;
     let external_id = parameters.external_id()?;
@@ -153,7 +157,7 @@ fn assume_role_with_web_identity(
     Ok(result)
 }
 
-fn issue(account: &Account, role: &Role<'_>, asked: Option<Duration>) -> IssuedKeys {
+fn issue(account: &Account, role: &StsRole<'_>, asked: Option<Duration>) -> IssuedKeys {
     let usual = account.options.life;
     let life = asked.filter(|_| usual >= MIN_LIFE).unwrap_or(usual);
     account.issue_for(Identity::session(role.name, role.session), life)

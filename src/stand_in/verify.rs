@@ -26,7 +26,7 @@ const DATE_TIME: &[BorrowedFormatItem<'_>] =
 
 /// What a stand-in accepts besides the keys that it issues.
 #[derive(Clone)]
-pub struct Keys {
+pub struct StandInKeys {
     /// The value of `x-api-key`.
     pub api_key: String,
     /// The one access key id it knows from the start.
@@ -39,7 +39,7 @@ pub struct Keys {
     pub service: String,
 }
 
-impl Keys {
+impl StandInKeys {
     /// The keys of AWS's own examples.
     pub fn example() -> Self {
         Self {
@@ -53,15 +53,15 @@ impl Keys {
     }
 }
 
-impl fmt::Debug for Keys {
+impl fmt::Debug for StandInKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+        f.debug_struct("StandInKeys").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
     }
 }
 
 /// A request as it arrived.
 #[derive(Debug)]
-pub struct Signed<'a> {
+pub struct VerifiedSignature<'a> {
     pub method: &'a str,
     /// Its path, raw.
     pub path: &'a str,
@@ -75,7 +75,7 @@ pub struct Signed<'a> {
 #[derive(Debug)]
 pub struct Demand<'a> {
     /// The keys known from the start, and the region.
-    pub keys: &'a Keys,
+    pub keys: &'a StandInKeys,
     pub issued: &'a Register,
     /// The service that the request is for.
     pub service: &'a str,
@@ -101,7 +101,7 @@ struct Authorization<'a> {
 ///
 /// # Errors
 /// What AWS would refuse it for.
-pub fn verify(request: &Signed<'_>, demand: &Demand<'_>) -> Result<Identity, Refusal> {
+pub fn verify(request: &VerifiedSignature<'_>, demand: &Demand<'_>) -> Result<Identity, Refusal> {
     let header = request.header("authorization").ok_or(Refusal::MissingAuthenticationToken)?;
     let authorization = Authorization::parse(&header)?;
     let token = request.header("x-amz-security-token");
@@ -226,7 +226,7 @@ impl Demand<'_> {
 }
 
 /// `host` and every `x-amz-*` header that was sent must be among the signed ones.
-fn check_signed_headers(request: &Signed<'_>, signed: &[&str]) -> Result<(), Refusal> {
+fn check_signed_headers(request: &VerifiedSignature<'_>, signed: &[&str]) -> Result<(), Refusal> {
     let must = request
         .headers
         .keys()
@@ -242,7 +242,7 @@ fn check_signed_headers(request: &Signed<'_>, signed: &[&str]) -> Result<(), Ref
     Ok(())
 }
 
-impl Signed<'_> {
+impl VerifiedSignature<'_> {
     /// All lines of a header as one.
     fn header(&self, name: &str) -> Option<String> {
         let lines: Vec<String> = self

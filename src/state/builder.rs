@@ -7,8 +7,8 @@ use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use crate::{
     backend,
-    client::{Endpoint, KeepAlive, Secured, UpstreamRoom},
-    credentials::Keeper,
+    client::{ConnectionLimit, Endpoint, KeepAlive, Secured},
+    credentials::RefresherPool,
     message::head::HeadLimits,
     metrics::Metrics,
     resilience::{admission::Admission, circuit_breaker::CircuitBreakers, retry::Retries},
@@ -29,8 +29,8 @@ const COLLECTOR_KEEPALIVE: KeepAlive = KeepAlive { enabled: true, pool: 1, timeo
 
 /// What routes are built from, and share.
 #[derive(Debug)]
-pub struct Assembly {
-    keeper: Keeper,
+pub struct SnapshotBuilder {
+    refreshers: RefresherPool,
     metrics: Arc<Metrics>,
     tls: Configurations,
     breakers: CircuitBreakers,
@@ -38,16 +38,16 @@ pub struct Assembly {
     files: OpenFiles,
     in_flight: Admission,
     connections: Admission,
-    upstream_room: Arc<UpstreamRoom>,
+    upstream_connections: Arc<ConnectionLimit>,
     /// Who tells a collector, since the last snapshot.
     exporter: Option<Arc<Exporter>>,
     /// The routes of the last snapshot, with what they were made of.
-    routes: HashMap<String, (Origin, Arc<Route>)>,
+    routes: HashMap<String, (RouteInputs, Arc<Route>)>,
 }
 
 /// What a route is made of.
 #[derive(Debug, Clone, PartialEq)]
-struct Origin {
+struct RouteInputs {
     settings: Arc<RouteSettings>,
     body_timeout: Duration,
 }
@@ -55,23 +55,23 @@ struct Origin {
 /// A part that cannot be had as it is set.
 #[derive(Debug, thiserror::Error)]
 #[error("{part}: {cause}")]
-pub struct AssemblyError {
+pub struct BuildError {
     part: String,
     cause: String,
 }
 
-impl AssemblyError {
+impl BuildError {
     fn of(part: String) -> impl FnOnce(TlsError) -> Self {
         |cause| Self { part, cause: cause.to_string() }
     }
 }
 
-impl Assembly {
-    /// Begins with nothing. The keys that sign are `keeper`'s, and fresh for as long as this lives; what happens is
+impl SnapshotBuilder {
+    /// Begins with nothing. The keys that sign are `refreshers`', and fresh for as long as this lives; what happens is
     /// counted in `metrics`; `files` may be open.
-    pub fn new(keeper: Keeper, metrics: Arc<Metrics>, files: OpenFiles) -> Self {
+    pub fn new(refreshers: RefresherPool, metrics: Arc<Metrics>, files: OpenFiles) -> Self {
         Self {
-            keeper,
+            refreshers,
             metrics,
             tls: Configurations::default(),
             breakers: CircuitBreakers::default(),
@@ -79,7 +79,7 @@ impl Assembly {
             files,
             in_flight: Admission::new(u32::MAX),
             connections: Admission::new(u32::MAX),
-            upstream_room: Arc::default(),
+            upstream_connections: Arc::default(),
             exporter: None,
             routes: HashMap::new(),
         }
@@ -90,33 +90,33 @@ impl Assembly {
     /// # Errors
     /// Authorities to trust cannot be used, the system gives no thread, or too few files may be open. The
     /// snapshot before remains what it is.
-    pub fn build(&mut self, settings: &Settings) -> Result<Snapshot, AssemblyError> {
+    pub fn build(&mut self, settings: &Settings) -> Result<Snapshot, BuildError> {
         let limits = &settings.limits;
         let too_few =
-            |cause: TooFewFiles| AssemblyError { part: "open files".to_owned(), cause: cause.to_string() };
+            |cause: TooFewFiles| BuildError { part: "open files".to_owned(), cause: cause.to_string() };
         let capacity = self.files.divide(settings).map_err(too_few)?;
         let mut rules = Vec::new();
         let mut routes = HashMap::new();
         // the routes and who asks how they are set have one copy
         let routes_as_set: Vec<_> = settings.routes.iter().cloned().map(Arc::new).collect();
         for settings in routes_as_set.iter().filter(|route| route.enabled) {
-            let origin = Origin { settings: Arc::clone(settings), body_timeout: limits.body_timeout };
-            let route = self.route(&origin)?;
+            let inputs = RouteInputs { settings: Arc::clone(settings), body_timeout: limits.body_timeout };
+            let route = self.route(&inputs)?;
             rules.push((settings.rule.clone(), Arc::clone(&route)));
-            routes.insert(settings.id.clone(), (origin, route));
+            routes.insert(settings.id.clone(), (inputs, route));
         }
         self.exporter = self.exporter(settings.tracing.otlp.as_ref())?;
         self.routes = routes;
         self.tls.forget_unused();
         self.breakers.forget_unused();
         self.clocks.forget_unused();
-        self.upstream_room.set_limit(capacity.upstream_connections);
+        self.upstream_connections.set_limit(capacity.upstream_connections);
         Ok(Snapshot {
             generation: 1,
             routes: RouteTable::new(rules),
             admission: self.in_flight.with_limit(capacity.max_in_flight),
-            room: self.connections.with_limit(capacity.max_connections),
-            upstream_room: Arc::clone(&self.upstream_room),
+            client_connections: self.connections.with_limit(capacity.max_connections),
+            upstream_connections: Arc::clone(&self.upstream_connections),
             capacity,
             head_limits: HeadLimits::of(limits),
             limits: limits.clone(),
@@ -130,27 +130,27 @@ impl Assembly {
     }
 
     /// The exporter of the last snapshot if it would be the same, or a new one; `None` where there is no collector.
-    fn exporter(&mut self, settings: Option<&Otlp>) -> Result<Option<Arc<Exporter>>, AssemblyError> {
+    fn exporter(&mut self, settings: Option<&Otlp>) -> Result<Option<Arc<Exporter>>, BuildError> {
         let Some(settings) = settings else { return Ok(None) };
         let part = || "tracing.otlp".to_owned();
-        let endpoint = Arc::new(collector(settings, &mut self.tls).map_err(AssemblyError::of(part()))?);
+        let endpoint = Arc::new(collector(settings, &mut self.tls).map_err(BuildError::of(part()))?);
         if let Some(same) = self.exporter.as_ref().filter(|last| last.is_for(settings, &endpoint)) {
             return Ok(Some(Arc::clone(same)));
         }
         let started = Exporter::start(settings, endpoint, Arc::clone(&self.metrics));
-        let failed = |error: io::Error| AssemblyError { part: part(), cause: error.to_string() };
+        let failed = |error: io::Error| BuildError { part: part(), cause: error.to_string() };
         started.map(Some).map_err(failed)
     }
 
     /// The route of the last snapshot if it would be the same, or a new one.
-    fn route(&mut self, origin: &Origin) -> Result<Arc<Route>, AssemblyError> {
-        let Origin { settings, body_timeout } = origin;
-        let failed = || AssemblyError::of(format!("route {}", settings.id));
+    fn route(&mut self, inputs: &RouteInputs) -> Result<Arc<Route>, BuildError> {
+        let RouteInputs { settings, body_timeout } = inputs;
+        let failed = || BuildError::of(format!("route {}", settings.id));
         let backend = backend::build(&settings.backend, &mut self.tls).map_err(failed())?;
         let endpoint = &backend.target().endpoint;
         // an equal endpoint has the same TLS configuration: the file of its authorities has not changed either
         if let Some((last, route)) = self.routes.get(&settings.id)
-            && last == origin
+            && last == inputs
             && route.backend.target().endpoint == *endpoint
         {
             return Ok(Arc::clone(route));
@@ -158,7 +158,7 @@ impl Assembly {
         let signing = match (&backend.target().scope, settings.backend.source()) {
             (Some(scope), Some(source)) => {
                 let id = settings.id.as_str().into();
-                let credentials = self.keeper.source(source).map_err(failed())?.used_by(&id);
+                let credentials = self.refreshers.source(source).map_err(failed())?.used_by(&id);
                 // anybody on the way could say what time it is
                 let is_verified = endpoint.tls.is_some() && settings.backend.upstream().ssl_verify;
                 let clock = self.clocks.get(endpoint, is_verified);

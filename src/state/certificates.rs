@@ -14,7 +14,7 @@ use crate::{
     settings::{RouteSettings, Settings},
     state::current::Current,
     text::listing,
-    tls::{Standing, Validity, server as tls, server::ServerTls},
+    tls::{Validity, ValidityStatus, server as tls, server::ServerTls},
 };
 
 /// A setting that names a certificate of the process.
@@ -69,7 +69,7 @@ fn shown<'a>(listener: Option<Validity>, routes: impl Iterator<Item = (&'a str, 
 /// Cause and cure, for a certificate that needs a replacement.
 fn sentence((setting, validity): (Setting, Validity), routes: &[&str], now: SystemTime) -> Option<String> {
     let told = validity.told(now)?;
-    let is_valid = validity.standing(now) == Standing::EndsSoon;
+    let is_valid = validity.status(now) == ValidityStatus::EndsSoon;
     let (certificate, consequence) = match setting {
         Setting::Listener => ("listen.https.certificate".to_owned(), "clients refuse it"),
         Setting::Client => (format!("{}: client_certificate", listing::routes(routes)), "servers refuse it"),
@@ -87,7 +87,7 @@ pub struct Watch {
     current: Arc<Current>,
     listener: Option<Arc<ServerTls>>,
     /// The last logged state of each certificate.
-    said: Mutex<BTreeMap<(Setting, Validity), Standing>>,
+    said: Mutex<BTreeMap<(Setting, Validity), ValidityStatus>>,
 }
 
 impl Watch {
@@ -118,17 +118,17 @@ impl Watch {
 /// The sentences that have not been said, which are then taken for said.
 fn news(
     shown: &Shown<'_>,
-    said: &mut BTreeMap<(Setting, Validity), Standing>,
+    said: &mut BTreeMap<(Setting, Validity), ValidityStatus>,
     now: SystemTime,
 ) -> Vec<String> {
-    let is_new = |shown: &(Setting, Validity)| said.get(shown) != Some(&shown.1.standing(now));
+    let is_new = |shown: &(Setting, Validity)| said.get(shown) != Some(&shown.1.status(now));
     let sentences = shown
         .iter()
         .filter(|(shown, _)| is_new(shown))
         .filter_map(|(shown, routes)| sentence(*shown, routes, now))
         .collect();
     // a certificate that is gone may come back
-    *said = shown.keys().map(|shown| (*shown, shown.1.standing(now))).collect();
+    *said = shown.keys().map(|shown| (*shown, shown.1.status(now))).collect();
     sentences
 }
 

@@ -8,7 +8,7 @@ use std::{collections::HashSet, fs};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::settings::{Origin, RouteSettings, Settings};
+use crate::settings::{CredentialProvider, RouteSettings, Settings};
 
 /// Files that the process has open when idle, besides standard streams, listeners and workers: the runtimes
 /// of the main thread, the credentials and the admin port.
@@ -200,9 +200,11 @@ fn fetched_from(route: &RouteSettings) -> Option<(&str, &str)> {
     let source = route.backend.source()?;
     let role = source.role.as_ref().map_or("", |role| &role.arn);
     match &source.origin {
-        Origin::Keys(_) | Origin::Mounted(_) if role.is_empty() => None,
-        Origin::Profile(profile) => Some((role, profile)),
-        Origin::Keys(_) | Origin::Mounted(_) | Origin::Chain => Some((role, "")),
+        CredentialProvider::Keys(_) | CredentialProvider::Mounted(_) if role.is_empty() => None,
+        CredentialProvider::Profile(profile) => Some((role, profile)),
+        CredentialProvider::Keys(_) | CredentialProvider::Mounted(_) | CredentialProvider::Chain => {
+            Some((role, ""))
+        }
     }
 }
 

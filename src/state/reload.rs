@@ -16,9 +16,9 @@ use tokio::{signal::unix::Signal, time::sleep};
 
 use crate::{
     logging,
-    settings::{self, Admin, Listen, LogFormat, Settings},
+    settings::{self, AdminSettings, Listen, LogFormat, Settings},
     state::{
-        builder::Assembly,
+        builder::SnapshotBuilder,
         current::Current,
         snapshot::{Route, Snapshot},
     },
@@ -35,19 +35,19 @@ const SETTLING: Duration = Duration::from_millis(50);
 
 /// Where settings come from after the start.
 #[derive(Debug)]
-pub struct Origin {
+pub struct SettingsOrigin {
     pub directory: PathBuf,
     pub hangup: Signal,
 }
 
 pub struct Reloader {
-    origin: Origin,
+    origin: SettingsOrigin,
     /// Used by one thread at a time.
-    assembly: Arc<Mutex<Assembly>>,
+    builder: Arc<Mutex<SnapshotBuilder>>,
     current: Arc<Current>,
     settings: Settings,
     /// What holds until the end.
-    at_start: AtStart,
+    restart_only: RestartOnly,
     /// What was last said about settings that are wrong.
     refused: Option<String>,
     /// The last attempt could not read them for lack of file descriptors.
@@ -56,17 +56,22 @@ pub struct Reloader {
 
 /// Why settings are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Occasion {
+enum Trigger {
     Files,
     Hangup,
 }
 
 impl Reloader {
     /// Settings in force, what built their snapshot, and where the next ones come from.
-    pub fn new(origin: Origin, assembly: Assembly, current: Arc<Current>, settings: Settings) -> Self {
-        let at_start = AtStart::of(&settings);
-        let assembly = Arc::new(Mutex::new(assembly));
-        Self { origin, assembly, current, settings, at_start, refused: None, is_postponed: false }
+    pub fn new(
+        origin: SettingsOrigin,
+        builder: SnapshotBuilder,
+        current: Arc<Current>,
+        settings: Settings,
+    ) -> Self {
+        let restart_only = RestartOnly::of(&settings);
+        let builder = Arc::new(Mutex::new(builder));
+        Self { origin, builder, current, settings, restart_only, refused: None, is_postponed: false }
     }
 
     /// Follows them and never ends. Begun again, it reads them again.
@@ -75,9 +80,9 @@ impl Reloader {
         let mut seen = None;
         loop {
             let interval = self.settings.reload.interval;
-            let occasion = tokio::select! {
-                _ = self.origin.hangup.recv() => Occasion::Hangup,
-                () = sleep(interval) => Occasion::Files,
+            let trigger = tokio::select! {
+                _ = self.origin.hangup.recv() => Trigger::Hangup,
+                () = sleep(interval) => Trigger::Files,
             };
             fault_points::pass("reload");
             let now = self.stamps().await;
@@ -85,27 +90,23 @@ impl Reloader {
             let is_new = now.is_none() || seen != now;
             seen = now;
             // what is wrong may be a file that nobody looks at
-            if is_new || occasion == Occasion::Hangup || self.refused.is_some() || self.is_postponed {
-                seen = self.take_until_settled(occasion, seen).await;
+            if is_new || trigger == Trigger::Hangup || self.refused.is_some() || self.is_postponed {
+                seen = self.take_until_settled(trigger, seen).await;
             }
         }
     }
 
     /// Reads on for as long as the files change meanwhile. `seen` is when they were changed last, before they are read.
-    async fn take_until_settled(
-        &mut self,
-        mut occasion: Occasion,
-        mut seen: Option<Stamps>,
-    ) -> Option<Stamps> {
+    async fn take_until_settled(&mut self, mut trigger: Trigger, mut seen: Option<Stamps>) -> Option<Stamps> {
         loop {
             // files that change together are read together
             sleep(SETTLING).await;
-            self.take(occasion).await;
+            self.take(trigger).await;
             let now = self.stamps().await;
             if now == seen {
                 return seen;
             }
-            (seen, occasion) = (now, Occasion::Files);
+            (seen, trigger) = (now, Trigger::Files);
         }
     }
 
@@ -118,42 +119,42 @@ impl Reloader {
     }
 
     /// Reads the settings and takes them into force if they are right and others.
-    async fn take(&mut self, occasion: Occasion) {
+    async fn take(&mut self, trigger: Trigger) {
         let directory = self.origin.directory.clone();
         let load = move || {
             fault_points::pass("reload-read");
             exhausted::watch(|| Settings::load_again(&directory))
         };
         match detached::run("settings", load).await {
-            Ok(Ok(Ok(settings))) => self.apply(settings, occasion).await,
-            Ok(Ok(Err(mistakes))) => self.say_once(mistakes.to_string(), occasion),
-            Ok(Err(exhausted)) => self.postpone(exhausted, occasion),
+            Ok(Ok(Ok(settings))) => self.apply(settings, trigger).await,
+            Ok(Ok(Err(mistakes))) => self.say_once(mistakes.to_string(), trigger),
+            Ok(Err(exhausted)) => self.postpone(exhausted, trigger),
             Err(error) => log::error!("cannot read the settings: {error}"),
         }
     }
 
     /// Builds a snapshot where its certificates can be read, and takes it into force if it is another one.
-    async fn apply(&mut self, settings: Settings, occasion: Occasion) {
-        let assembly = Arc::clone(&self.assembly);
+    async fn apply(&mut self, settings: Settings, trigger: Trigger) {
+        let builder = Arc::clone(&self.builder);
         let build = move || {
-            let mut assembly = assembly.lock().unwrap_or_else(PoisonError::into_inner);
-            exhausted::watch(|| assembly.build(&settings))
+            let mut builder = builder.lock().unwrap_or_else(PoisonError::into_inner);
+            exhausted::watch(|| builder.build(&settings))
                 .map(|built| built.map(|snapshot| (snapshot, settings)))
         };
         match detached::run("certificates of the settings", build).await {
-            Ok(Ok(Ok((snapshot, settings)))) => self.put_in_force(snapshot, settings, occasion),
-            Ok(Ok(Err(error))) => self.say_once(error.to_string(), occasion),
-            Ok(Err(exhausted)) => self.postpone(exhausted, occasion),
+            Ok(Ok(Ok((snapshot, settings)))) => self.put_in_force(snapshot, settings, trigger),
+            Ok(Ok(Err(error))) => self.say_once(error.to_string(), trigger),
+            Ok(Err(exhausted)) => self.postpone(exhausted, trigger),
             Err(error) => log::error!("cannot apply the settings: {error}"),
         }
     }
 
-    fn put_in_force(&mut self, snapshot: Snapshot, settings: Settings, occasion: Occasion) {
+    fn put_in_force(&mut self, snapshot: Snapshot, settings: Settings, trigger: Trigger) {
         let was_refused = self.refused.take().is_some() | std::mem::take(&mut self.is_postponed);
         // equal settings may lead to files that are others now
         if settings == self.settings && snapshot.is_made_of_the_same(&self.current.get()) {
             self.current.get().metrics.reloads.unchanged();
-            if occasion == Occasion::Hangup || was_refused {
+            if trigger == Trigger::Hangup || was_refused {
                 log::info!("settings unchanged, generation {}", self.current.get().generation);
             }
             return;
@@ -165,8 +166,8 @@ impl Reloader {
         let changes = changes(&before, &after);
         let sections = sections(&self.settings, &settings);
         log::info!("settings reloaded, generation {}: {changes}{sections}", after.generation);
-        let known = self.at_start.differs_from(&self.settings);
-        for key in self.at_start.differs_from(&settings) {
+        let known = self.restart_only.differs_from(&self.settings);
+        for key in self.restart_only.differs_from(&settings) {
             if !known.contains(&key) {
                 log::warn!("`{key}` has changed; restart the process to use it");
             }
@@ -184,8 +185,8 @@ impl Reloader {
 
     /// Leaves everything as it is until the next look at the files. Says so once until it has passed, or when
     /// asked.
-    fn postpone(&mut self, exhausted: Exhausted, occasion: Occasion) {
-        if occasion == Occasion::Hangup || !self.is_postponed {
+    fn postpone(&mut self, exhausted: Exhausted, trigger: Trigger) {
+        if trigger == Trigger::Hangup || !self.is_postponed {
             let generation = self.current.get().generation;
             log::error!(
                 "cannot read the settings, retrying in {:?}; the old ones (generation {generation}) stay in \
@@ -197,9 +198,9 @@ impl Reloader {
     }
 
     /// Every mistake, a line each; the same ones only when somebody asks.
-    fn say_once(&mut self, text: String, occasion: Occasion) {
+    fn say_once(&mut self, text: String, trigger: Trigger) {
         self.is_postponed = false;
-        if occasion == Occasion::Hangup || self.refused.as_ref() != Some(&text) {
+        if trigger == Trigger::Hangup || self.refused.as_ref() != Some(&text) {
             self.current.get().metrics.reloads.rejected(&text);
             let generation = self.current.get().generation;
             log::error!(
@@ -251,14 +252,14 @@ fn sections(before: &Settings, after: &Settings) -> String {
 }
 
 /// What was read at the start for good.
-struct AtStart {
+struct RestartOnly {
     listen: Listen,
-    admin: Admin,
+    admin: AdminSettings,
     workers: u16,
     log_format: LogFormat,
 }
 
-impl AtStart {
+impl RestartOnly {
     fn of(settings: &Settings) -> Self {
         Self {
             listen: settings.listen.clone(),

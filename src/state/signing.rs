@@ -27,7 +27,7 @@ pub struct Signing {
 
 /// The keys and the times of one signature.
 #[derive(Debug)]
-pub struct Signed {
+pub struct SignatureRecord {
     pub keys: Arc<Credentials>,
     /// The time by our clock.
     pub at: SystemTime,
@@ -40,7 +40,10 @@ impl Signing {
     ///
     /// # Errors
     /// There is nothing to sign with, or it does not fit into a header.
-    pub async fn sign(&self, outbound: &OutboundRequest) -> Result<(SigningHeaders, Signed), ProxyError> {
+    pub async fn sign(
+        &self,
+        outbound: &OutboundRequest,
+    ) -> Result<(SigningHeaders, SignatureRecord), ProxyError> {
         let unavailable = |cause: String| ProxyError::new(ErrorKind::CredentialsUnavailable, cause);
         // the few seconds that the first keys may take are nothing to AWS
         let at = SystemTime::now();
@@ -49,12 +52,12 @@ impl Signing {
         let dated = self.clock.corrected(at);
         let headers = self.signer.sign(outbound, &keys, dated);
         let headers = headers.map_err(|cause| unavailable(cause.to_string()))?;
-        Ok((headers, Signed { keys, at, dated }))
+        Ok((headers, SignatureRecord { keys, at, dated }))
     }
 
     /// Keys that AWS calls expired are fetched anew, whatever their own expiry says, and the time that AWS says is
     /// compared with ours. Whether the signature was refused for a wrong clock, which is now set right.
-    pub fn heed(&self, upstream: &UpstreamReply, used: &Signed) -> bool {
+    pub fn observe_reply(&self, upstream: &UpstreamReply, used: &SignatureRecord) -> bool {
         if upstream.is_refusal_for("ExpiredToken") {
             self.credentials.refresh_soon(&used.keys);
         } else if !upstream.status.is_client_error() && !upstream.status.is_server_error() {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     backend::Backend,
-    client::UpstreamRoom,
+    client::ConnectionLimit,
     message::{head::HeadLimits, inbound::BodyLimits},
     metrics::{Metrics, RouteMetrics},
     resilience::{admission::Admission, circuit_breaker::CircuitBreaker, retry::Retries},
@@ -30,9 +30,9 @@ pub struct Snapshot {
     /// What a request's head may cost.
     pub head_limits: HeadLimits,
     /// How many connections of clients may be open.
-    pub room: Admission,
+    pub client_connections: Admission,
     /// How many connections to AWS may be open, whichever the snapshot.
-    pub upstream_room: Arc<UpstreamRoom>,
+    pub upstream_connections: Arc<ConnectionLimit>,
     pub shutdown: Shutdown,
     /// Whether each request is one line in the log.
     pub access_log: bool,

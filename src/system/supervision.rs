@@ -180,14 +180,14 @@ pub fn resume(Panicked { place }: Panicked) -> ! {
 
 /// The end of a run of a task that should not have ended.
 #[derive(Debug)]
-pub enum End {
+pub enum TaskEnd {
     Returned,
     /// It needs something that cannot be had.
     Failed(io::Error),
     Panicked(Panicked),
 }
 
-impl fmt::Display for End {
+impl fmt::Display for TaskEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Returned => f.write_str("ended"),
@@ -197,13 +197,13 @@ impl fmt::Display for End {
     }
 }
 
-impl From<Result<(), Panicked>> for End {
+impl From<Result<(), Panicked>> for TaskEnd {
     fn from(result: Result<(), Panicked>) -> Self {
         result.map_or_else(Self::Panicked, |()| Self::Returned)
     }
 }
 
-impl From<Result<io::Result<()>, Panicked>> for End {
+impl From<Result<io::Result<()>, Panicked>> for TaskEnd {
     fn from(result: Result<io::Result<()>, Panicked>) -> Self {
         match result {
             Ok(Ok(())) => Self::Returned,
@@ -228,7 +228,7 @@ impl Restarts {
     }
 
     /// Counts and logs the end of a run, and returns the pause before the next one.
-    pub fn failed(&mut self, end: &End) -> Duration {
+    pub fn failed(&mut self, end: &TaskEnd) -> Duration {
         self.task.count_failure();
         self.pause = if self.started.elapsed() >= GOOD_RUN {
             SHORTEST_PAUSE
@@ -241,8 +241,8 @@ impl Restarts {
     }
 
     /// Counts and logs the end of the last run, unless it returned as it should.
-    fn over(&self, end: &End) {
-        if !matches!(end, End::Returned) {
+    fn over(&self, end: &TaskEnd) {
+        if !matches!(end, TaskEnd::Returned) {
             self.task.count_failure();
             log::error!("task {} {end}", self.task.name());
         }
@@ -268,7 +268,7 @@ pub async fn supervise(task: Task, mut make: impl AsyncFnMut()) {
 pub async fn supervise_until_over(task: Task, mut make: impl AsyncFnMut()) {
     let mut restarts = Restarts::of(task);
     while let Err(panicked) = catch_in(async { make().await }).await {
-        tokio::time::sleep(restarts.failed(&End::Panicked(panicked))).await;
+        tokio::time::sleep(restarts.failed(&TaskEnd::Panicked(panicked))).await;
         restarts.started();
     }
 }
@@ -290,7 +290,7 @@ pub fn run_on_runtime(
     end: &CancellationToken,
     mut started: Option<Started>,
     serve: impl AsyncFnOnce(&mut Option<Started>) -> io::Result<()>,
-) -> End {
+) -> TaskEnd {
     let runtime = runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let result = runtime.map_or_else(
         |error| Ok(Err(error)),
@@ -305,7 +305,7 @@ pub fn run_on_runtime(
         (Ok(Err(error)), Some(started)) => {
             end.cancel();
             let _ = started.send(Err(error));
-            End::Returned
+            TaskEnd::Returned
         }
         (result, _) => result.into(),
     }
@@ -314,12 +314,12 @@ pub fn run_on_runtime(
 /// Runs `run` on this thread, one time after the other, until `is_over`, and logs each end before that. `run`
 /// catches the panics whose place it knows; the hook has logged others. A thread that waits for its next run is
 /// woken by [`thread::Thread::unpark`].
-pub fn supervise_thread(task: Task, is_over: impl Fn() -> bool, mut run: impl FnMut() -> End) {
+pub fn supervise_thread(task: Task, is_over: impl Fn() -> bool, mut run: impl FnMut() -> TaskEnd) {
     let mut restarts = Restarts::of(task);
     loop {
         restarts.started();
         let end = panic::catch_unwind(AssertUnwindSafe(&mut run));
-        let end = end.unwrap_or_else(|_| End::Failed(io::Error::other("panicked")));
+        let end = end.unwrap_or_else(|_| TaskEnd::Failed(io::Error::other("panicked")));
         if is_over() {
             return restarts.over(&end);
         }
@@ -379,8 +379,8 @@ mod tests {
             runs.set(runs.get() + 1);
             match runs.get() {
                 1 => panic!("hush"),
-                2 => End::Failed(io::ErrorKind::OutOfMemory.into()),
-                _ => End::Returned,
+                2 => TaskEnd::Failed(io::ErrorKind::OutOfMemory.into()),
+                _ => TaskEnd::Returned,
             }
         };
         supervise_thread(Task::Log, || runs.get() == 4, run);
@@ -394,7 +394,7 @@ mod tests {
             let is_over = std::sync::Arc::clone(&is_over);
             thread::spawn(move || {
                 let over = || is_over.load(Ordering::SeqCst);
-                supervise_thread(Task::Admin, over, || End::Failed(io::ErrorKind::Other.into()));
+                supervise_thread(Task::Admin, over, || TaskEnd::Failed(io::ErrorKind::Other.into()));
             })
         };
         while Task::Admin.failures() < 4 {
@@ -417,9 +417,9 @@ mod tests {
     #[test]
     fn pauses_grow_until_a_run_was_long() {
         let mut restarts = Restarts::of(Task::Exporter);
-        let pauses: Vec<u128> = (0..10).map(|_| restarts.failed(&End::Returned).as_millis()).collect();
+        let pauses: Vec<u128> = (0..10).map(|_| restarts.failed(&TaskEnd::Returned).as_millis()).collect();
         assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000]);
         restarts.started = Instant::now().checked_sub(GOOD_RUN).unwrap();
-        assert_eq!(restarts.failed(&End::Returned), SHORTEST_PAUSE);
+        assert_eq!(restarts.failed(&TaskEnd::Returned), SHORTEST_PAUSE);
     }
 }

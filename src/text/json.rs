@@ -12,8 +12,8 @@ mod text;
 
 use self::scanner::Scanner;
 pub use self::{
-    scanner::{Malformed, plain_run},
-    text::Text,
+    scanner::{MalformedJson, plain_run},
+    text::JsonText,
 };
 
 /// A value of a document, known to be sound JSON, without blanks around it.
@@ -21,7 +21,7 @@ pub use self::{
 pub struct Json<'a>(&'a str);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum JsonKind {
     Null,
     Boolean,
     Number,
@@ -35,7 +35,10 @@ impl<'a> Json<'a> {
     ///
     /// # Errors
     /// The document is not JSON.
-    pub fn visit(document: &'a str, mut visit: impl FnMut(Text<'a>, Self)) -> Result<bool, Malformed> {
+    pub fn visit(
+        document: &'a str,
+        mut visit: impl FnMut(JsonText<'a>, Self),
+    ) -> Result<bool, MalformedJson> {
         let mut scanner = Scanner::of(document);
         let is_object = scanner.enter(b'{');
         if is_object {
@@ -62,7 +65,7 @@ impl<'a> Json<'a> {
     }
 
     /// The members of an object in their order; of another value there are none.
-    pub fn each_member(self) -> impl Iterator<Item = (Text<'a>, Self)> {
+    pub fn each_member(self) -> impl Iterator<Item = (JsonText<'a>, Self)> {
         let mut scanner = Scanner::of_value(self);
         let mut is_over = !scanner.enter(b'{');
         std::iter::from_fn(move || {
@@ -88,22 +91,22 @@ impl<'a> Json<'a> {
     }
 
     /// Its kind, which its first byte tells.
-    pub fn kind(self) -> Kind {
+    pub fn kind(self) -> JsonKind {
         match self.0.as_bytes().first() {
-            Some(b'{') => Kind::Object,
-            Some(b'[') => Kind::Array,
-            Some(b'"') => Kind::Text,
-            Some(b't' | b'f') => Kind::Boolean,
-            Some(b'n') => Kind::Null,
-            _ => Kind::Number,
+            Some(b'{') => JsonKind::Object,
+            Some(b'[') => JsonKind::Array,
+            Some(b'"') => JsonKind::Text,
+            Some(b't' | b'f') => JsonKind::Boolean,
+            Some(b'n') => JsonKind::Null,
+            _ => JsonKind::Number,
         }
     }
 
-    pub fn text(self) -> Option<Text<'a>> {
-        self.0.strip_prefix('"')?.strip_suffix('"').map(Text::of_written)
+    pub fn text(self) -> Option<JsonText<'a>> {
+        self.0.strip_prefix('"')?.strip_suffix('"').map(JsonText::of_written)
     }
 
     pub fn boolean(self) -> Option<bool> {
-        (self.kind() == Kind::Boolean).then_some(self.0 == "true")
+        (self.kind() == JsonKind::Boolean).then_some(self.0 == "true")
     }
 }

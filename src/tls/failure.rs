@@ -14,7 +14,7 @@ use crate::{system::wall_clock::Rfc3339, text::listing::listed};
 pub(super) const DAY: u64 = 24 * 60 * 60;
 
 /// The server that a handshake was with.
-pub struct Server<'a> {
+pub struct HandshakePeer<'a> {
     /// Host and port.
     pub place: &'a dyn Display,
     /// The name in SNI, and the one that its certificate has to have.
@@ -25,7 +25,7 @@ pub struct Server<'a> {
 
 /// A failure: its cause, and the operator's next step.
 #[derive(Debug)]
-pub struct Failure {
+pub struct TlsFailure {
     /// The cause, with the place.
     pub problem: String,
     /// The next step, where there is one.
@@ -71,7 +71,7 @@ impl Cure {
     }
 }
 
-impl Failure {
+impl TlsFailure {
     pub fn for_log(&self) -> String {
         match &self.cure {
             Some(Cure { place: CurePlace::CheckAlone, .. }) => self.problem.clone(),
@@ -96,7 +96,7 @@ impl Failure {
     }
 }
 
-pub fn of_handshake(error: &io::Error, server: &Server<'_>) -> Failure {
+pub fn of_handshake(error: &io::Error, server: &HandshakePeer<'_>) -> TlsFailure {
     let place = server.place;
     let failed = |cause: &dyn Display| format!("TLS with {place} failed: {cause}");
     let Some(tls) = of_tls(error) else {
@@ -110,7 +110,7 @@ pub fn of_handshake(error: &io::Error, server: &Server<'_>) -> Failure {
             "See whether host and port are those of a server with TLS, and whether a firewall or a proxy on \
              the way cuts TLS",
         );
-        return Failure { problem: failed(cause), cure: Some(cure) };
+        return TlsFailure { problem: failed(cause), cure: Some(cure) };
     };
     let (cause, cure) = match tls {
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
@@ -119,23 +119,23 @@ pub fn of_handshake(error: &io::Error, server: &Server<'_>) -> Failure {
                  function)",
             );
             let problem = format!("{place} did not answer with TLS; does it speak plain HTTP?");
-            return Failure { problem, cure: Some(cure) };
+            return TlsFailure { problem, cure: Some(cure) };
         }
         Error::InvalidCertificate(certificate) => of_certificate(certificate, server),
         Error::AlertReceived(alert) => of_alert(*alert, Some(server.name)),
         other => (other.to_string(), None),
     };
-    Failure { problem: failed(&cause), cure }
+    TlsFailure { problem: failed(&cause), cure }
 }
 
 /// A session that the server has ended: in TLS 1.3 it may refuse us after the handshake is
 /// over.
-pub fn of_session(error: &io::Error) -> Option<Failure> {
+pub fn of_session(error: &io::Error) -> Option<TlsFailure> {
     let (cause, cure) = match of_tls(error)? {
         Error::AlertReceived(alert) => of_alert(*alert, None),
         other => (other.to_string(), None),
     };
-    Some(Failure { problem: format!("TLS failed after the handshake: {cause}"), cure })
+    Some(TlsFailure { problem: format!("TLS failed after the handshake: {cause}"), cure })
 }
 
 /// True where the server's certificate was refused, which would be the same a moment later.
@@ -147,8 +147,8 @@ fn of_tls(error: &io::Error) -> Option<&Error> {
     error.get_ref().and_then(|error| error.downcast_ref())
 }
 
-fn of_certificate(error: &CertificateError, server: &Server<'_>) -> (String, Option<Cure>) {
-    let Server { name, authorities, .. } = server;
+fn of_certificate(error: &CertificateError, server: &HandshakePeer<'_>) -> (String, Option<Cure>) {
+    let HandshakePeer { name, authorities, .. } = server;
     let unknown = format!("its certificate for {name} was not issued by an authority that is trusted here");
     let (cause, cure) = match error {
         CertificateError::UnknownIssuer => match authorities {
@@ -288,7 +288,8 @@ mod tests {
     fn told(error: Error) -> String {
         let error = io::Error::new(io::ErrorKind::InvalidData, error);
         let place = "api.example:443";
-        let server = Server { place: &place, name: "api.example", authorities: Some(Path::new("/ca.pem")) };
+        let server =
+            HandshakePeer { place: &place, name: "api.example", authorities: Some(Path::new("/ca.pem")) };
         of_handshake(&error, &server).for_log()
     }
 

@@ -32,14 +32,14 @@ pub struct ServerFiles {
 
 /// Which of the files is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum ServerFilePart {
     Certificate,
     /// `key`, by itself or because it belongs to another certificate.
     Key,
     ClientAuthorities,
 }
 
-impl Part {
+impl ServerFilePart {
     /// The key of the settings that names it.
     fn key(self) -> &'static str {
         match self {
@@ -54,7 +54,7 @@ impl Part {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("listen.https.{}: {cause}", .part.key())]
 pub struct UnfitFile {
-    pub part: Part,
+    pub part: ServerFilePart,
     /// Why, without what is in it.
     pub cause: String,
 }
@@ -162,7 +162,7 @@ impl ServerFiles {
     }
 }
 
-fn unfit<E: ToString>(part: Part) -> impl FnOnce(E) -> UnfitFile {
+fn unfit<E: ToString>(part: ServerFilePart) -> impl FnOnce(E) -> UnfitFile {
     move |cause| UnfitFile { part, cause: cause.to_string() }
 }
 
@@ -172,27 +172,27 @@ fn unfit<E: ToString>(part: Part) -> impl FnOnce(E) -> UnfitFile {
 /// Which of them is unfit, and why.
 pub fn configuration(files: &ServerFiles) -> Result<InForce, UnfitFile> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let chain = certificates(&files.certificate).map_err(unfit(Part::Certificate))?;
-    let key = regular_file::read_certificates(&files.key).map_err(unfit(Part::Key))?;
-    let key = PrivateKeyDer::from_pem_slice(&key).map_err(unfit(Part::Key))?;
+    let chain = certificates(&files.certificate).map_err(unfit(ServerFilePart::Certificate))?;
+    let key = regular_file::read_certificates(&files.key).map_err(unfit(ServerFilePart::Key))?;
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(unfit(ServerFilePart::Key))?;
     let builder = ServerConfig::builder_with_details(Arc::clone(&provider), Arc::new(TlsClock))
         .with_safe_default_protocol_versions()
-        .map_err(unfit(Part::Certificate))?;
+        .map_err(unfit(ServerFilePart::Certificate))?;
     let builder = match &files.client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => {
-            let roots = read_authorities(path).map_err(unfit(Part::ClientAuthorities))?;
+            let roots = read_authorities(path).map_err(unfit(ServerFilePart::ClientAuthorities))?;
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-            builder.with_client_cert_verifier(verifier.map_err(unfit(Part::ClientAuthorities))?)
+            builder.with_client_cert_verifier(verifier.map_err(unfit(ServerFilePart::ClientAuthorities))?)
         }
     };
     let validity = Validity::of(&chain);
     let mut configuration = builder.with_single_cert(chain, key).map_err(|error| match error {
         // the key has been read, but is not this certificate's, or of no kind that can sign
         rustls::Error::InconsistentKeys(_) | rustls::Error::General(_) => {
-            unfit(Part::Key)("not the certificate's key")
+            unfit(ServerFilePart::Key)("not the certificate's key")
         }
-        error => unfit(Part::Certificate)(error),
+        error => unfit(ServerFilePart::Certificate)(error),
     })?;
     configuration.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(InForce { configuration: Arc::new(configuration), validity })

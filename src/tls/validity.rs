@@ -33,7 +33,7 @@ pub struct Validity {
 
 /// A certificate at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum ValidityStatus {
     Valid,
     NotYet,
     /// Valid, and a replacement is due.
@@ -59,16 +59,16 @@ impl Validity {
     }
 
     /// How the certificates are doing.
-    pub fn standing(&self, now: SystemTime) -> Standing {
+    pub fn status(&self, now: SystemTime) -> ValidityStatus {
         let now = seconds(now);
         if now > self.not_after {
-            Standing::Expired
+            ValidityStatus::Expired
         } else if now < self.not_before {
-            Standing::NotYet
+            ValidityStatus::NotYet
         } else if now >= self.renewal_due {
-            Standing::EndsSoon
+            ValidityStatus::EndsSoon
         } else {
-            Standing::Valid
+            ValidityStatus::Valid
         }
     }
 
@@ -76,11 +76,11 @@ impl Validity {
     pub fn told(&self, now: SystemTime) -> Option<String> {
         let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
         let clock = at(seconds(now));
-        Some(match self.standing(now) {
-            Standing::Valid => return None,
-            Standing::Expired => expired(clock, at(self.not_after)),
-            Standing::NotYet => not_yet(clock, at(self.not_before)),
-            Standing::EndsSoon => {
+        Some(match self.status(now) {
+            ValidityStatus::Valid => return None,
+            ValidityStatus::Expired => expired(clock, at(self.not_after)),
+            ValidityStatus::NotYet => not_yet(clock, at(self.not_before)),
+            ValidityStatus::EndsSoon => {
                 let left = self.not_after - clock.as_secs();
                 let left = match left / DAY {
                     0 => "less than a day".to_owned(),
@@ -168,17 +168,17 @@ mod tests {
     #[test]
     fn k3_a_short_life_has_its_last_fifth_for_the_replacement() {
         let validity = Validity::of(&[certificate((2026, 1, 1), (2026, 1, 11))]).unwrap();
-        assert_eq!(validity.standing(at("2026-01-08T23:59:59Z")), Standing::Valid);
-        assert_eq!(validity.standing(at("2026-01-09T00:00:00Z")), Standing::EndsSoon);
+        assert_eq!(validity.status(at("2026-01-08T23:59:59Z")), ValidityStatus::Valid);
+        assert_eq!(validity.status(at("2026-01-09T00:00:00Z")), ValidityStatus::EndsSoon);
     }
 
     #[test]
     fn k3_of_a_chain_the_first_to_end_counts_and_the_last_to_begin() {
         let chain = [certificate((2000, 1, 1), (4000, 1, 1)), certificate((2026, 6, 1), (2050, 1, 1))];
         let validity = Validity::of(&chain).unwrap();
-        assert_eq!(validity.standing(at("2026-05-31T00:00:00Z")), Standing::NotYet);
-        assert_eq!(validity.standing(at("2026-06-02T00:00:00Z")), Standing::Valid);
-        assert_eq!(validity.standing(at("2050-01-02T00:00:00Z")), Standing::Expired);
+        assert_eq!(validity.status(at("2026-05-31T00:00:00Z")), ValidityStatus::NotYet);
+        assert_eq!(validity.status(at("2026-06-02T00:00:00Z")), ValidityStatus::Valid);
+        assert_eq!(validity.status(at("2050-01-02T00:00:00Z")), ValidityStatus::Expired);
         assert_eq!(Validity::of(&[]), None);
     }
 

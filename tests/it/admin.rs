@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apigw_invoker::stand_in::Keys;
+use apigw_invoker::stand_in::StandInKeys;
 
 use super::support::{
     App, Upstream, get, open,
@@ -71,7 +71,7 @@ fn a_route_whose_role_cannot_be_had_is_not_ready_and_says_why_and_answers_503() 
 #[test]
 fn check_credentials_tries_each_source_once_and_says_whose_keys_they_are() {
     let dev = App::dev();
-    let keys = Keys::example();
+    let keys = StandInKeys::example();
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir(directory.path().join("routes")).unwrap();
     let route = |name: &str, sts: &str| {

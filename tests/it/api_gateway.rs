@@ -2,7 +2,7 @@
 
 use std::io::{BufReader, Write};
 
-use apigw_invoker::stand_in::{Keys, StandInOptions};
+use apigw_invoker::stand_in::{StandInKeys, StandInOptions};
 
 use super::support::{App, Upstream, call, get, open, read_response, send, upstream::Received};
 
@@ -296,7 +296,7 @@ fn a30_a31_a_signed_request_verifies_with_repeated_spaced_and_foreign_headers() 
 
 #[test]
 fn a32_temporary_keys_work() {
-    let keys = Keys { session_token: Some("tok/en+1==".into()), ..Keys::example() };
+    let keys = StandInKeys { session_token: Some("tok/en+1==".into()), ..StandInKeys::example() };
     let any = "127.0.0.1:0".parse().unwrap();
     let stand_in = apigw_invoker::stand_in::StandIn::start(any, StandInOptions::new(keys.clone())).unwrap();
     let authorization = format!(

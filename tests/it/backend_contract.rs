@@ -267,10 +267,10 @@ fn keys_that_have_expired_are_told_from_whatever_else_is_forbidden() {
         for kind in ["ExpiredTokenException", "ExpiredToken", "ExpiredTokenException:http://internal/coral/"]
         {
             assert_eq!(verdict(&*backend, 403, Some(kind)), Verdict::KeysExpired, "{name} {kind}");
-            assert_eq!(verdict(&*backend, 200, Some(kind)), Verdict::Settled, "{name} {kind}");
+            assert_eq!(verdict(&*backend, 200, Some(kind)), Verdict::Final, "{name} {kind}");
         }
         for kind in [None, Some("AccessDeniedException"), Some("InvalidSignatureException")] {
-            assert_eq!(verdict(&*backend, 403, kind), Verdict::Settled, "{name} {kind:?}");
+            assert_eq!(verdict(&*backend, 403, kind), Verdict::Final, "{name} {kind:?}");
         }
     }
 }
@@ -282,7 +282,7 @@ fn throttling_is_told_from_a_quota_and_from_what_the_apis_function_says() {
             assert_eq!(verdict(&*backend, 429, Some(kind)), Verdict::Throttled, "{name} {kind}");
         }
         // only the Lambda API answers for nobody but itself
-        let own = if passes_on(name) { Verdict::Settled } else { Verdict::Throttled };
+        let own = if passes_on(name) { Verdict::Final } else { Verdict::Throttled };
         for kind in [None, Some("LimitExceededException")] {
             assert_eq!(verdict(&*backend, 429, kind), own, "{name} {kind:?}");
         }
@@ -295,13 +295,13 @@ fn aws_itself_has_failed_with_500_503_and_504_where_it_says_so() {
         for status in [500, 503, 504] {
             let kind = Some("InternalServerErrorException");
             assert_eq!(verdict(&*backend, status, kind), Verdict::Unavailable, "{name} {status}");
-            let unsaid = if passes_on(name) { Verdict::Settled } else { Verdict::Unavailable };
+            let unsaid = if passes_on(name) { Verdict::Final } else { Verdict::Unavailable };
             assert_eq!(verdict(&*backend, status, None), unsaid, "{name} {status}");
         }
         for status in [200, 202, 204, 301, 400, 401, 404, 413, 501, 502, 505] {
             let kinds = [None, Some("InternalServerErrorException"), Some("KMSDisabledException")];
             for kind in kinds {
-                assert_eq!(verdict(&*backend, status, kind), Verdict::Settled, "{name} {status} {kind:?}");
+                assert_eq!(verdict(&*backend, status, kind), Verdict::Final, "{name} {status} {kind:?}");
             }
         }
     }
@@ -339,11 +339,11 @@ fn a_function_that_is_not_ready_is_known_by_status_and_kind() {
     let expected = not_ready.map(|(status, kind)| (status, kind, Verdict::NotReady)).into_iter();
     let expected = expected.chain(slow.map(|(status, kind)| (status, kind, Verdict::SlowStart)));
     let expected: Vec<_> =
-        expected.chain(settled.map(|(status, kind)| (status, kind, Verdict::Settled))).collect();
+        expected.chain(settled.map(|(status, kind)| (status, kind, Verdict::Final))).collect();
     for (name, backend) in backends() {
         for &(status, kind, expected) in &expected {
             // an API of API Gateway is always there
-            let expected = if passes_on(name) { Verdict::Settled } else { expected };
+            let expected = if passes_on(name) { Verdict::Final } else { expected };
             assert_eq!(verdict(&*backend, status, Some(kind)), expected, "{name} {status} {kind}");
         }
     }
@@ -356,7 +356,7 @@ fn a_function_that_failed_has_run() {
             map(&[("x-amz-function-error", "Unhandled"), ("x-amzn-errortype", "TooManyRequestsException")]);
         let body = ReplyBody::None { length: None };
         let reply = UpstreamReply { status: StatusCode::OK, headers, body, prelude: None };
-        assert_eq!(backend.verdict(&reply), Verdict::Settled, "{name}");
+        assert_eq!(backend.verdict(&reply), Verdict::Final, "{name}");
     }
 }
 

@@ -15,8 +15,8 @@ mod sts;
 use std::net::SocketAddr;
 
 use apigw_invoker::stand_in::{
-    Keys, StandIn, StandInOptions,
-    credentials::{self, Kind},
+    StandIn, StandInKeys, StandInOptions,
+    credentials::{self, CredentialKind},
 };
 use tempfile::TempDir;
 
@@ -44,7 +44,7 @@ impl Tokens {
 
     /// A variable of a source.
     #[track_caller]
-    fn variable(&self, kind: Kind, name: &str) -> String {
+    fn variable(&self, kind: CredentialKind, name: &str) -> String {
         let variables =
             credentials::environment(kind, self.stand_in.address(), self.directory.path()).unwrap();
         let found = variables.into_iter().find(|(own, _)| own == name);
@@ -59,7 +59,7 @@ impl Tokens {
 }
 
 fn stand_in(tell: impl FnOnce(&mut StandInOptions)) -> StandIn {
-    let mut options = StandInOptions::new(Keys::example());
+    let mut options = StandInOptions::new(StandInKeys::example());
     tell(&mut options);
     StandIn::start(SocketAddr::from(([127, 0, 0, 1], 0)), options).expect("the stand-in starts")
 }

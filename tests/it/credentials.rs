@@ -27,8 +27,8 @@ use std::{
 };
 
 use apigw_invoker::stand_in::{
-    Keys, Service, StandIn, StandInOptions, Switch,
-    credentials::{self, Kind, foreign_variables},
+    Service, StandIn, StandInKeys, StandInOptions, Switch,
+    credentials::{self, CredentialKind, foreign_variables},
 };
 use tempfile::TempDir;
 
@@ -58,7 +58,7 @@ impl Cloud {
     fn with_keys_for(life: Duration) -> Self {
         let files = tempfile::tempdir().unwrap();
         let tokens = Some(files.path().to_owned());
-        let options = StandInOptions { life, tokens, ..StandInOptions::new(Keys::example()) };
+        let options = StandInOptions { life, tokens, ..StandInOptions::new(StandInKeys::example()) };
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let stand_in = StandIn::start(any, options).expect("the stand-in starts");
         Self { stand_in, files, tokens: Mutex::default() }
@@ -77,7 +77,7 @@ impl Cloud {
     }
 
     /// The variables that lead to a source, and to no STS but the stand-in's.
-    fn environment(&self, kind: Kind) -> Variables {
+    fn environment(&self, kind: CredentialKind) -> Variables {
         let mut variables =
             credentials::environment(kind, self.stand_in.address(), self.files.path()).unwrap();
         variables.retain(|(name, _)| name != "AWS_ENDPOINT_URL_STS");
@@ -87,21 +87,21 @@ impl Cloud {
     }
 
     /// Gives a source a new token and makes the old one wrong.
-    fn rotate_token(&self, kind: Kind) {
+    fn rotate_token(&self, kind: CredentialKind) {
         credentials::rotate_token(kind, self.files.path()).unwrap();
         self.remember_token(kind);
     }
 
-    fn remember_token(&self, kind: Kind) {
+    fn remember_token(&self, kind: CredentialKind) {
         if let Some(file) = self.token_file(kind) {
             self.tokens.lock().unwrap().push(fs::read_to_string(file).unwrap());
         }
     }
 
-    fn token_file(&self, kind: Kind) -> Option<PathBuf> {
+    fn token_file(&self, kind: CredentialKind) -> Option<PathBuf> {
         let name = match kind {
-            Kind::Irsa => "web-identity-token",
-            Kind::PodIdentity => "pod-identity-token",
+            CredentialKind::Irsa => "web-identity-token",
+            CredentialKind::PodIdentity => "pod-identity-token",
             _ => return None,
         };
         Some(self.files.path().join(name))
@@ -123,7 +123,7 @@ fn gateway(uri: &str, function_uri: &str, iam: &str) -> String {
 
 /// For [`gateway`]: a role for the keys that the stand-in knows from the start.
 fn role(cloud: &Cloud, name: &str) -> String {
-    let Keys { access_key_id, secret_access_key, .. } = Keys::example();
+    let StandInKeys { access_key_id, secret_access_key, .. } = StandInKeys::example();
     format!(
         ", accesskey: {access_key_id}, secretkey: '{secret_access_key}', sts_endpoint_url: '{}', \
          assume_role_arn: 'arn:aws:iam::123456789012:role/{name}'",

@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, path::Path};
 
-use apigw_invoker::stand_in::{Fault, Keys, StandIn, StandInOptions};
+use apigw_invoker::stand_in::{Fault, StandIn, StandInKeys, StandInOptions};
 use tempfile::TempDir;
 
 use super::support::{
@@ -23,7 +23,7 @@ struct Refused {
 
 impl Refused {
     fn by(fault: Fault) -> Self {
-        let options = StandInOptions::new(Keys::example()).with_fault(fault);
+        let options = StandInOptions::new(StandInKeys::example()).with_fault(fault);
         let stand_in = StandIn::start("127.0.0.1:0".parse().unwrap(), options).unwrap();
         let at = stand_in.address();
         let iam = format!(
@@ -175,7 +175,7 @@ fn a_path_that_an_api_does_not_know_is_told_as_that() {
     let refused = Refused::by(Fault::Clock);
     drop(refused);
     let stand_in =
-        StandIn::start("127.0.0.1:0".parse().unwrap(), StandInOptions::new(Keys::example())).unwrap();
+        StandIn::start("127.0.0.1:0".parse().unwrap(), StandInOptions::new(StandInKeys::example())).unwrap();
     let route = format!(
         "uri: /iam*\napi_gateway:\n  function_uri: http://{}/iam\n  authorization: {{ iam: {{ {KEYS} }} }}\n",
         stand_in.address()
@@ -302,7 +302,8 @@ fn a_date_that_anybody_may_have_written_changes_nothing() {
 #[test]
 fn the_stand_ins_clock_is_followed_where_it_is_believed_by_all_routes_to_it() {
     for clock_ahead in [-900, 900] {
-        let app = App::dev_with(StandInOptions { clock_ahead, ..StandInOptions::new(Keys::example()) });
+        let app =
+            App::dev_with(StandInOptions { clock_ahead, ..StandInOptions::new(StandInKeys::example()) });
         assert_eq!(get(app.address, "/iam/echo").status, 403);
         for route in app.snapshot.routes.routes() {
             if let Some(signing) = &route.signing {

@@ -11,7 +11,7 @@ use std::{
 
 use actix_http::{Method, header::HeaderMap};
 use apigw_invoker::{
-    client::{Client, Connection, Endpoint, EventStream, KeepAlive, ReplyBody, UpstreamReply},
+    client::{Client, ConnectionReuse, Endpoint, EventStream, KeepAlive, ReplyBody, UpstreamReply},
     message::{
         error::{ErrorKind, ProxyError},
         inbound::RequestBody,
@@ -83,7 +83,10 @@ impl Caller {
             signature: Signature::Ours,
         };
         let timeouts = Timeouts { connect: PATIENCE, first_byte: PATIENCE, idle: PATIENCE };
-        self.client.send(&self.endpoint, timeouts, &mut request, None, &mut Connection::None).await.unwrap()
+        self.client
+            .send(&self.endpoint, timeouts, &mut request, None, &mut ConnectionReuse::None)
+            .await
+            .unwrap()
     }
 
     async fn stream(&self, target: &str) -> Box<EventStream> {

@@ -10,7 +10,7 @@ mod streams;
 
 use std::{net::SocketAddr, time::Duration};
 
-use apigw_invoker::stand_in::{Keys, StandIn, StandInOptions};
+use apigw_invoker::stand_in::{StandIn, StandInKeys, StandInOptions};
 use serde_json::{Value, json};
 
 use super::support::{Response, Signatory, call};
@@ -21,7 +21,7 @@ fn stand_in() -> StandIn {
 }
 
 fn stand_in_pausing(words_pause: Duration) -> StandIn {
-    let options = StandInOptions { words_pause, ..StandInOptions::new(Keys::example()) };
+    let options = StandInOptions { words_pause, ..StandInOptions::new(StandInKeys::example()) };
     StandIn::start(SocketAddr::from(([127, 0, 0, 1], 0)), options).expect("the stand-in starts")
 }
 

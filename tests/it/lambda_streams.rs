@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use apigw_invoker::stand_in::{Keys, StandInOptions};
+use apigw_invoker::stand_in::{StandInKeys, StandInOptions};
 
 use super::support::{App, call, get, open, read_response};
 
@@ -15,9 +15,10 @@ const GATEWAY: &str = "awsgateway_compatible: true\nis_proxy_integration: true";
 
 /// The stand-in, and a sidecar whose routes `/FUNCTION*` call these functions of it.
 fn functions(functions: &[&str], rest: &str) -> (App, App) {
-    let options = StandInOptions { words_pause: Duration::ZERO, ..StandInOptions::new(Keys::example()) };
+    let options =
+        StandInOptions { words_pause: Duration::ZERO, ..StandInOptions::new(StandInKeys::example()) };
     let stand_in = App::dev_with(options);
-    let keys = Keys::example();
+    let keys = StandInKeys::example();
     let mut builder = App::with("");
     for function in functions {
         let route = format!(

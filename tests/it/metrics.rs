@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use apigw_invoker::stand_in::Keys;
+use apigw_invoker::stand_in::StandInKeys;
 
 use super::{
     documents::table,
@@ -247,7 +247,7 @@ fn what_is_refused_before_it_is_a_request_is_counted_among_the_failures() {
 /// A sidecar of which every family has a sample.
 fn everything() -> Exposition {
     let dev = App::dev();
-    let keys = Keys::example();
+    let keys = StandInKeys::example();
     let upstream = throttled(1);
     let rest = format!(
         "aws_assume_role_arn: arn:aws:iam::123456789012:role/caller\naws_sts_endpoint_url: http://{}\n\

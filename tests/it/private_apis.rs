@@ -5,7 +5,7 @@ use std::{io::BufReader, net::SocketAddr};
 
 use apigw_invoker::{
     settings::{self, Document, Settings},
-    stand_in::{Keys, StandIn, StandInOptions},
+    stand_in::{StandIn, StandInKeys, StandInOptions},
 };
 
 use super::support::{
@@ -36,8 +36,9 @@ fn the_address_is_where_connections_lead_and_the_host_is_the_apis() {
 #[test]
 fn what_is_signed_is_the_apis_host_and_aws_finds_the_signature_right() {
     let stand_in =
-        StandIn::start(SocketAddr::from(([127, 0, 0, 1], 0)), StandInOptions::new(Keys::example())).unwrap();
-    let keys = Keys::example();
+        StandIn::start(SocketAddr::from(([127, 0, 0, 1], 0)), StandInOptions::new(StandInKeys::example()))
+            .unwrap();
+    let keys = StandInKeys::example();
     let rest = format!(
         "connect: {{ address: '{}' }}\nauthorization:\n  iam: {{ accesskey: {}, secretkey: '{}', aws_region: {} }}",
         stand_in.address(),

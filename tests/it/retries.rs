@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use apigw_invoker::stand_in::Keys;
+use apigw_invoker::stand_in::StandInKeys;
 use time::{PrimitiveDateTime, macros::format_description};
 
 use super::support::{
@@ -220,7 +220,7 @@ fn expected_authorization(request: &Received, service: &str) -> String {
     let form = format_description!("[year][month][day]T[hour][minute][second]Z");
     let at = PrimitiveDateTime::parse(date, form).expect("a date").assume_utc();
     let mut signatory = Signatory::with(service, |keys| {
-        *keys = Keys {
+        *keys = StandInKeys {
             access_key_id: "AKIDEXAMPLE".into(),
             secret_access_key: "s".into(),
             session_token: None,

@@ -79,7 +79,7 @@ fn answered(
     let mut reply =
         UpstreamReply { status, headers: map, body: ReplyBody::None { length: None }, prelude: None };
     let limit = match backend.reply_mode(&reply) {
-        ReplyMode::Excerpt { limit } | ReplyMode::Collected { limit } => usize::try_from(limit).unwrap(),
+        ReplyMode::Truncated { limit } | ReplyMode::Collected { limit } => usize::try_from(limit).unwrap(),
         mode => panic!("{mode:?}"),
     };
     reply.body = ReplyBody::Whole(Bytes::copy_from_slice(&body[..body.len().min(limit)]));

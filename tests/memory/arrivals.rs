@@ -10,7 +10,7 @@ use std::{
 use actix_http::Method;
 use apigw_invoker::{
     backend::{Backend, ReplyMode},
-    client::{Client, Connection},
+    client::{Client, ConnectionReuse},
     message::{
         inbound::RequestBody,
         outbound::{OutboundRequest, Signature},
@@ -61,7 +61,7 @@ async fn call(backend: &dyn Backend, client: &Client) {
         signature: Signature::Ours,
     };
     let upstream = client
-        .send(&target.endpoint, target.timeouts, &mut request, None, &mut Connection::None)
+        .send(&target.endpoint, target.timeouts, &mut request, None, &mut ConnectionReuse::None)
         .await
         .unwrap();
     let ReplyMode::Collected { limit } = backend.reply_mode(&upstream) else { panic!("it is collected") };

@@ -12,11 +12,11 @@ use crate::{
         UpstreamReply,
         aws_error::{error_type, shown},
     },
-    message::remark::Remark,
+    message::log_note::LogNote,
 };
 
 /// The line about a failure of AWS's own; `None` for any other answer.
-pub fn remark(upstream: &UpstreamReply) -> Option<Remark> {
+pub fn note(upstream: &UpstreamReply) -> Option<LogNote> {
     if !upstream.status.is_server_error() {
         return None;
     }
@@ -41,7 +41,7 @@ pub fn remark(upstream: &UpstreamReply) -> Option<Remark> {
         upstream.status.as_u16(),
         shown(kind)
     );
-    Some(Remark { level: Level::Error, text })
+    Some(LogNote { level: Level::Error, text })
 }
 
 #[cfg(test)]
@@ -67,7 +67,7 @@ mod tests {
                 headers.insert(ERROR_TYPE, HeaderValue::from_static(kind));
             }
             let (status, body) = (StatusCode::from_u16(status).unwrap(), ReplyBody::None { length: None });
-            let found = remark(&UpstreamReply { status, headers, body, prelude: None });
+            let found = note(&UpstreamReply { status, headers, body, prelude: None });
             assert_eq!(found.is_some(), told.is_some(), "{status} {kind:?}");
             if let (Some(found), Some(told)) = (found, told) {
                 assert!(found.level == Level::Error && found.text.contains(told), "{found:?}");

@@ -10,7 +10,7 @@ use log::Level;
 use crate::{
     backend::ReplyMode,
     client::{ReplyBody, UpstreamReply},
-    message::remark::Remark,
+    message::log_note::LogNote,
     signing::explanation::{is_in, message, split},
 };
 
@@ -44,29 +44,29 @@ pub fn reply_mode_unsigned(upstream: &UpstreamReply) -> ReplyMode {
     }
 }
 
-/// Takes the explanation out of a refusal, into the remarks. What is no refusal stays as it is.
-pub fn without_explanation(upstream: &mut UpstreamReply) -> Vec<Remark> {
+/// Takes the explanation out of a refusal, into the notes. What is no refusal stays as it is.
+pub fn without_explanation(upstream: &mut UpstreamReply) -> Vec<LogNote> {
     if !upstream.is_refusal_for(SIGNATURE) {
         return Vec::new();
     }
-    let mut remarks = Vec::new();
-    let ReplyBody::Whole(body) = &upstream.body else { return remarks };
+    let mut notes = Vec::new();
+    let ReplyBody::Whole(body) = &upstream.body else { return notes };
     let is_encoded = upstream.headers.contains_key(header::CONTENT_ENCODING);
     let text = match str::from_utf8(body) {
         Ok(text) if !is_encoded => text,
-        Err(_) if !is_encoded && !is_in(body) => return remarks,
+        Err(_) if !is_encoded && !is_in(body) => return notes,
         _ => {
             // nobody can say what is in it
             upstream.headers.remove(header::CONTENT_ENCODING);
             upstream.body = ReplyBody::Whole(Bytes::from_static(FORBIDDEN.as_bytes()));
-            return remarks;
+            return notes;
         }
     };
-    let (before, Some(_)) = split(text) else { return remarks };
+    let (before, Some(_)) = split(text) else { return notes };
     let shortened = match message(text) {
         Some(message) => {
             let (sentence, explanation) = split(&message);
-            remarks.extend(explanation.map(|text| Remark { level: Level::Debug, text }));
+            notes.extend(explanation.map(|text| LogNote { level: Level::Debug, text }));
             serde_json::json!({ "message": sentence }).to_string()
         }
         // JSON of another shape would be JSON no more
@@ -74,7 +74,7 @@ pub fn without_explanation(upstream: &mut UpstreamReply) -> Vec<Remark> {
         None => before.to_owned(),
     };
     upstream.body = ReplyBody::Whole(shortened.into());
-    remarks
+    notes
 }
 
 #[cfg(test)]
@@ -115,11 +115,11 @@ mod tests {
         for kind in ["InvalidSignatureException", "InvalidSignatureException:http://internal.amazon.com/x"] {
             let mut reply = refusal(kind, &body);
             assert_eq!(reply_mode(&reply), ReplyMode::Collected { limit: LONGEST });
-            let remarks = without_explanation(&mut reply);
+            let notes = without_explanation(&mut reply);
             assert_eq!(text(&reply), r#"{"message":"No match."}"#);
-            assert_eq!(remarks.len(), 1);
-            assert!(remarks[0].text.contains("x-amz-date:1\nx-amz-security-token:(left out)\n"));
-            assert!(remarks.iter().all(|remark| !remark.text.contains("hush-token")));
+            assert_eq!(notes.len(), 1);
+            assert!(notes[0].text.contains("x-amz-date:1\nx-amz-security-token:(left out)\n"));
+            assert!(notes.iter().all(|note| !note.text.contains("hush-token")));
         }
     }
 
@@ -163,11 +163,11 @@ mod tests {
             let explained = EXPLAINED.replace('\n', "\\n");
             for body in [format!("{start}{EXPLAINED}{end}"), format!("{start}{explained}{end}")] {
                 let mut reply = refusal("InvalidSignatureException", &body);
-                let remarks = without_explanation(&mut reply);
+                let notes = without_explanation(&mut reply);
                 prop_assert!(!text(&reply).contains("hush") && !text(&reply).contains("Canonical"), "{}", text(&reply));
-                // JSON has no raw line breaks, and what is no JSON has no remarks
-                prop_assert!(remarks.is_empty() || body.contains(&explained));
-                prop_assert!(remarks.iter().all(|remark| !remark.text.contains("hush-token")), "{body}");
+                // JSON has no raw line breaks, and what is no JSON has no notes
+                prop_assert!(notes.is_empty() || body.contains(&explained));
+                prop_assert!(notes.iter().all(|note| !note.text.contains("hush-token")), "{body}");
             }
         }
 
@@ -185,10 +185,10 @@ mod tests {
             let body =
                 if pretty { serde_json::to_string_pretty(&members) } else { serde_json::to_string(&members) };
             let mut reply = refusal("InvalidSignatureException", &body.unwrap());
-            let remarks = without_explanation(&mut reply);
+            let notes = without_explanation(&mut reply);
             prop_assert!(!text(&reply).contains("hush") && !text(&reply).contains("Canonical"), "{}", text(&reply));
-            prop_assert_eq!(remarks.len(), 1);
-            let told = &remarks[0].text;
+            prop_assert_eq!(notes.len(), 1);
+            let told = &notes[0].text;
             prop_assert!(told.contains("x-amz-date:1\nx-amz-security-token:(left out)\n"), "{}", told);
             prop_assert!(!told.contains("hush-token"), "{}", told);
         }

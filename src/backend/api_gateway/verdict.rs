@@ -24,6 +24,6 @@ pub fn verdict(upstream: &UpstreamReply) -> Verdict {
         {
             Verdict::Unavailable
         }
-        _ => Verdict::Settled,
+        _ => Verdict::Final,
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     message::{
         error::{ErrorKind, ProxyError},
         headers,
-        remark::Remark,
+        log_note::LogNote,
     },
     settings::{AnswerSettings, EmptyArraysMode, InvocationType, InvokeMode},
 };
@@ -45,7 +45,7 @@ pub fn reply_mode(
     upstream: &UpstreamReply,
 ) -> ReplyMode {
     if is_refusal(upstream.status) {
-        return ReplyMode::Excerpt { limit: LONGEST_REFUSAL };
+        return ReplyMode::Truncated { limit: LONGEST_REFUSAL };
     }
     if invocation_type != InvocationType::RequestResponse {
         // nothing of a function's comes with 202 and 204
@@ -86,10 +86,10 @@ pub fn reply(
     };
     match reply {
         Ok(mut reply) => {
-            reply.remarks.extend(log_tail);
+            reply.notes.extend(log_tail);
             Ok(reply)
         }
-        Err(error) => Err(error.with_remarks(log_tail)),
+        Err(error) => Err(error.with_notes(log_tail)),
     }
 }
 
@@ -124,11 +124,11 @@ fn is_refusal(status: StatusCode) -> bool {
 
 fn unchanged(upstream: UpstreamReply) -> ClientReply {
     let UpstreamReply { status, headers, body, prelude: _ } = upstream;
-    ClientReply { status, headers, body, length: None, remarks: Vec::new() }
+    ClientReply { status, headers, body, length: None, notes: Vec::new() }
 }
 
 /// Takes the end of the function's log out of the answer, into ours.
-fn take_log_tail(headers: &mut HeaderMap) -> Option<Remark> {
+fn take_log_tail(headers: &mut HeaderMap) -> Option<LogNote> {
     let encoded = headers.remove(LOG_RESULT).next()?;
     log_tail(encoded.as_bytes())
 }

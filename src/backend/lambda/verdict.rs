@@ -13,7 +13,7 @@ use crate::{
 /// What the head tells (Lambda API reference, `Invoke`, errors).
 pub fn verdict(upstream: &UpstreamReply) -> Verdict {
     if upstream.status.is_success() {
-        return Verdict::Settled;
+        return Verdict::Final;
     }
     let reason = error_type(&upstream.headers).unwrap_or_default();
     match upstream.status {
@@ -25,7 +25,7 @@ pub fn verdict(upstream: &UpstreamReply) -> Verdict {
         StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
             Verdict::Unavailable
         }
-        _ => Verdict::Settled,
+        _ => Verdict::Final,
     }
 }
 

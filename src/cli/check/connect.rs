@@ -11,7 +11,7 @@ use crate::{
     credentials::sts_endpoint,
     settings::Settings,
     state::builder::collector,
-    tls::{Configurations, failure::Failure},
+    tls::{Configurations, failure::TlsFailure},
 };
 
 /// Nothing is kept of a connection that only shows that it can be opened.
@@ -29,14 +29,14 @@ enum Purpose {
 }
 
 /// An endpoint with its users.
-struct Asked {
+struct EndpointCheck {
     purpose: Purpose,
     endpoint: Endpoint,
     routes: Vec<String>,
 }
 
 /// The outcome for one endpoint.
-pub(super) struct Connection {
+pub(super) struct EndpointResult {
     purpose: Purpose,
     /// Empty where the settings lead to none.
     endpoint: String,
@@ -49,8 +49,8 @@ pub(super) struct Connection {
 /// The endpoints of all enabled routes, and what keeps some from being called.
 #[derive(Default)]
 struct Endpoints {
-    asked: Vec<Asked>,
-    unfit: Vec<Connection>,
+    checks: Vec<EndpointCheck>,
+    unfit: Vec<EndpointResult>,
 }
 
 impl Endpoints {
@@ -80,45 +80,46 @@ impl Endpoints {
             Ok(Some(endpoint)) => Endpoint { keepalive: NOT_KEPT, ..endpoint },
             Ok(None) => return,
             Err(problem) => {
-                let outcome = Err(Unreached { step: "settings", failure: Failure { problem, cure: None } });
+                let outcome =
+                    Err(Unreached { step: "settings", failure: TlsFailure { problem, cure: None } });
                 let endpoint = String::new();
                 let connection =
-                    Connection { purpose, endpoint, proxy: None, is_secured: false, routes, outcome };
+                    EndpointResult { purpose, endpoint, proxy: None, is_secured: false, routes, outcome };
                 self.unfit.push(connection);
                 return;
             }
         };
-        let is_same = |known: &&mut Asked| {
+        let is_same = |known: &&mut EndpointCheck| {
             let limit = known.endpoint.connect_timeout;
             known.purpose == purpose
                 && known.endpoint == Endpoint { connect_timeout: limit, ..endpoint.clone() }
         };
-        match self.asked.iter_mut().find(is_same) {
+        match self.checks.iter_mut().find(is_same) {
             Some(known) => {
                 known.endpoint.connect_timeout = known.endpoint.connect_timeout.max(endpoint.connect_timeout);
                 known.routes.extend(routes);
             }
-            None => self.asked.push(Asked { purpose, endpoint, routes }),
+            None => self.checks.push(EndpointCheck { purpose, endpoint, routes }),
         }
     }
 }
 
 /// Opens a connection to each endpoint of the settings; at most five seconds.
-pub(super) async fn connect_all(settings: &Settings) -> Vec<Connection> {
-    let Endpoints { asked, unfit } = Endpoints::of(settings).await;
-    let outcomes = probe_all(asked.iter().map(|asked| asked.endpoint.clone()).collect()).await;
-    let connections = asked.into_iter().zip(outcomes).map(|(asked, outcome)| Connection {
-        purpose: asked.purpose,
-        endpoint: asked.endpoint.to_string(),
-        proxy: asked.endpoint.proxy.as_ref().map(ToString::to_string),
-        is_secured: asked.endpoint.tls.is_some(),
-        routes: asked.routes,
+pub(super) async fn connect_all(settings: &Settings) -> Vec<EndpointResult> {
+    let Endpoints { checks, unfit } = Endpoints::of(settings).await;
+    let outcomes = probe_all(checks.iter().map(|check| check.endpoint.clone()).collect()).await;
+    let connections = checks.into_iter().zip(outcomes).map(|(check, outcome)| EndpointResult {
+        purpose: check.purpose,
+        endpoint: check.endpoint.to_string(),
+        proxy: check.endpoint.proxy.as_ref().map(ToString::to_string),
+        is_secured: check.endpoint.tls.is_some(),
+        routes: check.routes,
         outcome,
     });
     connections.chain(unfit).collect()
 }
 
-impl Connection {
+impl EndpointResult {
     pub(super) fn is_good(&self) -> bool {
         self.outcome.is_ok()
     }

@@ -1,25 +1,25 @@
 //! `check --credentials`: the keys of every source, and whose they are by STS's word.
 //!
-//! `check.rs` comes here; `credentials/keeper.rs` fetches and asks.
+//! `check.rs` comes here; `credentials/refresher_pool.rs` fetches and asks.
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::{
-    credentials::{Attempt, Caller, CallerUnknown, State, try_once},
-    settings::{Settings, Source},
+    credentials::{CallerIdentity, CallerUnknown, CredentialState, FetchAttempt, try_once},
+    settings::{CredentialSettings, Settings},
     tls::TlsError,
 };
 
 /// One source of keys, tried.
-pub(super) struct Tried {
+pub(super) struct CredentialCheck {
     routes: Vec<String>,
-    outcome: Result<Attempt, TlsError>,
+    outcome: Result<FetchAttempt, TlsError>,
 }
 
 /// Tries each source once, all at the same time, whatever the number of routes that use it.
-pub(super) async fn try_all(settings: &Settings) -> Vec<Tried> {
-    let mut sources: Vec<(Source, Vec<String>)> = Vec::new();
+pub(super) async fn try_all(settings: &Settings) -> Vec<CredentialCheck> {
+    let mut sources: Vec<(CredentialSettings, Vec<String>)> = Vec::new();
     for route in settings.routes.iter().filter(|route| route.enabled) {
         let Some(source) = route.backend.source() else { continue };
         match sources.iter_mut().find(|(known, _)| known == source) {
@@ -29,14 +29,14 @@ pub(super) async fn try_all(settings: &Settings) -> Vec<Tried> {
     }
     let mut tasks = JoinSet::new();
     for (index, (source, routes)) in sources.into_iter().enumerate() {
-        tasks.spawn(async move { (index, Tried { routes, outcome: try_once(&source).await }) });
+        tasks.spawn(async move { (index, CredentialCheck { routes, outcome: try_once(&source).await }) });
     }
-    let mut tried: Vec<(usize, Tried)> = tasks.join_all().await;
-    tried.sort_by_key(|(index, _)| *index);
-    tried.into_iter().map(|(_, tried)| tried).collect()
+    let mut checks: Vec<(usize, CredentialCheck)> = tasks.join_all().await;
+    checks.sort_by_key(|(index, _)| *index);
+    checks.into_iter().map(|(_, check)| check).collect()
 }
 
-impl Tried {
+impl CredentialCheck {
     /// There are keys, and STS does not refuse them. Keys whose owner STS could not be asked for may be right: a
     /// private network often has no way to STS.
     pub(super) fn is_good(&self) -> bool {
@@ -44,7 +44,7 @@ impl Tried {
     }
 
     fn is_ready(&self) -> bool {
-        matches!(&self.outcome, Ok(Attempt { status, .. }) if matches!(status.state, State::Ready(_)))
+        matches!(&self.outcome, Ok(FetchAttempt { status, .. }) if matches!(status.state, CredentialState::Ready(_)))
     }
 
     fn status(&self) -> String {
@@ -54,10 +54,10 @@ impl Tried {
         }
     }
 
-    fn caller(&self) -> Option<&Caller> {
+    fn caller(&self) -> Option<&CallerIdentity> {
         match &self.outcome.as_ref().ok()?.status.state {
-            State::Ready(ready) => ready.caller.as_ref(),
-            State::Waiting | State::Unavailable { .. } => None,
+            CredentialState::Ready(ready) => ready.caller.as_ref(),
+            CredentialState::Waiting | CredentialState::Unavailable { .. } => None,
         }
     }
 

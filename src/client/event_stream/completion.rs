@@ -10,7 +10,7 @@ use super::{protocol, truncated};
 use crate::{
     client::log_tail,
     message::error::ProxyError,
-    text::json::{Json, Kind, Text},
+    text::json::{Json, JsonKind, JsonText},
 };
 
 /// What Lambda says of a failure for which the function has no name.
@@ -52,7 +52,7 @@ impl Completion {
             let known = NAMES.iter().position(|known| name.is(known));
             let (Some(known), Some(name)) = (known, known.map(|known| NAMES[known])) else { return };
             match (value.kind(), value.text(), failure.get_mut(known)) {
-                (Kind::Null, ..) => {}
+                (JsonKind::Null, ..) => {}
                 (_, None, _) => wrong = Some(name),
                 (_, Some(text), Some(told)) => *told = text.written(),
                 (_, Some(text), None) => log_result = Some(text.beginning(log_tail::LONGEST + 1)),
@@ -74,9 +74,9 @@ impl Completion {
 }
 
 impl Failure {
-    fn texts(&self) -> [Text<'_>; 2] {
+    fn texts(&self) -> [JsonText<'_>; 2] {
         [&self.code, &self.details]
-            .map(|written| Text::of_written(str::from_utf8(written).unwrap_or_default()))
+            .map(|written| JsonText::of_written(str::from_utf8(written).unwrap_or_default()))
     }
 
     /// The value of `X-Amz-Function-Error`: the code, if it is one that a header should hold.
@@ -144,7 +144,7 @@ mod tests {
             match completion {
                 Completion::Good => prop_assert!(code.is_empty() && details.is_empty()),
                 Completion::Failed(failure) => {
-                    let texts = failure.texts().map(Text::unescaped);
+                    let texts = failure.texts().map(JsonText::unescaped);
                     prop_assert_eq!(texts, [code.clone(), details.clone()]);
                     prop_assert!(!failure.header().is_empty());
                     let body: serde_json::Value = serde_json::from_slice(&failure.body()).unwrap();

@@ -56,7 +56,7 @@ impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Events<B> {
                 }
                 Event::Complete => {
                     let output = prelude.map_or(Ok(Bytes::new()), Prelude::without_body);
-                    let output = output.map_err(|error| error.with_remarks(self.take_log_tail()))?;
+                    let output = output.map_err(|error| error.with_notes(self.take_log_tail()))?;
                     return Ok(Opening::Whole { output, log_result: self.log_result });
                 }
                 Event::Payload(mut bytes) => {

@@ -73,10 +73,11 @@ impl ChainSource for Instance {
 pub(super) async fn fetch(aws: &Aws, protocol: MetadataProtocol) -> Result<Fetched, metadata::Failure> {
     let endpoint = metadata::endpoint(|name| aws.variable(name));
     let service = match protocol {
-        MetadataProtocol::V1 => metadata::Service::V1 { way: &aws.way, endpoint },
-        MetadataProtocol::V2 => {
-            metadata::Service::V2 { client: client(aws).map_err(metadata::Failure::Answered)?, endpoint }
-        }
+        MetadataProtocol::V1 => metadata::MetadataService::V1 { transport: &aws.transport, endpoint },
+        MetadataProtocol::V2 => metadata::MetadataService::V2 {
+            client: client(aws).map_err(metadata::Failure::Answered)?,
+            endpoint,
+        },
     };
     let credentials = metadata::fetch(&service).await?;
     Ok(Fetched { outlives_expiry: true, ..credentials.into() })

@@ -15,7 +15,7 @@ use super::*;
 use crate::credentials::{
     CredentialsUnavailable,
     identity::CallerUnknown,
-    status::{Caller, State},
+    status::{CallerIdentity, CredentialState},
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -74,7 +74,7 @@ struct Fake {
     acts: Mutex<VecDeque<Act>>,
     fetches: AtomicUsize,
     files: Mutex<Option<Stamps>>,
-    caller: Option<Caller>,
+    caller: Option<CallerIdentity>,
 }
 
 #[derive(Clone)]
@@ -111,7 +111,7 @@ impl Fetch for FakeFetch {
         Ok(credentials.into())
     }
 
-    async fn caller(&self, _credentials: Credentials) -> Result<Caller, CallerUnknown> {
+    async fn caller(&self, _credentials: Credentials) -> Result<CallerIdentity, CallerUnknown> {
         self.0.caller.clone().ok_or_else(|| CallerUnknown::unasked("nobody is there"))
     }
 
@@ -123,7 +123,7 @@ impl Fetch for FakeFetch {
 struct Work {
     clock: TestClock,
     fake: Arc<Fake>,
-    slot: Arc<Slot>,
+    cell: Arc<CredentialCell>,
     task: JoinHandle<()>,
 }
 
@@ -141,14 +141,14 @@ impl Work {
             acts: Mutex::new(acts.into_iter().collect()),
             fetches: AtomicUsize::new(0),
             files: Mutex::default(),
-            caller: Caller::of_arn("arn:aws:iam::123456789012:user/u"),
+            caller: CallerIdentity::of_arn("arn:aws:iam::123456789012:user/u"),
         });
-        let slot = Arc::new(Slot::default());
+        let cell = Arc::new(CredentialCell::default());
         let refresher =
-            Refresher::new(Arc::new(FakeFetch(Arc::clone(&fake))), clock.clone(), Arc::clone(&slot));
+            Refresher::new(Arc::new(FakeFetch(Arc::clone(&fake))), clock.clone(), Arc::clone(&cell));
         let task = tokio::spawn(refresher.run());
         settle().await;
-        Self { clock, fake, slot, task }
+        Self { clock, fake, cell, task }
     }
 
     fn now_do(&self, acts: impl IntoIterator<Item = Act>) {
@@ -160,15 +160,15 @@ impl Work {
     }
 
     async fn current(&self) -> Result<Arc<Credentials>, CredentialsUnavailable> {
-        self.slot.current(self.clock.now(), Duration::from_millis(20)).await
+        self.cell.current(self.clock.now(), Duration::from_millis(20)).await
     }
 
     async fn id(&self) -> String {
         self.current().await.unwrap().access_key_id().to_owned()
     }
 
-    fn state(&self) -> State {
-        self.slot.status(self.clock.now()).state
+    fn state(&self) -> CredentialState {
+        self.cell.status(self.clock.now()).state
     }
 }
 
@@ -197,7 +197,7 @@ async fn a_failure_until_just_before_expiry_is_not_noticed() {
     assert!(work.fetches() > 5);
     work.clock.advance(Duration::from_secs(1)).await;
     assert_ne!(work.id().await, "AKID1");
-    let State::Ready(ready) = work.state() else { panic!() };
+    let CredentialState::Ready(ready) = work.state() else { panic!() };
     assert_eq!(ready.last_failure, None);
 }
 
@@ -207,13 +207,13 @@ async fn expired_keys_are_not_given_and_the_source_recovers_by_itself() {
     for _ in 0..14 {
         work.clock.advance(MINUTE).await;
     }
-    let State::Ready(ready) = work.state() else { panic!() };
+    let CredentialState::Ready(ready) = work.state() else { panic!() };
     assert_eq!(ready.last_failure.as_deref(), Some("AccessDenied: no"));
     work.clock.advance(MINUTE).await;
     let reason = work.current().await.unwrap_err().to_string();
     assert!(reason.starts_with("no credentials: fake: the keys expired at 20"), "{reason}");
     assert!(reason.ends_with(", AccessDenied: no"), "{reason}");
-    assert_eq!(work.state(), State::Unavailable { reason: "AccessDenied: no".into() });
+    assert_eq!(work.state(), CredentialState::Unavailable { reason: "AccessDenied: no".into() });
     work.now_do([Act::Give(Some(LIFE))]);
     // the longest wait between attempts
     work.clock.advance(MINUTE).await;
@@ -228,7 +228,7 @@ async fn the_old_keys_serve_while_a_refresh_hangs() {
     }
     assert_eq!(work.id().await, "AKID1");
     work.clock.advance(ATTEMPT_LIMIT).await;
-    let State::Ready(ready) = work.state() else { panic!() };
+    let CredentialState::Ready(ready) = work.state() else { panic!() };
     assert_eq!(ready.last_failure.as_deref(), Some("no answer within 20s"));
     work.clock.advance(2 * MINUTE).await;
     assert_eq!(work.id().await, "AKID3");
@@ -251,7 +251,7 @@ async fn a_refusal_of_keys_that_are_just_being_replaced_costs_no_second_fetch() 
     while work.fetches() < 2 {
         work.clock.advance(Duration::from_secs(5)).await;
     }
-    work.slot.refresh_soon(&old);
+    work.cell.refresh_soon(&old);
     work.clock.advance(ATTEMPT_LIMIT).await;
     work.clock.advance(MINUTE).await;
     assert_eq!((work.fetches(), work.id().await.as_str()), (3, "AKID3"));
@@ -262,18 +262,18 @@ async fn a_refusal_of_keys_that_are_just_being_replaced_costs_no_second_fetch() 
 #[actix_rt::test]
 async fn a_hundred_requests_wait_for_one_fetch() {
     let work = Work::start([Act::Give(Some(LIFE))]).await;
-    let slot = Arc::new(Slot::default());
+    let cell = Arc::new(CredentialCell::default());
     let before = work.fetches();
     let now = work.clock.now();
     let waiting: Vec<_> = (0..100)
         .map(|_| {
-            let slot = Arc::clone(&slot);
-            tokio::spawn(async move { slot.current(now, Duration::from_secs(5)).await })
+            let cell = Arc::clone(&cell);
+            tokio::spawn(async move { cell.current(now, Duration::from_secs(5)).await })
         })
         .collect();
     settle().await;
     let refresher =
-        Refresher::new(Arc::new(FakeFetch(Arc::clone(&work.fake))), work.clock.clone(), Arc::clone(&slot));
+        Refresher::new(Arc::new(FakeFetch(Arc::clone(&work.fake))), work.clock.clone(), Arc::clone(&cell));
     let task = tokio::spawn(refresher.run());
     for request in waiting {
         assert_eq!(request.await.unwrap().unwrap().access_key_id(), "AKID2");
@@ -289,7 +289,7 @@ async fn a_first_fetch_that_hangs_is_waited_for_no_longer_than_the_limit() {
     let reason = work.current().await.unwrap_err().to_string();
     assert_eq!(reason, "no credentials: fake: no answer yet");
     assert!(start.elapsed() < Duration::from_secs(2));
-    assert_eq!(work.state(), State::Waiting);
+    assert_eq!(work.state(), CredentialState::Waiting);
     work.clock.advance(ATTEMPT_LIMIT).await;
     let reason = work.current().await.unwrap_err().to_string();
     assert_eq!(reason, "no credentials: fake: no answer within 20s");
@@ -300,12 +300,12 @@ async fn refused_keys_are_fetched_again_once() {
     let work = Work::start([Act::Give(Some(LIFE))]).await;
     let refused = work.current().await.unwrap();
     for _ in 0..100 {
-        work.slot.refresh_soon(&refused);
+        work.cell.refresh_soon(&refused);
     }
     settle().await;
     assert_eq!((work.fetches(), work.id().await.as_str()), (2, "AKID2"));
     // a request that was signed before the rotation comes back late
-    work.slot.refresh_soon(&refused);
+    work.cell.refresh_soon(&refused);
     settle().await;
     assert_eq!(work.fetches(), 2);
 }
@@ -315,7 +315,7 @@ async fn a_source_that_gives_the_refused_keys_again_is_not_asked_without_end() {
     let keys = Credentials::new("AKIDSAME", "hush", None, None, "fake");
     let work = Work::start([Act::Repeat(keys.clone())]).await;
     for _ in 0..100 {
-        work.slot.refresh_soon(&keys);
+        work.cell.refresh_soon(&keys);
         settle().await;
     }
     assert_eq!(work.fetches(), 2);
@@ -327,7 +327,7 @@ async fn clients_of_an_upstream_that_refuses_all_keys_do_not_set_the_pace_of_fet
     // ten minutes of requests
     for _ in 0..6_000 {
         let keys = work.current().await.unwrap();
-        work.slot.refresh_soon(&keys);
+        work.cell.refresh_soon(&keys);
         work.clock.advance(Duration::from_millis(100)).await;
     }
     let fetches = work.fetches();
@@ -337,7 +337,7 @@ async fn clients_of_an_upstream_that_refuses_all_keys_do_not_set_the_pace_of_fet
         work.clock.advance(MINUTE).await;
     }
     let (fetches, refused) = (work.fetches(), work.current().await.unwrap());
-    work.slot.refresh_soon(&refused);
+    work.cell.refresh_soon(&refused);
     settle().await;
     assert_eq!(work.fetches(), fetches + 1);
 }
@@ -347,8 +347,8 @@ async fn s3_refused_keys_are_replaced_at_once_where_aws_had_accepted_them() {
     let work = Work::start([Act::Give(Some(LIFE))]).await;
     for refusals in 1..=10 {
         let keys = work.current().await.unwrap();
-        work.slot.accepted(&keys);
-        work.slot.refresh_soon(&keys);
+        work.cell.accepted(&keys);
+        work.cell.refresh_soon(&keys);
         settle().await;
         assert_eq!(work.fetches(), 1 + refusals);
         assert_ne!(work.current().await.unwrap(), keys);
@@ -359,9 +359,9 @@ async fn s3_refused_keys_are_replaced_at_once_where_aws_had_accepted_them() {
 async fn s9_nobody_waits_for_keys_that_are_given_again() {
     let keys = Credentials::new("AKIDSAME", "hush", None, None, "fake");
     let work = Work::start([Act::Repeat(keys.clone())]).await;
-    work.slot.refresh_soon(&keys);
-    assert!(!work.slot.newer_than(&keys, Duration::from_hours(1)).await);
-    assert!(!work.slot.newer_than(&keys, Duration::from_hours(1)).await);
+    work.cell.refresh_soon(&keys);
+    assert!(!work.cell.newer_than(&keys, Duration::from_hours(1)).await);
+    assert!(!work.cell.newer_than(&keys, Duration::from_hours(1)).await);
 }
 
 #[actix_rt::test]
@@ -372,14 +372,14 @@ async fn x3_the_zero_time_is_an_expiry_like_any_other() {
     let reason = work.current().await.unwrap_err().to_string();
     assert!(reason.ends_with("keys with an invalid expiry, in 1970 or earlier"), "{reason}");
     work.clock.advance(MINUTE).await;
-    assert_eq!((work.id().await.as_str(), work.slot.failures()), ("AKID2", 1));
+    assert_eq!((work.id().await.as_str(), work.cell.failures()), ("AKID2", 1));
 }
 
 #[actix_rt::test]
 async fn x13_an_expiry_after_the_year_9999_is_its_end() {
     let late = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_336_799);
     let work = Work::start([Act::Repeat(Credentials::new("AKIDLATE", "hush", None, Some(late), "f"))]).await;
-    let status = work.slot.status(work.clock.now()).to_string();
+    let status = work.cell.status(work.clock.now()).to_string();
     assert!(status.ends_with(", expires 9999-12-31T23:59:59Z"), "{status}");
 }
 
@@ -391,11 +391,11 @@ async fn s4_keys_of_the_metadata_service_serve_past_their_expiry_until_aws_refus
         work.clock.advance(MINUTE).await;
         assert_eq!(work.current().await.unwrap(), keys);
     }
-    let State::Ready(ready) = work.state() else { panic!() };
+    let CredentialState::Ready(ready) = work.state() else { panic!() };
     assert!(ready.is_past_expiry && ready.last_failure.as_deref() == Some("status 500"));
-    work.slot.refresh_soon(&keys);
+    work.cell.refresh_soon(&keys);
     assert!(work.current().await.is_err());
-    assert!(matches!(work.state(), State::Unavailable { .. }));
+    assert!(matches!(work.state(), CredentialState::Unavailable { .. }));
     work.now_do([Act::GiveStable(LIFE)]);
     work.clock.advance(MINUTE).await;
     assert_ne!(work.current().await.unwrap(), keys);
@@ -405,7 +405,7 @@ async fn s4_keys_of_the_metadata_service_serve_past_their_expiry_until_aws_refus
 async fn s4_expired_keys_of_the_metadata_service_are_taken_and_asked_for_again() {
     let work = Work::start([Act::GiveStable(Duration::ZERO), Act::GiveStable(LIFE)]).await;
     assert_eq!(work.id().await, "AKID1");
-    assert_eq!(work.slot.failures(), 1);
+    assert_eq!(work.cell.failures(), 1);
     work.clock.advance(MINUTE).await;
     assert_eq!(work.id().await, "AKID2");
 }
@@ -429,7 +429,7 @@ async fn keys_without_expiry_are_fetched_again_when_their_file_changes() {
     let work = Work::start([Act::Give(None)]).await;
     *work.fake.files.lock().unwrap() = Some(Stamps::default());
     // the files are looked at from the next fetch on
-    work.slot.refresh_soon(&work.current().await.unwrap());
+    work.cell.refresh_soon(&work.current().await.unwrap());
     settle().await;
     work.clock.advance(LOOK).await;
     assert_eq!(work.fetches(), 2);
@@ -441,7 +441,7 @@ async fn keys_without_expiry_are_fetched_again_when_their_file_changes() {
 #[actix_rt::test]
 async fn who_signs_is_found_out_after_the_keys_serve() {
     let work = Work::start([Act::Give(Some(LIFE))]).await;
-    let State::Ready(ready) = work.state() else { panic!() };
+    let CredentialState::Ready(ready) = work.state() else { panic!() };
     assert_eq!(ready.caller.unwrap().account, "123456789012");
     // half of a short id
     assert_eq!(ready.key_id_end, "D1");
@@ -452,7 +452,7 @@ async fn a_failure_is_warned_of_once_for_each_reason() {
     let clock = TestClock::new();
     let work = Work::start([Act::Hang]).await;
     let mut refresher =
-        Refresher::new(Arc::new(FakeFetch(Arc::clone(&work.fake))), clock, Arc::clone(&work.slot));
+        Refresher::new(Arc::new(FakeFetch(Arc::clone(&work.fake))), clock, Arc::clone(&work.cell));
     for reason in ["at 10:15", "at 10:16", "other", "at 10:17"] {
         refresher.failed(reason);
     }

@@ -8,12 +8,12 @@ use std::{
 use actix_http::Request;
 use tokio::time::Instant;
 
-use super::{Connection, inbox::End};
+use super::{Http1Connection, request_reader::ConnectionEnd};
 use crate::{
     message::error::{ErrorKind, ProxyError},
     proxy::draining::{Draining, Watcher},
     settings::Limits,
-    system::patience::Patience,
+    system::lazy_deadline::LazyDeadline,
 };
 
 /// How long a client has for the rest of its request when the process ends.
@@ -27,7 +27,7 @@ pub struct Waiting {
     phase: Phase,
     /// Whether the process is about to end, which has shortened the limit.
     is_last_call: bool,
-    patience: Patience,
+    deadline: LazyDeadline,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,40 +51,45 @@ impl Waiting {
             draining: draining.watch(),
             phase: Phase::Fresh,
             is_last_call: false,
-            patience: Patience::ending(due),
+            deadline: LazyDeadline::ending(due),
         }
     }
 
     /// The next request, or why there is none.
-    pub fn poll(&mut self, connection: &Connection, context: &mut Context<'_>) -> Poll<Result<Request, End>> {
+    pub fn poll(
+        &mut self,
+        connection: &Http1Connection,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Request, ConnectionEnd>> {
         let sides = &mut *connection.0.borrow_mut();
-        if let Poll::Ready(result) = sides.inbox.poll_request(&mut sides.transport, &mut sides.codec, context)
+        if let Poll::Ready(result) =
+            sides.reader.poll_request(&mut sides.transport, &mut sides.codec, context)
         {
             self.phase = Phase::New;
             return Poll::Ready(result);
         }
-        if sides.inbox.is_empty() {
-            sides.inbox.rest();
+        if sides.reader.is_empty() {
+            sides.reader.rest();
         }
-        self.set_limit(sides.inbox.is_empty());
+        self.set_limit(sides.reader.is_empty());
         if self.draining.poll(context).is_ready() {
             if self.phase == Phase::Idle || self.draining.poll_abort(context).is_ready() {
                 // nothing has come, and the kernel holds nothing either
-                return Poll::Ready(Err(End::Gone));
+                return Poll::Ready(Err(ConnectionEnd::Gone));
             }
             if !std::mem::replace(&mut self.is_last_call, true) {
-                self.patience.until(Instant::now() + LAST_CALL.min(self.header_timeout));
+                self.deadline.until(Instant::now() + LAST_CALL.min(self.header_timeout));
             }
         }
-        ready!(self.patience.poll(context));
+        ready!(self.deadline.poll(context));
         Poll::Ready(Err(match self.phase {
             // who came too late to be served has nothing to be told
-            Phase::Fresh if self.is_last_call => End::Gone,
-            Phase::Fresh | Phase::Head => End::Refused(ProxyError::new(
+            Phase::Fresh if self.is_last_call => ConnectionEnd::Gone,
+            Phase::Fresh | Phase::Head => ConnectionEnd::Refused(ProxyError::new(
                 ErrorKind::RequestTimeout,
                 "the request head did not arrive in time",
             )),
-            Phase::New | Phase::Idle => End::Gone,
+            Phase::New | Phase::Idle => ConnectionEnd::Gone,
         }))
     }
 
@@ -98,7 +103,7 @@ impl Waiting {
         };
         self.phase = phase;
         if let Some(limit) = limit {
-            self.patience.until(Instant::now() + limit);
+            self.deadline.until(Instant::now() + limit);
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{
     coalescer::Coalescer,
     echo::Echo,
-    pieces::{Piece, Progress},
+    pieces::{BodyProgress, Piece},
     translate,
 };
 use crate::{message::error::ProxyError, proxy::reply::ClientBody};
@@ -88,7 +88,7 @@ struct Answer<'a> {
     coalescer: Coalescer<ProxyError>,
     stream: SendStream<Piece>,
     echo: &'a Echo,
-    progress: Rc<Progress>,
+    progress: Rc<BodyProgress>,
     /// Bytes that are still to come, if the length is known.
     left: Option<u64>,
     /// Whether `h2` was given all of it, with the end of the stream.

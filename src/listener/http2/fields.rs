@@ -39,7 +39,7 @@ use tokio::{
 
 use self::filter::{Filter, Step};
 pub use self::{
-    fault::{AUTHORITY, FAULT, Fault},
+    fault::{AUTHORITY, FAULT, FieldFault},
     filter::Violation,
 };
 
@@ -54,7 +54,7 @@ pub struct Findings {
     /// The head that has begun and is not complete, by its number and since when; number 0 is the first frame.
     pub unfinished: Cell<Option<(u64, Instant)>>,
     /// Faults of trailers, for which `h2` resets the streams without a word.
-    pub trailers: RefCell<Vec<Fault>>,
+    pub trailers: RefCell<Vec<FieldFault>>,
 }
 
 /// A connection whose reader gets rewritten blocks of fields. Writes pass unchanged.

@@ -14,7 +14,7 @@ use bytes::{Buf, Bytes};
 
 /// Bytes of one response that were given to `h2`, and bytes of them that `h2` has written.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub struct BodyProgress {
     given: Cell<u64>,
     written: Cell<u64>,
     /// Pieces in the queue of `h2`.
@@ -23,7 +23,7 @@ pub struct Progress {
     waker: RefCell<Option<Waker>>,
 }
 
-impl Progress {
+impl BodyProgress {
     /// Bytes that `h2` was given.
     pub fn given(&self) -> u64 {
         self.given.get()
@@ -48,12 +48,12 @@ impl Progress {
 #[derive(Debug)]
 pub struct Piece {
     bytes: Bytes,
-    progress: Option<Rc<Progress>>,
+    progress: Option<Rc<BodyProgress>>,
 }
 
 impl Piece {
     /// A piece of a response whose progress is followed.
-    pub fn of(progress: &Rc<Progress>, bytes: Bytes) -> Self {
+    pub fn of(progress: &Rc<BodyProgress>, bytes: Bytes) -> Self {
         progress.given.set(progress.given.get() + bytes.len() as u64);
         progress.queued.set(progress.queued.get() + 1);
         Self { bytes, progress: Some(Rc::clone(progress)) }
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn c1_bytes_count_as_written_when_they_are_taken_and_a_dropped_piece_leaves_the_queue() {
-        let progress = Rc::<Progress>::default();
+        let progress = Rc::<BodyProgress>::default();
         let context = &mut Context::from_waker(Waker::noop());
         assert!(progress.poll_empty(context).is_ready());
         let mut first = Piece::of(&progress, Bytes::from_static(b"12345"));

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// What a stream belongs to.
-pub struct Exchange {
+pub struct Http2Exchange {
     /// Where it is served.
     pub worker: Rc<Worker>,
     /// The PINGs of its connection.
@@ -54,7 +54,7 @@ pub enum Ending {
     TakenBack,
 }
 
-impl Exchange {
+impl Http2Exchange {
     pub async fn serve(self, request: http::Request<RecvStream>, mut respond: SendResponse<Piece>) -> Ending {
         let (head, body) = request.into_parts();
         let expected = head.headers.get_all(header::EXPECT);

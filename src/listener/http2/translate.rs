@@ -14,7 +14,7 @@ use actix_http::{
 use bytes::Bytes;
 
 use super::{
-    fields::{self, Fault},
+    fields::{self, FieldFault},
     upload::Upload,
 };
 use crate::{
@@ -53,7 +53,9 @@ pub fn request(
     let mut authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     for (name, value) in &parts.headers {
         if *name == fields::FAULT {
-            return Err(Fault::of(value).map_or(ErrorKind::Internal.into(), |fault| fault.error(max_uri)));
+            return Err(
+                FieldFault::of(value).map_or(ErrorKind::Internal.into(), |fault| fault.error(max_uri))
+            );
         }
         if *name == fields::AUTHORITY {
             authority = Some(value.as_bytes());

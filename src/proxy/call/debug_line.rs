@@ -8,7 +8,7 @@ use aws_credential_types::Credentials;
 use log::{Level, kv};
 
 use crate::{
-    client::{Connection, Endpoint, ReplyBody, UpstreamReply},
+    client::{ConnectionReuse, Endpoint, ReplyBody, UpstreamReply},
     message::{error::ProxyError, redaction::key_id_end},
     proxy::record::milliseconds,
 };
@@ -22,7 +22,7 @@ pub struct Attempted<'a> {
     pub endpoint: &'a Endpoint,
     /// `None` for a call that the route has not signed.
     pub keys: Option<&'a Credentials>,
-    pub connection: Connection,
+    pub connection: ConnectionReuse,
     /// Of the request's body.
     pub bytes: u64,
     /// From the moment the call was sent to the head of the answer, or to the failure.
@@ -61,9 +61,9 @@ impl kv::Source for Attempted<'_> {
         pair("attempt", self.attempt.into())?;
         pair("keys", self.keys.map_or("none", |keys| key_id_end(keys.access_key_id())).into())?;
         match self.connection {
-            Connection::None => pair("connection", "none".into())?,
-            Connection::Kept => pair("connection", "kept".into())?,
-            Connection::New(took) => {
+            ConnectionReuse::None => pair("connection", "none".into())?,
+            ConnectionReuse::Kept => pair("connection", "kept".into())?,
+            ConnectionReuse::New(took) => {
                 pair("connection", "new".into())?;
                 pair("connect_ms", milliseconds(took).into())?;
             }

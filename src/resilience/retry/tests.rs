@@ -61,7 +61,7 @@ fn what_may_have_run_is_not_repeated_unless_asked_for() {
     for section in ["api_gateway", "lambda"] {
         let retries = retries(section, "{ attempts: 10 }");
         for is_idempotent in [false, true] {
-            for verdict in [Verdict::Settled, Verdict::Unavailable] {
+            for verdict in [Verdict::Final, Verdict::Unavailable] {
                 assert!(!repeats(&retries, 1, verdict, is_idempotent), "{verdict:?}");
             }
             for kind in RAN_MAYBE.into_iter().chain([ErrorKind::UpstreamTls, ErrorKind::UpstreamProtocol]) {
@@ -82,7 +82,7 @@ fn each_outcome_is_asked_for_by_its_own_word() {
         let retries = retries("api_gateway", &format!("{{ unsafe: [{word}] }}"));
         let [lost, late] = RAN_MAYBE.map(|kind| repeats_failure(&retries, &kind.into(), true));
         assert_eq!([repeats(&retries, 1, Verdict::Unavailable, true), lost, late], expected, "{word}");
-        assert!(!repeats(&retries, 1, Verdict::Settled, true));
+        assert!(!repeats(&retries, 1, Verdict::Final, true));
     }
 }
 
@@ -139,7 +139,7 @@ fn a_wait_that_aws_asks_for_is_kept_and_one_that_is_too_long_is_the_clients() {
 #[test]
 fn what_is_not_ready_gets_up_to_the_longest_pause_from_the_first() {
     let retries = retries("lambda", "{ backoff: 50ms, max_backoff: 2s }");
-    let pause = |verdict, luck| retries.after(1, Ok((verdict, &HeaderMap::new())), false, || luck);
+    let pause = |verdict, jitter| retries.after(1, Ok((verdict, &HeaderMap::new())), false, || jitter);
     for verdict in [Verdict::NotReady, Verdict::SlowStart] {
         assert_eq!(pause(verdict, 1.0), Some(Pause::For(Duration::from_secs(2))), "{verdict:?}");
         assert_eq!(pause(verdict, 0.0), Some(Pause::For(Duration::ZERO)), "{verdict:?}");
@@ -164,20 +164,20 @@ proptest! {
     #[test]
     fn pauses_double_up_to_the_longest_and_are_anything_from_nothing_to_that(
         attempt in 1_u32..10,
-        luck in 0.0..=1.0,
+        jitter in 0.0..=1.0,
         backoff in 1_u64..1000,
         more in 0_u64..10_000,
     ) {
         let longest = backoff + more;
         let text = format!("{{ attempts: 10, backoff: {backoff}, max_backoff: {longest} }}");
         let retries = retries("api_gateway", &text);
-        let pause = |luck| match retries.after(attempt, Ok((Verdict::Throttled, &HeaderMap::new())), false, || luck) {
+        let pause = |jitter| match retries.after(attempt, Ok((Verdict::Throttled, &HeaderMap::new())), false, || jitter) {
             Some(Pause::For(time)) => time,
             other => panic!("{other:?}"),
         };
         let most = Duration::from_millis((backoff << (attempt - 1)).min(longest));
         prop_assert_eq!(pause(0.0), Duration::ZERO);
         prop_assert_eq!(pause(1.0), most);
-        prop_assert!(pause(luck) <= most);
+        prop_assert!(pause(jitter) <= most);
     }
 }

@@ -62,7 +62,7 @@ section! {
 impl WrittenListen {
     pub(in crate::settings) fn check(mut self, checker: &mut Checker<'_>) -> Listen {
         let parts = ListenParts {
-            https: self.https.take().and_then(|https| https.check(&mut checker.below("https"))),
+            https: self.https.take().and_then(|https| https.check(&mut checker.at("https"))),
             unix: self.unix.take().and_then(|path| socket_path(&path, checker)),
         };
         self.settled(checker)(parts)
@@ -78,7 +78,7 @@ impl WrittenHttps {
             ("key", self.key.is_some()),
         ] {
             if !is_there {
-                checker.mistake(format!("missing `{key}`"), "address, certificate and key");
+                checker.report(format!("missing `{key}`"), "address, certificate and key");
             }
         }
         let certificate = self.certificate.take().map(PathBuf::from);
@@ -92,11 +92,13 @@ impl WrittenHttps {
             Err(error) => {
                 let file = |path: &Path| path.display().to_string();
                 let (key, path, expected) = match error.part {
-                    tls::Part::Certificate => {
+                    tls::ServerFilePart::Certificate => {
                         ("certificate", file(&files.certificate), "a PEM file with a certificate")
                     }
-                    tls::Part::Key => ("key", file(&files.key), "a PEM file with the certificate's key"),
-                    tls::Part::ClientAuthorities => (
+                    tls::ServerFilePart::Key => {
+                        ("key", file(&files.key), "a PEM file with the certificate's key")
+                    }
+                    tls::ServerFilePart::ClientAuthorities => (
                         "client_ca",
                         files.client_ca.as_deref().map(file).unwrap_or_default(),
                         "a PEM file with certificates of authorities",
@@ -106,7 +108,7 @@ impl WrittenHttps {
                     Some(path) => format!("{path}: {}", error.cause),
                     None => error.cause,
                 };
-                checker.below(key).mistake(problem, expected);
+                checker.at(key).report(problem, expected);
                 None
             }
         }

@@ -4,12 +4,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::settings::{Admin, Listen, source::check::Checker};
+use crate::settings::{AdminSettings, Listen, source::check::Checker};
 
 const EXPECTED: &str = "an address and a port that no other listener uses";
 
 /// Reports each pair of listeners that cannot both be bound, at the second of the two.
-pub(in crate::settings) fn check(listen: &Listen, admin: &Admin, checker: &mut Checker<'_>) {
+pub(in crate::settings) fn check(listen: &Listen, admin: &AdminSettings, checker: &mut Checker<'_>) {
     let https = listen.https.as_ref().map(|https| https.address);
     let listeners: Vec<(&[&str], SocketAddr)> = [
         (&["listen", "http"][..], Some(listen.http)),
@@ -33,7 +33,7 @@ pub(in crate::settings) fn check(listen: &Listen, admin: &Admin, checker: &mut C
         } else {
             format!("{other} is already used by {address} (the default of {})", key.join("."))
         };
-        checker.at(blamed).mistake(problem, EXPECTED);
+        checker.at_path(blamed).report(problem, EXPECTED);
     }
 }
 

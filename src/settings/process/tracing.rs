@@ -97,9 +97,9 @@ impl WrittenTracing {
     pub(in crate::settings) fn check(mut self, checker: &mut Checker<'_>) -> Tracing {
         let sample = checker.checked(declared!(WrittenTracing, "sample"), self.sample);
         if self.otlp.is_some() && self.propagate == Some(false) {
-            checker.below("propagate").mistake("off, but `otlp` is set", "true, or no `otlp`");
+            checker.at("propagate").report("off, but `otlp` is set", "true, or no `otlp`");
         }
-        let otlp = self.otlp.take().and_then(|otlp| otlp.check(&mut checker.below("otlp")));
+        let otlp = self.otlp.take().and_then(|otlp| otlp.check(&mut checker.at("otlp")));
         // whoever names a collector wants to see something (OpenTelemetry's default is to record all)
         let sample = sample.or(otlp.is_some().then_some(1.0));
         self.settled(checker)(TracingParts { sample, otlp })
@@ -110,11 +110,11 @@ impl WrittenOtlp {
     fn check(mut self, checker: &mut Checker<'_>) -> Option<Otlp> {
         const EXPECTED: &str =
             "where the collector takes OTLP over HTTP, without /v1/traces, user and query: http://HOST:4318";
-        let headers = headers(self.headers.take().unwrap_or_default(), &mut checker.below("headers"));
+        let headers = headers(self.headers.take().unwrap_or_default(), &mut checker.at("headers"));
         let settle = self.settled(checker);
         let Some(endpoint) = self.endpoint.take() else {
-            if !checker.is_wrong("endpoint") {
-                checker.below("endpoint").mistake("missing", EXPECTED);
+            if !checker.has_error("endpoint") {
+                checker.at("endpoint").report("missing", EXPECTED);
             }
             return None;
         };
@@ -122,7 +122,7 @@ impl WrittenOtlp {
             FunctionUri::parse(text).filter(|uri| uri.query.is_none() && !is_whole(&uri.path))
         })?;
         if self.ca_certificate.is_some() && endpoint.scheme == Scheme::Http {
-            checker.below("ca_certificate").mistake("has no effect without TLS", "https, or remove the key");
+            checker.at("ca_certificate").report("has no effect without TLS", "https, or remove the key");
         }
         let service_name = self.service_name.take().filter(|name| !name.is_empty());
         let parts = OtlpParts {
@@ -148,14 +148,14 @@ fn headers(
 ) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers = Vec::with_capacity(written.len());
     for (name, value) in written {
-        let mut at_name = checker.below(&name);
+        let mut at_name = checker.at(&name);
         let parsed = HeaderName::try_from(&name).ok().filter(|name| !OWN_HEADERS.contains(name));
         let Some(header) = parsed.filter(|name| headers.iter().all(|(own, _)| own != name)) else {
-            at_name.mistake("cannot be set", "the name of a header that is not made here, once");
+            at_name.report("cannot be set", "the name of a header that is not made here, once");
             continue;
         };
         if REFERENCES.iter().any(|reference| value.expose_secret().contains(reference)) {
-            at_name.mistake("a reference in the middle of the value", "a reference to the whole value");
+            at_name.report("a reference in the middle of the value", "a reference to the whole value");
             continue;
         }
         match HeaderValue::from_str(value.expose_secret()) {
@@ -163,7 +163,7 @@ fn headers(
                 value.set_sensitive(true);
                 headers.push((header, value));
             }
-            Err(_) => at_name.mistake("invalid value", "characters that a header can hold"),
+            Err(_) => at_name.report("invalid value", "characters that a header can hold"),
         }
     }
     headers

@@ -9,7 +9,7 @@ use super::{
     endpoint_variant::EndpointVariant,
     forward_proxy::ForwardProxy,
     function_uri::FunctionUri,
-    key_source::{Source, WrittenSource},
+    key_source::{CredentialSettings, WrittenCredentials},
     service, session_name,
     upstream::{OwnWay, SCOPE_WORD, UpstreamSettings, WrittenUpstream},
 };
@@ -101,7 +101,7 @@ section! {
 
     made IamParts {
         /// Where the keys come from.
-        source: Source,
+        source: CredentialSettings,
         /// The region of the endpoint.
         region: String,
         /// `execute-api`, or `lambda` for Function URLs.
@@ -121,7 +121,7 @@ section! {
     /// `lambda` for a Function URL. Services whose signatures follow rules of their own (`s3`, `s3express`,
     /// `s3-object-lambda`, `s3-outposts`, `aoss`, `glacier`, `sdb`, `vpc-lattice-svcs`) are a mistake.
     service: String = "execute-api", kind(Kind::WordBut(service::NOT_YET)) => |iam| &iam.service;
-    ..source: WrittenSource, with own_source;
+    ..source: WrittenCredentials, with own_source;
 }
 
 words! {
@@ -159,7 +159,7 @@ impl WrittenApiGateway {
         let function_uri = match &self.function_uri {
             Some(text) => checker.parsed("function_uri", text, FunctionUri::EXPECTED, FunctionUri::parse),
             None => {
-                checker.below("function_uri").mistake("missing", FunctionUri::EXPECTED);
+                checker.at("function_uri").report("missing", FunctionUri::EXPECTED);
                 None
             }
         };
@@ -173,7 +173,7 @@ impl WrittenApiGateway {
         let upstream = self.upstream.check(own, checker);
         let authorization = match self.authorization.take() {
             None => Some(Authorization::default()),
-            Some(written) => written.check(upstream.proxy.clone(), &mut checker.below("authorization")),
+            Some(written) => written.check(upstream.proxy.clone(), &mut checker.at("authorization")),
         };
         let max_req_body_size = self.max_req_body_size(limits, checker);
         let settle = self.settled(checker);
@@ -191,7 +191,7 @@ impl WrittenApiGateway {
             return WrittenSize::standard(key).min(limits.max_request_body);
         };
         if size > limits.max_request_body {
-            checker.below("max_req_body_size").mistake(
+            checker.at("max_req_body_size").report(
                 "exceeds `limits.max_request_body`",
                 format!("at most {}", size_text(limits.max_request_body)),
             );
@@ -205,22 +205,22 @@ impl WrittenAuthorization {
         let mut right = true;
         if self.apikey.is_none()
             && self.iam.is_none()
-            && !checker.is_wrong("apikey")
-            && !checker.is_wrong("iam")
+            && !checker.has_error("apikey")
+            && !checker.has_error("iam")
         {
             // meant to prove something, and would prove nothing
-            checker.mistake("missing `apikey` or `iam`", "one of them, or no `authorization`");
+            checker.report("missing `apikey` or `iam`", "one of them, or no `authorization`");
             right = false;
         }
         let apikey = self.apikey.take().map(|Proof(key)| key);
         if apikey.as_ref().is_some_and(|key| !is_visible(key)) {
-            checker.below("apikey").mistake("empty or not valid in a header", "the API key, visible ASCII");
+            checker.at("apikey").report("empty or not valid in a header", "the API key, visible ASCII");
             right = false;
         }
         let iam = match self.iam.take() {
             None => None,
             Some(written) => {
-                let iam = written.check(proxy, &mut checker.below("iam"));
+                let iam = written.check(proxy, &mut checker.at("iam"));
                 right &= iam.is_some();
                 iam
             }
@@ -241,7 +241,7 @@ impl WrittenIam {
             let problem = service::unsupported(service);
             let is_supported = problem.is_none();
             if let Some(problem) = problem {
-                checker.below("service").mistake(problem, service::EXPECTED);
+                checker.at("service").report(problem, service::EXPECTED);
             }
             is_supported
         });
@@ -264,7 +264,7 @@ impl WrittenIam {
     fn secret(&mut self, checker: &mut Checker<'_>) -> Option<SecretString> {
         let (one, other) = (self.secretkey.take(), self.secret_key.take());
         if one.is_some() && other.is_some() {
-            checker.below("secretkey").mistake("duplicate key in another spelling", "one of the two");
+            checker.at("secretkey").report("duplicate key in another spelling", "one of the two");
         }
         one.or(other).map(|Proof(secret)| secret)
     }
@@ -281,15 +281,15 @@ mod tests {
     use aws_credential_types::Credentials;
 
     use super::*;
-    use crate::settings::{MetadataProtocol, Origin};
+    use crate::settings::{CredentialProvider, MetadataProtocol};
 
     #[test]
     fn debug_shows_neither_api_key_nor_secret_nor_token() {
         let authorization = Authorization {
             apikey: Some("hush-apikey".to_owned().into()),
             iam: Some(Iam {
-                source: Source {
-                    origin: Origin::Keys(Credentials::new(
+                source: CredentialSettings {
+                    origin: CredentialProvider::Keys(Credentials::new(
                         "AKIDEXAMPLE",
                         "hush-secret",
                         Some("hush-token".into()),

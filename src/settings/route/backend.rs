@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::{api_gateway::WrittenApiGateway, lambda::WrittenLambda};
 use crate::settings::{
-    ApiGatewaySettings, EndpointVariant, LambdaSettings, Scheme, Source, UpstreamSettings,
+    ApiGatewaySettings, CredentialSettings, EndpointVariant, LambdaSettings, Scheme, UpstreamSettings,
     process::limits::Limits, source::check::Checker,
 };
 
@@ -49,7 +49,7 @@ macro_rules! backends {
             ) -> Option<BackendSettings> {
                 only(&[$((stringify!($name), self.$name.is_some())),*], checker)?;
                 $(if let Some(written) = self.$name {
-                    let checked = written.check(id, limits, &mut checker.below(stringify!($name)));
+                    let checked = written.check(id, limits, &mut checker.at(stringify!($name)));
                     return checked.map(Box::new).map(BackendSettings::$Backend);
                 })*
                 None
@@ -69,22 +69,22 @@ backends! {
 fn only(backends: &[(&str, bool)], checker: &mut Checker<'_>) -> Option<()> {
     let mut there = backends.iter().filter(|(_, is_there)| *is_there).map(|(name, _)| *name);
     let Some(first) = there.next() else {
-        if !backends.iter().any(|(name, _)| checker.is_wrong(name)) {
+        if !backends.iter().any(|(name, _)| checker.has_error(name)) {
             let names: Vec<String> = backends.iter().map(|(name, _)| format!("`{name}`")).collect();
-            checker.mistake("missing backend", names.join(" or "));
+            checker.report("missing backend", names.join(" or "));
         }
         return None;
     };
     let others: Vec<&str> = there.collect();
     for other in &others {
-        checker.below(other).mistake(format!("conflicts with `{first}`"), "one of the two");
+        checker.at(other).report(format!("conflicts with `{first}`"), "one of the two");
     }
     others.is_empty().then_some(())
 }
 
 /// The server that a backend calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Server<'a> {
+pub struct UpstreamServer<'a> {
     /// Plain or over TLS.
     pub scheme: Scheme,
     /// Name or address; an IPv6 address is without its brackets.
@@ -99,13 +99,13 @@ pub trait BackendSection {
     fn name(&self) -> &'static str;
 
     /// The server that is called, if `connect` does not lead elsewhere.
-    fn server(&self) -> Server<'_>;
+    fn server(&self) -> UpstreamServer<'_>;
 
     /// The connections, time limits and retries.
     fn upstream(&self) -> &UpstreamSettings;
 
     /// The source of the keys that sign its requests, if anything does.
-    fn source(&self) -> Option<&Source>;
+    fn source(&self) -> Option<&CredentialSettings>;
 
     /// The proofs that go out, by their settings' names: `apikey`, `iam`.
     fn proofs(&self) -> Vec<&'static str>;
@@ -150,7 +150,7 @@ impl BackendSettings {
     }
 
     /// The source of the keys that sign its requests, if anything does.
-    pub fn source(&self) -> Option<&Source> {
+    pub fn source(&self) -> Option<&CredentialSettings> {
         self.section().source()
     }
 

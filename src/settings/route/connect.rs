@@ -48,11 +48,11 @@ impl WrittenConnect {
     /// `scheme` is that of the backend, if it is known.
     pub(in crate::settings) fn check(mut self, scheme: Option<Scheme>, checker: &mut Checker<'_>) -> Connect {
         let is_written = self.address.is_some() || self.sni.is_some();
-        if !is_written && !checker.is_wrong("address") && !checker.is_wrong("sni") {
-            checker.mistake("missing `address` or `sni`", "one of them, or no `connect`");
+        if !is_written && !checker.has_error("address") && !checker.has_error("sni") {
+            checker.report("missing `address` or `sni`", "one of them, or no `connect`");
         }
         if self.sni.is_some() && scheme == Some(Scheme::Http) {
-            checker.below("sni").mistake("has no effect without TLS", "https, or remove the key");
+            checker.at("sni").report("has no effect without TLS", "https, or remove the key");
         }
         let expected = "HOST or HOST:PORT, without a scheme; an IPv6 address in brackets";
         let parts = ConnectParts {

@@ -7,7 +7,10 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{
     endpoint_variant::EndpointVariant,
     forward_proxy::ForwardProxy,
-    key_source::{MountedKeys, Origin, Part, Role, Source, SourceParts, WrittenSource, is_key, is_swapped},
+    key_source::{
+        CredentialParts, CredentialProvider, CredentialSettings, MountedKeys, MountedPart, Role,
+        WrittenCredentials, is_key, is_swapped,
+    },
 };
 use crate::settings::source::check::Checker;
 
@@ -34,36 +37,44 @@ pub(in crate::settings) struct OwnKeys {
     pub(in crate::settings) proxy: Option<ForwardProxy>,
 }
 
-impl WrittenSource {
+impl WrittenCredentials {
     pub(in crate::settings) fn check(
         &mut self,
         names: Names,
         own: OwnKeys,
         checker: &mut Checker<'_>,
-    ) -> Option<Source> {
+    ) -> Option<CredentialSettings> {
         EndpointVariant::check_variables(checker);
         let origin = self.origin(names, &own, checker);
         let role = self.role(names, checker);
         let sts_endpoint = self.sts_endpoint(names, checker);
-        let key = declared!(WrittenSource, "imds_protocol_version");
+        let key = declared!(WrittenCredentials, "imds_protocol_version");
         let metadata = checker.settled(key, self.imds_protocol_version);
         let OwnKeys { region, variant, proxy, .. } = own;
         let settle = self.settled(checker);
-        Some(settle(SourceParts { origin: origin?, role, region, sts_endpoint, variant, metadata, proxy }))
+        Some(settle(CredentialParts {
+            origin: origin?,
+            role,
+            region,
+            sts_endpoint,
+            variant,
+            metadata,
+            proxy,
+        }))
     }
 
     /// The keys, all of them, or a profile, or else the chain.
-    fn origin(&self, names: Names, own: &OwnKeys, checker: &mut Checker<'_>) -> Option<Origin> {
+    fn origin(&self, names: Names, own: &OwnKeys, checker: &mut Checker<'_>) -> Option<CredentialProvider> {
         let session_token = format!("{}session_token", names.prefix);
         let keys =
             [(names.key, &own.key), (names.secret, &own.secret), (&*session_token, &self.session_token)];
         let first = keys.iter().find(|(_, key)| key.is_some()).map(|(name, _)| *name);
         let Some(present) = first else {
-            return Some(self.profile.clone().map_or(Origin::Chain, Origin::Profile));
+            return Some(self.profile.clone().map_or(CredentialProvider::Chain, CredentialProvider::Profile));
         };
         if self.profile.is_some() {
             let profile = format!("{}profile", names.prefix);
-            checker.below(&profile).mistake(format!("conflicts with `{present}`"), "one of the two");
+            checker.at(&profile).report(format!("conflicts with `{present}`"), "one of the two");
         }
         let mut right = true;
         for (name, key) in keys {
@@ -73,29 +84,29 @@ impl WrittenSource {
                 _ => continue,
             };
             let expected = format!("all or none of {} and {}", names.key, names.secret);
-            checker.below(name).mistake(problem, expected);
+            checker.at(name).report(problem, expected);
             right = false;
         }
         if right && own.key.as_ref().is_some_and(|key| is_swapped(key.expose_secret())) {
             let problem = "not an access key id, which is shorter and has neither `/` nor `+`";
             let expected = format!("the id; {} and {} may be swapped", names.key, names.secret);
-            checker.below(names.key).mistake(problem, expected);
+            checker.at(names.key).report(problem, expected);
             right = false;
         }
         let (Some(key), Some(secret), true) = (&own.key, &own.secret, right) else { return None };
         if keys.iter().any(|(name, _)| checker.file_of(name).is_some()) {
             let mut part = |name: &str, text: &SecretString| match checker.file_of(name) {
-                Some(file) => Part::File(file),
-                None => Part::Text(text.clone()),
+                Some(file) => MountedPart::File(file),
+                None => MountedPart::Text(text.clone()),
             };
-            return Some(Origin::Mounted(MountedKeys {
+            return Some(CredentialProvider::Mounted(MountedKeys {
                 key: part(names.key, key),
                 secret: part(names.secret, secret),
                 session_token: self.session_token.as_ref().map(|token| part(&session_token, token)),
             }));
         }
         let token = self.session_token.as_ref().map(|token| token.expose_secret().to_owned());
-        Some(Origin::Keys(Credentials::new(
+        Some(CredentialProvider::Keys(Credentials::new(
             key.expose_secret(),
             secret.expose_secret(),
             token,
@@ -114,7 +125,7 @@ impl WrittenSource {
             ] {
                 if is_there {
                     let expected = format!("{} beside it", name("assume_role_arn"));
-                    checker.below(&name(key)).mistake("has no effect without a role", expected);
+                    checker.at(&name(key)).report("has no effect without a role", expected);
                 }
             }
             return None;

@@ -35,7 +35,7 @@ impl EndpointVariant {
         for variable in [FIPS, DUAL_STACK] {
             if set_to(variable, checker).is_some_and(|set| set.is_err()) {
                 let problem = format!("the environment's {variable} is neither true nor false");
-                checker.mistake(problem, format!("{variable}=true, or nothing"));
+                checker.report(problem, format!("{variable}=true, or nothing"));
             }
         }
     }

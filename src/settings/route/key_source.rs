@@ -38,11 +38,11 @@ const SESSIONS: RangeInclusive<Duration> = Duration::from_mins(15)..=Duration::f
 section! {
     /// One source of keys.
     #[derive(Debug, Clone, PartialEq)]
-    pub struct Source, read as WrittenSource, optional "a table about keys";
+    pub struct CredentialSettings, read as WrittenCredentials, optional "a table about keys";
 
-    made SourceParts {
+    made CredentialParts {
         /// Where the first keys come from.
-        origin: Origin,
+        origin: CredentialProvider,
         /// The role that they are exchanged for.
         role: Option<Role>,
         /// The region of STS.
@@ -76,38 +76,39 @@ section! {
     imds_protocol_version: MetadataProtocol = MetadataProtocol::V2 => |source| source.metadata;
 }
 
-impl Source {
+impl CredentialSettings {
     /// Whether STS gives keys, as far as the settings tell: what the chain or a profile needs is in the environment.
     pub fn calls_sts(&self) -> bool {
-        self.role.is_some() || matches!(self.origin, Origin::Chain | Origin::Profile(_))
+        self.role.is_some()
+            || matches!(self.origin, CredentialProvider::Chain | CredentialProvider::Profile(_))
     }
 
     /// The access key id and its secret, as far as they are shown: both of them or none.
     pub(super) fn shown_keys(&self) -> [Option<&dyn Show>; 2] {
         match &self.origin {
             // the id is quoted in mistakes, and hidden where it is in force
-            Origin::Keys(_) => [Some(&Redacted), Some(&Redacted)],
-            Origin::Mounted(keys) => [Some(&keys.key), Some(&keys.secret)],
-            Origin::Profile(_) | Origin::Chain => [None, None],
+            CredentialProvider::Keys(_) => [Some(&Redacted), Some(&Redacted)],
+            CredentialProvider::Mounted(keys) => [Some(&keys.key), Some(&keys.secret)],
+            CredentialProvider::Profile(_) | CredentialProvider::Chain => [None, None],
         }
     }
 
     fn session_token(&self) -> Option<&dyn Show> {
         match &self.origin {
-            Origin::Keys(keys) => keys.session_token().map(|_| &Redacted as &dyn Show),
-            Origin::Mounted(keys) => keys.session_token.as_ref().map(|token| token as &dyn Show),
-            Origin::Profile(_) | Origin::Chain => None,
+            CredentialProvider::Keys(keys) => keys.session_token().map(|_| &Redacted as &dyn Show),
+            CredentialProvider::Mounted(keys) => keys.session_token.as_ref().map(|token| token as &dyn Show),
+            CredentialProvider::Profile(_) | CredentialProvider::Chain => None,
         }
     }
 
     fn profile(&self) -> Option<&String> {
-        if let Origin::Profile(profile) = &self.origin { Some(profile) } else { None }
+        if let CredentialProvider::Profile(profile) = &self.origin { Some(profile) } else { None }
     }
 }
 
 /// Where the first keys come from.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Origin {
+pub enum CredentialProvider {
     /// The route's own settings.
     Keys(Credentials),
     /// The route's own settings, which point to files.
@@ -145,23 +146,23 @@ words! {
 #[derive(Debug, Clone, PartialEq)]
 pub struct MountedKeys {
     /// The access key id.
-    pub key: Part,
+    pub key: MountedPart,
     /// The secret access key.
-    pub secret: Part,
+    pub secret: MountedPart,
     /// Of temporary keys.
-    pub session_token: Option<Part>,
+    pub session_token: Option<MountedPart>,
 }
 
 /// One part of them.
 #[derive(Debug, Clone)]
-pub enum Part {
+pub enum MountedPart {
     /// As it stands in the settings.
     Text(SecretString),
     /// In this file, without its last line end.
     File(PathBuf),
 }
 
-impl Show for Part {
+impl Show for MountedPart {
     fn show(&self, _: Secrecy) -> Value {
         match self {
             Self::Text(_) => REDACTED.into(),
@@ -170,7 +171,7 @@ impl Show for Part {
     }
 }
 
-impl PartialEq for Part {
+impl PartialEq for MountedPart {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Text(own), Self::Text(other)) => own.expose_secret() == other.expose_secret(),

@@ -96,7 +96,7 @@ impl WrittenRetry {
     pub(super) fn for_functions(mut self, checker: &mut Checker<'_>) -> Self {
         if self.unsafe_methods.is_some() {
             let problem = "a function is called by the same method whatever the client's";
-            checker.below("unsafe_methods").mistake(problem, "`unsafe` alone");
+            checker.at("unsafe_methods").report(problem, "`unsafe` alone");
         }
         self.unsafe_methods = Some(true);
         self
@@ -117,7 +117,7 @@ impl WrittenRetry {
         };
         let mut retry = self.settled(checker)(parts);
         if max_backoff.is_some_and(|longest| longest < retry.backoff) {
-            checker.below("max_backoff").mistake("shorter than `backoff`", "`backoff` or more");
+            checker.at("max_backoff").report("shorter than `backoff`", "`backoff` or more");
         }
         retry.max_backoff = retry.max_backoff.max(retry.backoff);
         retry

@@ -166,12 +166,12 @@ impl WrittenUpstream {
             keepalive,
             keepalive_timeout,
             connect: match self.connect.take() {
-                Some(connect) => connect.check(scheme, &mut checker.below("connect")),
+                Some(connect) => connect.check(scheme, &mut checker.at("connect")),
                 None => Connect::default(),
             },
             proxy: self.proxy_url.take().and_then(|url| proxy(&url, checker)),
             request_timeout: request_timeout.filter(|limit| !limit.is_zero()),
-            retry: self.retry.take().unwrap_or_default().check(&mut checker.below("retry")),
+            retry: self.retry.take().unwrap_or_default().check(&mut checker.at("retry")),
             // a route turns off with 0 what `defaults` turns on
             circuit_breaker: circuit_breaker.filter(|breaker| breaker.failures > 0),
         };
@@ -196,17 +196,15 @@ impl WrittenUpstream {
             (Some(certificate), Some(key)) => (certificate, key.expose_secret()),
             (certificate, _) => {
                 let [there, missing] = if certificate.is_some() { BOTH } else { [BOTH[1], BOTH[0]] };
-                if !checker.is_wrong(missing) {
+                if !checker.has_error(missing) {
                     let problem = format!("missing, but `{there}` is set");
-                    checker
-                        .below(missing)
-                        .mistake(problem, "both or none of client_certificate and client_key");
+                    checker.at(missing).report(problem, "both or none of client_certificate and client_key");
                 }
                 return None;
             }
         };
         if scheme == Some(Scheme::Http) {
-            checker.below(BOTH[0]).mistake("has no effect without TLS", "https, or remove the key");
+            checker.at(BOTH[0]).report("has no effect without TLS", "https, or remove the key");
             return None;
         }
         let (setting, written, expected, problem) = match ClientIdentity::read(certificate, key) {
@@ -223,7 +221,7 @@ impl WrittenUpstream {
         };
         let path = checker.quotable(setting, written);
         let problem = path.map_or_else(|| problem.clone(), |path| format!("{path}: {problem}"));
-        checker.below(setting).mistake(problem, expected);
+        checker.at(setting).report(problem, expected);
         None
     }
 }
@@ -234,12 +232,12 @@ pub(in crate::settings) fn authorities(file: String, checker: &mut Checker<'_>) 
     if let Err(error) = crate::tls::read_authorities(&file) {
         let path = checker.quotable("ca_certificate", &file.display().to_string());
         let problem = path.map_or_else(|| error.to_string(), |path| format!("{path}: {error}"));
-        checker.below("ca_certificate").mistake(problem, "a PEM file with certificates of authorities");
+        checker.at("ca_certificate").report(problem, "a PEM file with certificates of authorities");
     }
     file
 }
 
 fn proxy(url: &SecretString, checker: &mut Checker<'_>) -> Option<ForwardProxy> {
     let proxy = ForwardProxy::parse(url.expose_secret());
-    proxy.map_err(|problem| checker.below("proxy_url").mistake(problem, ForwardProxy::EXPECTED)).ok()
+    proxy.map_err(|problem| checker.at("proxy_url").report(problem, ForwardProxy::EXPECTED)).ok()
 }

@@ -31,14 +31,14 @@ impl<'a> Checker<'a> {
     }
 
     /// Goes down to `key`.
-    pub fn below(&mut self, key: &str) -> Checker<'_> {
+    pub fn at(&mut self, key: &str) -> Checker<'_> {
         let mut path = self.path.clone();
         path.push(key.to_owned());
         Checker { root: self.root, environment: self.environment, path, mistakes: self.mistakes }
     }
 
     /// Goes down to the key at a path.
-    pub fn at(&mut self, path: &[&str]) -> Checker<'_> {
+    pub fn at_path(&mut self, path: &[&str]) -> Checker<'_> {
         let path = self.path.iter().cloned().chain(path.iter().map(|key| (*key).to_owned())).collect();
         Checker { root: self.root, environment: self.environment, path, mistakes: self.mistakes }
     }
@@ -56,16 +56,16 @@ impl<'a> Checker<'a> {
     }
 
     /// Whether something is already wrong with a key below the current one.
-    pub fn is_wrong(&mut self, key: &str) -> bool {
-        let below = self.below(key);
-        let (place, key) = below.root.locate(&below.path);
-        below.mistakes.is_wrong(&place.source, &key)
+    pub fn has_error(&mut self, key: &str) -> bool {
+        let child = self.at(key);
+        let (place, key) = child.root.locate(&child.path);
+        child.mistakes.has_error(&place.source, &key)
     }
 
     /// As much of the value at a key as a mistake may quote, by the key's declaration.
     pub fn quotable(&mut self, key: &str, text: &str) -> Option<String> {
-        let below = self.below(key);
-        Secrecy::of_key(&below.path).quotable(text, below.root.nearest(&below.path).spelling)
+        let child = self.at(key);
+        Secrecy::of_key(&child.path).quotable(text, child.root.nearest(&child.path).notation)
     }
 
     /// The value at a key in quotes, or `otherwise` where it may be a secret.
@@ -78,7 +78,7 @@ impl<'a> Checker<'a> {
     pub fn hidden_references(&self) -> Vec<Vec<String>> {
         let mut found = Vec::new();
         let is_hidden = |path: &[String]| Secrecy::of_key(path) == Secrecy::Reference;
-        self.root.nearest(&self.path).referred(&mut self.path.clone(), &mut |path| {
+        self.root.nearest(&self.path).references(&mut self.path.clone(), &mut |path| {
             if is_hidden(path) {
                 found.push(path[self.path.len()..].to_vec());
             }
@@ -88,8 +88,8 @@ impl<'a> Checker<'a> {
 
     /// The file that the value at a key was read from, if it is a reference to one.
     pub fn file_of(&mut self, key: &str) -> Option<PathBuf> {
-        let below = self.below(key);
-        below.root.nearest(&below.path).file.clone()
+        let child = self.at(key);
+        child.root.nearest(&child.path).file.clone()
     }
 
     /// Every file that something written leads to.
@@ -102,7 +102,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Reports a mistake at the current key.
-    pub fn mistake(&mut self, problem: impl Into<String>, expected: impl Into<String>) {
+    pub fn report(&mut self, problem: impl Into<String>, expected: impl Into<String>) {
         let (place, key) = self.root.locate(&self.path);
         self.mistakes.push(Mistake::new(place, key, problem).expected(expected));
     }
@@ -124,7 +124,7 @@ impl<'a> Checker<'a> {
         let parsed = parse(text);
         if parsed.is_none() {
             let problem = invalid_value(self.quotable(key, text).as_deref());
-            self.below(key).mistake(problem, expected);
+            self.at(key).report(problem, expected);
         }
         parsed
     }
@@ -156,7 +156,7 @@ impl<'a> Checker<'a> {
         let [least_text, most_text] = [least, most].map(|bound| key.kind.text(bound));
         if may_be_none && quantity < least {
             let expected = format!("at least {least_text}, or 0 for none");
-            self.below(key.name).mistake("too short", expected);
+            self.at(key.name).report("too short", expected);
         } else {
             self.out_of_range(key, &text(), &format!("{least_text} to {most_text}"));
         }
@@ -166,6 +166,6 @@ impl<'a> Checker<'a> {
     /// Reports a value outside of the range of its key.
     pub fn out_of_range(&mut self, key: &Key, text: &str, expected: &str) {
         let value = self.quotable(key.name, text).unwrap_or_else(|| "the value".to_owned());
-        self.below(key.name).mistake(format!("{value} is out of range"), expected);
+        self.at(key.name).report(format!("{value} is out of range"), expected);
     }
 }

@@ -137,7 +137,7 @@ impl Key {
     }
 
     /// The keys of a section.
-    pub fn below(&self) -> Option<&'static [Self]> {
+    pub fn children(&self) -> Option<&'static [Self]> {
         match self.kind {
             Kind::Section(keys) | Kind::Filled(keys) => Some(keys()),
             _ => None,

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     secrecy::Secrecy,
-    tree::{Content, Node, ROUTES, Spelling},
+    tree::{Content, Node, Notation, ROUTES},
 };
 
 /// Shorter texts would be found everywhere.
@@ -62,7 +62,9 @@ impl Hidden {
 
     fn gather(&mut self, node: &Node, path: &mut Vec<String>) {
         match &node.content {
-            Content::Text(text) => self.add(text, node.spelling == Spelling::Referred, Secrecy::of_key(path)),
+            Content::Text(text) => {
+                self.add(text, node.notation == Notation::Reference, Secrecy::of_key(path));
+            }
             Content::List(list) => {
                 for (index, item) in list.iter().enumerate() {
                     path.push(index.to_string());
@@ -101,13 +103,13 @@ impl Hidden {
         }
     }
 
-    fn add(&mut self, text: &str, is_referred: bool, secrecy: Secrecy) {
+    fn add(&mut self, text: &str, is_reference: bool, secrecy: Secrecy) {
         let secret = |text: &str| SecretString::from(text.to_owned());
         match secrecy {
             Secrecy::Open => {}
             Secrecy::Query => {
                 let Some((_, query)) = text.split_once('?') else { return };
-                if is_referred && query.len() >= SHORTEST {
+                if is_reference && query.len() >= SHORTEST {
                     self.0.push(Text::Referred(secret(query)));
                 }
                 // a signed query goes out with other escapes
@@ -124,7 +126,7 @@ impl Hidden {
                 }
             }
             _ if text.len() < SHORTEST => {}
-            _ if is_referred => {
+            _ if is_reference => {
                 self.0.push(Text::Referred(secret(text)));
                 if let Ok(object @ serde_json::Value::Object(_)) = serde_json::from_str(text) {
                     self.add_leaves(&object);

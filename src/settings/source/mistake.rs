@@ -118,7 +118,7 @@ impl Mistakes {
     }
 
     /// Whether something is wrong with a key of a file.
-    pub fn is_wrong(&self, source: &str, key: &str) -> bool {
+    pub fn has_error(&self, source: &str, key: &str) -> bool {
         self.known.contains(&(source.to_owned(), key.to_owned()))
     }
 

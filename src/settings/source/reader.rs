@@ -21,7 +21,7 @@ use super::{
     foreign_words,
     mistake::{Mistake, Mistakes, Place, invalid_value},
     shown_key,
-    tree::{Content, Node, Spelling},
+    tree::{Content, Node, Notation},
 };
 use crate::settings::schema;
 use crate::text::units::whole;
@@ -65,14 +65,14 @@ enum Problem {
 }
 
 impl Wrong {
-    fn below(mut self, key: &str) -> Self {
+    fn under(mut self, key: &str) -> Self {
         self.path.push(key.to_owned());
         self
     }
 
     fn into_mistake(self, path: &[String], root: &Node) -> Mistake {
         let node = root.nearest(path);
-        let quotable = |text: &str| Secrecy::of_key(path).quotable(text, node.spelling);
+        let quotable = |text: &str| Secrecy::of_key(path).quotable(text, node.notation);
         let (place, key) = root.locate(path);
         let mistake = |problem: String| Mistake::new(place, key, problem);
         match self.problem {
@@ -261,7 +261,7 @@ impl Node {
     /// The text of a value that comes from where everything is text, so that `"true"` may be a boolean.
     fn untyped(&self) -> Option<&str> {
         match &self.content {
-            Content::Text(text) if self.spelling != Spelling::Typed => Some(text),
+            Content::Text(text) if self.notation != Notation::Typed => Some(text),
             _ => None,
         }
     }
@@ -308,7 +308,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Wrong> {
         let (key, node) = self.value.take().ok_or_else(|| Wrong::custom("a key before its value"))?;
-        seed.deserialize(node).map_err(|wrong| wrong.below(key))
+        seed.deserialize(node).map_err(|wrong| wrong.under(key))
     }
 }
 
@@ -325,6 +325,6 @@ impl<'de> SeqAccess<'de> for Items<'de> {
         let Some(node) = self.list.get(self.next) else { return Ok(None) };
         let index = self.next;
         self.next += 1;
-        seed.deserialize(node).map(Some).map_err(|wrong| wrong.below(&index.to_string()))
+        seed.deserialize(node).map(Some).map_err(|wrong| wrong.under(&index.to_string()))
     }
 }

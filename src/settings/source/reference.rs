@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::{
     mistake::{Mistake, Mistakes},
-    tree::{Content, Environment, Node, Spelling},
+    tree::{Content, Environment, Node, Notation},
 };
 use crate::system::regular_file;
 
@@ -43,7 +43,7 @@ pub fn resolve(node: &mut Node, path: &mut Vec<String>, environment: &Environmen
                         Content::Null
                     }
                 };
-                node.spelling = Spelling::Referred;
+                node.notation = Notation::Reference;
             }
         },
         Content::List(list) => {

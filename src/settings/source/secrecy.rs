@@ -1,8 +1,8 @@
 //! How much of a key's value may be shown to a person: by mistakes, `/routes`, `routes`, `explain` and the
 //! log. Each key's declaration says it, and all who show a value ask here.
 
-use super::{declaration::Kind, tree::Spelling};
-use crate::{settings::schema::key_at, text::excerpt::excerpt};
+use super::{declaration::Kind, tree::Notation};
+use crate::{settings::schema::key_at, text::log_safe::log_safe};
 
 /// Characters of a value that a mistake quotes at most.
 const LONGEST_QUOTED: usize = 200;
@@ -45,18 +45,18 @@ impl Secrecy {
     }
 
     /// As much of a text as a mistake may quote.
-    pub fn quotable(self, text: &str, spelling: Spelling) -> Option<String> {
+    pub fn quotable(self, text: &str, notation: Notation) -> Option<String> {
         // a password in a URL stands before an `@`
-        if spelling == Spelling::Referred || text.contains('@') {
+        if notation == Notation::Reference || text.contains('@') {
             return None;
         }
         match self {
-            Self::Open | Self::Reference => Some(excerpt(text, LONGEST_QUOTED)),
+            Self::Open | Self::Reference => Some(log_safe(text, LONGEST_QUOTED)),
             Self::Query => Some(match text.find(['?', '#']) {
-                Some(end) => format!("{}?…", excerpt(&text[..end], LONGEST_QUOTED)),
-                None => excerpt(text, LONGEST_QUOTED),
+                Some(end) => format!("{}?…", log_safe(&text[..end], LONGEST_QUOTED)),
+                None => log_safe(text, LONGEST_QUOTED),
             }),
-            Self::UnlessPath => text.starts_with(['/', '.']).then(|| excerpt(text, LONGEST_QUOTED)),
+            Self::UnlessPath => text.starts_with(['/', '.']).then(|| log_safe(text, LONGEST_QUOTED)),
             Self::Secret => None,
         }
     }
@@ -84,14 +84,14 @@ mod tests {
 
     #[test]
     fn x14_a_mistake_quotes_no_secret() {
-        let quoted = |secrecy: Secrecy, text: &str| secrecy.quotable(text, Spelling::Typed);
+        let quoted = |secrecy: Secrecy, text: &str| secrecy.quotable(text, Notation::Typed);
         assert_eq!(quoted(Secrecy::Query, "ftp://h/p?k=hush").as_deref(), Some("ftp://h/p?…"));
         assert_eq!(quoted(Secrecy::Query, "https://h/p#hush").as_deref(), Some("https://h/p?…"));
         assert_eq!(quoted(Secrecy::Query, "https://user:hush@h/"), None);
         assert_eq!(quoted(Secrecy::UnlessPath, "-----BEGIN hush"), None);
         assert_eq!(quoted(Secrecy::UnlessPath, "/etc/key").as_deref(), Some("/etc/key"));
         assert_eq!(quoted(Secrecy::Secret, "hush"), None);
-        assert_eq!(Secrecy::Open.quotable("hush", Spelling::Referred), None);
+        assert_eq!(Secrecy::Open.quotable("hush", Notation::Reference), None);
         assert_eq!(quoted(Secrecy::Open, &"a".repeat(999)).unwrap().chars().count(), LONGEST_QUOTED + 1);
     }
 }

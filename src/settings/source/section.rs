@@ -207,7 +207,7 @@ macro_rules! section {
             [$({ [$($doc)*] $name, $key, [$Type], [$way $KeyType] })*] $shown $shared }
         section! { @key_type $Written, $presence, $Checked, |key, written, checker| {
             let mut written = written;
-            written.settled(&mut checker.below(key.name))
+            written.settled(&mut checker.at(key.name))
         }, $Checked::default() }
 
         impl $Written {

@@ -12,7 +12,7 @@ use super::{
     mistake::{Mistake, Mistakes, Place},
     tree::{Environment, ROUTES, VARIABLE_PREFIX, VARIABLE_SEPARATOR},
 };
-use crate::text::excerpt::excerpt;
+use crate::text::log_safe::log_safe;
 
 /// Characters of a variable's name that a mistake shows.
 const LONGEST_NAME: usize = 100;
@@ -33,7 +33,7 @@ fn variables(environment: &Environment, mistakes: &mut Mistakes) -> Map<String, 
     let mut variables = Map::new();
     for (name, value) in environment.iter().filter(|(name, _)| is_ours(name)) {
         if is_path(name) || name.matches(VARIABLE_SEPARATOR).count() > MOST_LEVELS {
-            let place = Place::file(format!("environment variable {}", excerpt(name, LONGEST_NAME)));
+            let place = Place::file(format!("environment variable {}", log_safe(name, LONGEST_NAME)));
             let expected =
                 format!("{VARIABLE_PREFIX}, and before each level of the key {VARIABLE_SEPARATOR}");
             mistakes.push(Mistake::new(place, "", "does not name a key").expected(expected));

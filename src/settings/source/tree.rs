@@ -40,20 +40,20 @@ pub struct Node {
     /// Where it was written.
     pub place: Place,
     /// How the text came about, which decides how strictly it is read and whether it may be quoted.
-    pub spelling: Spelling,
+    pub notation: Notation,
     /// The file that a reference led to.
     pub file: Option<PathBuf>,
 }
 
 /// How a value was spelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spelling {
+pub enum Notation {
     /// In YAML, with YAML's types.
     Typed,
     /// In an environment variable, where everything is text.
     Text,
     /// By a reference such as `$env://NAME`: text, and never quoted, since it may be a secret.
-    Referred,
+    Reference,
 }
 
 /// What a node holds.
@@ -74,7 +74,7 @@ impl Node {
         Self {
             content: Content::Table(BTreeMap::new()),
             place: Place::file("settings"),
-            spelling: Spelling::Typed,
+            notation: Notation::Typed,
             file: None,
         }
     }
@@ -104,16 +104,16 @@ impl Node {
     }
 
     /// Tells the path of each text that a reference has yielded.
-    pub fn referred(&self, path: &mut Vec<String>, tell: &mut impl FnMut(&[String])) {
+    pub fn references(&self, path: &mut Vec<String>, tell: &mut impl FnMut(&[String])) {
         match &self.content {
             Content::Table(table) => {
                 for (key, node) in table {
                     path.push(key.clone());
-                    node.referred(path, tell);
+                    node.references(path, tell);
                     path.pop();
                 }
             }
-            _ if self.spelling == Spelling::Referred => tell(path),
+            _ if self.notation == Notation::Reference => tell(path),
             _ => {}
         }
     }
@@ -242,7 +242,7 @@ impl<'a> Annotator<'a> {
     }
 
     fn node(&self, value: Value, path: &mut Vec<String>) -> Node {
-        let (place, spelling) = self.place(value.origin(), path);
+        let (place, notation) = self.place(value.origin(), path);
         let content = match value.kind {
             ValueKind::Nil => Content::Null,
             ValueKind::Boolean(value) => Content::Boolean(value),
@@ -262,7 +262,7 @@ impl<'a> Annotator<'a> {
                 table.into_iter().map(|(key, value)| (key.clone(), self.descend(key, value, path))).collect(),
             ),
         };
-        Node { content, place, spelling, file: None }
+        Node { content, place, notation, file: None }
     }
 
     fn descend(&self, key: String, value: Value, path: &mut Vec<String>) -> Node {
@@ -272,7 +272,7 @@ impl<'a> Annotator<'a> {
         node
     }
 
-    fn place(&self, origin: Option<&str>, path: &[String]) -> (Place, Spelling) {
+    fn place(&self, origin: Option<&str>, path: &[String]) -> (Place, Notation) {
         let index = match origin {
             Some(origin) => origin.parse::<usize>().ok(),
             // a table that several sources share has lost its origin; if a file has it, it is the file's
@@ -283,13 +283,13 @@ impl<'a> Annotator<'a> {
             let name = format!("{VARIABLE_PREFIX}{VARIABLE_SEPARATOR}{}", levels.join(VARIABLE_SEPARATOR));
             if !self.environment.keys().any(|set| set.to_uppercase().starts_with(&name)) {
                 // a file with nothing in it
-                return (self.file_of(path), Spelling::Typed);
+                return (self.file_of(path), Notation::Typed);
             }
-            return (Place::file(format!("environment variable {name}")), Spelling::Text);
+            return (Place::file(format!("environment variable {name}")), Notation::Text);
         };
         let document = &self.documents[index];
         let line = self.lines[index].line(inside(document, path));
-        (Place { source: document.source.clone(), line }, Spelling::Typed)
+        (Place { source: document.source.clone(), line }, Notation::Typed)
     }
 
     /// The file that a path belongs to, whether it says anything or not.

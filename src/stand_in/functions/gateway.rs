@@ -17,7 +17,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Body, Call, JSON};
+use super::{Body, FunctionAnswer, JSON, ReceivedRequest};
 use crate::stand_in::answers::Refusal;
 
 /// What RFC 3986 reserves, and everything that is no character of a URI.
@@ -51,15 +51,15 @@ fn version(event: &Value) -> Option<Version> {
 }
 
 /// What API Gateway says of a path that it does not know.
-fn not_found() -> Answer {
+fn not_found() -> FunctionAnswer {
     let (status, kind, message) = Refusal::MissingAuthenticationToken.parts();
-    let mut answer = Answer::new(status, JSON, json!({ "message": message }).to_string());
+    let mut answer = FunctionAnswer::new(status, JSON, json!({ "message": message }).to_string());
     answer.headers.push(("x-amzn-errortype", kind.to_owned()));
     answer
 }
 
 /// The request that an event tells of.
-fn call(event: &Value, version: Version) -> Option<Call> {
+fn call(event: &Value, version: Version) -> Option<ReceivedRequest> {
     let (method, path, query, headers) = match version {
         Version::One => (
             &event["httpMethod"],
@@ -83,7 +83,7 @@ fn call(event: &Value, version: Version) -> Option<Call> {
     } else {
         text.as_bytes().to_vec()
     };
-    Some(Call {
+    Some(ReceivedRequest {
         method: Method::from_bytes(method.as_str()?.as_bytes()).ok()?,
         path: path.as_str()?.to_owned(),
         query,
@@ -133,7 +133,7 @@ fn header_map(pairs: Vec<(String, String)>) -> HeaderMap {
 }
 
 /// The answer in the form that API Gateway takes from a function.
-async fn response(answer: Answer, version: Version) -> Value {
+async fn response(answer: FunctionAnswer, version: Version) -> Value {
     let body = match answer.body {
         Body::None => Bytes::new(),
         Body::Whole(body) => body,

@@ -8,11 +8,11 @@ use actix_web::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
-use super::{answers::Refusal, name::Target};
+use super::{answers::Refusal, name::FunctionTarget};
 use crate::stand_in::{
     account::Account,
     functions::{
-        Call,
+        ReceivedRequest,
         by_event::{Function, Invoked},
     },
 };
@@ -38,7 +38,7 @@ pub enum Mode {
 
 /// `X-Amz-Invocation-Type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum InvocationKind {
     /// Run it and wait.
     RequestResponse,
     /// Queue the event.
@@ -56,7 +56,7 @@ pub struct Invocation {
     /// How its answer is sent.
     pub mode: Mode,
     /// What the API is asked to do.
-    pub kind: Kind,
+    pub kind: InvocationKind,
     /// Whether the end of the log is wanted.
     pub tail: bool,
 }
@@ -72,7 +72,7 @@ impl Mode {
     }
 
     /// The operation and the segment that names the function.
-    fn of(call: &Call) -> Option<(Self, &str)> {
+    fn of(call: &ReceivedRequest) -> Option<(Self, &str)> {
         let segments: Vec<&str> = call.path.split('/').collect();
         let ["", version, "functions", name, operation] = segments[..] else { return None };
         let mode = Self::of_version(version)?;
@@ -89,13 +89,13 @@ impl Invocation {
     ///
     /// # Errors
     /// What AWS would refuse it for.
-    pub fn admit(call: &Call, account: &Account, request_id: &str) -> Result<Self, Refusal> {
+    pub fn admit(call: &ReceivedRequest, account: &Account, request_id: &str) -> Result<Self, Refusal> {
         let (mode, name) = Mode::of(call).ok_or(Refusal::UnknownOperation)?;
         check_caller(call, account)?;
         let mut query = form_urlencoded::parse(call.query.as_bytes());
         let qualifier = query.find(|(name, _)| name == "Qualifier").map(|(_, value)| value);
-        let Target { function, arn, version } =
-            Target::find(name, qualifier.as_deref(), &account.options.keys.region)?;
+        let FunctionTarget { function, arn, version } =
+            FunctionTarget::find(name, qualifier.as_deref(), &account.options.keys.region)?;
         let kind = kind(call, mode)?;
         let tail = tail(call)?;
         let (raw, event) = event(call, kind)?;
@@ -112,28 +112,28 @@ impl Invocation {
     }
 }
 
-fn text(call: &Call, name: &str) -> Option<String> {
+fn text(call: &ReceivedRequest, name: &str) -> Option<String> {
     call.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
 /// Reserved headers are refused whoever calls; then the signature counts.
-fn check_caller(call: &Call, account: &Account) -> Result<(), Refusal> {
+fn check_caller(call: &ReceivedRequest, account: &Account) -> Result<(), Refusal> {
     if RESERVED.iter().any(|name| call.headers.contains_key(*name)) {
         return Err(Refusal::ReservedHeaders);
     }
     account.caller(call, "lambda").map(drop).map_err(Refusal::Signature)
 }
 
-fn kind(call: &Call, mode: Mode) -> Result<Kind, Refusal> {
+fn kind(call: &ReceivedRequest, mode: Mode) -> Result<InvocationKind, Refusal> {
     match (text(call, "x-amz-invocation-type").as_deref(), mode) {
-        (None | Some("RequestResponse"), _) => Ok(Kind::RequestResponse),
-        (Some("DryRun"), _) => Ok(Kind::DryRun),
-        (Some("Event"), Mode::Buffered) => Ok(Kind::Event),
+        (None | Some("RequestResponse"), _) => Ok(InvocationKind::RequestResponse),
+        (Some("DryRun"), _) => Ok(InvocationKind::DryRun),
+        (Some("Event"), Mode::Buffered) => Ok(InvocationKind::Event),
         (Some(other), _) => Err(Refusal::constraint(other, "invocationType")),
     }
 }
 
-fn tail(call: &Call) -> Result<bool, Refusal> {
+fn tail(call: &ReceivedRequest) -> Result<bool, Refusal> {
     match text(call, "x-amz-log-type").as_deref() {
         None | Some("None") => Ok(false),
         Some("Tail") => Ok(true),
@@ -142,7 +142,7 @@ fn tail(call: &Call) -> Result<bool, Refusal> {
 }
 
 /// The event as it was sent and as it is read. None at all is an empty object to the function.
-fn event(call: &Call, kind: Kind) -> Result<(Bytes, Value), Refusal> {
+fn event(call: &ReceivedRequest, kind: InvocationKind) -> Result<(Bytes, Value), Refusal> {
     if let Some(given) = text(call, header::CONTENT_TYPE.as_str()) {
         let media_type = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         // AWS's own SDKs call bytes bytes
@@ -151,7 +151,7 @@ fn event(call: &Call, kind: Kind) -> Result<(Bytes, Value), Refusal> {
         }
     }
     let size = call.body.len();
-    if kind == Kind::Event && size > MAX_QUEUED_EVENT {
+    if kind == InvocationKind::Event && size > MAX_QUEUED_EVENT {
         return Err(Refusal::TooLarge(format!(
             "{size} byte payload is too large for the Event invocation type (limit {MAX_QUEUED_EVENT} bytes)"
         )));
@@ -170,7 +170,7 @@ fn event(call: &Call, kind: Kind) -> Result<(Bytes, Value), Refusal> {
     Ok((call.body.clone(), event))
 }
 
-fn client_context(call: &Call) -> Result<Option<Value>, Refusal> {
+fn client_context(call: &ReceivedRequest) -> Result<Option<Value>, Refusal> {
     let Some(encoded) = text(call, "x-amz-client-context") else { return Ok(None) };
     let decoded = BASE64_STANDARD.decode(&encoded).ok().filter(|_| encoded.len() <= MAX_CLIENT_CONTEXT);
     let context: Option<Value> = decoded.and_then(|json| serde_json::from_slice(&json).ok());

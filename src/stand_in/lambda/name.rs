@@ -13,7 +13,7 @@ const ALIAS: &str = "live";
 
 /// A function that is there, in a version that is there.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct FunctionTarget {
     pub function: Function,
     /// Its ARN, with the qualifier that it was called by.
     pub arn: String,
@@ -30,7 +30,7 @@ struct Name<'a> {
     qualifier: Option<&'a str>,
 }
 
-impl Target {
+impl FunctionTarget {
     /// Finds the function that a path's segment and the query's `Qualifier` name.
     ///
     /// # Errors
@@ -115,8 +115,8 @@ mod tests {
 
     const HELLO: &str = "arn:aws:lambda:us-east-1:123456789012:function:hello";
 
-    fn find(segment: &str, qualifier: Option<&str>) -> Result<Target, Refusal> {
-        Target::find(segment, qualifier, "us-east-1")
+    fn find(segment: &str, qualifier: Option<&str>) -> Result<FunctionTarget, Refusal> {
+        FunctionTarget::find(segment, qualifier, "us-east-1")
     }
 
     #[test]
@@ -133,7 +133,7 @@ mod tests {
             (HELLO, None, HELLO.to_owned(), "$LATEST"),
             (&HELLO.replace(':', "%3A"), Some("1"), format!("{HELLO}:1"), "1"),
         ] {
-            let expected = Target { function: Function::Hello, arn, version };
+            let expected = FunctionTarget { function: Function::Hello, arn, version };
             assert_eq!(find(segment, qualifier), Ok(expected), "{segment}");
         }
     }

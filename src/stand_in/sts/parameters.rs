@@ -11,7 +11,7 @@ pub struct Parameters(HashMap<String, String>);
 
 /// The role that a form asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Role<'a> {
+pub struct StsRole<'a> {
     pub arn: &'a str,
     pub account: &'a str,
     /// Its name, without its path.
@@ -35,7 +35,7 @@ impl Parameters {
     ///
     /// # Errors
     /// One of them is missing or is none.
-    pub fn role(&self) -> Result<Role<'_>, Refusal> {
+    pub fn role(&self) -> Result<StsRole<'_>, Refusal> {
         let arn = self.required("RoleArn", "roleArn")?;
         check_length(arn, "roleArn", 20..=2048)?;
         let session = self.required("RoleSessionName", "roleSessionName")?;
@@ -49,7 +49,7 @@ impl Parameters {
         if !partition.starts_with("aws") {
             return Err(invalid());
         }
-        Ok(Role { arn, account, name, session })
+        Ok(StsRole { arn, account, name, session })
     }
 
     /// `DurationSeconds`.

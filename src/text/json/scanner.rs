@@ -1,11 +1,11 @@
 //! The grammar of JSON (RFC 8259): where a value ends, and whether it is sound.
 
-use super::{Json, text::Text};
+use super::{Json, text::JsonText};
 
 /// The first byte of a document that JSON does not have there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected} at byte {at}")]
-pub struct Malformed {
+pub struct MalformedJson {
     at: usize,
     expected: &'static str,
 }
@@ -39,7 +39,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next member of the object that was entered; `None` at its end.
-    pub fn member(&mut self) -> Result<Option<(Text<'a>, Json<'a>)>, Malformed> {
+    pub fn member(&mut self) -> Result<Option<(JsonText<'a>, Json<'a>)>, MalformedJson> {
         if self.item(b'}')? {
             return Ok(None);
         }
@@ -49,12 +49,12 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next element of the array that was entered; `None` at its end.
-    pub fn element(&mut self) -> Result<Option<Json<'a>>, Malformed> {
+    pub fn element(&mut self) -> Result<Option<Json<'a>>, MalformedJson> {
         if self.item(b']')? { Ok(None) } else { self.value().map(Some) }
     }
 
     /// Goes past what separates two items; true if the list is over.
-    fn item(&mut self, close: u8) -> Result<bool, Malformed> {
+    fn item(&mut self, close: u8) -> Result<bool, MalformedJson> {
         let next = self.next();
         let is_over = next == Some(close);
         if std::mem::take(&mut self.is_first) {
@@ -69,7 +69,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// A value, to its end.
-    pub fn value(&mut self) -> Result<Json<'a>, Malformed> {
+    pub fn value(&mut self) -> Result<Json<'a>, MalformedJson> {
         self.next();
         let start = self.at;
         if self.is_sound {
@@ -81,18 +81,18 @@ impl<'a> Scanner<'a> {
     }
 
     /// Checks that nothing but blanks is left.
-    pub fn end(&mut self) -> Result<(), Malformed> {
+    pub fn end(&mut self) -> Result<(), MalformedJson> {
         if self.next().is_none() { Ok(()) } else { Err(self.wrong("the end")) }
     }
 
     /// A member's name and the colon behind it.
-    fn name(&mut self) -> Result<Text<'a>, Malformed> {
+    fn name(&mut self) -> Result<JsonText<'a>, MalformedJson> {
         if self.next() != Some(b'"') {
             return Err(self.wrong("a name in quotes"));
         }
         let start = self.at + 1;
         self.skip_string()?;
-        let name = Text::of_written(&self.document[start..self.at - 1]);
+        let name = JsonText::of_written(&self.document[start..self.at - 1]);
         if self.next() != Some(b':') {
             return Err(self.wrong("a colon"));
         }
@@ -101,7 +101,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Quotes and brackets tell where a sound value ends.
-    fn skip_sound_value(&mut self) -> Result<(), Malformed> {
+    fn skip_sound_value(&mut self) -> Result<(), MalformedJson> {
         let mut depth = 0_usize;
         while let Some(byte) = self.peek() {
             match byte {
@@ -120,7 +120,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn skip_value(&mut self) -> Result<(), Malformed> {
+    fn skip_value(&mut self) -> Result<(), MalformedJson> {
         let mut nesting = Nesting::default();
         loop {
             match self.next() {
@@ -148,7 +148,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes past what follows a value: to the next one of its list, or past the ends of lists; true after the last.
-    fn leave_lists(&mut self, nesting: &mut Nesting) -> Result<bool, Malformed> {
+    fn leave_lists(&mut self, nesting: &mut Nesting) -> Result<bool, MalformedJson> {
         while let Some(is_object) = nesting.innermost() {
             let next = self.next();
             if next == Some(b',') {
@@ -167,7 +167,7 @@ impl<'a> Scanner<'a> {
         Ok(true)
     }
 
-    fn skip_string(&mut self) -> Result<(), Malformed> {
+    fn skip_string(&mut self) -> Result<(), MalformedJson> {
         self.at += 1;
         loop {
             self.at += plain_run(&self.document.as_bytes()[self.at..]);
@@ -182,7 +182,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn skip_escape(&mut self) -> Result<(), Malformed> {
+    fn skip_escape(&mut self) -> Result<(), MalformedJson> {
         self.at += 1;
         let digits = match self.peek() {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 0,
@@ -199,7 +199,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn skip_number(&mut self) -> Result<(), Malformed> {
+    fn skip_number(&mut self) -> Result<(), MalformedJson> {
         self.take(b'-');
         // no zeros before the first digit
         if !self.take(b'0') {
@@ -211,7 +211,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn skip_fraction(&mut self) -> Result<(), Malformed> {
+    fn skip_fraction(&mut self) -> Result<(), MalformedJson> {
         if self.take(b'.') {
             self.skip_digits()?;
         }
@@ -224,7 +224,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn skip_digits(&mut self) -> Result<(), Malformed> {
+    fn skip_digits(&mut self) -> Result<(), MalformedJson> {
         let start = self.at;
         while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
             self.at += 1;
@@ -232,7 +232,7 @@ impl<'a> Scanner<'a> {
         if self.at > start { Ok(()) } else { Err(self.wrong("a digit")) }
     }
 
-    fn skip_literal(&mut self) -> Result<(), Malformed> {
+    fn skip_literal(&mut self) -> Result<(), MalformedJson> {
         let rest = &self.document.as_bytes()[self.at..];
         let literal = ["null", "true", "false"].iter().find(|literal| rest.starts_with(literal.as_bytes()));
         self.at += literal.ok_or_else(|| self.wrong("a value"))?.len();
@@ -259,8 +259,8 @@ impl<'a> Scanner<'a> {
         is_there
     }
 
-    fn wrong(&self, expected: &'static str) -> Malformed {
-        Malformed { at: self.at, expected }
+    fn wrong(&self, expected: &'static str) -> MalformedJson {
+        MalformedJson { at: self.at, expected }
     }
 }
 

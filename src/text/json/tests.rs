@@ -11,10 +11,14 @@ fn is_sound(document: &str) -> bool {
 /// The value of a document by way of this module alone.
 fn value(json: Json<'_>) -> Value {
     match json.kind() {
-        Kind::Text => Value::String(json.text().unwrap().unescaped()),
-        Kind::Array => json.each_element().map(value).collect(),
-        Kind::Object => json.each_member().map(|(name, member)| (name.unescaped(), value(member))).collect(),
-        Kind::Null | Kind::Boolean | Kind::Number => serde_json::from_str(json.written()).unwrap(),
+        JsonKind::Text => Value::String(json.text().unwrap().unescaped()),
+        JsonKind::Array => json.each_element().map(value).collect(),
+        JsonKind::Object => {
+            json.each_member().map(|(name, member)| (name.unescaped(), value(member))).collect()
+        }
+        JsonKind::Null | JsonKind::Boolean | JsonKind::Number => {
+            serde_json::from_str(json.written()).unwrap()
+        }
     }
 }
 

@@ -2,10 +2,10 @@
 
 /// A string, as it is written between its quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Text<'a>(&'a str);
+pub struct JsonText<'a>(&'a str);
 
-impl<'a> Text<'a> {
-    /// Of what the scanner has found to be sound, and [`Text::written`] has given.
+impl<'a> JsonText<'a> {
+    /// Of what the scanner has found to be sound, and [`JsonText::written`] has given.
     pub fn of_written(written: &'a str) -> Self {
         Self(written)
     }

@@ -2,7 +2,7 @@
 
 use apigw_invoker::stand_in::{
     Service, StandIn, Switch,
-    credentials::{Kind, rotate_token},
+    credentials::{CredentialKind, rotate_token},
 };
 
 use super::{
@@ -14,7 +14,7 @@ const FULL_URI: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
 
 /// The path in a source's variable.
 #[track_caller]
-fn path(tokens: &Tokens, kind: Kind) -> String {
+fn path(tokens: &Tokens, kind: CredentialKind) -> String {
     let uri = tokens.variable(kind, FULL_URI);
     let rest = uri.strip_prefix(&format!("http://{}", tokens.stand_in.address()));
     rest.unwrap_or_else(|| panic!("{uri}")).to_owned()
@@ -28,7 +28,7 @@ fn ask(stand_in: &StandIn, path: &str, token: &str) -> Response {
 #[test]
 fn ecs_hands_keys_to_whom_knows_the_id() {
     let tokens = Tokens::new();
-    let path = path(&tokens, Kind::Ecs);
+    let path = path(&tokens, CredentialKind::Ecs);
     let response = get(tokens.stand_in.address(), &path);
     assert_eq!((response.status, response.header("content-type")), (200, Some("application/json")));
     assert_eq!(response.json()["RoleArn"], "arn:aws:iam::123456789012:role/task");
@@ -44,7 +44,7 @@ fn ecs_hands_keys_to_whom_knows_the_id() {
 #[test]
 fn pod_identity_hands_keys_for_the_token_in_the_file() {
     let tokens = Tokens::new();
-    let path = path(&tokens, Kind::PodIdentity);
+    let path = path(&tokens, CredentialKind::PodIdentity);
     let stand_in = &tokens.stand_in;
     let old = tokens.token("pod-identity-token");
     let response = ask(stand_in, &path, &old);
@@ -52,7 +52,7 @@ fn pod_identity_hands_keys_for_the_token_in_the_file() {
     let caller = Handed::json(&response).caller(stand_in);
     assert!(caller.starts_with("arn:aws:sts::123456789012:assumed-role/pod/"), "{caller}");
 
-    rotate_token(Kind::PodIdentity, tokens.directory.path()).unwrap();
+    rotate_token(CredentialKind::PodIdentity, tokens.directory.path()).unwrap();
     let new = tokens.token("pod-identity-token");
     assert_eq!(ask(stand_in, &path, &new).status, 200);
     for wrong in [&*old, &format!("Bearer {new}"), ""] {

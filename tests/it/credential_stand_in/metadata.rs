@@ -2,7 +2,7 @@
 
 use std::{io::Read as _, io::Write as _, net::SocketAddr, time::Duration};
 
-use apigw_invoker::stand_in::{Service, StandIn, Switch, credentials::Kind};
+use apigw_invoker::stand_in::{Service, StandIn, Switch, credentials::CredentialKind};
 
 use super::{
     super::support::{Response, call, open},
@@ -100,7 +100,7 @@ fn a_token_that_never_arrives_hangs_until_the_client_gives_up() {
 #[test]
 fn the_variable_of_the_source_leads_here() {
     let tokens = Tokens::new();
-    let endpoint = tokens.variable(Kind::Imds, "AWS_EC2_METADATA_SERVICE_ENDPOINT");
+    let endpoint = tokens.variable(CredentialKind::Imds, "AWS_EC2_METADATA_SERVICE_ENDPOINT");
     let address: Option<SocketAddr> = endpoint.strip_prefix("http://").and_then(|rest| rest.parse().ok());
     assert_eq!(address, Some(tokens.stand_in.address()));
 }

@@ -1,7 +1,7 @@
 //! AWS's own SDK against the stand-in: what it reads in an answer must be there, and what it makes of a
 //! refusal must be what AWS's would make it.
 
-use apigw_invoker::stand_in::{StandIn, credentials::Kind};
+use apigw_invoker::stand_in::{StandIn, credentials::CredentialKind};
 use aws_config::{
     BehaviorVersion, Region,
     imds::{Client as MetadataClient, credentials::ImdsCredentialsProvider},
@@ -51,7 +51,7 @@ async fn sts_is_understood() {
     let caller = sts.get_caller_identity().send().await.expect("an identity");
     assert_eq!(caller.account(), Some("123456789012"));
 
-    tokens.variable(Kind::Irsa, "AWS_WEB_IDENTITY_TOKEN_FILE");
+    tokens.variable(CredentialKind::Irsa, "AWS_WEB_IDENTITY_TOKEN_FILE");
     let exchange = |token: String| {
         let call = sts.assume_role_with_web_identity().role_arn(ROLE).role_session_name("pod-1");
         call.web_identity_token(token).send()

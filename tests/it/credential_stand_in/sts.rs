@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use apigw_invoker::stand_in::{Service, StandIn, Switch, credentials::Kind};
+use apigw_invoker::stand_in::{Service, StandIn, Switch, credentials::CredentialKind};
 
 use super::{
     super::support::{Response, Signatory, call as send, open},
@@ -238,7 +238,7 @@ fn identity(token: &str) -> Vec<(&str, &str)> {
 #[test]
 fn a_web_identity_token_is_exchanged_without_a_signature() {
     let tokens = Tokens::new();
-    tokens.variable(Kind::Irsa, "AWS_WEB_IDENTITY_TOKEN_FILE");
+    tokens.variable(CredentialKind::Irsa, "AWS_WEB_IDENTITY_TOKEN_FILE");
     let token = tokens.token("web-identity-token");
     let response = unsigned(&tokens.stand_in, &identity(&token));
     let arn = "arn:aws:sts::123456789012:assumed-role/reader/pod-1";
@@ -247,7 +247,8 @@ fn a_web_identity_token_is_exchanged_without_a_signature() {
     assert_eq!(element(&response, "Audience"), "sts.amazonaws.com");
     assert_eq!(tokens.stand_in.controls().calls(Service::WebIdentity), 1);
 
-    apigw_invoker::stand_in::credentials::rotate_token(Kind::Irsa, tokens.directory.path()).unwrap();
+    apigw_invoker::stand_in::credentials::rotate_token(CredentialKind::Irsa, tokens.directory.path())
+        .unwrap();
     for wrong in [&*token, "a.b.c", "none at all"] {
         refusal(&unsigned(&tokens.stand_in, &identity(wrong)), 400, "InvalidIdentityToken");
     }
@@ -263,7 +264,7 @@ fn a_web_identity_token_is_exchanged_without_a_signature() {
 #[test]
 fn a_web_identity_token_that_has_ended_is_refused() {
     let tokens = Tokens::told(|options| options.clock_ahead = 25 * 3600);
-    tokens.variable(Kind::Irsa, "AWS_WEB_IDENTITY_TOKEN_FILE");
+    tokens.variable(CredentialKind::Irsa, "AWS_WEB_IDENTITY_TOKEN_FILE");
     let token = tokens.token("web-identity-token");
     refusal(&unsigned(&tokens.stand_in, &identity(&token)), 400, "ExpiredTokenException");
 }

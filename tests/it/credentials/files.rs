@@ -135,7 +135,7 @@ fn s7_an_indented_section_is_named_with_its_line_and_nothing_is_signed() {
 #[test]
 fn x7_no_file_of_profiles_is_the_null_device() {
     let (cloud, upstream) = (Cloud::new(), Upstream::ok());
-    let mut environment = cloud.environment(apigw_invoker::stand_in::credentials::Kind::Imds);
+    let mut environment = cloud.environment(apigw_invoker::stand_in::credentials::CredentialKind::Imds);
     environment.push(("AWS_CONFIG_FILE".to_owned(), "/dev/null".to_owned()));
     environment.push(("AWS_SHARED_CREDENTIALS_FILE".to_owned(), "/dev/null".to_owned()));
     let sidecar = Sidecar::with_route(&upstream.uri("/"), "", &environment);

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use apigw_invoker::stand_in::{Service, Switch, credentials::Kind};
+use apigw_invoker::stand_in::{Service, Switch, credentials::CredentialKind};
 
 use super::{
     super::support::{Upstream, eventually, exposition::Exposition, get, upstream::Received},
@@ -17,7 +17,7 @@ use super::{
 fn a_metadata_service_out_of_reach_is_503_within_seconds_and_serves_once_it_answers() {
     let cloud = Cloud::new();
     cloud.set(Switch::MetadataTokenHangs, true);
-    let sidecar = Sidecar::with_route(&cloud.url("/iam/hello"), "", &cloud.environment(Kind::Imds));
+    let sidecar = Sidecar::with_route(&cloud.url("/iam/hello"), "", &cloud.environment(CredentialKind::Imds));
     let timed = || {
         let start = Instant::now();
         assert!(unavailable(&sidecar.get("/r")));
@@ -41,7 +41,7 @@ fn the_first_version_is_spoken_only_where_the_settings_say_so() {
     cloud.set(Switch::MetadataV1, true);
     let route = |uri, iam| gateway(uri, &cloud.url("/iam/hello"), iam);
     let routes = [("one", route("/one", ", imds_protocol_version: v1")), ("two", route("/two", ""))];
-    let sidecar = Sidecar::start(&routes, &cloud.environment(Kind::Imds));
+    let sidecar = Sidecar::start(&routes, &cloud.environment(CredentialKind::Imds));
     assert_eq!(sidecar.get("/one").status, 200);
     assert!(unavailable(&sidecar.get("/two")));
     assert_eq!(cloud.calls(Service::MetadataKeys), 1, "by the first version, for the one route");
@@ -73,7 +73,7 @@ fn s4_keys_serve_past_their_expiry_while_the_metadata_service_fails() {
         })
     };
     let cloud = Cloud::with_keys_for(LIFE);
-    let sidecar = Sidecar::with_route(&upstream.uri("/"), "", &cloud.environment(Kind::Imds));
+    let sidecar = Sidecar::with_route(&upstream.uri("/"), "", &cloud.environment(CredentialKind::Imds));
     let admin = sidecar.process.admin();
     assert_eq!(sidecar.get("/r").status, 200);
     cloud.set(Switch::MetadataDown, true);
@@ -161,7 +161,7 @@ fn s4_a_role_is_assumed_with_the_last_keys_of_the_instance_while_the_metadata_se
         ", sts_endpoint_url: '{}', assume_role_arn: 'arn:aws:iam::123456789012:role/orders'",
         cloud.url("")
     );
-    let sidecar = Sidecar::with_route(&upstream.uri("/"), &iam, &cloud.environment(Kind::Imds));
+    let sidecar = Sidecar::with_route(&upstream.uri("/"), &iam, &cloud.environment(CredentialKind::Imds));
     eventually("the first keys", || cloud.calls(Service::AssumeRole) == 1);
     cloud.set(Switch::MetadataDown, true);
     eventually("AWS has other keys of the role", || sidecar.get("/r").status == 200);

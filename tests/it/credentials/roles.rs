@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use apigw_invoker::stand_in::{Keys, Service, Switch};
+use apigw_invoker::stand_in::{Service, StandInKeys, Switch};
 
 use super::{
     super::support::{Upstream, eventually},
@@ -100,7 +100,7 @@ fn a_hundred_routes_with_one_role_make_one_call_and_another_role_makes_another()
 #[test]
 fn a_function_is_called_in_a_role_too_and_shares_it_with_a_gateway() {
     let cloud = Cloud::new();
-    let Keys { access_key_id, secret_access_key, .. } = Keys::example();
+    let StandInKeys { access_key_id, secret_access_key, .. } = StandInKeys::example();
     let (address, session) = (cloud.stand_in.address(), "orders-pod");
     let lambda = format!(
         "uri: /f\nlambda:\n  function_name: hello\n  host: {}\n  port: {}\n  disable_https: true\n  \

@@ -2,7 +2,7 @@
 
 use std::{fs, thread, time::Duration};
 
-use apigw_invoker::stand_in::{Service, Switch, credentials::Kind};
+use apigw_invoker::stand_in::{Service, Switch, credentials::CredentialKind};
 
 use super::{
     super::support::{Upstream, eventually, get},
@@ -11,7 +11,7 @@ use super::{
 
 /// Rotates the token after each set of keys, under load.
 #[track_caller]
-fn follows(kind: Kind, service: Service, name: &str) {
+fn follows(kind: CredentialKind, service: Service, name: &str) {
     let cloud = Cloud::with_keys_for(Duration::from_secs(2));
     let sidecar = Sidecar::with_route(&cloud.url("/iam/hello"), "", &cloud.environment(kind));
     let mut rotated = 0;
@@ -34,19 +34,19 @@ fn follows(kind: Kind, service: Service, name: &str) {
 #[test]
 fn a_token_may_rotate_while_requests_go_on() {
     thread::scope(|scope| {
-        scope.spawn(|| follows(Kind::Irsa, Service::WebIdentity, "IRSA"));
-        scope.spawn(|| follows(Kind::PodIdentity, Service::PodIdentity, "EKS Pod Identity"));
+        scope.spawn(|| follows(CredentialKind::Irsa, Service::WebIdentity, "IRSA"));
+        scope.spawn(|| follows(CredentialKind::PodIdentity, Service::PodIdentity, "EKS Pod Identity"));
     });
 }
 
 /// The source fails though the node's role is there; then it is repaired.
 #[track_caller]
-fn fails_alone(kind: Kind, service: Service, repair: impl FnOnce(&Cloud)) {
+fn fails_alone(kind: CredentialKind, service: Service, repair: impl FnOnce(&Cloud)) {
     let (cloud, upstream) = (Cloud::new(), Upstream::ok());
     let mut environment = cloud.environment(kind);
     environment.push(("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), cloud.url("")));
     match kind {
-        Kind::Irsa => fs::write(cloud.files.path().join("wrong"), "a.wrong.token").unwrap(),
+        CredentialKind::Irsa => fs::write(cloud.files.path().join("wrong"), "a.wrong.token").unwrap(),
         _ => cloud.set(Switch::PodIdentityTokenWrong, true),
     }
     for (name, value) in &mut environment {
@@ -70,7 +70,8 @@ fn fails_alone(kind: Kind, service: Service, repair: impl FnOnce(&Cloud)) {
 fn s10_an_agent_that_refuses_is_named_with_address_path_and_cure() {
     let cloud = Cloud::new();
     cloud.set(Switch::PodIdentityTokenWrong, true);
-    let sidecar = Sidecar::with_route("http://127.0.0.1:1/", "", &cloud.environment(Kind::PodIdentity));
+    let sidecar =
+        Sidecar::with_route("http://127.0.0.1:1/", "", &cloud.environment(CredentialKind::PodIdentity));
     assert!(unavailable(&sidecar.get("/r")));
     let told = format!(
         "EKS Pod Identity: the agent at {} answered 400: is there an association for this service account?",
@@ -84,15 +85,15 @@ fn s10_an_agent_that_refuses_is_named_with_address_path_and_cure() {
 
 #[test]
 fn a_web_identity_that_fails_does_not_fall_to_the_role_of_the_node() {
-    fails_alone(Kind::Irsa, Service::WebIdentity, |cloud| {
-        let right = cloud.token_file(Kind::Irsa).unwrap();
+    fails_alone(CredentialKind::Irsa, Service::WebIdentity, |cloud| {
+        let right = cloud.token_file(CredentialKind::Irsa).unwrap();
         fs::copy(right, cloud.files.path().join("wrong")).unwrap();
     });
 }
 
 #[test]
 fn a_pod_identity_that_fails_does_not_fall_to_the_role_of_the_node() {
-    fails_alone(Kind::PodIdentity, Service::PodIdentity, |cloud| {
+    fails_alone(CredentialKind::PodIdentity, Service::PodIdentity, |cloud| {
         cloud.set(Switch::PodIdentityTokenWrong, false);
     });
 }

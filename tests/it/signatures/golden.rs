@@ -52,8 +52,8 @@ impl Row {
         let body = BASE64_STANDARD.decode(&self.body).expect("base64");
         let mut request = outbound(&self.method, &self.target, header_map(lines), &body);
         let scope = || Scope { region: "us-east-1".into(), service: self.service.clone() };
-        let draft = Signer::new(scope()).draft(&request, credentials.session_token(), time(NOW));
-        let canonical = String::from_utf8_lossy(&draft.canonical.text).into_owned();
+        let input = Signer::new(scope()).signing_input(&request, credentials.session_token(), time(NOW));
+        let canonical = String::from_utf8_lossy(&input.canonical.text).into_owned();
         sign(&mut request, scope(), &credentials, time(NOW));
         let mut pairs = vec![
             (&*request.path_and_query, &*self.sent_target),

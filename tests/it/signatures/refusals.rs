@@ -1,6 +1,6 @@
 //! What API Gateway says to a wrong proof reaches the client as API Gateway said it: status, kind and words.
 
-use apigw_invoker::stand_in::{Keys, StandInOptions};
+use apigw_invoker::stand_in::{StandInKeys, StandInOptions};
 use serde_json::json;
 
 use super::super::support::{App, Response, call, get};
@@ -9,13 +9,13 @@ const SIGNATURE_MISMATCH: &str = "The request signature we calculated does not m
      Check your AWS Secret Access Key and signing method. Consult the service documentation for details.";
 
 /// The sidecar of `dev` with the usual keys, before a stand-in that knows others.
-fn before(keys: Keys) -> App {
+fn before(keys: StandInKeys) -> App {
     App::dev_with(StandInOptions::new(keys))
 }
 
 /// The answer to a signed call if the other side's clock is this far ahead, in seconds.
 fn with_clock_ahead(clock_ahead: i64) -> Response {
-    let app = App::dev_with(StandInOptions { clock_ahead, ..StandInOptions::new(Keys::example()) });
+    let app = App::dev_with(StandInOptions { clock_ahead, ..StandInOptions::new(StandInKeys::example()) });
     get(app.address, "/iam/echo")
 }
 
@@ -42,7 +42,10 @@ fn refusal(response: &Response, kind: &str) -> String {
 
 #[test]
 fn a_wrong_api_key_is_forbidden() {
-    let app = before(Keys { api_key: "another-key-of-at-least-20-characters".into(), ..Keys::example() });
+    let app = before(StandInKeys {
+        api_key: "another-key-of-at-least-20-characters".into(),
+        ..StandInKeys::example()
+    });
     for target in ["/key/hello", "/both/hello"] {
         let response = get(app.address, target);
         assert_eq!(refusal(&response, "ForbiddenException"), "Forbidden");
@@ -62,7 +65,7 @@ fn a_missing_api_key_is_forbidden_in_the_same_words() {
 
 #[test]
 fn a_wrong_secret_key_is_refused_without_what_should_have_been_signed() {
-    let app = before(Keys { secret_access_key: "another".into(), ..Keys::example() });
+    let app = before(StandInKeys { secret_access_key: "another".into(), ..StandInKeys::example() });
     let response = call(app.address, "POST", "/iam/echo/a%2Fb?b=2&a=x+y", &[], b"");
     let message = refusal(&response, "InvalidSignatureException");
     assert_eq!(message, SIGNATURE_MISMATCH, "the query and the session token are not the client's to see");
@@ -72,7 +75,7 @@ fn a_wrong_secret_key_is_refused_without_what_should_have_been_signed() {
 
 #[test]
 fn a_wrong_region_is_refused_with_api_gateways_own_words() {
-    let app = before(Keys { region: "eu-west-1".into(), ..Keys::example() });
+    let app = before(StandInKeys { region: "eu-west-1".into(), ..StandInKeys::example() });
     assert_eq!(
         refusal(&get(app.address, "/iam/echo"), "InvalidSignatureException"),
         "Credential should be scoped to a valid region, not 'us-east-1'."
@@ -81,7 +84,7 @@ fn a_wrong_region_is_refused_with_api_gateways_own_words() {
 
 #[test]
 fn a_wrong_service_is_refused_with_api_gateways_own_words() {
-    let app = before(Keys { service: "lambda".into(), ..Keys::example() });
+    let app = before(StandInKeys { service: "lambda".into(), ..StandInKeys::example() });
     assert_eq!(
         refusal(&get(app.address, "/iam/echo"), "InvalidSignatureException"),
         "Credential should be scoped to correct service: 'lambda'."
@@ -90,7 +93,7 @@ fn a_wrong_service_is_refused_with_api_gateways_own_words() {
 
 #[test]
 fn an_access_key_id_that_nobody_has_is_refused() {
-    let app = before(Keys { access_key_id: "AKIDANOTHER".into(), ..Keys::example() });
+    let app = before(StandInKeys { access_key_id: "AKIDANOTHER".into(), ..StandInKeys::example() });
     assert_eq!(
         refusal(&get(app.address, "/iam/echo"), "UnrecognizedClientException"),
         "The security token included in the request is invalid."
@@ -99,7 +102,7 @@ fn an_access_key_id_that_nobody_has_is_refused() {
 
 #[test]
 fn temporary_keys_without_their_token_are_refused() {
-    let app = before(Keys { session_token: Some("tok/en+1==".into()), ..Keys::example() });
+    let app = before(StandInKeys { session_token: Some("tok/en+1==".into()), ..StandInKeys::example() });
     // a token of the client's own does not take its place
     let headers = [("x-amz-security-token", "tok/en+1==")];
     assert_eq!(

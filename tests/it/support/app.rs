@@ -4,9 +4,9 @@ use std::{net::SocketAddr, sync::Arc, thread::JoinHandle};
 
 use apigw_invoker::{
     app::Application,
-    dev::{self, Sockets},
+    dev::{self, DevSockets},
     settings::{Document, Settings},
-    stand_in::{Keys, StandIn, StandInOptions},
+    stand_in::{StandIn, StandInKeys, StandInOptions},
     state::snapshot::Snapshot,
 };
 use tokio::sync::oneshot;
@@ -55,15 +55,18 @@ impl App {
 
     /// The sidecar and the stand-in of `dev`.
     pub fn dev() -> Self {
-        Self::dev_with(StandInOptions::new(Keys::example()))
+        Self::dev_with(StandInOptions::new(StandInKeys::example()))
     }
 
     /// The sidecar of `dev` and a stand-in that behaves as told; the sidecar has the usual keys.
     pub fn dev_with(options: StandInOptions) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let stand_in = StandIn::start(any, options).expect("the stand-in starts");
-        let mut documents =
-            dev::documents(Sockets { listen: any, admin: any }, stand_in.address(), &Keys::example());
+        let mut documents = dev::documents(
+            DevSockets { listen: any, admin: any },
+            stand_in.address(),
+            &StandInKeys::example(),
+        );
         documents[0].text.push_str("log: { access: false }\n");
         let mut app = start(&documents);
         app.stand_in = Some(stand_in);

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use apigw_invoker::stand_in::{Keys, StandIn};
+use apigw_invoker::stand_in::{StandIn, StandInKeys};
 use aws_credential_types::Credentials;
 use aws_sigv4::{
     http_request::{self, SignableBody, SignableRequest, SigningSettings},
@@ -13,18 +13,21 @@ use super::{Response, call};
 
 /// Who signs, for what, and when.
 pub struct Signatory {
-    pub keys: Keys,
+    pub keys: StandInKeys,
     pub at: SystemTime,
 }
 
 impl Signatory {
     /// Whom the stand-in knows.
     pub fn known(service: &str) -> Self {
-        Self { keys: Keys { service: service.into(), ..Keys::example() }, at: SystemTime::now() }
+        Self {
+            keys: StandInKeys { service: service.into(), ..StandInKeys::example() },
+            at: SystemTime::now(),
+        }
     }
 
     /// The same with other keys.
-    pub fn with(service: &str, change: impl FnOnce(&mut Keys)) -> Self {
+    pub fn with(service: &str, change: impl FnOnce(&mut StandInKeys)) -> Self {
         let mut signatory = Self::known(service);
         change(&mut signatory.keys);
         signatory
@@ -50,7 +53,7 @@ impl Signatory {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Vec<(String, String)> {
-        let Keys { access_key_id, secret_access_key, session_token, region, service, .. } = &self.keys;
+        let StandInKeys { access_key_id, secret_access_key, session_token, region, service, .. } = &self.keys;
         let identity =
             Credentials::new(access_key_id, secret_access_key, session_token.clone(), None, "test").into();
         let parameters = v4::SigningParams::builder()

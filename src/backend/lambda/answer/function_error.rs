@@ -12,10 +12,10 @@ use crate::{
     client::{ReplyBody, UpstreamReply},
     message::{
         error::{ErrorKind, ProxyError},
-        remark::Remark,
+        log_note::LogNote,
     },
     settings::AnswerSettings,
-    text::{excerpt::excerpt, json::Json},
+    text::{json::Json, log_safe::log_safe},
 };
 
 /// Characters of the function's own account that go to the log.
@@ -45,7 +45,7 @@ pub fn reply(
     }
     let mut reply = unchanged(upstream);
     reply.body = body_for(reply.status, reply.body, None);
-    reply.remarks.push(Remark { level: Level::Warn, text: format!("the function failed: {text}") });
+    reply.notes.push(LogNote { level: Level::Warn, text: format!("the function failed: {text}") });
     Ok(reply)
 }
 
@@ -59,7 +59,7 @@ fn failure(kind: String, account: &str) -> String {
 }
 
 fn kind_text(kind: &HeaderValue) -> String {
-    excerpt(&String::from_utf8_lossy(kind.as_bytes()), 20)
+    log_safe(&String::from_utf8_lossy(kind.as_bytes()), 20)
 }
 
 /// The error's type and message; which of them there are differs by runtime.
@@ -72,5 +72,5 @@ fn account(body: &[u8]) -> String {
         // a character has four bytes at most, and one more tells that there is more
         .filter_map(|part| part.text().map(|text| text.beginning(4 * (LONGEST + 1))))
         .collect();
-    if parts.is_empty() { "no message".to_owned() } else { excerpt(&parts.join(": "), LONGEST) }
+    if parts.is_empty() { "no message".to_owned() } else { log_safe(&parts.join(": "), LONGEST) }
 }

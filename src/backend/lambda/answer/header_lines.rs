@@ -12,8 +12,8 @@ use crate::{
     client::{MAX_HEAD, MAX_HEADERS},
     message::{chunks::is_token, error::ProxyError, headers::clean_reply},
     text::{
-        excerpt::excerpt,
-        json::{Json, Kind, Text},
+        json::{Json, JsonKind, JsonText},
+        log_safe::log_safe,
     },
 };
 
@@ -109,7 +109,7 @@ impl Room {
     }
 
     /// The text of a value, which is read no further than there is room.
-    fn text<'a>(&mut self, text: Text<'a>) -> Result<Cow<'a, str>, ProxyError> {
+    fn text<'a>(&mut self, text: JsonText<'a>) -> Result<Cow<'a, str>, ProxyError> {
         let text = match text.plain() {
             Some(plain) => Cow::Borrowed(plain),
             None => Cow::Owned(text.beginning(MAX_HEAD - self.bytes + 1)),
@@ -135,7 +135,7 @@ fn bad_cookies() -> ProxyError {
 
 fn cookies(written: Option<Json<'_>>) -> Result<impl Iterator<Item = Json<'_>>, ProxyError> {
     match written.map(Json::kind) {
-        None | Some(Kind::Null | Kind::Array) => Ok(written.into_iter().flat_map(Json::each_element)),
+        None | Some(JsonKind::Null | JsonKind::Array) => Ok(written.into_iter().flat_map(Json::each_element)),
         Some(_) => Err(bad_cookies()),
     }
 }
@@ -157,9 +157,9 @@ impl Member<'_> {
     ) -> Result<(), ProxyError> {
         let Some(headers) = self.value else { return Ok(()) };
         match headers.kind() {
-            Kind::Null | Kind::Object => {}
+            JsonKind::Null | JsonKind::Object => {}
             // an empty map, as PHP writes it
-            Kind::Array if headers.each_element().next().is_none() => {}
+            JsonKind::Array if headers.each_element().next().is_none() => {}
             _ => return Err(invalid(format!("{} must be an object", self.name))),
         }
         for (name, value) in headers.each_member() {
@@ -172,7 +172,7 @@ impl Member<'_> {
                 put(header.clone(), value);
                 Ok::<_, ProxyError>(())
             };
-            if value.kind() == Kind::Array {
+            if value.kind() == JsonKind::Array {
                 value.each_element().try_for_each(line)?;
             } else {
                 line(value)?;
@@ -185,13 +185,13 @@ impl Member<'_> {
     fn scalar<'a>(
         &self,
         room: &mut Room,
-        name: Text<'_>,
+        name: JsonText<'_>,
         value: Json<'a>,
     ) -> Result<Cow<'a, str>, ProxyError> {
         match (value.kind(), value.text()) {
             (_, Some(text)) => room.text(text),
-            (Kind::Null, _) => Ok(Cow::Borrowed("")),
-            (Kind::Boolean | Kind::Number, _) => {
+            (JsonKind::Null, _) => Ok(Cow::Borrowed("")),
+            (JsonKind::Boolean | JsonKind::Number, _) => {
                 room.take(value.written().len())?;
                 // 1.50 is 1.5
                 let number = serde_json::from_str::<serde_json::Number>(value.written());
@@ -201,15 +201,15 @@ impl Member<'_> {
         }
     }
 
-    fn failure(&self, name: Text<'_>, what: &str) -> ProxyError {
+    fn failure(&self, name: JsonText<'_>, what: &str) -> ProxyError {
         // a character has four bytes at most
-        let name = excerpt(&name.beginning(4 * LONGEST_QUOTE), LONGEST_QUOTE);
+        let name = log_safe(&name.beginning(4 * LONGEST_QUOTE), LONGEST_QUOTE);
         invalid(format!("{}: `{name}` {what}", self.name))
     }
 }
 
 /// A header's name (RFC 9110, 5.1). `HeaderName` takes a quote besides, which no reader of HTTP/1.1 does.
-fn header_name(written: Text<'_>) -> Option<HeaderName> {
+fn header_name(written: JsonText<'_>) -> Option<HeaderName> {
     let name = written.plain().map_or_else(|| Cow::Owned(written.beginning(MAX_HEAD + 1)), Cow::Borrowed);
     if name.bytes().all(is_token) { HeaderName::from_bytes(name.as_bytes()).ok() } else { None }
 }

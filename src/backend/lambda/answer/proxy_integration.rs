@@ -28,12 +28,12 @@ use super::{
 use crate::{
     backend::ClientReply,
     client::{ReplyBody, UpstreamReply},
-    message::{error::ProxyError, remark::Remark},
+    message::{error::ProxyError, log_note::LogNote},
     settings::PayloadVersion,
     text::{
-        excerpt::excerpt,
-        json::{Json, Kind},
+        json::{Json, JsonKind},
         lenient_base64,
+        log_safe::log_safe,
     },
 };
 
@@ -83,7 +83,7 @@ fn whole(version: PayloadVersion, output: Bytes, headers: HeaderMap) -> Result<C
     let lines = header_lines::read(&members)?;
     let is_base64 = is_base64(members.is_base64_encoded)?;
     let default_type = default_type(version, members.body);
-    let remark = members.body.and_then(remark_on_body);
+    let note = members.body.and_then(note_on_body);
     let mut body = content(&output, members.body, is_base64)?;
     // a body with escapes was copied, and the answer is not kept while it is decoded
     drop(output);
@@ -94,14 +94,14 @@ fn whole(version: PayloadVersion, output: Bytes, headers: HeaderMap) -> Result<C
     if !matches!(reply.body, ReplyBody::None { .. }) && !reply.headers.contains_key(header::CONTENT_TYPE) {
         reply.headers.insert(header::CONTENT_TYPE, default_type);
     }
-    reply.remarks.extend(remark);
+    reply.notes.extend(note);
     Ok(reply)
 }
 
 /// The type of a body of which the function does not say it. AWS documents neither: REST APIs were recorded more than
 /// once, the HTTP API's comes from a single capture. A body that is not a string is JSON.
 fn default_type(version: PayloadVersion, body: Option<Json<'_>>) -> HeaderValue {
-    let is_text = body.is_none_or(|body| matches!(body.kind(), Kind::Text | Kind::Null));
+    let is_text = body.is_none_or(|body| matches!(body.kind(), JsonKind::Text | JsonKind::Null));
     match version {
         PayloadVersion::V2 if is_text => HeaderValue::from_static("text/plain; charset=utf-8"),
         PayloadVersion::V1 | PayloadVersion::V2 => JSON,
@@ -112,7 +112,7 @@ fn default_type(version: PayloadVersion, body: Option<Json<'_>>) -> HeaderValue 
 fn inferred(output: Bytes, mut headers: HeaderMap) -> ClientReply {
     headers.insert(header::CONTENT_TYPE, JSON);
     let body = ReplyBody::Whole(output);
-    ClientReply { status: StatusCode::OK, headers, body, length: None, remarks: Vec::new() }
+    ClientReply { status: StatusCode::OK, headers, body, length: None, notes: Vec::new() }
 }
 
 /// The function's headers replace the API's of the same names, whatever their case (`peers.md` R15, R16).
@@ -131,30 +131,32 @@ fn put_together(
     for (name, value) in lines {
         headers.append(name, value);
     }
-    ClientReply { status, headers, body, length, remarks: Vec::new() }
+    ClientReply { status, headers, body, length, notes: Vec::new() }
 }
 
 /// A number or its three digits, which is how some frameworks write it (R18); a whole number may have a point.
 fn status(written: Json<'_>) -> Result<StatusCode, ProxyError> {
     let digits = match written.kind() {
-        Kind::Number if written.written().bytes().all(|byte| byte.is_ascii_digit()) => {
+        JsonKind::Number if written.written().bytes().all(|byte| byte.is_ascii_digit()) => {
             Some(Cow::Borrowed(written.written()))
         }
-        Kind::Number => written.written().parse::<f64>().ok().map(|number| Cow::Owned(number.to_string())),
-        Kind::Text => written.text().map(|text| Cow::Owned(text.beginning(4))),
+        JsonKind::Number => {
+            written.written().parse::<f64>().ok().map(|number| Cow::Owned(number.to_string()))
+        }
+        JsonKind::Text => written.text().map(|text| Cow::Owned(text.beginning(4))),
         _ => None,
     };
     // three bytes that are a status can be nothing but its digits: no sign, no zeros before it
     let code = digits.and_then(|digits| StatusCode::from_bytes(digits.as_bytes()).ok());
     code.filter(|code| (200..=599).contains(&code.as_u16())).ok_or_else(|| {
-        let found = excerpt(written.written(), LONGEST_QUOTE);
+        let found = log_safe(written.written(), LONGEST_QUOTE);
         invalid(format!("statusCode is {found}, expected a number from 200 to 599"))
     })
 }
 
 /// The flag; null is as good as none.
 fn is_base64(written: Option<Json<'_>>) -> Result<bool, ProxyError> {
-    match written.filter(|written| written.kind() != Kind::Null) {
+    match written.filter(|written| written.kind() != JsonKind::Null) {
         None => Ok(false),
         Some(written) => written.boolean().ok_or_else(|| invalid("isBase64Encoded must be a boolean")),
     }
@@ -162,7 +164,7 @@ fn is_base64(written: Option<Json<'_>>) -> Result<bool, ProxyError> {
 
 /// The bytes of the body as they stand in the answer, which they are a part of unless they have escapes.
 fn content(output: &Bytes, body: Option<Json<'_>>, is_base64: bool) -> Result<Bytes, ProxyError> {
-    let Some(body) = body.filter(|body| body.kind() != Kind::Null) else { return Ok(Bytes::new()) };
+    let Some(body) = body.filter(|body| body.kind() != JsonKind::Null) else { return Ok(Bytes::new()) };
     match body.text().map(|text| (text, text.plain())) {
         Some((_, Some(plain))) => Ok(output.slice_ref(plain.as_bytes())),
         Some((text, None)) => Ok(Bytes::from(text.unescaped())),
@@ -179,8 +181,8 @@ fn decoded(body: &[u8]) -> Result<Bytes, ProxyError> {
 }
 
 /// The debug line about a body that API Gateway would have refused.
-fn remark_on_body(body: Json<'_>) -> Option<Remark> {
-    let is_usual = matches!(body.kind(), Kind::Text | Kind::Null) || log::max_level() < Level::Debug;
+fn note_on_body(body: Json<'_>) -> Option<LogNote> {
+    let is_usual = matches!(body.kind(), JsonKind::Text | JsonKind::Null) || log::max_level() < Level::Debug;
     let text = "the function's `body` is not a string, it is sent to the client as JSON";
-    (!is_usual).then(|| Remark { level: Level::Debug, text: text.to_owned() })
+    (!is_usual).then(|| LogNote { level: Level::Debug, text: text.to_owned() })
 }

@@ -21,12 +21,12 @@ use crate::{
     },
     message::{
         error::{ErrorKind, ProxyError},
-        remark::Remark,
+        log_note::LogNote,
     },
     signing::explanation::split,
     text::{
-        excerpt::excerpt,
-        json::{Json, Text},
+        json::{Json, JsonText},
+        log_safe::log_safe,
     },
 };
 
@@ -46,7 +46,7 @@ pub fn reply(preserve_status: bool, upstream: &UpstreamReply) -> Result<ClientRe
     let retry_after = upstream.headers.get(header::RETRY_AFTER).filter(|_| throttled);
     if !preserve_status {
         let kind = ErrorKind::LambdaRejected { retry_after: retry_after.cloned() };
-        return Err(ProxyError::new(kind, text).with_remarks(explanation.map(debug)));
+        return Err(ProxyError::new(kind, text).with_notes(explanation.map(debug)));
     }
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -56,14 +56,14 @@ pub fn reply(preserve_status: bool, upstream: &UpstreamReply) -> Result<ClientRe
             headers.insert(name, value.clone());
         }
     }
-    let mut remarks = vec![Remark { level: Level::Error, text }];
-    remarks.extend(explanation.map(debug));
+    let mut notes = vec![LogNote { level: Level::Error, text }];
+    notes.extend(explanation.map(debug));
     let body = ReplyBody::Whole(Bytes::from_static(BODY.as_bytes()));
-    Ok(ClientReply { status: error_status(upstream.status), headers, body, length: None, remarks })
+    Ok(ClientReply { status: error_status(upstream.status), headers, body, length: None, notes })
 }
 
-fn debug(text: String) -> Remark {
-    Remark { level: Level::Debug, text }
+fn debug(text: String) -> LogNote {
+    LogNote { level: Level::Debug, text }
 }
 
 /// A redirect, which the API does not know, would send the client elsewhere.
@@ -83,7 +83,7 @@ fn told(upstream: &UpstreamReply) -> (String, Option<String>) {
         None => (Cow::Borrowed(&*text), LONGEST_TEXT),
     };
     let (sentence, explanation) = split(message.trim());
-    let sentence = if sentence.is_empty() { "no message".to_owned() } else { excerpt(sentence, longest) };
+    let sentence = if sentence.is_empty() { "no message".to_owned() } else { log_safe(sentence, longest) };
     let status = upstream.status.as_u16();
     let kind = kind.or(code).or(upper_code).map(|kind| kind.beginning(4 * LONGEST_KIND));
     let kind = error_type(&upstream.headers).or_else(|| kind.as_deref().map(bare));
@@ -93,7 +93,7 @@ fn told(upstream: &UpstreamReply) -> (String, Option<String>) {
     (line, explanation)
 }
 
-fn text_of(member: Option<Json<'_>>) -> Option<Text<'_>> {
+fn text_of(member: Option<Json<'_>>) -> Option<JsonText<'_>> {
     member.and_then(Json::text)
 }
 
@@ -156,7 +156,7 @@ mod tests {
         names.sort_unstable();
         assert_eq!(names, ["content-type", "x-amzn-requestid"]);
         assert_eq!(kept.headers.get("content-type").unwrap(), "application/json");
-        assert_eq!(kept.remarks, [Remark { level: Level::Error, text: LOGGED.to_owned() }]);
+        assert_eq!(kept.notes, [LogNote { level: Level::Error, text: LOGGED.to_owned() }]);
     }
 
     #[test]
@@ -210,11 +210,11 @@ mod tests {
         let expected = "AWS Lambda API returned error: It does not match., status code: 403 \
                         (InvalidSignatureException)";
         assert_eq!(logged(&upstream), expected);
-        let remarks = reply(true, &upstream).unwrap().remarks;
-        assert_eq!(remarks[0], Remark { level: Level::Error, text: expected.to_owned() });
-        assert_eq!(remarks[1].level, Level::Debug);
-        assert!(remarks[1].text.ends_with("x-amz-date:1\nx-amz-security-token:(left out)\n'"));
-        assert_eq!(remarks.len(), 2);
+        let notes = reply(true, &upstream).unwrap().notes;
+        assert_eq!(notes[0], LogNote { level: Level::Error, text: expected.to_owned() });
+        assert_eq!(notes[1].level, Level::Debug);
+        assert!(notes[1].text.ends_with("x-amz-date:1\nx-amz-security-token:(left out)\n'"));
+        assert_eq!(notes.len(), 2);
     }
 
     proptest! {
@@ -226,8 +226,8 @@ mod tests {
             prop_assert_eq!(text(&kept), BODY);
             prop_assert_eq!(kept.headers.len(), if status == 429 { 3 } else { 2 });
             let line = "AWS Lambda API returned error: ";
-            prop_assert!(kept.remarks[0].text.starts_with(line));
-            prop_assert!(!kept.remarks[0].text.contains(['\r', '\n']));
+            prop_assert!(kept.notes[0].text.starts_with(line));
+            prop_assert!(!kept.notes[0].text.contains(['\r', '\n']));
         }
     }
 }

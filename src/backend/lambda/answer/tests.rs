@@ -81,7 +81,7 @@ fn an_answer_passes_with_awss_headers_and_byte_for_byte() {
     assert_eq!(text(&reply), " [] ,\u{1}{ ");
     assert_eq!(reply.headers.len(), lines.len());
     assert!(lines.iter().all(|(name, value)| values(&reply, name) == [*value]));
-    assert_eq!(reply.remarks, []);
+    assert_eq!(reply.notes, []);
 }
 
 #[test]
@@ -95,13 +95,13 @@ fn k37_the_log_goes_to_our_log_and_never_to_the_client() {
         sent.headers.insert(LOG_RESULT, HeaderValue::from_str(&tail).unwrap());
         let reply = called(settings, sent).unwrap();
         assert!(!reply.headers.contains_key(LOG_RESULT));
-        let remark = reply.remarks.last().unwrap();
-        assert_eq!(remark.level, Level::Debug);
+        let note = reply.notes.last().unwrap();
+        assert_eq!(note.level, Level::Debug);
         let expected = "the function's log ends with:\nSTART\tid\nhush \\u{1b}[2J\u{fffd}\nEND";
-        assert_eq!(remark.text, expected);
+        assert_eq!(note.text, expected);
     }
     let broken = called(PLAIN, upstream(200, &[("x-amz-log-result", "hush!")], "{}")).unwrap();
-    assert!(broken.headers.is_empty() && broken.remarks.is_empty());
+    assert!(broken.headers.is_empty() && broken.notes.is_empty());
 }
 
 #[test]
@@ -111,10 +111,10 @@ fn r04_h10_l13_a_function_error_is_200_with_the_header() {
         assert_eq!(reply.status, StatusCode::OK);
         assert_eq!(values(&reply, "x-amz-function-error"), [kind]);
         assert_eq!(text(&reply), FAILED);
-        let remark = &reply.remarks[0];
+        let note = &reply.notes[0];
         let account = "Sandbox.Timedout: Task timed out after 3.00 seconds";
-        assert_eq!(remark.text, format!("the function failed: {kind}: {account}"));
-        assert_eq!(remark.level, Level::Warn);
+        assert_eq!(note.text, format!("the function failed: {kind}: {account}"));
+        assert_eq!(note.level, Level::Warn);
     }
 }
 
@@ -124,7 +124,7 @@ fn r04_a_failure_that_passes_unread_is_told_without_its_account() {
     sent.body = ReplyBody::Events(Box::new(EventStream::of_whole(Bytes::new())));
     let reply = called(PLAIN, sent).unwrap();
     assert!(matches!(reply.body, ReplyBody::Events(_)));
-    assert_eq!(reply.remarks[0].text, "the function failed: Unhandled");
+    assert_eq!(reply.notes[0].text, "the function failed: Unhandled");
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn a_body_is_read_first_only_where_something_has_to_be_known_of_it() {
         for invocation_type in [InvocationType::RequestResponse, InvocationType::Event] {
             let refused = upstream(status, &[], "");
             let mode = reply_mode(proxy, invocation_type, InvokeMode::ResponseStream, &refused);
-            assert_eq!(mode, ReplyMode::Excerpt { limit: LONGEST_REFUSAL });
+            assert_eq!(mode, ReplyMode::Truncated { limit: LONGEST_REFUSAL });
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use actix_http::header::{self, HeaderMap, HeaderValue};
 
-use crate::text::excerpt::excerpt;
+use crate::text::log_safe::log_safe;
 
 /// Types whose bodies can be taken apart, for the log.
 const TAKEN: &str = "application/json, types that end in +json, application/x-www-form-urlencoded and \
@@ -86,7 +86,7 @@ impl BodyKind {
 
 /// The cause for the log where a body cannot be taken apart: the type and coding that came, and those that can be.
 pub fn not_taken(headers: &HeaderMap) -> String {
-    let quoted = |value: &HeaderValue| excerpt(&String::from_utf8_lossy(value.as_bytes()), LONGEST_QUOTE);
+    let quoted = |value: &HeaderValue| log_safe(&String::from_utf8_lossy(value.as_bytes()), LONGEST_QUOTE);
     let came = headers.get(header::CONTENT_TYPE).map_or_else(|| "no Content-Type".to_owned(), quoted);
     let coding = headers.get(header::CONTENT_ENCODING).filter(|_| is_coded(headers));
     let coding = coding.map(|coding| format!(" with Content-Encoding {}", quoted(coding)));

@@ -4,10 +4,10 @@
 
 mod call;
 mod http;
-mod moment;
+mod request_time;
 mod rest;
 
-use self::call::Call;
+use self::call::GatewayRequest;
 use crate::{
     message::{error::ProxyError, inbound::InboundRequest},
     settings::{GatewayEvent, PayloadVersion},
@@ -18,7 +18,7 @@ use crate::{
 /// # Errors
 /// The event is too large; every other request has one.
 pub fn event(settings: &GatewayEvent, inbound: &InboundRequest, limit: u64) -> Result<Vec<u8>, ProxyError> {
-    let call = Call::new(settings, inbound);
+    let call = GatewayRequest::new(settings, inbound);
     match settings.version {
         PayloadVersion::V1 => rest::event(call, limit),
         PayloadVersion::V2 => http::event(call, limit),

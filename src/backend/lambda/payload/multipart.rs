@@ -204,9 +204,9 @@ mod tests {
     use super::{super::grouped::Indexed, *};
 
     /// A stream of the one chunk that is there.
-    struct AtHand(Option<Bytes>);
+    struct OneChunk(Option<Bytes>);
 
-    impl futures_core::Stream for AtHand {
+    impl futures_core::Stream for OneChunk {
         type Item = Result<Bytes, Infallible>;
 
         fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -226,7 +226,7 @@ mod tests {
         let boundary = multer::parse_boundary(content_type).ok()?;
         let body = Bytes::copy_from_slice(body);
         let reading = pin!(async {
-            let stream = AtHand(Some(body));
+            let stream = OneChunk(Some(body));
             let mut multipart = multer::Multipart::new(stream, boundary);
             let mut fields = Vec::new();
             while let Some(field) = multipart.next_field().await.ok()? {

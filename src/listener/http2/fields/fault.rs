@@ -16,7 +16,7 @@ pub const AUTHORITY: HeaderName = HeaderName::from_static("\"authority");
 
 /// The first fault of a head (RFC 9113, 8.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum FieldFault {
     /// A header's name is no token or has a capital.
     Name,
     /// A header's value has a control byte.
@@ -44,7 +44,7 @@ pub enum Fault {
     TooLarge,
 }
 
-impl Fault {
+impl FieldFault {
     const ALL: [Self; 13] = [
         Self::Name,
         Self::Value,
@@ -114,9 +114,9 @@ mod tests {
 
     #[test]
     fn every_fault_comes_back_from_its_mark() {
-        for fault in Fault::ALL {
-            assert_eq!(Fault::of(&HeaderValue::from_bytes(&fault.mark()).unwrap()), Some(fault));
+        for fault in FieldFault::ALL {
+            assert_eq!(FieldFault::of(&HeaderValue::from_bytes(&fault.mark()).unwrap()), Some(fault));
         }
-        assert_eq!(Fault::of(&HeaderValue::from_static("")), None);
+        assert_eq!(FieldFault::of(&HeaderValue::from_static("")), None);
     }
 }

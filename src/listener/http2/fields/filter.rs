@@ -12,7 +12,7 @@ use h2::Reason;
 use super::{
     Findings,
     frames::{self, CONTINUATION, END_HEADERS, END_STREAM, FrameHead, HEAD, HEADERS, LARGEST, fragment},
-    hpack::{Decoder, Malformed},
+    hpack::{Decoder, MalformedBlock},
     rewrite::{Part, Rewrite},
 };
 
@@ -266,7 +266,7 @@ impl Filter {
                 }
                 frames::frame_block(&mut self.output, head.stream, is_end);
             }
-            Err(Malformed(cause)) => {
+            Err(MalformedBlock(cause)) => {
                 self.output.clear();
                 self.end(Violation { reason: Reason::COMPRESSION_ERROR, cause });
             }

@@ -16,10 +16,10 @@ const KEPT: usize = 1 << 10;
 
 /// The cause why a block cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Malformed(pub &'static str);
+pub struct MalformedBlock(pub &'static str);
 
-const SHORT: Malformed = Malformed("a header block that ends inside a field");
-const UNKNOWN: Malformed = Malformed("an index outside of the tables");
+const SHORT: MalformedBlock = MalformedBlock("a header block that ends inside a field");
+const UNKNOWN: MalformedBlock = MalformedBlock("an index outside of the tables");
 
 /// The decoder of a connection.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Decoder {
     ///
     /// # Errors
     /// The block breaks RFC 7541. `take` may have been called with fields before that place.
-    pub fn decode(&mut self, block: &[u8], mut take: impl FnMut(Field<'_>)) -> Result<(), Malformed> {
+    pub fn decode(&mut self, block: &[u8], mut take: impl FnMut(Field<'_>)) -> Result<(), MalformedBlock> {
         let mut rest = block;
         let mut has_fields = false;
         while let Some(&first) = rest.first() {
@@ -49,10 +49,10 @@ impl Decoder {
                 take(self.table.field(index).ok_or(UNKNOWN)?);
             } else if first & 0xe0 == 0x20 {
                 if has_fields {
-                    return Err(Malformed("a table size update after a field"));
+                    return Err(MalformedBlock("a table size update after a field"));
                 }
                 let limit = integer(&mut rest, 5)?;
-                self.table.resize(limit).ok_or(Malformed("a table size above the limit"))?;
+                self.table.resize(limit).ok_or(MalformedBlock("a table size above the limit"))?;
                 continue;
             } else {
                 self.literal(&mut rest, first & 0x40 != 0, &mut take)?;
@@ -72,7 +72,7 @@ impl Decoder {
         rest: &mut &[u8],
         is_indexed: bool,
         take: &mut impl FnMut(Field<'_>),
-    ) -> Result<(), Malformed> {
+    ) -> Result<(), MalformedBlock> {
         let index = integer(rest, if is_indexed { 6 } else { 4 })?;
         let known = match index {
             0 => None,
@@ -92,7 +92,7 @@ impl Decoder {
 }
 
 /// Decodes an integer with a prefix of this many bits (RFC 7541, 5.1).
-fn integer(rest: &mut &[u8], prefix: u8) -> Result<usize, Malformed> {
+fn integer(rest: &mut &[u8], prefix: u8) -> Result<usize, MalformedBlock> {
     let (&first, behind) = rest.split_first().ok_or(SHORT)?;
     *rest = behind;
     let mask = (1_u8 << prefix) - 1;
@@ -108,11 +108,14 @@ fn integer(rest: &mut &[u8], prefix: u8) -> Result<usize, Malformed> {
             return Ok(value);
         }
     }
-    Err(Malformed("an integer with too many bytes"))
+    Err(MalformedBlock("an integer with too many bytes"))
 }
 
 /// Decodes a string (RFC 7541, 5.2), into `buffer` if the string is in Huffman code.
-fn string<'a, 'sent: 'a>(rest: &mut &'sent [u8], buffer: &'a mut Vec<u8>) -> Result<&'a [u8], Malformed> {
+fn string<'a, 'sent: 'a>(
+    rest: &mut &'sent [u8],
+    buffer: &'a mut Vec<u8>,
+) -> Result<&'a [u8], MalformedBlock> {
     let is_coded = rest.first().is_some_and(|first| first & 0x80 != 0);
     let length = integer(rest, 7)?;
     let (string, behind) = rest.split_at_checked(length).ok_or(SHORT)?;

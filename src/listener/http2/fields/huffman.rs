@@ -6,7 +6,7 @@
 
 use httlib_huffman::encoder::table::ENCODE_TABLE;
 
-use super::hpack::Malformed;
+use super::hpack::MalformedBlock;
 
 const SYMBOLS: usize = ENCODE_TABLE.len();
 /// Bits of the shortest and of the longest code.
@@ -85,7 +85,7 @@ impl Code {
 ///
 /// # Errors
 /// The string has the symbol EOS, or padding that is not the beginning of EOS or has eight bits or more.
-pub fn decode(coded: &[u8], decoded: &mut Vec<u8>) -> Result<(), Malformed> {
+pub fn decode(coded: &[u8], decoded: &mut Vec<u8>) -> Result<(), MalformedBlock> {
     let mut coded = coded.iter();
     // the bits ahead, aligned to the first one, and their number
     let (mut bits, mut count) = (0_u64, 0);
@@ -100,12 +100,13 @@ pub fn decode(coded: &[u8], decoded: &mut Vec<u8>) -> Result<(), Malformed> {
         if length > count {
             break;
         }
-        decoded.push(u8::try_from(symbol).map_err(|_| Malformed("a Huffman string with the EOS symbol"))?);
+        decoded
+            .push(u8::try_from(symbol).map_err(|_| MalformedBlock("a Huffman string with the EOS symbol"))?);
         bits <<= length;
         count -= length;
     }
     let is_padding = count < 8 && bits.leading_ones() >= count;
-    if is_padding { Ok(()) } else { Err(Malformed("a Huffman string with wrong padding")) }
+    if is_padding { Ok(()) } else { Err(MalformedBlock("a Huffman string with wrong padding")) }
 }
 
 #[cfg(test)]
@@ -114,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    fn decoded(coded: &[u8]) -> Result<Vec<u8>, Malformed> {
+    fn decoded(coded: &[u8]) -> Result<Vec<u8>, MalformedBlock> {
         let mut text = Vec::new();
         decode(coded, &mut text).map(|()| text)
     }

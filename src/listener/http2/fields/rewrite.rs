@@ -8,7 +8,7 @@
 use http::uri::{Authority, Scheme};
 
 use super::{
-    fault::{self, Fault},
+    fault::{self, FieldFault},
     hpack,
     table::{Field, Known, OVERHEAD, place},
 };
@@ -80,7 +80,7 @@ pub struct Rewrite<'a> {
     other_authority: Option<Vec<u8>>,
     referred: usize,
     length: Option<u64>,
-    fault: Option<Fault>,
+    fault: Option<FieldFault>,
 }
 
 impl<'a> Rewrite<'a> {
@@ -115,7 +115,7 @@ impl<'a> Rewrite<'a> {
         }
         self.referred += field.referred;
         if self.fault.is_none() && self.referred > MOST_REFERRED {
-            self.fault = Some(Fault::TooLarge);
+            self.fault = Some(FieldFault::TooLarge);
         }
         if self.fault.is_none() {
             let taken =
@@ -125,7 +125,7 @@ impl<'a> Rewrite<'a> {
     }
 
     /// Completes the block, and returns the fault that replaced the fields.
-    pub fn finish(mut self) -> Option<Fault> {
+    pub fn finish(mut self) -> Option<FieldFault> {
         if let (None, Some(authority)) = (self.fault, self.other_authority.take()) {
             self.fault = self.put(header(fault::AUTHORITY.as_str().as_bytes(), &authority)).err();
         }
@@ -143,7 +143,7 @@ impl<'a> Rewrite<'a> {
     }
 
     /// Writes a minimal request with the mark of the fault.
-    fn write_refused(&mut self, fault: Fault) {
+    fn write_refused(&mut self, fault: FieldFault) {
         let method = if self.method == Method::Head {
             Field { known: Known::Name(place::GET), name: b":method", value: b"HEAD", referred: 0 }
         } else {
@@ -156,55 +156,55 @@ impl<'a> Rewrite<'a> {
     }
 
     /// Checks the pseudo-headers (RFC 9113, 8.3.1 and 8.5), and the length if there is no body (8.1.1).
-    fn check_whole(&self) -> Result<(), Fault> {
+    fn check_whole(&self) -> Result<(), FieldFault> {
         let has = |pseudo: Pseudo| self.pseudo[pseudo as usize];
         let (scheme, path) = (has(Pseudo::Scheme), has(Pseudo::Path));
         let is_connect = self.method == Method::Connect;
         let is_whole = has(Pseudo::Method) && if is_connect { !scheme && !path } else { scheme && path };
         let has_length = !self.is_end || self.length.is_none_or(|length| length == 0);
         if !is_whole {
-            Err(Fault::Pseudo)
+            Err(FieldFault::Pseudo)
         } else if has_length {
             Ok(())
         } else {
-            Err(Fault::Length)
+            Err(FieldFault::Length)
         }
     }
 
-    fn take_pseudo(&mut self, field: Field<'_>) -> Result<(), Fault> {
-        let pseudo = Pseudo::of(field.name).ok_or(Fault::UnknownPseudo)?;
+    fn take_pseudo(&mut self, field: Field<'_>) -> Result<(), FieldFault> {
+        let pseudo = Pseudo::of(field.name).ok_or(FieldFault::UnknownPseudo)?;
         let is_repeated = std::mem::replace(&mut self.pseudo[pseudo as usize], true);
         if is_repeated || self.has_headers || self.part == Part::Trailers {
-            return Err(Fault::MisplacedPseudo);
+            return Err(FieldFault::MisplacedPseudo);
         }
         match pseudo {
-            Pseudo::Method => self.put_if(field, is_token(field.value), Fault::Method),
-            Pseudo::Scheme => self.put_if(field, is_scheme(field.value), Fault::Scheme),
+            Pseudo::Method => self.put_if(field, is_token(field.value), FieldFault::Method),
+            Pseudo::Scheme => self.put_if(field, is_scheme(field.value), FieldFault::Scheme),
             Pseudo::Path => self.take_path(field),
             Pseudo::Authority => self.take_authority(field),
         }
     }
 
     /// Adds the path with the escapes that it gets over HTTP/1.1.
-    fn take_path(&mut self, field: Field<'_>) -> Result<(), Fault> {
+    fn take_path(&mut self, field: Field<'_>) -> Result<(), FieldFault> {
         let escaped = request_target::escape(field.value);
         let field = match &escaped {
             Some(path) => Field { known: Known::Name(place::ROOT), value: path, ..field },
             None => field,
         };
         if field.value.len() > LONGEST_PATH {
-            return Err(Fault::LongPath);
+            return Err(FieldFault::LongPath);
         }
         let is_path = field.value.starts_with(b"/") || field.value == b"*";
-        self.put_if(field, is_path && field.value.iter().all(u8::is_ascii_graphic), Fault::Path)
+        self.put_if(field, is_path && field.value.iter().all(u8::is_ascii_graphic), FieldFault::Path)
     }
 
     /// Adds the authority. One that `http::Uri` does not parse waits for the mark, since `h2` takes no
     /// pseudo-header behind a header; `message/head.rs` checks the authority as it checks `Host` of HTTP/1.1.
-    fn take_authority(&mut self, field: Field<'_>) -> Result<(), Fault> {
+    fn take_authority(&mut self, field: Field<'_>) -> Result<(), FieldFault> {
         let Field { value, .. } = field;
         if value.is_empty() || !is_value(value) {
-            return Err(Fault::Authority);
+            return Err(FieldFault::Authority);
         }
         if is_plain_authority(value) || Authority::try_from(value).is_ok() {
             return self.put(field);
@@ -213,24 +213,24 @@ impl<'a> Rewrite<'a> {
         Ok(())
     }
 
-    fn take_header(&mut self, field: Field<'_>) -> Result<(), Fault> {
+    fn take_header(&mut self, field: Field<'_>) -> Result<(), FieldFault> {
         self.has_headers = true;
         let Field { known, name, value, .. } = field;
         if known == Known::Nothing && !is_name(name) {
-            return Err(Fault::Name);
+            return Err(FieldFault::Name);
         }
         if !is_value(value) {
-            return Err(Fault::Value);
+            return Err(FieldFault::Value);
         }
         match name {
             b"connection" | b"transfer-encoding" | b"upgrade" | b"keep-alive" | b"proxy-connection" => {
-                return Err(Fault::OfConnection);
+                return Err(FieldFault::OfConnection);
             }
-            b"te" if value != b"trailers" => return Err(Fault::OfConnection),
+            b"te" if value != b"trailers" => return Err(FieldFault::OfConnection),
             b"content-length" if self.part == Part::Head => {
-                let length = length(value).ok_or(Fault::Length)?;
+                let length = length(value).ok_or(FieldFault::Length)?;
                 if self.length.replace(length).is_some_and(|other| other != length) {
-                    return Err(Fault::Length);
+                    return Err(FieldFault::Length);
                 }
             }
             _ => {}
@@ -238,14 +238,14 @@ impl<'a> Rewrite<'a> {
         self.put(field)
     }
 
-    fn put_if(&mut self, field: Field<'_>, is_sound: bool, fault: Fault) -> Result<(), Fault> {
+    fn put_if(&mut self, field: Field<'_>, is_sound: bool, fault: FieldFault) -> Result<(), FieldFault> {
         if is_sound { self.put(field) } else { Err(fault) }
     }
 
-    fn put(&mut self, field: Field<'_>) -> Result<(), Fault> {
+    fn put(&mut self, field: Field<'_>) -> Result<(), FieldFault> {
         self.size += field.name.len() + field.value.len() + OVERHEAD;
         if self.size >= self.limit {
-            return Err(Fault::TooLarge);
+            return Err(FieldFault::TooLarge);
         }
         hpack::write(field, self.block);
         Ok(())

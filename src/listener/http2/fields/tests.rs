@@ -166,9 +166,9 @@ fn rewritten(fields: &[Pair]) -> Vec<Pair> {
 }
 
 /// The fault that the filter finds in a head.
-fn fault(fields: &[Pair]) -> Option<Fault> {
+fn fault(fields: &[Pair]) -> Option<FieldFault> {
     let mark = rewritten(fields).into_iter().find(|(name, _)| name == FAULT.as_str().as_bytes())?;
-    Fault::of(&http::HeaderValue::from_bytes(&mark.1).unwrap())
+    FieldFault::of(&http::HeaderValue::from_bytes(&mark.1).unwrap())
 }
 
 #[test]
@@ -183,7 +183,9 @@ fn x9_paths_are_escaped_as_on_http_1_1() {
         assert_eq!(rewritten(&fields)[2], pair(":path", expected));
     }
     let path = [b"/".repeat(5000), b"<".repeat(20_178)].concat();
-    for (path, expected) in [(path.clone(), None), ([path, b"<".to_vec()].concat(), Some(Fault::LongPath))] {
+    for (path, expected) in
+        [(path.clone(), None), ([path, b"<".to_vec()].concat(), Some(FieldFault::LongPath))]
+    {
         let fields: Vec<Pair> = get([])
             .into_iter()
             .map(|(name, value)| if name == b":path" { (name, path.clone()) } else { (name, value) })
@@ -233,7 +235,7 @@ fn instead(name: &str, value: &str) -> Vec<Pair> {
 
 /// Compares the fault that replaces a head.
 #[track_caller]
-fn assert_fault(fields: &[Pair], expected: Fault) {
+fn assert_fault(fields: &[Pair], expected: FieldFault) {
     let found = rewritten(fields);
     let lengths: Vec<_> = found.iter().map(|(name, value)| (name.len(), value.len())).collect();
     assert_eq!(fault(fields), Some(expected), "{lengths:?}");
@@ -244,28 +246,28 @@ fn assert_fault(fields: &[Pair], expected: Fault) {
 #[test]
 fn x10_the_first_fault_of_a_header_replaces_the_head() {
     for (fields, expected) in [
-        (with("X-a", "b"), Fault::Name),
-        (with("", "b"), Fault::Name),
-        (with("x a", "b"), Fault::Name),
-        (with("x\"a", "b"), Fault::Name),
-        (with("\"fault", "a"), Fault::Name),
-        (with("\"authority", "h"), Fault::Name),
-        (with("x\u{e9}", "b"), Fault::Name),
-        (with(&"n".repeat(65_536), "b"), Fault::Name),
-        (with("x-a", "\0"), Fault::Value),
-        (with("x-a", "a\u{1}"), Fault::Value),
-        (with("x-a", "a\r\nb: c"), Fault::Value),
-        (with("x-a", "\u{7f}"), Fault::Value),
-        (with("accept", "\u{1f}"), Fault::Value),
-        (with("connection", "close"), Fault::OfConnection),
-        (with("transfer-encoding", "chunked"), Fault::OfConnection),
-        (with("te", "gzip"), Fault::OfConnection),
-        (with("content-length", "x"), Fault::Length),
-        (with("content-length", ""), Fault::Length),
-        (with("content-length", "99999999999999999999"), Fault::Length),
-        (with("content-length", "1"), Fault::Length),
-        (get([pair("content-length", "0"), pair("content-length", "1")]), Fault::Length),
-        (with("x-a", &"v".repeat(LIMIT)), Fault::TooLarge),
+        (with("X-a", "b"), FieldFault::Name),
+        (with("", "b"), FieldFault::Name),
+        (with("x a", "b"), FieldFault::Name),
+        (with("x\"a", "b"), FieldFault::Name),
+        (with("\"fault", "a"), FieldFault::Name),
+        (with("\"authority", "h"), FieldFault::Name),
+        (with("x\u{e9}", "b"), FieldFault::Name),
+        (with(&"n".repeat(65_536), "b"), FieldFault::Name),
+        (with("x-a", "\0"), FieldFault::Value),
+        (with("x-a", "a\u{1}"), FieldFault::Value),
+        (with("x-a", "a\r\nb: c"), FieldFault::Value),
+        (with("x-a", "\u{7f}"), FieldFault::Value),
+        (with("accept", "\u{1f}"), FieldFault::Value),
+        (with("connection", "close"), FieldFault::OfConnection),
+        (with("transfer-encoding", "chunked"), FieldFault::OfConnection),
+        (with("te", "gzip"), FieldFault::OfConnection),
+        (with("content-length", "x"), FieldFault::Length),
+        (with("content-length", ""), FieldFault::Length),
+        (with("content-length", "99999999999999999999"), FieldFault::Length),
+        (with("content-length", "1"), FieldFault::Length),
+        (get([pair("content-length", "0"), pair("content-length", "1")]), FieldFault::Length),
+        (with("x-a", &"v".repeat(LIMIT)), FieldFault::TooLarge),
     ] {
         assert_fault(&fields, expected);
     }
@@ -277,25 +279,25 @@ fn x10_the_first_fault_of_a_header_replaces_the_head() {
 #[test]
 fn x10_the_first_fault_of_a_pseudo_header_replaces_the_head() {
     for (fields, expected) in [
-        (with(":status", "200"), Fault::UnknownPseudo),
-        (with(":protocol", "websocket"), Fault::UnknownPseudo),
-        (with(":", "x"), Fault::UnknownPseudo),
-        (with(":path", "/"), Fault::MisplacedPseudo),
-        ([vec![pair("x-a", "b")], get([])].concat(), Fault::MisplacedPseudo),
-        (without(":method"), Fault::Pseudo),
-        (without(":scheme"), Fault::Pseudo),
-        (without(":path"), Fault::Pseudo),
-        (instead(":method", "CONNECT"), Fault::Pseudo),
-        (instead(":method", "G T"), Fault::Method),
-        (instead(":method", ""), Fault::Method),
-        (instead(":scheme", "ht tp"), Fault::Scheme),
-        (instead(":path", "/a b"), Fault::Path),
-        (instead(":path", "/\u{1}"), Fault::Path),
-        (instead(":path", "a"), Fault::Path),
-        (instead(":path", ""), Fault::Path),
-        (instead(":path", "?a"), Fault::Path),
-        (instead(":authority", ""), Fault::Authority),
-        (instead(":authority", "\0"), Fault::Authority),
+        (with(":status", "200"), FieldFault::UnknownPseudo),
+        (with(":protocol", "websocket"), FieldFault::UnknownPseudo),
+        (with(":", "x"), FieldFault::UnknownPseudo),
+        (with(":path", "/"), FieldFault::MisplacedPseudo),
+        ([vec![pair("x-a", "b")], get([])].concat(), FieldFault::MisplacedPseudo),
+        (without(":method"), FieldFault::Pseudo),
+        (without(":scheme"), FieldFault::Pseudo),
+        (without(":path"), FieldFault::Pseudo),
+        (instead(":method", "CONNECT"), FieldFault::Pseudo),
+        (instead(":method", "G T"), FieldFault::Method),
+        (instead(":method", ""), FieldFault::Method),
+        (instead(":scheme", "ht tp"), FieldFault::Scheme),
+        (instead(":path", "/a b"), FieldFault::Path),
+        (instead(":path", "/\u{1}"), FieldFault::Path),
+        (instead(":path", "a"), FieldFault::Path),
+        (instead(":path", ""), FieldFault::Path),
+        (instead(":path", "?a"), FieldFault::Path),
+        (instead(":authority", ""), FieldFault::Authority),
+        (instead(":authority", "\0"), FieldFault::Authority),
     ] {
         assert_fault(&fields, expected);
     }
@@ -367,7 +369,7 @@ fn x10_references_to_a_large_entry_or_name_are_bounded_in_each_block() {
         assert_eq!(broken, None);
         assert!(output.len() < 32 << 10, "{}", output.len());
         let frames = read_frames(&output);
-        let too_large = pair(FAULT.as_str(), str::from_utf8(&Fault::TooLarge.mark()).unwrap());
+        let too_large = pair(FAULT.as_str(), str::from_utf8(&FieldFault::TooLarge.mark()).unwrap());
         assert_eq!(decoded(&mut Decoder::new(), &frames[1].1).unwrap()[3], too_large);
         assert_eq!(decoded(&mut Decoder::new(), &frames[100].1).unwrap().len(), 7);
     }

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::{
     settings::{
-        ApiGatewaySettings, EndpointVariant, Source, UpstreamSettings,
-        route::backend::{BackendSection, Server},
+        ApiGatewaySettings, CredentialSettings, EndpointVariant, UpstreamSettings,
+        route::backend::{BackendSection, UpstreamServer},
         service,
         source::{secrecy::Secrecy, shown::Show as _},
     },
@@ -17,16 +17,16 @@ impl BackendSection for ApiGatewaySettings {
         "api_gateway"
     }
 
-    fn server(&self) -> Server<'_> {
+    fn server(&self) -> UpstreamServer<'_> {
         let uri = &self.function_uri;
-        Server { scheme: uri.scheme, host: &uri.host, port: uri.port }
+        UpstreamServer { scheme: uri.scheme, host: &uri.host, port: uri.port }
     }
 
     fn upstream(&self) -> &UpstreamSettings {
         &self.upstream
     }
 
-    fn source(&self) -> Option<&Source> {
+    fn source(&self) -> Option<&CredentialSettings> {
         self.authorization.iam.as_ref().map(|iam| &iam.source)
     }
 

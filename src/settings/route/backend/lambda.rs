@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use crate::{
     settings::{
-        EndpointVariant, GatewayEvent, LambdaSettings, PayloadSettings, PayloadVersion, Source,
+        CredentialSettings, EndpointVariant, GatewayEvent, LambdaSettings, PayloadSettings, PayloadVersion,
         UpstreamSettings,
-        route::backend::{BackendSection, Server},
+        route::backend::{BackendSection, UpstreamServer},
         source::{secrecy::Secrecy, shown::Show as _},
     },
     text::aws_hosts::lambda_host,
@@ -17,16 +17,16 @@ impl BackendSection for LambdaSettings {
         "lambda"
     }
 
-    fn server(&self) -> Server<'_> {
+    fn server(&self) -> UpstreamServer<'_> {
         let api = &self.endpoint;
-        Server { scheme: api.scheme, host: &api.host, port: api.port }
+        UpstreamServer { scheme: api.scheme, host: &api.host, port: api.port }
     }
 
     fn upstream(&self) -> &UpstreamSettings {
         &self.upstream
     }
 
-    fn source(&self) -> Option<&Source> {
+    fn source(&self) -> Option<&CredentialSettings> {
         Some(&self.source)
     }
 

@@ -10,7 +10,7 @@ use crate::{
     settings::{
         AnswerSettings, EmptyArraysMode, Scheme,
         route::{
-            key_source::{Source, WrittenSource},
+            key_source::{CredentialSettings, WrittenCredentials},
             retry,
             upstream::{SCOPE_WORD, UpstreamSettings, WrittenUpstream},
         },
@@ -47,7 +47,7 @@ section! {
         /// The region that signatures are for.
         region: String,
         /// Where the keys come from.
-        source: Source,
+        source: CredentialSettings,
         /// Name, partial or full ARN, as written.
         function: String,
         /// Base64 of JSON, for `X-Amz-Client-Context`.
@@ -72,7 +72,7 @@ section! {
     aws_key: Proof, kind(Kind::Proof(KEY_ID)), open() => |lambda| lambda.source.shown_keys()[0];
     /// Its secret. Keep it out of files: `$env://NAME` or `$file:///path`.
     aws_secret: Proof => |lambda| lambda.source.shown_keys()[1];
-    ..source: WrittenSource as "aws_", with own_source;
+    ..source: WrittenCredentials as "aws_", with own_source;
     /// `aws-lambda://REGION/FUNCTION?qualifier=…&invocation_type=…&log_type=…` instead of those keys.
     upstream_url: String, pattern("^aws-lambda://.+"), secret_query() => _;
     /// The Lambda API's host; by region by default, in all of AWS's partitions.

@@ -55,7 +55,7 @@ impl WrittenLambda {
         if self.body.is_some() {
             let problem =
                 "is merged with query and body, which awsgateway_compatible and forward_request_* replace";
-            checker.below("body").mistake(problem, "no `body`, or neither of them");
+            checker.at("body").report(problem, "no `body`, or neither of them");
         }
         Some(payload)
     }
@@ -69,7 +69,7 @@ impl WrittenLambda {
             ("stage_variables", self.stage_variables.is_some()),
         ] {
             if is_there {
-                checker.below(key).mistake(
+                checker.at(key).report(
                     "has no effect without `awsgateway_compatible`",
                     "`awsgateway_compatible: true`, or remove the key",
                 );

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::settings::{BackendSettings, Document, EndpointVariant, Environment, Settings};
-use crate::settings::{MetadataProtocol, Origin};
+use crate::settings::{CredentialProvider, MetadataProtocol};
 
 fn read_in(environment: &[(&str, &str)], keys: &str) -> Result<LambdaSettings, String> {
     let keys: String = keys.lines().map(|line| format!("  {line}\n")).collect();
@@ -54,7 +54,7 @@ fn a_name_and_a_region_are_enough_and_the_rest_is_kongs_defaults() {
     let answer = lambda.answer;
     assert!(!answer.is_proxy_integration && !answer.preserve_lambda_api_error_code);
     assert_eq!((answer.unhandled_status, answer.empty_arrays_mode), (None, EmptyArraysMode::Correct));
-    assert_eq!((&lambda.source.origin, &lambda.source.role), (&Origin::Chain, &None));
+    assert_eq!((&lambda.source.origin, &lambda.source.role), (&CredentialProvider::Chain, &None));
 }
 
 #[test]
@@ -74,10 +74,10 @@ fn k38_a_key_without_its_secret_is_a_mistake_that_names_what_is_missing() {
 #[test]
 fn k39_neither_is_valid_and_takes_the_chain_or_a_profile() {
     let lambda = right(&named("aws_profile: team\naws_imds_protocol_version: v1"));
-    assert_eq!(lambda.source.origin, Origin::Profile("team".into()));
+    assert_eq!(lambda.source.origin, CredentialProvider::Profile("team".into()));
     assert_eq!(lambda.source.metadata, MetadataProtocol::V1);
     let own = right(&named("aws_key: own\naws_secret: s"));
-    assert!(matches!(own.source.origin, Origin::Keys(keys) if keys.access_key_id() == "own"));
+    assert!(matches!(own.source.origin, CredentialProvider::Keys(keys) if keys.access_key_id() == "own"));
     assert_wrong(
         &named("aws_key: a\naws_secret: s\naws_profile: p"),
         &["lambda.aws_profile: conflicts with `aws_key`"],

@@ -16,7 +16,7 @@ use crate::{
         route::{
             api_gateway::is_scope_word,
             credentials::{Names, OwnKeys},
-            key_source::Source,
+            key_source::CredentialSettings,
             upstream::OwnWay,
         },
         source::{check::Checker, key_type::Proof},
@@ -47,7 +47,7 @@ impl WrittenLambda {
         let answer = self.answer(checker);
         let payload = self.payload(route_id, function.as_ref(), checker);
         let retry = self.upstream.retry.take().unwrap_or_default();
-        self.upstream.retry = Some(retry.for_functions(&mut checker.below("retry")));
+        self.upstream.retry = Some(retry.for_functions(&mut checker.at("retry")));
         let way = self.way(checker);
         let upstream = self.upstream.check(way, checker);
         let settle = self.settled(checker);
@@ -85,7 +85,7 @@ impl WrittenLambda {
             ("log_type", differ(self.log_type, url.log_type)),
         ] {
             if contradicts {
-                checker.below(key).mistake("conflicts with upstream_url", "the same in both, or only in one");
+                checker.at(key).report("conflicts with upstream_url", "the same in both, or only in one");
             }
         }
         let mut both = |key: &str, own: &mut Option<String>, urls: Option<String>| match (&own, urls) {
@@ -93,7 +93,7 @@ impl WrittenLambda {
                 let own = checker.quoted(key, own, "the value");
                 let urls = checker.quoted("upstream_url", &urls, "another value");
                 let problem = format!("{own} conflicts with {urls} in upstream_url");
-                checker.below(key).mistake(problem, "the same in both, or only in one");
+                checker.at(key).report(problem, "the same in both, or only in one");
             }
             (None, Some(urls)) => *own = Some(urls),
             _ => {}
@@ -107,10 +107,10 @@ impl WrittenLambda {
 
     fn function(&self, checker: &mut Checker<'_>) -> Option<FunctionName> {
         let Some(name) = &self.function_name else {
-            if checker.is_wrong("upstream_url") {
+            if checker.has_error("upstream_url") {
                 return None;
             }
-            checker.below("function_name").mistake("missing", FunctionName::EXPECTED);
+            checker.at("function_name").report("missing", FunctionName::EXPECTED);
             return None;
         };
         let function = checker.parsed("function_name", name, FunctionName::EXPECTED, FunctionName::parse)?;
@@ -121,7 +121,7 @@ impl WrittenLambda {
             if function.qualifier.as_ref().is_some_and(|own| own != qualifier) {
                 let qualifier = checker.quoted("qualifier", qualifier, "the value");
                 let problem = format!("{qualifier} conflicts with the qualifier in function_name");
-                checker.below("qualifier").mistake(problem, "the same in both, or only in one");
+                checker.at("qualifier").report(problem, "the same in both, or only in one");
             }
         }
         Some(function)
@@ -134,12 +134,12 @@ impl WrittenLambda {
         let of_host = self.host.as_deref().and_then(region_of_lambda_host).map(str::to_owned);
         let own = self.aws_region.clone();
         let Some(region) = own.clone().or(of_arn.clone()).or(of_process).or(of_host.clone()) else {
-            if ["upstream_url", "function_name", "aws_region"].iter().any(|key| checker.is_wrong(key)) {
+            if ["upstream_url", "function_name", "aws_region"].iter().any(|key| checker.has_error(key)) {
                 // it may be there, in what could not be read
                 return None;
             }
             let expected = "aws_region here, or AWS_REGION or AWS_DEFAULT_REGION in the environment";
-            checker.below("aws_region").mistake("no region or host specified", expected);
+            checker.at("aws_region").report("no region or host specified", expected);
             return None;
         };
         if let (Some(own), Some(of_arn)) = (own, of_arn)
@@ -148,7 +148,7 @@ impl WrittenLambda {
             let own = checker.quoted("aws_region", &own, "the value");
             let of_arn = checker.quoted("function_name", &of_arn, "another value");
             let problem = format!("{own} conflicts with {of_arn} in function_name");
-            checker.below("aws_region").mistake(problem, "the region of the ARN");
+            checker.at("aws_region").report(problem, "the region of the ARN");
             return None;
         }
         if let Some(of_host) = of_host.filter(|of_host| *of_host != region) {
@@ -159,7 +159,7 @@ impl WrittenLambda {
                 }
                 _ => "is in another region than the route".to_owned(),
             };
-            checker.below("host").mistake(problem, "the host of that region, or none");
+            checker.at("host").report(problem, "the host of that region, or none");
         }
         let expected = "a region: lower-case letters, digits and `-`, here or in AWS_REGION";
         checker.parsed("aws_region", &region, expected, |text| is_scope_word(text).then(|| text.to_owned()))
@@ -194,12 +194,12 @@ impl WrittenLambda {
             ("use_dualstack_endpoint", self.use_dualstack_endpoint),
         ] {
             if is_on == Some(true) {
-                checker.below(key).mistake("conflicts with `host`", "one of the two");
+                checker.at(key).report("conflicts with `host`", "one of the two");
             }
         }
     }
 
-    fn source(&mut self, own: OwnKeys, checker: &mut Checker<'_>) -> Option<Source> {
+    fn source(&mut self, own: OwnKeys, checker: &mut Checker<'_>) -> Option<CredentialSettings> {
         let names = Names { prefix: "aws_", key: "aws_key", secret: "aws_secret", session: SESSION };
         self.source.check(names, own, checker)
     }
@@ -211,7 +211,7 @@ impl WrittenLambda {
         if encoded.len() <= LONGEST_CLIENT_CONTEXT {
             return Some(encoded);
         }
-        checker.below("client_context").mistake("too long", "at most 2,687 bytes of JSON");
+        checker.at("client_context").report("too long", "at most 2,687 bytes of JSON");
         None
     }
 
@@ -220,7 +220,7 @@ impl WrittenLambda {
             && self.invocation_type == Some(InvocationType::Event)
         {
             let problem = "an invocation of type Event has no answer to stream";
-            checker.below("invoke_mode").mistake(problem, "`buffered`");
+            checker.at("invoke_mode").report(problem, "`buffered`");
         }
     }
 
@@ -234,7 +234,7 @@ impl WrittenLambda {
                 let key = "unhandled_status";
                 let value =
                     checker.quotable(key, &status.to_string()).unwrap_or_else(|| "the value".to_owned());
-                checker.below(key).mistake(format!("{value} is out of range"), expected);
+                checker.at(key).report(format!("{value} is out of range"), expected);
             }
             known
         });
@@ -253,7 +253,7 @@ impl WrittenLambda {
         let keepalive = checker.settled(declared!(WrittenLambda, "keepalive"), self.keepalive);
         if !keepalive.is_zero() && keepalive < SHORTEST_KEEPALIVE {
             // Kong takes any; a connection looks for its end once a second
-            checker.below("keepalive").warn("shorter than 1s, raised to 1s; `0` turns keep-alive off");
+            checker.at("keepalive").warn("shorter than 1s, raised to 1s; `0` turns keep-alive off");
         }
         OwnWay {
             timeout: TIMEOUT,

@@ -175,15 +175,15 @@ fn r21_e9_a_body_that_is_no_string_goes_out_as_the_json_that_it_is() {
             let reply = good(&format!(r#"{{"statusCode":200,"body": {body} {flag}}}"#));
             assert_eq!(text(&reply), body);
             assert_eq!(values(&reply, "content-type"), ["application/json"]);
-            let [remark] = &reply.remarks[..] else { panic!("{:?}", reply.remarks) };
-            assert_eq!(remark.level, Level::Debug);
-            assert!(remark.text.contains("`body` is not a string"), "{}", remark.text);
+            let [note] = &reply.notes[..] else { panic!("{:?}", reply.notes) };
+            assert_eq!(note.level, Level::Debug);
+            assert!(note.text.contains("`body` is not a string"), "{}", note.text);
         }
         let cause = bad(&format!(r#"{{"statusCode":200,"body":{body},"isBase64Encoded":true}}"#));
         assert_eq!(cause, "isBase64Encoded is true, but body is not a string");
     }
     for body in ["null", r#""text""#] {
-        assert_eq!(good(&format!(r#"{{"statusCode":200,"body":{body}}}"#)).remarks, []);
+        assert_eq!(good(&format!(r#"{{"statusCode":200,"body":{body}}}"#)).notes, []);
     }
 }
 

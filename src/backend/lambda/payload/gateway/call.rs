@@ -24,7 +24,7 @@ use super::{
         pairs::Pairs,
         text::text,
     },
-    moment::Moment,
+    request_time::RequestTime,
 };
 use crate::{
     message::{headers::REQUEST_ID, inbound::InboundRequest},
@@ -36,7 +36,7 @@ const DEFAULT_STAGE: &str = "$default";
 
 /// A request as its event tells it.
 #[derive(Debug)]
-pub struct Call<'a> {
+pub struct GatewayRequest<'a> {
     /// What the route says of the API.
     pub settings: &'a GatewayEvent,
     pub method: &'a str,
@@ -59,7 +59,7 @@ pub struct Call<'a> {
     /// `HTTP/1.1`.
     pub protocol: &'static str,
     /// When its head had arrived.
-    pub moment: Moment,
+    pub time: RequestTime,
     /// Whether the body's type is one that an HTTP API takes for text.
     pub has_text_type: bool,
     pub body: &'a [u8],
@@ -76,7 +76,7 @@ pub fn decoded_parameter(remainder: &str) -> Cow<'_, str> {
     text(percent_decode_str(remainder))
 }
 
-impl<'a> Call<'a> {
+impl<'a> GatewayRequest<'a> {
     /// Finds it all in a request.
     pub fn new(settings: &'a GatewayEvent, inbound: &'a InboundRequest) -> Self {
         let raw_query = inbound.uri.query().unwrap_or_default();
@@ -94,7 +94,7 @@ impl<'a> Call<'a> {
             user_agent: header(inbound, &header::USER_AGENT),
             source_ip: source_ip(inbound),
             protocol: protocol(inbound.version),
-            moment: Moment::new(inbound.received_at),
+            time: RequestTime::new(inbound.received_at),
             has_text_type: ContentType::of(&inbound.headers).is_text(),
             body: inbound.body.bytes(),
         }

@@ -10,7 +10,7 @@ use super::{
         json::written,
         writer::{Event, Writer},
     },
-    call::{Call, decoded_parameter},
+    call::{GatewayRequest, decoded_parameter},
 };
 use crate::message::error::ProxyError;
 
@@ -18,7 +18,7 @@ use crate::message::error::ProxyError;
 ///
 /// # Errors
 /// The event is too large.
-pub fn event(mut call: Call<'_>, limit: u64) -> Result<Vec<u8>, ProxyError> {
+pub fn event(mut call: GatewayRequest<'_>, limit: u64) -> Result<Vec<u8>, ProxyError> {
     let cookie_lines = call.headers.take("cookie");
     // HTTP APIs tell it of every request, REST APIs of none; it was taken out with the client's framing
     call.headers.insert("content-length", Cow::Owned(call.body.len().to_string()));
@@ -35,7 +35,7 @@ pub fn event(mut call: Call<'_>, limit: u64) -> Result<Vec<u8>, ProxyError> {
 }
 
 struct HttpEvent<'c> {
-    call: &'c Call<'c>,
+    call: &'c GatewayRequest<'c>,
     path: Cow<'c, str>,
     route_key: String,
     cookies: Vec<&'c str>,
@@ -87,8 +87,8 @@ impl HttpEvent<'_> {
         writer.text(r#"},"requestId":"#, &call.request_id)?;
         writer.text(r#","routeKey":"#, &self.route_key)?;
         writer.text(r#","stage":"#, &call.settings.stage)?;
-        writer.text(r#","time":"#, &call.moment.text)?;
-        writer.plain(r#","timeEpoch":"#, call.moment.epoch)?;
+        writer.text(r#","time":"#, &call.time.text)?;
+        writer.plain(r#","timeEpoch":"#, call.time.epoch)?;
         writer.fixed("}")
     }
 }

@@ -12,7 +12,7 @@ use super::{
         json::written,
         writer::{Event, Writer},
     },
-    call::{Call, raw_parameter},
+    call::{GatewayRequest, raw_parameter},
 };
 use crate::message::error::ProxyError;
 
@@ -20,7 +20,7 @@ use crate::message::error::ProxyError;
 ///
 /// # Errors
 /// The event is too large.
-pub fn event(mut call: Call<'_>, limit: u64) -> Result<Vec<u8>, ProxyError> {
+pub fn event(mut call: GatewayRequest<'_>, limit: u64) -> Result<Vec<u8>, ProxyError> {
     // one line is all that RFC 6265 (5.4) knows, and all that readers of the single values would see
     call.headers.join("cookie", "; ");
     // K27
@@ -29,7 +29,7 @@ pub fn event(mut call: Call<'_>, limit: u64) -> Result<Vec<u8>, ProxyError> {
 }
 
 struct RestEvent<'c> {
-    call: Call<'c>,
+    call: GatewayRequest<'c>,
     body: EventBody<'c>,
 }
 
@@ -66,7 +66,7 @@ impl Event for RestEvent<'_> {
 }
 
 /// `requestContext`, but for the brace that closes it.
-fn write_context<W: io::Write>(call: &Call<'_>, writer: &mut Writer<'_, W>) -> io::Result<()> {
+fn write_context<W: io::Write>(call: &GatewayRequest<'_>, writer: &mut Writer<'_, W>) -> io::Result<()> {
     writer.text(r#","requestContext":{"accountId":"#, &call.settings.account_id)?;
     writer.text(r#","apiId":"#, &call.settings.api_id)?;
     writer.text(r#","domainName":"#, &call.domain_name)?;
@@ -87,8 +87,8 @@ fn write_context<W: io::Write>(call: &Call<'_>, writer: &mut Writer<'_, W>) -> i
     writer.text(r#","userArn":null},"path":"#, &call.path_with_stage())?;
     writer.text(r#","protocol":"#, call.protocol)?;
     writer.text(r#","requestId":"#, &call.request_id)?;
-    writer.text(r#","requestTime":"#, &call.moment.text)?;
-    writer.plain(r#","requestTimeEpoch":"#, call.moment.epoch)?;
+    writer.text(r#","requestTime":"#, &call.time.text)?;
+    writer.plain(r#","requestTimeEpoch":"#, call.time.epoch)?;
     // AWS's is a random name for the resource; any that stays the same will do
     writer.text(r#","resourceId":"#, &call.resource)?;
     writer.text(r#","resourcePath":"#, &call.resource)?;

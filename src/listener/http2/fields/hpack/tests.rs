@@ -89,7 +89,7 @@ fn put_string(string: &[u8], is_coded: bool, block: &mut Vec<u8>) {
     block.extend_from_slice(bytes);
 }
 
-pub fn decoded(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<Pair>, Malformed> {
+pub fn decoded(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<Pair>, MalformedBlock> {
     let mut fields = Vec::new();
     decoder.decode(block, |field| fields.push((field.name.to_vec(), field.value.to_vec())))?;
     Ok(fields)

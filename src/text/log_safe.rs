@@ -1,17 +1,17 @@
 //! A part of a text that somebody else had a hand in, fit for a line of our log: what a function or AWS wrote, a name
 //! in a certificate.
 //!
-//! Whatever is quoted in a cause or a remark passes through here, and once more every line of `message/error.rs`.
+//! Whatever is quoted in a cause or a note passes through here, and once more every line of `message/error.rs`.
 
 /// The text's first characters, without what would end the line or steer a terminal.
-pub fn excerpt(text: &str, longest: usize) -> String {
+pub fn log_safe(text: &str, longest: usize) -> String {
     let mut line = String::with_capacity(text.len().min(longest));
-    push_excerpt(&mut line, text, longest);
+    push_log_safe(&mut line, text, longest);
     line
 }
 
 /// Puts the text's first characters behind what is in the line already.
-pub fn push_excerpt(line: &mut String, text: &str, longest: usize) {
+pub fn push_log_safe(line: &mut String, text: &str, longest: usize) {
     let mut chars = text.chars();
     for char in chars.by_ref().take(longest) {
         if char.is_control() && char != '\t' {
@@ -32,17 +32,17 @@ mod tests {
 
     #[test]
     fn what_is_quoted_is_short_and_stays_on_its_line() {
-        assert_eq!(excerpt("short", 5), "short");
-        assert_eq!(excerpt("longer", 5), "longe…");
-        assert_eq!(excerpt("a\r\nb\t\u{1b}[2Jé", 100), "a\\r\\nb\t\\u{1b}[2Jé");
+        assert_eq!(log_safe("short", 5), "short");
+        assert_eq!(log_safe("longer", 5), "longe…");
+        assert_eq!(log_safe("a\r\nb\t\u{1b}[2Jé", 100), "a\\r\\nb\t\\u{1b}[2Jé");
     }
 
     proptest! {
         #[test]
         fn any_text_stays_on_its_line(text in any::<String>(), longest in 0_usize..40) {
-            let line = excerpt(&text, longest);
+            let line = log_safe(&text, longest);
             prop_assert!(line.chars().all(|char| char == '\t' || !char.is_control()), "{line:?}");
-            prop_assert_eq!(excerpt(&line, usize::MAX), line.as_str());
+            prop_assert_eq!(log_safe(&line, usize::MAX), line.as_str());
             prop_assert_eq!(line.ends_with('…') && !text.ends_with('…'), text.chars().count() > longest && !text.ends_with('…'));
         }
     }

@@ -20,16 +20,16 @@ use tokio::{
 
 use super::{
     CredentialSource,
+    aws_transport::AwsTransport,
+    credential_cell::CredentialCell,
     fetch::{Aws, Fetch},
     identity::CallerUnknown,
     refresher::{Refresher, SystemClock, checked},
-    slot::Slot,
-    status::{Ready, State, Status},
-    way::Way,
+    status::{CredentialState, Ready, Status},
 };
 use crate::{
     client::Endpoint,
-    settings::{Origin, Source},
+    settings::{CredentialProvider, CredentialSettings},
     system::supervision::{Task, supervise},
     tls::{Configurations, TlsError},
 };
@@ -41,12 +41,12 @@ const TRY_LIMIT: Duration = Duration::from_secs(10);
 
 /// A source that a refresher keeps fresh until the last handle is gone.
 #[derive(Debug)]
-pub struct Kept {
-    pub slot: Arc<Slot>,
+pub struct SharedSource {
+    pub cell: Arc<CredentialCell>,
     refresher: AbortHandle,
 }
 
-impl Drop for Kept {
+impl Drop for SharedSource {
     fn drop(&mut self) {
         self.refresher.abort();
     }
@@ -55,12 +55,12 @@ impl Drop for Kept {
 /// The sources in use, and how servers are verified for all of them.
 #[derive(Default)]
 struct Sources {
-    known: Vec<(Source, Weak<Kept>)>,
+    known: Vec<(CredentialSettings, Weak<SharedSource>)>,
     tls: Configurations,
 }
 
 /// Owns the thread; all fetching stops when it is dropped.
-pub struct Keeper {
+pub struct RefresherPool {
     runtime: Handle,
     sources: Mutex<Sources>,
     /// Dropped first, which ends the thread.
@@ -68,13 +68,13 @@ pub struct Keeper {
     thread: Option<JoinHandle<()>>,
 }
 
-impl fmt::Debug for Keeper {
+impl fmt::Debug for RefresherPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keeper").finish_non_exhaustive()
+        f.debug_struct("RefresherPool").finish_non_exhaustive()
     }
 }
 
-impl Drop for Keeper {
+impl Drop for RefresherPool {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
@@ -87,7 +87,7 @@ impl Drop for Keeper {
     }
 }
 
-impl Keeper {
+impl RefresherPool {
     /// Starts the thread.
     ///
     /// # Errors
@@ -109,40 +109,40 @@ impl Keeper {
     ///
     /// # Errors
     /// The platform's certificate authorities cannot be used.
-    pub fn source(&self, source: &Source) -> Result<CredentialSource, TlsError> {
-        if let (Origin::Keys(keys), None) = (&source.origin, &source.role) {
+    pub fn source(&self, source: &CredentialSettings) -> Result<CredentialSource, TlsError> {
+        if let (CredentialProvider::Keys(keys), None) = (&source.origin, &source.role) {
             return Ok(CredentialSource::fixed(keys.clone()));
         }
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        sources.known.retain(|(_, kept)| kept.strong_count() > 0);
+        sources.known.retain(|(_, shared)| shared.strong_count() > 0);
         let same = sources.known.iter().find(|(known, _)| known == source);
-        if let Some(kept) = same.and_then(|(_, kept)| kept.upgrade()) {
-            return Ok(CredentialSource::kept(kept));
+        if let Some(shared) = same.and_then(|(_, shared)| shared.upgrade()) {
+            return Ok(CredentialSource::shared(shared));
         }
-        let kept = Arc::new(self.keep(aws(source, &mut sources.tls)?));
-        sources.known.push((source.clone(), Arc::downgrade(&kept)));
-        Ok(CredentialSource::kept(kept))
+        let shared = Arc::new(self.keep(aws(source, &mut sources.tls)?));
+        sources.known.push((source.clone(), Arc::downgrade(&shared)));
+        Ok(CredentialSource::shared(shared))
     }
 
-    fn keep(&self, fetch: impl Fetch) -> Kept {
-        let slot = Arc::new(Slot::default());
+    fn keep(&self, fetch: impl Fetch) -> SharedSource {
+        let cell = Arc::new(CredentialCell::default());
         let fetch = Arc::new(fetch);
-        let of_refresher = Arc::clone(&slot);
+        let of_refresher = Arc::clone(&cell);
         let refresher = supervise(Task::Credentials, move || {
             Refresher::new(Arc::clone(&fetch), SystemClock, Arc::clone(&of_refresher)).run()
         });
-        Kept { slot, refresher: self.runtime.spawn(refresher).abort_handle() }
+        SharedSource { cell, refresher: self.runtime.spawn(refresher).abort_handle() }
     }
 }
 
-fn aws(source: &Source, tls: &mut Configurations) -> Result<Aws, TlsError> {
+fn aws(source: &CredentialSettings, tls: &mut Configurations) -> Result<Aws, TlsError> {
     let tls = tls.get(true, None, None)?;
-    Ok(Aws::new(source.clone(), Way { tls, proxy: source.proxy.clone() }))
+    Ok(Aws::new(source.clone(), AwsTransport { tls, proxy: source.proxy.clone() }))
 }
 
 /// One attempt with a source.
 #[derive(Debug)]
-pub struct Attempt {
+pub struct FetchAttempt {
     pub status: Status,
     /// Why it is not known whose keys they are, if there are any and it is not.
     pub unknown: Option<CallerUnknown>,
@@ -152,7 +152,7 @@ pub struct Attempt {
 ///
 /// # Errors
 /// The platform's certificate authorities cannot be used.
-pub async fn try_once(source: &Source) -> Result<Attempt, TlsError> {
+pub async fn try_once(source: &CredentialSettings) -> Result<FetchAttempt, TlsError> {
     Ok(try_fetch(&aws(source, &mut Configurations::default())?, TRY_LIMIT).await)
 }
 
@@ -160,11 +160,14 @@ pub async fn try_once(source: &Source) -> Result<Attempt, TlsError> {
 ///
 /// # Errors
 /// The platform's certificate authorities cannot be used, or there is no such place.
-pub async fn sts_endpoint(source: &Source, tls: &mut Configurations) -> Result<Option<Endpoint>, String> {
+pub async fn sts_endpoint(
+    source: &CredentialSettings,
+    tls: &mut Configurations,
+) -> Result<Option<Endpoint>, String> {
     aws(source, tls).map_err(|error| error.to_string())?.sts_endpoint().await
 }
 
-async fn try_fetch(fetch: &impl Fetch, limit: Duration) -> Attempt {
+async fn try_fetch(fetch: &impl Fetch, limit: Duration) -> FetchAttempt {
     let source = fetch.name().await;
     let start = tokio::time::Instant::now();
     let late = || format!("no answer within {}", humantime::format_duration(limit));
@@ -174,8 +177,8 @@ async fn try_fetch(fetch: &impl Fetch, limit: Duration) -> Attempt {
         .and_then(|fetched| checked(fetched, SystemTime::now()));
     let fetched = match fetched {
         Err(reason) => {
-            return Attempt {
-                status: Status { source, state: State::Unavailable { reason } },
+            return FetchAttempt {
+                status: Status { source, state: CredentialState::Unavailable { reason } },
                 unknown: None,
             };
         }
@@ -189,7 +192,7 @@ async fn try_fetch(fetch: &impl Fetch, limit: Duration) -> Attempt {
         Err(unknown) => (fetched.caller, Some(unknown)),
     };
     let ready = Ready::of(&fetched.credentials, caller, None);
-    Attempt { status: Status { source, state: State::Ready(ready) }, unknown }
+    FetchAttempt { status: Status { source, state: CredentialState::Ready(ready) }, unknown }
 }
 
 #[cfg(test)]
@@ -203,8 +206,8 @@ mod tests {
 
     use super::*;
     use crate::credentials::{
-        fakes::{Server, role_source, sts},
-        status::Caller,
+        fakes::{FakeServer, role_source, sts},
+        status::CallerIdentity,
         sts::Fetched,
     };
     use crate::system::file_stamps::Stamps;
@@ -212,8 +215,8 @@ mod tests {
     #[actix_rt::test]
     async fn a_hundred_routes_with_one_role_make_one_call() {
         let server = sts().await;
-        let keeper = Keeper::start().unwrap();
-        let sources: Vec<_> = (0..100).map(|_| keeper.source(&role_source(&server)).unwrap()).collect();
+        let pool = RefresherPool::start().unwrap();
+        let sources: Vec<_> = (0..100).map(|_| pool.source(&role_source(&server)).unwrap()).collect();
         for source in &sources {
             let keys = source.current(SystemTime::now()).await.unwrap();
             assert_eq!(keys.access_key_id(), "ASIA1");
@@ -229,11 +232,11 @@ mod tests {
     #[actix_rt::test]
     async fn another_role_is_another_source() {
         let server = sts().await;
-        let keeper = Keeper::start().unwrap();
+        let pool = RefresherPool::start().unwrap();
         let one = role_source(&server);
         let mut other = one.clone();
         other.role.as_mut().unwrap().arn.push('2');
-        let ids = [keeper.source(&one).unwrap(), keeper.source(&other).unwrap()];
+        let ids = [pool.source(&one).unwrap(), pool.source(&other).unwrap()];
         for source in &ids {
             source.current(SystemTime::now()).await.unwrap();
         }
@@ -243,9 +246,9 @@ mod tests {
     #[actix_rt::test]
     async fn a_source_that_nobody_uses_is_forgotten() {
         let server = sts().await;
-        let keeper = Keeper::start().unwrap();
+        let pool = RefresherPool::start().unwrap();
         for count in 1..=2 {
-            let source = keeper.source(&role_source(&server)).unwrap();
+            let source = pool.source(&role_source(&server)).unwrap();
             source.current(SystemTime::now()).await.unwrap();
             assert_eq!(server.requests().len(), count);
         }
@@ -254,8 +257,8 @@ mod tests {
     #[actix_rt::test]
     async fn refused_keys_are_fetched_anew() {
         let server = sts().await;
-        let keeper = Keeper::start().unwrap();
-        let source = keeper.source(&role_source(&server)).unwrap();
+        let pool = RefresherPool::start().unwrap();
+        let source = pool.source(&role_source(&server)).unwrap();
         let refused = source.current(SystemTime::now()).await.unwrap();
         source.refresh_soon(&refused);
         for _ in 0..500 {
@@ -269,13 +272,13 @@ mod tests {
 
     #[actix_rt::test]
     async fn a_dropped_keeper_ends_its_thread_at_once() {
-        let server = Server::start(|_| String::new()).await;
-        let keeper = Keeper::start().unwrap();
-        let source = keeper.source(&role_source(&server)).unwrap();
+        let server = FakeServer::start(|_| String::new()).await;
+        let pool = RefresherPool::start().unwrap();
+        let source = pool.source(&role_source(&server)).unwrap();
         let start = Instant::now();
-        drop(keeper);
+        drop(pool);
         assert!(start.elapsed() < Duration::from_secs(2));
-        assert!(matches!(source.status(SystemTime::now()).state, State::Waiting));
+        assert!(matches!(source.status(SystemTime::now()).state, CredentialState::Waiting));
     }
 
     /// A source that kills its refresher once: the refresher itself looks at the files.
@@ -290,7 +293,7 @@ mod tests {
             Ok(Credentials::new("AKIDAFTER", "hush", None, None, "test").into())
         }
 
-        async fn caller(&self, _credentials: Credentials) -> Result<Caller, CallerUnknown> {
+        async fn caller(&self, _credentials: Credentials) -> Result<CallerIdentity, CallerUnknown> {
             Err(CallerUnknown::unasked("nobody is there"))
         }
 
@@ -303,9 +306,9 @@ mod tests {
     #[actix_rt::test]
     async fn x3_a_refresher_that_panics_is_counted_and_starts_again() {
         let before = Task::Credentials.failures();
-        let keeper = Keeper::start().unwrap();
-        let kept = keeper.keep(Deadly(AtomicBool::new(false)));
-        let keys = kept.slot.current(SystemTime::now(), Duration::from_secs(5)).await.unwrap();
+        let pool = RefresherPool::start().unwrap();
+        let shared = pool.keep(Deadly(AtomicBool::new(false)));
+        let keys = shared.cell.current(SystemTime::now(), Duration::from_secs(5)).await.unwrap();
         assert_eq!(keys.access_key_id(), "AKIDAFTER");
         assert!(Task::Credentials.failures() > before);
     }
@@ -318,7 +321,7 @@ mod tests {
         assert!(status.contains(", account 123456789012, "), "{status}");
         assert_eq!(attempt.unknown, None);
         assert!(works.requests()[1].contains("Action=GetCallerIdentity&"), "{:?}", works.requests());
-        let hangs = Server::start(|_| String::new()).await;
+        let hangs = FakeServer::start(|_| String::new()).await;
         let fetch = aws(&role_source(&hangs), &mut Configurations::default()).unwrap();
         let status = try_fetch(&fetch, Duration::from_millis(100)).await.status.to_string();
         assert!(status.ends_with(": unavailable: no answer within 100ms"), "{status}");
@@ -326,20 +329,20 @@ mod tests {
 
     #[actix_rt::test]
     async fn k4_keys_whose_owner_nobody_tells_in_time_are_there_nonetheless() {
-        let hangs = Server::start(|_| String::new()).await;
-        let source = Source { role: None, ..role_source(&hangs) };
+        let hangs = FakeServer::start(|_| String::new()).await;
+        let source = CredentialSettings { role: None, ..role_source(&hangs) };
         let fetch = aws(&source, &mut Configurations::default()).unwrap();
         let attempt = try_fetch(&fetch, Duration::from_millis(100)).await;
-        assert!(matches!(attempt.status.state, State::Ready(_)), "{attempt:?}");
+        assert!(matches!(attempt.status.state, CredentialState::Ready(_)), "{attempt:?}");
         let told = attempt.unknown.unwrap().to_string();
         assert!(told.starts_with("calling GetCallerIdentity failed: no answer within 100ms. See"), "{told}");
     }
 
     #[actix_rt::test]
     async fn the_routes_own_keys_need_nobody() {
-        let server = Server::start(|_| String::new()).await;
-        let keeper = Keeper::start().unwrap();
-        let source = keeper.source(&Source { role: None, ..role_source(&server) }).unwrap();
+        let server = FakeServer::start(|_| String::new()).await;
+        let pool = RefresherPool::start().unwrap();
+        let source = pool.source(&CredentialSettings { role: None, ..role_source(&server) }).unwrap();
         assert_eq!(source.current(SystemTime::now()).await.unwrap().access_key_id(), "AKIDBASE");
         assert!(server.requests().is_empty());
     }

@@ -38,7 +38,7 @@ const MAX_ANSWER: usize = 256 << 10;
 
 /// How requests for keys get where they go.
 #[derive(Debug, Clone)]
-pub struct Way {
+pub struct AwsTransport {
     pub tls: Tls,
     /// What stands between here and AWS; never between here and what is on this machine.
     pub proxy: Option<ForwardProxy>,
@@ -54,21 +54,21 @@ enum Failure {
     Slow(Duration),
 }
 
-/// A [`Way`] with the time limits of one caller.
+/// An [`AwsTransport`] with the time limits of one caller.
 #[derive(Debug)]
 struct Connector {
-    way: Way,
+    transport: AwsTransport,
     connect_timeout: Duration,
     answer_timeout: Duration,
 }
 
-impl Way {
+impl AwsTransport {
     /// This way as the AWS SDK's HTTP client.
     pub fn client(&self) -> SharedHttpClient {
-        let way = self.clone();
+        let transport = self.clone();
         http_client_fn(move |settings: &HttpConnectorSettings, _| {
             SharedHttpConnector::new(Connector {
-                way: way.clone(),
+                transport: transport.clone(),
                 connect_timeout: settings.connect_timeout().unwrap_or(CONNECT_TIMEOUT),
                 answer_timeout: settings.read_timeout().unwrap_or(ANSWER_TIMEOUT),
             })
@@ -80,8 +80,11 @@ impl Way {
     /// # Errors
     /// It names no host.
     pub fn endpoint(&self, uri: &Uri) -> Result<Endpoint, String> {
-        let connector =
-            Connector { way: self.clone(), connect_timeout: CONNECT_TIMEOUT, answer_timeout: ANSWER_TIMEOUT };
+        let connector = Connector {
+            transport: self.clone(),
+            connect_timeout: CONNECT_TIMEOUT,
+            answer_timeout: ANSWER_TIMEOUT,
+        };
         connector.endpoint(uri).map_err(|error| error.to_string())
     }
 
@@ -91,7 +94,7 @@ impl Way {
     /// There is no whole answer within `limit`, which holds for the connection and for the answer.
     pub async fn get(&self, uri: Uri, limit: Duration) -> Result<Response<Bytes>, BoxError> {
         let request = Request::get(uri).body(SdkBody::empty())?;
-        let connector = Connector { way: self.clone(), connect_timeout: limit, answer_timeout: limit };
+        let connector = Connector { transport: self.clone(), connect_timeout: limit, answer_timeout: limit };
         connector.exchange(request).await.map_err(|failure| match failure {
             Failure::Dial(error) => error.into(),
             Failure::Exchange(error) => error,
@@ -106,7 +109,7 @@ fn slow(limit: Duration) -> BoxError {
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let connector = Self { way: self.way.clone(), ..*self };
+        let connector = Self { transport: self.transport.clone(), ..*self };
         HttpConnectorFuture::new(async move {
             let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
             let response = connector.exchange(request).await.map_err(|failure| match failure {
@@ -147,12 +150,12 @@ impl Connector {
         let host = uri.host().ok_or_else(|| format!("{uri} has no host"))?;
         let host = without_brackets(host);
         let is_https = uri.scheme() == Some(&Scheme::HTTPS);
-        let tls = is_https.then(|| Secured::with(host, Arc::clone(&self.way.tls)));
+        let tls = is_https.then(|| Secured::with(host, Arc::clone(&self.transport.tls)));
         Ok(Endpoint {
             host: host.to_owned(),
             port: uri.port_u16().unwrap_or(if is_https { 443 } else { 80 }),
             tls: tls.transpose()?,
-            proxy: self.way.proxy.clone().filter(|_| !is_on_this_machine(host)),
+            proxy: self.transport.proxy.clone().filter(|_| !is_on_this_machine(host)),
             connect_timeout: self.connect_timeout,
             keepalive: KeepAlive { enabled: false, pool: 0, timeout: Duration::ZERO },
         })
@@ -192,7 +195,7 @@ fn is_on_this_machine(host: &str) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        credentials::fakes::{Server, way},
+        credentials::fakes::{FakeServer, transport},
         settings::ForwardProxy,
     };
 
@@ -230,7 +233,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn an_answer_comes_through_a_proxy_that_is_told_its_password() {
-        let proxy = Server::start(|request| {
+        let proxy = FakeServer::start(|request| {
             if request.starts_with("CONNECT sts.test:80 ") {
                 assert!(request.contains("Proxy-Authorization: Basic dTpw\r\n"), "{request}");
                 "HTTP/1.1 200 OK\r\n\r\n".to_owned()
@@ -241,25 +244,25 @@ mod tests {
         })
         .await;
         let text = format!("http://u:p@{}", proxy.address);
-        let way = Way { proxy: Some(ForwardProxy::parse(&text).unwrap()), ..way() };
-        let answer = way.get("http://sts.test/x".parse().unwrap(), ANSWER_TIMEOUT).await.unwrap();
+        let transport = AwsTransport { proxy: Some(ForwardProxy::parse(&text).unwrap()), ..transport() };
+        let answer = transport.get("http://sts.test/x".parse().unwrap(), ANSWER_TIMEOUT).await.unwrap();
         assert_eq!(&answer.body()[..], b"hi");
         assert_eq!(proxy.requests().len(), 2);
     }
 
     #[actix_rt::test]
     async fn a_server_that_says_nothing_is_given_up() {
-        let server = Server::start(|_| String::new()).await;
+        let server = FakeServer::start(|_| String::new()).await;
         let uri = format!("http://{}/", server.address).parse().unwrap();
-        let error = way().get(uri, Duration::from_millis(50)).await.unwrap_err();
+        let error = transport().get(uri, Duration::from_millis(50)).await.unwrap_err();
         assert_eq!(error.to_string(), "no answer within 50ms");
     }
 
     #[actix_rt::test]
     async fn an_answer_without_end_is_given_up() {
         let server =
-            Server::start(|_| format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(MAX_ANSWER + 1))).await;
+            FakeServer::start(|_| format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(MAX_ANSWER + 1))).await;
         let uri = format!("http://{}/", server.address).parse().unwrap();
-        assert!(way().get(uri, ANSWER_TIMEOUT).await.is_err());
+        assert!(transport().get(uri, ANSWER_TIMEOUT).await.is_err());
     }
 }

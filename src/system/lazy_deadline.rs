@@ -2,8 +2,8 @@
 //!
 //! Moving a timer costs more than many a step of a request. So the timer here is left where it was armed: when it
 //! fires early, it is armed anew for what the limit is by then. Both sides' limits are of this kind: those of the listener's
-//! connections and of a request's body ([`Patience`]), those of a call to AWS ([`poll_due`] where the future itself holds
-//! the timer).
+//! connections and of a request's body ([`LazyDeadline`]), those of a call to AWS ([`poll_due`] where the future
+//! itself holds the timer).
 
 use std::{
     pin::{Pin, pin},
@@ -18,7 +18,7 @@ use tokio::{
 
 /// A moment until which a task waits, if there is one.
 #[derive(Debug, Default)]
-pub struct Patience {
+pub struct LazyDeadline {
     until: Option<Instant>,
     timer: Option<Timer>,
 }
@@ -30,7 +30,7 @@ struct Timer {
     waker: Waker,
 }
 
-impl Patience {
+impl LazyDeadline {
     /// Waits until then at most.
     pub fn ending(moment: Instant) -> Self {
         Self { until: Some(moment), timer: None }
@@ -106,40 +106,40 @@ mod tests {
 
     #[actix_rt::test]
     async fn it_ends_at_the_limit_in_force_and_not_at_an_earlier_one() {
-        let mut patience = Patience::default();
+        let mut deadline = LazyDeadline::default();
         let start = Instant::now();
-        patience.until(start + Duration::from_millis(10));
-        assert!(poll_fn(|context| Poll::Ready(patience.poll(context))).await.is_pending());
-        patience.until(start + Duration::from_millis(30));
-        poll_fn(|context| patience.poll(context)).await;
+        deadline.until(start + Duration::from_millis(10));
+        assert!(poll_fn(|context| Poll::Ready(deadline.poll(context))).await.is_pending());
+        deadline.until(start + Duration::from_millis(30));
+        poll_fn(|context| deadline.poll(context)).await;
         assert!(start.elapsed() >= Duration::from_millis(30));
         // and it can be used again, also for an earlier moment than it was armed for
-        patience.until(start + Duration::from_hours(1));
-        assert!(poll_fn(|context| Poll::Ready(patience.poll(context))).await.is_pending());
-        patience.until(Instant::now() + Duration::from_millis(10));
-        poll_fn(|context| patience.poll(context)).await;
+        deadline.until(start + Duration::from_hours(1));
+        assert!(poll_fn(|context| Poll::Ready(deadline.poll(context))).await.is_pending());
+        deadline.until(Instant::now() + Duration::from_millis(10));
+        poll_fn(|context| deadline.poll(context)).await;
         assert!(start.elapsed() < Duration::from_mins(1));
     }
 
     #[actix_rt::test]
     async fn it_ends_for_a_task_that_was_too_busy_when_it_began_to_wait() {
-        let mut patience = Patience::default();
-        patience.until(Instant::now() + Duration::from_millis(10));
+        let mut deadline = LazyDeadline::default();
+        deadline.until(Instant::now() + Duration::from_millis(10));
         let mut is_first = true;
         let waits = poll_fn(|context| {
             if std::mem::take(&mut is_first) {
                 while pin!(tokio::task::consume_budget()).poll(context).is_ready() {}
             }
-            patience.poll(context)
+            deadline.poll(context)
         });
         tokio::time::timeout(Duration::from_secs(20), waits).await.expect("it ends");
     }
 
     #[actix_rt::test]
     async fn without_a_limit_it_never_ends() {
-        let mut patience = Patience::default();
-        patience.until(Instant::now());
-        patience.forget();
-        assert!(poll_fn(|context| Poll::Ready(patience.poll(context))).await.is_pending());
+        let mut deadline = LazyDeadline::default();
+        deadline.until(Instant::now());
+        deadline.forget();
+        assert!(poll_fn(|context| Poll::Ready(deadline.poll(context))).await.is_pending());
     }
 }

@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     CredentialsUnavailable,
-    status::{Caller, Ready, State, Status},
+    status::{CallerIdentity, CredentialState, Ready, Status},
     sts::Fetched,
 };
 use crate::{system::wall_clock::Rfc3339, text::listing};
@@ -29,7 +29,7 @@ use crate::{system::wall_clock::Rfc3339, text::listing};
 pub struct Keys {
     pub credentials: Arc<Credentials>,
     /// Whose they are, once that is known.
-    pub caller: OnceLock<Caller>,
+    pub caller: OnceLock<CallerIdentity>,
     /// They serve on after their expiry, until AWS refuses them.
     outlive_expiry: bool,
     accepted: AtomicBool,
@@ -42,7 +42,7 @@ pub struct Keys {
 
 /// A refusal of keys by AWS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum KeyRefusal {
     /// AWS has never accepted them.
     OfUnproven,
     /// AWS had accepted them before.
@@ -68,7 +68,7 @@ struct Report {
 }
 
 #[derive(Default)]
-pub struct Slot {
+pub struct CredentialCell {
     keys: ArcSwapOption<Keys>,
     report: ArcSwap<Report>,
     /// The routes that sign with its keys, once for each handle.
@@ -82,13 +82,13 @@ pub struct Slot {
     pub wake: Notify,
 }
 
-impl fmt::Debug for Slot {
+impl fmt::Debug for CredentialCell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot").field("report", &self.report).finish_non_exhaustive()
+        f.debug_struct("CredentialCell").field("report", &self.report).finish_non_exhaustive()
     }
 }
 
-impl Slot {
+impl CredentialCell {
     /// The keys in force, expired or not.
     pub fn keys(&self) -> Option<Arc<Keys>> {
         self.keys.load_full()
@@ -225,12 +225,12 @@ impl Slot {
     }
 
     /// AWS's refusal of the keys in force, if there was one since this was last asked.
-    pub fn take_refusal(&self) -> Option<Refusal> {
+    pub fn take_refusal(&self) -> Option<KeyRefusal> {
         let keys = self.keys.load();
         let keys = keys.as_ref()?;
         let is_open = keys.refusal_open.swap(false, Ordering::Acquire);
         let was_accepted = keys.accepted.load(Ordering::Relaxed);
-        is_open.then_some(if was_accepted { Refusal::OfAccepted } else { Refusal::OfUnproven })
+        is_open.then_some(if was_accepted { KeyRefusal::OfAccepted } else { KeyRefusal::OfUnproven })
     }
 
     pub fn status(&self, now: SystemTime) -> Status {
@@ -240,38 +240,40 @@ impl Slot {
                 let end = Ready::of(&keys.credentials, None, None).key_id_end;
                 let reason =
                     format!("AWS refuses the access key ending in {end}, and there are no other keys");
-                State::Unavailable { reason }
+                CredentialState::Unavailable { reason }
             }
             Some(keys) if self.valid(now).is_some() => {
                 let ready = Ready::of(&keys.credentials, keys.caller.get().cloned(), failure);
-                State::Ready(Ready { is_past_expiry: keys.is_past_expiry(now), ..ready })
+                CredentialState::Ready(Ready { is_past_expiry: keys.is_past_expiry(now), ..ready })
             }
-            None if failure.is_none() => State::Waiting,
-            _ => State::Unavailable { reason: failure.unwrap_or_else(|| "the keys have expired".to_owned()) },
+            None if failure.is_none() => CredentialState::Waiting,
+            _ => CredentialState::Unavailable {
+                reason: failure.unwrap_or_else(|| "the keys have expired".to_owned()),
+            },
         };
         let source = if source.is_empty() { "credentials".to_owned() } else { source };
         Status { source, state }
     }
 }
 
-/// A route that signs with a slot's keys, until this is dropped.
+/// A route that signs with a cell's keys, until this is dropped.
 #[derive(Debug)]
 pub struct User {
-    slot: Arc<Slot>,
+    cell: Arc<CredentialCell>,
     route: Arc<str>,
 }
 
 impl User {
-    /// From now on the route is one of the slot's.
-    pub fn of(slot: &Arc<Slot>, route: &Arc<str>) -> Self {
-        slot.routes.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(route));
-        Self { slot: Arc::clone(slot), route: Arc::clone(route) }
+    /// From now on the route is one of the cell's.
+    pub fn of(cell: &Arc<CredentialCell>, route: &Arc<str>) -> Self {
+        cell.routes.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(route));
+        Self { cell: Arc::clone(cell), route: Arc::clone(route) }
     }
 }
 
 impl Drop for User {
     fn drop(&mut self) {
-        let mut routes = self.slot.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut routes = self.cell.routes.lock().unwrap_or_else(PoisonError::into_inner);
         // another handle of the same route stays
         if let Some(at) = routes.iter().position(|route| *route == self.route) {
             routes.swap_remove(at);
@@ -289,61 +291,61 @@ mod tests {
 
     #[test]
     fn the_routes_of_a_slot_are_named_as_long_as_they_are_there() {
-        let slot = Arc::new(Slot::default());
-        let user = |route: &str| User::of(&slot, &route.into());
-        assert_eq!(slot.routes(), "");
+        let cell = Arc::new(CredentialCell::default());
+        let user = |route: &str| User::of(&cell, &route.into());
+        assert_eq!(cell.routes(), "");
         let (one, again) = (user("fn"), user("fn"));
-        assert_eq!(slot.routes(), "route fn: ");
+        assert_eq!(cell.routes(), "route fn: ");
         let others: Vec<_> = (0..9).map(|number| user(&format!("r{number}"))).collect();
-        assert_eq!(slot.routes(), "routes fn, r0, r1, r2, r3 and 5 more: ");
+        assert_eq!(cell.routes(), "routes fn, r0, r1, r2, r3 and 5 more: ");
         drop((one, others));
-        assert_eq!(slot.routes(), "route fn: ");
+        assert_eq!(cell.routes(), "route fn: ");
         drop(again);
-        assert_eq!(slot.routes(), "");
+        assert_eq!(cell.routes(), "");
     }
 
     #[test]
     fn keys_that_aws_refuses_and_their_source_gives_again_are_not_ready_until_aws_accepts_them() {
-        let slot = Slot::default();
-        slot.report("environment", None);
-        let used = Arc::clone(&slot.publish(keys("AKIDEXAMPLE").into()).credentials);
-        let is_ready = || matches!(slot.status(SystemTime::now()).state, State::Ready(_));
-        slot.refresh_soon(&used);
+        let cell = CredentialCell::default();
+        cell.report("environment", None);
+        let used = Arc::clone(&cell.publish(keys("AKIDEXAMPLE").into()).credentials);
+        let is_ready = || matches!(cell.status(SystemTime::now()).state, CredentialState::Ready(_));
+        cell.refresh_soon(&used);
         // the refresher has not looked for others yet
-        slot.given_again();
+        cell.given_again();
         assert!(is_ready());
-        assert_eq!(slot.take_refusal(), Some(Refusal::OfUnproven));
-        slot.given_again();
+        assert_eq!(cell.take_refusal(), Some(KeyRefusal::OfUnproven));
+        cell.given_again();
         assert_eq!(
-            slot.status(SystemTime::now()).to_string(),
+            cell.status(SystemTime::now()).to_string(),
             "environment: unavailable: AWS refuses the access key ending in MPLE, and there are no other keys"
         );
-        slot.accepted(&used);
+        cell.accepted(&used);
         assert!(is_ready());
         // a further refusal counts again
-        slot.refresh_soon(&used);
-        assert_eq!(slot.take_refusal(), Some(Refusal::OfAccepted));
+        cell.refresh_soon(&used);
+        assert_eq!(cell.take_refusal(), Some(KeyRefusal::OfAccepted));
     }
 
     const NOT_LONG: Duration = Duration::from_millis(20);
 
     #[actix_rt::test]
     async fn other_keys_are_there_at_once_if_they_are_and_waited_for_if_not() {
-        let slot = Arc::new(Slot::default());
+        let cell = Arc::new(CredentialCell::default());
         let first = keys("first");
-        assert!(!slot.newer_than(&first, NOT_LONG).await);
-        slot.publish(first.clone().into());
-        assert!(!slot.newer_than(&first, NOT_LONG).await);
-        assert!(slot.newer_than(&keys("none"), Duration::ZERO).await);
+        assert!(!cell.newer_than(&first, NOT_LONG).await);
+        cell.publish(first.clone().into());
+        assert!(!cell.newer_than(&first, NOT_LONG).await);
+        assert!(cell.newer_than(&keys("none"), Duration::ZERO).await);
         let publisher = {
-            let slot = Arc::clone(&slot);
+            let cell = Arc::clone(&cell);
             std::thread::spawn(move || {
                 // the same again are not newer
-                slot.publish(keys("first").into());
-                slot.publish(keys("second").into());
+                cell.publish(keys("first").into());
+                cell.publish(keys("second").into());
             })
         };
-        assert!(slot.newer_than(&first, Duration::from_secs(20)).await);
+        assert!(cell.newer_than(&first, Duration::from_secs(20)).await);
         publisher.join().unwrap();
     }
 }

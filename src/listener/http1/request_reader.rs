@@ -45,7 +45,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Why there is no further request.
 #[derive(Debug)]
-pub enum End {
+pub enum ConnectionEnd {
     /// The client has left.
     Gone,
     /// It sent what is no request.
@@ -104,7 +104,7 @@ impl Body {
 }
 
 /// The receiving side of a connection.
-pub struct Inbox {
+pub struct RequestReader {
     received: BytesMut,
     /// How much of it has been searched for the end of a request line; `None` once that has been found.
     searched: Option<usize>,
@@ -115,7 +115,7 @@ pub struct Inbox {
     config: ServiceConfig,
 }
 
-impl Inbox {
+impl RequestReader {
     /// One for a new connection.
     pub fn new(max_uri: u64, config: ServiceConfig) -> Self {
         let (received, interim) = (BytesMut::new(), Bytes::new());
@@ -153,7 +153,7 @@ impl Inbox {
         transport: &mut Transport,
         codec: &mut Codec,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Request, End>> {
+    ) -> Poll<Result<Request, ConnectionEnd>> {
         if codec.message_type() != MessageType::None {
             // it waits for the body of the last request, which it was not asked for
             *codec = Codec::new(self.config.clone());
@@ -171,7 +171,7 @@ impl Inbox {
                     Err(error) => return Poll::Ready(Err(unreadable(&error))),
                 }
             }
-            ready!(self.poll_receive(transport, context)).map_err(|_| End::Gone)?;
+            ready!(self.poll_receive(transport, context)).map_err(|_| ConnectionEnd::Gone)?;
         }
     }
 
@@ -258,7 +258,7 @@ impl Inbox {
         }
     }
 
-    fn begin(&mut self, mut request: Request, codec: &mut Codec) -> Result<Request, End> {
+    fn begin(&mut self, mut request: Request, codec: &mut Codec) -> Result<Request, ConnectionEnd> {
         self.searched = Some(0);
         if request.head().upgrade() {
             self.ignore_upgrade(request.head_mut(), codec).map_err(|error| unreadable(&error))?;
@@ -284,7 +284,7 @@ impl Inbox {
     }
 
     /// Whether a whole request line is here; its target then has its escapes.
-    fn has_request_line(&mut self) -> Result<bool, End> {
+    fn has_request_line(&mut self) -> Result<bool, ConnectionEnd> {
         let Some(searched) = self.searched else { return Ok(true) };
         if searched == 0 {
             // empty lines before it mean nothing (RFC 9112, 2.2); a CR without its LF is no line end
@@ -357,13 +357,13 @@ fn begins_like_a_request(line: &[u8]) -> bool {
     method.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~\r".contains(byte))
 }
 
-fn refused(kind: ErrorKind, cause: &'static str) -> End {
-    End::Refused(ProxyError::new(kind, cause))
+fn refused(kind: ErrorKind, cause: &'static str) -> ConnectionEnd {
+    ConnectionEnd::Refused(ProxyError::new(kind, cause))
 }
 
-fn unreadable(error: &ParseError) -> End {
+fn unreadable(error: &ParseError) -> ConnectionEnd {
     if matches!(error, ParseError::TooLarge) {
         return refused(ErrorKind::HeadersTooLarge, "more than 96 headers or a head of more than 128 KiB");
     }
-    End::Refused(ProxyError::new(ErrorKind::InvalidRequest, error.to_string()))
+    ConnectionEnd::Refused(ProxyError::new(ErrorKind::InvalidRequest, error.to_string()))
 }

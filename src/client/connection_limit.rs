@@ -11,31 +11,31 @@ use std::sync::{
 
 /// The count, shared by all workers.
 #[derive(Debug)]
-pub struct UpstreamRoom {
+pub struct ConnectionLimit {
     open: AtomicU32,
     limit: AtomicU32,
 }
 
 /// One connection, counted until this is dropped.
 #[derive(Debug)]
-pub struct Place(Arc<UpstreamRoom>);
+pub struct ConnectionPermit(Arc<ConnectionLimit>);
 
-impl Default for UpstreamRoom {
+impl Default for ConnectionLimit {
     fn default() -> Self {
         Self { open: AtomicU32::new(0), limit: AtomicU32::new(u32::MAX) }
     }
 }
 
-impl UpstreamRoom {
+impl ConnectionLimit {
     /// Takes another limit, from now on.
     pub fn set_limit(&self, limit: u32) {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// Counts one more. A request that has been let in is not refused for connections that others leave idle.
-    pub(super) fn enter(self: &Arc<Self>) -> Place {
+    pub(super) fn enter(self: &Arc<Self>) -> ConnectionPermit {
         self.open.fetch_add(1, Ordering::Relaxed);
-        Place(Arc::clone(self))
+        ConnectionPermit(Arc::clone(self))
     }
 
     pub(super) fn count(&self) -> u32 {
@@ -53,7 +53,7 @@ impl UpstreamRoom {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
     }

@@ -4,13 +4,13 @@
 
 /// A line for the log that a backend, which does no output itself, asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remark {
+pub struct LogNote {
     pub level: log::Level,
     /// What, without any secret.
     pub text: String,
 }
 
-impl Remark {
+impl LogNote {
     /// Writes it, with the request's id.
     pub fn log(&self, request_id: &str, route: &str) {
         log::log!(self.level, request_id = request_id, route = route; "{}", self.text);

@@ -7,30 +7,32 @@ use aws_types::os_shim_internal::Env;
 
 use super::{
     fetch, source_name,
-    status::{State, Status},
+    status::{CredentialState, Status},
 };
-use crate::settings::Source;
+use crate::settings::CredentialSettings;
 
 /// A source, and the keys that are at hand.
 #[derive(Debug)]
-pub struct AtHand {
+pub struct OfflineCredentials {
     pub source: String,
     /// The keys, unless somebody would have to be asked for them.
     pub keys: Option<Credentials>,
 }
 
 /// Looks at settings, environment and files, and at nothing else.
-pub async fn at_hand(source: &Source) -> AtHand {
+pub async fn known_offline(source: &CredentialSettings) -> OfflineCredentials {
     match fetch::choice(source, &Env::real()).await {
         Ok(choice) => {
             // a role's keys are STS's to give
             let keys = choice.known().filter(|_| source.role.is_none()).cloned();
-            AtHand { source: source_name::name(source, Some(&*choice)), keys }
+            OfflineCredentials { source: source_name::name(source, Some(&*choice)), keys }
         }
         Err(reason) => {
-            let status =
-                Status { source: source_name::name(source, None), state: State::Unavailable { reason } };
-            AtHand { source: status.to_string(), keys: None }
+            let status = Status {
+                source: source_name::name(source, None),
+                state: CredentialState::Unavailable { reason },
+            };
+            OfflineCredentials { source: status.to_string(), keys: None }
         }
     }
 }

@@ -41,7 +41,7 @@ enum Framing {
 
 /// The sending side of a connection.
 #[derive(Default)]
-pub struct Outbox {
+pub struct ResponseWriter {
     head: BytesMut,
     /// A piece that goes out behind it.
     piece: Bytes,
@@ -67,7 +67,7 @@ struct Written {
     body: u64,
 }
 
-impl Outbox {
+impl ResponseWriter {
     /// Puts an answer's head in. Its body is framed by the size, in the version of the request.
     ///
     /// # Errors

@@ -12,14 +12,14 @@ const COMMON_LOG: StaticFormatDescription =
 
 /// A point in time, in both forms.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Moment {
+pub struct RequestTime {
     /// `12/Mar/2020:19:03:58 +0000`.
     pub text: String,
     /// Milliseconds since 1970.
     pub epoch: i64,
 }
 
-impl Moment {
+impl RequestTime {
     /// That of a clock's reading; one before 1970 or after 9999 is moved to that end.
     #[expect(clippy::expect_used, reason = "a date has every part that the format asks for")]
     pub fn new(time: SystemTime) -> Self {
@@ -45,16 +45,16 @@ mod tests {
             (1_709_208_000_001, "29/Feb/2024:12:00:00 +0000"),
             (253_402_300_799_999, "31/Dec/9999:23:59:59 +0000"),
         ] {
-            let moment = Moment::new(UNIX_EPOCH + Duration::from_millis(milliseconds));
-            assert_eq!(moment, Moment { text: text.to_owned(), epoch: milliseconds.cast_signed() });
+            let time = RequestTime::new(UNIX_EPOCH + Duration::from_millis(milliseconds));
+            assert_eq!(time, RequestTime { text: text.to_owned(), epoch: milliseconds.cast_signed() });
         }
     }
 
     #[test]
     fn a_clock_that_is_far_off_does_no_harm() {
-        let early = Moment::new(UNIX_EPOCH - Duration::from_hours(1));
-        assert_eq!(early, Moment::new(UNIX_EPOCH));
+        let early = RequestTime::new(UNIX_EPOCH - Duration::from_hours(1));
+        assert_eq!(early, RequestTime::new(UNIX_EPOCH));
         let late = UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX) << 20);
-        assert_eq!(Moment::new(late).text, "31/Dec/9999:23:59:59 +0000");
+        assert_eq!(RequestTime::new(late).text, "31/Dec/9999:23:59:59 +0000");
     }
 }

@@ -9,7 +9,7 @@ use super::pattern::{HostPattern, RouteRule, host_name};
 
 /// How well a rule fits, better ones greater, in the order in which the table decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Standing {
+pub struct Specificity {
     /// 0 where the rule names no host, the length of the longest wildcard, or the greatest there is for the host's name.
     host: usize,
     is_exact_path: bool,
@@ -31,7 +31,12 @@ pub enum Mismatch {
 ///
 /// # Errors
 /// What does not fit.
-pub fn standing(rule: &RouteRule, host: &str, path: &str, method: &Method) -> Result<Standing, Mismatch> {
+pub fn match_rule(
+    rule: &RouteRule,
+    host: &str,
+    path: &str,
+    method: &Method,
+) -> Result<Specificity, Mismatch> {
     let name = host_name(host);
     let by_name = |pattern: &HostPattern| match pattern {
         HostPattern::Exact(own) => (*own == name).then_some(usize::MAX),
@@ -45,10 +50,10 @@ pub fn standing(rule: &RouteRule, host: &str, path: &str, method: &Method) -> Re
         return Err(Mismatch::Method);
     }
     let names_method = !rule.methods.is_any();
-    Ok(Standing { host, is_exact_path, path, priority: rule.priority, names_method })
+    Ok(Specificity { host, is_exact_path, path, priority: rule.priority, names_method })
 }
 
-impl Standing {
+impl Specificity {
     /// Why this one would have taken the request, and lost to a better one.
     pub fn why_it_lost(&self, winner: &Self) -> &'static str {
         if self.host != winner.host {
