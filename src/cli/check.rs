@@ -26,7 +26,7 @@ use crate::{
 pub(super) struct CheckOptions {
     #[command(flatten)]
     directory: SettingsDirectory,
-    /// Also fetch the credentials of every signing route and verify them with STS GetCallerIdentity; exit
+    /// Also fetch the credentials of every signing route and verify them with STS; exit
     /// with 1 if there are none, or if STS refuses them or cannot be reached.
     #[arg(long)]
     credentials: bool,

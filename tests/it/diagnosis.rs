@@ -334,7 +334,7 @@ fn a_clock_that_goes_wrong_is_warned_of_once() {
     }
     eventually("the warning", || process.errors().contains("this machine's clock is"));
     let log = process.stop();
-    let warning = log.lines().filter(|line| line.contains("WARN ] this machine's clock is "));
+    let warning = log.lines().filter(|line| line.contains("WARN ] clock skew: this machine's clock is "));
     let warning: Vec<&str> = warning.collect();
     assert!(warning.len() == 1 && warning[0].contains(" behind that of localhost:"), "{log}");
     assert_eq!(log.matches("attempt 1 failed, retrying: 403 InvalidSignatureException").count(), 1, "{log}");

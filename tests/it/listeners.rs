@@ -181,7 +181,7 @@ fn files_that_do_not_fit_are_mistakes_that_name_file_and_key() {
         (https(&certificate, &certificate, ""), "listen.https.key: "),
         (https(&certificate, &other.path("key"), ""), "key: not the certificate's key"),
         (https(&certificate, &key, ", client_ca: /none"), "listen.https.client_ca: /none: No such file"),
-        ("https: { address: '127.0.0.1:0' }".to_owned(), "`certificate` is missing"),
+        ("https: { address: '127.0.0.1:0' }".to_owned(), "missing `certificate`"),
         (https(&certificate, &key, ", clientca: x"), "did you mean `client_ca`?"),
         (format!("unix: /{}", "x".repeat(200)), "listen.unix: "),
     ] {
