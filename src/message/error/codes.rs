@@ -191,7 +191,7 @@ codes! {
         "The request could not be signed";
     /// As many requests in flight as allowed.
     Overloaded =>
-        SERVICE_UNAVAILABLE, "overloaded", Sidecar, Unavailable, "Too many requests or connections";
+        SERVICE_UNAVAILABLE, "overloaded", Sidecar, Unavailable, "Too many requests in flight or connections";
     /// The circuit breaker is open: too many calls have failed in a row.
     UpstreamUnavailable {
         /// Seconds until the next call is tried.
