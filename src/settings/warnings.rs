@@ -3,9 +3,8 @@
 //! Warnings that the reading of a file gives are in `Settings::warnings` already. Those of one backend alone are in
 //! `backend/`.
 
-use std::net::IpAddr;
-
 use super::{EndpointVariant, HostPort, Otlp, RouteSettings, Scheme, Settings, UpstreamServer};
+use crate::text::uri_syntax::is_loopback;
 
 /// OpenTelemetry's port for OTLP over gRPC, which is not spoken here.
 const OTLP_OVER_GRPC: u16 = 4317;
@@ -18,8 +17,8 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
     warnings
 }
 
-/// Defaults that surprise who knows API Gateway, a sentence each, for `check` alone: a log line at each start would not be
-/// worth it.
+/// Defaults that surprise who knows API Gateway, a sentence each, for `check` alone: a log line at each start would
+/// not be worth it.
 pub fn remarks(settings: &Settings) -> Vec<String> {
     enabled(settings).flat_map(|route| route.backend.section().remarks(&route.id)).collect()
 }
@@ -63,8 +62,4 @@ fn of_route(route: &RouteSettings) -> Vec<String> {
         warnings.push(format!("route {id}: keys and signatures are sent to {connected} without TLS"));
     }
     warnings
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
