@@ -1,8 +1,8 @@
 //! The thread that gathers spans and has them delivered, and what the workers hand them over to.
 //!
-//! `state/builder.rs` starts one for a collector and keeps it while its settings stay the same. Nobody waits for it: there is
-//! room for [`MOST_BYTES`], and what comes beyond is dropped and counted. Once nobody has it any more, or the process
-//! ends, it has [`LAST`] to deliver what it has.
+//! `state/builder.rs` starts one for a collector and keeps it while its settings stay the same. Nobody waits for it:
+//! there is room for [`MOST_BYTES`], and what comes beyond is dropped and counted. Once nobody has it any more, or
+//! the process ends, it has [`LAST`] to deliver what it has.
 
 use std::{
     fmt, io,
@@ -16,7 +16,6 @@ use std::{
 };
 
 use tokio::{
-    runtime::{self, LocalOptions},
     select,
     sync::{Notify, mpsc},
     time::{sleep, timeout},
@@ -30,7 +29,7 @@ use crate::{
     settings::Otlp,
     system::{
         fault_points,
-        supervision::{Task, TaskEnd, catch_in, supervise_thread},
+        supervision::{self, Task, TaskEnd, supervise_thread},
     },
 };
 
@@ -159,12 +158,11 @@ struct Gathering {
 impl Gathering {
     /// One run of the thread. What was being delivered when it ends is lost, what waits is left to the next.
     fn run_on_runtime(&mut self, delivery: impl FnOnce() -> Delivery) -> TaskEnd {
-        let runtime =
-            runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-        let end = match runtime {
-            Ok(runtime) => runtime.block_on(catch_in(async { self.run(delivery()).await })).into(),
-            Err(error) => TaskEnd::Failed(error),
-        };
+        let shared = Arc::clone(&self.shared);
+        let end = supervision::run_on_runtime(&shared.finish, None, async |_| {
+            self.run(delivery()).await;
+            Ok(())
+        });
         if !self.shared.finish.is_cancelled() {
             let lost = std::mem::take(&mut self.in_delivery);
             self.shared.undelivered.fetch_sub(lost, Ordering::Relaxed);
