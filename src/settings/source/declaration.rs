@@ -216,7 +216,7 @@ impl Typed<u64> {
 
 impl Typed<Duration> {
     pub const fn standard(self) -> Standard {
-        Standard::Whole(milliseconds(self.0))
+        Standard::of(self.0)
     }
 }
 

@@ -135,16 +135,19 @@ impl<T: Show> Show for Vec<T> {
     }
 }
 
-/// Names alone: the values may be secrets.
 impl<T> Show for BTreeMap<String, T> {
     fn show(&self, _: Secrecy) -> Value {
-        self.keys().map(|name| (name.clone(), json!(REDACTED))).collect()
+        names(self.keys())
+    }
+}
+
+impl Show for Map<String, Value> {
+    fn show(&self, _: Secrecy) -> Value {
+        names(self.keys())
     }
 }
 
 /// Names alone: the values may be secrets.
-impl Show for Map<String, Value> {
-    fn show(&self, _: Secrecy) -> Value {
-        self.keys().map(|name| (name.clone(), json!(REDACTED))).collect()
-    }
+fn names<'a>(names: impl Iterator<Item = &'a String>) -> Value {
+    names.map(|name| (name.clone(), json!(REDACTED))).collect()
 }
