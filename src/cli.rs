@@ -1,5 +1,5 @@
-//! The command line: which commands there are and what each does (`process.rs`, `dev.rs`, `cli/routes.rs`, `explain.rs`,
-//! `settings/schema.rs`).
+//! The command line: which commands there are and what each does (`process.rs`, `dev.rs`, `cli/routes.rs`,
+//! `explain.rs`, `settings/schema.rs`).
 
 mod check;
 mod explanation;

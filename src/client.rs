@@ -98,8 +98,8 @@ impl Client {
     /// left as it was, to be sent again, unless its body passes as it arrives: that is then gone.
     ///
     /// A connection from the pool may have been closed at the other end in the same moment. Then, if nothing
-    /// came back and sending twice does no harm, the request goes out once more on a fresh connection. The connection that
-    /// was used is in `used`, also where sending then fails.
+    /// came back and sending twice does no harm, the request goes out once more on a fresh connection. The connection
+    /// that was used is in `used`, also where sending then fails.
     ///
     /// # Errors
     /// Which step failed, with its cause.

@@ -1,8 +1,8 @@
 //! Spans: what a collector is told of each recorded request, one for the request and one for each call to AWS.
 //!
-//! `proxy/record.rs` begins a [`Recording`] where the trace is recorded (`message/trace.rs`), takes down each call in it, and
-//! ends it with the request. From there everything happens on another thread: `spans/exporter.rs` gathers what has
-//! ended and delivers it in the shape of `spans/otlp.rs`.
+//! `proxy/record.rs` begins a [`Recording`] where the trace is recorded (`message/trace.rs`), takes down each call in
+//! it, and ends it with the request. From there everything happens on another thread: `spans/exporter.rs` gathers
+//! what has ended and delivers it in the shape of `spans/otlp.rs`.
 
 mod delivery;
 mod exporter;

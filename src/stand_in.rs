@@ -1,5 +1,5 @@
-//! A stand-in for AWS on loopback that really checks keys and signatures: an API of API Gateway, the Lambda API with a few
-//! functions, STS, and the sources that hand out keys.
+//! A stand-in for AWS on loopback that really checks keys and signatures: an API of API Gateway, the Lambda API with
+//! a few functions, STS, and the sources that hand out keys.
 //!
 //! `dev.rs` runs it beside a sidecar, and the tests use it as their AWS. Nothing of the sidecar's own signing is used
 //! here: `verify.rs` follows AWS's description by itself.

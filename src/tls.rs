@@ -50,8 +50,8 @@ impl TlsError {
 }
 
 /// What makes two configurations the same: whether the server is verified, by whose file and the digest of it (none of
-/// one that cannot be read, which only `ssl_verify: false` does not mind), and what the server is shown of us. It is the
-/// content that counts: where the same authorities are written again, connections stay.
+/// one that cannot be read, which only `ssl_verify: false` does not mind), and what the server is shown of us. It is
+/// the content that counts: where the same authorities are written again, connections stay.
 type TlsKey = (bool, Option<(PathBuf, Option<Vec<u8>>)>, Option<ClientIdentity>);
 
 /// The configurations in use, one for each way, so that routes share their session tickets.

@@ -33,7 +33,7 @@ use crate::system::{
 /// Time limit of a connection without a byte of an answer: for a slow head, between two requests, and for a client that
 /// reads nothing.
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
-/// Age up to which a connection without a byte is not closed for another: its request may still be on its way.
+/// Grace period of a new connection: until it ends or the first byte is received, other connections are closed first.
 const GRACE: Duration = Duration::from_millis(5);
 /// Pause before the next `accept` after the system has run out of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -52,7 +52,7 @@ pub(super) struct Usage {
     /// Time at which it was accepted, a request began, or a part of an answer was sent. Further bytes of a slow head do
     /// not count.
     last: Cell<Instant>,
-    /// End of the time in which the first byte may come; none once it has.
+    /// End of the grace period for the first byte; `None` once a byte was received.
     grace: Cell<Option<Instant>>,
     /// The next byte read begins a request.
     is_between_requests: Cell<bool>,
@@ -130,8 +130,8 @@ impl Open {
 
     /// Closes the connection that has been idle for longest; false if none is open.
     ///
-    /// Where clients connect faster than their first bytes can come, it waits for the grace of the oldest one: a probe
-    /// among them gets its answer.
+    /// Waits until the grace period of the oldest connection ends, so that a probe is answered even if other clients
+    /// connect faster than its request arrives.
     async fn close_oldest(&mut self) -> bool {
         if let Some(grace) = self.oldest().and_then(|at| self.known[at].0.grace()) {
             sleep_until(grace).await;
@@ -183,7 +183,7 @@ impl Usage {
         }
     }
 
-    /// End of the grace of a connection that has had none of its bytes read, while it lasts.
+    /// End of the grace period, if it has not passed and no byte was received.
     fn grace(&self) -> Option<Instant> {
         self.grace.get().filter(|end| *end > Instant::now())
     }
@@ -282,6 +282,7 @@ mod tests {
         drop(making);
         timeout(Duration::from_secs(20), usage.silence(longest)).await.unwrap();
     }
+
     #[actix_rt::test]
     async fn x8_a_new_connection_has_time_for_its_first_byte_before_it_is_closed_for_another() {
         let mut open = Open::default();

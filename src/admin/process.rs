@@ -76,7 +76,7 @@ impl Exposed for Process {
     }
 }
 
-/// What the line of `/proc` about the process says (man 5 `proc_pid_stat`).
+/// Parses `/proc/self/stat` (man 5 `proc_pid_stat`).
 fn parse(text: &str) -> Option<Process> {
     // the name stands in parentheses and may hold anything
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();

@@ -1,8 +1,8 @@
 //! How many connections to AWS are open, of all workers, and how many may be.
 //!
-//! `state/open_files.rs` has a connection for each request in flight (`resilience/admission.rs`), and what no one else needs.
-//! The idle connections of the pools may be more than that: they give way to new ones (`client.rs`), so that
-//! the files that are set aside for the admin port and for reading settings stay free.
+//! `state/open_files.rs` has a connection for each request in flight (`resilience/admission.rs`), and what no one
+//! else needs. The idle connections of the pools may be more than that: they give way to new ones (`client.rs`), so
+//! that the files that are set aside for the admin port and for reading settings stay free.
 
 use std::sync::{
     Arc,

@@ -1,13 +1,12 @@
-//! The client of control-plane HTTP: what the sidecar asks on its own account, a collector that takes spans.
+//! The HTTP client for control-plane requests, which the sidecar makes on its own behalf: today the export of spans.
 //!
-//! awc speaks HTTP here, over connections of `dial.rs`, so that addresses, a proxy, TLS and its authorities mean what they
-//! mean everywhere else. From here awc is the client of control-plane HTTP, and never of the data path: it passes a
-//! cut-off body on as whole, loses a body that ends with its connection, and reads no answer before the request is sent, so
-//! that an early one may be lost. None of that matters where a status counts, the body is a remark, and what was lost is
-//! asked again.
+//! awc speaks HTTP/1.1 over connections of `dial.rs`, so addresses, proxy, TLS and authorities work as everywhere else.
+//! Control-plane requests use awc; the data path never does: awc passes a truncated body on as complete, loses a body
+//! that ends with its connection, and reads no response before the request is sent. Here only the status and a short
+//! error text matter, and a lost request is retried.
 //!
-//! An answer is trusted for nothing: its head, its body and the time for each are bounded, it leads nowhere else, and a
-//! connection whose answer has no clear end is not used again.
+//! The server is not trusted: head, body and the time for each are bounded, redirects are not followed, and a
+//! connection is closed if its response has no clear end.
 
 use std::{
     cell::Cell,
@@ -42,36 +41,36 @@ use crate::{
     system::lazy_deadline::poll_due,
 };
 
-/// Asks one endpoint, and keeps its connection for a while.
+/// A client for one endpoint, with at most one idle connection.
 pub struct ControlClient {
     awc: awc::Client,
     connections: Rc<Connections>,
 }
 
-/// An answer as far as it is read.
+/// A response; the body may be truncated.
 #[derive(Debug)]
 pub struct ControlAnswer {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    /// The beginning of its body, as far as it came and was asked for.
+    /// The beginning of the body, at most [`ControlLimits::answer`] bytes.
     pub body: Bytes,
 }
 
-/// What is read and waited for.
+/// Limits of one request.
 #[derive(Debug, Clone, Copy)]
 pub struct ControlLimits {
-    /// For the request and the head of its answer, from when there is a connection; for the body once more.
+    /// Timeout from the open connection to the head of the response, and again for the body.
     pub step: Duration,
-    /// Bytes that are read of the answer's body.
+    /// Maximum bytes of the body to read; the rest is dropped.
     pub answer: usize,
 }
 
-/// The connections that awc has, as they are dialled and counted.
+/// Opens connections for awc and counts them.
 struct Connections {
     endpoint: Arc<Endpoint>,
     metrics: Arc<EndpointMetrics>,
     open: Arc<ConnectionLimit>,
-    /// Of `open`, those that are counted as idle.
+    /// Connections counted as idle in the metrics.
     idle: Cell<u32>,
     /// A connection is being opened.
     is_dialling: Cell<bool>,
@@ -86,7 +85,7 @@ impl fmt::Debug for ControlClient {
 }
 
 impl ControlClient {
-    /// One without connections, whose are counted in `metrics`.
+    /// A client without connections; `metrics` counts those that it opens.
     pub fn new(endpoint: Arc<Endpoint>, metrics: &Metrics) -> Self {
         let connections = Rc::new(Connections {
             metrics: metrics.endpoint(&endpoint.to_string()),
@@ -102,7 +101,7 @@ impl ControlClient {
     /// Posts a body to this path and query, with these headers, among them `Host`.
     ///
     /// # Errors
-    /// Which step failed, with its cause.
+    /// A step failed: connecting, the proxy's tunnel, TLS, sending, or reading the head of the response.
     pub async fn post(
         &mut self,
         path: &str,
@@ -130,7 +129,7 @@ impl ControlClient {
         answer
     }
 
-    /// Closes the connection that is kept, if one is.
+    /// Closes the idle connection, if there is one.
     pub fn close(&mut self) {
         self.awc = awc_over(&self.connections);
         self.connections.count_idle(0);
@@ -144,8 +143,8 @@ impl Drop for ControlClient {
 }
 
 impl ControlAnswer {
-    /// Whether it is the last answer to its request and says how long it is: to awc an interim answer is the only one,
-    /// and one without a length has no body. What then comes would be taken for the next answer.
+    /// True for a final response that declares its length. awc takes an interim response for the final one, and a
+    /// response without a length for one without a body; the bytes that follow would start the next response.
     fn has_an_end(&self) -> bool {
         let has = |name| self.headers.contains_key(name);
         let has_length = has(header::CONTENT_LENGTH) || has(header::TRANSFER_ENCODING);
@@ -165,7 +164,7 @@ impl Connections {
         opened
     }
 
-    /// A request begins, and takes the connection that is kept; whether there is one.
+    /// Begins a request, which uses the idle connection; returns whether there was one.
     fn take(&self) -> bool {
         let had_idle = self.idle.get() > 0;
         self.count_idle(0);
@@ -174,7 +173,7 @@ impl Connections {
         had_idle
     }
 
-    /// The request is over.
+    /// Ends a request and counts its connection as reused, stale or idle.
     fn put_back(&self, had_idle: bool) {
         if had_idle {
             let was_stale = self.opened.get().is_some() || self.is_dialling.get();
@@ -188,12 +187,12 @@ impl Connections {
         self.metrics.idle.change(i64::from(idle) - i64::from(self.idle.replace(idle)));
     }
 
-    /// Since when the request that is under way has had a new connection, if it needed one.
+    /// Time at which the current request got a new connection; `None` if it reuses one.
     fn waiting_since(&self) -> Option<Instant> {
         if self.is_dialling.get() { Some(Instant::now()) } else { self.opened.get() }
     }
 
-    /// The head of the answer. The limit counts from when there is a connection: opening one has a limit of its own.
+    /// Reads the head of the response. The limit begins once the connection is open; dialling has its own.
     async fn head(
         &self,
         mut sending: SendClientRequest,
@@ -214,7 +213,7 @@ impl Connections {
     }
 }
 
-/// awc over these connections, of which it keeps one at a time. Redirects lead where nobody has configured anything.
+/// An awc client over these connections. Redirects are off: their targets are not configured.
 fn awc_over(connections: &Rc<Connections>) -> awc::Client {
     let keepalive = connections.endpoint.keepalive;
     let connections = Rc::clone(connections);
@@ -232,7 +231,7 @@ fn awc_over(connections: &Rc<Connections>) -> awc::Client {
     awc::Client::builder().connector(connector).disable_redirects().disable_timeout().finish()
 }
 
-/// The beginning of an answer: what is missing, because there is more of it, or it broke off or is late, does not matter.
+/// Reads the body up to the limit. A longer, truncated or late body is no error.
 async fn read(mut answer: ClientResponse, most: usize) -> ControlAnswer {
     let mut body = BytesMut::new();
     while let Some(Ok(piece)) = poll_fn(|context| Pin::new(&mut answer).poll_next(context)).await {

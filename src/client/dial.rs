@@ -22,8 +22,8 @@ use crate::{
     tls::failure::{self, HandshakePeer, TlsFailure},
 };
 
-/// Bytes that are encrypted before they are written: with a body of 64 KiB its head goes out in one system call, which it
-/// would not with what rustls proposes.
+/// Bytes that are encrypted before they are written: with a body of 64 KiB its head goes out in one system call,
+/// which it would not with what rustls proposes.
 const AT_ONCE: usize = 128 << 10;
 
 /// A step on the way to a connection.

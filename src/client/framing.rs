@@ -17,8 +17,9 @@ use crate::message::{
     header_map_pool as header_maps,
 };
 
-/// Header lines of an answer, whether an upstream sends them or a function's answer describes them: twice what Envoy and
-/// Python's `http.client` take by default. They are parsed into memory that is not touched beyond the lines there are.
+/// Header lines of an answer, whether an upstream sends them or a function's answer describes them: twice what Envoy
+/// and Python's `http.client` take by default. They are parsed into memory that is not touched beyond the lines there
+/// are.
 pub const MAX_HEADERS: usize = 200;
 /// Bytes of an answer's head, or of the names and values that a function's answer describes. API Gateway passes 10 KiB
 /// on, a load balancer 32 KiB, Envoy 60 KiB, and a Function URL's function has no limit of its own.

@@ -1,7 +1,7 @@
 //! Bytes that arrive in pieces and are wanted whole.
 //!
-//! The usual answer arrives in one piece, which is kept as it is. A second piece moves both into one buffer that grows by
-//! half: while a buffer that doubles is moved, three times its bytes are held.
+//! The usual answer arrives in one piece, which is kept as it is. A second piece moves both into one buffer that
+//! grows by half: while a buffer that doubles is moved, three times its bytes are held.
 
 use bytes::Bytes;
 

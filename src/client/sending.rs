@@ -70,8 +70,8 @@ impl Sending {
         self.state == State::ClientsTurn
     }
 
-    /// Whether a write found the connection reset before the upstream had ended it. The kernel reports a reset once: the
-    /// reads behind that write find an end in good order.
+    /// Whether a write found the connection reset before the upstream had ended it. The kernel reports a reset once:
+    /// the reads behind that write find an end in good order.
     pub fn was_reset(&self) -> bool {
         self.was_reset
     }

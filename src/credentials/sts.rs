@@ -1,7 +1,7 @@
 //! What is asked of STS: a role's keys for other keys or for a token, and whose keys they are.
 //!
-//! `fetch.rs` and `chain/web_identity.rs` come here. The endpoint is the regional one in the partition of the region, as the
-//! SDK's rules say; `aws_sts_endpoint_url` replaces it, and so does `AWS_ENDPOINT_URL_STS`.
+//! `fetch.rs` and `chain/web_identity.rs` come here. The endpoint is the regional one in the partition of the region,
+//! as the SDK's rules say; `aws_sts_endpoint_url` replaces it, and so does `AWS_ENDPOINT_URL_STS`.
 
 use std::{error::Error, time::SystemTime};
 

@@ -1,6 +1,7 @@
 //! The request that is to be explained, as the listener would hand it on.
 //!
-//! `explain.rs` comes here with the command line's words. `listener/http2/translate.rs` makes a request in the same way.
+//! `explain.rs` comes here with the command line's words. `listener/http2/translate.rs` makes a request in the same
+//! way.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},

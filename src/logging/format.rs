@@ -188,8 +188,8 @@ impl<W: Write> VisitValue<'_> for Json<'_, W> {
     }
 }
 
-/// A number with three digits behind the point. As whole numbers that takes a fraction of what exact decimals of a float
-/// take, and each access line has two of them.
+/// A number with three digits behind the point. As whole numbers that takes a fraction of what exact decimals of a
+/// float take, and each access line has two of them.
 fn thousandths(line: &mut impl Write, value: f64) -> io::Result<()> {
     const LARGEST: f64 = 1e12;
     if !(0.0..LARGEST).contains(&value) {

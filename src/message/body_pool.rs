@@ -1,5 +1,5 @@
-//! The memory of bodies that are read whole. It is kept for the next one for a second or two: to give a megabyte back to
-//! the system and ask for it again costs half as much as to hash it, since each of its pages is made anew.
+//! The memory of bodies that are read whole. It is kept for the next one for a second or two: to give a megabyte back
+//! to the system and ask for it again costs half as much as to hash it, since each of its pages is made anew.
 //!
 //! `request_body.rs` reads into it; it comes back when the last part of the body has been sent. Each worker has its own
 //! (`listener/worker.rs`), and keeps no more of it than `MOST_KEPT`.

@@ -1,8 +1,8 @@
 //! What can go wrong with a request, and the one place where it becomes an answer and a log line.
 //!
 //! Every step of `proxy.rs` fails with a [`ProxyError`]. The client learns a status, a stable code, a fixed
-//! sentence and the request id, as `error/codes.rs` has them; the cause, which may name hosts and keys' ids, goes to the
-//! log alone.
+//! sentence and the request id, as `error/codes.rs` has them; the cause, which may name hosts and keys' ids, goes to
+//! the log alone.
 
 mod codes;
 

@@ -1,8 +1,8 @@
 //! Header maps that have been used, kept to be used again: each is a few kilobytes, and a request needs two.
 //!
 //! One goes from a client's request (`inbound.rs`) to the end of its call (`proxy/call.rs`), the other from the head
-//! of AWS's answer (`client/framing.rs`) to the client's (`proxy/reply.rs`). Each thread has its own, and a few are enough:
-//! what is busy is not here.
+//! of AWS's answer (`client/framing.rs`) to the client's (`proxy/reply.rs`). Each thread has its own, and a few are
+//! enough: what is busy is not here.
 
 use std::cell::RefCell;
 

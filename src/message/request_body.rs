@@ -1,7 +1,7 @@
 //! A request's body: whole, read within its limits, or passed on as it arrives.
 //!
-//! `inbound.rs` reads one for each request; `body_pool.rs` has the room for those that are needed whole, `client/sending.rs`
-//! sends it.
+//! `inbound.rs` reads one for each request; `body_pool.rs` has the room for those that are needed whole,
+//! `client/sending.rs` sends it.
 
 use std::{
     cell::Cell,

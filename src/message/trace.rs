@@ -1,10 +1,9 @@
 //! The trace that a request belongs to: taken from the client's headers or begun here, and told to AWS.
 //!
-//! `proxy.rs` asks [`Trace::begin`] before anything else, so that the access log (`proxy/record.rs`) can name the trace,
-//! and a collector is told of it if it is recorded (`spans.rs`);
-//! `inbound.rs` has it written over the client's headers ([`Trace::pass_on`]), from where the backends and the
-//! events of functions have it. The headers are W3C Trace Context's (`parent.rs`) and AWS's own
-//! (`amazon.rs`). None of them is ever signed.
+//! `proxy.rs` asks [`Trace::begin`] before anything else, so that the access log (`proxy/record.rs`) can name the
+//! trace, and a collector is told of it if it is recorded (`spans.rs`); `inbound.rs` has it written over the client's
+//! headers ([`Trace::pass_on`]), from where the backends and the events of functions have it. The headers are W3C
+//! Trace Context's (`parent.rs`) and AWS's own (`amazon.rs`). None of them is ever signed.
 
 mod amazon;
 mod parent;

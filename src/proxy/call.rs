@@ -2,8 +2,8 @@
 //! allowed and may help.
 //!
 //! `proxy.rs` hands it what a backend has made of the client's request, and gets the answer that the backend is to
-//! pass on: the last attempt's. `resilience/retry.rs` knows what may be repeated, `resilience/circuit_breaker.rs` whether anything is sent
-//! at all. Dropping the future ends it, whatever it is waiting for.
+//! pass on: the last attempt's. `resilience/retry.rs` knows what may be repeated, `resilience/circuit_breaker.rs`
+//! whether anything is sent at all. Dropping the future ends it, whatever it is waiting for.
 
 mod debug_line;
 

@@ -1,4 +1,5 @@
-//! Answers in the terms of gRPC, for the clients that speak it: Kong lists gRPC among the protocols of its plugin's routes.
+//! Answers in the terms of gRPC, for the clients that speak it: Kong lists gRPC among the protocols of its plugin's
+//! routes.
 //!
 //! A gRPC client takes the outcome of its call from `grpc-status` in the trailers, or in the head of an answer that has
 //! nothing else ("trailers-only", gRPC over HTTP/2, "Responses"). API Gateway and Lambda answer with HTTP/1.1 and pass

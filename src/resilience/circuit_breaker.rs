@@ -2,9 +2,9 @@
 //! the upstream has time to recover.
 //!
 //! Closed, it lets everything through and counts failures in a row. Open, it lets nothing through for a while, then one
-//! call at a time, as a probe, until one succeeds. `state/builder.rs` gives the routes with the same endpoint and settings
-//! the same one; `proxy/call.rs` asks before each attempt and says what came of it. While it is closed and nothing
-//! fails, that is one load and one compare: no lock, no clock, nothing written.
+//! call at a time, as a probe, until one succeeds. `state/builder.rs` gives the routes with the same endpoint and
+//! settings the same one; `proxy/call.rs` asks before each attempt and says what came of it. While it is closed and
+//! nothing fails, that is one load and one compare: no lock, no clock, nothing written.
 
 use std::{
     collections::HashMap,

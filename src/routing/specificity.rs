@@ -1,7 +1,7 @@
 //! How one rule stands with a request, by itself: whether it would take it, and how good a fit it is.
 //!
-//! `explain.rs` orders the routes by it and says why each lost. The table of `routing.rs` decides; a property test holds
-//! the two together.
+//! `explain.rs` orders the routes by it and says why each lost. The table of `routing.rs` decides; a property test
+//! holds the two together.
 
 use actix_http::Method;
 
@@ -10,7 +10,8 @@ use super::pattern::{HostPattern, RouteRule, host_name};
 /// How well a rule fits, better ones greater, in the order in which the table decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Specificity {
-    /// 0 where the rule names no host, the length of the longest wildcard, or the greatest there is for the host's name.
+    /// 0 where the rule names no host, the length of the longest wildcard, or the greatest there is for the host's
+    /// name.
     host: usize,
     is_exact_path: bool,
     /// Bytes of the path, or of the prefix.

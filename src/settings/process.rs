@@ -93,8 +93,8 @@ section! {
         level: log::LevelFilter,
     }
 
-    /// The least severe level that is written: `off`, `error`, `warn`, `info` or `debug`. SIGUSR1 turns debug on and off
-    /// again. Without this key `RUST_LOG` may set it.
+    /// The least severe level that is written: `off`, `error`, `warn`, `info` or `debug`. SIGUSR1 turns debug on and
+    /// off again. Without this key `RUST_LOG` may set it.
     level: Level = Level::Info => _;
     /// The form of a line: `text` for people, or `json` for machines, one object a line.
     format: LogFormat = LogFormat::Text;

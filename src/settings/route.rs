@@ -68,8 +68,8 @@ section! {
     /// Decides between routes with the same host and path; the higher wins.
     priority: i32 = 0 => |route| route.rule.priority;
     // as many as the process may be told to take
-    /// Requests at a time, counted to the last byte of the answer; more are answered 503 at once. No limit of its own by
-    /// default; `limits.max_in_flight` holds besides.
+    /// Requests at a time, counted to the last byte of the answer; more are answered 503 at once. No limit of its own
+    /// by default; `limits.max_in_flight` holds besides.
     max_in_flight?: u32 [1..=1_000_000];
     /// `false` leaves the route out.
     enabled: bool = true;

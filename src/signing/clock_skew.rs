@@ -2,8 +2,8 @@
 //!
 //! AWS refuses a signature that is dated more than five minutes off. A machine's clock that goes wrong, as on a laptop
 //! that has slept, would end all signed calls; the SDKs of AWS learn the difference from a refusal, and so does this.
-//! `state/signing.rs` has one [`ClockSkew`] for the routes of an endpoint, asks it for the time before it signs and shows it
-//! each answer. `proxy/call.rs` makes a call again that was refused for its date.
+//! `state/signing.rs` has one [`ClockSkew`] for the routes of an endpoint, asks it for the time before it signs and
+//! shows it each answer. `proxy/call.rs` makes a call again that was refused for its date.
 
 use std::{
     collections::HashMap,
@@ -22,11 +22,11 @@ const INTERVAL: u64 = 10;
 const REMEMBERED: usize = 5;
 /// Dates that it takes to be sure, where AWS has not refused anything.
 const ENOUGH: usize = 3;
-/// Milliseconds from where on the difference is made up for and warned about. Below it, AWS does not mind, and ours may be
-/// the better clock.
+/// Milliseconds from where on the difference is made up for and warned about. Below it, AWS does not mind, and ours
+/// may be the better clock.
 const TOO_FAR: i64 = 60_000;
-/// Milliseconds from where on a refused signature is the clock's fault. AWS's limit is five minutes, and its `Date` has no
-/// more than whole seconds.
+/// Milliseconds from where on a refused signature is the clock's fault. AWS's limit is five minutes, and its `Date`
+/// has no more than whole seconds.
 const REFUSED: i64 = 240_000;
 /// No date was read yet.
 const UNKNOWN: i64 = i64::MIN;

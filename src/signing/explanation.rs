@@ -29,7 +29,8 @@ pub fn is_in(body: &[u8]) -> bool {
     body.windows(EXPLANATION.len()).any(|window| window == EXPLANATION.as_bytes())
 }
 
-/// The canonical request and the string to sign that AWS would have liked, token and all: for comparing, not for the log.
+/// The canonical request and the string to sign that AWS would have liked, token and all: for comparing, not for the
+/// log.
 pub fn explanation(text: &str) -> Option<(&str, &str)> {
     let (_, explanation) = text.split_once(EXPLANATION)?;
     let (canonical, string_to_sign) = explanation.split_once(STRING_TO_SIGN)?;

@@ -1,7 +1,7 @@
 //! One delivery of spans after the other: OTLP over HTTP, binary (opentelemetry.io, OTLP 1.x, OTLP/HTTP).
 //!
-//! `spans/exporter.rs` brings what it has gathered; it goes out over awc (`client/control_plane.rs`). A collector that does
-//! not take it is asked again as the protocol wants it; then the spans are gone, which is counted and told.
+//! `spans/exporter.rs` brings what it has gathered; it goes out over awc (`client/control_plane.rs`). A collector
+//! that does not take it is asked again as the protocol wants it; then the spans are gone, which is counted and told.
 
 use std::{sync::Arc, time::Duration};
 

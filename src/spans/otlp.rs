@@ -167,8 +167,8 @@ fn of_call(call: &CallSpan, resends: usize) -> Vec<KeyValue> {
 }
 
 /// Why a span has failed, if it has: by our code, or by a status from `worst` on. For whoever answers, those of 5xx are
-/// its own errors; for whoever asks, those of 4xx too (semantic conventions, HTTP spans, status). What a client did wrong
-/// is no error of ours.
+/// its own errors; for whoever asks, those of 4xx too (semantic conventions, HTTP spans, status). What a client did
+/// wrong is no error of ours.
 fn failure(code: Option<&'static str>, status: Option<StatusCode>, worst: u16) -> Option<String> {
     let is_ours = |status: StatusCode| status.as_u16() >= worst || !status.is_client_error();
     match (code, status) {

@@ -1,5 +1,5 @@
-//! What a stand-in can be told to find wrong with every signed call: a difference between both sides, or something on the
-//! way that changes what was signed.
+//! What a stand-in can be told to find wrong with every signed call: a difference between both sides, or something on
+//! the way that changes what was signed.
 //!
 //! `options.rs` and `account.rs` hold it; `dev --fault` and the tests choose it.
 

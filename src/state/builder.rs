@@ -1,5 +1,5 @@
-//! Builds snapshots from settings, one after the other, so that what has not changed stays what it was: an equal route is
-//! the same route, with its connections, its keys, its count of requests and its circuit breaker.
+//! Builds snapshots from settings, one after the other, so that what has not changed stays what it was: an equal
+//! route is the same route, with its connections, its keys, its count of requests and its circuit breaker.
 //!
 //! `app.rs` has the first snapshot built, `reload.rs` the others.
 

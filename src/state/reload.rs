@@ -1,7 +1,8 @@
 //! Takes changed settings into force while requests go on: whole and right, or not at all.
 //!
 //! `app.rs` runs it beside the workers. A change is told by the files (`watched.rs`, looked at in the interval of
-//! `reload.interval`), or by SIGHUP. All that is read is read anew; `builder.rs` makes the next snapshot of it, and what has not changed stays.
+//! `reload.interval`), or by SIGHUP. All that is read is read anew; `builder.rs` makes the next snapshot of it, and
+//! what has not changed stays.
 
 mod watched;
 

@@ -71,8 +71,8 @@ impl Signing {
     }
 }
 
-/// Whether AWS may have refused a signature for its date: API Gateway and Lambda have one word for all that is wrong with
-/// a signature, STS and S3 have one for the clock.
+/// Whether AWS may have refused a signature for its date: API Gateway and Lambda have one word for all that is wrong
+/// with a signature, STS and S3 have one for the clock.
 fn is_refused_date(upstream: &UpstreamReply) -> bool {
     ["InvalidSignature", "SignatureDoesNotMatch", "RequestTimeTooSkewed"]
         .iter()

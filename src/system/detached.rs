@@ -13,8 +13,8 @@ use crate::system::supervision::{catch, resume};
 /// A read that takes longer is logged, once.
 const SLOW: Duration = Duration::from_secs(10);
 
-/// Runs `read` on a thread of its own, and logs it by `name` if it takes long. Where `read` panics, the task that waits for
-/// it panics too, with the same place: `supervision.rs` counts and logs it there.
+/// Runs `read` on a thread of its own, and logs it by `name` if it takes long. Where `read` panics, the task that
+/// waits for it panics too, with the same place: `supervision.rs` counts and logs it there.
 ///
 /// # Errors
 /// The system gives no thread.

@@ -1,9 +1,10 @@
 //! When files were last changed, as far as the file system tells without a look into them.
 //!
-//! Whoever follows files compares two [`Stamps`]: `state/reload.rs` those of the settings, `credentials/refresher.rs` those
-//! of keys, `tls/server.rs` those of certificates for clients. The `notify` crate would do it too, but its watcher that
-//! polls tells changes within a second apart only by reading everything in the directory, whatever else lies there, and the
-//! kernel's own events tell nothing of a `ConfigMap`, which changes by a link, nor of many network file systems.
+//! Two [`Stamps`] that differ mean a change. `state/reload.rs` compares those of the settings,
+//! `credentials/refresher.rs` those of keys, `tls/server.rs` those of certificates for clients. The `notify` crate
+//! would do it too, but its watcher that polls tells changes within a second apart only by reading everything in the
+//! directory, whatever else lies there, and the kernel's own events tell nothing of a `ConfigMap`, which changes by a
+//! link, nor of many network file systems.
 
 use std::{
     fs,
@@ -11,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What the file system says of each file; none of those that are not there.
+/// The stamp of each file; `None` for a file that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stamps(Vec<(PathBuf, Option<Stamp>)>);
 

@@ -1,9 +1,9 @@
 //! A time limit that is moved with every request and almost never strikes.
 //!
 //! Moving a timer costs more than many a step of a request. So the timer here is left where it was armed: when it
-//! fires early, it is armed anew for what the limit is by then. Both sides' limits are of this kind: those of the listener's
-//! connections and of a request's body ([`LazyDeadline`]), those of a call to AWS ([`poll_due`] where the future
-//! itself holds the timer).
+//! fires early, it is armed anew for what the limit is by then. Both sides' limits are of this kind: those of the
+//! listener's connections and of a request's body ([`LazyDeadline`]), those of a call to AWS ([`poll_due`] where the
+//! future itself holds the timer).
 
 use std::{
     pin::{Pin, pin},

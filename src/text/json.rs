@@ -1,9 +1,9 @@
 //! JSON that a function or AWS wrote, read where it lies: values are slices of the document.
 //!
 //! An answer may be several megabytes and is not trusted to have a useful shape. `serde_json` unescapes a text into a
-//! buffer that doubles as it grows and keeps a byte for each level of nesting; here nothing is copied until a caller asks
-//! for a text, and nesting costs a bit a level. `backend/lambda/answer` reads functions' answers with it, and all who read
-//! an error of AWS take its members from here.
+//! buffer that doubles as it grows and keeps a byte for each level of nesting; here nothing is copied until a caller
+//! asks for a text, and nesting costs a bit a level. `backend/lambda/answer` reads functions' answers with it, and
+//! all who read an error of AWS take its members from here.
 
 mod scanner;
 #[cfg(test)]

@@ -140,8 +140,8 @@ fn name_bytes(headers: &mut HeaderMap) {
     }
 }
 
-/// The body of an answer whose status somebody else chose: some have none (RFC 9110, 15.3.5, 15.3.6, 15.4.5). `length` is
-/// what the function says of it, which a 304 may tell (RFC 9110, 8.6).
+/// The body of an answer whose status somebody else chose: some have none (RFC 9110, 15.3.5, 15.3.6, 15.4.5).
+/// `length` is what the function says of it, which a 304 may tell (RFC 9110, 8.6).
 fn body_for(status: StatusCode, body: ReplyBody, length: Option<u64>) -> ReplyBody {
     match status {
         StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT => ReplyBody::None { length: None },

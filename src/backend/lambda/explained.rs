@@ -1,5 +1,5 @@
-//! The answers to `explain` about a call of the Lambda API: no header of a client goes there but its trace, and the event
-//! has what the settings put into it.
+//! The answers to `explain` about a call of the Lambda API: no header of a client goes there but its trace, and the
+//! event has what the settings put into it.
 
 use crate::{message::trace, settings::PayloadSettings};
 

@@ -30,8 +30,8 @@ pub enum Completion {
     Failed(Failure),
 }
 
-/// A function's failure. Code and details, which may be megabytes, are parts of the payload as they are written there, and
-/// are unescaped where they are used; empty where there are none.
+/// A function's failure. Code and details, which may be megabytes, are parts of the payload as they are written
+/// there, and are unescaped where they are used; empty where there are none.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Failure {
     code: Bytes,

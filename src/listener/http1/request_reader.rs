@@ -137,7 +137,8 @@ impl RequestReader {
         self.interim = Bytes::new();
     }
 
-    /// Drops what is at hand of the last request's body, without waiting for more, and tells whether that was all of it.
+    /// Drops what is at hand of the last request's body, without waiting for more, and tells whether that was all of
+    /// it.
     pub fn drop_rest_of_body(&mut self) -> bool {
         loop {
             match self.body.decode(&mut self.received) {
@@ -270,8 +271,9 @@ impl RequestReader {
         Ok(request)
     }
 
-    /// Ignores `Upgrade` (RFC 9110, 7.8): the answer must not announce it, and the connection stays. The codec keeps the
-    /// connection's type to itself, so that a new one reads a head of the same method and version without the option.
+    /// Ignores `Upgrade` (RFC 9110, 7.8): the answer must not announce it, and the connection stays. The codec keeps
+    /// the connection's type to itself, so that a new one reads a head of the same method and version without the
+    /// option.
     fn ignore_upgrade(&self, head: &mut RequestHead, codec: &mut Codec) -> Result<(), ParseError> {
         let is_kept = head.version == Version::HTTP_11 || is_kept_alive(head);
         head.set_connection_type(if is_kept { ConnectionType::KeepAlive } else { ConnectionType::Close });

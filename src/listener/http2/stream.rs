@@ -83,8 +83,9 @@ impl Http2Exchange {
     }
 
     /// Waits for the response, unless the client takes its request back before. `h2` itself resets a stream whose body
-    /// is not as long as its `content-length`: reading the body then fails, which is an answer for the log. A client that holds its body
-    /// back is told to send it when the body is waited for, and not if the request is answered without it.
+    /// is not as long as its `content-length`: reading the body then fails, which is an answer for the log. A client
+    /// that holds its body back is told to send it when the body is waited for, and not if the request is answered
+    /// without it.
     async fn response(
         &self,
         mut request: Request,

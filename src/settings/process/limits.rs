@@ -22,7 +22,8 @@ section! {
     /// Bytes of a request body that no route may exceed with its own `max_req_body_size`.
     max_request_body: WrittenSize [1..=1 << 30] = 64 << 20;
     // the default is the longest URL of a regional API (docs.aws.amazon.com, API Gateway quotas); one longer than the
-    // most would outgrow what `http` and `aws-sigv4` can hold (64 KiB) once every byte of the query is escaped into three
+    // most would outgrow what `http` and `aws-sigv4` can hold (64 KiB) once every byte of the query is escaped into
+    // three
     /// Bytes of path and query; longer ones are answered 414. API Gateway takes 10,240.
     max_uri: WrittenSize [64..=16 << 10] = 10 << 10;
     // the most is what the parser below actix takes

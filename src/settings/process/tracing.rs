@@ -34,9 +34,9 @@ section! {
     pub struct Tracing, read as WrittenTracing, optional "a table about traces";
 
     made TracingParts {
-        /// How many of those that nobody has decided about are recorded, from 0 to 1; `None` leaves that to AWS.
+        /// The share of traces without a sampling decision that are recorded, from 0 to 1; `None` leaves it to AWS.
         sample: Option<f64>,
-        /// Who is told of what is recorded.
+        /// The collector of spans.
         otlp: Option<Otlp>,
     }
 
@@ -44,11 +44,12 @@ section! {
     /// where there is none, and AWS is told by `X-Amzn-Trace-Id` too, unless the client does that itself. `false` makes
     /// and changes none of these headers, and names no trace in the log.
     propagate: bool = true;
-    /// How many of the traces that nobody has decided about are recorded, 0 to 1: those that begin here, and those of an
-    /// `X-Amzn-Trace-Id` without `Sampled`, as load balancers make them. Without it AWS decides by its own rules:
-    /// `X-Amzn-Trace-Id` has no `Sampled`, and the flag in `traceparent` is not set. With `otlp` it is 1 unless it is set.
+    /// The share of traces without a sampling decision that are recorded, 0 to 1: those that begin here, and those of
+    /// an `X-Amzn-Trace-Id` without `Sampled`, as load balancers make them. Without it AWS decides by its own rules:
+    /// `X-Amzn-Trace-Id` has no `Sampled`, and the flag in `traceparent` is not set. With `otlp` it is 1 unless it is
+    /// set.
     sample: WrittenShare => _;
-    /// A collector that is told of each request that is recorded, over OTLP/HTTP; none by default:
+    /// The OTLP/HTTP collector to which the spans of sampled requests are exported; none by default:
     /// `{ endpoint: "http://127.0.0.1:4318", headers: { api-key: $env://OTLP_KEY }, service_name: apigw-invoker,
     /// resource: { deployment.environment.name: prod }, timeout: 10s, ca_certificate: /tls/ca.crt }`.
     otlp: WrittenOtlp => _;

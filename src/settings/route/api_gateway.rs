@@ -143,7 +143,7 @@ impl PartialEq for Authorization {
 }
 
 impl Authorization {
-    /// Whether the route proves anything at all.
+    /// True if the route sends neither an API key nor a signature.
     pub fn is_none(&self) -> bool {
         self.apikey.is_none() && self.iam.is_none()
     }

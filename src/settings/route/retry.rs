@@ -26,7 +26,7 @@ section! {
         max_backoff: Duration,
         /// The outcomes that are repeated although the call may have been carried out.
         accepted: MayHaveRun,
-        /// Those outcomes are repeated for methods that are not idempotent too.
+        /// `unsafe` applies to methods that are not idempotent too.
         any_method: bool,
     }
 
@@ -43,7 +43,7 @@ section! {
     /// Outcomes after which the function may have run, and that are repeated nonetheless: `connection_lost`,
     /// `unavailable`, `timeout`.
     may_have_run as "unsafe": Vec<Outcome> = [] => |retry| retry.accepted.outcomes();
-    /// Those are repeated for methods that are not idempotent too, such as POST.
+    /// `unsafe` applies to methods that are not idempotent too, such as POST.
     unsafe_methods: bool = false => |retry| retry.any_method;
 }
 

@@ -113,8 +113,8 @@ section! {
     first_byte_timeout: WrittenDuration [SHORTEST..=DAY] => |upstream| upstream.timeouts.first_byte;
     /// Between two pieces of the answer's body; `timeout` by default.
     idle_timeout: WrittenDuration [SHORTEST..=DAY] => |upstream| upstream.timeouts.idle;
-    /// The whole request, from its head to the last byte of the answer, repeated calls and pauses among it; `0` for none.
-    /// None by default, since a streamed answer may rightly last for as long as its function runs.
+    /// The whole request, from its head to the last byte of the answer, repeated calls and pauses among it; `0` for
+    /// none. None by default, since a streamed answer may rightly last for as long as its function runs.
     request_timeout: WrittenDuration [SHORTEST..=DAY], or_none() => |upstream| upstream.request_timeout;
     /// Which calls are made again, how often and when; see "Retries".
     retry: WrittenRetry => |upstream| upstream.retry;
@@ -124,8 +124,8 @@ section! {
     ssl_verify: bool = true;
     /// A PEM file of the authorities to trust instead of the platform's.
     ca_certificate: String, open() => |upstream| &upstream.ca_certificate;
-    /// A PEM file of a certificate, with those that vouch for it behind, or its text by reference: shown to a server that
-    /// asks who calls, as custom domains with mutual TLS do. Read at the start.
+    /// A PEM file of a certificate, with those that vouch for it behind, or its text by reference: shown to a server
+    /// that asks who calls, as custom domains with mutual TLS do. Read at the start.
     client_certificate: String, secret_unless_path() => |upstream| upstream.client_identity.as_ref().map(|_| "");
     /// A PEM file with the key of `client_certificate`, or its text by reference.
     client_key: SecretString, secret_unless_path() => |upstream| upstream.client_identity.as_ref().map(|_| "");
@@ -134,8 +134,8 @@ section! {
     // APISIX's default
     /// How many connections stay in each worker once they have been idle for a second.
     keepalive_pool: u32 [1..=100_000] = 5;
-    /// An HTTP proxy that is asked for a tunnel (`CONNECT`) to the endpoint and resolves its name: `http://HOST:PORT`, or
-    /// `http://USER:PASSWORD@HOST:PORT`; port 80 if none is given.
+    /// An HTTP proxy that is asked for a tunnel (`CONNECT`) to the endpoint and resolves its name:
+    /// `http://HOST:PORT`, or `http://USER:PASSWORD@HOST:PORT`; port 80 if none is given.
     proxy_url: SecretString, pattern(PROXY), secret() => |upstream| &upstream.proxy;
 }
 

@@ -270,8 +270,9 @@ fn closing(is_object: bool) -> u8 {
     if is_object { b'}' } else { b']' }
 }
 
-/// Bytes of a string up to a quote, an escape, or a control character, which JSON has only escaped. Most texts are short
-/// and taken a word at a time. A body is megabytes, taken in blocks that the compiler turns into vector instructions.
+/// Bytes of a string up to a quote, an escape, or a control character, which JSON has only escaped. Most texts are
+/// short and taken a word at a time. A body is megabytes, taken in blocks that the compiler turns into vector
+/// instructions.
 pub fn plain_run(bytes: &[u8]) -> usize {
     const BLOCK: usize = 32;
     let near = plain_words(&bytes[..bytes.len().min(BLOCK)]);

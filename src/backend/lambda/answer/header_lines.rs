@@ -1,4 +1,5 @@
-//! The headers and cookies of a function's answer as header lines: `headers`, `multiValueHeaders` and `cookies`, merged.
+//! The headers and cookies of a function's answer as header lines: `headers`, `multiValueHeaders` and `cookies`,
+//! merged.
 //!
 //! `proxy_integration.rs` asks for them, for a whole answer and for the prelude of a streamed one. They are counted as
 //! they are read: an answer of six megabytes may hold two million cookies.
@@ -22,8 +23,8 @@ use crate::{
 pub struct HeaderLines {
     /// The lines, but for those about a connection or framing, which are not the function's business (R31, R35).
     pub lines: HeaderMap,
-    /// `Content-Length`: the length of the body that an answer to GET would have, which answers to HEAD and with 304 may
-    /// tell (RFC 9110, 8.6). Bodies are framed by their own length.
+    /// `Content-Length`: the length of the body that an answer to GET would have, which answers to HEAD and with 304
+    /// may tell (RFC 9110, 8.6). Bodies are framed by their own length.
     pub length: Option<u64>,
 }
 

@@ -1,8 +1,8 @@
 //! A function's answer with proxy integration, read but not judged: which of the members with a meaning are
 //! there, and where in the answer.
 //!
-//! `proxy_integration.rs` comes before and after. Nothing is copied, so that an answer of any shape costs no more than its
-//! bytes until a member of it is used.
+//! `proxy_integration.rs` comes before and after. Nothing is copied, so that an answer of any shape costs no more
+//! than its bytes until a member of it is used.
 
 use super::invalid;
 use crate::{message::error::ProxyError, text::json::Json};

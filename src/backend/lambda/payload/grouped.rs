@@ -1,7 +1,7 @@
 //! Names with their values, and the ways in which events write them.
 //!
-//! `pairs.rs` has those of headers, `groups.rs` the index over all others; an event writes the same ones in up to two ways
-//! without a copy: here as Kong does, by `writer.rs` as API Gateway does.
+//! `pairs.rs` has those of headers, `groups.rs` the index over all others; an event writes the same ones in up to two
+//! ways without a copy: here as Kong does, by `writer.rs` as API Gateway does.
 
 use std::borrow::Cow;
 

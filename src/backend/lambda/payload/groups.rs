@@ -1,8 +1,8 @@
 //! Names that repeat, grouped without a copy of any of them: an index of places in what the client sent.
 //!
-//! `arguments.rs` (query, form), `multipart.rs` and `members.rs` (a JSON object) have the names and values; here is which
-//! places share a name, in the order in which the names first appear. A place costs eight bytes: a form of ten thousand
-//! flags is twenty thousand bytes long, and must not cost a hundred times as much.
+//! `arguments.rs` (query, form), `multipart.rs` and `members.rs` (a JSON object) have the names and values; here is
+//! which places share a name, in the order in which the names first appear. A place costs eight bytes: a form of ten
+//! thousand flags is twenty thousand bytes long, and must not cost a hundred times as much.
 
 use std::{
     borrow::Cow,

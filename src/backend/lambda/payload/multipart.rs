@@ -1,7 +1,7 @@
 //! The fields of a `multipart/form-data` body (RFC 7578), where they stand in it: no value is copied.
 //!
-//! `body_arguments.rs` gives the body, which is at hand, so there is nothing to wait for. The `multer` crate, which reads
-//! streams and copies them three times, is what the tests compare this reading with.
+//! `body_arguments.rs` gives the body, which is at hand, so there is nothing to wait for. The `multer` crate, which
+//! reads streams and copies them three times, is what the tests compare this reading with.
 
 use std::borrow::Cow;
 

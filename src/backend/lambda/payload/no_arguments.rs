@@ -1,4 +1,5 @@
-//! Why a body cannot be taken apart: `multipart.rs` and `body_arguments.rs` say it, and each mode makes of it what fits.
+//! Why a body cannot be taken apart: `multipart.rs` and `body_arguments.rs` say it, and each mode makes of it what
+//! fits.
 
 use actix_http::header::HeaderMap;
 

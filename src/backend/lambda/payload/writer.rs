@@ -1,8 +1,9 @@
 //! JSON of a known shape, written member by member: the fixed text between two values is copied as it stands, and only
 //! what comes from the client is searched for characters to escape.
 //!
-//! `gateway/rest.rs` and `gateway/http.rs` write their events with it. `serde_json` writes a name or a quotation mark at a
-//! time and looks at each byte of a text by itself, which took most of an event's time. `json.rs` bounds the size.
+//! `gateway/rest.rs` and `gateway/http.rs` write their events with it. `serde_json` writes a name or a quotation mark
+//! at a time and looks at each byte of a text by itself, which took most of an event's time. `json.rs` bounds the
+//! size.
 
 use std::{fmt::Display, io};
 

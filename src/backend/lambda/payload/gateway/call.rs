@@ -65,8 +65,8 @@ pub struct GatewayRequest<'a> {
     pub body: &'a [u8],
 }
 
-/// `pathParameters.proxy` as REST APIs write it: raw as in `path`, without the slash that ends it. Adapters route by this
-/// member, and `/a%2Fb` must not become `/a/b`.
+/// `pathParameters.proxy` as REST APIs write it: raw as in `path`, without the slash that ends it. Adapters route by
+/// this member, and `/a%2Fb` must not become `/a/b`.
 pub fn raw_parameter(remainder: &str) -> &str {
     remainder.strip_suffix('/').unwrap_or(remainder)
 }
