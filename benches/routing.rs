@@ -15,7 +15,7 @@ fn main() {
 fn table(routes: usize, uri: fn(usize) -> String, host: fn(usize) -> Option<String>) -> RouteTable<usize> {
     RouteTable::new((0..routes).map(|index| {
         let rule = RouteRule {
-            uris: UriPattern::parse(&uri(index)).into_iter().collect(),
+            uris: UriPattern::parse(&uri(index)).map(Arc::new).into_iter().collect(),
             hosts: host(index).and_then(|host| HostPattern::parse(&host)).into_iter().collect(),
             methods: MethodSet::new(Vec::new()),
             priority: 0,

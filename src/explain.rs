@@ -27,8 +27,8 @@ use crate::{
         trace::{self, Trace},
         via::Via,
     },
-    proxy::{self, RouteMatch, record},
-    routing::{Mismatch, RouteTable, match_rule},
+    proxy::{self, record},
+    routing::{Mismatch, PathMatch, RouteMatch, RouteTable, match_rule},
     settings::{Hidden, RouteSettings, Settings, Tracing},
     text::listing::joined,
     tls::Configurations,
@@ -120,11 +120,11 @@ pub async fn explain(settings: &Settings, args: &ExplainArgs) -> Result<Explanat
     let path = request.uri().path().to_owned();
     let limits = HeadLimits::of(&settings.limits);
     match proxy::choose(&request, &routes, &limits, &Via::numbered(ANY_PROCESS)) {
-        Ok(RouteMatch { route, remainder }) => {
+        Ok(RouteMatch { route, path }) => {
             explanation.route = Some(route.id.clone());
             let body_timeout = settings.limits.body_timeout;
             let (tracing, port) = (&settings.tracing, settings.listen.http.port());
-            let inbound = Inbound { request, incoming, remainder, body_timeout, tracing, port };
+            let inbound = Inbound { request, incoming, path, body_timeout, tracing, port };
             let date = args.at.unwrap_or_else(SystemTime::now);
             match outgoing(route, inbound, &body, date).await {
                 Ok(outgoing) => explanation.outbound = Some(outgoing.without(&settings.hidden)),
@@ -144,7 +144,7 @@ pub async fn explain(settings: &Settings, args: &ExplainArgs) -> Result<Explanat
 struct Inbound<'s> {
     pub(crate) request: Request,
     pub(crate) incoming: Incoming,
-    pub(crate) remainder: Option<usize>,
+    pub(crate) path: PathMatch,
     pub(crate) body_timeout: std::time::Duration,
     pub(crate) tracing: &'s Tracing,
     pub(crate) port: u16,
@@ -157,7 +157,7 @@ async fn outgoing(
     body: &[u8],
     date: SystemTime,
 ) -> Result<Outgoing, ProxyError> {
-    let Inbound { request, mut incoming, remainder, body_timeout, tracing, port } = inbound;
+    let Inbound { request, mut incoming, path, body_timeout, tracing, port } = inbound;
     let internal = |cause: String| ProxyError::new(ErrorKind::UpstreamTls, cause);
     let backend = backend::build(&route.backend, &mut Configurations::default())
         .map_err(|error| internal(error.to_string()))?;
@@ -178,7 +178,7 @@ async fn outgoing(
     let limits = backend.target().body_limits(body_timeout);
     let brought = request.headers().clone();
     let query = request.uri().query().map(str::to_owned);
-    let inbound = InboundRequest::read(request, &mut incoming, remainder, &context, limits).await?;
+    let inbound = InboundRequest::read(request, &mut incoming, path, &context, limits).await?;
     let outbound = backend.request(inbound)?;
     let left_out = left_out(&brought, query.as_deref(), &outbound, &*backend);
     let outgoing = Outgoing::of(route, &*backend, outbound, body, date).await?;
@@ -229,12 +229,12 @@ fn candidates(settings: &Settings, request: &Request, host: &str) -> Vec<Candida
         takes_it,
         why,
     };
-    let winner = best.first().map(|(_, specificity)| **specificity);
+    let winner = best.first().map(|(_, specificity)| (*specificity).clone());
     let mut candidates: Vec<Candidate> = best
         .iter()
         .enumerate()
-        .map(|(at, (route, specificity))| match winner {
-            Some(winner) if at > 0 => candidate(route, false, specificity.why_it_lost(&winner).to_owned()),
+        .map(|(at, (route, specificity))| match &winner {
+            Some(winner) if at > 0 => candidate(route, false, specificity.why_it_lost(winner).to_owned()),
             _ => candidate(route, true, specificity.fit()),
         })
         .collect();

@@ -61,7 +61,7 @@ use crate::{
     },
     metrics::Metrics,
     resilience::admission,
-    routing::{Miss, RouteTable},
+    routing::{Miss, RouteMatch, RouteTable},
     spans::Recording,
     state::{current::Current, snapshot::Snapshot},
     system::{
@@ -148,9 +148,8 @@ async fn forward(
     body: &mut Incoming,
     record: &mut Record,
 ) -> Result<RoutedReply, ProxyError> {
-    let RouteMatch { route, remainder } =
-        choose(&request, &snapshot.routes, &snapshot.head_limits, &worker.via)?;
-    record.set_route(route);
+    let RouteMatch { route, path } = choose(&request, &snapshot.routes, &snapshot.head_limits, &worker.via)?;
+    record.set_route(route, &path);
     fault_points::pass("request");
 
     let permit = admission::enter(&snapshot.admission, route.admission.as_ref(), &route.metrics)?;
@@ -166,7 +165,7 @@ async fn forward(
         trace: record.trace(),
         received_at: record.received_at(),
     };
-    let inbound = InboundRequest::read(request, body, remainder, &context, route.body_limits()).await?;
+    let inbound = InboundRequest::read(request, body, path, &context, route.body_limits()).await?;
 
     let outbound = route.backend.request(inbound)?;
 
@@ -185,12 +184,6 @@ async fn forward(
     Ok(RoutedReply { reply, permit, deadline })
 }
 
-pub struct RouteMatch<'s, R> {
-    pub route: &'s R,
-    /// Where in the path the part after the route's prefix begins.
-    pub remainder: Option<usize>,
-}
-
 /// Which route takes a request, if it may pass at all. `explain.rs` asks the same.
 ///
 /// # Errors
@@ -205,13 +198,10 @@ pub fn choose<'s, R>(
     if via.is_in(request.headers()) {
         return Err(ErrorKind::LoopDetected.into());
     }
-    let path = request.uri().path();
-    let found = routes.find(host(request), path, request.method()).map_err(|miss| match miss {
-        Miss::NoRoute => ErrorKind::RouteNotFound,
-        Miss::NoMethod(allowed) => ErrorKind::MethodNotAllowed(allowed),
-    })?;
-    let remainder = found.remainder.map(|remainder| path.len() - remainder.len());
-    Ok(RouteMatch { route: found.route, remainder })
+    routes.find(host(request), request.uri().path(), request.method()).map_err(|miss| match miss {
+        Miss::NoRoute => ErrorKind::RouteNotFound.into(),
+        Miss::NoMethod(allowed) => ErrorKind::MethodNotAllowed(allowed).into(),
+    })
 }
 
 /// Reads as much of an answer as the backend has to see.

@@ -1,26 +1,31 @@
 //! Which route takes a request.
 //!
-//! As in APISIX's default router, the host decides first, then the path: an exact host before the longest
-//! wildcard before no host; an exact path before the longest prefix, by whole segments of the raw,
-//! undecoded path; then the higher `priority`; then a route that names the method before one that takes
-//! any. A route whose method does not fit is passed over for the next best. The order of files plays no part,
-//! because two routes that tie on all of this are a settings mistake (`clashes`).
+//! As in APISIX's default router, the host decides first, then the path: an exact host before the longest wildcard
+//! before no host. Paths are compared by whole segments of the raw, undecoded path: at the first segment in which two
+//! routes differ, a literal segment goes before `{name}`, and `{name}` before `{name+}` and a final `*`. Then the
+//! higher `priority` wins, then a route that names the method before one that takes any. A route whose method does not
+//! fit is passed over for the next best. The order of files plays no part, because two routes that tie on all of this
+//! are a settings mistake (`clashes`).
 //!
 //! `state/builder.rs` builds the table; `proxy.rs` asks it once per request. `specificity.rs` says of one rule by
 //! itself how it stands, for people.
 
 mod clash;
+mod path_match;
 mod paths;
 mod pattern;
 mod specificity;
+mod uri_pattern;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use actix_http::Method;
 
 pub(crate) use clash::clashes;
-pub use pattern::{HostPattern, MethodSet, RouteRule, UriPattern};
+pub use path_match::{PathMatch, PrefixRewrite};
+pub use pattern::{HostPattern, MethodSet, RouteRule};
 pub(crate) use specificity::{Mismatch, match_rule};
+pub use uri_pattern::UriPattern;
 
 use self::paths::PathTable;
 
@@ -39,11 +44,9 @@ pub struct RouteTable<R> {
 
 /// A route that was found.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Match<'t, 'p, R> {
+pub struct RouteMatch<'t, R> {
     pub route: &'t R,
-    /// What follows the matched prefix, raw and without the slash before it; `None` where the route's path
-    /// is exact, or the request stopped at the prefix.
-    pub remainder: Option<&'p str>,
+    pub path: PathMatch,
 }
 
 /// Why no route was found.
@@ -59,6 +62,7 @@ pub enum Miss {
 #[derive(Debug, Clone)]
 struct Candidate {
     route: usize,
+    pattern: Arc<UriPattern>,
     methods: MethodSet,
     priority: i32,
 }
@@ -67,32 +71,31 @@ impl<R> RouteTable<R> {
     /// Builds the table. Rules must not clash, see `clashes`.
     pub fn new(rules: impl IntoIterator<Item = (RouteRule, R)>) -> Self {
         let mut routes = Vec::new();
-        let mut by_host: HashMap<String, paths::Builder> = HashMap::new();
-        let mut by_suffix: HashMap<String, paths::Builder> = HashMap::new();
-        let mut any_host = paths::Builder::default();
+        let mut by_host: HashMap<String, PathTable> = HashMap::new();
+        let mut by_suffix: HashMap<String, PathTable> = HashMap::new();
+        let mut any_host = PathTable::default();
         for (rule, route) in rules {
-            let candidate =
-                Candidate { route: routes.len(), methods: rule.methods.clone(), priority: rule.priority };
+            let index = routes.len();
             routes.push(route);
-            for uri in &rule.uris {
-                for path in uri.paths() {
-                    if rule.hosts.is_empty() {
-                        any_host.add(path.clone(), candidate.clone());
+            let RouteRule { uris, hosts, methods, priority } = rule;
+            for pattern in uris {
+                let paths = pattern.paths();
+                let candidate = Candidate { route: index, pattern, methods: methods.clone(), priority };
+                for path in paths {
+                    if hosts.is_empty() {
+                        any_host.add(&path, candidate.clone());
                     }
-                    for host in &rule.hosts {
-                        let builder = match host {
+                    for host in &hosts {
+                        let table = match host {
                             HostPattern::Exact(name) => by_host.entry(name.clone()).or_default(),
                             HostPattern::Suffix(suffix) => by_suffix.entry(suffix.clone()).or_default(),
                         };
-                        builder.add(path.clone(), candidate.clone());
+                        table.add(&path, candidate.clone());
                     }
                 }
             }
         }
-        let finish = |builders: HashMap<String, paths::Builder>| {
-            builders.into_iter().map(|(host, builder)| (host, builder.build())).collect()
-        };
-        Self { routes, by_host: finish(by_host), by_suffix: finish(by_suffix), any_host: any_host.build() }
+        Self { routes, by_host, by_suffix, any_host }
     }
 
     /// Every route, in the order given.
@@ -104,12 +107,12 @@ impl<R> RouteTable<R> {
     ///
     /// # Errors
     /// Why there is none.
-    pub fn find<'p>(&self, host: &str, path: &'p str, method: &Method) -> Result<Match<'_, 'p, R>, Miss> {
+    pub fn find(&self, host: &str, path: &str, method: &Method) -> Result<RouteMatch<'_, R>, Miss> {
         let mut allowed = Vec::new();
         let tables = self.tables_for_host(host).chain([&self.any_host]);
         for table in tables {
-            if let Some((candidate, remainder)) = table.find(path, method, &mut allowed) {
-                return Ok(Match { route: &self.routes[candidate.route], remainder });
+            if let Some((candidate, path)) = table.find(path, method, &mut allowed) {
+                return Ok(RouteMatch { route: &self.routes[candidate.route], path });
             }
         }
         if allowed.is_empty() {

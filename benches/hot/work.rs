@@ -19,7 +19,7 @@ use apigw_invoker::{
     client::{ReplyBody, UpstreamReply, encode_head},
     message::inbound::{InboundRequest, RequestBody},
     metrics::Metrics,
-    routing::{MethodSet, RouteRule, RouteTable, UriPattern},
+    routing::{MethodSet, PathMatch, RouteRule, RouteTable, UriPattern},
     settings::{Document, Settings},
     signing::{Scope, Signer},
     tls::Configurations,
@@ -47,7 +47,7 @@ pub const ALL: [Step; 8] = [
 /// The last of ten thousand routes is found.
 fn route() -> Work {
     let table = RouteTable::new((0..10_000).map(|index| {
-        let uris = UriPattern::parse(&format!("/service-{index}/*")).into_iter().collect();
+        let uris = UriPattern::parse(&format!("/service-{index}/*")).map(Arc::new).into_iter().collect();
         (RouteRule { uris, hosts: Vec::new(), methods: MethodSet::new(Vec::new()), priority: 0 }, index)
     }));
     Box::new(move || {
@@ -59,13 +59,14 @@ fn route() -> Work {
 /// A client's request becomes one for API Gateway; that the request is made anew each time is a part of it.
 fn gateway_request() -> Work {
     let backend = backend("authorization: { iam: { accesskey: AKIDEXAMPLE, secretkey: s } }");
-    Box::new(move || drop(black_box(backend.request(inbound()))))
+    let path_match = path_match();
+    Box::new(move || drop(black_box(backend.request(inbound(&path_match)))))
 }
 
 /// It is signed.
 fn gateway_signature() -> Work {
     let backend = backend("");
-    let outbound = backend.request(inbound()).expect("a request");
+    let outbound = backend.request(inbound(&path_match())).expect("a request");
     let signer = Signer::new(Scope { region: "us-east-1".to_owned(), service: "execute-api".to_owned() });
     let credentials = Credentials::new("AKIDEXAMPLE", "secret", Some("token".to_owned()), None, "bench");
     let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
@@ -74,7 +75,7 @@ fn gateway_signature() -> Work {
 
 /// Its head is written.
 fn gateway_head() -> Work {
-    let outbound = backend("").request(inbound()).expect("a request");
+    let outbound = backend("").request(inbound(&path_match())).expect("a request");
     Box::new(move || drop(black_box(encode_head(&outbound, None, true))))
 }
 
@@ -87,7 +88,8 @@ fn gateway_reply() -> Work {
 /// A client's request becomes the event of an API Gateway, for the Lambda API.
 fn lambda_event() -> Work {
     let backend = lambda();
-    Box::new(move || drop(black_box(backend.request(inbound()))))
+    let path_match = path_match();
+    Box::new(move || drop(black_box(backend.request(inbound(&path_match)))))
 }
 
 /// What the function says about status, headers and body becomes the answer.
@@ -130,8 +132,12 @@ fn built(route: &str) -> Arc<dyn Backend> {
     backend::build(&settings.routes[0].backend, &mut Configurations::default()).expect("a backend")
 }
 
+fn path_match() -> PathMatch {
+    PathMatch::of("/orders*", "/orders/4711").expect("a path of the route")
+}
+
 /// A request as `message/inbound.rs` hands it over.
-fn inbound() -> InboundRequest {
+fn inbound(path_match: &PathMatch) -> InboundRequest {
     let lines = [
         ("accept", "*/*"),
         ("accept-encoding", "gzip, deflate, br"),
@@ -148,7 +154,7 @@ fn inbound() -> InboundRequest {
     InboundRequest {
         method: Method::GET,
         uri: "/orders/4711?expand=lines&page=2".parse().expect("a target"),
-        remainder: Some("/orders/".len()),
+        path: path_match.clone(),
         headers: map(&lines),
         body: RequestBody::Empty,
         version: Version::HTTP_11,

@@ -5,6 +5,7 @@
 
 mod fault;
 mod refusal;
+mod request_target;
 mod verdict;
 
 use std::sync::Arc;
@@ -12,17 +13,17 @@ use std::sync::Arc;
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
+use self::request_target::request_target;
 use super::{Backend, ClientReply, ReplyMode, UpstreamTarget, scope, verdict::Verdict};
 use crate::{
     client::{Endpoint, UpstreamReply, aws_error::AwsApi},
     message::{
-        error::{ErrorKind, ProxyError},
+        error::ProxyError,
         headers,
         inbound::{BodyMode, InboundRequest},
         outbound::{OutboundRequest, Signature},
     },
     settings::{ApiGatewaySettings, ClientAuthorization, FunctionUri},
-    text::uri_syntax::{check_remainder, query::push_strict},
 };
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -80,40 +81,6 @@ impl ApiGateway {
         Self { target, function_uri: uri.clone(), api_key, client_proofs }
     }
 
-    /// Path and query as they go out (peers.md A18 to A28). The query is rewritten only to be signed: what a
-    /// client has signed by itself goes out byte for byte.
-    fn path_and_query(&self, inbound: &InboundRequest, signature: Signature) -> Result<String, ProxyError> {
-        let base = &self.function_uri;
-        let mut text = String::with_capacity(
-            base.path.len() + base.query.as_ref().map_or(0, String::len) + inbound.uri.path().len() + 64,
-        );
-        text.push_str(&base.path);
-        if let Some(remainder) = inbound.remainder() {
-            check_remainder(remainder).map_err(ErrorKind::InvalidPath)?;
-            if !text.ends_with('/') {
-                text.push('/');
-            }
-            text.push_str(remainder);
-        }
-        let queries = [base.query.as_deref(), inbound.uri.query()];
-        if self.rewrites_query(signature) {
-            let path_end = text.len();
-            text.push('?');
-            for query in queries.into_iter().flatten() {
-                push_strict(query, &mut text);
-            }
-            if text.len() == path_end + 1 {
-                text.truncate(path_end);
-            }
-        } else {
-            for (query, separator) in queries.into_iter().flatten().zip(['?', '&']) {
-                text.push(separator);
-                text.push_str(query);
-            }
-        }
-        Ok(text)
-    }
-
     /// Puts the route's key in, and says whether the route's signature goes on.
     fn prove(&self, headers: &mut HeaderMap) -> Signature {
         let mut signature = Signature::Ours;
@@ -155,7 +122,9 @@ impl Backend for ApiGateway {
     fn request(&self, mut inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
         let mut headers = std::mem::take(&mut inbound.headers);
         let signature = self.prove(&mut headers);
-        let path_and_query = self.path_and_query(&inbound, signature)?;
+        // rewritten only to be signed: a query that a client has signed itself goes out byte for byte
+        let rewrites_query = self.rewrites_query(signature);
+        let path_and_query = request_target(&self.function_uri, &inbound, rewrites_query)?;
         headers.insert(header::HOST, self.target.authority.clone());
         Ok(OutboundRequest { method: inbound.method, path_and_query, headers, body: inbound.body, signature })
     }

@@ -15,27 +15,26 @@ use actix_http::{
     Method,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 
 use super::{Backend, ClientReply, ReplyMode, UpstreamTarget, scope, verdict::Verdict};
 use crate::{
     client::{Endpoint, UpstreamReply, aws_error::AwsApi},
     message::{
-        error::ProxyError,
+        error::{ErrorKind, ProxyError},
         header_map_pool as header_maps,
         inbound::{BodyMode, InboundRequest, RequestBody},
         outbound::{OutboundRequest, Signature},
         trace,
     },
     settings::{AnswerSettings, InvocationType, InvokeMode, LambdaSettings, LogType, PayloadSettings},
+    text::uri_syntax::{RESERVED, check_remainder},
 };
 
 /// The event of a call that waits for its answer (Lambda quotas).
 const LARGEST_EVENT: u64 = 6_291_456;
 /// The event of a call that does not.
 const LARGEST_QUEUED_EVENT: u64 = 1_048_576;
-/// RFC 3986's unreserved characters stay, as the SDKs have it: an ARN's `:` goes as `%3A`.
-const LABEL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The backend of a route with `lambda`.
 #[derive(Debug)]
@@ -84,7 +83,8 @@ impl Lambda {
 
 /// The request line's target (Lambda API reference, `Invoke` and `InvokeWithResponseStream`).
 fn path_and_query(settings: &LambdaSettings) -> String {
-    let function = utf8_percent_encode(&settings.function, LABEL);
+    // as in AWS's SDKs, the `:` of an ARN goes out as `%3A`
+    let function = utf8_percent_encode(&settings.function, RESERVED);
     let mut text = match settings.invoke_mode {
         InvokeMode::Buffered => format!("/2015-03-31/functions/{function}/invocations"),
         InvokeMode::ResponseStream => {
@@ -93,7 +93,7 @@ fn path_and_query(settings: &LambdaSettings) -> String {
     };
     if let Some(qualifier) = &settings.qualifier {
         text.push_str("?Qualifier=");
-        text.extend(utf8_percent_encode(qualifier, LABEL));
+        text.extend(utf8_percent_encode(qualifier, RESERVED));
     }
     text
 }
@@ -138,6 +138,9 @@ impl Backend for Lambda {
     }
 
     fn request(&self, mut inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
+        // a function resolves dots as a server does, and may not be led above the route's prefix
+        let behind_prefix = inbound.path.behind_literal_prefix(inbound.uri.path());
+        check_remainder(behind_prefix).map_err(ErrorKind::InvalidPath)?;
         let event = payload::event(&self.payload, &inbound, self.largest_event)?;
         let mut headers = self.headers.clone();
         if inbound.is_traced {

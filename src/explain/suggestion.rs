@@ -3,6 +3,8 @@
 //! `explain.rs` comes here with such a path. The route whose own pattern is nearest is named with the pattern
 //! that it would need; without one that is near, the patterns for a new route are.
 
+use std::sync::Arc;
+
 use crate::{
     routing::UriPattern,
     settings::{RouteSettings, Settings},
@@ -26,29 +28,24 @@ pub fn of(settings: &Settings, path: &str) -> Option<String> {
     })
 }
 
-/// Bytes that a pattern and a path have in common: whole segments, whatever their letters' case.
+/// Bytes of a pattern that would take a path if it took everything below, whatever the letters' case.
 fn nearness(uri: &UriPattern, path: &str) -> Option<usize> {
     let base = base(uri);
-    let common = |other: &str| base.len() <= other.len() && other[..base.len()].eq_ignore_ascii_case(base);
-    let is_near = path.is_char_boundary(base.len())
-        && common(path)
-        && (path.len() == base.len() || path.as_bytes()[base.len()] == b'/');
+    let widened = UriPattern::parse(&format!("{}*", base.to_ascii_lowercase())).map(Arc::new)?;
     // `/*` takes everything, so that a base without segments is near nothing
-    (is_near && !base.is_empty()).then_some(base.len())
+    (!base.is_empty() && widened.fit(&path.to_ascii_lowercase()).is_some()).then_some(base.len())
 }
 
 /// The pattern without its star and the slash at its end.
-fn base(uri: &UriPattern) -> &str {
-    match uri {
-        UriPattern::Exact(path) | UriPattern::Below(path) | UriPattern::AtAndBelow(path) => {
-            path.strip_suffix('/').unwrap_or(path)
-        }
-    }
+fn base(uri: &UriPattern) -> String {
+    let written = uri.to_string();
+    let base = written.trim_end_matches('*');
+    base.strip_suffix('/').unwrap_or(base).to_owned()
 }
 
 fn for_route(route: &RouteSettings, uri: &UriPattern, path: &str) -> String {
     let base = base(uri);
-    if path.starts_with(base) {
+    if UriPattern::parse(&format!("{base}*")).is_some_and(|widened| Arc::new(widened).fit(path).is_some()) {
         format!("Route {} has `{uri}`; `{base}*` would take this path too.", route.id)
     } else {
         format!("Route {} has `{uri}`; paths are compared letter by letter, also in their case.", route.id)

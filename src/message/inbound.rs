@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     message::{body_pool::BodyMemory, error::ProxyError, header_map_pool as header_maps, trace::Trace},
+    routing::PathMatch,
     settings::Scheme,
 };
 
@@ -29,8 +30,8 @@ pub struct InboundRequest {
     pub method: Method,
     /// Its target as received: path and query are raw.
     pub uri: Uri,
-    /// Where in the path the part after the route's prefix begins.
-    pub remainder: Option<usize>,
+    /// How the route's pattern lies over its path.
+    pub path: PathMatch,
     /// Its headers without those that never pass, and with `X-Forwarded-*`, `Via`, `X-Request-Id`
     /// and those of its trace.
     pub headers: HeaderMap,
@@ -74,7 +75,7 @@ impl InboundRequest {
     pub async fn read(
         mut request: Request,
         body: &mut Incoming,
-        remainder: Option<usize>,
+        path: PathMatch,
         context: &ReadContext<'_>,
         limits: BodyLimits,
     ) -> Result<Self, ProxyError> {
@@ -96,7 +97,7 @@ impl InboundRequest {
         Ok(Self {
             method: std::mem::take(&mut head.method),
             uri: std::mem::take(&mut head.uri),
-            remainder,
+            path,
             headers,
             body,
             version: head.version,
@@ -108,8 +109,8 @@ impl InboundRequest {
     }
 
     /// The path after the route's prefix, raw.
-    pub fn remainder(&self) -> Option<&str> {
-        self.remainder.map(|start| &self.uri.path()[start..])
+    pub fn rest(&self) -> Option<&str> {
+        self.path.rest(self.uri.path())
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
         trace::Trace,
     },
     metrics::{Metrics, RouteMetrics},
+    routing::PathMatch,
     spans::{Recording, SpanEnd},
     state::snapshot::Route,
     text::{hexadecimal::digits, log_safe::log_safe},
@@ -123,11 +124,11 @@ impl Record {
         self.request_id.to_str().unwrap_or_default()
     }
 
-    pub fn set_route(&mut self, route: &Route) {
+    pub fn set_route(&mut self, route: &Route, path: &PathMatch) {
         route.metrics.begins();
         self.route = Some(Arc::clone(&route.metrics));
         if let Some(recording) = &mut self.recording {
-            recording.set_route(&route.id, route.pattern(self.uri.path()));
+            recording.set_route(&route.id, path.pattern().to_string());
         }
     }
 

@@ -7,7 +7,10 @@ use std::{
 
 use actix_http::Method;
 
-use super::pattern::{HostPattern, PathPattern, RouteRule};
+use super::{
+    pattern::{HostPattern, RouteRule},
+    uri_pattern::PathPattern,
+};
 
 /// Two routes that take the same requests.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,7 +57,7 @@ pub fn clashes<'a>(rules: impl IntoIterator<Item = &'a RouteRule>) -> Vec<Clash>
         let hosts: Vec<Option<&HostPattern>> =
             if rule.hosts.is_empty() { vec![None] } else { rule.hosts.iter().map(Some).collect() };
         for host in hosts {
-            for path in rule.uris.iter().flat_map(super::UriPattern::paths) {
+            for path in rule.uris.iter().flat_map(|uri| uri.paths()) {
                 let indices = same_place.entry((host, path, rule.priority)).or_default();
                 // a route may say the same twice
                 if indices.last() != Some(&index) {

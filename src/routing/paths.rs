@@ -1,125 +1,156 @@
-//! The paths of the routes of one host, in a radix tree (the `matchit` crate) over raw bytes.
+//! The paths of the routes of one host, in a tree of their segments, each compared raw.
 //!
-//! The tree yields the best path; from there each path knows the next shorter prefix around it, so that a
-//! route with the wrong method gives way without a second search.
+//! A search goes to the literal child of a node before the child for any segment, and takes the rest of the path at
+//! last; where a branch ends in nothing, or only in routes of other methods, it goes back to the next best. Its time
+//! depends on the segments of the path and not on how many routes there are.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use actix_http::Method;
+use smallvec::SmallVec;
 
-use super::{Candidate, pattern::PathPattern};
+use super::{
+    Candidate,
+    path_match::PathMatch,
+    uri_pattern::{ANY_SEGMENT, PathPattern, segment_at},
+};
 
-/// The name of the catch-all at the end of a prefix.
-const REST: &str = "{*rest}";
-
-/// Collects the paths of one host.
-#[derive(Debug, Default)]
-pub(super) struct Builder(HashMap<PathPattern, Vec<Candidate>>);
+const ROOT: usize = 0;
 
 /// Finds the best path of one host.
-#[derive(Debug, Default)]
-pub(super) struct PathTable {
-    tree: matchit::Router<usize>,
-    entries: Vec<Entry>,
-}
-
 #[derive(Debug)]
-struct Entry {
-    /// How much of the path a prefix takes up; `None` for an exact path.
-    prefix: Option<usize>,
-    candidates: Vec<Candidate>,
-    /// The entry of the longest prefix around this one.
-    around: Option<usize>,
+pub(super) struct PathTable {
+    nodes: Vec<Node>,
 }
 
-impl Builder {
-    pub(super) fn add(&mut self, path: PathPattern, candidate: Candidate) {
-        self.0.entry(path).or_default().push(candidate);
-    }
-
-    pub(super) fn build(self) -> PathTable {
-        let mut patterns: Vec<(PathPattern, Vec<Candidate>)> = self.0.into_iter().collect();
-        patterns.sort_by(|a, b| a.0.cmp(&b.0));
-        let prefixes: HashMap<String, usize> = patterns
-            .iter()
-            .enumerate()
-            .filter_map(|(index, (pattern, _))| match pattern {
-                PathPattern::Prefix(prefix) => Some((prefix.clone(), index)),
-                PathPattern::Exact(_) => None,
-            })
-            .collect();
-        let mut tree = matchit::Router::new();
-        let entries = patterns
-            .into_iter()
-            .enumerate()
-            .map(|(index, (pattern, mut candidates))| {
-                candidates
-                    .sort_by_key(|candidate| (-i64::from(candidate.priority), candidate.methods.is_any()));
-                insert(&mut tree, &pattern, index, &prefixes);
-                let (path, prefix) = match &pattern {
-                    PathPattern::Exact(path) => (path, None),
-                    PathPattern::Prefix(path) => (path, Some(path.len())),
-                };
-                Entry { prefix, candidates, around: around(path, prefix.is_some(), &prefixes) }
-            })
-            .collect();
-        PathTable { tree, entries }
-    }
+/// The place behind some segments. The candidates are the best first.
+#[derive(Debug, Default)]
+struct Node {
+    literals: HashMap<Box<str>, usize>,
+    any_segment: Option<usize>,
+    /// Routes whose path ends here.
+    exact: Vec<Candidate>,
+    /// Routes that take every path below.
+    below: Vec<Candidate>,
 }
 
-/// Puts a path into the tree. A catch-all needs something to catch, so a prefix is also inserted as the exact
-/// path of itself, unless a route has just that path.
-fn insert(
-    tree: &mut matchit::Router<usize>,
-    pattern: &PathPattern,
-    index: usize,
-    prefixes: &HashMap<String, usize>,
-) {
-    let literal = |path: &str| path.replace('{', "{{").replace('}', "}}");
-    let mut put = |path: String| {
-        // the patterns are distinct and escaped, so the only refusal left is the exact twin of a prefix,
-        // which came first since exact patterns sort before prefixes
-        let _ = tree.insert(path, index);
-    };
-    match pattern {
-        PathPattern::Exact(path) => put(literal(path)),
-        PathPattern::Prefix(path) => {
-            debug_assert!(prefixes.contains_key(path));
-            put(literal(path));
-            put(format!("{}{REST}", literal(path)));
-        }
-    }
+/// A branch to try.
+#[derive(Debug)]
+struct Step {
+    node: usize,
+    branch: Branch,
+    /// Where the next segment begins; `None` behind the last.
+    start: Option<usize>,
+    /// How many parameters there are on the way to the node.
+    parameters: usize,
 }
 
-/// The longest prefix around a path, other than the path itself if that is a prefix.
-fn around(path: &str, is_prefix: bool, prefixes: &HashMap<String, usize>) -> Option<usize> {
-    let ends = path.match_indices('/').map(|(slash, _)| &path[..=slash]);
-    ends.rev()
-        .filter(|prefix| !(is_prefix && prefix.len() == path.len()))
-        .find_map(|prefix| prefixes.get(prefix).copied())
+#[derive(Debug, Clone, Copy)]
+enum Branch {
+    /// The literal child of the next segment, or the routes that end here.
+    Best,
+    AnySegment,
+    Below,
+}
+
+impl Default for PathTable {
+    fn default() -> Self {
+        Self { nodes: vec![Node::default()] }
+    }
 }
 
 impl PathTable {
-    /// The best candidate for a request and what follows its prefix. Where paths fit but no method does,
+    pub(super) fn add(&mut self, path: &PathPattern, candidate: Candidate) {
+        let (path, is_exact) = match path {
+            PathPattern::Exact(path) => (&**path, true),
+            PathPattern::Prefix(path) => (path.strip_suffix('/').unwrap_or(path), false),
+        };
+        let mut node = ROOT;
+        for segment in path.split('/').skip(1) {
+            node = self.child(node, segment);
+        }
+        let node = &mut self.nodes[node];
+        let candidates = if is_exact { &mut node.exact } else { &mut node.below };
+        let rank = |candidate: &Candidate| (-i64::from(candidate.priority), candidate.methods.is_any());
+        let position = candidates.partition_point(|other| rank(other) <= rank(&candidate));
+        candidates.insert(position, candidate);
+    }
+
+    fn child(&mut self, node: usize, segment: &str) -> usize {
+        let new = self.nodes.len();
+        let node = &mut self.nodes[node];
+        let child = if segment == ANY_SEGMENT {
+            *node.any_segment.get_or_insert(new)
+        } else {
+            *node.literals.entry(segment.into()).or_insert(new)
+        };
+        if child == new {
+            self.nodes.push(Node::default());
+        }
+        child
+    }
+
+    /// The best candidate for a request and how its pattern lies over the path. Where paths fit but no method does,
     /// their methods are added to `allowed`.
-    pub(super) fn find<'p>(
+    pub(super) fn find(
         &self,
-        path: &'p str,
+        path: &str,
         method: &Method,
         allowed: &mut Vec<Method>,
-    ) -> Option<(&Candidate, Option<&'p str>)> {
-        let mut next = self.tree.at(path).ok().map(|found| *found.value);
-        while let Some(index) = next {
-            let entry = &self.entries[index];
-            if let Some(candidate) = entry.candidates.iter().find(|candidate| candidate.methods.takes(method))
-            {
-                let remainder = entry.prefix.map(|end| &path[end..]).filter(|rest| !rest.is_empty());
-                return Some((candidate, remainder));
+    ) -> Option<(&Candidate, PathMatch)> {
+        let mut values: Vec<Range<usize>> = Vec::new();
+        let mut steps: SmallVec<[Step; 8]> = SmallVec::new();
+        let start = path.starts_with('/').then_some(1)?;
+        steps.push(Step { node: ROOT, branch: Branch::Best, start: Some(start), parameters: 0 });
+        while let Some(step) = steps.pop() {
+            let node = &self.nodes[step.node];
+            values.truncate(step.parameters);
+            let candidates = match (&step.branch, step.start) {
+                (Branch::Best, Some(start)) => {
+                    steps.extend(node.alternatives(&step));
+                    let segment = segment_at(path, start);
+                    let child = node.literals.get(&path[segment.clone()]);
+                    steps.extend(child.map(|child| step.to(*child, &segment, path)));
+                    continue;
+                }
+                (Branch::AnySegment, Some(start)) => {
+                    let segment = segment_at(path, start);
+                    let child = node.any_segment.filter(|_| !segment.is_empty());
+                    steps.extend(child.map(|child| step.to(child, &segment, path)));
+                    values.push(segment);
+                    continue;
+                }
+                (Branch::Below, Some(_)) => &node.below,
+                (_, None) => &node.exact,
+            };
+            let has_rest = step.start.is_none_or(|start| start < path.len());
+            let fitting =
+                || candidates.iter().filter(|candidate| has_rest || !candidate.pattern.needs_rest());
+            if let Some(candidate) = fitting().find(|candidate| candidate.methods.takes(method)) {
+                let pattern = Arc::clone(&candidate.pattern);
+                return Some((candidate, PathMatch::new(pattern, values, step.start, path)));
             }
-            allowed
-                .extend(entry.candidates.iter().flat_map(|candidate| candidate.methods.allowed()).cloned());
-            next = entry.around;
+            allowed.extend(fitting().flat_map(|candidate| candidate.methods.allowed()).cloned());
         }
         None
+    }
+}
+
+impl Node {
+    /// The branches to try where the best one ends in nothing, the last first.
+    fn alternatives(&self, step: &Step) -> impl Iterator<Item = Step> {
+        let branch = |branch| Step { branch, ..*step };
+        let below = (!self.below.is_empty()).then(|| branch(Branch::Below));
+        let any_segment = self.any_segment.map(|_| branch(Branch::AnySegment));
+        below.into_iter().chain(any_segment)
+    }
+}
+
+impl Step {
+    /// The step behind a segment.
+    fn to(&self, node: usize, segment: &Range<usize>, path: &str) -> Self {
+        let parameters = self.parameters + usize::from(matches!(self.branch, Branch::AnySegment));
+        let start = Some(segment.end + 1).filter(|start| *start <= path.len());
+        Self { node, branch: Branch::Best, start, parameters }
     }
 }

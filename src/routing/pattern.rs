@@ -1,104 +1,21 @@
-//! What a route's `uri`, `hosts` and `methods` mean.
+//! Hosts and methods of a route, and the rule that it chooses its requests by.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use actix_http::Method;
+
+use super::uri_pattern::UriPattern;
 
 /// Everything by which a route chooses its requests.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RouteRule {
     /// At least one.
-    pub uris: Vec<UriPattern>,
+    pub uris: Vec<Arc<UriPattern>>,
     /// None means any host.
     pub hosts: Vec<HostPattern>,
     pub methods: MethodSet,
     /// Decides between routes with the same host and path: the higher wins.
     pub priority: i32,
-}
-
-/// A `uri` of the settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UriPattern {
-    /// `/aws`: this path alone.
-    Exact(String),
-    /// `/aws/*`: `/aws/` and whatever follows.
-    Below(String),
-    /// `/aws*`: `/aws` itself and whatever follows `/aws/`. APISIX would also take `/awsome`.
-    AtAndBelow(String),
-}
-
-/// One path to look up; a `UriPattern` is one or two of them.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum PathPattern {
-    Exact(String),
-    /// Every path that starts so; ends with a slash.
-    Prefix(String),
-}
-
-impl UriPattern {
-    pub(crate) const EXPECTED: &'static str = "a path that starts with `/`, exact or with one `*` at \
-        its end, without query, `..`, bad escapes and braces \
-         (there are no templates yet: `/site/*` takes what `/site/{slug}` would, and %7B is a brace itself)";
-
-    /// True for a path with a parameter in other routers' spelling, `/u/:slug`, which is matched literally here.
-    pub fn has_parameter(text: &str) -> bool {
-        text.split('/').any(|segment| {
-            segment
-                .strip_prefix(':')
-                .is_some_and(|name| name.starts_with(|char: char| char.is_ascii_alphabetic()))
-        })
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        let (path, star) = match text.strip_suffix('*') {
-            Some(path) => (path, true),
-            None => (text, false),
-        };
-        let sound = path.starts_with('/')
-            && path
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'*' | b'?' | b'#' | b'{' | b'}'))
-            && crate::text::uri_syntax::escapes_are_whole(path.as_bytes())
-            && !crate::text::uri_syntax::climbs(path);
-        if !sound {
-            return None;
-        }
-        Some(match (star, path.ends_with('/')) {
-            (false, _) => Self::Exact(path.to_owned()),
-            (true, true) => Self::Below(path.to_owned()),
-            (true, false) => Self::AtAndBelow(path.to_owned()),
-        })
-    }
-
-    /// How closely it takes a path, if it does: whether by the path alone, and by how many bytes of it.
-    pub fn fit(&self, path: &str) -> Option<(bool, usize)> {
-        let of = |pattern: PathPattern| match pattern {
-            PathPattern::Exact(own) => (own == path).then_some((true, own.len())),
-            PathPattern::Prefix(own) => path.starts_with(&own).then_some((false, own.len())),
-        };
-        self.paths().into_iter().filter_map(of).max()
-    }
-
-    /// The paths to look up for it.
-    pub fn paths(&self) -> Vec<PathPattern> {
-        match self {
-            Self::Exact(path) => vec![PathPattern::Exact(path.clone())],
-            Self::Below(prefix) => vec![PathPattern::Prefix(prefix.clone())],
-            Self::AtAndBelow(path) => {
-                vec![PathPattern::Exact(path.clone()), PathPattern::Prefix(format!("{path}/"))]
-            }
-        }
-    }
-}
-
-/// As it is written in the settings.
-impl fmt::Display for UriPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exact(path) => f.write_str(path),
-            Self::Below(path) | Self::AtAndBelow(path) => write!(f, "{path}*"),
-        }
-    }
 }
 
 /// As it is written in the settings, in lower case.
@@ -200,24 +117,6 @@ mod tests {
     use super::*;
 
     proptest! {
-        #[test]
-        fn a_uri_that_is_taken_says_what_was_written(text in "(/|[a-c.*?#%é ]|%2[eEfF]|\\.\\.){0,8}") {
-            let written = UriPattern::parse(&text).map(|uri| match uri {
-                UriPattern::Exact(path) => path,
-                UriPattern::Below(path) | UriPattern::AtAndBelow(path) => path + "*",
-            });
-            prop_assert!(written.is_none_or(|written| written == text));
-        }
-
-        #[test]
-        fn any_text_is_a_uri_or_none(text in any::<String>()) {
-            let paths = UriPattern::parse(&text).map(|uri| uri.paths()).unwrap_or_default();
-            for path in paths {
-                let (PathPattern::Exact(path) | PathPattern::Prefix(path)) = path;
-                prop_assert!(path.starts_with('/') && path.is_ascii() && !path.contains('*'), "{path}");
-            }
-        }
-
         #[test]
         fn a_host_that_is_taken_is_its_own_name_in_lower_case(text in "(\\*\\.)?[A-Ca-c._:\\[\\]*-]{0,10}") {
             match HostPattern::parse(&text) {

@@ -5,17 +5,18 @@
 
 use actix_http::Method;
 
-use super::pattern::{HostPattern, RouteRule, host_name};
+use super::{
+    pattern::{HostPattern, RouteRule, host_name},
+    uri_pattern::PathRank,
+};
 
 /// How well a rule fits, better ones greater, in the order in which the table decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Specificity {
     /// 0 where the rule names no host, the length of the longest wildcard, or the greatest there is for the host's
     /// name.
     host: usize,
-    is_exact_path: bool,
-    /// Bytes of the path, or of the prefix.
-    path: usize,
+    path: PathRank,
     priority: i32,
     names_method: bool,
 }
@@ -46,12 +47,12 @@ pub fn match_rule(
     let by_host = if rule.hosts.is_empty() { Some(0) } else { rule.hosts.iter().filter_map(by_name).max() };
     let by_path = rule.uris.iter().filter_map(|uri| uri.fit(path));
     let host = by_host.ok_or(Mismatch::Host)?;
-    let (is_exact_path, path) = by_path.max().ok_or(Mismatch::Path)?;
+    let path = by_path.map(|(rank, _)| rank).max().ok_or(Mismatch::Path)?;
     if !rule.methods.takes(method) {
         return Err(Mismatch::Method);
     }
     let names_method = !rule.methods.is_any();
-    Ok(Specificity { host, is_exact_path, path, priority: rule.priority, names_method })
+    Ok(Specificity { host, path, priority: rule.priority, names_method })
 }
 
 impl Specificity {
@@ -59,10 +60,10 @@ impl Specificity {
     pub fn why_it_lost(&self, winner: &Self) -> &'static str {
         if self.host != winner.host {
             "host: the other route's is more specific"
-        } else if self.is_exact_path != winner.is_exact_path {
+        } else if self.path.has_rest() && winner.path.is_literal() {
             "path: the other route's is exact"
         } else if self.path != winner.path {
-            "path: the other route's prefix is longer"
+            self.path.why_it_lost(&winner.path)
         } else if self.priority != winner.priority {
             "priority: the other route's is higher"
         } else {
@@ -77,7 +78,11 @@ impl Specificity {
             usize::MAX => "this host",
             _ => "a wildcard of this host",
         };
-        let path = if self.is_exact_path { "this path" } else { "a prefix of this path" };
+        let path = match (self.path.is_literal(), self.path.has_rest()) {
+            (true, _) => "this path",
+            (_, true) => "a prefix of this path",
+            _ => "a template of this path",
+        };
         let method = if self.names_method { "this method" } else { "any method" };
         format!("{host}, {path}, {method}")
     }

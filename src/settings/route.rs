@@ -14,8 +14,12 @@ pub mod retry;
 pub mod service;
 pub mod session_name;
 pub mod upstream;
+pub mod uri_template;
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use actix_http::Method;
 
@@ -24,14 +28,24 @@ use super::{
     process::limits::Limits,
     source::{check::Checker, declaration::Kind, mistake::Place},
 };
-use crate::routing::{HostPattern, MethodSet, RouteRule, UNROUTED, UriPattern};
+use crate::routing::{HostPattern, MethodSet, PrefixRewrite, RouteRule, UNROUTED, UriPattern};
 
 /// Hosts times paths of a route, each of which is looked up by itself.
 const MOST_COMBINATIONS: usize = 10_000;
 
-/// Paths with whole escapes, without a query and braces, and without a segment `..`.
-const URI: Kind =
-    Kind::PatternBut(r#"^/([!"$&-)+->@-z|~]|%[0-9A-Fa-f]{2})*\*?$"#, r"/(\.|%2[eE]){2}(;[^/]*)?(/|\*?$)");
+/// Paths of literal segments with whole escapes and of segments `{name}`, with a `*` or a segment `{name+}` at the end;
+/// without a query, without a segment `..`, and with different names.
+const URI: Kind = Kind::PatternBut(
+    concat!(
+        r#"^(/(([!"$&-)+->@-z|~]|%[0-9A-Fa-f]{2})*|\{[A-Za-z0-9._:-]+\}))*"#,
+        r#"(/(([!"$&-)+->@-z|~]|%[0-9A-Fa-f]{2})*|\{[A-Za-z0-9._:-]+\})\*?|/\{[A-Za-z0-9._:-]+\+\})$"#
+    ),
+    r"/(\.|%2[eE]){2}(;[^/]*)?(/|\*?$)|\{([A-Za-z0-9._:-]+)\}(.*/)?\{\3\+?\}",
+);
+const REWRITE_EXPECTED: &str = "a path that starts with `/`, without parameters, `*`, query and `..`";
+/// A literal path.
+const REWRITE: Kind =
+    Kind::PatternBut(r#"^/([!"$&-)+->@-z|~]|%[0-9A-Fa-f]{2})*$"#, r"/(\.|%2[eE]){2}(;[^/]*)?(/|$)");
 const HOST: Kind = Kind::Pattern(r"^(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$|^\[[\s\S]*\]$");
 /// Methods are case-sensitive (RFC 9110, 9.1): `get` would be another method that no client sends.
 const METHOD: Kind = Kind::PatternBut("^[!#$%&'*+.^_`|~0-9A-Z-]+$", "^(CONNECT|TRACE)$");
@@ -73,6 +87,13 @@ section! {
     max_in_flight?: u32 [1..=1_000_000];
     /// `false` leaves the route out.
     enabled: bool = true;
+    /// The path of a `lambda` route's event without the literal segments before the first parameter or `*` of `uri`;
+    /// `/` if nothing is left.
+    strip_path: bool = false;
+    /// A path that takes the place of the literal segments before the first parameter or `*` of `uri`: in the event of
+    /// a `lambda` route, and on an `api_gateway` route between `function_uri` and the rest of the path. Conflicts with
+    /// `strip_path`.
+    rewrite?: String, kind(REWRITE);
     ..backend: WrittenBackends;
 }
 
@@ -136,13 +157,17 @@ impl WrittenRoute {
         checker.parsed("id", &id, expected, |id| is_id(id).then_some(()));
         let rule = self.rule(checker);
         let backend = std::mem::take(&mut self.backend).check(&id, limits, checker);
+        if let (Some(rule), Some(backend)) = (&rule, &backend) {
+            check_parameters(rule, backend, checker);
+        }
         let hidden = checker.hidden_references();
         let settle = self.settled(checker);
         Some(settle(RouteParts { id, rule: rule?, backend: backend?, place, hidden }))
     }
 
     fn rule(&self, checker: &mut Checker<'_>) -> Option<RouteRule> {
-        let uris = self.uris(checker);
+        let prefix_rewrite = self.prefix_rewrite(checker);
+        let uris = self.uris(&prefix_rewrite, checker);
         let host = |checker: &mut Checker<'_>, key: &str, text: &str| {
             checker.parsed(key, text, HostPattern::EXPECTED, HostPattern::parse)
         };
@@ -161,7 +186,36 @@ impl WrittenRoute {
         Some(RouteRule { uris: uris?, hosts: hosts?, methods: MethodSet::new(methods?), priority })
     }
 
-    fn uris(&self, checker: &mut Checker<'_>) -> Option<Vec<UriPattern>> {
+    /// What becomes of the literal prefix of the route's paths.
+    fn prefix_rewrite(&self, checker: &mut Checker<'_>) -> PrefixRewrite {
+        let strips = checker.settled(declared!(WrittenRoute, "strip_path"), self.strip_path);
+        let rewrite = self
+            .rewrite
+            .as_ref()
+            .and_then(|text| checker.parsed("rewrite", text, REWRITE_EXPECTED, literal_path));
+        if strips && self.rewrite.is_some() {
+            checker.at("rewrite").report("conflicts with `strip_path`", "one of the two");
+        }
+        if strips && self.backend.api_gateway.is_some() {
+            let expected = "a `lambda` route: an `api_gateway` route never sends the literal prefix of `uri`";
+            checker.at("strip_path").report("has no effect with `api_gateway`", expected);
+        }
+        match rewrite {
+            _ if strips => PrefixRewrite::Strip,
+            Some(path) => PrefixRewrite::Replace(path),
+            None => PrefixRewrite::Keep,
+        }
+    }
+
+    fn uris(
+        &self,
+        prefix_rewrite: &PrefixRewrite,
+        checker: &mut Checker<'_>,
+    ) -> Option<Vec<Arc<UriPattern>>> {
+        let uri = |checker: &mut Checker<'_>, key: &str, text: &str| {
+            let pattern = uri(checker, key, text)?.with_prefix_rewrite(prefix_rewrite.clone());
+            Some(Arc::new(pattern))
+        };
         match (&self.uri, &self.uris) {
             (Some(text), None) => Some(vec![uri(checker, "uri", text)?]),
             (None, Some(uris)) if !uris.is_empty() => each("uris", uris, checker, uri),
@@ -178,8 +232,30 @@ impl WrittenRoute {
     }
 }
 
+/// A path without parameters and without a slash at its end.
+fn literal_path(text: &str) -> Option<String> {
+    let pattern = UriPattern::parse(text).filter(|pattern| pattern.literal_prefix() == text)?;
+    Some(pattern.to_string().trim_end_matches('/').to_owned())
+}
+
+/// Every path parameter that the backend needs is in each `uri`.
+fn check_parameters(rule: &RouteRule, backend: &BackendSettings, checker: &mut Checker<'_>) {
+    let section = backend.section();
+    for name in section.path_parameters() {
+        let Some(uri) = rule.uris.iter().find(|uri| !uri.names().any(|own| own == name)) else { continue };
+        let names: Vec<String> = uri.names().map(|name| format!("`{{{name}}}`")).collect();
+        let expected = if names.is_empty() {
+            format!("`{{{name}}}` in the path, or no parameter")
+        } else {
+            names.join(" or ")
+        };
+        let mut checker = checker.at(section.name());
+        checker.at("function_uri").report(format!("`{{{name}}}` is not in the path `{uri}`"), expected);
+    }
+}
+
 fn uri(checker: &mut Checker<'_>, key: &str, text: &str) -> Option<UriPattern> {
-    if UriPattern::has_parameter(text) {
+    if UriPattern::has_foreign_parameter(text) {
         let advice = "matches `:` and the name after it literally; a `*` at the end matches all paths below";
         checker.at(key).warn(advice);
     }

@@ -198,7 +198,7 @@ fn a_collector_has_an_endpoint_and_all_is_recorded_for_it_unless_something_else_
         (tracing.sample, &*otlp.service_name, otlp.timeout),
         (Some(1.0), "apigw-invoker", Duration::from_secs(10))
     );
-    assert_eq!((&*otlp.endpoint.authority, &*otlp.endpoint.path), ("c:4318", "/"));
+    assert_eq!((&*otlp.endpoint.authority, otlp.endpoint.path.as_str()), ("c:4318", "/"));
     assert_eq!(of("sample: 0.5, otlp: { endpoint: 'http://c' }").unwrap().tracing.sample, Some(0.5));
     assert_eq!(of("otlp: ~").unwrap().tracing, Tracing::default());
     for (written, problem) in [

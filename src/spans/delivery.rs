@@ -70,7 +70,7 @@ impl Delivery {
             client: ControlClient::new(Arc::clone(&endpoint), &metrics),
             endpoint,
             limits: ControlLimits { step: *timeout, answer: LONGEST_ANSWER },
-            path: format!("{}/v1/traces", uri.path.trim_end_matches('/')),
+            path: format!("{}/v1/traces", uri.path.as_str().trim_end_matches('/')),
             headers,
             resource: otlp::resource(settings),
             metrics,

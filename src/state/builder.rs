@@ -172,7 +172,6 @@ impl SnapshotBuilder {
         Ok(Arc::new(Route {
             metrics: self.metrics.route(&id),
             id,
-            uris: settings.rule.uris.clone(),
             signing,
             body_timeout: upstream.request_timeout.map_or(limit, |request| request.min(limit)),
             request_timeout: upstream.request_timeout,

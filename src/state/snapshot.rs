@@ -9,7 +9,7 @@ use crate::{
     message::{head::HeadLimits, inbound::BodyLimits},
     metrics::{Metrics, RouteMetrics},
     resilience::{admission::Admission, circuit_breaker::CircuitBreaker, retry::Retries},
-    routing::{RouteTable, UriPattern},
+    routing::RouteTable,
     settings::{Limits, RouteSettings, Shutdown, Tracing, effective},
     spans::Exporter,
     state::{open_files::Capacity, signing::Signing},
@@ -50,8 +50,6 @@ pub struct Snapshot {
 pub struct Route {
     /// Its name in logs.
     pub id: Arc<str>,
-    /// The paths that it takes.
-    pub uris: Vec<UriPattern>,
     /// What is counted of it.
     pub metrics: Arc<RouteMetrics>,
     /// Where its requests go.
@@ -87,12 +85,6 @@ impl Snapshot {
 }
 
 impl Route {
-    /// By which of its paths it takes this one, as it is written.
-    pub fn pattern(&self, path: &str) -> String {
-        let closest = self.uris.iter().max_by_key(|uri| uri.fit(path));
-        closest.map(ToString::to_string).unwrap_or_default()
-    }
-
     /// What a request's body may cost.
     pub fn body_limits(&self) -> BodyLimits {
         self.backend.target().body_limits(self.body_timeout)

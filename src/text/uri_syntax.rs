@@ -6,6 +6,11 @@ pub mod query;
 
 use std::{borrow::Cow, net::IpAddr};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+
+/// Every byte that needs an escape in a segment or a value: all but the unreserved characters of RFC 3986, 2.3.
+pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// Whether every `%` is followed by two hexadecimal digits (RFC 3986, 2.1).
 pub fn escapes_are_whole(text: &[u8]) -> bool {
     let mut rest = text;
@@ -39,6 +44,12 @@ pub fn push_escape(byte: u8, text: &mut Vec<u8>) {
 pub fn climbs(path: &str) -> bool {
     let climbs = |plain: Cow<'_, [u8]>| parts(&plain).any(|part| name_of(part) == b"..");
     path.split('/').any(|segment| unescaped(segment.as_bytes()).is_none_or(climbs))
+}
+
+/// True for a segment that is `.` or `..` in any spelling.
+pub fn is_dot_segment(segment: &str) -> bool {
+    let is_dots = |plain: Cow<'_, [u8]>| matches!(name_of(&plain), b"." | b"..");
+    unescaped(segment.as_bytes()).is_some_and(is_dots)
 }
 
 /// Checks that a remainder does not lead above the place where it is appended.

@@ -14,6 +14,7 @@ use apigw_invoker::{
         inbound::{InboundRequest, RequestBody},
         outbound::{OutboundRequest, Signature},
     },
+    routing::PathMatch,
     settings::{Document, Scheme, Settings, effective},
     tls::Configurations,
 };
@@ -110,13 +111,14 @@ fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
 /// A request below a route's prefix of five bytes, as `message/inbound.rs` hands it over.
 fn inbound(method: Method, target: &str, headers: HeaderMap, body: &[u8]) -> InboundRequest {
     let uri: Uri = target.parse().unwrap();
-    let remainder = uri.path().starts_with("/aws/").then_some(5);
+    let below = PathMatch::of("/aws/*", uri.path());
+    let path = below.or_else(|| PathMatch::of(uri.path(), uri.path())).unwrap();
     let body =
         if body.is_empty() { RequestBody::Empty } else { RequestBody::Whole(Bytes::copy_from_slice(body)) };
     InboundRequest {
         method,
         uri,
-        remainder,
+        path,
         headers,
         body,
         version: Version::HTTP_11,

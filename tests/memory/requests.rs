@@ -6,7 +6,10 @@ use actix_http::{
     Method, Uri, Version,
     header::{CONTENT_TYPE, HeaderMap, HeaderValue},
 };
-use apigw_invoker::message::inbound::{InboundRequest, RequestBody};
+use apigw_invoker::{
+    message::inbound::{InboundRequest, RequestBody},
+    routing::PathMatch,
+};
 use bytes::Bytes;
 
 use super::{SIZES, Verdict, answers::filled, cost, lambda};
@@ -14,10 +17,11 @@ use super::{SIZES, Verdict, answers::filled, cost, lambda};
 fn inbound(target: &str, content_type: &'static str, body: &[u8]) -> InboundRequest {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let uri = Uri::try_from(target).unwrap();
     InboundRequest {
         method: Method::POST,
-        uri: Uri::try_from(target).unwrap(),
-        remainder: None,
+        path: PathMatch::of(uri.path(), uri.path()).unwrap(),
+        uri,
         headers,
         body: RequestBody::Whole(Bytes::copy_from_slice(body)),
         version: Version::HTTP_11,

@@ -120,7 +120,8 @@ impl WrittenOtlp {
             return None;
         };
         let endpoint = checker.parsed("endpoint", &endpoint, EXPECTED, |text| {
-            FunctionUri::parse(text).filter(|uri| uri.query.is_none() && !is_whole(&uri.path))
+            let is_plain = |uri: &FunctionUri| uri.query.is_none() && uri.parameters().next().is_none();
+            FunctionUri::parse(text).filter(|uri| is_plain(uri) && !is_whole(uri.path.as_str()))
         })?;
         if self.ca_certificate.is_some() && endpoint.scheme == Scheme::Http {
             checker.at("ca_certificate").report("has no effect without TLS", "https, or remove the key");

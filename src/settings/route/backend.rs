@@ -110,6 +110,11 @@ pub trait BackendSection {
     /// The proofs that go out, by their settings' names: `apikey`, `iam`.
     fn proofs(&self) -> Vec<&'static str>;
 
+    /// The path parameters of the route's `uri` that it needs.
+    fn path_parameters(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
     /// Region and service of the signatures, if there are any.
     fn signing_scope(&self) -> Option<(&str, &str)>;
 

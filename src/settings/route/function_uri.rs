@@ -5,7 +5,10 @@ use std::{fmt, net::Ipv6Addr};
 use actix_http::{Uri, header::HeaderValue, uri::Authority};
 use rustls_pki_types::ServerName;
 
-use super::upstream::{Scheme, host_header};
+use super::{
+    upstream::{Scheme, host_header},
+    uri_template::UriTemplate,
+};
 use crate::text::uri_syntax::{climbs, escapes_are_whole, without_brackets};
 
 /// Longer than any URL that API Gateway gives out, and short enough to leave the client's part its room.
@@ -23,14 +26,14 @@ pub struct FunctionUri {
     /// Host and port, without the scheme's default port.
     pub authority: String,
     /// The path, escapes as written, never empty.
-    pub path: String,
+    pub path: UriTemplate,
     /// The query, if there is one.
-    pub query: Option<String>,
+    pub query: Option<UriTemplate>,
 }
 
 impl FunctionUri {
-    pub(in crate::settings) const EXPECTED: &'static str =
-        "an http or https URL with a host, without user, fragment, `*` or `..`: https://HOST/STAGE/PATH";
+    pub(in crate::settings) const EXPECTED: &'static str = "an http or https URL with a host, without user, fragment, `*` or `..`, and with `{name}` in path and query \
+         alone: https://HOST/STAGE/PATH";
 
     /// Reads an absolute URL; path and query stay as written.
     pub fn parse(text: &str) -> Option<Self> {
@@ -58,17 +61,16 @@ impl FunctionUri {
         if query.is_some_and(|query| !escapes_are_whole(query.as_bytes())) {
             return None;
         }
+        let query = query.map(|query| UriTemplate::parse(query).ok_or(())).transpose().ok()?;
         let authority =
             if port == scheme.default_port() { host.to_owned() } else { format!("{host}:{port}") };
         HeaderValue::from_str(&authority).ok()?;
-        Some(Self {
-            scheme,
-            host: bare.to_owned(),
-            port,
-            authority,
-            path: path.to_owned(),
-            query: query.map(str::to_owned),
-        })
+        Some(Self { scheme, host: bare.to_owned(), port, authority, path: UriTemplate::parse(path)?, query })
+    }
+
+    /// The names of the path parameters in it.
+    pub fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.path.names().chain(self.query.iter().flat_map(UriTemplate::names))
     }
 
     /// The value of `Host`.
@@ -112,7 +114,7 @@ mod tests {
             FunctionUri::parse("https://abc.execute-api.us-east-1.amazonaws.com/prod/a%2Fb?stage=x").unwrap();
         assert_eq!(uri.host, "abc.execute-api.us-east-1.amazonaws.com");
         assert_eq!(
-            (uri.port, uri.path.as_str(), uri.query.as_deref()),
+            (uri.port, uri.path.as_str(), uri.query.as_ref().map(UriTemplate::as_str)),
             (443, "/prod/a%2Fb", Some("stage=x"))
         );
         assert_eq!(uri.authority, uri.host);
@@ -129,8 +131,8 @@ mod tests {
 
     #[test]
     fn a23_an_empty_path_is_a_slash() {
-        assert_eq!(FunctionUri::parse("https://a").unwrap().path, "/");
-        assert_eq!(FunctionUri::parse("https://a?x=1").unwrap().path, "/");
+        assert_eq!(FunctionUri::parse("https://a").unwrap().path.as_str(), "/");
+        assert_eq!(FunctionUri::parse("https://a?x=1").unwrap().path.as_str(), "/");
     }
 
     #[test]
@@ -152,6 +154,11 @@ mod tests {
             "https://[zz]/",
             "https://*.a/",
             "https://a/p/*",
+            "https://{a}/",
+            "{a}://b/",
+            "https://a:{b}/",
+            "https://a/{",
+            "https://a/?{}",
             &format!("https://a/{}", "p".repeat(9000)),
         ] {
             assert_eq!(FunctionUri::parse(text), None, "{text}");
@@ -167,7 +174,8 @@ mod tests {
                 let shown = uri.to_string();
                 let again = FunctionUri::parse(&shown);
                 prop_assert_eq!(again.as_ref(), Some(&uri), "{}", shown);
-                prop_assert!(uri.path.starts_with('/') && text.contains(&uri.path) || uri.path == "/");
+                let path = uri.path.as_str();
+                prop_assert!(path.starts_with('/') && text.contains(path) || path == "/");
                 prop_assert!(uri.authority.contains(&uri.host) && uri.port != 0);
             }
         }

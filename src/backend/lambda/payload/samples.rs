@@ -3,14 +3,17 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use actix_http::{
-    Method, Version,
+    Method, Uri, Version,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 use bytes::Bytes;
 
-use crate::message::{
-    headers::REQUEST_ID,
-    inbound::{InboundRequest, RequestBody},
+use crate::{
+    message::{
+        headers::REQUEST_ID,
+        inbound::{InboundRequest, RequestBody},
+    },
+    routing::PathMatch,
 };
 
 /// The size of an event that has none to keep to.
@@ -20,10 +23,11 @@ pub const ANY_SIZE: u64 = u64::MAX;
 pub fn request(method: &str, target: &str) -> InboundRequest {
     let mut headers = HeaderMap::new();
     headers.insert(REQUEST_ID, HeaderValue::from_static("request-1"));
+    let uri: Uri = target.parse().unwrap();
+    let path = uri.path();
     InboundRequest {
         method: Method::from_bytes(method.as_bytes()).unwrap(),
-        uri: target.parse().unwrap(),
-        remainder: None,
+        path: PathMatch::of(path, path).or_else(|| PathMatch::of("/*", path)).unwrap(),
         headers,
         body: RequestBody::Empty,
         version: Version::HTTP_11,
@@ -31,6 +35,7 @@ pub fn request(method: &str, target: &str) -> InboundRequest {
         peer: Some("[::ffff:192.0.2.7]:40000".parse().unwrap()),
         received_at: UNIX_EPOCH + Duration::from_millis(1_583_348_638_390),
         is_traced: false,
+        uri,
     }
 }
 
@@ -53,6 +58,6 @@ pub fn with_body(mut inbound: InboundRequest, content_type: &str, body: &[u8]) -
 /// The same on a route whose prefix is `prefix`.
 pub fn below(mut inbound: InboundRequest, prefix: &str) -> InboundRequest {
     assert!(inbound.uri.path().starts_with(prefix));
-    inbound.remainder = Some(prefix.len());
+    inbound.path = PathMatch::of(&format!("{prefix}*"), inbound.uri.path()).unwrap();
     inbound
 }

@@ -35,6 +35,10 @@ impl BackendSection for ApiGatewaySettings {
         key.into_iter().chain(self.authorization.iam.as_ref().map(|_| "iam")).collect()
     }
 
+    fn path_parameters(&self) -> Vec<&str> {
+        self.function_uri.parameters().collect()
+    }
+
     fn signing_scope(&self) -> Option<(&str, &str)> {
         self.authorization.iam.as_ref().map(|iam| (&*iam.region, &*iam.service))
     }
@@ -55,7 +59,7 @@ impl BackendSection for ApiGatewaySettings {
     }
 
     fn callee(&self) -> String {
-        self.function_uri.path.clone()
+        self.function_uri.path.to_string()
     }
 
     fn written_host(&self, variant: EndpointVariant) -> Option<(&'static str, &str)> {

@@ -40,16 +40,16 @@ pub struct GatewayRequest<'a> {
     /// What the route says of the API.
     pub settings: &'a GatewayEvent,
     pub method: &'a str,
-    /// The path, raw: AWS decodes it, ours can be had back byte for byte.
-    pub path: &'a str,
+    /// The path with its prefix rewritten, raw: AWS decodes it, ours can be had back byte for byte.
+    pub path: Cow<'a, str>,
     pub raw_query: &'a str,
     /// The arguments of the query; a flag has an empty value as with AWS (`peers.md` K23 has Kong's `true`).
     pub query: Indexed<PlainArguments<'a>>,
     pub headers: Pairs<'a>,
     /// The path as a developer would have written it at API Gateway.
     pub resource: Cow<'a, str>,
-    /// The path after the route's prefix, raw, which `{proxy+}` stands for.
-    pub remainder: Option<&'a str>,
+    /// The path parameters, raw.
+    pub parameters: Vec<(&'a str, &'a str)>,
     /// The host without its port.
     pub domain_name: Cow<'a, str>,
     pub request_id: Cow<'a, str>,
@@ -65,15 +65,15 @@ pub struct GatewayRequest<'a> {
     pub body: &'a [u8],
 }
 
-/// `pathParameters.proxy` as REST APIs write it: raw as in `path`, without the slash that ends it. Adapters route by
-/// this member, and `/a%2Fb` must not become `/a/b`.
-pub fn raw_parameter(remainder: &str) -> &str {
-    remainder.strip_suffix('/').unwrap_or(remainder)
+/// A path parameter as REST APIs write it: raw as in `path`, without the slash that ends it. Adapters route by
+/// `pathParameters.proxy`, and `/a%2Fb` must not become `/a/b`.
+pub fn raw_parameter(value: &str) -> &str {
+    value.strip_suffix('/').unwrap_or(value)
 }
 
-/// `pathParameters.proxy` as HTTP APIs write it: decoded.
-pub fn decoded_parameter(remainder: &str) -> Cow<'_, str> {
-    text(percent_decode_str(remainder))
+/// A path parameter as HTTP APIs write it: decoded.
+pub fn decoded_parameter(value: &str) -> Cow<'_, str> {
+    text(percent_decode_str(value))
 }
 
 impl<'a> GatewayRequest<'a> {
@@ -83,12 +83,12 @@ impl<'a> GatewayRequest<'a> {
         Self {
             settings,
             method: inbound.method.as_str(),
-            path: inbound.uri.path(),
+            path: inbound.path.rewritten(inbound.uri.path()),
             raw_query,
             query: Indexed::new(PlainArguments(Arguments(raw_query.as_bytes()))),
             headers: headers(inbound),
-            resource: resource(inbound),
-            remainder: inbound.remainder(),
+            resource: inbound.path.resource(),
+            parameters: inbound.path.parameters(inbound.uri.path()).collect(),
             domain_name: inbound.host.as_ref().map(domain_name).unwrap_or_default(),
             request_id: header(inbound, &REQUEST_ID).unwrap_or_default(),
             user_agent: header(inbound, &header::USER_AGENT),
@@ -106,9 +106,9 @@ impl<'a> GatewayRequest<'a> {
     }
 
     /// The path behind its stage.
-    pub fn path_with_stage(&self) -> Cow<'a, str> {
+    pub fn path_with_stage(&self) -> Cow<'_, str> {
         match &*self.settings.stage {
-            "" | DEFAULT_STAGE => Cow::Borrowed(self.path),
+            "" | DEFAULT_STAGE => Cow::Borrowed(&self.path),
             stage => Cow::Owned(format!("/{stage}{}", self.path)),
         }
     }
@@ -116,14 +116,6 @@ impl<'a> GatewayRequest<'a> {
     /// The stage's variables, if it has any.
     pub fn stage_variables(&self) -> Option<&'a BTreeMap<String, String>> {
         Some(&self.settings.stage_variables).filter(|variables| !variables.is_empty())
-    }
-}
-
-fn resource(inbound: &InboundRequest) -> Cow<'_, str> {
-    let path = inbound.uri.path();
-    match inbound.remainder {
-        Some(start) => Cow::Owned([&path[..start], "{proxy+}"].concat()),
-        None => Cow::Borrowed(path),
     }
 }
 

@@ -59,9 +59,9 @@ impl Event for HttpEvent<'_> {
         if !self.body.is_nothing() {
             writer.body(r#","body":"#, self.body)?;
         }
-        if let Some(remainder) = call.remainder {
-            writer.text(r#","pathParameters":{"proxy":"#, &decoded_parameter(remainder))?;
-            writer.fixed("}")?;
+        if !call.parameters.is_empty() {
+            let parameters = call.parameters.iter().map(|(name, value)| (name, decoded_parameter(value)));
+            writer.map(r#","pathParameters":"#, parameters)?;
         }
         writer.plain(r#","isBase64Encoded":"#, self.body.is_base64())?;
         if let Some(variables) = call.stage_variables() {

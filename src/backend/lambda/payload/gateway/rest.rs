@@ -37,7 +37,7 @@ impl Event for RestEvent<'_> {
     fn write<W: io::Write>(&self, writer: &mut Writer<'_, W>) -> io::Result<()> {
         let call = &self.call;
         writer.text(r#"{"version":"1.0","resource":"#, &call.resource)?;
-        writer.text(r#","path":"#, call.path)?;
+        writer.text(r#","path":"#, &call.path)?;
         writer.text(r#","httpMethod":"#, call.method)?;
         writer.last_of(r#","headers":"#, &call.headers)?;
         writer.all_of(r#","multiValueHeaders":"#, &call.headers)?;
@@ -47,12 +47,11 @@ impl Event for RestEvent<'_> {
             writer.last_of(r#","queryStringParameters":"#, &call.query)?;
             writer.all_of(r#","multiValueQueryStringParameters":"#, &call.query)?;
         }
-        match call.remainder {
-            Some(remainder) => {
-                writer.text(r#","pathParameters":{"proxy":"#, raw_parameter(remainder))?;
-                writer.fixed("}")?;
-            }
-            None => writer.fixed(r#","pathParameters":null"#)?,
+        if call.parameters.is_empty() {
+            writer.fixed(r#","pathParameters":null"#)?;
+        } else {
+            let parameters = call.parameters.iter().map(|(name, value)| (name, raw_parameter(value)));
+            writer.map(r#","pathParameters":"#, parameters)?;
         }
         match call.stage_variables() {
             Some(variables) => writer.map(r#","stageVariables":"#, variables.iter())?,

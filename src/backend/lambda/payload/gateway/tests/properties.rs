@@ -14,8 +14,9 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::{event, settings};
 use crate::{
-    backend::lambda::payload::samples::{request, with_body, with_header},
+    backend::lambda::payload::samples::{below, request, with_body, with_header},
     message::inbound::InboundRequest,
+    routing::UriPattern,
     settings::{GatewayEvent, PayloadVersion},
 };
 
@@ -48,7 +49,9 @@ impl Case {
         for (name, value) in &self.headers {
             inbound = with_header(inbound, name, value);
         }
-        inbound.remainder = self.remainder;
+        if let Some(start) = self.remainder {
+            inbound = below(inbound, &self.path[..start]);
+        }
         inbound.peer = self.peer;
         inbound.received_at = UNIX_EPOCH + Duration::from_millis(self.milliseconds);
         with_body(inbound, self.content_type, &self.body)
@@ -113,6 +116,8 @@ fn case() -> impl Strategy<Value = Case> {
         let remainder = starts.get(index.index(starts.len() + 1)).copied();
         (path, remainder, query)
     });
+    // paths that a `uri` may have
+    let target = target.prop_filter("a uri", |(path, ..)| UriPattern::parse(path).is_some());
     let rest =
         (select(&CONTENT_TYPES[..]), body, any::<bool>(), 0..1_u64 << 62, option::of(any::<SocketAddr>()));
     (METHOD, target, vec((name, value), 0..6), rest).prop_map(|(method, target, headers, rest)| {

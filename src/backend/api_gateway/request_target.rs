@@ -1,0 +1,97 @@
+//! Path and query of a call: `function_uri`, its path parameters filled in, the rest of the client's path and the
+//! queries of both (peers.md A18 to A28).
+
+use std::borrow::Cow;
+
+use percent_encoding::{percent_decode_str, percent_encode};
+
+use crate::{
+    message::{
+        error::{ErrorKind, ProxyError},
+        inbound::InboundRequest,
+    },
+    settings::FunctionUri,
+    text::uri_syntax::{RESERVED, check_remainder, is_dot_segment, query::push_strict},
+};
+
+/// Room for slashes and for escapes that grow.
+const SPARE: usize = 64;
+
+/// The request target as it goes out. With `rewrites_query` the query gets strict escapes, so that it can be signed.
+///
+/// # Errors
+/// The path leads above the route's prefix, or a path parameter is a dot segment.
+pub fn request_target(
+    uri: &FunctionUri,
+    inbound: &InboundRequest,
+    rewrites_query: bool,
+) -> Result<String, ProxyError> {
+    let own_query = own_query(uri, inbound)?;
+    let length = uri.path.as_str().len() + own_query.as_ref().map_or(0, |query| query.len());
+    let mut text = String::with_capacity(length + inbound.uri.path().len() + SPARE);
+    push_path(uri, inbound, &mut text)?;
+    let queries = [own_query.as_deref(), inbound.uri.query()];
+    if rewrites_query {
+        let path_end = text.len();
+        text.push('?');
+        for query in queries.into_iter().flatten() {
+            push_strict(query, &mut text);
+        }
+        if text.len() == path_end + 1 {
+            text.truncate(path_end);
+        }
+    } else {
+        for (query, separator) in queries.into_iter().flatten().zip(['?', '&']) {
+            text.push(separator);
+            text.push_str(query);
+        }
+    }
+    Ok(text)
+}
+
+/// The path of `function_uri`, the prefix of `rewrite`, and the rest of the client's path unless `function_uri` names
+/// the parameter that holds it. Escapes stay as the client sent them.
+fn push_path(uri: &FunctionUri, inbound: &InboundRequest, text: &mut String) -> Result<(), ProxyError> {
+    let path = inbound.uri.path();
+    let push_parameter = |name: &str, text: &mut String| {
+        let value = inbound.path.parameter(name, path);
+        if is_dot_segment(value) {
+            return Err("a path parameter is a dot segment");
+        }
+        check_remainder(value)?;
+        text.push_str(value);
+        Ok(())
+    };
+    uri.path.push(text, push_parameter).map_err(ErrorKind::InvalidPath)?;
+    if let Some(prefix) = inbound.path.replaced_prefix() {
+        text.truncate(text.trim_end_matches('/').len());
+        text.push_str(prefix);
+        if text.is_empty() {
+            text.push('/');
+        }
+    }
+    let is_named = || uri.path.names().any(|name| Some(name) == inbound.path.name_of_rest());
+    if let Some(rest) = inbound.path.rest(path).filter(|_| !is_named()) {
+        check_remainder(rest).map_err(ErrorKind::InvalidPath)?;
+        if !text.ends_with('/') {
+            text.push('/');
+        }
+        text.push_str(rest);
+    }
+    Ok(())
+}
+
+/// The query of `function_uri`; a path parameter is decoded and becomes a value with exact escapes.
+fn own_query<'u>(uri: &'u FunctionUri, inbound: &InboundRequest) -> Result<Option<Cow<'u, str>>, ProxyError> {
+    let Some(query) = &uri.query else { return Ok(None) };
+    if query.names().next().is_none() {
+        return Ok(Some(Cow::Borrowed(query.as_str())));
+    }
+    let mut text = String::with_capacity(query.as_str().len() + SPARE);
+    query.push(&mut text, |name, text| {
+        let decoded: Vec<u8> = percent_decode_str(inbound.path.parameter(name, inbound.uri.path())).collect();
+        text.extend(percent_encode(&decoded, RESERVED));
+        Ok::<(), ProxyError>(())
+    })?;
+    Ok(Some(Cow::Owned(text)))
+}
