@@ -70,8 +70,8 @@ section! {
 
     /// Its name in the log: letters, digits, `-`, `_`, `.`, and not `-` alone; by default the file's.
     id: String, pattern("^([A-Za-z0-9_.]|[A-Za-z0-9_.-]{2,64})$") => |route| &route.id;
-    /// The path it takes: `/aws` that path alone, `/aws/*` all below `/aws/`, `/aws*` both. A brace is a mistake, and
-    /// `check` warns of `/:name`, which is taken literally.
+    /// The path it takes: `/aws` that path alone, `/aws/*` all below `/aws/`, `/aws*` both; `/users/{id}` with any
+    /// segment, `/files/{proxy+}` with one segment or more; see "Paths". `check` warns of `/:name`, which is literal.
     uri: String, kind(URI) => _;
     /// Several of them instead of `uri`.
     uris: Vec<String>, kind(Kind::NotEmpty(&URI)) => RouteSettings::paths;

@@ -83,6 +83,8 @@ mod metrics;
 mod open_files;
 /// Certificates that the sidecar shows others.
 mod own_certificates;
+/// Which route takes a request.
+mod path_templates;
 /// Values planted in every key that can hold a secret.
 mod planted_secrets;
 /// `connect`: private APIs behind VPC endpoints.
@@ -91,7 +93,6 @@ mod private_apis;
 mod reload;
 /// What is called again, how often, and when.
 mod retries;
-/// Which route takes a request.
 mod routing;
 /// The JSON Schema of the settings.
 mod schema;

@@ -46,7 +46,8 @@ section! {
         max_req_body_size: u64,
     }
 
-    /// The endpoint: scheme, host, stage, path and, if need be, a query. What the `*` of `uri` stood for is appended.
+    /// The endpoint: scheme, host, stage, path and, if need be, a query. The part of the path that the `*` of `uri` or
+    /// its `{proxy+}` stands for is appended; `{name}` in path or query is the value of that path parameter.
     function_uri: String, pattern(FUNCTION_URI), secret_query() => |gateway| gateway.function_uri.to_string();
     /// The proof to AWS of who calls: `apikey`, `iam` or both.
     authorization: WrittenAuthorization => |gateway| &gateway.authorization;

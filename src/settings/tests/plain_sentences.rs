@@ -18,14 +18,14 @@ fn taken(process: &str, route: &str) -> Settings {
 #[test]
 fn k1_a_brace_in_a_path_is_a_mistake_and_a_colon_a_warning() {
     let with = |uri: &str| ROUTE.replace("/aws/*", uri);
-    for uri in ["/site/{slug}", "/{proxy+}", "/a}"] {
+    for uri in ["/site/{slug", "/site-{slug}", "/a}", "/{proxy+}/x", "/{a}/{a}"] {
         assert_wrong("", &with(uri), "routes/hello.yaml:1: uri: invalid value `");
-        assert_wrong("", &with(uri), "there are no templates yet: `/site/*` takes what `/site/{slug}` would");
+        assert_wrong("", &with(uri), "with whole segments `{name}`");
     }
     assert_wrong(
         "",
-        &ROUTE.replace("uri: /aws/*", "uris: [/a, '/{b}']"),
-        "routes/hello.yaml:1: uris.1: invalid value `/{b}`",
+        &ROUTE.replace("uri: /aws/*", "uris: [/a, '/{b']"),
+        "routes/hello.yaml:1: uris.1: invalid value `/{b`",
     );
     let settings = taken("", &with("/u/:slug"));
     let expected = "routes/hello.yaml:1: uri: matches `:` and the name after it literally";
@@ -33,6 +33,37 @@ fn k1_a_brace_in_a_path_is_a_mistake_and_a_colon_a_warning() {
     assert_eq!(taken("", &ROUTE.replace("uri: /aws/*", "uris: [/a, /u/:slug/x]")).warnings.len(), 1);
     for quiet in ["/v1/models:predict", "/a:b/*", "/:/x", "/%7Bslug%7D"] {
         assert!(taken("", &with(quiet)).warnings.is_empty(), "{quiet}");
+    }
+}
+
+#[test]
+fn a_parameter_of_function_uri_that_is_in_no_path_is_a_mistake() {
+    let uri = "function_uri: https://abc.execute-api.us-east-1.amazonaws.com/prod";
+    let with = |path: &str, rest: &str| ROUTE.replace("/aws/*", path).replace(uri, &format!("{uri}{rest}"));
+    assert_wrong(
+        "",
+        &with("/u/{id}", "/{user}"),
+        "api_gateway.function_uri: `{user}` is not in the path `/u/{id}`; expected `{id}`",
+    );
+    assert_wrong("", &with("/u", "?x={id}"), "`{id}` is not in the path `/u`; expected `{id}` in the path");
+    let several = with("/u/{id}", "/{id}").replace("uri: /u/{id}", "uris: ['/u/{id}', '/v/{user}']");
+    assert_wrong("", &several, "`{id}` is not in the path `/v/{user}`; expected `{user}`");
+    taken("", &with("/u/{id}/*", "/{id}/{proxy}"));
+}
+
+#[test]
+fn strip_path_and_rewrite_exclude_each_other_and_strip_path_is_for_lambda() {
+    assert_wrong("", &format!("strip_path: true\n{ROUTE}"), "strip_path: has no effect with `api_gateway`");
+    let lambda = "uri: /a\nlambda: { function_name: f, aws_region: us-east-1 }\n";
+    taken("", &format!("strip_path: true\n{lambda}"));
+    taken("", &format!("rewrite: /b/c/\n{lambda}"));
+    assert_wrong(
+        "",
+        &format!("strip_path: true\nrewrite: /b\n{lambda}"),
+        "rewrite: conflicts with `strip_path`",
+    );
+    for wrong in ["b", "/b*", "'/{b}'", "/b?c", "/b/../c", "''"] {
+        assert_wrong("", &format!("rewrite: {wrong}\n{lambda}"), "rewrite: ");
     }
 }
 
