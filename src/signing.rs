@@ -17,7 +17,7 @@ pub mod canonical;
 pub(crate) mod clock_skew;
 pub(crate) mod explanation;
 
-use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, cell::Cell, fmt, sync::Arc, time::SystemTime};
 
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
 use arc_swap::ArcSwapOption;
@@ -268,14 +268,29 @@ pub fn hash(bytes: &[u8]) -> String {
     hexadecimal::text(&hexadecimal::digits::<HASH>(&Sha256::digest(bytes))).to_owned()
 }
 
+thread_local! {
+    /// The last second that was written, since 1970, and its text: a busy thread signs many requests in each.
+    static SECOND: Cell<(u64, [u8; 16])> = const { Cell::new((u64::MAX, [0; 16])) };
+}
+
 /// `20261120T120000Z`, whose first eight characters are the scope's day: one clock read for both.
 #[derive(Debug)]
 struct Timestamp([u8; 16]);
 
 impl Timestamp {
-    #[expect(clippy::expect_used, reason = "the time is clamped to years of four digits")]
     fn at(now: SystemTime) -> Self {
-        let time = OffsetDateTime::from(clamped(now));
+        let now = clamped(now);
+        let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let (last, mut text) = SECOND.get();
+        if last != since_1970 {
+            text = Self::text_of(now.into());
+            SECOND.set((since_1970, text));
+        }
+        Self(text)
+    }
+
+    #[expect(clippy::expect_used, reason = "the time is clamped to years of four digits")]
+    fn text_of(time: OffsetDateTime) -> [u8; 16] {
         let mut text = *b"00000000T000000Z";
         let mut put = |position: usize, value: u8| {
             text[position] = b'0' + value / 10;
@@ -294,7 +309,7 @@ impl Timestamp {
         ] {
             put(position, value);
         }
-        Self(text)
+        text
     }
 
     #[expect(clippy::expect_used, reason = "digits, `T` and `Z` are ASCII")]
