@@ -34,7 +34,7 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream as _;
 use tokio::time::{Instant, sleep_until};
 
-use super::{connection_limit::ConnectionLimit, dial::dial, endpoint::Endpoint, stream::Stream};
+use super::{connection_limit::ConnectionLimit, dial::dial, endpoint::Endpoint, stream::UpstreamStream};
 use crate::{
     message::error::{ErrorKind, ProxyError},
     metrics::{EndpointMetrics, Metrics},
@@ -153,7 +153,7 @@ impl ControlAnswer {
 }
 
 impl Connections {
-    async fn open(&self) -> Result<Stream, ProxyError> {
+    async fn open(&self) -> Result<UpstreamStream, ProxyError> {
         let place = self.open.enter();
         self.is_dialling.set(true);
         let opened = dial(&self.endpoint).await.map(|stream| stream.counted(place));
@@ -270,7 +270,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        client::{KeepAlive, Secured},
+        client::{EndpointTls, KeepAlive},
         settings::ForwardProxy,
         tls::Configurations,
     };
@@ -290,7 +290,7 @@ mod tests {
         })
     }
 
-    /// Reads something, writes an answer, and so on; what was read.
+    /// A server that reads a request and writes a response, repeatedly; returns the requests.
     fn server(answers: &'static [&'static str]) -> (SocketAddr, JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn it_asks_through_a_proxy() {
+    fn a_request_goes_through_the_proxy() {
         let (address, proxy) =
             server(&["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\nhi"]);
         let proxy_url = ForwardProxy::parse(&format!("http://u:p@{address}")).unwrap();
@@ -322,20 +322,20 @@ mod tests {
     }
 
     #[test]
-    fn a_step_of_the_dialler_that_fails_is_told_as_it_is_for_a_call() {
+    fn a_failed_step_of_the_dialler_keeps_its_error_kind() {
         let error = posted(endpoint("127.0.0.1", 1)).unwrap_err();
         assert_eq!(error.kind, ErrorKind::UpstreamConnect);
         assert!(error.to_string().contains("cannot connect to 127.0.0.1:1: connection refused"), "{error}");
         let (address, server) = server(&["HTTP/1.1 400 Bad Request\r\n\r\n"]);
         let configuration = Configurations::default().get(true, None, None).unwrap();
-        let tls = Some(Secured::with("collector.test", configuration).unwrap());
+        let tls = Some(EndpointTls::with("collector.test", configuration).unwrap());
         let error = posted(Endpoint { tls, ..endpoint("127.0.0.1", address.port()) }).unwrap_err();
         assert_eq!(error.kind, ErrorKind::UpstreamTls);
         server.join().unwrap();
     }
 
     #[test]
-    fn of_a_body_that_is_longer_than_the_limit_the_beginning_is_read() {
+    fn a_body_is_read_up_to_the_limit() {
         let (address, _server) = server(&["HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n123456789"]);
         assert_eq!(&posted(endpoint("127.0.0.1", address.port())).unwrap().body[..], b"12345678");
     }

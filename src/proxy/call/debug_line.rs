@@ -1,6 +1,6 @@
-//! The line that level debug has for each attempt of a call: the keys, the connection, bytes and times.
+//! The log line of each attempt at level debug: key id, connection, bytes and times.
 //!
-//! `call.rs` writes it. Neither headers nor secrets are in it, and below that level it costs one comparison.
+//! It contains neither headers nor secrets, and costs one comparison at other levels.
 
 use std::time::Duration;
 
@@ -13,24 +13,24 @@ use crate::{
     proxy::record::milliseconds,
 };
 
-/// One attempt of a call.
-pub struct Attempted<'a> {
+/// Fields of the line.
+pub struct AttemptLine<'a> {
     pub request_id: &'a str,
     pub route: &'a str,
-    /// Counted from 1.
+    /// From 1.
     pub attempt: u32,
     pub endpoint: &'a Endpoint,
-    /// `None` for a call that the route has not signed.
+    /// `None` for an unsigned call.
     pub keys: Option<&'a Credentials>,
     pub connection: ConnectionReuse,
-    /// Of the request's body.
+    /// Bytes of the request's body.
     pub bytes: u64,
-    /// From the moment the call was sent to the head of the answer, or to the failure.
+    /// Time from sending to the response's head or the failure.
     pub took: Duration,
     pub result: &'a Result<UpstreamReply, ProxyError>,
 }
 
-impl Attempted<'_> {
+impl AttemptLine<'_> {
     pub fn log(&self) {
         let write = |outcome: std::fmt::Arguments<'_>| {
             let args = format_args!("call to {}: {outcome}", self.endpoint);
@@ -44,8 +44,8 @@ impl Attempted<'_> {
         }
     }
 
-    /// Bytes of the answer's body, as far as its head tells.
-    fn announced(&self) -> Option<u64> {
+    /// Declared length of the response's body.
+    fn declared_length(&self) -> Option<u64> {
         match &self.result.as_ref().ok()?.body {
             ReplyBody::None { length } => Some(length.unwrap_or(0)),
             ReplyBody::Whole(bytes) => Some(bytes.len() as u64),
@@ -55,7 +55,7 @@ impl Attempted<'_> {
     }
 }
 
-impl kv::Source for Attempted<'_> {
+impl kv::Source for AttemptLine<'_> {
     fn visit<'kvs>(&'kvs self, visitor: &mut dyn kv::VisitSource<'kvs>) -> Result<(), kv::Error> {
         let mut pair = |name: &'static str, value: kv::Value<'kvs>| visitor.visit_pair(name.into(), value);
         pair("attempt", self.attempt.into())?;
@@ -69,7 +69,7 @@ impl kv::Source for Attempted<'_> {
             }
         }
         pair("request_bytes", self.bytes.into())?;
-        if let Some(bytes) = self.announced() {
+        if let Some(bytes) = self.declared_length() {
             pair("response_bytes", bytes.into())?;
         }
         pair("upstream_duration_ms", milliseconds(self.took).into())?;
