@@ -43,18 +43,19 @@ pub(crate) use self::{
     reply::{ERROR_TYPE, FUNCTION_ERROR, LOG_RESULT},
     response::ResponseBody,
 };
-pub use self::{
-    endpoint::{Endpoint, KeepAlive},
-    event_stream::EventStream,
-    reply::{ReplyBody, UpstreamReply},
-    request_head::encode as encode_head,
-};
 use self::{
+    dial::dial_counted,
     exchange::Exchange,
     framing::{BodyFraming, ResponseHead},
     pool::Pool,
     sending::Sending,
     stream::UpstreamStream,
+};
+pub use self::{
+    endpoint::{Endpoint, KeepAlive},
+    event_stream::EventStream,
+    reply::{ReplyBody, UpstreamReply},
+    request_head::encode as encode_head,
 };
 use crate::{
     message::{
@@ -150,9 +151,10 @@ impl Client {
         if self.limit.is_full() {
             self.close_oldest();
         }
-        match pool.open().await {
+        let open = || dial_counted(&pool.endpoint, &self.limit, &pool.metrics);
+        match open().await {
             // sockets of other components used the last file descriptor
-            Err(error) if error.kind == ErrorKind::Overloaded && self.close_idle() => pool.open().await,
+            Err(error) if error.kind == ErrorKind::Overloaded && self.close_idle() => open().await,
             opened => opened,
         }
     }

@@ -10,6 +10,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
 use super::{
+    connection_limit::ConnectionLimit,
     endpoint::{Endpoint, EndpointTls},
     reach::{ATTEMPT_DELAY, ConnectAttempts, first_to_answer},
     stream::UpstreamStream,
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::{
     message::error::{ErrorKind, ProxyError},
+    metrics::EndpointMetrics,
     settings::HostPort,
     system::{exhausted::Exhausted, tcp_keepalive},
     tls::failure::{self, HandshakePeer, TlsFailure},
@@ -56,6 +58,23 @@ pub struct DialProgress {
 pub async fn dial(endpoint: &Endpoint) -> Result<UpstreamStream, ProxyError> {
     let limit = endpoint.connect_timeout;
     dial_with_progress(endpoint, ("connect_timeout", limit), &mut DialProgress::default()).await
+}
+
+/// Opens a connection that counts towards `limit` and in `metrics`.
+///
+/// # Errors
+/// No address accepts the connection, the server cannot be verified, or the timeout expired.
+pub async fn dial_counted(
+    endpoint: &Endpoint,
+    limit: &Arc<ConnectionLimit>,
+    metrics: &EndpointMetrics,
+) -> Result<UpstreamStream, ProxyError> {
+    // counted while it opens, because it has a socket already
+    let permit = limit.enter();
+    let opened = dial(endpoint).await.map(|stream| stream.counted(permit));
+    let count = if opened.is_ok() { &metrics.opened } else { &metrics.failed };
+    count.add(1);
+    opened
 }
 
 /// Same as [`dial`] with another timeout; records the step in `progress`.

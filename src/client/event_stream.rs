@@ -103,10 +103,6 @@ impl<B> Events<B> {
         let encoded = self.completion.as_mut()?.log_result.take()?;
         log_tail(encoded.as_bytes())
     }
-
-    fn into_log_result(self) -> Option<String> {
-        self.completion.and_then(|completion| completion.log_result)
-    }
 }
 
 impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Events<B> {
@@ -149,8 +145,8 @@ impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Events<B> {
         }
     }
 
-    /// The output in a message; `None` for `InvokeComplete`, and for an unknown event, which AWS's own clients skip
-    /// too.
+    /// The output in a message; `None` for `InvokeComplete` and for an unknown event, which AWS's own clients
+    /// skip too.
     fn read(&mut self, message: &Message) -> Result<Option<Bytes>, ProxyError> {
         match text(message, ":message-type") {
             Some("event") => match text(message, ":event-type") {

@@ -11,11 +11,9 @@ use std::{
 };
 
 use super::{
-    connection_limit::ConnectionLimit, dial::dial, endpoint::Endpoint, exchange::Exchange,
-    stream::UpstreamStream,
+    connection_limit::ConnectionLimit, endpoint::Endpoint, exchange::Exchange, stream::UpstreamStream,
 };
 use crate::{
-    message::error::ProxyError,
     metrics::EndpointMetrics,
     system::{
         fault_points,
@@ -71,19 +69,6 @@ impl Pool {
 
     pub fn is_empty(&self) -> bool {
         self.idle.borrow().is_empty()
-    }
-
-    /// Opens a connection.
-    ///
-    /// # Errors
-    /// The connection cannot be opened.
-    pub async fn open(&self) -> Result<UpstreamStream, ProxyError> {
-        // counted while it opens, because it has a socket already
-        let place = self.limit.enter();
-        let opened = dial(&self.endpoint).await.map(|stream| stream.counted(place));
-        let count = if opened.is_ok() { &self.metrics.opened } else { &self.metrics.failed };
-        count.add(1);
-        opened
     }
 
     /// Start of the idle time of the oldest connection.

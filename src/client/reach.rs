@@ -3,20 +3,9 @@
 //! `dial.rs` has resolved the name. An address that drops packets costs a quarter of a second, not the whole
 //! timeout: the next one is tried in parallel.
 
-use std::{
-    fmt,
-    future::{Future, poll_fn},
-    io,
-    net::SocketAddr,
-    pin::{Pin, pin},
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{fmt, io, net::SocketAddr, time::Duration};
 
-use tokio::{
-    net::TcpStream,
-    time::{Instant, sleep},
-};
+use tokio::{net::TcpStream, task::JoinSet, time::timeout};
 
 use crate::settings::HostPort;
 
@@ -87,12 +76,6 @@ impl ConnectAttempts {
     }
 }
 
-/// A pending attempt and its index in `ConnectAttempts`.
-struct PendingConnect {
-    index: usize,
-    connecting: Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>,
-}
-
 /// Connects to the first address that accepts; `None` if all fail. The next address is tried when the
 /// previous one has failed, or has not answered within `delay`.
 pub async fn first_to_answer(
@@ -101,53 +84,25 @@ pub async fn first_to_answer(
     attempts: &mut ConnectAttempts,
 ) -> Option<TcpStream> {
     let mut waiting = interleave(addresses).into_iter();
-    let mut pending = Vec::new();
-    let mut alone = pin!(sleep(delay));
-    poll_fn(|context| {
-        loop {
-            let before = pending.len();
-            if let Some(stream) = poll_attempts(&mut pending, attempts, context) {
-                return Poll::Ready(Some(stream));
-            }
-            let has_failed = pending.len() < before;
-            if waiting.len() > 0
-                && (pending.is_empty() || has_failed || alone.as_mut().poll(context).is_ready())
-                && let Some(address) = waiting.next()
-            {
-                let index = attempts.0.len();
-                attempts.0.push((address, AttemptOutcome::Unknown));
-                pending.push(PendingConnect { index, connecting: Box::pin(TcpStream::connect(address)) });
-                alone.as_mut().reset(Instant::now() + delay);
-            } else if pending.is_empty() {
-                return Poll::Ready(None);
-            } else {
-                return Poll::Pending;
-            }
+    // dropping it aborts the attempts that are still pending
+    let mut pending = JoinSet::new();
+    loop {
+        if let Some(address) = waiting.next() {
+            let index = attempts.0.len();
+            attempts.0.push((address, AttemptOutcome::Unknown));
+            pending.spawn(async move { (index, TcpStream::connect(address).await) });
         }
-    })
-    .await
-}
-
-/// Returns an established connection, and removes the attempts that have finished.
-fn poll_attempts(
-    pending: &mut Vec<PendingConnect>,
-    attempts: &mut ConnectAttempts,
-    context: &mut Context<'_>,
-) -> Option<TcpStream> {
-    let mut connected = None;
-    pending.retain_mut(|PendingConnect { index, connecting }| {
-        let outcome = match connecting.as_mut().poll(context) {
-            Poll::Pending => return true,
-            Poll::Ready(Ok(stream)) => {
-                connected = connected.take().or(Some(stream));
-                AttemptOutcome::Connected
+        let delay = if waiting.len() > 0 { delay } else { Duration::MAX };
+        match timeout(delay, pending.join_next()).await {
+            Ok(Some(Ok((index, Ok(stream))))) => {
+                attempts.0[index].1 = AttemptOutcome::Connected;
+                return Some(stream);
             }
-            Poll::Ready(Err(error)) => AttemptOutcome::Failed(error),
-        };
-        attempts.0[*index].1 = outcome;
-        false
-    });
-    connected
+            Ok(Some(Ok((index, Err(error))))) => attempts.0[index].1 = AttemptOutcome::Failed(error),
+            Ok(None) => return None,
+            Ok(Some(Err(_))) | Err(_) => {}
+        }
+    }
 }
 
 /// Interleaves the address families, so that an unreachable family does not block the other (RFC 8305, 4).
@@ -168,10 +123,9 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::{net::TcpListener, time::Instant};
 
     use socket2::{Domain, Socket, Type};
-    use tokio::time::timeout;
 
     use super::*;
 

@@ -84,15 +84,16 @@ impl UpstreamReply {
             ReplyBody::None { .. } => EventStream::of_whole(Bytes::new()),
         };
         match events.open(prelude).await? {
-            StreamStart::Failed { failure, log_result } => {
-                put_log_result(&mut self.headers, log_result.as_deref());
-                self.headers.insert(FUNCTION_ERROR, failure.header());
-                self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                self.body = ReplyBody::Whole(failure.body());
-            }
-            StreamStart::Whole { output, log_result } => {
-                put_log_result(&mut self.headers, log_result.as_deref());
-                self.body = ReplyBody::Whole(output);
+            StreamStart::Ended { output, log_result } => {
+                // `Invoke` has the log in this header, and the backend reads it there
+                if let Some(Ok(value)) = log_result.map(HeaderValue::try_from) {
+                    self.headers.insert(LOG_RESULT, value);
+                }
+                self.body = ReplyBody::Whole(output.unwrap_or_else(|failure| {
+                    self.headers.insert(FUNCTION_ERROR, failure.header());
+                    self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                    failure.body()
+                }));
             }
             StreamStart::Streaming { prelude, body } => {
                 self.prelude = prelude;
@@ -152,12 +153,5 @@ impl UpstreamReply {
             self.body = ReplyBody::Whole(whole.take());
         }
         Ok(self)
-    }
-}
-
-/// Stores the end of the function's log in the header that `Invoke` uses, where the backend reads it.
-fn put_log_result(headers: &mut HeaderMap, encoded: Option<&str>) {
-    if let Some(value) = encoded.and_then(|encoded| HeaderValue::from_str(encoded).ok()) {
-        headers.insert(LOG_RESULT, value);
     }
 }

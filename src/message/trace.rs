@@ -40,7 +40,7 @@ pub struct Trace {
     pub span: SpanId,
     /// The client's span, if its headers name one.
     pub parent: Option<SpanId>,
-    flags: u8,
+    pub flags: u8,
     /// The sampling decision, if one was made.
     sampled: Option<bool>,
     /// True if the client's `tracestate` belongs to the trace.
@@ -99,10 +99,6 @@ impl Trace {
     pub fn step(&mut self) -> TraceStep {
         let before = std::mem::replace(&mut self.span, new_span());
         TraceStep { before, now: self.span }
-    }
-
-    pub fn flags(&self) -> u8 {
-        self.flags
     }
 
     pub fn id(&self) -> &str {

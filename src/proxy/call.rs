@@ -189,30 +189,10 @@ impl UpstreamCall<'_> {
             Err(error) => record.on_attempt_failed(error),
         }
         if log::log_enabled!(log::Level::Debug) {
-            self.log_attempt(record, signed.as_ref(), connection, &result);
+            let keys = signed.as_ref().map(|signed| &*signed.keys);
+            AttemptLine { record, endpoint, keys, connection, result: &result }.log();
         }
         Ok(AttemptResult { result, signed, clock_was_wrong })
-    }
-
-    fn log_attempt(
-        &self,
-        record: &Record,
-        signed: Option<&SignatureRecord>,
-        connection: ConnectionReuse,
-        result: &Result<UpstreamReply, ProxyError>,
-    ) {
-        let line = AttemptLine {
-            request_id: record.request_id_text(),
-            route: record.route_id(),
-            attempt: record.attempts(),
-            endpoint: &self.route.backend.target().endpoint,
-            keys: signed.map(|signed| &*signed.keys),
-            connection,
-            bytes: record.bytes_in(),
-            took: record.since_sent(),
-            result,
-        };
-        line.log();
     }
 
     /// True if another attempt may follow after this pause: the deadline allows it, the circuit breaker is

@@ -123,11 +123,11 @@ impl Watcher {
     }
 
     fn poll_stage(&self, stage: Stage, context: &mut Context<'_>) -> Poll<()> {
-        let state = &*self.draining.0;
-        if state.stage.get() >= stage {
+        let shared = &*self.draining.0;
+        if shared.stage.get() >= stage {
             return Poll::Ready(());
         }
-        if let Some(waker) = state.watchers.borrow_mut().get_mut(self.index)
+        if let Some(waker) = shared.watchers.borrow_mut().get_mut(self.index)
             && !waker.will_wake(context.waker())
         {
             waker.clone_from(context.waker());

@@ -23,15 +23,9 @@ const MAX_PRELUDE: usize = 8 << 20;
 /// The start of a stream.
 #[derive(Debug)]
 pub enum StreamStart<B> {
-    /// The function failed before its first byte.
-    Failed {
-        failure: FunctionFailure,
-        /// The end of its log in base64.
-        log_result: Option<String>,
-    },
     /// The function ended without a streamed body.
-    Whole {
-        output: Bytes,
+    Ended {
+        output: Result<Bytes, FunctionFailure>,
         /// The end of its log in base64.
         log_result: Option<String>,
     },
@@ -52,13 +46,16 @@ impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Events<B> {
         let mut prelude = with_prelude.then(Prelude::default);
         loop {
             match poll_fn(|context| self.poll_event(context)).await? {
-                StreamEvent::Complete(Some(failure)) => {
-                    return Ok(StreamStart::Failed { failure, log_result: self.into_log_result() });
-                }
-                StreamEvent::Complete(None) => {
-                    let output = prelude.map_or(Ok(Bytes::new()), Prelude::without_body);
-                    let output = output.map_err(|error| error.with_notes(self.take_log_tail()))?;
-                    return Ok(StreamStart::Whole { output, log_result: self.into_log_result() });
+                StreamEvent::Complete(failure) => {
+                    let output = match (failure, prelude) {
+                        (Some(failure), _) => Err(failure),
+                        (None, None) => Ok(Bytes::new()),
+                        (None, Some(prelude)) => Ok(prelude
+                            .without_body()
+                            .map_err(|error| error.with_notes(self.take_log_tail()))?),
+                    };
+                    let log_result = self.completion.and_then(|completion| completion.log_result);
+                    return Ok(StreamStart::Ended { output, log_result });
                 }
                 StreamEvent::Payload(mut bytes) => {
                     if prelude.as_mut().map_or(Ok(true), |prelude| prelude.push(&mut bytes))? {

@@ -106,11 +106,11 @@ fn streamed(prelude: Option<&[u8]>, body: &[u8]) -> Seen {
 /// Decodes a whole stream; an `Err` occurs before the head could be sent.
 fn seen(chunks: Chunks, prelude: bool) -> Result<Seen, ProxyError> {
     let (prelude, mut body) = match finish(Events::of(chunks).open(prelude))? {
-        StreamStart::Failed { failure, .. } => {
+        StreamStart::Ended { output: Err(failure), .. } => {
             let failed = Some(failure.header());
             return Ok(Seen { failed, ..whole(&failure.body()) });
         }
-        StreamStart::Whole { output, .. } => return Ok(whole(&output)),
+        StreamStart::Ended { output: Ok(output), .. } => return Ok(whole(&output)),
         StreamStart::Streaming { prelude, body } => (prelude, body),
     };
     let mut seen = streamed(prelude.as_deref(), b"");

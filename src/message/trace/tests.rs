@@ -130,17 +130,23 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_is_read_again(id in "[0-9a-f]{31}[1-9a-f]", span in "[0-9a-f]{15}[1-9a-f]", flags in 0..4_u8, sampled in any::<Option<bool>>()) {
+    fn a_written_header_is_read_again(
+        id in "[0-9a-f]{31}[1-9a-f]", span in "[0-9a-f]{15}[1-9a-f]",
+        flags in 0..4_u8, sampled in any::<Option<bool>>(),
+    ) {
         let id: TraceId = parse_id(id.as_bytes()).unwrap();
         let span: SpanId = parse_id(span.as_bytes()).unwrap();
-        prop_assert_eq!(TraceParent::read(&parent_header(&id, &span, flags)), Some(TraceParent { id, span, flags }));
+        let parent = TraceParent { id, span, flags };
+        prop_assert_eq!(TraceParent::read(&parent_header(&id, &span, flags)), Some(parent));
         let root = AmazonTrace { id, span: Some(span), sampled };
         prop_assert_eq!(amazon::read(&amazon_header(&id, &span, sampled)), Some(root));
     }
 
     #[test]
     fn whatever_a_client_sends_one_valid_traceparent_goes_out(
-        lines in prop::collection::vec("(00|01|ff|0)-([0-9a-f]{32}|0{32}|[0-9A-F]{32})-([0-9a-f]{16}|0{16})-0[0-9](-x)?", 0..3),
+        lines in prop::collection::vec(
+            "(00|01|ff|0)-([0-9a-f]{32}|0{32}|[0-9A-F]{32})-([0-9a-f]{16}|0{16})-0[0-9](-x)?", 0..3,
+        ),
         sample in prop::option::of(0.0..=1.0_f64),
     ) {
         let mut all = headers(&lines.iter().map(|line| ("traceparent", line.as_str())).collect::<Vec<_>>());

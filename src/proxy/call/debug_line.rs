@@ -2,31 +2,22 @@
 //!
 //! It contains neither headers nor secrets, and costs one comparison at other levels.
 
-use std::time::Duration;
-
 use aws_credential_types::Credentials;
 use log::{Level, kv};
 
 use crate::{
     client::{ConnectionReuse, Endpoint, ReplyBody, UpstreamReply},
     message::{error::ProxyError, redaction::key_id_end},
-    proxy::record::milliseconds,
+    proxy::record::{Record, milliseconds},
 };
 
 /// Fields of the line.
 pub struct AttemptLine<'a> {
-    pub request_id: &'a str,
-    pub route: &'a str,
-    /// From 1.
-    pub attempt: u32,
+    pub record: &'a Record,
     pub endpoint: &'a Endpoint,
     /// `None` for an unsigned call.
     pub keys: Option<&'a Credentials>,
     pub connection: ConnectionReuse,
-    /// Bytes of the request's body.
-    pub bytes: u64,
-    /// Time from sending to the response's head or the failure.
-    pub took: Duration,
     pub result: &'a Result<UpstreamReply, ProxyError>,
 }
 
@@ -58,7 +49,7 @@ impl AttemptLine<'_> {
 impl kv::Source for AttemptLine<'_> {
     fn visit<'kvs>(&'kvs self, visitor: &mut dyn kv::VisitSource<'kvs>) -> Result<(), kv::Error> {
         let mut pair = |name: &'static str, value: kv::Value<'kvs>| visitor.visit_pair(name.into(), value);
-        pair("attempt", self.attempt.into())?;
+        pair("attempt", self.record.attempts().into())?;
         pair("keys", self.keys.map_or("none", |keys| key_id_end(keys.access_key_id())).into())?;
         match self.connection {
             ConnectionReuse::None => pair("connection", "none".into())?,
@@ -68,12 +59,12 @@ impl kv::Source for AttemptLine<'_> {
                 pair("connect_ms", milliseconds(took).into())?;
             }
         }
-        pair("request_bytes", self.bytes.into())?;
+        pair("request_bytes", self.record.bytes_in().into())?;
         if let Some(bytes) = self.declared_length() {
             pair("response_bytes", bytes.into())?;
         }
-        pair("upstream_duration_ms", milliseconds(self.took).into())?;
-        pair("request_id", self.request_id.into())?;
-        pair("route", self.route.into())
+        pair("upstream_duration_ms", milliseconds(self.record.since_sent()).into())?;
+        pair("request_id", self.record.request_id_text().into())?;
+        pair("route", self.record.route_id().into())
     }
 }
