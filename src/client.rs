@@ -222,14 +222,11 @@ fn reply(
     idle_limit: Duration,
 ) -> UpstreamReply {
     let ResponseHead { status, headers, framing, content_length, .. } = head;
-    let body = match framing {
-        BodyFraming::Empty => {
-            pool.take_back(*exchange);
-            ReplyBody::None { length: content_length }
-        }
-        BodyFraming::Length(_) | BodyFraming::Chunked | BodyFraming::UntilClose => {
-            ReplyBody::Stream(ResponseBody::new(exchange, Rc::clone(pool), content_length, idle_limit))
-        }
+    let body = if framing == BodyFraming::Empty {
+        pool.take_back(*exchange);
+        ReplyBody::None { length: content_length }
+    } else {
+        ReplyBody::Stream(ResponseBody::new(exchange, Rc::clone(pool), content_length, idle_limit))
     };
     UpstreamReply { status, headers, body, prelude: None }
 }

@@ -30,14 +30,12 @@ impl fmt::Display for ConnectAttempts {
         if self.0.is_empty() {
             return f.write_str("no address");
         }
-        for (index, (address, outcome)) in self.0.iter().take(MAX_NAMED).enumerate() {
-            f.write_str(if index == 0 { "" } else { ", " })?;
-            match outcome {
-                AttemptOutcome::Unknown => write!(f, "{address}: no answer yet")?,
-                AttemptOutcome::Connected => write!(f, "{address}: connected")?,
-                AttemptOutcome::Failed(error) => write!(f, "{address}: {}", reason(error))?,
-            }
-        }
+        let named = self.0.iter().take(MAX_NAMED).map(|(address, outcome)| match outcome {
+            AttemptOutcome::Unknown => format!("{address}: no answer yet"),
+            AttemptOutcome::Connected => format!("{address}: connected"),
+            AttemptOutcome::Failed(error) => format!("{address}: {}", reason(error)),
+        });
+        f.write_str(&named.collect::<Vec<_>>().join(", "))?;
         match self.0.len().saturating_sub(MAX_NAMED) {
             0 => Ok(()),
             more => write!(f, ", and {more} more"),

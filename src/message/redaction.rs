@@ -49,15 +49,12 @@ pub fn header_value(name: &str, value: &str) -> String {
 
 /// Redacts the headers of a canonical request.
 pub fn canonical_request(text: &str) -> String {
-    let line = |line: &str| match line.split_once(':') {
-        Some((name, value)) => format!("{name}:{}", header_value(name, value)),
-        None => line.to_owned(),
-    };
-    text.split('\n')
-        .enumerate()
-        .map(|(at, text)| if at < 3 { text.to_owned() } else { line(text) })
-        .collect::<Vec<_>>()
-        .join("\n")
+    let lines = text.split('\n').enumerate().map(|(index, line)| match line.split_once(':') {
+        // method, path and query come first
+        Some((name, value)) if index >= 3 => format!("{name}:{}", header_value(name, value)),
+        _ => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
