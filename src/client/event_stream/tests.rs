@@ -44,25 +44,39 @@ fn answer(pieces: &[&[u8]]) -> Vec<u8> {
 }
 
 /// A body that is pending before each chunk and before its end.
-struct Chunks {
+struct ChunkedBody {
     left: VecDeque<Bytes>,
     waited: bool,
 }
 
-impl Chunks {
+impl ChunkedBody {
     fn of(chunks: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Self {
         let left = chunks.into_iter().map(|chunk| Bytes::copy_from_slice(chunk.as_ref())).collect();
         Self { left, waited: false }
     }
 }
 
-impl Stream for Chunks {
+impl Stream for ChunkedBody {
     type Item = Result<Bytes, ProxyError>;
 
     fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         this.waited = !this.waited;
         if this.waited { Poll::Pending } else { Poll::Ready(this.left.pop_front().map(Ok)) }
+    }
+}
+
+/// A body that fails after its chunk.
+struct FailingBody {
+    chunk: Option<Bytes>,
+    error: ErrorKind,
+}
+
+impl Stream for FailingBody {
+    type Item = Result<Bytes, ProxyError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(Some(self.chunk.take().ok_or_else(|| self.error.clone().into())))
     }
 }
 
@@ -104,7 +118,7 @@ fn streamed(prelude: Option<&[u8]>, body: &[u8]) -> Seen {
 }
 
 /// Decodes a whole stream; an `Err` occurs before the head could be sent.
-fn seen(chunks: Chunks, prelude: bool) -> Result<Seen, ProxyError> {
+fn seen(chunks: ChunkedBody, prelude: bool) -> Result<Seen, ProxyError> {
     let (prelude, mut body) = match finish(Events::of(chunks).open(prelude))? {
         StreamStart::Ended { output: Err(failure), .. } => {
             let failed = Some(failure.header());
@@ -133,7 +147,7 @@ fn seen(chunks: Chunks, prelude: bool) -> Result<Seen, ProxyError> {
 }
 
 fn at_once(bytes: &[u8], prelude: bool) -> Result<Seen, ProxyError> {
-    seen(Chunks::of([bytes]), prelude)
+    seen(ChunkedBody::of([bytes]), prelude)
 }
 
 #[track_caller]
@@ -179,9 +193,9 @@ fn a_stream_gives_the_same_wherever_it_is_cut_in_two() {
         assert_eq!(at_once(&bytes, prelude).unwrap(), expected);
         for cut in 0..=bytes.len() {
             let (start, end) = bytes.split_at(cut);
-            assert_eq!(seen(Chunks::of([start, end]), prelude).unwrap(), expected, "cut at {cut}");
+            assert_eq!(seen(ChunkedBody::of([start, end]), prelude).unwrap(), expected, "cut at {cut}");
         }
-        assert_eq!(seen(Chunks::of(bytes.chunks(1)), prelude).unwrap(), expected, "byte by byte");
+        assert_eq!(seen(ChunkedBody::of(bytes.chunks(1)), prelude).unwrap(), expected, "byte by byte");
     }
 }
 
@@ -303,7 +317,7 @@ fn the_code_of_a_failure_is_truncated_in_its_header_and_is_one_word() {
 fn the_end_of_the_log_is_known_when_the_stream_is_over_and_goes_with_its_error() {
     log::set_max_level(log::LevelFilter::Debug);
     let tail = |json: &str| {
-        let mut events = Events::<Chunks>::of_whole([chunk(b"x"), complete(json)].concat().into());
+        let mut events = Events::<ChunkedBody>::of_whole([chunk(b"x"), complete(json)].concat().into());
         let mut next = || finish(std::future::poll_fn(|context| Pin::new(&mut events).poll_next(context)));
         assert_eq!(next().unwrap().unwrap(), "x");
         let end = next();
@@ -332,14 +346,8 @@ fn the_end_of_the_log_of_a_function_that_wrote_nothing_is_where_invoke_would_hav
 
 #[test]
 fn a_body_that_fails_after_its_last_event_is_complete() {
-    struct Breaks(Option<Bytes>);
-    impl Stream for Breaks {
-        type Item = Result<Bytes, ProxyError>;
-        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-            Poll::Ready(Some(self.0.take().ok_or_else(|| ErrorKind::UpstreamTruncated.into())))
-        }
-    }
-    let mut events = Events::of(Breaks(Some(answer(&[b"x"]).into())));
+    let mut events =
+        Events::of(FailingBody { chunk: Some(answer(&[b"x"]).into()), error: ErrorKind::UpstreamTruncated });
     let mut next = || finish(std::future::poll_fn(|context| Pin::new(&mut events).poll_next(context)));
     assert_eq!(next().unwrap().unwrap(), "x");
     assert!(next().is_none());
@@ -374,14 +382,8 @@ fn a_prelude_is_taken_up_to_its_limit_and_what_follows_does_not_count() {
 
 #[test]
 fn an_error_of_the_body_ends_the_stream() {
-    struct Broken(Option<Bytes>);
-    impl Stream for Broken {
-        type Item = Result<Bytes, ProxyError>;
-        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-            Poll::Ready(Some(self.0.take().ok_or_else(|| ErrorKind::UpstreamTimeout.into())))
-        }
-    }
-    let mut events = Events::of(Broken(Some(chunk(b"x").into())));
+    let mut events =
+        Events::of(FailingBody { chunk: Some(chunk(b"x").into()), error: ErrorKind::UpstreamTimeout });
     let mut next = || finish(std::future::poll_fn(|context| Pin::new(&mut events).poll_next(context)));
     assert_eq!(next().unwrap().unwrap(), "x");
     assert_eq!(next().unwrap().unwrap_err().kind, ErrorKind::UpstreamTimeout);
@@ -459,7 +461,7 @@ proptest! {
         }
         chunks.push(rest);
         let result = |seen: Result<Seen, ProxyError>| seen.map_err(|error| error.kind);
-        prop_assert_eq!(result(seen(Chunks::of(chunks), prelude)), result(at_once(&bytes, prelude)));
+        prop_assert_eq!(result(seen(ChunkedBody::of(chunks), prelude)), result(at_once(&bytes, prelude)));
     }
 
     #[test]

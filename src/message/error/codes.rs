@@ -96,13 +96,13 @@ macro_rules! codes {
         impl ErrorKind {
             /// The row of the table.
             pub fn code(&self) -> &'static ErrorCode {
-                enum Row {
+                enum CodeIndex {
                     $($kind),*
                 }
-                let row = match self {
-                    $(Self::$kind { .. } => Row::$kind),*
+                let index = match self {
+                    $(Self::$kind { .. } => CodeIndex::$kind),*
                 };
-                &ErrorCode::ALL[row as usize]
+                &ErrorCode::ALL[index as usize]
             }
         }
     };
