@@ -19,7 +19,7 @@ use actix_http::{
 
 use self::verdict::Verdict;
 use crate::{
-    client::{Endpoint, KeepAlive, ReplyBody, Secured, UpstreamReply, aws_error::AwsApi},
+    client::{Endpoint, EndpointTls, KeepAlive, ReplyBody, UpstreamReply, aws_error::AwsApi},
     message::{
         error::ProxyError,
         inbound::{BodyLimits, BodyMode, InboundRequest},
@@ -159,18 +159,22 @@ fn secured(
     server: UpstreamServer<'_>,
     upstream: &UpstreamSettings,
     tls: &mut Configurations,
-) -> Result<Option<Secured>, TlsError> {
+) -> Result<Option<EndpointTls>, TlsError> {
     if server.scheme == Scheme::Http {
         return Ok(None);
     }
     let identity = upstream.client_identity.as_ref();
     let configuration = tls.get(upstream.ssl_verify, upstream.ca_certificate.as_deref(), identity)?;
     let name = upstream.connect.sni.as_deref().unwrap_or(server.host);
-    Ok(Some(Secured::with(name, configuration)?.trusting(upstream.ca_certificate.as_deref())))
+    Ok(Some(EndpointTls::with(name, configuration)?.trusting(upstream.ca_certificate.as_deref())))
 }
 
 /// The destination of connections for a backend with this server.
-fn endpoint(server: UpstreamServer<'_>, tls: Option<Secured>, upstream: &UpstreamSettings) -> Arc<Endpoint> {
+fn endpoint(
+    server: UpstreamServer<'_>,
+    tls: Option<EndpointTls>,
+    upstream: &UpstreamSettings,
+) -> Arc<Endpoint> {
     let HostPort(host, port) = upstream.connect.place(server.host, server.port);
     Arc::new(Endpoint {
         host: host.to_owned(),

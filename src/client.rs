@@ -1,8 +1,8 @@
-//! The client towards AWS: one per worker thread.
+//! HTTP client for calls to AWS; one per worker thread.
 //!
-//! [`Client::send`] writes the request's head (`request_head.rs`), takes a connection (`pool.rs`, or `dial.rs` anew),
-//! speaks HTTP/1.1 over it (`exchange.rs`), and returns the answer's head with a body that streams (`response.rs`).
-//! What the sidecar asks on its own account goes out by awc over the same dialler (`control_plane.rs`).
+//! [`Client::send`] encodes the request's head (`request_head.rs`), takes a connection (`pool.rs`, or a new
+//! one from `dial.rs`), speaks HTTP/1.1 over it (`exchange.rs`), and returns the response's head with a
+//! streaming body (`response.rs`). Control-plane requests use awc over the same dialler (`control_plane.rs`).
 
 pub(crate) mod aws_error;
 mod connection_limit;
@@ -12,8 +12,8 @@ mod endpoint;
 mod event_stream;
 mod exchange;
 mod framing;
-mod gathered;
 mod log_tail;
+mod piece_buffer;
 mod pool;
 mod probe;
 mod reach;
@@ -36,25 +36,26 @@ pub(crate) use self::{
     connection_limit::ConnectionLimit,
     control_plane::{ControlAnswer, ControlClient, ControlLimits},
     dial::dial,
-    endpoint::Secured,
+    endpoint::EndpointTls,
     framing::{MAX_HEAD, MAX_HEADERS},
     log_tail::log_tail,
-    probe::{Probed, Unreached, probe_all},
+    probe::{ProbeFailure, probe_all},
     reply::{ERROR_TYPE, FUNCTION_ERROR, LOG_RESULT},
     response::ResponseBody,
+};
+use self::{
+    dial::dial_counted,
+    exchange::Exchange,
+    framing::{BodyFraming, ResponseHead},
+    pool::Pool,
+    sending::Sending,
+    stream::UpstreamStream,
 };
 pub use self::{
     endpoint::{Endpoint, KeepAlive},
     event_stream::EventStream,
     reply::{ReplyBody, UpstreamReply},
     request_head::encode as encode_head,
-};
-use self::{
-    exchange::Exchange,
-    framing::{Framing, Head},
-    pool::Pool,
-    sending::Sending,
-    stream::Stream,
 };
 use crate::{
     message::{
@@ -67,42 +68,41 @@ use crate::{
     system::lazy_deadline::poll_due,
 };
 
-/// Sends requests and keeps connections for one worker thread.
+/// Client of one worker thread, with a connection pool per endpoint.
 pub struct Client {
     pools: RefCell<HashMap<Arc<Endpoint>, Rc<Pool>>>,
-    /// The pool that was used last: mostly it is the next one's too, and found without a hash.
+    /// The last pool used; consecutive requests usually have the same endpoint, and this saves a hash lookup.
     last: RefCell<Option<(Arc<Endpoint>, Rc<Pool>)>>,
     metrics: Arc<Metrics>,
     limit: Arc<ConnectionLimit>,
 }
 
-/// The connection that a call was made on.
+/// Origin of the connection that a call used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ConnectionReuse {
-    /// None could be opened.
+    /// No connection could be opened.
     #[default]
     None,
-    /// One that earlier calls have left.
+    /// A pooled connection.
     Kept,
-    /// One that was opened for it, in this time.
+    /// A new connection, opened in this time.
     New(Duration),
 }
 
 impl Client {
-    /// One without connections, whose are counted in `metrics`; idle ones are closed where there is no room.
+    /// Creates a client without connections. `limit` is shared by all workers.
     pub fn new(limit: Arc<ConnectionLimit>, metrics: Arc<Metrics>) -> Self {
         Self { pools: RefCell::default(), last: RefCell::default(), metrics, limit }
     }
 
-    /// Sends a request, signed if there are `signing_headers`, and waits for the head of the answer. The request is
-    /// left as it was, to be sent again, unless its body passes as it arrives: that is then gone.
+    /// Sends a request, signed if there are `signing_headers`, and waits for the head of the response. The
+    /// request can be sent again, unless its body streams.
     ///
-    /// A connection from the pool may have been closed at the other end in the same moment. Then, if nothing
-    /// came back and sending twice does no harm, the request goes out once more on a fresh connection. The connection
-    /// that was used is in `used`, also where sending then fails.
+    /// The peer may close a pooled connection at the same moment. If the request is idempotent and no byte of
+    /// a response arrived, it is sent again on a new connection. `used` is set also if sending fails.
     ///
     /// # Errors
-    /// Which step failed, with its cause.
+    /// The step that failed, with its cause.
     pub async fn send(
         &self,
         endpoint: &Arc<Endpoint>,
@@ -111,14 +111,14 @@ impl Client {
         signing_headers: Option<&SigningHeaders>,
         used: &mut ConnectionReuse,
     ) -> Result<UpstreamReply, ProxyError> {
-        // what was asked for is the same the second time (RFC 9110, 9.2.2)
+        // a second identical request has the same effect (RFC 9110, 9.2.2)
         let is_repeatable = request.method.is_idempotent() && request.body.is_buffered();
         let pool = self.pool(endpoint);
-        let mut kept = pool.take();
+        let mut pooled = pool.take();
         loop {
             let head = request_head::encode(request, signing_headers, endpoint.keepalive.enabled)?;
-            let may_be_stale = kept.is_some();
-            let stream = match kept.take() {
+            let may_be_stale = pooled.is_some();
+            let stream = match pooled.take() {
                 Some(stream) => {
                     *used = ConnectionReuse::Kept;
                     stream
@@ -133,7 +133,7 @@ impl Client {
             };
             let sending = Sending::new(head, request.body.to_send());
             let mut exchange = Box::new(Exchange::new(stream, sending, request.method == Method::HEAD));
-            let error = match answer(&mut exchange, timeouts.first_byte).await {
+            let error = match response_head(&mut exchange, timeouts.first_byte).await {
                 Ok(head) => return Ok(reply(head, exchange, &pool, timeouts.idle)),
                 Err(error) => error,
             };
@@ -146,14 +146,15 @@ impl Client {
         }
     }
 
-    /// A new connection, in the place of an idle one if there are as many as may be.
-    async fn open(&self, pool: &Pool) -> Result<Stream, ProxyError> {
+    /// Opens a connection; if the limit is reached, closes the oldest idle one first.
+    async fn open(&self, pool: &Pool) -> Result<UpstreamStream, ProxyError> {
         if self.limit.is_full() {
             self.close_oldest();
         }
-        match pool.open().await {
-            // others than the connections to AWS have taken the last descriptor
-            Err(error) if error.kind == ErrorKind::Overloaded && self.close_idle() => pool.open().await,
+        let open = || dial_counted(&pool.endpoint, &self.limit, &pool.metrics);
+        match open().await {
+            // sockets of other components used the last file descriptor
+            Err(error) if error.kind == ErrorKind::Overloaded && self.close_idle() => open().await,
             opened => opened,
         }
     }
@@ -166,7 +167,7 @@ impl Client {
         }
     }
 
-    /// Closes every idle connection; whether there was one.
+    /// Closes every idle connection; returns true if there was one.
     fn close_idle(&self) -> bool {
         self.pools.borrow().values().fold(false, |any, pool| pool.close_idle() | any)
     }
@@ -177,17 +178,17 @@ impl Client {
         {
             return Rc::clone(pool);
         }
-        let pool = self.known_or_new(endpoint);
+        let pool = self.find_or_create_pool(endpoint);
         *self.last.borrow_mut() = Some((Arc::clone(endpoint), Rc::clone(&pool)));
         pool
     }
 
-    fn known_or_new(&self, endpoint: &Arc<Endpoint>) -> Rc<Pool> {
+    fn find_or_create_pool(&self, endpoint: &Arc<Endpoint>) -> Rc<Pool> {
         let mut pools = self.pools.borrow_mut();
         if let Some(pool) = pools.get(endpoint) {
             return Rc::clone(pool);
         }
-        // a new endpoint is rare, and may come with new settings that have no more use for another
+        // a new endpoint is rare and may follow a reload that removed another one
         pools.retain(|_, pool| Rc::strong_count(pool) > 1 || !pool.is_empty());
         let metrics = self.metrics.endpoint(&endpoint.to_string());
         let pool = Pool::new(Arc::clone(endpoint), metrics, Arc::clone(&self.limit));
@@ -196,10 +197,10 @@ impl Client {
     }
 }
 
-/// Sends a request and waits for the head of its answer. The limit counts from the last byte sent, so that a
-/// large body on a slow line may take its time; while the client is waited for, it does not count, since that has
-/// a limit of its own.
-async fn answer(exchange: &mut Exchange, limit: Duration) -> Result<Head, ProxyError> {
+/// Sends the request and waits for the head of its response. The limit counts from the last byte sent, so
+/// that a large body on a slow line may take its time; time spent waiting for the client's body, which has
+/// its own limit, does not count.
+async fn response_head(exchange: &mut Exchange, limit: Duration) -> Result<ResponseHead, ProxyError> {
     let mut timer = pin!(sleep_until(exchange.waiting_since() + limit));
     poll_fn(|context| {
         if let Poll::Ready(head) = exchange.poll_head(context) {
@@ -213,17 +214,19 @@ async fn answer(exchange: &mut Exchange, limit: Duration) -> Result<Head, ProxyE
     .await
 }
 
-/// The answer's head and its body, which owns the connection until it has been read.
-fn reply(head: Head, exchange: Box<Exchange>, pool: &Rc<Pool>, idle_limit: Duration) -> UpstreamReply {
-    let Head { status, headers, framing, content_length, .. } = head;
-    let body = match framing {
-        Framing::Empty => {
-            pool.take_back(*exchange);
-            ReplyBody::None { length: content_length }
-        }
-        Framing::Length(_) | Framing::Chunked | Framing::UntilClose => {
-            ReplyBody::Stream(ResponseBody::new(exchange, Rc::clone(pool), content_length, idle_limit))
-        }
+/// The response's head and its body, which owns the connection until it has been read.
+fn reply(
+    head: ResponseHead,
+    exchange: Box<Exchange>,
+    pool: &Rc<Pool>,
+    idle_limit: Duration,
+) -> UpstreamReply {
+    let ResponseHead { status, headers, framing, content_length, .. } = head;
+    let body = if framing == BodyFraming::Empty {
+        pool.take_back(*exchange);
+        ReplyBody::None { length: content_length }
+    } else {
+        ReplyBody::Stream(ResponseBody::new(exchange, Rc::clone(pool), content_length, idle_limit))
     };
     UpstreamReply { status, headers, body, prelude: None }
 }

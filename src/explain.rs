@@ -20,8 +20,7 @@ use crate::{
     backend,
     message::{
         body_pool::BodyMemory,
-        error::{Code, ErrorKind, ProxyError},
-        head::HeadLimits,
+        error::{ErrorCode, ErrorKind, ProxyError},
         inbound::{InboundRequest, Incoming, ReadContext},
         redaction,
         trace::{self, Trace},
@@ -118,8 +117,7 @@ pub async fn explain(settings: &Settings, args: &ExplainArgs) -> Result<Explanat
     };
     let incoming = request.take_payload().into();
     let path = request.uri().path().to_owned();
-    let limits = HeadLimits::of(&settings.limits);
-    match proxy::choose(&request, &routes, &limits, &Via::numbered(ANY_PROCESS)) {
+    match proxy::choose(&request, &routes, &settings.limits, &Via::numbered(ANY_PROCESS)) {
         Ok(RouteMatch { route, path }) => {
             explanation.route = Some(route.id.clone());
             let body_timeout = settings.limits.body_timeout;
@@ -202,12 +200,12 @@ fn made(brought: &HeaderMap, tracing: &Tracing, port: u16) -> Vec<&'static str> 
 
 impl Refusal {
     fn of(error: &ProxyError) -> Self {
-        let Code { name: code, status, .. } = *error.code();
+        let ErrorCode { name: code, status, .. } = *error.code();
         Self { status: status.as_u16(), code, cause: error.to_string(), suggestion: None }
     }
 
     fn without(mut self, hidden: &Hidden) -> Self {
-        self.cause = hidden.left_out_of(&self.cause, redaction::LEFT_OUT);
+        self.cause = hidden.left_out_of(&self.cause, redaction::REDACTED);
         self
     }
 }

@@ -1,5 +1,5 @@
-//! The parts of an HTTP message that both of its directions share: the listener reads them from clients, the client
-//! from upstreams.
+//! Types of an HTTP message that the listener and the client share: heads, headers, bodies, errors, trace
+//! context.
 
 pub(crate) mod body_pool;
 pub(crate) mod chunks;

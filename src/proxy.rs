@@ -1,22 +1,23 @@
 //! The path of a request, top to bottom.
 //!
 //! ```text
-//! listener.rs      a client's request
-//! trace.rs         the trace that it belongs to
-//! head.rs          checks of its path and of loops
-//! routing.rs       its route
-//! admission.rs     the limits of requests in flight
-//! inbound.rs       read it within its limits, clean its headers
-//! backend.rs       Backend::request: what goes out
-//! call.rs          call AWS, again if need be: is it worth it (circuit_breaker.rs), is it safe (retry.rs)?
-//!   signing.rs       sign what goes out
+//! listener.rs      accept a client's request
+//! trace.rs         extract or start its trace
+//! head.rs          check the request's head and detect loops
+//! routing.rs       match the route
+//! admission.rs     apply the limits of requests in flight
+//! inbound.rs       read the body within its limits, filter the headers
+//! backend.rs       Backend::request: build the request to AWS
+//! call.rs          call AWS, with retries (retry.rs) and circuit breaker (circuit_breaker.rs)
+//!   signing.rs       sign the request
 //!   client.rs        send it
-//! diagnosis.rs     has AWS refused the call, and why?
-//! backend.rs       Backend::reply: what comes back
-//! reply.rs         to the client, as it arrives
+//! diagnosis.rs     explain a rejected call
+//! backend.rs       Backend::reply: build the response
+//! reply.rs         send it to the client as it arrives
 //! ```
 //!
-//! Each step's result is the next one's argument. Whatever fails becomes an answer in one place (`message/error.rs`).
+//! The result of each step is the argument of the next. Every error becomes a response in one place
+//! (`message/error.rs`).
 
 mod call;
 pub mod deadline;
@@ -54,7 +55,7 @@ use crate::{
     message::{
         body_pool::BodyMemory,
         error::{ErrorKind, ProxyError},
-        head::{self, HeadLimits},
+        head,
         inbound::{InboundRequest, Incoming, ReadContext},
         trace::Trace,
         via::Via,
@@ -62,6 +63,7 @@ use crate::{
     metrics::Metrics,
     resilience::admission,
     routing::{Miss, RouteMatch, RouteTable},
+    settings::Limits,
     spans::Recording,
     state::{current::Current, snapshot::Snapshot},
     system::{
@@ -71,29 +73,27 @@ use crate::{
     text::hexadecimal,
 };
 
-/// State that one worker thread serves the requests of one of its listening sockets with.
+/// State of one worker thread for one of its listening sockets.
 pub struct Worker {
-    /// The settings in force.
     pub current: Arc<Current>,
-    /// Where everything is counted.
     pub metrics: Arc<Metrics>,
     pub client: Rc<Client>,
-    /// Where bodies are read to that have to be here whole.
+    /// Pool for bodies that are read whole.
     pub memory: BodyMemory,
-    /// Whether the process is about to end, so that clients should look for another.
+    /// True if the process is shutting down; clients then get `Connection: close`.
     pub stopping: Arc<AtomicBool>,
-    /// The end of this worker, which aborts what is in flight at last.
+    /// Drain signal of this worker; it finally aborts requests in flight.
     pub draining: Draining,
-    /// This process's name in `Via`, by which it knows its own requests when they come back.
+    /// This process's name in `Via`, for loop detection.
     pub via: Via,
-    /// The value of `X-Forwarded-Port`: the port of the listening socket.
+    /// Value of `X-Forwarded-Port`: the port of the listening socket.
     pub forwarded_port: HeaderValue,
 }
 
-/// Serves one request: the only place where an error becomes an answer, and where it is logged.
+/// Serves one request: the only place where an error becomes a response and is logged.
 ///
 /// # Errors
-/// Never: a failure is an answer too.
+/// Never: an error is a response too.
 pub async fn serve(
     worker: Rc<Worker>,
     request: Request,
@@ -109,9 +109,9 @@ pub async fn serve(
     record.set_trace(trace, recording);
     let mut framing = reply::ResponseFraming::of(&request);
     let outcome = {
-        let context = Context { worker: &worker, snapshot: &snapshot, is_secure };
+        let context = RequestContext { worker: &worker, snapshot: &snapshot, is_secure };
         let forwarding = forward(context, request, &mut body, &mut record);
-        // a mistake of ours costs this request alone, and not the others on its connection
+        // a panic fails this request, but not the others on its connection
         catch_in(worker.draining.run_until_abort(pin!(forwarding))).await.unwrap_or_else(|panicked| {
             Task::Connection.count_failure();
             Err(ProxyError::new(ErrorKind::Internal, panicked.to_string()))
@@ -127,7 +127,8 @@ pub async fn serve(
     })
 }
 
-/// Logs and counts what is refused before there was a request, and gives the id for its answer.
+/// Logs and counts an error that occurred before there was a request, and returns the request id for its
+/// response.
 pub fn refused(error: &ProxyError, metrics: &Metrics) -> String {
     metrics.unrouted.errors.count(error.code().name);
     let id = record::new_request_id();
@@ -136,19 +137,19 @@ pub fn refused(error: &ProxyError, metrics: &Metrics) -> String {
     id
 }
 
-struct Context<'a> {
+struct RequestContext<'a> {
     worker: &'a Worker,
     snapshot: &'a Snapshot,
     is_secure: bool,
 }
 
 async fn forward(
-    Context { worker, snapshot, is_secure }: Context<'_>,
+    RequestContext { worker, snapshot, is_secure }: RequestContext<'_>,
     request: Request,
     body: &mut Incoming,
     record: &mut Record,
 ) -> Result<RoutedReply, ProxyError> {
-    let RouteMatch { route, path } = choose(&request, &snapshot.routes, &snapshot.head_limits, &worker.via)?;
+    let RouteMatch { route, path } = choose(&request, &snapshot.routes, &snapshot.limits, &worker.via)?;
     record.set_route(route, &path);
     fault_points::pass("request");
 
@@ -184,14 +185,14 @@ async fn forward(
     Ok(RoutedReply { reply, permit, deadline })
 }
 
-/// Which route takes a request, if it may pass at all. `explain.rs` asks the same.
+/// Validates a request's head and matches its route. `explain.rs` calls this too.
 ///
 /// # Errors
-/// The request's head is not sound, it has been here before, or no route takes it.
+/// The head is invalid, the request has passed this process before, or no route matches.
 pub fn choose<'s, R>(
     request: &Request,
     routes: &'s RouteTable<R>,
-    limits: &HeadLimits,
+    limits: &Limits,
     via: &Via,
 ) -> Result<RouteMatch<'s, R>, ProxyError> {
     head::check(request.head(), limits)?;
@@ -204,7 +205,7 @@ pub fn choose<'s, R>(
     })
 }
 
-/// Reads as much of an answer as the backend has to see.
+/// Reads as much of the response as the backend needs.
 async fn read_as(mode: ReplyMode, upstream: UpstreamReply) -> Result<UpstreamReply, ProxyError> {
     match mode {
         ReplyMode::Streamed => Ok(upstream),
@@ -214,7 +215,7 @@ async fn read_as(mode: ReplyMode, upstream: UpstreamReply) -> Result<UpstreamRep
     }
 }
 
-/// The host that the client means: that of an absolute target goes before the header (RFC 9112, 3.2.2).
+/// The request's host: the authority of an absolute target takes precedence over `Host` (RFC 9112, 3.2.2).
 pub fn host(request: &Request) -> &str {
     let header = || request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
     request.uri().host().or_else(header).unwrap_or_default()

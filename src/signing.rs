@@ -1,23 +1,23 @@
-//! Signature Version 4 for `execute-api` and `lambda`.
+//! Signature Version 4 (SigV4) for `execute-api` and `lambda`.
 //!
-//! `proxy.rs` calls [`Signer::sign`] as the last step before sending: what is signed is what is sent. The
-//! result depends on the request, the credentials and the time given, and on nothing else; the derived key is
-//! kept for as long as it stays the same. Key derivation is `aws-sigv4`'s, the canonical request is ours, built in one
-//! buffer (`canonical.rs`). Tests compare it with `aws-sigv4`, botocore and awscrt (`.ci/signatures/run`). The
-//! request stays as it was, so that it can be signed and sent again: what signing adds are [`SigningHeaders`].
+//! [`Signer::sign`] is the last step before a request is sent, so the signed request is the sent request. The
+//! signature depends only on the request, the credentials and the time; the derived key is cached.
+//! `aws-sigv4` derives the key; `canonical.rs` writes the canonical request into one buffer. Tests compare
+//! the result with `aws-sigv4`, botocore and awscrt (`.ci/signatures/run`). Signing does not change the
+//! request, so that it can be signed and sent again: it returns the headers to add, [`SigningHeaders`].
 //!
-//! [`Signer::signing_input`] stops before the secret: `explain.rs` prints what it gives, and `diagnosis.rs` compares
-//! it with what AWS says it should have been.
+//! [`Signer::signing_input`] needs no secret key: `explain.rs` prints its result, and `diagnosis.rs` compares
+//! it with the canonical request in AWS's error message.
 //!
-//! Signed are `host`, every `x-amz-*` header that goes out, and `content-type` if all signers write it alike
-//! (`has_one_form`). Whatever a hop may add or rewrite stays unsigned. No value is rewritten to be signed:
-//! blanks are normalised in the canonical request alone.
+//! Signed headers: `host`, every `x-amz-*` header that is sent, and `content-type` if all signers write it in
+//! the same form (`has_portable_form`). A header that a hop may add or change is never signed. Whitespace is
+//! normalised only in the canonical request, never in the headers that are sent.
 
 pub mod canonical;
 pub(crate) mod clock_skew;
 pub(crate) mod explanation;
 
-use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, cell::Cell, fmt, sync::Arc, time::SystemTime};
 
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
 use arc_swap::ArcSwapOption;
@@ -29,20 +29,18 @@ use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use self::canonical::{Canonical, CanonicalText, SignedHeader, SignedValue};
+use self::canonical::{CanonicalRequest, CanonicalText, SignedHeader, SignedValue};
 use crate::{message::outbound::OutboundRequest, system::wall_clock::clamped, text::hexadecimal};
 
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
-/// Digits of a SHA-256.
-const HASH: usize = 64;
-/// Bytes of a key's block (RFC 2104, 2).
-const BLOCK: usize = 64;
-/// The SHA-256 of no bytes.
-const OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+const SHA256_HEX_LENGTH: usize = 64;
+/// Block size of SHA-256 in bytes (RFC 2104, 2).
+const HMAC_BLOCK_SIZE: usize = 64;
+const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// What a signature is good for.
+/// Region and service that a signature is valid for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
     /// Such as `us-east-1`.
@@ -57,7 +55,7 @@ pub struct Signer {
     key: ArcSwapOption<SigningKey>,
 }
 
-/// A derived key, ready for use, and all that it was derived from. Anyone who holds it can sign for a day.
+/// A derived signing key and its inputs. Its holder can sign requests for a day.
 struct SigningKey {
     credentials: Credentials,
     day: [u8; 8],
@@ -71,13 +69,12 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// All that a signature covers, written out; the secret has no part in it. It holds the session token.
+/// The canonical request and the string to sign. Contains the session token, but never the secret key.
 pub struct SigningInput {
     time: Timestamp,
     pub canonical: CanonicalText,
-    /// Day, region, service and `aws4_request`.
+    /// Credential scope: day, region, service and `aws4_request`.
     pub scope: String,
-    /// The text whose HMAC is the signature.
     pub string_to_sign: String,
 }
 
@@ -87,7 +84,7 @@ impl fmt::Debug for SigningInput {
     }
 }
 
-/// The headers that make a request a signed one.
+/// The headers that signing adds to a request.
 #[derive(Debug)]
 pub struct SigningHeaders {
     date: Timestamp,
@@ -96,10 +93,10 @@ pub struct SigningHeaders {
 }
 
 impl SigningHeaders {
-    /// Whether a request's own header of this name does not go out beside them.
+    /// True for a header of the request that signing replaces or drops.
     ///
-    /// `x-amz-content-sha256` may claim another payload hash than the body's, which is the one that is signed;
-    /// AWS refuses a request in which the two differ. `execute-api` and `lambda` need no such header.
+    /// A client's `x-amz-content-sha256` is dropped: AWS rejects a request whose header differs from the
+    /// payload hash in the signature, and `execute-api` and `lambda` do not need the header.
     pub fn replace(name: &HeaderName) -> bool {
         [header::AUTHORIZATION, DATE, SECURITY_TOKEN, CONTENT_SHA256].contains(name)
     }
@@ -112,20 +109,18 @@ impl SigningHeaders {
 }
 
 impl Signer {
-    /// A signer that has derived no key yet.
     pub fn new(scope: Scope) -> Self {
         Self { scope, key: ArcSwapOption::empty() }
     }
 
-    /// What its signatures are good for.
     pub fn scope(&self) -> &Scope {
         &self.scope
     }
 
-    /// Signs a request as it is about to be sent, at the given time.
+    /// Signs a request at the given time. The request must not be changed afterwards.
     ///
     /// # Errors
-    /// The access key id or session token does not fit into a header.
+    /// The access key id or the session token is not a valid header value.
     pub fn sign(
         &self,
         request: &OutboundRequest,
@@ -134,8 +129,10 @@ impl Signer {
     ) -> Result<SigningHeaders, InvalidHeaderValue> {
         let token = credentials.session_token();
         let SigningInput { time, canonical, scope, string_to_sign } = self.signing_input(request, token, now);
+        // Step 3: https://docs.aws.amazon.com/general/latest/gr/sigv4-calculate-signature.html
         let key = self.key(credentials, &time, now)?;
         let signature = key.mac.clone().chain_update(string_to_sign).finalize().into_bytes();
+        // Step 4: https://docs.aws.amazon.com/general/latest/gr/sigv4-add-signature-to-request.html
         let parts: [&[u8]; 7] = [
             b"AWS4-HMAC-SHA256 Credential=",
             credentials.access_key_id().as_bytes(),
@@ -145,17 +142,19 @@ impl Signer {
             canonical.signed_headers.as_bytes(),
             b", Signature=",
         ];
-        let mut authorization = Vec::with_capacity(parts.iter().map(|part| part.len()).sum::<usize>() + HASH);
+        let mut authorization =
+            Vec::with_capacity(parts.iter().map(|part| part.len()).sum::<usize>() + SHA256_HEX_LENGTH);
         for part in parts {
             authorization.extend_from_slice(part);
         }
-        authorization.extend_from_slice(&hexadecimal::digits::<HASH>(&signature));
+        authorization.extend_from_slice(&hexadecimal::digits::<SHA256_HEX_LENGTH>(&signature));
         let mut authorization = HeaderValue::from_maybe_shared(Bytes::from(authorization))?;
         authorization.set_sensitive(true);
         Ok(SigningHeaders { date: time, authorization, security_token: key.security_token.clone() })
     }
 
-    /// What is signed of a request at the given time, if it goes out with this session token.
+    /// Steps 1 and 2 of SigV4, which need no secret: the canonical request and the string to sign for this
+    /// session token.
     pub fn signing_input(
         &self,
         request: &OutboundRequest,
@@ -163,9 +162,10 @@ impl Signer {
         now: SystemTime,
     ) -> SigningInput {
         let time = Timestamp::at(now);
+        // Step 1: https://docs.aws.amazon.com/general/latest/gr/sigv4-create-canonical-request.html
         let payload = request.body.bytes();
-        let payload_hash = if payload.is_empty() { OF_NOTHING.into() } else { Cow::from(hash(payload)) };
-        let canonical = Canonical {
+        let payload_hash = if payload.is_empty() { EMPTY_SHA256.into() } else { Cow::from(hash(payload)) };
+        let canonical = CanonicalRequest {
             method: request.method.as_str(),
             path: request.path(),
             query: request.query().unwrap_or_default(),
@@ -173,12 +173,13 @@ impl Signer {
             payload_hash: &payload_hash,
         }
         .write();
+        // Step 2: https://docs.aws.amazon.com/general/latest/gr/sigv4-create-string-to-sign.html
         let scope = [time.day(), &self.scope.region, &self.scope.service, "aws4_request"].join("/");
         let string_to_sign = string_to_sign(time.date_time(), &scope, &canonical.text);
         SigningInput { time, canonical, scope, string_to_sign }
     }
 
-    /// The key of this day: four HMACs, once a day and rotation.
+    /// The signing key of this day, derived once per day and credentials.
     fn key(
         &self,
         credentials: &Credentials,
@@ -193,8 +194,8 @@ impl Signer {
         }
         let secret = credentials.secret_access_key();
         let derived = v4::generate_signing_key(secret, now, &self.scope.region, &self.scope.service);
-        let mut block = Zeroizing::new([0; BLOCK]);
-        // shorter keys than a block are filled up with zeros (RFC 2104, 2)
+        let mut block = Zeroizing::new([0; HMAC_BLOCK_SIZE]);
+        // a key shorter than a block is padded with zeros (RFC 2104, 2)
         block[..derived.as_ref().len()].copy_from_slice(derived.as_ref());
         let key = Arc::new(SigningKey {
             credentials: credentials.clone(),
@@ -220,7 +221,7 @@ fn signed_headers<'a>(
     }
     for name in headers.keys().filter(|name| is_signed(name)) {
         let lines = headers.get_all(name).as_slice();
-        if *name == header::CONTENT_TYPE && !lines.iter().all(has_one_form) {
+        if *name == header::CONTENT_TYPE && !lines.iter().all(has_portable_form) {
             continue;
         }
         signed.push(SignedHeader { name: name.as_str(), value: SignedValue::Lines(lines) });
@@ -229,19 +230,19 @@ fn signed_headers<'a>(
     signed
 }
 
-/// Whether a header of the request may be signed; those that signing sets or takes out are not the request's.
+/// True for a header of the request that is signed; the headers in [`SigningHeaders`] are signed separately.
 fn is_signed(name: &HeaderName) -> bool {
     *name == header::HOST
         || *name == header::CONTENT_TYPE
         || (name.as_str().starts_with("x-amz-") && !SigningHeaders::replace(name))
 }
 
-/// Whether all signers write a `Content-Type` down as it goes out: visible ASCII with single blanks in between.
+/// True for a `Content-Type` of visible ASCII with single spaces, which every signer writes in the same form.
 ///
-/// They differ over tabs, over runs of blanks within quotes, and over bytes beyond ASCII. Such a value goes out
-/// unsigned, which AWS accepts: its SDK for JavaScript, version 2, signs this header for no service. An
-/// `x-amz-*` header has to be signed whatever it holds.
-fn has_one_form(value: &HeaderValue) -> bool {
+/// Signers differ on tabs, on runs of spaces within quotes, and on bytes outside ASCII. Such a value is sent
+/// unsigned, which AWS accepts: the AWS SDK for JavaScript v2 never signs this header. An `x-amz-*` header
+/// must be signed whatever it contains.
+fn has_portable_form(value: &HeaderValue) -> bool {
     let mut before = b' ';
     for &byte in value.as_bytes() {
         if !matches!(byte, b' '..=b'~') || (byte == b' ' && before == b' ') {
@@ -252,7 +253,6 @@ fn has_one_form(value: &HeaderValue) -> bool {
     before != b' ' || value.is_empty()
 }
 
-/// The text whose HMAC is the signature.
 pub fn string_to_sign(date_time: &str, scope: &str, canonical: &[u8]) -> String {
     ["AWS4-HMAC-SHA256", date_time, scope, &hash(canonical)].join("\n")
 }
@@ -263,19 +263,34 @@ fn sensitive(text: &str) -> Result<HeaderValue, InvalidHeaderValue> {
     Ok(value)
 }
 
-/// SHA-256 in hexadecimal.
+/// SHA-256 in lower-case hexadecimal.
 pub fn hash(bytes: &[u8]) -> String {
-    hexadecimal::text(&hexadecimal::digits::<HASH>(&Sha256::digest(bytes))).to_owned()
+    hexadecimal::text(&hexadecimal::digits::<SHA256_HEX_LENGTH>(&Sha256::digest(bytes))).to_owned()
 }
 
-/// `20261120T120000Z`, whose first eight characters are the scope's day: one clock read for both.
+thread_local! {
+    /// The last second that was written, since 1970, and its text: a busy thread signs many requests in each.
+    static SECOND: Cell<(u64, [u8; 16])> = const { Cell::new((u64::MAX, [0; 16])) };
+}
+
+/// `20261120T120000Z`; the first eight characters are the day of the credential scope.
 #[derive(Debug)]
 struct Timestamp([u8; 16]);
 
 impl Timestamp {
-    #[expect(clippy::expect_used, reason = "the time is clamped to years of four digits")]
     fn at(now: SystemTime) -> Self {
-        let time = OffsetDateTime::from(clamped(now));
+        let now = clamped(now);
+        let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let (last, mut text) = SECOND.get();
+        if last != since_1970 {
+            text = Self::text_of(now.into());
+            SECOND.set((since_1970, text));
+        }
+        Self(text)
+    }
+
+    #[expect(clippy::expect_used, reason = "the time is clamped to years of four digits")]
+    fn text_of(time: OffsetDateTime) -> [u8; 16] {
         let mut text = *b"00000000T000000Z";
         let mut put = |position: usize, value: u8| {
             text[position] = b'0' + value / 10;
@@ -294,7 +309,7 @@ impl Timestamp {
         ] {
             put(position, value);
         }
-        Self(text)
+        text
     }
 
     #[expect(clippy::expect_used, reason = "digits, `T` and `Z` are ASCII")]
@@ -320,7 +335,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_of_a_signing_key_and_of_the_headers_shows_neither() {
+    fn debug_of_a_signing_key_and_of_the_headers_shows_no_secret() {
         let credentials =
             Credentials::new("AKIDEXAMPLE", "hush-secret", Some("hush-token".into()), None, "test");
         let signer = Signer::new(Scope { region: "us-east-1".into(), service: "lambda".into() });

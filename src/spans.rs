@@ -22,10 +22,10 @@ use actix_http::{
 pub use self::exporter::Exporter;
 use crate::{
     message::{
-        error::{Code, Side},
+        error::{ErrorCode, Side},
         inbound::RequestBody,
         outbound::OutboundRequest,
-        trace::{self, Span, Trace, new_span},
+        trace::{self, SpanId, Trace, new_span},
     },
     settings::Scheme,
     text::log_safe::log_safe,
@@ -48,7 +48,7 @@ pub struct Recording {
 pub struct RequestSpan {
     trace: Trace,
     /// The whole request's step; each call has its own.
-    step: Span,
+    step: SpanId,
     begun: SystemTime,
     scheme: Scheme,
     version: Version,
@@ -72,7 +72,7 @@ struct RouteNames {
 /// One call to AWS, as it is told of.
 #[derive(Debug)]
 struct CallSpan {
-    step: Span,
+    step: SpanId,
     /// Since the request's begin; unknown until it is sent.
     begun: Option<Duration>,
     /// The same; unknown while it lasts.
@@ -96,7 +96,7 @@ pub struct SpanEnd {
     /// What the client has seen; `None` where it left before.
     pub status: Option<StatusCode>,
     /// Why it failed, if it did.
-    pub code: Option<&'static Code>,
+    pub code: Option<&'static ErrorCode>,
     pub request_id: Option<HeaderValue>,
     /// Whether the client left before the answer was over.
     pub is_left: bool,

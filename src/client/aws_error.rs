@@ -1,10 +1,10 @@
-//! The types of AWS's errors: who sends them, their names, and the kinds that calls have to tell apart.
+//! AWS error types: how to parse them from a response, and the classes that retries and diagnosis need.
 
 use actix_http::header::HeaderMap;
 
 use super::ERROR_TYPE;
 
-/// The interfaces of AWS that a route may call: their refusals differ, and so does the advice about them.
+/// The AWS interface that a route calls; errors and the advice about them differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AwsApi {
     /// An API of API Gateway or a Function URL.
@@ -13,26 +13,26 @@ pub enum AwsApi {
     Lambda,
 }
 
-/// The name of AWS's reason for a refusal, out of what may come before and after it (AWS restJson1 protocol,
-/// operation error serialization). What an API's own function answers has none.
+/// The error type without namespace and URI (AWS restJson1 protocol, operation error serialization). A
+/// response of an API's own backend has none.
 pub fn error_type(headers: &HeaderMap) -> Option<&str> {
-    headers.get(ERROR_TYPE)?.to_str().ok().map(bare)
+    headers.get(ERROR_TYPE)?.to_str().ok().map(bare_name)
 }
 
-/// The name alone.
-pub fn bare(said: &str) -> &str {
-    let said = said.split(':').next().unwrap_or(said);
-    said.rsplit('#').next().unwrap_or(said).trim()
+/// The bare name of an error type: `ns#Name:http://…` becomes `Name`.
+pub fn bare_name(error_type: &str) -> &str {
+    let name = error_type.split(':').next().unwrap_or(error_type);
+    name.rsplit('#').next().unwrap_or(name).trim()
 }
 
-/// Characters of a name that a log line has at most.
-const LONGEST_SHOWN: usize = 100;
+/// Maximum characters of an error type in a log line.
+const MAX_LOGGED: usize = 100;
 
-/// The name as a word of a log line: whoever sends the header may write blanks, quotes and `key=value` into it.
-pub fn shown(name: &str) -> String {
-    let mut word = String::with_capacity(name.len().min(LONGEST_SHOWN));
+/// Escapes an error type into one word of a log line: the header may contain spaces, quotes and `key=value`.
+pub fn log_word(name: &str) -> String {
+    let mut word = String::with_capacity(name.len().min(MAX_LOGGED));
     let mut chars = name.chars();
-    for char in chars.by_ref().take(LONGEST_SHOWN) {
+    for char in chars.by_ref().take(MAX_LOGGED) {
         match char {
             '.' | '_' | '-' => word.push(char),
             letter if letter.is_alphanumeric() => word.push(letter),
@@ -46,9 +46,8 @@ pub fn shown(name: &str) -> String {
     word
 }
 
-/// The names by which AWS's services turn away too many calls (botocore `retries/standard.py`, those of them that
-/// API Gateway and Lambda may use). API Gateway's `LimitExceededException` is not among them: that quota lasts for
-/// a day or longer.
+/// True for the error types of throttling (botocore `retries/standard.py`, those that API Gateway and Lambda
+/// may send). API Gateway's `LimitExceededException` is excluded: that quota lasts for a day or longer.
 pub fn is_throttling(error_type: &str) -> bool {
     let name = error_type.strip_suffix("Exception").unwrap_or(error_type);
     matches!(
@@ -57,7 +56,7 @@ pub fn is_throttling(error_type: &str) -> bool {
     )
 }
 
-/// True for the error types of expired keys.
+/// True for the error types of expired credentials.
 pub fn is_expiry(error_type: &str) -> bool {
     error_type.starts_with("ExpiredToken")
 }
@@ -67,9 +66,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn k6_a_name_is_one_word_of_a_log_line_whatever_it_holds() {
-        assert_eq!(shown("AccessDeniedException"), "AccessDeniedException");
-        assert_eq!(shown("a\tb c=\"d\"\n"), "a\\tb\\u{20}c\\u{3d}\\u{22}d\\u{22}\\n");
-        assert_eq!(shown(&"x".repeat(101)), format!("{}…", "x".repeat(100)));
+    fn k6_any_error_type_is_one_word_of_a_log_line() {
+        assert_eq!(log_word("AccessDeniedException"), "AccessDeniedException");
+        assert_eq!(log_word("a\tb c=\"d\"\n"), "a\\tb\\u{20}c\\u{3d}\\u{22}d\\u{22}\\n");
+        assert_eq!(log_word(&"x".repeat(101)), format!("{}…", "x".repeat(100)));
     }
 }

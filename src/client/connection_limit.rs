@@ -1,22 +1,23 @@
-//! How many connections to AWS are open, of all workers, and how many may be.
+//! Process-wide limit of connections to AWS.
 //!
-//! `state/open_files.rs` has a connection for each request in flight (`resilience/admission.rs`), and what no one
-//! else needs. The idle connections of the pools may be more than that: they give way to new ones (`client.rs`), so
-//! that the files that are set aside for the admin port and for reading settings stay free.
+//! `state/open_files.rs` computes the limit: one connection for each request in flight
+//! (`resilience/admission.rs`), and the file descriptors that nothing else needs. Idle connections in the
+//! pools are closed in favour of new ones (`client.rs`), so that the descriptors reserved for the admin port
+//! and for reading settings stay free.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
 };
 
-/// The count, shared by all workers.
+/// Connection count and limit, shared by all workers.
 #[derive(Debug)]
 pub struct ConnectionLimit {
     open: AtomicU32,
     limit: AtomicU32,
 }
 
-/// One connection, counted until this is dropped.
+/// Counts one connection until dropped.
 #[derive(Debug)]
 pub struct ConnectionPermit(Arc<ConnectionLimit>);
 
@@ -27,12 +28,12 @@ impl Default for ConnectionLimit {
 }
 
 impl ConnectionLimit {
-    /// Takes another limit, from now on.
     pub fn set_limit(&self, limit: u32) {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// Counts one more. A request that has been let in is not refused for connections that others leave idle.
+    /// Counts a connection, even above the limit: an admitted request is not rejected because of idle
+    /// connections.
     pub(super) fn enter(self: &Arc<Self>) -> ConnectionPermit {
         self.open.fetch_add(1, Ordering::Relaxed);
         ConnectionPermit(Arc::clone(self))
@@ -42,12 +43,11 @@ impl ConnectionLimit {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Whether one more would be too many.
+    /// True if another connection would exceed the limit.
     pub(super) fn is_full(&self) -> bool {
         self.count() >= self.limit.load(Ordering::Relaxed)
     }
 
-    /// Whether there are too many.
     pub(super) fn is_exceeded(&self) -> bool {
         self.count() > self.limit.load(Ordering::Relaxed)
     }

@@ -1,16 +1,15 @@
-//! The HTTP client for control-plane requests, which the sidecar makes on its own behalf: today the export of spans.
+//! HTTP client for control-plane requests, which the sidecar sends for itself: today the export of spans.
 //!
-//! awc speaks HTTP/1.1 over connections of `dial.rs`, so addresses, proxy, TLS and authorities work as everywhere else.
-//! Control-plane requests use awc; the data path never does: awc passes a truncated body on as complete, loses a body
-//! that ends with its connection, and reads no response before the request is sent. Here only the status and a short
-//! error text matter, and a lost request is retried.
+//! awc speaks HTTP/1.1 over connections of `dial.rs`, so addresses, proxy, TLS and authorities work as
+//! everywhere else. Control-plane requests use awc; the data path never does: awc passes a truncated body on
+//! as complete, loses a body that ends with its connection, and reads no response before the request is sent.
+//! Here only the status and a short error text matter, and a lost request is retried.
 //!
-//! The server is not trusted: head, body and the time for each are bounded, redirects are not followed, and a
+//! The server is not trusted: head, body and the time for each are limited, redirects are not followed, and a
 //! connection is closed if its response has no clear end.
 
 use std::{
     cell::Cell,
-    fmt,
     future::poll_fn,
     io,
     pin::{Pin, pin},
@@ -34,7 +33,9 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream as _;
 use tokio::time::{Instant, sleep_until};
 
-use super::{connection_limit::ConnectionLimit, dial::dial, endpoint::Endpoint, stream::Stream};
+use super::{
+    connection_limit::ConnectionLimit, dial::dial_counted, endpoint::Endpoint, stream::UpstreamStream,
+};
 use crate::{
     message::error::{ErrorKind, ProxyError},
     metrics::{EndpointMetrics, Metrics},
@@ -78,12 +79,6 @@ struct Connections {
     opened: Cell<Option<Instant>>,
 }
 
-impl fmt::Debug for ControlClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ControlClient").field("endpoint", &self.connections.endpoint).finish_non_exhaustive()
-    }
-}
-
 impl ControlClient {
     /// A client without connections; `metrics` counts those that it opens.
     pub fn new(endpoint: Arc<Endpoint>, metrics: &Metrics) -> Self {
@@ -109,7 +104,8 @@ impl ControlClient {
         body: Bytes,
         limits: ControlLimits,
     ) -> Result<ControlAnswer, ProxyError> {
-        // the dialler has TLS; to awc every connection is plain HTTP/1.1, so that its HTTP/2 (h2 0.3) is never reached
+        // the dialler performs TLS; for awc every connection is plain HTTP/1.1, so that its HTTP/2 (h2 0.3)
+        // is never used
         let uri = Uri::try_from(format!("http://{}{path}", self.connections.endpoint));
         let uri = uri.map_err(|error| ProxyError::new(ErrorKind::Internal, error))?;
         let mut request = self.awc.post(uri).no_decompress();
@@ -143,8 +139,9 @@ impl Drop for ControlClient {
 }
 
 impl ControlAnswer {
-    /// True for a final response that declares its length. awc takes an interim response for the final one, and a
-    /// response without a length for one without a body; the bytes that follow would start the next response.
+    /// True for a final response that declares its length. awc takes an interim response for the final one,
+    /// and a response without a length for one without a body; the bytes that follow would start the next
+    /// response.
     fn has_an_end(&self) -> bool {
         let has = |name| self.headers.contains_key(name);
         let has_length = has(header::CONTENT_LENGTH) || has(header::TRANSFER_ENCODING);
@@ -153,18 +150,15 @@ impl ControlAnswer {
 }
 
 impl Connections {
-    async fn open(&self) -> Result<Stream, ProxyError> {
-        let place = self.open.enter();
+    async fn open(&self) -> Result<UpstreamStream, ProxyError> {
         self.is_dialling.set(true);
-        let opened = dial(&self.endpoint).await.map(|stream| stream.counted(place));
+        let opened = dial_counted(&self.endpoint, &self.open, &self.metrics).await;
         self.is_dialling.set(false);
-        let count = if opened.is_ok() { &self.metrics.opened } else { &self.metrics.failed };
-        count.add(1);
         self.opened.set(Some(Instant::now()));
         opened
     }
 
-    /// Begins a request, which uses the idle connection; returns whether there was one.
+    /// Starts a request, which uses the idle connection; returns true if there was one.
     fn take(&self) -> bool {
         let had_idle = self.idle.get() > 0;
         self.count_idle(0);
@@ -192,7 +186,8 @@ impl Connections {
         if self.is_dialling.get() { Some(Instant::now()) } else { self.opened.get() }
     }
 
-    /// Reads the head of the response. The limit begins once the connection is open; dialling has its own.
+    /// Reads the head of the response. The limit starts once the connection is open; dialling has its own
+    /// timeout.
     async fn head(
         &self,
         mut sending: SendClientRequest,
@@ -225,7 +220,7 @@ fn awc_over(connections: &Rc<Connections>) -> awc::Client {
             Ok::<_, ConnectError>(Connection::new(asked.request().clone(), opened?))
         }
     });
-    // the dialler's own limit comes first
+    // the dialler has its own timeout
     let connector = awc::Connector::new().connector(dialler).timeout(Duration::MAX);
     let connector = connector.conn_keep_alive(keepalive.timeout).conn_lifetime(Duration::MAX);
     awc::Client::builder().connector(connector).disable_redirects().disable_timeout().finish()
@@ -270,7 +265,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        client::{KeepAlive, Secured},
+        client::{EndpointTls, KeepAlive},
         settings::ForwardProxy,
         tls::Configurations,
     };
@@ -290,7 +285,7 @@ mod tests {
         })
     }
 
-    /// Reads something, writes an answer, and so on; what was read.
+    /// A server that reads a request and writes a response, repeatedly; returns the requests.
     fn server(answers: &'static [&'static str]) -> (SocketAddr, JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -308,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn it_asks_through_a_proxy() {
+    fn a_request_goes_through_the_proxy() {
         let (address, proxy) =
             server(&["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\nhi"]);
         let proxy_url = ForwardProxy::parse(&format!("http://u:p@{address}")).unwrap();
@@ -322,20 +317,20 @@ mod tests {
     }
 
     #[test]
-    fn a_step_of_the_dialler_that_fails_is_told_as_it_is_for_a_call() {
+    fn a_failed_step_of_the_dialler_keeps_its_error_kind() {
         let error = posted(endpoint("127.0.0.1", 1)).unwrap_err();
         assert_eq!(error.kind, ErrorKind::UpstreamConnect);
         assert!(error.to_string().contains("cannot connect to 127.0.0.1:1: connection refused"), "{error}");
         let (address, server) = server(&["HTTP/1.1 400 Bad Request\r\n\r\n"]);
         let configuration = Configurations::default().get(true, None, None).unwrap();
-        let tls = Some(Secured::with("collector.test", configuration).unwrap());
+        let tls = Some(EndpointTls::with("collector.test", configuration).unwrap());
         let error = posted(Endpoint { tls, ..endpoint("127.0.0.1", address.port()) }).unwrap_err();
         assert_eq!(error.kind, ErrorKind::UpstreamTls);
         server.join().unwrap();
     }
 
     #[test]
-    fn of_a_body_that_is_longer_than_the_limit_the_beginning_is_read() {
+    fn a_body_is_read_up_to_the_limit() {
         let (address, _server) = server(&["HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n123456789"]);
         assert_eq!(&posted(endpoint("127.0.0.1", address.port())).unwrap().body[..], b"12345678");
     }

@@ -1,8 +1,8 @@
-//! Opens a connection: names resolved anew each time, every address tried (`reach.rs`), a proxy asked for a tunnel
-//! (`tunnel.rs`) if there is one, then TLS.
+//! Opens a connection: resolves the name, tries each address (`reach.rs`), opens a tunnel through the proxy
+//! if there is one (`tunnel.rs`), then performs the TLS handshake.
 //!
-//! The steps share one time limit, and each failure says which step it was: a client that is told
-//! `upstream_tls` looks at certificates, not at security groups.
+//! The steps share one timeout, and each failure names its step: an operator who reads `upstream_tls` checks
+//! certificates, not security groups.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,63 +10,82 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
 use super::{
-    endpoint::{Endpoint, Secured},
+    connection_limit::ConnectionLimit,
+    endpoint::{Endpoint, EndpointTls},
     reach::{ATTEMPT_DELAY, ConnectAttempts, first_to_answer},
-    stream::Stream,
+    stream::UpstreamStream,
     tunnel,
 };
 use crate::{
     message::error::{ErrorKind, ProxyError},
+    metrics::EndpointMetrics,
     settings::HostPort,
     system::{exhausted::Exhausted, tcp_keepalive},
     tls::failure::{self, HandshakePeer, TlsFailure},
 };
 
-/// Bytes that are encrypted before they are written: with a body of 64 KiB its head goes out in one system call,
-/// which it would not with what rustls proposes.
-const AT_ONCE: usize = 128 << 10;
+/// Buffer limit of rustls: with a body of 64 KiB the head is written in the same system call, which rustls'
+/// default prevents.
+const TLS_BUFFER_LIMIT: usize = 128 << 10;
 
-/// A step on the way to a connection.
+/// A step of opening a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DialStep {
-    /// Names become addresses.
+    /// Name resolution.
     #[default]
     Resolve,
-    /// An address takes a connection.
+    /// TCP connect.
     Connect,
-    /// The proxy gives a tunnel.
+    /// Tunnel through the proxy.
     Tunnel,
     Tls,
 }
 
-/// The step that is under way, or that failed.
+/// The current step, or the one that failed.
 #[derive(Debug, Default)]
 pub struct DialProgress {
     pub step: DialStep,
-    /// The cure for a refusal of the proxy.
+    /// The next step for the operator after the proxy rejected the tunnel.
     pub cure: Option<&'static str>,
     pub handshake: Option<TlsFailure>,
     attempts: ConnectAttempts,
 }
 
-/// Opens a connection to `endpoint` within its time limit.
+/// Opens a connection to `endpoint` within its `connect_timeout`.
 ///
 /// # Errors
-/// No address answers, the server cannot be verified, or it took too long.
-pub async fn dial(endpoint: &Endpoint) -> Result<Stream, ProxyError> {
+/// No address accepts the connection, the server cannot be verified, or the timeout expired.
+pub async fn dial(endpoint: &Endpoint) -> Result<UpstreamStream, ProxyError> {
     let limit = endpoint.connect_timeout;
-    dial_noting(endpoint, ("connect_timeout", limit), &mut DialProgress::default()).await
+    dial_with_progress(endpoint, ("connect_timeout", limit), &mut DialProgress::default()).await
 }
 
-/// The same within another limit, with the step that it came to in `progress`.
+/// Opens a connection that counts towards `limit` and in `metrics`.
 ///
 /// # Errors
-/// No address answers, the server cannot be verified, or it took too long.
-pub async fn dial_noting(
+/// No address accepts the connection, the server cannot be verified, or the timeout expired.
+pub async fn dial_counted(
+    endpoint: &Endpoint,
+    limit: &Arc<ConnectionLimit>,
+    metrics: &EndpointMetrics,
+) -> Result<UpstreamStream, ProxyError> {
+    // counted while it opens, because it has a socket already
+    let permit = limit.enter();
+    let opened = dial(endpoint).await.map(|stream| stream.counted(permit));
+    let count = if opened.is_ok() { &metrics.opened } else { &metrics.failed };
+    count.add(1);
+    opened
+}
+
+/// Same as [`dial`] with another timeout; records the step in `progress`.
+///
+/// # Errors
+/// No address accepts the connection, the server cannot be verified, or the timeout expired.
+pub async fn dial_with_progress(
     endpoint: &Endpoint,
     (limit_name, limit): (&str, Duration),
     progress: &mut DialProgress,
-) -> Result<Stream, ProxyError> {
+) -> Result<UpstreamStream, ProxyError> {
     let connected = timeout(limit, connect(endpoint, progress)).await;
     let stream = connected.unwrap_or_else(|_| {
         let through = endpoint.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}"));
@@ -79,7 +98,7 @@ pub async fn dial_noting(
     stream.map_err(ProxyError::before_sending)
 }
 
-async fn connect(endpoint: &Endpoint, progress: &mut DialProgress) -> Result<Stream, ProxyError> {
+async fn connect(endpoint: &Endpoint, progress: &mut DialProgress) -> Result<UpstreamStream, ProxyError> {
     let stream = match &endpoint.proxy {
         None => reach("", HostPort(&endpoint.host, endpoint.port), progress).await?,
         Some(proxy) => {
@@ -90,7 +109,7 @@ async fn connect(endpoint: &Endpoint, progress: &mut DialProgress) -> Result<Str
         }
     };
     match &endpoint.tls {
-        None => Ok(Stream::plain(stream)),
+        None => Ok(UpstreamStream::plain(stream)),
         Some(tls) => {
             progress.step = DialStep::Tls;
             handshake(endpoint, tls, stream, &mut progress.handshake).await
@@ -98,7 +117,7 @@ async fn connect(endpoint: &Endpoint, progress: &mut DialProgress) -> Result<Str
     }
 }
 
-/// Opens a connection to the first address that takes one.
+/// Connects to the first address that accepts.
 async fn reach(
     role: &str,
     place: HostPort<'_>,
@@ -110,8 +129,8 @@ async fn reach(
     let HostPort(host, port) = place;
     let out_of_files = |exhausted: Exhausted| {
         let cause = format!("no socket for a connection to {role}{place}: {exhausted}");
-        // nothing that the upstream has done, and another attempt would only ask for one more
-        ProxyError::new(ErrorKind::Overloaded, cause).lasting()
+        // not a failure of the upstream, and a retry would need a socket too
+        ProxyError::new(ErrorKind::Overloaded, cause).permanent()
     };
     let addresses = tokio::net::lookup_host((host, port)).await.map_err(|error| {
         let exhausted = Exhausted::in_error(&error).or_else(Exhausted::now);
@@ -125,7 +144,7 @@ async fn reach(
             exhausted.map_or_else(|| failed("cannot connect to", &attempts.causes(place)), out_of_files)
         );
     };
-    // a request is written in one piece, so waiting for more to write only costs time
+    // a request is written in one piece, so Nagle's algorithm only adds latency
     let is_set_up = stream.set_nodelay(true).and_then(|()| tcp_keepalive::enable(&stream));
     is_set_up.map_err(|error| failed("cannot set up the connection to", &error))?;
     Ok(stream)
@@ -133,22 +152,22 @@ async fn reach(
 
 async fn handshake(
     endpoint: &Endpoint,
-    tls: &Secured,
+    tls: &EndpointTls,
     stream: TcpStream,
     failed: &mut Option<TlsFailure>,
-) -> Result<Stream, ProxyError> {
+) -> Result<UpstreamStream, ProxyError> {
     let connector = TlsConnector::from(Arc::clone(&tls.configuration));
     match connector.connect(tls.name.clone(), stream).await {
         Ok(mut stream) => {
-            stream.get_mut().1.set_buffer_limit(Some(AT_ONCE));
-            Ok(Stream::tls(stream))
+            stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER_LIMIT));
+            Ok(UpstreamStream::tls(stream))
         }
         Err(error) => {
             let (name, authorities) = (tls.name.to_str(), tls.authorities.as_deref());
             let server = HandshakePeer { place: endpoint, name: &name, authorities };
             let failure = failed.insert(failure::of_handshake(&error, &server));
             let refusal = ProxyError::new(ErrorKind::UpstreamTls, failure.for_log());
-            Err(if failure::is_about_a_certificate(&error) { refusal.lasting() } else { refusal })
+            Err(if failure::is_about_a_certificate(&error) { refusal.permanent() } else { refusal })
         }
     }
 }
@@ -158,10 +177,10 @@ mod tests {
     use super::*;
     use crate::{client::KeepAlive, tls::Configurations};
 
-    fn dialled(host: &str, port: u16, is_secured: bool) -> Result<Stream, ProxyError> {
+    fn dialled(host: &str, port: u16, is_secured: bool) -> Result<UpstreamStream, ProxyError> {
         let tls = is_secured.then(|| {
             let configuration = Configurations::default().get(false, None, None).unwrap();
-            Secured::with("api.example", configuration).unwrap()
+            EndpointTls::with("api.example", configuration).unwrap()
         });
         let endpoint = Endpoint {
             host: host.into(),
@@ -175,7 +194,7 @@ mod tests {
     }
 
     fn cause_of_failure(host: &str, port: u16, is_secured: bool) -> String {
-        dialled(host, port, is_secured).expect_err("nobody is there").to_string()
+        dialled(host, port, is_secured).expect_err("no server listens").to_string()
     }
 
     #[test]
@@ -186,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_addresses_that_were_tried_are_told_when_time_is_up_and_when_none_answers() {
+    fn a_timeout_and_a_failed_connect_name_the_addresses_tried() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let cause = cause_of_failure("127.0.0.1", port, true);

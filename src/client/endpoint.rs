@@ -1,6 +1,6 @@
-//! Where connections lead, and which of them are kept.
+//! Endpoint of connections: host, port, TLS, proxy and keep-alive.
 //!
-//! A backend's target names one; `pool.rs` keeps connections for it, `dial.rs` opens them.
+//! A backend's target contains one; `pool.rs` keeps connections for it, `dial.rs` opens them.
 
 use std::{
     fmt,
@@ -17,53 +17,52 @@ use crate::{
     tls::{Tls, TlsError},
 };
 
-/// Where connections lead; routes with an equal one share connections.
+/// Endpoint of connections; routes with equal endpoints share connections.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     /// Name or address to connect to.
     pub host: String,
     pub port: u16,
     /// TLS with the server; `None` for plain HTTP.
-    pub tls: Option<Secured>,
-    /// What stands between, if something does.
+    pub tls: Option<EndpointTls>,
+    /// Forward proxy, if there is one.
     pub proxy: Option<ForwardProxy>,
-    /// For name resolution, TCP, a proxy's tunnel and TLS together.
+    /// Timeout for name resolution, TCP, tunnel and TLS together.
     pub connect_timeout: Duration,
-    /// Which connections are kept.
     pub keepalive: KeepAlive,
 }
 
-/// TLS with the server that a connection leads to.
+/// TLS settings for the server of an endpoint.
 #[derive(Debug, Clone)]
-pub struct Secured {
-    /// How it is verified, and what it is shown of us.
+pub struct EndpointTls {
+    /// Trusted authorities and client certificate.
     pub configuration: Tls,
-    /// What it is called: in SNI and in its certificate.
+    /// Server name in SNI and in the certificate.
     pub name: ServerName<'static>,
-    /// The file of the authorities that are trusted, for the message that names it.
+    /// File of the trusted authorities, for error messages.
     pub authorities: Option<Arc<Path>>,
 }
 
-impl Secured {
+impl EndpointTls {
     /// TLS with the server of this name or address.
     ///
     /// # Errors
-    /// It is neither.
+    /// The name is neither a DNS name nor an IP address.
     pub fn with(name: &str, configuration: Tls) -> Result<Self, TlsError> {
         let server = ServerName::try_from(name.to_owned());
         let server = server.map_err(|_| TlsError::new(format!("`{name}` is not a valid server name")))?;
         Ok(Self { configuration, name: server, authorities: None })
     }
 
-    /// Names the file that `configuration` trusts in place of the platform's authorities.
+    /// Names the file of the authorities that `configuration` trusts instead of the platform's.
     #[must_use]
     pub fn trusting(self, ca_certificate: Option<&Path>) -> Self {
         Self { authorities: ca_certificate.map(Arc::from), ..self }
     }
 }
 
-/// What makes two endpoints the same.
-type Identity<'a> = (
+/// Fields that make two endpoints equal.
+type EndpointKey<'a> = (
     &'a str,
     u16,
     Option<(*const rustls::ClientConfig, &'a ServerName<'static>)>,
@@ -73,8 +72,8 @@ type Identity<'a> = (
 );
 
 impl Endpoint {
-    /// A TLS configuration is only the same as itself.
-    fn identity(&self) -> Identity<'_> {
+    /// TLS configurations are compared by address.
+    fn key(&self) -> EndpointKey<'_> {
         let tls = self.tls.as_ref().map(|tls| (Arc::as_ptr(&tls.configuration), &tls.name));
         (&self.host, self.port, tls, self.proxy.as_ref(), self.connect_timeout, self.keepalive)
     }
@@ -82,7 +81,7 @@ impl Endpoint {
 
 impl PartialEq for Endpoint {
     fn eq(&self, other: &Self) -> bool {
-        self.identity() == other.identity()
+        self.key() == other.key()
     }
 }
 
@@ -90,7 +89,7 @@ impl Eq for Endpoint {}
 
 impl Hash for Endpoint {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.identity().hash(state);
+        self.key().hash(state);
     }
 }
 
@@ -100,13 +99,13 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Which connections to AWS are kept.
+/// Keep-alive of connections to AWS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeepAlive {
-    /// Whether a connection is used again at all.
+    /// True if connections are reused.
     pub enabled: bool,
-    /// How many stay in each worker once they have been idle for a second.
+    /// Maximum idle connections per worker; those idle for less than a second do not count.
     pub pool: u32,
-    /// How long an idle one stays.
+    /// Idle timeout.
     pub timeout: Duration,
 }

@@ -1,9 +1,9 @@
-//! The answer of `InvokeWithResponseStream` as it arrives: what the function writes, and how it ended.
+//! Decoder of the event stream of `InvokeWithResponseStream`: the function's output and its completion.
 //!
-//! `frames.rs` cuts the body of `response.rs` into messages, here they become events, and `opening.rs` reads
-//! as far as it takes to know the head of the client's answer. The stream then goes to the client through
-//! `proxy/reply.rs`. Its end is good only after an `InvokeComplete` that tells of no failure: a function that
-//! fails halfway, or a connection that breaks, must never look like a whole answer.
+//! `frames.rs` splits the body of `response.rs` into messages, this file turns them into events, and
+//! `opening.rs` reads until the head of the client's response is known. `proxy/reply.rs` forwards the stream.
+//! It must end with an `InvokeComplete` without an error: a function that fails midway, or a lost connection,
+//! must never look like a complete response.
 
 mod completion;
 mod frames;
@@ -21,53 +21,51 @@ use std::{
 use aws_smithy_types::{event_stream::Message, str_bytes::StrBytes};
 use bytes::Bytes;
 use futures_core::Stream;
-use tokio::time::{Sleep, sleep};
 
-pub(super) use self::opening::Opening;
+pub(super) use self::opening::StreamStart;
 use self::{
-    completion::{Completion, Failure},
+    completion::{Completion, FunctionFailure},
     frames::Frames,
 };
-use super::{log_tail::log_tail, response::ResponseBody};
-use crate::message::{
-    error::{ErrorKind, ProxyError},
-    log_note::LogNote,
+use super::{exchange::truncated, log_tail::log_tail, response::ResponseBody};
+use crate::{
+    message::{
+        error::{ErrorKind, ProxyError},
+        log_note::LogNote,
+    },
+    system::lazy_deadline::LazyDeadline,
 };
 
-/// How long the end of the body may follow `InvokeComplete`. It usually comes at once, and with it the connection can
-/// serve again; but nobody who has the whole answer should wait for a body that is held open.
+/// Timeout for the end of the body after `InvokeComplete`. The end usually follows at once, and the
+/// connection can then be reused; a body that stays open must not delay a complete response.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// Bytes that are looked at of AWS's account of a stream that it broke off.
-const LONGEST_EXPLANATION: usize = 8 << 10;
+/// Bytes read of AWS's message about a stream that it aborted.
+const MAX_EXPLANATION: usize = 8 << 10;
 
-/// What a function writes, as it arrives from AWS.
+/// The function's output as it arrives from AWS.
 pub type EventStream = Events<ResponseBody>;
 
 /// The events in a body that arrives in chunks. Dropping it before its end closes the connection.
 pub struct Events<B> {
-    /// `None` once nothing more is read.
+    /// `None` once reading has ended.
     body: Option<B>,
     frames: Frames,
-    /// How the function ended, once that is known.
+    /// Set once `InvokeComplete` has been read.
     completion: Option<Completion>,
-    /// The end of its log in base64, which comes with that.
-    log_result: Option<String>,
     /// Runs from then on.
-    linger: Option<Pin<Box<Sleep>>>,
-    /// Bytes of the function that were read already.
+    linger: LazyDeadline,
+    /// Output that `open` has read.
     first: Bytes,
     over: bool,
 }
 
-/// What is found in the stream.
-enum Event {
-    /// Bytes that the function wrote; at least one.
+/// An event of the stream.
+enum StreamEvent {
+    /// Output of the function; at least one byte.
     Payload(Bytes),
-    /// The function failed, by its own or by Lambda's account.
-    Failed(Failure),
-    /// The function has written all.
-    Complete,
+    /// The function has ended, with a failure if it reported one.
+    Complete(Option<FunctionFailure>),
 }
 
 impl<B> fmt::Debug for Events<B> {
@@ -77,12 +75,12 @@ impl<B> fmt::Debug for Events<B> {
 }
 
 impl<B> Events<B> {
-    /// The events of a body that is on its way.
+    /// The events of a body that arrives.
     pub fn of(body: B) -> Self {
         Self::new(Some(body), Frames::default())
     }
 
-    /// The events of a body that is here.
+    /// The events of a whole body.
     pub fn of_whole(body: Bytes) -> Self {
         let mut frames = Frames::default();
         frames.push(body);
@@ -94,45 +92,38 @@ impl<B> Events<B> {
             body,
             frames,
             completion: None,
-            log_result: None,
-            linger: None,
+            linger: LazyDeadline::default(),
             first: Bytes::new(),
             over: false,
         }
     }
 
-    /// What the end of the function's log says, which is known once the stream is over; an error takes it along.
+    /// The end of the function's log, known at the end of the stream; an error takes it along.
     pub fn take_log_tail(&mut self) -> Option<LogNote> {
-        self.log_result.take().and_then(|encoded| log_tail(encoded.as_bytes()))
+        let encoded = self.completion.as_mut()?.log_result.take()?;
+        log_tail(encoded.as_bytes())
     }
 }
 
 impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Events<B> {
-    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, ProxyError>> {
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Result<StreamEvent, ProxyError>> {
         let event = ready!(self.poll_read(context));
-        if !matches!(event, Ok(Event::Payload(_))) {
+        if !matches!(event, Ok(StreamEvent::Payload(_))) {
             self.over = true;
             self.body = None;
         }
         Poll::Ready(event.map_err(|error| error.with_notes(self.take_log_tail())))
     }
 
-    /// Reads until there is an event. How the function ended is told when the body is over too, so that the
-    /// connection may serve again, or when that has been waited for.
-    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, ProxyError>> {
+    /// Reads until there is an event. `Complete` is returned at the end of the body, so that the connection
+    /// can be reused, or after `LINGER`.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<StreamEvent, ProxyError>> {
         loop {
             while self.completion.is_none()
                 && let Some(message) = self.frames.take().map_err(protocol)?
             {
-                match read(&message)? {
-                    Read::Payload(bytes) if !bytes.is_empty() => {
-                        return Poll::Ready(Ok(Event::Payload(bytes)));
-                    }
-                    Read::Payload(_) | Read::Unknown => {}
-                    Read::Complete(completion, log_result) => {
-                        self.completion = Some(completion);
-                        self.log_result = log_result;
-                    }
+                if let Some(bytes) = self.read(&message)?.filter(|bytes| !bytes.is_empty()) {
+                    return Poll::Ready(Ok(StreamEvent::Payload(bytes)));
                 }
             }
             if self.completion.is_some() && !self.frames.is_empty() {
@@ -140,12 +131,13 @@ impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Events<B> {
             }
             match self.poll_body(context) {
                 Poll::Ready(Some(Ok(chunk))) => self.frames.push(chunk),
-                // whatever breaks now, the function's answer is whole
+                // the function's output is already complete
                 Poll::Ready(Some(Err(_))) if self.completion.is_some() => return Poll::Ready(self.end()),
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
                 Poll::Ready(None) => return Poll::Ready(self.end()),
                 Poll::Pending if self.completion.is_some() => {
-                    ready!(self.poll_linger(context));
+                    self.linger.begin(LINGER);
+                    ready!(self.linger.poll(context));
                     return Poll::Ready(self.end());
                 }
                 Poll::Pending => return Poll::Pending,
@@ -153,8 +145,29 @@ impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Events<B> {
         }
     }
 
-    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER))).as_mut().poll(context)
+    /// The output in a message; `None` for `InvokeComplete` and for an unknown event, which AWS's own clients
+    /// skip too.
+    fn read(&mut self, message: &Message) -> Result<Option<Bytes>, ProxyError> {
+        match text(message, ":message-type") {
+            Some("event") => match text(message, ":event-type") {
+                Some("PayloadChunk") => return Ok(Some(message.payload().clone())),
+                Some("InvokeComplete") => self.completion = Some(Completion::read(message.payload())?),
+                Some(_) => {}
+                None => return Err(protocol("an event without a type in the event stream")),
+            },
+            Some("exception") => {
+                let kind = text(message, ":exception-type").unwrap_or_default();
+                let explanation = message.payload();
+                let explanation = &explanation[..explanation.len().min(MAX_EXPLANATION)];
+                return Err(aborted("exception", kind, &String::from_utf8_lossy(explanation)));
+            }
+            Some("error") => {
+                let kind = text(message, ":error-code").unwrap_or_default();
+                return Err(aborted("error", kind, text(message, ":error-message").unwrap_or_default()));
+            }
+            _ => return Err(protocol("a message of unknown type in the event stream")),
+        }
+        Ok(None)
     }
 
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, ProxyError>>> {
@@ -164,18 +177,17 @@ impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Events<B> {
         }
     }
 
-    /// The body is over: was that the end of the events?
-    fn end(&mut self) -> Result<Event, ProxyError> {
-        match self.completion.take() {
-            Some(Completion::Good) => Ok(Event::Complete),
-            Some(Completion::Failed(failure)) => Ok(Event::Failed(failure)),
+    /// The result at the end of the body.
+    fn end(&mut self) -> Result<StreamEvent, ProxyError> {
+        match &mut self.completion {
+            Some(completion) => Ok(StreamEvent::Complete(completion.failure.take())),
             None if self.frames.is_empty() => Err(truncated("the event stream ended before InvokeComplete")),
             None => Err(truncated("the event stream ended inside a frame")),
         }
     }
 }
 
-/// What the function writes. An error is the end; the answer is then not whole.
+/// The function's output. An error ends the stream; the response is then incomplete.
 impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Stream for Events<B> {
     type Item = Result<Bytes, ProxyError>;
 
@@ -188,9 +200,9 @@ impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Stream for Events<B> {
             return Poll::Ready(None);
         }
         Poll::Ready(match ready!(this.poll_event(context)) {
-            Ok(Event::Payload(bytes)) => Some(Ok(bytes)),
-            Ok(Event::Complete) => None,
-            Ok(Event::Failed(failure)) => {
+            Ok(StreamEvent::Payload(bytes)) => Some(Ok(bytes)),
+            Ok(StreamEvent::Complete(None)) => None,
+            Ok(StreamEvent::Complete(Some(failure))) => {
                 Some(Err(ProxyError::from(failure).with_notes(this.take_log_tail())))
             }
             Err(error) => Some(Err(error)),
@@ -198,54 +210,16 @@ impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Stream for Events<B> {
     }
 }
 
-/// What a message is about.
-enum Read {
-    Payload(Bytes),
-    /// How the function ended, and the end of its log.
-    Complete(Completion, Option<String>),
-    /// An event that came after this was written, and is passed over as AWS's own clients do.
-    Unknown,
-}
-
-fn read(message: &Message) -> Result<Read, ProxyError> {
-    match text(message, ":message-type") {
-        Some("event") => match text(message, ":event-type") {
-            Some("PayloadChunk") => Ok(Read::Payload(message.payload().clone())),
-            Some("InvokeComplete") => {
-                let (completion, log_result) = Completion::read(message.payload())?;
-                Ok(Read::Complete(completion, log_result))
-            }
-            Some(_) => Ok(Read::Unknown),
-            None => Err(protocol("an event without a type in the event stream")),
-        },
-        Some("exception") => {
-            let kind = text(message, ":exception-type").unwrap_or_default();
-            let explanation = message.payload();
-            let explanation = &explanation[..explanation.len().min(LONGEST_EXPLANATION)];
-            Err(broken_off("exception", kind, &String::from_utf8_lossy(explanation)))
-        }
-        Some("error") => {
-            let kind = text(message, ":error-code").unwrap_or_default();
-            Err(broken_off("error", kind, text(message, ":error-message").unwrap_or_default()))
-        }
-        _ => Err(protocol("a message of unknown type in the event stream")),
-    }
-}
-
-/// A header of a message, if it is a text.
+/// A string header of a message.
 fn text<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
     let header = message.headers().iter().find(|header| header.name().as_str() == name)?;
     header.value().as_string().ok().map(StrBytes::as_str)
 }
 
-/// Lambda gave up in the middle of its answer.
-fn broken_off(what: &str, kind: &str, explanation: &str) -> ProxyError {
+/// Lambda has aborted the stream.
+fn aborted(what: &str, kind: &str, explanation: &str) -> ProxyError {
     let explanation = completion::beginning(explanation);
     truncated(format!("the Lambda API ended the event stream with {what} {kind}: {explanation}"))
-}
-
-fn truncated(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ProxyError {
-    ProxyError::new(ErrorKind::UpstreamTruncated, cause)
 }
 
 fn protocol(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ProxyError {

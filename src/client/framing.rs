@@ -1,7 +1,7 @@
-//! An answer's head: its status and headers, and how its body is framed (RFC 9112, 6.3).
+//! Parser of a response's head: status, headers and the framing of the body (RFC 9112, 6.3).
 //!
-//! `exchange.rs` asks for it each time that bytes have come in, and then knows where the answer ends. What would
-//! leave that open is malformed: a guess would take the end of one answer for the beginning of the next.
+//! `exchange.rs` calls it after each read. A head that leaves the end of the body unclear is malformed: a
+//! guess would take the end of one response for the start of the next.
 
 use std::mem::MaybeUninit;
 
@@ -17,75 +17,67 @@ use crate::message::{
     header_map_pool as header_maps,
 };
 
-/// Header lines of an answer, whether an upstream sends them or a function's answer describes them: twice what Envoy
-/// and Python's `http.client` take by default. They are parsed into memory that is not touched beyond the lines there
-/// are.
+/// Maximum header lines of a response, sent by an upstream or described by a function: twice the default of
+/// Envoy and of Python's `http.client`. The array for them is not initialised beyond the lines that are
+/// parsed.
 pub const MAX_HEADERS: usize = 200;
-/// Bytes of an answer's head, or of the names and values that a function's answer describes. API Gateway passes 10 KiB
-/// on, a load balancer 32 KiB, Envoy 60 KiB, and a Function URL's function has no limit of its own.
+/// Maximum bytes of a response's head, or of the names and values that a function describes. API Gateway
+/// forwards 10 KiB, a load balancer 32 KiB, Envoy 60 KiB; a Function URL has no limit of its own.
 pub const MAX_HEAD: usize = 64 << 10;
-/// Largest `Content-Length` of an answer: that of curl, nginx and nghttp2, whose lengths are signed 64-bit numbers. A
-/// client over HTTP/2 would break off the stream at a larger one.
+/// Maximum `Content-Length`, as in curl, nginx and nghttp2, whose lengths are signed 64-bit numbers. An
+/// HTTP/2 client would reset the stream on a larger one.
 const MAX_LENGTH: u64 = i64::MAX as u64;
 
-/// What the first bytes of an answer say.
+/// Result of parsing the received bytes.
 #[derive(Debug)]
-pub enum Parsed {
-    /// The head is not complete.
+pub enum ParsedHead {
+    /// The head is incomplete.
     Partial,
-    /// An interim answer (1xx), now taken out; the real one follows.
+    /// An interim response (1xx), now removed; the final one follows.
     Interim,
-    /// The answer's head, now taken out.
-    Final(Head),
+    /// The final head, now removed.
+    Final(ResponseHead),
 }
 
 #[derive(Debug)]
-pub struct Head {
+pub struct ResponseHead {
     pub status: StatusCode,
-    /// Headers as received, the connection's own among them.
+    /// Headers as received, hop-by-hop headers included.
     pub headers: HeaderMap,
-    pub framing: Framing,
-    /// `Content-Length`, whether or not there is a body.
+    pub framing: BodyFraming,
+    /// `Content-Length`, even if there is no body.
     pub content_length: Option<u64>,
-    /// Whether the connection may serve another request after this one.
+    /// True if the connection can be reused.
     pub reusable: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
-    /// There is none: by status, by method, or of length 0.
+pub enum BodyFraming {
+    /// No body: by status, by method, or of length 0.
     Empty,
     Length(u64),
     Chunked,
     UntilClose,
 }
 
-/// Why an answer is not HTTP as it should be.
+/// A response that is not valid HTTP.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedHead {
-    /// No status line and headers.
+    /// No valid status line and headers.
     #[error("not an HTTP response: {0}")]
     Head(httparse::Error),
-    /// More than is taken.
     #[error("the answer's head exceeds {MAX_HEAD} bytes or {MAX_HEADERS} headers")]
     TooLarge,
-    /// Headers that contradict each other about the body.
+    /// The headers do not determine the length of the body.
     #[error("ambiguous response length: {0}")]
     Framing(&'static str),
-    /// A status that nobody asked for.
+    /// A status outside 200 to 599, or 101.
     #[error("unexpected status {0}")]
     Status(u16),
-    /// More interim answers than these.
     #[error("more than {0} interim answers")]
     Interim(u32),
-    #[error("{0}")]
-    Chunk(MalformedChunk),
-}
-
-impl From<MalformedChunk> for MalformedHead {
-    fn from(malformed: MalformedChunk) -> Self {
-        Self::Chunk(malformed)
-    }
+    #[error(transparent)]
+    Chunk(#[from] MalformedChunk),
 }
 
 impl From<MalformedHead> for ProxyError {
@@ -94,13 +86,13 @@ impl From<MalformedHead> for ProxyError {
     }
 }
 
-/// Takes the head out of the start of `received`; `to_head` tells that the request's method was HEAD.
+/// Removes the head from the start of `received`; `to_head` is true for the method HEAD.
 ///
 /// # Errors
-/// The bytes are no answer that can be told apart from the next one.
-pub fn parse(received: &mut BytesMut, to_head: bool) -> Result<Parsed, MalformedHead> {
+/// The head is malformed, or does not determine the end of the body.
+pub fn parse(received: &mut BytesMut, to_head: bool) -> Result<ParsedHead, MalformedHead> {
     if received.is_empty() {
-        return Ok(Parsed::Partial);
+        return Ok(ParsedHead::Partial);
     }
     let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut []);
@@ -111,17 +103,17 @@ pub fn parse(received: &mut BytesMut, to_head: bool) -> Result<Parsed, Malformed
     ) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) if received.len() >= MAX_HEAD => return Err(MalformedHead::TooLarge),
-        Ok(httparse::Status::Partial) => return Ok(Parsed::Partial),
+        Ok(httparse::Status::Partial) => return Ok(ParsedHead::Partial),
         Err(httparse::Error::TooManyHeaders) => return Err(MalformedHead::TooLarge),
         Err(error) => return Err(MalformedHead::Head(error)),
     };
     let code = response.code.ok_or(MalformedHead::Head(httparse::Error::Status))?;
     match code {
-        // nothing here asks for another protocol
+        // the client never sends `Upgrade`
         101 => return Err(MalformedHead::Status(code)),
         100..200 => {
             received.advance(length);
-            return Ok(Parsed::Interim);
+            return Ok(ParsedHead::Interim);
         }
         200..600 => {}
         _ => return Err(MalformedHead::Status(code)),
@@ -132,17 +124,17 @@ pub fn parse(received: &mut BytesMut, to_head: bool) -> Result<Parsed, Malformed
     let framing = fields.framing(is_1_1, to_head, status)?;
     let headers = header_map(response.headers, &received[..length])?;
     received.advance(length);
-    Ok(Parsed::Final(Head {
+    Ok(ParsedHead::Final(ResponseHead {
         status,
         headers,
         framing,
         content_length: fields.content_length,
-        reusable: is_1_1 && !fields.close && framing != Framing::UntilClose,
+        reusable: is_1_1 && !fields.close && framing != BodyFraming::UntilClose,
     }))
 }
 
-/// The headers as a map. Their values share one copy of the head, so that they hold no more of what was received
-/// than that.
+/// Builds the header map. The values share one copy of the head, so that they do not keep the receive buffer
+/// alive.
 fn header_map(parsed: &[httparse::Header<'_>], head: &[u8]) -> Result<HeaderMap, MalformedHead> {
     let shared = Bytes::copy_from_slice(head);
     let mut headers = header_maps::take();
@@ -157,7 +149,7 @@ fn header_map(parsed: &[httparse::Header<'_>], head: &[u8]) -> Result<HeaderMap,
     Ok(headers)
 }
 
-/// The header fields that matter to framing.
+/// The header fields that determine the framing.
 #[derive(Default)]
 struct Fields {
     content_length: Option<u64>,
@@ -194,16 +186,16 @@ impl Fields {
     }
 
     /// RFC 9112, 6.3.
-    fn framing(&self, is_1_1: bool, to_head: bool, status: StatusCode) -> Result<Framing, MalformedHead> {
+    fn framing(&self, is_1_1: bool, to_head: bool, status: StatusCode) -> Result<BodyFraming, MalformedHead> {
         let is_bodyless = to_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         match (self.chunked, self.content_length) {
             (true, Some(_)) => Err(MalformedHead::Framing("both Content-Length and Transfer-Encoding")),
             (true, None) if !is_1_1 => Err(MalformedHead::Framing("Transfer-Encoding in HTTP/1.0")),
-            _ if is_bodyless => Ok(Framing::Empty),
-            (true, None) => Ok(Framing::Chunked),
-            (false, Some(0)) => Ok(Framing::Empty),
-            (false, Some(length)) => Ok(Framing::Length(length)),
-            (false, None) => Ok(Framing::UntilClose),
+            _ if is_bodyless => Ok(BodyFraming::Empty),
+            (true, None) => Ok(BodyFraming::Chunked),
+            (false, Some(0)) => Ok(BodyFraming::Empty),
+            (false, Some(length)) => Ok(BodyFraming::Length(length)),
+            (false, None) => Ok(BodyFraming::UntilClose),
         }
     }
 }
@@ -214,14 +206,14 @@ mod tests {
 
     use super::*;
 
-    fn parsed(text: impl AsRef<[u8]>, to_head: bool) -> Result<Parsed, MalformedHead> {
+    fn parsed(text: impl AsRef<[u8]>, to_head: bool) -> Result<ParsedHead, MalformedHead> {
         parse(&mut BytesMut::from(text.as_ref()), to_head)
     }
 
     #[track_caller]
-    fn head(text: &str) -> Head {
+    fn head(text: &str) -> ResponseHead {
         match parsed(text, false) {
-            Ok(Parsed::Final(head)) => head,
+            Ok(ParsedHead::Final(head)) => head,
             other => panic!("{other:?}"),
         }
     }
@@ -234,7 +226,7 @@ mod tests {
     #[test]
     fn c1_a_length_that_no_client_can_hold_is_malformed() {
         let head = |length: u64| format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
-        assert!(matches!(parsed(head(MAX_LENGTH), true), Ok(Parsed::Final(_))));
+        assert!(matches!(parsed(head(MAX_LENGTH), true), Ok(ParsedHead::Final(_))));
         for to_head in [false, true] {
             assert!(matches!(parsed(head(MAX_LENGTH + 1), to_head), Err(MalformedHead::Framing(_))));
         }
@@ -243,37 +235,37 @@ mod tests {
     #[test]
     fn a_body_ends_by_length_by_last_chunk_or_with_the_connection() {
         let length = head("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
-        assert_eq!((length.framing, length.reusable), (Framing::Length(5), true));
+        assert_eq!((length.framing, length.reusable), (BodyFraming::Length(5), true));
         let chunked = head("HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n");
-        assert_eq!((chunked.framing, chunked.reusable), (Framing::Chunked, true));
+        assert_eq!((chunked.framing, chunked.reusable), (BodyFraming::Chunked, true));
         let close = head("HTTP/1.1 200 OK\r\n\r\nhello");
-        assert_eq!((close.framing, close.reusable), (Framing::UntilClose, false));
+        assert_eq!((close.framing, close.reusable), (BodyFraming::UntilClose, false));
     }
 
     #[test]
-    fn by_status_and_method_there_may_be_no_body_whatever_the_length_says() {
+    fn status_and_method_exclude_a_body_despite_its_length() {
         for status in ["204 No Content", "304 Not Modified"] {
             let head = head(&format!("HTTP/1.1 {status}\r\ncontent-length: 5\r\n\r\n"));
-            assert_eq!((head.framing, head.content_length), (Framing::Empty, Some(5)), "{status}");
+            assert_eq!((head.framing, head.content_length), (BodyFraming::Empty, Some(5)), "{status}");
         }
-        let Ok(Parsed::Final(head)) = parsed("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", true) else {
+        let Ok(ParsedHead::Final(head)) = parsed("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", true) else {
             panic!()
         };
-        assert_eq!((head.framing, head.content_length), (Framing::Empty, Some(5)));
+        assert_eq!((head.framing, head.content_length), (BodyFraming::Empty, Some(5)));
     }
 
     #[test]
-    fn a_connection_that_says_close_or_speaks_1_0_is_not_used_again() {
+    fn a_connection_with_close_or_http_1_0_is_not_reused() {
         assert!(!head("HTTP/1.1 200 OK\r\nconnection: x, Close\r\ncontent-length: 1\r\n\r\n").reusable);
         assert!(!head("HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\n").reusable);
     }
 
     #[test]
-    fn a_head_is_taken_out_and_what_follows_stays() {
+    fn a_head_is_removed_and_the_bytes_behind_it_stay() {
         let mut received =
             BytesMut::from(&b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n\r\nbody"[..]);
-        assert!(matches!(parse(&mut received, false), Ok(Parsed::Interim)));
-        assert!(matches!(parse(&mut received, false), Ok(Parsed::Final(_))));
+        assert!(matches!(parse(&mut received, false), Ok(ParsedHead::Interim)));
+        assert!(matches!(parse(&mut received, false), Ok(ParsedHead::Final(_))));
         assert_eq!(received, &b"body"[..]);
         assert_eq!(malformed("HTTP/1.1 101 Switching\r\n\r\n"), MalformedHead::Status(101));
     }
@@ -326,7 +318,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_is_read_however_it_comes_in(
+        fn a_head_is_parsed_in_pieces_of_any_size(
             lines in lines(), status in 200_u16..600, body in "[ -~]{0,20}", cut in any::<prop::sample::Index>(),
         ) {
             let head: String = lines.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
@@ -335,15 +327,15 @@ mod tests {
             let cut = cut.index(whole.len() + 1);
             let mut received = BytesMut::from(&whole.as_bytes()[..cut]);
             let mut outcome = parse(&mut received, false).unwrap();
-            prop_assert_eq!(matches!(outcome, Parsed::Partial), cut < head.len());
-            if matches!(outcome, Parsed::Partial) {
+            prop_assert_eq!(matches!(outcome, ParsedHead::Partial), cut < head.len());
+            if matches!(outcome, ParsedHead::Partial) {
                 prop_assert_eq!(received.len(), cut, "nothing is lost of a head that is not complete");
                 received.extend_from_slice(&whole.as_bytes()[cut..]);
                 outcome = parse(&mut received, false).unwrap();
             } else {
                 received.extend_from_slice(&whole.as_bytes()[cut..]);
             }
-            let Parsed::Final(read) = outcome else { panic!("{outcome:?}") };
+            let ParsedHead::Final(read) = outcome else { panic!("{outcome:?}") };
             prop_assert_eq!(read.status.as_u16(), status);
             prop_assert_eq!(read.headers.len(), lines.len());
             for (name, _) in &lines {

@@ -1,7 +1,6 @@
-//! The end of a function's log, which comes in a header of `Invoke` or at the end of an event stream.
+//! The end of a function's log, from a header of `Invoke` or the end of an event stream.
 //!
-//! It may hold secrets, and Kong shows it to every client (`peers.md` K37); here it goes to our own log, as a remark
-//! of whoever found it.
+//! It may contain secrets, so it is logged at level debug and never sent to the client, unlike in Kong.
 
 use log::Level;
 
@@ -10,13 +9,13 @@ use crate::{
     text::{lenient_base64, log_safe::log_safe},
 };
 
-/// Bytes of base64 that are looked at: Lambda sends 4 KiB of a log (Lambda API reference, `Invoke`, `LogResult`).
-pub const LONGEST: usize = 16 << 10;
+/// Maximum bytes of base64: Lambda sends 4 KiB of the log (Lambda API reference, `Invoke`, `LogResult`).
+pub const MAX_ENCODED: usize = 16 << 10;
 
-/// The remark, if anybody wants to read it and it is base64.
+/// The log note, if the level is debug and the text is valid base64.
 pub fn log_tail(encoded: &[u8]) -> Option<LogNote> {
-    // every answer has one, and most logs do not want it
-    if log::max_level() < Level::Debug || encoded.len() > LONGEST {
+    // every response has one, and level debug is rare
+    if log::max_level() < Level::Debug || encoded.len() > MAX_ENCODED {
         return None;
     }
     let tail = lenient_base64::decode(encoded).ok()?;

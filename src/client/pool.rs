@@ -1,7 +1,7 @@
-//! Idle connections of one worker, kept for the next request to the same endpoint.
+//! Pool of idle connections of one worker to one endpoint.
 //!
-//! `client.rs` takes one for each request, and the end of an exchange gives it back. The newest goes first, so that
-//! spare ones stay idle long enough to be let go.
+//! `client.rs` takes a connection for each request; the end of an exchange returns it. The newest is taken
+//! first, so that surplus connections stay idle long enough to be closed.
 
 use std::{
     cell::{Cell, RefCell},
@@ -11,10 +11,9 @@ use std::{
 };
 
 use super::{
-    connection_limit::ConnectionLimit, dial::dial, endpoint::Endpoint, exchange::Exchange, stream::Stream,
+    connection_limit::ConnectionLimit, endpoint::Endpoint, exchange::Exchange, stream::UpstreamStream,
 };
 use crate::{
-    message::error::ProxyError,
     metrics::EndpointMetrics,
     system::{
         fault_points,
@@ -22,31 +21,29 @@ use crate::{
     },
 };
 
-/// How often idle connections are looked at.
+/// Interval at which idle connections are checked.
 ///
-/// It is also how long the connections above `keepalive_pool` stay: the cap is on connections that have
-/// nothing to do, not on those between two requests of a busy moment, which APISIX closes and opens anew.
-const ROUND: Duration = Duration::from_secs(1);
+/// Connections above `keepalive_pool` stay open for this long too: the cap applies to connections without
+/// work, not to those between two requests of a busy moment, which APISIX closes and reopens.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The idle connections to one endpoint.
 #[derive(Debug)]
 pub struct Pool {
     pub endpoint: Arc<Endpoint>,
-    /// What is counted of them.
     pub metrics: Arc<EndpointMetrics>,
     limit: Arc<ConnectionLimit>,
-    idle: RefCell<Vec<Idle>>,
+    idle: RefCell<Vec<IdleConnection>>,
     watched: Cell<bool>,
 }
 
 #[derive(Debug)]
-struct Idle {
-    stream: Stream,
+struct IdleConnection {
+    stream: UpstreamStream,
     since: Instant,
 }
 
 impl Pool {
-    /// An empty pool, whose connections are counted in `limit`.
+    /// An empty pool; its connections count towards `limit`.
     pub fn new(
         endpoint: Arc<Endpoint>,
         metrics: Arc<EndpointMetrics>,
@@ -56,10 +53,10 @@ impl Pool {
         Rc::new(Self { endpoint, metrics, limit, idle, watched })
     }
 
-    /// The connection that was used last, if one is still open.
-    pub fn take(&self) -> Option<Stream> {
+    /// Takes the most recently used connection that is still open.
+    pub fn take(&self) -> Option<UpstreamStream> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { mut stream, .. }) = idle.pop() {
+        while let Some(IdleConnection { mut stream, .. }) = idle.pop() {
             self.metrics.idle.change(-1);
             if stream.is_idle() {
                 self.metrics.reused.add(1);
@@ -74,20 +71,7 @@ impl Pool {
         self.idle.borrow().is_empty()
     }
 
-    /// A new connection.
-    ///
-    /// # Errors
-    /// There is none to be had.
-    pub async fn open(&self) -> Result<Stream, ProxyError> {
-        // counted while it opens: it has a socket then
-        let place = self.limit.enter();
-        let opened = dial(&self.endpoint).await.map(|stream| stream.counted(place));
-        let count = if opened.is_ok() { &self.metrics.opened } else { &self.metrics.failed };
-        count.add(1);
-        opened
-    }
-
-    /// Since when the oldest of its connections has been idle.
+    /// Start of the idle time of the oldest connection.
     pub fn oldest(&self) -> Option<Instant> {
         self.idle.borrow().first().map(|idle| idle.since)
     }
@@ -101,47 +85,47 @@ impl Pool {
         }
     }
 
-    /// Closes all idle connections; whether there was one.
+    /// Closes all idle connections; returns true if there was one.
     pub fn close_idle(&self) -> bool {
         let closed = std::mem::take(&mut *self.idle.borrow_mut()).len();
         self.metrics.idle.change(-signed(closed));
         closed > 0
     }
 
-    /// Keeps the connection of an exchange that is over, if it is fit for another; otherwise it closes.
+    /// Returns the connection of a finished exchange to the pool if it can be reused; otherwise it closes.
     pub fn take_back(self: &Rc<Self>, exchange: Exchange) {
         if let Some(stream) = exchange.into_reusable().filter(|_| self.endpoint.keepalive.enabled) {
             self.keep(stream);
         }
     }
 
-    fn keep(self: &Rc<Self>, stream: Stream) {
+    fn keep(self: &Rc<Self>, stream: UpstreamStream) {
         self.metrics.idle.change(1);
-        self.idle.borrow_mut().push(Idle { stream, since: Instant::now() });
+        self.idle.borrow_mut().push(IdleConnection { stream, since: Instant::now() });
         if !self.watched.replace(true) {
             actix_rt::spawn(Rc::clone(self).watch());
         }
     }
 
-    /// Lets connections go that are closed, too old or too many, until none is left.
+    /// Closes stale, expired and surplus connections until the pool is empty.
     async fn watch(self: Rc<Self>) {
-        supervise_until_over(Task::Worker, async || self.let_go_in_rounds().await).await;
+        supervise_until_over(Task::Worker, async || self.maintain().await).await;
         self.watched.set(false);
     }
 
-    async fn let_go_in_rounds(&self) {
+    async fn maintain(&self) {
         while !self.idle.borrow().is_empty() {
-            tokio::time::sleep(ROUND).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
             fault_points::pass("pool");
-            self.let_go(Instant::now());
-            // a worker that needed one more had none of its own to close
+            self.close_expired(Instant::now());
+            // another worker exceeded the limit because it had no idle connection to close
             while self.limit.is_exceeded() && !self.is_empty() {
                 self.close_oldest();
             }
         }
     }
 
-    fn let_go(&self, now: Instant) {
+    fn close_expired(&self, now: Instant) {
         let keepalive = &self.endpoint.keepalive;
         let mut idle = self.idle.borrow_mut();
         let before = idle.len();
@@ -149,7 +133,7 @@ impl Pool {
         // the oldest are at the front
         let cap = usize::try_from(keepalive.pool).unwrap_or(usize::MAX);
         let surplus = idle.len().saturating_sub(cap);
-        let rested = idle.iter().take_while(|idle| now.duration_since(idle.since) >= ROUND).count();
+        let rested = idle.iter().take_while(|idle| now.duration_since(idle.since) >= CHECK_INTERVAL).count();
         idle.drain(..surplus.min(rested));
         self.metrics.idle.change(-signed(before - idle.len()));
     }
@@ -161,7 +145,7 @@ impl Drop for Pool {
     }
 }
 
-/// No process has as many connections as this would cut.
+/// The conversion saturates only beyond any possible number of connections.
 fn signed(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -1,7 +1,7 @@
-//! Opens connections as calls would, sends nothing on them, and says what failed: for `check --connect`.
+//! Connection test of `check --connect`: opens a connection as a call would, sends nothing, and reports the
+//! step that failed.
 //!
-//! `cli/check/connect.rs` comes here with the endpoints of the routes; `dial.rs` does for them what it does
-//! for calls.
+//! `cli/check/connect.rs` passes the endpoints of the routes; `dial.rs` opens the connections.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -13,56 +13,51 @@ use tokio::{
 };
 
 use super::{
-    dial::{DialProgress, DialStep, dial_noting},
+    dial::{DialProgress, DialStep, dial_with_progress},
     endpoint::Endpoint,
-    stream::Stream,
+    stream::UpstreamStream,
 };
 use crate::{
     message::error::{ErrorKind, ProxyError},
     tls::failure::{self, Cure, TlsFailure},
 };
 
-/// For all of them together.
-const WHOLE: Duration = Duration::from_secs(5);
-/// For one, where the route's `connect_timeout` is longer: the rest is for what comes after the handshake.
-const EACH: Duration = Duration::from_millis(4500);
-/// In TLS 1.3 a server refuses a client's certificate after the client has done its part of the handshake
-/// (RFC 8446, 4.4.2.4), and so a moment later.
-const REFUSAL: Duration = Duration::from_millis(250);
-/// Sockets open at a time, well within the usual limit of 1024 files.
-const AT_A_TIME: usize = 256;
+/// Timeout for all endpoints together.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout for one endpoint if its `connect_timeout` is longer; the rest is for a rejection after the
+/// handshake.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(4500);
+/// Time to wait for a rejected client certificate: in TLS 1.3 a server rejects it after the client's last
+/// handshake message (RFC 8446, 4.4.2.4), so a moment later.
+const REJECTION_TIMEOUT: Duration = Duration::from_millis(250);
+/// Maximum concurrent connections, well below the usual limit of 1024 files.
+const MAX_CONCURRENT: usize = 256;
 
-/// The connection that was opened.
+/// A connection that could not be opened.
 #[derive(Debug)]
-pub struct Probed {
-    /// Until it was there.
-    pub elapsed: Duration,
-}
-
-/// The connection that could not be opened.
-#[derive(Debug)]
-pub struct Unreached {
+pub struct ProbeFailure {
     pub step: &'static str,
-    /// The cause, without any secret, and the operator's next step.
+    /// Cause, without any secret, and the operator's next step.
     pub failure: TlsFailure,
 }
 
-/// Probes every endpoint, all at the same time and within five seconds; the outcomes are in the same order.
-pub async fn probe_all(endpoints: Vec<Endpoint>) -> Vec<Result<Probed, Unreached>> {
-    let deadline = Instant::now() + WHOLE;
-    let places = Arc::new(Semaphore::new(AT_A_TIME));
+/// Probes all endpoints concurrently within five seconds; returns the time to connect or the failure, in the
+/// order of `endpoints`.
+pub async fn probe_all(endpoints: Vec<Endpoint>) -> Vec<Result<Duration, ProbeFailure>> {
+    let deadline = Instant::now() + TOTAL_TIMEOUT;
+    let places = Arc::new(Semaphore::new(MAX_CONCURRENT));
     let mut tasks = JoinSet::new();
     let mut outcomes = Vec::new();
     for (index, endpoint) in endpoints.into_iter().enumerate() {
-        outcomes.push(Err(Unreached::for_want_of_time(&endpoint)));
+        outcomes.push(Err(ProbeFailure::timed_out(&endpoint)));
         let places = Arc::clone(&places);
         tasks.spawn(async move {
             let probed = timeout_at(deadline, async {
-                // it is never closed
+                // the semaphore is never closed
                 let _place = places.acquire().await;
                 probe(&endpoint).await
             });
-            (index, probed.await.unwrap_or_else(|_| Err(Unreached::for_want_of_time(&endpoint))))
+            (index, probed.await.unwrap_or_else(|_| Err(ProbeFailure::timed_out(&endpoint))))
         });
     }
     while let Some(joined) = tasks.join_next().await {
@@ -73,36 +68,36 @@ pub async fn probe_all(endpoints: Vec<Endpoint>) -> Vec<Result<Probed, Unreached
     outcomes
 }
 
-async fn probe(endpoint: &Endpoint) -> Result<Probed, Unreached> {
-    let limit = if endpoint.connect_timeout <= EACH {
+async fn probe(endpoint: &Endpoint) -> Result<Duration, ProbeFailure> {
+    let limit = if endpoint.connect_timeout <= PROBE_TIMEOUT {
         ("connect_timeout", endpoint.connect_timeout)
     } else {
-        ("the time of `check --connect`", EACH)
+        ("the time of `check --connect`", PROBE_TIMEOUT)
     };
     let mut progress = DialProgress::default();
     let begun = Instant::now();
-    match dial_noting(endpoint, limit, &mut progress).await {
-        Err(error) => Err(Unreached::by(&error, progress)),
+    match dial_with_progress(endpoint, limit, &mut progress).await {
+        Err(error) => Err(ProbeFailure::new(&error, progress)),
         Ok(stream) => {
             let elapsed = begun.elapsed();
-            match refusal(endpoint, stream).await {
-                Some(failure) => Err(Unreached { step: name(DialStep::Tls), failure }),
-                None => Ok(Probed { elapsed }),
+            match late_rejection(endpoint, stream).await {
+                Some(failure) => Err(ProbeFailure { step: name(DialStep::Tls), failure }),
+                None => Ok(elapsed),
             }
         }
     }
 }
 
-/// The server's word against the client's certificate, if it comes after the handshake.
-async fn refusal(endpoint: &Endpoint, mut stream: Stream) -> Option<TlsFailure> {
+/// A rejection of the client's certificate that arrives after the handshake.
+async fn late_rejection(endpoint: &Endpoint, mut stream: UpstreamStream) -> Option<TlsFailure> {
     endpoint.tls.as_ref()?;
-    let read: io::Result<usize> = timeout(REFUSAL, stream.read(&mut [0])).await.ok()?;
+    let read: io::Result<usize> = timeout(REJECTION_TIMEOUT, stream.read(&mut [0])).await.ok()?;
     let failure = failure::of_session(&read.err()?)?;
     Some(TlsFailure { problem: format!("{endpoint}: {}", failure.problem), ..failure })
 }
 
-impl Unreached {
-    fn by(error: &ProxyError, progress: DialProgress) -> Self {
+impl ProbeFailure {
+    fn new(error: &ProxyError, progress: DialProgress) -> Self {
         let is_late = error.kind == ErrorKind::UpstreamTimeout;
         let failure = progress.handshake.unwrap_or_else(|| {
             let cure = progress.cure.or_else(|| general_cure(progress.step, is_late));
@@ -111,8 +106,9 @@ impl Unreached {
         Self { step: name(progress.step), failure }
     }
 
-    fn for_want_of_time(endpoint: &Endpoint) -> Self {
-        let problem = format!("no connection to {endpoint} within the time of `check --connect`, {WHOLE:?}");
+    fn timed_out(endpoint: &Endpoint) -> Self {
+        let problem =
+            format!("no connection to {endpoint} within the time of `check --connect`, {TOTAL_TIMEOUT:?}");
         let cure = general_cure(DialStep::Connect, true).map(Cure::of_check);
         Self { step: name(DialStep::Connect), failure: TlsFailure { problem, cure } }
     }
@@ -127,32 +123,33 @@ fn name(step: DialStep) -> &'static str {
     }
 }
 
-/// The cure for a step that failed, or that did not end in time.
+/// The next step for the operator after a step failed or timed out.
 fn general_cure(step: DialStep, is_late: bool) -> Option<&'static str> {
     Some(match (step, is_late) {
         (DialStep::Resolve, false) => {
-            "Correct the name, or see that this machine's DNS knows it: names of private APIs are known \
-             only inside their VPC"
+            "Correct the host name, or check that this machine's DNS resolves it: names of private APIs \
+             resolve only inside their VPC"
         }
         (DialStep::Resolve, true) => {
-            "This machine's DNS does not answer: in Kubernetes look at a NetworkPolicy towards it"
+            "This machine's DNS server does not answer: in Kubernetes check the NetworkPolicies for DNS"
         }
         (DialStep::Connect, false) => {
-            "See that host and port are right and that something listens there, then that routes and \
-             firewalls let this machine out"
+            "Check host and port and that a server listens there, then that routing and firewalls allow \
+             outbound connections"
         }
         (DialStep::Connect, true) => {
-            "Packets are dropped on the way: look at security groups, network ACLs, NAT, NetworkPolicies \
-             and, for a private API, at its VPC endpoint"
+            "Packets are dropped: check security groups, network ACLs, NAT, NetworkPolicies and, for a \
+             private API, its VPC endpoint"
         }
         (DialStep::Tunnel, _) => {
-            "See that proxy_url is that of an HTTP proxy, and that it reaches this host and port"
+            "Check that proxy_url is the URL of an HTTP proxy, and that the proxy can reach this host and \
+             port"
         }
         (DialStep::Tls, true) => {
-            "Something takes connections there and does not answer in TLS: see that host and port are right, \
-             and that no firewall on the way holds TLS up"
+            "The server accepts connections but does not answer the TLS handshake: check host and port, and \
+             that no firewall blocks TLS"
         }
-        // the sentence about the handshake has it
+        // `tls/failure.rs` has it
         (DialStep::Tls, false) => return None,
     })
 }

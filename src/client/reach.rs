@@ -1,36 +1,25 @@
-//! Which of a name's addresses is connected to: the first that answers (RFC 8305).
+//! Happy Eyeballs (RFC 8305): connects to the first of a name's addresses that accepts.
 //!
-//! `dial.rs` has resolved the name. An address that swallows packets costs a quarter of a second here, not the whole
-//! time limit: the next one is tried beside it.
+//! `dial.rs` has resolved the name. An address that drops packets costs a quarter of a second, not the whole
+//! timeout: the next one is tried in parallel.
 
-use std::{
-    fmt,
-    future::{Future, poll_fn},
-    io,
-    net::SocketAddr,
-    pin::{Pin, pin},
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{fmt, io, net::SocketAddr, time::Duration};
 
-use tokio::{
-    net::TcpStream,
-    time::{Instant, sleep},
-};
+use tokio::{net::TcpStream, task::JoinSet, time::timeout};
 
 use crate::settings::HostPort;
 
-/// How long an attempt stays alone (RFC 8305, 5 and 8).
+/// Delay before the next address is tried in parallel (RFC 8305, 5 and 8).
 pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// Addresses that an error names.
+/// Maximum addresses named in an error.
 const MAX_NAMED: usize = 8;
 
-/// The addresses tried so far and what came of it, for the error that tells.
+/// The addresses tried so far and their outcomes, for error messages.
 #[derive(Debug, Default)]
-pub struct ConnectAttempts(Vec<(SocketAddr, Outcome)>);
+pub struct ConnectAttempts(Vec<(SocketAddr, AttemptOutcome)>);
 
 #[derive(Debug)]
-enum Outcome {
+enum AttemptOutcome {
     Unknown,
     Connected,
     Failed(io::Error),
@@ -41,14 +30,12 @@ impl fmt::Display for ConnectAttempts {
         if self.0.is_empty() {
             return f.write_str("no address");
         }
-        for (index, (address, outcome)) in self.0.iter().take(MAX_NAMED).enumerate() {
-            f.write_str(if index == 0 { "" } else { ", " })?;
-            match outcome {
-                Outcome::Unknown => write!(f, "{address}: no answer yet")?,
-                Outcome::Connected => write!(f, "{address}: connected")?,
-                Outcome::Failed(error) => write!(f, "{address}: {}", reason(error))?,
-            }
-        }
+        let named = self.0.iter().take(MAX_NAMED).map(|(address, outcome)| match outcome {
+            AttemptOutcome::Unknown => format!("{address}: no answer yet"),
+            AttemptOutcome::Connected => format!("{address}: connected"),
+            AttemptOutcome::Failed(error) => format!("{address}: {}", reason(error)),
+        });
+        f.write_str(&named.collect::<Vec<_>>().join(", "))?;
         match self.0.len().saturating_sub(MAX_NAMED) {
             0 => Ok(()),
             more => write!(f, ", and {more} more"),
@@ -56,7 +43,7 @@ impl fmt::Display for ConnectAttempts {
     }
 }
 
-/// `connection refused` for `Connection refused (os error 111)`, as the middle of a sentence.
+/// Shortens `Connection refused (os error 111)` to `connection refused`.
 fn reason(error: &io::Error) -> String {
     let mut text = error.to_string();
     if let Some(end) = text.find(" (os error ") {
@@ -69,91 +56,56 @@ fn reason(error: &io::Error) -> String {
 }
 
 impl ConnectAttempts {
-    /// Why no address took a connection to `place`; an address that `place` itself is, is not named again.
+    /// The reasons why no address of `place` accepted; the address is omitted if `place` is that address.
     pub fn causes(&self, place: HostPort<'_>) -> String {
         match &*self.0 {
-            [(address, Outcome::Failed(error))] if address.to_string() == place.to_string() => reason(error),
+            [(address, AttemptOutcome::Failed(error))] if address.to_string() == place.to_string() => {
+                reason(error)
+            }
             _ => self.to_string(),
         }
     }
 
-    /// Why the addresses that have failed did.
     pub fn errors(&self) -> impl Iterator<Item = &io::Error> {
         self.0.iter().filter_map(|(_, outcome)| match outcome {
-            Outcome::Failed(error) => Some(error),
-            Outcome::Unknown | Outcome::Connected => None,
+            AttemptOutcome::Failed(error) => Some(error),
+            AttemptOutcome::Unknown | AttemptOutcome::Connected => None,
         })
     }
 }
 
-/// One attempt under way, and its place among those tried.
-struct Attempt {
-    place: usize,
-    connecting: Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>,
-}
-
-/// Connects to the first of the addresses that answers; `None` if none takes the connection. The next one is tried
-/// when the one before it has failed, or has not answered within `delay`.
+/// Connects to the first address that accepts; `None` if all fail. The next address is tried when the
+/// previous one has failed, or has not answered within `delay`.
 pub async fn first_to_answer(
     addresses: Vec<SocketAddr>,
     delay: Duration,
     attempts: &mut ConnectAttempts,
 ) -> Option<TcpStream> {
-    let mut waiting = interleaved(addresses).into_iter();
-    let mut under_way = Vec::new();
-    let mut alone = pin!(sleep(delay));
-    poll_fn(|context| {
-        loop {
-            let before = under_way.len();
-            if let Some(stream) = poll_attempts(&mut under_way, attempts, context) {
-                return Poll::Ready(Some(stream));
-            }
-            let has_failed = under_way.len() < before;
-            if waiting.len() > 0
-                && (under_way.is_empty() || has_failed || alone.as_mut().poll(context).is_ready())
-                && let Some(address) = waiting.next()
-            {
-                let place = attempts.0.len();
-                attempts.0.push((address, Outcome::Unknown));
-                under_way.push(Attempt { place, connecting: Box::pin(TcpStream::connect(address)) });
-                alone.as_mut().reset(Instant::now() + delay);
-            } else if under_way.is_empty() {
-                return Poll::Ready(None);
-            } else {
-                return Poll::Pending;
-            }
+    let mut waiting = interleave(addresses).into_iter();
+    // dropping it aborts the attempts that are still pending
+    let mut pending = JoinSet::new();
+    loop {
+        if let Some(address) = waiting.next() {
+            let index = attempts.0.len();
+            attempts.0.push((address, AttemptOutcome::Unknown));
+            pending.spawn(async move { (index, TcpStream::connect(address).await) });
         }
-    })
-    .await
+        let delay = if waiting.len() > 0 { delay } else { Duration::MAX };
+        match timeout(delay, pending.join_next()).await {
+            Ok(Some(Ok((index, Ok(stream))))) => {
+                attempts.0[index].1 = AttemptOutcome::Connected;
+                return Some(stream);
+            }
+            Ok(Some(Ok((index, Err(error))))) => attempts.0[index].1 = AttemptOutcome::Failed(error),
+            Ok(None) => return None,
+            Ok(Some(Err(_))) | Err(_) => {}
+        }
+    }
 }
 
-/// Gives the connection that is there, and takes out the attempts that have failed.
-fn poll_attempts(
-    under_way: &mut Vec<Attempt>,
-    attempts: &mut ConnectAttempts,
-    context: &mut Context<'_>,
-) -> Option<TcpStream> {
-    let mut connected = None;
-    under_way.retain_mut(|Attempt { place, connecting }| {
-        let outcome = match connecting.as_mut().poll(context) {
-            Poll::Pending => return true,
-            Poll::Ready(Ok(stream)) => {
-                connected = connected.take().or(Some(stream));
-                Outcome::Connected
-            }
-            Poll::Ready(Err(error)) => Outcome::Failed(error),
-        };
-        if let Some((_, known)) = attempts.0.get_mut(*place) {
-            *known = outcome;
-        }
-        false
-    });
-    connected
-}
-
-/// The addresses with their families by turns, so that one family that leads nowhere does not stand before the other
-/// (RFC 8305, 4). The resolver's order decides which goes first, and counts within each.
-fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+/// Interleaves the address families, so that an unreachable family does not block the other (RFC 8305, 4).
+/// The resolver's order decides which goes first, and is kept within each family.
+fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let count = addresses.len();
     let (first, second): (Vec<_>, Vec<_>) =
@@ -169,10 +121,9 @@ fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::{net::TcpListener, time::Instant};
 
     use socket2::{Domain, Socket, Type};
-    use tokio::time::timeout;
 
     use super::*;
 
@@ -183,18 +134,18 @@ mod tests {
         actix_rt::System::new().block_on(test)
     }
 
-    /// An address that takes connections.
+    /// An address that accepts connections.
     fn open() -> (SocketAddr, TcpListener) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         (listener.local_addr().unwrap(), listener)
     }
 
-    /// An address that refuses.
+    /// An address that refuses connections.
     fn closed() -> SocketAddr {
         open().0
     }
 
-    /// An address that swallows packets: its queue of connections that nobody accepts is full.
+    /// An address that drops packets: its accept queue is full.
     fn silent() -> (SocketAddr, impl Sized) {
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -216,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_does_not_answer_is_overtaken_by_the_next() {
+    fn the_next_address_is_tried_beside_one_that_does_not_answer() {
         let ((good, _listener), (stuck, _full)) = (open(), silent());
         let mut attempts = ConnectAttempts::default();
         let stream = run(first_to_answer(vec![stuck, stuck, good], AT_ONCE, &mut attempts)).unwrap();
@@ -243,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn every_address_and_its_failure_are_told_in_bounded_number() {
+    fn an_error_names_at_most_eight_addresses_with_their_failures() {
         let (first, second) = (closed(), closed());
         let mut attempts = ConnectAttempts::default();
         assert!(run(first_to_answer(vec![first, second], NEVER, &mut attempts)).is_none());
@@ -262,7 +213,7 @@ mod tests {
     fn families_take_turns_and_the_resolvers_order_stays_within_them() {
         let order = |texts: &[&str]| -> Vec<String> {
             let addresses = texts.iter().map(|text| SocketAddr::new(text.parse().unwrap(), 1)).collect();
-            interleaved(addresses).iter().map(|address| address.ip().to_string()).collect()
+            interleave(addresses).iter().map(|address| address.ip().to_string()).collect()
         };
         assert_eq!(
             order(&["::1", "::2", "::3", "10.0.0.1", "10.0.0.2"]),

@@ -1,4 +1,4 @@
-//! A request's head as it goes out (RFC 9112, 2.1). `client.rs` writes one before it takes a connection.
+//! Encoder of a request's head (RFC 9112, 2.1).
 
 use std::fmt::Write as _;
 
@@ -17,16 +17,16 @@ use crate::{
     signing::SigningHeaders,
 };
 
-/// Room for a line that is not known yet: a signature is longer, most others are shorter.
-const LINE: usize = 64;
-/// Room for what is there anyway: the signature, and the lines written here.
-const REST: usize = 384;
+/// Estimated bytes per header line.
+const LINE_ESTIMATE: usize = 64;
+/// Estimated bytes of the signature and the lines added here.
+const FIXED_ESTIMATE: usize = 384;
 
-/// Writes the head: all of the request's headers, those of its signature, if it is signed, and the framing that follows
-/// from its body. `keep` tells whether the connection may be used again.
+/// Encodes the head: the request's headers, the headers of its signature, and the framing that follows from
+/// its body. Without `keep` the head asks the upstream to close the connection.
 ///
 /// # Errors
-/// The target cannot stand in a request line.
+/// The target is not valid in a request line.
 pub fn encode(
     request: &OutboundRequest,
     signing_headers: Option<&SigningHeaders>,
@@ -36,11 +36,12 @@ pub fn encode(
     if !is_target(path_and_query) {
         return Err(ProxyError::new(ErrorKind::Internal, "the request target cannot be sent"));
     }
-    let mut head = BytesMut::with_capacity(path_and_query.len() + headers.len() * LINE + REST);
+    let mut head =
+        BytesMut::with_capacity(path_and_query.len() + headers.len() * LINE_ESTIMATE + FIXED_ESTIMATE);
     for part in [method.as_str(), " ", path_and_query, " HTTP/1.1\r\n"] {
         head.put_slice(part.as_bytes());
     }
-    // RFC 9110, 7.2: first of all
+    // `Host` comes first (RFC 9110, 7.2)
     if let Some(host) = headers.get(header::HOST) {
         put_line(&mut head, &header::HOST, host.as_bytes());
     }
@@ -52,7 +53,7 @@ pub fn encode(
         put_line(&mut head, &name, value);
     }
     if let Some(length) = content_length(method, body) {
-        // into memory, which does not fail
+        // writing to memory does not fail
         let _ = write!(head, "content-length: {length}\r\n");
     }
     if !keep {
@@ -70,12 +71,12 @@ fn put_line(head: &mut BytesMut, name: &HeaderName, value: &[u8]) {
     head.put_slice(b"\r\n");
 }
 
-/// The headers that are not taken from the request: it cannot know them.
+/// The headers that are derived here and never copied from the request.
 fn is_written_here(name: &HeaderName) -> bool {
     [header::HOST, header::CONTENT_LENGTH, header::CONNECTION, header::TRANSFER_ENCODING].contains(name)
 }
 
-/// RFC 9110, 8.6: a method that has a meaning for a body says so when there is none.
+/// The `Content-Length`; 0 for a method that expects a body (RFC 9110, 8.6).
 fn content_length(method: &Method, body: &RequestBody) -> Option<u64> {
     let means_a_body = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
     match body {
@@ -84,7 +85,7 @@ fn content_length(method: &Method, body: &RequestBody) -> Option<u64> {
     }
 }
 
-/// Whether a text can stand between two spaces of a request line: what ends it would begin something else.
+/// True if a text can be the target of a request line; a space or line end would end it early.
 fn is_target(text: &str) -> bool {
     text.starts_with('/') && !text.bytes().any(|byte| byte <= b' ' || byte == 0x7f || byte == b'#')
 }
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_of_0_is_said_where_a_body_would_mean_something() {
+    fn content_length_0_is_sent_for_methods_that_expect_a_body() {
         let says_0 = |method, body| head(method, body, true).contains("\r\ncontent-length: 0\r\n");
         for method in [Method::POST, Method::PUT, Method::PATCH] {
             assert!(says_0(method, RequestBody::Empty));
@@ -131,13 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_not_kept_is_said_to_close() {
+    fn a_connection_that_is_not_reused_gets_connection_close() {
         assert!(head(Method::GET, RequestBody::Empty, false).ends_with("\r\nconnection: close\r\n\r\n"));
         assert!(!head(Method::GET, RequestBody::Empty, true).contains("connection"));
     }
 
     #[test]
-    fn a_target_that_would_end_the_line_or_begin_another_is_not_sent() {
+    fn a_target_with_spaces_or_control_characters_is_rejected() {
         for target in ["", "a", "/a b", "/a\r\nx: y", "/a\tb", "/\u{7f}", "/a#b", "http://a/"] {
             let request = request(Method::GET, target, RequestBody::Empty);
             assert!(encode(&request, None, true).is_err(), "{target:?}");

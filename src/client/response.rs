@@ -1,5 +1,5 @@
-//! An answer's body as it arrives, and the end of an exchange: the connection goes back to the pool after the
-//! last byte, and is closed if that byte never comes.
+//! A response's body as it arrives, with its idle timeout. The connection returns to the pool after the last
+//! byte; otherwise it is closed.
 
 use std::{
     fmt,
@@ -19,14 +19,14 @@ use crate::{
     system::lazy_deadline::LazyDeadline,
 };
 
-/// A body on its way from AWS. Dropping it before its end closes the connection.
+/// A streaming body from AWS. Dropping it before its end closes the connection.
 pub struct ResponseBody {
-    /// None once the body is over.
+    /// `None` once the body is complete.
     exchange: Option<(Box<Exchange>, Rc<Pool>)>,
     length: Option<u64>,
     idle_limit: Duration,
     idle: LazyDeadline,
-    /// Since when it does, if it does.
+    /// Start of the current wait for a piece.
     waiting_since: Option<Instant>,
 }
 
@@ -52,7 +52,7 @@ impl ResponseBody {
         }
     }
 
-    /// Its length, if the head says so.
+    /// The declared length.
     pub fn length(&self) -> Option<u64> {
         self.length
     }
@@ -66,7 +66,7 @@ impl ResponseBody {
         });
         loop {
             ready!(self.idle.poll(context));
-            // an upstream that answers while it is still being told cannot go on without the client either
+            // an upstream that responds during the upload may itself be waiting for the client's body
             let asked = self.exchange.as_ref().map(|(exchange, _)| exchange.waiting_since());
             let due = asked.map_or(since, |asked| since.max(asked)) + limit;
             if due <= Instant::now() {

@@ -1,7 +1,7 @@
-//! A request on its way out: the head, and a body that is at hand or still comes in from the client.
+//! Sends a request: the head, and a whole or streamed body.
 //!
-//! `exchange.rs` drives it beside the reading of the answer. Head and body leave in one system call where they fit,
-//! and each piece of a streamed body as soon as it is there.
+//! `exchange.rs` polls it while it reads the response. Head and body are written in one system call if they
+//! fit, and each piece of a streamed body as soon as it arrives.
 
 use std::{
     io::{self, IoSlice},
@@ -13,87 +13,89 @@ use bytes::{Buf as _, Bytes};
 use futures_core::Stream as _;
 use tokio::{io::AsyncWrite, time::Instant};
 
-use super::stream::Stream;
+use super::stream::UpstreamStream;
 use crate::message::{
     error::{ErrorKind, ProxyError},
     inbound::{BodyStream, RequestBody},
 };
 
+/// A request that is being sent.
 pub struct Sending {
-    /// What is left of the head.
+    /// Unsent bytes of the head.
     head: Bytes,
-    /// What is left of the piece of the body at hand.
+    /// Unsent bytes of the current piece of the body.
     piece: Bytes,
-    /// Where the next one comes from.
+    /// Source of the next piece.
     source: Option<BodyStream>,
-    /// Bytes of the body that `source` has not given yet.
+    /// Bytes of the body that `source` has not yielded yet.
     missing: u64,
-    state: State,
-    /// When it last went on, to be read when nothing does.
+    state: SendState,
+    /// Time of the last progress.
     progress_at: Instant,
-    /// Whether time may have passed since.
+    /// True if time may have passed since then.
     has_waited: bool,
     was_reset: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Bytes are left to go out, and the upstream has to take them.
+enum SendState {
+    /// Unsent bytes wait for the upstream.
     Writing,
-    /// Bytes are left to go out, and the client has to send them first.
-    ClientsTurn,
-    /// All has gone out.
+    /// The next bytes must come from the client.
+    WaitingForClient,
+    /// Everything has been sent.
     Over,
-    /// The rest stays here: writing failed, or nobody wants it.
-    Ceased,
+    /// The rest is not sent: a write failed, or the upstream has rejected the request.
+    Stopped,
 }
 
 impl Sending {
-    /// A request that has not begun to go out.
     pub fn new(head: Bytes, body: RequestBody) -> Self {
         let (piece, missing, source) = match body {
             RequestBody::Empty => (Bytes::new(), 0, None),
             RequestBody::Whole(bytes) => (bytes, 0, None),
             RequestBody::Stream(stream) => (Bytes::new(), stream.length, Some(stream)),
         };
-        let (state, progress_at) = (State::Writing, Instant::now());
+        let (state, progress_at) = (SendState::Writing, Instant::now());
         Self { head, piece, source, missing, state, progress_at, has_waited: false, was_reset: false }
     }
 
-    /// Whether every byte has gone out.
     pub fn is_over(&self) -> bool {
-        self.state == State::Over
+        self.state == SendState::Over
     }
 
-    /// Whether the next byte has to come from the client.
+    /// True if the next byte must come from the client.
     pub fn waits_for_client(&self) -> bool {
-        self.state == State::ClientsTurn
+        self.state == SendState::WaitingForClient
     }
 
-    /// Whether a write found the connection reset before the upstream had ended it. The kernel reports a reset once:
-    /// the reads behind that write find an end in good order.
+    /// True if a write found the connection reset before an orderly end. The kernel reports a reset once:
+    /// later reads return an orderly end.
     pub fn was_reset(&self) -> bool {
         self.was_reset
     }
 
-    /// When it last made progress.
     pub fn progress_at(&self) -> Instant {
         self.progress_at
     }
 
-    /// Sends no more. What the client still sends is not read either, until the exchange is dropped.
-    pub fn cease(&mut self) {
-        if self.state != State::Over {
-            self.state = State::Ceased;
+    /// Stops sending. The rest of the client's body is not read until the exchange is dropped.
+    pub fn stop(&mut self) {
+        if self.state != SendState::Over {
+            self.state = SendState::Stopped;
         }
     }
 
-    /// Sends what can be sent without waiting; ready when there is no more to do.
+    /// Sends what can be sent without waiting; ready when nothing is left to do.
     ///
     /// # Errors
-    /// The client's body is late or broken. A connection that takes no more is none.
-    pub fn poll(&mut self, stream: &mut Stream, context: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
-        if matches!(self.state, State::Over | State::Ceased) {
+    /// The client's body is late or malformed. A failed write is not an error.
+    pub fn poll(
+        &mut self,
+        stream: &mut UpstreamStream,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), ProxyError>> {
+        if matches!(self.state, SendState::Over | SendState::Stopped) {
             return Poll::Ready(Ok(()));
         }
         let outcome = self.poll_steps(stream, context);
@@ -101,23 +103,28 @@ impl Sending {
         outcome
     }
 
-    fn poll_steps(&mut self, stream: &mut Stream, context: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+    fn poll_steps(
+        &mut self,
+        stream: &mut UpstreamStream,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), ProxyError>> {
         loop {
-            self.ask_client(context)?;
-            if self.state == State::ClientsTurn && !self.has_waited {
-                // what came in one packet with the request's head is handed over in a moment, and may go with it
+            self.poll_client(context)?;
+            if self.state == SendState::WaitingForClient && !self.has_waited {
+                // a body in the same packet as the request's head is available in a moment, and can be sent
+                // with it
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
             if self.head.is_empty() && self.piece.is_empty() {
                 return self.poll_flush(stream, context).map(Ok);
             }
-            self.state = State::Writing;
+            self.state = SendState::Writing;
             match ready!(self.poll_write(stream, context)) {
                 Ok(length @ 1..) => self.advance(length),
                 failed => {
-                    // the answer that explains why may be on its way
-                    self.state = State::Ceased;
+                    // the response that explains the failure may follow
+                    self.state = SendState::Stopped;
                     self.was_reset |= is_reset(&failed);
                     return Poll::Ready(Ok(()));
                 }
@@ -125,7 +132,7 @@ impl Sending {
         }
     }
 
-    fn poll_write(&self, stream: &mut Stream, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_write(&self, stream: &mut UpstreamStream, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let stream = Pin::new(stream);
         match (&*self.head, &*self.piece) {
             ([], piece) => stream.poll_write(context, piece),
@@ -134,13 +141,13 @@ impl Sending {
         }
     }
 
-    /// Asks the client for the next piece, if one is needed.
-    fn ask_client(&mut self, context: &mut Context<'_>) -> Result<(), ProxyError> {
+    /// Polls the client's body if a piece is needed.
+    fn poll_client(&mut self, context: &mut Context<'_>) -> Result<(), ProxyError> {
         let broken = |cause: &'static str| Err(ProxyError::new(ErrorKind::InvalidBody, cause));
         while self.piece.is_empty() && self.missing > 0 {
             let Some(source) = &mut self.source else { return broken("the body has no source") };
             let Poll::Ready(piece) = Pin::new(source).poll_next(context) else {
-                self.state = State::ClientsTurn;
+                self.state = SendState::WaitingForClient;
                 break;
             };
             let Some(piece) = piece.transpose()? else { return broken("the body is shorter than announced") };
@@ -153,14 +160,14 @@ impl Sending {
         Ok(())
     }
 
-    /// All that is at hand is written: makes sure that TLS keeps none of it back.
-    fn poll_flush(&mut self, stream: &mut Stream, context: &mut Context<'_>) -> Poll<()> {
+    /// Flushes, so that TLS buffers nothing.
+    fn poll_flush(&mut self, stream: &mut UpstreamStream, context: &mut Context<'_>) -> Poll<()> {
         let flushed = ready!(Pin::new(stream).poll_flush(context));
         self.was_reset |= is_reset(&flushed);
         self.state = match flushed {
-            Err(_) => State::Ceased,
+            Err(_) => SendState::Stopped,
             Ok(()) if self.missing > 0 => return Poll::Pending,
-            Ok(()) => State::Over,
+            Ok(()) => SendState::Over,
         };
         self.note_progress();
         Poll::Ready(())
@@ -173,7 +180,6 @@ impl Sending {
         self.note_progress();
     }
 
-    /// Reads the clock only if time may have passed.
     fn note_progress(&mut self) {
         if self.has_waited {
             self.progress_at = Instant::now();
@@ -181,7 +187,7 @@ impl Sending {
     }
 }
 
-/// A reset without an end before it; behind one, Linux reports a broken pipe.
+/// A reset before an orderly end; after one, Linux reports a broken pipe.
 fn is_reset<T>(result: &io::Result<T>) -> bool {
     result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
 }

@@ -1,4 +1,4 @@
-//! A connection's bytes, plain or through TLS. `dial.rs` opens it, `pool.rs` keeps it between requests.
+//! A connection to the upstream, plain or TLS. `dial.rs` opens it, `pool.rs` keeps it between requests.
 
 use std::{
     io,
@@ -17,26 +17,26 @@ use tokio_util::either::Either;
 use super::connection_limit::ConnectionPermit;
 
 #[derive(Debug)]
-pub struct Stream {
-    /// HTTP, or HTTPS, whose session is large and would bloat the other.
+pub struct UpstreamStream {
+    /// The TLS session is boxed: it is large, and plain connections would pay for it.
     socket: Either<TcpStream, Box<TlsStream<TcpStream>>>,
-    /// Its place among the connections to AWS, if it is counted there.
-    _place: Option<ConnectionPermit>,
+    /// Counts the connection towards the limit.
+    _permit: Option<ConnectionPermit>,
 }
 
-impl Stream {
+impl UpstreamStream {
     pub fn plain(stream: TcpStream) -> Self {
-        Self { socket: Either::Left(stream), _place: None }
+        Self { socket: Either::Left(stream), _permit: None }
     }
 
     pub fn tls(stream: TlsStream<TcpStream>) -> Self {
-        Self { socket: Either::Right(Box::new(stream)), _place: None }
+        Self { socket: Either::Right(Box::new(stream)), _permit: None }
     }
 
-    /// The same connection, counted until it closes.
+    /// Attaches a permit that counts the connection until it closes.
     #[must_use]
-    pub fn counted(self, place: ConnectionPermit) -> Self {
-        Self { _place: Some(place), ..self }
+    pub fn counted(self, permit: ConnectionPermit) -> Self {
+        Self { _permit: Some(permit), ..self }
     }
 
     pub fn tcp(&self) -> &TcpStream {
@@ -46,8 +46,8 @@ impl Stream {
         }
     }
 
-    /// Whether an idle connection still is one: the other side has neither closed it nor sent anything, which
-    /// nobody asked for. Does not wait.
+    /// True if the idle connection is still usable: the peer has neither closed it nor sent unexpected bytes.
+    /// Does not wait.
     pub fn is_idle(&mut self) -> bool {
         let mut byte = [0; 1];
         let mut buffer = ReadBuf::new(&mut byte);
@@ -55,7 +55,7 @@ impl Stream {
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for UpstreamStream {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -65,7 +65,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for UpstreamStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().socket).poll_write(context, bytes)
     }
@@ -91,8 +91,8 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// For awc, which wants to be able to ask for it and does not.
-impl ActixStream for Stream {
+/// Required by awc, which never calls it.
+impl ActixStream for UpstreamStream {
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         ActixStream::poll_read_ready(self.tcp(), context)
     }

@@ -1,7 +1,7 @@
-//! A tunnel through an HTTP proxy (RFC 9110, 9.3.6).
+//! Opens a tunnel through an HTTP proxy with CONNECT (RFC 9110, 9.3.6).
 //!
-//! `dial.rs` opens the connection to the proxy, here it becomes one to the target, and then `dial.rs` goes on
-//! as without a proxy: TLS, if any, is with the target, and the proxy sees none of what passes.
+//! `dial.rs` connects to the proxy before and performs the TLS handshake with the target afterwards, so the
+//! proxy sees only encrypted bytes.
 
 use std::io;
 
@@ -16,36 +16,26 @@ use crate::{
     settings::ForwardProxy,
 };
 
-/// Bytes of the proxy's answer.
+/// Maximum bytes of the proxy's response head.
 const MAX_HEAD: usize = 8 << 10;
 const MAX_HEADERS: usize = 64;
-/// Bytes looked at in one go: most answers are shorter.
-const PIECE: usize = 1 << 10;
+/// Bytes peeked at a time; most responses are shorter.
+const PEEK_SIZE: usize = 1 << 10;
 
-/// Why there is no tunnel.
+/// A failed CONNECT request.
 #[derive(Debug, thiserror::Error)]
-enum ProxyRefusal {
-    /// The proxy says no.
+enum TunnelError {
     #[error("status {0}")]
     Status(u16),
-    /// It says nothing that is understood.
     #[error("not an HTTP response: {0}")]
     Head(httparse::Error),
-    /// It says too much.
     #[error("an answer of more than {MAX_HEAD} bytes")]
     TooLarge,
-    /// The connection to it broke.
     #[error("the connection broke: {0}")]
-    Io(io::Error),
+    Io(#[from] io::Error),
 }
 
-impl From<io::Error> for ProxyRefusal {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl ProxyRefusal {
+impl TunnelError {
     /// The operator's next step.
     fn cure(&self) -> &'static str {
         match self {
@@ -53,20 +43,21 @@ impl ProxyRefusal {
                 "The proxy requires other credentials: correct user and password in proxy_url, \
                  http://USER:PASSWORD@HOST:PORT"
             }
-            Self::Status(403) => "The proxy's rules forbid this host and port: have them allowed there",
+            Self::Status(403) => "The proxy's rules forbid this host and port: allow them there",
             Self::Status(_) => "The proxy's log says why; it has to reach this host and port",
             Self::Head(_) | Self::TooLarge | Self::Io(_) => {
-                "See whether proxy_url is that of an HTTP proxy, spoken to without TLS"
+                "Check that proxy_url is the URL of an HTTP proxy that is reached without TLS"
             }
         }
     }
 }
 
-/// Asks the proxy at the other end of `stream` for a tunnel to `endpoint`. It resolves the name: ours may not
-/// be known here, nor would it be the same address. A refusal's cure is put into `cure`.
+/// Sends CONNECT for `endpoint` to the proxy at the other end of `stream`. The proxy resolves the name, which
+/// may be unknown here or resolve to another address. On failure the operator's next step is stored in
+/// `cure`.
 ///
 /// # Errors
-/// The proxy refuses, or gives no answer that is understood.
+/// The proxy rejects the request, or its response is malformed.
 pub async fn open(
     stream: &mut TcpStream,
     proxy: &ForwardProxy,
@@ -84,7 +75,7 @@ async fn negotiate(
     stream: &mut TcpStream,
     proxy: &ForwardProxy,
     endpoint: &Endpoint,
-) -> Result<(), ProxyRefusal> {
+) -> Result<(), TunnelError> {
     let mut request = format!("CONNECT {endpoint} HTTP/1.1\r\nHost: {endpoint}\r\n").into_bytes();
     if let Some(value) = &proxy.authorization {
         request.extend_from_slice(b"Proxy-Authorization: ");
@@ -95,23 +86,23 @@ async fn negotiate(
     stream.write_all(&request).await?;
     loop {
         match read_status(stream).await? {
-            // an interim answer; nobody asked for another protocol
+            // an interim response; 101 is an error, because `Upgrade` is never sent
             100 | 102..=199 => {}
             200..=299 => return Ok(()),
-            status => return Err(ProxyRefusal::Status(status)),
+            status => return Err(TunnelError::Status(status)),
         }
     }
 }
 
-/// Reads one head and not a byte more: what follows is the target's. Lengths in it mean nothing when the answer
-/// is yes, and nothing is read after any other.
-async fn read_status(stream: &mut TcpStream) -> Result<u16, ProxyRefusal> {
-    let mut head = Vec::with_capacity(PIECE);
+/// Reads one head and not a byte more: the next bytes are the target's. A body is never read: a success has
+/// none, and after a failure the connection is closed.
+async fn read_status(stream: &mut TcpStream) -> Result<u16, TunnelError> {
+    let mut head = Vec::with_capacity(PEEK_SIZE);
     loop {
         let before = head.len();
-        head.resize((before + PIECE).min(MAX_HEAD), 0);
+        head.resize((before + PEEK_SIZE).min(MAX_HEAD), 0);
         if head.len() == before {
-            return Err(ProxyRefusal::TooLarge);
+            return Err(TunnelError::TooLarge);
         }
         let seen = stream.peek(&mut head[before..]).await?;
         if seen == 0 {
@@ -127,17 +118,17 @@ async fn read_status(stream: &mut TcpStream) -> Result<u16, ProxyRefusal> {
     }
 }
 
-/// The status and the length of a head, once it is complete.
-fn parse(bytes: &[u8]) -> Result<Option<(u16, usize)>, ProxyRefusal> {
+/// The status and the length of a complete head.
+fn parse(bytes: &[u8]) -> Result<Option<(u16, usize)>, TunnelError> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     match response.parse(bytes) {
         Ok(httparse::Status::Complete(length)) => {
-            let code = response.code.ok_or(ProxyRefusal::Head(httparse::Error::Status))?;
+            let code = response.code.ok_or(TunnelError::Head(httparse::Error::Status))?;
             Ok(Some((code, length)))
         }
         Ok(httparse::Status::Partial) => Ok(None),
-        Err(error) => Err(ProxyRefusal::Head(error)),
+        Err(error) => Err(TunnelError::Head(error)),
     }
 }
 
@@ -149,7 +140,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_head_that_comes_in_pieces_is_read_when_it_is_whole_and_not_a_byte_more(
+        fn a_head_is_read_once_it_is_complete_and_not_a_byte_more(
             status in 100_u16..1000,
             headers in prop::collection::vec("[a-z-]{1,8}: [ -~]{0,12}\r\n", 0..6),
             after in prop::collection::vec(any::<u8>(), 0..20),

@@ -21,7 +21,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 use crate::{
-    client::{Endpoint, KeepAlive, Secured, dial},
+    client::{Endpoint, EndpointTls, KeepAlive, dial},
     message::error::{ErrorKind, ProxyError},
     settings::{ForwardProxy, HostPort},
     text::uri_syntax::{is_loopback, without_brackets},
@@ -150,7 +150,7 @@ impl Connector {
         let host = uri.host().ok_or_else(|| format!("{uri} has no host"))?;
         let host = without_brackets(host);
         let is_https = uri.scheme() == Some(&Scheme::HTTPS);
-        let tls = is_https.then(|| Secured::with(host, Arc::clone(&self.transport.tls)));
+        let tls = is_https.then(|| EndpointTls::with(host, Arc::clone(&self.transport.tls)));
         Ok(Endpoint {
             host: host.to_owned(),
             port: uri.port_u16().unwrap_or(if is_https { 443 } else { 80 }),

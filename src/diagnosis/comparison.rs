@@ -6,7 +6,7 @@
 
 use super::SignedRequest;
 use crate::{
-    message::redaction::{LEFT_OUT, is_secret},
+    message::redaction::{REDACTED, is_secret},
     text::log_safe::log_safe,
 };
 
@@ -104,7 +104,7 @@ fn query_difference(aws: &str, own: &str) -> Option<String> {
         None => "nothing more".to_owned(),
         Some(pair) => match pair.split_once('=') {
             Some((name, _)) if is_secret(&name.to_ascii_lowercase()) => {
-                format!("`{}={LEFT_OUT}`", log_safe(name, QUOTED))
+                format!("`{}={REDACTED}`", log_safe(name, QUOTED))
             }
             _ => quoted(pair),
         },
@@ -125,7 +125,7 @@ fn header_difference(aws: &[(&str, &str)], own: &[(&str, &str)]) -> Option<Strin
         }
         let told = |value: Option<String>| match value {
             None => "none".to_owned(),
-            Some(_) if is_secret(name) => LEFT_OUT.to_owned(),
+            Some(_) if is_secret(name) => REDACTED.to_owned(),
             Some(value) => quoted(&value),
         };
         let name = log_safe(name, QUOTED);

@@ -7,7 +7,7 @@ use actix_http::header::HeaderMap;
 use super::{Caller, Reason, SignedRequest};
 use crate::{
     client::aws_error::AwsApi,
-    signing::clock_skew::{ahead_of, told as clock_told},
+    signing::clock_skew::{ahead_of, skew_text},
     text::{aws_hosts::region_in, log_safe::log_safe},
 };
 
@@ -83,7 +83,7 @@ fn signature(message: &str, headers: &HeaderMap, signed_request: &SignedRequest,
     let SignedRequest { host, region, service, dated, .. } = signed_request;
     let apart = ahead_of(*dated, headers);
     let by =
-        apart.map(|apart| format!(", by AWS's Date it is {} AWS's", clock_told(-apart))).unwrap_or_default();
+        apart.map(|apart| format!(", by AWS's Date it is {} AWS's", skew_text(-apart))).unwrap_or_default();
     if ["Signature expired", "not yet current", "RequestTimeTooSkewed", "Request has expired"]
         .iter()
         .any(|words| message.contains(words))

@@ -114,7 +114,7 @@ impl Outgoing {
 
     /// The same without the texts that nobody is shown.
     pub fn without(mut self, hidden: &Hidden) -> Self {
-        let leave_out = |text: &mut String| *text = hidden.left_out_of(text, redaction::LEFT_OUT);
+        let leave_out = |text: &mut String| *text = hidden.left_out_of(text, redaction::REDACTED);
         leave_out(&mut self.request_line);
         self.headers.iter_mut().for_each(|(_, value)| leave_out(value));
         self.body.text.iter_mut().for_each(leave_out);
@@ -155,7 +155,9 @@ async fn sign(
         placeholder,
         scope: signing_input.scope,
         signed_headers: signing_input.canonical.signed_headers,
-        canonical_request: redaction::canonical(&String::from_utf8_lossy(&signing_input.canonical.text)),
+        canonical_request: redaction::canonical_request(&String::from_utf8_lossy(
+            &signing_input.canonical.text,
+        )),
         string_to_sign: signing_input.string_to_sign,
     };
     Ok((parts, headers.map_err(unfit)?))
@@ -168,7 +170,7 @@ fn lines(head: &str) -> (String, Vec<(String, String)>) {
     let request_line = lines.next().unwrap_or_default().to_owned();
     let headers =
         lines.filter_map(|line| line.split_once(": ").or_else(|| Some((line.strip_suffix(':')?, ""))));
-    let shown = headers.map(|(name, value)| (name.to_owned(), redaction::shown(name, value)));
+    let shown = headers.map(|(name, value)| (name.to_owned(), redaction::header_value(name, value)));
     let mut shown: Vec<_> = shown.collect();
     shown.sort_by(|a, b| a.0.cmp(&b.0));
     (request_line, shown)

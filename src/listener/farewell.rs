@@ -70,5 +70,5 @@ pub fn brief(stream: &impl AsFd, cause: String, metrics: &Metrics) {
 fn answer(cause: String, metrics: &Metrics) -> bytes::Bytes {
     let error = ProxyError::new(ErrorKind::Overloaded, cause);
     let id = proxy::refused(&error, metrics);
-    error.on_the_wire(&id)
+    error.http1_response(&id)
 }

@@ -325,7 +325,7 @@ impl Http1Connection {
     /// Answers what is no request: nobody else does, or logs it.
     async fn refuse(&self, error: &ProxyError, metrics: &Metrics) {
         let id = proxy::refused(error, metrics);
-        self.0.borrow_mut().writer.put_raw(&error.on_the_wire(&id));
+        self.0.borrow_mut().writer.put_raw(&error.http1_response(&id));
         let flush = poll_fn(|context| {
             let sides = &mut *self.0.borrow_mut();
             sides.writer.poll_send(&mut sides.transport, context)

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use crate::text::uri_syntax::push_escape;
+use crate::text::uri_syntax;
 
 /// A request line, or a part of it that begins at its beginning, with the escapes that its target lacks;
 /// `None` if it lacks none.
@@ -40,7 +40,8 @@ pub fn escape(target: &[u8]) -> Option<Vec<u8>> {
     for (index, &byte) in target.iter().enumerate() {
         in_query |= byte == b'?';
         if is_to_escape(byte, in_query) {
-            push_escape(byte, escaped.get_or_insert_with(|| target[..index].to_vec()));
+            let escaped = escaped.get_or_insert_with(|| target[..index].to_vec());
+            escaped.extend_from_slice(&uri_syntax::escape(byte));
         } else if let Some(escaped) = &mut escaped {
             escaped.push(byte);
         }

@@ -220,6 +220,8 @@ fn accept_all(parts: &WorkerParts, draining: &Draining) -> io::Result<JoinSet<io
 
 /// Starts the tasks of a worker that end with its thread.
 fn look_after(memory: BodyMemory, dated: Rc<Dated>) {
-    drop(spawn_local(async move { supervise(Task::Worker, async || memory.clone().tidy().await).await }));
+    drop(spawn_local(
+        async move { supervise(Task::Worker, async || memory.clone().free_idle().await).await },
+    ));
     drop(spawn_local(async move { supervise(Task::Worker, async || dated.follow_clock().await).await }));
 }

@@ -21,19 +21,35 @@ use crate::system::wall_clock::Rfc3339;
 /// Members of an access line that make up its message; as text they are not said twice.
 const IN_THE_MESSAGE: [&str; 3] = ["method", "path", "status"];
 
+/// Bytes of a line's buffer that a thread keeps.
+const LARGEST_BUFFER: usize = 4 << 10;
+
 thread_local! {
+    /// The buffer of this thread's next line.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     /// The last second that was written, since 1970, and how.
     static SECOND: Cell<(u64, [u8; 19])> = const { Cell::new((u64::MAX, [0; 19])) };
 }
 
 /// Writes a line for people: `[2026-01-31T23:59:59Z INFO ] message key=value`.
 pub(super) fn text(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
-    sentence(line, now(), record, false)
+    in_one_piece(line, |buffer| sentence(buffer, now(), record, false))
 }
 
 /// The same with a level in colour, for a terminal.
 pub(super) fn coloured_text(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
-    sentence(line, now(), record, true)
+    in_one_piece(line, |buffer| sentence(buffer, now(), record, true))
+}
+
+/// Hands a line to `env_logger` with one write: its [`Formatter`] borrows its buffer anew for each.
+fn in_one_piece(line: &mut Formatter, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> io::Result<()> {
+    // taken out, since the `Display` of a value may log a line itself
+    let mut buffer = BUFFER.take();
+    let result = write(&mut buffer).and_then(|()| line.write_all(&buffer));
+    buffer.clear();
+    buffer.shrink_to(LARGEST_BUFFER);
+    BUFFER.set(buffer);
+    result
 }
 
 fn sentence(line: &mut impl Write, now: Duration, record: &Record<'_>, in_colour: bool) -> io::Result<()> {
@@ -80,7 +96,7 @@ impl<W: Write> Write for Indented<'_, W> {
 
 /// Writes a line for machines.
 pub(super) fn json(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
-    object(line, now(), record)
+    in_one_piece(line, |buffer| object(buffer, now(), record))
 }
 
 fn now() -> Duration {

@@ -1,8 +1,9 @@
-//! The memory of bodies that are read whole. It is kept for the next one for a second or two: to give a megabyte back
-//! to the system and ask for it again costs half as much as to hash it, since each of its pages is made anew.
+//! Per-worker pool of buffers for request bodies that are read whole. A freed buffer stays in the pool for a
+//! second or two: to return a megabyte to the system and to allocate it again takes half as long as to hash
+//! it, because the kernel must zero each page.
 //!
-//! `request_body.rs` reads into it; it comes back when the last part of the body has been sent. Each worker has its own
-//! (`listener/worker.rs`), and keeps no more of it than `MOST_KEPT`.
+//! `request_body.rs` reads into a buffer; it returns to the pool when the last part of the body has been
+//! sent. A pool holds at most `MAX_IDLE_BYTES`.
 
 use std::{
     mem,
@@ -13,72 +14,72 @@ use std::{
 use bytes::Bytes;
 use tokio::{sync::Notify, time::sleep};
 
-/// Bytes that are kept, beyond those in use.
-const MOST_KEPT: usize = 16 << 20;
-/// A buffer of fewer bytes costs the system's allocator nothing worth saving.
-const WORTH_KEEPING: usize = 16 << 10;
-/// How long memory is kept that nobody has used meanwhile.
-const ROUND: Duration = Duration::from_secs(1);
+/// Limit of idle bytes; buffers in use do not count.
+const MAX_IDLE_BYTES: usize = 16 << 20;
+/// A smaller buffer is cheap for the system's allocator and is not pooled.
+const MIN_POOLED_SIZE: usize = 16 << 10;
+/// Idle buffers that were not used for this long are freed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Default)]
-pub struct BodyMemory(Arc<Shared>);
+pub struct BodyMemory(Arc<SharedPool>);
 
 #[derive(Debug, Default)]
-struct Shared {
-    kept: Mutex<IdleBuffers>,
-    /// Something is kept again.
+struct SharedPool {
+    idle: Mutex<IdleBuffers>,
+    /// Notified when a buffer returns.
     filled: Notify,
 }
 
 #[derive(Debug, Default)]
 struct IdleBuffers {
-    /// The one used last is the last.
+    /// The most recently used one is the last.
     buffers: Vec<Vec<u8>>,
     bytes: usize,
-    /// As many of the first ones have not been used in this round.
+    /// Number of buffers at the front not used since the last call of `free_unused`.
     unused: usize,
 }
 
-/// A body in the making.
+/// A pooled buffer for one body.
 #[derive(Debug)]
-pub struct Buffer {
+pub struct PooledBuffer {
     bytes: Vec<u8>,
-    home: Arc<Shared>,
+    pool: Arc<SharedPool>,
 }
 
 impl BodyMemory {
-    /// Room for a body of this size, which may grow beyond.
-    pub fn take(&self, size: usize) -> Buffer {
+    /// Takes a buffer with this capacity, which may grow.
+    pub fn take(&self, size: usize) -> PooledBuffer {
         let bytes = self.0.lock().take(size).unwrap_or_else(|| {
-            // the next body may be somewhat larger; pages that nobody touches take no memory
-            let size = if size < WORTH_KEEPING { size } else { size.next_power_of_two() };
+            // the next body may be larger; pages that are never written use no memory
+            let size = if size < MIN_POOLED_SIZE { size } else { size.next_power_of_two() };
             Vec::with_capacity(size)
         });
-        Buffer { bytes, home: Arc::clone(&self.0) }
+        PooledBuffer { bytes, pool: Arc::clone(&self.0) }
     }
 
-    /// Gives memory back to the system that was not used for a while; never ends.
-    pub async fn tidy(self) {
+    /// Frees buffers that were idle for `IDLE_TIMEOUT`; never returns.
+    pub async fn free_idle(self) {
         loop {
             self.0.filled.notified().await;
             while !self.0.lock().buffers.is_empty() {
-                sleep(ROUND).await;
-                self.0.lock().end_round();
+                sleep(IDLE_TIMEOUT).await;
+                self.0.lock().free_unused();
             }
         }
     }
 }
 
-impl Shared {
+impl SharedPool {
     fn lock(&self) -> MutexGuard<'_, IdleBuffers> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl IdleBuffers {
     fn take(&mut self, size: usize) -> Option<Vec<u8>> {
-        // a small body does not take the room of a large one
-        let fits = |buffer: &Vec<u8>| size >= WORTH_KEEPING && buffer.capacity() >= size;
+        // a small body must not occupy a large buffer
+        let fits = |buffer: &Vec<u8>| size >= MIN_POOLED_SIZE && buffer.capacity() >= size;
         let at = self.buffers.iter().rposition(fits)?;
         let buffer = self.buffers.remove(at);
         self.bytes -= buffer.capacity();
@@ -86,10 +87,10 @@ impl IdleBuffers {
         Some(buffer)
     }
 
-    /// Whether it is kept.
+    /// Returns true if the buffer stays in the pool.
     fn give_back(&mut self, mut buffer: Vec<u8>) -> bool {
         let capacity = buffer.capacity();
-        let is_kept = capacity >= WORTH_KEEPING && self.bytes + capacity <= MOST_KEPT;
+        let is_kept = capacity >= MIN_POOLED_SIZE && self.bytes + capacity <= MAX_IDLE_BYTES;
         if is_kept {
             buffer.clear();
             self.bytes += capacity;
@@ -98,35 +99,34 @@ impl IdleBuffers {
         is_kept
     }
 
-    fn end_round(&mut self) {
+    fn free_unused(&mut self) {
         let unused: usize = self.buffers.drain(..self.unused).map(|buffer| buffer.capacity()).sum();
         self.bytes -= unused;
         self.unused = self.buffers.len();
     }
 }
 
-impl Buffer {
-    /// The bytes so far, to be added to.
+impl PooledBuffer {
     pub fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// The body, whose memory comes back when nobody has it any more.
+    /// The body; its buffer returns to the pool when the last clone is dropped.
     pub fn freeze(self) -> Bytes {
         Bytes::from_owner(self)
     }
 }
 
-impl AsRef<[u8]> for Buffer {
+impl AsRef<[u8]> for PooledBuffer {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl Drop for Buffer {
+impl Drop for PooledBuffer {
     fn drop(&mut self) {
-        if self.home.lock().give_back(mem::take(&mut self.bytes)) {
-            self.home.filled.notify_one();
+        if self.pool.lock().give_back(mem::take(&mut self.bytes)) {
+            self.pool.filled.notify_one();
         }
     }
 }
@@ -135,68 +135,68 @@ impl Drop for Buffer {
 mod tests {
     use super::*;
 
-    fn of(memory: &BodyMemory, size: usize) -> Bytes {
+    fn body(memory: &BodyMemory, size: usize) -> Bytes {
         let mut buffer = memory.take(size);
         buffer.bytes().resize(size, b'x');
         assert_eq!(buffer.as_ref().len(), size);
         buffer.freeze()
     }
 
-    fn kept(memory: &BodyMemory) -> (usize, usize) {
-        let kept = memory.0.lock();
-        assert_eq!(kept.bytes, kept.buffers.iter().map(Vec::capacity).sum::<usize>());
-        (kept.buffers.len(), kept.bytes)
+    fn idle(memory: &BodyMemory) -> (usize, usize) {
+        let idle = memory.0.lock();
+        assert_eq!(idle.bytes, idle.buffers.iter().map(Vec::capacity).sum::<usize>());
+        (idle.buffers.len(), idle.bytes)
     }
 
     #[test]
-    fn the_memory_of_a_body_serves_the_next_one_of_its_size_and_no_small_one() {
+    fn a_buffer_is_reused_for_a_body_of_its_size_but_not_for_a_small_one() {
         let memory = BodyMemory::default();
-        let first = of(&memory, 1 << 20);
+        let first = body(&memory, 1 << 20);
         let (address, again) = (first.as_ptr(), first.clone());
         drop(first);
-        assert_eq!(kept(&memory), (0, 0), "somebody still has it");
+        assert_eq!(idle(&memory), (0, 0), "a clone is still in use");
         drop(again);
-        assert_eq!(kept(&memory), (1, 1 << 20));
-        let small = of(&memory, 100);
-        let second = of(&memory, 900_000);
+        assert_eq!(idle(&memory), (1, 1 << 20));
+        let small = body(&memory, 100);
+        let second = body(&memory, 900_000);
         assert_eq!((second.as_ptr(), second.len()), (address, 900_000));
-        let third = of(&memory, 900_000);
+        let third = body(&memory, 900_000);
         assert_ne!(third.as_ptr(), address);
         drop((small, second, third));
-        assert_eq!(kept(&memory), (2, 2 << 20), "what is small is not kept");
+        assert_eq!(idle(&memory), (2, 2 << 20), "a small buffer is not pooled");
     }
 
     #[test]
-    fn no_more_is_kept_than_the_limit_whatever_is_given_back() {
+    fn idle_buffers_never_exceed_the_limit() {
         let memory = BodyMemory::default();
-        let bodies: Vec<Bytes> = (0..40).map(|_| of(&memory, 1 << 20)).collect();
+        let bodies: Vec<Bytes> = (0..40).map(|_| body(&memory, 1 << 20)).collect();
         drop(bodies);
-        assert_eq!(kept(&memory), (16, MOST_KEPT));
-        drop(of(&memory, MOST_KEPT + 1));
-        assert_eq!(kept(&memory), (16, MOST_KEPT));
+        assert_eq!(idle(&memory), (16, MAX_IDLE_BYTES));
+        drop(body(&memory, MAX_IDLE_BYTES + 1));
+        assert_eq!(idle(&memory), (16, MAX_IDLE_BYTES));
     }
 
     #[test]
-    fn what_was_not_used_for_a_round_goes_and_what_was_stays() {
+    fn a_buffer_that_was_idle_for_a_round_is_freed() {
         let memory = BodyMemory::default();
-        drop((of(&memory, 1 << 20), of(&memory, 1 << 20), of(&memory, 1 << 20)));
-        memory.0.lock().end_round();
-        assert_eq!(kept(&memory).0, 3, "all were used a moment ago");
-        drop((of(&memory, 1 << 20), of(&memory, 1 << 20)));
-        memory.0.lock().end_round();
-        assert_eq!(kept(&memory).0, 2, "two at a time were enough");
-        memory.0.lock().end_round();
-        assert_eq!(kept(&memory), (0, 0));
+        drop((body(&memory, 1 << 20), body(&memory, 1 << 20), body(&memory, 1 << 20)));
+        memory.0.lock().free_unused();
+        assert_eq!(idle(&memory).0, 3, "all were used a moment ago");
+        drop((body(&memory, 1 << 20), body(&memory, 1 << 20)));
+        memory.0.lock().free_unused();
+        assert_eq!(idle(&memory).0, 2, "two at a time were enough");
+        memory.0.lock().free_unused();
+        assert_eq!(idle(&memory), (0, 0));
     }
 
     #[actix_rt::test]
-    async fn memory_goes_back_by_itself() {
+    async fn free_idle_frees_every_idle_buffer() {
         let memory = BodyMemory::default();
-        let tidying = actix_rt::spawn(memory.clone().tidy());
-        drop(of(&memory, 1 << 20));
-        while kept(&memory) != (0, 0) {
+        let freeing = actix_rt::spawn(memory.clone().free_idle());
+        drop(body(&memory, 1 << 20));
+        while idle(&memory) != (0, 0) {
             sleep(Duration::from_millis(10)).await;
         }
-        tidying.abort();
+        freeing.abort();
     }
 }

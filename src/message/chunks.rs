@@ -1,14 +1,14 @@
-//! The chunked transfer coding (RFC 9112, 7.1), decoded as the bytes come in.
+//! Streaming decoder of the chunked transfer coding (RFC 9112, 7.1).
 //!
-//! `client/exchange.rs` decodes answers with it, `listener/http1/request_reader.rs` requests. The decoder is strict,
-//! because two readers that disagree about the end of a message are how messages are smuggled: lines end in CR LF,
-//! and a size is nothing but hexadecimal digits. Extensions and trailers are bounded and dropped: API Gateway sends
-//! and takes none.
+//! `client/exchange.rs` decodes responses with it, `listener/http1/request_reader.rs` requests. The decoder
+//! is strict, because two parsers that disagree about the end of a message allow request smuggling: a line
+//! ends in CR LF, and a size has only hexadecimal digits. Extensions and trailers are limited and dropped:
+//! API Gateway neither sends nor accepts any.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-/// Bytes of extensions, trailers and needless zeros in one message, in all: the decoder reads them only to drop them
-/// (RFC 9112, 7.1.1 asks for such a limit).
+/// Limit of extensions, trailers and leading zeros of one message, in bytes; all are dropped (RFC 9112, 7.1.1
+/// asks for such a limit).
 const MAX_OVERHEAD: u32 = 8 << 10;
 
 /// A body that violates the chunked coding; the text names the violation.
@@ -16,30 +16,33 @@ const MAX_OVERHEAD: u32 = 8 << 10;
 #[error("malformed chunk: {0}")]
 pub struct MalformedChunk(pub &'static str);
 
-/// The decoder's progress through the chunks of one message.
+/// Decoder of the chunks of one message.
 #[derive(Debug, Default)]
-pub struct Chunks {
-    state: State,
-    /// Bytes of these so far.
+pub struct ChunkDecoder {
+    state: ChunkState,
+    /// Bytes counted towards `MAX_OVERHEAD`.
     overhead: u32,
 }
 
-/// What the next byte belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// A chunk's size, of which this has been read; `None` before its first digit.
-    Size(Option<u64>),
-    /// Blanks between a size and the `;` of its extension.
+/// Position of the next byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum ChunkState {
+    /// The first digit of a size.
+    #[default]
+    SizeStart,
+    /// Further digits; the value so far.
+    Size(u64),
+    /// Whitespace between a size and the `;` of its extension.
     Blank(u64),
     Extension(u64),
     /// The LF after a chunk's size.
     SizeEnd(u64),
-    /// A chunk's data, of which this much is missing.
+    /// A chunk's data; bytes still missing.
     Data(u64),
     /// The CR after a chunk's data.
     DataEnd,
     DataEndLf,
-    /// A trailer, or the CR of the empty line that ends them all.
+    /// A trailer, or the CR of the empty line that ends the trailers.
     Trailer,
     TrailerName,
     TrailerValue,
@@ -47,80 +50,83 @@ enum State {
     TrailerEnd,
     /// The LF of the empty line.
     LastLf,
-    /// Nothing: the body is over.
+    /// The body is complete.
     End,
 }
 
-impl Default for State {
-    fn default() -> Self {
-        Self::Size(None)
-    }
-}
-
-/// What came of the bytes at hand.
+/// Result of one decoding step.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decoded {
     /// A piece of the body.
     Piece(Bytes),
-    /// The body is over; what is left belongs to nothing.
+    /// The body is complete; any bytes left are not part of it.
     End,
-    /// They do not hold a piece, and are used up.
+    /// All bytes are consumed; more are needed for a piece.
     NeedsMore,
 }
 
-impl Chunks {
+impl ChunkDecoder {
     /// Takes the next piece of the body out of `received`.
     ///
     /// # Errors
-    /// The bytes are no chunks.
+    /// The bytes violate the chunked coding.
     pub fn decode(&mut self, received: &mut BytesMut) -> Result<Decoded, MalformedChunk> {
         loop {
-            if self.state == State::End {
+            if self.state == ChunkState::End {
                 return Ok(Decoded::End);
             }
             if received.is_empty() {
                 return Ok(Decoded::NeedsMore);
             }
-            if let State::Data(missing) = self.state {
+            if let ChunkState::Data(missing) = self.state {
                 let length = usize::try_from(missing).unwrap_or(usize::MAX).min(received.len());
                 let missing = missing - length as u64;
-                self.state = if missing == 0 { State::DataEnd } else { State::Data(missing) };
+                self.state = if missing == 0 { ChunkState::DataEnd } else { ChunkState::Data(missing) };
                 return Ok(Decoded::Piece(received.split_to(length).freeze()));
             }
             self.state = self.after(received.get_u8())?;
         }
     }
 
-    fn after(&mut self, byte: u8) -> Result<State, MalformedChunk> {
+    fn after(&mut self, byte: u8) -> Result<ChunkState, MalformedChunk> {
         let malformed = |problem| Err(MalformedChunk(problem));
         match (self.state, byte) {
-            // zeros before a size could go on for ever
-            (State::Size(Some(0)), b'0') => self.pass(State::Size(Some(0))),
-            (State::Size(size), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => larger(size, byte),
-            (State::Size(None), _) => malformed("a size without a digit"),
-            (State::Size(Some(size)) | State::Blank(size), b' ' | b'\t') => self.pass(State::Blank(size)),
-            (State::Size(Some(size)) | State::Blank(size), b';') => self.pass(State::Extension(size)),
-            (State::Size(Some(size)) | State::Extension(size), b'\r') => Ok(State::SizeEnd(size)),
-            (State::Size(Some(_)) | State::Blank(_), _) => malformed("a size that is not a number"),
-            (State::Extension(size), byte) if is_text(byte) => self.pass(State::Extension(size)),
-            (State::SizeEnd(0) | State::TrailerEnd, b'\n') => Ok(State::Trailer),
-            (State::SizeEnd(size), b'\n') => Ok(State::Data(size)),
-            (State::DataEnd, b'\r') => Ok(State::DataEndLf),
-            (State::DataEndLf, b'\n') => Ok(State::Size(None)),
-            (State::DataEnd | State::DataEndLf, _) => malformed("more data than its size says"),
-            (State::Trailer, b'\r') => Ok(State::LastLf),
-            (State::Trailer | State::TrailerName, byte) if is_token(byte) => self.pass(State::TrailerName),
-            (State::TrailerName, b':') => self.pass(State::TrailerValue),
-            (State::TrailerValue, b'\r') => Ok(State::TrailerEnd),
-            (State::TrailerValue, byte) if is_text(byte) => self.pass(State::TrailerValue),
-            (State::LastLf, b'\n') => Ok(State::End),
-            (State::Extension(_) | State::SizeEnd(_), _) => malformed("a line of a size that does not end"),
+            // leading zeros must be limited too
+            (ChunkState::Size(0), b'0') => self.pass(ChunkState::Size(0)),
+            (ChunkState::SizeStart, byte) if byte.is_ascii_hexdigit() => push_digit(0, byte),
+            (ChunkState::SizeStart, _) => malformed("a size without a digit"),
+            (ChunkState::Size(size), byte) if byte.is_ascii_hexdigit() => push_digit(size, byte),
+            (ChunkState::Size(size) | ChunkState::Blank(size), b' ' | b'\t') => {
+                self.pass(ChunkState::Blank(size))
+            }
+            (ChunkState::Size(size) | ChunkState::Blank(size), b';') => {
+                self.pass(ChunkState::Extension(size))
+            }
+            (ChunkState::Size(size) | ChunkState::Extension(size), b'\r') => Ok(ChunkState::SizeEnd(size)),
+            (ChunkState::Size(_) | ChunkState::Blank(_), _) => malformed("a size that is not a number"),
+            (ChunkState::Extension(size), byte) if is_text(byte) => self.pass(ChunkState::Extension(size)),
+            (ChunkState::SizeEnd(0) | ChunkState::TrailerEnd, b'\n') => Ok(ChunkState::Trailer),
+            (ChunkState::SizeEnd(size), b'\n') => Ok(ChunkState::Data(size)),
+            (ChunkState::DataEnd, b'\r') => Ok(ChunkState::DataEndLf),
+            (ChunkState::DataEndLf, b'\n') => Ok(ChunkState::SizeStart),
+            (ChunkState::DataEnd | ChunkState::DataEndLf, _) => malformed("more data than its size says"),
+            (ChunkState::Trailer, b'\r') => Ok(ChunkState::LastLf),
+            (ChunkState::Trailer | ChunkState::TrailerName, byte) if is_token(byte) => {
+                self.pass(ChunkState::TrailerName)
+            }
+            (ChunkState::TrailerName, b':') => self.pass(ChunkState::TrailerValue),
+            (ChunkState::TrailerValue, b'\r') => Ok(ChunkState::TrailerEnd),
+            (ChunkState::TrailerValue, byte) if is_text(byte) => self.pass(ChunkState::TrailerValue),
+            (ChunkState::LastLf, b'\n') => Ok(ChunkState::End),
+            (ChunkState::Extension(_) | ChunkState::SizeEnd(_), _) => {
+                malformed("a line of a size that does not end")
+            }
             _ => malformed("a trailer without a name or a colon, or with a control character"),
         }
     }
 
-    /// Goes on to `state` past a byte that is dropped.
-    fn pass(&mut self, state: State) -> Result<State, MalformedChunk> {
+    /// Drops a byte and continues in `state`.
+    fn pass(&mut self, state: ChunkState) -> Result<ChunkState, MalformedChunk> {
         self.overhead += 1;
         if self.overhead > MAX_OVERHEAD {
             return Err(MalformedChunk("too many bytes of extensions, trailers and zeros"));
@@ -129,19 +135,19 @@ impl Chunks {
     }
 }
 
-/// A size with one more digit.
-fn larger(size: Option<u64>, digit: u8) -> Result<State, MalformedChunk> {
+/// Appends a hexadecimal digit to a size.
+fn push_digit(size: u64, digit: u8) -> Result<ChunkState, MalformedChunk> {
     let value = char::from(digit).to_digit(16).map_or(0, u64::from);
-    let size = size.unwrap_or(0).checked_mul(16).ok_or(MalformedChunk("a size of more than 64 bits"))?;
-    Ok(State::Size(Some(size | value)))
+    let size = size.checked_mul(16).ok_or(MalformedChunk("a size of more than 64 bits"))?;
+    Ok(ChunkState::Size(size | value))
 }
 
-/// What may stand in an extension or a trailer's value (RFC 9110, 5.5).
+/// True for a byte of an extension or of a trailer's value (RFC 9110, 5.5).
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
-/// What may stand in a name (RFC 9110, 5.6.2).
+/// True for a byte of a token (RFC 9110, 5.6.2), such as a header name.
 pub fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -152,11 +158,11 @@ mod tests {
 
     use super::*;
 
-    /// The body that chunks make when they come in these pieces, what is left behind them, and whether they are over.
+    /// The decoded body, the bytes left, and whether the body is complete.
     fn decoded<'a>(
         pieces: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<(Vec<u8>, Vec<u8>, bool), MalformedChunk> {
-        let (mut chunks, mut received, mut body) = (Chunks::default(), BytesMut::new(), Vec::new());
+        let (mut chunks, mut received, mut body) = (ChunkDecoder::default(), BytesMut::new(), Vec::new());
         let mut is_over = false;
         for piece in pieces {
             received.extend_from_slice(piece);
@@ -185,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_make_a_body_without_extensions_and_trailers() {
+    fn extensions_and_trailers_are_dropped() {
         for (text, body, behind) in [
             ("0\r\n\r\n", "", ""),
             ("5\r\nhello\r\n0\r\n\r\n", "hello", ""),
@@ -199,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_readers_might_read_otherwise_is_malformed() {
+    fn chunks_that_other_parsers_might_read_differently_are_malformed() {
         for text in [
             "\r\n",
             "x\r\n",
@@ -230,18 +236,18 @@ mod tests {
     }
 
     #[test]
-    fn a_size_of_16_digits_is_the_largest_and_is_not_waited_for() {
+    fn a_size_of_16_digits_is_the_largest() {
         assert_eq!(whole("ffffffffffffffff\r\na"), Ok((b"a".to_vec(), Vec::new(), false)));
     }
 
     #[test]
-    fn extensions_and_trailers_are_bounded_together() {
+    fn extensions_and_trailers_share_one_limit() {
         let half = "x".repeat(4000);
         assert!(whole(&format!("1;{half}\r\na\r\n0\r\nt:{half}\r\n\r\n")).is_ok());
         assert!(whole(&format!("1;{half}{half}{half}\r\na\r\n")).is_err());
         assert!(whole(&format!("0\r\nt:{half}\r\nt:{half}\r\nt:{half}\r\n\r\n")).is_err());
         assert!(whole(&"0".repeat(10_000)).is_err());
-        // the old trick: many small chunks, each with a long extension
+        // many small chunks, each with a long extension
         assert!(whole(&format!("1;{half}\r\na\r\n").repeat(3)).is_err());
     }
 
@@ -256,7 +262,6 @@ mod tests {
         text
     }
 
-    /// The same bytes, cut into pieces.
     fn cut<'a>(bytes: &'a [u8], lengths: &[usize]) -> Vec<&'a [u8]> {
         let mut rest = bytes;
         let mut pieces = Vec::new();
@@ -271,7 +276,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_is_read_however_it_comes_in(
+        fn chunks_are_decoded_in_pieces_of_any_size(
             pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..8),
             extension in "(;[a-z]{1,4}(=[a-z]{1,4})?){0,2}",
             trailer in "([a-z]{1,4}: [ -~]{0,8}\r\n){0,2}",
@@ -285,7 +290,7 @@ mod tests {
         }
 
         #[test]
-        fn a_body_that_was_cut_is_never_over(
+        fn a_truncated_body_is_never_complete(
             pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..4),
             at in any::<prop::sample::Index>(),
         ) {
@@ -295,7 +300,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_mean_the_same_however_they_come_in(
+        fn the_result_does_not_depend_on_the_pieces(
             text in "[0-9a-f;: \r\n]{0,60}", lengths in prop::collection::vec(0_usize..6, 0..30),
         ) {
             let cut = decoded(cut(text.as_bytes(), &lengths));

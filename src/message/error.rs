@@ -1,8 +1,8 @@
-//! What can go wrong with a request, and the one place where it becomes an answer and a log line.
+//! The error type of the request path, and the one place where an error becomes a response and a log line.
 //!
-//! Every step of `proxy.rs` fails with a [`ProxyError`]. The client learns a status, a stable code, a fixed
-//! sentence and the request id, as `error/codes.rs` has them; the cause, which may name hosts and keys' ids, goes to
-//! the log alone.
+//! Every step of `proxy.rs` returns a [`ProxyError`]. The client sees a status, a stable code, a fixed
+//! sentence (all from `error/codes.rs`) and the request id. The cause may contain host names and key ids, so
+//! only the log contains it.
 
 mod codes;
 
@@ -17,31 +17,31 @@ use actix_http::{
 };
 use bytes::Bytes;
 
-pub use self::codes::{Code, ErrorKind, GrpcStatus, Side, UpstreamFailure};
+pub use self::codes::{ErrorCode, ErrorKind, GrpcStatus, Side, UpstreamFailure};
 use crate::{
     message::log_note::LogNote,
     text::{log_safe::log_safe, units::size_text},
 };
 
-/// A request that got no answer from AWS, or none that may be passed on.
+/// An error that the sidecar answers instead of a response from AWS.
 #[derive(Debug)]
 pub struct ProxyError {
-    /// What went wrong, which decides the answer.
+    /// Determines the response.
     pub kind: ErrorKind,
     cause: Option<Box<dyn Error + Send + Sync>>,
-    /// What else the operator should know.
+    /// Additional log lines for the operator.
     notes: Vec<LogNote>,
-    /// Nothing of the request had been sent.
+    /// The error occurred before any byte of the request was sent.
     unsent: bool,
-    /// It would fail the same way again.
-    lasting: bool,
+    /// A retry would fail too.
+    permanent: bool,
 }
 
-/// `Retry-After` of an answer to a client that was turned away, in seconds.
+/// `Retry-After` in seconds for a client that is over a limit.
 const RETRY_AFTER: &str = "1";
 
 impl ErrorKind {
-    /// What the client may know beyond the fixed sentence.
+    /// Text for the client after the fixed sentence; never contains a secret.
     fn detail(&self) -> Option<String> {
         match self {
             Self::PayloadTooLarge { what, limit, size } => {
@@ -53,7 +53,7 @@ impl ErrorKind {
         }
     }
 
-    /// The header that belongs to the answer, if one does.
+    /// An additional header of the response.
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
             Self::MethodNotAllowed(allowed) => Some((header::ALLOW, list(allowed))),
@@ -74,38 +74,37 @@ impl ProxyError {
         Self { cause: Some(cause.into()), ..kind.into() }
     }
 
-    /// Says that it happened before anything of the request was sent.
+    /// Marks the error as raised before any byte of the request was sent.
     #[must_use]
     pub fn before_sending(mut self) -> Self {
         self.unsent = true;
         self
     }
 
-    /// Says that it would happen again, as with a certificate that nobody trusts.
+    /// Marks the error as permanent: a retry would fail too, as with an untrusted certificate.
     #[must_use]
-    pub fn lasting(mut self) -> Self {
-        self.lasting = true;
+    pub fn permanent(mut self) -> Self {
+        self.permanent = true;
         self
     }
 
-    /// Whether the call may be made again with hope and without harm: nothing of it was sent.
-    pub fn may_be_repeated(&self) -> bool {
-        self.unsent && !self.lasting
+    /// True if a retry is safe and may succeed: nothing was sent, and the error is not permanent.
+    pub fn is_retryable(&self) -> bool {
+        self.unsent && !self.permanent
     }
 
-    /// Adds what else the operator should know.
+    /// Adds log lines for the operator.
     #[must_use]
     pub fn with_notes(mut self, notes: impl IntoIterator<Item = LogNote>) -> Self {
         self.notes.extend(notes);
         self
     }
 
-    /// The row of the table of codes.
-    pub fn code(&self) -> &'static Code {
+    pub fn code(&self) -> &'static ErrorCode {
         self.kind.code()
     }
 
-    /// The causes alone, each behind the one that it led to.
+    /// The chain of causes, separated by colons.
     pub fn causes(&self) -> String {
         let mut text = String::new();
         let mut next = self.cause.as_deref().map(|cause| cause as &dyn Error);
@@ -117,9 +116,9 @@ impl ProxyError {
         text
     }
 
-    /// The answer: status, headers and JSON body.
+    /// The response: status, headers and JSON body.
     pub fn answer(&self, request_id: &str) -> (StatusCode, HeaderMap, Bytes) {
-        let Code { name, status, sentence, .. } = *self.code();
+        let ErrorCode { name, status, sentence, .. } = *self.code();
         let message = match self.kind.detail() {
             Some(detail) => format!("{sentence}: {detail}"),
             None => sentence.to_owned(),
@@ -133,8 +132,8 @@ impl ProxyError {
         (status, headers, Bytes::from(body.to_string()))
     }
 
-    /// The answer as bytes, for a connection that is closed after it.
-    pub fn on_the_wire(&self, request_id: &str) -> Bytes {
+    /// The response as HTTP/1.1 bytes, for a connection that is closed after it.
+    pub fn http1_response(&self, request_id: &str) -> Bytes {
         let (status, headers, body) = self.answer(request_id);
         let reason = status.canonical_reason().unwrap_or("-");
         let mut answer = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
@@ -149,7 +148,7 @@ impl ProxyError {
         answer.into()
     }
 
-    /// The one log line of a failure, and the notes on it.
+    /// Logs the error in one line, then its notes.
     pub fn log(&self, request_id: &str, route: Option<&str>) {
         let code = self.code();
         log::log!(
@@ -165,7 +164,7 @@ impl ProxyError {
 
 impl From<ErrorKind> for ProxyError {
     fn from(kind: ErrorKind) -> Self {
-        Self { kind, cause: None, notes: Vec::new(), unsent: false, lasting: false }
+        Self { kind, cause: None, notes: Vec::new(), unsent: false, permanent: false }
     }
 }
 

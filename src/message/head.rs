@@ -1,7 +1,7 @@
-//! Is this request's head sound? Nothing here changes a byte of it.
+//! Validation of a request's head. The head is not changed.
 //!
-//! `proxy.rs` asks before anything else. The parser below actix has already refused control bytes and blanks, and
-//! `listener/request_target.rs` has escaped what is beyond ASCII.
+//! `proxy.rs` calls [`check`] first. The parser below actix has already rejected control bytes and
+//! whitespace, and `listener/request_target.rs` has escaped bytes outside ASCII.
 
 use actix_http::{RequestHead, header};
 
@@ -11,34 +11,16 @@ use crate::{
     text::uri_syntax::escapes_are_whole,
 };
 
-/// Longer than any that is registered (IANA, HTTP Method Registry).
-const LONGEST_METHOD: usize = 32;
-
-/// What a head may cost.
-#[derive(Debug, Clone, Copy)]
-#[expect(clippy::struct_field_names, reason = "the names are those of the settings")]
-pub struct HeadLimits {
-    /// Bytes of path and query.
-    pub max_uri: u64,
-    /// Bytes of the whole head.
-    pub max_head: u64,
-    pub max_headers: u32,
-}
-
-impl HeadLimits {
-    /// As the settings have them.
-    pub fn of(limits: &Limits) -> Self {
-        Self { max_uri: limits.max_uri, max_head: limits.max_head, max_headers: limits.max_headers }
-    }
-}
+/// Longer than any registered method (IANA, HTTP Method Registry).
+const MAX_METHOD_LENGTH: usize = 32;
 
 /// Checks a request's method, path and query, headers and host.
 ///
 /// # Errors
-/// They are too long or too many, hold a `%` that escapes nothing, or are no host.
-pub fn check(head: &RequestHead, limits: &HeadLimits) -> Result<(), ProxyError> {
+/// One of them is too long, a `%` is not followed by two hexadecimal digits, or the host is invalid.
+pub fn check(head: &RequestHead, limits: &Limits) -> Result<(), ProxyError> {
     let max_uri = limits.max_uri;
-    if head.method.as_str().len() > LONGEST_METHOD {
+    if head.method.as_str().len() > MAX_METHOD_LENGTH {
         return Err(ProxyError::new(ErrorKind::InvalidRequest, "a method longer than any there is"));
     }
     let text = head.uri.path_and_query().map_or("", |text| text.as_str());
@@ -52,8 +34,9 @@ pub fn check(head: &RequestHead, limits: &HeadLimits) -> Result<(), ProxyError> 
     check_authority(head)
 }
 
-/// Checks `Host` and the authority of an absolute target, of which one becomes `X-Forwarded-Host`. Both may hold
-/// no user and password (RFC 9110, 4.2.4; RFC 9113, 8.3.1), and the cause for the log does not repeat them.
+/// Checks `Host` and the authority of an absolute target; one of them becomes `X-Forwarded-Host`. Both must
+/// not contain user information (RFC 9110, 4.2.4; RFC 9113, 8.3.1), and the logged cause does not repeat
+/// them.
 fn check_authority(head: &RequestHead) -> Result<(), ProxyError> {
     let is_authority = |text: &[u8]| text.iter().copied().all(is_of_authority);
     let malformed = |cause: &'static str| Err(ProxyError::new(ErrorKind::InvalidRequest, cause));
@@ -66,17 +49,18 @@ fn check_authority(head: &RequestHead) -> Result<(), ProxyError> {
     Ok(())
 }
 
-/// Bytes between a name and its value, and at the end of a line.
-const FILLING: usize = 4;
+/// Bytes of a header line beyond name and value: `: ` and CR LF.
+const LINE_OVERHEAD: usize = 4;
 
-fn check_headers(head: &RequestHead, target: usize, limits: &HeadLimits) -> Result<(), ProxyError> {
+fn check_headers(head: &RequestHead, target: usize, limits: &Limits) -> Result<(), ProxyError> {
     let too_large = |cause: String| Err(ProxyError::new(ErrorKind::HeadersTooLarge, cause));
     let headers = &head.headers;
-    let HeadLimits { max_head, max_headers, .. } = *limits;
+    let Limits { max_head, max_headers, .. } = *limits;
     if headers.len() > usize::try_from(max_headers).unwrap_or(usize::MAX) {
         return too_large(format!("{} headers, the limit is {max_headers}", headers.len()));
     }
-    let lines: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FILLING).sum();
+    let lines: usize =
+        headers.iter().map(|(name, value)| name.as_str().len() + value.len() + LINE_OVERHEAD).sum();
     let bytes = (target + lines) as u64;
     if bytes > max_head {
         return too_large(format!("a head of {bytes} bytes, the limit is {max_head}"));
@@ -84,7 +68,7 @@ fn check_headers(head: &RequestHead, target: usize, limits: &HeadLimits) -> Resu
     Ok(())
 }
 
-/// RFC 3986, 3.2, without the user.
+/// RFC 3986, 3.2, without user information.
 fn is_of_authority(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
 }

@@ -1,21 +1,21 @@
-//! Which headers pass, in either direction.
+//! Header filter of both directions: hop-by-hop headers, framing, and headers reserved by AWS.
 //!
-//! Applied once on the way in (`inbound.rs`), so that no backend ever sees what must not pass, and once on
-//! the way out, by each backend's `reply`.
+//! `inbound.rs` filters a request once, so that no backend ever sees a removed header; each backend's `reply`
+//! filters the response.
 
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// Names a request in logs, in our answers and towards AWS.
+/// Request id in logs, in responses and in requests to AWS.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Takes out of a client's headers what belongs to its connection alone, what would change the call's
-/// meaning at AWS, and the framing that is made anew.
+/// Removes from a client's headers the hop-by-hop headers, the framing, and headers that would change the
+/// meaning of the call at AWS.
 pub fn clean_request(headers: &mut HeaderMap) {
     let nominated = nominated(headers);
     headers.retain(|name, _| why_dropped(name, &nominated).is_none());
 }
 
-/// The reason why a client's header never passes, for `explain`; `None` for one that does.
+/// The reason why a client's header is removed, for `explain`; `None` if it passes.
 pub fn why_not_passed(name: &HeaderName, all: &HeaderMap) -> Option<&'static str> {
     why_dropped(name, &nominated(all))
 }
@@ -33,7 +33,7 @@ fn why_dropped(name: &HeaderName, nominated: &[HeaderName]) -> Option<&'static s
     nominated.contains(name).then_some("the client's Connection header names it")
 }
 
-/// Takes out of an upstream's headers what belongs to its connection alone and the framing that is made anew.
+/// Removes the hop-by-hop headers and `Content-Length` from an upstream's headers.
 pub fn clean_reply(headers: &mut HeaderMap) {
     let nominated = nominated(headers);
     headers.retain(|name, _| {
@@ -41,7 +41,7 @@ pub fn clean_reply(headers: &mut HeaderMap) {
     });
 }
 
-/// Adds an element to a comma-separated list that may span several lines.
+/// Appends an element to a comma-separated list that may span several lines, and joins the lines.
 pub fn append(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
     if !headers.contains_key(&name) {
         headers.insert(name, element);
@@ -49,13 +49,13 @@ pub fn append(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
     }
     let lines = headers.get_all(&name).chain([&element]).map(HeaderValue::as_bytes);
     let list = lines.collect::<Vec<_>>().join(&b", "[..]);
-    // each of them was a header value before
+    // each part is a valid header value
     if let Ok(value) = HeaderValue::from_bytes(&list) {
         headers.insert(name, value);
     }
 }
 
-/// RFC 9110, 7.6.1, with `Keep-Alive` and `Proxy-Connection` of older practice.
+/// RFC 9110, 7.6.1, and the older `Keep-Alive` and `Proxy-Connection`.
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
@@ -72,22 +72,23 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
-/// Answered or made anew here: `Host` is the target's, the length is the body's, and 100 has been sent.
+/// Set or answered by the sidecar: `Host` is the target's, the length is the body's, and 100 has been sent.
 fn is_request_only(name: &HeaderName) -> bool {
     matches!(name.as_str(), "host" | "content-length" | "expect")
 }
 
-/// Would be obeyed, or refused with 403, by API Gateway and Lambda: a method other than the one that the
-/// route allowed, and the reserved headers of `PrivateLink`.
+/// API Gateway and Lambda act on these or reject them with 403: a method other than the one the route
+/// allowed, and the reserved headers of `PrivateLink`.
 fn is_meant_for_aws(name: &HeaderName) -> bool {
     let name = name.as_str();
     matches!(name, "x-http-method-override" | "x-amzn-tls-version" | "x-amzn-cipher-suite")
         || name.starts_with("x-amzn-vpc")
 }
 
-/// The headers that `Connection` names as belonging to this connection alone.
+/// The header names listed in `Connection`.
 ///
-/// They go before ours are added: `Connection: x-amz-date` must not take a signed header out again.
+/// They must be removed before the sidecar adds its headers: `Connection: x-amz-date` must not remove a
+/// signed header.
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .get_all(header::CONNECTION)
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_aws_would_obey_do_not_pass() {
+    fn headers_that_aws_acts_on_do_not_pass() {
         let mut headers = map(&[
             ("x-http-method-override", "DELETE"),
             ("x-amzn-vpce-id", "vpce-1"),
@@ -175,7 +176,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_of_the_connection_passes_and_all_else_stays_in_order(
+        fn hop_by_hop_headers_are_removed_and_the_others_keep_their_order(
             lines in prop::collection::vec((
                 prop::sample::select(vec![
                     "connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-connection",

@@ -1,6 +1,7 @@
-//! A client's request, read within its limits and cleaned, the same for every backend.
+//! A client's request with its body, read within the limits and with filtered headers, the same for every
+//! backend.
 //!
-//! `routing.rs` has chosen the route; a backend turns what is here into an outbound request.
+//! `routing.rs` has matched the route; a backend turns the request into an outbound request.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -24,54 +25,50 @@ use crate::{
     settings::Scheme,
 };
 
-/// A request that may be forwarded.
 #[derive(Debug)]
 pub struct InboundRequest {
     pub method: Method,
-    /// Its target as received: path and query are raw.
+    /// Target as received: path and query are raw.
     pub uri: Uri,
     /// How the route's pattern lies over its path.
     pub path: PathMatch,
-    /// Its headers without those that never pass, and with `X-Forwarded-*`, `Via`, `X-Request-Id`
-    /// and those of its trace.
+    /// Filtered headers, with `X-Forwarded-*`, `Via`, `X-Request-Id` and the trace headers.
     pub headers: HeaderMap,
     pub body: RequestBody,
     pub version: Version,
-    /// The host that the client meant, with its port if it gave one.
+    /// Host of the request, with its port if there is one.
     pub host: Option<HeaderValue>,
-    /// The client's address; none on a Unix socket.
+    /// The client's address; `None` on a Unix socket.
     pub peer: Option<SocketAddr>,
-    /// When its head had arrived.
+    /// Arrival of the request's head.
     pub received_at: SystemTime,
-    /// Whether its headers tell of a trace that this call is a part of.
+    /// True if the headers contain trace context.
     pub is_traced: bool,
 }
 
-/// Who is on the other end of the client's connection, and what stands in `Via` for us.
+/// The connection and the request-scoped values that [`InboundRequest::read`] needs.
 #[derive(Debug)]
 pub struct ReadContext<'a> {
-    /// The client's address; none on a Unix socket.
+    /// The client's address; `None` on a Unix socket.
     pub peer: Option<SocketAddr>,
-    /// Whether its connection is encrypted.
+    /// True if the client's connection uses TLS.
     pub is_secure: bool,
-    /// What stands in `Via` for us.
     pub via: &'a Via,
-    /// The value of `X-Forwarded-Port`: the port that the client connected to.
+    /// Value of `X-Forwarded-Port`: the port that the client connected to.
     pub forwarded_port: &'a HeaderValue,
-    /// Where the body is read to, if all of it is needed.
+    /// Pool for a body that is read whole.
     pub memory: &'a BodyMemory,
     pub request_id: &'a HeaderValue,
-    /// The trace that the request belongs to.
     pub trace: Option<&'a Trace>,
-    /// When its head had arrived.
+    /// Arrival of the request's head.
     pub received_at: SystemTime,
 }
 
 impl InboundRequest {
-    /// Takes a request apart, reading its body as far as `limits` demand.
+    /// Reads the body as far as `limits` require, and filters the headers.
     ///
     /// # Errors
-    /// The body is too large, late, or broken.
+    /// The body is too large, late or malformed.
     pub async fn read(
         mut request: Request,
         body: &mut Incoming,
@@ -82,15 +79,15 @@ impl InboundRequest {
         let head = request.head_mut();
         let declared = DeclaredLength::by(head)?;
         let body = request_body::read(body, declared, limits, context.memory).await?;
-        // the head is used again for another request, for which it needs a map
+        // actix reuses the head for another request and needs a map in it
         let mut headers = std::mem::replace(&mut head.headers, header_maps::take());
-        // that of an absolute target goes before the header (RFC 9112, 3.2.2)
+        // the authority of an absolute target takes precedence over `Host` (RFC 9112, 3.2.2)
         let host = match head.uri.authority() {
             Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
             None => headers.get(header::HOST).cloned(),
         };
         headers::clean_request(&mut headers);
-        say_who_forwards(&mut headers, host.clone(), head.version, context);
+        add_forwarding_headers(&mut headers, host.clone(), head.version, context);
         if let Some(trace) = context.trace {
             trace.pass_on(&mut headers);
         }
@@ -114,9 +111,9 @@ impl InboundRequest {
     }
 }
 
-/// `X-Forwarded-For` grows, the other three say what was seen here: what a client claims about an earlier hop
-/// is no more than a claim.
-fn say_who_forwards(
+/// Appends to `X-Forwarded-For` and overwrites the other three: values from an earlier hop cannot be
+/// verified.
+fn add_forwarding_headers(
     headers: &mut HeaderMap,
     host: Option<HeaderValue>,
     version: Version,
@@ -139,10 +136,10 @@ fn say_who_forwards(
     headers.insert(headers::REQUEST_ID, context.request_id.clone());
 }
 
-/// `None` is what no address gives: its text fits into a header.
+/// The text of an address; it always fits into a header.
 fn address_value(address: IpAddr) -> Option<HeaderValue> {
     match address.to_canonical() {
-        // most clients' are of this kind, and writing them by way of `Display` takes ten times as long
+        // the common case; `Display` takes ten times as long
         IpAddr::V4(address) => {
             let mut text = Vec::with_capacity(15);
             for (at, octet) in address.octets().into_iter().enumerate() {

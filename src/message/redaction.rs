@@ -1,12 +1,12 @@
-//! What is a secret among the headers of a request, and of an access key's id, for whoever shows
-//! one to a person: `explain.rs`, `diagnosis.rs` and `proxy/call/debug_line.rs`.
+//! Redaction of secret headers and access key ids, for output that a person reads: `explain.rs`,
+//! `diagnosis.rs` and `proxy/call/debug_line.rs`.
 
-/// What stands in the place of a secret.
-pub const LEFT_OUT: &str = "(left out)";
-/// Characters of a signature that are shown: enough to tell two apart, not enough to use one.
-const OF_A_SIGNATURE: usize = 8;
+/// Replaces a secret.
+pub const REDACTED: &str = "(left out)";
+/// Characters of a signature that are shown: enough to compare two, too few to use one.
+const SIGNATURE_PREFIX: usize = 8;
 
-/// Whether a header of this name, in lower case, proves something to somebody.
+/// True if a header with this lower-case name may contain a secret.
 pub fn is_secret(name: &str) -> bool {
     const PARTS: [&str; 10] = [
         "authorization",
@@ -17,47 +17,44 @@ pub fn is_secret(name: &str) -> bool {
         "api-key",
         "apikey",
         "signature",
-        // the keys `client_context` and `tenant_id` are secrets
+        // the settings `client_context` and `tenant_id` are secrets
         "client-context",
         "tenant-id",
     ];
     PARTS.iter().any(|part| name.contains(part))
 }
 
-/// The last four characters of an access key's id, by which people know it; fewer of an id so short that they
-/// would be most of it.
+/// The last four characters of an access key id, by which people recognise it; at most half of a shorter id.
 pub fn key_id_end(id: &str) -> &str {
     let length = id.chars().count();
     let skipped = length - 4.min(length / 2);
     id.char_indices().nth(skipped).map_or("", |(start, _)| &id[start..])
 }
 
-/// A header's value as it may be shown: of our own signature its scope and its beginning, of other secrets nothing.
-pub fn shown(name: &str, value: &str) -> String {
+/// Redacts a header's value: of a SigV4 signature the scope and the first characters stay, of other secrets
+/// nothing.
+pub fn header_value(name: &str, value: &str) -> String {
     const SIGNATURE: &str = "Signature=";
     if !is_secret(name) {
         return value.to_owned();
     }
     match value.split_once(SIGNATURE) {
         Some((before, signature)) if before.starts_with("AWS4-HMAC-SHA256 ") => {
-            let beginning: String = signature.chars().take(OF_A_SIGNATURE).collect();
+            let beginning: String = signature.chars().take(SIGNATURE_PREFIX).collect();
             format!("{before}{SIGNATURE}{beginning}…")
         }
-        _ => LEFT_OUT.to_owned(),
+        _ => REDACTED.to_owned(),
     }
 }
 
-/// A canonical request as it may be shown.
-pub fn canonical(text: &str) -> String {
-    let line = |line: &str| match line.split_once(':') {
-        Some((name, value)) => format!("{name}:{}", shown(name, value)),
-        None => line.to_owned(),
-    };
-    text.split('\n')
-        .enumerate()
-        .map(|(at, text)| if at < 3 { text.to_owned() } else { line(text) })
-        .collect::<Vec<_>>()
-        .join("\n")
+/// Redacts the headers of a canonical request.
+pub fn canonical_request(text: &str) -> String {
+    let lines = text.split('\n').enumerate().map(|(index, line)| match line.split_once(':') {
+        // method, path and query come first
+        Some((name, value)) if index >= 3 => format!("{name}:{}", header_value(name, value)),
+        _ => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -65,30 +62,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_secret_nothing_is_shown_and_of_a_signature_its_scope() {
+    fn a_secret_is_redacted_and_a_signature_keeps_its_scope() {
         for name in ["x-api-key", "cookie", "x-amz-security-token", "authorization", "proxy-authorization"] {
-            assert_eq!(shown(name, "hush"), LEFT_OUT, "{name}");
+            assert_eq!(header_value(name, "hush"), REDACTED, "{name}");
         }
-        assert_eq!(shown("x-amz-date", "20261120T120000Z"), "20261120T120000Z");
+        assert_eq!(header_value("x-amz-date", "20261120T120000Z"), "20261120T120000Z");
         assert_eq!(
-            shown(
+            header_value(
                 "authorization",
                 "AWS4-HMAC-SHA256 Credential=A/b, SignedHeaders=host, Signature=0123456789"
             ),
             "AWS4-HMAC-SHA256 Credential=A/b, SignedHeaders=host, Signature=01234567…"
         );
-        assert_eq!(shown("authorization", "Basic Signature=hush"), LEFT_OUT);
+        assert_eq!(header_value("authorization", "Basic Signature=hush"), REDACTED);
     }
 
     #[test]
-    fn of_a_short_id_no_more_than_half_is_shown() {
+    fn at_most_half_of_a_short_key_id_is_shown() {
         let ends = ["AKIDEXAMPLE", "ABCD1", "é1", "A", ""].map(key_id_end);
         assert_eq!(ends, ["MPLE", "D1", "1", "", ""]);
     }
 
     #[test]
-    fn a_canonical_request_is_shown_but_for_its_token() {
+    fn the_token_of_a_canonical_request_is_redacted() {
         let text = "GET\n/a:b\nq=token\nhost:a\nx-amz-security-token:hush\n\nhost;x-amz-security-token\ne3b0";
-        assert_eq!(canonical(text), text.replace("hush", LEFT_OUT));
+        assert_eq!(canonical_request(text), text.replace("hush", REDACTED));
     }
 }

@@ -1,7 +1,6 @@
-//! A request's body: whole, read within its limits, or passed on as it arrives.
+//! A request's body: read whole within its limits, or streamed.
 //!
-//! `inbound.rs` reads one for each request; `body_pool.rs` has the room for those that are needed whole,
-//! `client/sending.rs` sends it.
+//! `inbound.rs` reads one for each request, with buffers from `body_pool.rs`; `client/sending.rs` sends it.
 
 use std::{
     cell::Cell,
@@ -19,22 +18,22 @@ use futures_core::Stream;
 
 use crate::{
     message::{
-        body_pool::{BodyMemory, Buffer},
+        body_pool::{BodyMemory, PooledBuffer},
         error::{ErrorKind, ProxyError},
     },
     system::lazy_deadline::LazyDeadline,
 };
 
-/// Where a chunk of a body of unknown length makes the buffer start.
-const FIRST_BUFFER: u64 = 16 << 10;
+/// Initial buffer size for a body of unknown length.
+const INITIAL_BUFFER: u64 = 16 << 10;
 
-/// A connection that can read the body of its request straight to where it has to be, instead of in pieces that are
-/// copied together.
+/// A connection that can read a body directly into its final buffer, without pieces that must be copied
+/// together.
 pub trait DirectRead {
-    /// Adds to `body` what has come, at least a byte and no more than `left`.
+    /// Appends received bytes to `body`, at least one and at most `left`.
     ///
     /// # Errors
-    /// The client has left.
+    /// The client has closed the connection.
     fn poll_into(
         &self,
         body: &mut Vec<u8>,
@@ -43,11 +42,10 @@ pub trait DirectRead {
     ) -> Poll<Result<(), PayloadError>>;
 }
 
-/// The body of a request as its connection hands it over.
+/// A request's body before it is read.
 pub struct Incoming {
-    /// The body in pieces.
     pub payload: Payload,
-    /// The connection, if it can read the body in one piece.
+    /// The connection, if it supports direct reads.
     pub direct: Option<Box<dyn DirectRead>>,
 }
 
@@ -61,12 +59,12 @@ impl From<Payload> for Incoming {
 pub enum RequestBody {
     Empty,
     Whole(Bytes),
-    /// Of known length, passed on as it arrives.
+    /// A body of known length, forwarded as it arrives.
     Stream(BodyStream),
 }
 
 impl RequestBody {
-    /// The bytes at hand, which is all of them unless it streams.
+    /// The whole body; empty if it streams.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Whole(bytes) => bytes,
@@ -74,12 +72,12 @@ impl RequestBody {
         }
     }
 
-    /// Whether it can be sent a second time.
+    /// True if the body can be sent again.
     pub fn is_buffered(&self) -> bool {
         !matches!(self, Self::Stream(_))
     }
 
-    /// The body for one sending: the same each time if it is at hand, and once if it passes as it arrives.
+    /// The body for one attempt. A whole body is shared; a streamed body is taken and cannot be sent again.
     #[must_use]
     pub fn to_send(&mut self) -> Self {
         match self {
@@ -97,29 +95,29 @@ impl RequestBody {
     }
 }
 
-/// Whether a route needs the body before it can send anything.
+/// How much of the body must be read before the request is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyMode {
-    /// The signature covers it.
+    /// All of it: the signature covers the body.
     Buffered,
-    /// It may pass as it arrives, if its length is known beforehand: API Gateway takes no chunked body.
+    /// None of it if its length is declared: API Gateway accepts no chunked body.
     Streamed,
 }
 
-/// What a body may cost.
+/// Limits of a request's body.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyLimits {
     pub mode: BodyMode,
-    /// Bytes.
+    /// Maximum bytes.
     pub max_size: u64,
-    /// Until all of it is here.
+    /// Timeout for the whole body.
     pub timeout: Duration,
 }
 
-/// What a request's head says about its body.
+/// The length of the body as declared by the request's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DeclaredLength {
-    Nothing,
+    Empty,
     Length(u64),
     Unknown,
 }
@@ -130,22 +128,22 @@ impl DeclaredLength {
         if let Some(length) = headers.get(header::CONTENT_LENGTH) {
             let length = length.to_str().ok().and_then(|text| text.trim().parse().ok());
             return match length {
-                Some(0) => Ok(Self::Nothing),
+                Some(0) => Ok(Self::Empty),
                 Some(length) => Ok(Self::Length(length)),
                 None => Err(ErrorKind::InvalidBody.into()),
             };
         }
-        // without either header an HTTP/1 request has no body (RFC 9112, 6.3), even if it asks for an upgrade,
-        // for which actix would read on to the end of the connection
+        // without either header an HTTP/1 request has no body (RFC 9112, 6.3), even with `Upgrade`, for which
+        // actix would read to the end of the connection
         let framed = headers.contains_key(header::TRANSFER_ENCODING) || head.version >= Version::HTTP_2;
-        Ok(if framed { Self::Unknown } else { Self::Nothing })
+        Ok(if framed { Self::Unknown } else { Self::Empty })
     }
 }
 
-/// Reads a body as far as `limits` demand.
+/// Reads a body as far as `limits` require.
 ///
 /// # Errors
-/// The body is too large, late, or broken.
+/// The body is too large, late or malformed.
 pub(super) async fn read(
     Incoming { payload, direct }: &mut Incoming,
     declared: DeclaredLength,
@@ -154,7 +152,7 @@ pub(super) async fn read(
 ) -> Result<RequestBody, ProxyError> {
     let limit = limits.max_size;
     match declared {
-        DeclaredLength::Nothing => Ok(RequestBody::Empty),
+        DeclaredLength::Empty => Ok(RequestBody::Empty),
         DeclaredLength::Length(size) if size > limit => {
             Err(ErrorKind::PayloadTooLarge { what: "the body", limit, size }.into())
         }
@@ -162,19 +160,19 @@ pub(super) async fn read(
             Ok(RequestBody::Stream(BodyStream {
                 length,
                 payload: BodyDeadline::new(std::mem::replace(payload, Payload::None), limits.timeout),
-                arrival: Rc::default(),
+                waits_for_client: Rc::default(),
             }))
         }
         DeclaredLength::Length(length) => match (direct, usize::try_from(length)) {
-            (Some(direct), Ok(length)) => whole(&**direct, length, limits.timeout, memory).await,
-            _ => collected(payload, Some(length), limits, memory).await,
+            (Some(direct), Ok(length)) => read_direct(&**direct, length, limits.timeout, memory).await,
+            _ => collect(payload, Some(length), limits, memory).await,
         },
-        DeclaredLength::Unknown => collected(payload, None, limits, memory).await,
+        DeclaredLength::Unknown => collect(payload, None, limits, memory).await,
     }
 }
 
-/// A body of this length, read to where it stays.
-async fn whole(
+/// Reads a body of this length directly into its buffer.
+async fn read_direct(
     direct: &dyn DirectRead,
     length: usize,
     timeout: Duration,
@@ -186,15 +184,15 @@ async fn whole(
         let left = length - buffer.as_ref().len();
         poll_fn(|context| match direct.poll_into(buffer.bytes(), left, context) {
             Poll::Ready(result) => Poll::Ready(result.map_err(|error| broken(&error))),
-            Poll::Pending => poll_late(&mut deadline, timeout, context).map(Err),
+            Poll::Pending => poll_timeout(&mut deadline, timeout, context).map(Err),
         })
         .await?;
     }
     Ok(RequestBody::Whole(buffer.freeze()))
 }
 
-/// A body that comes in pieces.
-async fn collected(
+/// Collects a body that arrives in pieces.
+async fn collect(
     payload: &mut Payload,
     length: Option<u64>,
     limits: BodyLimits,
@@ -202,7 +200,7 @@ async fn collected(
 ) -> Result<RequestBody, ProxyError> {
     let limit = limits.max_size;
     let mut payload = BodyDeadline::new(payload, limits.timeout);
-    let mut whole: Option<Buffer> = None;
+    let mut whole: Option<PooledBuffer> = None;
     while let Some(piece) = poll_fn(|context| payload.poll_piece(context)).await {
         let piece = piece?;
         let size = whole.as_ref().map_or(0, |whole| whole.as_ref().len()) as u64 + piece.len() as u64;
@@ -210,41 +208,22 @@ async fn collected(
             return Err(ErrorKind::PayloadTooLarge { what: "the body", limit, size }.into());
         }
         if whole.is_none() && length == Some(size) {
-            // it came at once, which needs no copy
+            // a single piece needs no copy
             return Ok(RequestBody::Whole(piece));
         }
-        let expected = usize::try_from(length.unwrap_or(FIRST_BUFFER)).unwrap_or_default();
+        let expected = usize::try_from(length.unwrap_or(INITIAL_BUFFER)).unwrap_or_default();
         whole.get_or_insert_with(|| memory.take(expected)).bytes().extend_from_slice(&piece);
     }
     let whole = whole.filter(|whole| !whole.as_ref().is_empty());
     Ok(whole.map_or(RequestBody::Empty, |whole| RequestBody::Whole(whole.freeze())))
 }
 
-/// A body of known length that passes as it arrives.
+/// A body of known length, forwarded as it arrives.
 pub struct BodyStream {
     pub length: u64,
     payload: BodyDeadline<Payload>,
-    arrival: Rc<Arrival>,
-}
-
-/// How a streamed body is coming in, to be looked at from elsewhere.
-#[derive(Debug, Default)]
-pub struct Arrival {
-    waits: Cell<bool>,
-}
-
-impl Arrival {
-    /// Whether it is the client that everybody waits for.
-    pub fn is_awaited(&self) -> bool {
-        self.waits.get()
-    }
-}
-
-impl BodyStream {
-    /// How it is coming in.
-    pub fn arrival(&self) -> Rc<Arrival> {
-        Rc::clone(&self.arrival)
-    }
+    /// True while the next piece has not arrived from the client; shared with `proxy/call.rs`.
+    pub waits_for_client: Rc<Cell<bool>>,
 }
 
 impl fmt::Debug for BodyStream {
@@ -258,12 +237,12 @@ impl Stream for BodyStream {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let piece = self.payload.poll_piece(context);
-        self.arrival.waits.set(piece.is_pending());
+        self.waits_for_client.set(piece.is_pending());
         piece
     }
 }
 
-/// A payload that must have arrived by its deadline.
+/// A payload with a timeout.
 struct BodyDeadline<P> {
     payload: P,
     timeout: Duration,
@@ -278,13 +257,19 @@ impl<P: Stream<Item = Result<Bytes, PayloadError>> + Unpin> BodyDeadline<P> {
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, ProxyError>>> {
         match Pin::new(&mut self.payload).poll_next(context) {
             Poll::Ready(piece) => Poll::Ready(piece.map(|piece| piece.map_err(|error| broken(&error)))),
-            Poll::Pending => poll_late(&mut self.deadline, self.timeout, context).map(|late| Some(Err(late))),
+            Poll::Pending => {
+                poll_timeout(&mut self.deadline, self.timeout, context).map(|late| Some(Err(late)))
+            }
         }
     }
 }
 
-/// The end of the time that a body may take, which begins when something of it is first waited for.
-fn poll_late(deadline: &mut LazyDeadline, timeout: Duration, context: &mut Context<'_>) -> Poll<ProxyError> {
+/// Ready when the body's timeout expires. The timeout starts when the body is first waited for.
+fn poll_timeout(
+    deadline: &mut LazyDeadline,
+    timeout: Duration,
+    context: &mut Context<'_>,
+) -> Poll<ProxyError> {
     deadline.begin(timeout);
     deadline.poll(context).map(|()| ErrorKind::RequestTimeout.into())
 }

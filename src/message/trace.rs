@@ -1,9 +1,10 @@
-//! The trace that a request belongs to: taken from the client's headers or begun here, and told to AWS.
+//! Trace context of a request: extracted from the client's headers or generated, and injected into the
+//! request to AWS.
 //!
-//! `proxy.rs` asks [`Trace::begin`] before anything else, so that the access log (`proxy/record.rs`) can name the
-//! trace, and a collector is told of it if it is recorded (`spans.rs`); `inbound.rs` has it written over the client's
-//! headers ([`Trace::pass_on`]), from where the backends and the events of functions have it. The headers are W3C
-//! Trace Context's (`parent.rs`) and AWS's own (`amazon.rs`). None of them is ever signed.
+//! `proxy.rs` calls [`Trace::begin`] first, so that the access log (`proxy/record.rs`) contains the trace id
+//! and the exporter gets the spans of a sampled trace (`spans.rs`). `inbound.rs` replaces the client's
+//! headers ([`Trace::pass_on`]); backends and Lambda events take the trace context from there. The headers
+//! are those of W3C Trace Context (`parent.rs`) and of AWS X-Ray (`amazon.rs`). They are never signed.
 
 mod amazon;
 mod parent;
@@ -14,55 +15,54 @@ use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 
 use self::{
-    amazon::Root,
-    parent::{Parent, SAMPLED},
+    amazon::AmazonTrace,
+    parent::{SAMPLED, TraceParent},
 };
 use crate::{
     settings::Tracing,
     text::hexadecimal::{digits, text},
 };
 
-const PARENT: HeaderName = HeaderName::from_static("traceparent");
-const STATE: HeaderName = HeaderName::from_static("tracestate");
-const AMAZON: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const AMAZON_TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
-/// What a trace is called, in lower-case hexadecimal.
-pub type Id = [u8; 32];
-/// What one step of it is called.
-pub type Span = [u8; 16];
+/// Trace id in lower-case hexadecimal.
+pub type TraceId = [u8; 32];
+/// Span id in lower-case hexadecimal.
+pub type SpanId = [u8; 16];
 
-/// A request's place in a trace.
+/// Trace context of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trace {
-    /// What the trace is called.
-    pub id: Id,
-    /// Our own step, which AWS has for its parent.
-    pub span: Span,
-    /// The client's step, if it has told of one.
-    pub parent: Option<Span>,
-    flags: u8,
-    /// Whether the trace is recorded, if anybody has decided that.
+    pub id: TraceId,
+    /// The sidecar's span, the parent of AWS's.
+    pub span: SpanId,
+    /// The client's span, if its headers name one.
+    pub parent: Option<SpanId>,
+    pub flags: u8,
+    /// The sampling decision, if one was made.
     sampled: Option<bool>,
-    /// Whether the client's `tracestate` belongs to it.
+    /// True if the client's `tracestate` belongs to the trace.
     has_state: bool,
 }
 
 impl Trace {
-    /// The client's trace, or a new one; none if the settings want none.
+    /// Continues the client's trace or starts a new one; `None` if propagation is off.
     pub fn begin(headers: &HeaderMap, settings: &Tracing, now: SystemTime) -> Option<Self> {
         if !settings.propagate {
             return None;
         }
-        let trace = match only(headers, &PARENT).and_then(Parent::read) {
-            Some(Parent { id, span, flags }) => {
+        let trace = match only(headers, &TRACEPARENT).and_then(TraceParent::read) {
+            Some(TraceParent { id, span, flags }) => {
                 let sampled = Some(flags & SAMPLED != 0);
                 Self { id, span: new_span(), parent: Some(span), flags, sampled, has_state: true }
             }
-            None => match only(headers, &AMAZON).and_then(amazon::read) {
-                Some(Root { id, span, sampled }) => {
-                    // a load balancer begins traces and leaves it to others whether they are recorded
-                    let sampled = sampled.or_else(|| lot(settings.sample));
-                    Self { parent: span, ..Self::beginning(id, new_span(), sampled) }
+            None => match only(headers, &AMAZON_TRACE_ID).and_then(amazon::read) {
+                Some(AmazonTrace { id, span, sampled }) => {
+                    // a load balancer starts traces without a sampling decision
+                    let sampled = sampled.or_else(|| sampling_decision(settings.sample));
+                    Self { parent: span, ..Self::start(id, new_span(), sampled) }
                 }
                 None => Self::new(settings.sample, now),
             },
@@ -70,77 +70,73 @@ impl Trace {
         Some(trace)
     }
 
-    /// A new trace, recorded by lot if `sample` says how often.
+    /// Starts a trace, sampled at the rate of `sample`.
     ///
-    /// It begins with the time, since X-Ray reads it there (docs.aws.amazon.com, X-Ray, trace IDs). The first step of
-    /// a trace may have the same name as anything outside of it: the end of the trace's own saves a second number.
+    /// The id starts with the time, because X-Ray reads it there (docs.aws.amazon.com, X-Ray, trace IDs). The
+    /// span id is the end of the trace id, which saves a second random number: a span id only needs to be
+    /// unique within its trace.
     fn new(sample: Option<f64>, now: SystemTime) -> Self {
-        // neither name may be nothing but zeros
+        // an id of zeros is invalid
         let mut bytes = (fastrand::u128(..) | 1).to_be_bytes();
         let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        // its last four bytes, which suffice until 2106
+        // the last four bytes suffice until 2106
         bytes[..4].copy_from_slice(&seconds.to_be_bytes()[4..]);
-        Self::beginning(digits(&bytes), digits(&bytes[8..]), lot(sample))
+        Self::start(digits(&bytes), digits(&bytes[8..]), sampling_decision(sample))
     }
 
-    /// Without a decision the flag is not set (W3C Trace Context, sampled flag: the default of who begins a trace).
-    fn beginning(id: Id, span: Span, sampled: Option<bool>) -> Self {
+    /// Without a decision the sampled flag is 0 (W3C Trace Context, sampled flag).
+    fn start(id: TraceId, span: SpanId, sampled: Option<bool>) -> Self {
         let flags = if sampled == Some(true) { SAMPLED } else { 0 };
         Self { id, span, parent: None, flags, sampled, has_state: false }
     }
 
-    /// Whether a collector is to be told of it.
+    /// True if the exporter must export the trace.
     pub fn is_recorded(&self) -> bool {
         self.sampled == Some(true)
     }
 
-    /// Goes on to another step.
+    /// Starts another span for the next attempt.
     pub fn step(&mut self) -> TraceStep {
         let before = std::mem::replace(&mut self.span, new_span());
         TraceStep { before, now: self.span }
     }
 
-    pub fn flags(&self) -> u8 {
-        self.flags
-    }
-
-    /// The trace's name, for the log.
     pub fn id(&self) -> &str {
         text(&self.id)
     }
 
-    /// Writes it over a client's headers. What the client says to AWS in AWS's own words stays.
+    /// Replaces a client's trace headers. A client's `X-Amzn-Trace-Id` stays.
     pub fn pass_on(&self, headers: &mut HeaderMap) {
-        // both in one buffer, which copies of the headers then share
+        // one buffer for both values
         let mut text = Vec::with_capacity(parent::LENGTH + amazon::LENGTH);
         parent::write(&mut text, &self.id, &self.span, self.flags);
         let end = text.len();
-        let made = !headers.contains_key(AMAZON);
+        let made = !headers.contains_key(AMAZON_TRACE_ID);
         if made {
             amazon::write(&mut text, &self.id, &self.span, self.sampled);
         }
         let text = Bytes::from(text);
-        headers.insert(PARENT, value(text.slice(..end)));
+        headers.insert(TRACEPARENT, value(text.slice(..end)));
         if made {
-            headers.insert(AMAZON, value(text.slice(end..)));
+            headers.insert(AMAZON_TRACE_ID, value(text.slice(end..)));
         }
         if !self.has_state {
-            headers.remove(STATE);
+            headers.remove(TRACESTATE);
         }
     }
 }
 
-/// From one step to the next.
+/// The change from one span to the next.
 #[derive(Debug, Clone, Copy)]
 pub struct TraceStep {
-    before: Span,
-    now: Span,
+    before: SpanId,
+    now: SpanId,
 }
 
 impl TraceStep {
-    /// Writes the step over the one before, where [`Trace::pass_on`] has written that.
+    /// Replaces the previous span id in headers that [`Trace::pass_on`] has written.
     pub fn pass_on(self, headers: &mut HeaderMap) {
-        for name in [PARENT, AMAZON] {
+        for name in [TRACEPARENT, AMAZON_TRACE_ID] {
             let line = headers.get(&name).and_then(|line| self.rewrite(line.as_bytes()));
             if let Some(line) = line {
                 headers.insert(name, value(Bytes::from(line)));
@@ -148,9 +144,9 @@ impl TraceStep {
         }
     }
 
-    /// A text that may quote these headers, with the step in them; `None` if it does not.
+    /// Replaces the previous span id in a text that may contain these headers; `None` if it does not.
     pub fn rewrite(self, text: &[u8]) -> Option<Vec<u8>> {
-        // a trace that begins here has the same digits in its name
+        // a trace that starts here contains the span id in its trace id too
         let places: Vec<usize> = [&b"-"[..], b"Parent="]
             .iter()
             .flat_map(|before| {
@@ -167,66 +163,66 @@ impl TraceStep {
     }
 }
 
-/// The client's `tracestate`, if it belongs to its trace.
+/// The client's `tracestate`, if it belongs to the trace.
 pub fn state(trace: &Trace, headers: &HeaderMap) -> String {
-    let lines = headers.get_all(STATE).filter(|_| trace.has_state);
+    let lines = headers.get_all(TRACESTATE).filter(|_| trace.has_state);
     lines.filter_map(|line| line.to_str().ok()).collect::<Vec<_>>().join(",")
 }
 
-/// Moves what tells of a trace into the headers of a call that has no others of the client.
+/// Moves the trace headers to a call that has no other headers of the client.
 pub fn carry_over(from: &mut HeaderMap, to: &mut HeaderMap) {
-    for name in [PARENT, STATE, AMAZON] {
+    for name in [TRACEPARENT, TRACESTATE, AMAZON_TRACE_ID] {
         for line in from.remove(&name) {
             to.append(name.clone(), line);
         }
     }
 }
 
-/// Whether a header tells of a trace.
-pub fn is_of_one(name: &str) -> bool {
-    [PARENT, STATE, AMAZON].iter().any(|own| own == name)
+/// True for a trace header.
+pub fn is_trace_header(name: &str) -> bool {
+    [TRACEPARENT, TRACESTATE, AMAZON_TRACE_ID].iter().any(|own| own == name)
 }
 
-/// The headers that another request would have otherwise, for who explains one.
+/// The trace headers whose values differ per request, for `explain`.
 pub fn varying(headers: &HeaderMap, settings: &Tracing) -> impl Iterator<Item = &'static str> + use<> {
     let propagates = settings.propagate;
-    let made = propagates && !headers.contains_key(AMAZON);
+    let made = propagates && !headers.contains_key(AMAZON_TRACE_ID);
     let names = [("traceparent", propagates), ("x-amzn-trace-id", made)];
     names.into_iter().filter_map(|(name, varies)| varies.then_some(name))
 }
 
-/// The value of a header that stands once: of several nobody knows which one is meant.
+/// The value of a header that occurs once; of several lines none is used.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     let mut lines = headers.get_all(name);
     let first = lines.next()?;
     lines.next().is_none().then(|| first.as_bytes())
 }
 
-/// Draws lots whether a trace is recorded, if `sample` says how often.
-fn lot(sample: Option<f64>) -> Option<bool> {
+/// A random sampling decision at the rate of `sample`, if there is one.
+fn sampling_decision(sample: Option<f64>) -> Option<bool> {
     sample.map(|sample| fastrand::f64() < sample)
 }
 
-/// A new step's name.
-pub fn new_span() -> Span {
-    // all zeros is no name
+/// A random span id.
+pub fn new_span() -> SpanId {
+    // an id of zeros is invalid
     digits(&fastrand::u64(1..).to_be_bytes())
 }
 
-/// A name as it stands in a header: of the length that is asked for, not all zeros, in lower case.
-fn name<const LENGTH: usize>(text: &[u8]) -> Option<[u8; LENGTH]> {
-    let name: [u8; LENGTH] = text.try_into().ok()?;
-    let is_one = name.iter().all(|digit| is_digit(*digit)) && name.iter().any(|digit| *digit != b'0');
-    is_one.then_some(name)
+/// Parses an id: the required length, lower-case hexadecimal digits, not all zeros.
+fn parse_id<const LENGTH: usize>(text: &[u8]) -> Option<[u8; LENGTH]> {
+    let id: [u8; LENGTH] = text.try_into().ok()?;
+    let is_valid = id.iter().all(|digit| is_digit(*digit)) && id.iter().any(|digit| *digit != b'0');
+    is_valid.then_some(id)
 }
 
 fn is_digit(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
 
-#[expect(clippy::expect_used, reason = "names, flags and what stands between them are visible ASCII")]
+#[expect(clippy::expect_used, reason = "ids, flags and separators are visible ASCII")]
 fn value(text: Bytes) -> HeaderValue {
-    HeaderValue::from_maybe_shared(text).expect("the value of a trace's header")
+    HeaderValue::from_maybe_shared(text).expect("the value of a trace header")
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! This process's name in `Via` (RFC 9110, 7.6.3), by which it knows its own requests when they come back.
+//! Loop detection by this process's name in `Via` (RFC 9110, 7.6.3).
 //!
-//! `proxy.rs` looks for it in each request, `inbound.rs` adds it; `explain.rs` has one that stands for all.
+//! `proxy.rs` rejects a request that contains the name, `inbound.rs` adds it; `explain.rs` uses a fixed one.
 
 use actix_http::{
     Version,
@@ -9,7 +9,7 @@ use actix_http::{
 
 use super::headers::append;
 
-/// A process's name, and how it stands in `Via` behind each version of HTTP.
+/// A process's name, and the element of `Via` for each HTTP version.
 #[derive(Debug, Clone)]
 pub struct Via {
     name: String,
@@ -19,7 +19,7 @@ pub struct Via {
 }
 
 impl Via {
-    /// By this number, which no other process should have.
+    /// A name from a number that must be unique per process.
     #[expect(
         clippy::expect_used,
         reason = "a version and a name of letters, digits and dashes fit into a header"
@@ -31,13 +31,13 @@ impl Via {
         Self { http_10: after("1.0"), http_11: after("1.1"), http_2: after("2.0"), name }
     }
 
-    /// Whether a request with these headers has been here before, and would go on coming back.
+    /// True if a request with these headers has passed this process before.
     pub fn is_in(&self, headers: &HeaderMap) -> bool {
         let name = self.name.as_bytes();
         headers.get_all(header::VIA).any(|line| line.as_bytes().windows(name.len()).any(|own| own == name))
     }
 
-    /// Adds it to the headers of a request that came with this version.
+    /// Appends the element for a request received with this HTTP version.
     pub fn add(&self, headers: &mut HeaderMap, version: Version) {
         let element = match version {
             Version::HTTP_10 => &self.http_10,
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_knows_its_own_name_behind_others_and_no_other_ones() {
+    fn only_the_process_with_the_name_detects_its_own_via() {
         let (via, other) = (Via::numbered(1), Via::numbered(2));
         let mut headers = HeaderMap::new();
         headers.append(header::VIA, HeaderValue::from_static("1.0 fred"));

@@ -1,23 +1,22 @@
-//! One call to AWS, from an unsigned request to the head of the answer: signed, sent, and made again where that is
-//! allowed and may help.
+//! One call to AWS with its retries: signs the request, sends it, and returns the head of the response.
 //!
-//! `proxy.rs` hands it what a backend has made of the client's request, and gets the answer that the backend is to
-//! pass on: the last attempt's. `resilience/retry.rs` knows what may be repeated, `resilience/circuit_breaker.rs`
-//! whether anything is sent at all. Dropping the future ends it, whatever it is waiting for.
+//! `proxy.rs` passes the backend's request and gets the last attempt's response. `resilience/retry.rs`
+//! decides about retries, `resilience/circuit_breaker.rs` whether a request is sent at all. Dropping the
+//! future aborts the call.
 
 mod debug_line;
 
-use std::{pin::pin, time::Instant};
+use std::{pin::pin, rc::Rc, time::Instant};
 
 use tokio::time::sleep;
 
-use self::debug_line::Attempted;
+use self::debug_line::AttemptLine;
 use super::{deadline::Deadline, record::Record};
 use crate::{
     backend::verdict::Verdict,
     client::{
         Client, ConnectionReuse, ReplyBody, UpstreamReply,
-        aws_error::{error_type, shown},
+        aws_error::{error_type, log_word},
     },
     diagnosis::{self, Caller, RefusedCall, SignedRequest},
     message::{
@@ -33,8 +32,8 @@ use crate::{
     state::{signing::SignatureRecord, snapshot::Route},
 };
 
-/// Bytes of an answer that is dropped, which are read so that its connection can be used again.
-const TINY: u64 = 16 << 10;
+/// Maximum bytes of a dropped response that are read so that its connection can be reused.
+const MAX_DISCARDED: u64 = 16 << 10;
 
 pub(super) struct UpstreamCall<'a> {
     pub(super) client: &'a Client,
@@ -42,27 +41,27 @@ pub(super) struct UpstreamCall<'a> {
     pub(super) deadline: Deadline,
 }
 
-/// What a call came to.
+/// Result of a call.
 pub(super) struct CallOutcome {
     pub(super) reply: UpstreamReply,
-    /// The call as it was sent, if AWS has refused it.
+    /// The call as sent, if AWS rejected it.
     pub(super) refused: Option<Box<RefusedCall>>,
 }
 
-/// What became of one attempt.
-struct Attempt {
+/// Result of one attempt.
+struct AttemptResult {
     result: Result<UpstreamReply, ProxyError>,
-    /// What it was signed with, if it was.
+    /// Credentials and time of the signature; `None` if unsigned.
     signed: Option<SignatureRecord>,
-    /// AWS has refused its signature for a wrong clock, which is now set right.
+    /// AWS rejected the signature because of clock skew, which is now corrected.
     clock_was_wrong: bool,
 }
 
 impl UpstreamCall<'_> {
-    /// Makes the call, several times if need be.
+    /// Makes the call, with retries.
     ///
     /// # Errors
-    /// Those of the last attempt; or the circuit breaker is open, or there are no keys.
+    /// The error of the last attempt; or the circuit breaker is open, or there are no credentials.
     pub(super) async fn make(
         &self,
         mut outbound: OutboundRequest,
@@ -71,7 +70,7 @@ impl UpstreamCall<'_> {
         if let Some(retries) = &self.route.retries {
             retries.budget.earn();
         }
-        let Attempt { result, signed, .. } = self.until_settled(&mut outbound, record).await?;
+        let AttemptResult { result, signed, .. } = self.until_settled(&mut outbound, record).await?;
         let reply = result?;
         let target = self.route.backend.target();
         let refused = target.api.filter(|_| diagnosis::concerns(&reply)).map(|api| {
@@ -83,75 +82,74 @@ impl UpstreamCall<'_> {
         Ok(CallOutcome { reply, refused })
     }
 
-    /// Attempts it until there is an answer to pass on, or none to hope for.
+    /// Makes attempts until one must not be retried.
     async fn until_settled(
         &self,
         outbound: &mut OutboundRequest,
         record: &mut Record,
-    ) -> Result<Attempt, ProxyError> {
-        // a body that passes as it arrives is gone once it was sent
-        let again = self.route.retries.as_ref().filter(|_| outbound.body.is_buffered());
-        let (mut number, mut before) = (0, None);
+    ) -> Result<AttemptResult, ProxyError> {
+        // a streamed body cannot be sent again
+        let retries = self.route.retries.as_ref().filter(|_| outbound.body.is_buffered());
+        let (mut number, mut previous) = (0, None);
         loop {
-            let pass = match self.enter() {
-                Ok(pass) => pass,
-                // what was to be repeated is not, and so it is the answer
-                Err(refusal) => return before.ok_or(refusal),
+            let guard = match self.enter() {
+                Ok(guard) => guard,
+                // the breaker opened meanwhile: the previous attempt's result is the call's
+                Err(open) => return previous.ok_or(open),
             };
-            // lets its connection go before another is taken
-            drop(before.take());
+            // releases its connection before another is taken
+            drop(previous.take());
             number += 1;
             let mut attempt = self.attempt(outbound, record).await?;
             let verdict = attempt.result.as_ref().map(|reply| {
                 if attempt.clock_was_wrong { Verdict::ClockWrong } else { self.route.backend.verdict(reply) }
             });
-            if let Some(pass) = pass {
-                pass.report(verdict, Instant::now);
+            if let Some(guard) = guard {
+                guard.report(verdict, Instant::now);
             }
-            let Some(retries) = again else { return Ok(attempt) };
+            let Some(retries) = retries else { return Ok(attempt) };
             let outcome = attempt.result.as_ref().and_then(|reply| Ok((verdict?, &reply.headers)));
             let is_idempotent = outbound.method.is_idempotent();
             let Some(pause) = retries.after(number, outcome, is_idempotent, fastrand::f64) else {
                 return Ok(attempt);
             };
-            if !self.is_worth(pause, attempt.signed.is_some(), retries, record) {
+            if !self.may_retry(pause, attempt.signed.is_some(), retries, record) {
                 return Ok(attempt);
             }
             record.on_attempt_end();
             let why = Retries::reason(verdict);
-            // on the heap, since it is rare and would make every request's future larger
-            let (result, goes_on) =
-                Box::pin(self.between(pause, attempt.signed.as_ref(), attempt.result)).await;
-            attempt = Attempt { result, signed: attempt.signed, clock_was_wrong: attempt.clock_was_wrong };
-            if !goes_on {
+            // boxed: it is rare, and would enlarge every request's future
+            let can_retry;
+            (attempt.result, can_retry) =
+                Box::pin(self.pause(pause, attempt.signed.as_ref(), attempt.result)).await;
+            if !can_retry {
                 return Ok(attempt);
             }
             self.route.metrics.retries.count(why);
             record.on_retry(number, &reason(&attempt.result));
-            before = Some(attempt);
+            previous = Some(attempt);
         }
     }
 
-    /// Asks the circuit breaker, if there is one, whether to make an attempt.
+    /// Enters the circuit breaker, if there is one.
     ///
     /// # Errors
-    /// It is open.
+    /// The circuit breaker is open.
     fn enter(&self) -> Result<Option<CallGuard<'_>>, ProxyError> {
         self.route.circuit_breaker.as_ref().map(|breaker| breaker.enter(Instant::now)).transpose()
     }
 
-    /// What was signed, written out once more: that is cheaper than to keep it of every call.
+    /// Recomputes what was signed, which is cheaper than to keep it for every call.
     fn signed_request(&self, outbound: &OutboundRequest, used: &SignatureRecord) -> Option<SignedRequest> {
         let signing = self.route.signing.as_ref()?;
         Some(SignedRequest::of(outbound, &signing.signer, &used.keys, used.dated))
     }
 
-    /// Signs a request and sends it.
     async fn attempt(
         &self,
         outbound: &mut OutboundRequest,
         record: &mut Record,
-    ) -> Result<Attempt, ProxyError> {
+    ) -> Result<AttemptResult, ProxyError> {
         let signing = self.route.signing.as_ref().filter(|_| outbound.signature == Signature::Ours);
         record.on_attempt_start(outbound, self.route);
         let (signing_headers, signed) = match signing {
@@ -164,8 +162,8 @@ impl UpstreamCall<'_> {
             None => (None, None),
         };
         record.on_sent(outbound.body.length());
-        let arrival = match &outbound.body {
-            RequestBody::Stream(stream) => Some(stream.arrival()),
+        let waits_for_client = match &outbound.body {
+            RequestBody::Stream(stream) => Some(Rc::clone(&stream.waits_for_client)),
             RequestBody::Empty | RequestBody::Whole(_) => None,
         };
         let target = self.route.backend.target();
@@ -176,8 +174,8 @@ impl UpstreamCall<'_> {
             self.deadline.run_within(pin!(sending)).await
         };
         let is_late = |error: &ProxyError| error.kind == ErrorKind::UpstreamTimeout;
-        if result.as_ref().is_err_and(is_late) && arrival.is_some_and(|arrival| arrival.is_awaited()) {
-            // it was the client that took too long with its body
+        if result.as_ref().is_err_and(is_late) && waits_for_client.is_some_and(|waits| waits.get()) {
+            // the client was too slow with its body
             result = Err(ErrorKind::RequestTimeout.into());
         }
         let mut clock_was_wrong = false;
@@ -191,42 +189,22 @@ impl UpstreamCall<'_> {
             Err(error) => record.on_attempt_failed(error),
         }
         if log::log_enabled!(log::Level::Debug) {
-            self.log_attempt(record, signed.as_ref(), connection, &result);
+            let keys = signed.as_ref().map(|signed| &*signed.keys);
+            AttemptLine { record, endpoint, keys, connection, result: &result }.log();
         }
-        Ok(Attempt { result, signed, clock_was_wrong })
+        Ok(AttemptResult { result, signed, clock_was_wrong })
     }
 
-    fn log_attempt(
-        &self,
-        record: &Record,
-        signed: Option<&SignatureRecord>,
-        connection: ConnectionReuse,
-        result: &Result<UpstreamReply, ProxyError>,
-    ) {
-        let attempted = Attempted {
-            request_id: record.request_id_text(),
-            route: record.route_id(),
-            attempt: record.attempts(),
-            endpoint: &self.route.backend.target().endpoint,
-            keys: signed.map(|signed| &*signed.keys),
-            connection,
-            bytes: record.bytes_in(),
-            took: record.since_sent(),
-            result,
-        };
-        attempted.log();
-    }
-
-    /// Whether there is room for another attempt after this pause: within the deadline, for the circuit breaker, and
-    /// in the budget, which then has paid for it. There are no new keys where the route has not signed; waiting for
-    /// them costs nothing, because a refusal of keys is no sign of an upstream in trouble.
-    fn is_worth(&self, pause: Pause, is_signed: bool, retries: &Retries, record: &Record) -> bool {
-        let can_come = match pause {
+    /// True if another attempt may follow after this pause: the deadline allows it, the circuit breaker is
+    /// closed, and the budget has paid for it. To wait for new credentials costs no budget, because rejected
+    /// credentials do not mean an overloaded upstream; an unsigned call never gets any.
+    fn may_retry(&self, pause: Pause, is_signed: bool, retries: &Retries, record: &Record) -> bool {
+        let in_time = match pause {
             Pause::For(time) => self.deadline.has_room_for(time),
             Pause::UntilNewKeys(_) => is_signed,
         };
-        let is_kept_away = self.route.circuit_breaker.as_ref().is_some_and(|breaker| !breaker.is_closed());
-        if !can_come || is_kept_away {
+        let is_blocked = self.route.circuit_breaker.as_ref().is_some_and(|breaker| !breaker.is_closed());
+        if !in_time || is_blocked {
             return false;
         }
         if matches!(pause, Pause::UntilNewKeys(_)) {
@@ -240,21 +218,22 @@ impl UpstreamCall<'_> {
         is_paid
     }
 
-    /// What happens between two attempts: the first one's result, and whether it is followed by the second.
+    /// Waits between two attempts; returns the first one's result and whether the second follows.
     ///
-    /// The rest of an answer that is about to be dropped is read, if there is little of it, so that its connection
-    /// serves on. Nothing of it is lost.
-    async fn between(
+    /// The rest of a dropped response is read if it is small, so that its connection can be reused.
+    async fn pause(
         &self,
         pause: Pause,
         signed: Option<&SignatureRecord>,
         result: Result<UpstreamReply, ProxyError>,
     ) -> (Result<UpstreamReply, ProxyError>, bool) {
         let result = match result {
-            Ok(reply) if is_tiny(&reply.body) => self.deadline.run_within(pin!(reply.collect(TINY))).await,
+            Ok(reply) if is_small(&reply.body) => {
+                self.deadline.run_within(pin!(reply.collect(MAX_DISCARDED))).await
+            }
             other => other,
         };
-        let goes_on = match (pause, &self.route.signing, signed) {
+        let can_retry = match (pause, &self.route.signing, signed) {
             (Pause::For(time), ..) => {
                 sleep(time).await;
                 true
@@ -265,19 +244,20 @@ impl UpstreamCall<'_> {
             }
             (Pause::UntilNewKeys(_), ..) => false,
         };
-        (result, goes_on)
+        (result, can_retry)
     }
 }
 
-fn is_tiny(body: &ReplyBody) -> bool {
-    matches!(body, ReplyBody::Stream(stream) if stream.length().is_some_and(|length| length <= TINY))
+fn is_small(body: &ReplyBody) -> bool {
+    matches!(body, ReplyBody::Stream(stream) if stream.length().is_some_and(|length| length <= MAX_DISCARDED))
 }
 
-/// Why a call is made again, for the log.
+/// The reason of a retry, for the log.
 fn reason(result: &Result<UpstreamReply, ProxyError>) -> String {
     match result {
         Ok(reply) => {
-            let kind = error_type(&reply.headers).map(|kind| format!(" {}", shown(kind))).unwrap_or_default();
+            let kind =
+                error_type(&reply.headers).map(|kind| format!(" {}", log_word(kind))).unwrap_or_default();
             format!("{}{kind}", reply.status.as_u16())
         }
         Err(error) => error.to_string(),

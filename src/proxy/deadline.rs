@@ -1,7 +1,6 @@
-//! `request_timeout`: when a request has to be over, from its head to the last byte of its answer.
+//! `request_timeout`: the deadline from a request's head to the last byte of its response.
 //!
-//! `proxy.rs` makes one for each request; `call.rs` applies it while AWS is called, `reply.rs` while the answer is
-//! passed on.
+//! `call.rs` applies it to the call, `reply.rs` to the response's body.
 
 use std::{
     pin::Pin,
@@ -16,32 +15,32 @@ use crate::{
     system::lazy_deadline::LazyDeadline,
 };
 
-/// When a request has to be over, if its route says so.
+/// The deadline of a request, if its route has one.
 #[derive(Debug, Clone, Copy)]
-pub struct Deadline(Option<End>);
+pub struct Deadline(Option<Expiry>);
 
 #[derive(Debug, Clone, Copy)]
-struct End {
+struct Expiry {
     limit: Duration,
     at: Instant,
 }
 
 impl Deadline {
-    /// Counted from when the request's head had arrived.
+    /// The deadline `limit` after the arrival of the request's head.
     pub fn of(limit: Option<Duration>, head_arrived: std::time::Instant) -> Self {
-        Self(limit.map(|limit| End { limit, at: Instant::from_std(head_arrived) + limit }))
+        Self(limit.map(|limit| Expiry { limit, at: Instant::from_std(head_arrived) + limit }))
     }
 
-    /// Whether there is time for a pause, and some left after it.
+    /// True if the deadline is later than the end of this pause.
     pub fn has_room_for(self, pause: Duration) -> bool {
         self.0.is_none_or(|end| Instant::now() + pause < end.at)
     }
 
-    /// The result, or an error once time is up. The work is pinned where it is, since moved into this future, it would
-    /// make every request's larger by its size.
+    /// Runs `work` until the deadline. The future is passed pinned: by value it would enlarge every request's
+    /// future.
     ///
     /// # Errors
-    /// The future's own, or `UpstreamTimeout`.
+    /// The error of `work`, or `UpstreamTimeout`.
     pub async fn run_within<T>(
         self,
         work: Pin<&mut impl Future<Output = Result<T, ProxyError>>>,
@@ -52,13 +51,13 @@ impl Deadline {
         }
     }
 
-    /// For an answer that is passed on bit by bit.
+    /// A timer for a response's body.
     pub fn timer(self) -> Option<DeadlineTimer> {
         self.0.map(|end| DeadlineTimer { end, timer: LazyDeadline::ending(end.at) })
     }
 }
 
-impl End {
+impl Expiry {
     fn error(self) -> ProxyError {
         let cause = format!("the request was not finished within request_timeout, {:?}", self.limit);
         ProxyError::new(ErrorKind::UpstreamTimeout, cause)
@@ -67,7 +66,7 @@ impl End {
 
 #[derive(Debug)]
 pub struct DeadlineTimer {
-    end: End,
+    end: Expiry,
     timer: LazyDeadline,
 }
 
@@ -76,7 +75,7 @@ impl DeadlineTimer {
         self.end.at
     }
 
-    /// The error, once time is up.
+    /// Ready with the error at the deadline.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<ProxyError> {
         self.timer.poll(context).map(|()| self.end.error())
     }

@@ -1,8 +1,9 @@
-//! The end of a worker: accept no more, finish what is in flight, close; and at the end of `shutdown.drain`, abort what
-//! is still in flight.
+//! Drain signal of a worker: first no new connections and requests are accepted, then, after
+//! `shutdown.drain`, requests in flight are aborted.
 //!
-//! `listener/worker.rs` begins each stage. Connections poll it whenever they wait for their clients, `proxy::serve` and
-//! `reply.rs` whenever they wait for AWS. A token that is shared by threads would cost a lock for every read.
+//! `listener/worker.rs` sets each stage. Connections poll the signal while they wait for their clients,
+//! `proxy::serve` and `reply.rs` while they wait for AWS. It is not shared between threads, because a shared
+//! token would take a lock on every poll.
 
 use std::{
     cell::{Cell, RefCell},
@@ -16,12 +17,12 @@ use slab::Slab;
 
 use crate::message::error::{ErrorKind, ProxyError};
 
-/// The end of one worker, shared by all that it runs.
+/// The drain signal of one worker.
 #[derive(Debug, Clone, Default)]
-pub struct Draining(Rc<State>);
+pub struct Draining(Rc<DrainState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct DrainState {
     stage: Cell<Stage>,
     abort: Cell<Abort>,
     watchers: RefCell<Slab<Waker>>,
@@ -31,24 +32,24 @@ struct State {
 enum Stage {
     #[default]
     Serving,
-    /// No further connection or request is taken.
+    /// No further connection or request is accepted.
     Draining,
     /// Requests in flight are aborted.
     Aborting,
 }
 
-/// The event that aborts what is in flight.
+/// The event that aborts requests in flight.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Abort {
-    /// `shutdown.drain` is over.
+    /// The time of `shutdown.drain` has passed.
     #[default]
     DrainOver,
-    /// A second signal, before that.
+    /// A second signal arrived earlier.
     SecondSignal,
 }
 
 impl Abort {
-    /// The cause of the answer that a request in flight gets, for the log.
+    /// The logged cause of an aborted request.
     fn cause(self) -> &'static str {
         match self {
             Self::DrainOver => "the response was cut off: drain timeout reached (`shutdown.drain`)",
@@ -59,20 +60,20 @@ impl Abort {
     }
 }
 
-/// A task that is woken by each stage.
+/// Wakes its task at each stage.
 #[derive(Debug)]
 pub struct Watcher {
     draining: Draining,
-    place: usize,
+    index: usize,
 }
 
 impl Draining {
-    /// Begins the drain, and wakes every watcher.
+    /// Starts the drain, and wakes every watcher.
     pub fn begin(&self) {
         self.enter(Stage::Draining);
     }
 
-    /// Aborts what is in flight, and wakes every watcher.
+    /// Aborts requests in flight, and wakes every watcher.
     pub fn abort(&self, event: Abort) {
         self.0.abort.set(event);
         self.enter(Stage::Aborting);
@@ -86,14 +87,14 @@ impl Draining {
     }
 
     pub fn watch(&self) -> Watcher {
-        let place = self.0.watchers.borrow_mut().insert(Waker::noop().clone());
-        Watcher { draining: self.clone(), place }
+        let index = self.0.watchers.borrow_mut().insert(Waker::noop().clone());
+        Watcher { draining: self.clone(), index }
     }
 
-    /// The result of `work`, or an error once the drain is over. Work that never waits registers no watcher.
+    /// Runs `work` until requests in flight are aborted. Work that never waits registers no watcher.
     ///
     /// # Errors
-    /// The future's own, or `UpstreamTimeout`.
+    /// The error of `work`, or `UpstreamTimeout`.
     pub async fn run_until_abort<T>(
         &self,
         mut work: Pin<&mut impl Future<Output = Result<T, ProxyError>>>,
@@ -110,12 +111,12 @@ impl Draining {
 }
 
 impl Watcher {
-    /// Ready once the drain has begun; otherwise the task is woken when it does.
+    /// Ready once the drain has started; otherwise registers the task's waker.
     pub fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
         self.poll_stage(Stage::Draining, context)
     }
 
-    /// Ready with an error once the drain is over; otherwise the task is woken when it is.
+    /// Ready with the error once requests are aborted; otherwise registers the task's waker.
     pub fn poll_abort(&self, context: &mut Context<'_>) -> Poll<ProxyError> {
         self.poll_stage(Stage::Aborting, context)
             .map(|()| ProxyError::new(ErrorKind::UpstreamTimeout, self.draining.0.abort.get().cause()))
@@ -126,7 +127,7 @@ impl Watcher {
         if shared.stage.get() >= stage {
             return Poll::Ready(());
         }
-        if let Some(waker) = shared.watchers.borrow_mut().get_mut(self.place)
+        if let Some(waker) = shared.watchers.borrow_mut().get_mut(self.index)
             && !waker.will_wake(context.waker())
         {
             waker.clone_from(context.waker());
@@ -137,7 +138,7 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        self.draining.0.watchers.borrow_mut().try_remove(self.place);
+        self.draining.0.watchers.borrow_mut().try_remove(self.index);
     }
 }
 
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn who_watches_is_woken_and_who_has_left_is_not() {
+    fn a_watcher_is_woken_and_a_dropped_one_is_not() {
         let draining = Draining::default();
         let (stays, leaves) = (Arc::<Woken>::default(), Arc::<Woken>::default());
         let first = draining.watch();

@@ -1,10 +1,10 @@
-//! Answers in the terms of gRPC, for the clients that speak it: Kong lists gRPC among the protocols of its plugin's
-//! routes.
+//! Responses for gRPC clients: Kong lists gRPC among the protocols of its plugin's routes.
 //!
-//! A gRPC client takes the outcome of its call from `grpc-status` in the trailers, or in the head of an answer that has
-//! nothing else ("trailers-only", gRPC over HTTP/2, "Responses"). API Gateway and Lambda answer with HTTP/1.1 and pass
-//! no trailers on. So an error of ours, and whatever else has no `grpc-status`, becomes trailers-only; a function that
-//! does speak gRPC puts `grpc-status` among its headers, and it is moved behind the body. `reply.rs` comes here.
+//! A gRPC client reads the outcome of its call from `grpc-status` in the trailers, or in the head of a
+//! response without a body ("trailers-only", gRPC over HTTP/2, "Responses"). API Gateway and Lambda use
+//! HTTP/1.1 and forward no trailers. So an error of the sidecar, and any response without `grpc-status`,
+//! becomes trailers-only; a function that speaks gRPC sends `grpc-status` as a header, which is moved to the
+//! trailers.
 
 use actix_http::{
     RequestHead, StatusCode,
@@ -14,7 +14,7 @@ use actix_http::{
 use crate::{
     client::ReplyBody,
     message::{
-        error::{Code, GrpcStatus},
+        error::{ErrorCode, GrpcStatus},
         headers::REQUEST_ID,
     },
 };
@@ -24,7 +24,7 @@ const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 
-/// An answer that gRPC understands.
+/// A response for a gRPC client.
 #[derive(Debug)]
 pub struct GrpcReply {
     pub headers: HeaderMap,
@@ -32,7 +32,7 @@ pub struct GrpcReply {
     pub trailers: Option<HeaderMap>,
 }
 
-/// Whether a request is a call of gRPC: `application/grpc`, with or without the name of a format. Not gRPC-Web, whose
+/// True for a gRPC call: `application/grpc`, with or without the name of a format. Not for gRPC-Web, whose
 /// trailers are in its body.
 pub fn is_call(head: &RequestHead) -> bool {
     head.headers.get(header::CONTENT_TYPE).is_some_and(speaks_grpc)
@@ -43,9 +43,9 @@ fn speaks_grpc(content_type: &HeaderValue) -> bool {
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
 
-/// The status that a client would make of an answer that is not gRPC, by its status (gRPC, HTTP to gRPC Status Code
-/// Mapping); one that looks like a success comes from a server that does not know gRPC.
-fn of_http(status: StatusCode) -> GrpcStatus {
+/// Maps an HTTP status as a gRPC client would (gRPC, HTTP to gRPC Status Code Mapping); a success without
+/// gRPC comes from a server that does not implement it.
+fn from_http(status: StatusCode) -> GrpcStatus {
     match status.as_u16() {
         200..300 | 404 => GrpcStatus::Unimplemented,
         400 => GrpcStatus::Internal,
@@ -56,12 +56,12 @@ fn of_http(status: StatusCode) -> GrpcStatus {
     }
 }
 
-/// The head of an answer of the sidecar's own, which has no body: `headers` are those of the error.
-pub fn failure(code: &Code, headers: &mut HeaderMap) {
+/// Turns the headers of an error response into trailers-only.
+pub fn failure(code: &ErrorCode, headers: &mut HeaderMap) {
     put_outcome(headers, code.grpc, &format!("{} ({})", code.sentence, code.name));
 }
 
-/// The upstream's answer as gRPC takes it.
+/// Converts the upstream's response.
 pub fn reply(status: StatusCode, mut headers: HeaderMap, body: ReplyBody) -> GrpcReply {
     let is_grpc = headers.get(header::CONTENT_TYPE).is_some_and(speaks_grpc) && headers.contains_key(STATUS);
     if !(is_grpc && status == StatusCode::OK) {
@@ -70,7 +70,7 @@ pub fn reply(status: StatusCode, mut headers: HeaderMap, body: ReplyBody) -> Grp
             only.insert(REQUEST_ID, id);
         }
         let message = format!("The upstream does not speak gRPC and answered {}", status.as_u16());
-        put_outcome(&mut only, of_http(status), &message);
+        put_outcome(&mut only, from_http(status), &message);
         return GrpcReply { headers: only, body: ReplyBody::None { length: None }, trailers: None };
     }
     let is_empty = match &body {
@@ -93,7 +93,7 @@ pub fn reply(status: StatusCode, mut headers: HeaderMap, body: ReplyBody) -> Grp
 fn put_outcome(headers: &mut HeaderMap, status: GrpcStatus, message: &str) {
     headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
     headers.insert(STATUS, HeaderValue::from(status as u16));
-    // its percent-encoding leaves ASCII without `%` as it is, and there is no other here
+    // ASCII without `%` needs no percent-encoding, and all messages are that
     if let Ok(message) = HeaderValue::from_str(message) {
         headers.insert(MESSAGE, message);
     }
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_grpc_becomes_trailers_only_with_the_status_that_grpc_has_for_it() {
+    fn a_response_without_grpc_becomes_trailers_only_with_the_mapped_status() {
         for (status, expected) in [
             (200, "12"),
             (400, "13"),
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_outcome_of_a_function_that_speaks_grpc_goes_behind_its_body() {
+    fn the_grpc_status_of_a_function_is_moved_to_the_trailers() {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto"));
         headers.insert(STATUS, HeaderValue::from_static("0"));

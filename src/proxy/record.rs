@@ -1,7 +1,7 @@
-//! What is remembered of a request for its line in the access log and for the metrics.
+//! Per-request record behind the access-log line, the metrics and the span.
 //!
-//! The record travels with the request and then in the answer's body; wherever it is dropped, the request is
-//! over, is counted and has its line written, also for a client that left in the middle.
+//! The record travels with the request and then in the response's body. Dropping it counts the request and
+//! writes its line, also for a client that disconnected early.
 
 use std::{
     sync::Arc,
@@ -15,10 +15,10 @@ use actix_http::{
 use log::kv;
 
 use crate::{
-    client::{ERROR_TYPE, UpstreamReply, aws_error::bare},
+    client::{ERROR_TYPE, UpstreamReply, aws_error::bare_name},
     diagnosis::Diagnosis,
     message::{
-        error::{Code, ProxyError},
+        error::{ErrorCode, ProxyError},
         headers::REQUEST_ID,
         log_note::LogNote,
         outbound::OutboundRequest,
@@ -31,47 +31,47 @@ use crate::{
     text::{hexadecimal::digits, log_safe::log_safe},
 };
 
-/// Lambda's and REST APIs', and that of HTTP APIs.
+/// Request id headers of Lambda and REST APIs, and of HTTP APIs.
 const AWS_REQUEST_IDS: [HeaderName; 2] =
     [HeaderName::from_static("x-amzn-requestid"), HeaderName::from_static("apigw-requestid")];
-/// What nginx logs for a client that closed the connection before it was answered.
+/// nginx's status for a client that closed the connection before the response.
 const CLIENT_GONE: u16 = 499;
 
-/// One request's line in the making.
+/// The record of one request.
 #[derive(Debug)]
 pub struct Record {
-    /// Whether it has a line.
+    /// True if the access log is on.
     enabled: bool,
     metrics: Arc<Metrics>,
     request_id: HeaderValue,
     method: Method,
     uri: Uri,
     trace: Option<Trace>,
-    /// What a collector is told, if it is.
+    /// The spans, if the trace is sampled.
     recording: Option<Box<Recording>>,
     route: Option<Arc<RouteMetrics>>,
     received_at: SystemTime,
     started: Instant,
     sent: Option<Instant>,
     attempts: u32,
-    upstream: Option<Upstream>,
+    upstream: Option<UpstreamFields>,
     status: Option<StatusCode>,
-    code: Option<&'static Code>,
+    code: Option<&'static ErrorCode>,
     is_complete: bool,
     bytes_in: u64,
     bytes_out: u64,
 }
 
 #[derive(Debug)]
-struct Upstream {
+struct UpstreamFields {
     after: Duration,
     request_id: Option<HeaderValue>,
-    /// AWS's name for what was wrong, as it was sent.
+    /// AWS's error type as sent.
     error_type: Option<HeaderValue>,
 }
 
 impl Record {
-    /// Starts with a request's head; it has a line if that is `enabled`.
+    /// Starts the record when a request's head has arrived; `enabled` turns the access-log line on.
     pub fn begin(request: &Request, metrics: &Arc<Metrics>, enabled: bool) -> Self {
         Self {
             enabled,
@@ -95,22 +95,20 @@ impl Record {
         }
     }
 
-    /// Takes note of the trace that it belongs to, and of what a collector is told of it.
     pub fn set_trace(&mut self, trace: Option<Trace>, recording: Option<Box<Recording>>) {
         (self.trace, self.recording) = (trace, recording);
     }
 
-    /// That trace, if there is one.
     pub fn trace(&self) -> Option<&Trace> {
         self.trace.as_ref()
     }
 
-    /// When its head had arrived, by the calendar.
+    /// Arrival of the request's head, by the wall clock.
     pub fn received_at(&self) -> SystemTime {
         self.received_at
     }
 
-    /// When its head had arrived.
+    /// Arrival of the request's head.
     pub fn started(&self) -> Instant {
         self.started
     }
@@ -120,7 +118,7 @@ impl Record {
     }
 
     pub fn request_id_text(&self) -> &str {
-        // ours are ASCII, and a client's is only taken if it is
+        // a generated id is ASCII, and a client's id is accepted only if it is
         self.request_id.to_str().unwrap_or_default()
     }
 
@@ -132,24 +130,23 @@ impl Record {
         }
     }
 
-    /// What it is counted in.
     fn counters(&self) -> &RouteMetrics {
         self.route.as_deref().unwrap_or(&self.metrics.unrouted)
     }
 
-    /// The id of the route that took it, `-` without one.
+    /// The id of the matched route, or `-`.
     pub fn route_id(&self) -> &str {
         &self.counters().id
     }
 
-    /// The request is about to be signed and sent, for the first time or again.
+    /// An attempt is about to be signed and sent.
     pub fn on_attempt_start(&mut self, outbound: &mut OutboundRequest, route: &Route) {
         if let Some(recording) = &mut self.recording {
             recording.on_attempt_start(outbound, route.backend.target().endpoint.tls.is_some());
         }
     }
 
-    /// It is being sent.
+    /// An attempt is being sent.
     pub fn on_sent(&mut self, bytes: u64) {
         self.attempts += 1;
         self.bytes_in = bytes;
@@ -160,22 +157,20 @@ impl Record {
         }
     }
 
-    /// Attempts of the call so far.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// Bytes of the body that the last attempt was sent with.
+    /// Bytes of the request's body.
     pub fn bytes_in(&self) -> u64 {
         self.bytes_in
     }
 
-    /// The time since the last attempt was sent.
     pub fn since_sent(&self) -> Duration {
         self.sent.map_or(Duration::ZERO, |sent| sent.elapsed())
     }
 
-    /// The head of AWS's answer is here.
+    /// The head of AWS's response has arrived.
     pub fn on_response_head(&mut self, reply: &UpstreamReply) {
         let id = AWS_REQUEST_IDS.iter().find_map(|name| reply.headers.get(name));
         let id = id.filter(|id| is_plain_word(id.as_bytes()));
@@ -186,25 +181,25 @@ impl Record {
                 recording.on_response_head(reply.status, id);
             }
             let error_type = reply.headers.get(ERROR_TYPE).cloned();
-            self.upstream = Some(Upstream { after, request_id: id.cloned(), error_type });
+            self.upstream = Some(UpstreamFields { after, request_id: id.cloned(), error_type });
         }
     }
 
-    /// A call has got no answer.
+    /// An attempt failed without a response.
     pub fn on_attempt_failed(&mut self, error: &ProxyError) {
         if let Some(recording) = &mut self.recording {
             recording.on_attempt_failed(error.code().name, self.started.elapsed());
         }
     }
 
-    /// A call is over, and maybe followed by another.
+    /// An attempt has ended; another may follow.
     pub fn on_attempt_end(&mut self) {
         if let Some(recording) = &mut self.recording {
             recording.on_attempt_end(self.started.elapsed());
         }
     }
 
-    /// An attempt is followed by another, for this reason.
+    /// An attempt is retried for this reason.
     pub fn on_retry(&self, attempt: u32, reason: &str) {
         log::info!(
             request_id = self.request_id_text(), route = self.route_id(), attempt = attempt;
@@ -212,7 +207,7 @@ impl Record {
         );
     }
 
-    /// An attempt that might have been followed by another is not, for this reason.
+    /// A retry is skipped for this reason.
     pub fn on_retry_skipped(&self, reason: &str) {
         log::debug!(
             request_id = self.request_id_text(), route = self.route_id();
@@ -220,39 +215,39 @@ impl Record {
         );
     }
 
-    /// The status that the client sees.
+    /// Sets the status of the client's response.
     pub fn set_status(&mut self, status: StatusCode) {
         self.status = Some(status);
     }
 
-    /// The answer has left to its last byte.
+    /// The whole response has been sent.
     pub fn on_complete(&mut self) {
         self.is_complete = true;
     }
 
-    /// Whether the client left before its answer was over.
-    fn is_left(&self) -> bool {
+    /// True if the client disconnected before the end of its response.
+    fn client_left(&self) -> bool {
         !self.is_complete && self.code.is_none()
     }
 
-    /// Bytes of the answer's body that have left so far.
+    /// Bytes of the response's body sent so far.
     pub fn on_body_sent(&mut self, bytes: u64) {
         self.bytes_out = bytes;
     }
 
-    /// The client has left before the head of its answer did.
+    /// The client disconnected before the head of its response was sent.
     pub fn clear_status(&mut self) {
         self.status = None;
     }
 
-    /// It failed, before the answer or in the middle of it: logged here and nowhere else.
+    /// The request failed, before or during the response. Logs the error; no other place does.
     pub fn on_error(&mut self, error: &ProxyError) {
         self.code = Some(error.code());
         self.counters().errors.count(error.code().name);
         error.log(self.request_id_text(), Some(self.route_id()));
     }
 
-    /// AWS has refused the call: counted by reason, with cause and cure in the log.
+    /// AWS rejected the call: counts the reason and logs the diagnosis.
     pub fn on_refusal(&self, diagnosis: &Diagnosis) {
         match diagnosis.denial {
             Some(reason) => self.counters().denials.count(reason),
@@ -261,17 +256,16 @@ impl Record {
         self.log_note(&diagnosis.note);
     }
 
-    /// What the operator should know about it.
     pub fn log_note(&self, note: &LogNote) {
         note.log(self.request_id_text(), self.route_id());
     }
 
-    /// Without the query, which may hold what is nobody else's business.
+    /// The path without the query, which may contain secrets.
     fn path(&self) -> &str {
         Some(self.uri.path()).filter(|path| !path.is_empty()).unwrap_or("-")
     }
 
-    /// The line, whose parts `logging/format.rs` writes one by one into a buffer that is there already.
+    /// Writes the access-log line; `logging/format.rs` formats the fields into its buffer.
     fn write(&self, took: Duration) {
         let status = self.status.map_or(CLIENT_GONE, |status| status.as_u16());
         let parts = AccessFields { record: self, status, took };
@@ -298,18 +292,19 @@ impl Drop for Record {
         counters.bytes_in.add(self.bytes_in);
         counters.bytes_out.add(self.bytes_out);
         if let Some(recording) = self.recording.take() {
-            let (status, code, is_left, bytes_out) = (self.status, self.code, self.is_left(), self.bytes_out);
+            let (status, code, client_left, bytes_out) =
+                (self.status, self.code, self.client_left(), self.bytes_out);
             let request_id = Some(self.request_id.clone());
-            recording.end(SpanEnd { took, status, code, request_id, is_left, bytes_out });
+            recording.end(SpanEnd { took, status, code, request_id, is_left: client_left, bytes_out });
         }
-        // finer than by its level no line of this target is chosen
+        // the target `access` is filtered by level only
         if self.enabled && log::max_level() >= log::Level::Info {
             self.write(took);
         }
     }
 }
 
-/// The parts of an access line.
+/// The fields of an access-log line.
 struct AccessFields<'a> {
     record: &'a Record,
     status: u16,
@@ -331,7 +326,7 @@ impl kv::Source for AccessFields<'_> {
         if let Some(trace) = &record.trace {
             pair("trace_id", trace.id().into())?;
         }
-        if let Some(Upstream { after, request_id, error_type }) = &record.upstream {
+        if let Some(UpstreamFields { after, request_id, error_type }) = &record.upstream {
             pair("upstream_duration_ms", milliseconds(*after).into())?;
             if let Some(id) = request_id.as_ref().and_then(|id| id.to_str().ok()) {
                 pair("upstream_request_id", id.into())?;
@@ -346,7 +341,7 @@ impl kv::Source for AccessFields<'_> {
         if let Some(code) = record.code {
             pair("code", code.name.into())?;
         }
-        if record.is_left() {
+        if record.client_left() {
             pair("client_left", true.into())?;
         }
         Ok(())
@@ -357,25 +352,25 @@ pub(super) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// The client's id if it is one, a new one otherwise.
+/// The client's request id if it is valid, otherwise a new one.
 #[expect(clippy::expect_used, reason = "digits fit into a header")]
 pub fn request_id(request: &Request) -> HeaderValue {
     let given = request.headers().get(REQUEST_ID).filter(|id| is_plain_word(id.as_bytes()));
     given.cloned().unwrap_or_else(|| HeaderValue::from_bytes(&new_request_id()).expect("hexadecimal digits"))
 }
 
-/// An id for a request that has none: 32 hexadecimal digits at random.
+/// A new request id: 32 random hexadecimal digits.
 pub fn new_request_id() -> [u8; 32] {
     digits(&fastrand::u128(..).to_be_bytes())
 }
 
-/// AWS's error type as a word of a log line. An API's own function may send anything under this name.
+/// AWS's error type if it is one word; an API's own backend may send anything in this header.
 fn error_type_text(sent: &HeaderValue) -> Option<&str> {
-    let name = sent.to_str().ok().map(bare)?;
+    let name = sent.to_str().ok().map(bare_name)?;
     is_plain_word(name.as_bytes()).then_some(name)
 }
 
-/// Short and plain enough for a log line and a header.
+/// True for 1 to 128 visible ASCII characters, which are safe in a log line and a header.
 fn is_plain_word(word: &[u8]) -> bool {
     (1..=128).contains(&word.len()) && word.iter().all(u8::is_ascii_graphic)
 }

@@ -1,5 +1,4 @@
-//! The answer on its way to the client: from AWS or our own, in the shape that the client's version of HTTP
-//! can take.
+//! The response to the client, from AWS or from the sidecar, framed for the client's HTTP version.
 
 use std::{
     pin::Pin,
@@ -29,42 +28,41 @@ use crate::{
     system::fault_points,
 };
 
-/// What a request's head says about the shape of its answer.
+/// Framing of the response, as far as the request determines it.
 #[derive(Debug, Clone, Copy)]
 pub struct ResponseFraming {
     version: Version,
     to_head: bool,
-    /// Whether the connection ends with this answer.
+    /// True if the connection closes after this response.
     is_last: bool,
     is_grpc: bool,
 }
 
 impl ResponseFraming {
-    /// Reads it off a request.
     pub fn of(request: &Request) -> Self {
         Self {
             version: request.version(),
             to_head: request.method() == Method::HEAD,
-            // a client that asked for a tunnel may send its bytes on (RFC 9110, 9.3.6)
+            // a client that requested a tunnel may send arbitrary bytes next (RFC 9110, 9.3.6)
             is_last: request.method() == Method::CONNECT,
             is_grpc: grpc::is_call(request.head()),
         }
     }
 
-    /// Says that the connection ends with this answer, if it does.
+    /// Closes the connection after this response if `is_last`.
     pub fn last_of_connection(&mut self, is_last: bool) {
         self.is_last |= is_last;
     }
 }
 
-/// The answer of a backend, and what lasts as long as it does.
+/// A backend's response, and the guards that must live until its last byte.
 pub(super) struct RoutedReply {
     pub(super) reply: ClientReply,
     pub(super) permit: Permit,
     pub(super) deadline: Deadline,
 }
 
-/// The response with the answer of a backend. One that takes until after the deadline is broken off.
+/// Builds the client's response from a backend's. At the deadline the body is aborted.
 pub(super) fn response(
     answer: RoutedReply,
     draining: &Draining,
@@ -82,7 +80,7 @@ pub(super) fn response(
         (status, headers, body, trailers) = (StatusCode::OK, reply.headers, reply.body, reply.trailers);
     }
     if let (StatusCode::NOT_MODIFIED, ReplyBody::None { length: Some(length) }) = (status, &body) {
-        // the length of what was not sent (RFC 9110, 8.6)
+        // the length of the body that a 200 would have (RFC 9110, 8.6)
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(*length));
     }
     let size = if trailers.is_some() { BodySize::Stream } else { size(&body, status, framing) };
@@ -96,14 +94,14 @@ pub(super) fn response(
     finish(status, headers, body, framing)
 }
 
-/// Whether an answer with this status ends with its head (RFC 9110, 6.4.1). What came after it would be taken for
-/// the next answer, and a function may ask for any status.
+/// True if a response with this status has no body (RFC 9110, 6.4.1). The client would take a body for the
+/// next response, and a function may return any status.
 fn is_bodyless(status: StatusCode) -> bool {
     status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
-/// The length of a body that is not sent, by the function's own account where it gave one. A function that is asked by
-/// HEAD writes no body as a rule, which tells nothing of the one that it would write (RFC 9110, 8.6).
+/// Drops the body and keeps its length; the function's own `Content-Length` takes precedence. A function
+/// usually writes no body for HEAD, so an empty body does not mean length 0 (RFC 9110, 8.6).
 fn without_bytes(body: ReplyBody, own: Option<u64>) -> ReplyBody {
     let length = match body {
         ReplyBody::None { length } => length,
@@ -114,7 +112,7 @@ fn without_bytes(body: ReplyBody, own: Option<u64>) -> ReplyBody {
     ReplyBody::None { length }
 }
 
-/// An answer of our own.
+/// Builds the response for an error.
 pub fn failure(error: &ProxyError, mut record: Record, framing: ResponseFraming) -> Response<ClientBody> {
     let (mut status, mut headers, text) = error.answer(record.request_id_text());
     record.set_status(status);
@@ -138,12 +136,12 @@ fn finish(
     let mut response = Response::with_body(status, body);
     header_maps::give_back(std::mem::replace(response.headers_mut(), headers));
     if status.canonical_reason().is_none() {
-        // actix has words for it, and RFC 9112, 4, lets a reason be empty
+        // actix would write a placeholder; RFC 9112, 4, allows an empty reason phrase
         response.head_mut().reason = Some("");
     }
     let ends_with_connection = framing.version == Version::HTTP_10 && unknown_length;
     if ends_with_connection {
-        // HTTP/1.0 knows no chunks
+        // HTTP/1.0 has no chunked coding
         response.head_mut().no_chunking(true);
     }
     if ends_with_connection || framing.is_last {
@@ -163,7 +161,7 @@ fn size(body: &ReplyBody, status: StatusCode, framing: ResponseFraming) -> BodyS
     }
 }
 
-/// The body of an answer, with all that lasts as long as it does.
+/// The body of a response, with the guards that live as long.
 pub struct ClientBody {
     size: BodySize,
     body: ReplyBody,
@@ -174,7 +172,7 @@ pub struct ClientBody {
     deadline: Option<DeadlineTimer>,
     /// Aborts a body that still streams when the drain is over.
     draining: Option<Watcher>,
-    /// What follows the body where the client's version of HTTP has a place for it.
+    /// Trailers, if the client's HTTP version supports them.
     trailers: Option<HeaderMap>,
 }
 
@@ -183,32 +181,32 @@ impl ClientBody {
         Self { size, body, record, framing, permit: None, deadline: None, draining: None, trailers: None }
     }
 
-    /// Records how many bytes of it have left so far.
+    /// Records the bytes sent so far.
     pub fn sent(&mut self, bytes: u64) {
         self.record.on_body_sent(bytes);
     }
 
-    /// Records that the whole answer has left.
+    /// Records that the whole response has been sent.
     pub fn complete(&mut self) {
         self.record.on_complete();
     }
 
-    /// Records that not even the answer's head has left.
+    /// Records that not even the head has been sent.
     pub fn not_sent(&mut self) {
         self.record.clear_status();
     }
 
-    /// An answer of our own in the place of this one, of which nothing has left: `error` is how the body failed.
+    /// Replaces a response of which nothing has been sent by one for `error`.
     pub fn into_failure(self, error: &ProxyError) -> Response<Self> {
         failure(error, self.record, self.framing)
     }
 
-    /// Whether there is anything of it beyond its size.
+    /// True if the body may have bytes.
     pub fn has_bytes(&self) -> bool {
         !matches!(self.body, ReplyBody::None { .. })
     }
 
-    /// When it has to be over, if it has to.
+    /// The deadline, if there is one.
     pub fn due(&self) -> Option<Instant> {
         self.deadline.as_ref().map(DeadlineTimer::due)
     }
@@ -223,7 +221,6 @@ impl ClientBody {
         }
     }
 
-    /// What follows the body, once.
     pub fn take_trailers(&mut self) -> Option<HeaderMap> {
         self.trailers.take()
     }
@@ -274,7 +271,7 @@ mod tests {
         resilience::admission::{Admission, enter},
     };
 
-    /// The size of an answer's body, and what comes of it first.
+    /// The size of a response's body and its first piece.
     fn sent(
         method: Method,
         status: StatusCode,
@@ -306,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_ends_with_its_head_has_no_body_whatever_the_function_wrote() {
+    fn a_status_without_a_body_drops_what_the_function_wrote() {
         for status in [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED] {
             for body in bodies() {
                 assert!(matches!(sent(Method::GET, status, body), (BodySize::None, None)), "{status}");
@@ -315,14 +312,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_head_has_the_length_that_is_known_and_no_body() {
+    fn a_response_to_head_has_the_known_length_and_no_body() {
         let [whole, events] = bodies();
         assert!(matches!(sent(Method::HEAD, StatusCode::OK, whole), (BodySize::Sized(4), None)));
         assert!(matches!(sent(Method::HEAD, StatusCode::OK, events), (BodySize::None, None)));
     }
 
     #[test]
-    fn events_are_of_unknown_length_and_their_failure_is_the_bodys() {
+    fn an_event_stream_has_no_length_and_its_error_is_the_bodys() {
         let [_, events] = bodies();
         assert!(matches!(sent(Method::GET, StatusCode::OK, events), (BodySize::Stream, Some(Err(_)))));
     }

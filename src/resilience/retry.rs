@@ -84,7 +84,7 @@ impl Retries {
             Ok(Verdict::KeysExpired) => "keys_expired",
             Ok(Verdict::ClockWrong) => "clock_wrong",
             Ok(Verdict::Unavailable) => "unavailable",
-            Err(error) if error.may_be_repeated() => "not_sent",
+            Err(error) if error.is_retryable() => "not_sent",
             Err(error) => match error.code().side {
                 Side::Upstream(UpstreamFailure::ConnectionLost) => "connection_lost",
                 Side::Upstream(UpstreamFailure::TimedOut) => "timeout",
@@ -101,7 +101,7 @@ impl Retries {
             Ok(Verdict::Throttled | Verdict::NotReady | Verdict::KeysExpired | Verdict::ClockWrong) => true,
             Ok(Verdict::SlowStart) => attempt == 1,
             Ok(Verdict::Unavailable) => accepted.unavailable && may_run_twice,
-            Err(error) if error.may_be_repeated() => true,
+            Err(error) if error.is_retryable() => true,
             Err(error) => match error.code().side {
                 Side::Upstream(UpstreamFailure::ConnectionLost) => accepted.connection_lost && may_run_twice,
                 Side::Upstream(UpstreamFailure::TimedOut) => accepted.timeout && may_run_twice,

@@ -1,50 +1,50 @@
-//! The canonical request (docs.aws.amazon.com, "Create a signed AWS API request"), in one buffer.
+//! The canonical request of SigV4 (docs.aws.amazon.com, "Create a signed AWS API request"), written into one
+//! buffer.
 //!
-//! `signing.rs` chooses the headers; this writes them and all else down, byte by byte as AWS will.
+//! `signing.rs` selects the headers; the text must equal AWS's byte for byte.
 
 use actix_http::header::HeaderValue;
 
 use crate::text::uri_syntax::{push_encoded, query::pairs};
 
-/// Everything that a signature covers.
+/// The parts of a request that the signature covers.
 #[derive(Debug)]
-pub struct Canonical<'a> {
+pub struct CanonicalRequest<'a> {
     pub method: &'a str,
-    /// The path as it goes out.
+    /// The path as sent.
     pub path: &'a str,
-    /// The query as it goes out, in the strict form of `uri_syntax/query.rs`.
+    /// The query as sent, in the strict form of `uri_syntax/query.rs`.
     pub query: &'a str,
-    /// The headers, sorted by their lower-case names.
+    /// Sorted by lower-case name.
     pub headers: &'a [SignedHeader<'a>],
-    /// The body's SHA-256 in hexadecimal.
+    /// SHA-256 of the body in hexadecimal.
     pub payload_hash: &'a str,
 }
 
-/// A header with its lower-case name.
 #[derive(Debug)]
 pub struct SignedHeader<'a> {
+    /// Lower-case name.
     pub name: &'a str,
     pub value: SignedValue<'a>,
 }
 
 #[derive(Debug)]
 pub enum SignedValue<'a> {
-    /// One that signing adds.
+    /// The value of a header that signing adds.
     Added(&'a str),
-    /// The lines of one that is in the request.
+    /// The lines of a header of the request.
     Lines(&'a [HeaderValue]),
 }
 
-/// The canonical request and the list of the headers in it.
+/// The canonical request and the names of its headers.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CanonicalText {
-    /// Six parts, one a line or more.
     pub text: Vec<u8>,
-    /// Names with `;` between.
+    /// `SignedHeaders`: names separated by `;`.
     pub signed_headers: String,
 }
 
-impl Canonical<'_> {
+impl CanonicalRequest<'_> {
     pub fn write(&self) -> CanonicalText {
         let mut text = Vec::with_capacity(512);
         text.extend_from_slice(self.method.as_bytes());
@@ -71,7 +71,7 @@ impl Canonical<'_> {
     }
 }
 
-/// A header's lines joined by commas, in the order in which they go out.
+/// Lines of the same header are joined by commas in the order in which they are sent.
 fn push_header(header: &SignedHeader<'_>, text: &mut Vec<u8>) {
     text.extend_from_slice(header.name.as_bytes());
     text.push(b':');
@@ -89,11 +89,11 @@ fn push_header(header: &SignedHeader<'_>, text: &mut Vec<u8>) {
     text.push(b'\n');
 }
 
-/// The path normalised, then every byte but the unreserved ones and `/` encoded, so that an escape on the
-/// wire is encoded once more.
+/// Normalises the path, then percent-encodes every byte except unreserved characters and `/`, so an escape in
+/// the sent path is encoded twice.
 ///
-/// A path that ends in a slash keeps it; one that ends in `/.` or `/..` gets none, as in botocore, awscrt and
-/// AWS's SDKs for Java. RFC 3986, 5.2.4, and the crate `aws-sigv4` would put one there.
+/// A trailing slash is kept; a path that ends in `/.` or `/..` gets none, as in botocore, awscrt and the AWS
+/// SDKs for Java. RFC 3986, 5.2.4, and the crate `aws-sigv4` would add one.
 fn push_path(path: &str, text: &mut Vec<u8>) {
     if !(path.contains("/.") || path.contains("//")) {
         return push_encoded(path.as_bytes(), b"/", text);
@@ -112,13 +112,13 @@ fn push_path(path: &str, text: &mut Vec<u8>) {
             }
         }
     }
-    // `/` is left of a path without a name
+    // a path without segments becomes `/`
     if path.ends_with('/') || text.len() == start {
         text.push(b'/');
     }
 }
 
-/// The query's pairs sorted by name, then value. The query itself is in strict form already.
+/// Sorts the pairs by name, then value. The query is in strict form already.
 fn push_query(query: &str, text: &mut Vec<u8>) {
     let mut pairs: Vec<(&str, &str)> = pairs(query).collect();
     pairs.sort_unstable();
@@ -132,9 +132,9 @@ fn push_query(query: &str, text: &mut Vec<u8>) {
     }
 }
 
-/// A header's value without blanks at its ends and with runs of blanks as one, within quotes too, as AWS's
-/// vector `get-header-value-trim` has it. A tab is a blank: so it is in botocore, awscrt and AWS's SDKs for Java,
-/// .NET and JavaScript, but not in those for Go and Rust.
+/// Trims a header's value and collapses each run of whitespace into one space, within quotes too, as in AWS's
+/// test vector `get-header-value-trim`. A tab counts as whitespace, as in botocore, awscrt and the AWS SDKs
+/// for Java, .NET and JavaScript, but not in those for Go and Rust.
 fn push_header_value(value: &[u8], text: &mut Vec<u8>) {
     let mut words = value.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
     if let Some(first) = words.next() {

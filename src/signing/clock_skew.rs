@@ -1,9 +1,11 @@
-//! How far AWS's clock and ours are apart: learned from the `Date` of its answers, and made up for in signatures.
+//! Clock skew between AWS and this machine, measured from the `Date` of AWS's responses and corrected in
+//! signatures.
 //!
-//! AWS refuses a signature that is dated more than five minutes off. A machine's clock that goes wrong, as on a laptop
-//! that has slept, would end all signed calls; the SDKs of AWS learn the difference from a refusal, and so does this.
-//! `state/signing.rs` has one [`ClockSkew`] for the routes of an endpoint, asks it for the time before it signs and
-//! shows it each answer. `proxy/call.rs` makes a call again that was refused for its date.
+//! AWS rejects a signature whose date is more than five minutes off, so a wrong clock, as on a laptop after
+//! sleep, would fail every signed call. The AWS SDKs learn the skew from such a rejection; [`ClockSkew`] does
+//! the same and also reads the dates of other responses. `state/signing.rs` has one [`ClockSkew`] per
+//! endpoint, takes the signing time from it and passes it each response. `proxy/call.rs` retries a call that
+//! was rejected for its date.
 
 use std::{
     collections::HashMap,
@@ -16,44 +18,44 @@ use std::{
 
 use actix_http::header::{self, HeaderMap, HttpDate};
 
-/// How often an answer's date is read, in seconds of our clock: any other answer costs one comparison.
-const INTERVAL: u64 = 10;
-/// Dates that are remembered; the one in the middle counts, so that a single wrong one does not.
-const REMEMBERED: usize = 5;
-/// Dates that it takes to be sure, where AWS has not refused anything.
-const ENOUGH: usize = 3;
-/// Milliseconds from where on the difference is made up for and warned about. Below it, AWS does not mind, and ours
-/// may be the better clock.
-const TOO_FAR: i64 = 60_000;
-/// Milliseconds from where on a refused signature is the clock's fault. AWS's limit is five minutes, and its `Date`
-/// has no more than whole seconds.
-const REFUSED: i64 = 240_000;
-/// No date was read yet.
+/// Seconds between two dates that are read; any other response costs one comparison.
+const READ_INTERVAL: u64 = 10;
+/// Samples kept. The median counts, so that a single wrong date has no effect.
+const MAX_SAMPLES: usize = 5;
+/// Samples needed before a correction, unless AWS rejected a signature.
+const MIN_SAMPLES: usize = 3;
+/// Milliseconds of skew from which signatures are corrected and a warning is logged. AWS tolerates less, and
+/// this machine's clock may be the better one.
+const CORRECTION_THRESHOLD: i64 = 60_000;
+/// Milliseconds of skew from which the clock is the cause of a rejected signature. AWS's limit is five
+/// minutes, and `Date` has a resolution of one second.
+const REJECTION_THRESHOLD: i64 = 240_000;
+/// No date read yet.
 const UNKNOWN: i64 = i64::MIN;
-/// `Date` has no fractions: on average half a second is missing.
+/// `Date` has whole seconds: on average half a second is cut off.
 const HALF_A_SECOND: i64 = 500;
 
-/// How far the clock of one endpoint is ahead of ours. All that is asked per request is atomic.
+/// The clock skew of one endpoint. Reads on the request path are atomic loads.
 #[derive(Debug)]
 pub struct ClockSkew {
     endpoint: String,
     is_trusted: AtomicBool,
-    /// When the next date is read, in seconds since 1970 by our clock.
-    next_look: AtomicU64,
-    /// Milliseconds, or `UNKNOWN`.
+    /// Time of the next read, in seconds since 1970 by this machine's clock.
+    next_read: AtomicU64,
+    /// Milliseconds by which the endpoint's clock is ahead, or `UNKNOWN`.
     offset: AtomicI64,
-    /// Milliseconds that signatures are dated ahead of our clock.
+    /// Milliseconds added to the time of signatures.
     correction: AtomicI64,
-    /// Milliseconds, the latest last. Locked once in ten seconds.
-    seen: Mutex<Vec<i64>>,
+    /// Samples in milliseconds, the latest last. Locked once per `READ_INTERVAL`.
+    samples: Mutex<Vec<i64>>,
 }
 
-/// The clocks of all endpoints.
+/// The clock skews of all endpoints, by name and by whether the endpoint is verified.
 #[derive(Debug, Default)]
 pub struct ClockSkews(HashMap<(String, bool), Arc<ClockSkew>>);
 
 impl ClockSkews {
-    /// The clock of this endpoint. What it says is believed where its answers come over verified TLS.
+    /// Returns the clock skew of this endpoint. Dates are trusted only if responses come over verified TLS.
     pub fn get(&mut self, endpoint: &impl ToString, is_verified: bool) -> Arc<ClockSkew> {
         let name = endpoint.to_string();
         let clock = self
@@ -63,32 +65,31 @@ impl ClockSkews {
         Arc::clone(clock)
     }
 
-    /// Lets go of those that no route has any more.
+    /// Drops the entries that no route uses.
     pub fn forget_unused(&mut self) {
         self.0.retain(|_, clock| Arc::strong_count(clock) > 1);
     }
 }
 
 impl ClockSkew {
-    /// One of which nothing is known.
     pub fn new(endpoint: String, is_trusted: bool) -> Self {
         Self {
             endpoint,
             is_trusted: AtomicBool::new(is_trusted),
-            next_look: AtomicU64::new(0),
+            next_read: AtomicU64::new(0),
             offset: AtomicI64::new(UNKNOWN),
             correction: AtomicI64::new(0),
-            seen: Mutex::default(),
+            samples: Mutex::default(),
         }
     }
 
-    /// Believes what the endpoint says from now on, for one that is reached without TLS by a way that cannot be
-    /// tampered with, as a stand-in on loopback is.
+    /// Trusts the dates of an endpoint without TLS whose responses cannot be tampered with, such as the
+    /// stand-in on loopback.
     pub fn trust(&self) {
         self.is_trusted.store(true, Ordering::Relaxed);
     }
 
-    /// How many seconds AWS's clock is ahead of ours, below zero where it is behind; `None` where nothing is known.
+    /// Seconds by which AWS's clock is ahead, negative if it is behind; `None` if unknown.
     pub fn offset(&self) -> Option<f64> {
         match self.offset.load(Ordering::Relaxed) {
             UNKNOWN => None,
@@ -98,7 +99,7 @@ impl ClockSkew {
         }
     }
 
-    /// The time to sign by.
+    /// The time to use in a signature.
     pub fn corrected(&self, now: SystemTime) -> SystemTime {
         match self.correction.load(Ordering::Relaxed) {
             0 => now,
@@ -106,76 +107,79 @@ impl ClockSkew {
         }
     }
 
-    /// Reads the date of an answer to a request that was signed at `signed_at` by our clock, once in ten seconds.
+    /// Reads the date of a response once per `READ_INTERVAL`. `signed_at` is the time of signing by this
+    /// machine's clock.
     pub fn observe(&self, headers: &HeaderMap, signed_at: SystemTime) {
         let second = signed_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let next = self.next_look.load(Ordering::Relaxed);
-        // a look that is further away than that was planned before our clock was set back
-        let is_early = second < next && next - second <= INTERVAL;
+        let next = self.next_read.load(Ordering::Relaxed);
+        // a read that is planned further ahead was planned before the clock was set back
+        let is_early = second < next && next - second <= READ_INTERVAL;
         if is_early || !self.is_trusted.load(Ordering::Relaxed) {
             return;
         }
-        self.next_look.store(second + INTERVAL, Ordering::Relaxed);
+        self.next_read.store(second + READ_INTERVAL, Ordering::Relaxed);
         if let Some(ahead) = ahead_of(SystemTime::now(), headers) {
             self.learn(ahead);
         }
     }
 
-    /// Reads the date of an answer that refuses a signature of the time `dated`. Whether the two are so far apart that
-    /// this was the reason; then AWS's date holds at once.
+    /// Reads the date of a response that rejects a signature dated `dated`. Returns true if the clock skew
+    /// was the cause; the correction then applies at once.
     pub fn refused(&self, headers: &HeaderMap, dated: SystemTime) -> bool {
         if !self.is_trusted.load(Ordering::Relaxed) {
             return false;
         }
-        let Some(apart) = ahead_of(dated, headers).filter(|apart| apart.abs() >= REFUSED) else {
+        let Some(apart) = ahead_of(dated, headers).filter(|apart| apart.abs() >= REJECTION_THRESHOLD) else {
             return false;
         };
         let ahead = apart.saturating_sub(milliseconds_between(dated, SystemTime::now()));
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = vec![ahead; ENOUGH];
+        *self.samples.lock().unwrap_or_else(PoisonError::into_inner) = vec![ahead; MIN_SAMPLES];
         self.set(ahead, true);
         true
     }
 
     fn learn(&self, ahead: i64) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() == REMEMBERED {
-            seen.remove(0);
+        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        if samples.len() == MAX_SAMPLES {
+            samples.remove(0);
         }
-        seen.push(ahead);
-        let mut sorted = seen.clone();
+        samples.push(ahead);
+        let mut sorted = samples.clone();
         sorted.sort_unstable();
-        self.set(sorted[sorted.len() / 2], seen.len() >= ENOUGH);
+        self.set(sorted[sorted.len() / 2], samples.len() >= MIN_SAMPLES);
     }
 
-    /// Takes over a difference, and a word to the operator where that changes what is done about it.
+    /// Stores a skew, and logs if the correction changes.
     fn set(&self, ahead: i64, is_sure: bool) {
         self.offset.store(ahead, Ordering::Relaxed);
         if !is_sure {
             return;
         }
-        let correction = if ahead.abs() >= TOO_FAR { ahead } else { 0 };
+        let correction = if ahead.abs() >= CORRECTION_THRESHOLD { ahead } else { 0 };
         let before = self.correction.swap(correction, Ordering::Relaxed);
         let endpoint = &self.endpoint;
         if correction == 0 && before != 0 {
             log::info!("clock skew: this machine's clock agrees with that of {endpoint} again");
-        } else if correction != 0 && (before == 0 || before.abs_diff(correction) >= TOO_FAR.unsigned_abs()) {
+        } else if correction != 0
+            && (before == 0 || before.abs_diff(correction) >= CORRECTION_THRESHOLD.unsigned_abs())
+        {
             log::warn!(
                 "clock skew: this machine's clock is {} that of {endpoint}; signatures use the corrected \
                  time, set this machine's clock right",
-                told(-correction)
+                skew_text(-correction)
             );
         }
     }
 }
 
-/// `3m 20s behind`, of a difference in milliseconds.
-pub fn told(ahead: i64) -> String {
+/// Formats a skew in milliseconds, such as `3m 20s behind`.
+pub fn skew_text(ahead: i64) -> String {
     let time = humantime::format_duration(Duration::from_secs((ahead.unsigned_abs() + 500) / 1000));
     format!("{time} {}", if ahead < 0 { "behind" } else { "ahead of" })
 }
 
-/// Milliseconds that an answer's date is ahead of this time. What a cache has kept says nothing of now
-/// (RFC 9111, 5.1).
+/// Milliseconds by which the date of a response is ahead of `time`. A cached response (`Age`, RFC 9111, 5.1)
+/// has no current date.
 pub fn ahead_of(time: SystemTime, headers: &HeaderMap) -> Option<i64> {
     if headers.contains_key(header::AGE) {
         return None;
@@ -184,7 +188,6 @@ pub fn ahead_of(time: SystemTime, headers: &HeaderMap) -> Option<i64> {
     Some(milliseconds_between(time, date.into()).saturating_add(HALF_A_SECOND))
 }
 
-/// Milliseconds from one time to another.
 fn milliseconds_between(from: SystemTime, to: SystemTime) -> i64 {
     let whole = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     match to.duration_since(from) {
@@ -212,13 +215,13 @@ mod tests {
         headers
     }
 
-    /// Shows a clock answers that are ahead by so many seconds, ten seconds apart.
-    fn shown(is_trusted: bool, ahead: &[i64]) -> ClockSkew {
+    /// A clock skew after responses that are ahead by these seconds, one per `READ_INTERVAL`.
+    fn after(is_trusted: bool, ahead: &[i64]) -> ClockSkew {
         let clock = ClockSkew::new("a.example:443".into(), is_trusted);
         for (index, ahead) in ahead.iter().enumerate() {
             clock.observe(
                 &dated(*ahead),
-                SystemTime::UNIX_EPOCH + Duration::from_secs(index as u64 * INTERVAL),
+                SystemTime::UNIX_EPOCH + Duration::from_secs(index as u64 * READ_INTERVAL),
             );
         }
         clock
@@ -232,26 +235,26 @@ mod tests {
     }
 
     #[test]
-    fn the_middle_of_the_last_dates_counts() {
-        let offset = |ahead: &[i64]| shown(true, ahead).offset().unwrap().round();
+    fn the_offset_is_the_median_of_the_last_dates() {
+        let offset = |ahead: &[i64]| after(true, ahead).offset().unwrap().round();
         assert!((offset(&[30]) - 30.0).abs() <= 1.0);
         assert!((offset(&[30, 31, 9000, 30, 31]) - 30.0).abs() <= 1.0);
         assert!(offset(&[300, 300, 300, 0, 0, 0]).abs() <= 1.0);
-        assert_eq!(shown(true, &[]).offset(), None);
+        assert_eq!(after(true, &[]).offset(), None);
     }
 
     #[test]
-    fn a_difference_is_made_up_for_once_it_is_sure_and_more_than_a_minute() {
-        assert_corrects_by(&shown(true, &[300, 300]), 0);
-        assert_corrects_by(&shown(true, &[300, 300, 300]), 300);
-        assert_corrects_by(&shown(true, &[-300, -300, -300]), -300);
-        assert_corrects_by(&shown(true, &[50, 50, 50]), 0);
-        assert_corrects_by(&shown(true, &[300, 300, 300, 0, 0, 0]), 0);
+    fn a_skew_over_a_minute_is_corrected_after_three_samples() {
+        assert_corrects_by(&after(true, &[300, 300]), 0);
+        assert_corrects_by(&after(true, &[300, 300, 300]), 300);
+        assert_corrects_by(&after(true, &[-300, -300, -300]), -300);
+        assert_corrects_by(&after(true, &[50, 50, 50]), 0);
+        assert_corrects_by(&after(true, &[300, 300, 300, 0, 0, 0]), 0);
     }
 
     #[test]
-    fn what_comes_over_no_verified_tls_out_of_a_cache_or_too_soon_is_not_believed() {
-        let clock = shown(false, &[300, 300, 300]);
+    fn dates_without_verified_tls_from_a_cache_or_too_soon_are_ignored() {
+        let clock = after(false, &[300, 300, 300]);
         assert!(!clock.refused(&dated(300), SystemTime::now()));
         assert_eq!(clock.offset(), None);
         let clock = ClockSkew::new("a".into(), true);
@@ -259,28 +262,28 @@ mod tests {
         cached.insert(header::AGE, HeaderValue::from_static("300"));
         clock.observe(&cached, SystemTime::now());
         assert_eq!(clock.offset(), None);
-        let now = SystemTime::now() + Duration::from_secs(INTERVAL);
+        let now = SystemTime::now() + Duration::from_secs(READ_INTERVAL);
         clock.observe(&dated(10), now);
         clock.observe(&dated(5000), now);
         assert!(clock.offset().unwrap() < 20.0);
     }
 
     #[test]
-    fn a_refusal_is_believed_at_once_if_its_date_says_that_the_clock_was_the_reason() {
-        let clock = shown(true, &[0, 0, 0, 0, 0]);
+    fn a_rejection_corrects_at_once_if_its_date_shows_a_wrong_clock() {
+        let clock = after(true, &[0, 0, 0, 0, 0]);
         assert!(!clock.refused(&dated(200), SystemTime::now()));
         assert!(!clock.refused(&HeaderMap::new(), SystemTime::now()));
         assert_corrects_by(&clock, 0);
         assert!(clock.refused(&dated(400), SystemTime::now()));
         assert_corrects_by(&clock, 400);
-        // and what was signed by the new time cannot be refused for it again
+        // a signature with the corrected time is not rejected for its date again
         assert!(!clock.refused(&dated(400), clock.corrected(SystemTime::now())));
         assert!(clock.refused(&dated(0), clock.corrected(SystemTime::now())));
         assert_corrects_by(&clock, 0);
     }
 
     #[test]
-    fn the_clocks_of_endpoints_that_are_gone_are_let_go() {
+    fn clocks_of_removed_endpoints_are_dropped() {
         let mut clocks = ClockSkews::default();
         let kept = clocks.get(&"kept.example:443", true);
         drop(clocks.get(&"gone.example:443", true));
@@ -290,10 +293,10 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_does_not_end_the_looking() {
+    fn dates_are_still_read_after_the_clock_is_set_back() {
         let clock = ClockSkew::new("a".into(), true);
         clock.observe(&dated(10), SystemTime::now() + Duration::from_secs(10_000));
         clock.observe(&dated(90), SystemTime::now());
-        assert!(clock.offset().unwrap() > 60.0, "the later of two is the middle");
+        assert!(clock.offset().unwrap() > 60.0, "of two samples the greater is the median");
     }
 }

@@ -1,22 +1,23 @@
-//! AWS's explanation of a signature that it refused: the request as it should have been signed.
+//! AWS's explanation of a rejected signature: the canonical request and the string to sign that AWS expected.
 //!
-//! That is worth gold to the operator, and holds the query and the session token, which are none of the
-//! client's business. Both backends come here with the text of a refusal (`backend/api_gateway/refusal.rs`,
-//! `backend/lambda/answer/refusal.rs`), and `diagnosis.rs` does, to compare it with what was signed.
+//! The explanation is useful to the operator, but it contains the query and the session token, so the client
+//! must not see it. Both backends remove it from the error text (`backend/api_gateway/refusal.rs`,
+//! `backend/lambda/answer/refusal.rs`); `diagnosis.rs` compares it with what was signed.
 
 use crate::{
-    message::redaction::{LEFT_OUT, is_secret},
+    message::redaction::{REDACTED, is_secret},
     text::{
         json::{Json, JsonText},
         log_safe::{log_safe, push_log_safe},
     },
 };
 
-/// Where the explanation begins.
+/// Start of the explanation.
 const EXPLANATION: &str = "The Canonical String for this request should have been";
-/// Where the second half of it does.
+/// Start of its second half.
 const STRING_TO_SIGN: &str = "The String-to-Sign should have been";
-/// What the client or a short line may tell, and, if there is one, the explanation without the secrets in it.
+
+/// Splits an error text into the part that the client may see and the redacted explanation, if there is one.
 pub fn split(text: &str) -> (&str, Option<String>) {
     match text.find(EXPLANATION) {
         Some(start) => (text[..start].trim_end(), Some(without_secrets(&text[start..]))),
@@ -24,36 +25,33 @@ pub fn split(text: &str) -> (&str, Option<String>) {
     }
 }
 
-/// Whether there is an explanation in bytes that are not a text of AWS's.
+/// True if bytes that are not an error text of AWS contain an explanation.
 pub fn is_in(body: &[u8]) -> bool {
     body.windows(EXPLANATION.len()).any(|window| window == EXPLANATION.as_bytes())
 }
 
-/// The canonical request and the string to sign that AWS would have liked, token and all: for comparing, not for the
+/// The canonical request and the string to sign that AWS expected, unredacted: for comparison, never for the
 /// log.
 pub fn explanation(text: &str) -> Option<(&str, &str)> {
     let (_, explanation) = text.split_once(EXPLANATION)?;
     let (canonical, string_to_sign) = explanation.split_once(STRING_TO_SIGN)?;
-    let quoted = |text: &'_ str| -> Option<(usize, usize)> {
-        let start = text.find('\'')? + 1;
-        let end = text.rfind('\'')?;
-        (start <= end).then_some((start, end))
-    };
-    let (start, end) = quoted(canonical)?;
-    let canonical = &canonical[start..end];
-    let (start, end) = quoted(string_to_sign)?;
-    Some((canonical, &string_to_sign[start..end]))
+    Some((quoted(canonical)?, quoted(string_to_sign)?))
 }
 
-/// The sentence of a refusal in JSON; the member's case differs by service and error.
+/// The text between the first and the last `'`.
+fn quoted(text: &str) -> Option<&str> {
+    text.split_once('\'')?.1.rsplit_once('\'').map(|(quoted, _)| quoted)
+}
+
+/// The message of an error in JSON; the case of the member differs by service and error.
 pub fn message(body: &str) -> Option<String> {
     let [lower, upper] = Json::members(body, ["message", "Message"]);
     lower.or(upper)?.text().map(JsonText::unescaped)
 }
 
-/// Line by line, since that is how the canonical request reads; whatever else is in it stays on its line.
+/// Redacts each line that is a secret header, and escapes control characters so that a line stays one line.
 fn without_secrets(explanation: &str) -> String {
-    // a refusal may be a quarter of a megabyte, and is copied once
+    // an error may have 256 KiB and is copied once
     let mut text = String::with_capacity(explanation.len());
     for line in explanation.lines() {
         if !text.is_empty() {
@@ -62,7 +60,7 @@ fn without_secrets(explanation: &str) -> String {
         let header = line.trim_start_matches(|char: char| !char.is_ascii_alphanumeric());
         let name = header.split_once(':').map(|(name, _)| name.to_ascii_lowercase());
         match name.filter(|name| is_secret(name)) {
-            Some(name) => text.extend([&log_safe(&name, usize::MAX), ":", LEFT_OUT]),
+            Some(name) => text.extend([&log_safe(&name, usize::MAX), ":", REDACTED]),
             None => push_log_safe(&mut text, line, usize::MAX),
         }
     }
@@ -96,7 +94,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic_and_what_explains_nothing_stays(text in any::<String>()) {
+        fn a_text_without_an_explanation_stays_and_no_text_panics(text in any::<String>()) {
             prop_assert_eq!(split(&text), (&*text, None));
         }
     }

@@ -64,7 +64,7 @@ fn messages(request: &RequestSpan) -> Vec<Message> {
     let trace_id = bytes(&request.trace.id);
     let step = bytes(&request.step);
     // those of `traceparent` in the low byte, and whether the parent is another process's, which is always known
-    let flags = u32::from(request.trace.flags()) | SpanFlags::ContextHasIsRemoteMask as u32;
+    let flags = u32::from(request.trace.flags) | SpanFlags::ContextHasIsRemoteMask as u32;
     let remote = request.trace.parent.map_or(0, |_| SpanFlags::ContextIsRemoteMask as u32);
     for (resends, call) in request.calls.iter().enumerate() {
         messages.push(Message {

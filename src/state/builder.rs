@@ -7,9 +7,8 @@ use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use crate::{
     backend,
-    client::{ConnectionLimit, Endpoint, KeepAlive, Secured},
+    client::{ConnectionLimit, Endpoint, EndpointTls, KeepAlive},
     credentials::RefresherPool,
-    message::head::HeadLimits,
     metrics::Metrics,
     resilience::{admission::Admission, circuit_breaker::CircuitBreakers, retry::Retries},
     routing::RouteTable,
@@ -118,7 +117,6 @@ impl SnapshotBuilder {
             client_connections: self.connections.with_limit(capacity.max_connections),
             upstream_connections: Arc::clone(&self.upstream_connections),
             capacity,
-            head_limits: HeadLimits::of(limits),
             limits: limits.clone(),
             shutdown: settings.shutdown.clone(),
             access_log: settings.log.access,
@@ -193,7 +191,7 @@ pub fn collector(settings: &Otlp, tls: &mut Configurations) -> Result<Endpoint, 
         Scheme::Http => None,
         Scheme::Https => {
             let configuration = tls.get(true, ca_certificate.as_deref(), None)?;
-            Some(Secured::with(&uri.host, configuration)?.trusting(ca_certificate.as_deref()))
+            Some(EndpointTls::with(&uri.host, configuration)?.trusting(ca_certificate.as_deref()))
         }
     };
     Ok(Endpoint {

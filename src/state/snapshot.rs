@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     backend::Backend,
     client::ConnectionLimit,
-    message::{head::HeadLimits, inbound::BodyLimits},
+    message::inbound::BodyLimits,
     metrics::{Metrics, RouteMetrics},
     resilience::{admission::Admission, circuit_breaker::CircuitBreaker, retry::Retries},
     routing::RouteTable,
@@ -27,8 +27,6 @@ pub struct Snapshot {
     /// How the files that may be open are divided.
     pub capacity: Capacity,
     pub limits: Limits,
-    /// What a request's head may cost.
-    pub head_limits: HeadLimits,
     /// How many connections of clients may be open.
     pub client_connections: Admission,
     /// How many connections to AWS may be open, whichever the snapshot.

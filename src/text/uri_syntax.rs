@@ -23,21 +23,42 @@ pub fn escapes_are_whole(text: &[u8]) -> bool {
     true
 }
 
-/// Encodes every byte that is neither unreserved (RFC 3986, 2.3) nor among `kept`.
+/// The unreserved characters of RFC 3986, 2.3, by byte.
+const UNRESERVED: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        #[expect(clippy::cast_possible_truncation, reason = "the table has an entry for each byte")]
+        let character = byte as u8;
+        table[byte] = character.is_ascii_alphanumeric() || matches!(character, b'-' | b'.' | b'_' | b'~');
+        byte += 1;
+    }
+    table
+};
+
+/// True for a byte that never needs an escape (RFC 3986, 2.3).
+fn is_unreserved(byte: u8) -> bool {
+    UNRESERVED[usize::from(byte)]
+}
+
+/// Encodes every byte that is neither unreserved nor among `kept`.
 pub fn push_encoded(bytes: &[u8], kept: &[u8], text: &mut Vec<u8>) {
-    for byte in bytes {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') || kept.contains(byte) {
-            text.push(*byte);
-        } else {
-            push_escape(*byte, text);
-        }
+    let mut rest = bytes;
+    loop {
+        let is_plain = |byte: &u8| is_unreserved(*byte) || kept.contains(byte);
+        let (plain, behind) =
+            rest.split_at(rest.iter().position(|byte| !is_plain(byte)).unwrap_or(rest.len()));
+        text.extend_from_slice(plain);
+        let Some((&byte, after)) = behind.split_first() else { return };
+        text.extend_from_slice(&escape(byte));
+        rest = after;
     }
 }
 
-/// Appends a byte as its escape, with the upper-case digits that RFC 3986 (2.1) recommends.
-pub fn push_escape(byte: u8, text: &mut Vec<u8>) {
+/// The escape of a byte, with the upper-case digits that RFC 3986 (2.1) recommends.
+pub fn escape(byte: u8) -> [u8; 3] {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    text.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    [b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
 }
 
 /// Whether a path holds a `..` segment in any spelling, wherever it leads.
@@ -63,7 +84,8 @@ pub fn is_dot_segment(segment: &str) -> bool {
 /// The reason, for the log.
 pub fn check_remainder(remainder: &str) -> Result<(), &'static str> {
     // most paths end here
-    if !remainder.contains("..") && !remainder.contains('%') {
+    let bytes = remainder.as_bytes();
+    if !bytes.contains(&b'%') && !bytes.windows(2).any(|pair| pair == b"..") {
         return Ok(());
     }
     let mut depth = 0;

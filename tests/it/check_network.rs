@@ -116,7 +116,7 @@ fn k4_a_name_without_address_and_a_port_without_listener_are_told_with_their_cur
     assert_unreached("http://nowhere.invalid/", "", "resolve", "nowhere.invalid", "DNS");
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let problem = format!("cannot connect to {closed}: connection refused");
-    assert_unreached(&format!("http://{closed}/"), "", "connect", &problem, "something listens there");
+    assert_unreached(&format!("http://{closed}/"), "", "connect", &problem, "a server listens there");
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn proxy_saying(status: &'static str) -> Upstream {
 fn k4_a_proxy_that_gives_no_tunnel_is_told_with_its_status_and_cure() {
     for (status, cure) in [
         ("407 Proxy Authentication Required", "correct user and password in proxy_url"),
-        ("403 Forbidden", "have them allowed there"),
+        ("403 Forbidden", "allow them there"),
         ("502 Bad Gateway", "The proxy's log says why"),
     ] {
         let proxy = proxy_saying(status);

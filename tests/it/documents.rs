@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use apigw_invoker::{
-    message::error::Code,
+    message::error::ErrorCode,
     settings::{Document, Scheme, Settings},
 };
 
@@ -28,9 +28,9 @@ pub fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
 #[test]
 fn the_table_of_error_responses_is_the_codes() {
     let mut told = table(&read("settings/README.md"), "## Error responses");
-    let mut real: Vec<Vec<String>> = Code::ALL
+    let mut real: Vec<Vec<String>> = ErrorCode::ALL
         .iter()
-        .map(|Code { name, status, grpc, sentence, .. }| {
+        .map(|ErrorCode { name, status, grpc, sentence, .. }| {
             let (status, grpc) = (status.as_u16(), *grpc as u16);
             vec![(*name).to_owned(), status.to_string(), grpc.to_string(), (*sentence).to_owned()]
         })

@@ -10,7 +10,7 @@ use log::Level;
 use crate::{
     client::{
         UpstreamReply,
-        aws_error::{error_type, shown},
+        aws_error::{error_type, log_word},
     },
     message::log_note::LogNote,
 };
@@ -39,7 +39,7 @@ pub fn note(upstream: &UpstreamReply) -> Option<LogNote> {
     let text = format!(
         "AWS answered with a failure of its own, {} {}: {cure}",
         upstream.status.as_u16(),
-        shown(kind)
+        log_word(kind)
     );
     Some(LogNote { level: Level::Error, text })
 }

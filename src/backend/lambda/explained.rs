@@ -28,7 +28,7 @@ pub(super) fn varies(payload: &PayloadSettings, made: &[&str]) -> Vec<String> {
         PayloadSettings::Forward(parts) => (parts.headers, false),
         PayloadSettings::Merge { .. } => (false, false),
     };
-    let mut varies: Vec<String> = all().filter(|name| trace::is_of_one(name)).collect();
+    let mut varies: Vec<String> = all().filter(|name| trace::is_trace_header(name)).collect();
     if tells_headers {
         varies.extend(all().map(|name| format!("{name} in the event")));
     }

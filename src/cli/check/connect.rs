@@ -3,11 +3,13 @@
 //!
 //! `check.rs` comes here; `client/probe.rs` opens the connections.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::{
     backend,
-    client::{Endpoint, KeepAlive, Probed, Unreached, probe_all},
+    client::{Endpoint, KeepAlive, ProbeFailure, probe_all},
     credentials::sts_endpoint,
     settings::Settings,
     state::builder::collector,
@@ -15,7 +17,7 @@ use crate::{
 };
 
 /// Nothing is kept of a connection that only shows that it can be opened.
-const NOT_KEPT: KeepAlive = KeepAlive { enabled: false, pool: 0, timeout: std::time::Duration::ZERO };
+const NOT_KEPT: KeepAlive = KeepAlive { enabled: false, pool: 0, timeout: Duration::ZERO };
 
 /// The use that the settings have for an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +45,7 @@ pub(super) struct EndpointResult {
     proxy: Option<String>,
     is_secured: bool,
     routes: Vec<String>,
-    outcome: Result<Probed, Unreached>,
+    outcome: Result<Duration, ProbeFailure>,
 }
 
 /// The endpoints of all enabled routes, and what keeps some from being called.
@@ -81,7 +83,7 @@ impl Endpoints {
             Ok(None) => return,
             Err(problem) => {
                 let outcome =
-                    Err(Unreached { step: "settings", failure: TlsFailure { problem, cure: None } });
+                    Err(ProbeFailure { step: "settings", failure: TlsFailure { problem, cure: None } });
                 let endpoint = String::new();
                 let connection =
                     EndpointResult { purpose, endpoint, proxy: None, is_secured: false, routes, outcome };
@@ -134,14 +136,14 @@ impl EndpointResult {
             Purpose::Traces => "tracing.otlp".to_owned(),
         };
         match &self.outcome {
-            Ok(Probed { elapsed }) => {
+            Ok(elapsed) => {
                 let with = if self.is_secured { "TLS" } else { "TCP, without TLS" };
                 let through = self.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}"));
                 let through = through.unwrap_or_default();
                 let milliseconds = elapsed.as_millis();
                 format!("{users}: {} is reached{through} by {with} in {milliseconds} ms", self.endpoint)
             }
-            Err(Unreached { failure, .. }) => format!("{users}: {}", failure.for_check()),
+            Err(ProbeFailure { failure, .. }) => format!("{users}: {}", failure.for_check()),
         }
     }
 
@@ -153,7 +155,7 @@ impl EndpointResult {
             Purpose::Traces => "traces",
         };
         let (probed, unreached) = (self.outcome.as_ref().ok(), self.outcome.as_ref().err());
-        let milliseconds = probed.map(|probed| u64::try_from(probed.elapsed.as_millis()).unwrap_or(u64::MAX));
+        let milliseconds = probed.map(|elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
         json!({
             "endpoint": self.endpoint,
             "purpose": purpose,

@@ -1,61 +1,59 @@
-//! How a function ended: the `InvokeComplete` at the end of its event stream.
+//! Parser of `InvokeComplete`, the last message of an event stream.
 //!
-//! `event_stream.rs` finds it. A failure before anything was passed on becomes the answer that `Invoke` would
-//! have given (`reply.rs`); one after that breaks the client's connection.
+//! A failure before any output was forwarded becomes the response that `Invoke` would give (`reply.rs`); a
+//! later one aborts the client's response.
 
 use actix_http::header::HeaderValue;
 use bytes::Bytes;
 
 use super::{protocol, truncated};
 use crate::{
-    client::log_tail,
+    client::log_tail::MAX_ENCODED,
     message::error::ProxyError,
     text::json::{Json, JsonKind, JsonText},
 };
 
-/// What Lambda says of a failure for which the function has no name.
+/// Lambda's error code for a failure without a name.
 const UNHANDLED: &str = "Unhandled";
-/// The members that mean something; the first two tell of a failure unless they are empty.
-const NAMES: [&str; 3] = ["ErrorCode", "ErrorDetails", "LogResult"];
-/// Characters of a failure that go to the log; a stack trace may be megabytes.
-const EXCERPT: usize = 1024;
-/// Characters of an error's code that a header gets.
-const LONGEST_CODE: usize = 256;
+/// The members that are read; the first two report a failure unless they are empty.
+const MEMBERS: [&str; 3] = ["ErrorCode", "ErrorDetails", "LogResult"];
+/// Characters of a failure in the log; a stack trace may have megabytes.
+const MAX_LOGGED: usize = 1024;
+/// Characters of an error code in a header.
+const MAX_CODE: usize = 256;
 
-/// How a function ended.
-pub enum Completion {
-    /// It has written all that it wanted to.
-    Good,
-    /// It has not.
-    Failed(Failure),
+/// The content of `InvokeComplete`.
+pub struct Completion {
+    /// `None` if the function succeeded.
+    pub failure: Option<FunctionFailure>,
+    /// The end of the function's log in base64, if it was requested.
+    pub log_result: Option<String>,
 }
 
-/// A function's failure. Code and details, which may be megabytes, are parts of the payload as they are written
-/// there, and are unescaped where they are used; empty where there are none.
+/// A function's failure. Code and details may have megabytes, so they are kept as escaped JSON slices of the
+/// payload and unescaped on use; empty if absent.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct FunctionFailure {
     code: Bytes,
     details: Bytes,
 }
 
 impl Completion {
-    /// Reads the payload of an `InvokeComplete`: how the function ended, and the end of its log in base64, if that
-    /// was asked for.
+    /// Parses the payload.
     ///
     /// # Errors
-    /// It is not what it should be, so that nobody knows how the function ended.
-    pub fn read(payload: &Bytes) -> Result<(Self, Option<String>), ProxyError> {
+    /// The payload is malformed, so the result of the function is unknown.
+    pub fn read(payload: &Bytes) -> Result<Self, ProxyError> {
         let not_understood = |error: String| protocol(format!("InvokeComplete cannot be parsed: {error}"));
         let text = str::from_utf8(payload).map_err(|error| not_understood(error.to_string()))?;
         let (mut failure, mut log_result, mut wrong) = (["", ""], None, None);
         let is_object = Json::visit(text, |name, value| {
-            let known = NAMES.iter().position(|known| name.is(known));
-            let (Some(known), Some(name)) = (known, known.map(|known| NAMES[known])) else { return };
-            match (value.kind(), value.text(), failure.get_mut(known)) {
+            let Some(index) = MEMBERS.iter().position(|member| name.is(member)) else { return };
+            match (value.kind(), value.text(), failure.get_mut(index)) {
                 (JsonKind::Null, ..) => {}
-                (_, None, _) => wrong = Some(name),
-                (_, Some(text), Some(told)) => *told = text.written(),
-                (_, Some(text), None) => log_result = Some(text.beginning(log_tail::LONGEST + 1)),
+                (_, None, _) => wrong = Some(MEMBERS[index]),
+                (_, Some(text), Some(member)) => *member = text.written(),
+                (_, Some(text), None) => log_result = Some(text.beginning(MAX_ENCODED + 1)),
             }
         });
         if !is_object.map_err(|error| not_understood(error.to_string()))? {
@@ -64,34 +62,34 @@ impl Completion {
         if let Some(name) = wrong {
             return Err(not_understood(format!("{name} is not a string")));
         }
-        let log_result = log_result.filter(|encoded| encoded.len() <= log_tail::LONGEST);
-        if failure == ["", ""] {
-            return Ok((Self::Good, log_result));
-        }
-        let [code, details] = failure.map(|written| payload.slice_ref(written.as_bytes()));
-        Ok((Self::Failed(Failure { code, details }), log_result))
+        let log_result = log_result.filter(|encoded| encoded.len() <= MAX_ENCODED);
+        let failure = (failure != ["", ""]).then(|| {
+            let [code, details] = failure.map(|escaped| payload.slice_ref(escaped.as_bytes()));
+            FunctionFailure { code, details }
+        });
+        Ok(Self { failure, log_result })
     }
 }
 
-impl Failure {
+impl FunctionFailure {
     fn texts(&self) -> [JsonText<'_>; 2] {
         [&self.code, &self.details]
             .map(|written| JsonText::of_written(str::from_utf8(written).unwrap_or_default()))
     }
 
-    /// The value of `X-Amz-Function-Error`: the code, if it is one that a header should hold.
+    /// The value of `X-Amz-Function-Error`: the code if it is visible ASCII, else `Unhandled`.
     pub fn header(&self) -> HeaderValue {
         let [code, _] = self.texts();
-        let code = code.beginning(LONGEST_CODE);
+        let code = code.beginning(MAX_CODE);
         Some(code.as_bytes())
             .filter(|code| code.iter().all(u8::is_ascii_graphic))
-            .map(|code| &code[..code.len().min(LONGEST_CODE)])
+            .map(|code| &code[..code.len().min(MAX_CODE)])
             .filter(|code| !code.is_empty())
             .and_then(|code| HeaderValue::from_bytes(code).ok())
             .unwrap_or_else(|| HeaderValue::from_static(UNHANDLED))
     }
 
-    /// The body of the answer: JSON as `Invoke` has it, which is what the details usually are.
+    /// The response body of `Invoke`: the details, which usually are JSON, or an error object.
     pub fn body(self) -> Bytes {
         let [code, details] = self.texts();
         let text = details.unescaped();
@@ -99,7 +97,7 @@ impl Failure {
             return text.into();
         }
         drop(text);
-        // both are sound as they are written
+        // both are escaped JSON already
         let code = if self.code.is_empty() { UNHANDLED } else { code.written() };
         let parts: &[&str] = if self.details.is_empty() {
             &[r#"{"errorType":""#, code, r#""}"#]
@@ -110,18 +108,18 @@ impl Failure {
     }
 }
 
-impl From<Failure> for ProxyError {
-    fn from(failure: Failure) -> Self {
-        // a character has four bytes at most
-        let [code, details] = failure.texts().map(|text| text.beginning(4 * EXCERPT));
+impl From<FunctionFailure> for ProxyError {
+    fn from(failure: FunctionFailure) -> Self {
+        // a character has at most four bytes
+        let [code, details] = failure.texts().map(|text| text.beginning(4 * MAX_LOGGED));
         let (code, details) = (beginning(&code), beginning(&details));
         truncated(format!("the function failed in the middle of its answer: {code}: {details}"))
     }
 }
 
-/// As much of a text by somebody else as the log should hold.
+/// The first `MAX_LOGGED` characters of a text.
 pub(super) fn beginning(text: &str) -> &str {
-    text.char_indices().nth(EXCERPT).map_or(text, |(end, _)| &text[..end])
+    text.char_indices().nth(MAX_LOGGED).map_or(text, |(end, _)| &text[..end])
 }
 
 #[cfg(test)]
@@ -132,18 +130,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_end_is_good_where_neither_code_nor_details_say_otherwise(
+        fn a_completion_without_code_and_details_is_a_success(
             code in prop::option::of(".{0,3}"),
             details in prop::option::of(any::<String>()),
             log in prop::option::of("[a-z=]{0,4}"),
         ) {
             let payload = serde_json::json!({ "ErrorCode": code, "ErrorDetails": details, "LogResult": log, "Other": [1] });
-            let (completion, log_result) = Completion::read(&payload.to_string().into()).unwrap();
-            prop_assert_eq!(log_result, log);
+            let completion = Completion::read(&payload.to_string().into()).unwrap();
+            prop_assert_eq!(completion.log_result, log);
             let (code, details) = (code.unwrap_or_default(), details.unwrap_or_default());
-            match completion {
-                Completion::Good => prop_assert!(code.is_empty() && details.is_empty()),
-                Completion::Failed(failure) => {
+            match completion.failure {
+                None => prop_assert!(code.is_empty() && details.is_empty()),
+                Some(failure) => {
                     let texts = failure.texts().map(JsonText::unescaped);
                     prop_assert_eq!(texts, [code.clone(), details.clone()]);
                     prop_assert!(!failure.header().is_empty());

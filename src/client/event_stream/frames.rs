@@ -1,52 +1,49 @@
-//! Where a frame of an event stream begins and ends: bytes in, messages out.
+//! Splits the bytes of an event stream into frames and decodes them.
 //!
-//! `aws-smithy-eventstream` reads a frame once all of it is here. What must not wait for that is found out
-//! from its first 12 bytes: a length that is out of bounds, and a prelude that is damaged. `event_stream.rs`
-//! pushes what arrives and makes events of the messages.
+//! `aws-smithy-eventstream` decodes a frame once it is complete. A length out of bounds and a damaged prelude
+//! are detected earlier, from the first 12 bytes. `event_stream.rs` pushes chunks and takes messages.
 
 use aws_smithy_eventstream::frame::read_message_from;
 use aws_smithy_types::event_stream::Message;
 use bytes::{Buf as _, Bytes};
 
-use crate::client::gathered::Gathered;
+use crate::client::piece_buffer::PieceBuffer;
 
-/// Total length, length of the headers, and the checksum of both.
+/// Length of the prelude: total length, length of the headers, and their checksum.
 const PRELUDE: usize = 12;
-/// A prelude and the checksum of the whole.
-const SHORTEST: usize = PRELUDE + 4;
-/// What AWS's own decoders take at most.
-const LONGEST: usize = 16 << 20;
-/// Bytes of a frame's headers. Lambda's have a hundred or two, and each takes many times its bytes once it is read.
-const LONGEST_HEADERS: usize = 8 << 10;
+/// Minimum length of a frame: the prelude and the checksum of the frame.
+const MIN_FRAME: usize = PRELUDE + 4;
+/// Maximum length of a frame, as in AWS's own decoders.
+const MAX_FRAME: usize = 16 << 20;
+/// Maximum bytes of a frame's headers. Lambda's have a hundred or two; decoded, they take a multiple of that.
+const MAX_FRAME_HEADERS: usize = 8 << 10;
 
-/// Why bytes are no frame.
+/// A malformed frame.
 #[derive(Debug, thiserror::Error)]
 pub enum BadFrame {
-    /// The length is out of bounds.
-    #[error("a frame of {0} bytes in the event stream, not of {SHORTEST} to {LONGEST}")]
+    #[error("a frame of {0} bytes in the event stream, not of {MIN_FRAME} to {MAX_FRAME}")]
     Length(usize),
-    /// The headers are too long.
-    #[error("{0} bytes of headers in a frame of the event stream, of {LONGEST_HEADERS} at most")]
+    #[error("{0} bytes of headers in a frame of the event stream, of {MAX_FRAME_HEADERS} at most")]
     Headers(usize),
-    /// The length or that of the headers is not what was sent.
+    /// The prelude is damaged.
     #[error("a wrong checksum at the start of a frame in the event stream")]
     Prelude,
-    /// Anything else.
+    /// The rest of the frame is malformed.
     #[error("a broken frame in the event stream: {0}")]
     Content(aws_smithy_eventstream::error::Error),
 }
 
-/// What has arrived of the stream and was not read yet.
+/// Received bytes that are not decoded yet.
 #[derive(Default)]
 pub struct Frames {
-    /// The start of a frame, put together from several chunks; empty where a frame starts with `chunk`.
-    partial: Gathered,
-    /// What arrived last.
+    /// The start of a frame that spans several chunks; empty if the next frame starts with `chunk`.
+    partial: PieceBuffer,
+    /// The last chunk.
     chunk: Bytes,
 }
 
 impl Frames {
-    /// Adds what arrived, after [`Frames::take`] has found no more in what was there.
+    /// Adds a chunk. [`Frames::take`] must have returned `None` before.
     pub fn push(&mut self, chunk: Bytes) {
         if !self.chunk.is_empty() {
             let rest = std::mem::take(&mut self.chunk);
@@ -59,13 +56,13 @@ impl Frames {
         self.partial.is_empty() && self.chunk.is_empty()
     }
 
-    /// The next message, or `None` until more has arrived.
+    /// The next message, or `None` if more bytes are needed.
     ///
     /// # Errors
-    /// What arrived is no frame.
+    /// The bytes are not a valid frame.
     pub fn take(&mut self) -> Result<Option<Message>, BadFrame> {
         if self.partial.is_empty() {
-            // the usual case: the frame is read where it lies
+            // the usual case: the frame is within one chunk and needs no copy
             if let Some(length) = length(&self.chunk)?.filter(|length| *length <= self.chunk.len()) {
                 return read(self.chunk.split_to(length)).map(Some);
             }
@@ -79,32 +76,32 @@ impl Frames {
         read(self.partial.take()).map(Some)
     }
 
-    /// Brings the partial frame up to this length, as far as there is something to take.
+    /// Moves bytes of the chunk to the partial frame until it has this length.
     fn fill(&mut self, length: usize) {
         let missing = length.saturating_sub(self.partial.len()).min(self.chunk.len());
         self.partial.push(self.chunk.split_to(missing), Some(length));
     }
 }
 
-/// The length of the frame at the start of `bytes`, as soon as its prelude is here.
+/// The length of the frame that starts with `bytes`; `None` if the prelude is incomplete.
 fn length(bytes: &[u8]) -> Result<Option<usize>, BadFrame> {
     let Some(mut prelude) = bytes.get(..PRELUDE) else { return Ok(None) };
     let checksum = crc32fast::hash(&prelude[..PRELUDE - 4]);
     let length = usize::try_from(prelude.get_u32()).unwrap_or(usize::MAX);
     let headers = usize::try_from(prelude.get_u32()).unwrap_or(usize::MAX);
-    if !(SHORTEST..=LONGEST).contains(&length) {
+    if !(MIN_FRAME..=MAX_FRAME).contains(&length) {
         return Err(BadFrame::Length(length));
     }
     if prelude.get_u32() != checksum {
         return Err(BadFrame::Prelude);
     }
-    if headers > LONGEST_HEADERS {
+    if headers > MAX_FRAME_HEADERS {
         return Err(BadFrame::Headers(headers));
     }
     Ok(Some(length))
 }
 
-/// Reads a frame that is whole.
+/// Decodes a complete frame.
 fn read(frame: Bytes) -> Result<Message, BadFrame> {
     read_message_from(frame).map_err(BadFrame::Content)
 }
@@ -114,7 +111,7 @@ mod tests {
     use super::*;
     use proptest::{collection::vec, prelude::*};
 
-    /// A prelude with its right checksum.
+    /// A prelude with a valid checksum.
     fn prelude(length: u32, headers: u32) -> Vec<u8> {
         let mut bytes = [length.to_be_bytes(), headers.to_be_bytes()].concat();
         bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
@@ -162,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_in_one_piece_is_read_without_being_put_together() {
+    fn a_frame_within_one_chunk_is_decoded_without_a_copy() {
         let mut bytes = prelude(16, 0);
         bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
         let mut frames = Frames::default();
@@ -200,7 +197,7 @@ mod tests {
         }
 
         #[test]
-        fn a_frame_with_any_bit_turned_is_no_message(payload in vec(any::<u8>(), 0..20), bit in any::<prop::sample::Index>()) {
+        fn a_frame_with_any_flipped_bit_is_rejected(payload in vec(any::<u8>(), 0..20), bit in any::<prop::sample::Index>()) {
             let mut bytes = Vec::new();
             aws_smithy_eventstream::frame::write_message_to(&Message::new(payload), &mut bytes).unwrap();
             let bit = bit.index(bytes.len() * 8);

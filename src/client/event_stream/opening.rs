@@ -1,69 +1,67 @@
-//! How an event stream begins: everything that decides about the head of the client's answer.
+//! Start of an event stream: everything that determines the head of the client's response.
 //!
-//! A function that fails before its first byte, or that is not one that streams, is answered like one that
-//! was called by `Invoke`. What follows the first byte is passed on as it arrives (`event_stream.rs`).
+//! A function that fails before its first byte, or that does not stream, gets the response of `Invoke`.
+//! Output after the first byte is forwarded as it arrives (`event_stream.rs`).
 
 use std::future::poll_fn;
 
 use bytes::{Buf as _, Bytes};
 use futures_core::Stream;
 
-use super::{Event, Events, completion::Failure};
+use super::{Events, StreamEvent, completion::FunctionFailure};
 use crate::{
-    client::gathered::Gathered,
+    client::piece_buffer::PieceBuffer,
     message::error::{ErrorKind, ProxyError},
 };
 
-/// What ends the prelude (`aws.md` 2, HTTP integration).
+/// NUL bytes that end the prelude (Lambda, "HTTP integration" response streaming).
 const NULS: usize = 8;
-/// Bytes of a prelude; API Gateway takes less, but a function that does not stream answers with all it has.
-const LONGEST_PRELUDE: usize = 8 << 20;
+/// Maximum bytes of a prelude. API Gateway's limit is lower, but a function that does not stream sends its
+/// whole response here.
+const MAX_PRELUDE: usize = 8 << 20;
 
-/// How a stream began.
+/// The start of a stream.
 #[derive(Debug)]
-pub enum Opening<B> {
-    /// The function failed before there was a body.
-    Failed {
-        failure: Failure,
-        /// The end of its log, as it came.
+pub enum StreamStart<B> {
+    /// The function ended without a streamed body.
+    Ended {
+        output: Result<Bytes, FunctionFailure>,
+        /// The end of its log in base64.
         log_result: Option<String>,
     },
-    /// It wrote all of its answer at once, or nothing.
-    Whole {
-        output: Bytes,
-        /// The end of its log, as it came.
-        log_result: Option<String>,
-    },
-    /// It is writing a body.
+    /// The function is writing a body.
     Streaming {
-        /// What came before the body, where that was asked for.
+        /// Status, headers and cookies, if a prelude was requested.
         prelude: Option<Bytes>,
         body: Events<B>,
     },
 }
 
 impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Events<B> {
-    /// Reads as far as the first byte of the body, or through the prelude if there is to be one.
+    /// Reads up to the first byte of the body, or to the end of the prelude if there is to be one.
     ///
     /// # Errors
-    /// The stream is broken, late, or ended too soon; the prelude is too long or has a NUL inside.
-    pub async fn open(mut self, with_prelude: bool) -> Result<Opening<B>, ProxyError> {
+    /// The stream is malformed, late or truncated; the prelude is too long or contains a NUL.
+    pub async fn open(mut self, with_prelude: bool) -> Result<StreamStart<B>, ProxyError> {
         let mut prelude = with_prelude.then(Prelude::default);
         loop {
             match poll_fn(|context| self.poll_event(context)).await? {
-                Event::Failed(failure) => {
-                    return Ok(Opening::Failed { failure, log_result: self.log_result });
+                StreamEvent::Complete(failure) => {
+                    let output = match (failure, prelude) {
+                        (Some(failure), _) => Err(failure),
+                        (None, None) => Ok(Bytes::new()),
+                        (None, Some(prelude)) => Ok(prelude
+                            .without_body()
+                            .map_err(|error| error.with_notes(self.take_log_tail()))?),
+                    };
+                    let log_result = self.completion.and_then(|completion| completion.log_result);
+                    return Ok(StreamStart::Ended { output, log_result });
                 }
-                Event::Complete => {
-                    let output = prelude.map_or(Ok(Bytes::new()), Prelude::without_body);
-                    let output = output.map_err(|error| error.with_notes(self.take_log_tail()))?;
-                    return Ok(Opening::Whole { output, log_result: self.log_result });
-                }
-                Event::Payload(mut bytes) => {
+                StreamEvent::Payload(mut bytes) => {
                     if prelude.as_mut().map_or(Ok(true), |prelude| prelude.push(&mut bytes))? {
                         self.first = bytes;
                         let prelude = prelude.map(|mut prelude| prelude.text.take());
-                        return Ok(Opening::Streaming { prelude, body: self });
+                        return Ok(StreamStart::Streaming { prelude, body: self });
                     }
                 }
             }
@@ -71,21 +69,21 @@ impl<B: Stream<Item = Result<Bytes, ProxyError>> + Unpin> Events<B> {
     }
 }
 
-/// A prelude in the making.
+/// A prelude that is being read.
 #[derive(Default)]
 struct Prelude {
-    text: Gathered,
-    /// NUL bytes seen after it.
+    text: PieceBuffer,
+    /// NUL bytes read after it.
     nuls: usize,
 }
 
 impl Prelude {
-    /// Takes out of `bytes` what belongs to the prelude; true once it is complete and the rest is body.
+    /// Takes the prelude's part of `bytes`; true once the prelude is complete and the rest is body.
     fn push(&mut self, bytes: &mut Bytes) -> Result<bool, ProxyError> {
         if self.nuls == 0 {
             let text = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-            if self.text.len() + text > LONGEST_PRELUDE {
-                let cause = format!("the prelude (status and headers) exceeds {LONGEST_PRELUDE} bytes");
+            if self.text.len() + text > MAX_PRELUDE {
+                let cause = format!("the prelude (status and headers) exceeds {MAX_PRELUDE} bytes");
                 return Err(fault(cause));
             }
             self.text.push(bytes.split_to(text), None);
@@ -99,7 +97,7 @@ impl Prelude {
         Ok(self.nuls == NULS)
     }
 
-    /// The function has written all, and no body.
+    /// The output of a function that ended without a body.
     fn without_body(mut self) -> Result<Bytes, ProxyError> {
         if self.nuls > 0 { Err(stray_nul()) } else { Ok(self.text.take()) }
     }
@@ -109,7 +107,7 @@ fn stray_nul() -> ProxyError {
     fault("a NUL byte inside the prelude, before the eight that end it")
 }
 
-/// The events are sound, and what the function wrote into them is not.
+/// The event stream is valid, but the function's output is not.
 fn fault(cause: impl Into<String>) -> ProxyError {
     ProxyError::new(ErrorKind::FunctionResponseInvalid, cause.into())
 }

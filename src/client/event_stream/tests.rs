@@ -36,27 +36,27 @@ fn complete(json: &str) -> Vec<u8> {
     event("InvokeComplete", json.as_bytes())
 }
 
-/// A function's answer in these pieces, ended well.
+/// A function's output in these pieces, with a successful completion.
 fn answer(pieces: &[&[u8]]) -> Vec<u8> {
     let mut frames: Vec<Vec<u8>> = pieces.iter().map(|piece| chunk(piece)).collect();
     frames.push(complete("{}"));
     frames.concat()
 }
 
-/// A body that keeps its reader waiting before each chunk, and before its end.
-struct Chunks {
+/// A body that is pending before each chunk and before its end.
+struct ChunkedBody {
     left: VecDeque<Bytes>,
     waited: bool,
 }
 
-impl Chunks {
+impl ChunkedBody {
     fn of(chunks: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Self {
         let left = chunks.into_iter().map(|chunk| Bytes::copy_from_slice(chunk.as_ref())).collect();
         Self { left, waited: false }
     }
 }
 
-impl Stream for Chunks {
+impl Stream for ChunkedBody {
     type Item = Result<Bytes, ProxyError>;
 
     fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -66,11 +66,25 @@ impl Stream for Chunks {
     }
 }
 
-/// The clock of the timers, which nobody drives: it stands still.
+/// A body that fails after its chunk.
+struct FailingBody {
+    chunk: Option<Bytes>,
+    error: ErrorKind,
+}
+
+impl Stream for FailingBody {
+    type Item = Result<Bytes, ProxyError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(Some(self.chunk.take().ok_or_else(|| self.error.clone().into())))
+    }
+}
+
+/// The runtime of the timers; it is never driven, so they never fire.
 static CLOCK: LazyLock<tokio::runtime::Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap());
 
-/// Polls until it is done; nothing here waits for anything but the next poll.
+/// Polls until ready; the futures here never wait for anything else.
 fn finish<T>(future: impl Future<Output = T>) -> T {
     let _clock = CLOCK.enter();
     let mut future = pin!(future);
@@ -82,16 +96,16 @@ fn finish<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// What becomes of a stream, whole.
+/// The decoded stream.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     prelude: Option<Vec<u8>>,
     body: Vec<u8>,
-    /// The body was passed on before it was whole.
+    /// The body was forwarded before it was complete.
     streamed: bool,
     /// `X-Amz-Function-Error`.
     failed: Option<HeaderValue>,
-    /// What broke the body.
+    /// The error that ended the body.
     broken: Option<ErrorKind>,
 }
 
@@ -103,15 +117,15 @@ fn streamed(prelude: Option<&[u8]>, body: &[u8]) -> Seen {
     Seen { prelude: prelude.map(<[u8]>::to_vec), streamed: true, ..whole(body) }
 }
 
-/// Reads a stream to its end; an error is one that came before the head could be sent.
-fn seen(chunks: Chunks, prelude: bool) -> Result<Seen, ProxyError> {
+/// Decodes a whole stream; an `Err` occurs before the head could be sent.
+fn seen(chunks: ChunkedBody, prelude: bool) -> Result<Seen, ProxyError> {
     let (prelude, mut body) = match finish(Events::of(chunks).open(prelude))? {
-        Opening::Failed { failure, .. } => {
+        StreamStart::Ended { output: Err(failure), .. } => {
             let failed = Some(failure.header());
             return Ok(Seen { failed, ..whole(&failure.body()) });
         }
-        Opening::Whole { output, .. } => return Ok(whole(&output)),
-        Opening::Streaming { prelude, body } => (prelude, body),
+        StreamStart::Ended { output: Ok(output), .. } => return Ok(whole(&output)),
+        StreamStart::Streaming { prelude, body } => (prelude, body),
     };
     let mut seen = streamed(prelude.as_deref(), b"");
     finish(std::future::poll_fn(|context| {
@@ -133,7 +147,7 @@ fn seen(chunks: Chunks, prelude: bool) -> Result<Seen, ProxyError> {
 }
 
 fn at_once(bytes: &[u8], prelude: bool) -> Result<Seen, ProxyError> {
-    seen(Chunks::of([bytes]), prelude)
+    seen(ChunkedBody::of([bytes]), prelude)
 }
 
 #[track_caller]
@@ -143,7 +157,7 @@ fn assert_refused(result: Result<Seen, ProxyError>, kind: &ErrorKind, cause: &st
     assert!(error.to_string().contains(cause), "{error}");
 }
 
-/// Streams of every kind, with whether a prelude is asked for and what becomes of them.
+/// Streams, whether a prelude is requested, and the expected result.
 fn streams() -> Vec<(Vec<u8>, bool, Seen)> {
     let failure = complete(r#"{"ErrorCode":"Unhandled","ErrorDetails":"{\"errorType\":\"E\"}"}"#);
     let failed =
@@ -179,14 +193,14 @@ fn a_stream_gives_the_same_wherever_it_is_cut_in_two() {
         assert_eq!(at_once(&bytes, prelude).unwrap(), expected);
         for cut in 0..=bytes.len() {
             let (start, end) = bytes.split_at(cut);
-            assert_eq!(seen(Chunks::of([start, end]), prelude).unwrap(), expected, "cut at {cut}");
+            assert_eq!(seen(ChunkedBody::of([start, end]), prelude).unwrap(), expected, "cut at {cut}");
         }
-        assert_eq!(seen(Chunks::of(bytes.chunks(1)), prelude).unwrap(), expected, "byte by byte");
+        assert_eq!(seen(ChunkedBody::of(bytes.chunks(1)), prelude).unwrap(), expected, "byte by byte");
     }
 }
 
 #[test]
-fn a_stream_that_stops_at_any_byte_is_broken_and_never_clean() {
+fn a_stream_truncated_at_any_byte_never_ends_successfully() {
     for (bytes, prelude, _) in streams() {
         for end in 0..bytes.len() {
             match at_once(&bytes[..end], prelude) {
@@ -198,7 +212,7 @@ fn a_stream_that_stops_at_any_byte_is_broken_and_never_clean() {
 }
 
 #[test]
-fn a_stream_with_any_bit_wrong_is_broken_and_never_clean() {
+fn a_stream_with_any_flipped_bit_never_ends_successfully() {
     let bytes = answer(&[b"hello", b"world"]);
     for bit in 0..bytes.len() * 8 {
         let mut damaged = bytes.clone();
@@ -241,7 +255,7 @@ fn lambdas_own_exceptions_and_errors_end_the_stream_with_their_type_and_message(
             assert_refused(at_once(&frame, prelude), &truncated, kind);
             assert_refused(at_once(&frame, prelude), &truncated, message);
         }
-        // whatever follows
+        // later frames are ignored
         let bytes = [chunk(b"x"), frame, answer(&[b"y"])].concat();
         let expected = Seen { broken: Some(truncated.clone()), ..streamed(None, b"x") };
         assert_eq!(at_once(&bytes, false).unwrap(), expected);
@@ -249,7 +263,7 @@ fn lambdas_own_exceptions_and_errors_end_the_stream_with_their_type_and_message(
 }
 
 #[test]
-fn messages_that_say_too_little_are_refused() {
+fn messages_without_required_fields_are_rejected() {
     for bytes in [
         frame(&[], b"x"),
         frame(&[(":message-type", "news")], b"x"),
@@ -267,7 +281,7 @@ fn messages_that_say_too_little_are_refused() {
 }
 
 #[test]
-fn an_end_is_good_without_code_and_details_whatever_else_it_says() {
+fn a_completion_without_code_and_details_is_a_success() {
     for json in ["{}", r#"{"ErrorCode":null,"LogResult":"aGVsbG8="}"#, r#"{"ErrorCode":"","New":{}}"#] {
         let bytes = [chunk(b"x"), complete(json)].concat();
         assert_eq!(at_once(&bytes, false).unwrap(), streamed(None, b"x"), "{json}");
@@ -292,7 +306,7 @@ fn a_failure_has_the_answer_that_invoke_would_give() {
 }
 
 #[test]
-fn a_failures_code_is_cut_short_in_its_header_and_is_one_word() {
+fn the_code_of_a_failure_is_truncated_in_its_header_and_is_one_word() {
     for (code, header) in [("x".repeat(1000), "x".repeat(256)), ("é".to_owned(), "Unhandled".to_owned())] {
         let seen = at_once(&complete(&format!(r#"{{"ErrorCode":"{code}"}}"#)), false).unwrap();
         assert_eq!(seen.failed.unwrap(), header);
@@ -303,7 +317,7 @@ fn a_failures_code_is_cut_short_in_its_header_and_is_one_word() {
 fn the_end_of_the_log_is_known_when_the_stream_is_over_and_goes_with_its_error() {
     log::set_max_level(log::LevelFilter::Debug);
     let tail = |json: &str| {
-        let mut events = Events::<Chunks>::of_whole([chunk(b"x"), complete(json)].concat().into());
+        let mut events = Events::<ChunkedBody>::of_whole([chunk(b"x"), complete(json)].concat().into());
         let mut next = || finish(std::future::poll_fn(|context| Pin::new(&mut events).poll_next(context)));
         assert_eq!(next().unwrap().unwrap(), "x");
         let end = next();
@@ -331,24 +345,20 @@ fn the_end_of_the_log_of_a_function_that_wrote_nothing_is_where_invoke_would_hav
 }
 
 #[test]
-fn a_body_that_breaks_after_its_last_event_is_whole() {
-    struct Breaks(Option<Bytes>);
-    impl Stream for Breaks {
-        type Item = Result<Bytes, ProxyError>;
-        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-            Poll::Ready(Some(self.0.take().ok_or_else(|| ErrorKind::UpstreamTruncated.into())))
-        }
-    }
-    let mut events = Events::of(Breaks(Some(answer(&[b"x"]).into())));
+fn a_body_that_fails_after_its_last_event_is_complete() {
+    let mut events =
+        Events::of(FailingBody { chunk: Some(answer(&[b"x"]).into()), error: ErrorKind::UpstreamTruncated });
     let mut next = || finish(std::future::poll_fn(|context| Pin::new(&mut events).poll_next(context)));
     assert_eq!(next().unwrap().unwrap(), "x");
     assert!(next().is_none());
 }
 
 #[test]
-fn what_a_failure_says_is_cut_short_in_the_log() {
+fn details_of_a_failure_are_truncated_in_the_log() {
     let json = format!(r#"{{"ErrorCode":"E","ErrorDetails":"{}"}}"#, "ä".repeat(1 << 20));
-    let Ok((Completion::Failed(failure), None)) = Completion::read(&json.into()) else { panic!() };
+    let Ok(Completion { failure: Some(failure), log_result: None }) = Completion::read(&json.into()) else {
+        panic!()
+    };
     let text = ProxyError::from(failure).to_string();
     assert!(text.contains("E: ää") && text.len() < 4096, "{}", text.len());
 }
@@ -371,15 +381,9 @@ fn a_prelude_is_taken_up_to_its_limit_and_what_follows_does_not_count() {
 }
 
 #[test]
-fn a_broken_body_is_passed_on_as_what_it_is() {
-    struct Broken(Option<Bytes>);
-    impl Stream for Broken {
-        type Item = Result<Bytes, ProxyError>;
-        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-            Poll::Ready(Some(self.0.take().ok_or_else(|| ErrorKind::UpstreamTimeout.into())))
-        }
-    }
-    let mut events = Events::of(Broken(Some(chunk(b"x").into())));
+fn an_error_of_the_body_ends_the_stream() {
+    let mut events =
+        Events::of(FailingBody { chunk: Some(chunk(b"x").into()), error: ErrorKind::UpstreamTimeout });
     let mut next = || finish(std::future::poll_fn(|context| Pin::new(&mut events).poll_next(context)));
     assert_eq!(next().unwrap().unwrap(), "x");
     assert_eq!(next().unwrap().unwrap_err().kind, ErrorKind::UpstreamTimeout);
@@ -457,11 +461,11 @@ proptest! {
         }
         chunks.push(rest);
         let result = |seen: Result<Seen, ProxyError>| seen.map_err(|error| error.kind);
-        prop_assert_eq!(result(seen(Chunks::of(chunks), prelude)), result(at_once(&bytes, prelude)));
+        prop_assert_eq!(result(seen(ChunkedBody::of(chunks), prelude)), result(at_once(&bytes, prelude)));
     }
 
     #[test]
-    fn no_bytes_make_it_panic_or_end_well(bytes in prop::collection::vec(any::<u8>(), 0..200), prelude in any::<bool>()) {
+    fn random_bytes_are_rejected_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), prelude in any::<bool>()) {
         let result = at_once(&bytes, prelude);
         prop_assert!(result.is_err(), "{result:?}");
     }

@@ -28,7 +28,7 @@ use tokio_util::{codec::Decoder as _, io::poll_read_buf};
 use crate::{
     listener::{expectation::asks_for_continue, request_target::escape_in_line, transport::Transport},
     message::{
-        chunks::{Chunks, Decoded},
+        chunks::{ChunkDecoder, Decoded},
         error::{ErrorKind, ProxyError},
     },
 };
@@ -58,7 +58,7 @@ enum Body {
     Over,
     /// This many bytes, at least one.
     Length(u64),
-    Chunked(Chunks),
+    Chunked(ChunkDecoder),
     /// What is left of it cannot be told from what follows.
     Broken,
 }
@@ -67,7 +67,7 @@ impl Body {
     /// The body that a head announces. The codec has refused contradictory and malformed framing.
     fn announced_by(head: &RequestHead) -> Self {
         if head.headers.contains_key(header::TRANSFER_ENCODING) {
-            return Self::Chunked(Chunks::default());
+            return Self::Chunked(ChunkDecoder::default());
         }
         let length = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         match length.and_then(|length| length.trim().parse().ok()) {

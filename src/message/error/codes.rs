@@ -1,38 +1,36 @@
-//! The one table of error codes. A row declares a kind of error with everything that follows from its code: the
-//! status, the side that failed, the status for gRPC and the sentence for the client.
+//! The table of error codes. A row declares a variant of [`ErrorKind`] with its status, the side that failed,
+//! the gRPC status and the sentence for the client.
 //!
-//! Retries, circuit breakers, spans and the log level ask the row. settings/README.md has the same table, and a
-//! test compares.
+//! Retries, circuit breakers, spans and the log level read the row. A test compares the table with
+//! settings/README.md.
 
 use actix_http::{Method, StatusCode, header::HeaderValue};
 
 /// A row of the table.
 #[derive(Debug)]
-pub struct Code {
-    /// The code itself, which clients, metrics and logs have.
+pub struct ErrorCode {
+    /// The code in responses, metrics and logs.
     pub name: &'static str,
-    /// The status of the answer.
     pub status: StatusCode,
     pub side: Side,
-    /// The status for clients that speak gRPC.
     pub grpc: GrpcStatus,
-    /// The sentence that the client reads.
+    /// The message for the client.
     pub sentence: &'static str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// The client: its request is refused.
+    /// The client sent a request that is rejected.
     Client,
-    /// The sidecar: its own limits, keys, settings or mistakes.
+    /// The sidecar failed: limits, keys, settings or a bug.
     Sidecar,
-    /// The upstream or the network in between: there is no usable response.
+    /// The upstream or the network failed: there is no usable response.
     Upstream(UpstreamFailure),
-    /// Lambda or the function: the response is whole and reports an error, or is not as agreed.
+    /// Lambda or the function failed: the response is complete but reports an error or is invalid.
     Lambda,
 }
 
-/// A call without a usable response. Retries and circuit breakers decide by it.
+/// Reason for the lack of a usable response; retries and circuit breakers match on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpstreamFailure {
     /// No connection, or no TLS session.
@@ -61,9 +59,9 @@ pub enum GrpcStatus {
     Unauthenticated = 16,
 }
 
-impl Code {
-    /// The severity in the log. A failure of the sidecar or of AWS is an error, which `log.level: error` has
-    /// to show; a mistake of the client is for information.
+impl ErrorCode {
+    /// The log level: error for a failure of the sidecar or of AWS, so that `log.level: error` shows it; info
+    /// for a mistake of the client.
     pub fn level(&self) -> log::Level {
         match self.side {
             Side::Client => log::Level::Info,
@@ -72,7 +70,7 @@ impl Code {
     }
 }
 
-/// Makes [`ErrorKind`], its [`Code`]s and the way from one to the other out of the rows.
+/// Generates [`ErrorKind`], its [`ErrorCode`]s and the mapping between them from the rows.
 macro_rules! codes {
     ($(
         $(#[$doc:meta])*
@@ -85,7 +83,7 @@ macro_rules! codes {
             $($(#[$doc])* $kind $(($($unnamed)*))? $({$($named)*})?,)*
         }
 
-        impl Code {
+        impl ErrorCode {
             pub const ALL: &'static [Self] = &[$(Self {
                 name: $name,
                 status: StatusCode::$status,
@@ -96,15 +94,15 @@ macro_rules! codes {
         }
 
         impl ErrorKind {
-            /// Its row of the table.
-            pub fn code(&self) -> &'static Code {
-                enum Place {
+            /// The row of the table.
+            pub fn code(&self) -> &'static ErrorCode {
+                enum CodeIndex {
                     $($kind),*
                 }
-                let place = match self {
-                    $(Self::$kind { .. } => Place::$kind),*
+                let index = match self {
+                    $(Self::$kind { .. } => CodeIndex::$kind),*
                 };
-                &Code::ALL[place as usize]
+                &ErrorCode::ALL[index as usize]
             }
         }
     };
@@ -114,29 +112,29 @@ codes! {
     /// The request's head is not HTTP.
     InvalidRequest =>
         BAD_REQUEST, "invalid_request", Client, InvalidArgument, "The request is malformed";
-    /// The request target is malformed, or would leave the route's prefix.
+    /// The request target is malformed, or leaves the route's prefix.
     InvalidPath(&'static str) =>
         BAD_REQUEST, "invalid_path", Client, InvalidArgument, "The path or query is malformed";
     /// The body does not match its headers or the route.
     InvalidBody =>
         BAD_REQUEST, "invalid_body", Client, InvalidArgument, "The body is malformed or incomplete";
-    /// No route has this host and path.
+    /// No route matches the host and path.
     RouteNotFound =>
         NOT_FOUND, "route_not_found", Client, Unimplemented, "No route matches";
-    /// Routes have this host and path, for these methods.
+    /// Routes match the host and path, but only for these methods.
     MethodNotAllowed(Vec<Method>) =>
         METHOD_NOT_ALLOWED, "method_not_allowed", Client, Unimplemented,
         "The route does not allow this method";
     /// The request did not arrive in time.
     RequestTimeout =>
         REQUEST_TIMEOUT, "request_timeout", Client, DeadlineExceeded, "The request did not arrive in time";
-    /// The body, or the event made of it, is larger than the route takes.
+    /// The body, or the Lambda event that contains it, exceeds the route's limit.
     PayloadTooLarge {
         /// `the body` or `the event`.
         what: &'static str,
-        /// Bytes that the route takes.
+        /// Bytes allowed.
         limit: u64,
-        /// Bytes announced, or received before giving up.
+        /// Bytes declared, or received so far.
         size: u64,
     } =>
         PAYLOAD_TOO_LARGE, "payload_too_large", Client, ResourceExhausted, "The body is too large";
@@ -146,28 +144,28 @@ codes! {
         limit: u64,
     } =>
         URI_TOO_LONG, "uri_too_long", Client, InvalidArgument, "The path and query are too long";
-    /// The body's type does not fit the route.
+    /// The route does not accept the body's content type.
     UnsupportedMediaType =>
         UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", Client, Unimplemented,
         "The route accepts JSON, forms and multipart, not this content type";
-    /// The request has more or longer headers than are taken.
+    /// The headers exceed their limit in number or size.
     HeadersTooLarge =>
         REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", Client, ResourceExhausted,
         "The headers are too many or too long";
-    /// A mistake of the sidecar's own.
+    /// A bug in the sidecar.
     Internal =>
         INTERNAL_SERVER_ERROR, "internal", Sidecar, Internal, "Internal error";
-    /// The Lambda API refused the call.
+    /// The Lambda API rejected the call.
     LambdaRejected {
-        /// The API's `Retry-After`.
+        /// `Retry-After` of the API's response.
         retry_after: Option<HeaderValue>,
     } =>
         INTERNAL_SERVER_ERROR, "lambda_rejected", Lambda, Internal, "The function could not be invoked";
-    /// No connection to AWS.
+    /// Name resolution, TCP or the proxy failed.
     UpstreamConnect =>
         BAD_GATEWAY, "upstream_connect", Upstream(Unreachable), Unavailable,
         "The upstream could not be reached";
-    /// A connection, but no TLS session that can be trusted.
+    /// The TLS handshake failed, or the certificate is not trusted.
     UpstreamTls =>
         BAD_GATEWAY, "upstream_tls", Upstream(Unreachable), Unavailable,
         "TLS with the upstream failed";
@@ -175,31 +173,31 @@ codes! {
     UpstreamProtocol =>
         BAD_GATEWAY, "upstream_protocol", Upstream(Malformed), Internal,
         "The upstream's response was malformed";
-    /// The response ended before it was whole.
+    /// The response is truncated.
     UpstreamTruncated =>
         BAD_GATEWAY, "upstream_truncated", Upstream(ConnectionLost), Internal,
         "The upstream's response was incomplete";
-    /// The function's answer is not what the route's mode demands.
+    /// The function's response does not have the format that the route requires.
     FunctionResponseInvalid =>
         BAD_GATEWAY, "function_response_invalid", Lambda, Internal, "The function's response was malformed";
-    /// The function failed: it raised an error, ran out of time or memory, or did not start.
+    /// The function failed: it raised an error, timed out, ran out of memory, or did not start.
     FunctionFailed =>
         BAD_GATEWAY, "function_failed", Lambda, Internal, "The function failed";
-    /// The route signs, and there are no keys to sign with.
+    /// The route signs requests, but no credentials are available.
     CredentialsUnavailable =>
         SERVICE_UNAVAILABLE, "credentials_unavailable", Sidecar, Unavailable,
         "The request could not be signed";
-    /// As many requests in flight as allowed.
+    /// The limit of requests in flight or of connections is reached.
     Overloaded =>
         SERVICE_UNAVAILABLE, "overloaded", Sidecar, Unavailable, "Too many requests in flight or connections";
-    /// The circuit breaker is open: too many calls have failed in a row.
+    /// The circuit breaker is open after consecutive failures.
     UpstreamUnavailable {
-        /// Seconds until the next call is tried.
+        /// Seconds until the breaker is half-open.
         retry_after: u64,
     } =>
         SERVICE_UNAVAILABLE, "upstream_unavailable", Upstream(CircuitOpen), Unavailable,
         "Too many calls to the upstream have failed, it is not called for now";
-    /// AWS took longer than the route allows.
+    /// A timeout of the route expired.
     UpstreamTimeout =>
         GATEWAY_TIMEOUT, "upstream_timeout", Upstream(TimedOut), DeadlineExceeded,
         "The upstream did not answer in time";
@@ -222,15 +220,15 @@ mod tests {
     }
 
     #[test]
-    fn statuses_of_4xx_and_no_others_are_the_clients_side() {
-        for code in Code::ALL {
+    fn a_code_is_of_the_clients_side_exactly_if_its_status_is_4xx() {
+        for code in ErrorCode::ALL {
             assert_eq!(code.side == Side::Client, code.status.is_client_error(), "{}", code.name);
         }
     }
 
     #[test]
-    fn codes_of_the_upstreams_side_and_no_others_begin_with_upstream() {
-        for code in Code::ALL {
+    fn a_code_is_of_the_upstreams_side_exactly_if_it_begins_with_upstream() {
+        for code in ErrorCode::ALL {
             let is_upstream = matches!(code.side, Side::Upstream(_));
             assert_eq!(is_upstream, code.name.starts_with("upstream_"), "{}", code.name);
         }
@@ -238,8 +236,8 @@ mod tests {
 
     #[test]
     fn a_code_occurs_once_and_a_sentence_needs_no_percent_encoding_in_grpc_message() {
-        for (index, code) in Code::ALL.iter().enumerate() {
-            assert!(Code::ALL[..index].iter().all(|earlier| earlier.name != code.name), "{}", code.name);
+        for (index, code) in ErrorCode::ALL.iter().enumerate() {
+            assert!(ErrorCode::ALL[..index].iter().all(|earlier| earlier.name != code.name), "{}", code.name);
             let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'%';
             assert!(code.name.bytes().chain(code.sentence.bytes()).all(is_plain), "{}", code.name);
         }

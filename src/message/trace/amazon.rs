@@ -1,31 +1,31 @@
-//! `X-Amzn-Trace-Id`: AWS X-Ray's header (docs.aws.amazon.com, X-Ray, tracing header).
+//! `X-Amzn-Trace-Id`, the header of AWS X-Ray (docs.aws.amazon.com, X-Ray, tracing header).
 //!
-//! `message/trace.rs` writes one where the client has none, and reads the client's where there is no `traceparent`.
+//! `message/trace.rs` writes it if the client sent none, and reads the client's if there is no `traceparent`.
 
-use super::{Id, Span, name};
+use super::{SpanId, TraceId, parse_id};
 
 /// `Root=1-`, 8 digits, `-`, 24 digits, `;Parent=`, 16 digits, `;Sampled=`, one digit.
 pub const LENGTH: usize = 74;
 
-/// What a header's value says.
+/// The fields of the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Root {
-    pub id: Id,
-    /// The step before, if it is told: a load balancer tells of none.
-    pub span: Option<Span>,
-    /// Whether the trace is recorded, if that has been decided.
+pub struct AmazonTrace {
+    pub id: TraceId,
+    /// The parent span; a load balancer sends none.
+    pub span: Option<SpanId>,
+    /// The sampling decision, if one was made.
     pub sampled: Option<bool>,
 }
 
-/// The trace of a header's value.
-pub fn read(value: &[u8]) -> Option<Root> {
+/// Parses a header's value.
+pub fn read(value: &[u8]) -> Option<AmazonTrace> {
     let (mut id, mut span, mut sampled) = (None, None, None);
     for field in value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii) {
         if let Some(root) = field.strip_prefix(b"Root=") {
             id = Some(read_root(root)?);
         }
         if let Some(parent) = field.strip_prefix(b"Parent=") {
-            span = name(parent);
+            span = parse_id(parent);
         }
         match field {
             b"Sampled=1" => sampled = Some(true),
@@ -33,20 +33,20 @@ pub fn read(value: &[u8]) -> Option<Root> {
             _ => {}
         }
     }
-    Some(Root { id: id?, span, sampled })
+    Some(AmazonTrace { id: id?, span, sampled })
 }
 
-fn read_root(root: &[u8]) -> Option<Id> {
+fn read_root(root: &[u8]) -> Option<TraceId> {
     let (time, rest) = root.strip_prefix(b"1-")?.split_at_checked(8)?;
     let rest = rest.strip_prefix(b"-")?;
     let mut joined = [0; 32];
     joined[..8].copy_from_slice(time);
     joined[8..].copy_from_slice(<&[u8; 24]>::try_from(rest).ok()?);
-    name(&joined)
+    parse_id(&joined)
 }
 
-/// Writes the value that goes out. Without `Sampled` AWS decides by its own rules.
-pub fn write(value: &mut Vec<u8>, id: &Id, span: &Span, sampled: Option<bool>) {
+/// Appends the header's value. Without `Sampled`, AWS makes the sampling decision.
+pub fn write(value: &mut Vec<u8>, id: &TraceId, span: &SpanId, sampled: Option<bool>) {
     let (time, rest) = id.split_at(8);
     let decision: &[u8] = match sampled {
         Some(true) => b";Sampled=1",

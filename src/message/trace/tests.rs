@@ -17,17 +17,17 @@ fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
 }
 
 fn read(value: &str) -> Option<(String, u8)> {
-    Parent::read(value.as_bytes()).map(|Parent { id, flags, .. }| (text(&id).to_owned(), flags))
+    TraceParent::read(value.as_bytes()).map(|TraceParent { id, flags, .. }| (text(&id).to_owned(), flags))
 }
 
-fn parent_header(id: &Id, span: &Span, flags: u8) -> Vec<u8> {
+fn parent_header(id: &TraceId, span: &SpanId, flags: u8) -> Vec<u8> {
     let mut value = Vec::new();
     parent::write(&mut value, id, span, flags);
     assert_eq!(value.len(), parent::LENGTH);
     value
 }
 
-fn amazon_header(id: &Id, span: &Span, sampled: Option<bool>) -> Vec<u8> {
+fn amazon_header(id: &TraceId, span: &SpanId, sampled: Option<bool>) -> Vec<u8> {
     let mut value = Vec::new();
     amazon::write(&mut value, id, span, sampled);
     assert_eq!(value.len() + if sampled.is_none() { 10 } else { 0 }, amazon::LENGTH);
@@ -120,49 +120,55 @@ fn as_many_new_traces_are_recorded_as_the_settings_say() {
 proptest! {
     #[test]
     fn no_bytes_make_reading_panic(value in prop::collection::vec(any::<u8>(), 0..80), at in 0..75_usize) {
-        let _ = (Parent::read(&value), amazon::read(&value));
+        let _ = (TraceParent::read(&value), amazon::read(&value));
         let mut near = amazon_header(&[b'1'; 32], &[b'2'; 16], Some(true));
         near.splice(at.min(near.len()).., value.clone());
         let _ = amazon::read(&near);
         let mut near = parent_header(&[b'1'; 32], &[b'2'; 16], 1);
         near.splice(at.min(near.len()).., value);
-        let _ = Parent::read(&near);
+        let _ = TraceParent::read(&near);
     }
 
     #[test]
-    fn what_is_written_is_read_again(id in "[0-9a-f]{31}[1-9a-f]", span in "[0-9a-f]{15}[1-9a-f]", flags in 0..4_u8, sampled in any::<Option<bool>>()) {
-        let id: Id = name(id.as_bytes()).unwrap();
-        let span: Span = name(span.as_bytes()).unwrap();
-        prop_assert_eq!(Parent::read(&parent_header(&id, &span, flags)), Some(Parent { id, span, flags }));
-        let root = Root { id, span: Some(span), sampled };
+    fn a_written_header_is_read_again(
+        id in "[0-9a-f]{31}[1-9a-f]", span in "[0-9a-f]{15}[1-9a-f]",
+        flags in 0..4_u8, sampled in any::<Option<bool>>(),
+    ) {
+        let id: TraceId = parse_id(id.as_bytes()).unwrap();
+        let span: SpanId = parse_id(span.as_bytes()).unwrap();
+        let parent = TraceParent { id, span, flags };
+        prop_assert_eq!(TraceParent::read(&parent_header(&id, &span, flags)), Some(parent));
+        let root = AmazonTrace { id, span: Some(span), sampled };
         prop_assert_eq!(amazon::read(&amazon_header(&id, &span, sampled)), Some(root));
     }
 
     #[test]
     fn whatever_a_client_sends_one_valid_traceparent_goes_out(
-        lines in prop::collection::vec("(00|01|ff|0)-([0-9a-f]{32}|0{32}|[0-9A-F]{32})-([0-9a-f]{16}|0{16})-0[0-9](-x)?", 0..3),
+        lines in prop::collection::vec(
+            "(00|01|ff|0)-([0-9a-f]{32}|0{32}|[0-9A-F]{32})-([0-9a-f]{16}|0{16})-0[0-9](-x)?", 0..3,
+        ),
         sample in prop::option::of(0.0..=1.0_f64),
     ) {
         let mut all = headers(&lines.iter().map(|line| ("traceparent", line.as_str())).collect::<Vec<_>>());
-        all.insert(STATE, HeaderValue::from_static("a=1"));
+        all.insert(TRACESTATE, HeaderValue::from_static("a=1"));
         let mut trace = Trace::begin(&all, &Tracing { sample, ..ON }, NOW).unwrap();
-        let client = only(&all, &PARENT).and_then(Parent::read);
+        let client = only(&all, &TRACEPARENT).and_then(TraceParent::read);
         trace.pass_on(&mut all);
-        let out = Parent::read(only(&all, &PARENT).unwrap()).unwrap();
-        prop_assert_eq!(all.contains_key(STATE), client.is_some());
+        let out = TraceParent::read(only(&all, &TRACEPARENT).unwrap()).unwrap();
+        prop_assert_eq!(all.contains_key(TRACESTATE), client.is_some());
         prop_assert_eq!(text(&out.id), trace.id());
         if let Some(client) = client {
             prop_assert_eq!((out.id, out.flags, Some(client.span)), (client.id, client.flags, trace.parent));
         }
-        let told = amazon::read(only(&all, &AMAZON).unwrap()).unwrap();
+        let told = amazon::read(only(&all, &AMAZON_TRACE_ID).unwrap()).unwrap();
         prop_assert_eq!((told.id, told.span), (out.id, Some(out.span)));
         prop_assert_eq!(told.sampled.unwrap_or_default(), out.flags & SAMPLED != 0);
         let before = trace.span;
         trace.step().pass_on(&mut all);
         prop_assert_ne!(trace.span, before);
-        let next = Parent::read(only(&all, &PARENT).unwrap()).unwrap();
-        prop_assert_eq!(next, Parent { span: trace.span, ..out });
-        let told_next = amazon::read(only(&all, &AMAZON).unwrap()).unwrap();
-        prop_assert_eq!(told_next, Root { span: Some(trace.span), ..told });
+        let next = TraceParent::read(only(&all, &TRACEPARENT).unwrap()).unwrap();
+        prop_assert_eq!(next, TraceParent { span: trace.span, ..out });
+        let told_next = amazon::read(only(&all, &AMAZON_TRACE_ID).unwrap()).unwrap();
+        prop_assert_eq!(told_next, AmazonTrace { span: Some(trace.span), ..told });
     }
 }

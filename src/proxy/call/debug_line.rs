@@ -1,8 +1,6 @@
-//! The line that level debug has for each attempt of a call: the keys, the connection, bytes and times.
+//! The log line of each attempt at level debug: key id, connection, bytes and times.
 //!
-//! `call.rs` writes it. Neither headers nor secrets are in it, and below that level it costs one comparison.
-
-use std::time::Duration;
+//! It contains neither headers nor secrets, and costs one comparison at other levels.
 
 use aws_credential_types::Credentials;
 use log::{Level, kv};
@@ -10,27 +8,20 @@ use log::{Level, kv};
 use crate::{
     client::{ConnectionReuse, Endpoint, ReplyBody, UpstreamReply},
     message::{error::ProxyError, redaction::key_id_end},
-    proxy::record::milliseconds,
+    proxy::record::{Record, milliseconds},
 };
 
-/// One attempt of a call.
-pub struct Attempted<'a> {
-    pub request_id: &'a str,
-    pub route: &'a str,
-    /// Counted from 1.
-    pub attempt: u32,
+/// Fields of the line.
+pub struct AttemptLine<'a> {
+    pub record: &'a Record,
     pub endpoint: &'a Endpoint,
-    /// `None` for a call that the route has not signed.
+    /// `None` for an unsigned call.
     pub keys: Option<&'a Credentials>,
     pub connection: ConnectionReuse,
-    /// Of the request's body.
-    pub bytes: u64,
-    /// From the moment the call was sent to the head of the answer, or to the failure.
-    pub took: Duration,
     pub result: &'a Result<UpstreamReply, ProxyError>,
 }
 
-impl Attempted<'_> {
+impl AttemptLine<'_> {
     pub fn log(&self) {
         let write = |outcome: std::fmt::Arguments<'_>| {
             let args = format_args!("call to {}: {outcome}", self.endpoint);
@@ -44,8 +35,8 @@ impl Attempted<'_> {
         }
     }
 
-    /// Bytes of the answer's body, as far as its head tells.
-    fn announced(&self) -> Option<u64> {
+    /// Declared length of the response's body.
+    fn declared_length(&self) -> Option<u64> {
         match &self.result.as_ref().ok()?.body {
             ReplyBody::None { length } => Some(length.unwrap_or(0)),
             ReplyBody::Whole(bytes) => Some(bytes.len() as u64),
@@ -55,10 +46,10 @@ impl Attempted<'_> {
     }
 }
 
-impl kv::Source for Attempted<'_> {
+impl kv::Source for AttemptLine<'_> {
     fn visit<'kvs>(&'kvs self, visitor: &mut dyn kv::VisitSource<'kvs>) -> Result<(), kv::Error> {
         let mut pair = |name: &'static str, value: kv::Value<'kvs>| visitor.visit_pair(name.into(), value);
-        pair("attempt", self.attempt.into())?;
+        pair("attempt", self.record.attempts().into())?;
         pair("keys", self.keys.map_or("none", |keys| key_id_end(keys.access_key_id())).into())?;
         match self.connection {
             ConnectionReuse::None => pair("connection", "none".into())?,
@@ -68,12 +59,12 @@ impl kv::Source for Attempted<'_> {
                 pair("connect_ms", milliseconds(took).into())?;
             }
         }
-        pair("request_bytes", self.bytes.into())?;
-        if let Some(bytes) = self.announced() {
+        pair("request_bytes", self.record.bytes_in().into())?;
+        if let Some(bytes) = self.declared_length() {
             pair("response_bytes", bytes.into())?;
         }
-        pair("upstream_duration_ms", milliseconds(self.took).into())?;
-        pair("request_id", self.request_id.into())?;
-        pair("route", self.route.into())
+        pair("upstream_duration_ms", milliseconds(self.record.since_sent()).into())?;
+        pair("request_id", self.record.request_id_text().into())?;
+        pair("route", self.record.route_id().into())
     }
 }

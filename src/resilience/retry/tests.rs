@@ -50,7 +50,7 @@ fn what_has_not_run_is_repeated_whatever_the_method() {
             for kind in [ErrorKind::UpstreamConnect, ErrorKind::UpstreamTls, ErrorKind::UpstreamTimeout] {
                 let unsent = ProxyError::from(kind.clone()).before_sending();
                 assert!(repeats_failure(&retries, &unsent, is_idempotent), "{kind:?}");
-                assert!(!repeats_failure(&retries, &unsent.lasting(), is_idempotent), "{kind:?}");
+                assert!(!repeats_failure(&retries, &unsent.permanent(), is_idempotent), "{kind:?}");
             }
         }
     }

@@ -4,7 +4,7 @@
 //! leave nothing to differ about, so that form is what goes out; the order of pairs stays, and
 //! `signing/canonical.rs` sorts a copy.
 
-use super::{hex_digit, push_encoded};
+use super::{escape, hex_digit, is_unreserved};
 
 /// Parameters of a query-string signature, which AWS refuses beside one in the header.
 const SIGNATURE_PARAMETERS: [&str; 7] = [
@@ -19,25 +19,20 @@ const SIGNATURE_PARAMETERS: [&str; 7] = [
 
 /// Appends the pairs of `query` to `strict` with exact escapes: `+` is a blank, a name alone gets its `=`,
 /// empty pairs and a client's own signature go.
-#[expect(
-    clippy::expect_used,
-    clippy::missing_panics_doc,
-    reason = "unreserved characters and escapes are ASCII"
-)]
 pub fn push_strict(query: &str, strict: &mut String) {
-    let mut pair_text = Vec::with_capacity(query.len());
     for (name, value) in pairs(query) {
-        pair_text.clear();
-        push_strict_part(name, &mut pair_text);
-        if is_of_signature(&pair_text) {
-            continue;
-        }
-        pair_text.push(b'=');
-        push_strict_part(value, &mut pair_text);
-        if !strict.is_empty() && !strict.ends_with(['?', '&']) {
+        let end = strict.len();
+        if !matches!(strict.as_bytes().last(), None | Some(b'?' | b'&')) {
             strict.push('&');
         }
-        strict.push_str(str::from_utf8(&pair_text).expect("an encoded pair"));
+        let start = strict.len();
+        push_strict_part(name, strict);
+        if is_of_signature(&strict[start..]) {
+            strict.truncate(end);
+            continue;
+        }
+        strict.push('=');
+        push_strict_part(value, strict);
     }
 }
 
@@ -45,11 +40,10 @@ pub fn push_strict(query: &str, strict: &mut String) {
 pub fn left_out(query: &str) -> Vec<String> {
     let mut names = Vec::new();
     for (name, _) in pairs(query) {
-        let mut text = Vec::with_capacity(name.len());
+        let mut text = String::with_capacity(name.len());
         push_strict_part(name, &mut text);
-        let name = String::from_utf8_lossy(&text).into_owned();
-        if is_of_signature(&text) && !names.contains(&name) {
-            names.push(name);
+        if is_of_signature(&text) && !names.contains(&text) {
+            names.push(text);
         }
     }
     names
@@ -61,24 +55,42 @@ pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// True for the strict name of a parameter of a query-string signature.
-fn is_of_signature(name: &[u8]) -> bool {
-    SIGNATURE_PARAMETERS.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(name))
+fn is_of_signature(name: &str) -> bool {
+    SIGNATURE_PARAMETERS.iter().any(|own| own.eq_ignore_ascii_case(name))
 }
 
-fn push_strict_part(part: &str, text: &mut Vec<u8>) {
-    let mut rest = part.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let (byte, after) = match (byte, after) {
-            (b'+', _) => (b' ', after),
-            (b'%', [high, low, behind @ ..]) => match (hex_digit(*high), hex_digit(*low)) {
-                (Some(high), Some(low)) => (high << 4 | low, behind),
-                _ => (byte, after),
-            },
-            _ => (byte, after),
-        };
-        push_encoded(&[byte], b"", text);
-        rest = after;
+fn push_strict_part(part: &str, text: &mut String) {
+    let mut rest = part;
+    loop {
+        let (plain, behind) =
+            rest.split_at(rest.bytes().position(|byte| !is_unreserved(byte)).unwrap_or(rest.len()));
+        text.push_str(plain);
+        let mut characters = behind.chars();
+        let Some(character) = characters.next() else { return };
+        rest = characters.as_str();
+        match (character, escaped_byte(rest.as_bytes())) {
+            ('+', _) => text.push_str("%20"),
+            ('%', Some(byte)) => {
+                rest = &rest[2..];
+                if is_unreserved(byte) {
+                    text.push(char::from(byte));
+                } else {
+                    push_escape(byte, text);
+                }
+            }
+            _ => character.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| push_escape(byte, text)),
+        }
     }
+}
+
+/// The byte whose two hexadecimal digits `text` begins with.
+fn escaped_byte(text: &[u8]) -> Option<u8> {
+    let (high, low) = (hex_digit(*text.first()?)?, hex_digit(*text.get(1)?)?);
+    Some(high << 4 | low)
+}
+
+fn push_escape(byte: u8, text: &mut String) {
+    text.extend(escape(byte).map(char::from));
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
 };
 
-use apigw_invoker::message::error::Code;
+use apigw_invoker::message::error::ErrorCode;
 
 use super::kinds::BODY;
 use crate::support::{Response, open, read_response};
@@ -43,7 +43,7 @@ impl Outcome {
     pub const OK: Self = Self::Whole(200, BODY);
 
     fn status(code: &str) -> u16 {
-        Code::ALL.iter().find(|row| row.name == code).unwrap().status.as_u16()
+        ErrorCode::ALL.iter().find(|row| row.name == code).unwrap().status.as_u16()
     }
 
     /// Why an answer, or its breaking off, is another outcome.

@@ -14,7 +14,7 @@ use std::{
 use actix_http::header::HeaderMap;
 use apigw_invoker::signing::{
     Scope,
-    canonical::{Canonical, CanonicalText, SignedHeader, SignedValue},
+    canonical::{CanonicalRequest, CanonicalText, SignedHeader, SignedValue},
     hash, string_to_sign,
 };
 use aws_credential_types::Credentials;
@@ -134,7 +134,8 @@ impl Vector {
             add("x-amz-content-sha256", &payload_hash);
         }
         signed.sort_unstable_by_key(|header| header.name);
-        Canonical { method: &self.method, path, query, headers: &signed, payload_hash: &payload_hash }.write()
+        CanonicalRequest { method: &self.method, path, query, headers: &signed, payload_hash: &payload_hash }
+            .write()
     }
 
     fn is_of_our_kind(&self) -> bool {

@@ -17,7 +17,7 @@ use crate::{
     backend::ClientReply,
     client::{
         ReplyBody, UpstreamReply,
-        aws_error::{bare, error_type, shown},
+        aws_error::{bare_name, error_type, log_word},
     },
     message::{
         error::{ErrorKind, ProxyError},
@@ -86,9 +86,9 @@ fn told(upstream: &UpstreamReply) -> (String, Option<String>) {
     let sentence = if sentence.is_empty() { "no message".to_owned() } else { log_safe(sentence, longest) };
     let status = upstream.status.as_u16();
     let kind = kind.or(code).or(upper_code).map(|kind| kind.beginning(4 * LONGEST_KIND));
-    let kind = error_type(&upstream.headers).or_else(|| kind.as_deref().map(bare));
+    let kind = error_type(&upstream.headers).or_else(|| kind.as_deref().map(bare_name));
     let kind = kind.filter(|kind| !kind.is_empty());
-    let kind = kind.map(|kind| format!(" ({})", shown(kind))).unwrap_or_default();
+    let kind = kind.map(|kind| format!(" ({})", log_word(kind))).unwrap_or_default();
     let line = format!("AWS Lambda API returned error: {sentence}, status code: {status}{kind}");
     (line, explanation)
 }

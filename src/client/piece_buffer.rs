@@ -1,24 +1,23 @@
-//! Bytes that arrive in pieces and are wanted whole.
+//! Joins bytes that arrive in pieces.
 //!
-//! The usual answer arrives in one piece, which is kept as it is. A second piece moves both into one buffer that
-//! grows by half: while a buffer that doubles is moved, three times its bytes are held.
+//! A single piece, the usual case, is kept without a copy. A second piece moves both into one buffer that
+//! grows by half: while a doubling buffer is moved, three times its bytes are allocated.
 
 use bytes::Bytes;
 
-/// A buffer that grows holds so many bytes at least.
-const LEAST: usize = 16 << 10;
+/// Minimum capacity of the joined buffer.
+const MIN_CAPACITY: usize = 16 << 10;
 
-/// The bytes that have arrived so far.
 #[derive(Debug, Default)]
-pub struct Gathered {
-    /// All of it, as long as that is one piece.
+pub struct PieceBuffer {
+    /// The bytes while there is one piece.
     only: Bytes,
-    /// All of it once there are more.
+    /// The bytes once there are more.
     joined: Vec<u8>,
 }
 
-impl Gathered {
-    /// Adds a piece. `whole` is the length that all pieces will have, if that is known.
+impl PieceBuffer {
+    /// Appends a piece. `whole` is the total length, if it is known.
     pub fn push(&mut self, piece: Bytes, whole: Option<usize>) {
         if self.is_empty() {
             self.only = piece;
@@ -29,7 +28,7 @@ impl Gathered {
         }
         let needed = self.len() + piece.len();
         if self.joined.capacity() < needed {
-            let grown = (self.joined.capacity() + self.joined.capacity() / 2).max(LEAST);
+            let grown = (self.joined.capacity() + self.joined.capacity() / 2).max(MIN_CAPACITY);
             let room = grown.min(whole.unwrap_or(usize::MAX)).max(needed);
             self.joined.reserve_exact(room - self.joined.len());
         }
@@ -49,7 +48,6 @@ impl Gathered {
         if self.joined.is_empty() { &self.only } else { &self.joined }
     }
 
-    /// The bytes, with nothing left behind.
     pub fn take(&mut self) -> Bytes {
         let Self { only, joined } = std::mem::take(self);
         if joined.is_empty() { only } else { joined.into() }
@@ -65,12 +63,12 @@ mod tests {
     #[test]
     fn one_piece_is_not_copied() {
         let piece = Bytes::from(vec![1; 100]);
-        let mut gathered = Gathered::default();
-        gathered.push(Bytes::new(), None);
-        gathered.push(piece.clone(), None);
-        gathered.push(Bytes::new(), None);
-        assert_eq!(gathered.take().as_ptr(), piece.as_ptr());
-        assert!(gathered.is_empty());
+        let mut buffer = PieceBuffer::default();
+        buffer.push(Bytes::new(), None);
+        buffer.push(piece.clone(), None);
+        buffer.push(Bytes::new(), None);
+        assert_eq!(buffer.take().as_ptr(), piece.as_ptr());
+        assert!(buffer.is_empty());
     }
 
     proptest! {
@@ -80,14 +78,14 @@ mod tests {
             is_known in any::<bool>(),
         ) {
             let whole = pieces.concat();
-            let mut gathered = Gathered::default();
+            let mut buffer = PieceBuffer::default();
             for piece in &pieces {
-                gathered.push(Bytes::copy_from_slice(piece), is_known.then_some(whole.len()));
+                buffer.push(Bytes::copy_from_slice(piece), is_known.then_some(whole.len()));
             }
-            let room = gathered.joined.capacity();
-            prop_assert!(room <= whole.len().max(if is_known { 0 } else { LEAST.max(whole.len() * 3 / 2) }), "{}", room);
-            prop_assert_eq!(gathered.len(), whole.len());
-            prop_assert_eq!(gathered.take(), whole);
+            let room = buffer.joined.capacity();
+            prop_assert!(room <= whole.len().max(if is_known { 0 } else { MIN_CAPACITY.max(whole.len() * 3 / 2) }), "{}", room);
+            prop_assert_eq!(buffer.len(), whole.len());
+            prop_assert_eq!(buffer.take(), whole);
         }
     }
 }
