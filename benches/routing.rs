@@ -1,6 +1,8 @@
 //! Does looking a route up grow with the number of routes? `cargo bench --bench routing`; the figures for one
 //! route and for ten thousand are to be the same but for what the processor's caches make of it.
 
+use std::sync::Arc;
+
 use actix_http::Method;
 use apigw_invoker::routing::{HostPattern, MethodSet, RouteRule, RouteTable, UriPattern};
 use divan::{Bencher, black_box};
