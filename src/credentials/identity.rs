@@ -1,7 +1,6 @@
-//! The owner of keys: what STS answers to `GetCallerIdentity`, or why nobody knows it.
+//! The owner of keys: GetCallerIdentity's errors and their cures.
 //!
-//! `sts.rs` asks, `refresher_pool.rs` passes it on to `check --credentials`. The call needs no permission, so that a
-//! refusal is about the keys
+//! The call needs no permission, so a refusal is about the keys
 //! (<https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html>).
 
 use std::error::Error;
@@ -11,19 +10,19 @@ use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use super::sts::reason;
 use crate::message::redaction::key_id_end;
 
-/// Why it is not known whose keys they are, with the cure.
+/// The reason why the owner of keys is unknown, with the cure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallerUnknown {
-    /// STS does not take the keys, and so no service does.
+    /// STS refuses the keys, as every service does.
     #[error("{0}")]
     Refused(String),
-    /// STS could not be asked; the keys may be right.
+    /// The call failed; the keys may be valid.
     #[error("{0}")]
     Unasked(String),
 }
 
 impl CallerUnknown {
-    /// STS could not be asked for this reason.
+    /// The call failed with this reason.
     pub fn unasked(reason: &str) -> Self {
         Self::Unasked(format!(
             "calling GetCallerIdentity failed: {reason}. See that this machine reaches STS, or name an \
@@ -31,7 +30,7 @@ impl CallerUnknown {
         ))
     }
 
-    /// A call that failed, with keys of this id.
+    /// Classifies a failed call with keys of this id.
     pub(super) fn by<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>, key_id: &str) -> Self
     where
         SdkError<E>: Error,
@@ -50,8 +49,9 @@ impl CallerUnknown {
     }
 }
 
-/// A refusal for the date of the request: STS has one name for it, and other services and proxies others.
-pub(super) fn is_of_the_clock(code: &str, message: &str) -> bool {
+/// True for a refusal because of the request's date; STS, other services and proxies have different codes for
+/// it.
+pub(super) fn is_clock_error(code: &str, message: &str) -> bool {
     match code {
         "RequestExpired" | "RequestTimeTooSkewed" => true,
         "SignatureDoesNotMatch" => message.contains("Signature expired") || message.contains("not yet"),
@@ -59,14 +59,14 @@ pub(super) fn is_of_the_clock(code: &str, message: &str) -> bool {
     }
 }
 
-/// The cure for a refusal that is about the keys; `None` for others, such as throttling.
+/// The cure for a refusal of the keys; `None` for other refusals, such as throttling.
 fn cure(code: &str, message: &str) -> Option<&'static str> {
     Some(match code {
         "InvalidClientTokenId" => {
             "it was deleted or made inactive, is of another partition than the region, or is a temporary one \
              whose session token is missing or another's"
         }
-        _ if is_of_the_clock(code, message) => "set this machine's clock right",
+        _ if is_clock_error(code, message) => "set this machine's clock right",
         "SignatureDoesNotMatch" => "the secret key does not belong to it",
         "ExpiredToken" | "ExpiredTokenException" => "it has expired: replace the keys",
         "RegionDisabledException" => "activate the region in the account, or set aws_region to another",
