@@ -44,15 +44,14 @@ use aws_credential_types::Credentials;
 
 use self::{credential_cell::RouteGuard, refresher_pool::SharedSource};
 pub use self::{
-    fetch::{OfflineCredentials, known_offline},
-    identity::CallerUnknown,
+    fetch::{FetchError, OfflineCredentials, known_offline},
     refresher_pool::{FetchAttempt, RefresherPool, sts_endpoint, try_once},
     status::{CallerIdentity, CredentialState, Ready, Status},
 };
 use crate::text::key_source::KeyOrigin;
 
-/// Longest wait of a request for the first fetch of its source: most first fetches end within it, and a
-/// client must not wait for a source that never answers.
+/// Longest wait of a request for the first fetch of its source, after which the route answers 503: a client
+/// must not wait for a source that never answers.
 const FIRST_FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The keys of one source. Clones share the source.
@@ -92,7 +91,7 @@ impl CredentialSource {
         Self { _route: guard, ..self }
     }
 
-    /// The keys to sign with. Waits at most [`FIRST_FETCH_TIMEOUT`], and only for the first fetch.
+    /// The keys to sign with. Waits at most `FIRST_FETCH_TIMEOUT`, and only for the first fetch.
     ///
     /// # Errors
     /// No keys, or expired ones.

@@ -12,8 +12,7 @@ use aws_types::os_shim_internal::Env;
 use super::{
     aws_transport::AwsTransport,
     chain::{self, ChainSource, Choice, Environment, InstanceKeys, Profile, Surroundings},
-    identity::CallerUnknown,
-    mounted, shared_files,
+    identity, mounted, shared_files,
     status::{CallerIdentity, CredentialState, Status},
     sts::{ENDPOINT_VARIABLES, Sts, causes},
 };
@@ -33,7 +32,7 @@ pub trait Fetch: Send + Sync + 'static {
     fn caller(
         &self,
         credentials: Credentials,
-    ) -> impl Future<Output = Result<CallerIdentity, CallerUnknown>> + Send;
+    ) -> impl Future<Output = Result<CallerIdentity, FetchError>> + Send;
     /// The state of the files that the keys come from; `None` for a source without files.
     fn stamps(&self) -> Option<Stamps>;
 }
@@ -83,8 +82,6 @@ pub enum FetchError {
     Timeout(Duration),
     #[error("the fetch {0}")]
     Panicked(Panicked),
-    #[error("the fetch was cancelled")]
-    Cancelled,
     /// The metadata service failed; its last keys assume the role.
     #[error("assuming the role with the last known keys of the instance{until}, because: {failure}")]
     LastInstanceKeys { until: String, failure: Box<FetchError> },
@@ -192,17 +189,14 @@ impl Aws {
         Self { source, environment: Env::real(), transport, sts, instance_keys: InstanceKeys::default() }
     }
 
-    async fn choice(&self) -> Result<Choice, FetchError> {
-        choice(&self.source, &self.environment).await
-    }
-
     /// STS's endpoint, if the keys certainly come from STS: for a role, a web identity, or a profile with a
     /// role. `None` if STS would only get GetCallerIdentity.
     ///
     /// # Errors
     /// No source is configured, or the region has no STS.
     pub async fn sts_endpoint(&self) -> Result<Option<Endpoint>, FetchError> {
-        let is_asked = self.source.role.is_some() || self.choice().await?.is_of_sts(self).await;
+        let is_asked = self.source.role.is_some()
+            || choice(&self.source, &self.environment).await?.is_of_sts(self).await;
         if !is_asked {
             return Ok(None);
         }
@@ -263,19 +257,19 @@ pub(super) async fn provided(answer: ProvideCredentials<'_>) -> Result<Credentia
 
 impl Fetch for Aws {
     async fn name(&self) -> String {
-        source_name(&self.source, self.choice().await.ok().as_deref())
+        source_name(&self.source, choice(&self.source, &self.environment).await.ok().as_deref())
     }
 
     async fn fetch(&self) -> Result<Fetched, FetchError> {
-        let fetched = self.choice().await?.fetch(self).await?;
+        let fetched = choice(&self.source, &self.environment).await?.fetch(self).await?;
         match &self.source.role {
             Some(role) => self.assume(role, fetched).await,
             None => Ok(fetched),
         }
     }
 
-    async fn caller(&self, credentials: Credentials) -> Result<CallerIdentity, CallerUnknown> {
-        self.refuse_empty_endpoint().map_err(|failure| CallerUnknown::unasked(&failure.to_string()))?;
+    async fn caller(&self, credentials: Credentials) -> Result<CallerIdentity, FetchError> {
+        self.refuse_empty_endpoint().map_err(|failure| identity::call_failed(&failure.to_string()))?;
         self.sts.caller(credentials).await
     }
 
@@ -397,8 +391,8 @@ mod tests {
         assert_eq!(
             aws.fetch().await.unwrap_err().to_string(),
             format!(
-                "profile `nosuch` is neither in {at}/.aws/credentials nor in {at}/.aws/config (or these files \
-                 do not exist)"
+                "profile `nosuch` is neither in {at}/.aws/credentials nor in {at}/.aws/config (or these \
+                 files do not exist)"
             )
         );
     }
@@ -564,8 +558,8 @@ mod tests {
         assert_eq!(
             aws.fetch().await.unwrap_err().to_string(),
             format!(
-                "AWS_CONFIG_FILE {}/config, line 4: `[profile1]` is indented, and so its keys would count for \
-                 the profile before it; remove the spaces before it",
+                "AWS_CONFIG_FILE {}/config, line 4: `[profile1]` is indented, and so its keys would count \
+                 for the profile before it; remove the spaces before it",
                 home.path().display()
             )
         );

@@ -7,46 +7,34 @@ use std::error::Error;
 
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 
-use super::sts::reason;
+use super::{fetch::FetchError, sts::reason};
 use crate::message::redaction::key_id_end;
 
-/// The reason why the owner of keys is unknown, with the cure.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CallerUnknown {
-    /// STS refuses the keys, as every service does.
-    #[error("{0}")]
-    Refused(String),
-    /// The call failed; the keys may be valid.
-    #[error("{0}")]
-    Unasked(String),
+/// The error of a call that failed without a refusal; the keys may be valid.
+pub(super) fn call_failed(reason: &str) -> FetchError {
+    FetchError::Unreachable(format!(
+        "calling GetCallerIdentity failed: {reason}. See that this machine reaches STS, or name an endpoint of \
+         it that it reaches in sts_endpoint_url (of a function: aws_sts_endpoint_url)"
+    ))
 }
 
-impl CallerUnknown {
-    /// The call failed with this reason.
-    pub fn unasked(reason: &str) -> Self {
-        Self::Unasked(format!(
-            "calling GetCallerIdentity failed: {reason}. See that this machine reaches STS, or name an \
-             endpoint of it that it reaches in sts_endpoint_url (of a function: aws_sts_endpoint_url)"
-        ))
-    }
-
-    /// Classifies a failed call with keys of this id.
-    pub(super) fn by<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>, key_id: &str) -> Self
-    where
-        SdkError<E>: Error,
-    {
-        let Some(refusal) = error.as_service_error() else { return Self::unasked(&reason(error)) };
-        match cure(refusal.code().unwrap_or_default(), refusal.message().unwrap_or_default()) {
-            Some(cure) => {
-                let key = key_id_end(key_id);
-                Self::Refused(format!(
-                    "STS refuses the access key ending in {key} ({}): {cure}",
-                    reason(error)
-                ))
-            }
-            None => Self::unasked(&format!("STS answered {}", reason(error))),
-        }
-    }
+/// The error of a call with keys of this id: [`FetchError::Refused`] if STS refuses the keys, as every
+/// service does.
+pub(super) fn failure<E: ProvideErrorMetadata + Error + 'static>(
+    error: &SdkError<E>,
+    key_id: &str,
+) -> FetchError
+where
+    SdkError<E>: Error,
+{
+    let Some(refusal) = error.as_service_error() else { return call_failed(&reason(error)) };
+    let (code, message) = (refusal.code().unwrap_or_default(), refusal.message().unwrap_or_default());
+    let Some(cure) = cure(code, message) else {
+        return call_failed(&format!("STS answered {}", reason(error)));
+    };
+    let key = key_id_end(key_id);
+    let text = format!("STS refuses the access key ending in {key} ({}): {cure}", reason(error));
+    FetchError::Refused { call: "GetCallerIdentity".to_owned(), code: code.to_owned(), text }
 }
 
 /// True for a refusal because of the request's date; STS, other services and proxies have different codes for

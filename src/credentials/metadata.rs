@@ -104,9 +104,12 @@ fn failure(endpoint: &str, path: &str, error: &ImdsError) -> FetchError {
     match (error, token_status(error)) {
         // the error's own text quotes the response
         (ImdsError::ErrorResponse(context), _) => {
-            refused(url(endpoint, path), context.response().status().as_u16())
+            let status = context.response().status().as_u16();
+            refused(url(endpoint, path), status, role_hint(status))
         }
-        (ImdsError::FailedToLoadToken(_), Some(status)) => without_token(url(endpoint, TOKEN_PATH), status),
+        (ImdsError::FailedToLoadToken(_), Some(status)) => {
+            refused(url(endpoint, TOKEN_PATH), status, token_hint(status))
+        }
         _ => FetchError::Unreachable(causes(error)),
     }
 }
@@ -117,19 +120,20 @@ fn token_status(error: &ImdsError) -> Option<u16> {
     Some(cause.raw_response()?.status().as_u16())
 }
 
-fn without_token(url: String, status: u16) -> FetchError {
-    let hint = if NO_TOKEN_SUPPORT.contains(&status) {
-        "; if it knows version 1 alone, as older services do, set `imds_protocol_version: v1` \
-         (`aws_imds_protocol_version` in `lambda`)"
+fn token_hint(status: u16) -> &'static str {
+    if NO_TOKEN_SUPPORT.contains(&status) {
+        " and no session token; if it knows version 1 alone, as older services do, set \
+         `imds_protocol_version: v1` (`aws_imds_protocol_version` in `lambda`)"
     } else {
-        ""
-    };
-    let text = format!("{url}: status {status} and no session token{hint}");
-    FetchError::Refused { call: url, code: status.to_string(), text }
+        " and no session token"
+    }
 }
 
-fn refused(url: String, status: u16) -> FetchError {
-    let hint = if status == 404 { "; has the instance a role?" } else { "" };
+fn role_hint(status: u16) -> &'static str {
+    if status == 404 { "; has the instance a role?" } else { "" }
+}
+
+fn refused(url: String, status: u16, hint: &str) -> FetchError {
     let text = format!("{url}: status {status}{hint}");
     FetchError::Refused { call: url, code: status.to_string(), text }
 }
@@ -143,10 +147,13 @@ async fn get(transport: &AwsTransport, url: &str) -> Result<String, FetchError> 
             Ok(answer) if answer.status() == StatusCode::OK => {
                 return Ok(String::from_utf8_lossy(answer.body()).into_owned());
             }
-            Ok(answer) if answer.status() == StatusCode::NOT_FOUND => {
-                return Err(refused(url.to_owned(), 404));
+            Ok(answer) => {
+                let status = answer.status().as_u16();
+                last = refused(url.to_owned(), status, role_hint(status));
+                if status == 404 {
+                    break;
+                }
             }
-            Ok(answer) => last = refused(url.to_owned(), answer.status().as_u16()),
             Err(error) => last = FetchError::Unreachable(format!("{url}: {error}")),
         }
     }
@@ -177,7 +184,8 @@ mod tests {
     use proptest::prelude::*;
 
     const KEYS: &str = r#"{"Code":"Success","LastUpdated":"2030-01-01T00:00:00Z","Type":"AWS-HMAC",
-        "AccessKeyId":"ASIA1","SecretAccessKey":"hush-secret","Token":"hush-token","Expiration":"2030-01-01T06:00:00Z"}"#;
+        "AccessKeyId":"ASIA1","SecretAccessKey":"hush-secret","Token":"hush-token",
+        "Expiration":"2030-01-01T06:00:00Z"}"#;
 
     async fn fetched(
         answer: impl Fn(&str) -> String + Send + Sync + 'static,

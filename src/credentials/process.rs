@@ -18,8 +18,8 @@ use tokio::{
 use super::fetch::FetchError;
 use crate::system::wall_clock;
 
-/// From the start of the program to its exit; half of the refresher's `ATTEMPT_TIMEOUT`, so that roles can be
-/// assumed after it.
+/// From the start of the program to its exit; shorter than the refresher's `ATTEMPT_TIMEOUT`, which includes
+/// the calls that assume roles.
 const RUN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of output; keys are a few hundred bytes.
 const MAX_OUTPUT: u64 = 64 << 10;

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::{task::JoinSet, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     credential_cell::{CredentialCell, Keys},
@@ -106,25 +106,22 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
 
     /// Fetches once and returns the time of the next fetch; `None` for keys without expiry.
     async fn attempt(&mut self) -> Option<SystemTime> {
-        let fetch = Arc::clone(&self.fetch);
-        // a separate task, aborted on return: a panic in the SDK must not end the refresher
-        let mut task = JoinSet::new();
-        task.spawn(catch_in(async move {
+        // a panic in the SDK must not end the refresher
+        let fetch = catch_in(async {
             fault_points::pass("credentials-fetch");
-            (fetch.name().await, fetch.fetch().await)
-        }));
+            (self.fetch.name().await, self.fetch.fetch().await)
+        });
         let result = tokio::select! {
-            Some(joined) = task.join_next() => match joined {
-                Ok(Ok((name, result))) => {
+            fetched = fetch => match fetched {
+                Ok((name, result)) => {
                     self.name = name;
                     result
                 }
-                Ok(Err(panicked)) => {
+                Err(panicked) => {
                     // `failed` logs the reason
                     Task::Credentials.count_failure();
                     Err(FetchError::Panicked(panicked))
                 }
-                Err(_) => Err(FetchError::Cancelled),
             },
             () = self.clock.sleep(ATTEMPT_TIMEOUT) => Err(FetchError::Timeout(ATTEMPT_TIMEOUT)),
         };

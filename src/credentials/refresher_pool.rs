@@ -12,17 +12,17 @@ use std::{
 
 use tokio::{
     runtime::{Builder, Handle},
-    sync::oneshot,
     task::AbortHandle,
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     CredentialSource, SourceKind,
     aws_transport::AwsTransport,
     credential_cell::CredentialCell,
     fetch::{Aws, Fetch, FetchError},
-    identity::CallerUnknown,
+    identity::call_failed,
     refresher::{Refresher, SystemClock, checked},
     status::{CredentialState, Ready, Status},
 };
@@ -63,20 +63,17 @@ struct Sources {
 pub struct RefresherPool {
     runtime: Handle,
     sources: Mutex<Sources>,
-    /// Ends the thread on drop.
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    stop: CancellationToken,
+    thread: JoinHandle<()>,
 }
 
 impl Drop for RefresherPool {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // not joined: a file system that hangs must not block the end of the process
-            let deadline = Instant::now() + STOP_TIMEOUT;
-            while !thread.is_finished() && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+        self.stop.cancel();
+        // not joined: a file system that hangs must not block the end of the process
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while !self.thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }
@@ -89,14 +86,14 @@ impl RefresherPool {
     pub fn start() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
-        let (stop, stopped) = oneshot::channel();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
         let thread = std::thread::Builder::new().name("credentials".to_owned()).spawn(move || {
-            // returns an error when the sender is dropped
-            let _ = runtime.block_on(stopped);
+            runtime.block_on(stopped.cancelled());
             // does not wait for a name resolution in progress
             runtime.shutdown_background();
         })?;
-        Ok(Self { runtime: handle, sources: Mutex::default(), stop: Some(stop), thread: Some(thread) })
+        Ok(Self { runtime: handle, sources: Mutex::default(), stop, thread })
     }
 
     /// The source with these settings; its first handle starts the first fetch.
@@ -142,7 +139,7 @@ fn aws(source: &CredentialSettings, tls: &mut Configurations) -> Result<Aws, Tls
 pub struct FetchAttempt {
     pub status: Status,
     /// The reason why the owner of the keys is unknown.
-    pub unknown: Option<CallerUnknown>,
+    pub unknown: Option<FetchError>,
 }
 
 /// Fetches once and calls GetCallerIdentity, for `check --credentials`.
@@ -179,7 +176,7 @@ async fn try_fetch(fetch: &impl Fetch, limit: Duration) -> FetchAttempt {
     };
     let left = limit.saturating_sub(start.elapsed());
     let asked = timeout(left, fetch.caller(fetched.credentials.clone())).await;
-    let asked = asked.unwrap_or_else(|_| Err(CallerUnknown::unasked(&late.to_string())));
+    let asked = asked.unwrap_or_else(|_| Err(call_failed(&late.to_string())));
     let (caller, unknown) = match asked {
         Ok(caller) => (Some(caller), None),
         // STS may have returned the owner with the keys
@@ -288,8 +285,8 @@ mod tests {
             Ok(Credentials::new("AKIDAFTER", "hush", None, None, "test").into())
         }
 
-        async fn caller(&self, _credentials: Credentials) -> Result<CallerIdentity, CallerUnknown> {
-            Err(CallerUnknown::unasked("no server"))
+        async fn caller(&self, _credentials: Credentials) -> Result<CallerIdentity, FetchError> {
+            Err(call_failed("no server"))
         }
 
         fn stamps(&self) -> Option<Stamps> {

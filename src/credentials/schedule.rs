@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 use super::credential_cell::KeyRefusal;
 use crate::system::wall_clock;
 
-/// Time before the expiry at which keys are refreshed. botocore refreshes at the latest then
-/// (`_mandatory_refresh_timeout` in its `credentials.py`), and an outage of STS may last as long.
+/// Time before the expiry at which keys are refreshed; a fifth of their life if that is longer. botocore
+/// refreshes at the latest then (`_mandatory_refresh_timeout` in its `credentials.py`), and keys stay valid
+/// through an outage of STS.
 const REFRESH_BUFFER: Duration = Duration::from_mins(10);
 /// Keys with a shorter life are refreshed at three quarters of it: sessions of STS may last only 15 minutes.
 const SHORT_LIFE: Duration = Duration::from_mins(50);

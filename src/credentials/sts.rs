@@ -18,7 +18,7 @@ use super::{
     aws_transport::AwsTransport,
     chain::WebIdentity,
     fetch::{FetchError, Fetched},
-    identity::{CallerUnknown, is_clock_error},
+    identity::{self, is_clock_error},
     status::CallerIdentity,
 };
 use crate::{
@@ -122,12 +122,12 @@ impl Sts {
     ///
     /// # Errors
     /// STS refuses the keys, or the call failed.
-    pub async fn caller(&self, credentials: Credentials) -> Result<CallerIdentity, CallerUnknown> {
+    pub async fn caller(&self, credentials: Credentials) -> Result<CallerIdentity, FetchError> {
         let key_id = credentials.access_key_id().to_owned();
         let answer = self.client(Some(credentials)).await.get_caller_identity().send().await;
-        let answer = answer.map_err(|error| CallerUnknown::by(&error, &key_id))?;
+        let answer = answer.map_err(|error| identity::failure(&error, &key_id))?;
         let caller = answer.arn.as_deref().and_then(CallerIdentity::of_arn);
-        caller.ok_or_else(|| CallerUnknown::unasked("STS answered without an ARN"))
+        caller.ok_or_else(|| identity::call_failed("STS answered without an ARN"))
     }
 
     /// The URL of STS, by the SDK's rules.
@@ -338,7 +338,7 @@ mod tests {
             let told = Sts::new(&role_source(&server), transport()).caller(keys()).await.unwrap_err();
             let start = format!("STS refuses the access key ending in BASE ({code}: {message}): {cure}");
             assert!(
-                matches!(&told, CallerUnknown::Refused(told) if told.starts_with(&start)),
+                matches!(&told, FetchError::Refused { text, .. } if text.starts_with(&start)),
                 "{start}\n{told}"
             );
         }
@@ -350,7 +350,7 @@ mod tests {
         let told = Sts::new(&source, transport()).caller(keys()).await.unwrap_err();
         let start =
             format!("calling GetCallerIdentity failed: cannot connect to {closed}: connection refused. See");
-        assert!(matches!(&told, CallerUnknown::Unasked(told) if told.starts_with(&start)), "{told}");
+        assert!(matches!(&told, FetchError::Unreachable(told) if told.starts_with(&start)), "{told}");
     }
 
     #[actix_rt::test]

@@ -112,7 +112,8 @@ pub fn sts_answer(request: &str, number: u32, expiry: SystemTime) -> String {
         let expiry = humantime::format_rfc3339_seconds(expiry);
         format!(
             "<AssumedRoleUser><Arn>{arn}</Arn><AssumedRoleId>A:s</AssumedRoleId></AssumedRoleUser>\
-             <Credentials><AccessKeyId>ASIA{number}</AccessKeyId><SecretAccessKey>hush-secret</SecretAccessKey>\
+             <Credentials><AccessKeyId>ASIA{number}</AccessKeyId>\
+             <SecretAccessKey>hush-secret</SecretAccessKey>\
              <SessionToken>hush-token</SessionToken><Expiration>{expiry}</Expiration></Credentials>"
         )
     };

@@ -51,13 +51,12 @@ pub enum FunctionBody {
 }
 
 impl FunctionAnswer {
-    fn new(status: StatusCode, content_type: &str, body: impl Into<Bytes>) -> Self {
-        let headers = vec![("content-type", content_type.to_owned())];
-        Self { status, headers, body: FunctionBody::Whole(body.into()) }
+    fn new(status: StatusCode, content_type: &str, body: FunctionBody) -> Self {
+        Self { status, headers: vec![("content-type", content_type.to_owned())], body }
     }
 
     fn json(body: impl Into<Bytes>) -> Self {
-        Self::new(StatusCode::OK, JSON, body)
+        Self::new(StatusCode::OK, JSON, FunctionBody::Whole(body.into()))
     }
 }
 
@@ -73,15 +72,15 @@ pub async fn run(call: &ReceivedRequest, pause: Duration) -> Option<FunctionAnsw
         "status" => status(argument.parse().ok()?),
         "bytes" => {
             let size = argument.parse().ok().filter(|size| *size <= MAX_BYTES)?;
-            FunctionAnswer::new(StatusCode::OK, "application/octet-stream", vec![b'x'; size])
+            let body = FunctionBody::Whole(vec![b'x'; size].into());
+            FunctionAnswer::new(StatusCode::OK, "application/octet-stream", body)
         }
         "cookies" => cookies(),
         "slow" => FunctionAnswer::json(slow(argument.parse().ok()?).await),
-        "words" => FunctionAnswer {
-            status: StatusCode::OK,
-            headers: vec![("content-type", TEXT.to_owned())],
-            body: FunctionBody::Streamed(StreamedBody::sentence(pause)),
-        },
+        "words" => {
+            let body = FunctionBody::Streamed(StreamedBody::sentence(pause));
+            FunctionAnswer::new(StatusCode::OK, TEXT, body)
+        }
         _ => return None,
     })
 }

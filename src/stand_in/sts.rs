@@ -78,10 +78,9 @@ fn assume_role(
     let external_id = parameters.external_id()?;
     let asked = parameters.duration(MIN_LIFE, MAX_LIFE)?;
     if matches!(caller, Principal::Session { .. }) && asked.is_some_and(|asked| asked > MAX_CHAINED_LIFE) {
-        return Err(StsError::Validation(
-            "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining"
-                .into(),
-        ));
+        let message = "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by \
+                       role chaining";
+        return Err(StsError::Validation(message.into()));
     }
     let required = account.options.external_id.as_deref();
     // roles of other accounts trust no identity of this one

@@ -129,9 +129,10 @@ impl Verifier<'_> {
         }
         let canonical = String::from_utf8_lossy(&canonical);
         Err(GatewayError::InvalidSignature(format!(
-            "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
-             Access Key and signing method. Consult the service documentation for details.\n\nThe Canonical \
-             String for this request should have been\n'{canonical}'\n\nThe String-to-Sign should have been\n\
+            "The request signature we calculated does not match the signature you provided. Check your AWS \
+             Secret Access Key and signing method. Consult the service documentation for details.\n\nThe \
+             Canonical String for this request should have been\n'{canonical}'\n\n\
+             The String-to-Sign should have been\n\
              '{string_to_sign}'\n"
         )))
     }

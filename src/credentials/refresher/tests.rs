@@ -14,7 +14,6 @@ use tokio::{sync::watch, task::JoinHandle};
 use super::*;
 use crate::credentials::{
     CredentialsUnavailable,
-    identity::CallerUnknown,
     status::{CallerIdentity, CredentialState},
 };
 
@@ -111,8 +110,8 @@ impl Fetch for FakeFetch {
         Ok(credentials.into())
     }
 
-    async fn caller(&self, _credentials: Credentials) -> Result<CallerIdentity, CallerUnknown> {
-        self.0.caller.clone().ok_or_else(|| CallerUnknown::unasked("no server"))
+    async fn caller(&self, _credentials: Credentials) -> Result<CallerIdentity, FetchError> {
+        self.0.caller.clone().ok_or_else(|| FetchError::Unreachable("no server".to_owned()))
     }
 
     fn stamps(&self) -> Option<Stamps> {

@@ -53,7 +53,8 @@ fn version(event: &Value) -> Option<EventVersion> {
 /// API Gateway's response to an unknown path.
 fn not_found() -> FunctionAnswer {
     let (status, kind, message) = GatewayError::MissingAuthenticationToken.parts();
-    let mut answer = FunctionAnswer::new(status, JSON, json!({ "message": message }).to_string());
+    let mut answer = FunctionAnswer::json(json!({ "message": message }).to_string());
+    answer.status = status;
     answer.headers.push(("x-amzn-errortype", kind.to_owned()));
     answer
 }

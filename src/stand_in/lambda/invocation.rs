@@ -57,26 +57,20 @@ pub struct Invocation {
     pub tail: bool,
 }
 
-impl Mode {
-    /// The operation of an API version, which is the first segment of the path.
-    pub fn of_version(version: &str) -> Option<Self> {
-        match version {
-            "2015-03-31" => Some(Self::Buffered),
-            "2021-11-15" => Some(Self::ResponseStream),
-            _ => None,
-        }
-    }
+/// The API version of each operation, and the operation's path segment.
+pub const OPERATIONS: [(&str, &str, Mode); 2] = [
+    ("2015-03-31", "invocations", Mode::Buffered),
+    ("2021-11-15", "response-streaming-invocations", Mode::ResponseStream),
+];
 
+impl Mode {
     /// The operation, and the path segment with the function's name.
     fn of(call: &ReceivedRequest) -> Option<(Self, &str)> {
         let segments: Vec<&str> = call.path.split('/').collect();
         let ["", version, "functions", name, operation] = segments[..] else { return None };
-        let mode = Self::of_version(version)?;
-        let own = match mode {
-            Self::Buffered => "invocations",
-            Self::ResponseStream => "response-streaming-invocations",
-        };
-        (operation == own && call.method == Method::POST).then_some((mode, name))
+        let mut operations = OPERATIONS.into_iter().filter(|_| call.method == Method::POST);
+        let (.., mode) = operations.find(|(own, segment, _)| (*own, *segment) == (version, operation))?;
+        Some((mode, name))
     }
 }
 

@@ -71,7 +71,8 @@ impl StsError {
             Self::AccessDenied(message) => return (StatusCode::FORBIDDEN, "AccessDenied", message),
             Self::InvalidIdentityToken => (
                 "InvalidIdentityToken",
-                "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)",
+                "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access \
+                 Token)",
             ),
             Self::ExpiredIdentityToken => (
                 "ExpiredTokenException",
