@@ -102,8 +102,7 @@ impl CredentialSource {
         }
     }
 
-    /// Records that AWS accepted these keys; keys that AWS never accepted are replaced more slowly when
-    /// refused.
+    /// Records that AWS accepted these keys. Refused keys without that are replaced more slowly.
     pub fn accepted(&self, used: &Arc<Credentials>) {
         if let SourceKind::Shared(shared) = &self.kind {
             shared.cell.accepted(used);

@@ -134,8 +134,7 @@ impl Connector {
     }
 }
 
-/// Moves the host from the request target to the header `Host`, as an origin server expects it (RFC 9112,
-/// 3.2.1).
+/// Moves the host from the request target to `Host`, as an origin server expects it (RFC 9112, 3.2.1).
 fn to_origin_form(request: &mut Request<SdkBody>) -> Result<(), BoxError> {
     let uri = request.uri();
     let is_default = matches!(

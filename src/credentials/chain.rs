@@ -45,12 +45,12 @@ pub trait ChainSource: fmt::Debug + Send + Sync {
     fn fetch<'a>(&'a self, aws: &'a Aws) -> BoxFuture<'a, Result<Fetched, FetchError>>;
 
     /// The keys, if they are known without a call.
-    fn known(&self) -> Option<&Credentials> {
+    fn static_keys(&self) -> Option<&Credentials> {
         None
     }
 
     /// True if the keys certainly come from STS.
-    fn is_of_sts<'a>(&'a self, _: &'a Aws) -> BoxFuture<'a, bool> {
+    fn uses_sts<'a>(&'a self, _: &'a Aws) -> BoxFuture<'a, bool> {
         Box::pin(std::future::ready(false))
     }
 }
@@ -166,7 +166,7 @@ mod tests {
     fn the_environment_has_all_three_parts() {
         let token: [(&str, &str); 1] = [("AWS_SESSION_TOKEN", "hush-token")];
         let choice = chosen(&[&KEYS, &token], false).unwrap();
-        let keys = choice.known().unwrap();
+        let keys = choice.static_keys().unwrap();
         assert_eq!((keys.access_key_id(), keys.secret_access_key()), ("AKID", "hush"));
         assert_eq!((keys.session_token(), keys.expiry()), (Some("hush-token"), None));
         let shown = format!("{choice:?}");

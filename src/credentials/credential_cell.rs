@@ -161,8 +161,7 @@ impl CredentialCell {
         if source.is_empty() { reason } else { format!("{source}: {reason}") }
     }
 
-    /// Records that a fetch returned the current keys again. If AWS refused them, requests stop waiting for
-    /// new ones.
+    /// Records that a fetch returned the current keys again. Ends the waits for new ones if AWS refused them.
     pub fn given_again(&self) {
         if let Some(keys) = self.keys.load().as_ref()
             && keys.refused.load(Ordering::Relaxed)

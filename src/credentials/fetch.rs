@@ -28,7 +28,7 @@ pub trait Fetch: Send + Sync + 'static {
     /// The source's name for people, also while it fails.
     fn name(&self) -> impl Future<Output = String> + Send;
     fn fetch(&self) -> impl Future<Output = Result<Fetched, FetchError>> + Send;
-    /// Calls GetCallerIdentity with these keys.
+    /// Calls `GetCallerIdentity` with these keys.
     fn caller(
         &self,
         credentials: Credentials,
@@ -91,8 +91,8 @@ pub enum FetchError {
 
 impl FetchError {
     /// Adds a hint on the cause.
-    pub fn noted(self, note: impl ToString) -> Self {
-        Self::Noted { failure: Box::new(self), note: note.to_string() }
+    pub fn noted(self, note: String) -> Self {
+        Self::Noted { failure: Box::new(self), note }
     }
 
     /// Key of the log's deduplication: the code of a refusal, otherwise the text without digits, because
@@ -161,7 +161,7 @@ pub async fn known_offline(source: &CredentialSettings) -> OfflineCredentials {
     match choice(source, &Env::real()).await {
         Ok(choice) => {
             // the keys of a role come from STS
-            let keys = choice.known().filter(|_| source.role.is_none()).cloned();
+            let keys = choice.static_keys().filter(|_| source.role.is_none()).cloned();
             OfflineCredentials { source: source_name(source, Some(&*choice)), keys }
         }
         Err(failure) => {
@@ -190,13 +190,13 @@ impl Aws {
     }
 
     /// STS's endpoint, if the keys certainly come from STS: for a role, a web identity, or a profile with a
-    /// role. `None` if STS would only get GetCallerIdentity.
+    /// role. `None` if STS would only get `GetCallerIdentity`.
     ///
     /// # Errors
     /// No source is configured, or the region has no STS.
     pub async fn sts_endpoint(&self) -> Result<Option<Endpoint>, FetchError> {
-        let is_asked = self.source.role.is_some()
-            || choice(&self.source, &self.environment).await?.is_of_sts(self).await;
+        let is_asked =
+            self.source.role.is_some() || choice(&self.source, &self.environment).await?.uses_sts(self).await;
         if !is_asked {
             return Ok(None);
         }
@@ -232,7 +232,7 @@ impl Aws {
         self.refuse_empty_endpoint()?;
         match (self.sts.assume_role(role, base.credentials).await, base.base_failure) {
             (Ok(fetched), base_failure) => Ok(Fetched { base_failure, ..fetched }),
-            (Err(failure), Some(base_failure)) => Err(failure.noted(base_failure)),
+            (Err(failure), Some(base_failure)) => Err(failure.noted(base_failure.to_string())),
             (failed, None) => failed,
         }
     }
@@ -247,7 +247,7 @@ impl Aws {
     }
 }
 
-/// The keys of an SDK provider, or the text of its error. The outermost error goes: it calls a timeout "not
+/// The keys of an SDK provider, or its error's text without the outermost error, which calls a timeout "not
 /// enabled".
 pub(super) async fn provided(answer: ProvideCredentials<'_>) -> Result<Credentials, String> {
     let provided = answer.await.map_err(|error| causes(error.source().unwrap_or(&error)));

@@ -1,4 +1,4 @@
-//! The owner of keys: GetCallerIdentity's errors and their cures.
+//! The owner of keys: `GetCallerIdentity`'s errors and their cures.
 //!
 //! The call needs no permission, so a refusal is about the keys
 //! (<https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html>).
@@ -37,8 +37,7 @@ where
     FetchError::Refused { call: "GetCallerIdentity".to_owned(), code: code.to_owned(), text }
 }
 
-/// True for a refusal because of the request's date; STS, other services and proxies have different codes for
-/// it.
+/// True for a refusal because of the request's date; STS, other services and proxies have different codes.
 pub(super) fn is_clock_error(code: &str, message: &str) -> bool {
     match code {
         "RequestExpired" | "RequestTimeTooSkewed" => true,

@@ -20,8 +20,7 @@ use serde::Deserialize;
 use super::{aws_transport::AwsTransport, fetch::FetchError, sts::causes};
 use crate::system::wall_clock;
 
-/// Timeout of a request of version 1. Outside EC2 nothing listens on this address, and start-up must not
-/// hang.
+/// Timeout of a request of version 1. Outside EC2 nothing listens there, and start-up must not hang.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_ATTEMPTS: u32 = 2;
 const ROLES_PATH: &str = "/latest/meta-data/iam/security-credentials/";

@@ -61,25 +61,25 @@ pub async fn fetch(command: &str) -> Result<Credentials, FetchError> {
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(failed)?;
+        .map_err(|error| failed(&error))?;
     let mut group = ProcessGroup(child);
     let late = |_| Err(FetchError::Program(format!("it did not end within {RUN_TIMEOUT:?}")));
     read(&timeout(RUN_TIMEOUT, output(&mut group.0)).await.unwrap_or_else(late)?)
 }
 
-fn failed(error: io::Error) -> FetchError {
+fn failed(error: &io::Error) -> FetchError {
     FetchError::Program(error.to_string())
 }
 
 async fn output(child: &mut Child) -> Result<Vec<u8>, FetchError> {
     let mut output = Vec::new();
     if let Some(stdout) = child.stdout.take() {
-        stdout.take(MAX_OUTPUT + 1).read_to_end(&mut output).await.map_err(failed)?;
+        stdout.take(MAX_OUTPUT + 1).read_to_end(&mut output).await.map_err(|error| failed(&error))?;
     }
     if output.len() as u64 > MAX_OUTPUT {
         return Err(FetchError::Program(format!("its output exceeds {MAX_OUTPUT} bytes")));
     }
-    let status = child.wait().await.map_err(failed)?;
+    let status = child.wait().await.map_err(|error| failed(&error))?;
     if status.success() { Ok(output) } else { Err(FetchError::Program(format!("it ended with {status}"))) }
 }
 

@@ -30,10 +30,9 @@ use crate::{
 
 /// Timeout of one fetch; longer than a call of the SDK with all its retries.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
-/// Timeout of GetCallerIdentity; short, because its result only feeds the log and `/ready`.
+/// Timeout of `GetCallerIdentity`; short, because its result only feeds the log and `/ready`.
 const CALLER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Interval between looks at the files and at the clock, which may jump: someone sets it, or the machine
-/// slept.
+/// Interval between looks at the files and at the clock, which jumps when it is set or the machine slept.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Characters of a failure's text.

@@ -35,7 +35,7 @@ use crate::{
 
 /// Longest wait for the thread's end; a file system that hangs may block the thread.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
-/// Timeout of `check --credentials` for a source: the fetch and GetCallerIdentity. A person waits for it.
+/// Timeout of `check --credentials` for a source: the fetch and `GetCallerIdentity`. A person waits for it.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A source with its refresher, which stops when the last handle is dropped.
@@ -142,7 +142,7 @@ pub struct FetchAttempt {
     pub unknown: Option<FetchError>,
 }
 
-/// Fetches once and calls GetCallerIdentity, for `check --credentials`.
+/// Fetches once and calls `GetCallerIdentity`, for `check --credentials`.
 ///
 /// # Errors
 /// The platform's certificate authorities cannot be used.

@@ -41,7 +41,7 @@ pub struct Ready {
     pub last_failure: Option<String>,
 }
 
-/// The owner of keys, as GetCallerIdentity returns it.
+/// The owner of keys, as `GetCallerIdentity` returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallerIdentity {
     pub account: String,

@@ -97,8 +97,7 @@ impl Sts {
         fetched(answer.credentials, answer.assumed_role_user, "AssumeRole")
     }
 
-    /// Exchanges a token for the keys of a role. Each call reads the token's file, because the cluster renews
-    /// it.
+    /// Exchanges a token for the keys of a role. Reads the token's file anew, because the cluster renews it.
     ///
     /// # Errors
     /// The token cannot be read, or STS refuses or does not answer.
@@ -118,7 +117,7 @@ impl Sts {
         fetched(answer.credentials, answer.assumed_role_user, "AssumeRoleWithWebIdentity")
     }
 
-    /// Calls GetCallerIdentity with these keys.
+    /// Calls `GetCallerIdentity` with these keys.
     ///
     /// # Errors
     /// STS refuses the keys, or the call failed.

@@ -30,7 +30,7 @@ impl ChainSource for Environment {
         Box::pin(std::future::ready(Ok(self.0.clone().into())))
     }
 
-    fn known(&self) -> Option<&Credentials> {
+    fn static_keys(&self) -> Option<&Credentials> {
         Some(&self.0)
     }
 }

@@ -62,7 +62,7 @@ impl ChainSource for Instance {
     fn fetch<'a>(&'a self, aws: &'a Aws) -> BoxFuture<'a, Result<Fetched, FetchError>> {
         Box::pin(async move {
             let fetched = fetch(aws, self.0).await.map_err(|failure| match failure {
-                FetchError::Unreachable(_) => failure.noted(METADATA_HINT),
+                FetchError::Unreachable(_) => failure.noted(METADATA_HINT.to_owned()),
                 other => other,
             });
             // without a role the cell itself still has the last keys

@@ -43,7 +43,7 @@ impl ChainSource for Profile {
         Box::pin(fetch(aws, &self.0))
     }
 
-    fn is_of_sts<'a>(&'a self, aws: &'a Aws) -> BoxFuture<'a, bool> {
+    fn uses_sts<'a>(&'a self, aws: &'a Aws) -> BoxFuture<'a, bool> {
         Box::pin(async move {
             let profiles = shared_files::load(&aws.environment).await.ok();
             profiles.is_some_and(|profiles| !profile_chain::of(&profiles, &self.0).roles.is_empty())
@@ -111,8 +111,8 @@ fn not_found(aws: &Aws, name: &str) -> FetchError {
 
 async fn of_the_sdk(aws: &Aws, profiles: &ProfileSet, name: &str) -> Result<Credentials, FetchError> {
     let provider = ProfileFileCredentialsProvider::builder().configure(&aws.provider_config());
-    let provided = provided(provider.profile_name(name).build().provide_credentials()).await;
-    provided.map_err(|reason| FetchError::Sdk(with_cure(profiles, name, reason)))
+    let answer = provided(provider.profile_name(name).build().provide_credentials()).await;
+    answer.map_err(|reason| FetchError::Sdk(with_cure(profiles, name, reason)))
 }
 
 /// Replaces the SDK's text, which names only a file of its cache, where a login is the cure.

@@ -46,7 +46,7 @@ impl ChainSource for WebIdentity {
         })
     }
 
-    fn is_of_sts<'a>(&'a self, _: &'a Aws) -> BoxFuture<'a, bool> {
+    fn uses_sts<'a>(&'a self, _: &'a Aws) -> BoxFuture<'a, bool> {
         Box::pin(std::future::ready(true))
     }
 }
