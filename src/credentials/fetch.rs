@@ -575,6 +575,20 @@ mod tests {
         );
     }
 
+    #[test]
+    fn the_log_knows_a_refusal_by_call_and_code_and_other_failures_by_text_without_digits() {
+        let refused = |call: &str, code: &str, text: &str| {
+            let text = text.to_owned();
+            FetchError::Refused { call: call.to_owned(), code: code.to_owned(), text }.log_key()
+        };
+        let first = refused("AssumeRole of r", "AccessDenied", "request id a");
+        assert_eq!(first, refused("AssumeRole of r", "AccessDenied", "request id b"));
+        assert_ne!(first, refused("AssumeRole of s", "AccessDenied", "request id a"));
+        assert_ne!(first, refused("AssumeRole of r", "Throttling", "request id a"));
+        let noted = FetchError::Unreachable("no answer at 10:15".to_owned()).noted("a hint".to_owned());
+        assert_eq!(noted.log_key(), "no answer at :");
+    }
+
     fn named(origin: CredentialProvider) -> CredentialSettings {
         let variant = EndpointVariant { fips: false, dual_stack: false };
         CredentialSettings {
