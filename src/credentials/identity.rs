@@ -13,8 +13,8 @@ use crate::message::redaction::key_id_end;
 /// The error of a call that failed without a refusal; the keys may be valid.
 pub(super) fn call_failed(reason: &str) -> FetchError {
     FetchError::Unreachable(format!(
-        "calling GetCallerIdentity failed: {reason}. See that this machine reaches STS, or name an endpoint of \
-         it that it reaches in sts_endpoint_url (of a function: aws_sts_endpoint_url)"
+        "calling GetCallerIdentity failed: {reason}. See that this machine reaches STS, or name an endpoint \
+         of it that it reaches in sts_endpoint_url (of a function: aws_sts_endpoint_url)"
     ))
 }
 
