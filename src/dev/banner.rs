@@ -46,7 +46,7 @@ impl Banner<'_> {
         let Self { sockets: DevSockets { listen, admin }, stand_in, .. } = self;
         let keys = self
             .kind
-            .map(|kind| format!(" and finds its keys by itself, {}", kind.told()))
+            .map(|kind| format!(" and finds its keys by itself, {}", kind.description()))
             .unwrap_or_default();
         format!(
             "The sidecar listens on http://{listen}{keys}\n\

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::{
-    credentials::{CallerIdentity, CallerUnknown, CredentialState, FetchAttempt, try_once},
+    credentials::{CallerIdentity, CredentialState, FetchAttempt, FetchError, try_once},
     settings::{CredentialSettings, Settings},
     tls::TlsError,
 };
@@ -40,7 +40,7 @@ impl CredentialCheck {
     /// There are keys, and STS does not refuse them. Keys whose owner STS could not be asked for may be right: a
     /// private network often has no way to STS.
     pub(super) fn is_good(&self) -> bool {
-        self.is_ready() && !matches!(self.unknown(), Some(CallerUnknown::Refused(_)))
+        self.is_ready() && !matches!(self.unknown(), Some(FetchError::Refused { .. }))
     }
 
     fn is_ready(&self) -> bool {
@@ -61,7 +61,7 @@ impl CredentialCheck {
         }
     }
 
-    fn unknown(&self) -> Option<&CallerUnknown> {
+    fn unknown(&self) -> Option<&FetchError> {
         self.outcome.as_ref().ok()?.unknown.as_ref()
     }
 
