@@ -59,8 +59,8 @@ use self::{
     process::WrittenSettings,
     source::{
         check::Checker,
-        document, reader, reference, shown_key,
-        tree::{self, Content, DEFAULTS, Node, ROUTES},
+        document, merge, reader, reference,
+        tree::{Content, DEFAULTS, Node, ROUTES},
     },
 };
 
@@ -118,7 +118,7 @@ impl Settings {
             let problem = Mistake::new(Place::file("routes"), "", "there is no route");
             mistakes.push(problem.expected("at least one file routes/NAME.yaml"));
         }
-        let mut tree = tree::merge(documents, environment, &mut mistakes);
+        let mut tree = merge::merge(documents, environment, &mut mistakes);
         reference::resolve(&mut tree, &mut Vec::new(), environment, &mut mistakes);
         let defaults = take_defaults(&mut tree, &mut mistakes);
         lay_beneath_routes(&defaults, &mut tree);
@@ -162,15 +162,6 @@ fn lay_beneath_routes(defaults: &Node, tree: &mut Node) {
             }
         }
     }
-}
-
-/// A key's path as it stands in its file: a route's file does not name the route again.
-fn key_inside_file(path: &[String]) -> String {
-    let inside = match path {
-        [first, _, rest @ ..] if first == ROUTES => rest,
-        all => all,
-    };
-    shown_key::joined(inside.iter().map(String::as_str))
 }
 
 #[cfg(test)]

@@ -95,7 +95,7 @@ impl WrittenCredentials {
         }
         let (Some(key), Some(secret), true) = (&own.key, &own.secret, right) else { return None };
         if keys.iter().any(|(name, _)| checker.file_of(name).is_some()) {
-            let mut part = |name: &str, text: &SecretString| match checker.file_of(name) {
+            let part = |name: &str, text: &SecretString| match checker.file_of(name) {
                 Some(file) => MountedPart::File(file),
                 None => MountedPart::Text(text.clone()),
             };
