@@ -195,7 +195,8 @@ fn each<T>(
 ) -> Option<Vec<T>> {
     let mut checker = checker.at(list);
     // a text of a variable becomes a list only in the reader
-    let indices = checker.indices().unwrap_or_else(|| (0..texts.len()).map(|index| index.to_string()).collect());
+    let indices =
+        checker.indices().unwrap_or_else(|| (0..texts.len()).map(|index| index.to_string()).collect());
     let parsed: Vec<_> =
         indices.iter().zip(texts).map(|(index, text)| parse(&mut checker, index, text)).collect();
     parsed.into_iter().collect()

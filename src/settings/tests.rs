@@ -140,6 +140,73 @@ fn every_mistake_of_every_file_is_reported_at_once_with_its_line() {
 }
 
 #[test]
+fn a_mistake_in_a_list_has_the_index_as_written_although_other_items_are_wrong_too() {
+    let found = mistakes("", &ROUTE.replace("uri: /aws/*", "uris: [1, /b, 2, \"c\"]\nmethods: [{}, get]"));
+    assert_starts(
+        &found,
+        &[
+            "routes/hello.yaml:1: uris.0: found a number",
+            "routes/hello.yaml:1: uris.2: found a number",
+            "routes/hello.yaml:1: uris.3: invalid value `c`",
+            "routes/hello.yaml:2: methods.0: found a table",
+            "routes/hello.yaml:2: methods.1: invalid value `get`",
+        ],
+    );
+    let retry = format!("{ROUTE}  retry: {{ unsafe: [late, timeout, later] }}\n");
+    let start = "routes/hello.yaml:4: api_gateway.retry.unsafe";
+    assert_starts(
+        &mistakes("", &retry),
+        &[0, 2].map(|index| format!("{start}.{index}: unknown value")).each_ref().map(String::as_str),
+    );
+}
+
+#[test]
+fn a_misspelled_section_is_one_mistake_and_another_unknown_key_does_not_hide_a_missing_backend() {
+    for (section, nearest) in [("api_gatewy", "api_gateway"), ("lambd", "lambda")] {
+        let found = mistakes("", &format!("uri: /a\n{section}: {{}}\n"));
+        let start = format!("routes/hello.yaml:2: {section}: unknown key; did you mean `{nearest}`?");
+        assert_starts(&found, &[&start]);
+    }
+    assert_starts(
+        &mistakes("", "uri: /a\nmethod_s: [GET]\n"),
+        &["routes/hello.yaml:1: missing backend", "routes/hello.yaml:2: method_s: unknown key"],
+    );
+    let process = "defaults:\n  lambd: {}\n";
+    assert_starts(
+        &mistakes(process, "uri: /a\n"),
+        &["default.yaml:2: defaults.lambd: unknown key", "routes/hello.yaml:1: missing backend"],
+    );
+}
+
+#[test]
+fn an_sts_endpoint_has_a_host_and_a_port_that_is_a_number() {
+    let iam = |url: &str| format!("{ROUTE}  authorization:\n    iam: {{ sts_endpoint_url: '{url}' }}\n");
+    for url in
+        ["http://h:x", "http://h:", "http://h:0", "http://h:65536", "http://:80", "http://u@h", "http://[h]"]
+    {
+        let found = mistakes("", &iam(url));
+        assert_starts(
+            &found,
+            &["routes/hello.yaml:5: api_gateway.authorization.iam.sts_endpoint_url: invalid value"],
+        );
+    }
+    for url in ["http://h:80", "https://sts.eu-west-1.amazonaws.com/", "http://[::1]:4566"] {
+        assert!(read("", &[("hello", &iam(url))], &[]).is_ok(), "{url}");
+    }
+}
+
+#[test]
+fn unsafe_methods_of_a_function_are_a_mistake_even_if_null() {
+    for value in ["true", "~"] {
+        let lambda = "uri: /f\nlambda:\n  function_name: f\n  aws_region: us-east-1\n";
+        let found = mistakes("", &format!("{lambda}  retry: {{ unsafe_methods: {value} }}\n"));
+        let start =
+            "routes/hello.yaml:5: lambda.retry.unsafe_methods: a function is called by the same method";
+        assert_starts(&found, &[start]);
+    }
+}
+
+#[test]
 fn a_key_by_itself_is_checked_although_what_its_section_needs_is_wrong() {
     let route = "uri: /a\nmax_in_flight: 0\nlambda:\n  aws_region: us-east-1\n  tenant_id: ''\n";
     assert_starts(

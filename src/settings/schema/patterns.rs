@@ -9,8 +9,9 @@ pub const DURATION: &str = concat!(
     r"|hours|hour|hrs|hr|h|days|day|d|weeks|week|wks|wk|w|months|month|M|years|year|yrs|yr|y)",
     r"|[0-9][0-9\s]*(nanos|nsec|ns))\s*)+)$",
 );
-/// Whole bytes, or a number with its unit, as `bytesize` takes them.
-pub const SIZE: &str = r"^(\+?[0-9]+|([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kKmMgGtTpPeE][iI]?[bB]?|[bB]))$";
+/// Whole bytes, or a number with its unit, as `bytesize` parses them.
+pub const SIZE: &str =
+    r"^(\+?[0-9]+(\s*bytes?)?|([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kKmMgGtTpPeE][iI]?[bB]?|[bB]))$";
 /// A share as text, as `f64` takes it.
 pub const SHARE: &str = concat!(
     r"^(\+?(0+\.?|0*\.[0-9]+|0*1(\.0*)?)|-(0+\.?0*|\.0+)",

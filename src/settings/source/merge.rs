@@ -95,8 +95,7 @@ fn variables(environment: &Environment, mistakes: &mut Mistakes) -> Map<String, 
     let mut variables = Map::new();
     for (name, value) in environment.iter().filter(|(name, _)| name.to_uppercase().starts_with(&prefix)) {
         if yaml::is_path(name) || name.matches(VARIABLE_SEPARATOR).count() > MAX_LEVELS {
-            let place =
-                Place::file(format!("environment variable {}", log_safe(name, MAX_SHOWN_NAME_CHARS)));
+            let place = Place::file(format!("environment variable {}", log_safe(name, MAX_SHOWN_NAME_CHARS)));
             let expected =
                 format!("{VARIABLE_PREFIX}, and before each level of the key {VARIABLE_SEPARATOR}");
             mistakes.push(Mistake::new(place, "", "does not name a key").expected(expected));

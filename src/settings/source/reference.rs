@@ -75,10 +75,7 @@ struct ReferenceError {
 fn target(text: &str) -> Option<Result<ReferenceTarget<'_>, ReferenceError>> {
     let (target, problem) = if let Some(name) = text.strip_prefix("$env://") {
         let name = Some(name.to_owned()).filter(|name| is_variable(name));
-        (
-            name.map(ReferenceTarget::Variable),
-            "a reference with an invalid name of an environment variable",
-        )
+        (name.map(ReferenceTarget::Variable), "a reference with an invalid name of an environment variable")
     } else if let Some(path) = text.strip_prefix("$file://") {
         let path = path.starts_with('/').then_some(path);
         (path.map(ReferenceTarget::File), "a reference to a file without its absolute path")

@@ -256,7 +256,8 @@ impl YamlReader {
             return Err(YamlError::new(mark, "too many keys and values", expected));
         }
         if self.size.bytes > MAX_TEXT_BYTES {
-            let expected = format!("at most {MAX_TEXT_BYTES} bytes in a file, those behind aliases each time");
+            let expected =
+                format!("at most {MAX_TEXT_BYTES} bytes in a file, those behind aliases each time");
             return Err(YamlError::new(mark, "too much text", expected));
         }
         Ok(())
@@ -304,7 +305,9 @@ fn scalar(text: String, style: TScalarStyle, tag: Option<Tag>, mark: Marker) -> 
         // infinity and NaN (YAML 1.2.2, 10.3.2) are valid for no key
         [Yaml::Real(text)] => match text.parse::<f64>() {
             Ok(value) if value.is_finite() => ValueKind::Float(value),
-            _ => return Err(YamlError::new(mark, "not a finite number", "a number, or quotes around a text")),
+            _ => {
+                return Err(YamlError::new(mark, "not a finite number", "a number, or quotes around a text"));
+            }
         },
         [Yaml::String(text)] => ValueKind::String(text.clone()),
         _ => ValueKind::Nil,
@@ -320,7 +323,9 @@ fn check_characters(text: &str) -> Result<(), YamlError> {
     Err(YamlError {
         line: before.matches('\n').count() + 1,
         problem: format!("a control character, U+{code:04X}, is byte {byte} of the line"),
-        expected: Some("a text without control characters; in double quotes `\\xNN` stands for one".to_owned()),
+        expected: Some(
+            "a text without control characters; in double quotes `\\xNN` stands for one".to_owned(),
+        ),
     })
 }
 
@@ -380,7 +385,9 @@ mod tests {
 
     /// The line of the value at a path of keys.
     fn line(text: &str, path: &[&str]) -> usize {
-        let ValueKind::Table(mut table) = parse(text, 7).unwrap().root.kind else { panic!("no table: {text}") };
+        let ValueKind::Table(mut table) = parse(text, 7).unwrap().root.kind else {
+            panic!("no table: {text}")
+        };
         let (last, tables) = path.split_last().unwrap();
         for key in tables {
             table = table.remove(*key).unwrap().into_table().unwrap();
