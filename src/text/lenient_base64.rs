@@ -1,4 +1,4 @@
-//! Base64 by others: runtimes differ in whether they pad.
+//! Base64 with or without padding: runtimes differ.
 
 use base64::{
     DecodeError, Engine as _, alphabet,
@@ -13,7 +13,7 @@ const ENGINE: GeneralPurpose = GeneralPurpose::new(
 /// The bytes of a text in the standard alphabet.
 ///
 /// # Errors
-/// It is something else.
+/// The text is not base64.
 pub fn decode(text: &[u8]) -> Result<Vec<u8>, DecodeError> {
     ENGINE.decode(text)
 }

@@ -173,12 +173,13 @@ impl<'a> Checker<'a> {
     /// nanoseconds.
     pub fn is_within(&mut self, key: &Key, quantity: i128, text: impl FnOnce() -> String) -> bool {
         let Some((least, most)) = key.kind.bounds() else { return true };
+        let unit = key.kind.unit();
         let may_be_none = matches!(key.kind, Kind::DurationOrNone(..));
-        if (least..=most).contains(&quantity) || (may_be_none && quantity == 0) {
+        if (least * unit..=most * unit).contains(&quantity) || (may_be_none && quantity == 0) {
             return true;
         }
         let [least_text, most_text] = [least, most].map(|bound| key.kind.text(bound));
-        if may_be_none && quantity < least {
+        if may_be_none && quantity < least * unit {
             let expected = format!("at least {least_text}, or 0 for none");
             self.at(key.name).report("too short", expected);
         } else {

@@ -115,50 +115,52 @@ fn value_at<'v>(root: &'v Value, path: &[String]) -> Option<&'v Value> {
     })
 }
 
+/// The route to which a path leads.
+fn route_of(path: &[String]) -> Option<Subject> {
+    match path {
+        [first, stem, ..] if first == ROUTES => Some(Subject::Route(stem.clone())),
+        _ => None,
+    }
+}
+
 /// Turns the values of `config` into nodes with their places.
 struct NodeBuilder<'a> {
     documents: &'a [Document],
     environment: &'a Environment,
     /// The values of each document before the merge.
     roots: &'a [Value],
-    /// The documents about the process.
-    of_process: Vec<usize>,
-    /// Those of each route: there may be thousands of routes, and more nodes.
-    of_routes: HashMap<&'a str, Vec<usize>>,
+    /// There may be thousands of routes, and more nodes.
+    by_subject: HashMap<&'a Subject, Vec<usize>>,
 }
 
 impl<'a> NodeBuilder<'a> {
     fn of(documents: &'a [Document], environment: &'a Environment, roots: &'a [Value]) -> Self {
-        let (mut of_process, mut of_routes) = (Vec::new(), HashMap::<&str, Vec<usize>>::new());
+        let mut by_subject = HashMap::<_, Vec<_>>::new();
         for (index, document) in documents.iter().enumerate() {
-            match &document.subject {
-                Subject::Process => of_process.push(index),
-                Subject::Route(stem) => of_routes.entry(stem).or_default().push(index),
-            }
+            by_subject.entry(&document.subject).or_default().push(index);
         }
-        Self { documents, environment, roots, of_process, of_routes }
+        Self { documents, environment, roots, by_subject }
     }
 
-    /// The documents that may have a value at a path, each with the path inside of it.
-    fn candidates<'p>(&self, path: &'p [String]) -> impl Iterator<Item = (usize, &'p [String])> {
-        let of_route = match path {
-            [first, stem, ..] if first == ROUTES => self.of_routes.get(stem.as_str()),
-            _ => None,
+    fn documents_of(&self, subject: &Subject) -> &[usize] {
+        self.by_subject.get(subject).map_or(&[], Vec::as_slice)
+    }
+
+    /// The value at a path in the first document that has it.
+    fn before_merge(&self, path: &[String]) -> Option<&'a Value> {
+        let find = |subject: &Subject, inside: &[String]| {
+            self.documents_of(subject).iter().find_map(|index| value_at(&self.roots[*index], inside))
         };
-        let of_route = of_route.into_iter().flatten();
-        let of_process = self.of_process.iter().map(move |index| (*index, path));
-        of_process.chain(of_route.map(move |index| (*index, path.get(2..).unwrap_or_default())))
+        find(&Subject::Process, path).or_else(|| find(&route_of(path)?, &path[2..]))
     }
 
     fn node(&self, value: Value, path: &mut Vec<String>) -> Node {
         let (place, notation) = self.place(value.origin(), path);
         let content = match value.kind {
-            ValueKind::Nil => Content::Null,
+            // YAML and variables have no wider integers than 64 bits
+            ValueKind::Nil | ValueKind::I128(_) | ValueKind::U64(_) | ValueKind::U128(_) => Content::Null,
             ValueKind::Boolean(value) => Content::Boolean(value),
-            ValueKind::I64(value) => Content::Integer(value.into()),
-            ValueKind::I128(value) => Content::Integer(value),
-            ValueKind::U64(value) => Content::Integer(value.into()),
-            ValueKind::U128(value) => Content::Integer(i128::try_from(value).unwrap_or(i128::MAX)),
+            ValueKind::I64(value) => Content::Integer(value),
             ValueKind::Float(value) => Content::Float(value),
             ValueKind::String(value) => Content::Text(value),
             ValueKind::Array(list) => Content::List(
@@ -183,9 +185,7 @@ impl<'a> NodeBuilder<'a> {
 
     fn place(&self, origin: Option<&str>, path: &[String]) -> (Place, Notation) {
         // the merge drops the origin of tables
-        let origin = origin.or_else(|| {
-            self.candidates(path).find_map(|(index, inside)| value_at(&self.roots[index], inside)?.origin())
-        });
+        let origin = origin.or_else(|| self.before_merge(path)?.origin());
         if let Some((index, line)) = origin.and_then(document_and_line) {
             let source = self.documents[index].source.clone();
             return (Place { source, line: Some(line) }, Notation::Typed);
@@ -195,14 +195,8 @@ impl<'a> NodeBuilder<'a> {
         if self.environment.keys().any(|set| set.to_uppercase().starts_with(&name)) {
             return (Place::file(format!("environment variable {name}")), Notation::Text);
         }
-        (self.empty_file(path), Notation::Typed)
-    }
-
-    /// The file of a path without a value in any file.
-    fn empty_file(&self, path: &[String]) -> Place {
-        let is_route = |index: usize| matches!(self.documents[index].subject, Subject::Route(_));
-        let in_routes = path.first().is_some_and(|first| first == ROUTES);
-        let own = self.candidates(path).find(|(index, _)| is_route(*index) == in_routes);
-        Place::file(own.map_or("settings", |(index, _)| &self.documents[index].source))
+        // a file without a value
+        let own = self.documents_of(&route_of(path).unwrap_or(Subject::Process)).first();
+        (Place::file(own.map_or("settings", |index| &self.documents[*index].source)), Notation::Typed)
     }
 }

@@ -165,6 +165,7 @@ fn plain(expected: &str) -> &str {
         "i32" | "i64" => "a whole number",
         "a sequence" => "a list",
         "a map" => "a table",
+        word if word.starts_with("enum ") => "a word",
         other => other,
     }
 }
@@ -176,10 +177,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         match &self.content {
             Content::Null => visitor.visit_unit(),
             Content::Boolean(value) => visitor.visit_bool(*value),
-            Content::Integer(value) => match i64::try_from(*value) {
-                Ok(value) => visitor.visit_i64(value),
-                Err(_) => visitor.visit_i128(*value),
-            },
+            Content::Integer(value) => visitor.visit_i64(*value),
             Content::Float(value) => visitor.visit_f64(*value),
             Content::Text(value) => visitor.visit_str(value),
             Content::List(list) => visitor.visit_seq(Items(list.iter())),
@@ -203,8 +201,6 @@ impl<'de> Deserializer<'de> for &'de Node {
         match &self.content {
             // `limits:` with every key commented out
             Content::Null => visitor.visit_map(Entries::default()),
-            // serde would read a list as the fields in their order
-            Content::List(_) => Err(ReadError::invalid_type(Unexpected::Seq, &visitor)),
             _ => self.deserialize_any(visitor),
         }
     }
@@ -247,7 +243,7 @@ impl<'de> Deserializer<'de> for &'de Node {
     ) -> Result<V::Value, ReadError> {
         match &self.content {
             Content::Text(word) => visitor.visit_enum(word.as_str().into_deserializer()),
-            _ => Err(ReadError::invalid_type(self.unexpected(), &"a word")),
+            _ => self.deserialize_any(visitor),
         }
     }
 
@@ -275,18 +271,6 @@ impl Node {
                 None => self.deserialize_any(visitor),
             },
             _ => self.deserialize_any(visitor),
-        }
-    }
-
-    fn unexpected(&self) -> Unexpected<'_> {
-        match &self.content {
-            Content::Null => Unexpected::Unit,
-            Content::Boolean(value) => Unexpected::Bool(*value),
-            Content::Integer(_) => Unexpected::Signed(0),
-            Content::Float(value) => Unexpected::Float(*value),
-            Content::Text(text) => Unexpected::Str(text),
-            Content::List(_) => Unexpected::Seq,
-            Content::Table(_) => Unexpected::Map,
         }
     }
 }

@@ -38,7 +38,7 @@ pub enum Notation {
 pub enum Content {
     Null,
     Boolean(bool),
-    Integer(i128),
+    Integer(i64),
     Float(f64),
     Text(String),
     /// Items by their index as written, which stays when another item is removed.

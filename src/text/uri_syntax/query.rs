@@ -1,12 +1,11 @@
-//! The query of a signed request, rewritten once to the form that every implementation signs alike.
+//! The query of a signed request, rewritten to the form that every implementation of SigV4 signs alike.
 //!
-//! Implementations differ over `+`, over raw `*!()` and over escapes that need none. Strict RFC 3986 escapes
-//! leave nothing to differ about, so that form is what goes out; the order of pairs stays, and
-//! `signing/canonical.rs` sorts a copy.
+//! Implementations treat `+`, raw `*!()` and needless escapes differently. A query with strict RFC 3986 escapes has none
+//! of them. The order of pairs stays; `signing/canonical.rs` sorts a copy.
 
-use super::{hex_digit, push_encoded};
+use super::{escape, push_encoded};
 
-/// Parameters of a query-string signature, which AWS refuses beside one in the header.
+/// Parameters of a query-string signature, which AWS refuses beside a signature in the header.
 const SIGNATURE_PARAMETERS: [&str; 7] = [
     "X-Amz-Algorithm",
     "X-Amz-Credential",
@@ -17,8 +16,8 @@ const SIGNATURE_PARAMETERS: [&str; 7] = [
     "X-Amz-SignedHeaders",
 ];
 
-/// Appends the pairs of `query` to `strict` with exact escapes: `+` is a blank, a name alone gets its `=`,
-/// empty pairs and a client's own signature go.
+/// Appends the pairs of `query` to `strict` with strict escapes: `+` is a blank, a name alone gets its `=`, empty pairs
+/// and the parameters of a client's signature are removed.
 #[expect(
     clippy::expect_used,
     clippy::missing_panics_doc,
@@ -41,7 +40,7 @@ pub fn push_strict(query: &str, strict: &mut String) {
     }
 }
 
-/// The names of the arguments that [`push_strict`] leaves out of `query`, each once, in strict escapes.
+/// The names of the parameters that [`push_strict`] removes from `query`, each once, in strict escapes.
 pub fn left_out(query: &str) -> Vec<String> {
     let mut names = Vec::new();
     for (name, _) in pairs(query) {
@@ -55,12 +54,12 @@ pub fn left_out(query: &str) -> Vec<String> {
     names
 }
 
-/// Names and values as they are written, without empty pairs.
+/// Names and values as written, without empty pairs.
 pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
-/// True for the strict name of a parameter of a query-string signature.
+/// Whether a name in strict escapes is a parameter of a query-string signature.
 fn is_of_signature(name: &[u8]) -> bool {
     SIGNATURE_PARAMETERS.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(name))
 }
@@ -68,13 +67,9 @@ fn is_of_signature(name: &[u8]) -> bool {
 fn push_strict_part(part: &str, text: &mut Vec<u8>) {
     let mut rest = part.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
-        let (byte, after) = match (byte, after) {
-            (b'+', _) => (b' ', after),
-            (b'%', [high, low, behind @ ..]) => match (hex_digit(*high), hex_digit(*low)) {
-                (Some(high), Some(low)) => (high << 4 | low, behind),
-                _ => (byte, after),
-            },
-            _ => (byte, after),
+        let (byte, after) = match byte {
+            b'+' => (b' ', after),
+            _ => escape(rest).unwrap_or((byte, after)),
         };
         push_encoded(&[byte], b"", text);
         rest = after;
@@ -129,7 +124,7 @@ mod tests {
     }
 
     proptest! {
-        /// Of queries whose escapes are whole: `message/head.rs` lets no other pass.
+        /// Escapes are whole: `message/head.rs` refuses all other queries.
         #[test]
         fn any_query_becomes_strict_and_means_what_it_meant(
             query in "([a-cX=&+;*~/\"|-]|%[0-7][0-9a-fA-F]|%[c-f][0-9]|x-amz-date=1|é){0,24}",

@@ -9,7 +9,7 @@ use serde::{
 
 use super::PayloadVersion;
 use crate::settings::source::{
-    declaration::{Key, Kind, Standard, Typed},
+    declaration::{Kind, Standard, Typed},
     secrecy::Secrecy,
     shown::Show,
 };
