@@ -41,7 +41,7 @@ pub fn region_in(host: &str) -> Option<&str> {
             && parts.last().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()))
             && parts[..parts.len() - 1].iter().all(|part| part.bytes().all(|byte| byte.is_ascii_lowercase()))
     };
-    // Function URLs have a domain of their own
+    // the domain of Function URLs
     let is_aws = name.contains(".on.aws") || domains().any(|domain| is_within(name, domain));
     name.split('.').find(|label| is_aws && is_region(label))
 }

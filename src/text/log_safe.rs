@@ -30,7 +30,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_is_quoted_is_short_and_stays_on_its_line() {
+    fn a_quoted_text_is_short_and_stays_on_its_line() {
         assert_eq!(log_safe("short", 5), "short");
         assert_eq!(log_safe("longer", 5), "longe…");
         assert_eq!(log_safe("a\r\nb\t\u{1b}[2Jé", 100), "a\\r\\nb\t\\u{1b}[2Jé");

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_pair_of_brackets_around_a_host_goes() {
+    fn only_a_pair_of_brackets_around_a_host_is_removed() {
         for (host, bare) in [("[::1]", "::1"), ("a.b", "a.b"), ("[::1", "[::1"), ("::1]", "::1]"), ("", "")] {
             assert_eq!(without_brackets(host), bare);
         }

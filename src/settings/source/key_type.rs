@@ -48,17 +48,17 @@ pub struct Address(String);
 /// A type whose values need no check.
 macro_rules! as_read {
     ($($Type:ty, $kind:expr, $standard:expr;)*) => { const _: () = {
-        use $crate::settings::source::{check::Checker, declaration::Key, key_type::KeyType};
+        use $crate::settings::source::{check::Checker, declaration, key_type::KeyType};
 
         $(impl KeyType for $Type {
             type Checked = Self;
-            const KIND: $crate::settings::source::declaration::Kind = $kind;
+            const KIND: declaration::Kind = $kind;
 
-            fn standard(key: &Key) -> Self {
+            fn standard(key: &declaration::Key) -> Self {
                 $standard(key)
             }
 
-            fn checked(self, _: &Key, _: &mut Checker<'_>) -> Option<Self> {
+            fn checked(self, _: &declaration::Key, _: &mut Checker<'_>) -> Option<Self> {
                 Some(self)
             }
         })*

@@ -9,7 +9,7 @@ use serde::{
 
 use super::PayloadVersion;
 use crate::settings::source::{
-    declaration::{Kind, Standard, Typed},
+    declaration::{Key, Kind, Standard, Typed},
     secrecy::Secrecy,
     shown::Show,
 };
