@@ -11,7 +11,7 @@ const PARTITIONS: [(&str, &str, &str); 7] = [
     ("us-isof-", "csp.hci.ic.gov", "api.aws.hci.ic.gov"),
     COMMERCIAL,
 ];
-/// All other regions, GovCloud among them.
+/// All other regions, those of US government among them.
 const COMMERCIAL: (&str, &str, &str) = ("", "amazonaws.com", "api.aws");
 
 /// The host of the Lambda API. Kong supports `amazonaws.com` alone (peers.md K50).

@@ -62,7 +62,7 @@ enum ReadProblem {
 }
 
 impl ReadError {
-    fn under(mut self, key: impl ToString) -> Self {
+    fn under(mut self, key: &(impl ToString + ?Sized)) -> Self {
         self.path.push(key.to_string());
         self
     }
