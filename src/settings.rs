@@ -1,8 +1,7 @@
-//! The settings: what the operator wrote, read, checked and turned into what the program needs.
+//! The settings, read from files and the environment and checked.
 //!
-//! `source` reads a tree of files and environment, `process` says what the process may be told and `route` what a route
-//! may be told, both with the mistakes of sense. Every mistake of every stage is reported together.
-//! `state/builder.rs` builds the running program from the result.
+//! `source` reads a tree, `process` and `route` declare its keys and check their values. All mistakes of all stages are
+//! reported together.
 
 #[macro_use]
 mod source;
@@ -59,17 +58,17 @@ use self::{
     process::WrittenSettings,
     source::{
         check::Checker,
-        document, reader, reference, shown_key,
-        tree::{self, Content, DEFAULTS, Node, ROUTES},
+        document, merge, reader, reference,
+        tree::{Content, DEFAULTS, Node, ROUTES},
     },
 };
 
-/// Treatment of settings without a route.
+/// The treatment of settings without a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NoRoutes {
-    /// A mistake: at the start the files are in another place.
+    /// A mistake at the start: the files may be in another directory.
     Refused,
-    /// The directory is there and empty: whoever runs the process has removed the last file.
+    /// Valid after a reload, if the directory exists: the operator has removed the last route.
     Taken,
 }
 
@@ -77,15 +76,15 @@ impl Settings {
     /// Reads a settings directory and the process's environment.
     ///
     /// # Errors
-    /// Every mistake there is, sorted by file and line.
+    /// All mistakes, sorted by file and line.
     pub fn load(directory: &Path) -> Result<Self, Mistakes> {
         Self::load_with(directory, NoRoutes::Refused)
     }
 
-    /// Reads them again while the process runs: the last route may have been removed.
+    /// Reads them again while the process runs, where the last route may have been removed.
     ///
     /// # Errors
-    /// Every mistake there is, sorted by file and line.
+    /// All mistakes, sorted by file and line.
     pub fn load_again(directory: &Path) -> Result<Self, Mistakes> {
         Self::load_with(directory, NoRoutes::Taken)
     }
@@ -99,7 +98,7 @@ impl Settings {
     /// Reads settings from texts and a given environment.
     ///
     /// # Errors
-    /// Every mistake there is, sorted by file and line.
+    /// All mistakes, sorted by file and line.
     pub fn from_documents(documents: &[Document], environment: &Environment) -> Result<Self, Mistakes> {
         Self::assemble(documents, environment, NoRoutes::Refused, Mistakes::default())
     }
@@ -118,7 +117,7 @@ impl Settings {
             let problem = Mistake::new(Place::file("routes"), "", "there is no route");
             mistakes.push(problem.expected("at least one file routes/NAME.yaml"));
         }
-        let mut tree = tree::merge(documents, environment, &mut mistakes);
+        let mut tree = merge::merge(documents, environment, &mut mistakes);
         reference::resolve(&mut tree, &mut Vec::new(), environment, &mut mistakes);
         let defaults = take_defaults(&mut tree, &mut mistakes);
         lay_beneath_routes(&defaults, &mut tree);
@@ -130,14 +129,14 @@ impl Settings {
     }
 }
 
-/// The process's environment; what is no Unicode is nothing that the settings could mean.
+/// The process's environment without variables that are not Unicode.
 pub fn environment() -> Environment {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
 }
 
-/// Takes `defaults` out of the tree, after its mistakes of form have been reported once for all routes.
+/// Takes `defaults` out of the tree, and reports its mistakes of form once instead of for each route.
 fn take_defaults(tree: &mut Node, mistakes: &mut Mistakes) -> Node {
     let path = [DEFAULTS.to_owned()];
     let Some(defaults) = tree.remove(&path) else { return Node::empty() };
@@ -149,7 +148,7 @@ fn take_defaults(tree: &mut Node, mistakes: &mut Mistakes) -> Node {
     alone.remove(&path).unwrap_or_else(Node::empty)
 }
 
-/// Gives each route what `defaults` says about the backend that the route has.
+/// Fills each route with the defaults of its backend.
 fn lay_beneath_routes(defaults: &Node, tree: &mut Node) {
     let Content::Table(sections) = &defaults.content else { return };
     let Content::Table(root) = &mut tree.content else { return };
@@ -162,15 +161,6 @@ fn lay_beneath_routes(defaults: &Node, tree: &mut Node) {
             }
         }
     }
-}
-
-/// A key's path as it stands in its file: a route's file does not name the route again.
-fn key_inside_file(path: &[String]) -> String {
-    let inside = match path {
-        [first, _, rest @ ..] if first == ROUTES => rest,
-        all => all,
-    };
-    shown_key::joined(inside.iter().map(String::as_str))
 }
 
 #[cfg(test)]

@@ -194,8 +194,11 @@ fn each<T>(
     parse: impl Fn(&mut Checker<'_>, &str, &str) -> Option<T>,
 ) -> Option<Vec<T>> {
     let mut checker = checker.at(list);
-    let items = texts.iter().enumerate();
-    let parsed: Vec<_> = items.map(|(index, text)| parse(&mut checker, &index.to_string(), text)).collect();
+    // a text of a variable becomes a list only in the reader
+    let indices =
+        checker.indices().unwrap_or_else(|| (0..texts.len()).map(|index| index.to_string()).collect());
+    let parsed: Vec<_> =
+        indices.iter().zip(texts).map(|(index, text)| parse(&mut checker, index, text)).collect();
     parsed.into_iter().collect()
 }
 

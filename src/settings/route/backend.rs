@@ -69,7 +69,7 @@ backends! {
 fn only(backends: &[(&str, bool)], checker: &mut Checker<'_>) -> Option<()> {
     let mut there = backends.iter().filter(|(_, is_there)| *is_there).map(|(name, _)| *name);
     let Some(first) = there.next() else {
-        if !backends.iter().any(|(name, _)| checker.has_error(name)) {
+        if !backends.iter().any(|(name, _)| checker.has_error(name) || checker.has_misspelled(name)) {
             let names: Vec<String> = backends.iter().map(|(name, _)| format!("`{name}`")).collect();
             checker.report("missing backend", names.join(" or "));
         }

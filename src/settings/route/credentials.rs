@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{
     endpoint_variant::EndpointVariant,
     forward_proxy::ForwardProxy,
+    function_uri::host_and_port,
     key_source::{
         CredentialParts, CredentialProvider, CredentialSettings, MountedKeys, MountedPart, Role,
         WrittenCredentials, is_key, is_swapped,
@@ -95,7 +96,7 @@ impl WrittenCredentials {
         }
         let (Some(key), Some(secret), true) = (&own.key, &own.secret, right) else { return None };
         if keys.iter().any(|(name, _)| checker.file_of(name).is_some()) {
-            let mut part = |name: &str, text: &SecretString| match checker.file_of(name) {
+            let part = |name: &str, text: &SecretString| match checker.file_of(name) {
                 Some(file) => MountedPart::File(file),
                 None => MountedPart::Text(text.clone()),
             };
@@ -151,9 +152,9 @@ impl WrittenCredentials {
         checker.parsed(&key, self.sts_endpoint_url.as_ref()?, expected, |text| {
             let uri: actix_http::Uri = text.parse().ok()?;
             let known = matches!(uri.scheme_str(), Some("http" | "https"));
-            let bare = matches!(uri.path(), "" | "/") && uri.query().is_none() && !text.contains('@');
-            (known && bare && uri.host().is_some_and(|host| !host.is_empty()))
-                .then(|| text.trim_end_matches('/').to_owned())
+            let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
+            host_and_port(uri.authority()?)?;
+            (known && bare).then(|| text.trim_end_matches('/').to_owned())
         })
     }
 }

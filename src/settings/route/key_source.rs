@@ -33,6 +33,8 @@ pub fn is_swapped(id: &str) -> bool {
 const ROLE: &str = "^arn:aws(-[!-9;-~]*)?:iam::[0-9]{12}:role/[!-~]+$";
 /// Characters that STS takes (AWS STS API reference, `AssumeRole`).
 const EXTERNAL_ID: &str = "^[A-Za-z0-9_+=,.@:/-]{2,1224}$";
+/// A host and a port with nothing after them.
+const STS_ENDPOINT: &str = r"^[hH][tT][tT][pP][sS]?://([^@/?#:]+|\[[^@/?#]+\])(:[0-9]{1,5})?/*$";
 const SESSIONS: RangeInclusive<Duration> = Duration::from_mins(15)..=Duration::from_hours(12);
 
 section! {
@@ -70,7 +72,7 @@ section! {
     /// How long a session lasts; STS decides by default.
     role_duration: WrittenDuration [SESSIONS] => |source| source.role.as_ref().map(|role| role.duration);
     /// Where STS is; the region's by default.
-    sts_endpoint_url: String, pattern("^[hH][tT][tT][pP][sS]?://[^@/?#]+/*$"), secret_query() => |source| &source.sts_endpoint;
+    sts_endpoint_url: String, pattern(STS_ENDPOINT), secret_query() => |source| &source.sts_endpoint;
     // Kong's default is v1; a token costs nothing and closes a hole
     /// `v1` for a metadata service without tokens.
     imds_protocol_version: MetadataProtocol = MetadataProtocol::V2 => |source| source.metadata;

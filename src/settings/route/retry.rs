@@ -94,7 +94,8 @@ pub(super) fn of_functions(key: Key) -> Key {
 impl WrittenRetry {
     /// For functions called by the Lambda API.
     pub(super) fn for_functions(mut self, checker: &mut Checker<'_>) -> Self {
-        if self.unsafe_methods.is_some() {
+        // null too
+        if checker.place_of(&["unsafe_methods"]).is_some() {
             let problem = "a function is called by the same method whatever the client's";
             checker.at("unsafe_methods").report(problem, "`unsafe` alone");
         }
