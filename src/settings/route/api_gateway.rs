@@ -209,7 +209,7 @@ impl WrittenAuthorization {
             && !checker.has_error("iam")
         {
             // meant to prove something, and would prove nothing
-            checker.report("missing `apikey` or `iam`", "one of them, or no `authorization`");
+            checker.report_incomplete("missing `apikey` or `iam`", "one of them, or no `authorization`");
             right = false;
         }
         let apikey = self.apikey.take().map(|Proof(key)| key);

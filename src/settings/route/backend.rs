@@ -54,6 +54,18 @@ macro_rules! backends {
                 })*
                 None
             }
+
+            /// Checks the values in `defaults` of each backend that no route has. The routes check the others.
+            pub(in crate::settings) fn check_unused(
+                self,
+                is_used: impl Fn(&str) -> bool,
+                limits: &Limits,
+                checker: &mut Checker<'_>,
+            ) {
+                $(if let Some(written) = self.$name.filter(|_| !is_used(stringify!($name))) {
+                    written.check(stringify!($name), limits, &mut checker.at(stringify!($name)));
+                })*
+            }
         }
     };
 }
@@ -157,5 +169,50 @@ impl BackendSettings {
     /// The connections, time limits and retries.
     pub fn upstream(&self) -> &UpstreamSettings {
         self.section().upstream()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::{Document, Mistake, Settings};
+
+    const GATEWAY: &str = "uri: /g\napi_gateway: { function_uri: https://a.example/ }\n";
+    const LAMBDA: &str = "uri: /f\nlambda: { function_name: f, aws_region: us-east-1 }\n";
+
+    fn mistakes(process: &str, route: &str) -> Vec<String> {
+        let documents = [Document::process(process), Document::route("r", route)];
+        let environment = [("SECRET".to_owned(), "s".to_owned())].into();
+        let read = Settings::from_documents(&documents, &environment);
+        read.map_or_else(|mistakes| mistakes.iter().map(Mistake::to_string).collect(), |_| Vec::new())
+    }
+
+    #[test]
+    fn the_values_of_defaults_are_checked_although_no_route_has_the_backend() {
+        let process = "defaults:\n  lambda:\n    timeout: 10ms\n    aws_region: US\n    aws_assume_role_arn: role/x\n    \
+                       proxy_url: https://p\n    retry: { attempts: 11 }\n    unhandled_status: 199\n";
+        let expected = [
+            "default.yaml:3: defaults.lambda.timeout: 10ms is out of range; expected 100ms to 1day",
+            "default.yaml:4: defaults.lambda.aws_region: invalid value `US`; expected a region",
+            "default.yaml:5: defaults.lambda.aws_assume_role_arn: invalid value `role/x`",
+            "default.yaml:6: defaults.lambda.proxy_url: proxy_url scheme must be http",
+            "default.yaml:7: defaults.lambda.retry.attempts: 11 is out of range; expected 1 to 10",
+            "default.yaml:8: defaults.lambda.unhandled_status: 199 is out of range",
+        ];
+        let found = mistakes(process, GATEWAY);
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        for (mistake, start) in found.iter().zip(expected) {
+            assert!(mistake.starts_with(start), "{mistake}\ndoes not start with\n{start}");
+        }
+        let found = mistakes("defaults: { api_gateway: { keepalive_timeout: 1ms } }", LAMBDA);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(found[0].starts_with("default.yaml:1: defaults.api_gateway.keepalive_timeout: 1ms"), "{found:#?}");
+    }
+
+    #[test]
+    fn defaults_that_a_route_completes_are_valid_while_no_route_has_the_backend() {
+        let process = "defaults:\n  lambda:\n    aws_external_id: id\n    stage: prod\n    qualifier: live\n    \
+                       connect: {}\n    aws_secret: $env://SECRET\n    client_key: /k.pem\n";
+        assert_eq!(mistakes(process, GATEWAY), [""; 0]);
+        assert_eq!(mistakes("defaults: { api_gateway: { authorization: {} } }", LAMBDA), [""; 0]);
     }
 }

@@ -49,7 +49,7 @@ impl WrittenConnect {
     pub(in crate::settings) fn check(mut self, scheme: Option<Scheme>, checker: &mut Checker<'_>) -> Connect {
         let is_written = self.address.is_some() || self.sni.is_some();
         if !is_written && !checker.has_error("address") && !checker.has_error("sni") {
-            checker.report("missing `address` or `sni`", "one of them, or no `connect`");
+            checker.report_incomplete("missing `address` or `sni`", "one of them, or no `connect`");
         }
         if self.sni.is_some() && scheme == Some(Scheme::Http) {
             checker.at("sni").report("has no effect without TLS", "https, or remove the key");

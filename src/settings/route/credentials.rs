@@ -125,7 +125,7 @@ impl WrittenCredentials {
             ] {
                 if is_there {
                     let expected = format!("{} beside it", name("assume_role_arn"));
-                    checker.at(&name(key)).report("has no effect without a role", expected);
+                    checker.at(&name(key)).report_incomplete("has no effect without a role", expected);
                 }
             }
             return None;

@@ -17,12 +17,19 @@ pub struct Checker<'a> {
     environment: &'a Environment,
     path: Vec<String>,
     mistakes: &'a mut Mistakes,
+    /// The keys are those of `defaults`, and a route may add others to them.
+    is_partial: bool,
 }
 
 impl<'a> Checker<'a> {
     /// Starts at the root.
     pub fn new(root: &'a Node, environment: &'a Environment, mistakes: &'a mut Mistakes) -> Self {
-        Self { root, environment, path: Vec::new(), mistakes }
+        Self { root, environment, path: Vec::new(), mistakes, is_partial: false }
+    }
+
+    /// Leaves out mistakes that a further key in a route would correct.
+    pub fn partial(self) -> Self {
+        Self { is_partial: true, ..self }
     }
 
     /// A variable of the process's environment, if it is set to anything.
@@ -34,13 +41,18 @@ impl<'a> Checker<'a> {
     pub fn at(&mut self, key: &str) -> Checker<'_> {
         let mut path = self.path.clone();
         path.push(key.to_owned());
-        Checker { root: self.root, environment: self.environment, path, mistakes: self.mistakes }
+        self.with_path(path)
     }
 
     /// Goes down to the key at a path.
     pub fn at_path(&mut self, path: &[&str]) -> Checker<'_> {
         let path = self.path.iter().cloned().chain(path.iter().map(|key| (*key).to_owned())).collect();
-        Checker { root: self.root, environment: self.environment, path, mistakes: self.mistakes }
+        self.with_path(path)
+    }
+
+    fn with_path(&mut self, path: Vec<String>) -> Checker<'_> {
+        let Self { root, environment, is_partial, .. } = *self;
+        Checker { root, environment, path, mistakes: self.mistakes, is_partial }
     }
 
     /// Where the key at a path was written; `None` if it was not.
@@ -103,8 +115,18 @@ impl<'a> Checker<'a> {
 
     /// Reports a mistake at the current key.
     pub fn report(&mut self, problem: impl Into<String>, expected: impl Into<String>) {
+        if self.is_partial && self.place_of(&[]).is_none() {
+            return;
+        }
         let (place, key) = self.root.locate(&self.path);
         self.mistakes.push(Mistake::new(place, key, problem).expected(expected));
+    }
+
+    /// Reports that the current key needs another one, which is missing.
+    pub fn report_incomplete(&mut self, problem: impl Into<String>, expected: impl Into<String>) {
+        if !self.is_partial {
+            self.report(problem, expected);
+        }
     }
 
     /// Reports a warning at the current key, which is taken nonetheless.

@@ -69,7 +69,7 @@ impl WrittenLambda {
             ("stage_variables", self.stage_variables.is_some()),
         ] {
             if is_there {
-                checker.at(key).report(
+                checker.at(key).report_incomplete(
                     "has no effect without `awsgateway_compatible`",
                     "`awsgateway_compatible: true`, or remove the key",
                 );

@@ -51,18 +51,17 @@ impl WrittenLambda {
         let way = self.way(checker);
         let upstream = self.upstream.check(way, checker);
         let settle = self.settled(checker);
-        let region = region?;
         let own = OwnKeys {
             key: self.aws_key.take().map(|Proof(key)| key),
             secret: self.aws_secret.take().map(|Proof(secret)| secret),
-            region: region.clone(),
+            region: region.clone().unwrap_or_default(),
             variant: self.variant(checker),
             proxy: upstream.proxy.clone(),
         };
         let source = self.source(own, checker);
         Some(settle(LambdaParts {
             endpoint: endpoint?,
-            region,
+            region: region?,
             source: source?,
             function: function?.text,
             client_context,
