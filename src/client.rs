@@ -153,7 +153,9 @@ impl Client {
         }
         match pool.open().await {
             // others than the connections to AWS have taken the last descriptor
-            Err(error) if error.kind == ErrorKind::Overloaded && self.close_idle() => pool.open().await,
+            Err(error) if matches!(error.kind, ErrorKind::Overloaded(_)) && self.close_idle() => {
+                pool.open().await
+            }
             opened => opened,
         }
     }

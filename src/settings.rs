@@ -27,7 +27,6 @@ pub use route::{
     RouteSettings,
     api_gateway::{ApiGatewaySettings, Authorization, ClientAuthorization, Iam},
     backend::{BackendSection, BackendSettings, UpstreamServer},
-    circuit_breaker::CircuitBreakerSettings,
     connect::Connect,
     endpoint_variant::EndpointVariant,
     forward_proxy::{ForwardProxy, HostPort},
@@ -43,7 +42,7 @@ pub use route::{
     retry::{MayHaveRun, RetrySettings},
     service,
     session_name::{DEFAULT as DEFAULT_SESSION_NAME, session_name},
-    upstream::{Scheme, Timeouts, UpstreamSettings},
+    upstream::{CircuitBreakerSettings, Scheme, Timeouts, UpstreamSettings},
 };
 pub use source::{
     document::Document,
@@ -146,8 +145,7 @@ pub fn environment() -> Environment {
 /// Moves `defaults` into a tree without routes, where its mistakes are reported once.
 fn take_defaults(tree: &mut Node) -> Node {
     let mut alone = Node::empty();
-    if let (Some(defaults), Content::Table(table)) =
-        (tree.remove(&[DEFAULTS.to_owned()]), &mut alone.content)
+    if let (Some(defaults), Content::Table(table)) = (tree.remove(&[DEFAULTS.to_owned()]), &mut alone.content)
     {
         table.insert(DEFAULTS.to_owned(), defaults);
     }

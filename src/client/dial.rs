@@ -16,7 +16,7 @@ use super::{
     tunnel,
 };
 use crate::{
-    message::error::{ErrorKind, ProxyError},
+    message::error::{ErrorKind, Overload, ProxyError},
     settings::HostPort,
     system::{exhausted::Exhausted, tcp_keepalive},
     tls::failure::{self, HandshakePeer, TlsFailure},
@@ -111,7 +111,7 @@ async fn reach(
     let out_of_files = |exhausted: Exhausted| {
         let cause = format!("no socket for a connection to {role}{place}: {exhausted}");
         // nothing that the upstream has done, and another attempt would only ask for one more
-        ProxyError::new(ErrorKind::Overloaded, cause).lasting()
+        ProxyError::new(ErrorKind::Overloaded(Overload::Connections), cause).lasting()
     };
     let addresses = tokio::net::lookup_host((host, port)).await.map_err(|error| {
         let exhausted = Exhausted::in_error(&error).or_else(Exhausted::now);

@@ -14,7 +14,7 @@ use actix_http::{
 use crate::{
     client::ReplyBody,
     message::{
-        error::{Code, GrpcStatus},
+        error::{ErrorKind, GrpcStatus},
         headers::REQUEST_ID,
     },
 };
@@ -57,8 +57,9 @@ fn of_http(status: StatusCode) -> GrpcStatus {
 }
 
 /// The head of an answer of the sidecar's own, which has no body: `headers` are those of the error.
-pub fn failure(code: &Code, headers: &mut HeaderMap) {
-    put_outcome(headers, code.grpc, &format!("{} ({})", code.sentence, code.name));
+pub fn failure(kind: &ErrorKind, headers: &mut HeaderMap) {
+    let code = kind.code();
+    put_outcome(headers, code.grpc, &format!("{} ({})", kind.sentence(), code.name));
 }
 
 /// The upstream's answer as gRPC takes it.

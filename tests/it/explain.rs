@@ -445,15 +445,15 @@ fn k12_a_path_that_no_route_takes_comes_with_the_pattern_that_would() {
         ],
     );
     for (path, suggestion) in [
-        ("/orders/1", "Route orders has `/orders`; `/orders*` would take this path too."),
-        ("/orders/", "Route orders has `/orders`; `/orders*` would take this path too."),
-        ("/users", "Route users has `/users/*`; `/users*` would take this path too."),
-        ("/Users/1", "Route users has `/users/*`; paths are compared letter by letter, also in their case."),
+        ("/orders/1", "Route orders has `/orders`; `/orders*` would match this path too."),
+        ("/orders/", "Route orders has `/orders`; `/orders*` would match this path too."),
+        ("/users", "Route users has `/users/*`; `/users*` would match this path too."),
+        ("/Users/1", "Route users has `/users/*`; paths are case-sensitive."),
         (
             "/ordersome",
-            "`uri: /ordersome` would take this path alone, `uri: /ordersome*` also what is below it.",
+            "`uri: /ordersome` would match only this path, `uri: /ordersome*` also paths below it.",
         ),
-        ("/a/b/", "`uri: /a/b/` would take this path alone, `uri: /a/b/*` also what is below it."),
+        ("/a/b/", "`uri: /a/b/` would match only this path, `uri: /a/b/*` also paths below it."),
     ] {
         let ended = explained(directory.path(), &["GET", path]);
         assert_eq!(ended.code, Some(1));

@@ -47,6 +47,15 @@ pub enum UpstreamFailure {
     CircuitOpen,
 }
 
+/// The limit that an overloaded process or route has reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overload {
+    /// `max_in_flight`.
+    Requests,
+    /// `limits.max_connections`, or the open files of the process.
+    Connections,
+}
+
 /// The status codes of gRPC that the sidecar uses (grpc.github.io, Status codes and their use in gRPC).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GrpcStatus {
@@ -149,7 +158,7 @@ codes! {
     /// The body's type does not fit the route.
     UnsupportedMediaType =>
         UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", Client, Unimplemented,
-        "The route accepts JSON, forms and multipart, not this content type";
+        "The route accepts only JSON, form and multipart bodies without Content-Encoding";
     /// The request has more or longer headers than are taken.
     HeadersTooLarge =>
         REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", Client, ResourceExhausted,
@@ -189,9 +198,10 @@ codes! {
     CredentialsUnavailable =>
         SERVICE_UNAVAILABLE, "credentials_unavailable", Sidecar, Unavailable,
         "The request could not be signed";
-    /// As many requests in flight as allowed.
-    Overloaded =>
-        SERVICE_UNAVAILABLE, "overloaded", Sidecar, Unavailable, "Too many requests in flight or connections";
+    /// As many requests in flight, or connections, as allowed. `ErrorKind::sentence` names the one that it is.
+    Overloaded(Overload) =>
+        SERVICE_UNAVAILABLE, "overloaded", Sidecar, Unavailable,
+        "Too many requests in flight, or too many connections";
     /// The circuit breaker is open: too many calls have failed in a row.
     UpstreamUnavailable {
         /// Seconds until the next call is tried.

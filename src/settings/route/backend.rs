@@ -1,7 +1,7 @@
-//! A route's backend for rooms that do not know the backends: [`BackendSection`] has the questions that they ask of its
-//! settings, and each backend answers them in a file below.
+//! A route's backend: [`BackendSection`] is the interface of its settings, so that other modules need not distinguish
+//! the backends.
 //!
-//! A new backend has a section that answers and a row of `backends!`, from which come its keys in a route and in
+//! A new backend implements [`BackendSection`] and adds a row to `backends!`, which makes its keys in routes and in
 //! `defaults`, its variant of [`BackendSettings`] and the rule that a route has one backend.
 
 mod api_gateway;
@@ -15,7 +15,7 @@ use crate::settings::{
     process::limits::Limits, source::check::Checker,
 };
 
-/// The backends, each with its key, its section as written and its section checked.
+/// The backends, each with its key, its written section and its checked section.
 macro_rules! backends {
     ($($(#[doc = $doc:literal])* $name:ident: $Written:ident => $Backend:ident($Checked:ident);)*) => {
         section! {
@@ -31,7 +31,7 @@ macro_rules! backends {
         }
 
         impl BackendSettings {
-            /// The section, whichever backend it is of.
+            /// The section of the backend.
             pub fn section(&self) -> &dyn BackendSection {
                 match self {
                     $(Self::$Backend(settings) => &**settings,)*
@@ -40,14 +40,14 @@ macro_rules! backends {
         }
 
         impl WrittenBackends {
-            /// The only backend that is written for the route `id`.
+            /// Checks the backend of the route `id`; exactly one must be set.
             pub(super) fn check(
                 self,
                 id: &str,
                 limits: &Limits,
                 checker: &mut Checker<'_>,
             ) -> Option<BackendSettings> {
-                only(&[$((stringify!($name), self.$name.is_some())),*], checker)?;
+                require_one(&[$((stringify!($name), self.$name.is_some())),*], checker)?;
                 $(if let Some(written) = self.$name {
                     let checked = written.check(id, limits, &mut checker.at(stringify!($name)));
                     return checked.map(Box::new).map(BackendSettings::$Backend);
@@ -73,12 +73,12 @@ macro_rules! backends {
 backends! {
     /// An API Gateway endpoint or Function URL.
     api_gateway: WrittenApiGateway => ApiGateway(ApiGatewaySettings);
-    /// A function by Lambda's Invoke API.
+    /// A Lambda function, called by the Invoke API.
     lambda: WrittenLambda => Lambda(LambdaSettings);
 }
 
-/// Reports a mistake unless a single one of the backends is there.
-fn only(backends: &[(&str, bool)], checker: &mut Checker<'_>) -> Option<()> {
+/// Reports a mistake unless exactly one backend is set.
+fn require_one(backends: &[(&str, bool)], checker: &mut Checker<'_>) -> Option<()> {
     let mut there = backends.iter().filter(|(_, is_there)| *is_there).map(|(name, _)| *name);
     let Some(first) = there.next() else {
         if !backends.iter().any(|(name, _)| checker.has_error(name)) {
@@ -105,50 +105,49 @@ pub struct UpstreamServer<'a> {
     pub port: u16,
 }
 
-/// The section of a backend in a route's file, checked.
+/// The checked section of a backend.
 pub trait BackendSection {
-    /// The section's name.
+    /// The key of the section.
     fn name(&self) -> &'static str;
 
-    /// The server that is called, if `connect` does not lead elsewhere.
+    /// The server that is called, unless `connect` names another.
     fn server(&self) -> UpstreamServer<'_>;
 
     /// The connections, time limits and retries.
     fn upstream(&self) -> &UpstreamSettings;
 
-    /// The source of the keys that sign its requests, if anything does.
+    /// The source of the credentials that sign the requests; `None` without signatures.
     fn source(&self) -> Option<&CredentialSettings>;
 
-    /// The proofs that go out, by their settings' names: `apikey`, `iam`.
-    fn proofs(&self) -> Vec<&'static str>;
+    /// The kinds of credentials that are sent, as in the settings: `apikey`, `iam`.
+    fn authorization_kinds(&self) -> Vec<&'static str>;
 
-    /// Region and service of the signatures, if there are any.
+    /// Region and service of the signatures; `None` without signatures.
     fn signing_scope(&self) -> Option<(&str, &str)>;
 
-    /// Bytes of a request body.
+    /// The maximum size of a request body in bytes.
     fn max_request_body(&self) -> u64;
 
-    /// The section with its defaults and without its secrets, for people.
+    /// The section with its defaults and without its secrets.
     fn shown(&self) -> Value;
 
-    /// Server and callee in one text without secrets, for tables.
+    /// Server and callee in one text without secrets.
     fn summary(&self) -> String;
 
-    /// The callee by itself: a path, or the name of a function.
+    /// The path or the function that is called.
     fn callee(&self) -> String;
 
-    /// The key and the host of an AWS endpoint that is called as it is written, although the route's variant of
-    /// endpoints is another.
+    /// The key and the value of an AWS host in the settings that does not match the route's endpoint variant.
     fn written_host(&self, _variant: EndpointVariant) -> Option<(&'static str, &str)> {
         None
     }
 
-    /// Allowed but unwise settings of this backend alone, a sentence each, for the route `id`.
+    /// Warnings about valid but unwise settings of the route `id`, one sentence each.
     fn warnings(&self, _id: &str) -> Vec<String> {
         Vec::new()
     }
 
-    /// Defaults of this backend that surprise who knows AWS, a sentence each, for the route `id`.
+    /// Remarks on defaults that differ from AWS's, for the route `id`, one sentence each.
     fn remarks(&self, _id: &str) -> Vec<String> {
         Vec::new()
     }
@@ -161,7 +160,7 @@ impl BackendSettings {
         members.insert(section.name().to_owned(), section.shown());
     }
 
-    /// The source of the keys that sign its requests, if anything does.
+    /// The source of the credentials that sign the requests; `None` without signatures.
     pub fn source(&self) -> Option<&CredentialSettings> {
         self.section().source()
     }
@@ -205,7 +204,10 @@ mod tests {
         }
         let found = mistakes("defaults: { api_gateway: { keepalive_timeout: 1ms } }", LAMBDA);
         assert_eq!(found.len(), 1, "{found:#?}");
-        assert!(found[0].starts_with("default.yaml:1: defaults.api_gateway.keepalive_timeout: 1ms"), "{found:#?}");
+        assert!(
+            found[0].starts_with("default.yaml:1: defaults.api_gateway.keepalive_timeout: 1ms"),
+            "{found:#?}"
+        );
     }
 
     #[test]

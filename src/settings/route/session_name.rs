@@ -1,17 +1,15 @@
-//! The name of a role's session, as STS takes it.
-//!
-//! The settings and the environment give any text, often the name of a pod; `sts.rs` sends what comes out here.
+//! Makes a valid session name for STS of any text, such as a pod's name.
 
 use std::borrow::Cow;
 
-/// What sessions are called when nobody says.
+/// The session name if none is set.
 pub const DEFAULT: &str = "apigw-invoker";
 /// `RoleSessionName` of <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>.
 const SHORTEST: usize = 2;
 const LONGEST: usize = 64;
 
-/// The nearest name that STS takes: `[\w+=,.@-]{2,64}`, where `\w` is ASCII. What does not fit becomes a `-`, so
-/// that `namespace/pod` stays readable in AWS's logs.
+/// The nearest name that STS accepts: `[\w+=,.@-]{2,64}`, where `\w` is ASCII. Other characters become `-`, so that
+/// `namespace/pod` stays readable in AWS's logs.
 pub fn session_name(text: &str) -> Cow<'_, str> {
     let length = text.chars().count();
     if text.is_empty() {

@@ -1,6 +1,6 @@
 //! Finds mistakes of sense: a cursor over the tree that knows where the key under check was written.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use super::{
     declaration::{Key, Kind},
@@ -120,6 +120,15 @@ impl<'a> Checker<'a> {
         }
         let (place, key) = self.root.locate(&self.path);
         self.mistakes.push(Mistake::new(place, key, problem).expected(expected));
+    }
+
+    /// Reports a problem of the file at `key`, with its path unless that may be a secret.
+    pub fn report_file(&mut self, key: &str, path: &str, problem: &dyn fmt::Display, expected: &str) {
+        let problem = match self.quotable(key, path) {
+            Some(path) => format!("{path}: {problem}"),
+            None => problem.to_string(),
+        };
+        self.at(key).report(problem, expected);
     }
 
     /// Reports that the current key needs another one, which is missing.
