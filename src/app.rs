@@ -114,8 +114,8 @@ impl Application {
         &self.current
     }
 
-    /// Serves until `stop` resolves and `shutdown.delay` has passed, then drains until the requests in flight are done or
-    /// `shutdown.drain` has passed. `stop_at_once` aborts them.
+    /// Serves until `stop` resolves and `shutdown.delay` has passed, then drains until the requests in flight
+    /// are done or `shutdown.drain` has passed. `stop_at_once` aborts them.
     ///
     /// # Errors
     /// A thread cannot be started, or a socket cannot be used.
@@ -167,7 +167,8 @@ impl Application {
     }
 }
 
-/// Waits for `stop`, closes the sockets after `shutdown.delay`, and gives the workers `shutdown.drain` to finish.
+/// Waits for `stop`, closes the sockets after `shutdown.delay`, and gives the workers `shutdown.drain` to
+/// finish.
 async fn drain(
     stop: impl Future<Output = ()>,
     current: &Current,
@@ -187,7 +188,8 @@ async fn drain(
     tokio::time::sleep(drain).await;
 }
 
-/// Reloads changed certificates of `listen.https` and watches the expiry of presented certificates; never returns.
+/// Reloads changed certificates of `listen.https` and watches the expiry of presented certificates; never
+/// returns.
 async fn follow_certificates(sockets: &Sockets, current: &Arc<Current>, interval: Duration) {
     let watch = certificates::Watch::new(current, sockets.tls());
     tokio::join!(

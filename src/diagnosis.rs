@@ -1,9 +1,9 @@
 //! Cause and cure of a call that AWS refused, in one sentence for the log; the client never sees it.
 //!
-//! `proxy/call.rs` records a refused call ([`RefusedCall`]) at no cost for other calls, and [`diagnose`] runs before the
-//! backend converts the refusal. A refused signature is compared part by part if AWS returns the request that it
-//! expected (`comparison.rs`); otherwise AWS's error type and message decide (`sentences.rs`). Refusals for other
-//! reasons, such as an API key or a quota, are in `denial.rs`.
+//! `proxy/call.rs` records a refused call ([`RefusedCall`]) at no cost for other calls, and [`diagnose`] runs
+//! before the backend converts the refusal. A refused signature is compared part by part if AWS returns the
+//! request that it expected (`comparison.rs`); otherwise AWS's error type and message decide
+//! (`sentences.rs`). Refusals for other reasons, such as an API key or a quota, are in `denial.rs`.
 
 mod comparison;
 mod denial;

@@ -1,8 +1,8 @@
 //! `apigw-invoker explain`: a dry run of a request, with the reasons.
 //!
-//! It uses the steps of `proxy.rs`: `choose`, `InboundRequest::read`, `Backend::request` and the signer. Limits of
-//! requests in flight, circuit breakers and credentials that have to be fetched are left out. `cli/explanation.rs`
-//! prints the result.
+//! It uses the steps of `proxy.rs`: `choose`, `InboundRequest::read`, `Backend::request` and the signer.
+//! Limits of requests in flight, circuit breakers and credentials that have to be fetched are left out.
+//! `cli/explanation.rs` prints the result.
 
 pub mod left_out;
 pub mod outgoing;
@@ -202,8 +202,8 @@ impl ExplainedRefusal {
     }
 }
 
-/// Every route with its match: those that match, best first, then those that are disabled, then the others, in the order
-/// of their files.
+/// Every route with its match: those that match, best first, then those that are disabled, then the others,
+/// in the order of their files.
 fn candidates(settings: &Settings, request: &Request, host: &str) -> Vec<ExplainedRoute> {
     let (path, method) = (request.uri().path(), request.method());
     let matched = |route: &'_ RouteSettings| match_rule(&route.rule, host, path, method);

@@ -1,4 +1,5 @@
-//! A sidecar that signs and forwards plain local HTTP requests to AWS API Gateway endpoints and Lambda functions.
+//! A sidecar that signs and forwards plain local HTTP requests to AWS API Gateway endpoints and Lambda
+//! functions.
 //!
 //! The path of a request (`proxy.rs`):
 //!
@@ -15,20 +16,20 @@
 //!          → record: logging, metrics, spans             access log, counters and spans
 //! ```
 //!
-//! The floors, the highest first: a module uses only modules of lower floors. `tests/it/house.rs` fails on any other
-//! `use`.
+//! The floors, the highest first: a module uses only modules of lower floors. `tests/it/house.rs` fails on
+//! any other `use`.
 //!
 //! ```text
 //! cli                                           commands, and their results as text
 //! dev                                           the sidecar beside a stand-in for AWS (feature `dev`)
 //! app                                           from settings to a running process
-//! admin explain stand_in                        probes, metrics, routes; dry run of a request; a local stand-in for AWS
-//!                                               (feature `dev`)
+//! admin explain stand_in                        probes, metrics, routes; dry run of a request; a local
+//!                                               stand-in for AWS (feature `dev`)
 //! listener                                      sockets and HTTP towards clients
 //! proxy                                         the path of a request
 //! state                                         the current snapshot, its builder and its reload
 //! resilience                                    limits of requests in flight, circuit breakers, retries
-//! backend credentials diagnosis spans           API Gateway and Lambda; AWS credentials; causes of refused calls; OTLP
+//! backend credentials diagnosis spans           API Gateway, Lambda; AWS credentials; causes of refusals; OTLP
 //! client                                        connections to AWS and collectors, and HTTP on them
 //! signing                                       Signature Version 4 and the clocks of endpoints
 //! logging message                               the log; requests, responses, errors and traces
@@ -37,9 +38,9 @@
 //! system text                                   files, clock, threads; values as text
 //! ```
 //!
-//! Words: the *client* is the program that calls the *sidecar*; the *upstream* is AWS. *Request* and *response* face the
-//! client, *outbound* and *reply* face the upstream. A *route* leads to one *backend*, which has a *target*. A
-//! *snapshot* is the state that a reload of the settings replaces as a whole.
+//! Words: the *client* is the program that calls the *sidecar*; the *upstream* is AWS. *Request* and
+//! *response* face the client, *outbound* and *reply* face the upstream. A *route* leads to one *backend*,
+//! which has a *target*. A *snapshot* is the state that a reload of the settings replaces as a whole.
 
 mod admin;
 pub mod app;

@@ -1,10 +1,11 @@
 //! The routing table: finds the route of a request.
 //!
-//! As in APISIX's default router, the host decides first, then the path: an exact host before the longest wildcard
-//! before no host; an exact path before the longest prefix, by whole segments of the raw, undecoded path; then the
-//! higher `priority`; then a route that names the method before one for any method. If a route's method does not match,
-//! the next best route is tried. The order of files does not matter, because two routes that tie on all of this are a
-//! settings mistake (`clashes`). `specificity.rs` has the same order for a single rule, for `explain`.
+//! As in APISIX's default router, the host decides first, then the path: an exact host before the longest
+//! wildcard before no host; an exact path before the longest prefix, by whole segments of the raw, undecoded
+//! path; then the higher `priority`; then a route that names the method before one for any method. If a
+//! route's method does not match, the next best route is tried. The order of files does not matter, because
+//! two routes that tie on all of this are a settings mistake (`clashes`). `specificity.rs` has the same order
+//! for a single rule, for `explain`.
 
 mod clash;
 mod paths;
@@ -24,7 +25,8 @@ use self::paths::{PathTable, PathTableBuilder};
 /// The route in logs and in labels of metrics if no route matched.
 pub const UNROUTED: &str = "-";
 
-/// Finds the route of a request, in a time that depends on the length of path and host, not on the number of routes.
+/// Finds the route of a request, in a time that depends on the length of path and host, not on the number of
+/// routes.
 #[derive(Debug)]
 pub struct RouteTable<R> {
     routes: Vec<R>,

@@ -11,6 +11,7 @@ use std::{
 
 use actix_rt::SystemRunner;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::Application,
@@ -35,8 +36,8 @@ const CANNOT_START: u8 = 1;
 /// The exit code of a command, as an error where it ends early.
 pub(crate) type Ended = Result<ExitCode, ExitCode>;
 
-/// Runs the sidecar until a signal ends it. Settings from a directory are reloaded when they change. `ready` is called
-/// once the sockets are bound.
+/// Runs the sidecar until a signal ends it. Settings from a directory are reloaded when they change. `ready`
+/// is called once the sockets are bound.
 pub(crate) fn serve(settings: Settings, directory: Option<&Path>, ready: impl FnOnce(&Application)) -> Ended {
     // flushes the log when dropped
     let _logging = logging::start(&settings.log);
@@ -105,13 +106,9 @@ fn build(
             () = stop => None,
         }
     });
-    match built {
-        Some(Ok(Ok(Ok(application)))) => Ok(application),
-        Some(Ok(Ok(Err(error)))) => Err(cannot_start(&error)),
-        Some(Ok(Err(error))) => Err(cannot_start(&error)),
-        Some(Err(panicked)) => Err(cannot_start(&io::Error::other(panicked.to_string()))),
-        None => Err(stopped()),
-    }
+    let Some(built) = built else { return Err(stopped()) };
+    let built = built.map_err(|panicked| cannot_start(&io::Error::other(panicked.to_string())))?;
+    built.map_err(|error| cannot_start(&error))?.map_err(|error| cannot_start(&error))
 }
 
 fn stopped() -> ExitCode {
@@ -129,21 +126,20 @@ pub(crate) fn cannot_start(error: &dyn std::error::Error) -> ExitCode {
 
 /// Resolve at the first and at the second SIGTERM or SIGINT.
 pub(crate) fn signals() -> io::Result<(impl Future<Output = ()>, impl Future<Output = ()>)> {
-    let (first_sender, first) = tokio::sync::oneshot::channel::<()>();
-    let (second_sender, second) = tokio::sync::oneshot::channel::<()>();
+    let tokens = [CancellationToken::new(), CancellationToken::new()];
+    let [first, second] = tokens.clone();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     actix_rt::spawn(async move {
-        for sender in [first_sender, second_sender] {
+        for token in tokens {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            let _ = sender.send(());
+            token.cancel();
         }
     });
-    let resolved = |receiver: tokio::sync::oneshot::Receiver<()>| async move { drop(receiver.await) };
-    Ok((resolved(first), resolved(second)))
+    Ok((first.cancelled_owned(), second.cancelled_owned()))
 }
 
 /// Prints the mistakes in the settings.

@@ -1,5 +1,5 @@
-//! `apigw-invoker check`: checks the settings; with `--credentials` also the credentials, with `--connect` also the
-//! connections to every endpoint.
+//! `apigw-invoker check`: checks the settings; with `--credentials` also the credentials, with `--connect`
+//! also the connections to every endpoint.
 //!
 //! Mistakes are printed to standard error, and the exit code is 78. JSON is one document on standard output.
 
@@ -25,8 +25,8 @@ use crate::{
 pub(super) struct CheckOptions {
     #[command(flatten)]
     directory: SettingsDirectory,
-    /// Also fetch the credentials of every signing route and verify them with STS; exit with 1 if there are none, or if
-    /// STS refuses them.
+    /// Also fetch the credentials of every signing route and verify them with STS; exit with 1 if there are
+    /// none, or if STS refuses them.
     #[arg(long)]
     credentials: bool,
     /// Also open a connection to every endpoint (DNS, TCP, proxy, TLS; nothing is sent) within five seconds;
@@ -39,12 +39,12 @@ pub(super) struct CheckOptions {
 
 /// The results of the checks over the network.
 #[derive(Default)]
-struct Network {
+struct NetworkResults {
     credentials: Vec<CredentialCheck>,
     connections: Vec<EndpointResult>,
 }
 
-impl Network {
+impl NetworkResults {
     /// Runs the checks of the options concurrently. A name resolution in progress does not delay the exit.
     fn check(options: &CheckOptions, settings: &Settings) -> io::Result<Self> {
         if !options.credentials && !options.connect {
@@ -91,7 +91,7 @@ pub(super) fn run(options: &CheckOptions) -> Ended {
         }
         print_line(&mut io::stdout(), &Paint::of_output().good(&summary(options, &settings)));
     }
-    let network = Network::check(options, &settings).map_err(|error| cannot_start(&error))?;
+    let network = NetworkResults::check(options, &settings).map_err(|error| cannot_start(&error))?;
     match format {
         Format::Text => {
             let paint = Paint::of_output();
@@ -114,7 +114,7 @@ fn summary(options: &CheckOptions, settings: &Settings) -> String {
     )
 }
 
-fn document(settings: &Settings, warnings: &[String], remarks: &[String], network: &Network) -> Value {
+fn document(settings: &Settings, warnings: &[String], remarks: &[String], network: &NetworkResults) -> Value {
     let routes: Vec<Value> =
         settings.routes.iter().map(|route| json!({ "id": route.id, "enabled": route.enabled })).collect();
     let credentials: Vec<Value> = network.credentials.iter().map(CredentialCheck::json).collect();

@@ -1,5 +1,5 @@
-//! `apigw-invoker routes`: the effective routes without secrets, as a table or as the JSON of the admin port's
-//! `/routes`.
+//! `apigw-invoker routes`: the effective routes without secrets, as a table or as the JSON of the admin
+//! port's `/routes`.
 
 use serde_json::Value;
 

@@ -1,4 +1,5 @@
-//! The banner that `dev` prints after the start: commands to try, the fault, the routes and the stand-in's endpoints.
+//! The banner that `dev` prints after the start: commands to try, the fault, the routes and the stand-in's
+//! endpoints.
 
 use std::net::SocketAddr;
 
@@ -76,8 +77,8 @@ impl Banner<'_> {
     fn fault_text(&self, fault: Fault) -> String {
         let (client, log) = fault.expected();
         format!(
-            "Every signed call is refused, because {}. Call\n  curl -i 'http://{}{SIGNED_PATH}'\nand expect 403 \
-             with `{client}…`, and in the log, with the same request id, the warning\n  `{log}…`",
+            "Every signed call is refused, because {}. Call\n  curl -i 'http://{}{SIGNED_PATH}'\nand expect \
+             403 with `{client}…`, and in the log, with the same request id, the warning\n  `{log}…`",
             fault.cause(),
             self.sockets.listen
         )

@@ -1,8 +1,8 @@
 //! `apigw-invoker dev --credentials KIND`: the sidecar fetches its credentials, as in EKS, ECS and EC2.
 //!
-//! Environment variables configure the source, and a process cannot change its own safely while it runs. So the stand-in
-//! runs in this process and the sidecar in a child process: the same binary with `run`, settings in a temporary
-//! directory, and an environment without the developer's AWS variables.
+//! Environment variables configure the source, and a process cannot change its own safely while it runs. So
+//! the stand-in runs in this process and the sidecar in a child process: the same binary with `run`, settings
+//! in a temporary directory, and an environment without the developer's AWS variables.
 
 use std::{
     fs,
@@ -61,8 +61,8 @@ pub fn prepare(keys: StandInKeys) -> io::Result<(TempDir, StandInOptions)> {
     Ok((directory, StandInOptions { tokens, ..StandInOptions::new(keys) }))
 }
 
-/// In the child: exits when the parent does. Standard input is a pipe that the parent never writes to, and that is closed
-/// with the parent, however it ends.
+/// In the child: exits when the parent does. Standard input is a pipe that the parent never writes to, and
+/// that is closed with the parent, however it ends.
 pub fn end_with_parent() {
     std::thread::spawn(|| {
         let _ = io::stdin().read(&mut [0]);
@@ -137,8 +137,8 @@ fn terminate(child: &Child) {
     }
 }
 
-/// The child's exit code. A child that a signal ended after this process was signalled is a success: it had not yet
-/// installed its handlers.
+/// The child's exit code. A child that a signal ended after this process was signalled is a success: it had
+/// not yet installed its handlers.
 fn code(status: ExitStatus, is_signalled: bool) -> ExitCode {
     match status.code().map(u8::try_from) {
         Some(Ok(code)) => ExitCode::from(code),

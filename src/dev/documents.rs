@@ -1,5 +1,5 @@
-//! The settings of a sidecar that calls the stand-in: with the stand-in's keys in the routes, or without, for the
-//! credential chain.
+//! The settings of a sidecar that calls the stand-in: with the stand-in's keys in the routes, or without, for
+//! the credential chain.
 
 use std::net::SocketAddr;
 
@@ -60,8 +60,8 @@ fn gateway(stand_in: SocketAddr, name: &str, uris: &str, path: &str, authorizati
     )
 }
 
-/// The routes to the stand-in's functions: one as the APIs above, one with Kong's default of merging query and body, and
-/// one with a streamed response.
+/// The routes to the stand-in's functions: one as the APIs above, one with Kong's default of merging query
+/// and body, and one with a streamed response.
 fn functions(stand_in: SocketAddr, region: &str, keys: &str) -> Vec<Document> {
     let route = |name: &str, uri: &str, function: &str, mode: &str| {
         Document::route(

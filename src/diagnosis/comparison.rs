@@ -1,5 +1,5 @@
-//! Compares the request that AWS expected to be signed with the request that was signed, in the order of the canonical
-//! request. Values of secret headers and query arguments are not quoted.
+//! Compares the request that AWS expected to be signed with the request that was signed, in the order of the
+//! canonical request. Values of secret headers and query arguments are not quoted.
 
 use super::SignedRequest;
 use crate::{

@@ -1,8 +1,8 @@
 //! Refusals that are not about a signature: API keys, usage plans, policies, throttling.
 //!
-//! API Gateway has the same response for an unknown API key, a key without a usage plan and a request that AWS WAF
-//! blocked (API Gateway developer guide, gateway response types), so the sentence lists all of them, the likeliest
-//! first.
+//! API Gateway has the same response for an unknown API key, a key without a usage plan and a request that
+//! AWS WAF blocked (API Gateway developer guide, gateway response types), so the sentence lists all of them,
+//! the likeliest first.
 
 use super::{ApiKey, RefusedCall};
 use crate::{
@@ -28,7 +28,8 @@ pub(super) enum Denial {
 }
 
 impl Denial {
-    /// Determines the denial from the head. A response without AWS's error type may come from the API's own function.
+    /// Determines the denial from the head. A response without AWS's error type may come from the API's own
+    /// function.
     pub(super) fn of(reply: &UpstreamReply) -> Option<Self> {
         if !reply.status.is_client_error() {
             return None;
@@ -63,8 +64,8 @@ impl Denial {
                 format!("a quota of the Lambda API at {host} is used up: check Lambda in Service Quotas")
             }
             Self::QuotaExhausted if call.api_key == ApiKey::None => format!(
-                "a quota at {host} is used up, but the call has no API key and so no usage plan: check the quotas of \
-                 the API and of any proxy that answers for AWS"
+                "a quota at {host} is used up, but the call has no API key and so no usage plan: check the quotas \
+                 of the API and of any proxy that answers for AWS"
             ),
             Self::QuotaExhausted => format!(
                 "the quota of the usage plan at {host} is used up, and calls with this API key fail until \
@@ -81,8 +82,8 @@ fn forbidden(call: &RefusedCall) -> String {
     let host = &call.host;
     if call.caller.api == AwsApi::Lambda {
         return format!(
-            "AWS refused the call as forbidden: check the policy of the VPC endpoint of {host}, if there is one, \
-             proxies and firewalls on the way, and that IAM allows lambda:InvokeFunction"
+            "AWS refused the call as forbidden: check the policy of the VPC endpoint of {host}, if there is \
+             one, proxies and firewalls on the way, and that IAM allows lambda:InvokeFunction"
         );
     }
     match call.api_key {
@@ -94,13 +95,13 @@ fn forbidden(call: &RefusedCall) -> String {
         ),
         ApiKey::OfClient => format!(
             "AWS refused the call as forbidden, although the client sent an API key: {host} does not know \
-             the client's key, the key is disabled, or no usage plan associates it with this API and stage. If the \
-             key is right: a rule of AWS WAF, the API's resource policy, or an unknown stage in function_uri"
+             the client's key, the key is disabled, or no usage plan associates it with this API and stage. If \
+             the key is right: a rule of AWS WAF, the API's resource policy, or an unknown stage in function_uri"
         ),
         ApiKey::None => format!(
             "AWS refused the call as forbidden, and it has no API key: if the method at {host} requires one, \
-             set authorization.apikey. Otherwise: a rule of AWS WAF, the API's resource policy, or an unknown \
-             stage in function_uri"
+             set authorization.apikey. Otherwise: a rule of AWS WAF, the API's resource policy, or an \
+             unknown stage in function_uri"
         ),
     }
 }
@@ -126,13 +127,13 @@ fn access_denied(body: &str, call: &RefusedCall) -> Option<String> {
         "set authorization.iam"
     };
     Some(format!(
-        "AWS denied access to an unsigned call: the API at {host} requires IAM authorization ({cure}), or its \
-         resource policy denies the call (allow execute-api:Invoke there)"
+        "AWS denied access to an unsigned call: the API at {host} requires IAM authorization ({cure}), or \
+         its resource policy denies the call (allow execute-api:Invoke there)"
     ))
 }
 
-/// True for the message of a Lambda authorizer; IAM's message names an action (Amazon API Gateway developer guide,
-/// gateway response type `ACCESS_DENIED`).
+/// True for the message of a Lambda authorizer; IAM's message names an action (Amazon API Gateway developer
+/// guide, gateway response type `ACCESS_DENIED`).
 fn is_of_authorizer(body: &str) -> bool {
     let messages = Json::members(body, ["Message", "message"]).map(|message| message.and_then(Json::text));
     messages.into_iter().flatten().any(|message| {

@@ -25,7 +25,8 @@ pub fn signed(
     match reason {
         SignatureRefusal::Signature => signature(message, headers, signed_request, caller),
         SignatureRefusal::Incomplete => format!(
-            "AWS could not parse the signature{}: a proxy on the way may have changed Authorization or X-Amz-Date",
+            "AWS could not parse the signature{}: a proxy on the way may have changed Authorization or \
+             X-Amz-Date",
             quoted(message)
         ),
         SignatureRefusal::Missing if caller.api == AwsApi::Lambda => format!(
@@ -38,7 +39,8 @@ pub fn signed(
         ),
         SignatureRefusal::UnknownKey if *has_token => format!(
             "AWS does not know the access key that ends in {key}, or the session token belongs to another \
-             key: check that key, secret and token belong together, and that their partition is that of {host}"
+             key: check that key, secret and token belong together, and that their partition \
+             is that of {host}"
         ),
         SignatureRefusal::UnknownKey => format!(
             "AWS does not know the access key that ends in {key}: it was deleted or deactivated, belongs to \

@@ -159,7 +159,8 @@ async fn sign(
     Ok((parts, headers.map_err(unfit)?))
 }
 
-/// The request line and the headers of an encoded head, sorted by name, so that two explanations can be compared.
+/// The request line and the headers of an encoded head, sorted by name, so that two explanations can be
+/// compared.
 fn parse_head(head: &str) -> (String, Vec<(String, String)>) {
     let mut lines = head.trim_end().split("\r\n");
     let request_line = lines.next().unwrap_or_default().to_owned();

@@ -29,8 +29,8 @@ pub fn time(text: &str) -> Result<SystemTime, String> {
     Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
-/// The body. Of a file, at most one byte more than `limits.max_request_body` is read, so that the limit is seen to be
-/// exceeded.
+/// The body. Of a file, at most one byte more than `limits.max_request_body` is read, so that the limit is
+/// seen to be exceeded.
 ///
 /// # Errors
 /// The file cannot be read.

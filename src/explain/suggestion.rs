@@ -1,5 +1,5 @@
-//! Suggests a pattern for a path that no route matches: a wider pattern for the route with the nearest one, or
-//! patterns for a new route.
+//! Suggests a pattern for a path that no route matches: a wider pattern for the route with the nearest one,
+//! or patterns for a new route.
 
 use crate::{
     routing::UriPattern,

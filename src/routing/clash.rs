@@ -1,5 +1,5 @@
-//! Routes that match the same requests with equal precedence: a settings mistake, because the order of files must not
-//! decide.
+//! Routes that match the same requests with equal precedence: a settings mistake, because the order of files
+//! must not decide.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,7 +1,7 @@
 //! The paths of the routes of one host, in a radix tree (the `matchit` crate) over raw bytes.
 //!
-//! The tree finds the best path. Each path has a link to the next shorter prefix that contains it, for requests whose
-//! method the routes of the path do not match.
+//! The tree finds the best path. Each path has a link to the next shorter prefix that contains it, for
+//! requests whose method the routes of the path do not match.
 
 use std::collections::HashMap;
 
@@ -20,11 +20,11 @@ pub(super) struct PathTableBuilder(HashMap<PathPattern, Vec<PathRoute>>);
 #[derive(Debug, Default)]
 pub(super) struct PathTable {
     tree: matchit::Router<usize>,
-    entries: Vec<Entry>,
+    entries: Vec<PathEntry>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct PathEntry {
     /// The length of a prefix; `None` for an exact path.
     prefix: Option<usize>,
     /// The best first.
@@ -58,8 +58,9 @@ impl PathTableBuilder {
                 let (PathPattern::Exact(path) | PathPattern::Prefix(path)) = &pattern;
                 let prefix = matches!(pattern, PathPattern::Prefix(_)).then_some(path.len());
                 let literal = path.replace('{', "{{").replace('}', "}}");
-                // a catch-all does not match an empty rest, so a prefix is also an exact path. That path is refused if a
-                // route has it, because exact patterns sort before prefixes; nothing else can be refused
+                // a catch-all does not match an empty rest, so a prefix is also an exact path. That path is
+                // refused if a route has it, because exact patterns sort before prefixes; nothing else can be
+                // refused
                 let _ = tree.insert(literal.clone(), index);
                 if prefix.is_some() {
                     let _ = tree.insert(literal + CATCH_ALL, index);
@@ -68,7 +69,7 @@ impl PathTableBuilder {
                 let parent = parents
                     .filter(|parent| prefix.is_none_or(|length| parent.len() < length))
                     .find_map(|parent| prefixes.get(parent).copied());
-                Entry { prefix, routes, parent }
+                PathEntry { prefix, routes, parent }
             })
             .collect();
         PathTable { tree, entries }
@@ -76,8 +77,8 @@ impl PathTableBuilder {
 }
 
 impl PathTable {
-    /// The best route for a request and the path after its prefix. Methods of routes that match the path alone are added
-    /// to `allowed`.
+    /// The best route for a request and the path after its prefix. Methods of routes that match the path
+    /// alone are added to `allowed`.
     pub(super) fn find<'p>(
         &self,
         path: &'p str,

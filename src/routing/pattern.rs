@@ -91,7 +91,7 @@ impl UriPattern {
     }
 }
 
-/// As it is written in the settings.
+/// Displays the pattern as in the settings.
 impl fmt::Display for UriPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -101,7 +101,7 @@ impl fmt::Display for UriPattern {
     }
 }
 
-/// As it is written in the settings, in lower case.
+/// Displays the pattern as in the settings, in lower case.
 impl fmt::Display for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -171,8 +171,8 @@ impl MethodSet {
         self.0.is_empty()
     }
 
-    /// True if the method matches. `CONNECT` and `TRACE` address the proxy itself (RFC 9110, 9.3.6 and 9.3.8), so no
-    /// route matches them.
+    /// True if the method matches. `CONNECT` and `TRACE` address the proxy itself (RFC 9110, 9.3.6 and
+    /// 9.3.8), so no route matches them.
     pub fn takes(&self, method: &Method) -> bool {
         if self.is_any() {
             *method != Method::CONNECT && *method != Method::TRACE

@@ -1,6 +1,7 @@
 //! Matches a single rule against a request and orders the rules that match by specificity.
 //!
-//! `explain` uses it to say why a route was not chosen. A property test compares it with the table of `routing.rs`.
+//! `explain` uses it to say why a route was not chosen. A property test compares it with the table of
+//! `routing.rs`.
 
 use actix_http::Method;
 
@@ -56,13 +57,13 @@ impl Specificity {
     /// The first criterion in which the winner is better.
     pub fn why_it_lost(&self, winner: &Self) -> &'static str {
         if self.host != winner.host {
-            "host: the other route's is more specific"
+            "host: the other route's host is more specific"
         } else if self.is_exact_path != winner.is_exact_path {
-            "path: the other route's is exact"
+            "path: the other route's path is exact"
         } else if self.path != winner.path {
             "path: the other route's prefix is longer"
         } else if self.priority != winner.priority {
-            "priority: the other route's is higher"
+            "priority: the other route's priority is higher"
         } else {
             "method: the other route names it"
         }

@@ -32,7 +32,7 @@ section! {
     #[derive(Debug, Clone, PartialEq)]
     pub struct Settings, read as WrittenSettings, optional "a table of settings";
 
-    made Parts {
+    made SettingsParts {
         /// The sockets for clients.
         listen: Listen,
         /// Logging.
@@ -77,9 +77,9 @@ section! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct AdminSettings, read as WrittenAdmin, optional "a table about the admin port";
 
-    /// IP address and port of the admin port, which has its own thread: `/live`; `/ready` with the state
-    /// of each route's credentials; `/metrics` for Prometheus; `/routes` with all settings of each route except the
-    /// secrets. Use `0.0.0.0:9180` for probes from outside the machine.
+    /// IP address and port of the admin port, which has its own thread: `/live`; `/ready` with the state of
+    /// each route's credentials; `/metrics` for Prometheus; `/routes` with all settings of each route except
+    /// the secrets. Use `0.0.0.0:9180` for probes from outside the machine.
     address: Address = "127.0.0.1:9180";
 }
 
@@ -93,9 +93,9 @@ section! {
         level: log::LevelFilter,
     }
 
-    /// Least severe level that is logged: `off`, `error`, `warn`, `info` or `debug`. SIGUSR1 switches to `debug` and
-    /// back. Without this key, `RUST_LOG` sets the level.
-    level: Level = Level::Info => _;
+    /// Least severe level that is logged: `off`, `error`, `warn`, `info` or `debug`. SIGUSR1 switches to
+    /// `debug` and back. Without this key, `RUST_LOG` sets the level.
+    level: LogLevel = LogLevel::Info => _;
     /// Format of the log: `text`, or `json` with one object per line.
     format: LogFormat = LogFormat::Text;
     /// Access log: one line per request, at level `info`.
@@ -114,7 +114,7 @@ words! {
 
 words! {
     /// `log.level`. There is no `trace`: at that level the libraries log headers, and so secrets.
-    pub(in crate::settings) enum Level {
+    pub(in crate::settings) enum LogLevel {
         Off = "off",
         Error = "error",
         Warn = "warn",
@@ -128,7 +128,8 @@ section! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Shutdown, read as WrittenShutdown, optional "a table about shutdown";
 
-    /// How long new connections are still accepted after SIGTERM, so that load balancers can stop sending to the process.
+    /// How long new connections are still accepted after SIGTERM, so that load balancers can stop sending to
+    /// the process.
     delay: WrittenDuration [Duration::ZERO..=DAY] = Duration::ZERO;
     /// How long requests in flight may take to finish after `delay`. A second signal aborts them at once.
     drain: WrittenDuration [Duration::ZERO..=DAY] = Duration::from_secs(30);
@@ -140,8 +141,9 @@ section! {
     pub struct Reload, read as WrittenReload, optional "a table about reload";
 
     // Kubernetes takes up to a minute to bring a changed Secret into a pod, so a few seconds do not matter
-    /// Interval of checks for changed settings files, files that settings refer to and certificates of `listen.https`.
-    /// SIGHUP reloads the settings at once. Changes of `listen`, `admin`, `workers` and `log.format` need a restart.
+    /// Interval of checks for changed settings files, files that settings refer to and certificates of
+    /// `listen.https`. SIGHUP reloads the settings at once. Changes of `listen`, `admin`, `workers` and
+    /// `log.format` need a restart.
     interval: WrittenDuration [Duration::from_millis(100)..=Duration::from_hours(1)] = Duration::from_secs(5);
 }
 
@@ -172,7 +174,7 @@ impl Settings {
         let tracing = written.tracing.take().unwrap_or_default().check(&mut checker.at("tracing"));
         let written_routes = written.routes.take().unwrap_or_default();
         let (routes, files, hidden, warnings) = (Vec::new(), checker.files(), Hidden::default(), Vec::new());
-        let parts = Parts { listen, log, tracing, routes, files, hidden, warnings };
+        let parts = SettingsParts { listen, log, tracing, routes, files, hidden, warnings };
         let mut settings = written.settled(checker)(parts);
         shared_address::check(&settings.listen, &settings.admin, checker);
         settings.routes = RouteSettings::check_all(written_routes, &settings.limits, &mut checker.at(ROUTES));
@@ -187,11 +189,11 @@ impl WrittenLog {
         let level = match written.is_none().then(of_variable).flatten() {
             Some(level) => level,
             None => match checker.settled(declared!(WrittenLog, "level"), written) {
-                Level::Off => log::LevelFilter::Off,
-                Level::Error => log::LevelFilter::Error,
-                Level::Warn => log::LevelFilter::Warn,
-                Level::Info => log::LevelFilter::Info,
-                Level::Debug => log::LevelFilter::Debug,
+                LogLevel::Off => log::LevelFilter::Off,
+                LogLevel::Error => log::LevelFilter::Error,
+                LogLevel::Warn => log::LevelFilter::Warn,
+                LogLevel::Info => log::LevelFilter::Info,
+                LogLevel::Debug => log::LevelFilter::Debug,
             },
         };
         self.settled(checker)(LogParts { level })

@@ -47,17 +47,17 @@ section! {
         rule: RouteRule,
         /// Their backend.
         backend: BackendSettings,
-        /// Its file, for mistakes that involve other routes.
+        /// The route's file, for mistakes that involve other routes.
         place: Place,
         /// The paths of values that came from references and are not shown.
         hidden: Vec<Vec<String>>,
     }
 
-    /// Name of the route in logs and metrics: 1 to 64 letters, digits, `-`, `_` or `.`, and not `-` alone. The file's
-    /// name without `.yaml` by default.
+    /// Name of the route in logs and metrics: 1 to 64 letters, digits, `-`, `_` or `.`, and not `-` alone.
+    /// The file's name without `.yaml` by default.
     id: String, pattern("^([A-Za-z0-9_.]|[A-Za-z0-9_.-]{2,64})$") => |route| &route.id;
-    /// Path to match: `/aws` matches that path alone, `/aws/*` all paths below `/aws/`, `/aws*` both. A brace is a
-    /// mistake. `/:name` is matched literally, and `check` warns about it.
+    /// Path to match: `/aws` matches that path alone, `/aws/*` all paths below `/aws/`, `/aws*` both. A brace
+    /// is a mistake. `/:name` is matched literally, and `check` warns about it.
     uri: String, kind(URI) => _;
     /// Several paths to match, instead of `uri`.
     uris: Vec<String>, kind(Kind::NotEmpty(&URI)) => RouteSettings::paths;
@@ -68,8 +68,8 @@ section! {
     /// Decides between routes that match the same host and path; the higher priority wins.
     priority: i32 = 0 => |route| route.rule.priority;
     // the range of `limits.max_in_flight`
-    /// Maximum number of requests of the route in flight, each until the last byte of its response; further ones get
-    /// 503 at once. No limit by default. `limits.max_in_flight` applies as well.
+    /// Maximum number of requests of the route in flight, each until the last byte of its response; further
+    /// ones get 503 at once. No limit by default. `limits.max_in_flight` applies as well.
     max_in_flight?: u32 [1..=1_000_000];
     /// `false` disables the route.
     enabled: bool = true;

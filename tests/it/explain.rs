@@ -212,8 +212,8 @@ fn each_route_that_loses_is_told_why() {
         [
             ("winner", "any host, this path, this method"),
             ("any-method", "method: the other route names it"),
-            ("lower", "priority: the other route's is higher"),
-            ("shorter", "path: the other route's is exact"),
+            ("lower", "priority: the other route's priority is higher"),
+            ("shorter", "path: the other route's path is exact"),
             ("off", "the route is disabled (`enabled: false`)"),
             ("other-host", "host: only x.example"),
             ("other-method", "method: only POST, PUT"),

@@ -36,8 +36,8 @@ pub(super) async fn try_all(settings: &Settings) -> Vec<CredentialCheck> {
 }
 
 impl CredentialCheck {
-    /// True if there are credentials and STS does not refuse them. An unreachable STS is no failure: private networks
-    /// often have no route to it.
+    /// True if there are credentials and STS does not refuse them. An unreachable STS is no failure: private
+    /// networks often have no route to it.
     pub(super) fn is_good(&self) -> bool {
         self.is_ready() && !matches!(self.unknown(), Some(CallerUnknown::Refused(_)))
     }

@@ -22,7 +22,8 @@ section! {
         unix: Option<PathBuf>,
     }
 
-    /// IP address and port for HTTP/1.1 clients. Every client that can connect can use the credentials of the routes.
+    /// IP address and port for HTTP/1.1 clients. Every client that can connect can use the credentials of the
+    /// routes.
     http: Address = "127.0.0.1:9080";
     /// Also accept HTTP/2 with prior knowledge (`curl --http2-prior-knowledge`, gRPC) on `http` and `unix`.
     h2c: bool = false;
@@ -52,8 +53,8 @@ section! {
     certificate: String, open(), required() => _;
     /// PEM file with the private key of `certificate`.
     key: String, secret_unless_path(), required() => _;
-    /// PEM file with the authorities that must have issued the client's certificate. Without this key, clients need no
-    /// certificate.
+    /// PEM file with the authorities that must have issued the client's certificate. Without this key,
+    /// clients need no certificate.
     client_ca: String, open() => _;
 }
 

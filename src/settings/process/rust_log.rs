@@ -1,7 +1,8 @@
 //! `RUST_LOG` sets the log level where `log.level` is not set.
 //!
-//! Of the syntax of `env_logger` (`LEVEL`, `TARGET=LEVEL`, `TARGET`, `/FILTER`) only a level for everything or for
-//! `apigw_invoker` applies: other targets are libraries, which log headers, and so secrets, at finer levels.
+//! Of the syntax of `env_logger` (`LEVEL`, `TARGET=LEVEL`, `TARGET`, `/FILTER`) only a level for everything
+//! or for `apigw_invoker` applies: other targets are libraries, which log headers, and so secrets, at finer
+//! levels.
 
 use log::LevelFilter;
 

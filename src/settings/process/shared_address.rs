@@ -35,8 +35,9 @@ pub(in crate::settings) fn check(listen: &Listen, admin: &AdminSettings, checker
     }
 }
 
-/// True if the system would refuse to bind the second of two addresses. An unspecified IPv6 address includes the IPv4
-/// addresses (`bindv6only` of ipv6(7) is 0 by default). Port 0 never conflicts: the system chooses a free port.
+/// True if the system would refuse to bind the second of two addresses. An unspecified IPv6 address includes
+/// the IPv4 addresses (`bindv6only` of ipv6(7) is 0 by default). Port 0 never conflicts: the system chooses a
+/// free port.
 fn is_shared(one: SocketAddr, other: SocketAddr) -> bool {
     let takes = |all: IpAddr, ip: IpAddr| match all {
         IpAddr::V4(all) => all.is_unspecified() && ip.is_ipv4(),
@@ -94,13 +95,13 @@ mod tests {
         for (process, told) in [
             (
                 "listen:\n  http: 0.0.0.0:9080\nadmin:\n  address: 127.0.0.1:9080\n",
-                "default.yaml:4: admin.address: 127.0.0.1:9080 is already used by 0.0.0.0:9080 (default.yaml:2: \
-                 listen.http)",
+                "default.yaml:4: admin.address: 127.0.0.1:9080 is already used by 0.0.0.0:9080 \
+                 (default.yaml:2: listen.http)",
             ),
             (
                 "listen:\n  http: 127.0.0.1:9180\n",
-                "default.yaml:2: listen.http: 127.0.0.1:9180 is already used by 127.0.0.1:9180 (the default of \
-                 admin.address)",
+                "default.yaml:2: listen.http: 127.0.0.1:9180 is already used by 127.0.0.1:9180 \
+                 (the default of admin.address)",
             ),
             (
                 "admin:\n  address: '[::]:9080'\n",

@@ -32,24 +32,25 @@ section! {
     pub struct Tracing, read as WrittenTracing, optional "a table about traces";
 
     made TracingParts {
-        /// The share of traces without a sampling decision that are sampled, from 0 to 1; `None` leaves it to AWS.
+        /// The share of traces without a sampling decision that are sampled, from 0 to 1; `None` leaves it to
+        /// AWS.
         sample: Option<f64>,
         /// The collector of spans.
         otlp: Option<Otlp>,
     }
 
-    /// Trace propagation: `traceparent` is forwarded with the sidecar's span as the parent, or starts a new trace if the
-    /// client sends none, and `X-Amzn-Trace-Id` is sent to AWS too, unless the client sends its own. `false` forwards
-    /// these headers unchanged, adds none, and logs no trace id.
+    /// Trace propagation: `traceparent` is forwarded with the sidecar's span as the parent, or starts a new
+    /// trace if the client sends none, and `X-Amzn-Trace-Id` is sent to AWS too, unless the client sends its
+    /// own. `false` forwards these headers unchanged, adds none, and logs no trace id.
     propagate: bool = true;
-    /// Share of traces without a sampling decision that are sampled, 0 to 1: traces that start here, and those of an
-    /// `X-Amzn-Trace-Id` without `Sampled`, as load balancers send it. Without this key AWS decides by its own rules:
-    /// `X-Amzn-Trace-Id` gets no `Sampled`, and the sampled flag of `traceparent` is not set. With `otlp` the default
-    /// is 1.
+    /// Share of traces without a sampling decision that are sampled, 0 to 1: traces that start here, and
+    /// those of an `X-Amzn-Trace-Id` without `Sampled`, as load balancers send it. Without this key AWS
+    /// decides by its own rules: `X-Amzn-Trace-Id` gets no `Sampled`, and the sampled flag of `traceparent`
+    /// is not set. With `otlp` the default is 1.
     sample: WrittenShare => _;
-    /// OTLP/HTTP collector to which the spans of sampled requests are exported; none by default:
-    /// `{ endpoint: "http://127.0.0.1:4318", headers: { api-key: $env://OTLP_KEY }, service_name: apigw-invoker,
-    /// resource: { deployment.environment.name: prod }, timeout: 10s, ca_certificate: /tls/ca.crt }`.
+    /// OTLP/HTTP collector to which the spans of sampled requests are exported; none by default: `{ endpoint:
+    /// "http://127.0.0.1:4318", headers: { api-key: $env://OTLP_KEY }, service_name: apigw-invoker, resource:
+    /// { deployment.environment.name: prod }, timeout: 10s, ca_certificate: /tls/ca.crt }`.
     otlp: WrittenOtlp => _;
 }
 
@@ -71,9 +72,11 @@ section! {
         ca_certificate: Option<PathBuf>,
     }
 
-    /// Base URL of the collector for OTLP over HTTP, such as `http://127.0.0.1:4318`; `/v1/traces` is appended.
+    /// Base URL of the collector for OTLP over HTTP, such as `http://127.0.0.1:4318`; `/v1/traces` is
+    /// appended.
     endpoint: String, pattern("^[hH][tT][tT][pP][sS]?://[^@/?#]+(/[^?#]*)?$"), secret_query(), required() => _;
-    /// Headers of each export request, such as an API key. Keep secrets out of files: `$env://NAME` or `$file:///path`.
+    /// Headers of each export request, such as an API key. Keep secrets out of files: `$env://NAME` or
+    /// `$file:///path`.
     headers: BTreeMap<String, SecretString> => _;
     /// Resource attribute `service.name`.
     service_name: String = env!("CARGO_PKG_NAME"), open() => _;

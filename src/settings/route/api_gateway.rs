@@ -46,13 +46,13 @@ section! {
         max_req_body_size: u64,
     }
 
-    /// URL of the endpoint: scheme, host, stage, path and optionally a query. The rest of the request's path, which the
-    /// `*` of `uri` matched, is appended.
+    /// URL of the endpoint: scheme, host, stage, path and optionally a query. The rest of the request's path,
+    /// which the `*` of `uri` matched, is appended.
     function_uri: String, pattern(FUNCTION_URI), secret_query() => |gateway| gateway.function_uri.to_string();
     /// Credentials that are sent to AWS: `apikey`, `iam` or both.
     authorization: WrittenAuthorization => |gateway| &gateway.authorization;
-    /// Handling of `x-api-key`, `Authorization` and SigV4 headers that a client sends on a route with `authorization`:
-    /// `replace` removes them, `pass` forwards them instead of the route's.
+    /// Handling of `x-api-key`, `Authorization` and SigV4 headers that a client sends on a route with
+    /// `authorization`: `replace` removes them, `pass` forwards them instead of the route's.
     client_authorization: ClientAuthorization = ClientAuthorization::Replace;
     /// Connections are kept open and reused.
     keepalive: bool = true => |gateway| gateway.upstream.keepalive;
@@ -60,8 +60,8 @@ section! {
     /// How long an idle connection is kept open.
     keepalive_timeout: WrittenDuration [Duration::from_secs(1)..=DAY] = Duration::from_mins(1)
         => |gateway| gateway.upstream.keepalive_timeout;
-    // API Gateway's limit (docs.aws.amazon.com, API Gateway quotas). APISIX's default is 64 MiB, which API Gateway
-    // would refuse only after all of it was sent
+    // API Gateway's limit (docs.aws.amazon.com, API Gateway quotas). APISIX's default is 64 MiB, which API
+    // Gateway would refuse only after all of it was sent
     /// Maximum size of a request body; larger ones get 413. At most `limits.max_request_body`.
     max_req_body_size: WrittenSize [1..=1 << 30] = 10 << 20 => |gateway| gateway.max_req_body_size;
     ..upstream: WrittenUpstream, with own_upstream;
@@ -90,8 +90,8 @@ section! {
 
     /// API key, sent as `x-api-key`. Keep it out of files: `$env://NAME` or `$file:///path`.
     apikey: Proof => |authorization| &authorization.apikey;
-    /// Signs every request with Signature Version 4. `iam: {}` uses the first source of credentials that is configured,
-    /// see "Credentials".
+    /// Signs every request with Signature Version 4. `iam: {}` uses the first source of credentials that is
+    /// configured, see "Credentials".
     iam: WrittenIam => |authorization| &authorization.iam;
 }
 
@@ -119,9 +119,9 @@ section! {
     secret_key: Proof => _;
     /// Region of the endpoint.
     aws_region: String = "us-east-1", pattern(SCOPE_WORD) => |iam| &iam.region;
-    /// Service of the signature: `execute-api` for an API, `lambda` for a Function URL. Services with other signing rules
-    /// (`s3`, `s3express`, `s3-object-lambda`, `s3-outposts`, `aoss`, `glacier`, `sdb`, `vpc-lattice-svcs`) are a
-    /// mistake.
+    /// Service of the signature: `execute-api` for an API, `lambda` for a Function URL. Services with other
+    /// signing rules (`s3`, `s3express`, `s3-object-lambda`, `s3-outposts`, `aoss`, `glacier`, `sdb`,
+    /// `vpc-lattice-svcs`) are a mistake.
     service: String = "execute-api", kind(Kind::WordBut(service::UNSUPPORTED)) => |iam| &iam.service;
     ..source: WrittenCredentials, with own_source;
 }

@@ -19,8 +19,8 @@ section! {
         sni: Option<String>,
     }
 
-    /// `HOST` or `HOST:PORT` to connect to instead of the endpoint's host, which is still sent as `Host` and signed; see
-    /// "Private APIs".
+    /// `HOST` or `HOST:PORT` to connect to instead of the endpoint's host, which is still sent as `Host` and
+    /// signed; see "Private APIs".
     address: String, kind(Kind::HostPort) => Connect::address_text;
     /// Server name in TLS (SNI and certificate); the endpoint's host by default.
     sni: String, kind(Kind::ServerName) => |connect| &connect.sni;

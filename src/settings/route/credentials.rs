@@ -128,7 +128,7 @@ impl WrittenCredentials {
         let duration =
             checker.key(&name("role_duration")).and_then(|key| checker.checked(key, self.role_duration));
         let session = self.role_session_name.as_deref().unwrap_or(names.session);
-        let session_name = super::session_name::session_name(session).into_owned();
+        let session_name = super::session_name::session_name(session);
         Some(Role { arn: arn?, session_name, external_id, duration })
     }
 

@@ -1,8 +1,8 @@
 //! FIPS and dual-stack endpoints of STS and the Lambda API.
 //!
 //! The keys `use_fips_endpoint` and `use_dualstack_endpoint` of a route take precedence over AWS's variables
-//! (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-endpoints.html>). Hosts in the settings are used as
-//! written; [`EndpointVariant::warnings`] reports them.
+//! (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-endpoints.html>). Hosts in the settings are used
+//! as written; [`EndpointVariant::warnings`] reports them.
 
 use crate::settings::{RouteSettings, source::check::Checker};
 

@@ -1,4 +1,5 @@
-//! The key `proxy_url`: an HTTP proxy on the way to AWS, with Kong's name. `client/tunnel.rs` opens the tunnel.
+//! The key `proxy_url`: an HTTP proxy on the way to AWS, with Kong's name. `client/tunnel.rs` opens the
+//! tunnel.
 
 use std::fmt;
 

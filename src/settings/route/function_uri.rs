@@ -8,7 +8,8 @@ use rustls_pki_types::ServerName;
 use super::upstream::{Scheme, host_header};
 use crate::text::uri_syntax::{climbs, escapes_are_whole, without_brackets};
 
-/// The most bytes of a URL: more than any URL of API Gateway, and few enough that the client's path fits behind it.
+/// The most bytes of a URL: more than any URL of API Gateway, and few enough that the client's path fits
+/// behind it.
 const MAX_LENGTH: usize = 8 << 10;
 
 /// The URL, parsed.

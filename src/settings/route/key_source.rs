@@ -23,8 +23,8 @@ pub fn is_key(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// True if the access key id looks like a secret access key (40 characters of base64), because the two were swapped.
-/// Ids consist of letters, digits and `_` (IAM API reference, `AccessKey`).
+/// True if the access key id looks like a secret access key (40 characters of base64), because the two were
+/// swapped. Ids consist of letters, digits and `_` (IAM API reference, `AccessKey`).
 pub fn is_swapped(id: &str) -> bool {
     id.len() == 40 || id.contains(['/', '+'])
 }
@@ -76,7 +76,8 @@ section! {
 }
 
 impl CredentialSettings {
-    /// True if the credentials may come from STS. The chain and profiles may lead there, depending on the environment.
+    /// True if the credentials may come from STS. The chain and profiles may lead there, depending on the
+    /// environment.
     pub fn calls_sts(&self) -> bool {
         self.role.is_some()
             || matches!(self.origin, CredentialProvider::Chain | CredentialProvider::Profile(_))

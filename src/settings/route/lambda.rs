@@ -78,7 +78,8 @@ pub enum PayloadSettings {
     Forward(ForwardedParts),
     /// Otherwise: query arguments and body merged into one object.
     Merge {
-        /// The object that both are merged into, as in Kong's prototype; query arguments then override the body.
+        /// The object that both are merged into, as in Kong's prototype; query arguments then override the
+        /// body.
         body: Option<serde_json::Map<String, serde_json::Value>>,
     },
 }
@@ -96,8 +97,8 @@ pub enum PayloadVersion {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewayEvent {
     pub version: PayloadVersion,
-    /// Bodies are base64-encoded: all in 1.0, and in 2.0 those whose type is not text for API Gateway. Without it, only
-    /// bodies that are not UTF-8.
+    /// Bodies are base64-encoded: all in 1.0, and in 2.0 those whose type is not text for API Gateway.
+    /// Without it, only bodies that are not UTF-8.
     pub base64_encode_body: bool,
     /// The route or `defaults` sets `base64_encode_body`.
     pub base64_is_written: bool,

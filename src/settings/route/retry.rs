@@ -38,8 +38,9 @@ section! {
     // the default of Finagle and Linkerd; the upper bound is nine retries of each of 100 requests
     /// Maximum number of retries per 100 requests of the route.
     budget: u32 [0..=900] = 20;
-    /// Failures that are retried although the function may have run: `connection_lost`, `unavailable`, `timeout`.
-    may_have_run as "unsafe": Vec<Outcome> = [] => |retry| retry.accepted.outcomes();
+    /// Failures that are retried although the function may have run: `connection_lost`, `unavailable`,
+    /// `timeout`.
+    may_have_run as "unsafe": Vec<RetriedFailure> = [] => |retry| retry.accepted.outcomes();
     /// `unsafe` also applies to methods that are not idempotent, such as POST.
     unsafe_methods: bool = false => |retry| retry.any_method;
 }
@@ -56,7 +57,7 @@ pub struct MayHaveRun {
 }
 
 words! {
-    pub(in crate::settings) enum Outcome {
+    pub(in crate::settings) enum RetriedFailure {
         ConnectionLost = "connection_lost",
         Unavailable = "unavailable",
         Timeout = "timeout",
@@ -64,12 +65,12 @@ words! {
 }
 
 impl MayHaveRun {
-    fn outcomes(self) -> Vec<Outcome> {
+    fn outcomes(self) -> Vec<RetriedFailure> {
         let Self { connection_lost, unavailable, timeout } = self;
         [
-            (Outcome::ConnectionLost, connection_lost),
-            (Outcome::Unavailable, unavailable),
-            (Outcome::Timeout, timeout),
+            (RetriedFailure::ConnectionLost, connection_lost),
+            (RetriedFailure::Unavailable, unavailable),
+            (RetriedFailure::Timeout, timeout),
         ]
         .into_iter()
         .filter_map(|(outcome, is_accepted)| is_accepted.then_some(outcome))
@@ -106,9 +107,9 @@ impl WrittenRetry {
         let parts = RetryParts {
             max_backoff: max_backoff.unwrap_or_else(|| WrittenDuration::standard(key)),
             accepted: MayHaveRun {
-                connection_lost: outcomes.contains(&Outcome::ConnectionLost),
-                unavailable: outcomes.contains(&Outcome::Unavailable),
-                timeout: outcomes.contains(&Outcome::Timeout),
+                connection_lost: outcomes.contains(&RetriedFailure::ConnectionLost),
+                unavailable: outcomes.contains(&RetriedFailure::Unavailable),
+                timeout: outcomes.contains(&RetriedFailure::Timeout),
             },
             any_method: self.unsafe_methods.unwrap_or(false),
         };

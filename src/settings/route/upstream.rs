@@ -94,16 +94,17 @@ section! {
 
     /// Default of `connect_timeout`, `first_byte_timeout` and `idle_timeout`.
     timeout: WrittenDuration [SHORTEST_TIMEOUT..=DAY] => _;
-    /// Time limit of name resolution, TCP, a proxy's tunnel and TLS together, over all addresses of the host; `timeout`
-    /// by default.
+    /// Time limit of name resolution, TCP, a proxy's tunnel and TLS together, over all addresses of the host;
+    /// `timeout` by default.
     connect_timeout: WrittenDuration [SHORTEST_TIMEOUT..=DAY] => |upstream| upstream.timeouts.connect;
-    /// Time limit without progress while the request is sent, then of the wait for the response's head; `timeout` by
-    /// default.
+    /// Time limit without progress while the request is sent, then of the wait for the response's head;
+    /// `timeout` by default.
     first_byte_timeout: WrittenDuration [SHORTEST_TIMEOUT..=DAY] => |upstream| upstream.timeouts.first_byte;
     /// Time limit between two pieces of the response's body; `timeout` by default.
     idle_timeout: WrittenDuration [SHORTEST_TIMEOUT..=DAY] => |upstream| upstream.timeouts.idle;
-    /// Time limit of the whole request, from its head to the last byte of the response, including retries and their
-    /// pauses; `0` for none. None by default, because a streamed response may last as long as its function runs.
+    /// Time limit of the whole request, from its head to the last byte of the response, including retries and
+    /// their pauses; `0` for none. None by default, because a streamed response may last as long as its
+    /// function runs.
     request_timeout: WrittenDuration [SHORTEST_TIMEOUT..=DAY], or_none() => |upstream| upstream.request_timeout;
     /// Retries of failed calls; see "Retries".
     retry: WrittenRetry => |upstream| upstream.retry;
@@ -113,8 +114,9 @@ section! {
     ssl_verify: bool = true;
     /// PEM file with the certificate authorities to trust instead of the platform's.
     ca_certificate: String, open() => |upstream| &upstream.ca_certificate;
-    /// Client certificate for servers that require mutual TLS, such as custom domains: a PEM file with the certificate,
-    /// followed by its intermediate certificates, or a reference to that text. Read at the start.
+    /// Client certificate for servers that require mutual TLS, such as custom domains: a PEM file with the
+    /// certificate, followed by its intermediate certificates, or a reference to that text. Read at the
+    /// start.
     client_certificate: String, secret_unless_path() => |upstream| upstream.client_identity.as_ref().map(|_| "");
     /// Private key of `client_certificate`: a PEM file, or a reference to its text.
     client_key: SecretString, secret_unless_path() => |upstream| upstream.client_identity.as_ref().map(|_| "");
@@ -123,15 +125,16 @@ section! {
     // APISIX's default
     /// Maximum number of connections that each worker keeps once they have been idle for a second.
     keepalive_pool: u32 [1..=100_000] = 5;
-    /// HTTP proxy that opens a tunnel (`CONNECT`) to the endpoint and resolves its name: `http://HOST:PORT`, or
-    /// `http://USER:PASSWORD@HOST:PORT`; port 80 by default.
+    /// HTTP proxy that opens a tunnel (`CONNECT`) to the endpoint and resolves its name: `http://HOST:PORT`,
+    /// or `http://USER:PASSWORD@HOST:PORT`; port 80 by default.
     proxy_url: SecretString, pattern(PROXY_URL), secret() => |upstream| &upstream.proxy;
 }
 
 section! {
     /// The settings of a circuit breaker.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-    pub struct CircuitBreakerSettings, read as WrittenCircuitBreaker, present "a table with `failures` and `open_for`";
+    pub struct CircuitBreakerSettings, read as WrittenCircuitBreaker,
+        present "a table with `failures` and `open_for`";
 
     /// Number of consecutive failures that opens the circuit breaker; `0` for no circuit breaker.
     failures: u32 [0..=10_000] = 5;

@@ -74,8 +74,8 @@ impl BackendSection for LambdaSettings {
             return Vec::new();
         };
         vec![format!(
-            "route {id}: every body is base64 in events of payload 1.0, as with Kong; `base64_encode_body: false` \
-             leaves text as it is, as API Gateway does, and `true` ends this remark"
+            "route {id}: every body is base64 in events of payload 1.0, as with Kong; \
+             `base64_encode_body: false` leaves text as it is, as API Gateway does, and `true` ends this remark"
         )]
     }
 }

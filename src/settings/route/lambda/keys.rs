@@ -66,8 +66,8 @@ section! {
     function_name: String, pattern(FUNCTION_NAME) => |lambda| &lambda.function;
     /// Version or alias of the function.
     qualifier?: String, pattern(QUALIFIER);
-    /// Region of the function. The first of these by default: the region of the ARN, `AWS_REGION`, `AWS_DEFAULT_REGION`,
-    /// the region in `host`.
+    /// Region of the function. The first of these by default: the region of the ARN, `AWS_REGION`,
+    /// `AWS_DEFAULT_REGION`, the region in `host`.
     aws_region: String, pattern(SCOPE_WORD) => |lambda| &lambda.region;
     /// Access key id; requires `aws_secret`. Without both, see "Credentials".
     aws_key: Proof, kind(Kind::Proof(KEY_ID)), open() => |lambda| lambda.source.shown_keys()[0];
@@ -85,13 +85,14 @@ section! {
     disable_https: bool = false => |lambda| lambda.endpoint.scheme == Scheme::Http;
     /// Use the FIPS 140 endpoints of the Lambda API and STS. If not set, `AWS_USE_FIPS_ENDPOINT` decides.
     use_fips_endpoint: bool = false => _;
-    /// Use the dual-stack (IPv6) endpoints of the Lambda API and STS. If not set, `AWS_USE_DUALSTACK_ENDPOINT` decides.
+    /// Use the dual-stack (IPv6) endpoints of the Lambda API and STS. If not set,
+    /// `AWS_USE_DUALSTACK_ENDPOINT` decides.
     use_dualstack_endpoint: bool = false => _;
-    /// `RequestResponse` waits for the function's response, `Event` queues the event and answers 202, `DryRun` checks
-    /// parameters and permissions without running the function and answers 204.
+    /// `RequestResponse` waits for the function's response, `Event` queues the event and answers 202,
+    /// `DryRun` checks parameters and permissions without running the function and answers 204.
     invocation_type: InvocationType = InvocationType::RequestResponse;
-    /// `Tail` requests the last 4 KB of the function's log, which are logged at level `debug` and never sent to the
-    /// client; `None` requests no log.
+    /// `Tail` requests the last 4 KB of the function's log, which are logged at level `debug` and never sent
+    /// to the client; `None` requests no log.
     log_type: LogType = LogType::Tail;
     /// `buffered` waits for the whole response; `response_stream` forwards it while the function writes it.
     invoke_mode: InvokeMode = InvokeMode::Buffered;
@@ -109,7 +110,8 @@ section! {
     forward_request_body: bool = false => |lambda| lambda.forwarded().map(|parts| parts.body);
     /// Send an API Gateway proxy event; takes precedence over `forward_request_*`.
     awsgateway_compatible: bool = false => |lambda| lambda.event().is_some();
-    /// Format of the proxy event and its response: `1.0` as for REST APIs, `2.0` as for HTTP APIs and Function URLs.
+    /// Format of the proxy event and its response: `1.0` as for REST APIs, `2.0` as for HTTP APIs and
+    /// Function URLs.
     awsgateway_compatible_payload_version: PayloadVersion = PayloadVersion::V1 => |lambda| lambda.answer.version;
     /// `requestContext.accountId` of the proxy event; by default the account of the ARN, or `000000000000`.
     account_id: String, pattern(NOT_EMPTY), shown_as_written() => |lambda| lambda.event().map(|event| &event.account_id);
@@ -119,8 +121,8 @@ section! {
     stage: String = "$default", pattern(NOT_EMPTY), shown_as_written() => |lambda| lambda.event().map(|event| &event.stage);
     /// Table for `stageVariables` of the proxy event.
     stage_variables: BTreeMap<String, String> => |lambda| lambda.event().map(|event| &event.stage_variables);
-    /// Table, or text with a JSON object, into which the request's body and query arguments are merged; query arguments
-    /// then override the body. Not with `awsgateway_compatible` or `forward_request_*`.
+    /// Table, or text with a JSON object, into which the request's body and query arguments are merged; query
+    /// arguments then override the body. Not with `awsgateway_compatible` or `forward_request_*`.
     body: WrittenObject => LambdaSettings::merged;
     /// Base64-encode bodies in events; `false` encodes only bodies that are not UTF-8.
     base64_encode_body: bool = true => LambdaSettings::base64_encode_body;
@@ -131,13 +133,13 @@ section! {
     // Kong's range includes interim statuses, which cannot end a response
     /// Status of the response if the function returns `X-Amz-Function-Error: Unhandled`.
     unhandled_status: u16 [200..=999] => |lambda| lambda.answer.unhandled_status;
-    /// `legacy` replaces `[]` with `{}` in a function's response that begins with `{` or `[`, and changes nothing else;
-    /// not with `is_proxy_integration`.
+    /// `legacy` replaces `[]` with `{}` in a function's response that begins with `{` or `[`, and changes
+    /// nothing else; not with `is_proxy_integration`.
     empty_arrays_mode: EmptyArraysMode = EmptyArraysMode::Correct => |lambda| lambda.answer.empty_arrays_mode;
     /// Send the client the status with which the Lambda API refuses a call, instead of 500.
     preserve_lambda_api_error_code: bool = false => |lambda| lambda.answer.preserve_lambda_api_error_code;
-    /// How long an idle connection is kept open; `0` turns keep-alive off. Less than a second is raised to one second,
-    /// with a warning.
+    /// How long an idle connection is kept open; `0` turns keep-alive off. Less than a second is raised to
+    /// one second, with a warning.
     keepalive: WrittenDuration [Duration::ZERO..=DAY] = Duration::from_mins(1) => LambdaSettings::kept;
     ..upstream: WrittenUpstream, with own_upstream;
 }
