@@ -57,7 +57,7 @@ section! {
     workers: u16 [1..=64] = 1;
     /// Limits of the whole process.
     limits: WrittenLimits = ();
-    /// Logging.
+    /// Logging: level, format and access log.
     log: WrittenLog => _;
     /// Trace propagation and export.
     tracing: WrittenTracing => _;
