@@ -1,13 +1,11 @@
-//! Which route takes a request.
+//! The routing table: finds the route of a request.
 //!
 //! As in APISIX's default router, the host decides first, then the path: an exact host before the longest
-//! wildcard before no host; an exact path before the longest prefix, by whole segments of the raw,
-//! undecoded path; then the higher `priority`; then a route that names the method before one that takes
-//! any. A route whose method does not fit is passed over for the next best. The order of files plays no part,
-//! because two routes that tie on all of this are a settings mistake (`clashes`).
-//!
-//! `state/builder.rs` builds the table; `proxy.rs` asks it once per request. `specificity.rs` says of one rule by
-//! itself how it stands, for people.
+//! wildcard before no host; an exact path before the longest prefix, by whole segments of the raw, undecoded
+//! path; then the higher `priority`; then a route that names the method before one for any method. If a
+//! route's method does not match, the next best route is tried. The order of files does not matter, because
+//! two routes that tie on all of this are a settings mistake (`clashes`). `specificity.rs` has the same order
+//! for a single rule, for `explain`.
 
 mod clash;
 mod paths;
@@ -22,77 +20,67 @@ pub(crate) use clash::clashes;
 pub use pattern::{HostPattern, MethodSet, RouteRule, UriPattern};
 pub(crate) use specificity::{Mismatch, match_rule};
 
-use self::paths::PathTable;
+use self::paths::{PathTable, PathTableBuilder};
 
-/// The route in logs and in the labels of metrics where no route took a request.
+/// The route in logs and in labels of metrics if no route matched.
 pub const UNROUTED: &str = "-";
 
-/// Finds the route of a request; the time depends on the length of its path and host, not on how many
-/// routes there are.
+/// Finds the route of a request, in a time that depends on the length of path and host, not on the number of
+/// routes.
 #[derive(Debug)]
 pub struct RouteTable<R> {
     routes: Vec<R>,
+    /// By name, and by suffix with its leading dot: `.example.com` for `*.example.com`.
     by_host: HashMap<String, PathTable>,
-    by_suffix: HashMap<String, PathTable>,
     any_host: PathTable,
 }
 
-/// A route that was found.
+/// The route of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Match<'t, 'p, R> {
     pub route: &'t R,
-    /// What follows the matched prefix, raw and without the slash before it; `None` where the route's path
-    /// is exact, or the request stopped at the prefix.
+    /// The raw path after the matched prefix; `None` for an exact path, or if nothing follows.
     pub remainder: Option<&'p str>,
 }
 
-/// Why no route was found.
+/// The reason why no route matches.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Miss {
-    /// No route has this host and path.
+    /// No route matches host and path.
     NoRoute,
-    /// Routes have them, but for these methods only, in alphabetical order.
+    /// Routes match host and path, but only with these methods, in alphabetical order.
     NoMethod(Vec<Method>),
 }
 
-/// A route that a path leads to, with what is still to be compared, best first in its list.
+/// A route of a path, with the criteria that are compared after the path.
 #[derive(Debug, Clone)]
-struct Candidate {
+struct PathRoute {
     route: usize,
     methods: MethodSet,
     priority: i32,
 }
 
 impl<R> RouteTable<R> {
-    /// Builds the table. Rules must not clash, see `clashes`.
+    /// Builds the table. Rules must not clash (`clashes`).
     pub fn new(rules: impl IntoIterator<Item = (RouteRule, R)>) -> Self {
         let mut routes = Vec::new();
-        let mut by_host: HashMap<String, paths::Builder> = HashMap::new();
-        let mut by_suffix: HashMap<String, paths::Builder> = HashMap::new();
-        let mut any_host = paths::Builder::default();
+        let mut by_host: HashMap<String, PathTableBuilder> = HashMap::new();
+        let mut any_host = PathTableBuilder::default();
         for (rule, route) in rules {
-            let candidate =
-                Candidate { route: routes.len(), methods: rule.methods.clone(), priority: rule.priority };
+            let path_route =
+                PathRoute { route: routes.len(), methods: rule.methods.clone(), priority: rule.priority };
             routes.push(route);
-            for uri in &rule.uris {
-                for path in uri.paths() {
-                    if rule.hosts.is_empty() {
-                        any_host.add(path.clone(), candidate.clone());
-                    }
-                    for host in &rule.hosts {
-                        let builder = match host {
-                            HostPattern::Exact(name) => by_host.entry(name.clone()).or_default(),
-                            HostPattern::Suffix(suffix) => by_suffix.entry(suffix.clone()).or_default(),
-                        };
-                        builder.add(path.clone(), candidate.clone());
-                    }
+            for path in rule.uris.iter().flat_map(UriPattern::paths) {
+                if rule.hosts.is_empty() {
+                    any_host.add(path.clone(), path_route.clone());
+                }
+                for HostPattern::Exact(host) | HostPattern::Suffix(host) in &rule.hosts {
+                    by_host.entry(host.clone()).or_default().add(path.clone(), path_route.clone());
                 }
             }
         }
-        let finish = |builders: HashMap<String, paths::Builder>| {
-            builders.into_iter().map(|(host, builder)| (host, builder.build())).collect()
-        };
-        Self { routes, by_host: finish(by_host), by_suffix: finish(by_suffix), any_host: any_host.build() }
+        let by_host = by_host.into_iter().map(|(host, builder)| (host, builder.build())).collect();
+        Self { routes, by_host, any_host: any_host.build() }
     }
 
     /// Every route, in the order given.
@@ -100,16 +88,16 @@ impl<R> RouteTable<R> {
         &self.routes
     }
 
-    /// Finds the route for a request: `host` as the client sent it, with or without a port; `path` raw.
+    /// Finds the route of a request: `host` as the client sent it, with or without a port; `path` raw.
     ///
     /// # Errors
-    /// Why there is none.
+    /// No route matches.
     pub fn find<'p>(&self, host: &str, path: &'p str, method: &Method) -> Result<Match<'_, 'p, R>, Miss> {
         let mut allowed = Vec::new();
         let tables = self.tables_for_host(host).chain([&self.any_host]);
         for table in tables {
-            if let Some((candidate, remainder)) = table.find(path, method, &mut allowed) {
-                return Ok(Match { route: &self.routes[candidate.route], remainder });
+            if let Some((path_route, remainder)) = table.find(path, method, &mut allowed) {
+                return Ok(Match { route: &self.routes[path_route.route], remainder });
             }
         }
         if allowed.is_empty() {
@@ -120,16 +108,15 @@ impl<R> RouteTable<R> {
         Err(Miss::NoMethod(allowed))
     }
 
-    /// The tables of the routes that name this host, the most specific first.
+    /// The tables of the hosts that match, the most specific first.
     fn tables_for_host(&self, host: &str) -> impl Iterator<Item = &PathTable> {
-        let names_hosts = !self.by_host.is_empty() || !self.by_suffix.is_empty();
-        let name = if names_hosts { pattern::host_name(host) } else { String::new() };
-        let exact = self.by_host.get(&name);
+        let name = if self.by_host.is_empty() { String::new() } else { pattern::host_name(host) };
+        let exact = self.by_host.get(&name).filter(|_| !name.starts_with('.'));
         // `a.b.c` has the suffixes `.b.c` and `.c`
         let suffixes: Vec<&PathTable> = name
             .match_indices('.')
             .filter(|(dot, _)| *dot > 0)
-            .filter_map(|(dot, _)| self.by_suffix.get(&name[dot..]))
+            .filter_map(|(dot, _)| self.by_host.get(&name[dot..]))
             .collect();
         exact.into_iter().chain(suffixes)
     }

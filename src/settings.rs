@@ -26,7 +26,6 @@ pub use route::{
     RouteSettings,
     api_gateway::{ApiGatewaySettings, Authorization, ClientAuthorization, Iam},
     backend::{BackendSection, BackendSettings, UpstreamServer},
-    circuit_breaker::CircuitBreakerSettings,
     connect::Connect,
     endpoint_variant::EndpointVariant,
     forward_proxy::{ForwardProxy, HostPort},
@@ -42,7 +41,7 @@ pub use route::{
     retry::{MayHaveRun, RetrySettings},
     service,
     session_name::{DEFAULT as DEFAULT_SESSION_NAME, session_name},
-    upstream::{Scheme, Timeouts, UpstreamSettings},
+    upstream::{CircuitBreakerSettings, Scheme, Timeouts, UpstreamSettings},
 };
 pub use source::{
     document::Document,
@@ -119,10 +118,16 @@ impl Settings {
         }
         let mut tree = merge::merge(documents, environment, &mut mistakes);
         reference::resolve(&mut tree, &mut Vec::new(), environment, &mut mistakes);
-        let defaults = take_defaults(&mut tree, &mut mistakes);
+        let mut defaults = take_defaults(&mut tree);
+        let WrittenSettings { defaults: written_defaults, .. } = reader::read(&mut defaults, &mut mistakes);
         lay_beneath_routes(&defaults, &mut tree);
         let written: WrittenSettings = reader::read(&mut tree, &mut mistakes);
         let mut settings = Self::check(written, &mut Checker::new(&tree, environment, &mut mistakes));
+        if let Some(written) = written_defaults {
+            let mut checker = Checker::new(&defaults, environment, &mut mistakes).partial();
+            let is_used = |section: &str| has_section(&tree, section);
+            written.backends.check_unused(is_used, &settings.limits, &mut checker.at(DEFAULTS));
+        }
         settings.hidden = Hidden::in_tree(&tree);
         settings.warnings = mistakes.warnings();
         mistakes.into_result(settings)
@@ -136,21 +141,27 @@ pub fn environment() -> Environment {
         .collect()
 }
 
-/// Takes `defaults` out of the tree, and reports its mistakes of form once instead of for each route.
-fn take_defaults(tree: &mut Node, mistakes: &mut Mistakes) -> Node {
-    let path = [DEFAULTS.to_owned()];
-    let Some(defaults) = tree.remove(&path) else { return Node::empty() };
+/// Moves `defaults` into a tree without routes, where its mistakes are reported once.
+fn take_defaults(tree: &mut Node) -> Node {
     let mut alone = Node::empty();
-    if let Content::Table(table) = &mut alone.content {
+    if let (Some(defaults), Content::Table(table)) = (tree.remove(&[DEFAULTS.to_owned()]), &mut alone.content)
+    {
         table.insert(DEFAULTS.to_owned(), defaults);
     }
-    let _: WrittenSettings = reader::read(&mut alone, mistakes);
-    alone.remove(&path).unwrap_or_else(Node::empty)
+    alone
 }
 
-/// Fills each route with the defaults of its backend.
+/// Whether a route has this backend.
+fn has_section(tree: &Node, backend: &str) -> bool {
+    let Some(Content::Table(routes)) = tree.child(ROUTES).map(|routes| &routes.content) else { return false };
+    routes.values().any(|route| route.child(backend).is_some())
+}
+
+/// Adds the keys of `defaults` for its backend to each route that lacks them.
 fn lay_beneath_routes(defaults: &Node, tree: &mut Node) {
-    let Content::Table(sections) = &defaults.content else { return };
+    let Some(Content::Table(sections)) = defaults.child(DEFAULTS).map(|defaults| &defaults.content) else {
+        return;
+    };
     let Content::Table(root) = &mut tree.content else { return };
     let Some(Content::Table(routes)) = root.get_mut(ROUTES).map(|routes| &mut routes.content) else { return };
     for route in routes.values_mut() {

@@ -1,37 +1,37 @@
-//! What a route's `uri`, `hosts` and `methods` mean.
+//! Patterns of `uri`, `hosts` and `methods` of a route.
 
 use std::fmt;
 
 use actix_http::Method;
 
-/// Everything by which a route chooses its requests.
+/// The criteria by which a route matches requests.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RouteRule {
     /// At least one.
     pub uris: Vec<UriPattern>,
-    /// None means any host.
+    /// Empty for any host.
     pub hosts: Vec<HostPattern>,
     pub methods: MethodSet,
-    /// Decides between routes with the same host and path: the higher wins.
+    /// Decides between routes with the same host and path; the higher wins.
     pub priority: i32,
 }
 
 /// A `uri` of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UriPattern {
-    /// `/aws`: this path alone.
+    /// `/aws`: only this path.
     Exact(String),
-    /// `/aws/*`: `/aws/` and whatever follows.
+    /// `/aws/*`: `/aws/` and all paths below.
     Below(String),
-    /// `/aws*`: `/aws` itself and whatever follows `/aws/`. APISIX would also take `/awsome`.
+    /// `/aws*`: `/aws`, `/aws/` and all paths below. APISIX also matches `/awsome`.
     AtAndBelow(String),
 }
 
-/// One path to look up; a `UriPattern` is one or two of them.
+/// An entry of a path table; a [`UriPattern`] has one or two.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PathPattern {
     Exact(String),
-    /// Every path that starts so; ends with a slash.
+    /// Every path that starts with this; ends with a slash.
     Prefix(String),
 }
 
@@ -40,7 +40,7 @@ impl UriPattern {
         its end, without query, `..`, bad escapes and braces \
          (there are no templates yet: `/site/*` takes what `/site/{slug}` would, and %7B is a brace itself)";
 
-    /// True for a path with a parameter in other routers' spelling, `/u/:slug`, which is matched literally here.
+    /// True for a path with a parameter of other routers, `/u/:slug`, which is matched literally here.
     pub fn has_parameter(text: &str) -> bool {
         text.split('/').any(|segment| {
             segment
@@ -54,13 +54,13 @@ impl UriPattern {
             Some(path) => (path, true),
             None => (text, false),
         };
-        let sound = path.starts_with('/')
+        let is_valid = path.starts_with('/')
             && path
                 .bytes()
                 .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'*' | b'?' | b'#' | b'{' | b'}'))
             && crate::text::uri_syntax::escapes_are_whole(path.as_bytes())
             && !crate::text::uri_syntax::climbs(path);
-        if !sound {
+        if !is_valid {
             return None;
         }
         Some(match (star, path.ends_with('/')) {
@@ -70,7 +70,7 @@ impl UriPattern {
         })
     }
 
-    /// How closely it takes a path, if it does: whether by the path alone, and by how many bytes of it.
+    /// The best match of a path: true for an exact path, then the number of bytes that match.
     pub fn fit(&self, path: &str) -> Option<(bool, usize)> {
         let of = |pattern: PathPattern| match pattern {
             PathPattern::Exact(own) => (own == path).then_some((true, own.len())),
@@ -79,7 +79,7 @@ impl UriPattern {
         self.paths().into_iter().filter_map(of).max()
     }
 
-    /// The paths to look up for it.
+    /// The entries in a path table.
     pub fn paths(&self) -> Vec<PathPattern> {
         match self {
             Self::Exact(path) => vec![PathPattern::Exact(path.clone())],
@@ -91,7 +91,7 @@ impl UriPattern {
     }
 }
 
-/// As it is written in the settings.
+/// Displays the pattern as in the settings.
 impl fmt::Display for UriPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -101,7 +101,7 @@ impl fmt::Display for UriPattern {
     }
 }
 
-/// As it is written in the settings, in lower case.
+/// Displays the pattern as in the settings, in lower case.
 impl fmt::Display for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -111,19 +111,19 @@ impl fmt::Display for HostPattern {
     }
 }
 
-/// A `hosts` entry: a name, or a wildcard for the names below one.
+/// A host of `hosts`: a name, or a wildcard for all names below one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostPattern {
     /// `a.example.com`.
     Exact(String),
-    /// `*.example.com`, kept as `.example.com`: any name below, at any depth, as in APISIX.
+    /// `*.example.com`, stored as `.example.com`: all names below, at any depth, as in APISIX.
     Suffix(String),
 }
 
 impl HostPattern {
     pub(crate) const EXPECTED: &'static str = "a host name without port, or `*.` and a host name";
 
-    /// Reads a `hosts` entry; case does not matter.
+    /// Parses a host of `hosts`, without regard to case.
     pub fn parse(text: &str) -> Option<Self> {
         let is_name = |name: &str| {
             name.split('.').all(|label| {
@@ -154,26 +154,25 @@ pub(super) fn host_name(host: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
-/// What a route that takes any method names in `Allow`.
+/// The methods in `Allow` of a route for any method.
 const USUAL_METHODS: [Method; 7] =
     [Method::DELETE, Method::GET, Method::HEAD, Method::OPTIONS, Method::PATCH, Method::POST, Method::PUT];
 
+/// The methods of a route; empty for any method.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MethodSet(Vec<Method>);
 
 impl MethodSet {
-    /// An empty list takes every method.
     pub fn new(methods: Vec<Method>) -> Self {
         Self(methods)
     }
 
-    /// Whether no method is named, so that any is taken.
     pub fn is_any(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether it takes this method. `CONNECT` and `TRACE` speak to a proxy, not through it (RFC 9110, 9.3.6
-    /// and 9.3.8), so no route takes them.
+    /// True if the method matches. `CONNECT` and `TRACE` address the proxy itself (RFC 9110, 9.3.6 and
+    /// 9.3.8), so no route matches them.
     pub fn takes(&self, method: &Method) -> bool {
         if self.is_any() {
             *method != Method::CONNECT && *method != Method::TRACE
@@ -187,7 +186,7 @@ impl MethodSet {
         if self.is_any() { &USUAL_METHODS } else { &self.0 }
     }
 
-    /// The first method that both name.
+    /// The first method in both sets.
     pub(super) fn shared<'a>(&'a self, other: &Self) -> Option<&'a Method> {
         self.0.iter().find(|method| other.0.contains(method))
     }

@@ -26,7 +26,7 @@ fn first(priority: i32, mut rule: RouteRule) -> RouteRule {
     rule
 }
 
-/// The names of the routes are their positions; every order of the rules must give the same answers.
+/// Finds a route in tables with the rules in both orders, which must agree. A route's name is its index.
 fn found(
     rules: &[RouteRule],
     host: &str,
@@ -181,7 +181,7 @@ fn routes_that_tie_are_clashes() {
 }
 
 #[test]
-fn routes_that_something_tells_apart_are_none() {
+fn routes_that_differ_in_a_criterion_do_not_clash() {
     let a = rule("/a");
     for b in [
         rule("/a/"),
@@ -206,7 +206,8 @@ fn uris_and_hosts_that_mean_nothing_are_refused() {
     }
 }
 
-/// How well a rule fits a request's host and path, more first: as the module's first lines say. `None` if it does not.
+/// The precedence of a rule for a host and a path, by the documentation of the module; `None` if it does not
+/// match.
 fn fit(rule: &RouteRule, host: &str, path: &str) -> Option<(usize, bool, usize, Option<String>)> {
     let by_name = |pattern: &HostPattern| match pattern {
         HostPattern::Exact(name) => (name == host).then_some(usize::MAX),
@@ -224,8 +225,8 @@ fn fit(rule: &RouteRule, host: &str, path: &str) -> Option<(usize, bool, usize, 
     Some((by_host, is_exact, length, remainder))
 }
 
-/// What is found by a look at every rule.
-fn found_by_looking(
+/// The result of a search of every rule.
+fn found_by_search(
     rules: &[RouteRule],
     host: &str,
     path: &str,
@@ -248,7 +249,7 @@ fn found_by_looking(
     Err(Miss::NoMethod(allowed))
 }
 
-/// The rules that clash with none before them.
+/// The rules without those that clash with an earlier one.
 fn without_clashes(rules: Vec<RouteRule>) -> Vec<RouteRule> {
     rules.into_iter().fold(Vec::new(), |mut kept, rule| {
         kept.push(rule);
@@ -276,18 +277,18 @@ fn any_rule() -> impl Strategy<Value = RouteRule> {
 
 proptest! {
     #[test]
-    fn the_table_finds_what_a_look_at_every_rule_finds(
+    fn the_table_finds_what_a_search_of_every_rule_finds(
         rules in vec(any_rule(), 0..7),
         host in select(vec!["x.com", "y.x.com", "z.y.x.com", "com", "other"]),
         path in "/((a|b|ab|:x|\\{x\\}|\\{\\*rest\\})/?|/){0,4}",
         method in select(vec![Method::GET, Method::POST, Method::DELETE, Method::TRACE, Method::CONNECT]),
     ) {
         let rules = without_clashes(rules);
-        prop_assert_eq!(found(&rules, host, &path, &method), found_by_looking(&rules, host, &path, &method));
+        prop_assert_eq!(found(&rules, host, &path, &method), found_by_search(&rules, host, &path, &method));
     }
 
     #[test]
-    fn the_table_finds_the_rule_that_stands_best(
+    fn the_table_finds_the_most_specific_rule(
         rules in vec(any_rule(), 0..7),
         host in select(vec!["x.com", "Y.x.com:80", "z.y.x.com.", "com", "other"]),
         path in "/((a|b|ab|:x|\\{x\\})/?|/){0,4}",

@@ -507,7 +507,7 @@ fn values_out_of_range_of_retries_and_circuit_breaker_are_mistakes() {
         ("retry: { unsafe: [late] }", "retry.unsafe.0: unknown value `late`"),
         ("retry: { unsafe: timeout }", "retry.unsafe: found a text; expected a list"),
         ("retry: { attemts: 2 }", "retry.attemts: unknown key; did you mean `attempts`?"),
-        ("retry: 3", "retry: found a number; expected a table about repeated calls"),
+        ("retry: 3", "retry: found a number; expected a table about retries"),
         ("circuit_breaker: { failures: 10001 }", "circuit_breaker.failures: 10001 is out of range"),
         (
             "circuit_breaker: { open_for: 10 }",

@@ -55,7 +55,7 @@ fn of_route(route: &RouteSettings) -> Vec<String> {
         ));
     }
     let HostPort(connected, _) = upstream.connect.place(host, port);
-    if scheme == Scheme::Http && !section.proofs().is_empty() && !is_loopback(connected) {
+    if scheme == Scheme::Http && !section.authorization_kinds().is_empty() && !is_loopback(connected) {
         warnings.push(format!("route {id}: keys and signatures are sent to {connected} without TLS"));
     }
     warnings

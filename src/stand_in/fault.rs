@@ -85,7 +85,7 @@ impl Fault {
                 "Missing Authentication Token",
                 "AWS answered `Missing Authentication Token` to a signed call",
             ),
-            Self::Incomplete => ("Authorization header requires", "AWS could not read the signature"),
+            Self::Incomplete => ("Authorization header requires", "AWS could not parse the signature"),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Checks of values: a cursor over the tree that has the place of the key under check.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use super::{
     declaration::{Key, Kind},
@@ -20,12 +20,19 @@ pub struct Checker<'a> {
     environment: &'a Environment,
     path: Vec<String>,
     mistakes: &'a mut Mistakes,
+    /// The keys are those of `defaults`, and a route may add others to them.
+    is_partial: bool,
 }
 
 impl<'a> Checker<'a> {
     /// Starts at the root.
     pub fn new(root: &'a Node, environment: &'a Environment, mistakes: &'a mut Mistakes) -> Self {
-        Self { root, environment, path: Vec::new(), mistakes }
+        Self { root, environment, path: Vec::new(), mistakes, is_partial: false }
+    }
+
+    /// Leaves out mistakes that a further key in a route would correct.
+    pub fn partial(self) -> Self {
+        Self { is_partial: true, ..self }
     }
 
     /// A variable of the process's environment that is not empty.
@@ -41,7 +48,12 @@ impl<'a> Checker<'a> {
     /// Goes down to the key at a path.
     pub fn at_path(&mut self, path: &[&str]) -> Checker<'_> {
         let path = self.path_of(path);
-        Checker { root: self.root, environment: self.environment, path, mistakes: self.mistakes }
+        self.with_path(path)
+    }
+
+    fn with_path(&mut self, path: Vec<String>) -> Checker<'_> {
+        let Self { root, environment, is_partial, .. } = *self;
+        Checker { root, environment, path, mistakes: self.mistakes, is_partial }
     }
 
     fn path_of(&self, below: &[&str]) -> Vec<String> {
@@ -128,8 +140,27 @@ impl<'a> Checker<'a> {
 
     /// Reports a mistake at the current key.
     pub fn report(&mut self, problem: impl Into<String>, expected: impl Into<String>) {
+        if self.is_partial && self.place_of(&[]).is_none() {
+            return;
+        }
         let (place, key) = self.root.locate(&self.path);
         self.mistakes.push(Mistake::new(place, key, problem).expected(expected));
+    }
+
+    /// Reports a problem of the file at `key`, with its path unless that may be a secret.
+    pub fn report_file(&mut self, key: &str, path: &str, problem: &dyn fmt::Display, expected: &str) {
+        let problem = match self.quotable(key, path) {
+            Some(path) => format!("{path}: {problem}"),
+            None => problem.to_string(),
+        };
+        self.at(key).report(problem, expected);
+    }
+
+    /// Reports that the current key needs another one, which is missing.
+    pub fn report_incomplete(&mut self, problem: impl Into<String>, expected: impl Into<String>) {
+        if !self.is_partial {
+            self.report(problem, expected);
+        }
     }
 
     /// Reports a warning at the current key, whose value stays valid.
