@@ -1,4 +1,4 @@
-//! The application: built from settings with its socket bound, then run until it is told to stop.
+//! The application: builds the state from settings, binds the sockets, serves, and shuts down gracefully.
 
 pub(crate) mod process;
 
@@ -36,7 +36,7 @@ use crate::{
     system::supervision::{Task, supervise},
 };
 
-/// A sidecar that is ready to run.
+/// A sidecar with bound sockets that does not serve yet.
 #[derive(Debug)]
 pub struct Application {
     settings: Settings,
@@ -52,27 +52,25 @@ pub struct Application {
 pub enum StartError {
     #[error("{0}")]
     Listen(BindError),
-    /// The thread that keeps credentials fresh cannot be had.
     #[error("cannot start the thread for credentials: {0}")]
     Credentials(io::Error),
-    /// A route cannot be served, or a collector not be told.
     #[error("{0}")]
     Build(BuildError),
 }
 
 impl Application {
-    /// Builds the routes and binds the socket; nothing is served yet.
+    /// Builds the routes and binds the sockets, without a limit of open files.
     ///
     /// # Errors
-    /// The reason of a start that fails.
+    /// A thread cannot be started, a route cannot be built, or a socket cannot be bound.
     pub fn build(settings: Settings) -> Result<Self, StartError> {
         Self::build_within(OpenFiles::unlimited(), settings)
     }
 
-    /// The same with no more open files than these.
+    /// Builds the routes and binds the sockets, within a limit of open files.
     ///
     /// # Errors
-    /// The reason of a start that fails.
+    /// A thread cannot be started, a route cannot be built, or a socket cannot be bound.
     pub fn build_within(files: OpenFiles, settings: Settings) -> Result<Self, StartError> {
         let metrics = Metrics::new();
         let pool = RefresherPool::start().map_err(StartError::Credentials)?;
@@ -85,19 +83,19 @@ impl Application {
         Ok(Self { settings, current, builder, origin: None, sockets, admin, admin_address })
     }
 
-    /// Follows the settings where they come from.
+    /// Reloads the settings from their origin while the application runs.
     #[must_use]
     pub fn following(mut self, origin: SettingsOrigin) -> Self {
         self.origin = Some(origin);
         self
     }
 
-    /// Where clients connect, with the port that the system chose for port 0.
+    /// The address of `listen.http`, with the port that the system chose for port 0.
     pub fn address(&self) -> SocketAddr {
         self.sockets.http
     }
 
-    /// The same for HTTPS.
+    /// The address of `listen.https`.
     pub fn https_address(&self) -> Option<SocketAddr> {
         self.sockets.https
     }
@@ -106,21 +104,21 @@ impl Application {
         self.sockets.unix.as_deref()
     }
 
-    /// Where people and probes come.
+    /// The address of the admin port.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
     }
 
-    /// What requests are served with.
+    /// The current snapshot.
     pub fn current(&self) -> &Arc<Current> {
         &self.current
     }
 
-    /// Serves until `stop` resolves, then for `shutdown.delay` longer, and ends when the requests in flight
-    /// have been answered or `shutdown.drain` is over. If `stop_at_once` resolves, it ends right there.
+    /// Serves until `stop` resolves and `shutdown.delay` has passed, then drains until the requests in flight
+    /// are done or `shutdown.drain` has passed. `stop_at_once` aborts them.
     ///
     /// # Errors
-    /// A thread cannot be had, or a socket cannot be used.
+    /// A thread cannot be started, or a socket cannot be used.
     pub async fn run(
         self,
         stop: impl Future<Output = ()>,
@@ -150,9 +148,9 @@ impl Application {
             () = &mut certificates => {}
             () = &mut reloading => {}
         }
-        // where there was no drain: clients are refused from now on
+        // without a drain the sockets are still open
         self.sockets.release();
-        // before what keeps keys fresh: requests in flight may still need them
+        // before the credential refresher ends, because requests in flight may still need credentials
         if is_cut_short {
             workers.cut_short();
         } else {
@@ -169,7 +167,8 @@ impl Application {
     }
 }
 
-/// Waits for `stop`, lets go of the sockets after `shutdown.delay`, and gives the workers `shutdown.drain` to finish.
+/// Waits for `stop`, closes the sockets after `shutdown.delay`, and gives the workers `shutdown.drain` to
+/// finish.
 async fn drain(
     stop: impl Future<Output = ()>,
     current: &Current,
@@ -180,16 +179,17 @@ async fn drain(
     stop.await;
     let Shutdown { delay, drain } = current.get().shutdown.clone();
     log::info!("shutting down, draining requests in flight");
-    // from now on every answer is the last of its connection
+    // every response now closes its connection
     stopping.store(true, Ordering::Relaxed);
     tokio::time::sleep(delay).await;
-    // the workers have the only handles now: a socket closes when they say so
+    // the workers now have the only handles, so that a socket closes with them
     sockets.release();
     draining.cancel();
     tokio::time::sleep(drain).await;
 }
 
-/// Takes changed certificates of the listener into use, and watches when those that others see end; never ends.
+/// Reloads changed certificates of `listen.https` and watches the expiry of presented certificates; never
+/// returns.
 async fn follow_certificates(sockets: &Sockets, current: &Arc<Current>, interval: Duration) {
     let watch = certificates::Watch::new(current, sockets.tls());
     tokio::join!(
@@ -198,7 +198,7 @@ async fn follow_certificates(sockets: &Sockets, current: &Arc<Current>, interval
     );
 }
 
-/// Keeps what snapshots are made of, and follows the settings if it is known where they come from; never ends.
+/// Keeps the builder alive, and reloads the settings if they have an origin; never returns.
 async fn follow(
     origin: Option<SettingsOrigin>,
     builder: SnapshotBuilder,

@@ -1,5 +1,4 @@
-//! The command line: which commands there are and what each does (`process.rs`, `dev.rs`, `cli/routes.rs`,
-//! `explain.rs`, `settings/schema.rs`).
+//! The command line and its commands.
 
 mod check;
 mod explanation;
@@ -17,7 +16,7 @@ use serde_json::json;
 #[cfg(feature = "dev")]
 use crate::dev;
 use crate::{
-    app::process::{Ended, cannot_start, serve, tell, wrong},
+    app::process::{Ended, cannot_start, invalid_settings, print_line, serve},
     explain,
     settings::{Settings, schema},
     system::{
@@ -26,10 +25,10 @@ use crate::{
     },
 };
 
-/// The exit code of clap for a command line that is wrong, for what only shows later to be wrong about it.
-const WRONG_USAGE: u8 = 2;
+/// clap's exit code for an invalid command line, for mistakes that are found later.
+const INVALID_USAGE: u8 = 2;
 
-/// Calls AWS API Gateway endpoints and Lambda functions for programs that speak plain local HTTP.
+/// Signs and forwards local HTTP requests to AWS API Gateway endpoints and Lambda functions.
 #[derive(Debug, Parser)]
 #[command(version, about, args_conflicts_with_subcommands = true)]
 struct CommandLine {
@@ -45,7 +44,7 @@ enum Command {
     Run(RunOptions),
     /// Check the settings and print every mistake; exit with 78 if there are any.
     Check(check::CheckOptions),
-    /// Print the effective routes, without any secret.
+    /// Print the effective routes, without secrets.
     Routes(RoutesOptions),
     /// Explain a request without sending it: which route matches and why, what goes out, and what is signed.
     Explain(Box<ExplainOptions>),
@@ -60,7 +59,7 @@ enum Command {
 struct RunOptions {
     #[command(flatten)]
     directory: SettingsDirectory,
-    /// For `dev`: say on standard output where it listens, and end when standard input does.
+    /// For `dev`: print the addresses on standard output, and exit when standard input is closed.
     #[arg(long, hide = true)]
     child: bool,
 }
@@ -77,7 +76,7 @@ struct RoutesOptions {
     #[command(flatten)]
     directory: SettingsDirectory,
     #[command(flatten)]
-    form: OutputForm,
+    format: OutputFormat,
 }
 
 #[derive(Debug, Args)]
@@ -87,7 +86,7 @@ struct ExplainOptions {
     #[command(flatten)]
     directory: SettingsDirectory,
     #[command(flatten)]
-    form: OutputForm,
+    format: OutputFormat,
 }
 
 #[derive(Debug, Args)]
@@ -98,21 +97,21 @@ struct SchemaOptions {
 }
 
 #[derive(Debug, Args)]
-struct OutputForm {
+struct OutputFormat {
     /// Output format.
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
-    output: Form,
+    output: Format,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Form {
+enum Format {
     /// Lines and tables, for people.
     Text,
     /// One JSON document, for scripts.
     Json,
 }
 
-/// Parses the command line and does what it says.
+/// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
     let line = CommandLine::parse();
     let default = RunOptions { directory: line.settings, child: false };
@@ -121,7 +120,7 @@ pub fn main() -> ExitCode {
         Command::Check(options) => check::run(&options),
         Command::Routes(options) => routes(&options),
         Command::Explain(options) => explain(&options),
-        Command::Schema(options) => Ok(printed(&format!("{:#}", schema::of(options.file)))),
+        Command::Schema(options) => Ok(print_result(&format!("{:#}", schema::of(options.file)))),
         #[cfg(feature = "dev")]
         Command::Dev(options) => dev::run(&options),
     };
@@ -136,53 +135,53 @@ fn run(options: &RunOptions) -> Ended {
     let directory = &options.directory.settings;
     let read =
         exhausted::watch(|| Settings::load(directory)).map_err(|exhausted| cannot_start(&exhausted))?;
-    serve(read.map_err(|mistakes| wrong(&mistakes))?, Some(directory), |application| {
+    serve(read.map_err(|mistakes| invalid_settings(&mistakes))?, Some(directory), |application| {
         if options.child {
             let (listen, admin) = (application.address(), application.admin_address());
-            tell(&mut io::stdout(), &format!("{listen} {admin}"));
+            print_line(&mut io::stdout(), &format!("{listen} {admin}"));
         }
     })
 }
 
 fn routes(options: &RoutesOptions) -> Ended {
-    let settings = load(&options.directory, options.form.output)?;
-    Ok(printed(&match options.form.output {
-        Form::Text => routes::table(&settings, Paint::of_output(), terminal::width_of_output()),
-        Form::Json => format!("{:#}", routes::json(&settings)),
+    let settings = load(&options.directory, options.format.output)?;
+    Ok(print_result(&match options.format.output {
+        Format::Text => routes::table(&settings, Paint::of_output(), terminal::width_of_output()),
+        Format::Json => format!("{:#}", routes::json(&settings)),
     }))
 }
 
 fn explain(options: &ExplainOptions) -> Ended {
-    let settings = load(&options.directory, options.form.output)?;
+    let settings = load(&options.directory, options.format.output)?;
     let explained = actix_rt::System::new().block_on(explain::explain(&settings, &options.args));
     let explanation = explained.map_err(|problem| {
-        tell(&mut io::stderr(), &format!("apigw-invoker: {problem}"));
-        ExitCode::from(WRONG_USAGE)
+        print_line(&mut io::stderr(), &format!("apigw-invoker: {problem}"));
+        ExitCode::from(INVALID_USAGE)
     })?;
-    match options.form.output {
-        Form::Text => {
-            tell(&mut io::stdout(), &explanation::text(&explanation, Paint::of_output()));
+    match options.format.output {
+        Format::Text => {
+            print_line(&mut io::stdout(), &explanation::text(&explanation, Paint::of_output()));
         }
-        Form::Json => print_json(&json!(explanation)),
+        Format::Json => print_json(&json!(explanation)),
     }
-    Ok(if explanation.goes_out() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if explanation.is_sent() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The settings, or the exit code after their mistakes were printed.
-fn load(directory: &SettingsDirectory, form: Form) -> Result<Settings, ExitCode> {
+/// Loads the settings, or prints their mistakes and returns the exit code.
+fn load(directory: &SettingsDirectory, format: Format) -> Result<Settings, ExitCode> {
     Settings::load(&directory.settings).map_err(|mistakes| {
-        if form == Form::Json {
+        if format == Format::Json {
             print_json(&check::mistakes(&mistakes));
         }
-        wrong(&mistakes)
+        invalid_settings(&mistakes)
     })
 }
 
-/// Prints what a command was asked for. Whoever closes the pipe has seen enough; a file that is not whole is a failure.
-fn printed(text: &str) -> ExitCode {
+/// Prints the result of a command. A closed pipe is a success, any other failed write a failure.
+fn print_result(text: &str) -> ExitCode {
     match writeln!(io::stdout(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            tell(&mut io::stderr(), &format!("apigw-invoker: standard output: {error}"));
+            print_line(&mut io::stderr(), &format!("apigw-invoker: standard output: {error}"));
             ExitCode::FAILURE
         }
         _ => ExitCode::SUCCESS,
@@ -190,5 +189,5 @@ fn printed(text: &str) -> ExitCode {
 }
 
 fn print_json(value: &serde_json::Value) {
-    tell(&mut io::stdout(), &format!("{value:#}"));
+    print_line(&mut io::stdout(), &format!("{value:#}"));
 }

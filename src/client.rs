@@ -154,7 +154,7 @@ impl Client {
         let open = || dial_counted(&pool.endpoint, &self.limit, &pool.metrics);
         match open().await {
             // sockets of other components used the last file descriptor
-            Err(error) if error.kind == ErrorKind::Overloaded && self.close_idle() => open().await,
+            Err(error) if matches!(error.kind, ErrorKind::Overloaded(_)) && self.close_idle() => open().await,
             opened => opened,
         }
     }

@@ -1,33 +1,30 @@
-//! Where the keys come from that sign a route's requests.
+//! Credentials: where the keys that sign a route's requests come from, and how they stay fresh.
 //!
-//! `state/builder.rs` gets a [`CredentialSource`] for each route from the [`RefresherPool`], and `proxy.rs` asks it
-//! for its current keys right before signing. Whatever goes wrong here, nothing goes out unsigned (envoy#47518): the
-//! route answers 503 until there are keys again.
+//! `state/builder.rs` gets a [`CredentialSource`] for each route from the [`RefresherPool`], and
+//! `state/signing.rs` gets the current keys from it right before signing. Without keys a route answers 503; a
+//! request never goes out unsigned (envoy#47518).
 //!
 //! ```text
-//! chain.rs            the sources, and what is configured
-//! refresher_pool.rs   one thread, one refresher each
+//! chain.rs            the sources, and which one is configured
+//! refresher_pool.rs   the thread for all fetches, one refresher for each source
 //! refresher.rs        when to fetch, by schedule.rs
-//! credential_cell.rs  what requests read
-//! fetch.rs            one fetch of it; sts.rs, by aws_transport.rs
-//! status.rs           what people read, of source_name.rs
+//! credential_cell.rs  the keys that requests read
+//! fetch.rs            one fetch; sts.rs calls STS, over aws_transport.rs
+//! status.rs           the state of a source, for people
 //! mounted.rs          a route's own keys in files
-//! profile_chain.rs    and process.rs: keys of profiles
-//! identity.rs         whose keys they are
-//! metadata.rs         and instance_keys.rs: keys of EC2
+//! profile_chain.rs    chains of profiles; process.rs runs their programs
+//! shared_files.rs     the files of profiles; sdk_files.rs has those that only the SDK reads
+//! identity.rs         the owner of keys
+//! metadata.rs         EC2's metadata service
 //! ```
 
 mod aws_transport;
 mod chain;
 mod credential_cell;
-#[cfg(test)]
-mod fakes;
 mod fetch;
 mod identity;
-mod instance_keys;
 mod metadata;
 mod mounted;
-mod offline;
 mod process;
 mod profile_chain;
 mod refresher;
@@ -35,7 +32,6 @@ mod refresher_pool;
 mod schedule;
 mod sdk_files;
 mod shared_files;
-mod source_name;
 mod status;
 mod sts;
 
@@ -46,142 +42,106 @@ use std::{
 
 use aws_credential_types::Credentials;
 
-use self::{credential_cell::User, refresher_pool::SharedSource};
+use self::{credential_cell::RouteGuard, refresher_pool::SharedSource};
 pub use self::{
-    identity::CallerUnknown,
-    offline::{OfflineCredentials, known_offline},
+    fetch::{FetchError, OfflineCredentials, known_offline},
     refresher_pool::{FetchAttempt, RefresherPool, sts_endpoint, try_once},
     status::{CallerIdentity, CredentialState, Ready, Status},
 };
 use crate::text::key_source::KeyOrigin;
 
-/// How long a request waits for the very first fetch of its source.
-const FIRST_FETCH_LIMIT: Duration = Duration::from_secs(5);
+/// Longest wait of a request for the first fetch of its source, after which the route answers 503: a client
+/// must not wait for a source that never answers.
+const FIRST_FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The keys of one source; clones are the same source.
+/// The keys of one source. Clones share the source.
 #[derive(Debug, Clone)]
 pub struct CredentialSource {
-    kind: Kind,
-    /// The route that has this handle, for the log.
-    _user: Option<Arc<User>>,
+    kind: SourceKind,
+    /// Keeps the route's id in the log lines about these keys.
+    _route: Option<Arc<RouteGuard>>,
 }
 
 #[derive(Debug, Clone)]
-enum Kind {
-    /// Keys that stand in the settings and never change.
+enum SourceKind {
+    /// Keys in the settings, which never change.
     Fixed(Arc<Credentials>),
-    /// Keys that are kept fresh.
+    /// Keys that a refresher keeps fresh.
     Shared(Arc<SharedSource>),
 }
 
-/// A source has no keys to give.
+/// A source without usable keys; the reason contains no secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no credentials: {0}")]
 pub struct CredentialsUnavailable(String);
 
-impl CredentialsUnavailable {
-    /// Says why, without any secret.
-    pub fn because(reason: impl Into<String>) -> Self {
-        Self(reason.into())
-    }
-}
-
 impl CredentialSource {
-    /// Keys that never change.
+    /// A source of keys that never change.
     pub fn fixed(credentials: Credentials) -> Self {
-        Self { kind: Kind::Fixed(Arc::new(credentials)), _user: None }
+        Self { kind: SourceKind::Fixed(Arc::new(credentials)), _route: None }
     }
 
-    fn shared(shared: Arc<SharedSource>) -> Self {
-        Self { kind: Kind::Shared(shared), _user: None }
-    }
-
-    /// The same, named as that of a route in the lines on its keys.
+    /// The same source; log lines about its keys name the route until the result is dropped.
     #[must_use]
     pub fn used_by(self, route: &Arc<str>) -> Self {
-        let user = match &self.kind {
-            Kind::Fixed(_) => None,
-            Kind::Shared(shared) => Some(Arc::new(User::of(&shared.cell, route))),
+        let guard = match &self.kind {
+            SourceKind::Fixed(_) => None,
+            SourceKind::Shared(shared) => Some(Arc::new(RouteGuard::of(&shared.cell, route))),
         };
-        Self { _user: user, ..self }
+        Self { _route: guard, ..self }
     }
 
-    /// The keys to sign with now. Waits for the very first fetch alone, and no longer than five seconds.
+    /// The keys to sign with. Waits at most `FIRST_FETCH_TIMEOUT`, and only for the first fetch.
     ///
     /// # Errors
-    /// There are none that have not expired, for the reason given.
+    /// No keys, or expired ones.
     pub async fn current(&self, now: SystemTime) -> Result<Arc<Credentials>, CredentialsUnavailable> {
         match &self.kind {
-            Kind::Fixed(credentials) => Ok(Arc::clone(credentials)),
-            Kind::Shared(shared) => shared.cell.current(now, FIRST_FETCH_LIMIT).await,
+            SourceKind::Fixed(credentials) => Ok(Arc::clone(credentials)),
+            SourceKind::Shared(shared) => shared.cell.current(now, FIRST_FETCH_TIMEOUT).await,
         }
     }
 
-    /// Notes that AWS has accepted these keys, for the pace at which refused ones are replaced.
+    /// Records that AWS accepted these keys. Refused keys without that are replaced more slowly.
     pub fn accepted(&self, used: &Arc<Credentials>) {
-        if let Kind::Shared(shared) = &self.kind {
+        if let SourceKind::Shared(shared) = &self.kind {
             shared.cell.accepted(used);
         }
     }
 
-    /// Asks for new keys because AWS refused these as expired; once for each set, and without waiting.
+    /// Requests new keys because AWS refused these as expired; once for each set, without waiting.
     pub fn refresh_soon(&self, refused: &Credentials) {
-        if let Kind::Shared(shared) = &self.kind {
+        if let SourceKind::Shared(shared) = &self.kind {
             shared.cell.refresh_soon(refused);
         }
     }
 
-    /// Waits until there are other keys than those that AWS has refused, no longer than `limit`; whether there are.
+    /// Waits at most `limit` for keys that replace those that AWS refused; true if there are such keys.
     pub async fn newer_than(&self, refused: &Credentials, limit: Duration) -> bool {
         match &self.kind {
-            Kind::Fixed(_) => false,
-            Kind::Shared(shared) => shared.cell.newer_than(refused, limit).await,
+            SourceKind::Fixed(_) => false,
+            SourceKind::Shared(shared) => shared.cell.newer_than(refused, limit).await,
         }
     }
 
-    /// How often its keys could not be fetched so far.
+    /// Number of failed fetches.
     pub fn refresh_failures(&self) -> u64 {
         match &self.kind {
-            Kind::Fixed(_) => 0,
-            Kind::Shared(shared) => shared.cell.failures(),
+            SourceKind::Fixed(_) => 0,
+            SourceKind::Shared(shared) => shared.cell.failures(),
         }
     }
 
     pub fn status(&self, now: SystemTime) -> Status {
         match &self.kind {
-            Kind::Fixed(credentials) => Status {
+            SourceKind::Fixed(credentials) => Status {
                 source: KeyOrigin::Settings.to_string(),
                 state: CredentialState::Ready(Ready::of(credentials, None, None)),
             },
-            Kind::Shared(shared) => shared.cell.status(now),
+            SourceKind::Shared(shared) => shared.cell.status(now),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[actix_rt::test]
-    async fn keys_of_the_settings_are_just_there() {
-        let source = CredentialSource::fixed(Credentials::new("AKIDEXAMPLE", "hush", None, None, "settings"));
-        let keys = source.current(SystemTime::now()).await.unwrap();
-        assert_eq!(keys.access_key_id(), "AKIDEXAMPLE");
-        source.refresh_soon(&keys);
-        let status = source.status(SystemTime::now()).to_string();
-        assert_eq!(status, "keys from the settings, access key ending in MPLE, without expiry");
-    }
-
-    #[test]
-    fn debug_shows_neither_secret_nor_token() {
-        let source = CredentialSource::fixed(Credentials::new(
-            "AKIDEXAMPLE",
-            "hush-secret",
-            Some("hush-token".into()),
-            None,
-            "settings",
-        ));
-        let shown = format!("{source:?}");
-        assert!(!shown.contains("hush"), "{shown}");
-    }
-}
+mod tests;

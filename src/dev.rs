@@ -1,5 +1,4 @@
-//! `apigw-invoker dev`: the sidecar together with a stand-in for AWS, both on loopback, for a first try
-//! without an AWS account. The tests use the same stand-in.
+//! `apigw-invoker dev`: the sidecar with a local stand-in for AWS, for a first try without an AWS account.
 
 mod banner;
 pub(crate) mod child;
@@ -12,13 +11,12 @@ use clap::Args;
 use self::banner::Banner;
 pub use self::documents::{DevSockets, documents};
 use crate::{
-    app::process::{Ended, serve, tell, wrong},
+    app::process::{Ended, invalid_settings, print_line, serve},
     listener::sockets::bind_tcp,
     settings::{self, Settings},
     stand_in::{Fault, StandIn, StandInKeys, StandInOptions, credentials},
 };
 
-/// What `dev` may be told.
 #[derive(Debug, Args)]
 pub struct DevOptions {
     /// Address that the sidecar listens on.
@@ -27,55 +25,45 @@ pub struct DevOptions {
     /// Address that the stand-in for AWS listens on.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9081")]
     stand_in: SocketAddr,
-    /// Let the sidecar fetch its keys from this credential source instead of having them in its routes.
+    /// Let the sidecar fetch its credentials from this source instead of the routes' settings.
     #[arg(long, value_enum, value_name = "KIND")]
     credentials: Option<credentials::CredentialKind>,
-    /// Let the stand-in refuse signed calls for this reason, to see what the sidecar logs.
+    /// Let the stand-in refuse signed calls for this reason, to see the sidecar's log.
     #[arg(long, value_enum, value_name = "FAULT")]
     fault: Option<Fault>,
 }
 
-/// Runs both until a signal ends them.
+/// Runs the sidecar and the stand-in until a signal ends them.
 pub(crate) fn run(options: &DevOptions) -> Ended {
-    match options.credentials {
-        Some(kind) => run_with(options, kind),
-        None => run_with_keys(options),
+    let keys = StandInKeys::example();
+    if let Some(kind) = options.credentials {
+        let prepared = child::prepare(keys.clone());
+        let (directory, stand_in_options) =
+            prepared.map_err(|error| failed("no temporary directory", &error))?;
+        let stand_in = options.stand_in(stand_in_options)?;
+        return child::run(options.banner(&stand_in, &keys), &directory, kind);
     }
-}
-
-/// The sidecar finds its keys at a source.
-fn run_with(options: &DevOptions, kind: credentials::CredentialKind) -> Ended {
-    let keys = StandInKeys::example();
-    let prepared = child::prepare(keys.clone());
-    let (directory, told) = prepared.map_err(|error| failed("no temporary directory", &error))?;
-    let stand_in = options.stand_in(told)?;
-    child::run(options.banner(&stand_in, &keys), &directory, kind)
-}
-
-/// The sidecar has the stand-in's keys in its routes.
-fn run_with_keys(options: &DevOptions) -> Ended {
-    let keys = StandInKeys::example();
     let stand_in = options.stand_in(StandInOptions::new(keys.clone()))?;
     let banner = options.banner(&stand_in, &keys);
     let documents = documents(banner.sockets, stand_in.address(), &keys);
     let settings = Settings::from_documents(&documents, &settings::environment());
-    let settings = settings.map_err(|mistakes| wrong(&mistakes))?;
+    let settings = settings.map_err(|mistakes| invalid_settings(&mistakes))?;
     let routes = settings.clone();
     serve(settings, None, |application| {
         let sockets = DevSockets { listen: application.address(), admin: application.admin_address() };
-        tell(&mut io::stdout(), &Banner { sockets, ..banner }.text(&routes));
+        print_line(&mut io::stdout(), &Banner { sockets, ..banner }.text(&routes));
     })
 }
 
 impl DevOptions {
-    /// Starts the stand-in.
-    fn stand_in(&self, told: StandInOptions) -> Result<StandIn, ExitCode> {
-        let told = match self.fault {
-            Some(fault) => told.with_fault(fault),
-            None => told,
+    /// Starts the stand-in with the fault of the options.
+    fn stand_in(&self, options: StandInOptions) -> Result<StandIn, ExitCode> {
+        let options = match self.fault {
+            Some(fault) => options.with_fault(fault),
+            None => options,
         };
         let address = self.stand_in;
-        StandIn::start(address, told)
+        StandIn::start(address, options)
             .map_err(|error| failed(&format!("the stand-in cannot listen on {address}"), &error))
     }
 
@@ -90,17 +78,17 @@ impl DevOptions {
     }
 }
 
-/// The admin port's own address, or any port where another sidecar of this machine has that one.
+/// The default address of the admin port, or a free port if another sidecar uses that one.
 fn admin_address() -> SocketAddr {
-    let usual = Settings::default().admin.address;
-    match bind_tcp(usual) {
-        Ok(_) => usual,
-        Err(_) => SocketAddr::new(usual.ip(), 0),
+    let default = Settings::default().admin.address;
+    match bind_tcp(default) {
+        Ok(_) => default,
+        Err(_) => SocketAddr::new(default.ip(), 0),
     }
 }
 
-/// Tells why nothing runs.
+/// Prints why nothing runs.
 fn failed(what: &str, error: &io::Error) -> ExitCode {
-    tell(&mut io::stderr(), &format!("apigw-invoker: {what}: {error}"));
+    print_line(&mut io::stderr(), &format!("apigw-invoker: {what}: {error}"));
     ExitCode::FAILURE
 }

@@ -1,10 +1,9 @@
-//! Cause and cure of a call that AWS has refused, in one sentence for the log.
+//! Cause and cure of a call that AWS refused, in one sentence for the log; the client never sees it.
 //!
-//! `proxy/call.rs` keeps what was sent of a call that ends so ([`RefusedCall`]), which costs other calls
-//! nothing; `proxy.rs` asks [`diagnose`] before the backend takes the refusal apart. A refused signature is
-//! compared part by part where AWS says what it would have signed (`comparison.rs`); where it does not, its
-//! word for the refusal and its sentence have to do (`sentences.rs`). Refusals for other reasons, such as an
-//! API key or a quota, are in `denial.rs`. The client sees nothing of all this.
+//! `proxy/call.rs` records a refused call ([`RefusedCall`]) at no cost for other calls, and [`diagnose`] runs
+//! before the backend converts the refusal. A refused signature is compared part by part if AWS returns the
+//! request that it expected (`comparison.rs`); otherwise AWS's error type and message decide
+//! (`sentences.rs`). Refusals for other reasons, such as an API key or a quota, are in `denial.rs`.
 
 mod comparison;
 mod denial;
@@ -36,9 +35,9 @@ const API_KEY: &str = "x-api-key";
 /// Facts about a route that decide which advice fits it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Caller {
-    /// The route has keys to sign with.
+    /// The route has credentials to sign with.
     pub signs: bool,
-    /// The interface that is called, on which the keys of the route's settings depend.
+    /// The AWS API that is called, which decides which settings can be named.
     pub api: AwsApi,
 }
 
@@ -48,12 +47,12 @@ enum ApiKey {
     None,
     /// The route's `authorization.apikey`.
     OfRoute,
-    /// One that the client sent.
+    /// A key that the client sent.
     OfClient,
 }
 
 impl ApiKey {
-    /// The route's own is marked as sensitive by `backend/api_gateway.rs`, a client's is not.
+    /// `backend/api_gateway.rs` marks the route's key as sensitive; a client's is not.
     fn of(request: &OutboundRequest) -> Self {
         match request.headers.get(API_KEY) {
             None => Self::None,
@@ -63,26 +62,26 @@ impl ApiKey {
     }
 }
 
-/// A call that AWS has refused, as it went out.
+/// A call that AWS refused, as it was sent.
 #[derive(Debug, Default)]
 pub struct RefusedCall {
     host: String,
     api_key: ApiKey,
     caller: Caller,
-    /// True where the client has signed the call itself.
+    /// The client signed the call itself.
     is_signed_by_client: bool,
-    /// There if the route has signed the call.
+    /// `None` if the route did not sign the call.
     signed: Option<SignedRequest>,
 }
 
 #[derive(Debug)]
 pub struct Diagnosis {
-    /// The label for the metric of refusals that are not about a signature; `None` for those that are.
+    /// The label in the metric of denials; `None` for refused signatures.
     pub denial: Option<&'static str>,
     pub note: LogNote,
 }
 
-/// The parts of a signature that AWS's own are compared with.
+/// The signature that was sent, for the comparison with AWS's.
 #[derive(Debug)]
 pub struct SignedRequest {
     signing_input: SigningInput,
@@ -94,22 +93,22 @@ pub struct SignedRequest {
     dated: SystemTime,
 }
 
-/// AWS's reasons to refuse a proof.
+/// AWS's reasons to refuse a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reason {
-    /// The signature is not the one that AWS computes, or not of the right time or place.
+enum SignatureRefusal {
+    /// The signature does not match, or its date or scope is wrong.
     Signature,
-    /// `Authorization` is not as it should be.
+    /// `Authorization` is malformed.
     Incomplete,
-    /// There is none, or the path or the method is unknown.
+    /// There is no signature, or the path or the method is unknown.
     Missing,
-    /// The key's id is unknown, or its token is another's.
+    /// The access key id is unknown, or the session token belongs to another key.
     UnknownKey,
     Expired,
 }
 
-impl Reason {
-    /// By the names that API Gateway, Lambda and the services of the query protocol have for them.
+impl SignatureRefusal {
+    /// The reason for an error type of API Gateway, Lambda or the services of the query protocol.
     fn named(error_type: &str) -> Option<Self> {
         Some(match error_type.strip_suffix("Exception").unwrap_or(error_type) {
             "InvalidSignature" | "SignatureDoesNotMatch" | "RequestTimeTooSkewed" | "RequestExpired" => {
@@ -132,13 +131,13 @@ impl Reason {
     }
 }
 
-/// True for an answer whose head is a refusal that [`diagnose`] may have something to say about.
+/// True if [`diagnose`] may have a sentence for a response with this head.
 pub fn concerns(reply: &UpstreamReply) -> bool {
-    Reason::of(reply).is_some() || Denial::of(reply).is_some()
+    SignatureRefusal::of(reply).is_some() || Denial::of(reply).is_some()
 }
 
 impl RefusedCall {
-    /// Takes down what was sent; `signed` is what the route's signature was made of.
+    /// Records a call; `signed` is the route's signature.
     pub fn of(request: &OutboundRequest, signed: Option<SignedRequest>, caller: Caller) -> Self {
         let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let authorization = request.headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
@@ -155,7 +154,7 @@ impl RefusedCall {
 }
 
 impl SignedRequest {
-    /// Of a request as it was before it was signed, with the keys and the time of its signature.
+    /// Records the signature of a request before it was added, with its credentials and time.
     pub fn of(request: &OutboundRequest, signer: &Signer, keys: &Credentials, dated: SystemTime) -> Self {
         let host = request.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
         let scope = signer.scope();
@@ -170,18 +169,18 @@ impl SignedRequest {
         }
     }
 
-    /// The key's last characters, by which people know it.
+    /// The last characters of the access key id.
     fn key(&self) -> &str {
         key_id_end(&self.key_id)
     }
 }
 
-/// The cause and the cure of a refusal, or `None` for any other answer.
+/// The cause and the cure of a refusal; `None` for any other response.
 pub fn diagnose(reply: &UpstreamReply, call: &RefusedCall) -> Option<Diagnosis> {
     let body: &[u8] = if let ReplyBody::Whole(body) = &reply.body { body } else { b"" };
-    // AWS writes no other
+    // AWS's bodies are UTF-8
     let body = str::from_utf8(body).unwrap_or_default();
-    let (denial, text) = match Reason::of(reply) {
+    let (denial, text) = match SignatureRefusal::of(reply) {
         Some(reason) => (None, refused_signature(reason, reply, body, call)),
         None => {
             let denial = Denial::of(reply)?;
@@ -191,15 +190,20 @@ pub fn diagnose(reply: &UpstreamReply, call: &RefusedCall) -> Option<Diagnosis> 
     Some(Diagnosis { denial, note: LogNote { level: Level::Warn, text } })
 }
 
-fn refused_signature(reason: Reason, reply: &UpstreamReply, body: &str, call: &RefusedCall) -> String {
+fn refused_signature(
+    reason: SignatureRefusal,
+    reply: &UpstreamReply,
+    body: &str,
+    call: &RefusedCall,
+) -> String {
     let text = message(body).map_or(Cow::Borrowed(body), Cow::Owned);
     match (&call.signed, explanation(&text)) {
         (Some(signed_request), Some((canonical, string_to_sign))) => {
-            comparison::told(signed_request, canonical, string_to_sign)
+            comparison::sentence(signed_request, canonical, string_to_sign)
         }
-        // an explanation that is cut, or half a one, is not for this line: it repeats what was sent
+        // an incomplete explanation is left out, because it repeats the request
         (Some(signed_request), None) => {
-            sentences::told(reason, split(&text).0, &reply.headers, signed_request, call.caller)
+            sentences::signed(reason, split(&text).0, &reply.headers, signed_request, call.caller)
         }
         (None, _) => sentences::unsigned(reason, call.caller),
     }

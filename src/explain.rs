@@ -1,15 +1,15 @@
-//! `apigw-invoker explain`: what would become of a request, up to the last byte before the network, and why.
+//! `apigw-invoker explain`: a dry run of a request, with the reasons.
 //!
-//! It walks the path of `proxy.rs` with the same steps: `choose`, `InboundRequest::read`, `Backend::request` and the
-//! signer. What it leaves out is what needs the rest of the process or AWS: limits of requests in flight, circuit
-//! breakers, keys that somebody has to be asked for. `cli.rs` comes here; `cli/explanation.rs` prints the result.
+//! It uses the steps of `proxy.rs`: `choose`, `InboundRequest::read`, `Backend::request` and the signer.
+//! Limits of requests in flight, circuit breakers and credentials that have to be fetched are left out.
+//! `cli/explanation.rs` prints the result.
 
 pub mod left_out;
 pub mod outgoing;
 mod request;
 mod suggestion;
 
-use std::{path::PathBuf, time::SystemTime};
+use std::{cmp::Reverse, path::PathBuf, time::SystemTime};
 
 use actix_http::{HttpMessage as _, Request, header::HeaderMap};
 use clap::Args;
@@ -27,13 +27,13 @@ use crate::{
         via::Via,
     },
     proxy::{self, record},
-    routing::{Mismatch, PathMatch, RouteMatch, RouteTable, match_rule},
+    routing::{Mismatch, RouteMatch, RouteTable, match_rule},
     settings::{Hidden, RouteSettings, Settings, Tracing},
     text::listing::joined,
     tls::Configurations,
 };
 
-/// Stands for the number that each process draws by lot and has in its name in `Via`.
+/// Replaces the random number of the process in `Via`.
 const ANY_PROCESS: u64 = 0;
 
 #[derive(Debug, Args)]
@@ -62,35 +62,35 @@ pub struct Explanation {
     pub(crate) target: String,
     pub(crate) host: String,
     pub(crate) route: Option<String>,
-    /// Every route, the one that takes it first.
-    pub(crate) candidates: Vec<Candidate>,
+    /// Every route, the matching one first.
+    pub(crate) candidates: Vec<ExplainedRoute>,
     pub(crate) outbound: Option<Outgoing>,
-    /// What the client is answered at once, if nothing does.
-    pub(crate) refusal: Option<Refusal>,
+    /// The sidecar's own answer, if no request would be sent.
+    pub(crate) refusal: Option<ExplainedRefusal>,
 }
 
-/// How one route stands with the request.
+/// A route, and why it matches or not.
 #[derive(Debug, Serialize)]
-pub(crate) struct Candidate {
+pub(crate) struct ExplainedRoute {
     pub(crate) id: String,
     pub(crate) file: PathBuf,
     pub(crate) takes_it: bool,
     pub(crate) why: String,
 }
 
-/// An answer of the sidecar's own.
+/// An answer of the sidecar itself.
 #[derive(Debug, Serialize)]
-pub(crate) struct Refusal {
+pub(crate) struct ExplainedRefusal {
     pub(crate) status: u16,
     pub(crate) code: &'static str,
     pub(crate) cause: String,
-    /// The pattern that would take the path, if none does.
+    /// A pattern that would match the path, if no route does.
     pub(crate) suggestion: Option<String>,
 }
 
 impl Explanation {
-    /// Whether something would go out.
-    pub fn goes_out(&self) -> bool {
+    /// True if a request would be sent.
+    pub fn is_sent(&self) -> bool {
         self.outbound.is_some()
     }
 }
@@ -98,7 +98,7 @@ impl Explanation {
 /// Explains a request.
 ///
 /// # Errors
-/// It cannot be made at all: no client could send it, or a file is missing.
+/// The request is not valid HTTP, or the file of its body cannot be read.
 pub async fn explain(settings: &Settings, args: &ExplainArgs) -> Result<Explanation, String> {
     let body = request::body(args, settings)?;
     let mut request = request::build(args, settings, body.clone())?;
@@ -118,49 +118,40 @@ pub async fn explain(settings: &Settings, args: &ExplainArgs) -> Result<Explanat
     let incoming = request.take_payload().into();
     let path = request.uri().path().to_owned();
     match proxy::choose(&request, &routes, &settings.limits, &Via::numbered(ANY_PROCESS)) {
-        Ok(RouteMatch { route, path }) => {
-            explanation.route = Some(route.id.clone());
-            let body_timeout = settings.limits.body_timeout;
-            let (tracing, port) = (&settings.tracing, settings.listen.http.port());
-            let inbound = Inbound { request, incoming, path, body_timeout, tracing, port };
+        Ok(matched) => {
+            explanation.route = Some(matched.route.id.clone());
             let date = args.at.unwrap_or_else(SystemTime::now);
-            match outgoing(route, inbound, &body, date).await {
-                Ok(outgoing) => explanation.outbound = Some(outgoing.without(&settings.hidden)),
-                Err(error) => explanation.refusal = Some(Refusal::of(&error).without(&settings.hidden)),
+            match outgoing(settings, &matched, request, incoming, &body, date).await {
+                Ok(outgoing) => explanation.outbound = Some(outgoing.redacted(&settings.hidden)),
+                Err(error) => {
+                    explanation.refusal = Some(ExplainedRefusal::of(&error).redacted(&settings.hidden));
+                }
             }
         }
         Err(error) => {
             let suggestion =
                 (error.kind == ErrorKind::RouteNotFound).then(|| suggestion::of(settings, &path));
-            explanation.refusal = Some(Refusal { suggestion: suggestion.flatten(), ..Refusal::of(&error) });
+            explanation.refusal =
+                Some(ExplainedRefusal { suggestion: suggestion.flatten(), ..ExplainedRefusal::of(&error) });
         }
     }
     Ok(explanation)
 }
 
-/// A request on its way to a backend.
-struct Inbound<'s> {
-    pub(crate) request: Request,
-    pub(crate) incoming: Incoming,
-    pub(crate) path: PathMatch,
-    pub(crate) body_timeout: std::time::Duration,
-    pub(crate) tracing: &'s Tracing,
-    pub(crate) port: u16,
-}
-
-/// The second half of the path.
+/// The steps after routing.
 async fn outgoing(
-    route: &RouteSettings,
-    inbound: Inbound<'_>,
+    settings: &Settings,
+    matched: &RouteMatch<'_, &RouteSettings>,
+    request: Request,
+    mut incoming: Incoming,
     body: &[u8],
     date: SystemTime,
 ) -> Result<Outgoing, ProxyError> {
-    let Inbound { request, mut incoming, path, body_timeout, tracing, port } = inbound;
-    let internal = |cause: String| ProxyError::new(ErrorKind::UpstreamTls, cause);
+    let (route, tracing, port) = (matched.route, &settings.tracing, settings.listen.http.port());
     let backend = backend::build(&route.backend, &mut Configurations::default())
-        .map_err(|error| internal(error.to_string()))?;
+        .map_err(|error| ProxyError::new(ErrorKind::UpstreamTls, error.to_string()))?;
     let request_id = record::request_id(&request);
-    let made = made(request.headers(), tracing, port);
+    let varying = varying_headers(request.headers(), tracing, port);
     let received_at = SystemTime::now();
     let trace = Trace::begin(request.headers(), tracing, received_at);
     let context = ReadContext {
@@ -173,78 +164,68 @@ async fn outgoing(
         trace: trace.as_ref(),
         received_at,
     };
-    let limits = backend.target().body_limits(body_timeout);
-    let brought = request.headers().clone();
+    let limits = backend.target().body_limits(settings.limits.body_timeout);
+    let client_headers = request.headers().clone();
     let query = request.uri().query().map(str::to_owned);
-    let inbound = InboundRequest::read(request, &mut incoming, path, &context, limits).await?;
+    let inbound =
+        InboundRequest::read(request, &mut incoming, matched.path.clone(), &context, limits).await?;
     let outbound = backend.request(inbound)?;
-    let left_out = left_out(&brought, query.as_deref(), &outbound, &*backend);
+    let left_out = left_out(&client_headers, query.as_deref(), &outbound, &*backend);
     let outgoing = Outgoing::of(route, &*backend, outbound, body, date).await?;
-    Ok(Outgoing { left_out, varies: backend.varies(&made), ..outgoing })
+    Ok(Outgoing { left_out, varies: backend.varies(&varying), ..outgoing })
 }
 
-/// The headers that are another with each request or process: each process has its own name in `Via`, each request its
-/// own id and step of a trace.
-fn made(brought: &HeaderMap, tracing: &Tracing, port: u16) -> Vec<&'static str> {
-    let mut made = vec!["via"];
+/// The headers whose value differs with each process (its name in `Via`) or request (its id and span).
+fn varying_headers(brought: &HeaderMap, tracing: &Tracing, port: u16) -> Vec<&'static str> {
+    let mut names = vec!["via"];
     if port == 0 {
-        // the system chooses one at the start
-        made.push("x-forwarded-port");
+        // the system chooses the port at start
+        names.push("x-forwarded-port");
     }
     if !brought.contains_key("x-request-id") {
-        made.push("x-request-id");
+        names.push("x-request-id");
     }
-    made.extend(trace::varying(brought, tracing));
-    made
+    names.extend(trace::varying(brought, tracing));
+    names
 }
 
-impl Refusal {
+impl ExplainedRefusal {
     fn of(error: &ProxyError) -> Self {
         let ErrorCode { name: code, status, .. } = *error.code();
         Self { status: status.as_u16(), code, cause: error.to_string(), suggestion: None }
     }
 
-    fn without(mut self, hidden: &Hidden) -> Self {
+    fn redacted(mut self, hidden: &Hidden) -> Self {
         self.cause = hidden.left_out_of(&self.cause, redaction::REDACTED);
         self
     }
 }
 
-/// Every route with how it stands, best first; what does not fit comes in the order of the files.
-fn candidates(settings: &Settings, request: &Request, host: &str) -> Vec<Candidate> {
+/// Every route with its match: those that match, best first, then those that are disabled, then the others,
+/// in the order of their files.
+fn candidates(settings: &Settings, request: &Request, host: &str) -> Vec<ExplainedRoute> {
     let (path, method) = (request.uri().path(), request.method());
-    let specificities: Vec<_> =
-        settings.routes.iter().map(|route| (route, match_rule(&route.rule, host, path, method))).collect();
-    let fitting = |enabled: bool| {
-        let of = specificities.iter().filter(move |(route, _)| route.enabled == enabled);
-        of.filter_map(|(route, specificity)| Some((*route, specificity.as_ref().ok()?)))
-    };
-    let mut best: Vec<_> = fitting(true).collect();
-    best.sort_by(|(_, one), (_, other)| other.cmp(one));
-    let candidate = |route: &RouteSettings, takes_it: bool, why: String| Candidate {
+    let matched = |route: &'_ RouteSettings| match_rule(&route.rule, host, path, method);
+    let mut routes: Vec<_> = settings.routes.iter().map(|route| (route, matched(route))).collect();
+    routes.sort_by_key(|(route, matched)| match matched {
+        Ok(specificity) if route.enabled => (0, Some(Reverse(specificity.clone()))),
+        Ok(_) => (1, None),
+        Err(_) => (2, None),
+    });
+    let winner =
+        routes.first().filter(|(route, _)| route.enabled).and_then(|(_, matched)| matched.as_ref().ok());
+    let explained = routes.iter().enumerate().map(|(index, (route, matched))| ExplainedRoute {
         id: route.id.clone(),
         file: PathBuf::from(&route.place.source),
-        takes_it,
-        why,
-    };
-    let winner = best.first().map(|(_, specificity)| (*specificity).clone());
-    let mut candidates: Vec<Candidate> = best
-        .iter()
-        .enumerate()
-        .map(|(at, (route, specificity))| match &winner {
-            Some(winner) if at > 0 => candidate(route, false, specificity.why_it_lost(winner).to_owned()),
-            _ => candidate(route, true, specificity.fit()),
-        })
-        .collect();
-    candidates
-        .extend(fitting(false).map(|(route, _)| {
-            candidate(route, false, "the route is disabled (`enabled: false`)".to_owned())
-        }));
-    candidates.extend(specificities.iter().filter_map(|(route, specificity)| {
-        let mismatch = specificity.as_ref().err()?;
-        Some(candidate(route, false, mismatch_text(*mismatch, route)))
-    }));
-    candidates
+        takes_it: index == 0 && winner.is_some(),
+        why: match (matched, winner) {
+            (Err(mismatch), _) => mismatch_text(*mismatch, route),
+            (Ok(_), _) if !route.enabled => "the route is disabled (`enabled: false`)".to_owned(),
+            (Ok(specificity), Some(winner)) if index > 0 => specificity.why_it_lost(winner).to_owned(),
+            (Ok(specificity), _) => specificity.text(),
+        },
+    });
+    explained.collect()
 }
 
 fn mismatch_text(mismatch: Mismatch, route: &RouteSettings) -> String {

@@ -1,6 +1,7 @@
-//! A sidecar that lets any program call AWS API Gateway endpoints and Lambda functions as plain local HTTP.
+//! A sidecar that signs and forwards plain local HTTP requests to AWS API Gateway endpoints and Lambda
+//! functions.
 //!
-//! The path of a request; `proxy.rs` is the path itself:
+//! The path of a request (`proxy.rs`):
 //!
 //! ```text
 //! cli ─ settings ─ app ─ state ─ listener               from the command line to an open socket
@@ -10,36 +11,36 @@
 //!          → backend::request                            the request that goes out
 //!          → call: circuit_breaker → signing → client → retry
 //!                                                       out to AWS, with retries
-//!          → diagnosis                                  the cause of a signature that AWS refused
-//!          → backend::reply → reply                     and back
-//!          → record: logging, metrics, spans             the request's line, counters and spans
+//!          → diagnosis                                  the cause of a call that AWS refused
+//!          → backend::reply → reply                     the response to the client
+//!          → record: logging, metrics, spans             access log, counters and spans
 //! ```
 //!
-//! The floors, the highest first: a room uses rooms of lower floors alone, and `tests/it/house.rs` fails on any other
-//! `use`.
+//! The floors, the highest first: a module uses only modules of lower floors. `tests/it/house.rs` fails on
+//! any other `use`.
 //!
 //! ```text
 //! cli                                           commands, and their results as text
 //! dev                                           the sidecar beside a stand-in for AWS (feature `dev`)
 //! app                                           from settings to a running process
-//! admin explain stand_in                        probes, metrics, routes; a request's course without sending it; AWS on
-//!                                               loopback (feature `dev`)
+//! admin explain stand_in                        probes, metrics, routes; dry run of a request; a local
+//!                                               stand-in for AWS (feature `dev`)
 //! listener                                      sockets and HTTP towards clients
 //! proxy                                         the path of a request
-//! state                                         the snapshot in force, its builder and its reload
+//! state                                         the current snapshot, its builder and its reload
 //! resilience                                    limits of requests in flight, circuit breakers, retries
-//! backend credentials diagnosis spans           API Gateway and Lambda; keys; refusals explained; spans for a collector
+//! backend credentials diagnosis spans           API Gateway, Lambda; AWS credentials; causes of refusals; OTLP
 //! client                                        connections to AWS and collectors, and HTTP on them
 //! signing                                       Signature Version 4 and the clocks of endpoints
-//! logging message                               the log; requests, answers, errors and traces on their way
-//! metrics settings                              counters; the settings' files, checked
+//! logging message                               the log; requests, responses, errors and traces
+//! metrics settings                              counters; settings files and their checks
 //! routing tls                                   the route of a path; TLS on both sides
 //! system text                                   files, clock, threads; values as text
 //! ```
 //!
-//! Words: the *client* is the program that calls; the *sidecar* is this; the *upstream* is AWS. *Request* and
-//! *response* face the client, *outbound* and *reply* face the upstream. A *route* takes requests to one
-//! *backend*, which knows its *target*. A *snapshot* is the settings as the running program sees them.
+//! Words: the *client* is the program that calls the *sidecar*; the *upstream* is AWS. *Request* and
+//! *response* face the client, *outbound* and *reply* face the upstream. A *route* leads to one *backend*,
+//! which has a *target*. A *snapshot* is the state that a reload of the settings replaces as a whole.
 
 mod admin;
 pub mod app;

@@ -1,4 +1,4 @@
-//! Hands the command line to the library and its verdict to the shell.
+//! The binary: runs the library's command line.
 
 use std::process::ExitCode;
 

@@ -1,14 +1,12 @@
-//! Which route takes a request.
+//! The routing table: finds the route of a request.
 //!
-//! As in APISIX's default router, the host decides first, then the path: an exact host before the longest wildcard
-//! before no host. Paths are compared by whole segments of the raw, undecoded path: at the first segment in which two
-//! routes differ, a literal segment goes before `{name}`, and `{name}` before `{name+}` and a final `*`. Then the
-//! higher `priority` wins, then a route that names the method before one that takes any. A route whose method does not
-//! fit is passed over for the next best. The order of files plays no part, because two routes that tie on all of this
-//! are a settings mistake (`clashes`).
-//!
-//! `state/builder.rs` builds the table; `proxy.rs` asks it once per request. `specificity.rs` says of one rule by
-//! itself how it stands, for people.
+//! As in APISIX's default router, the host decides first, then the path: an exact host before the longest
+//! wildcard before no host. Paths are compared by whole segments of the raw, undecoded path: at the first
+//! segment in which two routes differ, a literal segment goes before `{name}`, and `{name}` before `{name+}` and
+//! a final `*`. Then the higher `priority` decides, then a route that names the method goes before one for any
+//! method. If a route's method does not match, the next best route is tried. The order of files does not matter,
+//! because two routes that tie on all of this are a settings mistake (`clashes`). `specificity.rs` has the same
+//! order for a single rule, for `explain`.
 
 mod clash;
 mod path_match;
@@ -29,38 +27,38 @@ pub use uri_pattern::UriPattern;
 
 use self::paths::PathTable;
 
-/// The route in logs and in the labels of metrics where no route took a request.
+/// The route in logs and in labels of metrics if no route matched.
 pub const UNROUTED: &str = "-";
 
-/// Finds the route of a request; the time depends on the length of its path and host, not on how many
-/// routes there are.
+/// Finds the route of a request, in a time that depends on the length of path and host, not on the number of
+/// routes.
 #[derive(Debug)]
 pub struct RouteTable<R> {
     routes: Vec<R>,
+    /// By name, and by suffix with its leading dot: `.example.com` for `*.example.com`.
     by_host: HashMap<String, PathTable>,
-    by_suffix: HashMap<String, PathTable>,
     any_host: PathTable,
 }
 
-/// A route that was found.
+/// The route of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RouteMatch<'t, R> {
     pub route: &'t R,
     pub path: PathMatch,
 }
 
-/// Why no route was found.
+/// The reason why no route matches.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Miss {
-    /// No route has this host and path.
+    /// No route matches host and path.
     NoRoute,
-    /// Routes have them, but for these methods only, in alphabetical order.
+    /// Routes match host and path, but only with these methods, in alphabetical order.
     NoMethod(Vec<Method>),
 }
 
-/// A route that a path leads to, with what is still to be compared, best first in its list.
+/// A route of a path, with the criteria that are compared after the path.
 #[derive(Debug, Clone)]
-struct Candidate {
+struct PathRoute {
     route: usize,
     pattern: Arc<UriPattern>,
     methods: MethodSet,
@@ -68,11 +66,10 @@ struct Candidate {
 }
 
 impl<R> RouteTable<R> {
-    /// Builds the table. Rules must not clash, see `clashes`.
+    /// Builds the table. Rules must not clash (`clashes`).
     pub fn new(rules: impl IntoIterator<Item = (RouteRule, R)>) -> Self {
         let mut routes = Vec::new();
         let mut by_host: HashMap<String, PathTable> = HashMap::new();
-        let mut by_suffix: HashMap<String, PathTable> = HashMap::new();
         let mut any_host = PathTable::default();
         for (rule, route) in rules {
             let index = routes.len();
@@ -80,22 +77,18 @@ impl<R> RouteTable<R> {
             let RouteRule { uris, hosts, methods, priority } = rule;
             for pattern in uris {
                 let paths = pattern.paths();
-                let candidate = Candidate { route: index, pattern, methods: methods.clone(), priority };
+                let path_route = PathRoute { route: index, pattern, methods: methods.clone(), priority };
                 for path in paths {
                     if hosts.is_empty() {
-                        any_host.add(&path, candidate.clone());
+                        any_host.add(&path, path_route.clone());
                     }
-                    for host in &hosts {
-                        let table = match host {
-                            HostPattern::Exact(name) => by_host.entry(name.clone()).or_default(),
-                            HostPattern::Suffix(suffix) => by_suffix.entry(suffix.clone()).or_default(),
-                        };
-                        table.add(&path, candidate.clone());
+                    for HostPattern::Exact(host) | HostPattern::Suffix(host) in &hosts {
+                        by_host.entry(host.clone()).or_default().add(&path, path_route.clone());
                     }
                 }
             }
         }
-        Self { routes, by_host, by_suffix, any_host }
+        Self { routes, by_host, any_host }
     }
 
     /// Every route, in the order given.
@@ -103,16 +96,16 @@ impl<R> RouteTable<R> {
         &self.routes
     }
 
-    /// Finds the route for a request: `host` as the client sent it, with or without a port; `path` raw.
+    /// Finds the route of a request: `host` as the client sent it, with or without a port; `path` raw.
     ///
     /// # Errors
-    /// Why there is none.
+    /// No route matches.
     pub fn find(&self, host: &str, path: &str, method: &Method) -> Result<RouteMatch<'_, R>, Miss> {
         let mut allowed = Vec::new();
         let tables = self.tables_for_host(host).chain([&self.any_host]);
         for table in tables {
-            if let Some((candidate, path)) = table.find(path, method, &mut allowed) {
-                return Ok(RouteMatch { route: &self.routes[candidate.route], path });
+            if let Some((path_route, path)) = table.find(path, method, &mut allowed) {
+                return Ok(RouteMatch { route: &self.routes[path_route.route], path });
             }
         }
         if allowed.is_empty() {
@@ -123,16 +116,15 @@ impl<R> RouteTable<R> {
         Err(Miss::NoMethod(allowed))
     }
 
-    /// The tables of the routes that name this host, the most specific first.
+    /// The tables of the hosts that match, the most specific first.
     fn tables_for_host(&self, host: &str) -> impl Iterator<Item = &PathTable> {
-        let names_hosts = !self.by_host.is_empty() || !self.by_suffix.is_empty();
-        let name = if names_hosts { pattern::host_name(host) } else { String::new() };
-        let exact = self.by_host.get(&name);
+        let name = if self.by_host.is_empty() { String::new() } else { pattern::host_name(host) };
+        let exact = self.by_host.get(&name).filter(|_| !name.starts_with('.'));
         // `a.b.c` has the suffixes `.b.c` and `.c`
         let suffixes: Vec<&PathTable> = name
             .match_indices('.')
             .filter(|(dot, _)| *dot > 0)
-            .filter_map(|(dot, _)| self.by_suffix.get(&name[dot..]))
+            .filter_map(|(dot, _)| self.by_host.get(&name[dot..]))
             .collect();
         exact.into_iter().chain(suffixes)
     }

@@ -1,8 +1,7 @@
-//! The settings: what the operator wrote, read, checked and turned into what the program needs.
+//! The settings, read from files and the environment and checked.
 //!
-//! `source` reads a tree of files and environment, `process` says what the process may be told and `route` what a route
-//! may be told, both with the mistakes of sense. Every mistake of every stage is reported together.
-//! `state/builder.rs` builds the running program from the result.
+//! `source` reads a tree, `process` and `route` declare its keys and check their values. All mistakes of all stages are
+//! reported together.
 
 #[macro_use]
 mod source;
@@ -27,7 +26,6 @@ pub use route::{
     RouteSettings,
     api_gateway::{ApiGatewaySettings, Authorization, ClientAuthorization, Iam},
     backend::{BackendSection, BackendSettings, UpstreamServer},
-    circuit_breaker::CircuitBreakerSettings,
     connect::Connect,
     endpoint_variant::EndpointVariant,
     forward_proxy::{ForwardProxy, HostPort},
@@ -43,7 +41,7 @@ pub use route::{
     retry::{MayHaveRun, RetrySettings},
     service,
     session_name::{DEFAULT as DEFAULT_SESSION_NAME, session_name},
-    upstream::{Scheme, Timeouts, UpstreamSettings},
+    upstream::{CircuitBreakerSettings, Scheme, Timeouts, UpstreamSettings},
 };
 pub use source::{
     document::Document,
@@ -59,17 +57,17 @@ use self::{
     process::WrittenSettings,
     source::{
         check::Checker,
-        document, reader, reference, shown_key,
-        tree::{self, Content, DEFAULTS, Node, ROUTES},
+        document, merge, reader, reference,
+        tree::{Content, DEFAULTS, Node, ROUTES},
     },
 };
 
-/// Treatment of settings without a route.
+/// The treatment of settings without a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NoRoutes {
-    /// A mistake: at the start the files are in another place.
+    /// A mistake at the start: the files may be in another directory.
     Refused,
-    /// The directory is there and empty: whoever runs the process has removed the last file.
+    /// Valid after a reload, if the directory exists: the operator has removed the last route.
     Taken,
 }
 
@@ -77,15 +75,15 @@ impl Settings {
     /// Reads a settings directory and the process's environment.
     ///
     /// # Errors
-    /// Every mistake there is, sorted by file and line.
+    /// All mistakes, sorted by file and line.
     pub fn load(directory: &Path) -> Result<Self, Mistakes> {
         Self::load_with(directory, NoRoutes::Refused)
     }
 
-    /// Reads them again while the process runs: the last route may have been removed.
+    /// Reads them again while the process runs, where the last route may have been removed.
     ///
     /// # Errors
-    /// Every mistake there is, sorted by file and line.
+    /// All mistakes, sorted by file and line.
     pub fn load_again(directory: &Path) -> Result<Self, Mistakes> {
         Self::load_with(directory, NoRoutes::Taken)
     }
@@ -99,7 +97,7 @@ impl Settings {
     /// Reads settings from texts and a given environment.
     ///
     /// # Errors
-    /// Every mistake there is, sorted by file and line.
+    /// All mistakes, sorted by file and line.
     pub fn from_documents(documents: &[Document], environment: &Environment) -> Result<Self, Mistakes> {
         Self::assemble(documents, environment, NoRoutes::Refused, Mistakes::default())
     }
@@ -118,40 +116,52 @@ impl Settings {
             let problem = Mistake::new(Place::file("routes"), "", "there is no route");
             mistakes.push(problem.expected("at least one file routes/NAME.yaml"));
         }
-        let mut tree = tree::merge(documents, environment, &mut mistakes);
+        let mut tree = merge::merge(documents, environment, &mut mistakes);
         reference::resolve(&mut tree, &mut Vec::new(), environment, &mut mistakes);
-        let defaults = take_defaults(&mut tree, &mut mistakes);
+        let mut defaults = take_defaults(&mut tree);
+        let WrittenSettings { defaults: written_defaults, .. } = reader::read(&mut defaults, &mut mistakes);
         lay_beneath_routes(&defaults, &mut tree);
         let written: WrittenSettings = reader::read(&mut tree, &mut mistakes);
         let mut settings = Self::check(written, &mut Checker::new(&tree, environment, &mut mistakes));
+        if let Some(written) = written_defaults {
+            let mut checker = Checker::new(&defaults, environment, &mut mistakes).partial();
+            let is_used = |section: &str| has_section(&tree, section);
+            written.backends.check_unused(is_used, &settings.limits, &mut checker.at(DEFAULTS));
+        }
         settings.hidden = Hidden::in_tree(&tree);
         settings.warnings = mistakes.warnings();
         mistakes.into_result(settings)
     }
 }
 
-/// The process's environment; what is no Unicode is nothing that the settings could mean.
+/// The process's environment without variables that are not Unicode.
 pub fn environment() -> Environment {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
 }
 
-/// Takes `defaults` out of the tree, after its mistakes of form have been reported once for all routes.
-fn take_defaults(tree: &mut Node, mistakes: &mut Mistakes) -> Node {
-    let path = [DEFAULTS.to_owned()];
-    let Some(defaults) = tree.remove(&path) else { return Node::empty() };
+/// Moves `defaults` into a tree without routes, where its mistakes are reported once.
+fn take_defaults(tree: &mut Node) -> Node {
     let mut alone = Node::empty();
-    if let Content::Table(table) = &mut alone.content {
+    if let (Some(defaults), Content::Table(table)) = (tree.remove(&[DEFAULTS.to_owned()]), &mut alone.content)
+    {
         table.insert(DEFAULTS.to_owned(), defaults);
     }
-    let _: WrittenSettings = reader::read(&mut alone, mistakes);
-    alone.remove(&path).unwrap_or_else(Node::empty)
+    alone
 }
 
-/// Gives each route what `defaults` says about the backend that the route has.
+/// Whether a route has this backend.
+fn has_section(tree: &Node, backend: &str) -> bool {
+    let Some(Content::Table(routes)) = tree.child(ROUTES).map(|routes| &routes.content) else { return false };
+    routes.values().any(|route| route.child(backend).is_some())
+}
+
+/// Adds the keys of `defaults` for its backend to each route that lacks them.
 fn lay_beneath_routes(defaults: &Node, tree: &mut Node) {
-    let Content::Table(sections) = &defaults.content else { return };
+    let Some(Content::Table(sections)) = defaults.child(DEFAULTS).map(|defaults| &defaults.content) else {
+        return;
+    };
     let Content::Table(root) = &mut tree.content else { return };
     let Some(Content::Table(routes)) = root.get_mut(ROUTES).map(|routes| &mut routes.content) else { return };
     for route in routes.values_mut() {
@@ -162,15 +172,6 @@ fn lay_beneath_routes(defaults: &Node, tree: &mut Node) {
             }
         }
     }
-}
-
-/// A key's path as it stands in its file: a route's file does not name the route again.
-fn key_inside_file(path: &[String]) -> String {
-    let inside = match path {
-        [first, _, rest @ ..] if first == ROUTES => rest,
-        all => all,
-    };
-    shown_key::joined(inside.iter().map(String::as_str))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! A stand-in for AWS on loopback that really checks keys and signatures: an API of API Gateway, the Lambda API with
-//! a few functions, STS, and the sources that hand out keys.
+//! The stand-in: a fake AWS on loopback that verifies keys and signatures. It has an API of API Gateway, the
+//! Lambda API with some functions, STS, and the sources of keys.
 //!
-//! `dev.rs` runs it beside a sidecar, and the tests use it as their AWS. Nothing of the sidecar's own signing is used
-//! here: `verify.rs` follows AWS's description by itself.
+//! The command `dev` runs it beside a sidecar, and tests use it as AWS. It shares no code with the sidecar's
+//! signing: `verify.rs` follows AWS's description.
 
 mod account;
 mod answers;
@@ -11,19 +11,17 @@ mod controls;
 pub mod credentials;
 mod fault;
 mod functions;
-mod ids;
 mod issued;
 mod lambda;
 mod metadata;
-mod options;
 mod server;
 mod sts;
 mod verify;
 
 pub use self::{
+    account::StandInOptions,
     controls::{Controls, Service, Switch},
     fault::Fault,
-    options::StandInOptions,
     server::StandIn,
     verify::StandInKeys,
 };

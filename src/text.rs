@@ -1,4 +1,4 @@
-//! Values as text: AWS's host names, JSON, base64, hexadecimal, durations and sizes, and text that is safe in a log
+//! Values as text: AWS's host names, JSON, base64, hexadecimal, durations, sizes, URLs, and text that is safe in a log
 //! line.
 
 pub(crate) mod aws_hosts;

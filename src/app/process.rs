@@ -1,6 +1,4 @@
-//! The sidecar as a process: started with settings, ended by signals, and how it exits.
-//!
-//! `cli.rs` and `dev.rs` come here with settings, `dev/child.rs` for the signals; `app.rs` does the serving.
+//! The sidecar as a process: start, signals, exit codes, messages on standard error.
 
 use std::{
     env,
@@ -13,6 +11,7 @@ use std::{
 
 use actix_rt::SystemRunner;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::Application,
@@ -29,23 +28,23 @@ use crate::{
     },
 };
 
-/// `EX_CONFIG` of sysexits: the settings are wrong.
-const WRONG_SETTINGS: u8 = 78;
-/// A port taken, a certificate that cannot be read.
+/// `EX_CONFIG` of sysexits: the settings have mistakes.
+const INVALID_SETTINGS: u8 = 78;
+/// For example a port that is in use.
 const CANNOT_START: u8 = 1;
 
 /// The exit code of a command, as an error where it ends early.
 pub(crate) type Ended = Result<ExitCode, ExitCode>;
 
-/// Runs the sidecar until a signal ends it, and follows its settings if they are in a directory; `ready` is called once
-/// its socket is bound.
+/// Runs the sidecar until a signal ends it. Settings from a directory are reloaded when they change. `ready`
+/// is called once the sockets are bound.
 pub(crate) fn serve(settings: Settings, directory: Option<&Path>, ready: impl FnOnce(&Application)) -> Ended {
-    // written to the end before the process is
+    // flushes the log when dropped
     let _logging = logging::start(&settings.log);
     supervision::log_panics();
-    has_a_date(SystemTime::now()).map_err(|error| cannot_start(&error))?;
+    check_clock(SystemTime::now()).map_err(|error| cannot_start(&error))?;
     let files = OpenFiles::raise(&settings);
-    // before the runtimes, which need some themselves
+    // before the runtimes open files
     let shortage = files.divide(&settings).map_err(|error| cannot_start(&error))?.shortage;
     let rust_log = env::var(rust_log::NAME).ok();
     let rust_log = rust_log.and_then(|value| RustLog::read(&value).warning(settings.log.level));
@@ -53,7 +52,7 @@ pub(crate) fn serve(settings: Settings, directory: Option<&Path>, ready: impl Fn
         log::warn!("{warning}");
     }
     let system = actix_rt::System::new();
-    // before anything is served: a signal that comes early is heeded too
+    // before serving, so that an early signal is not lost
     let heard = system.block_on(async {
         logging::install_level_signal()?;
         Ok::<_, io::Error>((signals()?, signal(SignalKind::hangup())?))
@@ -70,11 +69,8 @@ pub(crate) fn serve(settings: Settings, directory: Option<&Path>, ready: impl Fn
     Ok(stopped())
 }
 
-/// HTTP's dates begin with 1970, and the libraries that write them panic before.
-///
-/// # Errors
-/// The clock is earlier.
-fn has_a_date(now: SystemTime) -> io::Result<()> {
+/// Refuses a clock before 1970, with which the libraries for HTTP dates panic.
+fn check_clock(now: SystemTime) -> io::Result<()> {
     if now < UNIX_EPOCH {
         return Err(io::Error::other("this machine's clock is before 1970: set it"));
     }
@@ -96,8 +92,7 @@ fn log_addresses(application: &Application) {
     log::info!("admin port on {}", application.admin_address());
 }
 
-/// Builds the sidecar unless `stop` resolves before: the certificates that the settings name may be on a file
-/// system that hangs.
+/// Builds the sidecar unless `stop` resolves first: certificates may be on a file system that hangs.
 fn build(
     system: &SystemRunner,
     files: OpenFiles,
@@ -111,13 +106,9 @@ fn build(
             () = stop => None,
         }
     });
-    match built {
-        Some(Ok(Ok(Ok(application)))) => Ok(application),
-        Some(Ok(Ok(Err(error)))) => Err(cannot_start(&error)),
-        Some(Ok(Err(error))) => Err(cannot_start(&error)),
-        Some(Err(panicked)) => Err(cannot_start(&io::Error::other(panicked.to_string()))),
-        None => Err(stopped()),
-    }
+    let Some(built) = built else { return Err(stopped()) };
+    let built = built.map_err(|panicked| cannot_start(&io::Error::other(panicked.to_string())))?;
+    built.map_err(|error| cannot_start(&error))?.map_err(|error| cannot_start(&error))
 }
 
 fn stopped() -> ExitCode {
@@ -125,43 +116,42 @@ fn stopped() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Says why the sidecar cannot start.
+/// Prints why the sidecar cannot start.
 pub(crate) fn cannot_start(error: &dyn std::error::Error) -> ExitCode {
-    // what the log has said comes first
+    // earlier log lines come first
     logging::flush();
-    tell(&mut io::stderr(), &format!("apigw-invoker: {error}"));
+    print_line(&mut io::stderr(), &format!("apigw-invoker: {error}"));
     ExitCode::from(CANNOT_START)
 }
 
 /// Resolve at the first and at the second SIGTERM or SIGINT.
 pub(crate) fn signals() -> io::Result<(impl Future<Output = ()>, impl Future<Output = ()>)> {
-    let (first_sender, first) = tokio::sync::oneshot::channel::<()>();
-    let (second_sender, second) = tokio::sync::oneshot::channel::<()>();
+    let tokens = [CancellationToken::new(), CancellationToken::new()];
+    let [first, second] = tokens.clone();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     actix_rt::spawn(async move {
-        for sender in [first_sender, second_sender] {
+        for token in tokens {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            let _ = sender.send(());
+            token.cancel();
         }
     });
-    let resolved = |receiver: tokio::sync::oneshot::Receiver<()>| async move { drop(receiver.await) };
-    Ok((resolved(first), resolved(second)))
+    Ok((first.cancelled_owned(), second.cancelled_owned()))
 }
 
-/// Prints what is wrong with the settings.
-pub(crate) fn wrong(mistakes: &Mistakes) -> ExitCode {
+/// Prints the mistakes in the settings.
+pub(crate) fn invalid_settings(mistakes: &Mistakes) -> ExitCode {
     let paint = Paint::of_errors();
     let line = |line: &str| match line.split_once(": ") {
         Some((place, problem)) => format!("{}: {problem}", paint.bad(place)),
         None => line.to_owned(),
     };
     let lines: Vec<String> = mistakes.to_string().lines().map(line).collect();
-    tell(&mut io::stderr(), &lines.join("\n"));
-    ExitCode::from(WRONG_SETTINGS)
+    print_line(&mut io::stderr(), &lines.join("\n"));
+    ExitCode::from(INVALID_SETTINGS)
 }
 
 /// `1 route`, `2 routes`.
@@ -169,8 +159,8 @@ pub(crate) fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Prints a line for a person. A closed pipe is no reason to fail.
-pub(crate) fn tell(to: &mut dyn Write, text: &str) {
+/// Prints a line. A closed pipe is no failure.
+pub(crate) fn print_line(to: &mut dyn Write, text: &str) {
     let _ = writeln!(to, "{text}");
 }
 
@@ -183,7 +173,7 @@ mod tests {
     #[test]
     fn x15_nothing_starts_while_the_clock_is_before_1970() {
         let early = UNIX_EPOCH - Duration::from_secs(1);
-        assert!(has_a_date(early).unwrap_err().to_string().contains("before 1970"));
-        assert!(has_a_date(UNIX_EPOCH).is_ok());
+        assert!(check_clock(early).unwrap_err().to_string().contains("before 1970"));
+        assert!(check_clock(UNIX_EPOCH).is_ok());
     }
 }

@@ -1,8 +1,7 @@
-//! `apigw-invoker check`: are the settings right; with `--credentials`, are there keys and whose are they
-//! (`check/credentials.rs`); with `--connect`, can every endpoint be reached (`check/connect.rs`)?
+//! `apigw-invoker check`: checks the settings; with `--credentials` also the credentials, with `--connect`
+//! also the connections to every endpoint.
 //!
-//! `cli.rs` comes here. Mistakes go to standard error and end with 78; as JSON, everything is one document on standard
-//! output.
+//! Mistakes are printed to standard error, and the exit code is 78. JSON is one document on standard output.
 
 mod connect;
 mod credentials;
@@ -14,9 +13,9 @@ use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
 use self::{connect::EndpointResult, credentials::CredentialCheck};
-use super::{Form, OutputForm, SettingsDirectory, load, print_json};
+use super::{Format, OutputFormat, SettingsDirectory, load, print_json};
 use crate::{
-    app::process::{Ended, cannot_start, counted, tell},
+    app::process::{Ended, cannot_start, counted, print_line},
     settings::{self, Mistakes, Settings},
     state::certificates,
     system::terminal::Paint,
@@ -26,8 +25,8 @@ use crate::{
 pub(super) struct CheckOptions {
     #[command(flatten)]
     directory: SettingsDirectory,
-    /// Also fetch the credentials of every signing route and verify them with STS; exit
-    /// with 1 if there are none, or if STS refuses them or cannot be reached.
+    /// Also fetch the credentials of every signing route and verify them with STS; exit with 1 if there are
+    /// none, or if STS refuses them.
     #[arg(long)]
     credentials: bool,
     /// Also open a connection to every endpoint (DNS, TCP, proxy, TLS; nothing is sent) within five seconds;
@@ -35,20 +34,19 @@ pub(super) struct CheckOptions {
     #[arg(long)]
     connect: bool,
     #[command(flatten)]
-    form: OutputForm,
+    format: OutputFormat,
 }
 
-/// Results of the checks that use the network.
+/// The results of the checks over the network.
 #[derive(Default)]
-struct Network {
+struct NetworkResults {
     credentials: Vec<CredentialCheck>,
     connections: Vec<EndpointResult>,
 }
 
-impl Network {
-    /// Asks what the options say, all at the same time. A name that is being resolved does not hold up the
-    /// end.
-    fn ask(options: &CheckOptions, settings: &Settings) -> io::Result<Self> {
+impl NetworkResults {
+    /// Runs the checks of the options concurrently. A name resolution in progress does not delay the exit.
+    fn check(options: &CheckOptions, settings: &Settings) -> io::Result<Self> {
         if !options.credentials && !options.connect {
             return Ok(Self::default());
         }
@@ -69,39 +67,39 @@ impl Network {
             && self.connections.iter().all(EndpointResult::is_good)
     }
 
-    /// A line for each answer, and whether it is good.
+    /// A line for each result, and true if it is good.
     fn lines(&self) -> impl Iterator<Item = (String, bool)> {
         let credentials = self.credentials.iter().map(|tried| (tried.text(), tried.is_good()));
         credentials.chain(self.connections.iter().map(|connection| (connection.text(), connection.is_good())))
     }
 }
 
-/// Checks, and says what was found.
+/// Runs the checks and prints the results.
 pub(super) fn run(options: &CheckOptions) -> Ended {
-    let form = options.form.output;
-    let settings = load(&options.directory, form)?;
+    let format = options.format.output;
+    let settings = load(&options.directory, format)?;
     let mut warnings = settings::warnings(&settings);
     warnings.extend(certificates::warnings(&settings, SystemTime::now()));
     let remarks = settings::remarks(&settings);
-    if form == Form::Text {
+    if format == Format::Text {
         let paint = Paint::of_errors();
         for warning in &warnings {
-            tell(&mut io::stderr(), &format!("{} {warning}", paint.warning("warning:")));
+            print_line(&mut io::stderr(), &format!("{} {warning}", paint.warning("warning:")));
         }
         for remark in &remarks {
-            tell(&mut io::stderr(), &format!("{} {remark}", paint.heading("remark:")));
+            print_line(&mut io::stderr(), &format!("{} {remark}", paint.heading("remark:")));
         }
-        tell(&mut io::stdout(), &Paint::of_output().good(&summary(options, &settings)));
+        print_line(&mut io::stdout(), &Paint::of_output().good(&summary(options, &settings)));
     }
-    let network = Network::ask(options, &settings).map_err(|error| cannot_start(&error))?;
-    match form {
-        Form::Text => {
+    let network = NetworkResults::check(options, &settings).map_err(|error| cannot_start(&error))?;
+    match format {
+        Format::Text => {
             let paint = Paint::of_output();
             for (line, is_good) in network.lines() {
-                tell(&mut io::stdout(), &if is_good { paint.good(&line) } else { paint.bad(&line) });
+                print_line(&mut io::stdout(), &if is_good { paint.good(&line) } else { paint.bad(&line) });
             }
         }
-        Form::Json => print_json(&document(&settings, &warnings, &remarks, &network)),
+        Format::Json => print_json(&document(&settings, &warnings, &remarks, &network)),
     }
     Ok(if network.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -116,7 +114,7 @@ fn summary(options: &CheckOptions, settings: &Settings) -> String {
     )
 }
 
-fn document(settings: &Settings, warnings: &[String], remarks: &[String], network: &Network) -> Value {
+fn document(settings: &Settings, warnings: &[String], remarks: &[String], network: &NetworkResults) -> Value {
     let routes: Vec<Value> =
         settings.routes.iter().map(|route| json!({ "id": route.id, "enabled": route.enabled })).collect();
     let credentials: Vec<Value> = network.credentials.iter().map(CredentialCheck::json).collect();
@@ -133,7 +131,7 @@ fn document(settings: &Settings, warnings: &[String], remarks: &[String], networ
     })
 }
 
-/// The mistakes as `--output json` gives them.
+/// The mistakes as JSON.
 pub(super) fn mistakes(mistakes: &Mistakes) -> Value {
     let mistakes: Vec<Value> = mistakes
         .iter()
@@ -149,4 +147,9 @@ pub(super) fn mistakes(mistakes: &Mistakes) -> Value {
         })
         .collect();
     json!({ "right": false, "mistakes": mistakes })
+}
+
+/// `route a`, `routes a, b`.
+fn routes_text(routes: &[String]) -> String {
+    format!("{} {}", if routes.len() == 1 { "route" } else { "routes" }, routes.join(", "))
 }

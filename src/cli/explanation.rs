@@ -1,9 +1,7 @@
-//! An explanation in a terminal.
-//!
-//! `cli.rs` prints what is written here; scripts take JSON.
+//! The text form of `apigw-invoker explain`.
 
 use crate::explain::{
-    Explanation, Refusal,
+    ExplainedRefusal, Explanation,
     left_out::{LeftOut, LeftOutPart},
     outgoing::{Outgoing, SignatureParts},
 };
@@ -14,7 +12,7 @@ pub fn text(explanation: &Explanation, paint: Paint) -> String {
     let mut lines = vec![format!("{} {method} {target}, host {host}", paint.heading("Request"))];
     lines.push(String::new());
     lines.extend(routes(explanation, paint));
-    if let Some(Refusal { status, code, cause, suggestion }) = &explanation.refusal {
+    if let Some(ExplainedRefusal { status, code, cause, suggestion }) = &explanation.refusal {
         lines.push(String::new());
         lines.push(format!(
             "{} {status} {code}: {cause}",

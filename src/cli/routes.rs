@@ -1,6 +1,5 @@
-//! `apigw-invoker routes`: each route with all its settings, without any secret, as a table or as JSON.
-//!
-//! Both follow the view that the admin port's `/routes` gives; a backend answers for its own columns.
+//! `apigw-invoker routes`: the effective routes without secrets, as a table or as the JSON of the admin
+//! port's `/routes`.
 
 use serde_json::Value;
 
@@ -10,7 +9,7 @@ use crate::{
     text::{key_source::KeySource, units::size_text},
 };
 
-/// Headings of the table, and the cell for which a column may be left out because no route differs from it.
+/// The headings of the table. A column is left out if every cell has this value.
 const COLUMNS: [(&str, Option<&str>); 11] = [
     ("ID", None),
     ("HOSTS", Some(ANY)),
@@ -26,19 +25,19 @@ const COLUMNS: [(&str, Option<&str>); 11] = [
 ];
 const ANY: &str = "any";
 
-/// All routes as JSON, the same document as that of the admin port.
+/// All routes as JSON.
 pub fn json(settings: &Settings) -> Value {
     settings.routes.iter().map(effective).collect()
 }
 
-/// All routes as a table that is no wider than this.
+/// All routes as a table of at most `width` characters.
 pub fn table(settings: &Settings, paint: Paint, width: usize) -> String {
     let cells: Vec<Vec<String>> = settings.routes.iter().map(cells).collect();
-    let says_something = |column: &usize| {
+    let is_shown = |column: &usize| {
         let (_, default) = COLUMNS[*column];
         default.is_none_or(|default| cells.iter().any(|row| row[*column] != default))
     };
-    let shown: Vec<usize> = (0..COLUMNS.len()).filter(says_something).collect();
+    let shown: Vec<usize> = (0..COLUMNS.len()).filter(is_shown).collect();
     let mut rows: Vec<Vec<String>> = vec![shown.iter().map(|column| COLUMNS[*column].0.to_owned()).collect()];
     rows.extend(cells.iter().map(|row| shown.iter().map(|column| row[*column].clone()).collect()));
     let painted = wrapped(&rows, width).into_iter().enumerate().flat_map(|(at, lines)| {
@@ -52,15 +51,15 @@ pub fn table(settings: &Settings, paint: Paint, width: usize) -> String {
     painted.collect::<Vec<_>>().join("\n")
 }
 
-/// A route's row.
+/// The cells of a route.
 fn cells(route: &RouteSettings) -> Vec<String> {
     let shown = effective(route);
     let any = |key: &str| Some(list(&shown[key])).filter(|list| !list.is_empty());
     let section = route.backend.section();
-    let proofs = match (&*section.proofs(), section.source()) {
+    let authorization = match (&*section.authorization_kinds(), section.source()) {
         ([], _) => "none".to_owned(),
-        (proofs, Some(source)) => format!("{} ({})", proofs.join("+"), KeySource::from(source)),
-        (proofs, None) => proofs.join("+"),
+        (kinds, Some(source)) => format!("{} ({})", kinds.join("+"), KeySource::from(source)),
+        (kinds, None) => kinds.join("+"),
     };
     let scope = section.signing_scope().map(|(region, service)| format!("{region}/{service}"));
     vec![
@@ -71,7 +70,7 @@ fn cells(route: &RouteSettings) -> Vec<String> {
         text(&shown["priority"]),
         section.name().to_owned(),
         section.summary(),
-        proofs,
+        authorization,
         scope.unwrap_or_else(|| "-".to_owned()),
         limits(&shown, section.name(), section.max_request_body()),
         if route.enabled { "yes" } else { "no" }.to_owned(),
@@ -89,7 +88,7 @@ fn limits(route: &Value, backend: &str, max_request_body: u64) -> String {
     limits.join(", ")
 }
 
-/// A text without its quotation marks.
+/// A JSON value; a string without its quotation marks.
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

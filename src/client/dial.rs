@@ -17,7 +17,7 @@ use super::{
     tunnel,
 };
 use crate::{
-    message::error::{ErrorKind, ProxyError},
+    message::error::{ErrorKind, Overload, ProxyError},
     metrics::EndpointMetrics,
     settings::HostPort,
     system::{exhausted::Exhausted, tcp_keepalive},
@@ -130,7 +130,7 @@ async fn reach(
     let out_of_files = |exhausted: Exhausted| {
         let cause = format!("no socket for a connection to {role}{place}: {exhausted}");
         // not a failure of the upstream, and a retry would need a socket too
-        ProxyError::new(ErrorKind::Overloaded, cause).permanent()
+        ProxyError::new(ErrorKind::Overloaded(Overload::Connections), cause).permanent()
     };
     let addresses = tokio::net::lookup_host((host, port)).await.map_err(|error| {
         let exhausted = Exhausted::in_error(&error).or_else(Exhausted::now);

@@ -1,7 +1,7 @@
-//! The way to STS and to the endpoints that give keys: HTTP for the AWS SDK, over the connections of
-//! `client/dial.rs`, so that certificates are verified and `proxy_url` is meant here as everywhere else.
+//! The HTTP client of the AWS SDK, on the connections of `client/dial.rs`: `proxy_url` and TLS verification
+//! work as for routes.
 //!
-//! `fetch.rs` makes one for each source. Nothing is kept between calls, which are minutes apart.
+//! Connections are not pooled: the calls are minutes apart.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use crate::{
     client::{Endpoint, EndpointTls, KeepAlive, dial},
-    message::error::{ErrorKind, ProxyError},
+    message::error::ErrorKind,
     settings::{ForwardProxy, HostPort},
     text::uri_syntax::{is_loopback, without_brackets},
     tls::Tls,
@@ -30,81 +30,69 @@ use crate::{
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Unless the caller of the connector says otherwise.
+/// Default for callers that set no timeout.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Keys and errors are a few KiB.
-const MAX_ANSWER: usize = 256 << 10;
+/// Default for callers that set no timeout; from the request to the end of the response.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a response; keys and errors are a few KiB.
+const MAX_RESPONSE: usize = 256 << 10;
 
-/// How requests for keys get where they go.
+/// TLS and proxy of the calls for keys.
 #[derive(Debug, Clone)]
 pub struct AwsTransport {
     pub tls: Tls,
-    /// What stands between here and AWS; never between here and what is on this machine.
+    /// Not used for addresses of this machine.
     pub proxy: Option<ForwardProxy>,
 }
 
-/// Why there is no answer.
-#[derive(Debug)]
-enum Failure {
-    Dial(ProxyError),
-    /// The connection broke, or what came was no HTTP.
-    Exchange(BoxError),
-    /// Nothing came for so long.
-    Slow(Duration),
-}
-
-/// An [`AwsTransport`] with the time limits of one caller.
+/// An [`AwsTransport`] with the timeouts of one caller.
 #[derive(Debug)]
 struct Connector {
     transport: AwsTransport,
     connect_timeout: Duration,
-    answer_timeout: Duration,
+    response_timeout: Duration,
 }
 
 impl AwsTransport {
-    /// This way as the AWS SDK's HTTP client.
     pub fn client(&self) -> SharedHttpClient {
         let transport = self.clone();
         http_client_fn(move |settings: &HttpConnectorSettings, _| {
             SharedHttpConnector::new(Connector {
                 transport: transport.clone(),
                 connect_timeout: settings.connect_timeout().unwrap_or(CONNECT_TIMEOUT),
-                answer_timeout: settings.read_timeout().unwrap_or(ANSWER_TIMEOUT),
+                response_timeout: settings.read_timeout().unwrap_or(RESPONSE_TIMEOUT),
             })
         })
     }
 
-    /// Where a request to this URL goes.
+    /// The endpoint that a request to `uri` connects to.
     ///
     /// # Errors
-    /// It names no host.
-    pub fn endpoint(&self, uri: &Uri) -> Result<Endpoint, String> {
-        let connector = Connector {
-            transport: self.clone(),
+    /// The URI has no host, or the host is no valid server name of TLS.
+    pub fn endpoint(&self, uri: &Uri) -> Result<Endpoint, BoxError> {
+        let host = without_brackets(uri.host().ok_or_else(|| format!("{uri} has no host"))?);
+        let is_https = uri.scheme() == Some(&Scheme::HTTPS);
+        let tls = is_https.then(|| EndpointTls::with(host, Arc::clone(&self.tls)));
+        Ok(Endpoint {
+            host: host.to_owned(),
+            port: uri.port_u16().unwrap_or(if is_https { 443 } else { 80 }),
+            tls: tls.transpose()?,
+            proxy: self.proxy.clone().filter(|_| !is_on_this_machine(host)),
             connect_timeout: CONNECT_TIMEOUT,
-            answer_timeout: ANSWER_TIMEOUT,
-        };
-        connector.endpoint(uri).map_err(|error| error.to_string())
-    }
-
-    /// One request without a body and its whole answer, for what the SDK cannot do.
-    ///
-    /// # Errors
-    /// There is no whole answer within `limit`, which holds for the connection and for the answer.
-    pub async fn get(&self, uri: Uri, limit: Duration) -> Result<Response<Bytes>, BoxError> {
-        let request = Request::get(uri).body(SdkBody::empty())?;
-        let connector = Connector { transport: self.clone(), connect_timeout: limit, answer_timeout: limit };
-        connector.exchange(request).await.map_err(|failure| match failure {
-            Failure::Dial(error) => error.into(),
-            Failure::Exchange(error) => error,
-            Failure::Slow(limit) => slow(limit),
+            keepalive: KeepAlive { enabled: false, pool: 0, timeout: Duration::ZERO },
         })
     }
-}
 
-fn slow(limit: Duration) -> BoxError {
-    format!("no answer within {limit:?}").into()
+    /// Sends a GET and reads the whole response, for calls that the SDK does not have.
+    ///
+    /// # Errors
+    /// The connection failed, or it or the response took longer than `limit`.
+    pub async fn get(&self, uri: Uri, limit: Duration) -> Result<Response<Bytes>, BoxError> {
+        let request = Request::get(uri).body(SdkBody::empty())?;
+        let connector =
+            Connector { transport: self.clone(), connect_timeout: limit, response_timeout: limit };
+        connector.exchange(request).await.map_err(ConnectorError::into_source)
+    }
 }
 
 impl HttpConnector for Connector {
@@ -112,14 +100,7 @@ impl HttpConnector for Connector {
         let connector = Self { transport: self.transport.clone(), ..*self };
         HttpConnectorFuture::new(async move {
             let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
-            let response = connector.exchange(request).await.map_err(|failure| match failure {
-                Failure::Dial(error) if error.kind == ErrorKind::UpstreamTimeout => {
-                    ConnectorError::timeout(error.into())
-                }
-                Failure::Dial(error) => ConnectorError::io(error.into()),
-                Failure::Exchange(error) => ConnectorError::io(error),
-                Failure::Slow(limit) => ConnectorError::timeout(slow(limit)),
-            })?;
+            let response = connector.exchange(request).await?;
             HttpResponse::try_from(response.map(SdkBody::from))
                 .map_err(|error| ConnectorError::user(error.into()))
         })
@@ -127,43 +108,34 @@ impl HttpConnector for Connector {
 }
 
 impl Connector {
-    /// One request over a connection of its own.
-    async fn exchange(&self, mut request: Request<SdkBody>) -> Result<Response<Bytes>, Failure> {
-        let endpoint = self.endpoint(request.uri()).map_err(Failure::Exchange)?;
-        on_the_wire(&mut request).map_err(Failure::Exchange)?;
-        let stream = dial(&endpoint).await.map_err(Failure::Dial)?;
-        let broken = |error: hyper::Error| Failure::Exchange(error.into());
-        let answer = async {
+    /// Sends one request over a new connection.
+    async fn exchange(&self, mut request: Request<SdkBody>) -> Result<Response<Bytes>, ConnectorError> {
+        let endpoint = self.transport.endpoint(request.uri()).map_err(ConnectorError::io)?;
+        let endpoint = Endpoint { connect_timeout: self.connect_timeout, ..endpoint };
+        to_origin_form(&mut request).map_err(ConnectorError::io)?;
+        let stream = dial(&endpoint).await.map_err(|error| match error.kind {
+            ErrorKind::UpstreamTimeout => ConnectorError::timeout(error.into()),
+            _ => ConnectorError::io(error.into()),
+        })?;
+        let broken = |error: hyper::Error| ConnectorError::io(error.into());
+        let response = async {
             let (mut sender, connection) =
                 hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-            // ends with `sender` and the answer's body, so with this future
+            // the task ends with `sender` and the response's body
             let connection = tokio::spawn(connection);
             let (head, body) = sender.send_request(request).await.map_err(broken)?.into_parts();
-            let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(Failure::Exchange)?;
+            let body = Limited::new(body, MAX_RESPONSE).collect().await.map_err(ConnectorError::io)?;
             connection.abort();
             Ok(Response::from_parts(head, body.to_bytes()))
         };
-        timeout(self.answer_timeout, answer).await.unwrap_or(Err(Failure::Slow(self.answer_timeout)))
-    }
-
-    fn endpoint(&self, uri: &Uri) -> Result<Endpoint, BoxError> {
-        let host = uri.host().ok_or_else(|| format!("{uri} has no host"))?;
-        let host = without_brackets(host);
-        let is_https = uri.scheme() == Some(&Scheme::HTTPS);
-        let tls = is_https.then(|| EndpointTls::with(host, Arc::clone(&self.transport.tls)));
-        Ok(Endpoint {
-            host: host.to_owned(),
-            port: uri.port_u16().unwrap_or(if is_https { 443 } else { 80 }),
-            tls: tls.transpose()?,
-            proxy: self.transport.proxy.clone().filter(|_| !is_on_this_machine(host)),
-            connect_timeout: self.connect_timeout,
-            keepalive: KeepAlive { enabled: false, pool: 0, timeout: Duration::ZERO },
-        })
+        let limit = self.response_timeout;
+        let late = |_| Err(ConnectorError::timeout(format!("no answer within {limit:?}").into()));
+        timeout(limit, response).await.unwrap_or_else(late)
     }
 }
 
-/// Names the host in the header alone, as a server that is no proxy expects it (RFC 9112, 3.2.1).
-fn on_the_wire(request: &mut Request<SdkBody>) -> Result<(), BoxError> {
+/// Moves the host from the request target to `Host`, as an origin server expects it (RFC 9112, 3.2.1).
+fn to_origin_form(request: &mut Request<SdkBody>) -> Result<(), BoxError> {
     let uri = request.uri();
     let is_default = matches!(
         (uri.scheme_str(), uri.port_u16()),
@@ -180,8 +152,9 @@ fn on_the_wire(request: &mut Request<SdkBody>) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Whether an address is this machine's, or one that the platform answers on each machine: EC2's metadata service,
-/// the endpoints of ECS and of EKS Pod Identity. A proxy has others there, and would give its own keys.
+/// True for loopback and for the addresses that the platform serves on each machine: EC2's metadata service,
+/// the endpoints of ECS and of EKS Pod Identity. A proxy reaches those of its own machine there, and would
+/// return its keys.
 fn is_on_this_machine(host: &str) -> bool {
     let is_platforms = |address: IpAddr| match address {
         IpAddr::V4(address) => address.is_link_local(),
@@ -195,12 +168,12 @@ fn is_on_this_machine(host: &str) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        credentials::fakes::{FakeServer, transport},
+        credentials::tests::{FakeServer, transport},
         settings::ForwardProxy,
     };
 
     #[test]
-    fn the_platforms_own_addresses_are_never_asked_through_a_proxy() {
+    fn the_platforms_own_addresses_are_never_called_through_a_proxy() {
         for host in [
             "169.254.169.254",
             "169.254.170.2",
@@ -222,7 +195,7 @@ mod tests {
     fn the_host_is_in_the_header_alone() {
         let sent = |uri: &str| {
             let mut request = Request::get(uri).body(SdkBody::empty()).unwrap();
-            on_the_wire(&mut request).unwrap();
+            to_origin_form(&mut request).unwrap();
             (request.uri().to_string(), request.headers()["host"].to_str().unwrap().to_owned())
         };
         assert_eq!(sent("https://a:443/b?c=d"), ("/b?c=d".into(), "a".into()));
@@ -232,7 +205,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn an_answer_comes_through_a_proxy_that_is_told_its_password() {
+    async fn a_call_through_a_proxy_sends_the_proxys_password() {
         let proxy = FakeServer::start(|request| {
             if request.starts_with("CONNECT sts.test:80 ") {
                 assert!(request.contains("Proxy-Authorization: Basic dTpw\r\n"), "{request}");
@@ -245,13 +218,13 @@ mod tests {
         .await;
         let text = format!("http://u:p@{}", proxy.address);
         let transport = AwsTransport { proxy: Some(ForwardProxy::parse(&text).unwrap()), ..transport() };
-        let answer = transport.get("http://sts.test/x".parse().unwrap(), ANSWER_TIMEOUT).await.unwrap();
+        let answer = transport.get("http://sts.test/x".parse().unwrap(), RESPONSE_TIMEOUT).await.unwrap();
         assert_eq!(&answer.body()[..], b"hi");
         assert_eq!(proxy.requests().len(), 2);
     }
 
     #[actix_rt::test]
-    async fn a_server_that_says_nothing_is_given_up() {
+    async fn a_server_that_never_answers_times_out() {
         let server = FakeServer::start(|_| String::new()).await;
         let uri = format!("http://{}/", server.address).parse().unwrap();
         let error = transport().get(uri, Duration::from_millis(50)).await.unwrap_err();
@@ -259,10 +232,10 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn an_answer_without_end_is_given_up() {
+    async fn a_response_over_the_limit_is_an_error() {
         let server =
-            FakeServer::start(|_| format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(MAX_ANSWER + 1))).await;
+            FakeServer::start(|_| format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(MAX_RESPONSE + 1))).await;
         let uri = format!("http://{}/", server.address).parse().unwrap();
-        assert!(transport().get(uri, ANSWER_TIMEOUT).await.is_err());
+        assert!(transport().get(uri, RESPONSE_TIMEOUT).await.is_err());
     }
 }

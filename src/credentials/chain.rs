@@ -1,13 +1,9 @@
-//! The chain of sources of keys: the first that is configured is chosen, and then only that one is used.
+//! The credential chain: the first configured source is chosen, and only that source is used.
 //!
-//! A row of [`SOURCES`] finds one source, which has its name and its way to the keys in a file of its own. `fetch.rs`
-//! asks anew before each fetch, since the shared files may have come or gone. A source that is configured but fails
-//! is an error of that source. Falling through to the next would sign as somebody else, as deeplake#3161 did with the
-//! role of its node.
-//!
-//! ```text
-//! environment.rs   profile.rs   container.rs   web_identity.rs   instance.rs   the sources, the first one first
-//! ```
+//! Each source has a file with a `ROW`, which finds it, and a [`ChainSource`], which fetches its keys.
+//! `fetch.rs` chooses anew before each fetch, since the shared files may have changed. A configured source
+//! that fails is an error; falling through to the next would sign with another identity, as deeplake#3161 did
+//! with the role of its node.
 
 mod container;
 mod environment;
@@ -15,87 +11,85 @@ mod instance;
 mod profile;
 mod web_identity;
 
-use std::{borrow::Cow, fmt, pin::Pin};
+use std::{borrow::Cow, fmt};
 
 use aws_credential_types::Credentials;
+use futures_core::future::BoxFuture;
 
-pub use self::{environment::Environment, profile::Profile, web_identity::WebIdentity};
-use super::{fetch::Aws, sts::Fetched};
+pub use self::{
+    environment::Environment, instance::InstanceKeys, profile::Profile, web_identity::WebIdentity,
+};
+use super::fetch::{Aws, FetchError, Fetched};
 use crate::settings::MetadataProtocol;
 
-/// The chain: the first source that is configured gives the keys.
+/// The sources in the order of precedence.
 ///
-/// The order is that of Kong's plugin (K52 in the list of peers' behaviours): environment, profile, container, web
-/// identity, EC2. The SDKs of AWS put web identity before the container
-/// (<https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html>); the two orders differ only
-/// in a pod that has both a Pod Identity association and an IRSA annotation, which then signs as Kong does.
+/// The order is that of Kong's plugin (K52 in the list of peers' behaviours): environment, profile,
+/// container, web identity, EC2. AWS's SDKs have web identity before the container
+/// (<https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html>); the orders differ only
+/// in a pod with both a Pod Identity association and an IRSA annotation, which signs as with Kong.
 const SOURCES: [Row; 5] = [environment::ROW, profile::ROW, container::ROW, web_identity::ROW, instance::ROW];
 
-/// A row of the list.
 struct Row {
-    /// The kind of source, as its row in k8s/monitoring/README.md has it.
+    /// The kind of source, as in its row of k8s/monitoring/README.md.
     name: &'static str,
-    /// Looks for the source. `None` if it is not configured.
-    find: fn(&Surroundings<'_>) -> Result<Option<Choice>, String>,
+    /// Returns `None` if the source is not configured.
+    find: fn(&Surroundings<'_>) -> Result<Option<Choice>, FetchError>,
 }
 
-/// A source that is configured.
+/// A configured source.
 pub trait ChainSource: fmt::Debug + Send + Sync {
-    /// Its name wherever people read of it.
+    /// The name for people.
     fn name(&self) -> Cow<'_, str>;
 
-    /// Its keys now, as `aws` reaches whatever has them.
-    fn fetch<'a>(&'a self, aws: &'a Aws) -> Answer<'a, Result<Fetched, String>>;
+    fn fetch<'a>(&'a self, aws: &'a Aws) -> BoxFuture<'a, Result<Fetched, FetchError>>;
 
-    /// The keys, where nobody has to be asked for them.
-    fn known(&self) -> Option<&Credentials> {
+    /// The keys, if they are known without a call.
+    fn static_keys(&self) -> Option<&Credentials> {
         None
     }
 
-    /// Whether STS certainly gives the keys.
-    fn is_of_sts<'a>(&'a self, _: &'a Aws) -> Answer<'a, bool> {
+    /// True if the keys certainly come from STS.
+    fn uses_sts<'a>(&'a self, _: &'a Aws) -> BoxFuture<'a, bool> {
         Box::pin(std::future::ready(false))
     }
 }
 
-/// The source that was chosen.
+/// The chosen source.
 pub type Choice = Box<dyn ChainSource>;
 
-/// A future result. Keys are fetched every few minutes at most, so that the allocation is of no account.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// The environment and the settings, as far as they decide which source is configured.
+/// Environment and settings that decide which source is configured.
 pub struct Surroundings<'a> {
     pub environment: &'a dyn Fn(&str) -> Option<String>,
-    /// Whether the shared files have a profile for those who name none.
-    pub has_default_profile: Result<bool, String>,
+    /// True if the shared files have a usable profile `default`.
+    pub has_default_profile: Result<bool, FetchError>,
     /// The protocol of EC2's metadata service.
     pub metadata: MetadataProtocol,
 }
 
-/// Chooses the first source that is configured.
+/// Chooses the first configured source.
 ///
 /// # Errors
-/// A source is configured by half or cannot be looked at, or none is and EC2's metadata service is ruled out.
-pub fn choose(surroundings: &Surroundings<'_>) -> Result<Choice, String> {
+/// A source is configured in part or cannot be read, or none is and EC2's metadata service is disabled.
+pub fn choose(surroundings: &Surroundings<'_>) -> Result<Choice, FetchError> {
     for source in SOURCES {
         if let Some(choice) = (source.find)(surroundings)? {
             return Ok(choice);
         }
     }
-    // the last one needs no configuration
+    // the last source needs no configuration
     let [others @ .., last, _] = &SOURCES;
     let others: Vec<&str> = others.iter().map(|source| source.name).collect();
-    Err(format!(
+    Err(FetchError::NotConfigured(format!(
         "no credential source is configured: found no {} or {}, and {} is true",
         others.join(", "),
         last.name,
         instance::METADATA_SWITCH
-    ))
+    )))
 }
 
 impl Surroundings<'_> {
-    /// The SDKs take an empty variable for one that is not set, and pod templates set many empty ones.
+    /// Treats an empty variable as not set, as the SDKs do: pod templates set many empty ones.
     fn variable(&self, name: &str) -> Option<String> {
         (self.environment)(name).filter(|value| !value.trim().is_empty())
     }
@@ -108,13 +102,14 @@ impl Surroundings<'_> {
         self.variable(name).is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
     }
 
-    /// Two variables that mean something together only.
-    fn pair(&self, first: &str, second: &str) -> Result<Option<(String, String)>, String> {
+    /// Two variables that need each other.
+    fn pair(&self, first: &str, second: &str) -> Result<Option<(String, String)>, FetchError> {
+        let half = |set, missing| FetchError::NotConfigured(format!("{set} is set, but {missing} is not"));
         match (self.variable(first), self.variable(second)) {
             (Some(one), Some(other)) => Ok(Some((one, other))),
             (None, None) => Ok(None),
-            (Some(_), None) => Err(format!("{first} is set, but {second} is not")),
-            (None, Some(_)) => Err(format!("{second} is set, but {first} is not")),
+            (Some(_), None) => Err(half(first, second)),
+            (None, Some(_)) => Err(half(second, first)),
         }
     }
 }
@@ -132,7 +127,7 @@ mod tests {
     const WEB: [(&str, &str); 2] =
         [("AWS_WEB_IDENTITY_TOKEN_FILE", "/token"), ("AWS_ROLE_ARN", "arn:aws:iam::1:role/r")];
 
-    fn chosen(variables: &[&[(&str, &str)]], default_profile: bool) -> Result<Choice, String> {
+    fn chosen(variables: &[&[(&str, &str)]], default_profile: bool) -> Result<Choice, FetchError> {
         let variables = variables.concat();
         let get = |name: &str| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
@@ -146,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn k52_the_first_that_is_configured_is_taken() {
+    fn k52_the_first_configured_source_is_chosen() {
         let all: [&[(&str, &str)]; 6] = [&KEYS, &PROFILE, &ECS, &FULL, &TOKEN, &WEB];
         assert_eq!(named(&all, true), "environment");
         assert_eq!(named(&all[1..], true), "profile work");
@@ -168,10 +163,10 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_gives_all_three_parts() {
+    fn the_environment_has_all_three_parts() {
         let token: [(&str, &str); 1] = [("AWS_SESSION_TOKEN", "hush-token")];
         let choice = chosen(&[&KEYS, &token], false).unwrap();
-        let keys = choice.known().unwrap();
+        let keys = choice.static_keys().unwrap();
         assert_eq!((keys.access_key_id(), keys.secret_access_key()), ("AKID", "hush"));
         assert_eq!((keys.session_token(), keys.expiry()), (Some("hush-token"), None));
         let shown = format!("{choice:?}");
@@ -179,33 +174,33 @@ mod tests {
     }
 
     #[test]
-    fn half_a_source_is_a_mistake_that_names_the_other_half() {
+    fn the_error_of_half_a_source_names_the_missing_variable() {
         for (variables, missing) in [
             (&KEYS[..1], "AWS_SECRET_ACCESS_KEY is not"),
             (&KEYS[1..], "AWS_ACCESS_KEY_ID is not"),
             (&WEB[..1], "AWS_ROLE_ARN is not"),
             (&WEB[1..], "AWS_WEB_IDENTITY_TOKEN_FILE is not"),
         ] {
-            let reason = chosen(&[variables], false).unwrap_err();
+            let reason = chosen(&[variables], false).unwrap_err().to_string();
             assert!(reason.ends_with(missing) && !reason.contains("hush"), "{reason}");
         }
-        // even where a later source is whole
+        // even if a later source is complete
         assert!(chosen(&[&KEYS[..1], &WEB], true).is_err());
         let token_alone = [("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "/token")];
-        let reason = chosen(&[&token_alone], false).unwrap_err();
+        let reason = chosen(&[&token_alone], false).unwrap_err().to_string();
         assert!(reason.contains("AWS_CONTAINER_CREDENTIALS_FULL_URI is not"), "{reason}");
     }
 
     #[test]
-    fn files_that_cannot_be_looked_at_matter_in_their_turn() {
+    fn unreadable_files_are_an_error_only_when_the_profile_has_its_turn() {
         let get =
             |name: &str| KEYS.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         let chosen = |environment: &dyn Fn(&str) -> Option<String>| {
-            let has_default_profile = Err("no such file".to_owned());
+            let has_default_profile = Err(FetchError::Sdk("no such file".to_owned()));
             choose(&Surroundings { environment, has_default_profile, metadata: MetadataProtocol::V2 })
         };
         assert_eq!(chosen(&get).unwrap().name(), "environment");
-        assert_eq!(chosen(&|_| None).unwrap_err(), "no such file");
+        assert_eq!(chosen(&|_| None).unwrap_err().to_string(), "no such file");
     }
 
     #[test]
@@ -216,9 +211,9 @@ mod tests {
     }
 
     #[test]
-    fn the_metadata_service_can_be_switched_off() {
+    fn a_variable_disables_the_metadata_service() {
         let off: [(&str, &str); 1] = [("AWS_EC2_METADATA_DISABLED", "True")];
-        let reason = chosen(&[&off], false).unwrap_err();
+        let reason = chosen(&[&off], false).unwrap_err().to_string();
         assert!(reason.starts_with("no credential source is configured: found no environment, "), "{reason}");
         assert!(reason.ends_with(", and AWS_EC2_METADATA_DISABLED is true"), "{reason}");
         assert_eq!(named(&[&off, &ECS], false), "ECS container");

@@ -1,9 +1,8 @@
-//! Where a refresher puts keys and requests take them: the only thing that the two share.
+//! The state that a refresher and requests share: the refresher writes keys, requests read them.
 //!
-//! `refresher.rs` writes, `credentials.rs` reads. Reading takes no lock; only the very first fetch is waited for.
+//! Reads take no lock and wait only for the first fetch.
 
 use std::{
-    fmt,
     pin::pin,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
@@ -21,31 +20,32 @@ use tokio::{
 
 use super::{
     CredentialsUnavailable,
+    fetch::Fetched,
     status::{CallerIdentity, CredentialState, Ready, Status},
-    sts::Fetched,
 };
 use crate::{system::wall_clock::Rfc3339, text::listing};
 
+#[derive(Debug)]
 pub struct Keys {
     pub credentials: Arc<Credentials>,
-    /// Whose they are, once that is known.
+    /// The owner, once known.
     pub caller: OnceLock<CallerIdentity>,
-    /// They serve on after their expiry, until AWS refuses them.
+    /// The keys may be used past their expiry, until AWS refuses them.
     outlive_expiry: bool,
     accepted: AtomicBool,
     refused: AtomicBool,
-    /// New ones were not fetched since.
+    /// The refresher has not handled the refusal yet.
     refusal_open: AtomicBool,
-    /// A fetch after the refusal gave them again.
+    /// A fetch after the refusal returned the same keys.
     given_again: AtomicBool,
 }
 
 /// A refusal of keys by AWS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyRefusal {
-    /// AWS has never accepted them.
+    /// AWS never accepted the keys.
     OfUnproven,
-    /// AWS had accepted them before.
+    /// AWS had accepted the keys before.
     OfAccepted,
 }
 
@@ -54,47 +54,41 @@ impl Keys {
         self.credentials.expiry().is_some_and(|expiry| now >= expiry)
     }
 
-    /// Keys that are used although they have expired.
+    /// True for expired keys that are still in use.
     pub fn is_past_expiry(&self, now: SystemTime) -> bool {
         self.has_expired(now) && self.outlive_expiry && !self.refused.load(Ordering::Relaxed)
     }
 }
 
-/// What is said about a source beside its keys.
+/// The result of the last fetch, for people.
 #[derive(Debug, Clone, Default)]
 struct Report {
     source: String,
     failure: Option<String>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct CredentialCell {
     keys: ArcSwapOption<Keys>,
     report: ArcSwap<Report>,
-    /// The routes that sign with its keys, once for each handle.
+    /// The routes that sign with the keys, once for each [`RouteGuard`].
     routes: Mutex<Vec<Arc<str>>>,
     /// Fetches that failed.
     failures: AtomicU64,
     first_fetch_over: watch::Sender<bool>,
-    /// Tells requests of new keys.
+    /// Wakes requests that wait for new keys.
     published: Notify,
-    /// Asks the refresher for new keys now.
+    /// Wakes the refresher for a fetch.
     pub wake: Notify,
 }
 
-impl fmt::Debug for CredentialCell {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CredentialCell").field("report", &self.report).finish_non_exhaustive()
-    }
-}
-
 impl CredentialCell {
-    /// The keys in force, expired or not.
+    /// The current keys, expired or not.
     pub fn keys(&self) -> Option<Arc<Keys>> {
         self.keys.load_full()
     }
 
-    /// Puts keys in force and returns them.
+    /// Replaces the current keys.
     pub fn publish(&self, fetched: Fetched) -> Arc<Keys> {
         let Fetched { credentials, caller, outlives_expiry, .. } = fetched;
         let keys = Arc::new(Keys {
@@ -111,7 +105,7 @@ impl CredentialCell {
         keys
     }
 
-    /// Says which source this is, and how its last fetch failed, if it did.
+    /// Sets the source's name and the failure of its last fetch, and counts the failure.
     pub fn report(&self, source: &str, failure: Option<String>) {
         if failure.is_some() {
             self.failures.fetch_add(1, Ordering::Relaxed);
@@ -119,7 +113,7 @@ impl CredentialCell {
         self.report.store(Arc::new(Report { source: source.to_owned(), failure }));
     }
 
-    /// `routes a, b: `, for a line of the log; empty where no route has said that it is one.
+    /// `routes a, b: `, for a log line; empty without routes.
     pub fn routes(&self) -> String {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         routes.sort();
@@ -131,12 +125,12 @@ impl CredentialCell {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// Lets go the requests that wait for the first fetch.
+    /// Releases the requests that wait for the first fetch.
     pub fn first_fetch_is_over(&self) {
         self.first_fetch_over.send_replace(true);
     }
 
-    /// The keys to sign with, or why there are none; waits for the first fetch no longer than `limit`.
+    /// The keys to sign with. Waits at most `limit` for the first fetch.
     pub async fn current(
         &self,
         now: SystemTime,
@@ -146,19 +140,19 @@ impl CredentialCell {
             return Ok(credentials);
         }
         let mut over = self.first_fetch_over.subscribe();
-        // without an answer in time there is nothing, and that is what is said below
+        // after a timeout there are no keys, and the error below gives the reason
         let _ = timeout(limit, over.wait_for(|over| *over)).await;
-        self.valid(now).ok_or_else(|| CredentialsUnavailable::because(self.why_not()))
+        self.valid(now).ok_or_else(|| CredentialsUnavailable(self.unavailable_reason()))
     }
 
     fn valid(&self, now: SystemTime) -> Option<Arc<Credentials>> {
         let keys = self.keys.load();
         let keys = keys.as_ref()?;
-        let serve = !keys.has_expired(now) || keys.is_past_expiry(now);
-        serve.then(|| Arc::clone(&keys.credentials))
+        let is_usable = !keys.has_expired(now) || keys.is_past_expiry(now);
+        is_usable.then(|| Arc::clone(&keys.credentials))
     }
 
-    fn why_not(&self) -> String {
+    fn unavailable_reason(&self) -> String {
         let Report { source, failure } = &**self.report.load();
         let expiry = self.keys.load().as_ref().and_then(|keys| keys.credentials.expiry());
         let expired = expiry.map(|time| format!("the keys expired at {}", Rfc3339(time)));
@@ -167,7 +161,7 @@ impl CredentialCell {
         if source.is_empty() { reason } else { format!("{source}: {reason}") }
     }
 
-    /// A fetch gave the keys in force again. If AWS has refused them, nobody waits for others any more.
+    /// Records that a fetch returned the current keys again. Ends the waits for new ones if AWS refused them.
     pub fn given_again(&self) {
         if let Some(keys) = self.keys.load().as_ref()
             && keys.refused.load(Ordering::Relaxed)
@@ -178,7 +172,7 @@ impl CredentialCell {
         }
     }
 
-    /// AWS has accepted these keys. Written once for each set, and once after each refusal.
+    /// Records that AWS accepted these keys. Writes once for each set, and once after each refusal.
     pub fn accepted(&self, used: &Arc<Credentials>) {
         if let Some(keys) = self.keys.load().as_ref()
             && (!keys.accepted.load(Ordering::Relaxed) || keys.given_again.load(Ordering::Relaxed))
@@ -190,7 +184,7 @@ impl CredentialCell {
         }
     }
 
-    /// Asks for new keys once for each set that is refused.
+    /// Requests new keys, once for each refused set.
     pub fn refresh_soon(&self, refused: &Credentials) {
         let keys = self.keys.load();
         if let Some(keys) = keys.as_ref()
@@ -202,8 +196,8 @@ impl CredentialCell {
         }
     }
 
-    /// Waits until the keys in force are others than these, no longer than `limit`, and not at all once their source
-    /// has given them again; whether there are others.
+    /// Waits at most `limit` until other keys are current; true if they are. Returns at once after their
+    /// source returned the refused keys again.
     pub async fn newer_than(&self, refused: &Credentials, limit: Duration) -> bool {
         let are_newer = || match self.keys.load().as_ref() {
             Some(keys) if *keys.credentials != *refused => Some(true),
@@ -212,7 +206,7 @@ impl CredentialCell {
         };
         let newer = async {
             loop {
-                // before the look at them: what is published in between is not missed
+                // before the check, so that a publication between the two is not missed
                 let mut published = pin!(self.published.notified());
                 published.as_mut().enable();
                 if let Some(are_newer) = are_newer() {
@@ -224,7 +218,7 @@ impl CredentialCell {
         timeout(limit, newer).await.unwrap_or(false)
     }
 
-    /// AWS's refusal of the keys in force, if there was one since this was last asked.
+    /// Takes AWS's refusal of the current keys, if there is a new one.
     pub fn take_refusal(&self) -> Option<KeyRefusal> {
         let keys = self.keys.load();
         let keys = keys.as_ref()?;
@@ -256,25 +250,24 @@ impl CredentialCell {
     }
 }
 
-/// A route that signs with a cell's keys, until this is dropped.
+/// Lists a route among those that sign with the cell's keys, until dropped.
 #[derive(Debug)]
-pub struct User {
+pub struct RouteGuard {
     cell: Arc<CredentialCell>,
     route: Arc<str>,
 }
 
-impl User {
-    /// From now on the route is one of the cell's.
+impl RouteGuard {
     pub fn of(cell: &Arc<CredentialCell>, route: &Arc<str>) -> Self {
         cell.routes.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(route));
         Self { cell: Arc::clone(cell), route: Arc::clone(route) }
     }
 }
 
-impl Drop for User {
+impl Drop for RouteGuard {
     fn drop(&mut self) {
         let mut routes = self.cell.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        // another handle of the same route stays
+        // other guards of the same route stay
         if let Some(at) = routes.iter().position(|route| *route == self.route) {
             routes.swap_remove(at);
         }
@@ -290,9 +283,9 @@ mod tests {
     }
 
     #[test]
-    fn the_routes_of_a_slot_are_named_as_long_as_they_are_there() {
+    fn the_routes_of_a_cell_are_listed_until_their_guards_drop() {
         let cell = Arc::new(CredentialCell::default());
-        let user = |route: &str| User::of(&cell, &route.into());
+        let user = |route: &str| RouteGuard::of(&cell, &route.into());
         assert_eq!(cell.routes(), "");
         let (one, again) = (user("fn"), user("fn"));
         assert_eq!(cell.routes(), "route fn: ");
@@ -311,7 +304,7 @@ mod tests {
         let used = Arc::clone(&cell.publish(keys("AKIDEXAMPLE").into()).credentials);
         let is_ready = || matches!(cell.status(SystemTime::now()).state, CredentialState::Ready(_));
         cell.refresh_soon(&used);
-        // the refresher has not looked for others yet
+        // the refresher has not fetched since the refusal
         cell.given_again();
         assert!(is_ready());
         assert_eq!(cell.take_refusal(), Some(KeyRefusal::OfUnproven));
@@ -327,20 +320,20 @@ mod tests {
         assert_eq!(cell.take_refusal(), Some(KeyRefusal::OfAccepted));
     }
 
-    const NOT_LONG: Duration = Duration::from_millis(20);
+    const SHORT_WAIT: Duration = Duration::from_millis(20);
 
     #[actix_rt::test]
-    async fn other_keys_are_there_at_once_if_they_are_and_waited_for_if_not() {
+    async fn newer_than_returns_at_once_for_other_keys_and_waits_for_them_otherwise() {
         let cell = Arc::new(CredentialCell::default());
         let first = keys("first");
-        assert!(!cell.newer_than(&first, NOT_LONG).await);
+        assert!(!cell.newer_than(&first, SHORT_WAIT).await);
         cell.publish(first.clone().into());
-        assert!(!cell.newer_than(&first, NOT_LONG).await);
+        assert!(!cell.newer_than(&first, SHORT_WAIT).await);
         assert!(cell.newer_than(&keys("none"), Duration::ZERO).await);
         let publisher = {
             let cell = Arc::clone(&cell);
             std::thread::spawn(move || {
-                // the same again are not newer
+                // the same keys again are not newer
                 cell.publish(keys("first").into());
                 cell.publish(keys("second").into());
             })

@@ -1,9 +1,9 @@
-//! One fetch of keys: choose the source, let it fetch, exchange the keys for a role's.
+//! One fetch of keys: choose the source, fetch its keys, exchange them for a role's.
 //!
-//! `refresher.rs` knows nothing but the trait [`Fetch`]; [`Aws`] is the one that asks AWS, and tests have others.
-//! Everything is built anew for each fetch, because the SDK's providers read profiles only once.
+//! `refresher.rs` uses the trait [`Fetch`], which [`Aws`] implements. Each fetch builds the SDK's providers
+//! anew, because they read profiles only once.
 
-use std::error::Error as _;
+use std::{error::Error as _, time::Duration};
 
 use aws_config::{BehaviorVersion, Region, provider_config::ProviderConfig};
 use aws_credential_types::{Credentials, provider::future::ProvideCredentials};
@@ -11,41 +11,108 @@ use aws_types::os_shim_internal::Env;
 
 use super::{
     aws_transport::AwsTransport,
-    chain::{self, Choice, Environment, Profile, Surroundings},
-    identity::CallerUnknown,
-    instance_keys::InstanceKeys,
-    mounted, shared_files, source_name,
-    status::CallerIdentity,
-    sts::{ENDPOINT_VARIABLES, Fetched, Sts, causes},
+    chain::{self, ChainSource, Choice, Environment, InstanceKeys, Profile, Surroundings},
+    identity, mounted, shared_files,
+    status::{CallerIdentity, CredentialState, Status},
+    sts::{ENDPOINT_VARIABLES, Sts, causes},
 };
 use crate::{
     client::Endpoint,
     settings::{CredentialProvider, CredentialSettings, Role},
-    system::file_stamps::Stamps,
+    system::{file_stamps::Stamps, supervision::Panicked},
+    text::key_source::{KeyOrigin, KeySource},
 };
 
-/// What gives keys when asked.
+/// A source of keys.
 pub trait Fetch: Send + Sync + 'static {
-    /// Which source it is, for a person; also while it fails.
+    /// The source's name for people, also while it fails.
     fn name(&self) -> impl Future<Output = String> + Send;
-    /// The keys, or why there are none.
-    fn fetch(&self) -> impl Future<Output = Result<Fetched, String>> + Send;
-    /// Asks STS for the owner of these keys.
+    fn fetch(&self) -> impl Future<Output = Result<Fetched, FetchError>> + Send;
+    /// Calls `GetCallerIdentity` with these keys.
     fn caller(
         &self,
         credentials: Credentials,
-    ) -> impl Future<Output = Result<CallerIdentity, CallerUnknown>> + Send;
-    /// The state of the files that the keys came from; `None` if they came from elsewhere.
+    ) -> impl Future<Output = Result<CallerIdentity, FetchError>> + Send;
+    /// The state of the files that the keys come from; `None` for a source without files.
     fn stamps(&self) -> Option<Stamps>;
 }
 
-/// What a source means in this environment, now. Nothing is called for it.
+/// Fetched keys.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    pub credentials: Credentials,
+    /// The owner, if the source names it.
+    pub caller: Option<CallerIdentity>,
+    /// The keys may be used past their expiry, until AWS refuses them.
+    pub outlives_expiry: bool,
+    /// The reason why the role was assumed with older keys.
+    pub base_failure: Option<FetchError>,
+}
+
+impl From<Credentials> for Fetched {
+    fn from(credentials: Credentials) -> Self {
+        Self { credentials, caller: None, outlives_expiry: false, base_failure: None }
+    }
+}
+
+/// The reason why a fetch failed, for operators. No variant may quote a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// No source is configured, or only a part of one.
+    #[error("{0}")]
+    NotConfigured(String),
+    /// A file cannot be read or has invalid contents.
+    #[error("{0}: {1}")]
+    Unreadable(String, String),
+    #[error("credential_process: {0}")]
+    Program(String),
+    /// The server of the source does not answer.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The server of the source answered `call` with an error code or a status.
+    #[error("{text}")]
+    Refused { call: String, code: String, text: String },
+    /// The SDK's providers give the reason as text only.
+    #[error("{0}")]
+    Sdk(String),
+    /// The source returned no keys, or keys that cannot sign.
+    #[error("{0}")]
+    Unusable(String),
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    #[error("the fetch {0}")]
+    Panicked(Panicked),
+    /// The metadata service failed; its last keys assume the role.
+    #[error("assuming the role with the last known keys of the instance{until}, because: {failure}")]
+    LastInstanceKeys { until: String, failure: Box<FetchError> },
+    #[error("{failure}; {note}")]
+    Noted { failure: Box<FetchError>, note: String },
+}
+
+impl FetchError {
+    /// Adds a hint on the cause.
+    pub fn noted(self, note: String) -> Self {
+        Self::Noted { failure: Box::new(self), note }
+    }
+
+    /// Key of the log's deduplication: the code of a refusal, otherwise the text without digits, because
+    /// times and counts differ between attempts.
+    pub fn log_key(&self) -> String {
+        match self {
+            Self::Noted { failure, .. } => failure.log_key(),
+            Self::Refused { call, code, .. } => format!("{call}: {code}"),
+            other => other.to_string().chars().filter(|char| !char.is_ascii_digit()).collect(),
+        }
+    }
+}
+
+/// Chooses the source that settings, environment and files configure now. Sends nothing.
 ///
 /// # Errors
-/// What is configured cannot be read, or nothing is.
-pub async fn choice(source: &CredentialSettings, environment: &Env) -> Result<Choice, String> {
+/// No source is configured, or its configuration cannot be read.
+async fn choice(source: &CredentialSettings, environment: &Env) -> Result<Choice, FetchError> {
     match &source.origin {
-        // a route's own keys come as they are, and so do those of the environment
+        // the keys of a route need no further call, as those of the environment
         CredentialProvider::Keys(keys) => Ok(Box::new(Environment(keys.clone()))),
         CredentialProvider::Mounted(keys) => Ok(Box::new(Environment(mounted::read(keys)?))),
         CredentialProvider::Profile(name) => Ok(Box::new(Profile(name.clone()))),
@@ -58,7 +125,54 @@ pub async fn choice(source: &CredentialSettings, environment: &Env) -> Result<Ch
     }
 }
 
-/// Keys from AWS, as a [`CredentialSettings`] describes them.
+impl<'a> From<&'a CredentialSettings> for KeySource<'a> {
+    /// The name as far as the settings decide it.
+    fn from(source: &'a CredentialSettings) -> Self {
+        let origin = match &source.origin {
+            CredentialProvider::Keys(_) => KeyOrigin::Settings,
+            CredentialProvider::Mounted(_) => KeyOrigin::Files,
+            CredentialProvider::Profile(name) => KeyOrigin::Profile(name),
+            CredentialProvider::Chain => KeyOrigin::Chain,
+        };
+        Self { origin, role: source.role.as_ref().map(|role| &*role.arn) }
+    }
+}
+
+/// The name of a source, with the chosen source of the chain if there is one.
+fn source_name(source: &CredentialSettings, chosen: Option<&dyn ChainSource>) -> String {
+    let mut named = KeySource::from(source);
+    let chosen = chosen.map(ChainSource::name);
+    if let (KeyOrigin::Chain, Some(chosen)) = (named.origin, &chosen) {
+        named.origin = KeyOrigin::OfChain(chosen);
+    }
+    named.to_string()
+}
+
+/// A source as far as it is known without a call, for `explain`, which sends nothing.
+#[derive(Debug)]
+pub struct OfflineCredentials {
+    pub source: String,
+    /// `None` if a server has to give the keys.
+    pub keys: Option<Credentials>,
+}
+
+/// Reads settings, environment and files, and calls no server.
+pub async fn known_offline(source: &CredentialSettings) -> OfflineCredentials {
+    match choice(source, &Env::real()).await {
+        Ok(choice) => {
+            // the keys of a role come from STS
+            let keys = choice.static_keys().filter(|_| source.role.is_none()).cloned();
+            OfflineCredentials { source: source_name(source, Some(&*choice)), keys }
+        }
+        Err(failure) => {
+            let state = CredentialState::Unavailable { reason: failure.to_string() };
+            let status = Status { source: source_name(source, None), state };
+            OfflineCredentials { source: status.to_string(), keys: None }
+        }
+    }
+}
+
+/// Fetches keys from AWS by [`CredentialSettings`].
 #[derive(Debug)]
 pub struct Aws {
     pub(super) source: CredentialSettings,
@@ -69,60 +183,57 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// The keys of `source`, in the process's environment.
+    /// Reads the environment of the process.
     pub fn new(source: CredentialSettings, transport: AwsTransport) -> Self {
         let sts = Sts::new(&source, transport.clone());
         Self { source, environment: Env::real(), transport, sts, instance_keys: InstanceKeys::default() }
     }
 
-    /// What is configured now.
-    async fn choice(&self) -> Result<Choice, String> {
-        choice(&self.source, &self.environment).await
-    }
-
-    /// Where STS is, if it is certain that keys come from there: for a role, a web identity, or a profile
-    /// with a role. `None` where it would only be asked whose keys they are.
+    /// STS's endpoint, if the keys certainly come from STS: for a role, a web identity, or a profile with a
+    /// role. `None` if STS would only get `GetCallerIdentity`.
     ///
     /// # Errors
-    /// There is no such service, or nothing to choose from.
-    pub async fn sts_endpoint(&self) -> Result<Option<Endpoint>, String> {
-        let is_asked = self.source.role.is_some() || self.choice().await?.is_of_sts(self).await;
+    /// No source is configured, or the region has no STS.
+    pub async fn sts_endpoint(&self) -> Result<Option<Endpoint>, FetchError> {
+        let is_asked =
+            self.source.role.is_some() || choice(&self.source, &self.environment).await?.uses_sts(self).await;
         if !is_asked {
             return Ok(None);
         }
         self.refuse_empty_endpoint()?;
         let url = self.sts.url().await?;
-        let uri = url.parse().map_err(|_| format!("{url} is no URL"))?;
-        self.transport.endpoint(&uri).map(Some)
+        let uri = url.parse().map_err(|_| FetchError::NotConfigured(format!("{url} is no URL")))?;
+        let endpoint = self.transport.endpoint(&uri);
+        endpoint.map(Some).map_err(|error| FetchError::NotConfigured(error.to_string()))
     }
 
     pub(super) fn variable(&self, name: &str) -> Option<String> {
         self.environment.get(name).ok()
     }
 
-    /// The SDK does not take an empty variable for one that is not set everywhere.
-    pub(super) fn refuse_empty(&self, names: &[&str]) -> Result<(), String> {
+    /// Refuses an empty variable, which parts of the SDK treat as set.
+    pub(super) fn refuse_empty(&self, names: &[&str]) -> Result<(), FetchError> {
         match names.iter().find(|name| self.variable(name).is_some_and(|value| value.trim().is_empty())) {
-            Some(name) => Err(format!("{name} is set, but empty: unset it")),
+            Some(name) => Err(FetchError::NotConfigured(format!("{name} is set, but empty: unset it"))),
             None => Ok(()),
         }
     }
 
-    /// Before STS is called: an endpoint that is empty ends in a panic of the SDK.
-    pub(super) fn refuse_empty_endpoint(&self) -> Result<(), String> {
+    /// Must precede each call to STS: the SDK panics on an empty endpoint.
+    pub(super) fn refuse_empty_endpoint(&self) -> Result<(), FetchError> {
         match self.source.sts_endpoint {
             Some(_) => Ok(()),
             None => self.refuse_empty(&ENDPOINT_VARIABLES),
         }
     }
 
-    /// A role's keys; they keep the remark on the keys that they were exchanged for.
-    pub(super) async fn assume(&self, role: &Role, base: Fetched) -> Result<Fetched, String> {
+    /// Exchanges `base` for the keys of a role; a failure behind `base` stays in the result.
+    pub(super) async fn assume(&self, role: &Role, base: Fetched) -> Result<Fetched, FetchError> {
         self.refuse_empty_endpoint()?;
         match (self.sts.assume_role(role, base.credentials).await, base.base_failure) {
             (Ok(fetched), base_failure) => Ok(Fetched { base_failure, ..fetched }),
-            (Err(reason), Some(remark)) => Err(format!("{reason}; {remark}")),
-            (Err(reason), None) => Err(reason),
+            (Err(failure), Some(base_failure)) => Err(failure.noted(base_failure.to_string())),
+            (failed, None) => failed,
         }
     }
 
@@ -136,28 +247,29 @@ impl Aws {
     }
 }
 
-/// What one of the SDK's providers gives. Of its errors the outermost is dropped: it calls a time limit "not enabled".
+/// The keys of an SDK provider, or its error's text without the outermost error, which calls a timeout "not
+/// enabled".
 pub(super) async fn provided(answer: ProvideCredentials<'_>) -> Result<Credentials, String> {
-    let told = answer.await.map_err(|error| causes(error.source().unwrap_or(&error)));
-    // what a `credential_process` writes there is nobody's to publish
-    told.map_err(|reason| reason.split("Stderr:").next().unwrap_or_default().trim_end().to_owned())
+    let provided = answer.await.map_err(|error| causes(error.source().unwrap_or(&error)));
+    // stderr of a `credential_process` may contain secrets
+    provided.map_err(|reason| reason.split("Stderr:").next().unwrap_or_default().trim_end().to_owned())
 }
 
 impl Fetch for Aws {
     async fn name(&self) -> String {
-        source_name::name(&self.source, self.choice().await.ok().as_deref())
+        source_name(&self.source, choice(&self.source, &self.environment).await.ok().as_deref())
     }
 
-    async fn fetch(&self) -> Result<Fetched, String> {
-        let fetched = self.choice().await?.fetch(self).await?;
+    async fn fetch(&self) -> Result<Fetched, FetchError> {
+        let fetched = choice(&self.source, &self.environment).await?.fetch(self).await?;
         match &self.source.role {
             Some(role) => self.assume(role, fetched).await,
             None => Ok(fetched),
         }
     }
 
-    async fn caller(&self, credentials: Credentials) -> Result<CallerIdentity, CallerUnknown> {
-        self.refuse_empty_endpoint().map_err(|reason| CallerUnknown::unasked(&reason))?;
+    async fn caller(&self, credentials: Credentials) -> Result<CallerIdentity, FetchError> {
+        self.refuse_empty_endpoint().map_err(|failure| identity::call_failed(&failure.to_string()))?;
         self.sts.caller(credentials).await
     }
 
@@ -165,7 +277,7 @@ impl Fetch for Aws {
         match &self.source.origin {
             CredentialProvider::Keys(_) => None,
             CredentialProvider::Mounted(keys) => Some(Stamps::of(mounted::files(keys).cloned())),
-            // a file that appears may change what the chain chooses
+            // a new file may change the choice of the chain
             CredentialProvider::Profile(_) | CredentialProvider::Chain => {
                 Some(shared_files::stamps(&self.environment))
             }
@@ -178,8 +290,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::credentials::fakes::{FakeServer, ok, role_source, sts, transport};
-    use crate::settings::MetadataProtocol;
+    use crate::credentials::tests::{FakeServer, ok, role_source, sts, transport};
+    use crate::settings::{EndpointVariant, MetadataProtocol, MountedKeys, MountedPart};
 
     fn chain(server: &FakeServer, variables: &[(&str, &str)]) -> Aws {
         let source = CredentialSettings {
@@ -204,7 +316,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn web_identity_goes_to_the_sts_of_the_settings() {
+    async fn web_identity_calls_the_sts_of_the_settings() {
         let server = sts().await;
         let token = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(token.path(), "hush-token").unwrap();
@@ -219,20 +331,20 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_source_that_fails_is_not_passed_over() {
+    async fn a_configured_source_that_fails_is_not_skipped() {
         let server = sts().await;
         let variables = [
             ("AWS_WEB_IDENTITY_TOKEN_FILE", "/nowhere/token"),
             ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r"),
             ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &format!("http://{}", server.address)),
         ];
-        let reason = chain(&server, &variables).fetch().await.unwrap_err();
+        let reason = chain(&server, &variables).fetch().await.unwrap_err().to_string();
         assert!(reason.starts_with("the token file /nowhere/token: "), "{reason}");
         assert!(server.requests().is_empty());
     }
 
     #[actix_rt::test]
-    async fn the_first_metadata_protocol_is_there_on_request() {
+    async fn metadata_v1_is_used_if_the_settings_say_so() {
         let server = FakeServer::start(|request| {
             ok(if request.starts_with("GET /latest/meta-data/iam/security-credentials/ ") {
                 "role"
@@ -249,7 +361,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_variable_that_the_sdk_trips_over_is_named_with_the_cure() {
+    async fn an_empty_endpoint_variable_is_named_with_the_cure() {
         let server = sts().await;
         let variables = [
             ("AWS_ACCESS_KEY_ID", "AKIDENV"),
@@ -260,12 +372,15 @@ mod tests {
         aws.source.sts_endpoint = None;
         assert!(aws.caller(aws.fetch().await.unwrap().credentials).await.is_err());
         aws.source.role = role_source(&server).role;
-        assert_eq!(aws.fetch().await.unwrap_err(), "AWS_ENDPOINT_URL_STS is set, but empty: unset it");
+        assert_eq!(
+            aws.fetch().await.unwrap_err().to_string(),
+            "AWS_ENDPOINT_URL_STS is set, but empty: unset it"
+        );
         assert!(server.requests().is_empty());
     }
 
     #[actix_rt::test]
-    async fn a_profile_that_is_nowhere_is_told_with_the_files_that_were_looked_at() {
+    async fn the_error_of_a_missing_profile_names_both_files() {
         let home = tempfile::tempdir().unwrap();
         let at = home.path().display().to_string();
         let source = CredentialSettings {
@@ -274,15 +389,15 @@ mod tests {
         };
         let aws = Aws { environment: Env::from_slice(&[("HOME", &at)]), ..Aws::new(source, transport()) };
         assert_eq!(
-            aws.fetch().await.unwrap_err(),
+            aws.fetch().await.unwrap_err().to_string(),
             format!(
-                "profile `nosuch` is neither in {at}/.aws/credentials nor in {at}/.aws/config (or these files do not \
-                 exist)"
+                "profile `nosuch` is neither in {at}/.aws/credentials nor in {at}/.aws/config (or these \
+                 files do not exist)"
             )
         );
     }
 
-    /// A profile of a config file.
+    /// A fetch with a profile of this config file.
     async fn of_profile(name: &str, config: &str) -> (tempfile::TempDir, FakeServer, Aws) {
         let (home, server) = (tempfile::tempdir().unwrap(), sts().await);
         let file = home.path().join("config");
@@ -295,8 +410,9 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn x12_a_program_behind_a_role_is_on_the_same_leash() {
-        const ROLE: &str = "[profile via]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = base\n\
+    async fn x12_a_program_behind_a_role_has_the_same_limits() {
+        const ROLE: &str = "[profile via]\nrole_arn = arn:aws:iam::123456789012:role/r\n\
+                            source_profile = base\n\
                             [profile base]\ncredential_process = ";
         let keys = r#"echo '{"Version":1,"AccessKeyId":"AKIDPROGRAM","SecretAccessKey":"hush"}'"#;
         let (_home, server, aws) = of_profile("via", &format!("{ROLE}{keys}\n")).await;
@@ -317,7 +433,7 @@ mod tests {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("it lives on");
+        panic!("the child outlives the fetch");
     }
 
     #[actix_rt::test]
@@ -325,11 +441,11 @@ mod tests {
         let config = "[profile via]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = base\n\
                       [profile base]\ncredential_process = yes hush\n";
         let (_home, _server, aws) = of_profile("via", config).await;
-        let reason = aws.fetch().await.unwrap_err();
+        let reason = aws.fetch().await.unwrap_err().to_string();
         assert_eq!(reason, "credential_process: its output exceeds 65536 bytes");
     }
 
-    /// A metadata service that gives keys with this expiry at the first request for them, and 500 afterwards.
+    /// A metadata service that returns keys with this expiry once, then 500.
     async fn metadata_once(expiry: &'static str) -> FakeServer {
         let given = std::sync::atomic::AtomicBool::new(false);
         FakeServer::start(move |request| {
@@ -348,7 +464,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn s4_a_role_outlives_a_metadata_service_that_fails() {
+    async fn s4_a_role_outlives_a_failing_metadata_service() {
         for (expiry, told) in [
             ("2090-01-01T00:00:00Z", "which expire at 2090-01-01T00:00:00Z"),
             ("2020-01-01T00:00:00Z", "which expired at 2020-01-01T00:00:00Z"),
@@ -369,7 +485,7 @@ mod tests {
                 assert_eq!(aws.fetch().await.unwrap().base_failure, None);
                 let again = aws.fetch().await.unwrap();
                 assert!(again.credentials.access_key_id().starts_with("ASIA") && !again.outlives_expiry);
-                let remark = again.base_failure.unwrap();
+                let remark = again.base_failure.unwrap().to_string();
                 assert!(remark.contains(told) && remark.ends_with(": status 500"), "{remark}");
                 let last = server.requests().pop().unwrap();
                 assert!(last.contains("Credential=ASIANODE/"), "{last}");
@@ -389,14 +505,14 @@ mod tests {
             [("AWS_EC2_METADATA_DISABLED", "TRUE"), ("AWS_CONFIG_FILE", config.to_str().unwrap())];
         let aws = Aws { environment: Env::from_slice(&variables), ..aws };
         assert_eq!(
-            aws.fetch().await.unwrap_err(),
+            aws.fetch().await.unwrap_err().to_string(),
             "profile `via` asks EC2's metadata service for keys, and AWS_EC2_METADATA_DISABLED is true"
         );
         assert!(server.requests().is_empty());
     }
 
     #[actix_rt::test]
-    async fn a_profile_without_a_source_of_keys_is_told_what_is_missing() {
+    async fn the_error_of_a_profile_without_keys_names_what_is_missing() {
         let config = "[profile bare]\nregion = eu-west-1\n\
                       [profile via]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = bare\n\
                       [profile self]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = self\n";
@@ -412,13 +528,13 @@ mod tests {
             let file = home.path().join("config").display().to_string();
             let variables = [("AWS_CONFIG_FILE", &*file), ("HOME", home.path().to_str().unwrap())];
             let aws = Aws { environment: Env::from_slice(&variables), ..aws };
-            let reason = aws.fetch().await.unwrap_err();
+            let reason = aws.fetch().await.unwrap_err().to_string();
             assert!(reason.starts_with(told) && reason.ends_with(&format!(" and {file}")), "{reason}");
         }
     }
 
     #[actix_rt::test]
-    async fn x7_a_file_of_keys_that_is_no_text_leads_to_no_other_source() {
+    async fn x7_an_invalid_file_of_keys_is_an_error_and_no_other_source_is_used() {
         let service = metadata_once("2090-01-01T00:00:00Z").await;
         let file = tempfile::NamedTempFile::new().unwrap();
         for text in [&b"[default]\naws_access_key_id = \xff\n"[..], b"\xef\xbb\xbf[default]\n", b"[default\n"]
@@ -428,34 +544,89 @@ mod tests {
             let path = file.path().to_str().unwrap();
             let variables =
                 [("AWS_SHARED_CREDENTIALS_FILE", path), ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &endpoint)];
-            let reason = chain(&sts().await, &variables).fetch().await.unwrap_err();
+            let reason = chain(&sts().await, &variables).fetch().await.unwrap_err().to_string();
             assert!(reason.contains(path), "{reason}");
         }
         assert!(service.requests().is_empty());
     }
 
     #[actix_rt::test]
-    async fn s7_an_indented_section_is_a_mistake_that_names_the_line() {
+    async fn s7_the_error_of_an_indented_section_names_the_line() {
         let config = "[default]\naws_access_key_id = A\naws_secret_access_key = hush\n  [profile1]\n\
                       aws_access_key_id = B\naws_secret_access_key = hush\n";
         let (home, _server, aws) = of_profile("default", config).await;
         assert_eq!(
-            aws.fetch().await.unwrap_err(),
+            aws.fetch().await.unwrap_err().to_string(),
             format!(
-                "AWS_CONFIG_FILE {}/config, line 4: `[profile1]` is indented, and so its keys would count for the \
-                 profile before it; remove the spaces before it",
+                "AWS_CONFIG_FILE {}/config, line 4: `[profile1]` is indented, and so its keys would count \
+                 for the profile before it; remove the spaces before it",
                 home.path().display()
             )
         );
     }
 
     #[actix_rt::test]
-    async fn half_a_source_is_the_chains_mistake() {
+    async fn half_a_source_is_an_error_of_the_chain() {
         let aws = chain(&sts().await, &[("AWS_ACCESS_KEY_ID", "AKIDENV")]);
         assert_eq!(aws.name().await, "credential chain");
         assert_eq!(
-            aws.fetch().await.unwrap_err(),
+            aws.fetch().await.unwrap_err().to_string(),
             "AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not"
         );
+    }
+
+    #[test]
+    fn the_log_knows_a_refusal_by_call_and_code_and_other_failures_by_text_without_digits() {
+        let refused = |call: &str, code: &str, text: &str| {
+            let text = text.to_owned();
+            FetchError::Refused { call: call.to_owned(), code: code.to_owned(), text }.log_key()
+        };
+        let first = refused("AssumeRole of r", "AccessDenied", "request id a");
+        assert_eq!(first, refused("AssumeRole of r", "AccessDenied", "request id b"));
+        assert_ne!(first, refused("AssumeRole of s", "AccessDenied", "request id a"));
+        assert_ne!(first, refused("AssumeRole of r", "Throttling", "request id a"));
+        let noted = FetchError::Unreachable("no answer at 10:15".to_owned()).noted("a hint".to_owned());
+        assert_eq!(noted.log_key(), "no answer at :");
+    }
+
+    fn named(origin: CredentialProvider) -> CredentialSettings {
+        let variant = EndpointVariant { fips: false, dual_stack: false };
+        CredentialSettings {
+            origin,
+            role: None,
+            region: "eu-west-1".into(),
+            sts_endpoint: None,
+            variant,
+            metadata: MetadataProtocol::V2,
+            proxy: None,
+        }
+    }
+
+    #[test]
+    fn the_chosen_source_is_part_of_the_name_for_the_chain_alone() {
+        let text = || MountedPart::Text("hush".to_owned().into());
+        let mounted = MountedKeys { key: text(), secret: text(), session_token: None };
+        let chosen = Profile("work".into());
+        for (origin, alone, with_choice) in [
+            (
+                CredentialProvider::Keys(Credentials::new("A", "hush", None, None, "t")),
+                "settings",
+                "settings",
+            ),
+            (CredentialProvider::Mounted(mounted), "files of the settings", "files of the settings"),
+            (CredentialProvider::Profile("work".into()), "profile work", "profile work"),
+            (CredentialProvider::Chain, "credential chain", "profile work"),
+        ] {
+            let mut source = named(origin);
+            assert_eq!(source_name(&source, None), alone);
+            assert_eq!(source_name(&source, Some(&chosen)), with_choice);
+            source.role = Some(Role {
+                arn: "arn:r".into(),
+                session_name: "s".into(),
+                external_id: None,
+                duration: None,
+            });
+            assert_eq!(source_name(&source, Some(&chosen)), format!("{with_choice} as role arn:r"));
+        }
     }
 }

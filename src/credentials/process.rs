@@ -1,10 +1,10 @@
 //! `credential_process` of a profile: a program that prints keys
 //! (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html>).
 //!
-//! `chain/profile.rs` comes here for a profile that names one itself. The SDK's own way has no leash: a program that
-//! hangs outlives its time limit, and one that prints without end fills the memory.
+//! The SDK's own implementation has no limits: a program that hangs outlives its timeout, and endless output
+//! fills the memory.
 
-use std::{process::Stdio, time::Duration};
+use std::{io, process::Stdio, time::Duration};
 
 use aws_credential_types::Credentials;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -15,16 +15,18 @@ use tokio::{
     time::timeout,
 };
 
+use super::fetch::FetchError;
 use crate::system::wall_clock;
 
-/// Until the program has ended.
-const LIMIT: Duration = Duration::from_secs(10);
-/// Of its output; keys are a few hundred bytes.
-const LONGEST: u64 = 64 << 10;
+/// From the start of the program to its exit; shorter than the refresher's `ATTEMPT_TIMEOUT`, which includes
+/// the calls that assume roles.
+const RUN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of output; keys are a few hundred bytes.
+const MAX_OUTPUT: u64 = 64 << 10;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct ProgramOutput {
     version: u32,
     access_key_id: String,
     secret_access_key: String,
@@ -32,25 +34,25 @@ struct Answer {
     expiration: Option<String>,
 }
 
-/// The program and all that it has started, ended when this is dropped.
-struct Group(Child);
+/// The program's process group, which is killed on drop.
+struct ProcessGroup(Child);
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         let id = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         if let Some(id) = id {
-            // it may be gone already
+            // the group may have exited already
             let _ = kill_process_group(id, Signal::KILL);
         }
     }
 }
 
-/// Runs the program by the shell, as every SDK does, and reads what it prints. What it says on its standard error is
-/// nobody's to publish.
+/// Runs the program with the shell, as every SDK does, and parses its output. stderr is discarded; it may
+/// contain secrets.
 ///
 /// # Errors
-/// It cannot be started, fails, takes too long, or prints no keys.
-pub async fn fetch(command: &str) -> Result<Credentials, String> {
+/// The program cannot be started, fails, exceeds its timeout, or prints no keys.
+pub async fn fetch(command: &str) -> Result<Credentials, FetchError> {
     let child = Command::new("sh")
         .args(["-c", command])
         .stdin(Stdio::null())
@@ -59,40 +61,39 @@ pub async fn fetch(command: &str) -> Result<Credentials, String> {
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| format!("credential_process: {error}"))?;
-    let mut group = Group(child);
-    let output = timeout(LIMIT, output(&mut group.0)).await;
-    read(&output.unwrap_or_else(|_| Err(format!("credential_process: it did not end within {LIMIT:?}")))?)
+        .map_err(|error| failed(&error))?;
+    let mut group = ProcessGroup(child);
+    let late = |_| Err(FetchError::Program(format!("it did not end within {RUN_TIMEOUT:?}")));
+    read(&timeout(RUN_TIMEOUT, output(&mut group.0)).await.unwrap_or_else(late)?)
 }
 
-async fn output(child: &mut Child) -> Result<Vec<u8>, String> {
-    let failed = |error: std::io::Error| format!("credential_process: {error}");
+fn failed(error: &io::Error) -> FetchError {
+    FetchError::Program(error.to_string())
+}
+
+async fn output(child: &mut Child) -> Result<Vec<u8>, FetchError> {
     let mut output = Vec::new();
     if let Some(stdout) = child.stdout.take() {
-        stdout.take(LONGEST + 1).read_to_end(&mut output).await.map_err(failed)?;
+        stdout.take(MAX_OUTPUT + 1).read_to_end(&mut output).await.map_err(|error| failed(&error))?;
     }
-    if output.len() as u64 > LONGEST {
-        return Err(format!("credential_process: its output exceeds {LONGEST} bytes"));
+    if output.len() as u64 > MAX_OUTPUT {
+        return Err(FetchError::Program(format!("its output exceeds {MAX_OUTPUT} bytes")));
     }
-    let status = child.wait().await.map_err(failed)?;
-    if status.success() { Ok(output) } else { Err(format!("credential_process: it ended with {status}")) }
+    let status = child.wait().await.map_err(|error| failed(&error))?;
+    if status.success() { Ok(output) } else { Err(FetchError::Program(format!("it ended with {status}"))) }
 }
 
-/// Reads the keys. No error quotes what was read.
-fn read(output: &[u8]) -> Result<Credentials, String> {
-    let answer: Answer = serde_json::from_slice(output).map_err(|error| {
-        format!("credential_process: its output is not valid JSON with keys (line {})", error.line())
+/// Parses the keys. No error quotes the output.
+fn read(output: &[u8]) -> Result<Credentials, FetchError> {
+    let output: ProgramOutput = serde_json::from_slice(output).map_err(|error| {
+        FetchError::Program(format!("its output is not valid JSON with keys (line {})", error.line()))
     })?;
-    if answer.version != 1 {
-        return Err("credential_process: its output has a Version other than 1".to_owned());
+    if output.version != 1 {
+        return Err(FetchError::Program("its output has a Version other than 1".to_owned()));
     }
-    let expiry = match answer.expiration {
-        Some(text) => {
-            Some(wall_clock::parse(&text).ok_or("credential_process: its Expiration is not a valid time")?)
-        }
-        None => None,
-    };
-    let Answer { access_key_id, secret_access_key, session_token, .. } = answer;
+    let invalid = || FetchError::Program("its Expiration is not a valid time".to_owned());
+    let expiry = output.expiration.map(|text| wall_clock::parse(&text).ok_or_else(invalid)).transpose()?;
+    let ProgramOutput { access_key_id, secret_access_key, session_token, .. } = output;
     Ok(Credentials::new(access_key_id, secret_access_key, session_token, expiry, "credential_process"))
 }
 
@@ -102,8 +103,9 @@ mod tests {
     use proptest::prelude::*;
 
     #[actix_rt::test]
-    async fn keys_are_read_from_what_the_program_prints() {
-        let keys = r#"echo '{"Version":1,"AccessKeyId":"AKIDP","SecretAccessKey":"s","SessionToken":"t","Expiration":"2050-01-01T00:00:00Z"}'"#;
+    async fn keys_are_parsed_from_the_programs_output() {
+        let keys = r#"echo '{"Version":1,"AccessKeyId":"AKIDP","SecretAccessKey":"s","SessionToken":"t",
+            "Expiration":"2050-01-01T00:00:00Z"}'"#;
         let keys = fetch(keys).await.unwrap();
         assert_eq!((keys.access_key_id(), keys.session_token()), ("AKIDP", Some("t")));
         assert_eq!(keys.expiry(), humantime::parse_rfc3339("2050-01-01T00:00:00Z").ok());
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_program_that_fails_or_prints_no_keys_is_told_without_its_words() {
+    async fn no_error_of_a_program_quotes_its_output() {
         for (command, told) in [
             ("echo hush >&2; exit 3", "it ended with exit status: 3"),
             ("echo hush", "its output is not valid JSON with keys (line 1)"),
@@ -131,13 +133,13 @@ mod tests {
             ),
             ("yes hush", "its output exceeds 65536 bytes"),
         ] {
-            let reason = fetch(command).await.unwrap_err();
+            let reason = fetch(command).await.unwrap_err().to_string();
             assert!(reason.contains(told) && !reason.contains("hush"), "{reason}");
         }
     }
 
     #[actix_rt::test]
-    async fn a_program_that_hangs_is_ended_with_all_that_it_started() {
+    async fn a_program_that_hangs_is_killed_with_its_children() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("pid");
         let command = format!("sleep 600 & echo $! > {}; wait", file.display());
@@ -154,7 +156,7 @@ mod tests {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("it outlives its program");
+        panic!("the child outlives its program");
     }
 
     proptest! {
@@ -162,13 +164,18 @@ mod tests {
         fn no_output_makes_it_panic_or_is_quoted(
             version in prop::sample::select(vec!["1", "2", "\"1\"", "null", "-1", "18446744073709551616"]),
             members in prop::collection::vec((
-                prop::sample::select(vec!["AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration", "Other"]),
-                prop::sample::select(vec!["\"hush\"", "1", "null", "[\"hush\"]", "\"2030-01-01T06:00:00+02:00\"", "\"9999999-99-99T\""]),
+                prop::sample::select(vec![
+                    "AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration", "Other",
+                ]),
+                prop::sample::select(vec![
+                    "\"hush\"", "1", "null", "[\"hush\"]",
+                    "\"2030-01-01T06:00:00+02:00\"", "\"9999999-99-99T\"",
+                ]),
             ), 0..7),
         ) {
             let members: String = members.iter().map(|(name, value)| format!(",{name:?}:{value}")).collect();
             if let Err(reason) = read(format!("{{\"Version\":{version}{members}}}").as_bytes()) {
-                prop_assert!(!reason.contains("hush"), "{reason}");
+                prop_assert!(!reason.to_string().contains("hush"), "{reason}");
             }
         }
 

@@ -1,9 +1,9 @@
-//! Profiles that lead to others: the roles on the way and the first keys
+//! Chains of profiles by `source_profile`: the first keys and the roles to assume with them
 //! (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-assume-role-credentials.html>).
 //!
-//! `chain/profile.rs` asks for the chain of a profile, gets the first keys and has the roles assumed. In the SDK's own
-//! provider a `credential_process` somewhere in the chain has no leash (`process.rs`), and its STS knows neither
-//! `sts_endpoint_url` nor `use_fips_endpoint`. The order of precedence is the SDK's.
+//! The SDK's provider is not used for a chain: it runs a `credential_process` without limits (`process.rs`),
+//! and its STS client ignores `sts_endpoint_url` and `use_fips_endpoint`. The order of precedence is the
+//! SDK's.
 
 use aws_config::profile::{Profile, ProfileSet};
 use aws_credential_types::Credentials;
@@ -11,41 +11,38 @@ use aws_credential_types::Credentials;
 use super::shared_files::{GIVES_KEYS, PROCESS};
 use crate::settings::{DEFAULT_SESSION_NAME, Role};
 
-/// The key of a session of `aws login`.
 pub const LOGIN_SESSION: &str = "login_session";
-/// The key of the file with a token of the profile's own.
 pub const WEB_IDENTITY: &str = "web_identity_token_file";
-/// The key of a source that is no profile's.
 pub const CREDENTIAL_SOURCE: &str = "credential_source";
-/// The keys that make a profile one of SSO.
+/// The settings of a profile with SSO.
 pub const SSO: [&str; 5] = ["sso_account_id", "sso_region", "sso_role_name", "sso_start_url", "sso_session"];
 
-/// The first keys of a chain, and the roles that they are exchanged for one after the other.
 #[derive(Debug, PartialEq)]
 pub struct ProfileChain {
-    pub base: Base,
-    /// The first one to assume comes first.
+    pub base: BaseKeys,
+    /// In the order in which to assume them.
     pub roles: Vec<Role>,
 }
 
 /// The source of a chain's first keys.
 #[derive(Debug, PartialEq)]
-pub enum Base {
+pub enum BaseKeys {
+    /// The command of a `credential_process`.
     Program(String),
-    Keys(Credentials),
+    Static(Credentials),
     /// EC2's metadata service, by `credential_source`.
     Instance,
-    /// A profile that the SDK reads: of SSO, of a token, of `aws login`, or with a mistake that the SDK names.
-    Profile(String),
+    /// The name of a profile for the SDK's provider: with SSO, a token or `aws login`, or with a mistake.
+    Sdk(String),
 }
 
-/// Follows `source_profile` from the profile `name`.
+/// The chain that begins at the profile `name`.
 pub fn of(profiles: &ProfileSet, name: &str) -> ProfileChain {
     follow(profiles, name)
-        .unwrap_or_else(|| ProfileChain { base: Base::Profile(name.to_owned()), roles: Vec::new() })
+        .unwrap_or_else(|| ProfileChain { base: BaseKeys::Sdk(name.to_owned()), roles: Vec::new() })
 }
 
-/// `None` for what is left to the SDK: a chain that is wrong, and the other values of `credential_source`.
+/// `None` for chains of the SDK's provider: invalid ones, and the other values of `credential_source`.
 fn follow(profiles: &ProfileSet, name: &str) -> Option<ProfileChain> {
     let (mut seen, mut roles) = (Vec::new(), Vec::new());
     let mut profile = profiles.get_profile(name)?;
@@ -54,15 +51,15 @@ fn follow(profiles: &ProfileSet, name: &str) -> Option<ProfileChain> {
             return None;
         }
         seen.push(profile.name());
-        // behind the first profile, keys go before everything else
+        // after the first profile, keys precede everything else
         let keys = if seen.len() > 1 { keys_of(profile) } else { None };
         let base = match keys {
-            Some(keys) => Some(Base::Keys(keys)),
+            Some(keys) => Some(BaseKeys::Static(keys)),
             None => match role_of(profile) {
                 None => Some(base_of(profile)),
                 Some(role) if is_of_the_instance(profile) => {
                     roles.push(role);
-                    Some(Base::Instance)
+                    Some(BaseKeys::Instance)
                 }
                 Some(role) => {
                     let source =
@@ -84,12 +81,12 @@ fn follow(profiles: &ProfileSet, name: &str) -> Option<ProfileChain> {
     }
 }
 
-/// With a `source_profile` beside it, the SDK calls the profile ambiguous.
+/// The SDK refuses `credential_source` together with `source_profile`.
 fn is_of_the_instance(profile: &Profile) -> bool {
     profile.get(CREDENTIAL_SOURCE) == Some("Ec2InstanceMetadata") && profile.get("source_profile").is_none()
 }
 
-/// The sentence about a profile that gives no keys, for which the SDK has the words "not enabled" alone.
+/// The error of a profile without a source of keys, which the SDK calls "not enabled".
 pub fn missing(profiles: &ProfileSet, name: &str) -> Option<String> {
     let profile = profiles.get_profile(name)?;
     let has = |key: &&str| profile.get(key).is_some();
@@ -105,18 +102,18 @@ pub fn missing(profiles: &ProfileSet, name: &str) -> Option<String> {
     })
 }
 
-/// The first keys of a profile that is no role's.
-fn base_of(profile: &Profile) -> Base {
-    let is_the_sdks = [CREDENTIAL_SOURCE, WEB_IDENTITY, LOGIN_SESSION].iter().chain(&SSO);
-    let is_the_sdks = is_the_sdks.into_iter().any(|key| profile.get(key).is_some());
+/// The keys of a profile without a role.
+fn base_of(profile: &Profile) -> BaseKeys {
+    let mut sdk_keys = [CREDENTIAL_SOURCE, WEB_IDENTITY, LOGIN_SESSION].iter().chain(&SSO);
+    let is_the_sdks = sdk_keys.any(|key| profile.get(key).is_some());
     let own = if is_the_sdks { None } else { own_keys_of(profile) };
-    own.unwrap_or_else(|| Base::Profile(profile.name().to_owned()))
+    own.unwrap_or_else(|| BaseKeys::Sdk(profile.name().to_owned()))
 }
 
-/// In one profile a program goes before keys.
-fn own_keys_of(profile: &Profile) -> Option<Base> {
-    let program = profile.get(PROCESS).map(|command| Base::Program(command.to_owned()));
-    program.or_else(|| keys_of(profile).map(Base::Keys))
+/// A program precedes keys of the same profile.
+fn own_keys_of(profile: &Profile) -> Option<BaseKeys> {
+    let program = profile.get(PROCESS).map(|command| BaseKeys::Program(command.to_owned()));
+    program.or_else(|| keys_of(profile).map(BaseKeys::Static))
 }
 
 fn keys_of(profile: &Profile) -> Option<Credentials> {
@@ -125,7 +122,7 @@ fn keys_of(profile: &Profile) -> Option<Credentials> {
     Some(Credentials::new(id, secret, token, None, "profile"))
 }
 
-/// A role with a token of its own is no link of the chain.
+/// `None` for a role with a web identity token, which needs no other profile.
 fn role_of(profile: &Profile) -> Option<Role> {
     if profile.get(WEB_IDENTITY).is_some() {
         return None;
@@ -146,7 +143,7 @@ mod tests {
 
     use super::*;
 
-    async fn chain(config: &str, name: &str) -> (Base, Vec<String>) {
+    async fn chain(config: &str, name: &str) -> (BaseKeys, Vec<String>) {
         let files = EnvConfigFiles::builder().with_contents(EnvConfigFileKind::Config, config).build();
         let profiles =
             profile::load(&Fs::from_slice(&[]), &Env::from_slice(&[]), &files, None).await.unwrap();
@@ -154,30 +151,34 @@ mod tests {
         (base, roles.into_iter().map(|role| role.arn).collect())
     }
 
-    fn profile(name: &str) -> Base {
-        Base::Profile(name.to_owned())
+    fn sdk(name: &str) -> BaseKeys {
+        BaseKeys::Sdk(name.to_owned())
     }
 
     #[actix_rt::test]
-    async fn x12_a_program_is_found_wherever_it_stands() {
+    async fn x12_a_program_is_found_anywhere_in_the_chain() {
         let config = "[profile program]\ncredential_process = /bin/keys\n\
                       [profile one]\nrole_arn = arn:one\nsource_profile = program\n\
                       [profile two]\nrole_arn = arn:two\nsource_profile = one\nexternal_id = e\n\
-                      [profile self]\nrole_arn = arn:self\nsource_profile = self\ncredential_process = /bin/own\n\
-                      [profile both]\ncredential_process = /bin/own\naws_access_key_id = A\naws_secret_access_key = s\n\
+                      [profile self]\nrole_arn = arn:self\nsource_profile = self\n\
+                      credential_process = /bin/own\n\
+                      [profile both]\ncredential_process = /bin/own\naws_access_key_id = A\n\
+                      aws_secret_access_key = s\n\
                       [profile keys]\nrole_arn = arn:keys\nsource_profile = both\n";
-        let program = |command: &str| Base::Program(command.to_owned());
+        let program = |command: &str| BaseKeys::Program(command.to_owned());
         assert_eq!(chain(config, "program").await, (program("/bin/keys"), vec![]));
         assert_eq!(chain(config, "one").await, (program("/bin/keys"), vec!["arn:one".to_owned()]));
         let roles = ["arn:one", "arn:two"].map(str::to_owned).to_vec();
         assert_eq!(chain(config, "two").await, (program("/bin/keys"), roles));
         assert_eq!(chain(config, "self").await, (program("/bin/own"), vec!["arn:self".to_owned()]));
         assert_eq!(chain(config, "both").await, (program("/bin/own"), vec![]));
-        assert!(matches!(chain(config, "keys").await.0, Base::Keys(keys) if keys.access_key_id() == "A"));
+        assert!(
+            matches!(chain(config, "keys").await.0, BaseKeys::Static(keys) if keys.access_key_id() == "A")
+        );
     }
 
     #[actix_rt::test]
-    async fn the_rest_is_left_to_the_sdk() {
+    async fn other_profiles_go_to_the_sdk() {
         let config = "[profile sso]\nsso_session = s\ncredential_process = /bin/keys\n\
                       [profile of-sso]\nrole_arn = arn:r\nsource_profile = sso\n\
                       [profile token]\nrole_arn = arn:r\nweb_identity_token_file = /t\n\
@@ -189,9 +190,9 @@ mod tests {
                       [profile b]\nrole_arn = arn:b\nsource_profile = a\n\
                       [profile lost]\nrole_arn = arn:l\nsource_profile = nowhere\n";
         for name in ["sso", "token", "ecs", "both", "a", "lost", "unknown"] {
-            assert_eq!(chain(config, name).await, (profile(name), vec![]), "{name}");
+            assert_eq!(chain(config, name).await, (sdk(name), vec![]), "{name}");
         }
-        assert_eq!(chain(config, "of-sso").await, (profile("sso"), vec!["arn:r".to_owned()]));
-        assert_eq!(chain(config, "ec2").await, (Base::Instance, vec!["arn:r".to_owned()]));
+        assert_eq!(chain(config, "of-sso").await, (sdk("sso"), vec!["arn:r".to_owned()]));
+        assert_eq!(chain(config, "ec2").await, (BaseKeys::Instance, vec!["arn:r".to_owned()]));
     }
 }

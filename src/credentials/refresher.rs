@@ -1,23 +1,21 @@
-//! Keeps the keys of one source fresh, for as long as somebody uses it.
+//! The background refresh of one source's keys.
 //!
-//! `refresher_pool.rs` runs one refresher for each source, so there is one fetch at a time however many routes wait.
-//! `schedule.rs` says when the next one is due, `fetch.rs` does it, `credential_cell.rs` takes what comes. Keys serve
-//! until they truly expire, whatever fails before: peers that dropped them earlier, or never came back, stopped
-//! signing after some hours (envoy#41047, kgateway#5253).
+//! `refresher_pool.rs` runs one refresher for each source, so that a source has at most one fetch at a time.
+//! Failed refreshes leave the keys in use until they expire: peers that dropped keys earlier, or gave up,
+//! stopped signing after some hours (envoy#41047, kgateway#5253).
 
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use tokio::{task::JoinSet, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     credential_cell::{CredentialCell, Keys},
-    fetch::Fetch,
-    schedule::{self, Refusals},
+    fetch::{Fetch, FetchError, Fetched},
+    schedule::{self, RefusalPacing},
     status::{CredentialState, Ready, Status},
-    sts::Fetched,
 };
 use crate::{
     settings::is_key,
@@ -30,19 +28,19 @@ use crate::{
     text::log_safe::log_safe,
 };
 
-/// The SDK's own retries of one call end before.
-const ATTEMPT_LIMIT: Duration = Duration::from_secs(20);
-/// Whose keys they are is nice to know.
-const CALLER_LIMIT: Duration = Duration::from_secs(5);
-/// How often files are looked at, and the clock, which may have been set or stood still while the machine slept.
-const LOOK: Duration = Duration::from_secs(5);
+/// Timeout of one fetch; longer than a call of the SDK with all its retries.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Timeout of `GetCallerIdentity`; short, because its result only feeds the log and `/ready`.
+const CALLER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Interval between looks at the files and at the clock, which jumps when it is set or the machine slept.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Characters of a failure that are told.
-const LONGEST_REASON: usize = 1000;
-/// Reasons that the log is taken to remember.
-const MOST_WARNED: usize = 16;
+/// Characters of a failure's text.
+const MAX_REASON: usize = 1000;
+/// Failures that are remembered, so that each is logged once.
+const MAX_WARNED: usize = 16;
 
-/// The time; tests have their own.
+/// The time source; tests move their own.
 pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> SystemTime;
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
@@ -61,26 +59,24 @@ impl Clock for SystemClock {
     }
 }
 
-/// Keeps one source fresh.
 pub struct Refresher<F, C> {
     fetch: Arc<F>,
     clock: C,
     cell: Arc<CredentialCell>,
-    /// Which source it is, as far as is known.
+    /// The source's name as of the last fetch.
     name: String,
-    /// Failures in a row.
+    /// Consecutive failures.
     failures: u32,
-    refusals: Refusals,
-    /// The log knows that the keys in force serve past their expiry.
-    told_past_expiry: bool,
-    /// The failures that the log knows, so that each is said once; the last first.
+    refusals: RefusalPacing,
+    /// The log has the line about the current keys in use past their expiry.
+    warned_past_expiry: bool,
+    /// [`FetchError::log_key`] of the failures in the log, the latest first.
     warned: Vec<String>,
 }
 
 impl<F: Fetch, C: Clock> Refresher<F, C> {
-    /// A refresher that fills `cell`.
     pub fn new(fetch: Arc<F>, clock: C, cell: Arc<CredentialCell>) -> Self {
-        let refusals = Refusals::none(clock.now());
+        let refusals = RefusalPacing::new(clock.now());
         Self {
             fetch,
             clock,
@@ -88,18 +84,18 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
             name: String::new(),
             failures: 0,
             refusals,
-            told_past_expiry: false,
+            warned_past_expiry: false,
             warned: Vec::new(),
         }
     }
 
-    /// Fetches and waits, for ever.
+    /// Fetches and waits in an endless loop.
     pub async fn run(mut self) {
         self.name = self.fetch.name().await;
         self.cell.report(&self.name, None);
         loop {
             fault_points::pass("credentials");
-            // before the fetch: what changes while it is under way is fetched again
+            // before the fetch: a change during the fetch must cause another one
             let files = self.fetch.stamps();
             let due = self.attempt().await;
             self.cell.first_fetch_is_over();
@@ -107,42 +103,39 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
         }
     }
 
-    /// One fetch; returns when the next one is due, if time alone makes it so.
+    /// Fetches once and returns the time of the next fetch; `None` for keys without expiry.
     async fn attempt(&mut self) -> Option<SystemTime> {
-        let fetch = Arc::clone(&self.fetch);
-        // a task of its own, ended with this function: a panic in the SDK must not end the refresher
-        let mut task = JoinSet::new();
-        task.spawn(catch_in(async move {
+        // a panic in the SDK must not end the refresher
+        let fetch = catch_in(async {
             fault_points::pass("credentials-fetch");
-            (fetch.name().await, fetch.fetch().await)
-        }));
+            (self.fetch.name().await, self.fetch.fetch().await)
+        });
         let result = tokio::select! {
-            Some(joined) = task.join_next() => match joined {
-                Ok(Ok((name, result))) => {
+            fetched = fetch => match fetched {
+                Ok((name, result)) => {
                     self.name = name;
                     result
                 }
-                Ok(Err(panicked)) => {
-                    // the reason is logged with the other failures of this source
+                Err(panicked) => {
+                    // `failed` logs the reason
                     Task::Credentials.count_failure();
-                    Err(format!("the fetch {panicked}"))
+                    Err(FetchError::Panicked(panicked))
                 }
-                Err(_) => Err("the fetch was cancelled".to_owned()),
             },
-            () = self.clock.sleep(ATTEMPT_LIMIT) => Err(format!("no answer within {ATTEMPT_LIMIT:?}")),
+            () = self.clock.sleep(ATTEMPT_TIMEOUT) => Err(FetchError::Timeout(ATTEMPT_TIMEOUT)),
         };
         match result.and_then(|fetched| checked(fetched, self.clock.now())) {
             Ok(fetched) => self.succeeded(fetched),
-            Err(reason) => Some(self.failed(&reason)),
+            Err(failure) => Some(self.failed(&failure)),
         }
     }
 
     fn succeeded(&mut self, fetched: Fetched) -> Option<SystemTime> {
         let (now, expiry) = (self.clock.now(), fetched.credentials.expiry());
         let expired = expiry.filter(|expiry| *expiry <= now);
-        if let Some(remark) = &fetched.base_failure {
+        if let Some(failure) = &fetched.base_failure {
             self.failures = 0;
-            self.warn(remark);
+            self.warn(failure);
         } else if expired.is_none() {
             self.failures = 0;
             if !self.warned.is_empty() {
@@ -151,57 +144,56 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
             }
             self.cell.report(&self.name, None);
         }
-        // a source may give the same keys again; they stay refused if AWS refused them
-        let known = self.cell.keys().is_some_and(|keys| *keys.credentials == fetched.credentials);
-        if known {
+        // a source may return the same keys again; AWS's refusal of them stays in force
+        let is_same = self.cell.keys().is_some_and(|keys| *keys.credentials == fetched.credentials);
+        if is_same {
             self.cell.given_again();
         } else {
-            self.told_past_expiry = false;
+            self.warned_past_expiry = false;
             let keys = self.cell.publish(fetched);
             if expired.is_none() {
                 let cell = Arc::clone(&self.cell);
-                let introduced = introduce(Arc::clone(&self.fetch), self.name.clone(), keys, cell);
-                tokio::spawn(supervision::once(Task::Credentials, "the task that logs new keys", introduced));
+                let logged = log_new_keys(Arc::clone(&self.fetch), self.name.clone(), keys, cell);
+                tokio::spawn(supervision::once(Task::Credentials, "the task that logs new keys", logged));
             }
         }
         match expired {
-            // the service has trouble itself, and the keys serve on meanwhile
-            Some(expiry) => Some(self.failed(&format!("it gives keys {}", expired_at(expiry)))),
+            // the service cannot renew the keys; they stay in use
+            Some(expiry) => Some(self.failed(&FetchError::Unusable(expired_text(expiry)))),
             None => Some(schedule::refresh_at(now, expiry?, fastrand::f64())),
         }
     }
 
-    fn failed(&mut self, reason: &str) -> SystemTime {
+    fn failed(&mut self, failure: &FetchError) -> SystemTime {
         self.failures = self.failures.saturating_add(1);
-        self.warn(reason);
+        self.warn(failure);
         let now = self.clock.now();
         let expiry = self.cell.keys().and_then(|keys| keys.credentials.expiry());
         let left = expiry.and_then(|expiry| expiry.duration_since(now).ok());
         wall_clock::later(now, schedule::back_off(self.failures, left, fastrand::f64()))
     }
 
-    /// A line in the log for each kind of failure, and a report of each for `/ready` and the metric.
-    fn warn(&mut self, reason: &str) {
-        // others had a hand in it
-        let reason = log_safe(reason, LONGEST_REASON);
-        // the same but for a time or a count is no news
-        let kind: String = reason.chars().filter(|char| !char.is_ascii_digit()).collect();
-        if self.warned.contains(&kind) {
+    /// Logs each kind of failure once, and reports each failure for `/ready` and the metric.
+    fn warn(&mut self, failure: &FetchError) {
+        // servers wrote parts of the text
+        let reason = log_safe(&failure.to_string(), MAX_REASON);
+        let key = failure.log_key();
+        if self.warned.contains(&key) {
             log::debug!("credentials: {}: {reason}", self.name);
         } else {
-            self.warned.truncate(MOST_WARNED - 1);
-            self.warned.insert(0, kind);
+            self.warned.truncate(MAX_WARNED - 1);
+            self.warned.insert(0, key);
             log::warn!("credentials: {}: {reason}", self.name);
         }
         self.cell.report(&self.name, Some(reason));
     }
 
-    /// A line in the log, once for each set of keys, when they serve past their expiry.
-    fn tell_past_expiry(&mut self) {
+    /// Logs once for each set of keys that they are in use past their expiry.
+    fn warn_past_expiry(&mut self) {
         let Some(keys) = self.cell.keys().filter(|keys| keys.is_past_expiry(self.clock.now())) else {
             return;
         };
-        if !std::mem::replace(&mut self.told_past_expiry, true) {
+        if !std::mem::replace(&mut self.warned_past_expiry, true) {
             let ready = Ready::of(&keys.credentials, keys.caller.get().cloned(), None);
             log::warn!(
                 "credentials: {}: not refreshed in time: {}; the metadata service returns no newer keys, so \
@@ -212,20 +204,20 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
         }
     }
 
-    /// Until the next fetch is due, the files change, or AWS refuses the keys.
+    /// Waits until the next fetch is due, the files change, or AWS refuses the keys.
     async fn wait(&mut self, mut due: Option<SystemTime>, files: Option<&Stamps>) {
         let mut refused = false;
         loop {
-            self.tell_past_expiry();
+            self.warn_past_expiry();
             let left = due.map(|due| due.duration_since(self.clock.now()).unwrap_or_default());
             if left.is_some_and(|left| left.is_zero()) {
                 if !refused && self.failures == 0 {
-                    self.refusals.forget();
+                    self.refusals.end_row();
                 }
                 return;
             }
             tokio::select! {
-                () = self.clock.sleep(left.unwrap_or(LOOK).min(LOOK)) => {}
+                () = self.clock.sleep(left.unwrap_or(POLL_INTERVAL).min(POLL_INTERVAL)) => {}
                 () = self.cell.wake.notified() => {}
             }
             if let Some(refusal) = self.cell.take_refusal() {
@@ -241,13 +233,13 @@ impl<F: Fetch, C: Clock> Refresher<F, C> {
     }
 }
 
-/// The log's line on new keys, once it is known whose they are; they serve meanwhile.
-async fn introduce(fetch: Arc<impl Fetch>, source: String, keys: Arc<Keys>, cell: Arc<CredentialCell>) {
+/// Logs new keys with their owner. The keys are in use meanwhile.
+async fn log_new_keys(fetch: Arc<impl Fetch>, source: String, keys: Arc<Keys>, cell: Arc<CredentialCell>) {
     if keys.caller.get().is_none() {
         let credentials = aws_credential_types::Credentials::clone(&keys.credentials);
-        match timeout(CALLER_LIMIT, fetch.caller(credentials)).await {
+        match timeout(CALLER_TIMEOUT, fetch.caller(credentials)).await {
             Ok(Ok(caller)) => {
-                // nobody else sets it
+                // no other task sets it
                 let _ = keys.caller.set(caller);
             }
             Ok(Err(unknown)) => log::debug!("{unknown}"),
@@ -259,24 +251,24 @@ async fn introduce(fetch: Arc<impl Fetch>, source: String, keys: Arc<Keys>, cell
     log::info!("credentials: {routes}{}", Status { source, state: CredentialState::Ready(ready) });
 }
 
-/// A time that is not set, such as Go's zero time in the year 1, is clamped to 1970.
-fn is_sensible(expiry: SystemTime) -> bool {
+/// False for a time that was not set, such as Go's zero time in the year 1, which is clamped to 1970.
+fn is_set(expiry: SystemTime) -> bool {
     expiry > SystemTime::UNIX_EPOCH
 }
 
-fn expired_at(expiry: SystemTime) -> String {
-    if is_sensible(expiry) {
-        format!("that expired at {}", Rfc3339(expiry))
+fn expired_text(expiry: SystemTime) -> String {
+    if is_set(expiry) {
+        format!("it gives keys that expired at {}", Rfc3339(expiry))
     } else {
-        "with an invalid expiry, in 1970 or earlier".to_owned()
+        "it gives keys with an invalid expiry, in 1970 or earlier".to_owned()
     }
 }
 
-/// Checks keys before they take the place of good ones, and clamps their expiry.
+/// Checks fetched keys before they replace others, and clamps their expiry.
 ///
 /// # Errors
-/// No header can hold them, or they have expired by this machine's clock and do not outlive their expiry.
-pub fn checked(mut fetched: Fetched, now: SystemTime) -> Result<Fetched, String> {
+/// The keys do not fit in a header, or have expired by this machine's clock and do not outlive their expiry.
+pub fn checked(mut fetched: Fetched, now: SystemTime) -> Result<Fetched, FetchError> {
     let expiry = fetched.credentials.expiry_mut();
     *expiry = expiry.map(wall_clock::clamped);
     let credentials = &fetched.credentials;
@@ -286,13 +278,14 @@ pub fn checked(mut fetched: Fetched, now: SystemTime) -> Result<Fetched, String>
         ("session token", credentials.session_token()),
     ] {
         if part.is_some_and(|part| !is_key(part)) {
-            return Err(format!("it gives a {name} that is empty or not visible ASCII"));
+            let invalid = format!("it gives a {name} that is empty or not visible ASCII");
+            return Err(FetchError::Unusable(invalid));
         }
     }
     match credentials.expiry() {
         Some(expiry) if expiry <= now && !fetched.outlives_expiry => {
-            let clock = if is_sensible(expiry) { "; is this machine's clock right?" } else { "" };
-            Err(format!("it gives keys {}{clock}", expired_at(expiry)))
+            let clock = if is_set(expiry) { "; is this machine's clock right?" } else { "" };
+            Err(FetchError::Unusable(expired_text(expiry) + clock))
         }
         _ => Ok(fetched),
     }

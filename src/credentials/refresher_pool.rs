@@ -1,11 +1,10 @@
-//! The thread on which all keys are fetched, and the sources in use.
+//! The thread that fetches all keys, and the sources in use.
 //!
-//! `state/builder.rs` asks it for the source of each route; what comes back is shared by all routes with an equal one,
-//! so that a hundred routes with one role make one call to STS. It is a thread of its own so that TLS with STS takes
-//! no time from requests.
+//! Routes with equal settings share a source, so that a hundred routes with one role make one call to STS.
+//! The thread is separate from the workers, because TLS with STS would delay requests.
 
 use std::{
-    fmt, io,
+    io,
     sync::{Arc, Mutex, PoisonError, Weak},
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime},
@@ -13,17 +12,17 @@ use std::{
 
 use tokio::{
     runtime::{Builder, Handle},
-    sync::oneshot,
     task::AbortHandle,
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    CredentialSource,
+    CredentialSource, SourceKind,
     aws_transport::AwsTransport,
     credential_cell::CredentialCell,
-    fetch::{Aws, Fetch},
-    identity::CallerUnknown,
+    fetch::{Aws, Fetch, FetchError},
+    identity::call_failed,
     refresher::{Refresher, SystemClock, checked},
     status::{CredentialState, Ready, Status},
 };
@@ -34,12 +33,12 @@ use crate::{
     tls::{Configurations, TlsError},
 };
 
-/// A thread that is inside a file system which hangs is left behind.
-const LONGEST_END: Duration = Duration::from_secs(1);
-/// How long a person who asks whether a source works will wait.
-const TRY_LIMIT: Duration = Duration::from_secs(10);
+/// Longest wait for the thread's end; a file system that hangs may block the thread.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+/// Timeout of `check --credentials` for a source: the fetch and `GetCallerIdentity`. A person waits for it.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A source that a refresher keeps fresh until the last handle is gone.
+/// A source with its refresher, which stops when the last handle is dropped.
 #[derive(Debug)]
 pub struct SharedSource {
     pub cell: Arc<CredentialCell>,
@@ -52,37 +51,29 @@ impl Drop for SharedSource {
     }
 }
 
-/// The sources in use, and how servers are verified for all of them.
-#[derive(Default)]
+/// The sources in use, and the TLS settings that they share.
+#[derive(Debug, Default)]
 struct Sources {
     known: Vec<(CredentialSettings, Weak<SharedSource>)>,
     tls: Configurations,
 }
 
-/// Owns the thread; all fetching stops when it is dropped.
+/// Owns the thread, which stops on drop.
+#[derive(Debug)]
 pub struct RefresherPool {
     runtime: Handle,
     sources: Mutex<Sources>,
-    /// Dropped first, which ends the thread.
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl fmt::Debug for RefresherPool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RefresherPool").finish_non_exhaustive()
-    }
+    stop: CancellationToken,
+    thread: JoinHandle<()>,
 }
 
 impl Drop for RefresherPool {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // it has nothing to say, and a file system that hangs must not keep the process from ending
-            let patience = Instant::now() + LONGEST_END;
-            while !thread.is_finished() && Instant::now() < patience {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+        self.stop.cancel();
+        // not joined: a file system that hangs must not block the end of the process
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while !self.thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }
@@ -91,21 +82,21 @@ impl RefresherPool {
     /// Starts the thread.
     ///
     /// # Errors
-    /// The system gives no thread or no event queue.
+    /// The system has no resources for a thread or an event queue.
     pub fn start() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
-        let (stop, stopped) = oneshot::channel();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
         let thread = std::thread::Builder::new().name("credentials".to_owned()).spawn(move || {
-            // an error is what a dropped sender gives
-            let _ = runtime.block_on(stopped);
-            // a name that is being resolved would hold the program up
+            runtime.block_on(stopped.cancelled());
+            // does not wait for a name resolution in progress
             runtime.shutdown_background();
         })?;
-        Ok(Self { runtime: handle, sources: Mutex::default(), stop: Some(stop), thread: Some(thread) })
+        Ok(Self { runtime: handle, sources: Mutex::default(), stop, thread })
     }
 
-    /// The keys of `source`; the first handle starts the first fetch.
+    /// The source with these settings; its first handle starts the first fetch.
     ///
     /// # Errors
     /// The platform's certificate authorities cannot be used.
@@ -116,20 +107,23 @@ impl RefresherPool {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.known.retain(|(_, shared)| shared.strong_count() > 0);
         let same = sources.known.iter().find(|(known, _)| known == source);
-        if let Some(shared) = same.and_then(|(_, shared)| shared.upgrade()) {
-            return Ok(CredentialSource::shared(shared));
-        }
-        let shared = Arc::new(self.keep(aws(source, &mut sources.tls)?));
-        sources.known.push((source.clone(), Arc::downgrade(&shared)));
-        Ok(CredentialSource::shared(shared))
+        let shared = match same.and_then(|(_, shared)| shared.upgrade()) {
+            Some(shared) => shared,
+            None => {
+                let shared = Arc::new(self.start_refresher(aws(source, &mut sources.tls)?));
+                sources.known.push((source.clone(), Arc::downgrade(&shared)));
+                shared
+            }
+        };
+        Ok(CredentialSource { kind: SourceKind::Shared(shared), _route: None })
     }
 
-    fn keep(&self, fetch: impl Fetch) -> SharedSource {
+    fn start_refresher(&self, fetch: impl Fetch) -> SharedSource {
         let cell = Arc::new(CredentialCell::default());
         let fetch = Arc::new(fetch);
-        let of_refresher = Arc::clone(&cell);
+        let refreshers_cell = Arc::clone(&cell);
         let refresher = supervise(Task::Credentials, move || {
-            Refresher::new(Arc::clone(&fetch), SystemClock, Arc::clone(&of_refresher)).run()
+            Refresher::new(Arc::clone(&fetch), SystemClock, Arc::clone(&refreshers_cell)).run()
         });
         SharedSource { cell, refresher: self.runtime.spawn(refresher).abort_handle() }
     }
@@ -140,55 +134,52 @@ fn aws(source: &CredentialSettings, tls: &mut Configurations) -> Result<Aws, Tls
     Ok(Aws::new(source.clone(), AwsTransport { tls, proxy: source.proxy.clone() }))
 }
 
-/// One attempt with a source.
+/// The result of one fetch.
 #[derive(Debug)]
 pub struct FetchAttempt {
     pub status: Status,
-    /// Why it is not known whose keys they are, if there are any and it is not.
-    pub unknown: Option<CallerUnknown>,
+    /// The reason why the owner of the keys is unknown.
+    pub unknown: Option<FetchError>,
 }
 
-/// Fetches once and asks whose keys they are, within ten seconds: for `check --credentials`.
+/// Fetches once and calls `GetCallerIdentity`, for `check --credentials`.
 ///
 /// # Errors
 /// The platform's certificate authorities cannot be used.
 pub async fn try_once(source: &CredentialSettings) -> Result<FetchAttempt, TlsError> {
-    Ok(try_fetch(&aws(source, &mut Configurations::default())?, TRY_LIMIT).await)
+    Ok(try_fetch(&aws(source, &mut Configurations::default())?, CHECK_TIMEOUT).await)
 }
 
-/// Where STS is for a source whose keys come from there, for `check --connect`.
+/// STS's endpoint for a source whose keys come from STS, for `check --connect`.
 ///
 /// # Errors
-/// The platform's certificate authorities cannot be used, or there is no such place.
+/// The platform's certificate authorities cannot be used, or there is no such endpoint.
 pub async fn sts_endpoint(
     source: &CredentialSettings,
     tls: &mut Configurations,
 ) -> Result<Option<Endpoint>, String> {
-    aws(source, tls).map_err(|error| error.to_string())?.sts_endpoint().await
+    let aws = aws(source, tls).map_err(|error| error.to_string())?;
+    aws.sts_endpoint().await.map_err(|error| error.to_string())
 }
 
 async fn try_fetch(fetch: &impl Fetch, limit: Duration) -> FetchAttempt {
     let source = fetch.name().await;
     let start = tokio::time::Instant::now();
-    let late = || format!("no answer within {}", humantime::format_duration(limit));
-    let fetched = timeout(limit, fetch.fetch())
-        .await
-        .unwrap_or_else(|_| Err(late()))
-        .and_then(|fetched| checked(fetched, SystemTime::now()));
-    let fetched = match fetched {
-        Err(reason) => {
-            return FetchAttempt {
-                status: Status { source, state: CredentialState::Unavailable { reason } },
-                unknown: None,
-            };
+    let late = FetchError::Timeout(limit);
+    let fetched = timeout(limit, fetch.fetch()).await.unwrap_or_else(|_| Err(late.clone()));
+    let fetched = match fetched.and_then(|fetched| checked(fetched, SystemTime::now())) {
+        Err(failure) => {
+            let state = CredentialState::Unavailable { reason: failure.to_string() };
+            return FetchAttempt { status: Status { source, state }, unknown: None };
         }
         Ok(fetched) => fetched,
     };
     let left = limit.saturating_sub(start.elapsed());
     let asked = timeout(left, fetch.caller(fetched.credentials.clone())).await;
-    let (caller, unknown) = match asked.unwrap_or_else(|_| Err(CallerUnknown::unasked(&late()))) {
+    let asked = asked.unwrap_or_else(|_| Err(call_failed(&late.to_string())));
+    let (caller, unknown) = match asked {
         Ok(caller) => (Some(caller), None),
-        // STS has said it when it gave the keys
+        // STS may have returned the owner with the keys
         Err(unknown) => (fetched.caller, Some(unknown)),
     };
     let ready = Ready::of(&fetched.credentials, caller, None);
@@ -206,9 +197,9 @@ mod tests {
 
     use super::*;
     use crate::credentials::{
-        fakes::{FakeServer, role_source, sts},
+        fetch::Fetched,
         status::CallerIdentity,
-        sts::Fetched,
+        tests::{FakeServer, role_source, sts},
     };
     use crate::system::file_stamps::Stamps;
 
@@ -223,7 +214,8 @@ mod tests {
         }
         assert_eq!(server.requests().len(), 1);
         let status = sources[0].status(SystemTime::now()).to_string();
-        let start = "keys from the settings as role arn:aws:iam::123456789012:role/r, account 123456789012, arn:aws:sts::";
+        let start = "keys from the settings as role arn:aws:iam::123456789012:role/r, account 123456789012, \
+                     arn:aws:sts::";
         assert!(status.starts_with(start), "{status}");
         let shown = format!("{:?}", sources[0]);
         assert!(!shown.contains("hush"), "{shown}");
@@ -244,7 +236,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_source_that_nobody_uses_is_forgotten() {
+    async fn a_source_without_handles_is_removed() {
         let server = sts().await;
         let pool = RefresherPool::start().unwrap();
         for count in 1..=2 {
@@ -271,7 +263,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_dropped_keeper_ends_its_thread_at_once() {
+    async fn a_dropped_pool_ends_its_thread_at_once() {
         let server = FakeServer::start(|_| String::new()).await;
         let pool = RefresherPool::start().unwrap();
         let source = pool.source(&role_source(&server)).unwrap();
@@ -281,20 +273,20 @@ mod tests {
         assert!(matches!(source.status(SystemTime::now()).state, CredentialState::Waiting));
     }
 
-    /// A source that kills its refresher once: the refresher itself looks at the files.
-    struct Deadly(AtomicBool);
+    /// A source whose `stamps` panics once, in the refresher itself.
+    struct PanicsOnce(AtomicBool);
 
-    impl Fetch for Deadly {
+    impl Fetch for PanicsOnce {
         async fn name(&self) -> String {
-            "deadly".to_owned()
+            "panics once".to_owned()
         }
 
-        async fn fetch(&self) -> Result<Fetched, String> {
+        async fn fetch(&self) -> Result<Fetched, FetchError> {
             Ok(Credentials::new("AKIDAFTER", "hush", None, None, "test").into())
         }
 
-        async fn caller(&self, _credentials: Credentials) -> Result<CallerIdentity, CallerUnknown> {
-            Err(CallerUnknown::unasked("nobody is there"))
+        async fn caller(&self, _credentials: Credentials) -> Result<CallerIdentity, FetchError> {
+            Err(call_failed("no server"))
         }
 
         fn stamps(&self) -> Option<Stamps> {
@@ -307,14 +299,14 @@ mod tests {
     async fn x3_a_refresher_that_panics_is_counted_and_starts_again() {
         let before = Task::Credentials.failures();
         let pool = RefresherPool::start().unwrap();
-        let shared = pool.keep(Deadly(AtomicBool::new(false)));
+        let shared = pool.start_refresher(PanicsOnce(AtomicBool::new(false)));
         let keys = shared.cell.current(SystemTime::now(), Duration::from_secs(5)).await.unwrap();
         assert_eq!(keys.access_key_id(), "AKIDAFTER");
         assert!(Task::Credentials.failures() > before);
     }
 
     #[actix_rt::test]
-    async fn a_source_is_tried_within_a_limit() {
+    async fn a_check_of_a_source_times_out() {
         let works = sts().await;
         let attempt = try_once(&role_source(&works)).await.unwrap();
         let status = attempt.status.to_string();
@@ -328,7 +320,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn k4_keys_whose_owner_nobody_tells_in_time_are_there_nonetheless() {
+    async fn k4_keys_are_ready_although_get_caller_identity_times_out() {
         let hangs = FakeServer::start(|_| String::new()).await;
         let source = CredentialSettings { role: None, ..role_source(&hangs) };
         let fetch = aws(&source, &mut Configurations::default()).unwrap();
@@ -339,7 +331,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn the_routes_own_keys_need_nobody() {
+    async fn the_routes_own_keys_need_no_call() {
         let server = FakeServer::start(|_| String::new()).await;
         let pool = RefresherPool::start().unwrap();
         let source = pool.source(&CredentialSettings { role: None, ..role_source(&server) }).unwrap();

@@ -1,70 +1,71 @@
-//! When keys are fetched again: pure arithmetic for `refresher.rs`.
+//! When keys are fetched again: pure functions for `refresher.rs`.
 
 use std::time::{Duration, SystemTime};
 
 use super::credential_cell::KeyRefusal;
 use crate::system::wall_clock;
 
-/// By then botocore insists on new keys (`_mandatory_refresh_timeout` in its `credentials.py`); long enough to sit
-/// out a failure of STS.
-const AHEAD: Duration = Duration::from_mins(10);
-/// Of lives shorter than this, ten minutes would be too large a part: sessions of STS may last fifteen.
+/// Time before the expiry at which keys are refreshed; a fifth of their life if that is longer. botocore
+/// refreshes at the latest then (`_mandatory_refresh_timeout` in its `credentials.py`), and keys stay valid
+/// through an outage of STS.
+const REFRESH_BUFFER: Duration = Duration::from_mins(10);
+/// Keys with a shorter life are refreshed at three quarters of it: sessions of STS may last only 15 minutes.
 const SHORT_LIFE: Duration = Duration::from_mins(50);
-/// Sources such as the metadata service give the same keys until they change them, and are asked again no faster.
-const SHORTEST: Duration = Duration::from_secs(1);
-const LONGEST_BACK_OFF: Duration = Duration::from_mins(1);
+/// Shortest time between fetches. The metadata service returns the same keys until it renews them.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_mins(1);
 
-/// When keys that were fetched `now` and expire at `expiry` are fetched again. `jitter`, from 0 to 1, spreads the
-/// sidecars of a deployment that started together, so that they do not ask STS together.
+/// The time of the refresh of keys that were fetched `now` and expire at `expiry`. `jitter`, from 0 to 1,
+/// spreads the calls to STS of sidecars that started together.
 pub fn refresh_at(now: SystemTime, expiry: SystemTime, jitter: f64) -> SystemTime {
     let life = expiry.duration_since(now).unwrap_or_default();
-    let ahead = if life < SHORT_LIFE { life.mul_f64(0.25) } else { AHEAD.max(life.mul_f64(0.2)) };
-    let ahead = ahead.mul_f64(0.9 + 0.2 * jitter);
-    wall_clock::later(now, life.saturating_sub(ahead).max(SHORTEST))
+    let buffer = if life < SHORT_LIFE { life.mul_f64(0.25) } else { REFRESH_BUFFER.max(life.mul_f64(0.2)) };
+    let buffer = buffer.mul_f64(0.9 + 0.2 * jitter);
+    wall_clock::later(now, life.saturating_sub(buffer).max(MIN_INTERVAL))
 }
 
-/// How long to wait after the `failures`th failure in a row: exponential with full jitter, so that many clients
-/// do not come back at once
-/// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>). While old keys still serve, the
-/// waits get shorter towards their expiry, so that a source that recovers just before it is not missed.
+/// The pause after `failures` consecutive failures: exponential backoff with full jitter
+/// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>). `keys_left`, the rest of
+/// life of the keys in use, shortens it, so that a source that recovers just before the expiry is noticed in
+/// time.
 pub fn back_off(failures: u32, keys_left: Option<Duration>, jitter: f64) -> Duration {
-    let ceiling = SHORTEST.saturating_mul(2_u32.saturating_pow(failures.min(16))).min(LONGEST_BACK_OFF);
-    let ceiling = keys_left.map_or(ceiling, |left| ceiling.min(left / 2)).max(SHORTEST);
-    SHORTEST + ceiling.saturating_sub(SHORTEST).mul_f64(jitter)
+    let ceiling = MIN_INTERVAL.saturating_mul(2_u32.saturating_pow(failures.min(16))).min(MAX_BACKOFF);
+    let ceiling = keys_left.map_or(ceiling, |left| ceiling.min(left / 2)).max(MIN_INTERVAL);
+    MIN_INTERVAL + ceiling.saturating_sub(MIN_INTERVAL).mul_f64(jitter)
 }
 
-/// Sets of keys that may be replaced at once although the set before them was refused too, and the time in which one
-/// more is earned.
-const SPARE: u32 = 20;
-const EARNS_ONE: Duration = Duration::from_secs(10);
+/// Capacity of the token bucket for immediate replacements of keys that AWS had accepted before.
+const REPLACEMENT_BURST: u32 = 20;
+/// Interval at which the bucket gains a token.
+const REPLACEMENT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Keys that AWS refused, and the pace at which they are replaced: the first set of a row at once. Where that does not
-/// help, nor will the next, and clients must not set the pace of calls to STS.
+/// The pace at which refused keys are replaced: the first refused set of a row at once, the next ones with a
+/// backoff, because clients must not set the pace of calls to STS.
 ///
-/// A set that AWS had accepted ends the row. Where one upstream accepts what another refuses, every set has been
-/// accepted, so this is limited.
+/// A set that AWS had accepted ends the row. Where one upstream accepts keys that another refuses, every set
+/// has been accepted, so a token bucket limits this.
 #[derive(Debug)]
-pub struct Refusals {
+pub struct RefusalPacing {
     in_a_row: u32,
-    spare: u32,
-    earned_until: SystemTime,
+    tokens: u32,
+    filled_at: SystemTime,
 }
 
-impl Refusals {
-    pub fn none(now: SystemTime) -> Self {
-        Self { in_a_row: 0, spare: SPARE, earned_until: now }
+impl RefusalPacing {
+    pub fn new(now: SystemTime) -> Self {
+        Self { in_a_row: 0, tokens: REPLACEMENT_BURST, filled_at: now }
     }
 
-    /// Keys were refreshed for their age alone: the row ends.
-    pub fn forget(&mut self) {
+    /// Ends the row, after a refresh that was due by time alone.
+    pub fn end_row(&mut self) {
         self.in_a_row = 0;
     }
 
-    /// Counts a refusal, and returns the pause before new keys are fetched.
+    /// Counts a refusal, and returns the pause before the next fetch.
     pub fn pause(&mut self, refusal: KeyRefusal, now: SystemTime, jitter: f64) -> Duration {
-        self.earn(now);
-        if refusal == KeyRefusal::OfAccepted && self.spare > 0 {
-            self.spare -= 1;
+        self.fill(now);
+        if refusal == KeyRefusal::OfAccepted && self.tokens > 0 {
+            self.tokens -= 1;
             self.in_a_row = 0;
         }
         let before = self.in_a_row;
@@ -72,13 +73,13 @@ impl Refusals {
         if before == 0 { Duration::ZERO } else { back_off(before, None, jitter) }
     }
 
-    fn earn(&mut self, now: SystemTime) {
-        // a clock that was set back earns nothing until it is where it was
-        let passed = now.duration_since(self.earned_until).unwrap_or_default();
-        let earned = u32::try_from(passed.as_secs() / EARNS_ONE.as_secs()).unwrap_or(u32::MAX);
-        if earned > 0 {
-            self.spare = self.spare.saturating_add(earned).min(SPARE);
-            self.earned_until = now;
+    fn fill(&mut self, now: SystemTime) {
+        // a clock that was set back adds no tokens until it reaches its former time
+        let passed = now.duration_since(self.filled_at).unwrap_or_default();
+        let gained = u32::try_from(passed.as_secs() / REPLACEMENT_INTERVAL.as_secs()).unwrap_or(u32::MAX);
+        if gained > 0 {
+            self.tokens = self.tokens.saturating_add(gained).min(REPLACEMENT_BURST);
+            self.filled_at = now;
         }
     }
 }
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_fetched_again_well_before_they_expire() {
+    fn keys_are_refreshed_well_before_they_expire() {
         for (life, ahead) in [(15, 3.75), (40, 10.0), (50, 10.0), (60, 12.0), (360, 72.0), (720, 144.0)] {
             assert!((minutes_ahead(life, 0.5) - ahead).abs() < 1e-6, "{life}");
             assert!((minutes_ahead(life, 0.0) - 0.9 * ahead).abs() < 1e-6, "{life}");
@@ -113,43 +114,47 @@ mod tests {
         assert_eq!(longest(u32::MAX, None), 60);
         let left = |seconds| Some(Duration::from_secs(seconds));
         assert_eq!([600, 60, 10, 1, 0].map(|seconds| longest(9, left(seconds))), [60, 30, 5, 1, 1]);
-        assert_eq!(back_off(9, None, 0.0), SHORTEST);
+        assert_eq!(back_off(9, None, 0.0), MIN_INTERVAL);
     }
 
     #[test]
     fn of_sets_refused_in_a_row_only_the_first_is_replaced_at_once() {
         let now = SystemTime::UNIX_EPOCH;
-        let mut refusals = Refusals::none(now);
+        let mut refusals = RefusalPacing::new(now);
         let mut pause = |jitter| refusals.pause(KeyRefusal::OfUnproven, now, jitter);
         assert_eq!([1.0, 1.0, 1.0].map(|jitter| pause(jitter).as_secs()), [0, 2, 4]);
-        assert_eq!(pause(0.0), SHORTEST);
-        refusals.forget();
+        assert_eq!(pause(0.0), MIN_INTERVAL);
+        refusals.end_row();
         assert_eq!(refusals.pause(KeyRefusal::OfUnproven, now, 1.0), Duration::ZERO);
     }
 
     #[test]
     fn s3_a_set_that_aws_had_accepted_ends_the_row_but_not_without_limit() {
         let mut now = SystemTime::UNIX_EPOCH;
-        let mut refusals = Refusals::none(now);
-        for _ in 0..SPARE {
+        let mut refusals = RefusalPacing::new(now);
+        for _ in 0..REPLACEMENT_BURST {
             assert_eq!(refusals.pause(KeyRefusal::OfAccepted, now, 1.0), Duration::ZERO);
         }
         assert!(refusals.pause(KeyRefusal::OfAccepted, now, 1.0) > Duration::ZERO);
-        now += EARNS_ONE;
+        now += REPLACEMENT_INTERVAL;
         assert_eq!(refusals.pause(KeyRefusal::OfAccepted, now, 1.0), Duration::ZERO);
         assert!(refusals.pause(KeyRefusal::OfAccepted, now, 1.0) > Duration::ZERO);
     }
 
     proptest! {
         #[test]
-        fn no_schedule_is_too_fast_or_too_late(life in 0_u64..100_000, jitter in 0.0..1.0_f64, failures: u32) {
+        fn no_schedule_is_too_fast_or_too_late(
+            life in 0_u64..100_000,
+            jitter in 0.0..1.0_f64,
+            failures: u32,
+        ) {
             let now = SystemTime::UNIX_EPOCH;
             let expiry = now + Duration::from_secs(life);
             let next = refresh_at(now, expiry, jitter);
-            prop_assert!(next >= now + SHORTEST);
-            prop_assert!(next <= expiry.max(now + SHORTEST));
+            prop_assert!(next >= now + MIN_INTERVAL);
+            prop_assert!(next <= expiry.max(now + MIN_INTERVAL));
             let wait = back_off(failures, None, jitter);
-            prop_assert!((SHORTEST..=LONGEST_BACK_OFF).contains(&wait));
+            prop_assert!((MIN_INTERVAL..=MAX_BACKOFF).contains(&wait));
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Files that the SDK's own providers read: tokens, and the caches of SSO and of `aws login`. The SDK waits
-//! for a pipe's writer and reads a device without end, and it takes no reader of ours.
+//! Checks of the files that only the SDK's providers read: tokens, and the caches of SSO and of `aws login`.
+//! The SDK waits for a pipe's writer, reads a device without end, and has no way to set a reader.
 //!
-//! The chain's sources ask here before they hand a profile or a container's endpoint to the SDK. A file of a profile
-//! that is not there or closed to us is the SDK's to name; of a container's token the SDK names only the endpoint.
+//! The SDK itself names a missing or unreadable file of a profile; for a container's token it names only the
+//! endpoint.
 
 use std::{
     fs, io,
@@ -12,31 +12,34 @@ use std::{
 use aws_config::profile::{Profile, ProfileSet};
 use aws_types::os_shim_internal::Env;
 
-use super::profile_chain::{CREDENTIAL_SOURCE, LOGIN_SESSION, SSO, WEB_IDENTITY};
+use super::{
+    fetch::FetchError,
+    profile_chain::{CREDENTIAL_SOURCE, LOGIN_SESSION, SSO, WEB_IDENTITY},
+};
 use crate::system::regular_file;
 
 const CONTAINER_TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
-/// The `credential_source` that asks a container's endpoint.
+/// The `credential_source` with the keys of a container's endpoint.
 const OF_CONTAINER: &str = "EcsContainer";
 const LOGIN_CACHE: &str = "AWS_LOGIN_CACHE_DIRECTORY";
 
-/// Refuses the token of a container's endpoint.
+/// Checks the token's file of a container's endpoint.
 ///
 /// # Errors
-/// The file cannot be read, is no regular one, or too long.
-pub fn check_container_token(environment: &Env) -> Result<(), String> {
+/// The file cannot be read, is not a regular file, or is too long.
+pub fn check_container_token(environment: &Env) -> Result<(), FetchError> {
     let Ok(file) = environment.get(CONTAINER_TOKEN) else { return Ok(()) };
     match regular_file::read(Path::new(&file)) {
         Ok(_) => Ok(()),
-        Err(error) => Err(format!("{CONTAINER_TOKEN} {file}: {error}")),
+        Err(error) => Err(FetchError::Unreadable(format!("{CONTAINER_TOKEN} {file}"), error.to_string())),
     }
 }
 
-/// Refuses the files of a profile, and of those that it leads to.
+/// Checks the files of a profile and of its chain of `source_profile`.
 ///
 /// # Errors
-/// A file is no regular one, or too long.
-pub fn check_profile(profiles: &ProfileSet, name: &str, environment: &Env) -> Result<(), String> {
+/// A file is not a regular file, or is too long.
+pub fn check_profile(profiles: &ProfileSet, name: &str, environment: &Env) -> Result<(), FetchError> {
     let mut seen = Vec::new();
     let mut next = profiles.get_profile(name);
     while let Some(profile) = next.filter(|profile| !seen.contains(&profile.name())) {
@@ -47,7 +50,7 @@ pub fn check_profile(profiles: &ProfileSet, name: &str, environment: &Env) -> Re
     Ok(())
 }
 
-fn check_files(profile: &Profile, environment: &Env) -> Result<(), String> {
+fn check_files(profile: &Profile, environment: &Env) -> Result<(), FetchError> {
     let has = |key: &&str| profile.get(key).is_some();
     if let Some(token) = profile.get(WEB_IDENTITY) {
         check(WEB_IDENTITY, Path::new(token))?;
@@ -66,8 +69,8 @@ fn check_files(profile: &Profile, environment: &Env) -> Result<(), String> {
     Ok(())
 }
 
-/// All files of a directory that the SDK picks one from, by a hash.
-fn check_cache(what: &str, directory: Option<PathBuf>) -> Result<(), String> {
+/// Checks all files of a cache: the SDK picks one by a hash.
+fn check_cache(what: &str, directory: Option<PathBuf>) -> Result<(), FetchError> {
     let Some(Ok(entries)) = directory.map(fs::read_dir) else { return Ok(()) };
     let files = entries.filter_map(Result::ok).map(|entry| entry.path());
     files
@@ -75,10 +78,10 @@ fn check_cache(what: &str, directory: Option<PathBuf>) -> Result<(), String> {
         .try_for_each(|file| check(what, &file))
 }
 
-fn check(what: &str, file: &Path) -> Result<(), String> {
+fn check(what: &str, file: &Path) -> Result<(), FetchError> {
     match regular_file::check(file) {
         Err(error) if error.kind() == io::ErrorKind::Other => {
-            Err(format!("{what} {}: {error}", file.display()))
+            Err(FetchError::Unreadable(format!("{what} {}", file.display()), error.to_string()))
         }
         _ => Ok(()),
     }
@@ -100,7 +103,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn x6_no_file_of_a_profile_holds_the_sdk_up() {
+    async fn x6_no_file_of_a_profile_blocks_the_sdk() {
         let home = tempfile::tempdir().unwrap();
         let environment =
             Env::from_slice(&[("HOME", home.path().to_str().unwrap()), (CONTAINER_TOKEN, "/dev/zero")]);
@@ -118,7 +121,7 @@ mod tests {
                       [profile ec2]\nrole_arn = arn:r\ncredential_source = Ec2InstanceMetadata\n";
         let profiles = profiles(config).await;
         for name in ["token", "container", "sso", "login", "behind"] {
-            let reason = check_profile(&profiles, name, &environment).unwrap_err();
+            let reason = check_profile(&profiles, name, &environment).unwrap_err().to_string();
             assert!(reason.ends_with(": not a regular file"), "{name}: {reason}");
         }
         for name in ["circle", "lost", "ec2", "unknown"] {
@@ -130,9 +133,10 @@ mod tests {
     }
 
     #[test]
-    fn s10_a_token_of_a_container_that_is_not_there_is_named() {
+    fn s10_a_missing_token_of_a_container_is_named() {
         let reason =
             check_container_token(&Env::from_slice(&[(CONTAINER_TOKEN, "/nowhere/token")])).unwrap_err();
+        let reason = reason.to_string();
         assert!(reason.starts_with(&format!("{CONTAINER_TOKEN} /nowhere/token: No such file")), "{reason}");
         let token = tempfile::NamedTempFile::new().unwrap();
         let environment = Env::from_slice(&[(CONTAINER_TOKEN, token.path().to_str().unwrap())]);

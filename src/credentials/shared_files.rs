@@ -1,6 +1,5 @@
-//! The files that profiles stand in: whether they hold keys to use without being asked, and whether they changed.
-//!
-//! `chain.rs` is told the former, `refresher.rs` the latter. The SDK finds the files and reads them.
+//! The files of profiles, `~/.aws/credentials` and `~/.aws/config`: their checks, the profile `default`, and
+//! their stamps. The SDK parses them.
 
 use std::{io, path::PathBuf};
 
@@ -8,18 +7,17 @@ use aws_config::profile::{self, ProfileSet};
 use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_types::os_shim_internal::{Env, Fs};
 
-use super::sts::causes;
+use super::{fetch::FetchError, sts::causes};
 use crate::{
     system::{file_stamps::Stamps, regular_file},
     text::log_safe::log_safe,
 };
 
-/// Characters of a section's name that are told.
-const LONGEST_SECTION: usize = 100;
+/// Characters of a section's name in an error.
+const MAX_SECTION: usize = 100;
 
-/// The key of a program that prints keys.
 pub const PROCESS: &str = "credential_process";
-/// Keys of a profile that say where its keys come from; one with a region alone gives none.
+/// The settings of a profile that define a source of keys.
 pub const GIVES_KEYS: [&str; 9] = [
     "aws_access_key_id",
     "aws_secret_access_key",
@@ -32,17 +30,17 @@ pub const GIVES_KEYS: [&str; 9] = [
     "web_identity_token_file",
 ];
 
-/// The variables that say where the files are, and where they are in one's home otherwise
+/// The variable with the path of each file, and its default below the home directory
 /// (<https://docs.aws.amazon.com/sdkref/latest/guide/file-location.html>).
 const FILES: [(&str, &str); 2] =
     [("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials"), ("AWS_CONFIG_FILE", ".aws/config")];
 
-/// Whether there is a profile `default` that says where its keys come from. Files that make no sense count, since
-/// somebody wrote them: the profile's own provider then says what is wrong.
+/// True if there is a profile `default` with a source of keys. Invalid files count as such, because the fetch
+/// then reports the mistake in them.
 ///
 /// # Errors
 /// As of [`check`].
-pub async fn have_default_profile(environment: &Env) -> Result<bool, String> {
+pub async fn have_default_profile(environment: &Env) -> Result<bool, FetchError> {
     check(environment)?;
     Ok(load(environment).await.map_or(true, |profiles| {
         let default = profiles.get_profile("default");
@@ -50,45 +48,50 @@ pub async fn have_default_profile(environment: &Env) -> Result<bool, String> {
     }))
 }
 
-/// The files that profiles are looked for in, for a person.
+/// The paths of both files, for people.
 pub fn places(environment: &Env) -> Option<(String, String)> {
     let place = |(variable, default)| Some(path(environment, variable, default)?.display().to_string());
     let [credentials, config] = FILES.map(place);
     Some((credentials?, config?))
 }
 
-/// All profiles.
+/// Parses all profiles.
 ///
 /// # Errors
-/// A file makes no sense, for the reason given with its name and line.
-pub async fn load(environment: &Env) -> Result<ProfileSet, String> {
+/// A file is invalid; the error has its name and line.
+pub async fn load(environment: &Env) -> Result<ProfileSet, FetchError> {
     let read = profile::load(&Fs::real(), environment, &EnvConfigFiles::default(), None).await;
-    // the SDK puts a line break behind the line's number
-    read.map_err(|error| causes(&error).replace(":\\n  ", ": "))
+    // the SDK's text has a line break after the number of the line
+    read.map_err(|error| FetchError::Sdk(causes(&error).replace(":\\n  ", ": ")))
 }
 
-/// The SDK takes a file that it cannot read for an empty one. In a home that is closed to us, as `/root` is in many
-/// containers, that is right; a file of keys that somebody pointed at is configured, and must not be passed over.
+/// Checks both files before the SDK reads them.
+///
+/// The SDK treats a file that it cannot read as empty. That is right for an inaccessible home, such as
+/// `/root` in many containers; a file that a variable names is configured, and must not be ignored.
 ///
 /// # Errors
-/// It cannot be read, is no plain UTF-8 text, or has a section that counts for another.
-pub fn check(environment: &Env) -> Result<(), String> {
+/// A file cannot be read, is no UTF-8 text, or has an indented section.
+pub fn check(environment: &Env) -> Result<(), FetchError> {
     for (variable, default) in FILES {
         let Some(path) = path(environment, variable, default) else { continue };
         let is_named = environment.get(variable).is_ok_and(|value| !value.is_empty());
-        // a file in its usual place that is not there is none; what is there but no file would hold the SDK up
-        if is_named || path.exists() {
-            match regular_file::read_profiles(&path) {
-                Err(error) if is_named || error.kind() == io::ErrorKind::Other => {
-                    return Err(format!("{variable} {}: {error}", path.display()));
+        if !is_named && !path.exists() {
+            continue;
+        }
+        let file = format!("{variable} {}", path.display());
+        match regular_file::read_profiles(&path) {
+            // kind `Other`: not a regular file, which would block the SDK
+            Err(error) if is_named || error.kind() == io::ErrorKind::Other => {
+                return Err(FetchError::Unreadable(file, error.to_string()));
+            }
+            Err(_) => {}
+            Ok(text) => {
+                if let Some(mistake) = encoding_mistake(&text) {
+                    return Err(FetchError::Unreadable(file, mistake.to_owned()));
                 }
-                Err(_) => {}
-                Ok(text) => {
-                    if let Some(mistake) = encoding_mistake(&text) {
-                        return Err(format!("{variable} {}: {mistake}", path.display()));
-                    }
-                    refuse_indented_sections(&text)
-                        .map_err(|mistake| format!("{variable} {}, {mistake}", path.display()))?;
+                if let Some((line, mistake)) = indented_section(&text) {
+                    return Err(FetchError::Unreadable(format!("{file}, line {line}"), mistake));
                 }
             }
         }
@@ -96,7 +99,7 @@ pub fn check(environment: &Env) -> Result<(), String> {
     Ok(())
 }
 
-/// The SDK takes a file that is not UTF-8 for an empty one. Neither it nor botocore takes a byte order mark.
+/// The SDK treats a file that is not UTF-8 as empty. Neither the SDK nor botocore accepts a byte order mark.
 fn encoding_mistake(text: &[u8]) -> Option<&'static str> {
     if text.starts_with(&[0xef, 0xbb, 0xbf]) {
         return Some("it begins with a byte order mark; save it as UTF-8 without one");
@@ -104,31 +107,33 @@ fn encoding_mistake(text: &[u8]) -> Option<&'static str> {
     std::str::from_utf8(text).is_err().then_some("not UTF-8 text; save it as UTF-8")
 }
 
-/// To AWS's SDKs an indented line belongs to the value above it. The keys below an indented section so take the place
-/// of those of the section before.
-fn refuse_indented_sections(text: &[u8]) -> Result<(), String> {
+/// The first indented section, with the number of its line. AWS's SDKs append an indented line to the value
+/// above it, so the keys of an indented section would replace those of the section before.
+fn indented_section(text: &[u8]) -> Option<(usize, String)> {
     for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
         let indented = line.trim_ascii();
         if line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t'))
             && indented.first() == Some(&b'[')
             && let Some(end) = indented.iter().position(|byte| *byte == b']')
         {
-            let section = log_safe(&String::from_utf8_lossy(&indented[..=end]), LONGEST_SECTION);
-            return Err(format!(
-                "line {number}: `{section}` is indented, and so its keys would count for the profile before it; \
-                 remove the spaces before it"
-            ));
+            let section = log_safe(&String::from_utf8_lossy(&indented[..=end]), MAX_SECTION);
+            let mistake = format!(
+                "`{section}` is indented, and so its keys would count for the profile before it; remove the \
+                 spaces before it"
+            );
+            return Some((number, mistake));
         }
     }
-    Ok(())
+    None
 }
 
-/// What tells that a file was written or, as Kubernetes does with mounted secrets, replaced.
+/// The stamps of both files, which differ after a write or a replacement, as by Kubernetes for mounted
+/// secrets.
 pub fn stamps(environment: &Env) -> Stamps {
     Stamps::of(FILES.iter().filter_map(|(variable, default)| path(environment, variable, default)))
 }
 
-/// Where a file is, as the SDK finds it.
+/// The path of a file, by the SDK's rules.
 fn path(environment: &Env, variable: &str, default: &str) -> Option<PathBuf> {
     let home = || environment.get("HOME").ok().map(PathBuf::from);
     match environment.get(variable) {
@@ -146,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    /// A home with these two files in it.
+    /// A home directory with these files.
     fn home(credentials: Option<&str>, config: Option<&str>) -> (tempfile::TempDir, Env) {
         let home = tempfile::tempdir().unwrap();
         fs::create_dir(home.path().join(".aws")).unwrap();
@@ -160,7 +165,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn only_a_default_profile_that_gives_keys_counts() {
+    async fn only_a_default_profile_with_a_source_of_keys_counts() {
         for (credentials, config, counts) in [
             (None, None, false),
             (Some("[default]\naws_access_key_id = A\naws_secret_access_key = hush\n"), None, true),
@@ -177,21 +182,23 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_file_of_keys_that_was_pointed_at_and_is_not_there_is_a_mistake() {
+    async fn a_missing_file_that_a_variable_names_is_an_error() {
         let environment = Env::from_slice(&[("AWS_SHARED_CREDENTIALS_FILE", "/nowhere/keys")]);
-        let reason = have_default_profile(&environment).await.unwrap_err();
+        let reason = have_default_profile(&environment).await.unwrap_err().to_string();
         assert!(reason.starts_with("AWS_SHARED_CREDENTIALS_FILE /nowhere/keys: No such file"), "{reason}");
         let environment = Env::from_slice(&[("HOME", "/nowhere"), ("AWS_CONFIG_FILE", "/nowhere/config")]);
-        let reason = have_default_profile(&environment).await.unwrap_err();
+        let reason = have_default_profile(&environment).await.unwrap_err().to_string();
         assert!(reason.starts_with("AWS_CONFIG_FILE /nowhere/config: No such file"), "{reason}");
         let directory = tempfile::tempdir().unwrap();
         let environment =
             Env::from_slice(&[("AWS_SHARED_CREDENTIALS_FILE", directory.path().to_str().unwrap())]);
-        assert!(have_default_profile(&environment).await.unwrap_err().ends_with("not a regular file"));
+        assert!(
+            have_default_profile(&environment).await.unwrap_err().to_string().ends_with("not a regular file")
+        );
     }
 
     #[actix_rt::test]
-    async fn x7_what_the_sdks_take_is_taken() {
+    async fn x7_large_files_and_dev_null_are_accepted() {
         let (home, mut environment) = home(None, Some("[default]\ncredential_process = /bin/keys\n"));
         let config = home.path().join(".aws/config");
         let mut text = fs::read_to_string(&config).unwrap();
@@ -209,7 +216,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn x7_a_file_in_another_encoding_is_a_mistake_and_not_an_empty_file() {
+    async fn x7_a_file_in_another_encoding_is_an_error_and_not_an_empty_file() {
         const KEYS: &str = "[default]\naws_access_key_id = A\naws_secret_access_key = hush\n";
         let utf_16: Vec<u8> = KEYS.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let latin: &[u8] = b"# caf\xe9\n[default]\naws_access_key_id = A\naws_secret_access_key = hush\n";
@@ -222,18 +229,18 @@ mod tests {
                 let (home, environment) = home(None, None);
                 let file = home.path().join(place);
                 fs::write(&file, text).unwrap();
-                let reason = have_default_profile(&environment).await.unwrap_err();
+                let reason = have_default_profile(&environment).await.unwrap_err().to_string();
                 assert!(reason.starts_with(&format!("{variable} {}: {told}", file.display())), "{reason}");
             }
         }
     }
 
     #[actix_rt::test]
-    async fn a_file_that_makes_no_sense_is_named_with_the_line() {
+    async fn an_invalid_file_is_named_with_the_line() {
         let (home, environment) = home(None, Some("[default]\nregion = eu-west-1\nhush\n"));
         let file = home.path().join(".aws/config");
         let told = format!("error parsing {} on line 3: Expected an '='", file.display());
-        let reason = load(&environment).await.unwrap_err();
+        let reason = load(&environment).await.unwrap_err().to_string();
         assert!(reason.contains(&told) && !reason.contains("hush"), "{reason}");
     }
 
@@ -241,16 +248,16 @@ mod tests {
     fn s7_only_an_indented_section_is_refused() {
         for text in ["[a]\nx = y\n[b]\n", "[a]\ns3 =\n  addressing_style = path\n", " # [a]\n", "", "  [a\n"]
         {
-            assert_eq!(refuse_indented_sections(text.as_bytes()), Ok(()), "{text}");
+            assert_eq!(indented_section(text.as_bytes()), None, "{text}");
         }
         for text in ["[a]\nx = y\n  [b]\n", "\n\n\t[b] # c\r\n"] {
-            let mistake = refuse_indented_sections(text.as_bytes()).unwrap_err();
-            assert!(mistake.starts_with("line 3: `[b]` is indented"), "{mistake}");
+            let (line, mistake) = indented_section(text.as_bytes()).unwrap();
+            assert!(line == 3 && mistake.starts_with("`[b]` is indented"), "{mistake}");
         }
     }
 
     #[test]
-    fn a_file_that_is_written_or_replaced_is_noticed() {
+    fn a_written_or_replaced_file_has_other_stamps() {
         let (home, environment) = home(Some("one"), None);
         let file = home.path().join(".aws/credentials");
         let before = stamps(&environment);
@@ -267,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variables_say_where_the_files_are() {
+    fn the_variables_set_the_paths_of_the_files() {
         let at =
             |variables: &[(&str, &str)]| path(&Env::from_slice(variables), "AWS_CONFIG_FILE", ".aws/config");
         assert_eq!(at(&[("HOME", "/h")]).as_deref(), Some(Path::new("/h/.aws/config")));

@@ -1,4 +1,4 @@
-//! What is known of a source's keys, for `/ready`, the log and `check --credentials`; never the keys themselves.
+//! The state of a source, for `/ready`, the log and `check --credentials`; without secrets.
 
 use std::{fmt, time::SystemTime};
 
@@ -6,13 +6,12 @@ use aws_credential_types::Credentials;
 
 use crate::{message::redaction::key_id_end, system::wall_clock::Rfc3339, text::log_safe::log_safe};
 
-/// Characters of an ARN that are shown.
-const LONGEST_ARN: usize = 300;
+/// Characters of a displayed ARN.
+const MAX_ARN: usize = 300;
 
-/// A source and how it is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    /// Which one: `environment`, `profile x`, `ECS container as role arn:…`.
+    /// `environment`, `profile x`, `ECS container as role arn:…`.
     pub source: String,
     pub state: CredentialState,
 }
@@ -20,48 +19,46 @@ pub struct Status {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialState {
     Ready(Ready),
-    /// The first keys are being fetched.
+    /// The first fetch is in progress.
     Waiting,
     Unavailable {
         reason: String,
     },
 }
 
-/// Keys, seen from outside.
+/// Usable keys, without their secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ready {
-    /// Whose they are, if STS told.
+    /// The owner, if known.
     pub caller: Option<CallerIdentity>,
-    /// The last four characters of the access key's id, or fewer if it is short.
+    /// The last four characters of the access key's id, or half of a short id.
     pub key_id_end: String,
-    /// Until when they serve; `None` for keys that do not expire.
+    /// `None` for keys that do not expire.
     pub expires: Option<SystemTime>,
-    /// Keys of EC2's metadata service that serve on after their expiry, because there are no others.
+    /// Keys of EC2's metadata service in use past their expiry, because it returns no newer ones.
     pub is_past_expiry: bool,
-    /// Why the last refresh failed, if it did; these keys serve on.
+    /// The failure of the last refresh; these keys stay in use.
     pub last_failure: Option<String>,
 }
 
-/// Who signs: what STS answers to `GetCallerIdentity`.
+/// The owner of keys, as `GetCallerIdentity` returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallerIdentity {
-    /// The account's number.
     pub account: String,
-    /// The user or the session of a role.
+    /// The ARN of a user, or of a session of a role.
     pub arn: String,
 }
 
 impl CallerIdentity {
-    /// Of an ARN, which has the account in its fifth part.
+    /// Parses an ARN, whose fifth part is the account.
     pub fn of_arn(arn: &str) -> Option<Self> {
-        let arn = log_safe(arn, LONGEST_ARN);
+        let arn = log_safe(arn, MAX_ARN);
         let account = arn.split(':').nth(4)?.to_owned();
         Some(Self { account, arn })
     }
 }
 
 impl Ready {
-    /// What may be shown of keys.
     pub fn of(
         credentials: &Credentials,
         caller: Option<CallerIdentity>,
@@ -97,7 +94,7 @@ impl fmt::Display for Status {
         let source = &self.source;
         match &self.state {
             CredentialState::Ready(ready) => {
-                // `profile work` is a name, `settings` is none
+                // an article before `settings` and `environment`, none before `profile work`
                 let the = if source.starts_with("settings") || source == "environment" { "the " } else { "" };
                 write!(f, "keys from {the}{source}, {ready}")
             }
@@ -112,20 +109,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_person_reads_who_signs_and_until_when() {
+    fn a_status_shows_the_owner_and_the_expiry() {
         let expiry = humantime::parse_rfc3339("2030-01-01T00:00:00Z").unwrap();
         let keys = Credentials::new("AKIDEXAMPLE", "hush", Some("hush".into()), Some(expiry), "t");
         let caller = CallerIdentity::of_arn("arn:aws:sts::123456789012:assumed-role/r/s");
         let show = |state| Status { source: "profile work".into(), state }.to_string();
         assert_eq!(
             show(CredentialState::Ready(Ready::of(&keys, caller, None))),
-            "keys from profile work, account 123456789012, arn:aws:sts::123456789012:assumed-role/r/s, expires \
-             2030-01-01T00:00:00Z"
+            "keys from profile work, account 123456789012, arn:aws:sts::123456789012:assumed-role/r/s, \
+             expires 2030-01-01T00:00:00Z"
         );
         let keys = Credentials::new("AKIDEXAMPLE", "hush", None, None, "t");
         assert_eq!(
             show(CredentialState::Ready(Ready::of(&keys, None, Some("AccessDenied".into())))),
-            "keys from profile work, access key ending in MPLE, without expiry; the last refresh failed: AccessDenied"
+            "keys from profile work, access key ending in MPLE, without expiry; the last refresh failed: \
+             AccessDenied"
         );
         assert_eq!(show(CredentialState::Waiting), "profile work: waiting for the first keys");
         assert_eq!(

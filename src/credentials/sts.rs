@@ -1,7 +1,7 @@
-//! What is asked of STS: a role's keys for other keys or for a token, and whose keys they are.
+//! STS calls: `AssumeRole`, `AssumeRoleWithWebIdentity` and `GetCallerIdentity`.
 //!
-//! `fetch.rs` and `chain/web_identity.rs` come here. The endpoint is the regional one in the partition of the region,
-//! as the SDK's rules say; `aws_sts_endpoint_url` replaces it, and so does `AWS_ENDPOINT_URL_STS`.
+//! The endpoint is the regional one in the partition of the region, by the SDK's rules;
+//! `aws_sts_endpoint_url` or `AWS_ENDPOINT_URL_STS` replaces it.
 
 use std::{error::Error, time::SystemTime};
 
@@ -17,7 +17,8 @@ use aws_sdk_sts::{
 use super::{
     aws_transport::AwsTransport,
     chain::WebIdentity,
-    identity::{CallerUnknown, is_of_the_clock},
+    fetch::{FetchError, Fetched},
+    identity::{self, is_clock_error},
     status::CallerIdentity,
 };
 use crate::{
@@ -27,31 +28,13 @@ use crate::{
     text::log_safe::log_safe,
 };
 
-/// Characters of a failure's text: AWS's messages name the action, the role and the caller.
-const LONGEST_REASON: usize = 500;
+/// Characters of an error's text. AWS's messages name the action, the role and the caller.
+const MAX_REASON: usize = 500;
 
-/// The SDK's own variables for another endpoint, the first that is set before the others.
+/// The SDK's variables for another endpoint, in the order of precedence.
 pub const ENDPOINT_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"];
 
-/// Keys, and whose they are if that was told with them.
-#[derive(Debug, Clone)]
-pub struct Fetched {
-    pub credentials: Credentials,
-    pub caller: Option<CallerIdentity>,
-    /// They serve on after their expiry, until AWS refuses them.
-    pub outlives_expiry: bool,
-    /// Why the keys that a role was assumed with are older ones, if they are.
-    pub base_failure: Option<String>,
-}
-
-impl From<Credentials> for Fetched {
-    /// Keys that serve until their expiry, of an owner that was not told.
-    fn from(credentials: Credentials) -> Self {
-        Self { credentials, caller: None, outlives_expiry: false, base_failure: None }
-    }
-}
-
-/// STS as one source reaches it.
+/// Calls STS for one source.
 #[derive(Debug, Clone)]
 pub struct Sts {
     transport: AwsTransport,
@@ -66,18 +49,16 @@ impl Sts {
         Self { transport, region, endpoint: source.sts_endpoint.clone(), variant: source.variant }
     }
 
-    /// A client that signs with `credentials`, or not at all.
+    /// A client that signs with `credentials`, or does not sign.
     async fn client(&self, credentials: Option<Credentials>) -> Client {
+        let (_, EndpointVariant { fips, dual_stack }) = self.endpoint();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(self.region.clone())
             .http_client(self.transport.client())
             // each client makes one call
-            .identity_cache(IdentityCache::no_cache());
-        // an endpoint that is written out is called as it is; the SDK would refuse the two together
-        let is_written =
-            self.endpoint.is_some() || ENDPOINT_VARIABLES.iter().any(|name| std::env::var_os(name).is_some());
-        let EndpointVariant { fips, dual_stack } = self.variant;
-        loader = loader.use_fips(fips && !is_written).use_dual_stack(dual_stack && !is_written);
+            .identity_cache(IdentityCache::no_cache())
+            .use_fips(fips)
+            .use_dual_stack(dual_stack);
         if let Some(endpoint) = &self.endpoint {
             loader = loader.endpoint_url(endpoint);
         }
@@ -88,11 +69,21 @@ impl Sts {
         Client::new(&loader.load().await)
     }
 
+    /// The endpoint of settings or environment, and the variant of the region's endpoint. The SDK refuses a
+    /// variant of a given endpoint.
+    fn endpoint(&self) -> (Option<String>, EndpointVariant) {
+        let of_environment = || ENDPOINT_VARIABLES.iter().find_map(|name| std::env::var(name).ok());
+        match self.endpoint.clone().or_else(of_environment) {
+            Some(endpoint) => (Some(endpoint), EndpointVariant::default()),
+            None => (None, self.variant),
+        }
+    }
+
     /// Exchanges keys for those of a role.
     ///
     /// # Errors
     /// STS refuses or does not answer.
-    pub async fn assume_role(&self, role: &Role, credentials: Credentials) -> Result<Fetched, String> {
+    pub async fn assume_role(&self, role: &Role, credentials: Credentials) -> Result<Fetched, FetchError> {
         let seconds = role.duration.map(|duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX));
         let call = self.client(Some(credentials)).await.assume_role();
         let answer = call
@@ -106,14 +97,15 @@ impl Sts {
         fetched(answer.credentials, answer.assumed_role_user, "AssumeRole")
     }
 
-    /// Exchanges a token for the keys of a role. The token's file is read anew each time: the cluster renews it.
+    /// Exchanges a token for the keys of a role. Reads the token's file anew, because the cluster renews it.
     ///
     /// # Errors
-    /// There is no token, STS refuses or does not answer.
-    pub async fn assume_role_with_web_identity(&self, identity: &WebIdentity) -> Result<Fetched, String> {
+    /// The token cannot be read, or STS refuses or does not answer.
+    pub async fn assume_role_with_web_identity(&self, identity: &WebIdentity) -> Result<Fetched, FetchError> {
         let WebIdentity { token_file, role_arn, session_name: name } = identity;
-        let token = regular_file::read(token_file)
-            .map_err(|error| format!("the token file {}: {error}", token_file.display()))?;
+        let token = regular_file::read(token_file).map_err(|error| {
+            FetchError::Unreadable(format!("the token file {}", token_file.display()), error.to_string())
+        })?;
         let call = self.client(None).await.assume_role_with_web_identity();
         let answer = call
             .role_arn(role_arn)
@@ -125,37 +117,33 @@ impl Sts {
         fetched(answer.credentials, answer.assumed_role_user, "AssumeRoleWithWebIdentity")
     }
 
-    /// Asks whose keys these are.
+    /// Calls `GetCallerIdentity` with these keys.
     ///
     /// # Errors
-    /// STS refuses the keys, or could not be asked.
-    pub async fn caller(&self, credentials: Credentials) -> Result<CallerIdentity, CallerUnknown> {
+    /// STS refuses the keys, or the call failed.
+    pub async fn caller(&self, credentials: Credentials) -> Result<CallerIdentity, FetchError> {
         let key_id = credentials.access_key_id().to_owned();
         let answer = self.client(Some(credentials)).await.get_caller_identity().send().await;
-        let answer = answer.map_err(|error| CallerUnknown::by(&error, &key_id))?;
+        let answer = answer.map_err(|error| identity::failure(&error, &key_id))?;
         let caller = answer.arn.as_deref().and_then(CallerIdentity::of_arn);
-        caller.ok_or_else(|| CallerUnknown::unasked("STS answered without an ARN"))
+        caller.ok_or_else(|| identity::call_failed("STS answered without an ARN"))
     }
 
-    /// The URL of the service, by the SDK's own rules.
+    /// The URL of STS, by the SDK's rules.
     ///
     /// # Errors
-    /// There is none for the region.
-    pub async fn url(&self) -> Result<String, String> {
-        let EndpointVariant { fips, dual_stack } = self.variant;
-        let written = self
-            .endpoint
-            .clone()
-            .or_else(|| ENDPOINT_VARIABLES.iter().find_map(|name| std::env::var(name).ok()));
+    /// The region has no STS.
+    pub async fn url(&self) -> Result<String, FetchError> {
+        let (endpoint, EndpointVariant { fips, dual_stack }) = self.endpoint();
         let parameters = Params::builder()
             .region(self.region.to_string())
-            .use_fips(fips && written.is_none())
-            .use_dual_stack(dual_stack && written.is_none())
-            .set_endpoint(written)
+            .use_fips(fips)
+            .use_dual_stack(dual_stack)
+            .set_endpoint(endpoint)
             .build()
-            .map_err(|error| error.to_string())?;
-        let resolver = DefaultResolver::new();
-        let found = resolver.resolve_endpoint(&parameters).await.map_err(|error| error.to_string())?;
+            .map_err(|error| FetchError::NotConfigured(error.to_string()))?;
+        let found = DefaultResolver::new().resolve_endpoint(&parameters).await;
+        let found = found.map_err(|error| FetchError::NotConfigured(error.to_string()))?;
         Ok(found.url().to_owned())
     }
 }
@@ -164,79 +152,75 @@ fn fetched(
     keys: Option<types::Credentials>,
     user: Option<types::AssumedRoleUser>,
     call: &'static str,
-) -> Result<Fetched, String> {
-    let keys = keys.ok_or_else(|| format!("STS answers {call} without keys"))?;
-    let expiry = SystemTime::try_from(keys.expiration)
-        .map_err(|_| format!("STS answers {call} with an invalid expiry"))?;
+) -> Result<Fetched, FetchError> {
+    let unusable = |what: &str| FetchError::Unusable(format!("STS answers {call} {what}"));
+    let keys = keys.ok_or_else(|| unusable("without keys"))?;
+    let expiry = SystemTime::try_from(keys.expiration).map_err(|_| unusable("with an invalid expiry"))?;
     let token = Some(keys.session_token);
     let credentials = Credentials::new(keys.access_key_id, keys.secret_access_key, token, Some(expiry), call);
     let caller = user.and_then(|user| CallerIdentity::of_arn(&user.arn));
     Ok(Fetched { caller, ..credentials.into() })
 }
 
-/// A call that failed. Where there was no connection, the host comes first: that is what the operator looks for.
-fn failure<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>, call: &str, arn: &str) -> String
+/// The error of a failed call. Without a connection the text begins with the host, which operators look for.
+fn failure<E: ProvideErrorMetadata + Error + 'static>(
+    error: &SdkError<E>,
+    call: &str,
+    arn: &str,
+) -> FetchError
 where
     SdkError<E>: Error,
 {
-    match unreached(error) {
-        Some(cause) => log_safe(&format!("{cause}, which {call} of {arn} needs"), LONGEST_REASON),
-        None => {
-            let refusal = error.as_service_error();
-            let (code, message) = refusal.map_or((None, None), |told| (told.code(), told.message()));
-            let is_late = is_of_the_clock(code.unwrap_or_default(), message.unwrap_or_default());
-            let cure = if is_late { "; set this machine's clock right" } else { "" };
-            format!("{call} of {arn}: {}{cure}", reason(error))
-        }
+    let call = format!("{call} of {arn}");
+    if let Some(cause) = connection_failure(error) {
+        return FetchError::Unreachable(log_safe(&format!("{cause}, which {call} needs"), MAX_REASON));
     }
+    let text = format!("{call}: {}", reason(error));
+    let Some(refusal) = error.as_service_error() else { return FetchError::Unreachable(text) };
+    let code = refusal.code().unwrap_or_default();
+    let is_late = is_clock_error(code, refusal.message().unwrap_or_default());
+    let text = if is_late { text + "; set this machine's clock right" } else { text };
+    FetchError::Refused { call, code: code.to_owned(), text }
 }
 
-/// Our own cause among those of an error, if there was no connection.
-fn unreached(error: &(dyn Error + 'static)) -> Option<String> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(ours) = error.downcast_ref::<ProxyError>() {
-            return Some(ours.causes());
-        }
-        next = error.source();
-    }
-    None
+/// The sidecar's own error among the causes of an SDK error, if there was no connection.
+fn connection_failure(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut errors = std::iter::successors(Some(error), |&error| error.source());
+    errors.find_map(|error| Some(error.downcast_ref::<ProxyError>()?.causes()))
 }
 
-/// What AWS says, or why it says nothing; never the answer itself, which may hold keys.
+/// Code and message of AWS's refusal, otherwise the causes of the failure. Never the response, which may
+/// contain keys.
 pub fn reason<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> String
 where
     SdkError<E>: Error,
 {
     match error.as_service_error() {
         Some(refusal) => {
-            // without a body there is no code, and nothing tells what has answered
+            // a response without a body has no code
             let status = || error.raw_response().map_or_else(String::new, |raw| raw.status().to_string());
             let code = refusal.code().map_or_else(|| format!("status {}", status()), str::to_owned);
             let message = refusal.message().unwrap_or_default();
-            log_safe(format!("{code}: {message}").trim_end_matches(": "), LONGEST_REASON)
+            log_safe(format!("{code}: {message}").trim_end_matches(": "), MAX_REASON)
         }
         None => causes(error),
     }
 }
 
-/// An error with its causes, each said once. By `Display` alone: the SDK's `Debug` shows whole answers. Where there was
-/// no connection, our own cause says it all.
+/// An error with its causes, without repetitions; for a failed connection the sidecar's own error. Uses
+/// `Display` only: the SDK's `Debug` shows whole responses.
 pub fn causes(error: &(dyn Error + 'static)) -> String {
-    if let Some(cause) = unreached(error) {
-        return log_safe(&cause, LONGEST_REASON);
-    }
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
+    let text = connection_failure(error).unwrap_or_else(|| {
+        let mut text = error.to_string();
+        for cause in std::iter::successors(error.source(), |&cause| cause.source()) {
+            let cause = cause.to_string();
+            if !text.contains(&cause) {
+                text.extend([": ", &cause]);
+            }
         }
-        next = cause.source();
-    }
-    log_safe(&text, LONGEST_REASON)
+        text
+    });
+    log_safe(&text, MAX_REASON)
 }
 
 #[cfg(test)]
@@ -244,7 +228,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::credentials::fakes::{FakeServer, role_source, sts, transport};
+    use crate::credentials::tests::{FakeServer, role_source, sts, transport};
 
     fn parameters(request: &str) -> Vec<(String, String)> {
         let body = request.split_once("\r\n\r\n").unwrap().1;
@@ -288,7 +272,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_token_is_read_again_each_time_and_sent_unsigned() {
+    async fn each_call_reads_the_token_and_sends_it_unsigned() {
         let server = sts().await;
         let directory = tempfile::tempdir().unwrap();
         let token_file = directory.path().join("token");
@@ -317,12 +301,12 @@ mod tests {
             );
         }
         fs::remove_file(&token_file).unwrap();
-        let reason = sts.assume_role_with_web_identity(&identity).await.unwrap_err();
+        let reason = sts.assume_role_with_web_identity(&identity).await.unwrap_err().to_string();
         assert!(reason.starts_with(&format!("the token file {}: No such", token_file.display())), "{reason}");
     }
 
     #[actix_rt::test]
-    async fn whose_keys_they_are_is_what_sts_says() {
+    async fn the_caller_is_parsed_from_stss_response() {
         let server = sts().await;
         let sts = Sts::new(&role_source(&server), transport());
         let caller = sts.caller(keys()).await.unwrap();
@@ -333,7 +317,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn k4_keys_that_sts_refuses_are_told_apart_from_an_sts_that_cannot_be_asked() {
+    async fn k4_a_refusal_of_keys_differs_from_a_failed_call() {
         for (code, message, cure) in [
             ("InvalidClientTokenId", "The security token is invalid", "it was deleted or made inactive, "),
             ("SignatureDoesNotMatch", "Signature expired: x", "set this machine's clock right"),
@@ -353,7 +337,7 @@ mod tests {
             let told = Sts::new(&role_source(&server), transport()).caller(keys()).await.unwrap_err();
             let start = format!("STS refuses the access key ending in BASE ({code}: {message}): {cure}");
             assert!(
-                matches!(&told, CallerUnknown::Refused(told) if told.starts_with(&start)),
+                matches!(&told, FetchError::Refused { text, .. } if text.starts_with(&start)),
                 "{start}\n{told}"
             );
         }
@@ -365,7 +349,7 @@ mod tests {
         let told = Sts::new(&source, transport()).caller(keys()).await.unwrap_err();
         let start =
             format!("calling GetCallerIdentity failed: cannot connect to {closed}: connection refused. See");
-        assert!(matches!(&told, CallerUnknown::Unasked(told) if told.starts_with(&start)), "{told}");
+        assert!(matches!(&told, FetchError::Unreachable(told) if told.starts_with(&start)), "{told}");
     }
 
     #[actix_rt::test]
@@ -395,10 +379,10 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_refusal_is_in_awss_words() {
+    async fn a_refusal_has_awss_code_and_message() {
         let server = FakeServer::start(|_| {
-            let body = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>User x is not \
-                        authorized</Message></Error><RequestId>r</RequestId></ErrorResponse>";
+            let body = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>User x is \
+                        not authorized</Message></Error><RequestId>r</RequestId></ErrorResponse>";
             format!("HTTP/1.1 403 Forbidden\r\ncontent-length: {}\r\n\r\n{body}", body.len())
         })
         .await;
@@ -406,7 +390,8 @@ mod tests {
         let reason = Sts::new(&source, transport())
             .assume_role(&source.role.clone().unwrap(), keys())
             .await
-            .unwrap_err();
+            .unwrap_err()
+            .to_string();
         assert_eq!(
             reason,
             "AssumeRole of arn:aws:iam::123456789012:role/r: AccessDenied: User x is not authorized"
@@ -414,7 +399,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_refusal_without_a_body_is_told_by_its_status_and_a_late_clock_with_the_cure() {
+    async fn a_refusal_without_a_body_has_its_status_and_a_clock_error_has_the_cure() {
         let empty =
             FakeServer::start(|_| "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
         let source = role_source(&empty);
@@ -424,7 +409,7 @@ mod tests {
         let start = "calling GetCallerIdentity failed: STS answered status 400. See";
         assert!(told.starts_with(start), "{told}");
         assert_eq!(
-            sts.assume_role(&role, keys()).await.unwrap_err(),
+            sts.assume_role(&role, keys()).await.unwrap_err().to_string(),
             "AssumeRole of arn:aws:iam::123456789012:role/r: status 400"
         );
         let late = FakeServer::start(|_| {
@@ -433,24 +418,29 @@ mod tests {
             format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\n\r\n{body}", body.len())
         })
         .await;
-        let told = Sts::new(&role_source(&late), transport()).assume_role(&role, keys()).await.unwrap_err();
+        let told = Sts::new(&role_source(&late), transport())
+            .assume_role(&role, keys())
+            .await
+            .unwrap_err()
+            .to_string();
         let end = "RequestExpired: Request has expired.; set this machine's clock right";
         assert!(told.ends_with(end), "{told}");
     }
 
     #[actix_rt::test]
-    async fn an_answer_that_makes_no_sense_is_not_quoted() {
-        let server = FakeServer::start(|_| crate::credentials::fakes::ok("<hush-secret>hush-token")).await;
+    async fn an_invalid_response_is_not_quoted() {
+        let server = FakeServer::start(|_| crate::credentials::tests::ok("<hush-secret>hush-token")).await;
         let source = role_source(&server);
         let reason = Sts::new(&source, transport())
             .assume_role(&source.role.clone().unwrap(), keys())
             .await
-            .unwrap_err();
+            .unwrap_err()
+            .to_string();
         assert!(!reason.contains("hush"), "{reason}");
     }
 
     #[actix_rt::test]
-    async fn an_endpoint_that_is_not_there_is_named() {
+    async fn an_unreachable_endpoint_is_named() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
@@ -461,7 +451,8 @@ mod tests {
         let reason = Sts::new(&source, transport())
             .assume_role(&source.role.clone().unwrap(), keys())
             .await
-            .unwrap_err();
+            .unwrap_err()
+            .to_string();
         assert!(reason.starts_with(&format!("cannot connect to {address}")), "{reason}");
         assert!(reason.ends_with(", which AssumeRole of arn:aws:iam::123456789012:role/r needs"), "{reason}");
     }

@@ -1,8 +1,5 @@
-//! The words that `dev` prints once everything listens: what to try, what the stand-in has, and which fault
-//! it has.
-//!
-//! `dev.rs` prints it for a sidecar with the stand-in's keys in its routes, `child.rs` for one that finds
-//! keys by itself.
+//! The banner that `dev` prints after the start: commands to try, the fault, the routes and the stand-in's
+//! endpoints.
 
 use std::net::SocketAddr;
 
@@ -14,22 +11,22 @@ use crate::{
     text::listing::joined,
 };
 
-/// A signed route of both kinds of sidecar.
-const SIGNED: &str = "/iam/echo";
+/// A signed route that always exists.
+const SIGNED_PATH: &str = "/iam/echo";
 
-/// The addresses and choices that the banner tells of.
+/// The contents of the banner.
 #[derive(Debug, Clone, Copy)]
 pub struct Banner<'a> {
     pub sockets: DevSockets,
     pub stand_in: SocketAddr,
     pub keys: &'a StandInKeys,
-    /// The source where the sidecar finds its keys by itself.
+    /// The source of the sidecar's credentials; `None` for keys in the routes.
     pub kind: Option<CredentialKind>,
     pub fault: Option<Fault>,
 }
 
 impl Banner<'_> {
-    /// All of it; `settings` have the routes.
+    /// The text, with the routes of `settings`.
     pub fn text(&self, settings: &Settings) -> String {
         let sections = [
             Some(self.introduction()),
@@ -46,12 +43,12 @@ impl Banner<'_> {
         let Self { sockets: DevSockets { listen, admin }, stand_in, .. } = self;
         let keys = self
             .kind
-            .map(|kind| format!(" and finds its keys by itself, {}", kind.told()))
+            .map(|kind| format!(" and fetches its credentials, {}", kind.description()))
             .unwrap_or_default();
         format!(
             "The sidecar listens on http://{listen}{keys}\n\
              its admin port is http://{admin} (/ready, /routes, /metrics)\n\
-             a stand-in for API Gateway, Lambda and what hands out keys is on http://{stand_in}"
+             the stand-in for API Gateway, Lambda and sources of credentials is on http://{stand_in}"
         )
     }
 
@@ -60,17 +57,15 @@ impl Banner<'_> {
         let mut lines = vec!["Try:".to_owned()];
         let mut add = |line: String| lines.push(format!("  {line}"));
         if self.kind.is_none() {
-            add(format!("curl -i 'http://{listen}/aws?name=APISIX'               # goes out with x-api-key"));
+            add(format!("curl -i 'http://{listen}/aws?name=APISIX'               # sent with x-api-key"));
         }
         add(format!(
-            "curl -i 'http://{listen}/iam/echo/a%2Fb?c=x%2Fy&d=b+c'  # goes out signed; shows what arrived"
+            "curl -i 'http://{listen}/iam/echo/a%2Fb?c=x%2Fy&d=b+c'  # sent signed; shows what arrived"
         ));
         add(format!(
-            "curl -i 'http://{listen}/lambda/hello?name=Kong'        # a function by the Lambda API"
+            "curl -i 'http://{listen}/lambda/hello?name=Kong'        # a function, called by the Lambda API"
         ));
-        add(format!(
-            "curl -N 'http://{listen}/words'                         # its words arrive as it writes them"
-        ));
+        add(format!("curl -N 'http://{listen}/words'                         # a streamed response"));
         if self.kind.is_none() {
             add(format!(
                 "curl -i 'http://{stand_in}/iam/echo'                      # without the sidecar: 403"
@@ -82,8 +77,8 @@ impl Banner<'_> {
     fn fault_text(&self, fault: Fault) -> String {
         let (client, log) = fault.expected();
         format!(
-            "Every signed call is refused, because {}. Call\n  curl -i 'http://{}{SIGNED}'\nand expect 403 \
-             with `{client}…`, and in the log, with the same request id, the warning\n  `{log}…`",
+            "Every signed call is refused, because {}. Call\n  curl -i 'http://{}{SIGNED_PATH}'\nand expect \
+             403 with `{client}…`, and in the log, with the same request id, the warning\n  `{log}…`",
             fault.cause(),
             self.sockets.listen
         )
@@ -115,7 +110,7 @@ impl Banner<'_> {
     }
 }
 
-/// Each route with its path and where it leads.
+/// The routes with their paths and targets.
 fn routes(settings: &Settings) -> String {
     let rows: Vec<Vec<String>> = settings.routes.iter().map(row).collect();
     format!("Routes of the sidecar:\n{}", aligned(&rows).join("\n"))
@@ -123,9 +118,9 @@ fn routes(settings: &Settings) -> String {
 
 fn row(route: &RouteSettings) -> Vec<String> {
     let section = route.backend.section();
-    let proofs =
-        section.proofs().into_iter().map(|proof| if proof == "apikey" { "with x-api-key" } else { "signed" });
-    let proofs: Vec<&str> = proofs.collect();
-    let proofs = if proofs.is_empty() { "as it is".to_owned() } else { proofs.join(", ") };
-    vec![format!("  {}", route.id), joined(&route.rule.uris), section.callee(), proofs]
+    let kinds = section.authorization_kinds().into_iter();
+    let kinds: Vec<&str> =
+        kinds.map(|kind| if kind == "apikey" { "with x-api-key" } else { "signed" }).collect();
+    let authorization = if kinds.is_empty() { "unsigned".to_owned() } else { kinds.join(", ") };
+    vec![format!("  {}", route.id), joined(&route.rule.uris), section.callee(), authorization]
 }

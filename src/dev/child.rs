@@ -1,9 +1,8 @@
-//! `apigw-invoker dev --credentials KIND`: the sidecar finds its keys by itself, as it does in EKS, ECS and
-//! EC2.
+//! `apigw-invoker dev --credentials KIND`: the sidecar fetches its credentials, as in EKS, ECS and EC2.
 //!
-//! Where it looks for them is told by variables, and those of a process cannot be changed safely while it
-//! runs. So the stand-in stays in this process and the sidecar is a child of it: the same binary, with
-//! `run`, settings in a directory of its own, and an environment in which nothing of the developer's is left.
+//! Environment variables configure the source, and a process cannot change its own safely while it runs. So
+//! the stand-in runs in this process and the sidecar in a child process: the same binary with `run`, settings
+//! in a temporary directory, and an environment without the developer's AWS variables.
 
 use std::{
     fs,
@@ -22,7 +21,7 @@ use tokio::{
 
 use super::{DevSockets, banner::Banner, documents, failed};
 use crate::{
-    app::process::{Ended, signals, tell},
+    app::process::{Ended, print_line, signals},
     settings::{Document, Environment, Settings},
     stand_in::{
         StandInKeys, StandInOptions,
@@ -30,17 +29,17 @@ use crate::{
     },
 };
 
-/// Runs the sidecar beside a stand-in until it ends, and ends as it did.
+/// Runs the sidecar as a child process until it exits, and returns its exit code.
 pub fn run(banner: Banner<'_>, directory: &TempDir, kind: CredentialKind) -> Ended {
     let accompanied = actix_rt::System::new().block_on(async {
-        // before there is a child: a signal that comes early is passed on too
+        // before the child starts, so that an early signal is passed on
         let (first, second) = signals()?;
         let documents = documents::of_the_chain(banner.sockets, banner.stand_in, &banner.keys.region);
-        // the child reads them again, with the process's environment over them
+        // for the banner; the child reads the settings itself
         let settings = Settings::from_documents(&documents, &Environment::new());
         let settings = settings.map_err(|mistakes| io::Error::other(mistakes.to_string()))?;
         let mut child = command(&documents, banner.stand_in, directory.path(), kind)?.spawn()?;
-        // the child ends when this is closed, which it is even if this process is killed
+        // the child exits when this is closed, even if this process is killed
         let _lifeline = child.stdin.take();
         let output = child.stdout.take();
         let accompanied = accompany(child, first, second);
@@ -52,18 +51,18 @@ pub fn run(banner: Banner<'_>, directory: &TempDir, kind: CredentialKind) -> End
     accompanied.map_err(|error| failed("the sidecar cannot be started", &error))
 }
 
-/// How a stand-in is started for this: with the tokens of a new directory, which is removed at the end.
+/// The options of the stand-in, with the tokens in a temporary directory.
 ///
 /// # Errors
-/// There can be no such directory.
+/// The directory cannot be created.
 pub fn prepare(keys: StandInKeys) -> io::Result<(TempDir, StandInOptions)> {
     let directory = tempfile::Builder::new().prefix("apigw-invoker-dev-").tempdir()?;
     let tokens = Some(directory.path().to_owned());
     Ok((directory, StandInOptions { tokens, ..StandInOptions::new(keys) }))
 }
 
-/// In the child: ends it once its parent is gone. Standard input is a pipe that nobody writes to, so it ends
-/// when the parent does, however that came about.
+/// In the child: exits when the parent does. Standard input is a pipe that the parent never writes to, and
+/// that is closed with the parent, however it ends.
 pub fn end_with_parent() {
     std::thread::spawn(|| {
         let _ = io::stdin().read(&mut [0]);
@@ -89,7 +88,7 @@ fn command(
         .envs(credentials::environment(kind, stand_in, directory)?)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        // a terminal's Ctrl-C goes to all of its group; the child shall hear of it once, by this process
+        // a terminal sends Ctrl-C to the whole process group; the child must get it once, from this process
         .process_group(0)
         .kill_on_drop(true);
     Ok(command)
@@ -100,7 +99,7 @@ fn write_settings(directory: &Path, documents: &[Document]) -> io::Result<()> {
     documents.iter().try_for_each(|document| fs::write(directory.join(&document.source), &document.text))
 }
 
-/// Prints the banner once the child has said where it listens.
+/// Prints the banner once the child has printed its addresses.
 async fn greet(output: ChildStdout, banner: Banner<'_>, settings: &Settings) {
     let mut line = String::new();
     let heard = BufReader::new(output).read_line(&mut line).await;
@@ -108,11 +107,11 @@ async fn greet(output: ChildStdout, banner: Banner<'_>, settings: &Settings) {
     let addresses = addresses.and_then(|(listen, admin)| Some((listen.parse().ok()?, admin.parse().ok()?)));
     if let (Ok(1..), Some((listen, admin))) = (heard, addresses) {
         let banner = Banner { sockets: DevSockets { listen, admin }, ..banner };
-        tell(&mut io::stdout(), &banner.text(settings));
+        print_line(&mut io::stdout(), &banner.text(settings));
     }
 }
 
-/// Passes the first and the second signal on and waits for the end.
+/// Passes the first and the second signal on and waits for the child.
 async fn accompany(
     mut child: Child,
     first: impl Future<Output = ()>,
@@ -129,20 +128,21 @@ async fn accompany(
     Ok(code(child.wait().await?, true))
 }
 
-/// `run` makes no difference between SIGTERM and SIGINT.
+/// Sends SIGTERM, which `run` treats as SIGINT.
 fn terminate(child: &Child) {
-    // there is no id any more once it has been waited for
+    // there is no id after the child was waited for
     let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     if let Some(id) = id {
         let _ = kill_process(id, Signal::TERM);
     }
 }
 
-/// The child's code. A signal may have come before the child could heed it, and it ended as told.
-fn code(status: ExitStatus, told: bool) -> ExitCode {
+/// The child's exit code. A child that a signal ended after this process was signalled is a success: it had
+/// not yet installed its handlers.
+fn code(status: ExitStatus, is_signalled: bool) -> ExitCode {
     match status.code().map(u8::try_from) {
         Some(Ok(code)) => ExitCode::from(code),
-        None if told => ExitCode::SUCCESS,
+        None if is_signalled => ExitCode::SUCCESS,
         Some(Err(_)) | None => ExitCode::FAILURE,
     }
 }

@@ -1,7 +1,5 @@
-//! The settings of a sidecar that calls the stand-in, as documents: with the stand-in's long-term keys in the
-//! routes, or without any, for a sidecar that finds keys by itself.
-//!
-//! `dev.rs` and tests serve the first, `child.rs` writes the second to a settings directory.
+//! The settings of a sidecar that calls the stand-in: with the stand-in's keys in the routes, or without, for
+//! the credential chain.
 
 use std::net::SocketAddr;
 
@@ -12,11 +10,11 @@ use crate::{settings::Document, stand_in::StandInKeys};
 pub struct DevSockets {
     /// For clients.
     pub listen: SocketAddr,
-    /// For people and probes.
+    /// The admin port.
     pub admin: SocketAddr,
 }
 
-/// An API Gateway with an API key, signed, both, and neither, and functions by the Lambda API.
+/// Routes to an API Gateway with an API key, signed, both and neither, and to functions by the Lambda API.
 pub fn documents(sockets: DevSockets, stand_in: SocketAddr, keys: &StandInKeys) -> Vec<Document> {
     let apikey = format!("apikey: \"{}\"", keys.api_key);
     let iam = format!(
@@ -37,7 +35,7 @@ pub fn documents(sockets: DevSockets, stand_in: SocketAddr, keys: &StandInKeys) 
     documents
 }
 
-/// The signed ones of these routes, without keys.
+/// The signed routes of these, without keys.
 pub fn of_the_chain(sockets: DevSockets, stand_in: SocketAddr, region: &str) -> Vec<Document> {
     let iam = format!("iam: {{ aws_region: {region} }}");
     let mut documents = vec![process(sockets), gateway(stand_in, "iam", "/iam*", "/iam", &iam)];
@@ -62,8 +60,8 @@ fn gateway(stand_in: SocketAddr, name: &str, uris: &str, path: &str, authorizati
     )
 }
 
-/// The routes to the functions of the stand-in's Lambda API: the one that answers as the APIs above do, one by
-/// Kong's default way of merging query and body, and one whose answer is passed on as it is written.
+/// The routes to the stand-in's functions: one as the APIs above, one with Kong's default of merging query
+/// and body, and one with a streamed response.
 fn functions(stand_in: SocketAddr, region: &str, keys: &str) -> Vec<Document> {
     let route = |name: &str, uri: &str, function: &str, mode: &str| {
         Document::route(

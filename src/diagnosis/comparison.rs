@@ -1,8 +1,5 @@
-//! What AWS says that should have been signed against what was: the parts in which the two differ, in the order of the
-//! canonical request.
-//!
-//! `diagnosis.rs` comes here with both texts. Values are quoted but for those of headers and parameters that prove
-//! something.
+//! Compares the request that AWS expected to be signed with the request that was signed, in the order of the
+//! canonical request. Values of secret headers and query arguments are not quoted.
 
 use super::SignedRequest;
 use crate::{
@@ -10,11 +7,11 @@ use crate::{
     text::log_safe::log_safe,
 };
 
-/// Characters that are quoted of a value.
-const QUOTED: usize = 200;
-const CHANGED: &str = "something on the way, such as a proxy, has changed it";
+/// The most characters of a quoted value.
+const MAX_QUOTE: usize = 200;
+const CHANGED: &str = "a proxy on the way may have changed it";
 
-/// A canonical request in its six parts.
+/// The six parts of a canonical request.
 #[derive(Debug, PartialEq, Eq)]
 struct CanonicalParts<'a> {
     method: &'a str,
@@ -48,7 +45,7 @@ impl<'a> CanonicalParts<'a> {
 }
 
 /// The sentence for the log.
-pub fn told(signed_request: &SignedRequest, canonical: &str, string_to_sign: &str) -> String {
+pub fn sentence(signed_request: &SignedRequest, canonical: &str, string_to_sign: &str) -> String {
     let ours = String::from_utf8_lossy(&signed_request.signing_input.canonical.text);
     let difference = match (CanonicalParts::of(canonical), CanonicalParts::of(&ours)) {
         (Some(aws), Some(own)) => request_difference(&aws, &own),
@@ -74,8 +71,9 @@ pub fn told(signed_request: &SignedRequest, canonical: &str, string_to_sign: &st
 /// The first part of the canonical request that differs.
 fn request_difference(aws: &CanonicalParts<'_>, own: &CanonicalParts<'_>) -> Option<String> {
     let plain = |part: &str, aws: &str, own: &str| {
-        (aws != own)
-            .then(|| format!("{part}: AWS saw {}, signed was {}; {CHANGED}", quoted(aws), quoted(own)))
+        (aws != own).then(|| {
+            format!("{part}: AWS received {}, but {} was signed; {CHANGED}", quoted(aws), quoted(own))
+        })
     };
     plain("method", aws.method, own.method)
         .or_else(|| plain("path", aws.path, own.path))
@@ -88,7 +86,7 @@ fn request_difference(aws: &CanonicalParts<'_>, own: &CanonicalParts<'_>) -> Opt
         })
 }
 
-/// The first pair of the two sorted queries that differs.
+/// The first argument of the sorted queries that differs.
 fn query_difference(aws: &str, own: &str) -> Option<String> {
     if aws == own {
         return None;
@@ -101,18 +99,18 @@ fn query_difference(aws: &str, own: &str) -> Option<String> {
         }
     };
     let pair = |pair: Option<&str>| match pair.filter(|pair| !pair.is_empty()) {
-        None => "nothing more".to_owned(),
+        None => "no further argument".to_owned(),
         Some(pair) => match pair.split_once('=') {
             Some((name, _)) if is_secret(&name.to_ascii_lowercase()) => {
-                format!("`{}={REDACTED}`", log_safe(name, QUOTED))
+                format!("`{}={REDACTED}`", log_safe(name, MAX_QUOTE))
             }
             _ => quoted(pair),
         },
     };
-    Some(format!("query: AWS saw {}, signed was {}; {CHANGED}", pair(seen), pair(signed)))
+    Some(format!("query: AWS received {}, but {} was signed; {CHANGED}", pair(seen), pair(signed)))
 }
 
-/// The first header that differs, or that only one side has.
+/// The first header that differs or that one side lacks.
 fn header_difference(aws: &[(&str, &str)], own: &[(&str, &str)]) -> Option<String> {
     let value = |of: &[(&str, &str)], name: &str| {
         of.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned())
@@ -123,22 +121,22 @@ fn header_difference(aws: &[(&str, &str)], own: &[(&str, &str)]) -> Option<Strin
         if seen == signed {
             continue;
         }
-        let told = |value: Option<String>| match value {
+        let shown = |value: Option<String>| match value {
             None => "none".to_owned(),
             Some(_) if is_secret(name) => REDACTED.to_owned(),
             Some(value) => quoted(&value),
         };
-        let name = log_safe(name, QUOTED);
+        let name = log_safe(name, MAX_QUOTE);
         return Some(format!(
-            "header {name}: AWS saw {}, signed was {}; {CHANGED}",
-            told(seen),
-            told(signed)
+            "header {name}: AWS received {}, but {} was signed; {CHANGED}",
+            shown(seen),
+            shown(signed)
         ));
     }
     None
 }
 
-/// The first part of the string to sign that differs: algorithm, time, scope. Its last line is a hash of what is equal.
+/// The first line of the string to sign that differs.
 fn string_difference(aws: &str, own: &str) -> Option<String> {
     let lines = |text: &str| text.split('\n').map(|line| line.trim().to_owned()).collect::<Vec<_>>();
     let (aws, own) = (lines(aws), lines(own));
@@ -150,7 +148,7 @@ fn string_difference(aws: &str, own: &str) -> Option<String> {
         if *part == "scope" {
             return Some(scope_difference(seen, signed));
         }
-        return Some(format!("{part}: AWS took {}, signed was {}", quoted(seen), quoted(signed)));
+        return Some(format!("{part}: AWS expected {}, but {} was signed", quoted(seen), quoted(signed)));
     }
     None
 }
@@ -162,17 +160,17 @@ fn scope_difference(aws: &str, own: &str) -> String {
     for ((seen, signed), (part, cure)) in pairs {
         if seen != signed {
             return format!(
-                "{part} of the scope: AWS took {}, signed was {}{cure}",
+                "{part} of the scope: AWS expected {}, but {} was signed{cure}",
                 quoted(seen),
                 quoted(signed)
             );
         }
     }
-    format!("scope: AWS took {}, signed was {}", quoted(aws), quoted(own))
+    format!("scope: AWS expected {}, but {} was signed", quoted(aws), quoted(own))
 }
 
 fn quoted(text: &str) -> String {
-    format!("`{}`", log_safe(text, QUOTED))
+    format!("`{}`", log_safe(text, MAX_QUOTE))
 }
 
 #[cfg(test)]
@@ -192,26 +190,30 @@ mod tests {
     fn the_first_part_that_differs_is_told_with_both_values() {
         assert_eq!(difference(OWN), None);
         for (from, to, told) in [
-            ("GET\n", "PUT\n", "method: AWS saw `PUT`, signed was `GET`"),
-            ("/a\n", "/b\n", "path: AWS saw `/b`, signed was `/a`"),
-            ("b=2", "b=3", "query: AWS saw `b=3`, signed was `b=2`"),
-            ("&b=2", "", "query: AWS saw nothing more, signed was `b=2`"),
-            ("a=1", "a=1&api_token=hush", "query: AWS saw `api_token=(left out)`, signed was `b=2`"),
-            ("a=1&b=2", "", "query: AWS saw nothing more, signed was `a=1`"),
-            ("host:h", "host:i", "header host: AWS saw `i`, signed was `h`"),
+            ("GET\n", "PUT\n", "method: AWS received `PUT`, but `GET` was signed"),
+            ("/a\n", "/b\n", "path: AWS received `/b`, but `/a` was signed"),
+            ("b=2", "b=3", "query: AWS received `b=3`, but `b=2` was signed"),
+            ("&b=2", "", "query: AWS received no further argument, but `b=2` was signed"),
+            ("a=1", "a=1&api_token=hush", "query: AWS received `api_token=(left out)`, but `b=2` was signed"),
+            ("a=1&b=2", "", "query: AWS received no further argument, but `a=1` was signed"),
+            ("host:h", "host:i", "header host: AWS received `i`, but `h` was signed"),
             (
                 "token:hush",
                 "token:hushed",
-                "header x-amz-security-token: AWS saw (left out), signed was (left out)",
+                "header x-amz-security-token: AWS received (left out), but (left out) was signed",
             ),
-            ("host:h\n", "", "header host: AWS saw none, signed was `h`"),
-            ("host:h\n", "host:h\nx-amz-a:\u{1b}\n", "header x-amz-a: AWS saw `\\u{1b}`, signed was none"),
+            ("host:h\n", "", "header host: AWS received none, but `h` was signed"),
+            (
+                "host:h\n",
+                "host:h\nx-amz-a:\u{1b}\n",
+                "header x-amz-a: AWS received `\\u{1b}`, but none was signed",
+            ),
             (
                 "\n\nhost;",
                 "\n\n",
-                "signed headers: AWS saw `x-amz-date;x-amz-security-token`, signed was `host;",
+                "signed headers: AWS received `x-amz-date;x-amz-security-token`, but `host;",
             ),
-            ("e3b0", "ffff", "payload hash (the body): AWS saw `ffff`, signed was `e3b0`"),
+            ("e3b0", "ffff", "payload hash (the body): AWS received `ffff`, but `e3b0` was signed"),
         ] {
             let difference = difference(&OWN.replacen(from, to, 1)).unwrap();
             assert!(difference.starts_with(told), "{difference}\nis not\n{told}");
@@ -224,18 +226,18 @@ mod tests {
         let own = "AWS4-HMAC-SHA256\n20261120T120000Z\n20261120/us-east-1/execute-api/aws4_request\nabc";
         assert_eq!(string_difference(own, own), None);
         for (from, to, told) in [
-            ("T12", "T13", "date: AWS took `20261120T130000Z`, signed was `20261120T120000Z`"),
+            ("T12", "T13", "date: AWS expected `20261120T130000Z`, but `20261120T120000Z` was signed"),
             (
                 "us-east-1",
                 "eu-west-1",
-                "region of the scope: AWS took `eu-west-1`, signed was `us-east-1`; set aws_region",
+                "region of the scope: AWS expected `eu-west-1`, but `us-east-1` was signed; set aws_region",
             ),
             (
                 "execute-api",
                 "lambda",
-                "service of the scope: AWS took `lambda`, signed was `execute-api`; set `service`",
+                "service of the scope: AWS expected `lambda`, but `execute-api` was signed; set `service`",
             ),
-            ("abc", "abd", "hash of the canonical request: AWS took `abd`, signed was `abc`"),
+            ("abc", "abd", "hash of the canonical request: AWS expected `abd`, but `abc` was signed"),
         ] {
             assert_eq!(string_difference(&own.replacen(from, to, 1), own).as_deref(), Some(told));
         }

@@ -1,8 +1,8 @@
-//! Refusals that are not about a signature: an API key, a usage plan, a policy, a rate.
+//! Refusals that are not about a signature: API keys, usage plans, policies, throttling.
 //!
-//! `diagnosis.rs` comes here with the answer's head and body. API Gateway says the same of an unknown API
-//! key, of a key without its usage plan and of a request that AWS WAF has filtered (API Gateway developer
-//! guide, gateway response types), so that the sentence has to name all of them, the likeliest first.
+//! API Gateway has the same response for an unknown API key, a key without a usage plan and a request that
+//! AWS WAF blocked (API Gateway developer guide, gateway response types), so the sentence lists all of them,
+//! the likeliest first.
 
 use super::{ApiKey, RefusedCall};
 use crate::{
@@ -11,8 +11,8 @@ use crate::{
     text::json::Json,
 };
 
-/// Bytes that are read of `Reason`: no name that is known is longer.
-const LONGEST_REASON: usize = 64;
+/// The most bytes that are read of `Reason`; every known name is shorter.
+const MAX_REASON: usize = 64;
 
 /// Reasons of AWS to deny a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,12 +23,13 @@ pub(super) enum Denial {
     AccessDenied,
     /// The quota of a usage plan is used up.
     QuotaExhausted,
-    /// Too many calls at a time.
+    /// Too many calls.
     Throttled,
 }
 
 impl Denial {
-    /// Reads it from the head. Without AWS's error type, an answer may be that of the API's own function.
+    /// Determines the denial from the head. A response without AWS's error type may come from the API's own
+    /// function.
     pub(super) fn of(reply: &UpstreamReply) -> Option<Self> {
         if !reply.status.is_client_error() {
             return None;
@@ -53,18 +54,18 @@ impl Denial {
         }
     }
 
-    /// Cause and cure; `None` where the refusal concerns the client alone.
+    /// Cause and cure; `None` if only the client can correct it.
     pub(super) fn sentence(self, body: &str, call: &RefusedCall) -> Option<String> {
         let host = &call.host;
         Some(match self {
             Self::Forbidden => forbidden(call),
             Self::AccessDenied => return access_denied(body, call),
             Self::QuotaExhausted if call.caller.api == AwsApi::Lambda => {
-                format!("a quota of the Lambda API at {host} is used up: look at Lambda in Service Quotas")
+                format!("a quota of the Lambda API at {host} is used up: check Lambda in Service Quotas")
             }
             Self::QuotaExhausted if call.api_key == ApiKey::None => format!(
-                "a quota at {host} is used up, and the call has no API key whose usage plan could have one: \
-                 look at the quotas of the API and of whoever answers as AWS there"
+                "a quota at {host} is used up, but the call has no API key and so no usage plan: check the quotas \
+                 of the API and of any proxy that answers for AWS"
             ),
             Self::QuotaExhausted => format!(
                 "the quota of the usage plan at {host} is used up, and calls with this API key fail until \
@@ -81,67 +82,66 @@ fn forbidden(call: &RefusedCall) -> String {
     let host = &call.host;
     if call.caller.api == AwsApi::Lambda {
         return format!(
-            "AWS refused the call as forbidden: look at the policy of the VPC endpoint that {host} leads to, \
-             if there is one, and at proxies and firewalls on the way; IAM has to allow \
-             lambda:InvokeFunction"
+            "AWS refused the call as forbidden: check the policy of the VPC endpoint of {host}, if there is \
+             one, proxies and firewalls on the way, and that IAM allows lambda:InvokeFunction"
         );
     }
     match call.api_key {
         ApiKey::OfRoute => format!(
             "AWS refused the call as forbidden, although it has an API key: {host} does not know the key, \
-             the key is disabled, or no usage plan binds it to this API and stage; compare \
+             the key is disabled, or no usage plan associates it with this API and stage; compare \
              authorization.apikey with the usage plan. If the key is right: a rule of AWS WAF, the API's \
              resource policy, or an unknown stage in function_uri"
         ),
         ApiKey::OfClient => format!(
             "AWS refused the call as forbidden, although the client sent an API key: {host} does not know \
-             the client's key, the key is disabled, or no usage plan binds it to this API and stage. If the \
-             key is right: a rule of AWS WAF, the API's resource policy, or an unknown stage in function_uri"
+             the client's key, the key is disabled, or no usage plan associates it with this API and stage. If \
+             the key is right: a rule of AWS WAF, the API's resource policy, or an unknown stage in function_uri"
         ),
         ApiKey::None => format!(
             "AWS refused the call as forbidden, and it has no API key: if the method at {host} requires one, \
-             set authorization.apikey. Otherwise: a rule of AWS WAF, the API's resource policy, or an unknown \
-             stage in function_uri"
+             set authorization.apikey. Otherwise: a rule of AWS WAF, the API's resource policy, or an \
+             unknown stage in function_uri"
         ),
     }
 }
 
-/// An IAM policy, a resource policy, or a call without a signature to a method that asks for one.
+/// An IAM policy, a resource policy, or an unsigned call of a method with IAM authorization.
 fn access_denied(body: &str, call: &RefusedCall) -> Option<String> {
     let host = &call.host;
     if let Some(signed) = &call.signed {
         return Some(format!(
             "AWS denied access to the access key that ends in {}: allow {} to its user or role in IAM, and \
-             look for a Deny in the resource policy",
+             check the resource policy for a Deny",
             signed.key(),
             action(&signed.service, host)
         ));
     }
-    // what the client brought, its own signature or what an authorizer looks at, is the client's to mend
+    // the client's own signature, or its credentials for an authorizer
     if call.is_signed_by_client || is_of_authorizer(body) {
         return None;
     }
     let cure = if call.caller.signs {
-        "client_authorization `replace`, with which the route signs every call"
+        "set client_authorization to `replace`, so that the route signs every call"
     } else {
         "set authorization.iam"
     };
     Some(format!(
-        "AWS denied access to an unsigned call: the API at {host} asks for IAM authorization ({cure}), or its \
-         resource policy denies the call (allow execute-api:Invoke there)"
+        "AWS denied access to an unsigned call: the API at {host} requires IAM authorization ({cure}), or \
+         its resource policy denies the call (allow execute-api:Invoke there)"
     ))
 }
 
-/// The message of an authorizer that denies; IAM's names an action (Amazon API Gateway developer guide, gateway
-/// response type `ACCESS_DENIED`).
+/// True for the message of a Lambda authorizer; IAM's message names an action (Amazon API Gateway developer
+/// guide, gateway response type `ACCESS_DENIED`).
 fn is_of_authorizer(body: &str) -> bool {
     let messages = Json::members(body, ["Message", "message"]).map(|message| message.and_then(Json::text));
     messages.into_iter().flatten().any(|message| {
-        message.beginning(LONGEST_REASON).starts_with("User is not authorized to access this resource")
+        message.beginning(MAX_REASON).starts_with("User is not authorized to access this resource")
     })
 }
 
-/// The action that a policy has to allow.
+/// The action that a policy must allow.
 fn action(service: &str, host: &str) -> &'static str {
     match service {
         "lambda" if host.contains(".lambda-url.") => "lambda:InvokeFunctionUrl and lambda:InvokeFunction",
@@ -150,35 +150,35 @@ fn action(service: &str, host: &str) -> &'static str {
     }
 }
 
-/// The limit that too many calls have exceeded, and where to raise it. Lambda names it in `Reason` (Lambda
-/// API reference, `TooManyRequestsException`); API Gateway does not.
+/// The limit that was exceeded, and how to raise it. Lambda names it in `Reason` (Lambda API reference,
+/// `TooManyRequestsException`), API Gateway does not.
 fn limit_exceeded(body: &str, call: &RefusedCall) -> String {
     let [reason] = Json::members(body, ["Reason"]).map(|reason| reason.and_then(Json::text));
-    let reason = reason.map(|reason| reason.beginning(LONGEST_REASON)).unwrap_or_default();
+    let reason = reason.map(|reason| reason.beginning(MAX_REASON)).unwrap_or_default();
     let is_of_lambda = call.caller.api == AwsApi::Lambda
         || call.signed.as_ref().is_some_and(|signed| signed.service == "lambda");
     match &*reason {
         "ReservedFunctionConcurrentInvocationLimitExceeded"
         | "ReservedFunctionInvocationRateLimitExceeded" => {
-            "the function's reserved concurrency is used up; raise it, or bound the route with max_in_flight"
+            "the function's reserved concurrency is used up; raise it, or limit the route with max_in_flight"
         }
         "ConcurrentInvocationLimitExceeded" | "FunctionInvocationRateLimitExceeded" => {
             "the account's concurrent executions in this region are used up; raise that quota of Lambda, or \
-             bound the route with max_in_flight"
+             limit the route with max_in_flight"
         }
         "CallerRateLimitExceeded" => {
             "the account calls the Lambda API more often than its quota allows; raise that quota, or call \
              less often"
         }
         _ if is_of_lambda => {
-            "the function's or the account's concurrency is used up; raise it, or bound the route with \
+            "the function's or the account's concurrency is used up; raise it, or limit the route with \
              max_in_flight"
         }
         _ => {
             let plan = if call.api_key == ApiKey::None { "" } else { "the API key's usage plan, of " };
             return format!(
                 "it exceeds the rate or burst of {plan}the stage or method at {}, or of the account in this \
-                 region; raise that limit, or bound the route with max_in_flight",
+                 region; raise that limit, or limit the route with max_in_flight",
                 call.host
             );
         }

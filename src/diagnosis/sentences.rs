@@ -1,22 +1,20 @@
-//! What a refusal means that does not say what AWS would have signed: by AWS's name for it and its sentence.
-//!
-//! `diagnosis.rs` comes here with both.
+//! Causes of a refused signature from AWS's error type and message, for refusals without an expected request.
 
 use actix_http::header::HeaderMap;
 
-use super::{Caller, Reason, SignedRequest};
+use super::{Caller, SignatureRefusal, SignedRequest};
 use crate::{
     client::aws_error::AwsApi,
     signing::clock_skew::{ahead_of, skew_text},
     text::{aws_hosts::region_in, log_safe::log_safe},
 };
 
-/// Characters that are quoted of AWS's sentence.
-const QUOTED: usize = 300;
+/// The most characters of a quoted message.
+const MAX_QUOTE: usize = 300;
 
-/// The sentence for the log about a call that the route has signed.
-pub fn told(
-    reason: Reason,
+/// The sentence for the log about a call that the route signed.
+pub fn signed(
+    reason: SignatureRefusal,
     message: &str,
     headers: &HeaderMap,
     signed_request: &SignedRequest,
@@ -25,30 +23,30 @@ pub fn told(
     let SignedRequest { host, has_token, .. } = signed_request;
     let key = signed_request.key();
     match reason {
-        Reason::Signature => signature(message, headers, signed_request, caller),
-        Reason::Incomplete => format!(
-            "AWS could not read the signature{}: something on the way, such as a proxy, has changed Authorization or \
+        SignatureRefusal::Signature => signature(message, headers, signed_request, caller),
+        SignatureRefusal::Incomplete => format!(
+            "AWS could not parse the signature{}: a proxy on the way may have changed Authorization or \
              X-Amz-Date",
             quoted(message)
         ),
-        Reason::Missing if caller.api == AwsApi::Lambda => format!(
+        SignatureRefusal::Missing if caller.api == AwsApi::Lambda => format!(
             "AWS answered `Missing Authentication Token` to a signed call: {host} is not the Lambda API \
              (`host`), or a proxy removed Authorization"
         ),
-        Reason::Missing => format!(
+        SignatureRefusal::Missing => format!(
             "AWS answered `Missing Authentication Token` to a signed call: the API at {host} has no such \
              path or method, or function_uri lacks the stage, or a proxy removed Authorization"
         ),
-        Reason::UnknownKey if *has_token => format!(
+        SignatureRefusal::UnknownKey if *has_token => format!(
             "AWS does not know the access key that ends in {key}, or the session token belongs to another \
-             key: compare key, secret and token, and their account and partition with {host}"
+             key: check that key, secret and token belong together, and that their partition \
+             is that of {host}"
         ),
-        Reason::UnknownKey => format!(
-            "AWS does not know the access key that ends in {key}: it was deleted or made inactive, is of \
-             another partition than {host}, or is a temporary one whose session token is missing in the \
-             settings"
+        SignatureRefusal::UnknownKey => format!(
+            "AWS does not know the access key that ends in {key}: it was deleted or deactivated, belongs to \
+             another partition than {host}, or is temporary and its session token is missing in the settings"
         ),
-        Reason::Expired => format!(
+        SignatureRefusal::Expired => format!(
             "AWS says that the access key that ends in {key} has expired. Replace keys that are written in \
              the settings and reload, and keys of the environment and restart; keys of other sources are \
              fetched again now"
@@ -56,34 +54,33 @@ pub fn told(
     }
 }
 
-/// The sentence about a call that went out without the route's signature.
-pub fn unsigned(reason: Reason, caller: Caller) -> String {
+/// The sentence for the log about a call that the route did not sign.
+pub fn unsigned(reason: SignatureRefusal, caller: Caller) -> String {
     match reason {
-        Reason::Missing if caller.signs => {
+        SignatureRefusal::Missing if caller.signs => {
             "AWS answered `Missing Authentication Token` to a call with the client's own Authorization: the \
              API has no such path or method, or function_uri lacks the stage, or the method requires a \
              signature; with client_authorization `replace` the route signs"
                 .to_owned()
         }
-        Reason::Missing => {
+        SignatureRefusal::Missing => {
             "AWS answered `Missing Authentication Token` to an unsigned call: the API has no such path or \
              method, or function_uri lacks the stage, or the method requires a signature and the route has \
              no authorization.iam"
                 .to_owned()
         }
-        _ => {
-            "AWS refused the signature or the keys that the client brought: the route has not signed the call"
-                .to_owned()
-        }
+        _ => "AWS refused the client's own signature or credentials: the route did not sign the call"
+            .to_owned(),
     }
 }
 
-/// What AWS's sentence says of a signature without what it should have been.
+/// The cause of a signature mismatch, from AWS's message and the clocks.
 fn signature(message: &str, headers: &HeaderMap, signed_request: &SignedRequest, caller: Caller) -> String {
     let SignedRequest { host, region, service, dated, .. } = signed_request;
     let apart = ahead_of(*dated, headers);
-    let by =
-        apart.map(|apart| format!(", by AWS's Date it is {} AWS's", skew_text(-apart))).unwrap_or_default();
+    let by = apart
+        .map(|apart| format!(", according to AWS's Date it is {} AWS's", skew_text(-apart)))
+        .unwrap_or_default();
     if ["Signature expired", "not yet current", "RequestTimeTooSkewed", "Request has expired"]
         .iter()
         .any(|words| message.contains(words))
@@ -108,7 +105,7 @@ fn signature(message: &str, headers: &HeaderMap, signed_request: &SignedRequest,
     }
     if message.contains("SignedHeader") {
         return format!(
-            "AWS refused the signature{}: something on the way, such as a proxy, has added the header",
+            "AWS refused the signature{}: a proxy on the way may have added the header",
             quoted(message)
         );
     }
@@ -119,7 +116,7 @@ fn signature(message: &str, headers: &HeaderMap, signed_request: &SignedRequest,
         .map(|known| format!(" (likely, the host's name says {known})"))
         .unwrap_or_default();
     format!(
-        "AWS refused the signature and does not say why{}; look, in this order, at: this machine's \
+        "AWS refused the signature without a reason{}; check in this order: this machine's \
          clock{clock}; aws_region, {region}{region_of_host}; the service, {service}; the host, {host}; the \
          secret of the access key that ends in {}",
         quoted(message),
@@ -127,7 +124,7 @@ fn signature(message: &str, headers: &HeaderMap, signed_request: &SignedRequest,
     )
 }
 
-/// The service of a route with `lambda` is no setting.
+/// The service of a `lambda` route is fixed, so there the host is wrong.
 fn wrong_service(message: &str, signed_request: &SignedRequest, caller: Caller) -> String {
     let cure = if caller.api == AwsApi::Lambda {
         format!("{} is not the Lambda API (`host`)", signed_request.host)
@@ -141,10 +138,10 @@ fn wrong_service(message: &str, signed_request: &SignedRequest, caller: Caller) 
     )
 }
 
-/// AWS's own words in brackets, if there are any.
+/// AWS's message in brackets, if there is one.
 fn quoted(message: &str) -> String {
     match message.trim() {
         "" => String::new(),
-        words => format!(" (`{}`)", log_safe(words, QUOTED)),
+        words => format!(" (`{}`)", log_safe(words, MAX_QUOTE)),
     }
 }

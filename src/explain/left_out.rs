@@ -1,6 +1,4 @@
-//! Headers and query arguments of the client that do not go out as they came, and why.
-//!
-//! `explain.rs` comes here with the client's headers and query, and with the request that a backend has made of them.
+//! Headers and query arguments of the client that are removed or replaced, with the reasons.
 
 use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
@@ -14,17 +12,15 @@ use crate::{
     text::uri_syntax::query,
 };
 
-/// One of the client's headers or query arguments that does not go out as it came.
+/// A header or query argument of the client that is removed or replaced.
 #[derive(Debug, Serialize)]
 pub struct LeftOut {
-    /// The part of the request that it is in.
     #[serde(rename = "in")]
     pub part: LeftOutPart,
     pub name: String,
     pub why: &'static str,
 }
 
-/// A part of a request with names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeftOutPart {
@@ -32,7 +28,7 @@ pub enum LeftOutPart {
     Query,
 }
 
-/// The headers in the order of their names, then the arguments of `query` in their own order.
+/// The headers sorted by name, then the arguments of `query` in their order.
 pub fn left_out(
     brought: &HeaderMap,
     query: Option<&str>,
@@ -44,7 +40,7 @@ pub fn left_out(
     left_out
 }
 
-/// AWS would take them for a signature, and refuses one in the query beside one in `Authorization`.
+/// SigV4 arguments: AWS refuses a signature in the query beside one in `Authorization`.
 fn arguments(query: &str, signature: Signature, backend: &dyn Backend) -> Vec<LeftOut> {
     if !backend.rewrites_query(signature) {
         return Vec::new();
@@ -67,7 +63,7 @@ fn headers(brought: &HeaderMap, outbound: &HeaderMap, backend: &dyn Backend) -> 
         .collect()
 }
 
-/// True for a header whose every value goes out, maybe with more behind it.
+/// True if every value of a header is sent, possibly with more appended.
 fn passes(name: &HeaderName, brought: &HeaderMap, outbound: &HeaderMap) -> bool {
     let holds = |sent: &HeaderValue, value: &HeaderValue| sent.as_bytes().starts_with(value.as_bytes());
     brought.get_all(name).all(|value| outbound.get_all(name).any(|sent| holds(sent, value)))

@@ -1,6 +1,4 @@
-//! What goes out: the head as `client.rs` writes it, the body, and what of it is signed, without any secret.
-//!
-//! `explain.rs` comes here with what a backend has made of the request.
+//! The outbound request as `client` would send it, and its signature, without secrets.
 
 use std::time::SystemTime;
 
@@ -21,48 +19,48 @@ use crate::{
     signing::{Scope, Signer, SigningHeaders, hash},
 };
 
-/// Stands for what is not at hand: no AWS key looks like this.
+/// Replaces credentials that are not known offline. No AWS key looks like this.
 const PLACEHOLDER: &str = "PLACEHOLDER";
 
-/// A request on its way to AWS.
+/// An outbound request.
 #[derive(Debug, Serialize)]
 pub struct Outgoing {
-    /// Host and port that are connected to.
+    /// Host and port to connect to.
     pub endpoint: String,
     pub tls: bool,
     pub proxy: Option<String>,
     pub request_line: String,
-    /// Names and values in the order in which they go out.
+    /// Names and values, sorted by name.
     pub headers: Vec<(String, String)>,
-    pub body: Body,
-    /// The client's headers and query arguments that do not go out as they came.
+    pub body: OutgoingBody,
+    /// Headers and query arguments of the client that are removed or replaced.
     pub left_out: Vec<LeftOut>,
-    /// What is another with each request or process.
+    /// Headers and other parts whose value differs with each request or process.
     pub varies: Vec<String>,
     pub signature: Option<SignatureParts>,
 }
 
 #[derive(Debug, Serialize)]
-pub struct Body {
-    /// Its size in bytes.
+pub struct OutgoingBody {
+    /// The size in bytes.
     pub bytes: u64,
     /// In hexadecimal.
     pub sha256: String,
-    /// Itself, if it is UTF-8.
+    /// The body, if it is UTF-8.
     pub text: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
 pub struct SignatureParts {
-    /// Where the keys come from.
+    /// The source of the credentials.
     pub keys: String,
-    /// The id, unless somebody would have to be asked for it.
+    /// The access key id; `None` if it is not known offline.
     pub key_id: Option<String>,
-    /// Whether placeholders stand for the keys.
+    /// Key id, token and signature are those of placeholders.
     pub placeholder: bool,
-    /// Day, region, service.
+    /// Date, region and service.
     pub scope: String,
-    /// Names with `;` between.
+    /// Names, separated by `;`.
     pub signed_headers: String,
     pub canonical_request: String,
     /// The text whose HMAC is the signature.
@@ -70,15 +68,15 @@ pub struct SignatureParts {
 }
 
 impl Outgoing {
-    /// Signs a request and takes it apart again.
+    /// Signs a request and encodes its head; `received` is the client's body.
     ///
     /// # Errors
-    /// It cannot be signed or sent.
+    /// The request cannot be signed or sent.
     pub async fn of(
         route: &RouteSettings,
         backend: &dyn Backend,
         outbound: OutboundRequest,
-        sent: &[u8],
+        received: &[u8],
         date: SystemTime,
     ) -> Result<Self, ProxyError> {
         let target = backend.target();
@@ -91,17 +89,17 @@ impl Outgoing {
             _ => (None, None),
         };
         let head = encode_head(&outbound, signing_headers.as_ref(), target.endpoint.keepalive.enabled)?;
-        let (request_line, headers) = lines(&String::from_utf8_lossy(&head));
-        // what passes as it arrives is what was sent
+        let (request_line, headers) = parse_head(&String::from_utf8_lossy(&head));
+        // a streamed body is sent unchanged
         let streams = outbound.body.bytes().is_empty() && outbound.body.length() > 0;
-        let body = if streams { sent } else { outbound.body.bytes() };
+        let body = if streams { received } else { outbound.body.bytes() };
         Ok(Self {
             endpoint: target.endpoint.to_string(),
             tls: target.endpoint.tls.is_some(),
             proxy: target.endpoint.proxy.as_ref().map(ToString::to_string),
             request_line,
             headers,
-            body: Body {
+            body: OutgoingBody {
                 bytes: outbound.body.length(),
                 sha256: hash(body),
                 text: str::from_utf8(body).ok().map(str::to_owned),
@@ -112,8 +110,8 @@ impl Outgoing {
         })
     }
 
-    /// The same without the texts that nobody is shown.
-    pub fn without(mut self, hidden: &Hidden) -> Self {
+    /// Replaces secret texts of the settings.
+    pub fn redacted(mut self, hidden: &Hidden) -> Self {
         let leave_out = |text: &mut String| *text = hidden.left_out_of(text, redaction::REDACTED);
         leave_out(&mut self.request_line);
         self.headers.iter_mut().for_each(|(_, value)| leave_out(value));
@@ -125,7 +123,7 @@ impl Outgoing {
     }
 }
 
-/// Signs with the keys that are at hand, or with placeholders.
+/// Signs with credentials that are known offline, or with placeholders.
 async fn sign(
     scope: &Scope,
     source: &CredentialSettings,
@@ -163,9 +161,9 @@ async fn sign(
     Ok((parts, headers.map_err(unfit)?))
 }
 
-/// The first line and the headers of a head as it goes out; in the order of their names, which has no meaning, so that
-/// two explanations can be compared.
-fn lines(head: &str) -> (String, Vec<(String, String)>) {
+/// The request line and the headers of an encoded head, sorted by name, so that two explanations can be
+/// compared.
+fn parse_head(head: &str) -> (String, Vec<(String, String)>) {
     let mut lines = head.trim_end().split("\r\n");
     let request_line = lines.next().unwrap_or_default().to_owned();
     let headers =

@@ -1,23 +1,16 @@
-//! The request that is to be explained, as the listener would hand it on.
-//!
-//! `explain.rs` comes here with the command line's words. `listener/http2/translate.rs` makes a request in the same
-//! way.
+//! Builds the request to explain from the command line, as the listener would.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
-    pin::Pin,
-    task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
 use actix_http::{
-    Method, Payload, Request, Uri, Version,
-    error::PayloadError,
+    Method, Payload, Request, Uri, Version, h1,
     header::{self, HeaderName, HeaderValue},
 };
 use bytes::Bytes;
-use futures_core::Stream;
 use time::{PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 use super::ExplainArgs;
@@ -26,20 +19,21 @@ use crate::{listener::request_target, settings::Settings, system::regular_file};
 const DATE_TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year][month][day]T[hour][minute][second]Z");
 
-/// Reads a time as `X-Amz-Date` says it.
+/// Parses a time in the format of `X-Amz-Date`.
 ///
 /// # Errors
-/// It is none.
+/// Another format, or a time before 1970.
 pub fn time(text: &str) -> Result<SystemTime, String> {
     let time = PrimitiveDateTime::parse(text, DATE_TIME).map_err(|error| error.to_string())?;
     let seconds = u64::try_from(time.assume_utc().unix_timestamp()).map_err(|_| "before 1970".to_owned())?;
     Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
-/// The body: of a file no more than shows that it exceeds `limits.max_request_body`, which no route exceeds.
+/// The body. Of a file, at most one byte more than `limits.max_request_body` is read, so that the limit is
+/// seen to be exceeded.
 ///
 /// # Errors
-/// Its file cannot be read.
+/// The file cannot be read.
 pub fn body(args: &ExplainArgs, settings: &Settings) -> Result<Bytes, String> {
     let data = args.data.as_deref().unwrap_or_default();
     let Some(file) = data.strip_prefix('@') else { return Ok(Bytes::copy_from_slice(data.as_bytes())) };
@@ -48,14 +42,14 @@ pub fn body(args: &ExplainArgs, settings: &Settings) -> Result<Bytes, String> {
     read.map(Bytes::from).map_err(|error| format!("{file}: {error}"))
 }
 
-/// The request as the listener hands it on: of HTTP/1.1, by a client of this machine.
+/// The request: HTTP/1.1, from a client on this machine.
 ///
 /// # Errors
-/// No client could send it.
+/// The request is not valid HTTP.
 pub fn build(args: &ExplainArgs, settings: &Settings, body: Bytes) -> Result<Request, String> {
     let (target, host_of_url) = split(&args.target)?;
     let length = body.len();
-    let payload = if body.is_empty() { Payload::None } else { Payload::from(stream(body)) };
+    let payload = if body.is_empty() { Payload::None } else { whole(body) };
     let mut request = Request::with_payload(payload);
     let head = request.head_mut();
     head.version = Version::HTTP_11;
@@ -90,7 +84,7 @@ fn split(target: &str) -> Result<(&str, Option<&str>), String> {
         Some(rest) => {
             let path = rest.find(['/', '?']).unwrap_or(rest.len());
             let (host, target) = rest.split_at(path);
-            // as clients do with a URL that has no path
+            // clients send `/` for a URL without a path
             Ok((if target.is_empty() { "/" } else { target }, Some(host)))
         }
         None if target.starts_with('/') => Ok((target, None)),
@@ -98,19 +92,11 @@ fn split(target: &str) -> Result<(&str, Option<&str>), String> {
     }
 }
 
-/// A body that is all there.
-struct Once(Option<Bytes>);
-
-impl Stream for Once {
-    type Item = Result<Bytes, PayloadError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Poll::Ready(self.0.take().map(Ok))
-    }
-}
-
-fn stream(body: Bytes) -> actix_http::BoxedPayloadStream {
-    Box::pin(Once(Some(body)))
+/// A body in one piece.
+fn whole(body: Bytes) -> Payload {
+    let (_, mut payload) = h1::Payload::create(true);
+    payload.unread_data(body);
+    payload.into()
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::transport::PlainSocket;
 use crate::{
-    message::error::{ErrorKind, ProxyError},
+    message::error::{ErrorKind, Overload, ProxyError},
     metrics::Metrics,
     proxy,
 };
@@ -68,7 +68,7 @@ pub fn brief(stream: &impl AsFd, cause: String, metrics: &Metrics) {
 }
 
 fn answer(cause: String, metrics: &Metrics) -> bytes::Bytes {
-    let error = ProxyError::new(ErrorKind::Overloaded, cause);
+    let error = ProxyError::new(ErrorKind::Overloaded(Overload::Connections), cause);
     let id = proxy::refused(&error, metrics);
     error.http1_response(&id)
 }

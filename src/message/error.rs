@@ -17,7 +17,7 @@ use actix_http::{
 };
 use bytes::Bytes;
 
-pub use self::codes::{ErrorCode, ErrorKind, GrpcStatus, Side, UpstreamFailure};
+pub use self::codes::{ErrorCode, ErrorKind, GrpcStatus, Overload, Side, UpstreamFailure};
 use crate::{
     message::log_note::LogNote,
     text::{log_safe::log_safe, units::size_text},
@@ -41,6 +41,15 @@ pub struct ProxyError {
 const RETRY_AFTER: &str = "1";
 
 impl ErrorKind {
+    /// The sentence for the client: that of the code, or a narrower one where the code has several causes.
+    pub fn sentence(&self) -> &'static str {
+        match self {
+            Self::Overloaded(Overload::Requests) => "Too many requests in flight",
+            Self::Overloaded(Overload::Connections) => "Too many connections",
+            _ => self.code().sentence,
+        }
+    }
+
     /// Text for the client after the fixed sentence; never contains a secret.
     fn detail(&self) -> Option<String> {
         match self {
@@ -60,7 +69,7 @@ impl ErrorKind {
             Self::LambdaRejected { retry_after } => {
                 retry_after.clone().map(|value| (header::RETRY_AFTER, value))
             }
-            Self::Overloaded => Some((header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER))),
+            Self::Overloaded(_) => Some((header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER))),
             Self::UpstreamUnavailable { retry_after } => {
                 Some((header::RETRY_AFTER, HeaderValue::from(*retry_after)))
             }
@@ -118,7 +127,8 @@ impl ProxyError {
 
     /// The response: status, headers and JSON body.
     pub fn answer(&self, request_id: &str) -> (StatusCode, HeaderMap, Bytes) {
-        let ErrorCode { name, status, sentence, .. } = *self.code();
+        let ErrorCode { name, status, .. } = *self.code();
+        let sentence = self.kind.sentence();
         let message = match self.kind.detail() {
             Some(detail) => format!("{sentence}: {detail}"),
             None => sentence.to_owned(),
@@ -170,7 +180,7 @@ impl From<ErrorKind> for ProxyError {
 
 impl fmt::Display for ProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.code().sentence)?;
+        f.write_str(self.kind.sentence())?;
         if let Some(detail) = self.kind.detail() {
             write!(f, ": {detail}")?;
         }

@@ -14,7 +14,7 @@ use actix_http::{
 use crate::{
     client::ReplyBody,
     message::{
-        error::{ErrorCode, GrpcStatus},
+        error::{ErrorKind, GrpcStatus},
         headers::REQUEST_ID,
     },
 };
@@ -57,8 +57,9 @@ fn from_http(status: StatusCode) -> GrpcStatus {
 }
 
 /// Turns the headers of an error response into trailers-only.
-pub fn failure(code: &ErrorCode, headers: &mut HeaderMap) {
-    put_outcome(headers, code.grpc, &format!("{} ({})", code.sentence, code.name));
+pub fn failure(kind: &ErrorKind, headers: &mut HeaderMap) {
+    let code = kind.code();
+    put_outcome(headers, code.grpc, &format!("{} ({})", kind.sentence(), code.name));
 }
 
 /// Converts the upstream's response.

@@ -120,7 +120,7 @@ pub fn failure(error: &ProxyError, mut record: Record, framing: ResponseFraming)
     let mut size = BodySize::Sized(text.len() as u64);
     let mut body = if framing.to_head { ReplyBody::None { length: None } } else { ReplyBody::Whole(text) };
     if framing.is_grpc {
-        grpc::failure(error.code(), &mut headers);
+        grpc::failure(&error.kind, &mut headers);
         (status, size, body) = (StatusCode::OK, BodySize::Sized(0), ReplyBody::None { length: None });
     }
     finish(status, headers, ClientBody::new(size, body, record, framing), framing)

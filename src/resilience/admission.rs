@@ -10,7 +10,7 @@ use std::sync::{
 };
 
 use crate::{
-    message::error::{ErrorKind, ProxyError},
+    message::error::{ErrorKind, Overload, ProxyError},
     metrics::{Counter, RouteMetrics},
 };
 
@@ -45,7 +45,8 @@ pub fn enter(
 ) -> Result<Permit, ProxyError> {
     let refused = |limit: u32, whose: &str, count: &Counter| {
         count.add(1);
-        ProxyError::new(ErrorKind::Overloaded, format!("{whose}max_in_flight, {limit}, is reached"))
+        let cause = format!("{whose}max_in_flight, {limit}, is reached");
+        ProxyError::new(ErrorKind::Overloaded(Overload::Requests), cause)
     };
     let of_process =
         process.try_enter().ok_or_else(|| refused(process.limit, "limits.", &metrics.shed.process))?;
@@ -103,7 +104,10 @@ mod tests {
         let admission = Admission::new(2);
         let first = enter(&admission, None, &metrics).unwrap();
         let _second = enter(&admission, None, &metrics).unwrap();
-        assert_eq!(enter(&admission, None, &metrics).unwrap_err().kind, ErrorKind::Overloaded);
+        assert_eq!(
+            enter(&admission, None, &metrics).unwrap_err().kind,
+            ErrorKind::Overloaded(Overload::Requests)
+        );
         assert_eq!(admission.in_flight(), 2);
         drop(first);
         assert!(enter(&admission, None, &metrics).is_ok());

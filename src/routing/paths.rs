@@ -10,7 +10,7 @@ use actix_http::Method;
 use smallvec::SmallVec;
 
 use super::{
-    Candidate,
+    PathRoute,
     path_match::PathMatch,
     uri_pattern::{ANY_SEGMENT, PathPattern, segment_at},
 };
@@ -23,15 +23,15 @@ pub(super) struct PathTable {
     nodes: Vec<Node>,
 }
 
-/// The place behind some segments. The candidates are the best first.
+/// The place behind some segments. The routes are the best first.
 #[derive(Debug, Default)]
 struct Node {
     literals: HashMap<Box<str>, usize>,
     any_segment: Option<usize>,
     /// Routes whose path ends here.
-    exact: Vec<Candidate>,
+    exact: Vec<PathRoute>,
     /// Routes that take every path below.
-    below: Vec<Candidate>,
+    below: Vec<PathRoute>,
 }
 
 /// A branch to try.
@@ -60,7 +60,7 @@ impl Default for PathTable {
 }
 
 impl PathTable {
-    pub(super) fn add(&mut self, path: &PathPattern, candidate: Candidate) {
+    pub(super) fn add(&mut self, path: &PathPattern, route: PathRoute) {
         let (path, is_exact) = match path {
             PathPattern::Exact(path) => (&**path, true),
             PathPattern::Prefix(path) => (path.strip_suffix('/').unwrap_or(path), false),
@@ -70,10 +70,10 @@ impl PathTable {
             node = self.child(node, segment);
         }
         let node = &mut self.nodes[node];
-        let candidates = if is_exact { &mut node.exact } else { &mut node.below };
-        let rank = |candidate: &Candidate| (-i64::from(candidate.priority), candidate.methods.is_any());
-        let position = candidates.partition_point(|other| rank(other) <= rank(&candidate));
-        candidates.insert(position, candidate);
+        let routes = if is_exact { &mut node.exact } else { &mut node.below };
+        let rank = |route: &PathRoute| (-i64::from(route.priority), route.methods.is_any());
+        let position = routes.partition_point(|other| rank(other) <= rank(&route));
+        routes.insert(position, route);
     }
 
     fn child(&mut self, node: usize, segment: &str) -> usize {
@@ -90,14 +90,14 @@ impl PathTable {
         child
     }
 
-    /// The best candidate for a request and how its pattern lies over the path. Where paths fit but no method does,
+    /// The best route for a request and how its pattern lies over the path. Where paths fit but no method does,
     /// their methods are added to `allowed`.
     pub(super) fn find(
         &self,
         path: &str,
         method: &Method,
         allowed: &mut Vec<Method>,
-    ) -> Option<(&Candidate, PathMatch)> {
+    ) -> Option<(&PathRoute, PathMatch)> {
         let mut values: Vec<Range<usize>> = Vec::new();
         let mut steps: SmallVec<[Step; 8]> = SmallVec::new();
         let start = path.starts_with('/').then_some(1)?;
@@ -105,7 +105,7 @@ impl PathTable {
         while let Some(step) = steps.pop() {
             let node = &self.nodes[step.node];
             values.truncate(step.parameters);
-            let candidates = match (&step.branch, step.start) {
+            let routes = match (&step.branch, step.start) {
                 (Branch::Best, Some(start)) => {
                     steps.extend(node.alternatives(&step));
                     let segment = segment_at(path, start);
@@ -124,13 +124,12 @@ impl PathTable {
                 (_, None) => &node.exact,
             };
             let has_rest = step.start.is_none_or(|start| start < path.len());
-            let fitting =
-                || candidates.iter().filter(|candidate| has_rest || !candidate.pattern.needs_rest());
-            if let Some(candidate) = fitting().find(|candidate| candidate.methods.takes(method)) {
-                let pattern = Arc::clone(&candidate.pattern);
-                return Some((candidate, PathMatch::new(pattern, values, step.start, path)));
+            let fitting = || routes.iter().filter(|route| has_rest || !route.pattern.needs_rest());
+            if let Some(route) = fitting().find(|route| route.methods.takes(method)) {
+                let pattern = Arc::clone(&route.pattern);
+                return Some((route, PathMatch::new(pattern, values, step.start, path)));
             }
-            allowed.extend(fitting().flat_map(|candidate| candidate.methods.allowed()).cloned());
+            allowed.extend(fitting().flat_map(|route| route.methods.allowed()).cloned());
         }
         None
     }

@@ -1,4 +1,4 @@
-//! Hosts and methods of a route, and the rule that it chooses its requests by.
+//! Patterns of `hosts` and `methods` of a route, and the rule by which it matches requests.
 
 use std::{fmt, sync::Arc};
 
@@ -6,19 +6,19 @@ use actix_http::Method;
 
 use super::uri_pattern::UriPattern;
 
-/// Everything by which a route chooses its requests.
+/// The criteria by which a route matches requests.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RouteRule {
     /// At least one.
     pub uris: Vec<Arc<UriPattern>>,
-    /// None means any host.
+    /// Empty for any host.
     pub hosts: Vec<HostPattern>,
     pub methods: MethodSet,
-    /// Decides between routes with the same host and path: the higher wins.
+    /// Decides between routes with the same host and path; the higher wins.
     pub priority: i32,
 }
 
-/// As it is written in the settings, in lower case.
+/// Displays the pattern as in the settings, in lower case.
 impl fmt::Display for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -28,19 +28,19 @@ impl fmt::Display for HostPattern {
     }
 }
 
-/// A `hosts` entry: a name, or a wildcard for the names below one.
+/// A host of `hosts`: a name, or a wildcard for all names below one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostPattern {
     /// `a.example.com`.
     Exact(String),
-    /// `*.example.com`, kept as `.example.com`: any name below, at any depth, as in APISIX.
+    /// `*.example.com`, stored as `.example.com`: all names below, at any depth, as in APISIX.
     Suffix(String),
 }
 
 impl HostPattern {
     pub(crate) const EXPECTED: &'static str = "a host name without port, or `*.` and a host name";
 
-    /// Reads a `hosts` entry; case does not matter.
+    /// Parses a host of `hosts`, without regard to case.
     pub fn parse(text: &str) -> Option<Self> {
         let is_name = |name: &str| {
             name.split('.').all(|label| {
@@ -71,26 +71,25 @@ pub(super) fn host_name(host: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
-/// What a route that takes any method names in `Allow`.
+/// The methods in `Allow` of a route for any method.
 const USUAL_METHODS: [Method; 7] =
     [Method::DELETE, Method::GET, Method::HEAD, Method::OPTIONS, Method::PATCH, Method::POST, Method::PUT];
 
+/// The methods of a route; empty for any method.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MethodSet(Vec<Method>);
 
 impl MethodSet {
-    /// An empty list takes every method.
     pub fn new(methods: Vec<Method>) -> Self {
         Self(methods)
     }
 
-    /// Whether no method is named, so that any is taken.
     pub fn is_any(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether it takes this method. `CONNECT` and `TRACE` speak to a proxy, not through it (RFC 9110, 9.3.6
-    /// and 9.3.8), so no route takes them.
+    /// True if the method matches. `CONNECT` and `TRACE` address the proxy itself (RFC 9110, 9.3.6 and
+    /// 9.3.8), so no route matches them.
     pub fn takes(&self, method: &Method) -> bool {
         if self.is_any() {
             *method != Method::CONNECT && *method != Method::TRACE
@@ -104,7 +103,7 @@ impl MethodSet {
         if self.is_any() { &USUAL_METHODS } else { &self.0 }
     }
 
-    /// The first method that both name.
+    /// The first method in both sets.
     pub(super) fn shared<'a>(&'a self, other: &Self) -> Option<&'a Method> {
         self.0.iter().find(|method| other.0.contains(method))
     }

@@ -1,7 +1,7 @@
-//! How one rule stands with a request, by itself: whether it would take it, and how good a fit it is.
+//! Matches a single rule against a request and orders the rules that match by specificity.
 //!
-//! `explain.rs` orders the routes by it and says why each lost. The table of `routing.rs` decides; a property test
-//! holds the two together.
+//! `explain` uses it to say why a route was not chosen. A property test compares it with the table of
+//! `routing.rs`.
 
 use actix_http::Method;
 
@@ -10,18 +10,17 @@ use super::{
     uri_pattern::PathRank,
 };
 
-/// How well a rule fits, better ones greater, in the order in which the table decides.
+/// The specificity of a match, in the order of the routing table; the greatest wins.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Specificity {
-    /// 0 where the rule names no host, the length of the longest wildcard, or the greatest there is for the host's
-    /// name.
+    /// 0 for any host, the length of the longest wildcard that matches, or `usize::MAX` for an exact host.
     host: usize,
     path: PathRank,
     priority: i32,
     names_method: bool,
 }
 
-/// Why a rule does not take a request, the first of these.
+/// The first criterion that does not match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mismatch {
     Host,
@@ -29,10 +28,10 @@ pub enum Mismatch {
     Method,
 }
 
-/// How a rule stands with a request of this host, as the client sent it, raw path and method.
+/// Matches a rule: `host` as the client sent it, `path` raw.
 ///
 /// # Errors
-/// What does not fit.
+/// The criterion that does not match.
 pub fn match_rule(
     rule: &RouteRule,
     host: &str,
@@ -56,23 +55,23 @@ pub fn match_rule(
 }
 
 impl Specificity {
-    /// Why this one would have taken the request, and lost to a better one.
+    /// The first criterion in which the winner is better.
     pub fn why_it_lost(&self, winner: &Self) -> &'static str {
         if self.host != winner.host {
-            "host: the other route's is more specific"
+            "host: the other route's host is more specific"
         } else if self.path.has_rest() && winner.path.is_literal() {
-            "path: the other route's is exact"
+            "path: the other route's path is exact"
         } else if self.path != winner.path {
             self.path.why_it_lost(&winner.path)
         } else if self.priority != winner.priority {
-            "priority: the other route's is higher"
+            "priority: the other route's priority is higher"
         } else {
             "method: the other route names it"
         }
     }
 
-    /// What the rule has for the request.
-    pub fn fit(&self) -> String {
+    /// The criteria that match, as text.
+    pub fn text(&self) -> String {
         let host = match self.host {
             0 => "any host",
             usize::MAX => "this host",

@@ -26,7 +26,7 @@ fn first(priority: i32, mut rule: RouteRule) -> RouteRule {
     rule
 }
 
-/// The names of the routes are their positions; every order of the rules must give the same answers.
+/// Finds a route in tables with the rules in both orders, which must agree. A route's name is its index.
 fn found(
     rules: &[RouteRule],
     host: &str,
@@ -242,7 +242,7 @@ fn routes_that_tie_are_clashes() {
 }
 
 #[test]
-fn routes_that_something_tells_apart_are_none() {
+fn routes_that_differ_in_a_criterion_do_not_clash() {
     let a = rule("/a");
     for b in [
         rule("/a/"),
@@ -297,7 +297,8 @@ fn path_fit(pattern: &str, path: &str) -> Option<(Vec<u8>, Option<String>)> {
     segments.is_empty().then_some((ranks, None))
 }
 
-/// How well a rule fits a request's host and path, more first: as the module's first lines say. `None` if it does not.
+/// The precedence of a rule for a host and a path, by the documentation of the module; `None` if it does not
+/// match.
 fn fit(rule: &RouteRule, host: &str, path: &str) -> Option<(usize, Vec<u8>, Option<String>)> {
     let by_name = |pattern: &HostPattern| match pattern {
         HostPattern::Exact(name) => (name == host).then_some(usize::MAX),
@@ -308,8 +309,8 @@ fn fit(rule: &RouteRule, host: &str, path: &str) -> Option<(usize, Vec<u8>, Opti
     Some((by_host, by_path.0, by_path.1))
 }
 
-/// What is found by a look at every rule.
-fn found_by_looking(
+/// The result of a search of every rule.
+fn found_by_search(
     rules: &[RouteRule],
     host: &str,
     path: &str,
@@ -332,7 +333,7 @@ fn found_by_looking(
     Err(Miss::NoMethod(allowed))
 }
 
-/// The rules that clash with none before them.
+/// The rules without those that clash with an earlier one.
 fn without_clashes(rules: Vec<RouteRule>) -> Vec<RouteRule> {
     rules.into_iter().fold(Vec::new(), |mut kept, rule| {
         kept.push(rule);
@@ -389,11 +390,11 @@ proptest! {
         method in select(vec![Method::GET, Method::POST, Method::DELETE, Method::TRACE, Method::CONNECT]),
     ) {
         let rules = without_clashes(rules);
-        prop_assert_eq!(found(&rules, host, &path, &method), found_by_looking(&rules, host, &path, &method));
+        prop_assert_eq!(found(&rules, host, &path, &method), found_by_search(&rules, host, &path, &method));
     }
 
     #[test]
-    fn the_table_finds_the_rule_that_stands_best(
+    fn the_table_finds_the_most_specific_rule(
         rules in vec(any_rule(), 0..7),
         host in select(vec!["x.com", "Y.x.com:80", "z.y.x.com.", "com", "other"]),
         path in "/((a|b|ab|:x|\\{x\\})/?|/){0,4}",

@@ -1,11 +1,11 @@
-//! A route with all its settings, defaults among them, as JSON in the shape of its file, for people and scripts: the
-//! admin port's `/routes`, and the command `routes`.
+//! A route with all its settings and defaults as JSON in the shape of its file, for the admin port's `/routes` and the
+//! command `routes`.
 
 use serde_json::{Map, Value, json};
 
 use super::{RouteSettings, source::shown::REDACTED};
 
-/// The settings of a route, without its secrets. A key that is not set and has no default is `null`.
+/// The settings of a route without its secrets. A key without a value or default is `null`.
 pub fn effective(route: &RouteSettings) -> Value {
     let mut members = Map::new();
     route.members("", &mut members);

@@ -1,4 +1,4 @@
-//! What `default.yaml` says about the process: listeners, limits, logging, traces, shutdown.
+//! The settings of the process in `default.yaml`: listeners, limits, logging, traces, shutdown.
 
 pub mod limits;
 pub mod listen;
@@ -28,58 +28,58 @@ use super::{
 use crate::text::units::WrittenDuration;
 
 section! {
-    /// Everything the settings say, checked.
+    /// All settings, checked.
     #[derive(Debug, Clone, PartialEq)]
     pub struct Settings, read as WrittenSettings, optional "a table of settings";
 
-    made Parts {
-        /// Where to listen.
+    made SettingsParts {
+        /// The sockets for clients.
         listen: Listen,
-        /// The lines that it writes about itself.
+        /// Logging.
         log: Log,
-        /// The traces that requests belong to.
+        /// Trace propagation and export.
         tracing: Tracing,
-        /// The routes in the order of their files' names.
+        /// The routes in the order of their file names.
         routes: Vec<RouteSettings>,
-        /// The files outside of the directory that something in it leads to.
+        /// Files outside the settings directory that a setting refers to.
         files: Vec<PathBuf>,
-        /// The texts that nobody is shown.
+        /// Secret texts that no output may show.
         hidden: Hidden,
-        /// Warnings about values that are valid and unwise, each with file and key.
+        /// Warnings about valid but unwise values, each with file and key.
         warnings: Vec<String>,
     }
 
     /// The sockets for clients.
     listen: WrittenListen => _;
-    /// The socket for people and probes.
+    /// The admin port: probes, metrics and the effective routes.
     admin: WrittenAdmin = ();
-    /// Threads that serve requests. Each keeps its own connections to AWS.
+    /// Number of threads that serve requests. Each has its own connections to AWS.
     workers: u16 [1..=64] = 1;
-    /// The most that the process takes on.
+    /// Limits of the whole process.
     limits: WrittenLimits = ();
-    /// The lines that the process writes about itself.
+    /// Logging: level, format and access log.
     log: WrittenLog => _;
-    /// The traces that requests belong to.
+    /// Trace propagation and export.
     tracing: WrittenTracing => _;
-    /// The end of the process after SIGTERM.
+    /// Graceful shutdown after SIGTERM.
     shutdown: WrittenShutdown = ();
-    /// The files that are read again while the process runs.
+    /// Reload of settings and certificates while the process runs.
     reload: WrittenReload = ();
-    // taken out before; here for its declaration
-    /// The keys that lie beneath each route; a route's own keys win.
+    // moved to a tree of its own before this section is read
+    /// Defaults for the backend sections of all routes. Keys of a route override them.
     defaults: WrittenDefaults => _;
-    // each in a file of its own
+    // one file per route
     routes: BTreeMap<String, WrittenRoute> => _;
 }
 
 section! {
-    /// The socket for people and probes.
+    /// The admin port.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct AdminSettings, read as WrittenAdmin, optional "a table about the admin port";
 
-    /// Where people and probes come, on a thread of its own: `/live`, and `/ready`, which says of each route whether it
-    /// has its credentials, and why not, `/metrics` for Prometheus and `/routes`, each route with all its settings but
-    /// the secrets. For probes from outside of the machine: `0.0.0.0:9180`.
+    /// IP address and port of the admin port, which has its own thread: `/live`; `/ready` with the state of
+    /// each route's credentials; `/metrics` for Prometheus; `/routes` with all settings of each route except
+    /// the secrets. Use `0.0.0.0:9180` for probes from outside the machine.
     address: Address = "127.0.0.1:9180";
 }
 
@@ -89,32 +89,32 @@ section! {
     pub struct Log, read as WrittenLog, optional "a table about logging";
 
     made LogParts {
-        /// The least severe level that is written.
+        /// The least severe level that is logged.
         level: log::LevelFilter,
     }
 
-    /// The least severe level that is written: `off`, `error`, `warn`, `info` or `debug`. SIGUSR1 turns debug on and
-    /// off again. Without this key `RUST_LOG` may set it.
-    level: Level = Level::Info => _;
-    /// The form of a line: `text` for people, or `json` for machines, one object a line.
+    /// Least severe level that is logged: `off`, `error`, `warn`, `info` or `debug`. SIGUSR1 switches to
+    /// `debug` and back. Without this key, `RUST_LOG` sets the level.
+    level: LogLevel = LogLevel::Info => _;
+    /// Format of the log: `text`, or `json` with one object per line.
     format: LogFormat = LogFormat::Text;
-    /// Each request is one line, at level info.
+    /// Access log: one line per request, at level `info`.
     access: bool = true;
 }
 
 words! {
     /// `log.format`.
     pub enum LogFormat {
-        /// For people.
+        /// Lines for people.
         Text = "text",
-        /// One object a line.
+        /// One object per line.
         Json = "json",
     }
 }
 
 words! {
-    /// No `trace`: at that level the crates below us write headers, and so secrets.
-    pub(in crate::settings) enum Level {
+    /// `log.level`. There is no `trace`: at that level the libraries log headers, and so secrets.
+    pub(in crate::settings) enum LogLevel {
         Off = "off",
         Error = "error",
         Warn = "warn",
@@ -124,24 +124,26 @@ words! {
 }
 
 section! {
-    /// The end of the process after SIGTERM.
+    /// Graceful shutdown after SIGTERM.
     #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct Shutdown, read as WrittenShutdown, optional "a table about the end of the process";
+    pub struct Shutdown, read as WrittenShutdown, optional "a table about shutdown";
 
-    /// After SIGTERM, how long to go on accepting, while a load balancer takes the process out of its list.
+    /// How long new connections are still accepted after SIGTERM, so that load balancers can stop sending to
+    /// the process.
     delay: WrittenDuration [Duration::ZERO..=DAY] = Duration::ZERO;
-    /// How long requests in flight may then take to finish. A second signal ends them at once.
+    /// How long requests in flight may take to finish after `delay`. A second signal aborts them at once.
     drain: WrittenDuration [Duration::ZERO..=DAY] = Duration::from_secs(30);
 }
 
 section! {
-    /// The files that are read again while the process runs.
+    /// Reload of settings and certificates.
     #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct Reload, read as WrittenReload, optional "a table about what is read again";
+    pub struct Reload, read as WrittenReload, optional "a table about reload";
 
-    // Kubernetes takes up to a minute to bring a changed Secret into a pod, a few seconds do not matter
-    /// How often the settings, the files that they lead to and the certificates of `listen.https` are looked at. SIGHUP
-    /// has the settings read at once. `listen`, `admin`, `workers` and `log.format` take a restart.
+    // Kubernetes takes up to a minute to bring a changed Secret into a pod, so a few seconds do not matter
+    /// Interval of checks for changed settings files, files that settings refer to and certificates of
+    /// `listen.https`. SIGHUP reloads the settings at once. Changes of `listen`, `admin`, `workers` and
+    /// `log.format` need a restart.
     interval: WrittenDuration [Duration::from_millis(100)..=Duration::from_hours(1)] = Duration::from_secs(5);
 }
 
@@ -152,7 +154,7 @@ section! {
 }
 
 fn beneath_routes(key: Key) -> Key {
-    key.described("Keys that lie beneath this section of every route, such as `timeout: 10s`.")
+    key.described("Defaults for this section of every route that has it, such as `timeout: 10s`.")
 }
 
 as_read! { BTreeMap<String, WrittenRoute>, Kind::Elsewhere, |_| Self::new(); }
@@ -172,7 +174,7 @@ impl Settings {
         let tracing = written.tracing.take().unwrap_or_default().check(&mut checker.at("tracing"));
         let written_routes = written.routes.take().unwrap_or_default();
         let (routes, files, hidden, warnings) = (Vec::new(), checker.files(), Hidden::default(), Vec::new());
-        let parts = Parts { listen, log, tracing, routes, files, hidden, warnings };
+        let parts = SettingsParts { listen, log, tracing, routes, files, hidden, warnings };
         let mut settings = written.settled(checker)(parts);
         shared_address::check(&settings.listen, &settings.admin, checker);
         settings.routes = RouteSettings::check_all(written_routes, &settings.limits, &mut checker.at(ROUTES));
@@ -187,11 +189,11 @@ impl WrittenLog {
         let level = match written.is_none().then(of_variable).flatten() {
             Some(level) => level,
             None => match checker.settled(declared!(WrittenLog, "level"), written) {
-                Level::Off => log::LevelFilter::Off,
-                Level::Error => log::LevelFilter::Error,
-                Level::Warn => log::LevelFilter::Warn,
-                Level::Info => log::LevelFilter::Info,
-                Level::Debug => log::LevelFilter::Debug,
+                LogLevel::Off => log::LevelFilter::Off,
+                LogLevel::Error => log::LevelFilter::Error,
+                LogLevel::Warn => log::LevelFilter::Warn,
+                LogLevel::Info => log::LevelFilter::Info,
+                LogLevel::Debug => log::LevelFilter::Debug,
             },
         };
         self.settled(checker)(LogParts { level })

@@ -1,8 +1,7 @@
-//! What a file of `routes/` says: which requests, and the one backend that they go to.
+//! A file of `routes/`: the requests that a route matches, and its backend.
 
 pub mod api_gateway;
 pub mod backend;
-pub mod circuit_breaker;
 pub mod connect;
 pub mod credentials;
 pub mod endpoint_variant;
@@ -30,8 +29,8 @@ use super::{
 };
 use crate::routing::{HostPattern, MethodSet, PrefixRewrite, RouteRule, UNROUTED, UriPattern};
 
-/// Hosts times paths of a route, each of which is looked up by itself.
-const MOST_COMBINATIONS: usize = 10_000;
+/// The most combinations of a host and a path in a route. Each is an entry of the routing table.
+const MAX_COMBINATIONS: usize = 10_000;
 
 /// Paths of literal segments with whole escapes and of segments `{name}`, with a `*` or a segment `{name+}` at the end;
 /// without a query, without a segment `..`, and with different names.
@@ -47,7 +46,7 @@ const REWRITE_EXPECTED: &str = "a path that starts with `/`, without parameters,
 const REWRITE: Kind =
     Kind::PatternBut(r#"^/([!"$&-)+->@-z|~]|%[0-9A-Fa-f]{2})*$"#, r"/(\.|%2[eE]){2}(;[^/]*)?(/|$)");
 const HOST: Kind = Kind::Pattern(r"^(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$|^\[[\s\S]*\]$");
-/// Methods are case-sensitive (RFC 9110, 9.1): `get` would be another method that no client sends.
+/// Methods are case-sensitive (RFC 9110, 9.1).
 const METHOD: Kind = Kind::PatternBut("^[!#$%&'*+.^_`|~0-9A-Z-]+$", "^(CONNECT|TRACE)$");
 
 section! {
@@ -56,36 +55,38 @@ section! {
     pub struct RouteSettings, read as WrittenRoute, optional "a table that describes a route";
 
     made RouteParts {
-        /// The name in logs: `id`, or the stem of the file.
+        /// The name in logs and metrics: `id`, or the file's name without `.yaml`.
         id: String,
-        /// Which requests it takes.
+        /// The requests that it matches.
         rule: RouteRule,
-        /// Where they go.
+        /// Their backend.
         backend: BackendSettings,
-        /// Its file, for mistakes that involve other routes.
+        /// The route's file, for mistakes that involve other routes.
         place: Place,
-        /// The paths of the values that are not shown, since a reference has yielded them.
+        /// The paths of values that came from references and are not shown.
         hidden: Vec<Vec<String>>,
     }
 
-    /// Its name in the log: letters, digits, `-`, `_`, `.`, and not `-` alone; by default the file's.
+    /// Name of the route in logs and metrics: 1 to 64 letters, digits, `-`, `_` or `.`, and not `-` alone.
+    /// The file's name without `.yaml` by default.
     id: String, pattern("^([A-Za-z0-9_.]|[A-Za-z0-9_.-]{2,64})$") => |route| &route.id;
-    /// The path it takes: `/aws` that path alone, `/aws/*` all below `/aws/`, `/aws*` both; `/users/{id}` with any
-    /// segment, `/files/{proxy+}` with one segment or more; see "Paths". `check` warns of `/:name`, which is literal.
+    /// Path to match: `/aws` matches that path alone, `/aws/*` all paths below `/aws/`, `/aws*` both;
+    /// `/users/{id}` matches any one segment, `/files/{proxy+}` one segment or more, see "Paths". `/:name` is
+    /// matched literally, and `check` warns about it.
     uri: String, kind(URI) => _;
-    /// Several of them instead of `uri`.
+    /// Several paths to match, instead of `uri`.
     uris: Vec<String>, kind(Kind::NotEmpty(&URI)) => RouteSettings::paths;
-    /// `a.example.com`, or `*.example.com` for all names below; any by default.
+    /// Hosts to match: `a.example.com`, or `*.example.com` for all names below it; any by default.
     hosts: Vec<String>, kind(Kind::List(&HOST)) => RouteSettings::hosts;
-    /// Such as `[GET, POST]`; any by default.
+    /// Methods to match, such as `[GET, POST]`; any by default.
     methods: Vec<String>, kind(Kind::List(&METHOD)) => RouteSettings::methods;
-    /// Decides between routes with the same host and path; the higher wins.
+    /// Decides between routes that match the same host and path; the higher priority wins.
     priority: i32 = 0 => |route| route.rule.priority;
-    // as many as the process may be told to take
-    /// Requests at a time, counted to the last byte of the answer; more are answered 503 at once. No limit of its own
-    /// by default; `limits.max_in_flight` holds besides.
+    // the range of `limits.max_in_flight`
+    /// Maximum number of requests of the route in flight, each until the last byte of its response; further
+    /// ones get 503 at once. No limit by default. `limits.max_in_flight` applies as well.
     max_in_flight?: u32 [1..=1_000_000];
-    /// `false` leaves the route out.
+    /// `false` disables the route.
     enabled: bool = true;
     /// The path of a `lambda` route's event without the literal segments before the first parameter or `*` of `uri`;
     /// `/` if nothing is left.
@@ -129,7 +130,7 @@ impl RouteSettings {
     }
 }
 
-/// Ids are unique, and any two routes can be told apart by a request.
+/// Ids are unique, and no two enabled routes match the same requests with equal precedence.
 fn check_against_each_other(routes: &[(String, RouteSettings)], checker: &mut Checker<'_>) {
     let mut ids: HashMap<&str, &Place> = HashMap::new();
     for (stem, route) in routes {
@@ -178,9 +179,9 @@ impl WrittenRoute {
         let methods = each("methods", self.methods.as_deref().unwrap_or_default(), checker, method);
         let priority = checker.settled(declared!(WrittenRoute, "priority"), self.priority);
         let combinations = uris.as_ref().map_or(0, Vec::len) * hosts.as_ref().map_or(0, Vec::len).max(1);
-        if combinations > MOST_COMBINATIONS {
+        if combinations > MAX_COMBINATIONS {
             let problem = format!("{combinations} combinations of a host and a path");
-            checker.at("uris").report(problem, format!("at most {MOST_COMBINATIONS} in a route"));
+            checker.at("uris").report(problem, format!("at most {MAX_COMBINATIONS} in a route"));
             return None;
         }
         Some(RouteRule { uris: uris?, hosts: hosts?, methods: MethodSet::new(methods?), priority })
@@ -262,7 +263,7 @@ fn uri(checker: &mut Checker<'_>, key: &str, text: &str) -> Option<UriPattern> {
     checker.parsed(key, text, UriPattern::EXPECTED, UriPattern::parse)
 }
 
-/// Parses every text of a list; each that fails is a mistake of its own.
+/// Parses every text of a list and reports each that is invalid.
 fn each<T>(
     list: &str,
     texts: &[String],
@@ -270,19 +271,22 @@ fn each<T>(
     parse: impl Fn(&mut Checker<'_>, &str, &str) -> Option<T>,
 ) -> Option<Vec<T>> {
     let mut checker = checker.at(list);
-    let items = texts.iter().enumerate();
-    let parsed: Vec<_> = items.map(|(index, text)| parse(&mut checker, &index.to_string(), text)).collect();
+    // a text of a variable becomes a list only in the reader
+    let indices =
+        checker.indices().unwrap_or_else(|| (0..texts.len()).map(|index| index.to_string()).collect());
+    let parsed: Vec<_> =
+        indices.iter().zip(texts).map(|(index, text)| parse(&mut checker, index, text)).collect();
     parsed.into_iter().collect()
 }
 
-/// In the log and in the labels of metrics, [`UNROUTED`] stands for no route.
+/// [`UNROUTED`] is reserved: in logs and metrics it stands for no route.
 fn is_id(id: &str) -> bool {
     id != UNROUTED
         && (1..=64).contains(&id.len())
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
-/// Methods are case-sensitive (RFC 9110, 9.1): `get` would be another method that no client sends.
+/// Refuses lower case: methods are case-sensitive (RFC 9110, 9.1), and no client sends `get`.
 fn parse_method(text: &str) -> Option<Method> {
     let method = Method::from_bytes(text.as_bytes()).ok()?;
     (text.bytes().all(|byte| !byte.is_ascii_lowercase())

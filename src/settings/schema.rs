@@ -1,7 +1,7 @@
-//! `apigw-invoker schema`: the JSON Schema of the settings' files, by which editors complete and check them.
+//! `apigw-invoker schema`: the JSON Schema of the settings' files, with which editors complete and check them.
 //!
-//! The sections of `process` and `route` declare their keys; here the declarations become a schema. The tables of
-//! settings/README.md and the comments of `default.yaml` are made of the schema (`tests/it/documents.rs`).
+//! The declarations of the sections become the schema, and the schema becomes the tables of settings/README.md and the
+//! comments of `default.yaml` (`tests/it/documents.rs`).
 
 mod patterns;
 
@@ -20,11 +20,11 @@ use super::{
         tree::ROUTES,
     },
 };
-use crate::text::units::{duration_text, size_text};
 
 /// The dialect (JSON Schema 2020-12).
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
-/// Which file a schema is for.
+
+/// The file that a schema is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum File {
     /// `default.yaml`, the process.
@@ -40,25 +40,24 @@ pub fn of(file: File) -> Value {
         File::Route => ("A route: settings/routes/*.yaml of apigw-invoker", WrittenRoute::keys()),
     };
     let mut schema = table(keys);
-    schema.insert("$schema".to_owned(), DIALECT.into());
-    schema.insert("title".to_owned(), title.into());
+    schema["$schema"] = DIALECT.into();
+    schema["title"] = title.into();
     if file == File::Route {
         let backends: Vec<&str> = WrittenBackends::keys().iter().map(|key| key.name).collect();
-        // null is as good as nothing
+        // null is the same as a missing key
         let there =
             |name: &str| json!({ "required": [name], "properties": { name: { "not": { "type": "null" } } } });
         let one_of =
             |names: &[&str]| json!({ "oneOf": names.iter().copied().map(there).collect::<Vec<_>>() });
-        schema.insert("allOf".to_owned(), json!([one_of(&["uri", "uris"]), one_of(&backends)]));
+        schema["allOf"] = json!([one_of(&["uri", "uris"]), one_of(&backends)]);
     } else {
         // a file of comments alone
-        schema.insert("type".to_owned(), json!(["object", "null"]));
+        schema["type"] = json!(["object", "null"]);
     }
-    Value::Object(schema)
+    schema
 }
 
-/// The declaration of the key at a path of the settings' tree, in lists and tables of texts that of the
-/// whole.
+/// The declaration of the key at a path of the settings' tree; inside a list or a table of texts, its own.
 pub(super) fn key_at(path: &[String]) -> Option<&'static Key> {
     let (mut keys, path) = in_file(path);
     let mut found = None;
@@ -82,7 +81,7 @@ pub(super) fn names_at(path: &[String]) -> Vec<&'static str> {
     keys.unwrap_or_default().iter().filter(|key| !is_elsewhere(key)).map(|key| key.name).collect()
 }
 
-/// The keys of the file that a path leads into, and the path inside of it.
+/// The keys of the file to which a path leads, and the path inside of it.
 fn in_file(path: &[String]) -> (&'static [Key], &[String]) {
     match path {
         [first, _, rest @ ..] if first == ROUTES => (WrittenRoute::keys(), rest),
@@ -94,7 +93,7 @@ fn is_elsewhere(key: &Key) -> bool {
     matches!(key.kind, Kind::Elsewhere)
 }
 
-/// What the key at a path takes, where the reader's own word for it says less.
+/// The values of the key at a path, where serde's description is less exact.
 pub(super) fn expected(path: &[String]) -> Option<String> {
     match key_at(path)?.kind {
         Kind::Number(least, most) => Some(format!("a whole number from {least} to {most}")),
@@ -104,36 +103,34 @@ pub(super) fn expected(path: &[String]) -> Option<String> {
     }
 }
 
-/// A table that has these keys and no others.
-fn table(keys: &[Key]) -> Map<String, Value> {
+/// A table with these keys and no others.
+fn table(keys: &[Key]) -> Value {
     let keys = keys.iter().filter(|key| !is_elsewhere(key));
     let required: Vec<&str> = keys.clone().filter(|key| key.is_required).map(|key| key.name).collect();
     let properties: Map<String, Value> = keys.map(|key| (key.name.to_owned(), schema(key))).collect();
-    let mut table = Map::new();
-    table.insert("type".to_owned(), "object".into());
-    table.insert("properties".to_owned(), properties.into());
-    table.insert("additionalProperties".to_owned(), false.into());
+    let mut table = json!({ "type": "object", "properties": properties, "additionalProperties": false });
     if !required.is_empty() {
-        table.insert("required".to_owned(), json!(required));
+        table["required"] = json!(required);
     }
     table
 }
 
 fn schema(key: &Key) -> Value {
-    let mut schema = Map::new();
-    schema.insert("description".to_owned(), key.doc().into());
+    let mut schema = json!({ "description": key.doc() });
     if let Some(standard) = standard(key) {
-        schema.insert("default".to_owned(), standard);
+        schema["default"] = standard;
     }
     if key.children().is_none() && matches!(key.secrecy, Secrecy::Secret | Secrecy::UnlessPath) {
-        // nothing that reads the settings gives it out again
-        schema.insert("writeOnly".to_owned(), true.into());
+        // no command or port returns it
+        schema["writeOnly"] = true.into();
     }
-    schema.extend(of_kind(&key.kind));
-    Value::Object(schema)
+    if let (Value::Object(schema), Value::Object(of_kind)) = (&mut schema, of_kind(&key.kind)) {
+        schema.extend(of_kind);
+    }
+    schema
 }
 
-/// The default as it would be written.
+/// The default as an operator would write it.
 fn standard(key: &Key) -> Option<Value> {
     Some(match (key.standard, key.kind) {
         (Standard::None, _) => return None,
@@ -141,22 +138,13 @@ fn standard(key: &Key) -> Option<Value> {
         (Standard::Nothing, _) => json!([]),
         (Standard::Text(text), _) => text.into(),
         (Standard::Whole(number), Kind::Number(..)) => number.into(),
-        (Standard::Whole(quantity), kind) => bound_text(&kind, quantity).into(),
+        (Standard::Whole(quantity), kind) => kind.text(quantity.into()).into(),
     })
 }
 
-/// A quantity in the base unit of its kind as it would be written.
-fn bound_text(kind: &Kind, quantity: u64) -> String {
+/// The schema of the valid values.
+fn of_kind(kind: &Kind) -> Value {
     match kind {
-        Kind::Size(..) => size_text(quantity),
-        _ => duration_text(std::time::Duration::from_millis(quantity)),
-    }
-}
-
-/// The schema of the values that are taken.
-fn of_kind(kind: &Kind) -> Map<String, Value> {
-    // where one schema says it all: a text may be a reference anyway, and a table is none
-    let whole = match kind {
         Kind::Text => json!({ "type": ["string", "null"] }),
         Kind::Proof(pattern) => {
             json!({ "anyOf": [{ "type": "string", "pattern": pattern }, reference()] })
@@ -164,21 +152,20 @@ fn of_kind(kind: &Kind) -> Map<String, Value> {
         Kind::Texts => json!({ "type": ["object", "null"], "additionalProperties": { "type": "string" } }),
         Kind::Filled(keys) => {
             let mut filled = table(keys());
-            filled.insert("minProperties".to_owned(), 1.into());
-            filled.into()
+            filled["minProperties"] = 1.into();
+            filled
         }
         Kind::Section(keys) => {
             let mut section = table(keys());
-            section.insert("type".to_owned(), json!(["object", "null"]));
-            section.into()
+            section["type"] = json!(["object", "null"]);
+            section
         }
         _ => {
             let mut any_of = forms(kind);
             any_of.extend([reference(), json!({ "type": "null" })]);
             json!({ "anyOf": any_of })
         }
-    };
-    if let Value::Object(whole) = whole { whole } else { Map::new() }
+    }
 }
 
 fn reference() -> Value {
@@ -192,11 +179,11 @@ fn item(kind: &Kind) -> Value {
     json!({ "anyOf": any_of })
 }
 
-/// The values that are taken beside a reference and null.
+/// The valid values beside a reference and null.
 fn forms(kind: &Kind) -> Vec<Value> {
     let pattern = |pattern: &str| json!({ "type": "string", "pattern": pattern });
     let between = |least: u64, most: u64, unit: &str| {
-        let [from, to] = [least, most].map(|bound| bound_text(kind, bound));
+        let [from, to] = [least, most].map(|bound| kind.text(bound.into()));
         let description = format!("{unit}, {from} to {to}");
         json!({ "type": "integer", "minimum": least, "maximum": most, "description": description })
     };
@@ -234,7 +221,7 @@ fn forms(kind: &Kind) -> Vec<Value> {
         Kind::List(kind) => vec![json!({ "type": "array", "items": item(kind) })],
         Kind::NotEmpty(kind) => vec![json!({ "type": "array", "items": item(kind), "minItems": 1 })],
         Kind::Object => vec![json!({ "type": "object" }), pattern(OBJECT)],
-        // one schema says it all
+        // `of_kind` has their whole schema
         Kind::Text | Kind::Proof(_) | Kind::Texts | Kind::Section(_) | Kind::Filled(_) | Kind::Elsewhere => {
             Vec::new()
         }

@@ -40,7 +40,7 @@ fn assert_starts(mistakes: &[String], starts: &[&str]) {
 }
 
 #[test]
-fn a03_what_is_not_written_has_apisix_defaults() {
+fn a03_missing_keys_have_apisix_defaults() {
     let route = format!("{ROUTE}  authorization:\n    iam: {{ accesskey: a, secretkey: s }}\n");
     let settings = read("", &[("hello", &route)], &[]).unwrap();
     let gateway = gateway(&settings);
@@ -81,7 +81,7 @@ fn a02_a_key_without_its_other_half_is_a_mistake() {
 }
 
 #[test]
-fn iam_without_keys_takes_the_chain_and_an_authorization_that_proves_nothing_is_a_mistake() {
+fn iam_without_keys_uses_the_chain_and_an_empty_authorization_is_a_mistake() {
     for iam in ["iam: {}", "iam:"] {
         let route = format!("{ROUTE}  authorization:\n    {iam}\n");
         let settings = read("", &[("hello", &route)], &[]).unwrap();
@@ -140,7 +140,74 @@ fn every_mistake_of_every_file_is_reported_at_once_with_its_line() {
 }
 
 #[test]
-fn a_key_by_itself_is_checked_although_what_its_section_needs_is_wrong() {
+fn a_mistake_in_a_list_has_the_index_as_written_although_other_items_are_wrong_too() {
+    let found = mistakes("", &ROUTE.replace("uri: /aws/*", "uris: [1, /b, 2, \"c\"]\nmethods: [{}, get]"));
+    assert_starts(
+        &found,
+        &[
+            "routes/hello.yaml:1: uris.0: found a number",
+            "routes/hello.yaml:1: uris.2: found a number",
+            "routes/hello.yaml:1: uris.3: invalid value `c`",
+            "routes/hello.yaml:2: methods.0: found a table",
+            "routes/hello.yaml:2: methods.1: invalid value `get`",
+        ],
+    );
+    let retry = format!("{ROUTE}  retry: {{ unsafe: [late, timeout, later] }}\n");
+    let start = "routes/hello.yaml:4: api_gateway.retry.unsafe";
+    assert_starts(
+        &mistakes("", &retry),
+        &[0, 2].map(|index| format!("{start}.{index}: unknown value")).each_ref().map(String::as_str),
+    );
+}
+
+#[test]
+fn a_misspelled_section_is_one_mistake_and_another_unknown_key_does_not_hide_a_missing_backend() {
+    for (section, nearest) in [("api_gatewy", "api_gateway"), ("lambd", "lambda")] {
+        let found = mistakes("", &format!("uri: /a\n{section}: {{}}\n"));
+        let start = format!("routes/hello.yaml:2: {section}: unknown key; did you mean `{nearest}`?");
+        assert_starts(&found, &[&start]);
+    }
+    assert_starts(
+        &mistakes("", "uri: /a\nmethod_s: [GET]\n"),
+        &["routes/hello.yaml:1: missing backend", "routes/hello.yaml:2: method_s: unknown key"],
+    );
+    let process = "defaults:\n  lambd: {}\n";
+    assert_starts(
+        &mistakes(process, "uri: /a\n"),
+        &["default.yaml:2: defaults.lambd: unknown key", "routes/hello.yaml:1: missing backend"],
+    );
+}
+
+#[test]
+fn an_sts_endpoint_has_a_host_and_a_port_that_is_a_number() {
+    let iam = |url: &str| format!("{ROUTE}  authorization:\n    iam: {{ sts_endpoint_url: '{url}' }}\n");
+    for url in
+        ["http://h:x", "http://h:", "http://h:0", "http://h:65536", "http://:80", "http://u@h", "http://[h]"]
+    {
+        let found = mistakes("", &iam(url));
+        assert_starts(
+            &found,
+            &["routes/hello.yaml:5: api_gateway.authorization.iam.sts_endpoint_url: invalid value"],
+        );
+    }
+    for url in ["http://h:80", "https://sts.eu-west-1.amazonaws.com/", "http://[::1]:4566"] {
+        assert!(read("", &[("hello", &iam(url))], &[]).is_ok(), "{url}");
+    }
+}
+
+#[test]
+fn unsafe_methods_of_a_function_are_a_mistake_even_if_null() {
+    for value in ["true", "~"] {
+        let lambda = "uri: /f\nlambda:\n  function_name: f\n  aws_region: us-east-1\n";
+        let found = mistakes("", &format!("{lambda}  retry: {{ unsafe_methods: {value} }}\n"));
+        let start =
+            "routes/hello.yaml:5: lambda.retry.unsafe_methods: a function is called by the same method";
+        assert_starts(&found, &[start]);
+    }
+}
+
+#[test]
+fn a_key_is_checked_although_a_required_key_of_its_section_is_missing() {
     let route = "uri: /a\nmax_in_flight: 0\nlambda:\n  aws_region: us-east-1\n  tenant_id: ''\n";
     assert_starts(
         &mistakes("tracing:\n  otlp:\n    timeout: 2m\n", route),
@@ -165,7 +232,7 @@ fn the_log_is_text_or_json_and_nothing_else() {
 }
 
 #[test]
-fn traces_are_passed_on_by_default_and_how_many_are_recorded_is_a_share() {
+fn traces_are_propagated_by_default_and_the_sample_is_a_share() {
     let of = |written: &str| read(&format!("tracing: {{ {written} }}\n"), &[("a", ROUTE)], &[]);
     assert_eq!(of("").unwrap().tracing, Tracing { propagate: true, sample: None, otlp: None });
     for (written, sample) in [("~", None), ("0", Some(0.0)), ("1", Some(1.0)), ("0.25", Some(0.25))] {
@@ -190,7 +257,7 @@ fn traces_are_passed_on_by_default_and_how_many_are_recorded_is_a_share() {
 }
 
 #[test]
-fn a_collector_has_an_endpoint_and_all_is_recorded_for_it_unless_something_else_is_said() {
+fn a_collector_has_an_endpoint_and_samples_all_requests_by_default() {
     let of = |written: &str| read(&format!("tracing: {{ {written} }}\n"), &[("a", ROUTE)], &[]);
     let tracing = of("otlp: { endpoint: 'http://c:4318' }").unwrap().tracing;
     let otlp = tracing.otlp.unwrap();
@@ -253,7 +320,7 @@ fn invalid_yaml_is_a_mistake_with_its_line_and_the_other_files_are_read_all_the_
 }
 
 #[test]
-fn the_environment_goes_before_the_files() {
+fn variables_override_files() {
     let settings = read(
         "listen: { http: '127.0.0.1:1' }\nworkers: 1\nlog: { access: true }\n",
         &[("hello", ROUTE)],
@@ -340,7 +407,7 @@ fn a_variable_that_is_not_set_is_named_with_key_and_line() {
 }
 
 #[test]
-fn defaults_lie_beneath_each_route() {
+fn defaults_apply_to_each_route_and_its_own_keys_win() {
     let process = "defaults:\n  api_gateway:\n    timeout: 10s\n    authorization: { apikey: k }\n";
     let route = format!("{ROUTE}  timeout: 1s\n");
     let settings = read(process, &[("a", ROUTE), ("b", &route.replace("/aws", "/b"))], &[]).unwrap();
@@ -369,7 +436,7 @@ fn the_time_limits_of_single_phases_go_before_the_common_one() {
 }
 
 #[test]
-fn calls_that_fail_are_made_twice_by_default_and_nothing_is_risked_or_limited() {
+fn by_default_calls_are_retried_once_and_only_where_it_is_safe() {
     let settings = read("", &[("hello", ROUTE)], &[]).unwrap();
     let upstream = &gateway(&settings).upstream;
     let expected = RetrySettings {
@@ -386,7 +453,7 @@ fn calls_that_fail_are_made_twice_by_default_and_nothing_is_risked_or_limited() 
 }
 
 #[test]
-fn what_becomes_of_calls_that_fail_may_be_set() {
+fn retries_circuit_breaker_and_limits_are_configurable() {
     let route = format!(
         "max_in_flight: 7\n{ROUTE}  request_timeout: 30s\n  retry: {{ attempts: 10, backoff: 2s, budget: 0, \
          unsafe: [timeout, connection_lost], unsafe_methods: true }}\n  circuit_breaker: {{ open_for: 1m }}\n"
@@ -397,7 +464,7 @@ fn what_becomes_of_calls_that_fail_may_be_set() {
     let expected = RetrySettings {
         attempts: 10,
         backoff: seconds(2),
-        // no pause could be as long as the first
+        // at least `backoff`
         max_backoff: seconds(2),
         budget: 0,
         accepted: MayHaveRun { connection_lost: true, unavailable: false, timeout: true },
@@ -410,7 +477,7 @@ fn what_becomes_of_calls_that_fail_may_be_set() {
 }
 
 #[test]
-fn a_route_turns_off_what_the_defaults_turn_on() {
+fn a_route_turns_off_defaults() {
     let process = "defaults:\n  api_gateway:\n    request_timeout: 1s\n    circuit_breaker: { failures: 3 }\n    \
                    retry: { attempts: 5, unsafe: [timeout] }\n";
     let off =
@@ -427,7 +494,7 @@ fn a_route_turns_off_what_the_defaults_turn_on() {
 }
 
 #[test]
-fn what_is_out_of_bounds_about_calls_that_fail_is_a_mistake() {
+fn values_out_of_range_of_retries_and_circuit_breaker_are_mistakes() {
     for (keys, start) in [
         ("retry: { attempts: 0 }", "retry.attempts: 0 is out of range; expected 1 to 10"),
         ("retry: { attempts: 11 }", "retry.attempts: 11 is out of range"),
@@ -440,7 +507,7 @@ fn what_is_out_of_bounds_about_calls_that_fail_is_a_mistake() {
         ("retry: { unsafe: [late] }", "retry.unsafe.0: unknown value `late`"),
         ("retry: { unsafe: timeout }", "retry.unsafe: found a text; expected a list"),
         ("retry: { attemts: 2 }", "retry.attemts: unknown key; did you mean `attempts`?"),
-        ("retry: 3", "retry: found a number; expected a table about repeated calls"),
+        ("retry: 3", "retry: found a number; expected a table about retries"),
         ("circuit_breaker: { failures: 10001 }", "circuit_breaker.failures: 10001 is out of range"),
         (
             "circuit_breaker: { open_for: 10 }",
@@ -458,7 +525,7 @@ fn what_is_out_of_bounds_about_calls_that_fail_is_a_mistake() {
 }
 
 #[test]
-fn routes_that_cannot_be_told_apart_are_a_mistake_that_names_both() {
+fn routes_that_match_the_same_requests_are_a_mistake_that_names_both() {
     let found = read("", &[("a", ROUTE), ("b", ROUTE)], &[]).unwrap_err();
     assert_starts(
         &found,
@@ -477,7 +544,7 @@ fn ids_are_unique_and_fit_for_a_log_line() {
     assert_starts(&found, &["routes/b.yaml:1: id: duplicate id `a`, also used by routes/a.yaml"]);
     let found = mistakes("", &format!("id: a b\n{ROUTE}"));
     assert_starts(&found, &["routes/hello.yaml:1: id: invalid value `a b`"]);
-    // what no route took is under this name in the metrics, which Prometheus refuses if it is there twice
+    // the metrics use this label for requests without a route, and Prometheus refuses duplicates
     let found = mistakes("", &format!("id: '-'\n{ROUTE}"));
     assert_starts(&found, &["routes/hello.yaml:1: id: invalid value `-`"]);
 }
@@ -528,7 +595,7 @@ fn a_section_that_is_empty_or_of_another_type_is_read_or_reported() {
 }
 
 #[test]
-fn an_authority_file_that_is_none_is_a_mistake() {
+fn a_ca_certificate_without_a_file_is_a_mistake() {
     let route = format!("{ROUTE}  ca_certificate: /nowhere/ca.pem\n");
     assert_starts(
         &mistakes("", &route),
@@ -562,7 +629,7 @@ fn k40_a_proxy_is_reached_by_http_and_its_url_is_never_shown() {
 }
 
 proptest! {
-    /// Whatever is written, reading ends with settings or with mistakes.
+    /// Reading any text ends with settings or mistakes.
     #[test]
     fn no_text_makes_reading_panic_or_hang(text in "[a-z_:{}\\[\\]\\-\n \"$/*0-9&]{0,120}") {
         let _ = read(&text, &[("hello", &text)], &[]);

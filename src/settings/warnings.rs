@@ -1,15 +1,13 @@
-//! Settings that are allowed but unwise, in sentences for the log at start, after a reload, and for `check`.
-//!
-//! Warnings that the reading of a file gives are in `Settings::warnings` already. Those of one backend alone are in
-//! `backend/`.
+//! Warnings about valid but unwise settings, for the log at start, after a reload, and for `check`. Each backend adds its
+//! own.
 
 use super::{EndpointVariant, HostPort, Otlp, RouteSettings, Scheme, Settings, UpstreamServer};
 use crate::text::uri_syntax::is_loopback;
 
-/// OpenTelemetry's port for OTLP over gRPC, which is not spoken here.
+/// OpenTelemetry's port for OTLP over gRPC, which is not supported.
 const OTLP_OVER_GRPC: u16 = 4317;
 
-/// Settings that are allowed but unwise, a sentence each.
+/// The warnings of reading and those about checked settings, a sentence each.
 pub fn warnings(settings: &Settings) -> Vec<String> {
     let mut warnings = settings.warnings.clone();
     warnings.extend(settings.tracing.otlp.iter().flat_map(of_collector));
@@ -17,8 +15,7 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
     warnings
 }
 
-/// Defaults that surprise who knows API Gateway, a sentence each, for `check` alone: a log line at each start would
-/// not be worth it.
+/// Defaults that differ from API Gateway's, a sentence each, for `check` alone.
 pub fn remarks(settings: &Settings) -> Vec<String> {
     enabled(settings).flat_map(|route| route.backend.section().remarks(&route.id)).collect()
 }
@@ -58,7 +55,7 @@ fn of_route(route: &RouteSettings) -> Vec<String> {
         ));
     }
     let HostPort(connected, _) = upstream.connect.place(host, port);
-    if scheme == Scheme::Http && !section.proofs().is_empty() && !is_loopback(connected) {
+    if scheme == Scheme::Http && !section.authorization_kinds().is_empty() && !is_loopback(connected) {
         warnings.push(format!("route {id}: keys and signatures are sent to {connected} without TLS"));
     }
     warnings

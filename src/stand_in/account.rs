@@ -1,73 +1,106 @@
-//! The account that a stand-in plays: what it was told, what it has issued, and who a request comes from.
-//!
-//! `stand_in.rs` makes one and hands it to each service with a request.
+//! The account of a stand-in: its options, the keys that it issued, and the identity behind a request.
 
 use std::{
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use super::{
-    answers::Refusal,
+    answers::GatewayError,
     functions::ReceivedRequest,
-    issued::{Identity, IssuedKeys, Register},
+    issued::{IssuedKeys, KeyRegister, Principal},
     metadata::Sessions,
-    verify::{self, Demand, VerifiedSignature},
+    verify::Verifier,
 };
-use crate::stand_in::{Controls, Fault, options::StandInOptions};
+use crate::stand_in::{Controls, Fault, StandInKeys};
 
-/// All that a stand-in knows.
+/// Default pause between two words; slow enough to see them arrive.
+const WORDS_PAUSE: Duration = Duration::from_millis(300);
+/// "The default is one hour" (`AssumeRole`, STS API reference, `DurationSeconds`).
+const LIFE: Duration = Duration::from_hours(1);
+
+#[derive(Debug, Clone)]
+pub struct StandInOptions {
+    pub keys: StandInKeys,
+    /// Seconds by which the stand-in's clock is ahead.
+    pub clock_ahead: i64,
+    /// Pause between two words of the function `words`.
+    pub words_pause: Duration,
+    /// Life of issued keys. Below AWS's minimum of 15 minutes it overrides `DurationSeconds`, so that tests
+    /// need not wait for an expiry.
+    pub life: Duration,
+    /// The `ExternalId` that `AssumeRole` requires.
+    pub external_id: Option<String>,
+    /// The directory that `credentials::environment` writes to. Only the tokens in its files are valid;
+    /// without a directory none is.
+    pub tokens: Option<PathBuf>,
+    /// The fault of every signed call.
+    pub fault: Option<Fault>,
+}
+
+impl StandInOptions {
+    /// The defaults, with these keys.
+    pub fn new(keys: StandInKeys) -> Self {
+        Self {
+            keys,
+            clock_ahead: 0,
+            words_pause: WORDS_PAUSE,
+            life: LIFE,
+            external_id: None,
+            tokens: None,
+            fault: None,
+        }
+    }
+
+    #[must_use]
+    pub fn with_fault(self, fault: Fault) -> Self {
+        Self { keys: fault.keys(self.keys), clock_ahead: fault.clock_ahead(), fault: Some(fault), ..self }
+    }
+}
+
+/// The state of a stand-in.
 #[derive(Debug)]
 pub struct Account {
     pub options: StandInOptions,
-    /// What it is told while it runs.
     pub controls: Arc<Controls>,
-    /// The sessions of its metadata service.
+    /// The session tokens of the metadata service.
     pub metadata_sessions: Sessions,
-    issued: Register,
+    issued: KeyRegister,
 }
 
 impl Account {
-    /// One that has issued nothing yet.
     pub fn new(options: StandInOptions) -> Self {
         Self {
             options,
             controls: Arc::default(),
             metadata_sessions: Sessions::default(),
-            issued: Register::default(),
+            issued: KeyRegister::default(),
         }
     }
 
-    /// Who has signed a request to a service.
+    /// Verifies a request to a service and returns its signer.
     ///
     /// # Errors
-    /// What AWS would refuse it for.
-    pub fn caller(&self, call: &ReceivedRequest, service: &str) -> Result<Identity, Refusal> {
-        let request = VerifiedSignature {
-            method: call.method.as_str(),
-            path: &call.path,
-            query: &call.query,
-            headers: &call.headers,
-            body: &call.body,
-        };
+    /// AWS's refusal.
+    pub fn caller(&self, call: &ReceivedRequest, service: &str) -> Result<Principal, GatewayError> {
         if self.options.fault == Some(Fault::Expired) && call.headers.contains_key("authorization") {
-            return Err(Refusal::ExpiredToken);
+            return Err(GatewayError::ExpiredToken);
         }
         let keys = &self.options.keys;
-        verify::verify(&request, &Demand { keys, issued: &self.issued, service, now: self.now() })
+        Verifier { keys, issued: &self.issued, service, now: self.now() }.verify(call)
     }
 
-    /// Hands out keys that end at the usual time.
-    pub fn issue(&self, identity: Identity) -> IssuedKeys {
+    /// Issues keys with the usual life.
+    pub fn issue(&self, identity: Principal) -> IssuedKeys {
         self.issue_for(identity, self.options.life)
     }
 
-    /// Hands out keys that live this long.
-    pub fn issue_for(&self, identity: Identity, life: Duration) -> IssuedKeys {
+    pub fn issue_for(&self, identity: Principal, life: Duration) -> IssuedKeys {
         self.issued.issue(identity, self.now(), life)
     }
 
-    /// Whatever it has been told or has handed out that nobody else may see.
+    /// All secrets and tokens, given or issued.
     pub fn secrets(&self) -> Vec<String> {
         let keys = &self.options.keys;
         let mut secrets = vec![keys.api_key.clone(), keys.secret_access_key.clone()];
@@ -77,7 +110,9 @@ impl Account {
         secrets
     }
 
+    /// The stand-in's clock.
     pub fn now(&self) -> SystemTime {
-        self.options.now()
+        let offset = Duration::from_secs(self.options.clock_ahead.unsigned_abs());
+        if self.options.clock_ahead < 0 { SystemTime::now() - offset } else { SystemTime::now() + offset }
     }
 }

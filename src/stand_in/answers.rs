@@ -1,31 +1,28 @@
-//! What API Gateway says when it refuses a call: status, `x-amzn-ErrorType` and body as a REST API sends them
-//! by default (docs.aws.amazon.com, "Gateway response types").
+//! The error responses of API Gateway, with status, `x-amzn-ErrorType` and body as a REST API sends them by
+//! default (docs.aws.amazon.com, "Gateway response types"), and the ids in the responses of all services.
 
 use actix_web::{HttpResponse, HttpResponseBuilder, http::StatusCode};
 use serde_json::json;
 
-use super::ids;
-
-/// A refusal of the stand-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// API key missing or unknown, or a stage that is not there.
+pub enum GatewayError {
+    /// A missing or unknown API key, or an unknown stage.
     Forbidden,
-    /// No `Authorization` where one is demanded.
+    /// A request without `Authorization` to a stage that requires it.
     MissingAuthenticationToken,
-    /// An `Authorization` that cannot be read, with what is missing.
+    /// An `Authorization` that cannot be parsed, with AWS's explanation.
     IncompleteSignature(String),
-    /// An access key id that nobody has, or a session token that does not belong to it.
+    /// An unknown access key id, or the session token of other keys.
     UnrecognizedClient,
-    /// Temporary keys that have ended.
+    /// Temporary keys past their expiry.
     ExpiredToken,
-    /// A signature that does not fit, with AWS's explanation.
+    /// A wrong signature, with AWS's explanation.
     InvalidSignature(String),
-    /// More than 10 MiB.
+    /// A body of more than 10 MiB.
     RequestTooLarge,
 }
 
-impl Refusal {
+impl GatewayError {
     pub fn answer(&self) -> HttpResponse {
         let (status, kind, message) = self.parts();
         with_request_ids(HttpResponse::build(status))
@@ -34,7 +31,7 @@ impl Refusal {
             .body(json!({ "message": message }).to_string())
     }
 
-    /// Status, kind and message: Lambda says the same of a wrong signature, STS the same words.
+    /// Status, error type and message. Lambda has the same for wrong signatures, STS the same messages.
     pub fn parts(&self) -> (StatusCode, &'static str, &str) {
         let (kind, message) = match self {
             Self::Forbidden => ("ForbiddenException", "Forbidden"),
@@ -57,11 +54,48 @@ impl Refusal {
     }
 }
 
-/// Adds the ids that every answer of a REST API carries.
+/// Adds the ids of a REST API's responses.
 pub fn with_request_ids(mut builder: HttpResponseBuilder) -> HttpResponseBuilder {
     builder
-        .insert_header(("x-amzn-requestid", ids::request_id()))
+        .insert_header(("x-amzn-requestid", request_id()))
         .insert_header(("x-amz-apigw-id", format!("{:015x}=", fastrand::u64(..) >> 4)))
-        .insert_header(("x-amzn-trace-id", ids::trace_id()));
+        .insert_header(("x-amzn-trace-id", trace_id()));
     builder
+}
+
+/// A request id: a random UUID (RFC 9562, version 4).
+pub fn request_id() -> String {
+    const VERSION: u128 = 0x4 << 76;
+    const VARIANT: u128 = 0x2 << 62;
+    let random = fastrand::u128(..) & !(0xf << 76) & !(0x3 << 62);
+    let id = format!("{:032x}", random | VERSION | VARIANT);
+    format!("{}-{}-{}-{}-{}", &id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..])
+}
+
+/// An X-Ray trace id.
+pub fn trace_id() -> String {
+    format!("Root=1-{:08x}-{:024x};Sampled=0", fastrand::u32(..), fastrand::u128(..) >> 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_a_random_uuid() {
+        let id = request_id();
+        let lengths: Vec<usize> = id.split('-').map(str::len).collect();
+        assert_eq!(lengths, [8, 4, 4, 4, 12], "{id}");
+        assert_eq!(&id[14..15], "4", "{id}");
+        assert!("89ab".contains(&id[19..20]), "{id}");
+        assert_ne!(id, request_id());
+    }
+
+    #[test]
+    fn a_trace_id_has_the_form_of_x_ray() {
+        let id = trace_id();
+        let root = id.strip_prefix("Root=1-").and_then(|id| id.strip_suffix(";Sampled=0")).unwrap();
+        let lengths: Vec<usize> = root.split('-').map(str::len).collect();
+        assert_eq!(lengths, [8, 24], "{id}");
+    }
 }

@@ -1,8 +1,6 @@
-//! The stand-in's agents that hand keys to containers: that of ECS ("Task IAM role", ECS developer guide) and
-//! that of EKS ("How EKS Pod Identity works", EKS user guide; "Container credential provider", SDKs and Tools
-//! reference guide).
-//!
-//! `stand_in.rs` comes here with their paths.
+//! The stand-in's credential endpoints of containers: of ECS ("Task IAM role", ECS developer guide) and of
+//! EKS Pod Identity ("How EKS Pod Identity works", EKS user guide; "Container credential provider", SDKs and
+//! Tools reference guide).
 
 use actix_web::{
     HttpResponse,
@@ -14,18 +12,17 @@ use super::{
     account::Account,
     credentials,
     functions::ReceivedRequest,
-    issued::{ACCOUNT, Identity, IssuedKeys},
+    issued::{ACCOUNT, Principal},
 };
 use crate::stand_in::{Service, Switch};
 
-/// Where ECS hands out the keys of a task, the id of whose keys follows.
+/// The path of ECS, before the id of a task's keys.
 const ECS_PATH: &str = "/v2/credentials/";
-/// The id of the one task's keys; it is the secret of this service.
+/// The id of the one task's keys, which grants access to them.
 const ECS_ID: &str = "8f3b1c5e-2d7a-4c6b-9e0f-1a2b3c4d5e6f";
-/// Where the agent of EKS hands out the keys of the pod whose token is sent.
 pub const POD_IDENTITY_PATH: &str = "/v1/credentials";
 
-/// Whether a path is one of these agents'.
+/// True for a path of these endpoints.
 pub fn has(path: &str) -> bool {
     path == POD_IDENTITY_PATH || path.starts_with(ECS_PATH)
 }
@@ -45,7 +42,7 @@ pub fn answer(call: &ReceivedRequest, account: &Account) -> HttpResponse {
 fn ecs(call: &ReceivedRequest, account: &Account) -> HttpResponse {
     account.controls.count(Service::Ecs);
     if call.path.strip_prefix(ECS_PATH) != Some(ECS_ID) {
-        // as the agent writes it
+        // the agent's own text
         let body = json!({
             "code": "InvalidIdInRequest",
             "message": "CredentialsV2Request: Credentials not found",
@@ -54,8 +51,8 @@ fn ecs(call: &ReceivedRequest, account: &Account) -> HttpResponse {
         return sent(StatusCode::BAD_REQUEST, &body);
     }
     let role = "task";
-    let keys = account.issue(Identity::session(role, "0a1b2c3d4e5f"));
-    let mut body = described(&keys);
+    let keys = account.issue(Principal::session(role, "0a1b2c3d4e5f"));
+    let mut body = keys.json();
     body["RoleArn"] = format!("arn:aws:iam::{ACCOUNT}:role/{role}").into();
     sent(StatusCode::OK, &body)
 }
@@ -68,24 +65,14 @@ fn pod_identity(call: &ReceivedRequest, account: &Account) -> HttpResponse {
     let Some(given) = call.headers.get(header::AUTHORIZATION) else {
         return refused("Service account token cannot be empty");
     };
-    let known = given.to_str().is_ok_and(|token| credentials::is_pods(&account.options, token));
+    let known = given.to_str().is_ok_and(|token| credentials::is_pod_token(&account.options, token));
     if !known || account.controls.has(Switch::PodIdentityTokenWrong) {
         return refused("InvalidTokenException: The token included in the request is invalid.");
     }
-    let keys = account.issue(Identity::session("pod", "eks-stand-in-orders-0"));
-    let mut body = described(&keys);
+    let keys = account.issue(Principal::session("pod", "eks-stand-in-orders-0"));
+    let mut body = keys.json();
     body["AccountId"] = ACCOUNT.into();
     sent(StatusCode::OK, &body)
-}
-
-/// What both agents tell.
-fn described(keys: &IssuedKeys) -> Value {
-    json!({
-        "AccessKeyId": keys.access_key_id,
-        "SecretAccessKey": keys.secret_access_key,
-        "Token": keys.session_token,
-        "Expiration": keys.expiration(),
-    })
 }
 
 fn sent(status: StatusCode, body: &Value) -> HttpResponse {

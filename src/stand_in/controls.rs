@@ -1,33 +1,29 @@
-//! What can be changed and read while a stand-in runs: faults of the services that hand out keys, and how
-//! often each was called.
-//!
-//! Tests and `child.rs` hold it through `StandIn::controls`; `sts.rs`, `metadata.rs` and `container.rs` heed
-//! it.
+//! The runtime controls of a stand-in: faults of the services with keys, and the number of their calls.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     time::Duration,
 };
 
-/// What can be switched on and off.
+/// A fault to switch on and off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Switch {
     /// STS closes the connection instead of answering.
     StsDown,
     /// STS answers every call with `Throttling`.
     StsThrottled,
-    /// The metadata service does without a session token, as its first version does.
+    /// The metadata service accepts requests without a session token, as version 1 does.
     MetadataV1,
-    /// The metadata service's answer to a request for a session token never arrives, as in a container that
-    /// is one hop further away than `HttpPutResponseHopLimit` allows.
+    /// The metadata service never answers a request for a session token, as for a container one hop beyond
+    /// `HttpPutResponseHopLimit`.
     MetadataTokenHangs,
     /// The metadata service answers every request for keys with 500.
     MetadataDown,
-    /// Pod Identity takes every token for a wrong one.
+    /// Pod Identity refuses every token.
     PodIdentityTokenWrong,
 }
 
-/// What is counted.
+/// A service with a counter of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
     AssumeRole,
@@ -35,7 +31,7 @@ pub enum Service {
     CallerIdentity,
     /// Session tokens of the metadata service.
     MetadataToken,
-    /// Keys of the metadata service; the question for the role's name does not count.
+    /// Keys of the metadata service, without the requests for the role's name.
     MetadataKeys,
     /// Keys of the ECS agent.
     Ecs,
@@ -46,7 +42,6 @@ pub enum Service {
 const SWITCHES: usize = Switch::PodIdentityTokenWrong as usize + 1;
 const SERVICES: usize = Service::PodIdentity as usize + 1;
 
-/// The switches and counters of one stand-in.
 #[derive(Debug, Default)]
 pub struct Controls {
     switches: [AtomicBool; SWITCHES],
@@ -55,7 +50,7 @@ pub struct Controls {
 }
 
 impl Controls {
-    /// Switches something on or off, from the next request on.
+    /// Takes effect with the next request.
     pub fn set(&self, switch: Switch, on: bool) {
         self.switches[switch as usize].store(on, Ordering::SeqCst);
     }
@@ -64,7 +59,7 @@ impl Controls {
         self.switches[switch as usize].load(Ordering::SeqCst)
     }
 
-    /// Makes STS think this long before it answers.
+    /// Delays the responses of STS.
     pub fn pause_sts(&self, pause: Duration) {
         let milliseconds = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         self.sts_pause.store(milliseconds, Ordering::SeqCst);
@@ -74,7 +69,7 @@ impl Controls {
         Duration::from_millis(self.sts_pause.load(Ordering::SeqCst))
     }
 
-    /// How many calls have arrived, whatever became of them.
+    /// The number of received calls, failed ones included.
     pub fn calls(&self, service: Service) -> usize {
         self.calls[service as usize].load(Ordering::SeqCst)
     }
@@ -89,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn switches_and_counters_do_not_touch_each_other() {
+    fn switches_and_counters_are_independent() {
         let controls = Controls::default();
         controls.set(Switch::StsThrottled, true);
         controls.count(Service::Ecs);

@@ -1,8 +1,5 @@
-//! Where a sidecar finds keys of the stand-in: for each source of AWS's chain the variables that lead to it,
-//! and the files that they name.
-//!
-//! `child.rs` and tests start a sidecar with them. The services of the stand-in come here to learn which
-//! tokens are good: the ones that are in the files right now.
+//! The sources of keys at the stand-in: for each source of AWS's chain the environment variables and files of
+//! a sidecar, and the check of the tokens in these files.
 
 use std::{
     collections::HashSet,
@@ -21,12 +18,12 @@ use super::{
     container,
     issued::{ACCOUNT, random_base64},
 };
-use crate::stand_in::{StandInKeys, options::StandInOptions};
+use crate::stand_in::{StandInKeys, StandInOptions};
 
 const WEB_IDENTITY_TOKEN: &str = "web-identity-token";
 const POD_IDENTITY_TOKEN: &str = "pod-identity-token";
 const PROFILE: &str = "stand-in";
-/// How long the tokens of the kubelet's projected volumes are good in EKS.
+/// Life of the tokens in the kubelet's projected volumes in EKS.
 const TOKEN_LIFE: Duration = Duration::from_hours(24);
 
 /// A source of keys.
@@ -47,8 +44,8 @@ pub enum CredentialKind {
 }
 
 impl CredentialKind {
-    /// Where the keys come from, for a person.
-    pub fn told(self) -> &'static str {
+    /// The source, for people.
+    pub fn description(self) -> &'static str {
         match self {
             Self::Imds => "from EC2's instance metadata service",
             Self::Ecs => "from the agent of ECS",
@@ -60,30 +57,29 @@ impl CredentialKind {
     }
 }
 
-/// What a web identity token says.
+/// The claims of a web identity token.
 #[derive(Debug)]
 pub struct Claims {
     /// `sub`: the service account.
     pub subject: String,
-    /// `aud`: whom the token is for.
+    /// `aud`.
     pub audience: String,
-    /// `iss`: who vouches for it.
+    /// `iss`.
     pub issuer: String,
     expires: u64,
 }
 
 impl Claims {
-    /// Whether the token has ended.
     pub fn has_expired(&self, now: SystemTime) -> bool {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.expires) <= now
     }
 }
 
-/// Writes the files that a source needs into a directory and returns the variables by which a sidecar finds
-/// it at a stand-in whose `StandInOptions::tokens` is the same directory.
+/// Writes the files of a source into a directory and returns the variables of a sidecar.
+/// `StandInOptions::tokens` of the stand-in must be the same directory.
 ///
 /// # Errors
-/// The directory cannot be written to.
+/// The directory is not writable.
 pub fn environment(
     kind: CredentialKind,
     stand_in: SocketAddr,
@@ -95,9 +91,9 @@ pub fn environment(
     let role = |name: &str| format!("arn:aws:iam::{ACCOUNT}:role/{name}");
     let mut variables = vec![
         ("AWS_REGION", keys.region.clone()),
-        // no `.aws` of the developer's
+        // hides the developer's `.aws`
         ("HOME", directory.to_string_lossy().into_owned()),
-        // whose the keys are is asked of nobody else
+        // sends GetCallerIdentity to the stand-in
         ("AWS_ENDPOINT_URL_STS", url("")),
     ];
     variables.extend(match kind {
@@ -129,8 +125,8 @@ pub fn environment(
     Ok(variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
-/// The variables of this process that must not reach the sidecar: whatever leads to the developer's own keys,
-/// and proxies, which know no stand-in.
+/// The variables of this process that must not reach the sidecar: those of the developer's own keys, and
+/// proxies, which cannot reach the stand-in.
 pub fn foreign_variables() -> HashSet<OsString> {
     let names = std::env::vars_os().map(|(name, _)| name);
     names
@@ -141,11 +137,10 @@ pub fn foreign_variables() -> HashSet<OsString> {
         .collect()
 }
 
-/// Replaces the token of a source that has one in a file, as the kubelet does: the file is never half written.
-/// The old token is wrong from then on.
+/// Replaces the token in a source's file atomically, as the kubelet does, and invalidates the old token.
 ///
 /// # Errors
-/// The directory cannot be written to.
+/// The directory is not writable.
 pub fn rotate_token(kind: CredentialKind, directory: &Path) -> io::Result<()> {
     let (name, subject, audience) = match kind {
         CredentialKind::Irsa => {
@@ -164,8 +159,8 @@ pub fn rotate_token(kind: CredentialKind, directory: &Path) -> io::Result<()> {
     fs::rename(unfinished, directory.join(name))
 }
 
-/// A JSON Web Token (RFC 7519) with the claims of a service account's. Its signature is noise: the stand-in
-/// knows a token by having it in a file.
+/// A JSON Web Token (RFC 7519) with the claims of a service account. Its signature is random: the stand-in
+/// compares tokens with the file.
 fn token(subject: &str, audience: &str) -> String {
     let encode = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -174,14 +169,15 @@ fn token(subject: &str, audience: &str) -> String {
         "exp": (now + TOKEN_LIFE).as_secs(),
         "iat": now.as_secs(),
         "iss": "https://oidc.eks.us-east-1.amazonaws.com/id/STANDIN",
-        "jti": super::ids::request_id(),
+        "jti": super::answers::request_id(),
         "sub": subject,
     });
     let signature = BASE64_URL_SAFE_NO_PAD.encode(random_base64(64));
     format!("{}.{}.{signature}", encode(&json!({ "alg": "RS256", "typ": "JWT" })), encode(&claims))
 }
 
-/// A role behind other keys ("Assume role credential provider", SDKs and Tools reference guide).
+/// Writes a profile with a role and one with its keys ("Assume role credential provider", SDKs and Tools
+/// reference guide).
 fn write_profiles(directory: &Path, keys: &StandInKeys, role: &str) -> io::Result<()> {
     fs::write(
         directory.join("config"),
@@ -200,12 +196,12 @@ fn write_profiles(directory: &Path, keys: &StandInKeys, role: &str) -> io::Resul
     )
 }
 
-/// Whether this is the token of the one pod.
-pub fn is_pods(options: &StandInOptions, token: &str) -> bool {
+/// True for the valid token of Pod Identity.
+pub fn is_pod_token(options: &StandInOptions, token: &str) -> bool {
     is_in_file(options, POD_IDENTITY_TOKEN, token)
 }
 
-/// What a web identity token says, if it is the one that is good.
+/// The claims of the valid web identity token; `None` for other tokens.
 pub fn web_identity(options: &StandInOptions, token: &str) -> Option<Claims> {
     let claims = token.split('.').nth(1).filter(|_| is_in_file(options, WEB_IDENTITY_TOKEN, token))?;
     let claims: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
@@ -236,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn every_source_has_region_and_home_and_nothing_twice() {
+    fn every_source_has_region_and_home_and_no_variable_twice() {
         let directory = tempfile::tempdir().unwrap();
         for kind in CredentialKind::value_variants() {
             let variables = variables(*kind, directory.path());
@@ -247,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_name_files_that_are_there() {
+    fn variables_name_existing_files() {
         let directory = tempfile::tempdir().unwrap();
         for kind in CredentialKind::value_variants() {
             for (name, value) in variables(*kind, directory.path()) {
@@ -257,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_token_in_the_file_is_good() {
+    fn only_the_token_in_the_file_is_valid() {
         let directory = tempfile::tempdir().unwrap();
         let options = options(directory.path());
         for (kind, name) in
@@ -265,22 +261,22 @@ mod tests {
         {
             variables(kind, directory.path());
             let read = || fs::read_to_string(directory.path().join(name)).unwrap();
-            let is_good = |token: &str| match kind {
+            let is_valid = |token: &str| match kind {
                 CredentialKind::Irsa => web_identity(&options, token).is_some(),
-                _ => is_pods(&options, token),
+                _ => is_pod_token(&options, token),
             };
             let old = read();
-            assert!(is_good(&old));
+            assert!(is_valid(&old));
             rotate_token(kind, directory.path()).unwrap();
-            assert!(is_good(&read()) && !is_good(&old) && !is_good(""), "{kind:?}");
+            assert!(is_valid(&read()) && !is_valid(&old) && !is_valid(""), "{kind:?}");
             assert!((4..20_000).contains(&old.len()));
         }
         let without = StandInOptions::new(StandInKeys::example());
-        assert!(!is_pods(&without, "") && web_identity(&without, "").is_none());
+        assert!(!is_pod_token(&without, "") && web_identity(&without, "").is_none());
     }
 
     #[test]
-    fn a_web_identity_token_says_whose_it_is_and_ends() {
+    fn a_web_identity_token_has_a_subject_and_an_expiry() {
         let directory = tempfile::tempdir().unwrap();
         rotate_token(CredentialKind::Irsa, directory.path()).unwrap();
         let token = fs::read_to_string(directory.path().join(WEB_IDENTITY_TOKEN)).unwrap();

@@ -1,7 +1,5 @@
-//! What a stand-in can be told to find wrong with every signed call: a difference between both sides, or something on
-//! the way that changes what was signed.
-//!
-//! `options.rs` and `account.rs` hold it; `dev --fault` and the tests choose it.
+//! The faults of every signed call, for `dev --fault` and tests: a difference between both sides, or a proxy
+//! that changes the signed request.
 
 use actix_web::{
     http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue},
@@ -12,10 +10,9 @@ use clap::ValueEnum;
 use super::functions::ReceivedRequest;
 use crate::stand_in::StandInKeys;
 
-/// Seconds that a stand-in with another clock is ahead: more than AWS forgives.
-const AHEAD: i64 = 600;
+/// Seconds by which the clock is ahead; more than AWS tolerates.
+const CLOCK_AHEAD: i64 = 600;
 
-/// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Fault {
     /// The stand-in's clock is ten minutes ahead.
@@ -60,7 +57,7 @@ impl Fault {
         }
     }
 
-    /// Beginnings of what a signed GET then gets from AWS, and of the warning in the sidecar's log.
+    /// The beginnings of AWS's message to a signed GET, and of the warning in the sidecar's log.
     pub fn expected(self) -> (&'static str, &'static str) {
         const MISMATCH: &str = "The request signature we calculated does not match";
         const CHANGED: &str =
@@ -88,15 +85,16 @@ impl Fault {
                 "Missing Authentication Token",
                 "AWS answered `Missing Authentication Token` to a signed call",
             ),
-            Self::Incomplete => ("Authorization header requires", "AWS could not read the signature"),
+            Self::Incomplete => ("Authorization header requires", "AWS could not parse the signature"),
         }
     }
-    /// How far the other side's clock is ahead, in seconds.
+
+    /// Seconds by which the stand-in's clock is ahead.
     pub fn clock_ahead(self) -> i64 {
-        if self == Self::Clock { AHEAD } else { 0 }
+        if self == Self::Clock { CLOCK_AHEAD } else { 0 }
     }
 
-    /// The keys that the other side knows.
+    /// The keys of the stand-in.
     pub fn keys(self, keys: StandInKeys) -> StandInKeys {
         match self {
             Self::Region => StandInKeys { region: "eu-west-1".into(), ..keys },
@@ -107,12 +105,12 @@ impl Fault {
         }
     }
 
-    /// What becomes of a request on the way.
+    /// Changes the request as the proxy does.
     pub fn tamper(self, call: &mut ReceivedRequest) {
         match self {
             Self::Path => call.path.push_str("/rewritten"),
             Self::Header => {
-                // only a header that was signed makes a difference
+                // must be a signed header
                 let (name, value) = if call.headers.contains_key(CONTENT_TYPE) {
                     (CONTENT_TYPE, "text/rewritten")
                 } else {

@@ -1,11 +1,9 @@
-//! The small functions behind the stand-in: what one would write for a first try of API Gateway and Lambda.
-//!
-//! `stand_in.rs` runs them by a request's path, `functions/gateway.rs` by that of an API Gateway's event;
-//! `functions/by_event.rs` has those that take any event.
+//! The stand-in's functions, such as a first test of API Gateway and Lambda has. A request's path names them,
+//! or that of an API Gateway's event; `functions/by_event.rs` has those for any event.
 
 pub mod by_event;
 mod gateway;
-pub mod written;
+pub mod streamed_body;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,57 +13,55 @@ use actix_web::{
 };
 use serde_json::json;
 
-use self::written::Written;
+use self::streamed_body::StreamedBody;
 use crate::signing::hash;
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
-/// The largest answer of `bytes`.
+/// Bytes of the largest response of `bytes`.
 const MAX_BYTES: usize = 64 << 20;
 
-/// A request as a function sees it.
+/// A request as received.
 #[derive(Debug)]
 pub struct ReceivedRequest {
     pub method: Method,
-    /// Its path as received.
+    /// Raw.
     pub path: String,
-    /// Its query as received.
+    /// Raw.
     pub query: String,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
 
-/// What a function answers to a request, whichever API it is behind.
+/// A function's response, for both APIs.
 #[derive(Debug)]
 pub struct FunctionAnswer {
     pub status: StatusCode,
-    /// Its headers, names in small letters.
+    /// With names in lower case.
     pub headers: Vec<(&'static str, String)>,
-    pub body: Body,
+    pub body: FunctionBody,
 }
 
 #[derive(Debug)]
-pub enum Body {
-    /// None, and no length either.
+pub enum FunctionBody {
+    /// No body and no length.
     None,
     Whole(Bytes),
-    /// Written as time goes by.
-    Written(Written),
+    Streamed(StreamedBody),
 }
 
 impl FunctionAnswer {
-    fn new(status: StatusCode, content_type: &str, body: impl Into<Bytes>) -> Self {
-        let headers = vec![("content-type", content_type.to_owned())];
-        Self { status, headers, body: Body::Whole(body.into()) }
+    fn new(status: StatusCode, content_type: &str, body: FunctionBody) -> Self {
+        Self { status, headers: vec![("content-type", content_type.to_owned())], body }
     }
 
     fn json(body: impl Into<Bytes>) -> Self {
-        Self::new(StatusCode::OK, JSON, body)
+        Self::new(StatusCode::OK, JSON, FunctionBody::Whole(body.into()))
     }
 }
 
-/// Runs the function that the path names, in the segment after the stage. `None` if there is no such one.
-/// `pause` is the time that `words` takes between two of them.
+/// Runs the function that the path names after the stage; `None` for an unknown function. `words` pauses for
+/// `pause` between words.
 pub async fn run(call: &ReceivedRequest, pause: Duration) -> Option<FunctionAnswer> {
     let mut segments = call.path.split('/').skip(2);
     let name = segments.next().unwrap_or_default();
@@ -76,32 +72,32 @@ pub async fn run(call: &ReceivedRequest, pause: Duration) -> Option<FunctionAnsw
         "status" => status(argument.parse().ok()?),
         "bytes" => {
             let size = argument.parse().ok().filter(|size| *size <= MAX_BYTES)?;
-            FunctionAnswer::new(StatusCode::OK, "application/octet-stream", vec![b'x'; size])
+            let body = FunctionBody::Whole(vec![b'x'; size].into());
+            FunctionAnswer::new(StatusCode::OK, "application/octet-stream", body)
         }
         "cookies" => cookies(),
         "slow" => FunctionAnswer::json(slow(argument.parse().ok()?).await),
-        "words" => FunctionAnswer {
-            status: StatusCode::OK,
-            headers: vec![("content-type", TEXT.to_owned())],
-            body: Body::Written(Written::sentence(pause)),
-        },
+        "words" => {
+            let body = FunctionBody::Streamed(StreamedBody::sentence(pause));
+            FunctionAnswer::new(StatusCode::OK, TEXT, body)
+        }
         _ => return None,
     })
 }
 
-/// The first value of this name in a query.
+/// The first value of a query parameter; empty without one.
 fn parameter(query: &str, name: &str) -> String {
     let mut pairs = form_urlencoded::parse(query.as_bytes());
     pairs.find(|(own, _)| own == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 
-/// What the function of APISIX's page answers.
+/// The function of APISIX's documentation.
 fn hello(name: &str) -> String {
     let name = if name.is_empty() { "world" } else { name };
     json!(format!("Hello, {name}!")).to_string()
 }
 
-/// What arrived, as it arrived.
+/// The received request as JSON.
 fn echo(call: &ReceivedRequest) -> String {
     let mut headers: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (name, value) in &call.headers {
@@ -124,21 +120,21 @@ fn echo(call: &ReceivedRequest) -> String {
     .to_string()
 }
 
-/// An answer with any final status; those that send elsewhere say where.
+/// A response with any final status; redirects have a `Location`.
 fn status(status: u16) -> FunctionAnswer {
     let (headers, body) = match status {
-        204 => (vec![], Body::None),
-        304 => (vec![("etag", "\"1\"".to_owned())], Body::None),
-        300..400 => (vec![("location", "/elsewhere".to_owned())], Body::Whole(Bytes::new())),
+        204 => (vec![], FunctionBody::None),
+        304 => (vec![("etag", "\"1\"".to_owned())], FunctionBody::None),
+        300..400 => (vec![("location", "/elsewhere".to_owned())], FunctionBody::Whole(Bytes::new())),
         _ => {
             let body = json!({ "status": status }).to_string();
-            (vec![("content-type", JSON.to_owned())], Body::Whole(body.into()))
+            (vec![("content-type", JSON.to_owned())], FunctionBody::Whole(body.into()))
         }
     };
     FunctionAnswer { status: StatusCode::from_u16(status).unwrap_or(StatusCode::OK), headers, body }
 }
 
-/// Two cookies, which no form of answer may fold into one.
+/// Two cookies, which must stay two header lines.
 fn cookies() -> FunctionAnswer {
     let mut answer = FunctionAnswer::json("\"two cookies\"");
     let cookies = ["first=1; Path=/; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "second=2; HttpOnly"];
@@ -146,7 +142,6 @@ fn cookies() -> FunctionAnswer {
     answer
 }
 
-/// Takes its time.
 async fn slow(milliseconds: u64) -> &'static str {
     tokio::time::sleep(Duration::from_millis(milliseconds)).await;
     "\"at last\""

@@ -1,7 +1,4 @@
-//! The temporary keys that the stand-in has handed out, and to whom.
-//!
-//! `sts.rs`, `metadata.rs` and `container.rs` issue them; `verify.rs` asks here whether a request was signed
-//! with one of them.
+//! The temporary keys that the stand-in issued, and their owners.
 
 use std::{
     collections::HashMap,
@@ -11,16 +8,17 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// The account that all of the stand-in belongs to, the one of AWS's examples.
+/// The account's number, that of AWS's examples.
 pub const ACCOUNT: &str = "123456789012";
-/// Lives below this are a test's, which wants to see them end to the millisecond; AWS tells whole seconds.
+/// Shorter lives occur in tests, which need milliseconds; AWS has whole seconds.
 const WHOLE_SECONDS: Duration = Duration::from_mins(1);
 
-/// Whoever signs a request.
+/// The signer of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Identity {
+pub enum Principal {
     /// The user with the long-term keys.
     User,
     Session {
@@ -30,28 +28,27 @@ pub enum Identity {
     },
 }
 
-/// Keys that were handed out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct IssuedKeys {
     /// `ASIA…`: "temporary (AWS STS) access key IDs" (IAM user guide, "IAM identifiers").
     pub access_key_id: String,
     pub secret_access_key: String,
-    /// The token that must come with them.
     pub session_token: String,
     pub expires: SystemTime,
-    pub identity: Identity,
+    pub identity: Principal,
 }
 
+/// All issued keys, by their ids.
 #[derive(Debug, Default)]
-pub struct Register(Mutex<HashMap<String, IssuedKeys>>);
+pub struct KeyRegister(Mutex<HashMap<String, IssuedKeys>>);
 
-impl Identity {
+impl Principal {
     /// A session of a role.
     pub fn session(role: impl Into<String>, session: impl Into<String>) -> Self {
         Self::Session { role: role.into(), session: session.into() }
     }
 
-    /// The ARN that AWS calls it by ("IAM ARNs", IAM user guide).
+    /// The ARN ("IAM ARNs", IAM user guide).
     pub fn arn(&self) -> String {
         match self {
             Self::User => format!("arn:aws:iam::{ACCOUNT}:user/dev"),
@@ -61,7 +58,7 @@ impl Identity {
         }
     }
 
-    /// The unique id that `GetCallerIdentity` tells ("Unique identifiers", IAM user guide).
+    /// The unique id of `GetCallerIdentity` ("Unique identifiers", IAM user guide).
     pub fn id(&self) -> String {
         match self {
             Self::User => "AIDACKCEVSQ6C2EXAMPLE".into(),
@@ -71,9 +68,19 @@ impl Identity {
 }
 
 impl IssuedKeys {
-    /// When they end, as STS and the metadata services write it.
+    /// The expiry in RFC 3339.
     pub fn expiration(&self) -> String {
-        written(self.expires)
+        rfc_3339(self.expires)
+    }
+
+    /// The common part of the responses of the metadata service and of containers' endpoints.
+    pub fn json(&self) -> Value {
+        json!({
+            "AccessKeyId": self.access_key_id,
+            "SecretAccessKey": self.secret_access_key,
+            "Token": self.session_token,
+            "Expiration": self.expiration(),
+        })
     }
 }
 
@@ -83,14 +90,14 @@ impl fmt::Debug for IssuedKeys {
     }
 }
 
-impl Register {
-    /// Hands out new keys that live this long from `now` on.
-    pub fn issue(&self, identity: Identity, now: SystemTime, life: Duration) -> IssuedKeys {
+impl KeyRegister {
+    /// Issues new keys.
+    pub fn issue(&self, identity: Principal, now: SystemTime, life: Duration) -> IssuedKeys {
         let keys = IssuedKeys {
             access_key_id: format!("ASIA{}", letters(16)),
             secret_access_key: random_base64(30),
             session_token: random_base64(240),
-            expires: end(now, life),
+            expires: expiry(now, life),
             identity,
         };
         self.locked().insert(keys.access_key_id.clone(), keys.clone());
@@ -112,36 +119,34 @@ impl Register {
     }
 
     fn locked(&self) -> MutexGuard<'_, HashMap<String, IssuedKeys>> {
-        // an insertion cannot leave the map half done
+        // a panic cannot leave the map in an invalid state
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A moment as RFC 3339 has it.
-pub fn written(moment: SystemTime) -> String {
-    OffsetDateTime::from(moment).format(&Rfc3339).unwrap_or_default()
+pub fn rfc_3339(time: SystemTime) -> String {
+    OffsetDateTime::from(time).format(&Rfc3339).unwrap_or_default()
 }
 
-/// What is told of the end and what is held against a request must be the same moment, so it is rounded here.
-fn end(now: SystemTime, life: Duration) -> SystemTime {
+/// Rounds the expiry, so that the response and the verification have the same.
+fn expiry(now: SystemTime, life: Duration) -> SystemTime {
     let precision = if life < WHOLE_SECONDS { Duration::from_millis(1) } else { Duration::from_secs(1) };
     rounded_down(now + life, precision)
 }
 
-/// The last moment of this precision before another one.
-pub fn rounded_down(moment: SystemTime, precision: Duration) -> SystemTime {
-    let since_epoch = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+pub fn rounded_down(time: SystemTime, precision: Duration) -> SystemTime {
+    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
     let beyond = u64::try_from(since_epoch % precision.as_nanos().max(1)).unwrap_or_default();
-    moment - Duration::from_nanos(beyond)
+    time - Duration::from_nanos(beyond)
 }
 
-/// Random text of the letters that key ids are made of.
+/// Random letters of key ids.
 fn letters(count: usize) -> String {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     (0..count).map(|_| char::from(fastrand::choice(ALPHABET).copied().unwrap_or(b'A'))).collect()
 }
 
-/// Random bytes in base64, with the `/`, `+` and `=` that secrets and tokens have.
+/// Random bytes in base64; `/`, `+` and `=` occur as in real secrets and tokens.
 pub fn random_base64(bytes: usize) -> String {
     let random: Vec<u8> = (0..bytes).map(|_| fastrand::u8(..)).collect();
     BASE64_STANDARD.encode(random)
@@ -152,9 +157,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_look_like_those_of_sts() {
-        let register = Register::default();
-        let keys = register.issue(Identity::session("a", "b"), SystemTime::now(), Duration::from_hours(1));
+    fn issued_keys_have_the_form_of_sts_and_debug_hides_their_secrets() {
+        let register = KeyRegister::default();
+        let keys = register.issue(Principal::session("a", "b"), SystemTime::now(), Duration::from_hours(1));
         assert_eq!((keys.access_key_id.len(), &keys.access_key_id[..4]), (20, "ASIA"));
         assert_eq!(keys.secret_access_key.len(), 40);
         assert!(keys.session_token.len() > 300);
@@ -166,20 +171,20 @@ mod tests {
     }
 
     #[test]
-    fn the_end_that_is_told_is_the_end_that_counts() {
+    fn the_expiry_is_the_rounded_one_of_the_response() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
-        let register = Register::default();
-        let hour = register.issue(Identity::User, now, Duration::from_hours(1));
+        let register = KeyRegister::default();
+        let hour = register.issue(Principal::User, now, Duration::from_hours(1));
         assert_eq!(hour.expiration(), "2023-11-14T23:13:20Z");
-        let short = register.issue(Identity::User, now, Duration::from_millis(1500));
+        let short = register.issue(Principal::User, now, Duration::from_millis(1500));
         assert_eq!(short.expiration(), "2023-11-14T22:13:21.623Z");
         assert_eq!(short.expires, now + Duration::from_millis(1500));
     }
 
     #[test]
-    fn an_identity_has_the_arn_that_aws_gives_it() {
-        assert_eq!(Identity::User.arn(), "arn:aws:iam::123456789012:user/dev");
-        let session = Identity::session("reader", "pod-1");
+    fn a_principal_has_the_arn_of_aws() {
+        assert_eq!(Principal::User.arn(), "arn:aws:iam::123456789012:user/dev");
+        let session = Principal::session("reader", "pod-1");
         assert_eq!(session.arn(), "arn:aws:sts::123456789012:assumed-role/reader/pod-1");
         assert!(session.id().starts_with("AROA") && session.id().ends_with(":pod-1"));
     }

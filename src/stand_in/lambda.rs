@@ -1,8 +1,4 @@
-//! The stand-in's Lambda API: `Invoke` and `InvokeWithResponseStream`, as the Lambda API reference describes
-//! them.
-//!
-//! `stand_in.rs` comes here with requests to its paths; `lambda/invocation.rs` checks one and
-//! `functions/by_event.rs` runs the function.
+//! The stand-in's Lambda API: `Invoke` and `InvokeWithResponseStream`, by the Lambda API reference.
 
 mod answers;
 mod frames;
@@ -16,63 +12,59 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
 use self::{
-    answers::{Refusal, with_ids},
-    invocation::{Invocation, InvocationKind, MAX_EVENT, Mode},
+    answers::{LambdaError, with_ids},
+    invocation::{Invocation, InvocationKind, MAX_EVENT, Mode, OPERATIONS},
 };
 use super::{
     account::Account,
-    functions::{
-        ReceivedRequest,
-        by_event::Outcome,
-        written::{Writer, Written},
-    },
-    ids,
+    answers::request_id,
+    functions::{ReceivedRequest, by_event::FunctionResult, streamed_body::StreamedBody},
 };
 
-/// "Quotas for functions": 6 MB, and as much more as the API puts around it.
+/// "Quotas for functions": 6 MB, and the size of the API's envelope.
 const MAX_ANSWER: usize = 6_291_556;
 
-/// Whether a path is this API's.
+/// True for a path of this API.
 pub fn has(path: &str) -> bool {
-    path.split('/').nth(1).is_some_and(|version| Mode::of_version(version).is_some())
+    OPERATIONS.iter().any(|(version, ..)| path.split('/').nth(1) == Some(version))
 }
 
-/// The answer to a request whose body is more than the stand-in reads at all.
+/// The response to a body over the stand-in's limit.
 pub fn too_large() -> HttpResponse {
-    Refusal::over(MAX_EVENT).answer(&ids::request_id())
+    LambdaError::over(MAX_EVENT).answer(&request_id())
 }
 
 /// Checks a request and runs the function.
 pub async fn answer(call: &ReceivedRequest, account: &Account) -> HttpResponse {
-    let request_id = ids::request_id();
+    let request_id = request_id();
     match Invocation::admit(call, account, &request_id) {
         Ok(invocation) => invoke(invocation, account.options.words_pause).await,
-        Err(refusal) => refusal.answer(&request_id),
+        Err(error) => error.answer(&request_id),
     }
 }
 
 async fn invoke(invocation: Invocation, pause: Duration) -> HttpResponse {
-    let request_id = invocation.invoked.request_id.clone();
+    let request_id = invocation.input.request_id.clone();
     match invocation.kind {
-        // the event would wait in the function's queue; nobody ever hears what becomes of it
+        // the event would go to the function's queue; no response ever has its result
         InvocationKind::Event => return with_ids(StatusCode::ACCEPTED, &request_id).finish(),
         InvocationKind::DryRun => return with_ids(StatusCode::NO_CONTENT, &request_id).finish(),
         InvocationKind::RequestResponse => {}
     }
     let started = Instant::now();
-    let outcome = within_limits(invocation.function.run(&invocation.invoked, pause).await);
+    let result = within_limits(invocation.function.run(&invocation.input, pause).await);
     let mut answer = with_ids(StatusCode::OK, &request_id);
-    answer.insert_header(("X-Amz-Executed-Version", invocation.invoked.version));
+    answer.insert_header(("X-Amz-Executed-Version", invocation.input.version));
     match invocation.mode {
-        Mode::Buffered => buffered(answer, outcome, &invocation, started).await,
-        Mode::ResponseStream => streamed(answer, outcome, invocation, started),
+        Mode::Buffered => buffered(answer, result, &invocation, started).await,
+        Mode::ResponseStream => streamed(answer, result, invocation, started),
     }
 }
 
-/// What is too large becomes an error of the function.
-fn within_limits(outcome: Outcome) -> Outcome {
-    match outcome {
-        Outcome::Returned(answer) if answer.len() > MAX_ANSWER => Outcome::Failed(json!({
+/// Replaces a result over the limit with an error of the function.
+fn within_limits(result: FunctionResult) -> FunctionResult {
+    match result {
+        FunctionResult::Returned(answer) if answer.len() > MAX_ANSWER => FunctionResult::Failed(json!({
             "errorMessage": format!(
                 "Response payload size exceeded maximum allowed payload size ({MAX_ANSWER} bytes)."
             ),
@@ -82,21 +74,21 @@ fn within_limits(outcome: Outcome) -> Outcome {
     }
 }
 
-/// The answer of `Invoke`: whole, and a failure is told by a header alone.
+/// The response of `Invoke`: the whole body, and a header for a failure.
 async fn buffered(
     mut answer: HttpResponseBuilder,
-    outcome: Outcome,
+    result: FunctionResult,
     invocation: &Invocation,
     started: Instant,
 ) -> HttpResponse {
-    let (body, failure) = match outcome {
-        Outcome::Returned(body) => (body, None),
-        Outcome::Failed(failure) => (failure.to_string().into(), Some(failure)),
-        Outcome::Writes { dies: true, .. } => {
-            let failure = exited(&invocation.invoked.request_id);
+    let (body, failure) = match result {
+        FunctionResult::Returned(body) => (body, None),
+        FunctionResult::Failed(failure) => (failure.to_string().into(), Some(failure)),
+        FunctionResult::Writes { dies: true, .. } => {
+            let failure = exited(&invocation.input.request_id);
             (failure.to_string().into(), Some(failure))
         }
-        Outcome::Writes { prelude, body, dies: false } => (whole(prelude, body).await, None),
+        FunctionResult::Writes { prelude, body, dies: false } => (whole(prelude, body).await, None),
     };
     if failure.is_some() {
         answer.insert_header(("X-Amz-Function-Error", "Unhandled"));
@@ -107,8 +99,8 @@ async fn buffered(
     answer.content_type("application/json").body(body)
 }
 
-/// What a function wrote, as the JSON that one without a stream would have returned.
-async fn whole(prelude: Option<Value>, body: Written) -> Bytes {
+/// The JSON of a function that streams, as one without a stream would return it.
+async fn whole(prelude: Option<Value>, body: StreamedBody) -> Bytes {
     let text = String::from_utf8_lossy(&body.whole().await).into_owned();
     let answer = match prelude {
         Some(mut prelude) => {
@@ -120,7 +112,7 @@ async fn whole(prelude: Option<Value>, body: Written) -> Bytes {
     answer.to_string().into()
 }
 
-/// What Lambda says of a process that is gone.
+/// Lambda's error for a process that exited.
 fn exited(request_id: &str) -> Value {
     json!({
         "errorType": "Runtime.ExitError",
@@ -128,24 +120,24 @@ fn exited(request_id: &str) -> Value {
     })
 }
 
-/// The answer of `InvokeWithResponseStream`: frames, the last of which tells whether all went well.
+/// The response of `InvokeWithResponseStream`: frames, the last one with a failure if there was one.
 fn streamed(
     mut answer: HttpResponseBuilder,
-    outcome: Outcome,
+    result: FunctionResult,
     invocation: Invocation,
     started: Instant,
 ) -> HttpResponse {
-    let frames = Written::by(async move |writer: Writer| {
+    let frames = StreamedBody::by(async move |writer| {
         let mut failure = None;
-        match outcome {
-            Outcome::Returned(body) => writer.write(frames::payload_chunk(&body)).await?,
-            Outcome::Failed(error) => failure = Some(error),
-            Outcome::Writes { prelude, mut body, dies } => {
+        match result {
+            FunctionResult::Returned(body) => writer.send(frames::payload_chunk(&body)).await?,
+            FunctionResult::Failed(error) => failure = Some(error),
+            FunctionResult::Writes { prelude, mut body, dies } => {
                 if let Some(prelude) = prelude {
-                    writer.write(frames::prelude(&prelude)).await?;
+                    writer.send(frames::prelude(&prelude)).await?;
                 }
                 while let Some(piece) = body.next().await {
-                    writer.write(frames::payload_chunk(&piece)).await?;
+                    writer.send(frames::payload_chunk(&piece)).await?;
                 }
                 if dies {
                     return Ok(());
@@ -153,7 +145,7 @@ fn streamed(
             }
         }
         let log = invocation.tail.then(|| log(&invocation, failure.as_ref(), started));
-        writer.write(frames::invoke_complete(failure.as_ref(), log)).await
+        writer.send(frames::invoke_complete(failure.as_ref(), log)).await
     });
     answer.content_type("application/vnd.amazon.eventstream").streaming(frames)
 }
@@ -164,12 +156,12 @@ fn log(invocation: &Invocation, failure: Option<&Value>, started: Instant) -> St
     let error = failure.map_or_else(String::new, |failure| {
         format!("[ERROR] {}: {}\n", text(&failure["errorType"]), text(&failure["errorMessage"]))
     });
-    let id = &invocation.invoked.request_id;
+    let id = &invocation.input.request_id;
     let duration = started.elapsed();
     BASE64_STANDARD.encode(format!(
-        "START RequestId: {id} Version: {}\n{error}END RequestId: {id}\nREPORT RequestId: {id}\tDuration: {:.2} ms\t\
-         Billed Duration: {} ms\tMemory Size: 128 MB\tMax Memory Used: 32 MB\t\n",
-        invocation.invoked.version,
+        "START RequestId: {id} Version: {}\n{error}END RequestId: {id}\nREPORT RequestId: {id}\tDuration: \
+         {:.2} ms\tBilled Duration: {} ms\tMemory Size: 128 MB\tMax Memory Used: 32 MB\t\n",
+        invocation.input.version,
         duration.as_secs_f64() * 1000.0,
         duration.as_millis() + 1,
     ))

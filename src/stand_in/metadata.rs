@@ -1,8 +1,6 @@
 //! The stand-in's EC2 instance metadata service: session tokens, and the keys of the instance's role ("Use
 //! the Instance Metadata Service to access instance metadata" and "Retrieve security credentials from
 //! instance metadata", EC2 user guide).
-//!
-//! `stand_in.rs` comes here with paths below `/latest/`.
 
 use std::{
     collections::HashMap,
@@ -14,25 +12,23 @@ use actix_web::{
     HttpResponse,
     http::{Method, StatusCode},
 };
-use serde_json::json;
 
 use super::{
     account::Account,
     functions::ReceivedRequest,
-    issued::{Identity, random_base64, rounded_down, written},
+    issued::{Principal, random_base64, rfc_3339, rounded_down},
 };
 use crate::stand_in::{Service, Switch};
 
 const TOKEN_PATH: &str = "/latest/api/token";
 const ROLES_PATH: &str = "/latest/meta-data/iam/security-credentials";
-/// The role of the instance.
 const ROLE: &str = "node";
 const INSTANCE: &str = "i-1234567890abcdef0";
 const TTL_HEADER: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 /// "The TTL … a maximum of six hours (21,600 seconds)."
 const MAX_TTL: u64 = 21_600;
 
-/// The session tokens that are good, with their ends.
+/// The valid session tokens with their expiries.
 #[derive(Debug, Default)]
 pub struct Sessions(Mutex<HashMap<String, SystemTime>>);
 
@@ -53,7 +49,7 @@ impl Sessions {
     }
 }
 
-/// Whether a path is this service's.
+/// True for a path of this service.
 pub fn has(path: &str) -> bool {
     path.starts_with("/latest/")
 }
@@ -69,7 +65,7 @@ pub async fn answer(call: &ReceivedRequest, account: &Account) -> HttpResponse {
         return refused(StatusCode::UNAUTHORIZED);
     }
     match call.path.strip_prefix(ROLES_PATH) {
-        // a single role, so its name alone is the list
+        // the list has the one role
         Some("" | "/") => HttpResponse::Ok().content_type("text/plain").body(ROLE),
         Some(path) if path.strip_prefix('/') == Some(ROLE) => keys(account),
         _ => refused(StatusCode::NOT_FOUND),
@@ -96,7 +92,7 @@ async fn token(call: &ReceivedRequest, account: &Account) -> HttpResponse {
     HttpResponse::Ok().insert_header((TTL_HEADER, ttl.to_string())).content_type("text/plain").body(token)
 }
 
-/// A wrong token is refused also where none is needed.
+/// Refuses a wrong token even if none is required.
 fn is_admitted(call: &ReceivedRequest, account: &Account) -> bool {
     match call.headers.get("x-aws-ec2-metadata-token") {
         Some(token) => token.to_str().is_ok_and(|token| account.metadata_sessions.has(token, account.now())),
@@ -109,17 +105,12 @@ fn keys(account: &Account) -> HttpResponse {
     if account.controls.has(Switch::MetadataDown) {
         return refused(StatusCode::INTERNAL_SERVER_ERROR);
     }
-    let keys = account.issue(Identity::session(ROLE, INSTANCE));
-    let body = json!({
-        "Code": "Success",
-        "LastUpdated": written(rounded_down(account.now(), Duration::from_secs(1))),
-        "Type": "AWS-HMAC",
-        "AccessKeyId": keys.access_key_id,
-        "SecretAccessKey": keys.secret_access_key,
-        "Token": keys.session_token,
-        "Expiration": keys.expiration(),
-    });
-    // the service calls its JSON text
+    let keys = account.issue(Principal::session(ROLE, INSTANCE));
+    let mut body = keys.json();
+    body["Code"] = "Success".into();
+    body["LastUpdated"] = rfc_3339(rounded_down(account.now(), Duration::from_secs(1))).into();
+    body["Type"] = "AWS-HMAC".into();
+    // the service sends its JSON as text/plain
     HttpResponse::Ok().content_type("text/plain").body(body.to_string())
 }
 

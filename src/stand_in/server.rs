@@ -1,9 +1,9 @@
-//! A stand-in for API Gateway, Lambda and the services that hand out keys, on one loopback port.
+//! The stand-in's server: all services on one loopback port.
 //!
 //! Paths of the Lambda API go to `lambda.rs`, those of the metadata service to `metadata.rs`, those of the
-//! agents for containers to `container.rs`, and a POST to `/` is for STS (`sts.rs`). Of all others the first
-//! segment is an API's stage and decides what is demanded: `/open` nothing, `/key` an API key, `/iam` a
-//! signature, `/both` both. Behind each are the functions of `functions.rs`.
+//! containers' endpoints to `container.rs`, and a POST to `/` goes to STS (`sts.rs`). All others are the API
+//! at API Gateway, whose first segment is the stage: `/open` is open, `/key` requires an API key, `/iam` a
+//! signature, `/both` both. Each stage has the functions of `functions.rs`.
 
 use std::{
     any::Any,
@@ -28,17 +28,17 @@ use tokio::net::TcpStream;
 
 use super::{
     account::Account,
-    answers::{Refusal, with_request_ids},
+    answers::{GatewayError, with_request_ids},
     container,
-    functions::{self, Body, FunctionAnswer, ReceivedRequest},
+    functions::{self, FunctionAnswer, FunctionBody, ReceivedRequest},
     lambda, metadata, sts,
 };
-use crate::stand_in::{Controls, options::StandInOptions};
+use crate::stand_in::{Controls, StandInOptions};
 
 /// API Gateway's limit (docs.aws.amazon.com, API Gateway quotas); Lambda's is below it.
 const MAX_PAYLOAD: usize = 10 << 20;
 
-/// A running stand-in; it stops when dropped.
+/// A running stand-in, which stops on drop.
 #[derive(Debug)]
 pub struct StandIn {
     address: SocketAddr,
@@ -48,10 +48,10 @@ pub struct StandIn {
 }
 
 impl StandIn {
-    /// Starts one on a thread of its own.
+    /// Starts a server on its own thread.
     ///
     /// # Errors
-    /// The address cannot be had.
+    /// The address is not available.
     pub fn start(address: SocketAddr, options: StandInOptions) -> io::Result<Self> {
         let listener = crate::listener::sockets::bind_tcp(address)?;
         let address = listener.local_addr()?;
@@ -76,12 +76,11 @@ impl StandIn {
         self.address
     }
 
-    /// What can be changed and read while it runs.
     pub fn controls(&self) -> &Arc<Controls> {
         &self.account.controls
     }
 
-    /// All secrets and tokens that it accepts or has handed out: what must not be found in any log.
+    /// All secrets and tokens that it accepts or issued; no log may contain them.
     pub fn secrets(&self) -> Vec<String> {
         self.account.secrets()
     }
@@ -89,7 +88,7 @@ impl StandIn {
 
 impl Drop for StandIn {
     fn drop(&mut self) {
-        // the command is on its way once the future exists
+        // the call alone sends the command; the future would wait for the end
         drop(self.handle.stop(false));
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -105,10 +104,10 @@ fn serve(listener: TcpListener, account: Arc<Account>) -> io::Result<actix_web::
             .default_service(web::to(answer))
     });
     Ok(server
-        .on_connect(Connection::keep)
+        .on_connect(ClientSocket::keep)
         .workers(1)
         .disable_signals()
-        // the idle time of API Gateway's connections
+        // the idle timeout of API Gateway
         .keep_alive(KeepAlive::Timeout(Duration::from_secs(310)))
         .tcp_nodelay(true)
         .listen(listener)?
@@ -124,7 +123,7 @@ async fn answer(
     let body = match body {
         Ok(body) => body,
         Err(_) if to_lambda => return lambda::too_large(),
-        Err(_) => return Refusal::RequestTooLarge.answer(),
+        Err(_) => return GatewayError::RequestTooLarge.answer(),
     };
     let mut call = ReceivedRequest {
         method: request.method().clone(),
@@ -143,36 +142,34 @@ async fn answer(
         _ if to_lambda => lambda::answer(&call, &account).await,
         _ if to_sts => match sts::answer(&call, &account).await {
             Some(answer) => answer,
-            None => hung_up(&request),
+            None => close(&request),
         },
         path if metadata::has(path) => metadata::answer(&call, &account).await,
         path if container::has(path) => container::answer(&call, &account),
         _ => api_gateway(&call, &account).await,
     };
-    // actix would tell this machine's time
+    // actix's own `Date` has this machine's time
     if let Ok(date) = HeaderValue::from_str(&HttpDate::from(account.now()).to_string()) {
         answer.headers_mut().insert(header::DATE, date);
     }
     answer
 }
 
-/// The answer of an API at API Gateway.
 async fn api_gateway(call: &ReceivedRequest, account: &Account) -> HttpResponse {
-    if let Err(refusal) = admit(call, account) {
-        return refusal.answer();
+    if let Err(error) = admit(call, account) {
+        return error.answer();
     }
     match functions::run(call, account.options.words_pause).await {
         Some(answer) => sent(answer),
-        // API Gateway says the same of a path that it does not know
-        None => Refusal::MissingAuthenticationToken.answer(),
+        // API Gateway's response to an unknown path
+        None => GatewayError::MissingAuthenticationToken.answer(),
     }
 }
 
-/// The connection that a request came by, kept for the case that it is to be closed without an answer, which
-/// a handler cannot ask for.
-struct Connection(Socket);
+/// The socket of a request's connection: actix's handlers cannot close it without a response.
+struct ClientSocket(Socket);
 
-impl Connection {
+impl ClientSocket {
     fn keep(stream: &dyn Any, data: &mut Extensions) {
         let stream = stream.downcast_ref::<TcpStream>().map(|stream| SockRef::from(stream).try_clone());
         if let Some(Ok(socket)) = stream {
@@ -181,35 +178,35 @@ impl Connection {
     }
 }
 
-/// Closes the connection; the answer cannot reach anybody any more.
-fn hung_up(request: &HttpRequest) -> HttpResponse {
-    if let Some(Connection(socket)) = request.conn_data() {
+/// Closes the connection; the returned response is never sent.
+fn close(request: &HttpRequest) -> HttpResponse {
+    if let Some(ClientSocket(socket)) = request.conn_data() {
         let _ = socket.shutdown(Shutdown::Both);
     }
     HttpResponse::ServiceUnavailable().force_close().finish()
 }
 
-/// A function's answer as a REST API sends it.
+/// A function's response as a REST API sends it.
 fn sent(answer: FunctionAnswer) -> HttpResponse {
     let mut builder = with_request_ids(HttpResponse::build(answer.status));
     for header in answer.headers {
         builder.append_header(header);
     }
     match answer.body {
-        Body::None => builder.finish(),
-        Body::Whole(body) => builder.body(body),
-        Body::Written(written) => builder.streaming(written),
+        FunctionBody::None => builder.finish(),
+        FunctionBody::Whole(body) => builder.body(body),
+        FunctionBody::Streamed(body) => builder.streaming(body),
     }
 }
 
-/// Checks what the stage demands.
-fn admit(call: &ReceivedRequest, account: &Account) -> Result<(), Refusal> {
+/// Checks the API key and the signature that the stage requires.
+fn admit(call: &ReceivedRequest, account: &Account) -> Result<(), GatewayError> {
     let (key, signature) = match call.path.split('/').nth(1).unwrap_or_default() {
         "open" => (false, false),
         "key" => (true, false),
         "iam" => (false, true),
         "both" => (true, true),
-        _ => return Err(Refusal::Forbidden),
+        _ => return Err(GatewayError::Forbidden),
     };
     let keys = &account.options.keys;
     if signature {
@@ -217,7 +214,7 @@ fn admit(call: &ReceivedRequest, account: &Account) -> Result<(), Refusal> {
     }
     let given = call.headers.get("x-api-key").map(HeaderValue::as_bytes);
     if key && given != Some(keys.api_key.as_bytes()) {
-        return Err(Refusal::Forbidden);
+        return Err(GatewayError::Forbidden);
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! AWS's own host names: that of the Lambda API in a region, and the region in a name.
+//! AWS's host names: the Lambda API's in a region, and the region in a name.
 
-/// AWS's partitions (the Lambda API's endpoint rule set): regions whose names start so, and the domains of their
-/// endpoints: the usual one and that of dual-stack.
+/// AWS's partitions (the Lambda API's endpoint rule set): the prefix of their regions' names, and the domains of their
+/// endpoints, usual and dual-stack.
 const PARTITIONS: [(&str, &str, &str); 7] = [
     ("cn-", "amazonaws.com.cn", "api.amazonwebservices.com.cn"),
     ("eusc-", "amazonaws.eu", "api.amazonwebservices.eu"),
@@ -9,29 +9,28 @@ const PARTITIONS: [(&str, &str, &str); 7] = [
     ("us-isob-", "sc2s.sgov.gov", "api.aws.scloud"),
     ("eu-isoe-", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"),
     ("us-isof-", "csp.hci.ic.gov", "api.aws.hci.ic.gov"),
-    // GovCloud and all others
-    ("", "amazonaws.com", "api.aws"),
+    COMMERCIAL,
 ];
+/// All other regions, those of US government among them.
+const COMMERCIAL: (&str, &str, &str) = ("", "amazonaws.com", "api.aws");
 
-/// The host of the Lambda API. Kong knows `amazonaws.com` alone (peers.md K50).
+/// The host of the Lambda API. Kong supports `amazonaws.com` alone (peers.md K50).
 pub fn lambda_host(region: &str, fips: bool, dual_stack: bool) -> String {
-    let (domain, dual_stack_domain) = PARTITIONS
-        .iter()
-        .find(|(prefix, ..)| region.starts_with(prefix))
-        .map_or(("amazonaws.com", "api.aws"), |(_, domain, dual_stack)| (*domain, *dual_stack));
+    let partition = PARTITIONS.iter().find(|(prefix, ..)| region.starts_with(prefix));
+    let (_, usual, dual_stack_domain) = partition.unwrap_or(&COMMERCIAL);
     let service = if fips { "lambda-fips" } else { "lambda" };
-    let domain = if dual_stack { dual_stack_domain } else { domain };
+    let domain = if dual_stack { dual_stack_domain } else { usual };
     format!("{service}.{region}.{domain}")
 }
 
-/// The region in the name of one of those hosts.
+/// The region in the name of a host of the Lambda API.
 pub fn region_of_lambda_host(host: &str) -> Option<&str> {
     let rest = host.strip_prefix("lambda.").or_else(|| host.strip_prefix("lambda-fips."))?;
     let (region, domain) = rest.split_once('.')?;
     domains().any(|aws| domain == aws).then_some(region)
 }
 
-/// The region that an endpoint of AWS has somewhere in its name, with a port behind it or without.
+/// The region in the name of any endpoint of AWS, with or without a port.
 pub fn region_in(host: &str) -> Option<&str> {
     let name = host.split_once(':').map_or(host, |(name, _)| name).trim_end_matches('.');
     let is_region = |label: &&str| {
@@ -42,7 +41,7 @@ pub fn region_in(host: &str) -> Option<&str> {
             && parts.last().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()))
             && parts[..parts.len() - 1].iter().all(|part| part.bytes().all(|byte| byte.is_ascii_lowercase()))
     };
-    // Function URLs have a domain of their own
+    // the domain of Function URLs
     let is_aws = name.contains(".on.aws") || domains().any(|domain| is_within(name, domain));
     name.split('.').find(|label| is_aws && is_region(label))
 }
@@ -95,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_of_ones_own_has_no_region() {
+    fn a_host_that_is_not_awss_has_no_region() {
         for host in ["localhost", "lambda.internal", "vpce-1.lambda.us-east-1.vpce.amazonaws.com"] {
             assert_eq!(region_of_lambda_host(host), None, "{host}");
         }

@@ -1,7 +1,5 @@
-//! Bytes as lower-case hexadecimal digits: hashes and signatures (`signing.rs`), ids (`proxy/record.rs`,
-//! `message/trace.rs`).
-//!
-//! The digits are `hex`'s, written into an array: `hex::encode` takes twice the time for its `String`.
+//! Bytes as lower-case hexadecimal digits, by the crate `hex` into an array: `hex::encode` takes twice the time for its
+//! `String`.
 
 /// The digits of `LENGTH / 2` bytes.
 ///

@@ -1,13 +1,13 @@
-//! The names of sources of keys: the one wording for the log, `/ready`, `check --credentials`, `explain` and `routes`.
+//! The names of credential sources in the log, `/ready`, `check --credentials`, `explain` and `routes`.
 
 use std::fmt;
 
-/// A source of keys: `profile work as role arn:…`.
+/// A credential source: `profile work as role arn:…`.
 #[derive(Clone, Copy)]
 pub struct KeySource<'a> {
     /// The source of the first keys.
     pub origin: KeyOrigin<'a>,
-    /// The ARN of the role that they are exchanged for.
+    /// The ARN of the role that is assumed with them.
     pub role: Option<&'a str>,
 }
 
@@ -20,9 +20,9 @@ pub enum KeyOrigin<'a> {
     Files,
     /// A profile of the shared files.
     Profile(&'a str),
-    /// The chain, as long as nobody has looked which of its sources is configured.
+    /// The chain before it has been resolved.
     Chain,
-    /// This source of the chain, which has a name of its own.
+    /// A source of the chain, by name.
     OfChain(&'a str),
 }
 
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_is_told_by_its_origin_and_the_role() {
+    fn a_source_is_named_by_its_origin_and_the_role() {
         let told = |origin, role| KeySource { origin, role }.to_string();
         assert_eq!(told(KeyOrigin::Settings, None), "settings");
         assert_eq!(told(KeyOrigin::Profile("work"), Some("arn:r")), "profile work as role arn:r");

@@ -1,4 +1,4 @@
-//! Base64 by others: runtimes differ in whether they pad.
+//! Base64 with or without padding: runtimes differ.
 
 use base64::{
     DecodeError, Engine as _, alphabet,
@@ -13,7 +13,7 @@ const ENGINE: GeneralPurpose = GeneralPurpose::new(
 /// The bytes of a text in the standard alphabet.
 ///
 /// # Errors
-/// It is something else.
+/// The text is not base64.
 pub fn decode(text: &[u8]) -> Result<Vec<u8>, DecodeError> {
     ENGINE.decode(text)
 }
@@ -26,7 +26,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_encoded_is_decoded_with_and_without_padding(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        fn encoded_bytes_are_decoded_with_and_without_padding(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
             for engine in [base64::engine::general_purpose::STANDARD, base64::engine::general_purpose::STANDARD_NO_PAD] {
                 let encoded = engine.encode(&bytes);
                 prop_assert_eq!(decode(encoded.as_bytes()), Ok(bytes.clone()));
@@ -34,7 +34,7 @@ mod tests {
         }
 
         #[test]
-        fn what_the_strict_decoder_takes_is_taken_alike(text in "[A-D+/=_\n-]{0,12}") {
+        fn text_that_the_strict_decoder_accepts_is_decoded_alike(text in "[A-D+/=_\n-]{0,12}") {
             let strict = base64::engine::general_purpose::STANDARD.decode(&text);
             prop_assert!(strict.is_err() || strict == decode(text.as_bytes()));
         }

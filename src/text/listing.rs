@@ -1,17 +1,17 @@
-//! Lists of names in sentences, of which the first few have to do.
+//! Lists of names in sentences, shortened to the first few.
 
-const MOST_NAMED: usize = 5;
+const MAX_NAMED: usize = 5;
 
 /// `a, b`: all of them.
 pub fn joined<I: ToString>(items: &[I]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// `a, b`, or of more than five `a, b, c, d, e and 2 more`.
+/// `a, b`, or `a, b, c, d, e and 2 more`.
 pub fn listed<N: AsRef<str>>(names: &[N]) -> String {
-    let first: Vec<&str> = names.iter().take(MOST_NAMED).map(AsRef::as_ref).collect();
+    let first: Vec<&str> = names.iter().take(MAX_NAMED).map(AsRef::as_ref).collect();
     let first = first.join(", ");
-    match names.len().saturating_sub(MOST_NAMED) {
+    match names.len().saturating_sub(MAX_NAMED) {
         0 => first,
         more => format!("{first} and {more} more"),
     }

@@ -1,16 +1,15 @@
-//! A part of a text that somebody else had a hand in, fit for a line of our log: what a function or AWS wrote, a name
-//! in a certificate.
+//! Foreign text made safe for a log line: responses of functions and AWS, names in certificates.
 //!
-//! Whatever is quoted in a cause or a note passes through here, and once more every line of `message/error.rs`.
+//! Every quoted text of a cause or note is escaped here, and every line of `message/error.rs` once more.
 
-/// The text's first characters, without what would end the line or steer a terminal.
+/// The first characters of a text, with line ends and terminal sequences escaped.
 pub fn log_safe(text: &str, longest: usize) -> String {
     let mut line = String::with_capacity(text.len().min(longest));
     push_log_safe(&mut line, text, longest);
     line
 }
 
-/// Puts the text's first characters behind what is in the line already.
+/// Appends the first characters of a text to a line.
 pub fn push_log_safe(line: &mut String, text: &str, longest: usize) {
     let mut chars = text.chars();
     for char in chars.by_ref().take(longest) {
@@ -31,7 +30,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_is_quoted_is_short_and_stays_on_its_line() {
+    fn a_quoted_text_is_short_and_stays_on_its_line() {
         assert_eq!(log_safe("short", 5), "short");
         assert_eq!(log_safe("longer", 5), "longe…");
         assert_eq!(log_safe("a\r\nb\t\u{1b}[2Jé", 100), "a\\r\\nb\t\\u{1b}[2Jé");

@@ -1,8 +1,7 @@
-//! Durations, sizes and shares as people write them.
+//! Durations, sizes and shares in settings.
 //!
-//! A duration is an integer of milliseconds, as in APISIX and Kong, or a text with its unit (`30s`,
-//! `1m 30s`); a size is an integer of bytes or a text with its unit (`10MiB`, `64KB`). Parsing is the
-//! `humantime` and `bytesize` crates'.
+//! A duration is an integer of milliseconds, as in APISIX and Kong, or a text with its unit (`30s`, `1m 30s`); a size is
+//! an integer of bytes or a text with its unit (`10MiB`, `64KB`). `humantime` and `bytesize` parse the texts.
 
 use std::{fmt, time::Duration};
 
@@ -15,71 +14,61 @@ use serde::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrittenDuration(pub Duration);
 
-/// A size in bytes as written.
+/// A size in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrittenSize(pub u64);
 
-/// A part of a whole as written: 1 is all of it. Whether it is between 0 and 1 is looked at later.
+/// A part of a whole, which is 1. The range is checked later.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WrittenShare(pub f64);
 
 impl<'de> Deserialize<'de> for WrittenDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let parse = |text: &str| match text.parse() {
-            Ok(milliseconds) => Some(Duration::from_millis(milliseconds)),
-            Err(_) => humantime::parse_duration(text).ok(),
-        };
-        let whole = Duration::from_millis;
-        let quantity =
-            Quantity { expected: "a duration: whole milliseconds, or `30s`, `500ms`, `1m`", parse, whole };
-        deserializer.deserialize_any(quantity).map(Self)
+        deserializer.deserialize_any(Quantity {
+            expected: "a duration: whole milliseconds, or `30s`, `500ms`, `1m`",
+            of_text: |text| match text.parse() {
+                Ok(milliseconds) => Some(Self(Duration::from_millis(milliseconds))),
+                Err(_) => humantime::parse_duration(text).ok().map(Self),
+            },
+            of_whole: |number| Some(Self(Duration::from_millis(u64::try_from(number).ok()?))),
+            of_fraction: |_| None,
+        })
     }
 }
 
 impl<'de> Deserialize<'de> for WrittenSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let parse = |text: &str| text.parse::<ByteSize>().ok().map(|size| size.as_u64());
-        let whole = |bytes| bytes;
-        let quantity = Quantity { expected: "a size: whole bytes, or `10MiB`, `64KiB`", parse, whole };
-        deserializer.deserialize_any(quantity).map(Self)
+        deserializer.deserialize_any(Quantity {
+            expected: "a size: whole bytes, or `10MiB`, `64KiB`",
+            of_text: |text| match text.strip_suffix("bytes").or_else(|| text.strip_suffix("byte")) {
+                // as `size_text` formats it
+                Some(number) => number.trim_end().parse().ok().map(Self),
+                None => text.parse::<ByteSize>().ok().map(|size| Self(size.as_u64())),
+            },
+            of_whole: |number| u64::try_from(number).ok().map(Self),
+            of_fraction: |_| None,
+        })
     }
 }
 
 impl<'de> Deserialize<'de> for WrittenShare {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Share).map(Self)
+        deserializer.deserialize_any(Quantity {
+            expected: "a number from 0 to 1",
+            of_text: |text| text.parse().ok().map(Self),
+            #[expect(clippy::cast_precision_loss, reason = "a large number is out of range in any case")]
+            of_whole: |number| Some(Self(number as f64)),
+            of_fraction: |number| Some(Self(number)),
+        })
     }
 }
 
-/// Reads any number, also from where everything is text.
-struct Share;
-
-impl Visitor<'_> for Share {
-    type Value = f64;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number from 0 to 1")
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<f64, E> {
-        // what does not fit is out of range in any case
-        Ok(f64::from(i32::try_from(value).unwrap_or(if value < 0 { i32::MIN } else { i32::MAX })))
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<f64, E> {
-        Ok(value)
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<f64, E> {
-        text.parse().map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
-    }
-}
-
-/// Reads a non-negative integer or a text with a unit.
+/// Reads a number, or a text with or without a unit; `None` is an invalid value.
 struct Quantity<T> {
     expected: &'static str,
-    parse: fn(&str) -> Option<T>,
-    whole: fn(u64) -> T,
+    of_text: fn(&str) -> Option<T>,
+    of_whole: fn(i64) -> Option<T>,
+    of_fraction: fn(f64) -> Option<T>,
 }
 
 impl<T> Visitor<'_> for Quantity<T> {
@@ -89,41 +78,37 @@ impl<T> Visitor<'_> for Quantity<T> {
         f.write_str(self.expected)
     }
 
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<T, E> {
-        match u64::try_from(value) {
-            Ok(value) => Ok((self.whole)(value)),
-            Err(_) => Err(E::invalid_value(de::Unexpected::Signed(value), &self)),
-        }
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+        (self.of_whole)(number).ok_or_else(|| E::invalid_value(de::Unexpected::Signed(number), &self))
     }
 
-    /// Kong's numbers have no type of their own for whole ones: `60000.0` is 60000.
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<T, E> {
-        match whole(value) {
-            Some(value) => self.visit_i64(value),
-            None => Err(E::invalid_value(de::Unexpected::Float(value), &self)),
-        }
+    /// Lua, and so Kong, has one type for all numbers: `60000.0` is 60000.
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<T, E> {
+        whole(number)
+            .map_or_else(|| (self.of_fraction)(number), self.of_whole)
+            .ok_or_else(|| E::invalid_value(de::Unexpected::Float(number), &self))
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        (self.parse)(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+        (self.of_text)(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
     }
 }
 
-/// A number without a fraction that is written with a point.
+/// The integer of a number without a fraction.
 pub fn whole(number: f64) -> Option<i64> {
-    /// Up to here every whole number has a spelling of its own.
-    const MOST: f64 = 9_007_199_254_740_992.0;
-    let is_whole = number.fract() == 0.0 && number.abs() <= MOST;
-    #[expect(clippy::cast_possible_truncation, reason = "it is whole and small")]
+    /// The largest number below which an `f64` holds every integer.
+    const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+    let is_whole = number.fract() == 0.0 && number.abs() <= MAX_EXACT;
+    #[expect(clippy::cast_possible_truncation, reason = "an integer below 2^53")]
     is_whole.then_some(number as i64)
 }
 
-/// A duration the way it would be written in the settings.
+/// A duration in the form that the settings take.
 pub fn duration_text(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
-/// A size the way it would be written in the settings.
+/// A size in the form that the settings take.
 pub fn size_text(bytes: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     let unit = UNITS.iter().find(|(size, _)| bytes != 0 && bytes.is_multiple_of(*size));
@@ -169,7 +154,10 @@ mod tests {
         assert_eq!(number(10), Ok(WrittenSize(10)));
         assert_eq!(text("10MiB"), Ok(WrittenSize(10 << 20)));
         assert_eq!(text("64 KB"), Ok(WrittenSize(64_000)));
-        assert!(text::<WrittenSize>("10 bananas").unwrap_err().contains("a size"));
+        assert_eq!(text("64bytes"), Ok(WrittenSize(64)));
+        for wrong in ["10 bananas", "10k bytes", "bytes", "1.5 bytes"] {
+            assert!(text::<WrittenSize>(wrong).unwrap_err().contains("a size"), "{wrong}");
+        }
     }
 
     #[test]
@@ -183,7 +171,7 @@ mod tests {
     #[test]
     fn a_share_is_a_number_in_any_spelling() {
         assert_eq!(number(1), Ok(WrittenShare(1.0)));
-        assert_eq!(number(i64::MIN), Ok(WrittenShare(f64::from(i32::MIN))));
+        assert_eq!(number(-(1 << 40)), Ok(WrittenShare(-1_099_511_627_776.0)));
         assert_eq!(text("0.25"), Ok(WrittenShare(0.25)));
         assert!(text::<WrittenShare>("half").unwrap_err().contains("a number from 0 to 1"));
     }
@@ -194,6 +182,12 @@ mod tests {
             let duration = Duration::from_millis(milliseconds);
             prop_assert_eq!(text(&duration_text(duration)), Ok(WrittenDuration(duration)));
             prop_assert_eq!(text(&milliseconds.to_string()), Ok(WrittenDuration(duration)));
+        }
+
+        #[test]
+        fn a_size_is_read_as_it_is_shown(bytes in any::<u64>(), unit in 0..4_u32) {
+            let bytes = bytes >> (10 * unit) << (10 * unit);
+            prop_assert_eq!(text(&size_text(bytes)), Ok(WrittenSize(bytes)));
         }
 
         #[test]

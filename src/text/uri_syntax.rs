@@ -1,6 +1,4 @@
 //! The bytes of a URL: escapes, `..` in all its spellings, and brackets around an address.
-//!
-//! Settings, routing, signing and the backends ask here; `message/head.rs` refuses what is not sound.
 
 pub mod query;
 
@@ -15,10 +13,8 @@ pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remo
 pub fn escapes_are_whole(text: &[u8]) -> bool {
     let mut rest = text;
     while let Some(percent) = rest.iter().position(|byte| *byte == b'%') {
-        match rest.get(percent + 1..percent + 3) {
-            Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => rest = &rest[percent + 3..],
-            _ => return false,
-        }
+        let Some((_, after)) = escaped_byte(&rest[percent..]) else { return false };
+        rest = after;
     }
     true
 }
@@ -61,7 +57,7 @@ pub fn escape(byte: u8) -> [u8; 3] {
     [b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
 }
 
-/// Whether a path holds a `..` segment in any spelling, wherever it leads.
+/// Whether a path has a `..` segment in any spelling.
 pub fn climbs(path: &str) -> bool {
     let climbs = |plain: Cow<'_, [u8]>| parts(&plain).any(|part| name_of(part) == b"..");
     path.split('/').any(|segment| unescaped(segment.as_bytes()).is_none_or(climbs))
@@ -73,12 +69,11 @@ pub fn is_dot_segment(segment: &str) -> bool {
     unescaped(segment.as_bytes()).is_some_and(is_dots)
 }
 
-/// Checks that a remainder does not lead above the place where it is appended.
+/// Checks that a remainder does not lead above the path to which it is appended.
 ///
-/// Servers differ in what they take for a segment, and a request may pass several, each of which resolves dots.
-/// The worst reading counts: escapes are undone however often they were applied; an escaped slash or a backslash
-/// divides before and behind a `..`, and does not divide two names, which count as one; a `;` ends a name
-/// (Tomcat's `..;/`), and so does a NUL; overlong UTF-8 is the character that it stands for.
+/// Servers split segments differently, and a request may pass several that resolve dots. The worst reading counts:
+/// escapes are decoded repeatedly; an escaped slash or a backslash is a separator around a `..` but not between two
+/// names, which count as one; a `;` (Tomcat's `..;/`) or a NUL ends a name; overlong UTF-8 is decoded.
 ///
 /// # Errors
 /// The reason, for the log.
@@ -96,7 +91,7 @@ pub fn check_remainder(remainder: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The depth behind an unescaped segment that begins at `depth`; `None` if it leads above 0.
+/// The depth after an unescaped segment that begins at `depth`; `None` if it leads above 0.
 fn depth_behind(mut depth: usize, segment: &[u8]) -> Option<usize> {
     let mut is_new_name = true;
     let mut has_parameters = false;
@@ -107,7 +102,7 @@ fn depth_behind(mut depth: usize, segment: &[u8]) -> Option<usize> {
                 depth = depth.checked_sub(1)?;
                 is_new_name = true;
             }
-            // all that follows a `;` may be a parameter rather than a name
+            // the rest after a `;` may be a parameter instead of a name
             _ => depth += usize::from(std::mem::take(&mut is_new_name) && !has_parameters),
         }
         has_parameters |= name_of(part).len() < part.len();
@@ -115,7 +110,7 @@ fn depth_behind(mut depth: usize, segment: &[u8]) -> Option<usize> {
     Some(depth)
 }
 
-/// The parts of an unescaped segment in the reading with most of them.
+/// The parts of an unescaped segment at every possible separator.
 fn parts(segment: &[u8]) -> impl Iterator<Item = &[u8]> {
     segment.split(|byte| matches!(byte, b'/' | b'\\'))
 }
@@ -125,8 +120,8 @@ fn name_of(part: &[u8]) -> &[u8] {
     part.split(|byte| matches!(byte, b';' | 0)).next().unwrap_or_default()
 }
 
-/// A segment with its escapes undone until none is left; `None` if they are nested deeper than anybody who
-/// means well nests them, which would also make the undoing costly.
+/// A segment with its escapes decoded until none is left; `None` if they are nested too deep: that is an attack, and
+/// costly to decode.
 fn unescaped(segment: &[u8]) -> Option<Cow<'_, [u8]>> {
     const DEEPEST: usize = 4;
     let mut text = Cow::Borrowed(segment);
@@ -139,21 +134,16 @@ fn unescaped(segment: &[u8]) -> Option<Cow<'_, [u8]>> {
     None
 }
 
-/// One round of undoing; `None` if there was nothing to undo.
+/// One round of decoding; `None` if there was no escape.
 fn unescaped_once(text: &[u8]) -> Option<Vec<u8>> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((&byte, after)) = rest.split_first() {
-        let (byte, after) = match (byte, after) {
-            // a `%` that escapes nothing takes nothing with it
-            (b'%', [high, low, behind @ ..]) => match (hex_digit(*high), hex_digit(*low)) {
-                (Some(high), Some(low)) => (high << 4 | low, behind),
-                _ => (byte, after),
-            },
+        let (byte, after) = match rest {
             // overlong `.` and `/`
-            (0xC0, [0xAE, after @ ..]) | (0xE0, [0x80, 0xAE, after @ ..]) => (b'.', after),
-            (0xC0, [0xAF, after @ ..]) | (0xE0, [0x80, 0xAF, after @ ..]) => (b'/', after),
-            _ => (byte, after),
+            [0xC0, 0xAE, after @ ..] | [0xE0, 0x80, 0xAE, after @ ..] => (b'.', after),
+            [0xC0, 0xAF, after @ ..] | [0xE0, 0x80, 0xAF, after @ ..] => (b'/', after),
+            _ => escaped_byte(rest).unwrap_or((byte, after)),
         };
         plain.push(byte);
         rest = after;
@@ -161,7 +151,7 @@ fn unescaped_once(text: &[u8]) -> Option<Vec<u8>> {
     (plain.len() < text.len()).then_some(plain)
 }
 
-/// A host as it stands in a URL, an IPv6 address without its brackets (RFC 3986, 3.2.2).
+/// The host of a URL, an IPv6 address without its brackets (RFC 3986, 3.2.2).
 pub fn without_brackets(host: &str) -> &str {
     host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
 }
@@ -171,9 +161,11 @@ pub fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// The value of a hexadecimal digit.
-pub fn hex_digit(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+/// The byte of the escape at the start of a text, and the rest of the text.
+fn escaped_byte(text: &[u8]) -> Option<(u8, &[u8])> {
+    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let [b'%', high, low, rest @ ..] = text else { return None };
+    Some((digit(*high)? << 4 | digit(*low)?, rest))
 }
 
 #[cfg(test)]
@@ -223,9 +215,9 @@ mod tests {
             ";a/../x",
             ".;a/../x",
             "%00/../x",
-            // what may be a parameter is no level either
+            // a possible parameter is no level either
             "a/..;%2Fb/..",
-            // two servers, of which one divides at backslashes and the next one at escaped slashes
+            // two servers, of which one splits at backslashes and the next one at escaped slashes
             "a%2Fb%5C..%5C..%2Fc",
             "a%5C..%5C..%5Cb",
         ] {
@@ -253,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_pair_of_brackets_around_a_host_goes() {
+    fn only_a_pair_of_brackets_around_a_host_is_removed() {
         for (host, bare) in [("[::1]", "::1"), ("a.b", "a.b"), ("[::1", "[::1"), ("::1]", "::1]"), ("", "")] {
             assert_eq!(without_brackets(host), bare);
         }
@@ -266,8 +258,8 @@ mod tests {
         assert!(!climbs("/a/..b/"));
     }
 
-    /// A path as a server resolves it that undoes escapes so often, divides at backslashes or not, and takes
-    /// parameters out or not; `None` if it leads out.
+    /// A path as resolved by a server that decodes escapes so often, splits at backslashes or not, and removes
+    /// parameters or not; `None` if it leads out.
     fn resolved(path: &str, rounds: u8, backslashes: bool, parameters: bool) -> Option<String> {
         let mut text = path.as_bytes().to_vec();
         if parameters {
@@ -308,7 +300,7 @@ mod tests {
             prop_assert!(!out || check_remainder(&parts.join("/")).is_err());
         }
 
-        /// Reference readings: servers in a row, each of which resolves what it takes for segments.
+        /// Reference readings: servers in a row, each of which resolves the segments that it sees.
         #[test]
         fn whatever_leads_out_for_servers_in_a_row_leads_out_here(
             parts in prop::collection::vec(

@@ -161,7 +161,7 @@ fn a_section_answers_what_its_backend_does() {
         let scope = target.scope.as_ref().map(|scope| (&*scope.region, &*scope.service));
         assert_eq!(section.signing_scope(), scope, "{name}");
         assert_eq!(section.source().is_some(), scope.is_some(), "{name}");
-        assert_eq!(section.proofs().contains(&"iam"), scope.is_some(), "{name}");
+        assert_eq!(section.authorization_kinds().contains(&"iam"), scope.is_some(), "{name}");
         assert!(target.max_request_body <= section.max_request_body(), "{name}");
         let key = format!("\"{}\":", section.name());
         assert!(effective(route).to_string().contains(&key), "{name}");

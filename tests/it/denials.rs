@@ -176,7 +176,7 @@ fn k5_lambda_names_the_limit_or_the_action_that_is_denied() {
             "ForbiddenException",
             FORBIDDEN,
             "forbidden",
-            "AWS refused the call as forbidden: look at the policy of the VPC endpoint",
+            "AWS refused the call as forbidden: check the policy of the VPC endpoint",
         ),
     ] {
         let upstream = refusing(status, kind, body);

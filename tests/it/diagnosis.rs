@@ -103,19 +103,21 @@ const REFUSALS: [(Fault, &[&str], &str); 11] = [
     ),
     (
         Fault::Path,
-        &["a different request than was signed: path: AWS saw `/iam/echo/rewritten`, signed was `/iam/echo`"],
+        &[
+            "a different request than was signed: path: AWS received `/iam/echo/rewritten`, but `/iam/echo` was signed",
+        ],
         "The request signature we calculated does not match",
     ),
     (
         Fault::Header,
-        &["header content-type: AWS saw `text/rewritten`, signed was `application/json`"],
+        &["header content-type: AWS received `text/rewritten`, but `application/json` was signed"],
         "The request signature we calculated does not match",
     ),
     (
         Fault::Payload,
         &[
-            "payload hash (the body): AWS saw `",
-            "`, signed was `f9d86028c6e0d64e225186f96acb69338b2c59764df79162107f5c4bb34d1310`",
+            "payload hash (the body): AWS received `",
+            "`, but `f9d86028c6e0d64e225186f96acb69338b2c59764df79162107f5c4bb34d1310` was signed",
         ],
         "The request signature we calculated does not match",
     ),
@@ -129,7 +131,7 @@ const REFUSALS: [(Fault, &[&str], &str); 11] = [
     ),
     (
         Fault::Incomplete,
-        &["AWS could not read the signature: something on the way"],
+        &["AWS could not parse the signature: a proxy on the way"],
         "Authorization header requires",
     ),
 ];
@@ -142,7 +144,7 @@ fn each_refusal_by_an_api_is_told_with_its_cause_and_the_client_learns_no_more_t
         assert_eq!(response.status, 403, "{fault:?}: {}", response.text());
         let message = response.json()["message"].as_str().unwrap().to_owned();
         assert!(message.starts_with(seen), "{fault:?}: {message}");
-        assert!(!message.contains("Canonical") && !message.contains("signed was"), "{message}");
+        assert!(!message.contains("Canonical") && !message.contains("was signed"), "{message}");
         let log = refused.log();
         let sentence = sentence(&log);
         assert!(told.iter().all(|told| sentence.contains(told)), "{fault:?}: {sentence}\nis not {told:?}");
@@ -157,8 +159,11 @@ fn a_refusal_by_the_lambda_api_is_told_in_the_same_words() {
         (Fault::Region, "for its region, us-east-1"),
         (Fault::Secret, "the secret key does not belong to the access key that ends in MPLE"),
         (Fault::Key, "AWS does not know the access key that ends in MPLE"),
-        (Fault::Header, "header content-type: AWS saw `text/rewritten`, signed was `application/json`"),
-        (Fault::Payload, "payload hash (the body): AWS saw"),
+        (
+            Fault::Header,
+            "header content-type: AWS received `text/rewritten`, but `application/json` was signed",
+        ),
+        (Fault::Payload, "payload hash (the body): AWS received"),
         (Fault::Missing, "is not the Lambda API (`host`)"),
     ] {
         let refused = Refused::by(fault);

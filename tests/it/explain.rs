@@ -212,8 +212,8 @@ fn each_route_that_loses_is_told_why() {
         [
             ("winner", "any host, this path, this method"),
             ("any-method", "method: the other route names it"),
-            ("lower", "priority: the other route's is higher"),
-            ("shorter", "path: the other route's is exact"),
+            ("lower", "priority: the other route's priority is higher"),
+            ("shorter", "path: the other route's path is exact"),
             ("off", "the route is disabled (`enabled: false`)"),
             ("other-host", "host: only x.example"),
             ("other-method", "method: only POST, PUT"),
@@ -445,15 +445,15 @@ fn k12_a_path_that_no_route_takes_comes_with_the_pattern_that_would() {
         ],
     );
     for (path, suggestion) in [
-        ("/orders/1", "Route orders has `/orders`; `/orders*` would take this path too."),
-        ("/orders/", "Route orders has `/orders`; `/orders*` would take this path too."),
-        ("/users", "Route users has `/users/*`; `/users*` would take this path too."),
-        ("/Users/1", "Route users has `/users/*`; paths are compared letter by letter, also in their case."),
+        ("/orders/1", "Route orders has `/orders`; `/orders*` would match this path too."),
+        ("/orders/", "Route orders has `/orders`; `/orders*` would match this path too."),
+        ("/users", "Route users has `/users/*`; `/users*` would match this path too."),
+        ("/Users/1", "Route users has `/users/*`; paths are case-sensitive."),
         (
             "/ordersome",
-            "`uri: /ordersome` would take this path alone, `uri: /ordersome*` also what is below it.",
+            "`uri: /ordersome` would match only this path, `uri: /ordersome*` also paths below it.",
         ),
-        ("/a/b/", "`uri: /a/b/` would take this path alone, `uri: /a/b/*` also what is below it."),
+        ("/a/b/", "`uri: /a/b/` would match only this path, `uri: /a/b/*` also paths below it."),
     ] {
         let ended = explained(directory.path(), &["GET", path]);
         assert_eq!(ended.code, Some(1));

@@ -440,6 +440,7 @@ fn requests_beyond_max_in_flight_are_503_with_retry_after_and_room_comes_back() 
     eventually("the first request is at the upstream", || upstream.received().len() == 1);
     let response = get(app.address, "/second");
     assert_refused(&response, 503, "overloaded");
+    assert_eq!(response.json()["message"], "Too many requests in flight");
     assert_eq!(response.header("retry-after"), Some("1"));
     release.send(()).unwrap();
     assert_eq!(read_response(&mut BufReader::new(first), false).unwrap().status, 200);
@@ -693,6 +694,7 @@ fn connections_beyond_max_connections_are_503_with_retry_after_and_room_comes_ba
     assert_eq!(read_response(&mut first, false).unwrap().status, 200);
     let refused = get(app.address, "/2");
     assert_refused(&refused, 503, "overloaded");
+    assert_eq!(refused.json()["message"], "Too many connections");
     assert_eq!((refused.header("retry-after"), refused.header("connection")), (Some("1"), Some("close")));
     first.get_mut().write_all(b"GET /3 HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
     assert_eq!(read_response(&mut first, false).unwrap().status, 200);

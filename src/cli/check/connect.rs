@@ -1,12 +1,11 @@
-//! `check --connect`: every endpoint that the settings lead to, opened as a call would open it and closed
-//! again.
-//!
-//! `check.rs` comes here; `client/probe.rs` opens the connections.
+//! `check --connect`: opens a connection to every endpoint of the settings, as a call would, and closes it
+//! (`client/probe.rs`).
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::routes_text;
 use crate::{
     backend,
     client::{Endpoint, KeepAlive, ProbeFailure, probe_all},
@@ -16,43 +15,41 @@ use crate::{
     tls::{Configurations, failure::TlsFailure},
 };
 
-/// Nothing is kept of a connection that only shows that it can be opened.
-const NOT_KEPT: KeepAlive = KeepAlive { enabled: false, pool: 0, timeout: Duration::ZERO };
+/// Probed connections are not kept open.
+const NO_KEEP_ALIVE: KeepAlive = KeepAlive { enabled: false, pool: 0, timeout: Duration::ZERO };
 
-/// The use that the settings have for an endpoint.
+/// The use of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     /// Calls of routes.
     Calls,
-    /// STS, for the keys of routes.
+    /// STS, for the credentials of routes.
     Keys,
     /// The collector of traces.
     Traces,
 }
 
-/// An endpoint with its users.
+/// An endpoint to check, with its routes.
 struct EndpointCheck {
     purpose: Purpose,
     endpoint: Endpoint,
     routes: Vec<String>,
 }
 
-/// The outcome for one endpoint.
+/// The result for one endpoint.
 pub(super) struct EndpointResult {
     purpose: Purpose,
-    /// Empty where the settings lead to none.
-    endpoint: String,
-    proxy: Option<String>,
-    is_secured: bool,
+    /// `None` if it cannot be built from the settings.
+    endpoint: Option<Endpoint>,
     routes: Vec<String>,
     outcome: Result<Duration, ProbeFailure>,
 }
 
-/// The endpoints of all enabled routes, and what keeps some from being called.
+/// The endpoints of all enabled routes, and the results for those that cannot be built.
 #[derive(Default)]
 struct Endpoints {
     checks: Vec<EndpointCheck>,
-    unfit: Vec<EndpointResult>,
+    invalid: Vec<EndpointResult>,
 }
 
 impl Endpoints {
@@ -75,19 +72,16 @@ impl Endpoints {
         endpoints
     }
 
-    /// Adds a route to an endpoint; those that differ in nothing that a connection has are one.
+    /// Adds a route to an endpoint. Endpoints that differ only in `connect_timeout` are one.
     fn add(&mut self, purpose: Purpose, endpoint: Result<Option<Endpoint>, String>, route: Option<&str>) {
         let routes: Vec<String> = route.map(str::to_owned).into_iter().collect();
         let endpoint = match endpoint {
-            Ok(Some(endpoint)) => Endpoint { keepalive: NOT_KEPT, ..endpoint },
+            Ok(Some(endpoint)) => Endpoint { keepalive: NO_KEEP_ALIVE, ..endpoint },
             Ok(None) => return,
             Err(problem) => {
                 let outcome =
                     Err(ProbeFailure { step: "settings", failure: TlsFailure { problem, cure: None } });
-                let endpoint = String::new();
-                let connection =
-                    EndpointResult { purpose, endpoint, proxy: None, is_secured: false, routes, outcome };
-                self.unfit.push(connection);
+                self.invalid.push(EndpointResult { purpose, endpoint: None, routes, outcome });
                 return;
             }
         };
@@ -108,17 +102,15 @@ impl Endpoints {
 
 /// Opens a connection to each endpoint of the settings; at most five seconds.
 pub(super) async fn connect_all(settings: &Settings) -> Vec<EndpointResult> {
-    let Endpoints { checks, unfit } = Endpoints::of(settings).await;
+    let Endpoints { checks, invalid } = Endpoints::of(settings).await;
     let outcomes = probe_all(checks.iter().map(|check| check.endpoint.clone()).collect()).await;
     let connections = checks.into_iter().zip(outcomes).map(|(check, outcome)| EndpointResult {
         purpose: check.purpose,
-        endpoint: check.endpoint.to_string(),
-        proxy: check.endpoint.proxy.as_ref().map(ToString::to_string),
-        is_secured: check.endpoint.tls.is_some(),
+        endpoint: Some(check.endpoint),
         routes: check.routes,
         outcome,
     });
-    connections.chain(unfit).collect()
+    connections.chain(invalid).collect()
 }
 
 impl EndpointResult {
@@ -126,10 +118,22 @@ impl EndpointResult {
         self.outcome.is_ok()
     }
 
-    /// A line for a person.
+    /// The endpoint, or nothing if it cannot be built.
+    fn endpoint(&self) -> String {
+        self.endpoint.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+
+    fn proxy(&self) -> Option<String> {
+        self.endpoint.as_ref()?.proxy.as_ref().map(ToString::to_string)
+    }
+
+    fn is_tls(&self) -> bool {
+        self.endpoint.as_ref().is_some_and(|endpoint| endpoint.tls.is_some())
+    }
+
+    /// The line in the text output.
     pub(super) fn text(&self) -> String {
-        let routes = if self.routes.len() == 1 { "route" } else { "routes" };
-        let routes = format!("{routes} {}", self.routes.join(", "));
+        let routes = routes_text(&self.routes);
         let users = match self.purpose {
             Purpose::Calls => routes,
             Purpose::Keys => format!("{routes}, keys by STS"),
@@ -137,17 +141,16 @@ impl EndpointResult {
         };
         match &self.outcome {
             Ok(elapsed) => {
-                let with = if self.is_secured { "TLS" } else { "TCP, without TLS" };
-                let through = self.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}"));
-                let through = through.unwrap_or_default();
+                let with = if self.is_tls() { "TLS" } else { "TCP, without TLS" };
+                let through =
+                    self.proxy().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
                 let milliseconds = elapsed.as_millis();
-                format!("{users}: {} is reached{through} by {with} in {milliseconds} ms", self.endpoint)
+                format!("{users}: {} is reached{through} by {with} in {milliseconds} ms", self.endpoint())
             }
             Err(ProbeFailure { failure, .. }) => format!("{users}: {}", failure.for_check()),
         }
     }
 
-    /// The same for a script.
     pub(super) fn json(&self) -> Value {
         let purpose = match self.purpose {
             Purpose::Calls => "calls",
@@ -157,11 +160,11 @@ impl EndpointResult {
         let (probed, unreached) = (self.outcome.as_ref().ok(), self.outcome.as_ref().err());
         let milliseconds = probed.map(|elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
         json!({
-            "endpoint": self.endpoint,
+            "endpoint": self.endpoint(),
             "purpose": purpose,
             "routes": self.routes,
-            "proxy": self.proxy,
-            "tls": self.is_secured,
+            "proxy": self.proxy(),
+            "tls": self.is_tls(),
             "reached": probed.is_some(),
             "milliseconds": milliseconds,
             "failed_step": unreached.map(|unreached| unreached.step),

@@ -1,23 +1,22 @@
-//! `check --credentials`: the keys of every source, and whose they are by STS's word.
-//!
-//! `check.rs` comes here; `credentials/refresher_pool.rs` fetches and asks.
+//! `check --credentials`: fetches the credentials of every source and verifies them with STS.
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use super::routes_text;
 use crate::{
-    credentials::{CallerIdentity, CallerUnknown, CredentialState, FetchAttempt, try_once},
+    credentials::{CallerIdentity, CredentialState, FetchAttempt, FetchError, try_once},
     settings::{CredentialSettings, Settings},
     tls::TlsError,
 };
 
-/// One source of keys, tried.
+/// The result for one source of credentials.
 pub(super) struct CredentialCheck {
     routes: Vec<String>,
     outcome: Result<FetchAttempt, TlsError>,
 }
 
-/// Tries each source once, all at the same time, whatever the number of routes that use it.
+/// Tries each source once, all concurrently, regardless of the number of routes that use it.
 pub(super) async fn try_all(settings: &Settings) -> Vec<CredentialCheck> {
     let mut sources: Vec<(CredentialSettings, Vec<String>)> = Vec::new();
     for route in settings.routes.iter().filter(|route| route.enabled) {
@@ -37,10 +36,10 @@ pub(super) async fn try_all(settings: &Settings) -> Vec<CredentialCheck> {
 }
 
 impl CredentialCheck {
-    /// There are keys, and STS does not refuse them. Keys whose owner STS could not be asked for may be right: a
-    /// private network often has no way to STS.
+    /// True if there are credentials and STS does not refuse them. An unreachable STS is no failure: private
+    /// networks often have no route to it.
     pub(super) fn is_good(&self) -> bool {
-        self.is_ready() && !matches!(self.unknown(), Some(CallerUnknown::Refused(_)))
+        self.is_ready() && !matches!(self.unknown(), Some(FetchError::Refused { .. }))
     }
 
     fn is_ready(&self) -> bool {
@@ -61,7 +60,7 @@ impl CredentialCheck {
         }
     }
 
-    fn unknown(&self) -> Option<&CallerUnknown> {
+    fn unknown(&self) -> Option<&FetchError> {
         self.outcome.as_ref().ok()?.unknown.as_ref()
     }
 
@@ -69,17 +68,15 @@ impl CredentialCheck {
         self.unknown().map(ToString::to_string)
     }
 
-    /// A line for a person.
+    /// The line in the text output.
     pub(super) fn text(&self) -> String {
-        let routes = if self.routes.len() == 1 { "route" } else { "routes" };
-        let line = format!("{routes} {}: {}", self.routes.join(", "), self.status());
+        let line = format!("{}: {}", routes_text(&self.routes), self.status());
         match self.identity_problem() {
             Some(problem) => format!("{line}; {problem}"),
             None => line,
         }
     }
 
-    /// The same for a script.
     pub(super) fn json(&self) -> Value {
         json!({
             "routes": self.routes,

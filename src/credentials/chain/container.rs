@@ -1,20 +1,21 @@
-//! The agents that give a container its keys, as an operator knows them: their addresses, and cures for refusals.
+//! The credential endpoints of containers: ECS, EKS Pod Identity, and others by
+//! `AWS_CONTAINER_CREDENTIALS_FULL_URI`.
 
 use std::borrow::Cow;
 
 use aws_config::ecs::EcsCredentialsProvider;
 use aws_credential_types::provider::ProvideCredentials as _;
+use futures_core::future::BoxFuture;
 
-use super::{Answer, ChainSource, Choice, Row, Surroundings};
+use super::{ChainSource, Choice, Row, Surroundings};
 use crate::credentials::{
-    fetch::{Aws, provided},
+    fetch::{Aws, FetchError, Fetched, provided},
     sdk_files,
-    sts::Fetched,
 };
 
-/// The platforms whose endpoints give a container its keys; they differ in name only.
+/// The platforms differ only in their names and in the hint of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Container {
+enum ContainerEndpoint {
     /// `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`.
     Ecs,
     /// `AWS_CONTAINER_CREDENTIALS_FULL_URI` with a token in a file.
@@ -23,32 +24,32 @@ enum Container {
     Other,
 }
 
-/// Where the SDK looks without a host of its own (Task IAM role, ECS developer guide).
-const ECS: &str = "http://169.254.170.2";
-/// A segment of a path from this length on is an id, which entitles to the keys of a task.
-const ID_LENGTH: usize = 16;
-/// The SDK's words before a status that is none of success.
+/// The SDK's host for `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` (Task IAM role, ECS developer guide).
+const ECS_HOST: &str = "http://169.254.170.2";
+/// Path segments from this length on are ids, which grant access to the keys of a task.
+const MIN_ID_LENGTH: usize = 16;
+/// The SDK's text before the status of an error response.
 const STATUS: &str = "StatusCode(";
 
 pub(super) const ROW: Row = Row { name: "container", find };
 
-fn find(surroundings: &Surroundings<'_>) -> Result<Option<Choice>, String> {
+fn find(surroundings: &Surroundings<'_>) -> Result<Option<Choice>, FetchError> {
     let has_token_file = surroundings.is_set("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
     let container = if surroundings.is_set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") {
-        Container::Ecs
+        ContainerEndpoint::Ecs
     } else if surroundings.is_set("AWS_CONTAINER_CREDENTIALS_FULL_URI") {
-        if has_token_file { Container::PodIdentity } else { Container::Other }
+        if has_token_file { ContainerEndpoint::PodIdentity } else { ContainerEndpoint::Other }
     } else if has_token_file {
         let missing =
             "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE is set, but AWS_CONTAINER_CREDENTIALS_FULL_URI is not";
-        return Err(missing.to_owned());
+        return Err(FetchError::NotConfigured(missing.to_owned()));
     } else {
         return Ok(None);
     };
     Ok(Some(Box::new(container)))
 }
 
-impl ChainSource for Container {
+impl ChainSource for ContainerEndpoint {
     fn name(&self) -> Cow<'_, str> {
         match self {
             Self::Ecs => "ECS container",
@@ -58,7 +59,7 @@ impl ChainSource for Container {
         .into()
     }
 
-    fn fetch<'a>(&'a self, aws: &'a Aws) -> Answer<'a, Result<Fetched, String>> {
+    fn fetch<'a>(&'a self, aws: &'a Aws) -> BoxFuture<'a, Result<Fetched, FetchError>> {
         Box::pin(async move {
             aws.refuse_empty(&[
                 "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -67,35 +68,39 @@ impl ChainSource for Container {
             sdk_files::check_container_token(&aws.environment)?;
             let provider = EcsCredentialsProvider::builder().configure(&aws.provider_config()).build();
             let answer = provided(provider.provide_credentials()).await;
-            // the SDK's words name no address
-            let credentials = answer.map_err(|reason| told(*self, |name| aws.variable(name), &reason))?;
+            let credentials = answer.map_err(|reason| failure(*self, |name| aws.variable(name), &reason))?;
             Ok(credentials.into())
         })
     }
 }
 
-/// Why an agent gave no keys: its address and path, and what it answered.
-fn told(container: Container, variable: impl Fn(&str) -> Option<String>, reason: &str) -> String {
-    let place = place(container, variable);
+/// Adds the endpoint's address and path, which the SDK's text lacks, and a hint.
+fn failure(
+    container: ContainerEndpoint,
+    variable: impl Fn(&str) -> Option<String>,
+    reason: &str,
+) -> FetchError {
+    let call = address(container, variable);
     let status = reason.split_once(STATUS).and_then(|(_, rest)| rest.split_once(')'));
-    let Some((status, _)) = status else { return format!("{place}: {reason}") };
-    match container {
-        Container::Ecs => format!("the agent at {place} answered {status}: has the task a role?"),
-        Container::PodIdentity => format!(
-            "the agent at {place} answered {status}: is there an association for this service account?"
+    let Some((status, _)) = status else { return FetchError::Unreachable(format!("{call}: {reason}")) };
+    let text = match container {
+        ContainerEndpoint::Ecs => format!("the agent at {call} answered {status}: has the task a role?"),
+        ContainerEndpoint::PodIdentity => format!(
+            "the agent at {call} answered {status}: is there an association for this service account?"
         ),
-        Container::Other => format!("{place} answered {status}"),
-    }
+        ContainerEndpoint::Other => format!("{call} answered {status}"),
+    };
+    FetchError::Refused { call, code: status.to_owned(), text }
 }
 
-/// The address and path, without the parts of a URL that may be secret.
-fn place(container: Container, variable: impl Fn(&str) -> Option<String>) -> String {
+/// Address and path without the parts of the URL that may be secret.
+fn address(container: ContainerEndpoint, variable: impl Fn(&str) -> Option<String>) -> String {
     let url = match container {
-        Container::Ecs => {
+        ContainerEndpoint::Ecs => {
             let path = variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI").unwrap_or_default();
-            format!("{ECS}{path}")
+            format!("{ECS_HOST}{path}")
         }
-        Container::PodIdentity | Container::Other => {
+        ContainerEndpoint::PodIdentity | ContainerEndpoint::Other => {
             variable("AWS_CONTAINER_CREDENTIALS_FULL_URI").unwrap_or_default()
         }
     };
@@ -105,7 +110,7 @@ fn place(container: Container, variable: impl Fn(&str) -> Option<String>) -> Str
     let host = authority.rsplit('@').next().unwrap_or_default();
     let path: String = path
         .split('/')
-        .map(|segment| if segment.len() < ID_LENGTH { format!("/{segment}") } else { "/…".to_owned() })
+        .map(|segment| if segment.len() < MIN_ID_LENGTH { format!("/{segment}") } else { "/…".to_owned() })
         .collect();
     format!("{scheme}://{host}{path}")
 }
@@ -115,24 +120,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn s10_address_path_and_cure_are_told_and_no_id() {
-        let told = |container, variable: &'static str, value: &'static str, reason| {
-            told(container, move |asked| (asked == variable).then(|| value.to_owned()), reason)
+    fn s10_a_failure_names_address_path_and_hint_but_no_id() {
+        let text = |container, variable: &'static str, value: &'static str, reason| {
+            failure(container, move |name| (name == variable).then(|| value.to_owned()), reason).to_string()
         };
         let (relative, full) =
             ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI");
         let status = "Non-success status from HTTP credential provider: StatusCode(403)";
         assert_eq!(
-            told(Container::PodIdentity, full, "http://169.254.170.23/v1/credentials", status),
-            "the agent at http://169.254.170.23/v1/credentials answered 403: is there an association for this \
-             service account?"
+            text(ContainerEndpoint::PodIdentity, full, "http://169.254.170.23/v1/credentials", status),
+            "the agent at http://169.254.170.23/v1/credentials answered 403: is there an association for \
+             this service account?"
         );
         assert_eq!(
-            told(Container::Ecs, relative, "/v2/credentials/8f3b1c5e-2d7a-4c6b", status),
+            text(ContainerEndpoint::Ecs, relative, "/v2/credentials/8f3b1c5e-2d7a-4c6b", status),
             "the agent at http://169.254.170.2/v2/credentials/… answered 403: has the task a role?"
         );
         assert_eq!(
-            told(Container::Other, full, "https://u:hush@keys.example:81/get?token=hush", "no answer"),
+            text(
+                ContainerEndpoint::Other,
+                full,
+                "https://u:hush@keys.example:81/get?token=hush",
+                "no answer"
+            ),
             "https://keys.example:81/get: no answer"
         );
     }

@@ -1,19 +1,20 @@
-//! Keys in the environment's variables.
+//! Keys in environment variables.
 
 use std::borrow::Cow;
 
 use aws_credential_types::Credentials;
+use futures_core::future::BoxFuture;
 
-use super::{Answer, ChainSource, Choice, Row, Surroundings};
-use crate::credentials::{fetch::Aws, sts::Fetched};
+use super::{ChainSource, Choice, Row, Surroundings};
+use crate::credentials::fetch::{Aws, FetchError, Fetched};
 
-/// `AWS_ACCESS_KEY_ID` and its company.
+/// The keys of `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.
 #[derive(Debug)]
 pub struct Environment(pub Credentials);
 
 pub(super) const ROW: Row = Row { name: "environment", find };
 
-fn find(surroundings: &Surroundings<'_>) -> Result<Option<Choice>, String> {
+fn find(surroundings: &Surroundings<'_>) -> Result<Option<Choice>, FetchError> {
     let keys = surroundings.pair("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")?;
     let Some((id, secret)) = keys else { return Ok(None) };
     let token = surroundings.variable("AWS_SESSION_TOKEN");
@@ -25,11 +26,11 @@ impl ChainSource for Environment {
         "environment".into()
     }
 
-    fn fetch<'a>(&'a self, _: &'a Aws) -> Answer<'a, Result<Fetched, String>> {
+    fn fetch<'a>(&'a self, _: &'a Aws) -> BoxFuture<'a, Result<Fetched, FetchError>> {
         Box::pin(std::future::ready(Ok(self.0.clone().into())))
     }
 
-    fn known(&self) -> Option<&Credentials> {
+    fn static_keys(&self) -> Option<&Credentials> {
         Some(&self.0)
     }
 }

@@ -2,20 +2,20 @@
 
 use std::{borrow::Cow, time::SystemTime};
 
-use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileSet};
 use aws_credential_types::{Credentials, provider::ProvideCredentials as _};
+use futures_core::future::BoxFuture;
 
 use super::{
-    Answer, ChainSource, Choice, Row, Surroundings,
+    ChainSource, Choice, Row, Surroundings,
     instance::{self, METADATA_SWITCH},
 };
 use crate::{
     credentials::{
-        fetch::{Aws, provided},
-        metadata, process,
-        profile_chain::{self, Base, LOGIN_SESSION, ProfileChain},
+        fetch::{Aws, FetchError, Fetched, provided},
+        process,
+        profile_chain::{self, BaseKeys, LOGIN_SESSION, ProfileChain},
         sdk_files, shared_files,
-        sts::Fetched,
     },
     text::key_source::KeyOrigin,
 };
@@ -25,7 +25,7 @@ pub struct Profile(pub String);
 
 pub(super) const ROW: Row = Row { name: "profile", find };
 
-fn find(surroundings: &Surroundings<'_>) -> Result<Option<Choice>, String> {
+fn find(surroundings: &Surroundings<'_>) -> Result<Option<Choice>, FetchError> {
     let name = match surroundings.variable("AWS_PROFILE") {
         Some(name) => name,
         None if surroundings.has_default_profile.clone()? => "default".to_owned(),
@@ -39,11 +39,11 @@ impl ChainSource for Profile {
         KeyOrigin::Profile(&self.0).to_string().into()
     }
 
-    fn fetch<'a>(&'a self, aws: &'a Aws) -> Answer<'a, Result<Fetched, String>> {
+    fn fetch<'a>(&'a self, aws: &'a Aws) -> BoxFuture<'a, Result<Fetched, FetchError>> {
         Box::pin(fetch(aws, &self.0))
     }
 
-    fn is_of_sts<'a>(&'a self, aws: &'a Aws) -> Answer<'a, bool> {
+    fn uses_sts<'a>(&'a self, aws: &'a Aws) -> BoxFuture<'a, bool> {
         Box::pin(async move {
             let profiles = shared_files::load(&aws.environment).await.ok();
             profiles.is_some_and(|profiles| !profile_chain::of(&profiles, &self.0).roles.is_empty())
@@ -51,7 +51,7 @@ impl ChainSource for Profile {
     }
 }
 
-async fn fetch(aws: &Aws, name: &str) -> Result<Fetched, String> {
+async fn fetch(aws: &Aws, name: &str) -> Result<Fetched, FetchError> {
     shared_files::check(&aws.environment)?;
     let profiles = shared_files::load(&aws.environment).await?;
     if profiles.get_profile(name).is_none() {
@@ -59,16 +59,18 @@ async fn fetch(aws: &Aws, name: &str) -> Result<Fetched, String> {
     }
     let ProfileChain { base, roles } = profile_chain::of(&profiles, name);
     let mut fetched: Fetched = match base {
-        Base::Keys(keys) => keys.into(),
-        Base::Program(command) => process::fetch(&command).await?.into(),
-        Base::Instance => of_instance(aws, name).await?,
-        Base::Profile(base) => {
+        BaseKeys::Static(keys) => keys.into(),
+        BaseKeys::Program(command) => process::fetch(&command).await?.into(),
+        BaseKeys::Instance => of_instance(aws, name).await?,
+        BaseKeys::Sdk(base) => {
             sdk_files::check_profile(&profiles, &base, &aws.environment)?;
             if let Some(missing) = profile_chain::missing(&profiles, &base) {
                 let files = places(aws);
-                return Err(format!("profile `{base}` {missing}; the files of profiles are {files}"));
+                return Err(FetchError::NotConfigured(format!(
+                    "profile `{base}` {missing}; the files of profiles are {files}"
+                )));
             }
-            of_the_sdk(aws, &base).await?.into()
+            of_the_sdk(aws, &profiles, &base).await?.into()
         }
     };
     for role in &roles {
@@ -77,20 +79,18 @@ async fn fetch(aws: &Aws, name: &str) -> Result<Fetched, String> {
     Ok(fetched)
 }
 
-/// The keys of the instance, for a profile whose `credential_source` they are.
-async fn of_instance(aws: &Aws, profile: &str) -> Result<Fetched, String> {
+/// The keys of the instance, for a profile with `credential_source = Ec2InstanceMetadata`.
+async fn of_instance(aws: &Aws, profile: &str) -> Result<Fetched, FetchError> {
     if aws.variable(METADATA_SWITCH).is_some_and(|value| value.trim().eq_ignore_ascii_case("true")) {
-        return Err(format!(
+        return Err(FetchError::NotConfigured(format!(
             "profile `{profile}` asks EC2's metadata service for keys, and {METADATA_SWITCH} is true"
-        ));
+        )));
     }
-    let given = instance::fetch(aws, aws.source.metadata).await.map_err(|failure| match failure {
-        metadata::Failure::Silent(reason) | metadata::Failure::Answered(reason) => reason,
-    });
-    aws.instance_keys.or_last(given, SystemTime::now())
+    let fetched = instance::fetch(aws, aws.source.metadata).await;
+    aws.instance_keys.or_last(fetched, SystemTime::now())
 }
 
-/// Both files of profiles, for a person.
+/// Both files of profiles, for people.
 fn places(aws: &Aws) -> String {
     match shared_files::places(&aws.environment) {
         Some((credentials, config)) => format!("{credentials} and {config}"),
@@ -98,35 +98,30 @@ fn places(aws: &Aws) -> String {
     }
 }
 
-fn not_found(aws: &Aws, name: &str) -> String {
-    match shared_files::places(&aws.environment) {
+fn not_found(aws: &Aws, name: &str) -> FetchError {
+    FetchError::NotConfigured(match shared_files::places(&aws.environment) {
         Some((credentials, config)) => {
             format!(
                 "profile `{name}` is neither in {credentials} nor in {config} (or these files do not exist)"
             )
         }
         None => format!("there are no files to look for profile `{name}` in: HOME is not set"),
-    }
+    })
 }
 
-async fn of_the_sdk(aws: &Aws, name: &str) -> Result<Credentials, String> {
+async fn of_the_sdk(aws: &Aws, profiles: &ProfileSet, name: &str) -> Result<Credentials, FetchError> {
     let provider = ProfileFileCredentialsProvider::builder().configure(&aws.provider_config());
-    match provided(provider.profile_name(name).build().provide_credentials()).await {
-        Ok(credentials) => Ok(credentials),
-        Err(reason) => Err(with_cure(aws, name, reason).await),
-    }
+    let answer = provided(provider.profile_name(name).build().provide_credentials()).await;
+    answer.map_err(|reason| FetchError::Sdk(with_cure(profiles, name, reason)))
 }
 
-/// A failure of the SDK's that a login cures says so instead of naming a file of the SDK's own.
-async fn with_cure(aws: &Aws, profile: &str, reason: String) -> String {
-    let profiles = shared_files::load(&aws.environment).await.ok();
-    let has_login = profiles.is_some_and(|profiles| {
-        profiles.get_profile(profile).is_some_and(|profile| profile.get(LOGIN_SESSION).is_some())
-    });
+/// Replaces the SDK's text, which names only a file of its cache, where a login is the cure.
+fn with_cure(profiles: &ProfileSet, profile: &str, reason: String) -> String {
     if reason.contains("SSO token") || reason.contains("sso/cache") {
         let cure = format!("run `aws sso login --profile {profile}`");
         return format!("SSO login of profile {profile} has expired or never happened: {cure}");
     }
+    let has_login = profiles.get_profile(profile).is_some_and(|profile| profile.get(LOGIN_SESSION).is_some());
     if has_login && (reason.contains("Login token") || reason.contains("failed to read")) {
         let cure = format!("run `aws login --profile {profile}`");
         return format!("the session of `aws login` of profile {profile} has ended or never began: {cure}");

@@ -1,10 +1,12 @@
-//! A role for a token that the cluster issued.
+//! IAM roles for service accounts (IRSA): STS exchanges a token of the cluster for the keys of a role.
 
 use std::{borrow::Cow, path::PathBuf};
 
-use super::{Answer, ChainSource, Choice, Row, Surroundings};
+use futures_core::future::BoxFuture;
+
+use super::{ChainSource, Choice, Row, Surroundings};
 use crate::{
-    credentials::{fetch::Aws, sts::Fetched},
+    credentials::fetch::{Aws, FetchError, Fetched},
     settings::DEFAULT_SESSION_NAME,
 };
 
@@ -12,25 +14,24 @@ use crate::{
 pub struct WebIdentity {
     /// The file of the token, which the cluster renews.
     pub token_file: PathBuf,
-    /// The role that it is exchanged for.
     pub role_arn: String,
-    /// The name of the session, as it is written.
     pub session_name: String,
 }
 
 pub(super) const ROW: Row = Row { name: "web identity", find };
 
-fn find(surroundings: &Surroundings<'_>) -> Result<Option<Choice>, String> {
-    let identity = of(surroundings)?;
-    Ok(identity.map(|identity| Box::new(identity) as Choice))
+fn find(surroundings: &Surroundings<'_>) -> Result<Option<Choice>, FetchError> {
+    Ok(WebIdentity::of(surroundings)?.map(|identity| Box::new(identity) as Choice))
 }
 
-fn of(surroundings: &Surroundings<'_>) -> Result<Option<WebIdentity>, String> {
-    let pair = surroundings.pair("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN")?;
-    let Some((token_file, role_arn)) = pair else { return Ok(None) };
-    let session_name =
-        surroundings.variable("AWS_ROLE_SESSION_NAME").unwrap_or_else(|| DEFAULT_SESSION_NAME.to_owned());
-    Ok(Some(WebIdentity { token_file: token_file.into(), role_arn, session_name }))
+impl WebIdentity {
+    fn of(surroundings: &Surroundings<'_>) -> Result<Option<Self>, FetchError> {
+        let pair = surroundings.pair("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN")?;
+        let Some((token_file, role_arn)) = pair else { return Ok(None) };
+        let session_name = surroundings.variable("AWS_ROLE_SESSION_NAME");
+        let session_name = session_name.unwrap_or_else(|| DEFAULT_SESSION_NAME.to_owned());
+        Ok(Some(Self { token_file: token_file.into(), role_arn, session_name }))
+    }
 }
 
 impl ChainSource for WebIdentity {
@@ -38,14 +39,14 @@ impl ChainSource for WebIdentity {
         "IRSA".into()
     }
 
-    fn fetch<'a>(&'a self, aws: &'a Aws) -> Answer<'a, Result<Fetched, String>> {
+    fn fetch<'a>(&'a self, aws: &'a Aws) -> BoxFuture<'a, Result<Fetched, FetchError>> {
         Box::pin(async move {
             aws.refuse_empty_endpoint()?;
             aws.sts.assume_role_with_web_identity(self).await
         })
     }
 
-    fn is_of_sts<'a>(&'a self, _: &'a Aws) -> Answer<'a, bool> {
+    fn uses_sts<'a>(&'a self, _: &'a Aws) -> BoxFuture<'a, bool> {
         Box::pin(std::future::ready(true))
     }
 }
@@ -67,7 +68,7 @@ mod tests {
             let metadata = MetadataProtocol::V2;
             let surroundings =
                 Surroundings { environment: &environment, has_default_profile: Ok(false), metadata };
-            of(&surroundings).unwrap().unwrap().session_name
+            WebIdentity::of(&surroundings).unwrap().unwrap().session_name
         };
         assert_eq!(name(None), "apigw-invoker");
         assert_eq!(name(Some("shop/orders")), "shop/orders");

@@ -1,4 +1,4 @@
-//! Rotations by the thousand, in a time that the test moves.
+//! The refresher with a fake source and a clock that the test moves.
 
 use std::{
     collections::VecDeque,
@@ -14,15 +14,14 @@ use tokio::{sync::watch, task::JoinHandle};
 use super::*;
 use crate::credentials::{
     CredentialsUnavailable,
-    identity::CallerUnknown,
     status::{CallerIdentity, CredentialState},
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
-/// A session of STS as short as they come.
+/// The shortest session of STS.
 const LIFE: Duration = Duration::from_mins(15);
 
-/// A clock that stands still until the test moves it.
+/// A clock that only the test moves.
 #[derive(Clone)]
 struct TestClock(watch::Sender<SystemTime>);
 
@@ -31,7 +30,7 @@ impl TestClock {
         Self(watch::Sender::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_900_000_000)))
     }
 
-    /// Moves on and lets the refresher act.
+    /// Moves the clock and runs the refresher.
     async fn advance(&self, duration: Duration) {
         self.0.send_modify(|now| *now += duration);
         settle().await;
@@ -55,12 +54,12 @@ async fn settle() {
     }
 }
 
-/// What a fake source does when asked.
+/// The result of a fake fetch.
 #[derive(Clone)]
 enum Act {
-    /// Gives new keys that live so long, or for ever.
+    /// New keys with this life, or without expiry.
     Give(Option<Duration>),
-    /// Gives new keys that live so long and serve on after it.
+    /// New keys with this life that outlive their expiry.
     GiveStable(Duration),
     Repeat(Credentials),
     Fail(&'static str),
@@ -68,7 +67,7 @@ enum Act {
     Hang,
 }
 
-/// A fake source: the acts in turn, the last one again and again.
+/// A fake source: the acts in turn; the last one repeats.
 struct Fake {
     clock: TestClock,
     acts: Mutex<VecDeque<Act>>,
@@ -85,13 +84,13 @@ impl Fetch for FakeFetch {
         "fake".to_owned()
     }
 
-    async fn fetch(&self) -> Result<Fetched, String> {
+    async fn fetch(&self) -> Result<Fetched, FetchError> {
         let number = self.0.fetches.fetch_add(1, Ordering::SeqCst) + 1;
         let act = {
             let mut acts = self.0.acts.lock().unwrap();
             if acts.len() > 1 { acts.pop_front().unwrap() } else { acts[0].clone() }
         };
-        // as any answer from a network, not at once
+        // an answer from a network takes time
         tokio::task::yield_now().await;
         let credentials = match act {
             Act::Give(life) => {
@@ -104,15 +103,15 @@ impl Fetch for FakeFetch {
                 return Ok(Fetched { outlives_expiry: true, ..credentials.into() });
             }
             Act::Repeat(credentials) => credentials,
-            Act::Fail(reason) => return Err(reason.to_owned()),
+            Act::Fail(reason) => return Err(FetchError::Unusable(reason.to_owned())),
             Act::Panic => panic!("in the SDK"),
             Act::Hang => std::future::pending().await,
         };
         Ok(credentials.into())
     }
 
-    async fn caller(&self, _credentials: Credentials) -> Result<CallerIdentity, CallerUnknown> {
-        self.0.caller.clone().ok_or_else(|| CallerUnknown::unasked("nobody is there"))
+    async fn caller(&self, _credentials: Credentials) -> Result<CallerIdentity, FetchError> {
+        self.0.caller.clone().ok_or_else(|| FetchError::Unreachable("no server".to_owned()))
     }
 
     fn stamps(&self) -> Option<Stamps> {
@@ -227,7 +226,7 @@ async fn the_old_keys_serve_while_a_refresh_hangs() {
         work.clock.advance(Duration::from_secs(5)).await;
     }
     assert_eq!(work.id().await, "AKID1");
-    work.clock.advance(ATTEMPT_LIMIT).await;
+    work.clock.advance(ATTEMPT_TIMEOUT).await;
     let CredentialState::Ready(ready) = work.state() else { panic!() };
     assert_eq!(ready.last_failure.as_deref(), Some("no answer within 20s"));
     work.clock.advance(2 * MINUTE).await;
@@ -244,7 +243,7 @@ async fn a_panic_is_a_failure_like_any_other() {
 }
 
 #[actix_rt::test]
-async fn a_refusal_of_keys_that_are_just_being_replaced_costs_no_second_fetch() {
+async fn a_refusal_during_a_fetch_causes_no_second_fetch() {
     let work = Work::start([Act::Give(Some(LIFE))]).await;
     let old = work.current().await.unwrap();
     work.now_do([Act::Hang, Act::Give(Some(LIFE))]);
@@ -252,7 +251,7 @@ async fn a_refusal_of_keys_that_are_just_being_replaced_costs_no_second_fetch() 
         work.clock.advance(Duration::from_secs(5)).await;
     }
     work.cell.refresh_soon(&old);
-    work.clock.advance(ATTEMPT_LIMIT).await;
+    work.clock.advance(ATTEMPT_TIMEOUT).await;
     work.clock.advance(MINUTE).await;
     assert_eq!((work.fetches(), work.id().await.as_str()), (3, "AKID3"));
     work.clock.advance(MINUTE).await;
@@ -283,14 +282,14 @@ async fn a_hundred_requests_wait_for_one_fetch() {
 }
 
 #[actix_rt::test]
-async fn a_first_fetch_that_hangs_is_waited_for_no_longer_than_the_limit() {
+async fn a_request_waits_for_the_first_fetch_up_to_the_limit() {
     let work = Work::start([Act::Hang]).await;
     let start = std::time::Instant::now();
     let reason = work.current().await.unwrap_err().to_string();
     assert_eq!(reason, "no credentials: fake: no answer yet");
     assert!(start.elapsed() < Duration::from_secs(2));
     assert_eq!(work.state(), CredentialState::Waiting);
-    work.clock.advance(ATTEMPT_LIMIT).await;
+    work.clock.advance(ATTEMPT_TIMEOUT).await;
     let reason = work.current().await.unwrap_err().to_string();
     assert_eq!(reason, "no credentials: fake: no answer within 20s");
 }
@@ -311,7 +310,7 @@ async fn refused_keys_are_fetched_again_once() {
 }
 
 #[actix_rt::test]
-async fn a_source_that_gives_the_refused_keys_again_is_not_asked_without_end() {
+async fn a_source_that_returns_refused_keys_again_is_fetched_once_more_only() {
     let keys = Credentials::new("AKIDSAME", "hush", None, None, "fake");
     let work = Work::start([Act::Repeat(keys.clone())]).await;
     for _ in 0..100 {
@@ -322,7 +321,7 @@ async fn a_source_that_gives_the_refused_keys_again_is_not_asked_without_end() {
 }
 
 #[actix_rt::test]
-async fn clients_of_an_upstream_that_refuses_all_keys_do_not_set_the_pace_of_fetches() {
+async fn an_upstream_that_refuses_all_keys_does_not_set_the_pace_of_fetches() {
     let work = Work::start([Act::Give(Some(LIFE))]).await;
     // ten minutes of requests
     for _ in 0..6_000 {
@@ -332,7 +331,7 @@ async fn clients_of_an_upstream_that_refuses_all_keys_do_not_set_the_pace_of_fet
     }
     let fetches = work.fetches();
     assert!((10..80).contains(&fetches), "{fetches}");
-    // keys that serve again make it forget
+    // a refresh by time ends the row
     while work.fetches() < fetches + 3 {
         work.clock.advance(MINUTE).await;
     }
@@ -356,7 +355,7 @@ async fn s3_refused_keys_are_replaced_at_once_where_aws_had_accepted_them() {
 }
 
 #[actix_rt::test]
-async fn s9_nobody_waits_for_keys_that_are_given_again() {
+async fn s9_no_request_waits_once_a_source_returned_refused_keys_again() {
     let keys = Credentials::new("AKIDSAME", "hush", None, None, "fake");
     let work = Work::start([Act::Repeat(keys.clone())]).await;
     work.cell.refresh_soon(&keys);
@@ -402,7 +401,7 @@ async fn s4_keys_of_the_metadata_service_serve_past_their_expiry_until_aws_refus
 }
 
 #[actix_rt::test]
-async fn s4_expired_keys_of_the_metadata_service_are_taken_and_asked_for_again() {
+async fn s4_expired_keys_of_the_metadata_service_are_used_and_fetched_again() {
     let work = Work::start([Act::GiveStable(Duration::ZERO), Act::GiveStable(LIFE)]).await;
     assert_eq!(work.id().await, "AKID1");
     assert_eq!(work.cell.failures(), 1);
@@ -411,7 +410,7 @@ async fn s4_expired_keys_of_the_metadata_service_are_taken_and_asked_for_again()
 }
 
 #[actix_rt::test]
-async fn keys_that_have_expired_by_our_clock_are_a_failure() {
+async fn keys_that_have_expired_by_this_clock_are_a_failure() {
     let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
     let keys = Credentials::new("AKIDOLD", "hush", None, Some(old), "fake");
     let work = Work::start([Act::Repeat(keys)]).await;
@@ -428,18 +427,18 @@ async fn keys_without_expiry_are_fetched_again_when_their_file_changes() {
 
     let work = Work::start([Act::Give(None)]).await;
     *work.fake.files.lock().unwrap() = Some(Stamps::default());
-    // the files are looked at from the next fetch on
+    // the refresher checks the files from the next fetch on
     work.cell.refresh_soon(&work.current().await.unwrap());
     settle().await;
-    work.clock.advance(LOOK).await;
+    work.clock.advance(POLL_INTERVAL).await;
     assert_eq!(work.fetches(), 2);
     *work.fake.files.lock().unwrap() = Some(Stamps::of([std::path::PathBuf::from("/")]));
-    work.clock.advance(LOOK).await;
+    work.clock.advance(POLL_INTERVAL).await;
     assert_eq!((work.fetches(), work.id().await.as_str()), (3, "AKID3"));
 }
 
 #[actix_rt::test]
-async fn who_signs_is_found_out_after_the_keys_serve() {
+async fn the_caller_is_looked_up_after_the_keys_are_in_use() {
     let work = Work::start([Act::Give(Some(LIFE))]).await;
     let CredentialState::Ready(ready) = work.state() else { panic!() };
     assert_eq!(ready.caller.unwrap().account, "123456789012");
@@ -448,13 +447,13 @@ async fn who_signs_is_found_out_after_the_keys_serve() {
 }
 
 #[actix_rt::test]
-async fn a_failure_is_warned_of_once_for_each_reason() {
+async fn each_kind_of_failure_is_logged_once() {
     let clock = TestClock::new();
     let work = Work::start([Act::Hang]).await;
     let mut refresher =
         Refresher::new(Arc::new(FakeFetch(Arc::clone(&work.fake))), clock, Arc::clone(&work.cell));
     for reason in ["at 10:15", "at 10:16", "other", "at 10:17"] {
-        refresher.failed(reason);
+        refresher.failed(&FetchError::Unusable(reason.to_owned()));
     }
     assert_eq!(refresher.warned, ["other", "at :"]);
     let keys = Credentials::new("AKID", "hush", None, None, "fake");
@@ -463,7 +462,7 @@ async fn a_failure_is_warned_of_once_for_each_reason() {
 }
 
 #[test]
-fn keys_that_no_header_can_hold_never_take_the_place_of_good_ones() {
+fn keys_that_no_header_can_hold_never_replace_others() {
     let now = SystemTime::now();
     let fetched = |id: &str, secret: &str, token: Option<&str>| {
         Fetched::from(Credentials::new(id, secret, token.map(str::to_owned), None, "t"))
@@ -476,7 +475,7 @@ fn keys_that_no_header_can_hold_never_take_the_place_of_good_ones() {
         ("AKID", "s ", None),
         ("AKID", "s", Some("")),
     ] {
-        let reason = checked(fetched(id, secret, token), now).unwrap_err();
+        let reason = checked(fetched(id, secret, token), now).unwrap_err().to_string();
         assert!(reason.ends_with("empty or not visible ASCII"), "{reason}");
     }
 }

@@ -45,6 +45,15 @@ pub enum UpstreamFailure {
     CircuitOpen,
 }
 
+/// The limit that an overloaded process or route has reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overload {
+    /// `max_in_flight`.
+    Requests,
+    /// `limits.max_connections`, or the open files of the process.
+    Connections,
+}
+
 /// The status codes of gRPC that the sidecar uses (grpc.github.io, Status codes and their use in gRPC).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GrpcStatus {
@@ -147,7 +156,7 @@ codes! {
     /// The route does not accept the body's content type.
     UnsupportedMediaType =>
         UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", Client, Unimplemented,
-        "The route accepts JSON, forms and multipart, not this content type";
+        "The route accepts only JSON, form and multipart bodies without Content-Encoding";
     /// The headers exceed their limit in number or size.
     HeadersTooLarge =>
         REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", Client, ResourceExhausted,
@@ -187,9 +196,10 @@ codes! {
     CredentialsUnavailable =>
         SERVICE_UNAVAILABLE, "credentials_unavailable", Sidecar, Unavailable,
         "The request could not be signed";
-    /// The limit of requests in flight or of connections is reached.
-    Overloaded =>
-        SERVICE_UNAVAILABLE, "overloaded", Sidecar, Unavailable, "Too many requests in flight or connections";
+    /// The limit of requests in flight, or connections, or of connections is reached. `ErrorKind::sentence` names the one that it is.
+    Overloaded(Overload) =>
+        SERVICE_UNAVAILABLE, "overloaded", Sidecar, Unavailable,
+        "Too many requests in flight, or too many connections";
     /// The circuit breaker is open after consecutive failures.
     UpstreamUnavailable {
         /// Seconds until the breaker is half-open.

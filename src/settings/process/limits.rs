@@ -1,44 +1,42 @@
-//! The section `limits`: what the process takes on at most.
+//! The section `limits`: limits of the whole process.
 
 use std::time::Duration;
 
 use crate::{
-    settings::source::key_type::DAY,
+    settings::{route::upstream::SHORTEST_TIMEOUT, source::key_type::DAY},
     text::units::{WrittenDuration, WrittenSize},
 };
-
-/// Below it a typo is likelier than an intention.
-const SHORTEST: Duration = Duration::from_millis(100);
 
 section! {
     /// Limits of the whole process.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Limits, read as WrittenLimits, optional "a table of limits";
 
-    /// Client connections at a time; more are answered 503 and closed.
+    /// Maximum number of client connections; further ones get 503 and are closed.
     max_connections: u32 [1..=1_000_000] = 10_000;
-    /// Requests at a time, counted to the last byte of the answer; more are answered 503 at once.
+    /// Maximum number of requests in flight, each until the last byte of its response; further ones get 503
+    /// at once.
     max_in_flight: u32 [1..=1_000_000] = 1024;
-    /// Bytes of a request body that no route may exceed with its own `max_req_body_size`.
+    /// Maximum size of a request body. `max_req_body_size` of a route cannot exceed it.
     max_request_body: WrittenSize [1..=1 << 30] = 64 << 20;
-    // the default is the longest URL of a regional API (docs.aws.amazon.com, API Gateway quotas); one longer than the
-    // most would outgrow what `http` and `aws-sigv4` can hold (64 KiB) once every byte of the query is escaped into
-    // three
-    /// Bytes of path and query; longer ones are answered 414. API Gateway takes 10,240.
+    // the default is the longest URL of a regional API (docs.aws.amazon.com, API Gateway quotas); above the
+    // upper bound a query whose every byte is escaped into three would exceed the 64 KiB of `http` and
+    // `aws-sigv4`
+    /// Maximum size of path and query together; longer ones get 414. API Gateway accepts 10,240 bytes.
     max_uri: WrittenSize [64..=16 << 10] = 10 << 10;
-    // the most is what the parser below actix takes
-    /// Bytes of a request's head; more are answered 431.
+    // the upper bound is that of actix-http's parser
+    /// Maximum size of a request's head (request line and headers); larger ones get 431.
     max_head: WrittenSize [1 << 10..=128 << 10] = 64 << 10;
-    // the most is what the parser below actix takes
-    /// Headers of a request; more are answered 431.
+    // the upper bound is that of actix-http's parser
+    /// Maximum number of headers of a request; more get 431.
     max_headers: u32 [1..=96] = 96;
-    /// How long a request's head may take, on a new connection with its TLS handshake and on a kept one after its first
-    /// byte; then 408.
-    header_timeout: WrittenDuration [SHORTEST..=DAY] = Duration::from_secs(10);
-    /// How long a request's body may take; then 408.
-    body_timeout: WrittenDuration [SHORTEST..=DAY] = Duration::from_secs(30);
-    /// How long a client may take nothing of its answer; then its connection ends.
-    send_timeout: WrittenDuration [SHORTEST..=DAY] = Duration::from_mins(1);
-    /// How long an idle client connection is kept.
-    keep_alive: WrittenDuration [SHORTEST..=DAY] = Duration::from_secs(75);
+    /// Maximum time for a request's head to arrive, then 408. A new connection's time includes the TLS
+    /// handshake; on a kept-alive connection the time starts with the first byte.
+    header_timeout: WrittenDuration [SHORTEST_TIMEOUT..=DAY] = Duration::from_secs(10);
+    /// Maximum time for a request's body to arrive, then 408.
+    body_timeout: WrittenDuration [SHORTEST_TIMEOUT..=DAY] = Duration::from_secs(30);
+    /// Maximum time in which a client reads nothing of its response; then its connection is closed.
+    send_timeout: WrittenDuration [SHORTEST_TIMEOUT..=DAY] = Duration::from_mins(1);
+    /// How long an idle client connection is kept open.
+    keep_alive: WrittenDuration [SHORTEST_TIMEOUT..=DAY] = Duration::from_secs(75);
 }

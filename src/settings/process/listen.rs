@@ -1,17 +1,14 @@
 //! The section `listen`: the sockets for clients.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{net::SocketAddr, path::PathBuf};
 
 use crate::{
     settings::source::{check::Checker, key_type::Address},
     tls::server::{self as tls, ServerFiles},
 };
 
-/// The longest path that the kernel takes for a socket: `sun_path` of unix(7), with its closing zero.
-const LONGEST_SOCKET_PATH: usize = 107;
+/// The longest path of a socket: `sun_path` of unix(7) without its closing zero.
+const MAX_SOCKET_PATH: usize = 107;
 
 section! {
     /// The sockets for clients.
@@ -21,18 +18,19 @@ section! {
     made ListenParts {
         /// HTTP/1.1 and HTTP/2 over TLS.
         https: Option<Https>,
-        /// A Unix socket that speaks what `http` does.
+        /// The path of a Unix socket for the protocols of `http`.
         unix: Option<PathBuf>,
     }
 
-    /// Where clients connect, with HTTP/1.1: an IP address and a port. Whoever can connect can use the routes' keys.
+    /// IP address and port for HTTP/1.1 clients. Every client that can connect can use the credentials of the
+    /// routes.
     http: Address = "127.0.0.1:9080";
-    /// HTTP/2 with prior knowledge (`curl --http2-prior-knowledge`, gRPC) is spoken on `http` and `unix` too.
+    /// Also accept HTTP/2 with prior knowledge (`curl --http2-prior-knowledge`, gRPC) on `http` and `unix`.
     h2c: bool = false;
-    /// A second socket with TLS for HTTP/1.1 and HTTP/2, none by default. PEM files, read again when they change:
+    /// TLS listener for HTTP/1.1 and HTTP/2; none by default. The PEM files are reloaded when they change:
     /// `{ address: "0.0.0.0:9443", certificate: /tls/tls.crt, key: /tls/tls.key, client_ca: /tls/ca.crt }`.
     https: WrittenHttps => _;
-    /// The path of a Unix socket that speaks what `http` does, of at most 107 bytes, none by default:
+    /// Path of a Unix socket for the protocols of `http`, at most 107 bytes; none by default:
     /// `/run/apigw-invoker.sock`.
     unix: String, pattern("^[^\\x00]{1,107}$") => _;
 }
@@ -43,19 +41,20 @@ section! {
     pub struct Https, read as WrittenHttps, optional "a table with address, certificate and key";
 
     made HttpsParts {
-        /// Where.
+        /// IP address and port.
         address: SocketAddr,
-        /// The certificate and what belongs to it.
+        /// The certificate, its key and the authorities of clients.
         files: ServerFiles,
     }
 
-    /// An IP address and a port.
+    /// IP address and port.
     address: Address, required() => _;
-    /// A PEM file: the server's certificate, then those that vouch for it.
+    /// PEM file with the server's certificate, followed by its intermediate certificates.
     certificate: String, open(), required() => _;
-    /// A PEM file with the certificate's key.
+    /// PEM file with the private key of `certificate`.
     key: String, secret_unless_path(), required() => _;
-    /// A PEM file of the authorities that a client's certificate must come from; without it none is asked for.
+    /// PEM file with the authorities that must have issued the client's certificate. Without this key,
+    /// clients need no certificate.
     client_ca: String, open() => _;
 }
 
@@ -70,7 +69,7 @@ impl WrittenListen {
 }
 
 impl WrittenHttps {
-    /// `None` if something is wrong, which has then been said.
+    /// `None` if a mistake was reported.
     fn check(mut self, checker: &mut Checker<'_>) -> Option<Https> {
         for (key, is_there) in [
             ("address", self.address.is_some()),
@@ -90,25 +89,19 @@ impl WrittenHttps {
         match tls::configuration(&files) {
             Ok(_) => Some(self.settled(checker)(HttpsParts { address, files })),
             Err(error) => {
-                let file = |path: &Path| path.display().to_string();
                 let (key, path, expected) = match error.part {
                     tls::ServerFilePart::Certificate => {
-                        ("certificate", file(&files.certificate), "a PEM file with a certificate")
+                        ("certificate", Some(&files.certificate), "a PEM file with a certificate")
                     }
                     tls::ServerFilePart::Key => {
-                        ("key", file(&files.key), "a PEM file with the certificate's key")
+                        ("key", Some(&files.key), "a PEM file with the certificate's key")
                     }
-                    tls::ServerFilePart::ClientAuthorities => (
-                        "client_ca",
-                        files.client_ca.as_deref().map(file).unwrap_or_default(),
-                        "a PEM file with certificates of authorities",
-                    ),
+                    tls::ServerFilePart::ClientAuthorities => {
+                        ("client_ca", files.client_ca.as_ref(), "a PEM file with certificates of authorities")
+                    }
                 };
-                let problem = match checker.quotable(key, &path) {
-                    Some(path) => format!("{path}: {}", error.cause),
-                    None => error.cause,
-                };
-                checker.at(key).report(problem, expected);
+                let path = path.map(|path| path.display().to_string()).unwrap_or_default();
+                checker.report_file(key, &path, &error.cause, expected);
                 None
             }
         }
@@ -116,9 +109,9 @@ impl WrittenHttps {
 }
 
 fn socket_path(path: &str, checker: &mut Checker<'_>) -> Option<PathBuf> {
-    let expected = format!("the path of a socket, of at most {LONGEST_SOCKET_PATH} bytes");
+    let expected = format!("the path of a socket, of at most {MAX_SOCKET_PATH} bytes");
     checker.parsed("unix", path, &expected, |path| {
-        let fits = (1..=LONGEST_SOCKET_PATH).contains(&path.len()) && !path.contains('\0');
+        let fits = (1..=MAX_SOCKET_PATH).contains(&path.len()) && !path.contains('\0');
         fits.then(|| PathBuf::from(path))
     })
 }

@@ -1,16 +1,15 @@
-//! `RUST_LOG`, which sets the level of the log where `log.level` is not written.
+//! `RUST_LOG` sets the log level where `log.level` is not set.
 //!
-//! `process.rs` asks for the level, `process.rs` for the warning about what of it has no effect. Of the syntax of
-//! `env_logger` (`LEVEL`, `TARGET=LEVEL`, `TARGET`, `/FILTER`) a level for everything or for `apigw_invoker`
-//! counts: other targets are libraries, which at finer levels write headers, and so secrets.
+//! Of the syntax of `env_logger` (`LEVEL`, `TARGET=LEVEL`, `TARGET`, `/FILTER`) only a level for everything
+//! or for `apigw_invoker` applies: other targets are libraries, which log headers, and so secrets, at finer
+//! levels.
 
 use log::LevelFilter;
 
-/// The variable's name.
 pub const NAME: &str = "RUST_LOG";
 const OWN_TARGET: &str = "apigw_invoker";
 
-/// The parts of the variable's value.
+/// The value of the variable, parsed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RustLog<'a> {
     /// No finer than debug.
@@ -20,7 +19,7 @@ pub struct RustLog<'a> {
 }
 
 impl<'a> RustLog<'a> {
-    /// Reads a value; what cannot be read is ignored like a foreign target.
+    /// Parses a value. Directives that cannot be parsed are ignored like those for other targets.
     pub fn read(value: &'a str) -> Self {
         let (directives, filter) =
             value.split_once('/').map_or((value, None), |(all, filter)| (all, Some(filter)));
@@ -31,7 +30,7 @@ impl<'a> RustLog<'a> {
             match (target.trim(), level.trim().parse::<LevelFilter>()) {
                 ("", Ok(level)) => general = Some(level),
                 (OWN_TARGET, Ok(level)) => own = Some(level),
-                // a target alone asks for all that it says
+                // a target without a level enables all levels
                 ("", Err(_)) if directive == OWN_TARGET => own = Some(LevelFilter::Trace),
                 _ => ignored.push(directive),
             }
@@ -41,13 +40,13 @@ impl<'a> RustLog<'a> {
         Self { level: level.map(|level| level.min(LevelFilter::Debug)), ignored }
     }
 
-    /// The warning about parts that have no effect on a log of this level; `None` if all have.
-    pub fn warning(&self, in_force: LevelFilter) -> Option<String> {
-        if let Some(level) = self.level.filter(|level| *level != in_force) {
+    /// The warning about directives without an effect, if there are any; `effective` is the level of the log.
+    pub fn warning(&self, effective: LevelFilter) -> Option<String> {
+        if let Some(level) = self.level.filter(|level| *level != effective) {
             return Some(format!(
                 "{NAME} asks for level {}, but log.level is set and takes precedence: {}",
                 level.as_str().to_ascii_lowercase(),
-                in_force.as_str().to_ascii_lowercase()
+                effective.as_str().to_ascii_lowercase()
             ));
         }
         let ignored = self.ignored.join("`, `");

@@ -1,6 +1,4 @@
-//! Two listeners on one address, of which only the first could be bound.
-//!
-//! `process.rs` comes here with the sockets once each of them has been read.
+//! Mistake: two listeners with the same address, of which only the first could be bound.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -26,7 +24,7 @@ pub(in crate::settings) fn check(listen: &Listen, admin: &AdminSettings, checker
             Some(place) => format!("{place}: {}", other_key.join(".")),
             None => format!("the default of {}", other_key.join(".")),
         };
-        // the default of this one may be what clashes, and then the other is the key to change
+        // if this address is a default, the other key is the one to change
         let blamed = if checker.place_of(key).is_some() { *key } else { *other_key };
         let problem = if blamed == *key {
             format!("{address} is already used by {other} ({place})")
@@ -37,8 +35,9 @@ pub(in crate::settings) fn check(listen: &Listen, admin: &AdminSettings, checker
     }
 }
 
-/// True where the system refuses the second of two sockets. An unspecified address of IPv6 takes those of
-/// IPv4 too (`bindv6only` of ipv6(7) is 0 unless somebody sets it); port 0 is another port each time.
+/// True if the system would refuse to bind the second of two addresses. An unspecified IPv6 address includes
+/// the IPv4 addresses (`bindv6only` of ipv6(7) is 0 by default). Port 0 never conflicts: the system chooses a
+/// free port.
 fn is_shared(one: SocketAddr, other: SocketAddr) -> bool {
     let takes = |all: IpAddr, ip: IpAddr| match all {
         IpAddr::V4(all) => all.is_unspecified() && ip.is_ipv4(),
@@ -96,13 +95,13 @@ mod tests {
         for (process, told) in [
             (
                 "listen:\n  http: 0.0.0.0:9080\nadmin:\n  address: 127.0.0.1:9080\n",
-                "default.yaml:4: admin.address: 127.0.0.1:9080 is already used by 0.0.0.0:9080 (default.yaml:2: \
-                 listen.http)",
+                "default.yaml:4: admin.address: 127.0.0.1:9080 is already used by 0.0.0.0:9080 \
+                 (default.yaml:2: listen.http)",
             ),
             (
                 "listen:\n  http: 127.0.0.1:9180\n",
-                "default.yaml:2: listen.http: 127.0.0.1:9180 is already used by 127.0.0.1:9180 (the default of \
-                 admin.address)",
+                "default.yaml:2: listen.http: 127.0.0.1:9180 is already used by 127.0.0.1:9180 \
+                 (the default of admin.address)",
             ),
             (
                 "admin:\n  address: '[::]:9080'\n",

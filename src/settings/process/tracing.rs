@@ -1,6 +1,4 @@
-//! The section `tracing`: what becomes of the traces that requests belong to.
-//!
-//! `process.rs` comes here with what is written; `message/trace.rs` does it, and `spans.rs` where a collector is told.
+//! The section `tracing`: trace propagation (`message/trace.rs`) and the export of spans (`spans.rs`).
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -17,10 +15,10 @@ use crate::{
 use actix_http::header::{self, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// Only a text that begins with one is a reference.
+/// The beginnings of references. A reference is always the whole value.
 const REFERENCES: [&str; 3] = ["$env://", "$file://", "{vault://"];
-/// Made anew for each delivery.
-const OWN_HEADERS: [HeaderName; 5] = [
+/// Headers that the exporter sets itself.
+const EXPORTER_HEADERS: [HeaderName; 5] = [
     header::HOST,
     header::CONTENT_TYPE,
     header::CONTENT_LENGTH,
@@ -29,29 +27,30 @@ const OWN_HEADERS: [HeaderName; 5] = [
 ];
 
 section! {
-    /// Traces.
+    /// Trace propagation and export.
     #[derive(Debug, Clone, PartialEq)]
     pub struct Tracing, read as WrittenTracing, optional "a table about traces";
 
     made TracingParts {
-        /// The share of traces without a sampling decision that are recorded, from 0 to 1; `None` leaves it to AWS.
+        /// The share of traces without a sampling decision that are sampled, from 0 to 1; `None` leaves it to
+        /// AWS.
         sample: Option<f64>,
         /// The collector of spans.
         otlp: Option<Otlp>,
     }
 
-    /// Requests take part in traces: a client's `traceparent` is passed on with a step of ours, another begins
-    /// where there is none, and AWS is told by `X-Amzn-Trace-Id` too, unless the client does that itself. `false` makes
-    /// and changes none of these headers, and names no trace in the log.
+    /// Trace propagation: `traceparent` is forwarded with the sidecar's span as the parent, or starts a new
+    /// trace if the client sends none, and `X-Amzn-Trace-Id` is sent to AWS too, unless the client sends its
+    /// own. `false` forwards these headers unchanged, adds none, and logs no trace id.
     propagate: bool = true;
-    /// The share of traces without a sampling decision that are recorded, 0 to 1: those that begin here, and those of
-    /// an `X-Amzn-Trace-Id` without `Sampled`, as load balancers make them. Without it AWS decides by its own rules:
-    /// `X-Amzn-Trace-Id` has no `Sampled`, and the flag in `traceparent` is not set. With `otlp` it is 1 unless it is
-    /// set.
+    /// Share of traces without a sampling decision that are sampled, 0 to 1: traces that start here, and
+    /// those of an `X-Amzn-Trace-Id` without `Sampled`, as load balancers send it. Without this key AWS
+    /// decides by its own rules: `X-Amzn-Trace-Id` gets no `Sampled`, and the sampled flag of `traceparent`
+    /// is not set. With `otlp` the default is 1.
     sample: WrittenShare => _;
-    /// The OTLP/HTTP collector to which the spans of sampled requests are exported; none by default:
-    /// `{ endpoint: "http://127.0.0.1:4318", headers: { api-key: $env://OTLP_KEY }, service_name: apigw-invoker,
-    /// resource: { deployment.environment.name: prod }, timeout: 10s, ca_certificate: /tls/ca.crt }`.
+    /// OTLP/HTTP collector to which the spans of sampled requests are exported; none by default: `{ endpoint:
+    /// "http://127.0.0.1:4318", headers: { api-key: $env://OTLP_KEY }, service_name: apigw-invoker, resource:
+    /// { deployment.environment.name: prod }, timeout: 10s, ca_certificate: /tls/ca.crt }`.
     otlp: WrittenOtlp => _;
 }
 
@@ -61,30 +60,32 @@ section! {
     pub struct Otlp, read as WrittenOtlp, optional "a table about a collector, with its `endpoint`";
 
     made OtlpParts {
-        /// Where it is; `/v1/traces` is added to the path, as to `OTEL_EXPORTER_OTLP_ENDPOINT`.
+        /// The base URL; `/v1/traces` is appended, as to `OTEL_EXPORTER_OTLP_ENDPOINT`.
         endpoint: FunctionUri,
-        /// The headers of each delivery, which may prove something.
+        /// Headers of each export request, which may contain secrets.
         headers: Vec<(HeaderName, HeaderValue)>,
-        /// The name of this process: `service.name`.
+        /// The resource attribute `service.name`.
         service_name: String,
-        /// More attributes of the process, by the names of OpenTelemetry's resources.
+        /// Further resource attributes.
         resource: BTreeMap<String, String>,
-        /// A PEM file of the authorities to trust instead of the platform's.
+        /// PEM file with the certificate authorities to trust instead of the platform's.
         ca_certificate: Option<PathBuf>,
     }
 
-    /// Where it takes OTLP over HTTP, such as `http://127.0.0.1:4318`; `/v1/traces` is added.
+    /// Base URL of the collector for OTLP over HTTP, such as `http://127.0.0.1:4318`; `/v1/traces` is
+    /// appended.
     endpoint: String, pattern("^[hH][tT][tT][pP][sS]?://[^@/?#]+(/[^?#]*)?$"), secret_query(), required() => _;
-    /// Headers of each delivery, such as a collector's key; `$env://` and `$file://` keep it out of here.
+    /// Headers of each export request, such as an API key. Keep secrets out of files: `$env://NAME` or
+    /// `$file:///path`.
     headers: BTreeMap<String, SecretString> => _;
-    /// The name of this process, `service.name`.
+    /// Resource attribute `service.name`.
     service_name: String = env!("CARGO_PKG_NAME"), open() => _;
-    /// More attributes of the process, such as `deployment.environment.name: prod`.
+    /// Further resource attributes, such as `deployment.environment.name: prod`.
     resource: BTreeMap<String, String>, open() => _;
     // what the OpenTelemetry specification proposes (`OTEL_EXPORTER_OTLP_TIMEOUT`)
-    /// How long each step of a delivery may take.
+    /// Time limit of each step of an export.
     timeout: WrittenDuration [Duration::from_millis(100)..=Duration::from_mins(1)] = Duration::from_secs(10);
-    /// A PEM file of the authorities to trust instead of the platform's.
+    /// PEM file with the certificate authorities to trust instead of the platform's.
     ca_certificate: String, open() => _;
 }
 
@@ -101,7 +102,7 @@ impl WrittenTracing {
             checker.at("propagate").report("off, but `otlp` is set", "true, or no `otlp`");
         }
         let otlp = self.otlp.take().and_then(|otlp| otlp.check(&mut checker.at("otlp")));
-        // whoever names a collector wants to see something (OpenTelemetry's default is to record all)
+        // with a collector all traces are sampled by default, as in OpenTelemetry
         let sample = sample.or(otlp.is_some().then_some(1.0));
         self.settled(checker)(TracingParts { sample, otlp })
     }
@@ -121,7 +122,7 @@ impl WrittenOtlp {
         };
         let endpoint = checker.parsed("endpoint", &endpoint, EXPECTED, |text| {
             let is_plain = |uri: &FunctionUri| uri.query.is_none() && uri.parameters().next().is_none();
-            FunctionUri::parse(text).filter(|uri| is_plain(uri) && !is_whole(uri.path.as_str()))
+            FunctionUri::parse(text).filter(|uri| is_plain(uri) && !is_complete(uri.path.as_str()))
         })?;
         if self.ca_certificate.is_some() && endpoint.scheme == Scheme::Http {
             checker.at("ca_certificate").report("has no effect without TLS", "https, or remove the key");
@@ -138,12 +139,12 @@ impl WrittenOtlp {
     }
 }
 
-/// Whether a path has what is added to it already.
-fn is_whole(path: &str) -> bool {
+/// True if the path already ends with what is appended to it.
+fn is_complete(path: &str) -> bool {
     path.trim_end_matches('/').ends_with("/v1/traces")
 }
 
-/// The values are never quoted: a collector's key is one of them.
+/// Mistakes never quote the values, which may be secrets.
 fn headers(
     written: BTreeMap<String, SecretString>,
     checker: &mut Checker<'_>,
@@ -151,7 +152,7 @@ fn headers(
     let mut headers = Vec::with_capacity(written.len());
     for (name, value) in written {
         let mut at_name = checker.at(&name);
-        let parsed = HeaderName::try_from(&name).ok().filter(|name| !OWN_HEADERS.contains(name));
+        let parsed = HeaderName::try_from(&name).ok().filter(|name| !EXPORTER_HEADERS.contains(name));
         let Some(header) = parsed.filter(|name| headers.iter().all(|(own, _)| own != name)) else {
             at_name.report("cannot be set", "the name of a header that is not made here, once");
             continue;

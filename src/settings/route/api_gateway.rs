@@ -5,13 +5,13 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    credentials::{Names, OwnKeys, is_visible},
+    credentials::{KeyNames, SectionCredentials, is_visible},
     endpoint_variant::EndpointVariant,
     forward_proxy::ForwardProxy,
     function_uri::FunctionUri,
     key_source::{CredentialSettings, WrittenCredentials},
     service, session_name,
-    upstream::{OwnWay, SCOPE_WORD, UpstreamSettings, WrittenUpstream},
+    upstream::{BackendConnection, SCOPE_WORD, UpstreamSettings, WrittenUpstream},
 };
 use crate::{
     settings::{
@@ -25,9 +25,9 @@ use crate::{
     text::units::{WrittenDuration, WrittenSize, size_text},
 };
 
-/// APISIX's.
-const TIMEOUT: Duration = Duration::from_secs(3);
-/// Before each of a Function URL and an API's endpoint stands `http` or `https`, in any case.
+/// APISIX's default.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A URL of an API or a Function URL. The scheme may be in upper case.
 const FUNCTION_URI: &str = r"^[hH][tT][tT][pP][sS]?://[^@/?#*\s]+([/?][^#*\s]*)?$";
 
 section! {
@@ -36,40 +36,41 @@ section! {
     pub struct ApiGatewaySettings, read as WrittenApiGateway, optional "a table about an API Gateway endpoint";
 
     made ApiGatewayParts {
-        /// Where the function is.
+        /// The URL of the endpoint.
         function_uri: FunctionUri,
-        /// The proof to AWS of who calls.
+        /// The credentials that are sent to AWS.
         authorization: Authorization,
-        /// How to reach it.
+        /// Connections, time limits and retries.
         upstream: UpstreamSettings,
-        /// Bytes of a request body.
+        /// The maximum size of a request body in bytes.
         max_req_body_size: u64,
     }
 
-    /// The endpoint: scheme, host, stage, path and, if need be, a query. The part of the path that the `*` of `uri` or
-    /// its `{proxy+}` stands for is appended; `{name}` in path or query is the value of that path parameter.
+    /// URL of the endpoint: scheme, host, stage, path and optionally a query. The rest of the request's path,
+    /// which the `*` or `{proxy+}` of `uri` matched, is appended. `{name}` in path or query is replaced by that
+    /// path parameter.
     function_uri: String, pattern(FUNCTION_URI), secret_query() => |gateway| gateway.function_uri.to_string();
-    /// The proof to AWS of who calls: `apikey`, `iam` or both.
+    /// Credentials that are sent to AWS: `apikey`, `iam` or both.
     authorization: WrittenAuthorization => |gateway| &gateway.authorization;
-    /// The treatment of `x-api-key`, `Authorization` and SigV4 headers that a client sends on a route with
-    /// `authorization`: `replace` takes them out, `pass` lets them win.
+    /// Handling of `x-api-key`, `Authorization` and SigV4 headers that a client sends on a route with
+    /// `authorization`: `replace` removes them, `pass` forwards them instead of the route's.
     client_authorization: ClientAuthorization = ClientAuthorization::Replace;
-    /// Connections are kept and used again.
+    /// Connections are kept open and reused.
     keepalive: bool = true => |gateway| gateway.upstream.keepalive;
     // APISIX's default
-    /// How long an idle connection stays.
+    /// How long an idle connection is kept open.
     keepalive_timeout: WrittenDuration [Duration::from_secs(1)..=DAY] = Duration::from_mins(1)
         => |gateway| gateway.upstream.keepalive_timeout;
-    // the payload that API Gateway takes (docs.aws.amazon.com, API Gateway quotas); APISIX's default is 64 MiB, which
-    // API Gateway would refuse after all of it was sent
-    /// Bytes of a request body, no more than `limits.max_request_body`.
+    // API Gateway's limit (docs.aws.amazon.com, API Gateway quotas). APISIX's default is 64 MiB, which API
+    // Gateway would refuse only after all of it was sent
+    /// Maximum size of a request body; larger ones get 413. At most `limits.max_request_body`.
     max_req_body_size: WrittenSize [1..=1 << 30] = 10 << 20 => |gateway| gateway.max_req_body_size;
     ..upstream: WrittenUpstream, with own_upstream;
 }
 
-/// The keys of both backends with the defaults that they have here.
+/// The shared keys with the defaults of this backend.
 fn own_upstream(key: Key) -> Key {
-    if key.name == "timeout" { key.standard(Standard::of(TIMEOUT)) } else { key }
+    if key.name == "timeout" { key.standard(Standard::of(DEFAULT_TIMEOUT)) } else { key }
 }
 
 fn own_source(key: Key) -> Key {
@@ -77,21 +78,21 @@ fn own_source(key: Key) -> Key {
 }
 
 section! {
-    /// The proof that is sent to AWS; both may be set, and both are then sent.
+    /// The credentials that are sent to AWS: an API key, a signature, or both.
     #[derive(Debug, Clone, Default)]
     pub struct Authorization, read as WrittenAuthorization, filled "a table with `apikey` or `iam`";
 
     made AuthorizationParts {
-        /// Goes out as `x-api-key`.
+        /// Sent as `x-api-key`.
         apikey: Option<SecretString>,
-        /// Signs the request.
+        /// Signs the requests.
         iam: Option<Iam>,
     }
 
-    /// Goes out as `x-api-key`. Keep it out of files: `$env://NAME` or `$file:///path`.
+    /// API key, sent as `x-api-key`. Keep it out of files: `$env://NAME` or `$file:///path`.
     apikey: Proof => |authorization| &authorization.apikey;
-    /// Every request is signed with Signature Version 4; `iam: {}` takes the first keys that are configured, see
-    /// "Credentials".
+    /// Signs every request with Signature Version 4. `iam: {}` uses the first source of credentials that is
+    /// configured, see "Credentials".
     iam: WrittenIam => |authorization| &authorization.iam;
 }
 
@@ -101,7 +102,7 @@ section! {
     pub struct Iam, read as WrittenIam, present "a table with `accesskey` and `secretkey`";
 
     made IamParts {
-        /// Where the keys come from.
+        /// The source of the credentials.
         source: CredentialSettings,
         /// The region of the endpoint.
         region: String,
@@ -109,29 +110,30 @@ section! {
         service: String,
     }
 
-    // AWS's logs and every signature name it: it proves nothing
-    /// The access key id of the route's own.
+    // no secret: every signature and AWS's logs contain it
+    /// Access key id; requires `secretkey`.
     accesskey: Proof, kind(Kind::Proof(KEY_ID)), open() => |iam| iam.source.shown_keys()[0];
-    /// Its secret. Keep it out of files: `$env://NAME` or `$file:///path`.
+    /// Secret access key; requires `accesskey`. Keep it out of files: `$env://NAME` or `$file:///path`.
     secretkey: Proof => |iam| iam.source.shown_keys()[1];
-    // APISIX's page spells it in both ways
-    /// The same as `secretkey`.
+    // APISIX's documentation has both spellings
+    /// Another spelling of `secretkey`.
     secret_key: Proof => _;
-    /// The region of the endpoint.
+    /// Region of the endpoint.
     aws_region: String = "us-east-1", pattern(SCOPE_WORD) => |iam| &iam.region;
-    /// `lambda` for a Function URL. Services whose signatures follow rules of their own (`s3`, `s3express`,
-    /// `s3-object-lambda`, `s3-outposts`, `aoss`, `glacier`, `sdb`, `vpc-lattice-svcs`) are a mistake.
-    service: String = "execute-api", kind(Kind::WordBut(service::NOT_YET)) => |iam| &iam.service;
+    /// Service of the signature: `execute-api` for an API, `lambda` for a Function URL. Services with other
+    /// signing rules (`s3`, `s3express`, `s3-object-lambda`, `s3-outposts`, `aoss`, `glacier`, `sdb`,
+    /// `vpc-lattice-svcs`) are a mistake.
+    service: String = "execute-api", kind(Kind::WordBut(service::UNSUPPORTED)) => |iam| &iam.service;
     ..source: WrittenCredentials, with own_source;
 }
 
 words! {
-    /// The treatment of the `x-api-key`, `Authorization` and SigV4 headers that a client sends on a route with
+    /// Handling of the `x-api-key`, `Authorization` and SigV4 headers that a client sends on a route with
     /// `authorization`.
     pub enum ClientAuthorization {
-        /// Replaced by the route's, or removed.
+        /// The route's headers replace the client's.
         Replace = "replace",
-        /// They win over the route's, as in APISIX.
+        /// The client's headers take precedence over the route's, as in APISIX.
         Pass = "pass",
     }
 }
@@ -164,8 +166,8 @@ impl WrittenApiGateway {
                 None
             }
         };
-        let own = OwnWay {
-            timeout: TIMEOUT,
+        let own = BackendConnection {
+            timeout: DEFAULT_TIMEOUT,
             scheme: function_uri.as_ref().map(|uri| uri.scheme),
             keepalive: checker.settled(declared!(WrittenApiGateway, "keepalive"), self.keepalive),
             keepalive_timeout: checker
@@ -203,30 +205,22 @@ impl WrittenApiGateway {
 
 impl WrittenAuthorization {
     fn check(mut self, proxy: Option<ForwardProxy>, checker: &mut Checker<'_>) -> Option<Authorization> {
-        let mut right = true;
-        if self.apikey.is_none()
+        let is_empty = self.apikey.is_none()
             && self.iam.is_none()
             && !checker.has_error("apikey")
-            && !checker.has_error("iam")
-        {
-            // meant to prove something, and would prove nothing
-            checker.report("missing `apikey` or `iam`", "one of them, or no `authorization`");
-            right = false;
+            && !checker.has_error("iam");
+        if is_empty {
+            // an empty section must not lead to unauthenticated requests
+            checker.report_incomplete("missing `apikey` or `iam`", "one of them, or no `authorization`");
         }
         let apikey = self.apikey.take().map(|Proof(key)| key);
-        if apikey.as_ref().is_some_and(|key| !is_visible(key)) {
+        let is_valid_key = apikey.as_ref().is_none_or(is_visible);
+        if !is_valid_key {
             checker.at("apikey").report("empty or not valid in a header", "the API key, visible ASCII");
-            right = false;
         }
-        let iam = match self.iam.take() {
-            None => None,
-            Some(written) => {
-                let iam = written.check(proxy, &mut checker.at("iam"));
-                right &= iam.is_some();
-                iam
-            }
-        };
-        right.then(|| self.settled(checker)(AuthorizationParts { apikey, iam }))
+        let iam = self.iam.take().map(|written| written.check(proxy, &mut checker.at("iam")));
+        let is_valid = !is_empty && is_valid_key && iam.as_ref().is_none_or(Option::is_some);
+        is_valid.then(|| self.settled(checker)(AuthorizationParts { apikey, iam: iam.flatten() }))
     }
 }
 
@@ -247,7 +241,7 @@ impl WrittenIam {
             is_supported
         });
         let region = region?;
-        let own = OwnKeys {
+        let own = SectionCredentials {
             key: self.accesskey.take().map(|Proof(key)| key),
             secret: self.secret(checker),
             region: region.clone(),
@@ -255,13 +249,13 @@ impl WrittenIam {
             proxy,
         };
         let names =
-            Names { prefix: "", key: "accesskey", secret: "secretkey", session: session_name::DEFAULT };
+            KeyNames { prefix: "", key: "accesskey", secret: "secretkey", session: session_name::DEFAULT };
         let source = self.source.check(names, own, checker);
         let settle = self.settled(checker);
         Some(settle(IamParts { source: source?, region, service: service? }))
     }
 
-    /// The secret in either of its spellings.
+    /// The secret access key under either name.
     fn secret(&mut self, checker: &mut Checker<'_>) -> Option<SecretString> {
         let (one, other) = (self.secretkey.take(), self.secret_key.take());
         if one.is_some() && other.is_some() {
@@ -271,7 +265,7 @@ impl WrittenIam {
     }
 }
 
-/// Region and service stand between slashes in the scope, so anything else would change its meaning.
+/// True for a valid region or service. They are separated by slashes in the credential scope.
 pub(in crate::settings) fn is_scope_word(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')

@@ -1,8 +1,8 @@
-//! A route's backend for rooms that do not know the backends: [`BackendSection`] has the questions that they ask of its
-//! settings, and each backend answers them in a file below.
+//! A route's backend: [`BackendSection`] is the interface of its settings, so that other modules need not
+//! distinguish the backends.
 //!
-//! A new backend has a section that answers and a row of `backends!`, from which come its keys in a route and in
-//! `defaults`, its variant of [`BackendSettings`] and the rule that a route has one backend.
+//! A new backend implements [`BackendSection`] and adds a row to `backends!`, which makes its keys in routes
+//! and in `defaults`, its variant of [`BackendSettings`] and the rule that a route has one backend.
 
 mod api_gateway;
 mod lambda;
@@ -15,7 +15,7 @@ use crate::settings::{
     process::limits::Limits, source::check::Checker,
 };
 
-/// The backends, each with its key, its section as written and its section checked.
+/// The backends, each with its key, its written section and its checked section.
 macro_rules! backends {
     ($($(#[doc = $doc:literal])* $name:ident: $Written:ident => $Backend:ident($Checked:ident);)*) => {
         section! {
@@ -31,7 +31,7 @@ macro_rules! backends {
         }
 
         impl BackendSettings {
-            /// The section, whichever backend it is of.
+            /// The section of the backend.
             pub fn section(&self) -> &dyn BackendSection {
                 match self {
                     $(Self::$Backend(settings) => &**settings,)*
@@ -40,19 +40,32 @@ macro_rules! backends {
         }
 
         impl WrittenBackends {
-            /// The only backend that is written for the route `id`.
+            /// Checks the backend of the route `id`; exactly one must be set.
             pub(super) fn check(
                 self,
                 id: &str,
                 limits: &Limits,
                 checker: &mut Checker<'_>,
             ) -> Option<BackendSettings> {
-                only(&[$((stringify!($name), self.$name.is_some())),*], checker)?;
+                require_one(&[$((stringify!($name), self.$name.is_some())),*], checker)?;
                 $(if let Some(written) = self.$name {
                     let checked = written.check(id, limits, &mut checker.at(stringify!($name)));
                     return checked.map(Box::new).map(BackendSettings::$Backend);
                 })*
                 None
+            }
+
+            /// Checks the values in `defaults` of each backend that no route has. The routes check the
+            /// others.
+            pub(in crate::settings) fn check_unused(
+                self,
+                is_used: impl Fn(&str) -> bool,
+                limits: &Limits,
+                checker: &mut Checker<'_>,
+            ) {
+                $(if let Some(written) = self.$name.filter(|_| !is_used(stringify!($name))) {
+                    written.check(stringify!($name), limits, &mut checker.at(stringify!($name)));
+                })*
             }
         }
     };
@@ -61,15 +74,15 @@ macro_rules! backends {
 backends! {
     /// An API Gateway endpoint or Function URL.
     api_gateway: WrittenApiGateway => ApiGateway(ApiGatewaySettings);
-    /// A function by Lambda's Invoke API.
+    /// A Lambda function, called by the Invoke API.
     lambda: WrittenLambda => Lambda(LambdaSettings);
 }
 
-/// Reports a mistake unless a single one of the backends is there.
-fn only(backends: &[(&str, bool)], checker: &mut Checker<'_>) -> Option<()> {
+/// Reports a mistake unless exactly one backend is set.
+fn require_one(backends: &[(&str, bool)], checker: &mut Checker<'_>) -> Option<()> {
     let mut there = backends.iter().filter(|(_, is_there)| *is_there).map(|(name, _)| *name);
     let Some(first) = there.next() else {
-        if !backends.iter().any(|(name, _)| checker.has_error(name)) {
+        if !backends.iter().any(|(name, _)| checker.has_error(name) || checker.has_misspelled(name)) {
             let names: Vec<String> = backends.iter().map(|(name, _)| format!("`{name}`")).collect();
             checker.report("missing backend", names.join(" or "));
         }
@@ -93,55 +106,54 @@ pub struct UpstreamServer<'a> {
     pub port: u16,
 }
 
-/// The section of a backend in a route's file, checked.
+/// The checked section of a backend.
 pub trait BackendSection {
-    /// The section's name.
+    /// The key of the section.
     fn name(&self) -> &'static str;
 
-    /// The server that is called, if `connect` does not lead elsewhere.
+    /// The server that is called, unless `connect` names another.
     fn server(&self) -> UpstreamServer<'_>;
 
     /// The connections, time limits and retries.
     fn upstream(&self) -> &UpstreamSettings;
 
-    /// The source of the keys that sign its requests, if anything does.
+    /// The source of the credentials that sign the requests; `None` without signatures.
     fn source(&self) -> Option<&CredentialSettings>;
 
-    /// The proofs that go out, by their settings' names: `apikey`, `iam`.
-    fn proofs(&self) -> Vec<&'static str>;
+    /// The kinds of credentials that are sent, as in the settings: `apikey`, `iam`.
+    fn authorization_kinds(&self) -> Vec<&'static str>;
 
     /// The path parameters of the route's `uri` that it needs.
     fn path_parameters(&self) -> Vec<&str> {
         Vec::new()
     }
 
-    /// Region and service of the signatures, if there are any.
+    /// Region and service of the signatures; `None` without signatures.
     fn signing_scope(&self) -> Option<(&str, &str)>;
 
-    /// Bytes of a request body.
+    /// The maximum size of a request body in bytes.
     fn max_request_body(&self) -> u64;
 
-    /// The section with its defaults and without its secrets, for people.
+    /// The section with its defaults and without its secrets.
     fn shown(&self) -> Value;
 
-    /// Server and callee in one text without secrets, for tables.
+    /// Server and callee in one text without secrets.
     fn summary(&self) -> String;
 
-    /// The callee by itself: a path, or the name of a function.
+    /// The path or the function that is called.
     fn callee(&self) -> String;
 
-    /// The key and the host of an AWS endpoint that is called as it is written, although the route's variant of
-    /// endpoints is another.
+    /// The key and the value of an AWS host in the settings that does not match the route's endpoint variant.
     fn written_host(&self, _variant: EndpointVariant) -> Option<(&'static str, &str)> {
         None
     }
 
-    /// Allowed but unwise settings of this backend alone, a sentence each, for the route `id`.
+    /// Warnings about valid but unwise settings of the route `id`, one sentence each.
     fn warnings(&self, _id: &str) -> Vec<String> {
         Vec::new()
     }
 
-    /// Defaults of this backend that surprise who knows AWS, a sentence each, for the route `id`.
+    /// Remarks on defaults that differ from AWS's, for the route `id`, one sentence each.
     fn remarks(&self, _id: &str) -> Vec<String> {
         Vec::new()
     }
@@ -154,7 +166,7 @@ impl BackendSettings {
         members.insert(section.name().to_owned(), section.shown());
     }
 
-    /// The source of the keys that sign its requests, if anything does.
+    /// The source of the credentials that sign the requests; `None` without signatures.
     pub fn source(&self) -> Option<&CredentialSettings> {
         self.section().source()
     }
@@ -162,5 +174,53 @@ impl BackendSettings {
     /// The connections, time limits and retries.
     pub fn upstream(&self) -> &UpstreamSettings {
         self.section().upstream()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::{Document, Mistake, Settings};
+
+    const GATEWAY: &str = "uri: /g\napi_gateway: { function_uri: https://a.example/ }\n";
+    const LAMBDA: &str = "uri: /f\nlambda: { function_name: f, aws_region: us-east-1 }\n";
+
+    fn mistakes(process: &str, route: &str) -> Vec<String> {
+        let documents = [Document::process(process), Document::route("r", route)];
+        let environment = [("SECRET".to_owned(), "s".to_owned())].into();
+        let read = Settings::from_documents(&documents, &environment);
+        read.map_or_else(|mistakes| mistakes.iter().map(Mistake::to_string).collect(), |_| Vec::new())
+    }
+
+    #[test]
+    fn the_values_of_defaults_are_checked_although_no_route_has_the_backend() {
+        let process = "defaults:\n  lambda:\n    timeout: 10ms\n    aws_region: US\n    \
+                       aws_assume_role_arn: role/x\n    proxy_url: https://p\n    retry: { attempts: 11 }\n    unhandled_status: 199\n";
+        let expected = [
+            "default.yaml:3: defaults.lambda.timeout: 10ms is out of range; expected 100ms to 1day",
+            "default.yaml:4: defaults.lambda.aws_region: invalid value `US`; expected a region",
+            "default.yaml:5: defaults.lambda.aws_assume_role_arn: invalid value `role/x`",
+            "default.yaml:6: defaults.lambda.proxy_url: proxy_url scheme must be http",
+            "default.yaml:7: defaults.lambda.retry.attempts: 11 is out of range; expected 1 to 10",
+            "default.yaml:8: defaults.lambda.unhandled_status: 199 is out of range",
+        ];
+        let found = mistakes(process, GATEWAY);
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        for (mistake, start) in found.iter().zip(expected) {
+            assert!(mistake.starts_with(start), "{mistake}\ndoes not start with\n{start}");
+        }
+        let found = mistakes("defaults: { api_gateway: { keepalive_timeout: 1ms } }", LAMBDA);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(
+            found[0].starts_with("default.yaml:1: defaults.api_gateway.keepalive_timeout: 1ms"),
+            "{found:#?}"
+        );
+    }
+
+    #[test]
+    fn defaults_that_a_route_completes_are_valid_while_no_route_has_the_backend() {
+        let process = "defaults:\n  lambda:\n    aws_external_id: id\n    stage: prod\n    \
+                       qualifier: live\n    connect: {}\n    aws_secret: $env://SECRET\n    client_key: /k.pem\n";
+        assert_eq!(mistakes(process, GATEWAY), [""; 0]);
+        assert_eq!(mistakes("defaults: { api_gateway: { authorization: {} } }", LAMBDA), [""; 0]);
     }
 }

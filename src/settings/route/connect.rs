@@ -1,7 +1,6 @@
-//! `connect`: where connections lead if that is not the host that is called, and what the server is called in TLS.
+//! The section `connect`: another server to connect to, and its name in TLS.
 //!
-//! A private API is behind a VPC endpoint with a name of its own, while `Host` and signature still name the API.
-//! `upstream.rs` checks it, `backend.rs` makes an endpoint of it.
+//! A private API is behind a VPC endpoint with another name, while `Host` and signature name the API.
 
 use super::{function_uri::host_and_port, upstream::Scheme};
 use crate::settings::{HostPort, source::check::Checker};
@@ -9,26 +8,26 @@ use actix_http::uri::Authority;
 use rustls_pki_types::ServerName;
 
 section! {
-    /// Where to connect, checked; empty where nothing is written.
+    /// The server to connect to; empty without the section.
     #[derive(Debug, Clone, Default, PartialEq, Eq)]
     pub struct Connect, read as WrittenConnect, filled "a table with `address` or `sni`";
 
     made ConnectParts {
-        /// Host, and port if it is not the one that is called; an IPv6 address is without its brackets.
+        /// Host, and optionally port; an IPv6 address has no brackets.
         address: Option<(String, Option<u16>)>,
-        /// The server's name in SNI and in its certificate, instead of the host that is called.
+        /// The server's name in SNI and in its certificate, instead of the endpoint's host.
         sni: Option<String>,
     }
 
-    /// `HOST` or `HOST:PORT` to connect to instead of the host that is called, which is still sent as `Host` and
+    /// `HOST` or `HOST:PORT` to connect to instead of the endpoint's host, which is still sent as `Host` and
     /// signed; see "Private APIs".
     address: String, kind(Kind::HostPort) => Connect::address_text;
-    /// The server's name in TLS: in SNI and in its certificate. By default the host that is called.
+    /// Server name in TLS (SNI and certificate); the endpoint's host by default.
     sni: String, kind(Kind::ServerName) => |connect| &connect.sni;
 }
 
 impl Connect {
-    /// Where connections lead that are meant for this host and port.
+    /// The host and port to connect to for the endpoint `host` and `port`.
     pub fn place<'a>(&'a self, host: &'a str, port: u16) -> HostPort<'a> {
         match &self.address {
             Some((own, own_port)) => HostPort(own, own_port.unwrap_or(port)),
@@ -45,11 +44,11 @@ impl Connect {
 }
 
 impl WrittenConnect {
-    /// `scheme` is that of the backend, if it is known.
+    /// `scheme` is the backend's, `None` if it is invalid.
     pub(in crate::settings) fn check(mut self, scheme: Option<Scheme>, checker: &mut Checker<'_>) -> Connect {
         let is_written = self.address.is_some() || self.sni.is_some();
         if !is_written && !checker.has_error("address") && !checker.has_error("sni") {
-            checker.report("missing `address` or `sni`", "one of them, or no `connect`");
+            checker.report_incomplete("missing `address` or `sni`", "one of them, or no `connect`");
         }
         if self.sni.is_some() && scheme == Some(Scheme::Http) {
             checker.at("sni").report("has no effect without TLS", "https, or remove the key");

@@ -1,5 +1,4 @@
-//! Which keys a route signs with, as written: the same keys in both backends' sections, under `lambda` with Kong's
-//! `aws_` before their names.
+//! Checks the credentials of a route. Both backends have the same keys, `lambda` with Kong's prefix `aws_`.
 
 use aws_credential_types::Credentials;
 use secrecy::{ExposeSecret, SecretString};
@@ -7,6 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{
     endpoint_variant::EndpointVariant,
     forward_proxy::ForwardProxy,
+    function_uri::host_and_port,
     key_source::{
         CredentialParts, CredentialProvider, CredentialSettings, MountedKeys, MountedPart, Role,
         WrittenCredentials, is_key, is_swapped,
@@ -14,34 +14,34 @@ use super::{
 };
 use crate::settings::source::check::Checker;
 
-/// The differences between the two sections.
+/// The names of the keys in a section.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::settings) struct Names {
-    /// Before each key's name, but for those of the keys themselves.
+pub(in crate::settings) struct KeyNames {
+    /// The prefix of all names other than `key` and `secret`.
     pub(in crate::settings) prefix: &'static str,
     pub(in crate::settings) key: &'static str,
     pub(in crate::settings) secret: &'static str,
-    /// The name of a role's sessions where none is written.
+    /// The default of `role_session_name`.
     pub(in crate::settings) session: &'static str,
 }
 
-/// The keys of a backend's own section.
+/// The values of a section that `WrittenCredentials` does not contain.
 #[derive(Debug)]
-pub(in crate::settings) struct OwnKeys {
+pub(in crate::settings) struct SectionCredentials {
     pub(in crate::settings) key: Option<SecretString>,
     pub(in crate::settings) secret: Option<SecretString>,
-    /// The region that requests are signed for.
+    /// The signing region.
     pub(in crate::settings) region: String,
     pub(in crate::settings) variant: EndpointVariant,
-    /// The way to AWS.
+    /// The proxy on the way to AWS.
     pub(in crate::settings) proxy: Option<ForwardProxy>,
 }
 
 impl WrittenCredentials {
     pub(in crate::settings) fn check(
         &mut self,
-        names: Names,
-        own: OwnKeys,
+        names: KeyNames,
+        own: SectionCredentials,
         checker: &mut Checker<'_>,
     ) -> Option<CredentialSettings> {
         EndpointVariant::check_variables(checker);
@@ -50,7 +50,7 @@ impl WrittenCredentials {
         let sts_endpoint = self.sts_endpoint(names, checker);
         let key = declared!(WrittenCredentials, "imds_protocol_version");
         let metadata = checker.settled(key, self.imds_protocol_version);
-        let OwnKeys { region, variant, proxy, .. } = own;
+        let SectionCredentials { region, variant, proxy, .. } = own;
         let settle = self.settled(checker);
         Some(settle(CredentialParts {
             origin: origin?,
@@ -63,8 +63,13 @@ impl WrittenCredentials {
         }))
     }
 
-    /// The keys, all of them, or a profile, or else the chain.
-    fn origin(&self, names: Names, own: &OwnKeys, checker: &mut Checker<'_>) -> Option<CredentialProvider> {
+    /// The keys if they are set, or the profile, or the credential chain.
+    fn origin(
+        &self,
+        names: KeyNames,
+        own: &SectionCredentials,
+        checker: &mut Checker<'_>,
+    ) -> Option<CredentialProvider> {
         let session_token = format!("{}session_token", names.prefix);
         let keys =
             [(names.key, &own.key), (names.secret, &own.secret), (&*session_token, &self.session_token)];
@@ -76,26 +81,10 @@ impl WrittenCredentials {
             let profile = format!("{}profile", names.prefix);
             checker.at(&profile).report(format!("conflicts with `{present}`"), "one of the two");
         }
-        let mut right = true;
-        for (name, key) in keys {
-            let problem = match key {
-                None if name != session_token => format!("missing, but `{present}` is set"),
-                Some(key) if !is_visible(key) => "empty or not visible ASCII".to_owned(),
-                _ => continue,
-            };
-            let expected = format!("all or none of {} and {}", names.key, names.secret);
-            checker.at(name).report(problem, expected);
-            right = false;
-        }
-        if right && own.key.as_ref().is_some_and(|key| is_swapped(key.expose_secret())) {
-            let problem = "not an access key id, which is shorter and has neither `/` nor `+`";
-            let expected = format!("the id; {} and {} may be swapped", names.key, names.secret);
-            checker.at(names.key).report(problem, expected);
-            right = false;
-        }
-        let (Some(key), Some(secret), true) = (&own.key, &own.secret, right) else { return None };
+        let is_valid = check_keys(keys, &session_token, present, names, checker);
+        let (Some(key), Some(secret), true) = (&own.key, &own.secret, is_valid) else { return None };
         if keys.iter().any(|(name, _)| checker.file_of(name).is_some()) {
-            let mut part = |name: &str, text: &SecretString| match checker.file_of(name) {
+            let part = |name: &str, text: &SecretString| match checker.file_of(name) {
                 Some(file) => MountedPart::File(file),
                 None => MountedPart::Text(text.clone()),
             };
@@ -115,7 +104,7 @@ impl WrittenCredentials {
         )))
     }
 
-    fn role(&self, names: Names, checker: &mut Checker<'_>) -> Option<Role> {
+    fn role(&self, names: KeyNames, checker: &mut Checker<'_>) -> Option<Role> {
         let name = |key: &str| format!("{}{key}", names.prefix);
         let Some(arn) = &self.assume_role_arn else {
             for (key, is_there) in [
@@ -125,7 +114,7 @@ impl WrittenCredentials {
             ] {
                 if is_there {
                     let expected = format!("{} beside it", name("assume_role_arn"));
-                    checker.at(&name(key)).report("has no effect without a role", expected);
+                    checker.at(&name(key)).report_incomplete("has no effect without a role", expected);
                 }
             }
             return None;
@@ -140,25 +129,53 @@ impl WrittenCredentials {
         let duration =
             checker.key(&name("role_duration")).and_then(|key| checker.checked(key, self.role_duration));
         let session = self.role_session_name.as_deref().unwrap_or(names.session);
-        let session_name = super::session_name::session_name(session).into_owned();
+        let session_name = super::session_name::session_name(session);
         Some(Role { arn: arn?, session_name, external_id, duration })
     }
 
-    fn sts_endpoint(&self, names: Names, checker: &mut Checker<'_>) -> Option<String> {
+    fn sts_endpoint(&self, names: KeyNames, checker: &mut Checker<'_>) -> Option<String> {
         let key = format!("{}sts_endpoint_url", names.prefix);
         let expected =
             "an http or https URL with a host and nothing after it: https://sts.REGION.amazonaws.com";
         checker.parsed(&key, self.sts_endpoint_url.as_ref()?, expected, |text| {
             let uri: actix_http::Uri = text.parse().ok()?;
             let known = matches!(uri.scheme_str(), Some("http" | "https"));
-            let bare = matches!(uri.path(), "" | "/") && uri.query().is_none() && !text.contains('@');
-            (known && bare && uri.host().is_some_and(|host| !host.is_empty()))
-                .then(|| text.trim_end_matches('/').to_owned())
+            let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
+            host_and_port(uri.authority()?)?;
+            (known && bare).then(|| text.trim_end_matches('/').to_owned())
         })
     }
 }
 
-/// Fit for a header, which keys and tokens become.
+/// Reports keys that are missing, invalid or swapped; `present` is a key that is set.
+fn check_keys(
+    keys: [(&str, &Option<SecretString>); 3],
+    session_token: &str,
+    present: &str,
+    names: KeyNames,
+    checker: &mut Checker<'_>,
+) -> bool {
+    let mut is_valid = true;
+    for (name, key) in keys {
+        let problem = match key {
+            None if name != session_token => format!("missing, but `{present}` is set"),
+            Some(key) if !is_visible(key) => "empty or not visible ASCII".to_owned(),
+            _ => continue,
+        };
+        let expected = format!("all or none of {} and {}", names.key, names.secret);
+        checker.at(name).report(problem, expected);
+        is_valid = false;
+    }
+    if is_valid && keys[0].1.as_ref().is_some_and(|key| is_swapped(key.expose_secret())) {
+        let problem = "not an access key id, which is shorter and has neither `/` nor `+`";
+        let expected = format!("the id; {} and {} may be swapped", names.key, names.secret);
+        checker.at(names.key).report(problem, expected);
+        is_valid = false;
+    }
+    is_valid
+}
+
+/// True if the text is valid in a header.
 pub(in crate::settings) fn is_visible(secret: &SecretString) -> bool {
     is_key(secret.expose_secret())
 }

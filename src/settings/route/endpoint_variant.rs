@@ -1,25 +1,25 @@
-//! FIPS and dual-stack: one switch for all of AWS's own endpoints that a route calls, which are STS and the Lambda API.
+//! FIPS and dual-stack endpoints of STS and the Lambda API.
 //!
-//! The keys `use_fips_endpoint` and `use_dualstack_endpoint` of a route go before AWS's own variables
-//! (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-endpoints.html>). Hosts that are written out are called
-//! as they are written; [`EndpointVariant::warnings`] says so.
+//! The keys `use_fips_endpoint` and `use_dualstack_endpoint` of a route take precedence over AWS's variables
+//! (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-endpoints.html>). Hosts in the settings are used
+//! as written; [`EndpointVariant::warnings`] reports them.
 
 use crate::settings::{RouteSettings, source::check::Checker};
 
 const FIPS: &str = "AWS_USE_FIPS_ENDPOINT";
 const DUAL_STACK: &str = "AWS_USE_DUALSTACK_ENDPOINT";
 
-/// The endpoints of AWS that a route calls.
+/// The variant of AWS's endpoints that a route calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EndpointVariant {
-    /// With cryptography by FIPS 140.
+    /// FIPS 140 endpoints.
     pub fips: bool,
-    /// With IPv6 addresses too.
+    /// Dual-stack endpoints, with IPv6 addresses too.
     pub dual_stack: bool,
 }
 
 impl EndpointVariant {
-    /// The route's own keys, else the environment's.
+    /// The route's keys, or the environment's variables.
     pub(in crate::settings) fn of(
         fips: Option<bool>,
         dual_stack: Option<bool>,
@@ -30,7 +30,7 @@ impl EndpointVariant {
         Self { fips: switch(fips, FIPS), dual_stack: switch(dual_stack, DUAL_STACK) }
     }
 
-    /// Reports variables that the SDKs would ignore.
+    /// Reports variables with an invalid value, which the SDKs would ignore.
     pub(in crate::settings) fn check_variables(checker: &mut Checker<'_>) {
         for variable in [FIPS, DUAL_STACK] {
             if set_to(variable, checker).is_some_and(|set| set.is_err()) {
@@ -40,7 +40,7 @@ impl EndpointVariant {
         }
     }
 
-    /// What the switch does not reach, a sentence each.
+    /// Warnings about hosts in the settings that the variant does not change, one sentence each.
     pub fn warnings(route: &RouteSettings) -> Vec<String> {
         let Some(source) = route.backend.source() else { return Vec::new() };
         let variant = source.variant;
@@ -68,7 +68,7 @@ impl EndpointVariant {
     }
 }
 
-/// The meaning of a variable, if it is set; `Err` for what means nothing.
+/// The value of a variable, if it is set; `Err` if it is invalid.
 fn set_to(variable: &str, checker: &Checker<'_>) -> Option<Result<bool, ()>> {
     let value = checker.variable(variable)?.to_ascii_lowercase();
     Some(value.parse().map_err(drop))

@@ -1,6 +1,5 @@
-//! An HTTP proxy on the way to AWS: the key `proxy_url`, named as Kong names it.
-//!
-//! `upstream.rs` reads it, and `client/tunnel.rs` asks the proxy for a tunnel.
+//! The key `proxy_url`: an HTTP proxy on the way to AWS, with Kong's name. `client/tunnel.rs` opens the
+//! tunnel.
 
 use std::fmt;
 
@@ -17,7 +16,7 @@ use crate::{
     text::uri_syntax::{escapes_are_whole, without_brackets},
 };
 
-/// A host and a port as they are written together: an IPv6 address in brackets (RFC 3986, 3.2.2).
+/// Displays `HOST:PORT`, an IPv6 address in brackets (RFC 3986, 3.2.2).
 #[derive(Debug, Clone, Copy)]
 pub struct HostPort<'a>(pub &'a str, pub u16);
 
@@ -28,28 +27,26 @@ impl fmt::Display for HostPort<'_> {
     }
 }
 
-/// A proxy that is asked for a tunnel to the target; its `Display` and `Debug` are without the credentials.
+/// A proxy that opens tunnels (`CONNECT`). `Display` and `Debug` leave out the credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ForwardProxy {
-    /// Name or address; an IPv6 address is without its brackets.
+    /// Name or address; an IPv6 address has no brackets.
     pub host: String,
-    /// Port.
     pub port: u16,
     /// The value of `Proxy-Authorization`, marked as sensitive.
     pub authorization: Option<HeaderValue>,
 }
 
 impl ForwardProxy {
-    /// What a mistake says was expected.
+    /// The expected value, for mistakes.
     pub const EXPECTED: &'static str =
         "http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT with escapes for what is special in a URL";
-    /// As for any http URL.
     const DEFAULT_PORT: u16 = 80;
 
-    /// Reads the proxy's URL.
+    /// Parses the proxy's URL.
     ///
     /// # Errors
-    /// What is wrong with it, without a word of it, since there may be a password inside.
+    /// A fixed sentence: the URL may contain a password and must not be quoted.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let is_http = text.split_once("://").is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("http"));
         if !is_http {
@@ -88,7 +85,7 @@ fn basic(userinfo: &str) -> Result<HeaderValue, &'static str> {
     }
     let user: Vec<u8> = percent_decode_str(user).collect();
     if user.contains(&b':') {
-        // the first colon ends the name
+        // in Basic credentials the first colon ends the user's name
         return Err("a user with a `:` in the name");
     }
     let password: Vec<u8> = percent_decode_str(password).collect();

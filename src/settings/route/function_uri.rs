@@ -1,4 +1,4 @@
-//! `function_uri`: where an API Gateway endpoint or Function URL is.
+//! The key `function_uri`: the URL of an API Gateway endpoint or a Function URL.
 
 use std::{fmt, net::Ipv6Addr};
 
@@ -11,23 +11,21 @@ use super::{
 };
 use crate::text::uri_syntax::{climbs, escapes_are_whole, without_brackets};
 
-/// Longer than any URL that API Gateway gives out, and short enough to leave the client's part its room.
-const LONGEST: usize = 8 << 10;
+/// The most bytes of a URL: more than any URL of API Gateway, and few enough that the client's path fits
+/// behind it.
+const MAX_LENGTH: usize = 8 << 10;
 
-/// The address of a function, taken apart.
+/// The URL, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionUri {
-    /// Plain or over TLS.
     pub scheme: Scheme,
-    /// Name or address to connect to; an IPv6 address is without its brackets.
+    /// Name or address to connect to; an IPv6 address has no brackets.
     pub host: String,
-    /// Port to connect to.
     pub port: u16,
     /// Host and port, without the scheme's default port.
     pub authority: String,
-    /// The path, escapes as written, never empty.
+    /// The path with its escapes as written; never empty.
     pub path: UriTemplate,
-    /// The query, if there is one.
     pub query: Option<UriTemplate>,
 }
 
@@ -35,7 +33,7 @@ impl FunctionUri {
     pub(in crate::settings) const EXPECTED: &'static str = "an http or https URL with a host, without user, fragment, `*` or `..`, and with `{name}` in path and query \
          alone: https://HOST/STAGE/PATH";
 
-    /// Reads an absolute URL; path and query stay as written.
+    /// Parses an absolute URL; path and query stay as written.
     pub fn parse(text: &str) -> Option<Self> {
         let uri: Uri = text.parse().ok()?;
         let scheme = match uri.scheme_str()? {
@@ -50,7 +48,7 @@ impl FunctionUri {
         let host = authority.host();
         let (bare, port) = host_and_port(authority)?;
         let port = port.unwrap_or_else(|| scheme.default_port());
-        if text.len() > LONGEST || text.contains('*') {
+        if text.len() > MAX_LENGTH || text.contains('*') {
             return None;
         }
         let path = if uri.path().is_empty() { "/" } else { uri.path() };
@@ -79,7 +77,7 @@ impl FunctionUri {
     }
 }
 
-/// The name or address, without brackets, and the port of what has no user and could be connected to.
+/// The host without brackets and the port of an authority; `None` if it has a user or is invalid.
 pub(in crate::settings) fn host_and_port(authority: &Authority) -> Option<(&str, Option<u16>)> {
     let host = authority.host();
     let bare = without_brackets(host);

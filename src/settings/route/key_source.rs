@@ -1,6 +1,6 @@
-//! Which keys a route signs with: the description of a source, as the settings give it.
+//! The source of the credentials that a route signs with.
 //!
-//! Two routes with an equal source share one, and so one call to STS (`credentials.rs`).
+//! Routes with an equal source share its credentials, and so one call to STS (`credentials.rs`).
 
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
@@ -18,75 +18,77 @@ use crate::{
     text::units::WrittenDuration,
 };
 
-/// Whether a text can be a key or a token: they become parts of headers.
+/// True for a valid key or token, which must be valid in a header.
 pub fn is_key(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Whether an access key's id is rather a secret access key, which has 40 characters of base64: the two were
-/// swapped. IDs consist of letters, digits and `_` (IAM API reference, `AccessKey`).
+/// True if the access key id looks like a secret access key (40 characters of base64), because the two were
+/// swapped. Ids consist of letters, digits and `_` (IAM API reference, `AccessKey`).
 pub fn is_swapped(id: &str) -> bool {
     id.len() == 40 || id.contains(['/', '+'])
 }
 
-/// The ARN of a role. AWS's partitions have names that begin with `aws`.
-const ROLE: &str = "^arn:aws(-[!-9;-~]*)?:iam::[0-9]{12}:role/[!-~]+$";
-/// Characters that STS takes (AWS STS API reference, `AssumeRole`).
+/// The ARN of a role. The names of AWS's partitions begin with `aws`.
+const ROLE_ARN: &str = "^arn:aws(-[!-9;-~]*)?:iam::[0-9]{12}:role/[!-~]+$";
+/// The characters that STS accepts (AWS STS API reference, `AssumeRole`).
 const EXTERNAL_ID: &str = "^[A-Za-z0-9_+=,.@:/-]{2,1224}$";
-const SESSIONS: RangeInclusive<Duration> = Duration::from_mins(15)..=Duration::from_hours(12);
+/// A host and a port with nothing after them.
+const STS_ENDPOINT: &str = r"^[hH][tT][tT][pP][sS]?://([^@/?#:]+|\[[^@/?#]+\])(:[0-9]{1,5})?/*$";
+const SESSION_DURATION: RangeInclusive<Duration> = Duration::from_mins(15)..=Duration::from_hours(12);
 
 section! {
-    /// One source of keys.
+    /// A source of credentials.
     #[derive(Debug, Clone, PartialEq)]
-    pub struct CredentialSettings, read as WrittenCredentials, optional "a table about keys";
+    pub struct CredentialSettings, read as WrittenCredentials, optional "a table about credentials";
 
     made CredentialParts {
-        /// Where the first keys come from.
+        /// The provider of the first credentials.
         origin: CredentialProvider,
-        /// The role that they are exchanged for.
+        /// The role to assume with them.
         role: Option<Role>,
         /// The region of STS.
         region: String,
-        /// `aws_sts_endpoint_url`: the regional endpoint's replacement.
+        /// The URL of STS, instead of the region's endpoint.
         sts_endpoint: Option<String>,
-        /// The kind of AWS's endpoints.
         variant: EndpointVariant,
-        /// Which protocol the metadata service of EC2 is spoken to in.
+        /// The protocol of the EC2 metadata service.
         metadata: MetadataProtocol,
-        /// The way to STS, where there is no straight one.
+        /// The proxy on the way to STS.
         proxy: Option<ForwardProxy>,
     }
 
-    /// The token of temporary keys.
+    /// Session token of temporary credentials.
     session_token: SecretString, pattern(VISIBLE), secret() => |source| source.session_token();
-    /// A profile of the shared files instead of keys.
+    /// Profile of AWS's shared config and credentials files, instead of keys.
     profile: String, open() => |source| source.profile();
-    /// A role to assume with those keys.
-    assume_role_arn: String, pattern(ROLE) => |source| source.role.as_ref().map(|role| &role.arn);
-    /// The name of the role's sessions in AWS's logs; what STS would refuse in it becomes `-`.
+    /// ARN of a role to assume with these credentials.
+    assume_role_arn: String, pattern(ROLE_ARN) => |source| source.role.as_ref().map(|role| &role.arn);
+    /// Session name of the assumed role in AWS's logs. Characters that STS does not accept become `-`.
     role_session_name: String, open() => |source| source.role.as_ref().map(|role| &role.session_name);
-    /// The external id that the role's owner demands.
+    /// External id that the role's trust policy requires.
     external_id: String, pattern(EXTERNAL_ID), secret() => |source| source.role.as_ref().map(|role| &role.external_id);
-    /// How long a session lasts; STS decides by default.
-    role_duration: WrittenDuration [SESSIONS] => |source| source.role.as_ref().map(|role| role.duration);
-    /// Where STS is; the region's by default.
-    sts_endpoint_url: String, pattern("^[hH][tT][tT][pP][sS]?://[^@/?#]+/*$"), secret_query() => |source| &source.sts_endpoint;
-    // Kong's default is v1; a token costs nothing and closes a hole
-    /// `v1` for a metadata service without tokens.
+    /// Duration of a session of the assumed role; STS's default if not set.
+    role_duration: WrittenDuration [SESSION_DURATION] => |source| source.role.as_ref().map(|role| role.duration);
+    /// URL of STS; the region's endpoint by default.
+    sts_endpoint_url: String, pattern(STS_ENDPOINT), secret_query() => |source| &source.sts_endpoint;
+    // Kong's default is v1, which is open to server-side request forgery
+    /// Protocol of the EC2 instance metadata service: `v2` with a session token, or `v1` without.
     imds_protocol_version: MetadataProtocol = MetadataProtocol::V2 => |source| source.metadata;
 }
 
 impl CredentialSettings {
-    /// Whether STS gives keys, as far as the settings tell: what the chain or a profile needs is in the environment.
+    /// True if the credentials may come from STS. The chain and profiles may lead there, depending on the
+    /// environment.
     pub fn calls_sts(&self) -> bool {
         self.role.is_some()
             || matches!(self.origin, CredentialProvider::Chain | CredentialProvider::Profile(_))
     }
 
-    /// The access key id and its secret, as far as they are shown: both of them or none.
+    /// The access key id and its secret as views show them; both or none.
     pub(super) fn shown_keys(&self) -> [Option<&dyn Show>; 2] {
         match &self.origin {
-            // the id is quoted in mistakes, and hidden where it is in force
+            // mistakes quote the id, views redact it
             CredentialProvider::Keys(_) => [Some(&Redacted), Some(&Redacted)],
             CredentialProvider::Mounted(keys) => [Some(&keys.key), Some(&keys.secret)],
             CredentialProvider::Profile(_) | CredentialProvider::Chain => [None, None],
@@ -106,59 +108,55 @@ impl CredentialSettings {
     }
 }
 
-/// Where the first keys come from.
+/// The provider of the first credentials.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CredentialProvider {
-    /// The route's own settings.
+    /// Keys in the route's settings.
     Keys(Credentials),
-    /// The route's own settings, which point to files.
+    /// Keys in files that the route's settings refer to.
     Mounted(MountedKeys),
-    /// A profile of the shared files.
+    /// A profile of AWS's shared files.
     Profile(String),
-    /// The first of these that is configured: environment, profile, container, web identity, EC2.
+    /// The first configured of environment, profile, container, web identity and EC2.
     Chain,
 }
 
 /// A role to assume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
-    /// Its ARN.
     pub arn: String,
-    /// How its sessions are called in AWS's logs.
+    /// The name of its sessions in AWS's logs.
     pub session_name: String,
-    /// What the role's owner demands to be told.
+    /// The external id that the role's trust policy requires.
     pub external_id: Option<String>,
-    /// How long a session lasts; STS decides if it is not said.
+    /// The duration of a session; `None` for STS's default.
     pub duration: Option<Duration>,
 }
 
 words! {
-    /// The two protocols of EC2's metadata service.
+    /// The protocol of the EC2 instance metadata service.
     pub enum MetadataProtocol {
-        /// Without a token, on request alone.
+        /// Without a session token.
         V1 = "v1",
-        /// With a session token, which a request that was smuggled out of an application cannot have.
+        /// With a session token, which a forged request (SSRF) cannot have.
         V2 = "v2",
     }
 }
 
-/// A route's own keys, at least one part of which stands in a file.
+/// Keys of a route of which at least one part is in a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MountedKeys {
-    /// The access key id.
     pub key: MountedPart,
-    /// The secret access key.
     pub secret: MountedPart,
-    /// Of temporary keys.
     pub session_token: Option<MountedPart>,
 }
 
-/// One part of them.
+/// A part of [`MountedKeys`].
 #[derive(Debug, Clone)]
 pub enum MountedPart {
-    /// As it stands in the settings.
+    /// The value in the settings.
     Text(SecretString),
-    /// In this file, without its last line end.
+    /// The file with the value; a line end at its end does not belong to it.
     File(PathBuf),
 }
 

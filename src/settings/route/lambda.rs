@@ -1,4 +1,4 @@
-//! The section `lambda` of a route: names and defaults are those of Kong's `aws-lambda` plugin.
+//! The section `lambda` of a route. Names and defaults are those of Kong's `aws-lambda` plugin.
 
 mod function;
 mod keys;
@@ -15,14 +15,12 @@ pub use self::keys::LambdaSettings;
 pub(in crate::settings) use self::keys::WrittenLambda;
 use super::upstream::{Scheme, host_header};
 
-/// Where the Lambda API is.
+/// The endpoint of the Lambda API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LambdaEndpoint {
-    /// Plain or over TLS.
     pub scheme: Scheme,
-    /// Name or address; an IPv6 address is without its brackets.
+    /// Name or address; an IPv6 address has no brackets.
     pub host: String,
-    /// Port.
     pub port: u16,
 }
 
@@ -42,11 +40,11 @@ impl LambdaEndpoint {
 words! {
     /// `X-Amz-Invocation-Type`.
     pub enum InvocationType {
-        /// Call it and wait for its answer.
+        /// Waits for the function's response.
         RequestResponse = "RequestResponse",
-        /// Put the event in its queue.
+        /// Queues the event.
         Event = "Event",
-        /// Only find out whether it could be called.
+        /// Checks parameters and permissions without running the function.
         DryRun = "DryRun",
     }
 }
@@ -54,38 +52,39 @@ words! {
 words! {
     /// `X-Amz-Log-Type`.
     pub enum LogType {
-        /// The last 4 KB of the function's log come with the answer.
+        /// The response contains the last 4 KB of the function's log.
         Tail = "Tail",
-        /// They do not.
+        /// The response contains no log.
         None = "None",
     }
 }
 
 words! {
-    /// Which of the two Invoke APIs is called.
+    /// The Invoke API that is called.
     pub enum InvokeMode {
-        /// `Invoke`: the answer comes whole.
+        /// `Invoke`: the response arrives as a whole.
         Buffered = "buffered",
-        /// `InvokeWithResponseStream`: it comes as the function writes it.
+        /// `InvokeWithResponseStream`: the response is streamed.
         ResponseStream = "response_stream",
     }
 }
 
-/// What a function is given as its event, in Kong's order of precedence.
+/// The event of a call, in Kong's order of precedence.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PayloadSettings {
-    /// `awsgateway_compatible`: the event of an API Gateway.
+    /// `awsgateway_compatible`: an API Gateway proxy event.
     Gateway(GatewayEvent),
-    /// Any of `forward_request_*`: the parts of the request that are asked for.
+    /// `forward_request_*`: the selected parts of the request.
     Forward(ForwardedParts),
-    /// Otherwise: query and body as one object.
+    /// Otherwise: query arguments and body merged into one object.
     Merge {
-        /// Kong's prototype: an object beneath both, over which the query then wins.
+        /// The object that both are merged into, as in Kong's prototype; query arguments then override the
+        /// body.
         body: Option<serde_json::Map<String, serde_json::Value>>,
     },
 }
 
-/// The version of an API Gateway's event and answer.
+/// The version of an API Gateway proxy event and its response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayloadVersion {
     /// REST APIs.
@@ -94,15 +93,14 @@ pub enum PayloadVersion {
     V2,
 }
 
-/// The event of an API Gateway.
+/// An API Gateway proxy event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewayEvent {
-    /// Its version.
     pub version: PayloadVersion,
-    /// Whether bodies go as base64: in 1.0 all of them, in 2.0 those that API Gateway would not take for text.
-    /// Without it only what is not UTF-8 does.
+    /// Bodies are base64-encoded: all in 1.0, and in 2.0 those whose type is not text for API Gateway.
+    /// Without it, only bodies that are not UTF-8.
     pub base64_encode_body: bool,
-    /// Whether the route says so, and does not merely leave it at the default.
+    /// The route or `defaults` sets `base64_encode_body`.
     pub base64_is_written: bool,
     /// `requestContext.accountId`.
     pub account_id: String,
@@ -124,33 +122,32 @@ pub struct ForwardedParts {
     pub uri: bool,
     /// `request_headers`.
     pub headers: bool,
-    /// `request_body`, `request_body_args` and, if need be, `request_body_base64`.
+    /// `request_body`, `request_body_args` and, for base64, `request_body_base64`.
     pub body: bool,
-    /// Whether bodies of no known text type go as base64; without it only what is not UTF-8 does.
+    /// Bodies whose type is not text are base64-encoded. Without it, only bodies that are not UTF-8.
     pub base64_encode_body: bool,
 }
 
-/// What becomes of a function's answer.
+/// The conversion of a function's response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AnswerSettings {
-    /// Whether the answer says status, headers and body.
+    /// The response contains status, headers and body.
     pub is_proxy_integration: bool,
-    /// Which rules hold for it.
+    /// The version of the response's format.
     pub version: PayloadVersion,
-    /// The status of an answer with `X-Amz-Function-Error: Unhandled`.
+    /// The status for `X-Amz-Function-Error: Unhandled`.
     pub unhandled_status: Option<StatusCode>,
-    /// Whether empty arrays become empty objects, as Kong's decoder once made of them.
     pub empty_arrays_mode: EmptyArraysMode,
-    /// Whether a refusal of the API keeps its status.
+    /// The client gets the status with which the Lambda API refuses a call.
     pub preserve_lambda_api_error_code: bool,
 }
 
 words! {
     /// `empty_arrays_mode`.
     pub enum EmptyArraysMode {
-        /// Bytes stay as they are.
+        /// Arrays stay unchanged.
         Correct = "correct",
-        /// `[]` becomes `{}`.
+        /// `[]` becomes `{}`, as in old versions of Kong.
         Legacy = "legacy",
     }
 }

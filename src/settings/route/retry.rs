@@ -1,6 +1,4 @@
-//! The section `retry` of a route: which calls are made again, how often and when. The same keys for every backend.
-//!
-//! `upstream.rs` reads it with the other keys about the way to AWS; `crate::resilience::retry` acts on it.
+//! The section `retry` of a backend's section; `crate::resilience::retry` implements it.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -14,52 +12,52 @@ use crate::{
     text::units::WrittenDuration,
 };
 
-const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const MIN_BACKOFF: Duration = Duration::from_millis(1);
 
 section! {
-    /// Which calls are made again, checked.
+    /// The settings of retries.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub struct RetrySettings, read as WrittenRetry, optional "a table about repeated calls";
+    pub struct RetrySettings, read as WrittenRetry, optional "a table about retries";
 
     made RetryParts {
-        /// The longest pause, and the longest that AWS may ask for.
+        /// The longest pause, and the longest `Retry-After` that is obeyed.
         max_backoff: Duration,
-        /// The outcomes that are repeated although the call may have been carried out.
+        /// The failures that are retried although the function may have run.
         accepted: MayHaveRun,
-        /// `unsafe` applies to methods that are not idempotent too.
+        /// `unsafe` also applies to methods that are not idempotent.
         any_method: bool,
     }
 
-    /// How often a call is made in all; `1` turns retries off.
+    /// Maximum number of attempts of a call, the first included; `1` turns retries off.
     attempts: u32 [1..=10] = 2;
-    // what AWS's SDKs begin with
-    /// The first pause is at random anything up to this; the longest doubles each time.
-    backoff: WrittenDuration [SHORTEST_PAUSE..=DAY] = Duration::from_millis(50);
-    /// The longest pause, and the longest that AWS may ask for; no shorter than `backoff`.
-    max_backoff: WrittenDuration [SHORTEST_PAUSE..=DAY] = Duration::from_secs(1) => |retry| retry.max_backoff;
-    // the default is what Finagle and Linkerd allow; at most each of 100 requests is made ten times
-    /// Repeated calls to 100 requests of the route.
+    // as in AWS's SDKs
+    /// Upper bound of the random pause before the first retry. The bound doubles with each retry.
+    backoff: WrittenDuration [MIN_BACKOFF..=DAY] = Duration::from_millis(50);
+    /// Upper bound of every pause, and of a `Retry-After` by AWS; not less than `backoff`.
+    max_backoff: WrittenDuration [MIN_BACKOFF..=DAY] = Duration::from_secs(1) => |retry| retry.max_backoff;
+    // the default of Finagle and Linkerd; the upper bound is nine retries of each of 100 requests
+    /// Maximum number of retries per 100 requests of the route.
     budget: u32 [0..=900] = 20;
-    /// Outcomes after which the function may have run, and that are repeated nonetheless: `connection_lost`,
-    /// `unavailable`, `timeout`.
-    may_have_run as "unsafe": Vec<Outcome> = [] => |retry| retry.accepted.outcomes();
-    /// `unsafe` applies to methods that are not idempotent too, such as POST.
+    /// Failures that are retried although the function may have run: `connection_lost`, `unavailable`,
+    /// `timeout`.
+    may_have_run as "unsafe": Vec<RetriedFailure> = [] => |retry| retry.accepted.outcomes();
+    /// `unsafe` also applies to methods that are not idempotent, such as POST.
     unsafe_methods: bool = false => |retry| retry.any_method;
 }
 
-/// Outcomes of a call that may have been carried out.
+/// Failures of calls after which the function may have run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MayHaveRun {
     /// The connection broke before an answer.
     pub connection_lost: bool,
     /// AWS itself answered 500, 503 or 504.
     pub unavailable: bool,
-    /// No answer in time.
+    /// AWS did not answer in time.
     pub timeout: bool,
 }
 
 words! {
-    pub(in crate::settings) enum Outcome {
+    pub(in crate::settings) enum RetriedFailure {
         ConnectionLost = "connection_lost",
         Unavailable = "unavailable",
         Timeout = "timeout",
@@ -67,12 +65,12 @@ words! {
 }
 
 impl MayHaveRun {
-    fn outcomes(self) -> Vec<Outcome> {
+    fn outcomes(self) -> Vec<RetriedFailure> {
         let Self { connection_lost, unavailable, timeout } = self;
         [
-            (Outcome::ConnectionLost, connection_lost),
-            (Outcome::Unavailable, unavailable),
-            (Outcome::Timeout, timeout),
+            (RetriedFailure::ConnectionLost, connection_lost),
+            (RetriedFailure::Unavailable, unavailable),
+            (RetriedFailure::Timeout, timeout),
         ]
         .into_iter()
         .filter_map(|(outcome, is_accepted)| is_accepted.then_some(outcome))
@@ -80,7 +78,7 @@ impl MayHaveRun {
     }
 }
 
-/// The key of a route that calls functions by the Lambda API, where every call is a POST: the method says nothing.
+/// The key `retry` of `lambda`, without `unsafe_methods`: every call of the Lambda API is a POST.
 pub(super) fn of_functions(key: Key) -> Key {
     fn keys() -> &'static [Key] {
         static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
@@ -92,9 +90,10 @@ pub(super) fn of_functions(key: Key) -> Key {
 }
 
 impl WrittenRetry {
-    /// For functions called by the Lambda API.
+    /// The section of `lambda`, where every call is a POST.
     pub(super) fn for_functions(mut self, checker: &mut Checker<'_>) -> Self {
-        if self.unsafe_methods.is_some() {
+        // null too
+        if checker.place_of(&["unsafe_methods"]).is_some() {
             let problem = "a function is called by the same method whatever the client's";
             checker.at("unsafe_methods").report(problem, "`unsafe` alone");
         }
@@ -109,9 +108,9 @@ impl WrittenRetry {
         let parts = RetryParts {
             max_backoff: max_backoff.unwrap_or_else(|| WrittenDuration::standard(key)),
             accepted: MayHaveRun {
-                connection_lost: outcomes.contains(&Outcome::ConnectionLost),
-                unavailable: outcomes.contains(&Outcome::Unavailable),
-                timeout: outcomes.contains(&Outcome::Timeout),
+                connection_lost: outcomes.contains(&RetriedFailure::ConnectionLost),
+                unavailable: outcomes.contains(&RetriedFailure::Unavailable),
+                timeout: outcomes.contains(&RetriedFailure::Timeout),
             },
             any_method: self.unsafe_methods.unwrap_or(false),
         };

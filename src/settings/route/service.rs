@@ -1,26 +1,24 @@
-//! The service that a route's signature is for: the ones whose rules the signer does not have yet, and hosts
-//! whose name says another service than the route.
-//!
-//! `api_gateway.rs` refuses the first, `backend/api_gateway.rs` warns of the second.
+//! The service of a route's signature: services that cannot be signed, which are refused, and hosts that
+//! belong to another service, which are warned about.
 
 use crate::settings::ApiGatewaySettings;
 
-/// Services with rules of their own for Signature Version 4. Amazon S3 and its relatives encode the path
+/// Services with other rules for Signature Version 4. Amazon S3 and its relatives encode the path
 /// once, do not normalise it, and require `x-amz-content-sha256`; `OpenSearch` Serverless and Glacier's
-/// uploads require that header too; VPC Lattice takes an unsigned payload alone; `SimpleDB` speaks Signature
+/// uploads require that header too; VPC Lattice accepts only unsigned payloads; `SimpleDB` speaks Signature
 /// Version 2 (<https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>,
 /// <https://docs.aws.amazon.com/opensearch-service/latest/developerguide/serverless-clients.html>,
 /// <https://docs.aws.amazon.com/vpc-lattice/latest/ug/sigv4-authenticated-requests.html>).
-pub(in crate::settings) const NOT_YET: &[&str] =
+pub(in crate::settings) const UNSUPPORTED: &[&str] =
     &["s3", "s3express", "s3-object-lambda", "s3-outposts", "aoss", "glacier", "sdb", "vpc-lattice-svcs"];
 
-/// The services that a mistake proposes.
-pub(in crate::settings) const EXPECTED: &str = "execute-api for an API, lambda for a Function URL, or another service \
-                                   that has no signing rules of its own";
+/// The expected value, for mistakes.
+pub(in crate::settings) const EXPECTED: &str = "execute-api for an API, lambda for a Function URL, or another \
+                                                service that has no signing rules of its own";
 
-/// The problem with a service that cannot be signed yet; `None` for all others.
+/// The mistake about a service that cannot be signed; `None` for all others.
 pub(in crate::settings) fn unsupported(service: &str) -> Option<String> {
-    NOT_YET.contains(&service).then(|| {
+    UNSUPPORTED.contains(&service).then(|| {
         format!(
             "`{service}` cannot be signed yet: its rules for Signature Version 4 differ from those of \
              execute-api and lambda"
@@ -28,7 +26,7 @@ pub(in crate::settings) fn unsupported(service: &str) -> Option<String> {
     })
 }
 
-/// The service that a host of AWS names: a Function URL or an API; `None` for any other host.
+/// The kind and the service of an AWS host: a Function URL or an API; `None` for any other host.
 fn named_by(host: &str) -> Option<(&'static str, &'static str)> {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let is_amazon = host.ends_with(".amazonaws.com") || host.contains(".amazonaws.com.");
@@ -41,8 +39,7 @@ fn named_by(host: &str) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// A warning about a route that signs for another service than its host belongs to, which AWS answers with
-/// 403.
+/// The warning about a signature for another service than the host's, to which AWS answers 403.
 pub fn warning(id: &str, settings: &ApiGatewaySettings) -> Option<String> {
     let iam = settings.authorization.iam.as_ref()?;
     let host = &settings.function_uri.host;
@@ -102,7 +99,7 @@ mod tests {
 
     #[test]
     fn k3_a_service_that_cannot_be_signed_yet_is_a_mistake_that_names_what_can() {
-        for service in NOT_YET {
+        for service in UNSUPPORTED {
             let mistakes = read("a.example", &format!("service: {service}")).unwrap_err();
             let start = format!(
                 "routes/f.yaml:5: api_gateway.authorization.iam.service: `{service}` cannot be signed yet: "

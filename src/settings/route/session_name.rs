@@ -1,31 +1,23 @@
-//! The name of a role's session, as STS takes it.
-//!
-//! The settings and the environment give any text, often the name of a pod; `sts.rs` sends what comes out here.
+//! Makes a valid session name for STS of any text, such as a pod's name.
 
-use std::borrow::Cow;
-
-/// What sessions are called when nobody says.
+/// The session name if none is set.
 pub const DEFAULT: &str = "apigw-invoker";
 /// `RoleSessionName` of <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>.
-const SHORTEST: usize = 2;
-const LONGEST: usize = 64;
+const MIN_LENGTH: usize = 2;
+const MAX_LENGTH: usize = 64;
 
-/// The nearest name that STS takes: `[\w+=,.@-]{2,64}`, where `\w` is ASCII. What does not fit becomes a `-`, so
-/// that `namespace/pod` stays readable in AWS's logs.
-pub fn session_name(text: &str) -> Cow<'_, str> {
-    let length = text.chars().count();
+/// The nearest name that STS accepts: `[\w+=,.@-]{2,64}`, where `\w` is ASCII. Other characters become `-`,
+/// so that `namespace/pod` stays readable in AWS's logs.
+pub fn session_name(text: &str) -> String {
     if text.is_empty() {
-        Cow::Borrowed(DEFAULT)
-    } else if (SHORTEST..=LONGEST).contains(&length) && text.chars().all(is_allowed) {
-        Cow::Borrowed(text)
-    } else {
-        let mut name: String =
-            text.chars().take(LONGEST).map(|char| if is_allowed(char) { char } else { '-' }).collect();
-        while name.len() < SHORTEST {
-            name.push('-');
-        }
-        Cow::Owned(name)
+        return DEFAULT.to_owned();
     }
+    let allowed = text.chars().map(|char| if is_allowed(char) { char } else { '-' });
+    let mut name: String = allowed.take(MAX_LENGTH).collect();
+    while name.len() < MIN_LENGTH {
+        name.push('-');
+    }
+    name
 }
 
 fn is_allowed(char: char) -> bool {
@@ -54,7 +46,7 @@ mod tests {
             let name = session_name(&text);
             prop_assert!((2..=64).contains(&name.len()), "{name}");
             prop_assert!(name.chars().all(is_allowed), "{name}");
-            prop_assert_eq!(session_name(&name), &*name);
+            prop_assert_eq!(session_name(&name), name);
         }
     }
 }

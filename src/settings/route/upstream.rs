@@ -1,5 +1,4 @@
-//! How a route reaches AWS: time limits, TLS, connections kept, another address, a proxy between, what happens when it
-//! fails. The same keys for every backend.
+//! The keys that all backends share: time limits, TLS, connections, proxy, retries, circuit breaker.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -7,7 +6,6 @@ use actix_http::header::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
-    circuit_breaker::{CircuitBreakerSettings, WrittenCircuitBreaker},
     connect::{Connect, WrittenConnect},
     forward_proxy::ForwardProxy,
     retry::{RetrySettings, WrittenRetry},
@@ -16,33 +14,28 @@ use crate::settings::source::{check::Checker, key_type::DAY};
 use crate::text::units::WrittenDuration;
 use crate::tls::{ClientIdentity, IdentityProblem};
 
-/// APISIX's lower bound of time limits: below it a typo is likelier than an intention.
-pub(super) const SHORTEST: Duration = Duration::from_millis(100);
+/// APISIX's lower bound of time limits: shorter ones are probably typos.
+pub(in crate::settings) const SHORTEST_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The URL of an HTTP proxy.
-const PROXY: &str = concat!(
+const PROXY_URL: &str = concat!(
     r"^[hH][tT][tT][pP]://([^:@/?#%\s][^@/?#\s]*@)?",
     r"([A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?$"
 );
-/// A region or a service, which are parts of a signature's scope.
+/// A region or a service in the credential scope of a signature.
 pub(in crate::settings) const SCOPE_WORD: &str = "^[a-z0-9-]+$";
 
-/// Plain or over TLS.
+/// The scheme of a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
-    /// Plain HTTP.
     Http,
-    /// HTTP over TLS.
     Https,
 }
 
 impl Scheme {
-    /// That of a connection which is encrypted, or not.
     pub fn of(is_secure: bool) -> Self {
         if is_secure { Self::Https } else { Self::Http }
     }
 
-    /// As it stands in a URL.
     pub fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -50,7 +43,6 @@ impl Scheme {
         }
     }
 
-    /// The port that need not be written.
     pub fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
@@ -70,91 +62,106 @@ pub(in crate::settings) fn host_header(authority: &str) -> HeaderValue {
 pub struct Timeouts {
     /// For name resolution, TCP, a proxy's tunnel and TLS together.
     pub connect: Duration,
-    /// Without progress in sending, then until the answer's head has arrived.
+    /// Without progress in sending, then until the response's head has arrived.
     pub first_byte: Duration,
-    /// Between two pieces of the answer's body.
+    /// Between two pieces of the response's body.
     pub idle: Duration,
 }
 
 section! {
-    /// How to reach AWS, checked.
+    /// The shared settings of a backend's calls.
     #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct UpstreamSettings, read as WrittenUpstream, optional "a table about the way to AWS";
+    pub struct UpstreamSettings, read as WrittenUpstream, optional "a table about connections to AWS";
 
     made UpstreamParts {
-        /// Time limits.
         timeouts: Timeouts,
-        /// A PEM file of the authorities to trust instead of the platform's.
+        /// PEM file with the certificate authorities to trust instead of the platform's.
         ca_certificate: Option<PathBuf>,
-        /// The certificate that a server is shown if it asks for one.
+        /// The client certificate for mutual TLS.
         client_identity: Option<ClientIdentity>,
-        /// Connections are used again.
+        /// Connections are reused.
         keepalive: bool,
-        /// How long an idle connection is kept.
+        /// How long an idle connection is kept open.
         keepalive_timeout: Duration,
-        /// Where connections lead, if that is not the host that is called.
+        /// The server to connect to, if it is not the endpoint's host.
         connect: Connect,
-        /// The proxy that every connection goes through.
         proxy: Option<ForwardProxy>,
-        /// For a whole request, from its head to the last byte of the answer.
+        /// For a whole request, from its head to the last byte of the response.
         request_timeout: Option<Duration>,
-        /// The repetition of calls that fail.
         retry: RetrySettings,
-        /// When calls are not even tried.
         circuit_breaker: Option<CircuitBreakerSettings>,
     }
 
-    /// Each of the next three, where it is not set.
-    timeout: WrittenDuration [SHORTEST..=DAY] => _;
-    /// Name resolution, TCP, a proxy's tunnel and TLS together, whichever of the name's addresses answers; `timeout` by
-    /// default.
-    connect_timeout: WrittenDuration [SHORTEST..=DAY] => |upstream| upstream.timeouts.connect;
-    /// Without progress in sending, then until the answer's head has arrived; `timeout` by default.
-    first_byte_timeout: WrittenDuration [SHORTEST..=DAY] => |upstream| upstream.timeouts.first_byte;
-    /// Between two pieces of the answer's body; `timeout` by default.
-    idle_timeout: WrittenDuration [SHORTEST..=DAY] => |upstream| upstream.timeouts.idle;
-    /// The whole request, from its head to the last byte of the answer, repeated calls and pauses among it; `0` for
-    /// none. None by default, since a streamed answer may rightly last for as long as its function runs.
-    request_timeout: WrittenDuration [SHORTEST..=DAY], or_none() => |upstream| upstream.request_timeout;
-    /// Which calls are made again, how often and when; see "Retries".
+    /// Default of `connect_timeout`, `first_byte_timeout` and `idle_timeout`.
+    timeout: WrittenDuration [SHORTEST_TIMEOUT..=DAY] => _;
+    /// Time limit of name resolution, TCP, a proxy's tunnel and TLS together, over all addresses of the host;
+    /// `timeout` by default.
+    connect_timeout: WrittenDuration [SHORTEST_TIMEOUT..=DAY] => |upstream| upstream.timeouts.connect;
+    /// Time limit without progress while the request is sent, then of the wait for the response's head;
+    /// `timeout` by default.
+    first_byte_timeout: WrittenDuration [SHORTEST_TIMEOUT..=DAY] => |upstream| upstream.timeouts.first_byte;
+    /// Time limit between two pieces of the response's body; `timeout` by default.
+    idle_timeout: WrittenDuration [SHORTEST_TIMEOUT..=DAY] => |upstream| upstream.timeouts.idle;
+    /// Time limit of the whole request, from its head to the last byte of the response, including retries and
+    /// their pauses; `0` for none. None by default, because a streamed response may last as long as its
+    /// function runs.
+    request_timeout: WrittenDuration [SHORTEST_TIMEOUT..=DAY], or_none() => |upstream| upstream.request_timeout;
+    /// Retries of failed calls; see "Retries".
     retry: WrittenRetry => |upstream| upstream.retry;
-    /// When calls are not even tried. Without the section they always are.
+    /// Circuit breaker of the route; none without this section.
     circuit_breaker: WrittenCircuitBreaker => |upstream| upstream.circuit_breaker;
-    /// The server's certificate is verified; `false` is warned of.
+    /// Verify the server's certificate; `false` causes a warning.
     ssl_verify: bool = true;
-    /// A PEM file of the authorities to trust instead of the platform's.
+    /// PEM file with the certificate authorities to trust instead of the platform's.
     ca_certificate: String, open() => |upstream| &upstream.ca_certificate;
-    /// A PEM file of a certificate, with those that vouch for it behind, or its text by reference: shown to a server
-    /// that asks who calls, as custom domains with mutual TLS do. Read at the start.
+    /// Client certificate for servers that require mutual TLS, such as custom domains: a PEM file with the
+    /// certificate, followed by its intermediate certificates, or a reference to that text. Read at the
+    /// start.
     client_certificate: String, secret_unless_path() => |upstream| upstream.client_identity.as_ref().map(|_| "");
-    /// A PEM file with the key of `client_certificate`, or its text by reference.
+    /// Private key of `client_certificate`: a PEM file, or a reference to its text.
     client_key: SecretString, secret_unless_path() => |upstream| upstream.client_identity.as_ref().map(|_| "");
-    /// Where connections lead, if that is not the host that is called.
+    /// Server to connect to, if it is not the endpoint's host.
     connect: WrittenConnect => |upstream| &upstream.connect;
     // APISIX's default
-    /// How many connections stay in each worker once they have been idle for a second.
+    /// Maximum number of connections that each worker keeps once they have been idle for a second.
     keepalive_pool: u32 [1..=100_000] = 5;
-    /// An HTTP proxy that is asked for a tunnel (`CONNECT`) to the endpoint and resolves its name:
-    /// `http://HOST:PORT`, or `http://USER:PASSWORD@HOST:PORT`; port 80 if none is given.
-    proxy_url: SecretString, pattern(PROXY), secret() => |upstream| &upstream.proxy;
+    /// HTTP proxy that opens a tunnel (`CONNECT`) to the endpoint and resolves its name: `http://HOST:PORT`,
+    /// or `http://USER:PASSWORD@HOST:PORT`; port 80 by default.
+    proxy_url: SecretString, pattern(PROXY_URL), secret() => |upstream| &upstream.proxy;
 }
 
-/// The part of a backend's own that its keys about the way to AWS need.
+section! {
+    /// The settings of a circuit breaker.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub struct CircuitBreakerSettings, read as WrittenCircuitBreaker,
+        present "a table with `failures` and `open_for`";
+
+    /// Number of consecutive failures that opens the circuit breaker; `0` for no circuit breaker.
+    failures: u32 [0..=10_000] = 5;
+    /// How long the circuit breaker stays open before a probe request is let through (half-open).
+    open_for: WrittenDuration [SHORTEST_TIMEOUT..=DAY] = Duration::from_secs(10);
+}
+
+/// The values of a backend's section that `WrittenUpstream` does not contain.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::settings) struct OwnWay {
+pub(in crate::settings) struct BackendConnection {
     /// The default of `timeout`.
     pub(in crate::settings) timeout: Duration,
-    /// Plain or over TLS, if it is known.
+    /// The scheme; `None` if it is invalid.
     pub(in crate::settings) scheme: Option<Scheme>,
-    /// Connections are used again.
+    /// Connections are reused.
     pub(in crate::settings) keepalive: bool,
-    /// How long an idle connection is kept.
+    /// How long an idle connection is kept open.
     pub(in crate::settings) keepalive_timeout: Duration,
 }
 
 impl WrittenUpstream {
-    pub(in crate::settings) fn check(&mut self, own: OwnWay, checker: &mut Checker<'_>) -> UpstreamSettings {
-        let OwnWay { timeout, scheme, keepalive, keepalive_timeout } = own;
+    pub(in crate::settings) fn check(
+        &mut self,
+        own: BackendConnection,
+        checker: &mut Checker<'_>,
+    ) -> UpstreamSettings {
+        let BackendConnection { timeout, scheme, keepalive, keepalive_timeout } = own;
         let circuit_breaker =
             checker.checked(declared!(WrittenUpstream, "circuit_breaker"), self.circuit_breaker.take());
         let request_timeout =
@@ -172,7 +179,7 @@ impl WrittenUpstream {
             proxy: self.proxy_url.take().and_then(|url| proxy(&url, checker)),
             request_timeout: request_timeout.filter(|limit| !limit.is_zero()),
             retry: self.retry.take().unwrap_or_default().check(&mut checker.at("retry")),
-            // a route turns off with 0 what `defaults` turns on
+            // 0 in a route turns off the circuit breaker of `defaults`
             circuit_breaker: circuit_breaker.filter(|breaker| breaker.failures > 0),
         };
         self.settled(checker)(parts)
@@ -188,7 +195,7 @@ impl WrittenUpstream {
         }
     }
 
-    /// The certificate and its key, which are nothing without each other.
+    /// The client certificate with its key; each requires the other.
     fn client_identity(&self, scheme: Option<Scheme>, checker: &mut Checker<'_>) -> Option<ClientIdentity> {
         const BOTH: [&str; 2] = ["client_certificate", "client_key"];
         let (certificate, key) = match (&self.client_certificate, &self.client_key) {
@@ -212,27 +219,24 @@ impl WrittenUpstream {
             Err(IdentityProblem::Certificate(problem)) => (
                 BOTH[0],
                 certificate.as_str(),
-                "a PEM file with our certificate, those that vouch for it behind",
+                "a PEM file with the client certificate, followed by its intermediate certificates",
                 problem,
             ),
             Err(IdentityProblem::Key(problem)) => {
                 (BOTH[1], key, "a PEM file with the key of client_certificate", problem)
             }
         };
-        let path = checker.quotable(setting, written);
-        let problem = path.map_or_else(|| problem.clone(), |path| format!("{path}: {problem}"));
-        checker.at(setting).report(problem, expected);
+        checker.report_file(setting, written, &problem, expected);
         None
     }
 }
 
-/// The file of the authorities to trust, which must hold some.
+/// The file of `ca_certificate`, which must contain a certificate.
 pub(in crate::settings) fn authorities(file: String, checker: &mut Checker<'_>) -> PathBuf {
     let file = PathBuf::from(file);
     if let Err(error) = crate::tls::read_authorities(&file) {
-        let path = checker.quotable("ca_certificate", &file.display().to_string());
-        let problem = path.map_or_else(|| error.to_string(), |path| format!("{path}: {error}"));
-        checker.at("ca_certificate").report(problem, "a PEM file with certificates of authorities");
+        let expected = "a PEM file with certificates of authorities";
+        checker.report_file("ca_certificate", &file.display().to_string(), &error, expected);
     }
     file
 }

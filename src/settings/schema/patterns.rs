@@ -1,29 +1,30 @@
-//! The forms of texts as regular expressions, each as the code that reads the text takes it.
+//! Regular expressions of the texts that the reader accepts.
 
-/// `reference.rs` puts what it yields in its place, whatever the key takes.
+/// A reference, which is valid for any key.
 pub const REFERENCE: &str = r"^(\$(env|file)://.+|\{vault://env/.+\})$";
-/// Whole milliseconds, or numbers with units, between and behind which `humantime` takes blanks.
+/// Whole milliseconds, or numbers with units, between and after which `humantime` accepts blanks.
 pub const DURATION: &str = concat!(
     r"^(\+?[0-9]+|\s*((",
     r"[0-9][0-9\s]*(\.\s*[0-9][0-9\s]*)?(usec|us|µs|millis|msec|ms|seconds|second|secs|sec|s|minutes|minute|mins|min|m",
     r"|hours|hour|hrs|hr|h|days|day|d|weeks|week|wks|wk|w|months|month|M|years|year|yrs|yr|y)",
     r"|[0-9][0-9\s]*(nanos|nsec|ns))\s*)+)$",
 );
-/// Whole bytes, or a number with its unit, as `bytesize` takes them.
-pub const SIZE: &str = r"^(\+?[0-9]+|([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kKmMgGtTpPeE][iI]?[bB]?|[bB]))$";
-/// A share as text, as `f64` takes it.
+/// Whole bytes, or a number with its unit, as `bytesize` parses them.
+pub const SIZE: &str =
+    r"^(\+?[0-9]+(\s*bytes?)?|([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kKmMgGtTpPeE][iI]?[bB]?|[bB]))$";
+/// A share as text, as `f64` parses it.
 pub const SHARE: &str = concat!(
     r"^(\+?(0+\.?|0*\.[0-9]+|0*1(\.0*)?)|-(0+\.?0*|\.0+)",
     r"|\+?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]+)$"
 );
-/// A table as text.
+/// A JSON object as text.
 pub const OBJECT: &str = r"^\s*\{[\s\S]*\}\s*$";
 
 const IPV4: &str =
     "((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])[.]){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
 const PORT: &str = "0*([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
 
-/// A name of DNS, whose last label is no number.
+/// A DNS name, whose last label is no number.
 const NAME: &str = concat!(
     r"([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*",
     r"([0-9]*[A-Za-z_]([A-Za-z0-9_-]*[A-Za-z0-9_])?|[0-9]+-[A-Za-z0-9_-]*[A-Za-z0-9_])\.?"
@@ -47,7 +48,7 @@ fn ipv6() -> String {
     forms.join("|")
 }
 
-/// An IP address and a port, as `SocketAddr` takes them.
+/// An IP address and a port, as `SocketAddr` parses them.
 pub fn address() -> String {
     format!(r"^({IPV4}|\[({})(%[0-9]+)?\]):{PORT}$", ipv6())
 }
@@ -64,7 +65,7 @@ pub fn server_name() -> String {
     format!("^({NAME}|{IPV4}|{})$", ipv6())
 }
 
-/// A host to connect to, and maybe a port.
+/// A host to connect to, with or without a port.
 pub fn host_port() -> String {
     format!(
         r"^({NAME}|{IPV4}|\[({})\])(:0*([1-9][0-9]{{0,3}}|[1-5][0-9]{{4}}|6[0-4][0-9]{{3}}|65[0-4][0-9]{{2}}|655[0-2][0-9]|6553[0-5]))?$",

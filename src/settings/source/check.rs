@@ -1,15 +1,18 @@
-//! Finds mistakes of sense: a cursor over the tree that knows where the key under check was written.
+//! Checks of values: a cursor over the tree that has the place of the key under check.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use super::{
     declaration::{Key, Kind},
     key_type::KeyType,
     mistake::{Mistake, Mistakes, Place, invalid_value},
     secrecy::Secrecy,
-    tree::{Environment, Node},
+    tree::{Content, Environment, Node, Notation},
 };
 use crate::settings::schema::key_at;
+
+/// Keys with the path of a PEM file.
+const PEM_KEYS: [&str; 3] = ["ca_certificate", "client_certificate", "client_key"];
 
 /// Collects mistakes below one key path.
 pub struct Checker<'a> {
@@ -17,85 +20,119 @@ pub struct Checker<'a> {
     environment: &'a Environment,
     path: Vec<String>,
     mistakes: &'a mut Mistakes,
+    /// The keys are those of `defaults`, and a route may add others to them.
+    is_partial: bool,
 }
 
 impl<'a> Checker<'a> {
     /// Starts at the root.
     pub fn new(root: &'a Node, environment: &'a Environment, mistakes: &'a mut Mistakes) -> Self {
-        Self { root, environment, path: Vec::new(), mistakes }
+        Self { root, environment, path: Vec::new(), mistakes, is_partial: false }
     }
 
-    /// A variable of the process's environment, if it is set to anything.
+    /// Leaves out mistakes that a further key in a route would correct.
+    pub fn partial(self) -> Self {
+        Self { is_partial: true, ..self }
+    }
+
+    /// A variable of the process's environment that is not empty.
     pub fn variable(&self, name: &str) -> Option<String> {
         self.environment.get(name).filter(|value| !value.is_empty()).cloned()
     }
 
     /// Goes down to `key`.
     pub fn at(&mut self, key: &str) -> Checker<'_> {
-        let mut path = self.path.clone();
-        path.push(key.to_owned());
-        Checker { root: self.root, environment: self.environment, path, mistakes: self.mistakes }
+        self.at_path(&[key])
     }
 
     /// Goes down to the key at a path.
     pub fn at_path(&mut self, path: &[&str]) -> Checker<'_> {
-        let path = self.path.iter().cloned().chain(path.iter().map(|key| (*key).to_owned())).collect();
-        Checker { root: self.root, environment: self.environment, path, mistakes: self.mistakes }
+        let path = self.path_of(path);
+        self.with_path(path)
     }
 
-    /// Where the key at a path was written; `None` if it was not.
+    fn with_path(&mut self, path: Vec<String>) -> Checker<'_> {
+        let Self { root, environment, is_partial, .. } = *self;
+        Checker { root, environment, path, mistakes: self.mistakes, is_partial }
+    }
+
+    fn path_of(&self, below: &[&str]) -> Vec<String> {
+        self.path.iter().cloned().chain(below.iter().map(|key| (*key).to_owned())).collect()
+    }
+
+    /// The place of the key at a path; `None` if it was not written.
     pub fn place_of(&self, path: &[&str]) -> Option<Place> {
-        let own = self.path.iter().map(String::as_str).chain(path.iter().copied());
-        let node = own.into_iter().try_fold(self.root, |node, key| node.child(key))?;
+        let node = self.path_of(path).iter().try_fold(self.root, |node, key| node.child(key))?;
         Some(node.place.clone())
     }
 
-    /// Where the current key was written.
+    /// The place of the current key.
     pub fn place(&self) -> Place {
         self.root.nearest(&self.path).place.clone()
     }
 
-    /// Whether something is already wrong with a key below the current one.
-    pub fn has_error(&mut self, key: &str) -> bool {
-        let child = self.at(key);
-        let (place, key) = child.root.locate(&child.path);
-        child.mistakes.has_error(&place.source, &key)
+    /// Whether a mistake about a key below the current one has been reported.
+    pub fn has_error(&self, key: &str) -> bool {
+        let (place, key) = self.root.locate(&self.path_of(&[key]));
+        self.mistakes.has_error(&place.source, &key)
+    }
+
+    /// Whether an unknown key of the current table is probably a misspelled `name`.
+    pub fn has_misspelled(&self, name: &str) -> bool {
+        let (place, key) = self.root.locate(&self.path);
+        self.mistakes.iter().any(|mistake| {
+            let table = mistake.key.rsplit_once('.').map_or("", |(table, _)| table);
+            mistake.place.source == place.source && table == key && mistake.nearest.as_deref() == Some(name)
+        })
+    }
+
+    /// The indices, as written, of the items that the current list still has.
+    pub fn indices(&self) -> Option<Vec<String>> {
+        match &self.root.nearest(&self.path).content {
+            Content::List(list) => Some(list.keys().map(usize::to_string).collect()),
+            _ => None,
+        }
     }
 
     /// As much of the value at a key as a mistake may quote, by the key's declaration.
-    pub fn quotable(&mut self, key: &str, text: &str) -> Option<String> {
-        let child = self.at(key);
-        Secrecy::of_key(&child.path).quotable(text, child.root.nearest(&child.path).notation)
+    pub fn quotable(&self, key: &str, text: &str) -> Option<String> {
+        let path = self.path_of(&[key]);
+        Secrecy::of_key(&path).quotable(text, self.root.nearest(&path).notation)
     }
 
     /// The value at a key in quotes, or `otherwise` where it may be a secret.
-    pub fn quoted(&mut self, key: &str, text: &str, otherwise: &str) -> String {
+    pub fn quoted(&self, key: &str, text: &str, otherwise: &str) -> String {
         self.quotable(key, text).map_or_else(|| otherwise.to_owned(), |text| format!("`{text}`"))
     }
 
-    /// The paths below the current key of the values that a reference has yielded and that are not shown for
-    /// it.
+    /// The paths below the current key of the values from a reference that are not shown for it.
     pub fn hidden_references(&self) -> Vec<Vec<String>> {
         let mut found = Vec::new();
-        let is_hidden = |path: &[String]| Secrecy::of_key(path) == Secrecy::Reference;
-        self.root.nearest(&self.path).references(&mut self.path.clone(), &mut |path| {
-            if is_hidden(path) {
+        self.root.nearest(&self.path).walk(&mut self.path.clone(), &mut |path, node| {
+            if node.notation == Notation::Reference && Secrecy::of_key(path) == Secrecy::Reference {
                 found.push(path[self.path.len()..].to_vec());
             }
         });
         found
     }
 
-    /// The file that the value at a key was read from, if it is a reference to one.
-    pub fn file_of(&mut self, key: &str) -> Option<PathBuf> {
-        let child = self.at(key);
-        child.root.nearest(&child.path).file.clone()
+    /// The file that the value at a key was read from by a reference.
+    pub fn file_of(&self, key: &str) -> Option<PathBuf> {
+        self.root.nearest(&self.path_of(&[key])).file.clone()
     }
 
-    /// Every file that something written leads to.
+    /// Every file that a reference or the path of a PEM file names.
     pub fn files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
-        self.root.files(&mut files);
+        self.root.walk(&mut Vec::new(), &mut |path, node| {
+            files.extend(node.file.clone());
+            if let (Some(key), Content::Text(text)) = (path.last(), &node.content)
+                && PEM_KEYS.contains(&&**key)
+                && text.starts_with(['/', '.'])
+            {
+                files.push(text.into());
+            }
+        });
         files.sort();
         files.dedup();
         files
@@ -103,17 +140,36 @@ impl<'a> Checker<'a> {
 
     /// Reports a mistake at the current key.
     pub fn report(&mut self, problem: impl Into<String>, expected: impl Into<String>) {
+        if self.is_partial && self.place_of(&[]).is_none() {
+            return;
+        }
         let (place, key) = self.root.locate(&self.path);
         self.mistakes.push(Mistake::new(place, key, problem).expected(expected));
     }
 
-    /// Reports a warning at the current key, which is taken nonetheless.
+    /// Reports a problem of the file at `key`, with its path unless that may be a secret.
+    pub fn report_file(&mut self, key: &str, path: &str, problem: &dyn fmt::Display, expected: &str) {
+        let problem = match self.quotable(key, path) {
+            Some(path) => format!("{path}: {problem}"),
+            None => problem.to_string(),
+        };
+        self.at(key).report(problem, expected);
+    }
+
+    /// Reports that the current key needs another one, which is missing.
+    pub fn report_incomplete(&mut self, problem: impl Into<String>, expected: impl Into<String>) {
+        if !self.is_partial {
+            self.report(problem, expected);
+        }
+    }
+
+    /// Reports a warning at the current key, whose value stays valid.
     pub fn warn(&mut self, warning: impl Into<String>) {
         let (place, key) = self.root.locate(&self.path);
         self.mistakes.warn(Mistake::new(place, key, warning));
     }
 
-    /// The text parsed, or a mistake at `key` that quotes it, unless it may hold a secret.
+    /// The parsed text, or a mistake at `key` that quotes it, unless it may hold a secret.
     pub fn parsed<T>(
         &mut self,
         key: &str,
@@ -134,27 +190,27 @@ impl<'a> Checker<'a> {
         self.checked(key, written).unwrap_or_else(|| T::standard(key))
     }
 
-    /// The value of a key, if one is written that is right.
+    /// The value of a key, if a valid one is written.
     pub fn checked<T: KeyType>(&mut self, key: &Key, written: Option<T>) -> Option<T::Checked> {
         written?.checked(key, self)
     }
 
-    /// The declaration of the key below the current one.
+    /// The declaration of a key below the current one.
     pub fn key(&self, name: &str) -> Option<&'static Key> {
-        let mut path = self.path.clone();
-        path.push(name.to_owned());
-        key_at(&path)
+        key_at(&self.path_of(&[name]))
     }
 
-    /// Whether a quantity is within the range of its key, else a mistake with its text. Durations are in nanoseconds.
+    /// Whether a quantity is within the range of its key; otherwise a mistake with its text. Durations are in
+    /// nanoseconds.
     pub fn is_within(&mut self, key: &Key, quantity: i128, text: impl FnOnce() -> String) -> bool {
         let Some((least, most)) = key.kind.bounds() else { return true };
+        let unit = key.kind.unit();
         let may_be_none = matches!(key.kind, Kind::DurationOrNone(..));
-        if (least..=most).contains(&quantity) || (may_be_none && quantity == 0) {
+        if (least * unit..=most * unit).contains(&quantity) || (may_be_none && quantity == 0) {
             return true;
         }
         let [least_text, most_text] = [least, most].map(|bound| key.kind.text(bound));
-        if may_be_none && quantity < least {
+        if may_be_none && quantity < least * unit {
             let expected = format!("at least {least_text}, or 0 for none");
             self.at(key.name).report("too short", expected);
         } else {
@@ -163,7 +219,7 @@ impl<'a> Checker<'a> {
         false
     }
 
-    /// Reports a value outside of the range of its key.
+    /// Reports a value out of the range of its key.
     pub fn out_of_range(&mut self, key: &Key, text: &str, expected: &str) {
         let value = self.quotable(key.name, text).unwrap_or_else(|| "the value".to_owned());
         self.at(key.name).report(format!("{value} is out of range"), expected);

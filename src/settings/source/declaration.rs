@@ -1,15 +1,12 @@
 //! The declaration of a settings key: name, meaning, kind, range, default and secrecy.
 //!
-//! `section.rs` makes declarations from the text of a section. Reading, checks, `schema.rs`, `/routes`, the tables of
-//! settings/README.md and the comments of `default.yaml` all follow them.
+//! `section!` makes declarations of the text of a section. Reading, checks, the schema, `/routes`, the tables of
+//! settings/README.md and the comments of `default.yaml` follow them.
 
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::secrecy::Secrecy;
 use crate::text::units::{duration_text, size_text};
-
-/// Of a millisecond.
-const NANOSECONDS: i128 = 1_000_000;
 
 /// A key as its section declares it.
 #[derive(Debug, Clone, Copy)]
@@ -23,15 +20,15 @@ pub struct Key {
     pub is_required: bool,
 }
 
-/// Text that can stand in a header.
+/// Text that is valid in a header.
 pub const VISIBLE: &str = "^[!-~]+$";
-/// An access key's id, and no secret in its place (`is_swapped`).
+/// The id of an access key, but no secret access key (`is_swapped`).
 pub const KEY_ID: &str = "^([!-*,-.0-~]{1,39}|[!-*,-.0-~]{41,})$";
 
 /// The default of a key. Durations are in milliseconds, sizes in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standard {
-    /// None, or one that depends on other keys, which the key's text describes.
+    /// None, or one that depends on other keys, as the key's text describes.
     None,
     Boolean(bool),
     Whole(u64),
@@ -46,14 +43,14 @@ impl Standard {
     }
 }
 
-/// The values that a key takes. Durations are in milliseconds, sizes in bytes.
+/// The valid values of a key. Durations are in milliseconds, sizes in bytes.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
     Text,
     Pattern(&'static str),
-    /// Two patterns, of which a text matches the first and not the second.
+    /// A text that matches the first pattern and not the second.
     PatternBut(&'static str, &'static str),
-    /// A word of a signature's scope, but none of these.
+    /// A word of a signature's scope, except these.
     WordBut(&'static [&'static str]),
     /// An IP address and a port.
     Address,
@@ -61,9 +58,9 @@ pub enum Kind {
     Host,
     /// The name of a server in TLS.
     ServerName,
-    /// A host to connect to, and maybe a port.
+    /// A host to connect to, with or without a port.
     HostPort,
-    /// A text of this form that must not be null: what was meant to prove something never goes without.
+    /// A text of this form that must not be null: a null proof would send requests without one.
     Proof(&'static str),
     Boolean,
     Number(i64, i64),
@@ -77,41 +74,43 @@ pub enum Kind {
     /// `1.0` is a number to YAML.
     Version,
     List(&'static Kind),
-    /// A list with an item at least.
+    /// A list with at least one item.
     NotEmpty(&'static Kind),
-    /// Texts by names of the operator's.
+    /// Texts by names that the operator chooses.
     Texts,
     /// A table, or a text with a JSON object.
     Object,
     /// A table of known keys.
     Section(fn() -> &'static [Key]),
-    /// A table of known keys that is neither empty nor null.
+    /// A table of known keys that must not be empty or null.
     Filled(fn() -> &'static [Key]),
     /// A table whose keys are in other files.
     Elsewhere,
 }
 
 impl Kind {
-    /// The least and the most of a quantity, durations in nanoseconds.
+    /// The least and the most of a quantity.
     pub fn bounds(&self) -> Option<(i128, i128)> {
         match *self {
             Self::Number(least, most) => Some((least.into(), most.into())),
-            Self::Duration(least, most) | Self::DurationOrNone(least, most) => {
-                Some((i128::from(least) * NANOSECONDS, i128::from(most) * NANOSECONDS))
+            Self::Duration(least, most) | Self::DurationOrNone(least, most) | Self::Size(least, most) => {
+                Some((least.into(), most.into()))
             }
-            Self::Size(least, most) => Some((least.into(), most.into())),
             _ => None,
         }
     }
 
-    /// A bound as it would be written.
+    /// The unit of the bounds: of durations in nanoseconds.
+    pub const fn unit(&self) -> i128 {
+        if matches!(self, Self::Duration(..) | Self::DurationOrNone(..)) { 1_000_000 } else { 1 }
+    }
+
+    /// A bound as an operator would write it.
     pub fn text(&self, bound: i128) -> String {
-        let whole = |number| u64::try_from(number).unwrap_or(u64::MAX);
+        let whole = u64::try_from(bound).unwrap_or(u64::MAX);
         match self {
-            Self::Duration(..) | Self::DurationOrNone(..) => {
-                duration_text(Duration::from_nanos(whole(bound)))
-            }
-            Self::Size(..) => size_text(whole(bound)),
+            Self::Duration(..) | Self::DurationOrNone(..) => duration_text(Duration::from_millis(whole)),
+            Self::Size(..) => size_text(whole),
             _ => bound.to_string(),
         }
     }
@@ -131,7 +130,7 @@ impl Key {
         Self { doc, ..self }
     }
 
-    /// The meaning in sentences.
+    /// The description.
     pub fn doc(&self) -> &'static str {
         self.doc.trim()
     }
@@ -165,7 +164,7 @@ impl Key {
         Self { kind, ..self }
     }
 
-    /// A duration for which 0 stands for none.
+    /// A duration where 0 is none.
     pub const fn or_none(self) -> Self {
         match self.kind {
             Kind::Duration(least, most) => Self { kind: Kind::DurationOrNone(least, most), ..self },
@@ -177,7 +176,7 @@ impl Key {
         Self { is_required: true, ..self }
     }
 
-    /// What is written is shown, but nothing that a reference yields.
+    /// A written value is shown, the value of a reference is not.
     pub const fn shown_as_written(self) -> Self {
         Self { secrecy: Secrecy::Reference, ..self }
     }
@@ -199,7 +198,7 @@ impl Key {
     }
 }
 
-/// A value in a declaration, whose type says what it becomes.
+/// A value in a declaration, converted by its type.
 pub struct Typed<T>(pub T);
 
 impl Typed<bool> {
@@ -226,7 +225,7 @@ impl Typed<&'static str> {
     }
 }
 
-/// A section, whose keys have defaults of their own.
+/// The default of a section, whose keys have their own.
 impl Typed<()> {
     pub const fn standard(self) -> Standard {
         let Self(()) = self;
@@ -258,10 +257,10 @@ const fn milliseconds(duration: Duration) -> u64 {
     duration.as_millis() as u64
 }
 
-/// The key of that name, found by the compiler.
+/// The key of that name, found at compile time.
 pub const fn find(keys: &'static [Key], name: &str) -> &'static Key {
     let mut at = 0;
-    // an unknown name goes past the end, which the compiler reports
+    // the compiler reports an unknown name as an index out of bounds
     while !is_same(keys[at].name.as_bytes(), name.as_bytes()) {
         at += 1;
     }

@@ -1,22 +1,19 @@
-//! The settings as text: which files there are, before anyone looks inside.
+//! The files of a settings directory: `default.yaml` (the process) and `routes/*.yaml` (a route in each).
 //!
-//! A settings directory holds `default.yaml` (the process) and `routes/*.yaml` (one route a file). A
-//! mounted ConfigMap looks the same, with symbolic links and hidden `..data` entries of the kubelet's.
-//! `tree.rs` comes next.
+//! A mounted ConfigMap has symbolic links and hidden `..data` entries of the kubelet besides.
 
 use std::{fs, io, path::Path};
 
-use super::mistake::{Mistake, Mistakes, Place};
+use super::mistake::{Mistake, Mistakes};
 use crate::settings::NoRoutes;
 use crate::system::{exhausted::noted, regular_file};
 
-/// The file of the process's own settings.
+/// The file about the process.
 const PROCESS_FILE: &str = "default.yaml";
-/// The directory of the routes.
 const ROUTES_DIRECTORY: &str = "routes";
 
-/// What a document describes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The subject of a document.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// `default.yaml`.
     Process,
@@ -24,29 +21,27 @@ pub enum Subject {
     Route(String),
 }
 
-/// One YAML text and where it came from.
+/// A YAML text and its origin.
 #[derive(Debug, Clone)]
 pub struct Document {
     /// The name that mistakes quote.
     pub source: String,
-    /// What it describes.
     pub subject: Subject,
     /// The YAML.
     pub text: String,
 }
 
 impl Document {
-    /// Whether it describes a route.
     pub fn is_route(&self) -> bool {
         matches!(self.subject, Subject::Route(_))
     }
 
-    /// The process's settings as text, for `dev` and tests.
+    /// A text about the process, for `dev` and tests.
     pub fn process(text: impl Into<String>) -> Self {
         Self { source: PROCESS_FILE.into(), subject: Subject::Process, text: text.into() }
     }
 
-    /// A route as text, for `dev` and tests.
+    /// A text about a route, for `dev` and tests.
     pub fn route(name: &str, text: impl Into<String>) -> Self {
         Self {
             source: format!("{ROUTES_DIRECTORY}/{name}.yaml"),
@@ -58,7 +53,7 @@ impl Document {
 
 /// Reads the files of a settings directory, routes in the order of their names.
 ///
-/// A missing `default.yaml` leaves every default in force; whatever else cannot be read is a mistake.
+/// Without `default.yaml` the defaults apply; any other file that cannot be read is a mistake.
 pub(in crate::settings) fn read_directory(
     directory: &Path,
     no_routes: NoRoutes,
@@ -67,34 +62,28 @@ pub(in crate::settings) fn read_directory(
     let mut documents = Vec::new();
     if !directory.is_dir() {
         let problem = "this settings directory does not exist or cannot be read";
-        mistakes.push(
-            Mistake::new(Place::file(directory.display().to_string()), "", problem)
-                .expected("a directory with default.yaml and routes/*.yaml"),
-        );
+        let mistake = Mistake::of_file(directory, problem);
+        mistakes.push(mistake.expected("a directory with default.yaml and routes/*.yaml"));
         return documents;
     }
     let process = directory.join(PROCESS_FILE);
-    // a link that leads nowhere is there too
+    // a dangling symbolic link is a mistake too
     if process.symlink_metadata().is_ok() {
         documents.extend(read_file(&process, Subject::Process, mistakes));
     }
-    refuse_strangers(directory, mistakes);
+    refuse_ignored(directory, mistakes);
     documents.extend(read_routes(&directory.join(ROUTES_DIRECTORY), no_routes, mistakes));
     documents
 }
 
-/// A file that looks like settings and is not read, such as `default.yml` or `default.toml`, would leave the
-/// defaults in force.
-fn refuse_strangers(directory: &Path, mistakes: &mut Mistakes) {
+/// Refuses files like `default.yml` or `default.toml`: they would be ignored, and the defaults apply.
+fn refuse_ignored(directory: &Path, mistakes: &mut Mistakes) {
     let names = noted(fs::read_dir(directory)).into_iter().flatten().filter_map(Result::ok);
     for path in names.map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if looks_like_settings(&name) && name != PROCESS_FILE {
-            let place = Place::file(path.display().to_string());
-            mistakes.push(
-                Mistake::new(place, "", "not read")
-                    .expected(format!("{PROCESS_FILE}, or a route in {ROUTES_DIRECTORY}/")),
-            );
+            let mistake = Mistake::of_file(&path, "not read");
+            mistakes.push(mistake.expected(format!("{PROCESS_FILE}, or a route in {ROUTES_DIRECTORY}/")));
         }
     }
 }
@@ -108,59 +97,51 @@ fn looks_like_settings(name: &str) -> bool {
 }
 
 fn read_routes(directory: &Path, mut no_routes: NoRoutes, mistakes: &mut Mistakes) -> Vec<Document> {
-    let place = || Place::file(directory.display().to_string());
     let mut paths = match noted(fs::read_dir(directory)).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
         Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect::<Vec<_>>(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // nobody removes a route so: a volume is not mounted
+            // a volume that is not mounted: who removes the last route leaves the directory
             no_routes = NoRoutes::Refused;
             Vec::new()
         }
         Err(error) => {
-            mistakes.push(Mistake::new(place(), "", format!("cannot be read: {error}")));
+            mistakes.push(Mistake::of_file(directory, format!("cannot be read: {error}")));
             return Vec::new();
         }
     };
     paths.sort();
-    let mut documents = Vec::new();
+    let mut documents: Vec<Document> = Vec::new();
     for path in paths {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // the kubelet's `..data`, editors' `.x.swp`, `x~` and `#x#`
         if name.starts_with(['.', '#']) || name.ends_with('~') {
             continue;
         }
-        match name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml")) {
-            Some(stem) if is_read(&documents, stem) => mistakes.push(
-                Mistake::new(
-                    Place::file(path.display().to_string()),
-                    "",
-                    "duplicate route name, another file has the same",
-                )
-                .expected("one of .yaml and .yml"),
-            ),
-            Some(stem) => documents.extend(read_file(&path, Subject::Route(stem.to_owned()), mistakes)),
-            None => mistakes.push(
-                Mistake::new(Place::file(path.display().to_string()), "", "not a route file")
-                    .expected("a name that ends in .yaml"),
-            ),
+        let Some(stem) = name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml")) else {
+            let mistake = Mistake::of_file(&path, "not a route file");
+            mistakes.push(mistake.expected("a name that ends in .yaml"));
+            continue;
+        };
+        let subject = Subject::Route(stem.to_owned());
+        if documents.iter().any(|document| document.subject == subject) {
+            let mistake = Mistake::of_file(&path, "duplicate route name, another file has the same");
+            mistakes.push(mistake.expected("one of .yaml and .yml"));
+        } else {
+            documents.extend(read_file(&path, subject, mistakes));
         }
     }
     if documents.is_empty() && mistakes.is_empty() && no_routes == NoRoutes::Refused {
-        mistakes.push(Mistake::new(place(), "", "there is no route").expected("at least one file NAME.yaml"));
+        let mistake = Mistake::of_file(directory, "there is no route");
+        mistakes.push(mistake.expected("at least one file NAME.yaml"));
     }
     documents
 }
 
-fn is_read(documents: &[Document], stem: &str) -> bool {
-    documents.iter().any(|document| matches!(&document.subject, Subject::Route(name) if name == stem))
-}
-
 fn read_file(path: &Path, subject: Subject, mistakes: &mut Mistakes) -> Option<Document> {
-    let source = path.display().to_string();
     match regular_file::read_settings(path) {
-        Ok(text) => Some(Document { source, subject, text }),
+        Ok(text) => Some(Document { source: path.display().to_string(), subject, text }),
         Err(error) => {
-            mistakes.push(Mistake::new(Place::file(source), "", format!("cannot be read: {error}")));
+            mistakes.push(Mistake::of_file(path, format!("cannot be read: {error}")));
             None
         }
     }

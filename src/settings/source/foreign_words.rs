@@ -1,12 +1,8 @@
-//! Words of other gateways, and of the other section, for what has a name of its own here: a mistake about an
-//! unknown key says that name.
-//!
-//! `reader.rs` asks for each key that it does not know.
+//! Keys of other gateways and of the other section: the mistake about such an unknown key names ours.
 
 use super::tree::ROUTES;
 
-/// The cure for an unknown key at a path of the settings' tree; `None` where the nearest known word has to
-/// do.
+/// The key of ours for an unknown key at a path of the settings' tree.
 pub fn cure(path: &[String]) -> Option<&'static str> {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match &path[..] {

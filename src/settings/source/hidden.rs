@@ -1,157 +1,151 @@
-//! The texts of the settings that a request carries and nobody is shown: `explain` leaves them out.
-//!
-//! `settings.rs` gathers them once `reference.rs` has done its work, by what the keys' declarations say
-//! (`secrecy.rs`).
+//! Secret texts of the settings that a request carries: `explain` leaves them out of what it prints. The declaration
+//! of each key decides (`secrecy.rs`).
 
 use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
 
 use super::{
     secrecy::Secrecy,
     tree::{Content, Node, Notation, ROUTES},
 };
+use crate::text::uri_syntax::query::push_strict;
 
 /// Shorter texts would be found everywhere.
-const SHORTEST: usize = 3;
-/// Shorter numbers are those of lengths, ports and times too.
-const SHORTEST_NUMBER: usize = 6;
+const MIN_TEXT_BYTES: usize = 3;
+/// Shorter numbers may be lengths, ports and times.
+const MIN_DIGITS: usize = 6;
 
-/// Texts that are left out of what a person is shown.
-#[derive(Debug, Clone, Default)]
-pub struct Hidden(Vec<Text>);
+/// Texts that are replaced in what a person is shown.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Hidden(Vec<HiddenText>);
 
-/// One of them, and where it is looked for.
+/// A secret text, and the places where it is searched for.
 #[derive(Debug, Clone)]
-enum Text {
-    /// Came from a reference: wherever it stands.
-    Referred(SecretString),
-    /// Written as the value of a secret key: where it is a whole text of JSON, as in an event. In the middle
-    /// of another text it would be a word like any other, such as `prod`.
-    Whole(SecretString),
-    /// A pair of a query: its name is shown.
-    Pair { name: String, value: SecretString },
+struct HiddenText {
+    scope: HiddenScope,
+    /// The name and `=` of a pair of a query, which is shown.
+    name: String,
+    secret: SecretString,
 }
 
-impl Text {
-    fn parts(&self) -> (&str, &str) {
-        match self {
-            Self::Referred(text) | Self::Whole(text) => ("", text.expose_secret()),
-            Self::Pair { name, value } => (name, value.expose_secret()),
-        }
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HiddenScope {
+    /// In any text: the secret came from a reference.
+    Anywhere,
+    /// As a whole JSON string, as in an event: the value of a secret key as written may be a word like `prod`, which
+    /// other texts contain too.
+    JsonString,
+    /// After the name.
+    QueryPair,
 }
 
-impl PartialEq for Hidden {
+impl PartialEq for HiddenText {
     fn eq(&self, other: &Self) -> bool {
-        let parts = |all: &Self| {
-            let own = all.0.iter().map(|text| (std::mem::discriminant(text), text.parts()));
-            own.map(|(kind, (name, value))| (kind, name.to_owned(), value.to_owned())).collect::<Vec<_>>()
-        };
-        parts(self) == parts(other)
+        self.scope == other.scope
+            && self.name == other.name
+            && self.secret.expose_secret() == other.secret.expose_secret()
     }
 }
 
 impl Hidden {
-    /// Those of the routes in a tree.
+    /// The secret texts of the routes in a tree.
     pub(in crate::settings) fn in_tree(tree: &Node) -> Self {
         let mut found = Self::default();
         if let Some(routes) = tree.child(ROUTES) {
-            found.gather(routes, &mut vec![ROUTES.to_owned()]);
+            routes.walk(&mut vec![ROUTES.to_owned()], &mut |path, node| match &node.content {
+                Content::Text(text) => {
+                    found.add(text, node.notation == Notation::Reference, Secrecy::of_key(path));
+                }
+                Content::Integer(number) => found.add_number(&number.to_string(), Secrecy::of_key(path)),
+                Content::Float(number) => found.add_number(&number.to_string(), Secrecy::of_key(path)),
+                Content::Null | Content::Boolean(_) | Content::List(_) | Content::Table(_) => {}
+            });
         }
         found
     }
 
-    fn gather(&mut self, node: &Node, path: &mut Vec<String>) {
-        match &node.content {
-            Content::Text(text) => {
-                self.add(text, node.notation == Notation::Reference, Secrecy::of_key(path));
-            }
-            Content::List(list) => {
-                for (index, item) in list.iter().enumerate() {
-                    path.push(index.to_string());
-                    self.gather(item, path);
-                    path.pop();
-                }
-            }
-            Content::Table(table) => {
-                for (key, child) in table {
-                    path.push(key.clone());
-                    self.gather(child, path);
-                    path.pop();
-                }
-            }
-            Content::Integer(number) => self.add_number(&number.to_string(), Secrecy::of_key(path)),
-            Content::Float(number) => self.add_number(&number.to_string(), Secrecy::of_key(path)),
-            Content::Null | Content::Boolean(_) => {}
-        }
-    }
-
-    /// A number of a table that is a secret, such as `body`.
+    /// Adds a number of a secret table such as `body`.
     fn add_number(&mut self, number: &str, secrecy: Secrecy) {
-        if secrecy == Secrecy::Secret && number.len() >= SHORTEST_NUMBER {
-            self.0.push(Text::Referred(SecretString::from(number.to_owned())));
+        if secrecy == Secrecy::Secret && number.len() >= MIN_DIGITS {
+            self.push(HiddenScope::Anywhere, number);
         }
     }
 
-    /// The texts of a JSON object that is written as one text.
-    fn add_leaves(&mut self, value: &serde_json::Value) {
+    /// Adds the values of a JSON object that is written as one text.
+    fn add_object(&mut self, text: &str) {
+        if let Ok(object @ Value::Object(_)) = serde_json::from_str(text) {
+            self.add_leaves(&object);
+        }
+    }
+
+    fn add_leaves(&mut self, value: &Value) {
         match value {
-            serde_json::Value::String(text) => self.add(text, false, Secrecy::Secret),
-            serde_json::Value::Number(number) => self.add_number(&number.to_string(), Secrecy::Secret),
-            serde_json::Value::Array(items) => items.iter().for_each(|item| self.add_leaves(item)),
-            serde_json::Value::Object(members) => members.values().for_each(|item| self.add_leaves(item)),
-            serde_json::Value::Null | serde_json::Value::Bool(_) => {}
+            Value::String(text) => self.add(text, false, Secrecy::Secret),
+            Value::Number(number) => self.add_number(&number.to_string(), Secrecy::Secret),
+            Value::Array(items) => items.iter().for_each(|item| self.add_leaves(item)),
+            Value::Object(members) => members.values().for_each(|item| self.add_leaves(item)),
+            Value::Null | Value::Bool(_) => {}
         }
     }
 
     fn add(&mut self, text: &str, is_reference: bool, secrecy: Secrecy) {
-        let secret = |text: &str| SecretString::from(text.to_owned());
         match secrecy {
             Secrecy::Open => {}
             Secrecy::Query => {
-                let Some((_, query)) = text.split_once('?') else { return };
-                if is_reference && query.len() >= SHORTEST {
-                    self.0.push(Text::Referred(secret(query)));
-                }
-                // a signed query goes out with other escapes
-                let mut strict = String::new();
-                crate::text::uri_syntax::query::push_strict(query, &mut strict);
-                for pair in query.split('&').chain(strict.split('&')) {
-                    match pair.split_once('=') {
-                        Some((name, value)) if !value.is_empty() => {
-                            self.0.push(Text::Pair { name: format!("{name}="), value: secret(value) });
-                        }
-                        None if pair.len() >= SHORTEST => self.0.push(Text::Referred(secret(pair))),
-                        _ => {}
-                    }
+                if let Some((_, query)) = text.split_once('?') {
+                    self.add_query(query, is_reference);
                 }
             }
-            _ if text.len() < SHORTEST => {}
+            _ if text.len() < MIN_TEXT_BYTES => {}
             _ if is_reference => {
-                self.0.push(Text::Referred(secret(text)));
-                if let Ok(object @ serde_json::Value::Object(_)) = serde_json::from_str(text) {
-                    self.add_leaves(&object);
-                }
+                self.push(HiddenScope::Anywhere, text);
+                self.add_object(text);
             }
             Secrecy::Secret | Secrecy::UnlessPath => {
-                self.0.push(Text::Whole(secret(text)));
-                if let Ok(object @ serde_json::Value::Object(_)) = serde_json::from_str(text) {
-                    self.add_leaves(&object);
-                }
+                self.push(HiddenScope::JsonString, text);
+                self.add_object(text);
             }
             Secrecy::Reference => {}
         }
     }
 
-    /// A text without any of them.
+    fn add_query(&mut self, query: &str, is_reference: bool) {
+        if is_reference && query.len() >= MIN_TEXT_BYTES {
+            self.push(HiddenScope::Anywhere, query);
+        }
+        // a signed query is sent with other escapes
+        let mut strict = String::new();
+        push_strict(query, &mut strict);
+        for pair in query.split('&').chain(strict.split('&')) {
+            match pair.split_once('=') {
+                Some((name, value)) if !value.is_empty() => {
+                    let (name, secret) = (format!("{name}="), value.into());
+                    self.0.push(HiddenText { scope: HiddenScope::QueryPair, name, secret });
+                }
+                None if pair.len() >= MIN_TEXT_BYTES => self.push(HiddenScope::Anywhere, pair),
+                _ => {}
+            }
+        }
+    }
+
+    fn push(&mut self, scope: HiddenScope, text: &str) {
+        self.0.push(HiddenText { scope, name: String::new(), secret: text.into() });
+    }
+
+    /// The text with `instead` in the place of each secret.
     pub fn left_out_of(&self, text: &str, instead: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, hidden| {
-            let (name, secret) = hidden.parts();
-            // in JSON some characters are others
-            let quoted = serde_json::Value::from(secret).to_string();
-            match hidden {
-                Text::Referred(_) => text.replace(secret, instead).replace(quoted.trim_matches('"'), instead),
-                Text::Whole(_) => text.replace(&quoted, &format!("\"{instead}\"")),
-                Text::Pair { .. } => text.replace(&format!("{name}{secret}"), &format!("{name}{instead}")),
+        self.0.iter().fold(text.to_owned(), |text, HiddenText { scope, name, secret }| {
+            let secret = secret.expose_secret();
+            // JSON escapes some characters
+            let quoted = Value::from(secret).to_string();
+            match scope {
+                HiddenScope::Anywhere => {
+                    text.replace(secret, instead).replace(quoted.trim_matches('"'), instead)
+                }
+                HiddenScope::JsonString => text.replace(&quoted, &format!("\"{instead}\"")),
+                HiddenScope::QueryPair => {
+                    text.replace(&format!("{name}{secret}"), &format!("{name}{instead}"))
+                }
             }
         })
     }

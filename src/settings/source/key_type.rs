@@ -1,4 +1,4 @@
-//! The types of settings keys: how each is read, what it takes, and its checked value.
+//! The types of settings keys: their reading, valid values and checked value.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -11,19 +11,19 @@ use super::{
 };
 use crate::text::units::{WrittenDuration, WrittenShare, WrittenSize, duration_text, size_text};
 
-/// The longest duration of the settings: sums of two stay far from overflow.
+/// The longest duration of the settings: the sum of two cannot overflow.
 pub const DAY: Duration = Duration::from_hours(24);
-/// An address in the words of a mistake.
+/// The description of an address in a mistake.
 pub const ADDRESS_EXPECTED: &str = "an IP address with a port, such as 127.0.0.1:9080";
 
-/// A type that a key is read as.
+/// The type of a key.
 pub trait KeyType: Sized + for<'de> Deserialize<'de> {
     /// The value that the program uses.
     type Checked;
-    /// The values that are taken.
+    /// The valid values.
     const KIND: Kind;
 
-    /// Reads the next value of a table. Null is as good as not written.
+    /// Reads the next value of a table. Null is the same as a missing key.
     fn read<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<Self>, A::Error> {
         map.next_value()
     }
@@ -31,11 +31,11 @@ pub trait KeyType: Sized + for<'de> Deserialize<'de> {
     /// The default of a key.
     fn standard(key: &Key) -> Self::Checked;
 
-    /// The value, or `None` after its mistake has been reported.
+    /// The checked value, or `None` after a mistake has been reported.
     fn checked(self, key: &Key, checker: &mut Checker<'_>) -> Option<Self::Checked>;
 }
 
-/// A secret for which null is a mistake: what was meant to prove something never goes without.
+/// A secret that must not be null: requests would go without the proof.
 #[derive(Debug, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Proof(pub SecretString);
@@ -45,26 +45,24 @@ pub struct Proof(pub SecretString);
 #[serde(transparent)]
 pub struct Address(String);
 
-/// A type whose values are taken as they are read.
+/// A type whose values need no check.
 macro_rules! as_read {
-    ($($Type:ty, $kind:expr, $standard:expr;)*) => { $(
-        impl $crate::settings::source::key_type::KeyType for $Type {
-            type Checked = Self;
-            const KIND: $crate::settings::source::declaration::Kind = $kind;
+    ($($Type:ty, $kind:expr, $standard:expr;)*) => { const _: () = {
+        use $crate::settings::source::{check::Checker, declaration, key_type::KeyType};
 
-            fn standard(key: &$crate::settings::source::declaration::Key) -> Self {
+        $(impl KeyType for $Type {
+            type Checked = Self;
+            const KIND: declaration::Kind = $kind;
+
+            fn standard(key: &declaration::Key) -> Self {
                 $standard(key)
             }
 
-            fn checked(
-                self,
-                _: &$crate::settings::source::declaration::Key,
-                _: &mut $crate::settings::source::check::Checker<'_>,
-            ) -> Option<Self> {
+            fn checked(self, _: &declaration::Key, _: &mut Checker<'_>) -> Option<Self> {
                 Some(self)
             }
-        }
-    )* };
+        })*
+    }; };
 }
 
 as_read! {

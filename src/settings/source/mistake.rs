@@ -1,16 +1,15 @@
-//! What is wrong with the settings, said so that the operator can mend it at once.
+//! Mistakes in the settings, each with its place, cause and cure.
 //!
-//! Every stage of reading settings adds to one [`Mistakes`]; nothing stops at the first. `process.rs`
-//! prints them and exits with 78 (`EX_CONFIG` of sysexits).
+//! Every stage of reading adds to one [`Mistakes`] and continues after a mistake.
 
-use std::{collections::HashSet, fmt};
+use std::{collections::HashSet, fmt, path::Path};
 
 /// Where a value of the settings was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// A file as the operator named it, or `environment variable NAME`.
     pub source: String,
-    /// The line in that file, counted from 1; none for the environment or a whole file.
+    /// The line in that file, counted from 1; `None` for the environment or a whole file.
     pub line: Option<usize>,
 }
 
@@ -30,37 +29,38 @@ impl fmt::Display for Place {
     }
 }
 
-/// One mistake: where, at which key, what is wrong, what was expected, and the nearest right word.
-///
-/// Values are quoted only where they cannot be a secret.
+/// One mistake. It quotes no value that may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
-    /// File and line.
     pub place: Place,
     /// The key's path inside its file, such as `api_gateway.timeout`; empty for the file itself.
     pub key: String,
-    /// What is wrong, as one clause.
+    /// The cause, as one clause.
     pub problem: String,
-    /// What would have been right.
+    /// The valid values or the cure.
     pub expected: Option<String>,
-    /// The known word that is nearest to an unknown one.
+    /// The known word that is most similar to an unknown one.
     pub nearest: Option<String>,
 }
 
 impl Mistake {
-    /// A mistake without an expectation.
     pub fn new(place: Place, key: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { place, key: key.into(), problem: problem.into(), expected: None, nearest: None }
     }
 
-    /// Adds what would have been right.
+    /// A mistake about a whole file or directory.
+    pub fn of_file(path: &Path, problem: impl Into<String>) -> Self {
+        Self::new(Place::file(path.display().to_string()), "", problem)
+    }
+
+    /// Adds the valid values or the cure.
     #[must_use]
     pub fn expected(mut self, expected: impl Into<String>) -> Self {
         self.expected = Some(expected.into());
         self
     }
 
-    /// Adds the known words and, where one of them is close to `word`, proposes it.
+    /// Adds the known words and, if one is similar to `word`, proposes it.
     #[must_use]
     pub fn one_of(mut self, word: &str, known: &[&str]) -> Self {
         let mut sorted = known.to_vec();
@@ -92,14 +92,14 @@ impl fmt::Display for Mistake {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Mistakes {
     found: Vec<Mistake>,
-    /// The files and keys of those, since there may be thousands.
+    /// Their files and keys, for fast lookups.
     known: HashSet<(String, String)>,
-    /// Warnings about values that are valid and unwise.
+    /// Warnings about valid but unwise values.
     warnings: Vec<Mistake>,
 }
 
 impl Mistakes {
-    /// Adds one, unless something is already wrong with the same key: what follows from that is no news.
+    /// Adds a mistake, unless the same key has one already: the second is a consequence of the first.
     pub fn push(&mut self, mistake: Mistake) {
         let place = (mistake.place.source.clone(), mistake.key.clone());
         if self.known.insert(place) || mistake.key.is_empty() {
@@ -107,7 +107,7 @@ impl Mistakes {
         }
     }
 
-    /// Adds a warning, which keeps nothing from being taken.
+    /// Adds a warning, which is no mistake.
     pub fn warn(&mut self, warning: Mistake) {
         self.warnings.push(warning);
     }
@@ -117,17 +117,16 @@ impl Mistakes {
         self.warnings.iter().map(Mistake::to_string).collect()
     }
 
-    /// Whether something is wrong with a key of a file.
+    /// Whether a key of a file has a mistake.
     pub fn has_error(&self, source: &str, key: &str) -> bool {
         self.known.contains(&(source.to_owned(), key.to_owned()))
     }
 
-    /// Whether there is none.
+    /// Whether there is no mistake; warnings do not count.
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 
-    /// All of them.
     pub fn iter(&self) -> std::slice::Iter<'_, Mistake> {
         self.found.iter()
     }
@@ -167,12 +166,12 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
-/// The problem of a value that cannot be read, quoted if it may be shown.
+/// The cause of a value that cannot be parsed, quoted if it may be shown.
 pub(super) fn invalid_value(text: Option<&str>) -> String {
     text.map_or_else(|| "invalid value".to_owned(), |text| format!("invalid value `{text}`"))
 }
 
-/// The known word closest to `word`, unless even that is another word altogether.
+/// The known word most similar to `word`, if it is similar enough.
 fn nearest(word: &str, known: &[&str]) -> Option<String> {
     known
         .iter()
@@ -187,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mistake_says_place_key_problem_nearest_word_and_expectation() {
+    fn a_mistake_has_place_key_problem_nearest_word_and_expectation() {
         let place = Place { source: "routes/hello.yaml".into(), line: Some(4) };
         let mistake = Mistake::new(place, "api_gateway.timout", "unknown key")
             .one_of("timout", &["timeout", "keepalive", "function_uri"]);

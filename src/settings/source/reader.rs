@@ -1,11 +1,10 @@
-//! Reads the merged tree into the structs that say which keys there are (`Written…`), and finds every
-//! mistake of form in it: unknown keys, wrong types, words that are none of the known ones.
+//! Reads the merged tree into the structs of the sections (`Written…`), and reports unknown keys, wrong types and
+//! unknown words.
 //!
-//! Serde stops at the first error. Since every key of the written structs is optional, the offending value
-//! can be taken out and the reading begun again, until nothing is wrong: each round reports one mistake.
-//! What is missing, out of range or contradictory is found afterwards, where the values are given meaning.
+//! Serde stops at the first error. Every key of the structs is optional, so the wrong value is removed and the tree read
+//! again until no error is left: each round reports one mistake. Missing keys, ranges and conflicts are checked later.
 
-use std::fmt;
+use std::{collections::btree_map, fmt};
 
 use serde::{
     Deserialize,
@@ -16,31 +15,29 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::secrecy::Secrecy;
 use super::{
     foreign_words,
     mistake::{Mistake, Mistakes, Place, invalid_value},
+    secrecy::Secrecy,
     shown_key,
     tree::{Content, Node, Notation},
 };
-use crate::settings::schema;
-use crate::text::units::whole;
+use crate::{settings::schema, text::units::whole};
 
-/// Each round reads everything again, and nobody mends more at a time.
-const MOST_MISTAKES: usize = 200;
+/// Each round reads the whole tree again.
+const MAX_ROUNDS: usize = 200;
 
-/// Reads `root` as `T`, taking out and reporting whatever does not fit.
+/// Reads `root` as `T`, and removes and reports each wrong value.
 pub fn read<T: for<'de> Deserialize<'de> + Default>(root: &mut Node, mistakes: &mut Mistakes) -> T {
-    for _ in 0..MOST_MISTAKES {
-        let wrong = match T::deserialize(&*root) {
+    for _ in 0..MAX_ROUNDS {
+        let ReadError { mut path, problem } = match T::deserialize(&*root) {
             Ok(value) => return value,
-            Err(wrong) => wrong,
+            Err(error) => error,
         };
-        let mut path = wrong.path.clone();
         path.reverse();
-        mistakes.push(wrong.into_mistake(&path, root));
+        mistakes.push(problem.into_mistake(&path, root));
         if root.remove(&path).is_none() {
-            // nothing more can be taken out: the root itself is no table
+            // the root itself is no table
             return T::default();
         }
     }
@@ -49,34 +46,42 @@ pub fn read<T: for<'de> Deserialize<'de> + Default>(root: &mut Node, mistakes: &
     T::default()
 }
 
-/// One value that does not fit, with the path to it from the inside out.
+/// A wrong value, with the path to it from the inside out.
 #[derive(Debug)]
-pub struct Wrong {
+pub struct ReadError {
     path: Vec<String>,
-    problem: Problem,
+    problem: ReadProblem,
 }
 
 #[derive(Debug)]
-enum Problem {
+enum ReadProblem {
     UnknownKey,
     UnknownWord { word: String, known: &'static [&'static str] },
     WrongType { found: &'static str, expected: String },
     Other(String),
 }
 
-impl Wrong {
-    fn under(mut self, key: &str) -> Self {
-        self.path.push(key.to_owned());
+impl ReadError {
+    fn under(mut self, key: &(impl ToString + ?Sized)) -> Self {
+        self.path.push(key.to_string());
         self
     }
+}
 
+impl From<ReadProblem> for ReadError {
+    fn from(problem: ReadProblem) -> Self {
+        Self { path: Vec::new(), problem }
+    }
+}
+
+impl ReadProblem {
     fn into_mistake(self, path: &[String], root: &Node) -> Mistake {
         let node = root.nearest(path);
         let quotable = |text: &str| Secrecy::of_key(path).quotable(text, node.notation);
         let (place, key) = root.locate(path);
         let mistake = |problem: String| Mistake::new(place, key, problem);
-        match self.problem {
-            Problem::UnknownKey => {
+        match self {
+            Self::UnknownKey => {
                 let (written, table) = path.split_last().map_or(("", path), |(last, table)| (&**last, table));
                 let known = schema::names_at(table);
                 if let Some(name) = shown_key::known_before_value(written, &known) {
@@ -89,15 +94,15 @@ impl Wrong {
                     None => mistake.one_of(&shown_key::shown(written), &known),
                 }
             }
-            Problem::UnknownWord { word, known } => match quotable(&word) {
+            Self::UnknownWord { word, known } => match quotable(&word) {
                 Some(word) => mistake(format!("unknown value `{word}`")).one_of(&word, known),
                 None => mistake("unknown value".into()).one_of("", known),
             },
-            Problem::WrongType { found, expected } => {
+            Self::WrongType { found, expected } => {
                 let expected = schema::expected(path).unwrap_or(expected);
                 mistake(format!("found {found}")).expected(expected)
             }
-            Problem::Other(problem) => {
+            Self::Other(problem) => {
                 let text = if let Content::Text(text) = &node.content { quotable(text) } else { None };
                 mistake(invalid_value(text.as_deref())).expected(problem)
             }
@@ -105,17 +110,17 @@ impl Wrong {
     }
 }
 
-impl fmt::Display for Wrong {
+impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} at {:?}", self.problem, self.path)
     }
 }
 
-impl std::error::Error for Wrong {}
+impl std::error::Error for ReadError {}
 
-impl de::Error for Wrong {
+impl de::Error for ReadError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self { path: Vec::new(), problem: Problem::Other(message.to_string()) }
+        ReadProblem::Other(message.to_string()).into()
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -131,10 +136,7 @@ impl de::Error for Wrong {
             Unexpected::Map => "a table",
             _ => "something else",
         };
-        Self {
-            path: Vec::new(),
-            problem: Problem::WrongType { found, expected: plain(&expected.to_string()) },
-        }
+        ReadProblem::WrongType { found, expected: plain(&expected.to_string()).to_owned() }.into()
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -145,17 +147,17 @@ impl de::Error for Wrong {
     }
 
     fn unknown_variant(word: &str, known: &'static [&'static str]) -> Self {
-        Self { path: Vec::new(), problem: Problem::UnknownWord { word: word.to_owned(), known } }
+        ReadProblem::UnknownWord { word: word.to_owned(), known }.into()
     }
 
     fn unknown_field(key: &str, _: &'static [&'static str]) -> Self {
-        Self { path: vec![key.to_owned()], problem: Problem::UnknownKey }
+        Self::from(ReadProblem::UnknownKey).under(key)
     }
 }
 
-/// Serde's names of Rust types in the operator's words.
-fn plain(expected: &str) -> String {
-    let text = match expected {
+/// Serde's name of a Rust type in plain words.
+fn plain(expected: &str) -> &str {
+    match expected {
         "a string" => "a text (in quotes, if YAML takes it for something else)",
         "a boolean" => "true or false",
         "u16" => "a whole number from 0 to 65535",
@@ -163,30 +165,27 @@ fn plain(expected: &str) -> String {
         "i32" | "i64" => "a whole number",
         "a sequence" => "a list",
         "a map" => "a table",
+        word if word.starts_with("enum ") => "a word",
         other => other,
-    };
-    text.to_owned()
+    }
 }
 
 impl<'de> Deserializer<'de> for &'de Node {
-    type Error = Wrong;
+    type Error = ReadError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match &self.content {
             Content::Null => visitor.visit_unit(),
             Content::Boolean(value) => visitor.visit_bool(*value),
-            Content::Integer(value) => match i64::try_from(*value) {
-                Ok(value) => visitor.visit_i64(value),
-                Err(_) => visitor.visit_i128(*value),
-            },
+            Content::Integer(value) => visitor.visit_i64(*value),
             Content::Float(value) => visitor.visit_f64(*value),
             Content::Text(value) => visitor.visit_str(value),
-            Content::List(list) => visitor.visit_seq(Items { list, next: 0 }),
+            Content::List(list) => visitor.visit_seq(Items(list.iter())),
             Content::Table(table) => visitor.visit_map(Entries { rest: table.iter(), value: None }),
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match self.content {
             Content::Null => visitor.visit_none(),
             _ => visitor.visit_some(self),
@@ -198,17 +197,15 @@ impl<'de> Deserializer<'de> for &'de Node {
         _name: &'static str,
         _fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Wrong> {
+    ) -> Result<V::Value, ReadError> {
         match &self.content {
             // `limits:` with every key commented out
             Content::Null => visitor.visit_map(Entries::default()),
-            // serde would take a list for the fields in their order
-            Content::List(_) => Err(Wrong::invalid_type(Unexpected::Seq, &visitor)),
             _ => self.deserialize_any(visitor),
         }
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match self.untyped() {
             Some("true") => visitor.visit_bool(true),
             Some("false") => visitor.visit_bool(false),
@@ -216,19 +213,19 @@ impl<'de> Deserializer<'de> for &'de Node {
         }
     }
 
-    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         self.number(visitor)
     }
 
-    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         self.number(visitor)
     }
 
-    fn deserialize_i32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+    fn deserialize_i32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         self.number(visitor)
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match self.untyped() {
             Some(text) => {
                 let items = text.split(',').map(|item| item.trim().to_owned());
@@ -243,10 +240,10 @@ impl<'de> Deserializer<'de> for &'de Node {
         _name: &'static str,
         _variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Wrong> {
+    ) -> Result<V::Value, ReadError> {
         match &self.content {
             Content::Text(word) => visitor.visit_enum(word.as_str().into_deserializer()),
-            _ => Err(Wrong::invalid_type(self.unexpected(), &"a word")),
+            _ => self.deserialize_any(visitor),
         }
     }
 
@@ -258,7 +255,7 @@ impl<'de> Deserializer<'de> for &'de Node {
 }
 
 impl Node {
-    /// The text of a value that comes from where everything is text, so that `"true"` may be a boolean.
+    /// The text of a value without types: from a variable, `"true"` may be a boolean.
     fn untyped(&self) -> Option<&str> {
         match &self.content {
             Content::Text(text) if self.notation != Notation::Typed => Some(text),
@@ -266,7 +263,7 @@ impl Node {
         }
     }
 
-    fn number<'de, V: Visitor<'de>>(&'de self, visitor: V) -> Result<V::Value, Wrong> {
+    fn number<'de, V: Visitor<'de>>(&'de self, visitor: V) -> Result<V::Value, ReadError> {
         match (self.untyped().map(str::parse::<i64>), &self.content) {
             (Some(Ok(number)), _) => visitor.visit_i64(number),
             (_, Content::Float(number)) => match whole(*number) {
@@ -276,55 +273,38 @@ impl Node {
             _ => self.deserialize_any(visitor),
         }
     }
-
-    fn unexpected(&self) -> Unexpected<'_> {
-        match &self.content {
-            Content::Null => Unexpected::Unit,
-            Content::Boolean(value) => Unexpected::Bool(*value),
-            Content::Integer(_) => Unexpected::Signed(0),
-            Content::Float(value) => Unexpected::Float(*value),
-            Content::Text(text) => Unexpected::Str(text),
-            Content::List(_) => Unexpected::Seq,
-            Content::Table(_) => Unexpected::Map,
-        }
-    }
 }
 
-/// The entries of a table; an error in a value learns its key here.
+/// The entries of a table. An error in a value gets its key.
 #[derive(Default)]
 struct Entries<'de> {
-    rest: std::collections::btree_map::Iter<'de, String, Node>,
+    rest: btree_map::Iter<'de, String, Node>,
     value: Option<(&'de str, &'de Node)>,
 }
 
 impl<'de> MapAccess<'de> for Entries<'de> {
-    type Error = Wrong;
+    type Error = ReadError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Wrong> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ReadError> {
         let Some((key, node)) = self.rest.next() else { return Ok(None) };
         self.value = Some((key, node));
         seed.deserialize(BorrowedStrDeserializer::new(key)).map(Some)
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Wrong> {
-        let (key, node) = self.value.take().ok_or_else(|| Wrong::custom("a key before its value"))?;
-        seed.deserialize(node).map_err(|wrong| wrong.under(key))
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, ReadError> {
+        let (key, node) = self.value.take().ok_or_else(|| ReadError::custom("a key before its value"))?;
+        seed.deserialize(node).map_err(|error| error.under(key))
     }
 }
 
-/// The items of a list; an error in an item learns its index here.
-struct Items<'de> {
-    list: &'de [Node],
-    next: usize,
-}
+/// The items of a list. An error in an item gets its index as written.
+struct Items<'de>(btree_map::Iter<'de, usize, Node>);
 
 impl<'de> SeqAccess<'de> for Items<'de> {
-    type Error = Wrong;
+    type Error = ReadError;
 
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Wrong> {
-        let Some(node) = self.list.get(self.next) else { return Ok(None) };
-        let index = self.next;
-        self.next += 1;
-        seed.deserialize(node).map(Some).map_err(|wrong| wrong.under(&index.to_string()))
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, ReadError> {
+        let Some((index, node)) = self.0.next() else { return Ok(None) };
+        seed.deserialize(node).map(Some).map_err(|error| error.under(index))
     }
 }

@@ -1,65 +1,55 @@
 //! References: a setting that names an environment variable or a file instead of holding the value.
 //!
-//! `$env://NAME` and `$file:///path` as in APISIX, `{vault://env/name}` as in Kong, where the variable is
-//! the name in capitals with `-` as `_`. Works on the merged tree, so any string of any file may be one;
-//! what a reference yields is never quoted in a mistake. `reader.rs` comes next.
+//! `$env://NAME` and `$file:///path` are APISIX's, `{vault://env/name}` is Kong's: the variable is the name in capitals
+//! with `-` as `_`. Any text of the merged tree may be a reference. A mistake never quotes a referenced value.
 
 use std::path::Path;
 
 use super::{
     mistake::{Mistake, Mistakes},
-    tree::{Content, Environment, Node, Notation},
+    tree::{Content, Environment, Node, Notation, key_in_file},
 };
 use crate::system::regular_file;
 
-/// Replaces each reference below `node` by what it refers to.
+/// The forms of a reference.
+const FORMS: &str = "$env://NAME, $file:///path or {vault://env/name}";
+
+/// Replaces each reference below `node` by its value; `path` is the node's key path.
 ///
-/// `path` is the node's key path. A variable that is not set or a file that cannot be read is a mistake at
-/// that key, and the value is taken out so that nothing reads the reference as if it were the secret.
+/// A variable that is not set or a file that cannot be read is a mistake at that key, and the value becomes null, so
+/// that no reader takes the reference for the secret.
 pub fn resolve(node: &mut Node, path: &mut Vec<String>, environment: &Environment, mistakes: &mut Mistakes) {
+    let mut below = |key: String, node: &mut Node| {
+        path.push(key);
+        resolve(node, path, environment, mistakes);
+        path.pop();
+    };
     match &mut node.content {
+        Content::List(list) => list.iter_mut().for_each(|(index, item)| below(index.to_string(), item)),
+        Content::Table(table) => table.iter_mut().for_each(|(key, child)| below(key.clone(), child)),
         Content::Text(text) => match target(text) {
             None if looks_like_reference(text) => {
-                let warning = "looks like a reference and is taken literally: a reference is the whole value, \
-                               $env://NAME, $file:///path or {vault://env/name}";
-                let key = crate::settings::key_inside_file(path);
-                mistakes.warn(Mistake::new(node.place.clone(), key, warning));
+                let warning = format!(
+                    "looks like a reference and is taken literally: a reference is the whole value, {FORMS}"
+                );
+                mistakes.warn(Mistake::new(node.place.clone(), key_in_file(path), warning));
             }
             None => {}
             Some(target) => {
-                node.file = match &target {
-                    Ok(Target::File(path)) => Some(path.into()),
-                    _ => None,
-                };
+                if let Ok(ReferenceTarget::File(path)) = target {
+                    node.file = Some(path.into());
+                }
                 node.content = match target.and_then(|target| target.read(environment)) {
                     Ok(value) => Content::Text(value),
-                    Err(wrong) => {
-                        let mistake = Mistake::new(
-                            node.place.clone(),
-                            crate::settings::key_inside_file(path),
-                            wrong.problem,
-                        );
-                        mistakes.push(mistake.expected(wrong.expected));
+                    Err(ReferenceError { problem, expected }) => {
+                        let mistake = Mistake::new(node.place.clone(), key_in_file(path), problem);
+                        mistakes.push(mistake.expected(expected));
                         Content::Null
                     }
                 };
                 node.notation = Notation::Reference;
             }
         },
-        Content::List(list) => {
-            for (index, item) in list.iter_mut().enumerate() {
-                path.push(index.to_string());
-                resolve(item, path, environment, mistakes);
-                path.pop();
-            }
-        }
-        Content::Table(table) => {
-            for (key, child) in table.iter_mut() {
-                path.push(key.clone());
-                resolve(child, path, environment, mistakes);
-                path.pop();
-            }
-        }
         Content::Null | Content::Boolean(_) | Content::Integer(_) | Content::Float(_) => {}
     }
 }
@@ -69,52 +59,39 @@ pub fn without_line_end(text: &str) -> &str {
     text.strip_suffix('\n').map_or(text, |text| text.trim_end_matches('\r'))
 }
 
-/// What a reference points at.
-enum Target<'a> {
+/// What a reference names.
+enum ReferenceTarget<'a> {
     Variable(String),
     File(&'a str),
 }
 
-/// Why a reference yields nothing.
-struct Wrong {
+/// The reason why a reference has no value.
+struct ReferenceError {
     problem: String,
     expected: String,
 }
 
-/// Reads a text as a reference; `None` if it is an ordinary string.
-fn target(text: &str) -> Option<Result<Target<'_>, Wrong>> {
-    let wrong = |problem: &str| {
-        let expected = "$env://NAME, $file:///path or {vault://env/name}".to_owned();
-        Some(Err(Wrong { problem: problem.to_owned(), expected }))
-    };
-    if let Some(name) = text.strip_prefix("$env://") {
-        return if is_variable(name) {
-            Some(Ok(Target::Variable(name.to_owned())))
-        } else {
-            wrong("a reference with an invalid name of an environment variable")
-        };
-    }
-    if let Some(path) = text.strip_prefix("$file://") {
-        return if path.starts_with('/') {
-            Some(Ok(Target::File(path)))
-        } else {
-            wrong("a reference to a file without its absolute path")
-        };
-    }
-    if let Some(inner) = text.strip_prefix("{vault://").and_then(|rest| rest.strip_suffix('}')) {
+/// Parses a text as a reference; `None` if it is an ordinary text.
+fn target(text: &str) -> Option<Result<ReferenceTarget<'_>, ReferenceError>> {
+    let (target, problem) = if let Some(name) = text.strip_prefix("$env://") {
+        let name = Some(name.to_owned()).filter(|name| is_variable(name));
+        (name.map(ReferenceTarget::Variable), "a reference with an invalid name of an environment variable")
+    } else if let Some(path) = text.strip_prefix("$file://") {
+        let path = path.starts_with('/').then_some(path);
+        (path.map(ReferenceTarget::File), "a reference to a file without its absolute path")
+    } else if let Some(inner) = text.strip_prefix("{vault://").and_then(|rest| rest.strip_suffix('}')) {
         let name = inner.strip_prefix("env/").map(|name| name.replace('-', "_").to_uppercase());
-        return match name.filter(|name| is_variable(name)) {
-            Some(name) => Some(Ok(Target::Variable(name))),
-            None => wrong("a reference to a vault other than `env`"),
-        };
-    }
-    if text.starts_with("$secret://") {
-        return wrong("a reference to an unsupported secret store");
-    }
-    None
+        let name = name.filter(|name| is_variable(name));
+        (name.map(ReferenceTarget::Variable), "a reference to a vault other than `env`")
+    } else if text.starts_with("$secret://") {
+        (None, "a reference to an unsupported secret store")
+    } else {
+        return None;
+    };
+    Some(target.ok_or_else(|| ReferenceError { problem: problem.to_owned(), expected: FORMS.to_owned() }))
 }
 
-/// A reference in capitals, in the middle of a text, or without its closing brace.
+/// Whether a text is a reference in capitals, in the middle of a text, or without its closing brace.
 fn looks_like_reference(text: &str) -> bool {
     text.contains("://") && {
         let text = text.to_ascii_lowercase();
@@ -127,16 +104,16 @@ fn is_variable(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
 }
 
-impl Target<'_> {
-    fn read(self, environment: &Environment) -> Result<String, Wrong> {
+impl ReferenceTarget<'_> {
+    fn read(self, environment: &Environment) -> Result<String, ReferenceError> {
         match self {
-            Self::Variable(name) => environment.get(&name).cloned().ok_or_else(|| Wrong {
+            Self::Variable(name) => environment.get(&name).cloned().ok_or_else(|| ReferenceError {
                 problem: format!("the environment variable {name} is not set"),
                 expected: format!("{name} in the sidecar's environment"),
             }),
             Self::File(path) => match regular_file::read(Path::new(path)) {
                 Ok(text) => Ok(without_line_end(&text).to_owned()),
-                Err(error) => Err(Wrong {
+                Err(error) => Err(ReferenceError {
                     problem: format!("the file {path} cannot be read: {error}"),
                     expected: "a regular text file of at most 64KiB that the sidecar's user may read"
                         .to_owned(),

@@ -1,33 +1,33 @@
-//! How much of a key's value may be shown to a person: by mistakes, `/routes`, `routes`, `explain` and the
-//! log. Each key's declaration says it, and all who show a value ask here.
+//! The part of a key's value that mistakes, `/routes`, `routes`, `explain` and the log may show, by the key's
+//! declaration.
 
 use super::{declaration::Kind, tree::Notation};
 use crate::{settings::schema::key_at, text::log_safe::log_safe};
 
-/// Characters of a value that a mistake quotes at most.
-const LONGEST_QUOTED: usize = 200;
+/// Characters of a value that a mistake quotes.
+const MAX_QUOTED_CHARS: usize = 200;
 
 /// The part of a value that may be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Secrecy {
-    /// All of it. Mistakes quote nothing that a reference yields, whatever the key.
+    /// All of it. Mistakes never quote the value of a reference.
     Open,
-    /// All that is written, but nothing that a reference yields.
+    /// All of a written value, nothing of a reference's.
     Reference,
-    /// Of a URL all but its query.
+    /// A URL without its query.
     Query,
-    /// A path, but no text that may be what belongs into the file.
+    /// A path, but no other text: it may be the content of the file.
     UnlessPath,
     /// Nothing.
     Secret,
 }
 
 impl Secrecy {
-    /// What a key of this kind is unless its declaration says something else.
+    /// The secrecy of a kind for keys that declare none.
     pub const fn of_kind(kind: &Kind) -> Self {
         match kind {
             Kind::Text => Self::Reference,
-            // a text that stands where a table should be may be anything
+            // a text in the place of a table may be anything
             Kind::Proof(_)
             | Kind::Texts
             | Kind::Object
@@ -38,9 +38,9 @@ impl Secrecy {
         }
     }
 
-    /// That of the key at a path of the settings' tree, lists and tables of texts with all that is in them.
+    /// The secrecy of the key at a path of the settings' tree; items of lists and tables have that of the whole.
     pub fn of_key(path: &[String]) -> Self {
-        // what nobody declared may be anything
+        // an undeclared key may hold anything
         key_at(path).map_or(Self::Secret, |key| key.secrecy)
     }
 
@@ -51,12 +51,12 @@ impl Secrecy {
             return None;
         }
         match self {
-            Self::Open | Self::Reference => Some(log_safe(text, LONGEST_QUOTED)),
+            Self::Open | Self::Reference => Some(log_safe(text, MAX_QUOTED_CHARS)),
             Self::Query => Some(match text.find(['?', '#']) {
-                Some(end) => format!("{}?…", log_safe(&text[..end], LONGEST_QUOTED)),
-                None => log_safe(text, LONGEST_QUOTED),
+                Some(end) => format!("{}?…", log_safe(&text[..end], MAX_QUOTED_CHARS)),
+                None => log_safe(text, MAX_QUOTED_CHARS),
             }),
-            Self::UnlessPath => text.starts_with(['/', '.']).then(|| log_safe(text, LONGEST_QUOTED)),
+            Self::UnlessPath => text.starts_with(['/', '.']).then(|| log_safe(text, MAX_QUOTED_CHARS)),
             Self::Secret => None,
         }
     }
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn x14_the_declaration_of_a_key_says_what_may_be_shown() {
+    fn x14_the_declaration_of_a_key_decides_what_may_be_shown() {
         assert_eq!(at("routes.r.api_gateway.function_uri"), Secrecy::Query);
         assert_eq!(at("defaults.lambda.aws_external_id"), Secrecy::Secret);
         assert_eq!(at("routes.r.lambda.body.any.0"), Secrecy::Secret);
@@ -92,6 +92,6 @@ mod tests {
         assert_eq!(quoted(Secrecy::UnlessPath, "/etc/key").as_deref(), Some("/etc/key"));
         assert_eq!(quoted(Secrecy::Secret, "hush"), None);
         assert_eq!(Secrecy::Open.quotable("hush", Notation::Reference), None);
-        assert_eq!(quoted(Secrecy::Open, &"a".repeat(999)).unwrap().chars().count(), LONGEST_QUOTED + 1);
+        assert_eq!(quoted(Secrecy::Open, &"a".repeat(999)).unwrap().chars().count(), MAX_QUOTED_CHARS + 1);
     }
 }

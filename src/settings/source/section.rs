@@ -1,21 +1,20 @@
-//! A section of the settings: its keys, each declared once.
+//! Sections of the settings, with one declaration for each key.
 //!
-//! `section!` makes the struct that is read, the struct that the program uses, the declarations and the view for
-//! people. A key is one line:
+//! `section!` makes the struct that is read, the checked struct, the declarations and the JSON for people. A key is one
+//! line:
 //!
 //! ```text
-//! /// The meaning, as the schema, settings/README.md and default.yaml give it.
+//! /// The description for the schema, settings/README.md and default.yaml.
 //! name: Type [range] = default, property() => shown;
 //! ```
 //!
 //! - `name: Type = default;` is a field of the checked struct, with that default.
 //! - `name?: Type;` is an optional field of the checked struct.
-//! - `name: Type => |checked| …;` is no field: the code beside the section makes parts of the checked struct from it,
-//!   and the closure says how it is shown. `=> _` leaves it out of the view.
-//! - `..name: Section as "prefix", with function;` takes in the keys of a section that others have too, after a function
-//!   that changes what differs here.
+//! - `name: Type => |checked| …;` is no field: code beside the section makes parts of the checked struct from it, and
+//!   the closure returns the shown value. `=> _` leaves it out of the view.
+//! - `..name: Section as "prefix", with function;` includes the keys of a shared section, each changed by a function.
 //!
-//! The fields that no single key decides stand under `made`.
+//! Fields that depend on several keys are declared under `made`.
 
 use std::{fmt, marker::PhantomData};
 
@@ -23,24 +22,24 @@ use serde::de::{MapAccess, Visitor};
 
 use super::declaration::Key;
 
-/// The struct that a section is read into.
+/// The struct into which a section is read.
 pub trait Section: Default {
-    /// The type in the words of a mistake.
+    /// The description of the section in a mistake.
     const EXPECTING: &'static str;
-    /// The keys that the section declares itself.
+    /// The keys without those of shared sections.
     const OWN: &'static [Key];
 
-    /// All keys, those that it shares with others among them.
+    /// All keys.
     fn keys() -> &'static [Key];
 
-    /// Reads the value of a key; `false` for a key of another section.
+    /// Reads the value of a key; `false` for an unknown key.
     fn take<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error>;
 }
 
 /// Reads a table as a section.
-pub struct Table<S>(pub PhantomData<S>);
+pub struct SectionVisitor<S>(pub PhantomData<S>);
 
-impl<'de, S: Section> Visitor<'de> for Table<S> {
+impl<'de, S: Section> Visitor<'de> for SectionVisitor<S> {
     type Value = S;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,15 +57,15 @@ impl<'de, S: Section> Visitor<'de> for Table<S> {
     }
 }
 
-/// A section that another takes in: what stands before its names, its keys, and what differs in them.
-pub struct Shared(pub &'static str, pub &'static [Key], pub fn(Key) -> Key);
+/// A shared section: the prefix of its names, its keys, and a function that changes them.
+pub struct SharedSection(pub &'static str, pub &'static [Key], pub fn(Key) -> Key);
 
-/// The keys of a section with those of the sections that it takes in.
-pub fn all_keys(own: &[Key], shared: &[Shared]) -> Vec<Key> {
+/// The keys of a section with those of its shared sections.
+pub fn all_keys(own: &[Key], shared: &[SharedSection]) -> Vec<Key> {
     let mut keys = own.to_vec();
-    for Shared(prefix, section, change) in shared {
+    for SharedSection(prefix, section, change) in shared {
         keys.extend(section.iter().map(|key| {
-            // once in the life of the process
+            // leaks once: the keys are static
             let name = if prefix.is_empty() { key.name } else { format!("{prefix}{}", key.name).leak() };
             change(*key).named(name)
         }));
@@ -87,7 +86,7 @@ macro_rules! declared {
 }
 
 macro_rules! section {
-    // keys, one after the other, sorted into fields, plain keys, shown keys and shared sections
+    // each key is sorted into fields, plain keys, shown keys and shared sections
     (@keys $head:tt $fields:tt $plain:tt $shown:tt [$($shared:tt)*]
         .. $name:ident: $Type:ident $(as $prefix:literal)? $(, with $change:path)?; $($rest:tt)*
     ) => {
@@ -165,7 +164,7 @@ macro_rules! section {
 
                 fn keys() -> &'static [Key] {
                     static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
-                        all_keys($Written::OWN, &[$(Shared($prefix, <$Shared>::keys(), $change)),*])
+                        all_keys($Written::OWN, &[$(SharedSection($prefix, <$Shared>::keys(), $change)),*])
                     });
                     &KEYS
                 }
@@ -184,22 +183,22 @@ macro_rules! section {
 
             impl<'de> Deserialize<'de> for $Written {
                 fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                    deserializer.deserialize_struct("", &[], Table(PhantomData))
+                    deserializer.deserialize_struct("", &[], SectionVisitor(PhantomData))
                 }
             }
         };
     };
     (@kind filled) => { Kind::Filled };
     (@kind $presence:ident) => { Kind::Section };
-    // null is as good as nothing, or as an empty table
+    // null is the same as a missing key, or as an empty table
     (@read optional $map:ident) => { $map.next_value() };
     (@read $presence:ident $map:ident) => { $map.next_value().map(Some) };
 
-    // a table of tables, of which nothing is made
+    // tables alone, without a checked struct
     (@checked $Written:ident, { $presence:ident, } $plain:tt $shown:tt $shared:tt) => {
         section! { @key_type $Written, $presence, Self, |key, written, checker| written, Self::default() }
     };
-    // a section whose keys need no others
+    // a section whose keys do not depend on each other
     (@checked $Written:ident, { $presence:ident, [$(#[$meta:meta])*] $vis:vis struct $Checked:ident, }
         [$({ [$($doc:tt)*] $name:ident, $key:expr, [$Type:ty], [$way:ident $KeyType:ty] })*] $shown:tt $shared:tt
     ) => {
@@ -226,7 +225,7 @@ macro_rules! section {
             }
         }
     };
-    // a section of which code makes more than its keys
+    // a section with more fields than its keys
     (@checked $Written:ident, { $presence:ident, [$(#[$meta:meta])*] $vis:vis struct $Checked:ident,
             $Made:ident { $($(#[$made_meta:meta])* $made:ident: $made_type:ty,)* } }
         [$({ [$($doc:tt)*] $name:ident, $key:expr, [$Type:ty], [$way:ident $KeyType:ty] })*] $shown:tt $shared:tt
@@ -235,13 +234,13 @@ macro_rules! section {
             [$({ [$($doc)*] $name, $key, [$Type], [$way $KeyType] })*] $shown $shared }
         section! { @key_type $Written, $presence, Self, |key, written, checker| written, Self::default() }
 
-        /// The parts that several keys or the environment decide.
+        /// The parts that depend on several keys or the environment.
         pub(in crate::settings) struct $Made {
             $(pub(in crate::settings) $made: $made_type,)*
         }
 
         impl $Written {
-            /// Checks the keys that need no others, or takes their defaults; the rest is given to the result.
+            /// Checks the keys that do not depend on others, and returns a function that adds the other parts.
             pub(in crate::settings) fn settled(
                 &mut self,
                 checker: &mut $crate::settings::source::check::Checker<'_>,
@@ -273,7 +272,7 @@ macro_rules! section {
             use $crate::settings::source::section::parts::*;
 
             impl $Checked {
-                /// Adds the keys with their values, but without secrets.
+                /// Adds the keys with their values, without secrets.
                 pub(in crate::settings) fn members(&self, prefix: &str, members: &mut Map<String, Value>) {
                     let _ = (prefix, &members);
                     $(put(members, prefix, declared!($Written, $key), &self.$name);)*
@@ -317,7 +316,7 @@ macro_rules! section {
         };
     };
 
-    // a section that becomes a struct, by its keys alone or with what is made beside them
+    // a section with a checked struct, with or without more fields than its keys
     (
         $(#[$meta:meta])*
         $vis:vis struct $Checked:ident, read as $Written:ident, $presence:ident $expecting:literal;
@@ -347,7 +346,7 @@ pub mod parts {
     pub use serde::de::{Deserialize, Deserializer, MapAccess};
     pub use serde_json::{Map, Value};
 
-    pub use super::{Section, Shared, Table, all_keys};
+    pub use super::{Section, SectionVisitor, SharedSection, all_keys};
     pub use crate::settings::source::{
         check::Checker,
         declaration::{Key, Kind, Typed},

@@ -1,11 +1,6 @@
-//! Checked values for people, as `/routes` and `routes` give them: without what their keys' declarations call a secret.
+//! Checked values in `/routes` and `routes`, without secrets by their keys' declarations.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use actix_http::StatusCode;
 use secrecy::SecretString;
@@ -14,12 +9,12 @@ use serde_json::{Map, Value, json};
 use super::{declaration::Key, secrecy::Secrecy};
 use crate::text::units::{duration_text, size_text};
 
-/// In the place of what is not shown.
+/// Shown in the place of a secret.
 pub const REDACTED: &str = "(redacted)";
 
 /// A checked value that can be shown.
 pub trait Show {
-    /// The value as JSON, as much of it as the key's secrecy allows.
+    /// The value as JSON, without what the key's secrecy hides.
     fn show(&self, secrecy: Secrecy) -> Value;
 }
 
@@ -28,12 +23,12 @@ pub fn put(members: &mut Map<String, Value>, prefix: &str, key: &Key, value: &im
     members.insert(format!("{prefix}{}", key.name), value.show(key.secrecy));
 }
 
-/// The part of a section that a closure picks.
+/// The part of a section that a closure returns.
 pub fn part<'s, S, P>(section: &'s S, pick: impl FnOnce(&'s S) -> P) -> P {
     pick(section)
 }
 
-/// A secret that is there.
+/// A secret that is set.
 pub struct Redacted;
 
 impl Show for Redacted {
@@ -61,15 +56,9 @@ impl Show for String {
     }
 }
 
-impl Show for Path {
-    fn show(&self, secrecy: Secrecy) -> Value {
-        self.display().to_string().show(secrecy)
-    }
-}
-
 impl Show for PathBuf {
     fn show(&self, secrecy: Secrecy) -> Value {
-        self.as_path().show(secrecy)
+        self.display().to_string().show(secrecy)
     }
 }
 
@@ -85,16 +74,10 @@ impl Show for Duration {
     }
 }
 
-/// A size: no other number of a checked section is as wide.
+/// A size: no other number of a checked section is a `u64`.
 impl Show for u64 {
     fn show(&self, _: Secrecy) -> Value {
         size_text(*self).into()
-    }
-}
-
-impl Show for SocketAddr {
-    fn show(&self, _: Secrecy) -> Value {
-        self.to_string().into()
     }
 }
 
@@ -104,7 +87,7 @@ impl Show for StatusCode {
     }
 }
 
-/// Values that JSON has.
+/// Types whose JSON is serde's.
 macro_rules! as_json {
     ($($Type:ty)*) => { $(
         impl Show for $Type {
@@ -115,7 +98,7 @@ macro_rules! as_json {
     )* };
 }
 
-as_json! { bool u16 u32 i32 f64 Value }
+as_json! { bool u16 u32 i32 f64 SocketAddr Value }
 
 impl<T: Show> Show for Option<T> {
     fn show(&self, secrecy: Secrecy) -> Value {

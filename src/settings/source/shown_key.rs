@@ -1,36 +1,34 @@
-//! The name of a key as a mistake may show it. In a flow table, a key and its value become one key when the
-//! blank after the colon is forgotten (`{secretkey:VALUE}`), so that a name may hold a secret.
-//!
-//! `tree.rs`, `lines.rs` and `settings.rs` join paths here; `reader.rs` asks for the cure.
+//! The name of a key as a mistake may show it. In a flow table without the blank after a colon
+//! (`{secretkey:VALUE}`), key and value become one key, so that a name may hold a secret.
 
 use std::borrow::Cow;
 
-/// Characters of the longest declared name are fewer, and those of a secret access key are 40.
-const LONGEST_NAME: usize = 39;
-/// Stands for a name that is too long to be one.
+/// No declared name is longer, and a secret access key has 40 characters.
+const MAX_NAME_CHARS: usize = 39;
+/// Shown for a text that is too long for a name.
 const LEFT_OUT: &str = "…";
 
-/// A path in dots, each name cut to what cannot be a value.
+/// A path with dots, each name without a value after it.
 pub fn joined<'p>(path: impl IntoIterator<Item = &'p str>) -> String {
     path.into_iter().map(shown).collect::<Vec<_>>().join(".")
 }
 
-/// The part of a name before the first character that no key's name has.
+/// The part of a name before the first character that no declared name has.
 pub fn shown(name: &str) -> Cow<'_, str> {
     let cut = before_value(name);
-    if cut.len() > LONGEST_NAME || (cut.is_empty() && !name.is_empty()) {
+    if cut.len() > MAX_NAME_CHARS || (cut.is_empty() && !name.is_empty()) {
         return Cow::Borrowed(LEFT_OUT);
     }
     Cow::Borrowed(cut)
 }
 
-/// The known name with its value behind it that an unknown name consists of.
+/// The known name at the start of an unknown name that continues with a value.
 pub fn known_before_value<'n>(name: &'n str, known: &[&str]) -> Option<&'n str> {
     let cut = before_value(name);
     (cut.len() < name.len() && known.contains(&cut)).then_some(cut)
 }
 
-/// The cure for a value that has become a part of its key's name.
+/// The cause of a value that is a part of its key's name.
 pub fn separator_missing(name: &str, whole: &str) -> &'static str {
     if whole[name.len()..].starts_with(':') {
         "missing space after the colon"
@@ -71,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn x14_what_may_be_a_value_is_cut_off_a_name() {
+    fn x14_a_possible_value_is_cut_off_a_name() {
         for (name, expected) in [
             ("secretkey:hush", "secretkey"),
             ("secretkey=hush", "secretkey"),

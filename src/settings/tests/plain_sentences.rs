@@ -1,5 +1,4 @@
-//! What an operator meets who writes settings as another gateway or another tool would have them: taken, or a
-//! mistake that names the line and the cure.
+//! Settings in the form of another gateway or tool: valid, or a mistake that names the line and the cure.
 
 use super::*;
 
@@ -124,7 +123,7 @@ fn k7_each_wrong_spelling_is_a_plain_sentence_with_line_and_cure() {
     ] {
         assert_wrong("", &route, &format!("{file}{expected}"));
     }
-    // YAML's word for nothing is as good as an empty file
+    // null is the same as an empty file
     for route in ["", "# nothing\n", "~\n", "null\n", "---\n"] {
         assert_wrong("", route, "missing backend; expected `api_gateway` or `lambda`");
         assert_eq!(taken(route, ROUTE).workers, 1);
@@ -155,7 +154,7 @@ fn k7_each_wrong_spelling_is_a_plain_sentence_with_line_and_cure() {
 }
 
 #[test]
-fn k7_what_kong_takes_is_taken() {
+fn k7_kongs_forms_of_values_are_valid() {
     let lambda = |rest: &str| {
         let settings = taken("", &format!("{LAMBDA}{rest}"));
         let BackendSettings::Lambda(lambda) = settings.routes[0].backend.clone() else {
@@ -196,7 +195,7 @@ fn k8_routes_stand_in_files_of_their_own() {
     assert_wrong(&format!("workers: 1\n{route}"), ROUTE, expected);
     let unknown = mistakes("qqqq: 1\n", ROUTE);
     assert!(!unknown[0].contains("routes,"), "{unknown:?}");
-    // the environment names a route's keys so
+    // a variable names a route's key so
     let variables = [("APIGW_INVOKER__ROUTES__HELLO__PRIORITY", "3")];
     assert_eq!(read("", &[("hello", ROUTE)], &variables).unwrap().routes[0].rule.priority, 3);
 }

@@ -1,134 +1,123 @@
-//! The functions that Lambda calls: by name, with any event. `lambda.rs` turns what comes of them into an
-//! answer of either Invoke API.
+//! The functions that Lambda calls by name, with any event.
 
 use std::time::Duration;
 
 use actix_web::web::Bytes;
+use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::{TEXT, gateway, hello, slow, written::Written};
+use super::{TEXT, gateway, hello, slow, streamed_body::StreamedBody};
 
-/// A function by its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A function; its name is the variant's in lower case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Function {
-    /// Writes two words and ends as if its process had died.
+    /// Writes two words, then its process exits.
     Break,
-    /// Returns what Lambda tells a function besides the event.
+    /// Returns the context object.
     Context,
     /// Returns the event as it is.
     Echo,
     Fail,
-    /// Takes the events of an API Gateway and runs the function that the path names.
+    /// Handles the events of an API Gateway: runs the function that the path names.
     Gateway,
     /// Greets the event's `name`.
     Hello,
-    /// Returns a bare text, which is JSON but no answer for API Gateway.
+    /// Returns a JSON string, which is no response for API Gateway.
     Malformed,
-    /// Takes as long as the event's `milliseconds` say.
+    /// Sleeps for the event's `milliseconds`.
     Slow,
     /// Writes a sentence word by word.
     Words,
 }
 
-/// What a function is called with.
+/// The event and the context of a call.
 #[derive(Debug)]
-pub struct Invoked {
+pub struct FunctionInput {
     pub event: Value,
-    /// The event as it was sent.
+    /// The event as received.
     pub raw: Bytes,
     pub request_id: String,
-    /// The function's ARN, with the qualifier that it was called by.
+    /// The function's ARN with the qualifier of the call.
     pub arn: String,
-    /// The version that runs.
     pub version: &'static str,
     pub client_context: Option<Value>,
     pub tenant_id: Option<String>,
 }
 
-/// What comes of a function.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum FunctionResult {
     Returned(Bytes),
-    /// It failed, with what Lambda says of that.
+    /// With Lambda's error object.
     Failed(Value),
     Writes {
-        /// For an HTTP integration: status, headers and cookies, as the prelude of the stream.
+        /// Status, headers and cookies for an HTTP integration.
         prelude: Option<Value>,
-        body: Written,
-        /// Whether its process dies after the last word.
+        body: StreamedBody,
+        /// The process exits after the last word.
         dies: bool,
     },
 }
 
 impl Function {
     pub fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "break" => Self::Break,
-            "context" => Self::Context,
-            "echo" => Self::Echo,
-            "fail" => Self::Fail,
-            "gateway" => Self::Gateway,
-            "hello" => Self::Hello,
-            "malformed" => Self::Malformed,
-            "slow" => Self::Slow,
-            "words" => Self::Words,
-            _ => return None,
-        })
+        Self::from_str(name, false).ok()
     }
 
-    /// Runs it; `pause` is the time between two words.
-    pub async fn run(self, invoked: &Invoked, pause: Duration) -> Outcome {
-        let event = &invoked.event;
+    /// Runs the function, with `pause` between two words.
+    pub async fn run(self, input: &FunctionInput, pause: Duration) -> FunctionResult {
+        let event = &input.event;
         match self {
-            Self::Break => writes(event, Written::words("Two words", pause), true),
-            Self::Context => Outcome::Returned(context(invoked).to_string().into()),
-            Self::Echo => Outcome::Returned(invoked.raw.clone()),
-            Self::Fail => raised(invoked, "RuntimeError", "This function always fails."),
+            Self::Break => writes(event, StreamedBody::words("Two words", pause), true),
+            Self::Context => FunctionResult::Returned(context(input).to_string().into()),
+            Self::Echo => FunctionResult::Returned(input.raw.clone()),
+            Self::Fail => raised(input, "RuntimeError", "This function always fails."),
             Self::Gateway => match gateway::run(event, pause).await {
-                Some(response) => Outcome::Returned(response.to_string().into()),
-                None => raised(invoked, "ValueError", "The event is not an API Gateway's."),
+                Some(response) => FunctionResult::Returned(response.to_string().into()),
+                None => raised(input, "ValueError", "The event is not an API Gateway's."),
             },
-            Self::Hello => Outcome::Returned(hello(event["name"].as_str().unwrap_or_default()).into()),
-            Self::Malformed => Outcome::Returned(Bytes::from_static(b"\"just text\"")),
-            Self::Slow => Outcome::Returned(Bytes::from_static(slow(milliseconds(event)).await.as_bytes())),
-            Self::Words => writes(event, Written::sentence(pause), false),
+            Self::Hello => FunctionResult::Returned(hello(event["name"].as_str().unwrap_or_default()).into()),
+            Self::Malformed => FunctionResult::Returned(Bytes::from_static(b"\"just text\"")),
+            Self::Slow => {
+                FunctionResult::Returned(Bytes::from_static(slow(milliseconds(event)).await.as_bytes()))
+            }
+            Self::Words => writes(event, StreamedBody::sentence(pause), false),
         }
     }
 }
 
-/// A prelude goes before the words when they are for a client of an API ("Response streaming for Lambda
+/// Adds a prelude for the event of an API Gateway ("Response streaming for Lambda
 /// proxy integrations", API Gateway developer guide).
-fn writes(event: &Value, body: Written, dies: bool) -> Outcome {
+fn writes(event: &Value, body: StreamedBody, dies: bool) -> FunctionResult {
     let prelude = gateway::is_event(event)
         .then(|| json!({ "statusCode": 200, "headers": { "content-type": TEXT }, "cookies": [] }));
-    Outcome::Writes { prelude, body, dies }
+    FunctionResult::Writes { prelude, body, dies }
 }
 
-/// What the runtime for Python sends of an error that the function did not catch.
-fn raised(invoked: &Invoked, kind: &str, message: &str) -> Outcome {
+/// The error of the Python runtime for an uncaught exception.
+fn raised(input: &FunctionInput, kind: &str, message: &str) -> FunctionResult {
     let line = format!(
         "  File \"/var/task/function.py\", line 2, in handler\n    raise {kind}({})\n",
         Value::from(message)
     );
-    Outcome::Failed(json!({
+    FunctionResult::Failed(json!({
         "errorMessage": message,
         "errorType": kind,
-        "requestId": invoked.request_id,
+        "requestId": input.request_id,
         "stackTrace": [line],
     }))
 }
 
-fn context(invoked: &Invoked) -> Value {
+fn context(input: &FunctionInput) -> Value {
     json!({
-        "aws_request_id": invoked.request_id,
-        "invoked_function_arn": invoked.arn,
-        "function_version": invoked.version,
-        "client_context": invoked.client_context,
-        "tenant_id": invoked.tenant_id,
+        "aws_request_id": input.request_id,
+        "invoked_function_arn": input.arn,
+        "function_version": input.version,
+        "client_context": input.client_context,
+        "tenant_id": input.tenant_id,
     })
 }
 
-/// As a number, or as the text that a query makes of it.
+/// A number, or a text, as from a query.
 fn milliseconds(event: &Value) -> u64 {
     let given = &event["milliseconds"];
     given.as_u64().or_else(|| given.as_str()?.parse().ok()).unwrap_or_default()

@@ -1,8 +1,8 @@
-//! A function that speaks API Gateway's events, so that it runs whatever the stand-in's API runs, by the
-//! event's path: `/lambda/hello` is to it what `/open/hello` is to the API.
+//! A function for API Gateway's events, which runs the functions of the stand-in's API by the event's path:
+//! `/lambda/hello` is `/open/hello` of the API.
 //!
-//! Both forms are read and answered as described in "Set up Lambda proxy integrations in API Gateway" (1.0)
-//! and "Create AWS Lambda proxy integrations for HTTP APIs" (2.0) of the API Gateway developer guide.
+//! The formats are those of "Set up Lambda proxy integrations in API Gateway" (1.0) and "Create AWS Lambda
+//! proxy integrations for HTTP APIs" (2.0) of the API Gateway developer guide.
 
 use std::time::Duration;
 
@@ -17,25 +17,25 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
-use super::{Body, FunctionAnswer, JSON, ReceivedRequest};
-use crate::stand_in::answers::Refusal;
+use super::{FunctionAnswer, FunctionBody, JSON, ReceivedRequest};
+use crate::stand_in::answers::GatewayError;
 
-/// What RFC 3986 reserves, and everything that is no character of a URI.
+/// All but the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Which form an event has, and thus its answer.
+/// The payload format version of an event and of its response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Version {
+enum EventVersion {
     One,
     Two,
 }
 
-/// Whether an event is an API Gateway's.
+/// True for an event of an API Gateway.
 pub fn is_event(event: &Value) -> bool {
     version(event).is_some()
 }
 
-/// Runs the function that the event's path names. `None` if it is no event of an API Gateway.
+/// Runs the function that the event's path names; `None` for other events.
 pub async fn run(event: &Value, pause: Duration) -> Option<Value> {
     let version = version(event)?;
     let call = call(event, version)?;
@@ -43,31 +43,32 @@ pub async fn run(event: &Value, pause: Duration) -> Option<Value> {
     Some(response(answer, version).await)
 }
 
-fn version(event: &Value) -> Option<Version> {
+fn version(event: &Value) -> Option<EventVersion> {
     if event["version"] == "2.0" && event["rawPath"].is_string() {
-        return Some(Version::Two);
+        return Some(EventVersion::Two);
     }
-    (event["httpMethod"].is_string() && event["path"].is_string()).then_some(Version::One)
+    (event["httpMethod"].is_string() && event["path"].is_string()).then_some(EventVersion::One)
 }
 
-/// What API Gateway says of a path that it does not know.
+/// API Gateway's response to an unknown path.
 fn not_found() -> FunctionAnswer {
-    let (status, kind, message) = Refusal::MissingAuthenticationToken.parts();
-    let mut answer = FunctionAnswer::new(status, JSON, json!({ "message": message }).to_string());
+    let (status, kind, message) = GatewayError::MissingAuthenticationToken.parts();
+    let mut answer = FunctionAnswer::json(json!({ "message": message }).to_string());
+    answer.status = status;
     answer.headers.push(("x-amzn-errortype", kind.to_owned()));
     answer
 }
 
-/// The request that an event tells of.
-fn call(event: &Value, version: Version) -> Option<ReceivedRequest> {
+/// The request in an event.
+fn call(event: &Value, version: EventVersion) -> Option<ReceivedRequest> {
     let (method, path, query, headers) = match version {
-        Version::One => (
+        EventVersion::One => (
             &event["httpMethod"],
             &event["path"],
             query(event),
             pairs(&event["multiValueHeaders"], &event["headers"]),
         ),
-        Version::Two => {
+        EventVersion::Two => {
             let mut headers = pairs(&Value::Null, &event["headers"]);
             let cookies: Vec<String> = values(&event["cookies"]).collect();
             if !cookies.is_empty() {
@@ -92,7 +93,7 @@ fn call(event: &Value, version: Version) -> Option<ReceivedRequest> {
     })
 }
 
-/// The query of an event 1.0, which holds it decoded.
+/// The query of an event 1.0, encoded again.
 fn query(event: &Value) -> String {
     let pairs = pairs(&event["multiValueQueryStringParameters"], &event["queryStringParameters"]);
     let encoded = pairs.iter().map(|(name, value)| {
@@ -101,7 +102,7 @@ fn query(event: &Value) -> String {
     encoded.collect::<Vec<_>>().join("&")
 }
 
-/// The pairs of a map of lists, and of a map of single values those that the former does not have.
+/// The pairs of a map of lists, and those of a map of single values whose names the former lacks.
 fn pairs(lists: &Value, singles: &Value) -> Vec<(String, String)> {
     let members = |map: &Value| map.as_object().cloned().unwrap_or_default();
     let mut lists = members(lists);
@@ -112,7 +113,7 @@ fn pairs(lists: &Value, singles: &Value) -> Vec<(String, String)> {
     pairs.collect()
 }
 
-/// The members of a list as text.
+/// The values of a list as text.
 fn values(list: &Value) -> impl Iterator<Item = String> {
     list.as_array().into_iter().flatten().filter_map(|value| match value {
         Value::Null => None,
@@ -132,12 +133,12 @@ fn header_map(pairs: Vec<(String, String)>) -> HeaderMap {
     headers
 }
 
-/// The answer in the form that API Gateway takes from a function.
-async fn response(answer: FunctionAnswer, version: Version) -> Value {
+/// The response in the format of API Gateway.
+async fn response(answer: FunctionAnswer, version: EventVersion) -> Value {
     let body = match answer.body {
-        Body::None => Bytes::new(),
-        Body::Whole(body) => body,
-        Body::Written(written) => written.whole().await.into(),
+        FunctionBody::None => Bytes::new(),
+        FunctionBody::Whole(body) => body,
+        FunctionBody::Streamed(body) => body.whole().await.into(),
     };
     let (body, encoded) = match str::from_utf8(&body).ok().filter(|_| is_text(&answer.headers)) {
         Some(text) => (text.to_owned(), false),
@@ -146,7 +147,7 @@ async fn response(answer: FunctionAnswer, version: Version) -> Value {
     let mut singles: Map<String, Value> = Map::new();
     let mut lists: Map<String, Value> = Map::new();
     for (name, value) in answer.headers {
-        // several lines of one name; a cookie cannot be joined with others
+        // cookies must not be joined
         if name == header::SET_COOKIE.as_str() {
             let list = lists.entry(name).or_insert_with(|| json!([]));
             list.as_array_mut().into_iter().for_each(|list| list.push(value.as_str().into()));
@@ -157,8 +158,8 @@ async fn response(answer: FunctionAnswer, version: Version) -> Value {
     let mut response =
         json!({ "isBase64Encoded": encoded, "statusCode": answer.status.as_u16(), "headers": singles });
     match version {
-        Version::One => response["multiValueHeaders"] = lists.into(),
-        Version::Two => response["cookies"] = lists.remove("set-cookie").unwrap_or_else(|| json!([])),
+        EventVersion::One => response["multiValueHeaders"] = lists.into(),
+        EventVersion::Two => response["cookies"] = lists.remove("set-cookie").unwrap_or_else(|| json!([])),
     }
     response["body"] = body.into();
     response
@@ -173,7 +174,7 @@ fn is_text(headers: &[(&str, String)]) -> bool {
 mod tests {
     use super::*;
 
-    /// What `echo` says of an event.
+    /// The response of `echo`.
     async fn echoed(event: Value) -> Value {
         let response = run(&event, Duration::ZERO).await.expect("an event of an API Gateway");
         assert_eq!(response["statusCode"], 200);
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn an_event_of_version_1_is_the_request_that_it_was() {
+    async fn an_event_of_version_1_becomes_the_request() {
         let mut event = one("/lambda/echo/a%2Fb");
         event["httpMethod"] = "POST".into();
         event["headers"] = json!({ "A": "2", "B": "3" });
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn an_event_of_version_2_is_the_request_that_it_was() {
+    async fn an_event_of_version_2_becomes_the_request() {
         let mut event = two("/lambda/echo");
         event["rawQueryString"] = "b=c+d&b=%2F".into();
         event["headers"] = json!({ "a": "1,2" });
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn bytes_go_as_base64_and_text_does_not() {
+    async fn bytes_are_base64_and_text_is_not() {
         let bytes = run(&one("/lambda/bytes/3"), Duration::ZERO).await.unwrap();
         assert_eq!((&bytes["body"], &bytes["isBase64Encoded"]), (&json!("eHh4"), &json!(true)));
         let words = run(&one("/lambda/words"), Duration::ZERO).await.unwrap();
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn cookies_stay_apart_in_both_versions() {
+    async fn cookies_stay_separate_in_both_versions() {
         let one = run(&one("/lambda/cookies"), Duration::ZERO).await.unwrap();
         assert_eq!(one["multiValueHeaders"]["set-cookie"].as_array().map(Vec::len), Some(2));
         assert_eq!(one["headers"], json!({ "content-type": "application/json" }));
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn other_events_are_none_of_its_business() {
+    async fn other_events_are_refused() {
         for event in [json!({}), json!([]), json!("text"), json!({ "httpMethod": "GET" }), json!(null)] {
             assert!(!is_event(&event), "{event}");
             assert_eq!(run(&event, Duration::ZERO).await, None, "{event}");

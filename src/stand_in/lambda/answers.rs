@@ -1,47 +1,45 @@
-//! What the Lambda API says besides a function's answer: the ids of every call, and its refusals.
+//! The errors of the Lambda API, and the ids in its responses.
 //!
-//! Status, `x-amzn-ErrorType` and body are those of the errors of "Invoke" in the Lambda API reference; where
-//! the message is `Message` and where `message` differs from error to error there too.
+//! Status, `x-amzn-ErrorType` and body are those of the errors of "Invoke" in the Lambda API reference; the
+//! message's name, `Message` or `message`, differs from error to error there too.
 
 use actix_web::{HttpResponse, HttpResponseBuilder, http::StatusCode};
 use serde_json::{Value, json};
 
-use crate::stand_in::{answers, ids};
+use crate::stand_in::answers::{GatewayError, trace_id};
 
-/// A refusal of the Lambda API.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// The signature does not do.
-    Signature(answers::Refusal),
-    /// A function of another account, by its ARN.
+pub enum LambdaError {
+    Signature(GatewayError),
+    /// A function of another account, with its ARN.
     AccessDenied(String),
-    /// Headers that only a VPC endpoint may add.
+    /// Headers that only a VPC endpoint may set.
     ReservedHeaders,
-    /// A parameter that breaks the API's model, with AWS's explanation.
+    /// An invalid parameter, with AWS's explanation.
     Validation(String),
-    /// Parameters that do not go together, with AWS's explanation.
+    /// Conflicting parameters, with AWS's explanation.
     InvalidParameterValue(String),
-    /// A body or a header that cannot be read, with AWS's explanation.
+    /// A body or a header that cannot be parsed, with AWS's explanation.
     InvalidRequestContent(String),
-    /// No such function, version or alias, with AWS's explanation.
+    /// An unknown function, version or alias, with AWS's explanation.
     FunctionNotFound(String),
-    /// An event over its limit, with AWS's explanation.
+    /// An event over the limit, with AWS's explanation.
     TooLarge(String),
-    /// A body that is said to be no JSON.
+    /// A `Content-Type` other than JSON.
     UnsupportedMediaType(String),
-    /// A path or a method that the API does not have.
+    /// An unknown path or method.
     UnknownOperation,
 }
 
-impl Refusal {
-    /// A value that a parameter of the API's model cannot have.
+impl LambdaError {
+    /// A parameter's value that the API's model does not allow.
     pub fn constraint(value: &str, parameter: &str) -> Self {
         Self::Validation(format!(
             "1 validation error detected: Value '{value}' at '{parameter}' failed to satisfy constraint"
         ))
     }
 
-    /// An event of more than this many bytes.
+    /// An event of more than `limit` bytes.
     pub fn over(limit: usize) -> Self {
         Self::TooLarge(format!("Request must be smaller than {limit} bytes for the InvokeFunction operation"))
     }
@@ -57,8 +55,8 @@ impl Refusal {
     fn parts(&self) -> (StatusCode, &'static str, Value) {
         let user = |message: &str| json!({ "Type": "User", "message": message });
         match self {
-            Self::Signature(refusal) => {
-                let (status, kind, message) = refusal.parts();
+            Self::Signature(error) => {
+                let (status, kind, message) = error.parts();
                 (status, kind, json!({ "message": message }))
             }
             Self::AccessDenied(arn) => {
@@ -102,12 +100,12 @@ impl Refusal {
     }
 }
 
-/// Adds what every answer of this API carries.
+/// Starts a response with the ids of this API.
 pub fn with_ids(status: StatusCode, request_id: &str) -> HttpResponseBuilder {
     let mut answer = HttpResponse::build(status);
     answer
         .insert_header(("x-amzn-RequestId", request_id))
-        .insert_header(("X-Amzn-Trace-Id", ids::trace_id()))
+        .insert_header(("X-Amzn-Trace-Id", trace_id()))
         .insert_header(("x-amzn-Remapped-Content-Length", "0"));
     answer
 }

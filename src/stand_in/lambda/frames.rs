@@ -6,20 +6,20 @@ use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use serde_json::{Map, Value};
 
-/// What separates an HTTP integration's prelude from the body.
+/// The delimiter between the prelude of an HTTP integration and the body.
 const DELIMITER: [u8; 8] = [0; 8];
 
-/// Some bytes of the function's answer.
+/// A chunk of the function's response.
 pub fn payload_chunk(payload: &[u8]) -> Bytes {
     frame("PayloadChunk", "application/octet-stream", payload.to_vec())
 }
 
-/// Status, headers and cookies of an answer for a client of an API, and the delimiter behind them.
+/// Status, headers and cookies for an HTTP integration, with the delimiter.
 pub fn prelude(prelude: &Value) -> Bytes {
     payload_chunk(&[prelude.to_string().as_bytes(), &DELIMITER].concat())
 }
 
-/// The end of the answer.
+/// The last frame.
 pub fn invoke_complete(failure: Option<&Value>, log: Option<String>) -> Bytes {
     let mut complete = Map::new();
     if let Some(failure) = failure {
@@ -40,7 +40,7 @@ fn frame(event: &'static str, content_type: &'static str, payload: Vec<u8>) -> B
         .add_header(header(":content-type", content_type))
         .add_header(header(":message-type", "event"));
     let mut bytes = Vec::new();
-    // only lengths beyond 4 GiB cannot be written
+    // fails only for lengths over 4 GiB
     let _ = write_message_to(&message, &mut bytes);
     bytes.into()
 }
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_say_what_they_are() {
+    fn frames_have_their_types_in_headers() {
         let frame = read_message_from(payload_chunk(b"word ")).unwrap();
         let headers: Vec<(String, &str)> = frame
             .headers()
@@ -73,13 +73,13 @@ mod tests {
     }
 
     #[test]
-    fn a_prelude_ends_in_eight_nuls() {
+    fn a_prelude_ends_with_eight_nul_bytes() {
         let frame = read_message_from(prelude(&json!({ "statusCode": 200 }))).unwrap();
         assert_eq!(&frame.payload()[..], b"{\"statusCode\":200}\0\0\0\0\0\0\0\0");
     }
 
     #[test]
-    fn the_end_tells_what_went_wrong() {
+    fn the_last_frame_has_the_error_and_the_log() {
         let payload = |failure: Option<&Value>, log: Option<String>| {
             let frame = read_message_from(invoke_complete(failure, log)).unwrap();
             String::from_utf8(frame.payload().to_vec()).unwrap()

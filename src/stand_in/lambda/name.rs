@@ -1,29 +1,28 @@
-//! The names that a function may be called by: `name`, `name:qualifier`, a partial and a full ARN ("Invoke",
+//! The names of a function in a call: `name`, `name:qualifier`, a partial and a full ARN ("Invoke",
 //! URI request parameters, Lambda API reference).
 
 use percent_encoding::percent_decode_str;
 
-use super::answers::Refusal;
+use super::answers::LambdaError;
 use crate::stand_in::{functions::by_event::Function, issued::ACCOUNT};
 
 /// "Length Constraints: Minimum length of 1. Maximum length of 256."
 const MAX_NAME: usize = 256;
-/// The alias that each function has.
+/// The one alias of each function.
 const ALIAS: &str = "live";
 
-/// A function that is there, in a version that is there.
+/// An existing function in an existing version.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FunctionTarget {
     pub function: Function,
-    /// Its ARN, with the qualifier that it was called by.
+    /// The ARN with the qualifier of the call.
     pub arn: String,
-    /// The version that this means.
+    /// The version behind the qualifier.
     pub version: &'static str,
 }
 
-/// The parts of a name.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Name<'a> {
+struct FunctionName<'a> {
     region: Option<&'a str>,
     account: Option<&'a str>,
     function: &'a str,
@@ -31,20 +30,21 @@ struct Name<'a> {
 }
 
 impl FunctionTarget {
-    /// Finds the function that a path's segment and the query's `Qualifier` name.
+    /// Finds a function by a path segment and the query's `Qualifier`.
     ///
     /// # Errors
-    /// The name is none, or there is no such function, version or alias.
-    pub fn find(segment: &str, qualifier: Option<&str>, region: &str) -> Result<Self, Refusal> {
+    /// The name is invalid, or the function, version or alias does not exist.
+    pub fn find(segment: &str, qualifier: Option<&str>, region: &str) -> Result<Self, LambdaError> {
         let text = percent_decode_str(segment).decode_utf8_lossy();
-        let name = Name::parse(&text).ok_or_else(|| Refusal::constraint(&text, "functionName"))?;
+        let name =
+            FunctionName::parse(&text).ok_or_else(|| LambdaError::constraint(&text, "functionName"))?;
         if let Some(elsewhere) = name.region.filter(|own| *own != region) {
-            return Err(Refusal::FunctionNotFound(format!(
+            return Err(LambdaError::FunctionNotFound(format!(
                 "Functions from '{elsewhere}' are not reachable in this region ('{region}')"
             )));
         }
         if name.qualifier.is_some() && qualifier.is_some() && name.qualifier != qualifier {
-            return Err(Refusal::InvalidParameterValue(
+            return Err(LambdaError::InvalidParameterValue(
                 "The derived qualifier from the function name does not match the specified qualifier.".into(),
             ));
         }
@@ -55,11 +55,11 @@ impl FunctionTarget {
             arn.extend([":", qualifier]);
         }
         if account != ACCOUNT {
-            return Err(Refusal::AccessDenied(arn));
+            return Err(LambdaError::AccessDenied(arn));
         }
         match (Function::named(name.function), version(qualifier)) {
             (Some(function), Some(version)) => Ok(Self { function, arn, version }),
-            _ => Err(Refusal::FunctionNotFound(format!("Function not found: {arn}"))),
+            _ => Err(LambdaError::FunctionNotFound(format!("Function not found: {arn}"))),
         }
     }
 }
@@ -73,7 +73,7 @@ fn version(qualifier: Option<&str>) -> Option<&'static str> {
     }
 }
 
-impl<'a> Name<'a> {
+impl<'a> FunctionName<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let parts: Vec<&str> = text.split(':').collect();
         let (mut name, rest) = match &parts[..] {
@@ -92,10 +92,10 @@ impl<'a> Name<'a> {
             [function, qualifier] => (name.function, name.qualifier) = (function, Some(*qualifier)),
             _ => return None,
         }
-        let sound = text.len() <= MAX_NAME
+        let is_valid = text.len() <= MAX_NAME
             && is_word(name.function, "-_.")
             && name.qualifier.is_none_or(|qualifier| is_word(qualifier, "-_$."));
-        sound.then_some(name)
+        is_valid.then_some(name)
     }
 }
 
@@ -115,7 +115,7 @@ mod tests {
 
     const HELLO: &str = "arn:aws:lambda:us-east-1:123456789012:function:hello";
 
-    fn find(segment: &str, qualifier: Option<&str>) -> Result<FunctionTarget, Refusal> {
+    fn find(segment: &str, qualifier: Option<&str>) -> Result<FunctionTarget, LambdaError> {
         FunctionTarget::find(segment, qualifier, "us-east-1")
     }
 
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_not_found_by_its_arn() {
+    fn an_unknown_function_or_version_is_named_by_its_arn() {
         for (segment, arn) in [
             ("nobody", "nobody"),
             ("Hello", "Hello"),
@@ -149,38 +149,41 @@ mod tests {
         ] {
             let expected =
                 format!("Function not found: arn:aws:lambda:us-east-1:123456789012:function:{arn}");
-            assert_eq!(find(segment, None), Err(Refusal::FunctionNotFound(expected)));
+            assert_eq!(find(segment, None), Err(LambdaError::FunctionNotFound(expected)));
         }
     }
 
     #[test]
-    fn functions_of_others_are_out_of_reach() {
+    fn functions_of_other_regions_and_accounts_are_refused() {
         assert_eq!(
             find(&HELLO.replace("us-east-1", "eu-west-1"), None),
-            Err(Refusal::FunctionNotFound(
+            Err(LambdaError::FunctionNotFound(
                 "Functions from 'eu-west-1' are not reachable in this region ('us-east-1')".into()
             ))
         );
         let theirs = HELLO.replace("123456789012", "210987654321");
-        assert_eq!(find(&theirs, None), Err(Refusal::AccessDenied(theirs)));
+        assert_eq!(find(&theirs, None), Err(LambdaError::AccessDenied(theirs)));
     }
 
     #[test]
-    fn names_that_are_none_are_refused() {
+    fn invalid_names_are_refused() {
         let long = "a".repeat(257);
         for segment in
             ["a b", "hello:", "%FF", "a:b:c", "arn:aws:lambda:us-east-1:1:function:hello", "é", &long]
         {
-            assert!(matches!(find(segment, None), Err(Refusal::Validation(_))), "{segment}");
+            assert!(matches!(find(segment, None), Err(LambdaError::Validation(_))), "{segment}");
         }
-        assert!(matches!(find("hello:live", Some("1")), Err(Refusal::InvalidParameterValue(_))));
+        assert!(matches!(find("hello:live", Some("1")), Err(LambdaError::InvalidParameterValue(_))));
     }
 
     proptest! {
         #[test]
-        fn no_segment_makes_it_panic(segment in "(arn:aws:lambda|:|%3A|us-east-1|1{12}|function|hello|live|%|é|[a-z$]){0,10}", qualifier in prop::option::of("[a-z$1]{0,4}")) {
+        fn no_segment_causes_a_panic(
+            segment in "(arn:aws:lambda|:|%3A|us-east-1|1{12}|function|hello|live|%|é|[a-z$]){0,10}",
+            qualifier in prop::option::of("[a-z$1]{0,4}"),
+        ) {
             if let Ok(target) = find(&segment, qualifier.as_deref()) {
-                // what was found is found by its ARN too
+                // the ARN leads to the same function
                 prop_assert_eq!(find(&target.arn, None), Ok(target));
             }
         }

@@ -1,80 +1,43 @@
-//! What STS says: results and refusals in XML.
+//! The responses of STS in XML.
 //!
-//! Codes, statuses and words are those of "Common Errors" and of each operation's "Errors" in the STS API
+//! Codes, statuses and messages are those of "Common Errors" and of each operation's "Errors" in the STS API
 //! reference.
-
-use std::fmt::{self, Write as _};
 
 use actix_web::{HttpResponse, http::StatusCode};
 
-use crate::stand_in::answers;
+use crate::stand_in::answers::GatewayError;
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// The signature does not do.
-    Signature(answers::Refusal),
+pub enum StsError {
+    Signature(GatewayError),
     /// The role does not trust the caller, with AWS's explanation.
     AccessDenied(String),
-    /// The web identity token is none that anybody vouches for.
+    /// The web identity token is not in the token's file.
     InvalidIdentityToken,
-    /// The web identity token has ended.
     ExpiredIdentityToken,
-    /// A parameter that breaks the API's model, with AWS's explanation.
+    /// An invalid parameter, with AWS's explanation.
     Validation(String),
     Throttling,
-    /// An operation that the API does not have.
+    /// An unknown operation.
     InvalidAction,
 }
 
-/// An element of an answer.
-#[derive(Debug)]
-pub struct Element {
-    name: &'static str,
-    content: Content,
+/// An element with escaped text.
+pub fn text(name: &str, text: &str) -> String {
+    parent(name, &text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"))
 }
 
-#[derive(Debug)]
-enum Content {
-    Text(String),
-    Elements(Vec<Element>),
+/// An element around other elements.
+pub fn parent(name: &str, elements: &str) -> String {
+    format!("<{name}>{elements}</{name}>")
 }
 
-impl Element {
-    pub fn text(name: &'static str, text: impl Into<String>) -> Self {
-        Self { name, content: Content::Text(text.into()) }
-    }
-
-    /// One with others in it.
-    pub fn parent(name: &'static str, elements: Vec<Self>) -> Self {
-        Self { name, content: Content::Elements(elements) }
-    }
-}
-
-impl fmt::Display for Element {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "<{}>", self.name)?;
-        match &self.content {
-            Content::Text(text) => f.write_str(&escaped(text))?,
-            Content::Elements(elements) => elements.iter().try_for_each(|element| element.fmt(f))?,
-        }
-        write!(f, "</{}>", self.name)
-    }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
-/// The answer of an operation that went well.
-pub fn success(action: &str, result: Vec<Element>, request_id: &str) -> HttpResponse {
-    let metadata = Element::parent("ResponseMetadata", vec![Element::text("RequestId", request_id)]);
-    let mut inside = format!("<{action}Result>");
-    for element in result {
-        let _ = write!(inside, "{element}");
-    }
-    let _ = write!(inside, "</{action}Result>{metadata}");
+/// The response of a successful operation.
+pub fn success(action: &str, result: &str, request_id: &str) -> HttpResponse {
+    let metadata = parent("ResponseMetadata", &text("RequestId", request_id));
+    let inside = parent(&format!("{action}Result"), result) + &metadata;
     sent(StatusCode::OK, &format!("{action}Response"), &inside, request_id)
 }
 
@@ -85,36 +48,31 @@ fn sent(status: StatusCode, root: &str, inside: &str, request_id: &str) -> HttpR
         .body(format!("<{root} xmlns=\"{NAMESPACE}\">{inside}</{root}>"))
 }
 
-impl Refusal {
-    /// A value that a parameter of the API's model cannot have.
+impl StsError {
+    /// A parameter's value that the API's model does not allow.
     pub fn constraint(value: Option<&str>, parameter: &str, constraint: &str) -> Self {
         let value = value.map_or_else(|| "null".to_owned(), |value| format!("'{value}'"));
         Self::Validation(format!(
-            "1 validation error detected: Value {value} at '{parameter}' failed to satisfy constraint: {constraint}"
+            "1 validation error detected: Value {value} at '{parameter}' failed to satisfy constraint: \
+             {constraint}"
         ))
     }
 
     pub fn answer(&self, request_id: &str) -> HttpResponse {
         let (status, code, message) = self.parts();
-        let error = Element::parent(
-            "Error",
-            vec![
-                Element::text("Type", "Sender"),
-                Element::text("Code", code),
-                Element::text("Message", message),
-            ],
-        );
-        let inside = format!("{error}{}", Element::text("RequestId", request_id));
+        let error = [text("Type", "Sender"), text("Code", code), text("Message", message)].concat();
+        let inside = parent("Error", &error) + &text("RequestId", request_id);
         sent(status, "ErrorResponse", &inside, request_id)
     }
 
     fn parts(&self) -> (StatusCode, &'static str, &str) {
         let (code, message) = match self {
-            Self::Signature(refusal) => return of_signature(refusal),
+            Self::Signature(error) => return of_signature(error),
             Self::AccessDenied(message) => return (StatusCode::FORBIDDEN, "AccessDenied", message),
             Self::InvalidIdentityToken => (
                 "InvalidIdentityToken",
-                "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)",
+                "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access \
+                 Token)",
             ),
             Self::ExpiredIdentityToken => (
                 "ExpiredTokenException",
@@ -128,17 +86,16 @@ impl Refusal {
     }
 }
 
-/// STS has its own names for what API Gateway and Lambda say of a signature.
-fn of_signature(refusal: &answers::Refusal) -> (StatusCode, &'static str, &str) {
-    use answers::Refusal as Kind;
-    let (status, kind, message) = refusal.parts();
-    let code = match refusal {
-        Kind::MissingAuthenticationToken => "MissingAuthenticationToken",
-        Kind::IncompleteSignature(_) => "IncompleteSignature",
-        Kind::UnrecognizedClient => "InvalidClientTokenId",
-        Kind::ExpiredToken => "ExpiredToken",
-        Kind::InvalidSignature(_) => "SignatureDoesNotMatch",
-        Kind::Forbidden | Kind::RequestTooLarge => kind,
+/// STS's code for the signature errors of API Gateway and Lambda.
+fn of_signature(error: &GatewayError) -> (StatusCode, &'static str, &str) {
+    let (status, kind, message) = error.parts();
+    let code = match error {
+        GatewayError::MissingAuthenticationToken => "MissingAuthenticationToken",
+        GatewayError::IncompleteSignature(_) => "IncompleteSignature",
+        GatewayError::UnrecognizedClient => "InvalidClientTokenId",
+        GatewayError::ExpiredToken => "ExpiredToken",
+        GatewayError::InvalidSignature(_) => "SignatureDoesNotMatch",
+        GatewayError::Forbidden | GatewayError::RequestTooLarge => kind,
     };
     (status, code, message)
 }
@@ -149,7 +106,6 @@ mod tests {
 
     #[test]
     fn text_cannot_break_out_of_its_element() {
-        let element = Element::parent("A", vec![Element::text("B", "<&>")]);
-        assert_eq!(element.to_string(), "<A><B>&lt;&amp;&gt;</B></A>");
+        assert_eq!(parent("A", &text("B", "<&>")), "<A><B>&lt;&amp;&gt;</B></A>");
     }
 }

@@ -1,32 +1,30 @@
-//! The form of a call to STS, and what its model demands of each parameter ("Request Parameters" of the
-//! operations in the STS API reference). `sts.rs` asks for the ones that an operation has.
+//! The form of a call to STS, and the checks of its parameters ("Request Parameters" of the operations in the
+//! STS API reference).
 
 use std::{collections::HashMap, ops::RangeInclusive, time::Duration};
 
-use super::answers::Refusal;
+use super::answers::StsError;
 
-/// A form.
 #[derive(Debug)]
 pub struct Parameters(HashMap<String, String>);
 
-/// The role that a form asks for.
+/// The role to assume.
 #[derive(Debug, PartialEq, Eq)]
 pub struct StsRole<'a> {
     pub arn: &'a str,
     pub account: &'a str,
-    /// Its name, without its path.
+    /// The role's name, without its path.
     pub name: &'a str,
-    /// How the session shall be called.
+    /// The session's name.
     pub session: &'a str,
 }
 
 impl Parameters {
-    /// Reads a body; what cannot be read is not there.
+    /// Parses a body; ignores its invalid parts.
     pub fn of(body: &[u8]) -> Self {
         Self(form_urlencoded::parse(body).into_owned().collect())
     }
 
-    /// A parameter, if it was sent.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
@@ -34,14 +32,14 @@ impl Parameters {
     /// `RoleArn` and `RoleSessionName`.
     ///
     /// # Errors
-    /// One of them is missing or is none.
-    pub fn role(&self) -> Result<StsRole<'_>, Refusal> {
+    /// One of them is missing or invalid.
+    pub fn role(&self) -> Result<StsRole<'_>, StsError> {
         let arn = self.required("RoleArn", "roleArn")?;
         check_length(arn, "roleArn", 20..=2048)?;
         let session = self.required("RoleSessionName", "roleSessionName")?;
         check_length(session, "roleSessionName", 2..=64)?;
         check_letters(session, "roleSessionName", "+=,.@-", r"[\w+=,.@-]*")?;
-        let invalid = || Refusal::Validation(format!("{arn} is invalid"));
+        let invalid = || StsError::Validation(format!("{arn} is invalid"));
         let parts: Vec<&str> = arn.splitn(6, ':').collect();
         let ["arn", partition, "iam", "", account, resource] = parts[..] else { return Err(invalid()) };
         let path = resource.strip_prefix("role/").ok_or_else(invalid)?;
@@ -55,14 +53,14 @@ impl Parameters {
     /// `DurationSeconds`.
     ///
     /// # Errors
-    /// It is no number, or out of range.
-    pub fn duration(&self, least: Duration, most: Duration) -> Result<Option<Duration>, Refusal> {
+    /// The value is not a number, or out of range.
+    pub fn duration(&self, least: Duration, most: Duration) -> Result<Option<Duration>, StsError> {
         let Some(given) = self.get("DurationSeconds") else { return Ok(None) };
-        let wrong = |constraint: String| Refusal::constraint(Some(given), "durationSeconds", &constraint);
+        let wrong = |constraint: String| StsError::constraint(Some(given), "durationSeconds", &constraint);
         let asked: Duration = given
             .parse()
             .map(Duration::from_secs)
-            .map_err(|_| Refusal::Validation(format!("Value '{given}' is not a number")))?;
+            .map_err(|_| StsError::Validation(format!("Value '{given}' is not a number")))?;
         if asked < least {
             let least = least.as_secs();
             return Err(wrong(format!("Member must have value greater than or equal to {least}")));
@@ -76,8 +74,8 @@ impl Parameters {
     /// `ExternalId`.
     ///
     /// # Errors
-    /// It is one that there cannot be.
-    pub fn external_id(&self) -> Result<Option<&str>, Refusal> {
+    /// The value is invalid.
+    pub fn external_id(&self) -> Result<Option<&str>, StsError> {
         let Some(given) = self.get("ExternalId") else { return Ok(None) };
         check_length(given, "externalId", 2..=1224)?;
         check_letters(given, "externalId", "+=,.@:/-", r"[\w+=,.@:\/-]*")?;
@@ -87,23 +85,23 @@ impl Parameters {
     /// `WebIdentityToken`.
     ///
     /// # Errors
-    /// It is missing or of a length that there cannot be.
-    pub fn web_identity_token(&self) -> Result<&str, Refusal> {
+    /// The token is missing, or has an invalid length.
+    pub fn web_identity_token(&self) -> Result<&str, StsError> {
         let token = self.required("WebIdentityToken", "webIdentityToken")?;
-        // a token is a secret: what is said of it must not repeat it
+        // a token is a secret: the error must not contain it
         let length = token.len();
         if !(4..=20_000).contains(&length) {
-            return Err(Refusal::Validation(format!("webIdentityToken has {length} characters")));
+            return Err(StsError::Validation(format!("webIdentityToken has {length} characters")));
         }
         Ok(token)
     }
 
-    fn required(&self, name: &str, parameter: &str) -> Result<&str, Refusal> {
-        self.get(name).ok_or_else(|| Refusal::constraint(None, parameter, "Member must not be null"))
+    fn required(&self, name: &str, parameter: &str) -> Result<&str, StsError> {
+        self.get(name).ok_or_else(|| StsError::constraint(None, parameter, "Member must not be null"))
     }
 }
 
-fn check_length(value: &str, parameter: &str, allowed: RangeInclusive<usize>) -> Result<(), Refusal> {
+fn check_length(value: &str, parameter: &str, allowed: RangeInclusive<usize>) -> Result<(), StsError> {
     let length = value.chars().count();
     let constraint = if length < *allowed.start() {
         format!("Member must have length greater than or equal to {}", allowed.start())
@@ -112,17 +110,17 @@ fn check_length(value: &str, parameter: &str, allowed: RangeInclusive<usize>) ->
     } else {
         return Ok(());
     };
-    Err(Refusal::constraint(Some(value), parameter, &constraint))
+    Err(StsError::constraint(Some(value), parameter, &constraint))
 }
 
-/// `\w` and these.
-fn check_letters(value: &str, parameter: &str, others: &str, pattern: &str) -> Result<(), Refusal> {
+/// Allows `\w` and the characters of `others`.
+fn check_letters(value: &str, parameter: &str, others: &str, pattern: &str) -> Result<(), StsError> {
     if value.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_' || others.contains(letter))
     {
         return Ok(());
     }
     let constraint = format!("Member must satisfy regular expression pattern: {pattern}");
-    Err(Refusal::constraint(Some(value), parameter, &constraint))
+    Err(StsError::constraint(Some(value), parameter, &constraint))
 }
 
 #[cfg(test)]
@@ -152,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_name_keeps_to_its_pattern() {
+    fn a_session_name_must_match_its_pattern() {
         for (name, why) in [
             ("a", "length greater than or equal to 2"),
             (&*"a".repeat(65), "length less than or equal to 64"),
@@ -162,15 +160,15 @@ mod tests {
             ("pöd", r"[\w+=,.@-]*"),
         ] {
             let parameters = form(&[("RoleArn", ROLE), ("RoleSessionName", name)]);
-            let Err(Refusal::Validation(message)) = parameters.role() else { panic!("{name}") };
+            let Err(StsError::Validation(message)) = parameters.role() else { panic!("{name}") };
             assert!(message.contains(why) && message.contains("'roleSessionName'"), "{message}");
         }
-        let Err(Refusal::Validation(message)) = form(&[("RoleArn", ROLE)]).role() else { panic!() };
+        let Err(StsError::Validation(message)) = form(&[("RoleArn", ROLE)]).role() else { panic!() };
         assert!(message.contains("Value null at 'roleSessionName'"), "{message}");
     }
 
     #[test]
-    fn what_is_no_arn_of_a_role_is_refused() {
+    fn an_arn_must_name_a_role() {
         for arn in [
             "arn:aws:iam::123456789012:user/reader",
             "arn:aws:sts::123456789012:assumed-role/a/b",
@@ -179,12 +177,12 @@ mod tests {
             "short",
         ] {
             let parameters = form(&[("RoleArn", arn), ("RoleSessionName", "pod")]);
-            assert!(matches!(parameters.role(), Err(Refusal::Validation(_))), "{arn}");
+            assert!(matches!(parameters.role(), Err(StsError::Validation(_))), "{arn}");
         }
     }
 
     #[test]
-    fn a_duration_and_an_external_id_keep_to_their_limits() {
+    fn a_duration_and_an_external_id_have_limits() {
         let (least, most) = (Duration::from_mins(15), Duration::from_hours(12));
         let duration = |text: &str| form(&[("DurationSeconds", text)]).duration(least, most);
         assert_eq!(duration("900"), Ok(Some(least)));
@@ -200,9 +198,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_form_makes_it_panic_and_no_token_is_repeated(
+        fn no_form_causes_a_panic(
             arn in "(arn|:|aws|iam|[0-9]{12}|role/|/|[a-zé]){0,12}",
-            others in prop::collection::vec((prop::sample::select(vec!["RoleSessionName", "ExternalId", "DurationSeconds", "RoleArn"]), any::<String>()), 0..4),
+            others in prop::collection::vec((
+                prop::sample::select(vec!["RoleSessionName", "ExternalId", "DurationSeconds", "RoleArn"]),
+                any::<String>(),
+            ), 0..4),
             token in "hush.{0,8}",
         ) {
             let mut form = form_urlencoded::Serializer::new(String::new());
@@ -214,7 +215,7 @@ mod tests {
         }
 
         #[test]
-        fn no_body_makes_it_panic(body in prop::collection::vec(any::<u8>(), 0..48)) {
+        fn no_body_causes_a_panic(body in prop::collection::vec(any::<u8>(), 0..48)) {
             let _ = Parameters::of(&body).role();
         }
     }

@@ -1,8 +1,10 @@
-//! The grammar of JSON (RFC 8259): where a value ends, and whether it is sound.
+//! The grammar of JSON (RFC 8259): finds the end of a value and checks it.
+
+use std::iter;
 
 use super::{Json, text::JsonText};
 
-/// The first byte of a document that JSON does not have there.
+/// The first byte of a document that violates the grammar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected} at byte {at}")]
 pub struct MalformedJson {
@@ -10,28 +12,32 @@ pub struct MalformedJson {
     expected: &'static str,
 }
 
-/// A place in a document.
+/// A position in a document.
 pub struct Scanner<'a> {
     document: &'a str,
     at: usize,
-    /// Whether a list has begun and its first item is still to come.
+    /// The next item is the first of its list.
     is_first: bool,
-    /// Whether the document has been read before, so that its values need no second look.
-    is_sound: bool,
 }
 
 impl<'a> Scanner<'a> {
     /// The start of a document.
     pub fn of(document: &'a str) -> Self {
-        Self { document, at: 0, is_first: false, is_sound: false }
+        Self { document, at: 0, is_first: false }
     }
 
-    /// The start of a value of a document that was read.
-    pub fn of_value(value: Json<'a>) -> Self {
-        Self { is_sound: true, ..Self::of(value.0) }
+    /// The items of a valid object or array that begins with `open`; of another value there are none.
+    pub fn items<T>(
+        value: Json<'a>,
+        open: u8,
+        next: fn(&mut Self) -> Result<Option<T>, MalformedJson>,
+    ) -> impl Iterator<Item = T> {
+        let mut scanner = Self::of(value.0);
+        let items = scanner.enter(open).then(|| iter::from_fn(move || next(&mut scanner).ok().flatten()));
+        items.into_iter().flatten()
     }
 
-    /// Enters the object or array that begins with `open`, if that is what comes next.
+    /// Enters the object or array that begins with `open`, if it comes next.
     pub fn enter(&mut self, open: u8) -> bool {
         self.is_first = self.next() == Some(open);
         self.at += usize::from(self.is_first);
@@ -40,7 +46,7 @@ impl<'a> Scanner<'a> {
 
     /// The next member of the object that was entered; `None` at its end.
     pub fn member(&mut self) -> Result<Option<(JsonText<'a>, Json<'a>)>, MalformedJson> {
-        if self.item(b'}')? {
+        if self.is_over(b'}')? {
             return Ok(None);
         }
         let name = self.name()?;
@@ -50,11 +56,11 @@ impl<'a> Scanner<'a> {
 
     /// The next element of the array that was entered; `None` at its end.
     pub fn element(&mut self) -> Result<Option<Json<'a>>, MalformedJson> {
-        if self.item(b']')? { Ok(None) } else { self.value().map(Some) }
+        if self.is_over(b']')? { Ok(None) } else { self.value().map(Some) }
     }
 
-    /// Goes past what separates two items; true if the list is over.
-    fn item(&mut self, close: u8) -> Result<bool, MalformedJson> {
+    /// Goes past the comma before the next item or past the end of the list; true at the end.
+    fn is_over(&mut self, close: u8) -> Result<bool, MalformedJson> {
         let next = self.next();
         let is_over = next == Some(close);
         if std::mem::take(&mut self.is_first) {
@@ -62,7 +68,7 @@ impl<'a> Scanner<'a> {
             return Ok(is_over);
         }
         if !is_over && next != Some(b',') {
-            return Err(self.wrong(AFTER_ITEM));
+            return Err(self.malformed("a comma or the end of the list"));
         }
         self.at += 1;
         Ok(is_over)
@@ -72,52 +78,28 @@ impl<'a> Scanner<'a> {
     pub fn value(&mut self) -> Result<Json<'a>, MalformedJson> {
         self.next();
         let start = self.at;
-        if self.is_sound {
-            self.skip_sound_value()?;
-        } else {
-            self.skip_value()?;
-        }
+        self.skip_value()?;
         Ok(Json(&self.document[start..self.at]))
     }
 
     /// Checks that nothing but blanks is left.
     pub fn end(&mut self) -> Result<(), MalformedJson> {
-        if self.next().is_none() { Ok(()) } else { Err(self.wrong("the end")) }
+        if self.next().is_none() { Ok(()) } else { Err(self.malformed("the end")) }
     }
 
-    /// A member's name and the colon behind it.
+    /// A member's name and the colon after it.
     fn name(&mut self) -> Result<JsonText<'a>, MalformedJson> {
         if self.next() != Some(b'"') {
-            return Err(self.wrong("a name in quotes"));
+            return Err(self.malformed("a name in quotes"));
         }
         let start = self.at + 1;
         self.skip_string()?;
-        let name = JsonText::of_written(&self.document[start..self.at - 1]);
+        let name = JsonText(&self.document[start..self.at - 1]);
         if self.next() != Some(b':') {
-            return Err(self.wrong("a colon"));
+            return Err(self.malformed("a colon"));
         }
         self.at += 1;
         Ok(name)
-    }
-
-    /// Quotes and brackets tell where a sound value ends.
-    fn skip_sound_value(&mut self) -> Result<(), MalformedJson> {
-        let mut depth = 0_usize;
-        while let Some(byte) = self.peek() {
-            match byte {
-                b'"' => self.skip_string()?,
-                b',' | b' ' | b'\t' | b'\n' | b'\r' | b'}' | b']' if depth == 0 => return Ok(()),
-                _ => {
-                    depth += usize::from(matches!(byte, b'{' | b'['));
-                    depth -= usize::from(matches!(byte, b'}' | b']'));
-                    self.at += 1;
-                }
-            }
-            if depth == 0 && matches!(byte, b'"' | b'}' | b']') {
-                return Ok(());
-            }
-        }
-        Ok(())
     }
 
     fn skip_value(&mut self) -> Result<(), MalformedJson> {
@@ -126,45 +108,24 @@ impl<'a> Scanner<'a> {
             match self.next() {
                 Some(open @ (b'{' | b'[')) => {
                     self.at += 1;
-                    let is_object = open == b'{';
-                    if self.next() == Some(closing(is_object)) {
-                        self.at += 1;
-                    } else {
-                        nesting.enter(is_object);
-                        if is_object {
-                            self.name()?;
-                        }
-                        continue;
-                    }
+                    self.is_first = true;
+                    nesting.enter(open == b'{');
                 }
                 Some(b'"') => self.skip_string()?,
                 Some(b'-' | b'0'..=b'9') => self.skip_number()?,
                 _ => self.skip_literal()?,
             }
-            if self.leave_lists(&mut nesting)? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Goes past what follows a value: to the next one of its list, or past the ends of lists; true after the last.
-    fn leave_lists(&mut self, nesting: &mut Nesting) -> Result<bool, MalformedJson> {
-        while let Some(is_object) = nesting.innermost() {
-            let next = self.next();
-            if next == Some(b',') {
-                self.at += 1;
-                if is_object {
-                    self.name()?;
+            loop {
+                let Some(is_object) = nesting.innermost() else { return Ok(()) };
+                if !self.is_over(if is_object { b'}' } else { b']' })? {
+                    if is_object {
+                        self.name()?;
+                    }
+                    break;
                 }
-                return Ok(false);
+                nesting.leave();
             }
-            if next != Some(closing(is_object)) {
-                return Err(self.wrong(AFTER_ITEM));
-            }
-            self.at += 1;
-            nesting.leave();
         }
-        Ok(true)
     }
 
     fn skip_string(&mut self) -> Result<(), MalformedJson> {
@@ -177,7 +138,7 @@ impl<'a> Scanner<'a> {
                     return Ok(());
                 }
                 Some(b'\\') => self.skip_escape()?,
-                _ => return Err(self.wrong("the rest of a string")),
+                _ => return Err(self.malformed("the rest of a string")),
             }
         }
     }
@@ -187,12 +148,12 @@ impl<'a> Scanner<'a> {
         let digits = match self.peek() {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 0,
             Some(b'u') => 4,
-            _ => return Err(self.wrong("an escape")),
+            _ => return Err(self.malformed("an escape")),
         };
         self.at += 1;
         for _ in 0..digits {
             if !self.peek().is_some_and(|byte| byte.is_ascii_hexdigit()) {
-                return Err(self.wrong("a hexadecimal digit"));
+                return Err(self.malformed("a hexadecimal digit"));
             }
             self.at += 1;
         }
@@ -229,17 +190,17 @@ impl<'a> Scanner<'a> {
         while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
             self.at += 1;
         }
-        if self.at > start { Ok(()) } else { Err(self.wrong("a digit")) }
+        if self.at > start { Ok(()) } else { Err(self.malformed("a digit")) }
     }
 
     fn skip_literal(&mut self) -> Result<(), MalformedJson> {
         let rest = &self.document.as_bytes()[self.at..];
         let literal = ["null", "true", "false"].iter().find(|literal| rest.starts_with(literal.as_bytes()));
-        self.at += literal.ok_or_else(|| self.wrong("a value"))?.len();
+        self.at += literal.ok_or_else(|| self.malformed("a value"))?.len();
         Ok(())
     }
 
-    /// The next byte that is no blank, which stays where it is.
+    /// The next byte that is no blank, without going past it.
     fn next(&mut self) -> Option<u8> {
         loop {
             match self.peek() {
@@ -259,19 +220,13 @@ impl<'a> Scanner<'a> {
         is_there
     }
 
-    fn wrong(&self, expected: &'static str) -> MalformedJson {
+    fn malformed(&self, expected: &'static str) -> MalformedJson {
         MalformedJson { at: self.at, expected }
     }
 }
 
-const AFTER_ITEM: &str = "a comma or the end of the list";
-
-fn closing(is_object: bool) -> u8 {
-    if is_object { b'}' } else { b']' }
-}
-
-/// Bytes of a string up to a quote, an escape, or a control character, which JSON has only escaped. Most texts are
-/// short and taken a word at a time. A body is megabytes, taken in blocks that the compiler turns into vector
+/// The number of bytes before the first quote, backslash or control character, which JSON has only escaped. Most texts
+/// are short and searched by words. A body has megabytes, searched in blocks that the compiler turns into vector
 /// instructions.
 pub fn plain_run(bytes: &[u8]) -> usize {
     const BLOCK: usize = 32;
@@ -287,7 +242,7 @@ pub fn plain_run(bytes: &[u8]) -> usize {
     start + plain_words(&bytes[start..])
 }
 
-/// The same, eight bytes at a time; the last eight may overlap those before, which are plain.
+/// The same, eight bytes at a time; the last eight may overlap the plain ones before.
 fn plain_words(bytes: &[u8]) -> usize {
     let Some(last) = bytes.last_chunk() else {
         return bytes.iter().position(|byte| is_special(*byte)).unwrap_or(bytes.len());
@@ -306,8 +261,8 @@ fn is_special(byte: u8) -> bool {
     matches!(byte, 0..b' ' | b'"' | b'\\')
 }
 
-/// The highest bit of each byte that a string has only escaped. A byte above such a one may be marked by a borrow, so
-/// only the lowest mark counts.
+/// The highest bit of each byte that must be escaped. A borrow may mark the byte above such a byte, so only the lowest
+/// mark counts.
 fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHEST: u64 = 0x80 * ONES;
@@ -316,7 +271,7 @@ fn special_bytes(word: u64) -> u64 {
     (control | zero(word ^ (0x22 * ONES)) | zero(word ^ (0x5c * ONES))) & HIGHEST
 }
 
-/// The lists around a place, innermost last: a bit each, set for an object. The first 64 need no memory.
+/// The objects and arrays around a position: a bit each, set for an object. The first 64 need no allocation.
 #[derive(Default)]
 struct Nesting {
     depth: usize,

@@ -1,21 +1,21 @@
-//! A string of a document, and its text without the escapes.
+//! A string of a document, and its text without escapes.
 
-/// A string, as it is written between its quotes.
+/// A valid string as written between its quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct JsonText<'a>(&'a str);
+pub struct JsonText<'a>(pub(super) &'a str);
 
 impl<'a> JsonText<'a> {
-    /// Of what the scanner has found to be sound, and [`JsonText::written`] has given.
+    /// A string that [`JsonText::written`] returned before.
     pub fn of_written(written: &'a str) -> Self {
         Self(written)
     }
 
-    /// The text where it lies, if it has no escapes.
+    /// The text, borrowed, if it has no escapes.
     pub fn plain(self) -> Option<&'a str> {
         (!self.0.as_bytes().contains(&b'\\')).then_some(self.0)
     }
 
-    /// As it is written between the quotes.
+    /// The string as written between its quotes.
     pub fn written(self) -> &'a str {
         self.0
     }
@@ -23,19 +23,19 @@ impl<'a> JsonText<'a> {
     pub fn is(self, text: &str) -> bool {
         match self.plain() {
             Some(plain) => plain == text,
-            // an escape is at most six bytes for one
+            // an escape of one byte has at most six
             None => self.0.len() <= text.len() * 6 && self.unescaped() == text,
         }
     }
 
-    /// The text without its escapes, in a buffer of the size of what is written.
+    /// The text without escapes, in a buffer of the size of the written string.
     pub fn unescaped(self) -> String {
         let mut text = String::with_capacity(self.0.len());
         self.unescape(&mut text, usize::MAX);
         text
     }
 
-    /// The beginning of the text: at least so many bytes of it, if there are as many, and a few more at most.
+    /// The first bytes of the text: at least `bytes` of them, if there are as many, and at most three more.
     pub fn beginning(self, bytes: usize) -> String {
         let mut text = String::with_capacity(self.0.len().min(bytes + 4));
         self.unescape(&mut text, bytes);
@@ -60,7 +60,7 @@ impl<'a> JsonText<'a> {
     }
 }
 
-/// Puts the character in that begins after a backslash, and gives what follows it.
+/// Appends the character of an escape without its backslash, and returns the rest.
 fn push_escaped<'a>(text: &mut String, escape: &'a str) -> &'a str {
     let char = match escape.as_bytes().first() {
         Some(b'b') => '\u{8}',
@@ -76,22 +76,18 @@ fn push_escaped<'a>(text: &mut String, escape: &'a str) -> &'a str {
     &escape[1..]
 }
 
-/// Puts the character in that stands as four hexadecimal digits, or as two times four. Half of a pair is no character
-/// (RFC 8259, 8.2), and becomes the one that stands for such.
+/// Appends the character of one `\u` escape or a surrogate pair, and returns the rest. A lone surrogate (RFC 8259, 8.2)
+/// becomes the replacement character.
 fn push_code<'a>(text: &mut String, digits: &'a str) -> &'a str {
     let (first, rest) = code(digits);
-    let mut units = [first, 0];
-    let (mut count, mut after) = (1, rest);
-    if (0xd800..0xdc00).contains(&first)
-        && let Some(digits) = rest.strip_prefix("\\u")
-    {
-        let (second, behind) = code(digits);
-        if (0xdc00..0xe000).contains(&second) {
-            (units[1], count, after) = (second, 2, behind);
-        }
-    }
-    text.extend(char::decode_utf16(units[..count].iter().copied()).map(|char| char.unwrap_or('\u{fffd}')));
-    after
+    let pair = rest.strip_prefix("\\u").map(code);
+    let (second, rest) = match pair {
+        Some((second @ 0xdc00..0xe000, rest)) if (0xd800..0xdc00).contains(&first) => (Some(second), rest),
+        _ => (None, rest),
+    };
+    let units = std::iter::once(first).chain(second);
+    text.extend(char::decode_utf16(units).map(|char| char.unwrap_or(char::REPLACEMENT_CHARACTER)));
+    rest
 }
 
 fn code(digits: &str) -> (u16, &str) {

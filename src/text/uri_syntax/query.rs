@@ -1,12 +1,11 @@
-//! The query of a signed request, rewritten once to the form that every implementation signs alike.
+//! The query of a signed request, rewritten to the form that every implementation of SigV4 signs alike.
 //!
-//! Implementations differ over `+`, over raw `*!()` and over escapes that need none. Strict RFC 3986 escapes
-//! leave nothing to differ about, so that form is what goes out; the order of pairs stays, and
-//! `signing/canonical.rs` sorts a copy.
+//! Implementations treat `+`, raw `*!()` and needless escapes differently. A query with strict RFC 3986 escapes has none
+//! of them. The order of pairs stays; `signing/canonical.rs` sorts a copy.
 
-use super::{escape, hex_digit, is_unreserved};
+use super::{escape, escaped_byte, is_unreserved};
 
-/// Parameters of a query-string signature, which AWS refuses beside one in the header.
+/// Parameters of a query-string signature, which AWS refuses beside a signature in the header.
 const SIGNATURE_PARAMETERS: [&str; 7] = [
     "X-Amz-Algorithm",
     "X-Amz-Credential",
@@ -17,8 +16,8 @@ const SIGNATURE_PARAMETERS: [&str; 7] = [
     "X-Amz-SignedHeaders",
 ];
 
-/// Appends the pairs of `query` to `strict` with exact escapes: `+` is a blank, a name alone gets its `=`,
-/// empty pairs and a client's own signature go.
+/// Appends the pairs of `query` to `strict` with strict escapes: `+` is a blank, a name alone gets its `=`, empty pairs
+/// and the parameters of a client's signature are removed.
 pub fn push_strict(query: &str, strict: &mut String) {
     for (name, value) in pairs(query) {
         let end = strict.len();
@@ -36,7 +35,7 @@ pub fn push_strict(query: &str, strict: &mut String) {
     }
 }
 
-/// The names of the arguments that [`push_strict`] leaves out of `query`, each once, in strict escapes.
+/// The names of the parameters that [`push_strict`] removes from `query`, each once, in strict escapes.
 pub fn left_out(query: &str) -> Vec<String> {
     let mut names = Vec::new();
     for (name, _) in pairs(query) {
@@ -49,12 +48,12 @@ pub fn left_out(query: &str) -> Vec<String> {
     names
 }
 
-/// Names and values as they are written, without empty pairs.
+/// Names and values as written, without empty pairs.
 pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
-/// True for the strict name of a parameter of a query-string signature.
+/// Whether a name in strict escapes is a parameter of a query-string signature.
 fn is_of_signature(name: &str) -> bool {
     SIGNATURE_PARAMETERS.iter().any(|own| own.eq_ignore_ascii_case(name))
 }
@@ -68,25 +67,19 @@ fn push_strict_part(part: &str, text: &mut String) {
         let mut characters = behind.chars();
         let Some(character) = characters.next() else { return };
         rest = characters.as_str();
-        match (character, escaped_byte(rest.as_bytes())) {
-            ('+', _) => text.push_str("%20"),
-            ('%', Some(byte)) => {
-                rest = &rest[2..];
+        match (character, escaped_byte(behind.as_bytes())) {
+            (_, Some((byte, _))) => {
+                rest = &behind[3..];
                 if is_unreserved(byte) {
                     text.push(char::from(byte));
                 } else {
                     push_escape(byte, text);
                 }
             }
+            ('+', _) => text.push_str("%20"),
             _ => character.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| push_escape(byte, text)),
         }
     }
-}
-
-/// The byte whose two hexadecimal digits `text` begins with.
-fn escaped_byte(text: &[u8]) -> Option<u8> {
-    let (high, low) = (hex_digit(*text.first()?)?, hex_digit(*text.get(1)?)?);
-    Some(high << 4 | low)
 }
 
 fn push_escape(byte: u8, text: &mut String) {
@@ -129,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_that_the_client_brings_in_the_query_goes() {
+    fn a_clients_signature_is_removed_from_the_query() {
         assert_eq!(strict("a=1&X-Amz-Signature=abc&x-amz-date=2026&X%2DAmz-Credential=k&b=2"), "a=1&b=2");
     }
 
@@ -141,7 +134,7 @@ mod tests {
     }
 
     proptest! {
-        /// Of queries whose escapes are whole: `message/head.rs` lets no other pass.
+        /// Escapes are whole: `message/head.rs` refuses all other queries.
         #[test]
         fn any_query_becomes_strict_and_means_what_it_meant(
             query in "([a-cX=&+;*~/\"|-]|%[0-7][0-9a-fA-F]|%[c-f][0-9]|x-amz-date=1|é){0,24}",

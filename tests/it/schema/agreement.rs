@@ -152,7 +152,7 @@ fn texts(key: &Declared) -> Vec<String> {
     let mut texts: Vec<&str> = match key.path.last().unwrap().as_str() {
         "function_uri" => FUNCTION_URIS.to_vec(),
         "sts_endpoint_url" | "aws_sts_endpoint_url" => {
-            vec!["https://sts.example", "http://a/", "https://a/b", "sts"]
+            vec!["https://sts.example", "http://a/", "http://[::1]:8080", "http://h:x", "https://a/b", "sts"]
         }
         "upstream_url" => vec!["aws-lambda://us-east-1/f", "http://a"],
         "endpoint" => vec!["http://c:4318", "HTTPS://c/p", "c:4318", "http://c?q=1", "http://u:p@c"],
@@ -198,7 +198,7 @@ fn texts(key: &Declared) -> Vec<String> {
         "client_context" | "body" => vec!["{}", "{\"a\": 1}"],
         "id" => vec!["-", "a-b", "a b"],
         "sample" => vec!["1e-3", "0.", "-0", ".5E+0", "1.000", "1.5", "-0.1", "half", "e1"],
-        _ => vec!["1.0", "0.5", "1.5"],
+        _ => vec!["1.0", "0.5", "1.5", "100 bytes", "1 byte", "10k bytes"],
     };
     texts.extend(words(key));
     texts.into_iter().map(str::to_owned).collect()

@@ -1,4 +1,4 @@
-//! The answers of the section `api_gateway`.
+//! [`BackendSection`] of the section `api_gateway`.
 
 use serde_json::Value;
 
@@ -30,7 +30,7 @@ impl BackendSection for ApiGatewaySettings {
         self.authorization.iam.as_ref().map(|iam| &iam.source)
     }
 
-    fn proofs(&self) -> Vec<&'static str> {
+    fn authorization_kinds(&self) -> Vec<&'static str> {
         let key = self.authorization.apikey.as_ref().map(|_| "apikey");
         key.into_iter().chain(self.authorization.iam.as_ref().map(|_| "iam")).collect()
     }
@@ -51,7 +51,7 @@ impl BackendSection for ApiGatewaySettings {
         self.show(Secrecy::Open)
     }
 
-    /// Without the query of `function_uri`, which may hold a proof.
+    /// Leaves out the query of `function_uri`, which may contain a secret.
     fn summary(&self) -> String {
         let mut uri = self.function_uri.clone();
         let has_query = uri.query.take().is_some();
@@ -72,7 +72,7 @@ impl BackendSection for ApiGatewaySettings {
     }
 }
 
-/// AWS answers 403 to a signature for another region than the host's.
+/// Warns if the signing region differs from the host's, to which AWS answers 403.
 fn other_region(settings: &ApiGatewaySettings, id: &str) -> Option<String> {
     let (host, iam) = (&settings.function_uri.host, settings.authorization.iam.as_ref()?);
     let region = region_in(host).filter(|region| *region != iam.region)?;

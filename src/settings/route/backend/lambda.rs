@@ -1,4 +1,4 @@
-//! The answers of the section `lambda`.
+//! [`BackendSection`] of the section `lambda`.
 
 use serde_json::Value;
 
@@ -30,7 +30,7 @@ impl BackendSection for LambdaSettings {
         Some(&self.source)
     }
 
-    fn proofs(&self) -> Vec<&'static str> {
+    fn authorization_kinds(&self) -> Vec<&'static str> {
         vec!["iam"]
     }
 
@@ -44,7 +44,7 @@ impl BackendSection for LambdaSettings {
 
     fn shown(&self) -> Value {
         let mut shown = self.show(Secrecy::Open);
-        // `limits.max_request_body` of the process, which is no key of the section
+        // from `limits`, not a key of the section
         shown["max_request_body"] = self.max_request_body.show(Secrecy::Open);
         shown
     }
@@ -74,8 +74,8 @@ impl BackendSection for LambdaSettings {
             return Vec::new();
         };
         vec![format!(
-            "route {id}: every body is base64 in events of payload 1.0, as with Kong; `base64_encode_body: false` \
-             leaves text as it is, as API Gateway does, and `true` ends this remark"
+            "route {id}: every body is base64 in events of payload 1.0, as with Kong; \
+             `base64_encode_body: false` leaves text as it is, as API Gateway does, and `true` ends this remark"
         )]
     }
 }

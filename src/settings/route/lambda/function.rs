@@ -1,9 +1,9 @@
-//! How a function is named: by its name, a partial or a full ARN (Lambda API reference, `Invoke`).
+//! The key `function_name`: a name, a partial or a full ARN (Lambda API reference, `Invoke`).
 
-/// A function's name taken apart; what is not written is `None`.
+/// A function's name, parsed. Parts that are not written are `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionName {
-    /// As written, which is how it is sent.
+    /// The text as written, which is sent.
     pub text: String,
     /// The ARN's region.
     pub region: Option<String>,
@@ -16,12 +16,11 @@ pub struct FunctionName {
 impl FunctionName {
     pub(super) const EXPECTED: &'static str =
         "a name, NAME:QUALIFIER, ACCOUNT:function:NAME or arn:aws:lambda:REGION:ACCOUNT:function:NAME";
-    /// Of the whole text, in bytes.
-    const LONGEST: usize = 256;
+    /// The most bytes of the whole text.
+    const MAX_LENGTH: usize = 256;
 
-    /// Reads a name.
     pub fn parse(text: &str) -> Option<Self> {
-        if text.len() > Self::LONGEST {
+        if text.len() > Self::MAX_LENGTH {
             return None;
         }
         let mut parts: Vec<&str> = text.split(':').collect();
@@ -31,7 +30,7 @@ impl FunctionName {
                 return None;
             }
             parts.drain(..3);
-            // a full ARN leaves nothing out
+            // a full ARN has all parts
             let whole = matches!(parts[..], [_, _, "function", _] | [_, _, "function", _, _]);
             if !whole || !is_region(parts[0]) || !is_account(parts[1]) {
                 return None;
@@ -63,7 +62,7 @@ impl FunctionName {
     }
 }
 
-/// `us-east-1`, `us-gov-west-1`, `eusc-de-east-1`: words between hyphens, the last of them a number.
+/// `us-east-1`, `us-gov-west-1`, `eusc-de-east-1`: words between hyphens, the last one a number.
 fn is_region(text: &str) -> bool {
     let mut words = text.split('-').rev();
     let number =
@@ -152,7 +151,7 @@ mod tests {
             qualifier in prop::option::of("[a-zA-Z0-9_$-]{1,10}"),
             region in prop::option::of("[a-z]{2,4}(-[a-z]{2,6}){1,2}-[0-9]{1,2}"),
         ) {
-            // a region is only told in a whole ARN
+            // only a full ARN has a region
             let region = region.filter(|_| account.is_some());
             let place = match (&region, &account) {
                 (Some(region), Some(account)) => format!("arn:aws:lambda:{region}:{account}:function:"),

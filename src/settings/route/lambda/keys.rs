@@ -32,111 +32,119 @@ const FUNCTION_NAME: &str = concat!(
 const QUALIFIER: &str = r"^(\$LATEST\.PUBLISHED|[A-Za-z0-9_$-]{1,128})$";
 const NOT_EMPTY: &str = r"[\s\S]";
 /// Kong's default.
-pub(super) const TIMEOUT: Duration = Duration::from_mins(1);
-/// The name of a role's sessions where none is written: Kong's default, which trust policies may name.
-pub(super) const SESSION: &str = "kong";
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
+/// Kong's default of `aws_role_session_name`, which trust policies may name.
+pub(super) const DEFAULT_SESSION_NAME: &str = "kong";
 
 section! {
-    /// How a route calls a function by the Invoke API, checked.
+    /// How a route calls a function by the Invoke API.
     #[derive(Debug, Clone, PartialEq)]
     pub struct LambdaSettings, read as WrittenLambda, optional "a table about a Lambda function";
 
     made LambdaParts {
-        /// Where the Lambda API is.
+        /// The endpoint of the Lambda API.
         endpoint: LambdaEndpoint,
-        /// The region that signatures are for.
+        /// The signing region.
         region: String,
-        /// Where the keys come from.
+        /// The source of the credentials.
         source: CredentialSettings,
-        /// Name, partial or full ARN, as written.
+        /// Name, partial or full ARN, as written, without the key `qualifier`.
         function: String,
         /// Base64 of JSON, for `X-Amz-Client-Context`.
         client_context: Option<String>,
-        /// The event that the function is given.
+        /// The event of a call.
         payload: PayloadSettings,
-        /// The treatment of its answer.
+        /// The conversion of the function's response.
         answer: AnswerSettings,
-        /// Bytes of a request body.
+        /// The maximum size of a request body in bytes.
         max_request_body: u64,
-        /// How to reach the API.
+        /// Connections, time limits and retries.
         upstream: UpstreamSettings,
     }
 
-    /// A name, `NAME:QUALIFIER`, a partial or a full ARN.
+    /// Function to call: a name, `NAME:QUALIFIER`, a partial or a full ARN.
     function_name: String, pattern(FUNCTION_NAME) => |lambda| &lambda.function;
-    /// A version or alias.
+    /// Version or alias of the function.
     qualifier?: String, pattern(QUALIFIER);
-    /// The region; by default the ARN's, `AWS_REGION`, `AWS_DEFAULT_REGION`, or the host's.
+    /// Region of the function. The first of these by default: the region of the ARN, `AWS_REGION`,
+    /// `AWS_DEFAULT_REGION`, the region in `host`.
     aws_region: String, pattern(SCOPE_WORD) => |lambda| &lambda.region;
-    /// The access key id of the route's own; see "Credentials".
+    /// Access key id; requires `aws_secret`. Without both, see "Credentials".
     aws_key: Proof, kind(Kind::Proof(KEY_ID)), open() => |lambda| lambda.source.shown_keys()[0];
-    /// Its secret. Keep it out of files: `$env://NAME` or `$file:///path`.
+    /// Secret access key; requires `aws_key`. Keep it out of files: `$env://NAME` or `$file:///path`.
     aws_secret: Proof => |lambda| lambda.source.shown_keys()[1];
     ..source: WrittenCredentials as "aws_", with own_source;
-    /// `aws-lambda://REGION/FUNCTION?qualifier=…&invocation_type=…&log_type=…` instead of those keys.
+    /// `aws-lambda://REGION/FUNCTION?qualifier=…&invocation_type=…&log_type=…`, instead of the keys
+    /// `aws_region`, `function_name`, `qualifier`, `invocation_type` and `log_type`.
     upstream_url: String, pattern("^aws-lambda://.+"), secret_query() => _;
-    /// The Lambda API's host; by region by default, in all of AWS's partitions.
+    /// Host of the Lambda API; by default that of the region, in all of AWS's partitions.
     host: String, kind(Kind::Host) => |lambda| &lambda.endpoint.host;
-    /// The Lambda API's port; `80` by default with `disable_https`.
+    /// Port of the Lambda API; with `disable_https`, `80` by default.
     port: u16 [1..=65_535] = 443 => |lambda| lambda.endpoint.port;
-    /// Plain HTTP, for a local Lambda.
+    /// Use plain HTTP, for a local Lambda.
     disable_https: bool = false => |lambda| lambda.endpoint.scheme == Scheme::Http;
-    /// The hosts with FIPS 140, for the Lambda API and STS; by default as `AWS_USE_FIPS_ENDPOINT` says.
+    /// Use the FIPS 140 endpoints of the Lambda API and STS. If not set, `AWS_USE_FIPS_ENDPOINT` decides.
     use_fips_endpoint: bool = false => _;
-    /// The hosts with IPv6, for the Lambda API and STS; by default as `AWS_USE_DUALSTACK_ENDPOINT` says.
+    /// Use the dual-stack (IPv6) endpoints of the Lambda API and STS. If not set,
+    /// `AWS_USE_DUALSTACK_ENDPOINT` decides.
     use_dualstack_endpoint: bool = false => _;
-    /// `Event` queues the event and answers 202, `DryRun` 204.
+    /// `RequestResponse` waits for the function's response, `Event` queues the event and answers 202,
+    /// `DryRun` checks parameters and permissions without running the function and answers 204.
     invocation_type: InvocationType = InvocationType::RequestResponse;
-    /// `None` asks for no log. The tail goes to the sidecar's own log at level debug, never to the client.
+    /// `Tail` requests the last 4 KB of the function's log, which are logged at level `debug` and never sent
+    /// to the client; `None` requests no log.
     log_type: LogType = LogType::Tail;
-    /// `response_stream` passes the function's answer on as it is written.
+    /// `buffered` waits for the whole response; `response_stream` forwards it while the function writes it.
     invoke_mode: InvokeMode = InvokeMode::Buffered;
-    /// A table, or a text with a JSON object, sent as `X-Amz-Client-Context`.
+    /// Table, or text with a JSON object, sent base64-encoded as `X-Amz-Client-Context`.
     client_context: WrittenObject => |lambda| &lambda.client_context;
-    /// Sent as `X-Amz-Tenant-Id`.
+    /// Tenant id, sent as `X-Amz-Tenant-Id`.
     tenant_id?: TenantId, secret();
-    /// The event has the request's method.
+    /// Include the request's method in the event.
     forward_request_method: bool = false => |lambda| lambda.forwarded().map(|parts| parts.method);
-    /// The event has the request's target.
+    /// Include the request's path and query in the event.
     forward_request_uri: bool = false => |lambda| lambda.forwarded().map(|parts| parts.uri);
-    /// The event has the request's headers.
+    /// Include the request's headers in the event.
     forward_request_headers: bool = false => |lambda| lambda.forwarded().map(|parts| parts.headers);
-    /// The event has the request's body.
+    /// Include the request's body in the event.
     forward_request_body: bool = false => |lambda| lambda.forwarded().map(|parts| parts.body);
-    /// The event is an API Gateway's; goes before `forward_request_*`.
+    /// Send an API Gateway proxy event; takes precedence over `forward_request_*`.
     awsgateway_compatible: bool = false => |lambda| lambda.event().is_some();
-    /// `2.0` as HTTP APIs and Function URLs have it.
+    /// Format of the proxy event and its response: `1.0` as for REST APIs, `2.0` as for HTTP APIs and
+    /// Function URLs.
     awsgateway_compatible_payload_version: PayloadVersion = PayloadVersion::V1 => |lambda| lambda.answer.version;
-    /// Of the event's `requestContext`; the ARN's by default.
+    /// `requestContext.accountId` of the proxy event; by default the account of the ARN, or `000000000000`.
     account_id: String, pattern(NOT_EMPTY), shown_as_written() => |lambda| lambda.event().map(|event| &event.account_id);
-    /// Of the event's `requestContext`; the route's id by default.
+    /// `requestContext.apiId` of the proxy event; the route's id by default.
     api_id: String, pattern(NOT_EMPTY), shown_as_written() => |lambda| lambda.event().map(|event| &event.api_id);
-    /// Of the event's `requestContext`.
+    /// `requestContext.stage` of the proxy event.
     stage: String = "$default", pattern(NOT_EMPTY), shown_as_written() => |lambda| lambda.event().map(|event| &event.stage);
-    /// A table for the event's `stageVariables`.
+    /// Table for `stageVariables` of the proxy event.
     stage_variables: BTreeMap<String, String> => |lambda| lambda.event().map(|event| &event.stage_variables);
-    /// An object beneath body and query, of which the query then wins; only where the two are merged.
+    /// Table, or text with a JSON object, into which the request's body and query arguments are merged; query
+    /// arguments then override the body. Not with `awsgateway_compatible` or `forward_request_*`.
     body: WrittenObject => LambdaSettings::merged;
-    /// `false` encodes only what is not UTF-8.
+    /// Base64-encode bodies in events; `false` encodes only bodies that are not UTF-8.
     base64_encode_body: bool = true => LambdaSettings::base64_encode_body;
-    /// Accepted; no body is ever skipped.
+    /// Accepted for compatibility with Kong, without effect: no body is skipped.
     skip_large_bodies: bool = true => _;
-    /// The function's answer says status, headers and body.
+    /// The function's response contains status, headers and body.
     is_proxy_integration: bool = false => |lambda| lambda.answer.is_proxy_integration;
-    // the end of an answer is no interim one, which Kong's range lets through
-    /// The status of an answer with `X-Amz-Function-Error: Unhandled`.
+    // Kong's range includes interim statuses, which cannot end a response
+    /// Status of the response if the function returns `X-Amz-Function-Error: Unhandled`.
     unhandled_status: u16 [200..=999] => |lambda| lambda.answer.unhandled_status;
-    /// `legacy` makes `{}` of `[]` in the function's answer if that begins with `{` or `[`, and changes nothing else in
-    /// it; not with `is_proxy_integration`.
+    /// `legacy` replaces `[]` with `{}` in a function's response that begins with `{` or `[`, and changes
+    /// nothing else; not with `is_proxy_integration`.
     empty_arrays_mode: EmptyArraysMode = EmptyArraysMode::Correct => |lambda| lambda.answer.empty_arrays_mode;
-    /// A refusal of the API keeps its status.
+    /// Send the client the status with which the Lambda API refuses a call, instead of 500.
     preserve_lambda_api_error_code: bool = false => |lambda| lambda.answer.preserve_lambda_api_error_code;
-    /// How long an idle connection stays; `0` keeps none, and less than a second is raised to one, with a warning.
+    /// How long an idle connection is kept open; `0` turns keep-alive off. Less than a second is raised to
+    /// one second, with a warning.
     keepalive: WrittenDuration [Duration::ZERO..=DAY] = Duration::from_mins(1) => LambdaSettings::kept;
     ..upstream: WrittenUpstream, with own_upstream;
 }
 
-/// A name of a tenant, as Lambda takes it (Lambda API reference, `Invoke`).
+/// A valid tenant id (Lambda API reference, `Invoke`).
 #[derive(Debug, serde::Deserialize)]
 #[serde(transparent)]
 pub struct TenantId(String);
@@ -160,17 +168,17 @@ impl KeyType for TenantId {
     }
 }
 
-/// The keys of both backends with the defaults that they have here.
+/// The shared keys with the defaults of this backend.
 fn own_upstream(key: Key) -> Key {
     match key.name {
-        "timeout" => key.standard(Standard::of(TIMEOUT)),
+        "timeout" => key.standard(Standard::of(DEFAULT_TIMEOUT)),
         "retry" => retry::of_functions(key),
         _ => key,
     }
 }
 
 fn own_source(key: Key) -> Key {
-    if key.name == "role_session_name" { key.standard(Standard::Text(SESSION)) } else { key }
+    if key.name == "role_session_name" { key.standard(Standard::Text(DEFAULT_SESSION_NAME)) } else { key }
 }
 
 impl LambdaSettings {

@@ -1,10 +1,10 @@
-//! What the section says about the event that a function is given.
+//! The keys of the section `lambda` for the event of a call.
 
 use super::{ForwardedParts, GatewayEvent, PayloadSettings, WrittenLambda, function::FunctionName};
 use crate::settings::source::{check::Checker, key_type::KeyType as _};
 
-/// The account of a function that is called by its name alone.
-const NO_ACCOUNT: &str = "000000000000";
+/// The account of an event if the function's name contains none.
+const UNKNOWN_ACCOUNT: &str = "000000000000";
 
 impl WrittenLambda {
     pub(super) fn payload(
@@ -22,7 +22,11 @@ impl WrittenLambda {
             body: on(self.forward_request_body),
             base64_encode_body,
         };
-        let payload = if on(self.awsgateway_compatible) {
+        let is_gateway_event = on(self.awsgateway_compatible);
+        if !is_gateway_event {
+            self.refuse_gateway_keys(checker);
+        }
+        let payload = if is_gateway_event {
             let account = function.and_then(|function| function.account.clone());
             let version = checker.settled(
                 declared!(WrittenLambda, "awsgateway_compatible_payload_version"),
@@ -38,7 +42,11 @@ impl WrittenLambda {
                 version,
                 base64_encode_body,
                 base64_is_written: self.base64_encode_body.is_some(),
-                account_id: text("account_id", &self.account_id, account.as_deref().unwrap_or(NO_ACCOUNT))?,
+                account_id: text(
+                    "account_id",
+                    &self.account_id,
+                    account.as_deref().unwrap_or(UNKNOWN_ACCOUNT),
+                )?,
                 api_id: text("api_id", &self.api_id, route_id)?,
                 stage: text("stage", &self.stage, &String::standard(declared!(WrittenLambda, "stage")))?,
                 stage_variables: self.stage_variables.take().unwrap_or_default(),
@@ -46,12 +54,8 @@ impl WrittenLambda {
         } else if forwarded.method || forwarded.uri || forwarded.headers || forwarded.body {
             PayloadSettings::Forward(forwarded)
         } else {
-            self.refuse_gateway_keys(checker);
             return Some(PayloadSettings::Merge { body: self.body.take().map(|body| body.0) });
         };
-        if !matches!(payload, PayloadSettings::Gateway(_)) {
-            self.refuse_gateway_keys(checker);
-        }
         if self.body.is_some() {
             let problem =
                 "is merged with query and body, which awsgateway_compatible and forward_request_* replace";
@@ -60,7 +64,7 @@ impl WrittenLambda {
         Some(payload)
     }
 
-    /// Only an API Gateway's event has them.
+    /// Reports keys of the proxy event without `awsgateway_compatible`.
     fn refuse_gateway_keys(&self, checker: &mut Checker<'_>) {
         for (key, is_there) in [
             ("account_id", self.account_id.is_some()),
@@ -69,7 +73,7 @@ impl WrittenLambda {
             ("stage_variables", self.stage_variables.is_some()),
         ] {
             if is_there {
-                checker.at(key).report(
+                checker.at(key).report_incomplete(
                     "has no effect without `awsgateway_compatible`",
                     "`awsgateway_compatible: true`, or remove the key",
                 );

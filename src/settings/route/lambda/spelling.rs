@@ -1,4 +1,4 @@
-//! Values that may be spelled in more than one way.
+//! Values of the section `lambda` with several spellings.
 
 use std::fmt;
 
@@ -14,8 +14,7 @@ use crate::settings::source::{
     shown::Show,
 };
 
-/// A table, or a text that holds a JSON object: Kong takes both as `client_context`, and its prototype as
-/// `body`.
+/// A table, or a text with a JSON object: Kong accepts both as `client_context`, and its prototype as `body`.
 #[derive(Debug, Clone)]
 pub struct WrittenObject(pub(super) serde_json::Map<String, serde_json::Value>);
 
@@ -66,7 +65,7 @@ impl<'de> Deserialize<'de> for PayloadVersion {
     }
 }
 
-/// `1.0` is a number to YAML and a text to Kong.
+/// `1.0` is a number in YAML and a text in Kong's settings.
 struct VersionVisitor;
 
 impl Visitor<'_> for VersionVisitor {

@@ -1,4 +1,4 @@
-//! The section `lambda`, by the cases of Kong's plugin.
+//! Tests of the section `lambda`, with the cases of Kong's plugin.
 
 use std::collections::BTreeMap;
 

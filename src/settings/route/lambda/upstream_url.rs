@@ -1,8 +1,13 @@
 //! `upstream_url: aws-lambda://REGION/FUNCTION`, as in the early prototype of Kong's plugin (Kong/kong#1190).
 
+use serde::{
+    Deserialize,
+    de::value::{self, StrDeserializer},
+};
+
 use super::{InvocationType, LogType};
 
-/// Such a URL taken apart.
+/// The URL, parsed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct UpstreamUrl {
     pub(super) region: String,
@@ -16,7 +21,7 @@ impl UpstreamUrl {
     pub(super) const EXPECTED: &'static str =
         "aws-lambda://REGION/FUNCTION, and at most qualifier, invocation_type and log_type in its query";
 
-    /// Reads one; everything in it has to be understood.
+    /// Parses a URL; an unknown query argument makes it invalid.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix("aws-lambda://")?;
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -34,26 +39,17 @@ impl UpstreamUrl {
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name.to_ascii_lowercase() {
                 "qualifier" => url.qualifier = Some(value.into_owned()),
-                "invocation_type" | "invocationtype" => {
-                    url.invocation_type = Some(match &*value {
-                        "RequestResponse" => InvocationType::RequestResponse,
-                        "Event" => InvocationType::Event,
-                        "DryRun" => InvocationType::DryRun,
-                        _ => return None,
-                    });
-                }
-                "log_type" | "logtype" => {
-                    url.log_type = Some(match &*value {
-                        "Tail" => LogType::Tail,
-                        "None" => LogType::None,
-                        _ => return None,
-                    });
-                }
+                "invocation_type" | "invocationtype" => url.invocation_type = Some(word(&value)?),
+                "log_type" | "logtype" => url.log_type = Some(word(&value)?),
                 _ => return None,
             }
         }
         Some(url)
     }
+}
+
+fn word<T: for<'de> Deserialize<'de>>(text: &str) -> Option<T> {
+    T::deserialize(StrDeserializer::<value::Error>::new(text)).ok()
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
-//! The section as written, and what makes it right: the checks that need more than one key.
+//! Checks of the section `lambda` that need more than one key.
 
 use std::time::Duration;
+
+use actix_http::StatusCode;
 
 use super::{
     AnswerSettings, InvocationType, LambdaEndpoint, LambdaSettings,
     function::{FunctionName, is_qualifier},
-    keys::{LambdaParts, SESSION, TIMEOUT, WrittenLambda},
+    keys::{DEFAULT_SESSION_NAME, DEFAULT_TIMEOUT, LambdaParts, WrittenLambda},
     spelling::WrittenObject,
     upstream_url::UpstreamUrl,
 };
@@ -15,9 +17,9 @@ use crate::{
         process::limits::Limits,
         route::{
             api_gateway::is_scope_word,
-            credentials::{Names, OwnKeys},
+            credentials::{KeyNames, SectionCredentials},
             key_source::CredentialSettings,
-            upstream::OwnWay,
+            upstream::BackendConnection,
         },
         source::{check::Checker, key_type::Proof},
     },
@@ -27,9 +29,9 @@ use crate::{
     },
 };
 
-const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(1);
-/// Of the base64 text (Lambda API reference, `Invoke`).
-const LONGEST_CLIENT_CONTEXT: usize = 3583;
+const MIN_KEEPALIVE: Duration = Duration::from_secs(1);
+/// The most bytes of the base64 text (Lambda API reference, `Invoke`).
+const MAX_CLIENT_CONTEXT: usize = 3583;
 
 impl WrittenLambda {
     pub(in crate::settings) fn check(
@@ -48,21 +50,20 @@ impl WrittenLambda {
         let payload = self.payload(route_id, function.as_ref(), checker);
         let retry = self.upstream.retry.take().unwrap_or_default();
         self.upstream.retry = Some(retry.for_functions(&mut checker.at("retry")));
-        let way = self.way(checker);
-        let upstream = self.upstream.check(way, checker);
+        let connection = self.connection(checker);
+        let upstream = self.upstream.check(connection, checker);
         let settle = self.settled(checker);
-        let region = region?;
-        let own = OwnKeys {
+        let own = SectionCredentials {
             key: self.aws_key.take().map(|Proof(key)| key),
             secret: self.aws_secret.take().map(|Proof(secret)| secret),
-            region: region.clone(),
+            region: region.clone().unwrap_or_default(),
             variant: self.variant(checker),
             proxy: upstream.proxy.clone(),
         };
         let source = self.source(own, checker);
         Some(settle(LambdaParts {
             endpoint: endpoint?,
-            region,
+            region: region?,
             source: source?,
             function: function?.text,
             client_context,
@@ -73,7 +74,7 @@ impl WrittenLambda {
         }))
     }
 
-    /// What `upstream_url` says, as if it had been written in its own keys.
+    /// Copies the parts of `upstream_url` to their own keys.
     fn merge_upstream_url(&mut self, checker: &mut Checker<'_>) {
         let Some(url) = self.upstream_url.take() else { return };
         let Some(url) = checker.parsed("upstream_url", &url, UpstreamUrl::EXPECTED, UpstreamUrl::parse)
@@ -127,7 +128,7 @@ impl WrittenLambda {
         Some(function)
     }
 
-    /// The route's own, else the process's, else what the function's ARN or the host says.
+    /// The first of: the key `aws_region`, the ARN, the environment, the host.
     fn region(&self, function: Option<&FunctionName>, checker: &mut Checker<'_>) -> Option<String> {
         let of_arn = function.and_then(|function| function.region.clone());
         let of_process = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| checker.variable(name));
@@ -135,7 +136,7 @@ impl WrittenLambda {
         let own = self.aws_region.clone();
         let Some(region) = own.clone().or(of_arn.clone()).or(of_process).or(of_host.clone()) else {
             if ["upstream_url", "function_name", "aws_region"].iter().any(|key| checker.has_error(key)) {
-                // it may be there, in what could not be read
+                // a value with a mistake may contain the region
                 return None;
             }
             let expected = "aws_region here, or AWS_REGION or AWS_DEFAULT_REGION in the environment";
@@ -187,7 +188,7 @@ impl WrittenLambda {
         EndpointVariant::of(self.use_fips_endpoint, self.use_dualstack_endpoint, checker)
     }
 
-    /// A host of one's own is none of the region's.
+    /// Reports switches of the regional endpoint, which `host` replaces.
     fn refuse_other_hosts(&self, checker: &mut Checker<'_>) {
         for (key, is_on) in [
             ("use_fips_endpoint", self.use_fips_endpoint),
@@ -199,8 +200,9 @@ impl WrittenLambda {
         }
     }
 
-    fn source(&mut self, own: OwnKeys, checker: &mut Checker<'_>) -> Option<CredentialSettings> {
-        let names = Names { prefix: "aws_", key: "aws_key", secret: "aws_secret", session: SESSION };
+    fn source(&mut self, own: SectionCredentials, checker: &mut Checker<'_>) -> Option<CredentialSettings> {
+        let names =
+            KeyNames { prefix: "aws_", key: "aws_key", secret: "aws_secret", session: DEFAULT_SESSION_NAME };
         self.source.check(names, own, checker)
     }
 
@@ -208,7 +210,7 @@ impl WrittenLambda {
         use base64::{Engine as _, engine::general_purpose::STANDARD};
         let WrittenObject(object) = self.client_context.as_ref()?;
         let encoded = STANDARD.encode(serde_json::to_vec(object).ok()?);
-        if encoded.len() <= LONGEST_CLIENT_CONTEXT {
+        if encoded.len() <= MAX_CLIENT_CONTEXT {
             return Some(encoded);
         }
         checker.at("client_context").report("too long", "at most 2,687 bytes of JSON");
@@ -225,18 +227,16 @@ impl WrittenLambda {
     }
 
     fn answer(&self, checker: &mut Checker<'_>) -> AnswerSettings {
+        let key = declared!(WrittenLambda, "unhandled_status");
         let unhandled_status = self.unhandled_status.and_then(|status| {
-            let bounds = declared!(WrittenLambda, "unhandled_status").kind.bounds();
-            let is_known = bounds.is_some_and(|(least, most)| (least..=most).contains(&status.into()));
-            let known = actix_http::StatusCode::from_u16(status).ok().filter(|_| is_known);
-            if known.is_none() {
+            let bounds = key.kind.bounds();
+            let is_valid = bounds.is_some_and(|(least, most)| (least..=most).contains(&status.into()));
+            if !is_valid {
+                // Kong's words
                 let expected = "value should be between 100 and 999, and no interim one";
-                let key = "unhandled_status";
-                let value =
-                    checker.quotable(key, &status.to_string()).unwrap_or_else(|| "the value".to_owned());
-                checker.at(key).report(format!("{value} is out of range"), expected);
+                checker.out_of_range(key, &status.to_string(), expected);
             }
-            known
+            StatusCode::from_u16(status).ok().filter(|_| is_valid)
         });
         let empty_arrays_mode = declared!(WrittenLambda, "empty_arrays_mode");
         let version = declared!(WrittenLambda, "awsgateway_compatible_payload_version");
@@ -249,17 +249,17 @@ impl WrittenLambda {
         }
     }
 
-    fn way(&self, checker: &mut Checker<'_>) -> OwnWay {
+    fn connection(&self, checker: &mut Checker<'_>) -> BackendConnection {
         let keepalive = checker.settled(declared!(WrittenLambda, "keepalive"), self.keepalive);
-        if !keepalive.is_zero() && keepalive < SHORTEST_KEEPALIVE {
-            // Kong takes any; a connection looks for its end once a second
+        if !keepalive.is_zero() && keepalive < MIN_KEEPALIVE {
+            // Kong accepts any value, but idle connections are checked once a second
             checker.at("keepalive").warn("shorter than 1s, raised to 1s; `0` turns keep-alive off");
         }
-        OwnWay {
-            timeout: TIMEOUT,
+        BackendConnection {
+            timeout: DEFAULT_TIMEOUT,
             scheme: Some(self.scheme()),
             keepalive: !keepalive.is_zero(),
-            keepalive_timeout: keepalive.max(SHORTEST_KEEPALIVE),
+            keepalive_timeout: keepalive.max(MIN_KEEPALIVE),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a function writes as time goes by, for answers that are passed on as they come.
+//! A body that a function writes in pieces, for responses that are passed on as they arrive.
 
 use std::{
     convert::Infallible,
@@ -9,39 +9,20 @@ use std::{
 
 use actix_web::web::Bytes;
 use futures_core::Stream;
-use tokio::sync::mpsc;
-
-/// The reader had enough.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gone;
-
-/// Where a function writes to.
-#[derive(Debug)]
-pub struct Writer(mpsc::Sender<Bytes>);
-
-impl Writer {
-    /// Hands bytes on; waits while the reader is slow.
-    ///
-    /// # Errors
-    /// Nobody reads any more.
-    pub async fn write(&self, bytes: impl Into<Bytes>) -> Result<(), Gone> {
-        self.0.send(bytes.into()).await.map_err(|_| Gone)
-    }
-}
+use tokio::sync::mpsc::{self, error::SendError};
 
 /// The reader's end.
 #[derive(Debug)]
-pub struct Written(mpsc::Receiver<Bytes>);
+pub struct StreamedBody(mpsc::Receiver<Bytes>);
 
-impl Written {
-    /// Runs `function` beside its reader.
-    pub fn by<F>(function: impl FnOnce(Writer) -> F) -> Self
+impl StreamedBody {
+    /// Runs `function`, whose next write fails once the reader is dropped.
+    pub fn by<F>(function: impl FnOnce(mpsc::Sender<Bytes>) -> F) -> Self
     where
-        F: Future<Output = Result<(), Gone>> + 'static,
+        F: Future<Output = Result<(), SendError<Bytes>>> + 'static,
     {
         let (sender, receiver) = mpsc::channel(1);
-        let running = function(Writer(sender));
-        // one that nobody reads ends at its next word
+        let running = function(sender);
         actix_rt::spawn(async move {
             let _ = running.await;
         });
@@ -53,14 +34,14 @@ impl Written {
         Self::words("These words arrive one by one, as the function writes them.\n", pause)
     }
 
-    /// A text, word by word, each with the blank behind it.
+    /// A text, word by word, each with the space after it.
     pub fn words(text: &'static str, pause: Duration) -> Self {
         Self::by(async move |writer| {
             for (index, word) in text.split_inclusive(' ').enumerate() {
                 if index > 0 {
                     tokio::time::sleep(pause).await;
                 }
-                writer.write(word).await?;
+                writer.send(word.into()).await?;
             }
             Ok(())
         })
@@ -80,7 +61,7 @@ impl Written {
     }
 }
 
-impl Stream for Written {
+impl Stream for StreamedBody {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -93,26 +74,26 @@ mod tests {
     use super::*;
 
     #[actix_rt::test]
-    async fn words_come_one_by_one_and_are_the_text() {
-        let mut written = Written::sentence(Duration::ZERO);
-        assert_eq!(written.next().await.as_deref(), Some(&b"These "[..]));
-        let rest = written.whole().await;
+    async fn words_arrive_one_by_one() {
+        let mut body = StreamedBody::sentence(Duration::ZERO);
+        assert_eq!(body.next().await.as_deref(), Some(&b"These "[..]));
+        let rest = body.whole().await;
         assert_eq!(rest, b"words arrive one by one, as the function writes them.\n");
     }
 
     #[actix_rt::test]
-    async fn who_writes_learns_that_nobody_reads() {
-        let (sender, told) = tokio::sync::oneshot::channel();
-        let written = Written::by(async move |writer| {
+    async fn a_write_fails_once_the_reader_is_dropped() {
+        let (sender, failed) = tokio::sync::oneshot::channel();
+        let body = StreamedBody::by(async move |writer| {
             let result = loop {
-                if let Err(gone) = writer.write("word ").await {
-                    break Err(gone);
+                if let Err(error) = writer.send("word ".into()).await {
+                    break Err(error);
                 }
             };
-            let _ = sender.send(result);
+            let _ = sender.send(result.is_err());
             result
         });
-        drop(written);
-        assert_eq!(told.await, Ok(Err(Gone)));
+        drop(body);
+        assert_eq!(failed.await, Ok(true));
     }
 }

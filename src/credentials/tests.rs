@@ -1,4 +1,5 @@
-//! What the tests of this folder speak to: a server that answers as each test says.
+//! A scripted HTTP server and settings that the unit tests of this room share, and the tests of
+//! `credentials.rs`.
 
 use std::{
     net::SocketAddr,
@@ -15,23 +16,23 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::aws_transport::AwsTransport;
+use super::{CredentialSource, aws_transport::AwsTransport};
 use crate::settings::{CredentialProvider, CredentialSettings, EndpointVariant, MetadataProtocol, Role};
 use crate::tls::Configurations;
 
-/// A way without a proxy.
+/// A transport without a proxy.
 pub fn transport() -> AwsTransport {
     AwsTransport { tls: Configurations::default().get(false, None, None).unwrap(), proxy: None }
 }
 
-/// A server on a port of its own.
+/// A server on a free port of loopback.
 pub struct FakeServer {
     pub address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl FakeServer {
-    /// Answers each request with what `answer` makes of it; with nothing, and stays silent, if that is empty.
+    /// Sends the result of `answer` for each request; never answers if the result is empty.
     pub async fn start(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -65,7 +66,7 @@ async fn serve(mut stream: TcpStream, answer: Arc<impl Fn(&str) -> String>, seen
     }
 }
 
-/// A request with as much body as it says.
+/// Reads a request with its whole body, by `content-length`.
 async fn read(stream: &mut TcpStream) -> Option<String> {
     let mut text = String::new();
     loop {
@@ -83,12 +84,12 @@ async fn read(stream: &mut TcpStream) -> Option<String> {
     }
 }
 
-/// An answer with a body.
+/// A response 200 with a body.
 pub fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
-/// STS: keys that live for an hour, `ASIA1` at the first request, and so on.
+/// A fake STS: issues keys that live for an hour, `ASIA1` at the first request, `ASIA2` at the second.
 pub async fn sts() -> FakeServer {
     let count = AtomicU32::new(0);
     FakeServer::start(move |request| {
@@ -98,7 +99,7 @@ pub async fn sts() -> FakeServer {
     .await
 }
 
-/// STS's answer to a request (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>).
+/// STS's response to a request (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>).
 pub fn sts_answer(request: &str, number: u32, expiry: SystemTime) -> String {
     let action = ["AssumeRoleWithWebIdentity", "AssumeRole", "GetCallerIdentity"]
         .into_iter()
@@ -110,18 +111,20 @@ pub fn sts_answer(request: &str, number: u32, expiry: SystemTime) -> String {
     } else {
         let expiry = humantime::format_rfc3339_seconds(expiry);
         format!(
-            "<AssumedRoleUser><Arn>{arn}</Arn><AssumedRoleId>A:s</AssumedRoleId></AssumedRoleUser><Credentials>\
-             <AccessKeyId>ASIA{number}</AccessKeyId><SecretAccessKey>hush-secret</SecretAccessKey>\
+            "<AssumedRoleUser><Arn>{arn}</Arn><AssumedRoleId>A:s</AssumedRoleId></AssumedRoleUser>\
+             <Credentials><AccessKeyId>ASIA{number}</AccessKeyId>\
+             <SecretAccessKey>hush-secret</SecretAccessKey>\
              <SessionToken>hush-token</SessionToken><Expiration>{expiry}</Expiration></Credentials>"
         )
     };
     format!(
-        "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result>{result}</{action}Result>\
-         <ResponseMetadata><RequestId>c6104cbe-af31-11e0-8154-cbc7ccf896c7</RequestId></ResponseMetadata></{action}Response>"
+        "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result>{result}\
+         </{action}Result><ResponseMetadata><RequestId>c6104cbe-af31-11e0-8154-cbc7ccf896c7</RequestId>\
+         </ResponseMetadata></{action}Response>"
     )
 }
 
-/// Keys of the settings, exchanged for a role's at `sts`.
+/// Keys of the settings, exchanged at `sts` for those of a role.
 pub fn role_source(sts: &FakeServer) -> CredentialSettings {
     CredentialSettings {
         origin: CredentialProvider::Keys(Credentials::new("AKIDBASE", "hush-base", None, None, "settings")),
@@ -137,4 +140,27 @@ pub fn role_source(sts: &FakeServer) -> CredentialSettings {
         metadata: MetadataProtocol::V2,
         proxy: None,
     }
+}
+
+#[actix_rt::test]
+async fn keys_of_the_settings_need_no_fetch() {
+    let source = CredentialSource::fixed(Credentials::new("AKIDEXAMPLE", "hush", None, None, "settings"));
+    let keys = source.current(SystemTime::now()).await.unwrap();
+    assert_eq!(keys.access_key_id(), "AKIDEXAMPLE");
+    source.refresh_soon(&keys);
+    let status = source.status(SystemTime::now()).to_string();
+    assert_eq!(status, "keys from the settings, access key ending in MPLE, without expiry");
+}
+
+#[test]
+fn debug_shows_neither_secret_nor_token() {
+    let source = CredentialSource::fixed(Credentials::new(
+        "AKIDEXAMPLE",
+        "hush-secret",
+        Some("hush-token".into()),
+        None,
+        "settings",
+    ));
+    let shown = format!("{source:?}");
+    assert!(!shown.contains("hush"), "{shown}");
 }
