@@ -184,7 +184,7 @@ async fn serve(listener: &TcpListener, health: Arc<Health>, serves: &mut Option<
     }
     tokio::select! {
         () = connections::serve(listener, most, pages) => Ok(()),
-        () = date::stands_still() => {
+        () = date::has_stopped() => {
             Err(io::Error::other("the Date header of its responses has stopped (was the clock before 1970?)"))
         }
     }
