@@ -42,13 +42,7 @@ pub type Tls = Arc<ClientConfig>;
 /// The reason why a TLS configuration cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct TlsError(String);
-
-impl TlsError {
-    pub fn new(cause: impl Into<String>) -> Self {
-        Self(cause.into())
-    }
-}
+pub struct TlsError(pub String);
 
 /// Identifies a configuration: the server is verified or not, the file of authorities with its digest (`None`
 /// if it cannot be read, which `ssl_verify: false` allows), and the client's certificate. The content counts:

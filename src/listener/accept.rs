@@ -34,7 +34,7 @@ use crate::{
     settings::Limits,
     state::snapshot::Snapshot,
     system::{
-        exhausted::{Exhausted, spare},
+        exhausted::{FileLimit, spare},
         fault_points,
         supervision::{Restarts, Task, TaskEnd, catch_in},
     },
@@ -138,7 +138,7 @@ impl Acceptor {
     }
 
     /// Accepts one client with the spare descriptor and refuses it at once; `false` if that was not possible.
-    async fn refuse_one(&mut self, exhausted: Exhausted, metrics: &Metrics) -> bool {
+    async fn refuse_one(&mut self, exhausted: FileLimit, metrics: &Metrics) -> bool {
         let Some(spare_file) = self.spare.take().or_else(|| spare().ok()) else { return false };
         drop(spare_file);
         // another thread may have been faster
@@ -184,7 +184,7 @@ async fn recover(server: &Server, acceptor: &mut Acceptor, error: &io::Error) {
     if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
         return;
     }
-    let exhausted = Exhausted::in_error(error);
+    let exhausted = FileLimit::in_error(error);
     if acceptor.logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL) {
         let cure = exhausted.map(|exhausted| format!("; {exhausted}")).unwrap_or_default();
         log::warn!("{} cannot accept connections, retrying: {error}{cure}", acceptor.name);

@@ -198,7 +198,7 @@ impl Http1Connection {
                     return if keeps { NextStep::Request } else { NextStep::Close };
                 }
                 Err(ResponseFailure::Client(error)) => {
-                    if !self.0.borrow().writer.has_written() {
+                    if !self.0.borrow().writer.has_written {
                         body.not_sent();
                     }
                     log::debug!("response to a client aborted: {error}");
@@ -288,7 +288,7 @@ impl Http1Connection {
     fn poll_send(&self, body: &mut ClientBody, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let state = &mut *self.0.borrow_mut();
         let sent = state.writer.poll_send(&mut state.transport, context);
-        body.sent(state.writer.written_body());
+        body.sent(state.writer.written_body);
         sent
     }
 

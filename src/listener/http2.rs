@@ -233,7 +233,9 @@ impl Http2Connection {
                     None => return,
                 },
                 Some(ended) = self.streams.join_next() => self.count(ended),
-                Some(()) = async { Some(sleep_until(close_at?).await) } => {
+                () = async { sleep_until(close_at.unwrap_or_else(Instant::now)).await },
+                    if close_at.is_some() =>
+                {
                     if self.is_going_away {
                         return;
                     }

@@ -41,7 +41,7 @@ use crate::{
     state::current::Current,
     system::{
         fault_points,
-        supervision::{Started, Task, run_on_runtime, supervise, supervise_thread},
+        supervision::{StartReport, Task, run_on_runtime, supervise, supervise_thread},
     },
 };
 
@@ -149,7 +149,7 @@ impl Drop for Workers {
 }
 
 /// Runs one worker until it has drained. When `parts.end` is cancelled, requests in flight are aborted.
-async fn serve(parts: &WorkerParts, serves: &mut Option<Started>) -> io::Result<()> {
+async fn serve(parts: &WorkerParts, serves: &mut Option<StartReport>) -> io::Result<()> {
     let draining = Draining::default();
     let mut loops = accept_all(parts, &draining)?;
     if let Some(serves) = serves.take() {
@@ -216,6 +216,6 @@ fn accept_all(parts: &WorkerParts, draining: &Draining) -> io::Result<JoinSet<()
 fn spawn_tasks(memory: BodyMemory, dated: Rc<Dated>) {
     drop(spawn_local(async move { supervise(Task::Worker, async || memory.clone().tidy().await).await }));
     drop(spawn_local(async move {
-        supervise(Task::Worker, async || dated.follow_clock(CHECK_INTERVAL).await).await
+        supervise(Task::Worker, async || dated.follow_clock(CHECK_INTERVAL).await).await;
     }));
 }

@@ -58,7 +58,7 @@ struct State {
 pub(super) fn start() -> io::Result<Lines> {
     std::thread::Builder::new().name(Task::Log.name().to_owned()).spawn(|| {
         let mut batch = Vec::new();
-        let run = || catch(|| Ok(QUEUE.write_all_to(&mut io::stderr(), &mut batch))).into();
+        let run = || catch(|| QUEUE.write_all_to(&mut io::stderr(), &mut batch)).into();
         supervise_thread(Task::Log, || false, run);
     })?;
     Ok(Lines(&QUEUE))

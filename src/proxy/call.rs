@@ -28,7 +28,7 @@ use crate::{
     },
     resilience::{
         circuit_breaker::CallGuard,
-        retry::{Pause, Retries},
+        retry::{Retries, RetryDelay},
     },
     state::{signing::SignatureRecord, snapshot::Route},
 };
@@ -220,16 +220,16 @@ impl UpstreamCall<'_> {
     /// Whether there is room for another attempt after this pause: within the deadline, for the circuit breaker, and
     /// in the budget, which then has paid for it. There are no new keys where the route has not signed; waiting for
     /// them costs nothing, because a refusal of keys is no sign of an upstream in trouble.
-    fn is_worth(&self, pause: Pause, is_signed: bool, retries: &Retries, record: &Record) -> bool {
+    fn is_worth(&self, pause: RetryDelay, is_signed: bool, retries: &Retries, record: &Record) -> bool {
         let can_come = match pause {
-            Pause::For(time) => self.deadline.has_room_for(time),
-            Pause::UntilNewKeys(_) => is_signed,
+            RetryDelay::For(time) => self.deadline.has_room_for(time),
+            RetryDelay::UntilNewKeys(_) => is_signed,
         };
         let is_kept_away = self.route.circuit_breaker.as_ref().is_some_and(|breaker| !breaker.is_closed());
         if !can_come || is_kept_away {
             return false;
         }
-        if matches!(pause, Pause::UntilNewKeys(_)) {
+        if matches!(pause, RetryDelay::UntilNewKeys(_)) {
             return true;
         }
         let is_paid = retries.budget.spend(Instant::now());
@@ -246,7 +246,7 @@ impl UpstreamCall<'_> {
     /// serves on. Nothing of it is lost.
     async fn between(
         &self,
-        pause: Pause,
+        pause: RetryDelay,
         signed: Option<&SignatureRecord>,
         result: Result<UpstreamReply, ProxyError>,
     ) -> (Result<UpstreamReply, ProxyError>, bool) {
@@ -255,15 +255,15 @@ impl UpstreamCall<'_> {
             other => other,
         };
         let goes_on = match (pause, &self.route.signing, signed) {
-            (Pause::For(time), ..) => {
+            (RetryDelay::For(time), ..) => {
                 sleep(time).await;
                 true
             }
-            (Pause::UntilNewKeys(limit), Some(signing), Some(signed)) => {
+            (RetryDelay::UntilNewKeys(limit), Some(signing), Some(signed)) => {
                 let newer = pin!(async { Ok(signing.credentials.newer_than(&signed.keys, limit).await) });
                 self.deadline.run_within(newer).await.unwrap_or(false)
             }
-            (Pause::UntilNewKeys(_), ..) => false,
+            (RetryDelay::UntilNewKeys(_), ..) => false,
         };
         (result, goes_on)
     }

@@ -27,7 +27,7 @@ pub struct Retries {
 
 /// The wait before a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pause {
+pub enum RetryDelay {
     For(Duration),
     /// Until there are new keys, for at most this time.
     UntilNewKeys(Duration),
@@ -49,16 +49,16 @@ impl Retries {
         outcome: Result<(Verdict, &HeaderMap), &ProxyError>,
         is_idempotent: bool,
         jitter: impl FnOnce() -> f64,
-    ) -> Option<Pause> {
+    ) -> Option<RetryDelay> {
         let known = outcome.map(|(verdict, _)| verdict);
         if attempt >= self.settings.attempts || !self.repeats(attempt, known, is_idempotent) {
             return None;
         }
         let longest = self.settings.max_backoff;
         let step = match known {
-            Ok(Verdict::KeysExpired) => return Some(Pause::UntilNewKeys(longest)),
+            Ok(Verdict::KeysExpired) => return Some(RetryDelay::UntilNewKeys(longest)),
             // signed with the corrected time it is a different request
-            Ok(Verdict::ClockWrong) => return Some(Pause::For(Duration::ZERO)),
+            Ok(Verdict::ClockWrong) => return Some(RetryDelay::For(Duration::ZERO)),
             // a network interface or a snapshot takes its time
             Ok(Verdict::NotReady | Verdict::SlowStart) => longest,
             _ => self.step(attempt),
@@ -67,7 +67,7 @@ impl Retries {
         // full jitter, so that many clients do not retry at the same time
         // (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>); before the requested
         // delay AWS would refuse again, and a delay above the maximum is the client's decision
-        (asked <= longest).then(|| Pause::For(asked.max(step.mul_f64(jitter()))))
+        (asked <= longest).then(|| RetryDelay::For(asked.max(step.mul_f64(jitter()))))
     }
 
     /// The reason of a retry, a label of the metric.

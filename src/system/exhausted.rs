@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 /// The limit of open files that is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Exhausted {
+pub enum FileLimit {
     /// EMFILE
     #[error(
         "too many open files in this process: raise its limit (`ulimit -n`, LimitNOFILE of \
@@ -24,10 +24,10 @@ pub enum Exhausted {
 thread_local! {
     /// The last failure of this kind since [`watch`] began. The layers between reading a file and deciding
     /// about a reload convert errors to text.
-    static NOTED: Cell<Option<Exhausted>> = const { Cell::new(None) };
+    static NOTED: Cell<Option<FileLimit>> = const { Cell::new(None) };
 }
 
-impl Exhausted {
+impl FileLimit {
     /// The limit that caused an error.
     pub fn in_error(error: &io::Error) -> Option<Self> {
         match Errno::from_io_error(error)? {
@@ -63,7 +63,7 @@ pub fn noted<T>(result: io::Result<T>) -> io::Result<T> {
 
 /// Records an error if no more files can be opened; true if that is its cause.
 pub fn note(error: &io::Error) -> bool {
-    let exhausted = Exhausted::in_error(error);
+    let exhausted = FileLimit::in_error(error);
     if exhausted.is_some() {
         NOTED.set(exhausted);
     }
@@ -74,7 +74,7 @@ pub fn note(error: &io::Error) -> bool {
 ///
 /// # Errors
 /// The limit that was reached meanwhile.
-pub fn watch<T>(read: impl FnOnce() -> T) -> Result<T, Exhausted> {
+pub fn watch<T>(read: impl FnOnce() -> T) -> Result<T, FileLimit> {
     NOTED.set(None);
     let result = read();
     NOTED.take().map_or(Ok(result), Err)
@@ -90,19 +90,19 @@ mod tests {
 
     #[test]
     fn c9_a_lack_of_descriptors_differs_from_other_failures() {
-        assert_eq!(Exhausted::in_error(&error(Errno::MFILE)), Some(Exhausted::Process));
-        assert_eq!(Exhausted::in_error(&error(Errno::NFILE)), Some(Exhausted::System));
-        assert_eq!(Exhausted::in_error(&error(Errno::NOENT)), None);
-        assert_eq!(Exhausted::in_error(&io::Error::other("x")), None);
-        assert_eq!(Exhausted::now(), None);
+        assert_eq!(FileLimit::in_error(&error(Errno::MFILE)), Some(FileLimit::Process));
+        assert_eq!(FileLimit::in_error(&error(Errno::NFILE)), Some(FileLimit::System));
+        assert_eq!(FileLimit::in_error(&error(Errno::NOENT)), None);
+        assert_eq!(FileLimit::in_error(&io::Error::other("x")), None);
+        assert_eq!(FileLimit::now(), None);
     }
 
     #[test]
     fn c9_a_result_without_descriptors_is_discarded() {
         let read = |errno| watch(|| noted::<()>(Err(error(errno))).is_err());
-        assert_eq!(read(Errno::MFILE), Err(Exhausted::Process));
+        assert_eq!(read(Errno::MFILE), Err(FileLimit::Process));
         assert_eq!(read(Errno::NOENT), Ok(true));
         assert_eq!(watch(|| noted(Ok(1)).unwrap()), Ok(1));
-        assert_eq!(read(Errno::NFILE), Err(Exhausted::System));
+        assert_eq!(read(Errno::NFILE), Err(FileLimit::System));
     }
 }

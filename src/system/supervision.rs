@@ -187,6 +187,12 @@ pub enum TaskEnd {
     Panicked(Panicked),
 }
 
+impl From<Result<(), Panicked>> for TaskEnd {
+    fn from(result: Result<(), Panicked>) -> Self {
+        result.map_or_else(Self::Panicked, |()| Self::Returned)
+    }
+}
+
 impl From<Result<io::Result<()>, Panicked>> for TaskEnd {
     fn from(result: Result<io::Result<()>, Panicked>) -> Self {
         match result {
@@ -242,7 +248,7 @@ pub async fn supervise(task: Task, mut make: impl AsyncFnMut()) {
     loop {
         restarts.started();
         // a panic of the closure counts as one of the task
-        let end = catch_in(async { io::Result::Ok(make().await) }).await.into();
+        let end = catch_in(async { make().await }).await.into();
         tokio::time::sleep(restarts.failed(&end)).await;
     }
 }
@@ -266,15 +272,15 @@ pub async fn once(task: Task, name: &str, part: impl Future<Output = ()>) {
 }
 
 /// Receives the result of starting a thread's first run.
-pub type Started = mpsc::Sender<io::Result<()>>;
+pub type StartReport = mpsc::Sender<io::Result<()>>;
 
 /// Runs `serve` on a new runtime of this thread. If the first run fails, the error goes to `started` and
 /// `end` is cancelled: the process cannot start, and logs the error itself. Panics of tasks on the runtime
 /// are not caught here.
 pub fn run_on_runtime(
     end: &CancellationToken,
-    mut started: Option<Started>,
-    serve: impl AsyncFnOnce(&mut Option<Started>) -> io::Result<()>,
+    mut started: Option<StartReport>,
+    serve: impl AsyncFnOnce(&mut Option<StartReport>) -> io::Result<()>,
 ) -> TaskEnd {
     let runtime = runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let result = runtime.map_or_else(

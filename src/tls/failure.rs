@@ -6,7 +6,6 @@
 use std::{fmt::Display, io, path::Path};
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
-use rustls_pki_types::UnixTime;
 
 use crate::{system::wall_clock::Rfc3339, text::listing::listed};
 
@@ -141,13 +140,13 @@ fn of_certificate(error: &CertificateError, server: &HandshakePeer<'_>) -> (Stri
             ),
         },
         CertificateError::ExpiredContext { time, not_after } => (
-            format!("its certificate {}", expired(*time, *not_after)),
+            format!("its certificate {}", expired(time.as_secs(), not_after.as_secs())),
             Cure::CheckAlone(
                 "The server's operator has to replace the certificate; if the clock is wrong, set it right",
             ),
         ),
         CertificateError::NotValidYetContext { time, not_before } => (
-            format!("its certificate {}", not_yet(*time, *not_before)),
+            format!("its certificate {}", not_yet(time.as_secs(), not_before.as_secs())),
             Cure::Sentence("Set the clock right, or have the certificate replaced"),
         ),
         CertificateError::NotValidForNameContext { presented, .. } => (
@@ -169,9 +168,9 @@ fn of_certificate(error: &CertificateError, server: &HandshakePeer<'_>) -> (Stri
     (cause, Some(cure))
 }
 
-/// The end of a sentence about an expired certificate.
-pub(super) fn expired(now: UnixTime, not_after: UnixTime) -> String {
-    let days = now.as_secs().saturating_sub(not_after.as_secs()) / DAY;
+/// The end of a sentence about an expired certificate; times are in seconds since 1970.
+pub(super) fn expired(now: u64, not_after: u64) -> String {
+    let days = now.saturating_sub(not_after) / DAY;
     match days {
         0 => format!(
             "expired less than a day ago, at {} (this machine's clock: {})",
@@ -188,23 +187,21 @@ pub(super) fn expired(now: UnixTime, not_after: UnixTime) -> String {
 }
 
 /// The end of a sentence about a certificate that is not yet valid.
-pub(super) fn not_yet(now: UnixTime, not_before: UnixTime) -> String {
+pub(super) fn not_yet(now: u64, not_before: u64) -> String {
     format!("is not valid before {} (this machine's clock: {})", moment(not_before), moment(now))
 }
 
 /// The date at midnight, else date and time.
-fn moment(time: UnixTime) -> String {
-    if time.as_secs().is_multiple_of(DAY) { date(time) } else { rfc3339(time) }
+fn moment(time: u64) -> String {
+    if time.is_multiple_of(DAY) { date(time) } else { rfc3339(time) }
 }
 
-pub(super) fn date(time: UnixTime) -> String {
-    let mut text = rfc3339(time);
-    text.truncate("2025-02-01".len());
-    text
+pub(super) fn date(time: u64) -> String {
+    format!("{:.10}", rfc3339(time))
 }
 
-fn rfc3339(time: UnixTime) -> String {
-    Rfc3339::of_seconds(time.as_secs()).to_string()
+fn rfc3339(time: u64) -> String {
+    Rfc3339::of_seconds(time).to_string()
 }
 
 /// The names without the types that webpki writes around them: `DnsName("a.example")`, `IpAddress(10.0.0.1)`.
@@ -260,6 +257,8 @@ fn of_alert(alert: AlertDescription, name: Option<&str>) -> (String, Option<Cure
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use rustls_pki_types::UnixTime;
 
     use super::*;
 

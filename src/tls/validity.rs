@@ -10,7 +10,7 @@ use der::{
     Decode as _, Reader as _, SliceReader, Tag, TagNumber, Tagged as _,
     asn1::{AnyRef, GeneralizedTime, UtcTime},
 };
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::CertificateDer;
 
 use super::failure::{DAY, date, expired, not_yet};
 
@@ -72,22 +72,20 @@ impl Validity {
 
     /// The end of a sentence that begins with the certificate; `None` if no warning is due.
     pub fn warning(&self, now: SystemTime) -> Option<String> {
-        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
-        let clock = at(seconds(now));
+        let clock = seconds(now);
         Some(match self.status(now) {
             ValidityStatus::Valid => return None,
-            ValidityStatus::Expired => expired(clock, at(self.not_after)),
-            ValidityStatus::NotYet => not_yet(clock, at(self.not_before)),
+            ValidityStatus::Expired => expired(clock, self.not_after),
+            ValidityStatus::NotYet => not_yet(clock, self.not_before),
             ValidityStatus::EndsSoon => {
-                let left = self.not_after - clock.as_secs();
-                let left = match left / DAY {
+                let left = match (self.not_after - clock) / DAY {
                     0 => "less than a day".to_owned(),
                     1 => "1 day".to_owned(),
                     days => format!("{days} days"),
                 };
                 format!(
                     "expires on {}, in {left} (this machine's clock: {})",
-                    date(at(self.not_after)),
+                    date(self.not_after),
                     date(clock)
                 )
             }

@@ -52,9 +52,9 @@ pub struct ResponseWriter {
     /// All buffered bytes in order, to count the bytes of the body in a partial write.
     segments: VecDeque<Segment>,
     /// The kernel has taken bytes of the current response.
-    has_written: bool,
+    pub has_written: bool,
     /// Bytes of its body that the kernel has taken.
-    written_body: u64,
+    pub written_body: u64,
 }
 
 /// Bytes of a head or of chunk framing, and bytes of the body behind them.
@@ -104,16 +104,6 @@ impl ResponseWriter {
             self.segments.clear();
         }
         is_unsent
-    }
-
-    /// True if the kernel has taken bytes of the current response.
-    pub fn has_written(&self) -> bool {
-        self.has_written
-    }
-
-    /// Bytes of the current response's body that the kernel has taken.
-    pub fn written_body(&self) -> u64 {
-        self.written_body
     }
 
     /// True if the end of the connection is the end of the body, so that a truncation would look complete.

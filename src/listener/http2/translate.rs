@@ -36,14 +36,8 @@ pub fn request(
     max_uri: u64,
 ) -> Result<Request, ProxyError> {
     let has_body = upload.is_some();
-    let payload = match upload {
-        Some(upload) => {
-            let stream: BoxedPayloadStream = Box::pin(upload);
-            Payload::Stream { payload: stream }
-        }
-        None => Payload::None,
-    };
-    let mut request = Request::with_payload(payload);
+    let payload = upload.map(|upload| Payload::Stream { payload: Box::pin(upload) as BoxedPayloadStream });
+    let mut request = Request::with_payload(payload.unwrap_or(Payload::None));
     let head = request.head_mut();
     head.version = Version::HTTP_2;
     head.peer_addr = peer;

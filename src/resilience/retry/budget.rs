@@ -5,7 +5,7 @@
 
 use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 /// The cost of one retry; each request earns `per_hundred`.
@@ -53,7 +53,8 @@ impl RetryBudget {
 
     /// Takes a free retry: each uses its share of a second, and at most one second is used in advance.
     fn take_free(&self, now: Instant) -> bool {
-        let now = microseconds(now.saturating_duration_since(self.created));
+        let now = now.saturating_duration_since(self.created).as_micros();
+        let now = u64::try_from(now).unwrap_or(u64::MAX / 2);
         let take = |until: u64| {
             let until = until.max(now) + SECOND / FREE_PER_SECOND;
             (until <= now + SECOND).then_some(until)
@@ -62,12 +63,10 @@ impl RetryBudget {
     }
 }
 
-fn microseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX / 2)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// The number of retries that can be paid for at this time.

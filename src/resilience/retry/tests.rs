@@ -132,7 +132,7 @@ fn a_requested_delay_is_kept_and_one_above_the_maximum_is_not_retried() {
         (&[("retry-after", "-1")], None),
     ] {
         let pause = retries.after(1, Ok((Verdict::Throttled, &headers(lines))), false, || 0.5);
-        assert_eq!(pause, expected.map(|time| Pause::For(Duration::from_millis(time))), "{lines:?}");
+        assert_eq!(pause, expected.map(|time| RetryDelay::For(Duration::from_millis(time))), "{lines:?}");
     }
 }
 
@@ -141,17 +141,17 @@ fn a_target_that_is_not_ready_gets_up_to_the_maximum_back_off_from_the_first_ret
     let retries = retries("lambda", "{ backoff: 50ms, max_backoff: 2s }");
     let pause = |verdict, jitter| retries.after(1, Ok((verdict, &HeaderMap::new())), false, || jitter);
     for verdict in [Verdict::NotReady, Verdict::SlowStart] {
-        assert_eq!(pause(verdict, 1.0), Some(Pause::For(Duration::from_secs(2))), "{verdict:?}");
-        assert_eq!(pause(verdict, 0.0), Some(Pause::For(Duration::ZERO)), "{verdict:?}");
+        assert_eq!(pause(verdict, 1.0), Some(RetryDelay::For(Duration::from_secs(2))), "{verdict:?}");
+        assert_eq!(pause(verdict, 0.0), Some(RetryDelay::For(Duration::ZERO)), "{verdict:?}");
     }
-    assert_eq!(pause(Verdict::Throttled, 1.0), Some(Pause::For(Duration::from_millis(50))));
+    assert_eq!(pause(Verdict::Throttled, 1.0), Some(RetryDelay::For(Duration::from_millis(50))));
 }
 
 #[test]
 fn new_keys_are_awaited_for_the_maximum_back_off() {
     let retries = retries("lambda", "{ max_backoff: 2s }");
     let pause = retries.after(1, Ok((Verdict::KeysExpired, &HeaderMap::new())), false, || 0.5);
-    assert_eq!(pause, Some(Pause::UntilNewKeys(Duration::from_secs(2))));
+    assert_eq!(pause, Some(RetryDelay::UntilNewKeys(Duration::from_secs(2))));
 }
 
 #[test]
@@ -172,7 +172,7 @@ proptest! {
         let text = format!("{{ attempts: 10, backoff: {backoff}, max_backoff: {longest} }}");
         let retries = retries("api_gateway", &text);
         let pause = |jitter| match retries.after(attempt, Ok((Verdict::Throttled, &HeaderMap::new())), false, || jitter) {
-            Some(Pause::For(time)) => time,
+            Some(RetryDelay::For(time)) => time,
             other => panic!("{other:?}"),
         };
         let most = Duration::from_millis((backoff << (attempt - 1)).min(longest));

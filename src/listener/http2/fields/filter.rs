@@ -236,7 +236,6 @@ impl Filter {
         let kind = if head.stream > self.newest { BlockKind::Head } else { BlockKind::Trailers };
         self.newest = self.newest.max(head.stream);
         let is_end = head.has(END_STREAM);
-        self.output.resize(HEAD, 0);
         let mut rewrite = Rewrite::new(&mut self.output, kind, is_end, self.limit);
         match self.decoder.decode(block, |field| rewrite.take(field)) {
             Ok(()) => {

@@ -5,12 +5,16 @@
 //! and a malformed head becomes a minimal request with the mark of its fault: `h2` itself would reset the
 //! stream or end the connection for each.
 
-use http::uri::{Authority, Scheme};
+use http::{
+    Method,
+    uri::{Authority, Scheme},
+};
 
 use super::{
     fault::{self, FieldFault},
+    frames::HEAD,
     hpack,
-    table::{ENTRY_OVERHEAD, Field, StaticMatch, index},
+    table::{ENTRY_OVERHEAD, Field, StaticMatch},
 };
 use crate::{listener::request_target, message::chunks};
 
@@ -36,7 +40,6 @@ pub enum BlockKind {
 #[derive(Debug)]
 pub struct Rewrite<'a> {
     block: &'a mut Vec<u8>,
-    start: usize,
     kind: BlockKind,
     /// The stream ends with this block.
     is_end: bool,
@@ -46,8 +49,7 @@ pub struct Rewrite<'a> {
     /// The pseudo-headers so far, in the order of [`PSEUDO_HEADERS`].
     seen: [bool; 4],
     has_headers: bool,
-    is_head: bool,
-    is_connect: bool,
+    method: Method,
     /// An authority that `http::Uri` does not parse, for the mark behind the pseudo-headers.
     other_authority: Option<Vec<u8>>,
     referred: usize,
@@ -56,20 +58,18 @@ pub struct Rewrite<'a> {
 }
 
 impl<'a> Rewrite<'a> {
-    /// Begins a block at the end of `block`; a header list of `limit` bytes or more is refused.
+    /// Begins a block behind the room for a frame head; header lists of `limit` bytes or more are refused.
     pub fn new(block: &'a mut Vec<u8>, kind: BlockKind, is_end: bool, limit: usize) -> Self {
-        let start = block.len();
+        block.resize(HEAD, 0);
         Self {
             block,
-            start,
             kind,
             is_end,
             size: 0,
             limit,
             seen: [false; 4],
             has_headers: false,
-            is_head: false,
-            is_connect: false,
+            method: Method::GET,
             other_authority: None,
             referred: 0,
             length: None,
@@ -80,8 +80,7 @@ impl<'a> Rewrite<'a> {
     /// Adds a field. After a fault only the method matters: the response to HEAD has no body.
     pub fn take(&mut self, field: Field<'_>) {
         if field.name == b":method" {
-            self.is_head = field.value == b"HEAD";
-            self.is_connect = field.value == b"CONNECT";
+            self.method = Method::from_bytes(field.value).unwrap_or_default();
         }
         self.referred += field.referred;
         if self.fault.is_none() && self.referred > MAX_REFERRED {
@@ -103,7 +102,7 @@ impl<'a> Rewrite<'a> {
             self.fault = self.check_whole().err();
         }
         let fault = self.fault?;
-        self.block.truncate(self.start);
+        self.block.truncate(HEAD);
         match self.kind {
             BlockKind::Head => self.write_refused(fault),
             // `h2` resets the stream for a connection-specific header
@@ -114,22 +113,22 @@ impl<'a> Rewrite<'a> {
 
     /// Writes a minimal request with the mark of the fault.
     fn write_refused(&mut self, fault: FieldFault) {
-        let in_static = |index| Field { in_static: StaticMatch::Field(index), ..Field::literal(b"", b"") };
-        let method = if self.is_head {
-            Field { in_static: StaticMatch::Name(index::GET), ..Field::literal(b":method", b"HEAD") }
-        } else {
-            in_static(index::GET)
-        };
-        for field in [method, in_static(index::HTTP), in_static(index::ROOT)] {
-            hpack::write(field, self.block);
+        let method: &[u8] = if self.method == Method::HEAD { b"HEAD" } else { b"GET" };
+        for (name, value) in [
+            (":method", method),
+            (":scheme", b"http"),
+            (":path", b"/"),
+            (fault::FAULT.as_str(), fault.0.as_bytes()),
+        ] {
+            hpack::write(Field::literal(name.as_bytes(), value), self.block);
         }
-        hpack::write(Field::literal(fault::FAULT.as_str().as_bytes(), fault.0.as_bytes()), self.block);
     }
 
     /// Checks the pseudo-headers (RFC 9113, 8.3.1 and 8.5), and the length if there is no body (8.1.1).
     fn check_whole(&self) -> Result<(), FieldFault> {
         let [method, scheme, path, _] = self.seen;
-        let is_whole = method && if self.is_connect { !scheme && !path } else { scheme && path };
+        let is_whole =
+            method && if self.method == Method::CONNECT { !scheme && !path } else { scheme && path };
         if !is_whole {
             Err(FieldFault::MISSING_PSEUDO)
         } else if self.is_end && self.length.is_some_and(|length| length > 0) {
@@ -156,10 +155,7 @@ impl<'a> Rewrite<'a> {
     /// Adds the path with the escapes that it gets over HTTP/1.1.
     fn take_path(&mut self, field: Field<'_>) -> Result<(), FieldFault> {
         let escaped = request_target::escape(field.value);
-        let field = match &escaped {
-            Some(path) => Field { in_static: StaticMatch::Name(index::ROOT), value: path, ..field },
-            None => field,
-        };
+        let field = escaped.as_deref().map_or(field, |path| Field::literal(field.name, path));
         if field.value.len() > MAX_PATH {
             return Err(FieldFault::LONG_PATH);
         }

@@ -8,16 +8,6 @@ const MAX_TABLE_SIZE: usize = 4096;
 /// (RFC 9113, 6.5.2).
 pub const ENTRY_OVERHEAD: usize = 32;
 
-/// Indices of entries of the static table.
-pub mod index {
-    /// `:method: GET`
-    pub const GET: u8 = 2;
-    /// `:path: /`
-    pub const ROOT: u8 = 4;
-    /// `:scheme: http`
-    pub const HTTP: u8 = 6;
-}
-
 /// RFC 7541, appendix A. The first entry has the index 1.
 pub static STATIC: [(&[u8], &[u8]); 61] = [
     (b":authority", b""),
