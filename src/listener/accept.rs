@@ -29,14 +29,13 @@ use super::{
 };
 use crate::{
     metrics::Metrics,
-    proxy::draining::Watcher,
     resilience::admission::InFlightGuard,
     settings::Limits,
     state::snapshot::Snapshot,
     system::{
         exhausted::{FileLimit, spare},
         fault_points,
-        supervision::{Restarts, Task, TaskEnd, catch_in},
+        supervision::{Task, supervise},
     },
     tls::server::ServerTls,
 };
@@ -54,13 +53,9 @@ const H2: &[u8] = b"h2";
 pub async fn accept(server: Rc<Server>, mut acceptor: Acceptor) {
     let draining = server.worker.draining.watch();
     let mut connections = JoinSet::new();
-    let mut restarts = Restarts::of(Task::Worker);
-    while let Err(panicked) = catch_in(run(&server, &draining, &mut acceptor, &mut connections)).await {
-        let pause = restarts.failed(&TaskEnd::Panicked(panicked));
-        tokio::select! {
-            () = poll_fn(|context| draining.poll(context)) => break,
-            () = sleep(pause) => restarts.started(),
-        }
+    tokio::select! {
+        () = poll_fn(|context| draining.poll(context)) => {}
+        () = supervise(Task::Worker, async || run(&server, &mut acceptor, &mut connections).await) => {}
     }
     for incoming in acceptor.close() {
         admit(&server, incoming, &mut connections);
@@ -70,16 +65,10 @@ pub async fn accept(server: Rc<Server>, mut acceptor: Acceptor) {
     }
 }
 
-/// Accepts connections until the drain.
-async fn run(
-    server: &Rc<Server>,
-    draining: &Watcher,
-    acceptor: &mut Acceptor,
-    connections: &mut JoinSet<()>,
-) {
+/// Accepts connections, and never returns.
+async fn run(server: &Rc<Server>, acceptor: &mut Acceptor, connections: &mut JoinSet<()>) {
     loop {
         tokio::select! {
-            () = poll_fn(|context| draining.poll(context)) => return,
             incoming = poll_fn(|context| acceptor.poll_accept(context)) => match incoming {
                 Ok(incoming) => admit(server, incoming, connections),
                 Err(error) => recover(server, acceptor, &error).await,

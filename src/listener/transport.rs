@@ -16,7 +16,6 @@ use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
-    time::Instant,
 };
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
@@ -25,12 +24,25 @@ use crate::system::lazy_deadline::LazyDeadline;
 
 /// The first bytes of HTTP/2 (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Bytes of one read that detects them: enough for most heads.
-const READ_AHEAD: usize = 4 << 10;
+/// Bytes of one read on the stack: enough for most heads.
+const READ_SIZE: usize = 4 << 10;
 
 pub type PlainSocket = Either<TcpStream, UnixStream>;
 /// A connection without or with TLS, whose session is large and therefore boxed.
 pub type Socket = Either<PlainSocket, Box<TlsStream<TcpStream>>>;
+
+/// Reads a piece on the stack and appends it to `received`: a connection that waits holds no memory for it.
+pub fn poll_read_piece(
+    reader: Pin<&mut impl AsyncRead>,
+    context: &mut Context<'_>,
+    received: &mut BytesMut,
+) -> Poll<io::Result<usize>> {
+    let mut piece = [const { MaybeUninit::uninit() }; READ_SIZE];
+    let mut buffer = ReadBuf::uninit(&mut piece);
+    ready!(reader.poll_read(context, &mut buffer))?;
+    received.extend_from_slice(buffer.filled());
+    Poll::Ready(Ok(buffer.filled().len()))
+}
 
 #[derive(Debug)]
 pub struct Transport {
@@ -64,20 +76,13 @@ impl Transport {
     /// The connection failed.
     pub async fn begins_with_preface(&mut self) -> io::Result<bool> {
         while self.ahead.len() < PREFACE.len() && PREFACE.starts_with(&self.ahead) {
-            if poll_fn(|context| self.poll_read_ahead(context)).await? == 0 {
+            let read =
+                poll_fn(|context| poll_read_piece(Pin::new(&mut self.socket), context, &mut self.ahead));
+            if read.await? == 0 {
                 break;
             }
         }
         Ok(self.ahead.starts_with(PREFACE))
-    }
-
-    /// Reads a piece on the stack: a client that has sent nothing yet holds no memory.
-    fn poll_read_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut piece = [const { MaybeUninit::uninit() }; READ_AHEAD];
-        let mut buffer = ReadBuf::uninit(&mut piece);
-        ready!(Pin::new(&mut self.socket).poll_read(context, &mut buffer))?;
-        self.ahead.extend_from_slice(buffer.filled());
-        Poll::Ready(Ok(buffer.filled().len()))
     }
 
     /// Makes the kernel send a reset when the connection is closed. A Unix socket has no reset.
@@ -101,9 +106,7 @@ impl Transport {
 
     /// Resets the connection of a client that reads nothing for `send_timeout`.
     fn poll_stalled(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        if !self.sending.is_limited() {
-            self.sending.until(Instant::now() + self.send_timeout);
-        }
+        self.sending.begin(self.send_timeout);
         ready!(self.sending.poll(context));
         log::info!(
             "client read nothing of its response within limits.send_timeout, {:?}: closing the connection",

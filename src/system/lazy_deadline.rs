@@ -50,10 +50,6 @@ impl LazyDeadline {
         self.until = None;
     }
 
-    pub fn is_limited(&self) -> bool {
-        self.until.is_some()
-    }
-
     /// Ready once the deadline is reached.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(until) = self.until else { return Poll::Pending };

@@ -205,19 +205,19 @@ impl From<Result<io::Result<()>, Panicked>> for TaskEnd {
 
 /// The restarts of one task, with their back-off.
 #[derive(Debug)]
-pub struct Restarts {
+struct Restarts {
     task: Task,
     pause: Duration,
     started: Instant,
 }
 
 impl Restarts {
-    pub fn of(task: Task) -> Self {
+    fn of(task: Task) -> Self {
         Self { task, pause: Duration::ZERO, started: Instant::now() }
     }
 
     /// Counts and logs the end of a run, and returns the back-off before the next one.
-    pub fn failed(&mut self, end: &TaskEnd) -> Duration {
+    fn failed(&mut self, end: &TaskEnd) -> Duration {
         self.task.count_failure();
         self.pause = if self.started.elapsed() >= BACKOFF_RESET {
             INITIAL_BACKOFF
@@ -237,7 +237,7 @@ impl Restarts {
         }
     }
 
-    pub fn started(&mut self) {
+    fn started(&mut self) {
         self.started = Instant::now();
     }
 }

@@ -12,7 +12,6 @@
 
 use std::{
     io,
-    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -24,19 +23,21 @@ use actix_http::{
     header,
 };
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite as _, ReadBuf};
+use tokio::io::AsyncWrite as _;
 use tokio_util::{codec::Decoder as _, io::poll_read_buf};
 
 use crate::{
-    listener::{expectation::asks_for_continue, request_target::escape_in_line, transport::Transport},
+    listener::{
+        expectation::asks_for_continue,
+        request_target::escape_in_line,
+        transport::{Transport, poll_read_piece},
+    },
     message::{
         chunks::{Chunks, Decoded},
         error::{ErrorKind, ProxyError},
     },
 };
 
-/// Bytes of one read outside of a body: enough for most heads.
-const READ_SIZE: usize = 4 << 10;
 /// Bytes of one read of a body.
 const BODY_READ_SIZE: usize = 16 << 10;
 /// Bytes that are read ahead of the current request; more stay in the kernel.
@@ -311,17 +312,10 @@ impl RequestReader {
         Ok(true)
     }
 
-    /// Receives a piece; an error is the end of the connection. The bytes are read on the stack, so that a
-    /// connection that waits holds no memory for them.
+    /// Receives a piece; an error is the end of the connection.
     fn poll_receive(&mut self, transport: &mut Transport, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut piece = [const { MaybeUninit::uninit() }; READ_SIZE];
-        let mut buffer = ReadBuf::uninit(&mut piece);
-        ready!(Pin::new(transport).poll_read(context, &mut buffer))?;
-        if buffer.filled().is_empty() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-        }
-        self.received.extend_from_slice(buffer.filled());
-        Poll::Ready(Ok(()))
+        let read = ready!(poll_read_piece(Pin::new(transport), context, &mut self.received))?;
+        Poll::Ready(if read == 0 { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) })
     }
 
     /// Sends `100 Continue` to a client that waits for it.

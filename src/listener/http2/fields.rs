@@ -26,7 +26,6 @@ mod table;
 use std::{
     cell::{Cell, RefCell},
     io,
-    mem::MaybeUninit,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -43,9 +42,7 @@ pub use self::{
     fault::{AUTHORITY, FAULT, FieldFault},
     filter::Violation,
 };
-
-/// Bytes of one read that completes the head of a frame.
-const SMALL_READ: usize = 512;
+use crate::listener::transport::poll_read_piece;
 
 /// The findings of a filter for the task that serves the connection.
 #[derive(Debug, Default)]
@@ -149,11 +146,7 @@ impl<T: AsyncRead + Unpin> FieldFilter<T> {
     fn poll_more(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
         let transport = Pin::new(&mut self.transport);
         if !self.pending.is_empty() {
-            let mut piece = [const { MaybeUninit::uninit() }; SMALL_READ];
-            let mut read = ReadBuf::uninit(&mut piece);
-            ready!(transport.poll_read(context, &mut read))?;
-            self.pending.extend_from_slice(read.filled());
-            return Poll::Ready(Ok(!read.filled().is_empty()));
+            return poll_read_piece(transport, context, &mut self.pending).map_ok(|read| read > 0);
         }
         let before = buffer.filled().len();
         ready!(transport.poll_read(context, buffer))?;
