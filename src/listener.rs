@@ -36,7 +36,7 @@ pub struct Server {
     /// The handler of requests.
     worker: Rc<Worker>,
     /// The source of `Date`.
-    dated: Rc<date::Dated>,
+    date_source: Rc<date::DateSource>,
     /// Connections that are being answered 503 because `max_connections` is reached.
     refusing: Rc<Cell<u32>>,
 }

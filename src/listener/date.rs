@@ -1,7 +1,7 @@
 //! The `Date` of responses on HTTP/1.1, which `actix-http` updates in its configuration.
 //!
 //! A task of `actix-http` updates the date twice a second. That task panics while the machine's clock is
-//! before 1970, and the date stops from then on. `worker.rs` makes [`Dated`] replace the configuration, and
+//! before 1970, and the date stops from then on. `worker.rs` makes [`DateSource`] replace the configuration, and
 //! new connections (`http1.rs`) get the current one; `admin.rs` restarts its port.
 
 use std::{
@@ -22,9 +22,9 @@ const TWO_UPDATES: Duration = Duration::from_secs(1);
 
 /// The configuration of new connections, whose date is current.
 #[derive(Debug, Default)]
-pub struct Dated(RefCell<ServiceConfig>);
+pub struct DateSource(RefCell<ServiceConfig>);
 
-impl Dated {
+impl DateSource {
     pub fn config(&self) -> ServiceConfig {
         self.0.borrow().clone()
     }
@@ -83,18 +83,18 @@ mod tests {
 
     #[actix_rt::test]
     async fn x15_a_date_that_has_stopped_is_replaced_by_one_that_moves() {
-        let dated = Dated(RefCell::new(stopped().await));
-        let before = written(&dated.config());
+        let date_source = DateSource(RefCell::new(stopped().await));
+        let before = written(&date_source.config());
         sleep(SECOND).await;
-        assert_eq!(written(&dated.config()), before);
+        assert_eq!(written(&date_source.config()), before);
         let moves = async {
-            while written(&dated.config()) == before {
+            while written(&date_source.config()) == before {
                 sleep(Duration::from_millis(10)).await;
             }
         };
         let moved = async {
             tokio::select! {
-                () = dated.follow_clock(SECOND) => {}
+                () = date_source.follow_clock(SECOND) => {}
                 () = moves => {}
             }
         };

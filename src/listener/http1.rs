@@ -68,7 +68,7 @@ pub async fn serve(
     due: Instant,
 ) {
     let is_secure = transport.is_secure();
-    let state = ConnectionState::new(transport, server.dated.config(), limits.max_uri);
+    let state = ConnectionState::new(transport, server.date_source.config(), limits.max_uri);
     let connection = Http1Connection(Rc::new(RefCell::new(state)));
     let mut waiting = RequestWait::new(limits, due, &server.worker.draining);
     loop {
@@ -206,7 +206,7 @@ impl Http1Connection {
                 }
                 Err(ResponseFailure::Body(error)) => {
                     if !self.0.borrow_mut().writer.discard() {
-                        return self.flush_cut(&mut body).await;
+                        return self.flush_truncated(&mut body).await;
                     }
                     response = body.into_failure(&error);
                 }
@@ -276,7 +276,7 @@ impl Http1Connection {
     }
 
     /// Sends what is buffered of a response whose body has failed.
-    async fn flush_cut(&self, body: &mut ClientBody) -> NextStep {
+    async fn flush_truncated(&self, body: &mut ClientBody) -> NextStep {
         let flush = poll_fn(|context| self.poll_send(body, context));
         if !matches!(timeout(LINGER, flush).await, Ok(Ok(()))) {
             return NextStep::Drop;

@@ -54,7 +54,7 @@ impl ListeningSocket {
 /// All listening sockets. The Unix socket's file is removed when this is dropped.
 #[derive(Debug)]
 pub struct Sockets {
-    pub handles: Handles,
+    pub handles: SocketHandles,
     /// The TLS of `listen.https`.
     pub tls: Option<Arc<ServerTls>>,
     /// The address of plain HTTP, with the port that the system chose for port 0.
@@ -67,7 +67,7 @@ pub struct Sockets {
 
 /// Handles to all sockets, shared with the workers; empty once they are released.
 #[derive(Debug, Clone, Default)]
-pub struct Handles(Arc<Mutex<Vec<ListeningSocket>>>);
+pub struct SocketHandles(Arc<Mutex<Vec<ListeningSocket>>>);
 
 /// The reason why a socket cannot be bound.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +101,8 @@ impl Sockets {
             ListeningSocket { socket, name: name.into(), tls, h2c }
         };
         let mut all = vec![socket(plain.into(), http.to_string(), None)];
-        let mut sockets = Self { handles: Handles::default(), tls: None, http, https: None, unix: None };
+        let mut sockets =
+            Self { handles: SocketHandles::default(), tls: None, http, https: None, unix: None };
         if let Some(https) = &settings.https {
             let tls = Arc::new(ServerTls::read(&https.files).map_err(BindError::Tls)?);
             let (listener, address) = tcp(https.address, "listen.https.address")?;
@@ -114,7 +115,7 @@ impl Sockets {
             all.push(socket(listener.into(), name, None));
             sockets.unix = Some(path.clone());
         }
-        sockets.handles = Handles(Arc::new(Mutex::new(all)));
+        sockets.handles = SocketHandles(Arc::new(Mutex::new(all)));
         Ok(sockets)
     }
 
@@ -132,7 +133,7 @@ impl Sockets {
     }
 }
 
-impl Handles {
+impl SocketHandles {
     /// Handles to all sockets for one run of a worker.
     ///
     /// # Errors

@@ -28,8 +28,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Server,
     accept::{Acceptor, accept},
-    date::{CHECK_INTERVAL, Dated},
-    sockets::{Handles, Sockets},
+    date::{CHECK_INTERVAL, DateSource},
+    sockets::{SocketHandles, Sockets},
 };
 use crate::{
     client::Client,
@@ -67,7 +67,7 @@ struct WorkerParts {
     current: Arc<Current>,
     stopping: Arc<AtomicBool>,
     via: Via,
-    sockets: Handles,
+    sockets: SocketHandles,
     drain: CancellationToken,
     /// A second signal aborts them.
     is_cut_short: Arc<AtomicBool>,
@@ -191,8 +191,8 @@ fn accept_all(parts: &WorkerParts, draining: &Draining) -> io::Result<JoinSet<()
     };
     let client = Rc::new(Client::new(room, Arc::clone(&metrics)));
     let memory = BodyMemory::default();
-    let dated = Rc::<Dated>::default();
-    spawn_tasks(memory.clone(), Rc::clone(&dated));
+    let date_source = Rc::<DateSource>::default();
+    spawn_tasks(memory.clone(), Rc::clone(&date_source));
     let refusing = Rc::new(Cell::new(0));
     let mut loops = JoinSet::new();
     for listening in sockets.share()? {
@@ -206,16 +206,17 @@ fn accept_all(parts: &WorkerParts, draining: &Draining) -> io::Result<JoinSet<()
             via: via.clone(),
             forwarded_port: listening.port().into(),
         });
-        let server = Rc::new(Server { worker, dated: Rc::clone(&dated), refusing: Rc::clone(&refusing) });
+        let server =
+            Rc::new(Server { worker, date_source: Rc::clone(&date_source), refusing: Rc::clone(&refusing) });
         loops.spawn_local(accept(server, Acceptor::new(listening)?));
     }
     Ok(loops)
 }
 
 /// Starts the tasks of a worker that end with its thread.
-fn spawn_tasks(memory: BodyMemory, dated: Rc<Dated>) {
+fn spawn_tasks(memory: BodyMemory, date_source: Rc<DateSource>) {
     drop(spawn_local(async move { supervise(Task::Worker, async || memory.clone().tidy().await).await }));
     drop(spawn_local(async move {
-        supervise(Task::Worker, async || dated.follow_clock(CHECK_INTERVAL).await).await;
+        supervise(Task::Worker, async || date_source.follow_clock(CHECK_INTERVAL).await).await;
     }));
 }

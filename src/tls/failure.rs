@@ -230,7 +230,7 @@ fn of_alert(alert: AlertDescription, name: Option<&str>) -> (String, Option<Cure
         | Alert::UnknownCA
         | Alert::AccessDenied => (
             format!("the server refused the client certificate ({alert:?})"),
-            Cure::Clause("Look at client_certificate"),
+            Cure::Clause("Check client_certificate"),
         ),
         Alert::ProtocolVersion => (
             "the server speaks neither TLS 1.2 nor TLS 1.3 (ProtocolVersion)".to_owned(),
@@ -249,7 +249,7 @@ fn of_alert(alert: AlertDescription, name: Option<&str>) -> (String, Option<Cure
                 Cure::Clause("Set connect.sni"),
             )
         }
-        other => return (format!("the server ended it ({other:?})"), None),
+        other => return (format!("the server sent the alert {other:?}"), None),
     };
     (cause, Some(cure))
 }
