@@ -312,11 +312,8 @@ impl Http1Connection {
         body: &mut ClientBody,
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<Bytes>, ResponseFailure>> {
-        match Pin::new(&mut *body).poll_next(context) {
-            Poll::Ready(Some(Ok(piece))) => return Poll::Ready(Ok(Some(piece))),
-            Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(ResponseFailure::Body(error))),
-            Poll::Ready(None) => return Poll::Ready(Ok(None)),
-            Poll::Pending => {}
+        if let Poll::Ready(piece) = Pin::new(&mut *body).poll_next(context) {
+            return Poll::Ready(piece.transpose().map_err(ResponseFailure::Body));
         }
         if let Poll::Ready(Err(error)) = self.poll_send(body, context) {
             return Poll::Ready(Err(error.into()));

@@ -166,24 +166,18 @@ impl Requests {
                 let cause = format!("resetting the HTTP/2 stream, invalid trailers: {}", fault.0);
                 proxy::refused(&ProxyError::new(ErrorKind::InvalidRequest, cause), metrics);
             }
-            match polled {
-                Poll::Ready(Some(Ok(accepted))) => return Poll::Ready(Some(accepted)),
-                Poll::Ready(Some(Err(error))) => {
-                    log_failure(&error, metrics);
-                    return Poll::Ready(None);
-                }
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => {
-                    let Violation { reason, cause } = match self.findings.violation.take() {
-                        Some(violation) => violation,
-                        None => ready!(self.poll_late_head(context)),
-                    };
-                    // the connection ends for it, and the deadline of its head with it
-                    self.findings.unfinished.set(None);
-                    log_violation(cause, metrics);
-                    self.connection.abrupt_shutdown(reason);
-                }
+            if let Poll::Ready(accepted) = polled {
+                let accepted = accepted.transpose().inspect_err(|error| log_failure(error, metrics));
+                return Poll::Ready(accepted.unwrap_or_default());
             }
+            let Violation { reason, cause } = match self.findings.violation.take() {
+                Some(violation) => violation,
+                None => ready!(self.poll_late_head(context)),
+            };
+            // the connection ends for it, and the deadline of its head with it
+            self.findings.unfinished.set(None);
+            log_violation(cause, metrics);
+            self.connection.abrupt_shutdown(reason);
         }
     }
 

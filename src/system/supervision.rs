@@ -228,25 +228,13 @@ impl Restarts {
         log::error!("task {name} {end}; restarting in {pause}");
         self.pause
     }
-
-    /// Counts and logs the failure of the last run.
-    fn finish(&self, end: &TaskEnd) {
-        if !matches!(end, TaskEnd::Returned) {
-            self.task.count_failure();
-            log::error!("task {} {end}", self.task.name());
-        }
-    }
-
-    fn started(&mut self) {
-        self.started = Instant::now();
-    }
 }
 
 /// Runs a task: after each end of the future that `make` returns, the next one starts. Never returns.
 pub async fn supervise(task: Task, mut make: impl AsyncFnMut()) {
     let mut restarts = Restarts::of(task);
     loop {
-        restarts.started();
+        restarts.started = Instant::now();
         // a panic of the closure counts as one of the task
         let end = catch_in(async { make().await }).await.into();
         tokio::time::sleep(restarts.failed(&end)).await;
@@ -258,7 +246,7 @@ pub async fn supervise_until_over(task: Task, mut make: impl AsyncFnMut()) {
     let mut restarts = Restarts::of(task);
     while let Err(panicked) = catch_in(async { make().await }).await {
         tokio::time::sleep(restarts.failed(&TaskEnd::Panicked(panicked))).await;
-        restarts.started();
+        restarts.started = Instant::now();
     }
 }
 
@@ -308,11 +296,15 @@ pub fn run_on_runtime(
 pub fn supervise_thread(task: Task, is_over: impl Fn() -> bool, mut run: impl FnMut() -> TaskEnd) {
     let mut restarts = Restarts::of(task);
     loop {
-        restarts.started();
+        restarts.started = Instant::now();
         let end = panic::catch_unwind(AssertUnwindSafe(&mut run));
         let end = end.unwrap_or_else(|_| TaskEnd::Failed(io::Error::other("panicked")));
         if is_over() {
-            return restarts.finish(&end);
+            if !matches!(end, TaskEnd::Returned) {
+                task.count_failure();
+                log::error!("task {} {end}", task.name());
+            }
+            return;
         }
         let until = Instant::now() + restarts.failed(&end);
         while Instant::now() < until {

@@ -190,15 +190,12 @@ impl RequestReader {
                 Ok(Decoded::NeedsMore) => {}
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }
-            let received = match self.poll_send_continue(transport, context) {
-                Poll::Ready(Ok(())) => {
-                    self.received.reserve(BODY_READ_SIZE);
-                    ready!(poll_read_buf(Pin::new(transport), context, &mut self.received))
-                }
-                Poll::Ready(Err(error)) => Err(error),
-                Poll::Pending => return Poll::Pending,
-            };
-            if !received.is_ok_and(|length| length > 0) {
+            let sent = ready!(self.poll_send_continue(transport, context));
+            self.received.reserve(BODY_READ_SIZE);
+            let is_open = sent.is_ok()
+                && ready!(poll_read_buf(Pin::new(&mut *transport), context, &mut self.received))
+                    .is_ok_and(|length| length > 0);
+            if !is_open {
                 self.body = BodyState::Broken;
             }
         }
