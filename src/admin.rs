@@ -42,7 +42,7 @@ use crate::{
     state::{current::Current, snapshot::Route},
     system::{
         fault_points,
-        supervision::{Started, Task, blocking, run_on_runtime, supervise_thread},
+        supervision::{StartReport, Task, blocking, run_on_runtime, supervise_thread},
     },
 };
 
@@ -137,7 +137,7 @@ async fn serve_until(
     end: &CancellationToken,
     listener: &TcpListener,
     health: &Arc<Health>,
-    serves: &mut Option<Started>,
+    serves: &mut Option<StartReport>,
 ) -> io::Result<()> {
     tokio::select! {
         result = serve(listener, Arc::clone(health), serves) => result,
@@ -145,7 +145,11 @@ async fn serve_until(
     }
 }
 
-async fn serve(listener: &TcpListener, health: Arc<Health>, serves: &mut Option<Started>) -> io::Result<()> {
+async fn serve(
+    listener: &TcpListener,
+    health: Arc<Health>,
+    serves: &mut Option<StartReport>,
+) -> io::Result<()> {
     let current = Arc::clone(&health.current);
     let most = move || usize::try_from(current.get().capacity.admin_connections).unwrap_or(usize::MAX);
     let registry = web::Data::new(exposition::registry(&health.current).map_err(io::Error::other)?);
@@ -184,7 +188,7 @@ async fn serve(listener: &TcpListener, health: Arc<Health>, serves: &mut Option<
     }
     tokio::select! {
         () = connections::serve(listener, most, pages) => Ok(()),
-        () = date::stands_still() => {
+        () = date::has_stopped() => {
             Err(io::Error::other("the Date header of its responses has stopped (was the clock before 1970?)"))
         }
     }

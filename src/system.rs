@@ -1,4 +1,4 @@
-//! The operating system under the program: files, sockets, the clock, the terminal, threads and their supervision.
+//! The operating system: files, sockets, the clock, the terminal, threads and their supervision.
 
 pub(crate) mod detached;
 pub(crate) mod exhausted;

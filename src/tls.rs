@@ -1,7 +1,8 @@
-//! How a server's certificate is verified: by the platform's authorities, by those of a file, or not at all; and
-//! what it is shown of us (`tls/client_identity.rs`). `tls/failure.rs` has the words for what then fails.
+//! TLS towards servers: the authorities that verify a server's certificate, and the client's certificate
+//! (`tls/client_identity.rs`); and TLS towards clients (`tls/server.rs`).
 //!
-//! `settings/route/upstream.rs` checks files here, `backend.rs` asks for a configuration, `client/dial.rs` uses it.
+//! `settings/route/upstream.rs` checks files here, `backend.rs` gets a configuration, `client/dial.rs` uses
+//! it, and `tls/failure.rs` describes its failures.
 
 mod client_identity;
 pub(crate) mod failure;
@@ -38,32 +39,26 @@ use crate::system::{
 /// A TLS configuration; connections with the same one share its session tickets.
 pub type Tls = Arc<ClientConfig>;
 
-/// A TLS configuration that cannot be had.
+/// The reason why a TLS configuration cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct TlsError(String);
+pub struct TlsError(pub String);
 
-impl TlsError {
-    pub fn new(cause: impl Into<String>) -> Self {
-        Self(cause.into())
-    }
-}
-
-/// What makes two configurations the same: whether the server is verified, by whose file and the digest of it (none of
-/// one that cannot be read, which only `ssl_verify: false` does not mind), and what the server is shown of us. It is
-/// the content that counts: where the same authorities are written again, connections stay.
+/// Identifies a configuration: the server is verified or not, the file of authorities with its digest (`None`
+/// if it cannot be read, which `ssl_verify: false` allows), and the client's certificate. The content counts:
+/// connections survive when the same authorities are written again.
 type TlsKey = (bool, Option<(PathBuf, Option<Vec<u8>>)>, Option<ClientIdentity>);
 
-/// The configurations in use, one for each way, so that routes share their session tickets.
+/// The configurations in use, one for each key, so that routes share their session tickets.
 #[derive(Debug, Default)]
 pub struct Configurations(HashMap<TlsKey, Tls>);
 
 impl Configurations {
-    /// The configuration that verifies by the authorities of `ca_certificate`, or the platform's; or that,
-    /// with `verify` off, trusts anybody. A server that asks who we are is shown `identity`.
+    /// The configuration that verifies by the authorities of `ca_certificate` or the platform, or with
+    /// `verify` off does not verify. `identity` is presented to a server that asks for a client certificate.
     ///
     /// # Errors
-    /// The file's certificates cannot be used.
+    /// The file's certificates cannot be read.
     pub fn get(
         &mut self,
         verify: bool,
@@ -72,16 +67,16 @@ impl Configurations {
     ) -> Result<Tls, TlsError> {
         let digest = |file: &Path| Some(Sha256::digest(read_certificates(file).ok()?).to_vec());
         let authorities = ca_certificate.map(|file| (file.to_owned(), digest(file)));
-        let way = (verify, authorities, identity.cloned());
-        if let Some(known) = self.0.get(&way) {
+        let key = (verify, authorities, identity.cloned());
+        if let Some(known) = self.0.get(&key) {
             return Ok(Arc::clone(known));
         }
         let tls = Arc::new(configuration(verify, ca_certificate, identity)?);
-        self.0.insert(way, Arc::clone(&tls));
+        self.0.insert(key, Arc::clone(&tls));
         Ok(tls)
     }
 
-    /// Lets go of those that no route has any more.
+    /// Drops the configurations that no route uses any more.
     pub fn forget_unused(&mut self) {
         self.0.retain(|_, tls| Arc::strong_count(tls) > 1);
     }
@@ -99,19 +94,19 @@ fn configuration(
     let builder = if verify {
         builder.with_root_certificates(roots(ca_certificate)?)
     } else {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(TrustAnybody(provider)))
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(NoVerification(provider)))
     };
     let mut configuration = match identity {
         Some(identity) => builder.with_client_cert_resolver(identity.resolver()),
         None => builder.with_no_client_auth(),
     };
-    // what is spoken here, and AWS speaks it everywhere
+    // the only protocol of `client`, and every AWS endpoint has it
     configuration.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(configuration)
 }
 
-/// The authorities to trust. Where the platform has none, as in an image from scratch, those of Mozilla that
-/// are built in.
+/// The authorities of `ca_certificate` or the platform. An image from scratch has none; there the built-in
+/// ones of Mozilla are used.
 fn roots(ca_certificate: Option<&Path>) -> Result<RootCertStore, TlsError> {
     if let Some(file) = ca_certificate {
         return read_authorities(file)
@@ -122,7 +117,7 @@ fn roots(ca_certificate: Option<&Path>) -> Result<RootCertStore, TlsError> {
     for error in &native.errors {
         let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
         if let Some(cause) = cause.filter(|cause| note(cause)) {
-            // what is read now would be kept for as long as a route uses it
+            // an incomplete set would stay in use as long as a route uses it
             return Err(TlsError(format!("certificate authorities of this system: {cause}")));
         }
         log::warn!("cannot read one of this system's certificate authorities: {error}");
@@ -135,14 +130,14 @@ fn roots(ca_certificate: Option<&Path>) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// Those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, or of the platform's usual places. In a directory only
-/// regular files are read, but the named file is opened whatever it is.
+/// The certificates of `SSL_CERT_FILE` and `SSL_CERT_DIR`, or of the platform's default places.
+/// `rustls_native_certs` reads only regular files of a directory, but opens the named file of any type.
 fn platform_certificates() -> CertificateResult {
-    const NAMED: &str = "SSL_CERT_FILE";
-    let named = std::env::var_os(NAMED).map(PathBuf::from);
+    const VARIABLE: &str = "SSL_CERT_FILE";
+    let named = std::env::var_os(VARIABLE).map(PathBuf::from);
     match named.as_deref().map(|file| (file, regular_file::check(file))) {
         Some((file, Err(error))) if error.kind() == io::ErrorKind::Other => {
-            log::warn!("{NAMED} {}: {error}", file.display());
+            log::warn!("{VARIABLE} {}: {error}", file.display());
             CertificateResult::default()
         }
         _ => rustls_native_certs::load_native_certs(),
@@ -152,7 +147,7 @@ fn platform_certificates() -> CertificateResult {
 /// Reads the authorities of a PEM file; at least one.
 ///
 /// # Errors
-/// The file cannot be read, holds none, or one that is broken.
+/// The file cannot be read, has no certificate, or one that cannot be parsed.
 pub fn read_authorities(file: &Path) -> io::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for (index, certificate) in certificates(file)?.into_iter().enumerate() {
@@ -171,11 +166,11 @@ fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     }
 }
 
-/// `ssl_verify: false`: any certificate will do, but the handshake must still be signed with its key.
+/// `ssl_verify: false`: accepts any certificate, but the handshake must be signed with its key.
 #[derive(Debug)]
-struct TrustAnybody(Arc<CryptoProvider>);
+struct NoVerification(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for TrustAnybody {
+impl ServerCertVerifier for NoVerification {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,

@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use crate::system::{
-    exhausted::Exhausted,
+    exhausted::FileLimit,
     fault_points,
     supervision::{Task, once},
 };
@@ -160,7 +160,7 @@ impl Open {
             error.kind(),
             io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
         );
-        if is_clients || (Exhausted::in_error(error).is_some() && self.close_oldest().await) {
+        if is_clients || (FileLimit::in_error(error).is_some() && self.close_oldest().await) {
             return;
         }
         if self.logged.is_none_or(|logged| logged.elapsed() >= REMINDER) {

@@ -20,7 +20,7 @@ use crate::{
     message::error::{ErrorKind, Overload, ProxyError},
     metrics::EndpointMetrics,
     settings::HostPort,
-    system::{exhausted::Exhausted, tcp_keepalive},
+    system::{exhausted::FileLimit, tcp_keepalive},
     tls::failure::{self, HandshakePeer, TlsFailure},
 };
 
@@ -127,19 +127,19 @@ async fn reach(
         ProxyError::new(ErrorKind::UpstreamConnect, format!("{what} {role}{place}: {why}"))
     };
     let HostPort(host, port) = place;
-    let out_of_files = |exhausted: Exhausted| {
+    let out_of_files = |exhausted: FileLimit| {
         let cause = format!("no socket for a connection to {role}{place}: {exhausted}");
         // not a failure of the upstream, and a retry would need a socket too
         ProxyError::new(ErrorKind::Overloaded(Overload::Connections), cause).permanent()
     };
     let addresses = tokio::net::lookup_host((host, port)).await.map_err(|error| {
-        let exhausted = Exhausted::in_error(&error).or_else(Exhausted::now);
+        let exhausted = FileLimit::in_error(&error).or_else(FileLimit::now);
         exhausted.map_or_else(|| failed("cannot resolve", &error), out_of_files)
     })?;
     progress.step = DialStep::Connect;
     let attempts = &mut progress.attempts;
     let Some(stream) = first_to_answer(addresses.collect(), ATTEMPT_DELAY, attempts).await else {
-        let exhausted = attempts.errors().find_map(Exhausted::in_error);
+        let exhausted = attempts.errors().find_map(FileLimit::in_error);
         return Err(
             exhausted.map_or_else(|| failed("cannot connect to", &attempts.causes(place)), out_of_files)
         );

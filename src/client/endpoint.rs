@@ -50,7 +50,7 @@ impl EndpointTls {
     /// The name is neither a DNS name nor an IP address.
     pub fn with(name: &str, configuration: Tls) -> Result<Self, TlsError> {
         let server = ServerName::try_from(name.to_owned());
-        let server = server.map_err(|_| TlsError::new(format!("`{name}` is not a valid server name")))?;
+        let server = server.map_err(|_| TlsError(format!("`{name}` is not a valid server name")))?;
         Ok(Self { configuration, name: server, authorities: None })
     }
 

@@ -101,7 +101,7 @@ impl ProbeFailure {
         let is_late = error.kind == ErrorKind::UpstreamTimeout;
         let failure = progress.handshake.unwrap_or_else(|| {
             let cure = progress.cure.or_else(|| general_cure(progress.step, is_late));
-            TlsFailure { problem: error.causes(), cure: cure.map(Cure::of_check) }
+            TlsFailure { problem: error.causes(), cure: cure.map(Cure::CheckAlone) }
         });
         Self { step: name(progress.step), failure }
     }
@@ -109,7 +109,7 @@ impl ProbeFailure {
     fn timed_out(endpoint: &Endpoint) -> Self {
         let problem =
             format!("no connection to {endpoint} within the time of `check --connect`, {TOTAL_TIMEOUT:?}");
-        let cure = general_cure(DialStep::Connect, true).map(Cure::of_check);
+        let cure = general_cure(DialStep::Connect, true).map(Cure::CheckAlone);
         Self { step: name(DialStep::Connect), failure: TlsFailure { problem, cure } }
     }
 }

@@ -1,19 +1,19 @@
-//! Takes clients' connections in, as many as there is room for, and finds out what each of them speaks.
+//! Accepts clients' connections up to `limits.max_connections`, and detects their protocol.
 //!
-//! `worker.rs` runs one of these loops for each socket; from here a connection goes to `http1.rs` or `http2.rs`.
+//! `worker.rs` runs one of these loops for each socket; each connection goes on in `http1.rs` or `http2.rs`.
 
 use std::{
     fs::File,
     future::{Future, poll_fn},
-    io,
+    io, iter,
     net::SocketAddr,
-    os::fd::{AsFd, BorrowedFd},
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     task::{JoinError, JoinSet},
@@ -23,142 +23,111 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
 
 use super::{
-    farewell, http1, http2,
-    server::Server,
-    sockets::{Listener, Listening},
-    transport::{Socket, Transport},
+    Server, http1, http2, refusal,
+    sockets::ListeningSocket,
+    transport::{PlainSocket, Transport},
 };
 use crate::{
     metrics::Metrics,
-    proxy::draining::Watcher,
-    resilience::admission::Counted,
+    resilience::admission::InFlightGuard,
     settings::Limits,
     state::snapshot::Snapshot,
     system::{
-        exhausted::{Exhausted, spare},
+        exhausted::{FileLimit, spare},
         fault_points,
-        supervision::{Restarts, Task, TaskEnd, catch_in},
+        supervision::{Task, supervise},
     },
     tls::server::ServerTls,
 };
 
-/// How long to wait before the next try when the system gives no more connections: one of ours may end by then.
-const PAUSE: Duration = Duration::from_millis(100);
-/// How often that is logged.
-const REMINDER: Duration = Duration::from_secs(10);
-/// The protocol of HTTP/2 in TLS (RFC 9113, 3.2).
+/// The pause before the next accept when no more files can be opened: one of the process's own may be closed
+/// by then.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+/// The interval at which that is logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// The protocol name of HTTP/2 in TLS (RFC 9113, 3.2).
 const H2: &[u8] = b"h2";
 
-/// Takes connections from one socket until the worker ends, and returns when the last of them has ended. Those that
-/// it has taken outlive a panic of the loop, which starts again.
-///
-/// # Errors
-/// The socket cannot be used.
-pub async fn accept(server: Rc<Server>, mut door: Door) -> io::Result<()> {
-    let ends = server.draining.watch();
+/// Accepts connections from one socket until the drain, and returns when the last of them has ended. A panic
+/// of the loop restarts the loop; the connections survive it.
+pub async fn accept(server: Rc<Server>, mut acceptor: Acceptor) {
+    let draining = server.worker.draining.watch();
     let mut connections = JoinSet::new();
-    let mut restarts = Restarts::of(Task::Worker);
-    while let Err(panicked) = catch_in(take(&server, &ends, &mut door, &mut connections)).await {
-        let pause = restarts.failed(&TaskEnd::Panicked(panicked));
-        tokio::select! {
-            () = poll_fn(|context| ends.poll(context)) => break,
-            () = sleep(pause) => restarts.started(),
-        }
+    tokio::select! {
+        () = poll_fn(|context| draining.poll(context)) => {}
+        () = supervise(Task::Worker, async || run(&server, &mut acceptor, &mut connections).await) => {}
     }
-    for incoming in door.close()? {
+    for incoming in acceptor.close() {
         admit(&server, incoming, &mut connections);
     }
     while let Some(ended) = connections.join_next().await {
-        report(ended);
+        count_panic(ended);
     }
-    Ok(())
 }
 
-/// Takes connections until the drain begins.
-async fn take(server: &Rc<Server>, ends: &Watcher, door: &mut Door, connections: &mut JoinSet<()>) {
+/// Accepts connections, and never returns.
+async fn run(server: &Rc<Server>, acceptor: &mut Acceptor, connections: &mut JoinSet<()>) {
     loop {
         tokio::select! {
-            () = poll_fn(|context| ends.poll(context)) => return,
-            incoming = door.accept() => match incoming {
+            incoming = poll_fn(|context| acceptor.poll_accept(context)) => match incoming {
                 Ok(incoming) => admit(server, incoming, connections),
-                Err(error) => recover(server, door, &error).await,
+                Err(error) => recover(server, acceptor, &error).await,
             },
-            Some(ended) = connections.join_next() => report(ended),
+            Some(ended) = connections.join_next() => count_panic(ended),
             () = fault_points::wait("accept") => {}
         }
     }
 }
 
-/// A socket in the hands of this thread's runtime.
-pub struct Door {
-    socket: DoorSocket,
+/// A listening socket of this thread's runtime.
+pub struct Acceptor {
+    listener: Either<TcpListener, UnixListener>,
     name: Arc<str>,
     tls: Option<Arc<ServerTls>>,
     h2c: bool,
-    /// Closed where there is no other descriptor left, so that a client can be refused instead of kept
-    /// waiting.
+    /// A descriptor that is closed when no other is left, so that a client is refused and does not wait.
     spare: Option<File>,
-    /// When a failure to accept was last logged.
+    /// The time when a failure to accept was last logged.
     logged: Option<Instant>,
 }
 
-enum DoorSocket {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-/// A client that has connected.
 struct AcceptedConnection {
-    stream: Stream,
+    socket: PlainSocket,
+    /// The client's address; none on a Unix socket.
+    peer: Option<SocketAddr>,
     tls: Option<Arc<ServerTls>>,
     h2c: bool,
 }
 
-enum Stream {
-    Tcp(TcpStream, SocketAddr),
-    Unix(UnixStream),
-}
-
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(stream, _) => stream.as_fd(),
-            Self::Unix(stream) => stream.as_fd(),
-        }
-    }
-}
-
-impl Door {
-    /// Takes a socket into this thread's runtime.
-    ///
+impl Acceptor {
     /// # Errors
-    /// The process has as many open files as it may.
-    pub fn open(Listening { listener, name, h2c }: Listening) -> io::Result<Self> {
-        let (socket, tls) = match listener {
-            Listener::Plain(listener) => (DoorSocket::Tcp(TcpListener::from_std(listener)?), None),
-            Listener::Secure(listener, tls) => (DoorSocket::Tcp(TcpListener::from_std(listener)?), Some(tls)),
-            Listener::Unix(listener) => (DoorSocket::Unix(UnixListener::from_std(listener)?), None),
+    /// No more files can be opened.
+    pub fn new(ListeningSocket { socket, name, tls, h2c }: ListeningSocket) -> io::Result<Self> {
+        let listener = if socket.local_addr()?.is_unix() {
+            Either::Right(UnixListener::from_std(socket.into())?)
+        } else {
+            Either::Left(TcpListener::from_std(socket.into())?)
         };
-        Ok(Self { socket, name, tls, h2c, spare: spare().ok(), logged: None })
-    }
-
-    async fn accept(&self) -> io::Result<AcceptedConnection> {
-        poll_fn(|context| self.poll_accept(context)).await
+        Ok(Self { listener, name, tls, h2c, spare: spare().ok(), logged: None })
     }
 
     fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<AcceptedConnection>> {
-        let stream = match &self.socket {
-            DoorSocket::Tcp(listener) => {
+        let (socket, peer) = match &self.listener {
+            Either::Left(listener) => {
                 let (stream, peer) = ready!(listener.poll_accept(context))?;
-                Stream::Tcp(stream, peer)
+                (Either::Left(stream), Some(peer))
             }
-            DoorSocket::Unix(listener) => Stream::Unix(ready!(listener.poll_accept(context))?.0),
+            Either::Right(listener) => (Either::Right(ready!(listener.poll_accept(context))?.0), None),
         };
-        Poll::Ready(Ok(AcceptedConnection { stream, tls: self.tls.clone(), h2c: self.h2c }))
+        Poll::Ready(Ok(self.accepted(socket, peer)))
     }
 
-    /// Accepts one client with the spare descriptor and refuses it at once; whether that was possible.
-    async fn refuse_one(&mut self, exhausted: Exhausted, metrics: &Metrics) -> bool {
+    fn accepted(&self, socket: PlainSocket, peer: Option<SocketAddr>) -> AcceptedConnection {
+        AcceptedConnection { socket, peer, tls: self.tls.clone(), h2c: self.h2c }
+    }
+
+    /// Accepts one client with the spare descriptor and refuses it at once; `false` if that was not possible.
+    async fn refuse_one(&mut self, exhausted: FileLimit, metrics: &Metrics) -> bool {
         let Some(spare_file) = self.spare.take().or_else(|| spare().ok()) else { return false };
         drop(spare_file);
         // another thread may have been faster
@@ -167,7 +136,7 @@ impl Door {
             Poll::Ready(Ok(incoming)) => {
                 metrics.client_refused();
                 if incoming.tls.is_none() {
-                    farewell::brief(&incoming.stream, exhausted.to_string(), metrics);
+                    refusal::send_at_once(&incoming.socket, exhausted.to_string(), metrics);
                 }
                 true
             }
@@ -177,54 +146,50 @@ impl Door {
         is_accepted
     }
 
-    /// Closes it. Clients that have connected by then are not turned away: the kernel would reset them.
-    fn close(self) -> io::Result<Vec<AcceptedConnection>> {
-        let Self { socket, tls, h2c, .. } = self;
-        let mut last = Vec::new();
-        let mut take = |stream| last.push(AcceptedConnection { stream, tls: tls.clone(), h2c });
-        // asked of the kernel itself: the runtime may not have been told of them yet
-        match socket {
-            DoorSocket::Tcp(listener) => {
-                let listener = listener.into_std()?;
-                while let Ok((stream, peer)) = listener.accept() {
-                    stream.set_nonblocking(true)?;
-                    take(Stream::Tcp(TcpStream::from_std(stream)?, peer));
-                }
-            }
-            DoorSocket::Unix(listener) => {
-                let listener = listener.into_std()?;
-                while let Ok((stream, _)) = listener.accept() {
-                    stream.set_nonblocking(true)?;
-                    take(Stream::Unix(UnixStream::from_std(stream)?));
-                }
-            }
-        }
-        Ok(last)
+    /// Closes the socket, and returns the clients that have connected by now: the kernel would reset them.
+    fn close(self) -> Vec<AcceptedConnection> {
+        let listener = match &self.listener {
+            Either::Left(listener) => SockRef::from(listener),
+            Either::Right(listener) => SockRef::from(listener),
+        };
+        // without the runtime, which may not know of them yet
+        let accept_one = || -> io::Result<AcceptedConnection> {
+            let (socket, peer) = listener.accept()?;
+            socket.set_nonblocking(true)?;
+            let peer = peer.as_socket();
+            let socket = match peer {
+                Some(_) => Either::Left(TcpStream::from_std(socket.into())?),
+                None => Either::Right(UnixStream::from_std(socket.into())?),
+            };
+            Ok(self.accepted(socket, peer))
+        };
+        iter::from_fn(|| accept_one().ok()).collect()
     }
 }
 
-/// After an error the next connection may be had at once, unless the system has run out of something.
-async fn recover(server: &Server, door: &mut Door, error: &io::Error) {
+/// Waits after an error if no more files can be opened; after other errors the next connection may come at
+/// once.
+async fn recover(server: &Server, acceptor: &mut Acceptor, error: &io::Error) {
     if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
         return;
     }
-    let exhausted = Exhausted::in_error(error);
-    if door.logged.is_none_or(|logged| logged.elapsed() >= REMINDER) {
+    let exhausted = FileLimit::in_error(error);
+    if acceptor.logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL) {
         let cure = exhausted.map(|exhausted| format!("; {exhausted}")).unwrap_or_default();
-        log::warn!("{} cannot accept connections, retrying: {error}{cure}", door.name);
-        door.logged = Some(Instant::now());
+        log::warn!("{} cannot accept connections, retrying: {error}{cure}", acceptor.name);
+        acceptor.logged = Some(Instant::now());
     }
     if let Some(exhausted) = exhausted
-        && door.refuse_one(exhausted, &server.worker.metrics).await
+        && acceptor.refuse_one(exhausted, &server.worker.metrics).await
     {
         return;
     }
-    sleep(PAUSE).await;
+    sleep(RETRY_DELAY).await;
 }
 
-/// Counts a connection whose task panicked. The hook has logged the place; the error quotes the panic's message,
-/// which may quote a client.
-fn report(ended: Result<(), JoinError>) {
+/// Counts a connection whose task panicked. The hook has logged the place; the error contains the panic's
+/// message, which may quote a client.
+fn count_panic(ended: Result<(), JoinError>) {
     if ended.is_err_and(|error| error.is_panic()) {
         Task::Connection.count_failure();
     }
@@ -239,102 +204,86 @@ fn admit(server: &Rc<Server>, incoming: AcceptedConnection, connections: &mut Jo
         }
         None => {
             server.worker.metrics.client_refused();
-            // nothing can be said before a handshake, which would need room itself
+            // no answer is possible before a handshake, which would cost memory itself
             if incoming.tls.is_none() {
-                turn_away(server, &snapshot, incoming.stream, connections);
+                refuse(server, &snapshot, incoming, connections);
             }
         }
     }
 }
 
-/// Tells a client that there is no room for it.
-fn turn_away(server: Rc<Server>, snapshot: &Snapshot, stream: Stream, connections: &mut JoinSet<()>) {
+/// Answers 503 to a client above `limits.max_connections`.
+fn refuse(
+    server: Rc<Server>,
+    snapshot: &Snapshot,
+    incoming: AcceptedConnection,
+    connections: &mut JoinSet<()>,
+) {
     let capacity = &snapshot.capacity;
     let why = if capacity.shortage.is_some() { ", lowered for few open files (`ulimit -n`)," } else { "" };
     let cause = format!("limits.max_connections{why} is reached: {}", capacity.max_connections);
-    let turned_away = server.turned_away.get();
-    if turned_away >= capacity.farewells {
-        return farewell::brief(&stream, cause, &server.worker.metrics);
+    let refusing = server.refusing.get();
+    if refusing >= capacity.farewells {
+        return refusal::send_at_once(&incoming.socket, cause, &server.worker.metrics);
     }
-    server.turned_away.set(turned_away + 1);
-    let socket = match stream {
-        Stream::Tcp(stream, _) => Either::Left(stream),
-        Stream::Unix(stream) => Either::Right(stream),
-    };
+    server.refusing.set(refusing + 1);
     connections.spawn_local(async move {
-        farewell::patient(socket, cause, &server.worker.metrics).await;
-        server.turned_away.set(server.turned_away.get() - 1);
+        refusal::send(incoming.socket, cause, &server.worker.metrics).await;
+        server.refusing.set(server.refusing.get() - 1);
     });
 }
 
-/// Serves one connection to its end, for as long as it takes up room.
-async fn serve(server: &Rc<Server>, limits: &Limits, incoming: AcceptedConnection, _permit: Counted) {
-    let AcceptedConnection { stream, tls, h2c } = incoming;
+/// Serves one connection to its end: the TLS handshake if there is one, then HTTP/1.1 or HTTP/2. The head of
+/// the first request is due within `limits.header_timeout`.
+async fn serve(server: &Rc<Server>, limits: &Limits, incoming: AcceptedConnection, _permit: InFlightGuard) {
+    let AcceptedConnection { socket, peer, tls, h2c } = incoming;
     let due = Instant::now() + limits.header_timeout;
     let _counted = server.worker.metrics.client_connects();
     fault_points::pass("connection");
-    let (socket, peer) = match (stream, tls) {
-        (Stream::Unix(stream), _) => (Either::Left(Either::Right(stream)), None),
-        (Stream::Tcp(stream, peer), tls) => {
-            if let Err(error) = stream.set_nodelay(true) {
-                log::debug!("client closed the connection before a request: {error}");
-                return;
-            }
-            let Some(tls) = tls else {
-                return speak(server, limits, Either::Left(Either::Left(stream)), Some(peer), h2c, due).await;
-            };
+    if let Either::Left(stream) = &socket
+        && let Err(error) = stream.set_nodelay(true)
+    {
+        return log::debug!("client closed the connection before a request: {error}");
+    }
+    let (socket, is_h2) = match (socket, tls, peer) {
+        (Either::Left(stream), Some(tls), Some(peer)) => {
+            let handshake = in_time(server, due, TlsAcceptor::from(tls.current()).accept(stream));
             // boxed like the others: the task of a connection is as large as the largest of its parts
-            let greeting = in_time(server, due, TlsAcceptor::from(tls.current()).accept(stream));
-            match Box::pin(greeting).await {
-                Ok(stream) => (Either::Right(Box::new(stream)), Some(peer)),
-                Err(error) => {
-                    log::info!("TLS handshake with {peer} failed: {error}");
-                    return;
+            match Box::pin(handshake).await {
+                Ok(stream) => {
+                    let is_h2 = stream.get_ref().1.alpn_protocol() == Some(H2);
+                    (Either::Right(Box::new(stream)), is_h2)
                 }
+                Err(error) => return log::info!("TLS handshake with {peer} failed: {error}"),
             }
         }
-    };
-    speak(server, limits, socket, peer, h2c, due).await;
-}
-
-/// Finds out which version of HTTP the client speaks. The head of its first request is due at `due`.
-async fn speak(
-    server: &Rc<Server>,
-    limits: &Limits,
-    socket: Socket,
-    peer: Option<SocketAddr>,
-    h2c: bool,
-    due: Instant,
-) {
-    let agreed = match &socket {
-        Either::Right(stream) => stream.get_ref().1.alpn_protocol() == Some(H2),
-        Either::Left(_) => false,
+        (socket, ..) => (Either::Left(socket), false),
     };
     let mut transport = Transport::new(socket, limits.send_timeout);
-    let begins = agreed || in_time(server, due, transport.begins_with_preface()).await.unwrap_or(false);
-    if agreed || (begins && h2c) {
+    let has_preface = is_h2 || in_time(server, due, transport.begins_with_preface()).await.unwrap_or(false);
+    if is_h2 || (has_preface && h2c) {
         Box::pin(http2::serve(server, limits, transport, peer, due)).await;
-    } else if begins {
-        Box::pin(http2::turn_away(transport, &server.worker.metrics)).await;
+    } else if has_preface {
+        Box::pin(http2::refuse(transport, &server.worker.metrics)).await;
     } else {
         Box::pin(http1::serve(server, limits, transport, peer, due)).await;
     }
 }
 
-/// What a client has to do before its first request takes no longer than that may take.
+/// Awaits the handshake or the first bytes of a client, until `due` or shortly after the drain has begun.
 async fn in_time<T>(
     server: &Server,
     due: Instant,
-    greeting: impl Future<Output = io::Result<T>>,
+    work: impl Future<Output = io::Result<T>>,
 ) -> io::Result<T> {
-    let ends = server.draining.watch();
+    let draining = server.worker.draining.watch();
     tokio::select! {
-        result = timeout_at(due, greeting) => {
+        result = timeout_at(due, work) => {
             result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         }
         () = async {
-            poll_fn(|context| ends.poll(context)).await;
-            sleep(farewell::PATIENCE).await;
+            poll_fn(|context| draining.poll(context)).await;
+            sleep(refusal::REFUSAL_TIMEOUT).await;
         } => Err(io::ErrorKind::ConnectionAborted.into()),
     }
 }

@@ -1,8 +1,8 @@
-//! The `Date` of answers on HTTP/1.1, which `actix-http` keeps in its configuration.
+//! The `Date` of responses on HTTP/1.1, which `actix-http` updates in its configuration.
 //!
-//! A task of `actix-http` writes the date twice a second. That task panics, and is gone, while the machine's clock is
-//! before 1970: the date stands still from then on. `worker.rs` has [`Dated`] replace it, and new connections
-//! (`http1.rs`) get the configuration in force; `admin.rs` starts its port again.
+//! A task of `actix-http` updates the date twice a second. That task panics while the machine's clock is
+//! before 1970, and the date stops from then on. `worker.rs` makes [`DateSource`] replace the configuration, and
+//! new connections (`http1.rs`) get the current one; `admin.rs` restarts its port.
 
 use std::{
     cell::RefCell,
@@ -15,29 +15,24 @@ use tokio::time::sleep;
 
 use crate::system::supervision::Task;
 
-/// Between two looks at a date, which is another one at each look unless it stands still.
-const LOOK: Duration = Duration::from_secs(10);
+/// The pause between two checks of the date, which differs at each check unless it has stopped.
+pub const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// The time within which `actix-http` has updated the date.
+const TWO_UPDATES: Duration = Duration::from_secs(1);
 
-/// The time within which `actix-http` has written a date.
-const TWO_WRITES: Duration = Duration::from_secs(1);
-
-/// The configuration whose date moves.
+/// The configuration of new connections, whose date is current.
 #[derive(Debug, Default)]
-pub struct Dated(RefCell<ServiceConfig>);
+pub struct DateSource(RefCell<ServiceConfig>);
 
-impl Dated {
+impl DateSource {
     pub fn config(&self) -> ServiceConfig {
         self.0.borrow().clone()
     }
 
-    /// Replaces a configuration whose date stands still; never ends.
-    pub async fn follow_clock(&self) {
-        self.look_each(LOOK).await;
-    }
-
-    async fn look_each(&self, interval: Duration) {
+    /// Replaces a configuration whose date has stopped, checked in this interval; never ends.
+    pub async fn follow_clock(&self, interval: Duration) {
         loop {
-            stops(&self.config(), interval).await;
+            await_stop(&self.config(), interval).await;
             Task::Worker.count_failure();
             log::error!(
                 "the Date header of responses had stopped (was the clock before 1970?); it is updated again"
@@ -47,12 +42,12 @@ impl Dated {
     }
 }
 
-/// Resolves once dates that are made on this thread stand still while the clock is right.
-pub async fn stands_still() {
-    stops(&ServiceConfig::default(), LOOK).await;
+/// Resolves once the dates of configurations made on this thread have stopped while the clock is right.
+pub async fn has_stopped() {
+    await_stop(&ServiceConfig::default(), CHECK_INTERVAL).await;
 }
 
-async fn stops(config: &ServiceConfig, interval: Duration) {
+async fn await_stop(config: &ServiceConfig, interval: Duration) {
     let mut last = BytesMut::new();
     loop {
         let mut date = BytesMut::new();
@@ -62,8 +57,8 @@ async fn stops(config: &ServiceConfig, interval: Duration) {
         }
         last = date;
         sleep(interval).await;
-        // a process that was stopped for this long goes on with both tasks at once
-        sleep(TWO_WRITES).await;
+        // after a pause of the whole process both tasks resume at once
+        sleep(TWO_UPDATES).await;
     }
 }
 
@@ -75,7 +70,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_millis(1100);
 
-    /// A configuration whose date stands still: its task runs no further.
+    /// A configuration whose date has stopped, since its task has ended.
     async fn stopped() -> ServiceConfig {
         LocalSet::new().run_until(async { ServiceConfig::default() }).await
     }
@@ -87,19 +82,19 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn x15_a_date_that_stands_still_is_replaced_by_one_that_moves() {
-        let dated = Dated(RefCell::new(stopped().await));
-        let before = written(&dated.config());
+    async fn x15_a_date_that_has_stopped_is_replaced_by_one_that_moves() {
+        let date_source = DateSource(RefCell::new(stopped().await));
+        let before = written(&date_source.config());
         sleep(SECOND).await;
-        assert_eq!(written(&dated.config()), before);
+        assert_eq!(written(&date_source.config()), before);
         let moves = async {
-            while written(&dated.config()) == before {
+            while written(&date_source.config()) == before {
                 sleep(Duration::from_millis(10)).await;
             }
         };
         let moved = async {
             tokio::select! {
-                () = dated.look_each(SECOND) => {}
+                () = date_source.follow_clock(SECOND) => {}
                 () = moves => {}
             }
         };
@@ -107,9 +102,9 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn x15_a_date_that_moves_is_told_from_one_that_stands_still() {
-        timeout(Duration::from_secs(20), stops(&stopped().await, SECOND)).await.unwrap();
+    async fn x15_a_date_that_moves_differs_from_one_that_has_stopped() {
+        timeout(Duration::from_secs(20), await_stop(&stopped().await, SECOND)).await.unwrap();
         let moves = ServiceConfig::default();
-        assert!(timeout(4 * SECOND, stops(&moves, SECOND)).await.is_err());
+        assert!(timeout(4 * SECOND, await_stop(&moves, SECOND)).await.is_err());
     }
 }

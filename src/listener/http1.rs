@@ -1,10 +1,10 @@
-//! HTTP/1.1 towards clients: one request after the other, each answered before the next one is looked at.
+//! HTTP/1.1 towards clients: one request after the other, each answered before the next one is parsed.
 //!
-//! `accept.rs` comes here with each connection that does not begin like HTTP/2. Reading is `http1/request_reader.rs`,
-//! writing `http1/response_writer.rs`, both over `actix-http`'s codec; in between is `proxy::serve`. Of
-//! `actix-http`'s own dispatcher nothing is used: it has a time limit for the first head alone, runs ahead of the
-//! answers, refuses without a word, holds 64 KiB for each connection, and at the end of the process closes
-//! connections without a look at what has come.
+//! `accept.rs` passes each connection here that does not begin with the preface of HTTP/2.
+//! `http1/request_reader.rs` reads, `http1/response_writer.rs` writes, both with `actix-http`'s codec;
+//! `proxy::serve` is between them. `actix-http`'s dispatcher is not used: it has a time limit for the first
+//! head only, parses requests before earlier responses are sent, logs no refusals, holds 64 KiB for each
+//! connection, and at the end of the process closes connections without reading what has arrived.
 
 mod request_reader;
 mod response_writer;
@@ -22,7 +22,7 @@ use std::{
 };
 
 use actix_http::{
-    BoxedPayloadStream, HttpMessage as _, Payload, Request, Response, ServiceConfig, Version,
+    BoxedPayloadStream, ConnectionType, HttpMessage as _, Payload, Request, Response, ServiceConfig, Version,
     body::{BodySize, MessageBody as _},
     error::PayloadError,
     h1::Codec,
@@ -38,9 +38,9 @@ use tokio::{
 use self::{
     request_reader::{ConnectionEnd, RequestReader},
     response_writer::ResponseWriter,
-    waiting::Waiting,
+    waiting::RequestWait,
 };
-use super::{LINGER, server::Server, transport::Transport};
+use super::{LINGER, Server, transport::Transport};
 use crate::{
     message::{
         error::{ErrorKind, ProxyError},
@@ -51,12 +51,13 @@ use crate::{
     settings::Limits,
 };
 
-/// Time for a client to receive the beginning of an answer that is cut by a reset: a reset discards what is on its way.
+/// Time for a client to receive the beginning of a response before a reset, which discards bytes in transit.
 const RESET_DELAY: Duration = Duration::from_millis(250);
-/// Bytes of an answer that are held until it is whole, where a cut would not show.
-const MOST_GATHERED: usize = 16 << 20;
-/// Of the length of a body that does not come with its head: ten thousand bytes.
-const DIGITS_OF_LARGE: usize = 5;
+/// Bytes of a response that are buffered until it is complete, where the client could not detect a
+/// truncation.
+const MAX_BUFFERED: usize = 16 << 20;
+/// Digits of `Content-Length` from which a body does not arrive with its head: ten thousand bytes.
+const LARGE_BODY_DIGITS: usize = 5;
 
 /// Serves one connection to its end. The head of its first request is due at `due`.
 pub async fn serve(
@@ -67,13 +68,13 @@ pub async fn serve(
     due: Instant,
 ) {
     let is_secure = transport.is_secure();
-    let connection =
-        Http1Connection(Rc::new(RefCell::new(Sides::new(transport, server.dated.config(), limits.max_uri))));
-    let mut waiting = Waiting::new(limits, due, &server.draining);
+    let state = ConnectionState::new(transport, server.date_source.config(), limits.max_uri);
+    let connection = Http1Connection(Rc::new(RefCell::new(state)));
+    let mut waiting = RequestWait::new(limits, due, &server.worker.draining);
     loop {
         let mut request = match poll_fn(|context| waiting.poll(&connection, context)).await {
             Ok(request) => request,
-            Err(ConnectionEnd::Gone) => return,
+            Err(ConnectionEnd::Closed) => return,
             Err(ConnectionEnd::Refused(error)) => {
                 return connection.refuse(&error, &server.worker.metrics).await;
             }
@@ -81,72 +82,71 @@ pub async fn serve(
         let version = request.version();
         request.head_mut().peer_addr = peer;
         let body = connection.body_of(&request);
-        // on the heap for as long as it lasts: a connection that waits need not have room for it
+        // on the heap: a connection that waits for its next request needs no memory for it
         let serving = Box::pin(proxy::serve(Rc::clone(&server.worker), request, body, is_secure));
-        let Some(response) = connection.unless_left(serving).await else { return };
+        let Some(response) = connection.unless_closed(serving).await else { return };
         match connection.answer(response, version).await {
-            Next::Request => {}
-            Next::Close => return connection.linger().await,
-            Next::Reset => return connection.reset().await,
-            Next::Drop => return,
+            NextStep::Request => {}
+            NextStep::Close => return connection.linger().await,
+            NextStep::Reset => return connection.reset().await,
+            NextStep::Drop => return,
         }
     }
 }
 
-/// The use of a connection after an answer.
-enum Next {
-    /// It may serve another request.
+/// The step after a response.
+enum NextStep {
+    /// The connection may serve another request.
     Request,
-    /// It ends in good order: the answer is whole, or its framing shows that it is not.
+    /// The connection is closed: the response is complete, or its framing shows that it is not.
     Close,
-    /// It is reset: an answer that ends with its connection would look whole otherwise.
+    /// The connection is reset: a response that ends with its connection would look complete otherwise.
     Reset,
-    /// The client has left, or takes nothing.
+    /// The connection is dropped: the client has closed it, or reads nothing.
     Drop,
 }
 
-/// The cause of an answer that is not sent to its end.
-enum Broken {
-    /// Its body failed, which is in the log already.
+/// The cause of a response that is not sent to its end.
+enum ResponseFailure {
+    /// Its body failed; the cause is logged.
     Body(ProxyError),
-    /// The client left, or its head cannot be written.
+    /// The client closed the connection, or the head cannot be written.
     Client(io::Error),
 }
 
-impl From<io::Error> for Broken {
+impl From<io::Error> for ResponseFailure {
     fn from(error: io::Error) -> Self {
         Self::Client(error)
     }
 }
 
-/// A connection, shared with the body of the request that is being served.
+/// A connection, shared with the body of the current request.
 #[derive(Clone)]
-struct Http1Connection(Rc<RefCell<Sides>>);
+struct Http1Connection(Rc<RefCell<ConnectionState>>);
 
-/// The two sides of a connection and what is between them.
-struct Sides {
+struct ConnectionState {
     transport: Transport,
     codec: Codec,
     reader: RequestReader,
     writer: ResponseWriter,
-    /// Whether an answer has begun and is not over.
+    /// A response has begun and is not complete.
     is_answering: bool,
 }
 
-impl Sides {
+impl ConnectionState {
     fn new(transport: Transport, config: ServiceConfig, max_uri: u64) -> Self {
         let codec = Codec::new(config.clone());
         let reader = RequestReader::new(max_uri, config);
         Self { transport, codec, reader, writer: ResponseWriter::default(), is_answering: false }
     }
 
-    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.reader.poll_left(&mut self.transport, context)
+    fn poll_closed(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.reader.poll_closed(&mut self.transport, context)
     }
 }
 
-impl Drop for Sides {
-    /// An answer that is cut must not seem whole, as one without an end mark would.
+impl Drop for ConnectionState {
+    /// Resets the connection if a truncated response would look complete, as one without an end mark does.
     fn drop(&mut self) {
         if self.is_answering && self.writer.ends_with_connection() {
             self.transport.abort();
@@ -155,13 +155,13 @@ impl Drop for Sides {
 }
 
 impl Http1Connection {
-    /// The body that comes behind a request's head.
+    /// The body of a request.
     fn body_of(&self, request: &Request) -> Incoming {
         if !self.0.borrow().reader.has_body() {
             return Payload::None.into();
         }
         let length = request.headers().get(header::CONTENT_LENGTH);
-        let is_large = length.is_some_and(|length| length.len() >= DIGITS_OF_LARGE);
+        let is_large = length.is_some_and(|length| length.len() >= LARGE_BODY_DIGITS);
         let payload: BoxedPayloadStream = Box::pin(Http1Body(self.clone()));
         Incoming {
             payload: Payload::Stream { payload },
@@ -169,8 +169,8 @@ impl Http1Connection {
         }
     }
 
-    /// Waits for the answer, unless the client leaves before.
-    async fn unless_left<T, E>(
+    /// Awaits the response; `None` if the client closes the connection first.
+    async fn unless_closed<T, E>(
         &self,
         mut serving: Pin<Box<impl Future<Output = Result<T, E>>>>,
     ) -> Option<T> {
@@ -178,34 +178,35 @@ impl Http1Connection {
             if let Poll::Ready(result) = serving.as_mut().poll(context) {
                 return Poll::Ready(result.ok());
             }
-            self.0.borrow_mut().poll_left(context).map(|()| None)
+            self.0.borrow_mut().poll_closed(context).map(|()| None)
         })
         .await
     }
 
-    /// Sends an answer as it comes.
+    /// Sends a response as its body arrives.
     ///
-    /// If the body fails, what was received of it still goes out before the connection breaks. A connection that ends
-    /// without a byte of the answer would look like a stale one, on which clients send a request again, a POST too
-    /// (curl does). So a body that fails before anything was sent becomes an answer of our own.
-    async fn answer(&self, mut response: Response<ClientBody>, version: Version) -> Next {
+    /// If the body fails, everything received of it is still sent before the connection breaks. A connection
+    /// that ends without a byte of the response would look like a stale one, on which clients send a request
+    /// again, a POST too (curl does). So a body that fails before anything was sent is replaced by an error
+    /// response.
+    async fn answer(&self, mut response: Response<ClientBody>, version: Version) -> NextStep {
         loop {
             let (head, mut body) = response.into_parts();
             match self.send(head, &mut body, version).await {
                 Ok(keeps) => {
                     body.complete();
-                    return if keeps { Next::Request } else { Next::Close };
+                    return if keeps { NextStep::Request } else { NextStep::Close };
                 }
-                Err(Broken::Client(error)) => {
-                    if !self.0.borrow().writer.has_written() {
+                Err(ResponseFailure::Client(error)) => {
+                    if !self.0.borrow().writer.has_written {
                         body.not_sent();
                     }
                     log::debug!("response to a client aborted: {error}");
-                    return Next::Drop;
+                    return NextStep::Drop;
                 }
-                Err(Broken::Body(error)) => {
-                    if !self.0.borrow_mut().writer.take_back() {
-                        return self.flush_cut(&mut body).await;
+                Err(ResponseFailure::Body(error)) => {
+                    if !self.0.borrow_mut().writer.discard() {
+                        return self.flush_truncated(&mut body).await;
                     }
                     response = body.into_failure(&error);
                 }
@@ -213,15 +214,15 @@ impl Http1Connection {
         }
     }
 
-    /// Sends an answer, and tells whether another request may follow.
+    /// Sends a response; true if another request may follow.
     async fn send(
         &self,
         head: Response<()>,
         body: &mut ClientBody,
         version: Version,
-    ) -> Result<bool, Broken> {
-        let keeps = if version != Version::HTTP_11 && self.0.borrow().transport.hides_cuts() {
-            let whole = self.gather(body).await?;
+    ) -> Result<bool, ResponseFailure> {
+        let keeps = if version != Version::HTTP_11 && self.0.borrow().transport.hides_truncation() {
+            let whole = self.buffer_body(body).await?;
             let keeps = self.begin(head, whole.as_ref().map_or(body.size(), Bytes::size), version)?;
             self.0.borrow_mut().writer.put(whole.unwrap_or_default());
             keeps
@@ -232,32 +233,32 @@ impl Http1Connection {
             self.send_body(body).await?;
         }
         poll_fn(|context| self.poll_send(body, context)).await?;
-        let sides = &mut *self.0.borrow_mut();
-        sides.is_answering = false;
-        sides.writer.rest();
+        let state = &mut *self.0.borrow_mut();
+        state.is_answering = false;
+        state.writer.shrink();
         Ok(keeps)
     }
 
-    /// Reads a body of unknown length to its end, for a client that could not tell a cut from the end.
-    async fn gather(&self, body: &mut ClientBody) -> Result<Option<Bytes>, Broken> {
+    /// Reads a body of unknown length to its end, for a client that cannot detect a truncation.
+    async fn buffer_body(&self, body: &mut ClientBody) -> Result<Option<Bytes>, ResponseFailure> {
         if body.size() != BodySize::Stream || !body.has_bytes() {
             return Ok(None);
         }
         let mut whole = BytesMut::new();
         while let Some(piece) = poll_fn(|context| self.poll_next(body, context)).await? {
-            if whole.len() + piece.len() > MOST_GATHERED {
+            if whole.len() + piece.len() > MAX_BUFFERED {
                 let cause = format!(
                     "a response of unknown length to HTTP/1.0 on a Unix socket must not exceed \
-                     {MOST_GATHERED} bytes: use HTTP/1.1"
+                     {MAX_BUFFERED} bytes: use HTTP/1.1"
                 );
-                return Err(Broken::Body(ProxyError::new(ErrorKind::UpstreamTruncated, cause)));
+                return Err(ResponseFailure::Body(ProxyError::new(ErrorKind::UpstreamTruncated, cause)));
             }
             whole.extend_from_slice(&piece);
         }
         Ok(Some(whole.freeze()))
     }
 
-    async fn send_body(&self, body: &mut ClientBody) -> Result<(), Broken> {
+    async fn send_body(&self, body: &mut ClientBody) -> Result<(), ResponseFailure> {
         while let Some(piece) = poll_fn(|context| self.poll_next(body, context)).await? {
             self.0.borrow_mut().writer.put(piece);
             if self.0.borrow().writer.is_full() {
@@ -265,7 +266,7 @@ impl Http1Connection {
                 let sending = poll_fn(|context| self.poll_send(body, context));
                 match due {
                     None => sending.await?,
-                    // the body says then that it is late
+                    // the body then reports its time-out
                     Some(due) => timeout_at(due, sending).await.unwrap_or(Ok(()))?,
                 }
             }
@@ -274,75 +275,74 @@ impl Http1Connection {
         Ok(())
     }
 
-    /// Sends what is at hand of an answer whose body has failed.
-    async fn flush_cut(&self, body: &mut ClientBody) -> Next {
+    /// Sends what is buffered of a response whose body has failed.
+    async fn flush_truncated(&self, body: &mut ClientBody) -> NextStep {
         let flush = poll_fn(|context| self.poll_send(body, context));
         if !matches!(timeout(LINGER, flush).await, Ok(Ok(()))) {
-            return Next::Drop;
+            return NextStep::Drop;
         }
-        if self.0.borrow().writer.ends_with_connection() { Next::Reset } else { Next::Close }
+        if self.0.borrow().writer.ends_with_connection() { NextStep::Reset } else { NextStep::Close }
     }
 
-    /// Sends what is at hand, and records how much of the body has left.
+    /// Sends what is buffered, and records the bytes of the body that the kernel has taken.
     fn poll_send(&self, body: &mut ClientBody, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let sides = &mut *self.0.borrow_mut();
-        let sent = sides.writer.poll_send(&mut sides.transport, context);
-        body.sent(sides.writer.written_body());
+        let state = &mut *self.0.borrow_mut();
+        let sent = state.writer.poll_send(&mut state.transport, context);
+        body.sent(state.writer.written_body);
         sent
     }
 
-    /// Puts the head in. The connection ends with an answer that does not wait for the request's whole body.
+    /// Buffers the head; true if the connection stays open. It is closed after a response that does not wait
+    /// for the request's whole body.
     fn begin(&self, mut head: Response<()>, size: BodySize, version: Version) -> io::Result<bool> {
-        let sides = &mut *self.0.borrow_mut();
-        if !sides.reader.drop_rest_of_body() {
-            response_writer::close(&mut head);
+        let state = &mut *self.0.borrow_mut();
+        if !state.reader.drop_rest_of_body() {
+            head.head_mut().set_connection_type(ConnectionType::Close);
         }
-        sides.reader.expect_no_more();
-        sides.is_answering = true;
-        sides.writer.begin(head, size, version, &mut sides.codec)?;
-        Ok(sides.codec.keep_alive())
+        state.reader.drop_continue();
+        state.is_answering = true;
+        state.writer.begin(head, size, version, &mut state.codec)?;
+        Ok(state.codec.keep_alive())
     }
 
-    /// The next piece of an answer's body. While there is none, what is there is sent, and the client watched.
+    /// The next piece of a response's body. While it is pending, the buffer is sent and the client is
+    /// watched.
     fn poll_next(
         &self,
         body: &mut ClientBody,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Option<Bytes>, Broken>> {
-        match Pin::new(&mut *body).poll_next(context) {
-            Poll::Ready(Some(Ok(piece))) => return Poll::Ready(Ok(Some(piece))),
-            Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Broken::Body(error))),
-            Poll::Ready(None) => return Poll::Ready(Ok(None)),
-            Poll::Pending => {}
+    ) -> Poll<Result<Option<Bytes>, ResponseFailure>> {
+        if let Poll::Ready(piece) = Pin::new(&mut *body).poll_next(context) {
+            return Poll::Ready(piece.transpose().map_err(ResponseFailure::Body));
         }
         if let Poll::Ready(Err(error)) = self.poll_send(body, context) {
             return Poll::Ready(Err(error.into()));
         }
-        let left = self.0.borrow_mut().poll_left(context);
-        left.map(|()| Err(Broken::Client(io::ErrorKind::ConnectionAborted.into())))
+        let closed = self.0.borrow_mut().poll_closed(context);
+        closed.map(|()| Err(ResponseFailure::Client(io::ErrorKind::ConnectionAborted.into())))
     }
 
-    /// Answers what is no request: nobody else does, or logs it.
+    /// Sends and logs the error for bytes that are not a valid request.
     async fn refuse(&self, error: &ProxyError, metrics: &Metrics) {
         let id = proxy::refused(error, metrics);
         self.0.borrow_mut().writer.put_raw(&error.http1_response(&id));
         let flush = poll_fn(|context| {
-            let sides = &mut *self.0.borrow_mut();
-            sides.writer.poll_send(&mut sides.transport, context)
+            let state = &mut *self.0.borrow_mut();
+            state.writer.poll_send(&mut state.transport, context)
         });
         if flush.await.is_ok() {
             self.linger().await;
         }
     }
 
-    /// Resets the connection, once the client has had the time to receive what was sent.
+    /// Resets the connection, after [`RESET_DELAY`] for the client to receive what was sent.
     async fn reset(&self) {
         self.discard(RESET_DELAY).await;
         self.0.borrow().transport.abort();
     }
 
-    /// Ends the connection from our side, and reads on for a while: what is unread when it closes would cost the client
-    /// the answer.
+    /// Shuts down the sending side, and discards what the client sends for [`LINGER`]: unread bytes at the
+    /// close would cost the client the response.
     async fn linger(&self) {
         let ended = poll_fn(|context| Pin::new(&mut self.0.borrow_mut().transport).poll_shutdown(context));
         if ended.await.is_ok() {
@@ -350,25 +350,25 @@ impl Http1Connection {
         }
     }
 
-    /// Reads on and drops it, until the client has left or time is up.
+    /// Discards what the client sends, until it closes the connection or the time is up.
     async fn discard(&self, limit: Duration) {
-        let gone = poll_fn(|context| {
-            let sides = &mut *self.0.borrow_mut();
-            sides.reader.poll_discard(&mut sides.transport, context)
+        let closed = poll_fn(|context| {
+            let state = &mut *self.0.borrow_mut();
+            state.reader.poll_discard(&mut state.transport, context)
         });
-        let _ = timeout(limit, gone).await;
+        let _ = timeout(limit, closed).await;
     }
 }
 
-/// The body of the request that is being served.
+/// The body of the current request.
 struct Http1Body(Http1Connection);
 
 impl Stream for Http1Body {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let sides = &mut *self.0.0.borrow_mut();
-        sides.reader.poll_body(&mut sides.transport, context)
+        let state = &mut *self.0.0.borrow_mut();
+        state.reader.poll_body(&mut state.transport, context)
     }
 }
 
@@ -379,7 +379,7 @@ impl DirectRead for Http1Body {
         left: usize,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), PayloadError>> {
-        let sides = &mut *self.0.0.borrow_mut();
-        sides.reader.poll_body_into(&mut sides.transport, body, left, context)
+        let state = &mut *self.0.0.borrow_mut();
+        state.reader.poll_body_into(&mut state.transport, body, left, context)
     }
 }

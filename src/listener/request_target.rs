@@ -1,31 +1,29 @@
-//! What a request's target should have escaped, escaped on the way in.
+//! Escapes bytes of a request's target that must be escaped.
 //!
-//! A client such as curl sends `?q=ü` or `?q="x"` as it was typed. RFC 3986 wants such bytes escaped, the
-//! parser below us refuses the request for them, and nginx takes them; here each becomes its escape, which
-//! means the same to every server and can be signed. `http1/request_reader.rs` passes each request line through here
-//! before it is parsed, and `http2/fields/rewrite.rs` each path.
+//! curl sends `?q=ü` or `?q="x"` as it was typed. RFC 3986 requires escapes for such bytes, the parser of
+//! `http` refuses the request for them, and nginx accepts them; here each is replaced by its escape, which
+//! means the same to every server and can be signed. `http1/request_reader.rs` calls this for each request
+//! line before it is parsed, and `http2/fields/rewrite.rs` for each path.
 
 use std::borrow::Cow;
 
 use crate::text::uri_syntax;
 
-/// A request line, or a part of it that begins at its beginning, with the escapes that its target lacks;
-/// `None` if it lacks none.
+/// A request line, or the beginning of one, with its target escaped; `None` if there is nothing to escape.
 pub fn escape_in_line(line: &[u8]) -> Option<Vec<u8>> {
     let target = line.iter().position(|byte| *byte == b' ')? + 1;
     escape(&line[target..]).map(|escaped| [&line[..target], &escaped].concat())
 }
 
-/// A target with its escapes.
 pub fn escaped(target: &str) -> Cow<'_, str> {
     let escaped = escape(target.as_bytes()).and_then(|escaped| String::from_utf8(escaped).ok());
     escaped.map_or(Cow::Borrowed(target), Cow::Owned)
 }
 
-/// What `http::Uri` refuses in a path or a query and others send; the rest stays as it is.
+/// True for a byte that clients send and `http::Uri` refuses in a path or a query.
 fn is_to_escape(byte: u8, in_query: bool) -> bool {
     match byte {
-        // `http::Uri` would take the rest for a fragment and cut it off
+        // `http::Uri` would cut off what follows `#` as a fragment
         b'<' | b'>' | b'#' => true,
         b'"' => in_query,
         b'`' => !in_query,
@@ -33,7 +31,7 @@ fn is_to_escape(byte: u8, in_query: bool) -> bool {
     }
 }
 
-/// A target with its escapes; `None` if it lacks none.
+/// The escaped target; `None` if there is nothing to escape.
 pub fn escape(target: &[u8]) -> Option<Vec<u8>> {
     let mut in_query = false;
     let mut escaped: Option<Vec<u8>> = None;
@@ -67,7 +65,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_escaped_needs_no_more_and_nothing_panics(line in prop::collection::vec(any::<u8>(), 0..100)) {
+        fn an_escaped_line_has_nothing_to_escape_and_nothing_panics(line in prop::collection::vec(any::<u8>(), 0..100)) {
             if let Some(escaped) = escape_in_line(&line) {
                 prop_assert_eq!(escape_in_line(&escaped), None);
                 prop_assert!(escaped.len() > line.len());

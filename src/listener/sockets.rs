@@ -1,7 +1,7 @@
-//! The sockets that clients connect to, bound before anything is served.
+//! The listening sockets, bound before anything is served.
 //!
-//! `app.rs` binds them as the settings say, `worker.rs` gives each worker its own handles. A worker that starts
-//! again is given handles again, so these here are kept until the drain begins.
+//! `app.rs` binds them, `worker.rs` gives each worker its own handles. A worker that restarts gets handles
+//! again, so the originals stay open until the drain.
 
 use std::{
     fs, io,
@@ -17,76 +17,73 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::tls::server::{ServerTls, UnfitFile};
-use crate::{settings::Listen, system::tcp_keepalive};
+use crate::{
+    settings::Listen,
+    system::tcp_keepalive,
+    tls::server::{InvalidFile, ServerTls},
+};
 
-/// Connections that wait to be accepted; more are refused by the kernel.
+/// Connections that wait to be accepted; the kernel refuses more.
 const BACKLOG: i32 = 1024;
 
-/// A socket, and what is spoken on it.
+/// A listening socket and the protocols on it.
 #[derive(Debug)]
-pub struct Listening {
-    /// Where connections come in.
-    pub listener: Listener,
+pub struct ListeningSocket {
+    pub socket: Socket,
     /// Its address or path, for the log.
     pub name: Arc<str>,
-    /// Whether HTTP/2 is looked for where no TLS says which protocol it is.
+    pub tls: Option<Arc<ServerTls>>,
+    /// HTTP/2 is detected by its preface on a socket without TLS.
     pub h2c: bool,
 }
 
-#[derive(Debug)]
-pub enum Listener {
-    Plain(TcpListener),
-    Secure(TcpListener, Arc<ServerTls>),
-    Unix(UnixListener),
-}
+impl ListeningSocket {
+    fn share(&self) -> io::Result<Self> {
+        let (name, tls) = (Arc::clone(&self.name), self.tls.clone());
+        Ok(Self { socket: self.socket.try_clone()?, name, tls, h2c: self.h2c })
+    }
 
-impl Listener {
-    /// The port that clients connect to. Nobody connects to a port of a Unix socket, but frameworks behind a function
-    /// read one: plain HTTP's.
+    /// The port that clients connect to. A Unix socket has none, but frameworks behind a function read one:
+    /// that of plain HTTP.
     pub fn port(&self) -> u16 {
-        match self {
-            Self::Plain(listener) => listener.local_addr().map_or(80, |address| address.port()),
-            Self::Secure(listener, _) => listener.local_addr().map_or(443, |address| address.port()),
-            Self::Unix(_) => 80,
-        }
+        let address = self.socket.local_addr().ok().and_then(|address| address.as_socket());
+        address.map_or(80, |address| address.port())
     }
 }
 
-/// All of them. The Unix socket's file is removed when this is dropped.
+/// All listening sockets. The Unix socket's file is removed when this is dropped.
 #[derive(Debug)]
 pub struct Sockets {
-    all: Handles,
-    tls: Option<Arc<ServerTls>>,
-    /// Where plain HTTP is spoken, with the port that the system chose for port 0.
+    pub handles: SocketHandles,
+    /// The TLS of `listen.https`.
+    pub tls: Option<Arc<ServerTls>>,
+    /// The address of plain HTTP, with the port that the system chose for port 0.
     pub http: SocketAddr,
     /// The same for HTTPS.
     pub https: Option<SocketAddr>,
-    /// Where the Unix socket is.
+    /// The path of the Unix socket.
     pub unix: Option<PathBuf>,
 }
 
-/// Handles to all sockets, to be shared with workers; none once they are released.
+/// Handles to all sockets, shared with the workers; empty once they are released.
 #[derive(Debug, Clone, Default)]
-pub struct Handles(Arc<Mutex<Vec<Listening>>>);
+pub struct SocketHandles(Arc<Mutex<Vec<ListeningSocket>>>);
 
-/// A socket that cannot be had.
+/// The reason why a socket cannot be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// It is taken, or not ours.
     #[error("cannot listen on {address}: {error}; {}change {key}", first_advice(.error))]
     Taken {
         address: String,
-        /// The key of the settings that names it.
+        /// The settings key that names the address.
         key: &'static str,
         error: io::Error,
     },
-    /// Certificate or key are unfit.
     #[error("{0}")]
-    Tls(UnfitFile),
+    Tls(InvalidFile),
 }
 
-/// What helps where the socket is another process's, before the advice that always helps.
+/// Advice for an address that another process uses, before the general advice.
 fn first_advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => "end the process that has it (`ss -ltnp`), or ",
@@ -95,43 +92,34 @@ fn first_advice(error: &io::Error) -> &'static str {
 }
 
 impl Sockets {
-    /// Binds what the settings name.
-    ///
     /// # Errors
-    /// The first that cannot be had.
+    /// The first socket that cannot be bound.
     pub fn bind(settings: &Listen) -> Result<Self, BindError> {
         let (plain, http) = tcp(settings.http, "listen.http")?;
-        let h2c = settings.h2c;
-        let mut all = vec![Listening::new(Listener::Plain(plain), &http.to_string(), h2c)];
-        let mut sockets = Self { all: Handles::default(), tls: None, http, https: None, unix: None };
+        let socket = |socket: Socket, name: String, tls: Option<Arc<ServerTls>>| {
+            let h2c = settings.h2c && tls.is_none();
+            ListeningSocket { socket, name: name.into(), tls, h2c }
+        };
+        let mut all = vec![socket(plain.into(), http.to_string(), None)];
+        let mut sockets =
+            Self { handles: SocketHandles::default(), tls: None, http, https: None, unix: None };
         if let Some(https) = &settings.https {
             let tls = Arc::new(ServerTls::read(&https.files).map_err(BindError::Tls)?);
             let (listener, address) = tcp(https.address, "listen.https.address")?;
-            sockets.tls = Some(Arc::clone(&tls));
-            all.push(Listening::new(Listener::Secure(listener, tls), &address.to_string(), false));
-            sockets.https = Some(address);
+            all.push(socket(listener.into(), address.to_string(), Some(Arc::clone(&tls))));
+            (sockets.tls, sockets.https) = (Some(tls), Some(address));
         }
         if let Some(path) = &settings.unix {
-            let listener =
-                unix(path).map_err(|error| taken(path.display().to_string(), "listen.unix", error))?;
-            all.push(Listening::new(Listener::Unix(listener), &path.display().to_string(), h2c));
+            let name = path.display().to_string();
+            let listener = unix(path).map_err(|error| taken(name.clone(), "listen.unix", error))?;
+            all.push(socket(listener.into(), name, None));
             sockets.unix = Some(path.clone());
         }
-        sockets.all = Handles(Arc::new(Mutex::new(all)));
+        sockets.handles = SocketHandles(Arc::new(Mutex::new(all)));
         Ok(sockets)
     }
 
-    /// All of them, for workers.
-    pub fn handles(&self) -> Handles {
-        self.all.clone()
-    }
-
-    /// TLS towards clients, if there is a listener with it.
-    pub fn tls(&self) -> Option<Arc<ServerTls>> {
-        self.tls.clone()
-    }
-
-    /// Takes changed certificates into use, looking at the files in this interval; never ends.
+    /// Reloads changed certificates, checking the files in this interval; never ends.
     pub async fn follow_certificates(&self, interval: Duration) {
         match &self.tls {
             Some(tls) => tls.follow_files(interval).await,
@@ -139,19 +127,19 @@ impl Sockets {
         }
     }
 
-    /// Gives up these handles. Clients can connect until the workers have given up theirs.
+    /// Closes these handles. Clients can connect until the workers have closed theirs.
     pub fn release(&self) {
-        self.all.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.handles.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
-impl Handles {
+impl SocketHandles {
     /// Handles to all sockets for one run of a worker.
     ///
     /// # Errors
-    /// The process has as many open files as it may.
-    pub fn share(&self) -> io::Result<Vec<Listening>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Listening::share).collect()
+    /// No more files can be opened.
+    pub fn share(&self) -> io::Result<Vec<ListeningSocket>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(ListeningSocket::share).collect()
     }
 }
 
@@ -160,21 +148,6 @@ impl Drop for Sockets {
         if let Some(path) = &self.unix {
             let _ = fs::remove_file(path);
         }
-    }
-}
-
-impl Listening {
-    fn new(listener: Listener, name: &str, h2c: bool) -> Self {
-        Self { listener, name: name.into(), h2c }
-    }
-
-    fn share(&self) -> io::Result<Self> {
-        let listener = match &self.listener {
-            Listener::Plain(listener) => Listener::Plain(listener.try_clone()?),
-            Listener::Secure(listener, tls) => Listener::Secure(listener.try_clone()?, Arc::clone(tls)),
-            Listener::Unix(listener) => Listener::Unix(listener.try_clone()?),
-        };
-        Ok(Self { listener, name: Arc::clone(&self.name), h2c: self.h2c })
     }
 }
 
@@ -190,10 +163,8 @@ pub fn tcp(address: SocketAddr, key: &'static str) -> Result<(TcpListener, Socke
     bound.map_err(|error| taken(address.to_string(), key, error))
 }
 
-/// Binds a TCP socket.
-///
 /// # Errors
-/// The address is taken, or not ours.
+/// The address is in use, or not one of this machine.
 pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -204,7 +175,7 @@ pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Binds a Unix socket in the place of one that a process left behind when it was killed.
+/// Binds a Unix socket, and replaces the file that a killed process has left.
 fn unix(path: &Path) -> io::Result<UnixListener> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
     if is_socket {

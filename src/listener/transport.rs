@@ -1,7 +1,7 @@
-//! A client's connection as bytes: TCP, TLS over it, or a Unix socket, with what was read ahead, and a limit on how
-//! long a client may take nothing.
+//! The bytes of a client's connection: TCP, TLS, or a Unix socket, with a read-ahead buffer and a time limit
+//! for a client that reads nothing.
 //!
-//! `accept.rs` makes it, `http1.rs` and `http2.rs` read from it and write to it.
+//! `accept.rs` makes it, `http1.rs` and `http2.rs` read and write it.
 
 use std::{
     future::poll_fn,
@@ -16,7 +16,6 @@ use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
-    time::Instant,
 };
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
@@ -25,25 +24,37 @@ use crate::system::lazy_deadline::LazyDeadline;
 
 /// The first bytes of HTTP/2 (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Bytes of one read that looks for them: most heads come whole.
-const AHEAD: usize = 4 << 10;
+/// Bytes of one read on the stack: enough for most heads.
+const READ_SIZE: usize = 4 << 10;
 
-/// A connection without TLS: TCP, or on this machine.
 pub type PlainSocket = Either<TcpStream, UnixStream>;
-/// A connection without TLS or with it, whose session is large and would bloat the other.
+/// A connection without or with TLS, whose session is large and therefore boxed.
 pub type Socket = Either<PlainSocket, Box<TlsStream<TcpStream>>>;
+
+/// Reads a piece on the stack and appends it to `received`: a connection that waits holds no memory for it.
+pub fn poll_read_piece(
+    reader: Pin<&mut impl AsyncRead>,
+    context: &mut Context<'_>,
+    received: &mut BytesMut,
+) -> Poll<io::Result<usize>> {
+    let mut piece = [const { MaybeUninit::uninit() }; READ_SIZE];
+    let mut buffer = ReadBuf::uninit(&mut piece);
+    ready!(reader.poll_read(context, &mut buffer))?;
+    received.extend_from_slice(buffer.filled());
+    Poll::Ready(Ok(buffer.filled().len()))
+}
 
 #[derive(Debug)]
 pub struct Transport {
     socket: Socket,
-    /// Read already, and not handed on.
+    /// Bytes that were read ahead.
     ahead: BytesMut,
     send_timeout: Duration,
     sending: LazyDeadline,
 }
 
 impl Transport {
-    /// A client that takes nothing for longer than `send_timeout` is given up.
+    /// The connection is reset if its client reads nothing for `send_timeout`.
     pub fn new(socket: Socket, send_timeout: Duration) -> Self {
         Self { socket, ahead: BytesMut::new(), send_timeout, sending: LazyDeadline::default() }
     }
@@ -52,36 +63,29 @@ impl Transport {
         matches!(self.socket, Either::Right(_))
     }
 
-    /// True where an answer that ends with its connection cannot be told from one that is cut: a Unix socket knows no
-    /// reset.
-    pub fn hides_cuts(&self) -> bool {
+    /// True on a Unix socket, which has no reset: a client cannot detect that a response which ends with its
+    /// connection is truncated.
+    pub fn hides_truncation(&self) -> bool {
         matches!(self.socket, Either::Left(Either::Right(_)))
     }
 
-    /// Whether the client begins with the preface of HTTP/2. What was read to know it is handed on with the rest, also
-    /// if this is given up before it is known.
+    /// True if the client begins with the preface of HTTP/2. The bytes stay in the read-ahead buffer, also if
+    /// this future is dropped.
     ///
     /// # Errors
-    /// The connection broke.
+    /// The connection failed.
     pub async fn begins_with_preface(&mut self) -> io::Result<bool> {
         while self.ahead.len() < PREFACE.len() && PREFACE.starts_with(&self.ahead) {
-            if poll_fn(|context| self.poll_read_ahead(context)).await? == 0 {
+            let read =
+                poll_fn(|context| poll_read_piece(Pin::new(&mut self.socket), context, &mut self.ahead));
+            if read.await? == 0 {
                 break;
             }
         }
         Ok(self.ahead.starts_with(PREFACE))
     }
 
-    /// Reads a piece as large as most heads, by way of the stack: a client that has sent nothing yet costs no memory.
-    fn poll_read_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut piece = [const { MaybeUninit::uninit() }; AHEAD];
-        let mut buffer = ReadBuf::uninit(&mut piece);
-        ready!(Pin::new(&mut self.socket).poll_read(context, &mut buffer))?;
-        self.ahead.extend_from_slice(buffer.filled());
-        Poll::Ready(Ok(buffer.filled().len()))
-    }
-
-    /// Makes a close look like the fault that it is: the kernel then sends a reset. A Unix socket knows none.
+    /// Makes the kernel send a reset when the connection is closed. A Unix socket has no reset.
     pub fn abort(&self) {
         let stream = match &self.socket {
             Either::Left(Either::Left(stream)) => stream,
@@ -91,7 +95,7 @@ impl Transport {
         let _ = stream.set_zero_linger();
     }
 
-    /// What came of sending: where something was taken, the client's time begins anew.
+    /// Passes the result of a write on; the time limit restarts if the client has read something.
     fn progress<T>(&mut self, polled: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if polled.is_pending() {
             return self.poll_stalled(context).map(Err);
@@ -100,11 +104,9 @@ impl Transport {
         polled
     }
 
-    /// Gives up a client that has taken nothing for too long.
+    /// Resets the connection of a client that reads nothing for `send_timeout`.
     fn poll_stalled(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        if !self.sending.is_limited() {
-            self.sending.until(Instant::now() + self.send_timeout);
-        }
+        self.sending.begin(self.send_timeout);
         ready!(self.sending.poll(context));
         log::info!(
             "client read nothing of its response within limits.send_timeout, {:?}: closing the connection",

@@ -1,8 +1,8 @@
-//! The threads that serve clients. Each has its own runtime, its own handles to the sockets (`sockets.rs`) and its own
-//! connections to AWS; a request stays on the thread that accepted its connection.
+//! The worker threads that serve clients. Each has its own runtime, its own handles to the sockets
+//! (`sockets.rs`) and its own connections to AWS; a request stays on the thread that accepted its connection.
 //!
-//! `app.rs` starts and ends them; each runs `accept.rs` for every socket. A worker that panics starts again with
-//! handles to the same sockets; clients that connect meanwhile are served by others, or wait.
+//! `app.rs` starts and stops them; each runs `accept.rs` for every socket. A worker that panics restarts with
+//! handles to the same sockets; clients that connect meanwhile are served by other workers, or wait.
 
 use std::{
     cell::Cell,
@@ -26,10 +26,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    accept::{Door, accept},
-    date::Dated,
-    server::Server,
-    sockets::{Handles, Sockets},
+    Server,
+    accept::{Acceptor, accept},
+    date::{CHECK_INTERVAL, DateSource},
+    sockets::{SocketHandles, Sockets},
 };
 use crate::{
     client::Client,
@@ -41,44 +41,44 @@ use crate::{
     state::current::Current,
     system::{
         fault_points,
-        supervision::{Started, Task, run_on_runtime, supervise, supervise_thread},
+        supervision::{StartReport, Task, run_on_runtime, supervise, supervise_thread},
     },
 };
 
-/// Time for requests that are aborted to send their last bytes: what was received of an answer, or a 504.
-const ABORT_LIMIT: Duration = Duration::from_millis(500);
+/// Time for aborted requests to send their last bytes: what was received of a response, or a 504.
+const ABORT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The threads. They end at once when this is dropped.
+/// The worker threads. Dropping this aborts them.
 #[derive(Debug)]
 pub struct Workers {
     parts: WorkerParts,
-    threads: Vec<Thread>,
+    threads: Vec<WorkerThread>,
 }
 
 #[derive(Debug)]
-struct Thread {
-    handle: Option<JoinHandle<()>>,
+struct WorkerThread {
+    handle: JoinHandle<()>,
     ended: oneshot::Receiver<()>,
 }
 
-/// What every worker is made of.
+/// State that all workers share.
 #[derive(Debug, Clone)]
 struct WorkerParts {
     current: Arc<Current>,
     stopping: Arc<AtomicBool>,
     via: Via,
-    sockets: Handles,
+    sockets: SocketHandles,
     drain: CancellationToken,
-    /// The end comes by a second signal.
+    /// A second signal aborts them.
     is_cut_short: Arc<AtomicBool>,
     end: CancellationToken,
 }
 
 impl Workers {
-    /// Starts this many, and returns once they serve.
+    /// Starts this number of workers, and returns once they serve.
     ///
     /// # Errors
-    /// The system gives no thread or no file handle.
+    /// No thread can be started, or no more files can be opened.
     pub fn start(
         sockets: &Sockets,
         workers: u16,
@@ -89,7 +89,7 @@ impl Workers {
             current: Arc::clone(current),
             stopping: Arc::clone(stopping),
             via: Via::numbered(fastrand::u64(..)),
-            sockets: sockets.handles(),
+            sockets: sockets.handles.clone(),
             drain: CancellationToken::new(),
             is_cut_short: Arc::default(),
             end: CancellationToken::new(),
@@ -109,7 +109,7 @@ impl Workers {
                 let _ = has_ended.send(());
             };
             let handle = std::thread::Builder::new().name(format!("worker-{number}")).spawn(run)?;
-            started.threads.push(Thread { handle: Some(handle), ended });
+            started.threads.push(WorkerThread { handle, ended });
             beginnings.push(beginning);
         }
         for beginning in beginnings {
@@ -118,20 +118,20 @@ impl Workers {
         Ok(started)
     }
 
-    /// What makes them accept no more and finish what is in flight.
+    /// The token that makes them stop accepting and finish the requests in flight.
     pub fn drain(&self) -> CancellationToken {
         self.parts.drain.clone()
     }
 
-    /// Ends them at once because of a second signal.
+    /// Aborts them because of a second signal.
     pub fn cut_short(self) {
         self.parts.is_cut_short.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until all of them have ended.
+    /// Resolves when all of them have ended.
     pub async fn ended(&mut self) {
         for thread in &mut self.threads {
-            // a dropped sender says the same
+            // a dropped sender means the same
             let _ = (&mut thread.ended).await;
         }
     }
@@ -140,18 +140,16 @@ impl Workers {
 impl Drop for Workers {
     fn drop(&mut self) {
         self.parts.end.cancel();
-        for thread in &mut self.threads {
-            if let Some(handle) = thread.handle.take() {
-                // one that waits to start again need not
-                handle.thread().unpark();
-                let _ = handle.join();
-            }
+        for WorkerThread { handle, .. } in self.threads.drain(..) {
+            // wakes one that waits for its restart
+            handle.thread().unpark();
+            let _ = handle.join();
         }
     }
 }
 
-/// One worker, until it has drained, or until its end: what is in flight then is aborted.
-async fn serve(parts: &WorkerParts, serves: &mut Option<Started>) -> io::Result<()> {
+/// Runs one worker until it has drained. When `parts.end` is cancelled, requests in flight are aborted.
+async fn serve(parts: &WorkerParts, serves: &mut Option<StartReport>) -> io::Result<()> {
     let draining = Draining::default();
     let mut loops = accept_all(parts, &draining)?;
     if let Some(serves) = serves.take() {
@@ -160,7 +158,7 @@ async fn serve(parts: &WorkerParts, serves: &mut Option<Started>) -> io::Result<
     let mut serving = pin!(async {
         tokio::select! {
             () = parts.drain.cancelled() => draining.begin(),
-            // a loop ends before the drain only because it cannot go on
+            // before the drain a loop ends only by a panic
             Some(ended) = loops.join_next() => result_of(ended)?,
             () = fault_points::wait("worker") => {}
         }
@@ -175,16 +173,17 @@ async fn serve(parts: &WorkerParts, serves: &mut Option<Started>) -> io::Result<
     }
     let is_cut_short = parts.is_cut_short.load(Ordering::Relaxed);
     draining.abort(if is_cut_short { Abort::SecondSignal } else { Abort::DrainOver });
-    timeout(ABORT_LIMIT, serving).await.unwrap_or(Ok(()))
+    timeout(ABORT_TIMEOUT, serving).await.unwrap_or(Ok(()))
 }
 
-/// The result of a loop. The hook has logged a panic, whose message is left out here: it may quote a client.
-fn result_of(ended: Result<io::Result<()>, JoinError>) -> io::Result<()> {
-    ended.unwrap_or_else(|_| Err(io::Error::other("accept loop panicked")))
+/// The result of a loop. The panic's message is left out, since it may quote a client; the hook has logged
+/// its place.
+fn result_of(ended: Result<(), JoinError>) -> io::Result<()> {
+    ended.map_err(|_| io::Error::other("accept loop panicked"))
 }
 
-/// Starts a loop for every socket, around what all requests of this thread share.
-fn accept_all(parts: &WorkerParts, draining: &Draining) -> io::Result<JoinSet<io::Result<()>>> {
+/// Starts an accept loop for every socket, with the state that all requests of this thread share.
+fn accept_all(parts: &WorkerParts, draining: &Draining) -> io::Result<JoinSet<()>> {
     let WorkerParts { current, stopping, via, sockets, .. } = parts;
     let (metrics, room) = {
         let snapshot = current.get();
@@ -192,9 +191,9 @@ fn accept_all(parts: &WorkerParts, draining: &Draining) -> io::Result<JoinSet<io
     };
     let client = Rc::new(Client::new(room, Arc::clone(&metrics)));
     let memory = BodyMemory::default();
-    let dated = Rc::<Dated>::default();
-    look_after(memory.clone(), Rc::clone(&dated));
-    let turned_away = Rc::new(Cell::new(0));
+    let date_source = Rc::<DateSource>::default();
+    spawn_tasks(memory.clone(), Rc::clone(&date_source));
+    let refusing = Rc::new(Cell::new(0));
     let mut loops = JoinSet::new();
     for listening in sockets.share()? {
         let worker = Rc::new(Worker {
@@ -205,23 +204,21 @@ fn accept_all(parts: &WorkerParts, draining: &Draining) -> io::Result<JoinSet<io
             stopping: Arc::clone(stopping),
             draining: draining.clone(),
             via: via.clone(),
-            forwarded_port: listening.listener.port().into(),
+            forwarded_port: listening.port().into(),
         });
-        let server = Rc::new(Server {
-            dated: Rc::clone(&dated),
-            worker,
-            turned_away: Rc::clone(&turned_away),
-            draining: draining.clone(),
-        });
-        loops.spawn_local(accept(server, Door::open(listening)?));
+        let server =
+            Rc::new(Server { worker, date_source: Rc::clone(&date_source), refusing: Rc::clone(&refusing) });
+        loops.spawn_local(accept(server, Acceptor::new(listening)?));
     }
     Ok(loops)
 }
 
 /// Starts the tasks of a worker that end with its thread.
-fn look_after(memory: BodyMemory, dated: Rc<Dated>) {
+fn spawn_tasks(memory: BodyMemory, date_source: Rc<DateSource>) {
     drop(spawn_local(
         async move { supervise(Task::Worker, async || memory.clone().free_idle().await).await },
     ));
-    drop(spawn_local(async move { supervise(Task::Worker, async || dated.follow_clock().await).await }));
+    drop(spawn_local(async move {
+        supervise(Task::Worker, async || date_source.follow_clock(CHECK_INTERVAL).await).await;
+    }));
 }

@@ -27,7 +27,7 @@ use crate::{
     },
     resilience::{
         circuit_breaker::CallGuard,
-        retry::{Pause, Retries},
+        retry::{Retries, RetryDelay},
     },
     state::{signing::SignatureRecord, snapshot::Route},
 };
@@ -198,16 +198,16 @@ impl UpstreamCall<'_> {
     /// True if another attempt may follow after this pause: the deadline allows it, the circuit breaker is
     /// closed, and the budget has paid for it. To wait for new credentials costs no budget, because rejected
     /// credentials do not mean an overloaded upstream; an unsigned call never gets any.
-    fn may_retry(&self, pause: Pause, is_signed: bool, retries: &Retries, record: &Record) -> bool {
+    fn may_retry(&self, pause: RetryDelay, is_signed: bool, retries: &Retries, record: &Record) -> bool {
         let in_time = match pause {
-            Pause::For(time) => self.deadline.has_room_for(time),
-            Pause::UntilNewKeys(_) => is_signed,
+            RetryDelay::For(time) => self.deadline.has_room_for(time),
+            RetryDelay::UntilNewKeys(_) => is_signed,
         };
         let is_blocked = self.route.circuit_breaker.as_ref().is_some_and(|breaker| !breaker.is_closed());
         if !in_time || is_blocked {
             return false;
         }
-        if matches!(pause, Pause::UntilNewKeys(_)) {
+        if matches!(pause, RetryDelay::UntilNewKeys(_)) {
             return true;
         }
         let is_paid = retries.budget.spend(Instant::now());
@@ -223,7 +223,7 @@ impl UpstreamCall<'_> {
     /// The rest of a dropped response is read if it is small, so that its connection can be reused.
     async fn pause(
         &self,
-        pause: Pause,
+        pause: RetryDelay,
         signed: Option<&SignatureRecord>,
         result: Result<UpstreamReply, ProxyError>,
     ) -> (Result<UpstreamReply, ProxyError>, bool) {
@@ -234,15 +234,15 @@ impl UpstreamCall<'_> {
             other => other,
         };
         let can_retry = match (pause, &self.route.signing, signed) {
-            (Pause::For(time), ..) => {
+            (RetryDelay::For(time), ..) => {
                 sleep(time).await;
                 true
             }
-            (Pause::UntilNewKeys(limit), Some(signing), Some(signed)) => {
+            (RetryDelay::UntilNewKeys(limit), Some(signing), Some(signed)) => {
                 let newer = pin!(async { Ok(signing.credentials.newer_than(&signed.keys, limit).await) });
                 self.deadline.run_within(newer).await.unwrap_or(false)
             }
-            (Pause::UntilNewKeys(_), ..) => false,
+            (RetryDelay::UntilNewKeys(_), ..) => false,
         };
         (result, can_retry)
     }

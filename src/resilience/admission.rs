@@ -1,8 +1,9 @@
-//! How many requests are in flight, in all and on single routes: those beyond a limit are turned away at once instead
-//! of queued.
+//! Limits of requests in flight, for the process and for single routes: requests above a limit are refused at
+//! once instead of queued.
 //!
-//! `proxy.rs` asks before it reads a body. The permit travels in the answer's body to its last byte, so a slow
-//! download counts for as long as it lasts. `listener/accept.rs` counts connections in the same way.
+//! `proxy.rs` gets a permit before it reads a body. The permit is held by the response's body until its last
+//! byte, so a slow download counts as long as it lasts. `listener/accept.rs` limits connections in the same
+//! way.
 
 use std::sync::{
     Arc,
@@ -21,23 +22,23 @@ pub struct Admission {
     in_flight: Arc<AtomicU32>,
 }
 
-/// One request in flight, until it is dropped.
+/// Counts one request in flight until it is dropped.
 #[derive(Debug)]
 pub struct Permit {
     #[expect(dead_code, reason = "counts until it is dropped")]
-    of_process: Counted,
+    of_process: InFlightGuard,
     #[expect(dead_code, reason = "counts until it is dropped")]
-    of_route: Option<Counted>,
+    of_route: Option<InFlightGuard>,
 }
 
-/// One that a counter counts, until it is dropped.
+/// Holds one place of an [`Admission`] until it is dropped.
 #[derive(Debug)]
-pub struct Counted(Arc<AtomicU32>);
+pub struct InFlightGuard(Arc<AtomicU32>);
 
-/// Lets a request in if there is room for it in the process, and on its route if that has a limit of its own.
+/// Admits a request within the limit of the process, and within that of its route if it has one.
 ///
 /// # Errors
-/// One of the limits is reached, which is counted.
+/// A limit is reached; a metric counts it.
 pub fn enter(
     process: &Admission,
     route: Option<&Admission>,
@@ -64,18 +65,18 @@ impl Admission {
         Self { limit, in_flight: Arc::default() }
     }
 
-    /// The same count with another limit.
+    /// The same counter with another limit.
     #[must_use]
     pub fn with_limit(&self, limit: u32) -> Self {
         Self { limit, in_flight: Arc::clone(&self.in_flight) }
     }
 
-    /// Lets one more in, unless the limit is reached.
-    pub fn try_enter(&self) -> Option<Counted> {
-        let counted = Counted(Arc::clone(&self.in_flight));
+    /// Takes a place; `None` if the limit is reached.
+    pub fn try_enter(&self) -> Option<InFlightGuard> {
+        let guard = InFlightGuard(Arc::clone(&self.in_flight));
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        // one that is refused counts itself out again by being dropped
-        (before < self.limit).then_some(counted)
+        // a guard above the limit is dropped here, which counts it out again
+        (before < self.limit).then_some(guard)
     }
 
     pub fn in_flight(&self) -> u32 {
@@ -83,7 +84,7 @@ impl Admission {
     }
 }
 
-impl Drop for Counted {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_its_route_turns_away_takes_no_room_from_others() {
+    fn a_request_that_its_route_refuses_takes_no_place_from_others() {
         let metrics = unrouted();
         let (process, route) = (Admission::new(3), Admission::new(1));
         let first = enter(&process, Some(&route), &metrics).unwrap();

@@ -1,10 +1,11 @@
-//! Keeps calls from an upstream that fails them all, so that clients learn it at once instead of after a timeout, and
-//! the upstream has time to recover.
+//! Circuit breaker: refuses calls to an upstream that fails them all, so that clients get an error at once
+//! instead of after a timeout, and the upstream can recover.
 //!
-//! Closed, it lets everything through and counts failures in a row. Open, it lets nothing through for a while, then one
-//! call at a time, as a probe, until one succeeds. `state/builder.rs` gives the routes with the same endpoint and
-//! settings the same one; `proxy/call.rs` asks before each attempt and says what came of it. While it is closed and
-//! nothing fails, that is one load and one compare: no lock, no clock, nothing written.
+//! Closed, it admits every call and counts consecutive failures. Open, it refuses all calls for `open_for`.
+//! Half-open, it admits one call at a time as a probe, until one succeeds. `state/builder.rs` shares one
+//! among the routes with the same endpoint and settings; `proxy/call.rs` enters before each attempt and
+//! reports its outcome. While it is closed and nothing fails, that costs one load and one compare: no lock,
+//! no clock read, no write.
 
 use std::{
     collections::HashMap,
@@ -22,50 +23,47 @@ use crate::{
     settings::CircuitBreakerSettings,
 };
 
-/// The state of one upstream.
+/// The circuit breaker of one upstream.
 #[derive(Debug)]
 pub struct CircuitBreaker {
     /// For the log.
     upstream: String,
     settings: CircuitBreakerSettings,
-    made: Instant,
-    /// In a row, while it is closed.
+    created: Instant,
+    /// Consecutive failures while it is closed.
     failures: AtomicU32,
-    /// In milliseconds after `made`; 0 while it is closed.
+    /// Milliseconds after `created`; 0 while it is closed.
     open_until: AtomicU64,
-    /// Whether a probe is under way.
+    /// A probe is in flight.
     probing: AtomicBool,
 }
 
-/// What a circuit breaker does with the next call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CircuitState {
-    /// Lets it through, and all others.
     Closed,
     Open,
-    /// Lets it through alone, or waits for the one that it has let through.
     HalfOpen,
 }
 
-/// A call that was let through, until it is known what came of it. Dropped before that, it tells nothing.
+/// An admitted call until its outcome is reported. Dropped without a report, it changes nothing.
 #[derive(Debug)]
 pub struct CallGuard<'a> {
     breaker: &'a CircuitBreaker,
     is_probe: bool,
 }
 
-/// The circuit breakers of a program in the making.
+/// The circuit breakers by endpoint and settings.
 #[derive(Debug, Default)]
 pub struct CircuitBreakers(HashMap<(Arc<Endpoint>, CircuitBreakerSettings), Arc<CircuitBreaker>>);
 
 impl CircuitBreakers {
-    /// The one for an endpoint with these settings.
+    /// The shared circuit breaker of an endpoint with these settings.
     pub fn get(&mut self, endpoint: &Arc<Endpoint>, settings: CircuitBreakerSettings) -> Arc<CircuitBreaker> {
         let made = self.0.entry((Arc::clone(endpoint), settings));
         Arc::clone(made.or_insert_with(|| Arc::new(CircuitBreaker::new(endpoint.to_string(), settings))))
     }
 
-    /// Lets go of those that no route has any more.
+    /// Drops those that no route uses any more.
     pub fn forget_unused(&mut self) {
         self.0.retain(|_, breaker| Arc::strong_count(breaker) > 1);
     }
@@ -76,17 +74,17 @@ impl CircuitBreaker {
         Self {
             upstream,
             settings,
-            made: Instant::now(),
+            created: Instant::now(),
             failures: AtomicU32::new(0),
             open_until: AtomicU64::new(0),
             probing: AtomicBool::new(false),
         }
     }
 
-    /// Lets a call through.
+    /// Admits a call.
     ///
     /// # Errors
-    /// It is open.
+    /// The circuit breaker is open, or half-open with a probe in flight.
     pub fn enter(&self, now: impl Fn() -> Instant) -> Result<CallGuard<'_>, ProxyError> {
         if self.is_closed() {
             return Ok(CallGuard { breaker: self, is_probe: false });
@@ -96,7 +94,7 @@ impl CircuitBreaker {
             return Err(self.refusal(1));
         }
         let guard = CallGuard { breaker: self, is_probe: true };
-        // another probe may have ended in between, and have closed it or not
+        // another probe may have ended meanwhile, and may have closed it
         if self.is_closed() {
             return Ok(CallGuard { breaker: self, is_probe: false });
         }
@@ -104,12 +102,11 @@ impl CircuitBreaker {
         Ok(guard)
     }
 
-    /// Whether everything is let through.
     pub fn is_closed(&self) -> bool {
         self.open_until.load(Ordering::Acquire) == 0
     }
 
-    /// What it does with the next call, for those who watch.
+    /// The state for the metrics.
     pub fn state(&self, now: Instant) -> CircuitState {
         match self.open_until.load(Ordering::Acquire) {
             0 => CircuitState::Closed,
@@ -129,7 +126,7 @@ impl CircuitBreaker {
     }
 
     fn milliseconds(&self, now: Instant) -> u64 {
-        milliseconds(now.saturating_duration_since(self.made))
+        milliseconds(now.saturating_duration_since(self.created))
     }
 
     fn open(&self, now: Instant) {
@@ -156,7 +153,7 @@ impl CircuitBreaker {
             );
             return;
         }
-        // calls that were under way when it opened tell nothing new
+        // calls that were in flight when it opened change nothing
         if self.is_closed() && self.failures.fetch_add(1, Ordering::AcqRel) + 1 == failures {
             self.failures.store(0, Ordering::Relaxed);
             self.open(now);
@@ -169,8 +166,8 @@ impl CircuitBreaker {
 }
 
 impl CallGuard<'_> {
-    /// Says what came of it. Whatever AWS answers shows that it is there, but for its own 500, 503 and 504; of the
-    /// failures, those count that are the upstream's or of the way to it, and the others tell nothing.
+    /// Reports the outcome. Each response of AWS is a success, except its own 500, 503 and 504. Failures of
+    /// the upstream and of the network count; others change nothing.
     pub fn report(self, outcome: Result<Verdict, &ProxyError>, now: impl Fn() -> Instant) {
         match outcome {
             Ok(Verdict::Unavailable) => self.breaker.failed(self.is_probe, now()),
@@ -219,12 +216,12 @@ mod tests {
         ErrorKind::UpstreamTruncated.into()
     }
 
-    /// Lets a call through that fails.
+    /// Makes a call that fails.
     fn fail(breaker: &CircuitBreaker) {
         breaker.enter(Instant::now).unwrap().report(Err(&lost()), Instant::now);
     }
 
-    /// The seconds that a client is told to wait.
+    /// The seconds of `Retry-After`.
     fn refused(breaker: &CircuitBreaker, now: Instant) -> u64 {
         match breaker.enter(|| now).unwrap_err().kind {
             ErrorKind::UpstreamUnavailable { retry_after } => retry_after,
@@ -232,13 +229,13 @@ mod tests {
         }
     }
 
-    /// The moment at which an open one lets a probe through.
+    /// The time at which an open one becomes half-open.
     fn due(breaker: &CircuitBreaker) -> Instant {
-        breaker.made + Duration::from_millis(breaker.open_until.load(Ordering::Relaxed))
+        breaker.created + Duration::from_millis(breaker.open_until.load(Ordering::Relaxed))
     }
 
     #[test]
-    fn failures_in_a_row_open_it_and_any_answer_starts_the_count_anew() {
+    fn consecutive_failures_open_it_and_any_answer_resets_the_count() {
         let breaker = breaker(3);
         for verdict in [Verdict::Final, Verdict::Throttled, Verdict::NotReady, Verdict::KeysExpired] {
             fail(&breaker);
@@ -254,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_upstream_or_the_way_to_it_has_done_is_a_failure() {
+    fn only_failures_of_the_upstream_and_of_the_network_count() {
         for (kind, counts) in [
             (ErrorKind::UpstreamConnect, true),
             (ErrorKind::UpstreamTls, true),
@@ -272,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_tells_nothing_neither_counts_nor_starts_the_count_anew() {
+    fn other_outcomes_neither_count_nor_reset_the_count() {
         let breaker = breaker(2);
         fail(&breaker);
         drop(breaker.enter(Instant::now).unwrap());
@@ -282,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_one_lets_one_probe_through_at_a_time_and_closes_when_one_succeeds() {
+    fn a_half_open_one_admits_one_probe_at_a_time_and_closes_when_one_succeeds() {
         let breaker = breaker(1);
         fail(&breaker);
         let due = due(&breaker);
@@ -292,7 +289,7 @@ mod tests {
         assert_eq!(refused(&breaker, before(Duration::from_millis(1))), 1);
         let probe = breaker.enter(|| due).unwrap();
         assert_eq!(refused(&breaker, due), 1);
-        // one whose client has left
+        // a probe whose client has left
         drop(probe);
         let probe = breaker.enter(|| due).unwrap();
         probe.report(Ok(Verdict::Final), || due);
@@ -317,11 +314,11 @@ mod tests {
         for _ in 0..4 {
             fail(&breaker);
         }
-        assert!(breaker.is_closed(), "the count begins anew");
+        assert!(breaker.is_closed(), "the count is reset");
     }
 
     #[test]
-    fn calls_that_were_under_way_when_it_opened_change_nothing() {
+    fn calls_that_were_in_flight_when_it_opened_change_nothing() {
         let breaker = breaker(2);
         let before: Vec<_> = (0..10).map(|_| breaker.enter(Instant::now).unwrap()).collect();
         fail(&breaker);

@@ -1,8 +1,7 @@
-//! Whether a call is made again, and when. One of these for each route that allows it.
+//! Retries of one route: decides after each attempt whether and when to retry.
 //!
-//! `proxy/call.rs` asks after each attempt. Without being asked to risk more, only that is repeated of which nothing
-//! can have run: nothing was sent, or AWS says so. `budget.rs` keeps repetitions from piling up on an upstream
-//! that is in trouble already.
+//! `proxy/call.rs` calls it. By default only calls that cannot have run are retried: nothing was sent, or AWS
+//! reports that nothing ran. `budget.rs` limits the load of retries on a failing upstream.
 
 pub mod budget;
 
@@ -10,71 +9,68 @@ use std::time::Duration;
 
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use self::budget::Budget;
+use self::budget::RetryBudget;
 use crate::{
     backend::verdict::Verdict,
     message::error::{ProxyError, Side, UpstreamFailure},
     settings::RetrySettings,
 };
 
-/// How AWS's services say when to come again, in milliseconds (AWS SDKs, retry behavior).
+/// The delay that an AWS service requests, in milliseconds (AWS SDKs, retry behavior).
 const RETRY_AFTER_MILLISECONDS: HeaderName = HeaderName::from_static("x-amz-retry-after");
 
-/// What a route repeats.
 #[derive(Debug)]
 pub struct Retries {
     settings: RetrySettings,
-    /// How many repetitions there is room for.
-    pub budget: Budget,
+    pub budget: RetryBudget,
 }
 
-/// What has to happen before a call is made again.
+/// The wait before a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pause {
-    /// This much time.
+pub enum RetryDelay {
     For(Duration),
-    /// Other keys have to be there, which is worth waiting for so long.
+    /// Until there are new keys, for at most this time.
     UntilNewKeys(Duration),
 }
 
 impl Retries {
-    /// `None` where nothing is to be repeated.
+    /// `None` if the settings allow one attempt only.
     pub fn new(settings: RetrySettings) -> Option<Self> {
-        (settings.attempts > 1).then(|| Self { settings, budget: Budget::new(settings.budget) })
+        (settings.attempts > 1).then(|| Self { settings, budget: RetryBudget::new(settings.budget) })
     }
 
-    /// What to wait for after the `attempt`th attempt, counted from 1, before the next one; `None` if there is none.
+    /// The wait after the `attempt`th attempt, counted from 1; `None` if there is no retry.
     ///
-    /// `outcome` is the answer's verdict and headers, or the failure; `is_idempotent` tells of the method, and `jitter`
-    /// gives a number from 0 to 1.
+    /// `outcome` is the response's verdict and headers, or the failure; `is_idempotent` is a property of the
+    /// method, and `jitter` returns a number from 0 to 1.
     pub fn after(
         &self,
         attempt: u32,
         outcome: Result<(Verdict, &HeaderMap), &ProxyError>,
         is_idempotent: bool,
         jitter: impl FnOnce() -> f64,
-    ) -> Option<Pause> {
+    ) -> Option<RetryDelay> {
         let known = outcome.map(|(verdict, _)| verdict);
         if attempt >= self.settings.attempts || !self.repeats(attempt, known, is_idempotent) {
             return None;
         }
         let longest = self.settings.max_backoff;
         let step = match known {
-            Ok(Verdict::KeysExpired) => return Some(Pause::UntilNewKeys(longest)),
-            // by the right time it is another request
-            Ok(Verdict::ClockWrong) => return Some(Pause::For(Duration::ZERO)),
+            Ok(Verdict::KeysExpired) => return Some(RetryDelay::UntilNewKeys(longest)),
+            // signed with the corrected time it is a different request
+            Ok(Verdict::ClockWrong) => return Some(RetryDelay::For(Duration::ZERO)),
             // a network interface or a snapshot takes its time
             Ok(Verdict::NotReady | Verdict::SlowStart) => longest,
             _ => self.step(attempt),
         };
         let asked = outcome.ok().and_then(|(_, headers)| asked(headers)).unwrap_or_default();
-        // full jitter, so that many clients do not come back at once
-        // (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>);
-        // sooner than asked the call would be refused again, and later is for the client to decide
-        (asked <= longest).then(|| Pause::For(asked.max(step.mul_f64(jitter()))))
+        // full jitter, so that many clients do not retry at the same time
+        // (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>); before the requested
+        // delay AWS would refuse again, and a delay above the maximum is the client's decision
+        (asked <= longest).then(|| RetryDelay::For(asked.max(step.mul_f64(jitter()))))
     }
 
-    /// Why a call is made again, in a word.
+    /// The reason of a retry, a label of the metric.
     pub fn reason(outcome: Result<Verdict, &ProxyError>) -> &'static str {
         match outcome {
             Ok(Verdict::Final) => "settled",
@@ -115,14 +111,14 @@ impl Retries {
         }
     }
 
-    /// The longest pause after this attempt: it doubles each time.
+    /// The maximum back-off after this attempt: it doubles each time.
     fn step(&self, attempt: u32) -> Duration {
         let RetrySettings { backoff, max_backoff, .. } = self.settings;
         backoff.saturating_mul(2_u32.saturating_pow(attempt - 1)).min(max_backoff)
     }
 }
 
-/// How long AWS asks to wait; for ever where it cannot be read, as with a date, which AWS does not send.
+/// The delay from `Retry-After`; `Duration::MAX` if it cannot be parsed (AWS never sends a date).
 fn asked(headers: &HeaderMap) -> Option<Duration> {
     let read = |name: HeaderName, unit: fn(u64) -> Duration| {
         let number = |value: &HeaderValue| value.to_str().ok()?.trim().parse().ok();

@@ -68,7 +68,7 @@ fn shown<'a>(listener: Option<Validity>, routes: impl Iterator<Item = (&'a str, 
 
 /// Cause and cure, for a certificate that needs a replacement.
 fn sentence((setting, validity): (Setting, Validity), routes: &[&str], now: SystemTime) -> Option<String> {
-    let told = validity.told(now)?;
+    let told = validity.warning(now)?;
     let is_valid = validity.status(now) == ValidityStatus::EndsSoon;
     let (certificate, consequence) = match setting {
         Setting::Listener => ("listen.https.certificate".to_owned(), "clients refuse it"),

@@ -25,7 +25,7 @@ use crate::{
     },
     system::{
         detached,
-        exhausted::{self, Exhausted},
+        exhausted::{self, FileLimit},
         fault_points,
         file_stamps::Stamps,
     },
@@ -186,7 +186,7 @@ impl Reloader {
 
     /// Leaves everything as it is until the next look at the files. Says so once until it has passed, or when
     /// asked.
-    fn postpone(&mut self, exhausted: Exhausted, trigger: Trigger) {
+    fn postpone(&mut self, exhausted: FileLimit, trigger: Trigger) {
         if trigger == Trigger::Hangup || !self.is_postponed {
             let generation = self.current.get().generation;
             log::error!(

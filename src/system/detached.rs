@@ -1,8 +1,8 @@
-//! Threads that read files and that nobody waits for at the end: a network file system may hang in the middle
-//! of a read, which nothing can interrupt. A runtime, when it ends, waits for what its own blocking threads
-//! do.
+//! Threads that read files and that the end of the process does not wait for: a network file system may hang
+//! in a read, which cannot be interrupted. A tokio runtime waits for its own blocking threads when it ends.
 //!
-//! `process.rs` reads here at the start, `state/reload.rs` and `tls/server.rs` while requests go on.
+//! `app/process.rs` reads settings here at the start, `state/reload.rs` and `tls/server.rs` read while
+//! requests are served.
 
 use std::{io, thread, time::Duration};
 
@@ -10,27 +10,27 @@ use tokio::{sync::oneshot, time::timeout};
 
 use crate::system::supervision::{catch, resume};
 
-/// A read that takes longer is logged, once.
-const SLOW: Duration = Duration::from_secs(10);
+/// A read that takes longer is logged once.
+const SLOW_READ: Duration = Duration::from_secs(10);
 
-/// Runs `read` on a thread of its own, and logs it by `name` if it takes long. Where `read` panics, the task that
-/// waits for it panics too, with the same place: `supervision.rs` counts and logs it there.
+/// Runs `read` on its own thread, and logs `name` if it takes longer than [`SLOW_READ`]. If `read` panics,
+/// the waiting task panics with the same place; `supervision.rs` counts and logs that.
 ///
 /// # Errors
-/// The system gives no thread.
+/// No thread can be started.
 pub async fn run<T: Send + 'static>(
     name: &'static str,
     read: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
     let (sender, mut receiver) = oneshot::channel();
     thread::Builder::new().name(name.to_owned()).spawn(move || {
-        // who asked may be gone
+        // the waiting task may have been dropped
         let _ = sender.send(catch(read));
     })?;
-    let result = match timeout(SLOW, &mut receiver).await {
+    let result = match timeout(SLOW_READ, &mut receiver).await {
         Ok(result) => result,
         Err(_) => {
-            log::error!("still reading the {name} after {SLOW:?}; does a network file system hang?");
+            log::error!("still reading the {name} after {SLOW_READ:?}; does a network file system hang?");
             receiver.await
         }
     };
@@ -54,7 +54,7 @@ mod tests {
         let start = Instant::now();
         let system = actix_rt::System::new();
         system.block_on(async {
-            // it ends at last, so that a runtime that waits for it fails the test and does not hang it
+            // ends after 10 s, so that a runtime that waits for it fails the test and does not hang it
             let read = run("test", move || hanging.recv_timeout(Duration::from_secs(10)));
             assert!(timeout(Duration::from_millis(50), read).await.is_err());
         });

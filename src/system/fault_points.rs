@@ -1,31 +1,25 @@
-//! Places where a test makes the process panic, to see what comes back. Without the feature `fault-points`, which is
-//! off by default and on in `tests/fault_points` alone, a place is nothing.
+//! Fault points: places where a test makes the process panic. They do nothing without the feature
+//! `fault-points`, which is off by default and on in `tests/fault_points`.
 //!
-//! A place panics once for each file of its name in the directory `APIGW_INVOKER_FAULT_POINTS`.
+//! A fault point panics once for each file of its name in the directory `APIGW_INVOKER_FAULT_POINTS`.
 
-/// Panics if a test asks for it.
+/// Panics if a test has made the file of this place.
 #[cfg(feature = "fault-points")]
 pub(crate) fn pass(place: &str) {
     let Some(directory) = std::env::var_os("APIGW_INVOKER_FAULT_POINTS") else { return };
-    let is_asked = std::fs::remove_file(std::path::Path::new(&directory).join(place)).is_ok();
-    assert!(!is_asked, "hush: the fault of {place}");
+    let is_requested = std::fs::remove_file(std::path::Path::new(&directory).join(place)).is_ok();
+    assert!(!is_requested, "hush: the fault of {place}");
 }
 
 #[cfg(not(feature = "fault-points"))]
 #[inline]
 pub(crate) const fn pass(_place: &str) {}
 
-/// Panics as soon as a test asks for it.
-#[cfg(feature = "fault-points")]
+/// Panics as soon as a test makes the file of this place, else never resolves.
 pub(crate) async fn wait(place: &str) {
-    loop {
+    while cfg!(feature = "fault-points") {
         pass(place);
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-}
-
-/// Waits for ever.
-#[cfg(not(feature = "fault-points"))]
-pub(crate) async fn wait(_place: &str) {
     std::future::pending::<()>().await;
 }

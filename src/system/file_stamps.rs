@@ -1,10 +1,10 @@
-//! When files were last changed, as far as the file system tells without a look into them.
+//! Detects changed files by their metadata.
 //!
 //! Two [`Stamps`] that differ mean a change. `state/reload.rs` compares those of the settings,
-//! `credentials/refresher.rs` those of keys, `tls/server.rs` those of certificates for clients. The `notify` crate
-//! would do it too, but its watcher that polls tells changes within a second apart only by reading everything in the
-//! directory, whatever else lies there, and the kernel's own events tell nothing of a `ConfigMap`, which changes by a
-//! link, nor of many network file systems.
+//! `credentials/refresher.rs` those of keys, `tls/server.rs` those of certificates. The `notify` crate does
+//! not fit: its polling watcher detects changes within one second only by reading every file of the
+//! directory, and the kernel's events miss a `ConfigMap`, which changes by a link, and many network file
+//! systems.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use std::{
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stamps(Vec<(PathBuf, Option<Stamp>)>);
 
-/// Which file it is, how long, and when it and its entry changed, in nanoseconds. Links are followed.
+/// Device and inode, length, and the times of change in seconds and nanoseconds. Links are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     file: (u64, u64),

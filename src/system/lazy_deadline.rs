@@ -1,9 +1,9 @@
-//! A time limit that is moved with every request and almost never strikes.
+//! A deadline that is re-armed lazily: extending it does not touch the timer.
 //!
-//! Moving a timer costs more than many a step of a request. So the timer here is left where it was armed: when it
-//! fires early, it is armed anew for what the limit is by then. Both sides' limits are of this kind: those of the
-//! listener's connections and of a request's body ([`LazyDeadline`]), those of a call to AWS ([`poll_due`] where the
-//! future itself holds the timer).
+//! Moving a timer is expensive, most deadlines are extended with every request, and few expire. So the timer
+//! stays armed for the earlier time; when it fires early, it is re-armed for the current deadline.
+//! [`LazyDeadline`] has the time limits of the listener's connections and of a request's body, [`poll_due`]
+//! those of a call to AWS, where the future holds the timer.
 
 use std::{
     pin::{Pin, pin},
@@ -16,53 +16,48 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// A moment until which a task waits, if there is one.
+/// The time until which a task waits, if there is one.
 #[derive(Debug, Default)]
 pub struct LazyDeadline {
     until: Option<Instant>,
-    timer: Option<Timer>,
+    timer: Option<ArmedTimer>,
 }
 
 #[derive(Debug)]
-struct Timer {
+struct ArmedTimer {
     sleep: Pin<Box<Sleep>>,
-    /// Who is woken when it fires.
+    /// The waker that the timer has.
     waker: Waker,
 }
 
 impl LazyDeadline {
-    /// Waits until then at most.
-    pub fn ending(moment: Instant) -> Self {
-        Self { until: Some(moment), timer: None }
+    pub fn ending(deadline: Instant) -> Self {
+        Self { until: Some(deadline), timer: None }
     }
 
-    /// Waits until then at most.
-    pub fn until(&mut self, moment: Instant) {
-        self.until = Some(moment);
+    /// Sets the deadline.
+    pub fn until(&mut self, deadline: Instant) {
+        self.until = Some(deadline);
     }
 
-    /// Waits so long at most from now on, if there is no limit yet.
+    /// Sets a deadline after `limit` from now, if there is none yet.
     pub fn begin(&mut self, limit: Duration) {
         self.until.get_or_insert_with(|| Instant::now() + limit);
     }
 
-    /// Waits for ever.
+    /// Removes the deadline.
     pub fn forget(&mut self) {
         self.until = None;
     }
 
-    pub fn is_limited(&self) -> bool {
-        self.until.is_some()
-    }
-
-    /// Ready once the limit is reached.
+    /// Ready once the deadline is reached.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(until) = self.until else { return Poll::Pending };
         let timer = match &mut self.timer {
             Some(timer) => timer,
-            none => none.insert(Timer {
+            none => none.insert(ArmedTimer {
                 sleep: Box::pin(sleep_until(until)),
-                // not this task's, so that the timer is polled below
+                // not the waker of this task, so that the timer is polled below
                 waker: Waker::noop().clone(),
             }),
         };
@@ -80,14 +75,14 @@ impl LazyDeadline {
     }
 }
 
-/// Ready once the limit is reached. The timer was armed for then or for an earlier moment.
+/// Ready once the deadline `due` is reached. The timer must be armed for that time or an earlier one.
 pub fn poll_due(
     mut timer: Pin<&mut Sleep>,
     due: impl Fn() -> Instant,
     context: &mut Context<'_>,
 ) -> Poll<()> {
-    // a task that has done much in one go is put off by whatever it waits for next, and a timer that only put it off
-    // is not armed
+    // tokio's budget makes a busy task pending at its next poll; a timer that is pending for that reason is
+    // not armed
     while pin!(unconstrained(timer.as_mut())).poll(context).is_ready() {
         let due = due();
         if due <= Instant::now() {
@@ -105,7 +100,7 @@ mod tests {
     use super::*;
 
     #[actix_rt::test]
-    async fn it_ends_at_the_limit_in_force_and_not_at_an_earlier_one() {
+    async fn it_ends_at_the_current_deadline_and_not_at_an_earlier_one() {
         let mut deadline = LazyDeadline::default();
         let start = Instant::now();
         deadline.until(start + Duration::from_millis(10));
@@ -113,7 +108,7 @@ mod tests {
         deadline.until(start + Duration::from_millis(30));
         poll_fn(|context| deadline.poll(context)).await;
         assert!(start.elapsed() >= Duration::from_millis(30));
-        // and it can be used again, also for an earlier moment than it was armed for
+        // it can be used again, also for a time before the one it was armed for
         deadline.until(start + Duration::from_hours(1));
         assert!(poll_fn(|context| Poll::Ready(deadline.poll(context))).await.is_pending());
         deadline.until(Instant::now() + Duration::from_millis(10));
@@ -136,7 +131,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn without_a_limit_it_never_ends() {
+    async fn without_a_deadline_it_never_ends() {
         let mut deadline = LazyDeadline::default();
         deadline.until(Instant::now());
         deadline.forget();

@@ -1,10 +1,8 @@
-//! Files that the settings lead to, read without a chance to hang or to fill the memory: only regular files, and no
-//! more of each than fits its kind. A pipe would wait for its writer, and a device may never end.
+//! Reads files that settings name, without hanging and with bounded memory: only regular files, up to a size
+//! limit for each kind. A pipe would wait for its writer, and a device may never end.
 //!
-//! `settings/source/document.rs` reads the settings here and `settings/source/reference.rs` what they refer to, the
-//! sources of credentials come here before they or the SDK read (`credentials/sdk_files.rs`), `tls/server.rs` for a
-//! server's certificate and `tls/client_identity.rs` for ours. `detached.rs` keeps a file system that hangs away
-//! from the end of the process.
+//! Settings, secrets and credentials are read here, and certificates for `tls`. `credentials/sdk_files.rs`
+//! checks here the files that the SDK opens itself. `detached.rs` isolates reads on a file system that hangs.
 
 use std::{
     fs,
@@ -17,30 +15,31 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::system::exhausted::noted;
 
-/// No key or token is as long.
-const LONGEST_SECRET: u64 = 64 << 10;
-/// No file of profiles: some companies generate thousands of them.
-const LONGEST_PROFILES: u64 = 4 << 20;
-/// No certificate with its chain, nor a bundle of authorities.
-const LONGEST_CERTIFICATES: u64 = 4 << 20;
-/// A route with every key, a certificate and comments has a tenth of it. The YAML parser keeps a list in
+/// Keys and tokens are shorter.
+const MAX_SECRET: u64 = 64 << 10;
+/// Files of profiles are smaller, also those generated with thousands of profiles.
+const MAX_PROFILES: u64 = 4 << 20;
+/// Chains of certificates and bundles of authorities are smaller.
+const MAX_CERTIFICATES: u64 = 4 << 20;
+/// A route with every key, a certificate and comments has a tenth of this. The YAML parser keeps a list in
 /// brackets as tokens until the list ends, of a hundred times its bytes.
-pub const LONGEST_SETTINGS: u64 = 256 << 10;
+pub const MAX_SETTINGS: u64 = 256 << 10;
 
 /// Reads a secret.
 pub fn read(path: &Path) -> io::Result<String> {
-    text(read_within(path, LONGEST_SECRET)?)
+    text(read_within(path, MAX_SECRET)?)
 }
 
-/// Reads a file of profiles. The null device is an empty one: that is how the SDKs are told that there is none.
+/// Reads a file of profiles. The null device counts as an empty file: `AWS_CONFIG_FILE=/dev/null` disables
+/// the file in the SDKs.
 pub fn read_profiles(path: &Path) -> io::Result<Vec<u8>> {
     if is_null_device(path) {
         return Ok(Vec::new());
     }
-    read_within(path, LONGEST_PROFILES)
+    read_within(path, MAX_PROFILES)
 }
 
-/// Whatever name leads to it.
+/// True for every path that leads to the null device.
 fn is_null_device(path: &Path) -> bool {
     let device = |path| {
         let metadata = fs::metadata(path).ok()?;
@@ -49,22 +48,22 @@ fn is_null_device(path: &Path) -> bool {
     device(path).is_some_and(|found| device(Path::new("/dev/null")) == Some(found))
 }
 
-/// Refuses what would hold up a library that opens the file by itself. Another file may still take its place
-/// before the library opens it.
+/// Refuses a file that would block a library that opens it itself. Another file may still replace it before
+/// the library opens it.
 pub fn check(path: &Path) -> io::Result<()> {
-    check_within(&fs::metadata(path)?, LONGEST_PROFILES)
+    check_within(&fs::metadata(path)?, MAX_PROFILES)
 }
 
 pub fn read_certificates(path: &Path) -> io::Result<Vec<u8>> {
-    read_within(path, LONGEST_CERTIFICATES)
+    read_within(path, MAX_CERTIFICATES)
 }
 
 /// Reads a file of the settings.
 pub fn read_settings(path: &Path) -> io::Result<String> {
-    text(read_within(path, LONGEST_SETTINGS)?)
+    text(read_within(path, MAX_SETTINGS)?)
 }
 
-/// Reads the first bytes of a file, as many as `most`.
+/// Reads the first `most` bytes of a file, or all of a shorter one.
 pub fn read_beginning(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     opened(path, u64::MAX)?.take(most).read_to_end(&mut content)?;
@@ -87,15 +86,15 @@ fn check_within(metadata: &fs::Metadata, limit: u64) -> io::Result<()> {
 
 fn read_within(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    // files of the kernel's have no length, and others grow
+    // files of the kernel report no length, and others grow
     opened(path, limit)?.take(limit.saturating_add(1)).read_to_end(&mut content)?;
     if content.len() as u64 > limit { Err(too_long(limit)) } else { Ok(content) }
 }
 
 fn opened(path: &Path, limit: u64) -> io::Result<fs::File> {
-    // before it is opened, which makes some devices act
+    // checked before it is opened, which has side effects on some devices
     check_within(&fs::metadata(path)?, limit)?;
-    // another file may have taken its place since: a pipe is opened at once, and is none that is read
+    // checked again: another file may have replaced it; a pipe is opened without waiting and then refused
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     let file = fs::File::from(noted(rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from))?);
     check_within(&file.metadata()?, limit)?;
@@ -111,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_small_regular_file_is_not_read() {
+    fn only_small_regular_files_are_read() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(read(directory.path()).unwrap_err().to_string(), "not a regular file");
         assert_eq!(read(Path::new("/dev/zero")).unwrap_err().to_string(), "not a regular file");
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn x6_a_pipe_is_not_waited_for() {
+    fn x6_a_pipe_is_refused_without_waiting() {
         let directory = tempfile::tempdir().unwrap();
         let pipe = directory.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
@@ -140,7 +139,7 @@ mod tests {
         assert_eq!(read_settings(&pipe).unwrap_err().to_string(), "not a regular file");
     }
 
-    /// The kernel says that such a file has no bytes, and gives some.
+    /// The kernel reports a length of 0 for such a file.
     #[cfg(target_os = "linux")]
     #[test]
     fn x6_a_file_without_a_length_is_read_up_to_its_limit() {

@@ -1,13 +1,12 @@
-//! Long-lived tasks that start anew: a panic or an end of one is counted, logged once with its place, and
-//! followed by another start after a back-off, so that nothing ends in silence.
+//! Supervision of long-lived tasks: a panic or an unexpected end is counted, logged once with its place, and
+//! followed by a restart after a back-off.
 //!
-//! A task hands [`supervise`] a closure that makes its future, a thread [`supervise_thread`] its work. Stopping a
-//! task is dropping the supervising future; a future that returns has failed. The counters are the process's,
-//! because the log's writer is older than `Metrics`; `admin/exposition.rs` exports them.
+//! [`supervise`] gets a closure that makes a task's future, [`supervise_thread`] the work of a thread.
+//! Dropping the supervising future stops the task; a future that returns has failed. The counters are static,
+//! because the log's writer starts before `Metrics`; `admin/exposition.rs` exports them.
 
 use std::{
     cell::{Cell, RefCell},
-    fmt,
     future::poll_fn,
     io,
     panic::{self, AssertUnwindSafe, PanicHookInfo},
@@ -25,16 +24,16 @@ use std::{
 use tokio::runtime::{self, LocalOptions};
 use tokio_util::sync::CancellationToken;
 
-/// The pause after a first failure; it doubles with each that follows soon.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// A run of this length ends a row of failures.
-const GOOD_RUN: Duration = Duration::from_mins(1);
+/// The back-off after a first failure; it doubles with each further failure.
+const INITIAL_BACKOFF: Duration = Duration::from_millis(100);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
+/// A run of this length resets the back-off.
+const BACKOFF_RESET: Duration = Duration::from_mins(1);
 
 /// A long-lived task; the name is the metric's label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
-    /// Keeps the keys of one source fresh.
+    /// Refreshes the keys of one source.
     Credentials,
     /// Follows the settings' files.
     Reload,
@@ -44,7 +43,7 @@ pub enum Task {
     Admin,
     /// Serves clients.
     Worker,
-    /// Serves one client, or one of its requests. Never started again: the client does that.
+    /// Serves one client, or one of its requests. Never restarted: the client connects again.
     Connection,
     Log,
 }
@@ -88,7 +87,7 @@ impl Task {
 
 static FAILURES: [AtomicU64; Task::ALL.len()] = [const { AtomicU64::new(0) }; Task::ALL.len()];
 
-/// A panic that was caught. The message stays unsaid: it may quote the input that the code tripped over.
+/// A panic that was caught. Its message is dropped, since it may quote the input.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("panicked at {place}")]
 pub struct Panicked {
@@ -105,8 +104,7 @@ thread_local! {
 static HOOK: Once = Once::new();
 static LOGGED: AtomicBool = AtomicBool::new(false);
 
-/// Sends panics that nobody catches to the log, one line each: standard error is the log, and a backtrace in it is no
-/// JSON.
+/// Logs uncaught panics, one line each: standard error is the log, and a backtrace in it would not be JSON.
 pub fn log_panics() {
     LOGGED.store(true, Ordering::Relaxed);
     install_hook();
@@ -119,7 +117,7 @@ fn install_hook() {
             let thread = thread::current();
             let thread = thread.name().unwrap_or("unnamed");
             if CATCHING.get() {
-                // whoever catches it says so
+                // logged by the code that catches it
                 PLACE.set(Some(place(info)));
             } else if LOGGED.load(Ordering::Relaxed) && thread != Task::Log.name() {
                 log::error!("thread {thread} panicked at {}", place(info));
@@ -138,7 +136,7 @@ fn place(info: &PanicHookInfo<'_>) -> String {
 /// Runs `work` and catches its panic.
 ///
 /// # Errors
-/// It panicked.
+/// The panic.
 pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
     install_hook();
     let was_catching = CATCHING.replace(true);
@@ -147,10 +145,10 @@ pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
     result.map_err(|_| Panicked { place: PLACE.take().unwrap_or_default() })
 }
 
-/// Runs a future and catches its panic, on whatever thread it is polled.
+/// Runs a future and catches its panic, on any thread that polls it.
 ///
 /// # Errors
-/// It panicked.
+/// The panic.
 pub async fn catch_in<F: Future>(future: F) -> Result<F::Output, Panicked> {
     let mut future = pin!(future);
     poll_fn(|context| match catch(|| future.as_mut().poll(context)) {
@@ -161,40 +159,32 @@ pub async fn catch_in<F: Future>(future: F) -> Result<F::Output, Panicked> {
     .await
 }
 
-/// Runs `work`, which takes processor time, on a thread of the runtime. Where it panics, the task that waits for it
-/// panics too, with the same place. Files are read by `detached.rs`: a runtime waits for its own threads when it ends.
+/// Runs `work`, which takes processor time, on a thread of the runtime. If it panics, the waiting task panics
+/// with the same place. `detached.rs` reads files: a runtime waits for its own threads when it ends.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(move || catch(work)).await {
         Ok(Ok(result)) => result,
         Ok(Err(panicked)) => resume(panicked),
-        // the runtime is about to end, and this task with it
+        // the runtime is shutting down, and this task with it
         Err(_) => std::future::pending().await,
     }
 }
 
-/// Panics in the task that waited for what panicked on another thread, with the same place.
+/// Continues a panic of another thread in the task that waits for it, with the same place.
 pub fn resume(Panicked { place }: Panicked) -> ! {
     PLACE.set(Some(place));
     panic::resume_unwind(Box::new("panicked on another thread"))
 }
 
-/// The end of a run of a task that should not have ended.
-#[derive(Debug)]
+/// The unexpected end of a run of a task.
+#[derive(Debug, thiserror::Error)]
 pub enum TaskEnd {
+    #[error("ended")]
     Returned,
-    /// It needs something that cannot be had.
+    #[error("failed: {0}")]
     Failed(io::Error),
+    #[error("{0}")]
     Panicked(Panicked),
-}
-
-impl fmt::Display for TaskEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Returned => f.write_str("ended"),
-            Self::Failed(error) => write!(f, "failed: {error}"),
-            Self::Panicked(panicked) => panicked.fmt(f),
-        }
-    }
 }
 
 impl From<Result<(), Panicked>> for TaskEnd {
@@ -213,67 +203,55 @@ impl From<Result<io::Result<()>, Panicked>> for TaskEnd {
     }
 }
 
-/// The pauses between failures of one task.
+/// The restarts of one task, with their back-off.
 #[derive(Debug)]
-pub struct Restarts {
+struct Restarts {
     task: Task,
     pause: Duration,
     started: Instant,
 }
 
 impl Restarts {
-    /// A task that starts now.
-    pub fn of(task: Task) -> Self {
+    fn of(task: Task) -> Self {
         Self { task, pause: Duration::ZERO, started: Instant::now() }
     }
 
-    /// Counts and logs the end of a run, and returns the pause before the next one.
-    pub fn failed(&mut self, end: &TaskEnd) -> Duration {
+    /// Counts and logs the end of a run, and returns the back-off before the next one.
+    fn failed(&mut self, end: &TaskEnd) -> Duration {
         self.task.count_failure();
-        self.pause = if self.started.elapsed() >= GOOD_RUN {
-            SHORTEST_PAUSE
+        self.pause = if self.started.elapsed() >= BACKOFF_RESET {
+            INITIAL_BACKOFF
         } else {
-            (self.pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+            (self.pause * 2).clamp(INITIAL_BACKOFF, MAX_BACKOFF)
         };
         let (name, pause) = (self.task.name(), humantime::format_duration(self.pause));
         log::error!("task {name} {end}; restarting in {pause}");
         self.pause
     }
-
-    /// Counts and logs the end of the last run, unless it returned as it should.
-    fn over(&self, end: &TaskEnd) {
-        if !matches!(end, TaskEnd::Returned) {
-            self.task.count_failure();
-            log::error!("task {} {end}", self.task.name());
-        }
-    }
-
-    pub fn started(&mut self) {
-        self.started = Instant::now();
-    }
 }
 
-/// Runs the futures that `make` gives, one after the other, and never returns.
+/// Runs a task: after each end of the future that `make` returns, the next one starts. Never returns.
 pub async fn supervise(task: Task, mut make: impl AsyncFnMut()) {
     let mut restarts = Restarts::of(task);
     loop {
-        restarts.started();
-        // a panic of a closure that makes the future is one of the task
+        restarts.started = Instant::now();
+        // a panic of the closure counts as one of the task
         let end = catch_in(async { make().await }).await.into();
         tokio::time::sleep(restarts.failed(&end)).await;
     }
 }
 
-/// Runs the futures that `make` gives until one returns: each that panics is followed by another.
+/// Runs a task until its future returns; a panic restarts it.
 pub async fn supervise_until_over(task: Task, mut make: impl AsyncFnMut()) {
     let mut restarts = Restarts::of(task);
     while let Err(panicked) = catch_in(async { make().await }).await {
         tokio::time::sleep(restarts.failed(&TaskEnd::Panicked(panicked))).await;
-        restarts.started();
+        restarts.started = Instant::now();
     }
 }
 
-/// Runs a part of a task that nobody starts again, and counts and logs its panic; `name` is the log line's subject.
+/// Runs a part of a task that is not restarted, and counts and logs its panic; `name` is the subject of the
+/// log line.
 pub async fn once(task: Task, name: &str, part: impl Future<Output = ()>) {
     if let Err(panicked) = catch_in(part).await {
         task.count_failure();
@@ -281,22 +259,23 @@ pub async fn once(task: Task, name: &str, part: impl Future<Output = ()>) {
     }
 }
 
-/// Told once a thread's first run serves, or cannot.
-pub type Started = mpsc::Sender<io::Result<()>>;
+/// Receives the result of starting a thread's first run.
+pub type StartReport = mpsc::Sender<io::Result<()>>;
 
-/// One run of a thread, on a runtime of its own. If the first cannot serve, `started` is told so and `end` is set: the
-/// process cannot start, and says why itself. The panics of tasks on the runtime are the business of who spawns them.
+/// Runs `serve` on a new runtime of this thread. If the first run fails, the error goes to `started` and
+/// `end` is cancelled: the process cannot start, and logs the error itself. Panics of tasks on the runtime
+/// are not caught here.
 pub fn run_on_runtime(
     end: &CancellationToken,
-    mut started: Option<Started>,
-    serve: impl AsyncFnOnce(&mut Option<Started>) -> io::Result<()>,
+    mut started: Option<StartReport>,
+    serve: impl AsyncFnOnce(&mut Option<StartReport>) -> io::Result<()>,
 ) -> TaskEnd {
     let runtime = runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let result = runtime.map_or_else(
         |error| Ok(Err(error)),
         |runtime| {
             let result = runtime.block_on(catch_in(serve(&mut started)));
-            // blocking work, such as a name that is being resolved, must not hold up the end
+            // blocking work, such as resolving a name, must not delay the end
             runtime.shutdown_background();
             result
         },
@@ -311,17 +290,21 @@ pub fn run_on_runtime(
     }
 }
 
-/// Runs `run` on this thread, one time after the other, until `is_over`, and logs each end before that. `run`
-/// catches the panics whose place it knows; the hook has logged others. A thread that waits for its next run is
-/// woken by [`thread::Thread::unpark`].
+/// Runs `run` on this thread repeatedly until `is_over`, and logs each end before that. `run` catches the
+/// panics whose place it knows; the hook has logged others. [`thread::Thread::unpark`] wakes a thread that
+/// waits for its next run.
 pub fn supervise_thread(task: Task, is_over: impl Fn() -> bool, mut run: impl FnMut() -> TaskEnd) {
     let mut restarts = Restarts::of(task);
     loop {
-        restarts.started();
+        restarts.started = Instant::now();
         let end = panic::catch_unwind(AssertUnwindSafe(&mut run));
         let end = end.unwrap_or_else(|_| TaskEnd::Failed(io::Error::other("panicked")));
         if is_over() {
-            return restarts.over(&end);
+            if !matches!(end, TaskEnd::Returned) {
+                task.count_failure();
+                log::error!("task {} {end}", task.name());
+            }
+            return;
         }
         let until = Instant::now() + restarts.failed(&end);
         while Instant::now() < until {
@@ -338,7 +321,7 @@ mod tests {
     use super::*;
 
     #[actix_rt::test]
-    async fn x3_a_task_that_panics_or_ends_is_counted_and_starts_again() {
+    async fn x3_a_task_that_panics_or_ends_is_counted_and_restarted() {
         let before = Task::Certificates.failures();
         let runs = Cell::new(0);
         let supervised = supervise(Task::Certificates, async || {
@@ -362,17 +345,17 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_told_by_its_place_and_not_by_its_words() {
+    fn a_panic_is_described_by_its_place_and_not_by_its_message() {
         let panicked = catch(|| panic!("hush")).unwrap_err().to_string();
         assert!(panicked.starts_with("panicked at src/system/supervision.rs:"), "{panicked}");
-        // one inside of another
+        // nested
         let outer = catch(|| catch(|| panic!("hush")).is_err());
         assert_eq!(outer, Ok(true));
         assert!(!CATCHING.get());
     }
 
     #[test]
-    fn x3_a_thread_that_panics_ends_or_fails_runs_again_until_it_is_over() {
+    fn x3_a_thread_that_panics_ends_or_fails_is_restarted_until_it_is_over() {
         let before = Task::Log.failures();
         let runs = Cell::new(0);
         let run = || {
@@ -388,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn x3_a_thread_that_waits_for_its_next_run_is_woken_for_its_end() {
+    fn x3_a_thread_that_waits_for_its_restart_is_woken_for_its_end() {
         let is_over = std::sync::Arc::new(AtomicBool::new(false));
         let thread = {
             let is_over = std::sync::Arc::clone(&is_over);
@@ -408,18 +391,18 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn x3_a_panic_where_work_may_block_is_the_waiting_tasks_own_with_its_place() {
+    async fn x3_a_panic_of_blocking_work_continues_in_the_waiting_task_with_its_place() {
         assert_eq!(blocking(|| 1).await, 1);
         let caught = catch_in(blocking(|| panic!("hush"))).await.unwrap_err().to_string();
         assert!(caught.starts_with("panicked at src/system/supervision.rs:"), "{caught}");
     }
 
     #[test]
-    fn pauses_grow_until_a_run_was_long() {
+    fn the_back_off_grows_until_a_run_was_long() {
         let mut restarts = Restarts::of(Task::Exporter);
         let pauses: Vec<u128> = (0..10).map(|_| restarts.failed(&TaskEnd::Returned).as_millis()).collect();
         assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000]);
-        restarts.started = Instant::now().checked_sub(GOOD_RUN).unwrap();
-        assert_eq!(restarts.failed(&TaskEnd::Returned), SHORTEST_PAUSE);
+        restarts.started = Instant::now().checked_sub(BACKOFF_RESET).unwrap();
+        assert_eq!(restarts.failed(&TaskEnd::Returned), INITIAL_BACKOFF);
     }
 }

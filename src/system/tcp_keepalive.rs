@@ -1,21 +1,22 @@
 //! TCP keep-alive on every connection, towards AWS and towards clients.
 //!
 //! NAT gateways, network load balancers and interface endpoints forget a connection without packets after 350
-//! s and drop what comes later (AWS, "Implementing long-running TCP Connections within VPC networking"),
-//! while a function may run for 15 minutes before it answers with its first byte (botocore#2916).
+//! s and drop later packets (AWS, "Implementing long-running TCP Connections within VPC networking"), while a
+//! function may run for 15 minutes before the first byte of its response (botocore#2916).
 
 use std::{io, os::fd::AsFd, time::Duration};
 
 use socket2::{SockRef, TcpKeepalive};
 
-/// A probe each minute leaves room to lose several before 350 s are over; other firewalls forget within 4
-/// minutes. A peer that has vanished without a reset is given up after 60 s + 4 * 15 s.
+/// With a probe each minute several may be lost before 350 s are over; other firewalls forget within 4
+/// minutes. A peer that vanished without a reset is detected after 60 s + 4 * 15 s.
 const PROBES: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_mins(1))
     .with_interval(Duration::from_secs(15))
     .with_retries(4);
 
-/// Switches it on. A listening socket hands it on to what it accepts, which saves the calls for each client.
+/// Enables keep-alive. Accepted connections inherit it from a listening socket, which saves the calls for
+/// each client.
 ///
 /// # Errors
 /// The socket is closed.
@@ -27,7 +28,6 @@ pub fn enable(socket: &impl AsFd) -> io::Result<()> {
 pub(crate) mod tests {
     use super::*;
 
-    /// Asserts that the kernel sends the probes on this socket.
     #[track_caller]
     pub fn assert_enabled(socket: &impl AsFd) {
         let socket = SockRef::from(socket);

@@ -1,7 +1,4 @@
-//! How the commands' results look in a terminal: columns that are aligned, and colours where somebody sees
-//! them.
-//!
-//! `cli.rs`, `cli/routes.rs`, `cli/check.rs`, `cli/explanation.rs`, `process.rs` and `logging.rs` write by it.
+//! Output of commands on a terminal: aligned columns, and colours.
 
 use std::{
     env,
@@ -10,16 +7,16 @@ use std::{
 
 /// Blanks between two columns.
 const GAP: usize = 2;
-/// Columns of a table where nobody says how many there are.
-const USUAL_WIDTH: usize = 120;
-/// A column is not made narrower than this.
-const NARROWEST: usize = 6;
+/// The width of a table without a terminal and `COLUMNS`.
+const DEFAULT_WIDTH: usize = 120;
+/// The minimum width of a column.
+const MIN_COLUMN: usize = 6;
 
+/// Colours, on or off.
 #[derive(Debug, Clone, Copy)]
 pub struct Paint(bool);
 
 impl Paint {
-    /// For standard output.
     pub fn of_output() -> Self {
         Self::of(&io::stdout())
     }
@@ -28,7 +25,7 @@ impl Paint {
         Self::of(&io::stderr())
     }
 
-    /// On a terminal, unless `NO_COLOR` (<https://no-color.org>) or a terminal without any says otherwise.
+    /// On for a terminal, unless `NO_COLOR` (<https://no-color.org>) is set or `TERM` is `dumb`.
     fn of(stream: &impl IsTerminal) -> Self {
         let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
         let is_dumb = env::var_os("TERM").is_some_and(|kind| kind == "dumb");
@@ -48,7 +45,6 @@ impl Paint {
         self.with("1", text)
     }
 
-    /// What is as it should be.
     pub fn good(self, text: &str) -> String {
         self.with("32", text)
     }
@@ -57,7 +53,6 @@ impl Paint {
         self.with("31", text)
     }
 
-    /// What is allowed and should be looked at.
     pub fn warning(self, text: &str) -> String {
         self.with("33", text)
     }
@@ -66,13 +61,13 @@ impl Paint {
         self.with("2", text)
     }
 
-    /// "Select Graphic Rendition" of ECMA-48.
+    /// `code` is a parameter of Select Graphic Rendition (ECMA-48).
     fn with(self, code: &str, text: &str) -> String {
         if self.0 && !text.is_empty() { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 }
 
-/// Rows whose columns are as wide as their widest cell; the last has no blanks behind it.
+/// Aligns rows: each column is as wide as its widest cell. Lines have no trailing blanks.
 pub fn aligned(rows: &[Vec<String>]) -> Vec<String> {
     let widths = widest(rows);
     rows.iter().map(|row| line(row.iter().map(String::as_str), &widths)).collect()
@@ -88,7 +83,7 @@ fn widest(rows: &[Vec<String>]) -> Vec<usize> {
     (0..columns).map(width).collect()
 }
 
-/// Cells in columns of these widths.
+/// Joins cells in columns of these widths.
 fn line<'c>(cells: impl Iterator<Item = &'c str>, widths: &[usize]) -> String {
     let mut line = String::new();
     for (cell, width) in cells.zip(widths) {
@@ -99,18 +94,18 @@ fn line<'c>(cells: impl Iterator<Item = &'c str>, widths: &[usize]) -> String {
     line
 }
 
-/// The columns that a table may take: those of the terminal, or of `COLUMNS`.
+/// The width of a table: `COLUMNS`, or the width of the terminal.
 pub fn width_of_output() -> usize {
-    let told = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let set = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let of_terminal = || {
         let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
         Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
     };
-    told.or_else(of_terminal).unwrap_or(USUAL_WIDTH)
+    set.or_else(of_terminal).unwrap_or(DEFAULT_WIDTH)
 }
 
-/// Rows in columns that fit into this width, each as one or more lines: a cell too long for its column goes
-/// on below.
+/// Aligns rows within this width, each as one or more lines: a cell that is longer than its column continues
+/// on the next line.
 pub fn wrapped(rows: &[Vec<String>], width: usize) -> Vec<Vec<String>> {
     let widths = fitting(rows, width);
     let lines = |row: &Vec<String>| {
@@ -123,18 +118,18 @@ pub fn wrapped(rows: &[Vec<String>], width: usize) -> Vec<Vec<String>> {
     rows.iter().map(lines).collect()
 }
 
-/// The widths of columns that are together no wider than this, unless each is as narrow as may be.
+/// The widths of columns that fit into this width, or [`MIN_COLUMN`] for each.
 fn fitting(rows: &[Vec<String>], width: usize) -> Vec<usize> {
     let mut widths = widest(rows);
     let gaps = GAP * widths.len().saturating_sub(1);
     while widths.iter().sum::<usize>() + gaps > width {
-        let Some(column) = widths.iter_mut().filter(|width| **width > NARROWEST).max() else { break };
+        let Some(column) = widths.iter_mut().filter(|width| **width > MIN_COLUMN).max() else { break };
         *column -= 1;
     }
     widths
 }
 
-/// A text in pieces of at most this many characters, cut behind punctuation where there is some.
+/// Splits a text into pieces of at most this many characters, after punctuation if possible.
 fn pieces(text: &str, width: usize) -> Vec<String> {
     let mut rest: Vec<char> = text.chars().collect();
     let mut pieces = Vec::new();
@@ -156,7 +151,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn k13_a_wrapped_row_is_no_wider_than_told_and_loses_nothing(
+        fn k13_a_wrapped_row_fits_the_width_and_loses_nothing(
             cells in prop::collection::vec("[a-z/,.:é]{0,60}", 1..6),
             width in 60_usize..140,
         ) {

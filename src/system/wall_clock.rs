@@ -1,8 +1,8 @@
-//! Times that others name (expiries, the machine's clock), kept within the years that can be written.
+//! Times from outside (expiries, the machine's clock), clamped to the years that can be formatted.
 //!
 //! A zero time of Go is in the year 1, an expiry "for ever" in the year 9999 or, by its offset, after it.
-//! `SystemTime` holds both, and the crates that write dates panic on them. All such times are read, clamped,
-//! shifted and written here, or clamped here where another format is written.
+//! `SystemTime` holds both, and the crates that format dates panic on them. All such times are parsed,
+//! clamped, added to and formatted here, or clamped here for another format.
 
 use std::{
     fmt,
@@ -16,24 +16,25 @@ use rustls_pki_types::UnixTime;
 /// The end of the year 9999: RFC 3339, AWS and the Common Log Format have four digits for the year.
 const LATEST: Duration = Duration::new(253_402_300_799, 999_999_999);
 
-/// The nearest time from 1970 to 9999.
+/// The nearest time in the years from 1970 to 9999.
 pub fn clamped(time: SystemTime) -> SystemTime {
     time.clamp(UNIX_EPOCH, UNIX_EPOCH + LATEST)
 }
 
-/// Reads a time of RFC 3339, with any offset; clamped.
+/// Parses a time of RFC 3339 with any offset; the result is clamped.
 pub fn parse(text: &str) -> Option<SystemTime> {
     let time = DateTime::from_str(text, Format::DateTimeWithOffset).ok()?;
-    // beyond what `SystemTime` holds there is no difference to the latest
+    // a time that `SystemTime` cannot hold counts as the latest
     Some(SystemTime::try_from(time).map_or(UNIX_EPOCH + LATEST, clamped))
 }
 
-/// The time `by` later; the latest where there is none. The clock of the machine may be before 1970.
+/// `time + by`, or the latest time on overflow. The machine's clock may be before 1970.
 pub fn later(time: SystemTime, by: Duration) -> SystemTime {
     time.checked_add(by).unwrap_or(UNIX_EPOCH + LATEST)
 }
 
-/// The machine's clock for TLS. That of `rustls` panics while it is before 1970; a certificate is not yet valid then.
+/// The machine's clock for TLS. The one of `rustls` panics before 1970; with this one a certificate is not
+/// yet valid.
 #[derive(Debug)]
 pub struct TlsClock;
 
@@ -47,12 +48,11 @@ fn unix_time(time: SystemTime) -> UnixTime {
     UnixTime::since_unix_epoch(clamped(time).duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
-/// Writes a time by RFC 3339 in whole seconds, clamped.
+/// Formats a clamped time by RFC 3339 in whole seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Rfc3339(pub SystemTime);
 
 impl Rfc3339 {
-    /// The time so many seconds after 1970.
     pub fn of_seconds(since_1970: u64) -> Self {
         Self(UNIX_EPOCH + Duration::from_secs(since_1970).min(LATEST))
     }
@@ -97,7 +97,8 @@ mod tests {
         #[test]
         fn no_time_panics(seconds: i64, by: u64, text in "[0-9]{1,5}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(Z|[+-][0-9:]{5})") {
             let apart = Duration::from_secs(seconds.unsigned_abs());
-            let time = if seconds < 0 { UNIX_EPOCH.checked_sub(apart) } else { UNIX_EPOCH.checked_add(apart) };
+            let shift = if seconds < 0 { SystemTime::checked_sub } else { SystemTime::checked_add };
+            let time = shift(&UNIX_EPOCH, apart);
             if let Some(time) = time {
                 prop_assert_eq!(Rfc3339(time).to_string().len(), "1970-01-01T00:00:00Z".len());
                 let _ = Rfc3339(later(time, Duration::from_secs(by))).to_string();

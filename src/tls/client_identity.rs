@@ -1,6 +1,6 @@
-//! A certificate of ours with its key, for servers that ask who we are: mutual TLS.
+//! A client certificate with its key, for mutual TLS with a server.
 //!
-//! `settings/route/upstream.rs` reads one at the start, and `tls.rs` puts it into a configuration.
+//! `settings/route/upstream.rs` reads it, and `tls.rs` adds it to a configuration.
 
 use std::{
     fmt,
@@ -13,6 +13,7 @@ use std::{
 use rustls::{
     Error, InconsistentKeys,
     client::ResolvesClientCert,
+    crypto::ring,
     sign::{CertifiedKey, SingleCertAndKey},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -21,14 +22,15 @@ use zeroize::Zeroizing;
 use super::Validity;
 use crate::system::regular_file;
 
-/// A chain of certificates and the key of the first. Its `Debug` shows neither.
+/// A chain of certificates and the key of the first. `Debug` shows neither.
 #[derive(Clone)]
 pub struct ClientIdentity {
     certified: Arc<CertifiedKey>,
     validity: Option<Validity>,
 }
 
-/// Why there is none, by the setting that is to blame. Nothing of the files' contents is in it.
+/// The reason why an identity cannot be read, by the setting at fault. It never contains contents of the
+/// files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IdentityProblem {
     Certificate(String),
@@ -36,21 +38,16 @@ pub enum IdentityProblem {
 }
 
 impl ClientIdentity {
-    /// Reads both from PEM: the certificate, with those that vouch for it behind, and its key. Each is the path of a
-    /// file, or the text itself.
+    /// Reads the certificate, followed by the rest of its chain, and its key. Each is the path of a PEM file,
+    /// or PEM itself.
     ///
     /// # Errors
-    /// One of them cannot be read or is not what it should be, or they do not belong together.
+    /// The setting at fault: a file cannot be read or parsed, or the key is not the certificate's.
     pub fn read(certificate: &str, key: &str) -> Result<Self, IdentityProblem> {
-        let of_certificate = |problem: String| IdentityProblem::Certificate(problem);
-        let of_key = |problem: String| IdentityProblem::Key(problem);
-        let chain = chain(certificate).map_err(|error| of_certificate(error.to_string()))?;
-        let key = private_key(key).map_err(|error| of_key(error.to_string()))?;
-        let provider = rustls::crypto::ring::default_provider();
-        let key = provider
-            .key_provider
-            .load_private_key(key)
-            .map_err(|_| of_key("an unknown kind of key".into()))?;
+        use IdentityProblem::{Certificate, Key};
+        let chain = chain(certificate).map_err(|error| Certificate(error.to_string()))?;
+        let key = private_key(key).map_err(|error| Key(error.to_string()))?;
+        let key = ring::sign::any_supported_type(&key).map_err(|_| Key("an unknown kind of key".into()))?;
         let validity = Validity::of(&chain);
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
@@ -58,24 +55,24 @@ impl ClientIdentity {
                 Ok(Self { certified: Arc::new(certified), validity })
             }
             Err(Error::InconsistentKeys(_)) => {
-                Err(of_key("it is not the key of the first certificate in client_certificate".into()))
+                Err(Key("it is not the key of the first certificate in client_certificate".into()))
             }
-            Err(_) => Err(of_certificate("the first certificate cannot be parsed".into())),
+            Err(_) => Err(Certificate("the first certificate cannot be parsed".into())),
         }
     }
 
-    /// The time in which the chain is valid, as far as it can be read.
+    /// The validity of the chain; `None` if it cannot be parsed.
     pub fn validity(&self) -> Option<Validity> {
         self.validity
     }
 
-    /// Shows the certificate to every server that asks for one.
+    /// Presents the certificate to every server that asks for one.
     pub(super) fn resolver(&self) -> Arc<dyn ResolvesClientCert> {
         Arc::new(SingleCertAndKey::from(Arc::clone(&self.certified)))
     }
 }
 
-/// The text of a PEM file, or what is one already.
+/// The text of a PEM file, or the text itself.
 fn pem(file_or_text: &str) -> io::Result<Zeroizing<String>> {
     let is_text = file_or_text.contains("-----BEGIN ");
     let text = if is_text { file_or_text.to_owned() } else { regular_file::read(Path::new(file_or_text))? };
@@ -111,7 +108,7 @@ impl fmt::Debug for ClientIdentity {
     }
 }
 
-/// The same certificate has the same key.
+/// Compares the certificates: equal ones have the same key.
 impl PartialEq for ClientIdentity {
     fn eq(&self, other: &Self) -> bool {
         self.certified.cert == other.certified.cert
@@ -139,7 +136,7 @@ mod tests {
     }
 
     fn problem(certificate: &str, key: &str) -> IdentityProblem {
-        ClientIdentity::read(certificate, key).expect_err("there is something wrong")
+        ClientIdentity::read(certificate, key).unwrap_err()
     }
 
     #[test]
@@ -155,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_by_the_setting_that_is_to_blame() {
+    fn a_problem_names_the_setting_at_fault() {
         let ((certificate, key), (_, foreign)) = (pair(), pair());
         let of_certificate = |text: &str| IdentityProblem::Certificate(text.into());
         let of_key = |text: &str| IdentityProblem::Key(text.into());

@@ -1,94 +1,72 @@
-//! Cause and cure of a TLS session that failed, in words for the log.
+//! Messages for TLS sessions that failed: the cause, and what the operator can do.
 //!
-//! `client/dial.rs` comes here with the error of a handshake, `client/exchange.rs` with the one that ended a
-//! session afterwards. rustls names its own types and counts seconds since 1970, which says little to an
-//! operator.
+//! `client/dial.rs` passes the error of a handshake, `client/exchange.rs` one that ended a session
+//! afterwards. The texts of rustls have its type names and seconds since 1970, which do not help an operator.
 
 use std::{fmt::Display, io, path::Path};
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
-use rustls_pki_types::UnixTime;
 
 use crate::{system::wall_clock::Rfc3339, text::listing::listed};
 
 pub(super) const DAY: u64 = 24 * 60 * 60;
 
-/// The server that a handshake was with.
+/// The server of a handshake.
 pub struct HandshakePeer<'a> {
     /// Host and port.
     pub place: &'a dyn Display,
-    /// The name in SNI, and the one that its certificate has to have.
+    /// The name in SNI, which its certificate must have.
     pub name: &'a str,
-    /// The file of the authorities that are trusted; the platform's without one.
+    /// The file of the trusted authorities; `None` for those of the platform.
     pub authorities: Option<&'a Path>,
 }
 
-/// A failure: its cause, and the operator's next step.
+/// A failure, with its cause and the operator's next step.
 #[derive(Debug)]
 pub struct TlsFailure {
     /// The cause, with the place.
     pub problem: String,
-    /// The next step, where there is one.
     pub cure: Option<Cure>,
 }
 
-/// The operator's next step, a sentence without its full stop.
+/// The operator's next step, a sentence without its full stop, by its form in lines for people.
 #[derive(Debug)]
-pub struct Cure {
-    pub text: &'static str,
-    place: CurePlace,
-}
-
-/// The place of a cure in lines for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CurePlace {
-    /// Behind a semicolon, in every line.
-    Clause,
+pub enum Cure {
+    /// Follows a semicolon, in every line.
+    Clause(&'static str),
     /// A sentence, in every line.
-    Sentence,
-    /// A sentence of `check` alone.
-    CheckAlone,
-    /// In no line, since the problem says it in other words.
-    Nowhere,
+    Sentence(&'static str),
+    /// A sentence of `check` only.
+    CheckAlone(&'static str),
+    /// In no line, since the problem contains it in other words.
+    Nowhere(&'static str),
 }
 
 impl Cure {
-    /// One that `check` tells and the log does not.
-    pub fn of_check(text: &'static str) -> Self {
-        Self { text, place: CurePlace::CheckAlone }
-    }
-
-    fn sentence(text: &'static str) -> Self {
-        Self { text, place: CurePlace::Sentence }
-    }
-
-    fn clause(text: &'static str) -> Self {
-        Self { text, place: CurePlace::Clause }
-    }
-
-    fn of_problem(text: &'static str) -> Self {
-        Self { text, place: CurePlace::Nowhere }
+    pub fn text(&self) -> &'static str {
+        let (Self::Clause(text) | Self::Sentence(text) | Self::CheckAlone(text) | Self::Nowhere(text)) = self;
+        text
     }
 }
 
 impl TlsFailure {
     pub fn for_log(&self) -> String {
         match &self.cure {
-            Some(Cure { place: CurePlace::CheckAlone, .. }) => self.problem.clone(),
+            Some(Cure::CheckAlone(_)) => self.problem.clone(),
             _ => self.for_check(),
         }
     }
 
-    /// One line of `check --connect`.
+    /// The line of `check --connect`.
     pub fn for_check(&self) -> String {
         let problem = &self.problem;
         match &self.cure {
-            None | Some(Cure { place: CurePlace::Nowhere, .. }) => problem.clone(),
-            Some(Cure { text, place: CurePlace::Clause }) => {
+            None | Some(Cure::Nowhere(_)) => problem.clone(),
+            Some(Cure::Clause(text)) => {
                 let (first, rest) = text.split_at(1);
                 format!("{problem}; {}{rest}", first.to_ascii_lowercase())
             }
-            Some(Cure { text, .. }) => {
+            Some(Cure::Sentence(text) | Cure::CheckAlone(text)) => {
                 let stop = if problem.ends_with('?') { "" } else { "." };
                 format!("{problem}{stop} {text}")
             }
@@ -106,7 +84,7 @@ pub fn of_handshake(error: &io::Error, server: &HandshakePeer<'_>) -> TlsFailure
         );
         let cause =
             if ended { &"it closed the connection during the handshake" as &dyn Display } else { error };
-        let cure = Cure::of_check(
+        let cure = Cure::CheckAlone(
             "See whether host and port are those of a server with TLS, and whether a firewall or a proxy on \
              the way cuts TLS",
         );
@@ -114,7 +92,7 @@ pub fn of_handshake(error: &io::Error, server: &HandshakePeer<'_>) -> TlsFailure
     };
     let (cause, cure) = match tls {
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            let cure = Cure::of_check(
+            let cure = Cure::CheckAlone(
                 "Correct host or port; without TLS the URL begins with http:// (disable_https: true for a \
                  function)",
             );
@@ -128,8 +106,8 @@ pub fn of_handshake(error: &io::Error, server: &HandshakePeer<'_>) -> TlsFailure
     TlsFailure { problem: failed(&cause), cure }
 }
 
-/// A session that the server has ended: in TLS 1.3 it may refuse us after the handshake is
-/// over.
+/// The failure of a session that the server has ended: in TLS 1.3 it may refuse the client's certificate
+/// after the handshake.
 pub fn of_session(error: &io::Error) -> Option<TlsFailure> {
     let (cause, cure) = match of_tls(error)? {
         Error::AlertReceived(alert) => of_alert(*alert, None),
@@ -138,7 +116,7 @@ pub fn of_session(error: &io::Error) -> Option<TlsFailure> {
     Some(TlsFailure { problem: format!("TLS failed after the handshake: {cause}"), cure })
 }
 
-/// True where the server's certificate was refused, which would be the same a moment later.
+/// True if the server's certificate was refused: a retry would fail too.
 pub fn is_about_a_certificate(error: &io::Error) -> bool {
     matches!(of_tls(error), Some(Error::InvalidCertificate(_)))
 }
@@ -154,45 +132,45 @@ fn of_certificate(error: &CertificateError, server: &HandshakePeer<'_>) -> (Stri
         CertificateError::UnknownIssuer => match authorities {
             Some(file) => (
                 format!("{unknown} (ca_certificate: {})", file.display()),
-                Cure::sentence("Add the authority to that file"),
+                Cure::Sentence("Add the authority to that file"),
             ),
             None => (
                 format!("{unknown} (those of this system)"),
-                Cure::sentence("Name a file with the authority in ca_certificate"),
+                Cure::Sentence("Name a file with the authority in ca_certificate"),
             ),
         },
         CertificateError::ExpiredContext { time, not_after } => (
-            format!("its certificate {}", expired(*time, *not_after)),
-            Cure::of_check(
+            format!("its certificate {}", expired(time.as_secs(), not_after.as_secs())),
+            Cure::CheckAlone(
                 "The server's operator has to replace the certificate; if the clock is wrong, set it right",
             ),
         ),
         CertificateError::NotValidYetContext { time, not_before } => (
-            format!("its certificate {}", not_yet(*time, *not_before)),
-            Cure::sentence("Set the clock right, or have the certificate replaced"),
+            format!("its certificate {}", not_yet(time.as_secs(), not_before.as_secs())),
+            Cure::Sentence("Set the clock right, or have the certificate replaced"),
         ),
         CertificateError::NotValidForNameContext { presented, .. } => (
             format!("its certificate is for {} and not for {name}", names(presented)),
-            Cure::sentence("Correct the host, or name the server in connect.sni"),
+            Cure::Sentence("Correct the host, or name the server in connect.sni"),
         ),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => (
             "its certificate is not one for servers (extended key usage)".to_owned(),
-            Cure::of_check("The server's operator has to get a certificate for servers"),
+            Cure::CheckAlone("The server's operator has to get a certificate for servers"),
         ),
-        // what `openssl req -x509` makes, unless it is told otherwise
+        // the default of `openssl req -x509`
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => (
             "its certificate is that of an authority, not of a server (basic constraints: CA:TRUE)"
                 .to_owned(),
-            Cure::sentence("Have the authority issue a certificate for the server"),
+            Cure::Sentence("Have the authority issue a certificate for the server"),
         ),
         other => return (format!("its certificate cannot be verified: {other}"), None),
     };
     (cause, Some(cure))
 }
 
-/// The end of a sentence about a certificate whose time is over.
-pub(super) fn expired(now: UnixTime, not_after: UnixTime) -> String {
-    let days = now.as_secs().saturating_sub(not_after.as_secs()) / DAY;
+/// The end of a sentence about an expired certificate; times are in seconds since 1970.
+pub(super) fn expired(now: u64, not_after: u64) -> String {
+    let days = now.saturating_sub(not_after) / DAY;
     match days {
         0 => format!(
             "expired less than a day ago, at {} (this machine's clock: {})",
@@ -208,28 +186,25 @@ pub(super) fn expired(now: UnixTime, not_after: UnixTime) -> String {
     }
 }
 
-/// The end of a sentence about a certificate whose time has not come.
-pub(super) fn not_yet(now: UnixTime, not_before: UnixTime) -> String {
+/// The end of a sentence about a certificate that is not yet valid.
+pub(super) fn not_yet(now: u64, not_before: u64) -> String {
     format!("is not valid before {} (this machine's clock: {})", moment(not_before), moment(now))
 }
 
-/// A day, or the time too where the day alone says nothing.
-fn moment(time: UnixTime) -> String {
-    if time.as_secs().is_multiple_of(DAY) { date(time) } else { rfc3339(time) }
+/// The date at midnight, else date and time.
+fn moment(time: u64) -> String {
+    if time.is_multiple_of(DAY) { date(time) } else { rfc3339(time) }
 }
 
-pub(super) fn date(time: UnixTime) -> String {
-    let mut text = rfc3339(time);
-    text.truncate("2025-02-01".len());
-    text
+pub(super) fn date(time: u64) -> String {
+    format!("{:.10}", rfc3339(time))
 }
 
-fn rfc3339(time: UnixTime) -> String {
-    Rfc3339::of_seconds(time.as_secs()).to_string()
+fn rfc3339(time: u64) -> String {
+    Rfc3339::of_seconds(time).to_string()
 }
 
-/// The names as webpki writes them, `DnsName("a.example")` or `IpAddress(10.0.0.1)`, without the type around
-/// them.
+/// The names without the types that webpki writes around them: `DnsName("a.example")`, `IpAddress(10.0.0.1)`.
 fn names(presented: &[String]) -> String {
     let bare = |name: &String| {
         let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
@@ -239,13 +214,13 @@ fn names(presented: &[String]) -> String {
     if names.is_empty() { "no name at all".to_owned() } else { listed(&names) }
 }
 
-/// The server's own word, by which it has refused us (RFC 8446, 6.2).
+/// The meaning of an alert by which the server ended the session (RFC 8446, 6.2).
 fn of_alert(alert: AlertDescription, name: Option<&str>) -> (String, Option<Cure>) {
     use AlertDescription as Alert;
     let (cause, cure) = match alert {
         Alert::CertificateRequired => (
             "the server requires a client certificate".to_owned(),
-            Cure::clause("Set client_certificate and client_key"),
+            Cure::Clause("Set client_certificate and client_key"),
         ),
         Alert::BadCertificate
         | Alert::UnsupportedCertificate
@@ -255,26 +230,26 @@ fn of_alert(alert: AlertDescription, name: Option<&str>) -> (String, Option<Cure
         | Alert::UnknownCA
         | Alert::AccessDenied => (
             format!("the server refused the client certificate ({alert:?})"),
-            Cure::clause("Look at client_certificate"),
+            Cure::Clause("Check client_certificate"),
         ),
         Alert::ProtocolVersion => (
             "the server speaks neither TLS 1.2 nor TLS 1.3 (ProtocolVersion)".to_owned(),
-            Cure::of_problem("The server's operator has to offer TLS 1.2 or TLS 1.3"),
+            Cure::Nowhere("The server's operator has to offer TLS 1.2 or TLS 1.3"),
         ),
         Alert::HandshakeFailure => (
             "the server refused the handshake (HandshakeFailure): no cipher suite in common, or it requires \
              a client certificate (client_certificate, client_key)"
                 .to_owned(),
-            Cure::of_problem("Set client_certificate and client_key, if the server requires them"),
+            Cure::Nowhere("Set client_certificate and client_key, if the server requires them"),
         ),
         Alert::UnrecognisedName => {
             let name = name.map(|name| format!(" {name}")).unwrap_or_default();
             (
                 format!("the server does not know the name{name} (UnrecognisedName)"),
-                Cure::clause("Set connect.sni"),
+                Cure::Clause("Set connect.sni"),
             )
         }
-        other => return (format!("the server ended it ({other:?})"), None),
+        other => return (format!("the server sent the alert {other:?}"), None),
     };
     (cause, Some(cure))
 }
@@ -283,9 +258,11 @@ fn of_alert(alert: AlertDescription, name: Option<&str>) -> (String, Option<Cure
 mod tests {
     use std::time::Duration;
 
+    use rustls_pki_types::UnixTime;
+
     use super::*;
 
-    fn told(error: Error) -> String {
+    fn log_line(error: Error) -> String {
         let error = io::Error::new(io::ErrorKind::InvalidData, error);
         let place = "api.example:443";
         let server =
@@ -298,10 +275,10 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_certificate_is_told_in_dates_and_days() {
+    fn an_expired_certificate_is_described_in_dates_and_days() {
         let (now, feb_2025) = (at(1_795_984_965), at(1_738_368_000));
         let of = |time, not_after| {
-            told(Error::InvalidCertificate(CertificateError::ExpiredContext { time, not_after }))
+            log_line(Error::InvalidCertificate(CertificateError::ExpiredContext { time, not_after }))
         };
         assert_eq!(
             of(now, feb_2025),
@@ -314,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_name_an_unknown_authority_and_plain_http_are_told_with_their_cure() {
+    fn a_foreign_name_an_unknown_authority_and_plain_http_are_described_with_their_cure() {
         let presented = vec!["DnsName(\"a.example\")".to_owned(), "IpAddress(10.0.0.1)".to_owned()];
         let expected = rustls_pki_types::ServerName::try_from("api.example").unwrap();
         for (error, words) in [
@@ -336,8 +313,8 @@ mod tests {
                 "set client_certificate and client_key",
             ),
         ] {
-            let told = told(error);
-            assert!(told.contains(words), "{told}");
+            let line = log_line(error);
+            assert!(line.contains(words), "{line}");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! TLS towards clients: certificate, key and the authorities for clients' certificates, read again when they
+//! TLS towards clients: certificate, key and the authorities of clients' certificates, reloaded when they
 //! change.
 //!
-//! `settings/process/listen.rs` reads them once for their mistakes, `listener/sockets.rs` holds them beside the
-//! socket, and each new connection (`listener/accept.rs`) is greeted with those in force.
+//! `settings/process/listen.rs` reads them once to check them, `listener/sockets.rs` holds them beside the
+//! socket, and each new connection (`listener/accept.rs`) uses the current ones.
 
 use std::{
     fmt,
@@ -23,24 +23,24 @@ use crate::{
 /// The PEM files of a server's TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerFiles {
-    /// The server's certificate, then those between it and its authority.
+    /// The server's certificate, then the intermediate ones.
     pub certificate: PathBuf,
     pub key: PathBuf,
-    /// The authorities that a client's certificate must come from; without it none is asked for.
+    /// The authorities of clients' certificates; without it clients need none.
     pub client_ca: Option<PathBuf>,
 }
 
-/// Which of the files is wrong.
+/// The file at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerFilePart {
     Certificate,
-    /// `key`, by itself or because it belongs to another certificate.
+    /// `key`, also if it is not the certificate's.
     Key,
     ClientAuthorities,
 }
 
 impl ServerFilePart {
-    /// The key of the settings that names it.
+    /// The settings key of the file.
     fn key(self) -> &'static str {
         match self {
             Self::Certificate => "certificate",
@@ -50,27 +50,27 @@ impl ServerFilePart {
     }
 }
 
-/// Why a server's TLS cannot be had.
+/// The reason why a server's TLS cannot be configured.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("listen.https.{}: {cause}", .part.key())]
-pub struct UnfitFile {
+pub struct InvalidFile {
     pub part: ServerFilePart,
-    /// Why, without what is in it.
+    /// Never contains contents of the file.
     pub cause: String,
 }
 
-/// What new connections are greeted with.
+/// The TLS of new connections.
 pub struct ServerTls {
     files: ServerFiles,
-    current: ArcSwap<InForce>,
-    /// The files at the last look, kept for the watcher that follows one that panicked.
+    current: ArcSwap<LoadedFiles>,
+    /// The stamps at the last check, for a watcher that restarts after a panic.
     seen: Mutex<Option<Stamps>>,
 }
 
-/// A configuration with what is known of its certificate.
-pub struct InForce {
+/// A configuration and the validity of its certificate.
+pub struct LoadedFiles {
     configuration: Arc<ServerConfig>,
-    /// The time in which the chain is valid, as far as it can be read.
+    /// `None` if the chain cannot be parsed.
     pub validity: Option<Validity>,
 }
 
@@ -82,36 +82,34 @@ impl fmt::Debug for ServerTls {
 }
 
 impl ServerTls {
-    /// Reads the files.
-    ///
     /// # Errors
-    /// Which of them is unfit, and why.
-    pub fn read(files: &ServerFiles) -> Result<Self, UnfitFile> {
+    /// The file that is invalid.
+    pub fn read(files: &ServerFiles) -> Result<Self, InvalidFile> {
         let current = ArcSwap::from_pointee(configuration(files)?);
         Ok(Self { files: files.clone(), current, seen: Mutex::default() })
     }
 
-    /// The configuration in force.
+    /// The configuration for a new connection.
     pub fn current(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.load().configuration)
     }
 
-    /// The time in which the certificate in force is valid, as far as it can be read.
+    /// The validity of the current certificate; `None` if it cannot be parsed.
     pub fn validity(&self) -> Option<Validity> {
         self.current.load().validity
     }
 
-    /// Takes changed files into use, looking at them in this interval, and never ends. Files that are unfit change
-    /// nothing, and are logged once.
+    /// Reloads changed files, checking them in this interval, and never ends. Invalid files are logged once,
+    /// and the current ones stay in use.
     pub async fn follow_files(&self, interval: Duration) {
         let mut is_postponed = false;
         loop {
             let (files, seen) = (self.files.clone(), self.seen().clone());
-            // a file system may hang, and neither requests nor the end of the process may hang with it
+            // a file system may hang, and must block neither requests nor the end of the process
             let read = detached::run("certificates of listen.https", move || {
                 fault_points::pass("certificates");
                 exhausted::watch(|| {
-                    // before they are read: what changes meanwhile is read again
+                    // before they are read, so that a change meanwhile is noticed
                     let stamps = files.stamps();
                     (seen.as_ref() != Some(&stamps)).then(|| (stamps, configuration(&files)))
                 })
@@ -120,7 +118,7 @@ impl ServerTls {
             match read.await {
                 Ok(Ok(Some((stamps, result)))) => {
                     let is_first = self.seen().replace(stamps).is_none();
-                    self.take(result, is_first);
+                    self.store(result, is_first);
                 }
                 Ok(Ok(None)) => {}
                 Ok(Err(exhausted)) => {
@@ -139,10 +137,10 @@ impl ServerTls {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, result: Result<InForce, UnfitFile>, is_first: bool) {
+    fn store(&self, result: Result<LoadedFiles, InvalidFile>, is_first: bool) {
         match result {
-            Ok(in_force) => {
-                self.current.store(Arc::new(in_force));
+            Ok(loaded) => {
+                self.current.store(Arc::new(loaded));
                 if !is_first {
                     log::info!("certificates of listen.https reloaded");
                 }
@@ -155,45 +153,44 @@ impl ServerTls {
 }
 
 impl ServerFiles {
-    /// When they were last changed.
     fn stamps(&self) -> Stamps {
         let Self { certificate, key, client_ca } = self;
         Stamps::of([Some(certificate), Some(key), client_ca.as_ref()].into_iter().flatten().cloned())
     }
 }
 
-fn unfit<E: ToString>(part: ServerFilePart) -> impl FnOnce(E) -> UnfitFile {
-    move |cause| UnfitFile { part, cause: cause.to_string() }
+fn invalid<E: ToString>(part: ServerFilePart) -> impl FnOnce(E) -> InvalidFile {
+    move |cause| InvalidFile { part, cause: cause.to_string() }
 }
 
-/// Reads the files into a configuration that speaks HTTP/2 and HTTP/1.1.
+/// Reads the files into a configuration for HTTP/2 and HTTP/1.1.
 ///
 /// # Errors
-/// Which of them is unfit, and why.
-pub fn configuration(files: &ServerFiles) -> Result<InForce, UnfitFile> {
+/// The file that is invalid.
+pub fn configuration(files: &ServerFiles) -> Result<LoadedFiles, InvalidFile> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let chain = certificates(&files.certificate).map_err(unfit(ServerFilePart::Certificate))?;
-    let key = regular_file::read_certificates(&files.key).map_err(unfit(ServerFilePart::Key))?;
-    let key = PrivateKeyDer::from_pem_slice(&key).map_err(unfit(ServerFilePart::Key))?;
+    let chain = certificates(&files.certificate).map_err(invalid(ServerFilePart::Certificate))?;
+    let key = regular_file::read_certificates(&files.key).map_err(invalid(ServerFilePart::Key))?;
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(invalid(ServerFilePart::Key))?;
     let builder = ServerConfig::builder_with_details(Arc::clone(&provider), Arc::new(TlsClock))
         .with_safe_default_protocol_versions()
-        .map_err(unfit(ServerFilePart::Certificate))?;
+        .map_err(invalid(ServerFilePart::Certificate))?;
     let builder = match &files.client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => {
-            let roots = read_authorities(path).map_err(unfit(ServerFilePart::ClientAuthorities))?;
+            let roots = read_authorities(path).map_err(invalid(ServerFilePart::ClientAuthorities))?;
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-            builder.with_client_cert_verifier(verifier.map_err(unfit(ServerFilePart::ClientAuthorities))?)
+            builder.with_client_cert_verifier(verifier.map_err(invalid(ServerFilePart::ClientAuthorities))?)
         }
     };
     let validity = Validity::of(&chain);
     let mut configuration = builder.with_single_cert(chain, key).map_err(|error| match error {
-        // the key has been read, but is not this certificate's, or of no kind that can sign
+        // a key that was parsed, but is not this certificate's or cannot sign
         rustls::Error::InconsistentKeys(_) | rustls::Error::General(_) => {
-            unfit(ServerFilePart::Key)("not the certificate's key")
+            invalid(ServerFilePart::Key)("not the certificate's key")
         }
-        error => unfit(ServerFilePart::Certificate)(error),
+        error => invalid(ServerFilePart::Certificate)(error),
     })?;
     configuration.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(InForce { configuration: Arc::new(configuration), validity })
+    Ok(LoadedFiles { configuration: Arc::new(configuration), validity })
 }

@@ -1,9 +1,8 @@
-//! The time in which a certificate of the process's own is valid, and the words for one that ends.
+//! The validity period of the sidecar's own certificates, and warnings before they expire.
 //!
-//! `server.rs` and `client_identity.rs` read it from the certificates that they show others;
-//! `state/certificates.rs` watches it. rustls verifies the certificates of the other side and says nothing of its
-//! own. Of a certificate (RFC 5280, 4.1) only the field `validity` is of interest, so the reader of DER that
-//! the AWS SDK has brought along is enough.
+//! `server.rs` and `client_identity.rs` read it from the certificates that they present;
+//! `state/certificates.rs` watches it. rustls verifies only the peer's certificates. Only the field
+//! `validity` of a certificate (RFC 5280, 4.1) is needed, so `der`, which the AWS SDK uses too, is enough.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,27 +10,27 @@ use der::{
     Decode as _, Reader as _, SliceReader, Tag, TagNumber, Tagged as _,
     asn1::{AnyRef, GeneralizedTime, UtcTime},
 };
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::CertificateDer;
 
 use super::failure::{DAY, date, expired, not_yet};
 
-/// A warning comes so long before the end at the earliest.
-const LONGEST_NOTICE: u64 = 30 * DAY;
-/// Or in the last part of a shorter life: certificates of a day are replaced after two thirds of it.
+/// The earliest warning before the end.
+const MAX_NOTICE: u64 = 30 * DAY;
+/// The part of a shorter lifetime in which to warn: certificates of a day are replaced after two thirds of
+/// it.
 const NOTICE_SHARE: u64 = 5;
 
-/// The time in which a chain of certificates is valid, in seconds since 1970.
+/// The validity period of a chain of certificates, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Validity {
-    /// The last of the chain to become valid does so here.
+    /// The latest beginning in the chain.
     pub not_before: u64,
-    /// The first of the chain to end does so here.
+    /// The earliest end in the chain.
     pub not_after: u64,
-    /// A replacement is due from here on.
+    /// The time from which a replacement is due.
     pub renewal_due: u64,
 }
 
-/// A certificate at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValidityStatus {
     Valid,
@@ -42,7 +41,7 @@ pub enum ValidityStatus {
 }
 
 impl Validity {
-    /// That of a chain; `None` for certificates whose times cannot be read.
+    /// The validity of a chain; `None` if a certificate cannot be parsed.
     pub fn of(chain: &[CertificateDer<'_>]) -> Option<Self> {
         let each: Vec<Self> =
             chain.iter().map(|certificate| read(certificate).ok()).collect::<Option<_>>()?;
@@ -54,11 +53,10 @@ impl Validity {
     fn between(not_before: Duration, not_after: Duration) -> Self {
         let (not_before, not_after) = (not_before.as_secs(), not_after.as_secs());
         let lifetime = not_after.saturating_sub(not_before);
-        let notice = LONGEST_NOTICE.min(lifetime / NOTICE_SHARE);
+        let notice = MAX_NOTICE.min(lifetime / NOTICE_SHARE);
         Self { not_before, not_after, renewal_due: not_after.saturating_sub(notice) }
     }
 
-    /// How the certificates are doing.
     pub fn status(&self, now: SystemTime) -> ValidityStatus {
         let now = seconds(now);
         if now > self.not_after {
@@ -72,24 +70,22 @@ impl Validity {
         }
     }
 
-    /// The end of a sentence that begins with the certificate; `None` where nothing needs to be done.
-    pub fn told(&self, now: SystemTime) -> Option<String> {
-        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
-        let clock = at(seconds(now));
+    /// The end of a sentence that begins with the certificate; `None` if no warning is due.
+    pub fn warning(&self, now: SystemTime) -> Option<String> {
+        let clock = seconds(now);
         Some(match self.status(now) {
             ValidityStatus::Valid => return None,
-            ValidityStatus::Expired => expired(clock, at(self.not_after)),
-            ValidityStatus::NotYet => not_yet(clock, at(self.not_before)),
+            ValidityStatus::Expired => expired(clock, self.not_after),
+            ValidityStatus::NotYet => not_yet(clock, self.not_before),
             ValidityStatus::EndsSoon => {
-                let left = self.not_after - clock.as_secs();
-                let left = match left / DAY {
+                let left = match (self.not_after - clock) / DAY {
                     0 => "less than a day".to_owned(),
                     1 => "1 day".to_owned(),
                     days => format!("{days} days"),
                 };
                 format!(
                     "expires on {}, in {left} (this machine's clock: {})",
-                    date(at(self.not_after)),
+                    date(self.not_after),
                     date(clock)
                 )
             }
@@ -98,12 +94,12 @@ impl Validity {
 }
 
 fn seconds(time: SystemTime) -> u64 {
-    // a clock before 1970 is as wrong as one in 1970
+    // a clock before 1970 counts as 1970
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Reads the field `validity` of a certificate (RFC 5280, 4.1): the fifth of its first part, or the fourth
-/// where the version is left out.
+/// Parses the field `validity` of a certificate (RFC 5280, 4.1): the fifth of its first part, or the fourth
+/// if the version is omitted.
 fn read(certificate: &CertificateDer<'_>) -> der::Result<Validity> {
     let mut certificate = SliceReader::new(AnyRef::from_der(certificate)?.value())?;
     let mut signed = SliceReader::new(AnyRef::decode(&mut certificate)?.value())?;
@@ -118,7 +114,7 @@ fn read(certificate: &CertificateDer<'_>) -> der::Result<Validity> {
     Ok(Validity::between(time(&mut validity)?, time(&mut validity)?))
 }
 
-/// A `Time`: `UTCTime` to 2049, `GeneralizedTime` from 2050 on (RFC 5280, 4.1.2.5).
+/// Parses a `Time`: `UTCTime` until 2049, `GeneralizedTime` from 2050 on (RFC 5280, 4.1.2.5).
 fn time(reader: &mut SliceReader<'_>) -> der::Result<Duration> {
     let value = AnyRef::decode(reader)?;
     Ok(match value.tag() {
@@ -134,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    /// A certificate that is valid between two days.
+    /// A certificate with this validity period.
     fn certificate(from: (i32, u8, u8), to: (i32, u8, u8)) -> CertificateDer<'static> {
         let mut params = CertificateParams::new(["a.example".to_owned()]).unwrap();
         params.not_before = date_time_ymd(from.0, from.1, from.2);
@@ -147,10 +143,10 @@ mod tests {
     }
 
     #[test]
-    fn k3_a_certificate_is_told_of_from_thirty_days_before_its_end() {
+    fn k3_a_warning_is_due_from_thirty_days_before_the_end() {
         let validity = Validity::of(&[certificate((2026, 1, 1), (2026, 12, 31))]).unwrap();
-        let told = |now| validity.told(at(now));
-        assert_eq!(told("2026-11-30T00:00:00Z"), None);
+        let warning = |now| validity.warning(at(now));
+        assert_eq!(warning("2026-11-30T00:00:00Z"), None);
         for (now, sentence) in [
             ("2026-12-01T00:00:00Z", "expires on 2026-12-31, in 30 days (this machine's clock: 2026-12-01)"),
             ("2026-12-29T23:00:00Z", "expires on 2026-12-31, in 1 day (this machine's clock: 2026-12-29)"),
@@ -161,12 +157,12 @@ mod tests {
             ("2027-01-02T00:00:00Z", "expired on 2026-12-31, 2 days ago (this machine's clock: 2027-01-02)"),
             ("2025-12-31T00:00:00Z", "is not valid before 2026-01-01 (this machine's clock: 2025-12-31)"),
         ] {
-            assert_eq!(told(now).as_deref(), Some(sentence), "{now}");
+            assert_eq!(warning(now).as_deref(), Some(sentence), "{now}");
         }
     }
 
     #[test]
-    fn k3_a_short_life_has_its_last_fifth_for_the_replacement() {
+    fn k3_a_short_lifetime_has_its_last_fifth_for_the_replacement() {
         let validity = Validity::of(&[certificate((2026, 1, 1), (2026, 1, 11))]).unwrap();
         assert_eq!(validity.status(at("2026-01-08T23:59:59Z")), ValidityStatus::Valid);
         assert_eq!(validity.status(at("2026-01-09T00:00:00Z")), ValidityStatus::EndsSoon);

@@ -169,7 +169,7 @@ impl EndpointResult {
             "milliseconds": milliseconds,
             "failed_step": unreached.map(|unreached| unreached.step),
             "problem": unreached.map(|unreached| &unreached.failure.problem),
-            "cure": unreached.and_then(|unreached| Some(unreached.failure.cure.as_ref()?.text)),
+            "cure": unreached.and_then(|unreached| Some(unreached.failure.cure.as_ref()?.text())),
         })
     }
 }

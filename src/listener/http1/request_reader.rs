@@ -1,16 +1,17 @@
-//! What a client of HTTP/1.1 sends: heads by `actix-http`'s codec, bodies by the framing that their heads announce.
+//! Reads requests of HTTP/1.1: heads by `actix-http`'s codec, bodies in the framing that their heads
+//! announce.
 //!
-//! The codec is asked for heads alone. Its body decoder reads to the end of the connection behind `CONNECT` and
-//! `Upgrade: websocket`, whatever `Content-Length` says, and takes chunk extensions and trailers of any size and form.
+//! The codec decodes heads only. Its body decoder reads to the end of the connection after `CONNECT` and
+//! `Upgrade: websocket`, whatever `Content-Length` is, and accepts chunk extensions and trailers of any size
+//! and form.
 //!
-//! `http1.rs` asks for the next head when the last request has been answered, and not before: the codec would take what
-//! comes behind a request for a part of its answer's form (version, method, `Connection`). The body is asked for by
-//! whoever reads it (`RequestBody`); until then the client is held back. While nobody asks for anything, the client is
-//! watched all the same: one that has left ends its call.
+//! `http1.rs` polls for the next head only when the last request has been answered: the codec keeps version,
+//! method and `Connection` of one request for its response. The body is read when `proxy::serve` polls it,
+//! which holds the client back until then. Meanwhile the client is watched: one that closes its connection
+//! ends its call.
 
 use std::{
     io,
-    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -22,78 +23,80 @@ use actix_http::{
     header,
 };
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite as _, ReadBuf};
+use tokio::io::AsyncWrite as _;
 use tokio_util::{codec::Decoder as _, io::poll_read_buf};
 
 use crate::{
-    listener::{expectation::asks_for_continue, request_target::escape_in_line, transport::Transport},
+    listener::{
+        expectation::asks_for_continue,
+        request_target::escape_in_line,
+        transport::{Transport, poll_read_piece},
+    },
     message::{
         chunks::{ChunkDecoder, Decoded},
         error::{ErrorKind, ProxyError},
     },
 };
 
-/// Bytes of one read that wait for nothing larger: most heads come whole.
-const PIECE: usize = 4 << 10;
-/// Room for one read of a body.
-const BODY_PIECE: usize = 16 << 10;
-/// Bytes that are read ahead of what is asked for; more are left to the kernel.
-const MOST_AHEAD: usize = 64 << 10;
-/// `http` 0.2 holds no longer URI, and refuses it like any malformed one.
-const LONGEST_LINE: usize = u16::MAX as usize;
+/// Bytes of one read of a body.
+const BODY_READ_SIZE: usize = 16 << 10;
+/// Bytes that are read ahead of the current request; more stay in the kernel.
+const MAX_AHEAD: usize = 64 << 10;
+/// `http` 0.2 refuses longer URIs as malformed.
+const MAX_LINE: usize = u16::MAX as usize;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Why there is no further request.
+/// The reason why there is no further request.
 #[derive(Debug)]
 pub enum ConnectionEnd {
-    /// The client has left.
-    Gone,
-    /// It sent what is no request.
+    /// The client has closed the connection.
+    Closed,
+    /// The client sent bytes that are not a valid request.
     Refused(ProxyError),
 }
 
-/// The framing of a request's body (RFC 9112, 6.3), and what is still to come of it.
+/// The framing of a request's body (RFC 9112, 6.3), and the part that is still to be read.
 #[derive(Debug)]
-enum Body {
-    Over,
+enum BodyState {
+    Complete,
     /// This many bytes, at least one.
     Length(u64),
     Chunked(ChunkDecoder),
-    /// What is left of it cannot be told from what follows.
+    /// The end of the body cannot be found.
     Broken,
 }
 
-impl Body {
-    /// The body that a head announces. The codec has refused contradictory and malformed framing.
+impl BodyState {
+    /// The framing that a head announces. The codec has refused contradictory and malformed framing.
     fn announced_by(head: &RequestHead) -> Self {
         if head.headers.contains_key(header::TRANSFER_ENCODING) {
             return Self::Chunked(ChunkDecoder::default());
         }
         let length = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         match length.and_then(|length| length.trim().parse().ok()) {
-            None | Some(0) => Self::Over,
+            None | Some(0) => Self::Complete,
             Some(length) => Self::Length(length),
         }
     }
 
-    /// Takes the next piece out of `received`.
+    /// Removes the next piece from `received`.
     fn decode(&mut self, received: &mut BytesMut) -> Result<Decoded, PayloadError> {
         match self {
-            Self::Over => Ok(Decoded::End),
+            Self::Complete => Ok(Decoded::End),
             Self::Broken => Err(PayloadError::Incomplete(None)),
             Self::Length(_) if received.is_empty() => Ok(Decoded::NeedsMore),
             Self::Length(left) => {
                 let length = usize::try_from(*left).unwrap_or(usize::MAX).min(received.len());
                 *left -= length as u64;
                 if *left == 0 {
-                    *self = Self::Over;
+                    *self = Self::Complete;
                 }
                 Ok(Decoded::Piece(received.split_to(length).freeze()))
             }
             Self::Chunked(chunks) => {
                 let decoded = chunks.decode(received);
                 match decoded {
-                    Ok(Decoded::End) => *self = Self::Over,
+                    Ok(Decoded::End) => *self = Self::Complete,
                     Ok(_) => {}
                     Err(_) => *self = Self::Broken,
                 }
@@ -106,39 +109,37 @@ impl Body {
 /// The receiving side of a connection.
 pub struct RequestReader {
     received: BytesMut,
-    /// How much of it has been searched for the end of a request line; `None` once that has been found.
+    /// Bytes of it that were searched for the end of the request line; `None` once the end is found.
     searched: Option<usize>,
-    body: Body,
-    /// What a client that asked is told before its body is read.
+    body: BodyState,
+    /// `100 Continue` for a client that waits for it, sent when the body is read.
     interim: Bytes,
     max_uri: u64,
     config: ServiceConfig,
 }
 
 impl RequestReader {
-    /// One for a new connection.
     pub fn new(max_uri: u64, config: ServiceConfig) -> Self {
         let (received, interim) = (BytesMut::new(), Bytes::new());
-        Self { received, searched: Some(0), body: Body::Over, interim, max_uri, config }
+        Self { received, searched: Some(0), body: BodyState::Complete, interim, max_uri, config }
     }
 
-    /// Whether nothing of a further request has come.
+    /// True if nothing of a further request has arrived.
     pub fn is_empty(&self) -> bool {
         self.received.is_empty()
     }
 
-    /// Whether the request has a body of which something is still to be read.
+    /// True if bytes of the request's body are still to be read.
     pub fn has_body(&self) -> bool {
-        !matches!(self.body, Body::Over)
+        !matches!(self.body, BodyState::Complete)
     }
 
-    /// The answer begins: a client that still waits to be told to send its body will not be.
-    pub fn expect_no_more(&mut self) {
+    /// Drops `100 Continue` that was not sent, because the response begins.
+    pub fn drop_continue(&mut self) {
         self.interim = Bytes::new();
     }
 
-    /// Drops what is at hand of the last request's body, without waiting for more, and tells whether that was all of
-    /// it.
+    /// Drops what has arrived of the last request's body; true if that was the rest of it.
     pub fn drop_rest_of_body(&mut self) -> bool {
         loop {
             match self.body.decode(&mut self.received) {
@@ -156,7 +157,7 @@ impl RequestReader {
         context: &mut Context<'_>,
     ) -> Poll<Result<Request, ConnectionEnd>> {
         if codec.message_type() != MessageType::None {
-            // it waits for the body of the last request, which it was not asked for
+            // the codec still expects the body of the last request, which it did not decode
             *codec = Codec::new(self.config.clone());
         }
         loop {
@@ -172,7 +173,7 @@ impl RequestReader {
                     Err(error) => return Poll::Ready(Err(unreadable(&error))),
                 }
             }
-            ready!(self.poll_receive(transport, context)).map_err(|_| ConnectionEnd::Gone)?;
+            ready!(self.poll_receive(transport, context)).map_err(|_| ConnectionEnd::Closed)?;
         }
     }
 
@@ -189,21 +190,18 @@ impl RequestReader {
                 Ok(Decoded::NeedsMore) => {}
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }
-            let received = match self.poll_say_continue(transport, context) {
-                Poll::Ready(Ok(())) => {
-                    self.received.reserve(BODY_PIECE);
-                    ready!(poll_read_buf(Pin::new(transport), context, &mut self.received))
-                }
-                Poll::Ready(Err(error)) => Err(error),
-                Poll::Pending => return Poll::Pending,
-            };
-            if !received.is_ok_and(|length| length > 0) {
-                self.body = Body::Broken;
+            let sent = ready!(self.poll_send_continue(transport, context));
+            self.received.reserve(BODY_READ_SIZE);
+            let is_open = sent.is_ok()
+                && ready!(poll_read_buf(Pin::new(&mut *transport), context, &mut self.received))
+                    .is_ok_and(|length| length > 0);
+            if !is_open {
+                self.body = BodyState::Broken;
             }
         }
     }
 
-    /// The next part of the request's body, added to `whole`: no more than the `left` bytes that belong to it.
+    /// Appends the next part of the request's body to `whole`, up to the `left` bytes that belong to it.
     pub fn poll_body_into(
         &mut self,
         transport: &mut Transport,
@@ -211,11 +209,11 @@ impl RequestReader {
         left: usize,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), PayloadError>> {
-        let Body::Length(announced) = self.body else {
+        let BodyState::Length(announced) = self.body else {
             return Poll::Ready(Err(PayloadError::Incomplete(None)));
         };
         let length = if self.received.is_empty() {
-            ready!(self.poll_say_continue(transport, context))?;
+            ready!(self.poll_send_continue(transport, context))?;
             let mut room = whole.limit(left);
             ready!(poll_read_buf(Pin::new(transport), context, &mut room))?
         } else {
@@ -224,17 +222,18 @@ impl RequestReader {
             length
         };
         if length == 0 {
-            self.body = Body::Broken;
+            self.body = BodyState::Broken;
             return Poll::Ready(Err(PayloadError::Incomplete(None)));
         }
         let left = announced.saturating_sub(length as u64);
-        self.body = if left == 0 { Body::Over } else { Body::Length(left) };
+        self.body = if left == 0 { BodyState::Complete } else { BodyState::Length(left) };
         Poll::Ready(Ok(()))
     }
 
-    /// Ready once the client has left. What it sends meanwhile is kept, up to a limit.
-    pub fn poll_left(&mut self, transport: &mut Transport, context: &mut Context<'_>) -> Poll<()> {
-        while self.received.len() < MOST_AHEAD {
+    /// Ready once the client has closed the connection. Up to [`MAX_AHEAD`] bytes that it sends meanwhile are
+    /// kept.
+    pub fn poll_closed(&mut self, transport: &mut Transport, context: &mut Context<'_>) -> Poll<()> {
+        while self.received.len() < MAX_AHEAD {
             if ready!(self.poll_receive(transport, context)).is_err() {
                 return Poll::Ready(());
             }
@@ -242,7 +241,7 @@ impl RequestReader {
         Poll::Pending
     }
 
-    /// Reads on and forgets it, until the client has left.
+    /// Discards what the client sends; ready once the client has closed the connection.
     pub fn poll_discard(&mut self, transport: &mut Transport, context: &mut Context<'_>) -> Poll<()> {
         loop {
             self.received.clear();
@@ -252,8 +251,8 @@ impl RequestReader {
         }
     }
 
-    /// Lets go of memory while nothing is received.
-    pub fn rest(&mut self) {
+    /// Frees memory of an idle connection.
+    pub fn shrink(&mut self) {
         if self.received.is_empty() {
             self.received = BytesMut::new();
         }
@@ -265,15 +264,15 @@ impl RequestReader {
             self.ignore_upgrade(request.head_mut(), codec).map_err(|error| unreadable(&error))?;
         }
         let head = request.head();
-        self.body = Body::announced_by(head);
+        self.body = BodyState::announced_by(head);
         let is_expected = self.has_body() && expects_continue(head);
         self.interim = if is_expected { Bytes::from_static(CONTINUE) } else { Bytes::new() };
         Ok(request)
     }
 
-    /// Ignores `Upgrade` (RFC 9110, 7.8): the answer must not announce it, and the connection stays. The codec keeps
-    /// the connection's type to itself, so that a new one reads a head of the same method and version without the
-    /// option.
+    /// Ignores `Upgrade` (RFC 9110, 7.8): the response must not announce it, and the connection stays open.
+    /// The codec's connection type is private, so a new codec decodes a head of the same method and version
+    /// without the option.
     fn ignore_upgrade(&self, head: &mut RequestHead, codec: &mut Codec) -> Result<(), ParseError> {
         let is_kept = head.version == Version::HTTP_11 || is_kept_alive(head);
         head.set_connection_type(if is_kept { ConnectionType::KeepAlive } else { ConnectionType::Close });
@@ -285,11 +284,11 @@ impl RequestReader {
         codec.decode(&mut BytesMut::from(plain.as_str())).map(|_| ())
     }
 
-    /// Whether a whole request line is here; its target then has its escapes.
+    /// True if the whole request line has arrived; its target is then escaped.
     fn has_request_line(&mut self) -> Result<bool, ConnectionEnd> {
         let Some(searched) = self.searched else { return Ok(true) };
         if searched == 0 {
-            // empty lines before it mean nothing (RFC 9112, 2.2); a CR without its LF is no line end
+            // empty lines before it are ignored (RFC 9112, 2.2); a CR without LF is not a line end
             while let [b'\n', ..] | [b'\r', b'\n', ..] = self.received[..] {
                 let length = if self.received[0] == b'\n' { 1 } else { 2 };
                 self.received.advance(length);
@@ -297,7 +296,7 @@ impl RequestReader {
         }
         let end = self.received[searched..].iter().position(|byte| *byte == b'\n').map(|end| searched + end);
         let length = end.unwrap_or(self.received.len());
-        if length > LONGEST_LINE {
+        if length > MAX_LINE {
             let kind = ErrorKind::UriTooLong { limit: self.max_uri };
             return Err(refused(kind, "a request line longer than any target may be"));
         }
@@ -310,21 +309,14 @@ impl RequestReader {
         Ok(true)
     }
 
-    /// Receives a piece; an error is the end of the connection. The bytes come by way of the stack, so that a
-    /// connection that waits holds no memory for what may come.
+    /// Receives a piece; an error is the end of the connection.
     fn poll_receive(&mut self, transport: &mut Transport, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut piece = [const { MaybeUninit::uninit() }; PIECE];
-        let mut buffer = ReadBuf::uninit(&mut piece);
-        ready!(Pin::new(transport).poll_read(context, &mut buffer))?;
-        if buffer.filled().is_empty() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-        }
-        self.received.extend_from_slice(buffer.filled());
-        Poll::Ready(Ok(()))
+        let read = ready!(poll_read_piece(Pin::new(transport), context, &mut self.received))?;
+        Poll::Ready(if read == 0 { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) })
     }
 
-    /// Tells a client that waits for it to send its body: only now, when it is wanted.
-    fn poll_say_continue(
+    /// Sends `100 Continue` to a client that waits for it.
+    fn poll_send_continue(
         &mut self,
         transport: &mut Transport,
         context: &mut Context<'_>,
@@ -340,20 +332,20 @@ impl RequestReader {
     }
 }
 
-/// HTTP/1.0 knows no interim answers (RFC 9110, 10.1.1).
+/// HTTP/1.0 has no interim responses (RFC 9110, 10.1.1).
 fn expects_continue(head: &RequestHead) -> bool {
     let values = head.headers.get_all(header::EXPECT).map(header::HeaderValue::as_bytes);
     head.version == Version::HTTP_11 && asks_for_continue(values)
 }
 
-/// `Connection: keep-alive`, which an HTTP/1.0 client has to ask for.
+/// True for `Connection: keep-alive`, which an HTTP/1.0 client has to send.
 fn is_kept_alive(head: &RequestHead) -> bool {
     let values = head.headers.get_all(header::CONNECTION);
     let mut options = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"keep-alive"))
 }
 
-/// Whether what has come of a line could become a request's. The parser says at once what cannot.
+/// True if an incomplete line may become a request line. The parser refuses others at once.
 fn begins_like_a_request(line: &[u8]) -> bool {
     let method = line.split(|byte| *byte == b' ').next().unwrap_or_default();
     method.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~\r".contains(byte))

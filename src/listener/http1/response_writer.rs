@@ -1,6 +1,7 @@
-//! What a client of HTTP/1.1 is sent: heads by `actix-http`'s codec, bodies in the framing that the head announced.
+//! Writes responses of HTTP/1.1: heads by `actix-http`'s codec, bodies in the framing that the head
+//! announces.
 //!
-//! `http1.rs` puts an answer in piece by piece and has it sent. Large pieces are not copied.
+//! `http1.rs` buffers a response piece by piece and sends it. Large pieces are not copied.
 
 use std::{
     collections::VecDeque,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use actix_http::{
-    ConnectionType, Response, Version,
+    Response, Version,
     body::BodySize,
     h1::{Codec, Message},
 };
@@ -20,20 +21,20 @@ use tokio_util::codec::Encoder as _;
 
 use crate::listener::transport::Transport;
 
-/// Pieces up to this size are copied behind what is there, so that they go out together.
-const SMALL: usize = 4 << 10;
-/// More than this is sent before more is taken.
-const ENOUGH: usize = 16 << 10;
-/// An idle connection keeps no larger buffer.
-const KEPT: usize = 1 << 10;
-const KEPT_SEGMENTS: usize = 16;
+/// Pieces up to this size are copied into the buffer, so that they are sent together.
+const MAX_COPIED: usize = 4 << 10;
+/// A buffer above this size is sent before more is added.
+const FLUSH_THRESHOLD: usize = 16 << 10;
+/// Capacities that an idle connection retains.
+const RETAINED_CAPACITY: usize = 1 << 10;
+const RETAINED_SEGMENTS: usize = 16;
 
-/// How a body ends.
+/// The framing of a response's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Framing {
+enum BodyFraming {
     #[default]
     Empty,
-    /// After so many more bytes.
+    /// This many more bytes.
     Length(u64),
     Chunked,
     UntilClose,
@@ -43,14 +44,17 @@ enum Framing {
 #[derive(Default)]
 pub struct ResponseWriter {
     head: BytesMut,
-    /// A piece that goes out behind it.
+    /// A large piece behind `head`.
     piece: Bytes,
-    /// What goes out behind that.
+    /// Bytes behind `piece`.
     tail: &'static [u8],
-    framing: Framing,
-    /// All of these bytes in their order, to tell how much of the body a partial write has taken.
+    framing: BodyFraming,
+    /// All buffered bytes in order, to count the bytes of the body in a partial write.
     segments: VecDeque<Segment>,
-    written: Written,
+    /// The kernel has taken bytes of the current response.
+    pub has_written: bool,
+    /// Bytes of its body that the kernel has taken.
+    pub written_body: u64,
 }
 
 /// Bytes of a head or of chunk framing, and bytes of the body behind them.
@@ -60,18 +64,11 @@ struct Segment {
     body: usize,
 }
 
-/// The part of the current answer that the kernel has taken.
-#[derive(Debug, Clone, Copy, Default)]
-struct Written {
-    anything: bool,
-    body: u64,
-}
-
 impl ResponseWriter {
-    /// Puts an answer's head in. Its body is framed by the size, in the version of the request.
+    /// Buffers a response's head. The body's framing follows from its size and the version of the request.
     ///
     /// # Errors
-    /// The head cannot be written.
+    /// The head cannot be encoded.
     pub fn begin(
         &mut self,
         response: Response<()>,
@@ -81,27 +78,27 @@ impl ResponseWriter {
     ) -> io::Result<()> {
         let is_chunked = request == Version::HTTP_11 && response.head().chunked();
         self.framing = match size {
-            BodySize::None | BodySize::Sized(0) => Framing::Empty,
-            BodySize::Sized(length) => Framing::Length(length),
-            BodySize::Stream if is_chunked => Framing::Chunked,
-            BodySize::Stream => Framing::UntilClose,
+            BodySize::None | BodySize::Sized(0) => BodyFraming::Empty,
+            BodySize::Sized(length) => BodyFraming::Length(length),
+            BodySize::Stream if is_chunked => BodyFraming::Chunked,
+            BodySize::Stream => BodyFraming::UntilClose,
         };
-        self.written = Written::default();
+        (self.has_written, self.written_body) = (false, 0);
         codec.encode(Message::Item((response, size)), &mut self.head)?;
         self.segments.push_back(Segment { overhead: self.head.len(), body: 0 });
         Ok(())
     }
 
-    /// Puts bytes in as they are.
+    /// Buffers bytes without framing.
     pub fn put_raw(&mut self, bytes: &[u8]) {
         self.head.extend_from_slice(bytes);
         self.segments.push_back(Segment { overhead: bytes.len(), body: 0 });
     }
 
-    /// Takes the answer back, if no byte of its body was put in and none of its head has left.
-    pub fn take_back(&mut self) -> bool {
+    /// Discards the response; `false` if bytes of its body were buffered or bytes of its head were sent.
+    pub fn discard(&mut self) -> bool {
         let has_body = self.segments.iter().any(|segment| segment.body > 0);
-        let is_unsent = !self.written.anything && !has_body;
+        let is_unsent = !self.has_written && !has_body;
         if is_unsent {
             self.head.clear();
             self.segments.clear();
@@ -109,44 +106,34 @@ impl ResponseWriter {
         is_unsent
     }
 
-    /// Whether the kernel has taken anything of the current answer.
-    pub fn has_written(&self) -> bool {
-        self.written.anything
-    }
-
-    /// Bytes of the current answer's body that the kernel has taken.
-    pub fn written_body(&self) -> u64 {
-        self.written.body
-    }
-
-    /// Whether an answer that is cut now ends as a whole one does: with its connection.
+    /// True if the end of the connection is the end of the body, so that a truncation would look complete.
     pub fn ends_with_connection(&self) -> bool {
-        self.framing == Framing::UntilClose
+        self.framing == BodyFraming::UntilClose
     }
 
-    /// Puts a piece of the body in. Only what fits into the length that was announced is taken.
+    /// Buffers a piece of the body, up to the announced length.
     pub fn put(&mut self, mut piece: Bytes) {
         if piece.is_empty() {
             return;
         }
         let before = self.head.len();
         match &mut self.framing {
-            Framing::Empty => return,
-            Framing::Length(left) => {
+            BodyFraming::Empty => return,
+            BodyFraming::Length(left) => {
                 piece.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= piece.len() as u64;
             }
-            Framing::Chunked => {
+            BodyFraming::Chunked => {
                 self.head.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
                 self.tail = b"\r\n";
             }
-            Framing::UntilClose => {}
+            BodyFraming::UntilClose => {}
         }
         self.segments.push_back(Segment { overhead: self.head.len() - before, body: piece.len() });
         if !self.tail.is_empty() {
             self.segments.push_back(Segment { overhead: self.tail.len(), body: 0 });
         }
-        if piece.len() <= SMALL {
+        if piece.len() <= MAX_COPIED {
             self.head.extend_from_slice(&piece);
             self.head.extend_from_slice(std::mem::take(&mut self.tail));
         } else {
@@ -154,27 +141,27 @@ impl ResponseWriter {
         }
     }
 
-    /// Puts the body's end in.
+    /// Buffers the end of the body.
     ///
     /// # Errors
-    /// It is not as long as its head says.
+    /// The body is shorter than its head announced.
     pub fn finish(&mut self) -> io::Result<()> {
         match self.framing {
-            Framing::Length(1..) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Framing::Chunked => {
+            BodyFraming::Length(1..) => Err(io::ErrorKind::UnexpectedEof.into()),
+            BodyFraming::Chunked => {
                 self.put_raw(b"0\r\n\r\n");
                 Ok(())
             }
-            Framing::Empty | Framing::Length(0) | Framing::UntilClose => Ok(()),
+            BodyFraming::Empty | BodyFraming::Length(0) | BodyFraming::UntilClose => Ok(()),
         }
     }
 
-    /// Whether it has to be sent before more is put in.
+    /// True if the buffer must be sent before more is added.
     pub fn is_full(&self) -> bool {
-        !self.piece.is_empty() || self.head.len() > ENOUGH
+        !self.piece.is_empty() || self.head.len() > FLUSH_THRESHOLD
     }
 
-    /// Sends all that has been put in.
+    /// Sends the whole buffer.
     pub fn poll_send(
         &mut self,
         transport: &mut Transport,
@@ -204,20 +191,20 @@ impl ResponseWriter {
         self.piece.advance(of_piece);
         self.tail = &self.tail[(written - of_head - of_piece).min(self.tail.len())..];
         if self.piece.is_empty() && !self.tail.is_empty() {
-            // goes out with what follows
+            // sent with what follows
             self.head.extend_from_slice(std::mem::take(&mut self.tail));
         }
     }
 
     fn count(&mut self, mut written: usize) {
-        self.written.anything |= written > 0;
+        self.has_written |= written > 0;
         while let Some(segment) = self.segments.front_mut() {
             let overhead = written.min(segment.overhead);
             let body = (written - overhead).min(segment.body);
             segment.overhead -= overhead;
             segment.body -= body;
             written -= overhead + body;
-            self.written.body += body as u64;
+            self.written_body += body as u64;
             if segment.overhead + segment.body > 0 {
                 break;
             }
@@ -225,19 +212,14 @@ impl ResponseWriter {
         }
     }
 
-    /// Lets go of memory while nothing is sent.
-    pub fn rest(&mut self) {
-        if self.head.capacity() > KEPT {
+    /// Frees memory of an idle connection.
+    pub fn shrink(&mut self) {
+        if self.head.capacity() > RETAINED_CAPACITY {
             self.head = BytesMut::new();
         }
         self.piece = Bytes::new();
-        if self.segments.capacity() > KEPT_SEGMENTS {
+        if self.segments.capacity() > RETAINED_SEGMENTS {
             self.segments = VecDeque::new();
         }
     }
-}
-
-/// Says that the connection ends with this answer.
-pub fn close(response: &mut Response<()>) {
-    response.head_mut().set_connection_type(ConnectionType::Close);
 }

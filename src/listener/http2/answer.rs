@@ -1,7 +1,7 @@
-//! A response on its way to a stream of HTTP/2, as its body comes.
+//! Sends a response on a stream of HTTP/2.
 //!
-//! `stream.rs` brings it here. A body that breaks off resets the stream, behind all that was received of it;
-//! one that breaks before anything of it was sent is replaced by the failure response.
+//! A body that fails resets the stream, after everything received of it was sent; a body that fails before
+//! its head was sent is replaced by an error response.
 
 use std::{future::poll_fn, pin::Pin, rc::Rc, task::Poll, time::Duration};
 
@@ -14,23 +14,20 @@ use h2::{Reason, SendStream, server::SendResponse};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    coalescer::Coalescer,
+    coalescer::{BodyItem, Coalescer},
     echo::Echo,
     pieces::{BodyProgress, Piece},
     translate,
 };
-use crate::{message::error::ProxyError, proxy::reply::ClientBody};
+use crate::proxy::reply::ClientBody;
 
-/// Bytes of a body in one frame.
-const PIECE: usize = 16 << 10;
+/// Bytes of a body in one DATA frame.
+const MAX_PIECE: usize = 16 << 10;
 
-/// The result of polling a body.
-type Yield = Option<Result<Bytes, ProxyError>>;
-
-/// Sends a response. Its client may make no room for `send_timeout`.
+/// Sends a response. The stream is reset if its client reads nothing for `send_timeout`.
 ///
 /// # Errors
-/// The client has reset the stream, or takes nothing.
+/// The client has reset the stream, or reads nothing.
 pub async fn send(
     response: Response<ClientBody>,
     respond: &mut SendResponse<Piece>,
@@ -56,15 +53,12 @@ pub async fn send(
         BodySize::None | BodySize::Stream => None,
     };
     let progress = Rc::default();
-    let answer = Answer { body, coalescer, stream, echo, progress, left, is_whole: false, send_timeout };
-    answer.run(first).await
+    let sender = BodySender { body, coalescer, stream, echo, progress, left, is_whole: false, send_timeout };
+    sender.run(first).await
 }
 
-/// Looks at the beginning of a body before its head is sent. Nothing is waited for: what a body that is still
-/// to come yields is `None`.
-async fn begin(
-    response: Response<ClientBody>,
-) -> (Response<()>, ClientBody, Coalescer<ProxyError>, Option<Yield>) {
+/// Polls a body once before its head is sent; its first item is `None` while the body is pending.
+async fn begin(response: Response<ClientBody>) -> (Response<()>, ClientBody, Coalescer, Option<BodyItem>) {
     let (head, mut body) = response.into_parts();
     let mut coalescer = Coalescer::default();
     let first = if body.has_bytes() {
@@ -83,21 +77,21 @@ async fn begin(
 }
 
 /// A response whose head was sent.
-struct Answer<'a> {
+struct BodySender<'a> {
     body: ClientBody,
-    coalescer: Coalescer<ProxyError>,
+    coalescer: Coalescer,
     stream: SendStream<Piece>,
     echo: &'a Echo,
     progress: Rc<BodyProgress>,
-    /// Bytes that are still to come, if the length is known.
+    /// Bytes that are still to be sent, if the length is known.
     left: Option<u64>,
-    /// Whether `h2` was given all of it, with the end of the stream.
+    /// `h2` was given the whole body, with the end of the stream.
     is_whole: bool,
     send_timeout: Duration,
 }
 
-impl Drop for Answer<'_> {
-    /// The queue of a stream that did not come to its end goes with it.
+impl Drop for BodySender<'_> {
+    /// The queue of a stream that is not complete is dropped with it.
     fn drop(&mut self) {
         if self.is_whole {
             self.body.sent(self.progress.given());
@@ -108,8 +102,8 @@ impl Drop for Answer<'_> {
     }
 }
 
-impl Answer<'_> {
-    async fn run(mut self, first: Option<Yield>) -> Result<(), h2::Error> {
+impl BodySender<'_> {
+    async fn run(mut self, first: Option<BodyItem>) -> Result<(), h2::Error> {
         let mut first = first;
         loop {
             let yielded = match first.take() {
@@ -127,30 +121,30 @@ impl Answer<'_> {
                         return self.end_of_sized().await;
                     }
                 }
-                // the body has logged why
-                Some(Err(_)) => return self.break_off().await,
+                // the body has logged the cause
+                Some(Err(_)) => return self.abort().await,
                 None => return self.end(),
             }
         }
     }
 
-    /// Sends bytes of the body as the client makes room for them, until the body is due to be asked again.
+    /// Sends bytes of the body as the client's window allows, until the body must be polled again.
     async fn send_bytes(&mut self, mut bytes: Bytes) -> Result<(), h2::Error> {
         self.left = self.left.map(|left| left.saturating_sub(bytes.len() as u64));
         let is_last = self.left == Some(0);
         let limit = self.send_timeout;
         let due = self.body.due();
         while !bytes.is_empty() {
-            self.stream.reserve_capacity(bytes.len().min(PIECE));
-            let patience = Instant::now() + limit;
-            let until = due.map_or(patience, |due| due.min(patience));
+            self.stream.reserve_capacity(bytes.len().min(MAX_PIECE));
+            let deadline = Instant::now() + limit;
+            let until = due.map_or(deadline, |due| due.min(deadline));
             let room = poll_fn(|context| self.stream.poll_capacity(context));
             let room = match timeout_at(until, room).await {
                 Ok(Some(room)) => room?,
                 // the client has reset the stream
                 Ok(None) => return Err(Reason::CANCEL.into()),
-                // the body reports that it is late
-                Err(_) if until < patience => return Ok(()),
+                // the body then reports its time-out
+                Err(_) if until < deadline => return Ok(()),
                 Err(_) => {
                     log::info!(
                         "client read nothing of its response within limits.send_timeout, {limit:?}: \
@@ -168,30 +162,30 @@ impl Answer<'_> {
         Ok(())
     }
 
-    /// Asks a body of known length once more, for what it does at its end.
+    /// Polls a body of known length once more, for its work at the end.
     async fn end_of_sized(&mut self) -> Result<(), h2::Error> {
         let last = poll_fn(|context| self.coalescer.poll_next(Pin::new(&mut self.body), context)).await;
         if let (Some(Err(_)), false) = (last, self.is_whole) {
-            return self.break_off().await;
+            return self.abort().await;
         }
         Ok(())
     }
 
-    /// Ends the stream behind a body of unknown length.
+    /// Ends the stream after a body of unknown length.
     fn end(&mut self) -> Result<(), h2::Error> {
         match self.body.take_trailers() {
-            Some(trailers) => self.stream.send_trailers(translate::trailers(&trailers))?,
-            None => self.stream.send_data(Piece::unfollowed(Bytes::new()), true)?,
+            Some(trailers) => self.stream.send_trailers(translate::header_map(&trailers))?,
+            None => self.stream.send_data(Piece::uncounted(Bytes::new()), true)?,
         }
         self.is_whole = true;
         Ok(())
     }
 
-    /// Resets the stream of a body that broke off, once the client has read what was received of it: a reset
-    /// drops the stream's queue in `h2`, and in some clients too.
-    async fn break_off(&mut self) -> Result<(), h2::Error> {
+    /// Resets the stream of a body that failed, once the client has read what was sent of it: a reset drops
+    /// the stream's queue in `h2`, and in some clients too.
+    async fn abort(&mut self) -> Result<(), h2::Error> {
         if self.progress.given() == 0 {
-            // an empty frame behind the head, which itself does not report that it was written
+            // an empty frame behind the head: `h2` does not report that it has written a head
             self.stream.send_data(Piece::of(&self.progress, Bytes::new()), false)?;
         }
         let (progress, echo) = (Rc::clone(&self.progress), self.echo);
@@ -205,7 +199,7 @@ impl Answer<'_> {
                 _ = poll_fn(|context| self.stream.poll_reset(context)) => {}
             }
         };
-        // after that, the queue is lost with a client that takes nothing
+        // after that, the queue is lost for a client that reads nothing
         let _ = timeout(self.send_timeout, read).await;
         self.stream.send_reset(Reason::INTERNAL_ERROR);
         Ok(())

@@ -1,8 +1,8 @@
-//! An answer's body in pieces that are worth a frame each.
+//! Joins small pieces of a response's body, so that each DATA frame is large enough.
 //!
-//! `answer.rs` asks for them. Clients built on `h2` count small DATA frames that wait to be read, and end the
-//! connection with `ENHANCE_YOUR_CALM` at 129 of them with the default window. An upstream that writes in small
-//! chunks would cause that, so the pieces that are at hand go out in one frame.
+//! Clients built on `h2` count small DATA frames that wait to be read, and end the connection with
+//! `ENHANCE_YOUR_CALM` at 129 of them with the default window. An upstream that writes in small chunks would
+//! cause that, so `answer.rs` sends the pieces that are ready in one frame.
 
 use std::{
     pin::Pin,
@@ -12,40 +12,37 @@ use std::{
 use actix_http::body::MessageBody;
 use bytes::{Bytes, BytesMut};
 
-/// A piece of this size is sent as it is.
-const ENOUGH: usize = 4 << 10;
+use crate::message::error::ProxyError;
 
-/// The end of a body: an error, or none.
-type End<E> = Option<Result<Bytes, E>>;
+/// A piece of this size is sent without a copy.
+const MIN_FRAME: usize = 4 << 10;
+
+/// The result of polling a body.
+pub type BodyItem = Option<Result<Bytes, ProxyError>>;
 
 /// Joins the small pieces of one body.
-pub struct Coalescer<E> {
-    /// The end that was met while pieces were gathered.
-    end: Option<End<E>>,
+#[derive(Default)]
+pub struct Coalescer {
+    /// The end or the error behind the pieces that were joined.
+    end: Option<BodyItem>,
 }
 
-impl<E> Default for Coalescer<E> {
-    fn default() -> Self {
-        Self { end: None }
-    }
-}
-
-impl<E> Coalescer<E> {
-    /// The next piece, with the further ones that are at hand as long as they are small together.
-    pub fn poll_next<B: MessageBody<Error = E>>(
+impl Coalescer {
+    /// The next piece, joined with those that are ready until it has [`MIN_FRAME`] bytes.
+    pub fn poll_next<B: MessageBody<Error = ProxyError>>(
         &mut self,
         mut body: Pin<&mut B>,
         context: &mut Context<'_>,
-    ) -> Poll<End<E>> {
+    ) -> Poll<BodyItem> {
         if let Some(end) = self.end.take() {
             return Poll::Ready(end);
         }
         let first = match ready!(body.as_mut().poll_next(context)) {
-            Some(Ok(first)) if first.len() < ENOUGH => first,
+            Some(Ok(first)) if first.len() < MIN_FRAME => first,
             other => return Poll::Ready(other),
         };
         let mut gathered = BytesMut::new();
-        while first.len().max(gathered.len()) < ENOUGH {
+        while first.len().max(gathered.len()) < MIN_FRAME {
             match body.as_mut().poll_next(context) {
                 Poll::Ready(Some(Ok(next))) => {
                     if gathered.is_empty() {
@@ -66,24 +63,24 @@ impl<E> Coalescer<E> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::VecDeque, convert::Infallible};
+    use std::collections::VecDeque;
 
     use actix_http::body::BodySize;
     use proptest::prelude::*;
 
     use super::*;
 
-    /// A body of these pieces; it is not ready where there is none.
+    /// A body of these pieces; `None` is pending.
     struct Script(VecDeque<Option<Bytes>>);
 
     impl MessageBody for Script {
-        type Error = Infallible;
+        type Error = ProxyError;
 
         fn size(&self) -> BodySize {
             BodySize::Stream
         }
 
-        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<BodyItem> {
             match self.get_mut().0.pop_front() {
                 None => Poll::Ready(None),
                 Some(Some(piece)) => Poll::Ready(Some(Ok(piece))),
@@ -94,7 +91,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_bytes_come_in_order_and_none_waits_for_a_piece_that_is_not_at_hand(
+        fn all_bytes_come_in_order_and_none_waits_for_a_piece_that_is_not_ready(
             lengths in prop::collection::vec(prop::option::weighted(0.8, 1_usize..6000), 0..40),
         ) {
             let piece = |length: usize| Bytes::from(vec![u8::try_from(length % 251).unwrap(); length]);
@@ -110,12 +107,12 @@ mod tests {
                         received.extend_from_slice(&piece);
                     }
                     Poll::Ready(None) => break,
-                    Poll::Ready(Some(Err(never))) => match never {},
+                    Poll::Ready(Some(Err(error))) => panic!("{error}"),
                     Poll::Pending => waits += 1,
                 }
             }
             prop_assert_eq!(received, expected);
-            // a wait behind gathered pieces is asked for again by the next call
+            // a pending poll after joined pieces is repeated by the next call
             prop_assert!(waits <= lengths.iter().filter(|length| length.is_none()).count());
         }
     }

@@ -1,19 +1,19 @@
 //! The filter of request fields, between a client's connection and `h2`.
 //!
-//! `h2` hands fields to the parsers of `http` while it decodes them. A field that those refuse resets the
-//! stream, or ends the connection with all its streams, without an answer: a bare `<` in a path, the path of
-//! a Unix socket as authority, a capital in a name. [`FieldFilter`] decodes each block of fields first, and
-//! gives `h2` a block that `h2` accepts:
+//! `h2` parses fields with `http` while it decodes them. A field that `http` refuses resets the stream, or
+//! ends the connection with all its streams, without a response: a bare `<` in a path, the path of a Unix
+//! socket as authority, a capital in a name. [`FieldFilter`] decodes each block of fields first, and gives
+//! `h2` a block that `h2` accepts:
 //!
 //! ```text
 //! fields/filter.rs    frames: which pass unchanged, which carry a block
 //! fields/frames.rs    the layout of frames
 //! fields/hpack.rs     decoding and encoding of a block; table.rs has its tables, huffman.rs decodes strings
-//! fields/rewrite.rs   the checks of RFC 9113 on each field, and the field as `h2` gets it
-//! fields/fault.rs     the fault of a malformed head, on its way through `h2` to the answer
+//! fields/rewrite.rs   the checks of RFC 9113 on each field, and the field that `h2` gets
+//! fields/fault.rs     the fault of a malformed head, and the mark that carries it through `h2`
 //! ```
 //!
-//! `http2.rs` puts the filter around each connection, and logs the [`Findings`] or ends the connection for them.
+//! `http2.rs` wraps each connection, logs the [`Findings`], and ends the connection for a violation.
 
 mod fault;
 mod filter;
@@ -26,34 +26,32 @@ mod table;
 use std::{
     cell::{Cell, RefCell},
     io,
-    mem::MaybeUninit,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
 };
 
+use bytes::{Buf as _, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
 };
 
-use self::filter::{Filter, Step};
+use self::filter::{Filter, FilterStep};
 pub use self::{
     fault::{AUTHORITY, FAULT, FieldFault},
     filter::Violation,
 };
+use crate::listener::transport::poll_read_piece;
 
-/// Bytes of one read when the reader's buffer is too small for the head of a frame.
-const SMALL_READ: usize = 512;
-
-/// Findings of a filter for the task that serves the connection.
+/// The findings of a filter for the task that serves the connection.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// A violation that the connection has to end for. Behind it every read is pending without a waker.
+    /// A violation that ends the connection. After it every read is pending without a waker.
     pub violation: Cell<Option<Violation>>,
-    /// The head that has begun and is not complete, by its number and since when; number 0 is the first frame.
+    /// The incomplete head, by its number, and the time when it began; number 0 is the first frame.
     pub unfinished: Cell<Option<(u64, Instant)>>,
-    /// Faults of trailers, for which `h2` resets the streams without a word.
+    /// Faults of trailers; `h2` resets their streams and logs nothing.
     pub trailers: RefCell<Vec<FieldFault>>,
 }
 
@@ -62,33 +60,29 @@ pub struct Findings {
 pub struct FieldFilter<T> {
     transport: T,
     filter: Filter,
-    /// Bytes that were read and not processed yet, from `start` on.
-    pending: Vec<u8>,
-    start: usize,
+    /// Bytes that were read and not processed yet.
+    pending: BytesMut,
     findings: Rc<Findings>,
 }
 
 impl<T> FieldFilter<T> {
-    /// Wraps a new connection; a header list of `limit` bytes or more (RFC 9113, 6.5.2) is refused.
+    /// Wraps a new connection; header lists of `limit` bytes or more (RFC 9113, 6.5.2) are refused.
     pub fn new(transport: T, limit: usize) -> Self {
         let findings = Rc::<Findings>::default();
         let filter = Filter::new(limit, Rc::clone(&findings));
-        Self { transport, filter, pending: Vec::new(), start: 0, findings }
+        Self { transport, filter, pending: BytesMut::new(), findings }
     }
 
-    /// Notes since when a head is incomplete. The clock is read only for heads that do not come in one read.
+    /// Records the time when an incomplete head began. The clock is read only for heads that come in several
+    /// reads.
     fn note_unfinished(&self) {
-        let number = if self.start < self.pending.len() || self.filter.is_within_head() {
-            Some(self.filter.begun())
-        } else {
-            None
-        };
+        let is_unfinished = !self.pending.is_empty() || self.filter.is_within_head();
+        let number = is_unfinished.then(|| self.filter.begun());
         if self.findings.unfinished.get().map(|(number, _)| number) != number {
             self.findings.unfinished.set(number.map(|number| (number, Instant::now())));
         }
     }
 
-    /// The findings, which the filter adds to as it reads.
     pub fn findings(&self) -> Rc<Findings> {
         Rc::clone(&self.findings)
     }
@@ -104,42 +98,41 @@ impl<T> FieldFilter<T> {
 
     /// Processes pending bytes until none is left, the filter has a result, or the buffer is full.
     fn process_pending(&mut self, buffer: &mut ReadBuf<'_>) {
-        while self.start < self.pending.len() && !self.filter.has_result() {
-            let pending = &self.pending[self.start..];
-            match self.filter.step(pending) {
-                Step::Pass(count) => {
+        while !self.pending.is_empty() && !self.filter.has_result() {
+            let count = match self.filter.step(&self.pending) {
+                FilterStep::Pass(count) => {
                     let count = count.min(buffer.remaining());
-                    if count == 0 {
-                        return;
-                    }
-                    buffer.put_slice(&pending[..count]);
+                    buffer.put_slice(&self.pending[..count]);
                     self.filter.passed(count);
-                    self.start += count;
+                    count
                 }
-                Step::Taken(count) => self.start += count,
-                Step::NeedsMore => return,
+                FilterStep::Taken(count) => count,
+                FilterStep::NeedsMore => 0,
+            };
+            if count == 0 {
+                return;
             }
+            self.pending.advance(count);
         }
-        if self.start == self.pending.len() {
-            self.pending = Vec::new();
-            self.start = 0;
+        if self.pending.is_empty() {
+            self.pending = BytesMut::new();
         }
     }
 
-    /// Processes the bytes behind `before` in the buffer: those that pass stay where they are, and those
-    /// behind a block become pending.
+    /// Processes the bytes behind `before` in the buffer: those that pass stay in place, and those behind a
+    /// block become pending.
     fn process_in_place(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         let read = &buffer.filled()[before..];
         let (mut passed, mut at) = (0, 0);
         while at < read.len() && !self.filter.has_result() {
             match self.filter.step(&read[at..]) {
-                Step::Pass(count) if at == passed => {
+                FilterStep::Pass(count) if at == passed => {
                     self.filter.passed(count);
                     at += count;
                     passed = at;
                 }
-                Step::Taken(count) => at += count,
-                Step::Pass(_) | Step::NeedsMore => break,
+                FilterStep::Taken(count) => at += count,
+                FilterStep::Pass(_) | FilterStep::NeedsMore => break,
             }
         }
         self.pending.extend_from_slice(&read[at..]);
@@ -148,41 +141,25 @@ impl<T> FieldFilter<T> {
 }
 
 impl<T: AsyncRead + Unpin> FieldFilter<T> {
-    /// Reads into the buffer, behind pending bytes if the beginning of a frame's head is pending; `false` at
-    /// the end of the connection.
+    /// Reads into the buffer, or behind the beginning of a frame's head that is pending; `false` at the end
+    /// of the connection.
     fn poll_more(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
-        let pending = &self.pending[self.start..];
-        if buffer.remaining() <= pending.len() {
-            return self.poll_aside(context);
+        let transport = Pin::new(&mut self.transport);
+        if !self.pending.is_empty() {
+            return poll_read_piece(transport, context, &mut self.pending).map_ok(|read| read > 0);
         }
         let before = buffer.filled().len();
-        buffer.put_slice(pending);
-        let start = buffer.filled().len();
-        let polled = Pin::new(&mut self.transport).poll_read(context, buffer);
-        if !matches!(polled, Poll::Ready(Ok(()))) || buffer.filled().len() == start {
-            buffer.set_filled(before);
-            return polled.map_ok(|()| false);
-        }
-        self.pending = Vec::new();
-        self.start = 0;
+        ready!(transport.poll_read(context, buffer))?;
+        let is_open = buffer.filled().len() > before;
         self.process_in_place(buffer, before);
-        Poll::Ready(Ok(true))
-    }
-
-    /// Reads behind the pending bytes, where the buffer has no room for both.
-    fn poll_aside(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let mut piece = [const { MaybeUninit::uninit() }; SMALL_READ];
-        let mut buffer = ReadBuf::uninit(&mut piece);
-        ready!(Pin::new(&mut self.transport).poll_read(context, &mut buffer))?;
-        self.pending.extend_from_slice(buffer.filled());
-        Poll::Ready(Ok(!buffer.filled().is_empty()))
+        Poll::Ready(Ok(is_open))
     }
 
     fn poll_filtered(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         while buffer.remaining() > 0 && !self.copy_output(buffer) {
             if let Some(violation) = self.filter.violation() {
-                // no waker is needed: the task that polls the reader looks at the findings next
+                // no waker is needed: the task that polls the reader reads the findings next
                 self.findings.violation.set(Some(violation));
                 return Poll::Pending;
             }

@@ -1,8 +1,8 @@
-//! The pieces of a response's body on their way through `h2`, and how many of their bytes it has written.
+//! The pieces of a response's body in the queue of `h2`, and the number of their bytes that `h2` has written.
 //!
 //! `h2` does not report which frames it has written, and drops the queue of a stream that is reset. A
-//! [`Piece`] is the buffer of one DATA frame: it counts the bytes that `h2` takes from it, and reports when
-//! `h2` drops it.
+//! [`Piece`] is the buffer of one DATA frame: it counts the bytes that `h2` takes from it, and wakes the
+//! waiting task when `h2` drops it.
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,7 +12,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 
-/// Bytes of one response that were given to `h2`, and bytes of them that `h2` has written.
+/// Bytes of one response that `h2` was given, and those of them that it has written.
 #[derive(Debug, Default)]
 pub struct BodyProgress {
     given: Cell<u64>,
@@ -24,17 +24,15 @@ pub struct BodyProgress {
 }
 
 impl BodyProgress {
-    /// Bytes that `h2` was given.
     pub fn given(&self) -> u64 {
         self.given.get()
     }
 
-    /// Bytes that `h2` has written.
     pub fn written(&self) -> u64 {
         self.written.get()
     }
 
-    /// Ready once `h2` holds no piece any more.
+    /// Ready once the queue of `h2` is empty.
     pub fn poll_empty(&self, context: &mut Context<'_>) -> Poll<()> {
         if self.queued.get() == 0 {
             return Poll::Ready(());
@@ -52,15 +50,15 @@ pub struct Piece {
 }
 
 impl Piece {
-    /// A piece of a response whose progress is followed.
+    /// A piece that counts for this progress.
     pub fn of(progress: &Rc<BodyProgress>, bytes: Bytes) -> Self {
         progress.given.set(progress.given.get() + bytes.len() as u64);
         progress.queued.set(progress.queued.get() + 1);
         Self { bytes, progress: Some(Rc::clone(progress)) }
     }
 
-    /// A piece that nobody follows.
-    pub fn unfollowed(bytes: Bytes) -> Self {
+    /// A piece that does not count.
+    pub fn uncounted(bytes: Bytes) -> Self {
         Self { bytes, progress: None }
     }
 }

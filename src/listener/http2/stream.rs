@@ -1,7 +1,7 @@
-//! One request and its answer on a stream of HTTP/2, in the terms of `proxy::serve`.
+//! Serves one stream of HTTP/2: a request and its response, by `proxy::serve`.
 //!
-//! `http2.rs` runs it as a task. A client that takes its request back ends it, wherever it is, and with it
-//! the call to AWS. `upload.rs` reads the request's body, `answer.rs` sends the response.
+//! `http2.rs` runs it as a task. A client that resets the stream aborts the task, and with it the call to
+//! AWS. `upload.rs` reads the request's body, `answer.rs` sends the response.
 
 use std::{
     future::{Future as _, poll_fn},
@@ -30,32 +30,35 @@ use crate::{
     proxy::{self, Worker, reply::ClientBody},
 };
 
-/// What a stream belongs to.
+/// The context of one stream.
 pub struct Http2Exchange {
-    /// Where it is served.
     pub worker: Rc<Worker>,
     /// The PINGs of its connection.
     pub echo: Echo,
-    /// How long a client may make no room for more of its answer.
+    /// The longest time in which a client may read nothing of its response.
     pub send_timeout: Duration,
-    /// Bytes of the longest path and query.
+    /// The limit of path and query in bytes.
     pub max_uri: u64,
     /// The client's address; none on a Unix socket.
     pub peer: Option<SocketAddr>,
-    /// Whether the connection is encrypted.
+    /// True over TLS.
     pub is_secure: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// With an answer, or in the middle of one.
+pub enum StreamEnd {
+    /// After a response, or in the middle of one.
     Answered,
-    /// The client took its request back before there was one.
-    TakenBack,
+    /// The client reset the stream before the response.
+    ResetEarly,
 }
 
 impl Http2Exchange {
-    pub async fn serve(self, request: http::Request<RecvStream>, mut respond: SendResponse<Piece>) -> Ending {
+    pub async fn serve(
+        self,
+        request: http::Request<RecvStream>,
+        mut respond: SendResponse<Piece>,
+    ) -> StreamEnd {
         let (head, body) = request.into_parts();
         let expected = head.headers.get_all(header::EXPECT);
         let is_held_back = asks_for_continue(expected.iter().map(http::HeaderValue::as_bytes));
@@ -63,7 +66,7 @@ impl Http2Exchange {
         let sent = match translate::request(&head, upload.clone(), self.peer, self.max_uri) {
             Ok(request) => {
                 let Some(response) = self.response(request, upload.as_ref(), &mut respond).await else {
-                    return Ending::TakenBack;
+                    return StreamEnd::ResetEarly;
                 };
                 let sending = answer::send(response, &mut respond, &self.echo, self.send_timeout);
                 discarding(upload.as_ref(), sending).await
@@ -79,13 +82,13 @@ impl Http2Exchange {
         if let Some(upload) = upload {
             upload.linger().await;
         }
-        Ending::Answered
+        StreamEnd::Answered
     }
 
-    /// Waits for the response, unless the client takes its request back before. `h2` itself resets a stream whose body
-    /// is not as long as its `content-length`: reading the body then fails, which is an answer for the log. A client
-    /// that holds its body back is told to send it when the body is waited for, and not if the request is answered
-    /// without it.
+    /// Waits for the response; `None` if the client resets the stream first. `h2` itself resets a stream
+    /// whose body is not as long as its `content-length`: reading the body then fails, and that error is the
+    /// response. `100 Continue` is sent when a reader waits for the body, so not for a response that does not
+    /// need the body.
     async fn response(
         &self,
         mut request: Request,
@@ -105,7 +108,8 @@ impl Http2Exchange {
                 return Poll::Ready(result.ok());
             }
             if upload.is_some_and(Upload::takes_continue)
-                && let Err(error) = respond.send_informational(translate::continue_head())
+                && let Err(error) =
+                    respond.send_informational(translate::with_status(http::StatusCode::CONTINUE))
             {
                 log::debug!("cannot send 100 Continue to a client: {error}");
             }
@@ -115,7 +119,7 @@ impl Http2Exchange {
     }
 }
 
-/// Answers what is no request. Nobody else does, or logs it.
+/// Sends and logs the error for a head that is not a valid request.
 fn refuse(
     error: &ProxyError,
     is_head: bool,
@@ -125,5 +129,5 @@ fn refuse(
     let id = proxy::refused(error, metrics);
     let (response, body) = translate::refusal(error, &id);
     let mut stream = respond.send_response(response, is_head)?;
-    if is_head { Ok(()) } else { stream.send_data(Piece::unfollowed(body), true) }
+    if is_head { Ok(()) } else { stream.send_data(Piece::uncounted(body), true) }
 }

@@ -1,8 +1,7 @@
-//! Requests and answers of HTTP/2 in the terms of `actix-http`, which everything behind the listener speaks,
-//! and back.
+//! Converts requests of `h2` to the types of `actix-http`, which everything behind the listener uses, and
+//! responses back.
 //!
-//! `stream.rs` comes here at the beginning and at the end. What HTTP/1.1 would have been refused for is
-//! refused here too.
+//! A head that would be refused over HTTP/1.1 is refused here too.
 
 use std::{net::SocketAddr, time::SystemTime};
 
@@ -25,10 +24,11 @@ use crate::{
     system::wall_clock::clamped,
 };
 
-/// A request, its target as HTTP/1.1 has it and its authority in `Host`. Paths may have `max_uri` bytes.
+/// The request with its target in the form of HTTP/1.1 and its authority in `Host`. `max_uri` is the limit of
+/// the path in bytes.
 ///
 /// # Errors
-/// It has the mark of a fault, or is malformed in a way that `h2` lets pass.
+/// The head has the mark of a fault, or a fault that `h2` accepts.
 pub fn request(
     parts: &http::request::Parts,
     upload: Option<Upload>,
@@ -36,14 +36,8 @@ pub fn request(
     max_uri: u64,
 ) -> Result<Request, ProxyError> {
     let has_body = upload.is_some();
-    let payload = match upload {
-        Some(upload) => {
-            let stream: BoxedPayloadStream = Box::pin(upload);
-            Payload::Stream { payload: stream }
-        }
-        None => Payload::None,
-    };
-    let mut request = Request::with_payload(payload);
+    let payload = upload.map(|upload| Payload::Stream { payload: Box::pin(upload) as BoxedPayloadStream });
+    let mut request = Request::with_payload(payload.unwrap_or(Payload::None));
     let head = request.head_mut();
     head.version = Version::HTTP_2;
     head.peer_addr = peer;
@@ -53,9 +47,7 @@ pub fn request(
     let mut authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     for (name, value) in &parts.headers {
         if *name == fields::FAULT {
-            return Err(
-                FieldFault::of(value).map_or(ErrorKind::Internal.into(), |fault| fault.error(max_uri))
-            );
+            return Err(FieldFault::error(value, max_uri));
         }
         if *name == fields::AUTHORITY {
             authority = Some(value.as_bytes());
@@ -79,8 +71,8 @@ fn malformed(cause: &'static str) -> ProxyError {
     ProxyError::new(ErrorKind::InvalidRequest, cause)
 }
 
-/// The target as HTTP/1.1 has it (RFC 9112, 3.2): path and query, the authority of CONNECT, or the asterisk. No route
-/// takes the last two.
+/// The target in the form of HTTP/1.1 (RFC 9112, 3.2): path and query, the authority of CONNECT, or the
+/// asterisk. No route matches the last two.
 fn target(uri: &http::Uri, method: &http::Method) -> Result<Uri, ProxyError> {
     let path = uri.path_and_query().map(http::uri::PathAndQuery::as_str);
     let path = path.filter(|path| path.starts_with('/') || *path == "*");
@@ -90,7 +82,7 @@ fn target(uri: &http::Uri, method: &http::Method) -> Result<Uri, ProxyError> {
     Uri::try_from(target).map_err(|_| malformed("malformed request target"))
 }
 
-/// RFC 9113, 8.2.3: a client may cut its cookies into lines, which are one again where HTTP/2 ends.
+/// Joins the lines of `Cookie` into one (RFC 9113, 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let mut lines = headers.get_all(header::COOKIE).map(HeaderValue::as_bytes);
     let Some((first, second)) = lines.next().zip(lines.next()) else { return };
@@ -99,13 +91,13 @@ fn join_cookies(headers: &mut HeaderMap) {
         whole.extend_from_slice(b"; ");
         whole.extend_from_slice(line);
     }
-    // every line was a value before
+    // this cannot fail: each line is a valid value
     if let Ok(whole) = HeaderValue::from_maybe_shared(Bytes::from(whole)) {
         headers.insert(header::COOKIE, whole);
     }
 }
 
-/// RFC 9113, 8.3.1: a `Host` that differs from the authority makes the request malformed.
+/// Sets `Host` to the authority. A request with a different `Host` is malformed (RFC 9113, 8.3.1).
 fn put_host(head: &mut RequestHead, authority: Option<&[u8]>) -> Result<(), ProxyError> {
     let mut hosts = head.headers.get_all(header::HOST);
     let (host, further) = (hosts.next(), hosts.next());
@@ -120,26 +112,30 @@ fn put_host(head: &mut RequestHead, authority: Option<&[u8]>) -> Result<(), Prox
     }
 }
 
-/// The head of an answer.
+/// The head of a response, with `Date` if the upstream sent none.
 pub fn head(response: &Response<()>, size: BodySize) -> http::Response<()> {
-    let mut head = http::Response::new(());
-    *head.status_mut() =
-        http::StatusCode::from_u16(response.status().as_u16()).unwrap_or(http::StatusCode::BAD_GATEWAY);
-    put_headers(&mut head, response.headers());
+    let status = http::StatusCode::from_u16(response.status().as_u16());
+    let mut head = with_status(status.unwrap_or(http::StatusCode::BAD_GATEWAY));
+    *head.headers_mut() = header_map(response.headers());
+    if !head.headers().contains_key(http::header::DATE)
+        && let Ok(now) = header::HttpDate::from(clamped(SystemTime::now())).try_into_value()
+        && let Ok(now) = http::HeaderValue::from_bytes(now.as_bytes())
+    {
+        head.headers_mut().insert(http::header::DATE, now);
+    }
     if let BodySize::Sized(length) = size {
         head.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
     }
     head
 }
 
-/// The interim response that tells a client to send its body (RFC 9113, 8.1).
-pub fn continue_head() -> http::Response<()> {
+pub fn with_status(status: http::StatusCode) -> http::Response<()> {
     let mut head = http::Response::new(());
-    *head.status_mut() = http::StatusCode::CONTINUE;
+    *head.status_mut() = status;
     head
 }
 
-/// An answer of ours to what is no request.
+/// The error response to a malformed head.
 pub fn refusal(error: &ProxyError, request_id: &str) -> (http::Response<()>, Bytes) {
     let (status, mut headers, body) = error.answer(request_id);
     if let Ok(id) = HeaderValue::from_str(request_id) {
@@ -150,24 +146,10 @@ pub fn refusal(error: &ProxyError, request_id: &str) -> (http::Response<()>, Byt
     (head(&response, BodySize::Sized(body.len() as u64)), body)
 }
 
-pub fn trailers(headers: &HeaderMap) -> http::HeaderMap {
-    let mut trailers = http::HeaderMap::new();
-    append_all(&mut trailers, headers);
-    trailers
-}
-
-fn put_headers(head: &mut http::Response<()>, headers: &HeaderMap) {
-    append_all(head.headers_mut(), headers);
-    if !head.headers().contains_key(http::header::DATE)
-        && let Ok(now) = header::HttpDate::from(clamped(SystemTime::now())).try_into_value()
-        && let Ok(now) = http::HeaderValue::from_bytes(now.as_bytes())
-    {
-        head.headers_mut().insert(http::header::DATE, now);
-    }
-}
-
-/// RFC 9113, 8.2.2: no header of a connection. Those of the upstream's have been taken out before.
-fn append_all(to: &mut http::HeaderMap, headers: &HeaderMap) {
+/// Headers or trailers without those of the connection (RFC 9113, 8.2.2). Those of the upstream were removed
+/// before.
+pub fn header_map(headers: &HeaderMap) -> http::HeaderMap {
+    let mut map = http::HeaderMap::new();
     for (name, value) in headers {
         if *name == header::CONNECTION || *name == header::TRANSFER_ENCODING {
             continue;
@@ -176,7 +158,8 @@ fn append_all(to: &mut http::HeaderMap, headers: &HeaderMap) {
             http::HeaderName::from_bytes(name.as_str().as_bytes()),
             http::HeaderValue::from_bytes(value.as_bytes()),
         ) {
-            to.append(name, value);
+            map.append(name, value);
         }
     }
+    map
 }

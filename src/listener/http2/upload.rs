@@ -1,8 +1,8 @@
-//! A request's body on a stream of HTTP/2: read by `proxy::serve`, and read on for a moment behind an early
+//! A request's body on a stream of HTTP/2: `proxy::serve` reads it, and the rest is discarded behind an early
 //! response.
 //!
-//! `stream.rs` makes one for each request that has a body. A stream that ends while its client still sends is
-//! reset by `h2` (RFC 9113, 8.1), and curl of Debian 12 and httpx then lose the response that they have not
+//! `stream.rs` makes one for each request that has a body. `h2` resets a stream that ends while its client
+//! still sends (RFC 9113, 8.1), and curl of Debian 12 and httpx then lose the response that they have not
 //! read yet.
 
 use std::{
@@ -22,14 +22,14 @@ use tokio::time::timeout;
 
 use crate::listener::LINGER;
 
-/// Bytes that are read and dropped behind a response. A client that sends more has had time to read it.
-const MOST_DISCARDED: usize = 64 << 20;
+/// Bytes that are discarded behind a response. A client that sends more has had time to read it.
+const MAX_DISCARDED: usize = 64 << 20;
 
-/// A request's body, shared by those who read it.
+/// A request's body, shared by its readers.
 #[derive(Clone)]
-pub struct Upload(Rc<State>);
+pub struct Upload(Rc<UploadState>);
 
-struct State {
+struct UploadState {
     stream: RefCell<RecvStream>,
     /// Set while the client waits for `100 Continue` before it sends.
     is_held_back: Cell<bool>,
@@ -43,43 +43,26 @@ impl Upload {
     /// The body of a request; `None` if the request ended with its head.
     pub fn of(stream: RecvStream, is_held_back: bool) -> Option<Self> {
         (!stream.is_end_stream()).then(|| {
-            Self(Rc::new(State {
+            Self(Rc::new(UploadState {
                 stream: RefCell::new(stream),
                 is_held_back: Cell::new(is_held_back),
                 is_awaited: Cell::new(false),
-                budget: Cell::new(MOST_DISCARDED),
+                budget: Cell::new(MAX_DISCARDED),
             }))
         })
     }
 
-    /// Whether `100 Continue` is due: the client waits for it, and the body is waited for. True once.
+    /// True once, if `100 Continue` is due: the client waits for it, and a reader waits for the body.
     pub fn takes_continue(&self) -> bool {
         self.0.is_awaited.get() && self.0.is_held_back.replace(false)
     }
 
-    /// True until the whole body has come.
+    /// True until the whole body was received.
     pub fn is_unfinished(&self) -> bool {
         !self.0.stream.borrow().is_end_stream()
     }
 
-    /// Runs `work`, which sends the response, and discards meanwhile what the client sends and nobody reads:
-    /// a client that first sends all of its request would not get to the response otherwise.
-    pub async fn discarding<T>(&self, work: Pin<&mut impl Future<Output = T>>) -> T {
-        let mut work = work;
-        poll_fn(|context| {
-            if let Poll::Ready(result) = work.as_mut().poll(context) {
-                return Poll::Ready(result);
-            }
-            // the call to the upstream may still read it, and drops its handle when it does not
-            if Rc::strong_count(&self.0) == 1 {
-                let _ = self.poll_discard(context);
-            }
-            Poll::Pending
-        })
-        .await
-    }
-
-    /// Reads on behind the response until the client has sent all, for a moment.
+    /// Discards the rest of the body behind the response, for [`LINGER`] at most.
     pub async fn linger(self) {
         if self.is_unfinished() {
             let _ = timeout(LINGER, poll_fn(|context| self.poll_discard(context))).await;
@@ -90,7 +73,7 @@ impl Upload {
         loop {
             let budget = self.0.budget.get();
             if budget == 0 {
-                // the client is held back by the window from here on
+                // from here on the window of the stream stops the client
                 return Poll::Pending;
             }
             let Some(Ok(piece)) = ready!(self.poll_piece(context)) else { return Poll::Ready(()) };
@@ -98,7 +81,7 @@ impl Upload {
         }
     }
 
-    /// The next piece. The client may send on as pieces are read.
+    /// The next piece. Its bytes become room in the window again.
     fn poll_piece(&self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> {
         let mut stream = self.0.stream.borrow_mut();
         let polled = stream.poll_data(context);
@@ -121,7 +104,7 @@ impl Stream for Upload {
     }
 }
 
-/// The cause of a body that ends too early, in plain words where `h2` has none.
+/// The cause of a body that ends too early; `h2` only reports `PROTOCOL_ERROR` for a wrong length.
 fn cause(error: &h2::Error) -> io::Error {
     if error.is_library() && error.reason() == Some(Reason::PROTOCOL_ERROR) {
         return io::Error::other("HTTP/2: the body is not as long as its content-length");
@@ -129,11 +112,18 @@ fn cause(error: &h2::Error) -> io::Error {
     io::Error::other(error.to_string())
 }
 
-/// Awaits `work`, which sends the response to a request, and discards what nobody reads of its body.
+/// Awaits `work`, which sends the response, and meanwhile discards what the client sends and no one reads: a
+/// client that first sends its whole request would never read the response otherwise.
 pub async fn discarding<T>(upload: Option<&Upload>, work: impl Future<Output = T>) -> T {
-    let work = pin!(work);
-    match upload {
-        Some(upload) => upload.discarding(work).await,
-        None => work.await,
-    }
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        let polled = work.as_mut().poll(context);
+        // the call to the upstream may still read the body, and drops its handle when it does not
+        if let Some(upload) = upload.filter(|upload| polled.is_pending() && Rc::strong_count(&upload.0) == 1)
+        {
+            let _ = upload.poll_discard(context);
+        }
+        polled
+    })
+    .await
 }

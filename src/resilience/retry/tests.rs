@@ -28,7 +28,7 @@ fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
     headers
 }
 
-/// Whether an answer with this verdict is followed by another attempt.
+/// True if a response with this verdict is retried.
 fn repeats(retries: &Retries, attempt: u32, verdict: Verdict, is_idempotent: bool) -> bool {
     retries.after(attempt, Ok((verdict, &HeaderMap::new())), is_idempotent, || 0.5).is_some()
 }
@@ -40,7 +40,7 @@ fn repeats_failure(retries: &Retries, error: &ProxyError, is_idempotent: bool) -
 const RAN_MAYBE: [ErrorKind; 2] = [ErrorKind::UpstreamTruncated, ErrorKind::UpstreamTimeout];
 
 #[test]
-fn what_has_not_run_is_repeated_whatever_the_method() {
+fn a_call_that_has_not_run_is_retried_with_any_method() {
     for section in ["api_gateway", "lambda"] {
         let retries = retries(section, "{}");
         for is_idempotent in [false, true] {
@@ -57,7 +57,7 @@ fn what_has_not_run_is_repeated_whatever_the_method() {
 }
 
 #[test]
-fn what_may_have_run_is_not_repeated_unless_asked_for() {
+fn a_call_that_may_have_run_is_not_retried_by_default() {
     for section in ["api_gateway", "lambda"] {
         let retries = retries(section, "{ attempts: 10 }");
         for is_idempotent in [false, true] {
@@ -72,7 +72,7 @@ fn what_may_have_run_is_not_repeated_unless_asked_for() {
 }
 
 #[test]
-fn each_outcome_is_asked_for_by_its_own_word() {
+fn each_outcome_is_enabled_by_its_own_value() {
     for (word, expected) in [
         ("unavailable", [true, false, false]),
         ("connection_lost", [false, true, false]),
@@ -87,7 +87,7 @@ fn each_outcome_is_asked_for_by_its_own_word() {
 }
 
 #[test]
-fn asked_for_they_are_repeated_for_idempotent_methods_unless_any_will_do_and_for_functions_always() {
+fn enabled_outcomes_are_retried_for_idempotent_methods_or_with_unsafe_methods_and_for_functions_always() {
     let all = "unsafe: [unavailable, connection_lost, timeout]";
     for (section, more, for_others) in
         [("api_gateway", "", false), ("api_gateway", ", unsafe_methods: true", true), ("lambda", "", true)]
@@ -108,7 +108,7 @@ fn asked_for_they_are_repeated_for_idempotent_methods_unless_any_will_do_and_for
 }
 
 #[test]
-fn attempts_are_counted_with_the_first_and_a_slow_start_gets_a_second_chance_and_no_third() {
+fn attempts_include_the_first_and_a_slow_start_gets_one_retry() {
     let retries = retries("lambda", "{ attempts: 3 }");
     let seen = |verdict| [1, 2, 3, 4].map(|attempt| repeats(&retries, attempt, verdict, true));
     assert_eq!(seen(Verdict::Throttled), [true, true, false, false]);
@@ -116,7 +116,7 @@ fn attempts_are_counted_with_the_first_and_a_slow_start_gets_a_second_chance_and
 }
 
 #[test]
-fn a_wait_that_aws_asks_for_is_kept_and_one_that_is_too_long_is_the_clients() {
+fn a_requested_delay_is_kept_and_one_above_the_maximum_is_not_retried() {
     let retries = retries("lambda", "{ backoff: 50ms, max_backoff: 2s }");
     for (lines, expected) in [
         (&[("retry-after", "2")][..], Some(2000)),
@@ -132,37 +132,37 @@ fn a_wait_that_aws_asks_for_is_kept_and_one_that_is_too_long_is_the_clients() {
         (&[("retry-after", "-1")], None),
     ] {
         let pause = retries.after(1, Ok((Verdict::Throttled, &headers(lines))), false, || 0.5);
-        assert_eq!(pause, expected.map(|time| Pause::For(Duration::from_millis(time))), "{lines:?}");
+        assert_eq!(pause, expected.map(|time| RetryDelay::For(Duration::from_millis(time))), "{lines:?}");
     }
 }
 
 #[test]
-fn what_is_not_ready_gets_up_to_the_longest_pause_from_the_first() {
+fn a_target_that_is_not_ready_gets_up_to_the_maximum_back_off_from_the_first_retry() {
     let retries = retries("lambda", "{ backoff: 50ms, max_backoff: 2s }");
     let pause = |verdict, jitter| retries.after(1, Ok((verdict, &HeaderMap::new())), false, || jitter);
     for verdict in [Verdict::NotReady, Verdict::SlowStart] {
-        assert_eq!(pause(verdict, 1.0), Some(Pause::For(Duration::from_secs(2))), "{verdict:?}");
-        assert_eq!(pause(verdict, 0.0), Some(Pause::For(Duration::ZERO)), "{verdict:?}");
+        assert_eq!(pause(verdict, 1.0), Some(RetryDelay::For(Duration::from_secs(2))), "{verdict:?}");
+        assert_eq!(pause(verdict, 0.0), Some(RetryDelay::For(Duration::ZERO)), "{verdict:?}");
     }
-    assert_eq!(pause(Verdict::Throttled, 1.0), Some(Pause::For(Duration::from_millis(50))));
+    assert_eq!(pause(Verdict::Throttled, 1.0), Some(RetryDelay::For(Duration::from_millis(50))));
 }
 
 #[test]
-fn new_keys_are_waited_for_no_longer_than_the_longest_pause() {
+fn new_keys_are_awaited_for_the_maximum_back_off() {
     let retries = retries("lambda", "{ max_backoff: 2s }");
     let pause = retries.after(1, Ok((Verdict::KeysExpired, &HeaderMap::new())), false, || 0.5);
-    assert_eq!(pause, Some(Pause::UntilNewKeys(Duration::from_secs(2))));
+    assert_eq!(pause, Some(RetryDelay::UntilNewKeys(Duration::from_secs(2))));
 }
 
 #[test]
-fn one_attempt_is_no_retry_at_all() {
+fn one_attempt_means_no_retries() {
     let settings = retries("lambda", "{}").settings;
     assert!(Retries::new(RetrySettings { attempts: 1, ..settings }).is_none());
 }
 
 proptest! {
     #[test]
-    fn pauses_double_up_to_the_longest_and_are_anything_from_nothing_to_that(
+    fn the_back_off_doubles_up_to_the_maximum_with_full_jitter(
         attempt in 1_u32..10,
         jitter in 0.0..=1.0,
         backoff in 1_u64..1000,
@@ -172,7 +172,7 @@ proptest! {
         let text = format!("{{ attempts: 10, backoff: {backoff}, max_backoff: {longest} }}");
         let retries = retries("api_gateway", &text);
         let pause = |jitter| match retries.after(attempt, Ok((Verdict::Throttled, &HeaderMap::new())), false, || jitter) {
-            Some(Pause::For(time)) => time,
+            Some(RetryDelay::For(time)) => time,
             other => panic!("{other:?}"),
         };
         let most = Duration::from_millis((backoff << (attempt - 1)).min(longest));

@@ -11,21 +11,21 @@ use h2::Reason;
 
 use super::{
     Findings,
-    frames::{self, CONTINUATION, END_HEADERS, END_STREAM, FrameHead, HEAD, HEADERS, LARGEST, fragment},
+    frames::{self, CONTINUATION, END_HEADERS, END_STREAM, FrameHead, HEAD, HEADERS, MAX_FRAME, fragment},
     hpack::{Decoder, MalformedBlock},
-    rewrite::{Part, Rewrite},
+    rewrite::{BlockKind, Rewrite},
 };
 
-/// Bytes of the client's preface, which is no frame.
+/// Bytes of the client's preface, which is not a frame.
 const PREFACE: usize = 24;
 /// CONTINUATION frames of one block before the last one: room for a head of the announced size, and a quarter
-/// of that, which is the limit of `h2` too. Together with [`LARGEST`] it bounds the bytes of a block
+/// of that, which is the limit of `h2` too. Together with [`MAX_FRAME`] it bounds the bytes of a block
 /// (CVE-2024-27316).
-const MOST_CONTINUATIONS: usize = 20;
-/// Capacity of `output` that is kept for the next block.
-const KEPT: usize = 2 << 10;
+const MAX_CONTINUATIONS: usize = 20;
+/// Capacity of `output` that is retained for the next block.
+const RETAINED_CAPACITY: usize = 2 << 10;
 
-/// A breach of RFC 9113 or RFC 7541 that the connection has to end for.
+/// A violation of RFC 9113 or RFC 7541 that ends the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Violation {
     /// The error code for the client.
@@ -34,42 +34,27 @@ pub struct Violation {
     pub cause: &'static str,
 }
 
-const OUT_OF_ORDER: Violation =
-    Violation { reason: Reason::PROTOCOL_ERROR, cause: "another frame between HEADERS and its CONTINUATION" };
-const NO_STREAM: Violation =
-    Violation { reason: Reason::PROTOCOL_ERROR, cause: "a HEADERS frame on stream 0" };
-const TOO_LARGE: Violation = Violation {
-    reason: Reason::FRAME_SIZE_ERROR,
-    cause: "a CONTINUATION frame exceeds the frame size limit",
-};
-const TOO_MANY: Violation =
-    Violation { reason: Reason::ENHANCE_YOUR_CALM, cause: "too many CONTINUATION frames" };
-const PADDING: Violation = Violation {
-    reason: Reason::PROTOCOL_ERROR,
-    cause: "padding or priority does not fit in a HEADERS frame",
-};
-
-/// The result of looking at the next bytes.
+/// The result of a look at the next bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// This many bytes go to the reader unchanged, each of which is to be reported with [`Filter::passed`].
+pub enum FilterStep {
+    /// The reader gets up to this many bytes unchanged; [`Filter::passed`] must be called for each of them.
     Pass(usize),
     /// The filter has taken this many bytes.
     Taken(usize),
-    /// The bytes are the beginning of a frame's head; the filter needs more of them at once.
+    /// The bytes are an incomplete frame head; the filter needs more of them at once.
     NeedsMore,
 }
 
 #[derive(Debug)]
-enum State {
+enum FilterState {
+    /// This many bytes still pass; the head of a frame follows them.
     Passing(usize),
-    /// The head of a frame comes next.
-    BetweenFrames,
-    Gathering(Gathering),
+    ReadingBlock(PartialBlock),
 }
 
+/// A block whose frames are being read.
 #[derive(Debug)]
-struct Gathering {
+struct PartialBlock {
     first: FrameHead,
     /// The frame that is being read.
     frame: FrameHead,
@@ -83,7 +68,7 @@ struct Gathering {
 /// The filter of one connection.
 #[derive(Debug)]
 pub struct Filter {
-    state: State,
+    state: FilterState,
     decoder: Decoder,
     /// The size at which a header list is refused.
     limit: usize,
@@ -93,16 +78,16 @@ pub struct Filter {
     output: Vec<u8>,
     consumed: usize,
     violation: Option<Violation>,
-    /// Frames that have begun, of which those of one block count once.
+    /// Frames that have begun; those of one block count once.
     begun: u64,
     findings: Rc<Findings>,
 }
 
 impl Filter {
-    /// The filter of a new connection that refuses header lists of `limit` bytes or more.
+    /// The filter of a new connection; header lists of `limit` bytes or more are refused.
     pub fn new(limit: usize, findings: Rc<Findings>) -> Self {
         Self {
-            state: State::Passing(PREFACE),
+            state: FilterState::Passing(PREFACE),
             decoder: Decoder::new(),
             limit,
             newest: 0,
@@ -114,7 +99,7 @@ impl Filter {
         }
     }
 
-    /// Bytes that go to the reader before any later ones.
+    /// Bytes for the reader, before any later bytes of the connection.
     pub fn output(&self) -> &[u8] {
         &self.output[self.consumed..]
     }
@@ -125,157 +110,151 @@ impl Filter {
         if self.output().is_empty() {
             self.consumed = 0;
             self.output.clear();
-            self.output.shrink_to(KEPT);
+            self.output.shrink_to(RETAINED_CAPACITY);
         }
     }
 
-    /// The violation behind the output, after which the filter looks at no bytes.
+    /// The violation behind the output; the filter reads no bytes after it.
     pub fn violation(&self) -> Option<Violation> {
         self.violation
     }
 
-    /// True if output or a violation has to be dealt with before the next step.
+    /// True if there is output or a violation, which must be processed before the next step.
     pub fn has_result(&self) -> bool {
         !self.output.is_empty() || self.violation.is_some()
     }
 
-    /// Frames that have begun, of which those of one block count once.
+    /// The number of frames that have begun; those of one block count once.
     pub fn begun(&self) -> u64 {
         self.begun
     }
 
     /// True within a block, and before the first frame.
     pub fn is_within_head(&self) -> bool {
-        self.begun == 0 || matches!(self.state, State::Gathering(_))
+        self.begun == 0 || matches!(self.state, FilterState::ReadingBlock(_))
     }
 
     /// Looks at the next bytes, at least one, while there is no result.
-    pub fn step(&mut self, bytes: &[u8]) -> Step {
-        match &mut self.state {
-            State::Passing(left) => Step::Pass(bytes.len().min(*left)),
-            State::Gathering(gathering) if gathering.left > 0 => self.gather(bytes),
-            State::BetweenFrames | State::Gathering(_) => match FrameHead::read(bytes) {
+    pub fn step(&mut self, bytes: &[u8]) -> FilterStep {
+        match &self.state {
+            FilterState::Passing(left @ 1..) => FilterStep::Pass(bytes.len().min(*left)),
+            FilterState::ReadingBlock(PartialBlock { left: 1.., .. }) => self.read_block(bytes),
+            FilterState::Passing(0) | FilterState::ReadingBlock(_) => match FrameHead::read(bytes) {
                 Some(head) => self.begin(head),
-                None => Step::NeedsMore,
+                None => FilterStep::NeedsMore,
             },
         }
     }
 
     pub fn passed(&mut self, count: usize) {
-        if let State::Passing(left) = &mut self.state {
+        if let FilterState::Passing(left) = &mut self.state {
             *left = left.saturating_sub(count);
-            if *left == 0 {
-                self.state = State::BetweenFrames;
-            }
         }
     }
 
-    fn begin(&mut self, head: FrameHead) -> Step {
-        let is_too_large = head.length > LARGEST;
-        self.begun += u64::from(!matches!(self.state, State::Gathering(_)));
+    fn begin(&mut self, head: FrameHead) -> FilterStep {
+        let is_too_large = head.length > MAX_FRAME;
         match &mut self.state {
-            State::Gathering(gathering) => {
-                if head.kind != CONTINUATION || head.stream != gathering.first.stream {
-                    return self.end(OUT_OF_ORDER);
+            FilterState::ReadingBlock(partial) => {
+                if head.kind != CONTINUATION || head.stream != partial.first.stream {
+                    let cause = "another frame between HEADERS and its CONTINUATION";
+                    return self.end(Reason::PROTOCOL_ERROR, cause);
                 }
                 if is_too_large {
-                    return self.end(TOO_LARGE);
+                    let cause = "a CONTINUATION frame exceeds the frame size limit";
+                    return self.end(Reason::FRAME_SIZE_ERROR, cause);
                 }
-                if !head.has(END_HEADERS) {
-                    gathering.continuations += 1;
-                    if gathering.continuations > MOST_CONTINUATIONS {
-                        return self.end(TOO_MANY);
-                    }
+                partial.continuations += usize::from(!head.has(END_HEADERS));
+                if partial.continuations > MAX_CONTINUATIONS {
+                    return self.end(Reason::ENHANCE_YOUR_CALM, "too many CONTINUATION frames");
                 }
-                (gathering.frame, gathering.left) = (head, head.length);
+                (partial.frame, partial.left) = (head, head.length);
             }
-            _ if head.kind != HEADERS || is_too_large => {
-                // `h2` ends the connection at the head of a frame that is too large
-                let length = if is_too_large { usize::MAX } else { HEAD + head.length };
-                self.state = State::Passing(length);
-                return Step::Pass(HEAD);
-            }
-            _ if head.stream == 0 => return self.end(NO_STREAM),
-            _ => {
+            FilterState::Passing(left) => {
+                self.begun += 1;
+                if head.kind != HEADERS || is_too_large {
+                    // `h2` ends the connection at the head of a frame that is too large
+                    *left = if is_too_large { usize::MAX } else { HEAD + head.length };
+                    return FilterStep::Pass(HEAD);
+                }
+                if head.stream == 0 {
+                    return self.end(Reason::PROTOCOL_ERROR, "a HEADERS frame on stream 0");
+                }
                 let (left, block) = (head.length, Vec::new());
-                let gathering = Gathering { first: head, frame: head, left, continuations: 0, block };
-                self.state = State::Gathering(gathering);
+                let partial = PartialBlock { first: head, frame: head, left, continuations: 0, block };
+                self.state = FilterState::ReadingBlock(partial);
             }
         }
         if head.length == 0 {
             self.complete_frame();
         }
-        Step::Taken(HEAD)
+        FilterStep::Taken(HEAD)
     }
 
-    /// Reads on in a frame of a block. A block that comes in one piece is decoded where it is.
-    fn gather(&mut self, bytes: &[u8]) -> Step {
-        let State::Gathering(gathering) = &mut self.state else { return Step::NeedsMore };
-        let count = bytes.len().min(gathering.left);
+    /// Reads on in a frame of a block. A block that comes in one piece is decoded in place.
+    fn read_block(&mut self, bytes: &[u8]) -> FilterStep {
+        let FilterState::ReadingBlock(partial) = &mut self.state else { return FilterStep::NeedsMore };
+        let count = bytes.len().min(partial.left);
         let payload = &bytes[..count];
-        let first = gathering.first;
+        let first = partial.first;
         if first.has(END_HEADERS) && count == first.length {
-            self.state = State::BetweenFrames;
+            self.state = FilterState::Passing(0);
             self.finish(first, fragment(payload, first));
-            return Step::Taken(count);
+            return FilterStep::Taken(count);
         }
-        gathering.block.extend_from_slice(payload);
-        gathering.left -= count;
-        if gathering.left == 0 {
+        partial.block.extend_from_slice(payload);
+        partial.left -= count;
+        if partial.left == 0 {
             self.complete_frame();
         }
-        Step::Taken(count)
+        FilterStep::Taken(count)
     }
 
     /// Ends the frame that is being read, and with `END_HEADERS` the block.
     fn complete_frame(&mut self) {
-        let State::Gathering(gathering) = &mut self.state else { return };
-        let Gathering { first, frame, .. } = *gathering;
+        let FilterState::ReadingBlock(partial) = &mut self.state else { return };
+        let PartialBlock { first, frame, .. } = *partial;
+        let mut block = std::mem::take(&mut partial.block);
         if frame.kind == HEADERS {
-            match fragment(&gathering.block, frame) {
-                Some(fragment) => gathering.block = fragment.to_vec(),
-                None => {
-                    self.end(PADDING);
-                    return;
-                }
-            }
+            let Some(fragment) = fragment(&block, frame) else { return self.finish(first, None) };
+            block = fragment.to_vec();
         }
         if frame.has(END_HEADERS) {
-            let block = std::mem::take(&mut gathering.block);
-            self.state = State::BetweenFrames;
+            self.state = FilterState::Passing(0);
             self.finish(first, Some(&block));
+        } else {
+            partial.block = block;
         }
     }
 
-    /// Decodes a whole block and writes it anew.
+    /// Decodes a whole block and writes it anew. `None` is a block whose padding or priority does not fit.
     fn finish(&mut self, head: FrameHead, block: Option<&[u8]>) {
         let Some(block) = block else {
-            self.end(PADDING);
+            self.end(Reason::PROTOCOL_ERROR, "padding or priority does not fit in a HEADERS frame");
             return;
         };
-        let part = if head.stream > self.newest { Part::Head } else { Part::Trailers };
+        let kind = if head.stream > self.newest { BlockKind::Head } else { BlockKind::Trailers };
         self.newest = self.newest.max(head.stream);
         let is_end = head.has(END_STREAM);
-        self.output.resize(HEAD, 0);
-        let mut rewrite = Rewrite::new(&mut self.output, part, is_end, self.limit);
+        let mut rewrite = Rewrite::new(&mut self.output, kind, is_end, self.limit);
         match self.decoder.decode(block, |field| rewrite.take(field)) {
             Ok(()) => {
                 let fault = rewrite.finish();
-                if let (Part::Trailers, Some(fault)) = (part, fault) {
-                    self.findings.trailers.borrow_mut().push(fault);
+                if kind == BlockKind::Trailers {
+                    self.findings.trailers.borrow_mut().extend(fault);
                 }
                 frames::frame_block(&mut self.output, head.stream, is_end);
             }
             Err(MalformedBlock(cause)) => {
                 self.output.clear();
-                self.end(Violation { reason: Reason::COMPRESSION_ERROR, cause });
+                self.end(Reason::COMPRESSION_ERROR, cause);
             }
         }
     }
 
-    fn end(&mut self, violation: Violation) -> Step {
-        self.violation = Some(violation);
-        Step::Taken(HEAD)
+    fn end(&mut self, reason: Reason, cause: &'static str) -> FilterStep {
+        self.violation = Some(Violation { reason, cause });
+        FilterStep::Taken(HEAD)
     }
 }
 
@@ -284,8 +263,8 @@ impl Filter {
     /// Bytes that the filter holds outside of the decoder.
     pub fn capacity(&self) -> usize {
         let block = match &self.state {
-            State::Gathering(gathering) => gathering.block.capacity(),
-            State::Passing(_) | State::BetweenFrames => 0,
+            FilterState::ReadingBlock(partial) => partial.block.capacity(),
+            FilterState::Passing(_) => 0,
         };
         block + self.output.capacity()
     }

@@ -1,20 +1,20 @@
-//! The layout of HTTP/2 frames (RFC 9113, 4.1 and 6.2): heads, and blocks of fields in HEADERS frames.
+//! The layout of HTTP/2 frames (RFC 9113, 4.1 and 6.2): frame heads, and blocks of fields in HEADERS frames.
 
 /// Bytes of a frame's head.
 pub const HEAD: usize = 9;
-/// Bytes that a frame may have behind its head: `http2.rs` announces no `SETTINGS_MAX_FRAME_SIZE`.
-pub const LARGEST: usize = 16 << 10;
+/// The default limit of a frame's payload: `http2.rs` sends no `SETTINGS_MAX_FRAME_SIZE`.
+pub const MAX_FRAME: usize = 16 << 10;
 
-/// The kinds of frames that carry a block.
+/// The types of the frames that carry a block.
 pub const HEADERS: u8 = 1;
 pub const CONTINUATION: u8 = 9;
-/// The flags of those frames.
+/// The flags of these frames.
 pub const END_STREAM: u8 = 0x1;
 pub const END_HEADERS: u8 = 0x4;
 pub const PADDED: u8 = 0x8;
 pub const PRIORITY: u8 = 0x20;
 
-/// Bytes of a HEADERS frame with the flag `PRIORITY`.
+/// Bytes of the priority in a HEADERS frame with the flag `PRIORITY`.
 const PRIORITY_LENGTH: usize = 5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct FrameHead {
 }
 
 impl FrameHead {
-    /// Reads the head at the beginning of the bytes; `None` if the bytes are too few.
+    /// Parses the head at the beginning of `bytes`; `None` if there are fewer than nine.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let &[l2, l1, l0, kind, flags, s3, s2, s1, s0] = bytes.first_chunk::<HEAD>()?;
         let length = usize::from(l2) << 16 | usize::from(l1) << 8 | usize::from(l0);
@@ -35,7 +35,6 @@ impl FrameHead {
         Some(Self { length, kind, flags, stream })
     }
 
-    /// True if the flag is set.
     pub fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
@@ -58,18 +57,18 @@ pub fn fragment(payload: &[u8], head: FrameHead) -> Option<&[u8]> {
     if head.has(PRIORITY) { fragment.get(PRIORITY_LENGTH..) } else { Some(fragment) }
 }
 
-/// Turns the block in `frames`, behind room for one head, into frames.
+/// Splits the block in `frames`, which begins behind room for one head, into frames.
 pub fn frame_block(frames: &mut Vec<u8>, stream: u32, is_end: bool) {
     let length = frames.len() - HEAD;
     let ending = if is_end { END_STREAM } else { 0 };
-    if length <= LARGEST {
+    if length <= MAX_FRAME {
         let head = FrameHead { length, kind: HEADERS, flags: END_HEADERS | ending, stream };
         frames[..HEAD].copy_from_slice(&head.bytes());
         return;
     }
     let block = frames.split_off(HEAD);
     frames.clear();
-    let mut pieces = block.chunks(LARGEST).peekable();
+    let mut pieces = block.chunks(MAX_FRAME).peekable();
     let (mut kind, mut flags) = (HEADERS, ending);
     while let Some(piece) = pieces.next() {
         if pieces.peek().is_none() {
@@ -86,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn padding_and_priority_are_taken_off_and_must_fit() {
+    fn padding_and_priority_are_removed_and_must_fit() {
         let head = |flags| FrameHead { length: 0, kind: HEADERS, flags, stream: 1 };
         assert_eq!(fragment(b"ab", head(0)), Some(&b"ab"[..]));
         assert_eq!(fragment(b"\x01ab\0", head(PADDED)), Some(&b"ab"[..]));
@@ -106,12 +105,12 @@ mod tests {
     }
 
     #[test]
-    fn a_block_becomes_as_many_frames_as_it_takes() {
+    fn a_block_is_split_into_as_many_frames_as_needed() {
         for (length, kinds) in [
             (0, &[(HEADERS, END_HEADERS | END_STREAM)][..]),
-            (LARGEST, &[(HEADERS, END_HEADERS | END_STREAM)]),
-            (LARGEST + 1, &[(HEADERS, END_STREAM), (CONTINUATION, END_HEADERS)]),
-            (3 * LARGEST, &[(HEADERS, END_STREAM), (CONTINUATION, 0), (CONTINUATION, END_HEADERS)]),
+            (MAX_FRAME, &[(HEADERS, END_HEADERS | END_STREAM)]),
+            (MAX_FRAME + 1, &[(HEADERS, END_STREAM), (CONTINUATION, END_HEADERS)]),
+            (3 * MAX_FRAME, &[(HEADERS, END_STREAM), (CONTINUATION, 0), (CONTINUATION, END_HEADERS)]),
         ] {
             let mut frames = vec![7; HEAD + length];
             frame_block(&mut frames, 5, true);

@@ -1,8 +1,9 @@
 //! Huffman decoding of strings in HPACK (RFC 7541, 5.2 and appendix B), for `hpack.rs`.
 //!
-//! The code is canonical: codes of one length are consecutive numbers in the order of their symbols, and of
-//! two codes that are compared from their first bit, the longer one is the larger number. Decoding therefore
-//! needs only the last code of each length, and the symbols in the order of their codes.
+//! The code is canonical: codes of one length are consecutive numbers in the order of their symbols, and a
+//! longer code is larger than a shorter one if both are aligned to their first bit. Decoding therefore needs
+//! only the last code of each length, and the symbols in the order of their codes. `httlib-huffman` has the
+//! codes; its decoder accepts wrong padding, such as zeros.
 
 use httlib_huffman::encoder::table::ENCODE_TABLE;
 
@@ -12,25 +13,24 @@ const SYMBOLS: usize = ENCODE_TABLE.len();
 /// Bits of the shortest and of the longest code.
 const SHORTEST: usize = 5;
 const LONGEST: usize = 30;
-/// The symbol that no string may contain (EOS); the beginning of its code is the padding.
-const END_OF_STRING: u16 = 256;
+/// The symbol EOS, which no string may contain; the beginning of its code is the padding.
+const EOS: u16 = 256;
 
-static CODE: Code = Code::new();
+static TABLES: DecodingTables = DecodingTables::new();
 
-/// The tables of the code. Codes are aligned to the first bit of 64.
-struct Code {
+/// Codes are aligned to the first bit of 64.
+struct DecodingTables {
     /// The symbols in the order of their codes.
     symbols: [u16; SYMBOLS],
-    /// For each length: the number of shorter codes.
+    /// The number of shorter codes, by length.
     before: [usize; LONGEST + 1],
-    /// For each length: the largest number that begins with a code of at most that length.
+    /// The largest number that begins with a code of at most this length, by length.
     last: [u64; LONGEST + 1],
-    /// For each first byte: the symbol and the length of a code of up to eight bits; length 0 for longer
-    /// codes.
+    /// The symbol and the length of a code of up to eight bits, by first byte; length 0 for longer codes.
     short: [(u16, u8); 256],
 }
 
-impl Code {
+impl DecodingTables {
     #[expect(clippy::cast_possible_truncation, reason = "symbols are below 257, lengths below 31")]
     const fn new() -> Self {
         let mut code = Self {
@@ -76,7 +76,7 @@ impl Code {
         let length = (9..LONGEST).find(|length| bits <= self.last[*length]).unwrap_or(LONGEST);
         let number = (bits - self.last[length - 1] - 1) >> (64 - length);
         let place = usize::try_from(number).map_or(SYMBOLS, |number| self.before[length] + number);
-        let symbol = self.symbols.get(place).copied().unwrap_or(END_OF_STRING);
+        let symbol = self.symbols.get(place).copied().unwrap_or(EOS);
         (symbol, u32::try_from(length).unwrap_or(0))
     }
 }
@@ -87,7 +87,7 @@ impl Code {
 /// The string has the symbol EOS, or padding that is not the beginning of EOS or has eight bits or more.
 pub fn decode(coded: &[u8], decoded: &mut Vec<u8>) -> Result<(), MalformedBlock> {
     let mut coded = coded.iter();
-    // the bits ahead, aligned to the first one, and their number
+    // the next bits, aligned to the first one, and their number
     let (mut bits, mut count) = (0_u64, 0);
     loop {
         while count <= 56
@@ -96,7 +96,7 @@ pub fn decode(coded: &[u8], decoded: &mut Vec<u8>) -> Result<(), MalformedBlock>
             bits |= u64::from(byte) << (56 - count);
             count += 8;
         }
-        let (symbol, length) = CODE.first_symbol(bits);
+        let (symbol, length) = TABLES.first_symbol(bits);
         if length > count {
             break;
         }
@@ -145,7 +145,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_string_comes_out_as_it_was_coded(text in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn every_encoded_string_is_decoded(text in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut coded = Vec::new();
             httlib_huffman::encode(&text, &mut coded).unwrap();
             prop_assert_eq!(decoded(&coded).unwrap(), text);

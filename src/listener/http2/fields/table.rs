@@ -2,21 +2,11 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-/// Bytes of the dynamic table: `http2.rs` announces no `SETTINGS_HEADER_TABLE_SIZE` (RFC 9113, 6.5.2).
-const LARGEST: usize = 4096;
-/// Bytes that an entry counts beside its name and value (RFC 7541, 4.1), as a field in a header list does
+/// The default size of the dynamic table: `http2.rs` sends no `SETTINGS_HEADER_TABLE_SIZE` (RFC 9113, 6.5.2).
+const MAX_TABLE_SIZE: usize = 4096;
+/// Bytes that count for an entry beside its name and value (RFC 7541, 4.1), and for a field of a header list
 /// (RFC 9113, 6.5.2).
-pub const OVERHEAD: usize = 32;
-
-/// Indices of entries of the static table.
-pub mod place {
-    /// `:method: GET`
-    pub const GET: u8 = 2;
-    /// `:path: /`
-    pub const ROOT: u8 = 4;
-    /// `:scheme: http`
-    pub const HTTP: u8 = 6;
-}
+pub const ENTRY_OVERHEAD: usize = 32;
 
 /// RFC 7541, appendix A. The first entry has the index 1.
 pub static STATIC: [(&[u8], &[u8]); 61] = [
@@ -85,115 +75,109 @@ pub static STATIC: [(&[u8], &[u8]); 61] = [
 
 /// The part of a field that is in the static table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known {
-    /// Neither the name nor the value.
-    Nothing,
+pub enum StaticMatch {
+    None,
     /// The name of the entry with this index.
     Name(u8),
     /// The whole entry with this index.
-    Whole(u8),
+    Field(u8),
 }
 
-/// A field of a block.
+/// A field of a block. Name and value are unchecked.
 #[derive(Debug, Clone, Copy)]
 pub struct Field<'a> {
-    /// The part that is in the static table.
-    pub known: Known,
-    /// The name, unchecked.
+    pub in_static: StaticMatch,
     pub name: &'a [u8],
-    /// The value, unchecked.
     pub value: &'a [u8],
-    /// Bytes of name and value that the block only refers to, in the dynamic table.
+    /// Bytes of name and value that the block refers to in the dynamic table.
     pub referred: usize,
+}
+
+impl<'a> Field<'a> {
+    /// A field that no table has.
+    pub fn literal(name: &'a [u8], value: &'a [u8]) -> Self {
+        Self { in_static: StaticMatch::None, name, value, referred: 0 }
+    }
 }
 
 /// The name of an entry. Entries share names that the client referred to, so that a block of references to a
 /// long name costs no copies.
 #[derive(Debug, Clone)]
-pub enum Name {
+pub enum EntryName {
     /// The name of the static entry with this index.
     Static(u8),
-    /// A name that was sent.
-    Sent(Rc<[u8]>),
+    Literal(Rc<[u8]>),
 }
 
-impl Name {
-    pub fn bytes(&self) -> &[u8] {
+impl EntryName {
+    fn bytes(&self) -> &[u8] {
         match self {
             Self::Static(index) => STATIC[usize::from(*index) - 1].0,
-            Self::Sent(bytes) => bytes,
+            Self::Literal(bytes) => bytes,
         }
     }
 
-    /// The index of the name in the static table.
-    pub fn known(&self) -> Known {
-        match self {
-            Self::Static(index) => Known::Name(*index),
-            Self::Sent(_) => Known::Nothing,
-        }
-    }
-
-    /// Bytes that a reference to the name in the dynamic table stands for.
-    pub fn referred(&self) -> usize {
-        match self {
-            Self::Static(_) => 0,
-            Self::Sent(bytes) => bytes.len(),
-        }
+    /// A field with this name, by reference, and a literal value.
+    pub fn field<'a>(&'a self, value: &'a [u8]) -> Field<'a> {
+        let (in_static, referred) = match self {
+            Self::Static(index) => (StaticMatch::Name(*index), 0),
+            Self::Literal(bytes) => (StaticMatch::None, bytes.len()),
+        };
+        Field { in_static, name: self.bytes(), value, referred }
     }
 }
 
 #[derive(Debug)]
-struct Entry {
-    name: Name,
+struct TableEntry {
+    name: EntryName,
     value: Box<[u8]>,
 }
 
-impl Entry {
+impl TableEntry {
     fn size(&self) -> usize {
-        self.name.bytes().len() + self.value.len() + OVERHEAD
+        self.name.bytes().len() + self.value.len() + ENTRY_OVERHEAD
     }
 
     fn field(&self) -> Field<'_> {
-        let referred = self.name.referred() + self.value.len();
-        Field { known: self.name.known(), name: self.name.bytes(), value: &self.value, referred }
+        let field = self.name.field(&self.value);
+        Field { referred: field.referred + self.value.len(), ..field }
     }
 }
 
-/// Both tables of a connection.
+/// The static and the dynamic table of a connection.
 #[derive(Debug)]
-pub struct Table {
+pub struct HeaderTables {
     /// The dynamic table, its newest entry first.
-    entries: VecDeque<Entry>,
+    entries: VecDeque<TableEntry>,
     size: usize,
     limit: usize,
 }
 
-impl Table {
-    /// The tables of a new connection.
+impl HeaderTables {
     pub fn new() -> Self {
-        Self { entries: VecDeque::new(), size: 0, limit: LARGEST }
+        Self { entries: VecDeque::new(), size: 0, limit: MAX_TABLE_SIZE }
     }
 
     /// The field with this index.
     pub fn field(&self, index: usize) -> Option<Field<'_>> {
         let Some(&(name, value)) = STATIC.get(index.checked_sub(1)?) else {
-            return self.entries.get(index - STATIC.len() - 1).map(Entry::field);
+            return self.entries.get(index - STATIC.len() - 1).map(TableEntry::field);
         };
-        Some(Field { known: Known::Whole(u8::try_from(index).ok()?), name, value, referred: 0 })
+        Some(Field { in_static: StaticMatch::Field(u8::try_from(index).ok()?), name, value, referred: 0 })
     }
 
     /// The name of the field with this index.
-    pub fn name(&self, index: usize) -> Option<Name> {
+    pub fn name(&self, index: usize) -> Option<EntryName> {
         if (1..=STATIC.len()).contains(&index) {
-            return u8::try_from(index).ok().map(Name::Static);
+            return u8::try_from(index).ok().map(EntryName::Static);
         }
         let place = index.checked_sub(STATIC.len() + 1)?;
         self.entries.get(place).map(|entry| entry.name.clone())
     }
 
     /// Inserts an entry and evicts the oldest ones; an entry larger than the table leaves the table empty.
-    pub fn insert(&mut self, name: Name, value: &[u8]) {
-        let entry = Entry { name, value: value.into() };
+    pub fn insert(&mut self, name: EntryName, value: &[u8]) {
+        let entry = TableEntry { name, value: value.into() };
         let size = entry.size();
         self.evict(self.limit.saturating_sub(size));
         if size <= self.limit {
@@ -202,9 +186,9 @@ impl Table {
         }
     }
 
-    /// Sets the size that the client chose; `None` if the size is not allowed.
+    /// Sets the maximum size that the client chose; `None` if it is above the limit.
     pub fn resize(&mut self, limit: usize) -> Option<()> {
-        if limit > LARGEST {
+        if limit > MAX_TABLE_SIZE {
             return None;
         }
         self.limit = limit;
@@ -212,10 +196,9 @@ impl Table {
         Some(())
     }
 
-    /// The size of the dynamic table.
     #[cfg(test)]
     pub fn size(&self) -> usize {
-        let size = self.entries.iter().map(Entry::size).sum();
+        let size = self.entries.iter().map(TableEntry::size).sum();
         assert_eq!(self.size, size);
         size
     }

@@ -1,11 +1,11 @@
-//! An encoder of every form of RFC 7541, and the decoder on its blocks and on the examples of the RFC.
+//! Tests of the decoder with the examples of RFC 7541, and with an encoder of every form of the RFC.
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::listener::http2::fields::table::{OVERHEAD, STATIC};
+use crate::listener::http2::fields::table::{ENTRY_OVERHEAD, STATIC};
 
-/// A name and a value.
+/// Name and value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
 /// An encoder that picks the form of each field by a number.
@@ -58,7 +58,7 @@ impl Encoder {
     }
 
     fn evict(&mut self) {
-        let size = |(name, value): &Pair| name.len() + value.len() + OVERHEAD;
+        let size = |(name, value): &Pair| name.len() + value.len() + ENTRY_OVERHEAD;
         while self.entries.iter().map(size).sum::<usize>() > self.limit {
             self.entries.pop();
         }
@@ -126,7 +126,7 @@ fn assert_decoded(decoder: &mut Decoder, blocks: &[Example<'_>]) {
             .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
             .collect();
         assert_eq!(decoded(decoder, &bytes(block)).unwrap(), expected, "{block}");
-        assert_eq!(decoder.table.size(), *size, "{block}");
+        assert_eq!(decoder.tables.size(), *size, "{block}");
     }
 }
 
@@ -223,9 +223,9 @@ fn examples_of_rfc_7541_c_6_evict_entries() {
 }
 
 #[test]
-fn x10_what_breaks_the_rules_of_hpack_is_malformed() {
+fn x10_blocks_that_break_rfc_7541_are_malformed() {
     for block in [
-        // an index of no entry: 0, and the first one of an empty table
+        // an index without an entry: 0, and the first one of an empty table
         &[0x80][..],
         &[0xbe],
         &[0x7f, 0x00, 0x00],
@@ -239,7 +239,7 @@ fn x10_what_breaks_the_rules_of_hpack_is_malformed() {
         &[0x00, 0x01, b'a'],
         &[0x00, 0x01, b'a', 0x02, b'b'],
         &[0x00, 0x7f, 0xff, 0xff, 0xff, 0x7f, b'a'],
-        // a table of 4,097 bytes, and one that changes behind a field
+        // a table size of 4,097 bytes, and a size update after a field
         &[0x3f, 0xe2, 0x1f],
         &[0x82, 0x20],
     ] {
@@ -274,7 +274,7 @@ fn numbered() -> impl Strategy<Value = Vec<(Pair, u8)>> {
 
 proptest! {
     #[test]
-    fn whatever_is_encoded_is_decoded(
+    fn every_encoded_block_is_decoded(
         blocks in prop::collection::vec(
             (prop::option::of(0_usize..=4096), numbered()),
             1..6,
@@ -290,7 +290,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_needs_no_table(fields in numbered()) {
+    fn a_written_block_needs_no_dynamic_table(fields in numbered()) {
         let block = Encoder::new().block(&fields);
         let mut written = Vec::new();
         Decoder::new().decode(&block, |field| write(field, &mut written)).unwrap();
@@ -307,7 +307,7 @@ proptest! {
         let mut decoder = Decoder::new();
         for block in blocks {
             let _ = decoded(&mut decoder, &block);
-            prop_assert!(decoder.table.size() <= 4096);
+            prop_assert!(decoder.tables.size() <= 4096);
         }
     }
 }
