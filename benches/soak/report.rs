@@ -1,4 +1,4 @@
-//! What came out, for people; and whether it is good.
+//! Prints the results, and decides whether the soak test passed.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::{
     tally::{Counts, Tally, Verdict},
 };
 
-/// What was found so far.
+/// Results so far.
 #[derive(Debug, Default)]
 pub struct Report {
     memory: Vec<Memory>,
@@ -16,12 +16,12 @@ pub struct Report {
 }
 
 impl Report {
-    /// Takes a sample of the sidecar's memory.
+    /// Records the sidecar's memory use.
     pub fn memory(&mut self, sidecar: &Sidecar) {
         self.memory.push(sidecar.memory());
     }
 
-    /// The load: outcomes, times, memory.
+    /// Prints the load: outcomes, latency, memory.
     pub fn print(&mut self, tally: &Tally, sidecar: &Sidecar, took: Duration) {
         let mut counts = tally.counts();
         let requests = counts.requests();
@@ -43,7 +43,7 @@ impl Report {
         }
     }
 
-    /// Files open before and after the load.
+    /// Prints the number of open files before and after the load.
     pub fn files(&mut self, before: usize, after: usize) {
         println!("files open: {before} before, {after} after");
         if after != before {
@@ -51,7 +51,7 @@ impl Report {
         }
     }
 
-    /// How many requests still get in at a time.
+    /// Prints how many concurrent requests are admitted after the load.
     pub fn in_flight(&mut self, limit: usize, admitted: usize, overloaded: usize) {
         println!(
             "requests that get in at a time: {admitted} of {limit}, beyond them {overloaded} are turned away"
@@ -61,7 +61,7 @@ impl Report {
         }
     }
 
-    /// SIGTERM in the middle of the load.
+    /// Prints the result of SIGTERM under load.
     pub fn stop(&mut self, tally: &Tally, sidecar: &Sidecar, status: Option<i32>, took: Duration) {
         let counts = tally.counts();
         println!("SIGTERM under load: {} requests, exit code {status:?} after {took:.1?}", counts.requests());
@@ -71,7 +71,7 @@ impl Report {
         }
     }
 
-    /// What the log held of the sidecar's own troubles.
+    /// Prints log lines that report internal errors.
     pub fn said(&mut self, complaints: &[String]) {
         self.problems.extend(complaints.iter().take(10).cloned());
         for problem in &self.problems {
@@ -79,7 +79,7 @@ impl Report {
         }
     }
 
-    /// Whether nothing is wrong.
+    /// Whether all checks passed.
     pub fn is_good(&self) -> bool {
         self.problems.is_empty()
     }
@@ -112,7 +112,7 @@ fn percentile(sorted: &[u32], percent: usize) -> Duration {
     Duration::from_micros(sorted.get(index).copied().unwrap_or_default().into())
 }
 
-/// At most 20 of the samples.
+/// At most 20 evenly spaced samples.
 fn thinned(samples: &[u64]) -> Vec<u64> {
     samples.iter().step_by(samples.len().div_ceil(20).max(1)).copied().collect()
 }

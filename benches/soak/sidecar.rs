@@ -1,4 +1,5 @@
-//! The release binary as a child, with routes of all kinds to the one upstream, and what the system says of it.
+//! The release binary as a child process, with one route of each kind to the same upstream, and its memory,
+//! files and log.
 
 use std::{
     fs,
@@ -17,16 +18,15 @@ use tempfile::TempDir;
 
 use super::upstream::HELD;
 
-/// How long it takes to be sure that a number no longer changes.
+/// Time for which a number must not change to count as stable.
 const REST: Duration = Duration::from_secs(1);
 
-/// Lines of its log.
+/// Lines of the child's log.
 type Lines = Mutex<Vec<String>>;
 
-/// The sidecar.
 pub struct Sidecar {
     pub address: SocketAddr,
-    /// Requests that it takes in at a time.
+    /// `limits.max_in_flight` of the child.
     pub max_in_flight: usize,
     child: Child,
     failures: Arc<Lines>,
@@ -34,12 +34,12 @@ pub struct Sidecar {
     _settings: TempDir,
 }
 
-/// What it has in memory.
+/// Resident memory, in KiB.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Memory {
-    /// KiB resident now.
+    /// Current value.
     pub now: u64,
-    /// KiB resident at most until now.
+    /// Peak value.
     pub peak: u64,
 }
 
@@ -65,7 +65,7 @@ impl Sidecar {
         Self { address, max_in_flight, child, failures, complaints, _settings: settings }
     }
 
-    /// Files that it has open, once their number rests.
+    /// Number of open files, once it is stable.
     pub fn files_at_rest(&self) -> usize {
         let (mut last, mut since) = (self.files(), Instant::now());
         while since.elapsed() < REST {
@@ -78,7 +78,7 @@ impl Sidecar {
         last
     }
 
-    /// Waits until it has no more files open than this, and gives how many it has then.
+    /// Waits until at most `wanted` files are open; returns the number.
     pub fn files_settled(&self, wanted: usize, limit: Duration) -> usize {
         let start = Instant::now();
         while self.files() > wanted && start.elapsed() < limit {
@@ -104,14 +104,13 @@ impl Sidecar {
         self.child.try_wait().is_ok_and(|status| status.is_some())
     }
 
-    /// Sends SIGTERM.
     pub fn terminate(&self) {
         let process = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let sent = kill_process(process.expect("a process id"), Signal::TERM);
         sent.expect("a signal reaches it");
     }
 
-    /// Its exit code, if it ends within the limit.
+    /// Exit code, or `None` on timeout.
     pub fn wait(&mut self, limit: Duration) -> Option<i32> {
         let start = Instant::now();
         while start.elapsed() < limit {
@@ -123,12 +122,12 @@ impl Sidecar {
         None
     }
 
-    /// What it said that it should never have to say.
+    /// Log lines that report internal errors.
     pub fn complaints(&self) -> Vec<String> {
         lock(&self.complaints).clone()
     }
 
-    /// What it said of a request, if that failed.
+    /// Log line of a failed request.
     pub fn said_of(&self, request_id: &str) -> Option<String> {
         let mark = format!(" request_id={request_id} ");
         lock(&self.failures).iter().find(|line| line.contains(&mark)).cloned()
@@ -146,7 +145,7 @@ impl Drop for Sidecar {
     }
 }
 
-/// Reads its log: where it listens, and what is no fault of the upstream's.
+/// Reads the log: finds the listening address, and keeps lines that no fault of the upstream explains.
 fn listen(errors: ChildStderr, address: &Sender<SocketAddr>, failures: &Lines, complaints: &Lines) {
     for line in BufReader::new(errors).lines().map_while(Result::ok) {
         let listening = line.split_once("listening on ").and_then(|(_, rest)| rest.split_once(','));
