@@ -1,4 +1,4 @@
-//! Behaviour of APISIX's `aws-lambda` plugin by the number of its case, with our deliberate differences.
+//! Behaviour cases of APISIX's `aws-lambda` plugin by number (A), with the documented differences.
 
 use std::io::{BufReader, Write};
 
@@ -15,7 +15,7 @@ fn route(upstream: &Upstream, path: &str, rest: &str) -> App {
     App::with("").gateway("r", "/r/*", &upstream.uri(path), rest).start()
 }
 
-/// What goes out for a request target.
+/// Target of the outbound request for a request target.
 fn target(path: &str, rest: &str, requested: &str) -> String {
     let upstream = Upstream::ok();
     let app = route(&upstream, path, rest);
@@ -407,7 +407,7 @@ fn who_forwards_is_said_and_an_earlier_hop_is_kept() {
 
 #[test]
 fn a_request_that_comes_back_is_508() {
-    // the port is not known before the sidecar listens, so one sidecar leads to the other and back
+    // the port is unknown before the sidecar listens, so the loop needs two sidecars
     let (front_port, back_port) = (free_port(), free_port());
     let listen =
         |port: u16| format!("listen: {{ http: '127.0.0.1:{port}' }}\nadmin: {{ address: '127.0.0.1:0' }}\n");

@@ -1,4 +1,4 @@
-//! When calls are not even tried: what opens a circuit breaker, who is kept away by it, and how it closes.
+//! The circuit breaker: which failures open it, which calls it rejects, and how it closes.
 
 use std::{
     io::{self, BufReader, Read as _, Write as _},
@@ -20,10 +20,10 @@ use super::support::{
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const FAILED: &str =
     "HTTP/1.1 503 Down\r\nx-amzn-errortype: InternalServerErrorException\r\ncontent-length: 4\r\n\r\ndown";
-/// Open for longer than any test.
+/// Stays open for longer than any test.
 const FOR_LONG: &str = "circuit_breaker: { failures: 3, open_for: 1h }";
 
-/// An upstream that fails for as long as the switch is on.
+/// An upstream that fails while the switch is on.
 fn fickle() -> (Upstream, Arc<AtomicBool>) {
     let down = Arc::new(AtomicBool::new(true));
     let switch = Arc::clone(&down);
@@ -158,7 +158,7 @@ fn failures_of_the_lambda_api_count_and_those_of_a_function_do_not() {
     }
 }
 
-/// Asks until one call is let through, and returns its connection.
+/// Sends requests until one reaches the upstream, and returns its connection.
 #[track_caller]
 fn probe(address: SocketAddr, has_arrived: impl Fn() -> bool) -> TcpStream {
     let mut asking: Option<TcpStream> = None;
@@ -196,7 +196,7 @@ fn after_open_for_one_call_at_a_time_is_let_through_until_one_succeeds() {
     assert_eq!(get(app.address, "/").text(), "down");
     let mut calls = 1;
     for answer in [FAILED, OK] {
-        // whoever comes first after that is the probe
+        // the first request after that is the probe
         let probe = probe(app.address, || upstream.received().len() > calls);
         calls += 1;
         assert!(opened.elapsed() >= Duration::from_millis(300));
@@ -204,7 +204,7 @@ fn after_open_for_one_call_at_a_time_is_let_through_until_one_succeeds() {
             assert_eq!(assert_kept_away(&get(app.address, "/")), 1);
         }
         assert_eq!(upstream.received().len(), calls, "one at a time");
-        // a probe that fails opens it anew
+        // a failed probe restarts `open_for`
         opened = Instant::now();
         release.send(answer).unwrap();
         let response = read_response(&mut BufReader::new(probe), false).unwrap();
@@ -221,7 +221,7 @@ fn a_probe_whose_client_leaves_makes_room_for_another() {
     let served = AtomicBool::new(false);
     let upstream = Upstream::serving(move |_, stream| {
         if served.swap(true, Ordering::SeqCst) {
-            // until the other side has gone
+            // until the peer closes
             return stream.read(&mut [0]).map(drop);
         }
         stream.write_all(FAILED.as_bytes())
@@ -229,7 +229,7 @@ fn a_probe_whose_client_leaves_makes_room_for_another() {
     let app = before(&upstream, "timeout: 1h\ncircuit_breaker: { failures: 1, open_for: 100 }");
     get(app.address, "/");
     for calls in 1..=3 {
-        // it leaves at once
+        // the client leaves at once
         drop(probe(app.address, || upstream.received().len() > calls));
         eventually("it is over", || app.snapshot.admission.in_flight() == 0);
     }

@@ -1,4 +1,4 @@
-//! `client_certificate` and `client_key`: custom domains of API Gateway that want to know who calls (mutual TLS).
+//! `client_certificate` and `client_key`: custom domains of API Gateway that require mutual TLS.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -12,12 +12,12 @@ use super::support::{
     tls::{Authority, Identity, demanding, file},
 };
 
-/// A certificate for a client.
+/// A client certificate.
 fn client(authority: &Authority) -> Identity {
     authority.issue("client", |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth])
 }
 
-/// The settings of a client with files for certificate and key.
+/// Route settings with files for certificate and key.
 fn shown(authority: &Path, certificate: &Path, key: &Path) -> String {
     let mut rest = format!("timeout: 10s\nca_certificate: {}\n", authority.display());
     let _ = writeln!(rest, "client_certificate: {}\nclient_key: {}", certificate.display(), key.display());
@@ -86,7 +86,7 @@ fn a_connection_with_a_certificate_never_serves_a_route_without_it() {
         for _ in 0..2 {
             assert_eq!(get(app.address, "/with/").status, 200);
             assert_eq!(get(app.address, "/same/").status, 200);
-            // neither the kept connection nor its session
+            // neither the idle connection nor its TLS session may be used
             assert_eq!(get(app.address, "/without/").status, 502, "{version:?}");
         }
         assert_eq!(upstream.handshakes().iter().filter(|handshake| handshake.resumed).count(), 0);
@@ -94,7 +94,7 @@ fn a_connection_with_a_certificate_never_serves_a_route_without_it() {
     }
 }
 
-/// The settings with one route `r`, or the mistakes in them.
+/// The settings with one route `r`, or their mistakes.
 fn settings(uri: &str, rest: &str) -> Result<Settings, String> {
     let route = format!("uri: /*\napi_gateway:\n  function_uri: {uri}\n{rest}");
     let environment = [("KEY".to_owned(), "hush-hush".to_owned())].into();
@@ -154,7 +154,7 @@ fn files_that_are_not_what_they_should_be_are_mistakes_at_their_keys() {
             &path(&their_key),
             format!("{of_key}{}: it is not the key of the first certificate", path(&their_key)),
         ),
-        // what a reference yields, or what may be the key itself, is not quoted
+        // the value behind a reference, or a possible key, must not be quoted
         (&path(&certificate), "$env://KEY", format!("{of_key}No such file")),
         (&path(&certificate), "hush-hush", format!("{of_key}No such file")),
     ] {

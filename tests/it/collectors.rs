@@ -1,5 +1,5 @@
-//! Collectors of spans that hang, flood, redirect, close and are busy: what each costs, and that what they say is trusted
-//! for nothing.
+//! Faulty OTLP collectors: they hang, flood, redirect, close or are busy. Each costs bounded time and memory,
+//! and their responses are not trusted.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -23,7 +23,7 @@ use super::support::{
 
 const TAKEN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
-/// A sidecar whose every request is told to a collector.
+/// A sidecar that exports a span for every request.
 struct Sidecar {
     process: Process,
     address: SocketAddr,
@@ -43,7 +43,7 @@ impl Sidecar {
         Self { process, address, collector, _upstream: upstream, _directory: directory }
     }
 
-    /// A request, and the wait until so many have this outcome.
+    /// Sends a request and waits until `count` spans have this outcome.
     #[track_caller]
     fn serves_until(&self, outcome: &str, count: u64) {
         assert_eq!(get(self.address, "/").status, 200);
@@ -58,14 +58,14 @@ impl Sidecar {
         Exposition::of(self.process.admin()).count(name, labels)
     }
 
-    /// What is counted of the connections to the collector.
+    /// A connection metric of the collector's endpoint.
     fn connections(&self, name: &str) -> u64 {
         let endpoint = self.collector.address.to_string();
         self.count(&format!("apigw_invoker_upstream_{name}"), &[("endpoint", &*endpoint)])
     }
 }
 
-/// A collector whose first connection follows a script; the others are answered as they should be.
+/// A collector whose first connection follows a script; further connections succeed.
 fn at_first(
     script: impl Fn(&mut TcpStream, &Mutex<Vec<Received>>) -> io::Result<()> + Send + Sync + 'static,
 ) -> Upstream {
@@ -82,7 +82,7 @@ fn at_first(
     })
 }
 
-/// Until the other side closes.
+/// Waits until the peer closes.
 fn hang(stream: &mut TcpStream) -> io::Result<()> {
     io::copy(stream, &mut io::sink()).map(|_| ())
 }
@@ -221,13 +221,13 @@ fn a_collector_that_is_busy_is_asked_when_it_says_and_not_if_that_is_too_late() 
 #[test]
 fn what_comes_after_an_answer_without_a_clear_end_is_no_answer_to_the_next_delivery() {
     for (first, outcome) in [
-        // to awc it has no body
+        // awc reads no body in this response
         ("HTTP/1.1 200 OK\r\n\r\n", "delivered"),
         ("HTTP/1.1 103 Early Hints\r\n\r\n", "refused"),
     ] {
         let sidecar = Sidecar::telling(at_first(move |stream, _| {
             stream.write_all(first.as_bytes())?;
-            // what could have come before, but comes with the next delivery, if there is one
+            // returns if the next delivery uses the connection
             stream.read_exact(&mut [0])?;
             stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")?;
             hang(stream)

@@ -1,8 +1,6 @@
-//! `apigw-invoker` itself, as a child process: what it prints, how it exits, and what a signal does to it.
+//! The binary as a child process: output, exit codes, signals.
 
-/// Lines for machines, a reader that is slow, and SIGUSR1.
 mod log_lines;
-/// What the log says, and what it keeps to itself.
 mod logging;
 
 use std::{
@@ -19,10 +17,10 @@ use super::support::{
     read_response,
 };
 
-/// A route that nobody calls.
+/// A route that is never called.
 const ROUTE: &str = "uri: /*\napi_gateway:\n  function_uri: http://127.0.0.1:1/\n";
 
-/// Everything to an upstream.
+/// A route from `/*` to an upstream.
 fn route_to(upstream: &Upstream) -> String {
     route("/*", &upstream.uri("/"), "timeout: 1h")
 }
@@ -284,7 +282,7 @@ fn dev_command() -> std::process::Command {
     binary(&["dev", "--listen", "127.0.0.1:0", "--stand-in", "127.0.0.1:0"])
 }
 
-/// Waits until `dev` has printed all it has to say.
+/// Waits until `dev` has printed its whole banner.
 #[track_caller]
 fn dev(command: &mut std::process::Command) -> (Process, SocketAddr) {
     let (process, address) = Process::listening(command);
@@ -292,7 +290,7 @@ fn dev(command: &mut std::process::Command) -> (Process, SocketAddr) {
     (process, address)
 }
 
-/// Where the printed requests go.
+/// Address and command of each printed `curl` line.
 pub fn curl_lines(output: &str) -> Vec<(SocketAddr, String)> {
     let lines = output.lines().filter(|line| line.trim().starts_with("curl "));
     let urls = lines.filter_map(|line| line.split_once("'http://"));
@@ -322,8 +320,8 @@ fn a_variable_that_is_no_unicode_is_passed_over() {
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789";
 
-/// A sidecar with a request under way: the upstream has written a part of its answer and waits for the word
-/// to write the rest.
+/// A sidecar with a request in flight: the upstream has sent a part of its response and waits for a signal to
+/// send the rest.
 struct UnderWay {
     process: Process,
     address: SocketAddr,
@@ -363,7 +361,7 @@ impl UnderWay {
         read_response(&mut self.client, false)
     }
 
-    /// The request was sent, so that the client must not take it for one that may be sent again.
+    /// Checks that the client does not retry: its request was sent.
     #[track_caller]
     fn assert_was_aborted(&mut self) {
         let response = self.answer().expect("an answer");

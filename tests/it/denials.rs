@@ -1,4 +1,4 @@
-//! Calls that AWS refuses for another reason than their signature: API keys, policies, quotas, throttling.
+//! Calls that AWS refuses for another reason than the signature: API keys, policies, quotas, throttling.
 
 use super::support::{
     Upstream,
@@ -9,7 +9,7 @@ use super::support::{
 
 const KEYS: &str = "accesskey: AKIDEXAMPLE, secretkey: wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
-/// An upstream that answers as AWS does with this status, error type and body.
+/// An upstream that refuses with this status, error type and body.
 fn refusing(status: u16, kind: &str, body: &str) -> Upstream {
     Upstream::answering(&format!(
         "HTTP/1.1 {status} No\r\nx-amzn-ErrorType: {kind}\r\ncontent-type: \
@@ -39,8 +39,7 @@ fn function(upstream: &Upstream) -> String {
     )
 }
 
-/// What one call leaves behind: the status for the client, the lines of the log, and the count of this
-/// reason.
+/// Result of one refused call: the client's status, the log lines, and the counter of the reason.
 struct Refused {
     status: u16,
     log: String,

@@ -1,4 +1,4 @@
-//! Signatures that AWS refuses: what the log says of each, and what the client sees.
+//! Signatures that AWS refuses: the log line about the cause, and the client's response.
 
 use std::{io::Write as _, path::Path};
 
@@ -13,7 +13,7 @@ use super::support::{
 
 const KEYS: &str = "accesskey: AKIDEXAMPLE, secretkey: wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
-/// A sidecar as a process, so that its log can be read, before a stand-in that finds this wrong.
+/// A sidecar process in front of a stand-in with a fault.
 struct Refused {
     process: Process,
     address: std::net::SocketAddr,
@@ -45,7 +45,7 @@ impl Refused {
         call(self.address, "POST", target, &[("content-type", "application/json")], b"{\"a\": 1}")
     }
 
-    /// The log after the end, in which no secret is.
+    /// Stops the sidecar and returns its log; checks that it has no secret.
     fn log(mut self) -> String {
         let log = self.process.stop();
         for secret in self.stand_in.secrets() {
@@ -57,7 +57,7 @@ impl Refused {
     }
 }
 
-/// The one sentence about the call by this id.
+/// The only warning about the call with this request id.
 #[track_caller]
 fn sentence(log: &str) -> &str {
     let lines: Vec<&str> =
@@ -66,7 +66,7 @@ fn sentence(log: &str) -> &str {
     lines[0].split_once("] ").unwrap().1
 }
 
-/// What is wrong, what the log says of it, and how the client's message begins.
+/// Fault, words of the log line, and beginning of the client's message.
 const REFUSALS: [(Fault, &[&str], &str); 11] = [
     (
         Fault::Clock,
@@ -219,7 +219,7 @@ fn a_refusal_is_told_on_a_route_without_retries_too() {
     assert_eq!(upstream.received().len(), 1);
 }
 
-/// The date of the other side's clock, in seconds ahead of ours.
+/// A `Date` header `ahead` seconds after this machine's clock.
 fn date(ahead: i64) -> String {
     use time::{Duration, OffsetDateTime, macros::format_description};
     let format = format_description!(
@@ -228,7 +228,7 @@ fn date(ahead: i64) -> String {
     (OffsetDateTime::now_utc() + Duration::seconds(ahead)).format(format).unwrap()
 }
 
-/// An API over TLS whose clock is ten minutes ahead and which minds.
+/// A TLS upstream whose clock is ten minutes ahead, and which checks dates.
 fn ten_minutes_ahead(authority: &Authority) -> SecuredUpstream {
     SecuredUpstream::serving(server(authority.identity("localhost")), |request, stream| {
         let signed = request.header("x-amz-date").unwrap().to_owned();

@@ -1,5 +1,4 @@
-//! Both directions of a call at once: bodies that trickle in, answers that come early, and what a connection is still
-//! good for afterwards.
+//! Calls with both directions active: slow bodies, early responses, and reuse of the connection afterwards.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -13,16 +12,16 @@ use super::support::{
 };
 
 const SIGNED: &str = "authorization: { iam: { accesskey: AKIDEXAMPLE, secretkey: s } }\n";
-/// More than the kernel's buffers of two connections take in.
+/// More than the kernel's buffers of two connections can hold.
 const LARGE: usize = 32 << 20;
 
-/// A sidecar with one route, which takes large bodies.
+/// A sidecar with one route that accepts large bodies.
 fn app(upstream: &Upstream, rest: &str) -> App {
     let rest = format!("max_req_body_size: 64MiB\n{rest}");
     App::with("limits: { max_request_body: 64MiB }").gateway("r", "/*", &upstream.uri("/"), &rest).start()
 }
 
-/// Reads a head and nothing of its body, and gives its first line.
+/// Reads a head without its body; returns the first line.
 fn read_head(reader: &mut impl BufRead) -> io::Result<Option<String>> {
     let mut first = String::new();
     let mut line = String::new();
@@ -33,14 +32,14 @@ fn read_head(reader: &mut impl BufRead) -> io::Result<Option<String>> {
     Ok((!first.is_empty()).then_some(first))
 }
 
-/// Sends a request whose body may never be read to its end, and reads the answer to it.
+/// Sends a request whose body may never be read completely, and reads the response.
 fn upload(app: &App, length: usize) -> Response {
     let stream = open(app.address);
     let mut writer = stream.try_clone().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let head = format!("POST /upload HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
-            // whoever has the answer may close
+            // the peer may close once it has the response
             let _ = writer.write_all(head.as_bytes()).and_then(|()| writer.write_all(&vec![b'x'; length]));
         });
         let answer = read_response(&mut BufReader::new(&stream), false).unwrap();
@@ -49,8 +48,8 @@ fn upload(app: &App, length: usize) -> Response {
     })
 }
 
-/// An upstream that reads heads alone, answers uploads with these bytes, and then neither reads on nor closes until
-/// the returned sender is dropped.
+/// An upstream that reads heads only, responds to uploads with these bytes, and then neither reads nor closes
+/// until the returned sender is dropped.
 fn unwilling(answer: &str) -> (Upstream, mpsc::Sender<()>) {
     let (release, hold) = mpsc::channel::<()>();
     let hold = Mutex::new(hold);
@@ -130,7 +129,7 @@ fn an_upstream_that_stops_reading_is_504_after_the_time_limit() {
     }
 }
 
-/// A client's connection with the head of a POST of so many bytes sent.
+/// A client connection on which the head of a POST with this `Content-Length` was sent.
 fn posting(app: &App, length: usize) -> TcpStream {
     let mut stream = open(app.address);
     write!(stream, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n").unwrap();
@@ -154,7 +153,7 @@ fn a_body_that_trickles_in_is_handed_on_piece_by_piece() {
     let app = app(&upstream, "timeout: 1h\n");
     let mut stream = posting(&app, 3);
     let patience = super::support::wait::PATIENCE;
-    // each byte is sent when the one before has arrived
+    // each byte is sent after the previous one has arrived
     assert_eq!(told.recv_timeout(patience), Ok(b'H'));
     for byte in *b"abc" {
         stream.write_all(&[byte]).unwrap();
@@ -188,7 +187,7 @@ fn an_answer_may_come_while_the_body_is_still_on_its_way() {
     };
     next(b'<');
     for (byte, pause) in b"echo".iter().copied().zip([0, 450, 0, 0]) {
-        // longer than the upstream may take: it is the client that everybody waits for
+        // longer than the upstream's limit, which must not apply while the client is slow
         std::thread::sleep(Duration::from_millis(pause));
         (&stream).write_all(&[byte]).unwrap();
         next(byte);
@@ -281,7 +280,7 @@ fn the_host_is_the_first_header_that_goes_out() {
     assert_eq!(upstream.only().headers[0], ("host".to_owned(), upstream.address.to_string()));
 }
 
-/// A POST with a body that says where it ends, as it stands on the wire.
+/// A POST with a body that ends with a marker, as bytes.
 fn numbered(number: usize, length: usize, more: &str) -> Vec<u8> {
     let mut request =
         format!("POST /{number} HTTP/1.1\r\nHost: h\r\n{more}Content-Length: {length}\r\n\r\n").into_bytes();

@@ -1,5 +1,5 @@
-//! `explain`, `routes` and `check --output json`: what they print against what is then sent, and what they keep to
-//! themselves.
+//! `explain`, `routes` and `check --output json`: the output equals what is sent afterwards, and contains no
+//! secrets.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use super::support::{
 const SECRETS: [&str; 4] = ["hush-api-key", "hush-secret", "hush-token", "hush-lambda"];
 const KEYS: &str = "accesskey: AKIDEXAMPLE, secretkey: hush-secret, session_token: hush-token";
 
-/// A route of each kind to one upstream.
+/// One route of each kind, all to one upstream.
 fn routes(upstream: &Upstream) -> Vec<(&'static str, String)> {
     let gateway = |uri: &str, authorization: &str| {
         format!(
@@ -62,13 +62,13 @@ fn json(ended: &Ended) -> Value {
     serde_json::from_str(&ended.output).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
 }
 
-/// A header as it was sent, without what an explanation cannot or must not tell.
+/// A sent header without the parts that `explain` cannot know or must not show.
 fn comparable(name: &str, value: &str) -> (String, String) {
     let value = match name {
         "via" => value[..value.len() - 16].to_owned(),
-        // each request is another step of its trace
+        // each request has its own span id
         "traceparent" => value[..35].to_owned(),
-        // the system has chosen it
+        // chosen by the kernel
         "x-forwarded-port" => "0".to_owned(),
         "x-api-key" | "x-amz-security-token" | "cookie" => "(left out)".to_owned(),
         "authorization" if value.starts_with("AWS4") => {
@@ -104,7 +104,7 @@ fn told(outbound: &Value) -> Vec<(String, String)> {
     lines
 }
 
-/// Method, target, headers and body.
+/// Method, target, headers and body of a request.
 type Sent = (&'static str, &'static str, &'static [(&'static str, &'static str)], &'static [u8]);
 
 const REQUESTS: [Sent; 8] = [
@@ -149,7 +149,7 @@ fn what_is_explained_equals_what_is_then_sent() {
         let ended = explained(directory.path(), &arguments);
         assert_eq!(ended.code, Some(0), "{ended:?}");
         let outbound = &json(&ended)["outbound"];
-        // the query of `function_uri` may be a secret
+        // the query of `function_uri` may be secret
         let line = received.line.replace("?base=1", "?base=(left out)");
         assert_eq!(outbound["request_line"], line, "{target}");
         assert_eq!(told(outbound), sent(received), "{target}");
@@ -157,7 +157,7 @@ fn what_is_explained_equals_what_is_then_sent() {
         assert_eq!(outbound["body"]["bytes"], received.body.len());
         assert_eq!(outbound["signature"].is_null(), date.is_none(), "{target}");
         if date.is_some() && !target.starts_with("/signed") {
-            // no token is left out of it, so its hash can be taken
+            // no token was left out, so the hash can be compared
             let canonical = outbound["signature"]["canonical_request"].as_str().unwrap();
             let hash: String = Sha256::digest(canonical).iter().map(|byte| format!("{byte:02x}")).collect();
             assert!(outbound["signature"]["string_to_sign"].as_str().unwrap().ends_with(&hash));
@@ -352,7 +352,7 @@ fn routes_are_a_table_and_json_without_secrets() {
     );
 
     let listed = json(&as_json);
-    // the same document as that of the admin port's `/routes`
+    // the same document as `/routes` on the admin port
     let routes = listed.as_array().unwrap();
     assert_eq!(routes.len(), all.len());
     let off = routes.iter().find(|route| route["id"] == "off").unwrap();
@@ -427,7 +427,7 @@ fn each_argument_of_a_query_string_signature_that_does_not_go_out_is_told_with_i
     let left_out = json_of(&signed)["outbound"]["left_out"].clone();
     let of_query = left_out.as_array().unwrap().iter().filter(|one| one["in"] == "query");
     assert_eq!(of_query.map(|one| one["name"].as_str().unwrap()).collect::<Vec<_>>(), arguments);
-    // a route that does not sign keeps them
+    // unsigned routes keep them
     let open = json_of("/open/x?X-Amz-Date=1");
     assert!(!open["outbound"]["left_out"].as_array().unwrap().iter().any(|one| one["in"] == "query"));
     assert!(open["outbound"]["request_line"].as_str().unwrap().contains("X-Amz-Date=1"), "{open}");

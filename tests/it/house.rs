@@ -1,4 +1,4 @@
-//! The rules of the house that a compiler does not know.
+//! House rules that the compiler cannot check.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every Rust file of the project with its text.
+/// All Rust files with their text.
 fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut directories: Vec<PathBuf> = ["src", "tests", "benches"].map(|name| root().join(name)).into();
@@ -77,7 +77,7 @@ fn connections_are_opened_in_the_client_alone() {
     }
 }
 
-/// The rooms of each floor in the picture of `src/lib.rs`, the highest floor first.
+/// The rooms of each floor in the picture of `src/lib.rs`, top to bottom.
 fn floors() -> Vec<Vec<String>> {
     let picture = fs::read_to_string(root().join("src/lib.rs")).unwrap();
     let (_, floors) = picture.split_once("The floors, the highest first").unwrap();
@@ -87,17 +87,17 @@ fn floors() -> Vec<Vec<String>> {
         let (rooms, _) = line.trim_start_matches("//! ").split_once("  ").unwrap();
         rooms.split(' ').map(str::to_owned).collect()
     };
-    // a line without a room goes on with the one before
+    // a line without a room continues the previous one
     floors.lines().filter(|line| !line.starts_with("//!  ")).map(rooms).collect()
 }
 
-/// A line without its comment. The slashes of a URL in a text begin none.
+/// A line without its comment. `//` inside a URL does not start a comment.
 fn without_comment(line: &str) -> &str {
     let comment = line.match_indices("//").find(|(at, _)| line[..*at].trim_end().len() < *at || *at == 0);
     comment.map_or(line, |(at, _)| &line[..at])
 }
 
-/// The names behind `crate::` and behind a `super::` that leads out of the room, in code without comments and tests.
+/// Names after `crate::`, and after a `super::` that leaves the room, outside of comments and tests.
 fn rooms_used(text: &str, depth: usize) -> Vec<String> {
     const UP: &str = "super::";
     let code = text.lines().map(without_comment).collect::<Vec<_>>().join("\n");
@@ -115,12 +115,12 @@ fn rooms_used(text: &str, depth: usize) -> Vec<String> {
             found.extend(first_names(rest).into_iter().filter(|name| name != "super"));
         }
     }
-    // would hide what follows from this search
+    // an alias would hide uses of other rooms
     found.extend(code.match_indices("use crate as").map(|(_, way)| way.to_owned()));
     found
 }
 
-/// How many levels up the groups lead that a path of a `use` stands in.
+/// Number of `super::` in the groups around a path of a `use`.
 fn levels_of_group(before: &str) -> usize {
     let statement = &before[before.rfind(';').map_or(0, |end| end + 1)..];
     let mut closed = 0_usize;
@@ -139,7 +139,7 @@ fn levels_of_group(before: &str) -> usize {
     0
 }
 
-/// The first name of each path: of one alone, or of all in a group.
+/// The first name of each path: of a single one, or of all in a group.
 fn first_names(rest: &str) -> Vec<String> {
     let name = |text: &str| -> String {
         text.trim_start().chars().take_while(|char| char.is_alphanumeric() || *char == '_').collect()
@@ -203,7 +203,8 @@ fn a_use_is_found_in_every_spelling() {
     assert_eq!(rooms_used("use crate as all;\n", 2), ["use crate as"]);
 }
 
-/// Phrases that people neither understand at once nor search for: what the program prints has none of them.
+/// Phrases that are hard to understand or that operators would not search for. The program must not print
+/// them.
 const RIDDLES: [&str; 22] = [
     "are as they were",
     "broken off",
@@ -229,10 +230,10 @@ const RIDDLES: [&str; 22] = [
     "whose doing",
 ];
 
-/// Phrases of this kind that comments have none of either.
+/// Phrases that comments must not contain either.
 const NOWHERE: [&str; 5] = ["are told of", "is none inside", "somebody's", "stands here", "whose doing"];
 
-/// The string literals of a file outside of its tests and comments, each in one piece.
+/// String literals outside of tests and comments; a literal over several lines is joined.
 fn literals(text: &str) -> Vec<String> {
     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let code: String = code.lines().filter(|line| !line.trim_start().starts_with("//")).fold(
@@ -293,7 +294,7 @@ fn the_top_level_holds_what_belongs_there() {
     }
 }
 
-/// The steps of `.ci/run`, and the recipes of the justfile that call one.
+/// The steps of `.ci/run`, and the recipes of the justfile that call them.
 #[test]
 fn every_step_of_ci_has_a_recipe_of_its_name() {
     let [run, justfile] = [".ci/run", "justfile"].map(|name| fs::read_to_string(root().join(name)).unwrap());
@@ -311,7 +312,7 @@ fn every_step_of_ci_has_a_recipe_of_its_name() {
     }
 }
 
-/// A directory of the environment must not be able to make a sidecar panic.
+/// The process environment must not be able to make a sidecar panic.
 #[test]
 #[cfg(not(feature = "fault-points"))]
 fn x3_places_where_tests_make_the_process_panic_are_in_no_usual_build() {

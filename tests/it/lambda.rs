@@ -1,5 +1,5 @@
-//! Behaviour of Kong's `aws-lambda` plugin by the number of its case, over real sockets: what reaches the Lambda
-//! API, and what the client gets.
+//! Behaviour cases of Kong's `aws-lambda` plugin by number (K, R), over real sockets: the call to the Lambda
+//! API, and the client's response.
 
 use std::{cell::Cell, io::Write};
 
@@ -12,7 +12,7 @@ fn before(upstream: &Upstream, rest: &str) -> App {
     App::with("").lambda("f", "/f*", upstream.address, rest).start()
 }
 
-/// The event that a request becomes.
+/// The event of a request.
 fn event(rest: &str, request: impl Fn(&App) -> Response) -> Value {
     let upstream = function("{}");
     let app = before(&upstream, rest);
@@ -21,7 +21,7 @@ fn event(rest: &str, request: impl Fn(&App) -> Response) -> Value {
     serde_json::from_slice(&upstream.only().body).unwrap()
 }
 
-/// A Lambda API whose function answers with these bytes.
+/// A Lambda API whose function returns these bytes.
 fn function(answer: &str) -> Upstream {
     api(200, "", answer)
 }
@@ -190,7 +190,7 @@ fn k46_a_host_that_does_not_exist_is_502_without_its_name() {
 #[test]
 fn r01_a_function_that_is_too_slow_is_504() {
     let upstream = Upstream::serving(|_, stream| {
-        // held open until the sidecar gives up
+        // stays open until the sidecar's timeout
         let _ = std::io::Read::read(stream, &mut [0]);
         Ok(())
     });

@@ -1,4 +1,5 @@
-//! `/metrics`: what it counts is what was sent, the operators' page has every name, and the dashboard no other.
+//! `/metrics`: counters equal what was sent, the operators' page documents every metric, and the dashboard
+//! uses only existing ones.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,7 +36,7 @@ fn errors(metrics: &Exposition, route: &str, code: &str) -> u64 {
     metrics.count(ERRORS, &[("route", route), ("code", code)])
 }
 
-/// The metrics once so many requests are over.
+/// The metrics, once this many requests are complete.
 #[track_caller]
 fn after(app: &App, expected: usize) -> Exposition {
     let mut last = Exposition::of(app.admin);
@@ -152,7 +153,7 @@ fn what_is_turned_away_is_counted_by_the_limit_that_was_reached() {
     }
 }
 
-/// An upstream that is throttled once for each request in `throttled`, and then answers.
+/// An upstream that responds with 429 once for each request in `throttled`, then with 200.
 fn throttled(throttled: usize) -> Upstream {
     let served = AtomicUsize::new(0);
     Upstream::serving(move |_, stream| {
@@ -244,7 +245,7 @@ fn what_is_refused_before_it_is_a_request_is_counted_among_the_failures() {
     drop(kept);
 }
 
-/// A sidecar of which every family has a sample.
+/// Metrics of a sidecar in which every family has a sample.
 fn everything() -> Exposition {
     let dev = App::dev();
     let keys = StandInKeys::example();
@@ -312,7 +313,7 @@ fn the_operators_table_of_metrics_is_what_is_exported() {
     assert_eq!(told, real);
 }
 
-/// Every text of a JSON document that stands under this name.
+/// All strings under this name in a JSON document.
 fn members<'a>(value: &'a serde_json::Value, name: &str, found: &mut Vec<&'a str>) {
     match value {
         serde_json::Value::Object(object) => {
@@ -324,12 +325,12 @@ fn members<'a>(value: &'a serde_json::Value, name: &str, found: &mut Vec<&'a str
     }
 }
 
-/// Whether what follows a word says that the word is a function's name.
+/// Whether the text after a word makes the word a function's name.
 fn is_aggregation(after: &str) -> bool {
     ["(", "by ", "without "].iter().any(|start| after.starts_with(start))
 }
 
-/// The names of metrics in an expression of `PromQL`: words that are neither functions, labels nor its own.
+/// Names of metrics in a `PromQL` expression: words that are not functions, labels or keywords.
 fn named(expression: &str) -> BTreeSet<String> {
     let mut plain = String::new();
     let mut depth = 0;
@@ -431,7 +432,7 @@ fn x15_the_page_of_twenty_thousand_routes_that_nobody_called_is_small() {
     let app = app.start();
     let page = get(app.admin, "/metrics").body.len();
     assert!(page < 64 << 10, "{page} bytes");
-    // and the pages that name every route keep nobody waiting
+    // large pages must not delay other requests
     let pages = std::thread::scope(|scope| {
         let pages: Vec<_> = (0..2)
             .flat_map(|_| ["/ready", "/routes"])
@@ -445,7 +446,7 @@ fn x15_the_page_of_twenty_thousand_routes_that_nobody_called_is_small() {
             })
             .collect();
         took.sort();
-        // the middle one: the tests that run beside this one take the processor too
+        // the median, because other tests use the CPU too
         assert!(took[4] < std::time::Duration::from_millis(100), "{took:?}");
         pages.into_iter().map(|page| page.join().unwrap()).collect::<Vec<_>>()
     });

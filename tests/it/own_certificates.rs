@@ -1,4 +1,4 @@
-//! Certificates that the sidecar shows others: told of before they end, once, and again when they have.
+//! Certificates that the sidecar presents: one warning before expiry, one after it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::support::{
 const EXPIRY: &str = "apigw_invoker_certificate_expiry_timestamp_seconds";
 const RENEWAL_DUE: &str = "apigw_invoker_certificate_renewal_due_timestamp_seconds";
 
-/// A route that shows the certificate.
+/// A route that presents the certificate.
 fn route(files: &CertificateFiles) -> String {
     format!(
         "uri: /r\napi_gateway:\n  function_uri: https://a.example/\n  client_certificate: {}\n  client_key: {}\n",
@@ -24,7 +24,7 @@ fn route(files: &CertificateFiles) -> String {
     )
 }
 
-/// A certificate that is valid from now and for so long.
+/// A certificate that is valid from `from` for the time `life`.
 fn lasting(authority: &Authority, from: OffsetDateTime, life: Duration) -> Identity {
     authority.issue("localhost", |params: &mut CertificateParams| {
         params.not_before = from;
@@ -76,7 +76,7 @@ fn k3_a_running_process_says_once_that_a_certificate_ends_and_once_that_it_has()
     };
     let expired = "listen.https.certificate expired on 2025-02-01, ";
     eventually("the expired certificate is told of", || warned(&process.errors(), expired) == 1);
-    // in the last fifth of its life at once, and over while the process runs
+    // already in the last fifth of its lifetime, and expired before the test ends
     let now = OffsetDateTime::now_utc();
     files.replace(&lasting(&authority, now - Duration::from_mins(1), Duration::from_secs(63)));
     let soon = "listen.https.certificate expires on ";

@@ -1,6 +1,5 @@
-//! A value planted in every key that can hold a secret, by the schema's word, and searched for in all that a
-//! person is shown: mistakes, `check`, `routes`, `explain`, `/ready`, `/routes`, `/metrics`, spans and the
-//! log at debug.
+//! A marker value in every key that the schema marks as secret, searched for in all outputs: mistakes,
+//! `check`, `routes`, `explain`, `/ready`, `/routes`, `/metrics`, spans and the debug log.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -14,7 +13,7 @@ use super::support::{
 };
 
 const PROCESS: &str = "listen: { http: '127.0.0.1:0' }\nreload: { interval: 100ms }\nlog: { level: debug }\n";
-/// The paths of all keys below a table of the schema, and whether their values are never given out again.
+/// Paths of all keys below a section of the schema, and whether they are `writeOnly`.
 fn keys(schema: &Value, path: &str, found: &mut Vec<(String, bool)>) {
     for (key, below) in schema["properties"].as_object().unwrap() {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
@@ -32,7 +31,7 @@ fn all_keys() -> Vec<(String, bool)> {
     found
 }
 
-/// A route with one key set to a text, in the YAML that is nested for it.
+/// A route with one key set to a text.
 fn route_with(path: &str, value: &str) -> String {
     let is_lambda = path.starts_with("lambda.");
     let mut lines = vec!["uri: /wrong".to_owned()];
@@ -89,7 +88,7 @@ fn x14_no_mistake_quotes_what_may_be_a_secret_or_what_a_reference_yields() {
     let referred = all.iter().map(|(path, _)| (path.clone(), "$env://HUSH"));
     let mut looked_at = 0;
     for (path, value) in written.chain(queries).chain(referred) {
-        // the name of a key is none
+        // the name of a key is not a secret
         let value = value.replace("{ hush: 1 }", "{ a: { b: hush } }");
         let route = route_with(&path, &value);
         let environment = [("HUSH".to_owned(), "hush-planted?a=hush&b#hush".to_owned())].into();
@@ -210,7 +209,7 @@ fn x14_no_output_of_wrong_settings_shows_a_planted_value() {
     assert_hushed("the log", &process.stop());
 }
 
-/// Right values for every secret key of a route, by the last part of its path.
+/// A valid value for each secret key, by the last part of its path.
 fn right(key: &str, pem: (&str, &str)) -> String {
     match key {
         "apikey" | "secretkey" | "secret_key" | "session_token" | "aws_secret" | "aws_session_token" => {
@@ -228,7 +227,7 @@ fn right(key: &str, pem: (&str, &str)) -> String {
     }
 }
 
-/// What a key needs beside it, and nothing that asks anyone but the loopback.
+/// Keys that must be set together with this one, without a host other than loopback.
 fn beside(path: &str, pem: (&str, &str)) -> String {
     let (section, key) = path.rsplit_once('.').unwrap();
     let mut lines: Vec<String> = match key {
@@ -260,7 +259,7 @@ fn beside(path: &str, pem: (&str, &str)) -> String {
     lines.iter().map(|line| format!("{indent}{line}\n")).collect()
 }
 
-/// One route for each secret key, and some where a reference is what may be one.
+/// One route for each secret key, and some with references in parts of an event.
 fn planted(upstream: &Upstream, pem: (&str, &str)) -> (Vec<(String, String)>, BTreeSet<String>) {
     let (mut routes, mut covered) = (Vec::new(), BTreeSet::new());
     for (at, (path, is_secret)) in all_keys().into_iter().enumerate() {

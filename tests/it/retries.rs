@@ -1,4 +1,5 @@
-//! Calls that are made again: which, how often, when, and signed how. Over real sockets, for both backends.
+//! Retries over real sockets, for both backends: which calls, how many, with which delay, and how they are
+//! signed.
 
 use std::{
     io::{self, BufReader, Read as _, Write as _},
@@ -19,16 +20,16 @@ use super::support::{
 };
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
-/// Retries that leave no doubt where they end.
+/// Retries with short delays and an unlimited budget.
 const RETRY: &str = "retry: { attempts: 3, backoff: 1, max_backoff: 1s, budget: 900 }";
 
-/// An answer of AWS's own.
+/// An error response of AWS.
 fn answer(status: u16, kind: &str, more: &str) -> String {
     let kind = if kind.is_empty() { String::new() } else { format!("x-amzn-ErrorType: {kind}\r\n") };
     format!("HTTP/1.1 {status} Whatever\r\n{kind}{more}content-length: 2\r\n\r\n{{}}")
 }
 
-/// An upstream that answers with these in turn, and 200 from then on.
+/// An upstream that sends these responses in turn, then 200.
 fn answering(answers: &[String]) -> Upstream {
     let (answers, served) = (answers.to_vec(), AtomicUsize::new(0));
     Upstream::serving(move |_, stream| {
@@ -37,10 +38,10 @@ fn answering(answers: &[String]) -> Upstream {
     })
 }
 
-/// What a signed API Gateway route and a route to a function are called below.
+/// Names of a signed API Gateway route and a Lambda route.
 const BACKENDS: [&str; 2] = ["api_gateway", "lambda"];
 
-/// A sidecar with a signed route of this kind, everything to an upstream.
+/// A sidecar with one signed route of this kind from `/*` to an upstream.
 fn before(backend: &str, upstream: &Upstream, rest: &str) -> App {
     let iam = "authorization:\n  iam: { accesskey: AKIDEXAMPLE, secretkey: s }";
     match backend {
@@ -49,7 +50,7 @@ fn before(backend: &str, upstream: &Upstream, rest: &str) -> App {
     }
 }
 
-/// What a client gets, and how often the upstream was called for it.
+/// The client's status, and the number of calls to the upstream.
 fn outcome(backend: &str, first: &str, method: &str, rest: &str) -> (u16, usize) {
     let upstream = answering(&[first.to_owned()]);
     let app = before(backend, &upstream, rest);
@@ -123,7 +124,7 @@ fn aws_own_failures_are_called_again_if_that_is_accepted_and_the_method_allows_i
     }
 }
 
-/// An upstream that does this to its first request, and answers 200 from then on.
+/// An upstream that handles its first request with `first`, and further ones with 200.
 fn stumbling(first: impl Fn(&mut TcpStream) -> io::Result<()> + Send + Sync + 'static) -> Upstream {
     let served = AtomicUsize::new(0);
     Upstream::serving(move |_, stream| match served.fetch_add(1, Ordering::SeqCst) {
@@ -135,7 +136,7 @@ fn stumbling(first: impl Fn(&mut TcpStream) -> io::Result<()> + Send + Sync + 's
 #[test]
 fn a_lost_connection_and_a_late_answer_are_called_again_if_that_is_accepted_alone() {
     let lost = || stumbling(|_| Err(io::ErrorKind::ConnectionAborted.into()));
-    // until the other side has lost its patience
+    // until the sidecar's timeout
     let late = || stumbling(|stream| stream.read(&mut [0]).map(drop));
     let plans: [(&str, &dyn Fn() -> Upstream, u16); 2] =
         [("connection_lost", &lost, 502), ("timeout", &late, 504)];
@@ -145,7 +146,7 @@ fn a_lost_connection_and_a_late_answer_are_called_again_if_that_is_accepted_alon
                 ("", "GET", (status, 1)),
                 ("unavailable", "GET", (status, 1)),
                 (word, "GET", (200, 2)),
-                // to a function every call is a POST, whatever the client's method
+                // calls to the Lambda API are always POST
                 (word, "POST", if backend == "lambda" { (200, 2) } else { (status, 1) }),
             ] {
                 let upstream = upstream();
@@ -162,7 +163,7 @@ fn a_lost_connection_and_a_late_answer_are_called_again_if_that_is_accepted_alon
 
 #[test]
 fn a_connection_that_could_not_be_had_is_tried_again() {
-    // a proxy that has no way to the upstream at first
+    // a proxy that cannot reach the upstream at first
     let upstream = Upstream::ok();
     let address = upstream.address;
     let proxy = Upstream::accepting(move |connection, mut stream, _| {
@@ -195,7 +196,7 @@ fn a_handshake_that_breaks_or_hangs_is_tried_again_and_a_certificate_that_nobody
         App::with("").gateway("r", "/*", &uri, &format!("timeout: 10s\n{rest}\n{RETRY}")).start()
     };
     let breaking = Upstream::accepting(|_, stream, _| {
-        // as much as a TLS record's head, so that the close is no reset
+        // the length of a TLS record's header, so that closing sends no reset
         (&stream).read_exact(&mut [0; 5])
     });
     let response = call(https(&breaking, "").address, "POST", "/", &[], b"");
@@ -214,7 +215,7 @@ fn a_handshake_that_breaks_or_hangs_is_tried_again_and_a_certificate_that_nobody
     assert_eq!(upstream.plain.accepted(), 1);
 }
 
-/// What AWS's own signer makes of a request at the time that it says.
+/// The signature that AWS's own signer makes at the time in `X-Amz-Date`.
 fn expected_authorization(request: &Received, service: &str) -> String {
     let date = request.header("x-amz-date").expect("a date");
     let form = format_description!("[year][month][day]T[hour][minute][second]Z");
@@ -279,13 +280,13 @@ fn a_body_that_is_at_hand_goes_again_and_one_that_streams_never_does() {
     let upstream = answering(std::slice::from_ref(&throttled));
     let response = call(open_route(&upstream).address, "PUT", "/", &[], b"streams");
     assert_eq!((response.status, upstream.received().len()), (429, 1));
-    // without a length it is held until it is complete
+    // without `Content-Length` it is buffered
     let upstream = answering(std::slice::from_ref(&throttled));
     let chunked = "PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nheld\r\n0\r\n\r\n";
     assert_eq!(send(open_route(&upstream).address, chunked).status, 200);
     let bodies: Vec<Vec<u8>> = upstream.received().into_iter().map(|request| request.body).collect();
     assert_eq!(bodies, [b"held", b"held"]);
-    // and without a body there is nothing that could stream
+    // without a body nothing streams
     let upstream = answering(std::slice::from_ref(&throttled));
     let response = send(open_route(&upstream).address, "HEAD / HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!((response.status, upstream.received().len()), (200, 2));
@@ -358,7 +359,7 @@ fn keys_that_never_change_are_not_waited_for() {
     }
 }
 
-/// How many repetitions are free until now: five at once, and then five a second.
+/// Retries that the budget permits until now: five at once, then five per second.
 fn free_since(start: Instant) -> usize {
     6 + usize::try_from(start.elapsed().as_millis() / 200).unwrap()
 }
@@ -442,7 +443,7 @@ fn a_pause_that_request_timeout_leaves_no_room_for_is_not_begun() {
 
 #[test]
 fn request_timeout_holds_for_all_attempts_together() {
-    // each attempt takes until the other side has lost its patience
+    // each attempt lasts until the sidecar's timeout
     let upstream = Upstream::serving(|_, stream| stream.read(&mut [0]).map(drop));
     let rest = "timeout: 500\nrequest_timeout: 2s\nretry: { attempts: 10, backoff: 1, budget: 900, unsafe: [timeout] }";
     let app = before("api_gateway", &upstream, rest);

@@ -1,4 +1,4 @@
-//! Section 7 of what operators could not understand: failures of TCP and TLS in the log, with cause and cure.
+//! TCP and TLS failures: the log has cause and cure.
 
 use std::{io::Write as _, net::TcpListener};
 
@@ -11,7 +11,7 @@ use super::support::{
     tls::{Authority, SecuredUpstream, demanding, server},
 };
 
-/// The line about one call that fails.
+/// The log line of one failed call.
 fn failure(function_uri: &str, rest: &str, code: &str) -> String {
     let route = format!("uri: /*\napi_gateway:\n  function_uri: {function_uri}\n  timeout: 10s\n  {rest}\n");
     let directory = settings(ANY_PORT, &[("r", &route)]);

@@ -1,4 +1,5 @@
-//! Files of keys that change while the sidecar runs: the shared credentials file, and a route's own.
+//! Key files that change while the sidecar runs: the shared credentials file, and files of a route's own
+//! keys.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
@@ -9,7 +10,7 @@ use super::{
     Cloud, Sidecar, Variables, unavailable,
 };
 
-/// Puts a file in place as Kubernetes does with a mounted secret: a link to a directory is replaced.
+/// Replaces a file as Kubernetes updates a mounted secret: by a new target of a directory symlink.
 fn mount(directory: &Path, id: &str, secret: &str) {
     let version = directory.join(format!("..{id}"));
     fs::create_dir(&version).unwrap();
@@ -72,7 +73,7 @@ fn k51_keys_of_a_route_in_mounted_files_are_used_without_a_restart() {
     sidecar.end(&cloud);
 }
 
-/// The variables of a config file, and of nothing else.
+/// Environment variables of a config file only.
 fn config(cloud: &Cloud, profile: &str, text: &str) -> Variables {
     let directory = cloud.files.path();
     fs::write(directory.join("config"), text).unwrap();

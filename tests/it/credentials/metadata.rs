@@ -1,4 +1,4 @@
-//! EC2's metadata service: what never answers, and its first version.
+//! The metadata service of EC2: without a response, and in version 1.
 
 use std::{
     io::Write as _,
@@ -50,7 +50,7 @@ fn the_first_version_is_spoken_only_where_the_settings_say_so() {
     sidecar.end(&cloud);
 }
 
-/// When the first keys of this process have expired for sure.
+/// Whether the first keys of this process have expired.
 fn after_expiry(life: Duration) -> impl Fn() -> bool {
     let end = SystemTime::now() + life + Duration::from_millis(500);
     move || SystemTime::now() > end
@@ -104,7 +104,7 @@ fn s4_keys_serve_past_their_expiry_while_the_metadata_service_fails() {
     assert_eq!(log.matches("the metadata service returns no newer keys").count(), 1, "{log}");
 }
 
-/// A metadata service that a script writes, and a route whose keys are its.
+/// A scripted metadata service, and a sidecar with a route that uses its keys.
 fn scripted(answer: impl Fn(&Received) -> String + Send + Sync + 'static, iam: &str) -> (Upstream, Sidecar) {
     let service = Upstream::serving(move |request, stream| stream.write_all(answer(request).as_bytes()));
     let environment = [("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), service.uri("/"))];

@@ -1,4 +1,4 @@
-//! What the Lambda API refuses, and how it says so: status, kind and words.
+//! Refusals of the Lambda API: status, error type and message.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{
     Signatory, invoke, post, stand_in, stream,
 };
 
-/// Checks status and kind, and returns the body.
+/// Checks status and error type; returns the body.
 #[track_caller]
 fn refusal(response: &Response, status: u16, kind: &str) -> Value {
     assert_eq!(
@@ -97,7 +97,7 @@ fn a_signature_covers_body_query_function_and_headers() {
     ] {
         refusal(&response, 403, "InvalidSignatureException");
     }
-    // whatever else is sent along is not looked at
+    // other parts of the request are not checked
     assert_eq!(
         send(&target, &[("x-api-key", "theirs"), ("content-type", "application/json")], b"{}").status,
         200
