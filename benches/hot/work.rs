@@ -119,8 +119,8 @@ fn backend(rest: &str) -> Arc<dyn Backend> {
 
 fn lambda() -> Arc<dyn Backend> {
     built(
-        "lambda:\n  function_name: MyLambda\n  aws_region: us-east-1\n  aws_key: AKIDEXAMPLE\n  aws_secret: s\n  \
-         awsgateway_compatible: true\n  is_proxy_integration: true\n",
+        "lambda:\n  function_name: MyLambda\n  aws_region: us-east-1\n  aws_key: AKIDEXAMPLE\n  \
+         aws_secret: s\n  awsgateway_compatible: true\n  is_proxy_integration: true\n",
     )
 }
 

@@ -66,7 +66,8 @@ fn main() -> ExitCode {
     let files = 3 * options.connections as u64 + 1000;
     if !may_open(files) {
         println!(
-            "{files} files have to be open at a time: raise the hard limit (ulimit -Hn), or take fewer connections"
+            "{files} files have to be open at a time: raise the hard limit (ulimit -Hn), or take fewer \
+             connections"
         );
         return ExitCode::from(2);
     }

@@ -175,8 +175,9 @@ fn settings(upstream: SocketAddr, max_in_flight: usize, workers: usize) -> TempD
         (
             "lambda",
             format!(
-                "lambda:\n  host: {}\n  port: {}\n  disable_https: true\n  aws_region: us-east-1\n  aws_key: AKIDEXAMPLE\n  \
-                 aws_secret: secret\n  function_name: soak\n  keepalive: 2s\n{limits}",
+                "lambda:\n  host: {}\n  port: {}\n  disable_https: true\n  aws_region: us-east-1\n  \
+                 aws_key: AKIDEXAMPLE\n  aws_secret: secret\n  function_name: soak\n  keepalive: 2s\n\
+                 {limits}",
                 upstream.ip(),
                 upstream.port()
             ),
@@ -193,7 +194,8 @@ fn settings(upstream: SocketAddr, max_in_flight: usize, workers: usize) -> TempD
         "default.yaml",
         &format!(
             "listen: {{ http: '127.0.0.1:0' }}\nadmin: {{ address: '127.0.0.1:0' }}\nworkers: {workers}\n\
-             limits: {{ max_in_flight: {max_in_flight}, max_connections: 1000000 }}\nlog: {{ access: false }}\n"
+             limits: {{ max_in_flight: {max_in_flight}, max_connections: 1000000 }}\n\
+             log: {{ access: false }}\n"
         ),
     );
     directory

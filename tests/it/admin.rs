@@ -76,7 +76,9 @@ fn check_credentials_tries_each_source_once_and_says_whose_keys_they_are() {
     std::fs::create_dir(directory.path().join("routes")).unwrap();
     let route = |name: &str, sts: &str| {
         let text = format!(
-            "uri: /{name}\napi_gateway:\n  function_uri: https://a.example/\n  authorization:\n    iam:\n      accesskey: {}\n      secretkey: {}\n      aws_region: {}\n      assume_role_arn: arn:aws:iam::123456789012:role/caller\n      sts_endpoint_url: {sts}\n",
+            "uri: /{name}\napi_gateway:\n  function_uri: https://a.example/\n  authorization:\n    \
+             iam:\n      accesskey: {}\n      secretkey: {}\n      aws_region: {}\n      \
+             assume_role_arn: arn:aws:iam::123456789012:role/caller\n      sts_endpoint_url: {sts}\n",
             keys.access_key_id, keys.secret_access_key, keys.region
         );
         std::fs::write(directory.path().join(format!("routes/{name}.yaml")), text).unwrap();

@@ -146,7 +146,8 @@ fn a14_a15_a_chunked_body_arrives_with_its_length_and_the_same_bytes() {
     for rest in [IAM, KEY] {
         let upstream = Upstream::ok();
         let app = route(&upstream, "/", rest);
-        let request = "POST /r/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n";
+        let request = "POST /r/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n\
+            6;x=y\r\n world\r\n0\r\n\r\n";
         assert_eq!(send(app.address, request).status, 200);
         let received = upstream.only();
         assert_eq!(received.header("content-length"), Some("11"));
@@ -326,7 +327,9 @@ fn a33_a36_the_upstreams_status_passes_and_redirects_are_not_followed() {
 #[test]
 fn a34_hop_by_hop_headers_and_those_named_in_connection_go_neither_way() {
     let upstream = Upstream::answering(
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nTrailer: x\r\nUpgrade: h2c\r\nProxy-Authenticate: Basic\r\nX-Kept: 1\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\n\
+         Keep-Alive: timeout=5\r\nTrailer: x\r\nUpgrade: h2c\r\nProxy-Authenticate: Basic\r\nX-Kept: 1\r\n\
+         Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\nok",
     );
     let app = route(&upstream, "/", KEY);
     let headers = [
@@ -379,7 +382,9 @@ fn headers_that_aws_would_obey_do_not_reach_it() {
     ];
     call(app.address, "GET", "/r/", &headers, b"");
     let names = upstream.only().names();
-    assert!(!names.iter().any(|name| name.starts_with("x-amzn-") && name != "x-amzn-trace-id" || name.contains("override")), "{names:?}");
+    let is_removed =
+        |name: &String| name.starts_with("x-amzn-") && name != "x-amzn-trace-id" || name.contains("override");
+    assert!(!names.iter().any(is_removed), "{names:?}");
 }
 
 #[test]

@@ -117,8 +117,8 @@ fn one_without_the_other_is_a_mistake_that_names_what_is_missing() {
             "https://a/",
             &format!("  {there}: /some/file\n"),
             &format!(
-                "routes/r.yaml:2: api_gateway.{missing}: missing, but `{there}` is set; expected both or none of \
-                 client_certificate and client_key"
+                "routes/r.yaml:2: api_gateway.{missing}: missing, but `{there}` is set; expected both or \
+                 none of client_certificate and client_key"
             ),
         );
     }

@@ -70,7 +70,8 @@ fn what_is_allowed_but_unwise_is_a_warning_of_check_and_of_run() {
 fn base64_bodies_of_payload_1_0_are_remarked_by_check_until_the_route_says_which() {
     let gateway = |rest: &str| {
         format!(
-            "uri: /{}*\nlambda: {{ function_name: f, aws_region: us-east-1, awsgateway_compatible: true{rest} }}\n",
+            "uri: /{}*\n\
+             lambda: {{ function_name: f, aws_region: us-east-1, awsgateway_compatible: true{rest} }}\n",
             rest.len()
         )
     };

@@ -58,7 +58,8 @@ fn x1_a_body_arrives_whatever_its_request_wants_to_upgrade_to() {
                 [("Content-Length: 5", "hello"), ("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n")]
             {
                 let request = format!(
-                    "POST /a HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\n{upgrade}{framing}\r\n\r\n{body}"
+                    "POST /a HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\n{upgrade}{framing}\r\n\r\n\
+                     {body}"
                 );
                 let response = send(app.address, &request);
                 let arrived = ["hello", "aGVsbG8="].iter().any(|body| response.text().contains(body));
@@ -248,7 +249,8 @@ fn x15_100_continue_is_sent_for_any_list_that_has_it() {
         for expect in ["100-continue", "100-Continue, x", "x, 100-continue", "\"a, b\", 100-continue"] {
             let mut stream = BufReader::new(open(app.address));
             let head = format!(
-                "POST /a HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\nExpect: {expect}\r\nContent-Length: 5\r\n\r\n"
+                "POST /a HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\nExpect: {expect}\r\n\
+                 Content-Length: 5\r\n\r\n"
             );
             stream.get_mut().write_all(head.as_bytes()).unwrap();
             assert_eq!(read_response(&mut stream, true).unwrap().status, 100, "{expect}");

@@ -111,7 +111,8 @@ impl Cloud {
 /// A route to a signed API; `iam` selects the keys.
 fn gateway(uri: &str, function_uri: &str, iam: &str) -> String {
     format!(
-        "uri: {uri}\napi_gateway:\n  function_uri: {function_uri}\n  authorization:\n    iam: {{ aws_region: us-east-1{iam} }}\n"
+        "uri: {uri}\napi_gateway:\n  function_uri: {function_uri}\n  authorization:\n    \
+         iam: {{ aws_region: us-east-1{iam} }}\n"
     )
 }
 

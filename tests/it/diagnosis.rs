@@ -27,11 +27,13 @@ impl Refused {
         let stand_in = StandIn::start("127.0.0.1:0".parse().unwrap(), options).unwrap();
         let at = stand_in.address();
         let iam = format!(
-            "uri: /iam*\napi_gateway:\n  function_uri: http://{at}/iam\n  authorization: {{ apikey: hush-key, iam: {{ {KEYS} }} }}\n"
+            "uri: /iam*\napi_gateway:\n  function_uri: http://{at}/iam\n  \
+             authorization: {{ apikey: hush-key, iam: {{ {KEYS} }} }}\n"
         );
         let lambda = format!(
-            "uri: /lambda\nlambda:\n  function_name: hello\n  aws_region: us-east-1\n  host: {}\n  port: {}\n  \
-             disable_https: true\n  aws_key: AKIDEXAMPLE\n  aws_secret: wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY\n",
+            "uri: /lambda\nlambda:\n  function_name: hello\n  aws_region: us-east-1\n  host: {}\n  \
+             port: {}\n  disable_https: true\n  aws_key: AKIDEXAMPLE\n  \
+             aws_secret: wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY\n",
             at.ip(),
             at.port()
         );
@@ -195,10 +197,12 @@ fn a_path_that_an_api_does_not_know_is_told_as_that() {
 
 #[test]
 fn a_refusal_is_told_on_a_route_without_retries_too() {
-    let mismatch = "HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: InvalidSignatureException\r\ncontent-length: 2\r\n\r\n{}";
+    let mismatch = "HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: InvalidSignatureException\r\n\
+        content-length: 2\r\n\r\n{}";
     let upstream = Upstream::answering(mismatch);
     let route = format!(
-        "uri: /*\napi_gateway:\n  function_uri: {}\n  retry: {{ attempts: 1 }}\n  authorization: {{ iam: {{ {KEYS} }} }}\n",
+        "uri: /*\napi_gateway:\n  function_uri: {}\n  retry: {{ attempts: 1 }}\n  \
+         authorization: {{ iam: {{ {KEYS} }} }}\n",
         upstream.uri("/")
     );
     let directory = settings(ANY_PORT, &[("r", &route)]);
@@ -240,8 +244,8 @@ fn ten_minutes_ahead(authority: &Authority) -> SecuredUpstream {
             let body = "{\"message\":\"Signature expired: it is\"}";
             return stream.write_all(
                 format!(
-                    "HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: InvalidSignatureException\r\ndate: {date}\r\n\
-                     content-length: {}\r\n\r\n{body}",
+                    "HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: InvalidSignatureException\r\n\
+                     date: {date}\r\ncontent-length: {}\r\n\r\n{body}",
                     body.len()
                 )
                 .as_bytes(),
@@ -323,7 +327,8 @@ fn a_clock_that_goes_wrong_is_warned_of_once() {
     let upstream = ten_minutes_ahead(&authority);
     let trusted = authority.file();
     let route = format!(
-        "uri: /*\napi_gateway:\n  function_uri: {}\n  ca_certificate: {}\n  timeout: 10s\n  authorization: {{ iam: {{ {KEYS} }} }}\n",
+        "uri: /*\napi_gateway:\n  function_uri: {}\n  ca_certificate: {}\n  timeout: 10s\n  \
+         authorization: {{ iam: {{ {KEYS} }} }}\n",
         upstream.uri("localhost"),
         trusted.path().display()
     );

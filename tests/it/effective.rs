@@ -6,16 +6,17 @@ use super::support::{App, get, tls};
 fn app() -> App {
     let token = tls::file("hush-token\n");
     let gateway = format!(
-        "authorization:\n  apikey: hush-apikey\n  iam:\n    accesskey: hushkeyid\n    secretkey: hush-secret\n    \
-         session_token: '$file://{}'\n    assume_role_arn: arn:aws:iam::123456789012:role/x\n    \
-         external_id: hush-external\nproxy_url: http://hush-user:hush-password@127.0.0.1:1\n\
-         circuit_breaker: {{}}\nretry: {{ unsafe: [timeout] }}\nconnect: {{ address: '127.0.0.1:2' }}",
+        "authorization:\n  apikey: hush-apikey\n  iam:\n    accesskey: hushkeyid\n    \
+         secretkey: hush-secret\n    session_token: '$file://{}'\n    \
+         assume_role_arn: arn:aws:iam::123456789012:role/x\n    external_id: hush-external\n\
+         proxy_url: http://hush-user:hush-password@127.0.0.1:1\ncircuit_breaker: {{}}\n\
+         retry: {{ unsafe: [timeout] }}\nconnect: {{ address: '127.0.0.1:2' }}",
         token.path().display()
     );
-    let keys = "host: 127.0.0.1\n  port: 1\n  disable_https: true\n  aws_region: us-east-1\n  function_name: f\n  \
-                aws_key: hushkeyid\n  aws_secret: hush-secret\n  aws_session_token: hush-token\n  \
-                client_context: '{\"key\":\"hush-context\"}'\n  tenant_id: hush-tenant\n  timeout: 1h\n  \
-                circuit_breaker: {}";
+    let keys = "host: 127.0.0.1\n  port: 1\n  disable_https: true\n  aws_region: us-east-1\n  \
+        function_name: f\n  aws_key: hushkeyid\n  aws_secret: hush-secret\n  \
+        aws_session_token: hush-token\n  client_context: '{\"key\":\"hush-context\"}'\n  \
+        tenant_id: hush-tenant\n  timeout: 1h\n  circuit_breaker: {}";
     App::with("")
         .gateway("api", "/api/*", "http://127.0.0.1:1/prod?key=hush-query", &gateway)
         .route("merged", &format!("uri: /merged\nlambda:\n  {keys}\n  body: {{ key: hush-body }}\n"))

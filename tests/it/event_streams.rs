@@ -214,8 +214,8 @@ fn the_end_of_a_functions_log_is_in_ours_with_the_requests_id_wherever_the_strea
         stream.write_all(b"0\r\n\r\n")
     });
     let route = format!(
-        "uri: /*\nlambda: {{ host: {}, port: {}, disable_https: true, aws_region: us-east-1, aws_key: a, aws_secret: s, \
-         function_name: f, invoke_mode: response_stream }}\n",
+        "uri: /*\nlambda: {{ host: {}, port: {}, disable_https: true, aws_region: us-east-1, aws_key: a, \
+         aws_secret: s, function_name: f, invoke_mode: response_stream }}\n",
         upstream.address.ip(),
         upstream.address.port()
     );

@@ -25,8 +25,8 @@ fn routes(upstream: &Upstream) -> Vec<(&'static str, String)> {
     };
     let lambda = |uri: &str, rest: &str| {
         format!(
-            "uri: {uri}\nlambda:\n  function_name: MyLambda\n  aws_region: us-east-1\n  host: {}\n  port: {}\n  \
-             disable_https: true\n  aws_key: AKIDEXAMPLE\n  aws_secret: hush-lambda\n{rest}",
+            "uri: {uri}\nlambda:\n  function_name: MyLambda\n  aws_region: us-east-1\n  host: {}\n  \
+             port: {}\n  disable_https: true\n  aws_key: AKIDEXAMPLE\n  aws_secret: hush-lambda\n{rest}",
             upstream.address.ip(),
             upstream.address.port()
         )
@@ -229,7 +229,12 @@ fn each_route_that_loses_is_told_why() {
 fn what_the_sidecar_answers_itself_is_told_and_is_1() {
     let upstream = Upstream::ok();
     let mut routes = routes(&upstream);
-    routes.push(("post", "uri: /post\nmethods: [POST]\napi_gateway:\n  function_uri: https://a.example/\n  max_req_body_size: 3\n".into()));
+    routes.push((
+        "post",
+        "uri: /post\nmethods: [POST]\napi_gateway:\n  function_uri: https://a.example/\n  \
+        max_req_body_size: 3\n"
+            .into(),
+    ));
     let directory = directory("", &routes);
     for (arguments, code) in [
         (&["GET", "/nowhere"][..], "404 route_not_found"),
@@ -323,7 +328,8 @@ fn keys_that_would_have_to_be_fetched_are_not_and_that_is_said() {
 fn routes_are_a_table_and_json_without_secrets() {
     let upstream = Upstream::ok();
     let mut all = routes(&upstream);
-    let off = "uri: /off*\nhosts: ['*.x.example']\nenabled: false\nmax_in_flight: 3\napi_gateway:\n  function_uri: https://a.example/p?code=hush-token\n";
+    let off = "uri: /off*\nhosts: ['*.x.example']\nenabled: false\nmax_in_flight: 3\napi_gateway:\n  \
+        function_uri: https://a.example/p?code=hush-token\n";
     all.push(("off", off.to_owned()));
     let directory = directory("", &all);
     let table = end_of(command("routes", directory.path()).env("COLUMNS", "400"));
@@ -521,7 +527,8 @@ fn what_references_have_put_into_a_request_is_left_out() {
     let upstream = Upstream::ok();
     let lambda = |uri: &str, rest: &str| {
         format!(
-            "uri: {uri}\nlambda: {{ function_name: f, aws_region: us-east-1, aws_key: a, aws_secret: s, {rest} }}\n"
+            "uri: {uri}\nlambda: {{ function_name: f, aws_region: us-east-1, aws_key: a, aws_secret: s, \
+             {rest} }}\n"
         )
     };
     let directory = directory(

@@ -83,7 +83,8 @@ fn a_function_that_puts_grpc_status_among_its_headers_is_understood() {
     );
 
     let upstream = Upstream::answering(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ngrpc-status: 5\r\ngrpc-message: none\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ngrpc-status: 5\r\ngrpc-message: none\r\n\
+         content-length: 0\r\n\r\n",
     );
     let app = self::app(&upstream);
     let answer = invoke(&mut Http2::open(app.address), "/pkg.Service/Do", MESSAGE);

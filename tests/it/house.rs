@@ -190,7 +190,8 @@ fn rooms_use_rooms_of_lower_floors_alone_and_the_picture_has_all_of_them() {
 
 #[test]
 fn a_use_is_found_in_every_spelling() {
-    let text = "use crate::{\n    admin::{a, b},\n    text,\n};\nfn f() { super::super::state::g(super::h()) }\n// crate::no\n";
+    let text = "use crate::{\n    admin::{a, b},\n    text,\n};\n\
+        fn f() { super::super::state::g(super::h()) }\n// crate::no\n";
     assert_eq!(rooms_used(text, 2), ["admin", "text", "state"]);
     let inline = "fn f() { g(\"http://h\", crate::proxy::h()); } // crate::no\n";
     assert_eq!(rooms_used(inline, 2), ["proxy"]);
@@ -267,7 +268,8 @@ fn what_people_read_is_in_plain_technical_english() {
 
 #[test]
 fn a_literal_over_several_lines_is_read_in_one_piece() {
-    let text = "// \"no\"\nlet a = \"one \\\n    two\"; // that\nlet b = (\"three\", 4);\n#[cfg(test)]\nmod tests {\"no\"}";
+    let text = "// \"no\"\nlet a = \"one \\\n    two\"; // that\nlet b = (\"three\", 4);\n#[cfg(test)]\n\
+        mod tests {\"no\"}";
     assert_eq!(literals(text), ["one two", "three"]);
 }
 

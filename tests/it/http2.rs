@@ -71,9 +71,9 @@ fn a_request_reaches_the_upstream_as_http_1_1_with_its_authority_as_host_and_its
 #[test]
 fn headers_of_a_connection_never_reach_the_client() {
     let upstream = Upstream::answering(
-        "HTTP/1.1 200 OK\r\nConnection: keep-alive, x-hop\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\nProxy-Connection: x\r\n\
-         Transfer-Encoding: chunked\r\nTrailer: x-t\r\nUpgrade: h3\r\nX-End: 1\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\n\
-         2\r\nok\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nConnection: keep-alive, x-hop\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\n\
+         Proxy-Connection: x\r\nTransfer-Encoding: chunked\r\nTrailer: x-t\r\nUpgrade: h3\r\nX-End: 1\r\n\
+         Set-Cookie: a\r\nSet-Cookie: b\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     );
     let app = before(&upstream, "");
     let answer = Http2::open(app.address).get("/");

@@ -28,7 +28,8 @@ fn function(answer: &str) -> Upstream {
 
 fn api(status: u16, headers: &str, body: &str) -> Upstream {
     Upstream::answering(&format!(
-        "HTTP/1.1 {status} Whatever\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+        "HTTP/1.1 {status} Whatever\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n\
+         {body}",
         body.len()
     ))
 }
@@ -109,7 +110,8 @@ fn an_arn_is_escaped_as_the_sdks_escape_it() {
     let arn = "arn:aws:lambda:us-east-1:123456789012:function:f:live";
     let app = before(&upstream, &format!("function_name: '{arn}'"));
     assert_eq!(get(app.address, "/f").status, 200);
-    let path = "/2015-03-31/functions/arn%3Aaws%3Alambda%3Aus-east-1%3A123456789012%3Afunction%3Af%3Alive/invocations";
+    let path = "/2015-03-31/functions/arn%3Aaws%3Alambda%3Aus-east-1%3A123456789012%3Afunction%3Af%3Alive/\
+        invocations";
     assert_eq!(upstream.only().target(), path);
 }
 
@@ -180,7 +182,11 @@ fn k37_the_log_tail_never_reaches_the_client() {
 #[test]
 fn k46_a_host_that_does_not_exist_is_502_without_its_name() {
     let app = App::with("")
-        .route("f", "uri: /f\nlambda: { function_name: f, aws_region: ab-cdef-1, aws_key: a, aws_secret: s, host: lambda.invalid, timeout: 2000 }\n")
+        .route(
+            "f",
+            "uri: /f\nlambda: { function_name: f, aws_region: ab-cdef-1, aws_key: a, aws_secret: s, \
+             host: lambda.invalid, timeout: 2000 }\n",
+        )
         .start();
     let response = get(app.address, "/f");
     assert_eq!((response.status, response.code().as_str()), (502, "upstream_connect"));
@@ -257,7 +263,8 @@ fn r04_to_r08_a_failed_function() {
 #[test]
 fn r14_the_functions_status_headers_and_body_are_the_answer() {
     let upstream = function(
-        r#"{"statusCode":201,"headers":{"X-A":"1","x-amzn-RequestId":"mine"},"multiValueHeaders":{"Set-Cookie":["a=1","b=2"]},"body":"hello"}"#,
+        r#"{"statusCode":201,"headers":{"X-A":"1","x-amzn-RequestId":"mine"},
+            "multiValueHeaders":{"Set-Cookie":["a=1","b=2"]},"body":"hello"}"#,
     );
     let app = before(&upstream, PROXY);
     let response = get(app.address, "/f");
@@ -310,7 +317,8 @@ fn r17_to_r33_what_is_no_answer_is_502_and_says_nothing_of_why() {
 #[test]
 fn r31_r35_a_functions_framing_is_its_own_business() {
     let upstream = function(
-        r#"{"statusCode":200,"headers":{"Transfer-Encoding":"chunked","Content-Length":"3","Connection":"close, X-Hop","X-Hop":"1"},"body":"hello"}"#,
+        r#"{"statusCode":200,"headers":{"Transfer-Encoding":"chunked","Content-Length":"3",
+            "Connection":"close, X-Hop","X-Hop":"1"},"body":"hello"}"#,
     );
     let response = get(before(&upstream, PROXY).address, "/f");
     assert_eq!((response.text().as_str(), response.header("content-length")), ("hello", Some("5")));
@@ -344,11 +352,13 @@ fn an_event_that_is_too_large_is_413_names_the_limit_and_is_never_sent() {
 
 #[test]
 fn k11_the_forwarded_parts_are_those_that_were_asked_for() {
-    let all = "forward_request_method: true\nforward_request_uri: true\nforward_request_headers: true\nforward_request_body: true";
+    let all = "forward_request_method: true\nforward_request_uri: true\nforward_request_headers: true\n\
+        forward_request_body: true";
     let event = event(all, |app| {
         send(
             app.address,
-            "POST /f/a%2Fb?x=1&x=2&flag HTTP/1.1\r\nHost: me.example\r\nContent-Type: application/xml\r\nX-A: 1\r\nContent-Length: 6\r\n\r\n<xml/>",
+            "POST /f/a%2Fb?x=1&x=2&flag HTTP/1.1\r\nHost: me.example\r\nContent-Type: application/xml\r\n\
+             X-A: 1\r\nContent-Length: 6\r\n\r\n<xml/>",
         )
     });
     assert_eq!(event["request_method"], "POST");
@@ -364,7 +374,8 @@ fn a_gateways_events_have_what_the_request_had() {
     let request = |app: &App| {
         send(
             app.address,
-            "PUT /f/a%2Fb?x=1&x=2 HTTP/1.1\r\nHost: me.example\r\nCookie: a=1; b=2\r\nX-A: 1\r\nX-A: 2\r\nContent-Length: 2\r\n\r\nhi",
+            "PUT /f/a%2Fb?x=1&x=2 HTTP/1.1\r\nHost: me.example\r\nCookie: a=1; b=2\r\nX-A: 1\r\nX-A: 2\r\n\
+             Content-Length: 2\r\n\r\nhi",
         )
     };
     let first = event("awsgateway_compatible: true\nstage: prod\nstage_variables: { V: w }", request);
@@ -421,7 +432,8 @@ fn e6_a_body_without_a_type_is_json_by_payload_1_0_and_plain_text_by_2_0() {
 fn a_route_without_keys_sends_nothing_and_is_503() {
     let upstream = function("{}");
     let route = format!(
-        "uri: /f\nlambda: {{ function_name: f, aws_region: us-east-1, host: 127.0.0.1, port: {}, disable_https: true }}\n",
+        "uri: /f\nlambda: {{ function_name: f, aws_region: us-east-1, host: 127.0.0.1, port: {}, \
+         disable_https: true }}\n",
         upstream.address.port()
     );
     let app = App::with("").route("f", &route).start();

@@ -22,7 +22,8 @@ fn functions(functions: &[&str], rest: &str) -> (App, App) {
     let mut builder = App::with("");
     for function in functions {
         let route = format!(
-            "function_name: {function}\naws_key: {}\naws_secret: {}\naws_region: {}\nhost: {}\nport: {}\ndisable_https: true\n{rest}",
+            "function_name: {function}\naws_key: {}\naws_secret: {}\naws_region: {}\nhost: {}\nport: {}\n\
+             disable_https: true\n{rest}",
             keys.access_key_id,
             keys.secret_access_key,
             keys.region,

@@ -18,7 +18,8 @@ const RENEWAL_DUE: &str = "apigw_invoker_certificate_renewal_due_timestamp_secon
 /// A route that presents the certificate.
 fn route(files: &CertificateFiles) -> String {
     format!(
-        "uri: /r\napi_gateway:\n  function_uri: https://a.example/\n  client_certificate: {}\n  client_key: {}\n",
+        "uri: /r\napi_gateway:\n  function_uri: https://a.example/\n  client_certificate: {}\n  \
+         client_key: {}\n",
         files.path("certificate"),
         files.path("key")
     )

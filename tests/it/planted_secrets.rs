@@ -276,21 +276,22 @@ fn planted(upstream: &Upstream, pem: (&str, &str)) -> (Vec<(String, String)>, BT
     routes.push((
         "event".to_owned(),
         format!(
-            "uri: /event\nlambda: {{ function_name: f, aws_region: us-east-1, aws_key: a, aws_secret: b, host: 127.0.0.1, \
-             port: 1, awsgateway_compatible: true, account_id: {referred}, api_id: {referred}, stage: {referred} }}\n"
+            "uri: /event\nlambda: {{ function_name: f, aws_region: us-east-1, aws_key: a, aws_secret: b, \
+             host: 127.0.0.1, port: 1, awsgateway_compatible: true, account_id: {referred}, \
+             api_id: {referred}, stage: {referred} }}\n"
         ),
     ));
     routes.push((
         "text".to_owned(),
-        "uri: /text\nlambda: { function_name: f, aws_region: us-east-1, aws_key: a, aws_secret: b, host: 127.0.0.1, port: 1, \
-         body: '{\"name\": {\"a\": [\"hush-text\"]}}' }\n"
+        "uri: /text\nlambda: { function_name: f, aws_region: us-east-1, aws_key: a, aws_secret: b, \
+         host: 127.0.0.1, port: 1, body: '{\"name\": {\"a\": [\"hush-text\"]}}' }\n"
             .to_owned(),
     ));
     routes.push((
         "query".to_owned(),
         format!(
-            "uri: /query/*\napi_gateway:\n  function_uri: {}?code=hush%20a+b&hush&name=v\n  authorization: {{ iam: {{ \
-             accesskey: a, secretkey: b }} }}\n",
+            "uri: /query/*\napi_gateway:\n  function_uri: {}?code=hush%20a+b&hush&name=v\n  \
+             authorization: {{ iam: {{ accesskey: a, secretkey: b }} }}\n",
             upstream.uri("/")
         ),
     ));
@@ -308,7 +309,8 @@ fn x14_no_output_of_right_settings_shows_a_planted_value() {
     let routes: Vec<(&str, &str)> = routes.iter().map(|(name, text)| (&**name, &**text)).collect();
     let collector = Upstream::ok();
     let process = format!(
-        "{PROCESS}tracing: {{ sample: 1, otlp: {{ endpoint: '{}', headers: {{ authorization: hush-header }} }} }}\n",
+        "{PROCESS}tracing:\n  sample: 1\n  otlp:\n    endpoint: '{}'\n    \
+         headers: {{ authorization: hush-header }}\n",
         collector.uri("/")
     );
     let directory = settings(&process, &routes);

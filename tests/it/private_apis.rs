@@ -40,7 +40,8 @@ fn what_is_signed_is_the_apis_host_and_aws_finds_the_signature_right() {
             .unwrap();
     let keys = StandInKeys::example();
     let rest = format!(
-        "connect: {{ address: '{}' }}\nauthorization:\n  iam: {{ accesskey: {}, secretkey: '{}', aws_region: {} }}",
+        "connect: {{ address: '{}' }}\nauthorization:\n  \
+         iam: {{ accesskey: {}, secretkey: '{}', aws_region: {} }}",
         stand_in.address(),
         keys.access_key_id,
         keys.secret_access_key,

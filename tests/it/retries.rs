@@ -445,7 +445,8 @@ fn a_pause_that_request_timeout_leaves_no_room_for_is_not_begun() {
 fn request_timeout_holds_for_all_attempts_together() {
     // each attempt lasts until the sidecar's timeout
     let upstream = Upstream::serving(|_, stream| stream.read(&mut [0]).map(drop));
-    let rest = "timeout: 500\nrequest_timeout: 2s\nretry: { attempts: 10, backoff: 1, budget: 900, unsafe: [timeout] }";
+    let rest = "timeout: 500\nrequest_timeout: 2s\n\
+        retry: { attempts: 10, backoff: 1, budget: 900, unsafe: [timeout] }";
     let app = before("api_gateway", &upstream, rest);
     let start = Instant::now();
     let response = get(app.address, "/");

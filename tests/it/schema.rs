@@ -191,7 +191,8 @@ fn wrong_values_are_refused_and_references_are_taken_everywhere() {
     for right in [
         json!({ "function_uri": "$env://URI" }),
         json!({ "function_uri": uri, "timeout": "$env://TIMEOUT", "keepalive": "{vault://env/kept}" }),
-        json!({ "function_uri": uri, "timeout": "1m 30s", "max_req_body_size": "64KB", "retry": { "unsafe": ["timeout"] } }),
+        json!({ "function_uri": uri, "timeout": "1m 30s", "max_req_body_size": "64KB" }),
+        json!({ "function_uri": uri, "retry": { "unsafe": ["timeout"] } }),
         json!({ "function_uri": uri, "authorization": { "iam": {} } }),
         json!({ "function_uri": uri, "authorization": { "iam": null } }),
     ] {

@@ -59,13 +59,15 @@ fn routes(upstream: &Upstream, key_file: &str, identity: &TempDir) -> Vec<(&'sta
         (
             "file",
             format!(
-                "uri: /file\napi_gateway:\n  function_uri: {uri}\n  authorization: {{ apikey: '$file://{key_file}' }}\n"
+                "uri: /file\napi_gateway:\n  function_uri: {uri}\n  \
+                 authorization: {{ apikey: '$file://{key_file}' }}\n"
             ),
         ),
         (
             "environment",
             format!(
-                "uri: /environment\napi_gateway:\n  function_uri: {uri}\n  authorization: {{ apikey: $env://HUSH }}\n"
+                "uri: /environment\napi_gateway:\n  function_uri: {uri}\n  \
+                 authorization: {{ apikey: $env://HUSH }}\n"
             ),
         ),
         (
@@ -77,8 +79,8 @@ fn routes(upstream: &Upstream, key_file: &str, identity: &TempDir) -> Vec<(&'sta
         (
             "mutual",
             format!(
-                "uri: /mutual\napi_gateway:\n  function_uri: https://127.0.0.1:1/\n  client_certificate: {}\n  \
-             client_key: {}\n",
+                "uri: /mutual\napi_gateway:\n  function_uri: https://127.0.0.1:1/\n  \
+                 client_certificate: {}\n  client_key: {}\n",
                 certificate.display(),
                 key.display()
             ),
@@ -86,9 +88,10 @@ fn routes(upstream: &Upstream, key_file: &str, identity: &TempDir) -> Vec<(&'sta
         (
             "function",
             format!(
-                "uri: /function\nlambda:\n  function_name: f\n  aws_region: us-east-1\n  aws_key: AKIDEXAMPLE\n  \
-             aws_secret: hush-secret-key\n  aws_session_token: hush-session-token\n  tenant_id: hush-tenant\n  \
-             host: 127.0.0.1\n  port: {}\n  disable_https: true\n",
+                "uri: /function\nlambda:\n  function_name: f\n  aws_region: us-east-1\n  \
+                 aws_key: AKIDEXAMPLE\n  aws_secret: hush-secret-key\n  \
+                 aws_session_token: hush-session-token\n  tenant_id: hush-tenant\n  host: 127.0.0.1\n  \
+                 port: {}\n  disable_https: true\n",
                 upstream.address.port()
             ),
         ),
@@ -101,7 +104,8 @@ fn upstream() -> Upstream {
         let lines =
             request.headers.iter().map(|(name, value)| format!("{name}:{}\\n", value.replace('"', "")));
         let explained = format!(
-            r#"{{"message":"It does not match. The Canonical String for this request should have been '{}'"}}"#,
+            "{{\"message\":\"It does not match. The Canonical String for this request should have been \
+             '{}'\"}}",
             lines.collect::<String>()
         );
         let is_refused = request.line.contains("refused");

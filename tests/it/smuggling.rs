@@ -283,7 +283,8 @@ fn a_get_with_a_body_is_one_request_and_its_body_no_other() {
 fn what_connection_names_is_not_forwarded_and_cannot_take_our_own_headers_away() {
     let upstream = Upstream::ok();
     let app = App::with("").gateway("r", "/*", &upstream.uri("/"), IAM).start();
-    let headers = "Connection: close, x-gone, authorization, x-api-key, host, x-amz-date, content-length\r\nX-Gone: 1\r\n";
+    let headers = "Connection: close, x-gone, authorization, x-api-key, host, x-amz-date, content-length\r\n\
+        X-Gone: 1\r\n";
     assert_eq!(exchange(app.address, get(headers).as_bytes()).0.status, 200);
     let received = upstream.only();
     assert!(received.header("x-gone").is_none());

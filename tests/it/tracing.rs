@@ -202,7 +202,8 @@ fn traces_are_not_signed_and_spoil_no_signature() {
 #[test]
 fn a_repeated_call_is_the_same_step() {
     let upstream = Upstream::answering(
-        "HTTP/1.1 429 Too Many Requests\r\nx-amzn-ErrorType: TooManyRequestsException\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 429 Too Many Requests\r\nx-amzn-ErrorType: TooManyRequestsException\r\n\
+         content-length: 0\r\n\r\n",
     );
     let app = App::with("").gateway("a", "/", &upstream.uri("/"), "retry: { backoff: 1ms }").start();
     assert_eq!(get(app.address, "/").status, 429);

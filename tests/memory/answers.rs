@@ -141,7 +141,8 @@ fn x5_empty_arrays_are_replaced_within_the_same_bounds() {
 #[test]
 fn x5_no_refusal_costs_more_than_three_times_its_bytes() {
     let mut verdict = Verdict::default();
-    let signed = "api_gateway: { function_uri: 'https://a.example/', authorization: { iam: { accesskey: A, secretkey: s } } }\n";
+    let signed = "api_gateway: { function_uri: 'https://a.example/', authorization: { \
+        iam: { accesskey: A, secretkey: s } } }\n";
     let kinds = [("x-amzn-errortype", "InvalidSignatureException")];
     let explained = r#"{"message":"No.\n\nThe Canonical String for this request should have been\n'"#;
     for (name, backend, size) in

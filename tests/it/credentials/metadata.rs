@@ -184,7 +184,8 @@ fn x15_a_list_of_roles_that_is_html_panics_nowhere() {
         let (_service, sidecar) = scripted(
             |request| {
                 if request.line.starts_with("PUT") {
-                    return "HTTP/1.1 200 OK\r\nx-aws-ec2-metadata-token-ttl-seconds: 60\r\ncontent-length: 1\r\n\r\nt"
+                    return "HTTP/1.1 200 OK\r\nx-aws-ec2-metadata-token-ttl-seconds: 60\r\n\
+                        content-length: 1\r\n\r\nt"
                         .to_owned();
                 }
                 answered("200 OK", "<html>\n<body>sign in</body></html>")

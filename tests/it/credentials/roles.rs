@@ -17,8 +17,9 @@ fn keys_rotate_under_load_without_a_failed_request() {
     let sets = sidecar.sets_of_keys();
     assert!(sets >= 5, "{sets}");
     let log = sidecar.end(&cloud);
-    let introduced = "credentials: route r: keys from the settings as role arn:aws:iam::123456789012:role/orders, account 123456789012, \
-                      arn:aws:sts::123456789012:assumed-role/orders/apigw-invoker, expires 20";
+    let introduced = "credentials: route r: keys from the settings as role \
+        arn:aws:iam::123456789012:role/orders, account 123456789012, \
+        arn:aws:sts::123456789012:assumed-role/orders/apigw-invoker, expires 20";
     assert!(log.contains(introduced), "{log}");
     assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
 }

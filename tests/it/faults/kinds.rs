@@ -53,8 +53,8 @@ impl Kind {
         let scheme = if secure { "https" } else { "http" };
         let gateway = format!("function_uri: {scheme}://{upstream}/\n");
         let lambda = format!(
-            "host: {}\nport: {}\ndisable_https: {}\nfunction_name: f\naws_region: us-east-1\naws_key: AKIDEXAMPLE\n\
-             aws_secret: s\n",
+            "host: {}\nport: {}\ndisable_https: {}\nfunction_name: f\naws_region: us-east-1\n\
+             aws_key: AKIDEXAMPLE\naws_secret: s\n",
             upstream.ip(),
             upstream.port(),
             !secure

@@ -454,7 +454,10 @@ fn lengths() -> Vec<Row> {
             vec![$(Row::new(
                 $name,
                 Get,
-                |kind| vec![ReadAll, Say(kind.sized().with("Content-Length", concat!($headers, "\r\nX-Length"))), Close],
+                |kind| {
+                    let answer = kind.sized().with("Content-Length", concat!($headers, "\r\nX-Length"));
+                    vec![ReadAll, Say(answer), Close]
+                },
                 protocol,
             )),*]
         };

@@ -215,8 +215,8 @@ fn headers_that_only_a_vpc_endpoint_may_add_are_refused() {
         );
         assert_eq!(
             body["Message"],
-            "The request includes reserved HTTP headers. Reserved headers are required only for Lambda private \
-             link requests."
+            "The request includes reserved HTTP headers. Reserved headers are required only for Lambda \
+             private link requests."
         );
     }
 }

@@ -229,7 +229,8 @@ fn scalar(key: &Declared) -> BoxedStrategy<Value> {
     prop_oneof![
         4 => select(texts(key)).prop_map(Value::from),
         3 => select(numbers(key)).prop_map(Value::from),
-        2 => text("[0-9]{1,4}(\\.[0-9]{1,2})? ?(ms|s|m|h|d|sec|mins|fortnights|us|kib|MiB|b|GB|k|parsecs)? ?([0-9]{1,2}s)?"),
+        2 => text("[0-9]{1,4}(\\.[0-9]{1,2})? ?\
+            (ms|s|m|h|d|sec|mins|fortnights|us|kib|MiB|b|GB|k|parsecs)? ?([0-9]{1,2}s)?"),
         1 => text("\\+?[0-9]{1,7}"),
         2 => text(free),
         1 => any::<bool>().prop_map(Value::from),

@@ -5,8 +5,9 @@ use serde_json::json;
 
 use super::super::support::{App, Response, call, get};
 
-const SIGNATURE_MISMATCH: &str = "The request signature we calculated does not match the signature you provided. \
-     Check your AWS Secret Access Key and signing method. Consult the service documentation for details.";
+const SIGNATURE_MISMATCH: &str = "The request signature we calculated does not match the signature you \
+    provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for \
+    details.";
 
 /// The sidecar of `dev` with the usual keys, in front of a stand-in with other keys.
 fn before(keys: StandInKeys) -> App {

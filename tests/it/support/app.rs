@@ -118,7 +118,8 @@ impl Builder {
     pub fn lambda(self, name: &str, uri: &str, api: SocketAddr, rest: &str) -> Self {
         let function = if rest.contains("function_name") { "" } else { "\nfunction_name: MyLambda" };
         let keys = format!(
-            "host: {}\nport: {}\ndisable_https: true\naws_region: us-east-1\naws_key: AKIDEXAMPLE\naws_secret: s{function}\n{rest}",
+            "host: {}\nport: {}\ndisable_https: true\naws_region: us-east-1\naws_key: AKIDEXAMPLE\n\
+             aws_secret: s{function}\n{rest}",
             api.ip(),
             api.port()
         );
