@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+mod references;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

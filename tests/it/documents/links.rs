@@ -106,23 +106,6 @@ fn every_relative_link_leads_to_a_file_and_every_anchor_to_a_heading() {
     assert!(followed > 50, "{followed} links");
 }
 
-#[test]
-fn every_path_of_source_and_tests_in_a_document_exists() {
-    let mut missing = Vec::new();
-    for page in pages().into_iter().filter(|page| page != Path::new("CHANGELOG.md")) {
-        let text = text_of(&page);
-        for code in prose(&text).flat_map(|line| line.split('`').skip(1).step_by(2)) {
-            let path = code.split([' ', ':']).next().unwrap();
-            let is_ours = ["src/", "tests/", "benches/", ".ci/"].iter().any(|room| path.starts_with(room));
-            if is_ours && !path.contains("NAME") && !Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists()
-            {
-                missing.push(format!("{}: {path}", page.display()));
-            }
-        }
-    }
-    assert!(missing.is_empty(), "{missing:#?}");
-}
-
 /// A row names a test as `tests/it/FILE.rs`: `name`.
 #[test]
 fn every_test_that_the_readme_names_exists() {
