@@ -10,11 +10,11 @@ use fastrand::Rng;
 use tokio::net::{TcpSocket, TcpStream};
 
 /// Timeout of a case, longer than every limit in the sidecars' settings.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 /// Most escaped bytes of an input that a failure prints; `--from` repeats the case.
-const LONGEST_QUOTE: usize = 3000;
+const MAX_QUOTE: usize = 3000;
 /// Longest run of equal bytes that is printed in full.
-const LONGEST_RUN: usize = 24;
+const MAX_RUN: usize = 24;
 
 /// A violated invariant.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub async fn connect(number: u64, to: SocketAddr, receive_buffer: Option<u32>) -
         socket.set_recv_buffer_size(size).map_err(failed)?;
     }
     socket.bind(SocketAddr::new(IpAddr::V4(client_address(number)), 0)).map_err(failed)?;
-    let connecting = tokio::time::timeout(PATIENCE, socket.connect(to)).await;
+    let connecting = tokio::time::timeout(TIMEOUT, socket.connect(to)).await;
     let stream = connecting.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(failed)?;
     stream.set_nodelay(true).map_err(failed)?;
     Ok(stream)
@@ -67,12 +67,12 @@ impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
         for run in self.0.chunk_by(|one, other| one == other) {
-            if run.len() > LONGEST_RUN {
+            if run.len() > MAX_RUN {
                 write!(text, "[{}]*{}", run[..1].escape_ascii(), run.len())?;
             } else {
                 write!(text, "{}", run.escape_ascii())?;
             }
-            if text.len() > LONGEST_QUOTE {
+            if text.len() > MAX_QUOTE {
                 return write!(f, "{text}… ({} bytes)", self.0.len());
             }
         }

@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     answer::{Answer, Ended, Parsed, parse},
-    case::{Escaped, Failure, PATIENCE, connect},
+    case::{Escaped, Failure, TIMEOUT, connect},
 };
 
 /// The speed at which a client reads.
@@ -83,7 +83,7 @@ impl Client {
     /// Timeout: neither a response nor the end of the connection was received.
     pub async fn read(&mut self, to_head: bool) -> Result<Got, Failure> {
         sleep_some(self.pace.first).await;
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         let mut ended = Ended::NotYet;
         loop {
             match parse(&self.received, to_head, ended) {
@@ -110,7 +110,7 @@ impl Client {
 
     /// Reads until the connection ends.
     pub async fn read_all(mut self) -> Result<(Vec<u8>, Ended), Failure> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         loop {
             match timeout_at(until, self.more()).await {
                 Ok(Ended::NotYet) => {}

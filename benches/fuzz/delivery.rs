@@ -12,7 +12,7 @@ use tokio::{
 use super::case::Escaped;
 
 /// Longest pause between two pieces, in milliseconds; far below every limit in the settings.
-const LONGEST_PAUSE: u64 = 4;
+const MAX_PAUSE: u64 = 4;
 
 /// Pieces to write, and how the connection ends.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ impl Delivery {
         cuts.dedup();
         let mut pieces = Vec::new();
         for bounds in cuts.windows(2) {
-            let pause = if random.bool() { random.u64(..=LONGEST_PAUSE) } else { 0 };
+            let pause = if random.bool() { random.u64(..=MAX_PAUSE) } else { 0 };
             let pause = Duration::from_millis(if bounds[0] == 0 { 0 } else { pause });
             pieces.push(Piece { pause, bytes: bytes[bounds[0]..bounds[1]].to_vec() });
         }

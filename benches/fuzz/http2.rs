@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    case::{Escaped, Failure, PATIENCE, client_address, connect},
+    case::{Escaped, Failure, TIMEOUT, client_address, connect},
     client::probe,
     delivery::{Delivery, End, reset},
     echo::Echo,
@@ -146,7 +146,7 @@ impl Target for Http2 {
             End::Reset => reset(&stream),
         }
         probe(place.number, self.sidecar.address).await?;
-        timeout(PATIENCE, self.probe_other(place.number))
+        timeout(TIMEOUT, self.probe_other(place.number))
             .await
             .unwrap_or_else(|_| Err(Failure::new("another client of HTTP/2 hangs", "")))?;
         self.echo.take(client_address(place.number).into());
@@ -195,7 +195,7 @@ async fn read_to_end(stream: &mut tokio::net::TcpStream) -> Result<Vec<u8>, Fail
             }
         }
     };
-    let is_over = timeout(PATIENCE, reading).await.is_ok();
+    let is_over = timeout(TIMEOUT, reading).await.is_ok();
     if is_over {
         return Ok(received);
     }

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::{
     answer::{Answer, Ended},
-    case::{Failure, PATIENCE, connect},
+    case::{Failure, TIMEOUT, connect},
     client::Got,
 };
 
@@ -35,7 +35,7 @@ pub async fn ask(
         // an early response may have closed the stream
         let _ = sending.send_data(Bytes::from(body), true);
     }
-    let got = timeout(PATIENCE, read(response)).await;
+    let got = timeout(TIMEOUT, read(response)).await;
     driver.abort();
     got.map_err(|_| Failure::new("a stream hangs", target))
 }

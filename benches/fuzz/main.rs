@@ -101,7 +101,7 @@ fn main() -> ExitCode {
         Some(target) => vec![target],
         None => TargetName::value_variants().to_vec(),
     };
-    let mut is_good = true;
+    let mut passed = true;
     for target in targets {
         let report = match target {
             TargetName::Listener => run::run(target, &options, listener::Listener::start),
@@ -112,7 +112,7 @@ fn main() -> ExitCode {
             TargetName::Events => run::run(target, &options, events::Events::start),
         };
         report.print();
-        is_good &= report.is_good();
+        passed &= report.passed();
     }
-    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 /// Mutations never make an input larger than this.
-const LARGEST: usize = 256 << 10;
+const MAX_INPUT: usize = 256 << 10;
 
 /// Bytes that parsers treat specially.
 const BYTES: &[u8] = b"\0\t\n\r \"#%&',-./09:;<=>?@A[\\]_`a{|}~\x01\x7f\x80\xc3\xff";
@@ -126,7 +126,7 @@ pub fn mutate(bytes: &mut Vec<u8>, words: &[&[u8]], others: &[&[u8]], random: &m
     }
     for _ in 0..count {
         mutate_once(bytes, words, others, random);
-        bytes.truncate(LARGEST);
+        bytes.truncate(MAX_INPUT);
     }
 }
 

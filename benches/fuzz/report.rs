@@ -53,7 +53,7 @@ impl Report {
     }
 
     /// True if nothing failed.
-    pub fn is_good(&self) -> bool {
+    pub fn passed(&self) -> bool {
         self.failures.is_empty() && self.panics == 0
     }
 

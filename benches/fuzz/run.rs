@@ -12,7 +12,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use super::{
     Options, TargetName,
-    case::{self, Failure, PATIENCE},
+    case::{self, Failure, TIMEOUT},
     report::Report,
     witness,
 };
@@ -78,7 +78,7 @@ impl<T: Target> Shared<T> {
         while let Some(number) = self.next() {
             let case = self.target.case(number, &mut case::random(self.options.seed, number));
             self.running.borrow_mut().push(number);
-            let outcome = timeout(2 * PATIENCE, self.target.run(&case, Place { number, lane })).await;
+            let outcome = timeout(2 * TIMEOUT, self.target.run(&case, Place { number, lane })).await;
             let outcome = outcome.unwrap_or_else(|_| Err(Failure::new("the case hangs", "")));
             let mut report = self.report.borrow_mut();
             for seen in witness::take() {

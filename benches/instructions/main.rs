@@ -18,9 +18,9 @@ use std::{
 };
 
 /// Runs of a step that Callgrind counts.
-const TIMES: u64 = 100;
+const RUNS: u64 = 100;
 /// Growth of a step that is still accepted, in percent.
-const MOST_GROWTH: u64 = 5;
+const MAX_GROWTH_PERCENT: u64 = 5;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs a step once without counting, then [`TIMES`] times.
+/// Runs a step once without counting, then [`RUNS`] times.
 fn take(name: &str) {
     let step = work::ALL.iter().find(|(known, _)| *known == name);
     let mut work = step.map(|(_, prepare)| prepare()).expect("it is one of them");
@@ -49,7 +49,7 @@ fn take(name: &str) {
 /// The function whose calls Callgrind counts.
 #[inline(never)]
 fn counted(work: &mut work::Work) {
-    for _ in 0..TIMES {
+    for _ in 0..RUNS {
         work();
     }
 }
@@ -68,7 +68,7 @@ fn count(name: &str) -> Result<u64, String> {
     let collected = said.lines().find_map(|line| line.split_once("Collected :"));
     let total =
         collected.and_then(|(_, number)| number.trim().parse::<u64>().ok()).filter(|total| *total > 0);
-    total.map(|total| total / TIMES).ok_or_else(|| format!("{name}: nothing was counted: {said}"))
+    total.map(|total| total / RUNS).ok_or_else(|| format!("{name}: nothing was counted: {said}"))
 }
 
 fn all() -> Result<Vec<(&'static str, u64)>, String> {
@@ -99,7 +99,7 @@ fn compare() -> ExitCode {
         let mut is_right = true;
         for (name, count) in counts {
             let before = known.get(name).copied();
-            let has_grown = before.is_none_or(|before| count * 100 > before * (100 + MOST_GROWTH));
+            let has_grown = before.is_none_or(|before| count * 100 > before * (100 + MAX_GROWTH_PERCENT));
             let before = before.map_or_else(|| "none".to_owned(), |before| before.to_string());
             println!("{name:<20}{count:>14}{before:>14}{}", if has_grown { "  has grown" } else { "" });
             is_right &= !has_grown;

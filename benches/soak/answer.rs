@@ -9,9 +9,9 @@ use tokio::{
 };
 
 /// Timeout of a response.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// Bytes per read and pause between reads of a slow client.
-const SLOWLY: (usize, Duration) = (16 << 10, Duration::from_millis(20));
+const SLOW_READ: (usize, Duration) = (16 << 10, Duration::from_millis(20));
 
 /// A complete response.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Reader {
     /// Reads one response.
     pub async fn answer(&mut self, stream: &mut TcpStream) -> Result<Answer, Broken> {
         self.received = self.buffer.len();
-        let read = timeout(PATIENCE, self.read(stream)).await;
+        let read = timeout(TIMEOUT, self.read(stream)).await;
         let late = || Err(io::Error::new(io::ErrorKind::TimedOut, "no whole answer within a minute"));
         read.unwrap_or_else(|_| late()).map_err(|error| Broken { bytes: self.received, error })
     }
@@ -118,7 +118,7 @@ impl Reader {
     }
 
     async fn more(&mut self, stream: &mut TcpStream) -> io::Result<usize> {
-        let (piece, rest) = SLOWLY;
+        let (piece, rest) = SLOW_READ;
         let length = if self.is_slow {
             sleep(rest).await;
             let mut limited = (&mut *stream).take(piece as u64);

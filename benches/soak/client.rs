@@ -25,11 +25,11 @@ use super::{
 };
 
 /// One in this many connections reads slowly.
-const SLOW_ONES: usize = 10;
+const SLOW_EVERY: usize = 10;
 /// One in this many requests is aborted by the client.
-const LEAVERS: u32 = 30;
+const LEAVE_EVERY: u32 = 30;
 /// A request sent this long before SIGTERM must be answered.
-const WELL_BEFORE: Duration = Duration::from_millis(50);
+const BEFORE_SIGTERM: Duration = Duration::from_millis(50);
 /// Requests that are sent beyond the limit.
 const BEYOND: usize = 10;
 
@@ -82,7 +82,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 async fn all(state: Arc<State>, connections: usize) {
     let clients: Vec<_> = (0..connections)
-        .map(|index| tokio::spawn(client(Arc::clone(&state), index % SLOW_ONES == SLOW_ONES - 1)))
+        .map(|index| tokio::spawn(client(Arc::clone(&state), index % SLOW_EVERY == SLOW_EVERY - 1)))
         .collect();
     for client in clients {
         client.await.expect("a client does not panic");
@@ -164,7 +164,7 @@ async fn connection(state: &State, mut stream: TcpStream, is_slow: bool) {
     let mut is_served = false;
     while !state.is_over.load(Ordering::SeqCst) {
         let request = Request::new(is_slow);
-        if fastrand::u32(..LEAVERS) == 0 {
+        if fastrand::u32(..LEAVE_EVERY) == 0 {
             leave(&mut stream, &request).await;
             state.tally.count(Verdict::Left, "", String::new);
             return;
@@ -181,7 +181,7 @@ async fn connection(state: &State, mut stream: TcpStream, is_slow: bool) {
                 Verdict::Broken
             }
             Err(Broken { bytes: 0, .. })
-                if state.stop.get().is_some_and(|stop| sent + WELL_BEFORE > *stop) =>
+                if state.stop.get().is_some_and(|stop| sent + BEFORE_SIGTERM > *stop) =>
             {
                 Verdict::ClosedIdle
             }
@@ -300,6 +300,6 @@ async fn held(address: SocketAddr, limit: usize) -> Option<u16> {
 }
 
 /// Whether exactly the requests beyond the limit were rejected.
-pub fn is_full_measure(limit: usize, admitted: usize, overloaded: usize) -> bool {
+pub fn is_limit_exact(limit: usize, admitted: usize, overloaded: usize) -> bool {
     (admitted, overloaded) == (limit, BEYOND)
 }

@@ -37,7 +37,7 @@ use self::{client::Load, plan::Plan, report::Report, sidecar::Sidecar, tally::Ta
 /// Load before SIGTERM, and time for it to end afterwards.
 const BEFORE_STOP: Duration = Duration::from_secs(2);
 /// Longer than all time limits in the settings together.
-const AT_REST: Duration = Duration::from_secs(30);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Soak test: thousands of connections, faulty upstreams, clients that leave, and SIGTERM.
 #[derive(Debug, Parser)]
@@ -89,7 +89,7 @@ fn main() -> ExitCode {
     load.finish();
 
     // idle connections to upstreams are closed after a second
-    let files_after = sidecar.files_settled(files_before, AT_REST);
+    let files_after = sidecar.files_settled(files_before, SETTLE_TIMEOUT);
     report.memory(&sidecar);
     let (admitted, overloaded) = client::fill(sidecar.address, sidecar.max_in_flight);
 
@@ -99,7 +99,7 @@ fn main() -> ExitCode {
     let stop = Instant::now();
     load.expect_stop();
     sidecar.terminate();
-    let status = sidecar.wait(AT_REST);
+    let status = sidecar.wait(SETTLE_TIMEOUT);
     let stop_took = stop.elapsed();
     load.finish();
 
@@ -107,8 +107,8 @@ fn main() -> ExitCode {
     report.files(files_before, files_after);
     report.in_flight(sidecar.max_in_flight, admitted, overloaded);
     report.stop(&stopping, &sidecar, status, stop_took);
-    report.said(&sidecar.complaints());
-    if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    report.problems_logged(&sidecar.problem_lines());
+    if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Raises the limit of open files for this process and its child.

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use super::upstream::HELD;
 
 /// Time for which a number must not change to count as stable.
-const REST: Duration = Duration::from_secs(1);
+const STABLE_FOR: Duration = Duration::from_secs(1);
 
 /// Lines of the child's log.
 type Lines = Mutex<Vec<String>>;
@@ -30,7 +30,7 @@ pub struct Sidecar {
     pub max_in_flight: usize,
     child: Child,
     failures: Arc<Lines>,
-    complaints: Arc<Lines>,
+    problem_lines: Arc<Lines>,
     _settings: TempDir,
 }
 
@@ -55,20 +55,20 @@ impl Sidecar {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");
-        let complaints = Arc::<Lines>::default();
+        let problem_lines = Arc::<Lines>::default();
         let (send, address) = channel();
         let errors = child.stderr.take().expect("its standard error");
         let failures = Arc::<Lines>::default();
-        let heard = (Arc::clone(&failures), Arc::clone(&complaints));
+        let heard = (Arc::clone(&failures), Arc::clone(&problem_lines));
         std::thread::spawn(move || listen(errors, &send, &heard.0, &heard.1));
         let address = address.recv_timeout(Duration::from_secs(20)).expect("it listens");
-        Self { address, max_in_flight, child, failures, complaints, _settings: settings }
+        Self { address, max_in_flight, child, failures, problem_lines, _settings: settings }
     }
 
     /// Number of open files, once it is stable.
     pub fn files_at_rest(&self) -> usize {
         let (mut last, mut since) = (self.files(), Instant::now());
-        while since.elapsed() < REST {
+        while since.elapsed() < STABLE_FOR {
             std::thread::sleep(Duration::from_millis(20));
             let now = self.files();
             if now != last {
@@ -123,12 +123,12 @@ impl Sidecar {
     }
 
     /// Log lines that report internal errors.
-    pub fn complaints(&self) -> Vec<String> {
-        lock(&self.complaints).clone()
+    pub fn problem_lines(&self) -> Vec<String> {
+        lock(&self.problem_lines).clone()
     }
 
     /// Log line of a failed request.
-    pub fn said_of(&self, request_id: &str) -> Option<String> {
+    pub fn failure_line(&self, request_id: &str) -> Option<String> {
         let mark = format!(" request_id={request_id} ");
         lock(&self.failures).iter().find(|line| line.contains(&mark)).cloned()
     }
@@ -146,7 +146,7 @@ impl Drop for Sidecar {
 }
 
 /// Reads the log: finds the listening address, and keeps lines that no fault of the upstream explains.
-fn listen(errors: ChildStderr, address: &Sender<SocketAddr>, failures: &Lines, complaints: &Lines) {
+fn listen(errors: ChildStderr, address: &Sender<SocketAddr>, failures: &Lines, problem_lines: &Lines) {
     for line in BufReader::new(errors).lines().map_while(Result::ok) {
         let listening = line.split_once("listening on ").and_then(|(_, rest)| rest.split_once(','));
         if let Some(Ok(place)) = listening.map(|(place, _)| place.parse()) {
@@ -159,7 +159,7 @@ fn listen(errors: ChildStderr, address: &Sender<SocketAddr>, failures: &Lines, c
         let is_serious =
             line.contains("panicked") || line.contains("ERROR") || line.contains("drain timeout reached");
         if is_serious {
-            lock(complaints).push(line);
+            lock(problem_lines).push(line);
         }
     }
 }

@@ -43,7 +43,7 @@ impl Verdict {
 pub struct Example {
     pub request_id: String,
     /// The planned and the actual outcome.
-    pub told: String,
+    pub detail: String,
 }
 
 /// The counts, shared by all clients.
@@ -62,12 +62,12 @@ pub struct Counts {
 }
 
 impl Tally {
-    /// Counts a request; `told` describes a failure.
-    pub fn count(&self, verdict: Verdict, request_id: &str, told: impl FnOnce() -> String) {
+    /// Counts a request; `detail` describes a failure.
+    pub fn count(&self, verdict: Verdict, request_id: &str, detail: impl FnOnce() -> String) {
         let mut counts = self.counts();
         if verdict.is_bad() && counts.examples.len() < 10 {
-            let told = format!("{verdict:?}: {}", told());
-            counts.examples.push(Example { request_id: request_id.to_owned(), told });
+            let detail = format!("{verdict:?}: {}", detail());
+            counts.examples.push(Example { request_id: request_id.to_owned(), detail });
         }
         *counts.verdicts.entry(verdict).or_default() += 1;
     }

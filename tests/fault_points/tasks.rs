@@ -182,7 +182,7 @@ fn x3_a_loop_of_accepting_that_panics_starts_again_and_its_connections_stay() {
 }
 
 #[test]
-fn x3_a_worker_whose_every_run_panics_is_left_alone_for_longer_and_longer_and_the_process_ends() {
+fn x3_a_worker_that_always_panics_is_restarted_with_backoff_and_the_process_ends() {
     let mut sidecar = Sidecar::start("workers: 1\n");
     for _ in 0..4 {
         sidecar.strike("worker", "worker");

@@ -53,7 +53,7 @@ fn ready_says_of_each_route_where_its_keys_come_from_and_shows_none() {
 }
 
 #[test]
-fn a_route_whose_role_cannot_be_had_is_not_ready_and_says_why_and_answers_503() {
+fn a_route_whose_role_cannot_be_assumed_is_not_ready_with_a_cause_and_responds_503() {
     let upstream = Upstream::ok();
     let role = "authorization:\n  iam:\n    accesskey: AKIDEXAMPLE\n    secretkey: hush-secret\n    \
                 assume_role_arn: arn:aws:iam::123456789012:role/x\n    sts_endpoint_url: http://127.0.0.1:1";
@@ -69,7 +69,7 @@ fn a_route_whose_role_cannot_be_had_is_not_ready_and_says_why_and_answers_503() 
 }
 
 #[test]
-fn check_credentials_tries_each_source_once_and_says_whose_keys_they_are() {
+fn check_credentials_tries_each_source_once_and_prints_the_identity() {
     let dev = App::dev();
     let keys = StandInKeys::example();
     let directory = tempfile::tempdir().unwrap();
@@ -151,7 +151,7 @@ fn x8_live_answers_while_a_thousand_connections_are_held_or_have_sent_half_a_hea
 }
 
 #[test]
-fn x8_the_connection_that_was_of_no_use_for_longest_gives_way_and_one_in_use_does_not() {
+fn x8_the_longest_idle_connection_is_closed_for_a_new_one_and_one_in_use_is_not() {
     let app = App::to("http://127.0.0.1:1/");
     let most = app.snapshot.capacity.admin_connections;
     let mut first = held(app.admin, "GET /live HTTP/1.1\r\n");

@@ -170,7 +170,7 @@ fn a_section_answers_what_its_backend_does() {
 }
 
 #[test]
-fn a_query_that_is_said_to_be_rewritten_is() {
+fn a_query_marked_as_rewritten_is_rewritten() {
     for (name, backend) in backends() {
         let inbound = inbound(Method::GET, "/aws/x?a=1&X-Amz-Signature=s", map(&[]), b"");
         let outbound = backend.request(inbound).unwrap();
@@ -182,7 +182,7 @@ fn a_query_that_is_said_to_be_rewritten_is() {
 }
 
 #[test]
-fn the_host_is_the_targets_and_stands_once() {
+fn the_host_header_is_the_targets_and_not_repeated() {
     for (name, backend) in backends() {
         let inbound = inbound(Method::GET, "/aws/x", map(&[("host", "evil.example")]), b"");
         let outbound = backend.request(inbound).unwrap();

@@ -68,7 +68,7 @@ fn assert_unreached(function_uri: &str, rest: &str, step: &str, problem: &str, c
 }
 
 #[test]
-fn k4_an_endpoint_that_can_be_reached_is_said_so_and_sent_nothing() {
+fn k4_a_reachable_endpoint_is_reported_and_receives_no_request() {
     let authority = Authority::new("ours");
     let trusted = authority.file();
     let secured = SecuredUpstream::ok(server(authority.identity("localhost")));
@@ -98,7 +98,7 @@ fn k4_an_endpoint_that_can_be_reached_is_said_so_and_sent_nothing() {
 }
 
 #[test]
-fn k4_without_options_nobody_is_called() {
+fn k4_without_options_check_opens_no_connection() {
     let upstream = Upstream::ok();
     let iam = format!(
         "  authorization:\n    iam: {{ accesskey: AKIDEXAMPLE, secretkey: s, sts_endpoint_url: \
@@ -112,7 +112,7 @@ fn k4_without_options_nobody_is_called() {
 }
 
 #[test]
-fn k4_a_name_without_address_and_a_port_without_listener_are_told_with_their_cures() {
+fn k4_an_unresolvable_name_and_a_closed_port_are_reported_with_their_cures() {
     assert_unreached("http://nowhere.invalid/", "", "resolve", "nowhere.invalid", "DNS");
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let problem = format!("cannot connect to {closed}: connection refused");
@@ -120,7 +120,7 @@ fn k4_a_name_without_address_and_a_port_without_listener_are_told_with_their_cur
 }
 
 #[test]
-fn k4_every_failure_of_tls_is_told_with_its_cure() {
+fn k4_every_tls_failure_is_reported_with_its_cure() {
     let authority = Authority::new("ours");
     let trusted = authority.file();
     let rest = trusting(trusted.path());
@@ -169,7 +169,7 @@ fn k4_every_failure_of_tls_is_told_with_its_cure() {
 }
 
 #[test]
-fn k4_servers_that_never_answer_hold_it_up_for_five_seconds_together() {
+fn k4_all_silent_servers_together_delay_check_by_five_seconds() {
     let silent = Upstream::accepting(|_, mut stream, _| io::copy(&mut stream, &mut io::sink()).map(drop));
     let port = silent.address.port();
     let named: Vec<String> = (0..20).map(|number| format!("r{number}")).collect();
@@ -209,7 +209,7 @@ fn proxy_saying(status: &'static str) -> Upstream {
 }
 
 #[test]
-fn k4_a_proxy_that_gives_no_tunnel_is_told_with_its_status_and_cure() {
+fn k4_a_proxy_that_refuses_connect_is_reported_with_its_status_and_cure() {
     for (status, cure) in [
         ("407 Proxy Authentication Required", "correct user and password in proxy_url"),
         ("403 Forbidden", "have them allowed there"),
@@ -305,7 +305,7 @@ fn k4_sts_is_asked_once_for_each_source_whose_keys_they_are() {
 }
 
 #[test]
-fn k4_keys_that_sts_refuses_are_exit_1_and_an_sts_that_cannot_be_asked_is_told_with_its_cure() {
+fn k4_keys_refused_by_sts_are_exit_1_and_an_unreachable_sts_is_reported_with_its_cure() {
     let mut body = String::new();
     let _ = write!(
         body,

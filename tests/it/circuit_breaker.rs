@@ -24,7 +24,7 @@ const FAILED: &str =
 const FOR_LONG: &str = "circuit_breaker: { failures: 3, open_for: 1h }";
 
 /// An upstream that fails while the switch is on.
-fn fickle() -> (Upstream, Arc<AtomicBool>) {
+fn failing_while() -> (Upstream, Arc<AtomicBool>) {
     let down = Arc::new(AtomicBool::new(true));
     let switch = Arc::clone(&down);
     let upstream = Upstream::serving(move |_, stream| {
@@ -46,8 +46,8 @@ fn assert_kept_away(response: &Response) -> u64 {
 }
 
 #[test]
-fn failures_in_a_row_open_it_and_then_nothing_is_sent() {
-    let (upstream, _) = fickle();
+fn failures_in_a_row_open_the_breaker_and_then_nothing_is_sent() {
+    let (upstream, _) = failing_while();
     let app = before(&upstream, FOR_LONG);
     for _ in 0..3 {
         assert_eq!(get(app.address, "/").text(), "down");
@@ -60,9 +60,9 @@ fn failures_in_a_row_open_it_and_then_nothing_is_sent() {
 }
 
 #[test]
-fn without_the_section_or_with_no_failures_there_is_none() {
+fn without_circuit_breaker_or_with_failures_0_there_is_no_breaker() {
     for rest in ["", "circuit_breaker: { failures: 0 }"] {
-        let (upstream, _) = fickle();
+        let (upstream, _) = failing_while();
         let app = before(&upstream, rest);
         for _ in 0..20 {
             assert_eq!(get(app.address, "/").text(), "down");
@@ -71,8 +71,8 @@ fn without_the_section_or_with_no_failures_there_is_none() {
 }
 
 #[test]
-fn an_empty_section_opens_after_five() {
-    let (upstream, _) = fickle();
+fn an_empty_circuit_breaker_section_opens_after_five_failures() {
+    let (upstream, _) = failing_while();
     let app = before(&upstream, "circuit_breaker: {}");
     for _ in 0..5 {
         assert_eq!(get(app.address, "/").text(), "down");
@@ -82,7 +82,7 @@ fn an_empty_section_opens_after_five() {
 }
 
 #[test]
-fn what_aws_says_itself_counts_and_what_the_apis_function_says_does_not() {
+fn errors_of_aws_count_and_errors_of_the_apis_function_do_not() {
     let throttled =
         "HTTP/1.1 429 Slow\r\nx-amzn-errortype: TooManyRequestsException\r\ncontent-length: 0\r\n\r\n";
     for answer in [
@@ -101,8 +101,8 @@ fn what_aws_says_itself_counts_and_what_the_apis_function_says_does_not() {
 }
 
 #[test]
-fn an_answer_between_failures_begins_the_count_anew() {
-    let (upstream, down) = fickle();
+fn a_response_between_failures_resets_the_count() {
+    let (upstream, down) = failing_while();
     let app = before(&upstream, FOR_LONG);
     for _ in 0..4 {
         for _ in 0..2 {
@@ -116,7 +116,7 @@ fn an_answer_between_failures_begins_the_count_anew() {
 }
 
 #[test]
-fn every_way_in_which_no_answer_comes_counts() {
+fn every_failure_without_a_response_counts() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let cut = Upstream::serving(|_, stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\nconte")?;
@@ -237,7 +237,7 @@ fn a_probe_whose_client_leaves_makes_room_for_another() {
 
 #[test]
 fn routes_with_the_same_host_and_settings_share_one_in_all_workers_and_others_have_their_own() {
-    let (upstream, _) = fickle();
+    let (upstream, _) = failing_while();
     let app = App::with("workers: 3")
         .gateway("a", "/a", &upstream.uri("/a"), FOR_LONG)
         .gateway("b", "/b", &upstream.uri("/b"), FOR_LONG)
@@ -257,8 +257,8 @@ fn routes_with_the_same_host_and_settings_share_one_in_all_workers_and_others_ha
 }
 
 #[test]
-fn retries_stop_when_it_opens_and_the_answer_is_that_of_the_last_attempt() {
-    let (upstream, _) = fickle();
+fn retries_stop_when_the_breaker_opens_and_the_last_attempts_response_is_used() {
+    let (upstream, _) = failing_while();
     let retry = "retry: { attempts: 10, backoff: 1, budget: 900, unsafe: [unavailable] }";
     let app = before(&upstream, &format!("{FOR_LONG}\n{retry}"));
     assert_eq!(get(app.address, "/").text(), "down");
@@ -268,7 +268,7 @@ fn retries_stop_when_it_opens_and_the_answer_is_that_of_the_last_attempt() {
 
 #[test]
 fn the_log_says_when_it_opens_and_closes() {
-    let (upstream, down) = fickle();
+    let (upstream, down) = failing_while();
     let breaker = "circuit_breaker: { failures: 2, open_for: 100 }";
     let route = format!("uri: /*\napi_gateway:\n  function_uri: {}\n  {breaker}\n", upstream.uri("/"));
     let directory = settings(ANY_PORT, &[("r", &route)]);

@@ -18,7 +18,7 @@ fn client(authority: &Authority) -> Identity {
 }
 
 /// Route settings with files for certificate and key.
-fn shown(authority: &Path, certificate: &Path, key: &Path) -> String {
+fn client_certificate_settings(authority: &Path, certificate: &Path, key: &Path) -> String {
     let mut rest = format!("timeout: 10s\nca_certificate: {}\n", authority.display());
     let _ = writeln!(rest, "client_certificate: {}\nclient_key: {}", certificate.display(), key.display());
     rest
@@ -35,7 +35,7 @@ fn a_server_that_wants_a_certificate_is_shown_the_routes() {
     let (certificate, key) = files(&client(&authority));
     for version in [&version::TLS12, &version::TLS13] {
         let upstream = demanding(&authority, version);
-        let rest = shown(trusted.path(), certificate.path(), key.path());
+        let rest = client_certificate_settings(trusted.path(), certificate.path(), key.path());
         let lambda: String = rest.lines().fold(String::new(), |text, line| text + "  " + line + "\n");
         let port = upstream.plain.address.port();
         let app = App::with("")
@@ -60,7 +60,7 @@ fn a_certificate_that_the_server_does_not_take_is_502_upstream_tls() {
     let (certificate, key) = files(&client(&stranger));
     for version in [&version::TLS12, &version::TLS13] {
         let upstream = demanding(&authority, version);
-        let rest = shown(trusted.path(), certificate.path(), key.path());
+        let rest = client_certificate_settings(trusted.path(), certificate.path(), key.path());
         let app = App::with("").gateway("r", "/*", &upstream.uri("localhost"), &rest).start();
         let response = get(app.address, "/");
         assert_eq!((response.status, response.code().as_str()), (502, "upstream_tls"), "{version:?}");
@@ -76,7 +76,7 @@ fn a_connection_with_a_certificate_never_serves_a_route_without_it() {
     for version in [&version::TLS12, &version::TLS13] {
         let upstream = demanding(&authority, version);
         let uri = upstream.uri("localhost");
-        let with = shown(trusted.path(), certificate.path(), key.path());
+        let with = client_certificate_settings(trusted.path(), certificate.path(), key.path());
         let without = format!("timeout: 10s\nca_certificate: {}", trusted.path().display());
         let app = App::with("")
             .gateway("with", "/with/*", &uri, &with)
@@ -125,7 +125,7 @@ fn one_without_the_other_is_a_mistake_that_names_what_is_missing() {
 }
 
 #[test]
-fn files_that_are_not_what_they_should_be_are_mistakes_at_their_keys() {
+fn invalid_files_are_mistakes_at_their_keys() {
     let authority = Authority::new("ours");
     let (ours, theirs) = (client(&authority), client(&authority));
     let ((certificate, key), (_, their_key)) = (files(&ours), files(&theirs));
@@ -172,10 +172,14 @@ fn debug_of_the_settings_shows_nothing_of_the_key_wherever_it_comes_from() {
     for spelling in [key.path().display().to_string(), format!("$file://{}", key.path().display())] {
         let rest =
             format!("  client_certificate: {}\n  client_key: {spelling}\n", certificate.path().display());
-        let shown = format!("{:?}", settings("https://a/", &rest).unwrap());
+        let client_certificate_settings = format!("{:?}", settings("https://a/", &rest).unwrap());
         let inside = identity.key();
         let secret = inside.lines().nth(1).unwrap();
-        assert!(shown.contains("ClientIdentity") && !shown.contains(secret), "{shown}");
-        assert!(!shown.contains("PRIVATE KEY"), "{shown}");
+        assert!(
+            client_certificate_settings.contains("ClientIdentity")
+                && !client_certificate_settings.contains(secret),
+            "{client_certificate_settings}"
+        );
+        assert!(!client_certificate_settings.contains("PRIVATE KEY"), "{client_certificate_settings}");
     }
 }

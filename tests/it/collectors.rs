@@ -116,7 +116,7 @@ fn a_connection_is_kept_for_the_next_delivery_and_replaced_when_the_collector_ha
 }
 
 #[test]
-fn a_collector_that_closes_or_hangs_before_it_has_answered_is_asked_again() {
+fn a_collector_that_closes_or_hangs_without_a_response_is_retried() {
     for part in ["", "HTTP/1.1 200 OK\r\ncontent-le"] {
         for hangs in [false, true] {
             let sidecar = Sidecar::telling(at_first(move |stream, _| {
@@ -132,7 +132,7 @@ fn a_collector_that_closes_or_hangs_before_it_has_answered_is_asked_again() {
 }
 
 #[test]
-fn a_head_that_trickles_is_late_and_a_body_that_trickles_is_not_waited_for() {
+fn a_slow_head_times_out_and_a_slow_body_is_not_awaited() {
     for (head, attempts) in
         [("HTTP/1.1 200 OK\r\nx: ", 2), ("HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n", 1)]
     {
@@ -150,7 +150,7 @@ fn a_head_that_trickles_is_late_and_a_body_that_trickles_is_not_waited_for() {
 }
 
 #[test]
-fn of_an_answer_of_100_mib_the_beginning_is_read() {
+fn only_the_beginning_of_a_100_mib_response_is_read() {
     const SIZE: usize = 100 << 20;
     const PIECE: usize = 1 << 20;
     let chunk = format!("{PIECE:x}\r\n");
@@ -180,7 +180,7 @@ fn of_an_answer_of_100_mib_the_beginning_is_read() {
 }
 
 #[test]
-fn a_redirect_leads_nowhere() {
+fn a_redirect_is_not_followed() {
     for status in ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
         let elsewhere = Upstream::answering(TAKEN);
         let location = elsewhere.uri("/v1/traces");
@@ -219,7 +219,7 @@ fn a_collector_that_is_busy_is_asked_when_it_says_and_not_if_that_is_too_late() 
 }
 
 #[test]
-fn what_comes_after_an_answer_without_a_clear_end_is_no_answer_to_the_next_delivery() {
+fn a_connection_with_an_ambiguous_response_is_not_reused() {
     for (first, outcome) in [
         // awc reads no body in this response
         ("HTTP/1.1 200 OK\r\n\r\n", "delivered"),

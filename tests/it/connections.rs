@@ -50,7 +50,7 @@ const UPGRADES: [&str; 6] = [
 ];
 
 #[test]
-fn x1_a_body_arrives_whatever_its_request_wants_to_upgrade_to() {
+fn x1_a_body_arrives_whatever_protocol_its_upgrade_header_names() {
     let upstream = echo();
     for (name, app) in apps(&upstream) {
         for upgrade in UPGRADES {

@@ -311,7 +311,7 @@ fn heard_slowly(address: SocketAddr, request: &[u8], piece: usize, pauses: usize
 }
 
 #[test]
-fn c1_whatever_is_cut_where_and_read_when_is_a_prefix_with_a_visible_break_or_502() {
+fn c1_any_truncated_response_is_a_prefix_with_a_visible_break_or_502() {
     let upstream = Upstream::serving(|request, stream| Plan::read(request).play(stream));
     let app = App::with("log: { access: false }").gateway("r", "/*", &upstream.uri("/"), "").start();
     let plans =

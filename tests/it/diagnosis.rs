@@ -173,7 +173,7 @@ fn a_refusal_by_the_lambda_api_is_told_in_the_same_words() {
 }
 
 #[test]
-fn a_path_that_an_api_does_not_know_is_told_as_that() {
+fn a_path_unknown_to_the_api_is_logged_as_such() {
     let refused = Refused::by(Fault::Clock);
     drop(refused);
     let stand_in =
@@ -196,7 +196,7 @@ fn a_path_that_an_api_does_not_know_is_told_as_that() {
 }
 
 #[test]
-fn a_refusal_is_told_on_a_route_without_retries_too() {
+fn a_refusal_is_explained_on_a_route_without_retries_too() {
     let mismatch = "HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: InvalidSignatureException\r\n\
         content-length: 2\r\n\r\n{}";
     let upstream = Upstream::answering(mismatch);
@@ -292,7 +292,7 @@ fn without_retries_the_refusal_is_the_answer_and_the_next_call_is_signed_by_the_
 }
 
 #[test]
-fn a_date_that_anybody_may_have_written_changes_nothing() {
+fn the_date_of_an_unverified_upstream_is_ignored() {
     let authority = Authority::new("ours");
     let upstream = ten_minutes_ahead(&authority);
     let app = to(&upstream, "ssl_verify: false\n");

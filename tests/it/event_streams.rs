@@ -175,7 +175,7 @@ fn a_body_that_ends_well_without_invoke_complete_is_truncated_and_one_that_is_cu
 }
 
 #[test]
-fn a_body_that_is_held_open_after_its_last_event_is_over_and_its_connection_is_let_go() {
+fn a_stream_left_open_after_its_last_event_is_complete_and_its_connection_closed() {
     let (send, hold) = mpsc::channel::<()>();
     let hold = Mutex::new(hold);
     let upstream = Upstream::serving(move |_, stream| {
@@ -198,7 +198,7 @@ fn a_body_that_is_held_open_after_its_last_event_is_over_and_its_connection_is_l
 }
 
 #[test]
-fn the_end_of_a_functions_log_is_in_ours_with_the_requests_id_wherever_the_stream_ends() {
+fn the_log_tail_of_a_function_is_logged_with_the_request_id_wherever_the_stream_ends() {
     let upstream = Upstream::serving(|request, stream| {
         stream.write_all(HEAD.as_bytes())?;
         // base64 of `hello`

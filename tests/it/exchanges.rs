@@ -50,7 +50,7 @@ fn upload(app: &App, length: usize) -> Response {
 
 /// An upstream that reads heads only, responds to uploads with these bytes, and then neither reads nor closes
 /// until the returned sender is dropped.
-fn unwilling(answer: &str) -> (Upstream, mpsc::Sender<()>) {
+fn responding_early(answer: &str) -> (Upstream, mpsc::Sender<()>) {
     let (release, hold) = mpsc::channel::<()>();
     let hold = Mutex::new(hold);
     let answer = answer.to_owned();
@@ -73,12 +73,12 @@ fn unwilling(answer: &str) -> (Upstream, mpsc::Sender<()>) {
 }
 
 #[test]
-fn an_upstream_that_answers_early_and_does_not_read_on_has_its_answer_relayed_at_once() {
+fn an_early_response_of_an_upstream_that_stops_reading_is_relayed_at_once() {
     for (status, headers) in
         [(413, "Content-Length: 2\r\n"), (403, "Content-Length: 2\r\nConnection: close\r\n")]
     {
         for rest in ["timeout: 1h\n", &format!("timeout: 1h\n{SIGNED}")] {
-            let (upstream, release) = unwilling(&format!("HTTP/1.1 {status} No\r\n{headers}\r\nno"));
+            let (upstream, release) = responding_early(&format!("HTTP/1.1 {status} No\r\n{headers}\r\nno"));
             let app = app(&upstream, rest);
             assert_eq!(get(app.address, "/first").status, 200);
             let response = upload(&app, LARGE);
@@ -119,7 +119,7 @@ fn an_upstream_that_refuses_and_closes_is_sent_no_more_of_the_body() {
 #[test]
 fn an_upstream_that_stops_reading_is_504_after_the_time_limit() {
     for rest in ["", SIGNED] {
-        let (upstream, release) = unwilling("");
+        let (upstream, release) = responding_early("");
         let app = app(&upstream, &format!("timeout: 1h\nfirst_byte_timeout: 300\n{rest}"));
         let start = Instant::now();
         let response = upload(&app, LARGE);
@@ -137,7 +137,7 @@ fn posting(app: &App, length: usize) -> TcpStream {
 }
 
 #[test]
-fn a_body_that_trickles_in_is_handed_on_piece_by_piece() {
+fn a_slow_body_is_forwarded_piece_by_piece() {
     let (seen, told) = mpsc::channel();
     let upstream = Upstream::accepting(move |_, mut stream, _| {
         let mut reader = BufReader::new(stream.try_clone()?);
@@ -232,7 +232,7 @@ fn head_and_body_leave_together() {
 }
 
 #[test]
-fn bytes_behind_the_last_chunk_make_a_connection_unfit_for_another_call() {
+fn a_connection_with_bytes_after_the_last_chunk_is_not_reused() {
     for (behind, accepted) in [("", 1), ("x", 3), ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", 3)] {
         let chunks = "5;a=b\r\nhello\r\n0\r\nTrailer: dropped\r\n\r\n";
         let upstream = Upstream::answering(&format!(
@@ -290,7 +290,7 @@ fn numbered(number: usize, length: usize, more: &str) -> Vec<u8> {
 }
 
 #[test]
-fn whole_bodies_of_any_size_end_where_they_end_whatever_comes_behind_them_in_the_same_packet() {
+fn bodies_of_any_size_end_correctly_whatever_follows_in_the_same_packet() {
     let upstream = Upstream::ok();
     let app = app(&upstream, SIGNED);
     let lengths = [9_999, 10_000, 1, 100_000, 16_384, 65_536, 1_000_000, 3, 300_000];

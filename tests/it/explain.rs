@@ -168,7 +168,7 @@ fn what_is_explained_equals_what_is_then_sent() {
 }
 
 #[test]
-fn an_event_that_differs_each_time_is_said_to() {
+fn explain_marks_the_parts_of_an_event_that_differ_each_time() {
     let upstream = Upstream::ok();
     let directory = directory("", &routes(&upstream));
     let outbound =
@@ -185,7 +185,7 @@ fn an_event_that_differs_each_time_is_said_to() {
 }
 
 #[test]
-fn each_route_that_loses_is_told_why() {
+fn explain_says_why_each_other_route_does_not_match() {
     let route = |rule: &str| format!("{rule}\napi_gateway:\n  function_uri: https://a.example/\n");
     let routes = [
         ("other-host", route("uri: /a/b\nhosts: [x.example]")),
@@ -226,7 +226,7 @@ fn each_route_that_loses_is_told_why() {
 }
 
 #[test]
-fn what_the_sidecar_answers_itself_is_told_and_is_1() {
+fn explain_prints_the_sidecars_own_response_and_exits_1() {
     let upstream = Upstream::ok();
     let mut routes = routes(&upstream);
     routes.push((
@@ -300,7 +300,7 @@ fn k12_a_body_is_read_of_a_regular_file_alone_and_no_more_of_it_than_a_route_tak
 }
 
 #[test]
-fn keys_that_would_have_to_be_fetched_are_not_and_that_is_said() {
+fn explain_fetches_no_keys_and_says_so() {
     let sts = Upstream::ok();
     let role = format!(
         "uri: /role\napi_gateway:\n  function_uri: https://a.example/\n  authorization: {{ iam: {{ {KEYS}, \
@@ -370,7 +370,7 @@ fn routes_are_a_table_and_json_without_secrets() {
 }
 
 #[test]
-fn k12_each_header_that_does_not_go_out_is_told_with_its_reason() {
+fn k12_explain_lists_each_removed_header_with_its_reason() {
     let upstream = Upstream::ok();
     let directory = directory("", &routes(&upstream));
     let headers = [
@@ -418,7 +418,7 @@ fn k12_each_header_that_does_not_go_out_is_told_with_its_reason() {
 }
 
 #[test]
-fn each_argument_of_a_query_string_signature_that_does_not_go_out_is_told_with_its_reason() {
+fn explain_lists_each_removed_argument_of_a_query_string_signature_with_its_reason() {
     let upstream = Upstream::ok();
     let directory = directory("", &routes(&upstream));
     let query = "?a=1&X-Amz-Signature=abc&x-amz-date=1&X%2DAmz-Credential=k&b=2";
@@ -440,7 +440,7 @@ fn each_argument_of_a_query_string_signature_that_does_not_go_out_is_told_with_i
 }
 
 #[test]
-fn k12_a_path_that_no_route_takes_comes_with_the_pattern_that_would() {
+fn k12_explain_suggests_a_pattern_for_a_path_without_a_route() {
     let route = |rule: &str| format!("{rule}\napi_gateway:\n  function_uri: https://a.example/\n");
     let directory = directory(
         "",
@@ -523,7 +523,7 @@ fn check_as_json_is_one_document_with_every_mistake_or_none() {
 }
 
 #[test]
-fn what_references_have_put_into_a_request_is_left_out() {
+fn explain_leaves_out_values_of_references() {
     let upstream = Upstream::ok();
     let lambda = |uri: &str, rest: &str| {
         format!(

@@ -154,7 +154,7 @@ fn reset(stream: &TcpStream) {
 }
 
 #[test]
-fn interim_answers_are_not_the_answer() {
+fn interim_responses_are_skipped() {
     for interim in [
         "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
         "HTTP/1.1 100 Continue\r\n\r\n",

@@ -103,7 +103,7 @@ fn k41_tls_with_the_target_goes_through_the_tunnel_and_the_proxy_resolves_the_na
 }
 
 #[test]
-fn who_is_at_the_end_of_a_tunnel_is_verified_as_without_one() {
+fn tls_is_verified_through_a_tunnel_as_without_one() {
     let upstream = SecuredUpstream::ok(server(Authority::new("unknown").identity("api.invalid")));
     let proxy = proxy_to(upstream.plain.address);
     let strict = app("https://api.invalid/", &through(&proxy, ""));
@@ -132,7 +132,7 @@ fn a_plain_target_is_reached_by_connect_too() {
 }
 
 #[test]
-fn credentials_reach_the_proxy_and_nobody_else() {
+fn proxy_credentials_reach_only_the_proxy() {
     let upstream = Upstream::ok();
     let proxy = proxy_to(upstream.address);
     let rest = format!("proxy_url: http://hush-user:hush%20pass%3A@{}", proxy.address);
@@ -174,7 +174,7 @@ fn a_proxy_that_refuses_is_502_upstream_connect_and_named_in_the_log_without_cre
 }
 
 #[test]
-fn a_proxy_that_talks_nonsense_or_breaks_off_is_502_upstream_connect() {
+fn a_malformed_or_truncated_connect_response_is_502_upstream_connect() {
     let too_many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(65));
     let endless = format!("HTTP/1.1 200 OK\r\nx: {}", "x".repeat(8 << 10));
     for answer in [
@@ -226,7 +226,7 @@ fn a_proxy_that_stalls_is_504_within_the_time_to_connect() {
 }
 
 #[test]
-fn what_follows_the_proxys_head_is_the_targets_to_the_byte() {
+fn bytes_after_the_connect_response_belong_to_the_target() {
     // the target's response in the same packet as the proxy's, whose lengths are ignored
     for head in [
         "HTTP/1.1 200 OK\r\n\r\n",
@@ -241,7 +241,7 @@ fn what_follows_the_proxys_head_is_the_targets_to_the_byte() {
 }
 
 #[test]
-fn a_head_in_pieces_opens_a_tunnel_all_the_same() {
+fn a_connect_response_in_pieces_opens_a_tunnel() {
     let authority = Authority::new("ours");
     let trusted = authority.file();
     let upstream = SecuredUpstream::ok(server(authority.identity("api.invalid")));
@@ -261,7 +261,7 @@ fn a_head_in_pieces_opens_a_tunnel_all_the_same() {
 }
 
 #[test]
-fn a_tunnel_is_kept_for_the_next_call_of_routes_with_the_same_proxy() {
+fn a_tunnel_is_reused_by_routes_with_the_same_proxy() {
     let upstream = Upstream::ok();
     let proxy = proxy_to(upstream.address);
     let uri = "http://api.invalid/";

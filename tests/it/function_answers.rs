@@ -75,7 +75,7 @@ fn e7_e9_a_null_flag_is_false_and_a_body_that_is_no_string_is_json() {
 }
 
 #[test]
-fn e8_a_function_that_raised_is_told_apart_from_one_that_answered_badly() {
+fn e8_function_failed_and_function_response_invalid_are_different_codes() {
     let raised = r#"{"errorType":"ValueError","errorMessage":"hush"}"#;
     let (_upstream, app) = called(PROXY, "X-Amz-Function-Error: Unhandled\r\n", raised);
     let response = get(app.address, "/f");

@@ -31,7 +31,7 @@ fn sources() -> Vec<(PathBuf, String)> {
 }
 
 #[test]
-fn every_file_opens_with_what_it_is() {
+fn every_file_opens_with_a_doc_comment() {
     for (path, text) in sources() {
         let is_tests = path.ends_with("tests.rs");
         assert!(is_tests || text.starts_with("//! "), "{} does not open with //!", path.display());
@@ -49,7 +49,7 @@ fn no_file_is_longer_than_400_lines_without_its_tests() {
 }
 
 #[test]
-fn no_module_is_a_drawer_for_leftovers() {
+fn no_module_has_a_catch_all_name() {
     for (path, _) in sources() {
         let stem = path.file_stem().unwrap().to_string_lossy();
         assert!(
@@ -251,7 +251,7 @@ fn literals(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_people_read_is_in_plain_technical_english() {
+fn texts_and_comments_are_in_plain_technical_english() {
     let mut found = Vec::new();
     for (path, text) in sources() {
         if !path.starts_with("src") || path.iter().any(|part| part.to_string_lossy().starts_with("tests")) {

@@ -125,7 +125,7 @@ fn c1_the_access_log_counts_what_a_client_had_room_for() {
 }
 
 #[test]
-fn c2_a_client_that_holds_its_body_back_is_told_to_send_it_when_it_is_wanted() {
+fn c2_100_continue_is_sent_when_the_body_is_needed() {
     for rest in ["", "authorization:\n  iam: { accesskey: AKIDEXAMPLE, secretkey: s }"] {
         let upstream = Upstream::ok();
         let app = before(&upstream, rest);

@@ -27,7 +27,7 @@ fn process(upstream: &Upstream, listen: &str) -> (Process, SocketAddr, tempfile:
 }
 
 #[test]
-fn c11_a_client_of_http_2_where_it_is_off_is_told_so_in_http_2_and_the_log_names_the_key() {
+fn c11_http_2_without_h2c_gets_http_1_1_required_and_the_log_names_the_key() {
     let upstream = Upstream::ok();
     let (mut process, address, _directory) = process(&upstream, "");
     let mut frames = Frames::open(address);
@@ -322,7 +322,7 @@ fn x15_a_head_that_came_in_pieces_and_in_time_leaves_its_connection_without_a_li
 }
 
 #[test]
-fn garbage_behind_the_preface_has_its_line_and_a_client_that_leaves_has_none() {
+fn garbage_after_the_preface_is_logged_and_a_client_that_leaves_is_not() {
     let upstream = Upstream::ok();
     let (mut process, address, _directory) = process(&upstream, ", h2c: true");
     drop(Frames::open(address));

@@ -291,7 +291,7 @@ fn r13_r24_r36_bodies_may_be_missing_encoded_or_the_whole_answer() {
 }
 
 #[test]
-fn r17_to_r33_what_is_no_answer_is_502_and_says_nothing_of_why() {
+fn r17_to_r33_an_invalid_function_response_is_502_without_the_cause() {
     for body in [
         "",
         "not json",
@@ -315,7 +315,7 @@ fn r17_to_r33_what_is_no_answer_is_502_and_says_nothing_of_why() {
 }
 
 #[test]
-fn r31_r35_a_functions_framing_is_its_own_business() {
+fn r31_r35_framing_headers_of_a_function_are_removed() {
     let upstream = function(
         r#"{"statusCode":200,"headers":{"Transfer-Encoding":"chunked","Content-Length":"3",
             "Connection":"close, X-Hop","X-Hop":"1"},"body":"hello"}"#,
@@ -328,7 +328,7 @@ fn r31_r35_a_functions_framing_is_its_own_business() {
 }
 
 #[test]
-fn the_bytes_of_an_answer_are_untouched_where_nothing_is_to_be_read_in_it() {
+fn a_function_response_that_need_not_be_parsed_is_forwarded_byte_for_byte() {
     let odd = "{ \"a\" : [ ], \"n\": 12345678901234567890.10 }";
     assert_eq!(get(before(&function(odd), "").address, "/f").text(), odd);
     let legacy = get(before(&function(odd), "empty_arrays_mode: legacy").address, "/f").text();

@@ -338,7 +338,7 @@ fn what_follows_100_continue_is_a_body_and_never_a_request() {
 }
 
 #[test]
-fn what_is_malformed_behind_a_request_costs_it_nothing() {
+fn malformed_bytes_after_a_request_do_not_affect_it() {
     let upstream = Upstream::ok();
     let app = App::to(&upstream.uri("/"));
     let mut stream = BufReader::new(open(app.address));
@@ -348,7 +348,7 @@ fn what_is_malformed_behind_a_request_costs_it_nothing() {
 }
 
 #[test]
-fn a_body_that_nobody_reads_is_not_read_for_ever() {
+fn an_unread_body_is_drained_only_up_to_a_limit() {
     let app = App::with("").gateway("r", "/r", "http://127.0.0.1:1/", "").start();
     let mut stream = open(app.address);
     stream.write_all(b"POST /nowhere HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
@@ -364,7 +364,7 @@ fn a_body_that_nobody_reads_is_not_read_for_ever() {
 }
 
 #[test]
-fn a_method_that_is_too_long_and_a_host_that_is_none_are_400() {
+fn a_method_that_is_too_long_and_an_invalid_host_are_400() {
     let upstream = Upstream::ok();
     let app = App::to(&upstream.uri("/"));
     let long = format!("{} / HTTP/1.1\r\nHost: h\r\n\r\n", "M".repeat(9000));

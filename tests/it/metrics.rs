@@ -125,7 +125,7 @@ fn a_client_that_left_before_its_answer_is_499_and_one_that_waits_is_in_flight()
 }
 
 #[test]
-fn what_is_turned_away_is_counted_by_the_limit_that_was_reached() {
+fn rejected_requests_are_counted_by_limit() {
     for (process, of_route, limit) in
         [("limits: { max_in_flight: 1 }", "", "process"), ("", "max_in_flight: 1\n", "route")]
     {
@@ -225,7 +225,7 @@ fn failures_open_breakers_and_missing_keys_are_seen_where_they_are() {
 }
 
 #[test]
-fn what_is_refused_before_it_is_a_request_is_counted_among_the_failures() {
+fn malformed_requests_are_counted_as_failures() {
     let app =
         App::with("limits: { max_connections: 1 }").gateway("a", "/*", "http://127.0.0.1:1/", "").start();
     assert_eq!(send(app.address, "GET / HTTP/1.1\r\nbad header\r\n\r\n").status, 400);
@@ -360,7 +360,7 @@ fn named(expression: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_dashboard_asks_for_nothing_that_is_not_exported() {
+fn the_dashboard_uses_only_exported_metrics() {
     let expression = "sum by (route, le) (rate(a_bucket{route=~\"$route\"}[5m])) / on(x) (b - c) > bool 2";
     assert_eq!(named(expression).into_iter().collect::<Vec<_>>(), ["a_bucket", "b", "c"]);
     let exported: BTreeMap<String, String> =
@@ -390,7 +390,7 @@ fn the_dashboard_asks_for_nothing_that_is_not_exported() {
 }
 
 #[test]
-fn x15_a_route_that_nobody_called_has_no_samples_and_one_without_keys_is_seen_all_the_same() {
+fn x15_a_route_without_calls_has_no_samples_except_of_missing_keys() {
     let upstream = Upstream::ok();
     let keys = "authorization:\n  iam: { accesskey: AKIDEXAMPLE, secretkey: hush }";
     let role = "authorization:\n  iam:\n    accesskey: AKIDEXAMPLE\n    secretkey: hush\n    \
@@ -420,7 +420,7 @@ fn x15_a_route_that_nobody_called_has_no_samples_and_one_without_keys_is_seen_al
 }
 
 #[test]
-fn x15_the_page_of_twenty_thousand_routes_that_nobody_called_is_small() {
+fn x15_the_metrics_of_twenty_thousand_routes_without_calls_are_small() {
     let mut app = App::with("");
     for number in 0..20_000 {
         let text = format!(

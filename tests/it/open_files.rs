@@ -189,7 +189,7 @@ fn c9_connections_that_are_kept_to_many_upstreams_give_way_to_new_ones() {
 }
 
 #[test]
-fn c9_a_limit_that_leaves_nothing_for_clients_is_no_start_and_the_least_that_it_names_is_enough() {
+fn c9_a_limit_without_room_for_clients_prevents_the_start_and_the_limit_in_its_message_is_enough() {
     for (workers, unix) in [(1, false), (4, true)] {
         let upstream = Upstream::ok();
         let directory = TempDir::new().unwrap();
@@ -253,7 +253,7 @@ fn c9_where_others_have_taken_every_descriptor_clients_and_calls_are_503_with_th
 }
 
 #[test]
-fn c9_settings_that_cannot_be_read_for_lack_of_descriptors_are_not_wrong_and_are_read_later() {
+fn c9_settings_that_cannot_be_read_without_descriptors_are_retried_later() {
     let (one, two) = (named("one"), named("two"));
     let settings = BY_HAND.replace("interval: 1h", "interval: 100ms");
     let (mut process, address, directory) = running("-n 4096", &settings, &one);

@@ -38,7 +38,7 @@ fn expired(authority: &Authority) -> Identity {
 }
 
 #[test]
-fn k3_check_warns_of_certificates_that_end_or_have_and_exits_with_0() {
+fn k3_check_warns_of_expiring_and_expired_certificates_and_exits_with_0() {
     let authority = Authority::new("ours");
     let day = Duration::from_hours(24);
     let soon = lasting(&authority, OffsetDateTime::now_utc() - 90 * day, 100 * day);
@@ -64,7 +64,7 @@ fn k3_check_warns_of_certificates_that_end_or_have_and_exits_with_0() {
 }
 
 #[test]
-fn k3_a_running_process_says_once_that_a_certificate_ends_and_once_that_it_has() {
+fn k3_a_running_process_warns_once_before_and_once_after_a_certificate_expires() {
     let authority = Authority::new("ours");
     let files = CertificateFiles::of(&expired(&authority));
     let process =
@@ -94,7 +94,7 @@ fn k3_a_running_process_says_once_that_a_certificate_ends_and_once_that_it_has()
 }
 
 #[test]
-fn k3_a_client_certificate_that_ends_is_told_of_at_the_start() {
+fn k3_an_expiring_client_certificate_is_logged_at_the_start() {
     let files = CertificateFiles::of(&expired(&Authority::new("ours")));
     let directory = settings(ANY_PORT, &[("r", &route(&files))]);
     let (mut process, _) = Process::run(directory.path());
@@ -104,7 +104,7 @@ fn k3_a_client_certificate_that_ends_is_told_of_at_the_start() {
 }
 
 #[test]
-fn k3_the_end_of_each_certificate_is_a_metric() {
+fn k3_the_expiry_of_each_certificate_is_a_metric() {
     let authority = Authority::new("ours");
     let day = Duration::from_hours(24);
     let now = OffsetDateTime::now_utc();

@@ -102,7 +102,7 @@ fn x14_no_mistake_quotes_what_may_be_a_secret_or_what_a_reference_yields() {
 }
 
 #[test]
-fn x14_a_value_that_became_a_part_of_its_keys_name_is_shown_nowhere() {
+fn x14_a_value_misread_as_part_of_its_key_is_never_shown() {
     let section = |text: &str| {
         format!("uri: /wrong\napi_gateway:\n  function_uri: https://h.example/\n  authorization: {text}\n")
     };

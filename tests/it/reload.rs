@@ -64,7 +64,7 @@ fn routes_are_added_changed_disabled_and_removed_without_a_restart() {
 }
 
 #[test]
-fn wrong_settings_change_nothing_and_every_mistake_is_said_once() {
+fn invalid_settings_change_nothing_and_every_mistake_is_logged_once() {
     let upstream = named("one");
     let directory = settings(PROCESS, &[("a", &route("/a", &upstream, ""))]);
     let (mut process, address) = Process::run(directory.path());
@@ -95,7 +95,7 @@ fn wrong_settings_change_nothing_and_every_mistake_is_said_once() {
 }
 
 #[test]
-fn sighup_reads_the_settings_at_once_and_what_takes_a_restart_is_named() {
+fn sighup_reloads_at_once_and_keys_that_need_a_restart_are_logged() {
     let (one, two) = (named("one"), named("two"));
     let slow = PROCESS.replace("100ms", "1h");
     let directory = settings(&slow, &[("a", &route("/a", &one, ""))]);
@@ -139,7 +139,7 @@ fn a_config_map_that_the_kubelet_swaps_is_taken() {
 }
 
 #[test]
-fn a_secret_in_a_file_is_read_again_and_never_said() {
+fn a_secret_in_a_file_is_reloaded_and_never_logged() {
     let upstream = Upstream::ok();
     let secrets = TempDir::new().unwrap();
     let file = secrets.path().join("key");
@@ -193,7 +193,7 @@ fn a_level_that_sigusr1_has_set_holds_until_the_settings_say_another() {
 }
 
 #[test]
-fn settings_that_are_gone_are_said_once_and_taken_when_they_are_back() {
+fn missing_settings_are_logged_once_and_loaded_when_they_are_back() {
     let (one, two) = (named("one"), named("two"));
     let parent = TempDir::new().unwrap();
     let (at, elsewhere) = (parent.path().join("settings"), parent.path().join("elsewhere"));
@@ -216,7 +216,7 @@ fn settings_that_are_gone_are_said_once_and_taken_when_they_are_back() {
 /// Needs inotify to see when a file is opened.
 #[cfg(target_os = "linux")]
 #[test]
-fn what_changes_while_settings_are_read_is_taken_too() {
+fn a_change_during_a_reload_is_loaded_too() {
     use notify::{EventKind, RecursiveMode, Watcher as _, event::AccessKind};
 
     let (one, two, three) = (named("one"), named("two"), named("three"));
@@ -287,7 +287,7 @@ fn ask(address: SocketAddr, until: &AtomicBool, asked: &AtomicUsize) {
 }
 
 #[test]
-fn ten_thousand_requests_across_a_hundred_reloads_are_neither_lost_nor_mixed() {
+fn ten_thousand_requests_during_a_hundred_reloads_all_get_a_consistent_response() {
     let (one, two) = (named("one"), named("two"));
     let slow = PROCESS.replace("100ms", "1h");
     // each upstream must see its own key; the other key would mean a mix of old and new settings

@@ -59,7 +59,7 @@ fn outcome(backend: &str, first: &str, method: &str, rest: &str) -> (u16, usize)
 }
 
 #[test]
-fn what_aws_refused_before_it_ran_is_called_again_whatever_the_method() {
+fn refusals_before_anything_ran_are_retried_for_every_method() {
     let gateway = [(429, "TooManyRequestsException"), (429, "ThrottlingException:http://internal/")];
     let lambda = [
         (429, "TooManyRequestsException"),
@@ -88,7 +88,7 @@ fn what_aws_refused_before_it_ran_is_called_again_whatever_the_method() {
 }
 
 #[test]
-fn what_may_have_run_or_will_never_run_is_not_called_again() {
+fn calls_that_may_have_run_and_permanent_failures_are_not_retried() {
     let both = [(500, "ServiceException"), (503, "X"), (504, "X"), (403, "AccessDeniedException"), (404, "")];
     let gateway = [(429, ""), (429, "LimitExceededException"), (409, "ResourceConflictException"), (502, "")];
     let lambda = [(502, "KMSDisabledException"), (409, "RuntimeAliasDeletedException"), (413, ""), (402, "")];
@@ -101,14 +101,14 @@ fn what_may_have_run_or_will_never_run_is_not_called_again() {
 }
 
 #[test]
-fn a_function_that_failed_is_not_called_again_whatever_is_accepted() {
+fn a_failed_function_is_never_retried() {
     let failed = "HTTP/1.1 200 OK\r\nX-Amz-Function-Error: Unhandled\r\ncontent-length: 2\r\n\r\n{}";
     let all = "retry: { unsafe: [connection_lost, unavailable, timeout] }";
     assert_eq!(outcome("lambda", failed, "GET", all), (200, 1));
 }
 
 #[test]
-fn aws_own_failures_are_called_again_if_that_is_accepted_and_the_method_allows_it() {
+fn failures_of_aws_are_retried_if_unsafe_and_the_method_allow_it() {
     let accepted = "retry: { unsafe: [unavailable] }";
     let any = "retry: { unsafe: [unavailable], unsafe_methods: true }";
     let others = "retry: { unsafe: [connection_lost, timeout] }";
@@ -134,7 +134,7 @@ fn stumbling(first: impl Fn(&mut TcpStream) -> io::Result<()> + Send + Sync + 's
 }
 
 #[test]
-fn a_lost_connection_and_a_late_answer_are_called_again_if_that_is_accepted_alone() {
+fn a_lost_connection_and_a_timeout_are_retried_only_if_unsafe_allows_it() {
     let lost = || stumbling(|_| Err(io::ErrorKind::ConnectionAborted.into()));
     // until the sidecar's timeout
     let late = || stumbling(|stream| stream.read(&mut [0]).map(drop));
@@ -162,7 +162,7 @@ fn a_lost_connection_and_a_late_answer_are_called_again_if_that_is_accepted_alon
 }
 
 #[test]
-fn a_connection_that_could_not_be_had_is_tried_again() {
+fn a_failed_connect_is_retried() {
     // a proxy that cannot reach the upstream at first
     let upstream = Upstream::ok();
     let address = upstream.address;
@@ -190,7 +190,7 @@ fn a_connection_that_could_not_be_had_is_tried_again() {
 }
 
 #[test]
-fn a_handshake_that_breaks_or_hangs_is_tried_again_and_a_certificate_that_nobody_trusts_is_not() {
+fn a_broken_or_hanging_handshake_is_retried_and_an_untrusted_certificate_is_not() {
     let https = |upstream: &Upstream, rest: &str| {
         let uri = format!("https://localhost:{}/", upstream.address.port());
         App::with("").gateway("r", "/*", &uri, &format!("timeout: 10s\n{rest}\n{RETRY}")).start()
@@ -274,7 +274,7 @@ fn each_attempt_is_the_same_request_with_a_date_and_a_signature_of_its_own() {
 }
 
 #[test]
-fn a_body_that_is_at_hand_goes_again_and_one_that_streams_never_does() {
+fn a_buffered_body_is_sent_again_and_a_streamed_one_never() {
     let throttled = answer(429, "TooManyRequestsException", "");
     let open_route = |upstream: &Upstream| App::with("").gateway("r", "/*", &upstream.uri("/"), "").start();
     let upstream = answering(std::slice::from_ref(&throttled));
@@ -293,7 +293,7 @@ fn a_body_that_is_at_hand_goes_again_and_one_that_streams_never_does() {
 }
 
 #[test]
-fn what_aws_asks_to_wait_is_waited_in_seconds_and_in_milliseconds() {
+fn retry_after_is_obeyed_in_seconds_and_in_milliseconds() {
     for backend in BACKENDS {
         for (header, least) in [("Retry-After: 1\r\n", 1000), ("x-amz-retry-after: 400\r\n", 400)] {
             let upstream = answering(&[answer(429, "TooManyRequestsException", header)]);
@@ -306,7 +306,7 @@ fn what_aws_asks_to_wait_is_waited_in_seconds_and_in_milliseconds() {
 }
 
 #[test]
-fn a_wait_that_is_too_long_is_left_to_the_client() {
+fn a_retry_after_that_is_too_long_is_forwarded_to_the_client() {
     for (backend, status) in [("api_gateway", 429), ("lambda", 500)] {
         for header in ["Retry-After: 2\r\n", "x-amz-retry-after: 1001\r\n", "Retry-After: tomorrow\r\n"] {
             let upstream = answering(&[answer(429, "TooManyRequestsException", header)]);
@@ -321,7 +321,7 @@ fn a_wait_that_is_too_long_is_left_to_the_client() {
 }
 
 #[test]
-fn the_answer_is_the_last_attempts() {
+fn the_response_is_that_of_the_last_attempt() {
     for backend in BACKENDS {
         let throttled = answer(429, "TooManyRequestsException", "");
         let upstream = answering(&[throttled.clone(), throttled, answer(403, "AccessDeniedException", "")]);
@@ -333,7 +333,7 @@ fn the_answer_is_the_last_attempts() {
 }
 
 #[test]
-fn attempts_are_counted_in_all_and_one_of_them_is_no_retry() {
+fn attempts_counts_the_first_call_too() {
     for (attempts, expected) in [(1, 1), (2, 2), (5, 5), (10, 10)] {
         let upstream = Upstream::answering(&answer(429, "TooManyRequestsException", ""));
         let rest = format!("retry: {{ attempts: {attempts}, backoff: 1, budget: 900 }}");
@@ -344,7 +344,7 @@ fn attempts_are_counted_in_all_and_one_of_them_is_no_retry() {
 }
 
 #[test]
-fn a_slow_start_gets_one_more_chance() {
+fn a_slow_start_is_retried_once() {
     let upstream = Upstream::answering(&answer(408, "SnapStartTimeoutException", ""));
     let app = before("lambda", &upstream, RETRY);
     assert_eq!(get(app.address, "/").status, 500);
@@ -365,7 +365,7 @@ fn free_since(start: Instant) -> usize {
 }
 
 #[test]
-fn an_upstream_that_refuses_everything_is_called_no_oftener_than_the_budget_allows() {
+fn the_budget_limits_retries_to_an_upstream_that_refuses_everything() {
     const REQUESTS: usize = 200;
     for (budget, earned) in [(0, 0), (20, 40)] {
         let upstream = Upstream::answering(&answer(429, "TooManyRequestsException", ""));
@@ -421,7 +421,7 @@ fn the_connection_of_a_small_refusal_serves_the_next_attempt_and_that_of_a_large
 }
 
 #[test]
-fn a_client_that_leaves_ends_the_wait() {
+fn a_client_that_leaves_ends_the_backoff() {
     let upstream = Upstream::answering(&answer(429, "TooManyRequestsException", "Retry-After: 600\r\n"));
     let app = before("api_gateway", &upstream, "retry: { max_backoff: 1h }");
     let mut stream = open(app.address);
@@ -434,7 +434,7 @@ fn a_client_that_leaves_ends_the_wait() {
 }
 
 #[test]
-fn a_pause_that_request_timeout_leaves_no_room_for_is_not_begun() {
+fn a_backoff_beyond_request_timeout_is_not_started() {
     let upstream = Upstream::answering(&answer(429, "TooManyRequestsException", "Retry-After: 600\r\n"));
     let app = before("api_gateway", &upstream, "request_timeout: 10s\nretry: { max_backoff: 1h }");
     assert_eq!(get(app.address, "/").status, 429);
@@ -457,7 +457,7 @@ fn request_timeout_holds_for_all_attempts_together() {
 }
 
 #[test]
-fn each_repetition_is_a_line_and_the_access_log_has_their_number() {
+fn each_retry_is_logged_and_the_access_log_has_attempts() {
     let upstream = answering(&[answer(429, "TooManyRequestsException", "")]);
     let route = format!("uri: /*\napi_gateway:\n  function_uri: {}\n", upstream.uri("/"));
     let directory = settings(ANY_PORT, &[("r", &route)]);

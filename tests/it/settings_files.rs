@@ -40,7 +40,7 @@ fn bombs() -> Vec<(String, &'static str)> {
 }
 
 #[test]
-fn x4_a_control_character_ends_no_file_in_silence() {
+fn x4_a_control_character_in_a_file_is_a_mistake() {
     let text = "uri: /a\napi_gateway:\n  function_uri: https://h.example/p\n\0\n  authorization: {apikey: \
                 k}\ngarbage: [\n";
     for (text, told) in [
@@ -76,7 +76,7 @@ fn x4_yaml_without_bounds_is_a_mistake_in_check_and_at_start() {
 }
 
 #[test]
-fn x4_a_running_process_serves_on_whatever_a_file_becomes() {
+fn x4_a_running_process_keeps_serving_whatever_a_settings_file_becomes() {
     let upstream = Upstream::ok();
     let directory = settings(PROCESS, &[("a", &route(&upstream))]);
     let (mut process, address) = Process::run(directory.path());
@@ -246,7 +246,7 @@ fn home_with(path: &str) -> tempfile::TempDir {
 }
 
 #[test]
-fn x6_no_file_that_keys_come_from_hangs_or_fills_the_memory() {
+fn x6_no_credentials_file_hangs_or_fills_the_memory() {
     let upstream = Upstream::ok();
     let elsewhere = tempfile::tempdir().unwrap();
     let file = elsewhere.path().join("pipe");

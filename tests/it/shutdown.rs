@@ -163,7 +163,7 @@ fn requests_that_wait_in_the_kernel_when_the_drain_begins_are_served() {
 }
 
 #[test]
-fn a_connection_that_never_asks_does_not_hold_up_the_end() {
+fn a_connection_without_a_request_does_not_delay_shutdown() {
     let upstream = Upstream::ok();
     let mut app = before(&upstream);
     let silent = [open(app.address), open(app.address)];

@@ -137,7 +137,7 @@ fn large() -> Upstream {
 }
 
 #[test]
-fn a_client_that_takes_nothing_of_its_answer_is_given_up_and_its_call_with_it() {
+fn a_client_that_reads_nothing_is_disconnected_and_its_call_cancelled() {
     let upstream = large();
     let app = app(&upstream, "send_timeout: 300ms");
     let mut stream = open(app.address);
@@ -151,7 +151,7 @@ fn a_client_that_takes_nothing_of_its_answer_is_given_up_and_its_call_with_it() 
 }
 
 #[test]
-fn a_stream_whose_client_makes_no_room_is_given_up_and_the_connection_serves_on() {
+fn a_stream_whose_window_stays_closed_is_reset_and_its_connection_stays() {
     let upstream = Upstream::serving(|request, stream| {
         if request.target() == "/small" {
             return stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");

@@ -112,7 +112,7 @@ fn a_body_with_two_ends_is_400() {
 }
 
 #[test]
-fn heads_that_are_none_are_400() {
+fn malformed_heads_are_400() {
     for headers in [
         "X-Folded: a\r\n b\r\n",
         "X-Nul: a\0b\r\n",
@@ -146,7 +146,7 @@ fn heads_that_are_none_are_400() {
 }
 
 #[test]
-fn hosts_that_are_two_none_or_no_host_are_400() {
+fn missing_repeated_or_invalid_hosts_are_400() {
     for headers in [
         "",
         "Host: a\r\nHost: a\r\n",
@@ -180,7 +180,7 @@ fn an_absolute_target_is_forwarded_in_origin_form_and_its_host_goes_before_the_h
 }
 
 #[test]
-fn connect_and_trace_bring_no_key_back_and_are_never_sent() {
+fn connect_and_trace_reveal_no_key_and_are_never_sent() {
     for (line, status) in [("CONNECT h:443", 404), ("CONNECT /first", 405), ("TRACE /first", 405)] {
         for Outcome { first, received, .. } in
             outcomes(format!("{line} HTTP/1.1\r\nHost: h:443\r\n\r\n").as_bytes())

@@ -188,7 +188,7 @@ fn a_function_is_called_in_a_span_with_its_name() {
 }
 
 #[test]
-fn a_call_made_again_is_a_step_of_its_own_and_aws_is_told_so() {
+fn each_attempt_has_its_own_span_id_in_the_trace_headers() {
     let collector = collector();
     let calls = AtomicUsize::new(0);
     let upstream = Upstream::serving(move |_, stream| {
@@ -220,7 +220,7 @@ fn a_call_made_again_is_a_step_of_its_own_and_aws_is_told_so() {
 }
 
 #[test]
-fn a_functions_event_names_the_step_of_the_call_that_it_comes_with() {
+fn a_lambda_event_has_the_span_id_of_its_attempt() {
     let collector = collector();
     let calls = AtomicUsize::new(0);
     let upstream = Upstream::serving(move |_, stream| {
@@ -243,7 +243,7 @@ fn a_functions_event_names_the_step_of_the_call_that_it_comes_with() {
 }
 
 #[test]
-fn a_client_that_leaves_in_the_middle_of_its_answer_is_told_of() {
+fn a_client_that_leaves_during_the_response_is_recorded_in_the_span() {
     let collector = collector();
     let upstream = Upstream::accepting(|_, mut stream, _| {
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort")?;
@@ -264,7 +264,7 @@ fn a_client_that_leaves_in_the_middle_of_its_answer_is_told_of() {
 }
 
 #[test]
-fn what_fails_says_why() {
+fn a_failed_span_has_its_cause() {
     let collector = collector();
     let app = App::with(&otlp(&collector, "")).gateway("gone", "/gone", "http://127.0.0.1:1/", "").start();
     assert_eq!(get(app.address, "/gone").status, 502);
@@ -312,7 +312,7 @@ fn an_answer_that_breaks_off_is_a_failure_though_its_status_was_right() {
 }
 
 #[test]
-fn only_what_is_recorded_is_told() {
+fn only_sampled_requests_are_exported() {
     let upstream = Upstream::ok();
     let recorded = |sample: &str, header: Option<(&str, &str)>| {
         let collector = collector();
@@ -344,7 +344,7 @@ fn only_what_is_recorded_is_told() {
 }
 
 #[test]
-fn who_tells_is_named_and_what_the_collector_asks_for_is_sent() {
+fn exported_spans_have_the_resource_and_the_configured_headers() {
     let (collector, upstream) = (collector(), Upstream::ok());
     let rest = ", headers: { X-Api-Key: hush }, service_name: orders, resource: { \
          deployment.environment.name: prod }";
@@ -404,7 +404,7 @@ fn outcome(process: &Process, outcome: &str) -> u64 {
 }
 
 #[test]
-fn a_collector_that_is_busy_is_asked_again_and_one_that_refuses_is_not_and_each_is_told_once() {
+fn a_busy_collector_is_retried_and_a_refusal_is_not_and_each_is_logged_once() {
     let deliveries = AtomicUsize::new(0);
     // busy, then accepted; refused twice; accepted; accepted except for one span
     let collector = Upstream::serving(move |_, stream| {
@@ -445,7 +445,7 @@ fn a_collector_that_is_busy_is_asked_again_and_one_that_refuses_is_not_and_each_
 }
 
 #[test]
-fn a_collector_that_is_stuck_holds_up_neither_requests_nor_the_end() {
+fn a_stuck_collector_delays_neither_requests_nor_shutdown() {
     let collector = Upstream::accepting(|_, stream, _| {
         let mut reader = std::io::BufReader::new(stream);
         std::io::copy(&mut reader, &mut std::io::sink()).map(|_| ())

@@ -166,8 +166,8 @@ fn a_certificate_without_its_key_is_502_upstream_tls_even_without_verification()
     let trusted = authority.file();
     for version in [&version::TLS12, &version::TLS13] {
         for rest in [UNVERIFIED, &trusting(trusted.path())] {
-            let stolen = authority.identity("localhost").stolen();
-            let upstream = SecuredUpstream::ok(server_speaking(&[version], stolen));
+            let with_wrong_key = authority.identity("localhost").with_wrong_key();
+            let upstream = SecuredUpstream::ok(server_speaking(&[version], with_wrong_key));
             let app = app(&upstream.uri("localhost"), rest);
             assert_refused(&get(app.address, "/"), rest);
         }
@@ -323,7 +323,7 @@ fn a_file_that_holds_no_authority_is_a_mistake_that_names_file_and_key() {
 }
 
 #[test]
-fn a_certificate_that_is_none_inside_keeps_the_sidecar_from_starting_and_is_named() {
+fn a_certificate_that_cannot_be_parsed_prevents_the_start_and_is_named() {
     let broken = file("-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n");
     let path = broken.path().display().to_string();
     let refused = match settings(&route_trusting(&path)) {

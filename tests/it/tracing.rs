@@ -58,7 +58,7 @@ fn amazon(id: &str, span: &str, rest: &str) -> String {
 }
 
 #[test]
-fn a_valid_trace_goes_on_with_a_step_of_ours() {
+fn a_valid_trace_continues_with_a_span_id_of_the_sidecar() {
     for (flags, known) in [("00", "00"), ("01", "01"), ("03", "03"), ("ff", "03")] {
         let value = format!("{}{flags}", &VALID[..53]);
         let states = [("traceparent", &*value), ("tracestate", "a=1, b=2"), ("TraceState", "c=3")];
@@ -88,7 +88,7 @@ fn a_version_to_come_goes_on_as_the_one_that_is_known() {
 }
 
 #[test]
-fn what_is_no_trace_is_replaced_by_a_new_one_and_its_state_is_dropped() {
+fn a_malformed_traceparent_is_replaced_and_tracestate_dropped() {
     let zeros = "0".repeat(32);
     let cases = [
         String::new(),
@@ -149,7 +149,7 @@ fn the_settings_say_whether_a_trace_that_begins_here_is_recorded() {
 }
 
 #[test]
-fn what_a_client_says_to_aws_in_its_words_passes_as_it_is() {
+fn a_clients_x_amzn_trace_id_is_forwarded_unchanged() {
     let theirs = "Self=1-67891234-12456789abcdef012345678;Root=1-67891233-abcdef012345678912345678;Sampled=?";
     for received in sent("", &[("X-Amzn-Trace-Id", theirs), ("traceparent", VALID)]) {
         assert_eq!(received.header("x-amzn-trace-id"), Some(theirs));
@@ -200,7 +200,7 @@ fn traces_are_not_signed_and_spoil_no_signature() {
 }
 
 #[test]
-fn a_repeated_call_is_the_same_step() {
+fn a_retry_has_the_same_span_id() {
     let upstream = Upstream::answering(
         "HTTP/1.1 429 Too Many Requests\r\nx-amzn-ErrorType: TooManyRequestsException\r\n\
          content-length: 0\r\n\r\n",

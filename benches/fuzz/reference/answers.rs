@@ -3,7 +3,7 @@
 use super::chunks::{self, ChunksEnd};
 
 /// A parser may reject a response with more headers.
-const MOST_HEADERS: usize = 96;
+const MAX_HEADERS: usize = 96;
 const LONGEST_HEAD: usize = 64 << 10;
 const MOST_INTERIM: usize = 32;
 
@@ -43,7 +43,7 @@ pub fn read(bytes: &[u8], to_head: bool) -> Reading {
             Ok(httparse::Status::Partial) | Err(_) => return Reading::NoAnswer,
         };
         let status = response.code.unwrap_or_default();
-        if response.headers.len() > MOST_HEADERS || length > LONGEST_HEAD / 2 || interim > MOST_INTERIM / 2 {
+        if response.headers.len() > MAX_HEADERS || length > LONGEST_HEAD / 2 || interim > MOST_INTERIM / 2 {
             return Reading::Unclear;
         }
         at += length;

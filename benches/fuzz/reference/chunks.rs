@@ -1,7 +1,7 @@
 //! Strict parser of chunked bodies (RFC 9112, 7.1).
 
 /// A parser may reject more bytes of extensions, trailers and leading zeros.
-const MUCH_OVERHEAD: usize = 8 << 10;
+const MAX_OVERHEAD: usize = 8 << 10;
 
 /// The decoded data, possibly incomplete.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub enum ChunksEnd {
 pub fn read(bytes: &[u8]) -> Chunked {
     let (mut chunked, mut at) = (Chunked::default(), 0);
     chunked.end = read_into(&mut chunked.body, bytes, &mut at);
-    chunked.is_excessive = at.saturating_sub(chunked.body.len()) > MUCH_OVERHEAD;
+    chunked.is_excessive = at.saturating_sub(chunked.body.len()) > MAX_OVERHEAD;
     chunked
 }
 

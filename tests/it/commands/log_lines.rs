@@ -114,7 +114,7 @@ fn no_byte_of_a_request_breaks_a_line_of_json() {
 }
 
 #[test]
-fn what_the_log_said_comes_before_the_reason_why_it_could_not_start() {
+fn log_lines_are_flushed_before_the_start_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let process = format!("listen: {{ http: '{}' }}\n", taken.local_addr().unwrap());
     let warned = route("/", "http://api.example/", "authorization: { apikey: k }");
@@ -162,7 +162,7 @@ fn at_debug_by_signal_the_log_says_what_it_says_at_debug_by_the_settings() {
 }
 
 #[test]
-fn a_reader_that_reads_nothing_holds_up_no_request_and_is_told_what_it_missed() {
+fn a_stuck_log_reader_delays_no_request_and_dropped_lines_are_reported() {
     let upstream = Upstream::ok();
     let directory = settings(ANY_PORT, &[("a", &route_to(&upstream))]);
     let mut run = command("run", directory.path());
@@ -212,7 +212,7 @@ fn a_reader_that_reads_nothing_holds_up_no_request_and_is_told_what_it_missed() 
 }
 
 #[test]
-fn what_is_said_when_nobody_reads_any_more_is_counted_and_holds_up_nothing() {
+fn lines_for_a_closed_log_are_counted_and_delay_nothing() {
     let directory = settings(ANY_PORT, &[("a", &route_to(&Upstream::ok()))]);
     let mut run = command("run", directory.path());
     let mut child = run.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();

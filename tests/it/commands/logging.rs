@@ -15,7 +15,7 @@ use super::{
 };
 
 /// An upstream whose behaviour is chosen by the first path segment.
-fn fickle() -> Upstream {
+fn behaving_by_path() -> Upstream {
     Upstream::serving(|request, stream| match request.target().split(['/', '?']).nth(1) {
         Some("garbage") => stream.write_all(b"HTTP/1.1 2\x1b[31m0\r\n\r\n\nforged"),
         Some("closed") => Err(io::ErrorKind::ConnectionAborted.into()),
@@ -68,7 +68,7 @@ const FAILURES: [(&str, &str, u16, &str); 10] = [
 
 #[test]
 fn each_failure_is_logged_once_with_its_cause_and_the_id_that_the_answer_has() {
-    let upstream = fickle();
+    let upstream = behaving_by_path();
     let directory = failing(&upstream, "");
     let (mut process, address) = Process::run(directory.path());
     let mut expected = Vec::new();
@@ -104,7 +104,7 @@ fn each_failure_is_logged_once_with_its_cause_and_the_id_that_the_answer_has() {
 
 #[test]
 fn no_secret_is_ever_in_the_log_or_in_an_answer_of_ours() {
-    let upstream = fickle();
+    let upstream = behaving_by_path();
     let file = tls::file("hush-file-token\n");
     let authorization = format!(
         "{{ apikey: hush-api-key, iam: {{ accesskey: AKID, secretkey: $env://SECRET, \
@@ -178,7 +178,7 @@ fn the_access_log_is_one_line_a_request_without_its_query_and_can_be_switched_of
 
 #[test]
 fn no_byte_of_a_request_or_an_answer_forges_a_line_of_the_log() {
-    let upstream = fickle();
+    let upstream = behaving_by_path();
     let directory = failing(&upstream, "");
     let (mut process, address) = Process::run(directory.path());
     let forged = "[1999-01-01T00:00:00Z INFO ] forged";

@@ -84,7 +84,7 @@ fn keys_that_aws_calls_expired_are_fetched_anew_once_however_many_requests_fail(
 }
 
 #[test]
-fn what_was_refused_for_expired_keys_is_called_again_with_the_new_ones() {
+fn a_refusal_for_expired_keys_is_retried_with_new_keys() {
     let cloud = Cloud::new();
     let expired = Expired::default();
     let upstream = expired.upstream();
@@ -151,7 +151,7 @@ fn s9_waiting_for_new_keys_costs_no_budget() {
 }
 
 #[test]
-fn s9_nobody_waits_for_new_keys_where_they_cannot_change() {
+fn s9_static_keys_are_not_waited_for() {
     let (cloud, upstream) = (Cloud::new(), Upstream::answering(EXPIRED));
     let environment = [
         ("AWS_ACCESS_KEY_ID", "AKIDENVIRONMENT"),

@@ -61,7 +61,7 @@ fn recovers(cloud: &Cloud, mut environment: Variables, iam: &str) {
 }
 
 #[test]
-fn x3_the_zero_time_ends_no_source() {
+fn x3_an_expiry_of_gos_zero_time_does_not_stop_the_refresh() {
     let cloud = Cloud::new();
     let container = service();
     recovers(&cloud, vec![("AWS_CONTAINER_CREDENTIALS_FULL_URI".to_owned(), container.uri("/keys"))], "");
@@ -77,7 +77,7 @@ fn x3_the_zero_time_ends_no_source() {
 }
 
 #[test]
-fn x13_an_expiry_in_the_year_10000_is_told() {
+fn x13_an_expiry_in_the_year_10000_is_logged() {
     let (cloud, upstream) = (Cloud::new(), Upstream::ok());
     fs::write(cloud.files.path().join("late"), keys("AKIDLATE", "9999-12-31T23:59:59-10:00")).unwrap();
     let mut environment = program(&cloud, &format!("cat {}/late", cloud.files.path().display()));

@@ -108,7 +108,7 @@ fn s6_the_session_of_aws_login_gives_keys() {
 }
 
 #[test]
-fn s6_an_sso_login_that_never_happened_is_told_with_the_cure() {
+fn s6_a_missing_sso_login_is_logged_with_the_cure() {
     let cloud = Cloud::new();
     let text = "[profile team]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\n\
                 [sso-session s]\nsso_region = us-east-1\nsso_start_url = https://a.example\n";
@@ -134,7 +134,7 @@ fn s7_an_indented_section_is_named_with_its_line_and_nothing_is_signed() {
 }
 
 #[test]
-fn x7_no_file_of_profiles_is_the_null_device() {
+fn x7_dev_null_as_profile_file_counts_as_an_empty_file() {
     let (cloud, upstream) = (Cloud::new(), Upstream::ok());
     let mut environment = cloud.environment(apigw_invoker::stand_in::credentials::CredentialKind::Imds);
     environment.push(("AWS_CONFIG_FILE".to_owned(), "/dev/null".to_owned()));

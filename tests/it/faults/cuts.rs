@@ -12,7 +12,7 @@ use super::{
 };
 use crate::support::{App, Response, Upstream, eventually};
 
-const AT_ONCE: usize = 8;
+const CONCURRENCY: usize = 8;
 
 /// Framing of the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Framing {
 }
 
 /// Why a client's view of a cut response is wrong.
-fn refute(kind: Kind, framing: Framing, at: usize, seen: Option<&Response>) -> Result<(), String> {
+fn mismatch(kind: Kind, framing: Framing, at: usize, seen: Option<&Response>) -> Result<(), String> {
     let answer = framing.answer(kind);
     let failed = |code: &str| {
         let response = seen.ok_or("a broken connection")?;
@@ -98,14 +98,14 @@ fn wrong(address: SocketAddr, kind: Kind, framing: Framing) -> Vec<String> {
     let cuts = cuts(kind, framing);
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..AT_ONCE)
+        let clients: Vec<_> = (0..CONCURRENCY)
             .map(|_| {
                 scope.spawn(|| {
                     let mut wrong = Vec::new();
                     while let Some((at, version)) = cuts.get(next.fetch_add(1, Ordering::SeqCst)) {
                         let path = format!("/{kind:?}-{framing:?}?at={at}");
                         let seen = call(address, Call::Get, &path, "id", version);
-                        if let Err(reason) = refute(kind, framing, *at, seen.as_ref()) {
+                        if let Err(reason) = mismatch(kind, framing, *at, seen.as_ref()) {
                             wrong.push(format!(
                                 "{kind:?} {framing:?} cut at {at} for HTTP/{version}: {reason}"
                             ));
@@ -120,7 +120,7 @@ fn wrong(address: SocketAddr, kind: Kind, framing: Framing) -> Vec<String> {
 }
 
 #[test]
-fn an_answer_cut_at_any_byte_by_any_way_is_an_error_or_broken_and_leaves_nothing() {
+fn a_response_cut_at_any_byte_on_any_kind_of_route_is_an_error_or_broken_and_leaks_nothing() {
     let ways: Vec<(Kind, Framing, Upstream)> = Kind::ALL
         .into_iter()
         .flat_map(|kind| Framing::ALL.map(|framing| (kind, framing, cutting(kind, framing))))

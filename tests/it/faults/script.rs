@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Longer than any test: a script ends because the sidecar closes, not by timeout.
-const FOREVER: Duration = Duration::from_mins(5);
+const SCRIPT_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// One step of an upstream.
 #[derive(Debug, Clone)]
@@ -56,8 +56,8 @@ impl Gate {
 
 /// Runs a script; it ends at the first error.
 pub fn play(steps: &[Step], gate: &Gate, mut stream: TcpStream) -> io::Result<()> {
-    stream.set_read_timeout(Some(FOREVER))?;
-    stream.set_write_timeout(Some(FOREVER))?;
+    stream.set_read_timeout(Some(SCRIPT_TIMEOUT))?;
+    stream.set_write_timeout(Some(SCRIPT_TIMEOUT))?;
     let mut request = Vec::new();
     for step in steps {
         match step {

@@ -47,7 +47,7 @@ impl Outcome {
     }
 
     /// Why the client's view does not match this outcome.
-    fn refute(self, seen: Option<&Response>, request_id: &str) -> Result<(), String> {
+    fn mismatch(self, seen: Option<&Response>, request_id: &str) -> Result<(), String> {
         match (self, seen) {
             (Self::Whole(status, body), Some(response)) => {
                 let same = response.status == status && response.body == body.as_bytes();
@@ -71,7 +71,7 @@ impl Outcome {
     }
 
     /// Why the log lines of this request do not match this outcome.
-    fn refute_log(self, lines: &[&str], cause: &str) -> Result<(), String> {
+    fn log_mismatch(self, lines: &[&str], cause: &str) -> Result<(), String> {
         // `retries.rs` tests the lines of retried attempts; only the last one counts here
         let (access, told): (Vec<&str>, Vec<&str>) = lines
             .iter()
@@ -114,7 +114,7 @@ pub fn check(
 ) -> Result<(), String> {
     let mut reasons = Vec::new();
     for outcome in expected {
-        match outcome.refute(seen, request_id).and_then(|()| outcome.refute_log(log, cause)) {
+        match outcome.mismatch(seen, request_id).and_then(|()| outcome.log_mismatch(log, cause)) {
             Ok(()) => return Ok(()),
             Err(reason) => reasons.push(format!("not {outcome:?}: {reason}")),
         }

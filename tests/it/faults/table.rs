@@ -28,11 +28,11 @@ use crate::support::{
 };
 
 /// Concurrent calls.
-const AT_ONCE: usize = 16;
+const CONCURRENCY: usize = 16;
 /// `limits.max_in_flight`: a leaked request would lower the number that is admitted at the end.
 const MAX_IN_FLIGHT: usize = 64;
 /// Time in which connections must be closed; shorter than the limits of the upstreams.
-const SOON: Duration = Duration::from_secs(10);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One row on one kind of route.
 pub struct Case {
@@ -113,16 +113,16 @@ pub fn scripted(script: Vec<Step>) -> (Arc<Gate>, Upstream) {
 }
 
 /// Number of open files and of threads of a process.
-fn belongings(process: &Process) -> (usize, usize) {
+fn files_and_threads(process: &Process) -> (usize, usize) {
     let count = |what| std::fs::read_dir(format!("/proc/{}/{what}", process.id())).unwrap().count();
     (count("fd"), count("task"))
 }
 
 /// The same, once it is stable: threads may be starting, connections closing.
 fn at_rest(process: &Process) -> (usize, usize) {
-    let (mut last, mut since) = (belongings(process), Instant::now());
+    let (mut last, mut since) = (files_and_threads(process), Instant::now());
     eventually("the sidecar comes to rest", || {
-        let now = belongings(process);
+        let now = files_and_threads(process);
         if now != last {
             (last, since) = (now, Instant::now());
         }
@@ -136,7 +136,7 @@ fn call_all<R: Send>(cases: &[Case], one: impl Fn(&Case) -> R + Sync) -> Vec<R> 
     let next = AtomicUsize::new(0);
     let seen = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..CONCURRENCY {
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::SeqCst);
@@ -192,11 +192,11 @@ impl Sidecar {
     }
 
     /// Checks that only idle connections to upstreams remain.
-    fn has_let_go(&self, kept: usize) {
+    fn assert_nothing_leaked(&self, kept: usize) {
         let (files, threads) = self.before;
-        let is_left = || belongings(&self.process) != (files + kept, threads);
-        if !in_time(|| !is_left()) {
-            let now = belongings(&self.process);
+        let is_left = || files_and_threads(&self.process) != (files + kept, threads);
+        if !becomes_true(|| !is_left()) {
+            let now = files_and_threads(&self.process);
             panic!("files and threads: {:?} before, {now:?} now, with {kept} connections kept", self.before);
         }
         // a leaked request would leave no room for one of these
@@ -224,10 +224,10 @@ fn lines_of<'a>(log: &'a str, id: &str) -> Vec<&'a str> {
 }
 
 /// Whether the condition becomes true before the timeout.
-fn in_time(is_true: impl Fn() -> bool) -> bool {
+fn becomes_true(is_true: impl Fn() -> bool) -> bool {
     let start = Instant::now();
     while !is_true() {
-        if start.elapsed() > SOON {
+        if start.elapsed() > CLOSE_TIMEOUT {
             return false;
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -245,14 +245,14 @@ fn run(cases: &[Case]) {
         seen
     });
     let is_settled = |case: &Case| case.open() == usize::from(case.is_kept);
-    in_time(|| cases.iter().all(is_settled));
+    becomes_true(|| cases.iter().all(is_settled));
     let mut wrong: Vec<String> = cases
         .iter()
         .filter(|case| !is_settled(case))
         .map(|case| format!("{}: {} connections stay open", case.name, case.open()))
         .collect();
     if wrong.is_empty() {
-        sidecar.has_let_go(cases.iter().map(Case::open).sum());
+        sidecar.assert_nothing_leaked(cases.iter().map(Case::open).sum());
     }
     let log = sidecar.process.stop();
     for (case, seen) in cases.iter().zip(&seen) {
@@ -270,7 +270,7 @@ fn cases(rows: impl Iterator<Item = Row>) -> Vec<Case> {
 }
 
 #[test]
-fn every_fault_ends_in_its_outcome_is_logged_once_and_leaves_nothing() {
+fn every_fault_has_its_outcome_is_logged_once_and_leaks_nothing() {
     let mut all = cases(rows().into_iter());
     all.extend(Kind::ALL.map(Case::refused));
     all.extend(tls::cases());

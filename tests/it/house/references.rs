@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{root, sources, without_comment};
+use super::{root, without_comment};
 
 /// Directories whose paths are written from the root.
 const DIRECTORIES: [&str; 7] = ["src", "tests", "benches", "settings", "k8s", ".ci", ".github"];

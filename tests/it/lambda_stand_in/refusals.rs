@@ -64,7 +64,7 @@ fn a_wrong_signature_is_refused_by_both_operations() {
 }
 
 #[test]
-fn an_access_key_id_that_nobody_has_is_refused() {
+fn an_unknown_access_key_id_is_refused() {
     let stand_in = stand_in();
     for signatory in [
         Signatory::with("lambda", |keys| keys.access_key_id = "AKIDANOTHER".into()),
@@ -133,7 +133,7 @@ fn a_function_of_another_account_is_denied_with_names_that_clients_should_not_se
 }
 
 #[test]
-fn parameters_that_are_none_are_refused() {
+fn invalid_parameters_are_refused() {
     let stand_in = stand_in();
     let refused = |target: &str, headers: &[(&str, &str)], kind: &str| {
         refusal(&post(&stand_in, target, headers, "{}"), 400, kind);

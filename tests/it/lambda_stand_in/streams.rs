@@ -133,7 +133,7 @@ fn a_stream_is_not_queued_but_may_be_tried() {
 }
 
 #[test]
-fn what_is_refused_is_no_stream() {
+fn a_refusal_is_not_a_stream() {
     let stand_in = stand_in();
     let response = post(&stand_in, &stream("nobody"), &[], "{}");
     assert_eq!(response.status, 404);

@@ -309,7 +309,7 @@ fn passing(app: &App) -> App {
 }
 
 #[test]
-fn whatever_a_client_sends_goes_out_with_a_signature_that_verifies() {
+fn any_request_of_a_client_is_sent_with_a_valid_signature() {
     let app = App::dev();
     let passing = passing(&app);
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };

@@ -93,7 +93,7 @@ fn a_wrong_service_is_refused_with_api_gateways_own_words() {
 }
 
 #[test]
-fn an_access_key_id_that_nobody_has_is_refused() {
+fn an_unknown_access_key_id_is_refused() {
     let app = before(StandInKeys { access_key_id: "AKIDANOTHER".into(), ..StandInKeys::example() });
     assert_eq!(
         refusal(&get(app.address, "/iam/echo"), "UnrecognizedClientException"),
@@ -145,7 +145,7 @@ fn a_call_without_authorization_is_refused_as_without_the_sidecar() {
 }
 
 #[test]
-fn an_authorization_that_is_none_of_awss_is_refused_with_what_it_lacks() {
+fn an_authorization_that_is_not_sigv4_is_refused_with_the_missing_parts() {
     let dev = App::dev();
     let app = without_proof(&dev, "iam");
     let refused = |authorization| {

@@ -64,7 +64,7 @@ struct Expected {
 }
 
 #[test]
-fn every_vector_comes_out_as_aws_says_at_every_stage() {
+fn every_stage_of_every_vector_matches() {
     assert!(VECTORS.len() >= LEAST_VECTORS, "only {} vectors are there", VECTORS.len());
     for vector in VECTORS.iter() {
         vector.check_stages();
@@ -72,7 +72,7 @@ fn every_vector_comes_out_as_aws_says_at_every_stage() {
 }
 
 #[test]
-fn every_vector_that_signs_what_we_sign_comes_out_of_our_signer_whole() {
+fn every_vector_with_our_signed_headers_gets_the_expected_signature() {
     let ours: Vec<&Vector> = VECTORS.iter().filter(|vector| vector.is_of_our_kind()).collect();
     assert!(ours.len() >= LEAST_OF_OUR_KIND, "only {} vectors are of our kind", ours.len());
     for vector in ours {

@@ -115,7 +115,7 @@ impl Identity {
     }
 
     /// The certificate with a key that does not belong to it.
-    pub fn stolen(self) -> Self {
+    pub fn with_wrong_key(self) -> Self {
         Self { key: KeyPair::generate().unwrap(), ..self }
     }
 }
@@ -174,7 +174,7 @@ impl SecuredUpstream {
                 let mut tls = ServerConnection::new(Arc::clone(&server)).map_err(io::Error::other)?;
                 while tls.is_handshaking() {
                     if let Err(error) = tls.complete_io(&mut stream) {
-                        return take_leave(&mut stream, error);
+                        return close_after_failed_handshake(&mut stream, error);
                     }
                 }
                 handshakes.lock().unwrap().push(Handshake::of(&tls));
@@ -202,7 +202,7 @@ impl SecuredUpstream {
 
 /// Closes after a failed handshake so that the client reads the alert: closing a socket with unread bytes
 /// would reset the connection.
-fn take_leave(stream: &mut TcpStream, error: io::Error) -> io::Result<()> {
+fn close_after_failed_handshake(stream: &mut TcpStream, error: io::Error) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     io::copy(stream, &mut io::sink())?;
     Err(error)
