@@ -21,7 +21,7 @@ const MAX_RUN: usize = 24;
 pub struct Failure {
     /// The invariant, in one sentence; failures with the same text are counted together.
     pub kind: String,
-    /// What was observed.
+    /// The observation.
     pub detail: String,
 }
 

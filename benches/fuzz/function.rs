@@ -222,7 +222,7 @@ impl Plain {
         is_plain.then_some(Self { status, body, headers })
     }
 
-    /// Whether the response's `Connection` header names this header.
+    /// True if the response's `Connection` header names this header.
     fn nominates(&self, name: &str) -> bool {
         let connection = self.headers.iter().filter(|(own, _)| own.eq_ignore_ascii_case("connection"));
         let mut names = connection.flat_map(|(_, value)| value.split(','));

@@ -22,7 +22,7 @@ pub enum Truth {
     Unclear,
 }
 
-/// Whether the call failed because it reused a pooled connection while the upstream was closing it. No client
+/// True if the call failed because it reused a pooled connection while the upstream was closing it. No client
 /// can prevent that, and a POST is not retried (RFC 9110, 9.2.2).
 pub fn met_a_closing_connection(got: &Got, calls: u32) -> bool {
     let is_truncated = |answer: &Answer| answer.code().is_some_and(|code| code == "upstream_truncated");

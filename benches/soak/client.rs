@@ -299,7 +299,7 @@ async fn held(address: SocketAddr, limit: usize) -> Option<u16> {
     Reader::new(false).answer(&mut stream).await.ok().map(|answer| answer.status)
 }
 
-/// Whether exactly the requests beyond the limit were rejected.
+/// True if exactly the requests beyond the limit were rejected.
 pub fn is_limit_exact(limit: usize, admitted: usize, overloaded: usize) -> bool {
     (admitted, overloaded) == (limit, BEYOND)
 }

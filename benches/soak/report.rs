@@ -77,7 +77,7 @@ impl Report {
         }
     }
 
-    /// Whether all checks passed.
+    /// True if all checks passed.
     pub fn passed(&self) -> bool {
         self.problems.is_empty()
     }

@@ -32,7 +32,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Whether the outcome is a failure.
+    /// True if the outcome is a failure.
     pub fn is_bad(&self) -> bool {
         matches!(self, Self::Lost | Self::Innocent | Self::Wrong)
     }

@@ -78,7 +78,7 @@ const ROUTES: [(&str, &str); 7] = [
     ),
 ];
 
-/// Whether the backend forwards paths, headers and responses instead of using an event.
+/// True if the backend forwards paths, headers and responses instead of using an event.
 fn passes_on(name: &str) -> bool {
     ["open", "signed", "pass"].contains(&name)
 }

@@ -253,7 +253,7 @@ fn introduces_keys(line: &str) -> bool {
     line.contains("credentials: ") && line.contains(", expires ")
 }
 
-/// Whether a response is `credentials_unavailable` without a cause.
+/// True if a response is `credentials_unavailable` without a cause.
 #[track_caller]
 fn unavailable(response: &Response) -> bool {
     if response.status != 503 {

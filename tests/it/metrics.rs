@@ -325,7 +325,7 @@ fn members<'a>(value: &'a serde_json::Value, name: &str, found: &mut Vec<&'a str
     }
 }
 
-/// Whether the text after a word makes the word a function's name.
+/// True if the text after a word makes the word a function's name.
 fn is_aggregation(after: &str) -> bool {
     ["(", "by ", "without "].iter().any(|start| after.starts_with(start))
 }

@@ -99,7 +99,8 @@ fn s6_the_session_of_aws_login_gives_keys() {
     let session: String = Sha256::digest(SESSION).iter().map(|byte| format!("{byte:02x}")).collect();
     let token = r#"{"accessToken":{"accessKeyId":"AKIDLOGIN","secretAccessKey":"the-secret",
         "sessionToken":"t","accountId":"123456789012","expiresAt":"2090-01-01T00:00:00Z"},
-        "tokenType":"aws_sigv4","refreshToken":"t","clientId":"arn:aws:signin:::devtools/same-device","dpopKey":"the-key"}"#;
+        "tokenType":"aws_sigv4","refreshToken":"t","clientId":"arn:aws:signin:::devtools/same-device",
+        "dpopKey":"the-key"}"#;
     fs::write(cloud.files.path().join(format!("{session}.json")), token).unwrap();
     sidecar.recovers("/r");
     let call = upstream.received().pop().unwrap();

@@ -50,7 +50,7 @@ fn imds_v1_is_used_only_if_the_settings_say_so() {
     sidecar.end(&cloud);
 }
 
-/// Whether the first keys of this process have expired.
+/// True if the first keys of this process have expired.
 fn after_expiry(life: Duration) -> impl Fn() -> bool {
     let end = SystemTime::now() + life + Duration::from_millis(500);
     move || SystemTime::now() > end

@@ -43,7 +43,7 @@ impl Kind {
         format!("{self:?}").to_lowercase()
     }
 
-    /// Whether the head is forwarded as soon as it is received.
+    /// True if the head is forwarded as soon as it is received.
     pub fn passes_heads_on(self) -> bool {
         matches!(self, Self::Signed | Self::Streamed | Self::Invoke)
     }
@@ -171,13 +171,13 @@ impl Answer {
         self.head
     }
 
-    /// Whether a response cut here contains a byte of [`BODY`].
+    /// True if a response cut here contains a byte of [`BODY`].
     pub fn has_body_byte(&self, cut: usize) -> bool {
         let body = self.bytes[self.head..].windows(2).position(|pair| pair == &BODY.as_bytes()[..2]);
         cut > self.head + body.expect("the body is in there")
     }
 
-    /// Whether a response cut here is complete for the client.
+    /// True if a response cut here is complete for the client.
     pub fn is_enough(&self, cut: usize) -> bool {
         cut >= self.enough
     }

@@ -24,7 +24,7 @@ pub struct Row {
     pub expected: fn(Kind) -> Vec<Outcome>,
     /// Words of the cause in the log.
     pub cause: &'static str,
-    /// Whether the connection to the upstream is reused.
+    /// True if the connection to the upstream is reused.
     pub is_kept: bool,
 }
 

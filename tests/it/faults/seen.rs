@@ -104,7 +104,7 @@ impl Outcome {
     }
 }
 
-/// Whether response and log match one of these outcomes.
+/// True if response and log match one of these outcomes.
 pub fn check(
     expected: &[Outcome],
     seen: Option<&Response>,

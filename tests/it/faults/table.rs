@@ -223,7 +223,7 @@ fn lines_of<'a>(log: &'a str, id: &str) -> Vec<&'a str> {
     log.lines().filter(inside).collect()
 }
 
-/// Whether the condition becomes true before the timeout.
+/// True if the condition becomes true before the timeout.
 fn becomes_true(is_true: impl Fn() -> bool) -> bool {
     let start = Instant::now();
     while !is_true() {

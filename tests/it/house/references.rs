@@ -25,7 +25,8 @@ fn files() -> Vec<PathBuf> {
     found.into_iter().map(|path| path.strip_prefix(root()).unwrap().to_owned()).collect()
 }
 
-/// Paths in a text: words below one of [`DIRECTORIES`], and names of Rust files. Upper-case letters are placeholders.
+/// Paths in a text: words below one of [`DIRECTORIES`], and names of Rust files. Upper-case letters are
+/// placeholders.
 fn paths(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split_whitespace().filter(|word| !word.contains("://"));
     let words =
@@ -39,7 +40,7 @@ fn paths(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Whether a path exists: from the root, or for a Rust file as the end of a path.
+/// True if a path exists: from the root, or for a Rust file as the end of a path.
 fn exists(path: &str, files: &[PathBuf]) -> bool {
     let path = path.trim_start_matches("../").trim_start_matches("./");
     root().join(path).exists() || path.ends_with(".rs") && files.iter().any(|file| file.ends_with(path))
@@ -89,7 +90,8 @@ fn every_path_in_a_comment_or_document_exists() {
 
 #[test]
 fn references_are_found_in_every_form() {
-    let text = "see `src/lib.rs`, (tests/it/no.rs:12) and `a/b.rs`; not https://h/src/c.rs, `src/NAME.rs` or and/or.";
+    let text = "see `src/lib.rs`, (tests/it/no.rs:12) and `a/b.rs`; \
+        not https://h/src/c.rs, `src/NAME.rs` or and/or.";
     assert_eq!(paths(text).collect::<Vec<_>>(), ["src/lib.rs", "tests/it/no.rs", "a/b.rs"]);
     let files = [PathBuf::from("src/a/b.rs")];
     assert_eq!(["b.rs", "a/b.rs", "c/b.rs"].map(|path| exists(path, &files)), [true, true, false]);

@@ -254,7 +254,7 @@ fn case() -> impl Strategy<Value = (Declared, Value)> {
     })
 }
 
-/// Whether a text has the correct format, but the reader rejects its quantity.
+/// True if a text has the correct format, but the reader rejects its quantity.
 fn is_weighed_by_the_reader(value: &Value, mistakes: &str) -> bool {
     let is_quantity = value.as_str().is_some_and(|text| {
         text.trim_start_matches([' ', '+', '.']).starts_with(|first: char| first.is_ascii_digit())

@@ -171,7 +171,7 @@ impl Case {
             .map(|(name, value)| (name.to_owned(), value.replace('\t', " ")))
     }
 
-    /// Whether the path ends in `/.` or `/..` after a name. Only AWS's crate adds a slash (RFC 3986, 5.2.4);
+    /// True if the path ends in `/.` or `/..` after a name. Only AWS's crate adds a slash (RFC 3986, 5.2.4);
     /// botocore, awscrt and AWS's SDKs for Java do not (`golden.json`).
     fn ends_in_dots(&self) -> bool {
         let path = self.target.split('?').next().unwrap_or_default();
@@ -252,7 +252,7 @@ proptest! {
 /// A client's request.
 #[derive(Debug, Clone)]
 struct Sent {
-    /// Whether the route has `client_authorization: pass`.
+    /// True if the route has `client_authorization: pass`.
     passes: bool,
     method: &'static str,
     target: String,

@@ -51,7 +51,7 @@ struct Context {
     region: String,
     service: String,
     time: String,
-    /// Whether the body's hash is sent as a header.
+    /// True if the body's hash is sent as a header.
     sign_body: bool,
 }
 

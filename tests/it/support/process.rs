@@ -166,7 +166,7 @@ impl Process {
         eventually(text, || self.errors().contains(text));
     }
 
-    /// Whether the process has ended.
+    /// True if the process has ended.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }

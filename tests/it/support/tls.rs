@@ -41,7 +41,7 @@ pub struct Handshake {
     pub name: Option<String>,
     /// ALPN protocol.
     pub protocol: Option<String>,
-    /// Whether a session was resumed, without certificates.
+    /// True if a session was resumed, without certificates.
     pub resumed: bool,
 }
 
