@@ -48,6 +48,27 @@ fn no_file_is_longer_than_400_lines_without_its_tests() {
     }
 }
 
+/// The width of `.rustfmt.toml`, which rustfmt does not apply to comments and literals.
+#[test]
+fn no_line_of_rust_is_wider_than_110_columns() {
+    let configured = fs::read_to_string(root().join(".rustfmt.toml")).unwrap();
+    assert!(configured.contains("max_width = 110\n"), "{configured}");
+    let mut wide = Vec::new();
+    for (path, text) in sources() {
+        let lines = text.lines().enumerate().filter(|(_, line)| line.chars().count() > 110);
+        let lines = lines.filter(|(_, line)| !is_a_single_url(line));
+        wide.extend(lines.map(|(at, line)| format!("{}:{}: {line}", path.display(), at + 1)));
+    }
+    assert!(wide.is_empty(), "{} lines: {wide:#?}", wide.len());
+}
+
+/// True if a line is a comment or literal with a URL and nothing else, which cannot be broken.
+fn is_a_single_url(line: &str) -> bool {
+    let marks = |char: char| char.is_whitespace() || "/!\"<>(),;".contains(char);
+    let word = line.trim_matches(marks);
+    word.starts_with("https://") && !word.contains(char::is_whitespace)
+}
+
 #[test]
 fn no_module_has_a_catch_all_name() {
     for (path, _) in sources() {
@@ -324,4 +345,9 @@ fn x3_places_where_tests_make_the_process_panic_are_in_no_usual_build() {
     let has = |text: &str| program.windows(text.len()).any(|bytes| bytes == text.as_bytes());
     assert!(has("APIGW_INVOKER_SETTINGS"), "the search works");
     assert!(!has("APIGW_INVOKER_FAULT_POINTS") && !has("the fault of"));
+}
+
+#[test]
+fn a_comment_with_a_url_alone_may_be_wider() {
+    assert!(is_a_single_url("    /// <https://h/a>") && !is_a_single_url("/// see https://h/a"));
 }
