@@ -254,8 +254,52 @@ const RIDDLES: [&str; 22] = [
     "whose doing",
 ];
 
-/// Phrases that comments must not contain either.
+/// Phrases of this kind that must not be anywhere in src.
 const NOWHERE: [&str; 5] = ["are told of", "is none inside", "somebody's", "stands here", "whose doing"];
+
+/// Phrases that comments must not contain.
+const COMMENT_RIDDLES: [&str; 16] = [
+    "are told of",
+    "as it is told",
+    "calling again",
+    "cannot be had",
+    "is none inside",
+    "is none of",
+    "is told of",
+    "leads nowhere",
+    "one's own",
+    "stands here",
+    "takes most of",
+    "to be told of",
+    "whose doing",
+    "whose keys they are",
+    "wants to know",
+    "worth gold",
+];
+
+/// Words that no comment begins with: its subject is the component or the type.
+const OPENINGS: [&str; 7] = ["it", "itself", "that", "what", "whether", "who", "whose"];
+
+/// The comments of a file: contiguous lines with the same marks, joined.
+fn comments(text: &str) -> Vec<String> {
+    let mut found: Vec<(&str, String)> = Vec::new();
+    let mut continues = false;
+    for line in text.lines() {
+        let code = without_comment(line);
+        let comment = &line[code.len()..];
+        let words = comment.trim_start_matches(['/', '!']);
+        let marks = &comment[..comment.len() - words.len()];
+        let open_comment =
+            found.last_mut().filter(|(before, _)| continues && code.trim().is_empty() && *before == marks);
+        match open_comment {
+            _ if marks.is_empty() => {}
+            Some((_, joined)) => joined.extend([" ", words.trim()]),
+            None => found.push((marks, words.trim().to_owned())),
+        }
+        continues = !marks.is_empty() && code.trim().is_empty();
+    }
+    found.into_iter().map(|(_, comment)| comment).collect()
+}
 
 /// String literals outside of tests and comments; a literal over several lines is joined.
 fn literals(text: &str) -> Vec<String> {
@@ -272,7 +316,7 @@ fn literals(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn texts_and_comments_are_in_plain_technical_english() {
+fn texts_are_in_plain_technical_english() {
     let mut found = Vec::new();
     for (path, text) in sources() {
         if !path.starts_with("src") || path.iter().any(|part| part.to_string_lossy().starts_with("tests")) {
@@ -287,6 +331,32 @@ fn texts_and_comments_are_in_plain_technical_english() {
         }
     }
     assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn comments_are_in_plain_technical_english() {
+    let mut found = Vec::new();
+    for (path, text) in sources() {
+        // has the phrases themselves
+        if path.ends_with("tests/it/house.rs") {
+            continue;
+        }
+        for comment in comments(&text) {
+            let lower = comment.to_lowercase();
+            let first = lower.split(|char: char| !char.is_alphanumeric()).next().unwrap_or_default();
+            let riddle = COMMENT_RIDDLES.iter().find(|riddle| lower.contains(*riddle));
+            if let Some(wrong) = riddle.or_else(|| OPENINGS.iter().find(|word| **word == first)) {
+                found.push(format!("{}: `{wrong}`: {comment}", path.display()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{} comments: {found:#?}", found.len());
+}
+
+#[test]
+fn comments_are_joined_over_their_lines() {
+    let text = "//! a\n//! b\n\n/// What\n/// c\nfn f() {} // d \"e\"\n// f\nlet u = \"http://h\";\n";
+    assert_eq!(comments(text), ["a b", "What c", "d \"e\"", "f"]);
 }
 
 #[test]
