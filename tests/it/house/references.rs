@@ -25,8 +25,8 @@ fn files() -> Vec<PathBuf> {
     found.into_iter().map(|path| path.strip_prefix(root()).unwrap().to_owned()).collect()
 }
 
-/// Paths in a text: words below one of [`DIRECTORIES`], and names of Rust files. Upper-case letters are
-/// placeholders.
+/// Paths in a text: words below one of [`DIRECTORIES`], and names of Rust files and pages. Upper-case letters
+/// are placeholders.
 fn paths(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split_whitespace().filter(|word| !word.contains("://"));
     let words =
@@ -35,15 +35,18 @@ fn paths(text: &str) -> impl Iterator<Item = &str> {
         let (first, rest) = word.split_once('/').unwrap_or((word, ""));
         let is_placeholder = ["NAME", "FILE"].iter().any(|name| word.contains(name));
         let is_path = DIRECTORIES.contains(&first) && !rest.is_empty();
-        let is_source = word.strip_suffix(".rs").is_some_and(|stem| !stem.is_empty());
-        !is_placeholder && (is_path || is_source)
+        let is_named = [".rs", ".md"]
+            .iter()
+            .any(|ending| word.strip_suffix(ending).is_some_and(|stem| !stem.is_empty()));
+        !is_placeholder && (is_path || is_named)
     })
 }
 
-/// True if a path exists: from the root, or for a Rust file as the end of a path.
+/// True if a path exists: from the root, or for a Rust file or page as the end of a path.
 fn exists(path: &str, files: &[PathBuf]) -> bool {
     let path = path.trim_start_matches("../").trim_start_matches("./");
-    root().join(path).exists() || path.ends_with(".rs") && files.iter().any(|file| file.ends_with(path))
+    let is_named = [".rs", ".md"].iter().any(|ending| path.ends_with(ending));
+    root().join(path).exists() || is_named && files.iter().any(|file| file.ends_with(path))
 }
 
 /// The comment of a line of YAML, TOML or a script.
