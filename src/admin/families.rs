@@ -1,4 +1,4 @@
-//! Rows of the table of metrics as the `prometheus` crate has them.
+//! Conversion of the table's rows to the types of the `prometheus` crate.
 //!
 //! `exposition.rs` lists the groups of rows.
 
@@ -12,16 +12,16 @@ use prometheus::{
 use super::exposition::Scrape;
 use crate::metrics::table::{Declared, Measured, MetricRow, Sample};
 
-/// Things that are measured, with the rows that do it.
+/// A type with metrics.
 pub(super) trait Exposed: Sized + 'static {
-    /// The metrics of each thing.
+    /// The metrics of each value.
     const ROWS: &'static [MetricRow<Self>];
 
-    /// Shows every thing that there is at a scrape.
+    /// Calls `see` with every value at a scrape.
     fn each(scrape: &Scrape, see: &mut dyn FnMut(&Self));
 }
 
-/// Rows whatever the type of the things that they measure.
+/// The rows of a type, with the type erased.
 pub(super) struct Group {
     pub(super) declared: fn() -> Vec<&'static Declared>,
     pub(super) families: fn(&Scrape) -> Vec<MetricFamily>,
@@ -44,7 +44,7 @@ fn families<T: Exposed>(scrape: &Scrape) -> Vec<MetricFamily> {
 }
 
 /// # Errors
-/// The name or a label is none that Prometheus takes.
+/// The name or a label is not valid in Prometheus.
 pub(super) fn desc(declared: &Declared) -> prometheus::Result<Desc> {
     let labels = declared.labels.iter().map(|label| (*label).to_owned()).collect();
     Desc::new(declared.name.to_owned(), declared.help.to_owned(), labels, HashMap::new())
@@ -61,14 +61,14 @@ fn family(declared: &Declared, samples: Vec<Metric>) -> MetricFamily {
 
 fn metric(declared: &Declared, sample: Sample<'_>) -> Metric {
     let labels = declared.labels.iter().zip(sample.labels).map(label).collect();
+    let mut metric = Metric::from_label(labels);
     let number = match sample.value {
         Measured::Number(number) => number,
-        Measured::DurationHistogram(mut metric) => {
-            metric.set_label(labels);
-            return *metric;
+        Measured::DurationHistogram(histogram) => {
+            metric.set_histogram(histogram);
+            return metric;
         }
     };
-    let mut metric = Metric::from_label(labels);
     if declared.kind == MetricType::COUNTER {
         let mut counter = Counter::default();
         counter.set_value(number);
