@@ -1,9 +1,12 @@
-//! The port for people and probes, on a thread of its own: a busy data path cannot keep it waiting.
+//! The admin port, on a thread of its own so that busy workers never delay a probe.
 //!
-//! `app.rs` starts it beside the listener for clients. `/live` says that the process runs, `/ready` whether every
-//! route has what it needs, and which has not and why, `/metrics` what Prometheus wants to know, `/routes` how each
-//! route is set. Pages whose size grows with the number of routes are made on another thread, so that `/live` never
-//! waits for them. `admin/connections.rs` keeps room for probes.
+//! - `GET /live`: 200 while the process runs.
+//! - `GET /ready`: 200 if every route has credentials and the process is not stopping, otherwise 503; with the reasons.
+//! - `GET /metrics`: the page for Prometheus.
+//! - `GET /routes`: the settings of each route, without secrets.
+//!
+//! Pages that grow with the number of routes are rendered on another thread, so that `/live` never waits for them.
+//! `admin/connections.rs` keeps room for probes.
 
 mod certificates;
 mod connections;
@@ -46,23 +49,23 @@ use crate::{
     },
 };
 
-/// What the answers are made of.
+/// The state that the pages show.
 #[derive(Debug)]
 pub struct Health {
-    /// The routes in force.
+    /// The snapshot in use.
     pub current: Arc<Current>,
-    /// Whether the process is about to end.
+    /// True after SIGTERM.
     pub stopping: Arc<AtomicBool>,
 }
 
-/// The running port; it ends when this is dropped.
+/// The running admin port; dropping it stops the port.
 #[derive(Debug)]
 pub struct Admin {
     end: CancellationToken,
     thread: Option<JoinHandle<()>>,
 }
 
-/// One page of each kind is made at a time: scrapers that come together do not add up to a busy machine.
+/// Locks that let one page of each kind be rendered at a time, so that concurrent scrapes do not use all of the CPU.
 #[derive(Debug)]
 struct Turns {
     ready: Semaphore,
@@ -80,7 +83,7 @@ struct Readiness<'a> {
 #[derive(Debug, Serialize)]
 struct SettingsReadiness {
     generation: u64,
-    /// What is wrong with those that are written, while these stay in force, a line each.
+    /// The mistakes of changed settings, one line each, while the old ones stay in use.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rejected: Vec<String>,
 }
@@ -89,7 +92,7 @@ struct SettingsReadiness {
 struct RouteReadiness<'a> {
     id: &'a str,
     ready: bool,
-    /// The source of a signing route's keys and how it is doing, without any secret.
+    /// The credential source of a signing route and its state, without secrets.
     #[serde(skip_serializing_if = "Option::is_none")]
     credentials: Option<String>,
 }
@@ -98,7 +101,7 @@ impl Admin {
     /// Serves from `listener`.
     ///
     /// # Errors
-    /// The system gives no thread, or the socket cannot be used.
+    /// A thread cannot be started, or the socket cannot be used.
     pub fn start(listener: TcpListener, health: Health) -> io::Result<Self> {
         let (serves, beginning) = mpsc::channel();
         let end = CancellationToken::new();
@@ -125,14 +128,14 @@ impl Drop for Admin {
     fn drop(&mut self) {
         self.end.cancel();
         if let Some(thread) = self.thread.take() {
-            // one that waits to start again need not
+            // a thread that waits for a restart is not restarted
             thread.thread().unpark();
             let _ = thread.join();
         }
     }
 }
 
-/// One run of the port, until its end. `serves` is told once it serves.
+/// One run of the port. Signals `serves` when it is ready.
 async fn serve_until(
     end: &CancellationToken,
     listener: &TcpListener,
@@ -169,7 +172,7 @@ async fn serve(listener: &TcpListener, health: Arc<Health>, serves: &mut Option<
         .service(web::resource("/routes").route(web::get().to(routes)).route(web::head().to(routes)))
         .into_factory()
         .map_err(|error: actix_web::Error| error.error_response());
-    // the time limits are those of `connections.rs`
+    // `connections.rs` has the time limits
     let pages = HttpService::<Watched, _, _>::build()
         .keep_alive(KeepAlive::Os)
         .client_request_timeout(Duration::ZERO)
@@ -207,7 +210,7 @@ async fn ready(health: web::Data<Health>, turns: web::Data<Turns>) -> HttpRespon
 }
 
 impl Health {
-    /// The readiness of the process, and the page of `/ready` with its reasons.
+    /// The readiness of the process, and the page of `/ready`.
     fn readiness(&self) -> (bool, serde_json::Result<String>) {
         let now = SystemTime::now();
         let snapshot = self.current.get();

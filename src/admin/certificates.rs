@@ -1,6 +1,6 @@
-//! The times of the certificates that the process shows others.
+//! Metrics of the process's certificates.
 //!
-//! `state/certificates.rs` tells the listener's while the process runs; those of the routes stand in the snapshot.
+//! `state/certificates.rs` updates the listener's validity; those of the routes are in the snapshot.
 
 use super::{exposition::Scrape, families::Exposed};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     tls::Validity,
 };
 
-/// A certificate, and the route that shows it.
+/// A certificate and the route that uses it.
 pub(super) struct Certificate {
     setting: Setting,
     route: String,

@@ -1,6 +1,6 @@
-//! What a line of the log looks like: for people, or one JSON object for machines.
+//! The format of a log line: text for people, or one JSON object for machines.
 //!
-//! `env_logger` calls these with a buffer that each thread uses again and again; nothing is allocated for a line.
+//! `env_logger` passes a buffer that each thread reuses, so a line allocates nothing.
 
 use std::{
     cell::Cell,
@@ -18,11 +18,11 @@ use serde::Serializer as _;
 
 use crate::system::wall_clock::Rfc3339;
 
-/// Members of an access line that make up its message; as text they are not said twice.
+/// Members of an access line that are in its message already; the text format leaves them out.
 const IN_THE_MESSAGE: [&str; 3] = ["method", "path", "status"];
 
 thread_local! {
-    /// The last second that was written, since 1970, and how.
+    /// The last formatted second since 1970, and its text.
     static SECOND: Cell<(u64, [u8; 19])> = const { Cell::new((u64::MAX, [0; 19])) };
 }
 
@@ -31,7 +31,7 @@ pub(super) fn text(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> 
     sentence(line, now(), record, false)
 }
 
-/// The same with a level in colour, for a terminal.
+/// Writes a line with the level in colour, for a terminal.
 pub(super) fn coloured_text(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     sentence(line, now(), record, true)
 }
@@ -59,7 +59,7 @@ fn sentence(line: &mut impl Write, now: Duration, record: &Record<'_>, in_colour
     line.write_all(b"\n")
 }
 
-/// Sets in what comes behind a line's end, so that nothing that is quoted looks like a line of ours.
+/// Indents the text after a line break, so that quoted text never looks like a log line.
 struct Indented<'a, W>(&'a mut W);
 
 impl<W: Write> Write for Indented<'_, W> {
@@ -87,7 +87,7 @@ fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// `2026-01-31T23:59:59`. A busy thread says the same many times over.
+/// Writes `2026-01-31T23:59:59`. The text is cached, because a busy thread logs many lines in a second.
 fn second(since_1970: u64) -> [u8; 19] {
     let (last, mut text) = SECOND.get();
     if last != since_1970 {
@@ -175,7 +175,7 @@ impl<W: Write> VisitValue<'_> for Json<'_, W> {
     }
 
     fn visit_f64(&mut self, value: f64) -> Result<(), kv::Error> {
-        // JSON knows neither infinity nor what is no number
+        // JSON has neither infinity nor NaN
         if value.is_finite() { Ok(thousandths(self.0, value)?) } else { self.visit_null() }
     }
 
@@ -188,8 +188,8 @@ impl<W: Write> VisitValue<'_> for Json<'_, W> {
     }
 }
 
-/// A number with three digits behind the point. As whole numbers that takes a fraction of what exact decimals of a
-/// float take, and each access line has two of them.
+/// Writes a number with three decimals. Formatting integers takes a fraction of the time of exact floats, and each
+/// access line has two of them.
 fn thousandths(line: &mut impl Write, value: f64) -> io::Result<()> {
     const LARGEST: f64 = 1e12;
     if !(0.0..LARGEST).contains(&value) {
