@@ -194,7 +194,7 @@ async fn follow_certificates(sockets: &Sockets, current: &Arc<Current>, interval
     let watch = certificates::Watch::new(current, sockets.tls());
     tokio::join!(
         supervise(Task::Certificates, async || sockets.follow_certificates(interval).await),
-        supervise(Task::Certificates, async || watch.follow(interval).await),
+        supervise(Task::Certificates, async || watch.watch(interval).await),
     );
 }
 

@@ -88,8 +88,16 @@ impl CredentialsUnavailable {
 
 impl CredentialSource {
     /// Keys that never change.
-    pub fn fixed(credentials: Credentials) -> Self {
-        Self { kind: Kind::Fixed(Arc::new(credentials)), _user: None }
+    pub fn fixed(credentials: Arc<Credentials>) -> Self {
+        Self { kind: Kind::Fixed(credentials), _user: None }
+    }
+
+    /// The same number for all that sign with the same keys, as long as one of them is there.
+    pub fn address(&self) -> usize {
+        match &self.kind {
+            Kind::Fixed(credentials) => Arc::as_ptr(credentials).addr(),
+            Kind::Shared(shared) => Arc::as_ptr(shared).addr(),
+        }
     }
 
     fn shared(shared: Arc<SharedSource>) -> Self {
@@ -164,7 +172,8 @@ mod tests {
 
     #[actix_rt::test]
     async fn keys_of_the_settings_are_just_there() {
-        let source = CredentialSource::fixed(Credentials::new("AKIDEXAMPLE", "hush", None, None, "settings"));
+        let keys = Credentials::new("AKIDEXAMPLE", "hush", None, None, "settings");
+        let source = CredentialSource::fixed(Arc::new(keys));
         let keys = source.current(SystemTime::now()).await.unwrap();
         assert_eq!(keys.access_key_id(), "AKIDEXAMPLE");
         source.refresh_soon(&keys);
@@ -174,13 +183,9 @@ mod tests {
 
     #[test]
     fn debug_shows_neither_secret_nor_token() {
-        let source = CredentialSource::fixed(Credentials::new(
-            "AKIDEXAMPLE",
-            "hush-secret",
-            Some("hush-token".into()),
-            None,
-            "settings",
-        ));
+        let keys =
+            Credentials::new("AKIDEXAMPLE", "hush-secret", Some("hush-token".into()), None, "settings");
+        let source = CredentialSource::fixed(Arc::new(keys));
         let shown = format!("{source:?}");
         assert!(!shown.contains("hush"), "{shown}");
     }

@@ -225,7 +225,7 @@ fn candidates(settings: &Settings, request: &Request, host: &str) -> Vec<Candida
     best.sort_by(|(_, one), (_, other)| other.cmp(one));
     let candidate = |route: &RouteSettings, takes_it: bool, why: String| Candidate {
         id: route.id.clone(),
-        file: PathBuf::from(&route.place.source),
+        file: PathBuf::from(&*route.place.source),
         takes_it,
         why,
     };

@@ -14,7 +14,7 @@ mod paths;
 mod pattern;
 mod specificity;
 
-use std::collections::HashMap;
+use std::{borrow::Borrow, collections::HashMap, sync::Arc};
 
 use actix_http::Method;
 
@@ -29,9 +29,15 @@ pub const UNROUTED: &str = "-";
 
 /// Finds the route of a request; the time depends on the length of its path and host, not on how many
 /// routes there are.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RouteTable<R> {
     routes: Vec<R>,
+    index: Arc<RouteIndex>,
+}
+
+/// The places in a table of the routes by host and path.
+#[derive(Debug)]
+struct RouteIndex {
     by_host: HashMap<String, PathTable>,
     by_suffix: HashMap<String, PathTable>,
     any_host: PathTable,
@@ -65,12 +71,13 @@ struct Candidate {
 
 impl<R> RouteTable<R> {
     /// Builds the table. Rules must not clash, see `clashes`.
-    pub fn new(rules: impl IntoIterator<Item = (RouteRule, R)>) -> Self {
+    pub fn new(rules: impl IntoIterator<Item = (impl Borrow<RouteRule>, R)>) -> Self {
         let mut routes = Vec::new();
         let mut by_host: HashMap<String, paths::Builder> = HashMap::new();
         let mut by_suffix: HashMap<String, paths::Builder> = HashMap::new();
         let mut any_host = paths::Builder::default();
         for (rule, route) in rules {
+            let rule = rule.borrow();
             let candidate =
                 Candidate { route: routes.len(), methods: rule.methods.clone(), priority: rule.priority };
             routes.push(route);
@@ -92,7 +99,13 @@ impl<R> RouteTable<R> {
         let finish = |builders: HashMap<String, paths::Builder>| {
             builders.into_iter().map(|(host, builder)| (host, builder.build())).collect()
         };
-        Self { routes, by_host: finish(by_host), by_suffix: finish(by_suffix), any_host: any_host.build() }
+        let (by_host, by_suffix) = (finish(by_host), finish(by_suffix));
+        Self { routes, index: Arc::new(RouteIndex { by_host, by_suffix, any_host: any_host.build() }) }
+    }
+
+    /// The table of as many other things with the same rules, in the same order.
+    pub fn with_routes<S>(&self, routes: Vec<S>) -> RouteTable<S> {
+        RouteTable { routes, index: Arc::clone(&self.index) }
     }
 
     /// Every route, in the order given.
@@ -106,7 +119,7 @@ impl<R> RouteTable<R> {
     /// Why there is none.
     pub fn find<'p>(&self, host: &str, path: &'p str, method: &Method) -> Result<Match<'_, 'p, R>, Miss> {
         let mut allowed = Vec::new();
-        let tables = self.tables_for_host(host).chain([&self.any_host]);
+        let tables = self.index.tables_for_host(host).chain([&self.index.any_host]);
         for table in tables {
             if let Some((candidate, remainder)) = table.find(path, method, &mut allowed) {
                 return Ok(Match { route: &self.routes[candidate.route], remainder });
@@ -119,7 +132,9 @@ impl<R> RouteTable<R> {
         allowed.dedup();
         Err(Miss::NoMethod(allowed))
     }
+}
 
+impl RouteIndex {
     /// The tables of the routes that name this host, the most specific first.
     fn tables_for_host(&self, host: &str) -> impl Iterator<Item = &PathTable> {
         let names_hosts = !self.by_host.is_empty() || !self.by_suffix.is_empty();

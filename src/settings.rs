@@ -1,21 +1,22 @@
 //! The settings: what the operator wrote, read, checked and turned into what the program needs.
 //!
 //! `source` reads a tree of files and environment, `process` says what the process may be told and `route` what a route
-//! may be told, both with the mistakes of sense. Every mistake of every stage is reported together.
+//! may be told, both with the mistakes of sense. `loader.rs` runs the stages; every mistake of every stage is reported
+//! together.
 //! `state/builder.rs` builds the running program from the result.
 
 #[macro_use]
 mod source;
 
 mod effective;
+mod loader;
 mod process;
 mod route;
 pub mod schema;
 mod warnings;
 
-use std::path::Path;
-
 pub use effective::effective;
+pub use loader::SettingsLoader;
 pub use process::{
     AdminSettings, Log, LogFormat, Reload, Settings, Shutdown,
     limits::Limits,
@@ -55,113 +56,13 @@ pub use source::{
 };
 pub use warnings::{remarks, warnings};
 
-use self::{
-    process::WrittenSettings,
-    source::{
-        check::Checker,
-        document, reader, reference, shown_key,
-        tree::{self, Content, DEFAULTS, Node, ROUTES},
-    },
-};
-
-/// Treatment of settings without a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum NoRoutes {
-    /// A mistake: at the start the files are in another place.
-    Refused,
-    /// The directory is there and empty: whoever runs the process has removed the last file.
-    Taken,
-}
-
-impl Settings {
-    /// Reads a settings directory and the process's environment.
-    ///
-    /// # Errors
-    /// Every mistake there is, sorted by file and line.
-    pub fn load(directory: &Path) -> Result<Self, Mistakes> {
-        Self::load_with(directory, NoRoutes::Refused)
-    }
-
-    /// Reads them again while the process runs: the last route may have been removed.
-    ///
-    /// # Errors
-    /// Every mistake there is, sorted by file and line.
-    pub fn load_again(directory: &Path) -> Result<Self, Mistakes> {
-        Self::load_with(directory, NoRoutes::Taken)
-    }
-
-    fn load_with(directory: &Path, no_routes: NoRoutes) -> Result<Self, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let documents = document::read_directory(directory, no_routes, &mut mistakes);
-        Self::assemble(&documents, &environment(), no_routes, mistakes)
-    }
-
-    /// Reads settings from texts and a given environment.
-    ///
-    /// # Errors
-    /// Every mistake there is, sorted by file and line.
-    pub fn from_documents(documents: &[Document], environment: &Environment) -> Result<Self, Mistakes> {
-        Self::assemble(documents, environment, NoRoutes::Refused, Mistakes::default())
-    }
-
-    fn assemble(
-        documents: &[Document],
-        environment: &Environment,
-        no_routes: NoRoutes,
-        mut mistakes: Mistakes,
-    ) -> Result<Self, Mistakes> {
-        let is_bare = mistakes.is_empty() && !documents.iter().any(Document::is_route);
-        if is_bare && no_routes == NoRoutes::Taken {
-            let warning = "there is no route: every request is answered 404";
-            mistakes.warn(Mistake::new(Place::file("routes"), "", warning));
-        } else if is_bare {
-            let problem = Mistake::new(Place::file("routes"), "", "there is no route");
-            mistakes.push(problem.expected("at least one file routes/NAME.yaml"));
-        }
-        let mut tree = tree::merge(documents, environment, &mut mistakes);
-        reference::resolve(&mut tree, &mut Vec::new(), environment, &mut mistakes);
-        let defaults = take_defaults(&mut tree, &mut mistakes);
-        lay_beneath_routes(&defaults, &mut tree);
-        let written: WrittenSettings = reader::read(&mut tree, &mut mistakes);
-        let mut settings = Self::check(written, &mut Checker::new(&tree, environment, &mut mistakes));
-        settings.hidden = Hidden::in_tree(&tree);
-        settings.warnings = mistakes.warnings();
-        mistakes.into_result(settings)
-    }
-}
+use self::source::{shown_key, tree::ROUTES};
 
 /// The process's environment; what is no Unicode is nothing that the settings could mean.
 pub fn environment() -> Environment {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
-}
-
-/// Takes `defaults` out of the tree, after its mistakes of form have been reported once for all routes.
-fn take_defaults(tree: &mut Node, mistakes: &mut Mistakes) -> Node {
-    let path = [DEFAULTS.to_owned()];
-    let Some(defaults) = tree.remove(&path) else { return Node::empty() };
-    let mut alone = Node::empty();
-    if let Content::Table(table) = &mut alone.content {
-        table.insert(DEFAULTS.to_owned(), defaults);
-    }
-    let _: WrittenSettings = reader::read(&mut alone, mistakes);
-    alone.remove(&path).unwrap_or_else(Node::empty)
-}
-
-/// Gives each route what `defaults` says about the backend that the route has.
-fn lay_beneath_routes(defaults: &Node, tree: &mut Node) {
-    let Content::Table(sections) = &defaults.content else { return };
-    let Content::Table(root) = &mut tree.content else { return };
-    let Some(Content::Table(routes)) = root.get_mut(ROUTES).map(|routes| &mut routes.content) else { return };
-    for route in routes.values_mut() {
-        let Content::Table(keys) = &mut route.content else { continue };
-        for (section, defaults) in sections {
-            if let Some(own) = keys.get_mut(section) {
-                own.fill(defaults);
-            }
-        }
-    }
 }
 
 /// A key's path as it stands in its file: a route's file does not name the route again.

@@ -5,7 +5,6 @@
 use std::{
     env,
     io::{self, Write},
-    path::Path,
     pin::{Pin, pin},
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
@@ -18,7 +17,7 @@ use crate::{
     app::Application,
     logging,
     settings::{
-        self, Mistakes, Settings,
+        self, Mistakes, Settings, SettingsLoader,
         rust_log::{self, RustLog},
     },
     state::{open_files::OpenFiles, reload::SettingsOrigin},
@@ -37,9 +36,13 @@ const CANNOT_START: u8 = 1;
 /// The exit code of a command, as an error where it ends early.
 pub(crate) type Ended = Result<ExitCode, ExitCode>;
 
-/// Runs the sidecar until a signal ends it, and follows its settings if they are in a directory; `ready` is called once
+/// Runs the sidecar until a signal ends it, and follows its settings if a loader has read them; `ready` is called once
 /// its socket is bound.
-pub(crate) fn serve(settings: Settings, directory: Option<&Path>, ready: impl FnOnce(&Application)) -> Ended {
+pub(crate) fn serve(
+    settings: Settings,
+    loader: Option<SettingsLoader>,
+    ready: impl FnOnce(&Application),
+) -> Ended {
     // written to the end before the process is
     let _logging = logging::start(&settings.log);
     supervision::log_panics();
@@ -61,8 +64,8 @@ pub(crate) fn serve(settings: Settings, directory: Option<&Path>, ready: impl Fn
     let ((first, second), hangup) = heard.map_err(|error| cannot_start(&error))?;
     let mut first = pin!(first);
     let mut application = build(&system, files, settings, first.as_mut())?;
-    if let Some(directory) = directory {
-        application = application.following(SettingsOrigin { directory: directory.to_owned(), hangup });
+    if let Some(loader) = loader {
+        application = application.following(SettingsOrigin { loader, hangup });
     }
     log_addresses(&application);
     ready(&application);

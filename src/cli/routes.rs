@@ -28,12 +28,12 @@ const ANY: &str = "any";
 
 /// All routes as JSON, the same document as that of the admin port.
 pub fn json(settings: &Settings) -> Value {
-    settings.routes.iter().map(effective).collect()
+    settings.routes.iter().map(|route| effective(route)).collect()
 }
 
 /// All routes as a table that is no wider than this.
 pub fn table(settings: &Settings, paint: Paint, width: usize) -> String {
-    let cells: Vec<Vec<String>> = settings.routes.iter().map(cells).collect();
+    let cells: Vec<Vec<String>> = settings.routes.iter().map(|route| cells(route)).collect();
     let says_something = |column: &usize| {
         let (_, default) = COLUMNS[*column];
         default.is_none_or(|default| cells.iter().any(|row| row[*column] != default))

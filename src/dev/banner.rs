@@ -117,7 +117,7 @@ impl Banner<'_> {
 
 /// Each route with its path and where it leads.
 fn routes(settings: &Settings) -> String {
-    let rows: Vec<Vec<String>> = settings.routes.iter().map(row).collect();
+    let rows: Vec<Vec<String>> = settings.routes.iter().map(|route| row(route)).collect();
     format!("Routes of the sidecar:\n{}", aligned(&rows).join("\n"))
 }
 

@@ -6,7 +6,7 @@ pub mod rust_log;
 mod shared_address;
 pub mod tracing;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use self::{
     limits::WrittenLimits,
@@ -22,7 +22,7 @@ use super::{
         hidden::Hidden,
         key_type::{Address, DAY},
         mistake::Mistakes,
-        tree::{Environment, Node, ROUTES},
+        tree::{Environment, Node},
     },
 };
 use crate::text::units::WrittenDuration;
@@ -40,10 +40,10 @@ section! {
         /// The traces that requests belong to.
         tracing: Tracing,
         /// The routes in the order of their files' names.
-        routes: Vec<RouteSettings>,
+        routes: Vec<Arc<RouteSettings>>,
         /// The files outside of the directory that something in it leads to.
         files: Vec<PathBuf>,
-        /// The texts that nobody is shown.
+        /// The texts that nobody is shown; empty where the settings were read by a `SettingsLoader`.
         hidden: Hidden,
         /// Warnings about values that are valid and unwise, each with file and key.
         warnings: Vec<String>,
@@ -166,16 +166,16 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Checks all but the routes.
     pub(super) fn check(mut written: WrittenSettings, checker: &mut Checker<'_>) -> Self {
         let listen = written.listen.take().unwrap_or_default().check(&mut checker.at("listen"));
         let log = written.log.take().unwrap_or_default().check(&mut checker.at("log"));
         let tracing = written.tracing.take().unwrap_or_default().check(&mut checker.at("tracing"));
-        let written_routes = written.routes.take().unwrap_or_default();
-        let (routes, files, hidden, warnings) = (Vec::new(), checker.files(), Hidden::default(), Vec::new());
+        let (routes, files, hidden, warnings) =
+            (Vec::new(), checker.files().paths, Hidden::default(), Vec::new());
         let parts = Parts { listen, log, tracing, routes, files, hidden, warnings };
-        let mut settings = written.settled(checker)(parts);
+        let settings = written.settled(checker)(parts);
         shared_address::check(&settings.listen, &settings.admin, checker);
-        settings.routes = RouteSettings::check_all(written_routes, &settings.limits, &mut checker.at(ROUTES));
         settings
     }
 }

@@ -1,7 +1,7 @@
 //! Bounds of a YAML text, counted event by event before a value is built of it: a few bytes of nested lists
 //! overflow the stack of whoever builds them, and a few bytes of nested aliases the memory.
 //!
-//! `lines.rs` asks for each event. YAML that has no meaning here (a second document, merge keys, a list as a
+//! `yaml.rs` asks for each event. YAML that has no meaning here (a second document, merge keys, a list as a
 //! key) is refused here too, where its line is known.
 
 use std::collections::HashMap;
@@ -38,6 +38,11 @@ pub struct Unfit {
 impl Unfit {
     fn new(mark: Marker, problem: impl Into<String>, expected: impl Into<String>) -> Self {
         Self { line: mark.line(), problem: problem.into(), expected: Some(expected.into()) }
+    }
+
+    /// A key that has YAML's null for a name.
+    pub fn null_key(mark: Marker) -> Self {
+        Self::new(mark, "null as a key", "a key that is a text")
     }
 
     fn levels(mark: Marker) -> Self {
@@ -264,12 +269,16 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use crate::settings::source::lines::Lines;
+    use crate::settings::source::yaml;
+
+    fn parse(text: &str) -> Result<yaml::Parsed, super::Unfit> {
+        yaml::parse(text, &"file".into())
+    }
 
     #[track_caller]
     fn refused(text: &str) -> (usize, String) {
         let start = Instant::now();
-        let unfit = Lines::of(text).unwrap_err();
+        let unfit = parse(text).err().unwrap();
         assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
         (unfit.line, unfit.problem)
     }
@@ -283,7 +292,7 @@ mod tests {
         let keys: String = (0..100).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
         assert_eq!(refused(&keys), deep(33));
         let most = format!("a: {}1{}", "[".repeat(31), "]".repeat(31));
-        assert!(Lines::of(&most).is_ok());
+        assert!(parse(&most).is_ok());
         assert_eq!(refused(&format!("a: {}1{}", "[".repeat(32), "]".repeat(32))), deep(1));
     }
 
@@ -298,7 +307,7 @@ mod tests {
         let text = format!("a: &a {}\nb: [{}]\n", "x".repeat(1000), vec!["*a"; 1100].join(", "));
         assert_eq!(refused(&text), (2, "too much text".to_owned()));
         assert_eq!(refused("a: &a [*a]"), (1, "a recursive alias: it is inside its own anchor".to_owned()));
-        assert!(Lines::of("a: &a [x]\nb: *a\nc: *a\n").is_ok());
+        assert!(parse("a: &a [x]\nb: *a\nc: *a\n").is_ok());
     }
 
     #[test]
@@ -308,7 +317,7 @@ mod tests {
             assert_eq!(refused(&format!("{key}: 1\n")), path, "{key}");
         }
         // below the first level no key is a path
-        assert!(Lines::of("a: { 'service.name': x, 'b[1]': y }\n").is_ok());
+        assert!(parse("a: { 'service.name': x, 'b[1]': y }\n").is_ok());
     }
 
     #[test]
@@ -324,7 +333,7 @@ mod tests {
             let (found, problem) = refused(text);
             assert!(found == line && problem.ends_with(told), "{text:?}: {found}: {problem}");
         }
-        assert!(Lines::of("a: \"\\0\"\r\nb:\t'é \u{85}\u{feff}'\n").is_ok());
+        assert!(parse("a: \"\\0\"\r\nb:\t'é \u{85}\u{feff}'\n").is_ok());
     }
 
     #[test]
@@ -343,7 +352,7 @@ mod tests {
         assert_eq!(refused("a: 1\nlisten.http: 1\n"), (2, "a key with `.` or `[`".to_owned()));
         assert_eq!(refused(&format!("? {}\n: 1\n", "k".repeat(1025))), (1, "a key too long".to_owned()));
         for fits in ["", "# nothing\n", "---\n", "~\n", "--- \na: 1\n...\n", "'<<': 1\n"] {
-            assert!(Lines::of(fits).is_ok(), "{fits}");
+            assert!(parse(fits).is_ok(), "{fits}");
         }
     }
 
@@ -362,7 +371,7 @@ mod tests {
         ) {
             let start = Instant::now();
             let text = pieces.concat().repeat(times);
-            let _ = Lines::of(&text);
+            let _ = parse(&text);
             prop_assert!(start.elapsed() < Duration::from_secs(5), "{:?}: {text}", start.elapsed());
         }
     }

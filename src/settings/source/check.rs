@@ -7,7 +7,7 @@ use super::{
     key_type::KeyType,
     mistake::{Mistake, Mistakes, Place, invalid_value},
     secrecy::Secrecy,
-    tree::{Environment, Node},
+    tree::{Environment, LinkedFiles, Node},
 };
 use crate::settings::schema::key_at;
 
@@ -93,11 +93,9 @@ impl<'a> Checker<'a> {
     }
 
     /// Every file that something written leads to.
-    pub fn files(&self) -> Vec<PathBuf> {
-        let mut files = Vec::new();
+    pub fn files(&self) -> LinkedFiles {
+        let mut files = LinkedFiles { paths: Vec::new(), is_complete: true };
         self.root.files(&mut files);
-        files.sort();
-        files.dedup();
         files
     }
 

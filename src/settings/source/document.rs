@@ -2,12 +2,16 @@
 //!
 //! A settings directory holds `default.yaml` (the process) and `routes/*.yaml` (one route a file). A
 //! mounted ConfigMap looks the same, with symbolic links and hidden `..data` entries of the kubelet's.
-//! `tree.rs` comes next.
+//! `yaml.rs` comes next.
 
-use std::{fs, io, path::Path};
+use std::{
+    collections::HashSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use super::mistake::{Mistake, Mistakes, Place};
-use crate::settings::NoRoutes;
+use crate::settings::loader::NoRoutes;
 use crate::system::{exhausted::noted, regular_file};
 
 /// The file of the process's own settings.
@@ -56,31 +60,35 @@ impl Document {
     }
 }
 
-/// Reads the files of a settings directory, routes in the order of their names.
-///
-/// A missing `default.yaml` leaves every default in force; whatever else cannot be read is a mistake.
-pub(in crate::settings) fn read_directory(
-    directory: &Path,
-    no_routes: NoRoutes,
-    mistakes: &mut Mistakes,
-) -> Vec<Document> {
-    let mut documents = Vec::new();
-    if !directory.is_dir() {
+/// A file of `routes/`.
+pub(in crate::settings) struct RouteFile {
+    pub(in crate::settings) path: PathBuf,
+    /// The name without `.yaml`.
+    pub(in crate::settings) stem: String,
+}
+
+/// Reads `default.yaml` and looks for other files beside it that would be mistaken for it. A missing one leaves every
+/// default in force.
+pub(in crate::settings) fn read_process(directory: &Path, mistakes: &mut Mistakes) -> Option<Document> {
+    let process = directory.join(PROCESS_FILE);
+    // a link that leads nowhere is there too
+    let is_there = process.symlink_metadata().is_ok();
+    let document = is_there.then(|| read_file(&process, Subject::Process, mistakes)).flatten();
+    refuse_strangers(directory, mistakes);
+    document
+}
+
+/// Whether there is a directory; anything else is a mistake.
+pub(in crate::settings) fn is_directory(directory: &Path, mistakes: &mut Mistakes) -> bool {
+    let is_directory = directory.is_dir();
+    if !is_directory {
         let problem = "this settings directory does not exist or cannot be read";
         mistakes.push(
             Mistake::new(Place::file(directory.display().to_string()), "", problem)
                 .expected("a directory with default.yaml and routes/*.yaml"),
         );
-        return documents;
     }
-    let process = directory.join(PROCESS_FILE);
-    // a link that leads nowhere is there too
-    if process.symlink_metadata().is_ok() {
-        documents.extend(read_file(&process, Subject::Process, mistakes));
-    }
-    refuse_strangers(directory, mistakes);
-    documents.extend(read_routes(&directory.join(ROUTES_DIRECTORY), no_routes, mistakes));
-    documents
+    is_directory
 }
 
 /// A file that looks like settings and is not read, such as `default.yml` or `default.toml`, would leave the
@@ -107,10 +115,16 @@ fn looks_like_settings(name: &str) -> bool {
     (is_yaml || is_default) && !name.starts_with('.')
 }
 
-fn read_routes(directory: &Path, mut no_routes: NoRoutes, mistakes: &mut Mistakes) -> Vec<Document> {
+/// The files of `routes/`, in the order of their names.
+pub(in crate::settings) fn route_files(
+    directory: &Path,
+    mut no_routes: NoRoutes,
+    mistakes: &mut Mistakes,
+) -> Vec<RouteFile> {
+    let directory = directory.join(ROUTES_DIRECTORY);
     let place = || Place::file(directory.display().to_string());
-    let mut paths = match noted(fs::read_dir(directory)).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
-        Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect::<Vec<_>>(),
+    let mut names = match noted(fs::read_dir(&directory)).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+        Ok(entries) => entries.into_iter().map(|entry| entry.file_name()).collect::<Vec<_>>(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // nobody removes a route so: a volume is not mounted
             no_routes = NoRoutes::Refused;
@@ -121,38 +135,37 @@ fn read_routes(directory: &Path, mut no_routes: NoRoutes, mistakes: &mut Mistake
             return Vec::new();
         }
     };
-    paths.sort();
-    let mut documents = Vec::new();
-    for path in paths {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    names.sort_unstable();
+    let (mut files, mut stems) = (Vec::with_capacity(names.len()), HashSet::new());
+    for name in names {
+        let (path, name) = (directory.join(&name), name.to_string_lossy());
         // the kubelet's `..data`, editors' `.x.swp`, `x~` and `#x#`
         if name.starts_with(['.', '#']) || name.ends_with('~') {
             continue;
         }
+        let mistake = |problem| Mistake::new(Place::file(path.display().to_string()), "", problem);
         match name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml")) {
-            Some(stem) if is_read(&documents, stem) => mistakes.push(
-                Mistake::new(
-                    Place::file(path.display().to_string()),
-                    "",
-                    "duplicate route name, another file has the same",
-                )
-                .expected("one of .yaml and .yml"),
+            Some(stem) if stems.contains(stem) => mistakes.push(
+                mistake("duplicate route name, another file has the same").expected("one of .yaml and .yml"),
             ),
-            Some(stem) => documents.extend(read_file(&path, Subject::Route(stem.to_owned()), mistakes)),
-            None => mistakes.push(
-                Mistake::new(Place::file(path.display().to_string()), "", "not a route file")
-                    .expected("a name that ends in .yaml"),
-            ),
+            Some(stem) => {
+                let stem = stem.to_owned();
+                stems.insert(stem.clone());
+                files.push(RouteFile { path, stem });
+            }
+            None => mistakes.push(mistake("not a route file").expected("a name that ends in .yaml")),
         }
     }
-    if documents.is_empty() && mistakes.is_empty() && no_routes == NoRoutes::Refused {
+    if files.is_empty() && mistakes.is_empty() && no_routes == NoRoutes::Refused {
         mistakes.push(Mistake::new(place(), "", "there is no route").expected("at least one file NAME.yaml"));
     }
-    documents
+    files
 }
 
-fn is_read(documents: &[Document], stem: &str) -> bool {
-    documents.iter().any(|document| matches!(&document.subject, Subject::Route(name) if name == stem))
+impl RouteFile {
+    pub(in crate::settings) fn read(&self, mistakes: &mut Mistakes) -> Option<Document> {
+        read_file(&self.path, Subject::Route(self.stem.clone()), mistakes)
+    }
 }
 
 fn read_file(path: &Path, subject: Subject, mistakes: &mut Mistakes) -> Option<Document> {

@@ -51,13 +51,11 @@ impl PartialEq for Hidden {
 }
 
 impl Hidden {
-    /// Those of the routes in a tree.
-    pub(in crate::settings) fn in_tree(tree: &Node) -> Self {
-        let mut found = Self::default();
+    /// Adds those of the routes in a tree.
+    pub(in crate::settings) fn add_tree(&mut self, tree: &Node) {
         if let Some(routes) = tree.child(ROUTES) {
-            found.gather(routes, &mut vec![ROUTES.to_owned()]);
+            self.gather(routes, &mut vec![ROUTES.to_owned()]);
         }
-        found
     }
 
     fn gather(&mut self, node: &Node, path: &mut Vec<String>) {

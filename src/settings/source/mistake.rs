@@ -3,20 +3,20 @@
 //! Every stage of reading settings adds to one [`Mistakes`]; nothing stops at the first. `process.rs`
 //! prints them and exits with 78 (`EX_CONFIG` of sysexits).
 
-use std::{collections::HashSet, fmt};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 /// Where a value of the settings was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// A file as the operator named it, or `environment variable NAME`.
-    pub source: String,
+    pub source: Arc<str>,
     /// The line in that file, counted from 1; none for the environment or a whole file.
     pub line: Option<usize>,
 }
 
 impl Place {
     /// A whole file or directory.
-    pub fn file(source: impl Into<String>) -> Self {
+    pub fn file(source: impl Into<Arc<str>>) -> Self {
         Self { source: source.into(), line: None }
     }
 }
@@ -93,7 +93,7 @@ impl fmt::Display for Mistake {
 pub struct Mistakes {
     found: Vec<Mistake>,
     /// The files and keys of those, since there may be thousands.
-    known: HashSet<(String, String)>,
+    known: HashSet<(Arc<str>, String)>,
     /// Warnings about values that are valid and unwise.
     warnings: Vec<Mistake>,
 }
@@ -112,6 +112,16 @@ impl Mistakes {
         self.warnings.push(warning);
     }
 
+    /// The warnings so far.
+    pub fn warned(&self) -> &[Mistake] {
+        &self.warnings
+    }
+
+    /// The number of mistakes so far.
+    pub fn count(&self) -> usize {
+        self.found.len()
+    }
+
     /// The warnings, a sentence each.
     pub fn warnings(&self) -> Vec<String> {
         self.warnings.iter().map(Mistake::to_string).collect()
@@ -119,7 +129,7 @@ impl Mistakes {
 
     /// Whether something is wrong with a key of a file.
     pub fn has_error(&self, source: &str, key: &str) -> bool {
-        self.known.contains(&(source.to_owned(), key.to_owned()))
+        !self.known.is_empty() && self.known.contains(&(source.into(), key.to_owned()))
     }
 
     /// Whether there is none.

@@ -1,6 +1,6 @@
 //! The keys of the section `lambda`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     ForwardedParts, GatewayEvent, InvocationType, InvokeMode, LambdaEndpoint, LogType, PayloadSettings,
@@ -47,7 +47,7 @@ section! {
         /// The region that signatures are for.
         region: String,
         /// Where the keys come from.
-        source: CredentialSettings,
+        source: Arc<CredentialSettings>,
         /// Name, partial or full ARN, as written.
         function: String,
         /// Base64 of JSON, for `X-Amz-Client-Context`.
@@ -59,7 +59,7 @@ section! {
         /// Bytes of a request body.
         max_request_body: u64,
         /// How to reach the API.
-        upstream: UpstreamSettings,
+        upstream: Arc<UpstreamSettings>,
     }
 
     /// A name, `NAME:QUALIFIER`, a partial or a full ARN.

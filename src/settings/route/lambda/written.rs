@@ -1,6 +1,6 @@
 //! The section as written, and what makes it right: the checks that need more than one key.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     AnswerSettings, InvocationType, LambdaEndpoint, LambdaSettings,
@@ -63,13 +63,13 @@ impl WrittenLambda {
         Some(settle(LambdaParts {
             endpoint: endpoint?,
             region,
-            source: source?,
+            source: Arc::new(source?),
             function: function?.text,
             client_context,
             payload: payload?,
             answer,
             max_request_body: limits.max_request_body,
-            upstream,
+            upstream: Arc::new(upstream),
         }))
     }
 

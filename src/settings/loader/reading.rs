@@ -1,0 +1,223 @@
+//! One reading of the settings: the process is read first, then each route with the `defaults` beneath it and the
+//! variables above it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{CheckedRoutes, RouteTexts};
+use crate::settings::{
+    RouteSettings, Settings,
+    process::WrittenSettings,
+    route::{self, shared_parts::SharedParts},
+    source::{
+        bounds::Unfit,
+        check::Checker,
+        document::Document,
+        hidden::Hidden,
+        mistake::{Mistake, Mistakes, Place},
+        overrides::overrides,
+        reader, reference,
+        tree::{Content, DEFAULTS, Environment, LinkedFiles, Node, ROUTES},
+        yaml::{self, Parsed},
+    },
+};
+
+pub struct Reading<'e> {
+    environment: &'e Environment,
+    /// The settings of the process.
+    settings: Settings,
+    defaults: Node,
+    /// Variables that override a route's file, by its stem.
+    overrides: BTreeMap<String, Node>,
+    hidden: Option<Hidden>,
+    shared_parts: SharedParts,
+}
+
+/// A route that has been checked, and what was found meanwhile.
+#[derive(Debug, Clone)]
+pub struct CheckedRoute {
+    pub settings: Arc<RouteSettings>,
+    /// The files that it leads to.
+    pub files: LinkedFiles,
+    pub warnings: Vec<Mistake>,
+}
+
+impl<'e> Reading<'e> {
+    /// Reads the settings of the process.
+    pub fn new(process: &[&Document], environment: &'e Environment, mistakes: &mut Mistakes) -> Self {
+        let mut tree = merged(process, mistakes).unwrap_or_else(Node::empty);
+        let mut above = overrides(environment, mistakes);
+        let mut of_routes = above.remove(&[ROUTES.to_owned()]);
+        let overrides = match of_routes.as_mut().map(|routes| &mut routes.content) {
+            Some(Content::Table(table)) => std::mem::take(table),
+            _ => BTreeMap::new(),
+        };
+        tree.override_with(above);
+        if let Some(wrong) = of_routes.filter(|routes| !matches!(routes.content, Content::Table(_))) {
+            tree.override_with(Node::with_child(ROUTES, wrong));
+        }
+        reference::resolve(&mut tree, &mut Vec::new(), environment, mistakes);
+        let defaults = take_defaults(&mut tree, mistakes);
+        let written: WrittenSettings = reader::read(&mut tree, mistakes);
+        let settings = Settings::check(written, &mut Checker::new(&tree, environment, mistakes));
+        Self {
+            environment,
+            settings,
+            defaults,
+            overrides,
+            hidden: None,
+            shared_parts: SharedParts::default(),
+        }
+    }
+
+    /// Gathers the texts that nobody is shown, too.
+    pub fn with_hidden(self) -> Self {
+        Self { hidden: Some(Hidden::default()), ..self }
+    }
+
+    /// The routes that variables describe, with or without a file.
+    pub fn stems_of_overrides(&self) -> impl Iterator<Item = String> + use<> {
+        self.overrides.keys().cloned().collect::<Vec<_>>().into_iter()
+    }
+
+    /// Reads and checks a route.
+    pub fn route(
+        &mut self,
+        stem: &str,
+        texts: &[&Document],
+        mistakes: &mut Mistakes,
+    ) -> Option<CheckedRoute> {
+        let warned = mistakes.warned().len();
+        let mut tree = self.tree(stem, texts, mistakes)?;
+        reference::resolve(&mut tree, &mut Vec::new(), self.environment, mistakes);
+        lay_beneath_routes(&self.defaults, &mut tree);
+        let written: WrittenSettings = reader::read(&mut tree, mistakes);
+        let written = written.routes.and_then(|mut routes| routes.remove(stem));
+        let mut checker = Checker::new(&tree, self.environment, mistakes);
+        let files = checker.files();
+        let mut settings = written?.check(stem, &self.settings.limits, &mut checker.at(ROUTES).at(stem));
+        if let Some(settings) = &mut settings {
+            settings.backend.share_parts(&mut self.shared_parts);
+        }
+        if let Some(hidden) = &mut self.hidden {
+            hidden.add_tree(&tree);
+        }
+        let warnings = mistakes.warned()[warned..].to_vec();
+        Some(CheckedRoute { settings: Arc::new(settings?), files, warnings })
+    }
+
+    /// A route as it is written, with the variables above it.
+    fn tree(&self, stem: &str, texts: &[&Document], mistakes: &mut Mistakes) -> Option<Node> {
+        let above = self.overrides.get(stem).cloned();
+        let route = match (merged(texts, mistakes), above) {
+            (Some(mut route), above) => {
+                above.into_iter().for_each(|above| route.override_with(above));
+                route
+            }
+            (None, Some(above)) if texts.is_empty() => above,
+            _ => return None,
+        };
+        Some(Node::with_child(ROUTES, Node::with_child(stem, route)))
+    }
+
+    /// Checks the routes against each other.
+    pub fn check_against_each_other(
+        &self,
+        routes: &CheckedRoutes,
+        texts: &RouteTexts<'_>,
+        mistakes: &mut Mistakes,
+    ) {
+        route::check_against_each_other(&in_order(routes), |stem, report| {
+            let texts = texts.get(stem).map_or(&[][..], |texts| texts);
+            let known = &mut Mistakes::default();
+            if let Some(mut tree) = self.tree(stem, texts, known) {
+                reference::resolve(&mut tree, &mut Vec::new(), self.environment, known);
+                let mut checker = Checker::new(&tree, self.environment, mistakes);
+                report(&mut checker.at(ROUTES).at(stem));
+            }
+        });
+    }
+
+    /// The settings with these routes, if there is no mistake.
+    pub fn finish(
+        mut self,
+        routes: impl Iterator<Item = CheckedRoute>,
+        mistakes: Mistakes,
+    ) -> Result<Settings, Mistakes> {
+        let settings = &mut self.settings;
+        for CheckedRoute { settings: route, files, .. } in routes {
+            settings.routes.push(route);
+            settings.files.extend(files.paths);
+        }
+        settings.files.sort();
+        settings.files.dedup();
+        settings.hidden = self.hidden.unwrap_or_default();
+        settings.warnings = mistakes.warnings();
+        mistakes.into_result(self.settings)
+    }
+}
+
+/// The routes with their stems, in the order of these.
+pub fn in_order(routes: &CheckedRoutes) -> Vec<(&str, &RouteSettings)> {
+    routes.iter().map(|(stem, route)| (&**stem, &*route.settings)).collect()
+}
+
+/// The tree of texts about the same thing, where later texts override earlier ones. `None` without a text, or if a text
+/// cannot be parsed.
+fn merged(documents: &[&Document], mistakes: &mut Mistakes) -> Option<Node> {
+    let mut merged: Option<Node> = None;
+    for document in documents {
+        let node = parsed(document, mistakes)?;
+        match &mut merged {
+            Some(merged) => merged.override_with(node),
+            None => merged = Some(node),
+        }
+    }
+    merged
+}
+
+fn parsed(document: &Document, mistakes: &mut Mistakes) -> Option<Node> {
+    let source: Arc<str> = document.source.as_str().into();
+    let at = |line| Place { source: Arc::clone(&source), line };
+    let Parsed { mut root, duplicates } = match yaml::parse(&document.text, &source) {
+        Ok(parsed) => parsed,
+        Err(Unfit { line, problem, expected }) => {
+            mistakes.push(Mistake { expected, ..Mistake::new(at(Some(line)), "", problem) });
+            return None;
+        }
+    };
+    for (key, line) in &duplicates {
+        mistakes.push(Mistake::new(at(Some(*line)), key, "duplicate key"));
+    }
+    if !document.is_route()
+        && let Some(routes) = root.remove(&[ROUTES.to_owned()])
+    {
+        // the environment may name a route's keys so, a file may not
+        let mistake = Mistake::new(routes.place, ROUTES, "routes are not read from this file");
+        mistakes.push(mistake.expected("each in a file of its own, routes/NAME.yaml"));
+    }
+    duplicates.is_empty().then_some(root)
+}
+
+/// Takes `defaults` out of the tree, after its mistakes of form have been reported once for all routes.
+fn take_defaults(tree: &mut Node, mistakes: &mut Mistakes) -> Node {
+    let path = [DEFAULTS.to_owned()];
+    let Some(defaults) = tree.remove(&path) else { return Node::empty() };
+    let mut alone = Node::with_child(DEFAULTS, defaults);
+    let _: WrittenSettings = reader::read(&mut alone, mistakes);
+    alone.remove(&path).unwrap_or_else(Node::empty)
+}
+
+/// Gives each route what `defaults` says about the backend that the route has.
+fn lay_beneath_routes(defaults: &Node, tree: &mut Node) {
+    let Content::Table(sections) = &defaults.content else { return };
+    let Content::Table(root) = &mut tree.content else { return };
+    let Some(Content::Table(routes)) = root.get_mut(ROUTES).map(|routes| &mut routes.content) else { return };
+    for route in routes.values_mut() {
+        let Content::Table(keys) = &mut route.content else { continue };
+        for (section, defaults) in sections {
+            if let Some(own) = keys.get_mut(section) {
+                own.fill(defaults);
+            }
+        }
+    }
+}
