@@ -38,7 +38,7 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use self::connections::{Usage, Watched};
+use self::connections::{Usage, WatchedConnection};
 use crate::{
     credentials::CredentialState,
     listener::date,
@@ -67,7 +67,7 @@ pub struct Admin {
 
 /// Locks that let one page of each kind be rendered at a time, so that concurrent scrapes do not use all of the CPU.
 #[derive(Debug)]
-struct Turns {
+struct PageLocks {
     ready: Semaphore,
     others: Semaphore,
 }
@@ -153,10 +153,10 @@ async fn serve(listener: &TcpListener, health: Arc<Health>, serves: &mut Option<
     let most = move || usize::try_from(current.get().capacity.admin_connections).unwrap_or(usize::MAX);
     let registry = web::Data::new(exposition::registry(&health.current).map_err(io::Error::other)?);
     let health = web::Data::from(health);
-    let turns = web::Data::new(Turns { ready: Semaphore::new(1), others: Semaphore::new(1) });
+    let locks = web::Data::new(PageLocks { ready: Semaphore::new(1), others: Semaphore::new(1) });
     let app = App::new()
         .app_data(health)
-        .app_data(turns)
+        .app_data(locks)
         .app_data(registry)
         .wrap_fn(|request, pages| {
             let making = request.conn_data::<Rc<Usage>>().map(Usage::make);
@@ -173,10 +173,10 @@ async fn serve(listener: &TcpListener, health: Arc<Health>, serves: &mut Option<
         .into_factory()
         .map_err(|error: actix_web::Error| error.error_response());
     // `connections.rs` has the time limits
-    let pages = HttpService::<Watched, _, _>::build()
+    let pages = HttpService::<WatchedConnection, _, _>::build()
         .keep_alive(KeepAlive::Os)
         .client_request_timeout(Duration::ZERO)
-        .on_connect_ext(|connection: &Watched, data| drop(data.insert(connection.usage())))
+        .on_connect_ext(|connection: &WatchedConnection, data| drop(data.insert(connection.usage())))
         .h1(map_config(app, |()| AppConfig::default()))
         .new_service(())
         .await
@@ -197,8 +197,8 @@ async fn live() -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({ "live": true }))
 }
 
-async fn ready(health: web::Data<Health>, turns: web::Data<Turns>) -> HttpResponse {
-    let _turn = turns.ready.acquire().await;
+async fn ready(health: web::Data<Health>, locks: web::Data<PageLocks>) -> HttpResponse {
+    let _turn = locks.ready.acquire().await;
     let (is_ready, body) = blocking(move || {
         fault_points::pass("admin-page");
         health.readiness()
@@ -225,8 +225,8 @@ impl Health {
     }
 }
 
-async fn metrics(registry: web::Data<Registry>, turns: web::Data<Turns>) -> HttpResponse {
-    let _turn = turns.others.acquire().await;
+async fn metrics(registry: web::Data<Registry>, locks: web::Data<PageLocks>) -> HttpResponse {
+    let _turn = locks.others.acquire().await;
     let text = blocking(move || TextEncoder::new().encode_to_string(&registry.gather()));
     match text.await {
         Ok(text) => HttpResponse::Ok().content_type(prometheus::TEXT_FORMAT).body(text),
@@ -237,8 +237,8 @@ async fn metrics(registry: web::Data<Registry>, turns: web::Data<Turns>) -> Http
     }
 }
 
-async fn routes(health: web::Data<Health>, turns: web::Data<Turns>) -> HttpResponse {
-    let _turn = turns.others.acquire().await;
+async fn routes(health: web::Data<Health>, locks: web::Data<PageLocks>) -> HttpResponse {
+    let _turn = locks.others.acquire().await;
     let text = blocking(move || health.current.get().effective()).await;
     HttpResponse::Ok().content_type("application/json").body(text)
 }

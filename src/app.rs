@@ -191,7 +191,7 @@ async fn drain(
 
 /// Takes changed certificates of the listener into use, and watches when those that others see end; never ends.
 async fn follow_certificates(sockets: &Sockets, current: &Arc<Current>, interval: Duration) {
-    let watch = certificates::Watch::new(current, sockets.tls());
+    let watch = certificates::CertificateWatch::new(current, sockets.tls());
     tokio::join!(
         supervise(Task::Certificates, async || sockets.follow_certificates(interval).await),
         supervise(Task::Certificates, async || watch.watch(interval).await),

@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_level_goes_to_debug_and_back_to_what_is_set() {
+    fn the_level_toggles_between_debug_and_the_settings() {
         for configured in [LevelFilter::Off, LevelFilter::Warn, LevelFilter::Info] {
             assert_eq!(next_level(configured, configured), LevelFilter::Debug);
             assert_eq!(next_level(LevelFilter::Debug, configured), configured);

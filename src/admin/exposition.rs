@@ -18,7 +18,7 @@ use prometheus::{
 use super::{
     certificates::Certificate,
     credentials::RouteKeys,
-    families::{self, Exposed, Group},
+    families::{self, Exposed, MetricGroup},
     process::Process,
 };
 use crate::{
@@ -36,17 +36,17 @@ use crate::{
 };
 
 /// Every metric, grouped by the type of the measured value.
-const TABLE: &[Group] = &[
-    Group::of::<RouteMetrics>(),
-    Group::of::<Route>(),
-    Group::of::<RouteKeys>(),
-    Group::of::<Certificate>(),
-    Group::of::<EndpointMetrics>(),
-    Group::of::<ClientMetrics>(),
-    Group::of::<ReloadMetrics>(),
-    Group::of::<SpanMetrics>(),
-    Group::of::<Scrape>(),
-    Group::of::<Process>(),
+const TABLE: &[MetricGroup] = &[
+    MetricGroup::of::<RouteMetrics>(),
+    MetricGroup::of::<Route>(),
+    MetricGroup::of::<RouteKeys>(),
+    MetricGroup::of::<Certificate>(),
+    MetricGroup::of::<EndpointMetrics>(),
+    MetricGroup::of::<ClientMetrics>(),
+    MetricGroup::of::<ReloadMetrics>(),
+    MetricGroup::of::<SpanMetrics>(),
+    MetricGroup::of::<Scrape>(),
+    MetricGroup::of::<Process>(),
 ];
 
 /// The state at the time of a scrape.
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_has_a_name_of_its_own_that_prometheus_takes_and_counters_alone_end_in_total() {
+    fn every_row_has_a_unique_valid_name_and_only_counters_end_in_total() {
         let mut seen = BTreeSet::new();
         for declared in TABLE.iter().flat_map(|group| (group.declared)()) {
             let name = declared.name;

@@ -10,7 +10,7 @@ use prometheus::{
 };
 
 use super::exposition::Scrape;
-use crate::metrics::table::{Declared, Measured, MetricRow, Sample};
+use crate::metrics::table::{MetricDeclaration, MetricRow, Sample, SampleValue};
 
 /// A type with metrics.
 pub(super) trait Exposed: Sized + 'static {
@@ -22,12 +22,12 @@ pub(super) trait Exposed: Sized + 'static {
 }
 
 /// The rows of a type, with the type erased.
-pub(super) struct Group {
-    pub(super) declared: fn() -> Vec<&'static Declared>,
+pub(super) struct MetricGroup {
+    pub(super) declared: fn() -> Vec<&'static MetricDeclaration>,
     pub(super) families: fn(&Scrape) -> Vec<MetricFamily>,
 }
 
-impl Group {
+impl MetricGroup {
     pub(super) const fn of<T: Exposed>() -> Self {
         Self { declared: || T::ROWS.iter().map(|row| &row.declared).collect(), families: families::<T> }
     }
@@ -45,12 +45,12 @@ fn families<T: Exposed>(scrape: &Scrape) -> Vec<MetricFamily> {
 
 /// # Errors
 /// The name or a label is not valid in Prometheus.
-pub(super) fn desc(declared: &Declared) -> prometheus::Result<Desc> {
+pub(super) fn desc(declared: &MetricDeclaration) -> prometheus::Result<Desc> {
     let labels = declared.labels.iter().map(|label| (*label).to_owned()).collect();
     Desc::new(declared.name.to_owned(), declared.help.to_owned(), labels, HashMap::new())
 }
 
-fn family(declared: &Declared, samples: Vec<Metric>) -> MetricFamily {
+fn family(declared: &MetricDeclaration, samples: Vec<Metric>) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(declared.name.to_owned());
     family.set_help(declared.help.to_owned());
@@ -59,12 +59,12 @@ fn family(declared: &Declared, samples: Vec<Metric>) -> MetricFamily {
     family
 }
 
-fn metric(declared: &Declared, sample: Sample<'_>) -> Metric {
+fn metric(declared: &MetricDeclaration, sample: Sample<'_>) -> Metric {
     let labels = declared.labels.iter().zip(sample.labels).map(label).collect();
     let mut metric = Metric::from_label(labels);
     let number = match sample.value {
-        Measured::Number(number) => number,
-        Measured::DurationHistogram(histogram) => {
+        SampleValue::Number(number) => number,
+        SampleValue::DurationHistogram(histogram) => {
             metric.set_histogram(histogram);
             return metric;
         }

@@ -55,7 +55,7 @@ fn sentence(line: &mut impl Write, now: Duration, record: &Record<'_>, in_colour
     }
     line.write_all(b"] ")?;
     write!(Indented(line), "{}", record.args())?;
-    record.key_values().visit(&mut Text(line)).map_err(io::Error::other)?;
+    record.key_values().visit(&mut TextVisitor(line)).map_err(io::Error::other)?;
     line.write_all(b"\n")
 }
 
@@ -110,15 +110,15 @@ fn object(line: &mut impl Write, now: Duration, record: &Record<'_>) -> io::Resu
     string(line, record.target())?;
     line.write_all(b",\"message\":")?;
     displayed(line, record.args())?;
-    record.key_values().visit(&mut Json(line)).map_err(io::Error::other)?;
+    record.key_values().visit(&mut JsonVisitor(line)).map_err(io::Error::other)?;
     line.write_all(b"}\n")
 }
 
-struct Text<'a, W>(&'a mut W);
+struct TextVisitor<'a, W>(&'a mut W);
 
-struct Json<'a, W>(&'a mut W);
+struct JsonVisitor<'a, W>(&'a mut W);
 
-impl<'kvs, W: Write> VisitSource<'kvs> for Text<'_, W> {
+impl<'kvs, W: Write> VisitSource<'kvs> for TextVisitor<'_, W> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
         if IN_THE_MESSAGE.contains(&key.as_str()) {
             return Ok(());
@@ -130,7 +130,7 @@ impl<'kvs, W: Write> VisitSource<'kvs> for Text<'_, W> {
     }
 }
 
-impl<W: Write> VisitValue<'_> for Text<'_, W> {
+impl<W: Write> VisitValue<'_> for TextVisitor<'_, W> {
     fn visit_any(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
         Ok(write!(self.0, "{value}")?)
     }
@@ -148,7 +148,7 @@ impl<W: Write> VisitValue<'_> for Text<'_, W> {
     }
 }
 
-impl<'kvs, W: Write> VisitSource<'kvs> for Json<'_, W> {
+impl<'kvs, W: Write> VisitSource<'kvs> for JsonVisitor<'_, W> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
         self.0.write_all(b",")?;
         string(self.0, key.as_str())?;
@@ -157,7 +157,7 @@ impl<'kvs, W: Write> VisitSource<'kvs> for Json<'_, W> {
     }
 }
 
-impl<W: Write> VisitValue<'_> for Json<'_, W> {
+impl<W: Write> VisitValue<'_> for JsonVisitor<'_, W> {
     fn visit_any(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
         Ok(displayed(self.0, &value)?)
     }
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_three_digits_behind_the_point() {
+    fn numbers_have_three_decimals() {
         for (value, expected) in [
             (0.0, "0.000"),
             (0.0004, "0.000"),
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_for_people_begins_with_time_and_level_and_ends_with_what_else_is_said() {
+    fn a_text_line_begins_with_time_and_level_and_ends_with_the_key_values() {
         let said = |level, seconds| {
             let pairs = [("path", Value::from("/in/the/message")), ("ms", 1.5.into()), ("in", 7_u64.into())];
             let mut line = Vec::new();
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_quoted_cannot_begin_a_line() {
+    fn quoted_text_cannot_begin_a_line() {
         let mut line = Vec::new();
         let args = format_args!("one\n{}\nend", "two\n[three");
         sentence(&mut line, Duration::ZERO, &Record::builder().args(args).build(), false).unwrap();
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_truths_stay_what_they_are() {
+    fn numbers_and_booleans_keep_their_json_types() {
         let pairs = [
             ("whole", Value::from(u64::MAX)),
             ("negative", (-1_i64).into()),

@@ -29,11 +29,11 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// The queue, shared by the threads that log and the writer.
 #[derive(Debug)]
-pub(super) struct Lines(&'static Queue);
+pub(super) struct QueueWriter(&'static Queue);
 
 #[derive(Debug)]
 struct Queue {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     /// Signals that there are lines to write.
     filled: Condvar,
     /// Signals that all lines are written.
@@ -41,7 +41,7 @@ struct Queue {
 }
 
 #[derive(Debug)]
-struct State {
+struct QueueState {
     waiting: Vec<u8>,
     /// Dropped lines that have not been logged yet.
     untold: u64,
@@ -54,13 +54,13 @@ struct State {
 ///
 /// # Errors
 /// The thread cannot be started.
-pub(super) fn start() -> io::Result<Lines> {
+pub(super) fn start() -> io::Result<QueueWriter> {
     std::thread::Builder::new().name(Task::Log.name().to_owned()).spawn(|| {
         let mut batch = Vec::new();
         let run = || catch(|| QUEUE.write_all_to(&mut io::stderr(), &mut batch)).into();
         supervise_thread(Task::Log, || false, run);
     })?;
-    Ok(Lines(&QUEUE))
+    Ok(QueueWriter(&QUEUE))
 }
 
 /// Waits until all lines are written, for `limit` at most.
@@ -72,7 +72,7 @@ pub(super) fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-impl Write for Lines {
+impl Write for QueueWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if !self.0.push(line) {
             DROPPED.fetch_add(1, Ordering::Relaxed);
@@ -87,11 +87,11 @@ impl Write for Lines {
 
 impl Queue {
     const fn new() -> Self {
-        let state = State { waiting: Vec::new(), untold: 0, is_writing: false, in_haste: false };
+        let state = QueueState { waiting: Vec::new(), untold: 0, is_writing: false, in_haste: false };
         Self { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -143,7 +143,7 @@ impl Queue {
             self.emptied.notify_all();
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let gathers = |state: &mut State| !state.in_haste && state.waiting.len() < PLENTY;
+        let gathers = |state: &mut QueueState| !state.in_haste && state.waiting.len() < PLENTY;
         let waited = self.filled.wait_timeout_while(state, GATHERING, gathers);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.is_writing = true;
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stuck_reader_leaves_is_bounded_and_the_rest_is_dropped_and_counted() {
+    fn with_a_stuck_reader_the_queue_is_bounded_and_dropped_lines_are_counted() {
         let (queue, written, go_on) = slow();
         assert!(queue.push(b"first\n"));
         assert_eq!(written.recv().unwrap(), b"first\n");
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_leave_whole_and_in_order_and_a_flush_waits_for_them() {
+    fn lines_are_written_whole_and_in_order_and_a_flush_waits_for_them() {
         let (queue, written, go_on) = slow();
         drop(go_on);
         for number in 0..100 {

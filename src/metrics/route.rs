@@ -9,7 +9,7 @@ use actix_http::{Method, StatusCode};
 use prometheus::proto::MetricType;
 
 use super::{
-    table::{Sample, Value, counted, number, sample},
+    table::{MetricValue, Sample, counted, number, sample},
     values::{Counter, CounterByKey, CounterByName, DurationHistogram, Gauge, counts},
 };
 
@@ -100,7 +100,7 @@ impl Requests {
     }
 }
 
-impl Value for Requests {
+impl MetricValue for Requests {
     const KIND: MetricType = MetricType::COUNTER;
 
     fn samples(&self) -> Vec<Sample<'_>> {

@@ -8,30 +8,30 @@ use prometheus::proto::{Histogram, MetricType};
 
 /// A row of the table: one metric of values of type `T`.
 pub(crate) struct MetricRow<T> {
-    pub(crate) declared: Declared,
+    pub(crate) declared: MetricDeclaration,
     /// The samples of one value; if empty, the value has no line on the page.
     pub(crate) samples: fn(&T) -> Vec<Sample<'_>>,
 }
 
 /// The declaration of a metric.
 #[derive(Debug)]
-pub(crate) struct Declared {
+pub(crate) struct MetricDeclaration {
     pub(crate) name: &'static str,
     pub(crate) kind: MetricType,
     pub(crate) labels: &'static [&'static str],
     pub(crate) help: &'static str,
 }
 
-/// A measured value, with the values of the labels in the order of [`Declared::labels`].
+/// A measured value, with the values of the labels in the order of [`MetricDeclaration::labels`].
 #[derive(Debug)]
 pub(crate) struct Sample<'a> {
     pub(crate) labels: Vec<&'a str>,
-    pub(crate) value: Measured,
+    pub(crate) value: SampleValue,
 }
 
 /// The value of a sample.
 #[derive(Debug)]
-pub(crate) enum Measured {
+pub(crate) enum SampleValue {
     /// The value of a counter or a gauge.
     Number(f64),
     DurationHistogram(Histogram),
@@ -39,7 +39,7 @@ pub(crate) enum Measured {
 
 /// A type that a field of `counted!` can have. An empty value must not allocate, because there may be thousands of
 /// routes without requests.
-pub(crate) trait Value: Default {
+pub(crate) trait MetricValue: Default {
     const KIND: MetricType;
 
     /// The samples, with the values of this type's own labels.
@@ -53,7 +53,7 @@ impl<T> MetricRow<T> {
         help: &'static str,
         samples: fn(&T) -> Vec<Sample<'_>>,
     ) -> Self {
-        Self { declared: Declared { name, kind: MetricType::GAUGE, labels, help }, samples }
+        Self { declared: MetricDeclaration { name, kind: MetricType::GAUGE, labels, help }, samples }
     }
 
     pub(crate) const fn counter(
@@ -62,13 +62,13 @@ impl<T> MetricRow<T> {
         help: &'static str,
         samples: fn(&T) -> Vec<Sample<'_>>,
     ) -> Self {
-        Self { declared: Declared { name, kind: MetricType::COUNTER, labels, help }, samples }
+        Self { declared: MetricDeclaration { name, kind: MetricType::COUNTER, labels, help }, samples }
     }
 }
 
 /// One sample with these label values; empty without a number.
 pub(crate) fn sample<const N: usize>(labels: [&str; N], number: impl Into<Option<f64>>) -> Vec<Sample<'_>> {
-    let value = number.into().map(Measured::Number);
+    let value = number.into().map(SampleValue::Number);
     value.map(|value| Sample { labels: labels.into(), value }).into_iter().collect()
 }
 
@@ -100,9 +100,9 @@ macro_rules! counted {
         impl $name {
             pub(crate) const ROWS: &'static [$crate::metrics::table::MetricRow<Self>] = &[$(
                 $crate::metrics::table::MetricRow {
-                    declared: $crate::metrics::table::Declared {
+                    declared: $crate::metrics::table::MetricDeclaration {
                         name: $metric,
-                        kind: <$value as $crate::metrics::table::Value>::KIND,
+                        kind: <$value as $crate::metrics::table::MetricValue>::KIND,
                         labels: &[$($($label),+)?],
                         help: $help,
                     },
@@ -116,10 +116,10 @@ macro_rules! counted {
 
             fn labelled<'a>(
                 &'a self,
-                value: &'a impl $crate::metrics::table::Value,
+                value: &'a impl $crate::metrics::table::MetricValue,
             ) -> Vec<$crate::metrics::table::Sample<'a>> {
                 let first: &[&str] = &[$(&self.$id)?];
-                let mut samples = $crate::metrics::table::Value::samples(value);
+                let mut samples = $crate::metrics::table::MetricValue::samples(value);
                 for sample in &mut samples {
                     sample.labels.splice(0..0, first.iter().copied());
                 }

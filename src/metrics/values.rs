@@ -10,7 +10,7 @@ use std::{
 
 use prometheus::proto::{Bucket, Histogram, MetricType};
 
-use super::table::{Measured, Sample, Value, number, sample};
+use super::table::{MetricValue, Sample, SampleValue, number, sample};
 
 /// Upper bounds of the buckets in microseconds: from the duration of a warm function to the longest time that API
 /// Gateway and most callers of Lambda wait.
@@ -66,7 +66,7 @@ impl Counter {
     }
 }
 
-impl Value for Counter {
+impl MetricValue for Counter {
     const KIND: MetricType = MetricType::COUNTER;
 
     fn samples(&self) -> Vec<Sample<'_>> {
@@ -89,7 +89,7 @@ impl Gauge {
     }
 }
 
-impl Value for Gauge {
+impl MetricValue for Gauge {
     const KIND: MetricType = MetricType::GAUGE;
 
     fn samples(&self) -> Vec<Sample<'_>> {
@@ -123,7 +123,7 @@ impl<K: Copy + PartialEq> CounterByKey<K> {
     }
 }
 
-impl Value for CounterByName {
+impl MetricValue for CounterByName {
     const KIND: MetricType = MetricType::COUNTER;
 
     fn samples(&self) -> Vec<Sample<'_>> {
@@ -160,11 +160,11 @@ impl Buckets {
     }
 }
 
-impl Value for DurationHistogram {
+impl MetricValue for DurationHistogram {
     const KIND: MetricType = MetricType::HISTOGRAM;
 
     fn samples(&self) -> Vec<Sample<'_>> {
-        let measured = self.0.get().map(|buckets| Measured::DurationHistogram(buckets.histogram()));
+        let measured = self.0.get().map(|buckets| SampleValue::DurationHistogram(buckets.histogram()));
         measured.map(|value| Sample { labels: Vec::new(), value }).into_iter().collect()
     }
 }
@@ -178,7 +178,7 @@ macro_rules! counts {
             $($(#[$of_value])* pub $value: $crate::metrics::Counter,)+
         }
 
-        impl $crate::metrics::table::Value for $name {
+        impl $crate::metrics::table::MetricValue for $name {
             const KIND: prometheus::proto::MetricType = prometheus::proto::MetricType::COUNTER;
 
             fn samples(&self) -> Vec<$crate::metrics::table::Sample<'_>> {

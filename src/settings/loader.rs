@@ -151,6 +151,7 @@ impl SettingsLoader {
         let mut reading = Reading::new(&process, &self.environment, &mut mistakes);
         let (mut checked, mut stamps) = (CheckedRoutes::new(), StampCache::new(now));
         let mut is_clash_possible = !self.is_clash_free;
+        self.known.begin();
         for file in &files {
             let (document, fingerprint) = match self.known.find(file, &mut stamps, &mut mistakes) {
                 Lookup::Known(route) => {
@@ -176,7 +177,7 @@ impl SettingsLoader {
                 checked.insert(stem, route);
             }
         }
-        self.known.retain(|stem| checked.contains_key(stem));
+        self.known.forget_others();
         self.is_clash_free = mistakes.is_empty();
         if is_clash_possible && has_clash(&checked) {
             // the mistakes have lines of texts that are not in memory any more

@@ -47,14 +47,14 @@ pub struct Exporter {
     settings: Otlp,
     endpoint: Arc<Endpoint>,
     queue: mpsc::UnboundedSender<RequestSpan>,
-    shared: Arc<Shared>,
+    shared: Arc<SpanQueue>,
     thread: Thread,
     /// Resolves when the thread has ended.
     ended: CancellationToken,
 }
 
 /// The queue and its counters.
-struct Shared {
+struct SpanQueue {
     metrics: Arc<Metrics>,
     /// Bytes in the queue.
     bytes: AtomicUsize,
@@ -79,7 +79,7 @@ impl Exporter {
     /// The thread cannot be started.
     pub fn start(settings: &Otlp, endpoint: Arc<Endpoint>, metrics: Arc<Metrics>) -> io::Result<Arc<Self>> {
         let (queue, waiting) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SpanQueue {
             metrics: Arc::clone(&metrics),
             bytes: AtomicUsize::new(0),
             undelivered: AtomicU64::new(0),
@@ -93,7 +93,7 @@ impl Exporter {
             move || {
                 let _ends = ends;
                 let is_over = || shared.finish.is_cancelled();
-                let mut gathering = Gathering { waiting, shared: Arc::clone(&shared), in_delivery: 0 };
+                let mut gathering = BatchSender { waiting, shared: Arc::clone(&shared), in_delivery: 0 };
                 supervise_thread(Task::Exporter, is_over, || {
                     gathering.run_on_runtime(|| {
                         Delivery::new(&settings, Arc::clone(&endpoint), Arc::clone(&metrics))
@@ -148,14 +148,14 @@ impl Drop for Exporter {
 }
 
 /// The thread's side.
-struct Gathering {
+struct BatchSender {
     waiting: mpsc::UnboundedReceiver<RequestSpan>,
-    shared: Arc<Shared>,
+    shared: Arc<SpanQueue>,
     /// Requests in the current delivery.
     in_delivery: u64,
 }
 
-impl Gathering {
+impl BatchSender {
     /// One run of the thread. If it panics, the current delivery is lost and the queue is left to the next run.
     fn run_on_runtime(&mut self, delivery: impl FnOnce() -> Delivery) -> TaskEnd {
         let shared = Arc::clone(&self.shared);
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_path_is_cut_and_what_waits_is_as_heavy_as_it_is_long() {
+    fn a_long_path_is_truncated_and_the_size_of_a_span_includes_its_texts() {
         let mut long = request();
         long.path = "x".repeat(1000).into();
         assert_eq!(long.weight(), request().weight() + 999);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_has_waited_long_for_a_delivery_is_closed() {
+    fn an_idle_connection_to_the_collector_is_closed() {
         let collector = TcpListener::bind("127.0.0.1:0").unwrap();
         let keepalive = KeepAlive { enabled: true, pool: 1, timeout: Duration::from_millis(100) };
         let metrics = Metrics::new();
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stuck_collector_leaves_is_bounded_and_the_rest_is_dropped_and_counted() {
+    fn with_a_stuck_collector_the_queue_is_bounded_and_dropped_spans_are_counted() {
         // the system accepts connections, and no response ever comes
         let collector = TcpListener::bind("127.0.0.1:0").unwrap();
         let keepalive = KeepAlive { enabled: false, pool: 0, timeout: Duration::ZERO };

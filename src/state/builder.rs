@@ -105,6 +105,7 @@ impl SnapshotBuilder {
     /// snapshot stays valid.
     pub fn build(&mut self, settings: &Settings) -> Result<Snapshot, BuildError> {
         let limits = &settings.limits;
+        self.tls.forget_digests();
         let too_few =
             |cause: TooFewFiles| BuildError { part: "open files".to_owned(), cause: cause.to_string() };
         let capacity = self.files.divide(settings).map_err(too_few)?;

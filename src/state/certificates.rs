@@ -19,14 +19,14 @@ use crate::{
 
 /// The setting that names a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Setting {
+pub enum CertificateSetting {
     /// `listen.https.certificate`.
     Listener,
     /// `client_certificate` of a route.
     Client,
 }
 
-impl Setting {
+impl CertificateSetting {
     /// The value of the label in the metrics.
     pub fn name(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl Setting {
 }
 
 /// Certificates with the routes that use them; the listener's has no routes.
-type CertificateUsers<'a> = BTreeMap<(Setting, Validity), Vec<&'a str>>;
+type CertificateUsers<'a> = BTreeMap<(CertificateSetting, Validity), Vec<&'a str>>;
 
 /// The enabled routes with a client certificate, and its validity.
 pub fn of_routes<'a>(
@@ -62,20 +62,26 @@ fn shown<'a>(
     routes: impl Iterator<Item = (&'a str, Validity)>,
 ) -> CertificateUsers<'a> {
     let mut shown = CertificateUsers::new();
-    shown.extend(listener.map(|validity| ((Setting::Listener, validity), Vec::new())));
+    shown.extend(listener.map(|validity| ((CertificateSetting::Listener, validity), Vec::new())));
     for (route, validity) in routes {
-        shown.entry((Setting::Client, validity)).or_default().push(route);
+        shown.entry((CertificateSetting::Client, validity)).or_default().push(route);
     }
     shown
 }
 
 /// The warning for a certificate that needs a replacement, with cause and cure.
-fn warning((setting, validity): (Setting, Validity), routes: &[&str], now: SystemTime) -> Option<String> {
+fn warning(
+    (setting, validity): (CertificateSetting, Validity),
+    routes: &[&str],
+    now: SystemTime,
+) -> Option<String> {
     let state = validity.told(now)?;
     let is_valid = validity.status(now) == ValidityStatus::EndsSoon;
     let (certificate, consequence) = match setting {
-        Setting::Listener => ("listen.https.certificate".to_owned(), "clients refuse it"),
-        Setting::Client => (format!("{}: client_certificate", listing::routes(routes)), "servers refuse it"),
+        CertificateSetting::Listener => ("listen.https.certificate".to_owned(), "clients refuse it"),
+        CertificateSetting::Client => {
+            (format!("{}: client_certificate", listing::routes(routes)), "servers refuse it")
+        }
     };
     let cure = "replace the file, which takes no restart";
     Some(if is_valid {
@@ -86,14 +92,14 @@ fn warning((setting, validity): (Setting, Validity), routes: &[&str], now: Syste
 }
 
 /// Watches the certificates in use.
-pub struct Watch {
+pub struct CertificateWatch {
     current: Arc<Current>,
     listener: Option<Arc<ServerTls>>,
     /// The last logged state of each certificate.
-    logged: Mutex<BTreeMap<(Setting, Validity), ValidityStatus>>,
+    logged: Mutex<BTreeMap<(CertificateSetting, Validity), ValidityStatus>>,
 }
 
-impl Watch {
+impl CertificateWatch {
     pub fn new(current: &Arc<Current>, listener: Option<Arc<ServerTls>>) -> Self {
         Self { current: Arc::clone(current), listener, logged: Mutex::default() }
     }
@@ -122,10 +128,10 @@ impl Watch {
 /// The warnings that have not been logged yet; they are marked as logged.
 fn new_warnings(
     shown: &CertificateUsers<'_>,
-    logged: &mut BTreeMap<(Setting, Validity), ValidityStatus>,
+    logged: &mut BTreeMap<(CertificateSetting, Validity), ValidityStatus>,
     now: SystemTime,
 ) -> Vec<String> {
-    let is_new = |shown: &(Setting, Validity)| logged.get(shown) != Some(&shown.1.status(now));
+    let is_new = |shown: &(CertificateSetting, Validity)| logged.get(shown) != Some(&shown.1.status(now));
     let warnings = shown
         .iter()
         .filter(|(shown, _)| is_new(shown))

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn c9_where_there_are_enough_files_all_is_as_the_settings_ask() {
+    fn c9_enough_files_leave_the_settings_as_they_are() {
         let settings = settings(2, 10_000, 1024);
         for limit in [None, Some(1 << 20)] {
             let capacity = divided(limit, &settings).unwrap();
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn c9_the_half_that_one_side_does_not_need_is_the_others() {
+    fn c9_files_that_one_half_does_not_need_go_to_the_other() {
         let few_calls = divided(Some(1024), &settings(1, 10_000, 10)).unwrap();
         assert!(few_calls.max_in_flight == 10 && few_calls.max_connections > 700, "{few_calls:?}");
         // the warning names only lowered limits
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn c9_a_limit_that_leaves_nothing_for_clients_is_refused_with_the_least_that_would_do() {
+    fn c9_a_limit_that_leaves_no_file_for_clients_is_an_error_with_the_least_limit() {
         let settings = settings(4, 100, 100);
         let too_few = divided(Some(40), &settings).unwrap_err();
         assert!(
@@ -283,7 +283,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn c9_no_division_has_more_files_than_there_are(
+        fn c9_a_division_never_exceeds_the_limit(
             limit in 0_u64..20_000,
             workers in 1_u16..=64,
             connections in 1_u32..20_000,

@@ -6,7 +6,7 @@
 mod watched;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeSet, HashSet},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -232,24 +232,21 @@ impl Reloader {
 /// The routes that were added, changed or removed. A route is changed also if only the content of a file that it names
 /// has changed.
 fn changes(before: &Snapshot, after: &Snapshot) -> String {
-    let (before, after) = (by_id(before), by_id(after));
-    let (mut added, mut changed) = (Vec::new(), Vec::new());
-    for (id, route) in &after {
-        match before.get(id) {
-            None => added.push(*id),
-            Some(last) if !Arc::ptr_eq(last, route) => changed.push(*id),
-            Some(_) => {}
-        }
-    }
-    let removed = before.into_keys().filter(|id| !after.contains_key(id)).collect();
-    let changes = [("added", added), ("changed", changed), ("removed", removed)];
-    let changes = changes.iter().filter(|(_, ids)| !ids.is_empty());
-    let parts: Vec<String> = changes.map(|(what, ids)| format!("{what} {}", ids.join(", "))).collect();
+    let (before, after) = (before.routes.routes(), after.routes.routes());
+    let (gone, new) = (routes_missing_in(after, before), routes_missing_in(before, after));
+    let (changed, added): (Vec<_>, Vec<_>) = new.iter().partition(|id| gone.contains(*id));
+    let removed = gone.difference(&new).collect();
+    let lists = [("added", added), ("changed", changed), ("removed", removed)];
+    let lists = lists.into_iter().filter(|(_, ids)| !ids.is_empty());
+    let joined = |ids: Vec<&&str>| ids.into_iter().copied().collect::<Vec<_>>().join(", ");
+    let parts: Vec<String> = lists.map(|(what, ids)| format!("{what} {}", joined(ids))).collect();
     if parts.is_empty() { "no route has changed".to_owned() } else { parts.join("; ") }
 }
 
-fn by_id(snapshot: &Snapshot) -> BTreeMap<&str, &Arc<Route>> {
-    snapshot.routes.routes().iter().map(|route| (&*route.id, route)).collect()
+/// The ids of the `routes` that are not the same as one of `others`.
+fn routes_missing_in<'r>(others: &[Arc<Route>], routes: &'r [Arc<Route>]) -> BTreeSet<&'r str> {
+    let others: HashSet<_> = others.iter().map(Arc::as_ptr).collect();
+    routes.iter().filter(|route| !others.contains(&Arc::as_ptr(route))).map(|route| &*route.id).collect()
 }
 
 /// The changed sections about the process that are applied without a restart.

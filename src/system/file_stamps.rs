@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// A file system may give two changes within this time the same stamp.
+/// Two changes within this time may have the same stamp, depending on the file system.
 const GRANULARITY: Duration = Duration::from_secs(2);
 
 /// The stamp of each file; `None` for a file that does not exist.

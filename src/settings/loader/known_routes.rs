@@ -1,4 +1,4 @@
-//! The routes that were read before, each with the state of the files that its settings come from.
+//! A cache of checked routes, each with the state of the files that its settings come from.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -23,6 +23,8 @@ use crate::{
 pub struct KnownRoutes {
     digests: RandomState,
     routes: HashMap<String, KnownRoute>,
+    /// The number of the current reading.
+    reading: u64,
 }
 
 #[derive(Debug)]
@@ -31,6 +33,8 @@ struct KnownRoute {
     /// The stamps of the files that the route leads to.
     files: Box<[Stamp]>,
     route: CheckedRoute,
+    /// The last reading that found it.
+    reading: u64,
 }
 
 /// The state of a route's file.
@@ -50,36 +54,36 @@ pub enum Lookup {
     Unreadable,
 }
 
-/// The stamps of files at one time; each file is looked at once.
+/// The stamps of files at one time. Each file is checked once.
 pub struct StampCache {
     now: SystemTime,
     stamps: HashMap<PathBuf, Option<Stamp>>,
 }
 
 impl KnownRoutes {
-    /// The known route of a file if the file is the same and those that it leads to, otherwise the text.
+    /// The known route of a file if neither the file nor a file that it leads to has changed, otherwise the text.
     pub fn find(&mut self, file: &RouteFile, stamps: &mut StampCache, mistakes: &mut Mistakes) -> Lookup {
         let stamp = Stamp::of(&file.path).filter(|stamp| stamp.is_settled(stamps.now));
         let mut known = self.routes.get_mut(&file.stem);
         known = known.filter(|known| stamps.of(&known.route.files.paths).as_ref() == Some(&known.files));
-        if let Some(known) = &known
+        if let Some(known) = &mut known
             && stamp.is_some()
             && known.fingerprint.stamp == stamp
         {
-            return Lookup::Known(known.again(mistakes));
+            return Lookup::Known(known.again(self.reading, mistakes));
         }
         let Some(document) = file.read(mistakes) else { return Lookup::Unreadable };
         let digest = self.digests.hash_one(&document.text);
         match known {
             Some(known) if known.fingerprint.digest == digest => {
                 known.fingerprint.stamp = stamp;
-                Lookup::Known(known.again(mistakes))
+                Lookup::Known(known.again(self.reading, mistakes))
             }
             _ => Lookup::Changed(document, Fingerprint { stamp, digest }),
         }
     }
 
-    /// Keeps a route that was read without a mistake, unless a change of its files might be missed.
+    /// Caches a route without mistakes, unless a change of its files might be missed.
     pub fn keep(
         &mut self,
         stem: &str,
@@ -90,14 +94,14 @@ impl KnownRoutes {
         let files = &route.files;
         match stamps.of(&files.paths).filter(|_| files.is_complete) {
             Some(files) => {
-                let known = KnownRoute { fingerprint, files, route: route.clone() };
+                let known = KnownRoute { fingerprint, files, route: route.clone(), reading: self.reading };
                 self.routes.insert(stem.to_owned(), known);
             }
             None => drop(self.routes.remove(stem)),
         }
     }
 
-    /// Whether the known route of this stem takes the same requests under the same name.
+    /// True if the known route of this stem has the same id and matches the same requests.
     pub fn has_same_rule(&self, stem: &str, route: &RouteSettings) -> bool {
         self.routes.get(stem).is_some_and(|known| {
             let known = &known.route.settings;
@@ -105,14 +109,21 @@ impl KnownRoutes {
         })
     }
 
-    pub fn retain(&mut self, mut is_there: impl FnMut(&String) -> bool) {
-        self.routes.retain(|stem, _| is_there(stem));
+    /// Begins another reading of the directory.
+    pub fn begin(&mut self) {
+        self.reading += 1;
+    }
+
+    /// Forgets the routes that were neither found nor kept in this reading.
+    pub fn forget_others(&mut self) {
+        self.routes.retain(|_, known| known.reading == self.reading);
     }
 }
 
 impl KnownRoute {
-    /// The route, whose warnings are given again.
-    fn again(&self, mistakes: &mut Mistakes) -> CheckedRoute {
+    /// The route; its warnings are reported again.
+    fn again(&mut self, reading: u64, mistakes: &mut Mistakes) -> CheckedRoute {
+        self.reading = reading;
         self.route.warnings.iter().cloned().for_each(|warning| mistakes.warn(warning));
         self.route.clone()
     }
@@ -123,7 +134,7 @@ impl StampCache {
         Self { now, stamps: HashMap::new() }
     }
 
-    /// The stamps of files; `None` if one does not exist, or may change without another stamp.
+    /// The stamps of files; `None` if a file does not exist, or may change without another stamp.
     fn of(&mut self, paths: &[PathBuf]) -> Option<Box<[Stamp]>> {
         let now = self.now;
         let stamp = |path: &PathBuf| {

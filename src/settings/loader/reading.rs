@@ -1,5 +1,5 @@
-//! One reading of the settings: the process is read first, then each route with the `defaults` beneath it and the
-//! variables above it.
+//! One reading of the settings: first the process, then each route, with `defaults` for its missing keys and
+//! environment variables that override its file.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -69,12 +69,12 @@ impl<'e> Reading<'e> {
         }
     }
 
-    /// Gathers the texts that nobody is shown, too.
+    /// Also collects the texts that `explain` must not print.
     pub fn with_hidden(self) -> Self {
         Self { hidden: Some(Hidden::default()), ..self }
     }
 
-    /// The routes that variables describe, with or without a file.
+    /// The stems of routes that environment variables override, also those without a file.
     pub fn stems_of_overrides(&self) -> impl Iterator<Item = String> + use<> {
         self.overrides.keys().cloned().collect::<Vec<_>>().into_iter()
     }
@@ -105,12 +105,14 @@ impl<'e> Reading<'e> {
         Some(CheckedRoute { settings: Arc::new(settings?), files, warnings })
     }
 
-    /// A route as it is written, with the variables above it.
+    /// The tree of a route's file, overridden by environment variables.
     fn tree(&self, stem: &str, texts: &[&Document], mistakes: &mut Mistakes) -> Option<Node> {
         let above = self.overrides.get(stem).cloned();
         let route = match (merged(texts, mistakes), above) {
             (Some(mut route), above) => {
-                above.into_iter().for_each(|above| route.override_with(above));
+                if let Some(above) = above {
+                    route.override_with(above);
+                }
                 route
             }
             (None, Some(above)) if texts.is_empty() => above,

@@ -16,7 +16,9 @@ impl Directory {
         let at = tempfile::tempdir().unwrap();
         fs::create_dir(at.path().join("routes")).unwrap();
         let directory = Self { loader: SettingsLoader::new(at.path()), at };
-        routes.iter().for_each(|name| directory.write_route(name, ""));
+        for name in routes {
+            directory.write_route(name, "");
+        }
         directory
     }
 

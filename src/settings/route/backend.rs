@@ -40,7 +40,7 @@ macro_rules! backends {
                 }
             }
 
-            /// Takes parts that an earlier route has too from there.
+            /// Shares equal parts with earlier routes.
             pub(in crate::settings) fn share_parts(&mut self, shared: &mut SharedParts) {
                 match self {
                     $(Self::$Backend(settings) => {

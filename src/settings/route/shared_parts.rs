@@ -1,14 +1,14 @@
-//! Parts of routes that are equal, and so in memory once: most of thousands of routes reach AWS in the same way and sign
-//! with the same keys.
+//! Equal parts of routes, which are in memory once: most of thousands of routes have the same upstream settings and
+//! credentials.
 
 use std::sync::Arc;
 
 use super::{key_source::CredentialSettings, upstream::UpstreamSettings};
 
-/// Parts that are compared with each new one. Routes with equal parts mostly follow each other.
+/// Parts that are compared with each new one.
 const MOST_REMEMBERED: usize = 16;
 
-/// The parts of the routes so far.
+/// The last distinct parts of the routes so far.
 #[derive(Default)]
 pub struct SharedParts {
     upstreams: Vec<Arc<UpstreamSettings>>,
@@ -25,7 +25,7 @@ impl SharedParts {
     }
 }
 
-/// Replaces a part by an equal one, or remembers it in place of the oldest.
+/// Replaces a part by an equal earlier one, or remembers it in place of the oldest.
 fn share<T: PartialEq>(remembered: &mut Vec<Arc<T>>, part: &mut Arc<T>) {
     if let Some(same) = remembered.iter().rev().find(|remembered| *remembered == part) {
         *part = Arc::clone(same);

@@ -67,8 +67,8 @@ pub(in crate::settings) struct RouteFile {
     pub(in crate::settings) stem: String,
 }
 
-/// Reads `default.yaml` and looks for other files beside it that would be mistaken for it. A missing one leaves every
-/// default in force.
+/// Reads `default.yaml`, and reports other files beside it that look like settings. Without the file every default
+/// applies.
 pub(in crate::settings) fn read_process(directory: &Path, mistakes: &mut Mistakes) -> Option<Document> {
     let process = directory.join(PROCESS_FILE);
     // a link that leads nowhere is there too
@@ -78,7 +78,7 @@ pub(in crate::settings) fn read_process(directory: &Path, mistakes: &mut Mistake
     document
 }
 
-/// Whether there is a directory; anything else is a mistake.
+/// True if the path is a directory; otherwise reports a mistake.
 pub(in crate::settings) fn is_directory(directory: &Path, mistakes: &mut Mistakes) -> bool {
     let is_directory = directory.is_dir();
     if !is_directory {

@@ -1,6 +1,6 @@
-//! The environment as a tree that overrides the files, made by the `config` crate.
+//! Environment variables that override the files, as a tree, read by the `config` crate.
 //!
-//! `loader.rs` lays it over the tree of the files.
+//! `loader/reading.rs` merges it into the trees of the files.
 
 use config::{Config, Map, Value, ValueKind};
 

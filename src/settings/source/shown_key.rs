@@ -1,7 +1,7 @@
 //! The name of a key as a mistake may show it. In a flow table, a key and its value become one key when the
 //! blank after the colon is forgotten (`{secretkey:VALUE}`), so that a name may hold a secret.
 //!
-//! `tree.rs`, `lines.rs` and `settings.rs` join paths here; `reader.rs` asks for the cure.
+//! `tree.rs`, `yaml.rs` and `settings.rs` join paths here; `reader.rs` asks for the cure.
 
 use std::borrow::Cow;
 
