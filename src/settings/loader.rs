@@ -15,13 +15,12 @@ use std::{
 
 use self::{
     known_routes::{KnownRoutes, Lookup, StampCache},
-    reading::{CheckedRoute, Reading, in_order},
+    reading::Reading,
 };
 use super::{
     Settings,
-    route::check_against_each_other,
     source::{
-        document::{self, Document, Subject},
+        document::{self, Document},
         mistake::{Mistake, Mistakes, Place},
         tree::Environment,
     },
@@ -46,12 +45,9 @@ pub struct SettingsLoader {
     known: KnownRoutes,
     /// No two of the known routes clash.
     is_clash_free: bool,
+    /// The settings are for a command that prints requests, see [`Hidden`](super::Hidden).
+    collects_hidden: bool,
 }
-
-/// The texts of routes by their stems; none for a route that only variables describe.
-type RouteTexts<'d> = BTreeMap<&'d str, Vec<&'d Document>>;
-/// Routes by their stems.
-type CheckedRoutes = BTreeMap<String, CheckedRoute>;
 
 impl Settings {
     /// Reads a settings directory and the process's environment once.
@@ -59,14 +55,7 @@ impl Settings {
     /// # Errors
     /// Every mistake there is, sorted by file and line.
     pub fn load(directory: &Path) -> Result<Self, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let mut documents = Vec::new();
-        if document::is_directory(directory, &mut mistakes) {
-            documents.extend(document::read_process(directory, &mut mistakes));
-            let files = document::route_files(directory, NoRoutes::Refused, &mut mistakes);
-            documents.extend(files.iter().filter_map(|file| file.read(&mut mistakes)));
-        }
-        Self::assemble(&documents, &super::environment(), mistakes)
+        SettingsLoader { collects_hidden: true, ..SettingsLoader::new(directory) }.load()
     }
 
     /// Reads settings from texts and a given environment.
@@ -74,29 +63,16 @@ impl Settings {
     /// # Errors
     /// Every mistake there is, sorted by file and line.
     pub fn from_documents(documents: &[Document], environment: &Environment) -> Result<Self, Mistakes> {
-        Self::assemble(documents, environment, Mistakes::default())
-    }
-
-    fn assemble(
-        documents: &[Document],
-        environment: &Environment,
-        mut mistakes: Mistakes,
-    ) -> Result<Self, Mistakes> {
-        let (process, routes): (Vec<_>, Vec<_>) = documents.iter().partition(|document| !document.is_route());
+        let mut mistakes = Mistakes::default();
+        let process = documents.iter().find(|document| !document.is_route());
+        let stems = documents.iter().filter_map(|document| Some((document.stem()?, document)));
+        let routes: BTreeMap<&str, &Document> = stems.collect();
         check_for_routes(routes.is_empty(), NoRoutes::Refused, &mut mistakes);
-        let mut reading = Reading::new(&process, environment, &mut mistakes).with_hidden();
-        let texts = by_stem(&routes);
-        let mut checked = CheckedRoutes::new();
-        for stem in texts.keys().copied().map(str::to_owned).chain(reading.stems_of_overrides()) {
-            let texts = texts.get(&*stem).map_or(&[][..], |texts| texts);
-            if !checked.contains_key(&stem)
-                && let Some(route) = reading.route(&stem, texts, &mut mistakes)
-            {
-                checked.insert(stem, route);
-            }
+        let mut reading = Reading::new(process, environment, true, &mut mistakes);
+        for (stem, document) in &routes {
+            reading.route(stem, Some(document), &mut mistakes);
         }
-        reading.check_against_each_other(&checked, &texts, &mut mistakes);
-        reading.finish(checked.into_values(), mistakes)
+        reading.finish(true, |stem| routes.get(stem).copied().cloned(), mistakes)
     }
 }
 
@@ -110,6 +86,7 @@ impl SettingsLoader {
             process: None,
             known: KnownRoutes::default(),
             is_clash_free: false,
+            collects_hidden: false,
         }
     }
 
@@ -147,61 +124,36 @@ impl SettingsLoader {
             self.known = KnownRoutes::default();
         }
         check_for_routes(files.is_empty(), no_routes, &mut mistakes);
-        let process: Vec<&Document> = process.iter().collect();
-        let mut reading = Reading::new(&process, &self.environment, &mut mistakes);
-        let (mut checked, mut stamps) = (CheckedRoutes::new(), StampCache::new(now));
+        let mut reading =
+            Reading::new(process.as_ref(), &self.environment, self.collects_hidden, &mut mistakes);
+        let mut stamps = StampCache::new(now);
         let mut is_clash_possible = !self.is_clash_free;
         self.known.begin();
         for file in &files {
             let (document, fingerprint) = match self.known.find(file, &mut stamps, &mut mistakes) {
                 Lookup::Known(route) => {
-                    checked.insert(file.stem.clone(), route);
+                    reading.add(&file.stem, route);
                     continue;
                 }
                 Lookup::Changed(document, fingerprint) => (document, fingerprint),
                 Lookup::Unreadable => continue,
             };
             let before = mistakes.count();
-            let Some(route) = reading.route(&file.stem, &[&document], &mut mistakes) else { continue };
+            let Some(route) = reading.route(&file.stem, Some(&document), &mut mistakes) else { continue };
             is_clash_possible |= !self.known.has_same_rule(&file.stem, &route.settings);
             if mistakes.count() == before {
-                self.known.keep(&file.stem, fingerprint, &route, &mut stamps);
-            }
-            checked.insert(file.stem.clone(), route);
-        }
-        for stem in reading.stems_of_overrides() {
-            if !checked.contains_key(&stem)
-                && let Some(route) = reading.route(&stem, &[], &mut mistakes)
-            {
-                is_clash_possible = true;
-                checked.insert(stem, route);
+                self.known.keep(&file.stem, fingerprint, route, &mut stamps);
             }
         }
         self.known.forget_others();
-        self.is_clash_free = mistakes.is_empty();
-        if is_clash_possible && has_clash(&checked) {
-            // the mistakes have lines of texts that are not in memory any more
-            self.is_clash_free = false;
-            return Settings::load(&self.directory);
-        }
-        reading.finish(checked.into_values(), mistakes)
+        let text_of = |stem: &str| {
+            let file = files.iter().find(|file| file.stem == stem)?;
+            file.read(&mut Mistakes::default())
+        };
+        let settings = reading.finish(is_clash_possible, text_of, mistakes);
+        self.is_clash_free = settings.is_ok();
+        settings
     }
-}
-
-fn has_clash(routes: &CheckedRoutes) -> bool {
-    let mut has_clash = false;
-    check_against_each_other(&in_order(routes), |_, _| has_clash = true);
-    has_clash
-}
-
-fn by_stem<'d>(documents: &[&'d Document]) -> RouteTexts<'d> {
-    let mut texts = RouteTexts::new();
-    for document in documents {
-        if let Subject::Route(stem) = &document.subject {
-            texts.entry(stem).or_default().push(document);
-        }
-    }
-    texts
 }
 
 /// Settings without a route are a mistake or a warning, unless something else is wrong.

@@ -3,7 +3,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{CheckedRoutes, RouteTexts};
 use crate::settings::{
     RouteSettings, Settings,
     process::WrittenSettings,
@@ -30,6 +29,8 @@ pub struct Reading<'e> {
     overrides: BTreeMap<String, Node>,
     hidden: Option<Hidden>,
     shared_parts: SharedParts,
+    /// The routes so far, by the stems of their files.
+    routes: BTreeMap<String, CheckedRoute>,
 }
 
 /// A route that has been checked, and what was found meanwhile.
@@ -42,9 +43,15 @@ pub struct CheckedRoute {
 }
 
 impl<'e> Reading<'e> {
-    /// Reads the settings of the process.
-    pub fn new(process: &[&Document], environment: &'e Environment, mistakes: &mut Mistakes) -> Self {
-        let mut tree = merged(process, mistakes).unwrap_or_else(Node::empty);
+    /// Reads the settings of the process. `collects_hidden` also collects the texts that `explain` must not print.
+    pub fn new(
+        process: Option<&Document>,
+        environment: &'e Environment,
+        collects_hidden: bool,
+        mistakes: &mut Mistakes,
+    ) -> Self {
+        let tree = process.and_then(|document| parsed(document, mistakes));
+        let mut tree = tree.unwrap_or_else(Node::empty);
         let mut above = overrides(environment, mistakes);
         let mut of_routes = above.remove(&[ROUTES.to_owned()]);
         let overrides = match of_routes.as_mut().map(|routes| &mut routes.content) {
@@ -64,31 +71,26 @@ impl<'e> Reading<'e> {
             settings,
             defaults,
             overrides,
-            hidden: None,
+            hidden: collects_hidden.then(Hidden::default),
             shared_parts: SharedParts::default(),
+            routes: BTreeMap::new(),
         }
     }
 
-    /// Also collects the texts that `explain` must not print.
-    pub fn with_hidden(self) -> Self {
-        Self { hidden: Some(Hidden::default()), ..self }
+    /// Adds a route that was checked before.
+    pub fn add(&mut self, stem: &str, route: CheckedRoute) {
+        self.routes.insert(stem.to_owned(), route);
     }
 
-    /// The stems of routes that environment variables override, also those without a file.
-    pub fn stems_of_overrides(&self) -> impl Iterator<Item = String> + use<> {
-        self.overrides.keys().cloned().collect::<Vec<_>>().into_iter()
-    }
-
-    /// Reads and checks a route.
+    /// Reads and checks a route; without a document, one that only variables describe.
     pub fn route(
         &mut self,
         stem: &str,
-        texts: &[&Document],
+        document: Option<&Document>,
         mistakes: &mut Mistakes,
-    ) -> Option<CheckedRoute> {
+    ) -> Option<&CheckedRoute> {
         let warned = mistakes.warned().len();
-        let mut tree = self.tree(stem, texts, mistakes)?;
-        reference::resolve(&mut tree, &mut Vec::new(), self.environment, mistakes);
+        let mut tree = self.tree(stem, document, mistakes)?;
         lay_beneath_routes(&self.defaults, &mut tree);
         let written: WrittenSettings = reader::read(&mut tree, mistakes);
         let written = written.routes.and_then(|mut routes| routes.remove(stem));
@@ -102,51 +104,49 @@ impl<'e> Reading<'e> {
             hidden.add_tree(&tree);
         }
         let warnings = mistakes.warned()[warned..].to_vec();
-        Some(CheckedRoute { settings: Arc::new(settings?), files, warnings })
+        self.add(stem, CheckedRoute { settings: Arc::new(settings?), files, warnings });
+        self.routes.get(stem)
     }
 
     /// The tree of a route's file, overridden by environment variables.
-    fn tree(&self, stem: &str, texts: &[&Document], mistakes: &mut Mistakes) -> Option<Node> {
+    fn tree(&self, stem: &str, document: Option<&Document>, mistakes: &mut Mistakes) -> Option<Node> {
         let above = self.overrides.get(stem).cloned();
-        let route = match (merged(texts, mistakes), above) {
-            (Some(mut route), above) => {
+        let route = match document {
+            Some(document) => {
+                let mut route = parsed(document, mistakes)?;
                 if let Some(above) = above {
                     route.override_with(above);
                 }
                 route
             }
-            (None, Some(above)) if texts.is_empty() => above,
-            _ => return None,
+            None => above?,
         };
-        Some(Node::with_child(ROUTES, Node::with_child(stem, route)))
+        let mut tree = Node::with_child(ROUTES, Node::with_child(stem, route));
+        reference::resolve(&mut tree, &mut Vec::new(), self.environment, mistakes);
+        Some(tree)
     }
 
-    /// Checks the routes against each other.
-    pub fn check_against_each_other(
-        &self,
-        routes: &CheckedRoutes,
-        texts: &RouteTexts<'_>,
-        mistakes: &mut Mistakes,
-    ) {
-        route::check_against_each_other(&in_order(routes), |stem, report| {
-            let texts = texts.get(stem).map_or(&[][..], |texts| texts);
-            let known = &mut Mistakes::default();
-            if let Some(mut tree) = self.tree(stem, texts, known) {
-                reference::resolve(&mut tree, &mut Vec::new(), self.environment, known);
-                let mut checker = Checker::new(&tree, self.environment, mistakes);
-                report(&mut checker.at(ROUTES).at(stem));
-            }
-        });
-    }
-
-    /// The settings with these routes, if there is no mistake.
+    /// The settings with all routes, if there is no mistake. `text_of` gives the file of a route that clashes with
+    /// another.
+    ///
+    /// # Errors
+    /// Every mistake there is, sorted by file and line.
     pub fn finish(
         mut self,
-        routes: impl Iterator<Item = CheckedRoute>,
-        mistakes: Mistakes,
+        is_clash_possible: bool,
+        text_of: impl Fn(&str) -> Option<Document>,
+        mut mistakes: Mistakes,
     ) -> Result<Settings, Mistakes> {
-        let settings = &mut self.settings;
-        for CheckedRoute { settings: route, files, .. } in routes {
+        let stems: Vec<String> = self.overrides.keys().cloned().collect();
+        let without_file: Vec<_> = stems.iter().filter(|stem| text_of(stem).is_none()).collect();
+        for stem in &without_file {
+            self.route(stem, None, &mut mistakes);
+        }
+        if is_clash_possible || !without_file.is_empty() {
+            self.check_against_each_other(text_of, &mut mistakes);
+        }
+        let mut settings = self.settings;
+        for CheckedRoute { settings: route, files, .. } in self.routes.into_values() {
             settings.routes.push(route);
             settings.files.extend(files.paths);
         }
@@ -154,27 +154,18 @@ impl<'e> Reading<'e> {
         settings.files.dedup();
         settings.hidden = self.hidden.unwrap_or_default();
         settings.warnings = mistakes.warnings();
-        mistakes.into_result(self.settings)
+        mistakes.into_result(settings)
     }
-}
 
-/// The routes with their stems, in the order of these.
-pub fn in_order(routes: &CheckedRoutes) -> Vec<(&str, &RouteSettings)> {
-    routes.iter().map(|(stem, route)| (&**stem, &*route.settings)).collect()
-}
-
-/// The tree of texts about the same thing, where later texts override earlier ones. `None` without a text, or if a text
-/// cannot be parsed.
-fn merged(documents: &[&Document], mistakes: &mut Mistakes) -> Option<Node> {
-    let mut merged: Option<Node> = None;
-    for document in documents {
-        let node = parsed(document, mistakes)?;
-        match &mut merged {
-            Some(merged) => merged.override_with(node),
-            None => merged = Some(node),
-        }
+    fn check_against_each_other(&self, text_of: impl Fn(&str) -> Option<Document>, mistakes: &mut Mistakes) {
+        let routes: Vec<_> = self.routes.iter().map(|(stem, route)| (&**stem, &*route.settings)).collect();
+        route::check_against_each_other(&routes, |stem, report| {
+            let tree = self.tree(stem, text_of(stem).as_ref(), &mut Mistakes::default());
+            let tree = tree.unwrap_or_else(Node::empty);
+            let mut checker = Checker::new(&tree, self.environment, mistakes);
+            report(&mut checker.at(ROUTES).at(stem));
+        });
     }
-    merged
 }
 
 fn parsed(document: &Document, mistakes: &mut Mistakes) -> Option<Node> {

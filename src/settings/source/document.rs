@@ -42,7 +42,12 @@ pub struct Document {
 impl Document {
     /// Whether it describes a route.
     pub fn is_route(&self) -> bool {
-        matches!(self.subject, Subject::Route(_))
+        self.stem().is_some()
+    }
+
+    /// The stem of a route's file.
+    pub(in crate::settings) fn stem(&self) -> Option<&str> {
+        if let Subject::Route(stem) = &self.subject { Some(stem) } else { None }
     }
 
     /// The process's settings as text, for `dev` and tests.
