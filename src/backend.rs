@@ -138,13 +138,36 @@ impl UpstreamTarget {
 /// # Errors
 /// The authorities to trust cannot be read.
 pub fn build(settings: &BackendSettings, tls: &mut Configurations) -> Result<Arc<dyn Backend>, TlsError> {
-    let section = settings.section();
-    let (server, upstream) = (section.server(), section.upstream());
-    let tls = secured(server, upstream, tls)?;
-    let endpoint = endpoint(server, tls, upstream);
-    Ok(match settings {
+    Ok(with_endpoint(settings, Arc::new(endpoint(settings, tls)?)))
+}
+
+/// The backend that the settings describe, with their [`endpoint`].
+pub fn with_endpoint(settings: &BackendSettings, endpoint: Arc<Endpoint>) -> Arc<dyn Backend> {
+    match settings {
         BackendSettings::ApiGateway(settings) => Arc::new(api_gateway::ApiGateway::new(settings, endpoint)),
         BackendSettings::Lambda(settings) => Arc::new(lambda::Lambda::new(settings, endpoint)),
+    }
+}
+
+/// The destination of a backend's connections.
+///
+/// # Errors
+/// The authorities to trust cannot be read.
+pub fn endpoint(settings: &BackendSettings, tls: &mut Configurations) -> Result<Endpoint, TlsError> {
+    let section = settings.section();
+    let (server, upstream) = (section.server(), section.upstream());
+    let HostPort(host, port) = upstream.connect.place(server.host, server.port);
+    Ok(Endpoint {
+        host: host.to_owned(),
+        port,
+        tls: secured(server, upstream, tls)?,
+        connect_timeout: upstream.timeouts.connect,
+        proxy: upstream.proxy.clone(),
+        keepalive: KeepAlive {
+            enabled: upstream.keepalive,
+            pool: upstream.keepalive_pool,
+            timeout: upstream.keepalive_timeout,
+        },
     })
 }
 
@@ -167,25 +190,4 @@ fn secured(
     let configuration = tls.get(upstream.ssl_verify, upstream.ca_certificate.as_deref(), identity)?;
     let name = upstream.connect.sni.as_deref().unwrap_or(server.host);
     Ok(Some(EndpointTls::with(name, configuration)?.trusting(upstream.ca_certificate.as_deref())))
-}
-
-/// The destination of connections for a backend with this server.
-fn endpoint(
-    server: UpstreamServer<'_>,
-    tls: Option<EndpointTls>,
-    upstream: &UpstreamSettings,
-) -> Arc<Endpoint> {
-    let HostPort(host, port) = upstream.connect.place(server.host, server.port);
-    Arc::new(Endpoint {
-        host: host.to_owned(),
-        port,
-        tls,
-        connect_timeout: upstream.timeouts.connect,
-        proxy: upstream.proxy.clone(),
-        keepalive: KeepAlive {
-            enabled: upstream.keepalive,
-            pool: upstream.keepalive_pool,
-            timeout: upstream.keepalive_timeout,
-        },
-    })
 }

@@ -12,7 +12,7 @@ mod paths;
 mod pattern;
 mod specificity;
 
-use std::collections::HashMap;
+use std::{borrow::Borrow, collections::HashMap, sync::Arc};
 
 use actix_http::Method;
 
@@ -27,9 +27,15 @@ pub const UNROUTED: &str = "-";
 
 /// Finds the route of a request, in a time that depends on the length of path and host, not on the number of
 /// routes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RouteTable<R> {
     routes: Vec<R>,
+    index: Arc<RouteIndex>,
+}
+
+/// The places of the routes in a table, by host and path.
+#[derive(Debug)]
+struct RouteIndex {
     /// By name, and by suffix with its leading dot: `.example.com` for `*.example.com`.
     by_host: HashMap<String, PathTable>,
     any_host: PathTable,
@@ -62,11 +68,12 @@ struct PathRoute {
 
 impl<R> RouteTable<R> {
     /// Builds the table. Rules must not clash (`clashes`).
-    pub fn new(rules: impl IntoIterator<Item = (RouteRule, R)>) -> Self {
+    pub fn new(rules: impl IntoIterator<Item = (impl Borrow<RouteRule>, R)>) -> Self {
         let mut routes = Vec::new();
         let mut by_host: HashMap<String, PathTableBuilder> = HashMap::new();
         let mut any_host = PathTableBuilder::default();
         for (rule, route) in rules {
+            let rule = rule.borrow();
             let path_route =
                 PathRoute { route: routes.len(), methods: rule.methods.clone(), priority: rule.priority };
             routes.push(route);
@@ -80,7 +87,12 @@ impl<R> RouteTable<R> {
             }
         }
         let by_host = by_host.into_iter().map(|(host, builder)| (host, builder.build())).collect();
-        Self { routes, by_host, any_host: any_host.build() }
+        Self { routes, index: Arc::new(RouteIndex { by_host, any_host: any_host.build() }) }
+    }
+
+    /// A table of other routes with the same rules, in the same order.
+    pub fn with_routes<S>(&self, routes: Vec<S>) -> RouteTable<S> {
+        RouteTable { routes, index: Arc::clone(&self.index) }
     }
 
     /// Every route, in the order given.
@@ -94,7 +106,7 @@ impl<R> RouteTable<R> {
     /// No route matches.
     pub fn find<'p>(&self, host: &str, path: &'p str, method: &Method) -> Result<Match<'_, 'p, R>, Miss> {
         let mut allowed = Vec::new();
-        let tables = self.tables_for_host(host).chain([&self.any_host]);
+        let tables = self.index.tables_for_host(host).chain([&self.index.any_host]);
         for table in tables {
             if let Some((path_route, remainder)) = table.find(path, method, &mut allowed) {
                 return Ok(Match { route: &self.routes[path_route.route], remainder });
@@ -107,7 +119,9 @@ impl<R> RouteTable<R> {
         allowed.dedup();
         Err(Miss::NoMethod(allowed))
     }
+}
 
+impl RouteIndex {
     /// The tables of the hosts that match, the most specific first.
     fn tables_for_host(&self, host: &str) -> impl Iterator<Item = &PathTable> {
         let name = if self.by_host.is_empty() { String::new() } else { pattern::host_name(host) };

@@ -21,7 +21,7 @@ use crate::{
         inbound::{BodyMode, InboundRequest},
         outbound::{OutboundRequest, Signature},
     },
-    settings::{ApiGatewaySettings, ClientAuthorization, FunctionUri},
+    settings::{ApiGatewaySettings, ClientAuthorization},
     text::uri_syntax::{check_remainder, query::push_strict},
 };
 
@@ -41,7 +41,7 @@ const CLIENT_PROOFS: [HeaderName; 5] = [
 #[derive(Debug)]
 pub struct ApiGateway {
     target: UpstreamTarget,
-    function_uri: FunctionUri,
+    settings: Arc<ApiGatewaySettings>,
     api_key: Option<HeaderValue>,
     client_proofs: ClientProofs,
 }
@@ -58,10 +58,10 @@ enum ClientProofs {
 }
 
 impl ApiGateway {
-    pub fn new(settings: &ApiGatewaySettings, endpoint: Arc<Endpoint>) -> Self {
+    pub fn new(settings: &Arc<ApiGatewaySettings>, endpoint: Arc<Endpoint>) -> Self {
         let uri = &settings.function_uri;
         let authorization = &settings.authorization;
-        let scope = scope(settings);
+        let scope = scope(&**settings);
         let target = UpstreamTarget {
             endpoint,
             authority: uri.host_header(),
@@ -77,13 +77,13 @@ impl ApiGateway {
             ClientAuthorization::Pass => ClientProofs::Win,
         };
         let api_key = authorization.apikey.as_ref().map(api_key);
-        Self { target, function_uri: uri.clone(), api_key, client_proofs }
+        Self { target, settings: Arc::clone(settings), api_key, client_proofs }
     }
 
     /// Path and query as they go out (peers.md A18 to A28). The query is rewritten only to be signed: what a
     /// client has signed by itself goes out byte for byte.
     fn path_and_query(&self, inbound: &InboundRequest, signature: Signature) -> Result<String, ProxyError> {
-        let base = &self.function_uri;
+        let base = &self.settings.function_uri;
         let mut text = String::with_capacity(
             base.path.len() + base.query.as_ref().map_or(0, String::len) + inbound.uri.path().len() + 64,
         );

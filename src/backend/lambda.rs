@@ -27,7 +27,7 @@ use crate::{
         outbound::{OutboundRequest, Signature},
         trace,
     },
-    settings::{AnswerSettings, InvocationType, InvokeMode, LambdaSettings, LogType, PayloadSettings},
+    settings::{InvocationType, InvokeMode, LambdaSettings, LogType},
 };
 
 /// The event of a call that waits for its answer (Lambda quotas).
@@ -44,15 +44,12 @@ pub struct Lambda {
     path_and_query: String,
     /// All that goes to the API but the signature and the trace: no other header of a client does.
     headers: HeaderMap,
-    payload: PayloadSettings,
+    settings: Arc<LambdaSettings>,
     largest_event: u64,
-    answer: AnswerSettings,
-    invocation_type: InvocationType,
-    invoke_mode: InvokeMode,
 }
 
 impl Lambda {
-    pub fn new(settings: &LambdaSettings, endpoint: Arc<Endpoint>) -> Self {
+    pub fn new(settings: &Arc<LambdaSettings>, endpoint: Arc<Endpoint>) -> Self {
         let largest_event = match settings.invocation_type {
             InvocationType::Event => LARGEST_QUEUED_EVENT,
             InvocationType::RequestResponse | InvocationType::DryRun => LARGEST_EVENT,
@@ -61,7 +58,7 @@ impl Lambda {
         let target = UpstreamTarget {
             endpoint,
             authority: authority.clone(),
-            scope: scope(settings),
+            scope: scope(&**settings),
             timeouts: settings.upstream.timeouts,
             body_mode: BodyMode::Buffered,
             // what is larger fits into no event, but for a form that shrinks as its escapes are undone: so much is
@@ -73,11 +70,8 @@ impl Lambda {
             target,
             path_and_query: path_and_query(settings),
             headers: headers(settings, authority),
-            payload: settings.payload.clone(),
+            settings: Arc::clone(settings),
             largest_event,
-            answer: settings.answer,
-            invocation_type: settings.invocation_type,
-            invoke_mode: settings.invoke_mode,
         }
     }
 }
@@ -138,7 +132,7 @@ impl Backend for Lambda {
     }
 
     fn request(&self, mut inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
-        let event = payload::event(&self.payload, &inbound, self.largest_event)?;
+        let event = payload::event(&self.settings.payload, &inbound, self.largest_event)?;
         let mut headers = self.headers.clone();
         if inbound.is_traced {
             trace::carry_over(&mut inbound.headers, &mut headers);
@@ -158,18 +152,20 @@ impl Backend for Lambda {
     }
 
     fn reply_mode(&self, upstream: &UpstreamReply) -> ReplyMode {
-        answer::reply_mode(self.answer, self.invocation_type, self.invoke_mode, upstream)
+        let LambdaSettings { answer, invocation_type, invoke_mode, .. } = *self.settings;
+        answer::reply_mode(answer, invocation_type, invoke_mode, upstream)
     }
 
     fn reply(&self, upstream: UpstreamReply) -> Result<ClientReply, ProxyError> {
-        answer::reply(self.answer, self.invocation_type, self.invoke_mode, upstream)
+        let LambdaSettings { answer, invocation_type, invoke_mode, .. } = *self.settings;
+        answer::reply(answer, invocation_type, invoke_mode, upstream)
     }
 
     fn why_left_out(&self, _name: &HeaderName, _outbound: &HeaderMap) -> &'static str {
-        explained::why_left_out(&self.payload)
+        explained::why_left_out(&self.settings.payload)
     }
 
     fn varies(&self, made: &[&str]) -> Vec<String> {
-        explained::varies(&self.payload, made)
+        explained::varies(&self.settings.payload, made)
     }
 }
