@@ -12,12 +12,10 @@ mod gateway;
 mod grouped;
 mod groups;
 mod headers;
-mod json;
 mod merge;
 mod multipart;
 mod no_arguments;
 mod object;
-mod pairs;
 #[cfg(test)]
 mod samples;
 mod text;

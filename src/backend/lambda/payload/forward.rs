@@ -5,8 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{
     arguments::Arguments, body_arguments::BodyArguments, content_type::BodyKind, event_body::EventBody,
-    grouped::Indexed, headers::headers, json::json, multipart::Parts, no_arguments::NoArguments,
-    pairs::Pairs,
+    grouped::Indexed, headers::EventHeaders, multipart::Parts, no_arguments::NoArguments, writer::json,
 };
 use crate::{
     message::{error::ProxyError, inbound::InboundRequest},
@@ -20,7 +19,7 @@ struct ForwardEvent<'a> {
     #[serde(flatten)]
     uri: Option<ForwardedUri<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    request_headers: Option<Pairs<'a>>,
+    request_headers: Option<EventHeaders<'a>>,
     #[serde(flatten)]
     body: Option<ForwardedBody<'a>>,
 }
@@ -73,7 +72,7 @@ pub fn event(parts: ForwardedParts, inbound: &InboundRequest, limit: u64) -> Res
     let event = ForwardEvent {
         request_method: parts.method.then_some(inbound.method.as_str()),
         uri: parts.uri.then(|| forwarded_uri(inbound)),
-        request_headers: parts.headers.then(|| headers(inbound)),
+        request_headers: parts.headers.then(|| EventHeaders::of(inbound)),
         body,
     };
     json(&event, likely, limit)

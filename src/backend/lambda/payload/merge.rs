@@ -12,9 +12,9 @@ use super::{
     body_arguments::BodyArguments,
     grouped::OneOrAll,
     groups::{Groups, Hashed, Named, Source},
-    json::{as_it_is, json},
     multipart::Parts,
     object::Object,
+    writer::{as_it_is, json},
 };
 use crate::message::{
     error::{ErrorKind, ProxyError},

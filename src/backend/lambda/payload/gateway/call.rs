@@ -11,7 +11,7 @@ use std::{
 
 use actix_http::{
     Version,
-    header::{self, HeaderValue},
+    header::{self, HeaderMap, HeaderValue},
 };
 use percent_encoding::percent_decode_str;
 
@@ -20,9 +20,9 @@ use super::{
         arguments::{Arguments, PlainArguments},
         content_type::ContentType,
         grouped::Indexed,
-        headers::{header, headers},
-        pairs::Pairs,
+        headers::{EventHeaders, header},
         text::text,
+        writer::EventWriter,
     },
     request_time::RequestTime,
 };
@@ -45,23 +45,22 @@ pub struct GatewayRequest<'a> {
     pub raw_query: &'a str,
     /// The arguments of the query; a flag has an empty value as with AWS (`peers.md` K23 has Kong's `true`).
     pub query: Indexed<PlainArguments<'a>>,
-    pub headers: Pairs<'a>,
-    /// The path as a developer would have written it at API Gateway.
-    pub resource: Cow<'a, str>,
+    pub headers: EventHeaders<'a>,
+    /// The path up to the remainder.
+    prefix: &'a str,
     /// The path after the route's prefix, raw, which `{proxy+}` stands for.
     pub remainder: Option<&'a str>,
     /// The host without its port.
-    pub domain_name: Cow<'a, str>,
-    pub request_id: Cow<'a, str>,
+    domain_name: Cow<'a, str>,
+    pub request_id: &'a [u8],
     /// The client's name for itself.
-    pub user_agent: Option<Cow<'a, str>>,
+    pub user_agent: Option<&'a [u8]>,
     pub source_ip: IpAddr,
     /// `HTTP/1.1`.
     pub protocol: &'static str,
     /// When its head had arrived.
     pub time: RequestTime,
-    /// Whether the body's type is one that an HTTP API takes for text.
-    pub has_text_type: bool,
+    client_headers: &'a HeaderMap,
     pub body: &'a [u8],
 }
 
@@ -86,8 +85,8 @@ impl<'a> GatewayRequest<'a> {
             path: inbound.uri.path(),
             raw_query,
             query: Indexed::new(PlainArguments(Arguments(raw_query.as_bytes()))),
-            headers: headers(inbound),
-            resource: resource(inbound),
+            headers: EventHeaders::of(inbound),
+            prefix: &inbound.uri.path()[..inbound.remainder.unwrap_or(inbound.uri.path().len())],
             remainder: inbound.remainder(),
             domain_name: inbound.host.as_ref().map(domain_name).unwrap_or_default(),
             request_id: header(inbound, &REQUEST_ID).unwrap_or_default(),
@@ -95,35 +94,50 @@ impl<'a> GatewayRequest<'a> {
             source_ip: source_ip(inbound),
             protocol: protocol(inbound.version),
             time: RequestTime::new(inbound.received_at),
-            has_text_type: ContentType::of(&inbound.headers).is_text(),
+            client_headers: &inbound.headers,
             body: inbound.body.bytes(),
         }
     }
 
-    /// The first label of the host: an API's id where the host is AWS's.
-    pub fn domain_prefix(&self) -> &str {
-        self.domain_name.split('.').next().unwrap_or_default()
+    /// Whether the body's type is one that an HTTP API takes for text.
+    pub fn has_text_type(&self) -> bool {
+        ContentType::of(self.client_headers).is_text()
     }
 
-    /// The path behind its stage.
-    pub fn path_with_stage(&self) -> Cow<'a, str> {
-        match &*self.settings.stage {
-            "" | DEFAULT_STAGE => Cow::Borrowed(self.path),
-            stage => Cow::Owned(format!("/{stage}{}", self.path)),
+    /// Writes the beginning of `requestContext`, up to the text of `domainPrefix`: the first label of the host, which is
+    /// an API's id where the host is AWS's.
+    pub fn write_api(&self, writer: &mut EventWriter) {
+        writer.fixed(r#","requestContext":{"accountId":""#);
+        writer.escaped(self.settings.account_id.as_bytes());
+        writer.fixed(r#"","apiId":""#);
+        writer.escaped(self.settings.api_id.as_bytes());
+        writer.fixed(r#"","domainName":""#);
+        writer.escaped(self.domain_name.as_bytes());
+        writer.fixed(r#"","domainPrefix":""#);
+        writer.escaped(self.domain_name.split('.').next().unwrap_or_default().as_bytes());
+    }
+
+    /// Writes the path as a developer would have written it at API Gateway.
+    pub fn write_resource(&self, writer: &mut EventWriter) {
+        writer.escaped(self.prefix.as_bytes());
+        if self.remainder.is_some() {
+            writer.fixed("{proxy+}");
         }
+    }
+
+    /// Writes the path behind its stage.
+    pub fn write_path_with_stage(&self, writer: &mut EventWriter) {
+        let stage = &*self.settings.stage;
+        if !matches!(stage, "" | DEFAULT_STAGE) {
+            writer.fixed("/");
+            writer.escaped(stage.as_bytes());
+        }
+        writer.escaped(self.path.as_bytes());
     }
 
     /// The stage's variables, if it has any.
     pub fn stage_variables(&self) -> Option<&'a BTreeMap<String, String>> {
         Some(&self.settings.stage_variables).filter(|variables| !variables.is_empty())
-    }
-}
-
-fn resource(inbound: &InboundRequest) -> Cow<'_, str> {
-    let path = inbound.uri.path();
-    match inbound.remainder {
-        Some(start) => Cow::Owned([&path[..start], "{proxy+}"].concat()),
-        None => Cow::Borrowed(path),
     }
 }
 

@@ -4,13 +4,10 @@
 //! to do (`LocalStack`'s snapshots of 2024-08 and 2024-11) and Kong does not (`peers.md` K22); those of several values
 //! are the truth.
 
-use std::io;
-
 use super::{
     super::{
         event_body::EventBody,
-        json::written,
-        writer::{Event, Writer},
+        writer::{EventWriter, write_event},
     },
     call::{GatewayRequest, raw_parameter},
 };
@@ -25,72 +22,87 @@ pub fn event(mut call: GatewayRequest<'_>, limit: u64) -> Result<Vec<u8>, ProxyE
     call.headers.join("cookie", "; ");
     // K27
     let body = EventBody::new(call.body, !call.settings.base64_encode_body);
-    written(&RestEvent { call, body }, body.likely_length(), limit)
+    write_event(body.likely_length(), limit, |writer| {
+        write(&call, body, writer);
+        Ok(())
+    })
 }
 
-struct RestEvent<'c> {
-    call: GatewayRequest<'c>,
-    body: EventBody<'c>,
-}
-
-impl Event for RestEvent<'_> {
-    fn write<W: io::Write>(&self, writer: &mut Writer<'_, W>) -> io::Result<()> {
-        let call = &self.call;
-        writer.text(r#"{"version":"1.0","resource":"#, &call.resource)?;
-        writer.text(r#","path":"#, call.path)?;
-        writer.text(r#","httpMethod":"#, call.method)?;
-        writer.last_of(r#","headers":"#, &call.headers)?;
-        writer.all_of(r#","multiValueHeaders":"#, &call.headers)?;
-        if call.query.is_empty() {
-            writer.fixed(r#","queryStringParameters":null,"multiValueQueryStringParameters":null"#)?;
-        } else {
-            writer.last_of(r#","queryStringParameters":"#, &call.query)?;
-            writer.all_of(r#","multiValueQueryStringParameters":"#, &call.query)?;
-        }
-        match call.remainder {
-            Some(remainder) => {
-                writer.text(r#","pathParameters":{"proxy":"#, raw_parameter(remainder))?;
-                writer.fixed("}")?;
-            }
-            None => writer.fixed(r#","pathParameters":null"#)?,
-        }
-        match call.stage_variables() {
-            Some(variables) => writer.map(r#","stageVariables":"#, variables.iter())?,
-            None => writer.fixed(r#","stageVariables":null"#)?,
-        }
-        write_context(call, writer)?;
-        writer.body(r#"},"body":"#, self.body)?;
-        writer.plain(r#","isBase64Encoded":"#, self.body.is_base64())?;
-        writer.fixed("}")
+fn write(call: &GatewayRequest<'_>, body: EventBody<'_>, writer: &mut EventWriter) {
+    writer.fixed(r#"{"version":"1.0","resource":""#);
+    call.write_resource(writer);
+    writer.fixed(r#"","path":""#);
+    writer.escaped(call.path.as_bytes());
+    writer.fixed(r#"","httpMethod":""#);
+    writer.escaped(call.method.as_bytes());
+    writer.fixed(r#"","headers":"#);
+    writer.last_of(&call.headers);
+    writer.fixed(r#","multiValueHeaders":"#);
+    writer.all_of(&call.headers);
+    if call.query.is_empty() {
+        writer.fixed(r#","queryStringParameters":null,"multiValueQueryStringParameters":null"#);
+    } else {
+        writer.fixed(r#","queryStringParameters":"#);
+        writer.last_of(&call.query);
+        writer.fixed(r#","multiValueQueryStringParameters":"#);
+        writer.all_of(&call.query);
     }
+    match call.remainder {
+        Some(remainder) => {
+            writer.fixed(r#","pathParameters":{"proxy":""#);
+            writer.escaped(raw_parameter(remainder).as_bytes());
+            writer.fixed("\"}");
+        }
+        None => writer.fixed(r#","pathParameters":null"#),
+    }
+    writer.fixed(r#","stageVariables":"#);
+    match call.stage_variables() {
+        Some(variables) => writer.object(variables.iter()),
+        None => writer.fixed("null"),
+    }
+    write_context(call, writer);
+    writer.fixed(r#","body":"#);
+    writer.body(body);
+    writer.fixed(r#","isBase64Encoded":"#);
+    writer.boolean(body.is_base64());
+    writer.fixed("}");
 }
 
-/// `requestContext`, but for the brace that closes it.
-fn write_context<W: io::Write>(call: &GatewayRequest<'_>, writer: &mut Writer<'_, W>) -> io::Result<()> {
-    writer.text(r#","requestContext":{"accountId":"#, &call.settings.account_id)?;
-    writer.text(r#","apiId":"#, &call.settings.api_id)?;
-    writer.text(r#","domainName":"#, &call.domain_name)?;
-    writer.text(r#","domainPrefix":"#, call.domain_prefix())?;
+fn write_context(call: &GatewayRequest<'_>, writer: &mut EventWriter) {
+    call.write_api(writer);
     // AWS's second id is of the same request, for its own support
-    writer.text(r#","extendedRequestId":"#, &call.request_id)?;
-    writer.text(r#","httpMethod":"#, call.method)?;
+    writer.fixed(r#"","extendedRequestId":""#);
+    writer.escaped(call.request_id);
+    writer.fixed(r#"","httpMethod":""#);
+    writer.escaped(call.method.as_bytes());
     // nobody has asked the client for more than its address
-    writer.plain(
-        concat!(
-            r#","identity":{"accessKey":null,"accountId":null,"apiKey":null,"apiKeyId":null,"caller":null"#,
-            r#","clientCert":null,"cognitoAuthenticationProvider":null,"cognitoAuthenticationType":null"#,
-            r#","cognitoIdentityId":null,"cognitoIdentityPoolId":null,"principalOrgId":null,"sourceIp":""#,
-        ),
-        call.source_ip,
-    )?;
-    writer.text_or_null(r#"","user":null,"userAgent":"#, call.user_agent.as_deref())?;
-    writer.text(r#","userArn":null},"path":"#, &call.path_with_stage())?;
-    writer.text(r#","protocol":"#, call.protocol)?;
-    writer.text(r#","requestId":"#, &call.request_id)?;
-    writer.text(r#","requestTime":"#, &call.time.text)?;
-    writer.plain(r#","requestTimeEpoch":"#, call.time.epoch)?;
+    writer.fixed(concat!(
+        r#"","identity":{"accessKey":null,"accountId":null,"apiKey":null,"apiKeyId":null,"caller":null"#,
+        r#","clientCert":null,"cognitoAuthenticationProvider":null,"cognitoAuthenticationType":null"#,
+        r#","cognitoIdentityId":null,"cognitoIdentityPoolId":null,"principalOrgId":null,"sourceIp":""#,
+    ));
+    writer.address(call.source_ip);
+    writer.fixed(r#"","user":null,"userAgent":"#);
+    match call.user_agent {
+        Some(user_agent) => writer.quoted(user_agent),
+        None => writer.fixed("null"),
+    }
+    writer.fixed(r#","userArn":null},"path":""#);
+    call.write_path_with_stage(writer);
+    writer.fixed(r#"","protocol":""#);
+    writer.fixed(call.protocol);
+    writer.fixed(r#"","requestId":""#);
+    writer.escaped(call.request_id);
+    writer.fixed(r#"","requestTime":""#);
+    writer.fixed(&call.time.text);
+    writer.fixed(r#"","requestTimeEpoch":"#);
+    writer.number(call.time.epoch);
     // AWS's is a random name for the resource; any that stays the same will do
-    writer.text(r#","resourceId":"#, &call.resource)?;
-    writer.text(r#","resourcePath":"#, &call.resource)?;
-    writer.text(r#","stage":"#, &call.settings.stage)
+    writer.fixed(r#","resourceId":""#);
+    call.write_resource(writer);
+    writer.fixed(r#"","resourcePath":""#);
+    call.write_resource(writer);
+    writer.fixed(r#"","stage":""#);
+    writer.escaped(call.settings.stage.as_bytes());
+    writer.fixed("\"}");
 }

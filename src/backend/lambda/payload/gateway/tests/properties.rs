@@ -142,6 +142,15 @@ fn body_bytes(body: Option<&str>, is_base64: bool) -> Vec<u8> {
 
 proptest! {
     #[test]
+    fn an_event_has_the_bytes_that_serde_json_writes_for_it(case in case()) {
+        for version in [PayloadVersion::V1, PayloadVersion::V2] {
+            let event = case.event(version);
+            let members: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&event).unwrap();
+            prop_assert_eq!(serde_json::to_string(&members).unwrap(), String::from_utf8(event).unwrap());
+        }
+    }
+
+    #[test]
     fn all_of_a_request_is_in_1_0_and_its_utf_8_byte_for_byte(case in case()) {
         let event: ApiGatewayProxyRequest = serde_json::from_slice(&case.event(PayloadVersion::V1)).unwrap();
         prop_assert_eq!(event.http_method.as_str(), &case.method);
