@@ -22,7 +22,6 @@ use crate::{
     client::{Endpoint, UpstreamReply, aws_error::AwsApi},
     message::{
         error::ProxyError,
-        header_map_pool as header_maps,
         inbound::{BodyMode, InboundRequest, RequestBody},
         outbound::{OutboundRequest, Signature},
         trace,
@@ -43,7 +42,7 @@ pub struct Lambda {
     target: UpstreamTarget,
     path_and_query: String,
     /// All that goes to the API but the signature and the trace: no other header of a client does.
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
     payload: PayloadSettings,
     largest_event: u64,
     answer: AnswerSettings,
@@ -98,12 +97,11 @@ fn path_and_query(settings: &LambdaSettings) -> String {
     text
 }
 
-fn headers(settings: &LambdaSettings, authority: HeaderValue) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::HOST, authority);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+fn headers(settings: &LambdaSettings, authority: HeaderValue) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers =
+        vec![(header::HOST, authority), (header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     let mut own = |name: &'static str, value: HeaderValue| {
-        headers.insert(HeaderName::from_static(name), value);
+        headers.push((HeaderName::from_static(name), value));
     };
     let invocation_type = match settings.invocation_type {
         InvocationType::RequestResponse => "RequestResponse",
@@ -137,13 +135,18 @@ impl Backend for Lambda {
         &self.target
     }
 
-    fn request(&self, mut inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
+    fn request(&self, inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
         let event = payload::event(&self.payload, &inbound, self.largest_event)?;
-        let mut headers = self.headers.clone();
+        // the client's map has room for the headers of the call, and of the signature
+        let mut headers = inbound.headers;
         if inbound.is_traced {
-            trace::carry_over(&mut inbound.headers, &mut headers);
+            trace::retain_trace(&mut headers);
+        } else {
+            headers.clear();
         }
-        header_maps::give_back(inbound.headers);
+        for (name, value) in &self.headers {
+            headers.insert(name.clone(), value.clone());
+        }
         Ok(OutboundRequest {
             method: Method::POST,
             path_and_query: self.path_and_query.clone(),

@@ -173,18 +173,14 @@ pub fn state(trace: &Trace, headers: &HeaderMap) -> String {
     lines.filter_map(|line| line.to_str().ok()).collect::<Vec<_>>().join(",")
 }
 
-/// Moves what tells of a trace into the headers of a call that has no others of the client.
-pub fn carry_over(from: &mut HeaderMap, to: &mut HeaderMap) {
-    for name in [PARENT, STATE, AMAZON] {
-        for line in from.remove(&name) {
-            to.append(name.clone(), line);
-        }
-    }
+/// Removes all headers of a client that are not of its trace.
+pub fn retain_trace(headers: &mut HeaderMap) {
+    headers.retain(|name, _| is_of_one(name.as_str()));
 }
 
 /// Whether a header tells of a trace.
 pub fn is_of_one(name: &str) -> bool {
-    [PARENT, STATE, AMAZON].iter().any(|own| own == name)
+    matches!(name, "traceparent" | "tracestate" | "x-amzn-trace-id")
 }
 
 /// The headers that another request would have otherwise, for who explains one.
