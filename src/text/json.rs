@@ -42,14 +42,13 @@ impl<'a> Json<'a> {
         let mut scanner = Scanner::of(document);
         let is_object = scanner.enter(b'{');
         if is_object {
-            while let Some((name, value)) = scanner.member()? {
+            while let Some((name, value)) = scanner.member() {
                 visit(name, value);
             }
         } else {
-            scanner.value()?;
+            scanner.value();
         }
-        scanner.end()?;
-        Ok(is_object)
+        scanner.end().map(|()| is_object)
     }
 
     /// The members of this name in a document that is an object, in the order of `names`; of a name that is there twice
@@ -69,7 +68,7 @@ impl<'a> Json<'a> {
         let mut scanner = Scanner::of_value(self);
         let mut is_over = !scanner.enter(b'{');
         std::iter::from_fn(move || {
-            let member = if is_over { None } else { scanner.member().ok().flatten() };
+            let member = if is_over { None } else { scanner.member() };
             is_over = member.is_none();
             member
         })
@@ -80,7 +79,7 @@ impl<'a> Json<'a> {
         let mut scanner = Scanner::of_value(self);
         let mut is_over = !scanner.enter(b'[');
         std::iter::from_fn(move || {
-            let element = if is_over { None } else { scanner.element().ok().flatten() };
+            let element = if is_over { None } else { scanner.element() };
             is_over = element.is_none();
             element
         })

@@ -36,6 +36,8 @@ const LONGEST_REFUSAL: u64 = 64 << 10;
 const LONGEST_ANSWER: u64 = 8 << 20;
 /// Characters that are quoted of what a function wrote.
 const LONGEST_QUOTE: usize = 100;
+/// The type of a stream whose type the function does not say, as a Function URL has it.
+const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// How much of the answer's body has to be here before anything can be said.
 pub fn reply_mode(
@@ -84,12 +86,13 @@ pub fn reply(
     } else {
         Ok(unchanged(upstream))
     };
-    match reply {
-        Ok(mut reply) => {
-            reply.notes.extend(log_tail);
+    match (log_tail, reply) {
+        (None, reply) => reply,
+        (Some(log_tail), Ok(mut reply)) => {
+            reply.notes.push(log_tail);
             Ok(reply)
         }
-        Err(error) => Err(error.with_notes(log_tail)),
+        (log_tail, Err(error)) => Err(error.with_notes(log_tail)),
     }
 }
 
@@ -112,7 +115,9 @@ fn functions_reply(
         *body = changed;
     }
     if invoke_mode == InvokeMode::ResponseStream {
-        name_bytes(&mut upstream.headers);
+        if !upstream.headers.contains_key(header::CONTENT_TYPE) {
+            upstream.headers.insert(header::CONTENT_TYPE, BYTES);
+        }
     }
     Ok(unchanged(upstream))
 }
@@ -131,13 +136,6 @@ fn unchanged(upstream: UpstreamReply) -> ClientReply {
 fn take_log_tail(headers: &mut HeaderMap) -> Option<LogNote> {
     let encoded = headers.remove(LOG_RESULT).next()?;
     log_tail(encoded.as_bytes())
-}
-
-/// The type of a stream is the function's to say; if it does not, it is what a Function URL would call it.
-fn name_bytes(headers: &mut HeaderMap) {
-    if !headers.contains_key(header::CONTENT_TYPE) {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    }
 }
 
 /// The body of an answer whose status somebody else chose: some have none (RFC 9110, 15.3.5, 15.3.6, 15.4.5).

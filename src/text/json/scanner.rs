@@ -18,12 +18,14 @@ pub struct Scanner<'a> {
     is_first: bool,
     /// Whether the document has been read before, so that its values need no second look.
     is_sound: bool,
+    /// Set by the step that returned `None`. Returning the error itself is slower: it does not fit into registers.
+    fault: Option<MalformedJson>,
 }
 
 impl<'a> Scanner<'a> {
     /// The start of a document.
     pub fn of(document: &'a str) -> Self {
-        Self { document, at: 0, is_first: false, is_sound: false }
+        Self { document, at: 0, is_first: false, is_sound: false, fault: None }
     }
 
     /// The start of a value of a document that was read.
@@ -39,74 +41,78 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next member of the object that was entered; `None` at its end.
-    pub fn member(&mut self) -> Result<Option<(JsonText<'a>, Json<'a>)>, MalformedJson> {
+    pub fn member(&mut self) -> Option<(JsonText<'a>, Json<'a>)> {
         if self.item(b'}')? {
-            return Ok(None);
+            return None;
         }
         let name = self.name()?;
-        let value = self.value()?;
-        Ok(Some((name, value)))
+        Some((name, self.value()?))
     }
 
     /// The next element of the array that was entered; `None` at its end.
-    pub fn element(&mut self) -> Result<Option<Json<'a>>, MalformedJson> {
-        if self.item(b']')? { Ok(None) } else { self.value().map(Some) }
+    pub fn element(&mut self) -> Option<Json<'a>> {
+        if self.item(b']')? { None } else { self.value() }
     }
 
     /// Goes past what separates two items; true if the list is over.
-    fn item(&mut self, close: u8) -> Result<bool, MalformedJson> {
+    fn item(&mut self, close: u8) -> Option<bool> {
         let next = self.next();
         let is_over = next == Some(close);
         if std::mem::take(&mut self.is_first) {
             self.at += usize::from(is_over);
-            return Ok(is_over);
+            return Some(is_over);
         }
         if !is_over && next != Some(b',') {
-            return Err(self.wrong(AFTER_ITEM));
+            return self.wrong(AFTER_ITEM);
         }
         self.at += 1;
-        Ok(is_over)
+        Some(is_over)
     }
 
     /// A value, to its end.
-    pub fn value(&mut self) -> Result<Json<'a>, MalformedJson> {
+    pub fn value(&mut self) -> Option<Json<'a>> {
         self.next();
         let start = self.at;
-        if self.is_sound {
+        if self.peek() == Some(b'"') {
+            self.skip_string()?;
+        } else if self.is_sound {
             self.skip_sound_value()?;
         } else {
             self.skip_value()?;
         }
-        Ok(Json(&self.document[start..self.at]))
+        Some(Json(&self.document[start..self.at]))
     }
 
-    /// Checks that nothing but blanks is left.
-    pub fn end(&mut self) -> Result<(), MalformedJson> {
-        if self.next().is_none() { Ok(()) } else { Err(self.wrong("the end")) }
+    /// Checks that no step has failed and that only whitespace is left.
+    pub fn end(mut self) -> Result<(), MalformedJson> {
+        if self.fault.is_none() && self.next().is_some() {
+            self.wrong::<()>("the end");
+        }
+        self.fault.map_or(Ok(()), Err)
     }
 
     /// A member's name and the colon behind it.
-    fn name(&mut self) -> Result<JsonText<'a>, MalformedJson> {
+    fn name(&mut self) -> Option<JsonText<'a>> {
         if self.next() != Some(b'"') {
-            return Err(self.wrong("a name in quotes"));
+            return self.wrong("a name in quotes");
         }
         let start = self.at + 1;
         self.skip_string()?;
         let name = JsonText::of_written(&self.document[start..self.at - 1]);
         if self.next() != Some(b':') {
-            return Err(self.wrong("a colon"));
+            return self.wrong("a colon");
         }
         self.at += 1;
-        Ok(name)
+        Some(name)
     }
 
     /// Quotes and brackets tell where a sound value ends.
-    fn skip_sound_value(&mut self) -> Result<(), MalformedJson> {
+    fn skip_sound_value(&mut self) -> Option<()> {
         let mut depth = 0_usize;
         while let Some(byte) = self.peek() {
             match byte {
                 b'"' => self.skip_string()?,
-                b',' | b' ' | b'\t' | b'\n' | b'\r' | b'}' | b']' if depth == 0 => return Ok(()),
+                b',' | b' ' | b'\t' | b'\n' | b'\r' | b'}' | b']' if depth == 0 => return Some(()),
                 _ => {
                     depth += usize::from(matches!(byte, b'{' | b'['));
                     depth -= usize::from(matches!(byte, b'}' | b']'));
@@ -114,13 +120,13 @@ impl<'a> Scanner<'a> {
                 }
             }
             if depth == 0 && matches!(byte, b'"' | b'}' | b']') {
-                return Ok(());
+                return Some(());
             }
         }
-        Ok(())
+        Some(())
     }
 
-    fn skip_value(&mut self) -> Result<(), MalformedJson> {
+    fn skip_value(&mut self) -> Option<()> {
         let mut nesting = Nesting::default();
         loop {
             match self.next() {
@@ -142,13 +148,13 @@ impl<'a> Scanner<'a> {
                 _ => self.skip_literal()?,
             }
             if self.leave_lists(&mut nesting)? {
-                return Ok(());
+                return Some(());
             }
         }
     }
 
     /// Goes past what follows a value: to the next one of its list, or past the ends of lists; true after the last.
-    fn leave_lists(&mut self, nesting: &mut Nesting) -> Result<bool, MalformedJson> {
+    fn leave_lists(&mut self, nesting: &mut Nesting) -> Option<bool> {
         while let Some(is_object) = nesting.innermost() {
             let next = self.next();
             if next == Some(b',') {
@@ -156,50 +162,50 @@ impl<'a> Scanner<'a> {
                 if is_object {
                     self.name()?;
                 }
-                return Ok(false);
+                return Some(false);
             }
             if next != Some(closing(is_object)) {
-                return Err(self.wrong(AFTER_ITEM));
+                return self.wrong(AFTER_ITEM);
             }
             self.at += 1;
             nesting.leave();
         }
-        Ok(true)
+        Some(true)
     }
 
-    fn skip_string(&mut self) -> Result<(), MalformedJson> {
+    fn skip_string(&mut self) -> Option<()> {
         self.at += 1;
         loop {
             self.at += plain_run(&self.document.as_bytes()[self.at..]);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(());
+                    return Some(());
                 }
                 Some(b'\\') => self.skip_escape()?,
-                _ => return Err(self.wrong("the rest of a string")),
+                _ => return self.wrong("the rest of a string"),
             }
         }
     }
 
-    fn skip_escape(&mut self) -> Result<(), MalformedJson> {
+    fn skip_escape(&mut self) -> Option<()> {
         self.at += 1;
         let digits = match self.peek() {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 0,
             Some(b'u') => 4,
-            _ => return Err(self.wrong("an escape")),
+            _ => return self.wrong("an escape"),
         };
         self.at += 1;
         for _ in 0..digits {
             if !self.peek().is_some_and(|byte| byte.is_ascii_hexdigit()) {
-                return Err(self.wrong("a hexadecimal digit"));
+                return self.wrong("a hexadecimal digit");
             }
             self.at += 1;
         }
-        Ok(())
+        Some(())
     }
 
-    fn skip_number(&mut self) -> Result<(), MalformedJson> {
+    fn skip_number(&mut self) -> Option<()> {
         self.take(b'-');
         // no zeros before the first digit
         if !self.take(b'0') {
@@ -207,11 +213,11 @@ impl<'a> Scanner<'a> {
         }
         match self.peek() {
             Some(b'.' | b'e' | b'E') => self.skip_fraction(),
-            _ => Ok(()),
+            _ => Some(()),
         }
     }
 
-    fn skip_fraction(&mut self) -> Result<(), MalformedJson> {
+    fn skip_fraction(&mut self) -> Option<()> {
         if self.take(b'.') {
             self.skip_digits()?;
         }
@@ -221,32 +227,36 @@ impl<'a> Scanner<'a> {
             }
             self.skip_digits()?;
         }
-        Ok(())
+        Some(())
     }
 
-    fn skip_digits(&mut self) -> Result<(), MalformedJson> {
+    fn skip_digits(&mut self) -> Option<()> {
         let start = self.at;
         while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
             self.at += 1;
         }
-        if self.at > start { Ok(()) } else { Err(self.wrong("a digit")) }
+        if self.at > start { Some(()) } else { self.wrong("a digit") }
     }
 
-    fn skip_literal(&mut self) -> Result<(), MalformedJson> {
+    fn skip_literal(&mut self) -> Option<()> {
         let rest = &self.document.as_bytes()[self.at..];
         let literal = ["null", "true", "false"].iter().find(|literal| rest.starts_with(literal.as_bytes()));
-        self.at += literal.ok_or_else(|| self.wrong("a value"))?.len();
-        Ok(())
+        match literal {
+            Some(literal) => self.at += literal.len(),
+            None => return self.wrong("a value"),
+        }
+        Some(())
     }
 
     /// The next byte that is no blank, which stays where it is.
     fn next(&mut self) -> Option<u8> {
-        loop {
-            match self.peek() {
-                Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
-                next => return next,
+        while let Some(byte) = self.peek() {
+            if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+                return Some(byte);
             }
+            self.at += 1;
         }
+        None
     }
 
     fn peek(&self) -> Option<u8> {
@@ -259,8 +269,10 @@ impl<'a> Scanner<'a> {
         is_there
     }
 
-    fn wrong(&self, expected: &'static str) -> MalformedJson {
-        MalformedJson { at: self.at, expected }
+    #[cold]
+    fn wrong<T>(&mut self, expected: &'static str) -> Option<T> {
+        self.fault = Some(MalformedJson { at: self.at, expected });
+        None
     }
 }
 
@@ -287,19 +299,16 @@ pub fn plain_run(bytes: &[u8]) -> usize {
     start + plain_words(&bytes[start..])
 }
 
-/// The same, eight bytes at a time; the last eight may overlap those before, which are plain.
+/// The same, eight bytes at a time.
 fn plain_words(bytes: &[u8]) -> usize {
-    let Some(last) = bytes.last_chunk() else {
-        return bytes.iter().position(|byte| is_special(*byte)).unwrap_or(bytes.len());
-    };
-    let words = bytes.as_chunks().0.iter().enumerate().map(|(index, word)| (index * 8, word));
-    for (start, word) in words.chain([(bytes.len() - 8, last)]) {
+    let (words, rest) = bytes.as_chunks();
+    for (index, word) in words.iter().enumerate() {
         let special = special_bytes(u64::from_le_bytes(*word));
         if special != 0 {
-            return start + special.trailing_zeros() as usize / 8;
+            return index * 8 + special.trailing_zeros() as usize / 8;
         }
     }
-    bytes.len()
+    words.len() * 8 + rest.iter().take_while(|byte| !is_special(**byte)).count()
 }
 
 fn is_special(byte: u8) -> bool {
@@ -310,10 +319,11 @@ fn is_special(byte: u8) -> bool {
 /// only the lowest mark counts.
 fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHEST: u64 = 0x80 * ONES;
-    let control = word.wrapping_sub(0x20 * ONES) & !word;
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-    (control | zero(word ^ (0x22 * ONES)) | zero(word ^ (0x5c * ONES))) & HIGHEST
+    let control = word.wrapping_sub(0x20 * ONES);
+    let quote = (word ^ (0x22 * ONES)).wrapping_sub(ONES);
+    let backslash = (word ^ (0x5c * ONES)).wrapping_sub(ONES);
+    // bytes beyond ASCII have the bit by themselves
+    (control | quote | backslash) & !word & (0x80 * ONES)
 }
 
 /// The lists around a place, innermost last: a bit each, set for an object. The first 64 need no memory.

@@ -6,23 +6,28 @@
 
 use std::borrow::Cow;
 
-use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_http::header::{self, HeaderName, HeaderValue};
 
 use super::{LONGEST_QUOTE, invalid, members::Members};
 use crate::{
     client::{MAX_HEAD, MAX_HEADERS},
-    message::{chunks::is_token, error::ProxyError, headers::clean_reply},
+    message::{error::ProxyError, headers::clean_reply_lines},
     text::{
         json::{Json, JsonKind, JsonText},
         log_safe::log_safe,
     },
 };
 
+/// Room for the lines of most answers.
+const USUAL_LINES: usize = 8;
+
+pub type HeaderLine = (HeaderName, HeaderValue);
+
 /// The head of a function's answer, without the status.
 #[derive(Debug)]
 pub struct HeaderLines {
     /// The lines, but for those about a connection or framing, which are not the function's business (R31, R35).
-    pub lines: HeaderMap,
+    pub lines: Vec<HeaderLine>,
     /// `Content-Length`: the length of the body that an answer to GET would have, which answers to HEAD and with 304
     /// may tell (RFC 9110, 8.6). Bodies are framed by their own length.
     pub length: Option<u64>,
@@ -37,53 +42,48 @@ pub struct HeaderLines {
 /// A member is not what was expected, or there are too many lines.
 pub fn read(members: &Members<'_>) -> Result<HeaderLines, ProxyError> {
     let mut room = Room::default();
-    let mut lines = HeaderMap::new();
+    let mut lines = Vec::with_capacity(USUAL_LINES);
     for cookie in cookies(members.cookies)? {
-        lines.append(header::SET_COOKIE, room.cookie(cookie)?);
+        lines.push((header::SET_COOKIE, room.cookie(cookie)?));
     }
+    let cookies_end = lines.len();
     let many = Member { name: "multiValueHeaders", value: members.multi_value_headers };
-    let mut multiple = HeaderMap::new();
-    many.each_line(&mut room, |name, value| put(&mut multiple, name, value))?;
+    many.each_line(&mut room, |line| put(&mut lines, cookies_end, line))?;
+    let many_end = lines.len();
     let single = Member { name: "headers", value: members.headers };
-    let mut singles = HeaderMap::new();
-    single.each_line(&mut room, |name, value| {
-        if !is_repetition(&multiple, &name, &value) {
-            put(&mut singles, name, value);
+    single.each_line(&mut room, |line| {
+        if !is_repetition(&lines[cookies_end..many_end], &line) {
+            put(&mut lines, many_end, line);
         }
     })?;
-    for map in [multiple, singles] {
-        // the usual answer has one of them alone
-        if lines.is_empty() {
-            lines = map;
-        } else {
-            map.into_iter().for_each(|(name, value)| lines.append(name, value));
-        }
-    }
     let length = content_length(&lines);
-    clean_reply(&mut lines);
+    clean_reply_lines(&mut lines);
     Ok(HeaderLines { lines, length })
 }
 
-/// Adds a line. Of several types the last stays: an answer has one at most (RFC 9110, 8.3).
-fn put(lines: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
-    if name == header::CONTENT_TYPE {
-        lines.insert(name, value);
+/// Adds a line to those of its member, which begin at `start`. Of several types the last stays: an answer has one at
+/// most (RFC 9110, 8.3).
+fn put(lines: &mut Vec<HeaderLine>, start: usize, line: HeaderLine) {
+    if line.0 == header::CONTENT_TYPE
+        && let Some(other) = lines[start..].iter_mut().find(|other| other.0 == line.0)
+    {
+        *other = line;
     } else {
-        lines.append(name, value);
+        lines.push(line);
     }
 }
 
 /// Whether a line of `headers` adds nothing to `multiValueHeaders`. The two are merged, and of a pair of name and value
 /// that is in both one stays (API Gateway developer guide, "Output format of a Lambda function for proxy integration").
 /// A type there goes before one here.
-fn is_repetition(multiple: &HeaderMap, name: &HeaderName, value: &HeaderValue) -> bool {
-    let mut others = multiple.get_all(name);
-    if name == header::CONTENT_TYPE { others.next().is_some() } else { others.any(|other| other == value) }
+fn is_repetition(many: &[HeaderLine], (name, value): &HeaderLine) -> bool {
+    many.iter().any(|other| other.0 == *name && (*name == header::CONTENT_TYPE || other.1 == *value))
 }
 
 /// Several lengths, or what is no length, are none.
-fn content_length(lines: &HeaderMap) -> Option<u64> {
-    let mut lengths = lines.get_all(header::CONTENT_LENGTH);
+fn content_length(lines: &[HeaderLine]) -> Option<u64> {
+    let mut lengths =
+        lines.iter().filter(|(name, _)| *name == header::CONTENT_LENGTH).map(|(_, value)| value);
     let digits = lengths.next().filter(|_| lengths.next().is_none())?.to_str().ok()?;
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
@@ -151,11 +151,7 @@ struct Member<'a> {
 }
 
 impl Member<'_> {
-    fn each_line(
-        &self,
-        room: &mut Room,
-        mut put: impl FnMut(HeaderName, HeaderValue),
-    ) -> Result<(), ProxyError> {
+    fn each_line(&self, room: &mut Room, mut put: impl FnMut(HeaderLine)) -> Result<(), ProxyError> {
         let Some(headers) = self.value else { return Ok(()) };
         match headers.kind() {
             JsonKind::Null | JsonKind::Object => {}
@@ -170,7 +166,7 @@ impl Member<'_> {
                 let text = self.scalar(room, name, value)?;
                 let value = HeaderValue::from_str(&text);
                 let value = value.map_err(|_| self.failure(name, "has an invalid header value"))?;
-                put(header.clone(), value);
+                put((header.clone(), value));
                 Ok::<_, ProxyError>(())
             };
             if value.kind() == JsonKind::Array {
@@ -212,5 +208,22 @@ impl Member<'_> {
 /// A header's name (RFC 9110, 5.1). `HeaderName` takes a quote besides, which no reader of HTTP/1.1 does.
 fn header_name(written: JsonText<'_>) -> Option<HeaderName> {
     let name = written.plain().map_or_else(|| Cow::Owned(written.beginning(MAX_HEAD + 1)), Cow::Borrowed);
-    if name.bytes().all(is_token) { HeaderName::from_bytes(name.as_bytes()).ok() } else { None }
+    if name.contains('"') { None } else { HeaderName::from_bytes(name.as_bytes()).ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::chunks::is_token;
+
+    #[test]
+    fn names_are_tokens() {
+        for byte in 0..=0x7F_u8 {
+            for length in [1, 100] {
+                let written = format!("a{}", char::from(byte)).repeat(length);
+                let is_name = !matches!(byte, b'\\') && header_name(JsonText::of_written(&written)).is_some();
+                assert_eq!(is_name, is_token(byte), "{byte}");
+            }
+        }
+    }
 }

@@ -31,8 +31,8 @@ impl<'a> Members<'a> {
         }
         let mut members = Self::default();
         let is_object = Json::visit(text, |name, value| {
-            if let Some(member) = members.named(name.plain().unwrap_or(&name.beginning(LONGEST_NAME))) {
-                *member = Some(value);
+            if !members.set(name.written(), value) && name.plain().is_none() {
+                members.set(&name.beginning(LONGEST_NAME), value);
             }
         });
         let is_object =
@@ -40,16 +40,19 @@ impl<'a> Members<'a> {
         Ok(is_object.then_some(members))
     }
 
-    fn named(&mut self, name: &str) -> Option<&mut Option<Json<'a>>> {
-        Some(match name {
+    /// Sets the member of this name; false if the name means nothing.
+    fn set(&mut self, name: &str, value: Json<'a>) -> bool {
+        let member = match name {
             "statusCode" => &mut self.status_code,
             "headers" => &mut self.headers,
             "multiValueHeaders" => &mut self.multi_value_headers,
             "cookies" => &mut self.cookies,
             "body" => &mut self.body,
             "isBase64Encoded" => &mut self.is_base64_encoded,
-            _ => return None,
-        })
+            _ => return false,
+        };
+        *member = Some(value);
+        true
     }
 }
 

@@ -19,11 +19,10 @@ use bytes::Bytes;
 use log::Level;
 
 use super::{
-    LONGEST_QUOTE, body_for,
+    BYTES, LONGEST_QUOTE, body_for,
     header_lines::{self, HeaderLines},
     invalid,
     members::Members,
-    name_bytes,
 };
 use crate::{
     backend::ClientReply,
@@ -59,11 +58,7 @@ fn after_prelude(prelude: &[u8], headers: HeaderMap, body: ReplyBody) -> Result<
     };
     // the runtimes' own default
     let status = members.status_code.map_or(Ok(StatusCode::OK), status)?;
-    let mut reply = put_together(status, headers, header_lines::read(&members)?, body);
-    if !matches!(reply.body, ReplyBody::None { .. }) {
-        name_bytes(&mut reply.headers);
-    }
-    Ok(reply)
+    Ok(put_together(status, headers, header_lines::read(&members)?, body, BYTES))
 }
 
 /// An answer that came whole.
@@ -90,10 +85,7 @@ fn whole(version: PayloadVersion, output: Bytes, headers: HeaderMap) -> Result<C
     if is_base64 {
         body = decoded(&body)?;
     }
-    let mut reply = put_together(status, headers, lines, ReplyBody::Whole(body));
-    if !matches!(reply.body, ReplyBody::None { .. }) && !reply.headers.contains_key(header::CONTENT_TYPE) {
-        reply.headers.insert(header::CONTENT_TYPE, default_type);
-    }
+    let mut reply = put_together(status, headers, lines, ReplyBody::Whole(body), default_type);
     reply.notes.extend(note);
     Ok(reply)
 }
@@ -115,21 +107,33 @@ fn inferred(output: Bytes, mut headers: HeaderMap) -> ClientReply {
     ClientReply { status: StatusCode::OK, headers, body, length: None, notes: Vec::new() }
 }
 
-/// The function's headers replace the API's of the same names, whatever their case (`peers.md` R15, R16).
+/// The function's headers replace the API's of the same names, whatever their case (`peers.md` R15, R16). A body whose
+/// type the function does not say is of the default type.
 fn put_together(
     status: StatusCode,
     mut headers: HeaderMap,
     HeaderLines { lines, length }: HeaderLines,
     body: ReplyBody,
+    default_type: HeaderValue,
 ) -> ClientReply {
-    for name in lines.keys() {
+    let body = body_for(status, body, length);
+    if !lines.iter().any(|(name, _)| *name == header::CONTENT_TYPE) {
+        // the API's own is about its envelope
+        headers.remove(header::CONTENT_TYPE);
+        if !matches!(body, ReplyBody::None { .. }) {
+            headers.insert(header::CONTENT_TYPE, default_type);
+        }
+    }
+    for (name, _) in lines.iter().filter(|(name, _)| *name != header::CONTENT_TYPE) {
         headers.remove(name);
     }
-    let body = body_for(status, body, length);
-    // the API's own is about its envelope
-    headers.remove(header::CONTENT_TYPE);
     for (name, value) in lines {
-        headers.append(name, value);
+        if name == header::CONTENT_TYPE {
+            // one line at most
+            headers.insert(name, value);
+        } else {
+            headers.append(name, value);
+        }
     }
     ClientReply { status, headers, body, length, notes: Vec::new() }
 }
