@@ -8,7 +8,6 @@
 
 pub(crate) mod api_gateway;
 pub(crate) mod lambda;
-pub mod verdict;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -17,7 +16,6 @@ use actix_http::{
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 
-use self::verdict::Verdict;
 use crate::{
     client::{Endpoint, KeepAlive, ReplyBody, Secured, UpstreamReply, aws_error::AwsApi},
     message::{
@@ -72,6 +70,26 @@ pub trait Backend: fmt::Debug + Send + Sync {
     fn varies(&self, made: &[&str]) -> Vec<String> {
         made.iter().map(|name| (*name).to_owned()).collect()
     }
+}
+
+/// What an answer's head tells about the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The function has run, or will not whatever is tried: the answer is for the client.
+    Final,
+    /// Too many calls; nothing has run.
+    Throttled,
+    /// What the function needs is not there yet; nothing has run.
+    NotReady,
+    /// The function took too long to start; its handler has not run. A second try is worth it, a third is not.
+    SlowStart,
+    /// The keys have expired before their time; nothing has run.
+    KeysExpired,
+    /// The signature was dated by a clock that is wrong, by how much is now known; nothing has run. No backend says so:
+    /// `proxy/call.rs` does.
+    ClockWrong,
+    /// AWS itself has failed. Nobody knows how far the call came.
+    Unavailable,
 }
 
 /// Whether a backend has to see an answer's body before it can say what becomes of it.

@@ -5,16 +5,21 @@
 
 mod fault;
 mod refusal;
-mod verdict;
 
 use std::sync::Arc;
 
-use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_http::{
+    StatusCode,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Backend, ClientReply, ReplyMode, UpstreamTarget, scope, verdict::Verdict};
+use super::{Backend, ClientReply, ReplyMode, UpstreamTarget, Verdict, scope};
 use crate::{
-    client::{Endpoint, UpstreamReply, aws_error::AwsApi},
+    client::{
+        Endpoint, UpstreamReply,
+        aws_error::{AwsApi, error_type, is_expiry, is_throttling},
+    },
     message::{
         error::{ErrorKind, ProxyError},
         headers,
@@ -160,8 +165,24 @@ impl Backend for ApiGateway {
         Ok(OutboundRequest { method: inbound.method, path_and_query, headers, body: inbound.body, signature })
     }
 
+    /// Any status may also come from the API's function, which has then run. API Gateway names its own reason in
+    /// `x-amzn-ErrorType` (API Gateway developer guide, gateway response types); without it, as with all responses of
+    /// an HTTP API, the source of the response is unknown.
     fn verdict(&self, upstream: &UpstreamReply) -> Verdict {
-        verdict::verdict(upstream)
+        let is_for = |known: fn(&str) -> bool| error_type(&upstream.headers).is_some_and(known);
+        match upstream.status {
+            StatusCode::FORBIDDEN if is_for(is_expiry) => Verdict::KeysExpired,
+            StatusCode::TOO_MANY_REQUESTS if is_for(is_throttling) => Verdict::Throttled,
+            // 502 says that the function has answered what API Gateway does not understand
+            StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+                if is_for(|_| true) =>
+            {
+                Verdict::Unavailable
+            }
+            _ => Verdict::Final,
+        }
     }
 
     fn reply_mode(&self, upstream: &UpstreamReply) -> ReplyMode {

@@ -5,21 +5,22 @@
 //! the function's answer becomes the client's (`answer.rs`), and so does a refusal of the API.
 
 pub mod answer;
-mod explained;
 pub mod payload;
-mod verdict;
 
 use std::sync::Arc;
 
 use actix_http::{
-    Method,
+    Method, StatusCode,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Backend, ClientReply, ReplyMode, UpstreamTarget, scope, verdict::Verdict};
+use super::{Backend, ClientReply, ReplyMode, UpstreamTarget, Verdict, scope};
 use crate::{
-    client::{Endpoint, UpstreamReply, aws_error::AwsApi},
+    client::{
+        Endpoint, UpstreamReply,
+        aws_error::{AwsApi, error_type, is_expiry, is_throttling},
+    },
     message::{
         error::ProxyError,
         inbound::{BodyMode, InboundRequest, RequestBody},
@@ -157,7 +158,7 @@ impl Backend for Lambda {
     }
 
     fn verdict(&self, upstream: &UpstreamReply) -> Verdict {
-        verdict::verdict(upstream)
+        verdict(upstream)
     }
 
     fn reply_mode(&self, upstream: &UpstreamReply) -> ReplyMode {
@@ -169,10 +170,87 @@ impl Backend for Lambda {
     }
 
     fn why_left_out(&self, _name: &HeaderName, _outbound: &HeaderMap) -> &'static str {
-        explained::why_left_out(&self.payload)
+        why_left_out(&self.payload)
     }
 
     fn varies(&self, made: &[&str]) -> Vec<String> {
-        explained::varies(&self.payload, made)
+        varies(&self.payload, made)
     }
+}
+
+/// What the head tells (Lambda API reference, `Invoke`, errors).
+fn verdict(upstream: &UpstreamReply) -> Verdict {
+    if upstream.status.is_success() {
+        return Verdict::Final;
+    }
+    let reason = error_type(&upstream.headers).unwrap_or_default();
+    match upstream.status {
+        StatusCode::TOO_MANY_REQUESTS => Verdict::Throttled,
+        _ if is_throttling(reason) => Verdict::Throttled,
+        StatusCode::FORBIDDEN if is_expiry(reason) => Verdict::KeysExpired,
+        StatusCode::CONFLICT | StatusCode::BAD_GATEWAY if is_not_ready(reason) => Verdict::NotReady,
+        StatusCode::REQUEST_TIMEOUT if is_slow_start(reason) => Verdict::SlowStart,
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            Verdict::Unavailable
+        }
+        _ => Verdict::Final,
+    }
+}
+
+/// The function, its network or its snapshot is still being made.
+fn is_not_ready(reason: &str) -> bool {
+    matches!(
+        reason,
+        "CodeArtifactUserPendingException"
+            | "EC2ThrottledException"
+            | "ENILimitReachedException"
+            | "ENINotReadyException"
+            | "ResourceConflictException"
+            | "ResourceNotReadyException"
+            | "SnapStartNotReadyException"
+            | "SubnetIPAddressLimitReachedException"
+    )
+}
+
+/// A file system or snapshot was not there in time.
+fn is_slow_start(reason: &str) -> bool {
+    reason.ends_with("MountTimeoutException") || reason == "SnapStartTimeoutException"
+}
+
+/// The reason why a header of a client does not go out.
+fn why_left_out(payload: &PayloadSettings) -> &'static str {
+    match payload {
+        PayloadSettings::Gateway(_) => "no header of a client goes to the Lambda API; the event has it",
+        PayloadSettings::Forward(parts) if parts.headers => {
+            "no header of a client goes to the Lambda API; the event has it"
+        }
+        PayloadSettings::Forward(_) => {
+            "no header of a client goes to the Lambda API; forward_request_headers puts them into the event"
+        }
+        PayloadSettings::Merge { .. } => {
+            "no header of a client goes to the Lambda API; awsgateway_compatible or forward_request_headers put \
+             them into the event"
+        }
+    }
+}
+
+/// The parts of a call that are another each time; `made` are the headers that the sidecar makes.
+fn varies(payload: &PayloadSettings, made: &[&str]) -> Vec<String> {
+    let all = || made.iter().map(|name| (*name).to_owned());
+    let (tells_headers, tells_time) = match payload {
+        PayloadSettings::Gateway(_) => (true, true),
+        PayloadSettings::Forward(parts) => (parts.headers, false),
+        PayloadSettings::Merge { .. } => (false, false),
+    };
+    let mut varies: Vec<String> = all().filter(|name| trace::is_of_one(name)).collect();
+    if tells_headers {
+        varies.extend(all().map(|name| format!("{name} in the event")));
+    }
+    if tells_time {
+        varies.push("time and request id in the event's requestContext".to_owned());
+    }
+    if tells_headers || tells_time {
+        varies.push("payload hash, and so signature".to_owned());
+    }
+    varies
 }

@@ -12,7 +12,7 @@ use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use self::budget::Budget;
 use crate::{
-    backend::verdict::Verdict,
+    backend::Verdict,
     message::error::{ProxyError, Side, UpstreamFailure},
     settings::RetrySettings,
 };

@@ -9,12 +9,10 @@ mod content_type;
 mod event_body;
 mod forward;
 mod gateway;
-mod grouped;
 mod groups;
 mod headers;
 mod merge;
 mod multipart;
-mod no_arguments;
 mod object;
 #[cfg(test)]
 mod samples;

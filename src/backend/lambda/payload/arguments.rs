@@ -145,7 +145,7 @@ mod tests {
 
     use super::{
         super::{
-            grouped::{Grouped, Indexed},
+            groups::{Grouped, Indexed},
             writer::tests::written,
         },
         *,

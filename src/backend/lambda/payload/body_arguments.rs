@@ -2,16 +2,15 @@
 //!
 //! `merge.rs` needs them and refuses what has none; `forward.rs` gives them beside the body if it has any.
 
-use actix_http::header;
+use actix_http::header::{self, HeaderMap};
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::{
     arguments::Arguments,
-    content_type::BodyKind,
+    content_type::{self, BodyKind},
     groups::Source as _,
     multipart::{self, Parts},
-    no_arguments::NoArguments,
 };
 use crate::message::{
     error::{ErrorKind, ProxyError},
@@ -71,4 +70,44 @@ impl<'a> BodyArguments<'a> {
 /// One whole JSON document. Its nesting costs no stack, and its numbers keep their digits.
 fn document(body: &Bytes) -> Result<&RawValue, ProxyError> {
     serde_json::from_slice(body).map_err(|error| ProxyError::new(ErrorKind::InvalidBody, error))
+}
+
+/// Why a body has no arguments.
+#[derive(Debug)]
+pub enum NoArguments {
+    /// It is not of a type that can be taken apart.
+    OtherType,
+    /// It is not what its type says.
+    Unreadable(ProxyError),
+    /// It has more of them than are taken.
+    TooMany(ProxyError),
+}
+
+impl NoArguments {
+    /// It has more than `most` of what is counted.
+    pub fn too_many(what: &str, most: usize) -> Self {
+        Self::TooMany(ProxyError::new(
+            ErrorKind::InvalidBody,
+            format!("the body has more than {most} {what}"),
+        ))
+    }
+
+    /// The error for a body with these headers.
+    pub fn of_body(self, headers: &HeaderMap) -> ProxyError {
+        match self {
+            Self::OtherType => {
+                ProxyError::new(ErrorKind::UnsupportedMediaType, content_type::not_taken(headers))
+            }
+            other => other.into(),
+        }
+    }
+}
+
+impl From<NoArguments> for ProxyError {
+    fn from(why: NoArguments) -> Self {
+        match why {
+            NoArguments::OtherType => ErrorKind::UnsupportedMediaType.into(),
+            NoArguments::Unreadable(error) | NoArguments::TooMany(error) => error,
+        }
+    }
 }

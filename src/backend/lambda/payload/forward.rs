@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    arguments::Arguments, body_arguments::BodyArguments, content_type::BodyKind, event_body::EventBody,
-    grouped::Indexed, headers::EventHeaders, multipart::Parts, no_arguments::NoArguments, writer::json,
+    arguments::Arguments, body_arguments::BodyArguments, body_arguments::NoArguments, content_type::BodyKind,
+    event_body::EventBody, groups::Indexed, headers::EventHeaders, multipart::Parts, writer::json,
 };
 use crate::{
     message::{error::ProxyError, inbound::InboundRequest},

@@ -1,13 +1,12 @@
 //! The event of an API Gateway: `awsgateway_compatible`.
 //!
-//! `call.rs` finds what both versions tell of a request; `rest.rs` writes 1.0, `http.rs` 2.0.
+//! `request.rs` finds what both versions tell of a request; `rest.rs` writes 1.0, `http.rs` 2.0.
 
-mod call;
 mod http;
-mod request_time;
+mod request;
 mod rest;
 
-use self::call::GatewayRequest;
+use self::request::GatewayRequest;
 use crate::{
     message::{error::ProxyError, inbound::InboundRequest},
     settings::{GatewayEvent, PayloadVersion},

@@ -9,7 +9,7 @@ use actix_http::header::{HeaderName, HeaderValue};
 use serde::{Serialize, Serializer};
 
 use super::{
-    grouped::{Grouped, OneOrAll, Values},
+    groups::{Grouped, OneOrAll, Values},
     text::text,
 };
 use crate::message::inbound::InboundRequest;

@@ -10,8 +10,7 @@ use serde_json::{Map, Value, value::RawValue};
 use super::{
     arguments::{Argument, Arguments},
     body_arguments::BodyArguments,
-    grouped::OneOrAll,
-    groups::{Groups, Hashed, Named, Source},
+    groups::{Groups, Hashed, Named, OneOrAll, Source},
     multipart::Parts,
     object::Object,
     writer::{as_it_is, json},

@@ -9,8 +9,8 @@ use memchr::memmem::{self, Finder};
 
 use super::{
     arguments::Argument,
+    body_arguments::NoArguments,
     groups::{Named, Source},
-    no_arguments::NoArguments,
 };
 use crate::message::error::{ErrorKind, ProxyError};
 
@@ -201,7 +201,7 @@ mod tests {
     use bytes::Bytes;
     use proptest::{collection::vec, prelude::*, sample::select};
 
-    use super::{super::grouped::Indexed, *};
+    use super::{super::groups::Indexed, *};
 
     /// A stream of the one chunk that is there.
     struct OneChunk(Option<Bytes>);

@@ -8,8 +8,8 @@ use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Deserializer, value::RawValue};
 
 use super::{
+    body_arguments::NoArguments,
     groups::{Named, Source},
-    no_arguments::NoArguments,
 };
 use crate::message::error::{ErrorKind, ProxyError};
 

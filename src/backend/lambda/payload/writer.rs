@@ -13,7 +13,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
-use super::{event_body::EventBody, grouped::Grouped, text::text};
+use super::{event_body::EventBody, groups::Grouped, text::text};
 use crate::{
     message::error::{ErrorKind, ProxyError},
     text::json::plain_run,
@@ -118,7 +118,14 @@ impl EventWriter {
         true
     }
 
-    /// A text between two quotation marks that belong to the fixed JSON around it.
+    /// Fixed JSON that ends with a quotation mark, and the text behind it; the next fixed JSON closes the text.
+    #[inline]
+    pub fn text(&mut self, fixed: &str, value: impl AsRef<[u8]>) {
+        self.fixed(fixed);
+        self.escaped(value.as_ref());
+    }
+
+    /// A text without the quotation marks around it.
     #[inline]
     pub fn escaped(&mut self, value: &[u8]) {
         if is_plain_ascii(value) {

@@ -10,7 +10,7 @@ use super::{
         text::text,
         writer::{EventWriter, write_event},
     },
-    call::{GatewayRequest, decoded_parameter},
+    request::{GatewayRequest, decoded_parameter},
 };
 use crate::message::error::ProxyError;
 
@@ -35,8 +35,7 @@ fn write(call: &GatewayRequest<'_>, cookies: &[&str], body: EventBody<'_>, write
     call.write_resource(writer);
     writer.fixed(r#"","rawPath":""#);
     call.write_path_with_stage(writer);
-    writer.fixed(r#"","rawQueryString":""#);
-    writer.escaped(call.raw_query.as_bytes());
+    writer.text(r#"","rawQueryString":""#, call.raw_query);
     writer.fixed("\"");
     if !cookies.is_empty() {
         writer.fixed(r#","cookies":"#);
@@ -54,8 +53,7 @@ fn write(call: &GatewayRequest<'_>, cookies: &[&str], body: EventBody<'_>, write
         writer.body(body);
     }
     if let Some(remainder) = call.remainder {
-        writer.fixed(r#","pathParameters":{"proxy":""#);
-        writer.escaped(decoded_parameter(remainder).as_bytes());
+        writer.text(r#","pathParameters":{"proxy":""#, &*decoded_parameter(remainder));
         writer.fixed("\"}");
     }
     writer.fixed(r#","isBase64Encoded":"#);
@@ -69,8 +67,7 @@ fn write(call: &GatewayRequest<'_>, cookies: &[&str], body: EventBody<'_>, write
 
 fn write_context(call: &GatewayRequest<'_>, writer: &mut EventWriter) {
     call.write_api(writer);
-    writer.fixed(r#"","http":{"method":""#);
-    writer.escaped(call.method.as_bytes());
+    writer.text(r#"","http":{"method":""#, call.method);
     writer.fixed(r#"","path":""#);
     call.write_path_with_stage(writer);
     writer.fixed(r#"","protocol":""#);
@@ -78,14 +75,11 @@ fn write_context(call: &GatewayRequest<'_>, writer: &mut EventWriter) {
     writer.fixed(r#"","sourceIp":""#);
     writer.address(call.source_ip);
     // a text even if the client has no name for itself: typed readers demand one
-    writer.fixed(r#"","userAgent":""#);
-    writer.escaped(call.user_agent.unwrap_or_default());
-    writer.fixed(r#""},"requestId":""#);
-    writer.escaped(call.request_id);
+    writer.text(r#"","userAgent":""#, call.user_agent.unwrap_or_default());
+    writer.text(r#""},"requestId":""#, call.request_id);
     writer.fixed(r#"","routeKey":"ANY "#);
     call.write_resource(writer);
-    writer.fixed(r#"","stage":""#);
-    writer.escaped(call.settings.stage.as_bytes());
+    writer.text(r#"","stage":""#, &call.settings.stage);
     writer.fixed(r#"","time":""#);
     writer.fixed(&call.time.text);
     writer.fixed(r#"","timeEpoch":"#);

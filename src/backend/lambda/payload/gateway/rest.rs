@@ -9,7 +9,7 @@ use super::{
         event_body::EventBody,
         writer::{EventWriter, write_event},
     },
-    call::{GatewayRequest, raw_parameter},
+    request::{GatewayRequest, raw_parameter},
 };
 use crate::message::error::ProxyError;
 
@@ -31,10 +31,8 @@ pub fn event(mut call: GatewayRequest<'_>, limit: u64) -> Result<Vec<u8>, ProxyE
 fn write(call: &GatewayRequest<'_>, body: EventBody<'_>, writer: &mut EventWriter) {
     writer.fixed(r#"{"version":"1.0","resource":""#);
     call.write_resource(writer);
-    writer.fixed(r#"","path":""#);
-    writer.escaped(call.path.as_bytes());
-    writer.fixed(r#"","httpMethod":""#);
-    writer.escaped(call.method.as_bytes());
+    writer.text(r#"","path":""#, call.path);
+    writer.text(r#"","httpMethod":""#, call.method);
     writer.fixed(r#"","headers":"#);
     writer.last_of(&call.headers);
     writer.fixed(r#","multiValueHeaders":"#);
@@ -49,8 +47,7 @@ fn write(call: &GatewayRequest<'_>, body: EventBody<'_>, writer: &mut EventWrite
     }
     match call.remainder {
         Some(remainder) => {
-            writer.fixed(r#","pathParameters":{"proxy":""#);
-            writer.escaped(raw_parameter(remainder).as_bytes());
+            writer.text(r#","pathParameters":{"proxy":""#, raw_parameter(remainder));
             writer.fixed("\"}");
         }
         None => writer.fixed(r#","pathParameters":null"#),
@@ -71,10 +68,8 @@ fn write(call: &GatewayRequest<'_>, body: EventBody<'_>, writer: &mut EventWrite
 fn write_context(call: &GatewayRequest<'_>, writer: &mut EventWriter) {
     call.write_api(writer);
     // AWS's second id is of the same request, for its own support
-    writer.fixed(r#"","extendedRequestId":""#);
-    writer.escaped(call.request_id);
-    writer.fixed(r#"","httpMethod":""#);
-    writer.escaped(call.method.as_bytes());
+    writer.text(r#"","extendedRequestId":""#, call.request_id);
+    writer.text(r#"","httpMethod":""#, call.method);
     // nobody has asked the client for more than its address
     writer.fixed(concat!(
         r#"","identity":{"accessKey":null,"accountId":null,"apiKey":null,"apiKeyId":null,"caller":null"#,
@@ -91,8 +86,7 @@ fn write_context(call: &GatewayRequest<'_>, writer: &mut EventWriter) {
     call.write_path_with_stage(writer);
     writer.fixed(r#"","protocol":""#);
     writer.fixed(call.protocol);
-    writer.fixed(r#"","requestId":""#);
-    writer.escaped(call.request_id);
+    writer.text(r#"","requestId":""#, call.request_id);
     writer.fixed(r#"","requestTime":""#);
     writer.fixed(&call.time.text);
     writer.fixed(r#"","requestTimeEpoch":"#);
@@ -102,7 +96,6 @@ fn write_context(call: &GatewayRequest<'_>, writer: &mut EventWriter) {
     call.write_resource(writer);
     writer.fixed(r#"","resourcePath":""#);
     call.write_resource(writer);
-    writer.fixed(r#"","stage":""#);
-    writer.escaped(call.settings.stage.as_bytes());
+    writer.text(r#"","stage":""#, &call.settings.stage);
     writer.fixed("\"}");
 }
