@@ -1,8 +1,7 @@
-//! A Lambda function behind a route, called by the Invoke API: Kong's `aws-lambda` plugin.
+//! Backend for a Lambda function, called through the Invoke API; modelled on Kong's `aws-lambda` plugin.
 //!
-//! The client's request becomes the function's event (`payload.rs`), and nothing else of it but its trace reaches the
-//! API;
-//! the function's answer becomes the client's (`answer.rs`), and so does a refusal of the API.
+//! `payload.rs` builds the function's event from the client's request; apart from the event, only the trace
+//! headers of the client are sent. `answer.rs` converts the response of the API.
 
 pub mod answer;
 pub mod payload;
@@ -30,19 +29,18 @@ use crate::{
     settings::{AnswerSettings, InvocationType, InvokeMode, LambdaSettings, LogType, PayloadSettings},
 };
 
-/// The event of a call that waits for its answer (Lambda quotas).
+/// Maximum event size of a synchronous invocation (Lambda quotas).
 const LARGEST_EVENT: u64 = 6_291_456;
-/// The event of a call that does not.
+/// Maximum event size of an asynchronous invocation (Lambda quotas).
 const LARGEST_QUEUED_EVENT: u64 = 1_048_576;
-/// RFC 3986's unreserved characters stay, as the SDKs have it: an ARN's `:` goes as `%3A`.
+/// All but RFC 3986's unreserved characters, as in the AWS SDKs: the `:` of an ARN becomes `%3A`.
 const LABEL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The backend of a route with `lambda`.
 #[derive(Debug)]
 pub struct Lambda {
     target: UpstreamTarget,
     path_and_query: String,
-    /// All that goes to the API but the signature and the trace: no other header of a client does.
+    /// Headers of every call, without the signature and the trace headers.
     headers: Vec<(HeaderName, HeaderValue)>,
     payload: PayloadSettings,
     largest_event: u64,
@@ -64,8 +62,8 @@ impl Lambda {
             scope: scope(settings),
             timeouts: settings.upstream.timeouts,
             body_mode: BodyMode::Buffered,
-            // what is larger fits into no event, but for a form that shrinks as its escapes are undone: so much is
-            // not read for its sake
+            // a larger body fits into no event, except for a form that shrinks when it is decoded, which is
+            // rare
             max_request_body: settings.max_request_body.min(largest_event),
             api: Some(AwsApi::Lambda),
         };
@@ -82,7 +80,7 @@ impl Lambda {
     }
 }
 
-/// The request line's target (Lambda API reference, `Invoke` and `InvokeWithResponseStream`).
+/// The request target (Lambda API reference, `Invoke` and `InvokeWithResponseStream`).
 fn path_and_query(settings: &LambdaSettings) -> String {
     let function = utf8_percent_encode(&settings.function, LABEL);
     let mut text = match settings.invoke_mode {
@@ -110,7 +108,7 @@ fn headers(settings: &LambdaSettings, authority: HeaderValue) -> Vec<(HeaderName
         InvocationType::DryRun => "DryRun",
     };
     own("x-amz-invocation-type", HeaderValue::from_static(invocation_type));
-    // a call without an answer has no log to send back
+    // only a synchronous invocation returns a log
     if settings.invocation_type == InvocationType::RequestResponse && settings.log_type == LogType::Tail {
         own("x-amz-log-type", HeaderValue::from_static("Tail"));
     }
@@ -138,7 +136,7 @@ impl Backend for Lambda {
 
     fn request(&self, inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
         let event = payload::event(&self.payload, &inbound, self.largest_event)?;
-        // the client's map has room for the headers of the call, and of the signature
+        // reuses the client's map, which has room for the headers of the call and of the signature
         let mut headers = inbound.headers;
         if inbound.is_traced {
             trace::retain_trace(&mut headers);
@@ -178,7 +176,8 @@ impl Backend for Lambda {
     }
 }
 
-/// What the head tells (Lambda API reference, `Invoke`, errors).
+/// Classifies a response by the errors of `Invoke` (Lambda API reference). The status is always the API's: a
+/// failed function is a 200 with `X-Amz-Function-Error`.
 fn verdict(upstream: &UpstreamReply) -> Verdict {
     if upstream.status.is_success() {
         return Verdict::Final;
@@ -197,7 +196,7 @@ fn verdict(upstream: &UpstreamReply) -> Verdict {
     }
 }
 
-/// The function, its network or its snapshot is still being made.
+/// The function, its network interface or its snapshot is still being created.
 fn is_not_ready(reason: &str) -> bool {
     matches!(
         reason,
@@ -212,12 +211,11 @@ fn is_not_ready(reason: &str) -> bool {
     )
 }
 
-/// A file system or snapshot was not there in time.
+/// A file system or snapshot was not ready in time.
 fn is_slow_start(reason: &str) -> bool {
     reason.ends_with("MountTimeoutException") || reason == "SnapStartTimeoutException"
 }
 
-/// The reason why a header of a client does not go out.
 fn why_left_out(payload: &PayloadSettings) -> &'static str {
     match payload {
         PayloadSettings::Gateway(_) => "no header of a client goes to the Lambda API; the event has it",
@@ -234,7 +232,6 @@ fn why_left_out(payload: &PayloadSettings) -> &'static str {
     }
 }
 
-/// The parts of a call that are another each time; `made` are the headers that the sidecar makes.
 fn varies(payload: &PayloadSettings, made: &[&str]) -> Vec<String> {
     let all = || made.iter().map(|name| (*name).to_owned());
     let (tells_headers, tells_time) = match payload {

@@ -1,6 +1,7 @@
-//! The event of an API Gateway: `awsgateway_compatible`.
+//! `awsgateway_compatible`: the event of API Gateway.
 //!
-//! `request.rs` finds what both versions tell of a request; `rest.rs` writes 1.0, `http.rs` 2.0.
+//! `request.rs` collects the values that both versions contain; `rest.rs` writes version 1.0, `http.rs`
+//! version 2.0.
 
 mod http;
 mod request;
@@ -12,10 +13,8 @@ use crate::{
     settings::{GatewayEvent, PayloadVersion},
 };
 
-/// Makes the event of a request.
-///
 /// # Errors
-/// The event is too large; every other request has one.
+/// The event is too large.
 pub fn event(settings: &GatewayEvent, inbound: &InboundRequest, limit: u64) -> Result<Vec<u8>, ProxyError> {
     let call = GatewayRequest::new(settings, inbound);
     match settings.version {

@@ -1,7 +1,7 @@
 //! The client's headers for an event.
 //!
-//! They come from `message/inbound.rs` without those that never pass and with those that every hop adds; `host`
-//! was taken out there, and is put back, since functions build their own links with it.
+//! `message/inbound.rs` has removed hop-by-hop headers and added those of the sidecar. It also removed
+//! `host`, which is added again, because functions build links with it.
 
 use std::borrow::Cow;
 
@@ -14,17 +14,16 @@ use super::{
 };
 use crate::message::inbound::InboundRequest;
 
-/// Headers by their lower-case names: AWS writes them so for HTTP APIs, and actix keeps no other case. The values of
-/// a name keep their order.
+/// Headers by lower-case name, as HTTP APIs send them; actix keeps no other case. The values of a name keep
+/// their order.
 ///
-/// Names are sorted (actix's header map has no order), so that the same request always gives the same bytes.
+/// Names are sorted, because actix's header map has no order and the same request must give the same bytes.
 #[derive(Debug)]
 pub struct EventHeaders<'a>(Vec<HeaderLine<'a>>);
 
-/// A name and one of its values. Fields are compared in this order.
 #[derive(Debug)]
 struct HeaderLine<'a> {
-    /// The beginning of the name, which is compared faster than a text.
+    /// The beginning of the name: comparing integers is faster than comparing texts.
     prefix: u128,
     name: &'a str,
     value: Cow<'a, [u8]>,
@@ -53,7 +52,7 @@ impl<'a> EventHeaders<'a> {
         Self(lines)
     }
 
-    /// Adds a value behind those that the name has.
+    /// Adds a value after the other values of the name.
     pub fn insert(&mut self, name: &'a str, value: impl Into<Cow<'a, [u8]>>) {
         let at = self.0.partition_point(|line| line.name <= name);
         self.0.insert(at, HeaderLine::new(name, value));
@@ -90,16 +89,13 @@ impl Grouped for EventHeaders<'_> {
     }
 }
 
-/// As Kong writes them.
+/// Kong's format.
 impl Serialize for EventHeaders<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(
-            self.groups().map(|(name, values)| (name, OneOrAll(values.map(|value| text(value))))),
-        )
+        serializer.collect_map(self.groups().map(|(name, values)| (name, OneOrAll(values.map(text)))))
     }
 }
 
-/// The first value of a header.
 pub fn header<'a>(inbound: &'a InboundRequest, name: &HeaderName) -> Option<&'a [u8]> {
     inbound.headers.get(name).map(HeaderValue::as_bytes)
 }

@@ -1,9 +1,8 @@
-//! The JSON of an event, written straight from the client's request into one buffer of bounded size, without a tree
-//! in between.
+//! JSON writer for events, with one buffer of bounded size and no intermediate tree.
 //!
-//! `gateway/rest.rs` and `gateway/http.rs` write member by member: fixed JSON is copied, and a value is searched for
-//! characters to escape eight bytes at a time. `serde_json` looks at each byte by itself, which took most of an event's
-//! time; `forward.rs` and `merge.rs`, whose shapes vary, use it.
+//! `gateway/rest.rs` and `gateway/http.rs` copy fixed JSON between the values, and values are searched for
+//! characters to escape eight bytes at a time; `serde_json` checks single bytes, which took most of an
+//! event's time. `forward.rs` and `merge.rs` use it, because their shapes vary.
 
 use std::{
     io,
@@ -19,15 +18,15 @@ use crate::{
     text::json::plain_run,
 };
 
-/// Room for an event besides its body.
+/// Initial capacity without the body.
 const FIRST_CAPACITY: usize = 4 << 10;
 
-/// A larger buffer does not grow, since the old and the new one would be in memory together: the event is written
-/// again into one of the right size.
+/// A larger buffer never grows, because the old and the new buffer would be in memory together: the event is
+/// written again into a buffer of its exact size.
 const MAX_GROWN_CAPACITY: usize = 16 << 10;
 
-/// Writes an event with at most `limit` bytes; `likely` is the estimate for the client's body. `write` must give the
-/// same bytes each time.
+/// Writes an event of at most `limit` bytes. `likely` is the estimated size of the body in the event. `write`
+/// may be called twice and must write the same bytes.
 ///
 /// # Errors
 /// The event has more than `limit` bytes.
@@ -45,23 +44,23 @@ pub fn write_event(
             return Err(too_large(limit, writer.size()));
         }
         result.map_err(|error| ProxyError::new(ErrorKind::Internal, error))?;
-        if writer.left_out == 0 {
+        if writer.overflow == 0 {
             return Ok(writer.bytes);
         }
         capacity = writer.size();
     }
 }
 
-/// Writes an event by serde; otherwise as [`write_event`].
+/// Writes an event with serde; see [`write_event`].
 pub fn json(event: &impl Serialize, likely: usize, limit: u64) -> Result<Vec<u8>, ProxyError> {
     write_event(likely, limit, |writer| serde_json::to_writer(writer, event))
 }
 
-/// A body that is an event as it is.
+/// Copies a body that is a complete event.
 ///
 /// # Errors
 /// The body has more than `limit` bytes.
-pub fn as_it_is(body: &[u8], limit: u64) -> Result<Vec<u8>, ProxyError> {
+pub fn copy_body(body: &[u8], limit: u64) -> Result<Vec<u8>, ProxyError> {
     if body.len() as u64 > limit { Err(too_large(limit, body.len())) } else { Ok(body.to_vec()) }
 }
 
@@ -69,25 +68,23 @@ fn too_large(limit: u64, size: usize) -> ProxyError {
     ErrorKind::PayloadTooLarge { what: "the event", limit, size: size as u64 }.into()
 }
 
-/// An event as far as it is written.
 #[derive(Debug)]
 pub struct EventWriter {
     bytes: Vec<u8>,
     limit: usize,
-    /// Bytes without room in the buffer, which are counted and not kept.
-    left_out: usize,
+    /// Number of bytes that did not fit into the buffer.
+    overflow: usize,
 }
 
 impl EventWriter {
     fn new(capacity: usize, limit: usize) -> Self {
-        Self { bytes: Vec::with_capacity(capacity.min(limit)), limit, left_out: 0 }
+        Self { bytes: Vec::with_capacity(capacity.min(limit)), limit, overflow: 0 }
     }
 
     fn size(&self) -> usize {
-        self.bytes.len() + self.left_out
+        self.bytes.len() + self.overflow
     }
 
-    /// JSON as it stands.
     #[inline]
     pub fn fixed(&mut self, json: &str) {
         self.push(json.as_bytes());
@@ -108,24 +105,25 @@ impl EventWriter {
     #[cold]
     fn make_room(&mut self, more: usize) -> bool {
         let size = self.bytes.len() + more;
-        if self.left_out > 0 || size > MAX_GROWN_CAPACITY.min(self.limit) {
-            self.left_out += more;
+        if self.overflow > 0 || size > MAX_GROWN_CAPACITY.min(self.limit) {
+            self.overflow += more;
             return false;
         }
-        // a vector by itself would grow beyond the limit
+        // `Vec` itself would double beyond the limit
         let capacity = self.bytes.capacity().saturating_mul(2).clamp(size, self.limit);
         self.bytes.reserve_exact(capacity - self.bytes.len());
         true
     }
 
-    /// Fixed JSON that ends with a quotation mark, and the text behind it; the next fixed JSON closes the text.
+    /// Writes fixed JSON that ends with a quotation mark, and a text; the next fixed JSON begins with the
+    /// closing mark.
     #[inline]
     pub fn text(&mut self, fixed: &str, value: impl AsRef<[u8]>) {
         self.fixed(fixed);
         self.escaped(value.as_ref());
     }
 
-    /// A text without the quotation marks around it.
+    /// Writes a text without quotation marks.
     #[inline]
     pub fn escaped(&mut self, value: &[u8]) {
         if is_plain_ascii(value) {
@@ -151,7 +149,7 @@ impl EventWriter {
         }
     }
 
-    /// Escapes as `serde_json` has them (RFC 8259, 7).
+    /// The same escapes as `serde_json` (RFC 8259, 7).
     fn escape_byte(&mut self, byte: u8) {
         let short = match byte {
             b'"' => r#"\""#,
@@ -163,7 +161,7 @@ impl EventWriter {
             0x0c => r"\f",
             _ => {
                 let mut digits = [0; 2];
-                // two digits have room for one byte
+                // cannot fail: the buffer has two digits
                 let _ = hex::encode_to_slice([byte], &mut digits);
                 self.fixed(r"\u00");
                 return self.push(&digits);
@@ -186,7 +184,7 @@ impl EventWriter {
         self.push(itoa::Buffer::new().format(value).as_bytes());
     }
 
-    /// The digits of an address; `Display` takes several times as long for IPv4.
+    /// `Display` is several times slower for IPv4.
     pub fn address(&mut self, address: IpAddr) {
         match address {
             IpAddr::V4(address) => self.ipv4(address),
@@ -204,7 +202,6 @@ impl EventWriter {
         }
     }
 
-    /// A body: a string, its base64, or null.
     pub fn body(&mut self, body: EventBody<'_>) {
         match body {
             EventBody::Nothing => self.fixed("null"),
@@ -246,7 +243,7 @@ impl EventWriter {
         self.members(members, |writer, value| writer.quoted(value.as_ref()));
     }
 
-    /// An object of each name's last value.
+    /// Writes an object with the last value of each name.
     pub fn last_of<'g, G: Grouped<Value<'g>: AsRef<[u8]>>>(&mut self, grouped: &'g G) {
         self.members(grouped.groups(), |writer, mut values| match values.next_back() {
             Some(value) => writer.quoted(value.as_ref()),
@@ -254,12 +251,12 @@ impl EventWriter {
         });
     }
 
-    /// An object of each name's values in an array.
+    /// Writes an object with an array of values for each name.
     pub fn all_of<'g, G: Grouped<Value<'g>: AsRef<[u8]>>>(&mut self, grouped: &'g G) {
-        self.members(grouped.groups(), |writer, values| writer.array(values));
+        self.members(grouped.groups(), Self::array);
     }
 
-    /// An object of each name's values, joined by commas.
+    /// Writes an object with the values of each name, joined by commas.
     pub fn joined_of<'g, G: Grouped<Value<'g>: AsRef<[u8]>>>(&mut self, grouped: &'g G) {
         self.members(grouped.groups(), |writer, values| {
             let mut separator = "\"";
@@ -289,7 +286,7 @@ impl EventWriter {
     }
 }
 
-/// For `serde_json`, which stops once the event is too large.
+/// For `serde_json`. Fails once the event is too large, so that writing stops.
 impl io::Write for EventWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.write_all(bytes).map(|()| bytes.len())
@@ -305,8 +302,8 @@ impl io::Write for EventWriter {
     }
 }
 
-/// True for ASCII that a JSON string holds without an escape. The last word may overlap the one before it, so that no
-/// rest is left for a loop over single bytes.
+/// True for ASCII without characters to escape. The last word may overlap the previous one, which avoids a
+/// loop over the last bytes.
 fn is_plain_ascii(bytes: &[u8]) -> bool {
     let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
     if let Some(last) = bytes.last_chunk() {
@@ -320,7 +317,8 @@ fn is_plain_ascii(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| matches!(byte, b' '..=0x7f) && !matches!(byte, b'"' | b'\\'))
 }
 
-/// Eight bytes at a time: each term sets the highest bit of a byte that is not plain, and perhaps of those above it.
+/// Not zero if one of eight bytes needs an escape or is not ASCII: each term then sets the highest bit of the
+/// byte. A borrow may also set it in bytes above.
 fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let quote = (word ^ (u64::from(b'"') * ONES)).wrapping_sub(ONES);
@@ -334,7 +332,7 @@ pub mod tests {
 
     use super::*;
 
-    /// The bytes that `write` gives, as text.
+    /// The event as text.
     pub fn written(write: impl Fn(&mut EventWriter)) -> String {
         let event = write_event(0, u64::MAX, |writer| {
             write(writer);
@@ -370,8 +368,8 @@ pub mod tests {
         let text = "x".repeat(98);
         assert_eq!(json(&text, 98, 100).unwrap().len(), 100);
         assert_eq!(refused(json(&text, 98, 99)), 100);
-        assert_eq!(as_it_is(b"{}", 2).unwrap(), b"{}");
-        assert_eq!(refused(as_it_is(b"{} ", 2)), 3);
+        assert_eq!(copy_body(b"{}", 2).unwrap(), b"{}");
+        assert_eq!(refused(copy_body(b"{} ", 2)), 3);
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The event 2.0, of HTTP APIs (`aws.md` 3.2).
+//! Event version 2.0, of HTTP APIs (`aws.md` 3.2).
 //!
-//! What is absent is left out and not null, and several values of a name are one text with commas.
+//! Absent members are left out instead of null, and several values of a name are joined by commas.
 
 use std::borrow::Cow;
 
@@ -14,14 +14,12 @@ use super::{
 };
 use crate::message::error::ProxyError;
 
-/// Writes the event.
-///
 /// # Errors
 /// The event is too large.
 pub fn event(mut call: GatewayRequest<'_>, limit: u64) -> Result<Vec<u8>, ProxyError> {
     let cookie_lines: Vec<Cow<'_, str>> = call.headers.remove("cookie").into_iter().map(text).collect();
     let cookies: Vec<&str> = cookie_lines.iter().flat_map(|line| cookies(line)).collect();
-    // HTTP APIs tell it of every request, REST APIs of none; it was taken out with the client's framing
+    // HTTP APIs always send it, REST APIs never; it was removed with the client's framing headers
     call.headers.insert("content-length", call.body.len().to_string().into_bytes());
     let body = EventBody::new(call.body, !call.settings.base64_encode_body || call.has_text_type());
     write_event(body.likely_length(), limit, |writer| {
@@ -74,7 +72,7 @@ fn write_context(call: &GatewayRequest<'_>, writer: &mut EventWriter) {
     writer.fixed(call.protocol);
     writer.fixed(r#"","sourceIp":""#);
     writer.address(call.source_ip);
-    // a text even if the client has no name for itself: typed readers demand one
+    // never null, because typed readers require a string
     writer.text(r#"","userAgent":""#, call.user_agent.unwrap_or_default());
     writer.text(r#""},"requestId":""#, call.request_id);
     writer.fixed(r#"","routeKey":"ANY "#);
@@ -87,7 +85,7 @@ fn write_context(call: &GatewayRequest<'_>, writer: &mut EventWriter) {
     writer.fixed("}");
 }
 
-/// The cookies of a `Cookie` header. Blanks alone are trimmed: a character beyond ASCII is part of a value.
+/// Splits a `Cookie` header. Only blanks and tabs are trimmed: a non-ASCII space is part of a value.
 fn cookies(line: &str) -> impl Iterator<Item = &str> {
     line.split(';').map(|cookie| cookie.trim_matches([' ', '\t'])).filter(|cookie| !cookie.is_empty())
 }

@@ -1,7 +1,7 @@
-//! What an API Gateway would know of a request, whichever version of event it writes.
+//! The values of a request that both versions of API Gateway's event contain.
 //!
-//! Where Kong's event is poorer than AWS's (`peers.md` K32: no account, API, stage or stage variables), the
-//! route's settings fill it, which adapters such as Mangum and `lambda_http` count on.
+//! Kong's event has no account, API, stage and stage variables (`peers.md` K32). Adapters such as Mangum and
+//! `lambda_http` require them, so they come from the route's settings.
 
 use std::{
     borrow::Cow,
@@ -34,52 +34,48 @@ use crate::{
     system::wall_clock::clamped,
 };
 
-/// The stage that stands in no path.
+/// The stage that is not part of the path.
 const DEFAULT_STAGE: &str = "$default";
 
-/// A request as its event tells it.
 #[derive(Debug)]
 pub struct GatewayRequest<'a> {
-    /// What the route says of the API.
     pub settings: &'a GatewayEvent,
     pub method: &'a str,
-    /// The path, raw: AWS decodes it, ours can be had back byte for byte.
+    /// The path, not decoded, so that a function can restore it byte for byte; AWS decodes it.
     pub path: &'a str,
     pub raw_query: &'a str,
-    /// The arguments of the query; a flag has an empty value as with AWS (`peers.md` K23 has Kong's `true`).
+    /// The query's arguments; a flag has an empty value, as with AWS (Kong writes `true`, `peers.md` K23).
     pub query: Indexed<PlainArguments<'a>>,
     pub headers: EventHeaders<'a>,
-    /// The path up to the remainder.
+    /// The path before the remainder.
     prefix: &'a str,
-    /// The path after the route's prefix, raw, which `{proxy+}` stands for.
+    /// The path after the route's prefix, not decoded: the value of `{proxy+}`.
     pub remainder: Option<&'a str>,
     /// The host without its port.
     domain_name: Cow<'a, str>,
     pub request_id: &'a [u8],
-    /// The client's name for itself.
     pub user_agent: Option<&'a [u8]>,
     pub source_ip: IpAddr,
     /// `HTTP/1.1`.
     pub protocol: &'static str,
-    /// When its head had arrived.
+    /// Time at which the head was complete.
     pub time: RequestTime,
     client_headers: &'a HeaderMap,
     pub body: &'a [u8],
 }
 
-/// `pathParameters.proxy` as REST APIs write it: raw as in `path`, without the slash that ends it. Adapters route by
-/// this member, and `/a%2Fb` must not become `/a/b`.
+/// `pathParameters.proxy` of REST APIs: not decoded, without the final slash. Adapters route by this member,
+/// and `/a%2Fb` must not become `/a/b`.
 pub fn raw_parameter(remainder: &str) -> &str {
     remainder.strip_suffix('/').unwrap_or(remainder)
 }
 
-/// `pathParameters.proxy` as HTTP APIs write it: decoded.
+/// `pathParameters.proxy` of HTTP APIs: decoded.
 pub fn decoded_parameter(remainder: &str) -> Cow<'_, str> {
     text(percent_decode_str(remainder))
 }
 
 impl<'a> GatewayRequest<'a> {
-    /// Finds it all in a request.
     pub fn new(settings: &'a GatewayEvent, inbound: &'a InboundRequest) -> Self {
         let raw_query = inbound.uri.query().unwrap_or_default();
         Self {
@@ -102,13 +98,13 @@ impl<'a> GatewayRequest<'a> {
         }
     }
 
-    /// Whether the body's type is one that an HTTP API takes for text.
+    /// True if an HTTP API forwards the body as text.
     pub fn has_text_type(&self) -> bool {
         ContentType::of(self.client_headers).is_text()
     }
 
-    /// Writes the beginning of `requestContext`, up to the text of `domainPrefix`: the first label of the host, which is
-    /// an API's id where the host is AWS's.
+    /// Writes the beginning of `requestContext`, up to the text of `domainPrefix`: the first label of the
+    /// host, which is the API's id on a host of AWS.
     pub fn write_api(&self, writer: &mut EventWriter) {
         writer.text(r#","requestContext":{"accountId":""#, &self.settings.account_id);
         writer.text(r#"","apiId":""#, &self.settings.api_id);
@@ -116,7 +112,7 @@ impl<'a> GatewayRequest<'a> {
         writer.text(r#"","domainPrefix":""#, self.domain_name.split('.').next().unwrap_or_default());
     }
 
-    /// Writes the path as a developer would have written it at API Gateway.
+    /// Writes the path as it is configured at API Gateway.
     pub fn write_resource(&self, writer: &mut EventWriter) {
         writer.escaped(self.prefix.as_bytes());
         if self.remainder.is_some() {
@@ -124,7 +120,7 @@ impl<'a> GatewayRequest<'a> {
         }
     }
 
-    /// Writes the path behind its stage.
+    /// Writes the path with the stage before it.
     pub fn write_path_with_stage(&self, writer: &mut EventWriter) {
         let stage = &*self.settings.stage;
         if !matches!(stage, "" | DEFAULT_STAGE) {
@@ -134,7 +130,6 @@ impl<'a> GatewayRequest<'a> {
         writer.escaped(self.path.as_bytes());
     }
 
-    /// The stage's variables, if it has any.
     pub fn stage_variables(&self) -> Option<&'a BTreeMap<String, String>> {
         Some(&self.settings.stage_variables).filter(|variables| !variables.is_empty())
     }
@@ -143,7 +138,7 @@ impl<'a> GatewayRequest<'a> {
 fn domain_name(host: &HeaderValue) -> Cow<'_, str> {
     let host = host.as_bytes();
     let name = match host.iter().rposition(|byte| *byte == b':') {
-        // the colons of an IPv6 address are inside its brackets
+        // not a colon inside the brackets of an IPv6 address
         Some(colon) if !host[colon..].contains(&b']') => &host[..colon],
         _ => host,
     };
@@ -153,7 +148,7 @@ fn domain_name(host: &HeaderValue) -> Cow<'_, str> {
 fn source_ip(inbound: &InboundRequest) -> IpAddr {
     match inbound.peer {
         Some(peer) => peer.ip().to_canonical(),
-        // a client on a Unix socket has no address; it is on this machine, and readers of events demand one
+        // a client on a Unix socket has no address, and readers of events require one
         None => Ipv4Addr::LOCALHOST.into(),
     }
 }
@@ -173,12 +168,10 @@ const COMMON_LOG: StaticFormatDescription =
     format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
 
 thread_local! {
-    /// The last second whose text was written: requests come many to a second, and a text takes longer than all other
-    /// members of an event together.
+    /// Text of the last second: formatting a time takes longer than writing a third of the event.
     static LAST_TEXT: RefCell<(u64, Rc<str>)> = RefCell::new((u64::MAX, Rc::from("")));
 }
 
-/// A point in time, in both forms.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RequestTime {
     /// `12/Mar/2020:19:03:58 +0000`.
@@ -188,7 +181,7 @@ pub struct RequestTime {
 }
 
 impl RequestTime {
-    /// That of a clock's reading; one before 1970 or after 9999 is moved to that end.
+    /// A time before 1970 or after 9999 is clamped.
     pub fn new(time: SystemTime) -> Self {
         let time = clamped(time);
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();

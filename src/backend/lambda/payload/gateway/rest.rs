@@ -1,8 +1,8 @@
-//! The event 1.0, of REST APIs (`aws.md` 3.1).
+//! Event version 1.0, of REST APIs (`aws.md` 3.1).
 //!
-//! What is absent is null and not left out. The maps of single values hold the LAST of several, as AWS was recorded
-//! to do (`LocalStack`'s snapshots of 2024-08 and 2024-11) and Kong does not (`peers.md` K22); those of several values
-//! are the truth.
+//! Absent members are null. The maps of single values contain the last of several values, as recorded at AWS
+//! (`LocalStack`'s snapshots of 2024-08 and 2024-11); Kong differs (`peers.md` K22). The multi-value maps
+//! contain all.
 
 use super::{
     super::{
@@ -13,12 +13,10 @@ use super::{
 };
 use crate::message::error::ProxyError;
 
-/// Writes the event.
-///
 /// # Errors
 /// The event is too large.
 pub fn event(mut call: GatewayRequest<'_>, limit: u64) -> Result<Vec<u8>, ProxyError> {
-    // one line is all that RFC 6265 (5.4) knows, and all that readers of the single values would see
+    // RFC 6265, 5.4: one line; `headers` has a single value
     call.headers.join("cookie", "; ");
     // K27
     let body = EventBody::new(call.body, !call.settings.base64_encode_body);
@@ -67,10 +65,10 @@ fn write(call: &GatewayRequest<'_>, body: EventBody<'_>, writer: &mut EventWrite
 
 fn write_context(call: &GatewayRequest<'_>, writer: &mut EventWriter) {
     call.write_api(writer);
-    // AWS's second id is of the same request, for its own support
+    // AWS has a second id of the same request for its support
     writer.text(r#"","extendedRequestId":""#, call.request_id);
     writer.text(r#"","httpMethod":""#, call.method);
-    // nobody has asked the client for more than its address
+    // only the address of the client is known
     writer.fixed(concat!(
         r#"","identity":{"accessKey":null,"accountId":null,"apiKey":null,"apiKeyId":null,"caller":null"#,
         r#","clientCert":null,"cognitoAuthenticationProvider":null,"cognitoAuthenticationType":null"#,
@@ -91,7 +89,7 @@ fn write_context(call: &GatewayRequest<'_>, writer: &mut EventWriter) {
     writer.fixed(&call.time.text);
     writer.fixed(r#"","requestTimeEpoch":"#);
     writer.number(call.time.epoch);
-    // AWS's is a random name for the resource; any that stays the same will do
+    // a random id of the resource at AWS; any constant value is valid
     writer.fixed(r#","resourceId":""#);
     call.write_resource(writer);
     writer.fixed(r#"","resourcePath":""#);
