@@ -1,20 +1,25 @@
-//! An API Gateway endpoint or Function URL behind a route: Apache APISIX's `aws-lambda` plugin.
+//! Backend for an API Gateway endpoint or a Function URL, modelled on Apache APISIX's `aws-lambda` plugin.
 //!
-//! The path after the route's prefix is appended to `function_uri`, the query and headers are forwarded, the
-//! key goes into `x-api-key`. The answer passes as it is, but for what belongs to the connection.
+//! The path after the route's prefix is appended to `function_uri`, query and headers are forwarded, and the
+//! API key is sent in `x-api-key`. The response is passed on without its hop-by-hop headers.
 
 mod fault;
 mod refusal;
-mod verdict;
 
 use std::sync::Arc;
 
-use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_http::{
+    StatusCode,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Backend, ClientReply, ReplyMode, UpstreamTarget, scope, verdict::Verdict};
+use super::{Backend, ClientReply, ReplyMode, UpstreamTarget, Verdict, scope};
 use crate::{
-    client::{Endpoint, UpstreamReply, aws_error::AwsApi},
+    client::{
+        Endpoint, UpstreamReply,
+        aws_error::{AwsApi, error_type, is_expiry, is_throttling},
+    },
     message::{
         error::{ErrorKind, ProxyError},
         headers,
@@ -27,9 +32,9 @@ use crate::{
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// The headers by which AWS recognises a caller. `peers.md` A08, A09, S14: a client that may send them can
-/// take the place of the route's identity, or break its signature.
-const CLIENT_PROOFS: [HeaderName; 5] = [
+/// The headers that identify the caller to AWS. A client that may send them can replace the route's identity
+/// or break its signature (`peers.md` A08, A09, S14).
+const AUTH_HEADERS: [HeaderName; 5] = [
     API_KEY,
     header::AUTHORIZATION,
     HeaderName::from_static("x-amz-content-sha256"),
@@ -37,24 +42,23 @@ const CLIENT_PROOFS: [HeaderName; 5] = [
     HeaderName::from_static("x-amz-security-token"),
 ];
 
-/// The backend of a route with `api_gateway`.
 #[derive(Debug)]
 pub struct ApiGateway {
     target: UpstreamTarget,
     settings: Arc<ApiGatewaySettings>,
     api_key: Option<HeaderValue>,
-    client_proofs: ClientProofs,
+    client_auth: ClientAuth,
 }
 
-/// What becomes of the proofs that a client brings.
+/// Handling of the [`AUTH_HEADERS`] in a client's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ClientProofs {
-    /// The route proves nothing, so they are the client's own business.
-    NotOurs,
-    /// They are taken out.
-    Replaced,
-    /// They win.
-    Win,
+enum ClientAuth {
+    /// Forwarded: the route has no authorization.
+    Forward,
+    /// Removed.
+    Remove,
+    /// Forwarded instead of the route's authorization.
+    Prefer,
 }
 
 impl ApiGateway {
@@ -71,17 +75,17 @@ impl ApiGateway {
             api: Some(AwsApi::Gateway),
             scope,
         };
-        let client_proofs = match settings.client_authorization {
-            _ if authorization.is_none() => ClientProofs::NotOurs,
-            ClientAuthorization::Replace => ClientProofs::Replaced,
-            ClientAuthorization::Pass => ClientProofs::Win,
+        let client_auth = match settings.client_authorization {
+            _ if authorization.is_none() => ClientAuth::Forward,
+            ClientAuthorization::Replace => ClientAuth::Remove,
+            ClientAuthorization::Pass => ClientAuth::Prefer,
         };
         let api_key = authorization.apikey.as_ref().map(api_key);
-        Self { target, settings: Arc::clone(settings), api_key, client_proofs }
+        Self { target, settings: Arc::clone(settings), api_key, client_auth }
     }
 
-    /// Path and query as they go out (peers.md A18 to A28). The query is rewritten only to be signed: what a
-    /// client has signed by itself goes out byte for byte.
+    /// Path and query of the outgoing request (`peers.md` A18 to A28). The query is rewritten only if the
+    /// sidecar signs it; a request that the client signed is forwarded byte for byte.
     fn path_and_query(&self, inbound: &InboundRequest, signature: Signature) -> Result<String, ProxyError> {
         let base = &self.settings.function_uri;
         let mut text = String::with_capacity(
@@ -114,17 +118,17 @@ impl ApiGateway {
         Ok(text)
     }
 
-    /// Puts the route's key in, and says whether the route's signature goes on.
-    fn prove(&self, headers: &mut HeaderMap) -> Signature {
+    /// Adds the route's API key and returns whose signature the request carries.
+    fn authorize(&self, headers: &mut HeaderMap) -> Signature {
         let mut signature = Signature::Ours;
-        match self.client_proofs {
-            ClientProofs::NotOurs => {}
-            ClientProofs::Replaced => {
-                for name in &CLIENT_PROOFS {
+        match self.client_auth {
+            ClientAuth::Forward => {}
+            ClientAuth::Remove => {
+                for name in &AUTH_HEADERS {
                     headers.remove(name);
                 }
             }
-            ClientProofs::Win => {
+            ClientAuth::Prefer => {
                 if headers.contains_key(header::AUTHORIZATION) {
                     signature = Signature::Clients;
                 }
@@ -154,14 +158,30 @@ impl Backend for ApiGateway {
 
     fn request(&self, mut inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
         let mut headers = std::mem::take(&mut inbound.headers);
-        let signature = self.prove(&mut headers);
+        let signature = self.authorize(&mut headers);
         let path_and_query = self.path_and_query(&inbound, signature)?;
         headers.insert(header::HOST, self.target.authority.clone());
         Ok(OutboundRequest { method: inbound.method, path_and_query, headers, body: inbound.body, signature })
     }
 
+    /// A status may also come from the function behind the API, which has then run. API Gateway marks its own
+    /// responses with `x-amzn-ErrorType` (API Gateway developer guide, "Gateway response types"). HTTP APIs
+    /// never send it, so the source of their responses is unknown.
     fn verdict(&self, upstream: &UpstreamReply) -> Verdict {
-        verdict::verdict(upstream)
+        let is_for = |known: fn(&str) -> bool| error_type(&upstream.headers).is_some_and(known);
+        match upstream.status {
+            StatusCode::FORBIDDEN if is_for(is_expiry) => Verdict::KeysExpired,
+            StatusCode::TOO_MANY_REQUESTS if is_for(is_throttling) => Verdict::Throttled,
+            // not 502: the function has run and its response is invalid for API Gateway
+            StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+                if is_for(|_| true) =>
+            {
+                Verdict::Unavailable
+            }
+            _ => Verdict::Final,
+        }
     }
 
     fn reply_mode(&self, upstream: &UpstreamReply) -> ReplyMode {
@@ -186,10 +206,10 @@ impl Backend for ApiGateway {
     }
 
     fn why_left_out(&self, name: &HeaderName, outbound: &HeaderMap) -> &'static str {
-        if CLIENT_PROOFS.contains(name) {
-            match self.client_proofs {
-                ClientProofs::Win => "the route's signature replaces it",
-                ClientProofs::NotOurs | ClientProofs::Replaced => {
+        if AUTH_HEADERS.contains(name) {
+            match self.client_auth {
+                ClientAuth::Prefer => "the route's signature replaces it",
+                ClientAuth::Forward | ClientAuth::Remove => {
                     "the route has its own authorization (client_authorization: replace)"
                 }
             }

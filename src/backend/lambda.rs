@@ -1,49 +1,47 @@
-//! A Lambda function behind a route, called by the Invoke API: Kong's `aws-lambda` plugin.
+//! Backend for a Lambda function, called through the Invoke API; modelled on Kong's `aws-lambda` plugin.
 //!
-//! The client's request becomes the function's event (`payload.rs`), and nothing else of it but its trace reaches the
-//! API;
-//! the function's answer becomes the client's (`answer.rs`), and so does a refusal of the API.
+//! `payload.rs` builds the function's event from the client's request; apart from the event, only the trace
+//! headers of the client are sent. `answer.rs` converts the response of the API.
 
 pub mod answer;
-mod explained;
 pub mod payload;
-mod verdict;
 
 use std::sync::Arc;
 
 use actix_http::{
-    Method,
+    Method, StatusCode,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Backend, ClientReply, ReplyMode, UpstreamTarget, scope, verdict::Verdict};
+use super::{Backend, ClientReply, ReplyMode, UpstreamTarget, Verdict, scope};
 use crate::{
-    client::{Endpoint, UpstreamReply, aws_error::AwsApi},
+    client::{
+        Endpoint, UpstreamReply,
+        aws_error::{AwsApi, error_type, is_expiry, is_throttling},
+    },
     message::{
         error::ProxyError,
-        header_map_pool as header_maps,
         inbound::{BodyMode, InboundRequest, RequestBody},
         outbound::{OutboundRequest, Signature},
         trace,
     },
-    settings::{InvocationType, InvokeMode, LambdaSettings, LogType},
+    settings::{InvocationType, InvokeMode, LambdaSettings, LogType, PayloadSettings},
 };
 
-/// The event of a call that waits for its answer (Lambda quotas).
+/// Maximum event size of a synchronous invocation (Lambda quotas).
 const LARGEST_EVENT: u64 = 6_291_456;
-/// The event of a call that does not.
+/// Maximum event size of an asynchronous invocation (Lambda quotas).
 const LARGEST_QUEUED_EVENT: u64 = 1_048_576;
-/// RFC 3986's unreserved characters stay, as the SDKs have it: an ARN's `:` goes as `%3A`.
+/// All but RFC 3986's unreserved characters, as in the AWS SDKs: the `:` of an ARN becomes `%3A`.
 const LABEL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The backend of a route with `lambda`.
 #[derive(Debug)]
 pub struct Lambda {
     target: UpstreamTarget,
     path_and_query: String,
-    /// All that goes to the API but the signature and the trace: no other header of a client does.
-    headers: HeaderMap,
+    /// Headers of every call, without the signature and the trace headers.
+    headers: Vec<(HeaderName, HeaderValue)>,
     settings: Arc<LambdaSettings>,
     largest_event: u64,
 }
@@ -61,8 +59,8 @@ impl Lambda {
             scope: scope(&**settings),
             timeouts: settings.upstream.timeouts,
             body_mode: BodyMode::Buffered,
-            // what is larger fits into no event, but for a form that shrinks as its escapes are undone: so much is
-            // not read for its sake
+            // a larger body fits into no event, except for a form that shrinks when it is decoded, which is
+            // rare
             max_request_body: settings.max_request_body.min(largest_event),
             api: Some(AwsApi::Lambda),
         };
@@ -76,7 +74,7 @@ impl Lambda {
     }
 }
 
-/// The request line's target (Lambda API reference, `Invoke` and `InvokeWithResponseStream`).
+/// The request target (Lambda API reference, `Invoke` and `InvokeWithResponseStream`).
 fn path_and_query(settings: &LambdaSettings) -> String {
     let function = utf8_percent_encode(&settings.function, LABEL);
     let mut text = match settings.invoke_mode {
@@ -92,12 +90,11 @@ fn path_and_query(settings: &LambdaSettings) -> String {
     text
 }
 
-fn headers(settings: &LambdaSettings, authority: HeaderValue) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::HOST, authority);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+fn headers(settings: &LambdaSettings, authority: HeaderValue) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers =
+        vec![(header::HOST, authority), (header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     let mut own = |name: &'static str, value: HeaderValue| {
-        headers.insert(HeaderName::from_static(name), value);
+        headers.push((HeaderName::from_static(name), value));
     };
     let invocation_type = match settings.invocation_type {
         InvocationType::RequestResponse => "RequestResponse",
@@ -105,7 +102,7 @@ fn headers(settings: &LambdaSettings, authority: HeaderValue) -> HeaderMap {
         InvocationType::DryRun => "DryRun",
     };
     own("x-amz-invocation-type", HeaderValue::from_static(invocation_type));
-    // a call without an answer has no log to send back
+    // only a synchronous invocation returns a log
     if settings.invocation_type == InvocationType::RequestResponse && settings.log_type == LogType::Tail {
         own("x-amz-log-type", HeaderValue::from_static("Tail"));
     }
@@ -131,13 +128,18 @@ impl Backend for Lambda {
         &self.target
     }
 
-    fn request(&self, mut inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
+    fn request(&self, inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
         let event = payload::event(&self.settings.payload, &inbound, self.largest_event)?;
-        let mut headers = self.headers.clone();
+        // reuses the client's map, which has room for the headers of the call and of the signature
+        let mut headers = inbound.headers;
         if inbound.is_traced {
-            trace::carry_over(&mut inbound.headers, &mut headers);
+            trace::retain_trace(&mut headers);
+        } else {
+            headers.clear();
         }
-        header_maps::give_back(inbound.headers);
+        for (name, value) in &self.headers {
+            headers.insert(name.clone(), value.clone());
+        }
         Ok(OutboundRequest {
             method: Method::POST,
             path_and_query: self.path_and_query.clone(),
@@ -148,7 +150,7 @@ impl Backend for Lambda {
     }
 
     fn verdict(&self, upstream: &UpstreamReply) -> Verdict {
-        verdict::verdict(upstream)
+        verdict(upstream)
     }
 
     fn reply_mode(&self, upstream: &UpstreamReply) -> ReplyMode {
@@ -162,10 +164,86 @@ impl Backend for Lambda {
     }
 
     fn why_left_out(&self, _name: &HeaderName, _outbound: &HeaderMap) -> &'static str {
-        explained::why_left_out(&self.settings.payload)
+        why_left_out(&self.settings.payload)
     }
 
     fn varies(&self, made: &[&str]) -> Vec<String> {
-        explained::varies(&self.settings.payload, made)
+        varies(&self.settings.payload, made)
     }
+}
+
+/// Classifies a response by the errors of `Invoke` (Lambda API reference). The status is always the API's: a
+/// failed function is a 200 with `X-Amz-Function-Error`.
+fn verdict(upstream: &UpstreamReply) -> Verdict {
+    if upstream.status.is_success() {
+        return Verdict::Final;
+    }
+    let reason = error_type(&upstream.headers).unwrap_or_default();
+    match upstream.status {
+        StatusCode::TOO_MANY_REQUESTS => Verdict::Throttled,
+        _ if is_throttling(reason) => Verdict::Throttled,
+        StatusCode::FORBIDDEN if is_expiry(reason) => Verdict::KeysExpired,
+        StatusCode::CONFLICT | StatusCode::BAD_GATEWAY if is_not_ready(reason) => Verdict::NotReady,
+        StatusCode::REQUEST_TIMEOUT if is_slow_start(reason) => Verdict::SlowStart,
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            Verdict::Unavailable
+        }
+        _ => Verdict::Final,
+    }
+}
+
+/// The function, its network interface or its snapshot is still being created.
+fn is_not_ready(reason: &str) -> bool {
+    matches!(
+        reason,
+        "CodeArtifactUserPendingException"
+            | "EC2ThrottledException"
+            | "ENILimitReachedException"
+            | "ENINotReadyException"
+            | "ResourceConflictException"
+            | "ResourceNotReadyException"
+            | "SnapStartNotReadyException"
+            | "SubnetIPAddressLimitReachedException"
+    )
+}
+
+/// A file system or snapshot was not ready in time.
+fn is_slow_start(reason: &str) -> bool {
+    reason.ends_with("MountTimeoutException") || reason == "SnapStartTimeoutException"
+}
+
+fn why_left_out(payload: &PayloadSettings) -> &'static str {
+    match payload {
+        PayloadSettings::Gateway(_) => "no header of a client goes to the Lambda API; the event has it",
+        PayloadSettings::Forward(parts) if parts.headers => {
+            "no header of a client goes to the Lambda API; the event has it"
+        }
+        PayloadSettings::Forward(_) => {
+            "no header of a client goes to the Lambda API; forward_request_headers puts them into the event"
+        }
+        PayloadSettings::Merge { .. } => {
+            "no header of a client goes to the Lambda API; awsgateway_compatible or forward_request_headers put \
+             them into the event"
+        }
+    }
+}
+
+fn varies(payload: &PayloadSettings, made: &[&str]) -> Vec<String> {
+    let all = || made.iter().map(|name| (*name).to_owned());
+    let (tells_headers, tells_time) = match payload {
+        PayloadSettings::Gateway(_) => (true, true),
+        PayloadSettings::Forward(parts) => (parts.headers, false),
+        PayloadSettings::Merge { .. } => (false, false),
+    };
+    let mut varies: Vec<String> = all().filter(|name| trace::is_trace_header(name)).collect();
+    if tells_headers {
+        varies.extend(all().map(|name| format!("{name} in the event")));
+    }
+    if tells_time {
+        varies.push("time and request id in the event's requestContext".to_owned());
+    }
+    if tells_headers || tells_time {
+        varies.push("payload hash, and so signature".to_owned());
+    }
+    varies
 }
