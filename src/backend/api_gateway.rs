@@ -33,7 +33,7 @@ use crate::{
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The headers that identify the caller to AWS. A client that may send them can replace the route's identity
-/// or break its signature (`peers.md` A08, A09, S14).
+/// or break its signature (cases A08, A09, S14).
 const AUTH_HEADERS: [HeaderName; 5] = [
     API_KEY,
     header::AUTHORIZATION,
@@ -84,7 +84,7 @@ impl ApiGateway {
         Self { target, settings: Arc::clone(settings), api_key, client_auth }
     }
 
-    /// Path and query of the outgoing request (`peers.md` A18 to A28). The query is rewritten only if the
+    /// Path and query of the outgoing request (cases A18 to A28). The query is rewritten only if the
     /// sidecar signs it; a request that the client signed is forwarded byte for byte.
     fn path_and_query(&self, inbound: &InboundRequest, signature: Signature) -> Result<String, ProxyError> {
         let base = &self.settings.function_uri;

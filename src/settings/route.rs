@@ -95,8 +95,8 @@ impl RouteSettings {
 // the shares in it are from 0 to 1
 impl Eq for RouteSettings {}
 
-/// Checks that ids are unique, and that requests can tell any two routes apart. `report` gives a checker at the route
-/// of a file.
+/// Checks that ids are unique, and that requests can tell any two routes apart. `report` gives a checker at
+/// the route of a file.
 pub(super) fn check_against_each_other(
     routes: &[(&str, &RouteSettings)],
     mut report: impl FnMut(&str, &dyn Fn(&mut Checker<'_>)),

@@ -33,7 +33,8 @@ const FUNCTION_URI: &str = r"^[hH][tT][tT][pP][sS]?://[^@/?#*\s]+([/?][^#*\s]*)?
 section! {
     /// How a route calls an API Gateway endpoint or Function URL, checked.
     #[derive(Debug, Clone, PartialEq)]
-    pub struct ApiGatewaySettings, read as WrittenApiGateway, optional "a table about an API Gateway endpoint";
+    pub struct ApiGatewaySettings, read as WrittenApiGateway, optional "a table about an API Gateway \
+        endpoint";
 
     made ApiGatewayParts {
         /// The URL of the endpoint.
