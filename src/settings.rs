@@ -1,7 +1,7 @@
 //! The settings, read from files and the environment and checked.
 //!
-//! `source` reads a tree of files and environment, `process` and `route` declare its keys and check their values.
-//! `loader.rs` runs the stages. All mistakes of all stages are reported together.
+//! `source` reads a tree of files and environment, `process` and `route` declare its keys and check their
+//! values. `loader.rs` runs the stages. All mistakes of all stages are reported together.
 
 #[macro_use]
 mod source;

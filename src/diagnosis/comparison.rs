@@ -245,7 +245,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic_or_leaves_its_line(text in any::<String>(), lines in "([a-c:=&'\u{1b}\r]{0,6}\n){0,12}") {
+        fn no_text_makes_it_panic_or_leaves_its_line(text in any::<String>(), lines in "([a-c:=&\
+            '\u{1b}\r]{0,6}\n){0,12}") {
             for text in [&text, &lines] {
                 if let Some(parts) = CanonicalParts::of(text) {
                     let told = request_difference(&parts, &CanonicalParts::of(OWN).unwrap()).unwrap_or_default();

@@ -204,8 +204,8 @@ impl<W: Write> VisitValue<'_> for JsonVisitor<'_, W> {
     }
 }
 
-/// Writes a number with three decimals. Formatting integers takes a fraction of the time of exact floats, and each
-/// access line has two of them.
+/// Writes a number with three decimals. Formatting integers takes a fraction of the time of exact floats, and
+/// each access line has two of them.
 fn thousandths(line: &mut impl Write, value: f64) -> io::Result<()> {
     const LARGEST: f64 = 1e12;
     if !(0.0..LARGEST).contains(&value) {

@@ -267,8 +267,8 @@ fn uris_and_hosts_that_mean_nothing_are_refused() {
     }
 }
 
-/// How closely a pattern, as it is written, fits a path, and what is left for its end: written by itself, segment by
-/// segment, to be compared with the table. 2 is a literal segment, 1 a parameter, 0 the rest.
+/// How closely a pattern, as it is written, fits a path, and what is left for its end: written by itself,
+/// segment by segment, to be compared with the table. 2 is a literal segment, 1 a parameter, 0 the rest.
 fn path_fit(pattern: &str, path: &str) -> Option<(Vec<u8>, Option<String>)> {
     if let Some(base) = pattern.strip_suffix('*').filter(|base| !base.ends_with('/')) {
         // the path itself, or what is below

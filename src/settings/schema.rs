@@ -1,7 +1,8 @@
-//! `apigw-invoker schema`: the JSON Schema of the settings' files, with which editors complete and check them.
+//! `apigw-invoker schema`: the JSON Schema of the settings' files, with which editors complete and check
+//! them.
 //!
-//! The declarations of the sections become the schema, and the schema becomes the tables of settings/README.md and the
-//! comments of `default.yaml` (`tests/it/documents.rs`).
+//! The declarations of the sections become the schema, and the schema becomes the tables of
+//! settings/README.md and the comments of `default.yaml` (`tests/it/documents.rs`).
 
 mod patterns;
 

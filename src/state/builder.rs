@@ -1,5 +1,5 @@
-//! Builds snapshots from settings. A route whose settings have not changed since the last snapshot is reused, with its
-//! connections, credentials, counters and circuit breaker.
+//! Builds snapshots from settings. A route whose settings have not changed since the last snapshot is reused,
+//! with its connections, credentials, counters and circuit breaker.
 //!
 //! `app.rs` builds the first snapshot, `reload.rs` each later one.
 
@@ -28,7 +28,8 @@ use crate::{
     tls::{Configurations, TlsError},
 };
 
-/// The exporter's one thread needs one connection, and most collectors keep an idle one for longer than 30 seconds.
+/// The exporter's one thread needs one connection, and most collectors keep an idle one for longer than 30
+/// seconds.
 const COLLECTOR_KEEPALIVE: KeepAlive = KeepAlive { enabled: true, pool: 1, timeout: Duration::from_secs(30) };
 
 /// The parts that routes share, and the routes of the last snapshot.
@@ -100,8 +101,8 @@ impl SnapshotBuilder {
     /// Builds the next snapshot from checked settings, without disabled routes.
     ///
     /// # Errors
-    /// A CA certificate cannot be used, a thread cannot be started, or the limit of open files is too low. The last
-    /// snapshot stays valid.
+    /// A CA certificate cannot be used, a thread cannot be started, or the limit of open files is too low.
+    /// The last snapshot stays valid.
     pub fn build(&mut self, settings: &Settings) -> Result<Snapshot, BuildError> {
         let limits = &settings.limits;
         self.tls.forget_digests();
@@ -157,7 +158,8 @@ impl SnapshotBuilder {
         RouteTable::new(settings.iter().map(|settings| &settings.rule).zip(routes))
     }
 
-    /// The exporter of the last snapshot if its settings are equal, otherwise a new one; `None` without a collector.
+    /// The exporter of the last snapshot if its settings are equal, otherwise a new one; `None` without a
+    /// collector.
     fn exporter(&mut self, settings: Option<&Otlp>) -> Result<Option<Arc<Exporter>>, BuildError> {
         let Some(settings) = settings else { return Ok(None) };
         let part = || "tracing.otlp".to_owned();

@@ -1,7 +1,7 @@
 //! The signing of a route's requests with current credentials and a corrected clock.
 //!
-//! `proxy/call.rs` signs before each attempt, and passes the response head back: AWS's refusals refresh the credentials
-//! and correct the clock.
+//! `proxy/call.rs` signs before each attempt, and passes the response head back: AWS's refusals refresh the
+//! credentials and correct the clock.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -57,8 +57,8 @@ impl Signing {
         Ok((headers, SignatureRecord { keys, at, dated }))
     }
 
-    /// Refreshes credentials that AWS calls expired, also before their own expiry, and observes AWS's date. Returns
-    /// true if AWS refused the signature because of the clock and the clock has been corrected.
+    /// Refreshes credentials that AWS calls expired, also before their own expiry, and observes AWS's date.
+    /// Returns true if AWS refused the signature because of the clock and the clock has been corrected.
     pub fn observe_reply(&self, upstream: &UpstreamReply, used: &SignatureRecord) -> bool {
         if upstream.is_refusal_for("ExpiredToken") {
             self.credentials.refresh_soon(&used.keys);
@@ -73,8 +73,8 @@ impl Signing {
     }
 }
 
-/// True if AWS may have refused a signature because of its date. API Gateway and Lambda have one error code for all
-/// wrong signatures; STS and S3 have one for the clock.
+/// True if AWS may have refused a signature because of its date. API Gateway and Lambda have one error code
+/// for all wrong signatures; STS and S3 have one for the clock.
 fn is_refused_date(upstream: &UpstreamReply) -> bool {
     ["InvalidSignature", "SignatureDoesNotMatch", "RequestTimeTooSkewed"]
         .iter()

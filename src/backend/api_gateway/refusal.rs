@@ -106,8 +106,8 @@ mod tests {
         }
     }
 
-    const EXPLAINED: &str = "No match.\n\nThe Canonical String for this request should have been\n'GET\n/\nq=hush\n\
-                             x-amz-date:1\nx-amz-security-token:hush-token\n\n...'";
+    const EXPLAINED: &str = "No match.\n\nThe Canonical String for this request should have been\n'GET\n/\n\
+        q=hush\nx-amz-date:1\nx-amz-security-token:hush-token\n\n...'";
 
     #[test]
     fn the_explanation_goes_to_the_log_without_the_token_and_the_rest_to_the_client() {

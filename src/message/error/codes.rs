@@ -196,7 +196,8 @@ codes! {
     CredentialsUnavailable =>
         SERVICE_UNAVAILABLE, "credentials_unavailable", Sidecar, Unavailable,
         "The request could not be signed";
-    /// The limit of requests in flight, or connections, or of connections is reached. `ErrorKind::sentence` names the one that it is.
+    /// The limit of requests in flight, or connections, or of connections is reached. `ErrorKind::sentence`
+    /// names the one that it is.
     Overloaded(Overload) =>
         SERVICE_UNAVAILABLE, "overloaded", Sidecar, Unavailable,
         "Too many requests in flight, or too many connections";

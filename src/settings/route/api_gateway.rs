@@ -33,7 +33,8 @@ const FUNCTION_URI: &str = r"^[hH][tT][tT][pP][sS]?://[^@/?#*\s]+([/?][^#*\s]*)?
 section! {
     /// How a route calls an API Gateway endpoint or Function URL, checked.
     #[derive(Debug, Clone, PartialEq)]
-    pub struct ApiGatewaySettings, read as WrittenApiGateway, optional "a table about an API Gateway endpoint";
+    pub struct ApiGatewaySettings, read as WrittenApiGateway, optional "a table about an API Gateway \
+        endpoint";
 
     made ApiGatewayParts {
         /// The URL of the endpoint.
@@ -47,8 +48,8 @@ section! {
     }
 
     /// URL of the endpoint: scheme, host, stage, path and optionally a query. The rest of the request's path,
-    /// which the `*` or `{proxy+}` of `uri` matched, is appended. `{name}` in path or query is replaced by that
-    /// path parameter.
+    /// which the `*` or `{proxy+}` of `uri` matched, is appended. `{name}` in path or query is replaced by
+    /// that path parameter.
     function_uri: String, pattern(FUNCTION_URI), secret_query() => |gateway| gateway.function_uri.to_string();
     /// Credentials that are sent to AWS: `apikey`, `iam` or both.
     authorization: WrittenAuthorization => |gateway| &gateway.authorization;

@@ -207,7 +207,8 @@ mod tests {
     #[test]
     fn the_values_of_defaults_are_checked_although_no_route_has_the_backend() {
         let process = "defaults:\n  lambda:\n    timeout: 10ms\n    aws_region: US\n    \
-                       aws_assume_role_arn: role/x\n    proxy_url: https://p\n    retry: { attempts: 11 }\n    unhandled_status: 199\n";
+            aws_assume_role_arn: role/x\n    proxy_url: https://p\n    retry: { attempts: 11 }\n    \
+            unhandled_status: 199\n";
         let expected = [
             "default.yaml:3: defaults.lambda.timeout: 10ms is out of range; expected 100ms to 1day",
             "default.yaml:4: defaults.lambda.aws_region: invalid value `US`; expected a region",
@@ -232,7 +233,7 @@ mod tests {
     #[test]
     fn defaults_that_a_route_completes_are_valid_while_no_route_has_the_backend() {
         let process = "defaults:\n  lambda:\n    aws_external_id: id\n    stage: prod\n    \
-                       qualifier: live\n    connect: {}\n    aws_secret: $env://SECRET\n    client_key: /k.pem\n";
+            qualifier: live\n    connect: {}\n    aws_secret: $env://SECRET\n    client_key: /k.pem\n";
         assert_eq!(mistakes(process, GATEWAY), [""; 0]);
         assert_eq!(mistakes("defaults: { api_gateway: { authorization: {} } }", LAMBDA), [""; 0]);
     }

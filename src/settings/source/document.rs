@@ -40,7 +40,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// Whether it describes a route.
+    /// True if it describes a route.
     pub fn is_route(&self) -> bool {
         self.stem().is_some()
     }
@@ -72,8 +72,8 @@ pub(in crate::settings) struct RouteFile {
     pub(in crate::settings) stem: String,
 }
 
-/// Reads `default.yaml`, and reports other files beside it that look like settings. Without the file every default
-/// applies.
+/// Reads `default.yaml`, and reports other files beside it that look like settings. Without the file every
+/// default applies.
 pub(in crate::settings) fn read_process(directory: &Path, mistakes: &mut Mistakes) -> Option<Document> {
     let process = directory.join(PROCESS_FILE);
     // a link that leads nowhere is there too

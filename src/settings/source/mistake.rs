@@ -127,12 +127,12 @@ impl Mistakes {
         self.warnings.iter().map(Mistake::to_string).collect()
     }
 
-    /// Whether something is wrong with a key of a file.
+    /// True if something is wrong with a key of a file.
     pub fn has_error(&self, source: &str, key: &str) -> bool {
         !self.known.is_empty() && self.known.contains(&(source.into(), key.to_owned()))
     }
 
-    /// Whether there is none.
+    /// True if there is none.
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()
     }

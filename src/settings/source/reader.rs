@@ -1,8 +1,9 @@
-//! Reads the merged tree into the structs of the sections (`Written…`), and reports unknown keys, wrong types and
-//! unknown words.
+//! Reads the merged tree into the structs of the sections (`Written…`), and reports unknown keys, wrong types
+//! and unknown words.
 //!
-//! Serde stops at the first error. Every key of the structs is optional, so the wrong value is removed and the tree read
-//! again until no error is left: each round reports one mistake. Missing keys, ranges and conflicts are checked later.
+//! Serde stops at the first error. Every key of the structs is optional, so the wrong value is removed and
+//! the tree read again until no error is left: each round reports one mistake. Missing keys, ranges and
+//! conflicts are checked later.
 
 use std::{collections::btree_map, fmt};
 

@@ -1,7 +1,8 @@
 //! References: a setting that names an environment variable or a file instead of holding the value.
 //!
-//! `$env://NAME` and `$file:///path` are APISIX's, `{vault://env/name}` is Kong's: the variable is the name in capitals
-//! with `-` as `_`. Any text of the merged tree may be a reference. A mistake never quotes a referenced value.
+//! `$env://NAME` and `$file:///path` are APISIX's, `{vault://env/name}` is Kong's: the variable is the name
+//! in capitals with `-` as `_`. Any text of the merged tree may be a reference. A mistake never quotes a
+//! referenced value.
 
 use std::path::Path;
 
@@ -16,8 +17,8 @@ const FORMS: &str = "$env://NAME, $file:///path or {vault://env/name}";
 
 /// Replaces each reference below `node` by its value; `path` is the node's key path.
 ///
-/// A variable that is not set or a file that cannot be read is a mistake at that key, and the value becomes null, so
-/// that no reader takes the reference for the secret.
+/// A variable that is not set or a file that cannot be read is a mistake at that key, and the value becomes
+/// null, so that no reader takes the reference for the secret.
 pub fn resolve(node: &mut Node, path: &mut Vec<String>, environment: &Environment, mistakes: &mut Mistakes) {
     let mut below = |key: String, node: &mut Node| {
         path.push(key);
@@ -91,7 +92,7 @@ fn target(text: &str) -> Option<Result<ReferenceTarget<'_>, ReferenceError>> {
     Some(target.ok_or_else(|| ReferenceError { problem: problem.to_owned(), expected: FORMS.to_owned() }))
 }
 
-/// Whether a text is a reference in capitals, in the middle of a text, or without its closing brace.
+/// True if a text is a reference in capitals, in the middle of a text, or without its closing brace.
 fn looks_like_reference(text: &str) -> bool {
     text.contains("://") && {
         let text = text.to_ascii_lowercase();

@@ -1,7 +1,7 @@
 //! Sections of the settings, with one declaration for each key.
 //!
-//! `section!` makes the struct that is read, the checked struct, the declarations and the JSON for people. A key is one
-//! line:
+//! `section!` makes the struct that is read, the checked struct, the declarations and the JSON for people. A
+//! key is one line:
 //!
 //! ```text
 //! /// The description for the schema, settings/README.md and default.yaml.
@@ -10,9 +10,10 @@
 //!
 //! - `name: Type = default;` is a field of the checked struct, with that default.
 //! - `name?: Type;` is an optional field of the checked struct.
-//! - `name: Type => |checked| …;` is no field: code beside the section makes parts of the checked struct from it, and
-//!   the closure returns the shown value. `=> _` leaves it out of the view.
-//! - `..name: Section as "prefix", with function;` includes the keys of a shared section, each changed by a function.
+//! - `name: Type => |checked| …;` is no field: code beside the section makes parts of the checked struct from
+//!   it, and the closure returns the shown value. `=> _` leaves it out of the view.
+//! - `..name: Section as "prefix", with function;` includes the keys of a shared section, each changed by a
+//!   function.
 //!
 //! Fields that depend on several keys are declared under `made`.
 
@@ -240,7 +241,8 @@ macro_rules! section {
         }
 
         impl $Written {
-            /// Checks the keys that do not depend on others, and returns a function that adds the other parts.
+            /// Checks the keys that do not depend on others, and returns a function that adds the other
+            /// parts.
             pub(in crate::settings) fn settled(
                 &mut self,
                 checker: &mut $crate::settings::source::check::Checker<'_>,

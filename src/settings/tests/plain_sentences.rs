@@ -83,7 +83,8 @@ fn k7_each_wrong_spelling_is_a_plain_sentence_with_line_and_cure() {
             gateway(
                 "  authorization:\n    iam:\n      accesskey: a\n      secretkey: b\n      secret_key: c\n",
             ),
-            "7: api_gateway.authorization.iam.secretkey: duplicate key in another spelling; expected one of the two",
+            "7: api_gateway.authorization.iam.secretkey: duplicate key in another spelling; expected one of \
+             the two",
         ),
         (
             "- uri: /a\n  lambda: {}\n".to_owned(),

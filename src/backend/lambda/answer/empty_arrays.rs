@@ -1,7 +1,7 @@
 //! `empty_arrays_mode: legacy`: replaces empty arrays by empty objects, as Kong's old JSON decoder did.
 //!
 //! Only for a body that is passed on unchanged otherwise; with proxy integration neither Kong nor the sidecar
-//! changes the body (`peers.md` R11, R12).
+//! changes the body (cases R11, R12).
 
 use bytes::Bytes;
 

@@ -308,7 +308,8 @@ mod tests {
 
         #[test]
         fn boundaries_are_found_where_multer_finds_them(
-            kind in "multipart/form-data(; ?(boundary|charset|Boundary)=(\"[a-z0-9' ()+_,./:=?-]{0,5}[a-z]\"|[a-z0-9'+_.-]{1,6})){0,3}",
+            kind in "multipart/form-data(; ?(boundary|charset|Boundary)=(\"[a-z0-9' \
+                ()+_,./:=?-]{0,5}[a-z]\"|[a-z0-9'+_.-]{1,6})){0,3}",
         ) {
             let ours = boundary(kind.as_bytes()).map(|boundary| String::from_utf8(boundary.into_owned()).unwrap());
             prop_assert_eq!(ours, multer::parse_boundary(&kind).ok());

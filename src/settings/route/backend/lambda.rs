@@ -85,7 +85,8 @@ impl BackendSection for LambdaSettings {
         };
         vec![format!(
             "route {id}: every body is base64 in events of payload 1.0, as with Kong; \
-             `base64_encode_body: false` leaves text as it is, as API Gateway does, and `true` ends this remark"
+             `base64_encode_body: false` leaves text as it is, as API Gateway does, and `true` ends this \
+             remark"
         )]
     }
 }

@@ -164,7 +164,8 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic_and_what_is_taken_is_short_and_plain(text in "(arn:aws|:|lambda|function|us-east-1|1{12}|[a-z$é /]){0,12}") {
+        fn no_text_makes_it_panic_and_what_is_taken_is_short_and_plain(text in "(arn:aws|:\
+            |lambda|function|us-east-1|1{12}|[a-z$é /]){0,12}") {
             if let Some(name) = FunctionName::parse(&text) {
                 prop_assert!(name.text == text && text.is_ascii() && !text.contains([' ', '/']), "{text}");
             }
