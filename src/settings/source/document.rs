@@ -19,7 +19,7 @@ const PROCESS_FILE: &str = "default.yaml";
 /// The directory of the routes.
 const ROUTES_DIRECTORY: &str = "routes";
 
-/// What a document describes.
+/// The subject of a document: the process or one route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     /// `default.yaml`.
@@ -33,7 +33,7 @@ pub enum Subject {
 pub struct Document {
     /// The name that mistakes quote.
     pub source: String,
-    /// What it describes.
+    /// The process or the route that the text configures.
     pub subject: Subject,
     /// The YAML.
     pub text: String,

@@ -60,7 +60,7 @@ pub fn without_line_end(text: &str) -> &str {
     text.strip_suffix('\n').map_or(text, |text| text.trim_end_matches('\r'))
 }
 
-/// What a reference names.
+/// The environment variable or file that a reference names.
 enum ReferenceTarget<'a> {
     Variable(String),
     File(&'a str),

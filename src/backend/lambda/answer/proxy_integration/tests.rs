@@ -14,7 +14,7 @@ use crate::{
     settings::{AnswerSettings, InvocationType, InvokeMode},
 };
 
-/// What the API itself says.
+/// Headers of the response of the Lambda API itself.
 const API: [(&str, &str); 3] =
     [("x-amzn-requestid", "api"), ("content-type", "application/json"), ("content-length", "99")];
 const BOTH: [PayloadVersion; 2] = [PayloadVersion::V1, PayloadVersion::V2];
