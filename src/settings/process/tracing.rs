@@ -74,7 +74,8 @@ section! {
 
     /// Base URL of the collector for OTLP over HTTP, such as `http://127.0.0.1:4318`; `/v1/traces` is
     /// appended.
-    endpoint: String, pattern("^[hH][tT][tT][pP][sS]?://[^@/?#]+(/[^?#]*)?$"), secret_query(), required() => _;
+    endpoint: String, pattern("^[hH][tT][tT][pP][sS]?://[^@/?#]+(/[^?#]*)?$"), secret_query(), required()
+        => _;
     /// Headers of each export request, such as an API key. Keep secrets out of files: `$env://NAME` or
     /// `$file:///path`.
     headers: BTreeMap<String, SecretString> => _;
