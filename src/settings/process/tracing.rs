@@ -83,7 +83,7 @@ section! {
     service_name: String = env!("CARGO_PKG_NAME"), open() => _;
     /// Further resource attributes, such as `deployment.environment.name: prod`.
     resource: BTreeMap<String, String>, open() => _;
-    // what the OpenTelemetry specification proposes (`OTEL_EXPORTER_OTLP_TIMEOUT`)
+    // default of `OTEL_EXPORTER_OTLP_TIMEOUT` in the OpenTelemetry specification
     /// Time limit of each step of an export.
     timeout: WrittenDuration [Duration::from_millis(100)..=Duration::from_mins(1)] = Duration::from_secs(10);
     /// PEM file with the certificate authorities to trust instead of the platform's.

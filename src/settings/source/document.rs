@@ -76,7 +76,7 @@ pub(in crate::settings) struct RouteFile {
 /// default applies.
 pub(in crate::settings) fn read_process(directory: &Path, mistakes: &mut Mistakes) -> Option<Document> {
     let process = directory.join(PROCESS_FILE);
-    // a link that leads nowhere is there too
+    // a dangling link counts as present
     let is_there = process.symlink_metadata().is_ok();
     let document = is_there.then(|| read_file(&process, Subject::Process, mistakes)).flatten();
     refuse_strangers(directory, mistakes);
