@@ -1,6 +1,6 @@
 //! `apigw-invoker explain`: a dry run of a request, with the reasons.
 //!
-//! It uses the steps of `proxy.rs`: `choose`, `InboundRequest::read`, `Backend::request` and the signer.
+//! A dry run uses the steps of `proxy.rs`: `choose`, `InboundRequest::read`, `Backend::request`, the signer.
 //! Limits of requests in flight, circuit breakers and credentials that have to be fetched are left out.
 //! `cli/explanation.rs` prints the result.
 

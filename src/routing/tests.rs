@@ -402,7 +402,11 @@ proptest! {
     ) {
         let rules = without_clashes(rules);
         let specificities: Vec<_> = rules.iter().map(|rule| match_rule(rule, host, &path, &method)).collect();
-        let best = specificities.iter().enumerate().filter_map(|(at, specificity)| Some((specificity.as_ref().ok()?, at))).max();
+        let best = specificities
+            .iter()
+            .enumerate()
+            .filter_map(|(at, specificity)| Some((specificity.as_ref().ok()?, at)))
+            .max();
         match found(&rules, host, &path, &method) {
             Ok((at, _)) => prop_assert_eq!(Some(at), best.map(|(_, at)| at)),
             Err(miss) => {

@@ -640,8 +640,12 @@ proptest! {
     fn known_keys_with_any_values_end_with_settings_or_mistakes(
         keys in prop::collection::vec(
             (
-                prop::sample::select(vec!["uri", "uris", "hosts", "methods", "priority", "enabled", "api_gateway", "id", "x"]),
-                prop::sample::select(vec!["1", "-1", "text", "[]", "{}", "[1, {}]", "{ a: 1 }", "null", "true", "1.5", "/a", "[/a]"]),
+                prop::sample::select(vec![
+                    "uri", "uris", "hosts", "methods", "priority", "enabled", "api_gateway", "id", "x",
+                ]),
+                prop::sample::select(vec![
+                    "1", "-1", "text", "[]", "{}", "[1, {}]", "{ a: 1 }", "null", "true", "1.5", "/a", "[/a]",
+                ]),
             ),
             0..6,
         )

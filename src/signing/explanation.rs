@@ -79,7 +79,9 @@ mod tests {
             before in "[a-z. \n]{0,12}",
             lines in prop::collection::vec((
                 prop::sample::select(vec!["", "'", " ", "\"'\t"]),
-                prop::sample::select(vec!["x-amz-security-token:", "X-Amz-Security-Token:", "x-amz-date:", "é", ""]),
+                prop::sample::select(vec![
+                    "x-amz-security-token:", "X-Amz-Security-Token:", "x-amz-date:", "é", "",
+                ]),
                 "hush[a-z\r\u{1b}é]{0,6}",
             ), 0..6),
         ) {

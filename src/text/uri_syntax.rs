@@ -287,7 +287,10 @@ mod tests {
         /// A reference reading: segments at raw slashes, one round of unescaping, resolved on a stack.
         #[test]
         fn whatever_leads_out_for_a_plain_server_leads_out_here(
-            parts in prop::collection::vec(prop::sample::select(vec!["a", ".", "..", "", "%2e%2e", "b%2fc", ".%2E"]), 0..8)
+            parts in prop::collection::vec(
+                prop::sample::select(vec!["a", ".", "..", "", "%2e%2e", "b%2fc", ".%2E"]),
+                0..8,
+            )
         ) {
             let mut depth = 0_i32;
             let mut out = false;

@@ -249,8 +249,8 @@ impl<'de> Deserializer<'de> for &'de Node {
     }
 
     forward_to_deserialize_any! {
-        i8 i16 i64 i128 u8 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct newtype_struct tuple
-        tuple_struct map
+        i8 i16 i64 i128 u8 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
+        newtype_struct tuple tuple_struct map
         identifier ignored_any
     }
 }

@@ -60,7 +60,7 @@ pub fn without_line_end(text: &str) -> &str {
     text.strip_suffix('\n').map_or(text, |text| text.trim_end_matches('\r'))
 }
 
-/// What a reference names.
+/// The environment variable or file that a reference names.
 enum ReferenceTarget<'a> {
     Variable(String),
     File(&'a str),
@@ -204,7 +204,9 @@ mod tests {
     proptest! {
         #[test]
         fn only_what_begins_like_a_reference_is_one(text in any::<String>()) {
-            let is_reference = ["$env://", "$file://", "{vault://", "$secret://"].iter().any(|start| text.starts_with(start));
+            let is_reference = ["$env://", "$file://", "{vault://", "$secret://"]
+                .iter()
+                .any(|start| text.starts_with(start));
             if !is_reference {
                 prop_assert_eq!(resolved(&text, &[]), Ok(text));
             }
@@ -213,7 +215,11 @@ mod tests {
         #[test]
         fn whatever_a_variable_holds_is_the_value_and_is_no_reference_itself(
             name in "[A-Z][A-Z0-9_]{0,8}",
-            value in prop_oneof![any::<String>(), Just("$env://OTHER".to_owned()), Just("$file:///x".to_owned())],
+            value in prop_oneof![
+                any::<String>(),
+                Just("$env://OTHER".to_owned()),
+                Just("$file:///x".to_owned()),
+            ],
         ) {
             let kongs = format!("{{vault://env/{}}}", name.to_lowercase().replace('_', "-"));
             for reference in [format!("$env://{name}"), kongs] {
@@ -222,7 +228,10 @@ mod tests {
         }
 
         #[test]
-        fn no_reference_makes_it_panic(start in "\\$env://|\\$file://|\\{vault://(env/)?|\\$secret://", rest in "[^/].{0,12}") {
+        fn no_reference_makes_it_panic(
+            start in "\\$env://|\\$file://|\\{vault://(env/)?|\\$secret://",
+            rest in "[^/].{0,12}",
+        ) {
             let _ = resolved(&(start + &rest), &[]);
         }
 

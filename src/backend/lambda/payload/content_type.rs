@@ -186,9 +186,13 @@ mod tests {
         }
 
         #[test]
-        fn no_value_makes_it_panic(kind in prop::collection::vec(0x20..=0xff_u8, 0..24), coding in prop::collection::vec(0x20..=0xff_u8, 0..12)) {
+        fn no_value_makes_it_panic(
+            kind in prop::collection::vec(0x20..=0xff_u8, 0..24),
+            coding in prop::collection::vec(0x20..=0xff_u8, 0..12),
+        ) {
             let mut headers = HeaderMap::new();
-            if let (Ok(kind), Ok(coding)) = (HeaderValue::from_bytes(&kind), HeaderValue::from_bytes(&coding)) {
+            let [kind, coding] = [kind, coding].map(|value| HeaderValue::from_bytes(&value));
+            if let (Ok(kind), Ok(coding)) = (kind, coding) {
                 headers.insert(header::CONTENT_TYPE, kind);
                 headers.insert(header::CONTENT_ENCODING, coding);
             }

@@ -158,7 +158,8 @@ mod tests {
                 (_, Some(account)) => format!("{account}:function:"),
                 _ => String::new(),
             };
-            let text = format!("{place}{name}{}", qualifier.as_ref().map(|own| format!(":{own}")).unwrap_or_default());
+            let version = qualifier.as_ref().map(|own| format!(":{own}")).unwrap_or_default();
+            let text = format!("{place}{name}{version}");
             let expected = FunctionName { text: text.clone(), region, account, qualifier };
             prop_assert_eq!(FunctionName::parse(&text), Some(expected));
         }

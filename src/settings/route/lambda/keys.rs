@@ -112,13 +112,17 @@ section! {
     awsgateway_compatible: bool = false => |lambda| lambda.event().is_some();
     /// Format of the proxy event and its response: `1.0` as for REST APIs, `2.0` as for HTTP APIs and
     /// Function URLs.
-    awsgateway_compatible_payload_version: PayloadVersion = PayloadVersion::V1 => |lambda| lambda.answer.version;
+    awsgateway_compatible_payload_version: PayloadVersion = PayloadVersion::V1
+        => |lambda| lambda.answer.version;
     /// `requestContext.accountId` of the proxy event; by default the account of the ARN, or `000000000000`.
-    account_id: String, pattern(NOT_EMPTY), shown_as_written() => |lambda| lambda.event().map(|event| &event.account_id);
+    account_id: String, pattern(NOT_EMPTY), shown_as_written()
+        => |lambda| lambda.event().map(|event| &event.account_id);
     /// `requestContext.apiId` of the proxy event; the route's id by default.
-    api_id: String, pattern(NOT_EMPTY), shown_as_written() => |lambda| lambda.event().map(|event| &event.api_id);
+    api_id: String, pattern(NOT_EMPTY), shown_as_written()
+        => |lambda| lambda.event().map(|event| &event.api_id);
     /// `requestContext.stage` of the proxy event.
-    stage: String = "$default", pattern(NOT_EMPTY), shown_as_written() => |lambda| lambda.event().map(|event| &event.stage);
+    stage: String = "$default", pattern(NOT_EMPTY), shown_as_written()
+        => |lambda| lambda.event().map(|event| &event.stage);
     /// Table for `stageVariables` of the proxy event.
     stage_variables: BTreeMap<String, String> => |lambda| lambda.event().map(|event| &event.stage_variables);
     /// Table, or text with a JSON object, into which the request's body and query arguments are merged; query

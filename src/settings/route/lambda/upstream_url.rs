@@ -94,7 +94,8 @@ mod tests {
                 query.append_pair("qualifier", qualifier);
             }
             let text = format!("aws-lambda://{region}/{function}?{}&invocation_type=Event", query.finish());
-            let expected = UpstreamUrl { region, function, qualifier, invocation_type: Some(InvocationType::Event), log_type: None };
+            let invocation_type = Some(InvocationType::Event);
+            let expected = UpstreamUrl { region, function, qualifier, invocation_type, log_type: None };
             prop_assert_eq!(UpstreamUrl::parse(&text), Some(expected));
         }
 
