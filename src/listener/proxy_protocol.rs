@@ -120,9 +120,7 @@ fn unfinished(error: io::Error) -> io::Error {
 }
 
 fn missing() -> io::Error {
-    invalid(
-        "it does not begin with a header of the PROXY protocol, which listen.proxy_protocol demands".into(),
-    )
+    invalid("no header of the PROXY protocol, which listen.proxy_protocol requires".into())
 }
 
 fn malformed(why: impl Display) -> io::Error {
@@ -142,7 +140,7 @@ mod tests {
     use proptest::prelude::*;
     use tokio::{
         io::AsyncWriteExt as _,
-        net::TcpListener,
+        net::{TcpListener, TcpSocket},
         time::{sleep, timeout},
     };
 
@@ -150,8 +148,9 @@ mod tests {
 
     async fn connection() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let client = TcpSocket::new_v4().unwrap();
         client.set_nodelay(true).unwrap();
+        let client = client.connect(listener.local_addr().unwrap()).await.unwrap();
         (client, listener.accept().await.unwrap().0)
     }
 
@@ -243,7 +242,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn other_bytes_are_refused() {
-        const MISSING: &str = "does not begin with a header";
+        const MISSING: &str = "no header of the PROXY protocol";
         const MALFORMED: &str = "malformed header of the PROXY protocol";
         let long_line = format!("PROXY UNKNOWN {}\r\n", "x".repeat(MAX_V1));
         let long = v2_header(1, 0x11, &[0; MAX_V2 - V2_FIXED + 1]);
