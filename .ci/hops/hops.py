@@ -205,9 +205,13 @@ def try_all(plain: Sidecar, closed: Sidecar, proxied: Sidecar, upstream: Upstrea
     compare("haproxy's health checks leave no line", check, [])
     compare("no PROXY header", curl(f"http://{at(proxied.port)}/"), "|000")
     compare("no PROXY header from a proxy", curl(f"http://{at(proxied.port)}/", "--interface", PROXY), "|000")
-    reasons = [re.sub(r"\S+:\d+: ", "ADDRESS: ", line["message"]) for line in proxied.lines()]
-    reasons = [reason for reason in reasons if reason.startswith("closing")]
-    compare("their lines", reasons, [
+    reasons = lambda: [  # noqa: E731
+        re.sub(r"\S+:\d+: ", "ADDRESS: ", line["message"])
+        for line in proxied.lines()
+        if line["message"].startswith("closing")
+    ]
+    eventually("the log has both lines", lambda: len(reasons()) == 2)
+    compare("their lines", reasons(), [
         "closing the connection of ADDRESS: listen.proxy_protocol accepts only listen.trusted_ips",
         "closing the connection of ADDRESS: no header of the PROXY protocol, which listen.proxy_protocol requires",
     ])

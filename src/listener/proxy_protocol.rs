@@ -56,7 +56,7 @@ async fn read_v1(stream: &mut TcpStream, start: [u8; START]) -> io::Result<Optio
         let seen = stream.peek(&mut line[length..]).await?;
         let end = line[length..length + seen].iter().position(|byte| *byte == b'\n');
         let piece = end.map_or(seen, |end| end + 1);
-        // what was seen is there
+        // the bytes have arrived
         stream.read_exact(&mut line[length..length + piece]).await?;
         length += piece;
         if end.is_some() {
@@ -191,7 +191,8 @@ mod tests {
 
     fn named_headers() -> Vec<(Vec<u8>, Option<&'static str>)> {
         let tlv = [&V4[..], &[0x03, 0, 4, 1, 2, 3, 4]].concat();
-        let unknown = "PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff \
+        let unknown = "PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff \
+                       ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff \
                        65535 65535\r\n";
         assert_eq!(unknown.len(), MAX_V1);
         vec![

@@ -11,7 +11,8 @@ pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for")
 /// The sender of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress {
-    /// The other end of the connection, or the address that the PROXY protocol names; `None` on a Unix socket.
+    /// The other end of the connection, or the address that the PROXY protocol names; `None` on a Unix
+    /// socket.
     pub peer: Option<SocketAddr>,
     pub trust: PeerTrust,
     /// The client's address, IPv4 rather than IPv4-mapped; `None` on a Unix socket where nothing names it.
@@ -23,7 +24,7 @@ pub struct ClientAddress {
 pub enum PeerTrust {
     /// The peer is in `listen.trusted_ips`: its headers are kept.
     Trusted,
-    /// It is not: its headers are replaced.
+    /// The peer is not in the list: its headers are replaced.
     Untrusted,
     /// `listen.trusted_ips` is empty: `X-Forwarded-For` is appended to, as API Gateway does, because a
     /// sidecar's application may speak for its users; the other headers are replaced.

@@ -228,7 +228,11 @@ mod tests {
                 .flat_map(|value| String::from_utf8_lossy(value.as_bytes()).split(',').map(|name| name.trim().to_lowercase()).collect::<Vec<_>>())
                 .collect();
             let clean_request = |headers: &mut HeaderMap| clean_request(headers, PeerTrust::Unconfigured);
-            for (clean, own) in [(clean_request as fn(&mut HeaderMap), &["host", "content-length"][..]), (clean_reply, &["content-length"])] {
+            let cleaners = [
+                (clean_request as fn(&mut HeaderMap), &["host", "content-length"][..]),
+                (clean_reply, &["content-length"]),
+            ];
+            for (clean, own) in cleaners {
                 let mut cleaned = all.clone();
                 clean(&mut cleaned);
                 for name in ["connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-connection"] {

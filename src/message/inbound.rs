@@ -138,24 +138,25 @@ fn add_forwarding_headers(
     headers.insert(headers::REQUEST_ID, context.request_id.clone());
 }
 
-/// Adds those of `X-Forwarded-Proto`, `-Host` and `-Port` that a trusted proxy has left out. The port follows
-/// from the proxy's scheme, of which a list has the client's first.
+/// Adds those of `X-Forwarded-Proto`, `-Host` and `-Port` that a trusted proxy has left out or empty. The port
+/// follows from the proxy's scheme; in a list of several proxies the client's scheme is the first.
 fn complete_trusted(headers: &mut HeaderMap, host: Option<HeaderValue>, context: &ReadContext<'_>) {
-    if !headers.contains_key(FORWARDED_PORT) {
-        let schemes = headers.get(FORWARDED_PROTO).map(HeaderValue::as_bytes);
+    let value_of = |name: &HeaderName| headers.get(name).filter(|value| !value.is_empty());
+    let schemes = value_of(&FORWARDED_PROTO).map(HeaderValue::as_bytes);
+    let port = value_of(&FORWARDED_PORT).is_none().then(|| {
         let first = schemes.and_then(|schemes| schemes.split(|byte| *byte == b',').next());
-        let port = match first.map(<[u8]>::trim_ascii) {
+        match first.map(<[u8]>::trim_ascii) {
             Some(scheme) if scheme.eq_ignore_ascii_case(b"https") => HeaderValue::from_static("443"),
             Some(scheme) if scheme.eq_ignore_ascii_case(b"http") => HeaderValue::from_static("80"),
             _ => context.forwarded_port.clone(),
-        };
-        headers.insert(FORWARDED_PORT, port);
-    }
-    if !headers.contains_key(FORWARDED_PROTO) {
-        headers.insert(FORWARDED_PROTO, scheme(context));
-    }
-    if let Some(host) = host.filter(|_| !headers.contains_key(FORWARDED_HOST)) {
-        headers.insert(FORWARDED_HOST, host);
+        }
+    });
+    let scheme = schemes.is_none().then(|| scheme(context));
+    let host = host.filter(|_| value_of(&FORWARDED_HOST).is_none());
+    for (name, value) in [(FORWARDED_PROTO, scheme), (FORWARDED_HOST, host), (FORWARDED_PORT, port)] {
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
     }
 }
 

@@ -43,7 +43,7 @@ fn told(received: &Received) -> [Option<&str>; 5] {
     TOLD.map(|(name, _)| received.header(name))
 }
 
-/// What a request with these headers tells the upstream, and the port of the sidecar.
+/// A request with these headers as the upstream receives it, and the port of the sidecar.
 fn forwarded(listen: &str, headers: &[(&str, &str)]) -> (Received, String) {
     let upstream = Upstream::ok();
     let app = app(listen, &upstream);
@@ -89,6 +89,12 @@ fn what_a_trusted_proxy_leaves_out_is_completed() {
         (&[("X-Forwarded-Proto", "wss")], "wss", "localhost", None),
         (&[("X-Forwarded-Port", "8443")], "http", "localhost", Some("8443")),
         (&[("X-Forwarded-Host", "shop.example")], "http", "shop.example", None),
+        (
+            &[("X-Forwarded-Proto", ""), ("X-Forwarded-Host", ""), ("X-Forwarded-Port", "")],
+            "http",
+            "localhost",
+            None,
+        ),
     ] {
         let (received, own) = forwarded("trusted_ips: [127.0.0.1]", headers);
         let completed = [Some("127.0.0.1"), Some(proto), Some(host), Some(port.unwrap_or(&own)), None];
@@ -111,7 +117,8 @@ fn source_ips(listen: &str, forwarded_for: &[(&str, &str)]) -> [String; 2] {
         Upstream::answering(&format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{answer}", answer.len()));
     let event = |version| {
         format!(
-            "awsgateway_compatible: true\nawsgateway_compatible_payload_version: '{version}'\nis_proxy_integration: true"
+            "awsgateway_compatible: true\nawsgateway_compatible_payload_version: '{version}'\n\
+             is_proxy_integration: true"
         )
     };
     let app = App::listening(listen, "log: { access: false }")
@@ -389,7 +396,7 @@ fn another_peer_is_closed_at_once_whatever_it_sends() {
         process("trusted_ips: [10.0.0.0/8], proxy_protocol: true", &upstream);
     for bytes in [V1, GET, ""] {
         let mut stream = open(address);
-        // it may be closed already
+        // the connection may be closed already
         let _ = stream.write_all(bytes.as_bytes());
         assert_eq!(until_closed(&mut stream), b"");
         let client = stream.local_addr().unwrap();

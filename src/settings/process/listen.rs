@@ -44,8 +44,8 @@ section! {
     /// `-Host` and `-Port` are kept, and the client's address is taken from `X-Forwarded-For`, see
     /// "Trusted proxies".
     trusted_ips: Vec<String> = [], kind(Kind::List(&Kind::TrustedIp)) => _;
-    /// Connections on `http` and `https` must begin with a header of the PROXY protocol, version 1 or 2, which
-    /// names the client. Only peers in `trusted_ips` may connect.
+    /// Connections on `http` and `https` must begin with a header of the PROXY protocol, version 1 or 2,
+    /// which names the client. Only peers in `trusted_ips` may connect.
     proxy_protocol: bool = false;
 }
 
