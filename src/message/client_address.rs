@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use actix_http::{Request, header::HeaderName};
+use actix_http::{
+    Request,
+    header::{HeaderName, HeaderValue},
+};
 
 use crate::settings::TrustedIps;
 
@@ -41,7 +44,7 @@ impl ClientAddress {
         if !trusted.trusts(ip) {
             return Self { peer, trust: PeerTrust::Untrusted, ip };
         }
-        let forwarded_for = request.head().headers.get_all(&FORWARDED_FOR).map(|line| line.as_bytes());
+        let forwarded_for = request.head().headers.get_all(&FORWARDED_FOR).map(HeaderValue::as_bytes);
         Self { peer, trust: PeerTrust::Trusted, ip: trusted.client_ip(ip, forwarded_for) }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-/// Bytes of the longest IPv6 address, `INET6_ADDRSTRLEN` of inet_ntop(3) without its closing zero.
+/// Bytes of the longest IPv6 address, `INET6_ADDRSTRLEN` of `inet_ntop` without its closing zero.
 const MAX_LENGTH: usize = 45;
 
 #[derive(Debug, Clone, Copy)]
