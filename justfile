@@ -57,6 +57,10 @@ clients: release
 breakages: release
     .ci/breakages/run {{binary}}
 
+# nginx and haproxy in front of the sidecar
+hops: release
+    .ci/hops/run {{binary}}
+
 # Lambda frameworks behind the sidecar
 adapters: release
     .ci/adapters/run {{binary}}

@@ -20,6 +20,7 @@ use crate::{
     backend,
     message::{
         body_pool::BodyMemory,
+        client_address::ClientAddress,
         error::{ErrorCode, ErrorKind, ProxyError},
         inbound::{InboundRequest, Incoming, ReadContext},
         redaction,
@@ -154,8 +155,9 @@ async fn outgoing(
     let varying = varying_headers(request.headers(), tracing, port);
     let received_at = SystemTime::now();
     let trace = Trace::begin(request.headers(), tracing, received_at);
+    let client = ClientAddress::of(&request, &settings.listen.trusted_ips);
     let context = ReadContext {
-        peer: request.head().peer_addr,
+        client,
         is_secure: false,
         via: &Via::numbered(ANY_PROCESS),
         forwarded_port: &port.into(),
@@ -170,7 +172,7 @@ async fn outgoing(
     let inbound =
         InboundRequest::read(request, &mut incoming, matched.path.clone(), &context, limits).await?;
     let outbound = backend.request(inbound)?;
-    let left_out = left_out(&client_headers, query.as_deref(), &outbound, &*backend);
+    let left_out = left_out(&client_headers, client.trust, query.as_deref(), &outbound, &*backend);
     let outgoing = Outgoing::of(route, &*backend, outbound, body, date).await?;
     Ok(Outgoing { left_out, varies: backend.varies(&varying), ..outgoing })
 }

@@ -4,6 +4,7 @@
 //! sockets.rs       TCP, TCP with TLS (tls.rs) and Unix sockets: bound once, shared by
 //! worker.rs        the threads, each of which runs
 //! accept.rs        one loop for each socket, up to the limit of connections
+//! proxy_protocol.rs the client that a proxy names before TLS and HTTP
 //! refusal.rs       503 above that limit
 //! transport.rs     a connection's bytes
 //! http1.rs         HTTP/1.1, by actix-http's codec
@@ -16,6 +17,7 @@ pub mod date;
 mod expectation;
 mod http1;
 mod http2;
+mod proxy_protocol;
 mod refusal;
 pub(crate) mod request_target;
 pub mod sockets;
@@ -35,6 +37,8 @@ const LINGER: Duration = Duration::from_secs(2);
 pub struct Server {
     /// The handler of requests.
     worker: Rc<Worker>,
+    /// Connections begin with a header of the PROXY protocol.
+    proxy_protocol: bool,
     /// The source of `Date`.
     date_source: Rc<date::DateSource>,
     /// Connections that are being answered 503 because `max_connections` is reached.

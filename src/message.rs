@@ -3,6 +3,7 @@
 
 pub(crate) mod body_pool;
 pub(crate) mod chunks;
+pub(crate) mod client_address;
 pub mod error;
 pub(crate) mod head;
 pub(crate) mod header_map_pool;

@@ -54,6 +54,7 @@ use crate::{
     diagnosis,
     message::{
         body_pool::BodyMemory,
+        client_address::ClientAddress,
         error::{ErrorKind, ProxyError},
         head,
         inbound::{InboundRequest, Incoming, ReadContext},
@@ -63,7 +64,7 @@ use crate::{
     metrics::Metrics,
     resilience::admission,
     routing::{Miss, RouteMatch, RouteTable},
-    settings::Limits,
+    settings::{Limits, TrustedIps},
     spans::Recording,
     state::{current::Current, snapshot::Snapshot},
     system::{
@@ -88,6 +89,8 @@ pub struct Worker {
     pub via: Via,
     /// Value of `X-Forwarded-Port`: the port of the listening socket.
     pub forwarded_port: HeaderValue,
+    /// The proxies whose headers about their clients are used.
+    pub trusted_ips: Arc<TrustedIps>,
 }
 
 /// Serves one request: the only place where an error becomes a response and is logged.
@@ -101,15 +104,16 @@ pub async fn serve(
     is_secure: bool,
 ) -> Result<Response<ClientBody>, Infallible> {
     let snapshot = worker.current.get();
-    let mut record = Record::begin(&request, &worker.metrics, snapshot.access_log);
+    let client = ClientAddress::of(&request, &worker.trusted_ips);
+    let mut record = Record::begin(&request, client.ip, &worker.metrics, snapshot.access_log);
     let trace = Trace::begin(request.headers(), &snapshot.tracing, record.received_at());
     let recording = trace.filter(Trace::is_recorded).zip(snapshot.spans.as_ref()).map(|(trace, exporter)| {
-        Recording::begin(exporter, trace, &request, is_secure, record.received_at())
+        Recording::begin(exporter, trace, &request, &client, is_secure, record.received_at())
     });
     record.set_trace(trace, recording);
     let mut framing = reply::ResponseFraming::of(&request);
     let outcome = {
-        let context = RequestContext { worker: &worker, snapshot: &snapshot, is_secure };
+        let context = RequestContext { worker: &worker, snapshot: &snapshot, client, is_secure };
         let forwarding = forward(context, request, &mut body, &mut record);
         // a panic fails this request, but not the others on its connection
         catch_in(worker.draining.run_until_abort(pin!(forwarding))).await.unwrap_or_else(|panicked| {
@@ -140,11 +144,12 @@ pub fn refused(error: &ProxyError, metrics: &Metrics) -> String {
 struct RequestContext<'a> {
     worker: &'a Worker,
     snapshot: &'a Snapshot,
+    client: ClientAddress,
     is_secure: bool,
 }
 
 async fn forward(
-    RequestContext { worker, snapshot, is_secure }: RequestContext<'_>,
+    RequestContext { worker, snapshot, client, is_secure }: RequestContext<'_>,
     request: Request,
     body: &mut Incoming,
     record: &mut Record,
@@ -157,7 +162,7 @@ async fn forward(
     let deadline = Deadline::of(route.request_timeout, record.started());
 
     let context = ReadContext {
-        peer: request.head().peer_addr,
+        client,
         is_secure,
         via: &worker.via,
         forwarded_port: &worker.forwarded_port,

@@ -21,6 +21,7 @@ pub use process::{
     listen::{Https, Listen},
     rust_log,
     tracing::{Otlp, Tracing},
+    trusted_ips::TrustedIps,
 };
 pub use route::{
     RouteSettings,

@@ -9,7 +9,7 @@ mod exporter;
 mod otlp;
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -22,6 +22,7 @@ use actix_http::{
 pub use self::exporter::Exporter;
 use crate::{
     message::{
+        client_address::ClientAddress,
         error::{ErrorCode, Side},
         inbound::RequestBody,
         outbound::OutboundRequest,
@@ -57,6 +58,7 @@ pub struct RequestSpan {
     path: Arc<str>,
     state: String,
     peer: Option<SocketAddr>,
+    client_ip: Option<IpAddr>,
     route: Option<RouteNames>,
     calls: Vec<CallSpan>,
     end: SpanEnd,
@@ -120,6 +122,7 @@ impl Recording {
         exporter: &Arc<Exporter>,
         trace: Trace,
         request: &Request,
+        client: &ClientAddress,
         is_secure: bool,
         begun: SystemTime,
     ) -> Box<Self> {
@@ -132,7 +135,8 @@ impl Recording {
             method: request.method().clone(),
             path: log_safe(request.uri().path(), LONGEST_PATH).into(),
             state: log_safe(&trace::state(&trace, request.headers()), LONGEST_STATE),
-            peer: request.head().peer_addr,
+            peer: client.peer,
+            client_ip: client.ip,
             route: None,
             calls: Vec::new(),
             end: SpanEnd::default(),

@@ -3,6 +3,7 @@
 
 pub(crate) mod aws_hosts;
 pub(crate) mod hexadecimal;
+pub(crate) mod ip_text;
 pub(crate) mod json;
 pub(crate) mod key_source;
 pub(crate) mod lenient_base64;

@@ -159,7 +159,7 @@ fn inbound(path_match: &PathMatch) -> InboundRequest {
         body: RequestBody::Empty,
         version: Version::HTTP_11,
         host: Some(HeaderValue::from_static("127.0.0.1:9080")),
-        peer: Some(([127, 0, 0, 1], 40_000).into()),
+        client_ip: Some([127, 0, 0, 1].into()),
         received_at: SystemTime::UNIX_EPOCH + Duration::from_hours(500_000),
         is_traced: true,
     }

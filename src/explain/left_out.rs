@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::{
     backend::Backend,
     message::{
+        client_address::PeerTrust,
         headers::why_not_passed,
         outbound::{OutboundRequest, Signature},
     },
@@ -31,11 +32,12 @@ pub enum LeftOutPart {
 /// The headers sorted by name, then the arguments of `query` in their order.
 pub fn left_out(
     brought: &HeaderMap,
+    trust: PeerTrust,
     query: Option<&str>,
     outbound: &OutboundRequest,
     backend: &dyn Backend,
 ) -> Vec<LeftOut> {
-    let mut left_out = headers(brought, &outbound.headers, backend);
+    let mut left_out = headers(brought, trust, &outbound.headers, backend);
     left_out.extend(arguments(query.unwrap_or_default(), outbound.signature, backend));
     left_out
 }
@@ -49,7 +51,12 @@ fn arguments(query: &str, signature: Signature, backend: &dyn Backend) -> Vec<Le
     query::left_out(query).into_iter().map(|name| LeftOut { part: LeftOutPart::Query, name, why }).collect()
 }
 
-fn headers(brought: &HeaderMap, outbound: &HeaderMap, backend: &dyn Backend) -> Vec<LeftOut> {
+fn headers(
+    brought: &HeaderMap,
+    trust: PeerTrust,
+    outbound: &HeaderMap,
+    backend: &dyn Backend,
+) -> Vec<LeftOut> {
     let mut names: Vec<&HeaderName> = brought.keys().collect();
     names.sort_unstable_by_key(|name| name.as_str());
     names.dedup();
@@ -58,7 +65,7 @@ fn headers(brought: &HeaderMap, outbound: &HeaderMap, backend: &dyn Backend) -> 
         .map(|name| LeftOut {
             part: LeftOutPart::Headers,
             name: name.to_string(),
-            why: why_not_passed(name, brought).unwrap_or_else(|| backend.why_left_out(name, outbound)),
+            why: why_not_passed(name, brought, trust).unwrap_or_else(|| backend.why_left_out(name, outbound)),
         })
         .collect()
 }

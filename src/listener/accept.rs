@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
 
 use super::{
-    Server, http1, http2, refusal,
+    Server, http1, http2, proxy_protocol, refusal,
     sockets::ListeningSocket,
     transport::{PlainSocket, Transport},
 };
@@ -102,7 +102,7 @@ struct AcceptedConnection {
 impl Acceptor {
     /// # Errors
     /// No more files can be opened.
-    pub fn new(ListeningSocket { socket, name, tls, h2c }: ListeningSocket) -> io::Result<Self> {
+    pub fn new(ListeningSocket { socket, name, tls, h2c, .. }: ListeningSocket) -> io::Result<Self> {
         let listener = if socket.local_addr()?.is_unix() {
             Either::Right(UnixListener::from_std(socket.into())?)
         } else {
@@ -233,10 +233,10 @@ fn refuse(
     });
 }
 
-/// Serves one connection to its end: the TLS handshake if there is one, then HTTP/1.1 or HTTP/2. The head of
-/// the first request is due within `limits.header_timeout`.
+/// Serves one connection to its end: the header of the PROXY protocol and the TLS handshake if there are any,
+/// then HTTP/1.1 or HTTP/2. The head of the first request is due within `limits.header_timeout`.
 async fn serve(server: &Rc<Server>, limits: &Limits, incoming: AcceptedConnection, _permit: InFlightGuard) {
-    let AcceptedConnection { socket, peer, tls, h2c } = incoming;
+    let AcceptedConnection { mut socket, mut peer, tls, h2c } = incoming;
     let due = Instant::now() + limits.header_timeout;
     let _counted = server.worker.metrics.client_connects();
     fault_points::pass("connection");
@@ -244,6 +244,14 @@ async fn serve(server: &Rc<Server>, limits: &Limits, incoming: AcceptedConnectio
         && let Err(error) = stream.set_nodelay(true)
     {
         return log::debug!("client closed the connection before a request: {error}");
+    }
+    if server.proxy_protocol
+        && let (Either::Left(stream), Some(proxy)) = (&mut socket, peer)
+    {
+        peer = Box::pin(named_client(server, due, stream, proxy)).await;
+        if peer.is_none() {
+            return;
+        }
     }
     let (socket, is_h2) = match (socket, tls, peer) {
         (Either::Left(stream), Some(tls), Some(peer)) => {
@@ -268,6 +276,36 @@ async fn serve(server: &Rc<Server>, limits: &Limits, incoming: AcceptedConnectio
     } else {
         Box::pin(http1::serve(server, limits, transport, peer, due)).await;
     }
+}
+
+/// The client that the header of the PROXY protocol names, or the proxy itself where it names none. `None` if
+/// the connection must be closed, after a log line.
+async fn named_client(
+    server: &Server,
+    due: Instant,
+    stream: &mut TcpStream,
+    proxy: SocketAddr,
+) -> Option<SocketAddr> {
+    if !server.worker.trusted_ips.trusts(Some(proxy.ip())) {
+        log::info!(
+            "closing the connection of {proxy}: listen.proxy_protocol accepts only listen.trusted_ips"
+        );
+        return None;
+    }
+    let error = match in_time(server, due, proxy_protocol::read(stream)).await {
+        Ok(client) => return Some(client.unwrap_or(proxy)),
+        Err(error) => error,
+    };
+    match error.kind() {
+        io::ErrorKind::InvalidData => log::info!("closing the connection of {proxy}: {error}"),
+        io::ErrorKind::TimedOut => log::info!(
+            "closing the connection of {proxy}: the header of the PROXY protocol did not arrive within \
+             limits.header_timeout"
+        ),
+        // such as a load balancer's health check
+        _ => log::debug!("client closed the connection before a request: {error}"),
+    }
+    None
 }
 
 /// Awaits the handshake or the first bytes of a client, until `due` or shortly after the drain has begun.

@@ -18,7 +18,7 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
-    settings::Listen,
+    settings::{Listen, TrustedIps},
     system::tcp_keepalive,
     tls::server::{InvalidFile, ServerTls},
 };
@@ -35,12 +35,22 @@ pub struct ListeningSocket {
     pub tls: Option<Arc<ServerTls>>,
     /// HTTP/2 is detected by its preface on a socket without TLS.
     pub h2c: bool,
+    /// Connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// The proxies whose headers about their clients are used.
+    pub trusted_ips: Arc<TrustedIps>,
 }
 
 impl ListeningSocket {
     fn share(&self) -> io::Result<Self> {
-        let (name, tls) = (Arc::clone(&self.name), self.tls.clone());
-        Ok(Self { socket: self.socket.try_clone()?, name, tls, h2c: self.h2c })
+        Ok(Self {
+            socket: self.socket.try_clone()?,
+            name: Arc::clone(&self.name),
+            tls: self.tls.clone(),
+            h2c: self.h2c,
+            proxy_protocol: self.proxy_protocol,
+            trusted_ips: Arc::clone(&self.trusted_ips),
+        })
     }
 
     /// The port that clients connect to. A Unix socket has none, but frameworks behind a function read one:
@@ -96,9 +106,15 @@ impl Sockets {
     /// The first socket that cannot be bound.
     pub fn bind(settings: &Listen) -> Result<Self, BindError> {
         let (plain, http) = tcp(settings.http, "listen.http")?;
-        let socket = |socket: Socket, name: String, tls: Option<Arc<ServerTls>>| {
-            let h2c = settings.h2c && tls.is_none();
-            ListeningSocket { socket, name: name.into(), tls, h2c }
+        let trusted_ips = Arc::new(settings.trusted_ips.clone());
+        let socket = |socket: Socket, name: String, tls: Option<Arc<ServerTls>>| ListeningSocket {
+            h2c: settings.h2c && tls.is_none(),
+            // a Unix socket names no client of another machine
+            proxy_protocol: settings.proxy_protocol && socket.domain().is_ok_and(|of| of != Domain::UNIX),
+            trusted_ips: Arc::clone(&trusted_ips),
+            socket,
+            name: name.into(),
+            tls,
         };
         let mut all = vec![socket(plain.into(), http.to_string(), None)];
         let mut sockets =

@@ -205,9 +205,14 @@ fn accept_all(parts: &WorkerParts, draining: &Draining) -> io::Result<JoinSet<()
             draining: draining.clone(),
             via: via.clone(),
             forwarded_port: listening.port().into(),
+            trusted_ips: Arc::clone(&listening.trusted_ips),
         });
-        let server =
-            Rc::new(Server { worker, date_source: Rc::clone(&date_source), refusing: Rc::clone(&refusing) });
+        let server = Rc::new(Server {
+            worker,
+            proxy_protocol: listening.proxy_protocol,
+            date_source: Rc::clone(&date_source),
+            refusing: Rc::clone(&refusing),
+        });
         loops.spawn_local(accept(server, Acceptor::new(listening)?));
     }
     Ok(loops)

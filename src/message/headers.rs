@@ -5,22 +5,24 @@
 
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::message::client_address::PeerTrust;
+
 /// Request id in logs, in responses and in requests to AWS.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Removes from a client's headers the hop-by-hop headers, the framing, and headers that would change the
-/// meaning of the call at AWS.
-pub fn clean_request(headers: &mut HeaderMap) {
+/// Removes from a client's headers the hop-by-hop headers, the framing, headers that would change the
+/// meaning of the call at AWS, and headers about the client of a peer that is not trusted.
+pub fn clean_request(headers: &mut HeaderMap, trust: PeerTrust) {
     let nominated = nominated(headers.get_all(header::CONNECTION));
-    headers.retain(|name, _| why_dropped(name, &nominated).is_none());
+    headers.retain(|name, _| why_dropped(name, &nominated, trust).is_none());
 }
 
 /// The reason why a client's header is removed, for `explain`; `None` if it passes.
-pub fn why_not_passed(name: &HeaderName, all: &HeaderMap) -> Option<&'static str> {
-    why_dropped(name, &nominated(all.get_all(header::CONNECTION)))
+pub fn why_not_passed(name: &HeaderName, all: &HeaderMap, trust: PeerTrust) -> Option<&'static str> {
+    why_dropped(name, &nominated(all.get_all(header::CONNECTION)), trust)
 }
 
-fn why_dropped(name: &HeaderName, nominated: &[HeaderName]) -> Option<&'static str> {
+fn why_dropped(name: &HeaderName, nominated: &[HeaderName], trust: PeerTrust) -> Option<&'static str> {
     if is_hop_by_hop(name) {
         return Some("it concerns one connection (RFC 9110, 7.6.1)");
     }
@@ -29,6 +31,9 @@ fn why_dropped(name: &HeaderName, nominated: &[HeaderName]) -> Option<&'static s
     }
     if is_meant_for_aws(name) {
         return Some("API Gateway and Lambda would act on it or refuse the call");
+    }
+    if is_about_the_client(name, trust) {
+        return Some("the peer is not in listen.trusted_ips");
     }
     nominated.contains(name).then_some("the client's Connection header names it")
 }
@@ -84,6 +89,15 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// Set or answered by the sidecar: `Host` is the target's, the length is the body's, and 100 has been sent.
 fn is_request_only(name: &HeaderName) -> bool {
     matches!(name.as_str(), "host" | "content-length" | "expect")
+}
+
+/// Headers that only trusted proxies may set. `X-Forwarded-Proto` and the like are overwritten instead.
+fn is_about_the_client(name: &HeaderName, trust: PeerTrust) -> bool {
+    match trust {
+        PeerTrust::Trusted => false,
+        PeerTrust::Untrusted => matches!(name.as_str(), "forwarded" | "x-forwarded-for"),
+        PeerTrust::Unconfigured => name.as_str() == "forwarded",
+    }
 }
 
 /// API Gateway and Lambda act on these or reject them with 403: a method other than the one the route
@@ -143,7 +157,7 @@ mod tests {
             ("expect", "100-continue"),
             ("upgrade", "websocket"),
         ]);
-        clean_request(&mut headers);
+        clean_request(&mut headers, PeerTrust::Unconfigured);
         assert_eq!(names(&headers), ["x-three"]);
     }
 
@@ -157,14 +171,32 @@ mod tests {
             ("x-amzn-cipher-suite", "x"),
             ("x-amzn-trace-id", "Root=1"),
         ]);
-        clean_request(&mut headers);
+        clean_request(&mut headers, PeerTrust::Unconfigured);
         assert_eq!(names(&headers), ["x-amzn-trace-id"]);
+    }
+
+    #[test]
+    fn headers_about_the_client_pass_from_trusted_proxies_alone() {
+        for (trust, left) in [
+            (PeerTrust::Trusted, &["forwarded", "x-forwarded-for", "x-real-ip"][..]),
+            (PeerTrust::Untrusted, &["x-real-ip"]),
+            (PeerTrust::Unconfigured, &["x-forwarded-for", "x-real-ip"]),
+        ] {
+            let mut headers = map(&[
+                ("forwarded", "for=a"),
+                ("x-forwarded-for", "a"),
+                ("x-real-ip", "a"),
+                ("forwarded", "b"),
+            ]);
+            clean_request(&mut headers, trust);
+            assert_eq!(names(&headers), left, "{trust:?}");
+        }
     }
 
     #[test]
     fn repeated_headers_stay_repeated_and_in_order() {
         let mut headers = map(&[("cookie", "a=1"), ("x-a", "1"), ("cookie", "b=2"), ("x-a", "2")]);
-        clean_request(&mut headers);
+        clean_request(&mut headers, PeerTrust::Unconfigured);
         let values = |name| headers.get_all(name).map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
         assert_eq!(values("cookie"), ["a=1", "b=2"]);
         assert_eq!(values("x-a"), ["1", "2"]);
@@ -212,10 +244,12 @@ mod tests {
                     value.split(',').map(|name| name.trim().to_lowercase()).collect::<Vec<_>>()
                 })
                 .collect();
-            for (clean, own) in [
+            let clean_request = |headers: &mut HeaderMap| clean_request(headers, PeerTrust::Unconfigured);
+            let cleaners = [
                 (clean_request as fn(&mut HeaderMap), &["host", "content-length"][..]),
                 (clean_reply, &["content-length"]),
-            ] {
+            ];
+            for (clean, own) in cleaners {
                 let mut cleaned = all.clone();
                 clean(&mut cleaned);
                 for name in [

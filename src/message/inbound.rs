@@ -3,10 +3,7 @@
 //!
 //! `routing.rs` has matched the route; a backend turns the request into an outbound request.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::SystemTime,
-};
+use std::{net::IpAddr, time::SystemTime};
 
 use actix_http::{
     Method, Request, Uri, Version,
@@ -15,6 +12,7 @@ use actix_http::{
 
 pub use super::request_body::{BodyLimits, BodyMode, BodyStream, Incoming, RequestBody};
 use super::{
+    client_address::{ClientAddress, FORWARDED_FOR, PeerTrust},
     headers,
     request_body::{self, DeclaredLength},
     via::Via,
@@ -23,7 +21,12 @@ use crate::{
     message::{body_pool::BodyMemory, error::ProxyError, header_map_pool as header_maps, trace::Trace},
     routing::PathMatch,
     settings::Scheme,
+    text::ip_text::IpText,
 };
+
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 
 #[derive(Debug)]
 pub struct InboundRequest {
@@ -38,8 +41,8 @@ pub struct InboundRequest {
     pub version: Version,
     /// Host of the request, with its port if there is one.
     pub host: Option<HeaderValue>,
-    /// The client's address; `None` on a Unix socket.
-    pub peer: Option<SocketAddr>,
+    /// The client's address, IPv4 rather than IPv4-mapped; `None` on a Unix socket.
+    pub client_ip: Option<IpAddr>,
     /// Arrival of the request's head.
     pub received_at: SystemTime,
     /// True if the headers contain trace context.
@@ -49,8 +52,7 @@ pub struct InboundRequest {
 /// The connection and the request-scoped values that [`InboundRequest::read`] needs.
 #[derive(Debug)]
 pub struct ReadContext<'a> {
-    /// The client's address; `None` on a Unix socket.
-    pub peer: Option<SocketAddr>,
+    pub client: ClientAddress,
     /// True if the client's connection uses TLS.
     pub is_secure: bool,
     pub via: &'a Via,
@@ -86,7 +88,7 @@ impl InboundRequest {
             Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
             None => headers.get(header::HOST).cloned(),
         };
-        headers::clean_request(&mut headers);
+        headers::clean_request(&mut headers, context.client.trust);
         add_forwarding_headers(&mut headers, host.clone(), head.version, context);
         if let Some(trace) = context.trace {
             trace.pass_on(&mut headers);
@@ -99,7 +101,7 @@ impl InboundRequest {
             body,
             version: head.version,
             host,
-            peer: context.peer,
+            client_ip: context.client.ip,
             received_at: context.received_at,
             is_traced: context.trace.is_some(),
         })
@@ -111,45 +113,58 @@ impl InboundRequest {
     }
 }
 
-/// Appends to `X-Forwarded-For` and overwrites the other three: values from an earlier hop cannot be
-/// verified.
+/// Sets `X-Forwarded-*`, `Via` and `X-Request-Id`. Values of a peer that is not trusted are overwritten: they
+/// cannot be verified.
 fn add_forwarding_headers(
     headers: &mut HeaderMap,
     host: Option<HeaderValue>,
     version: Version,
     context: &ReadContext<'_>,
 ) {
-    const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-    const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-    const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-    const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-    if let Some(peer) = context.peer.and_then(|peer| address_value(peer.ip())) {
+    if let Some(peer) = context.client.peer.and_then(|peer| address_value(peer.ip())) {
         headers::append(headers, FORWARDED_FOR, peer);
     }
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(Scheme::of(context.is_secure).name()));
-    headers.insert(FORWARDED_PORT, context.forwarded_port.clone());
-    match host {
-        Some(host) => headers.insert(FORWARDED_HOST, host),
-        None => headers.remove(FORWARDED_HOST),
-    };
+    if context.client.trust == PeerTrust::Trusted {
+        complete_trusted(headers, host, context);
+    } else {
+        headers.insert(FORWARDED_PROTO, scheme(context));
+        headers.insert(FORWARDED_PORT, context.forwarded_port.clone());
+        match host {
+            Some(host) => headers.insert(FORWARDED_HOST, host),
+            None => headers.remove(FORWARDED_HOST),
+        };
+    }
     context.via.add(headers, version);
     headers.insert(headers::REQUEST_ID, context.request_id.clone());
 }
 
-/// The text of an address; it always fits into a header.
-fn address_value(address: IpAddr) -> Option<HeaderValue> {
-    match address.to_canonical() {
-        // the common case; `Display` takes ten times as long
-        IpAddr::V4(address) => {
-            let mut text = Vec::with_capacity(15);
-            for (at, octet) in address.octets().into_iter().enumerate() {
-                if at > 0 {
-                    text.push(b'.');
-                }
-                text.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
-            }
-            HeaderValue::from_bytes(&text).ok()
+/// Adds those of `X-Forwarded-Proto`, `-Host` and `-Port` that a trusted proxy has left out or empty. The port
+/// follows from the proxy's scheme; in a list of several proxies the client's scheme is the first.
+fn complete_trusted(headers: &mut HeaderMap, host: Option<HeaderValue>, context: &ReadContext<'_>) {
+    let value_of = |name: &HeaderName| headers.get(name).filter(|value| !value.is_empty());
+    let schemes = value_of(&FORWARDED_PROTO).map(HeaderValue::as_bytes);
+    let port = value_of(&FORWARDED_PORT).is_none().then(|| {
+        let first = schemes.and_then(|schemes| schemes.split(|byte| *byte == b',').next());
+        match first.map(<[u8]>::trim_ascii) {
+            Some(scheme) if scheme.eq_ignore_ascii_case(b"https") => HeaderValue::from_static("443"),
+            Some(scheme) if scheme.eq_ignore_ascii_case(b"http") => HeaderValue::from_static("80"),
+            _ => context.forwarded_port.clone(),
         }
-        IpAddr::V6(address) => HeaderValue::from_str(&address.to_string()).ok(),
+    });
+    let scheme = schemes.is_none().then(|| scheme(context));
+    let host = host.filter(|_| value_of(&FORWARDED_HOST).is_none());
+    for (name, value) in [(FORWARDED_PROTO, scheme), (FORWARDED_HOST, host), (FORWARDED_PORT, port)] {
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
     }
+}
+
+/// The scheme of the connection.
+fn scheme(context: &ReadContext<'_>) -> HeaderValue {
+    HeaderValue::from_static(Scheme::of(context.is_secure).name())
+}
+
+fn address_value(address: IpAddr) -> Option<HeaderValue> {
+    HeaderValue::from_str(IpText::from(address.to_canonical()).as_str()).ok()
 }

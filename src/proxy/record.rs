@@ -4,6 +4,7 @@
 //! writes its line, also for a client that disconnected early.
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -28,7 +29,7 @@ use crate::{
     routing::PathMatch,
     spans::{Recording, SpanEnd},
     state::snapshot::Route,
-    text::{hexadecimal::digits, log_safe::log_safe},
+    text::{hexadecimal::digits, ip_text::IpText, log_safe::log_safe},
 };
 
 /// Request id headers of Lambda and REST APIs, and of HTTP APIs.
@@ -46,6 +47,7 @@ pub struct Record {
     request_id: HeaderValue,
     method: Method,
     uri: Uri,
+    client_ip: Option<IpAddr>,
     trace: Option<Trace>,
     /// The spans, if the trace is sampled.
     recording: Option<Box<Recording>>,
@@ -72,13 +74,19 @@ struct UpstreamFields {
 
 impl Record {
     /// Starts the record when a request's head has arrived; `enabled` turns the access-log line on.
-    pub fn begin(request: &Request, metrics: &Arc<Metrics>, enabled: bool) -> Self {
+    pub fn begin(
+        request: &Request,
+        client_ip: Option<IpAddr>,
+        metrics: &Arc<Metrics>,
+        enabled: bool,
+    ) -> Self {
         Self {
             enabled,
             metrics: Arc::clone(metrics),
             request_id: request_id(request),
             method: request.method().clone(),
             uri: request.uri().clone(),
+            client_ip,
             trace: None,
             recording: None,
             route: None,
@@ -268,7 +276,7 @@ impl Record {
     /// Writes the access-log line; `logging/format.rs` formats the fields into its buffer.
     fn write(&self, took: Duration) {
         let status = self.status.map_or(CLIENT_GONE, |status| status.as_u16());
-        let parts = AccessFields { record: self, status, took };
+        let parts = AccessFields { record: self, status, client_ip: self.client_ip.map(IpText::from), took };
         log::logger().log(
             &log::Record::builder()
                 .target("access")
@@ -308,6 +316,7 @@ impl Drop for Record {
 struct AccessFields<'a> {
     record: &'a Record,
     status: u16,
+    client_ip: Option<IpText>,
     took: Duration,
 }
 
@@ -323,6 +332,9 @@ impl kv::Source for AccessFields<'_> {
         pair("request_bytes", record.bytes_in.into())?;
         pair("response_bytes", record.bytes_out.into())?;
         pair("request_id", record.request_id_text().into())?;
+        if let Some(address) = &self.client_ip {
+            pair("client_ip", address.as_str().into())?;
+        }
         if let Some(trace) = &record.trace {
             pair("trace_id", trace.id().into())?;
         }

@@ -282,7 +282,7 @@ mod tests {
         let metrics = crate::metrics::Metrics::new();
         let reply = ClientReply { status, headers: HeaderMap::new(), body, length: None, notes: Vec::new() };
         let permit = enter(&Admission::new(1), None, &metrics.unrouted).unwrap();
-        let record = Record::begin(&request, &metrics, false);
+        let record = Record::begin(&request, None, &metrics, false);
         let deadline = Deadline::of(None, record.started());
         let framing = ResponseFraming::of(&request);
         let response =

@@ -5,6 +5,7 @@ pub mod listen;
 pub mod rust_log;
 mod shared_address;
 pub mod tracing;
+pub mod trusted_ips;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 

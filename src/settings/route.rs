@@ -260,7 +260,7 @@ fn uri(checker: &mut Checker<'_>, key: &str, text: &str) -> Option<UriPattern> {
 }
 
 /// Parses every text of a list and reports each that is invalid.
-fn each<T>(
+pub(in crate::settings) fn each<T>(
     list: &str,
     texts: &[String],
     checker: &mut Checker<'_>,

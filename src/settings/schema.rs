@@ -203,6 +203,7 @@ fn forms(kind: &Kind) -> Vec<Value> {
             vec![json!({ "type": "string", "pattern": SCOPE_WORD, "not": { "enum": words } })]
         }
         Kind::Address => vec![pattern(&patterns::address())],
+        Kind::TrustedIp => vec![pattern(&patterns::trusted_ip())],
         Kind::Host => vec![pattern(&patterns::host())],
         Kind::ServerName => vec![pattern(&patterns::server_name())],
         Kind::HostPort => vec![pattern(&patterns::host_port())],

@@ -126,7 +126,8 @@ fn every_mistake_of_every_file_is_reported_at_once_with_its_line() {
         &[
             "default.yaml:1: workers: 0 is out of range; expected 1 to 64",
             "default.yaml:3: listen.htp: unknown key; did you mean `http`?; expected one of h2c, http, \
-             https, unix",
+             https, \
+             proxy_protocol, trusted_ips, unix",
             "default.yaml:4: limits.body_timeout: invalid value `soon`; expected a duration",
             "default.yaml:4: limits.max_uri: 1GiB is out of range; expected 64 bytes to 16KiB",
             "default.yaml:6: log.level: unknown value `loud`; expected one of debug, error, info, off, warn",

@@ -277,6 +277,7 @@ mod tests {
             path: "/".into(),
             state: String::new(),
             peer: None,
+            client_ip: None,
             route: None,
             calls: Vec::new(),
             end: SpanEnd::default(),

@@ -115,10 +115,11 @@ fn of_request(request: &RequestSpan) -> Vec<KeyValue> {
     attributes.text("url.path", &*request.path);
     attributes.text("url.scheme", request.scheme.name());
     attributes.text("network.protocol.version", version(request.version));
+    if let Some(client) = request.client_ip {
+        attributes.text("client.address", client.to_string());
+    }
     if let Some(peer) = request.peer {
-        let address = peer.ip().to_canonical().to_string();
-        attributes.text("client.address", &*address);
-        attributes.text("network.peer.address", address);
+        attributes.text("network.peer.address", peer.ip().to_canonical().to_string());
         attributes.number("network.peer.port", u64::from(peer.port()));
     }
     if let Some(route) = &request.route {

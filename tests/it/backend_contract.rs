@@ -123,7 +123,7 @@ fn inbound(method: Method, target: &str, headers: HeaderMap, body: &[u8]) -> Inb
         body,
         version: Version::HTTP_11,
         host: Some(HeaderValue::from_static("localhost:9080")),
-        peer: Some(([127, 0, 0, 1], 40_000).into()),
+        client_ip: Some([127, 0, 0, 1].into()),
         received_at: SystemTime::UNIX_EPOCH,
         is_traced: false,
     }

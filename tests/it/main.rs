@@ -64,6 +64,7 @@ mod terminal;
 mod tls;
 mod tls_failures;
 mod tracing;
+mod trusted_hops;
 mod unwise_settings;
 
 mod support;

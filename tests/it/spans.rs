@@ -172,6 +172,19 @@ fn both_say_what_was_called_by_the_names_of_opentelemetry_and_no_query() {
 }
 
 #[test]
+fn the_address_of_a_span_is_the_client_that_a_trusted_proxy_names() {
+    let (collector, upstream) = (collector(), from_aws());
+    let app = App::listening("trusted_ips: [127.0.0.1]", &otlp(&collector, ""))
+        .gateway("orders", "/orders*", &upstream.uri("/prod"), "")
+        .start();
+    let headers = [("x-forwarded-for", "203.0.113.7")];
+    assert_eq!(call(app.address, "GET", "/orders/17", &headers, b"").status, 200);
+    let spans = told(app, &collector);
+    let (request, _) = one_request(&spans);
+    assert_has(request, &[("client.address", "203.0.113.7"), ("network.peer.address", "127.0.0.1")]);
+}
+
+#[test]
 fn a_function_is_called_in_a_span_with_its_name() {
     let (collector, upstream) =
         (collector(), Upstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"));

@@ -26,7 +26,7 @@ fn inbound(target: &str, content_type: &'static str, body: &[u8]) -> InboundRequ
         body: RequestBody::Whole(Bytes::copy_from_slice(body)),
         version: Version::HTTP_11,
         host: Some(HeaderValue::from_static("localhost")),
-        peer: None,
+        client_ip: None,
         received_at: SystemTime::UNIX_EPOCH,
         is_traced: false,
     }

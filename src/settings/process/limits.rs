@@ -30,8 +30,9 @@ section! {
     // the upper bound is that of actix-http's parser
     /// Maximum number of headers of a request; more get 431.
     max_headers: u32 [1..=96] = 96;
-    /// Maximum time for a request's head to arrive, then 408. A new connection's time includes the TLS
-    /// handshake; on a kept-alive connection the time starts with the first byte.
+    /// Maximum time for a request's head to arrive, then 408. A new connection's time includes the
+    /// header of the PROXY protocol and the TLS handshake; on a kept-alive connection the time starts with
+    /// the first byte.
     header_timeout: WrittenDuration [SHORTEST_TIMEOUT..=DAY] = Duration::from_secs(10);
     /// Maximum time for a request's body to arrive, then 408.
     body_timeout: WrittenDuration [SHORTEST_TIMEOUT..=DAY] = Duration::from_secs(30);

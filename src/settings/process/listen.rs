@@ -2,8 +2,12 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use super::trusted_ips::{TrustedIp, TrustedIps};
 use crate::{
-    settings::source::{check::Checker, key_type::Address},
+    settings::{
+        route::each,
+        source::{check::Checker, key_type::Address},
+    },
     tls::server::{self as tls, ServerFiles},
 };
 
@@ -20,6 +24,8 @@ section! {
         https: Option<Https>,
         /// The path of a Unix socket for the protocols of `http`.
         unix: Option<PathBuf>,
+        /// The proxies whose headers about their clients are used.
+        trusted_ips: TrustedIps,
     }
 
     /// IP address and port for HTTP/1.1 clients. Every client that can connect can use the credentials of the
@@ -33,6 +39,14 @@ section! {
     /// Path of a Unix socket for the protocols of `http`, at most 107 bytes; none by default:
     /// `/run/apigw-invoker.sock`.
     unix: String, pattern("^[^\\x00]{1,107}$") => _;
+    /// IP addresses and networks of the proxies in front of the sidecar, and `unix:` for all clients of the
+    /// Unix socket: `[10.0.0.0/8, "fd00::/8", "unix:"]`; none by default. From them `X-Forwarded-Proto`,
+    /// `-Host` and `-Port` are kept, and the client's address is taken from `X-Forwarded-For`, see
+    /// "Trusted proxies".
+    trusted_ips: Vec<String> = [], kind(Kind::List(&Kind::TrustedIp)) => _;
+    /// Connections on `http` and `https` must begin with a header of the PROXY protocol, version 1 or 2,
+    /// which names the client. Only peers in `trusted_ips` may connect.
+    proxy_protocol: bool = false;
 }
 
 section! {
@@ -60,9 +74,15 @@ section! {
 
 impl WrittenListen {
     pub(in crate::settings) fn check(mut self, checker: &mut Checker<'_>) -> Listen {
+        let trusted_ips = trusted_ips(&self.trusted_ips.take().unwrap_or_default(), checker);
+        if self.proxy_protocol == Some(true) && trusted_ips.as_ref().is_some_and(|ips| !ips.has_networks()) {
+            let expected = "the addresses of the proxies in `trusted_ips`, or false";
+            checker.at("proxy_protocol").report("on, but `trusted_ips` has no address", expected);
+        }
         let parts = ListenParts {
             https: self.https.take().and_then(|https| https.check(&mut checker.at("https"))),
             unix: self.unix.take().and_then(|path| socket_path(&path, checker)),
+            trusted_ips: trusted_ips.unwrap_or_default(),
         };
         self.settled(checker)(parts)
     }
@@ -106,6 +126,14 @@ impl WrittenHttps {
             }
         }
     }
+}
+
+/// `None` if a mistake was reported.
+fn trusted_ips(written: &[String], checker: &mut Checker<'_>) -> Option<TrustedIps> {
+    let parse = |checker: &mut Checker<'_>, key: &str, text: &str| {
+        checker.parsed(key, text, TrustedIp::EXPECTED, TrustedIp::parse)
+    };
+    each("trusted_ips", written, checker, parse).map(TrustedIps::from_iter)
 }
 
 fn socket_path(path: &str, checker: &mut Checker<'_>) -> Option<PathBuf> {

@@ -54,6 +54,13 @@ pub fn address() -> String {
     format!(r"^({IPV4}|\[({})(%[0-9]+)?\]):{PORT}$", ipv6())
 }
 
+/// An IP address or a network (CIDR), or `unix:`.
+pub fn trusted_ip() -> String {
+    const V4_PREFIX: &str = "3[0-2]|[12]?[0-9]";
+    const V6_PREFIX: &str = "12[0-8]|1[01][0-9]|[1-9]?[0-9]";
+    format!(r"^(unix:|{IPV4}(/({V4_PREFIX}))?|({})(/({V6_PREFIX}))?)$", ipv6())
+}
+
 /// The name of a host or an IP address, with or without brackets.
 pub fn host() -> String {
     const NAME: &str = r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*";

@@ -54,6 +54,8 @@ pub enum Kind {
     WordBut(&'static [&'static str]),
     /// An IP address and a port.
     Address,
+    /// An IP address, a network, or `unix:`.
+    TrustedIp,
     /// The name of a host or an IP address.
     Host,
     /// The name of a server in TLS.

@@ -93,6 +93,7 @@ fn base(file: File, path: &[String]) -> Value {
         _ => json!({ "uri": "/a", "api_gateway": { "function_uri": "https://a.example/" } }),
     };
     match path[..] {
+        ["listen", "proxy_protocol"] => base["listen"] = json!({ "trusted_ips": ["10.0.0.0/8"] }),
         ["tracing", "otlp", _] => base["tracing"] = json!({ "otlp": { "endpoint": "http://c:4318" } }),
         ["api_gateway", "authorization", "iam", "accesskey" | "secretkey" | "session_token"] => {
             base["api_gateway"]["authorization"] = json!({ "iam": keys });
@@ -176,6 +177,24 @@ fn texts(key: &Declared) -> Vec<String> {
                 "127.0.0.1",
             ]
         }
+        "trusted_ips" => vec![
+            "10.0.0.0/8",
+            "10.0.0.1",
+            "10.0.0.0/33",
+            "10.0.0.0/08",
+            "10.0.0.0/",
+            "10.0.0/8",
+            "0.0.0.0/0",
+            "::/0",
+            "fd00::/128",
+            "fd00::/129",
+            "::ffff:10.0.0.0/104",
+            "[::1]",
+            "fe80::1%1",
+            "unix:",
+            "unix",
+            "unix:/",
+        ],
         "host" => vec!["a.example", "[::1]", "::1", "a b", "https://a", "a..b", "::g"],
         "proxy_url" => vec!["http://p:3128"],
         "function_name" => vec![

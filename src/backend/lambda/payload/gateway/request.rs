@@ -152,11 +152,8 @@ fn domain_name(host: &HeaderValue) -> Cow<'_, str> {
 }
 
 fn source_ip(inbound: &InboundRequest) -> IpAddr {
-    match inbound.peer {
-        Some(peer) => peer.ip().to_canonical(),
-        // a client on a Unix socket has no address, and readers of events require one
-        None => Ipv4Addr::LOCALHOST.into(),
-    }
+    // a client on a Unix socket has no address, and readers of events require one
+    inbound.client_ip.unwrap_or(Ipv4Addr::LOCALHOST.into())
 }
 
 fn protocol(version: Version) -> &'static str {

@@ -386,7 +386,7 @@ fn k32_what_is_absent_is_null_in_1_0_and_left_out_in_2_0() {
 fn a_request_without_host_address_or_id_has_an_event_too() {
     let mut inbound = request("GET", "/");
     inbound.host = None;
-    inbound.peer = None;
+    inbound.client_ip = None;
     inbound.headers.clear();
     let event = rest(&inbound);
     assert_eq!(event["headers"], json!({}));

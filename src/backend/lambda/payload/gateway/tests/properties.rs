@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::IpAddr,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -39,7 +39,7 @@ struct Case {
     body: Vec<u8>,
     base64_encode_body: bool,
     milliseconds: u64,
-    peer: Option<SocketAddr>,
+    client_ip: Option<IpAddr>,
 }
 
 impl Case {
@@ -52,7 +52,7 @@ impl Case {
         if let Some(start) = self.remainder {
             inbound = below(inbound, &self.path[..start]);
         }
-        inbound.peer = self.peer;
+        inbound.client_ip = self.client_ip;
         inbound.received_at = UNIX_EPOCH + Duration::from_millis(self.milliseconds);
         with_body(inbound, self.content_type, &self.body)
     }
@@ -118,11 +118,10 @@ fn case() -> impl Strategy<Value = Case> {
     });
     // paths that a `uri` may have
     let target = target.prop_filter("a uri", |(path, ..)| UriPattern::parse(path).is_some());
-    let rest =
-        (select(&CONTENT_TYPES[..]), body, any::<bool>(), 0..1_u64 << 62, option::of(any::<SocketAddr>()));
+    let rest = (select(&CONTENT_TYPES[..]), body, any::<bool>(), 0..1_u64 << 62, option::of(any::<IpAddr>()));
     (METHOD, target, vec((name, value), 0..6), rest).prop_map(|(method, target, headers, rest)| {
         let (path, remainder, query) = target;
-        let (content_type, body, base64_encode_body, milliseconds, peer) = rest;
+        let (content_type, body, base64_encode_body, milliseconds, client_ip) = rest;
         Case {
             method,
             path,
@@ -133,7 +132,7 @@ fn case() -> impl Strategy<Value = Case> {
             body,
             base64_encode_body,
             milliseconds,
-            peer,
+            client_ip,
         }
     })
 }
