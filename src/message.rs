@@ -1,8 +1,10 @@
 //! Types of an HTTP message that the listener and the client share: heads, headers, bodies, errors, trace
 //! context.
 
+pub(crate) mod basic_credentials;
 pub(crate) mod body_pool;
 pub(crate) mod chunks;
+pub mod client_link;
 pub mod error;
 pub(crate) mod head;
 pub(crate) mod header_map_pool;

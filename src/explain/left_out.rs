@@ -1,6 +1,6 @@
 //! Headers and query arguments of the client that are removed or replaced, with the reasons.
 
-use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 
 use crate::{
@@ -28,14 +28,15 @@ pub enum LeftOutPart {
     Query,
 }
 
-/// The headers sorted by name, then the arguments of `query` in their order.
+/// The headers sorted by name, with `Authorization` if the route takes AWS keys from it, then the arguments of `query` in their order.
 pub fn left_out(
     brought: &HeaderMap,
     query: Option<&str>,
     outbound: &OutboundRequest,
     backend: &dyn Backend,
+    takes_keys: bool,
 ) -> Vec<LeftOut> {
-    let mut left_out = headers(brought, &outbound.headers, backend);
+    let mut left_out = headers(brought, &outbound.headers, backend, takes_keys);
     left_out.extend(arguments(query.unwrap_or_default(), outbound.signature, backend));
     left_out
 }
@@ -49,17 +50,24 @@ fn arguments(query: &str, signature: Signature, backend: &dyn Backend) -> Vec<Le
     query::left_out(query).into_iter().map(|name| LeftOut { part: LeftOutPart::Query, name, why }).collect()
 }
 
-fn headers(brought: &HeaderMap, outbound: &HeaderMap, backend: &dyn Backend) -> Vec<LeftOut> {
+fn headers(
+    brought: &HeaderMap,
+    outbound: &HeaderMap,
+    backend: &dyn Backend,
+    takes_keys: bool,
+) -> Vec<LeftOut> {
+    let why_left_out = |name: &HeaderName| {
+        if takes_keys && *name == header::AUTHORIZATION {
+            return "the route takes AWS keys from it and signs with them (client_credentials)";
+        }
+        why_not_passed(name, brought).unwrap_or_else(|| backend.why_left_out(name, outbound))
+    };
     let mut names: Vec<&HeaderName> = brought.keys().collect();
     names.sort_unstable_by_key(|name| name.as_str());
     names.dedup();
     let left_out = names.into_iter().filter(|name| !passes(name, brought, outbound));
     left_out
-        .map(|name| LeftOut {
-            part: LeftOutPart::Headers,
-            name: name.to_string(),
-            why: why_not_passed(name, brought).unwrap_or_else(|| backend.why_left_out(name, outbound)),
-        })
+        .map(|name| LeftOut { part: LeftOutPart::Headers, name: name.to_string(), why: why_left_out(name) })
         .collect()
 }
 

@@ -12,8 +12,8 @@ use crate::{
     metrics::Metrics,
     resilience::{admission::Admission, circuit_breaker::CircuitBreakers, retry::Retries},
     routing::RouteTable,
-    settings::{Otlp, RouteSettings, Scheme, Settings},
-    signing::{Signer, clock_skew::ClockSkews},
+    settings::{CallerKeys, Otlp, RouteSettings, Scheme, Settings},
+    signing::{Scope, Signer, clock_skew::ClockSkews, derived_keys::DerivedKeys},
     spans::Exporter,
     state::{
         open_files::{OpenFiles, TooFewFiles},
@@ -153,16 +153,9 @@ impl SnapshotBuilder {
         {
             return Ok(Arc::clone(route));
         }
-        let signing = match (&backend.target().scope, settings.backend.source()) {
-            (Some(scope), Some(source)) => {
-                let id = settings.id.as_str().into();
-                let credentials = self.refreshers.source(source).map_err(failed())?.used_by(&id);
-                // anybody on the way could say what time it is
-                let is_verified = endpoint.tls.is_some() && settings.backend.upstream().ssl_verify;
-                let clock = self.clocks.get(endpoint, is_verified);
-                Some(Signing { signer: Signer::new(scope.clone()), credentials, clock })
-            }
-            _ => None,
+        let signing = match &backend.target().scope {
+            Some(scope) => Some(self.signing(settings, scope, endpoint).map_err(failed())?),
+            None => None,
         };
         let upstream = settings.backend.upstream();
         let limit = *body_timeout;
@@ -178,6 +171,25 @@ impl SnapshotBuilder {
             circuit_breaker: upstream.circuit_breaker.map(|settings| self.breakers.get(endpoint, settings)),
             backend,
         }))
+    }
+
+    fn signing(
+        &mut self,
+        settings: &RouteSettings,
+        scope: &Scope,
+        endpoint: &Endpoint,
+    ) -> Result<Signing, TlsError> {
+        let id = settings.id.as_str().into();
+        let credentials = match settings.backend.source() {
+            Some(source) => Some(self.refreshers.source(source)?.used_by(&id)),
+            None => None,
+        };
+        let takes_keys = settings.backend.section().caller_keys() != CallerKeys::Off;
+        // anybody on the way could say what time it is
+        let is_verified = endpoint.tls.is_some() && settings.backend.upstream().ssl_verify;
+        let clock = self.clocks.get(endpoint, is_verified);
+        let caller_keys = takes_keys.then(DerivedKeys::default);
+        Ok(Signing { signer: Signer::new(scope.clone()), credentials, caller_keys, clock })
     }
 }
 
