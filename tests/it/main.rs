@@ -19,6 +19,8 @@ mod check_network;
 mod circuit_breaker;
 /// `client_certificate` and `client_key`: mutual TLS.
 mod client_certificates;
+/// AWS keys of the caller in `Authorization: Basic`.
+mod client_credentials;
 /// Collectors of spans that hang, flood, redirect, close and are busy.
 mod collectors;
 /// `apigw-invoker` itself: `check`, `dev`, exit codes, signals.
