@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::settings::{is_key, is_swapped};
 
 /// The most bytes of the base64 text. AWS gives no limit for session tokens; common ones have less than 2 KiB.
-const MAX_ENCODED: usize = 12 << 10;
+const MAX_ENCODED: usize = 8 << 10;
 /// The most characters of a key id (IAM API reference, `AccessKey`).
 const MAX_KEY_ID: usize = 128;
 /// The most characters of a secret; AWS's have 40.
