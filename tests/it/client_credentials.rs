@@ -1,10 +1,7 @@
 //! `client_credentials: basic`: AWS keys of the caller in `Authorization: Basic`, over real sockets.
 
-/// Unix sockets, TLS, loopback, and addresses of other machines.
 mod links;
-/// What AWS refuses of a caller.
 mod refusals;
-/// Keys of two callers through a whole run, searched for by value.
 mod whole_run;
 
 use std::net::SocketAddr;

@@ -1,3 +1,5 @@
+//! Keys of the caller over Unix sockets, TLS, loopback, and plain TCP from other addresses.
+
 use std::{
     io::{BufReader, Write as _},
     net::{IpAddr, SocketAddr, UdpSocket},

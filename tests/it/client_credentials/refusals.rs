@@ -1,3 +1,5 @@
+//! Calls with keys of the caller that AWS refuses.
+
 use std::{io::Write as _, sync::Mutex, time::Instant};
 
 use apigw_invoker::stand_in::{Fault, StandIn, StandInKeys, StandInOptions};

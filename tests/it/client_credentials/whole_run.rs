@@ -1,3 +1,5 @@
+//! Keys of two callers through a whole run, searched for by value.
+
 use std::io::Write as _;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
