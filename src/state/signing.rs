@@ -3,6 +3,7 @@
 //! `proxy/call.rs` has a request signed before each attempt, and hands in the head of what comes back.
 
 use std::{
+    error::Error,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -95,8 +96,8 @@ impl Signing {
     }
 }
 
-fn unavailable(cause: impl ToString) -> ProxyError {
-    ProxyError::new(ErrorKind::CredentialsUnavailable, cause.to_string())
+fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> ProxyError {
+    ProxyError::new(ErrorKind::CredentialsUnavailable, cause)
 }
 
 /// Whether AWS may have refused a signature for its date: API Gateway and Lambda have one word for all that is wrong

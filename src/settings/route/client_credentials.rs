@@ -27,7 +27,7 @@ pub enum CallerKeys {
 
 section! {
     /// Keys of the caller.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    #[derive(Debug, Clone, PartialEq, Eq, Default)]
     pub struct ClientCredentialSettings, read as WrittenClientCredentials, optional "a table about keys of the caller";
 
     made ClientCredentialParts {
@@ -37,9 +37,9 @@ section! {
 
     /// `basic`: requests are signed with AWS keys that the caller sends in `Authorization: Basic`, see "Keys of
     /// the caller". Off by default.
-    client_credentials: CredentialScheme => |client| client.scheme();
+    client_credentials: CredentialScheme => ClientCredentialSettings::scheme;
     /// `false`: requests without keys of the caller are signed with the route's own.
-    client_credentials_required: bool = true => |client| client.is_required();
+    client_credentials_required: bool = true => ClientCredentialSettings::is_required;
 }
 
 impl ClientCredentialSettings {

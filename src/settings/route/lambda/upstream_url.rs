@@ -58,7 +58,7 @@ impl UpstreamUrl {
                 "invocation_type" | "invocationtype" => url.invocation_type = Some(word(&value)?),
                 "log_type" | "logtype" => url.log_type = Some(word(&value)?),
                 "client_context" | "clientcontext" => {
-                    url.client_context = Some(serde_json::from_str(&value).ok()?)
+                    url.client_context = Some(serde_json::from_str(&value).ok()?);
                 }
                 _ => return None,
             }
