@@ -1,6 +1,7 @@
-//! The signature of a route: keys and time are taken for each request, and what AWS answers is told to both.
+//! The signing of a route's requests with current credentials and a corrected clock.
 //!
-//! `proxy/call.rs` has a request signed before each attempt, and hands in the head of what comes back.
+//! `proxy/call.rs` signs before each attempt, and passes the response head back: AWS's refusals refresh the credentials
+//! and correct the clock.
 
 use std::{
     error::Error,
@@ -20,41 +21,42 @@ use crate::{
     signing::{KeyOwner, Signer, SigningHeaders, clock_skew::ClockSkew, derived_keys::DerivedKeys},
 };
 
-/// The signature of a route.
+/// Signer, credentials and clock of a route.
 #[derive(Debug)]
 pub struct Signing {
-    pub signer: Signer,
-    /// The route's own keys; `None` where only keys of callers sign.
+    /// Shared by routes with the same scope and credentials.
+    pub signer: Arc<Signer>,
+    /// The route's own keys; `None` if only keys of callers sign.
     pub credentials: Option<CredentialSource>,
-    /// The derived keys of callers; `None` on a route that takes none of them.
-    pub caller_keys: Option<DerivedKeys>,
-    /// By this clock, which routes to the same endpoint share.
+    /// The derived keys of callers; `None` on a route without `client_credentials`.
+    pub caller_keys: Option<Box<DerivedKeys>>,
+    /// Shared by routes to the same endpoint.
     pub clock: Arc<ClockSkew>,
 }
 
-/// The keys and the times of one signature.
+/// The credentials and times of one signature.
 #[derive(Debug)]
 pub struct SignatureRecord {
     pub keys: Arc<Credentials>,
     pub owner: KeyOwner,
-    /// The time by our clock.
+    /// The time of this machine's clock.
     pub at: SystemTime,
-    /// The time that the signature says.
+    /// The corrected time that was signed.
     pub dated: SystemTime,
 }
 
 impl Signing {
-    /// Signs a request as it is about to be sent, with the caller's keys or else the route's own. Waits for nothing but
-    /// the very first keys of the route.
+    /// Signs a request right before it is sent, with the caller's keys or else the route's own. Waits only for the
+    /// first credentials of the process.
     ///
     /// # Errors
-    /// There is nothing to sign with, or it does not fit into a header.
+    /// There are no credentials, or they do not fit into a header.
     pub async fn sign(
         &self,
         outbound: &OutboundRequest,
         caller: Option<&Arc<Credentials>>,
     ) -> Result<(SigningHeaders, SignatureRecord), ProxyError> {
-        // the few seconds that the first keys may take are nothing to AWS
+        // AWS accepts a date of some seconds ago, so it may be taken before the first credentials arrive
         let at = SystemTime::now();
         if let (Some(derived_keys), Some(keys)) = (&self.caller_keys, caller) {
             let dated = self.clock.corrected(at);
@@ -70,7 +72,8 @@ impl Signing {
         Ok((headers, SignatureRecord { keys, owner: KeyOwner::Route, at, dated }))
     }
 
-    /// Waits at most `limit` for keys that replace those that AWS refused; true if there are such keys.
+    /// Waits at most `limit` for keys that replace those that AWS refused; true if there are such keys. Only the route's
+    /// own keys are ever replaced.
     pub async fn has_newer_keys(&self, refused: &SignatureRecord, limit: Duration) -> bool {
         match &self.credentials {
             Some(source) if refused.owner == KeyOwner::Route => source.newer_than(&refused.keys, limit).await,
@@ -78,8 +81,8 @@ impl Signing {
         }
     }
 
-    /// The route's own keys that AWS calls expired are fetched anew, whatever their own expiry says, and the time that
-    /// AWS says is compared with ours. Whether the signature was refused for a wrong clock, which is now set right.
+    /// Refreshes the route's own credentials that AWS calls expired, also before their own expiry, and observes AWS's
+    /// date. Returns true if AWS refused the signature because of the clock and the clock has been corrected.
     pub fn observe_reply(&self, upstream: &UpstreamReply, used: &SignatureRecord) -> bool {
         if let Some(source) = self.credentials.as_ref().filter(|_| used.owner == KeyOwner::Route) {
             if upstream.is_refusal_for("ExpiredToken") {
@@ -100,8 +103,8 @@ fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> ProxyError {
     ProxyError::new(ErrorKind::CredentialsUnavailable, cause)
 }
 
-/// Whether AWS may have refused a signature for its date: API Gateway and Lambda have one word for all that is wrong
-/// with a signature, STS and S3 have one for the clock.
+/// True if AWS may have refused a signature because of its date. API Gateway and Lambda have one error code for all
+/// wrong signatures; STS and S3 have one for the clock.
 fn is_refused_date(upstream: &UpstreamReply) -> bool {
     ["InvalidSignature", "SignatureDoesNotMatch", "RequestTimeTooSkewed"]
         .iter()

@@ -1,6 +1,6 @@
 //! The section `api_gateway` of a route: names and defaults are those of APISIX's `aws-lambda` plugin.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -42,7 +42,7 @@ section! {
         /// The credentials that are sent to AWS.
         authorization: Authorization,
         /// Connections, time limits and retries.
-        upstream: UpstreamSettings,
+        upstream: Arc<UpstreamSettings>,
         /// The maximum size of a request body in bytes.
         max_req_body_size: u64,
     }
@@ -104,7 +104,7 @@ section! {
 
     made IamParts {
         /// The source of the credentials.
-        source: CredentialSettings,
+        source: Arc<CredentialSettings>,
         /// Whether callers send their own.
         client: ClientCredentialSettings,
         /// The region of the endpoint.
@@ -188,7 +188,7 @@ impl WrittenApiGateway {
         Some(settle(ApiGatewayParts {
             function_uri: function_uri?,
             authorization: authorization?,
-            upstream,
+            upstream: Arc::new(upstream),
             max_req_body_size,
         }))
     }
@@ -274,7 +274,7 @@ impl WrittenIam {
         let source = self.source.check(names, own, checker);
         let client = self.client.check(source.as_ref(), checker);
         let settle = self.settled(checker);
-        Some(settle(IamParts { source: source?, client: client?, region, service: service? }))
+        Some(settle(IamParts { source: Arc::new(source?), client: client?, region, service: service? }))
     }
 
     /// The secret access key under either name.
@@ -305,7 +305,7 @@ mod tests {
         let authorization = Authorization {
             apikey: Some("hush-apikey".to_owned().into()),
             iam: Some(Iam {
-                source: CredentialSettings {
+                source: Arc::new(CredentialSettings {
                     origin: CredentialProvider::Keys(Credentials::new(
                         "AKIDEXAMPLE",
                         "hush-secret",
@@ -319,7 +319,7 @@ mod tests {
                     variant: EndpointVariant::default(),
                     metadata: MetadataProtocol::V2,
                     proxy: None,
-                },
+                }),
                 client: ClientCredentialSettings::default(),
                 region: "us-east-1".into(),
                 service: "execute-api".into(),

@@ -100,6 +100,8 @@ fn is_written(source: &CredentialSettings) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::settings::{Document, Mistake, RouteSettings, Settings};
 
@@ -119,7 +121,7 @@ mod tests {
         format!("uri: /\nlambda: {{ function_name: f, aws_region: us-east-1, {keys} }}\n")
     }
 
-    fn route(text: &str) -> RouteSettings {
+    fn route(text: &str) -> Arc<RouteSettings> {
         read("", text).unwrap().routes.remove(0)
     }
 
