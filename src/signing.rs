@@ -1,8 +1,8 @@
 //! Signature Version 4 (SigV4) for `execute-api` and `lambda`.
 //!
 //! [`Signer::sign`] is the last step before a request is sent, so the signed request is the sent request. The
-//! signature depends only on the request, the credentials and the time; the derived key is cached. Keys that callers
-//! send are signed with by [`Signer::sign_for_caller`], which has a derived key for each caller (`derived_keys.rs`).
+//! signature depends only on the request, the credentials and the time; the derived key is cached. With
+//! keys that callers send signs [`Signer::sign_for_caller`], with a derived key for each (`derived_keys.rs`).
 //! `aws-sigv4` derives the key; `canonical.rs` writes the canonical request into one buffer. Tests compare
 //! the result with `aws-sigv4`, botocore and awscrt (`.ci/signatures/run`). Signing does not change the
 //! request, so that it can be signed and sent again: it returns the headers to add, [`SigningHeaders`].
@@ -147,7 +147,7 @@ impl Signer {
         signing_headers(input, credentials.access_key_id(), key.mac.clone(), key.security_token.clone())
     }
 
-    /// Signs a request with keys that its caller has sent. Nothing of them is kept but the derived key, in `derived_keys`.
+    /// Signs a request with keys that its caller has sent. Only the derived key is kept, in `derived_keys`.
     ///
     /// # Errors
     /// The access key id or the session token is not a valid header value.

@@ -28,7 +28,8 @@ pub enum LeftOutPart {
     Query,
 }
 
-/// The headers sorted by name, with `Authorization` if the route takes AWS keys from it, then the arguments of `query` in their order.
+/// The headers sorted by name, then the arguments of `query` in their order. `takes_keys` is true on a route
+/// that takes AWS keys from `Authorization`.
 pub fn left_out(
     brought: &HeaderMap,
     query: Option<&str>,

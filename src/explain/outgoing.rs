@@ -70,8 +70,8 @@ pub struct SignatureParts {
 }
 
 impl Outgoing {
-    /// Signs a request, with the keys of `caller` if it sent some, and encodes its head; `received` is the client's
-    /// body.
+    /// Signs a request, with the keys of `caller` if it sent some, and encodes its head; `received` is the
+    /// client's body.
     ///
     /// # Errors
     /// The request cannot be signed or sent.

@@ -56,7 +56,8 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// The connection is reset if its client reads nothing for `send_timeout`; `without_tls` is the kind of its socket.
+    /// The connection is reset if its client reads nothing for `send_timeout`; `without_tls` is the kind of
+    /// its socket.
     pub fn new(socket: Socket, without_tls: ClientLink, send_timeout: Duration) -> Self {
         Self { socket, without_tls, ahead: BytesMut::new(), send_timeout, sending: LazyDeadline::default() }
     }

@@ -9,7 +9,8 @@ use zeroize::Zeroizing;
 
 use crate::settings::{is_key, is_swapped};
 
-/// The most bytes of the base64 text. AWS gives no limit for session tokens; common ones have less than 2 KiB.
+/// The most bytes of the base64 text. AWS gives no limit for session tokens; common ones have less than
+/// 2 KiB.
 const MAX_ENCODED: usize = 8 << 10;
 /// The most characters of a key id (IAM API reference, `AccessKey`).
 const MAX_KEY_ID: usize = 128;
@@ -55,8 +56,8 @@ fn split(value: &[u8]) -> (&[u8], &[u8]) {
     (scheme, rest.trim_ascii_start())
 }
 
-/// Letters, digits and `_` (IAM API reference, `AccessKey`). Anything else would change the meaning of the header that
-/// contains the id, and a secret in its place would be logged in part.
+/// Letters, digits and `_` (IAM API reference, `AccessKey`). Anything else would change the meaning of the
+/// header that contains the id, and a secret in its place would be logged in part.
 fn is_id(id: &str) -> bool {
     (1..=MAX_KEY_ID).contains(&id.len())
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')

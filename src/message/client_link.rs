@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-/// The kind of a client's connection. It describes the connection itself, whatever an earlier hop or its headers say.
+/// The kind of a client's connection. It describes the connection itself, whatever an earlier hop or its
+/// headers say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientLink {
     /// TCP without TLS from another machine.

@@ -203,7 +203,8 @@ impl UpstreamCall<'_> {
 
     /// True if another attempt may follow after this pause: the deadline allows it, the circuit breaker is
     /// closed, and the budget has paid for it. To wait for new credentials costs no budget, because rejected
-    /// credentials do not mean an overloaded upstream; an unsigned call, or one with keys of the caller, never gets any.
+    /// credentials do not mean an overloaded upstream; an unsigned call, or one with keys of the caller,
+    /// never gets any.
     fn may_retry(&self, pause: RetryDelay, is_renewable: bool, retries: &Retries, record: &Record) -> bool {
         let in_time = match pause {
             RetryDelay::For(time) => self.deadline.has_room_for(time),

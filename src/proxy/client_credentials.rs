@@ -1,7 +1,7 @@
 //! Takes AWS keys of the caller out of a request, on routes with `client_credentials`.
 //!
-//! The keys leave the request's headers here, before anything of the request is forwarded, and stay in memory until
-//! its response begins. `state/signing.rs` signs with them.
+//! The keys leave the request's headers here, before anything of the request is forwarded, and are dropped
+//! when its response begins. `state/signing.rs` signs with them.
 
 use std::sync::Arc;
 
@@ -22,8 +22,9 @@ use crate::message::{
 /// `None` means that the route's own keys sign, which is allowed unless `is_required`.
 ///
 /// # Errors
-/// The keys are missing or malformed, or have come over a connection that others can read. A request without keys over
-/// such a connection gets the same error if keys are required: a challenge would make the client send them.
+/// The keys are missing or malformed, or have come over a connection that others can read. A request without
+/// keys over such a connection gets the same error if keys are required: a challenge would make the client
+/// send them.
 pub fn take(
     request: &mut Request,
     link: ClientLink,

@@ -1,6 +1,7 @@
 //! Derived keys of callers: a bounded set, so that a caller's key is not derived for each of its requests.
 //!
-//! An entry contains a digest of the caller's keys and the derived key of a day, but neither the secret nor the token.
+//! An entry contains a digest of the caller's keys and the derived key of a day, but neither the secret nor
+//! the token.
 //! Derivation takes four HMACs, so an entry that was evicted costs little.
 
 use std::fmt;
@@ -13,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 /// The most callers whose derived keys are kept, for each route.
 const MAX_CALLERS: usize = 256;
 
-/// A digest of the whole keys of a caller. Callers that share a key id but not the secret have different ones.
+/// A digest of the keys of a caller. Callers that share a key id but not the secret have different ones.
 type Fingerprint = [u8; 32];
 
 /// The derived keys of a route's callers.

@@ -41,7 +41,7 @@ pub struct SnapshotBuilder {
     clocks: ClockSkews,
     /// Routes with equal endpoints share one, because there may be thousands of routes.
     endpoints: HashSet<Arc<Endpoint>>,
-    /// By scope and [`CredentialSource::address`](crate::credentials::CredentialSource::address).
+    /// By scope and [`CredentialSource::address`], if the route has credentials of its own.
     signers: HashMap<(Scope, Option<usize>), Arc<Signer>>,
     files: OpenFiles,
     in_flight: Admission,

@@ -46,8 +46,8 @@ pub struct SignatureRecord {
 }
 
 impl Signing {
-    /// Signs a request right before it is sent, with the caller's keys or else the route's own. Waits only for the
-    /// first credentials of the process.
+    /// Signs a request right before it is sent, with the caller's keys or else the route's own. Waits only for
+    /// the first credentials of the process.
     ///
     /// # Errors
     /// There are no credentials, or they do not fit into a header.
@@ -72,8 +72,8 @@ impl Signing {
         Ok((headers, SignatureRecord { keys, owner: KeyOwner::Route, at, dated }))
     }
 
-    /// Waits at most `limit` for keys that replace those that AWS refused; true if there are such keys. Only the route's
-    /// own keys are ever replaced.
+    /// Waits at most `limit` for keys that replace those that AWS refused; true if there are such keys.
+    /// Keys of callers are never replaced.
     pub async fn has_newer_keys(&self, refused: &SignatureRecord, limit: Duration) -> bool {
         match &self.credentials {
             Some(source) if refused.owner == KeyOwner::Route => source.newer_than(&refused.keys, limit).await,
@@ -81,8 +81,9 @@ impl Signing {
         }
     }
 
-    /// Refreshes the route's own credentials that AWS calls expired, also before their own expiry, and observes AWS's
-    /// date. Returns true if AWS refused the signature because of the clock and the clock has been corrected.
+    /// Refreshes the route's own credentials that AWS calls expired, also before their own expiry, and observes
+    /// AWS's date. Returns true if AWS refused the signature because of the clock and the clock has been
+    /// corrected.
     pub fn observe_reply(&self, upstream: &UpstreamReply, used: &SignatureRecord) -> bool {
         if let Some(source) = self.credentials.as_ref().filter(|_| used.owner == KeyOwner::Route) {
             if upstream.is_refusal_for("ExpiredToken") {

@@ -33,8 +33,8 @@ fn routes(upstream: &Upstream) -> app::Builder {
     let builder = App::with("").gateway("g", "/g/*", &upstream.uri("/"), IAM);
     let lambda = |event: &str| {
         format!(
-            "uri: /{event}\nlambda:\n  function_name: f\n  aws_region: us-east-1\n  host: 127.0.0.1\n  port: {}\n  \
-             disable_https: true\n  client_credentials: basic\n",
+            "uri: /{event}\nlambda:\n  function_name: f\n  aws_region: us-east-1\n  host: 127.0.0.1\n  \
+             port: {}\n  disable_https: true\n  client_credentials: basic\n",
             upstream.address.port()
         )
     };

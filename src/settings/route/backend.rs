@@ -130,8 +130,7 @@ pub trait BackendSection {
     /// The connections, time limits and retries.
     fn upstream(&self) -> &UpstreamSettings;
 
-    /// The source of the credentials that sign the requests; `None` without signatures, and where only keys of
-    /// callers sign.
+    /// The source of the route's own credentials; `None` without signatures, or if only keys of callers sign.
     fn source(&self) -> Option<&CredentialSettings>;
 
     /// Whether keys of callers sign the requests.
@@ -183,7 +182,7 @@ impl BackendSettings {
         members.insert(section.name().to_owned(), section.shown());
     }
 
-    /// The source of the route's own credentials; `None` without signatures, and where only keys of callers sign.
+    /// The source of the route's own credentials; `None` without signatures, or if only keys of callers sign.
     pub fn source(&self) -> Option<&CredentialSettings> {
         self.section().source()
     }

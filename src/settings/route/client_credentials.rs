@@ -28,15 +28,16 @@ pub enum CallerKeys {
 section! {
     /// Keys of the caller.
     #[derive(Debug, Clone, PartialEq, Eq, Default)]
-    pub struct ClientCredentialSettings, read as WrittenClientCredentials, optional "a table about keys of the caller";
+    pub struct ClientCredentialSettings, read as WrittenClientCredentials,
+        optional "a table about keys of the caller";
 
     made ClientCredentialParts {
         /// The keys that sign.
         keys: CallerKeys,
     }
 
-    /// `basic`: requests are signed with AWS keys that the caller sends in `Authorization: Basic`, see "Keys of
-    /// the caller". Off by default.
+    /// `basic`: requests are signed with AWS keys that the caller sends in `Authorization: Basic`, see
+    /// "Keys of the caller". Off by default.
     client_credentials: CredentialScheme => ClientCredentialSettings::scheme;
     /// `false`: requests without keys of the caller are signed with the route's own.
     client_credentials_required: bool = true => ClientCredentialSettings::is_required;
@@ -85,8 +86,8 @@ impl WrittenClientCredentials {
         };
         if keys == CallerKeys::Required && source.is_some_and(is_written) {
             checker.at("client_credentials").warn(
-                "the route's own keys are never used; `client_credentials_required: false` uses them for callers \
-                 without keys",
+                "the route's own keys are never used; `client_credentials_required: false` uses them for \
+                 callers without keys",
             );
         }
         Some(self.settled(checker)(ClientCredentialParts { keys }))
@@ -113,7 +114,8 @@ mod tests {
 
     fn gateway(iam: &str, rest: &str) -> String {
         format!(
-            "uri: /\napi_gateway: {{ function_uri: 'https://a.example/', {rest} authorization: {{ iam: {{ {iam} }} }} }}\n"
+            "uri: /\napi_gateway: {{ function_uri: 'https://a.example/', {rest} authorization: {{ iam: \
+             {{ {iam} }} }} }}\n"
         )
     }
 
@@ -212,7 +214,9 @@ mod tests {
         }
         let url = |more: &str| {
             format!(
-                "uri: /\nlambda: {{ upstream_url: 'aws-lambda://us-east-1/f?client_context=%7B%22a%22%3A1%7D'{more} }}\n"
+                "uri: /\nlambda: {{ upstream_url: \
+                 'aws-lambda://us-east-1/f?client_context=%7B%22a%22%3A1%7D'{more} \
+                 }}\n"
             )
         };
         let context = |text: &str| match &route(text).backend {

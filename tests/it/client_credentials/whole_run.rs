@@ -27,7 +27,7 @@ fn upstream() -> Upstream {
         let lines =
             request.headers.iter().map(|(name, value)| format!("{name}:{}\\n", value.replace('"', "")));
         let explained = format!(
-            r#"{{"message":"It does not match. The Canonical String for this request should have been '{}'"}}"#,
+            r#"{{"message":"No. The Canonical String for this request should have been '{}'"}}"#,
             lines.collect::<String>()
         );
         let is_refused = request.line.contains("refused");
@@ -41,12 +41,14 @@ fn upstream() -> Upstream {
 fn the_keys_of_callers_are_in_no_log_answer_metric_span_page_or_command() {
     let upstream = upstream();
     let api = format!(
-        "uri: /api/*\napi_gateway:\n  function_uri: {}\n  authorization: {{ iam: {{ client_credentials: basic }} }}\n",
+        "uri: /api/*\napi_gateway:\n  function_uri: {}\n  authorization: \
+         {{ iam: {{ client_credentials: basic }} }}\n",
         upstream.uri("/")
     );
     let function = |uri: &str, function: &str| {
         format!(
-            "uri: {uri}\nlambda:\n  function_name: {function}\n  aws_region: us-east-1\n  host: 127.0.0.1\n  port: {}\n  disable_https: true\n  \
+            "uri: {uri}\nlambda:\n  function_name: {function}\n  aws_region: us-east-1\n  \
+             host: 127.0.0.1\n  port: {}\n  disable_https: true\n  \
          client_credentials: basic\n  awsgateway_compatible: true\n",
             upstream.address.port()
         )
@@ -120,7 +122,8 @@ fn the_keys_of_callers_are_in_no_log_answer_metric_span_page_or_command() {
 
 #[test]
 fn explain_without_keys_of_the_caller_says_the_refusal_that_a_client_would_get() {
-    let route = "uri: /*\napi_gateway:\n  function_uri: https://a.example/\n  authorization: { iam: { client_credentials: basic } }\n";
+    let route = "uri: /*\napi_gateway:\n  function_uri: https://a.example/\n  \
+                 authorization: { iam: { client_credentials: basic } }\n";
     let directory = settings("", &[("r", route)]);
     let at = directory.path().display().to_string();
     let ended = end_of(&mut binary(&["explain", "GET", "/a", "--settings", &at]));

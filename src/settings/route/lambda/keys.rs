@@ -83,9 +83,9 @@ section! {
     aws_secret_key: Proof => _;
     ..source: WrittenCredentials as "aws_", with own_source;
     ..client: WrittenClientCredentials;
-    /// `aws-lambda://REGION/FUNCTION?qualifier=…&invocation_type=…&log_type=…&client_context=…`, instead of the
-    /// keys `aws_region`, `function_name`, `qualifier`, `invocation_type`, `log_type` and `client_context`, which is
-    /// percent-encoded JSON there.
+    /// `aws-lambda://REGION/FUNCTION?qualifier=…&invocation_type=…&log_type=…&client_context=…`, instead of
+    /// the keys `aws_region`, `function_name`, `qualifier`, `invocation_type`, `log_type` and
+    /// `client_context`, which is percent-encoded JSON there.
     upstream_url: String, pattern("^aws-lambda://.+"), secret_query() => _;
     /// Host of the Lambda API; by default that of the region, in all of AWS's partitions.
     host: String, kind(Kind::Host) => |lambda| &lambda.endpoint.host;

@@ -33,8 +33,8 @@ impl fmt::Debug for UpstreamUrl {
 }
 
 impl UpstreamUrl {
-    pub(super) const EXPECTED: &'static str = "aws-lambda://REGION/FUNCTION, and at most qualifier, invocation_type, log_type and client_context (a JSON \
-         object) in its query";
+    pub(super) const EXPECTED: &'static str = "aws-lambda://REGION/FUNCTION, and at most qualifier, \
+         invocation_type, log_type and client_context (a JSON object) in its query";
 
     /// Parses a URL; an unknown query argument makes it invalid.
     pub(super) fn parse(text: &str) -> Option<Self> {
@@ -124,7 +124,14 @@ mod tests {
                 query.append_pair("qualifier", qualifier);
             }
             let text = format!("aws-lambda://{region}/{function}?{}&invocation_type=Event", query.finish());
-            let expected = UpstreamUrl { region, function, qualifier, invocation_type: Some(InvocationType::Event), log_type: None, client_context: None };
+            let expected = UpstreamUrl {
+                region,
+                function,
+                qualifier,
+                invocation_type: Some(InvocationType::Event),
+                log_type: None,
+                client_context: None,
+            };
             prop_assert_eq!(UpstreamUrl::parse(&text), Some(expected));
         }
 
