@@ -250,7 +250,8 @@ async fn routes(health: web::Data<Health>, locks: web::Data<PageLocks>) -> HttpR
 }
 
 fn readiness(route: &Route, now: SystemTime) -> RouteReadiness<'_> {
-    let status = route.signing.as_ref().map(|signing| signing.credentials.status(now));
+    let source = route.signing.as_ref().and_then(|signing| signing.credentials.as_ref());
+    let status = source.map(|source| source.status(now));
     RouteReadiness {
         id: &route.id,
         ready: status.as_ref().is_none_or(|status| matches!(status.state, CredentialState::Ready(_))),

@@ -27,6 +27,7 @@ pub use route::{
     RouteSettings,
     api_gateway::{ApiGatewaySettings, Authorization, ClientAuthorization, Iam},
     backend::{BackendSection, BackendSettings, UpstreamServer},
+    client_credentials::CallerKeys,
     connect::Connect,
     endpoint_variant::EndpointVariant,
     forward_proxy::{ForwardProxy, HostPort},

@@ -63,8 +63,8 @@ pub fn sentence(signed_request: &SignedRequest, canonical: &str, string_to_sign:
     }
     format!(
         "AWS refused the signature, although AWS and the sidecar signed the same request: the secret key \
-         does not belong to the access key that ends in {}",
-        signed_request.key()
+         does not belong to {}",
+        signed_request.key_name()
     )
 }
 

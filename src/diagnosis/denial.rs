@@ -112,9 +112,9 @@ fn access_denied(body: &str, call: &RefusedCall) -> Option<String> {
     let host = &call.host;
     if let Some(signed) = &call.signed {
         return Some(format!(
-            "AWS denied access to the access key that ends in {}: allow {} to its user or role in IAM, and \
+            "AWS denied access to {}: allow {} to its user or role in IAM, and \
              check the resource policy for a Deny",
-            signed.key(),
+            signed.key_name(),
             action(&signed.service, host)
         ));
     }

@@ -2,6 +2,7 @@
 
 pub mod api_gateway;
 pub mod backend;
+pub mod client_credentials;
 pub mod connect;
 pub mod credentials;
 pub mod endpoint_variant;

@@ -13,8 +13,8 @@ use serde_json::{Map, Value};
 
 use super::{api_gateway::WrittenApiGateway, lambda::WrittenLambda, shared_parts::SharedParts};
 use crate::settings::{
-    ApiGatewaySettings, CredentialSettings, EndpointVariant, LambdaSettings, Scheme, UpstreamSettings,
-    process::limits::Limits, source::check::Checker,
+    ApiGatewaySettings, CallerKeys, CredentialSettings, EndpointVariant, LambdaSettings, Scheme,
+    UpstreamSettings, process::limits::Limits, source::check::Checker,
 };
 
 /// The backends, each with its key, its written section and its checked section.
@@ -130,8 +130,11 @@ pub trait BackendSection {
     /// The connections, time limits and retries.
     fn upstream(&self) -> &UpstreamSettings;
 
-    /// The source of the credentials that sign the requests; `None` without signatures.
+    /// The source of the route's own credentials; `None` without signatures, or if only keys of callers sign.
     fn source(&self) -> Option<&CredentialSettings>;
+
+    /// Whether keys of callers sign the requests.
+    fn caller_keys(&self) -> CallerKeys;
 
     /// The kinds of credentials that are sent, as in the settings: `apikey`, `iam`.
     fn authorization_kinds(&self) -> Vec<&'static str>;
@@ -179,7 +182,7 @@ impl BackendSettings {
         members.insert(section.name().to_owned(), section.shown());
     }
 
-    /// The source of the credentials that sign the requests; `None` without signatures.
+    /// The source of the route's own credentials; `None` without signatures, or if only keys of callers sign.
     pub fn source(&self) -> Option<&CredentialSettings> {
         self.section().source()
     }

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::{
     settings::{
-        CredentialSettings, EndpointVariant, GatewayEvent, LambdaSettings, PayloadSettings, PayloadVersion,
-        UpstreamSettings,
+        CallerKeys, CredentialSettings, EndpointVariant, GatewayEvent, LambdaSettings, PayloadSettings,
+        PayloadVersion, UpstreamSettings,
         route::{
             backend::{BackendSection, UpstreamServer},
             shared_parts::SharedParts,
@@ -37,7 +37,11 @@ impl BackendSection for LambdaSettings {
     }
 
     fn source(&self) -> Option<&CredentialSettings> {
-        Some(&self.source)
+        self.client.own_source(&self.source)
+    }
+
+    fn caller_keys(&self) -> CallerKeys {
+        self.client.keys
     }
 
     fn authorization_kinds(&self) -> Vec<&'static str> {
