@@ -22,7 +22,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 /// Routes of every kind. A new variant of `settings::BackendSettings` must be added here.
-const ROUTES: [(&str, &str); 7] = [
+const ROUTES: [(&str, &str); 8] = [
     ("open", "api_gateway:\n  function_uri: https://a.example/stage\n"),
     (
         "signed",
@@ -42,6 +42,7 @@ const ROUTES: [(&str, &str); 7] = [
 ",
     ),
     ("merge", "lambda: { function_name: f, aws_region: us-east-1, aws_key: A, aws_secret: hush-secret }\n"),
+    ("unsigned", "lambda: { function_name: f, host: '::1', port: 9000, disable_https: true, sign: false }\n"),
     (
         "forward",
         "lambda:
@@ -125,6 +126,7 @@ fn inbound(method: Method, target: &str, headers: HeaderMap, body: &[u8]) -> Inb
         host: Some(HeaderValue::from_static("localhost:9080")),
         peer: Some(([127, 0, 0, 1], 40_000).into()),
         received_at: SystemTime::UNIX_EPOCH,
+        spelling: None,
         is_traced: false,
     }
 }

@@ -110,6 +110,10 @@ fn base(file: File, path: &[String]) -> Value {
             base["lambda"]["aws_key"] = "a".into();
             base["lambda"]["aws_secret"] = "s".into();
         }
+        ["lambda", "sign"] => {
+            base["lambda"]["host"] = "127.0.0.1".into();
+            base["lambda"]["disable_https"] = true.into();
+        }
         ["lambda", "account_id" | "api_id" | "stage" | "stage_variables"] => {
             base["lambda"]["awsgateway_compatible"] = true.into();
         }

@@ -34,6 +34,7 @@ pub fn request(method: &str, target: &str) -> InboundRequest {
         host: Some(HeaderValue::from_static("shop.example.com:8080")),
         peer: Some("[::ffff:192.0.2.7]:40000".parse().unwrap()),
         received_at: UNIX_EPOCH + Duration::from_millis(1_583_348_638_390),
+        spelling: None,
         is_traced: false,
         uri,
     }

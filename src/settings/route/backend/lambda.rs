@@ -37,15 +37,15 @@ impl BackendSection for LambdaSettings {
     }
 
     fn source(&self) -> Option<&CredentialSettings> {
-        Some(&self.source)
+        self.sign.then_some(&self.source)
     }
 
     fn authorization_kinds(&self) -> Vec<&'static str> {
-        vec!["iam"]
+        if self.sign { vec!["iam"] } else { Vec::new() }
     }
 
     fn signing_scope(&self) -> Option<(&str, &str)> {
-        Some((&self.region, "lambda"))
+        self.sign.then_some((&*self.region, "lambda"))
     }
 
     fn max_request_body(&self) -> u64 {
