@@ -44,6 +44,11 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// The backend cannot forward this request.
     fn request(&self, inbound: InboundRequest) -> Result<OutboundRequest, ProxyError>;
 
+    /// True if requests must keep the client's spelling of header names.
+    fn keeps_spelling(&self) -> bool {
+        false
+    }
+
     /// Classifies a response by its head: has the function run, and may a retry succeed?
     fn verdict(&self, upstream: &UpstreamReply) -> Verdict;
 

@@ -9,6 +9,7 @@ pub mod client_link;
 pub mod error;
 pub(crate) mod head;
 pub(crate) mod header_map_pool;
+pub mod header_spelling;
 pub(crate) mod headers;
 pub mod inbound;
 pub(crate) mod log_note;

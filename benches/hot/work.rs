@@ -161,6 +161,7 @@ fn inbound(path_match: &PathMatch) -> InboundRequest {
         host: Some(HeaderValue::from_static("127.0.0.1:9080")),
         client_ip: Some([127, 0, 0, 1].into()),
         received_at: SystemTime::UNIX_EPOCH + Duration::from_hours(500_000),
+        spelling: None,
         is_traced: true,
     }
 }

@@ -26,7 +26,7 @@ use crate::{
         outbound::{OutboundRequest, Signature},
         trace,
     },
-    settings::{InvocationType, InvokeMode, LambdaSettings, LogType, PayloadSettings},
+    settings::{InvocationType, InvokeMode, LambdaSettings, LogType, PayloadSettings, PayloadVersion},
     text::uri_syntax::{RESERVED, check_remainder},
 };
 
@@ -61,7 +61,8 @@ impl Lambda {
             // a larger body fits into no event, except for a form that shrinks when it is decoded, which is
             // rare
             max_request_body: settings.max_request_body.min(largest_event),
-            api: Some(AwsApi::Lambda),
+            // an emulator refuses calls in its own way
+            api: settings.sign.then_some(AwsApi::Lambda),
         };
         Self {
             target,
@@ -152,6 +153,11 @@ impl Backend for Lambda {
         })
     }
 
+    fn keeps_spelling(&self) -> bool {
+        let payload = &self.settings.payload;
+        matches!(payload, PayloadSettings::Gateway(event) if event.version == PayloadVersion::V1)
+    }
+
     fn verdict(&self, upstream: &UpstreamReply) -> Verdict {
         verdict(upstream)
     }
@@ -171,7 +177,7 @@ impl Backend for Lambda {
     }
 
     fn varies(&self, made: &[&str]) -> Vec<String> {
-        varies(&self.settings.payload, made)
+        varies(&self.settings, made)
     }
 }
 
@@ -231,9 +237,9 @@ fn why_left_out(payload: &PayloadSettings) -> &'static str {
     }
 }
 
-fn varies(payload: &PayloadSettings, made: &[&str]) -> Vec<String> {
+fn varies(settings: &LambdaSettings, made: &[&str]) -> Vec<String> {
     let all = || made.iter().map(|name| (*name).to_owned());
-    let (tells_headers, tells_time) = match payload {
+    let (tells_headers, tells_time) = match &settings.payload {
         PayloadSettings::Gateway(_) => (true, true),
         PayloadSettings::Forward(parts) => (parts.headers, false),
         PayloadSettings::Merge { .. } => (false, false),
@@ -245,7 +251,7 @@ fn varies(payload: &PayloadSettings, made: &[&str]) -> Vec<String> {
     if tells_time {
         varies.push("time and request id in the event's requestContext".to_owned());
     }
-    if tells_headers || tells_time {
+    if settings.sign && (tells_headers || tells_time) {
         varies.push("payload hash, and so signature".to_owned());
     }
     varies

@@ -7,14 +7,17 @@ use std::{
 };
 
 use actix_http::{
-    Method, Payload, Request, Uri, Version, h1,
+    HttpMessage as _, Method, Payload, Request, Uri, Version, h1,
     header::{self, HeaderName, HeaderValue},
 };
 use bytes::Bytes;
 use time::{PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 use super::ExplainArgs;
-use crate::{listener::request_target, settings::Settings, system::regular_file};
+use crate::{
+    listener::request_target, message::header_spelling::HeaderSpelling, settings::Settings,
+    system::regular_file,
+};
 
 const DATE_TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year][month][day]T[hour][minute][second]Z");
@@ -58,9 +61,11 @@ pub fn build(args: &ExplainArgs, settings: &Settings, body: Bytes) -> Result<Req
         .map_err(|_| format!("`{}` is not a method", args.method))?;
     head.uri =
         Uri::try_from(&*request_target::escaped(target)).map_err(|error| format!("`{target}`: {error}"))?;
+    let mut spelling = HeaderSpelling::default();
     for line in &args.headers {
         let wrong = || format!("`{line}` is not a header: expected NAME: VALUE");
         let (name, value) = line.split_once(':').ok_or_else(wrong)?;
+        spelling.push(name);
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
         let value =
             HeaderValue::from_bytes(value.trim_matches([' ', '\t']).as_bytes()).map_err(|_| wrong())?;
@@ -74,6 +79,7 @@ pub fn build(args: &ExplainArgs, settings: &Settings, body: Bytes) -> Result<Req
     if length > 0 {
         head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
+    request.extensions_mut().insert(spelling);
     Ok(request)
 }
 

@@ -72,7 +72,9 @@ pub async fn serve(
     let connection = Http1Connection(Rc::new(RefCell::new(state)));
     let mut waiting = RequestWait::new(limits, due, &server.worker.draining);
     loop {
-        let mut request = match poll_fn(|context| waiting.poll(&connection, context)).await {
+        let next =
+            poll_fn(|context| waiting.poll(&connection, server.worker.current.keeps_spelling(), context));
+        let mut request = match next.await {
             Ok(request) => request,
             Err(ConnectionEnd::Closed) => return,
             Err(ConnectionEnd::Refused(error)) => {

@@ -6,13 +6,14 @@
 use std::{net::IpAddr, time::SystemTime};
 
 use actix_http::{
-    Method, Request, Uri, Version,
+    HttpMessage as _, Method, Request, Uri, Version,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 
 pub use super::request_body::{BodyLimits, BodyMode, BodyStream, Incoming, RequestBody};
 use super::{
     client_address::{ClientAddress, FORWARDED_FOR, PeerTrust},
+    header_spelling::HeaderSpelling,
     headers,
     request_body::{self, DeclaredLength},
     via::Via,
@@ -37,6 +38,8 @@ pub struct InboundRequest {
     pub path: PathMatch,
     /// Filtered headers, with `X-Forwarded-*`, `Via`, `X-Request-Id` and the trace headers.
     pub headers: HeaderMap,
+    /// The client's spelling of the names, if the listener has kept it.
+    pub spelling: Option<HeaderSpelling>,
     pub body: RequestBody,
     pub version: Version,
     /// Host of the request, with its port if there is one.
@@ -78,9 +81,10 @@ impl InboundRequest {
         context: &ReadContext<'_>,
         limits: BodyLimits,
     ) -> Result<Self, ProxyError> {
-        let head = request.head_mut();
-        let declared = DeclaredLength::by(head)?;
+        let declared = DeclaredLength::by(request.head_mut())?;
         let body = request_body::read(body, declared, limits, context.memory).await?;
+        let spelling = take_spelling(&request);
+        let head = request.head_mut();
         // actix reuses the head for another request and needs a map in it
         let mut headers = std::mem::replace(&mut head.headers, header_maps::take());
         // the authority of an absolute target takes precedence over `Host` (RFC 9112, 3.2.2)
@@ -98,6 +102,7 @@ impl InboundRequest {
             uri: std::mem::take(&mut head.uri),
             path,
             headers,
+            spelling,
             body,
             version: head.version,
             host,
@@ -111,6 +116,13 @@ impl InboundRequest {
     pub fn rest(&self) -> Option<&str> {
         self.path.rest(self.uri.path())
     }
+}
+
+/// Takes the spelling that the listener has put into the request's extensions. `contains` does not even hash
+/// while there are no extensions.
+fn take_spelling(request: &Request) -> Option<HeaderSpelling> {
+    let has_spelling = request.extensions().contains::<HeaderSpelling>();
+    if has_spelling { request.extensions_mut().remove() } else { None }
 }
 
 /// Sets `X-Forwarded-*`, `Via` and `X-Request-Id`. Values of a peer that is not trusted are overwritten: they

@@ -66,6 +66,11 @@ impl Snapshot {
         self.routes_as_set.iter().map(|route| effective(route)).collect::<serde_json::Value>().to_string()
     }
 
+    /// True if a route's backend needs the client's spelling of header names.
+    pub fn keeps_spelling(&self) -> bool {
+        self.routes.routes().iter().any(|route| route.backend.keeps_spelling())
+    }
+
     /// True if another snapshot has the same `Route`s, not only equal ones, and the same exporter.
     pub fn has_same_routes(&self, other: &Self) -> bool {
         let (own, others) = (self.routes.routes(), other.routes.routes());

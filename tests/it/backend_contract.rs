@@ -22,7 +22,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 /// Routes of every kind. A new variant of `settings::BackendSettings` must be added here.
-const ROUTES: [(&str, &str); 9] = [
+const ROUTES: [(&str, &str); 10] = [
     ("open", "api_gateway:\n  function_uri: https://a.example/stage\n"),
     (
         "signed",
@@ -61,6 +61,7 @@ const ROUTES: [(&str, &str); 9] = [
 ",
     ),
     ("merge", "lambda: { function_name: f, aws_region: us-east-1, aws_key: A, aws_secret: hush-secret }\n"),
+    ("unsigned", "lambda: { function_name: f, host: '::1', port: 9000, disable_https: true, sign: false }\n"),
     (
         "forward",
         "lambda:
@@ -144,6 +145,7 @@ fn inbound(method: Method, target: &str, headers: HeaderMap, body: &[u8]) -> Inb
         host: Some(HeaderValue::from_static("localhost:9080")),
         client_ip: Some([127, 0, 0, 1].into()),
         received_at: SystemTime::UNIX_EPOCH,
+        spelling: None,
         is_traced: false,
     }
 }

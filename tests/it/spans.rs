@@ -249,7 +249,7 @@ fn a_lambda_event_has_the_span_id_of_its_attempt() {
     assert_eq!(received.len(), 2);
     for call in received {
         let event: serde_json::Value = serde_json::from_slice(&call.body).unwrap();
-        for name in ["traceparent", "x-amzn-trace-id"] {
+        for name in ["traceparent", "X-Amzn-Trace-Id"] {
             assert_eq!(event["headers"][name].as_str(), call.header(name), "{name}");
         }
     }

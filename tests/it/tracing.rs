@@ -179,7 +179,7 @@ fn a_function_finds_in_its_event_what_the_lambda_api_is_told() {
     let received = all.last().unwrap();
     assert!(received.line.starts_with("POST /2015-03-31/"), "{}", received.line);
     let event: Value = serde_json::from_slice(&received.body).unwrap();
-    for name in ["traceparent", "tracestate", "x-amzn-trace-id"] {
+    for name in ["traceparent", "tracestate", "X-Amzn-Trace-Id"] {
         assert_eq!(event["headers"][name].as_str(), received.header(name), "{name}");
         assert!(received.header(name).is_some(), "{name}");
     }

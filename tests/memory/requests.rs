@@ -28,6 +28,7 @@ fn inbound(target: &str, content_type: &'static str, body: &[u8]) -> InboundRequ
         host: Some(HeaderValue::from_static("localhost")),
         client_ip: None,
         received_at: SystemTime::UNIX_EPOCH,
+        spelling: None,
         is_traced: false,
     }
 }

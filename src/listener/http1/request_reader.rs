@@ -17,7 +17,7 @@ use std::{
 };
 
 use actix_http::{
-    ConnectionType, Method, Request, RequestHead, ServiceConfig, Version,
+    ConnectionType, HttpMessage as _, Method, Request, RequestHead, ServiceConfig, Version,
     error::{ParseError, PayloadError},
     h1::{Codec, Message, MessageType},
     header,
@@ -35,6 +35,7 @@ use crate::{
     message::{
         chunks::{ChunkDecoder, Decoded},
         error::{ErrorKind, ProxyError},
+        header_spelling::HeaderSpelling,
     },
 };
 
@@ -150,10 +151,12 @@ impl RequestReader {
         }
     }
 
+    /// The next request. With `keeps_spelling` its extensions contain the client's spelling of header names.
     pub fn poll_request(
         &mut self,
         transport: &mut Transport,
         codec: &mut Codec,
+        keeps_spelling: bool,
         context: &mut Context<'_>,
     ) -> Poll<Result<Request, ConnectionEnd>> {
         if codec.message_type() != MessageType::None {
@@ -162,8 +165,13 @@ impl RequestReader {
         }
         loop {
             if !self.received.is_empty() && self.has_request_line()? {
+                // before the codec removes the head and lowers the names
+                let spelling = if keeps_spelling { HeaderSpelling::of_head(&self.received) } else { None };
                 match codec.decode(&mut self.received) {
                     Ok(Some(Message::Item(request))) => {
+                        if let Some(spelling) = spelling {
+                            request.extensions_mut().insert(spelling);
+                        }
                         return Poll::Ready(self.begin(request, codec));
                     }
                     Ok(None) => {}

@@ -59,11 +59,12 @@ impl RequestWait {
     pub fn poll(
         &mut self,
         connection: &Http1Connection,
+        keeps_spelling: bool,
         context: &mut Context<'_>,
     ) -> Poll<Result<Request, ConnectionEnd>> {
         let state = &mut *connection.0.borrow_mut();
         if let Poll::Ready(result) =
-            state.reader.poll_request(&mut state.transport, &mut state.codec, context)
+            state.reader.poll_request(&mut state.transport, &mut state.codec, keeps_spelling, context)
         {
             self.phase = WaitPhase::New;
             return Poll::Ready(result);

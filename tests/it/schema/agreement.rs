@@ -119,6 +119,10 @@ fn base(file: File, path: &[String]) -> Value {
             base["api_gateway"]["authorization"] = json!({ "iam": { "client_credentials": "basic" } });
         }
         ["lambda", "client_credentials_required"] => base["lambda"]["client_credentials"] = "basic".into(),
+        ["lambda", "sign"] => {
+            base["lambda"]["host"] = "127.0.0.1".into();
+            base["lambda"]["disable_https"] = true.into();
+        }
         ["lambda", "account_id" | "api_id" | "stage" | "stage_variables"] => {
             base["lambda"]["awsgateway_compatible"] = true.into();
         }

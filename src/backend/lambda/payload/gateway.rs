@@ -18,7 +18,7 @@ use crate::{
 pub fn event(settings: &GatewayEvent, inbound: &InboundRequest, limit: u64) -> Result<Vec<u8>, ProxyError> {
     let call = GatewayRequest::new(settings, inbound);
     match settings.version {
-        PayloadVersion::V1 => rest::event(call, limit),
+        PayloadVersion::V1 => rest::event(call, inbound.spelling.as_ref(), limit),
         PayloadVersion::V2 => http::event(call, limit),
     }
 }

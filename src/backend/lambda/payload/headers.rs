@@ -12,9 +12,9 @@ use super::{
     groups::{Grouped, OneOrAll, Values},
     text::text,
 };
-use crate::message::inbound::InboundRequest;
+use crate::message::{header_spelling::HeaderSpelling, inbound::InboundRequest};
 
-/// Headers by lower-case name, as HTTP APIs send them; actix keeps no other case. The values of a name keep
+/// Headers by lower-case name, as HTTP APIs send them, until [`Self::spell`]. The values of a name keep
 /// their order.
 ///
 /// Names are sorted, because actix's header map has no order and the same request must give the same bytes.
@@ -75,6 +75,16 @@ impl<'a> EventHeaders<'a> {
             self.0.drain(start + 1..end);
         }
     }
+
+    /// Spells names as REST APIs do: names of the client as in its first line of that name, names that a
+    /// gateway adds in the gateway's spelling. Names then cannot be found any more.
+    pub fn spell(&mut self, spelling: Option<&'a HeaderSpelling>) {
+        let clients: Vec<&str> = spelling.map(|spelling| spelling.names().collect()).unwrap_or_default();
+        let of_client = |name: &str| clients.iter().find(|own| own.eq_ignore_ascii_case(name)).copied();
+        for line in &mut self.0 {
+            line.name = gateway_spelling(line.name).or_else(|| of_client(line.name)).unwrap_or(line.name);
+        }
+    }
 }
 
 impl Grouped for EventHeaders<'_> {
@@ -94,6 +104,19 @@ impl Serialize for EventHeaders<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.groups().map(|(name, values)| (name, OneOrAll(values.map(text)))))
     }
+}
+
+fn gateway_spelling(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "host" => "Host",
+        "via" => "Via",
+        "x-forwarded-for" => "X-Forwarded-For",
+        "x-forwarded-host" => "X-Forwarded-Host",
+        "x-forwarded-port" => "X-Forwarded-Port",
+        "x-forwarded-proto" => "X-Forwarded-Proto",
+        "x-amzn-trace-id" => "X-Amzn-Trace-Id",
+        _ => return None,
+    })
 }
 
 pub fn header<'a>(inbound: &'a InboundRequest, name: &HeaderName) -> Option<&'a [u8]> {
@@ -174,6 +197,25 @@ mod tests {
             r#"{"cookie":"c=1","host":"shop.example.com:8080","x-a":"grön","x-b":["2","1"],"#.to_owned()
                 + r#""x-request-id":"request-1"}"#
         );
+    }
+
+    #[test]
+    fn names_have_the_first_spelling_of_the_client_and_those_of_the_gateway_its_own() {
+        let mut inbound = request("GET", "/");
+        for name in ["x-b", "x-b", "x-forwarded-for", "via", "x-c"] {
+            inbound = with_header(inbound, name, b"1");
+        }
+        let spelled = |spelling: Option<HeaderSpelling>| {
+            let mut headers = EventHeaders::of(&inbound);
+            headers.spell(spelling.as_ref());
+            headers.groups().map(|(name, _)| name.into_owned()).collect::<Vec<_>>()
+        };
+        let gateways = ["Host", "Via"];
+        let rest = ["x-b", "x-c", "X-Forwarded-For", "x-request-id"];
+        assert_eq!(spelled(None), [&gateways[..], &rest].concat());
+        let head = "GET / HTTP/1.1\r\nhoST: h\r\nX-b: 1\r\nX-B: 1\r\nx-forwarded-For: 1\r\nX-C: 1\r\n\r\n";
+        let rest = ["X-b", "X-C", "X-Forwarded-For", "x-request-id"];
+        assert_eq!(spelled(HeaderSpelling::of_head(head.as_bytes())), [&gateways[..], &rest].concat());
     }
 
     proptest! {

@@ -34,6 +34,7 @@ pub fn request(method: &str, target: &str) -> InboundRequest {
         host: Some(HeaderValue::from_static("shop.example.com:8080")),
         client_ip: Some("192.0.2.7".parse().unwrap()),
         received_at: UNIX_EPOCH + Duration::from_millis(1_583_348_638_390),
+        spelling: None,
         is_traced: false,
         uri,
     }

@@ -37,7 +37,7 @@ impl BackendSection for LambdaSettings {
     }
 
     fn source(&self) -> Option<&CredentialSettings> {
-        self.client.own_source(&self.source)
+        self.client.own_source(&self.source).filter(|_| self.sign)
     }
 
     fn caller_keys(&self) -> CallerKeys {
@@ -45,11 +45,11 @@ impl BackendSection for LambdaSettings {
     }
 
     fn authorization_kinds(&self) -> Vec<&'static str> {
-        vec!["iam"]
+        if self.sign { vec!["iam"] } else { Vec::new() }
     }
 
     fn signing_scope(&self) -> Option<(&str, &str)> {
-        Some((&self.region, "lambda"))
+        self.sign.then_some((&*self.region, "lambda"))
     }
 
     fn max_request_body(&self) -> u64 {

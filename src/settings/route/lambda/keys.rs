@@ -45,7 +45,7 @@ section! {
     made LambdaParts {
         /// The endpoint of the Lambda API.
         endpoint: LambdaEndpoint,
-        /// The signing region.
+        /// The signing region; empty if an unsigned route has none.
         region: String,
         /// The source of the credentials.
         source: Arc<CredentialSettings>,
@@ -71,7 +71,7 @@ section! {
     qualifier?: String, pattern(QUALIFIER);
     /// Region of the function. The first of these by default: the region of the ARN, `AWS_REGION`,
     /// `AWS_DEFAULT_REGION`, the region in `host`.
-    aws_region: String, pattern(SCOPE_WORD) => |lambda| &lambda.region;
+    aws_region: String, pattern(SCOPE_WORD) => |lambda| lambda.own_region();
     /// Access key id; requires `aws_secret`. Without both, see "Credentials".
     aws_key: Proof, kind(Kind::Proof(KEY_ID)), open() => |lambda| lambda.source.shown_keys()[0];
     /// Secret access key; requires `aws_key`. Keep it out of files: `$env://NAME` or `$file:///path`.
@@ -93,6 +93,9 @@ section! {
     port: u16 [1..=65_535] = 443 => |lambda| lambda.endpoint.port;
     /// Use plain HTTP, for a local Lambda.
     disable_https: bool = false => |lambda| lambda.endpoint.scheme == Scheme::Http;
+    /// Sign the calls. `false` is for a local emulator that checks no signature, and needs no credentials:
+    /// only with `disable_https: true`, a `host` on loopback and no `proxy_url`.
+    sign: bool = true;
     /// Use the FIPS 140 endpoints of the Lambda API and STS. If not set, `AWS_USE_FIPS_ENDPOINT` decides.
     use_fips_endpoint: bool = false => _;
     /// Use the dual-stack (IPv6) endpoints of the Lambda API and STS. If not set,
@@ -196,6 +199,10 @@ fn own_source(key: Key) -> Key {
 }
 
 impl LambdaSettings {
+    fn own_region(&self) -> Option<&String> {
+        Some(&self.region).filter(|region| !region.is_empty())
+    }
+
     fn event(&self) -> Option<&GatewayEvent> {
         if let PayloadSettings::Gateway(event) = &self.payload { Some(event) } else { None }
     }

@@ -19,13 +19,13 @@ use crate::{
         route::{
             api_gateway::is_scope_word,
             credentials::{KeyNames, SectionCredentials},
-            upstream::BackendConnection,
+            upstream::{BackendConnection, UpstreamSettings},
         },
         source::{check::Checker, key_type::Proof},
     },
     text::{
         aws_hosts::{lambda_host, region_of_lambda_host},
-        uri_syntax::without_brackets,
+        uri_syntax::{is_loopback, without_brackets},
     },
 };
 
@@ -52,6 +52,9 @@ impl WrittenLambda {
         self.upstream.retry = Some(retry.for_functions(&mut checker.at("retry")));
         let connection = self.connection(checker);
         let upstream = self.upstream.check(connection, checker);
+        if let Some(endpoint) = &endpoint {
+            self.refuse_unsigned(endpoint, &upstream, checker);
+        }
         let settle = self.settled(checker);
         let (key_name, key) = one_spelling(
             [("aws_key", self.aws_key.take()), ("aws_access_key", self.aws_access_key.take())],
@@ -147,13 +150,17 @@ impl WrittenLambda {
         Some(function)
     }
 
-    /// The first of: the key `aws_region`, the ARN, the environment, the host.
+    /// The first of: the key `aws_region`, the ARN, the environment, the host. An unsigned route with a
+    /// `host` needs no region.
     fn region(&self, function: Option<&FunctionName>, checker: &mut Checker<'_>) -> Option<String> {
         let of_arn = function.and_then(|function| function.region.clone());
         let of_process = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| checker.variable(name));
         let of_host = self.host.as_deref().and_then(region_of_lambda_host).map(str::to_owned);
         let own = self.aws_region.clone();
         let Some(region) = own.clone().or(of_arn.clone()).or(of_process).or(of_host.clone()) else {
+            if self.sign == Some(false) && self.host.is_some() {
+                return Some(String::new());
+            }
             if ["upstream_url", "function_name", "aws_region"].iter().any(|key| checker.has_error(key)) {
                 // a value with a mistake may contain the region
                 return None;
@@ -217,6 +224,34 @@ impl WrittenLambda {
                 checker.at(key).report("conflicts with `host`", "one of the two");
             }
         }
+    }
+
+    /// Reports `sign: false` unless the calls stay on loopback. AWS refuses unsigned calls, and on a network
+    /// anyone could read and change them.
+    fn refuse_unsigned(
+        &self,
+        endpoint: &LambdaEndpoint,
+        upstream: &UpstreamSettings,
+        checker: &mut Checker<'_>,
+    ) {
+        if self.sign != Some(false) {
+            return;
+        }
+        let connected = upstream.connect.place(&endpoint.host, endpoint.port).0;
+        let (problem, expected) = if self.scheme() == Scheme::Https {
+            ("unsigned calls are for a local emulator, without TLS", "`disable_https: true` beside it")
+        } else if !is_loopback(&endpoint.host) {
+            ("unsigned calls may only go to loopback", "`host` is localhost, 127.0.0.1 or ::1")
+        } else if !is_loopback(connected) {
+            ("unsigned calls may only go to loopback", "`connect.address` is on loopback, or is removed")
+        } else if upstream.proxy.is_some() {
+            ("unsigned calls may not go through a proxy", "no `proxy_url`")
+        } else if self.client.client_credentials.is_some() {
+            ("conflicts with `client_credentials`", "one of the two")
+        } else {
+            return;
+        };
+        checker.at("sign").report_incomplete(problem, expected);
     }
 
     fn client_context(&self, checker: &mut Checker<'_>) -> Option<String> {

@@ -11,13 +11,18 @@ use super::{
     },
     request::{GatewayRequest, raw_parameter},
 };
-use crate::message::error::ProxyError;
+use crate::message::{error::ProxyError, header_spelling::HeaderSpelling};
 
 /// # Errors
 /// The event is too large.
-pub fn event(mut call: GatewayRequest<'_>, limit: u64) -> Result<Vec<u8>, ProxyError> {
+pub fn event<'a>(
+    mut call: GatewayRequest<'a>,
+    spelling: Option<&'a HeaderSpelling>,
+    limit: u64,
+) -> Result<Vec<u8>, ProxyError> {
     // RFC 6265, 5.4: one line; `headers` has a single value
     call.headers.join("cookie", "; ");
+    call.headers.spell(spelling);
     // K27
     let body = EventBody::new(call.body, !call.settings.base64_encode_body);
     write_event(body.likely_length(), limit, |writer| {

@@ -68,7 +68,7 @@ fn k22_to_k33_the_whole_event_1_0() {
         "headers": {
             "content-type": "text/plain",
             "cookie": "a=1; b=2;; c=\"3\"",
-            "host": "shop.example.com:8080",
+            "Host": "shop.example.com:8080",
             "user-agent": "curl/8",
             "x-many": "two",
             "x-request-id": "request-1",
@@ -76,7 +76,7 @@ fn k22_to_k33_the_whole_event_1_0() {
         "multiValueHeaders": {
             "content-type": ["text/plain"],
             "cookie": ["a=1; b=2;; c=\"3\""],
-            "host": ["shop.example.com:8080"],
+            "Host": ["shop.example.com:8080"],
             "user-agent": ["curl/8"],
             "x-many": ["one", "two"],
             "x-request-id": ["request-1"],
