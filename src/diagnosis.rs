@@ -22,7 +22,7 @@ use log::Level;
 use crate::{
     client::aws_error::{AwsApi, error_type},
     client::{ReplyBody, UpstreamReply},
-    message::{log_note::LogNote, outbound::OutboundRequest, redaction::key_id_end},
+    message::{log_note::LogNote, outbound::OutboundRequest, redaction::{key_id_end, sensitive_names}},
     signing::{
         Signer, SigningInput,
         explanation::{explanation, message, split},
@@ -85,6 +85,8 @@ pub struct Diagnosis {
 #[derive(Debug)]
 pub struct SignedRequest {
     signing_input: SigningInput,
+    /// Headers whose values are not quoted.
+    sensitive: Vec<String>,
     key_id: String,
     has_token: bool,
     host: String,
@@ -160,6 +162,7 @@ impl SignedRequest {
         let scope = signer.scope();
         Self {
             signing_input: signer.signing_input(request, keys.session_token(), dated),
+            sensitive: sensitive_names(&request.headers).into_iter().map(str::to_owned).collect(),
             key_id: keys.access_key_id().to_owned(),
             has_token: keys.session_token().is_some(),
             host: host.to_owned(),

@@ -21,6 +21,7 @@ use crate::{
     message::{
         body_pool::BodyMemory,
         error::{ErrorCode, ErrorKind, ProxyError},
+        header_edits::edit_request,
         inbound::{InboundRequest, Incoming, ReadContext},
         redaction,
         trace::{self, Trace},
@@ -151,7 +152,7 @@ async fn outgoing(
     let backend = backend::build(&route.backend, &mut Configurations::default())
         .map_err(|error| ProxyError::new(ErrorKind::UpstreamTls, error.to_string()))?;
     let request_id = record::request_id(&request);
-    let varying = varying_headers(request.headers(), tracing, port);
+    let mut varying = varying_headers(request.headers(), tracing, port);
     let received_at = SystemTime::now();
     let trace = Trace::begin(request.headers(), tracing, received_at);
     let context = ReadContext {
@@ -167,12 +168,18 @@ async fn outgoing(
     let limits = backend.target().body_limits(settings.limits.body_timeout);
     let client_headers = request.headers().clone();
     let query = request.uri().query().map(str::to_owned);
-    let inbound =
+    let mut inbound =
         InboundRequest::read(request, &mut incoming, matched.path.clone(), &context, limits).await?;
+    let headers = route.headers.as_ref();
+    if let Some(headers) = headers {
+        edit_request(headers, &mut inbound)?;
+    }
+    varying.retain(|name| inbound.headers.get(*name).is_some_and(|value| !value.is_sensitive()));
+    let hidden = Hidden::of_headers(&inbound.headers);
     let outbound = backend.request(inbound)?;
-    let left_out = left_out(&client_headers, query.as_deref(), &outbound, &*backend);
+    let left_out = left_out(&client_headers, query.as_deref(), &outbound, &*backend, headers);
     let outgoing = Outgoing::of(route, &*backend, outbound, body, date).await?;
-    Ok(Outgoing { left_out, varies: backend.varies(&varying), ..outgoing })
+    Ok(Outgoing { left_out, varies: backend.varies(&varying), ..outgoing }.redacted(&hidden))
 }
 
 /// The headers whose value differs with each process (its name in `Via`) or request (its id and span).

@@ -5,6 +5,7 @@ pub(crate) mod body_pool;
 pub(crate) mod chunks;
 pub mod error;
 pub(crate) mod head;
+pub(crate) mod header_edits;
 pub(crate) mod header_map_pool;
 pub(crate) mod headers;
 pub mod inbound;

@@ -7,12 +7,14 @@
 //! routing.rs       match the route
 //! admission.rs     apply the limits of requests in flight
 //! inbound.rs       read the body within its limits, filter the headers
+//! header_edits.rs  apply the route's `headers.request`
 //! backend.rs       Backend::request: build the request to AWS
 //! call.rs          call AWS, with retries (retry.rs) and circuit breaker (circuit_breaker.rs)
 //!   signing.rs       sign the request
 //!   client.rs        send it
 //! diagnosis.rs     explain a rejected call
 //! backend.rs       Backend::reply: build the response
+//! header_edits.rs  apply the route's `headers.response`
 //! reply.rs         send it to the client as it arrives
 //! ```
 //!
@@ -56,6 +58,7 @@ use crate::{
         body_pool::BodyMemory,
         error::{ErrorKind, ProxyError},
         head,
+        header_edits::edit_request,
         inbound::{InboundRequest, Incoming, ReadContext},
         trace::Trace,
         via::Via,
@@ -166,7 +169,8 @@ async fn forward(
         trace: record.trace(),
         received_at: record.received_at(),
     };
-    let inbound = InboundRequest::read(request, body, path, &context, route.body_limits()).await?;
+    let mut inbound = InboundRequest::read(request, body, path, &context, route.body_limits()).await?;
+    let edits = route.headers.as_ref().map(|headers| edit_request(headers, &mut inbound)).transpose()?;
 
     let outbound = route.backend.request(inbound)?;
 
@@ -178,7 +182,10 @@ async fn forward(
     if let Some(diagnosis) = refused.as_deref().and_then(|call| diagnosis::diagnose(&upstream, call)) {
         record.on_refusal(&diagnosis);
     }
-    let reply = route.backend.reply(upstream)?;
+    let mut reply = route.backend.reply(upstream)?;
+    if let Some(edits) = edits {
+        edits.edit(&mut reply.headers);
+    }
     for note in &reply.notes {
         record.log_note(note);
     }

@@ -2,6 +2,7 @@
 //! line.
 
 pub(crate) mod aws_hosts;
+pub(crate) mod header_names;
 pub(crate) mod hexadecimal;
 pub(crate) mod json;
 pub(crate) mod key_source;

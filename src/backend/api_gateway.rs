@@ -24,19 +24,22 @@ use crate::{
         outbound::{OutboundRequest, Signature},
     },
     settings::{ApiGatewaySettings, ClientAuthorization, FunctionUri},
+    text::header_names::AWS_PROOFS,
 };
-
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The headers by which AWS recognises a caller. `peers.md` A08, A09, S14: a client that may send them can
 /// take the place of the route's identity, or break its signature.
-const CLIENT_PROOFS: [HeaderName; 5] = [
-    API_KEY,
-    header::AUTHORIZATION,
-    HeaderName::from_static("x-amz-content-sha256"),
-    HeaderName::from_static("x-amz-date"),
-    HeaderName::from_static("x-amz-security-token"),
-];
+const CLIENT_PROOFS: [HeaderName; 5] = {
+    let [api_key, authorization, hash, date, token] = AWS_PROOFS;
+    [
+        HeaderName::from_static(api_key),
+        HeaderName::from_static(authorization),
+        HeaderName::from_static(hash),
+        HeaderName::from_static(date),
+        HeaderName::from_static(token),
+    ]
+};
+const API_KEY: HeaderName = HeaderName::from_static(AWS_PROOFS[0]);
 
 /// The backend of a route with `api_gateway`.
 #[derive(Debug)]

@@ -6,9 +6,11 @@ use serde::Serialize;
 use crate::{
     backend::Backend,
     message::{
+        header_edits::why_edited,
         headers::why_not_passed,
         outbound::{OutboundRequest, Signature},
     },
+    settings::HeaderSettings,
     text::uri_syntax::query,
 };
 
@@ -34,8 +36,9 @@ pub fn left_out(
     query: Option<&str>,
     outbound: &OutboundRequest,
     backend: &dyn Backend,
+    settings: Option<&HeaderSettings>,
 ) -> Vec<LeftOut> {
-    let mut left_out = headers(brought, &outbound.headers, backend);
+    let mut left_out = headers(brought, &outbound.headers, backend, settings);
     left_out.extend(arguments(query.unwrap_or_default(), outbound.signature, backend));
     left_out
 }
@@ -49,7 +52,13 @@ fn arguments(query: &str, signature: Signature, backend: &dyn Backend) -> Vec<Le
     query::left_out(query).into_iter().map(|name| LeftOut { part: LeftOutPart::Query, name, why }).collect()
 }
 
-fn headers(brought: &HeaderMap, outbound: &HeaderMap, backend: &dyn Backend) -> Vec<LeftOut> {
+fn headers(
+    brought: &HeaderMap,
+    outbound: &HeaderMap,
+    backend: &dyn Backend,
+    settings: Option<&HeaderSettings>,
+) -> Vec<LeftOut> {
+    let why_edited = |name: &HeaderName| settings.and_then(|settings| why_edited(settings, name));
     let mut names: Vec<&HeaderName> = brought.keys().collect();
     names.sort_unstable_by_key(|name| name.as_str());
     names.dedup();
@@ -58,7 +67,9 @@ fn headers(brought: &HeaderMap, outbound: &HeaderMap, backend: &dyn Backend) -> 
         .map(|name| LeftOut {
             part: LeftOutPart::Headers,
             name: name.to_string(),
-            why: why_not_passed(name, brought).unwrap_or_else(|| backend.why_left_out(name, outbound)),
+            why: why_not_passed(name, brought)
+                .or_else(|| why_edited(name))
+                .unwrap_or_else(|| backend.why_left_out(name, outbound)),
         })
         .collect()
 }

@@ -170,6 +170,7 @@ impl SnapshotBuilder {
         Ok(Arc::new(Route {
             metrics: self.metrics.route(&id),
             id,
+            headers: settings.headers.clone(),
             signing,
             body_timeout: upstream.request_timeout.map_or(limit, |request| request.min(limit)),
             request_timeout: upstream.request_timeout,

@@ -10,7 +10,7 @@ use crate::{
     metrics::{Metrics, RouteMetrics},
     resilience::{admission::Admission, circuit_breaker::CircuitBreaker, retry::Retries},
     routing::RouteTable,
-    settings::{Limits, RouteSettings, Shutdown, Tracing, effective},
+    settings::{HeaderSettings, Limits, RouteSettings, Shutdown, Tracing, effective},
     spans::Exporter,
     state::{open_files::Capacity, signing::Signing},
 };
@@ -52,6 +52,8 @@ pub struct Route {
     pub metrics: Arc<RouteMetrics>,
     /// Where its requests go.
     pub backend: Arc<dyn Backend>,
+    /// Changes of headers; `None` without any.
+    pub headers: Option<HeaderSettings>,
     /// What signs them; `None` where nothing does.
     pub signing: Option<Signing>,
     /// Until a request's body has arrived.

@@ -34,6 +34,14 @@ impl BackendSection for LambdaSettings {
         vec!["iam"]
     }
 
+    fn forwards_headers(&self) -> bool {
+        match &self.payload {
+            PayloadSettings::Gateway(_) => true,
+            PayloadSettings::Forward(parts) => parts.headers,
+            PayloadSettings::Merge { .. } => false,
+        }
+    }
+
     fn signing_scope(&self) -> Option<(&str, &str)> {
         Some((&self.region, "lambda"))
     }
