@@ -22,7 +22,11 @@ use log::Level;
 use crate::{
     client::aws_error::{AwsApi, error_type},
     client::{ReplyBody, UpstreamReply},
-    message::{log_note::LogNote, outbound::OutboundRequest, redaction::{key_id_end, sensitive_names}},
+    message::{
+        log_note::LogNote,
+        outbound::OutboundRequest,
+        redaction::{key_id_end, sensitive_names},
+    },
     signing::{
         Signer, SigningInput,
         explanation::{explanation, message, split},

@@ -115,11 +115,7 @@ fn query_difference(aws: &str, own: &str) -> Option<String> {
 }
 
 /// The first header that differs or that one side lacks.
-fn header_difference(
-    aws: &[(&str, &str)],
-    own: &[(&str, &str)],
-    sensitive: &[String],
-) -> Option<String> {
+fn header_difference(aws: &[(&str, &str)], own: &[(&str, &str)], sensitive: &[String]) -> Option<String> {
     let value = |of: &[(&str, &str)], name: &str| {
         of.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned())
     };

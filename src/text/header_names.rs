@@ -48,10 +48,8 @@ pub struct OwnNames {
 }
 
 /// Of requests.
-pub const OWN_REQUEST_NAMES: OwnNames = OwnNames {
-    names: &[HOP_BY_HOP, REQUEST_ONLY, MEANT_FOR_AWS, SET_IN_REQUESTS],
-    prefixes: &[VPC_PREFIX],
-};
+pub const OWN_REQUEST_NAMES: OwnNames =
+    OwnNames { names: &[HOP_BY_HOP, REQUEST_ONLY, MEANT_FOR_AWS, SET_IN_REQUESTS], prefixes: &[VPC_PREFIX] };
 
 /// Of responses.
 pub const OWN_RESPONSE_NAMES: OwnNames = OwnNames { names: &[HOP_BY_HOP, SET_IN_RESPONSES], prefixes: &[] };

@@ -169,7 +169,9 @@ fn texts(
         }
         let text = text.expose_secret();
         if !is_reference && has_reference(text) {
-            checker.at(key).report("a reference in the middle of the value", "a reference to the whole value");
+            checker
+                .at(key)
+                .report("a reference in the middle of the value", "a reference to the whole value");
             continue;
         }
         let parsed = if is_reference { HeaderText::fixed(text) } else { HeaderText::parse(text) };

@@ -77,7 +77,8 @@ impl Hidden {
             let texts: Vec<&str> = lines.iter().filter_map(|line| line.to_str().ok()).collect();
             let joined = [",", ", ", "; "].map(|separator| texts.join(separator));
             let cookies = texts.iter().flat_map(|text| text.split(';').map(str::trim));
-            let sensitive = lines.iter().filter(|line| line.is_sensitive()).filter_map(|line| line.to_str().ok());
+            let sensitive =
+                lines.iter().filter(|line| line.is_sensitive()).filter_map(|line| line.to_str().ok());
             for text in joined.iter().map(|text| &**text).chain(cookies).chain(sensitive) {
                 if text.len() >= MIN_TEXT_BYTES {
                     found.push(HiddenScope::JsonString, text);
