@@ -33,7 +33,8 @@ pub fn key_id_end(id: &str) -> &str {
     id.char_indices().nth(skipped).map_or("", |(start, _)| &id[start..])
 }
 
-/// The lower-case names of headers with a value that is marked as sensitive, as those of a route's `headers` are.
+/// The lower-case names of headers with a value that is marked as sensitive, as values of a route's `headers`
+/// are.
 pub fn sensitive_names(headers: &HeaderMap) -> Vec<&str> {
     headers.iter().filter(|(_, value)| value.is_sensitive()).map(|(name, _)| name.as_str()).collect()
 }

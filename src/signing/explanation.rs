@@ -54,7 +54,8 @@ fn may_be_set(name: &str) -> bool {
     name.starts_with("x-amz-") && !["x-amz-date", "x-amz-content-sha256"].contains(&name)
 }
 
-/// Redacts each line that is a header with a secret, and escapes control characters so that a line stays one line.
+/// Redacts each line that is a header with a secret, and escapes control characters so that a line stays one
+/// line.
 fn without_secrets(explanation: &str) -> String {
     // an error may have 256 KiB and is copied once
     let mut text = String::with_capacity(explanation.len());

@@ -20,7 +20,8 @@ header_names! {
     HOP_BY_HOP, is_hop_by_hop:
         "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection",
         "http2-settings", "te", "trailer", "transfer-encoding", "upgrade";
-    /// Set or answered by the sidecar: `Host` is the target's, the length is the body's, and 100 has been sent.
+    /// Set or answered by the sidecar: `Host` is the target's, the length is the body's, and 100 has been
+    /// sent.
     REQUEST_ONLY, is_request_only: "host", "content-length", "expect";
     /// API Gateway acts on the first and refuses the others, which are reserved for `PrivateLink`.
     MEANT_FOR_AWS, is_meant_for_aws: "x-http-method-override", "x-amzn-tls-version", "x-amzn-cipher-suite";

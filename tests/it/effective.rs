@@ -30,7 +30,8 @@ fn app() -> App {
         .route(
             "parts",
             &format!(
-                "uri: /parts\nheaders: {{ request: {{ set: {{ X-Verify: hush-header }}, remove: [Cookie] }} }}\n\
+                "uri: /parts\n\
+                 headers: {{ request: {{ set: {{ X-Verify: hush-header }}, remove: [Cookie] }} }}\n\
                  lambda:\n  {keys}\n  forward_request_method: true\n"
             ),
         )

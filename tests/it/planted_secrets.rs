@@ -307,7 +307,8 @@ fn planted(upstream: &Upstream, pem: (&str, &str)) -> (Vec<(String, String)>, BT
         (
             "signed",
             format!(
-                "api_gateway: {{ function_uri: '{}', authorization: {{ iam: {{ accesskey: a, secretkey: b }} }} }}",
+                "api_gateway: {{ function_uri: '{}', \
+                 authorization: {{ iam: {{ accesskey: a, secretkey: b }} }} }}",
                 upstream.uri("/")
             ),
         ),
@@ -315,7 +316,8 @@ fn planted(upstream: &Upstream, pem: (&str, &str)) -> (Vec<(String, String)>, BT
         (
             "http",
             format!(
-                "lambda: {{ {function}, awsgateway_compatible: true, awsgateway_compatible_payload_version: 2.0 }}"
+                "lambda: {{ {function}, awsgateway_compatible: true, \
+                 awsgateway_compatible_payload_version: 2.0 }}"
             ),
         ),
         ("forward", format!("lambda: {{ {function}, forward_request_headers: true }}")),

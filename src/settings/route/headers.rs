@@ -1,5 +1,5 @@
-//! The section `headers` of a route: headers that are removed, set or added in requests and responses. The names are
-//! those of the Gateway API's `HTTPHeaderFilter` and of APISIX's `proxy-rewrite`.
+//! The section `headers` of a route: headers that are removed, set or added in requests and responses. The
+//! names are those of the Gateway API's `HTTPHeaderFilter` and of APISIX's `proxy-rewrite`.
 
 use std::collections::BTreeMap;
 
@@ -46,8 +46,8 @@ section! {
 section! {
     read as WrittenRequestHeaders, optional "a table with `set`, `add` or `remove`";
 
-    /// Names and values of headers; each replaces all lines of its name. `{name}` in a value is replaced by that
-    /// path parameter as received. Keep secrets out of files: `$env://NAME` or `$file:///path`.
+    /// Names and values of headers; each replaces all lines of its name. `{name}` in a value is replaced by
+    /// that path parameter as received. Keep secrets out of files: `$env://NAME` or `$file:///path`.
     set: BTreeMap<String, SecretString>, kind(REQUEST_TEXTS) => _;
     /// Names and values of headers; each is added as a further line of its name. Values are as under `set`.
     add: BTreeMap<String, SecretString>, kind(REQUEST_TEXTS) => _;

@@ -65,8 +65,8 @@ impl Hidden {
         found
     }
 
-    /// The sensitive values of a request's headers, in each form that an event gives them: a line, the joined lines
-    /// of a name, and a cookie.
+    /// The sensitive values of a request's headers, in each form that an event gives them: a line, the joined
+    /// lines of a name, and a cookie.
     pub fn of_headers(headers: &HeaderMap) -> Self {
         let mut found = Self::default();
         for name in headers.keys() {
