@@ -53,7 +53,8 @@ fn routes(upstream: &Upstream, key_file: &str, identity: &TempDir) -> Vec<(&'sta
         (
             "both",
             format!(
-                "uri: /both/*\nheaders: {{ request: {{ set: {{ X-Amz-Verify: hush-header, X-Own: hush-header }} }} }}\n\
+                "uri: /both/*\n\
+             headers: {{ request: {{ set: {{ X-Amz-Verify: hush-header, X-Own: hush-header }} }} }}\n\
              api_gateway:\n  function_uri: {uri}?code=hush-in-query\n  authorization:\n    \
              apikey: hush-api-key\n    iam: {{ {keys} }}\n"
             ),
