@@ -49,9 +49,11 @@ pub fn message(body: &str) -> Option<String> {
     lower.or(upper)?.text().map(JsonText::unescaped)
 }
 
-/// True for a signed header that a route's `headers` may have set to a secret.
+/// True for a header that a client or a route's `headers` may have set to a secret.
 fn may_be_set(name: &str) -> bool {
-    name.starts_with("x-amz-") && !["x-amz-date", "x-amz-content-sha256"].contains(&name)
+    const KNOWN: [&str; 4] = ["host", "content-type", "x-amz-date", "x-amz-content-sha256"];
+    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    is_name && !KNOWN.contains(&name)
 }
 
 /// Redacts each line that is a header with a secret, and escapes control characters so that a line stays one

@@ -6,8 +6,9 @@ use apigw_invoker::settings::{Document, Settings};
 use serde_json::Value;
 
 use super::support::{
-    App, Http2, Received, Upstream, call, get,
+    App, Http2, Upstream, call, get,
     process::{binary, command, end_of, settings},
+    upstream::Received,
 };
 
 const IAM: &str = "authorization: { iam: { accesskey: AKIDEXAMPLE, secretkey: s } }";
@@ -28,7 +29,7 @@ fn received(uri: &str, headers: &str, rest: &str, path: &str, brought: &[(&str, 
 }
 
 /// The event of a function for a request of a client.
-fn event(headers: &str, rest: &str, brought: &[(&str, &str)]) -> (Value, Received) {
+fn event_of(headers: &str, rest: &str, brought: &[(&str, &str)]) -> (Value, Received) {
     let upstream = Upstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
     let route = format!(
         "uri: /u/{{id}}\nheaders: {headers}\nlambda: {{ function_name: f, aws_region: us-east-1, aws_key: A, \
@@ -136,16 +137,16 @@ fn a_function_sees_the_changed_headers_and_the_lambda_api_none_of_them() {
     let headers = "{ request: { remove: [Cookie, Authorization], set: { X-Id: '{id}' }, \
                    add: { X-Line: own } } }";
     let brought = [("cookie", "a=1"), ("authorization", "client"), ("x-id", "client"), ("x-line", "client")];
-    let (event, sent) = self::event(headers, "awsgateway_compatible: true", &brought);
+    let (event, sent) = event_of(headers, "awsgateway_compatible: true", &brought);
     assert!(event["headers"]["cookie"].is_null() && event["headers"]["authorization"].is_null(), "{event}");
     assert_eq!(event["headers"]["x-id"], "a%20b");
     assert_eq!(event["multiValueHeaders"]["x-line"], serde_json::json!(["client", "own"]));
     assert!(sent.header("authorization").unwrap().starts_with("AWS4-HMAC-SHA256"));
     assert!(sent.all("x-id").is_empty() && sent.all("x-line").is_empty());
     let rest = "awsgateway_compatible: true, awsgateway_compatible_payload_version: 2.0";
-    let (event, _) = self::event(headers, rest, &brought);
+    let (event, _) = event_of(headers, rest, &brought);
     assert_eq!((&event["headers"]["x-line"], &event["cookies"]), (&"client,own".into(), &Value::Null));
-    let (event, _) = self::event(headers, "forward_request_headers: true", &brought);
+    let (event, _) = event_of(headers, "forward_request_headers: true", &brought);
     assert_eq!(event["request_headers"]["x-id"], "a%20b");
     assert!(event["request_headers"]["cookie"].is_null(), "{event}");
 }
@@ -170,7 +171,7 @@ fn a_response_has_its_headers_changed_whoever_made_it() {
     let answer = Http2::open(app.address).get("/u/7");
     assert_eq!((answer.status, answer.header("x-id"), answer.header("server")), (403, Some("7"), None));
     let function = Upstream::answering(
-        "HTTP/1.1 200 OK\r\nContent-Length: 43\r\n\r\n{\"statusCode\":201,\"headers\":{\"server\":\"own\"}}",
+        "HTTP/1.1 200 OK\r\nContent-Length: 45\r\n\r\n{\"statusCode\":201,\"headers\":{\"server\":\"own\"}}",
     );
     let route = format!(
         "uri: /f/{{id}}\nheaders: {headers}\nlambda: {{ function_name: f, aws_region: us-east-1, aws_key: A, \
@@ -248,7 +249,7 @@ fn a_mistake_in_a_value_names_the_key_and_never_the_value() {
     let found = mistakes(
         &route(
             "{ request: { set: { X-A: 'hush {order}', X-B: 'hush $env://B', X-C: \" hush\", \
-             X-D: \"hush\\r\\nhush: hush\", X-E: hush-é, x-a: hush, 'X F': hush, 'X\"': hush, '': hush, X-G: }, \
+             X-D: \"hush\\r\\nhush: hush\", X-E: hush-é, x-a: hush, 'X F': hush, 'Y\"': hush, '': hush, X-G: }, \
              add: { X-H: $env://NONE } } }",
             "",
         ),
@@ -261,8 +262,8 @@ fn a_mistake_in_a_value_names_the_key_and_never_the_value() {
         "headers.request.set.X-D: invalid value",
         "headers.request.set.X-E: invalid value",
         "headers.request.set.x-a: duplicate header in another spelling",
-        "headers.request.set.X F: invalid name of a header",
-        "headers.request.set.X\": invalid name of a header",
+        "headers.request.set.X: invalid name of a header",
+        "headers.request.set.Y: invalid name of a header",
         "headers.request.set.: invalid name of a header",
         "headers.request.set.X-G: found nothing",
         "headers.request.add.X-H:",
@@ -298,10 +299,8 @@ fn explain_names_the_key_that_removes_or_replaces_a_header_and_shows_no_value() 
         "uri: '/event/{{id}}'\nheaders: {headers}\nlambda: {{ function_name: f, aws_region: us-east-1, \
          aws_key: A, aws_secret: s, awsgateway_compatible: true, awsgateway_compatible_payload_version: 2.0 }}\n"
     );
-    let directory = settings(
-        "",
-        &[("api", &gateway(&upstream, "/api/{id}", headers, IAM)), ("event", &lambda)],
-    );
+    let directory =
+        settings("", &[("api", &gateway(&upstream, "/api/{id}", headers, IAM)), ("event", &lambda)]);
     for path in ["/api/7", "/event/7"] {
         let mut explain = binary(&["explain", "GET", path, "--settings"]);
         explain.arg(directory.path());

@@ -32,6 +32,7 @@ mod faults;
 mod forward_proxy;
 mod function_answers;
 mod grpc;
+mod headers;
 mod house;
 mod http2;
 mod http2_answers;
