@@ -170,7 +170,8 @@ async fn forward(
         received_at: record.received_at(),
     };
     let mut inbound = InboundRequest::read(request, body, path, &context, route.body_limits()).await?;
-    let edits = route.headers.as_ref().map(|headers| edit_request(headers, &mut inbound)).transpose()?;
+    let edits =
+        route.settings.headers.as_deref().map(|headers| edit_request(headers, &mut inbound)).transpose()?;
 
     let outbound = route.backend.request(inbound)?;
 

@@ -1,6 +1,6 @@
 //! The section `api_gateway` of a route: names and defaults are those of APISIX's `aws-lambda` plugin.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -41,7 +41,7 @@ section! {
         /// The credentials that are sent to AWS.
         authorization: Authorization,
         /// Connections, time limits and retries.
-        upstream: UpstreamSettings,
+        upstream: Arc<UpstreamSettings>,
         /// The maximum size of a request body in bytes.
         max_req_body_size: u64,
     }
@@ -103,7 +103,7 @@ section! {
 
     made IamParts {
         /// The source of the credentials.
-        source: CredentialSettings,
+        source: Arc<CredentialSettings>,
         /// The region of the endpoint.
         region: String,
         /// `execute-api`, or `lambda` for Function URLs.
@@ -183,7 +183,7 @@ impl WrittenApiGateway {
         Some(settle(ApiGatewayParts {
             function_uri: function_uri?,
             authorization: authorization?,
-            upstream,
+            upstream: Arc::new(upstream),
             max_req_body_size,
         }))
     }
@@ -252,7 +252,7 @@ impl WrittenIam {
             KeyNames { prefix: "", key: "accesskey", secret: "secretkey", session: session_name::DEFAULT };
         let source = self.source.check(names, own, checker);
         let settle = self.settled(checker);
-        Some(settle(IamParts { source: source?, region, service: service? }))
+        Some(settle(IamParts { source: Arc::new(source?), region, service: service? }))
     }
 
     /// The secret access key under either name.
@@ -283,7 +283,7 @@ mod tests {
         let authorization = Authorization {
             apikey: Some("hush-apikey".to_owned().into()),
             iam: Some(Iam {
-                source: CredentialSettings {
+                source: Arc::new(CredentialSettings {
                     origin: CredentialProvider::Keys(Credentials::new(
                         "AKIDEXAMPLE",
                         "hush-secret",
@@ -297,7 +297,7 @@ mod tests {
                     variant: EndpointVariant::default(),
                     metadata: MetadataProtocol::V2,
                     proxy: None,
-                },
+                }),
                 region: "us-east-1".into(),
                 service: "execute-api".into(),
             }),

@@ -112,7 +112,7 @@ impl WrittenHeaders {
         mut self,
         context: &HeaderContext<'_>,
         checker: &mut Checker<'_>,
-    ) -> Option<HeaderSettings> {
+    ) -> Option<Box<HeaderSettings>> {
         let WrittenRequestHeaders { set, add, remove } = self.request.take().unwrap_or_default();
         let proofs = context.backend.map_or(&[][..], |backend| backend.section().own_headers());
         let own = DirectionNames { own: &OWN_REQUEST_NAMES, proofs };
@@ -121,7 +121,7 @@ impl WrittenHeaders {
         let own = DirectionNames { own: &OWN_RESPONSE_NAMES, proofs: &[] };
         let response = edits(EditTexts { set, add, remove }, &own, context, &mut checker.at("response"));
         let is_empty = request.is_empty() && response.is_empty();
-        (!is_empty).then(|| self.settled(checker)(HeaderParts { request, response }))
+        (!is_empty).then(|| Box::new(self.settled(checker)(HeaderParts { request, response })))
     }
 }
 
