@@ -249,7 +249,8 @@ fn a_mistake_in_a_value_names_the_key_and_never_the_value() {
     let found = mistakes(
         &route(
             "{ request: { set: { X-A: 'hush {order}', X-B: 'hush $env://B', X-C: \" hush\", \
-             X-D: \"hush\\r\\nhush: hush\", X-E: hush-é, x-a: hush, 'X F': hush, 'Y\"': hush, '': hush, X-G: }, \
+             X-D: \"hush\\r\\nhush: hush\", X-E: hush-é, x-a: hush, 'X F': hush, 'Y\"': hush, '': hush, \
+             X-G: }, \
              add: { X-H: $env://NONE } } }",
             "",
         ),
@@ -297,7 +298,8 @@ fn explain_names_the_key_that_removes_or_replaces_a_header_and_shows_no_value() 
                    add: { X-Line: hush-line } } }";
     let lambda = format!(
         "uri: '/event/{{id}}'\nheaders: {headers}\nlambda: {{ function_name: f, aws_region: us-east-1, \
-         aws_key: A, aws_secret: s, awsgateway_compatible: true, awsgateway_compatible_payload_version: 2.0 }}\n"
+         aws_key: A, aws_secret: s, awsgateway_compatible: true, \
+         awsgateway_compatible_payload_version: 2.0 }}\n"
     );
     let directory =
         settings("", &[("api", &gateway(&upstream, "/api/{id}", headers, IAM)), ("event", &lambda)]);

@@ -145,8 +145,8 @@ fn edits(
     context: &HeaderContext<'_>,
     checker: &mut Checker<'_>,
 ) -> HeaderEdits {
-    let set = texts(written.set.unwrap_or_default(), own, context, &mut checker.at("set"));
-    let add = texts(written.add.unwrap_or_default(), own, context, &mut checker.at("add"));
+    let set = texts(&written.set.unwrap_or_default(), own, context, &mut checker.at("set"));
+    let add = texts(&written.add.unwrap_or_default(), own, context, &mut checker.at("add"));
     let name = |checker: &mut Checker<'_>, key: &str, text: &str| own.name(text, &mut checker.at(key));
     let remove = super::each("remove", written.remove.as_deref().unwrap_or_default(), checker, name);
     HeaderEdits { remove: remove.unwrap_or_default(), set, add }
@@ -154,13 +154,13 @@ fn edits(
 
 /// Mistakes never quote the values, which may be secrets.
 fn texts(
-    written: BTreeMap<String, SecretString>,
+    written: &BTreeMap<String, SecretString>,
     own: &DirectionNames,
     context: &HeaderContext<'_>,
     checker: &mut Checker<'_>,
 ) -> Vec<(HeaderName, HeaderText)> {
     let mut found: Vec<(HeaderName, HeaderText)> = Vec::with_capacity(written.len());
-    for (key, text) in &written {
+    for (key, text) in written {
         let is_reference = checker.is_reference(key);
         let Some(name) = own.name(key, &mut checker.at(key)) else { continue };
         if found.iter().any(|(earlier, _)| *earlier == name) {
