@@ -22,7 +22,11 @@ use log::Level;
 use crate::{
     client::aws_error::{AwsApi, error_type},
     client::{ReplyBody, UpstreamReply},
-    message::{log_note::LogNote, outbound::OutboundRequest, redaction::key_id_end},
+    message::{
+        log_note::LogNote,
+        outbound::OutboundRequest,
+        redaction::{key_id_end, sensitive_names},
+    },
     signing::{
         KeyOwner, Signer, SigningInput,
         explanation::{explanation, message, split},
@@ -89,6 +93,8 @@ pub struct SignedRequest {
     signing_input: SigningInput,
     /// The owner of the keys that signed.
     owner: KeyOwner,
+    /// Headers whose values are not quoted.
+    sensitive: Vec<String>,
     key_id: String,
     has_token: bool,
     host: String,
@@ -171,6 +177,7 @@ impl SignedRequest {
         Self {
             signing_input: signer.signing_input(request, keys.session_token(), dated),
             owner,
+            sensitive: sensitive_names(&request.headers).into_iter().map(str::to_owned).collect(),
             key_id: keys.access_key_id().to_owned(),
             has_token: keys.session_token().is_some(),
             host: host.to_owned(),

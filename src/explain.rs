@@ -15,7 +15,10 @@ use actix_http::{HttpMessage as _, Request, header::HeaderMap};
 use clap::Args;
 use serde::Serialize;
 
-use self::{left_out::left_out, outgoing::Outgoing};
+use self::{
+    left_out::{RouteEdits, left_out},
+    outgoing::Outgoing,
+};
 use crate::{
     backend,
     message::{
@@ -23,6 +26,7 @@ use crate::{
         client_address::ClientAddress,
         client_link::ClientLink,
         error::{ErrorCode, ErrorKind, ProxyError},
+        header_edits::edit_request,
         inbound::{InboundRequest, Incoming, ReadContext},
         redaction,
         trace::{self, Trace},
@@ -161,7 +165,7 @@ async fn outgoing(
         }
     };
     let request_id = record::request_id(&request);
-    let varying = varying_headers(request.headers(), tracing, port);
+    let mut varying = varying_headers(request.headers(), tracing, port);
     let received_at = SystemTime::now();
     let trace = Trace::begin(request.headers(), tracing, received_at);
     let client = ClientAddress::of(&request, &settings.listen.trusted_ips);
@@ -177,14 +181,25 @@ async fn outgoing(
     };
     let limits = backend.target().body_limits(settings.limits.body_timeout);
     let query = request.uri().query().map(str::to_owned);
-    let inbound =
+    let mut inbound =
         InboundRequest::read(request, &mut incoming, matched.path.clone(), &context, limits).await?;
+    let headers = route.headers.as_deref();
+    if let Some(headers) = headers {
+        edit_request(headers, &mut inbound)?;
+    }
+    varying.retain(|name| inbound.headers.get(*name).is_some_and(|value| !value.is_sensitive()));
+    let hidden = Hidden::of_headers(&inbound.headers);
     let outbound = backend.request(inbound)?;
-    let takes_keys = route.backend.section().caller_keys() != CallerKeys::Off;
-    let left_out =
-        left_out(&client_headers, client.trust, query.as_deref(), &outbound, &*backend, takes_keys);
+    let left_out = left_out(
+        &client_headers,
+        client.trust,
+        query.as_deref(),
+        &outbound,
+        &*backend,
+        RouteEdits { takes_keys: route.backend.section().caller_keys() != CallerKeys::Off, headers },
+    );
     let outgoing = Outgoing::of(route, &*backend, outbound, caller.as_deref(), body, date).await?;
-    Ok(Outgoing { left_out, varies: backend.varies(&varying), ..outgoing })
+    Ok(Outgoing { left_out, varies: backend.varies(&varying), ..outgoing }.redacted(&hidden))
 }
 
 /// The headers whose value differs with each process (its name in `Via`) or request (its id and span).

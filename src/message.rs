@@ -8,6 +8,7 @@ pub(crate) mod client_address;
 pub mod client_link;
 pub mod error;
 pub(crate) mod head;
+pub(crate) mod header_edits;
 pub(crate) mod header_map_pool;
 pub mod header_spelling;
 pub(crate) mod headers;

@@ -8,12 +8,14 @@
 //! client_credentials.rs  take AWS keys of the caller
 //! admission.rs     apply the limits of requests in flight
 //! inbound.rs       read the body within its limits, filter the headers
+//! header_edits.rs  apply the route's `headers.request`
 //! backend.rs       Backend::request: build the request to AWS
 //! call.rs          call AWS, with retries (retry.rs) and circuit breaker (circuit_breaker.rs)
 //!   signing.rs       sign the request
 //!   client.rs        send it
 //! diagnosis.rs     explain a rejected call
 //! backend.rs       Backend::reply: build the response
+//! header_edits.rs  apply the route's `headers.response`
 //! reply.rs         send it to the client as it arrives
 //! ```
 //!
@@ -60,6 +62,7 @@ use crate::{
         client_link::ClientLink,
         error::{ErrorKind, ProxyError},
         head,
+        header_edits::edit_request,
         inbound::{InboundRequest, Incoming, ReadContext},
         trace::Trace,
         via::Via,
@@ -180,7 +183,9 @@ async fn forward(
         trace: record.trace(),
         received_at: record.received_at(),
     };
-    let inbound = InboundRequest::read(request, body, path, &context, route.body_limits()).await?;
+    let mut inbound = InboundRequest::read(request, body, path, &context, route.body_limits()).await?;
+    let edits =
+        route.settings.headers.as_deref().map(|headers| edit_request(headers, &mut inbound)).transpose()?;
 
     let outbound = route.backend.request(inbound)?;
 
@@ -192,7 +197,10 @@ async fn forward(
     if let Some(diagnosis) = refused.as_deref().and_then(|call| diagnosis::diagnose(&upstream, call)) {
         record.on_refusal(&diagnosis);
     }
-    let reply = route.backend.reply(upstream)?;
+    let mut reply = route.backend.reply(upstream)?;
+    if let Some(edits) = edits {
+        edits.edit(&mut reply.headers);
+    }
     for note in &reply.notes {
         record.log_note(note);
     }

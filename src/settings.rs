@@ -32,6 +32,8 @@ pub use route::{
     endpoint_variant::EndpointVariant,
     forward_proxy::{ForwardProxy, HostPort},
     function_uri::FunctionUri,
+    header_text::HeaderText,
+    headers::{HeaderEdits, HeaderSettings},
     key_source::{
         CredentialProvider, CredentialSettings, MetadataProtocol, MountedKeys, MountedPart, Role, is_key,
         is_swapped,

@@ -2,6 +2,7 @@
 //! in a log line.
 
 pub(crate) mod aws_hosts;
+pub(crate) mod header_names;
 pub(crate) mod hexadecimal;
 pub(crate) mod ip_text;
 pub(crate) mod json;

@@ -29,19 +29,23 @@ use crate::{
         outbound::{OutboundRequest, Signature},
     },
     settings::{ApiGatewaySettings, ClientAuthorization},
+    text::header_names::AWS_PROOFS,
 };
 
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const API_KEY: HeaderName = HeaderName::from_static(AWS_PROOFS[0]);
 
 /// The headers that identify the caller to AWS. A client that may send them can replace the route's identity
 /// or break its signature (cases A08, A09, S14).
-const AUTH_HEADERS: [HeaderName; 5] = [
-    API_KEY,
-    header::AUTHORIZATION,
-    HeaderName::from_static("x-amz-content-sha256"),
-    HeaderName::from_static("x-amz-date"),
-    HeaderName::from_static("x-amz-security-token"),
-];
+const AUTH_HEADERS: [HeaderName; 5] = {
+    let [api_key, authorization, hash, date, token] = AWS_PROOFS;
+    [
+        HeaderName::from_static(api_key),
+        HeaderName::from_static(authorization),
+        HeaderName::from_static(hash),
+        HeaderName::from_static(date),
+        HeaderName::from_static(token),
+    ]
+};
 
 #[derive(Debug)]
 pub struct ApiGateway {

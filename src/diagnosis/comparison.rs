@@ -48,7 +48,7 @@ impl<'a> CanonicalParts<'a> {
 pub fn sentence(signed_request: &SignedRequest, canonical: &str, string_to_sign: &str) -> String {
     let ours = String::from_utf8_lossy(&signed_request.signing_input.canonical.text);
     let difference = match (CanonicalParts::of(canonical), CanonicalParts::of(&ours)) {
-        (Some(aws), Some(own)) => request_difference(&aws, &own),
+        (Some(aws), Some(own)) => request_difference(&aws, &own, &signed_request.sensitive),
         _ => Some("the canonical request in AWS's answer cannot be parsed".to_owned()),
     };
     if let Some(difference) = difference {
@@ -69,7 +69,11 @@ pub fn sentence(signed_request: &SignedRequest, canonical: &str, string_to_sign:
 }
 
 /// The first part of the canonical request that differs.
-fn request_difference(aws: &CanonicalParts<'_>, own: &CanonicalParts<'_>) -> Option<String> {
+fn request_difference(
+    aws: &CanonicalParts<'_>,
+    own: &CanonicalParts<'_>,
+    sensitive: &[String],
+) -> Option<String> {
     let plain = |part: &str, aws: &str, own: &str| {
         (aws != own).then(|| {
             format!("{part}: AWS received {}, but {} was signed; {CHANGED}", quoted(aws), quoted(own))
@@ -78,7 +82,7 @@ fn request_difference(aws: &CanonicalParts<'_>, own: &CanonicalParts<'_>) -> Opt
     plain("method", aws.method, own.method)
         .or_else(|| plain("path", aws.path, own.path))
         .or_else(|| query_difference(aws.query, own.query))
-        .or_else(|| header_difference(&aws.headers, &own.headers))
+        .or_else(|| header_difference(&aws.headers, &own.headers, sensitive))
         .or_else(|| plain("signed headers", aws.signed_headers, own.signed_headers))
         .or_else(|| {
             let body = "payload hash (the body)";
@@ -111,7 +115,7 @@ fn query_difference(aws: &str, own: &str) -> Option<String> {
 }
 
 /// The first header that differs or that one side lacks.
-fn header_difference(aws: &[(&str, &str)], own: &[(&str, &str)]) -> Option<String> {
+fn header_difference(aws: &[(&str, &str)], own: &[(&str, &str)], sensitive: &[String]) -> Option<String> {
     let value = |of: &[(&str, &str)], name: &str| {
         of.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned())
     };
@@ -123,7 +127,7 @@ fn header_difference(aws: &[(&str, &str)], own: &[(&str, &str)]) -> Option<Strin
         }
         let shown = |value: Option<String>| match value {
             None => "none".to_owned(),
-            Some(_) if is_secret(name) => REDACTED.to_owned(),
+            Some(_) if is_secret(name) || sensitive.iter().any(|own| own == name) => REDACTED.to_owned(),
             Some(value) => quoted(&value),
         };
         let name = log_safe(name, MAX_QUOTE);
@@ -183,7 +187,8 @@ mod tests {
                        host;x-amz-date;x-amz-security-token\ne3b0";
 
     fn difference(aws: &str) -> Option<String> {
-        request_difference(&CanonicalParts::of(aws).unwrap(), &CanonicalParts::of(OWN).unwrap())
+        let sensitive = ["x-amz-own".to_owned()];
+        request_difference(&CanonicalParts::of(aws).unwrap(), &CanonicalParts::of(OWN).unwrap(), &sensitive)
     }
 
     #[test]
@@ -207,6 +212,11 @@ mod tests {
                 "host:h\n",
                 "host:h\nx-amz-a:\u{1b}\n",
                 "header x-amz-a: AWS received `\\u{1b}`, but none was signed",
+            ),
+            (
+                "host:h\n",
+                "host:h\nx-amz-own:hush\n",
+                "header x-amz-own: AWS received (left out), but none was signed",
             ),
             (
                 "\n\nhost;",
@@ -250,7 +260,7 @@ mod tests {
             for text in [&text, &lines] {
                 if let Some(parts) = CanonicalParts::of(text) {
                     let own = CanonicalParts::of(OWN).unwrap();
-                    let told = request_difference(&parts, &own).unwrap_or_default();
+                    let told = request_difference(&parts, &own, &[]).unwrap_or_default();
                     prop_assert!(!told.contains(|char: char| char.is_control() && char != '\t'), "{told:?}");
                 }
                 let _ = string_difference(text, OWN);

@@ -7,9 +7,11 @@ use crate::{
     backend::Backend,
     message::{
         client_address::PeerTrust,
+        header_edits::why_edited,
         headers::why_not_passed,
         outbound::{OutboundRequest, Signature},
     },
+    settings::HeaderSettings,
     text::uri_syntax::query,
 };
 
@@ -29,17 +31,24 @@ pub enum LeftOutPart {
     Query,
 }
 
-/// The headers sorted by name, then the arguments of `query` in their order. `takes_keys` is true on a route
-/// that takes AWS keys from `Authorization`.
+/// The settings of a route that remove or replace headers.
+#[derive(Debug, Clone, Copy)]
+pub struct RouteEdits<'s> {
+    /// True if the route takes AWS keys from `Authorization`.
+    pub takes_keys: bool,
+    pub headers: Option<&'s HeaderSettings>,
+}
+
+/// The headers sorted by name, then the arguments of `query` in their order.
 pub fn left_out(
     brought: &HeaderMap,
     trust: PeerTrust,
     query: Option<&str>,
     outbound: &OutboundRequest,
     backend: &dyn Backend,
-    takes_keys: bool,
+    edits: RouteEdits<'_>,
 ) -> Vec<LeftOut> {
-    let mut left_out = headers(brought, trust, &outbound.headers, backend, takes_keys);
+    let mut left_out = headers(brought, trust, &outbound.headers, backend, edits);
     left_out.extend(arguments(query.unwrap_or_default(), outbound.signature, backend));
     left_out
 }
@@ -58,13 +67,15 @@ fn headers(
     trust: PeerTrust,
     outbound: &HeaderMap,
     backend: &dyn Backend,
-    takes_keys: bool,
+    edits: RouteEdits<'_>,
 ) -> Vec<LeftOut> {
     let why_left_out = |name: &HeaderName| {
-        if takes_keys && *name == header::AUTHORIZATION {
+        if edits.takes_keys && *name == header::AUTHORIZATION {
             return "the route takes AWS keys from it and signs with them (client_credentials)";
         }
-        why_not_passed(name, brought, trust).unwrap_or_else(|| backend.why_left_out(name, outbound))
+        why_not_passed(name, brought, trust)
+            .or_else(|| edits.headers.and_then(|headers| why_edited(headers, name)))
+            .unwrap_or_else(|| backend.why_left_out(name, outbound))
     };
     let mut names: Vec<&HeaderName> = brought.keys().collect();
     names.sort_unstable_by_key(|name| name.as_str());

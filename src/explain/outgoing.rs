@@ -13,7 +13,7 @@ use crate::{
     message::{
         error::{ErrorKind, ProxyError},
         outbound::{OutboundRequest, Signature},
-        redaction,
+        redaction::{self, sensitive_names},
     },
     settings::{Hidden, RouteSettings, is_swapped},
     signing::{Scope, Signer, SigningHeaders, hash},
@@ -99,7 +99,8 @@ impl Outgoing {
             _ => (None, None),
         };
         let head = encode_head(&outbound, signing_headers.as_ref(), target.endpoint.keepalive.enabled)?;
-        let (request_line, headers) = parse_head(&String::from_utf8_lossy(&head));
+        let sensitive = sensitive_names(&outbound.headers);
+        let (request_line, headers) = parse_head(&String::from_utf8_lossy(&head), &sensitive);
         // a streamed body is sent unchanged
         let streams = outbound.body.bytes().is_empty() && outbound.body.length() > 0;
         let body = if streams { received } else { outbound.body.bytes() };
@@ -162,9 +163,10 @@ fn sign(
         placeholder,
         scope: signing_input.scope,
         signed_headers: signing_input.canonical.signed_headers,
-        canonical_request: redaction::canonical_request(&String::from_utf8_lossy(
-            &signing_input.canonical.text,
-        )),
+        canonical_request: redaction::canonical_request(
+            &String::from_utf8_lossy(&signing_input.canonical.text),
+            &sensitive_names(&outbound.headers),
+        ),
         string_to_sign: signing_input.string_to_sign,
     };
     Ok((parts, headers.map_err(unfit)?))
@@ -172,12 +174,13 @@ fn sign(
 
 /// The request line and the headers of an encoded head, sorted by name, so that two explanations can be
 /// compared.
-fn parse_head(head: &str) -> (String, Vec<(String, String)>) {
+fn parse_head(head: &str, sensitive: &[&str]) -> (String, Vec<(String, String)>) {
     let mut lines = head.trim_end().split("\r\n");
     let request_line = lines.next().unwrap_or_default().to_owned();
     let headers =
         lines.filter_map(|line| line.split_once(": ").or_else(|| Some((line.strip_suffix(':')?, ""))));
-    let shown = headers.map(|(name, value)| (name.to_owned(), redaction::header_value(name, value)));
+    let shown =
+        headers.map(|(name, value)| (name.to_owned(), redaction::header_value(name, value, sensitive)));
     let mut shown: Vec<_> = shown.collect();
     shown.sort_by(|a, b| a.0.cmp(&b.0));
     (request_line, shown)

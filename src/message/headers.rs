@@ -5,7 +5,10 @@
 
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::message::client_address::PeerTrust;
+use crate::{
+    message::client_address::PeerTrust,
+    text::header_names::{VPC_PREFIX, is_hop_by_hop, is_meant_for_aws, is_request_only},
+};
 
 /// Request id in logs, in responses and in requests to AWS.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -23,13 +26,14 @@ pub fn why_not_passed(name: &HeaderName, all: &HeaderMap, trust: PeerTrust) -> O
 }
 
 fn why_dropped(name: &HeaderName, nominated: &[HeaderName], trust: PeerTrust) -> Option<&'static str> {
-    if is_hop_by_hop(name) {
+    let text = name.as_str();
+    if is_hop_by_hop(text) {
         return Some("it concerns one connection (RFC 9110, 7.6.1)");
     }
-    if is_request_only(name) {
+    if is_request_only(text) {
         return Some("the sidecar sets it anew or answers it itself");
     }
-    if is_meant_for_aws(name) {
+    if is_meant_for_aws(text) || text.starts_with(VPC_PREFIX) {
         return Some("API Gateway and Lambda would act on it or refuse the call");
     }
     if is_about_the_client(name, trust) {
@@ -52,7 +56,7 @@ pub fn clean_reply_lines(lines: &mut Vec<(HeaderName, HeaderValue)>) {
 }
 
 fn is_dropped_from_reply(name: &HeaderName, nominated: &[HeaderName]) -> bool {
-    is_hop_by_hop(name) || *name == header::CONTENT_LENGTH || nominated.contains(name)
+    is_hop_by_hop(name.as_str()) || *name == header::CONTENT_LENGTH || nominated.contains(name)
 }
 
 /// Appends an element to a comma-separated list that may span several lines, and joins the lines.
@@ -69,28 +73,6 @@ pub fn append(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
     }
 }
 
-/// RFC 9110, 7.6.1, and the older `Keep-Alive` and `Proxy-Connection`.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "proxy-connection"
-            | "http2-settings"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-    )
-}
-
-/// Set or answered by the sidecar: `Host` is the target's, the length is the body's, and 100 has been sent.
-fn is_request_only(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "host" | "content-length" | "expect")
-}
-
 /// Headers that only trusted proxies may set. `X-Forwarded-Proto` and the like are overwritten instead.
 fn is_about_the_client(name: &HeaderName, trust: PeerTrust) -> bool {
     match trust {
@@ -99,15 +81,6 @@ fn is_about_the_client(name: &HeaderName, trust: PeerTrust) -> bool {
         PeerTrust::Unconfigured => name.as_str() == "forwarded",
     }
 }
-
-/// API Gateway and Lambda act on these or reject them with 403: a method other than the one the route
-/// allowed, and the reserved headers of `PrivateLink`.
-fn is_meant_for_aws(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    matches!(name, "x-http-method-override" | "x-amzn-tls-version" | "x-amzn-cipher-suite")
-        || name.starts_with("x-amzn-vpc")
-}
-
 /// The header names listed in `Connection`.
 ///
 /// They must be removed before the sidecar adds its headers: `Connection: x-amz-date` must not remove a

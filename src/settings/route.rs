@@ -8,6 +8,8 @@ pub mod credentials;
 pub mod endpoint_variant;
 pub mod forward_proxy;
 pub mod function_uri;
+pub mod header_text;
+pub mod headers;
 pub mod key_source;
 pub mod lambda;
 pub mod retry;
@@ -21,7 +23,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use actix_http::Method;
 
-use self::backend::{BackendSettings, WrittenBackends};
+use self::{
+    backend::{BackendSettings, WrittenBackends},
+    headers::{HeaderContext, HeaderSettings, WrittenHeaders},
+};
 use super::{
     process::limits::Limits,
     source::{check::Checker, declaration::Kind, mistake::Place},
@@ -60,6 +65,8 @@ section! {
         rule: RouteRule,
         /// Their backend.
         backend: BackendSettings,
+        /// Changes of headers; `None` without any.
+        headers: Option<Box<HeaderSettings>>,
         /// The route's file, for mistakes that involve other routes.
         place: Place,
         /// The paths of values that came from references and are not shown.
@@ -94,6 +101,8 @@ section! {
     /// event of a `lambda` route, and on an `api_gateway` route between `function_uri` and the rest of the
     /// path. Conflicts with `strip_path`.
     rewrite?: String, kind(REWRITE);
+    /// Headers that are set, added or removed, see "Headers".
+    headers: WrittenHeaders => |route| route.headers.as_deref();
     ..backend: WrittenBackends;
 }
 
@@ -156,11 +165,16 @@ impl WrittenRoute {
         let rule = self.rule(checker);
         let backend = std::mem::take(&mut self.backend).check(&id, limits, checker);
         if let (Some(rule), Some(backend)) = (&rule, &backend) {
-            check_parameters(rule, backend, checker);
+            let section = backend.section();
+            let mut at_section = checker.at(section.name());
+            check_parameters("function_uri", section.path_parameters(), rule, &mut at_section);
         }
+        let context = HeaderContext { rule: rule.as_ref(), backend: backend.as_ref() };
+        let headers =
+            self.headers.take().and_then(|headers| headers.check(&context, &mut checker.at("headers")));
         let hidden = checker.hidden_references();
         let settle = self.settled(checker);
-        Some(settle(RouteParts { id, rule: rule?, backend: backend?, place, hidden }))
+        Some(settle(RouteParts { id, rule: rule?, backend: backend?, headers, place, hidden }))
     }
 
     fn rule(&self, checker: &mut Checker<'_>) -> Option<RouteRule> {
@@ -236,10 +250,14 @@ fn literal_path(text: &str) -> Option<String> {
     Some(pattern.to_string().trim_end_matches('/').to_owned())
 }
 
-/// Every path parameter that the backend needs is in each `uri`.
-fn check_parameters(rule: &RouteRule, backend: &BackendSettings, checker: &mut Checker<'_>) {
-    let section = backend.section();
-    for name in section.path_parameters() {
+/// Each of these path parameters of the value at a key is in each `uri`.
+fn check_parameters<'n>(
+    key: &str,
+    names: impl IntoIterator<Item = &'n str>,
+    rule: &RouteRule,
+    checker: &mut Checker<'_>,
+) {
+    for name in names {
         let Some(uri) = rule.uris.iter().find(|uri| !uri.names().any(|own| own == name)) else { continue };
         let names: Vec<String> = uri.names().map(|name| format!("`{{{name}}}`")).collect();
         let expected = if names.is_empty() {
@@ -247,8 +265,7 @@ fn check_parameters(rule: &RouteRule, backend: &BackendSettings, checker: &mut C
         } else {
             names.join(" or ")
         };
-        let mut checker = checker.at(section.name());
-        checker.at("function_uri").report(format!("`{{{name}}}` is not in the path `{uri}`"), expected);
+        checker.at(key).report(format!("`{{{name}}}` is not in the path `{uri}`"), expected);
     }
 }
 

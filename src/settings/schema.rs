@@ -21,6 +21,7 @@ use super::{
         tree::ROUTES,
     },
 };
+use crate::text::header_names::OwnNames;
 
 /// The dialect (JSON Schema 2020-12).
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -151,6 +152,17 @@ fn of_kind(kind: &Kind) -> Value {
             json!({ "anyOf": [{ "type": "string", "pattern": pattern }, reference()] })
         }
         Kind::Texts => json!({ "type": ["object", "null"], "additionalProperties": { "type": "string" } }),
+        Kind::HeaderTexts(own) => {
+            let mut name = header_name(own);
+            // the names of a table are texts anyway
+            name.as_object_mut().map(|name| name.remove("type"));
+            let value = json!({
+                "type": "string",
+                "pattern": patterns::HEADER_VALUE,
+                "not": { "pattern": patterns::REFERENCE_INSIDE },
+            });
+            json!({ "type": ["object", "null"], "propertyNames": name, "additionalProperties": value })
+        }
         Kind::Filled(keys) => {
             let mut filled = table(keys());
             filled["minProperties"] = 1.into();
@@ -167,6 +179,15 @@ fn of_kind(kind: &Kind) -> Value {
             json!({ "anyOf": any_of })
         }
     }
+}
+
+/// The name of a header that is not one of these.
+fn header_name(own: &OwnNames) -> Value {
+    json!({
+        "type": "string",
+        "pattern": patterns::HEADER_NAME,
+        "not": { "pattern": patterns::any_of_names(own) },
+    })
 }
 
 fn reference() -> Value {
@@ -207,6 +228,7 @@ fn forms(kind: &Kind) -> Vec<Value> {
         Kind::Host => vec![pattern(&patterns::host())],
         Kind::ServerName => vec![pattern(&patterns::server_name())],
         Kind::HostPort => vec![pattern(&patterns::host_port())],
+        Kind::HeaderName(own) => vec![header_name(own)],
         Kind::Boolean => vec![json!({ "type": "boolean" })],
         Kind::Number(least, most) => {
             vec![json!({ "type": "integer", "minimum": least, "maximum": most })]
@@ -227,8 +249,12 @@ fn forms(kind: &Kind) -> Vec<Value> {
         Kind::NotEmpty(kind) => vec![json!({ "type": "array", "items": item(kind), "minItems": 1 })],
         Kind::Object => vec![json!({ "type": "object" }), pattern(OBJECT)],
         // `of_kind` has their whole schema
-        Kind::Text | Kind::Proof(_) | Kind::Texts | Kind::Section(_) | Kind::Filled(_) | Kind::Elsewhere => {
-            Vec::new()
-        }
+        Kind::Text
+        | Kind::Proof(_)
+        | Kind::Texts
+        | Kind::HeaderTexts(_)
+        | Kind::Section(_)
+        | Kind::Filled(_)
+        | Kind::Elsewhere => Vec::new(),
     }
 }

@@ -49,6 +49,13 @@ fn of_route(route: &RouteSettings) -> Vec<String> {
         warnings.push(format!("route {id}: secret keys come from {sts_host} without TLS"));
     }
     warnings.extend(section.warnings(id));
+    let edits_request = route.headers.as_ref().is_some_and(|headers| !headers.request.is_empty());
+    if edits_request && !section.forwards_headers() {
+        warnings.push(format!(
+            "route {id}: headers.request changes no header that the function sees: set awsgateway_compatible \
+             or forward_request_headers"
+        ));
+    }
     if scheme == Scheme::Https && !upstream.ssl_verify {
         warnings.push(format!(
             "route {id}: ssl_verify is off: anyone between here and AWS can impersonate {host}"

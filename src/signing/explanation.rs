@@ -49,7 +49,15 @@ pub fn message(body: &str) -> Option<String> {
     lower.or(upper)?.text().map(JsonText::unescaped)
 }
 
-/// Redacts each line that is a secret header, and escapes control characters so that a line stays one line.
+/// True for a header that a client or a route's `headers` may have set to a secret.
+fn may_be_set(name: &str) -> bool {
+    const KNOWN: [&str; 4] = ["host", "content-type", "x-amz-date", "x-amz-content-sha256"];
+    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    is_name && !KNOWN.contains(&name)
+}
+
+/// Redacts each line that is a header with a secret, and escapes control characters so that a line stays one
+/// line.
 fn without_secrets(explanation: &str) -> String {
     // an error may have 256 KiB and is copied once
     let mut text = String::with_capacity(explanation.len());
@@ -59,7 +67,7 @@ fn without_secrets(explanation: &str) -> String {
         }
         let header = line.trim_start_matches(|char: char| !char.is_ascii_alphanumeric());
         let name = header.split_once(':').map(|(name, _)| name.to_ascii_lowercase());
-        match name.filter(|name| is_secret(name)) {
+        match name.filter(|name| is_secret(name) || may_be_set(name)) {
             Some(name) => text.extend([&log_safe(&name, usize::MAX), ":", REDACTED]),
             None => push_log_safe(&mut text, line, usize::MAX),
         }

@@ -27,7 +27,14 @@ fn app() -> App {
                  awsgateway_compatible: true\n  stage_variables: {{ key: hush-variable }}\n"
             ),
         )
-        .route("parts", &format!("uri: /parts\nlambda:\n  {keys}\n  forward_request_method: true\n"))
+        .route(
+            "parts",
+            &format!(
+                "uri: /parts\n\
+                 headers: {{ request: {{ set: {{ X-Verify: hush-header }}, remove: [Cookie] }} }}\n\
+                 lambda:\n  {keys}\n  forward_request_method: true\n"
+            ),
+        )
         .start()
 }
 
@@ -64,6 +71,14 @@ fn each_route_is_there_with_its_defaults_and_none_of_its_secrets() {
     }
     let token = gateway["authorization"]["iam"]["session_token"].as_str().unwrap();
     assert!(token.starts_with("$file:///"), "{token}");
+    assert_eq!(
+        route("parts")["headers"],
+        serde_json::json!({
+            "request": { "set": { "x-verify": "(redacted)" }, "add": {}, "remove": ["cookie"] },
+            "response": { "set": {}, "add": {}, "remove": [] },
+        })
+    );
+    assert!(api["headers"].is_null());
     let lambda = &route("merged")["lambda"];
     assert_eq!((&lambda["function_name"], &lambda["aws_key"]), (&"f".into(), &"(redacted)".into()));
     assert_eq!((&lambda["body"]["key"], &lambda["idle_timeout"]), (&"(redacted)".into(), &"1h".into()));

@@ -35,6 +35,7 @@ mod forward_proxy;
 mod function_answers;
 mod grpc;
 mod header_spelling;
+mod headers;
 mod house;
 mod http2;
 mod http2_answers;

@@ -44,7 +44,9 @@ fn route_with(path: &str, value: &str) -> String {
     let (top, rest) = if own[0] == section { (true, &own[1..]) } else { (false, &own[..]) };
     if !top {
         lines.retain(|line| !line.starts_with(&format!("{}:", own[0])));
-        lines.push(format!("{}: {value}", rest[0]));
+        let (outer, inner) = rest.split_first().unwrap();
+        let nested = inner.iter().rev().fold(value.to_owned(), |value, key| format!("{{ {key}: {value} }}"));
+        lines.push(format!("{outer}: {nested}"));
     }
     lines.push(format!("{section}:"));
     lines.extend(
@@ -221,6 +223,8 @@ fn right(key: &str, pem: (&str, &str)) -> String {
         "client_context" => "{ key: hush-context }".into(),
         "tenant_id" => "hush-tenant".into(),
         "stage_variables" => "{ name: hush-variable }".into(),
+        "set" => "{ X-Origin-Verify: hush-set, X-Id: 'hush {proxy}', Content-Type: hush/type }".into(),
+        "add" => "{ X-Origin-Verify: hush-add, Cookie: hush=1; hush=2 }".into(),
         "body" => "{ name: [hush-body] }".into(),
         other => panic!("a new secret key: {other}"),
     }
@@ -267,7 +271,7 @@ fn planted(upstream: &Upstream, pem: (&str, &str)) -> (Vec<(String, String)>, BT
         if !is_secret || key == "secret_key" {
             continue;
         }
-        let mut text = route_with(&path, &right(&key, pem)).replace("/wrong", &format!("/planted{at}"));
+        let mut text = route_with(&path, &right(&key, pem)).replace("/wrong", &format!("/planted{at}*"));
         text += &beside(&path, pem);
         routes.push((format!("planted{at}"), text));
         covered.insert(path);
@@ -295,6 +299,32 @@ fn planted(upstream: &Upstream, pem: (&str, &str)) -> (Vec<(String, String)>, BT
             upstream.uri("/")
         ),
     ));
+    let headers = "{ set: { X-Amz-Verify: hush-set, X-Id: 'hush-{proxy}', X-Ref: $env://HUSH }, \
+                   add: { X-Line: hush-add, Cookie: hush=1; hush=2, User-Agent: hush-agent } }";
+    let function =
+        "function_name: f, aws_region: us-east-1, aws_key: a, aws_secret: b, host: 127.0.0.1, port: 1";
+    for (name, section) in [
+        (
+            "signed",
+            format!(
+                "api_gateway: {{ function_uri: '{}', \
+                 authorization: {{ iam: {{ accesskey: a, secretkey: b }} }} }}",
+                upstream.uri("/")
+            ),
+        ),
+        ("rest", format!("lambda: {{ {function}, awsgateway_compatible: true }}")),
+        (
+            "http",
+            format!(
+                "lambda: {{ {function}, awsgateway_compatible: true, \
+                 awsgateway_compatible_payload_version: 2.0 }}"
+            ),
+        ),
+        ("forward", format!("lambda: {{ {function}, forward_request_headers: true }}")),
+    ] {
+        let text = format!("uri: /headers-{name}/*\nheaders: {{ request: {headers} }}\n{section}\n");
+        routes.push((format!("headers-{name}"), text));
+    }
     (routes, covered)
 }
 

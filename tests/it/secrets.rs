@@ -12,7 +12,7 @@ use super::support::{
 };
 
 /// Values that may occur only in the outbound request.
-const SECRETS: [&str; 9] = [
+const SECRETS: [&str; 10] = [
     "hush-api-key",
     "hush-secret-key",
     "hush-session-token",
@@ -22,6 +22,7 @@ const SECRETS: [&str; 9] = [
     "hush-tenant",
     "hush-environment",
     "hush-collector",
+    "hush-header",
 ];
 
 /// All outputs, by source.
@@ -52,7 +53,9 @@ fn routes(upstream: &Upstream, key_file: &str, identity: &TempDir) -> Vec<(&'sta
         (
             "both",
             format!(
-                "uri: /both/*\napi_gateway:\n  function_uri: {uri}?code=hush-in-query\n  authorization:\n    \
+                "uri: /both/*\n\
+             headers: {{ request: {{ set: {{ X-Amz-Verify: hush-header, X-Own: hush-header }} }} }}\n\
+             api_gateway:\n  function_uri: {uri}?code=hush-in-query\n  authorization:\n    \
              apikey: hush-api-key\n    iam: {{ {keys} }}\n"
             ),
         ),
@@ -129,8 +132,14 @@ fn run(directory: &Path, upstream: &Upstream, heard: &mut Heard) {
     }
     open(address).write_all(b"nothing that is HTTP\r\n\r\n").unwrap();
     let sent = format!("{:?}", upstream.received());
-    for secret in ["hush-api-key", "hush-session-token", "hush-file-key", "hush-in-query", "hush-environment"]
-    {
+    for secret in [
+        "hush-api-key",
+        "hush-session-token",
+        "hush-file-key",
+        "hush-in-query",
+        "hush-environment",
+        "hush-header",
+    ] {
         assert!(sent.contains(secret), "{secret} has to reach AWS, or its absence elsewhere says nothing");
     }
     let errors = sidecar.errors();

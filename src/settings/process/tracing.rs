@@ -8,15 +8,13 @@ use crate::{
             function_uri::FunctionUri,
             upstream::{Scheme, authorities},
         },
-        source::{check::Checker, key_type::KeyType as _},
+        source::{check::Checker, key_type::KeyType as _, reference::has_reference},
     },
     text::units::{WrittenDuration, WrittenShare},
 };
 use actix_http::header::{self, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// The beginnings of references. A reference is always the whole value.
-const REFERENCES: [&str; 3] = ["$env://", "$file://", "{vault://"];
 /// Headers that the exporter sets itself.
 const EXPORTER_HEADERS: [HeaderName; 5] = [
     header::HOST,
@@ -158,7 +156,7 @@ fn headers(
             at_name.report("cannot be set", "the name of a header that is not made here, once");
             continue;
         };
-        if REFERENCES.iter().any(|reference| value.expose_secret().contains(reference)) {
+        if has_reference(value.expose_secret()) {
             at_name.report("a reference in the middle of the value", "a reference to the whole value");
             continue;
         }

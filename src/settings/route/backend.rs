@@ -144,6 +144,16 @@ pub trait BackendSection {
         Vec::new()
     }
 
+    /// The lower-case names of the headers that its authorization sets or removes in requests.
+    fn own_headers(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Whether the upstream or the function sees the headers of requests.
+    fn forwards_headers(&self) -> bool {
+        true
+    }
+
     /// Region and service of the signatures; `None` without signatures.
     fn signing_scope(&self) -> Option<(&str, &str)>;
 

@@ -1,7 +1,15 @@
 //! Regular expressions of the texts that the reader accepts.
 
+use crate::text::header_names::OwnNames;
+
 /// A reference, which is valid for any key.
 pub const REFERENCE: &str = r"^(\$(env|file)://.+|\{vault://env/.+\})$";
+/// A text that contains a reference and is none itself.
+pub const REFERENCE_INSIDE: &str = r"[\s\S](\$(env|file)://|\{vault://)";
+/// The name of a header (RFC 9110, 5.1 and 5.6.2).
+pub const HEADER_NAME: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
+/// The value of a header, without whitespace at its ends (RFC 9110, 5.5).
+pub const HEADER_VALUE: &str = "^([!-~]([\t -~]*[!-~])?)?$";
 /// Whole milliseconds, or numbers with units, between and after which `humantime` accepts blanks.
 pub const DURATION: &str = concat!(
     r"^(\+?[0-9]+|\s*((",
@@ -78,4 +86,18 @@ pub fn host_port() -> String {
     const NOT_ZERO: &str =
         "0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
     format!(r"^({NAME}|{IPV4}|\[({})\])(:{NOT_ZERO})?$", ipv6())
+}
+
+/// Any of the names, in upper or lower case.
+pub fn any_of_names(own: &OwnNames) -> String {
+    let in_any_case = |name: &str| {
+        let letter = |char: char| match char {
+            'a'..='z' => format!("[{}{char}]", char.to_ascii_uppercase()),
+            other => other.to_string(),
+        };
+        name.chars().map(letter).collect::<String>()
+    };
+    let names = own.names.iter().copied().flatten().map(|name| in_any_case(name) + "$");
+    let prefixes = own.prefixes.iter().map(|prefix| in_any_case(prefix));
+    format!("^({})", names.chain(prefixes).collect::<Vec<_>>().join("|"))
 }

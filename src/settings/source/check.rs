@@ -116,6 +116,11 @@ impl<'a> Checker<'a> {
         found
     }
 
+    /// Whether the value at a key came from a reference.
+    pub fn is_reference(&self, key: &str) -> bool {
+        self.root.nearest(&self.path_of(&[key])).notation == Notation::Reference
+    }
+
     /// The file that the value at a key was read from by a reference.
     pub fn file_of(&self, key: &str) -> Option<PathBuf> {
         self.root.nearest(&self.path_of(&[key])).file.clone()

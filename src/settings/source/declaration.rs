@@ -6,7 +6,10 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::secrecy::Secrecy;
-use crate::text::units::{duration_text, size_text};
+use crate::text::{
+    header_names::OwnNames,
+    units::{duration_text, size_text},
+};
 
 /// A key as its section declares it.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +83,10 @@ pub enum Kind {
     NotEmpty(&'static Kind),
     /// Texts by names that the operator chooses.
     Texts,
+    /// Values of headers by their names, except these names.
+    HeaderTexts(&'static OwnNames),
+    /// The name of a header, except these.
+    HeaderName(&'static OwnNames),
     /// A table, or a text with a JSON object.
     Object,
     /// A table of known keys.

@@ -1,6 +1,7 @@
 //! Secret texts of the settings that a request carries: `explain` leaves them out of what it prints. The
 //! declaration of each key decides (`secrecy.rs`).
 
+use actix_http::header::{HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
@@ -60,6 +61,29 @@ impl Hidden {
                 Content::Null | Content::Boolean(_) | Content::List(_) | Content::Table(_) => {}
             });
         }
+    }
+
+    /// The sensitive values of a request's headers, in each form that an event gives them: a line, the joined
+    /// lines of a name, and a cookie.
+    pub fn of_headers(headers: &HeaderMap) -> Self {
+        let mut found = Self::default();
+        for name in headers.keys() {
+            let lines: Vec<&HeaderValue> = headers.get_all(name).collect();
+            if !lines.iter().any(|line| line.is_sensitive()) {
+                continue;
+            }
+            let texts: Vec<&str> = lines.iter().filter_map(|line| line.to_str().ok()).collect();
+            let joined = [",", ", ", "; "].map(|separator| texts.join(separator));
+            let cookies = texts.iter().flat_map(|text| text.split(';').map(str::trim));
+            let sensitive =
+                lines.iter().filter(|line| line.is_sensitive()).filter_map(|line| line.to_str().ok());
+            for text in joined.iter().map(|text| &**text).chain(cookies).chain(sensitive) {
+                if text.len() >= MIN_TEXT_BYTES {
+                    found.push(HiddenScope::JsonString, text);
+                }
+            }
+        }
+        found
     }
 
     /// Adds a number of a secret table such as `body`.

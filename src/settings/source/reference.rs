@@ -60,6 +60,11 @@ pub fn without_line_end(text: &str) -> &str {
     text.strip_suffix('\n').map_or(text, |text| text.trim_end_matches('\r'))
 }
 
+/// True for a text that contains the beginning of a reference. A reference is always the whole value.
+pub fn has_reference(text: &str) -> bool {
+    ["$env://", "$file://", "{vault://"].iter().any(|start| text.contains(start))
+}
+
 /// The environment variable or file that a reference names.
 enum ReferenceTarget<'a> {
     Variable(String),

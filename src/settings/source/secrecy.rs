@@ -30,6 +30,7 @@ impl Secrecy {
             // a text in the place of a table may be anything
             Kind::Proof(_)
             | Kind::Texts
+            | Kind::HeaderTexts(_)
             | Kind::Object
             | Kind::Section(_)
             | Kind::Filled(_)

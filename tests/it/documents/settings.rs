@@ -92,8 +92,10 @@ fn table(rows: &[(String, String)]) -> String {
 
 /// The route keys that are not backends, and the names of the backends.
 fn of_route() -> (Map<String, Value>, Vec<String>) {
+    let forms = of(File::Route)["allOf"][1]["oneOf"].as_array().unwrap().clone();
+    let names: Vec<&str> = forms.iter().map(|form| form["required"][0].as_str().unwrap()).collect();
     let (backends, own): (Map<_, _>, Map<_, _>) =
-        section(File::Route, &[]).into_iter().partition(|(_, schema)| schema["properties"].is_object());
+        section(File::Route, &[]).into_iter().partition(|(name, _)| names.contains(&&**name));
     (own, backends.into_iter().map(|(name, _)| name).collect())
 }
 

@@ -228,6 +228,7 @@ fn texts(key: &Declared) -> Vec<String> {
         "methods" => vec!["GET", "get", "TRACE", "PRI", "A B"],
         "client_context" | "body" => vec!["{}", "{\"a\": 1}"],
         "id" => vec!["-", "a-b", "a b"],
+        "remove" => vec!["X-A", "host", "VIA", "x-amzn-vpc-x", "a b", "a\"b", ""],
         "sample" => vec!["1e-3", "0.", "-0", ".5E+0", "1.000", "1.5", "-0.1", "half", "e1"],
         _ => vec!["1.0", "0.5", "1.5", "100 bytes", "1 byte", "10k bytes"],
     };
@@ -323,10 +324,25 @@ fn every_key_takes_its_default() {
 #[test]
 fn the_schema_and_the_reader_agree_at_the_bounds_of_every_key() {
     let others = [json!(null), json!(true), json!(0.5), json!([]), json!([[]]), json!({}), json!({ "a": 1 })];
+    let headers = [
+        json!({ "X-A": "a b" }),
+        json!({ "X-A": "" }),
+        json!({ "X-A": " a" }),
+        json!({ "X-A": "é" }),
+        json!({ "X-A": "a$env://B" }),
+        json!({ "X-A": null }),
+        json!({ "X A": "a" }),
+        json!({ "": "a" }),
+        json!({ "Date": "a" }),
+        json!({ "HOST": "a" }),
+        json!({ "keep-alive": "a" }),
+        json!({ "X-Amzn-Vpce-Id": "a" }),
+    ];
     let values = |key: &Declared| {
         let numbers = numbers(key).into_iter().map(Value::from);
         let texts = texts(key).into_iter().map(Value::from);
-        numbers.chain(texts).chain(others.clone()).collect::<Vec<_>>()
+        let headers = headers.iter().filter(|_| key.path[0] == "headers").cloned();
+        numbers.chain(texts).chain(others.clone()).chain(headers).collect::<Vec<_>>()
     };
     let differences = |key| values(key).iter().filter_map(|value| difference(key, value)).collect::<Vec<_>>();
     let found: Vec<String> = KEYS.iter().flat_map(differences).collect();

@@ -12,7 +12,7 @@ use crate::{
         service,
         source::{secrecy::Secrecy, shown::Show as _},
     },
-    text::aws_hosts::region_in,
+    text::{aws_hosts::region_in, header_names::AWS_PROOFS},
 };
 
 impl ApiGatewaySettings {
@@ -53,6 +53,10 @@ impl BackendSection for ApiGatewaySettings {
 
     fn path_parameters(&self) -> Vec<&str> {
         self.function_uri.parameters().collect()
+    }
+
+    fn own_headers(&self) -> &'static [&'static str] {
+        if self.authorization.is_none() { &[] } else { &AWS_PROOFS }
     }
 
     fn signing_scope(&self) -> Option<(&str, &str)> {

@@ -48,6 +48,14 @@ impl BackendSection for LambdaSettings {
         if self.sign { vec!["iam"] } else { Vec::new() }
     }
 
+    fn forwards_headers(&self) -> bool {
+        match &self.payload {
+            PayloadSettings::Gateway(_) => true,
+            PayloadSettings::Forward(parts) => parts.headers,
+            PayloadSettings::Merge { .. } => false,
+        }
+    }
+
     fn signing_scope(&self) -> Option<(&str, &str)> {
         self.sign.then_some((&*self.region, "lambda"))
     }
