@@ -46,8 +46,8 @@ pub struct SignatureRecord {
 }
 
 impl Signing {
-    /// Signs a request right before it is sent, with the caller's keys or else the route's own. Waits only for
-    /// the first credentials of the process.
+    /// Signs a request right before it is sent, with the keys of its caller or, without these, of the route.
+    /// Waits only for the first credentials of the process.
     ///
     /// # Errors
     /// There are no credentials, or they do not fit into a header.
@@ -81,7 +81,7 @@ impl Signing {
         }
     }
 
-    /// Refreshes the route's own credentials that AWS calls expired, also before their own expiry, and observes
+    /// Refreshes credentials of the route that AWS calls expired, also before their own expiry, and observes
     /// AWS's date. Returns true if AWS refused the signature because of the clock and the clock has been
     /// corrected.
     pub fn observe_reply(&self, upstream: &UpstreamReply, used: &SignatureRecord) -> bool {
