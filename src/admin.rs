@@ -1,12 +1,13 @@
 //! The admin port, on a thread of its own so that busy workers never delay a probe.
 //!
 //! - `GET /live`: 200 while the process runs.
-//! - `GET /ready`: 200 if every route has credentials and the process is not stopping, otherwise 503; with the reasons.
+//! - `GET /ready`: 200 if every route has credentials and the process is not stopping, otherwise 503; with
+//!   the reasons.
 //! - `GET /metrics`: the page for Prometheus.
 //! - `GET /routes`: the settings of each route, without secrets.
 //!
-//! Pages that grow with the number of routes are rendered on another thread, so that `/live` never waits for them.
-//! `admin/connections.rs` keeps room for probes.
+//! Pages that grow with the number of routes are rendered on another thread, so that `/live` never waits for
+//! them. `admin/connections.rs` keeps room for probes.
 
 mod certificates;
 mod connections;
@@ -65,7 +66,8 @@ pub struct Admin {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Locks that let one page of each kind be rendered at a time, so that concurrent scrapes do not use all of the CPU.
+/// Locks that let one page of each kind be rendered at a time, so that concurrent scrapes do not use all of
+/// the CPU.
 #[derive(Debug)]
 struct PageLocks {
     ready: Semaphore,
@@ -248,7 +250,8 @@ async fn routes(health: web::Data<Health>, locks: web::Data<PageLocks>) -> HttpR
 }
 
 fn readiness(route: &Route, now: SystemTime) -> RouteReadiness<'_> {
-    let status = route.signing.as_ref().map(|signing| signing.credentials.status(now));
+    let source = route.signing.as_ref().and_then(|signing| signing.credentials.as_ref());
+    let status = source.map(|source| source.status(now));
     RouteReadiness {
         id: &route.id,
         ready: status.as_ref().is_none_or(|status| matches!(status.state, CredentialState::Ready(_))),

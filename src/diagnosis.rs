@@ -24,7 +24,7 @@ use crate::{
     client::{ReplyBody, UpstreamReply},
     message::{log_note::LogNote, outbound::OutboundRequest, redaction::key_id_end},
     signing::{
-        Signer, SigningInput,
+        KeyOwner, Signer, SigningInput,
         explanation::{explanation, message, split},
     },
 };
@@ -78,6 +78,8 @@ pub struct RefusedCall {
 pub struct Diagnosis {
     /// The label in the metric of denials; `None` for refused signatures.
     pub denial: Option<&'static str>,
+    /// The caller's keys are the cause, so that nothing is wrong with the route.
+    pub is_callers: bool,
     pub note: LogNote,
 }
 
@@ -85,6 +87,8 @@ pub struct Diagnosis {
 #[derive(Debug)]
 pub struct SignedRequest {
     signing_input: SigningInput,
+    /// The owner of the keys that signed.
+    owner: KeyOwner,
     key_id: String,
     has_token: bool,
     host: String,
@@ -155,11 +159,18 @@ impl RefusedCall {
 
 impl SignedRequest {
     /// Records the signature of a request before it was added, with its credentials and time.
-    pub fn of(request: &OutboundRequest, signer: &Signer, keys: &Credentials, dated: SystemTime) -> Self {
+    pub fn of(
+        request: &OutboundRequest,
+        signer: &Signer,
+        keys: &Credentials,
+        owner: KeyOwner,
+        dated: SystemTime,
+    ) -> Self {
         let host = request.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
         let scope = signer.scope();
         Self {
             signing_input: signer.signing_input(request, keys.session_token(), dated),
+            owner,
             key_id: keys.access_key_id().to_owned(),
             has_token: keys.session_token().is_some(),
             host: host.to_owned(),
@@ -167,6 +178,12 @@ impl SignedRequest {
             service: scope.service.clone(),
             dated,
         }
+    }
+
+    /// The access key in sentences, by the last characters of its id: `the access key that ends in MPLE`.
+    fn key_name(&self) -> String {
+        let caller = if self.owner == KeyOwner::Caller { "caller's " } else { "" };
+        format!("the {caller}access key that ends in {}", self.key())
     }
 
     /// The last characters of the access key id.
@@ -187,7 +204,11 @@ pub fn diagnose(reply: &UpstreamReply, call: &RefusedCall) -> Option<Diagnosis> 
             (Some(denial.label()), denial.sentence(body, call)?)
         }
     };
-    Some(Diagnosis { denial, note: LogNote { level: Level::Warn, text } })
+    let is_about_keys = denial.is_none_or(|denial| denial == Denial::AccessDenied.label());
+    let owner = call.signed.as_ref().map(|signed| signed.owner);
+    let is_callers = is_about_keys && owner == Some(KeyOwner::Caller);
+    let level = if is_callers { Level::Info } else { Level::Warn };
+    Some(Diagnosis { denial, is_callers, note: LogNote { level, text } })
 }
 
 fn refused_signature(

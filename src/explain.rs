@@ -1,6 +1,6 @@
 //! `apigw-invoker explain`: a dry run of a request, with the reasons.
 //!
-//! It uses the steps of `proxy.rs`: `choose`, `InboundRequest::read`, `Backend::request` and the signer.
+//! A dry run uses the steps of `proxy.rs`: `choose`, `InboundRequest::read`, `Backend::request`, the signer.
 //! Limits of requests in flight, circuit breakers and credentials that have to be fetched are left out.
 //! `cli/explanation.rs` prints the result.
 
@@ -21,6 +21,7 @@ use crate::{
     message::{
         body_pool::BodyMemory,
         client_address::ClientAddress,
+        client_link::ClientLink,
         error::{ErrorCode, ErrorKind, ProxyError},
         inbound::{InboundRequest, Incoming, ReadContext},
         redaction,
@@ -29,7 +30,7 @@ use crate::{
     },
     proxy::{self, record},
     routing::{Mismatch, RouteMatch, RouteTable, match_rule},
-    settings::{Hidden, RouteSettings, Settings, Tracing},
+    settings::{CallerKeys, Hidden, RouteSettings, Settings, Tracing},
     text::listing::joined,
     tls::Configurations,
 };
@@ -143,7 +144,7 @@ pub async fn explain(settings: &Settings, args: &ExplainArgs) -> Result<Explanat
 async fn outgoing(
     settings: &Settings,
     matched: &RouteMatch<'_, &Arc<RouteSettings>>,
-    request: Request,
+    mut request: Request,
     mut incoming: Incoming,
     body: &[u8],
     date: SystemTime,
@@ -151,6 +152,14 @@ async fn outgoing(
     let (route, tracing, port) = (matched.route, &settings.tracing, settings.listen.http.port());
     let backend = backend::build(&route.backend, &mut Configurations::default())
         .map_err(|error| ProxyError::new(ErrorKind::UpstreamTls, error.to_string()))?;
+    let client_headers = request.headers().clone();
+    let caller = match route.backend.section().caller_keys() {
+        CallerKeys::Off => None,
+        // nobody listens to a dry run
+        keys => {
+            proxy::client_credentials::take(&mut request, ClientLink::Local, keys == CallerKeys::Required)?
+        }
+    };
     let request_id = record::request_id(&request);
     let varying = varying_headers(request.headers(), tracing, port);
     let received_at = SystemTime::now();
@@ -167,13 +176,14 @@ async fn outgoing(
         received_at,
     };
     let limits = backend.target().body_limits(settings.limits.body_timeout);
-    let client_headers = request.headers().clone();
     let query = request.uri().query().map(str::to_owned);
     let inbound =
         InboundRequest::read(request, &mut incoming, matched.path.clone(), &context, limits).await?;
     let outbound = backend.request(inbound)?;
-    let left_out = left_out(&client_headers, client.trust, query.as_deref(), &outbound, &*backend);
-    let outgoing = Outgoing::of(route, &*backend, outbound, body, date).await?;
+    let takes_keys = route.backend.section().caller_keys() != CallerKeys::Off;
+    let left_out =
+        left_out(&client_headers, client.trust, query.as_deref(), &outbound, &*backend, takes_keys);
+    let outgoing = Outgoing::of(route, &*backend, outbound, caller.as_deref(), body, date).await?;
     Ok(Outgoing { left_out, varies: backend.varies(&varying), ..outgoing })
 }
 

@@ -29,7 +29,8 @@
 //! proxy                                         the path of a request
 //! state                                         the current snapshot, its builder and its reload
 //! resilience                                    limits of requests in flight, circuit breakers, retries
-//! backend credentials diagnosis spans           API Gateway, Lambda; AWS credentials; causes of refusals; OTLP
+//! backend credentials diagnosis spans           API Gateway, Lambda; AWS credentials; causes of refusals;
+//!                                               OTLP
 //! client                                        connections to AWS and collectors, and HTTP on them
 //! signing                                       Signature Version 4 and the clocks of endpoints
 //! logging message                               the log; requests, responses, errors and traces

@@ -1,8 +1,8 @@
 //! The log of the process on standard error.
 //!
-//! `env_logger` formats the lines (`logging/format.rs`), and a thread of `logging/queue.rs` writes them, so that a slow
-//! reader never blocks a request. The level comes from the settings and is toggled by SIGUSR1. Libraries log warnings
-//! only, because at finer levels they log headers, and so secrets.
+//! `env_logger` formats the lines (`logging/format.rs`), and a thread of `logging/queue.rs` writes them, so
+//! that a slow reader never blocks a request. The level comes from the settings and is toggled by SIGUSR1.
+//! Libraries log warnings only, because at finer levels they log headers, and so secrets.
 
 mod format;
 mod queue;
@@ -44,8 +44,8 @@ impl Drop for Logging {
 
 /// Starts logging.
 ///
-/// The filters name targets of libraries whose lines repeat ours: an interrupted response, which `actix-http` logs, is
-/// logged by `message/error.rs` with the request id.
+/// The filters name targets of libraries whose lines repeat ours: an interrupted response, which `actix-http`
+/// logs, is logged by `message/error.rs` with the request id.
 pub fn start(settings: &Log) -> Logging {
     let mut builder = Builder::new();
     builder
@@ -54,8 +54,8 @@ pub fn start(settings: &Log) -> Logging {
         .filter_module("apigw_invoker", LevelFilter::Debug)
         .filter_module("access", LevelFilter::Debug)
         .filter_module("actix_http", LevelFilter::Off)
-        // `credentials/refresher.rs` logs each failure to get credentials once; the SDK logs it each time, and may
-        // quote a response that holds keys
+        // `credentials/refresher.rs` logs each failure to get credentials once; the SDK logs it each time,
+        // and may quote a response that holds keys
         .filter_module("aws_", LevelFilter::Off);
     match settings.format {
         LogFormat::Text if Paint::of_errors().is_on() => builder.format(format::coloured_text),
@@ -90,8 +90,8 @@ pub fn dropped_lines() -> u64 {
     queue::dropped()
 }
 
-/// Installs the handler of SIGUSR1, which toggles between debug and the level of the settings. It runs on the current
-/// runtime.
+/// Installs the handler of SIGUSR1, which toggles between debug and the level of the settings. It runs on the
+/// current runtime.
 ///
 /// # Errors
 /// The handler cannot be installed.

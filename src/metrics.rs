@@ -1,8 +1,8 @@
 //! Counters of the process, for Prometheus.
 //!
-//! `app.rs` creates one [`Metrics`]. `state/builder.rs` gets a `RouteMetrics` for each route from it, and `client.rs` an
-//! `EndpointMetrics` for each endpoint, so a request needs no look-up and only adds to atomics. `admin/exposition.rs`
-//! renders the page.
+//! `app.rs` creates one [`Metrics`]. `state/builder.rs` gets a `RouteMetrics` for each route from it, and
+//! `client.rs` an `EndpointMetrics` for each endpoint, so a request needs no look-up and only adds to
+//! atomics. `admin/exposition.rs` renders the page.
 //!
 //! ```text
 //! table.rs      declarations of metrics      values.rs     counters, gauges and histograms

@@ -5,6 +5,7 @@
 //! trace.rs         extract or start its trace
 //! head.rs          check the request's head and detect loops
 //! routing.rs       match the route
+//! client_credentials.rs  take AWS keys of the caller
 //! admission.rs     apply the limits of requests in flight
 //! inbound.rs       read the body within its limits, filter the headers
 //! backend.rs       Backend::request: build the request to AWS
@@ -20,6 +21,7 @@
 //! (`message/error.rs`).
 
 mod call;
+pub mod client_credentials;
 pub mod deadline;
 pub mod draining;
 mod grpc;
@@ -55,6 +57,7 @@ use crate::{
     message::{
         body_pool::BodyMemory,
         client_address::ClientAddress,
+        client_link::ClientLink,
         error::{ErrorKind, ProxyError},
         head,
         inbound::{InboundRequest, Incoming, ReadContext},
@@ -66,7 +69,7 @@ use crate::{
     routing::{Miss, RouteMatch, RouteTable},
     settings::{Limits, TrustedIps},
     spans::Recording,
-    state::{current::Current, snapshot::Snapshot},
+    state::{current::Current, signing::Signing, snapshot::Snapshot},
     system::{
         fault_points,
         supervision::{Task, catch_in},
@@ -101,19 +104,19 @@ pub async fn serve(
     worker: Rc<Worker>,
     request: Request,
     mut body: Incoming,
-    is_secure: bool,
+    link: ClientLink,
 ) -> Result<Response<ClientBody>, Infallible> {
     let snapshot = worker.current.get();
     let client = ClientAddress::of(&request, &worker.trusted_ips);
     let mut record = Record::begin(&request, client.ip, &worker.metrics, snapshot.access_log);
     let trace = Trace::begin(request.headers(), &snapshot.tracing, record.received_at());
     let recording = trace.filter(Trace::is_recorded).zip(snapshot.spans.as_ref()).map(|(trace, exporter)| {
-        Recording::begin(exporter, trace, &request, &client, is_secure, record.received_at())
+        Recording::begin(exporter, trace, &request, &client, link.is_tls(), record.received_at())
     });
     record.set_trace(trace, recording);
     let mut framing = reply::ResponseFraming::of(&request);
     let outcome = {
-        let context = RequestContext { worker: &worker, snapshot: &snapshot, client, is_secure };
+        let context = RequestContext { worker: &worker, snapshot: &snapshot, client, link };
         let forwarding = forward(context, request, &mut body, &mut record);
         // a panic fails this request, but not the others on its connection
         catch_in(worker.draining.run_until_abort(pin!(forwarding))).await.unwrap_or_else(|panicked| {
@@ -145,25 +148,31 @@ struct RequestContext<'a> {
     worker: &'a Worker,
     snapshot: &'a Snapshot,
     client: ClientAddress,
-    is_secure: bool,
+    link: ClientLink,
 }
 
 async fn forward(
-    RequestContext { worker, snapshot, client, is_secure }: RequestContext<'_>,
-    request: Request,
+    RequestContext { worker, snapshot, client, link }: RequestContext<'_>,
+    mut request: Request,
     body: &mut Incoming,
     record: &mut Record,
 ) -> Result<RoutedReply, ProxyError> {
     let RouteMatch { route, path } = choose(&request, &snapshot.routes, &snapshot.limits, &worker.via)?;
     record.set_route(route, &path);
     fault_points::pass("request");
+    let caller = match &route.signing {
+        Some(Signing { caller_keys: Some(_), credentials, .. }) => {
+            client_credentials::take(&mut request, link, credentials.is_none())?
+        }
+        _ => None,
+    };
 
     let permit = admission::enter(&snapshot.admission, route.admission.as_ref(), &route.metrics)?;
     let deadline = Deadline::of(route.request_timeout, record.started());
 
     let context = ReadContext {
         client,
-        is_secure,
+        is_secure: link.is_tls(),
         via: &worker.via,
         forwarded_port: &worker.forwarded_port,
         memory: &worker.memory,
@@ -175,7 +184,7 @@ async fn forward(
 
     let outbound = route.backend.request(inbound)?;
 
-    let call = UpstreamCall { client: &worker.client, route, deadline };
+    let call = UpstreamCall { client: &worker.client, route, caller: caller.as_ref(), deadline };
     let CallOutcome { reply: upstream, refused } = call.make(outbound, record).await?;
 
     let mode = route.backend.reply_mode(&upstream);

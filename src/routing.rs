@@ -2,11 +2,11 @@
 //!
 //! As in APISIX's default router, the host decides first, then the path: an exact host before the longest
 //! wildcard before no host. Paths are compared by whole segments of the raw, undecoded path: at the first
-//! segment in which two routes differ, a literal segment goes before `{name}`, and `{name}` before `{name+}` and
-//! a final `*`. Then the higher `priority` decides, then a route that names the method goes before one for any
-//! method. If a route's method does not match, the next best route is tried. The order of files does not matter,
-//! because two routes that tie on all of this are a settings mistake (`clashes`). `specificity.rs` has the same
-//! order for a single rule, for `explain`.
+//! segment in which two routes differ, a literal segment goes before `{name}`, and `{name}` before `{name+}`
+//! and a final `*`. Then the higher `priority` decides, then a route that names the method goes before one
+//! for any method. If a route's method does not match, the next best route is tried. The order of files does
+//! not matter, because two routes that tie on all of this are a settings mistake (`clashes`).
+//! `specificity.rs` has the same order for a single rule, for `explain`.
 
 mod clash;
 mod path_match;

@@ -1,7 +1,7 @@
 //! The settings, read from files and the environment and checked.
 //!
-//! `source` reads a tree of files and environment, `process` and `route` declare its keys and check their values.
-//! `loader.rs` runs the stages. All mistakes of all stages are reported together.
+//! `source` reads a tree of files and environment, `process` and `route` declare its keys and check their
+//! values. `loader.rs` runs the stages. All mistakes of all stages are reported together.
 
 #[macro_use]
 mod source;
@@ -27,6 +27,7 @@ pub use route::{
     RouteSettings,
     api_gateway::{ApiGatewaySettings, Authorization, ClientAuthorization, Iam},
     backend::{BackendSection, BackendSettings, UpstreamServer},
+    client_credentials::CallerKeys,
     connect::Connect,
     endpoint_variant::EndpointVariant,
     forward_proxy::{ForwardProxy, HostPort},

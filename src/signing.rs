@@ -1,7 +1,8 @@
 //! Signature Version 4 (SigV4) for `execute-api` and `lambda`.
 //!
 //! [`Signer::sign`] is the last step before a request is sent, so the signed request is the sent request. The
-//! signature depends only on the request, the credentials and the time; the derived key is cached.
+//! signature depends only on the request, the credentials and the time; the derived key is cached. With
+//! keys that callers send signs [`Signer::sign_for_caller`], with a derived key for each (`derived_keys.rs`).
 //! `aws-sigv4` derives the key; `canonical.rs` writes the canonical request into one buffer. Tests compare
 //! the result with `aws-sigv4`, botocore and awscrt (`.ci/signatures/run`). Signing does not change the
 //! request, so that it can be signed and sent again: it returns the headers to add, [`SigningHeaders`].
@@ -15,6 +16,7 @@
 
 pub mod canonical;
 pub(crate) mod clock_skew;
+pub mod derived_keys;
 pub(crate) mod explanation;
 
 use std::{borrow::Cow, cell::Cell, fmt, sync::Arc, time::SystemTime};
@@ -29,7 +31,10 @@ use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use self::canonical::{CanonicalRequest, CanonicalText, SignedHeader, SignedValue};
+use self::{
+    canonical::{CanonicalRequest, CanonicalText, SignedHeader, SignedValue},
+    derived_keys::DerivedKeys,
+};
 use crate::{message::outbound::OutboundRequest, system::wall_clock::clamped, text::hexadecimal};
 
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
@@ -47,6 +52,16 @@ pub struct Scope {
     pub region: String,
     /// `execute-api` or `lambda`.
     pub service: String,
+}
+
+/// The owner of the keys of a signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeyOwner {
+    /// The route, whose settings name the source of the keys.
+    #[default]
+    Route,
+    /// The caller, who sent the keys with the request.
+    Caller,
 }
 
 #[derive(Debug)]
@@ -127,30 +142,26 @@ impl Signer {
         credentials: &Credentials,
         now: SystemTime,
     ) -> Result<SigningHeaders, InvalidHeaderValue> {
-        let token = credentials.session_token();
-        let SigningInput { time, canonical, scope, string_to_sign } = self.signing_input(request, token, now);
-        // Step 3: https://docs.aws.amazon.com/general/latest/gr/sigv4-calculate-signature.html
-        let key = self.key(credentials, &time, now)?;
-        let signature = key.mac.clone().chain_update(string_to_sign).finalize().into_bytes();
-        // Step 4: https://docs.aws.amazon.com/general/latest/gr/sigv4-add-signature-to-request.html
-        let parts: [&[u8]; 7] = [
-            b"AWS4-HMAC-SHA256 Credential=",
-            credentials.access_key_id().as_bytes(),
-            b"/",
-            scope.as_bytes(),
-            b", SignedHeaders=",
-            canonical.signed_headers.as_bytes(),
-            b", Signature=",
-        ];
-        let mut authorization =
-            Vec::with_capacity(parts.iter().map(|part| part.len()).sum::<usize>() + SHA256_HEX_LENGTH);
-        for part in parts {
-            authorization.extend_from_slice(part);
-        }
-        authorization.extend_from_slice(&hexadecimal::digits::<SHA256_HEX_LENGTH>(&signature));
-        let mut authorization = HeaderValue::from_maybe_shared(Bytes::from(authorization))?;
-        authorization.set_sensitive(true);
-        Ok(SigningHeaders { date: time, authorization, security_token: key.security_token.clone() })
+        let input = self.signing_input(request, credentials.session_token(), now);
+        let key = self.key(credentials, &input.time, now)?;
+        signing_headers(input, credentials.access_key_id(), key.mac.clone(), key.security_token.clone())
+    }
+
+    /// Signs a request with keys that its caller has sent. Only the derived key is kept, in `derived_keys`.
+    ///
+    /// # Errors
+    /// The access key id or the session token is not a valid header value.
+    pub fn sign_for_caller(
+        &self,
+        request: &OutboundRequest,
+        credentials: &Credentials,
+        derived_keys: &DerivedKeys,
+        now: SystemTime,
+    ) -> Result<SigningHeaders, InvalidHeaderValue> {
+        let input = self.signing_input(request, credentials.session_token(), now);
+        let mac = derived_keys.get(credentials, input.time.day_bytes(), || self.derive(credentials, now));
+        let token = credentials.session_token().map(sensitive).transpose()?;
+        signing_headers(input, credentials.access_key_id(), mac, token)
     }
 
     /// Steps 1 and 2 of SigV4, which need no secret: the canonical request and the string to sign for this
@@ -192,20 +203,55 @@ impl Signer {
         {
             return Ok(kept);
         }
-        let secret = credentials.secret_access_key();
-        let derived = v4::generate_signing_key(secret, now, &self.scope.region, &self.scope.service);
-        let mut block = Zeroizing::new([0; HMAC_BLOCK_SIZE]);
-        // a key shorter than a block is padded with zeros (RFC 2104, 2)
-        block[..derived.as_ref().len()].copy_from_slice(derived.as_ref());
         let key = Arc::new(SigningKey {
             credentials: credentials.clone(),
             day: time.day_bytes(),
-            mac: Hmac::new((&*block).into()),
+            mac: self.derive(credentials, now),
             security_token: credentials.session_token().map(sensitive).transpose()?,
         });
         self.key.store(Some(key.clone()));
         Ok(key)
     }
+
+    /// Derives the signing key of a day from the secret access key.
+    fn derive(&self, credentials: &Credentials, now: SystemTime) -> Hmac<Sha256> {
+        let secret = credentials.secret_access_key();
+        let derived = v4::generate_signing_key(secret, now, &self.scope.region, &self.scope.service);
+        let mut block = Zeroizing::new([0; HMAC_BLOCK_SIZE]);
+        // a key shorter than a block is padded with zeros (RFC 2104, 2)
+        block[..derived.as_ref().len()].copy_from_slice(derived.as_ref());
+        Hmac::new((&*block).into())
+    }
+}
+
+/// Steps 3 and 4 of SigV4: the signature with a derived key, and the headers that contain it.
+fn signing_headers(
+    SigningInput { time, canonical, scope, string_to_sign }: SigningInput,
+    key_id: &str,
+    mac: Hmac<Sha256>,
+    security_token: Option<HeaderValue>,
+) -> Result<SigningHeaders, InvalidHeaderValue> {
+    // Step 3: https://docs.aws.amazon.com/general/latest/gr/sigv4-calculate-signature.html
+    let signature = mac.chain_update(string_to_sign).finalize().into_bytes();
+    // Step 4: https://docs.aws.amazon.com/general/latest/gr/sigv4-add-signature-to-request.html
+    let parts: [&[u8]; 7] = [
+        b"AWS4-HMAC-SHA256 Credential=",
+        key_id.as_bytes(),
+        b"/",
+        scope.as_bytes(),
+        b", SignedHeaders=",
+        canonical.signed_headers.as_bytes(),
+        b", Signature=",
+    ];
+    let mut authorization =
+        Vec::with_capacity(parts.iter().map(|part| part.len()).sum::<usize>() + SHA256_HEX_LENGTH);
+    for part in parts {
+        authorization.extend_from_slice(part);
+    }
+    authorization.extend_from_slice(&hexadecimal::digits::<SHA256_HEX_LENGTH>(&signature));
+    let mut authorization = HeaderValue::from_maybe_shared(Bytes::from(authorization))?;
+    authorization.set_sensitive(true);
+    Ok(SigningHeaders { date: time, authorization, security_token })
 }
 
 /// The signed headers, sorted by name.

@@ -1,8 +1,8 @@
 //! Spans of recorded requests for a collector: one for the request and one for each call to AWS.
 //!
-//! `proxy/record.rs` starts a [`Recording`] if the trace is sampled (`message/trace.rs`), records each call in it, and
-//! ends it with the request. `spans/exporter.rs` then queues it and sends it on another thread, encoded by
-//! `spans/otlp.rs`.
+//! `proxy/record.rs` starts a [`Recording`] if the trace is sampled (`message/trace.rs`), records each call
+//! in it, and ends it with the request. `spans/exporter.rs` then queues it and sends it on another thread,
+//! encoded by `spans/otlp.rs`.
 
 mod delivery;
 mod exporter;
@@ -149,8 +149,8 @@ impl Recording {
         self.span.route = Some(RouteNames { id: Arc::clone(id), pattern });
     }
 
-    /// Starts a call, before it is signed and sent. Each call has a span id of its own, which goes out in the trace
-    /// headers, also in those that a function's event repeats.
+    /// Starts a call, before it is signed and sent. Each call has a span id of its own, which goes out in the
+    /// trace headers, also in those that a function's event repeats.
     pub fn on_attempt_start(&mut self, outbound: &mut OutboundRequest, is_secure: bool) {
         if !self.span.calls.is_empty() {
             let step = self.span.trace.step();

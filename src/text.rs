@@ -1,5 +1,5 @@
-//! Values as text: AWS's host names, JSON, base64, hexadecimal, durations, sizes, URLs, and text that is safe in a log
-//! line.
+//! Values as text: AWS's host names, JSON, base64, hexadecimal, durations, sizes, URLs, and text that is safe
+//! in a log line.
 
 pub(crate) mod aws_hosts;
 pub(crate) mod hexadecimal;

@@ -53,7 +53,8 @@ type TlsKey = (bool, Option<(PathBuf, Option<Vec<u8>>)>, Option<ClientIdentity>)
 #[derive(Debug, Default)]
 pub struct Configurations {
     known: HashMap<TlsKey, Tls>,
-    /// Digests of the files that have been read for the routes of one snapshot: thousands of them may name the same.
+    /// Digests of the files that have been read for the routes of one snapshot: thousands of them may name
+    /// the same.
     digests: HashMap<PathBuf, Option<Vec<u8>>>,
 }
 

@@ -1,9 +1,10 @@
-//! Connections to the admin port: a new one is always accepted, and closes the one that has been idle for longest where
-//! all are in use. Each has a time limit for idleness.
+//! Connections to the admin port: a new one is always accepted, and closes the one that has been idle for
+//! longest where all are in use. Each has a time limit for idleness.
 //!
-//! `admin.rs` runs [`serve`] around its pages. actix-web's own server stops accepting where all its connections are
-//! taken, so probes would wait behind clients that hold theirs; and its time limits stand still while the machine's
-//! clock is before 1970, since the task that moves them has panicked. The limits of this file use the monotonic clock.
+//! `admin.rs` runs [`serve`] around its pages. actix-web's own server stops accepting where all its
+//! connections are taken, so probes would wait behind clients that hold theirs; and its time limits stand
+//! still while the machine's clock is before 1970, since the task that moves them has panicked. The limits of
+//! this file use the monotonic clock.
 
 use std::{
     cell::Cell,
@@ -30,10 +31,11 @@ use crate::system::{
     supervision::{Task, once},
 };
 
-/// Time limit of a connection without a byte of an answer: for a slow head, between two requests, and for a client that
-/// reads nothing.
+/// Time limit of a connection without a byte of an answer: for a slow head, between two requests, and for a
+/// client that reads nothing.
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
-/// Grace period of a new connection: until it ends or the first byte is received, other connections are closed first.
+/// Grace period of a new connection: until it ends or the first byte is received, other connections are
+/// closed first.
 const GRACE: Duration = Duration::from_millis(5);
 /// Pause before the next `accept` after the system has run out of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -49,8 +51,8 @@ pub(super) struct WatchedConnection {
 
 #[derive(Debug)]
 pub(super) struct Usage {
-    /// Time at which it was accepted, a request began, or a part of an answer was sent. Further bytes of a slow head do
-    /// not count.
+    /// Time at which it was accepted, a request began, or a part of an answer was sent. Further bytes of a
+    /// slow head do not count.
     last: Cell<Instant>,
     /// End of the grace period for the first byte; `None` once a byte was received.
     grace: Cell<Option<Instant>>,
@@ -130,8 +132,8 @@ impl OpenConnections {
 
     /// Closes the connection that has been idle for longest; false if none is open.
     ///
-    /// Waits until the grace period of the oldest connection ends, so that a probe is answered even if other clients
-    /// connect faster than its request arrives.
+    /// Waits until the grace period of the oldest connection ends, so that a probe is answered even if other
+    /// clients connect faster than its request arrives.
     async fn close_oldest(&mut self) -> bool {
         if let Some(grace) = self.oldest().and_then(|at| self.known[at].0.grace()) {
             sleep_until(grace).await;

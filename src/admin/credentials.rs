@@ -55,9 +55,10 @@ impl Exposed for RouteKeys {
 
     fn each(scrape: &Scrape, see: &mut dyn FnMut(&Self)) {
         for route in scrape.snapshot.routes.routes() {
-            let Some(signing) = &route.signing else { continue };
-            let state = signing.credentials.status(scrape.now).state;
-            let refresh_failures = signing.credentials.refresh_failures();
+            let signing = route.signing.as_ref();
+            let Some(source) = signing.and_then(|signing| signing.credentials.as_ref()) else { continue };
+            let state = source.status(scrape.now).state;
+            let refresh_failures = source.refresh_failures();
             // alerts on missing or expiring credentials must come before the first request of a route
             let has_trouble = !matches!(state, CredentialState::Ready(_)) || refresh_failures > 0;
             if has_trouble || route.metrics.was_called() {

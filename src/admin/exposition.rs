@@ -1,8 +1,8 @@
 //! The page of `/metrics`: all counters, and the values that are computed at a scrape.
 //!
 //! `admin.rs` registers one collector for all of them, and the `prometheus` crate sorts and encodes the page.
-//! [`TABLE`] lists all rows; `certificates.rs`, `credentials.rs` and `process.rs` declare some of them. Tests compare
-//! the rows with the table of k8s/monitoring/README.md and with the dashboard.
+//! [`TABLE`] lists all rows; `certificates.rs`, `credentials.rs` and `process.rs` declare some of them. Tests
+//! compare the rows with the table of k8s/monitoring/README.md and with the dashboard.
 
 use std::{
     sync::Arc,
@@ -94,7 +94,8 @@ impl Scrape {
         Self { snapshot, now: SystemTime::now(), called }
     }
 
-    /// The largest skew of all endpoints. One number is enough: AWS's clocks are right, and this machine's is wrong.
+    /// The largest skew of all endpoints. One number is enough: AWS's clocks are right, and this machine's is
+    /// wrong.
     fn clock_skew(&self) -> f64 {
         let routes = self.snapshot.routes.routes();
         let known = routes.iter().filter_map(|route| route.signing.as_ref()?.clock.offset());

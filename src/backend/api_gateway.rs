@@ -34,7 +34,7 @@ use crate::{
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The headers that identify the caller to AWS. A client that may send them can replace the route's identity
-/// or break its signature (`peers.md` A08, A09, S14).
+/// or break its signature (cases A08, A09, S14).
 const AUTH_HEADERS: [HeaderName; 5] = [
     API_KEY,
     header::AUTHORIZATION,

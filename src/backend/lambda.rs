@@ -225,8 +225,8 @@ fn why_left_out(payload: &PayloadSettings) -> &'static str {
             "no header of a client goes to the Lambda API; forward_request_headers puts them into the event"
         }
         PayloadSettings::Merge { .. } => {
-            "no header of a client goes to the Lambda API; awsgateway_compatible or forward_request_headers put \
-             them into the event"
+            "no header of a client goes to the Lambda API; awsgateway_compatible or forward_request_headers \
+             put them into the event"
         }
     }
 }

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::{
-    settings::{RouteSettings, Settings, effective},
+    settings::{CallerKeys, RouteSettings, Settings, effective},
     system::terminal::{Paint, wrapped},
     text::{key_source::KeySource, units::size_text},
 };
@@ -56,10 +56,15 @@ fn cells(route: &RouteSettings) -> Vec<String> {
     let shown = effective(route);
     let any = |key: &str| Some(list(&shown[key])).filter(|list| !list.is_empty());
     let section = route.backend.section();
-    let authorization = match (&*section.authorization_kinds(), section.source()) {
-        ([], _) => "none".to_owned(),
-        (kinds, Some(source)) => format!("{} ({})", kinds.join("+"), KeySource::from(source)),
-        (kinds, None) => kinds.join("+"),
+    let keys = [
+        (section.caller_keys() != CallerKeys::Off).then(|| "keys of the caller".to_owned()),
+        section.source().map(|source| KeySource::from(source).to_string()),
+    ];
+    let keys: Vec<String> = keys.into_iter().flatten().collect();
+    let authorization = match &*section.authorization_kinds() {
+        [] => "none".to_owned(),
+        kinds if keys.is_empty() => kinds.join("+"),
+        kinds => format!("{} ({})", kinds.join("+"), keys.join(", else ")),
     };
     let scope = section.signing_scope().map(|(region, service)| format!("{region}/{service}"));
     vec![

@@ -319,7 +319,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_head_is_parsed_in_pieces_of_any_size(
-            lines in lines(), status in 200_u16..600, body in "[ -~]{0,20}", cut in any::<prop::sample::Index>(),
+            lines in lines(),
+            status in 200_u16..600,
+            body in "[ -~]{0,20}",
+            cut in any::<prop::sample::Index>(),
         ) {
             let head: String = lines.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
             let head = format!("HTTP/1.1 {status} any reason\r\n{head}\r\n");
@@ -341,14 +344,18 @@ mod tests {
             for (name, _) in &lines {
                 let written: Vec<&[u8]> =
                     lines.iter().filter(|(own, _)| own == name).map(|(_, value)| value.as_bytes()).collect();
-                let read: Vec<&[u8]> = read.headers.get_all(name.as_str()).map(HeaderValue::as_bytes).collect();
+                let read: Vec<&[u8]> =
+                    read.headers.get_all(name.as_str()).map(HeaderValue::as_bytes).collect();
                 prop_assert_eq!(read, written);
             }
             prop_assert_eq!(received, body.as_bytes());
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..256), to_head in any::<bool>()) {
+        fn no_bytes_make_it_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..256),
+            to_head in any::<bool>(),
+        ) {
             let with_start = [b"HTTP/1.1 200 OK\r\n", &bytes[..]].concat();
             let _ = (parsed(&bytes, to_head), parsed(with_start, to_head));
         }

@@ -1,6 +1,7 @@
 //! The end of a function's log, from a header of `Invoke` or the end of an event stream.
 //!
-//! It may contain secrets, so it is logged at level debug and never sent to the client, unlike in Kong.
+//! The log may contain secrets. The sidecar writes it at level debug and, unlike Kong, never sends it to the
+//! client.
 
 use log::Level;
 

@@ -83,7 +83,8 @@ mod tests {
                 buffer.push(Bytes::copy_from_slice(piece), is_known.then_some(whole.len()));
             }
             let room = buffer.joined.capacity();
-            prop_assert!(room <= whole.len().max(if is_known { 0 } else { MIN_CAPACITY.max(whole.len() * 3 / 2) }), "{}", room);
+            let spare = if is_known { 0 } else { MIN_CAPACITY.max(whole.len() * 3 / 2) };
+            prop_assert!(room <= whole.len().max(spare), "{}", room);
             prop_assert_eq!(buffer.len(), whole.len());
             prop_assert_eq!(buffer.take(), whole);
         }

@@ -67,8 +67,8 @@ fn functions(stand_in: SocketAddr, region: &str, keys: &str) -> Vec<Document> {
         Document::route(
             name,
             format!(
-                "uri: {uri}\nlambda:\n  function_name: {function}\n{keys}  aws_region: {region}\n  host: \"{}\"\n  \
-                 port: {}\n  disable_https: true\n{mode}",
+                "uri: {uri}\nlambda:\n  function_name: {function}\n{keys}  aws_region: {region}\n  \
+                 host: \"{}\"\n  port: {}\n  disable_https: true\n{mode}",
                 stand_in.ip(),
                 stand_in.port()
             ),

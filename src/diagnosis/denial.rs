@@ -64,8 +64,8 @@ impl Denial {
                 format!("a quota of the Lambda API at {host} is used up: check Lambda in Service Quotas")
             }
             Self::QuotaExhausted if call.api_key == ApiKey::None => format!(
-                "a quota at {host} is used up, but the call has no API key and so no usage plan: check the quotas \
-                 of the API and of any proxy that answers for AWS"
+                "a quota at {host} is used up, but the call has no API key and so no usage plan: check the \
+                 quotas of the API and of any proxy that answers for AWS"
             ),
             Self::QuotaExhausted => format!(
                 "the quota of the usage plan at {host} is used up, and calls with this API key fail until \
@@ -95,8 +95,9 @@ fn forbidden(call: &RefusedCall) -> String {
         ),
         ApiKey::OfClient => format!(
             "AWS refused the call as forbidden, although the client sent an API key: {host} does not know \
-             the client's key, the key is disabled, or no usage plan associates it with this API and stage. If \
-             the key is right: a rule of AWS WAF, the API's resource policy, or an unknown stage in function_uri"
+             the client's key, the key is disabled, or no usage plan associates it with this API and stage. \
+             If the key is right: a rule of AWS WAF, the API's resource policy, or an unknown stage in \
+             function_uri"
         ),
         ApiKey::None => format!(
             "AWS refused the call as forbidden, and it has no API key: if the method at {host} requires one, \
@@ -111,9 +112,9 @@ fn access_denied(body: &str, call: &RefusedCall) -> Option<String> {
     let host = &call.host;
     if let Some(signed) = &call.signed {
         return Some(format!(
-            "AWS denied access to the access key that ends in {}: allow {} to its user or role in IAM, and \
+            "AWS denied access to {}: allow {} to its user or role in IAM, and \
              check the resource policy for a Deny",
-            signed.key(),
+            signed.key_name(),
             action(&signed.service, host)
         ));
     }

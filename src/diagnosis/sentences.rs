@@ -5,7 +5,10 @@ use actix_http::header::HeaderMap;
 use super::{Caller, SignatureRefusal, SignedRequest};
 use crate::{
     client::aws_error::AwsApi,
-    signing::clock_skew::{ahead_of, skew_text},
+    signing::{
+        KeyOwner,
+        clock_skew::{ahead_of, skew_text},
+    },
     text::{aws_hosts::region_in, log_safe::log_safe},
 };
 
@@ -21,7 +24,8 @@ pub fn signed(
     caller: Caller,
 ) -> String {
     let SignedRequest { host, has_token, .. } = signed_request;
-    let key = signed_request.key();
+    let key = signed_request.key_name();
+    let is_callers = signed_request.owner == KeyOwner::Caller;
     match reason {
         SignatureRefusal::Signature => signature(message, headers, signed_request, caller),
         SignatureRefusal::Incomplete => format!(
@@ -38,16 +42,20 @@ pub fn signed(
              path or method, or function_uri lacks the stage, or a proxy removed Authorization"
         ),
         SignatureRefusal::UnknownKey if *has_token => format!(
-            "AWS does not know the access key that ends in {key}, or the session token belongs to another \
+            "AWS does not know {key}, or the session token belongs to another \
              key: check that key, secret and token belong together, and that their partition \
              is that of {host}"
         ),
         SignatureRefusal::UnknownKey => format!(
-            "AWS does not know the access key that ends in {key}: it was deleted or deactivated, belongs to \
-             another partition than {host}, or is temporary and its session token is missing in the settings"
+            "AWS does not know {key}: it was deleted or deactivated, belongs to \
+             another partition than {host}, or is temporary and its session token is missing in {}",
+            if is_callers { "the caller's Authorization (`ID:SECRET:TOKEN`)" } else { "the settings" }
         ),
+        SignatureRefusal::Expired if is_callers => {
+            format!("AWS says that {key} has expired: the caller must send newer keys")
+        }
         SignatureRefusal::Expired => format!(
-            "AWS says that the access key that ends in {key} has expired. Replace keys that are written in \
+            "AWS says that {key} has expired. Replace keys that are written in \
              the settings and reload, and keys of the environment and restart; keys of other sources are \
              fetched again now"
         ),
@@ -118,9 +126,9 @@ fn signature(message: &str, headers: &HeaderMap, signed_request: &SignedRequest,
     format!(
         "AWS refused the signature without a reason{}; check in this order: this machine's \
          clock{clock}; aws_region, {region}{region_of_host}; the service, {service}; the host, {host}; the \
-         secret of the access key that ends in {}",
+         secret of {}",
         quoted(message),
-        signed_request.key()
+        signed_request.key_name()
     )
 }
 

@@ -1,6 +1,6 @@
 //! Headers and query arguments of the client that are removed or replaced, with the reasons.
 
-use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 
 use crate::{
@@ -29,15 +29,17 @@ pub enum LeftOutPart {
     Query,
 }
 
-/// The headers sorted by name, then the arguments of `query` in their order.
+/// The headers sorted by name, then the arguments of `query` in their order. `takes_keys` is true on a route
+/// that takes AWS keys from `Authorization`.
 pub fn left_out(
     brought: &HeaderMap,
     trust: PeerTrust,
     query: Option<&str>,
     outbound: &OutboundRequest,
     backend: &dyn Backend,
+    takes_keys: bool,
 ) -> Vec<LeftOut> {
-    let mut left_out = headers(brought, trust, &outbound.headers, backend);
+    let mut left_out = headers(brought, trust, &outbound.headers, backend, takes_keys);
     left_out.extend(arguments(query.unwrap_or_default(), outbound.signature, backend));
     left_out
 }
@@ -56,17 +58,20 @@ fn headers(
     trust: PeerTrust,
     outbound: &HeaderMap,
     backend: &dyn Backend,
+    takes_keys: bool,
 ) -> Vec<LeftOut> {
+    let why_left_out = |name: &HeaderName| {
+        if takes_keys && *name == header::AUTHORIZATION {
+            return "the route takes AWS keys from it and signs with them (client_credentials)";
+        }
+        why_not_passed(name, brought, trust).unwrap_or_else(|| backend.why_left_out(name, outbound))
+    };
     let mut names: Vec<&HeaderName> = brought.keys().collect();
     names.sort_unstable_by_key(|name| name.as_str());
     names.dedup();
     let left_out = names.into_iter().filter(|name| !passes(name, brought, outbound));
     left_out
-        .map(|name| LeftOut {
-            part: LeftOutPart::Headers,
-            name: name.to_string(),
-            why: why_not_passed(name, brought, trust).unwrap_or_else(|| backend.why_left_out(name, outbound)),
-        })
+        .map(|name| LeftOut { part: LeftOutPart::Headers, name: name.to_string(), why: why_left_out(name) })
         .collect()
 }
 

@@ -15,12 +15,14 @@ use crate::{
         outbound::{OutboundRequest, Signature},
         redaction,
     },
-    settings::{CredentialSettings, Hidden, RouteSettings, is_swapped},
+    settings::{Hidden, RouteSettings, is_swapped},
     signing::{Scope, Signer, SigningHeaders, hash},
 };
 
 /// Replaces credentials that are not known offline. No AWS key looks like this.
 const PLACEHOLDER: &str = "PLACEHOLDER";
+/// The source of keys that came with the request.
+const CALLER: &str = "the caller's Authorization";
 
 /// An outbound request.
 #[derive(Debug, Serialize)]
@@ -68,7 +70,8 @@ pub struct SignatureParts {
 }
 
 impl Outgoing {
-    /// Signs a request and encodes its head; `received` is the client's body.
+    /// Signs a request, with the keys of `caller` if it sent some, and encodes its head; `received` is the
+    /// client's body.
     ///
     /// # Errors
     /// The request cannot be signed or sent.
@@ -76,14 +79,21 @@ impl Outgoing {
         route: &RouteSettings,
         backend: &dyn Backend,
         outbound: OutboundRequest,
+        caller: Option<&Credentials>,
         received: &[u8],
         date: SystemTime,
     ) -> Result<Self, ProxyError> {
         let target = backend.target();
-        let signing = (&target.scope, route.backend.source());
-        let (signature, signing_headers) = match signing {
-            (Some(scope), Some(source)) if outbound.signature == Signature::Ours => {
-                let (parts, signing_headers) = sign(scope, source, &outbound, date).await?;
+        let keys = match (caller, route.backend.source()) {
+            (Some(keys), _) => {
+                Some(OfflineCredentials { source: CALLER.to_owned(), keys: Some(keys.clone()) })
+            }
+            (None, Some(source)) => Some(known_offline(source).await),
+            (None, None) => None,
+        };
+        let (signature, signing_headers) = match (&target.scope, keys) {
+            (Some(scope), Some(keys)) if outbound.signature == Signature::Ours => {
+                let (parts, signing_headers) = sign(scope, keys, &outbound, date)?;
                 (Some(parts), Some(signing_headers))
             }
             _ => (None, None),
@@ -124,13 +134,12 @@ impl Outgoing {
 }
 
 /// Signs with credentials that are known offline, or with placeholders.
-async fn sign(
+fn sign(
     scope: &Scope,
-    source: &CredentialSettings,
+    OfflineCredentials { source: keys, keys: known }: OfflineCredentials,
     outbound: &OutboundRequest,
     date: SystemTime,
 ) -> Result<(SignatureParts, SigningHeaders), ProxyError> {
-    let OfflineCredentials { source: keys, keys: known } = known_offline(source).await;
     if known.as_ref().is_some_and(|keys| is_swapped(keys.access_key_id())) {
         let cause = format!("the access key id of {keys} has the shape of a secret: the two may be swapped");
         return Err(ProxyError::new(ErrorKind::CredentialsUnavailable, cause));

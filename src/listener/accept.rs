@@ -28,6 +28,7 @@ use super::{
     transport::{PlainSocket, Transport},
 };
 use crate::{
+    message::client_link::ClientLink,
     metrics::Metrics,
     resilience::admission::InFlightGuard,
     settings::Limits,
@@ -95,6 +96,8 @@ struct AcceptedConnection {
     socket: PlainSocket,
     /// The client's address; none on a Unix socket.
     peer: Option<SocketAddr>,
+    /// Of the socket itself, without regard to TLS.
+    link: ClientLink,
     tls: Option<Arc<ServerTls>>,
     h2c: bool,
 }
@@ -123,7 +126,8 @@ impl Acceptor {
     }
 
     fn accepted(&self, socket: PlainSocket, peer: Option<SocketAddr>) -> AcceptedConnection {
-        AcceptedConnection { socket, peer, tls: self.tls.clone(), h2c: self.h2c }
+        let link = ClientLink::without_tls(peer);
+        AcceptedConnection { socket, peer, link, tls: self.tls.clone(), h2c: self.h2c }
     }
 
     /// Accepts one client with the spare descriptor and refuses it at once; `false` if that was not possible.
@@ -236,7 +240,7 @@ fn refuse(
 /// Serves one connection to its end: the header of the PROXY protocol and the TLS handshake if there are any,
 /// then HTTP/1.1 or HTTP/2. The head of the first request is due within `limits.header_timeout`.
 async fn serve(server: &Rc<Server>, limits: &Limits, incoming: AcceptedConnection, _permit: InFlightGuard) {
-    let AcceptedConnection { mut socket, mut peer, tls, h2c } = incoming;
+    let AcceptedConnection { mut socket, mut peer, link, tls, h2c } = incoming;
     let due = Instant::now() + limits.header_timeout;
     let _counted = server.worker.metrics.client_connects();
     fault_points::pass("connection");
@@ -267,7 +271,7 @@ async fn serve(server: &Rc<Server>, limits: &Limits, incoming: AcceptedConnectio
         }
         (socket, ..) => (Either::Left(socket), false),
     };
-    let mut transport = Transport::new(socket, limits.send_timeout);
+    let mut transport = Transport::new(socket, link, limits.send_timeout);
     let has_preface = is_h2 || in_time(server, due, transport.begins_with_preface()).await.unwrap_or(false);
     if is_h2 || (has_preface && h2c) {
         Box::pin(http2::serve(server, limits, transport, peer, due)).await;

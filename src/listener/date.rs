@@ -1,8 +1,8 @@
 //! The `Date` of responses on HTTP/1.1, which `actix-http` updates in its configuration.
 //!
 //! A task of `actix-http` updates the date twice a second. That task panics while the machine's clock is
-//! before 1970, and the date stops from then on. `worker.rs` makes [`DateSource`] replace the configuration, and
-//! new connections (`http1.rs`) get the current one; `admin.rs` restarts its port.
+//! before 1970, and the date stops from then on. `worker.rs` makes [`DateSource`] replace the configuration,
+//! and new connections (`http1.rs`) get the current one; `admin.rs` restarts its port.
 
 use std::{
     cell::RefCell,

@@ -67,7 +67,7 @@ pub async fn serve(
     peer: Option<SocketAddr>,
     due: Instant,
 ) {
-    let is_secure = transport.is_secure();
+    let link = transport.link();
     let state = ConnectionState::new(transport, server.date_source.config(), limits.max_uri);
     let connection = Http1Connection(Rc::new(RefCell::new(state)));
     let mut waiting = RequestWait::new(limits, due, &server.worker.draining);
@@ -83,7 +83,7 @@ pub async fn serve(
         request.head_mut().peer_addr = peer;
         let body = connection.body_of(&request);
         // on the heap: a connection that waits for its next request needs no memory for it
-        let serving = Box::pin(proxy::serve(Rc::clone(&server.worker), request, body, is_secure));
+        let serving = Box::pin(proxy::serve(Rc::clone(&server.worker), request, body, link));
         let Some(response) = connection.unless_closed(serving).await else { return };
         match connection.answer(response, version).await {
             NextStep::Request => {}

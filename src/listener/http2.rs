@@ -50,7 +50,10 @@ use self::{
 };
 use super::{Server, refusal::send_and_close, transport::Transport};
 use crate::{
-    message::error::{ErrorKind, ProxyError},
+    message::{
+        client_link::ClientLink,
+        error::{ErrorKind, ProxyError},
+    },
     metrics::Metrics,
     proxy,
     settings::Limits,
@@ -88,7 +91,7 @@ pub async fn serve(
     peer: Option<SocketAddr>,
     due: Instant,
 ) {
-    let is_secure = transport.is_secure();
+    let link = transport.link();
     let mut builder = server::Builder::new();
     builder
         .max_concurrent_streams(MAX_STREAMS)
@@ -117,7 +120,7 @@ pub async fn serve(
         close_at: None,
         is_going_away: false,
     };
-    connection.run(server, limits, peer, is_secure).await;
+    connection.run(server, limits, peer, link).await;
 }
 
 /// Refuses a client that begins HTTP/2 where it is off, in HTTP/2, which is all that the client reads.
@@ -205,7 +208,13 @@ struct Http2Connection {
 }
 
 impl Http2Connection {
-    async fn run(&mut self, server: &Rc<Server>, limits: &Limits, peer: Option<SocketAddr>, is_secure: bool) {
+    async fn run(
+        &mut self,
+        server: &Rc<Server>,
+        limits: &Limits,
+        peer: Option<SocketAddr>,
+        link: ClientLink,
+    ) {
         let draining = server.worker.draining.watch();
         let metrics = &server.worker.metrics;
         loop {
@@ -220,7 +229,7 @@ impl Http2Connection {
                             send_timeout: limits.send_timeout,
                             max_uri: limits.max_uri,
                             peer,
-                            is_secure,
+                            link,
                         };
                         self.streams.spawn_local(exchange.serve(request, respond));
                     }

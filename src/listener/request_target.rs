@@ -65,7 +65,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_escaped_line_has_nothing_to_escape_and_nothing_panics(line in prop::collection::vec(any::<u8>(), 0..100)) {
+        fn an_escaped_line_has_nothing_to_escape_and_nothing_panics(
+            line in prop::collection::vec(any::<u8>(), 0..100),
+        ) {
             if let Some(escaped) = escape_in_line(&line) {
                 prop_assert_eq!(escape_in_line(&escaped), None);
                 prop_assert!(escaped.len() > line.len());

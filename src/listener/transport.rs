@@ -20,7 +20,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
-use crate::system::lazy_deadline::LazyDeadline;
+use crate::{message::client_link::ClientLink, system::lazy_deadline::LazyDeadline};
 
 /// The first bytes of HTTP/2 (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -47,6 +47,8 @@ pub fn poll_read_piece(
 #[derive(Debug)]
 pub struct Transport {
     socket: Socket,
+    /// Its kind, if it has no TLS.
+    without_tls: ClientLink,
     /// Bytes that were read ahead.
     ahead: BytesMut,
     send_timeout: Duration,
@@ -54,13 +56,17 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// The connection is reset if its client reads nothing for `send_timeout`.
-    pub fn new(socket: Socket, send_timeout: Duration) -> Self {
-        Self { socket, ahead: BytesMut::new(), send_timeout, sending: LazyDeadline::default() }
+    /// The connection is reset if its client reads nothing for `send_timeout`; `without_tls` is the kind of
+    /// its socket.
+    pub fn new(socket: Socket, without_tls: ClientLink, send_timeout: Duration) -> Self {
+        Self { socket, without_tls, ahead: BytesMut::new(), send_timeout, sending: LazyDeadline::default() }
     }
 
-    pub fn is_secure(&self) -> bool {
-        matches!(self.socket, Either::Right(_))
+    pub fn link(&self) -> ClientLink {
+        match self.socket {
+            Either::Right(_) => ClientLink::Tls,
+            Either::Left(_) => self.without_tls,
+        }
     }
 
     /// True on a Unix socket, which has no reset: a client cannot detect that a response which ends with its

@@ -204,8 +204,8 @@ impl<W: Write> VisitValue<'_> for JsonVisitor<'_, W> {
     }
 }
 
-/// Writes a number with three decimals. Formatting integers takes a fraction of the time of exact floats, and each
-/// access line has two of them.
+/// Writes a number with three decimals. Formatting integers takes a fraction of the time of exact floats, and
+/// each access line has two of them.
 fn thousandths(line: &mut impl Write, value: f64) -> io::Result<()> {
     const LARGEST: f64 = 1e12;
     if !(0.0..LARGEST).contains(&value) {
@@ -304,8 +304,8 @@ mod tests {
             ("shown", Value::from_display(&"a\"b")),
         ];
         let expected = serde_json::json!({
-            "timestamp": "2026-01-31T23:59:59.007Z", "level": "warn", "target": "t", "message": "m", "whole": u64::MAX, "negative": -1,
-            "part": 1.235, "none": null, "truth": true, "shown": "a\"b",
+            "timestamp": "2026-01-31T23:59:59.007Z", "level": "warn", "target": "t", "message": "m",
+            "whole": u64::MAX, "negative": -1, "part": 1.235, "none": null, "truth": true, "shown": "a\"b",
         });
         assert_eq!(read("m", &pairs), expected);
     }
@@ -313,7 +313,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read_as_it_was_said(message in any::<String>(), value in any::<String>()) {
-            let line = read(&message, &[("key", value.as_str().into()), ("shown", Value::from_display(&value))]);
+            let pairs = [("key", value.as_str().into()), ("shown", Value::from_display(&value))];
+            let line = read(&message, &pairs);
             prop_assert_eq!(&line["message"], &message);
             prop_assert_eq!((&line["key"], &line["shown"]), (&value.clone().into(), &value.into()));
         }

@@ -1,7 +1,8 @@
 //! The queue of log lines: a thread writes them to standard error, so that logging never blocks.
 //!
-//! `env_logger` pushes whole lines. The queue has room for [`MOST_BYTES`]; further lines are dropped and counted, and
-//! the count is logged when there is room again. Lines that are close together are written by one system call.
+//! `env_logger` pushes whole lines. The queue has room for [`MOST_BYTES`]; further lines are dropped and
+//! counted, and the count is logged when there is room again. Lines that are close together are written by
+//! one system call.
 
 use std::{
     io::{self, Write},

@@ -39,6 +39,8 @@ pub struct ProxyError {
 
 /// `Retry-After` in seconds for a client that is over a limit.
 const RETRY_AFTER: &str = "1";
+/// The challenge for AWS keys (RFC 7617, 2).
+const BASIC_CHALLENGE: &str = r#"Basic realm="aws""#;
 
 impl ErrorKind {
     /// The sentence for the client: that of the code, or a narrower one where the code has several causes.
@@ -57,7 +59,7 @@ impl ErrorKind {
                 Some(format!("the limit is {}, {what} has at least {size} bytes", size_text(*limit)))
             }
             Self::UriTooLong { limit } => Some(format!("the limit is {}", size_text(*limit))),
-            Self::InvalidPath(why) => Some((*why).to_owned()),
+            Self::InvalidPath(why) | Self::ClientCredentialsMissing(why) => Some((*why).to_owned()),
             _ => None,
         }
     }
@@ -66,6 +68,10 @@ impl ErrorKind {
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
             Self::MethodNotAllowed(allowed) => Some((header::ALLOW, list(allowed))),
+            // not for an insecure connection, where the next request would show the keys
+            Self::ClientCredentialsMissing(_) => {
+                Some((header::WWW_AUTHENTICATE, HeaderValue::from_static(BASIC_CHALLENGE)))
+            }
             Self::LambdaRejected { retry_after } => {
                 retry_after.clone().map(|value| (header::RETRY_AFTER, value))
             }

@@ -1,7 +1,7 @@
 //! Counters of one route's requests.
 //!
-//! `proxy/record.rs` counts each step of a request, `resilience/admission.rs` rejected requests and `proxy/call.rs`
-//! retries; `admin/exposition.rs` reads the counters.
+//! `proxy/record.rs` counts each step of a request, `resilience/admission.rs` rejected requests and
+//! `proxy/call.rs` retries; `admin/exposition.rs` reads the counters.
 
 use std::time::Duration;
 
@@ -13,9 +13,11 @@ use super::{
     values::{Counter, CounterByKey, CounterByName, DurationHistogram, Gauge, counts},
 };
 
-/// The values of the label `method`. All other methods are `OTHER`, because a client can invent any number of them.
+/// The values of the label `method`. All other methods are `OTHER`, because a client can invent any number of
+/// them.
 const METHODS: [&str; 8] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "OTHER"];
-/// The values of the label `status`. 499 is nginx's code for a client that closed the connection before the response.
+/// The values of the label `status`. 499 is nginx's code for a client that closed the connection before the
+/// response.
 const STATUSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "499"];
 
 counted! {
@@ -75,7 +77,8 @@ impl RouteMetrics {
         self.in_flight.change(-1);
     }
 
-    /// Counts a completed request; `status` is `None` if the client closed the connection before the response.
+    /// Counts a completed request; `status` is `None` if the client closed the connection before the
+    /// response.
     pub fn served(&self, method: &Method, status: Option<StatusCode>, took: Duration) {
         self.requests.0.count((method_label(method), status_label(status)));
         self.durations.observe(took);
@@ -86,8 +89,8 @@ impl RouteMetrics {
         self.upstream_durations.observe(after);
     }
 
-    /// True after the first request or error. Routes without requests have no samples, so that thousands of unused
-    /// routes do not fill the page with zeros.
+    /// True after the first request or error. Routes without requests have no samples, so that thousands of
+    /// unused routes do not fill the page with zeros.
     pub(crate) fn was_called(&self) -> bool {
         self.in_flight.get() > 0 || self.requests.all().next().is_some() || self.errors.all().next().is_some()
     }

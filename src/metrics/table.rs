@@ -1,8 +1,8 @@
-//! The table of metrics: a row declares name, kind, labels and help of a metric, and reads its samples from a value of
-//! type `T`.
+//! The table of metrics: a row declares name, kind, labels and help of a metric, and reads its samples from a
+//! value of type `T`.
 //!
-//! `counted!` declares a struct of counters and its rows together. `admin/` has more rows, for values that are computed
-//! at a scrape.
+//! `counted!` declares a struct of counters and its rows together. `admin/` has more rows, for values that
+//! are computed at a scrape.
 
 use prometheus::proto::{Histogram, MetricType};
 
@@ -37,8 +37,8 @@ pub(crate) enum SampleValue {
     DurationHistogram(Histogram),
 }
 
-/// A type that a field of `counted!` can have. An empty value must not allocate, because there may be thousands of
-/// routes without requests.
+/// A type that a field of `counted!` can have. An empty value must not allocate, because there may be
+/// thousands of routes without requests.
 pub(crate) trait MetricValue: Default {
     const KIND: MetricType;
 
@@ -72,14 +72,15 @@ pub(crate) fn sample<const N: usize>(labels: [&str; N], number: impl Into<Option
     value.map(|value| Sample { labels: labels.into(), value }).into_iter().collect()
 }
 
-/// Converts a count to floating point, the only number type of Prometheus: above 2⁵³ the last digits are lost.
+/// Converts a count to floating point, the only number type of Prometheus: above 2⁵³ the last digits are
+/// lost.
 #[expect(clippy::cast_precision_loss, reason = "the format has no other number")]
 pub(crate) fn number(count: u64) -> f64 {
     count as f64
 }
 
-/// Declares a struct of counters: a row gives the field, its type, the labels, the metric's name and its help text,
-/// which is also the field's doc comment. `NAME(id)` adds a field for the value of the first label.
+/// Declares a struct of counters: a row gives the field, its type, the labels, the metric's name and its help
+/// text, which is also the field's doc comment. `NAME(id)` adds a field for the value of the first label.
 macro_rules! counted {
     (
         $(#[$doc:meta])*

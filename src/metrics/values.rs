@@ -12,8 +12,8 @@ use prometheus::proto::{Bucket, Histogram, MetricType};
 
 use super::table::{MetricValue, Sample, SampleValue, number, sample};
 
-/// Upper bounds of the buckets in microseconds: from the duration of a warm function to the longest time that API
-/// Gateway and most callers of Lambda wait.
+/// Upper bounds of the buckets in microseconds: from the duration of a warm function to the longest time that
+/// API Gateway and most callers of Lambda wait.
 const BOUNDS: [u64; 15] = [
     1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
     10_000_000, 30_000_000, 60_000_000,
@@ -29,8 +29,8 @@ pub struct Counter(AtomicU64);
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicI64);
 
-/// Numbers by key, for keys that are few and known when the program is built. A key has an entry in a linked list from
-/// its first occurrence on: keys that never occur take no memory.
+/// Numbers by key, for keys that are few and known when the program is built. A key has an entry in a linked
+/// list from its first occurrence on: keys that never occur take no memory.
 #[derive(Debug)]
 pub struct CounterByKey<K>(OnceLock<Box<CounterEntry<K>>>);
 
@@ -44,8 +44,8 @@ struct CounterEntry<K> {
     next: CounterByKey<K>,
 }
 
-/// Durations in buckets, which take no memory and have no samples until there is one. The histogram of the `prometheus`
-/// crate takes ten times the memory, for each route.
+/// Durations in buckets, which take no memory and have no samples until there is one. The histogram of the
+/// `prometheus` crate takes ten times the memory, for each route.
 #[derive(Debug, Default)]
 pub struct DurationHistogram(OnceLock<Box<Buckets>>);
 
@@ -169,7 +169,8 @@ impl MetricValue for DurationHistogram {
     }
 }
 
-/// Declares counters by the values of one label, a field for each value. All of them have samples from the start.
+/// Declares counters by the values of one label, a field for each value. All of them have samples from the
+/// start.
 macro_rules! counts {
     ($(#[$doc:meta])* $name:ident { $($(#[$of_value:meta])* $value:ident,)+ }) => {
         $(#[$doc])*

@@ -6,8 +6,9 @@
 
 mod debug_line;
 
-use std::{pin::pin, rc::Rc, time::Instant};
+use std::{pin::pin, rc::Rc, sync::Arc, time::Instant};
 
+use aws_credential_types::Credentials;
 use tokio::time::sleep;
 
 use self::debug_line::AttemptLine;
@@ -29,6 +30,7 @@ use crate::{
         circuit_breaker::CallGuard,
         retry::{Retries, RetryDelay},
     },
+    signing::KeyOwner,
     state::{signing::SignatureRecord, snapshot::Route},
 };
 
@@ -38,6 +40,8 @@ const MAX_DISCARDED: u64 = 16 << 10;
 pub(super) struct UpstreamCall<'a> {
     pub(super) client: &'a Client,
     pub(super) route: &'a Route,
+    /// Keys of the caller, which sign instead of the route's.
+    pub(super) caller: Option<&'a Arc<Credentials>>,
     pub(super) deadline: Deadline,
 }
 
@@ -113,7 +117,8 @@ impl UpstreamCall<'_> {
             let Some(pause) = retries.after(number, outcome, is_idempotent, fastrand::f64) else {
                 return Ok(attempt);
             };
-            if !self.may_retry(pause, attempt.signed.is_some(), retries, record) {
+            let is_renewable = attempt.signed.as_ref().is_some_and(|signed| signed.owner == KeyOwner::Route);
+            if !self.may_retry(pause, is_renewable, retries, record) {
                 return Ok(attempt);
             }
             record.on_attempt_end();
@@ -142,7 +147,8 @@ impl UpstreamCall<'_> {
     /// Recomputes what was signed, which is cheaper than to keep it for every call.
     fn signed_request(&self, outbound: &OutboundRequest, used: &SignatureRecord) -> Option<SignedRequest> {
         let signing = self.route.signing.as_ref()?;
-        Some(SignedRequest::of(outbound, &signing.signer, &used.keys, used.dated))
+        let SignatureRecord { keys, owner, dated, .. } = used;
+        Some(SignedRequest::of(outbound, &signing.signer, keys, *owner, *dated))
     }
 
     async fn attempt(
@@ -154,7 +160,7 @@ impl UpstreamCall<'_> {
         record.on_attempt_start(outbound, self.route);
         let (signing_headers, signed) = match signing {
             Some(signing) => {
-                let signed = self.deadline.run_within(pin!(signing.sign(outbound))).await;
+                let signed = self.deadline.run_within(pin!(signing.sign(outbound, self.caller))).await;
                 let (signing_headers, signed) =
                     signed.inspect_err(|_| self.route.metrics.signing_failures.add(1))?;
                 (Some(signing_headers), Some(signed))
@@ -197,11 +203,12 @@ impl UpstreamCall<'_> {
 
     /// True if another attempt may follow after this pause: the deadline allows it, the circuit breaker is
     /// closed, and the budget has paid for it. To wait for new credentials costs no budget, because rejected
-    /// credentials do not mean an overloaded upstream; an unsigned call never gets any.
-    fn may_retry(&self, pause: RetryDelay, is_signed: bool, retries: &Retries, record: &Record) -> bool {
+    /// credentials do not mean an overloaded upstream; an unsigned call, or one with keys of the caller,
+    /// never gets any.
+    fn may_retry(&self, pause: RetryDelay, is_renewable: bool, retries: &Retries, record: &Record) -> bool {
         let in_time = match pause {
             RetryDelay::For(time) => self.deadline.has_room_for(time),
-            RetryDelay::UntilNewKeys(_) => is_signed,
+            RetryDelay::UntilNewKeys(_) => is_renewable,
         };
         let is_blocked = self.route.circuit_breaker.as_ref().is_some_and(|breaker| !breaker.is_closed());
         if !in_time || is_blocked {
@@ -239,7 +246,7 @@ impl UpstreamCall<'_> {
                 true
             }
             (RetryDelay::UntilNewKeys(limit), Some(signing), Some(signed)) => {
-                let newer = pin!(async { Ok(signing.credentials.newer_than(&signed.keys, limit).await) });
+                let newer = pin!(async { Ok(signing.has_newer_keys(signed, limit).await) });
                 self.deadline.run_within(newer).await.unwrap_or(false)
             }
             (RetryDelay::UntilNewKeys(_), ..) => false,

@@ -255,9 +255,10 @@ impl Record {
         error.log(self.request_id_text(), Some(self.route_id()));
     }
 
-    /// AWS rejected the call: counts the reason and logs the diagnosis.
+    /// AWS rejected the call: counts the reason, unless it is the caller's keys, and logs the diagnosis.
     pub fn on_refusal(&self, diagnosis: &Diagnosis) {
         match diagnosis.denial {
+            _ if diagnosis.is_callers => {}
             Some(reason) => self.counters().denials.count(reason),
             None => self.counters().signatures_refused.add(1),
         }

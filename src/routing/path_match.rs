@@ -1,5 +1,5 @@
-//! How a route's pattern lies over the path of one request: its parameters, the rest, and the path that the backend
-//! sees.
+//! How a route's pattern lies over the path of one request: its parameters, the rest, and the path that the
+//! backend sees.
 
 use std::{borrow::Cow, ops::Range, sync::Arc};
 

@@ -1,8 +1,8 @@
 //! The paths of the routes of one host, in a tree of their segments, each compared raw.
 //!
-//! A search goes to the literal child of a node before the child for any segment, and takes the rest of the path at
-//! last; where a branch ends in nothing, or only in routes of other methods, it goes back to the next best. Its time
-//! depends on the segments of the path and not on how many routes there are.
+//! A search goes to the literal child of a node before the child for any segment, and takes the rest of the
+//! path at last; where a branch ends in nothing, or only in routes of other methods, it goes back to the next
+//! best. Its time depends on the segments of the path and not on how many routes there are.
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
@@ -90,8 +90,8 @@ impl PathTable {
         child
     }
 
-    /// The best route for a request and how its pattern lies over the path. Where paths fit but no method does,
-    /// their methods are added to `allowed`.
+    /// The best route for a request and how its pattern lies over the path. Where paths fit but no method
+    /// does, their methods are added to `allowed`.
     pub(super) fn find(
         &self,
         path: &str,

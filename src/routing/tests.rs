@@ -267,8 +267,8 @@ fn uris_and_hosts_that_mean_nothing_are_refused() {
     }
 }
 
-/// How closely a pattern, as it is written, fits a path, and what is left for its end: written by itself, segment by
-/// segment, to be compared with the table. 2 is a literal segment, 1 a parameter, 0 the rest.
+/// How closely a pattern, as it is written, fits a path, and what is left for its end: written by itself,
+/// segment by segment, to be compared with the table. 2 is a literal segment, 1 a parameter, 0 the rest.
 fn path_fit(pattern: &str, path: &str) -> Option<(Vec<u8>, Option<String>)> {
     if let Some(base) = pattern.strip_suffix('*').filter(|base| !base.ends_with('/')) {
         // the path itself, or what is below
@@ -402,7 +402,11 @@ proptest! {
     ) {
         let rules = without_clashes(rules);
         let specificities: Vec<_> = rules.iter().map(|rule| match_rule(rule, host, &path, &method)).collect();
-        let best = specificities.iter().enumerate().filter_map(|(at, specificity)| Some((specificity.as_ref().ok()?, at))).max();
+        let best = specificities
+            .iter()
+            .enumerate()
+            .filter_map(|(at, specificity)| Some((specificity.as_ref().ok()?, at)))
+            .max();
         match found(&rules, host, &path, &method) {
             Ok((at, _)) => prop_assert_eq!(Some(at), best.map(|(_, at)| at)),
             Err(miss) => {

@@ -49,7 +49,8 @@ pub enum PathPattern {
     Prefix(String),
 }
 
-/// How closely a pattern fits a path, segment by segment: at the first segment in which two differ, the greater wins.
+/// How closely a pattern fits a path, segment by segment: at the first segment in which two differ, the
+/// greater wins.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PathRank(Vec<SegmentRank>);
 
@@ -66,7 +67,8 @@ impl UriPattern {
         `*` or a segment `{name+}` at its end at most; without query, `..`, bad escapes and other braces (%7B is a \
         brace itself)";
 
-    /// True for a path with a parameter in other routers' spelling, `/u/:slug`, which is matched literally here.
+    /// True for a path with a parameter in other routers' spelling, `/u/:slug`, which is matched literally
+    /// here.
     pub fn has_foreign_parameter(text: &str) -> bool {
         text.split('/').any(|segment| {
             segment
@@ -170,8 +172,8 @@ impl UriPattern {
         }
     }
 
-    /// How closely the pattern fits a path, and where its parts are in that path; `None` if it does not fit. This is
-    /// one pattern by itself; `RouteTable` finds the best of many.
+    /// How closely the pattern fits a path, and where its parts are in that path; `None` if it does not fit.
+    /// This is one pattern by itself; `RouteTable` finds the best of many.
     pub fn fit(self: &Arc<Self>, path: &str) -> Option<(PathRank, PathMatch)> {
         let mut ranks = Vec::with_capacity(self.segments.len() + 1);
         let mut values = Vec::new();

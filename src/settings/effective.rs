@@ -1,5 +1,5 @@
-//! A route with all its settings and defaults as JSON in the shape of its file, for the admin port's `/routes` and the
-//! command `routes`.
+//! A route with all its settings and defaults as JSON in the shape of its file, for the admin port's
+//! `/routes` and the command `routes`.
 
 use serde_json::{Map, Value, json};
 

@@ -1,8 +1,8 @@
-//! The stages of reading the settings, from texts to checked values: first the process, then route by route, so that
-//! one route at a time is in memory as a tree.
+//! The stages of reading the settings, from texts to checked values: first the process, then route by route,
+//! so that one route at a time is in memory as a tree.
 //!
-//! [`SettingsLoader`] reads a directory again and again. While the file of a route and the files that it leads to do not
-//! change (`known_routes.rs`), its settings stay the same `Arc`, without being read.
+//! [`SettingsLoader`] reads a directory again and again. While the file of a route and the files that it
+//! leads to do not change (`known_routes.rs`), its settings stay the same `Arc`, without being read.
 
 mod known_routes;
 mod reading;

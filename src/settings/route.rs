@@ -2,6 +2,7 @@
 
 pub mod api_gateway;
 pub mod backend;
+pub mod client_credentials;
 pub mod connect;
 pub mod credentials;
 pub mod endpoint_variant;
@@ -30,8 +31,8 @@ use crate::routing::{HostPattern, MethodSet, PrefixRewrite, RouteRule, UNROUTED,
 /// The most combinations of a host and a path in a route. Each is an entry of the routing table.
 const MAX_COMBINATIONS: usize = 10_000;
 
-/// Paths of literal segments with whole escapes and of segments `{name}`, with a `*` or a segment `{name+}` at the end;
-/// without a query, without a segment `..`, and with different names.
+/// Paths of literal segments with whole escapes and of segments `{name}`, with a `*` or a segment `{name+}`
+/// at the end; without a query, without a segment `..`, and with different names.
 const URI: Kind = Kind::PatternBut(
     concat!(
         r#"^(/(([!"$&-)+->@-z|~]|%[0-9A-Fa-f]{2})*|\{[A-Za-z0-9._:-]+\}))*"#,
@@ -86,12 +87,12 @@ section! {
     max_in_flight?: u32 [1..=1_000_000];
     /// `false` disables the route.
     enabled: bool = true;
-    /// The path of a `lambda` route's event without the literal segments before the first parameter or `*` of `uri`;
-    /// `/` if nothing is left.
+    /// The path of a `lambda` route's event without the literal segments before the first parameter or `*` of
+    /// `uri`; `/` if nothing is left.
     strip_path: bool = false;
-    /// A path that takes the place of the literal segments before the first parameter or `*` of `uri`: in the event of
-    /// a `lambda` route, and on an `api_gateway` route between `function_uri` and the rest of the path. Conflicts with
-    /// `strip_path`.
+    /// A path that takes the place of the literal segments before the first parameter or `*` of `uri`: in the
+    /// event of a `lambda` route, and on an `api_gateway` route between `function_uri` and the rest of the
+    /// path. Conflicts with `strip_path`.
     rewrite?: String, kind(REWRITE);
     ..backend: WrittenBackends;
 }
@@ -114,8 +115,8 @@ impl RouteSettings {
 // the shares in it are from 0 to 1
 impl Eq for RouteSettings {}
 
-/// Checks that ids are unique, and that requests can tell any two routes apart. `report` gives a checker at the route
-/// of a file.
+/// Checks that ids are unique, and that requests can tell any two routes apart. `report` gives a checker at
+/// the route of a file.
 pub(super) fn check_against_each_other(
     routes: &[(&str, &RouteSettings)],
     mut report: impl FnMut(&str, &dyn Fn(&mut Checker<'_>)),

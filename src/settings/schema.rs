@@ -1,7 +1,8 @@
-//! `apigw-invoker schema`: the JSON Schema of the settings' files, with which editors complete and check them.
+//! `apigw-invoker schema`: the JSON Schema of the settings' files, with which editors complete and check
+//! them.
 //!
-//! The declarations of the sections become the schema, and the schema becomes the tables of settings/README.md and the
-//! comments of `default.yaml` (`tests/it/documents.rs`).
+//! The declarations of the sections become the schema, and the schema becomes the tables of
+//! settings/README.md and the comments of `default.yaml` (`tests/it/documents.rs`).
 
 mod patterns;
 
@@ -187,7 +188,10 @@ fn forms(kind: &Kind) -> Vec<Value> {
         let description = format!("{unit}, {from} to {to}");
         json!({ "type": "integer", "minimum": least, "maximum": most, "description": description })
     };
-    let with_unit = |pattern: &str, example: &str| json!({ "type": "string", "pattern": pattern, "description": format!("with its unit: {example}") });
+    let with_unit = |pattern: &str, example: &str| {
+        let description = format!("with its unit: {example}");
+        json!({ "type": "string", "pattern": pattern, "description": description })
+    };
     let duration =
         |least, most| [between(least, most, "milliseconds"), with_unit(DURATION, "30s, 500ms, 1m 30s")];
     match kind {

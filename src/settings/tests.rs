@@ -117,13 +117,16 @@ fn a03_a_route_without_function_uri_or_with_another_type_is_a_mistake() {
 
 #[test]
 fn every_mistake_of_every_file_is_reported_at_once_with_its_line() {
-    let process = "workers: 0\nlisten:\n  htp: 127.0.0.1:1\nlimits: { max_uri: 1GiB, body_timeout: soon }\nlog:\n  level: loud\n";
-    let route = "uri: aws\nmethods: [GET, get]\nhosts: ['a..b']\npriority: high\napi_gateway:\n  function_uri: ftp://x\n  timout: 1\n  keepalive: 'yes'\n  timeout: 10\n";
+    let process = "workers: 0\nlisten:\n  htp: 127.0.0.1:1\nlimits: { max_uri: 1GiB, body_timeout: soon }\n\
+        log:\n  level: loud\n";
+    let route = "uri: aws\nmethods: [GET, get]\nhosts: ['a..b']\npriority: high\napi_gateway:\n  \
+        function_uri: ftp://x\n  timout: 1\n  keepalive: 'yes'\n  timeout: 10\n";
     assert_starts(
         &mistakes(process, route),
         &[
             "default.yaml:1: workers: 0 is out of range; expected 1 to 64",
-            "default.yaml:3: listen.htp: unknown key; did you mean `http`?; expected one of h2c, http, https, \
+            "default.yaml:3: listen.htp: unknown key; did you mean `http`?; expected one of h2c, http, \
+             https, \
              proxy_protocol, trusted_ips, unix",
             "default.yaml:4: limits.body_timeout: invalid value `soon`; expected a duration",
             "default.yaml:4: limits.max_uri: 1GiB is out of range; expected 64 bytes to 16KiB",
@@ -132,7 +135,8 @@ fn every_mistake_of_every_file_is_reported_at_once_with_its_line() {
             "routes/hello.yaml:2: methods.1: invalid value `get`; expected a method in capitals",
             "routes/hello.yaml:3: hosts.0: invalid value `a..b`; expected a host name",
             "routes/hello.yaml:4: priority: found a text; expected a whole number",
-            "routes/hello.yaml:6: api_gateway.function_uri: invalid value `ftp://x`; expected an http or https URL",
+            "routes/hello.yaml:6: api_gateway.function_uri: invalid value `ftp://x`; expected an http or \
+             https URL",
             "routes/hello.yaml:7: api_gateway.timout: unknown key; did you mean `timeout`?",
             "routes/hello.yaml:8: api_gateway.keepalive: found a text; expected true or false",
             "routes/hello.yaml:9: api_gateway.timeout: 10ms is out of range; expected 100ms to 1day",
@@ -251,7 +255,8 @@ fn traces_are_propagated_by_default_and_the_sample_is_a_share() {
     let variables =
         [("APIGW_INVOKER__TRACING__SAMPLE", "0.5"), ("APIGW_INVOKER__TRACING__PROPAGATE", "false")];
     let wrong = read("", &[("a", ROUTE)], &[("APIGW_INVOKER__TRACING__SAMPLE", "nan")]).unwrap_err();
-    let expected = "environment variable APIGW_INVOKER__TRACING__SAMPLE: tracing.sample: NaN is out of range; expected 0 to 1";
+    let expected = "environment variable APIGW_INVOKER__TRACING__SAMPLE: tracing.sample: NaN is out of \
+        range; expected 0 to 1";
     assert_starts(&wrong, &[expected]);
     let settings = read("", &[("a", ROUTE)], &variables).unwrap();
     assert_eq!(settings.tracing, Tracing { propagate: false, sample: Some(0.5), otlp: None });
@@ -382,9 +387,8 @@ fn an_unquoted_number_is_no_secret_and_is_not_shown() {
     let found = mistakes("", &route);
     assert_starts(
         &found,
-        &[
-            "routes/hello.yaml:5: api_gateway.authorization.apikey: found a number; expected a text (in quotes",
-        ],
+        &["routes/hello.yaml:5: api_gateway.authorization.apikey: found a number; expected a text (in \
+             quotes"],
     );
     assert!(!found[0].contains("123"));
 }
@@ -401,9 +405,8 @@ fn a_variable_that_is_not_set_is_named_with_key_and_line() {
     let route = format!("{ROUTE}  authorization:\n    apikey: $env://APIGW_KEY\n");
     assert_starts(
         &mistakes("", &route),
-        &[
-            "routes/hello.yaml:5: api_gateway.authorization.apikey: the environment variable APIGW_KEY is not set",
-        ],
+        &["routes/hello.yaml:5: api_gateway.authorization.apikey: the environment variable APIGW_KEY is \
+             not set"],
     );
 }
 
@@ -479,8 +482,8 @@ fn retries_circuit_breaker_and_limits_are_configurable() {
 
 #[test]
 fn a_route_turns_off_defaults() {
-    let process = "defaults:\n  api_gateway:\n    request_timeout: 1s\n    circuit_breaker: { failures: 3 }\n    \
-                   retry: { attempts: 5, unsafe: [timeout] }\n";
+    let process = "defaults:\n  api_gateway:\n    request_timeout: 1s\n    \
+        circuit_breaker: { failures: 3 }\n    retry: { attempts: 5, unsafe: [timeout] }\n";
     let off =
         "  request_timeout: 0\n  circuit_breaker: { failures: 0 }\n  retry: { attempts: 1, unsafe: [] }\n";
     let off = format!("{}{off}", ROUTE.replace("/aws", "/b"));
@@ -530,9 +533,8 @@ fn routes_that_match_the_same_requests_are_a_mistake_that_names_both() {
     let found = read("", &[("a", ROUTE), ("b", ROUTE)], &[]).unwrap_err();
     assert_starts(
         &found,
-        &[
-            "routes/b.yaml:1: uri: matches the same requests as routes/a.yaml: any method /aws/* with priority 0",
-        ],
+        &["routes/b.yaml:1: uri: matches the same requests as routes/a.yaml: any method /aws/* with \
+             priority 0"],
     );
     let disabled = format!("enabled: false\n{ROUTE}");
     assert!(read("", &[("a", ROUTE), ("b", &disabled)], &[]).is_ok());
@@ -576,9 +578,8 @@ fn a_body_limit_above_the_process_limit_is_a_mistake() {
     let found = mistakes("limits: { max_request_body: 10MiB }\n", &route);
     assert_starts(
         &found,
-        &[
-            "routes/hello.yaml:4: api_gateway.max_req_body_size: exceeds `limits.max_request_body`; expected at most 10MiB",
-        ],
+        &["routes/hello.yaml:4: api_gateway.max_req_body_size: exceeds `limits.max_request_body`; expected \
+             at most 10MiB"],
     );
 }
 
@@ -640,8 +641,12 @@ proptest! {
     fn known_keys_with_any_values_end_with_settings_or_mistakes(
         keys in prop::collection::vec(
             (
-                prop::sample::select(vec!["uri", "uris", "hosts", "methods", "priority", "enabled", "api_gateway", "id", "x"]),
-                prop::sample::select(vec!["1", "-1", "text", "[]", "{}", "[1, {}]", "{ a: 1 }", "null", "true", "1.5", "/a", "[/a]"]),
+                prop::sample::select(vec![
+                    "uri", "uris", "hosts", "methods", "priority", "enabled", "api_gateway", "id", "x",
+                ]),
+                prop::sample::select(vec![
+                    "1", "-1", "text", "[]", "{}", "[1, {}]", "{ a: 1 }", "null", "true", "1.5", "/a", "[/a]",
+                ]),
             ),
             0..6,
         )

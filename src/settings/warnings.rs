@@ -1,5 +1,5 @@
-//! Warnings about valid but unwise settings, for the log at start, after a reload, and for `check`. Each backend adds its
-//! own.
+//! Warnings about valid but unwise settings, for the log at start, after a reload, and for `check`. Each
+//! backend adds its own.
 
 use super::{EndpointVariant, HostPort, Otlp, RouteSettings, Scheme, Settings, UpstreamServer};
 use crate::text::uri_syntax::is_loopback;

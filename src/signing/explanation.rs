@@ -79,16 +79,20 @@ mod tests {
             before in "[a-z. \n]{0,12}",
             lines in prop::collection::vec((
                 prop::sample::select(vec!["", "'", " ", "\"'\t"]),
-                prop::sample::select(vec!["x-amz-security-token:", "X-Amz-Security-Token:", "x-amz-date:", "é", ""]),
+                prop::sample::select(vec![
+                    "x-amz-security-token:", "X-Amz-Security-Token:", "x-amz-date:", "é", "",
+                ]),
                 "hush[a-z\r\u{1b}é]{0,6}",
             ), 0..6),
         ) {
-            let explanation: String = lines.iter().map(|(quote, name, value)| format!("\n{quote}{name}{value}")).collect();
+            let explanation: String = lines.iter().map(|(quote, name, value)| format!("\n{quote}{name}\
+                {value}")).collect();
             let text = format!("{before}{EXPLANATION}{explanation}");
             let (told, explained) = split(&text);
             prop_assert_eq!(told, before.trim_end());
             let explained = explained.unwrap();
-            let secrets = explained.lines().filter(|line| line.to_lowercase().contains("x-amz-security-token:") && line.contains("hush"));
+            let secrets = explained.lines().filter(|line| line.to_lowercase().contains("x-amz-security-token\
+                :") && line.contains("hush"));
             prop_assert_eq!(secrets.count(), 0, "{}", explained);
             prop_assert!(explained.chars().all(|char| matches!(char, '\t' | '\n') || !char.is_control()));
         }

@@ -1,7 +1,8 @@
-//! Deliveries of spans to a collector, one at a time: OTLP over HTTP, binary (opentelemetry.io, OTLP 1.x, OTLP/HTTP).
+//! Deliveries of spans to a collector, one at a time: OTLP over HTTP, binary (opentelemetry.io, OTLP 1.x,
+//! OTLP/HTTP).
 //!
-//! `spans/exporter.rs` passes a batch, which is sent by awc (`client/control_plane.rs`). Failed deliveries are
-//! retried by the rules of the protocol; then the spans are dropped, counted and logged.
+//! `spans/exporter.rs` passes a batch, which is sent by awc (`client/control_plane.rs`). Failed deliveries
+//! are retried by the rules of the protocol; then the spans are dropped, counted and logged.
 
 use std::{sync::Arc, time::Duration};
 
@@ -158,8 +159,8 @@ fn rejected(answer: &[u8]) -> Option<String> {
     (told.rejected_spans > 0).then(|| format!("the collector has rejected some of the spans: {message}"))
 }
 
-/// The pause before a retry after this status; `None` for one that is not retryable (OTLP/HTTP, retryable response
-/// codes).
+/// The pause before a retry after this status; `None` for one that is not retryable (OTLP/HTTP, retryable
+/// response codes).
 fn again(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     const RETRYABLE: [StatusCode; 4] = [
         StatusCode::TOO_MANY_REQUESTS,

@@ -1,8 +1,8 @@
 //! The exporter: a queue that the workers push spans to, and the thread that sends them.
 //!
-//! `state/builder.rs` starts an exporter for a collector and keeps it while its settings stay the same. Workers never
-//! wait: the queue has room for [`MOST_BYTES`], and further spans are dropped and counted. When the exporter is dropped
-//! or the process ends, it has [`LAST`] to flush the queue.
+//! `state/builder.rs` starts an exporter for a collector and keeps it while its settings stay the same.
+//! Workers never wait: the queue has room for [`MOST_BYTES`], and further spans are dropped and counted. When
+//! the exporter is dropped or the process ends, it has [`LAST`] to flush the queue.
 
 use std::{
     fmt, io,
@@ -156,7 +156,8 @@ struct BatchSender {
 }
 
 impl BatchSender {
-    /// One run of the thread. If it panics, the current delivery is lost and the queue is left to the next run.
+    /// One run of the thread. If it panics, the current delivery is lost and the queue is left to the next
+    /// run.
     fn run_on_runtime(&mut self, delivery: impl FnOnce() -> Delivery) -> TaskEnd {
         let shared = Arc::clone(&self.shared);
         let end = supervision::run_on_runtime(&shared.finish, None, async |_| {

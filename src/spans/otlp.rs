@@ -167,8 +167,9 @@ fn of_call(call: &CallSpan, resends: usize) -> Vec<KeyValue> {
     attributes.0
 }
 
-/// The status of a span: failed by our error code, or by an HTTP status from `worst` on. A server span fails by 5xx, a
-/// client span by 4xx too (semantic conventions, HTTP spans, status). A client's own mistake is no error of ours.
+/// The status of a span: failed by our error code, or by an HTTP status from `worst` on. A server span fails
+/// by 5xx, a client span by 4xx too (semantic conventions, HTTP spans, status). A client's own mistake is no
+/// error of ours.
 fn failure(code: Option<&'static str>, status: Option<StatusCode>, worst: u16) -> Option<String> {
     let is_ours = |status: StatusCode| status.as_u16() >= worst || !status.is_client_error();
     match (code, status) {

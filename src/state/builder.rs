@@ -1,5 +1,5 @@
-//! Builds snapshots from settings. A route whose settings have not changed since the last snapshot is reused, with its
-//! connections, credentials, counters and circuit breaker.
+//! Builds snapshots from settings. A route whose settings have not changed since the last snapshot is reused,
+//! with its connections, credentials, counters and circuit breaker.
 //!
 //! `app.rs` builds the first snapshot, `reload.rs` each later one.
 
@@ -13,12 +13,12 @@ use std::{
 use crate::{
     backend,
     client::{ConnectionLimit, Endpoint, EndpointTls, KeepAlive},
-    credentials::RefresherPool,
+    credentials::{CredentialSource, RefresherPool},
     metrics::Metrics,
     resilience::{admission::Admission, circuit_breaker::CircuitBreakers, retry::Retries},
     routing::{RouteRule, RouteTable},
-    settings::{Otlp, RouteSettings, Scheme, Settings},
-    signing::{Scope, Signer, clock_skew::ClockSkews},
+    settings::{CallerKeys, Otlp, RouteSettings, Scheme, Settings},
+    signing::{Scope, Signer, clock_skew::ClockSkews, derived_keys::DerivedKeys},
     spans::Exporter,
     state::{
         open_files::{OpenFiles, TooFewFiles},
@@ -28,7 +28,8 @@ use crate::{
     tls::{Configurations, TlsError},
 };
 
-/// The exporter's one thread needs one connection, and most collectors keep an idle one for longer than 30 seconds.
+/// The exporter's one thread needs one connection, and most collectors keep an idle one for longer than 30
+/// seconds.
 const COLLECTOR_KEEPALIVE: KeepAlive = KeepAlive { enabled: true, pool: 1, timeout: Duration::from_secs(30) };
 
 /// The parts that routes share, and the routes of the last snapshot.
@@ -41,8 +42,8 @@ pub struct SnapshotBuilder {
     clocks: ClockSkews,
     /// Routes with equal endpoints share one, because there may be thousands of routes.
     endpoints: HashSet<Arc<Endpoint>>,
-    /// By scope and [`CredentialSource::address`](crate::credentials::CredentialSource::address).
-    signers: HashMap<(Scope, usize), Arc<Signer>>,
+    /// By scope and [`CredentialSource::address`], if the route has credentials of its own.
+    signers: HashMap<(Scope, Option<usize>), Arc<Signer>>,
     files: OpenFiles,
     in_flight: Admission,
     connections: Admission,
@@ -100,8 +101,8 @@ impl SnapshotBuilder {
     /// Builds the next snapshot from checked settings, without disabled routes.
     ///
     /// # Errors
-    /// A CA certificate cannot be used, a thread cannot be started, or the limit of open files is too low. The last
-    /// snapshot stays valid.
+    /// A CA certificate cannot be used, a thread cannot be started, or the limit of open files is too low.
+    /// The last snapshot stays valid.
     pub fn build(&mut self, settings: &Settings) -> Result<Snapshot, BuildError> {
         let limits = &settings.limits;
         self.tls.forget_digests();
@@ -157,7 +158,8 @@ impl SnapshotBuilder {
         RouteTable::new(settings.iter().map(|settings| &settings.rule).zip(routes))
     }
 
-    /// The exporter of the last snapshot if its settings are equal, otherwise a new one; `None` without a collector.
+    /// The exporter of the last snapshot if its settings are equal, otherwise a new one; `None` without a
+    /// collector.
     fn exporter(&mut self, settings: Option<&Otlp>) -> Result<Option<Arc<Exporter>>, BuildError> {
         let Some(settings) = settings else { return Ok(None) };
         let part = || "tracing.otlp".to_owned();
@@ -189,18 +191,9 @@ impl SnapshotBuilder {
         self.endpoints.insert(Arc::clone(&endpoint));
         let backend = backend::with_endpoint(&settings.backend, Arc::clone(&endpoint));
         let endpoint = &endpoint;
-        let signing = match (&backend.target().scope, settings.backend.source()) {
-            (Some(scope), Some(source)) => {
-                let id = settings.id.as_str().into();
-                let credentials = self.refreshers.source(source).map_err(failed)?.used_by(&id);
-                // without a verified connection a machine in between could change the date
-                let is_verified = endpoint.tls.is_some() && upstream.ssl_verify;
-                let clock = self.clocks.get(endpoint, is_verified);
-                let signer = self.signers.entry((scope.clone(), credentials.address()));
-                let signer = Arc::clone(signer.or_insert_with(|| Arc::new(Signer::new(scope.clone()))));
-                Some(Signing { signer, credentials, clock })
-            }
-            _ => None,
+        let signing = match &backend.target().scope {
+            Some(scope) => Some(self.signing(settings, scope, endpoint).map_err(failed)?),
+            None => None,
         };
         let limit = *body_timeout;
         let id = settings.id.as_str().into();
@@ -216,6 +209,27 @@ impl SnapshotBuilder {
             circuit_breaker: upstream.circuit_breaker.map(|settings| self.breakers.get(endpoint, settings)),
             backend,
         }))
+    }
+
+    fn signing(
+        &mut self,
+        settings: &RouteSettings,
+        scope: &Scope,
+        endpoint: &Endpoint,
+    ) -> Result<Signing, TlsError> {
+        let id = settings.id.as_str().into();
+        let credentials = match settings.backend.source() {
+            Some(source) => Some(self.refreshers.source(source)?.used_by(&id)),
+            None => None,
+        };
+        let takes_keys = settings.backend.section().caller_keys() != CallerKeys::Off;
+        let caller_keys = takes_keys.then(Box::<DerivedKeys>::default);
+        // without a verified connection a machine in between could change the date
+        let is_verified = endpoint.tls.is_some() && settings.backend.upstream().ssl_verify;
+        let clock = self.clocks.get(endpoint, is_verified);
+        let signer = self.signers.entry((scope.clone(), credentials.as_ref().map(CredentialSource::address)));
+        let signer = Arc::clone(signer.or_insert_with(|| Arc::new(Signer::new(scope.clone()))));
+        Ok(Signing { signer, credentials, caller_keys, clock })
     }
 }
 

@@ -1,6 +1,8 @@
-//! The limit of open files, and its division between clients, calls to AWS, the admin port and files that are read.
+//! The limit of open files, and its division between clients, calls to AWS, the admin port and files that are
+//! read.
 //!
-//! `app/process.rs` raises the limit before the process opens files. `builder.rs` divides it for each snapshot.
+//! `app/process.rs` raises the limit before the process opens files. `builder.rs` divides it for each
+//! snapshot.
 
 use std::{collections::HashSet, fs};
 
@@ -8,8 +10,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::settings::{CredentialProvider, RouteSettings, Settings};
 
-/// Open files of an idle process besides standard streams, listeners and workers: the runtimes of the main thread, of
-/// the credentials and of the admin port.
+/// Open files of an idle process besides standard streams, listeners and workers: the runtimes of the main
+/// thread, of the credentials and of the admin port.
 const PROCESS: u64 = 22;
 /// Open files of a worker's runtime.
 const WORKER: u64 = 4;
@@ -17,11 +19,13 @@ const WORKER: u64 = 4;
 const LISTENER: u64 = 2;
 /// Files that are read at the same time: settings, certificates, mounted keys, and `/proc` for the metrics.
 const READING: u64 = 4;
-/// Open files of the exporter of spans: its runtime and connection, and those of an exporter that is being replaced.
+/// Open files of the exporter of spans: its runtime and connection, and those of an exporter that is being
+/// replaced.
 const EXPORTER: u64 = 8;
 /// Open files of a fetch of credentials: a connection, or the pipes of `credential_process`.
 const FETCH: u64 = 2;
-/// If files are scarce, the admin port gets 1/32 of those that are not reserved, and so do the rejected clients.
+/// If files are scarce, the admin port gets 1/32 of those that are not reserved, and so do the rejected
+/// clients.
 const PORTION: u64 = 32;
 /// With fewer connections, probes and Prometheus would wait for each other.
 const LEAST_ADMIN: u64 = 6;
@@ -65,8 +69,8 @@ pub struct TooFewFiles {
 }
 
 impl OpenFiles {
-    /// Raises the limit to the system's maximum: many systems start a process with 1024 and let it raise that. Must be
-    /// called before the process opens files, because it counts the inherited ones.
+    /// Raises the limit to the system's maximum: many systems start a process with 1024 and let it raise
+    /// that. Must be called before the process opens files, because it counts the inherited ones.
     pub fn raise(settings: &Settings) -> Self {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
         let is_raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
@@ -112,8 +116,8 @@ impl OpenFiles {
         Ok(ample)
     }
 
-    /// Gives half of the remaining files to calls, because an HTTP/1.1 client makes one call at a time. Files that one
-    /// half does not need go to the other.
+    /// Gives half of the remaining files to calls, because an HTTP/1.1 client makes one call at a time. Files
+    /// that one half does not need go to the other.
     fn divide_scarce(
         &self,
         limit: u64,
@@ -195,7 +199,8 @@ fn for_fetches(settings: &Settings) -> u64 {
     FETCH * sources.len() as u64
 }
 
-/// Role and profile of a source that fetches credentials; `None` for a route with static keys or without keys.
+/// Role and profile of a source that fetches credentials; `None` for a route with static keys or without
+/// keys.
 fn fetched_from(route: &RouteSettings) -> Option<(&str, &str)> {
     let source = route.backend.source()?;
     let role = source.role.as_ref().map_or("", |role| &role.arn);

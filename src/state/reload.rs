@@ -1,7 +1,8 @@
 //! Reloads changed settings while requests are served. Settings with a mistake are rejected as a whole.
 //!
-//! `app.rs` runs the reloader beside the workers. It reloads on SIGHUP, and when files have changed (`watched.rs`, checked
-//! every `reload.interval`). `builder.rs` builds the next snapshot, in which unchanged routes are reused.
+//! `app.rs` runs the reloader beside the workers. It reloads on SIGHUP, and when files have changed
+//! (`watched.rs`, checked every `reload.interval`). `builder.rs` builds the next snapshot, in which unchanged
+//! routes are reused.
 
 mod watched;
 
@@ -124,8 +125,8 @@ impl Reloader {
         }
     }
 
-    /// A digest that changes when a file changes; `None` if the files cannot be looked at, which reading them then
-    /// explains.
+    /// A digest that changes when a file changes; `None` if the files cannot be looked at, which reading them
+    /// then explains.
     async fn digest(&self) -> Option<u64> {
         let (directory, files) = (self.directory.clone(), self.settings.files.clone());
         let look = move || exhausted::watch(|| watched::digest(&directory, &files));
@@ -229,8 +230,8 @@ impl Reloader {
     }
 }
 
-/// The routes that were added, changed or removed. A route is changed also if only the content of a file that it names
-/// has changed.
+/// The routes that were added, changed or removed. A route is changed also if only the content of a file that
+/// it names has changed.
 fn changes(before: &Snapshot, after: &Snapshot) -> String {
     let (before, after) = (before.routes.routes(), after.routes.routes());
     let (gone, new) = (routes_missing_in(after, before), routes_missing_in(before, after));

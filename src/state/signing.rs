@@ -1,9 +1,13 @@
 //! The signing of a route's requests with current credentials and a corrected clock.
 //!
-//! `proxy/call.rs` signs before each attempt, and passes the response head back: AWS's refusals refresh the credentials
-//! and correct the clock.
+//! `proxy/call.rs` signs before each attempt, and passes the response head back: AWS's refusals refresh the
+//! credentials and correct the clock.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    error::Error,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use aws_credential_types::Credentials;
 
@@ -14,7 +18,7 @@ use crate::{
         error::{ErrorKind, ProxyError},
         outbound::OutboundRequest,
     },
-    signing::{Signer, SigningHeaders, clock_skew::ClockSkew},
+    signing::{KeyOwner, Signer, SigningHeaders, clock_skew::ClockSkew, derived_keys::DerivedKeys},
 };
 
 /// Signer, credentials and clock of a route.
@@ -22,7 +26,10 @@ use crate::{
 pub struct Signing {
     /// Shared by routes with the same scope and credentials.
     pub signer: Arc<Signer>,
-    pub credentials: CredentialSource,
+    /// The route's own keys; `None` if only keys of callers sign.
+    pub credentials: Option<CredentialSource>,
+    /// The derived keys of callers; `None` on a route without `client_credentials`.
+    pub caller_keys: Option<Box<DerivedKeys>>,
     /// Shared by routes to the same endpoint.
     pub clock: Arc<ClockSkew>,
 }
@@ -31,6 +38,7 @@ pub struct Signing {
 #[derive(Debug)]
 pub struct SignatureRecord {
     pub keys: Arc<Credentials>,
+    pub owner: KeyOwner,
     /// The time of this machine's clock.
     pub at: SystemTime,
     /// The corrected time that was signed.
@@ -38,32 +46,51 @@ pub struct SignatureRecord {
 }
 
 impl Signing {
-    /// Signs a request right before it is sent. Waits only for the first credentials of the process.
+    /// Signs a request right before it is sent, with the caller's keys or else the route's own. Waits only for
+    /// the first credentials of the process.
     ///
     /// # Errors
     /// There are no credentials, or they do not fit into a header.
     pub async fn sign(
         &self,
         outbound: &OutboundRequest,
+        caller: Option<&Arc<Credentials>>,
     ) -> Result<(SigningHeaders, SignatureRecord), ProxyError> {
-        let unavailable = |cause: String| ProxyError::new(ErrorKind::CredentialsUnavailable, cause);
         // AWS accepts a date of some seconds ago, so it may be taken before the first credentials arrive
         let at = SystemTime::now();
-        let keys = self.credentials.current(at).await;
-        let keys = keys.map_err(|cause| unavailable(cause.to_string()))?;
+        if let (Some(derived_keys), Some(keys)) = (&self.caller_keys, caller) {
+            let dated = self.clock.corrected(at);
+            let headers = self.signer.sign_for_caller(outbound, keys, derived_keys, dated);
+            let headers = headers.map_err(unavailable)?;
+            let keys = Arc::clone(keys);
+            return Ok((headers, SignatureRecord { keys, owner: KeyOwner::Caller, at, dated }));
+        }
+        let Some(source) = &self.credentials else { return Err(unavailable("only keys of callers sign")) };
+        let keys = source.current(at).await.map_err(unavailable)?;
         let dated = self.clock.corrected(at);
-        let headers = self.signer.sign(outbound, &keys, dated);
-        let headers = headers.map_err(|cause| unavailable(cause.to_string()))?;
-        Ok((headers, SignatureRecord { keys, at, dated }))
+        let headers = self.signer.sign(outbound, &keys, dated).map_err(unavailable)?;
+        Ok((headers, SignatureRecord { keys, owner: KeyOwner::Route, at, dated }))
     }
 
-    /// Refreshes credentials that AWS calls expired, also before their own expiry, and observes AWS's date. Returns
-    /// true if AWS refused the signature because of the clock and the clock has been corrected.
+    /// Waits at most `limit` for keys that replace those that AWS refused; true if there are such keys.
+    /// Keys of callers are never replaced.
+    pub async fn has_newer_keys(&self, refused: &SignatureRecord, limit: Duration) -> bool {
+        match &self.credentials {
+            Some(source) if refused.owner == KeyOwner::Route => source.newer_than(&refused.keys, limit).await,
+            _ => false,
+        }
+    }
+
+    /// Refreshes the route's own credentials that AWS calls expired, also before their own expiry, and observes
+    /// AWS's date. Returns true if AWS refused the signature because of the clock and the clock has been
+    /// corrected.
     pub fn observe_reply(&self, upstream: &UpstreamReply, used: &SignatureRecord) -> bool {
-        if upstream.is_refusal_for("ExpiredToken") {
-            self.credentials.refresh_soon(&used.keys);
-        } else if !upstream.status.is_client_error() && !upstream.status.is_server_error() {
-            self.credentials.accepted(&used.keys);
+        if let Some(source) = self.credentials.as_ref().filter(|_| used.owner == KeyOwner::Route) {
+            if upstream.is_refusal_for("ExpiredToken") {
+                source.refresh_soon(&used.keys);
+            } else if !upstream.status.is_client_error() && !upstream.status.is_server_error() {
+                source.accepted(&used.keys);
+            }
         }
         if is_refused_date(upstream) {
             return self.clock.refused(&upstream.headers, used.dated);
@@ -73,8 +100,12 @@ impl Signing {
     }
 }
 
-/// True if AWS may have refused a signature because of its date. API Gateway and Lambda have one error code for all
-/// wrong signatures; STS and S3 have one for the clock.
+fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> ProxyError {
+    ProxyError::new(ErrorKind::CredentialsUnavailable, cause)
+}
+
+/// True if AWS may have refused a signature because of its date. API Gateway and Lambda have one error code
+/// for all wrong signatures; STS and S3 have one for the clock.
 fn is_refused_date(upstream: &UpstreamReply) -> bool {
     ["InvalidSignature", "SignatureDoesNotMatch", "RequestTimeTooSkewed"]
         .iter()

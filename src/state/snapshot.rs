@@ -1,5 +1,5 @@
-//! An immutable snapshot of everything that requests need, built from the settings by `builder.rs`. A request keeps the
-//! snapshot that it started with, also when `reload.rs` replaces it.
+//! An immutable snapshot of everything that requests need, built from the settings by `builder.rs`. A request
+//! keeps the snapshot that it started with, also when `reload.rs` replaces it.
 
 use std::{sync::Arc, time::Duration};
 

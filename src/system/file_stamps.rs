@@ -50,7 +50,7 @@ impl Stamp {
         })
     }
 
-    /// Whether a change after `now` would give another stamp.
+    /// True if a change after `now` would give another stamp.
     pub fn is_settled(&self, now: SystemTime) -> bool {
         let changed = Duration::from_secs(u64::try_from(self.changed.0).unwrap_or(0));
         UNIX_EPOCH.checked_add(changed + GRANULARITY).is_some_and(|settled_at| settled_at < now)

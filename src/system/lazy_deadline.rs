@@ -108,7 +108,7 @@ mod tests {
         deadline.until(start + Duration::from_millis(30));
         poll_fn(|context| deadline.poll(context)).await;
         assert!(start.elapsed() >= Duration::from_millis(30));
-        // it can be used again, also for a time before the one it was armed for
+        // a deadline can be used again, also for a time before the one it was armed for
         deadline.until(start + Duration::from_hours(1));
         assert!(poll_fn(|context| Poll::Ready(deadline.poll(context))).await.is_pending());
         deadline.until(Instant::now() + Duration::from_millis(10));

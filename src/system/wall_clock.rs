@@ -95,7 +95,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_time_panics(seconds: i64, by: u64, text in "[0-9]{1,5}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(Z|[+-][0-9:]{5})") {
+        fn no_time_panics(seconds: i64, by: u64, text in "[0-9]{1,5}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(Z|[+-][0-9:]\
+            {5})") {
             let apart = Duration::from_secs(seconds.unsigned_abs());
             let shift = if seconds < 0 { SystemTime::checked_sub } else { SystemTime::checked_add };
             let time = shift(&UNIX_EPOCH, apart);

@@ -1,7 +1,7 @@
 //! AWS's host names: the Lambda API's in a region, and the region in a name.
 
-/// AWS's partitions (the Lambda API's endpoint rule set): the prefix of their regions' names, and the domains of their
-/// endpoints, usual and dual-stack.
+/// AWS's partitions (the Lambda API's endpoint rule set): the prefix of their regions' names, and the domains
+/// of their endpoints, usual and dual-stack.
 const PARTITIONS: [(&str, &str, &str); 7] = [
     ("cn-", "amazonaws.com.cn", "api.amazonwebservices.com.cn"),
     ("eusc-", "amazonaws.eu", "api.amazonwebservices.eu"),
@@ -14,7 +14,7 @@ const PARTITIONS: [(&str, &str, &str); 7] = [
 /// All other regions, those of US government among them.
 const COMMERCIAL: (&str, &str, &str) = ("", "amazonaws.com", "api.aws");
 
-/// The host of the Lambda API. Kong supports `amazonaws.com` alone (peers.md K50).
+/// The host of the Lambda API. Kong supports `amazonaws.com` alone (case K50).
 pub fn lambda_host(region: &str, fips: bool, dual_stack: bool) -> String {
     let partition = PARTITIONS.iter().find(|(prefix, ..)| region.starts_with(prefix));
     let (_, usual, dual_stack_domain) = partition.unwrap_or(&COMMERCIAL);

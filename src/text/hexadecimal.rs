@@ -1,5 +1,5 @@
-//! Bytes as lower-case hexadecimal digits, by the crate `hex` into an array: `hex::encode` takes twice the time for its
-//! `String`.
+//! Bytes as lower-case hexadecimal digits, by the crate `hex` into an array: `hex::encode` takes twice the
+//! time for its `String`.
 
 /// The digits of `LENGTH / 2` bytes.
 ///

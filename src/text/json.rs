@@ -1,9 +1,9 @@
 //! JSON that a function or AWS wrote, read where it lies: values are slices of the document.
 //!
-//! An answer may be several megabytes and is not trusted to have a useful shape. `serde_json` unescapes a text into a
-//! buffer that doubles as it grows and keeps a byte for each level of nesting; here nothing is copied until a caller
-//! asks for a text, and nesting costs a bit a level. `backend/lambda/answer` reads functions' answers with it, and
-//! all who read an error of AWS take its members from here.
+//! An answer may be several megabytes and is not trusted to have a useful shape. `serde_json` unescapes a
+//! text into a buffer that doubles as it grows and keeps a byte for each level of nesting; here nothing is
+//! copied until a caller asks for a text, and nesting costs a bit a level. `backend/lambda/answer` reads
+//! functions' answers with it, and all who read an error of AWS take its members from here.
 
 mod scanner;
 #[cfg(test)]
@@ -31,7 +31,8 @@ pub enum JsonKind {
 }
 
 impl<'a> Json<'a> {
-    /// Reads a document to its end and hands each member of the object that it is to `visit`; false if it is no object.
+    /// Reads a document to its end and hands each member of the object that it is to `visit`; false if it is
+    /// no object.
     ///
     /// # Errors
     /// The document is not JSON.
@@ -51,8 +52,8 @@ impl<'a> Json<'a> {
         scanner.end().map(|()| is_object)
     }
 
-    /// The members of this name in a document that is an object, in the order of `names`; of a name that is there twice
-    /// the last counts. All are `None` in a document that is something else.
+    /// The members of this name in a document that is an object, in the order of `names`; of a name that is
+    /// there twice the last counts. All are `None` in a document that is something else.
     pub fn members<const COUNT: usize>(document: &'a str, names: [&str; COUNT]) -> [Option<Self>; COUNT] {
         let mut found = [None; COUNT];
         let read = Self::visit(document, |name, value| {

@@ -26,8 +26,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn encoded_bytes_are_decoded_with_and_without_padding(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-            for engine in [base64::engine::general_purpose::STANDARD, base64::engine::general_purpose::STANDARD_NO_PAD] {
+        fn encoded_bytes_are_decoded_with_and_without_padding(
+            bytes in prop::collection::vec(any::<u8>(), 0..64),
+        ) {
+            use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+            for engine in [STANDARD, STANDARD_NO_PAD] {
                 let encoded = engine.encode(&bytes);
                 prop_assert_eq!(decode(encoded.as_bytes()), Ok(bytes.clone()));
             }

@@ -42,7 +42,10 @@ mod tests {
             let line = log_safe(&text, longest);
             prop_assert!(line.chars().all(|char| char == '\t' || !char.is_control()), "{line:?}");
             prop_assert_eq!(log_safe(&line, usize::MAX), line.as_str());
-            prop_assert_eq!(line.ends_with('…') && !text.ends_with('…'), text.chars().count() > longest && !text.ends_with('…'));
+            prop_assert_eq!(
+                line.ends_with('…') && !text.ends_with('…'),
+                text.chars().count() > longest && !text.ends_with('…')
+            );
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Durations, sizes and shares in settings.
 //!
-//! A duration is an integer of milliseconds, as in APISIX and Kong, or a text with its unit (`30s`, `1m 30s`); a size is
-//! an integer of bytes or a text with its unit (`10MiB`, `64KB`). `humantime` and `bytesize` parse the texts.
+//! A duration is an integer of milliseconds, as in APISIX and Kong, or a text with its unit (`30s`,
+//! `1m 30s`); a size is an integer of bytes or a text with its unit (`10MiB`, `64KB`). `humantime` and
+//! `bytesize` parse the texts.
 
 use std::{fmt, time::Duration};
 

@@ -6,10 +6,11 @@ use std::{borrow::Cow, net::IpAddr};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
-/// Every byte that needs an escape in a segment or a value: all but the unreserved characters of RFC 3986, 2.3.
+/// Every byte that needs an escape in a segment or a value: all but the unreserved characters of RFC 3986,
+/// 2.3.
 pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Whether every `%` is followed by two hexadecimal digits (RFC 3986, 2.1).
+/// True if every `%` is followed by two hexadecimal digits (RFC 3986, 2.1).
 pub fn escapes_are_whole(text: &[u8]) -> bool {
     let mut rest = text;
     while let Some(percent) = rest.iter().position(|byte| *byte == b'%') {
@@ -57,7 +58,7 @@ pub fn escape(byte: u8) -> [u8; 3] {
     [b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
 }
 
-/// Whether a path has a `..` segment in any spelling.
+/// True if a path has a `..` segment in any spelling.
 pub fn climbs(path: &str) -> bool {
     let climbs = |plain: Cow<'_, [u8]>| parts(&plain).any(|part| name_of(part) == b"..");
     path.split('/').any(|segment| unescaped(segment.as_bytes()).is_none_or(climbs))
@@ -71,9 +72,10 @@ pub fn is_dot_segment(segment: &str) -> bool {
 
 /// Checks that a remainder does not lead above the path to which it is appended.
 ///
-/// Servers split segments differently, and a request may pass several that resolve dots. The worst reading counts:
-/// escapes are decoded repeatedly; an escaped slash or a backslash is a separator around a `..` but not between two
-/// names, which count as one; a `;` (Tomcat's `..;/`) or a NUL ends a name; overlong UTF-8 is decoded.
+/// Servers split segments differently, and a request may pass several that resolve dots. The worst reading
+/// counts: escapes are decoded repeatedly; an escaped slash or a backslash is a separator around a `..` but
+/// not between two names, which count as one; a `;` (Tomcat's `..;/`) or a NUL ends a name; overlong UTF-8 is
+/// decoded.
 ///
 /// # Errors
 /// The reason, for the log.
@@ -120,8 +122,8 @@ fn name_of(part: &[u8]) -> &[u8] {
     part.split(|byte| matches!(byte, b';' | 0)).next().unwrap_or_default()
 }
 
-/// A segment with its escapes decoded until none is left; `None` if they are nested too deep: that is an attack, and
-/// costly to decode.
+/// A segment with its escapes decoded until none is left; `None` if they are nested too deep: that is an
+/// attack, and costly to decode.
 fn unescaped(segment: &[u8]) -> Option<Cow<'_, [u8]>> {
     const DEEPEST: usize = 4;
     let mut text = Cow::Borrowed(segment);
@@ -156,7 +158,7 @@ pub fn without_brackets(host: &str) -> &str {
     host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
 }
 
-/// Whether a host, without brackets, is this machine by its name or address.
+/// True if a host, without brackets, is this machine by its name or address.
 pub fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
@@ -258,8 +260,8 @@ mod tests {
         assert!(!climbs("/a/..b/"));
     }
 
-    /// A path as resolved by a server that decodes escapes so often, splits at backslashes or not, and removes
-    /// parameters or not; `None` if it leads out.
+    /// A path as resolved by a server that decodes escapes so often, splits at backslashes or not, and
+    /// removes parameters or not; `None` if it leads out.
     fn resolved(path: &str, rounds: u8, backslashes: bool, parameters: bool) -> Option<String> {
         let mut text = path.as_bytes().to_vec();
         if parameters {
@@ -285,7 +287,10 @@ mod tests {
         /// A reference reading: segments at raw slashes, one round of unescaping, resolved on a stack.
         #[test]
         fn whatever_leads_out_for_a_plain_server_leads_out_here(
-            parts in prop::collection::vec(prop::sample::select(vec!["a", ".", "..", "", "%2e%2e", "b%2fc", ".%2E"]), 0..8)
+            parts in prop::collection::vec(
+                prop::sample::select(vec!["a", ".", "..", "", "%2e%2e", "b%2fc", ".%2E"]),
+                0..8,
+            )
         ) {
             let mut depth = 0_i32;
             let mut out = false;

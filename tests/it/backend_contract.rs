@@ -15,14 +15,14 @@ use apigw_invoker::{
         outbound::{OutboundRequest, Signature},
     },
     routing::PathMatch,
-    settings::{Document, Scheme, Settings, effective},
+    settings::{CallerKeys, Document, Scheme, Settings, effective},
     tls::Configurations,
 };
 use bytes::Bytes;
 use proptest::prelude::*;
 
 /// Routes of every kind. A new variant of `settings::BackendSettings` must be added here.
-const ROUTES: [(&str, &str); 7] = [
+const ROUTES: [(&str, &str); 9] = [
     ("open", "api_gateway:\n  function_uri: https://a.example/stage\n"),
     (
         "signed",
@@ -39,6 +39,25 @@ const ROUTES: [(&str, &str); 7] = [
   function_uri: http://127.0.0.1:8080
   client_authorization: pass
   authorization: { apikey: hush-key }
+",
+    ),
+    (
+        "callers",
+        "api_gateway:
+  function_uri: https://a.example/stage
+  authorization: { iam: { client_credentials: basic } }
+",
+    ),
+    (
+        "either",
+        "lambda:
+  function_name: f
+  aws_region: us-east-1
+  aws_access_key: AKIDEXAMPLE
+  aws_secret_key: hush-secret
+  client_credentials: basic
+  client_credentials_required: false
+  awsgateway_compatible: true
 ",
     ),
     ("merge", "lambda: { function_name: f, aws_region: us-east-1, aws_key: A, aws_secret: hush-secret }\n"),
@@ -81,7 +100,7 @@ const ROUTES: [(&str, &str); 7] = [
 
 /// True if the backend forwards paths, headers and responses instead of using an event.
 fn passes_on(name: &str) -> bool {
-    ["open", "signed", "pass"].contains(&name)
+    ["open", "signed", "pass", "callers"].contains(&name)
 }
 
 fn settings() -> Settings {
@@ -160,7 +179,9 @@ fn a_section_answers_what_its_backend_does() {
         assert_eq!((server.host, server.port), (&*target.endpoint.host, target.endpoint.port), "{name}");
         let scope = target.scope.as_ref().map(|scope| (&*scope.region, &*scope.service));
         assert_eq!(section.signing_scope(), scope, "{name}");
-        assert_eq!(section.source().is_some(), scope.is_some(), "{name}");
+        let callers = ["callers", "either"].contains(&name);
+        assert_eq!(section.caller_keys() != CallerKeys::Off, callers, "{name}");
+        assert_eq!(section.source().is_some(), scope.is_some() && name != "callers", "{name}");
         assert_eq!(section.authorization_kinds().contains(&"iam"), scope.is_some(), "{name}");
         assert!(target.max_request_body <= section.max_request_body(), "{name}");
         let key = format!("\"{}\":", section.name());

@@ -105,9 +105,8 @@ const REFUSALS: [(Fault, &[&str], &str); 11] = [
     ),
     (
         Fault::Path,
-        &[
-            "a different request than was signed: path: AWS received `/iam/echo/rewritten`, but `/iam/echo` was signed",
-        ],
+        &["a different request than was signed: path: AWS received `/iam/echo/rewritten`, \
+             but `/iam/echo` was signed"],
         "The request signature we calculated does not match",
     ),
     (

@@ -13,6 +13,7 @@ mod backend_contract;
 mod check_network;
 mod circuit_breaker;
 mod client_certificates;
+mod client_credentials;
 mod collectors;
 mod commands;
 mod connections;

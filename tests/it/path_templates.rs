@@ -1,4 +1,5 @@
-//! Routes with path parameters, and prefixes that are stripped or rewritten, seen by a client and by the backend.
+//! Routes with path parameters, and prefixes that are stripped or rewritten, seen by a client and by the
+//! backend.
 
 use serde_json::{Value, json};
 

@@ -212,9 +212,8 @@ fn x14_no_output_of_wrong_settings_shows_a_planted_value() {
 /// A valid value for each secret key, by the last part of its path.
 fn right(key: &str, pem: (&str, &str)) -> String {
     match key {
-        "apikey" | "secretkey" | "secret_key" | "session_token" | "aws_secret" | "aws_session_token" => {
-            "hush-proof".into()
-        }
+        "apikey" | "secretkey" | "secret_key" | "session_token" | "aws_secret" | "aws_secret_key"
+        | "aws_session_token" => "hush-proof".into(),
         "external_id" | "aws_external_id" => "hush-external".into(),
         "client_certificate" => pem.0.into(),
         "client_key" => pem.1.into(),
@@ -245,6 +244,7 @@ fn beside(path: &str, pem: (&str, &str)) -> String {
         _ => Vec::new(),
     };
     let keys = match section {
+        "lambda" if key == "aws_secret_key" => ["aws_access_key", "aws_secret_key"],
         "lambda" => ["aws_key", "aws_secret"],
         _ => ["accesskey", "secretkey"],
     };

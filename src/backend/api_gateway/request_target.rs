@@ -1,5 +1,5 @@
-//! Path and query of a call: `function_uri`, its path parameters filled in, the rest of the client's path and the
-//! queries of both (peers.md A18 to A28).
+//! Path and query of a call: `function_uri`, its path parameters filled in, the rest of the client's path and
+//! the queries of both (cases A18 to A28).
 
 use std::borrow::Cow;
 
@@ -17,7 +17,8 @@ use crate::{
 /// Room for slashes and for escapes that grow.
 const SPARE: usize = 64;
 
-/// The request target as it goes out. With `rewrites_query` the query gets strict escapes, so that it can be signed.
+/// The request target as it goes out. With `rewrites_query` the query gets strict escapes, so that it can be
+/// signed.
 ///
 /// # Errors
 /// The path leads above the route's prefix, or a path parameter is a dot segment.
@@ -49,8 +50,8 @@ pub fn request_target(
     Ok(text)
 }
 
-/// The path of `function_uri`, the prefix of `rewrite`, and the rest of the client's path unless `function_uri` names
-/// the parameter that holds it. Escapes stay as the client sent them.
+/// The path of `function_uri`, the prefix of `rewrite`, and the rest of the client's path unless
+/// `function_uri` names the parameter that holds it. Escapes stay as the client sent them.
 fn push_path(uri: &FunctionUri, inbound: &InboundRequest, text: &mut String) -> Result<(), ProxyError> {
     let path = inbound.uri.path();
     let push_parameter = |name: &str, text: &mut String| {

@@ -43,7 +43,8 @@ impl CredentialCheck {
     }
 
     fn is_ready(&self) -> bool {
-        matches!(&self.outcome, Ok(FetchAttempt { status, .. }) if matches!(status.state, CredentialState::Ready(_)))
+        let Ok(FetchAttempt { status, .. }) = &self.outcome else { return false };
+        matches!(status.state, CredentialState::Ready(_))
     }
 
     fn status(&self) -> String {

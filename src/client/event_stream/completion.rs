@@ -135,7 +135,9 @@ mod tests {
             details in prop::option::of(any::<String>()),
             log in prop::option::of("[a-z=]{0,4}"),
         ) {
-            let payload = serde_json::json!({ "ErrorCode": code, "ErrorDetails": details, "LogResult": log, "Other": [1] });
+            let payload = serde_json::json!({
+                "ErrorCode": code, "ErrorDetails": details, "LogResult": log, "Other": [1],
+            });
             let completion = Completion::read(&payload.to_string().into()).unwrap();
             prop_assert_eq!(completion.log_result, log);
             let (code, details) = (code.unwrap_or_default(), details.unwrap_or_default());
@@ -146,7 +148,8 @@ mod tests {
                     prop_assert_eq!(texts, [code.clone(), details.clone()]);
                     prop_assert!(!failure.header().is_empty());
                     let body: serde_json::Value = serde_json::from_slice(&failure.body()).unwrap();
-                    let told = |name: &str| body.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+                    let told =
+                        |name: &str| body.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
                     if serde_json::from_str::<serde::de::IgnoredAny>(&details).is_err() {
                         let code = if code.is_empty() { UNHANDLED } else { &code };
                         prop_assert_eq!((told("errorType"), told("errorMessage")), (code, &*details));
@@ -156,7 +159,10 @@ mod tests {
         }
 
         #[test]
-        fn no_payload_makes_it_panic(payload in prop::collection::vec(any::<u8>(), 0..48), rest in "[{}\":,A-Za-z0-9]{0,24}") {
+        fn no_payload_makes_it_panic(
+            payload in prop::collection::vec(any::<u8>(), 0..48),
+            rest in "[{}\":,A-Za-z0-9]{0,24}",
+        ) {
             let nearly = format!("{{\"ErrorCode\":{rest}");
             let _ = (Completion::read(&payload.into()), Completion::read(&nearly.into()));
         }

@@ -197,7 +197,10 @@ mod tests {
         }
 
         #[test]
-        fn a_frame_with_any_flipped_bit_is_rejected(payload in vec(any::<u8>(), 0..20), bit in any::<prop::sample::Index>()) {
+        fn a_frame_with_any_flipped_bit_is_rejected(
+            payload in vec(any::<u8>(), 0..20),
+            bit in any::<prop::sample::Index>(),
+        ) {
             let mut bytes = Vec::new();
             aws_smithy_eventstream::frame::write_message_to(&Message::new(payload), &mut bytes).unwrap();
             let bit = bit.index(bytes.len() * 8);

@@ -444,7 +444,10 @@ fn a_reply_that_is_no_event_stream_is_refused_and_its_type_named() {
 proptest! {
     #[test]
     fn chunks_of_any_size_give_what_the_whole_gives(
-        pieces in prop::collection::vec(prop::collection::vec(prop_oneof![Just(0), any::<u8>()], 0..40), 0..6),
+        pieces in prop::collection::vec(
+            prop::collection::vec(prop_oneof![Just(0), any::<u8>()], 0..40),
+            0..6,
+        ),
         cuts in prop::collection::vec(1_usize..200, 0..30),
         end in prop_oneof![Just("{}"), Just(r#"{"ErrorCode":"E"}"#), Just("?")],
         prelude in any::<bool>(),
@@ -465,7 +468,10 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_are_rejected_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), prelude in any::<bool>()) {
+    fn random_bytes_are_rejected_without_a_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        prelude in any::<bool>(),
+    ) {
         let result = at_once(&bytes, prelude);
         prop_assert!(result.is_err(), "{result:?}");
     }

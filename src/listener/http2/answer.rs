@@ -110,7 +110,9 @@ impl BodySender<'_> {
                 Some(yielded) => yielded,
                 None => tokio::select! {
                     biased;
-                    yielded = poll_fn(|context| self.coalescer.poll_next(Pin::new(&mut self.body), context)) => yielded,
+                    yielded = poll_fn(|context| {
+                        self.coalescer.poll_next(Pin::new(&mut self.body), context)
+                    }) => yielded,
                     _ = poll_fn(|context| self.stream.poll_reset(context)) => return Ok(()),
                 },
             };

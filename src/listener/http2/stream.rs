@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     listener::expectation::asks_for_continue,
-    message::error::ProxyError,
+    message::{client_link::ClientLink, error::ProxyError},
     metrics::Metrics,
     proxy::{self, Worker, reply::ClientBody},
 };
@@ -41,8 +41,7 @@ pub struct Http2Exchange {
     pub max_uri: u64,
     /// The client's address; none on a Unix socket.
     pub peer: Option<SocketAddr>,
-    /// True over TLS.
-    pub is_secure: bool,
+    pub link: ClientLink,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +95,7 @@ impl Http2Exchange {
         respond: &mut SendResponse<Piece>,
     ) -> Option<Response<ClientBody>> {
         let body = request.take_payload().into();
-        let mut serving = pin!(proxy::serve(Rc::clone(&self.worker), request, body, self.is_secure));
+        let mut serving = pin!(proxy::serve(Rc::clone(&self.worker), request, body, self.link));
         poll_fn(|context| {
             if let Poll::Ready(reset) = respond.poll_reset(context)
                 && !(reset.is_ok_and(|reason| reason == Reason::PROTOCOL_ERROR)

@@ -127,6 +127,14 @@ codes! {
     /// The body does not match its headers or the route.
     InvalidBody =>
         BAD_REQUEST, "invalid_body", Client, InvalidArgument, "The body is malformed or incomplete";
+    /// The route signs with keys of the caller, and the request has none.
+    ClientCredentialsMissing(&'static str) =>
+        UNAUTHORIZED, "client_credentials_missing", Client, Unauthenticated,
+        "The route requires AWS keys in Authorization: Basic";
+    /// The route signs with keys of the caller, and anybody on the way could read them.
+    ClientCredentialsInsecure =>
+        UNAUTHORIZED, "client_credentials_insecure", Client, Unauthenticated,
+        "AWS keys are accepted only over TLS, a Unix socket or loopback";
     /// No route matches the host and path.
     RouteNotFound =>
         NOT_FOUND, "route_not_found", Client, Unimplemented, "No route matches";
@@ -196,7 +204,8 @@ codes! {
     CredentialsUnavailable =>
         SERVICE_UNAVAILABLE, "credentials_unavailable", Sidecar, Unavailable,
         "The request could not be signed";
-    /// The limit of requests in flight, or connections, or of connections is reached. `ErrorKind::sentence` names the one that it is.
+    /// The limit of requests in flight, or connections, or of connections is reached. `ErrorKind::sentence`
+    /// names the one that it is.
     Overloaded(Overload) =>
         SERVICE_UNAVAILABLE, "overloaded", Sidecar, Unavailable,
         "Too many requests in flight, or too many connections";

@@ -1,6 +1,6 @@
 //! The log line of each attempt at level debug: key id, connection, bytes and times.
 //!
-//! It contains neither headers nor secrets, and costs one comparison at other levels.
+//! The line contains neither headers nor secrets, and costs one comparison at other levels.
 
 use aws_credential_types::Credentials;
 use log::{Level, kv};

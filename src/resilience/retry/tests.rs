@@ -171,7 +171,9 @@ proptest! {
         let longest = backoff + more;
         let text = format!("{{ attempts: 10, backoff: {backoff}, max_backoff: {longest} }}");
         let retries = retries("api_gateway", &text);
-        let pause = |jitter| match retries.after(attempt, Ok((Verdict::Throttled, &HeaderMap::new())), false, || jitter) {
+        let headers = HeaderMap::new();
+        let throttled = Ok((Verdict::Throttled, &headers));
+        let pause = |jitter| match retries.after(attempt, throttled, false, || jitter) {
             Some(RetryDelay::For(time)) => time,
             other => panic!("{other:?}"),
         };

@@ -61,7 +61,8 @@ pub struct StampCache {
 }
 
 impl KnownRoutes {
-    /// The known route of a file if neither the file nor a file that it leads to has changed, otherwise the text.
+    /// The known route of a file if neither the file nor a file that it leads to has changed, otherwise the
+    /// text.
     pub fn find(&mut self, file: &RouteFile, stamps: &mut StampCache, mistakes: &mut Mistakes) -> Lookup {
         let stamp = Stamp::of(&file.path).filter(|stamp| stamp.is_settled(stamps.now));
         let mut known = self.routes.get_mut(&file.stem);

@@ -49,7 +49,8 @@ pub struct CheckedRoute {
 }
 
 impl<'e> Reading<'e> {
-    /// Reads the settings of the process. `collects_hidden` also collects the texts that `explain` must not print.
+    /// Reads the settings of the process. `collects_hidden` also collects the texts that `explain` must not
+    /// print.
     pub fn new(
         process: Option<&Document>,
         environment: &'e Environment,
@@ -136,8 +137,8 @@ impl<'e> Reading<'e> {
         Some(tree)
     }
 
-    /// The settings with all routes, if there is no mistake. `text_of` gives the file of a route that clashes with
-    /// another.
+    /// The settings with all routes, if there is no mistake. `text_of` gives the file of a route that clashes
+    /// with another.
     ///
     /// # Errors
     /// Every mistake there is, sorted by file and line.

@@ -113,7 +113,7 @@ fn a_clash_with_a_route_that_is_known_is_found_each_time_with_its_line() {
     directory.write("routes/c.yaml", &fs::read_to_string(directory.at.path().join("routes/a.yaml")).unwrap());
     let mistakes = directory.load().unwrap_err();
     assert!(mistakes.contains("routes/c.yaml:1: uri: matches the same requests as"), "{mistakes}");
-    // the route that is told of was known and has not been read this time
+    // the reported route was known and has not been read this time
     directory.write_route("c", "");
     directory.load().unwrap();
     directory.write("routes/a.yaml", &fs::read_to_string(directory.at.path().join("routes/c.yaml")).unwrap());

@@ -74,7 +74,8 @@ section! {
 
     /// Base URL of the collector for OTLP over HTTP, such as `http://127.0.0.1:4318`; `/v1/traces` is
     /// appended.
-    endpoint: String, pattern("^[hH][tT][tT][pP][sS]?://[^@/?#]+(/[^?#]*)?$"), secret_query(), required() => _;
+    endpoint: String, pattern("^[hH][tT][tT][pP][sS]?://[^@/?#]+(/[^?#]*)?$"), secret_query(), required()
+        => _;
     /// Headers of each export request, such as an API key. Keep secrets out of files: `$env://NAME` or
     /// `$file:///path`.
     headers: BTreeMap<String, SecretString> => _;
@@ -82,7 +83,7 @@ section! {
     service_name: String = env!("CARGO_PKG_NAME"), open() => _;
     /// Further resource attributes, such as `deployment.environment.name: prod`.
     resource: BTreeMap<String, String>, open() => _;
-    // what the OpenTelemetry specification proposes (`OTEL_EXPORTER_OTLP_TIMEOUT`)
+    // default of `OTEL_EXPORTER_OTLP_TIMEOUT` in the OpenTelemetry specification
     /// Time limit of each step of an export.
     timeout: WrittenDuration [Duration::from_millis(100)..=Duration::from_mins(1)] = Duration::from_secs(10);
     /// PEM file with the certificate authorities to trust instead of the platform's.

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
+    client_credentials::{CallerKeys, ClientCredentialSettings, WrittenClientCredentials},
     credentials::{KeyNames, SectionCredentials, is_visible},
     endpoint_variant::EndpointVariant,
     forward_proxy::ForwardProxy,
@@ -33,7 +34,8 @@ const FUNCTION_URI: &str = r"^[hH][tT][tT][pP][sS]?://[^@/?#*\s]+([/?][^#*\s]*)?
 section! {
     /// How a route calls an API Gateway endpoint or Function URL, checked.
     #[derive(Debug, Clone, PartialEq)]
-    pub struct ApiGatewaySettings, read as WrittenApiGateway, optional "a table about an API Gateway endpoint";
+    pub struct ApiGatewaySettings, read as WrittenApiGateway, optional "a table about an API Gateway \
+        endpoint";
 
     made ApiGatewayParts {
         /// The URL of the endpoint.
@@ -47,8 +49,8 @@ section! {
     }
 
     /// URL of the endpoint: scheme, host, stage, path and optionally a query. The rest of the request's path,
-    /// which the `*` or `{proxy+}` of `uri` matched, is appended. `{name}` in path or query is replaced by that
-    /// path parameter.
+    /// which the `*` or `{proxy+}` of `uri` matched, is appended. `{name}` in path or query is replaced by
+    /// that path parameter.
     function_uri: String, pattern(FUNCTION_URI), secret_query() => |gateway| gateway.function_uri.to_string();
     /// Credentials that are sent to AWS: `apikey`, `iam` or both.
     authorization: WrittenAuthorization => |gateway| &gateway.authorization;
@@ -104,6 +106,8 @@ section! {
     made IamParts {
         /// The source of the credentials.
         source: Arc<CredentialSettings>,
+        /// Whether callers send their own.
+        client: ClientCredentialSettings,
         /// The region of the endpoint.
         region: String,
         /// `execute-api`, or `lambda` for Function URLs.
@@ -125,6 +129,7 @@ section! {
     /// `vpc-lattice-svcs`) are a mistake.
     service: String = "execute-api", kind(Kind::WordBut(service::UNSUPPORTED)) => |iam| &iam.service;
     ..source: WrittenCredentials, with own_source;
+    ..client: WrittenClientCredentials;
 }
 
 words! {
@@ -178,6 +183,7 @@ impl WrittenApiGateway {
             None => Some(Authorization::default()),
             Some(written) => written.check(upstream.proxy.clone(), &mut checker.at("authorization")),
         };
+        self.refuse_two_kinds_of_clients_keys(authorization.as_ref(), checker);
         let max_req_body_size = self.max_req_body_size(limits, checker);
         let settle = self.settled(checker);
         Some(settle(ApiGatewayParts {
@@ -186,6 +192,20 @@ impl WrittenApiGateway {
             upstream: Arc::new(upstream),
             max_req_body_size,
         }))
+    }
+
+    /// Reports `pass`, by which a client signs itself or the route does, beside keys of the caller.
+    fn refuse_two_kinds_of_clients_keys(
+        &self,
+        authorization: Option<&Authorization>,
+        checker: &mut Checker<'_>,
+    ) {
+        let iam = authorization.and_then(|authorization| authorization.iam.as_ref());
+        let takes_keys = iam.is_some_and(|iam| iam.client.keys != CallerKeys::Off);
+        if takes_keys && self.client_authorization == Some(ClientAuthorization::Pass) {
+            let problem = "conflicts with `authorization.iam.client_credentials`";
+            checker.at("client_authorization").report(problem, "`replace`, or no `client_credentials`");
+        }
     }
 
     fn max_req_body_size(&self, limits: &Limits, checker: &mut Checker<'_>) -> u64 {
@@ -241,6 +261,8 @@ impl WrittenIam {
             is_supported
         });
         let region = region?;
+        let secret_name =
+            if self.secretkey.is_none() && self.secret_key.is_some() { "secret_key" } else { "secretkey" };
         let own = SectionCredentials {
             key: self.accesskey.take().map(|Proof(key)| key),
             secret: self.secret(checker),
@@ -249,10 +271,11 @@ impl WrittenIam {
             proxy,
         };
         let names =
-            KeyNames { prefix: "", key: "accesskey", secret: "secretkey", session: session_name::DEFAULT };
+            KeyNames { prefix: "", key: "accesskey", secret: secret_name, session: session_name::DEFAULT };
         let source = self.source.check(names, own, checker);
+        let client = self.client.check(source.as_ref(), checker);
         let settle = self.settled(checker);
-        Some(settle(IamParts { source: Arc::new(source?), region, service: service? }))
+        Some(settle(IamParts { source: Arc::new(source?), client: client?, region, service: service? }))
     }
 
     /// The secret access key under either name.
@@ -298,6 +321,7 @@ mod tests {
                     metadata: MetadataProtocol::V2,
                     proxy: None,
                 }),
+                client: ClientCredentialSettings::default(),
                 region: "us-east-1".into(),
                 service: "execute-api".into(),
             }),

@@ -13,8 +13,8 @@ use serde_json::{Map, Value};
 
 use super::{api_gateway::WrittenApiGateway, lambda::WrittenLambda, shared_parts::SharedParts};
 use crate::settings::{
-    ApiGatewaySettings, CredentialSettings, EndpointVariant, LambdaSettings, Scheme, UpstreamSettings,
-    process::limits::Limits, source::check::Checker,
+    ApiGatewaySettings, CallerKeys, CredentialSettings, EndpointVariant, LambdaSettings, Scheme,
+    UpstreamSettings, process::limits::Limits, source::check::Checker,
 };
 
 /// The backends, each with its key, its written section and its checked section.
@@ -130,8 +130,11 @@ pub trait BackendSection {
     /// The connections, time limits and retries.
     fn upstream(&self) -> &UpstreamSettings;
 
-    /// The source of the credentials that sign the requests; `None` without signatures.
+    /// The source of the route's own credentials; `None` without signatures, or if only keys of callers sign.
     fn source(&self) -> Option<&CredentialSettings>;
+
+    /// Whether keys of callers sign the requests.
+    fn caller_keys(&self) -> CallerKeys;
 
     /// The kinds of credentials that are sent, as in the settings: `apikey`, `iam`.
     fn authorization_kinds(&self) -> Vec<&'static str>;
@@ -179,7 +182,7 @@ impl BackendSettings {
         members.insert(section.name().to_owned(), section.shown());
     }
 
-    /// The source of the credentials that sign the requests; `None` without signatures.
+    /// The source of the route's own credentials; `None` without signatures, or if only keys of callers sign.
     pub fn source(&self) -> Option<&CredentialSettings> {
         self.section().source()
     }
@@ -207,7 +210,8 @@ mod tests {
     #[test]
     fn the_values_of_defaults_are_checked_although_no_route_has_the_backend() {
         let process = "defaults:\n  lambda:\n    timeout: 10ms\n    aws_region: US\n    \
-                       aws_assume_role_arn: role/x\n    proxy_url: https://p\n    retry: { attempts: 11 }\n    unhandled_status: 199\n";
+            aws_assume_role_arn: role/x\n    proxy_url: https://p\n    retry: { attempts: 11 }\n    \
+            unhandled_status: 199\n";
         let expected = [
             "default.yaml:3: defaults.lambda.timeout: 10ms is out of range; expected 100ms to 1day",
             "default.yaml:4: defaults.lambda.aws_region: invalid value `US`; expected a region",
@@ -232,7 +236,7 @@ mod tests {
     #[test]
     fn defaults_that_a_route_completes_are_valid_while_no_route_has_the_backend() {
         let process = "defaults:\n  lambda:\n    aws_external_id: id\n    stage: prod\n    \
-                       qualifier: live\n    connect: {}\n    aws_secret: $env://SECRET\n    client_key: /k.pem\n";
+            qualifier: live\n    connect: {}\n    aws_secret: $env://SECRET\n    client_key: /k.pem\n";
         assert_eq!(mistakes(process, GATEWAY), [""; 0]);
         assert_eq!(mistakes("defaults: { api_gateway: { authorization: {} } }", LAMBDA), [""; 0]);
     }

@@ -174,11 +174,16 @@ mod tests {
     proptest! {
         #[test]
         fn user_and_password_of_any_bytes_arrive(
-            user in prop::collection::vec(any::<u8>().prop_filter("ends the name", |byte| *byte != b':'), 1..9),
+            user in prop::collection::vec(
+                any::<u8>().prop_filter("ends the name", |byte| *byte != b':'),
+                1..9,
+            ),
             password in prop::collection::vec(any::<u8>(), 0..9),
             port in 1_u16..,
         ) {
-            let escaped = |bytes: &[u8]| percent_encoding::percent_encode(bytes, percent_encoding::NON_ALPHANUMERIC).to_string();
+            let escaped = |bytes: &[u8]| {
+                percent_encoding::percent_encode(bytes, percent_encoding::NON_ALPHANUMERIC).to_string()
+            };
             let url = format!("http://{}:{}@proxy.example:{port}/", escaped(&user), escaped(&password));
             let expected = format!("Basic {}", STANDARD.encode([&user[..], b":", &password].concat()));
             prop_assert_eq!(parsed(&url), ("proxy.example".to_owned(), port, Some(expected)));

@@ -166,7 +166,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_uri_that_is_taken_is_taken_again_as_it_is_shown(
-            text in "https?://([a-c.]{1,6}|\\[(::1|[0-9a-f:]{0,6})\\]|127\\.0\\.0\\.1)(:[0-9]{0,6})?(/|[a-c.;é]|%2[ef]){0,6}(\\?[a=&%2é]{0,5})?",
+            text in "https?://([a-c.]{1,6}|\\[(::1|[0-9a-f:]{0,6})\\]|127\\.0\\.0\\.1)(:[0-9]{0,6})?(/|[a-c.;\
+                é]|%2[ef]){0,6}(\\?[a=&%2é]{0,5})?",
         ) {
             if let Some(uri) = FunctionUri::parse(&text) {
                 let shown = uri.to_string();

@@ -67,9 +67,11 @@ section! {
     /// Session name of the assumed role in AWS's logs. Characters that STS does not accept become `-`.
     role_session_name: String, open() => |source| source.role.as_ref().map(|role| &role.session_name);
     /// External id that the role's trust policy requires.
-    external_id: String, pattern(EXTERNAL_ID), secret() => |source| source.role.as_ref().map(|role| &role.external_id);
+    external_id: String, pattern(EXTERNAL_ID), secret()
+        => |source| source.role.as_ref().map(|role| &role.external_id);
     /// Duration of a session of the assumed role; STS's default if not set.
-    role_duration: WrittenDuration [SESSION_DURATION] => |source| source.role.as_ref().map(|role| role.duration);
+    role_duration: WrittenDuration [SESSION_DURATION]
+        => |source| source.role.as_ref().map(|role| role.duration);
     /// URL of STS; the region's endpoint by default.
     sts_endpoint_url: String, pattern(STS_ENDPOINT), secret_query() => |source| &source.sts_endpoint;
     // Kong's default is v1, which is open to server-side request forgery

@@ -13,8 +13,8 @@ pub(in crate::settings) const UNSUPPORTED: &[&str] =
     &["s3", "s3express", "s3-object-lambda", "s3-outposts", "aoss", "glacier", "sdb", "vpc-lattice-svcs"];
 
 /// The expected value, for mistakes.
-pub(in crate::settings) const EXPECTED: &str = "execute-api for an API, lambda for a Function URL, or another \
-                                                service that has no signing rules of its own";
+pub(in crate::settings) const EXPECTED: &str = "execute-api for an API, lambda for a Function URL, or \
+    another service that has no signing rules of its own";
 
 /// The mistake about a service that cannot be signed; `None` for all others.
 pub(in crate::settings) fn unsupported(service: &str) -> Option<String> {

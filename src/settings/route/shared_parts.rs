@@ -1,5 +1,5 @@
-//! Equal parts of routes, which are in memory once: most of thousands of routes have the same upstream settings and
-//! credentials.
+//! Equal parts of routes, which are in memory once: most of thousands of routes have the same upstream
+//! settings and credentials.
 
 use std::sync::Arc;
 

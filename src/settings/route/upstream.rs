@@ -105,7 +105,8 @@ section! {
     /// Time limit of the whole request, from its head to the last byte of the response, including retries and
     /// their pauses; `0` for none. None by default, because a streamed response may last as long as its
     /// function runs.
-    request_timeout: WrittenDuration [SHORTEST_TIMEOUT..=DAY], or_none() => |upstream| upstream.request_timeout;
+    request_timeout: WrittenDuration [SHORTEST_TIMEOUT..=DAY], or_none()
+        => |upstream| upstream.request_timeout;
     /// Retries of failed calls; see "Retries".
     retry: WrittenRetry => |upstream| upstream.retry;
     /// Circuit breaker of the route; none without this section.
@@ -117,9 +118,11 @@ section! {
     /// Client certificate for servers that require mutual TLS, such as custom domains: a PEM file with the
     /// certificate, followed by its intermediate certificates, or a reference to that text. Read at the
     /// start.
-    client_certificate: String, secret_unless_path() => |upstream| upstream.client_identity.as_ref().map(|_| "");
+    client_certificate: String, secret_unless_path()
+        => |upstream| upstream.client_identity.as_ref().map(|_| "");
     /// Private key of `client_certificate`: a PEM file, or a reference to its text.
-    client_key: SecretString, secret_unless_path() => |upstream| upstream.client_identity.as_ref().map(|_| "");
+    client_key: SecretString, secret_unless_path()
+        => |upstream| upstream.client_identity.as_ref().map(|_| "");
     /// Server to connect to, if it is not the endpoint's host.
     connect: WrittenConnect => |upstream| &upstream.connect;
     // APISIX's default

@@ -5,7 +5,8 @@ pub const REFERENCE: &str = r"^(\$(env|file)://.+|\{vault://env/.+\})$";
 /// Whole milliseconds, or numbers with units, between and after which `humantime` accepts blanks.
 pub const DURATION: &str = concat!(
     r"^(\+?[0-9]+|\s*((",
-    r"[0-9][0-9\s]*(\.\s*[0-9][0-9\s]*)?(usec|us|µs|millis|msec|ms|seconds|second|secs|sec|s|minutes|minute|mins|min|m",
+    r"[0-9][0-9\s]*(\.\s*[0-9][0-9\s]*)?",
+    r"(usec|us|µs|millis|msec|ms|seconds|second|secs|sec|s|minutes|minute|mins|min|m",
     r"|hours|hour|hrs|hr|h|days|day|d|weeks|week|wks|wk|w|months|month|M|years|year|yrs|yr|y)",
     r"|[0-9][0-9\s]*(nanos|nsec|ns))\s*)+)$",
 );
@@ -74,8 +75,7 @@ pub fn server_name() -> String {
 
 /// A host to connect to, with or without a port.
 pub fn host_port() -> String {
-    format!(
-        r"^({NAME}|{IPV4}|\[({})\])(:0*([1-9][0-9]{{0,3}}|[1-5][0-9]{{4}}|6[0-4][0-9]{{3}}|65[0-4][0-9]{{2}}|655[0-2][0-9]|6553[0-5]))?$",
-        ipv6()
-    )
+    const NOT_ZERO: &str =
+        "0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
+    format!(r"^({NAME}|{IPV4}|\[({})\])(:{NOT_ZERO})?$", ipv6())
 }

@@ -71,13 +71,13 @@ impl<'a> Checker<'a> {
         self.root.nearest(&self.path).place.clone()
     }
 
-    /// Whether a mistake about a key below the current one has been reported.
+    /// True if a mistake about a key below the current one has been reported.
     pub fn has_error(&self, key: &str) -> bool {
         let (place, key) = self.root.locate(&self.path_of(&[key]));
         self.mistakes.has_error(&place.source, &key)
     }
 
-    /// Whether an unknown key of the current table is probably a misspelled `name`.
+    /// True if an unknown key of the current table is probably a misspelled `name`.
     pub fn has_misspelled(&self, name: &str) -> bool {
         let (place, key) = self.root.locate(&self.path);
         self.mistakes.iter().any(|mistake| {
@@ -201,7 +201,7 @@ impl<'a> Checker<'a> {
         key_at(&self.path_of(&[name]))
     }
 
-    /// Whether a quantity is within the range of its key; otherwise a mistake with its text. Durations are in
+    /// True if a quantity is within the range of its key; otherwise a mistake with its text. Durations are in
     /// nanoseconds.
     pub fn is_within(&mut self, key: &Key, quantity: i128, text: impl FnOnce() -> String) -> bool {
         let Some((least, most)) = key.kind.bounds() else { return true };

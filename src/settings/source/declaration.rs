@@ -1,7 +1,7 @@
 //! The declaration of a settings key: name, meaning, kind, range, default and secrecy.
 //!
-//! `section!` makes declarations of the text of a section. Reading, checks, the schema, `/routes`, the tables of
-//! settings/README.md and the comments of `default.yaml` follow them.
+//! `section!` makes declarations of the text of a section. Reading, checks, the schema, `/routes`, the tables
+//! of settings/README.md and the comments of `default.yaml` follow them.
 
 use std::{ops::RangeInclusive, time::Duration};
 

@@ -19,7 +19,7 @@ const PROCESS_FILE: &str = "default.yaml";
 /// The directory of the routes.
 const ROUTES_DIRECTORY: &str = "routes";
 
-/// What a document describes.
+/// The subject of a document: the process or one route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     /// `default.yaml`.
@@ -33,14 +33,14 @@ pub enum Subject {
 pub struct Document {
     /// The name that mistakes quote.
     pub source: String,
-    /// What it describes.
+    /// The process or the route that the text configures.
     pub subject: Subject,
     /// The YAML.
     pub text: String,
 }
 
 impl Document {
-    /// Whether it describes a route.
+    /// True if it describes a route.
     pub fn is_route(&self) -> bool {
         self.stem().is_some()
     }
@@ -72,11 +72,11 @@ pub(in crate::settings) struct RouteFile {
     pub(in crate::settings) stem: String,
 }
 
-/// Reads `default.yaml`, and reports other files beside it that look like settings. Without the file every default
-/// applies.
+/// Reads `default.yaml`, and reports other files beside it that look like settings. Without the file every
+/// default applies.
 pub(in crate::settings) fn read_process(directory: &Path, mistakes: &mut Mistakes) -> Option<Document> {
     let process = directory.join(PROCESS_FILE);
-    // a link that leads nowhere is there too
+    // a dangling link counts as present
     let is_there = process.symlink_metadata().is_ok();
     let document = is_there.then(|| read_file(&process, Subject::Process, mistakes)).flatten();
     refuse_strangers(directory, mistakes);

@@ -44,8 +44,8 @@ fn of_lambda(key: &str) -> Option<&'static str> {
     Some(match key {
         "authorization" | "iam" => "`aws_key` and `aws_secret`, or neither for the credential chain",
         "apikey" => "`api_gateway`, whose `authorization` has it: Lambda's Invoke API knows no API keys",
-        "accesskey" | "aws_access_key" | "aws_access_key_id" => "`aws_key`",
-        "secretkey" | "secret_key" | "aws_secret_key" | "aws_secret_access_key" => "`aws_secret`",
+        "accesskey" | "aws_access_key_id" => "`aws_key`",
+        "secretkey" | "secret_key" | "aws_secret_access_key" => "`aws_secret`",
         "session_token" => "`aws_session_token`",
         "profile" => "`aws_profile`",
         "region" => "`aws_region`",

@@ -1,5 +1,5 @@
-//! Secret texts of the settings that a request carries: `explain` leaves them out of what it prints. The declaration
-//! of each key decides (`secrecy.rs`).
+//! Secret texts of the settings that a request carries: `explain` leaves them out of what it prints. The
+//! declaration of each key decides (`secrecy.rs`).
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -32,8 +32,8 @@ struct HiddenText {
 enum HiddenScope {
     /// In any text: the secret came from a reference.
     Anywhere,
-    /// As a whole JSON string, as in an event: the value of a secret key as written may be a word like `prod`, which
-    /// other texts contain too.
+    /// As a whole JSON string, as in an event: the value of a secret key as written may be a word like
+    /// `prod`, which other texts contain too.
     JsonString,
     /// After the name.
     QueryPair,

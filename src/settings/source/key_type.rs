@@ -201,7 +201,9 @@ pub trait Word: Copy + 'static {
 
 /// A key that takes one of a few words.
 macro_rules! words {
-    ($(#[$meta:meta])* $vis:vis enum $Words:ident { $($(#[$variant_meta:meta])* $variant:ident = $word:literal,)* }) => {
+    ($(#[$meta:meta])* $vis:vis enum $Words:ident {
+        $($(#[$variant_meta:meta])* $variant:ident = $word:literal,)*
+    }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
         $vis enum $Words {

@@ -1,4 +1,4 @@
-//! What is wrong with the settings, said so that the operator can mend it at once.
+//! Mistakes in the settings: place, key, problem and the expected value, so that the operator can fix them.
 //!
 //! Every stage of reading settings adds to one [`Mistakes`]; nothing stops at the first. `process.rs`
 //! prints them and exits with 78 (`EX_CONFIG` of sysexits).
@@ -39,9 +39,9 @@ pub struct Mistake {
     pub place: Place,
     /// The key's path inside its file, such as `api_gateway.timeout`; empty for the file itself.
     pub key: String,
-    /// What is wrong, as one clause.
+    /// The problem, as one clause.
     pub problem: String,
-    /// What would have been right.
+    /// The expected value.
     pub expected: Option<String>,
     /// The known word that is nearest to an unknown one.
     pub nearest: Option<String>,
@@ -53,7 +53,7 @@ impl Mistake {
         Self { place, key: key.into(), problem: problem.into(), expected: None, nearest: None }
     }
 
-    /// Adds what would have been right.
+    /// Adds the expected value.
     #[must_use]
     pub fn expected(mut self, expected: impl Into<String>) -> Self {
         self.expected = Some(expected.into());
@@ -127,12 +127,12 @@ impl Mistakes {
         self.warnings.iter().map(Mistake::to_string).collect()
     }
 
-    /// Whether something is wrong with a key of a file.
+    /// True if something is wrong with a key of a file.
     pub fn has_error(&self, source: &str, key: &str) -> bool {
         !self.known.is_empty() && self.known.contains(&(source.into(), key.to_owned()))
     }
 
-    /// Whether there is none.
+    /// True if there is none.
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()
     }

@@ -1,8 +1,9 @@
-//! Reads the merged tree into the structs of the sections (`Written…`), and reports unknown keys, wrong types and
-//! unknown words.
+//! Reads the merged tree into the structs of the sections (`Written…`), and reports unknown keys, wrong types
+//! and unknown words.
 //!
-//! Serde stops at the first error. Every key of the structs is optional, so the wrong value is removed and the tree read
-//! again until no error is left: each round reports one mistake. Missing keys, ranges and conflicts are checked later.
+//! Serde stops at the first error. Every key of the structs is optional, so the wrong value is removed and
+//! the tree read again until no error is left: each round reports one mistake. Missing keys, ranges and
+//! conflicts are checked later.
 
 use std::{collections::btree_map, fmt};
 
@@ -248,8 +249,8 @@ impl<'de> Deserializer<'de> for &'de Node {
     }
 
     forward_to_deserialize_any! {
-        i8 i16 i64 i128 u8 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct newtype_struct tuple
-        tuple_struct map
+        i8 i16 i64 i128 u8 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
+        newtype_struct tuple tuple_struct map
         identifier ignored_any
     }
 }

@@ -1,7 +1,8 @@
 //! References: a setting that names an environment variable or a file instead of holding the value.
 //!
-//! `$env://NAME` and `$file:///path` are APISIX's, `{vault://env/name}` is Kong's: the variable is the name in capitals
-//! with `-` as `_`. Any text of the merged tree may be a reference. A mistake never quotes a referenced value.
+//! `$env://NAME` and `$file:///path` are APISIX's, `{vault://env/name}` is Kong's: the variable is the name
+//! in capitals with `-` as `_`. Any text of the merged tree may be a reference. A mistake never quotes a
+//! referenced value.
 
 use std::path::Path;
 
@@ -16,8 +17,8 @@ const FORMS: &str = "$env://NAME, $file:///path or {vault://env/name}";
 
 /// Replaces each reference below `node` by its value; `path` is the node's key path.
 ///
-/// A variable that is not set or a file that cannot be read is a mistake at that key, and the value becomes null, so
-/// that no reader takes the reference for the secret.
+/// A variable that is not set or a file that cannot be read is a mistake at that key, and the value becomes
+/// null, so that no reader takes the reference for the secret.
 pub fn resolve(node: &mut Node, path: &mut Vec<String>, environment: &Environment, mistakes: &mut Mistakes) {
     let mut below = |key: String, node: &mut Node| {
         path.push(key);
@@ -59,7 +60,7 @@ pub fn without_line_end(text: &str) -> &str {
     text.strip_suffix('\n').map_or(text, |text| text.trim_end_matches('\r'))
 }
 
-/// What a reference names.
+/// The environment variable or file that a reference names.
 enum ReferenceTarget<'a> {
     Variable(String),
     File(&'a str),
@@ -91,7 +92,7 @@ fn target(text: &str) -> Option<Result<ReferenceTarget<'_>, ReferenceError>> {
     Some(target.ok_or_else(|| ReferenceError { problem: problem.to_owned(), expected: FORMS.to_owned() }))
 }
 
-/// Whether a text is a reference in capitals, in the middle of a text, or without its closing brace.
+/// True if a text is a reference in capitals, in the middle of a text, or without its closing brace.
 fn looks_like_reference(text: &str) -> bool {
     text.contains("://") && {
         let text = text.to_ascii_lowercase();
@@ -203,7 +204,9 @@ mod tests {
     proptest! {
         #[test]
         fn only_what_begins_like_a_reference_is_one(text in any::<String>()) {
-            let is_reference = ["$env://", "$file://", "{vault://", "$secret://"].iter().any(|start| text.starts_with(start));
+            let is_reference = ["$env://", "$file://", "{vault://", "$secret://"]
+                .iter()
+                .any(|start| text.starts_with(start));
             if !is_reference {
                 prop_assert_eq!(resolved(&text, &[]), Ok(text));
             }
@@ -212,7 +215,11 @@ mod tests {
         #[test]
         fn whatever_a_variable_holds_is_the_value_and_is_no_reference_itself(
             name in "[A-Z][A-Z0-9_]{0,8}",
-            value in prop_oneof![any::<String>(), Just("$env://OTHER".to_owned()), Just("$file:///x".to_owned())],
+            value in prop_oneof![
+                any::<String>(),
+                Just("$env://OTHER".to_owned()),
+                Just("$file:///x".to_owned()),
+            ],
         ) {
             let kongs = format!("{{vault://env/{}}}", name.to_lowercase().replace('_', "-"));
             for reference in [format!("$env://{name}"), kongs] {
@@ -221,7 +228,10 @@ mod tests {
         }
 
         #[test]
-        fn no_reference_makes_it_panic(start in "\\$env://|\\$file://|\\{vault://(env/)?|\\$secret://", rest in "[^/].{0,12}") {
+        fn no_reference_makes_it_panic(
+            start in "\\$env://|\\$file://|\\{vault://(env/)?|\\$secret://",
+            rest in "[^/].{0,12}",
+        ) {
             let _ = resolved(&(start + &rest), &[]);
         }
 

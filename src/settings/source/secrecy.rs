@@ -38,7 +38,8 @@ impl Secrecy {
         }
     }
 
-    /// The secrecy of the key at a path of the settings' tree; items of lists and tables have that of the whole.
+    /// The secrecy of the key at a path of the settings' tree; items of lists and tables have that of the
+    /// whole.
     pub fn of_key(path: &[String]) -> Self {
         // an undeclared key may hold anything
         key_at(path).map_or(Self::Secret, |key| key.secrecy)

@@ -1,7 +1,7 @@
 //! Sections of the settings, with one declaration for each key.
 //!
-//! `section!` makes the struct that is read, the checked struct, the declarations and the JSON for people. A key is one
-//! line:
+//! `section!` makes the struct that is read, the checked struct, the declarations and the JSON for people. A
+//! key is one line:
 //!
 //! ```text
 //! /// The description for the schema, settings/README.md and default.yaml.
@@ -10,9 +10,10 @@
 //!
 //! - `name: Type = default;` is a field of the checked struct, with that default.
 //! - `name?: Type;` is an optional field of the checked struct.
-//! - `name: Type => |checked| …;` is no field: code beside the section makes parts of the checked struct from it, and
-//!   the closure returns the shown value. `=> _` leaves it out of the view.
-//! - `..name: Section as "prefix", with function;` includes the keys of a shared section, each changed by a function.
+//! - `name: Type => |checked| …;` is no field: code beside the section makes parts of the checked struct from
+//!   it, and the closure returns the shown value. `=> _` leaves it out of the view.
+//! - `..name: Section as "prefix", with function;` includes the keys of a shared section, each changed by a
+//!   function.
 //!
 //! Fields that depend on several keys are declared under `made`.
 
@@ -91,7 +92,8 @@ macro_rules! section {
         .. $name:ident: $Type:ident $(as $prefix:literal)? $(, with $change:path)?; $($rest:tt)*
     ) => {
         section! { @keys $head $fields $plain $shown
-            [$($shared)* { $name, $Type, concat!("", $($prefix)?), section!(@or $($change,)? std::convert::identity) }] $($rest)* }
+            [$($shared)* { $name, $Type, concat!("", $($prefix)?),
+                section!(@or $($change,)? std::convert::identity) }] $($rest)* }
     };
     (@keys $head:tt [$($fields:tt)*] [$($plain:tt)*] $shown:tt $shared:tt
         $(#[doc = $doc:literal])* $name:ident $(as $key:literal)?: $Type:ty $([$range:expr])? = $standard:expr
@@ -99,7 +101,8 @@ macro_rules! section {
     ) => {
         section! { @keys $head
             [$($fields)* { $name, section!(@or $($key,)? stringify!($name)), $Type,
-                [$($doc)*] [$(.within(Typed($range).bounds()))? .standard(Typed($standard).standard()) $(.$property($($argument),*))*] }]
+                [$($doc)*] [$(.within(Typed($range).bounds()))? .standard(Typed($standard).standard())
+                    $(.$property($($argument),*))*] }]
             [$($plain)* { [$(#[doc = $doc])*] $name, section!(@or $($key,)? stringify!($name)),
                 [<$Type as $crate::settings::source::key_type::KeyType>::Checked], [settled $Type] }]
             $shown $shared $($rest)* }
@@ -116,30 +119,36 @@ macro_rules! section {
             $shown $shared $($rest)* }
     };
     (@keys $head:tt [$($fields:tt)*] $plain:tt $shown:tt $shared:tt
-        $(#[doc = $doc:literal])* $name:ident $(as $key:literal)?: $Type:ty $([$range:expr])? $(= $standard:expr)?
+        $(#[doc = $doc:literal])* $name:ident $(as $key:literal)?: $Type:ty
+        $([$range:expr])? $(= $standard:expr)?
         $(, $property:ident($($argument:expr),*))* => _; $($rest:tt)*
     ) => {
         section! { @keys $head
             [$($fields)* { $name, section!(@or $($key,)? stringify!($name)), $Type,
-                [$($doc)*] [$(.within(Typed($range).bounds()))? $(.standard(Typed($standard).standard()))? $(.$property($($argument),*))*] }]
+                [$($doc)*] [$(.within(Typed($range).bounds()))? $(.standard(Typed($standard).standard()))?
+                    $(.$property($($argument),*))*] }]
             $plain $shown $shared $($rest)* }
     };
     (@keys $head:tt [$($fields:tt)*] $plain:tt [$($shown:tt)*] $shared:tt
-        $(#[doc = $doc:literal])* $name:ident $(as $key:literal)?: $Type:ty $([$range:expr])? $(= $standard:expr)?
+        $(#[doc = $doc:literal])* $name:ident $(as $key:literal)?: $Type:ty
+        $([$range:expr])? $(= $standard:expr)?
         $(, $property:ident($($argument:expr),*))* => $show:expr; $($rest:tt)*
     ) => {
         section! { @keys $head
             [$($fields)* { $name, section!(@or $($key,)? stringify!($name)), $Type,
-                [$($doc)*] [$(.within(Typed($range).bounds()))? $(.standard(Typed($standard).standard()))? $(.$property($($argument),*))*] }]
+                [$($doc)*] [$(.within(Typed($range).bounds()))? $(.standard(Typed($standard).standard()))?
+                    $(.$property($($argument),*))*] }]
             $plain [$($shown)* { section!(@or $($key,)? stringify!($name)), $show }] $shared $($rest)* }
     };
     (@or $first:expr $(, $other:expr)*) => { $first };
 
     // all keys are sorted
-    (@keys { $Written:ident, $expecting:literal, $presence:ident, $($checked:tt)* } [$($fields:tt)*] $plain:tt $shown:tt
+    (@keys { $Written:ident, $expecting:literal, $presence:ident, $($checked:tt)* }
+        [$($fields:tt)*] $plain:tt $shown:tt
         [$({ $shared:ident, $Shared:ident, $prefix:expr, $change:expr })*]
     ) => {
-        section! { @written $Written, $expecting, $presence, [$($fields)*] [$({ $shared, $Shared, $prefix, $change })*] }
+        section! { @written $Written, $expecting, $presence, [$($fields)*]
+            [$({ $shared, $Shared, $prefix, $change })*] }
         section! { @checked $Written, { $($checked)* } $plain $shown [$({ $shared, $prefix })*] }
     };
 
@@ -169,7 +178,11 @@ macro_rules! section {
                     &KEYS
                 }
 
-                fn take<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error> {
+                fn take<'de, A: MapAccess<'de>>(
+                    &mut self,
+                    name: &str,
+                    map: &mut A,
+                ) -> Result<bool, A::Error> {
                     $(if name == $key {
                         self.$name = <$Type as KeyType>::read(map)?;
                         return Ok(true);
@@ -200,7 +213,8 @@ macro_rules! section {
     };
     // a section whose keys do not depend on each other
     (@checked $Written:ident, { $presence:ident, [$(#[$meta:meta])*] $vis:vis struct $Checked:ident, }
-        [$({ [$($doc:tt)*] $name:ident, $key:expr, [$Type:ty], [$way:ident $KeyType:ty] })*] $shown:tt $shared:tt
+        [$({ [$($doc:tt)*] $name:ident, $key:expr, [$Type:ty], [$way:ident $KeyType:ty] })*]
+        $shown:tt $shared:tt
     ) => {
         section! { @checked_struct $Written, { [$(#[$meta])*] $vis struct $Checked, }
             [$({ [$($doc)*] $name, $key, [$Type], [$way $KeyType] })*] $shown $shared }
@@ -228,9 +242,11 @@ macro_rules! section {
     // a section with more fields than its keys
     (@checked $Written:ident, { $presence:ident, [$(#[$meta:meta])*] $vis:vis struct $Checked:ident,
             $Made:ident { $($(#[$made_meta:meta])* $made:ident: $made_type:ty,)* } }
-        [$({ [$($doc:tt)*] $name:ident, $key:expr, [$Type:ty], [$way:ident $KeyType:ty] })*] $shown:tt $shared:tt
+        [$({ [$($doc:tt)*] $name:ident, $key:expr, [$Type:ty], [$way:ident $KeyType:ty] })*]
+        $shown:tt $shared:tt
     ) => {
-        section! { @checked_struct $Written, { [$(#[$meta])*] $vis struct $Checked, $($(#[$made_meta])* $made: $made_type,)* }
+        section! { @checked_struct $Written,
+            { [$(#[$meta])*] $vis struct $Checked, $($(#[$made_meta])* $made: $made_type,)* }
             [$({ [$($doc)*] $name, $key, [$Type], [$way $KeyType] })*] $shown $shared }
         section! { @key_type $Written, $presence, Self, |key, written, checker| written, Self::default() }
 
@@ -240,7 +256,8 @@ macro_rules! section {
         }
 
         impl $Written {
-            /// Checks the keys that do not depend on others, and returns a function that adds the other parts.
+            /// Checks the keys that do not depend on others, and returns a function that adds the other
+            /// parts.
             pub(in crate::settings) fn settled(
                 &mut self,
                 checker: &mut $crate::settings::source::check::Checker<'_>,
@@ -257,7 +274,8 @@ macro_rules! section {
     (@standard checked $Type:ty, $key:expr) => { None };
 
     (@checked_struct $Written:ident,
-        { [$(#[$meta:meta])*] $vis:vis struct $Checked:ident, $($(#[$made_meta:meta])* $made:ident: $made_type:ty,)* }
+        { [$(#[$meta:meta])*] $vis:vis struct $Checked:ident,
+            $($(#[$made_meta:meta])* $made:ident: $made_type:ty,)* }
         [$({ [$($doc:tt)*] $name:ident, $key:expr, [$Type:ty], $way:tt })*]
         [$({ $shown_key:expr, $show:expr })*]
         [$({ $shared:ident, $prefix:expr })*]
@@ -291,7 +309,9 @@ macro_rules! section {
         };
     };
 
-    (@key_type $Written:ident, $presence:ident, $Checked:ty, |$key:ident, $written:ident, $checker:ident| $value:expr, $standard:expr) => {
+    (@key_type $Written:ident, $presence:ident, $Checked:ty,
+        |$key:ident, $written:ident, $checker:ident| $value:expr, $standard:expr
+    ) => {
         const _: () = {
             use $crate::settings::source::section::parts::*;
 
@@ -331,7 +351,9 @@ macro_rules! section {
         $vis:vis struct $Checked:ident, read as $Written:ident, $presence:ident $expecting:literal;
         $($keys:tt)*
     ) => {
-        section! { @keys { $Written, $expecting, $presence, $presence, [$(#[$meta])*] $vis struct $Checked, } [] [] [] [] $($keys)* }
+        section! { @keys
+            { $Written, $expecting, $presence, $presence, [$(#[$meta])*] $vis struct $Checked, }
+            [] [] [] [] $($keys)* }
     };
     // tables alone
     (read as $Written:ident, $presence:ident $expecting:literal; $($keys:tt)*) => {

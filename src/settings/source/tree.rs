@@ -108,7 +108,8 @@ impl Node {
         self.child(first).map_or(self, |node| node.nearest(rest))
     }
 
-    /// The place of the value at a path, and the key's path in its file; a value from `defaults` is below that key.
+    /// The place of the value at a path, and the key's path in its file; a value from `defaults` is below
+    /// that key.
     pub fn locate(&self, path: &[String]) -> (Place, String) {
         let place = self.nearest(path).place.clone();
         let mut key = key_in_file(path);

@@ -1,8 +1,8 @@
 //! YAML of a settings file, parsed into nodes of the settings' tree, each with its line.
 //!
-//! The reader takes the parser's events one by one and counts before it builds: a few bytes of nested lists overflow
-//! the stack of a recursive reader, and a few bytes of nested aliases fill the memory. YAML without a meaning in
-//! settings (a second document, merge keys, a list as a key) is refused with its line.
+//! The reader takes the parser's events one by one and counts before it builds: a few bytes of nested lists
+//! overflow the stack of a recursive reader, and a few bytes of nested aliases fill the memory. YAML without
+//! a meaning in settings (a second document, merge keys, a list as a key) is refused with its line.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -366,7 +366,7 @@ fn check_key(text: &str, style: TScalarStyle, mark: Marker) -> Result<(), YamlEr
     Ok(())
 }
 
-/// Whether the `config` crate takes a key at the first level of a file, or a variable's name, for a path: of
+/// True if the `config` crate takes a key at the first level of a file, or a variable's name, for a path: of
 /// `a[400000000]` it makes a list of as many items.
 pub fn is_path(key: &str) -> bool {
     key.contains(['.', '[', ']'])
@@ -414,7 +414,8 @@ mod tests {
 
     #[test]
     fn keys_and_list_items_have_the_line_they_stand_on() {
-        let text = "# a comment\nuri: /aws/*\nmethods:\n  - GET\n  - POST\nvariables:\n  text:\n    apikey:\n      k\n";
+        let text = "# a comment\nuri: /aws/*\nmethods:\n  - GET\n  - POST\nvariables:\n  text:\n    \
+            apikey:\n      k\n";
         assert_eq!(line(text, &["uri"]), 2);
         assert_eq!(line(text, &["variables", "text", "apikey"]), 8);
         assert_eq!(line(text, &["methods", "1"]), 5);
@@ -511,9 +512,9 @@ mod tests {
         fn x4_no_text_makes_it_panic_or_take_long(
             pieces in prop::collection::vec(
                 prop::sample::select(vec![
-                    "a", "b: ", "- ", "? ", ": ", "[", "]", "{", "}", ",", "&a ", "*a", "!t ", "%TAG ! x\n", "---\n",
-                    "...\n", "| ", "> ", "'", "\"", "\\x41", "\n", "\n  ", "\t", " ", "#c\n", "\u{feff}", "é", "\r",
-                    "\0", "<<: ", "1.5", "|2+\n", "!!float ",
+                    "a", "b: ", "- ", "? ", ": ", "[", "]", "{", "}", ",", "&a ", "*a", "!t ",
+                    "%TAG ! x\n", "---\n", "...\n", "| ", "> ", "'", "\"", "\\x41", "\n", "\n  ", "\t",
+                    " ", "#c\n", "\u{feff}", "é", "\r", "\0", "<<: ", "1.5", "|2+\n", "!!float ",
                 ]),
                 0..40,
             ),

@@ -83,7 +83,8 @@ fn k7_each_wrong_spelling_is_a_plain_sentence_with_line_and_cure() {
             gateway(
                 "  authorization:\n    iam:\n      accesskey: a\n      secretkey: b\n      secret_key: c\n",
             ),
-            "7: api_gateway.authorization.iam.secretkey: duplicate key in another spelling; expected one of the two",
+            "7: api_gateway.authorization.iam.secretkey: duplicate key in another spelling; expected one of \
+             the two",
         ),
         (
             "- uri: /a\n  lambda: {}\n".to_owned(),
@@ -251,10 +252,11 @@ proptest! {
     fn x4_no_text_of_a_file_makes_the_settings_panic_or_take_long(
         pieces in prop::collection::vec(
             prop::sample::select(vec![
-                "uri: ", "uris: ", "hosts: ", "lambda:", "api_gateway:", "  body: ", "  stage_variables: ", "  timeout: ",
-                "  function_uri: ", "  authorization: ", "  retry: ", "listen: ", "tracing: ", "defaults: ", "x: ", "/a",
-                "/{a}", "[", "]", "{", "}", ", ", "- ", "\n", "\n", "\n  ", "\n    ", "a: ", "&a ", "*a", "1", "-5", "1.5",
-                "true", "~", "\"\\x00\"", "'", "|\n", "$env://X", "$file:///dev/zero", "é", "\u{feff}", ": ", "? ", "#",
+                "uri: ", "uris: ", "hosts: ", "lambda:", "api_gateway:", "  body: ", "  stage_variables: ",
+                "  timeout: ", "  function_uri: ", "  authorization: ", "  retry: ", "listen: ",
+                "tracing: ", "defaults: ", "x: ", "/a", "/{a}", "[", "]", "{", "}", ", ", "- ", "\n", "\n",
+                "\n  ", "\n    ", "a: ", "&a ", "*a", "1", "-5", "1.5", "true", "~", "\"\\x00\"", "'",
+                "|\n", "$env://X", "$file:///dev/zero", "é", "\u{feff}", ": ", "? ", "#",
             ]),
             0..60,
         ),

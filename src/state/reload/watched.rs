@@ -10,8 +10,8 @@ use std::{
 
 use crate::system::{exhausted::noted, file_stamps::Stamp};
 
-/// A digest of the stamps of the settings in `directory` and of the other `files` that they lead to. The order of the
-/// files plays no part.
+/// A digest of the stamps of the settings in `directory` and of the other `files` that they lead to. The
+/// order of the files plays no part.
 pub fn digest(directory: &Path, files: &[PathBuf]) -> u64 {
     let routes = directory.join("routes");
     let entries = noted(fs::read_dir(&routes)).into_iter().flatten().filter_map(Result::ok);

@@ -14,11 +14,12 @@ pub struct MalformedJson {
 pub struct Scanner<'a> {
     document: &'a str,
     at: usize,
-    /// Whether a list has begun and its first item is still to come.
+    /// True if a list has begun and its first item is still to come.
     is_first: bool,
-    /// Whether the document has been read before, so that its values need no second look.
+    /// True if the document has been read before, so that its values need no second look.
     is_sound: bool,
-    /// Set by the step that returned `None`. Returning the error itself is slower: it does not fit into registers.
+    /// Set by the step that returned `None`. Returning the error itself is slower: it does not fit into
+    /// registers.
     fault: Option<MalformedJson>,
 }
 
@@ -153,7 +154,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Goes past what follows a value: to the next one of its list, or past the ends of lists; true after the last.
+    /// Goes past what follows a value: to the next one of its list, or past the ends of lists; true after the
+    /// last.
     fn leave_lists(&mut self, nesting: &mut Nesting) -> Option<bool> {
         while let Some(is_object) = nesting.innermost() {
             let next = self.next();
@@ -282,9 +284,9 @@ fn closing(is_object: bool) -> u8 {
     if is_object { b'}' } else { b']' }
 }
 
-/// Bytes of a string up to a quote, an escape, or a control character, which JSON has only escaped. Most texts are
-/// short and taken a word at a time. A body is megabytes, taken in blocks that the compiler turns into vector
-/// instructions.
+/// Bytes of a string up to a quote, an escape, or a control character, which JSON has only escaped. Most
+/// texts are short and taken a word at a time. A body is megabytes, taken in blocks that the compiler turns
+/// into vector instructions.
 pub fn plain_run(bytes: &[u8]) -> usize {
     const BLOCK: usize = 32;
     let near = plain_words(&bytes[..bytes.len().min(BLOCK)]);
@@ -315,8 +317,8 @@ fn is_special(byte: u8) -> bool {
     matches!(byte, 0..b' ' | b'"' | b'\\')
 }
 
-/// The highest bit of each byte that a string has only escaped. A byte above such a one may be marked by a borrow, so
-/// only the lowest mark counts.
+/// The highest bit of each byte that a string has only escaped. A byte above such a one may be marked by a
+/// borrow, so only the lowest mark counts.
 fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let control = word.wrapping_sub(0x20 * ONES);

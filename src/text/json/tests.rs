@@ -128,14 +128,20 @@ proptest! {
 
     #[test]
     fn a_document_holds_what_serde_json_finds_in_it(document in documents(), pretty in any::<bool>()) {
-        let text = if pretty { serde_json::to_string_pretty(&document) } else { serde_json::to_string(&document) };
+        let text = if pretty {
+            serde_json::to_string_pretty(&document)
+        } else {
+            serde_json::to_string(&document)
+        };
         let text = text.unwrap();
         prop_assert!(is_sound(&text));
         prop_assert_eq!(value(whole(&text)), document);
     }
 
     #[test]
-    fn a_run_ends_at_the_first_byte_that_needs_an_escape(text in r"([a-zé]{0,70}[\x00-\x23\x5b-\x5d\x7f]?){0,3}") {
+    fn a_run_ends_at_the_first_byte_that_needs_an_escape(
+        text in r"([a-zé]{0,70}[\x00-\x23\x5b-\x5d\x7f]?){0,3}",
+    ) {
         let needs_escape = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
         let expected = text.bytes().position(needs_escape).unwrap_or(text.len());
         prop_assert_eq!(plain_run(text.as_bytes()), expected);

@@ -76,8 +76,8 @@ fn push_escaped<'a>(text: &mut String, escape: &'a str) -> &'a str {
     &escape[1..]
 }
 
-/// Appends the character of one `\u` escape or a surrogate pair, and returns the rest. A lone surrogate (RFC 8259, 8.2)
-/// becomes the replacement character.
+/// Appends the character of one `\u` escape or a surrogate pair, and returns the rest. A lone surrogate (RFC
+/// 8259, 8.2) becomes the replacement character.
 fn push_code<'a>(text: &mut String, digits: &'a str) -> &'a str {
     let (first, rest) = code(digits);
     let pair = rest.strip_prefix("\\u").map(code);

@@ -10,7 +10,7 @@ use std::{
 use apigw_invoker::stand_in::{Service, Switch};
 
 use super::{
-    super::support::{Upstream, eventually, upstream::Received},
+    super::support::{Upstream, call, eventually, upstream::Received},
     Cloud, Sidecar, gateway, role,
 };
 
@@ -167,5 +167,28 @@ fn s9_static_keys_are_not_waited_for() {
     }
     assert!(start.elapsed() < Duration::from_mins(1), "{:?}", start.elapsed());
     assert_eq!(upstream.received().len(), 5);
+    sidecar.end(&cloud);
+}
+
+#[test]
+fn keys_of_a_caller_that_aws_calls_expired_are_not_waited_for_and_leave_the_routes_own_alone() {
+    let cloud = Cloud::new();
+    let expired = Expired::default();
+    let upstream = expired.upstream_for(1);
+    let both = ", client_credentials: basic, client_credentials_required: false";
+    let route = gateway("/r", &upstream.uri("/"), &(role(&cloud, "orders") + both));
+    let retry = "retry: { budget: 900, max_backoff: 20s }";
+    let sidecar = Sidecar::start(&[("r", format!("{route}  {retry}\n"))], &[]);
+    assert_eq!(sidecar.get("/r").status, 200);
+    expired.0.lock().unwrap().push("AKIDCALLER".to_owned());
+    // AKIDCALLER:secret
+    let keys = [("authorization", "Basic QUtJRENBTExFUjpzZWNyZXQ=")];
+    let begun = Instant::now();
+    assert_eq!(call(sidecar.address, "GET", "/r", &keys, b"").status, 403);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(key_id(upstream.received().last().unwrap()), "AKIDCALLER");
+    assert_eq!(upstream.received().len(), 2);
+    assert_eq!(sidecar.get("/r").status, 200);
+    assert_eq!(cloud.calls(Service::AssumeRole), 1);
     sidecar.end(&cloud);
 }

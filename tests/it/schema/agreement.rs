@@ -131,6 +131,14 @@ fn base(file: File, path: &[String]) -> Value {
             base["lambda"]["aws_key"] = "a".into();
             base["lambda"]["aws_secret"] = "s".into();
         }
+        ["lambda", "aws_access_key" | "aws_secret_key"] => {
+            base["lambda"]["aws_access_key"] = "a".into();
+            base["lambda"]["aws_secret_key"] = "s".into();
+        }
+        ["api_gateway", "authorization", "iam", "client_credentials_required"] => {
+            base["api_gateway"]["authorization"] = json!({ "iam": { "client_credentials": "basic" } });
+        }
+        ["lambda", "client_credentials_required"] => base["lambda"]["client_credentials"] = "basic".into(),
         ["lambda", "account_id" | "api_id" | "stage" | "stage_variables"] => {
             base["lambda"]["awsgateway_compatible"] = true.into();
         }

@@ -1,7 +1,7 @@
 //! `empty_arrays_mode: legacy`: replaces empty arrays by empty objects, as Kong's old JSON decoder did.
 //!
 //! Only for a body that is passed on unchanged otherwise; with proxy integration neither Kong nor the sidecar
-//! changes the body (`peers.md` R11, R12).
+//! changes the body (cases R11, R12).
 
 use bytes::Bytes;
 
@@ -139,7 +139,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn r11_any_document_means_what_it_should_afterwards(document in documents(), blanks in "[ \t\r\n]{0,2}") {
+        fn r11_any_document_means_what_it_should_afterwards(
+            document in documents(),
+            blanks in "[ \t\r\n]{0,2}",
+        ) {
             let body = written(&document, &blanks);
             let changed = as_objects(body.as_bytes());
             let expected = converted(document.clone());
@@ -150,7 +153,10 @@ mod tests {
 
         #[test]
         fn r11_no_bytes_make_it_panic_and_a_second_time_changes_nothing(
-            bytes in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(b"[]{}\"\\ ".to_vec())], 0..40),
+            bytes in prop::collection::vec(
+                prop_oneof![any::<u8>(), prop::sample::select(b"[]{}\"\\ ".to_vec())],
+                0..40,
+            ),
         ) {
             if let Some(changed) = as_objects(&bytes) {
                 prop_assert!(changed.len() <= bytes.len());

@@ -1,6 +1,6 @@
 //! Function errors: a 200 with `X-Amz-Function-Error` and the runtime's error object in the body.
 //!
-//! A route without proxy integration passes the response on with the header, as Kong does (`peers.md` R04 to
+//! A route without proxy integration passes the response on with the header, as Kong does (case R04 to
 //! R08, H10).
 
 use actix_http::header::HeaderValue;

@@ -77,10 +77,22 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_read_is_what_the_document_holds(
-            names in prop::collection::vec(prop::sample::select(vec!["statusCode", "headers", "multiValueHeaders", "cookies", "body", "isBase64Encoded", "other"]), 0..6),
-            values in prop::collection::vec(prop::sample::select(vec!["null", "1", "\"text\"", "\"a\\n\\u00e9\"", "true", "[]", "{\"a\":[1,\"b\"]}", "1.5"]), 6),
+            names in prop::collection::vec(
+                prop::sample::select(vec![
+                    "statusCode", "headers", "multiValueHeaders", "cookies", "body", "isBase64Encoded",
+                    "other",
+                ]),
+                0..6,
+            ),
+            values in prop::collection::vec(
+                prop::sample::select(vec![
+                    "null", "1", "\"text\"", "\"a\\n\\u00e9\"", "true", "[]", "{\"a\":[1,\"b\"]}", "1.5",
+                ]),
+                6,
+            ),
         ) {
-            let members: Vec<String> = names.iter().zip(&values).map(|(name, value)| format!("{name:?}: {value}")).collect();
+            let members: Vec<String> =
+                names.iter().zip(&values).map(|(name, value)| format!("{name:?}: {value}")).collect();
             let text = format!("{{{}}}", members.join(", "));
             let whole: Value = serde_json::from_str(&text).unwrap();
             let read = ResponseMembers::read(text.as_bytes()).unwrap().unwrap();
@@ -98,7 +110,9 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic_and_what_is_no_json_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..48)) {
+        fn no_bytes_make_it_panic_and_what_is_no_json_is_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..48),
+        ) {
             let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok();
             prop_assert_eq!(ResponseMembers::read(&bytes).is_ok(), is_json);
         }

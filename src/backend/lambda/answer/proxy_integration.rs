@@ -105,7 +105,7 @@ fn inferred(output: Bytes, mut headers: HeaderMap) -> ClientReply {
     ClientReply { status: StatusCode::OK, headers, body, length: None, notes: Vec::new() }
 }
 
-/// Merges the headers: the function's replace the API's with the same name in any case (`peers.md` R15, R16).
+/// Merges the headers: the function's replace the API's with the same name in any case (cases R15, R16).
 fn put_together(
     status: StatusCode,
     mut headers: HeaderMap,

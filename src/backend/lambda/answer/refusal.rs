@@ -2,7 +2,7 @@
 //!
 //! The API's message names account, role and function, so the client must not see it: the client gets an
 //! error of the sidecar or, with `preserve_lambda_api_error_code`, the API's status with a fixed body. The
-//! message is logged with the text of Kong's plugin (`peers.md` R02, R03).
+//! message is logged with the text of Kong's plugin (cases R02, R03).
 
 use std::borrow::Cow;
 

@@ -1,6 +1,6 @@
 //! Decodes the arguments of a query or a form: `a=1&b=2`.
 //!
-//! No argument is ever dropped; Kong drops all after the hundredth (`peers.md` K09b). The length limit of the
+//! No argument is ever dropped; Kong drops all after the hundredth (case K09b). The length limit of the
 //! request line bounds those of a query, and a form with too many is refused. Nothing is copied before an
 //! event is written.
 
@@ -29,7 +29,7 @@ impl<'a> From<Option<Cow<'a, str>>> for Argument<'a> {
     }
 }
 
-/// A flag is written as `true` (`peers.md` K07).
+/// A flag is written as `true` (case K07).
 impl Serialize for Argument<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

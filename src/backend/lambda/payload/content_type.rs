@@ -1,7 +1,7 @@
 //! Classifies a request body by `Content-Type` and `Content-Encoding`.
 //!
 //! Parameters and case are ignored. Kong and Envoy compare the whole header, so they do not recognise
-//! `application/json; charset=utf-8` (`peers.md` K15, L06).
+//! `application/json; charset=utf-8` (cases K15, L06).
 
 use actix_http::header::{self, HeaderMap, HeaderValue};
 
@@ -32,10 +32,10 @@ pub enum BodyKind {
     Other,
 }
 
-/// `peers.md` K13, K15.
+/// Cases K13, K15.
 const RAW: [&str; 5] = ["text/plain", "text/html", "application/xml", "text/xml", "application/soap+xml"];
 
-/// The types that HTTP APIs forward as text, besides `text/*` (`aws.md` 3.2).
+/// The types that HTTP APIs forward as text, besides `text/*`.
 const TEXT: [&str; 3] = ["application/json", "application/xml", "application/javascript"];
 
 impl<'a> ContentType<'a> {
@@ -171,7 +171,8 @@ mod tests {
     proptest! {
         #[test]
         fn parameters_case_and_blanks_never_matter(
-            name in "application/json|application/x-www-form-urlencoded|multipart/form-data|text/(plain|csv)|a/b\\+json|[a-z/+]{0,8}",
+            name in "application/json|application/x-www-form-urlencoded|multipart/form-data|text/(plain|csv)\
+                |a/b\\+json|[a-z/+]{0,8}",
             upper in any::<bool>(),
             rest in "[ \t]{0,2}(;[ -~]{0,12})?",
         ) {
@@ -185,9 +186,13 @@ mod tests {
         }
 
         #[test]
-        fn no_value_makes_it_panic(kind in prop::collection::vec(0x20..=0xff_u8, 0..24), coding in prop::collection::vec(0x20..=0xff_u8, 0..12)) {
+        fn no_value_makes_it_panic(
+            kind in prop::collection::vec(0x20..=0xff_u8, 0..24),
+            coding in prop::collection::vec(0x20..=0xff_u8, 0..12),
+        ) {
             let mut headers = HeaderMap::new();
-            if let (Ok(kind), Ok(coding)) = (HeaderValue::from_bytes(&kind), HeaderValue::from_bytes(&coding)) {
+            let [kind, coding] = [kind, coding].map(|value| HeaderValue::from_bytes(&value));
+            if let (Ok(kind), Ok(coding)) = (kind, coding) {
                 headers.insert(header::CONTENT_TYPE, kind);
                 headers.insert(header::CONTENT_ENCODING, coding);
             }

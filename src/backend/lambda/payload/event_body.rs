@@ -1,7 +1,7 @@
 //! A request body in an event: text or base64.
 //!
 //! The mode decides which bodies may be text. Bytes that are not UTF-8 are always sent as base64, so nothing
-//! is lost (`peers.md` K21, K27; API Gateway corrupts them).
+//! is lost (cases K21, K27; API Gateway corrupts them).
 
 use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use serde::{Serialize, Serializer};

@@ -246,10 +246,12 @@ mod tests {
             hashes in 1..5_u32,
         ) {
             let key = |name: &str| u32::try_from(name.len()).unwrap() % hashes;
-            let mut entries: Vec<_> = (0..).zip(&names).map(|(position, name)| NameEntry { key: key(name), position }).collect();
+            let entry = |(position, name): (u32, &String)| NameEntry { key: key(name), position };
+            let mut entries: Vec<_> = (0..).zip(&names).map(entry).collect();
             entries.sort_unstable();
             let groups = HashedNames(entries.clone()).group(&names);
-            let positions: Vec<Vec<u32>> = groups.iter().map(|positions| positions.iter().collect()).collect();
+            let positions: Vec<Vec<u32>> =
+                groups.iter().map(|positions| positions.iter().collect()).collect();
             prop_assert_eq!(positions, expected(&names));
 
             let others: Vec<String> = names.iter().step_by(3).cloned().collect();

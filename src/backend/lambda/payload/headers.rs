@@ -186,12 +186,15 @@ mod tests {
             for (name, value) in &written {
                 expected.entry(name).or_default().push(value);
             }
-            let written: Vec<_> = written.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let written: Vec<_> =
+                written.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             let headers = || headers(&written);
             prop_assert_eq!(all_of(&headers()), json(&expected));
-            let last: std::collections::BTreeMap<_, _> = expected.iter().map(|(name, all)| (*name, all[all.len() - 1])).collect();
+            let last: std::collections::BTreeMap<_, _> =
+                expected.iter().map(|(name, all)| (*name, all[all.len() - 1])).collect();
             prop_assert_eq!(last_of(&headers()), json(&last));
-            let joined: std::collections::BTreeMap<_, _> = expected.iter().map(|(name, all)| (*name, all.join(","))).collect();
+            let joined: std::collections::BTreeMap<_, _> =
+                expected.iter().map(|(name, all)| (*name, all.join(","))).collect();
             prop_assert_eq!(joined_of(&headers()), json(&joined));
             let mut one = headers();
             one.join(&name, ",");

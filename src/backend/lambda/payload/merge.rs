@@ -1,6 +1,6 @@
 //! Kong's default event: the arguments of query and body in one JSON object.
 //!
-//! A body that cannot be merged is refused; Kong ignores it (`peers.md` K08).
+//! A body that cannot be merged is refused; Kong ignores it (case K08).
 
 use std::{borrow::Cow, hash::RandomState};
 

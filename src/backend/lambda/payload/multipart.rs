@@ -308,14 +308,19 @@ mod tests {
 
         #[test]
         fn boundaries_are_found_where_multer_finds_them(
-            kind in "multipart/form-data(; ?(boundary|charset|Boundary)=(\"[a-z0-9' ()+_,./:=?-]{0,5}[a-z]\"|[a-z0-9'+_.-]{1,6})){0,3}",
+            kind in "multipart/form-data(; ?(boundary|charset|Boundary)=(\"[a-z0-9' \
+                ()+_,./:=?-]{0,5}[a-z]\"|[a-z0-9'+_.-]{1,6})){0,3}",
         ) {
-            let ours = boundary(kind.as_bytes()).map(|boundary| String::from_utf8(boundary.into_owned()).unwrap());
+            let ours = boundary(kind.as_bytes())
+                .map(|boundary| String::from_utf8(boundary.into_owned()).unwrap());
             prop_assert_eq!(ours, multer::parse_boundary(&kind).ok());
         }
 
         #[test]
-        fn no_bytes_and_no_type_make_it_panic(kind in vec(any::<u8>(), 0..40), body in vec(any::<u8>(), 0..80)) {
+        fn no_bytes_and_no_type_make_it_panic(
+            kind in vec(any::<u8>(), 0..40),
+            body in vec(any::<u8>(), 0..80),
+        ) {
             let kind = [b"multipart/form-data; boundary=", &kind[..]].concat();
             let _ = parts(&kind, &body);
         }

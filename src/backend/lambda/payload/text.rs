@@ -45,7 +45,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_a_text_of_as_many_characters_or_of_the_same_bytes(bytes in prop::collection::vec(any::<u8>(), 0..24)) {
+        fn any_bytes_are_a_text_of_as_many_characters_or_of_the_same_bytes(
+            bytes in prop::collection::vec(any::<u8>(), 0..24),
+        ) {
             let read = text(&bytes[..]);
             prop_assert_eq!(&read, &text(bytes.clone()));
             match str::from_utf8(&bytes) {

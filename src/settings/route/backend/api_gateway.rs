@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     settings::{
-        ApiGatewaySettings, CredentialSettings, EndpointVariant, UpstreamSettings,
+        ApiGatewaySettings, CallerKeys, CredentialSettings, EndpointVariant, UpstreamSettings,
         route::{
             backend::{BackendSection, UpstreamServer},
             shared_parts::SharedParts,
@@ -39,7 +39,11 @@ impl BackendSection for ApiGatewaySettings {
     }
 
     fn source(&self) -> Option<&CredentialSettings> {
-        self.authorization.iam.as_ref().map(|iam| &*iam.source)
+        self.authorization.iam.as_ref().and_then(|iam| iam.client.own_source(&iam.source))
+    }
+
+    fn caller_keys(&self) -> CallerKeys {
+        self.authorization.iam.as_ref().map_or(CallerKeys::Off, |iam| iam.client.keys)
     }
 
     fn authorization_kinds(&self) -> Vec<&'static str> {

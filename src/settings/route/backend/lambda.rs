@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::{
     settings::{
-        CredentialSettings, EndpointVariant, GatewayEvent, LambdaSettings, PayloadSettings, PayloadVersion,
-        UpstreamSettings,
+        CallerKeys, CredentialSettings, EndpointVariant, GatewayEvent, LambdaSettings, PayloadSettings,
+        PayloadVersion, UpstreamSettings,
         route::{
             backend::{BackendSection, UpstreamServer},
             shared_parts::SharedParts,
@@ -37,7 +37,11 @@ impl BackendSection for LambdaSettings {
     }
 
     fn source(&self) -> Option<&CredentialSettings> {
-        Some(&self.source)
+        self.client.own_source(&self.source)
+    }
+
+    fn caller_keys(&self) -> CallerKeys {
+        self.client.keys
     }
 
     fn authorization_kinds(&self) -> Vec<&'static str> {
@@ -85,7 +89,8 @@ impl BackendSection for LambdaSettings {
         };
         vec![format!(
             "route {id}: every body is base64 in events of payload 1.0, as with Kong; \
-             `base64_encode_body: false` leaves text as it is, as API Gateway does, and `true` ends this remark"
+             `base64_encode_body: false` leaves text as it is, as API Gateway does, and `true` ends this \
+             remark"
         )]
     }
 }

@@ -158,13 +158,15 @@ mod tests {
                 (_, Some(account)) => format!("{account}:function:"),
                 _ => String::new(),
             };
-            let text = format!("{place}{name}{}", qualifier.as_ref().map(|own| format!(":{own}")).unwrap_or_default());
+            let version = qualifier.as_ref().map(|own| format!(":{own}")).unwrap_or_default();
+            let text = format!("{place}{name}{version}");
             let expected = FunctionName { text: text.clone(), region, account, qualifier };
             prop_assert_eq!(FunctionName::parse(&text), Some(expected));
         }
 
         #[test]
-        fn no_text_makes_it_panic_and_what_is_taken_is_short_and_plain(text in "(arn:aws|:|lambda|function|us-east-1|1{12}|[a-z$é /]){0,12}") {
+        fn no_text_makes_it_panic_and_what_is_taken_is_short_and_plain(text in "(arn:aws|:\
+            |lambda|function|us-east-1|1{12}|[a-z$é /]){0,12}") {
             if let Some(name) = FunctionName::parse(&text) {
                 prop_assert!(name.text == text && text.is_ascii() && !text.contains([' ', '/']), "{text}");
             }

@@ -10,6 +10,7 @@ use crate::{
     settings::{
         AnswerSettings, EmptyArraysMode, Scheme,
         route::{
+            client_credentials::{ClientCredentialSettings, WrittenClientCredentials},
             key_source::{CredentialSettings, WrittenCredentials},
             retry,
             upstream::{SCOPE_WORD, UpstreamSettings, WrittenUpstream},
@@ -48,6 +49,8 @@ section! {
         region: String,
         /// The source of the credentials.
         source: Arc<CredentialSettings>,
+        /// Whether callers send their own.
+        client: ClientCredentialSettings,
         /// Name, partial or full ARN, as written, without the key `qualifier`.
         function: String,
         /// Base64 of JSON, for `X-Amz-Client-Context`.
@@ -73,9 +76,16 @@ section! {
     aws_key: Proof, kind(Kind::Proof(KEY_ID)), open() => |lambda| lambda.source.shown_keys()[0];
     /// Secret access key; requires `aws_key`. Keep it out of files: `$env://NAME` or `$file:///path`.
     aws_secret: Proof => |lambda| lambda.source.shown_keys()[1];
+    // Kong's prototype (Kong/kong#1190)
+    /// Another spelling of `aws_key`.
+    aws_access_key: Proof, kind(Kind::Proof(KEY_ID)), open() => _;
+    /// Another spelling of `aws_secret`.
+    aws_secret_key: Proof => _;
     ..source: WrittenCredentials as "aws_", with own_source;
-    /// `aws-lambda://REGION/FUNCTION?qualifier=…&invocation_type=…&log_type=…`, instead of the keys
-    /// `aws_region`, `function_name`, `qualifier`, `invocation_type` and `log_type`.
+    ..client: WrittenClientCredentials;
+    /// `aws-lambda://REGION/FUNCTION?qualifier=…&invocation_type=…&log_type=…&client_context=…`, instead of
+    /// the keys `aws_region`, `function_name`, `qualifier`, `invocation_type`, `log_type` and
+    /// `client_context`, which is percent-encoded JSON there.
     upstream_url: String, pattern("^aws-lambda://.+"), secret_query() => _;
     /// Host of the Lambda API; by default that of the region, in all of AWS's partitions.
     host: String, kind(Kind::Host) => |lambda| &lambda.endpoint.host;
@@ -112,13 +122,17 @@ section! {
     awsgateway_compatible: bool = false => |lambda| lambda.event().is_some();
     /// Format of the proxy event and its response: `1.0` as for REST APIs, `2.0` as for HTTP APIs and
     /// Function URLs.
-    awsgateway_compatible_payload_version: PayloadVersion = PayloadVersion::V1 => |lambda| lambda.answer.version;
+    awsgateway_compatible_payload_version: PayloadVersion = PayloadVersion::V1
+        => |lambda| lambda.answer.version;
     /// `requestContext.accountId` of the proxy event; by default the account of the ARN, or `000000000000`.
-    account_id: String, pattern(NOT_EMPTY), shown_as_written() => |lambda| lambda.event().map(|event| &event.account_id);
+    account_id: String, pattern(NOT_EMPTY), shown_as_written()
+        => |lambda| lambda.event().map(|event| &event.account_id);
     /// `requestContext.apiId` of the proxy event; the route's id by default.
-    api_id: String, pattern(NOT_EMPTY), shown_as_written() => |lambda| lambda.event().map(|event| &event.api_id);
+    api_id: String, pattern(NOT_EMPTY), shown_as_written()
+        => |lambda| lambda.event().map(|event| &event.api_id);
     /// `requestContext.stage` of the proxy event.
-    stage: String = "$default", pattern(NOT_EMPTY), shown_as_written() => |lambda| lambda.event().map(|event| &event.stage);
+    stage: String = "$default", pattern(NOT_EMPTY), shown_as_written()
+        => |lambda| lambda.event().map(|event| &event.stage);
     /// Table for `stageVariables` of the proxy event.
     stage_variables: BTreeMap<String, String> => |lambda| lambda.event().map(|event| &event.stage_variables);
     /// Table, or text with a JSON object, into which the request's body and query arguments are merged; query

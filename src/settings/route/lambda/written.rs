@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use actix_http::StatusCode;
+use secrecy::SecretString;
 
 use super::{
     AnswerSettings, InvocationType, LambdaEndpoint, LambdaSettings,
@@ -18,7 +19,6 @@ use crate::{
         route::{
             api_gateway::is_scope_word,
             credentials::{KeyNames, SectionCredentials},
-            key_source::CredentialSettings,
             upstream::BackendConnection,
         },
         source::{check::Checker, key_type::Proof},
@@ -53,18 +53,30 @@ impl WrittenLambda {
         let connection = self.connection(checker);
         let upstream = self.upstream.check(connection, checker);
         let settle = self.settled(checker);
+        let (key_name, key) = one_spelling(
+            [("aws_key", self.aws_key.take()), ("aws_access_key", self.aws_access_key.take())],
+            checker,
+        );
+        let (secret_name, secret) = one_spelling(
+            [("aws_secret", self.aws_secret.take()), ("aws_secret_key", self.aws_secret_key.take())],
+            checker,
+        );
         let own = SectionCredentials {
-            key: self.aws_key.take().map(|Proof(key)| key),
-            secret: self.aws_secret.take().map(|Proof(secret)| secret),
+            key,
+            secret,
             region: region.clone().unwrap_or_default(),
             variant: self.variant(checker),
             proxy: upstream.proxy.clone(),
         };
-        let source = self.source(own, checker);
+        let names =
+            KeyNames { prefix: "aws_", key: key_name, secret: secret_name, session: DEFAULT_SESSION_NAME };
+        let source = self.source.check(names, own, checker);
+        let client = self.client.check(source.as_ref(), checker);
         Some(settle(LambdaParts {
             endpoint: endpoint?,
             region: region?,
             source: Arc::new(source?),
+            client: client?,
             function: function?.text,
             client_context,
             payload: payload?,
@@ -104,6 +116,13 @@ impl WrittenLambda {
         both("qualifier", &mut self.qualifier, url.qualifier);
         self.invocation_type = self.invocation_type.or(url.invocation_type);
         self.log_type = self.log_type.or(url.log_type);
+        if let (Some(WrittenObject(own)), Some(urls)) = (&self.client_context, &url.client_context)
+            && own != urls
+        {
+            let expected = "the same in both, or only in one";
+            checker.at("client_context").report("conflicts with upstream_url", expected);
+        }
+        self.client_context = self.client_context.take().or(url.client_context.map(WrittenObject));
     }
 
     fn function(&self, checker: &mut Checker<'_>) -> Option<FunctionName> {
@@ -200,12 +219,6 @@ impl WrittenLambda {
         }
     }
 
-    fn source(&mut self, own: SectionCredentials, checker: &mut Checker<'_>) -> Option<CredentialSettings> {
-        let names =
-            KeyNames { prefix: "aws_", key: "aws_key", secret: "aws_secret", session: DEFAULT_SESSION_NAME };
-        self.source.check(names, own, checker)
-    }
-
     fn client_context(&self, checker: &mut Checker<'_>) -> Option<String> {
         use base64::{Engine as _, engine::general_purpose::STANDARD};
         let WrittenObject(object) = self.client_context.as_ref()?;
@@ -266,6 +279,18 @@ impl WrittenLambda {
     fn scheme(&self) -> Scheme {
         Scheme::of(self.disable_https != Some(true))
     }
+}
+
+/// The value of a key that has two names, with the name that is written.
+fn one_spelling(
+    [(name, one), (other_name, other)]: [(&'static str, Option<Proof>); 2],
+    checker: &mut Checker<'_>,
+) -> (&'static str, Option<SecretString>) {
+    if one.is_some() && other.is_some() {
+        checker.at(other_name).report("duplicate key in another spelling", "one of the two");
+    }
+    let written = if one.is_none() && other.is_some() { other_name } else { name };
+    (written, one.or(other).map(|Proof(value)| value))
 }
 
 fn differ<T: PartialEq>(own: Option<T>, other: Option<T>) -> bool {

@@ -14,7 +14,7 @@ use crate::{
     settings::{AnswerSettings, InvocationType, InvokeMode},
 };
 
-/// What the API itself says.
+/// Headers of the response of the Lambda API itself.
 const API: [(&str, &str); 3] =
     [("x-amzn-requestid", "api"), ("content-type", "application/json"), ("content-length", "99")];
 const BOTH: [PayloadVersion; 2] = [PayloadVersion::V1, PayloadVersion::V2];
@@ -273,16 +273,20 @@ fn r28_names_that_differ_in_case_alone_are_lines_of_one_header() {
 
 #[test]
 fn r29_e2_the_two_maps_are_merged_the_many_values_first() {
-    let written = r#""statusCode":200,"headers":{"Set-Cookie":"csrf=1"},"multiValueHeaders":{"Set-Cookie":["s=1","t=2"]}"#;
+    let written = concat!(
+        r#""statusCode":200,"headers":{"Set-Cookie":"csrf=1"},"#,
+        r#""multiValueHeaders":{"Set-Cookie":["s=1","t=2"]}"#,
+    );
     let reply = good(&format!("{{{written}}}"));
     assert_eq!(values(&reply, "set-cookie"), ["s=1", "t=2", "csrf=1"]);
     let reply = good(&format!(r#"{{{written},"cookies":["u=3","csrf=1"]}}"#));
     assert_eq!(values(&reply, "set-cookie"), ["u=3", "csrf=1", "s=1", "t=2", "csrf=1"]);
     assert_eq!(values(&streamed(&format!("{{{written}}}")).unwrap(), "set-cookie"), ["s=1", "t=2", "csrf=1"]);
     // as recorded at AWS
-    let reply = good(
-        r#"{"statusCode":200,"multiValueHeaders":{"tesT-Multi":["value-multi"]},"headers":{"test-multi":"value-solo"}}"#,
-    );
+    let reply = good(concat!(
+        r#"{"statusCode":200,"multiValueHeaders":{"tesT-Multi":["value-multi"]},"#,
+        r#""headers":{"test-multi":"value-solo"}}"#,
+    ));
     assert_eq!(values(&reply, "test-multi"), ["value-multi", "value-solo"]);
 }
 
@@ -308,9 +312,10 @@ fn e2_a_second_type_is_not_added_to_the_first() {
 
 #[test]
 fn r30_values_that_are_null_are_empty() {
-    let reply = good(
-        r#"{"statusCode":200,"headers":{"x-one":null},"multiValueHeaders":{"x-two":[null,"a"],"x-three":null}}"#,
-    );
+    let reply = good(concat!(
+        r#"{"statusCode":200,"headers":{"x-one":null},"#,
+        r#""multiValueHeaders":{"x-two":[null,"a"],"x-three":null}}"#,
+    ));
     assert_eq!(values(&reply, "x-one"), [""]);
     assert_eq!(values(&reply, "x-two"), ["", "a"]);
     assert_eq!(values(&reply, "x-three"), [""]);
@@ -318,10 +323,11 @@ fn r30_values_that_are_null_are_empty() {
 
 #[test]
 fn r31_r35_framing_and_connection_are_not_the_functions() {
-    let reply = good(
-        r#"{"statusCode":200,"headers":{"Transfer-Encoding":"chunked","Content-Length":"3","Connection":"x-hop",
+    let reply = good(concat!(
+        r#"{"statusCode":200,"headers":{"Transfer-Encoding":"chunked","Content-Length":"3","#,
+        r#""Connection":"x-hop",
             "X-Hop":"1","Keep-Alive":"1","Upgrade":"h2c","x-end":"1"},"body":"hello"}"#,
-    );
+    ));
     let names: Vec<_> = sorted(&reply).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["content-type", "x-amzn-requestid", "x-end"]);
     assert_eq!(text(&reply), "hello");
@@ -600,7 +606,11 @@ proptest! {
                         prop_assert!(!reply.headers.contains_key("content-length"));
                     }
                     Err(error) => {
-                        let kind = if fails { ErrorKind::FunctionFailed } else { ErrorKind::FunctionResponseInvalid };
+                        let kind = if fails {
+                            ErrorKind::FunctionFailed
+                        } else {
+                            ErrorKind::FunctionResponseInvalid
+                        };
                         prop_assert_eq!(&error.kind, &kind);
                         prop_assert!(error.to_string().chars().count() < 800);
                     }

@@ -1,4 +1,4 @@
-//! Event version 2.0, of HTTP APIs (`aws.md` 3.2).
+//! Event version 2.0, of HTTP APIs.
 //!
 //! Absent members are left out instead of null, and several values of a name are joined by commas.
 

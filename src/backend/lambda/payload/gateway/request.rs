@@ -1,6 +1,6 @@
 //! The values of a request that both versions of API Gateway's event contain.
 //!
-//! Kong's event has no account, API, stage and stage variables (`peers.md` K32). Adapters such as Mangum and
+//! Kong's event has no account, API, stage and stage variables (case K32). Adapters such as Mangum and
 //! `lambda_http` require them, so they come from the route's settings.
 
 use std::{
@@ -46,7 +46,7 @@ pub struct GatewayRequest<'a> {
     /// decodes it.
     pub path: Cow<'a, str>,
     pub raw_query: &'a str,
-    /// The query's arguments; a flag has an empty value, as with AWS (Kong writes `true`, `peers.md` K23).
+    /// The query's arguments; a flag has an empty value, as with AWS (Kong writes `true`, case K23).
     pub query: Indexed<PlainArguments<'a>>,
     pub headers: EventHeaders<'a>,
     /// The route's pattern as API Gateway writes it.
@@ -166,7 +166,7 @@ fn protocol(version: Version) -> &'static str {
     }
 }
 
-/// The Common Log Format, always in UTC (`aws.md` 3.2).
+/// The Common Log Format, always in UTC.
 const COMMON_LOG: StaticFormatDescription =
     format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
 

@@ -1,7 +1,7 @@
-//! Event version 1.0, of REST APIs (`aws.md` 3.1).
+//! Event version 1.0, of REST APIs.
 //!
 //! Absent members are null. The maps of single values contain the last of several values, as recorded at AWS
-//! (`LocalStack`'s snapshots of 2024-08 and 2024-11); Kong differs (`peers.md` K22). The multi-value maps
+//! (`LocalStack`'s snapshots of 2024-08 and 2024-11); Kong differs (case K22). The multi-value maps
 //! contain all.
 
 use super::{

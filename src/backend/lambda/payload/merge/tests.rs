@@ -275,8 +275,11 @@ proptest! {
         } else {
             (FORM, encoded(&form))
         };
-        let body_members =
-            if is_json { form.iter().map(|(name, value)| (name.clone(), json!(value))).collect() } else { arguments(&form) };
+        let body_members = if is_json {
+            form.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
+        } else {
+            arguments(&form)
+        };
         let inbound = post(&format!("/?{}", encoded(&query)), content_type, body.as_bytes());
         let mut expected = BTreeMap::new();
         let event = match beneath {
