@@ -150,8 +150,8 @@ fn add_forwarding_headers(
     headers.insert(headers::REQUEST_ID, context.request_id.clone());
 }
 
-/// Adds those of `X-Forwarded-Proto`, `-Host` and `-Port` that a trusted proxy has left out or empty. The port
-/// follows from the proxy's scheme; in a list of several proxies the client's scheme is the first.
+/// Adds those of `X-Forwarded-Proto`, `-Host` and `-Port` that a trusted proxy has left out or empty. The
+/// port follows from the proxy's scheme; in a list of several proxies the client's scheme is the first.
 fn complete_trusted(headers: &mut HeaderMap, host: Option<HeaderValue>, context: &ReadContext<'_>) {
     let value_of = |name: &HeaderName| headers.get(name).filter(|value| !value.is_empty());
     let schemes = value_of(&FORWARDED_PROTO).map(HeaderValue::as_bytes);

@@ -40,6 +40,26 @@ const FUNCTION_URIS: [&str; 7] = [
     "https://a/@",
 ];
 
+/// Texts for items of `trusted_ips`.
+const TRUSTED_IPS: [&str; 16] = [
+    "10.0.0.0/8",
+    "10.0.0.1",
+    "10.0.0.0/33",
+    "10.0.0.0/08",
+    "10.0.0.0/",
+    "10.0.0/8",
+    "0.0.0.0/0",
+    "::/0",
+    "fd00::/128",
+    "fd00::/129",
+    "::ffff:10.0.0.0/104",
+    "[::1]",
+    "fe80::1%1",
+    "unix:",
+    "unix",
+    "unix:/",
+];
+
 /// A declared key that takes a value, with a document in which only this key can be wrong.
 #[derive(Clone)]
 struct Declared {
@@ -189,24 +209,7 @@ fn texts(key: &Declared) -> Vec<String> {
                 "127.0.0.1",
             ]
         }
-        "trusted_ips" => vec![
-            "10.0.0.0/8",
-            "10.0.0.1",
-            "10.0.0.0/33",
-            "10.0.0.0/08",
-            "10.0.0.0/",
-            "10.0.0/8",
-            "0.0.0.0/0",
-            "::/0",
-            "fd00::/128",
-            "fd00::/129",
-            "::ffff:10.0.0.0/104",
-            "[::1]",
-            "fe80::1%1",
-            "unix:",
-            "unix",
-            "unix:/",
-        ],
+        "trusted_ips" => TRUSTED_IPS.to_vec(),
         "host" => vec!["a.example", "[::1]", "::1", "a b", "https://a", "a..b", "::g"],
         "proxy_url" => vec!["http://p:3128"],
         "function_name" => vec![

@@ -146,7 +146,7 @@ fn start(documents: &[Document]) -> App {
     let thread = std::thread::spawn(move || {
         actix_rt::System::new().block_on(async {
             let stop = async move { drop(stopped.await) };
-            application.run(stop, std::future::pending()).await.expect("the server runs");
+            Box::pin(application.run(stop, std::future::pending())).await.expect("the server runs");
         });
     });
     App { address, https, admin, snapshot, stop: Some(stop), thread: Some(thread), stand_in: None }
