@@ -181,7 +181,7 @@ fn endpoint(
         port,
         tls,
         connect_timeout: upstream.timeouts.connect,
-        proxy: upstream.proxy.clone(),
+        proxy: upstream.proxy.proxy().cloned(),
         keepalive: KeepAlive {
             enabled: upstream.keepalive,
             pool: upstream.keepalive_pool,

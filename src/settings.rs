@@ -28,6 +28,7 @@ pub use route::{
     backend::{BackendSection, BackendSettings, UpstreamServer},
     connect::Connect,
     endpoint_variant::EndpointVariant,
+    environment_proxies::PROXY_VARIABLES,
     forward_proxy::{ForwardProxy, HostPort},
     function_uri::FunctionUri,
     key_source::{
@@ -38,6 +39,7 @@ pub use route::{
         AnswerSettings, EmptyArraysMode, ForwardedParts, GatewayEvent, InvocationType, InvokeMode,
         LambdaEndpoint, LambdaSettings, LogType, PayloadSettings, PayloadVersion,
     },
+    proxy_rule::{Direct, ProxyChoice, ProxyRule},
     retry::{MayHaveRun, RetrySettings},
     service,
     session_name::{DEFAULT as DEFAULT_SESSION_NAME, session_name},

@@ -7,9 +7,10 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{
     credentials::{KeyNames, SectionCredentials, is_visible},
     endpoint_variant::EndpointVariant,
-    forward_proxy::ForwardProxy,
     function_uri::FunctionUri,
     key_source::{CredentialSettings, WrittenCredentials},
+    backend::UpstreamServer,
+    proxy_rule::ProxyRule,
     service, session_name,
     upstream::{BackendConnection, SCOPE_WORD, UpstreamSettings, WrittenUpstream},
 };
@@ -169,6 +170,11 @@ impl WrittenApiGateway {
         let own = BackendConnection {
             timeout: DEFAULT_TIMEOUT,
             scheme: function_uri.as_ref().map(|uri| uri.scheme),
+            server: function_uri.as_ref().map(|uri| UpstreamServer {
+                scheme: uri.scheme,
+                host: &uri.host,
+                port: uri.port,
+            }),
             keepalive: checker.settled(declared!(WrittenApiGateway, "keepalive"), self.keepalive),
             keepalive_timeout: checker
                 .settled(declared!(WrittenApiGateway, "keepalive_timeout"), self.keepalive_timeout),
@@ -176,7 +182,7 @@ impl WrittenApiGateway {
         let upstream = self.upstream.check(own, checker);
         let authorization = match self.authorization.take() {
             None => Some(Authorization::default()),
-            Some(written) => written.check(upstream.proxy.clone(), &mut checker.at("authorization")),
+            Some(written) => written.check(&upstream.proxy_rule, &mut checker.at("authorization")),
         };
         let max_req_body_size = self.max_req_body_size(limits, checker);
         let settle = self.settled(checker);
@@ -204,7 +210,7 @@ impl WrittenApiGateway {
 }
 
 impl WrittenAuthorization {
-    fn check(mut self, proxy: Option<ForwardProxy>, checker: &mut Checker<'_>) -> Option<Authorization> {
+    fn check(mut self, proxy: &ProxyRule, checker: &mut Checker<'_>) -> Option<Authorization> {
         let is_empty = self.apikey.is_none()
             && self.iam.is_none()
             && !checker.has_error("apikey")
@@ -225,7 +231,7 @@ impl WrittenAuthorization {
 }
 
 impl WrittenIam {
-    fn check(mut self, proxy: Option<ForwardProxy>, checker: &mut Checker<'_>) -> Option<Iam> {
+    fn check(mut self, proxy: &ProxyRule, checker: &mut Checker<'_>) -> Option<Iam> {
         let expected = "lower-case letters, digits and `-`";
         let mut word = |key: &Key, written: Option<String>| {
             let text = written.unwrap_or_else(|| String::standard(key));
@@ -246,7 +252,7 @@ impl WrittenIam {
             secret: self.secret(checker),
             region: region.clone(),
             variant: EndpointVariant::of(None, None, checker),
-            proxy,
+            proxy: proxy.for_keys(),
         };
         let names =
             KeyNames { prefix: "", key: "accesskey", secret: "secretkey", session: session_name::DEFAULT };
@@ -296,7 +302,7 @@ mod tests {
                     sts_endpoint: None,
                     variant: EndpointVariant::default(),
                     metadata: MetadataProtocol::V2,
-                    proxy: None,
+                    proxy: ProxyRule::Off,
                 },
                 region: "us-east-1".into(),
                 service: "execute-api".into(),

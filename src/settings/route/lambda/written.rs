@@ -17,6 +17,7 @@ use crate::{
         process::limits::Limits,
         route::{
             api_gateway::is_scope_word,
+            backend::UpstreamServer,
             credentials::{KeyNames, SectionCredentials},
             key_source::CredentialSettings,
             upstream::BackendConnection,
@@ -50,7 +51,12 @@ impl WrittenLambda {
         let payload = self.payload(route_id, function.as_ref(), checker);
         let retry = self.upstream.retry.take().unwrap_or_default();
         self.upstream.retry = Some(retry.for_functions(&mut checker.at("retry")));
-        let connection = self.connection(checker);
+        let server = endpoint.as_ref().map(|LambdaEndpoint { scheme, host, port }| UpstreamServer {
+            scheme: *scheme,
+            host,
+            port: *port,
+        });
+        let connection = self.connection(server, checker);
         let upstream = self.upstream.check(connection, checker);
         let settle = self.settled(checker);
         let own = SectionCredentials {
@@ -58,7 +64,7 @@ impl WrittenLambda {
             secret: self.aws_secret.take().map(|Proof(secret)| secret),
             region: region.clone().unwrap_or_default(),
             variant: self.variant(checker),
-            proxy: upstream.proxy.clone(),
+            proxy: upstream.proxy_rule.for_keys(),
         };
         let source = self.source(own, checker);
         Some(settle(LambdaParts {
@@ -249,7 +255,11 @@ impl WrittenLambda {
         }
     }
 
-    fn connection(&self, checker: &mut Checker<'_>) -> BackendConnection {
+    fn connection<'a>(
+        &self,
+        server: Option<UpstreamServer<'a>>,
+        checker: &mut Checker<'_>,
+    ) -> BackendConnection<'a> {
         let keepalive = checker.settled(declared!(WrittenLambda, "keepalive"), self.keepalive);
         if !keepalive.is_zero() && keepalive < MIN_KEEPALIVE {
             // Kong accepts any value, but idle connections are checked once a second
@@ -258,6 +268,7 @@ impl WrittenLambda {
         BackendConnection {
             timeout: DEFAULT_TIMEOUT,
             scheme: Some(self.scheme()),
+            server,
             keepalive: !keepalive.is_zero(),
             keepalive_timeout: keepalive.max(MIN_KEEPALIVE),
         }
