@@ -28,7 +28,7 @@ pub use route::{
     backend::{BackendSection, BackendSettings, UpstreamServer},
     connect::Connect,
     endpoint_variant::EndpointVariant,
-    environment_proxies::PROXY_VARIABLES,
+    environment_proxies::{EnvironmentProxies, PROXY_VARIABLES, UnusableProxy},
     forward_proxy::{ForwardProxy, HostPort},
     function_uri::FunctionUri,
     key_source::{

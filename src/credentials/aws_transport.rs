@@ -171,7 +171,7 @@ mod tests {
     use super::*;
     use crate::{
         credentials::tests::{FakeServer, transport},
-        settings::ForwardProxy,
+        settings::{EnvironmentProxies, ForwardProxy},
     };
 
     #[test]
@@ -200,10 +200,36 @@ mod tests {
         })
         .await;
         let text = format!("http://u:p@{}", proxy.address);
-        let transport = AwsTransport { proxy: ProxyRule::Url(ForwardProxy::parse(&text).unwrap()), ..transport() };
+        let transport =
+            AwsTransport { proxy: ProxyRule::Url(ForwardProxy::parse(&text).unwrap()), ..transport() };
         let answer = transport.get("http://sts.test/x".parse().unwrap(), RESPONSE_TIMEOUT).await.unwrap();
         assert_eq!(&answer.body()[..], b"hi");
         assert_eq!(proxy.requests().len(), 2);
+    }
+
+    #[test]
+    fn each_host_of_the_sdk_has_its_own_choice_of_the_proxy() {
+        let variables =
+            [("HTTPS_PROXY", "http://p:1"), ("HTTP_PROXY", "socks5://hush"), ("NO_PROXY", "sts.test")];
+        let find =
+            |name: &str| variables.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned());
+        let proxy = ProxyRule::Environment(EnvironmentProxies::read(find));
+        let transport = AwsTransport { proxy, ..transport() };
+        let through = |transport: &AwsTransport, uri: &str| {
+            let endpoint = transport.endpoint(&uri.parse().unwrap()).map_err(|error| error.to_string());
+            endpoint.map(|endpoint| endpoint.proxy.is_some())
+        };
+        assert_eq!(through(&transport, "https://portal.sso.us-east-1.amazonaws.com/x"), Ok(true));
+        assert_eq!(through(&transport, "https://sts.test/"), Ok(false));
+        let error = through(&transport, "http://keys.test/").unwrap_err();
+        assert!(error.starts_with("HTTP_PROXY in the environment: ") && !error.contains("hush"), "{error}");
+        for own in ["http://169.254.169.254/x", "http://[fd00:ec2::23]/x", "http://localhost:1/x"] {
+            assert_eq!(through(&transport, own), Ok(false), "{own}");
+        }
+        // an endpoint with another name
+        for other in ["http://metadata.test/", "https://keys.test/"] {
+            assert_eq!(through(&transport.to_metadata(), other), Ok(false), "{other}");
+        }
     }
 
     #[actix_rt::test]

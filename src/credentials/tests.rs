@@ -17,7 +17,9 @@ use tokio::{
 };
 
 use super::{CredentialSource, aws_transport::AwsTransport};
-use crate::settings::{CredentialProvider, CredentialSettings, EndpointVariant, MetadataProtocol, ProxyRule, Role};
+use crate::settings::{
+    CredentialProvider, CredentialSettings, EndpointVariant, MetadataProtocol, ProxyRule, Role,
+};
 use crate::tls::Configurations;
 
 /// A transport without a proxy.

@@ -221,9 +221,15 @@ mod tests {
         ] {
             assert!(is_on_this_machine(host), "{host}");
         }
-        for host in
-            ["sts.eu-west-1.amazonaws.com", "10.0.0.1", "fd00:1::1", "169.253.0.1", "xlocalhost", "localhost.x", ""]
-        {
+        for host in [
+            "sts.eu-west-1.amazonaws.com",
+            "10.0.0.1",
+            "fd00:1::1",
+            "169.253.0.1",
+            "xlocalhost",
+            "localhost.x",
+            "",
+        ] {
             assert!(!is_on_this_machine(host), "{host}");
         }
     }

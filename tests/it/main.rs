@@ -43,6 +43,8 @@ mod diagnosis;
 mod documents;
 /// `/routes`: how each route is set, without its secrets.
 mod effective;
+/// The proxies of the environment.
+mod environment_proxies;
 /// Event streams of the Lambda API.
 mod event_streams;
 /// Both directions of a call at once.

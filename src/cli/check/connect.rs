@@ -142,7 +142,8 @@ impl EndpointResult {
         match &self.outcome {
             Ok(elapsed) => {
                 let with = if self.is_tls() { "TLS" } else { "TCP, without TLS" };
-                let through = self.proxy().map(|proxy| format!(" through the proxy {proxy} ({})", proxy.named_by));
+                let through =
+                    self.proxy().map(|proxy| format!(" through the proxy {proxy} ({})", proxy.named_by));
                 let through = through.unwrap_or_default();
                 let milliseconds = elapsed.as_millis();
                 format!("{users}: {} is reached{through} by {with} in {milliseconds} ms", self.endpoint())

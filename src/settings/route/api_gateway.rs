@@ -5,11 +5,11 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
+    backend::UpstreamServer,
     credentials::{KeyNames, SectionCredentials, is_visible},
     endpoint_variant::EndpointVariant,
     function_uri::FunctionUri,
     key_source::{CredentialSettings, WrittenCredentials},
-    backend::UpstreamServer,
     proxy_rule::ProxyRule,
     service, session_name,
     upstream::{BackendConnection, SCOPE_WORD, UpstreamSettings, WrittenUpstream},

@@ -57,15 +57,8 @@ impl WrittenCredentials {
         let metadata = checker.settled(key, self.imds_protocol_version);
         let SectionCredentials { region, variant, proxy, .. } = own;
         let settle = self.settled(checker);
-        let source = settle(CredentialParts {
-            origin: origin?,
-            role,
-            region,
-            sts_endpoint,
-            variant,
-            metadata,
-            proxy,
-        });
+        let source =
+            settle(CredentialParts { origin: origin?, role, region, sts_endpoint, variant, metadata, proxy });
         refuse_unusable_proxy(&source, checker);
         Some(source)
     }

@@ -33,7 +33,8 @@ pub struct UnusableProxy {
 
 impl UnusableProxy {
     /// The expected value, for mistakes.
-    pub(in crate::settings) const EXPECTED: &'static str = "http://HOST:PORT there, or `proxy_url: none` here";
+    pub(in crate::settings) const EXPECTED: &'static str =
+        "http://HOST:PORT there, or `proxy_url: none` here";
 }
 
 /// The proxies for both schemes, and the hosts that are connected to directly.
@@ -162,7 +163,9 @@ mod tests {
     }
 
     fn choice(variables: &[(&str, &str)], (scheme, host, port): (Scheme, &str, u16)) -> String {
-        read(variables).choose(scheme, host, port).map_or_else(|error| error.to_string(), |choice| choice.to_string())
+        read(variables)
+            .choose(scheme, host, port)
+            .map_or_else(|error| error.to_string(), |choice| choice.to_string())
     }
 
     #[test]
@@ -189,7 +192,8 @@ mod tests {
     #[test]
     fn http_proxy_is_ignored_under_cgi() {
         let http = (Scheme::Http, "api.example", 80);
-        let both = [("HTTP_PROXY", "a:1"), ("http_proxy", "b:1"), ("HTTPS_PROXY", "c:1"), (REQUEST_METHOD, "GET")];
+        let both =
+            [("HTTP_PROXY", "a:1"), ("http_proxy", "b:1"), ("HTTPS_PROXY", "c:1"), (REQUEST_METHOD, "GET")];
         assert_eq!(choice(&both, http), "b:1 (http_proxy)");
         assert_eq!(choice(&both, TARGET), "c:1 (HTTPS_PROXY)");
         assert_eq!(choice(&both[..3], http), "a:1 (HTTP_PROXY)");
@@ -267,7 +271,10 @@ mod tests {
         ] {
             let unusable = [("https_proxy", url)];
             let error = choice(&unusable, TARGET);
-            assert!(error.starts_with("https_proxy in the environment: ") && !error.contains("hush"), "{error}");
+            assert!(
+                error.starts_with("https_proxy in the environment: ") && !error.contains("hush"),
+                "{error}"
+            );
             let debug = format!("{:?}", read(&unusable));
             assert!(!debug.contains("hush"), "{debug}");
             // where it is not used it does no harm

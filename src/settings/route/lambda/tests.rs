@@ -108,7 +108,12 @@ fn a_role_is_assumed_with_kongs_session_name_on_whatever_keys_there_are() {
 
 #[test]
 fn k40_a_proxy_is_spoken_to_in_http() {
-    let proxy = right(&named("proxy_url: http://me:hush@proxy.internal:3128")).upstream.proxy.proxy().unwrap().clone();
+    let proxy = right(&named("proxy_url: http://me:hush@proxy.internal:3128"))
+        .upstream
+        .proxy
+        .proxy()
+        .unwrap()
+        .clone();
     assert_eq!(proxy.to_string(), "proxy.internal:3128");
     assert!(!format!("{proxy:?}").contains("hush"));
     for scheme in ["https", "ftp", "wss"] {
