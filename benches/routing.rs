@@ -1,5 +1,5 @@
-//! Does looking a route up grow with the number of routes? `cargo bench --bench routing`; the figures for one
-//! route and for ten thousand are to be the same but for what the processor's caches make of it.
+//! Time of a route lookup among one and among 10,000 routes: `cargo bench --bench routing`. Both must be
+//! equal, except for the effect of CPU caches.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ fn main() {
     divan::main();
 }
 
-/// Routes like `/service-17/*`, the last of which is looked up.
+/// A table of routes such as `/service-17/*`.
 fn table(routes: usize, uri: fn(usize) -> String, host: fn(usize) -> Option<String>) -> RouteTable<usize> {
     RouteTable::new((0..routes).map(|index| {
         let rule = RouteRule {

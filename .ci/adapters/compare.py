@@ -1,4 +1,4 @@
-"""Sends every request through the sidecar and directly, and tells where the answers differ. `run` calls it."""
+"""Sends every request through the sidecar and directly, and compares the responses. Called by `run`."""
 
 import base64
 import http.client
@@ -17,7 +17,7 @@ import python_applications
 from cases import REQUESTS
 
 VERSIONS = ("1.0", "2.0")
-# who is served directly for each adapter
+# the framework that is served directly for each adapter
 DIRECT = python_applications.DIRECT | {
     "serverless-express": "express",
     "serverless-http": "express",
@@ -25,7 +25,7 @@ DIRECT = python_applications.DIRECT | {
     "hono": "hono",
     "middy": "express",
 }
-# of a connection, of a server's own, or new with each answer
+# connection headers, server headers, and headers that differ in each response
 LEFT_OUT = {"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding", "x-request-id"}
 # a framework that nobody serves tells what another one sees: in these members, of requests that both understand
 ECHO_ONLY = {"powertools", "middy"}
@@ -63,7 +63,7 @@ ALLOWED = [
 
 
 def allowed(*difference: str) -> int | None:
-    """Which of those a difference is."""
+    """The known difference that matches, if any."""
     for number, (*patterns, _) in enumerate(ALLOWED):
         if all(re.fullmatch(pattern, value) for pattern, value in zip(patterns, difference)):
             return number

@@ -1,4 +1,4 @@
-"""Breaks what an operator meets, one thing at a time, and searches what the program says for the cause and the cure.
+"""Causes faults that an operator meets, one at a time, and searches the program's output for cause and cure.
 
 Each breakage is a function that prepares it and returns the text of the place where an operator would look first.
 Prints a table in Markdown; exits with 1 where a word that was expected is missing."""
@@ -48,7 +48,7 @@ def environment(extra):
 
 
 class Sidecar:
-    """The program with settings of its own; ends with the `with` block."""
+    """The program with these settings; stopped at the end of the `with` block."""
 
     def __init__(self, routes, process="", env=None, log=None, wrapper=()):
         self.port, self.admin = free_port(), free_port()
@@ -68,7 +68,7 @@ class Sidecar:
         self.process.wait(20)
 
     def log(self, pattern=None):
-        """The log, once a line fits the pattern."""
+        """The log, once a line matches the pattern."""
         deadline = time.monotonic() + 15
         while True:
             text = self.log_path.read_text(errors="replace")
@@ -110,7 +110,7 @@ def write_settings(directory, routes, process):
 
 
 def log_and_connections(routes):
-    """What the log says of a call, and `check --connect` of the route."""
+    """The log lines of a call, and the output of `check --connect` for its route."""
     with Sidecar(routes) as sidecar:
         said = sidecar.warnings_after("/orders")
     return f"{said} / {check(routes, '--connect')}"
@@ -129,7 +129,7 @@ def check(routes, *arguments, process="", env=None):
 
 
 class StandIn:
-    """`apigw-invoker dev`, of which only the stand-in for AWS is used."""
+    """`apigw-invoker dev`, for its stand-in for AWS only."""
 
     def __init__(self, *arguments):
         self.port = free_port()

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WORK, INVOKER = Path(sys.argv[1]), Path(sys.argv[2])
 IMAGE = WORK / "image"
 
-# Cargo's part of the Dockerfile: what has to be there for it, and what it makes.
+# Cargo's part of the Dockerfile: its inputs and its output.
 CARGO = """#!/bin/sh
 set -eu
 test "$*" = 'build --locked --release --bins'
@@ -40,7 +40,7 @@ def main() -> None:
     (IMAGE / "config.json").write_text(json.dumps(inspect("first")["OCIv1"]["config"]))
     (IMAGE / "Dockerfile").write_text("FROM localhost/first\n")
     build("--output", f"type=local,dest={IMAGE}/root", "--file", IMAGE / "Dockerfile", IMAGE)
-    # written for its owner alone, which a container's root is not
+    # readable only by its owner, who is not the container's root
     (IMAGE / "root").chmod(0o755)
     print(f"the image was built on stand-ins for its bases, twice the same: {digests.pop()}")
 
@@ -86,7 +86,7 @@ def inspect(image: str) -> dict:
 
 
 def buildah(*arguments: object) -> str:
-    # a storage of its own, of plain directories
+    # a separate storage with plain directories
     storage = ["--storage-driver=vfs", "--root", IMAGE / "storage", "--runroot", IMAGE / "running"]
     done = subprocess.run(["buildah", *storage, *arguments], capture_output=True, text=True)
     if done.returncode:

@@ -18,7 +18,7 @@ MONITORING = Path(__file__).resolve().parents[2] / "k8s/monitoring"
 WORK, INVOKER = Path(sys.argv[1]), Path(sys.argv[2])
 DIRECTORY = WORK / "monitoring"
 
-# metrics and labels that Prometheus itself adds to a scrape of a pod
+# metrics and labels that Prometheus adds to a scrape of a pod
 PROMETHEUS = ({"up"}, {"job", "instance", "namespace", "pod", "le"})
 
 
@@ -68,7 +68,7 @@ def dashboard() -> list[str]:
                 collect(inner)
 
     collect(json.loads((MONITORING / "dashboard.json").read_text()))
-    # Grafana's variables, as anything that PromQL can read
+    # replaces Grafana's variables by valid PromQL
     expressions = [e.replace("$__rate_interval", "5m") for e in expressions]
     rules = [{"record": f"panel:{number}", "expr": e} for number, e in enumerate(expressions)]
     write("dashboard.yaml", {"groups": [{"name": "dashboard", "rules": rules}]})
@@ -85,7 +85,7 @@ def check_names(expression: str, names: set[str], labels: set[str]) -> None:
     assert used <= labels, f"{used - labels} is no label: {expression}"
 
 
-# Routes by which every metric gets a sample.
+# Routes that give every metric a sample.
 SETTINGS = {
     "default.yaml": """
         listen:
@@ -138,7 +138,7 @@ SETTINGS = {
 
 
 def scraped() -> tuple[set[str], set[str]]:
-    """Names and labels that /metrics shows once everything has happened."""
+    """Names and labels of /metrics after every kind of event."""
     settings = DIRECTORY / "settings"
     (settings / "routes").mkdir(parents=True, exist_ok=True)
     certificate, key = DIRECTORY / "certificate.pem", DIRECTORY / "key.pem"
@@ -155,7 +155,7 @@ def scraped() -> tuple[set[str], set[str]]:
 
         processes = [start("run", "--settings", settings)]
         try:
-            # `dev` has an admin port too, and takes another one where this has the usual
+            # `dev` uses a free port for its admin port if the default one is in use
             wait_for(9180, "/live")
             processes.append(start("dev", "--listen", "127.0.0.1:9090"))
             wait_for(9081, "/open/hello")
@@ -177,7 +177,7 @@ def provoke() -> tuple[set[str], set[str]]:
     with ThreadPoolExecutor() as pool:
         paths = ["/nowhere", "/keyless", "/denied", "/role/hello"] + ["/dead"] * 12 + ["/one/slow/500"] * 2
         list(pool.map(lambda path: get("127.0.0.1", 9080, path), paths))
-    # the keys of a role are fetched in the background, and again after a failure
+    # keys of a role are fetched in the background, with retries
     for _ in range(400):
         if get("127.0.0.1", 9080, "/role/hello")[0] == 200:
             break

@@ -17,19 +17,19 @@ POD_ADDRESS = "127.0.0.2"
 
 REVISIONS = count(1)
 
-# outside of user namespaces there are all 2^32 of them
+# outside of user namespaces all 2^32 ids exist
 HAS_USERS = Path("/proc/self/uid_map").read_text().split()[2] == "4294967295"
 
 
 class Image:
-    """What image.py has built."""
+    """The image built by image.py."""
 
     def __init__(self, directory: Path) -> None:
         config = json.loads((directory / "config.json").read_text())
         self.root = directory / "root"
         self.entrypoint = config["Entrypoint"]
         self.environment = dict(entry.split("=", 1) for entry in config["Env"])
-        # the kubelet refuses an image whose user may be root's (`runAsNonRoot`), and cannot tell of a name
+        # with `runAsNonRoot` the kubelet refuses an image whose user is a name, because it may be root
         assert int(config["User"].partition(":")[0]), config["User"]
 
 
@@ -113,7 +113,7 @@ class Pod:
     def enter(self) -> None:
         os.chroot(self.root)
         os.chdir("/")
-        # whoever is not root has but one user in a namespace of theirs
+        # an unprivileged user can map only one user id
         if HAS_USERS:
             os.setgroups([])
             os.setgid(self.container["securityContext"]["runAsGroup"])
@@ -122,7 +122,7 @@ class Pod:
         ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)
 
     def start(self) -> float:
-        """Starts it and asks its start-up probe until that is content."""
+        """Starts the container and polls its start-up probe until it succeeds."""
         before = time.monotonic()
         self.spawn()
         probe = self.container["startupProbe"]
@@ -130,7 +130,7 @@ class Pod:
             assert self.process.poll() is None, f"it ended: {self.last_words()}"
             if self.probe("startupProbe") == 200:
                 return time.monotonic() - before
-            # a tenth of the kubelet's patience is enough
+            # a tenth of the kubelet's timeout is enough
             time.sleep(probe["periodSeconds"] / 100)
         raise AssertionError(f"it does not start: {self.last_words()}")
 
@@ -143,7 +143,7 @@ class Pod:
         return get(POD_ADDRESS, ports[ask["port"]], ask["path"])[0]
 
     def stop(self) -> float:
-        """SIGTERM, and how long it took to end well."""
+        """Sends SIGTERM; returns the time until the clean exit."""
         before = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(self.grace)

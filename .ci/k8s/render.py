@@ -45,7 +45,7 @@ def shipped() -> list[tuple[str, Path]]:
 
 
 def of_the_readme() -> list[tuple[str, Path]]:
-    """Every kustomization that k8s/README.md shows, as it stands there, beside the example's Deployment."""
+    """Every kustomization of k8s/README.md, unchanged, with the example's Deployment."""
     blocks = dict(re.findall(r"^```yaml\n# ([^\n]+)\n(.*?)^```", (K8S / "README.md").read_text(), re.M | re.S))
     shown = {title: text for title, text in blocks.items() if title.startswith("kustomization.yaml")}
     assert len(shown) == 5, shown.keys()
@@ -53,7 +53,7 @@ def of_the_readme() -> list[tuple[str, Path]]:
     for title, text in shown.items():
         name = "readme" if title == "kustomization.yaml" else "readme-" + re.sub(r".* ", "", title).lower()
         directory = fresh(name)
-        # where the page has the clone of this repository
+        # the path of the clone on the page
         (directory / "kustomization.yaml").write_text(text.replace("../apigw-invoker/", "../../../../"))
         of_a_role = name in ("readme-irsa", "readme-identity")
         route = "orders.yaml, with the keys of a role" if of_a_role else "orders.yaml"
@@ -108,8 +108,8 @@ def fresh(name: str) -> Path:
 
 
 def check_references(name: str, document: dict, documents: list[dict]) -> None:
-    """What a pod refers to is there, and the sidecar comes first and stays."""
-    # the example application is the base of others, and has no sidecar yet
+    """Checks that a pod's references exist, and that the sidecar is its first container and keeps running."""
+    # the base of the other examples has no sidecar
     if document["kind"] not in WORKLOADS or name == "client":
         return
     pod = document["spec"]["template"]["spec"]

@@ -21,7 +21,7 @@ from pod import POD_ADDRESS, Image, Pod, get
 WORK, INVOKER = Path(sys.argv[1]), Path(sys.argv[2])
 README = Path(__file__).resolve().parents[2] / "k8s/README.md"
 PODS, NUMBERS = WORK / "pods", count(1)
-# that of EKS Pod Identity, where `dev` stands in for its agent as for API Gateway
+# the agent of EKS Pod Identity, which `dev` replaces as it does API Gateway
 AGENT = "169.254.170.23"
 TO_STAND_IN = {"APIGW_INVOKER__ROUTES__ORDERS__API_GATEWAY__FUNCTION_URI": f"http://{AGENT}/iam"}
 
@@ -29,7 +29,7 @@ TO_STAND_IN = {"APIGW_INVOKER__ROUTES__ORDERS__API_GATEWAY__FUNCTION_URI": f"htt
 def main() -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     subprocess.run(["ip", "address", "add", f"{AGENT}/32", "dev", "lo"], check=True)
-    # of the run before, whose mounts are gone
+    # left over from the previous run
     shutil.rmtree(PODS, ignore_errors=True)
     with StandIn() as stand_in:
         application()
@@ -46,7 +46,7 @@ class StandIn:
         directory = WORK / "dev"
         directory.mkdir(exist_ok=True)
         command = [INVOKER, "dev", "--listen", "127.0.0.1:9082", "--stand-in", f"{AGENT}:80"]
-        # the pods have the admin port's own address; while it is taken, `dev` takes another one
+        # pods need the default admin port; while it is in use, `dev` takes a free one
         with (WORK / "dev.log").open("wb") as log, socket.create_server(("127.0.0.1", 9180)):
             self.process = subprocess.Popen(
                 [*command, "--credentials", "pod-identity"], stdout=log, stderr=log,
@@ -71,7 +71,7 @@ def pod(name: str, injected: dict[str, str]) -> Pod:
 
 
 def application() -> None:
-    """All that the component promises."""
+    """Checks everything that the component's page describes."""
     sidecar = pod("application", TO_STAND_IN)
     say("application", f"ready after {sidecar.start():.2f} s")
     assert (sidecar.probe("readinessProbe"), sidecar.probe("livenessProbe")) == (200, 200)
@@ -104,7 +104,7 @@ def application() -> None:
     assert sidecar.probe("readinessProbe") == 200, "wrong settings take the pod out of service"
     say("application", "a wrong route was refused, told by /ready, and those before it served on")
 
-    # of a client that is not the application, such as a container that is still there
+    # from a client other than the application, such as a remaining container
     with ThreadPoolExecutor() as pool:
         call = pool.submit(get, "127.0.0.1", 9080, "/orders/slow/1500")
         time.sleep(0.5)
@@ -117,7 +117,7 @@ def application() -> None:
 
 
 def memory(sidecar: Pod) -> None:
-    """Large bodies, and that their memory is given back."""
+    """Sends large bodies and checks that their memory is returned."""
     def resident() -> int:
         metrics = get(POD_ADDRESS, 9180, "/metrics")[1].decode()
         line = next(line for line in metrics.splitlines() if line.startswith("process_resident_memory_bytes "))
@@ -154,13 +154,13 @@ def readme() -> None:
 
 
 def stand_alone(stand_in: StandIn) -> None:
-    # what EKS adds to a pod whose service account has an association
+    # added by EKS to a pod whose service account has an association
     token = "/var/run/secrets/apigw-invoker/eks-pod-identity-token"
     injected = TO_STAND_IN | {
         "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://{AGENT}/v1/credentials",
         "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": token,
     }
-    # and Kubernetes, for a Service of this name
+    # added by Kubernetes for a Service of this name
     injected |= {"APIGW_INVOKER_SERVICE_HOST": "10.0.0.1", "APIGW_INVOKER_PORT_80_TCP_PORT": "80"}
     gateway = pod("stand-alone", injected)
     gateway.write("apigw-invoker-keys", {"eks-pod-identity-token": stand_in.token})
@@ -185,7 +185,7 @@ def demo() -> None:
 
 
 def troubles() -> None:
-    """The table of k8s/README.md: what it quotes is what the program says."""
+    """Checks that the program prints the messages quoted in the table of k8s/README.md."""
     table = README.read_text().split("## Troubleshooting\n")[1]
 
     def says(what: str, told: str) -> None:
@@ -221,7 +221,7 @@ def troubles() -> None:
     assert code == 1 and "orders" in told, told
     sidecar.stop()
 
-    # what EKS adds for IRSA
+    # added by EKS for IRSA
     sidecar.environment["AWS_ROLE_ARN"] = "arn:aws:iam::111122223333:role/orders"
     sidecar.environment["AWS_WEB_IDENTITY_TOKEN_FILE"] = "/var/run/secrets/apigw-invoker/token"
     sidecar.write("apigw-invoker-keys", {"token": b"a.b.c"})

@@ -14,7 +14,7 @@ ROOT = HERE.parents[1]
 WORK = Path(sys.argv[1])
 BIN = Path(sys.executable).parent
 
-# the three newest that kubernetes-validate has
+# the three newest versions in kubernetes-validate
 VERSIONS = ["1.35", "1.36", "1.37"]
 # kinds of the Prometheus operator
 CUSTOM = {"PodMonitor": operator.PodMonitor, "PrometheusRule": operator.PrometheusRule}
@@ -35,7 +35,7 @@ def main() -> None:
         known = [document for document in documents if document["kind"] not in CUSTOM]
         (plain / file.name).write_text(yaml.safe_dump_all(known))
     files = sorted(plain.glob("*.yaml"))
-    # not those that applications of others stand in
+    # without namespaces of other applications
     shipped = [file for file in files if not file.stem.startswith("beside-") and file.stem != "client"]
     for version in VERSIONS:
         run(BIN / "kubernetes-validate", "--strict", "--quiet", "-k", version, *files)
@@ -52,14 +52,14 @@ def main() -> None:
 
 
 def check_custom(document: dict) -> None:
-    """Unknown keys are dropped by the model, so what comes back shows them."""
+    """The model drops unknown keys, so its output differs if there are some."""
     model = CUSTOM[document["kind"]].model_validate(document)
     back = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
     assert back == document, f"{document['kind']} has keys that the operator does not know: {document} {back}"
 
 
 def check_restricted(file: Path) -> None:
-    """What the Pod Security Standard "restricted" demands (kubernetes.io/docs/concepts/security)."""
+    """Checks the Pod Security Standard "restricted" (kubernetes.io/docs/concepts/security)."""
     for document in yaml.safe_load_all(file.read_text()):
         pod = document.get("spec", {}).get("template", {}).get("spec")
         if not pod:
@@ -76,7 +76,7 @@ def check_restricted(file: Path) -> None:
 
 
 def run(*command: object) -> None:
-    # checkov's own way of saying that it shall not ask its maker's server
+    # keeps checkov from contacting its vendor's server
     environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "BC_SKIP_MAPPING": "TRUE"}
     if subprocess.run([str(part) for part in command], env=environment).returncode:
         sys.exit(f"{Path(str(command[0])).name} has found something")

@@ -75,7 +75,7 @@ def read_head(stream) -> bytes:
 
 
 class Sidecar:
-    """The binary with two signed routes to the upstream, of which the second lets the client's proofs pass."""
+    """The binary with two signed routes to the upstream, of which the second has `client_authorization: pass`."""
 
     def __init__(self, binary: Path, upstream: Upstream) -> None:
         self.directory = tempfile.TemporaryDirectory()
@@ -98,7 +98,7 @@ class Sidecar:
                 break
         else:
             raise SystemExit("the sidecar does not listen")
-        # what is not read would block it
+        # an unread pipe would block it
         threading.Thread(target=self.process.stderr.read, daemon=True).start()
 
     def stop(self) -> None:
@@ -144,7 +144,7 @@ def lines_of(head: bytes) -> tuple[list[str], list[tuple[str, str]]]:
 
 
 def differences(arrived: tuple[bytes, bytes]) -> list[str]:
-    """What both signers would have sent another signature for."""
+    """Requests for which both signers send another signature."""
     head, body = arrived
     (method, target, _), headers = lines_of(head)
     only = {name: value for name, value in headers}
@@ -211,7 +211,7 @@ def main() -> None:
             if upstream.arrived:
                 found = differences(upstream.arrived) + kept(sent, upstream.arrived)
             else:
-                # an answer to HEAD has no code
+                # a response to HEAD has no error code
                 code = "" if sent.startswith(b"HEAD ") else "invalid_path"
                 found = [] if answer == (400, code) else [f"answered {answer}"]
             if found:

@@ -16,7 +16,7 @@ SECRET_ACCESS_KEY = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 
 @dataclass
 class Wire:
-    """What is signed: target, headers and body as they go out."""
+    """The signed parts: target, headers and body as they are sent."""
 
     method: str
     target: str
@@ -37,7 +37,7 @@ def by_botocore(wire: Wire) -> tuple[str, str]:
     for name, value in wire.headers:
         request.headers[name] = value
     keys = Credentials(wire.access_key_id, SECRET_ACCESS_KEY, wire.session_token)
-    # its clock is no parameter
+    # its clock cannot be passed as a parameter
     botocore.auth.get_current_datetime = lambda *_, **__: wire.time
     signer = botocore.auth.SigV4Auth(keys, wire.service, REGION)
     signer.add_auth(request)
@@ -47,7 +47,7 @@ def by_botocore(wire: Wire) -> tuple[str, str]:
 
 
 def by_awscrt(wire: Wire) -> str:
-    """`Authorization`; its canonical request is not to be had."""
+    """`Authorization`; awscrt does not expose the canonical request."""
     headers = awscrt.http.HttpHeaders([("Host", wire.host), *wire.headers])
     body = io.BytesIO(wire.body) if wire.body else None
     request = awscrt.http.HttpRequest(wire.method, wire.target, headers, body)

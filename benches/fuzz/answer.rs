@@ -1,10 +1,10 @@
-//! Answers as a strict reader of HTTP/1.1 takes them (RFC 9112): the sidecar must satisfy it.
+//! Strict parser of HTTP/1.1 responses (RFC 9112). Everything that the sidecar sends must satisfy it.
 
 use std::fmt;
 
 use super::case::Escaped;
 
-/// The state of the connection that the bytes came from.
+/// How the connection ended, if it did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     NotYet,
@@ -12,26 +12,25 @@ pub enum Ended {
     Reset,
 }
 
-/// An answer, or the part of it that came.
+/// A response, or as much of one as was received.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
     pub headers: Vec<(String, Vec<u8>)>,
     pub body: Vec<u8>,
-    /// The connection ends with it.
+    /// The connection closes after this response.
     pub is_last: bool,
-    /// Interim answers before it.
+    /// Number of 1xx responses before it.
     pub interim: usize,
 }
 
-/// The result of parsing.
 #[derive(Debug)]
 pub enum Parsed {
-    /// An answer, and how many bytes it takes up.
+    /// A complete response and its length in bytes.
     Whole(Answer, usize),
-    /// Its beginning; the head, once that is whole, with as much of the body as there is.
+    /// An incomplete response: the head once it is complete, with the body bytes received so far.
     Partial(Option<Answer>),
-    /// Something that no strict reader takes.
+    /// A violation of RFC 9112.
     Malformed(String),
 }
 
@@ -46,13 +45,12 @@ impl fmt::Debug for Answer {
 }
 
 impl Answer {
-    /// All values of a header.
     pub fn all(&self, name: &str) -> Vec<&[u8]> {
         let named = self.headers.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name));
         named.map(|(_, value)| value.as_slice()).collect()
     }
 
-    /// The code of an answer of the sidecar's own.
+    /// Error code of a response that the sidecar made itself.
     pub fn code(&self) -> Option<String> {
         let body: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
         body.get("request_id")?;
@@ -60,7 +58,7 @@ impl Answer {
     }
 }
 
-/// Reads one answer off the beginning of `bytes`; `to_head` tells that it answers a HEAD.
+/// Parses one response at the start of `bytes`. `to_head` is set if the request's method was HEAD.
 pub fn parse(bytes: &[u8], to_head: bool, ended: Ended) -> Parsed {
     let (mut at, mut interim) = (0, 0);
     loop {
@@ -111,7 +109,7 @@ fn framing(answer: &Answer, is_1_1: bool, is_bodyless: bool) -> Result<Framing, 
     let length = match lengths[..] {
         [] => None,
         [digits] if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) => {
-            // beyond what can be held: it never comes whole
+            // too large for usize: such a body never completes
             Some(std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok()).unwrap_or(usize::MAX))
         }
         _ => return Err(format!("{} lengths, or one that is no number", lengths.len())),

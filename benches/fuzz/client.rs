@@ -1,4 +1,4 @@
-//! A client of HTTP/1.1 that reads at its own pace and says exactly what it got.
+//! HTTP/1.1 client with a configurable read speed. It reports exactly which bytes it received.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,24 +11,24 @@ use tokio::{
 
 use super::{
     answer::{Answer, Ended, Parsed, parse},
-    case::{Escaped, Failure, PATIENCE, connect},
+    case::{Escaped, Failure, TIMEOUT, connect},
 };
 
 /// The speed at which a client reads.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pace {
-    /// Before its first read.
+    /// Delay before the first read.
     pub first: Duration,
-    /// Before each further one.
+    /// Delay before each further read.
     pub each: Duration,
-    /// Bytes of one read; 0 for as much as there is.
+    /// Most bytes per read; 0 means no limit.
     pub piece: usize,
-    /// The kernel's buffer, if it is not the usual one.
+    /// Size of the socket's receive buffer, if not the system's default.
     pub buffer: Option<u32>,
 }
 
 impl Pace {
-    /// Mostly eager, sometimes late or slow.
+    /// A random speed: usually fast, sometimes delayed or slow.
     pub fn any(random: &mut Rng) -> Self {
         let mut pace = Self::default();
         if random.u8(..4) == 0 {
@@ -36,7 +36,7 @@ impl Pace {
         }
         if random.u8(..6) == 0 {
             pace.each = Duration::from_millis(random.u64(..3));
-            // no answer is so long that it takes longer than the patience
+            // large enough to read every response before the timeout
             pace.piece = 1 << random.u32(10..15);
         }
         if random.u8(..6) == 0 {
@@ -46,13 +46,13 @@ impl Pace {
     }
 }
 
-/// The client's view of the answer to a request.
+/// Result of a request, as the client sees it.
 #[derive(Debug)]
 pub enum Got {
     Whole(Answer),
-    /// Less than an answer, and how the connection ended: the head, if that came, with a part of the body.
+    /// An incomplete response: the head, if it is complete, and the body bytes received so far.
     Broken(Option<Answer>, Ended),
-    /// Not as much as one byte.
+    /// No byte was received.
     Nothing(Ended),
     Malformed(String),
 }
@@ -70,18 +70,20 @@ impl Client {
         Ok(Self { stream, received: Vec::new(), pace })
     }
 
-    /// Sends a request; a server may answer and close before it has read everything.
+    /// Sends a request. Write errors are ignored: a server may respond and close before it has read
+    /// everything.
     pub async fn send(&mut self, request: &[u8]) {
         let _ = self.stream.write_all(request).await;
     }
 
-    /// Reads one answer.
+    /// Reads one response.
     ///
     /// # Errors
-    /// Neither an answer nor the connection's end comes.
+    ///
+    /// Timeout: neither a response nor the end of the connection was received.
     pub async fn read(&mut self, to_head: bool) -> Result<Got, Failure> {
         sleep_some(self.pace.first).await;
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         let mut ended = Ended::NotYet;
         loop {
             match parse(&self.received, to_head, ended) {
@@ -108,7 +110,7 @@ impl Client {
 
     /// Reads until the connection ends.
     pub async fn read_all(mut self) -> Result<(Vec<u8>, Ended), Failure> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         loop {
             match timeout_at(until, self.more()).await {
                 Ok(Ended::NotYet) => {}
@@ -134,7 +136,7 @@ impl Client {
         }
     }
 
-    /// The socket, for who writes and reads at the same time.
+    /// The socket, for a caller that reads and writes concurrently.
     pub fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream
     }
@@ -146,10 +148,10 @@ async fn sleep_some(duration: Duration) {
     }
 }
 
-/// Attempts of a probe that meet connections which the upstream is closing.
+/// Attempts of a probe; one fails if it reuses a connection that the upstream is closing.
 const ATTEMPTS: usize = 5;
 
-/// A well-formed request on a new connection, which must be answered 200 whatever happened before.
+/// Sends a well-formed request on a new connection. It must get a 200, whatever the cases before it did.
 pub async fn probe(number: u64, to: SocketAddr) -> Result<(), Failure> {
     let mut got = None;
     for _ in 0..ATTEMPTS {

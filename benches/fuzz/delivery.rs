@@ -1,4 +1,4 @@
-//! Delivers bytes over a socket in pieces with pauses, and ends the connection.
+//! Writes bytes to a socket in pieces with pauses, then ends the connection.
 
 use std::{fmt, io, time::Duration};
 
@@ -11,37 +11,35 @@ use tokio::{
 
 use super::case::Escaped;
 
-/// The longest pause between two pieces; far below every limit in the settings.
-const LONGEST_PAUSE: u64 = 4;
+/// Longest pause between two pieces, in milliseconds; far below every limit in the settings.
+const MAX_PAUSE: u64 = 4;
 
-/// Bytes and their delivery.
+/// Pieces to write, and how the connection ends.
 #[derive(Debug, Clone)]
 pub struct Delivery {
     pub pieces: Vec<Piece>,
     pub end: End,
 }
 
-/// Bytes that are written at once.
+/// Bytes of one write.
 #[derive(Debug, Clone)]
 pub struct Piece {
-    /// The pause before them.
+    /// Pause before the write.
     pub pause: Duration,
     pub bytes: Vec<u8>,
 }
 
-/// The end of the connection, behind the last piece.
+/// How the connection ends after the last piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// The other side decides.
+    /// The connection stays open.
     Open,
-    /// The connection is closed.
     Close,
-    /// The connection is reset.
     Reset,
 }
 
 impl Delivery {
-    /// Cuts `bytes` into pieces, none of which begins behind `last_cut`.
+    /// Splits `bytes` into pieces; no piece starts after `last_cut`.
     pub fn new(bytes: &[u8], last_cut: usize, end: End, random: &mut Rng) -> Self {
         let count = if random.u8(..3) == 0 { random.usize(1..5) } else { 0 };
         let mut cuts: Vec<usize> = (0..count).map(|_| random.usize(..=last_cut.min(bytes.len()))).collect();
@@ -50,22 +48,23 @@ impl Delivery {
         cuts.dedup();
         let mut pieces = Vec::new();
         for bounds in cuts.windows(2) {
-            let pause = if random.bool() { random.u64(..=LONGEST_PAUSE) } else { 0 };
+            let pause = if random.bool() { random.u64(..=MAX_PAUSE) } else { 0 };
             let pause = Duration::from_millis(if bounds[0] == 0 { 0 } else { pause });
             pieces.push(Piece { pause, bytes: bytes[bounds[0]..bounds[1]].to_vec() });
         }
         Self { pieces, end }
     }
 
-    /// All bytes.
+    /// All bytes, in one piece.
     pub fn bytes(&self) -> Vec<u8> {
         self.pieces.iter().flat_map(|piece| piece.bytes.iter().copied()).collect()
     }
 
-    /// Writes everything but the end.
+    /// Writes all pieces, without ending the connection.
     ///
     /// # Errors
-    /// The other side has closed.
+    ///
+    /// The peer has closed the connection.
     pub async fn write(&self, stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
         for piece in &self.pieces {
             if !piece.pause.is_zero() {
@@ -77,7 +76,7 @@ impl Delivery {
     }
 }
 
-/// Ends a connection with a reset instead of a regular close.
+/// Closes a connection with a TCP reset.
 pub fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }

@@ -1,4 +1,4 @@
-//! An upstream that answers with what it received, as JSON, and takes nothing but well-formed requests.
+//! Upstream that returns each request as JSON. It rejects malformed requests and reports them.
 
 use std::{
     cell::RefCell,
@@ -30,14 +30,14 @@ impl Request {
         named.map(|(_, value)| value.as_slice()).collect()
     }
 
-    /// The client that the sidecar says it comes from: the last of `X-Forwarded-For`.
+    /// The client's address: the last entry of `X-Forwarded-For`.
     fn from(&self) -> Option<IpAddr> {
         let addresses = self.all("x-forwarded-for").join(&b',');
         let last = addresses.rsplit(|byte| *byte == b',').next()?;
         std::str::from_utf8(last.trim_ascii()).ok()?.parse().ok()
     }
 
-    /// The body of the answer.
+    /// The JSON of the response.
     fn echo(&self) -> Vec<u8> {
         let own: Vec<_> = self.headers.iter().filter(|(name, _)| name.starts_with("x-fuzz")).collect();
         let headers: Vec<_> = own
@@ -56,7 +56,7 @@ impl Request {
     }
 }
 
-/// The upstream: it runs as long as its runtime.
+/// The echo upstream; it stops with its runtime.
 pub struct Echo {
     pub address: SocketAddr,
     received: Rc<RefCell<Received>>,
@@ -76,18 +76,18 @@ impl Echo {
         Self { address, received }
     }
 
-    /// Requests from this client since the last call.
+    /// Returns and removes the requests of this client.
     pub fn take(&self, client: IpAddr) -> Vec<Request> {
         self.received.borrow_mut().by_client.remove(&client).unwrap_or_default()
     }
 
-    /// Malformed requests since the last call.
+    /// Returns and removes the malformed requests.
     pub fn take_malformed(&self) -> Vec<String> {
         std::mem::take(&mut self.received.borrow_mut().malformed)
     }
 }
 
-/// A socket on a free port of this runtime.
+/// Binds a free port on the current runtime.
 pub fn listen() -> (TcpListener, SocketAddr) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.set_nonblocking(true).expect("a socket of a runtime");
@@ -133,10 +133,11 @@ async fn serve(mut stream: TcpStream, received: Rc<RefCell<Received>>) {
     }
 }
 
-/// Reads the next request; `None` where the connection ends instead of one.
+/// Reads the next request; `None` if the connection ends before its first byte.
 ///
 /// # Errors
-/// The connection ends within it; of kind `InvalidData`: it is malformed.
+///
+/// The connection ends inside the request, or the request is malformed (`InvalidData`).
 pub async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Request>> {
     let Some((mut request, length)) = read_head(stream, buffer).await? else { return Ok(None) };
     request.body = read_body(stream, buffer, length).await?;
@@ -146,7 +147,8 @@ pub async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Op
 /// Reads the next request's head, and the length of its body.
 ///
 /// # Errors
-/// As `read`.
+///
+/// See [`read`].
 pub async fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<(Request, usize)>> {
     let (request, head) = loop {
         match head(buffer)? {
@@ -172,10 +174,11 @@ pub async fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Resu
     Ok(Some((request, length)))
 }
 
-/// Reads a body.
+/// Reads a request body.
 ///
 /// # Errors
-/// The connection ends within it.
+///
+/// The connection ends inside the body.
 pub async fn read_body(stream: &mut TcpStream, buffer: &mut Vec<u8>, length: usize) -> io::Result<Vec<u8>> {
     while buffer.len() < length {
         if stream.read_buf(buffer).await? == 0 {

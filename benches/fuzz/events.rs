@@ -1,7 +1,7 @@
-//! Answers of functions by `InvokeWithResponseStream`.
+//! Responses of functions over `InvokeWithResponseStream`.
 //!
-//! Invariants: the client gets the function's output, whole only if `InvokeComplete` reports success, or a
-//! part of it and a visible break, or an error of the sidecar.
+//! Invariants: the client gets the complete output only if `InvokeComplete` reports success; otherwise a part
+//! of it and a broken connection, or an error of the sidecar.
 
 use std::fmt::{self, Write as _};
 
@@ -22,7 +22,7 @@ use super::{
     sidecar::Sidecar,
 };
 
-/// Each lane has a route of each of these.
+/// Settings of the routes; each lane has one route of each mode.
 const MODES: &[(&str, &str)] = &[
     ("plain", "  invoke_mode: response_stream\n"),
     (
@@ -45,9 +45,9 @@ pub struct Case {
     mode: &'static str,
     is_http2: bool,
     pace: Pace,
-    /// The event stream that arrives.
+    /// The event stream as sent.
     events: Vec<u8>,
-    /// The HTTP framing around it is complete.
+    /// The HTTP framing around the events is complete.
     is_framed: bool,
     delivery: Delivery,
 }
@@ -133,7 +133,7 @@ impl Target for Events {
     }
 }
 
-/// Changes a message, or their order.
+/// Changes one message or the order of messages.
 fn change(messages: &mut Vec<Vec<u8>>, others: &[Vec<u8>], random: &mut Rng) {
     let at = random.usize(..messages.len());
     match random.u8(..8) {
@@ -143,7 +143,7 @@ fn change(messages: &mut Vec<Vec<u8>>, others: &[Vec<u8>], random: &mut Rng) {
         3 => messages.truncate(at),
         4 => messages.insert(at, others[random.usize(..others.len())].clone()),
         5 => {
-            // a message with a right checksum and another payload
+            // a message with a valid checksum and a changed payload
             let mut payload = event_stream::read(&messages[at]).payload;
             mutate(&mut payload, mutation::JSON, &[], random);
             messages[at] = events::payload(payload);
@@ -158,7 +158,7 @@ fn change(messages: &mut Vec<Vec<u8>>, others: &[Vec<u8>], random: &mut Rng) {
     }
 }
 
-/// The answer of the API, and the part of the event stream in it; it may be cut anywhere.
+/// The HTTP response with the event stream, and the part of the stream that it contains if it was cut.
 fn framed(events: &[u8], is_cut: bool, random: &mut Rng) -> (Vec<u8>, Vec<u8>) {
     let kept = if is_cut { random.usize(..=events.len()) } else { events.len() };
     let is_chunked = random.bool();
@@ -184,17 +184,17 @@ fn framed(events: &[u8], is_cut: bool, random: &mut Rng) -> (Vec<u8>, Vec<u8>) {
     (bytes, events[..kept].to_vec())
 }
 
-/// The outcomes that are allowed.
+/// The permitted outcomes of a case.
 fn truth(case: &Case) -> Truth {
     let events = event_stream::read(&case.events);
     let is_sure = case.is_framed && case.delivery.end != End::Reset;
     let is_good = events.end == EventsEnd::Good;
     let (status, body) = match (case.mode, gateway(&events.payload)) {
-        // a function that fails before its first byte answers as by `Invoke`
+        // a function that fails before its first byte is reported like a buffered invocation
         ("plain", _) if events.payload.is_empty() => return Truth::Unclear,
         ("plain", _) => (Some(200), events.payload),
         (_, Some((status, body))) => (Some(status), body),
-        // not a prelude that leaves nothing open: the answer may be an error, or one that does not stream
+        // an ambiguous prelude: an error and a buffered response are both permitted
         (_, None) => return Truth::Unclear,
     };
     match (is_good, is_sure) {
@@ -204,7 +204,7 @@ fn truth(case: &Case) -> Truth {
     }
 }
 
-/// The status and the body of a stream that begins with a plain prelude.
+/// Status and body of a stream with an unambiguous prelude.
 fn gateway(payload: &[u8]) -> Option<(u16, Vec<u8>)> {
     let end = payload.windows(DELIMITER.len()).position(|window| window == DELIMITER)?;
     let Value::Object(prelude) = serde_json::from_slice(&payload[..end]).ok()? else { return None };

@@ -1,4 +1,4 @@
-//! Frames of HTTP/2 by hand (RFC 9113, 4.1), and header blocks without compression (RFC 7541).
+//! Encoder and decoder of HTTP/2 frames (RFC 9113, 4.1), and uncompressed header blocks (RFC 7541).
 
 use std::fmt;
 
@@ -19,14 +19,14 @@ pub const CONTINUATION: u8 = 9;
 pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 
-/// A frame to be sent, or one that was received.
+/// An HTTP/2 frame.
 #[derive(Debug, Clone)]
 pub struct Frame {
     pub kind: u8,
     pub flags: u8,
     pub stream: u32,
     pub payload: Vec<u8>,
-    /// The length that it announces, if that is not the payload's.
+    /// Value of the length field, if it must differ from the payload's length.
     pub length: Option<u32>,
 }
 
@@ -43,7 +43,7 @@ impl Frame {
         to.extend_from_slice(&self.payload);
     }
 
-    /// Takes the frame at the beginning off; none if it is incomplete.
+    /// Removes the first frame from `bytes`; `None` if it is incomplete.
     pub fn read(bytes: &mut &[u8]) -> Option<Self> {
         let head = bytes.get(..9)?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
@@ -65,7 +65,7 @@ impl fmt::Display for Frame {
     }
 }
 
-/// A header block of literal fields that no table keeps.
+/// A header block of literal fields without indexing.
 pub fn block(fields: &[(&str, &[u8])]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {

@@ -1,7 +1,7 @@
-//! Answers of functions by `Invoke`, through routes of every payload format.
+//! Responses of functions over `Invoke`, on routes with every payload format.
 //!
-//! Invariants: the client gets a well-formed answer in time and never 500 `internal`; it has no header that
-//! the JSON does not have; an answer whose JSON leaves nothing open arrives as written.
+//! Invariants: the client gets a well-formed response in time and never 500 `internal`; every header name
+//! occurs in the function's JSON or is set by the sidecar; an unambiguous response arrives unchanged.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ use super::{
     sidecar::Sidecar,
 };
 
-/// Each lane has a route of each of these.
+/// Settings of the routes; each lane has one route of each mode.
 const MODES: &[(&str, &str)] = &[
     ("v1", "  awsgateway_compatible: true\n  is_proxy_integration: true\n"),
     (
@@ -32,10 +32,10 @@ const MODES: &[(&str, &str)] = &[
     ("legacy", "  empty_arrays_mode: legacy\n"),
     ("unhandled", "  is_proxy_integration: true\n  unhandled_status: 417\n"),
 ];
-/// Headers that are not the function's but the sidecar's or the API's.
+/// Headers set by the sidecar or the Lambda API.
 const OURS: &[&str] =
     &["content-type", "content-length", "date", "x-request-id", "connection", "transfer-encoding"];
-/// Headers that never pass, whoever wrote them.
+/// Headers that must be removed from every response.
 const NEVER: &[&str] = &[
     "connection",
     "keep-alive",
@@ -175,13 +175,13 @@ fn check(case: &Case, answer: &Answer) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Every header has a name that stands in the JSON, or is one of ours.
+/// Checks that every header name occurs in the JSON or in [`OURS`].
 fn check_names(case: &Case, answer: &Answer) -> Result<(), String> {
     let text = String::from_utf8_lossy(&case.json).to_ascii_lowercase();
     for (name, value) in &answer.headers {
         let lower = name.to_ascii_lowercase();
         let is_ours = OURS.contains(&lower.as_str()) || lower.starts_with("x-amz") || lower == "set-cookie";
-        // escapes may write any name
+        // an escape can spell any name
         if !is_ours && !text.contains(&lower) && !text.contains("\\u") {
             return Err(format!("{name}: {}", Escaped(value)));
         }
@@ -189,7 +189,7 @@ fn check_names(case: &Case, answer: &Answer) -> Result<(), String> {
     Ok(())
 }
 
-/// An answer that leaves nothing open.
+/// A response whose JSON has one interpretation only.
 struct Plain {
     status: u16,
     body: String,
@@ -217,12 +217,12 @@ impl Plain {
         let is_plain = headers.iter().all(|(_, value)| is_value(value))
             && headers.len() < 40
             && (200..=599).contains(&status);
-        // payload format 1.0 has no cookies of its own
+        // payload format 1.0 defines no `cookies`
         let is_plain = is_plain && !(is_v1 && members.contains_key("cookies"));
         is_plain.then_some(Self { status, body, headers })
     }
 
-    /// True if its `Connection` names this header.
+    /// True if the response's `Connection` header names this header.
     fn nominates(&self, name: &str) -> bool {
         let connection = self.headers.iter().filter(|(own, _)| own.eq_ignore_ascii_case("connection"));
         let mut names = connection.flat_map(|(_, value)| value.split(','));
@@ -238,7 +238,7 @@ fn lines(member: Option<&Value>) -> Option<Vec<(String, String)>> {
     };
     let mut lines = Vec::new();
     for (name, value) in map {
-        // a name that cannot be sent is a fault even where it has no value
+        // an invalid name is an error even if the value is null
         if !is_name(name) {
             return None;
         }

@@ -1,8 +1,8 @@
 //! Frames of HTTP/2 clients.
 //!
-//! Invariants: the sidecar sends well-formed frames, and none on a stream that has ended; a connection that
-//! has begun ends within the limits and with GOAWAY; the upstream receives well-formed requests; other
-//! clients are served, a new one and one that keeps an HTTP/2 connection open all the time.
+//! Invariants: the sidecar sends well-formed frames, and none on a closed stream; a connection with a valid
+//! preface ends within the limits and with GOAWAY; the upstream receives well-formed requests; other clients
+//! are served, both on a new connection and on one that stays open.
 
 use std::{cell::RefCell, collections::HashMap, fmt};
 
@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    case::{Escaped, Failure, PATIENCE, client_address, connect},
+    case::{Escaped, Failure, TIMEOUT, client_address, connect},
     client::probe,
     delivery::{Delivery, End, reset},
     echo::Echo,
@@ -33,7 +33,7 @@ pub struct Http2 {
     sidecar: Sidecar,
     echo: Echo,
     seeds: Vec<Connection>,
-    /// The open connection of another client.
+    /// A connection of another client, which stays open over all cases.
     other: RefCell<Option<SendRequest<Bytes>>>,
 }
 
@@ -41,7 +41,7 @@ pub struct Case {
     seed: &'static str,
     frames: Vec<Frame>,
     delivery: Delivery,
-    /// Preface and settings are intact.
+    /// The preface and the SETTINGS frame are valid.
     has_begun: bool,
 }
 
@@ -62,7 +62,7 @@ impl Http2 {
         Self { sidecar, echo, seeds: frames::all(), other: RefCell::default() }
     }
 
-    /// A request on the connection of another client, which is opened anew where an idle one was closed.
+    /// Sends a request on the other client's connection; reconnects if it was idle for too long.
     async fn probe_other(&self, number: u64) -> Result<(), Failure> {
         let failed =
             |error: h2::Error| Failure::new("another client of HTTP/2 is not served", error.to_string());
@@ -89,7 +89,7 @@ impl Http2 {
         *self.other.borrow_mut() = Some(sender);
         let status = match response.await {
             Ok(response) => response.status().as_u16(),
-            // the connection was told to go away for its age as the request was sent
+            // GOAWAY for the connection's age crossed the request
             Err(error) if error.is_go_away() => 200,
             Err(error) => return Err(failed(error)),
         };
@@ -146,7 +146,7 @@ impl Target for Http2 {
             End::Reset => reset(&stream),
         }
         probe(place.number, self.sidecar.address).await?;
-        timeout(PATIENCE, self.probe_other(place.number))
+        timeout(TIMEOUT, self.probe_other(place.number))
             .await
             .unwrap_or_else(|_| Err(Failure::new("another client of HTTP/2 hangs", "")))?;
         self.echo.take(client_address(place.number).into());
@@ -157,7 +157,7 @@ impl Target for Http2 {
     }
 }
 
-/// Changes one of the frames, or their order.
+/// Changes one frame or the order of frames.
 fn change(frames: &mut Vec<Frame>, others: &[Frame], random: &mut Rng) {
     if frames.is_empty() {
         frames.extend_from_slice(others);
@@ -181,7 +181,7 @@ fn change(frames: &mut Vec<Frame>, others: &[Frame], random: &mut Rng) {
     }
 }
 
-/// Reads until the connection ends. A client that is told to go away does.
+/// Reads until the connection ends; closes it after GOAWAY.
 async fn read_to_end(stream: &mut tokio::net::TcpStream) -> Result<Vec<u8>, Failure> {
     let mut received = Vec::new();
     let reading = async {
@@ -195,7 +195,7 @@ async fn read_to_end(stream: &mut tokio::net::TcpStream) -> Result<Vec<u8>, Fail
             }
         }
     };
-    let is_over = timeout(PATIENCE, reading).await.is_ok();
+    let is_over = timeout(TIMEOUT, reading).await.is_ok();
     if is_over {
         return Ok(received);
     }
@@ -209,7 +209,7 @@ fn goes_away(mut received: &[u8]) -> bool {
     std::iter::from_fn(|| Frame::read(&mut received)).any(|frame| frame.kind == GOAWAY)
 }
 
-/// Checks the frames of the sidecar and their order.
+/// Checks the sidecar's frames and their order.
 fn check(received: &[u8]) -> Result<(), Failure> {
     let mut rest = received;
     let frames: Vec<Frame> = std::iter::from_fn(|| Frame::read(&mut rest)).collect();

@@ -1,4 +1,4 @@
-//! A client of HTTP/2 that says exactly what it got.
+//! HTTP/2 client that reports exactly what it received.
 
 use std::net::SocketAddr;
 
@@ -8,14 +8,15 @@ use tokio::time::timeout;
 
 use super::{
     answer::{Answer, Ended},
-    case::{Failure, PATIENCE, connect},
+    case::{Failure, TIMEOUT, connect},
     client::Got,
 };
 
-/// A request on a connection of its own, and its answer.
+/// Sends a request on a new connection and returns the response.
 ///
 /// # Errors
-/// Neither an answer nor its end comes.
+///
+/// Timeout: neither a response nor the end of the stream was received.
 pub async fn ask(
     number: u64,
     to: SocketAddr,
@@ -31,10 +32,10 @@ pub async fn ask(
     let request = request.map_err(|error| Failure::new("no request", error.to_string()))?;
     let (response, mut sending) = sender.send_request(request, body.is_empty()).map_err(failed)?;
     if !body.is_empty() {
-        // an early answer may end the stream before
+        // an early response may have closed the stream
         let _ = sending.send_data(Bytes::from(body), true);
     }
-    let got = timeout(PATIENCE, read(response)).await;
+    let got = timeout(TIMEOUT, read(response)).await;
     driver.abort();
     got.map_err(|_| Failure::new("a stream hangs", target))
 }

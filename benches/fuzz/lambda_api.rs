@@ -1,4 +1,4 @@
-//! A Lambda API that answers each call with what its case says.
+//! Lambda API that returns the response prepared by a case.
 
 use std::{cell::RefCell, collections::HashMap, io, net::SocketAddr, rc::Rc};
 
@@ -12,8 +12,8 @@ use super::{
     echo,
 };
 
-/// The API: it runs as long as its runtime. A lane's route calls a function of the lane's own, by whose name
-/// its answer is found.
+/// The Lambda API; it stops with its runtime. Each lane has its own function, so the name identifies the
+/// response.
 pub struct LambdaApi {
     pub address: SocketAddr,
     answers: Answers,
@@ -29,17 +29,17 @@ impl LambdaApi {
         Self { address, answers }
     }
 
-    /// From now on the function answers so.
+    /// Sets the response of a function.
     pub fn answer(&self, function: &str, delivery: Delivery) {
         self.answers.borrow_mut().insert(function.to_owned(), (delivery, 0));
     }
 
-    /// Calls of the function since its answer was set.
+    /// Number of invocations since the response was set.
     pub fn calls(&self, function: &str) -> u32 {
         self.answers.borrow().get(function).map_or(0, |(_, calls)| *calls)
     }
 
-    /// A route of the path `/NAME/*` to the function of that name.
+    /// A route from `/NAME/*` to the function of that name.
     pub fn route(&self, name: &str, rest: &str) -> (String, String) {
         let text = format!(
             "uri: /{name}/*\nlambda:\n  function_name: {name}\n  host: {}\n  port: {}\n  \
@@ -52,7 +52,7 @@ impl LambdaApi {
     }
 }
 
-/// An answer of the API with a length.
+/// An HTTP response with `Content-Length`.
 pub fn sized(headers: &str, body: &[u8]) -> Vec<u8> {
     let head = format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()

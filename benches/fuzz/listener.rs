@@ -1,9 +1,9 @@
-//! Bytes of HTTP/1.1 clients.
+//! Raw bytes of HTTP/1.1 clients.
 //!
-//! Invariants: every answer is well-formed and none is 500 `internal`; there are no more answers than heads;
-//! a client that stays gets an answer; the upstream receives well-formed requests that are those of the
-//! client's bytes; no answer is another client's; the connection ends within the limits; the next client is
-//! served.
+//! Invariants: every response is well-formed and none is 500 `internal`; there are at most as many responses
+//! as request heads; a client that waits gets a response; the upstream receives only well-formed requests,
+//! which are those in the client's bytes; no response belongs to another client; the connection ends within
+//! the limits; the next client is served.
 
 use std::{fmt, net::IpAddr};
 
@@ -23,7 +23,7 @@ use super::{
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The sidecar ends every connection by itself, soon.
+/// Short limits, so that the sidecar soon ends every connection.
 const LIMITS: &str = "header_timeout: 300ms, body_timeout: 300ms, keep_alive: 300ms, send_timeout: 1s";
 
 pub struct Listener {
@@ -43,7 +43,7 @@ impl fmt::Display for Case {
     }
 }
 
-/// Routes to an upstream that answers everything: unsigned, signed, and for POST alone.
+/// Routes to the echo upstream: unsigned, signed, and POST only.
 pub fn routes(echo: &Echo) -> Vec<(String, String)> {
     let to = format!("api_gateway:\n  function_uri: http://{}\n", echo.address);
     let keys = "  authorization: { iam: { accesskey: AKIDEXAMPLE, secretkey: secret } }\n";
@@ -137,7 +137,7 @@ impl Target for Listener {
     }
 }
 
-/// All answers in what a client received.
+/// Parses all responses that a client received.
 fn answers(received: &[u8], ended: Ended, may_answer_head: bool) -> Result<Vec<Answer>, String> {
     if received.is_empty() {
         return Ok(Vec::new());
@@ -159,7 +159,7 @@ fn answers(received: &[u8], ended: Ended, may_answer_head: bool) -> Result<Vec<A
     Err(problem)
 }
 
-/// Checks that the upstream received requests of the client's bytes, in their order, and nothing else.
+/// Checks that the upstream received the requests in the client's bytes, in order, and no others.
 pub fn check_forwarded(sent: &[requests::Request], forwarded: &[Request]) -> Result<(), Failure> {
     let mut left = sent.iter();
     for request in forwarded {

@@ -1,16 +1,16 @@
-//! A fuzzer for everything that arrives over a socket: requests, HTTP/2 frames, answers of upstreams and of
-//! functions, event streams.
+//! Fuzzer for everything that the sidecar reads from a socket: requests, HTTP/2 frames, responses of
+//! upstreams and of functions, event streams.
 //!
 //! ```sh
 //! cargo bench --bench fuzz -- --target listener --seconds 600 --seed 1
 //! cargo bench --bench fuzz -- --target listener --seed 1 --from 4711 --iterations 1   # repeats one case
 //! ```
 //!
-//! Each target starts a sidecar in this process and sends it one case after the other over loopback sockets.
-//! A case depends on the seed and its number alone: the first ones are the named seeds in `seeds/`,
-//! unchanged, all further ones are mutations of them (`mutation.rs`). What must hold for each case is written
-//! in the target's own file. Every failure is printed with the command that repeats it. The exit code is 1 if
-//! anything failed. Without options each target runs for a second.
+//! Each target starts a sidecar in this process and sends it one case after another over loopback sockets. A
+//! case depends on the seed and its number only: the first cases are the seeds of `seeds/`, unchanged; all
+//! further cases are mutations of them (`mutation.rs`). Each target's file lists its invariants. Every
+//! failure is printed with the command that repeats it, and makes the exit code 1. Without options each
+//! target runs for one second.
 
 #![allow(
     clippy::expect_used,
@@ -45,31 +45,31 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
-/// The command line.
+/// Options of the fuzzer.
 #[derive(Debug, Clone, Parser)]
 struct Options {
-    /// The target; all of them by default.
+    /// Target to run; all by default.
     #[arg(long, value_enum)]
     target: Option<TargetName>,
-    /// The duration of each target's run.
+    /// Duration of each target's run, in seconds.
     #[arg(long, default_value_t = 1)]
     seconds: u64,
-    /// Decides all cases.
+    /// Seed of the random number generator.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The number of the first case.
+    /// Number of the first case.
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// The number of cases; it replaces the time limit.
+    /// Number of cases; replaces `--seconds`.
     #[arg(long)]
     iterations: Option<u64>,
-    /// Cases at a time.
+    /// Concurrent cases.
     #[arg(long, default_value_t = 32)]
     lanes: usize,
-    /// A target ends after this many failures.
+    /// Stop a target after this many failures.
     #[arg(long, default_value_t = 200)]
     failures: u64,
-    /// Failures of each kind that are printed whole.
+    /// Failures of each kind that are printed in full.
     #[arg(long, default_value_t = 3)]
     show: u64,
     /// Passed by cargo to every bench.
@@ -81,15 +81,15 @@ struct Options {
 enum TargetName {
     /// Bytes of HTTP/1.1 clients.
     Listener,
-    /// Well-formed requests on one connection, compared with each of them alone.
+    /// Well-formed requests on one connection, compared with separate connections.
     Sequence,
     /// Frames of HTTP/2 clients.
     Http2,
-    /// Answers of an API Gateway endpoint.
+    /// Responses of an API Gateway endpoint.
     Upstream,
-    /// Answers of functions by `Invoke`.
+    /// Responses of functions over `Invoke`.
     Function,
-    /// Answers of functions by `InvokeWithResponseStream`.
+    /// Responses of functions over `InvokeWithResponseStream`.
     Events,
 }
 
@@ -101,7 +101,7 @@ fn main() -> ExitCode {
         Some(target) => vec![target],
         None => TargetName::value_variants().to_vec(),
     };
-    let mut is_good = true;
+    let mut passed = true;
     for target in targets {
         let report = match target {
             TargetName::Listener => run::run(target, &options, listener::Listener::start),
@@ -112,7 +112,7 @@ fn main() -> ExitCode {
             TargetName::Events => run::run(target, &options, events::Events::start),
         };
         report.print();
-        is_good &= report.is_good();
+        passed &= report.passed();
     }
-    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,14 +1,14 @@
-//! Mutations of bytes: small ones, since most inputs that matter are almost right.
+//! Mutations of byte strings. They are small, because most interesting inputs are nearly valid.
 
 use fastrand::Rng;
 
-/// Mutations do not grow an input beyond this.
-const LARGEST: usize = 256 << 10;
+/// Mutations never make an input larger than this.
+const MAX_INPUT: usize = 256 << 10;
 
-/// Bytes on which parsers branch.
+/// Bytes that parsers treat specially.
 const BYTES: &[u8] = b"\0\t\n\r \"#%&',-./09:;<=>?@A[\\]_`a{|}~\x01\x7f\x80\xc3\xff";
 
-/// Words of HTTP/1.1, whole header lines among them.
+/// Tokens of HTTP/1.1, including whole header lines.
 pub const HTTP: &[&[u8]] = &[
     b"Transfer-Encoding: chunked\r\n",
     b"transfer-encoding:chunked\r\n",
@@ -73,7 +73,7 @@ pub const HTTP: &[&[u8]] = &[
     b"\xff",
 ];
 
-/// Words of JSON and of functions' answers.
+/// Tokens of JSON and of functions' responses.
 pub const JSON: &[&[u8]] = &[
     b"null",
     b"true",
@@ -118,7 +118,7 @@ pub const JSON: &[&[u8]] = &[
     b"\"",
 ];
 
-/// Changes `bytes` in one to four places. `words` are inserted, and `others` are what it is spliced with.
+/// Changes `bytes` in one to four places: inserts `words`, splices in parts of `others`.
 pub fn mutate(bytes: &mut Vec<u8>, words: &[&[u8]], others: &[&[u8]], random: &mut Rng) {
     let mut count = 1;
     while count < 4 && random.u8(..5) < 2 {
@@ -126,7 +126,7 @@ pub fn mutate(bytes: &mut Vec<u8>, words: &[&[u8]], others: &[&[u8]], random: &m
     }
     for _ in 0..count {
         mutate_once(bytes, words, others, random);
-        bytes.truncate(LARGEST);
+        bytes.truncate(MAX_INPUT);
     }
 }
 
@@ -184,19 +184,19 @@ fn insert(bytes: &mut Vec<u8>, at: usize, inserted: &[u8]) {
     drop(bytes.splice(at..at, inserted.iter().copied()));
 }
 
-/// A range that is mostly short.
+/// A random range, usually a short one.
 fn range(length: usize, random: &mut Rng) -> std::ops::Range<usize> {
     let start = random.usize(..=length);
     let longest = if random.u8(..4) == 0 { length } else { 8 };
     start..(start + random.usize(..=longest)).min(length)
 }
 
-/// The start of the line that holds `at`.
+/// Index of the first byte of the line that contains `at`.
 fn line_start(bytes: &[u8], at: usize) -> usize {
     bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
 }
 
-/// Writes another number in place of one of those that are there.
+/// Replaces one of the numbers in `bytes` by another.
 fn change_number(bytes: &mut Vec<u8>, random: &mut Rng) {
     let starts: Vec<usize> = (0..bytes.len())
         .filter(|at| bytes[*at].is_ascii_digit() && (*at == 0 || !bytes[*at - 1].is_ascii_digit()))

@@ -1,5 +1,5 @@
-//! The oracle for answers of upstreams. A client gets the answer, or a part of it and a visible break, or an
-//! error of the sidecar, and never a connection that ends without a byte.
+//! The oracle for upstream responses: a client gets the response, or a part of it and a broken connection, or
+//! an error of the sidecar. The connection never ends without a byte.
 
 use super::{
     answer::{Answer, Ended},
@@ -7,29 +7,29 @@ use super::{
     client::Got,
 };
 
-/// The expected answer, from the upstream's bytes.
+/// The expected response, computed from the upstream's bytes.
 #[derive(Debug)]
 pub enum Truth {
-    /// An answer that is whole whatever happens next.
+    /// Complete, whatever happens to the connection later.
     Whole { status: Option<u16>, body: Vec<u8> },
-    /// One that was whole when its connection was reset, which may have been noticed first.
+    /// Complete, followed by a reset that the sidecar may notice first.
     WholeOrCut { status: Option<u16>, body: Vec<u8> },
-    /// The beginning of an answer that never becomes whole.
+    /// A prefix of a response that never completes.
     Cut { status: Option<u16>, body: Vec<u8> },
-    /// Nothing that may be passed on.
+    /// No byte of it may be forwarded.
     NoAnswer,
-    /// Readers may differ.
+    /// Parsers may disagree.
     Unclear,
 }
 
-/// True if the call never reached this case's script because it took a pooled connection that the upstream
-/// was closing. No client can exclude that, and a POST is not repeated (RFC 9110, 9.2.2).
+/// True if the call failed because it reused a pooled connection while the upstream was closing it. No client
+/// can prevent that, and a POST is not retried (RFC 9110, 9.2.2).
 pub fn met_a_closing_connection(got: &Got, calls: u32) -> bool {
     let is_truncated = |answer: &Answer| answer.code().is_some_and(|code| code == "upstream_truncated");
     calls == 0 && matches!(got, Got::Whole(answer) if is_truncated(answer))
 }
 
-/// Checks what the client got; `to_head` tells that it had asked with HEAD.
+/// Checks what the client received. `to_head` is set if the request's method was HEAD.
 pub fn check(truth: &Truth, got: &Got, to_head: bool) -> Result<(), Failure> {
     let answer = match got {
         Got::Nothing(ended) => {
@@ -42,7 +42,7 @@ pub fn check(truth: &Truth, got: &Got, to_head: bool) -> Result<(), Failure> {
         Got::Broken(Some(answer), ended) => return check_broken(truth, answer, *ended),
         Got::Whole(answer) => answer,
     };
-    // an answer to HEAD has no code
+    // a response to HEAD has no body, so its error code cannot be read
     let is_ours = to_head && matches!(answer.status, 502 | 504) && !matches!(truth, Truth::Whole { .. });
     if let Some(code) = answer.code().or_else(|| is_ours.then(String::new)) {
         return match truth {

@@ -1,4 +1,4 @@
-//! Reference readers of requests, answers and event streams. They share no framing code with the sidecar.
+//! Independent parsers of requests, responses and event streams. They share no framing code with the sidecar.
 
 pub mod answers;
 mod chunks;

@@ -1,4 +1,4 @@
-//! The report of a run.
+//! Counts cases and failures of a run, and prints them.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -11,12 +11,11 @@ use super::{TargetName, case::Failure};
 pub struct Report {
     target: TargetName,
     seed: u64,
-    /// Failures of one kind that are printed whole.
+    /// Failures of each kind that are printed in full.
     shown: u64,
     cases: u64,
     took: Duration,
     panics: u64,
-    /// The number of failures of each kind.
     failures: BTreeMap<String, u64>,
 }
 
@@ -44,18 +43,17 @@ impl Report {
         println!("{case}\n");
     }
 
-    /// The run is over.
+    /// Prints the summary.
     pub fn ended(&mut self, took: Duration, panics: u64) {
         (self.took, self.panics) = (took, panics);
     }
 
-    /// Failures so far.
     pub fn failures(&self) -> u64 {
         self.failures.values().sum()
     }
 
     /// True if nothing failed.
-    pub fn is_good(&self) -> bool {
+    pub fn passed(&self) -> bool {
         self.failures.is_empty() && self.panics == 0
     }
 

@@ -1,4 +1,4 @@
-//! Runs a target's cases, several at a time, each as a task of its own on this thread.
+//! Runs the cases of a target, several concurrently as tasks on this thread.
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,29 +12,29 @@ use tokio::{task::JoinSet, time::timeout};
 
 use super::{
     Options, TargetName,
-    case::{self, Failure, PATIENCE},
+    case::{self, Failure, TIMEOUT},
     report::Report,
     witness,
 };
 
-/// Something that can be fuzzed.
+/// An interface of the sidecar that is fuzzed.
 pub trait Target: 'static {
-    /// Its input.
+    /// The input of one case.
     type Case: fmt::Display;
 
-    /// Case `number`, from its random numbers alone.
+    /// Generates case `number`, from `random` only.
     fn case(&self, number: u64, random: &mut Rng) -> Self::Case;
 
-    /// Sends it, and checks what must hold.
+    /// Sends the input and checks the invariants.
     fn run(&self, case: &Self::Case, place: Place) -> impl Future<Output = Result<(), Failure>>;
 }
 
 /// The place of a case in the run.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
-    /// The case's number.
+    /// Number of the case.
     pub number: u64,
-    /// The slot among the cases that run at the same time.
+    /// Index of the concurrent slot; no two running cases share one.
     pub lane: usize,
 }
 
@@ -47,7 +47,7 @@ struct Shared<T> {
     report: RefCell<Report>,
 }
 
-/// Runs a target for as long as the options say. `start` is called on the runtime of its cases.
+/// Runs a target for the duration in `options`. `start` is called on the runtime of the cases.
 pub fn run<T: Target>(name: TargetName, options: &Options, start: impl FnOnce(usize) -> T) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     tokio::task::LocalSet::new().block_on(&runtime, async {
@@ -78,7 +78,7 @@ impl<T: Target> Shared<T> {
         while let Some(number) = self.next() {
             let case = self.target.case(number, &mut case::random(self.options.seed, number));
             self.running.borrow_mut().push(number);
-            let outcome = timeout(2 * PATIENCE, self.target.run(&case, Place { number, lane })).await;
+            let outcome = timeout(2 * TIMEOUT, self.target.run(&case, Place { number, lane })).await;
             let outcome = outcome.unwrap_or_else(|_| Err(Failure::new("the case hangs", "")));
             let mut report = self.report.borrow_mut();
             for seen in witness::take() {
@@ -94,7 +94,7 @@ impl<T: Target> Shared<T> {
         }
     }
 
-    /// The next case's number, unless the run is over.
+    /// Number of the next case; `None` at the end of the run.
     fn next(&self) -> Option<u64> {
         let number = self.next.get();
         let is_over = match self.options.iterations {

@@ -1,5 +1,5 @@
-//! The corpus: inputs that were once handled wrongly, each named after its row in the list of findings, and
-//! ordinary ones of each kind.
+//! The corpus: typical inputs of each kind, and inputs that the sidecar once handled incorrectly, each named
+//! after its row in the list of findings.
 
 #![expect(clippy::too_many_lines, reason = "tables, one row an input")]
 

@@ -1,6 +1,7 @@
-//! Any sequence of well-formed requests on one connection is answered as each of them alone.
+//! Sequences of well-formed requests on one connection: each gets the same response as on a connection of its
+//! own.
 //!
-//! The connection may end early if the last answer announces it, and the request gave a reason.
+//! The connection may end early if the last response announces it, and the request gave a reason.
 
 use std::{fmt, net::IpAddr};
 
@@ -35,7 +36,7 @@ pub struct Case {
 struct Request {
     to_head: bool,
     bytes: Vec<u8>,
-    /// There is a reason to end the connection with its answer.
+    /// The sidecar may close the connection after this response.
     may_end: bool,
 }
 
@@ -46,7 +47,7 @@ impl fmt::Display for Case {
 }
 
 impl Request {
-    /// One that differs from all others by its number.
+    /// A random request, made unique by its number.
     fn any(number: usize, random: &mut Rng) -> Self {
         let pick = |random: &mut Rng, from: &[&'static str]| from[random.usize(..from.len())];
         let method = pick(
@@ -82,14 +83,14 @@ impl Request {
         let body = body(&mut head, method, is_old, random);
         Self {
             to_head: method == "HEAD",
-            // an early answer may come before the whole body
+            // a response may be sent before the body is complete, and then closes the connection
             may_end: closes == "close" || is_old || method == "CONNECT" || !body.is_empty(),
             bytes: [head.as_bytes(), b"\r\n", &body].concat(),
         }
     }
 }
 
-/// A body, and its headers in `head`.
+/// A random body; its headers are appended to `head`.
 fn body(head: &mut String, method: &str, is_old: bool, random: &mut Rng) -> Vec<u8> {
     if !matches!(method, "POST" | "PUT") && random.u8(..10) > 0 {
         return Vec::new();
@@ -194,12 +195,12 @@ impl Target for Sequence {
     }
 }
 
-/// An answer without what differs from one time to the next.
+/// A response without the parts that differ between calls.
 fn comparable(answer: &Answer) -> (u16, Vec<(String, Vec<u8>)>, String) {
     let differs = ["date", "x-request-id", "connection", "content-length"];
     let mut headers = answer.headers.clone();
     headers.retain(|(name, _)| !differs.contains(&name.to_ascii_lowercase().as_str()));
-    // the order of different names means nothing (RFC 9110, 5.3)
+    // the order of headers with different names has no meaning (RFC 9110, 5.3)
     headers.sort();
     let mut body = String::from_utf8_lossy(&answer.body).into_owned();
     if let Some(code) = answer.code() {

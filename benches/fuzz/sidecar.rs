@@ -8,7 +8,7 @@ use apigw_invoker::{
 };
 use tokio::sync::oneshot;
 
-/// Stops when dropped.
+/// The sidecar, stopped when dropped.
 pub struct Sidecar {
     pub address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -16,7 +16,7 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// Starts one with these limits and routes, each a name and its settings.
+    /// Starts a sidecar with these limits and these routes (name and settings).
     pub fn start(limits: &str, routes: &[(String, String)]) -> Self {
         let process = format!(
             "listen: {{ http: '127.0.0.1:0', h2c: true }}\nadmin: {{ address: '127.0.0.1:0' }}\nworkers: 1\n\

@@ -1,8 +1,8 @@
-//! Answers of an API Gateway endpoint, to clients of all versions of HTTP that read at their own pace.
+//! Responses of an API Gateway endpoint, read by clients of every HTTP version at different speeds.
 //!
-//! Invariants: the client gets the answer that `reference/answers.rs` reads from the upstream's bytes, or a
-//! part of it and a visible break, or an error of the sidecar; no POST arrives twice; the client's connection
-//! is usable behind a whole answer.
+//! Invariants: the client gets the response that `reference/answers.rs` parses from the upstream's bytes, or
+//! a part of it and a broken connection, or an error of the sidecar; no POST is sent twice; the client's
+//! connection is usable after a complete response.
 
 use std::{cell::RefCell, collections::HashMap, fmt, io, net::SocketAddr, rc::Rc};
 
@@ -25,20 +25,20 @@ use super::{
     sidecar::Sidecar,
 };
 
-/// Placeholder for the case's number in a seed; the number that replaces it is as long.
+/// Placeholder for the case's number in a seed, replaced by a number of the same length.
 const NUMBER: &[u8] = b"{case-number}";
 const LIMITS: &str = "max_in_flight: 10000";
-/// Far longer than the pauses between two pieces on a busy machine.
+/// Timeouts far above the pauses between two pieces.
 const TIMEOUTS: &str = "  timeout: 2s\n  idle_timeout: 2s\n  keepalive_timeout: 5s\n";
 
-/// The upstream's behaviour for each case, by its number.
+/// Behaviour of the upstream for each case number.
 type Scripts = Rc<RefCell<HashMap<u64, Script>>>;
 
 struct Script {
     delivery: Delivery,
-    /// The answer does not wait for the request's body.
+    /// The response is sent before the request's body was read.
     is_early: bool,
-    /// The number of requests that asked for it.
+    /// Number of requests that this script has served.
     served: u32,
 }
 
@@ -128,7 +128,7 @@ impl Upstream {
     }
 }
 
-/// The same connection serves another request, whose answer is its own.
+/// Sends another request on the same connection and checks its response.
 async fn serves_on(client: &mut Client, number: u64) -> Result<(), Failure> {
     client.send(format!("GET /probe/{number} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).await;
     match client.read(false).await? {
@@ -156,11 +156,12 @@ impl Target for Upstream {
             0 | 1 => End::Reset,
             2 => End::Open,
             3..10 => End::Close,
-            // a connection that stays open is waited for until a timeout
+            // a connection left open would make the sidecar wait for its timeout
             _ if ends(&bytes, request).is_some() => End::Open,
             _ => End::Close,
         };
-        // surplus bytes come with the answer's last byte: later ones could be taken for the next answer
+        // surplus bytes follow in the same write as the last byte: later ones could be read as the next
+        // response
         let last_cut = ends(&bytes, request).map_or(bytes.len(), |end| end.saturating_sub(1));
         let is_early = request.body > 0 && random.u8(..4) == 0;
         Case { seed: seed.name, request, is_early, delivery: Delivery::new(&bytes, last_cut, end, random) }
@@ -180,7 +181,7 @@ impl Target for Upstream {
         outcome::check(&truth, &got, case.request.method == "HEAD").map_err(|failure| {
             Failure::new(format!("{} ({:?})", failure.kind, case.request.version), failure.detail)
         })?;
-        // AWS says with these that nothing ran, or the route's settings allow it
+        // AWS uses these statuses if nothing ran, or the route's `retry.unsafe` allows them
         let may_repeat = matches!(reading, Reading::Answer { status: 403 | 429 | 500.., .. });
         if case.request.method == "POST" && served > 1 && !may_repeat {
             return Err(Failure::new("a POST arrived more than once", format!("{served} times")));
@@ -189,7 +190,7 @@ impl Target for Upstream {
     }
 }
 
-/// The length of the answer, if it does not end with the connection.
+/// Length of the response in bytes; `None` if it ends with the connection.
 fn ends(bytes: &[u8], request: Request) -> Option<usize> {
     match answers::read(bytes, request.method == "HEAD") {
         Reading::Answer { end: BodyEnd::Whole(length), .. } => Some(length),
@@ -203,7 +204,7 @@ fn truth(reading: &Reading, end: End, is_early: bool) -> Truth {
     };
     let (status, body) = (Some(*status), body.clone());
     match (body_end, end) {
-        // the unread request makes a reset of the close, which may overtake the answer
+        // closing with an unread request sends a reset, which may overtake the response
         (BodyEnd::Whole(_) | BodyEnd::UntilClose, End::Close) if is_early => {
             Truth::WholeOrCut { status, body }
         }
@@ -226,7 +227,7 @@ fn routes(upstream: SocketAddr) -> Vec<(String, String)> {
     ]
 }
 
-/// Writes the case's number into an answer, so that no other case's is taken for it.
+/// Writes the case's number into a response, so that it cannot be confused with another case's.
 fn numbered(bytes: &[u8], number: u64) -> Vec<u8> {
     let number = format!("{number:0width$}", width = NUMBER.len());
     let mut result = bytes.to_vec();

@@ -1,4 +1,4 @@
-//! Observes panics, which tokio's tasks swallow, and the log lines of mistakes.
+//! Records panics, which tokio catches in tasks, and log lines about internal errors.
 
 use std::{
     fmt::Write as _,
@@ -14,10 +14,10 @@ use log::{
 };
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
-/// Panics and mistakes that no failure has named yet.
+/// Panics and internal errors not yet reported as a failure.
 static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// From now on panics and log lines are seen.
+/// Installs the panic hook and the logger.
 pub fn start() {
     std::panic::set_hook(Box::new(|panic| {
         PANICS.fetch_add(1, Ordering::SeqCst);
@@ -29,12 +29,12 @@ pub fn start() {
     }
 }
 
-/// Panics so far.
+/// Number of panics so far.
 pub fn panics() -> u64 {
     PANICS.load(Ordering::SeqCst)
 }
 
-/// Panics and mistakes since the last call.
+/// Returns and removes the panics and internal errors since the last call.
 pub fn take() -> Vec<String> {
     std::mem::take(&mut *SEEN.lock().unwrap_or_else(PoisonError::into_inner))
 }
@@ -43,8 +43,7 @@ fn note(what: String) {
     SEEN.lock().unwrap_or_else(PoisonError::into_inner).push(what);
 }
 
-/// Formats every line as the real logger would, so that formatting is fuzzed too, and keeps those of
-/// mistakes.
+/// Logger that formats every line, so that formatting is fuzzed too, and keeps those about internal errors.
 struct Lines;
 
 impl Log for Lines {

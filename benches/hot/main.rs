@@ -1,4 +1,4 @@
-//! How long each step of a request takes by itself: `cargo bench --bench hot`.
+//! Time per step of a request: `cargo bench --bench hot`.
 
 #![expect(clippy::expect_used, reason = "a benchmark that cannot begin has nothing to say")]
 

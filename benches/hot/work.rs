@@ -1,5 +1,5 @@
-//! What every request costs by itself, step by step, without a socket: `main.rs` takes the time of it, and
-//! `../instructions/main.rs` counts its instructions.
+//! The steps of a request that are measured, without sockets. `main.rs` measures their time,
+//! `../instructions/main.rs` counts their instructions.
 
 #![expect(clippy::expect_used, reason = "a benchmark that cannot begin has nothing to say")]
 
@@ -27,12 +27,12 @@ use apigw_invoker::{
 use aws_credential_types::Credentials;
 use bytes::Bytes;
 
-/// A step, ready to be taken again and again.
+/// One run of a step; may be called repeatedly.
 pub type Work = Box<dyn FnMut()>;
-/// A step by its name, and what gets it ready.
+/// Name of a step, and the function that prepares it.
 type Step = (&'static str, fn() -> Work);
 
-/// Every step by its name, in the order in which a request takes them.
+/// All steps, in the order in which a request passes them.
 pub const ALL: [Step; 8] = [
     ("route", route),
     ("gateway_request", gateway_request),
@@ -44,7 +44,7 @@ pub const ALL: [Step; 8] = [
     ("metrics", metrics),
 ];
 
-/// The last of ten thousand routes is found.
+/// Route lookup: finds the last of 10,000 routes.
 fn route() -> Work {
     let table = RouteTable::new((0..10_000).map(|index| {
         let uris = UriPattern::parse(&format!("/service-{index}/*")).map(Arc::new).into_iter().collect();
@@ -56,14 +56,14 @@ fn route() -> Work {
     })
 }
 
-/// A client's request becomes one for API Gateway; that the request is made anew each time is a part of it.
+/// Builds the outbound request for API Gateway, including the copy of the client's request.
 fn gateway_request() -> Work {
     let backend = backend("authorization: { iam: { accesskey: AKIDEXAMPLE, secretkey: s } }");
     let path_match = path_match();
     Box::new(move || drop(black_box(backend.request(inbound(&path_match)))))
 }
 
-/// It is signed.
+/// Signs the request.
 fn gateway_signature() -> Work {
     let backend = backend("");
     let outbound = backend.request(inbound(&path_match())).expect("a request");
@@ -73,26 +73,26 @@ fn gateway_signature() -> Work {
     Box::new(move || drop(black_box(signer.sign(&outbound, &credentials, now))))
 }
 
-/// Its head is written.
+/// Writes the request's head.
 fn gateway_head() -> Work {
     let outbound = backend("").request(inbound(&path_match())).expect("a request");
     Box::new(move || drop(black_box(encode_head(&outbound, None, true))))
 }
 
-/// The answer goes back.
+/// Builds the response to the client.
 fn gateway_reply() -> Work {
     let backend = backend("");
     Box::new(move || drop(black_box(backend.reply(reply("{}")))))
 }
 
-/// A client's request becomes the event of an API Gateway, for the Lambda API.
+/// Builds the Lambda event of a request with `awsgateway_compatible`.
 fn lambda_event() -> Work {
     let backend = lambda();
     let path_match = path_match();
     Box::new(move || drop(black_box(backend.request(inbound(&path_match)))))
 }
 
-/// What the function says about status, headers and body becomes the answer.
+/// Parses a function's proxy-integration response.
 fn lambda_reply() -> Work {
     let backend = lambda();
     let output =
@@ -100,7 +100,7 @@ fn lambda_reply() -> Work {
     Box::new(move || drop(black_box(backend.reply(reply(output)))))
 }
 
-/// The request is counted.
+/// Updates the metrics of a request.
 fn metrics() -> Work {
     let all = Metrics::new();
     let route = all.route(&"orders".into());
@@ -121,8 +121,8 @@ fn backend(rest: &str) -> Arc<dyn Backend> {
 
 fn lambda() -> Arc<dyn Backend> {
     built(
-        "lambda:\n  function_name: MyLambda\n  aws_region: us-east-1\n  aws_key: AKIDEXAMPLE\n  aws_secret: s\n  \
-         awsgateway_compatible: true\n  is_proxy_integration: true\n",
+        "lambda:\n  function_name: MyLambda\n  aws_region: us-east-1\n  aws_key: AKIDEXAMPLE\n  \
+         aws_secret: s\n  awsgateway_compatible: true\n  is_proxy_integration: true\n",
     )
 }
 
@@ -136,7 +136,7 @@ fn path_match() -> PathMatch {
     PathMatch::of("/orders*", "/orders/4711").expect("a path of the route")
 }
 
-/// A request as `message/inbound.rs` hands it over.
+/// A request as `message/inbound.rs` creates it.
 fn inbound(path_match: &PathMatch) -> InboundRequest {
     let lines = [
         ("accept", "*/*"),

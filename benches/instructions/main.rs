@@ -1,9 +1,9 @@
-//! How many instructions each step of a request takes, against `baseline.txt`: `cargo bench --bench instructions`.
+//! Instructions per step of a request, compared with `baseline.txt`: `cargo bench --bench instructions`.
 //!
-//! Callgrind counts, so that neither the machine's load nor its clock plays a part. A step that has grown by more than
-//! five of a hundred fails, until its new figure is in `baseline.txt`, by `cargo bench --bench instructions -- --write`
-//! and in the same commit. The figures depend on the compiler and the processor's kind: valgrind has no SHA extensions,
-//! so a signature looks dearer than it is.
+//! Callgrind counts them, so that load and clock speed have no influence. A step fails if it has grown by
+//! more than five percent; `cargo bench --bench instructions -- --write` writes a new baseline, to be
+//! committed together with the change. The counts depend on the compiler and the CPU model. Valgrind has no
+//! SHA extensions, so signatures count more instructions than they run.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, clippy::expect_used, reason = "a program for a person")]
 
@@ -17,10 +17,10 @@ use std::{
     process::{Command, ExitCode},
 };
 
-/// As often is a step taken while it is counted.
-const TIMES: u64 = 100;
-/// Of a hundred.
-const MOST_GROWTH: u64 = 5;
+/// Runs of a step that Callgrind counts.
+const RUNS: u64 = 100;
+/// Growth of a step that is still accepted, in percent.
+const MAX_GROWTH_PERCENT: u64 = 5;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Takes one step, once uncounted.
+/// Runs a step once without counting, then [`RUNS`] times.
 fn take(name: &str) {
     let step = work::ALL.iter().find(|(known, _)| *known == name);
     let mut work = step.map(|(_, prepare)| prepare()).expect("it is one of them");
@@ -46,15 +46,15 @@ fn take(name: &str) {
     counted(&mut work);
 }
 
-/// What Callgrind counts.
+/// The function whose calls Callgrind counts.
 #[inline(never)]
 fn counted(work: &mut work::Work) {
-    for _ in 0..TIMES {
+    for _ in 0..RUNS {
         work();
     }
 }
 
-/// The instructions of a step.
+/// Instructions per run of a step.
 fn count(name: &str) -> Result<u64, String> {
     let own = env::current_exe().map_err(|error| error.to_string())?;
     let output = Command::new("valgrind")
@@ -68,7 +68,7 @@ fn count(name: &str) -> Result<u64, String> {
     let collected = said.lines().find_map(|line| line.split_once("Collected :"));
     let total =
         collected.and_then(|(_, number)| number.trim().parse::<u64>().ok()).filter(|total| *total > 0);
-    total.map(|total| total / TIMES).ok_or_else(|| format!("{name}: nothing was counted: {said}"))
+    total.map(|total| total / RUNS).ok_or_else(|| format!("{name}: nothing was counted: {said}"))
 }
 
 fn all() -> Result<Vec<(&'static str, u64)>, String> {
@@ -99,7 +99,7 @@ fn compare() -> ExitCode {
         let mut is_right = true;
         for (name, count) in counts {
             let before = known.get(name).copied();
-            let has_grown = before.is_none_or(|before| count * 100 > before * (100 + MOST_GROWTH));
+            let has_grown = before.is_none_or(|before| count * 100 > before * (100 + MAX_GROWTH_PERCENT));
             let before = before.map_or_else(|| "none".to_owned(), |before| before.to_string());
             println!("{name:<20}{count:>14}{before:>14}{}", if has_grown { "  has grown" } else { "" });
             is_right &= !has_grown;

@@ -1,4 +1,4 @@
-//! An answer as a client reads it, or where it broke off.
+//! Reads responses of the sidecar; reports where one was cut.
 
 use std::{io, time::Duration};
 
@@ -8,30 +8,30 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// No answer takes so long.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// Bytes that a slow reader takes at a time, and how long it rests then.
-const SLOWLY: (usize, Duration) = (16 << 10, Duration::from_millis(20));
+/// Timeout of a response.
+const TIMEOUT: Duration = Duration::from_mins(1);
+/// Bytes per read and pause between reads of a slow client.
+const SLOW_READ: (usize, Duration) = (16 << 10, Duration::from_millis(20));
 
-/// An answer, whole.
+/// A complete response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     pub body: Vec<u8>,
     pub request_id: Option<String>,
-    /// Whether the connection ends with it.
+    /// The connection closes after this response.
     pub is_last: bool,
 }
 
-/// An answer that never became whole.
+/// A response that never became complete.
 #[derive(Debug)]
 pub struct Broken {
-    /// Bytes that came.
+    /// Bytes received.
     pub bytes: usize,
     pub error: io::Error,
 }
 
-/// Reads answers off a connection.
+/// Reads responses from a connection.
 pub struct Reader {
     buffer: Vec<u8>,
     received: usize,
@@ -43,10 +43,10 @@ impl Reader {
         Self { buffer: Vec::new(), received: 0, is_slow }
     }
 
-    /// Reads one answer.
+    /// Reads one response.
     pub async fn answer(&mut self, stream: &mut TcpStream) -> Result<Answer, Broken> {
         self.received = self.buffer.len();
-        let read = timeout(PATIENCE, self.read(stream)).await;
+        let read = timeout(TIMEOUT, self.read(stream)).await;
         let late = || Err(io::Error::new(io::ErrorKind::TimedOut, "no whole answer within a minute"));
         read.unwrap_or_else(|_| late()).map_err(|error| Broken { bytes: self.received, error })
     }
@@ -92,7 +92,7 @@ impl Reader {
         }
     }
 
-    /// Everything up to and with these bytes.
+    /// Reads up to and including `end`.
     async fn until(&mut self, stream: &mut TcpStream, end: &[u8]) -> io::Result<Vec<u8>> {
         loop {
             let found = self.buffer.windows(end.len()).position(|window| window == end);
@@ -118,7 +118,7 @@ impl Reader {
     }
 
     async fn more(&mut self, stream: &mut TcpStream) -> io::Result<usize> {
-        let (piece, rest) = SLOWLY;
+        let (piece, rest) = SLOW_READ;
         let length = if self.is_slow {
             sleep(rest).await;
             let mut limited = (&mut *stream).take(piece as u64);

@@ -1,5 +1,5 @@
-//! The clients: connections that ask without a pause, with and without bodies, some of which read slowly or leave in
-//! the middle. Each answer is held against what its request was to get.
+//! The clients: connections that send request after request, with and without bodies. Some read slowly, some
+//! leave in the middle. Each response is compared with the planned one.
 
 use std::{
     net::SocketAddr,
@@ -24,19 +24,19 @@ use super::{
     upstream::HELD,
 };
 
-/// Every how many-th connection reads slowly.
-const SLOW_ONES: usize = 10;
-/// Every how many-th request is left in the middle.
-const LEAVERS: u32 = 30;
-/// A request that was sent so long before SIGTERM was there before it.
-const WELL_BEFORE: Duration = Duration::from_millis(50);
-/// Requests beyond the limit that are tried.
+/// One in this many connections reads slowly.
+const SLOW_EVERY: usize = 10;
+/// One in this many requests is aborted by the client.
+const LEAVE_EVERY: u32 = 30;
+/// A request sent this long before SIGTERM must be answered.
+const BEFORE_SIGTERM: Duration = Duration::from_millis(50);
+/// Requests that are sent beyond the limit.
 const BEYOND: usize = 10;
 
-/// Numbers are given once, whoever asks.
+/// Number of the next request, unique over all connections.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
 
-/// Clients at work.
+/// Running clients.
 pub struct Load {
     state: Arc<State>,
     thread: JoinHandle<()>,
@@ -47,12 +47,12 @@ struct State {
     address: SocketAddr,
     tally: Arc<Tally>,
     is_over: AtomicBool,
-    /// When SIGTERM was sent.
+    /// Time of SIGTERM.
     stop: OnceLock<Instant>,
 }
 
 impl Load {
-    /// Starts this many clients on a thread of their own.
+    /// Starts the clients on a separate thread.
     pub fn start(plan: Plan, address: SocketAddr, connections: usize, tally: Arc<Tally>) -> Self {
         let state =
             Arc::new(State { plan, address, tally, is_over: AtomicBool::new(false), stop: OnceLock::new() });
@@ -63,12 +63,12 @@ impl Load {
         Self { state, thread }
     }
 
-    /// From now on the sidecar may close connections and take no new ones.
+    /// Announces SIGTERM: from now on the sidecar may close and refuse connections.
     pub fn expect_stop(&self) {
         let _ = self.state.stop.set(Instant::now());
     }
 
-    /// Lets every client finish its request, and waits for them.
+    /// Waits until every client has finished its request.
     pub fn finish(self) {
         self.state.is_over.store(true, Ordering::SeqCst);
         self.thread.join().expect("the clients' thread does not panic");
@@ -82,7 +82,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 async fn all(state: Arc<State>, connections: usize) {
     let clients: Vec<_> = (0..connections)
-        .map(|index| tokio::spawn(client(Arc::clone(&state), index % SLOW_ONES == SLOW_ONES - 1)))
+        .map(|index| tokio::spawn(client(Arc::clone(&state), index % SLOW_EVERY == SLOW_EVERY - 1)))
         .collect();
     for client in clients {
         client.await.expect("a client does not panic");
@@ -90,7 +90,7 @@ async fn all(state: Arc<State>, connections: usize) {
 }
 
 async fn client(state: Arc<State>, is_slow: bool) {
-    // not all in the same moment
+    // spreads the clients' starts
     sleep(Duration::from_millis(fastrand::u64(..1000))).await;
     while !state.is_over.load(Ordering::SeqCst) {
         match connect(state.address, is_slow).await {
@@ -113,7 +113,7 @@ async fn connect(address: SocketAddr, is_slow: bool) -> std::io::Result<TcpStrea
     socket.connect(address).await
 }
 
-/// A request in the making.
+/// A request and its expected response.
 struct Request {
     number: u64,
     size: usize,
@@ -164,13 +164,13 @@ async fn connection(state: &State, mut stream: TcpStream, is_slow: bool) {
     let mut is_served = false;
     while !state.is_over.load(Ordering::SeqCst) {
         let request = Request::new(is_slow);
-        if fastrand::u32(..LEAVERS) == 0 {
+        if fastrand::u32(..LEAVE_EVERY) == 0 {
             leave(&mut stream, &request).await;
             state.tally.count(Verdict::Left, "", String::new);
             return;
         }
         let start = Instant::now();
-        // the answer may come before all is sent, and the connection end
+        // the response may arrive, and the connection end, before everything is sent
         let _ = stream.write_all(&request.bytes).await;
         let sent = Instant::now();
         let result = reader.answer(&mut stream).await;
@@ -181,11 +181,11 @@ async fn connection(state: &State, mut stream: TcpStream, is_slow: bool) {
                 Verdict::Broken
             }
             Err(Broken { bytes: 0, .. })
-                if state.stop.get().is_some_and(|stop| sent + WELL_BEFORE > *stop) =>
+                if state.stop.get().is_some_and(|stop| sent + BEFORE_SIGTERM > *stop) =>
             {
                 Verdict::ClosedIdle
             }
-            // it may never have been accepted
+            // the connection may not have been accepted
             Err(Broken { bytes: 0, .. }) if state.stop.get().is_some() && !is_served => Verdict::ClosedIdle,
             Err(Broken { bytes: 0, .. }) if state.stop.get().is_some() => Verdict::Lost,
             Err(_) => Verdict::Innocent,
@@ -202,7 +202,7 @@ async fn connection(state: &State, mut stream: TcpStream, is_slow: bool) {
     }
 }
 
-/// Goes away in the middle: of the body, or after the head, or of the answer.
+/// Leaves in the middle of the body, after the head, or in the middle of the response.
 async fn leave(stream: &mut TcpStream, request: &Request) {
     let part = match fastrand::u32(..3) {
         0 => request.bytes.len() / 2,
@@ -221,7 +221,7 @@ fn is_planned_break(fault: Option<Fault>) -> bool {
     matches!(fault, Some(Fault::ResetInBody | Fault::CutInBody | Fault::TooShort | Fault::StallInBody))
 }
 
-/// Whether a whole answer is the one that was planned.
+/// Compares a complete response with the plan.
 fn judge(request: &Request, fault: Option<Fault>, answer: &Answer) -> Verdict {
     let goes_well = matches!(fault, None | Some(Fault::Slow | Fault::Surplus));
     if answer.status == 200 {
@@ -251,7 +251,7 @@ fn judge(request: &Request, fault: Option<Fault>, answer: &Answer) -> Verdict {
     }
 }
 
-/// The code of an error of the sidecar's that bears this request's id.
+/// Error code of the sidecar's response, if it has this request's id.
 fn code(request: &Request, answer: &Answer) -> Option<String> {
     let error: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
     let id = request_id(request.number);
@@ -275,7 +275,8 @@ fn shown(result: &Result<Answer, Broken>) -> String {
     }
 }
 
-/// Fills the sidecar with requests that wait for each other: how many got in, and how many beyond were turned away?
+/// Sends requests that wait for each other until the sidecar is full; returns how many were admitted and how
+/// many were rejected.
 pub fn fill(address: SocketAddr, limit: usize) -> (usize, usize) {
     block_on(async move {
         let clients: Vec<_> = (0..limit + BEYOND).map(|_| tokio::spawn(held(address, limit))).collect();
@@ -298,7 +299,7 @@ async fn held(address: SocketAddr, limit: usize) -> Option<u16> {
     Reader::new(false).answer(&mut stream).await.ok().map(|answer| answer.status)
 }
 
-/// Whether as many were turned away as should be.
-pub fn is_full_measure(limit: usize, admitted: usize, overloaded: usize) -> bool {
+/// True if exactly the requests beyond the limit were rejected.
+pub fn is_limit_exact(limit: usize, admitted: usize, overloaded: usize) -> bool {
     (admitted, overloaded) == (limit, BEYOND)
 }

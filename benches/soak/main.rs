@@ -1,13 +1,13 @@
-//! Thousands of connections, faulty upstreams and clients that leave, for as long as one likes: does every client get
-//! a right answer or a right error, does anything pile up, and does SIGTERM cost anybody an answer?
+//! Soak test: thousands of connections with faulty upstreams and clients that leave, for as long as needed,
+//! then SIGTERM under load. It checks every response, open files, memory and the exit.
 //!
 //! ```sh
 //! cargo bench --bench soak -- --seconds 300 --connections 2000 --faults 10
 //! ```
 //!
-//! starts the release binary between [`upstream`] and [`client`], both in this process; what a request is to get is
-//! told by its number alone (`plan.rs`), so that no answer of another's is taken for right. It ends with 1 when
-//! anything is wrong. Without options it is a smoke test of a few seconds.
+//! The release binary runs between [`upstream`] and [`client`], which are in this process. Both derive the
+//! expected response from the request's number (`plan.rs`), so that another request's response is detected.
+//! The exit code is 1 if a check fails. Without options it is a smoke test of a few seconds.
 
 #![allow(
     clippy::expect_used,
@@ -34,27 +34,27 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::{client::Load, plan::Plan, report::Report, sidecar::Sidecar, tally::Tally, upstream::Upstream};
 
-/// How long load goes on before and may take to end after SIGTERM.
+/// Load before SIGTERM, and time for it to end afterwards.
 const BEFORE_STOP: Duration = Duration::from_secs(2);
-/// Longer than every time limit in the settings together.
-const AT_REST: Duration = Duration::from_secs(30);
+/// Longer than all time limits in the settings together.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the soak is like.
+/// Soak test: thousands of connections, faulty upstreams, clients that leave, and SIGTERM.
 #[derive(Debug, Parser)]
 struct Options {
-    /// How long the load goes on.
+    /// Duration of the load, in seconds.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// Clients at a time.
+    /// Concurrent clients.
     #[arg(long, default_value_t = 200)]
     connections: usize,
-    /// Answers of a hundred that go wrong.
+    /// Percentage of faulty responses.
     #[arg(long, default_value_t = 10)]
     faults: u64,
     /// Worker threads of the sidecar.
     #[arg(long, default_value_t = 1)]
     workers: usize,
-    /// What cargo says to every bench.
+    /// Passed by cargo to every bench.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -62,11 +62,12 @@ struct Options {
 fn main() -> ExitCode {
     let options = Options::parse();
     let _ = options.bench;
-    // a socket each for a client, and its call at the upstream
+    // one socket for the client and one for the call to the upstream
     let files = 3 * options.connections as u64 + 1000;
     if !may_open(files) {
         println!(
-            "{files} files have to be open at a time: raise the hard limit (ulimit -Hn), or take fewer connections"
+            "{files} files have to be open at a time: raise the hard limit (ulimit -Hn), or take fewer \
+             connections"
         );
         return ExitCode::from(2);
     }
@@ -87,8 +88,8 @@ fn main() -> ExitCode {
     let load_took = start.elapsed();
     load.finish();
 
-    // the upstreams' connections are idle for a second and go
-    let files_after = sidecar.files_settled(files_before, AT_REST);
+    // idle connections to upstreams are closed after a second
+    let files_after = sidecar.files_settled(files_before, SETTLE_TIMEOUT);
     report.memory(&sidecar);
     let (admitted, overloaded) = client::fill(sidecar.address, sidecar.max_in_flight);
 
@@ -98,7 +99,7 @@ fn main() -> ExitCode {
     let stop = Instant::now();
     load.expect_stop();
     sidecar.terminate();
-    let status = sidecar.wait(AT_REST);
+    let status = sidecar.wait(SETTLE_TIMEOUT);
     let stop_took = stop.elapsed();
     load.finish();
 
@@ -106,11 +107,11 @@ fn main() -> ExitCode {
     report.files(files_before, files_after);
     report.in_flight(sidecar.max_in_flight, admitted, overloaded);
     report.stop(&stopping, &sidecar, status, stop_took);
-    report.said(&sidecar.complaints());
-    if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    report.problems_logged(&sidecar.problem_lines());
+    if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Raises the limit of open files for this process and the one that it starts.
+/// Raises the limit of open files for this process and its child.
 fn may_open(files: u64) -> bool {
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= files) {

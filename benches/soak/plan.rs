@@ -1,27 +1,28 @@
-//! What becomes of a request, by its number: both sides of the sidecar come to the same result without a word.
+//! The planned outcome of a request. Client and upstream derive it from the request's number, without
+//! communication.
 
-/// What may go wrong with an answer.
+/// Faults of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Fault {
-    /// The connection is reset instead of an answer.
+    /// The connection is reset before the response.
     Reset,
-    /// The connection is reset in the middle of the body.
+    /// The connection is reset inside the body.
     ResetInBody,
-    /// It is closed there.
+    /// The connection is closed inside the body.
     CutInBody,
-    /// The body is shorter than announced.
+    /// The body is shorter than `Content-Length`.
     TooShort,
-    /// There is no answer.
+    /// No response is sent.
     Stall,
-    /// The body does not go on.
+    /// The body stops halfway.
     StallInBody,
-    /// The answer is not HTTP.
+    /// The response is not HTTP.
     Garbage,
-    /// The answer is 503.
+    /// The response is a 503.
     Unavailable,
-    /// The answer comes in pieces; it is right.
+    /// A correct response, sent in small pieces.
     Slow,
-    /// Something comes after the answer, which is right.
+    /// A correct response, followed by surplus bytes.
     Surplus,
 }
 
@@ -38,7 +39,7 @@ const FAULTS: [Fault; 10] = [
     Fault::Surplus,
 ];
 
-/// How a right answer is framed.
+/// Framing of a correct response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     Sized,
@@ -46,22 +47,22 @@ pub enum Framing {
     UntilClose,
 }
 
-/// Which share of the answers goes wrong.
+/// How often faults occur.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
-    /// Of a hundred.
+    /// Percentage of faulty responses.
     pub faults: u64,
 }
 
 impl Plan {
-    /// What goes wrong with this request's answer.
+    /// The fault of this request's response.
     pub fn fault(self, number: u64) -> Option<Fault> {
         let dice = scatter(number);
         let which = usize::try_from(dice / 100 % FAULTS.len() as u64).unwrap_or_default();
         (dice % 100 < self.faults).then(|| FAULTS[which])
     }
 
-    /// How its answer is framed.
+    /// The framing of this request's response.
     pub fn framing(number: u64) -> Framing {
         match scatter(number ^ 0xff) % 20 {
             0 => Framing::UntilClose,
@@ -71,7 +72,8 @@ impl Plan {
     }
 }
 
-/// The body of a right answer: it names the request, what was received of its body, and fills `size` bytes more.
+/// The body of a correct response: the request's number, the length of the body that was received, and `size`
+/// filler bytes.
 pub fn body(number: u64, received: u32, size: usize) -> Vec<u8> {
     let mut body = format!("number={number} received={received:08x}\n").into_bytes();
     let end = body.len() + size;
@@ -88,12 +90,12 @@ pub fn unavailable(number: u64) -> String {
     format!("number={number} is unavailable\n")
 }
 
-/// What a request's body holds besides its number.
+/// Filler of a request's body after its number.
 pub fn padding(number: u64, size: usize) -> String {
     format!("{:x}.", scatter(number)).chars().cycle().take(size).collect()
 }
 
-/// Neighbouring numbers far apart (the finalizer of `SplitMix64`).
+/// Hash of a number (the finalizer of `SplitMix64`).
 fn scatter(number: u64) -> u64 {
     let mut value = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,14 +1,14 @@
-//! What came out, for people; and whether it is good.
+//! Prints the results, and decides whether the soak test passed.
 
 use std::time::Duration;
 
 use super::{
-    client::is_full_measure,
+    client::is_limit_exact,
     sidecar::{Memory, Sidecar},
     tally::{Counts, Tally, Verdict},
 };
 
-/// What was found so far.
+/// Results so far.
 #[derive(Debug, Default)]
 pub struct Report {
     memory: Vec<Memory>,
@@ -16,12 +16,12 @@ pub struct Report {
 }
 
 impl Report {
-    /// Takes a sample of the sidecar's memory.
+    /// Records the sidecar's memory use.
     pub fn memory(&mut self, sidecar: &Sidecar) {
         self.memory.push(sidecar.memory());
     }
 
-    /// The load: outcomes, times, memory.
+    /// Prints the load: outcomes, latency, memory.
     pub fn print(&mut self, tally: &Tally, sidecar: &Sidecar, took: Duration) {
         let mut counts = tally.counts();
         let requests = counts.requests();
@@ -29,21 +29,21 @@ impl Report {
         self.outcomes(&counts, sidecar);
         counts.latencies.sort_unstable();
         let (half, most) = (percentile(&counts.latencies, 50), percentile(&counts.latencies, 99));
-        println!("answers that nothing slowed down: p50 {half:.1?}, p99 {most:.1?}");
+        println!("latency without planned delays: p50 {half:.1?}, p99 {most:.1?}");
         let resident: Vec<u64> = self.memory.iter().map(|memory| memory.now).collect();
         let peak = self.memory.iter().map(|memory| memory.peak).max().unwrap_or_default();
         println!(
             "resident KiB: {} at the start, {peak} at most, {} at the end; over time {:?}",
             resident.first().copied().unwrap_or_default(),
             resident.last().copied().unwrap_or_default(),
-            thinned(&resident)
+            sampled(&resident)
         );
         if !counts.verdicts.contains_key(&Verdict::Right) {
-            self.problems.push("not one right answer".to_owned());
+            self.problems.push("no correct response".to_owned());
         }
     }
 
-    /// Files open before and after the load.
+    /// Prints the number of open files before and after the load.
     pub fn files(&mut self, before: usize, after: usize) {
         println!("files open: {before} before, {after} after");
         if after != before {
@@ -51,17 +51,15 @@ impl Report {
         }
     }
 
-    /// How many requests still get in at a time.
+    /// Prints how many concurrent requests are admitted after the load.
     pub fn in_flight(&mut self, limit: usize, admitted: usize, overloaded: usize) {
-        println!(
-            "requests that get in at a time: {admitted} of {limit}, beyond them {overloaded} are turned away"
-        );
-        if !is_full_measure(limit, admitted, overloaded) {
-            self.problems.push("requests are counted that are over, or some are not counted".to_owned());
+        println!("admitted concurrently: {admitted} of {limit}; rejected beyond the limit: {overloaded}");
+        if !is_limit_exact(limit, admitted, overloaded) {
+            self.problems.push("max_in_flight admits another number of requests than its value".to_owned());
         }
     }
 
-    /// SIGTERM in the middle of the load.
+    /// Prints the result of SIGTERM under load.
     pub fn stop(&mut self, tally: &Tally, sidecar: &Sidecar, status: Option<i32>, took: Duration) {
         let counts = tally.counts();
         println!("SIGTERM under load: {} requests, exit code {status:?} after {took:.1?}", counts.requests());
@@ -71,16 +69,16 @@ impl Report {
         }
     }
 
-    /// What the log held of the sidecar's own troubles.
-    pub fn said(&mut self, complaints: &[String]) {
-        self.problems.extend(complaints.iter().take(10).cloned());
+    /// Prints log lines that report internal errors.
+    pub fn problems_logged(&mut self, problem_lines: &[String]) {
+        self.problems.extend(problem_lines.iter().take(10).cloned());
         for problem in &self.problems {
-            println!("WRONG: {problem}");
+            println!("FAILED: {problem}");
         }
     }
 
-    /// Whether nothing is wrong.
-    pub fn is_good(&self) -> bool {
+    /// True if all checks passed.
+    pub fn passed(&self) -> bool {
         self.problems.is_empty()
     }
 
@@ -91,12 +89,13 @@ impl Report {
         if counts.unconnected > 0 {
             println!("  {:>9} connections could not be opened", counts.unconnected);
         }
-        println!("  wrong, lost or innocent: {}", counts.bad());
+        println!("  failed: {}", counts.bad());
         if counts.bad() > 0 {
             self.problems.push(format!("{} requests", counts.bad()));
             self.problems.extend(counts.examples.iter().map(|example| {
-                let logged = sidecar.said_of(&example.request_id).unwrap_or_else(|| "nothing".to_owned());
-                format!("{} {}; logged: {logged}", example.request_id, example.told)
+                let logged =
+                    sidecar.failure_line(&example.request_id).unwrap_or_else(|| "nothing".to_owned());
+                format!("{} {}; logged: {logged}", example.request_id, example.detail)
             }));
         }
     }
@@ -112,7 +111,7 @@ fn percentile(sorted: &[u32], percent: usize) -> Duration {
     Duration::from_micros(sorted.get(index).copied().unwrap_or_default().into())
 }
 
-/// At most 20 of the samples.
-fn thinned(samples: &[u64]) -> Vec<u64> {
+/// At most 20 evenly spaced samples.
+fn sampled(samples: &[u64]) -> Vec<u64> {
     samples.iter().step_by(samples.len().div_ceil(20).max(1)).copied().collect()
 }

@@ -1,4 +1,5 @@
-//! The release binary as a child, with routes of all kinds to the one upstream, and what the system says of it.
+//! The release binary as a child process, with one route of each kind to the same upstream, and its memory,
+//! files and log.
 
 use std::{
     fs,
@@ -17,29 +18,28 @@ use tempfile::TempDir;
 
 use super::upstream::HELD;
 
-/// How long it takes to be sure that a number no longer changes.
-const REST: Duration = Duration::from_secs(1);
+/// Time for which a number must not change to count as stable.
+const STABLE_FOR: Duration = Duration::from_secs(1);
 
-/// Lines of its log.
+/// Lines of the child's log.
 type Lines = Mutex<Vec<String>>;
 
-/// The sidecar.
 pub struct Sidecar {
     pub address: SocketAddr,
-    /// Requests that it takes in at a time.
+    /// `limits.max_in_flight` of the child.
     pub max_in_flight: usize,
     child: Child,
     failures: Arc<Lines>,
-    complaints: Arc<Lines>,
+    problem_lines: Arc<Lines>,
     _settings: TempDir,
 }
 
-/// What it has in memory.
+/// Resident memory, in KiB.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Memory {
-    /// KiB resident now.
+    /// Current value.
     pub now: u64,
-    /// KiB resident at most until now.
+    /// Peak value.
     pub peak: u64,
 }
 
@@ -55,20 +55,20 @@ impl Sidecar {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");
-        let complaints = Arc::<Lines>::default();
+        let problem_lines = Arc::<Lines>::default();
         let (send, address) = channel();
         let errors = child.stderr.take().expect("its standard error");
         let failures = Arc::<Lines>::default();
-        let heard = (Arc::clone(&failures), Arc::clone(&complaints));
+        let heard = (Arc::clone(&failures), Arc::clone(&problem_lines));
         std::thread::spawn(move || listen(errors, &send, &heard.0, &heard.1));
         let address = address.recv_timeout(Duration::from_secs(20)).expect("it listens");
-        Self { address, max_in_flight, child, failures, complaints, _settings: settings }
+        Self { address, max_in_flight, child, failures, problem_lines, _settings: settings }
     }
 
-    /// Files that it has open, once their number rests.
+    /// Number of open files, once it is stable.
     pub fn files_at_rest(&self) -> usize {
         let (mut last, mut since) = (self.files(), Instant::now());
-        while since.elapsed() < REST {
+        while since.elapsed() < STABLE_FOR {
             std::thread::sleep(Duration::from_millis(20));
             let now = self.files();
             if now != last {
@@ -78,7 +78,7 @@ impl Sidecar {
         last
     }
 
-    /// Waits until it has no more files open than this, and gives how many it has then.
+    /// Waits until at most `wanted` files are open; returns the number.
     pub fn files_settled(&self, wanted: usize, limit: Duration) -> usize {
         let start = Instant::now();
         while self.files() > wanted && start.elapsed() < limit {
@@ -104,14 +104,13 @@ impl Sidecar {
         self.child.try_wait().is_ok_and(|status| status.is_some())
     }
 
-    /// Sends SIGTERM.
     pub fn terminate(&self) {
         let process = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let sent = kill_process(process.expect("a process id"), Signal::TERM);
         sent.expect("a signal reaches it");
     }
 
-    /// Its exit code, if it ends within the limit.
+    /// Exit code, or `None` on timeout.
     pub fn wait(&mut self, limit: Duration) -> Option<i32> {
         let start = Instant::now();
         while start.elapsed() < limit {
@@ -123,13 +122,13 @@ impl Sidecar {
         None
     }
 
-    /// What it said that it should never have to say.
-    pub fn complaints(&self) -> Vec<String> {
-        lock(&self.complaints).clone()
+    /// Log lines that report internal errors.
+    pub fn problem_lines(&self) -> Vec<String> {
+        lock(&self.problem_lines).clone()
     }
 
-    /// What it said of a request, if that failed.
-    pub fn said_of(&self, request_id: &str) -> Option<String> {
+    /// Log line of a failed request.
+    pub fn failure_line(&self, request_id: &str) -> Option<String> {
         let mark = format!(" request_id={request_id} ");
         lock(&self.failures).iter().find(|line| line.contains(&mark)).cloned()
     }
@@ -146,8 +145,8 @@ impl Drop for Sidecar {
     }
 }
 
-/// Reads its log: where it listens, and what is no fault of the upstream's.
-fn listen(errors: ChildStderr, address: &Sender<SocketAddr>, failures: &Lines, complaints: &Lines) {
+/// Reads the log: finds the listening address, and keeps lines that no fault of the upstream explains.
+fn listen(errors: ChildStderr, address: &Sender<SocketAddr>, failures: &Lines, problem_lines: &Lines) {
     for line in BufReader::new(errors).lines().map_while(Result::ok) {
         let listening = line.split_once("listening on ").and_then(|(_, rest)| rest.split_once(','));
         if let Some(Ok(place)) = listening.map(|(place, _)| place.parse()) {
@@ -160,7 +159,7 @@ fn listen(errors: ChildStderr, address: &Sender<SocketAddr>, failures: &Lines, c
         let is_serious =
             line.contains("panicked") || line.contains("ERROR") || line.contains("drain timeout reached");
         if is_serious {
-            lock(complaints).push(line);
+            lock(problem_lines).push(line);
         }
     }
 }
@@ -176,8 +175,9 @@ fn settings(upstream: SocketAddr, max_in_flight: usize, workers: usize) -> TempD
         (
             "lambda",
             format!(
-                "lambda:\n  host: {}\n  port: {}\n  disable_https: true\n  aws_region: us-east-1\n  aws_key: AKIDEXAMPLE\n  \
-                 aws_secret: secret\n  function_name: soak\n  keepalive: 2s\n{limits}",
+                "lambda:\n  host: {}\n  port: {}\n  disable_https: true\n  aws_region: us-east-1\n  \
+                 aws_key: AKIDEXAMPLE\n  aws_secret: secret\n  function_name: soak\n  keepalive: 2s\n\
+                 {limits}",
                 upstream.ip(),
                 upstream.port()
             ),
@@ -194,7 +194,8 @@ fn settings(upstream: SocketAddr, max_in_flight: usize, workers: usize) -> TempD
         "default.yaml",
         &format!(
             "listen: {{ http: '127.0.0.1:0' }}\nadmin: {{ address: '127.0.0.1:0' }}\nworkers: {workers}\n\
-             limits: {{ max_in_flight: {max_in_flight}, max_connections: 1000000 }}\nlog: {{ access: false }}\n"
+             limits: {{ max_in_flight: {max_in_flight}, max_connections: 1000000 }}\n\
+             log: {{ access: false }}\n"
         ),
     );
     directory

@@ -1,4 +1,4 @@
-//! What came of the requests, counted.
+//! Counts the outcomes of requests.
 
 use std::{
     collections::BTreeMap,
@@ -6,96 +6,93 @@ use std::{
     time::Duration,
 };
 
-/// What came of one request.
+/// Outcome of one request.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// The answer that was planned, whole.
+    /// The planned response, complete.
     Right,
-    /// The 503 of the upstream, passed on.
+    /// The upstream's 503, forwarded.
     PassedOn,
-    /// An error of the sidecar's with this code, as planned.
+    /// An error of the sidecar with this code, as planned.
     Error(String),
-    /// The connection broke in the middle of the answer, as planned.
+    /// The connection broke inside the response, as planned.
     Broken,
     /// 504 without a planned fault: the machine was too slow.
     Late,
-    /// The client left, as it wanted.
+    /// The client left, as planned.
     Left,
-    /// An idle connection was closed while SIGTERM was under way; the request had no answer.
+    /// During shutdown an idle connection was closed before the response's first byte.
     ClosedIdle,
-    /// A request sent well before SIGTERM, on a connection in use, had no answer.
+    /// A request sent well before SIGTERM on a connection in use had no response.
     Lost,
-    /// An error, or a broken connection, although nothing had gone wrong.
+    /// An error or a broken connection without a planned fault.
     Innocent,
-    /// A clean answer that is not the request's.
+    /// A well-formed response that belongs to another request.
     Wrong,
 }
 
 impl Verdict {
-    /// Whether it must not be.
+    /// True if the outcome is a failure.
     pub fn is_bad(&self) -> bool {
         matches!(self, Self::Lost | Self::Innocent | Self::Wrong)
     }
 }
 
-/// A request of which must not be what came of it.
+/// A failed request, for the report.
 #[derive(Debug)]
 pub struct Example {
     pub request_id: String,
-    /// What was planned, and what came.
-    pub told: String,
+    /// The planned and the actual outcome.
+    pub detail: String,
 }
 
-/// All verdicts so far.
+/// The counts, shared by all clients.
 #[derive(Debug, Default)]
 pub struct Tally(Mutex<Counts>);
 
-/// The counts themselves.
 #[derive(Debug, Default)]
 pub struct Counts {
     pub verdicts: BTreeMap<Verdict, u64>,
-    /// Of right answers that nothing slowed down, in microseconds.
+    /// Latency of correct responses without planned delay, in microseconds.
     pub latencies: Vec<u32>,
-    /// The first of what must not be.
+    /// The first failed requests.
     pub examples: Vec<Example>,
     /// Connections that could not be opened.
     pub unconnected: u64,
 }
 
 impl Tally {
-    /// Counts a request; `told` tells more of one that must not be.
-    pub fn count(&self, verdict: Verdict, request_id: &str, told: impl FnOnce() -> String) {
+    /// Counts a request; `detail` describes a failure.
+    pub fn count(&self, verdict: Verdict, request_id: &str, detail: impl FnOnce() -> String) {
         let mut counts = self.counts();
         if verdict.is_bad() && counts.examples.len() < 10 {
-            let told = format!("{verdict:?}: {}", told());
-            counts.examples.push(Example { request_id: request_id.to_owned(), told });
+            let detail = format!("{verdict:?}: {}", detail());
+            counts.examples.push(Example { request_id: request_id.to_owned(), detail });
         }
         *counts.verdicts.entry(verdict).or_default() += 1;
     }
 
-    /// Counts how long a right answer took.
+    /// Records the latency of a correct response.
     pub fn took(&self, latency: Duration) {
         self.counts().latencies.push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
     }
 
-    /// Counts a connection that could not be opened.
     pub fn unconnected(&self) {
         self.counts().unconnected += 1;
     }
 
-    /// What there is so far.
     pub fn counts(&self) -> MutexGuard<'_, Counts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Counts {
-    /// Requests in all.
+    /// Number of requests.
     pub fn requests(&self) -> u64 {
         self.verdicts.values().sum()
     }
 
-    /// Requests of which must not be what came of them.
+    /// Number of failed requests.
     pub fn bad(&self) -> u64 {
         self.verdicts.iter().filter(|(verdict, _)| verdict.is_bad()).map(|(_, count)| count).sum()
     }

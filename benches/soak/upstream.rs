@@ -1,4 +1,4 @@
-//! The upstream of all routes, on raw sockets: it reads a request, finds its number, and answers as planned.
+//! The upstream of all routes, on raw sockets. It finds the number in each request and responds as planned.
 
 use std::{
     io,
@@ -20,15 +20,15 @@ use tokio::{
 
 use super::plan::{Fault, Framing, Plan, body, unavailable};
 
-/// Requests to this path are held until there are as many as their `size` says.
+/// Requests to this path wait until as many of them have arrived as their `size` says.
 pub const HELD: &str = "hold";
 
-/// A thread that answers.
+/// The upstream's thread.
 pub struct Upstream {
     pub address: SocketAddr,
 }
 
-/// What is known of a request.
+/// The parsed parts of a request.
 struct Request {
     number: u64,
     size: usize,
@@ -48,7 +48,8 @@ impl Upstream {
     }
 }
 
-/// A socket that a burst of connections does not overflow: one that the kernel drops looks like one that broke.
+/// A socket with a backlog that a burst of connections does not overflow: a connection dropped by the kernel
+/// would look like a failure of the sidecar.
 fn listen() -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
@@ -70,7 +71,7 @@ async fn accept(listener: std::net::TcpListener, plan: Plan) {
     }
 }
 
-/// Requests that are kept waiting for each other.
+/// Requests that wait for each other.
 #[derive(Default)]
 struct Held {
     count: AtomicUsize,
@@ -94,16 +95,16 @@ async fn serve(mut stream: TcpStream, plan: Plan, held: &Held) -> io::Result<()>
     Ok(())
 }
 
-/// Waits until as many requests wait as `all`.
+/// Waits until `all` requests are waiting.
 async fn wait(held: &Held, all: usize) {
     let released = held.released.notified();
     if held.count.fetch_add(1, Ordering::SeqCst) + 1 >= all {
-        // time for those beyond the limit to be turned away
+        // time for requests beyond the limit to be rejected
         sleep(Duration::from_secs(1)).await;
         held.released.notify_waiters();
         return;
     }
-    // where requests are missing, the last never comes
+    // if some requests are missing, the last one never arrives
     let _ = tokio::time::timeout(Duration::from_secs(20), released).await;
 }
 
@@ -126,7 +127,7 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option
     }
     let sent = String::from_utf8_lossy(&buffer[head..end]).into_owned();
     buffer.drain(..end);
-    // from the query, or from the event that was made of it
+    // from the query, or from the event that contains it
     let number_of = |name: &str| {
         let found = value(&text, &format!("{name}=")).or_else(|| value(&sent, &format!("\"{name}\":\"")));
         found.and_then(|digits| digits.parse::<u64>().ok()).unwrap_or_default()
@@ -140,7 +141,7 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option
     }))
 }
 
-/// The digits after a name.
+/// The digits after `name`.
 fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(name)?;
     let end = rest.find(|other: char| !other.is_ascii_digit()).unwrap_or(rest.len());
@@ -153,7 +154,7 @@ async fn answer(stream: &mut TcpStream, request: &Request) -> io::Result<()> {
     if framing == Framing::UntilClose { end(stream).await } else { Ok(()) }
 }
 
-/// A right answer.
+/// The bytes of a correct response.
 fn whole(request: &Request, framing: Framing) -> Vec<u8> {
     let body = body(request.number, request.received, request.size);
     let head =
@@ -176,7 +177,7 @@ fn whole(request: &Request, framing: Framing) -> Vec<u8> {
 
 async fn answer_wrong(stream: &mut TcpStream, request: &Request, fault: Fault) -> io::Result<()> {
     let framing = match Plan::framing(request.number) {
-        // nobody could tell that such a one is cut
+        // a cut could not be detected
         Framing::UntilClose => Framing::Sized,
         framing => framing,
     };
@@ -219,7 +220,7 @@ async fn answer_wrong(stream: &mut TcpStream, request: &Request, fault: Fault) -
     }
 }
 
-/// Closes, and lets the other side do the same.
+/// Closes the connection gracefully: waits until the peer has closed it too.
 async fn end(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown().await?;
     end_by_the_other_side(stream).await

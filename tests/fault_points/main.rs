@@ -1,8 +1,8 @@
-//! Every long-lived task panics once, at a place that only this build has, and comes back: counted, logged once with
-//! its place, and serving as before.
+//! Every long-lived task panics once, at a place that only this build has, and comes back: counted, logged
+//! once with its place, and serving as before.
 //!
-//! Run by `cargo test --features fault-points --test fault_points`, as `.ci/run` does. A binary of its own, since
-//! the feature must not be in any other.
+//! Run by `cargo test --features fault-points --test fault_points`, as `.ci/run` does. A binary of its own,
+//! since the feature must not be in any other.
 
 #![allow(
     clippy::expect_used,
@@ -32,9 +32,7 @@ mod upstream;
 #[path = "../it/support/wait.rs"]
 mod wait;
 
-/// Requests and connections of clients.
 mod requests;
-/// The tasks, one after the other.
 mod tasks;
 
 use std::{
@@ -53,7 +51,7 @@ use self::{
     wait::eventually,
 };
 
-/// A sidecar with one route, `/*`, that panics where it is told.
+/// A sidecar with one route `/*`, built with fault points.
 struct Sidecar {
     process: Process,
     address: SocketAddr,
@@ -64,18 +62,20 @@ struct Sidecar {
 }
 
 impl Sidecar {
-    /// One with more settings of the process.
+    /// Starts a sidecar with these additional process settings.
     fn start(more: &str) -> Self {
         Self::calling(Upstream::ok(), "", more)
     }
 
-    /// One whose route signs with keys of the environment, and that panics at this place as it starts.
+    /// Starts a sidecar whose route signs with keys from the environment; the fault point `place` is armed
+    /// during start.
     fn signing(place: &str) -> Self {
         let iam = "  authorization:\n    iam: { aws_region: us-east-1 }\n";
         Self::told(Upstream::ok(), iam, "", "", Some(place))
     }
 
-    /// One that calls this upstream, with more keys of `listen`, and more settings of the process.
+    /// Starts a sidecar in front of `upstream`, with additional keys of `listen` and additional process
+    /// settings.
     fn calling(upstream: Upstream, listen: &str, more: &str) -> Self {
         Self::told(upstream, "", listen, more, None)
     }
@@ -97,12 +97,12 @@ impl Sidecar {
         Self { process, address, admin, directory, faults, upstream }
     }
 
-    /// Has the next one that passes this place panic.
+    /// Makes the next task that reaches this fault point panic.
     fn arm(&self, place: &str) {
         fs::write(self.faults.path().join(place), "").unwrap();
     }
 
-    /// Has this place panic, and waits until it has been counted, as a failure of `task`.
+    /// Arms a fault point and waits until the failure of `task` is counted.
     #[track_caller]
     fn strike(&self, place: &str, task: &str) {
         let before = self.failures(task);
@@ -110,7 +110,7 @@ impl Sidecar {
         eventually(&format!("{place} strikes"), || self.failures(task) == before + 1);
     }
 
-    /// Failures of a task, asked until there is an answer: an admin port that panics resets its connections.
+    /// The failure counter of a task. Retries, because a panic of the admin port resets its connections.
     #[track_caller]
     fn failures(&self, task: &str) -> u64 {
         let mut page = None;
@@ -129,7 +129,7 @@ impl Sidecar {
         assert_eq!(get(self.address, "/x").status, 200);
     }
 
-    /// The lines of the log that tell of a panic. None quotes the panic's message or a backtrace.
+    /// The log lines about panics. They must not contain the panic's message or a backtrace.
     #[track_caller]
     fn panics(&self, expected: usize) -> Vec<String> {
         let lines = || -> Vec<String> {
@@ -143,7 +143,7 @@ impl Sidecar {
         lines()
     }
 
-    /// The only panic in the log is told with its place.
+    /// Checks that the log has exactly one line about a panic, with its location.
     #[track_caller]
     fn panicked_at(&self, file: &str) {
         let panics = self.panics(1);
@@ -151,7 +151,7 @@ impl Sidecar {
     }
 }
 
-/// A route `/*`, or one that is named otherwise, to an upstream.
+/// A route file to `upstream`, for `/*` or for a path below `name`.
 fn route(name: &str, upstream: &Upstream) -> String {
     let uri = if name == "all" { "/*".to_owned() } else { format!("/{name}") };
     format!("uri: '{uri}'\napi_gateway:\n  function_uri: '{}'\n", upstream.uri("/"))

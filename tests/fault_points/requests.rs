@@ -1,4 +1,4 @@
-//! A panic in the task of a client.
+//! Panics in the task of a client's connection or request.
 
 use std::{
     io::{BufReader, ErrorKind, Read as _, Write as _},
@@ -56,7 +56,7 @@ fn x3_a_connection_that_panics_is_closed_and_the_next_one_is_served() {
     sidecar.process.stop();
 }
 
-/// An upstream that sends the second half of each answer once `go` is set.
+/// An upstream that sends the second half of each response once `go` is set.
 fn in_halves(go: &Arc<AtomicBool>) -> Upstream {
     let go = Arc::clone(go);
     Upstream::serving(move |_, stream| {
@@ -84,12 +84,12 @@ fn x3_an_answer_that_panics_does_not_look_whole() {
             assert_ne!(length, 0, "{version}");
             answer.extend_from_slice(&piece[..length]);
         }
-        // in the middle of the body, whose beginning has left
+        // inside the body, after its first bytes were sent
         sidecar.arm("answer");
         go.store(true, Ordering::SeqCst);
         let ended = client.read_to_end(&mut answer).map_err(|error| error.kind());
         let text = String::from_utf8_lossy(&answer);
-        // without chunks a reset alone tells the cut from the end
+        // without chunks, only a reset distinguishes a cut from the end
         let expected = if version == "1.0" { Err(ErrorKind::ConnectionReset) } else { Ok(()) };
         assert_eq!(ended.map(|_| ()), expected, "{version}: {text}");
         assert!(!text.ends_with("0\r\n\r\n") && !text.contains("world"), "{version}: {text}");
@@ -129,7 +129,7 @@ fn x3_x15_a_panic_is_one_line_of_a_json_log() {
             && sidecar.failures("connection") == 2
     });
     sidecar.panics(5);
-    // last: a writer that panics loses the lines that it has
+    // last step: a log writer that panics loses its buffered lines
     sidecar.arm("log");
     sidecar.serves();
     eventually("it is counted", || sidecar.failures("log") == 1);

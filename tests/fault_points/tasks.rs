@@ -1,4 +1,4 @@
-//! The tasks of the process.
+//! Panics in the long-lived tasks of the process.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use super::{
     wait::eventually,
 };
 
-/// The files of the faults themselves.
+/// The source file of the fault points.
 const FAULT: &str = "src/system/fault_points.rs";
 
 #[test]
@@ -25,7 +25,7 @@ fn x3_a_reload_that_panics_starts_again_and_takes_the_next_settings() {
     for place in ["reload", "reload-read"] {
         let mut sidecar = Sidecar::start("");
         sidecar.arm(place);
-        // what is written is read
+        // the new route file is loaded
         let added = route("added", &sidecar.upstream);
         fs::write(sidecar.directory.path().join("routes/added.yaml"), added).unwrap();
         eventually("it is counted", || sidecar.failures("reload") == 1);
@@ -117,7 +117,7 @@ fn x3_a_signal_of_the_log_that_panics_is_followed_by_one_that_works() {
     sidecar.process.signal("USR1");
     eventually("it is counted", || sidecar.failures("log") == 1);
     sidecar.panicked_at(FAULT);
-    // between the panic and the next start a signal waits
+    // a signal sent between panic and restart stays pending
     sidecar.process.signal("USR1");
     sidecar.process.says("SIGUSR1: log level is now debug");
     sidecar.process.stop();
@@ -156,7 +156,7 @@ fn x3_a_page_that_panics_ends_its_connection_alone() {
 fn x3_a_worker_that_panics_starts_again_with_the_same_sockets() {
     let mut sidecar = Sidecar::start("workers: 1\n");
     sidecar.strike("worker", "worker");
-    // nobody is refused meanwhile: who connects waits
+    // clients are not refused meanwhile: their connections wait in the backlog
     for _ in 0..3 {
         sidecar.serves();
     }
@@ -182,7 +182,7 @@ fn x3_a_loop_of_accepting_that_panics_starts_again_and_its_connections_stay() {
 }
 
 #[test]
-fn x3_a_worker_whose_every_run_panics_is_left_alone_for_longer_and_longer_and_the_process_ends() {
+fn x3_a_worker_that_always_panics_is_restarted_with_backoff_and_the_process_ends() {
     let mut sidecar = Sidecar::start("workers: 1\n");
     for _ in 0..4 {
         sidecar.strike("worker", "worker");

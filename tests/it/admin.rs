@@ -1,4 +1,4 @@
-//! The port for people and probes, and `check --credentials`.
+//! The admin port, and `check --credentials`.
 
 use std::{
     io::{self, BufReader, Read as _, Write as _},
@@ -53,7 +53,7 @@ fn ready_says_of_each_route_where_its_keys_come_from_and_shows_none() {
 }
 
 #[test]
-fn a_route_whose_role_cannot_be_had_is_not_ready_and_says_why_and_answers_503() {
+fn a_route_whose_role_cannot_be_assumed_is_not_ready_with_a_cause_and_responds_503() {
     let upstream = Upstream::ok();
     let role = "authorization:\n  iam:\n    accesskey: AKIDEXAMPLE\n    secretkey: hush-secret\n    \
                 assume_role_arn: arn:aws:iam::123456789012:role/x\n    sts_endpoint_url: http://127.0.0.1:1";
@@ -69,14 +69,16 @@ fn a_route_whose_role_cannot_be_had_is_not_ready_and_says_why_and_answers_503() 
 }
 
 #[test]
-fn check_credentials_tries_each_source_once_and_says_whose_keys_they_are() {
+fn check_credentials_tries_each_source_once_and_prints_the_identity() {
     let dev = App::dev();
     let keys = StandInKeys::example();
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir(directory.path().join("routes")).unwrap();
     let route = |name: &str, sts: &str| {
         let text = format!(
-            "uri: /{name}\napi_gateway:\n  function_uri: https://a.example/\n  authorization:\n    iam:\n      accesskey: {}\n      secretkey: {}\n      aws_region: {}\n      assume_role_arn: arn:aws:iam::123456789012:role/caller\n      sts_endpoint_url: {sts}\n",
+            "uri: /{name}\napi_gateway:\n  function_uri: https://a.example/\n  authorization:\n    \
+             iam:\n      accesskey: {}\n      secretkey: {}\n      aws_region: {}\n      \
+             assume_role_arn: arn:aws:iam::123456789012:role/caller\n      sts_endpoint_url: {sts}\n",
             keys.access_key_id, keys.secret_access_key, keys.region
         );
         std::fs::write(directory.path().join(format!("routes/{name}.yaml")), text).unwrap();
@@ -116,17 +118,17 @@ fn the_admin_port_is_named_in_the_log() {
     process.stop();
 }
 
-/// The time that `/live` takes on a new connection.
+/// Response time of `/live` on a new connection.
 fn time_of_live(admin: SocketAddr) -> Duration {
     let begun = Instant::now();
     assert_eq!(get(admin, "/live").status, 200);
     begun.elapsed()
 }
 
-/// A connection to the admin port that has sent this.
+/// A connection to the admin port on which `beginning` was sent.
 fn held(admin: SocketAddr, beginning: &str) -> TcpStream {
     let mut stream = TcpStream::connect(admin).expect("it is accepted");
-    // one that had to give way already is no failure
+    // the admin port may have closed it already for a newer connection
     let _ = stream.write_all(beginning.as_bytes());
     stream
 }
@@ -138,18 +140,18 @@ fn x8_live_answers_while_a_thousand_connections_are_held_or_have_sent_half_a_hea
         [(300, "GET /ready HTTP/1.1\r\nHo"), (1000, "GET /ready HTTP/1.1\r\nHo"), (1000, "")]
     {
         let held: Vec<_> = (0..count).map(|_| held(app.admin, beginning)).collect();
-        // waits for the kernel's queue to be accepted, which a debug build does slowly
+        // waits until the kernel's backlog is accepted, which a debug build does slowly
         time_of_live(app.admin);
         let mut times: Vec<_> = (0..9).map(|_| time_of_live(app.admin)).collect();
         times.sort();
-        // the middle one: the machine that runs the tests has other things to do
+        // the median, because other tests use the CPU too
         assert!(times[4] < Duration::from_millis(100), "{count} of {beginning:?}: {times:?}");
         drop(held);
     }
 }
 
 #[test]
-fn x8_the_connection_that_was_of_no_use_for_longest_gives_way_and_one_in_use_does_not() {
+fn x8_the_longest_idle_connection_is_closed_for_a_new_one_and_one_in_use_is_not() {
     let app = App::to("http://127.0.0.1:1/");
     let most = app.snapshot.capacity.admin_connections;
     let mut first = held(app.admin, "GET /live HTTP/1.1\r\n");
@@ -160,7 +162,7 @@ fn x8_the_connection_that_was_of_no_use_for_longest_gives_way_and_one_in_use_doe
         used.get_mut().write_all(b"GET /live HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
         assert_eq!(read_response(&mut used, false).unwrap().status, 200);
     }
-    // well before it would be closed for its silence
+    // well before the idle timeout
     first.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     let left = first.read(&mut [0; 100]);
     assert!(matches!(left, Ok(0)) || left.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock));

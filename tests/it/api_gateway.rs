@@ -1,4 +1,4 @@
-//! Behaviour of APISIX's `aws-lambda` plugin by the number of its case, with our deliberate differences.
+//! Behaviour cases of APISIX's `aws-lambda` plugin by number (A), with the documented differences.
 
 use std::io::{BufReader, Write};
 
@@ -15,7 +15,7 @@ fn route(upstream: &Upstream, path: &str, rest: &str) -> App {
     App::with("").gateway("r", "/r/*", &upstream.uri(path), rest).start()
 }
 
-/// What goes out for a request target.
+/// Target of the outbound request for a request target.
 fn target(path: &str, rest: &str, requested: &str) -> String {
     let upstream = Upstream::ok();
     let app = route(&upstream, path, rest);
@@ -146,7 +146,8 @@ fn a14_a15_a_chunked_body_arrives_with_its_length_and_the_same_bytes() {
     for rest in [IAM, KEY] {
         let upstream = Upstream::ok();
         let app = route(&upstream, "/", rest);
-        let request = "POST /r/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n";
+        let request = "POST /r/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n\
+            6;x=y\r\n world\r\n0\r\n\r\n";
         assert_eq!(send(app.address, request).status, 200);
         let received = upstream.only();
         assert_eq!(received.header("content-length"), Some("11"));
@@ -326,7 +327,9 @@ fn a33_a36_the_upstreams_status_passes_and_redirects_are_not_followed() {
 #[test]
 fn a34_hop_by_hop_headers_and_those_named_in_connection_go_neither_way() {
     let upstream = Upstream::answering(
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nTrailer: x\r\nUpgrade: h2c\r\nProxy-Authenticate: Basic\r\nX-Kept: 1\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\n\
+         Keep-Alive: timeout=5\r\nTrailer: x\r\nUpgrade: h2c\r\nProxy-Authenticate: Basic\r\nX-Kept: 1\r\n\
+         Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\nok",
     );
     let app = route(&upstream, "/", KEY);
     let headers = [
@@ -379,7 +382,9 @@ fn headers_that_aws_would_obey_do_not_reach_it() {
     ];
     call(app.address, "GET", "/r/", &headers, b"");
     let names = upstream.only().names();
-    assert!(!names.iter().any(|name| name.starts_with("x-amzn-") && name != "x-amzn-trace-id" || name.contains("override")), "{names:?}");
+    let is_removed =
+        |name: &String| name.starts_with("x-amzn-") && name != "x-amzn-trace-id" || name.contains("override");
+    assert!(!names.iter().any(is_removed), "{names:?}");
 }
 
 #[test]
@@ -407,7 +412,7 @@ fn who_forwards_is_said_and_an_earlier_hop_is_kept() {
 
 #[test]
 fn a_request_that_comes_back_is_508() {
-    // the port is not known before the sidecar listens, so one sidecar leads to the other and back
+    // the port is unknown before the sidecar listens, so the loop needs two sidecars
     let (front_port, back_port) = (free_port(), free_port());
     let listen =
         |port: u16| format!("listen: {{ http: '127.0.0.1:{port}' }}\nadmin: {{ address: '127.0.0.1:0' }}\n");

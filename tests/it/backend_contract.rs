@@ -1,4 +1,4 @@
-//! What holds for every backend, with bytes alone: no socket, no clock, no credentials.
+//! Contract of every backend, tested on bytes: no sockets, no clock, no credentials.
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
@@ -21,7 +21,7 @@ use apigw_invoker::{
 use bytes::Bytes;
 use proptest::prelude::*;
 
-/// A route of every kind; whatever is added to `settings::BackendSettings` belongs here.
+/// Routes of every kind. A new variant of `settings::BackendSettings` must be added here.
 const ROUTES: [(&str, &str); 7] = [
     ("open", "api_gateway:\n  function_uri: https://a.example/stage\n"),
     (
@@ -79,7 +79,7 @@ const ROUTES: [(&str, &str); 7] = [
     ),
 ];
 
-/// Whether a route passes paths, headers and answers on, rather than wrap them in an event.
+/// True if the backend forwards paths, headers and responses instead of using an event.
 fn passes_on(name: &str) -> bool {
     ["open", "signed", "pass"].contains(&name)
 }
@@ -108,7 +108,7 @@ fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
     headers
 }
 
-/// A request below a route's prefix of five bytes, as `message/inbound.rs` hands it over.
+/// A request below a route's prefix of five bytes, as `message/inbound.rs` creates it.
 fn inbound(method: Method, target: &str, headers: HeaderMap, body: &[u8]) -> InboundRequest {
     let uri: Uri = target.parse().unwrap();
     let below = PathMatch::of("/aws/*", uri.path());
@@ -136,7 +136,7 @@ fn lines(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
     lines
 }
 
-/// All that is sent of a request.
+/// Method, target, headers and body of an outbound request.
 type Seen = (String, String, Vec<(String, Vec<u8>)>, Vec<u8>);
 
 fn seen(request: &OutboundRequest) -> Seen {
@@ -148,7 +148,7 @@ fn seen(request: &OutboundRequest) -> Seen {
     )
 }
 
-/// Rooms that know no backend ask its section, and calls go by the target.
+/// Only backends may know their kind: other rooms use the section, and calls use the target.
 #[test]
 fn a_section_answers_what_its_backend_does() {
     let routes = settings().routes;
@@ -172,7 +172,7 @@ fn a_section_answers_what_its_backend_does() {
 }
 
 #[test]
-fn a_query_that_is_said_to_be_rewritten_is() {
+fn a_query_marked_as_rewritten_is_rewritten() {
     for (name, backend) in backends() {
         let inbound = inbound(Method::GET, "/aws/x?a=1&X-Amz-Signature=s", map(&[]), b"");
         let outbound = backend.request(inbound).unwrap();
@@ -184,7 +184,7 @@ fn a_query_that_is_said_to_be_rewritten_is() {
 }
 
 #[test]
-fn the_host_is_the_targets_and_stands_once() {
+fn the_host_header_is_the_targets_and_not_repeated() {
     for (name, backend) in backends() {
         let inbound = inbound(Method::GET, "/aws/x", map(&[("host", "evil.example")]), b"");
         let outbound = backend.request(inbound).unwrap();
@@ -217,7 +217,7 @@ fn a_path_that_leaves_the_route_is_refused_where_it_would_be_appended() {
 #[test]
 fn an_answer_loses_what_belongs_to_the_connection_and_nothing_else() {
     for (name, backend) in backends().into_iter().filter(|(name, _)| passes_on(name) || *name == "merge") {
-        // whatever is no success is a refusal of the Lambda API
+        // every status other than success is a refusal by the Lambda API
         let statuses: &[u16] = if passes_on(name) { &[200, 204, 301, 404, 500, 599] } else { &[200] };
         for &status in statuses {
             let headers = map(&[
@@ -252,7 +252,7 @@ fn a_function_is_called_with_none_of_the_clients_headers() {
     }
 }
 
-/// What a backend reads off the head of an answer.
+/// The verdict on the head of a reply.
 fn verdict(backend: &dyn Backend, status: u16, error_type: Option<&'static str>) -> Verdict {
     let headers = error_type.map(|kind| ("x-amzn-errortype", kind));
     backend.verdict(&UpstreamReply {
@@ -283,7 +283,7 @@ fn throttling_is_told_from_a_quota_and_from_what_the_apis_function_says() {
         for kind in ["TooManyRequestsException", "com.amazon.coral#ThrottlingException", "Throttling:x"] {
             assert_eq!(verdict(&*backend, 429, Some(kind)), Verdict::Throttled, "{name} {kind}");
         }
-        // only the Lambda API answers for nobody but itself
+        // a 429 of the Lambda API is always its own
         let own = if passes_on(name) { Verdict::Final } else { Verdict::Throttled };
         for kind in [None, Some("LimitExceededException")] {
             assert_eq!(verdict(&*backend, 429, kind), own, "{name} {kind:?}");
@@ -344,7 +344,7 @@ fn a_function_that_is_not_ready_is_known_by_status_and_kind() {
         expected.chain(settled.map(|(status, kind)| (status, kind, Verdict::Final))).collect();
     for (name, backend) in backends() {
         for &(status, kind, expected) in &expected {
-            // an API of API Gateway is always there
+            // API Gateway has no status for a function that is not ready
             let expected = if passes_on(name) { Verdict::Final } else { expected };
             assert_eq!(verdict(&*backend, status, Some(kind)), expected, "{name} {status} {kind}");
         }
@@ -389,9 +389,11 @@ proptest! {
     ) {
         let target = format!("/aws/{path}{}", query.map(|query| format!("?{query}")).unwrap_or_default());
         for (name, backend) in backends() {
-            let Ok(outbound) = backend.request(inbound(Method::POST, &target, map(&[]), &body)) else { continue };
-            prop_assert!(outbound.path_and_query.starts_with('/'), "{}", name);
-            prop_assert!(outbound.path_and_query.parse::<Uri>().is_ok(), "{}: {}", name, outbound.path_and_query);
+            let request = inbound(Method::POST, &target, map(&[]), &body);
+            let Ok(outbound) = backend.request(request) else { continue };
+            let sent = &outbound.path_and_query;
+            prop_assert!(sent.starts_with('/'), "{}", name);
+            prop_assert!(sent.parse::<Uri>().is_ok(), "{}: {}", name, sent);
             if passes_on(name) {
                 prop_assert_eq!(outbound.body.bytes(), &body[..]);
             } else {

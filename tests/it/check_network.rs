@@ -1,4 +1,4 @@
-//! `check --connect` and `check --credentials`: what the network says, named before a client learns of it.
+//! `check --connect` and `check --credentials`: network problems are reported before a client meets them.
 
 use std::{
     fmt::Write as _,
@@ -19,17 +19,17 @@ use super::support::{
     upstream::read_request,
 };
 
-/// `check` with more arguments.
+/// Runs `check` with additional arguments.
 fn check(directory: &Path, arguments: &[&str]) -> Ended {
     let mut check = command("check", directory);
-    // nothing of this machine's leads anywhere
+    // removes settings of this machine
     for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS", "AWS_PROFILE"] {
         check.env_remove(name);
     }
     end_of(check.args(arguments))
 }
 
-/// The same as JSON, with the exit code.
+/// Runs the same command with `--output json`; returns the JSON and the exit code.
 #[track_caller]
 fn as_json(directory: &Path, arguments: &[&str]) -> (Option<i32>, Value) {
     let ended = check(directory, &[arguments, &["--output", "json"]].concat());
@@ -37,7 +37,7 @@ fn as_json(directory: &Path, arguments: &[&str]) -> (Option<i32>, Value) {
     (ended.code, document)
 }
 
-/// A route to a place.
+/// A route file to `function_uri`.
 fn route(name: &str, function_uri: &str, rest: &str) -> String {
     format!("uri: /{name}\napi_gateway:\n  function_uri: {function_uri}\n  connect_timeout: 10s\n{rest}")
 }
@@ -46,7 +46,7 @@ fn trusting(authority: &Path) -> String {
     format!("  ca_certificate: {}\n", authority.display())
 }
 
-/// The outcome of the only connection.
+/// The result of the only connection.
 #[track_caller]
 fn only_connection(function_uri: &str, rest: &str) -> (Option<i32>, Value) {
     let directory = settings(ANY_PORT, &[("r", &route("r", function_uri, rest))]);
@@ -68,7 +68,7 @@ fn assert_unreached(function_uri: &str, rest: &str, step: &str, problem: &str, c
 }
 
 #[test]
-fn k4_an_endpoint_that_can_be_reached_is_said_so_and_sent_nothing() {
+fn k4_a_reachable_endpoint_is_reported_and_receives_no_request() {
     let authority = Authority::new("ours");
     let trusted = authority.file();
     let secured = SecuredUpstream::ok(server(authority.identity("localhost")));
@@ -98,7 +98,7 @@ fn k4_an_endpoint_that_can_be_reached_is_said_so_and_sent_nothing() {
 }
 
 #[test]
-fn k4_without_options_nobody_is_called() {
+fn k4_without_options_check_opens_no_connection() {
     let upstream = Upstream::ok();
     let iam = format!(
         "  authorization:\n    iam: {{ accesskey: AKIDEXAMPLE, secretkey: s, sts_endpoint_url: \
@@ -112,7 +112,7 @@ fn k4_without_options_nobody_is_called() {
 }
 
 #[test]
-fn k4_a_name_without_address_and_a_port_without_listener_are_told_with_their_cures() {
+fn k4_an_unresolvable_name_and_a_closed_port_are_reported_with_their_cures() {
     assert_unreached("http://nowhere.invalid/", "", "resolve", "nowhere.invalid", "DNS");
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let problem = format!("cannot connect to {closed}: connection refused");
@@ -120,7 +120,7 @@ fn k4_a_name_without_address_and_a_port_without_listener_are_told_with_their_cur
 }
 
 #[test]
-fn k4_every_failure_of_tls_is_told_with_its_cure() {
+fn k4_every_tls_failure_is_reported_with_its_cure() {
     let authority = Authority::new("ours");
     let trusted = authority.file();
     let rest = trusting(trusted.path());
@@ -169,11 +169,11 @@ fn k4_every_failure_of_tls_is_told_with_its_cure() {
 }
 
 #[test]
-fn k4_servers_that_never_answer_hold_it_up_for_five_seconds_together() {
+fn k4_all_silent_servers_together_delay_check_by_five_seconds() {
     let silent = Upstream::accepting(|_, mut stream, _| io::copy(&mut stream, &mut io::sink()).map(drop));
     let port = silent.address.port();
     let named: Vec<String> = (0..20).map(|number| format!("r{number}")).collect();
-    // each is an endpoint of its own
+    // each has an endpoint of its own
     let routes: Vec<String> = (0..20)
         .map(|number| {
             let rest = format!("  connect: {{ address: '127.0.0.1:{port}' }}\n");
@@ -193,11 +193,11 @@ fn k4_servers_that_never_answer_hold_it_up_for_five_seconds_together() {
         let problem = connection["problem"].as_str().unwrap();
         assert!(problem.contains("within the time of `check --connect`, 4.5s"), "{problem}");
     }
-    // with what a loaded machine takes to start the process
+    // includes the time to start the process on a loaded machine
     assert!(elapsed < Duration::from_secs(8), "{elapsed:?}");
 }
 
-/// A proxy that answers CONNECT with this status and closes.
+/// A proxy that responds to CONNECT with this status and closes.
 fn proxy_saying(status: &'static str) -> Upstream {
     Upstream::accepting(move |connection, mut stream, received| {
         let request = read_request(&mut BufReader::new(&stream), connection)?;
@@ -209,7 +209,7 @@ fn proxy_saying(status: &'static str) -> Upstream {
 }
 
 #[test]
-fn k4_a_proxy_that_gives_no_tunnel_is_told_with_its_status_and_cure() {
+fn k4_a_proxy_that_refuses_connect_is_reported_with_its_status_and_cure() {
     for (status, cure) in [
         ("407 Proxy Authentication Required", "correct user and password in proxy_url"),
         ("403 Forbidden", "allow them there"),
@@ -259,7 +259,7 @@ fn k4_sts_of_a_role_and_the_collector_are_endpoints_too() {
     }
 }
 
-/// Keys of a route that STS at this address is asked about.
+/// Access keys and `sts_endpoint_url` of a route.
 fn keys(sts: &str) -> String {
     format!(
         "  authorization:\n    iam: {{ accesskey: AKIDEXAMPLE, secretkey: hush-secret, sts_endpoint_url: \
@@ -267,7 +267,7 @@ fn keys(sts: &str) -> String {
     )
 }
 
-/// An answer of STS.
+/// A response of STS.
 fn answer(status: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\ncontent-type: text/xml\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
@@ -305,7 +305,7 @@ fn k4_sts_is_asked_once_for_each_source_whose_keys_they_are() {
 }
 
 #[test]
-fn k4_keys_that_sts_refuses_are_exit_1_and_an_sts_that_cannot_be_asked_is_told_with_its_cure() {
+fn k4_keys_refused_by_sts_are_exit_1_and_an_unreachable_sts_is_reported_with_its_cure() {
     let mut body = String::new();
     let _ = write!(
         body,

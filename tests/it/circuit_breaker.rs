@@ -1,4 +1,4 @@
-//! When calls are not even tried: what opens a circuit breaker, who is kept away by it, and how it closes.
+//! The circuit breaker: which failures open it, which calls it rejects, and how it closes.
 
 use std::{
     io::{self, BufReader, Read as _, Write as _},
@@ -20,11 +20,11 @@ use super::support::{
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const FAILED: &str =
     "HTTP/1.1 503 Down\r\nx-amzn-errortype: InternalServerErrorException\r\ncontent-length: 4\r\n\r\ndown";
-/// Open for longer than any test.
+/// Stays open for longer than any test.
 const FOR_LONG: &str = "circuit_breaker: { failures: 3, open_for: 1h }";
 
-/// An upstream that fails for as long as the switch is on.
-fn fickle() -> (Upstream, Arc<AtomicBool>) {
+/// An upstream that fails while the switch is on.
+fn failing_while() -> (Upstream, Arc<AtomicBool>) {
     let down = Arc::new(AtomicBool::new(true));
     let switch = Arc::clone(&down);
     let upstream = Upstream::serving(move |_, stream| {
@@ -46,8 +46,8 @@ fn assert_kept_away(response: &Response) -> u64 {
 }
 
 #[test]
-fn failures_in_a_row_open_it_and_then_nothing_is_sent() {
-    let (upstream, _) = fickle();
+fn failures_in_a_row_open_the_breaker_and_then_nothing_is_sent() {
+    let (upstream, _) = failing_while();
     let app = before(&upstream, FOR_LONG);
     for _ in 0..3 {
         assert_eq!(get(app.address, "/").text(), "down");
@@ -60,9 +60,9 @@ fn failures_in_a_row_open_it_and_then_nothing_is_sent() {
 }
 
 #[test]
-fn without_the_section_or_with_no_failures_there_is_none() {
+fn without_circuit_breaker_or_with_failures_0_there_is_no_breaker() {
     for rest in ["", "circuit_breaker: { failures: 0 }"] {
-        let (upstream, _) = fickle();
+        let (upstream, _) = failing_while();
         let app = before(&upstream, rest);
         for _ in 0..20 {
             assert_eq!(get(app.address, "/").text(), "down");
@@ -71,8 +71,8 @@ fn without_the_section_or_with_no_failures_there_is_none() {
 }
 
 #[test]
-fn an_empty_section_opens_after_five() {
-    let (upstream, _) = fickle();
+fn an_empty_circuit_breaker_section_opens_after_five_failures() {
+    let (upstream, _) = failing_while();
     let app = before(&upstream, "circuit_breaker: {}");
     for _ in 0..5 {
         assert_eq!(get(app.address, "/").text(), "down");
@@ -82,7 +82,7 @@ fn an_empty_section_opens_after_five() {
 }
 
 #[test]
-fn what_aws_says_itself_counts_and_what_the_apis_function_says_does_not() {
+fn errors_of_aws_count_and_errors_of_the_apis_function_do_not() {
     let throttled =
         "HTTP/1.1 429 Slow\r\nx-amzn-errortype: TooManyRequestsException\r\ncontent-length: 0\r\n\r\n";
     for answer in [
@@ -101,8 +101,8 @@ fn what_aws_says_itself_counts_and_what_the_apis_function_says_does_not() {
 }
 
 #[test]
-fn an_answer_between_failures_begins_the_count_anew() {
-    let (upstream, down) = fickle();
+fn a_response_between_failures_resets_the_count() {
+    let (upstream, down) = failing_while();
     let app = before(&upstream, FOR_LONG);
     for _ in 0..4 {
         for _ in 0..2 {
@@ -116,7 +116,7 @@ fn an_answer_between_failures_begins_the_count_anew() {
 }
 
 #[test]
-fn every_way_in_which_no_answer_comes_counts() {
+fn every_failure_without_a_response_counts() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let cut = Upstream::serving(|_, stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\nconte")?;
@@ -158,7 +158,7 @@ fn failures_of_the_lambda_api_count_and_those_of_a_function_do_not() {
     }
 }
 
-/// Asks until one call is let through, and returns its connection.
+/// Sends requests until one reaches the upstream, and returns its connection.
 #[track_caller]
 fn probe(address: SocketAddr, has_arrived: impl Fn() -> bool) -> TcpStream {
     let mut asking: Option<TcpStream> = None;
@@ -196,7 +196,7 @@ fn after_open_for_one_call_at_a_time_is_let_through_until_one_succeeds() {
     assert_eq!(get(app.address, "/").text(), "down");
     let mut calls = 1;
     for answer in [FAILED, OK] {
-        // whoever comes first after that is the probe
+        // the first request after that is the probe
         let probe = probe(app.address, || upstream.received().len() > calls);
         calls += 1;
         assert!(opened.elapsed() >= Duration::from_millis(300));
@@ -204,7 +204,7 @@ fn after_open_for_one_call_at_a_time_is_let_through_until_one_succeeds() {
             assert_eq!(assert_kept_away(&get(app.address, "/")), 1);
         }
         assert_eq!(upstream.received().len(), calls, "one at a time");
-        // a probe that fails opens it anew
+        // a failed probe restarts `open_for`
         opened = Instant::now();
         release.send(answer).unwrap();
         let response = read_response(&mut BufReader::new(probe), false).unwrap();
@@ -221,7 +221,7 @@ fn a_probe_whose_client_leaves_makes_room_for_another() {
     let served = AtomicBool::new(false);
     let upstream = Upstream::serving(move |_, stream| {
         if served.swap(true, Ordering::SeqCst) {
-            // until the other side has gone
+            // until the peer closes
             return stream.read(&mut [0]).map(drop);
         }
         stream.write_all(FAILED.as_bytes())
@@ -229,7 +229,7 @@ fn a_probe_whose_client_leaves_makes_room_for_another() {
     let app = before(&upstream, "timeout: 1h\ncircuit_breaker: { failures: 1, open_for: 100 }");
     get(app.address, "/");
     for calls in 1..=3 {
-        // it leaves at once
+        // the client leaves at once
         drop(probe(app.address, || upstream.received().len() > calls));
         eventually("it is over", || app.snapshot.admission.in_flight() == 0);
     }
@@ -237,7 +237,7 @@ fn a_probe_whose_client_leaves_makes_room_for_another() {
 
 #[test]
 fn routes_with_the_same_host_and_settings_share_one_in_all_workers_and_others_have_their_own() {
-    let (upstream, _) = fickle();
+    let (upstream, _) = failing_while();
     let app = App::with("workers: 3")
         .gateway("a", "/a", &upstream.uri("/a"), FOR_LONG)
         .gateway("b", "/b", &upstream.uri("/b"), FOR_LONG)
@@ -257,8 +257,8 @@ fn routes_with_the_same_host_and_settings_share_one_in_all_workers_and_others_ha
 }
 
 #[test]
-fn retries_stop_when_it_opens_and_the_answer_is_that_of_the_last_attempt() {
-    let (upstream, _) = fickle();
+fn retries_stop_when_the_breaker_opens_and_the_last_attempts_response_is_used() {
+    let (upstream, _) = failing_while();
     let retry = "retry: { attempts: 10, backoff: 1, budget: 900, unsafe: [unavailable] }";
     let app = before(&upstream, &format!("{FOR_LONG}\n{retry}"));
     assert_eq!(get(app.address, "/").text(), "down");
@@ -268,7 +268,7 @@ fn retries_stop_when_it_opens_and_the_answer_is_that_of_the_last_attempt() {
 
 #[test]
 fn the_log_says_when_it_opens_and_closes() {
-    let (upstream, down) = fickle();
+    let (upstream, down) = failing_while();
     let breaker = "circuit_breaker: { failures: 2, open_for: 100 }";
     let route = format!("uri: /*\napi_gateway:\n  function_uri: {}\n  {breaker}\n", upstream.uri("/"));
     let directory = settings(ANY_PORT, &[("r", &route)]);

@@ -1,4 +1,4 @@
-//! `client_certificate` and `client_key`: custom domains of API Gateway that want to know who calls (mutual TLS).
+//! `client_certificate` and `client_key`: custom domains of API Gateway that require mutual TLS.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -12,13 +12,13 @@ use super::support::{
     tls::{Authority, Identity, demanding, file},
 };
 
-/// A certificate for a client.
+/// A client certificate.
 fn client(authority: &Authority) -> Identity {
     authority.issue("client", |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth])
 }
 
-/// The settings of a client with files for certificate and key.
-fn shown(authority: &Path, certificate: &Path, key: &Path) -> String {
+/// Route settings with files for certificate and key.
+fn client_certificate_settings(authority: &Path, certificate: &Path, key: &Path) -> String {
     let mut rest = format!("timeout: 10s\nca_certificate: {}\n", authority.display());
     let _ = writeln!(rest, "client_certificate: {}\nclient_key: {}", certificate.display(), key.display());
     rest
@@ -35,7 +35,7 @@ fn a_server_that_wants_a_certificate_is_shown_the_routes() {
     let (certificate, key) = files(&client(&authority));
     for version in [&version::TLS12, &version::TLS13] {
         let upstream = demanding(&authority, version);
-        let rest = shown(trusted.path(), certificate.path(), key.path());
+        let rest = client_certificate_settings(trusted.path(), certificate.path(), key.path());
         let lambda: String = rest.lines().fold(String::new(), |text, line| text + "  " + line + "\n");
         let port = upstream.plain.address.port();
         let app = App::with("")
@@ -60,7 +60,7 @@ fn a_certificate_that_the_server_does_not_take_is_502_upstream_tls() {
     let (certificate, key) = files(&client(&stranger));
     for version in [&version::TLS12, &version::TLS13] {
         let upstream = demanding(&authority, version);
-        let rest = shown(trusted.path(), certificate.path(), key.path());
+        let rest = client_certificate_settings(trusted.path(), certificate.path(), key.path());
         let app = App::with("").gateway("r", "/*", &upstream.uri("localhost"), &rest).start();
         let response = get(app.address, "/");
         assert_eq!((response.status, response.code().as_str()), (502, "upstream_tls"), "{version:?}");
@@ -76,7 +76,7 @@ fn a_connection_with_a_certificate_never_serves_a_route_without_it() {
     for version in [&version::TLS12, &version::TLS13] {
         let upstream = demanding(&authority, version);
         let uri = upstream.uri("localhost");
-        let with = shown(trusted.path(), certificate.path(), key.path());
+        let with = client_certificate_settings(trusted.path(), certificate.path(), key.path());
         let without = format!("timeout: 10s\nca_certificate: {}", trusted.path().display());
         let app = App::with("")
             .gateway("with", "/with/*", &uri, &with)
@@ -86,7 +86,7 @@ fn a_connection_with_a_certificate_never_serves_a_route_without_it() {
         for _ in 0..2 {
             assert_eq!(get(app.address, "/with/").status, 200);
             assert_eq!(get(app.address, "/same/").status, 200);
-            // neither the kept connection nor its session
+            // neither the idle connection nor its TLS session may be used
             assert_eq!(get(app.address, "/without/").status, 502, "{version:?}");
         }
         assert_eq!(upstream.handshakes().iter().filter(|handshake| handshake.resumed).count(), 0);
@@ -94,7 +94,7 @@ fn a_connection_with_a_certificate_never_serves_a_route_without_it() {
     }
 }
 
-/// The settings with one route `r`, or the mistakes in them.
+/// The settings with one route `r`, or their mistakes.
 fn settings(uri: &str, rest: &str) -> Result<Settings, String> {
     let route = format!("uri: /*\napi_gateway:\n  function_uri: {uri}\n{rest}");
     let environment = [("KEY".to_owned(), "hush-hush".to_owned())].into();
@@ -117,15 +117,15 @@ fn one_without_the_other_is_a_mistake_that_names_what_is_missing() {
             "https://a/",
             &format!("  {there}: /some/file\n"),
             &format!(
-                "routes/r.yaml:2: api_gateway.{missing}: missing, but `{there}` is set; expected both or none of \
-                 client_certificate and client_key"
+                "routes/r.yaml:2: api_gateway.{missing}: missing, but `{there}` is set; expected both or \
+                 none of client_certificate and client_key"
             ),
         );
     }
 }
 
 #[test]
-fn files_that_are_not_what_they_should_be_are_mistakes_at_their_keys() {
+fn invalid_files_are_mistakes_at_their_keys() {
     let authority = Authority::new("ours");
     let (ours, theirs) = (client(&authority), client(&authority));
     let ((certificate, key), (_, their_key)) = (files(&ours), files(&theirs));
@@ -154,7 +154,7 @@ fn files_that_are_not_what_they_should_be_are_mistakes_at_their_keys() {
             &path(&their_key),
             format!("{of_key}{}: it is not the key of the first certificate", path(&their_key)),
         ),
-        // what a reference yields, or what may be the key itself, is not quoted
+        // the value behind a reference, or a possible key, must not be quoted
         (&path(&certificate), "$env://KEY", format!("{of_key}No such file")),
         (&path(&certificate), "hush-hush", format!("{of_key}No such file")),
     ] {
@@ -172,10 +172,14 @@ fn debug_of_the_settings_shows_nothing_of_the_key_wherever_it_comes_from() {
     for spelling in [key.path().display().to_string(), format!("$file://{}", key.path().display())] {
         let rest =
             format!("  client_certificate: {}\n  client_key: {spelling}\n", certificate.path().display());
-        let shown = format!("{:?}", settings("https://a/", &rest).unwrap());
+        let client_certificate_settings = format!("{:?}", settings("https://a/", &rest).unwrap());
         let inside = identity.key();
         let secret = inside.lines().nth(1).unwrap();
-        assert!(shown.contains("ClientIdentity") && !shown.contains(secret), "{shown}");
-        assert!(!shown.contains("PRIVATE KEY"), "{shown}");
+        assert!(
+            client_certificate_settings.contains("ClientIdentity")
+                && !client_certificate_settings.contains(secret),
+            "{client_certificate_settings}"
+        );
+        assert!(!client_certificate_settings.contains("PRIVATE KEY"), "{client_certificate_settings}");
     }
 }

@@ -1,5 +1,5 @@
-//! Collectors of spans that hang, flood, redirect, close and are busy: what each costs, and that what they say is trusted
-//! for nothing.
+//! Faulty OTLP collectors: they hang, flood, redirect, close or are busy. Each costs bounded time and memory,
+//! and their responses are not trusted.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -23,7 +23,7 @@ use super::support::{
 
 const TAKEN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
-/// A sidecar whose every request is told to a collector.
+/// A sidecar that exports a span for every request.
 struct Sidecar {
     process: Process,
     address: SocketAddr,
@@ -43,7 +43,7 @@ impl Sidecar {
         Self { process, address, collector, _upstream: upstream, _directory: directory }
     }
 
-    /// A request, and the wait until so many have this outcome.
+    /// Sends a request and waits until `count` spans have this outcome.
     #[track_caller]
     fn serves_until(&self, outcome: &str, count: u64) {
         assert_eq!(get(self.address, "/").status, 200);
@@ -58,14 +58,14 @@ impl Sidecar {
         Exposition::of(self.process.admin()).count(name, labels)
     }
 
-    /// What is counted of the connections to the collector.
+    /// A connection metric of the collector's endpoint.
     fn connections(&self, name: &str) -> u64 {
         let endpoint = self.collector.address.to_string();
         self.count(&format!("apigw_invoker_upstream_{name}"), &[("endpoint", &*endpoint)])
     }
 }
 
-/// A collector whose first connection follows a script; the others are answered as they should be.
+/// A collector whose first connection follows a script; further connections succeed.
 fn at_first(
     script: impl Fn(&mut TcpStream, &Mutex<Vec<Received>>) -> io::Result<()> + Send + Sync + 'static,
 ) -> Upstream {
@@ -82,7 +82,7 @@ fn at_first(
     })
 }
 
-/// Until the other side closes.
+/// Waits until the peer closes.
 fn hang(stream: &mut TcpStream) -> io::Result<()> {
     io::copy(stream, &mut io::sink()).map(|_| ())
 }
@@ -116,7 +116,7 @@ fn a_connection_is_kept_for_the_next_delivery_and_replaced_when_the_collector_ha
 }
 
 #[test]
-fn a_collector_that_closes_or_hangs_before_it_has_answered_is_asked_again() {
+fn a_collector_that_closes_or_hangs_without_a_response_is_retried() {
     for part in ["", "HTTP/1.1 200 OK\r\ncontent-le"] {
         for hangs in [false, true] {
             let sidecar = Sidecar::telling(at_first(move |stream, _| {
@@ -132,7 +132,7 @@ fn a_collector_that_closes_or_hangs_before_it_has_answered_is_asked_again() {
 }
 
 #[test]
-fn a_head_that_trickles_is_late_and_a_body_that_trickles_is_not_waited_for() {
+fn a_slow_head_times_out_and_a_slow_body_is_not_awaited() {
     for (head, attempts) in
         [("HTTP/1.1 200 OK\r\nx: ", 2), ("HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n", 1)]
     {
@@ -150,7 +150,7 @@ fn a_head_that_trickles_is_late_and_a_body_that_trickles_is_not_waited_for() {
 }
 
 #[test]
-fn of_an_answer_of_100_mib_the_beginning_is_read() {
+fn only_the_beginning_of_a_100_mib_response_is_read() {
     const SIZE: usize = 100 << 20;
     const PIECE: usize = 1 << 20;
     let chunk = format!("{PIECE:x}\r\n");
@@ -180,7 +180,7 @@ fn of_an_answer_of_100_mib_the_beginning_is_read() {
 }
 
 #[test]
-fn a_redirect_leads_nowhere() {
+fn a_redirect_is_not_followed() {
     for status in ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
         let elsewhere = Upstream::answering(TAKEN);
         let location = elsewhere.uri("/v1/traces");
@@ -219,15 +219,15 @@ fn a_collector_that_is_busy_is_asked_when_it_says_and_not_if_that_is_too_late() 
 }
 
 #[test]
-fn what_comes_after_an_answer_without_a_clear_end_is_no_answer_to_the_next_delivery() {
+fn a_connection_with_an_ambiguous_response_is_not_reused() {
     for (first, outcome) in [
-        // to awc it has no body
+        // awc reads no body in this response
         ("HTTP/1.1 200 OK\r\n\r\n", "delivered"),
         ("HTTP/1.1 103 Early Hints\r\n\r\n", "refused"),
     ] {
         let sidecar = Sidecar::telling(at_first(move |stream, _| {
             stream.write_all(first.as_bytes())?;
-            // what could have come before, but comes with the next delivery, if there is one
+            // returns if the next delivery uses the connection
             stream.read_exact(&mut [0])?;
             stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")?;
             hang(stream)

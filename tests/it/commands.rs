@@ -1,8 +1,6 @@
-//! `apigw-invoker` itself, as a child process: what it prints, how it exits, and what a signal does to it.
+//! The binary as a child process: output, exit codes, signals.
 
-/// Lines for machines, a reader that is slow, and SIGUSR1.
 mod log_lines;
-/// What the log says, and what it keeps to itself.
 mod logging;
 
 use std::{
@@ -19,10 +17,10 @@ use super::support::{
     read_response,
 };
 
-/// A route that nobody calls.
+/// A route that is never called.
 const ROUTE: &str = "uri: /*\napi_gateway:\n  function_uri: http://127.0.0.1:1/\n";
 
-/// Everything to an upstream.
+/// A route from `/*` to an upstream.
 fn route_to(upstream: &Upstream) -> String {
     route("/*", &upstream.uri("/"), "timeout: 1h")
 }
@@ -39,7 +37,7 @@ fn assert_refused(ended: &Ended, code: i32, errors: &str) {
 }
 
 #[test]
-fn check_of_right_settings_is_one_line_and_0() {
+fn check_of_valid_settings_is_one_line_and_exit_0() {
     let disabled = format!("enabled: false\n{ROUTE}");
     let directory = settings("", &[("a", ROUTE), ("b", &disabled)]);
     let ended = end_of(&mut command("check", directory.path()));
@@ -69,10 +67,11 @@ fn what_is_allowed_but_unwise_is_a_warning_of_check_and_of_run() {
 }
 
 #[test]
-fn base64_bodies_of_payload_1_0_are_remarked_by_check_until_the_route_says_which() {
+fn check_warns_of_payload_1_0_without_base64_encode_body() {
     let gateway = |rest: &str| {
         format!(
-            "uri: /{}*\nlambda: {{ function_name: f, aws_region: us-east-1, awsgateway_compatible: true{rest} }}\n",
+            "uri: /{}*\n\
+             lambda: {{ function_name: f, aws_region: us-east-1, awsgateway_compatible: true{rest} }}\n",
             rest.len()
         )
     };
@@ -144,7 +143,7 @@ fn a_directory_that_is_missing_or_empty_is_78_and_named() {
 }
 
 #[test]
-fn an_unknown_command_or_flag_is_2_and_the_nearest_one_is_proposed() {
+fn an_unknown_command_or_flag_is_exit_2_and_suggests_the_nearest_one() {
     for (arguments, errors) in [
         (&["chck"][..], "unrecognized subcommand 'chck'\n\n  tip: a similar subcommand exists: 'check'"),
         (&["--setings", "x"], "unexpected argument '--setings' found"),
@@ -284,7 +283,7 @@ fn dev_command() -> std::process::Command {
     binary(&["dev", "--listen", "127.0.0.1:0", "--stand-in", "127.0.0.1:0"])
 }
 
-/// Waits until `dev` has printed all it has to say.
+/// Waits until `dev` has printed its whole banner.
 #[track_caller]
 fn dev(command: &mut std::process::Command) -> (Process, SocketAddr) {
     let (process, address) = Process::listening(command);
@@ -292,7 +291,7 @@ fn dev(command: &mut std::process::Command) -> (Process, SocketAddr) {
     (process, address)
 }
 
-/// Where the printed requests go.
+/// Address and command of each printed `curl` line.
 pub fn curl_lines(output: &str) -> Vec<(SocketAddr, String)> {
     let lines = output.lines().filter(|line| line.trim().starts_with("curl "));
     let urls = lines.filter_map(|line| line.split_once("'http://"));
@@ -311,7 +310,7 @@ fn a_mistake_in_devs_environment_is_78() {
 }
 
 #[test]
-fn a_variable_that_is_no_unicode_is_passed_over() {
+fn an_environment_variable_that_is_not_unicode_is_ignored() {
     let directory = settings("", &[("a", ROUTE)]);
     let mut check = command("check", directory.path());
     assert_eq!(end_of(check.env("FOREIGN", OsStr::from_bytes(b"\xff"))).code, Some(0));
@@ -322,8 +321,8 @@ fn a_variable_that_is_no_unicode_is_passed_over() {
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789";
 
-/// A sidecar with a request under way: the upstream has written a part of its answer and waits for the word
-/// to write the rest.
+/// A sidecar with a request in flight: the upstream has sent a part of its response and waits for a signal to
+/// send the rest.
 struct UnderWay {
     process: Process,
     address: SocketAddr,
@@ -363,7 +362,7 @@ impl UnderWay {
         read_response(&mut self.client, false)
     }
 
-    /// The request was sent, so that the client must not take it for one that may be sent again.
+    /// Checks that the client does not retry: its request was sent.
     #[track_caller]
     fn assert_was_aborted(&mut self) {
         let response = self.answer().expect("an answer");
@@ -407,7 +406,7 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn when_the_drain_is_over_it_ends_all_the_same() {
+fn requests_are_aborted_at_the_drain_timeout() {
     let mut under_way = under_way("drain: 1s", 0);
     under_way.signal("TERM");
     under_way.assert_ends_cleanly();
@@ -415,7 +414,7 @@ fn when_the_drain_is_over_it_ends_all_the_same() {
 }
 
 #[test]
-fn c1_an_answer_that_the_end_of_the_drain_cuts_has_all_that_was_received_and_a_visible_break() {
+fn c1_a_response_cut_at_the_drain_timeout_has_all_received_bytes_and_a_visible_break() {
     let mut under_way = under_way("drain: 1s", ANSWER.len() - 5);
     under_way.signal("TERM");
     under_way.assert_ends_cleanly();
@@ -437,7 +436,7 @@ fn during_the_delay_requests_are_taken_and_a_second_signal_cuts_it_short() {
 }
 
 #[test]
-fn a_signal_as_soon_as_it_listens_is_heeded() {
+fn a_signal_right_after_listening_stops_the_process() {
     let directory = settings(ANY_PORT, &[("a", ROUTE)]);
     for _ in 0..10 {
         let mut run = command("run", directory.path());
@@ -450,7 +449,7 @@ fn a_signal_as_soon_as_it_listens_is_heeded() {
 }
 
 #[test]
-fn an_idle_connection_does_not_hold_up_the_end() {
+fn an_idle_connection_does_not_delay_shutdown() {
     let upstream = Upstream::ok();
     let process = format!("{ANY_PORT}shutdown: {{ drain: 1h }}\n");
     let directory = settings(&process, &[("a", &route_to(&upstream))]);

@@ -1,5 +1,5 @@
-//! Many requests on one connection of HTTP/1.1: `Upgrade`, `CONNECT`, `Expect`, chunks. No header of a client makes a body
-//! vanish, or changes the answer to the next request.
+//! Many requests on one HTTP/1.1 connection: `Upgrade`, `CONNECT`, `Expect`, chunks. No client header may
+//! make a body disappear or change the response to the next request.
 
 use std::{
     io::{self, BufReader, Read as _, Write as _},
@@ -20,7 +20,7 @@ use super::support::{App, Response, Upstream, open, read_response, send, upstrea
 
 const SIGNED: &str = "authorization: { iam: { accesskey: AKIDEXAMPLE, secretkey: s } }";
 
-/// An upstream that answers with what it was sent.
+/// An upstream that returns what it received.
 fn echo() -> Upstream {
     Upstream::serving(|request, stream| stream.write_all(&echoed(request)))
 }
@@ -31,7 +31,7 @@ fn echoed(request: &Received) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len()).into_bytes()
 }
 
-/// The three ways of a body: streamed, held for the signature, made into an event.
+/// The three ways of a body: streamed, held for the signature, put into an event.
 fn apps(upstream: &Upstream) -> [(&'static str, App); 3] {
     [
         ("unsigned", App::with("").gateway("r", "/*", &upstream.uri("/"), "").start()),
@@ -50,7 +50,7 @@ const UPGRADES: [&str; 6] = [
 ];
 
 #[test]
-fn x1_a_body_arrives_whatever_its_request_wants_to_upgrade_to() {
+fn x1_a_body_arrives_whatever_protocol_its_upgrade_header_names() {
     let upstream = echo();
     for (name, app) in apps(&upstream) {
         for upgrade in UPGRADES {
@@ -58,7 +58,8 @@ fn x1_a_body_arrives_whatever_its_request_wants_to_upgrade_to() {
                 [("Content-Length: 5", "hello"), ("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n")]
             {
                 let request = format!(
-                    "POST /a HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\n{upgrade}{framing}\r\n\r\n{body}"
+                    "POST /a HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\n{upgrade}{framing}\r\n\r\n\
+                     {body}"
                 );
                 let response = send(app.address, &request);
                 let arrived = ["hello", "aGVsbG8="].iter().any(|body| response.text().contains(body));
@@ -204,7 +205,7 @@ fn c8_an_extension_without_end_is_answered_while_it_is_sent() {
     let counter = Arc::clone(&sent);
     let sending = std::thread::spawn(move || {
         sender.write_all(chunked("5;").as_bytes())?;
-        // a gigabyte, if the connection lasts so long
+        // up to one gigabyte, if the connection stays open for so long
         let piece = vec![b'x'; 1 << 16];
         (0..1 << 14).try_for_each(|_| {
             counter.fetch_add(piece.len(), Ordering::SeqCst);
@@ -248,7 +249,8 @@ fn x15_100_continue_is_sent_for_any_list_that_has_it() {
         for expect in ["100-continue", "100-Continue, x", "x, 100-continue", "\"a, b\", 100-continue"] {
             let mut stream = BufReader::new(open(app.address));
             let head = format!(
-                "POST /a HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\nExpect: {expect}\r\nContent-Length: 5\r\n\r\n"
+                "POST /a HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\nExpect: {expect}\r\n\
+                 Content-Length: 5\r\n\r\n"
             );
             stream.get_mut().write_all(head.as_bytes()).unwrap();
             assert_eq!(read_response(&mut stream, true).unwrap().status, 100, "{expect}");
@@ -258,18 +260,18 @@ fn x15_100_continue_is_sent_for_any_list_that_has_it() {
     }
 }
 
-/// One request of the property below.
+/// One request of the property test.
 #[derive(Debug, Clone)]
 struct Request {
     method: &'static str,
     version: &'static str,
     headers: String,
-    /// With its framing; none of the methods without a meaning for a body has one.
+    /// Body and framing (chunked or not); methods for which a body has no meaning have none.
     body: Option<(bool, String)>,
 }
 
 impl Request {
-    /// The bytes, with a target that names it.
+    /// The bytes of the request; its target contains the number.
     fn bytes(&self, number: usize) -> Vec<u8> {
         let Self { method, version, headers, .. } = self;
         let target = if *method == "CONNECT" { "h:443".to_owned() } else { format!("/{number}") };
@@ -310,7 +312,7 @@ fn requests() -> impl Strategy<Value = Vec<Request>> {
         prop::sample::select(vec!["GET", "POST", "POST", "HEAD", "DELETE", "OPTIONS", "CONNECT", "ODD"]);
     let version = prop::sample::select(vec!["1.1", "1.1", "1.1", "1.0"]);
     let request = (method, version, headers, body).prop_map(|(method, version, headers, body)| {
-        // HTTP/1.0 has no chunks (RFC 9112, 6.1), and needs a length for a POST
+        // HTTP/1.0 has no chunks (RFC 9112, 6.1), and a POST needs a length
         let body = match (version, method, body) {
             ("1.0", "POST", None) => Some((false, String::new())),
             ("1.0", _, body) => body.map(|(_, body)| (false, body)),
@@ -321,7 +323,7 @@ fn requests() -> impl Strategy<Value = Vec<Request>> {
     prop::collection::vec(request, 1..6)
 }
 
-/// The final answer to a request, past `100 Continue`.
+/// The final response to a request, after `100 Continue`.
 fn answer(stream: &mut BufReader<TcpStream>, request: &Request) -> io::Result<Response> {
     loop {
         let response = read_response(stream, request.method == "HEAD")?;
@@ -332,7 +334,7 @@ fn answer(stream: &mut BufReader<TcpStream>, request: &Request) -> io::Result<Re
     }
 }
 
-/// What is compared: the request's id, its time and its trace differ from call to call.
+/// Status and body without the parts that differ between calls: request id, time, trace.
 fn essence(response: &Response) -> (u16, String) {
     let text = response.text();
     let text = text.split("\"request_id\"").next().unwrap_or_default().to_owned();

@@ -1,15 +1,10 @@
-//! The services of the stand-in that hand out keys, called directly as AWS's own SDKs call them, and a sidecar
-//! that finds its keys there.
+//! The stand-in's credential services, called directly as AWS's SDKs call them, and a sidecar that gets its
+//! keys from them.
 
-/// The agents of ECS and of EKS Pod Identity.
 mod container;
-/// A sidecar as a child of `dev --credentials`.
 mod dev;
-/// EC2's instance metadata service.
 mod metadata;
-/// AWS's own providers of keys.
 mod sdk;
-/// STS.
 mod sts;
 
 use std::net::SocketAddr;
@@ -22,7 +17,7 @@ use tempfile::TempDir;
 
 use super::support::{Response, Signatory};
 
-/// A stand-in with the tokens of a directory.
+/// A stand-in with token files in a temporary directory.
 struct Tokens {
     stand_in: StandIn,
     directory: TempDir,
@@ -42,7 +37,7 @@ impl Tokens {
         Self { stand_in, directory }
     }
 
-    /// A variable of a source.
+    /// An environment variable of a source.
     #[track_caller]
     fn variable(&self, kind: CredentialKind, name: &str) -> String {
         let variables =
@@ -51,7 +46,7 @@ impl Tokens {
         found.unwrap_or_else(|| panic!("no {name}")).1
     }
 
-    /// The content of a file that a variable names, as it is now.
+    /// Current content of the file that a variable names.
     #[track_caller]
     fn token(&self, name: &str) -> String {
         std::fs::read_to_string(self.directory.path().join(name)).unwrap()
@@ -64,7 +59,7 @@ fn stand_in(tell: impl FnOnce(&mut StandInOptions)) -> StandIn {
     StandIn::start(SocketAddr::from(([127, 0, 0, 1], 0)), options).expect("the stand-in starts")
 }
 
-/// Keys that were handed out.
+/// Keys returned by a service.
 #[derive(Debug, Clone)]
 struct Handed {
     id: String,
@@ -73,7 +68,7 @@ struct Handed {
 }
 
 impl Handed {
-    /// From the JSON of the metadata service or an agent.
+    /// Parses the JSON of the metadata service or of an agent.
     #[track_caller]
     fn json(response: &Response) -> Self {
         let body = response.json();
@@ -81,7 +76,7 @@ impl Handed {
         Self { id: text("AccessKeyId"), secret: text("SecretAccessKey"), token: text("Token") }
     }
 
-    /// Who signs with them.
+    /// A signer with these keys.
     fn signatory(&self, service: &str) -> Signatory {
         Signatory::with(service, |keys| {
             keys.access_key_id.clone_from(&self.id);
@@ -90,7 +85,7 @@ impl Handed {
         })
     }
 
-    /// Whom STS knows them as.
+    /// The ARN that `GetCallerIdentity` returns for these keys.
     #[track_caller]
     fn caller(&self, stand_in: &StandIn) -> String {
         let response = sts::call(&self.signatory("sts"), stand_in, &[("Action", "GetCallerIdentity")]);

@@ -1,17 +1,11 @@
-//! A sidecar whose credentials rotate, fail and come back: the binary with an environment of its own, beside the
-//! stand-in. No run of these ends without its log and its answers having been searched for every secret.
+//! Credentials that rotate, fail and recover: the binary with its own environment, and the stand-in. Every
+//! test searches the log and the responses for secrets at its end.
 
-/// Keys that AWS calls expired before their time.
 mod expired;
-/// Expiries out of range.
 mod expiries;
-/// The shared credentials file.
 mod files;
-/// EC2's metadata service.
 mod metadata;
-/// Roles: how often STS is asked, and what happens while it does not answer.
 mod roles;
-/// Sources that are entitled by a token in a file.
 mod tokens;
 
 use std::{
@@ -40,21 +34,21 @@ use super::support::{
 
 type Variables = Vec<(String, String)>;
 
-/// What AWS is here: the stand-in, and the files by which a source of keys is found.
+/// The stand-in for AWS, and the files by which the sidecar finds a credential source.
 struct Cloud {
     stand_in: StandIn,
     files: TempDir,
-    /// The tokens of the files, old and new.
+    /// Tokens of the files, old and new.
     tokens: Mutex<Vec<String>>,
 }
 
 impl Cloud {
-    /// One whose keys live for an hour.
+    /// A stand-in whose keys live for an hour.
     fn new() -> Self {
         Self::with_keys_for(Duration::from_hours(1))
     }
 
-    /// One whose keys live so long. The sidecar refreshes them after three quarters of that.
+    /// A stand-in whose keys have this lifetime. The sidecar refreshes them after three quarters of it.
     fn with_keys_for(life: Duration) -> Self {
         let files = tempfile::tempdir().unwrap();
         let tokens = Some(files.path().to_owned());
@@ -76,7 +70,7 @@ impl Cloud {
         self.stand_in.controls().calls(service)
     }
 
-    /// The variables that lead to a source, and to no STS but the stand-in's.
+    /// Environment variables of a source; the only STS is the stand-in's.
     fn environment(&self, kind: CredentialKind) -> Variables {
         let mut variables =
             credentials::environment(kind, self.stand_in.address(), self.files.path()).unwrap();
@@ -86,7 +80,7 @@ impl Cloud {
         variables
     }
 
-    /// Gives a source a new token and makes the old one wrong.
+    /// Writes a new token for a source and revokes the old one.
     fn rotate_token(&self, kind: CredentialKind) {
         credentials::rotate_token(kind, self.files.path()).unwrap();
         self.remember_token(kind);
@@ -114,14 +108,15 @@ impl Cloud {
     }
 }
 
-/// A route to an API behind a signature; `iam` says with which keys.
+/// A route to a signed API; `iam` selects the keys.
 fn gateway(uri: &str, function_uri: &str, iam: &str) -> String {
     format!(
-        "uri: {uri}\napi_gateway:\n  function_uri: {function_uri}\n  authorization:\n    iam: {{ aws_region: us-east-1{iam} }}\n"
+        "uri: {uri}\napi_gateway:\n  function_uri: {function_uri}\n  authorization:\n    \
+         iam: {{ aws_region: us-east-1{iam} }}\n"
     )
 }
 
-/// For [`gateway`]: a role for the keys that the stand-in knows from the start.
+/// For [`gateway`]: a role, assumed with the initial keys of the stand-in.
 fn role(cloud: &Cloud, name: &str) -> String {
     let StandInKeys { access_key_id, secret_access_key, .. } = StandInKeys::example();
     format!(
@@ -140,7 +135,7 @@ struct Sidecar {
 }
 
 impl Sidecar {
-    /// Starts it with these routes and nothing of the developer's environment.
+    /// Starts it with these routes, without the developer's environment.
     #[track_caller]
     fn start(routes: &[(&str, String)], environment: &[(String, String)]) -> Self {
         let routes: Vec<_> = routes.iter().map(|(name, text)| (*name, text.as_str())).collect();
@@ -149,7 +144,7 @@ impl Sidecar {
         Self { process, address, answers: Mutex::default(), _settings: settings }
     }
 
-    /// One with a single route, `/r`.
+    /// Starts it with a single route `/r`.
     #[track_caller]
     fn with_route(function_uri: &str, iam: &str, environment: &[(String, String)]) -> Self {
         Self::start(&[("r", gateway("/r", function_uri, iam))], environment)
@@ -160,7 +155,7 @@ impl Sidecar {
         self.remembered(get(self.address, target))
     }
 
-    /// Asks until it answers 200 again, and until then nothing but that it has no credentials.
+    /// Sends requests until one gets 200; until then each must get `credentials_unavailable`.
     #[track_caller]
     fn recovers(&self, target: &str) {
         eventually("it recovers", || {
@@ -170,7 +165,7 @@ impl Sidecar {
         assert_eq!(self.get(target).status, 200);
     }
 
-    /// Asks on several connections at once until `done`; whatever is not 200 is a failure.
+    /// Sends requests on several connections until `done`; each must get 200.
     #[track_caller]
     fn serves(&self, clients: usize, target: &str, mut done: impl FnMut() -> bool) {
         let (stop, failed) = (AtomicBool::new(false), Mutex::<Option<Response>>::default());
@@ -198,7 +193,7 @@ impl Sidecar {
             if response.status != 200 {
                 return Err(response);
             }
-            // the machine is shared
+            // leaves CPU time for other tests
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
@@ -214,12 +209,12 @@ impl Sidecar {
         response
     }
 
-    /// How many sets of keys its log has introduced.
+    /// Number of log lines about new keys.
     fn sets_of_keys(&self) -> usize {
         self.process.errors().lines().filter(|line| introduces_keys(line)).count()
     }
 
-    /// Stops it and returns its log, in which no secret is, as in none of its answers.
+    /// Stops the sidecar and returns its log. Fails if the log or a response has a secret.
     #[track_caller]
     fn end(mut self, cloud: &Cloud) -> String {
         let log = self.process.stop();
@@ -234,7 +229,7 @@ impl Sidecar {
     }
 }
 
-/// Sets a flag however its scope is left.
+/// Sets a flag when dropped.
 struct OnDrop<'a>(&'a AtomicBool);
 
 impl Drop for OnDrop<'_> {
@@ -243,13 +238,13 @@ impl Drop for OnDrop<'_> {
     }
 }
 
-/// `run` on a settings directory with these variables, and none else that AWS's SDK heeds.
+/// `run` on a settings directory with these variables and no others that AWS's SDK reads.
 fn bare(settings: &Path, environment: &[(String, String)]) -> std::process::Command {
     let mut command = command("run", settings);
     for name in foreign_variables() {
         command.env_remove(name);
     }
-    // no `.aws` of the developer's
+    // hides the developer's `.aws`
     command.env("HOME", settings).envs(environment.iter().cloned());
     command
 }
@@ -258,7 +253,7 @@ fn introduces_keys(line: &str) -> bool {
     line.contains("credentials: ") && line.contains(", expires ")
 }
 
-/// Whether an answer says that there are no credentials, and not why.
+/// True if a response is `credentials_unavailable` without a cause.
 #[track_caller]
 fn unavailable(response: &Response) -> bool {
     if response.status != 503 {

@@ -1,5 +1,6 @@
-//! C1: answers that break off. The client has all that was received and sees that it is not all, or has an answer of the
-//! sidecar's own; it never sees a connection that ends without a byte, on which clients send a request again.
+//! C1: truncated responses. The client gets all bytes that were received and can detect the cut, or gets an
+//! error of the sidecar. Its connection never ends without a byte, because clients would then send the
+//! request again.
 
 use std::{
     io::{self, BufReader, ErrorKind, Read as _, Write as _},
@@ -24,7 +25,7 @@ use super::{
     },
 };
 
-/// Everything that came on a connection, and how it ended.
+/// All bytes received on a connection, and how it ended.
 struct Heard {
     bytes: Vec<u8>,
     is_reset: bool,
@@ -46,7 +47,7 @@ fn hear(stream: &mut impl io::Read) -> Heard {
     }
 }
 
-/// An upstream whose answers are these bytes, after which its connections end.
+/// An upstream that sends these bytes and closes.
 fn cut_after(bytes: impl Into<Vec<u8>>) -> Upstream {
     let bytes = bytes.into();
     Upstream::serving(move |_, stream| {
@@ -66,8 +67,7 @@ fn heard_from(address: SocketAddr, request: &[u8]) -> Heard {
     hear(&mut stream)
 }
 
-/// The upstreams' answers of which [`BODY`]'s first half is received before they break, as they come from each kind of
-/// backend.
+/// Upstream responses that are cut after the first half of [`BODY`], for each kind of backend.
 fn halves() -> Vec<(Kind, Vec<u8>)> {
     let chunked = |kind: Kind| {
         let cut = kind.chunked().half();
@@ -134,7 +134,7 @@ fn c1_an_answer_that_breaks_before_its_first_byte_is_502_on_a_connection_that_st
     }
 }
 
-/// A client that sends a request again where a kept connection ends without a byte of an answer, as curl does.
+/// Sends a POST like curl: again, on a new connection, if a reused connection ends without a byte.
 fn post_as_curl(stream: &mut Option<BufReader<TcpStream>>, address: SocketAddr) -> io::Result<Response> {
     loop {
         let is_kept = stream.is_some();
@@ -191,7 +191,7 @@ fn c1_the_access_log_names_the_bytes_that_left() {
     }
 }
 
-/// What the upstream of the property does, as it stands in the target of each request.
+/// Behaviour of the upstream in the property test, encoded in the request target.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     framing: usize,
@@ -216,7 +216,7 @@ impl Plan {
         (0..self.length).map(|at| b'a' + u8::try_from(at % 23).unwrap()).collect()
     }
 
-    /// The whole answer, and where its body begins.
+    /// The whole response, and the offset of its body.
     fn answer(self) -> Vec<u8> {
         let body = self.body();
         if self.framing == 0 {
@@ -233,7 +233,7 @@ impl Plan {
         answer
     }
 
-    /// Sends the answer up to the cut, in two parts.
+    /// Sends the response up to the cut, in two parts.
     fn play(self, stream: &mut TcpStream) -> io::Result<()> {
         let mut answer = self.answer();
         answer.truncate(self.cut);
@@ -274,7 +274,7 @@ impl Plan {
     }
 }
 
-/// The data of chunks as far as they go, and whether the last one is there.
+/// Decoded data of a chunked body, and whether the last chunk was received.
 fn unchunked(mut chunks: &[u8]) -> (Vec<u8>, bool) {
     let mut data = Vec::new();
     while let Some(end) = chunks.windows(2).position(|window| window == b"\r\n") {
@@ -290,7 +290,7 @@ fn unchunked(mut chunks: &[u8]) -> (Vec<u8>, bool) {
     (data, false)
 }
 
-/// Reads in pieces of this size, with pauses, through a small window.
+/// Reads in pieces of this size with pauses, through a small receive window.
 fn heard_slowly(address: SocketAddr, request: &[u8], piece: usize, pauses: usize) -> Heard {
     let mut stream = open(address);
     SockRef::from(&stream).set_recv_buffer_size(8 << 10).unwrap();
@@ -311,7 +311,7 @@ fn heard_slowly(address: SocketAddr, request: &[u8], piece: usize, pauses: usize
 }
 
 #[test]
-fn c1_whatever_is_cut_where_and_read_when_is_a_prefix_with_a_visible_break_or_502() {
+fn c1_any_truncated_response_is_a_prefix_with_a_visible_break_or_502() {
     let upstream = Upstream::serving(|request, stream| Plan::read(request).play(stream));
     let app = App::with("log: { access: false }").gateway("r", "/*", &upstream.uri("/"), "").start();
     let plans =
@@ -328,7 +328,7 @@ fn c1_whatever_is_cut_where_and_read_when_is_a_prefix_with_a_visible_break_or_50
         .unwrap();
 }
 
-/// All that comes on a Unix socket behind a request of HTTP/1.0.
+/// All bytes received on a Unix socket for an HTTP/1.0 request.
 fn heard_on_a_unix_socket(upstream: &Upstream) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
@@ -339,7 +339,8 @@ fn heard_on_a_unix_socket(upstream: &Upstream) -> Vec<u8> {
     hear(&mut stream).bytes
 }
 
-/// A Unix socket knows no reset: an answer that ends with its connection would look whole wherever it is cut.
+/// A Unix socket has no reset: a response delimited by the end of the connection would look complete wherever
+/// it is cut.
 #[test]
 fn c1_an_answer_to_http_1_0_on_a_unix_socket_has_its_length_or_is_502() {
     let whole = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";

@@ -1,4 +1,4 @@
-//! Level debug and who sets it: a line for each call, and `RUST_LOG`.
+//! Log level debug: a line per call, and `RUST_LOG`.
 
 use std::net::TcpListener;
 

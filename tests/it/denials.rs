@@ -1,4 +1,4 @@
-//! Calls that AWS refuses for another reason than their signature: API keys, policies, quotas, throttling.
+//! Calls that AWS refuses for another reason than the signature: API keys, policies, quotas, throttling.
 
 use super::support::{
     Upstream,
@@ -9,7 +9,7 @@ use super::support::{
 
 const KEYS: &str = "accesskey: AKIDEXAMPLE, secretkey: wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
-/// An upstream that answers as AWS does with this status, error type and body.
+/// An upstream that refuses with this status, error type and body.
 fn refusing(status: u16, kind: &str, body: &str) -> Upstream {
     Upstream::answering(&format!(
         "HTTP/1.1 {status} No\r\nx-amzn-ErrorType: {kind}\r\ncontent-type: \
@@ -39,8 +39,7 @@ fn function(upstream: &Upstream) -> String {
     )
 }
 
-/// What one call leaves behind: the status for the client, the lines of the log, and the count of this
-/// reason.
+/// Result of one refused call: the client's status, the log lines, and the counter of the reason.
 struct Refused {
     status: u16,
     log: String,
@@ -139,7 +138,7 @@ fn k5_an_unsigned_call_that_is_denied_leads_to_iam_or_the_resource_policy() {
 }
 
 #[test]
-fn k5_without_an_api_key_nobody_is_told_of_this_api_key() {
+fn k5_without_an_api_key_the_warning_does_not_mention_this_api_key() {
     for (kind, reason) in
         [("LimitExceededException", "quota_exhausted"), ("TooManyRequestsException", "throttled")]
     {
@@ -194,7 +193,7 @@ fn k5_lambda_names_the_limit_or_the_action_that_is_denied() {
 }
 
 #[test]
-fn k5_an_answer_of_the_apis_own_function_and_a_denied_client_are_nobodys_warning() {
+fn k5_a_403_of_the_apis_function_or_for_the_client_is_not_a_warning() {
     let own = Upstream::answering("HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n");
     let authorizers = r#"{"Message":"User is not authorized to access this resource with an explicit deny"}"#;
     let denied_by_authorizer = refusing(403, "AccessDeniedException", authorizers);

@@ -19,7 +19,7 @@ fn dev(rest: &[&str], change: impl FnOnce(&mut std::process::Command)) -> (Proce
     (process, address)
 }
 
-/// The text between back quotes that follows this, without the ellipsis.
+/// The text in back quotes after `before`, without the ellipsis.
 #[track_caller]
 fn quoted<'a>(text: &'a str, before: &str) -> &'a str {
     let rest = text.split_once(before).unwrap_or_else(|| panic!("no {before}: {text}")).1;
@@ -28,7 +28,7 @@ fn quoted<'a>(text: &'a str, before: &str) -> &'a str {
 }
 
 #[test]
-fn k14_each_fault_says_what_to_call_and_what_to_expect_and_refuses_the_readmes_own_call() {
+fn k14_each_fault_prints_a_call_and_the_expected_refusal() {
     for fault in [
         "clock",
         "region",
@@ -78,8 +78,8 @@ fn k14_the_banner_has_routes_keys_paths_and_functions_of_the_stand_in() {
 }
 
 #[test]
-fn k14_the_admin_port_is_told_and_is_another_where_the_usual_one_is_taken() {
-    // whether by this test or by another process of this machine, it is taken
+fn k14_dev_prints_the_admin_port_and_uses_a_free_one_if_9180_is_in_use() {
+    // the port is in use, by this test or by another process
     let _taken = TcpListener::bind("127.0.0.1:9180");
     for rest in [&[][..], &["--credentials", "environment"]] {
         let (mut process, _) = dev(rest, |command| {

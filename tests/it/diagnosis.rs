@@ -1,4 +1,4 @@
-//! Signatures that AWS refuses: what the log says of each, and what the client sees.
+//! Signatures that AWS refuses: the log line about the cause, and the client's response.
 
 use std::{io::Write as _, path::Path};
 
@@ -13,7 +13,7 @@ use super::support::{
 
 const KEYS: &str = "accesskey: AKIDEXAMPLE, secretkey: wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
-/// A sidecar as a process, so that its log can be read, before a stand-in that finds this wrong.
+/// A sidecar process in front of a stand-in with a fault.
 struct Refused {
     process: Process,
     address: std::net::SocketAddr,
@@ -27,11 +27,13 @@ impl Refused {
         let stand_in = StandIn::start("127.0.0.1:0".parse().unwrap(), options).unwrap();
         let at = stand_in.address();
         let iam = format!(
-            "uri: /iam*\napi_gateway:\n  function_uri: http://{at}/iam\n  authorization: {{ apikey: hush-key, iam: {{ {KEYS} }} }}\n"
+            "uri: /iam*\napi_gateway:\n  function_uri: http://{at}/iam\n  \
+             authorization: {{ apikey: hush-key, iam: {{ {KEYS} }} }}\n"
         );
         let lambda = format!(
-            "uri: /lambda\nlambda:\n  function_name: hello\n  aws_region: us-east-1\n  host: {}\n  port: {}\n  \
-             disable_https: true\n  aws_key: AKIDEXAMPLE\n  aws_secret: wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY\n",
+            "uri: /lambda\nlambda:\n  function_name: hello\n  aws_region: us-east-1\n  host: {}\n  \
+             port: {}\n  disable_https: true\n  aws_key: AKIDEXAMPLE\n  \
+             aws_secret: wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY\n",
             at.ip(),
             at.port()
         );
@@ -45,7 +47,7 @@ impl Refused {
         call(self.address, "POST", target, &[("content-type", "application/json")], b"{\"a\": 1}")
     }
 
-    /// The log after the end, in which no secret is.
+    /// Stops the sidecar and returns its log; checks that it has no secret.
     fn log(mut self) -> String {
         let log = self.process.stop();
         for secret in self.stand_in.secrets() {
@@ -57,7 +59,7 @@ impl Refused {
     }
 }
 
-/// The one sentence about the call by this id.
+/// The only warning about the call with this request id.
 #[track_caller]
 fn sentence(log: &str) -> &str {
     let lines: Vec<&str> =
@@ -66,7 +68,7 @@ fn sentence(log: &str) -> &str {
     lines[0].split_once("] ").unwrap().1
 }
 
-/// What is wrong, what the log says of it, and how the client's message begins.
+/// Fault, words of the log line, and beginning of the client's message.
 const REFUSALS: [(Fault, &[&str], &str); 11] = [
     (
         Fault::Clock,
@@ -176,7 +178,7 @@ fn a_refusal_by_the_lambda_api_is_told_in_the_same_words() {
 }
 
 #[test]
-fn a_path_that_an_api_does_not_know_is_told_as_that() {
+fn a_path_unknown_to_the_api_is_logged_as_such() {
     let refused = Refused::by(Fault::Clock);
     drop(refused);
     let stand_in =
@@ -199,11 +201,13 @@ fn a_path_that_an_api_does_not_know_is_told_as_that() {
 }
 
 #[test]
-fn a_refusal_is_told_on_a_route_without_retries_too() {
-    let mismatch = "HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: InvalidSignatureException\r\ncontent-length: 2\r\n\r\n{}";
+fn a_refusal_is_explained_on_a_route_without_retries_too() {
+    let mismatch = "HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: InvalidSignatureException\r\n\
+        content-length: 2\r\n\r\n{}";
     let upstream = Upstream::answering(mismatch);
     let route = format!(
-        "uri: /*\napi_gateway:\n  function_uri: {}\n  retry: {{ attempts: 1 }}\n  authorization: {{ iam: {{ {KEYS} }} }}\n",
+        "uri: /*\napi_gateway:\n  function_uri: {}\n  retry: {{ attempts: 1 }}\n  \
+         authorization: {{ iam: {{ {KEYS} }} }}\n",
         upstream.uri("/")
     );
     let directory = settings(ANY_PORT, &[("r", &route)]);
@@ -224,7 +228,7 @@ fn a_refusal_is_told_on_a_route_without_retries_too() {
     assert_eq!(upstream.received().len(), 1);
 }
 
-/// The date of the other side's clock, in seconds ahead of ours.
+/// A `Date` header `ahead` seconds after this machine's clock.
 fn date(ahead: i64) -> String {
     use time::{Duration, OffsetDateTime, macros::format_description};
     let format = format_description!(
@@ -233,7 +237,7 @@ fn date(ahead: i64) -> String {
     (OffsetDateTime::now_utc() + Duration::seconds(ahead)).format(format).unwrap()
 }
 
-/// An API over TLS whose clock is ten minutes ahead and which minds.
+/// A TLS upstream whose clock is ten minutes ahead, and which checks dates.
 fn ten_minutes_ahead(authority: &Authority) -> SecuredUpstream {
     SecuredUpstream::serving(server(authority.identity("localhost")), |request, stream| {
         let signed = request.header("x-amz-date").unwrap().to_owned();
@@ -245,8 +249,8 @@ fn ten_minutes_ahead(authority: &Authority) -> SecuredUpstream {
             let body = "{\"message\":\"Signature expired: it is\"}";
             return stream.write_all(
                 format!(
-                    "HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: InvalidSignatureException\r\ndate: {date}\r\n\
-                     content-length: {}\r\n\r\n{body}",
+                    "HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: InvalidSignatureException\r\n\
+                     date: {date}\r\ncontent-length: {}\r\n\r\n{body}",
                     body.len()
                 )
                 .as_bytes(),
@@ -293,7 +297,7 @@ fn without_retries_the_refusal_is_the_answer_and_the_next_call_is_signed_by_the_
 }
 
 #[test]
-fn a_date_that_anybody_may_have_written_changes_nothing() {
+fn the_date_of_an_unverified_upstream_is_ignored() {
     let authority = Authority::new("ours");
     let upstream = ten_minutes_ahead(&authority);
     let app = to(&upstream, "ssl_verify: false\n");
@@ -328,7 +332,8 @@ fn a_clock_that_goes_wrong_is_warned_of_once() {
     let upstream = ten_minutes_ahead(&authority);
     let trusted = authority.file();
     let route = format!(
-        "uri: /*\napi_gateway:\n  function_uri: {}\n  ca_certificate: {}\n  timeout: 10s\n  authorization: {{ iam: {{ {KEYS} }} }}\n",
+        "uri: /*\napi_gateway:\n  function_uri: {}\n  ca_certificate: {}\n  timeout: 10s\n  \
+         authorization: {{ iam: {{ {KEYS} }} }}\n",
         upstream.uri("localhost"),
         trusted.path().display()
     );

@@ -1,4 +1,4 @@
-//! What the documents and the shipped settings say against what the code does.
+//! The documents and the shipped settings must agree with the code.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -14,7 +14,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-/// The rows of a page's table under a heading, cells without back quotes.
+/// Cells of a table under a heading, without back quotes.
 pub fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
     let section = page.split(&format!("\n{heading}\n")).nth(1).unwrap_or_else(|| panic!("no {heading}"));
     section

@@ -1,21 +1,22 @@
-//! `/routes`: how each route is set, without its secrets.
+//! `/routes`: the effective settings of each route, without secrets.
 
 use super::support::{App, get, tls};
 
-/// One of each kind, with a secret wherever there may be one.
+/// A sidecar with one route of each kind; every secret key is set.
 fn app() -> App {
     let token = tls::file("hush-token\n");
     let gateway = format!(
-        "authorization:\n  apikey: hush-apikey\n  iam:\n    accesskey: hushkeyid\n    secretkey: hush-secret\n    \
-         session_token: '$file://{}'\n    assume_role_arn: arn:aws:iam::123456789012:role/x\n    \
-         external_id: hush-external\nproxy_url: http://hush-user:hush-password@127.0.0.1:1\n\
-         circuit_breaker: {{}}\nretry: {{ unsafe: [timeout] }}\nconnect: {{ address: '127.0.0.1:2' }}",
+        "authorization:\n  apikey: hush-apikey\n  iam:\n    accesskey: hushkeyid\n    \
+         secretkey: hush-secret\n    session_token: '$file://{}'\n    \
+         assume_role_arn: arn:aws:iam::123456789012:role/x\n    external_id: hush-external\n\
+         proxy_url: http://hush-user:hush-password@127.0.0.1:1\ncircuit_breaker: {{}}\n\
+         retry: {{ unsafe: [timeout] }}\nconnect: {{ address: '127.0.0.1:2' }}",
         token.path().display()
     );
-    let keys = "host: 127.0.0.1\n  port: 1\n  disable_https: true\n  aws_region: us-east-1\n  function_name: f\n  \
-                aws_key: hushkeyid\n  aws_secret: hush-secret\n  aws_session_token: hush-token\n  \
-                client_context: '{\"key\":\"hush-context\"}'\n  tenant_id: hush-tenant\n  timeout: 1h\n  \
-                circuit_breaker: {}";
+    let keys = "host: 127.0.0.1\n  port: 1\n  disable_https: true\n  aws_region: us-east-1\n  \
+        function_name: f\n  aws_key: hushkeyid\n  aws_secret: hush-secret\n  \
+        aws_session_token: hush-token\n  client_context: '{\"key\":\"hush-context\"}'\n  \
+        tenant_id: hush-tenant\n  timeout: 1h\n  circuit_breaker: {}";
     App::with("")
         .gateway("api", "/api/*", "http://127.0.0.1:1/prod?key=hush-query", &gateway)
         .route("merged", &format!("uri: /merged\nlambda:\n  {keys}\n  body: {{ key: hush-body }}\n"))
@@ -75,7 +76,7 @@ fn each_route_is_there_with_its_defaults_and_none_of_its_secrets() {
     assert!(!response.text().contains("hush"), "{}", response.text());
 }
 
-/// What is left out of the JSON on purpose: an alias, the long form of another key, or what others are made of.
+/// Keys that are missing in the JSON by design: aliases, long forms, and keys that are merged into others.
 const LEFT_OUT: [&str; 7] = [
     "uri",
     "authorization.iam.secret_key",
@@ -93,7 +94,7 @@ fn every_key_of_the_reference_is_in_the_section_that_has_it() {
     let reference =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/settings/README.md")).unwrap();
     let mut looked_at = 0;
-    // a function has one of three kinds of events, each with keys of its own
+    // each of the three kinds of events has its own keys
     for (heading, section, ids) in [
         ("## Route keys", "", &["api", "merged", "event", "parts"][..]),
         ("## `api_gateway`", "/api_gateway", &["api"]),

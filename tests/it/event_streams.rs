@@ -1,5 +1,5 @@
-//! Event streams of the Lambda API through the client's own sockets: bytes are passed on as they come, and the
-//! connection serves again after a stream that was read to its end.
+//! Event streams of the Lambda API over the client's own sockets: bytes are forwarded as they arrive, and a
+//! connection is reused after a stream was read to its end.
 
 use std::{
     future::poll_fn,
@@ -29,7 +29,7 @@ use super::support::{
     wait::PATIENCE,
 };
 
-/// A message of an event stream.
+/// A message in the event stream encoding.
 pub fn event(kind: &'static str, payload: &'static [u8]) -> Vec<u8> {
     let text = |text: &'static str| HeaderValue::String(text.into());
     let message = Message::new(payload)
@@ -40,7 +40,7 @@ pub fn event(kind: &'static str, payload: &'static [u8]) -> Vec<u8> {
     bytes
 }
 
-/// The head in front of one.
+/// Head of a response with an event stream.
 pub const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.amazon.eventstream\r\n\
                     Transfer-Encoding: chunked\r\n\r\n";
 
@@ -49,7 +49,7 @@ pub fn write_chunk(stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     stream.write_all(&[format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat())
 }
 
-/// Runs a test on a worker's client.
+/// Runs a test with the HTTP client of a worker.
 fn with_client(upstream: &Upstream, test: impl AsyncFnOnce(&Caller)) {
     let endpoint = Endpoint {
         host: upstream.address.ip().to_string(),
@@ -110,7 +110,7 @@ fn pieces_arrive_one_by_one_and_the_connection_serves_again() {
         stream.write_all(HEAD.as_bytes())?;
         write_chunk(stream, &event("PayloadChunk", b"first"))?;
         let _ = hold.lock().unwrap().recv();
-        // a frame in two chunks, and the end of the events apart from that of the body
+        // a frame split into two chunks, and the end of the events before the end of the body
         let second = event("PayloadChunk", b"second");
         let (start, rest) = second.split_at(7);
         write_chunk(stream, start)?;
@@ -175,7 +175,7 @@ fn a_body_that_ends_well_without_invoke_complete_is_truncated_and_one_that_is_cu
 }
 
 #[test]
-fn a_body_that_is_held_open_after_its_last_event_is_over_and_its_connection_is_let_go() {
+fn a_stream_left_open_after_its_last_event_is_complete_and_its_connection_closed() {
     let (send, hold) = mpsc::channel::<()>();
     let hold = Mutex::new(hold);
     let upstream = Upstream::serving(move |_, stream| {
@@ -189,7 +189,7 @@ fn a_body_that_is_held_open_after_its_last_event_is_over_and_its_connection_is_l
         for _ in 0..2 {
             let mut events = caller.stream("/").await;
             assert_eq!(next(&mut events).await.unwrap().unwrap(), "x");
-            // only then may the upstream go on
+            // the upstream continues only now
             assert!(next(&mut events).await.is_none());
             send.send(()).unwrap();
         }
@@ -198,7 +198,7 @@ fn a_body_that_is_held_open_after_its_last_event_is_over_and_its_connection_is_l
 }
 
 #[test]
-fn the_end_of_a_functions_log_is_in_ours_with_the_requests_id_wherever_the_stream_ends() {
+fn the_log_tail_of_a_function_is_logged_with_the_request_id_wherever_the_stream_ends() {
     let upstream = Upstream::serving(|request, stream| {
         stream.write_all(HEAD.as_bytes())?;
         // base64 of `hello`
@@ -214,8 +214,8 @@ fn the_end_of_a_functions_log_is_in_ours_with_the_requests_id_wherever_the_strea
         stream.write_all(b"0\r\n\r\n")
     });
     let route = format!(
-        "uri: /*\nlambda: {{ host: {}, port: {}, disable_https: true, aws_region: us-east-1, aws_key: a, aws_secret: s, \
-         function_name: f, invoke_mode: response_stream }}\n",
+        "uri: /*\nlambda: {{ host: {}, port: {}, disable_https: true, aws_region: us-east-1, aws_key: a, \
+         aws_secret: s, function_name: f, invoke_mode: response_stream }}\n",
         upstream.address.ip(),
         upstream.address.port()
     );

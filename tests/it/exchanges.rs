@@ -1,5 +1,4 @@
-//! Both directions of a call at once: bodies that trickle in, answers that come early, and what a connection is still
-//! good for afterwards.
+//! Calls with both directions active: slow bodies, early responses, and reuse of the connection afterwards.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -13,16 +12,16 @@ use super::support::{
 };
 
 const SIGNED: &str = "authorization: { iam: { accesskey: AKIDEXAMPLE, secretkey: s } }\n";
-/// More than the kernel's buffers of two connections take in.
+/// More than the kernel's buffers of two connections can hold.
 const LARGE: usize = 32 << 20;
 
-/// A sidecar with one route, which takes large bodies.
+/// A sidecar with one route that accepts large bodies.
 fn app(upstream: &Upstream, rest: &str) -> App {
     let rest = format!("max_req_body_size: 64MiB\n{rest}");
     App::with("limits: { max_request_body: 64MiB }").gateway("r", "/*", &upstream.uri("/"), &rest).start()
 }
 
-/// Reads a head and nothing of its body, and gives its first line.
+/// Reads a head without its body; returns the first line.
 fn read_head(reader: &mut impl BufRead) -> io::Result<Option<String>> {
     let mut first = String::new();
     let mut line = String::new();
@@ -33,14 +32,14 @@ fn read_head(reader: &mut impl BufRead) -> io::Result<Option<String>> {
     Ok((!first.is_empty()).then_some(first))
 }
 
-/// Sends a request whose body may never be read to its end, and reads the answer to it.
+/// Sends a request whose body may never be read completely, and reads the response.
 fn upload(app: &App, length: usize) -> Response {
     let stream = open(app.address);
     let mut writer = stream.try_clone().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let head = format!("POST /upload HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
-            // whoever has the answer may close
+            // the peer may close once it has the response
             let _ = writer.write_all(head.as_bytes()).and_then(|()| writer.write_all(&vec![b'x'; length]));
         });
         let answer = read_response(&mut BufReader::new(&stream), false).unwrap();
@@ -49,9 +48,9 @@ fn upload(app: &App, length: usize) -> Response {
     })
 }
 
-/// An upstream that reads heads alone, answers uploads with these bytes, and then neither reads on nor closes until
-/// the returned sender is dropped.
-fn unwilling(answer: &str) -> (Upstream, mpsc::Sender<()>) {
+/// An upstream that reads heads only, responds to uploads with these bytes, and then neither reads nor closes
+/// until the returned sender is dropped.
+fn responding_early(answer: &str) -> (Upstream, mpsc::Sender<()>) {
     let (release, hold) = mpsc::channel::<()>();
     let hold = Mutex::new(hold);
     let answer = answer.to_owned();
@@ -74,12 +73,12 @@ fn unwilling(answer: &str) -> (Upstream, mpsc::Sender<()>) {
 }
 
 #[test]
-fn an_upstream_that_answers_early_and_does_not_read_on_has_its_answer_relayed_at_once() {
+fn an_early_response_of_an_upstream_that_stops_reading_is_relayed_at_once() {
     for (status, headers) in
         [(413, "Content-Length: 2\r\n"), (403, "Content-Length: 2\r\nConnection: close\r\n")]
     {
         for rest in ["timeout: 1h\n", &format!("timeout: 1h\n{SIGNED}")] {
-            let (upstream, release) = unwilling(&format!("HTTP/1.1 {status} No\r\n{headers}\r\nno"));
+            let (upstream, release) = responding_early(&format!("HTTP/1.1 {status} No\r\n{headers}\r\nno"));
             let app = app(&upstream, rest);
             assert_eq!(get(app.address, "/first").status, 200);
             let response = upload(&app, LARGE);
@@ -120,7 +119,7 @@ fn an_upstream_that_refuses_and_closes_is_sent_no_more_of_the_body() {
 #[test]
 fn an_upstream_that_stops_reading_is_504_after_the_time_limit() {
     for rest in ["", SIGNED] {
-        let (upstream, release) = unwilling("");
+        let (upstream, release) = responding_early("");
         let app = app(&upstream, &format!("timeout: 1h\nfirst_byte_timeout: 300\n{rest}"));
         let start = Instant::now();
         let response = upload(&app, LARGE);
@@ -130,7 +129,7 @@ fn an_upstream_that_stops_reading_is_504_after_the_time_limit() {
     }
 }
 
-/// A client's connection with the head of a POST of so many bytes sent.
+/// A client connection on which the head of a POST with this `Content-Length` was sent.
 fn posting(app: &App, length: usize) -> TcpStream {
     let mut stream = open(app.address);
     write!(stream, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n").unwrap();
@@ -138,7 +137,7 @@ fn posting(app: &App, length: usize) -> TcpStream {
 }
 
 #[test]
-fn a_body_that_trickles_in_is_handed_on_piece_by_piece() {
+fn a_slow_body_is_forwarded_piece_by_piece() {
     let (seen, told) = mpsc::channel();
     let upstream = Upstream::accepting(move |_, mut stream, _| {
         let mut reader = BufReader::new(stream.try_clone()?);
@@ -154,7 +153,7 @@ fn a_body_that_trickles_in_is_handed_on_piece_by_piece() {
     let app = app(&upstream, "timeout: 1h\n");
     let mut stream = posting(&app, 3);
     let patience = super::support::wait::PATIENCE;
-    // each byte is sent when the one before has arrived
+    // each byte is sent after the previous one has arrived
     assert_eq!(told.recv_timeout(patience), Ok(b'H'));
     for byte in *b"abc" {
         stream.write_all(&[byte]).unwrap();
@@ -188,7 +187,7 @@ fn an_answer_may_come_while_the_body_is_still_on_its_way() {
     };
     next(b'<');
     for (byte, pause) in b"echo".iter().copied().zip([0, 450, 0, 0]) {
-        // longer than the upstream may take: it is the client that everybody waits for
+        // longer than the upstream's limit, which must not apply while the client is slow
         std::thread::sleep(Duration::from_millis(pause));
         (&stream).write_all(&[byte]).unwrap();
         next(byte);
@@ -233,7 +232,7 @@ fn head_and_body_leave_together() {
 }
 
 #[test]
-fn bytes_behind_the_last_chunk_make_a_connection_unfit_for_another_call() {
+fn a_connection_with_bytes_after_the_last_chunk_is_not_reused() {
     for (behind, accepted) in [("", 1), ("x", 3), ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", 3)] {
         let chunks = "5;a=b\r\nhello\r\n0\r\nTrailer: dropped\r\n\r\n";
         let upstream = Upstream::answering(&format!(
@@ -281,7 +280,7 @@ fn the_host_is_the_first_header_that_goes_out() {
     assert_eq!(upstream.only().headers[0], ("host".to_owned(), upstream.address.to_string()));
 }
 
-/// A POST with a body that says where it ends, as it stands on the wire.
+/// A POST with a body that ends with a marker, as bytes.
 fn numbered(number: usize, length: usize, more: &str) -> Vec<u8> {
     let mut request =
         format!("POST /{number} HTTP/1.1\r\nHost: h\r\n{more}Content-Length: {length}\r\n\r\n").into_bytes();
@@ -291,7 +290,7 @@ fn numbered(number: usize, length: usize, more: &str) -> Vec<u8> {
 }
 
 #[test]
-fn whole_bodies_of_any_size_end_where_they_end_whatever_comes_behind_them_in_the_same_packet() {
+fn bodies_of_any_size_end_correctly_whatever_follows_in_the_same_packet() {
     let upstream = Upstream::ok();
     let app = app(&upstream, SIGNED);
     let lengths = [9_999, 10_000, 1, 100_000, 16_384, 65_536, 1_000_000, 3, 300_000];

@@ -1,5 +1,5 @@
-//! `explain`, `routes` and `check --output json`: what they print against what is then sent, and what they keep to
-//! themselves.
+//! `explain`, `routes` and `check --output json`: the output equals what is sent afterwards, and contains no
+//! secrets.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use super::support::{
 const SECRETS: [&str; 4] = ["hush-api-key", "hush-secret", "hush-token", "hush-lambda"];
 const KEYS: &str = "accesskey: AKIDEXAMPLE, secretkey: hush-secret, session_token: hush-token";
 
-/// A route of each kind to one upstream.
+/// One route of each kind, all to one upstream.
 fn routes(upstream: &Upstream) -> Vec<(&'static str, String)> {
     let gateway = |uri: &str, authorization: &str| {
         format!(
@@ -25,8 +25,8 @@ fn routes(upstream: &Upstream) -> Vec<(&'static str, String)> {
     };
     let lambda = |uri: &str, rest: &str| {
         format!(
-            "uri: {uri}\nlambda:\n  function_name: MyLambda\n  aws_region: us-east-1\n  host: {}\n  port: {}\n  \
-             disable_https: true\n  aws_key: AKIDEXAMPLE\n  aws_secret: hush-lambda\n{rest}",
+            "uri: {uri}\nlambda:\n  function_name: MyLambda\n  aws_region: us-east-1\n  host: {}\n  \
+             port: {}\n  disable_https: true\n  aws_key: AKIDEXAMPLE\n  aws_secret: hush-lambda\n{rest}",
             upstream.address.ip(),
             upstream.address.port()
         )
@@ -62,13 +62,13 @@ fn json(ended: &Ended) -> Value {
     serde_json::from_str(&ended.output).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
 }
 
-/// A header as it was sent, without what an explanation cannot or must not tell.
+/// A sent header without the parts that `explain` cannot know or must not show.
 fn comparable(name: &str, value: &str) -> (String, String) {
     let value = match name {
         "via" => value[..value.len() - 16].to_owned(),
-        // each request is another step of its trace
+        // each request has its own span id
         "traceparent" => value[..35].to_owned(),
-        // the system has chosen it
+        // chosen by the kernel
         "x-forwarded-port" => "0".to_owned(),
         "x-api-key" | "x-amz-security-token" | "cookie" => "(left out)".to_owned(),
         "authorization" if value.starts_with("AWS4") => {
@@ -104,7 +104,7 @@ fn told(outbound: &Value) -> Vec<(String, String)> {
     lines
 }
 
-/// Method, target, headers and body.
+/// Method, target, headers and body of a request.
 type Sent = (&'static str, &'static str, &'static [(&'static str, &'static str)], &'static [u8]);
 
 const REQUESTS: [Sent; 8] = [
@@ -149,7 +149,7 @@ fn what_is_explained_equals_what_is_then_sent() {
         let ended = explained(directory.path(), &arguments);
         assert_eq!(ended.code, Some(0), "{ended:?}");
         let outbound = &json(&ended)["outbound"];
-        // the query of `function_uri` may be a secret
+        // the query of `function_uri` may be secret
         let line = received.line.replace("?base=1", "?base=(left out)");
         assert_eq!(outbound["request_line"], line, "{target}");
         assert_eq!(told(outbound), sent(received), "{target}");
@@ -157,7 +157,7 @@ fn what_is_explained_equals_what_is_then_sent() {
         assert_eq!(outbound["body"]["bytes"], received.body.len());
         assert_eq!(outbound["signature"].is_null(), date.is_none(), "{target}");
         if date.is_some() && !target.starts_with("/signed") {
-            // no token is left out of it, so its hash can be taken
+            // no token was left out, so the hash can be compared
             let canonical = outbound["signature"]["canonical_request"].as_str().unwrap();
             let hash: String = Sha256::digest(canonical).iter().map(|byte| format!("{byte:02x}")).collect();
             assert!(outbound["signature"]["string_to_sign"].as_str().unwrap().ends_with(&hash));
@@ -168,7 +168,7 @@ fn what_is_explained_equals_what_is_then_sent() {
 }
 
 #[test]
-fn an_event_that_differs_each_time_is_said_to() {
+fn explain_marks_the_parts_of_an_event_that_differ_each_time() {
     let upstream = Upstream::ok();
     let directory = directory("", &routes(&upstream));
     let outbound =
@@ -185,7 +185,7 @@ fn an_event_that_differs_each_time_is_said_to() {
 }
 
 #[test]
-fn each_route_that_loses_is_told_why() {
+fn explain_says_why_each_other_route_does_not_match() {
     let route = |rule: &str| format!("{rule}\napi_gateway:\n  function_uri: https://a.example/\n");
     let routes = [
         ("other-host", route("uri: /a/b\nhosts: [x.example]")),
@@ -226,10 +226,15 @@ fn each_route_that_loses_is_told_why() {
 }
 
 #[test]
-fn what_the_sidecar_answers_itself_is_told_and_is_1() {
+fn explain_prints_the_sidecars_own_response_and_exits_1() {
     let upstream = Upstream::ok();
     let mut routes = routes(&upstream);
-    routes.push(("post", "uri: /post\nmethods: [POST]\napi_gateway:\n  function_uri: https://a.example/\n  max_req_body_size: 3\n".into()));
+    routes.push((
+        "post",
+        "uri: /post\nmethods: [POST]\napi_gateway:\n  function_uri: https://a.example/\n  \
+        max_req_body_size: 3\n"
+            .into(),
+    ));
     let directory = directory("", &routes);
     for (arguments, code) in [
         (&["GET", "/nowhere"][..], "404 route_not_found"),
@@ -295,7 +300,7 @@ fn k12_a_body_is_read_of_a_regular_file_alone_and_no_more_of_it_than_a_route_tak
 }
 
 #[test]
-fn keys_that_would_have_to_be_fetched_are_not_and_that_is_said() {
+fn explain_fetches_no_keys_and_says_so() {
     let sts = Upstream::ok();
     let role = format!(
         "uri: /role\napi_gateway:\n  function_uri: https://a.example/\n  authorization: {{ iam: {{ {KEYS}, \
@@ -323,7 +328,8 @@ fn keys_that_would_have_to_be_fetched_are_not_and_that_is_said() {
 fn routes_are_a_table_and_json_without_secrets() {
     let upstream = Upstream::ok();
     let mut all = routes(&upstream);
-    let off = "uri: /off*\nhosts: ['*.x.example']\nenabled: false\nmax_in_flight: 3\napi_gateway:\n  function_uri: https://a.example/p?code=hush-token\n";
+    let off = "uri: /off*\nhosts: ['*.x.example']\nenabled: false\nmax_in_flight: 3\napi_gateway:\n  \
+        function_uri: https://a.example/p?code=hush-token\n";
     all.push(("off", off.to_owned()));
     let directory = directory("", &all);
     let table = end_of(command("routes", directory.path()).env("COLUMNS", "400"));
@@ -352,7 +358,7 @@ fn routes_are_a_table_and_json_without_secrets() {
     );
 
     let listed = json(&as_json);
-    // the same document as that of the admin port's `/routes`
+    // the same document as `/routes` on the admin port
     let routes = listed.as_array().unwrap();
     assert_eq!(routes.len(), all.len());
     let off = routes.iter().find(|route| route["id"] == "off").unwrap();
@@ -364,7 +370,7 @@ fn routes_are_a_table_and_json_without_secrets() {
 }
 
 #[test]
-fn k12_each_header_that_does_not_go_out_is_told_with_its_reason() {
+fn k12_explain_lists_each_removed_header_with_its_reason() {
     let upstream = Upstream::ok();
     let directory = directory("", &routes(&upstream));
     let headers = [
@@ -412,7 +418,7 @@ fn k12_each_header_that_does_not_go_out_is_told_with_its_reason() {
 }
 
 #[test]
-fn each_argument_of_a_query_string_signature_that_does_not_go_out_is_told_with_its_reason() {
+fn explain_lists_each_removed_argument_of_a_query_string_signature_with_its_reason() {
     let upstream = Upstream::ok();
     let directory = directory("", &routes(&upstream));
     let query = "?a=1&X-Amz-Signature=abc&x-amz-date=1&X%2DAmz-Credential=k&b=2";
@@ -427,14 +433,14 @@ fn each_argument_of_a_query_string_signature_that_does_not_go_out_is_told_with_i
     let left_out = json_of(&signed)["outbound"]["left_out"].clone();
     let of_query = left_out.as_array().unwrap().iter().filter(|one| one["in"] == "query");
     assert_eq!(of_query.map(|one| one["name"].as_str().unwrap()).collect::<Vec<_>>(), arguments);
-    // a route that does not sign keeps them
+    // unsigned routes keep them
     let open = json_of("/open/x?X-Amz-Date=1");
     assert!(!open["outbound"]["left_out"].as_array().unwrap().iter().any(|one| one["in"] == "query"));
     assert!(open["outbound"]["request_line"].as_str().unwrap().contains("X-Amz-Date=1"), "{open}");
 }
 
 #[test]
-fn k12_a_path_that_no_route_takes_comes_with_the_pattern_that_would() {
+fn k12_explain_suggests_a_pattern_for_a_path_without_a_route() {
     let route = |rule: &str| format!("{rule}\napi_gateway:\n  function_uri: https://a.example/\n");
     let directory = directory(
         "",
@@ -517,11 +523,12 @@ fn check_as_json_is_one_document_with_every_mistake_or_none() {
 }
 
 #[test]
-fn what_references_have_put_into_a_request_is_left_out() {
+fn explain_leaves_out_values_of_references() {
     let upstream = Upstream::ok();
     let lambda = |uri: &str, rest: &str| {
         format!(
-            "uri: {uri}\nlambda: {{ function_name: f, aws_region: us-east-1, aws_key: a, aws_secret: s, {rest} }}\n"
+            "uri: {uri}\nlambda: {{ function_name: f, aws_region: us-east-1, aws_key: a, aws_secret: s, \
+             {rest} }}\n"
         )
     };
     let directory = directory(

@@ -1,8 +1,8 @@
-//! An upstream that refuses, cuts, stalls and lies, on raw sockets. A cut answer must end in 502 or in a broken
-//! connection, never in a clean short body.
+//! Upstream faults on raw sockets: refused connections, cuts, stalls, malformed data. A truncated response
+//! must become a 502 or a broken connection, never a complete short body.
 //!
-//! Here are the faults with a story of their own; `faults/table.rs` runs a table of them by every way through the
-//! sidecar.
+//! This file has faults that need their own test; `faults/table.rs` runs a table of faults over every kind of
+//! route.
 
 mod cuts;
 pub mod kinds;
@@ -24,7 +24,7 @@ use super::support::{
 
 const QUICK: &str = "timeout: 300";
 
-/// A sidecar before an upstream that reads each request, writes these bytes and closes.
+/// A sidecar in front of an upstream that reads each request, writes these bytes and closes.
 fn before(answer: impl AsRef<[u8]>) -> (Upstream, App) {
     let answer = answer.as_ref().to_vec();
     let upstream = Upstream::serving(move |_, stream| {
@@ -40,7 +40,7 @@ fn assert_failed(response: &Response, status: u16, code: &str) {
     assert_eq!((response.status, response.code().as_str()), (status, code), "{}", response.text());
 }
 
-/// What a client makes of an answer, or that it was broken off.
+/// The response that a client receives; an error if it was cut.
 fn outcome(app: &App, request: &str) -> io::Result<Response> {
     let mut stream = open(app.address);
     stream.write_all(request.as_bytes())?;
@@ -118,7 +118,7 @@ fn c1_a_reset_that_a_write_finds_first_breaks_an_answer_that_ends_with_its_conne
             assert!(stream.read(&mut head)? > 0);
         }
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n0123456789")?;
-        // until the sidecar waits for room for more of the body
+        // until the sidecar waits for buffer space
         let (mut last, mut rounds) = (0, 0);
         while rounds < 20 {
             let now =
@@ -148,13 +148,13 @@ fn c1_a_reset_that_a_write_finds_first_breaks_an_answer_that_ends_with_its_conne
     }
 }
 
-/// Makes the kernel send a reset when the socket closes.
+/// Makes the kernel send a reset when the socket is closed.
 fn reset(stream: &TcpStream) {
     socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
 #[test]
-fn interim_answers_are_not_the_answer() {
+fn interim_responses_are_skipped() {
     for interim in [
         "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
         "HTTP/1.1 100 Continue\r\n\r\n",
@@ -240,7 +240,7 @@ fn a_broken_chunk_breaks_the_connection() {
         let (_upstream, app) =
             before(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{broken}"));
         match outcome(&app, GET) {
-            // nothing of the body has come before
+            // no byte of the body was received before
             Ok(response) if !broken.starts_with('5') => assert_failed(&response, 502, "upstream_protocol"),
             Ok(response) => panic!("a clean {response:?} for {broken}"),
             Err(_) => assert!(broken.starts_with('5'), "no answer for {broken}"),
@@ -369,7 +369,7 @@ fn an_early_answer_to_a_body_that_is_still_being_sent_reaches_the_client() {
 
 #[test]
 fn a_kept_connection_that_was_closed_meanwhile_fails_no_request() {
-    // answers one request a connection, keeps it open for a moment, then closes it without a word
+    // serves one response per connection, keeps it open for a moment, then closes it
     let upstream = Upstream::accepting(|connection, stream, received| {
         let mut reader = BufReader::new(stream.try_clone()?);
         if let Some(request) = read_request(&mut reader, connection)? {
@@ -386,7 +386,7 @@ fn a_kept_connection_that_was_closed_meanwhile_fails_no_request() {
 
 #[test]
 fn a_kept_connection_that_closes_on_the_next_request_is_replaced_for_what_may_be_repeated() {
-    // the close comes after the request was read: nothing tells beforehand
+    // the close follows the request, so it cannot be detected before
     let upstream = Upstream::accepting(|connection, stream, received| {
         let mut reader = BufReader::new(stream.try_clone()?);
         let mut served = 0;
@@ -400,7 +400,7 @@ fn a_kept_connection_that_closes_on_the_next_request_is_replaced_for_what_may_be
         }
         Ok(())
     });
-    // signed, so that the body is held until the answer is there
+    // signed, so the body is held until the response arrives
     let signed = "authorization:\n  iam: { accesskey: AKIDEXAMPLE, secretkey: s }";
     let app = App::with("").gateway("r", "/*", &upstream.uri("/"), signed).start();
     assert_eq!(get(app.address, "/1").status, 200);
@@ -518,7 +518,7 @@ fn a_client_that_does_not_read_holds_the_upstream_back() {
     let app = App::with("").gateway("r", "/*", &upstream.uri("/"), "timeout: 1h").start();
     let mut stream = open(app.address);
     stream.write_all(GET.as_bytes()).unwrap();
-    // the kernel's buffers fill, then nothing moves
+    // waits until the kernel's buffers are full
     let mut last = usize::MAX;
     eventually("the upstream is held back", || {
         let now = written.load(std::sync::atomic::Ordering::SeqCst);

@@ -1,5 +1,5 @@
-//! `proxy_url`: calls through an HTTP proxy by CONNECT, and proxies that refuse, cut, stall and lie. Nobody but
-//! the proxy learns the credentials for it.
+//! `proxy_url`: calls through an HTTP proxy by CONNECT, and faulty proxies. Only the proxy receives its
+//! credentials.
 
 use std::{
     io::{self, BufReader, Write as _},
@@ -15,7 +15,7 @@ use super::support::{
     upstream::{Received, read_request},
 };
 
-/// A proxy that leads every tunnel to one address, whatever its name.
+/// A proxy that connects every tunnel to `target`.
 pub(super) fn proxy_to(target: SocketAddr) -> Upstream {
     Upstream::accepting(move |connection, mut stream, received| {
         if accept(connection, &stream, received)?.is_none() {
@@ -28,7 +28,7 @@ pub(super) fn proxy_to(target: SocketAddr) -> Upstream {
     })
 }
 
-/// A proxy that answers CONNECT with these bytes and closes.
+/// A proxy that responds to CONNECT with these bytes and closes.
 fn proxy_saying(answer: impl AsRef<[u8]>) -> Upstream {
     let answer = answer.as_ref().to_vec();
     Upstream::accepting(move |connection, mut stream, received| {
@@ -40,19 +40,19 @@ fn proxy_saying(answer: impl AsRef<[u8]>) -> Upstream {
     })
 }
 
-/// Reads the request for a tunnel.
+/// Reads the CONNECT request.
 fn accept(
     connection: usize,
     stream: &TcpStream,
     received: &Mutex<Vec<Received>>,
 ) -> io::Result<Option<Received>> {
-    // nothing follows a request before its answer, so nothing is lost with the buffer
+    // nothing follows CONNECT before its response, so the buffer is empty
     let request = read_request(&mut BufReader::new(stream), connection)?;
     received.lock().unwrap().extend(request.clone());
     Ok(request)
 }
 
-/// Passes bytes on, both ways, until both sides have closed.
+/// Copies bytes in both directions until both sides have closed.
 fn relay(mut client: &TcpStream, mut target: &TcpStream) -> io::Result<()> {
     std::thread::scope(|scope| {
         scope.spawn(move || {
@@ -64,12 +64,12 @@ fn relay(mut client: &TcpStream, mut target: &TcpStream) -> io::Result<()> {
     })
 }
 
-/// The rest of a route through a proxy.
+/// Route settings with this proxy.
 fn through(proxy: &Upstream, rest: &str) -> String {
     format!("proxy_url: http://{}\ntimeout: 10s\n{rest}", proxy.address)
 }
 
-/// A sidecar with one route, everything to `function_uri`.
+/// A sidecar with one route from `/*` to `function_uri`.
 fn app(function_uri: &str, rest: &str) -> App {
     App::with("").gateway("r", "/*", function_uri, rest).start()
 }
@@ -103,7 +103,7 @@ fn k41_tls_with_the_target_goes_through_the_tunnel_and_the_proxy_resolves_the_na
 }
 
 #[test]
-fn who_is_at_the_end_of_a_tunnel_is_verified_as_without_one() {
+fn tls_is_verified_through_a_tunnel_as_without_one() {
     let upstream = SecuredUpstream::ok(server(Authority::new("unknown").identity("api.invalid")));
     let proxy = proxy_to(upstream.plain.address);
     let strict = app("https://api.invalid/", &through(&proxy, ""));
@@ -132,7 +132,7 @@ fn a_plain_target_is_reached_by_connect_too() {
 }
 
 #[test]
-fn credentials_reach_the_proxy_and_nobody_else() {
+fn proxy_credentials_reach_only_the_proxy() {
     let upstream = Upstream::ok();
     let proxy = proxy_to(upstream.address);
     let rest = format!("proxy_url: http://hush-user:hush%20pass%3A@{}", proxy.address);
@@ -174,7 +174,7 @@ fn a_proxy_that_refuses_is_502_upstream_connect_and_named_in_the_log_without_cre
 }
 
 #[test]
-fn a_proxy_that_talks_nonsense_or_breaks_off_is_502_upstream_connect() {
+fn a_malformed_or_truncated_connect_response_is_502_upstream_connect() {
     let too_many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(65));
     let endless = format!("HTTP/1.1 200 OK\r\nx: {}", "x".repeat(8 << 10));
     for answer in [
@@ -226,8 +226,8 @@ fn a_proxy_that_stalls_is_504_within_the_time_to_connect() {
 }
 
 #[test]
-fn what_follows_the_proxys_head_is_the_targets_to_the_byte() {
-    // the target's answer in the same packet as the proxy's; lengths in the latter mean nothing
+fn bytes_after_the_connect_response_belong_to_the_target() {
+    // the target's response in the same packet as the proxy's, whose lengths are ignored
     for head in [
         "HTTP/1.1 200 OK\r\n\r\n",
         "HTTP/1.0 299 Fine\r\nContent-Length: 1000\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -241,7 +241,7 @@ fn what_follows_the_proxys_head_is_the_targets_to_the_byte() {
 }
 
 #[test]
-fn a_head_in_pieces_opens_a_tunnel_all_the_same() {
+fn a_connect_response_in_pieces_opens_a_tunnel() {
     let authority = Authority::new("ours");
     let trusted = authority.file();
     let upstream = SecuredUpstream::ok(server(authority.identity("api.invalid")));
@@ -261,7 +261,7 @@ fn a_head_in_pieces_opens_a_tunnel_all_the_same() {
 }
 
 #[test]
-fn a_tunnel_is_kept_for_the_next_call_of_routes_with_the_same_proxy() {
+fn a_tunnel_is_reused_by_routes_with_the_same_proxy() {
     let upstream = Upstream::ok();
     let proxy = proxy_to(upstream.address);
     let uri = "http://api.invalid/";
@@ -277,7 +277,7 @@ fn a_tunnel_is_kept_for_the_next_call_of_routes_with_the_same_proxy() {
         }
     }
     assert_eq!((proxy.accepted(), proxy.received().len(), upstream.received().len()), (1, 1, 6));
-    // what another was let through with does not serve a route that has to say who it is
+    // a tunnel opened with other credentials must not be reused
     assert_eq!(get(app.address, "/other/").status, 200);
     assert_eq!(proxy.received().len(), 2);
 }

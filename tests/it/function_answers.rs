@@ -1,4 +1,4 @@
-//! Functions' answers as clients get them: merged headers, bodies of any kind, lengths, limits, failures.
+//! Functions' responses at the client: merged headers, bodies of every kind, lengths, limits, failures.
 
 use std::io::{BufReader, Write as _};
 
@@ -7,7 +7,7 @@ use super::support::{App, Http2, Upstream, get, open, read_response, send};
 const PROXY: &str = "is_proxy_integration: true";
 const PROXY_2: &str = "is_proxy_integration: true\nawsgateway_compatible_payload_version: '2.0'";
 
-/// A sidecar that calls a function with this answer, and the function's API.
+/// A Lambda API whose function responds with this, and a sidecar that calls it.
 fn answering(rest: &str, answer: &str) -> (Upstream, App) {
     called(rest, "", answer)
 }
@@ -21,7 +21,7 @@ fn called(rest: &str, headers: &str, answer: &str) -> (Upstream, App) {
     (upstream, app)
 }
 
-/// The length that an answer to this method names, over HTTP/1.1 and HTTP/2.
+/// `Content-Length` of the response to this method, over HTTP/1.1 and HTTP/2.
 fn lengths(app: &App, method: &str) -> [Option<String>; 2] {
     let one = send(app.address, format!("{method} /f HTTP/1.1\r\nHost: h\r\n\r\n"));
     let two = Http2::open(app.address).call(method, "http://h/f", &[], b"").unwrap();
@@ -75,7 +75,7 @@ fn e7_e9_a_null_flag_is_false_and_a_body_that_is_no_string_is_json() {
 }
 
 #[test]
-fn e8_a_function_that_raised_is_told_apart_from_one_that_answered_badly() {
+fn e8_function_failed_and_function_response_invalid_are_different_codes() {
     let raised = r#"{"errorType":"ValueError","errorMessage":"hush"}"#;
     let (_upstream, app) = called(PROXY, "X-Amz-Function-Error: Unhandled\r\n", raised);
     let response = get(app.address, "/f");

@@ -1,9 +1,9 @@
-//! Clients that speak gRPC: whatever happens, they get a `grpc-status`.
+//! gRPC clients: every response has a `grpc-status`.
 
 use super::support::{App, Http2, Upstream, call, http2::Answer};
 
 const CALL: &[(&str, &str)] = &[("content-type", "application/grpc+proto"), ("te", "trailers")];
-/// A message of three bytes, uncompressed.
+/// An uncompressed message of three bytes.
 const MESSAGE: &[u8] = b"\0\0\0\0\x03abc";
 
 fn app(upstream: &Upstream) -> App {
@@ -17,7 +17,7 @@ fn invoke(client: &mut Http2, path: &str, body: &[u8]) -> Answer {
     client.call("POST", &format!("http://h{path}"), CALL, body).unwrap()
 }
 
-/// An answer without body and trailers, whose outcome is in its head.
+/// Checks a trailers-only response and returns its status.
 #[track_caller]
 fn assert_trailers_only(answer: &Answer, status: &str, message: &str) {
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/grpc")), "{answer:?}");
@@ -58,7 +58,7 @@ fn an_upstream_that_does_not_speak_grpc_is_12_or_what_its_status_means_and_never
         assert_trailers_only(&answer, status, "does not speak gRPC");
         assert_eq!(upstream.only().body, MESSAGE);
     }
-    // also one that says so but passes no status on: nobody could tell how the call went
+    // also a gRPC content type without a status, because the call's result would be unknown
     let upstream = Upstream::answering(
         "HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ncontent-length: 8\r\n\r\n\0\0\0\0\x03abc",
     );
@@ -83,7 +83,8 @@ fn a_function_that_puts_grpc_status_among_its_headers_is_understood() {
     );
 
     let upstream = Upstream::answering(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ngrpc-status: 5\r\ngrpc-message: none\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ngrpc-status: 5\r\ngrpc-message: none\r\n\
+         content-length: 0\r\n\r\n",
     );
     let app = self::app(&upstream);
     let answer = invoke(&mut Http2::open(app.address), "/pkg.Service/Do", MESSAGE);

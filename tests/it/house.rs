@@ -1,15 +1,17 @@
-//! The rules of the house that a compiler does not know.
+//! House rules that the compiler cannot check.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
+mod references;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every Rust file of the project with its text.
+/// All Rust files with their text.
 fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut directories: Vec<PathBuf> = ["src", "tests", "benches"].map(|name| root().join(name)).into();
@@ -29,7 +31,7 @@ fn sources() -> Vec<(PathBuf, String)> {
 }
 
 #[test]
-fn every_file_opens_with_what_it_is() {
+fn every_file_opens_with_a_doc_comment() {
     for (path, text) in sources() {
         let is_tests = path.ends_with("tests.rs");
         assert!(is_tests || text.starts_with("//! "), "{} does not open with //!", path.display());
@@ -46,8 +48,29 @@ fn no_file_is_longer_than_400_lines_without_its_tests() {
     }
 }
 
+/// The width of `.rustfmt.toml`, which rustfmt does not apply to comments and literals.
 #[test]
-fn no_module_is_a_drawer_for_leftovers() {
+fn no_line_of_rust_is_wider_than_110_columns() {
+    let configured = fs::read_to_string(root().join(".rustfmt.toml")).unwrap();
+    assert!(configured.contains("max_width = 110\n"), "{configured}");
+    let mut wide = Vec::new();
+    for (path, text) in sources() {
+        let lines = text.lines().enumerate().filter(|(_, line)| line.chars().count() > 110);
+        let lines = lines.filter(|(_, line)| !is_a_single_url(line));
+        wide.extend(lines.map(|(at, line)| format!("{}:{}: {line}", path.display(), at + 1)));
+    }
+    assert!(wide.is_empty(), "{} lines: {wide:#?}", wide.len());
+}
+
+/// True if a line is a comment or literal with a URL and nothing else, which cannot be broken.
+fn is_a_single_url(line: &str) -> bool {
+    let marks = |char: char| char.is_whitespace() || "/!\"<>(),;".contains(char);
+    let word = line.trim_matches(marks);
+    word.starts_with("https://") && !word.contains(char::is_whitespace)
+}
+
+#[test]
+fn no_module_has_a_catch_all_name() {
     for (path, _) in sources() {
         let stem = path.file_stem().unwrap().to_string_lossy();
         assert!(
@@ -77,7 +100,7 @@ fn connections_are_opened_in_the_client_alone() {
     }
 }
 
-/// The rooms of each floor in the picture of `src/lib.rs`, the highest floor first.
+/// The rooms of each floor in the picture of `src/lib.rs`, top to bottom.
 fn floors() -> Vec<Vec<String>> {
     let picture = fs::read_to_string(root().join("src/lib.rs")).unwrap();
     let (_, floors) = picture.split_once("The floors, the highest first").unwrap();
@@ -87,17 +110,17 @@ fn floors() -> Vec<Vec<String>> {
         let (rooms, _) = line.trim_start_matches("//! ").split_once("  ").unwrap();
         rooms.split(' ').map(str::to_owned).collect()
     };
-    // a line without a room goes on with the one before
+    // a line without a room continues the previous one
     floors.lines().filter(|line| !line.starts_with("//!  ")).map(rooms).collect()
 }
 
-/// A line without its comment. The slashes of a URL in a text begin none.
+/// A line without its comment. `//` inside a URL does not start a comment.
 fn without_comment(line: &str) -> &str {
     let comment = line.match_indices("//").find(|(at, _)| line[..*at].trim_end().len() < *at || *at == 0);
     comment.map_or(line, |(at, _)| &line[..at])
 }
 
-/// The names behind `crate::` and behind a `super::` that leads out of the room, in code without comments and tests.
+/// Names after `crate::`, and after a `super::` that leaves the room, outside of comments and tests.
 fn rooms_used(text: &str, depth: usize) -> Vec<String> {
     const UP: &str = "super::";
     let code = text.lines().map(without_comment).collect::<Vec<_>>().join("\n");
@@ -115,12 +138,12 @@ fn rooms_used(text: &str, depth: usize) -> Vec<String> {
             found.extend(first_names(rest).into_iter().filter(|name| name != "super"));
         }
     }
-    // would hide what follows from this search
+    // an alias would hide uses of other rooms
     found.extend(code.match_indices("use crate as").map(|(_, way)| way.to_owned()));
     found
 }
 
-/// How many levels up the groups lead that a path of a `use` stands in.
+/// Number of `super::` in the groups around a path of a `use`.
 fn levels_of_group(before: &str) -> usize {
     let statement = &before[before.rfind(';').map_or(0, |end| end + 1)..];
     let mut closed = 0_usize;
@@ -139,7 +162,7 @@ fn levels_of_group(before: &str) -> usize {
     0
 }
 
-/// The first name of each path: of one alone, or of all in a group.
+/// The first name of each path: of a single one, or of all in a group.
 fn first_names(rest: &str) -> Vec<String> {
     let name = |text: &str| -> String {
         text.trim_start().chars().take_while(|char| char.is_alphanumeric() || *char == '_').collect()
@@ -190,7 +213,8 @@ fn rooms_use_rooms_of_lower_floors_alone_and_the_picture_has_all_of_them() {
 
 #[test]
 fn a_use_is_found_in_every_spelling() {
-    let text = "use crate::{\n    admin::{a, b},\n    text,\n};\nfn f() { super::super::state::g(super::h()) }\n// crate::no\n";
+    let text = "use crate::{\n    admin::{a, b},\n    text,\n};\n\
+        fn f() { super::super::state::g(super::h()) }\n// crate::no\n";
     assert_eq!(rooms_used(text, 2), ["admin", "text", "state"]);
     let inline = "fn f() { g(\"http://h\", crate::proxy::h()); } // crate::no\n";
     assert_eq!(rooms_used(inline, 2), ["proxy"]);
@@ -203,7 +227,8 @@ fn a_use_is_found_in_every_spelling() {
     assert_eq!(rooms_used("use crate as all;\n", 2), ["use crate as"]);
 }
 
-/// Phrases that people neither understand at once nor search for: what the program prints has none of them.
+/// Phrases that are hard to understand or that operators would not search for. The program must not print
+/// them.
 const RIDDLES: [&str; 22] = [
     "are as they were",
     "broken off",
@@ -229,10 +254,54 @@ const RIDDLES: [&str; 22] = [
     "whose doing",
 ];
 
-/// Phrases of this kind that comments have none of either.
+/// Phrases of this kind that must not be anywhere in src.
 const NOWHERE: [&str; 5] = ["are told of", "is none inside", "somebody's", "stands here", "whose doing"];
 
-/// The string literals of a file outside of its tests and comments, each in one piece.
+/// Phrases that comments must not contain.
+const COMMENT_RIDDLES: [&str; 16] = [
+    "are told of",
+    "as it is told",
+    "calling again",
+    "cannot be had",
+    "is none inside",
+    "is none of",
+    "is told of",
+    "leads nowhere",
+    "one's own",
+    "stands here",
+    "takes most of",
+    "to be told of",
+    "whose doing",
+    "whose keys they are",
+    "wants to know",
+    "worth gold",
+];
+
+/// Words that no comment begins with: its subject is the component or the type.
+const OPENINGS: [&str; 7] = ["it", "itself", "that", "what", "whether", "who", "whose"];
+
+/// The comments of a file: contiguous lines with the same marks, joined.
+fn comments(text: &str) -> Vec<String> {
+    let mut found: Vec<(&str, String)> = Vec::new();
+    let mut continues = false;
+    for line in text.lines() {
+        let code = without_comment(line);
+        let comment = &line[code.len()..];
+        let words = comment.trim_start_matches(['/', '!']);
+        let marks = &comment[..comment.len() - words.len()];
+        let open_comment =
+            found.last_mut().filter(|(before, _)| continues && code.trim().is_empty() && *before == marks);
+        match open_comment {
+            _ if marks.is_empty() => {}
+            Some((_, joined)) => joined.extend([" ", words.trim()]),
+            None => found.push((marks, words.trim().to_owned())),
+        }
+        continues = !marks.is_empty() && code.trim().is_empty();
+    }
+    found.into_iter().map(|(_, comment)| comment).collect()
+}
+
+/// String literals outside of tests and comments; a literal over several lines is joined.
 fn literals(text: &str) -> Vec<String> {
     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let code: String = code.lines().filter(|line| !line.trim_start().starts_with("//")).fold(
@@ -247,7 +316,7 @@ fn literals(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_people_read_is_in_plain_technical_english() {
+fn texts_are_in_plain_technical_english() {
     let mut found = Vec::new();
     for (path, text) in sources() {
         if !path.starts_with("src") || path.iter().any(|part| part.to_string_lossy().starts_with("tests")) {
@@ -265,8 +334,35 @@ fn what_people_read_is_in_plain_technical_english() {
 }
 
 #[test]
+fn comments_are_in_plain_technical_english() {
+    let mut found = Vec::new();
+    for (path, text) in sources() {
+        // has the phrases themselves
+        if path.ends_with("tests/it/house.rs") {
+            continue;
+        }
+        for comment in comments(&text) {
+            let lower = comment.to_lowercase();
+            let first = lower.split(|char: char| !char.is_alphanumeric()).next().unwrap_or_default();
+            let riddle = COMMENT_RIDDLES.iter().find(|riddle| lower.contains(*riddle));
+            if let Some(wrong) = riddle.or_else(|| OPENINGS.iter().find(|word| **word == first)) {
+                found.push(format!("{}: `{wrong}`: {comment}", path.display()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{} comments: {found:#?}", found.len());
+}
+
+#[test]
+fn comments_are_joined_over_their_lines() {
+    let text = "//! a\n//! b\n\n/// What\n/// c\nfn f() {} // d \"e\"\n// f\nlet u = \"http://h\";\n";
+    assert_eq!(comments(text), ["a b", "What c", "d \"e\"", "f"]);
+}
+
+#[test]
 fn a_literal_over_several_lines_is_read_in_one_piece() {
-    let text = "// \"no\"\nlet a = \"one \\\n    two\"; // that\nlet b = (\"three\", 4);\n#[cfg(test)]\nmod tests {\"no\"}";
+    let text = "// \"no\"\nlet a = \"one \\\n    two\"; // that\nlet b = (\"three\", 4);\n#[cfg(test)]\n\
+        mod tests {\"no\"}";
     assert_eq!(literals(text), ["one two", "three"]);
 }
 
@@ -293,7 +389,7 @@ fn the_top_level_holds_what_belongs_there() {
     }
 }
 
-/// The steps of `.ci/run`, and the recipes of the justfile that call one.
+/// The steps of `.ci/run`, and the recipes of the justfile that call them.
 #[test]
 fn every_step_of_ci_has_a_recipe_of_its_name() {
     let [run, justfile] = [".ci/run", "justfile"].map(|name| fs::read_to_string(root().join(name)).unwrap());
@@ -311,7 +407,7 @@ fn every_step_of_ci_has_a_recipe_of_its_name() {
     }
 }
 
-/// A directory of the environment must not be able to make a sidecar panic.
+/// The process environment must not be able to make a sidecar panic.
 #[test]
 #[cfg(not(feature = "fault-points"))]
 fn x3_places_where_tests_make_the_process_panic_are_in_no_usual_build() {
@@ -319,4 +415,9 @@ fn x3_places_where_tests_make_the_process_panic_are_in_no_usual_build() {
     let has = |text: &str| program.windows(text.len()).any(|bytes| bytes == text.as_bytes());
     assert!(has("APIGW_INVOKER_SETTINGS"), "the search works");
     assert!(!has("APIGW_INVOKER_FAULT_POINTS") && !has("the fault of"));
+}
+
+#[test]
+fn a_comment_with_a_url_alone_may_be_wider() {
+    assert!(is_a_single_url("    /// <https://h/a>") && !is_a_single_url("/// see https://h/a"));
 }

@@ -1,4 +1,4 @@
-//! HTTP/2 towards clients: with prior knowledge beside HTTP/1.1, its streams, its end, and its abuse.
+//! HTTP/2 for clients: prior knowledge on the HTTP/1.1 port, streams, GOAWAY, and abuse.
 
 use std::{
     io::{self, Read, Write},
@@ -34,7 +34,7 @@ fn both_versions_are_spoken_on_one_port_and_only_1_1_without_h2c() {
     let app = before(&upstream, "");
     assert_eq!(Http2::open(app.address).get("/2").text(), "ok");
     assert_eq!(get(app.address, "/1").text(), "ok");
-    // what begins like the preface and goes on otherwise
+    // starts like the preface, but is HTTP/1.1
     assert_eq!(send(app.address, b"PRI / HTTP/1.1\r\nHost: h\r\n\r\n").status, 200);
     assert_eq!(send(app.address, b"P / HTTP/1.1\r\nHost: h\r\n\r\n").status, 200);
     let plain = App::to(&upstream.uri("/"));
@@ -71,9 +71,9 @@ fn a_request_reaches_the_upstream_as_http_1_1_with_its_authority_as_host_and_its
 #[test]
 fn headers_of_a_connection_never_reach_the_client() {
     let upstream = Upstream::answering(
-        "HTTP/1.1 200 OK\r\nConnection: keep-alive, x-hop\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\nProxy-Connection: x\r\n\
-         Transfer-Encoding: chunked\r\nTrailer: x-t\r\nUpgrade: h3\r\nX-End: 1\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\n\
-         2\r\nok\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nConnection: keep-alive, x-hop\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\n\
+         Proxy-Connection: x\r\nTransfer-Encoding: chunked\r\nTrailer: x-t\r\nUpgrade: h3\r\nX-End: 1\r\n\
+         Set-Cookie: a\r\nSet-Cookie: b\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     );
     let app = before(&upstream, "");
     let answer = Http2::open(app.address).get("/");
@@ -215,7 +215,7 @@ fn streams_are_served_side_by_side_and_pieces_arrive_one_by_one() {
     assert_eq!(client.get("/quick").text(), "quick");
     go_on.store(true, Ordering::SeqCst);
     assert_eq!(client.runtime.block_on(body.data()).unwrap().unwrap(), Bytes::from_static(b"data: 2\n\n"));
-    // the end may come as a frame of its own, which is empty
+    // the end of the stream may be an empty frame of its own
     let rest = client.runtime.block_on(async { body.data().await });
     assert!(rest.is_none_or(|end| end.unwrap().is_empty()) && body.is_end_stream());
 }
@@ -391,7 +391,7 @@ fn an_idle_connection_is_told_to_go_and_closed() {
     let mut client = Http2::open(app.address);
     assert_eq!(client.get("/").status, 200);
     client.end().unwrap();
-    // and one that does not even begin
+    // a connection without a preface
     let mut silent = Frames::open(app.address);
     assert!(silent.until(GOAWAY).is_some());
     assert!(silent.rest().iter().all(|frame| frame.kind != HEADERS));
@@ -437,6 +437,6 @@ fn small_chunks_of_an_answer_that_are_at_hand_share_a_frame() {
         body += frame.payload.len();
         data.push(frame.payload.len());
     }
-    // a client of `h2` with the usual window takes 128 small ones that wait
+    // the default window of `h2` has room for 128 waiting streams with small bodies
     assert!(data.len() < 20, "{data:?}");
 }

@@ -1,5 +1,5 @@
-//! Responses over HTTP/2 that break off or come before the request is whole, and clients that wait for `100
-//! Continue`.
+//! Responses over HTTP/2 that are cut or sent before the request is complete, and clients that wait for
+//! `100 Continue`.
 
 use std::io::{self, Write as _};
 
@@ -20,7 +20,7 @@ fn before(upstream: &Upstream, rest: &str) -> App {
     App::listening(H2C, "").gateway("r", "/*", &upstream.uri("/"), rest).start()
 }
 
-/// An upstream that writes the same bytes for each request, at once, and closes.
+/// An upstream that writes the same bytes for each request and closes.
 fn cutting(answer: &'static str) -> Upstream {
     Upstream::serving(move |_, stream| {
         stream.write_all(answer.as_bytes())?;
@@ -28,7 +28,7 @@ fn cutting(answer: &'static str) -> Upstream {
     })
 }
 
-/// The sidecar's own process before an upstream, and its log.
+/// The sidecar as a process in front of an upstream.
 fn process_before(upstream: &Upstream) -> (Process, std::net::SocketAddr, tempfile::TempDir) {
     let route = format!("uri: /*\napi_gateway:\n  function_uri: {}\n", upstream.uri("/"));
     let directory = settings("listen: { http: '127.0.0.1:0', h2c: true }\n", &[("r", &route)]);
@@ -60,7 +60,7 @@ fn c1_what_was_received_of_a_cut_answer_goes_out_before_its_stream_is_reset() {
             // the first byte is `:status: 200` of the static table
             assert_eq!((head.kind, head.payload[0]), (HEADERS, 0x88), "{answer}: {received:?}");
             assert_eq!(data(&received), b"0123456789", "{answer}: {received:?}");
-            // the PING in front of it came on no stream, and was answered: the client had read all by then
+            // the answered PING before the reset shows that the client had read everything
             let reset = received.last().unwrap();
             assert_eq!((reset.kind, &reset.payload[..]), (RST_STREAM, &INTERNAL_ERROR[..]));
         }
@@ -74,7 +74,7 @@ fn c1_what_a_function_wrote_before_it_failed_goes_out_before_its_stream_is_reset
     let upstream = Upstream::serving(|_, stream| {
         let failed = br#"{"ErrorCode":"Unhandled","ErrorDetails":"x"}"#;
         let events = [event("PayloadChunk", b"0123456789"), event("InvokeComplete", failed)].concat();
-        // all of it can be read at once
+        // everything can be read
         let mut whole = Vec::new();
         write_chunk(&mut whole, &events)?;
         stream.write_all(&[HEAD.as_bytes(), &whole, b"0\r\n\r\n"].concat())
@@ -125,7 +125,7 @@ fn c1_the_access_log_counts_what_a_client_had_room_for() {
 }
 
 #[test]
-fn c2_a_client_that_holds_its_body_back_is_told_to_send_it_when_it_is_wanted() {
+fn c2_100_continue_is_sent_when_the_body_is_needed() {
     for rest in ["", "authorization:\n  iam: { accesskey: AKIDEXAMPLE, secretkey: s }"] {
         let upstream = Upstream::ok();
         let app = before(&upstream, rest);
@@ -163,12 +163,12 @@ fn c7_a_client_that_still_sends_reads_its_early_answer_before_its_stream_ends() 
     let upstream = Upstream::ok();
     let app = App::listening(H2C, "").gateway("r", "/r", &upstream.uri("/"), "max_req_body_size: 10").start();
     let mut client = Http2::open(app.address);
-    // several times the windows of stream and connection
+    // several times the flow-control windows of stream and connection
     let body = vec![b'x'; 4 << 20];
     for (path, status) in [("/none", 404), ("/r", 413)] {
         let request = Request::post(format!("http://h{path}")).body(()).unwrap();
         let mut stream = client.begin(request, false).unwrap();
-        // httpx does not look at the answer before it has sent all
+        // like httpx, which reads the response only after it has sent everything
         client.runtime.block_on(async {
             let mut body = &body[..];
             while !body.is_empty() {
@@ -189,7 +189,7 @@ fn c7_a_client_that_sends_on_and_on_is_reset_after_a_moment() {
     let upstream = Upstream::ok();
     let app = App::listening(H2C, "").gateway("r", "/r", &upstream.uri("/"), "").start();
     let mut frames = Frames::open(app.address);
-    // POST to `/`, which no route has
+    // POST to `/`, for which no route exists
     frames.send(HEADERS, END_HEADERS, 1, &[0x83, 0x86, 0x84, 0x01, 0x01, b'h']).unwrap();
     let received = frames.of_stream(1);
     assert_eq!((received[0].kind, received[0].payload[0]), (HEADERS, 0x8d), "{received:?}");

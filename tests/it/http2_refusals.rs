@@ -1,5 +1,4 @@
-//! Requests over HTTP/2 that are refused: each has its line in the log, and as few others as possible suffer
-//! from it.
+//! Requests over HTTP/2 that are refused: each has a log line, and other streams go on if possible.
 
 use std::{
     io::{Read as _, Write as _},
@@ -18,7 +17,7 @@ use super::support::{
 
 const WHOLE: u8 = END_STREAM | END_HEADERS;
 
-/// The process before an upstream; `listen` has more keys of it.
+/// The sidecar as a process in front of an upstream, with additional keys of `listen`.
 fn process(upstream: &Upstream, listen: &str) -> (Process, SocketAddr, tempfile::TempDir) {
     let route = format!("uri: /*\napi_gateway:\n  function_uri: {}\n", upstream.uri("/"));
     let process = format!("listen: {{ http: '127.0.0.1:0'{listen} }}\n");
@@ -28,14 +27,14 @@ fn process(upstream: &Upstream, listen: &str) -> (Process, SocketAddr, tempfile:
 }
 
 #[test]
-fn c11_a_client_of_http_2_where_it_is_off_is_told_so_in_http_2_and_the_log_names_the_key() {
+fn c11_http_2_without_h2c_gets_http_1_1_required_and_the_log_names_the_key() {
     let upstream = Upstream::ok();
     let (mut process, address, _directory) = process(&upstream, "");
     let mut frames = Frames::open(address);
     let _ = frames.send(HEADERS, WHOLE, 1, GET);
     let start = Instant::now();
     let received = frames.rest();
-    // the sidecar ends its side behind the GOAWAY, and not after the two seconds that it listens on
+    // the sidecar closes its side right after GOAWAY, although it reads on for two seconds
     assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
     assert_eq!(received.iter().map(|frame| frame.kind).collect::<Vec<_>>(), [SETTINGS, GOAWAY]);
     // HTTP_1_1_REQUIRED, before any stream
@@ -63,7 +62,7 @@ fn call_http_1(address: SocketAddr, target: &str, host: &str) {
     assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
 }
 
-/// The first byte of a head's block: an entry of the static table.
+/// First byte of a header block: `:status: 200` in the static table.
 const OK: u8 = 0x88;
 const BAD_REQUEST: u8 = 0x8c;
 
@@ -99,7 +98,7 @@ fn c4_the_path_of_a_unix_socket_as_authority_is_served_as_it_is_as_host() {
         assert_eq!(received.header("x-forwarded-host"), Some("tmp%2Fx.sock"));
         assert!(!received.headers.iter().any(|(name, _)| name.contains('"')), "{received:?}");
     }
-    // another host beside it, and bytes that are of no host
+    // a different `Host`, and bytes that are invalid in a host
     for (stream, block) in [
         (5, head("/", "tmp%2Fx.sock", &[("host", "h")])),
         (7, head("/", "a b", &[])),
@@ -126,7 +125,7 @@ fn x10_a_malformed_head_is_400_for_its_stream_with_one_line_and_the_others_go_on
         (with("X-secret", "b"), "a header name has an upper-case letter"),
         (with("x a", "b"), "a header name has an upper-case letter"),
         (with("", "b"), "a header name has an upper-case letter"),
-        // what marks a fault inside the sidecar is no name from a client
+        // a client's header must not pass for the internal marker of a fault
         (with("\"fault", "a"), "a header name has an upper-case letter"),
         (with("connection", "close"), "a connection-specific header"),
         (with("content-length", "x"), "`content-length`"),
@@ -195,7 +194,7 @@ fn x10_a_head_of_the_announced_size_is_431_in_our_words() {
     let upstream = Upstream::ok();
     let (mut process, address, _directory) = process(&upstream, ", h2c: true");
     let mut frames = Frames::open(address);
-    // entries of the table: 1,006 bytes, and 300 references to them
+    // an entry of 1,006 bytes in the dynamic table, and 300 references to it
     let mut head = GET.to_vec();
     head.extend([0x40, 5]);
     head.extend(b"x-big");
@@ -206,7 +205,7 @@ fn x10_a_head_of_the_announced_size_is_431_in_our_words() {
     let received = frames.of_stream(1);
     let body = String::from_utf8_lossy(&received[1].payload).into_owned();
     assert!(body.contains("headers_too_large"), "{body}");
-    // the table is what the client thinks it is
+    // the dynamic table is still in sync with the client's
     frames.send(HEADERS, WHOLE, 3, &[GET, &[0xbe]].concat()).unwrap();
     assert_eq!(frames.of_stream(3)[0].payload[0], OK);
     assert_eq!(upstream.only().header("x-big"), Some(&*"v".repeat(1000)));
@@ -220,12 +219,12 @@ fn x10_reset_and_refused_streams_leave_the_table_of_the_client_intact() {
     let upstream = Upstream::ok();
     let (_process, address, _directory) = process(&upstream, ", h2c: true");
     let mut frames = Frames::open(address);
-    // `x-a` with a value, as a new entry of the table
+    // `x-a` with a value, added to the dynamic table
     let inserting = |value| [GET, &[0x40, 3], b"x-a", &[1, value]].concat();
     frames.send(HEADERS, END_HEADERS, 1, &inserting(b'1')).unwrap();
     // CANCEL
     frames.send(RST_STREAM, 0, 1, &[0, 0, 0, 8]).unwrap();
-    // as many streams as are allowed, which wait for their bodies, and one more
+    // the maximum number of streams, which wait for their bodies, and one more
     for stream in (3..=257).step_by(2) {
         frames.send(HEADERS, END_HEADERS, stream, GET).unwrap();
     }
@@ -248,7 +247,7 @@ fn x10_reset_and_refused_streams_leave_the_table_of_the_client_intact() {
 fn x10_a_head_that_breaks_compression_ends_the_connection_with_a_line_that_says_why() {
     let upstream = Upstream::ok();
     let (mut process, address, _directory) = process(&upstream, ", h2c: true");
-    // an entry that is in no table, and a value that ends early
+    // an index outside of the tables, and a truncated value
     for block in [&[0xbe][..], &[0x00, 0x01, b'x', 0x05, b'y']] {
         let mut frames = Frames::open(address);
         frames.send(HEADERS, WHOLE, 1, block).unwrap();
@@ -311,7 +310,7 @@ fn x15_a_head_that_came_in_pieces_and_in_time_leaves_its_connection_without_a_li
     let mut frames = Frames::open(address);
     let (first, rest) = GET.split_at(1);
     frames.send(HEADERS, END_STREAM, 1, first).unwrap();
-    // the process sees the head unfinished
+    // the process reads the incomplete head
     std::thread::sleep(LIMIT / 10);
     frames.send(CONTINUATION, END_HEADERS, 1, rest).unwrap();
     assert_eq!(frames.of_stream(1)[0].payload[0], OK);
@@ -323,7 +322,7 @@ fn x15_a_head_that_came_in_pieces_and_in_time_leaves_its_connection_without_a_li
 }
 
 #[test]
-fn garbage_behind_the_preface_has_its_line_and_a_client_that_leaves_has_none() {
+fn garbage_after_the_preface_is_logged_and_a_client_that_leaves_is_not() {
     let upstream = Upstream::ok();
     let (mut process, address, _directory) = process(&upstream, ", h2c: true");
     drop(Frames::open(address));

@@ -1,5 +1,5 @@
-//! Behaviour of Kong's `aws-lambda` plugin by the number of its case, over real sockets: what reaches the Lambda
-//! API, and what the client gets.
+//! Behaviour cases of Kong's `aws-lambda` plugin by number (K, R), over real sockets: the call to the Lambda
+//! API, and the client's response.
 
 use std::{cell::Cell, io::Write};
 
@@ -12,7 +12,7 @@ fn before(upstream: &Upstream, rest: &str) -> App {
     App::with("").lambda("f", "/f*", upstream.address, rest).start()
 }
 
-/// The event that a request becomes.
+/// The event of a request.
 fn event(rest: &str, request: impl Fn(&App) -> Response) -> Value {
     let upstream = function("{}");
     let app = before(&upstream, rest);
@@ -21,14 +21,15 @@ fn event(rest: &str, request: impl Fn(&App) -> Response) -> Value {
     serde_json::from_slice(&upstream.only().body).unwrap()
 }
 
-/// A Lambda API whose function answers with these bytes.
+/// A Lambda API whose function returns these bytes.
 fn function(answer: &str) -> Upstream {
     api(200, "", answer)
 }
 
 fn api(status: u16, headers: &str, body: &str) -> Upstream {
     Upstream::answering(&format!(
-        "HTTP/1.1 {status} Whatever\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+        "HTTP/1.1 {status} Whatever\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n\
+         {body}",
         body.len()
     ))
 }
@@ -109,7 +110,8 @@ fn an_arn_is_escaped_as_the_sdks_escape_it() {
     let arn = "arn:aws:lambda:us-east-1:123456789012:function:f:live";
     let app = before(&upstream, &format!("function_name: '{arn}'"));
     assert_eq!(get(app.address, "/f").status, 200);
-    let path = "/2015-03-31/functions/arn%3Aaws%3Alambda%3Aus-east-1%3A123456789012%3Afunction%3Af%3Alive/invocations";
+    let path = "/2015-03-31/functions/arn%3Aaws%3Alambda%3Aus-east-1%3A123456789012%3Afunction%3Af%3Alive/\
+        invocations";
     assert_eq!(upstream.only().target(), path);
 }
 
@@ -180,7 +182,11 @@ fn k37_the_log_tail_never_reaches_the_client() {
 #[test]
 fn k46_a_host_that_does_not_exist_is_502_without_its_name() {
     let app = App::with("")
-        .route("f", "uri: /f\nlambda: { function_name: f, aws_region: ab-cdef-1, aws_key: a, aws_secret: s, host: lambda.invalid, timeout: 2000 }\n")
+        .route(
+            "f",
+            "uri: /f\nlambda: { function_name: f, aws_region: ab-cdef-1, aws_key: a, aws_secret: s, \
+             host: lambda.invalid, timeout: 2000 }\n",
+        )
         .start();
     let response = get(app.address, "/f");
     assert_eq!((response.status, response.code().as_str()), (502, "upstream_connect"));
@@ -190,7 +196,7 @@ fn k46_a_host_that_does_not_exist_is_502_without_its_name() {
 #[test]
 fn r01_a_function_that_is_too_slow_is_504() {
     let upstream = Upstream::serving(|_, stream| {
-        // held open until the sidecar gives up
+        // stays open until the sidecar's timeout
         let _ = std::io::Read::read(stream, &mut [0]);
         Ok(())
     });
@@ -257,7 +263,8 @@ fn r04_to_r08_a_failed_function() {
 #[test]
 fn r14_the_functions_status_headers_and_body_are_the_answer() {
     let upstream = function(
-        r#"{"statusCode":201,"headers":{"X-A":"1","x-amzn-RequestId":"mine"},"multiValueHeaders":{"Set-Cookie":["a=1","b=2"]},"body":"hello"}"#,
+        r#"{"statusCode":201,"headers":{"X-A":"1","x-amzn-RequestId":"mine"},
+            "multiValueHeaders":{"Set-Cookie":["a=1","b=2"]},"body":"hello"}"#,
     );
     let app = before(&upstream, PROXY);
     let response = get(app.address, "/f");
@@ -284,7 +291,7 @@ fn r13_r24_r36_bodies_may_be_missing_encoded_or_the_whole_answer() {
 }
 
 #[test]
-fn r17_to_r33_what_is_no_answer_is_502_and_says_nothing_of_why() {
+fn r17_to_r33_an_invalid_function_response_is_502_without_the_cause() {
     for body in [
         "",
         "not json",
@@ -308,9 +315,10 @@ fn r17_to_r33_what_is_no_answer_is_502_and_says_nothing_of_why() {
 }
 
 #[test]
-fn r31_r35_a_functions_framing_is_its_own_business() {
+fn r31_r35_framing_headers_of_a_function_are_removed() {
     let upstream = function(
-        r#"{"statusCode":200,"headers":{"Transfer-Encoding":"chunked","Content-Length":"3","Connection":"close, X-Hop","X-Hop":"1"},"body":"hello"}"#,
+        r#"{"statusCode":200,"headers":{"Transfer-Encoding":"chunked","Content-Length":"3",
+            "Connection":"close, X-Hop","X-Hop":"1"},"body":"hello"}"#,
     );
     let response = get(before(&upstream, PROXY).address, "/f");
     assert_eq!((response.text().as_str(), response.header("content-length")), ("hello", Some("5")));
@@ -320,7 +328,7 @@ fn r31_r35_a_functions_framing_is_its_own_business() {
 }
 
 #[test]
-fn the_bytes_of_an_answer_are_untouched_where_nothing_is_to_be_read_in_it() {
+fn a_function_response_that_need_not_be_parsed_is_forwarded_byte_for_byte() {
     let odd = "{ \"a\" : [ ], \"n\": 12345678901234567890.10 }";
     assert_eq!(get(before(&function(odd), "").address, "/f").text(), odd);
     let legacy = get(before(&function(odd), "empty_arrays_mode: legacy").address, "/f").text();
@@ -344,11 +352,13 @@ fn an_event_that_is_too_large_is_413_names_the_limit_and_is_never_sent() {
 
 #[test]
 fn k11_the_forwarded_parts_are_those_that_were_asked_for() {
-    let all = "forward_request_method: true\nforward_request_uri: true\nforward_request_headers: true\nforward_request_body: true";
+    let all = "forward_request_method: true\nforward_request_uri: true\nforward_request_headers: true\n\
+        forward_request_body: true";
     let event = event(all, |app| {
         send(
             app.address,
-            "POST /f/a%2Fb?x=1&x=2&flag HTTP/1.1\r\nHost: me.example\r\nContent-Type: application/xml\r\nX-A: 1\r\nContent-Length: 6\r\n\r\n<xml/>",
+            "POST /f/a%2Fb?x=1&x=2&flag HTTP/1.1\r\nHost: me.example\r\nContent-Type: application/xml\r\n\
+             X-A: 1\r\nContent-Length: 6\r\n\r\n<xml/>",
         )
     });
     assert_eq!(event["request_method"], "POST");
@@ -364,7 +374,8 @@ fn a_gateways_events_have_what_the_request_had() {
     let request = |app: &App| {
         send(
             app.address,
-            "PUT /f/a%2Fb?x=1&x=2 HTTP/1.1\r\nHost: me.example\r\nCookie: a=1; b=2\r\nX-A: 1\r\nX-A: 2\r\nContent-Length: 2\r\n\r\nhi",
+            "PUT /f/a%2Fb?x=1&x=2 HTTP/1.1\r\nHost: me.example\r\nCookie: a=1; b=2\r\nX-A: 1\r\nX-A: 2\r\n\
+             Content-Length: 2\r\n\r\nhi",
         )
     };
     let first = event("awsgateway_compatible: true\nstage: prod\nstage_variables: { V: w }", request);
@@ -421,7 +432,8 @@ fn e6_a_body_without_a_type_is_json_by_payload_1_0_and_plain_text_by_2_0() {
 fn a_route_without_keys_sends_nothing_and_is_503() {
     let upstream = function("{}");
     let route = format!(
-        "uri: /f\nlambda: {{ function_name: f, aws_region: us-east-1, host: 127.0.0.1, port: {}, disable_https: true }}\n",
+        "uri: /f\nlambda: {{ function_name: f, aws_region: us-east-1, host: 127.0.0.1, port: {}, \
+         disable_https: true }}\n",
         upstream.address.port()
     );
     let app = App::with("").route("f", &route).start();

@@ -1,11 +1,7 @@
-//! The stand-in's Lambda API as a client of AWS's meets it: requests signed by AWS's own signer go straight to
-//! its socket, without the sidecar.
+//! The stand-in's Lambda API, called without the sidecar: AWS's own signer signs the requests.
 
-/// What functions answer by `Invoke`.
 mod invoke;
-/// What the API refuses, and how it says so.
 mod refusals;
-/// `InvokeWithResponseStream`.
 mod streams;
 
 use std::{net::SocketAddr, time::Duration};
@@ -15,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::support::{Response, Signatory, call};
 
-/// A stand-in that does not wait between words.
+/// A stand-in without a pause between words.
 fn stand_in() -> StandIn {
     stand_in_pausing(Duration::ZERO)
 }
@@ -25,23 +21,23 @@ fn stand_in_pausing(words_pause: Duration) -> StandIn {
     StandIn::start(SocketAddr::from(([127, 0, 0, 1], 0)), options).expect("the stand-in starts")
 }
 
-/// The path of `Invoke`.
+/// Path of `Invoke`.
 fn invoke(function: &str) -> String {
     format!("/2015-03-31/functions/{function}/invocations")
 }
 
-/// The path of `InvokeWithResponseStream`.
+/// Path of `InvokeWithResponseStream`.
 fn stream(function: &str) -> String {
     format!("/2021-11-15/functions/{function}/response-streaming-invocations")
 }
 
-/// A signed POST by whom the stand-in knows.
+/// A POST signed with keys that the stand-in knows.
 #[track_caller]
 fn post(to: &StandIn, target: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Response {
     Signatory::known("lambda").post(to, target, headers, body.as_ref())
 }
 
-/// The event of a REST API for a GET.
+/// Event of a REST API (payload 1.0) for a GET.
 fn event_one(path: &str, query: &Value) -> String {
     json!({
         "httpMethod": "GET",
@@ -55,7 +51,7 @@ fn event_one(path: &str, query: &Value) -> String {
     .to_string()
 }
 
-/// The event of an HTTP API for a GET.
+/// Event of an HTTP API (payload 2.0) for a GET.
 fn event_two(path: &str, query: &str) -> String {
     json!({
         "version": "2.0",

@@ -1,5 +1,5 @@
-//! Both Lambda APIs end to end: a client, the sidecar, and the stand-in's functions that answer whole or word by
-//! word.
+//! Both Lambda APIs end to end: a client, the sidecar, and functions of the stand-in that respond buffered or
+//! word by word.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -13,7 +13,7 @@ use super::support::{App, call, get, open, read_response};
 const STREAM: &str = "invoke_mode: response_stream";
 const GATEWAY: &str = "awsgateway_compatible: true\nis_proxy_integration: true";
 
-/// The stand-in, and a sidecar whose routes `/FUNCTION*` call these functions of it.
+/// The stand-in, and a sidecar whose routes `/FUNCTION*` call these functions.
 fn functions(functions: &[&str], rest: &str) -> (App, App) {
     let options =
         StandInOptions { words_pause: Duration::ZERO, ..StandInOptions::new(StandInKeys::example()) };
@@ -22,7 +22,8 @@ fn functions(functions: &[&str], rest: &str) -> (App, App) {
     let mut builder = App::with("");
     for function in functions {
         let route = format!(
-            "function_name: {function}\naws_key: {}\naws_secret: {}\naws_region: {}\nhost: {}\nport: {}\ndisable_https: true\n{rest}",
+            "function_name: {function}\naws_key: {}\naws_secret: {}\naws_region: {}\nhost: {}\nport: {}\n\
+             disable_https: true\n{rest}",
             keys.access_key_id,
             keys.secret_access_key,
             keys.region,
@@ -79,7 +80,7 @@ fn words_arrive_while_the_function_still_writes() {
     assert_eq!(response.header("transfer-encoding"), Some("chunked"));
     assert_eq!(response.text().trim(), "These words arrive one by one, as the function writes them.");
 
-    // with a pause of the usual length the first word is here long before the last is written
+    // with the default pause the first word arrives long before the last one is written
     let app = App::dev();
     let mut stream = BufReader::new(open(app.address));
     stream.get_mut().write_all(b"GET /words HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();

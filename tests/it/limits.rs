@@ -1,4 +1,5 @@
-//! Sizes, counts and times that are too much: refused with words that name the limit, and never sent.
+//! Limits of sizes, counts and times: requests beyond a limit are refused with a message that names the
+//! limit, and nothing is sent.
 
 use std::{
     io::{self, BufReader, Read, Write},
@@ -22,7 +23,7 @@ fn assert_refused(response: &Response, status: u16, code: &str) {
     assert_eq!(response.header("content-type"), Some("application/json"));
 }
 
-/// A route that takes 1000 bytes, signed or not: what is buffered and what streams have the same limit.
+/// A route with a limit of 1000 bytes, signed (buffered) or unsigned (streamed); the limit is the same.
 fn small(upstream: &Upstream, signed: bool) -> App {
     let iam = "\nauthorization:\n  iam: { accesskey: AKIDEXAMPLE, secretkey: s }";
     let rest = format!("max_req_body_size: 1000{}", if signed { iam } else { "" });
@@ -100,7 +101,7 @@ fn a_body_that_is_expected_with_100_is_refused_before_it_is_sent() {
     reader.get_mut().write_all(head(5000).as_bytes()).unwrap();
     let mut response = read_response(&mut reader, false).unwrap();
     if response.status == 100 {
-        // sent by the server's layer below before the route is known
+        // actix-http sends it before the route is known
         response = read_response(&mut reader, false).unwrap();
     }
     assert_refused(&response, 413, "payload_too_large");
@@ -120,12 +121,12 @@ fn the_query_and_the_path_count_together_and_beyond_max_uri_they_are_414() {
 #[test]
 fn a_uri_beyond_what_the_signer_can_hold_is_414_and_does_not_panic() {
     let app = App::dev();
-    // 64 KiB is where `http` gives up, 128 KiB where the parser does
+    // the limit of `http` is 64 KiB, that of the parser 128 KiB
     for length in [11 << 10, 65_534, 65_535, 65_536, 70_000, 100_000, 200_000] {
         let response = get(app.address, &format!("/iam/{}", "a".repeat(length)));
         assert_refused(&response, 414, "uri_too_long");
     }
-    // the longest that passes grows threefold when its query is escaped
+    // the longest URI that passes is three times as long when its query is escaped
     assert_eq!(get(app.address, &format!("/iam/echo?{}", "'".repeat(10_000))).status, 200);
     assert_eq!(get(app.address, "/iam/echo").status, 200);
 }
@@ -251,7 +252,7 @@ fn a_head_that_does_not_arrive_in_time_is_408() {
 fn a_body_that_does_not_arrive_in_time_is_408_and_what_was_begun_is_not_completed() {
     for signed in [true, false] {
         let upstream = Upstream::accepting(|connection, stream, received| {
-            // an unsigned body streams, so its beginning may arrive; it must then break
+            // an unsigned body streams, so its beginning may arrive; the connection must then break
             if let Ok(Some(request)) = read_request(&mut BufReader::new(stream), connection) {
                 received.lock().unwrap().push(request);
             }
@@ -280,7 +281,7 @@ fn a_slow_upload_is_the_clients_time_and_not_the_upstreams() {
         let mut stream = open(app.address);
         stream.write_all(head.as_bytes()).unwrap();
         for byte in b"12345678" {
-            // slower than the upstream may be, all in all
+            // longer in total than the upstream's limit
             std::thread::sleep(Duration::from_millis(60));
             stream.write_all(&[*byte]).unwrap();
         }
@@ -320,7 +321,7 @@ fn what_follows_100_continue_is_a_body_and_never_a_request() {
     let mut stream = BufReader::new(open(app.address));
     stream.get_mut().write_all(b"GET /first HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
     assert_eq!(read_response(&mut stream, false).unwrap().status, 200);
-    // escaped, the first line would be longer than the body, and the rest a request of its own
+    // escaped, the request line would be longer than the body, and the rest would be read as another request
     let hidden = "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
     let body = format!("x {}\n{hidden}", "<".repeat(hidden.len() / 2));
     let head = format!(
@@ -337,7 +338,7 @@ fn what_follows_100_continue_is_a_body_and_never_a_request() {
 }
 
 #[test]
-fn what_is_malformed_behind_a_request_costs_it_nothing() {
+fn malformed_bytes_after_a_request_do_not_affect_it() {
     let upstream = Upstream::ok();
     let app = App::to(&upstream.uri("/"));
     let mut stream = BufReader::new(open(app.address));
@@ -347,7 +348,7 @@ fn what_is_malformed_behind_a_request_costs_it_nothing() {
 }
 
 #[test]
-fn a_body_that_nobody_reads_is_not_read_for_ever() {
+fn an_unread_body_is_drained_only_up_to_a_limit() {
     let app = App::with("").gateway("r", "/r", "http://127.0.0.1:1/", "").start();
     let mut stream = open(app.address);
     stream.write_all(b"POST /nowhere HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
@@ -355,7 +356,7 @@ fn a_body_that_nobody_reads_is_not_read_for_ever() {
     chunk.resize(7 + 0x10000, b'x');
     chunk.extend_from_slice(b"\r\n");
     let mut sent = 0_u64;
-    // an error is the connection's end
+    // an error means that the connection has ended
     while stream.write_all(&chunk).is_ok() {
         sent += 1;
         assert!(sent < 1 << 20, "64 GiB were taken");
@@ -363,7 +364,7 @@ fn a_body_that_nobody_reads_is_not_read_for_ever() {
 }
 
 #[test]
-fn a_method_that_is_too_long_and_a_host_that_is_none_are_400() {
+fn a_method_that_is_too_long_and_an_invalid_host_are_400() {
     let upstream = Upstream::ok();
     let app = App::to(&upstream.uri("/"));
     let long = format!("{} / HTTP/1.1\r\nHost: h\r\n\r\n", "M".repeat(9000));
@@ -420,7 +421,7 @@ fn a_broken_chunk_of_a_request_is_400_and_never_sent() {
     assert_eq!(upstream.accepted(), 0);
 }
 
-/// An upstream that answers each request when it is told to.
+/// An upstream that responds to each request on a signal.
 fn on_release() -> (Upstream, mpsc::Sender<()>) {
     let (release, released) = mpsc::channel::<()>();
     let released = Mutex::new(released);
@@ -503,7 +504,7 @@ fn a_routes_permit_is_held_to_the_last_byte_of_the_answer() {
 }
 
 const SIGNED: &str = "authorization:\n  iam: { accesskey: AKIDEXAMPLE, secretkey: s }";
-/// Other limits than this one never strike.
+/// All limits except one are too high to be reached.
 const IN_TIME: &str = "timeout: 1h\nrequest_timeout: 300";
 
 #[track_caller]
@@ -513,7 +514,7 @@ fn assert_took_at_least(milliseconds: u64, start: Instant) {
 
 #[test]
 fn request_timeout_is_504_while_nothing_of_an_answer_has_come() {
-    // connecting to what never answers a handshake, and waiting for a head
+    // a TLS handshake that is never answered, and a head that is never sent
     let silent = Upstream::accepting(|_, mut stream, _| io::copy(&mut stream, &mut io::sink()).map(drop));
     for scheme in ["http", "https"] {
         let uri = format!("{scheme}://{}/", silent.address);
@@ -536,7 +537,7 @@ fn request_timeout_is_408_while_the_clients_body_is_waited_for() {
         let response = send(app.address, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n12345");
         assert_refused(&response, 408, "request_timeout");
         assert_took_at_least(300, start);
-        // body_timeout would have let it be
+        // less than `body_timeout`
         assert!(start.elapsed() < Duration::from_secs(20));
         eventually("the call is ended", || silent.open() == 0);
     }
@@ -570,7 +571,7 @@ fn request_timeout_is_504_while_an_answer_is_collected() {
     eventually("the call is ended", || upstream.open() == 0);
 }
 
-/// An upstream whose answers go on for much longer than they may, a piece at a time.
+/// An upstream whose responses continue for much longer than permitted, one piece at a time.
 fn lasting(pause: Duration) -> Upstream {
     Upstream::serving(move |_, stream| {
         let start = Instant::now();
@@ -585,7 +586,7 @@ fn lasting(pause: Duration) -> Upstream {
 
 #[test]
 fn request_timeout_breaks_off_an_answer_that_has_begun() {
-    // one that goes on, one that goes on too fast for a pause, and one that stalls
+    // slow, without a pause, and stalled
     for pause in [Duration::from_millis(20), Duration::ZERO, Duration::from_secs(1)] {
         let upstream = lasting(pause);
         let app = App::with("").gateway("r", "/*", &upstream.uri("/"), IN_TIME).start();
@@ -611,7 +612,7 @@ fn request_timeout_breaks_off_an_answer_of_known_length_and_one_to_http_1_0_too(
         let mut stream = open(app.address);
         write!(stream, "GET {target} HTTP/1.0\r\n\r\n").unwrap();
         let error = read_response(&mut BufReader::new(stream), false).unwrap_err();
-        // not this side's patience
+        // the sidecar closed it, not the client's timeout
         assert_ne!(error.kind(), io::ErrorKind::WouldBlock, "{target}: {error}");
     }
 }
@@ -624,7 +625,7 @@ fn request_timeout_strikes_while_a_client_reads_slowly() {
     stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
     let mut piece = vec![0; 1 << 16];
     let mut end = Vec::new();
-    // an error or the end is the connection's
+    // an error or the end of the connection
     while let Ok(length @ 1..) = stream.read(&mut piece) {
         end = piece[..length].to_vec();
         std::thread::sleep(Duration::from_millis(5));
@@ -640,7 +641,7 @@ fn request_timeout_strikes_while_a_client_takes_nothing() {
         (0..1024).try_for_each(|_| stream.write_all(&vec![b'x'; 65536]))
     });
     let app = App::listening("h2c: true", "").gateway("r", "/*", &upstream.uri("/"), IN_TIME).start();
-    // several, since it is a matter of luck what a connection was about to do when its client took no more
+    // several connections, because the state of each at that moment is random
     let mut streams: Vec<_> = (0..10).map(|_| open(app.address)).collect();
     for stream in &mut streams {
         stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();

@@ -1,4 +1,4 @@
-//! The sockets beside plain TCP: TLS with its certificates, and Unix.
+//! The other listeners: TLS with its certificates, and Unix sockets.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ use super::support::{
     tls::{Authority, CertificateFiles, Identity, provider},
 };
 
-/// A client that trusts this authority alone.
+/// A client that trusts only this authority.
 fn trusting(authority: &Authority, identity: Option<&Identity>, protocols: &[&[u8]]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(authority.der()).unwrap();
@@ -75,10 +75,10 @@ fn https_serves_1_1_and_by_alpn_2_and_says_so_to_the_upstream() {
     });
     assert_eq!(http2.call("GET", "https://h/b", &[], b"").unwrap().text(), "ok");
     assert_eq!(upstream.received()[1].header("x-forwarded-proto"), Some("https"));
-    // plain HTTP goes on beside it
+    // the plain HTTP listener works too
     assert_eq!(get(app.address, "/c").status, 200);
     assert_eq!(upstream.received()[2].header("x-forwarded-proto"), Some("http"));
-    // e3: each socket tells its own port
+    // e3: `X-Forwarded-Port` is the port of the socket in use
     let ports: Vec<_> = upstream
         .received()
         .iter()

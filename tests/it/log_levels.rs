@@ -1,4 +1,4 @@
-//! The severity of each failure in the log: whose fault it is decides.
+//! Log level of each failure: it depends on which side caused it.
 
 use super::support::{
     Upstream, call, eventually,
@@ -59,7 +59,7 @@ fn k6_level_error_shows_refusals_of_the_lambda_api_and_failures_but_no_mistake_o
         ("unreachable", unreachable),
     ];
     let directory = settings(ANY_PORT, &routes);
-    // nothing is written at level error that says where it listens
+    // at level error, the listening address is not logged
     let (mut process, address) = Process::run(directory.path());
     let admin = process.admin();
     write_settings(directory.path(), &format!("{ANY_PORT}log: {{ level: error }}\n"), &routes);

@@ -1,4 +1,5 @@
-//! `/metrics`: what it counts is what was sent, the operators' page has every name, and the dashboard no other.
+//! `/metrics`: counters equal what was sent, the operators' page documents every metric, and the dashboard
+//! uses only existing ones.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,7 +36,7 @@ fn errors(metrics: &Exposition, route: &str, code: &str) -> u64 {
     metrics.count(ERRORS, &[("route", route), ("code", code)])
 }
 
-/// The metrics once so many requests are over.
+/// The metrics, once this many requests are complete.
 #[track_caller]
 fn after(app: &App, expected: usize) -> Exposition {
     let mut last = Exposition::of(app.admin);
@@ -124,7 +125,7 @@ fn a_client_that_left_before_its_answer_is_499_and_one_that_waits_is_in_flight()
 }
 
 #[test]
-fn what_is_turned_away_is_counted_by_the_limit_that_was_reached() {
+fn rejected_requests_are_counted_by_limit() {
     for (process, of_route, limit) in
         [("limits: { max_in_flight: 1 }", "", "process"), ("", "max_in_flight: 1\n", "route")]
     {
@@ -152,7 +153,7 @@ fn what_is_turned_away_is_counted_by_the_limit_that_was_reached() {
     }
 }
 
-/// An upstream that is throttled once for each request in `throttled`, and then answers.
+/// An upstream that responds with 429 once for each request in `throttled`, then with 200.
 fn throttled(throttled: usize) -> Upstream {
     let served = AtomicUsize::new(0);
     Upstream::serving(move |_, stream| {
@@ -224,7 +225,7 @@ fn failures_open_breakers_and_missing_keys_are_seen_where_they_are() {
 }
 
 #[test]
-fn what_is_refused_before_it_is_a_request_is_counted_among_the_failures() {
+fn malformed_requests_are_counted_as_failures() {
     let app =
         App::with("limits: { max_connections: 1 }").gateway("a", "/*", "http://127.0.0.1:1/", "").start();
     assert_eq!(send(app.address, "GET / HTTP/1.1\r\nbad header\r\n\r\n").status, 400);
@@ -244,7 +245,7 @@ fn what_is_refused_before_it_is_a_request_is_counted_among_the_failures() {
     drop(kept);
 }
 
-/// A sidecar of which every family has a sample.
+/// Metrics of a sidecar in which every family has a sample.
 fn everything() -> Exposition {
     let dev = App::dev();
     let keys = StandInKeys::example();
@@ -312,7 +313,7 @@ fn the_operators_table_of_metrics_is_what_is_exported() {
     assert_eq!(told, real);
 }
 
-/// Every text of a JSON document that stands under this name.
+/// All strings under this name in a JSON document.
 fn members<'a>(value: &'a serde_json::Value, name: &str, found: &mut Vec<&'a str>) {
     match value {
         serde_json::Value::Object(object) => {
@@ -324,12 +325,12 @@ fn members<'a>(value: &'a serde_json::Value, name: &str, found: &mut Vec<&'a str
     }
 }
 
-/// Whether what follows a word says that the word is a function's name.
+/// True if the text after a word makes the word a function's name.
 fn is_aggregation(after: &str) -> bool {
     ["(", "by ", "without "].iter().any(|start| after.starts_with(start))
 }
 
-/// The names of metrics in an expression of `PromQL`: words that are neither functions, labels nor its own.
+/// Names of metrics in a `PromQL` expression: words that are not functions, labels or keywords.
 fn named(expression: &str) -> BTreeSet<String> {
     let mut plain = String::new();
     let mut depth = 0;
@@ -359,7 +360,7 @@ fn named(expression: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_dashboard_asks_for_nothing_that_is_not_exported() {
+fn the_dashboard_uses_only_exported_metrics() {
     let expression = "sum by (route, le) (rate(a_bucket{route=~\"$route\"}[5m])) / on(x) (b - c) > bool 2";
     assert_eq!(named(expression).into_iter().collect::<Vec<_>>(), ["a_bucket", "b", "c"]);
     let exported: BTreeMap<String, String> =
@@ -389,7 +390,7 @@ fn the_dashboard_asks_for_nothing_that_is_not_exported() {
 }
 
 #[test]
-fn x15_a_route_that_nobody_called_has_no_samples_and_one_without_keys_is_seen_all_the_same() {
+fn x15_a_route_without_calls_has_no_samples_except_of_missing_keys() {
     let upstream = Upstream::ok();
     let keys = "authorization:\n  iam: { accesskey: AKIDEXAMPLE, secretkey: hush }";
     let role = "authorization:\n  iam:\n    accesskey: AKIDEXAMPLE\n    secretkey: hush\n    \
@@ -419,7 +420,7 @@ fn x15_a_route_that_nobody_called_has_no_samples_and_one_without_keys_is_seen_al
 }
 
 #[test]
-fn x15_the_page_of_twenty_thousand_routes_that_nobody_called_is_small() {
+fn x15_the_metrics_of_twenty_thousand_routes_without_calls_are_small() {
     let mut app = App::with("");
     for number in 0..20_000 {
         let text = format!(
@@ -431,7 +432,7 @@ fn x15_the_page_of_twenty_thousand_routes_that_nobody_called_is_small() {
     let app = app.start();
     let page = get(app.admin, "/metrics").body.len();
     assert!(page < 64 << 10, "{page} bytes");
-    // and the pages that name every route keep nobody waiting
+    // large pages must not delay other requests
     let pages = std::thread::scope(|scope| {
         let pages: Vec<_> = (0..2)
             .flat_map(|_| ["/ready", "/routes"])
@@ -445,7 +446,7 @@ fn x15_the_page_of_twenty_thousand_routes_that_nobody_called_is_small() {
             })
             .collect();
         took.sort();
-        // the middle one: the tests that run beside this one take the processor too
+        // the median, because other tests use the CPU too
         assert!(took[4] < std::time::Duration::from_millis(100), "{took:?}");
         pages.into_iter().map(|page| page.join().unwrap()).collect::<Vec<_>>()
     });

@@ -1,5 +1,5 @@
-//! The limit of open files: raised as far as the system lets it, divided where it is low, and what happens at
-//! its end.
+//! The limit of open files: raised as far as permitted, divided if it is low, and the behaviour when it is
+//! reached.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use super::support::{
     read_response,
 };
 
-/// A sidecar whose settings are read when it is told to, and whose clients may stay idle.
+/// Settings that are reloaded only on SIGHUP, with a long idle timeout for clients.
 const BY_HAND: &str =
     "listen: { http: '127.0.0.1:0' }\nreload: { interval: 1h }\nlimits: { header_timeout: 1h }\n";
 
@@ -27,12 +27,12 @@ fn route(uri: &str, upstream: &Upstream) -> String {
     format!("uri: {uri}\napi_gateway:\n  function_uri: {}\n", upstream.uri("/"))
 }
 
-/// An upstream that answers with a name of its own.
+/// An upstream that responds with its name.
 fn named(name: &str) -> Upstream {
     Upstream::answering(&format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{name}", name.len()))
 }
 
-/// The sidecar as a process that a shell has limited like this.
+/// The sidecar as a process, started by a shell with this `ulimit`.
 fn limited(limit: &str, process: &str, routes: &[(&str, &str)]) -> (Command, TempDir) {
     let directory = settings(process, routes);
     let run = process::command("run", directory.path());
@@ -49,7 +49,7 @@ fn running(limit: &str, process: &str, upstream: &Upstream) -> (Process, SocketA
     (process, address, directory)
 }
 
-/// The number that stands behind these words in a log.
+/// The number after these words in a log.
 #[track_caller]
 fn number_after(log: &str, words: &str) -> u64 {
     let (_, rest) = log.split_once(words).unwrap_or_else(|| panic!("{words}: {log}"));
@@ -57,21 +57,21 @@ fn number_after(log: &str, words: &str) -> u64 {
     digits.parse().unwrap_or_else(|error| panic!("{words}: {error}: {log}"))
 }
 
-/// A request on a connection that stays.
+/// Sends a request and keeps the connection open.
 #[track_caller]
 fn ask(client: &mut BufReader<TcpStream>, target: &str) -> Response {
     write!(client.get_mut(), "GET {target} HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
     read_response(client, false).unwrap()
 }
 
-/// The descriptors that a process has.
+/// Open file descriptors of a process.
 fn descriptors(process: &Process) -> Vec<u64> {
     let directory = format!("/proc/{}/fd", process.id());
     let open = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
     open.map(|name| name.to_str().unwrap().parse().unwrap()).collect()
 }
 
-/// Takes all descriptors from a process but so many.
+/// Lowers the limit of a process so that this many descriptors are left.
 fn leave(process: &Process, descriptors: u64) {
     let open = self::descriptors(process);
     let mut free = (0..).filter(|number| !open.contains(number));
@@ -110,8 +110,7 @@ fn c9_with_64_files_and_80_idle_clients_probes_refusals_calls_and_reloads_work()
     let refused = get(address, "/");
     assert_eq!((refused.status, refused.code()), (503, "overloaded".to_owned()), "{}", refused.text());
     assert_eq!(ask(&mut clients[0], "/").text(), "one");
-    // each of these takes milliseconds, and whoever waits for a descriptor waits for as long as clients are
-    // idle
+    // each takes milliseconds; waiting for a free descriptor would take until the idle timeout
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     write_settings(directory.path(), &settings, &[("r", &route("/*", &two))]);
     eventually("the changed route is used", || ask(&mut clients[0], "/").text() == "two");
@@ -139,7 +138,7 @@ fn c9_calls_of_one_client_of_http_2_never_need_more_files_than_there_are() {
     let (release, released) = mpsc::channel::<()>();
     let released = Mutex::new(released);
     let upstream = Upstream::serving(move |_, stream| {
-        // the sender goes
+        // an error means that the sender was dropped
         let _ = released.lock().unwrap().recv();
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
     });
@@ -190,7 +189,7 @@ fn c9_connections_that_are_kept_to_many_upstreams_give_way_to_new_ones() {
 }
 
 #[test]
-fn c9_a_limit_that_leaves_nothing_for_clients_is_no_start_and_the_least_that_it_names_is_enough() {
+fn c9_a_limit_without_room_for_clients_prevents_the_start_and_the_limit_in_its_message_is_enough() {
     for (workers, unix) in [(1, false), (4, true)] {
         let upstream = Upstream::ok();
         let directory = TempDir::new().unwrap();
@@ -236,7 +235,7 @@ fn c9_where_others_have_taken_every_descriptor_clients_and_calls_are_503_with_th
     }
     assert_eq!((one.accepted(), two.accepted()), (0, 0));
     leave(&process, 1);
-    // the only descriptor is that of the last connection, which is closed for the next one
+    // the only descriptor belongs to the previous connection, which is closed for the new one
     for (target, name) in [("/one", "one"), ("/two", "two"), ("/one", "one")] {
         assert_eq!(ask(&mut client, target).text(), name);
     }
@@ -254,7 +253,7 @@ fn c9_where_others_have_taken_every_descriptor_clients_and_calls_are_503_with_th
 }
 
 #[test]
-fn c9_settings_that_cannot_be_read_for_lack_of_descriptors_are_not_wrong_and_are_read_later() {
+fn c9_settings_that_cannot_be_read_without_descriptors_are_retried_later() {
     let (one, two) = (named("one"), named("two"));
     let settings = BY_HAND.replace("interval: 1h", "interval: 100ms");
     let (mut process, address, directory) = running("-n 4096", &settings, &one);
@@ -264,7 +263,7 @@ fn c9_settings_that_cannot_be_read_for_lack_of_descriptors_are_not_wrong_and_are
     write_settings(directory.path(), &settings, &[("r", &route("/*", &two))]);
     let told = "cannot read the settings, retrying in 100ms; the old ones (generation 1) stay in use";
     eventually(told, || {
-        // a file that was open at the first look may be closed now
+        // a file that was open when the limit was computed may be closed now
         leave(&process, 0);
         process.errors().contains(told)
     });

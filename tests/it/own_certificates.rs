@@ -1,4 +1,4 @@
-//! Certificates that the sidecar shows others: told of before they end, once, and again when they have.
+//! Certificates that the sidecar presents: one warning before expiry, one after it.
 
 use std::time::Duration;
 
@@ -15,16 +15,17 @@ use super::support::{
 const EXPIRY: &str = "apigw_invoker_certificate_expiry_timestamp_seconds";
 const RENEWAL_DUE: &str = "apigw_invoker_certificate_renewal_due_timestamp_seconds";
 
-/// A route that shows the certificate.
+/// A route that presents the certificate.
 fn route(files: &CertificateFiles) -> String {
     format!(
-        "uri: /r\napi_gateway:\n  function_uri: https://a.example/\n  client_certificate: {}\n  client_key: {}\n",
+        "uri: /r\napi_gateway:\n  function_uri: https://a.example/\n  client_certificate: {}\n  \
+         client_key: {}\n",
         files.path("certificate"),
         files.path("key")
     )
 }
 
-/// A certificate that is valid from now and for so long.
+/// A certificate that is valid from `from` for the time `life`.
 fn lasting(authority: &Authority, from: OffsetDateTime, life: Duration) -> Identity {
     authority.issue("localhost", |params: &mut CertificateParams| {
         params.not_before = from;
@@ -37,7 +38,7 @@ fn expired(authority: &Authority) -> Identity {
 }
 
 #[test]
-fn k3_check_warns_of_certificates_that_end_or_have_and_exits_with_0() {
+fn k3_check_warns_of_expiring_and_expired_certificates_and_exits_with_0() {
     let authority = Authority::new("ours");
     let day = Duration::from_hours(24);
     let soon = lasting(&authority, OffsetDateTime::now_utc() - 90 * day, 100 * day);
@@ -63,7 +64,7 @@ fn k3_check_warns_of_certificates_that_end_or_have_and_exits_with_0() {
 }
 
 #[test]
-fn k3_a_running_process_says_once_that_a_certificate_ends_and_once_that_it_has() {
+fn k3_a_running_process_warns_once_before_and_once_after_a_certificate_expires() {
     let authority = Authority::new("ours");
     let files = CertificateFiles::of(&expired(&authority));
     let process =
@@ -76,7 +77,7 @@ fn k3_a_running_process_says_once_that_a_certificate_ends_and_once_that_it_has()
     };
     let expired = "listen.https.certificate expired on 2025-02-01, ";
     eventually("the expired certificate is told of", || warned(&process.errors(), expired) == 1);
-    // in the last fifth of its life at once, and over while the process runs
+    // already in the last fifth of its lifetime, and expired before the test ends
     let now = OffsetDateTime::now_utc();
     files.replace(&lasting(&authority, now - Duration::from_mins(1), Duration::from_secs(63)));
     let soon = "listen.https.certificate expires on ";
@@ -93,7 +94,7 @@ fn k3_a_running_process_says_once_that_a_certificate_ends_and_once_that_it_has()
 }
 
 #[test]
-fn k3_a_client_certificate_that_ends_is_told_of_at_the_start() {
+fn k3_an_expiring_client_certificate_is_logged_at_the_start() {
     let files = CertificateFiles::of(&expired(&Authority::new("ours")));
     let directory = settings(ANY_PORT, &[("r", &route(&files))]);
     let (mut process, _) = Process::run(directory.path());
@@ -103,7 +104,7 @@ fn k3_a_client_certificate_that_ends_is_told_of_at_the_start() {
 }
 
 #[test]
-fn k3_the_end_of_each_certificate_is_a_metric() {
+fn k3_the_expiry_of_each_certificate_is_a_metric() {
     let authority = Authority::new("ours");
     let day = Duration::from_hours(24);
     let now = OffsetDateTime::now_utc();

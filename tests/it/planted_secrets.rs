@@ -1,6 +1,5 @@
-//! A value planted in every key that can hold a secret, by the schema's word, and searched for in all that a
-//! person is shown: mistakes, `check`, `routes`, `explain`, `/ready`, `/routes`, `/metrics`, spans and the
-//! log at debug.
+//! A marker value in every key that the schema marks as secret, searched for in all outputs: mistakes,
+//! `check`, `routes`, `explain`, `/ready`, `/routes`, `/metrics`, spans and the debug log.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -14,7 +13,7 @@ use super::support::{
 };
 
 const PROCESS: &str = "listen: { http: '127.0.0.1:0' }\nreload: { interval: 100ms }\nlog: { level: debug }\n";
-/// The paths of all keys below a table of the schema, and whether their values are never given out again.
+/// Paths of all keys below a section of the schema, and whether they are `writeOnly`.
 fn keys(schema: &Value, path: &str, found: &mut Vec<(String, bool)>) {
     for (key, below) in schema["properties"].as_object().unwrap() {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
@@ -32,7 +31,7 @@ fn all_keys() -> Vec<(String, bool)> {
     found
 }
 
-/// A route with one key set to a text, in the YAML that is nested for it.
+/// A route with one key set to a text.
 fn route_with(path: &str, value: &str) -> String {
     let is_lambda = path.starts_with("lambda.");
     let mut lines = vec!["uri: /wrong".to_owned()];
@@ -89,7 +88,7 @@ fn x14_no_mistake_quotes_what_may_be_a_secret_or_what_a_reference_yields() {
     let referred = all.iter().map(|(path, _)| (path.clone(), "$env://HUSH"));
     let mut looked_at = 0;
     for (path, value) in written.chain(queries).chain(referred) {
-        // the name of a key is none
+        // the name of a key is not a secret
         let value = value.replace("{ hush: 1 }", "{ a: { b: hush } }");
         let route = route_with(&path, &value);
         let environment = [("HUSH".to_owned(), "hush-planted?a=hush&b#hush".to_owned())].into();
@@ -103,7 +102,7 @@ fn x14_no_mistake_quotes_what_may_be_a_secret_or_what_a_reference_yields() {
 }
 
 #[test]
-fn x14_a_value_that_became_a_part_of_its_keys_name_is_shown_nowhere() {
+fn x14_a_value_misread_as_part_of_its_key_is_never_shown() {
     let section = |text: &str| {
         format!("uri: /wrong\napi_gateway:\n  function_uri: https://h.example/\n  authorization: {text}\n")
     };
@@ -210,7 +209,7 @@ fn x14_no_output_of_wrong_settings_shows_a_planted_value() {
     assert_hushed("the log", &process.stop());
 }
 
-/// Right values for every secret key of a route, by the last part of its path.
+/// A valid value for each secret key, by the last part of its path.
 fn right(key: &str, pem: (&str, &str)) -> String {
     match key {
         "apikey" | "secretkey" | "secret_key" | "session_token" | "aws_secret" | "aws_session_token" => {
@@ -228,7 +227,7 @@ fn right(key: &str, pem: (&str, &str)) -> String {
     }
 }
 
-/// What a key needs beside it, and nothing that asks anyone but the loopback.
+/// Keys that must be set together with this one, without a host other than loopback.
 fn beside(path: &str, pem: (&str, &str)) -> String {
     let (section, key) = path.rsplit_once('.').unwrap();
     let mut lines: Vec<String> = match key {
@@ -260,7 +259,7 @@ fn beside(path: &str, pem: (&str, &str)) -> String {
     lines.iter().map(|line| format!("{indent}{line}\n")).collect()
 }
 
-/// One route for each secret key, and some where a reference is what may be one.
+/// One route for each secret key, and some with references in parts of an event.
 fn planted(upstream: &Upstream, pem: (&str, &str)) -> (Vec<(String, String)>, BTreeSet<String>) {
     let (mut routes, mut covered) = (Vec::new(), BTreeSet::new());
     for (at, (path, is_secret)) in all_keys().into_iter().enumerate() {
@@ -277,21 +276,22 @@ fn planted(upstream: &Upstream, pem: (&str, &str)) -> (Vec<(String, String)>, BT
     routes.push((
         "event".to_owned(),
         format!(
-            "uri: /event\nlambda: {{ function_name: f, aws_region: us-east-1, aws_key: a, aws_secret: b, host: 127.0.0.1, \
-             port: 1, awsgateway_compatible: true, account_id: {referred}, api_id: {referred}, stage: {referred} }}\n"
+            "uri: /event\nlambda: {{ function_name: f, aws_region: us-east-1, aws_key: a, aws_secret: b, \
+             host: 127.0.0.1, port: 1, awsgateway_compatible: true, account_id: {referred}, \
+             api_id: {referred}, stage: {referred} }}\n"
         ),
     ));
     routes.push((
         "text".to_owned(),
-        "uri: /text\nlambda: { function_name: f, aws_region: us-east-1, aws_key: a, aws_secret: b, host: 127.0.0.1, port: 1, \
-         body: '{\"name\": {\"a\": [\"hush-text\"]}}' }\n"
+        "uri: /text\nlambda: { function_name: f, aws_region: us-east-1, aws_key: a, aws_secret: b, \
+         host: 127.0.0.1, port: 1, body: '{\"name\": {\"a\": [\"hush-text\"]}}' }\n"
             .to_owned(),
     ));
     routes.push((
         "query".to_owned(),
         format!(
-            "uri: /query/*\napi_gateway:\n  function_uri: {}?code=hush%20a+b&hush&name=v\n  authorization: {{ iam: {{ \
-             accesskey: a, secretkey: b }} }}\n",
+            "uri: /query/*\napi_gateway:\n  function_uri: {}?code=hush%20a+b&hush&name=v\n  \
+             authorization: {{ iam: {{ accesskey: a, secretkey: b }} }}\n",
             upstream.uri("/")
         ),
     ));
@@ -309,7 +309,8 @@ fn x14_no_output_of_right_settings_shows_a_planted_value() {
     let routes: Vec<(&str, &str)> = routes.iter().map(|(name, text)| (&**name, &**text)).collect();
     let collector = Upstream::ok();
     let process = format!(
-        "{PROCESS}tracing: {{ sample: 1, otlp: {{ endpoint: '{}', headers: {{ authorization: hush-header }} }} }}\n",
+        "{PROCESS}tracing:\n  sample: 1\n  otlp:\n    endpoint: '{}'\n    \
+         headers: {{ authorization: hush-header }}\n",
         collector.uri("/")
     );
     let directory = settings(&process, &routes);

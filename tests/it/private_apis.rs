@@ -1,5 +1,5 @@
-//! `connect`: private APIs behind VPC endpoints, where the address to connect to and the name in TLS may differ from the
-//! `Host` that is sent and signed.
+//! `connect`: private APIs behind VPC endpoints. The address to connect to and the TLS server name may differ
+//! from the `Host` that is sent and signed.
 
 use std::{io::BufReader, net::SocketAddr};
 
@@ -14,7 +14,7 @@ use super::support::{
     upstream::read_request,
 };
 
-/// A sidecar with one route, everything to `function_uri`.
+/// A sidecar with one route from `/*` to `function_uri`.
 fn app(function_uri: &str, rest: &str) -> App {
     App::with("").gateway("r", "/*", function_uri, &format!("timeout: 10s\n{rest}")).start()
 }
@@ -28,7 +28,7 @@ fn the_address_is_where_connections_lead_and_the_host_is_the_apis() {
         assert_eq!(get(app(uri, &own).address, "/").status, 200);
         assert_eq!(upstream.received().pop().unwrap().header("host"), Some(host));
     }
-    // without a port it is the one that is called
+    // without a port, the port of `function_uri` is used
     let uri = format!("http://api.invalid:{}/", upstream.address.port());
     assert_eq!(get(app(&uri, "connect: { address: 127.0.0.1 }").address, "/").status, 200);
 }
@@ -40,7 +40,8 @@ fn what_is_signed_is_the_apis_host_and_aws_finds_the_signature_right() {
             .unwrap();
     let keys = StandInKeys::example();
     let rest = format!(
-        "connect: {{ address: '{}' }}\nauthorization:\n  iam: {{ accesskey: {}, secretkey: '{}', aws_region: {} }}",
+        "connect: {{ address: '{}' }}\nauthorization:\n  \
+         iam: {{ accesskey: {}, secretkey: '{}', aws_region: {} }}",
         stand_in.address(),
         keys.access_key_id,
         keys.secret_access_key,
@@ -115,7 +116,7 @@ fn a_connection_serves_only_routes_that_expect_the_same_name_at_its_end() {
 
 #[test]
 fn a_proxy_is_asked_for_a_tunnel_to_the_address() {
-    // says yes, and is the target itself
+    // a proxy that accepts CONNECT and then responds as the target
     let proxy = Upstream::accepting(|connection, mut stream, received| {
         use std::io::Write as _;
         for answer in ["HTTP/1.1 200 Fine\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"] {
@@ -145,7 +146,7 @@ fn the_lambda_api_is_reached_at_another_address_too() {
     assert_eq!(upstream.only().header("host"), Some("lambda.us-east-1.amazonaws.com"));
 }
 
-/// The settings with one route `r`, or the mistakes in them.
+/// The settings with one route `r`, or their mistakes.
 fn settings(function_uri: &str, connect: &str) -> Result<Settings, String> {
     let route = format!(
         "uri: /*\napi_gateway:\n  function_uri: {function_uri}\n  connect: {connect}\n  \

@@ -1,4 +1,4 @@
-//! Settings that change while requests go on: whole and right, or not at all.
+//! Reload of settings under load: a change takes effect completely or not at all.
 
 use std::{
     fs,
@@ -28,14 +28,14 @@ fn route(uri: &str, upstream: &Upstream, rest: &str) -> String {
     format!("uri: {uri}\n{rest}\napi_gateway:\n  function_uri: {}\n", upstream.uri("/"))
 }
 
-/// An upstream that answers with a name of its own.
+/// An upstream that responds with its name.
 fn named(name: &str) -> Upstream {
     Upstream::answering(&format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{name}", name.len()))
 }
 
 fn write(directory: &Path, name: &str, text: &str) {
     let path = directory.join(format!("routes/{name}.yaml"));
-    // as an editor does it, and never half
+    // atomically, as an editor does
     let new = directory.join("new");
     fs::write(&new, text).unwrap();
     fs::rename(new, path).unwrap();
@@ -64,7 +64,7 @@ fn routes_are_added_changed_disabled_and_removed_without_a_restart() {
 }
 
 #[test]
-fn wrong_settings_change_nothing_and_every_mistake_is_said_once() {
+fn invalid_settings_change_nothing_and_every_mistake_is_logged_once() {
     let upstream = named("one");
     let directory = settings(PROCESS, &[("a", &route("/a", &upstream, ""))]);
     let (mut process, address) = Process::run(directory.path());
@@ -95,7 +95,7 @@ fn wrong_settings_change_nothing_and_every_mistake_is_said_once() {
 }
 
 #[test]
-fn sighup_reads_the_settings_at_once_and_what_takes_a_restart_is_named() {
+fn sighup_reloads_at_once_and_keys_that_need_a_restart_are_logged() {
     let (one, two) = (named("one"), named("two"));
     let slow = PROCESS.replace("100ms", "1h");
     let directory = settings(&slow, &[("a", &route("/a", &one, ""))]);
@@ -108,7 +108,7 @@ fn sighup_reads_the_settings_at_once_and_what_takes_a_restart_is_named() {
     process.signal("HUP");
     eventually("a leads elsewhere", || get(address, "/a").text() == "two");
     process.says("`workers` has changed; restart the process to use it");
-    // back to what it was started with, another section beside it
+    // restores the initial settings, and adds another section
     let process_text = format!("{slow}tracing: {{ propagate: false }}\n");
     write_settings(directory.path(), &process_text, &[("a", &route("/a", &two, ""))]);
     process.signal("HUP");
@@ -122,7 +122,7 @@ fn a_config_map_that_the_kubelet_swaps_is_taken() {
     let (one, two) = (named("one"), named("two"));
     let directory = TempDir::new().unwrap();
     let at = directory.path();
-    // as the kubelet lays a ConfigMap out: links to a link to a directory with a time in its name
+    // as the kubelet mounts a ConfigMap: symlinks into a symlinked directory with a timestamp in its name
     for (time, upstream) in [("..2026_01", &one), ("..2026_02", &two)] {
         write_settings(&at.join(time), PROCESS, &[("a", &route("/a", upstream, ""))]);
     }
@@ -139,7 +139,7 @@ fn a_config_map_that_the_kubelet_swaps_is_taken() {
 }
 
 #[test]
-fn a_secret_in_a_file_is_read_again_and_never_said() {
+fn a_secret_in_a_file_is_reloaded_and_never_logged() {
     let upstream = Upstream::ok();
     let secrets = TempDir::new().unwrap();
     let file = secrets.path().join("key");
@@ -193,7 +193,7 @@ fn a_level_that_sigusr1_has_set_holds_until_the_settings_say_another() {
 }
 
 #[test]
-fn settings_that_are_gone_are_said_once_and_taken_when_they_are_back() {
+fn missing_settings_are_logged_once_and_loaded_when_they_are_back() {
     let (one, two) = (named("one"), named("two"));
     let parent = TempDir::new().unwrap();
     let (at, elsewhere) = (parent.path().join("settings"), parent.path().join("elsewhere"));
@@ -201,7 +201,7 @@ fn settings_that_are_gone_are_said_once_and_taken_when_they_are_back() {
     let (mut process, address) = Process::run(&at);
     fs::rename(&at, &elsewhere).unwrap();
     process.says("this settings directory does not exist");
-    // wrong settings are looked at in the interval: this one is told after several looks at nothing
+    // invalid settings are checked at every interval, but reported once
     fs::create_dir(&at).unwrap();
     process.says("there is no route");
     assert_eq!(get(address, "/a").text(), "one");
@@ -213,10 +213,10 @@ fn settings_that_are_gone_are_said_once_and_taken_when_they_are_back() {
     assert!(!log.contains("error scanning"), "{log}");
 }
 
-/// The kernel tells when a file is opened, here alone.
+/// Needs inotify to see when a file is opened.
 #[cfg(target_os = "linux")]
 #[test]
-fn what_changes_while_settings_are_read_is_taken_too() {
+fn a_change_during_a_reload_is_loaded_too() {
     use notify::{EventKind, RecursiveMode, Watcher as _, event::AccessKind};
 
     let (one, two, three) = (named("one"), named("two"), named("three"));
@@ -243,7 +243,7 @@ fn what_changes_while_settings_are_read_is_taken_too() {
     told.recv().unwrap();
     write(directory.path(), "a", &route("/a", &three, ""));
     eventually("the later one is taken", || get(address, "/a").text() == "three");
-    // `a` was open when the later one was written
+    // `a` was already open when the other file was written
     process.says("settings reloaded, generation 3: changed a");
     process.stop();
 }
@@ -274,7 +274,7 @@ fn a_request_keeps_what_it_began_with_and_connections_of_unchanged_routes_surviv
     process.stop();
 }
 
-/// What a client is told while routes change: an answer of one of the two, and all of it.
+/// Sends requests while routes change: each response must be complete and from one of the two upstreams.
 fn ask(address: SocketAddr, until: &AtomicBool, asked: &AtomicUsize) {
     let mut stream = BufReader::new(open(address));
     while !until.load(Ordering::Relaxed) {
@@ -287,10 +287,10 @@ fn ask(address: SocketAddr, until: &AtomicBool, asked: &AtomicUsize) {
 }
 
 #[test]
-fn ten_thousand_requests_across_a_hundred_reloads_are_neither_lost_nor_mixed() {
+fn ten_thousand_requests_during_a_hundred_reloads_all_get_a_consistent_response() {
     let (one, two) = (named("one"), named("two"));
     let slow = PROCESS.replace("100ms", "1h");
-    // key and target belong together: an upstream that sees the other's key has got a mixed request
+    // each upstream must see its own key; the other key would mean a mix of old and new settings
     let text = |upstream: &Upstream, key: &str| {
         format!("{}  authorization: {{ apikey: {key} }}\n", route("/a/*", upstream, ""))
     };

@@ -1,4 +1,5 @@
-//! Calls that are made again: which, how often, when, and signed how. Over real sockets, for both backends.
+//! Retries over real sockets, for both backends: which calls, how many, with which delay, and how they are
+//! signed.
 
 use std::{
     io::{self, BufReader, Read as _, Write as _},
@@ -19,16 +20,16 @@ use super::support::{
 };
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
-/// Retries that leave no doubt where they end.
+/// Retries with short delays and an unlimited budget.
 const RETRY: &str = "retry: { attempts: 3, backoff: 1, max_backoff: 1s, budget: 900 }";
 
-/// An answer of AWS's own.
+/// An error response of AWS.
 fn answer(status: u16, kind: &str, more: &str) -> String {
     let kind = if kind.is_empty() { String::new() } else { format!("x-amzn-ErrorType: {kind}\r\n") };
     format!("HTTP/1.1 {status} Whatever\r\n{kind}{more}content-length: 2\r\n\r\n{{}}")
 }
 
-/// An upstream that answers with these in turn, and 200 from then on.
+/// An upstream that sends these responses in turn, then 200.
 fn answering(answers: &[String]) -> Upstream {
     let (answers, served) = (answers.to_vec(), AtomicUsize::new(0));
     Upstream::serving(move |_, stream| {
@@ -37,10 +38,10 @@ fn answering(answers: &[String]) -> Upstream {
     })
 }
 
-/// What a signed API Gateway route and a route to a function are called below.
+/// Names of a signed API Gateway route and a Lambda route.
 const BACKENDS: [&str; 2] = ["api_gateway", "lambda"];
 
-/// A sidecar with a signed route of this kind, everything to an upstream.
+/// A sidecar with one signed route of this kind from `/*` to an upstream.
 fn before(backend: &str, upstream: &Upstream, rest: &str) -> App {
     let iam = "authorization:\n  iam: { accesskey: AKIDEXAMPLE, secretkey: s }";
     match backend {
@@ -49,7 +50,7 @@ fn before(backend: &str, upstream: &Upstream, rest: &str) -> App {
     }
 }
 
-/// What a client gets, and how often the upstream was called for it.
+/// The client's status, and the number of calls to the upstream.
 fn outcome(backend: &str, first: &str, method: &str, rest: &str) -> (u16, usize) {
     let upstream = answering(&[first.to_owned()]);
     let app = before(backend, &upstream, rest);
@@ -58,7 +59,7 @@ fn outcome(backend: &str, first: &str, method: &str, rest: &str) -> (u16, usize)
 }
 
 #[test]
-fn what_aws_refused_before_it_ran_is_called_again_whatever_the_method() {
+fn refusals_before_anything_ran_are_retried_for_every_method() {
     let gateway = [(429, "TooManyRequestsException"), (429, "ThrottlingException:http://internal/")];
     let lambda = [
         (429, "TooManyRequestsException"),
@@ -87,7 +88,7 @@ fn what_aws_refused_before_it_ran_is_called_again_whatever_the_method() {
 }
 
 #[test]
-fn what_may_have_run_or_will_never_run_is_not_called_again() {
+fn calls_that_may_have_run_and_permanent_failures_are_not_retried() {
     let both = [(500, "ServiceException"), (503, "X"), (504, "X"), (403, "AccessDeniedException"), (404, "")];
     let gateway = [(429, ""), (429, "LimitExceededException"), (409, "ResourceConflictException"), (502, "")];
     let lambda = [(502, "KMSDisabledException"), (409, "RuntimeAliasDeletedException"), (413, ""), (402, "")];
@@ -100,14 +101,14 @@ fn what_may_have_run_or_will_never_run_is_not_called_again() {
 }
 
 #[test]
-fn a_function_that_failed_is_not_called_again_whatever_is_accepted() {
+fn a_failed_function_is_never_retried() {
     let failed = "HTTP/1.1 200 OK\r\nX-Amz-Function-Error: Unhandled\r\ncontent-length: 2\r\n\r\n{}";
     let all = "retry: { unsafe: [connection_lost, unavailable, timeout] }";
     assert_eq!(outcome("lambda", failed, "GET", all), (200, 1));
 }
 
 #[test]
-fn aws_own_failures_are_called_again_if_that_is_accepted_and_the_method_allows_it() {
+fn failures_of_aws_are_retried_if_unsafe_and_the_method_allow_it() {
     let accepted = "retry: { unsafe: [unavailable] }";
     let any = "retry: { unsafe: [unavailable], unsafe_methods: true }";
     let others = "retry: { unsafe: [connection_lost, timeout] }";
@@ -123,7 +124,7 @@ fn aws_own_failures_are_called_again_if_that_is_accepted_and_the_method_allows_i
     }
 }
 
-/// An upstream that does this to its first request, and answers 200 from then on.
+/// An upstream that handles its first request with `first`, and further ones with 200.
 fn stumbling(first: impl Fn(&mut TcpStream) -> io::Result<()> + Send + Sync + 'static) -> Upstream {
     let served = AtomicUsize::new(0);
     Upstream::serving(move |_, stream| match served.fetch_add(1, Ordering::SeqCst) {
@@ -133,9 +134,9 @@ fn stumbling(first: impl Fn(&mut TcpStream) -> io::Result<()> + Send + Sync + 's
 }
 
 #[test]
-fn a_lost_connection_and_a_late_answer_are_called_again_if_that_is_accepted_alone() {
+fn a_lost_connection_and_a_timeout_are_retried_only_if_unsafe_allows_it() {
     let lost = || stumbling(|_| Err(io::ErrorKind::ConnectionAborted.into()));
-    // until the other side has lost its patience
+    // until the sidecar's timeout
     let late = || stumbling(|stream| stream.read(&mut [0]).map(drop));
     let plans: [(&str, &dyn Fn() -> Upstream, u16); 2] =
         [("connection_lost", &lost, 502), ("timeout", &late, 504)];
@@ -145,7 +146,7 @@ fn a_lost_connection_and_a_late_answer_are_called_again_if_that_is_accepted_alon
                 ("", "GET", (status, 1)),
                 ("unavailable", "GET", (status, 1)),
                 (word, "GET", (200, 2)),
-                // to a function every call is a POST, whatever the client's method
+                // calls to the Lambda API are always POST
                 (word, "POST", if backend == "lambda" { (200, 2) } else { (status, 1) }),
             ] {
                 let upstream = upstream();
@@ -161,8 +162,8 @@ fn a_lost_connection_and_a_late_answer_are_called_again_if_that_is_accepted_alon
 }
 
 #[test]
-fn a_connection_that_could_not_be_had_is_tried_again() {
-    // a proxy that has no way to the upstream at first
+fn a_failed_connect_is_retried() {
+    // a proxy that cannot reach the upstream at first
     let upstream = Upstream::ok();
     let address = upstream.address;
     let proxy = Upstream::accepting(move |connection, mut stream, _| {
@@ -189,13 +190,13 @@ fn a_connection_that_could_not_be_had_is_tried_again() {
 }
 
 #[test]
-fn a_handshake_that_breaks_or_hangs_is_tried_again_and_a_certificate_that_nobody_trusts_is_not() {
+fn a_broken_or_hanging_handshake_is_retried_and_an_untrusted_certificate_is_not() {
     let https = |upstream: &Upstream, rest: &str| {
         let uri = format!("https://localhost:{}/", upstream.address.port());
         App::with("").gateway("r", "/*", &uri, &format!("timeout: 10s\n{rest}\n{RETRY}")).start()
     };
     let breaking = Upstream::accepting(|_, stream, _| {
-        // as much as a TLS record's head, so that the close is no reset
+        // the length of a TLS record's header, so that closing sends no reset
         (&stream).read_exact(&mut [0; 5])
     });
     let response = call(https(&breaking, "").address, "POST", "/", &[], b"");
@@ -214,7 +215,7 @@ fn a_handshake_that_breaks_or_hangs_is_tried_again_and_a_certificate_that_nobody
     assert_eq!(upstream.plain.accepted(), 1);
 }
 
-/// What AWS's own signer makes of a request at the time that it says.
+/// The signature that AWS's own signer makes at the time in `X-Amz-Date`.
 fn expected_authorization(request: &Received, service: &str) -> String {
     let date = request.header("x-amz-date").expect("a date");
     let form = format_description!("[year][month][day]T[hour][minute][second]Z");
@@ -273,26 +274,26 @@ fn each_attempt_is_the_same_request_with_a_date_and_a_signature_of_its_own() {
 }
 
 #[test]
-fn a_body_that_is_at_hand_goes_again_and_one_that_streams_never_does() {
+fn a_buffered_body_is_sent_again_and_a_streamed_one_never() {
     let throttled = answer(429, "TooManyRequestsException", "");
     let open_route = |upstream: &Upstream| App::with("").gateway("r", "/*", &upstream.uri("/"), "").start();
     let upstream = answering(std::slice::from_ref(&throttled));
     let response = call(open_route(&upstream).address, "PUT", "/", &[], b"streams");
     assert_eq!((response.status, upstream.received().len()), (429, 1));
-    // without a length it is held until it is complete
+    // without `Content-Length` it is buffered
     let upstream = answering(std::slice::from_ref(&throttled));
     let chunked = "PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nheld\r\n0\r\n\r\n";
     assert_eq!(send(open_route(&upstream).address, chunked).status, 200);
     let bodies: Vec<Vec<u8>> = upstream.received().into_iter().map(|request| request.body).collect();
     assert_eq!(bodies, [b"held", b"held"]);
-    // and without a body there is nothing that could stream
+    // without a body nothing streams
     let upstream = answering(std::slice::from_ref(&throttled));
     let response = send(open_route(&upstream).address, "HEAD / HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!((response.status, upstream.received().len()), (200, 2));
 }
 
 #[test]
-fn what_aws_asks_to_wait_is_waited_in_seconds_and_in_milliseconds() {
+fn retry_after_is_obeyed_in_seconds_and_in_milliseconds() {
     for backend in BACKENDS {
         for (header, least) in [("Retry-After: 1\r\n", 1000), ("x-amz-retry-after: 400\r\n", 400)] {
             let upstream = answering(&[answer(429, "TooManyRequestsException", header)]);
@@ -305,7 +306,7 @@ fn what_aws_asks_to_wait_is_waited_in_seconds_and_in_milliseconds() {
 }
 
 #[test]
-fn a_wait_that_is_too_long_is_left_to_the_client() {
+fn a_retry_after_that_is_too_long_is_forwarded_to_the_client() {
     for (backend, status) in [("api_gateway", 429), ("lambda", 500)] {
         for header in ["Retry-After: 2\r\n", "x-amz-retry-after: 1001\r\n", "Retry-After: tomorrow\r\n"] {
             let upstream = answering(&[answer(429, "TooManyRequestsException", header)]);
@@ -320,7 +321,7 @@ fn a_wait_that_is_too_long_is_left_to_the_client() {
 }
 
 #[test]
-fn the_answer_is_the_last_attempts() {
+fn the_response_is_that_of_the_last_attempt() {
     for backend in BACKENDS {
         let throttled = answer(429, "TooManyRequestsException", "");
         let upstream = answering(&[throttled.clone(), throttled, answer(403, "AccessDeniedException", "")]);
@@ -332,7 +333,7 @@ fn the_answer_is_the_last_attempts() {
 }
 
 #[test]
-fn attempts_are_counted_in_all_and_one_of_them_is_no_retry() {
+fn attempts_counts_the_first_call_too() {
     for (attempts, expected) in [(1, 1), (2, 2), (5, 5), (10, 10)] {
         let upstream = Upstream::answering(&answer(429, "TooManyRequestsException", ""));
         let rest = format!("retry: {{ attempts: {attempts}, backoff: 1, budget: 900 }}");
@@ -343,7 +344,7 @@ fn attempts_are_counted_in_all_and_one_of_them_is_no_retry() {
 }
 
 #[test]
-fn a_slow_start_gets_one_more_chance() {
+fn a_slow_start_is_retried_once() {
     let upstream = Upstream::answering(&answer(408, "SnapStartTimeoutException", ""));
     let app = before("lambda", &upstream, RETRY);
     assert_eq!(get(app.address, "/").status, 500);
@@ -358,13 +359,13 @@ fn keys_that_never_change_are_not_waited_for() {
     }
 }
 
-/// How many repetitions are free until now: five at once, and then five a second.
+/// Retries that the budget permits until now: five at once, then five per second.
 fn free_since(start: Instant) -> usize {
     6 + usize::try_from(start.elapsed().as_millis() / 200).unwrap()
 }
 
 #[test]
-fn an_upstream_that_refuses_everything_is_called_no_oftener_than_the_budget_allows() {
+fn the_budget_limits_retries_to_an_upstream_that_refuses_everything() {
     const REQUESTS: usize = 200;
     for (budget, earned) in [(0, 0), (20, 40)] {
         let upstream = Upstream::answering(&answer(429, "TooManyRequestsException", ""));
@@ -420,7 +421,7 @@ fn the_connection_of_a_small_refusal_serves_the_next_attempt_and_that_of_a_large
 }
 
 #[test]
-fn a_client_that_leaves_ends_the_wait() {
+fn a_client_that_leaves_ends_the_backoff() {
     let upstream = Upstream::answering(&answer(429, "TooManyRequestsException", "Retry-After: 600\r\n"));
     let app = before("api_gateway", &upstream, "retry: { max_backoff: 1h }");
     let mut stream = open(app.address);
@@ -433,7 +434,7 @@ fn a_client_that_leaves_ends_the_wait() {
 }
 
 #[test]
-fn a_pause_that_request_timeout_leaves_no_room_for_is_not_begun() {
+fn a_backoff_beyond_request_timeout_is_not_started() {
     let upstream = Upstream::answering(&answer(429, "TooManyRequestsException", "Retry-After: 600\r\n"));
     let app = before("api_gateway", &upstream, "request_timeout: 10s\nretry: { max_backoff: 1h }");
     assert_eq!(get(app.address, "/").status, 429);
@@ -442,9 +443,10 @@ fn a_pause_that_request_timeout_leaves_no_room_for_is_not_begun() {
 
 #[test]
 fn request_timeout_holds_for_all_attempts_together() {
-    // each attempt takes until the other side has lost its patience
+    // each attempt lasts until the sidecar's timeout
     let upstream = Upstream::serving(|_, stream| stream.read(&mut [0]).map(drop));
-    let rest = "timeout: 500\nrequest_timeout: 2s\nretry: { attempts: 10, backoff: 1, budget: 900, unsafe: [timeout] }";
+    let rest = "timeout: 500\nrequest_timeout: 2s\n\
+        retry: { attempts: 10, backoff: 1, budget: 900, unsafe: [timeout] }";
     let app = before("api_gateway", &upstream, rest);
     let start = Instant::now();
     let response = get(app.address, "/");
@@ -455,7 +457,7 @@ fn request_timeout_holds_for_all_attempts_together() {
 }
 
 #[test]
-fn each_repetition_is_a_line_and_the_access_log_has_their_number() {
+fn each_retry_is_logged_and_the_access_log_has_attempts() {
     let upstream = answering(&[answer(429, "TooManyRequestsException", "")]);
     let route = format!("uri: /*\napi_gateway:\n  function_uri: {}\n", upstream.uri("/"));
     let directory = settings(ANY_PORT, &[("r", &route)]);

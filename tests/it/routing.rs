@@ -1,4 +1,4 @@
-//! Which route takes a request, seen by a client.
+//! Route matching, as seen by a client.
 
 use super::support::{App, Upstream, call, get, send};
 

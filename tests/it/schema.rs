@@ -1,4 +1,4 @@
-//! The JSON Schema of the settings against the settings that are shipped, and against what their reader knows.
+//! The JSON Schema against the shipped settings and the keys that the reader accepts.
 
 use std::{collections::BTreeMap, collections::BTreeSet, fs, path::Path};
 
@@ -18,7 +18,7 @@ fn validator(schema: &Value) -> Validator {
     jsonschema::draft202012::new(schema).unwrap()
 }
 
-/// A YAML text as an editor's language server sees it.
+/// YAML as an editor's language server parses it.
 fn parsed(text: &str) -> Value {
     fn value(yaml: &Yaml) -> Value {
         match yaml {
@@ -74,7 +74,7 @@ fn what_the_documents_show_of_settings_is_right_by_the_schema() {
     assert!(routes >= 4 && defaults >= 1, "{routes} routes, {defaults} of the process");
 }
 
-/// Every table of a schema by its path, the file itself among them.
+/// All sections of a schema by path, including the root.
 fn tables(schema: &Value, path: &[String], found: &mut Vec<(Vec<String>, Map<String, Value>)>) {
     let Some(properties) = schema["properties"].as_object() else { return };
     found.push((path.to_vec(), properties.clone()));
@@ -89,7 +89,7 @@ fn all_tables(file: File) -> Vec<(Vec<String>, Map<String, Value>)> {
     found
 }
 
-/// The keys that the settings' reader takes at a path, by its own word.
+/// Keys that the reader accepts at a path, taken from its error message.
 fn known(file: File, path: &[String]) -> BTreeSet<String> {
     let mut text = String::new();
     for (depth, key) in path.iter().map(String::as_str).chain(["qqqqqqqqqqqq"]).enumerate() {
@@ -113,7 +113,7 @@ fn the_schema_has_the_keys_that_the_reader_knows_and_no_others() {
         assert!(tables.len() > 8);
         for (path, properties) in tables {
             let mut known = known(file, &path);
-            // the routes have files of their own
+            // routes have their own files
             known.remove("routes");
             assert_eq!(properties.keys().cloned().collect::<BTreeSet<_>>(), known, "{path:?}");
         }
@@ -144,7 +144,7 @@ fn the_defaults_of_the_process_are_those_of_its_file() {
         }
         let section = path.iter().fold(&shipped, |section, key| &section[key]);
         if section.is_null() {
-            // left out by default, with all its keys
+            // optional as a whole
             continue;
         }
         for (key, schema) in properties {
@@ -171,7 +171,7 @@ fn each_wrong_key_and_each_wrong_type_is_refused() {
         for (path, properties) in all_tables(file) {
             for (key, schema) in properties {
                 let validator = validator(&schema);
-                // a table is no number, and nothing else is a list of lists
+                // a table is not a number, and no key takes a list of lists
                 for wrong in [json!([[]]), json!(-0.5)] {
                     assert!(!validator.is_valid(&wrong), "{path:?} {key} takes {wrong}");
                 }
@@ -191,7 +191,8 @@ fn wrong_values_are_refused_and_references_are_taken_everywhere() {
     for right in [
         json!({ "function_uri": "$env://URI" }),
         json!({ "function_uri": uri, "timeout": "$env://TIMEOUT", "keepalive": "{vault://env/kept}" }),
-        json!({ "function_uri": uri, "timeout": "1m 30s", "max_req_body_size": "64KB", "retry": { "unsafe": ["timeout"] } }),
+        json!({ "function_uri": uri, "timeout": "1m 30s", "max_req_body_size": "64KB" }),
+        json!({ "function_uri": uri, "retry": { "unsafe": ["timeout"] } }),
         json!({ "function_uri": uri, "authorization": { "iam": {} } }),
         json!({ "function_uri": uri, "authorization": { "iam": null } }),
     ] {
@@ -212,7 +213,7 @@ fn wrong_values_are_refused_and_references_are_taken_everywhere() {
     ] {
         assert!(!route.is_valid(&with(wrong.clone())), "{wrong}");
     }
-    // null is as good as nothing
+    // null means the same as a missing key
     let lambda = json!({ "function_name": "f" });
     for right in [
         json!({ "uri": "/a", "uris": null, "api_gateway": null, "lambda": lambda }),
@@ -300,7 +301,7 @@ fn the_command_prints_the_schema_of_either_file() {
     assert_eq!(end_of(&mut binary(&["schema"])).code, Some(2));
 }
 
-/// A device that is always full is there alone.
+/// Needs `/dev/full`.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_schema_that_finds_no_room_is_a_failure() {

@@ -1,4 +1,4 @@
-//! Secrets of every kind through a whole run, searched for by value in all that comes out of it.
+//! Secrets of every kind in a complete run, searched for by value in all outputs.
 
 use std::{fs, io::Write as _, path::Path};
 
@@ -11,7 +11,7 @@ use super::support::{
     tls::{Authority, file},
 };
 
-/// What must be nowhere but in the request that goes to AWS.
+/// Values that may occur only in the outbound request.
 const SECRETS: [&str; 9] = [
     "hush-api-key",
     "hush-secret-key",
@@ -24,7 +24,7 @@ const SECRETS: [&str; 9] = [
     "hush-collector",
 ];
 
-/// Everything that was said, by whom.
+/// All outputs, by source.
 #[derive(Default)]
 struct Heard(Vec<(String, String)>);
 
@@ -59,13 +59,15 @@ fn routes(upstream: &Upstream, key_file: &str, identity: &TempDir) -> Vec<(&'sta
         (
             "file",
             format!(
-                "uri: /file\napi_gateway:\n  function_uri: {uri}\n  authorization: {{ apikey: '$file://{key_file}' }}\n"
+                "uri: /file\napi_gateway:\n  function_uri: {uri}\n  \
+                 authorization: {{ apikey: '$file://{key_file}' }}\n"
             ),
         ),
         (
             "environment",
             format!(
-                "uri: /environment\napi_gateway:\n  function_uri: {uri}\n  authorization: {{ apikey: $env://HUSH }}\n"
+                "uri: /environment\napi_gateway:\n  function_uri: {uri}\n  \
+                 authorization: {{ apikey: $env://HUSH }}\n"
             ),
         ),
         (
@@ -77,8 +79,8 @@ fn routes(upstream: &Upstream, key_file: &str, identity: &TempDir) -> Vec<(&'sta
         (
             "mutual",
             format!(
-                "uri: /mutual\napi_gateway:\n  function_uri: https://127.0.0.1:1/\n  client_certificate: {}\n  \
-             client_key: {}\n",
+                "uri: /mutual\napi_gateway:\n  function_uri: https://127.0.0.1:1/\n  \
+                 client_certificate: {}\n  client_key: {}\n",
                 certificate.display(),
                 key.display()
             ),
@@ -86,22 +88,24 @@ fn routes(upstream: &Upstream, key_file: &str, identity: &TempDir) -> Vec<(&'sta
         (
             "function",
             format!(
-                "uri: /function\nlambda:\n  function_name: f\n  aws_region: us-east-1\n  aws_key: AKIDEXAMPLE\n  \
-             aws_secret: hush-secret-key\n  aws_session_token: hush-session-token\n  tenant_id: hush-tenant\n  \
-             host: 127.0.0.1\n  port: {}\n  disable_https: true\n",
+                "uri: /function\nlambda:\n  function_name: f\n  aws_region: us-east-1\n  \
+                 aws_key: AKIDEXAMPLE\n  aws_secret: hush-secret-key\n  \
+                 aws_session_token: hush-session-token\n  tenant_id: hush-tenant\n  host: 127.0.0.1\n  \
+                 port: {}\n  disable_https: true\n",
                 upstream.address.port()
             ),
         ),
     ]
 }
 
-/// Answers, and refuses as AWS does: with what was sent.
+/// An upstream that responds, or refuses like AWS with a message that quotes the request.
 fn upstream() -> Upstream {
     Upstream::serving(|request, stream| {
         let lines =
             request.headers.iter().map(|(name, value)| format!("{name}:{}\\n", value.replace('"', "")));
         let explained = format!(
-            r#"{{"message":"It does not match. The Canonical String for this request should have been '{}'"}}"#,
+            "{{\"message\":\"It does not match. The Canonical String for this request should have been \
+             '{}'\"}}",
             lines.collect::<String>()
         );
         let is_refused = request.line.contains("refused");
@@ -111,7 +115,7 @@ fn upstream() -> Upstream {
     })
 }
 
-/// A run with calls to every route, right and wrong, and settings that become wrong.
+/// A run with valid and invalid calls to every route, and settings that become invalid.
 fn run(directory: &Path, upstream: &Upstream, heard: &mut Heard) {
     let (mut sidecar, address) =
         Process::listening(command("run", directory).env("HUSH", "hush-environment"));
@@ -119,7 +123,7 @@ fn run(directory: &Path, upstream: &Upstream, heard: &mut Heard) {
         ["/both/a", "/both/refused", "/file", "/environment", "/proxy", "/mutual", "/function", "/none"]
     {
         let answer = call(address, "GET", path, &[("x-a", "b")], b"");
-        // the message of a refusal is AWS's own, and the client's
+        // AWS's message of a refusal is forwarded to the client
         heard.add(path, format!("{answer:?}"));
         heard.add(path, format!("{:?}", Http2::open(address).get(path)));
     }
@@ -174,7 +178,7 @@ fn no_secret_is_in_any_log_answer_metric_or_command_of_a_whole_run() {
     let key_file = file("hush-file-key\n");
     let routes = routes(&upstream, &key_file.path().display().to_string(), &identity);
     let routes: Vec<(&str, &str)> = routes.iter().map(|(name, text)| (*name, &**text)).collect();
-    // where each secret may be, and spans are not deciphered: it is enough that the bytes are not in them
+    // spans are not decoded: it is enough to search their bytes
     let collector = Upstream::answering("HTTP/1.1 400 hush\r\ncontent-length: 0\r\n\r\n");
     let process = format!(
         "listen: {{ http: '127.0.0.1:0', h2c: true }}\nlog: {{ level: debug, format: json }}\n\

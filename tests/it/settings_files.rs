@@ -1,5 +1,5 @@
-//! Files of the settings that are too deep, too large, or no files at all: a mistake, and the process serves
-//! on.
+//! Settings files that are too deep, too large, or not regular files: a mistake is reported, and the process
+//! keeps serving.
 
 use std::{fs, net::SocketAddr, os::unix::fs::symlink, path::Path, process::Command, time::Instant};
 
@@ -19,7 +19,7 @@ fn pipe(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
-/// Texts that cost more than their bytes, and what is said of each, with its line.
+/// Texts that expand beyond their size, and the expected mistake with its line.
 fn bombs() -> Vec<(String, &'static str)> {
     let mut laughs = "uri: /x\nx0: &x0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..8 {
@@ -40,7 +40,7 @@ fn bombs() -> Vec<(String, &'static str)> {
 }
 
 #[test]
-fn x4_a_control_character_ends_no_file_in_silence() {
+fn x4_a_control_character_in_a_file_is_a_mistake() {
     let text = "uri: /a\napi_gateway:\n  function_uri: https://h.example/p\n\0\n  authorization: {apikey: \
                 k}\ngarbage: [\n";
     for (text, told) in [
@@ -76,7 +76,7 @@ fn x4_yaml_without_bounds_is_a_mistake_in_check_and_at_start() {
 }
 
 #[test]
-fn x4_a_running_process_serves_on_whatever_a_file_becomes() {
+fn x4_a_running_process_keeps_serving_whatever_a_settings_file_becomes() {
     let upstream = Upstream::ok();
     let directory = settings(PROCESS, &[("a", &route(&upstream))]);
     let (mut process, address) = Process::run(directory.path());
@@ -90,7 +90,7 @@ fn x4_a_running_process_serves_on_whatever_a_file_becomes() {
     process.stop();
 }
 
-/// Says what is wrong, serves on, and ends within seconds of SIGTERM.
+/// Checks that the mistake is logged, requests are served, and SIGTERM ends the process within seconds.
 fn assert_serves_and_ends(mut process: Process, address: SocketAddr, says: &str) {
     process.says(says);
     assert_eq!(get(address, "/a").status, 200);
@@ -179,7 +179,7 @@ fn k10_a_route_ends_with_its_file_the_last_one_too() {
     process.says("there is no route: every request is answered 404");
     fs::write(directory.path().join("routes/a.yaml"), route(&upstream)).unwrap();
     eventually("the route is back", || get(address, "/a").status == 200);
-    // a directory that is gone is no removed route
+    // a missing directory does not mean that all routes were removed
     fs::rename(directory.path().join("routes"), directory.path().join("elsewhere")).unwrap();
     process.says("there is no route; expected at least one file NAME.yaml");
     assert_eq!(get(address, "/a").status, 200);
@@ -224,7 +224,7 @@ fn k8_a_file_with_another_ending_is_read_or_refused() {
     assert_eq!(end_of(&mut command("check", directory.path())).code, Some(0));
 }
 
-/// A home with the files of profiles whose logins and tokens are `path`.
+/// A home directory whose SSO cache and token files are links to `path`.
 fn home_with(path: &str) -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     for cache in [".aws/sso/cache", ".aws/login/cache"] {
@@ -246,7 +246,7 @@ fn home_with(path: &str) -> tempfile::TempDir {
 }
 
 #[test]
-fn x6_no_file_that_keys_come_from_hangs_or_fills_the_memory() {
+fn x6_no_credentials_file_hangs_or_fills_the_memory() {
     let upstream = Upstream::ok();
     let elsewhere = tempfile::tempdir().unwrap();
     let file = elsewhere.path().join("pipe");

@@ -1,4 +1,4 @@
-//! The end of the process: nothing that was accepted is lost, on any version of HTTP.
+//! Shutdown: no accepted request is lost, with any HTTP version.
 
 use std::{
     io::{self, BufReader, Read, Write},
@@ -23,7 +23,7 @@ use super::support::{
 
 const ASK: &[u8] = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// An upstream that answers once it is told to.
+/// An upstream that responds on a signal.
 fn held_back() -> (Upstream, Arc<AtomicBool>) {
     let go = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&go);
@@ -95,8 +95,7 @@ fn an_idle_connection_is_closed_in_good_order() {
     http2.end().unwrap();
 }
 
-/// A client that asks again and again until its connection ends, and counts what it was told. An end is only right
-/// between two answers.
+/// A client that sends requests until its connection ends. The end is correct only between two responses.
 fn ask_on(address: SocketAddr, answered: &AtomicUsize, lost: &AtomicUsize) -> io::Result<()> {
     let stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -132,7 +131,7 @@ fn under_load_no_request_is_lost_during_the_delay_and_the_drain() {
     let clients: Vec<_> = (0..16)
         .map(|_| {
             let (answered, lost) = (Arc::clone(&answered), Arc::clone(&lost));
-            // a new connection for each that ends, until there is no more to be had
+            // a new connection after each one that ends, until connecting fails
             std::thread::spawn(move || while ask_on(address, &answered, &lost).is_ok() {})
         })
         .collect();
@@ -148,7 +147,7 @@ fn under_load_no_request_is_lost_during_the_delay_and_the_drain() {
 fn requests_that_wait_in_the_kernel_when_the_drain_begins_are_served() {
     let (upstream, go) = held_back();
     let mut app = before(&upstream);
-    // each has connected and asked; whether it was accepted yet is the sidecar's affair
+    // each has sent a request; some connections may still be in the backlog
     let mut clients: Vec<BufReader<TcpStream>> = (0..50)
         .map(|_| {
             let mut stream = open(app.address);
@@ -164,7 +163,7 @@ fn requests_that_wait_in_the_kernel_when_the_drain_begins_are_served() {
 }
 
 #[test]
-fn a_connection_that_never_asks_does_not_hold_up_the_end() {
+fn a_connection_without_a_request_does_not_delay_shutdown() {
     let upstream = Upstream::ok();
     let mut app = before(&upstream);
     let silent = [open(app.address), open(app.address)];
@@ -181,7 +180,7 @@ fn a_connection_that_never_asks_does_not_hold_up_the_end() {
     drop(silent);
 }
 
-/// A process with a request in flight, and the client's side of it.
+/// A process with a request in flight, and the client's connection.
 fn process_in_flight(upstream: &Upstream, request: &[u8]) -> (Process, TcpStream, tempfile::TempDir) {
     let route = format!("uri: /*\napi_gateway:\n  function_uri: {}\n  timeout: 20000\n", upstream.uri("/"));
     let directory = settings("listen: { http: '127.0.0.1:0' }\n", &[("r", &route)]);

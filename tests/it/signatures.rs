@@ -1,15 +1,10 @@
-//! Signatures against everything there is to hold them against: AWS's vectors, values that other
-//! implementations agree on, AWS's own signer, and a verifier that was written from the description alone.
+//! Signatures compared with AWS's test vectors, golden values of other implementations, AWS's own signer, and
+//! an independent verifier written from the specification.
 
-/// Values of botocore and awscrt.
 mod golden;
-/// Arbitrary requests: ours against AWS's signer, and against the stand-in over real sockets.
 mod properties;
-/// What API Gateway says to a wrong proof, and that the client hears it.
 mod refusals;
-/// What leaves the sidecar is what the client sent, and its signature covers that.
 mod sent;
-/// AWS's test vectors, stage by stage.
 mod vectors;
 
 use std::time::SystemTime;
@@ -33,7 +28,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 const ACCESS_KEY_ID: &str = "AKIDEXAMPLE";
 const SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
-/// A request in the form in which a signed route sends it: the query strict, the rest as it is given.
+/// A request as a signed route sends it: with a strictly encoded query, the rest unchanged.
 fn outbound(method: &str, target: &str, headers: HeaderMap, body: &[u8]) -> OutboundRequest {
     let body = match body {
         [] => RequestBody::Empty,
@@ -48,7 +43,7 @@ fn outbound(method: &str, target: &str, headers: HeaderMap, body: &[u8]) -> Outb
     }
 }
 
-/// Path and query, the latter as a signed route rewrites it.
+/// Path and query, with the query encoded as on a signed route.
 fn strict_target(target: &str) -> String {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut strict = String::new();
@@ -56,7 +51,7 @@ fn strict_target(target: &str) -> String {
     if strict.is_empty() { path.to_owned() } else { format!("{path}?{strict}") }
 }
 
-/// Headers, several of one name in their order.
+/// A header map; repeated names keep their order.
 fn header_map<'a>(lines: impl IntoIterator<Item = (&'a str, &'a str)>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
@@ -66,7 +61,7 @@ fn header_map<'a>(lines: impl IntoIterator<Item = (&'a str, &'a str)>) -> Header
     headers
 }
 
-/// Signs a request and puts the signature on it.
+/// Signs a request and adds the signature's headers.
 fn sign(request: &mut OutboundRequest, scope: Scope, credentials: &Credentials, now: SystemTime) {
     let signing = Signer::new(scope).sign(request, credentials, now).expect("it can be signed");
     for replaced in
@@ -84,12 +79,12 @@ fn header_text(request: &OutboundRequest, name: impl Into<HeaderName>) -> Option
     request.headers.get(name.into()).map(|value| str::from_utf8(value.as_bytes()).expect("text"))
 }
 
-/// The `Authorization` of a signed request.
+/// `Authorization` of a signed request.
 fn authorization(request: &OutboundRequest) -> &str {
     header_text(request, header::AUTHORIZATION).expect("it is signed")
 }
 
-/// A point in time such as `2015-08-30T12:36:00Z`.
+/// Parses a time such as `2015-08-30T12:36:00Z`.
 fn time(text: &str) -> SystemTime {
     OffsetDateTime::parse(text, &Rfc3339).expect("a time").into()
 }

@@ -1,4 +1,4 @@
-//! Clients that take their time with a head, with the next request, or with reading their answer.
+//! Clients that are slow to send a head or the next request, or to read a response.
 
 use std::{
     io::{self, BufReader, Read, Write},
@@ -41,7 +41,7 @@ fn a_head_that_drips_has_one_limit_for_all_of_it() {
     stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     let mut heard = Vec::new();
     let mut piece = [0; 512];
-    // a byte whenever nothing has come
+    // sends a byte whenever nothing was received
     let _ = stream.write_all(b"GET / HTTP/1.1\r\n");
     loop {
         match stream.read(&mut piece) {
@@ -125,7 +125,7 @@ fn a_pipelined_head_that_never_ends_does_not_keep_the_connection_for_ever() {
     assert_eq!(upstream.received().len(), 1);
 }
 
-/// An upstream whose answer is larger than all buffers between it and a client.
+/// An upstream whose response is larger than all buffers on its way to the client.
 fn large() -> Upstream {
     Upstream::serving(|_, stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 67108864\r\n\r\n")?;
@@ -137,7 +137,7 @@ fn large() -> Upstream {
 }
 
 #[test]
-fn a_client_that_takes_nothing_of_its_answer_is_given_up_and_its_call_with_it() {
+fn a_client_that_reads_nothing_is_disconnected_and_its_call_cancelled() {
     let upstream = large();
     let app = app(&upstream, "send_timeout: 300ms");
     let mut stream = open(app.address);
@@ -145,13 +145,13 @@ fn a_client_that_takes_nothing_of_its_answer_is_given_up_and_its_call_with_it() 
     eventually("it is in flight", || app.snapshot.admission.in_flight() == 1);
     eventually("it is given up", || app.snapshot.admission.in_flight() == 0 && upstream.open() == 0);
     let mut rest = Vec::new();
-    // what was on its way arrives, but no clean end
+    // buffered bytes arrive, but no clean end
     let outcome = stream.read_to_end(&mut rest);
     assert!(outcome.is_err() && rest.len() < 64 << 20, "{outcome:?} after {} bytes", rest.len());
 }
 
 #[test]
-fn a_stream_whose_client_makes_no_room_is_given_up_and_the_connection_serves_on() {
+fn a_stream_whose_window_stays_closed_is_reset_and_its_connection_stays() {
     let upstream = Upstream::serving(|request, stream| {
         if request.target() == "/small" {
             return stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
@@ -167,7 +167,7 @@ fn a_stream_whose_client_makes_no_room_is_given_up_and_the_connection_serves_on(
     let large = client.begin(http::Request::get("http://h/large").body(()).unwrap(), true).unwrap();
     let mut body = client.runtime.block_on(async { large.response.await.unwrap().into_body() });
     let error = client.runtime.block_on(async {
-        // taken and not made room for
+        // data is read, but its flow-control capacity is not released
         loop {
             match body.data().await {
                 Some(Ok(_)) => {}
@@ -200,7 +200,7 @@ fn a_client_that_reads_slowly_but_reads_is_served_to_the_end() {
             break;
         }
         assert!(length > 0, "cut after {total} bytes");
-        // slower than the limit for all of it, faster than that for each piece
+        // longer than the limit in total, but not between two pieces
         if pauses < 10 {
             pauses += 1;
             std::thread::sleep(Duration::from_millis(60));

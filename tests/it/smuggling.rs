@@ -1,4 +1,5 @@
-//! Requests that two readers might read differently, raw: each has its one answer, and none reaches AWS as two.
+//! Request smuggling: raw requests that two parsers could read differently. Each has exactly one
+//! interpretation, and none reaches AWS as two requests.
 
 use std::{
     io::{BufReader, Read, Write},
@@ -10,14 +11,14 @@ use super::support::{App, Response, Upstream, open, read_response, upstream::Rec
 const HIDDEN: &str = "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
 const IAM: &str = "authorization:\n  apikey: hush-key\n  iam: { accesskey: AKIDEXAMPLE, secretkey: s }";
 
-/// What came of some bytes: the first answer, and everything behind it.
+/// The first response to some bytes, and everything received after it.
 struct Outcome {
     first: Response,
     rest: String,
     received: Vec<Received>,
 }
 
-/// Sends bytes through a sidecar of their own, signed and unsigned, and closes.
+/// Sends bytes to a sidecar with a signed and one with an unsigned route, and closes.
 fn outcomes(bytes: &[u8]) -> Vec<Outcome> {
     ["", IAM]
         .iter()
@@ -42,7 +43,7 @@ fn exchange(address: SocketAddr, bytes: &[u8]) -> (Response, String) {
     (first, String::from_utf8_lossy(&rest).into_owned())
 }
 
-/// Refused with this status, the connection closed behind it, and nothing of it sent.
+/// Checks that the request is refused with this status, the connection closed, and nothing forwarded.
 #[track_caller]
 fn assert_refused(bytes: impl AsRef<[u8]>, status: u16) {
     let bytes = bytes.as_ref();
@@ -54,7 +55,7 @@ fn assert_refused(bytes: impl AsRef<[u8]>, status: u16) {
     }
 }
 
-/// Taken as one request, which reaches the upstream once, as `seen` says.
+/// Checks that the bytes are one request, which the upstream receives once, as `seen` describes.
 #[track_caller]
 fn assert_one(bytes: impl AsRef<[u8]>, seen: impl Fn(&Received)) {
     let bytes = bytes.as_ref();
@@ -111,7 +112,7 @@ fn a_body_with_two_ends_is_400() {
 }
 
 #[test]
-fn heads_that_are_none_are_400() {
+fn malformed_heads_are_400() {
     for headers in [
         "X-Folded: a\r\n b\r\n",
         "X-Nul: a\0b\r\n",
@@ -145,7 +146,7 @@ fn heads_that_are_none_are_400() {
 }
 
 #[test]
-fn hosts_that_are_two_none_or_no_host_are_400() {
+fn missing_repeated_or_invalid_hosts_are_400() {
     for headers in [
         "",
         "Host: a\r\nHost: a\r\n",
@@ -179,7 +180,7 @@ fn an_absolute_target_is_forwarded_in_origin_form_and_its_host_goes_before_the_h
 }
 
 #[test]
-fn connect_and_trace_bring_no_key_back_and_are_never_sent() {
+fn connect_and_trace_reveal_no_key_and_are_never_sent() {
     for (line, status) in [("CONNECT h:443", 404), ("CONNECT /first", 405), ("TRACE /first", 405)] {
         for Outcome { first, received, .. } in
             outcomes(format!("{line} HTTP/1.1\r\nHost: h:443\r\n\r\n").as_bytes())
@@ -211,7 +212,7 @@ fn an_upgrade_is_not_granted_and_its_headers_are_not_forwarded() {
             assert!(received.header(name).is_none(), "{name}: {received:?}");
         }
     };
-    // the client has to wait for 101 before it speaks the other protocol (RFC 9110, 7.8)
+    // the client has to wait for 101 before it changes the protocol (RFC 9110, 7.8)
     for headers in [
         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x\r\n",
         "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
@@ -282,7 +283,8 @@ fn a_get_with_a_body_is_one_request_and_its_body_no_other() {
 fn what_connection_names_is_not_forwarded_and_cannot_take_our_own_headers_away() {
     let upstream = Upstream::ok();
     let app = App::with("").gateway("r", "/*", &upstream.uri("/"), IAM).start();
-    let headers = "Connection: close, x-gone, authorization, x-api-key, host, x-amz-date, content-length\r\nX-Gone: 1\r\n";
+    let headers = "Connection: close, x-gone, authorization, x-api-key, host, x-amz-date, content-length\r\n\
+        X-Gone: 1\r\n";
     assert_eq!(exchange(app.address, get(headers).as_bytes()).0.status, 200);
     let received = upstream.only();
     assert!(received.header("x-gone").is_none());
@@ -293,7 +295,7 @@ fn what_connection_names_is_not_forwarded_and_cannot_take_our_own_headers_away()
 
 #[test]
 fn nothing_is_decompressed_either_way() {
-    // not even compressed
+    // even if it is marked as compressed
     let answer = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 5\r\n\r\nplain";
     for encoding in ["gzip", "br", "deflate", "zstd", "gzip, gzip"] {
         let upstream = Upstream::answering(answer);
@@ -310,9 +312,9 @@ fn nothing_is_decompressed_either_way() {
 
 #[test]
 fn requests_in_one_packet_are_answered_as_if_they_came_alone() {
-    // more than is written at once, or no more than its path
+    // larger than one write, or just the path
     let body = |target: &str| if target == "/large" { "x".repeat(300_000) } else { target.to_owned() };
-    // each would change how actix writes the answer before it: no body, another version, another end
+    // each would change how actix-http writes the previous response: no body, another version, another end
     let requests = [
         "GET /1 HTTP/1.1\r\nHost: h\r\n\r\n",
         "HEAD /2 HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -360,7 +362,7 @@ fn a_request_behind_chunks_that_were_refused_is_not_served_behind_an_answer_that
         assert_eq!(first.status, 404);
         let is_last = first.header("connection") == Some("close");
         let next = read_response(&mut stream, false).ok().map(|response| response.status);
-        // RFC 9112, 9.6: an answer that says so is the last
+        // RFC 9112, 9.6: no response follows one with `Connection: close`
         assert_eq!(next, if is_last { None } else { Some(200) }, "{chunks:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Spans over OTLP: what a collector is told of each recorded request, and what a collector that fails does to it.
+//! Exported spans: their content for each recorded request, and delivery to a failing collector.
 
 use std::{
     collections::BTreeMap,
@@ -38,7 +38,7 @@ fn otlp(collector: &Upstream, rest: &str) -> String {
     format!("log: {{ access: false }}\ntracing: {{ otlp: {{ endpoint: '{}'{rest} }} }}\n", collector.uri("/"))
 }
 
-/// Every span of a delivery.
+/// All spans of a delivery.
 fn delivered(received: &Received) -> (BTreeMap<String, String>, Vec<Span>) {
     assert_eq!(received.line, "POST /v1/traces HTTP/1.1");
     assert_eq!(received.header("content-type"), Some("application/x-protobuf"));
@@ -53,7 +53,7 @@ fn all(collector: &Upstream) -> Vec<Span> {
     collector.received().iter().flat_map(|received| delivered(received).1).collect()
 }
 
-/// What was told until the sidecar had ended.
+/// All spans exported until the sidecar has ended.
 fn told(app: App, collector: &Upstream) -> Vec<Span> {
     drop(app);
     all(collector)
@@ -77,7 +77,7 @@ fn of_kind(spans: &[Span], kind: SpanKind) -> Vec<&Span> {
     spans.iter().filter(|span| span.kind() == kind).collect()
 }
 
-/// The only span of a request and those of its calls.
+/// The only server span, and its client spans.
 #[track_caller]
 fn one_request(spans: &[Span]) -> (&Span, Vec<&Span>) {
     let [request] = of_kind(spans, SpanKind::Server)[..] else { panic!("{spans:#?}") };
@@ -92,7 +92,7 @@ fn assert_has(span: &Span, expected: &[(&str, &str)]) {
     }
 }
 
-/// An upstream that names the request as AWS does.
+/// An upstream that sends request ids like AWS.
 fn from_aws() -> Upstream {
     Upstream::answering("HTTP/1.1 200 OK\r\napigw-requestid: from-aws\r\ncontent-length: 2\r\n\r\nok")
 }
@@ -121,7 +121,7 @@ fn a_recorded_request_is_a_span_and_so_is_its_call() {
     assert_eq!(call.parent_span_id, request.span_id);
     let passed_on = upstream.only().header("traceparent").unwrap().to_owned();
     assert_eq!(passed_on, format!("00-{ID}-{}-01", hexadecimal(&call.span_id)), "AWS goes on from the call");
-    // the client's step is another process's, ours is our own (OTLP, span flags)
+    // the parent of the server span is remote, that of the client span is local (OTLP, span flags)
     assert_eq!((request.flags, call.flags), (0x301, 0x101));
     assert!(
         begun <= request.start_time_unix_nano && request.start_time_unix_nano <= call.start_time_unix_nano
@@ -188,7 +188,7 @@ fn a_function_is_called_in_a_span_with_its_name() {
 }
 
 #[test]
-fn a_call_made_again_is_a_step_of_its_own_and_aws_is_told_so() {
+fn each_attempt_has_its_own_span_id_in_the_trace_headers() {
     let collector = collector();
     let calls = AtomicUsize::new(0);
     let upstream = Upstream::serving(move |_, stream| {
@@ -220,7 +220,7 @@ fn a_call_made_again_is_a_step_of_its_own_and_aws_is_told_so() {
 }
 
 #[test]
-fn a_functions_event_names_the_step_of_the_call_that_it_comes_with() {
+fn a_lambda_event_has_the_span_id_of_its_attempt() {
     let collector = collector();
     let calls = AtomicUsize::new(0);
     let upstream = Upstream::serving(move |_, stream| {
@@ -243,7 +243,7 @@ fn a_functions_event_names_the_step_of_the_call_that_it_comes_with() {
 }
 
 #[test]
-fn a_client_that_leaves_in_the_middle_of_its_answer_is_told_of() {
+fn a_client_that_leaves_during_the_response_is_recorded_in_the_span() {
     let collector = collector();
     let upstream = Upstream::accepting(|_, mut stream, _| {
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort")?;
@@ -264,7 +264,7 @@ fn a_client_that_leaves_in_the_middle_of_its_answer_is_told_of() {
 }
 
 #[test]
-fn what_fails_says_why() {
+fn a_failed_span_has_its_cause() {
     let collector = collector();
     let app = App::with(&otlp(&collector, "")).gateway("gone", "/gone", "http://127.0.0.1:1/", "").start();
     assert_eq!(get(app.address, "/gone").status, 502);
@@ -312,7 +312,7 @@ fn an_answer_that_breaks_off_is_a_failure_though_its_status_was_right() {
 }
 
 #[test]
-fn only_what_is_recorded_is_told() {
+fn only_sampled_requests_are_exported() {
     let upstream = Upstream::ok();
     let recorded = |sample: &str, header: Option<(&str, &str)>| {
         let collector = collector();
@@ -333,7 +333,7 @@ fn only_what_is_recorded_is_told() {
         ("sample: 0,", None, false),
         ("sample: 0,", Some(("traceparent", RECORDED)), true),
         ("", Some(("traceparent", &*not)), false),
-        // a load balancer begins traces and decides nothing
+        // a load balancer starts traces without a sampling decision
         ("", Some(("x-amzn-trace-id", root)), true),
         ("sample: 0,", Some(("x-amzn-trace-id", root)), false),
         ("sample: 0,", Some(("x-amzn-trace-id", &*yes)), true),
@@ -344,7 +344,7 @@ fn only_what_is_recorded_is_told() {
 }
 
 #[test]
-fn who_tells_is_named_and_what_the_collector_asks_for_is_sent() {
+fn exported_spans_have_the_resource_and_the_configured_headers() {
     let (collector, upstream) = (collector(), Upstream::ok());
     let rest = ", headers: { X-Api-Key: hush }, service_name: orders, resource: { \
          deployment.environment.name: prod }";
@@ -394,7 +394,7 @@ fn route(upstream: &Upstream) -> String {
     format!("uri: /\napi_gateway:\n  function_uri: {}\n", upstream.uri("/"))
 }
 
-/// Requests with this end, by the metrics.
+/// Number of recorded requests with this outcome, by the metrics.
 #[track_caller]
 fn outcome(process: &Process, outcome: &str) -> u64 {
     let text = get(process.admin(), "/metrics").text();
@@ -404,9 +404,9 @@ fn outcome(process: &Process, outcome: &str) -> u64 {
 }
 
 #[test]
-fn a_collector_that_is_busy_is_asked_again_and_one_that_refuses_is_not_and_each_is_told_once() {
+fn a_busy_collector_is_retried_and_a_refusal_is_not_and_each_is_logged_once() {
     let deliveries = AtomicUsize::new(0);
-    // busy, then it takes it; refused twice; taken; taken, but for a span
+    // busy, then accepted; refused twice; accepted; accepted except for one span
     let collector = Upstream::serving(move |_, stream| {
         let partial = ExportTracePartialSuccess { rejected_spans: 1, error_message: "too\nold".to_owned() };
         let answer = ExportTraceServiceResponse { partial_success: Some(partial) }.encode_to_vec();
@@ -445,7 +445,7 @@ fn a_collector_that_is_busy_is_asked_again_and_one_that_refuses_is_not_and_each_
 }
 
 #[test]
-fn a_collector_that_is_stuck_holds_up_neither_requests_nor_the_end() {
+fn a_stuck_collector_delays_neither_requests_nor_shutdown() {
     let collector = Upstream::accepting(|_, stream, _| {
         let mut reader = std::io::BufReader::new(stream);
         std::io::copy(&mut reader, &mut std::io::sink()).map(|_| ())

@@ -1,4 +1,4 @@
-//! What the tests are made of: the application, an upstream with a script, a client that sees every byte.
+//! Test support: the application, a scripted upstream, and a client that sees every byte.
 
 pub mod app;
 pub mod client;

@@ -1,4 +1,4 @@
-//! TCP keep-alive, as the kernel tells of the sidecar's live sockets.
+//! TCP keep-alive on live sockets, read from `/proc`.
 
 use std::{
     fs,
@@ -9,19 +9,19 @@ use std::{
 
 use super::support::{App, Upstream, eventually, open};
 
-/// The clock of `/proc/net/tcp`, `USER_HZ`, which is the same on every architecture that Linux has today.
+/// Ticks per second in `/proc/net/tcp` (`USER_HZ`), which is the same on all current architectures of Linux.
 const TICKS: u64 = 100;
-/// The kernel's number for the state of an open connection.
+/// State of an established connection in `/proc/net/tcp`.
 const ESTABLISHED: &str = "01";
-/// The kernel's number for a timer that sends probes (man 5 `proc_pid_net`, `tr`).
+/// Code of the keep-alive timer (man 5 `proc_pid_net`, `tr`).
 const PROBES: &str = "02";
 
-/// When the next probe goes out on the connection with these ends; `None` where there is none to come.
+/// Time until the next probe on the connection with these ends; `None` without a keep-alive timer.
 fn next_probe(local: impl Fn(SocketAddr) -> bool, remote: impl Fn(SocketAddr) -> bool) -> Option<Duration> {
     let connections = fs::read_to_string("/proc/net/tcp").unwrap();
     connections.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        // a port may have been another connection's, which is not forgotten yet
+        // the port may have belonged to a connection in TIME_WAIT
         let is_this = fields[3] == ESTABLISHED && local(address(fields[1])) && remote(address(fields[2]));
         let (timer, ticks) = fields[5].split_once(':')?;
         let ticks = u64::from_str_radix(ticks, 16).unwrap();
@@ -29,7 +29,7 @@ fn next_probe(local: impl Fn(SocketAddr) -> bool, remote: impl Fn(SocketAddr) ->
     })
 }
 
-/// An address as the kernel writes it: four bytes in the machine's order, and the port.
+/// Parses an address: four bytes in native byte order, and the port.
 fn address(text: &str) -> SocketAddr {
     let (host, port) = text.split_once(':').unwrap();
     let host = u32::from_str_radix(host, 16).unwrap().to_ne_bytes();
@@ -42,7 +42,7 @@ fn assert_probes(
     local: impl Fn(SocketAddr) -> bool + Copy,
     remote: impl Fn(SocketAddr) -> bool + Copy,
 ) {
-    // other timers go first, such as that for an acknowledgement that has not come yet
+    // other timers come first, such as that of a missing acknowledgement
     let mut due = None;
     eventually(what, || {
         due = next_probe(local, remote);
@@ -52,7 +52,7 @@ fn assert_probes(
     assert!(due <= Duration::from_mins(1), "{what}: {due:?}");
 }
 
-/// An upstream, or a proxy on the way to one, that reads and never answers.
+/// An upstream or proxy that reads and never responds.
 fn silent() -> Upstream {
     Upstream::accepting(|_, mut stream, _| {
         loop {
@@ -63,7 +63,7 @@ fn silent() -> Upstream {
     })
 }
 
-/// A request that waits for its answer.
+/// Sends a request that waits for its response.
 fn waiting(app: &App) -> TcpStream {
     let mut client = open(app.address);
     client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();

@@ -1,4 +1,4 @@
-//! Colours where a person sees them, and nowhere else: the binary before a pseudoterminal.
+//! Colours are used on a terminal only: the binary on a pseudoterminal.
 
 use std::{
     fs::{File, OpenOptions},
@@ -14,7 +14,7 @@ use super::support::process::{ANY_PORT, command, settings};
 const WARNED: &str =
     "uri: /a\napi_gateway:\n  function_uri: http://api.example/\n  authorization: { apikey: k }\n";
 
-/// Everything that a command writes to a terminal that is both its outputs, until it ends.
+/// Output of a command whose standard output and error are a terminal, until it ends.
 fn on_a_terminal(command: &mut Command) -> String {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
@@ -24,12 +24,12 @@ fn on_a_terminal(command: &mut Command) -> String {
     command.stdin(Stdio::null()).stdout(terminal.try_clone().unwrap()).stderr(terminal);
     command.env("TERM", "xterm");
     let mut child = command.spawn().unwrap();
-    // the command's own ends of it are in here
+    // drops the command's copies of the terminal
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut master = File::from(master);
     let reader = thread::spawn(move || {
         let (mut said, mut piece) = (Vec::new(), [0; 4096]);
-        // once nobody has the other end, reading is an error
+        // reading fails once no process has the terminal open
         while let Ok(length @ 1..) = master.read(&mut piece) {
             said.extend_from_slice(&piece[..length]);
         }
@@ -43,7 +43,7 @@ fn on_a_terminal(command: &mut Command) -> String {
 fn k13_check_and_the_log_have_colours_on_a_terminal_and_with_no_color_none() {
     let directory = settings(ANY_PORT, &[("a", WARNED)]);
     let wrong = settings("workers: 0\n", &[("a", WARNED)]);
-    // a port that is taken ends the run after its first warning
+    // a port in use ends the run after its first warning
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let cannot_start =
         settings(&format!("listen: {{ http: '{}' }}\n", taken.local_addr().unwrap()), &[("a", WARNED)]);

@@ -1,5 +1,5 @@
-//! TLS towards AWS: who is trusted, what a client learns when nobody is, and that a connection opened without
-//! verification never serves a route that verifies.
+//! TLS to AWS: trusted authorities, the client's response on failure, and no reuse of an unverified
+//! connection by a route that verifies.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -18,19 +18,19 @@ use super::support::{
     tls::{Authority, Handshake, Identity, SecuredUpstream, demanding, file, server, server_speaking},
 };
 
-/// The rest of a route that trusts the authorities of a file.
+/// Route settings with this `ca_certificate`.
 fn trusting(authorities: &Path) -> String {
     format!("ca_certificate: {}\ntimeout: 10s\n", authorities.display())
 }
 
 const UNVERIFIED: &str = "ssl_verify: false\ntimeout: 10s\n";
 
-/// A sidecar with one route, everything to `function_uri`.
+/// A sidecar with one route from `/*` to `function_uri`.
 fn app(function_uri: &str, rest: &str) -> App {
     App::with("").gateway("r", "/*", function_uri, rest).start()
 }
 
-/// An answer that tells of the failure, and not a word of its cause.
+/// Checks that the response is `upstream_tls`, without the cause.
 #[track_caller]
 fn assert_refused(response: &Response, what: &str) {
     assert_eq!(response.status, 502, "{what}: {}", response.text());
@@ -58,7 +58,7 @@ fn a_server_that_the_file_vouches_for_is_called_by_its_name() {
             assert_eq!((response.status, response.text().as_str()), (200, "ok"));
             let port = upstream.plain.address.port();
             assert_eq!(upstream.plain.only().header("host"), Some(format!("{host}:{port}").as_str()));
-            // an address is no name (RFC 6066, 3); and HTTP/2 is offered by the server, but not by us
+            // SNI contains no IP addresses (RFC 6066, 3); the server offers HTTP/2, but the sidecar does not
             let name = name.map(ToOwned::to_owned);
             let protocol = Some("http/1.1".to_owned());
             assert_eq!(upstream.handshakes(), [Handshake { name, protocol, resumed: false }]);
@@ -77,7 +77,7 @@ fn each_certificate_of_the_file_is_trusted_and_what_else_is_in_it_is_passed_over
     }
 }
 
-/// Certificates that must not do for `localhost`, each by what is wrong with it.
+/// Certificates that are invalid for `localhost`, by the reason.
 fn unfit(authority: &Authority) -> Vec<(&'static str, Identity)> {
     let changed = |what, change: fn(&mut CertificateParams)| (what, authority.issue("localhost", change));
     vec![
@@ -153,7 +153,7 @@ fn without_verification_every_certificate_will_do_and_a_warning_says_so() {
     assert_eq!(settings::warnings(&settings(&route("ssl_verify: true")).unwrap()), [""; 0]);
 }
 
-/// The settings with one route `r`, or the mistakes in them.
+/// The settings with one route `r`, or their mistakes.
 fn settings(route: &str) -> Result<Settings, String> {
     let documents = [Document::process("listen: { http: '127.0.0.1:0' }\n"), Document::route("r", route)];
     Settings::from_documents(&documents, &std::collections::BTreeMap::new())
@@ -166,8 +166,8 @@ fn a_certificate_without_its_key_is_502_upstream_tls_even_without_verification()
     let trusted = authority.file();
     for version in [&version::TLS12, &version::TLS13] {
         for rest in [UNVERIFIED, &trusting(trusted.path())] {
-            let stolen = authority.identity("localhost").stolen();
-            let upstream = SecuredUpstream::ok(server_speaking(&[version], stolen));
+            let with_wrong_key = authority.identity("localhost").with_wrong_key();
+            let upstream = SecuredUpstream::ok(server_speaking(&[version], with_wrong_key));
             let app = app(&upstream.uri("localhost"), rest);
             assert_refused(&get(app.address, "/"), rest);
         }
@@ -230,7 +230,7 @@ fn a_connection_opened_without_verification_never_serves_a_route_that_verifies()
         .start();
     for round in 1..=3 {
         assert_eq!(get(app.address, "/open/").status, 200);
-        // neither the kept connection nor its session, which would go on without certificates
+        // neither the idle connection nor its session, which would be resumed without certificates
         assert_refused(&get(app.address, "/safe/"), "beside an open route");
         assert_eq!(upstream.plain.accepted(), 1 + round, "the open route keeps its own connection");
     }
@@ -298,7 +298,7 @@ fn a_body_that_ends_with_the_connection_is_whole_only_after_a_farewell() {
         let app = app(&upstream.uri("localhost"), &trusting(trusted.path()));
         let mut answer = Vec::new();
         let mut stream = super::support::open(app.address);
-        // without its farewell the end may be anybody's doing, and the client must see that
+        // without `close_notify` the end may be forged, so the client must detect it
         stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
         let end = stream.read_to_end(&mut answer);
         assert_eq!(end.is_ok() && answer.ends_with(b"hello"), farewell, "{end:?}");
@@ -323,7 +323,7 @@ fn a_file_that_holds_no_authority_is_a_mistake_that_names_file_and_key() {
 }
 
 #[test]
-fn a_certificate_that_is_none_inside_keeps_the_sidecar_from_starting_and_is_named() {
+fn a_certificate_that_cannot_be_parsed_prevents_the_start_and_is_named() {
     let broken = file("-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n");
     let path = broken.path().display().to_string();
     let refused = match settings(&route_trusting(&path)) {

@@ -1,4 +1,4 @@
-//! Section 7 of what operators could not understand: failures of TCP and TLS in the log, with cause and cure.
+//! TCP and TLS failures: the log has cause and cure.
 
 use std::{io::Write as _, net::TcpListener};
 
@@ -11,7 +11,7 @@ use super::support::{
     tls::{Authority, SecuredUpstream, demanding, server},
 };
 
-/// The line about one call that fails.
+/// The log line of one failed call.
 fn failure(function_uri: &str, rest: &str, code: &str) -> String {
     let route = format!("uri: /*\napi_gateway:\n  function_uri: {function_uri}\n  timeout: 10s\n  {rest}\n");
     let directory = settings(ANY_PORT, &[("r", &route)]);
@@ -33,7 +33,7 @@ fn words_an_address_that_refuses_is_named_once() {
 }
 
 #[test]
-fn words_each_certificate_that_is_not_trusted_is_told_with_cause_and_cure() {
+fn words_each_untrusted_certificate_is_logged_with_cause_and_cure() {
     let authority = Authority::new("ours");
     let trusted = authority.file();
     let file = trusted.path().display().to_string();
@@ -84,7 +84,7 @@ fn words_an_authority_that_the_platform_does_not_know_leads_to_ca_certificate() 
 }
 
 #[test]
-fn words_a_server_of_plain_http_is_told_as_that() {
+fn words_a_server_without_tls_is_logged_as_such() {
     let upstream = Upstream::accepting(|_, mut stream, _| {
         let _ = std::io::Read::read(&mut stream, &mut [0; 4096])?;
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")

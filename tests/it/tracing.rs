@@ -1,4 +1,4 @@
-//! Traces over real sockets: what of a client's trace reaches AWS by either backend, and what the log says.
+//! Traces over real sockets: the headers that reach AWS through each backend, and the trace id in the log.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ const ID: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "b7ad6b7169203331";
 const VALID: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// A sidecar with a route to each backend and one that signs for API Gateway, and their common upstream.
+/// A sidecar with a route to each backend and a signed API Gateway route, and their upstream.
 fn sidecar(process: &str) -> (App, Upstream) {
     let upstream = Upstream::ok();
     let iam = "authorization: { iam: { accesskey: AKIDEXAMPLE, secretkey: s } }";
@@ -28,7 +28,7 @@ fn sidecar(process: &str) -> (App, Upstream) {
 
 const ROUTES: [&str; 3] = ["/open", "/signed", "/function"];
 
-/// What goes out by each route for these headers of a client.
+/// Outbound requests of each route for a client's headers.
 fn sent(process: &str, headers: &[(&str, &str)]) -> Vec<Received> {
     let (app, upstream) = sidecar(process);
     for route in ROUTES {
@@ -39,7 +39,7 @@ fn sent(process: &str, headers: &[(&str, &str)]) -> Vec<Received> {
     received
 }
 
-/// Trace, step and flags of the only `traceparent`.
+/// Trace id, span id and flags of the only `traceparent`.
 #[track_caller]
 fn parent(received: &Received) -> (String, String, String) {
     let value = received.header("traceparent").unwrap_or_else(|| panic!("{received:?}"));
@@ -52,13 +52,13 @@ fn parent(received: &Received) -> (String, String, String) {
     (id.to_owned(), span.to_owned(), flags.to_owned())
 }
 
-/// What `X-Amzn-Trace-Id` has to be beside a `traceparent`.
+/// Expected `X-Amzn-Trace-Id` for a `traceparent`.
 fn amazon(id: &str, span: &str, rest: &str) -> String {
     format!("Root=1-{}-{};Parent={span}{rest}", &id[..8], &id[8..])
 }
 
 #[test]
-fn a_valid_trace_goes_on_with_a_step_of_ours() {
+fn a_valid_trace_continues_with_a_span_id_of_the_sidecar() {
     for (flags, known) in [("00", "00"), ("01", "01"), ("03", "03"), ("ff", "03")] {
         let value = format!("{}{flags}", &VALID[..53]);
         let states = [("traceparent", &*value), ("tracestate", "a=1, b=2"), ("TraceState", "c=3")];
@@ -88,7 +88,7 @@ fn a_version_to_come_goes_on_as_the_one_that_is_known() {
 }
 
 #[test]
-fn what_is_no_trace_is_replaced_by_a_new_one_and_its_state_is_dropped() {
+fn a_malformed_traceparent_is_replaced_and_tracestate_dropped() {
     let zeros = "0".repeat(32);
     let cases = [
         String::new(),
@@ -149,14 +149,13 @@ fn the_settings_say_whether_a_trace_that_begins_here_is_recorded() {
 }
 
 #[test]
-fn what_a_client_says_to_aws_in_its_words_passes_as_it_is() {
+fn a_clients_x_amzn_trace_id_is_forwarded_unchanged() {
     let theirs = "Self=1-67891234-12456789abcdef012345678;Root=1-67891233-abcdef012345678912345678;Sampled=?";
     for received in sent("", &[("X-Amzn-Trace-Id", theirs), ("traceparent", VALID)]) {
         assert_eq!(received.header("x-amzn-trace-id"), Some(theirs));
         assert_eq!(parent(&received).0, ID);
     }
-    // without a traceparent it is the same trace by either name
-    // and what nobody has decided, the settings do
+    // without `traceparent`, both headers name the same trace; without `Sampled`, `tracing.sample` decides
     for (rest, flags) in [("", "01"), (";Parent=53995c3f42cd8ad8;Sampled=1", "01"), (";Sampled=0", "00")] {
         let theirs = format!("Root=1-67891233-abcdef012345678912345678{rest}");
         for received in sent("tracing: { sample: 1.0 }\n", &[("X-Amzn-Trace-Id", &theirs)]) {
@@ -201,9 +200,10 @@ fn traces_are_not_signed_and_spoil_no_signature() {
 }
 
 #[test]
-fn a_repeated_call_is_the_same_step() {
+fn a_retry_has_the_same_span_id() {
     let upstream = Upstream::answering(
-        "HTTP/1.1 429 Too Many Requests\r\nx-amzn-ErrorType: TooManyRequestsException\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 429 Too Many Requests\r\nx-amzn-ErrorType: TooManyRequestsException\r\n\
+         content-length: 0\r\n\r\n",
     );
     let app = App::with("").gateway("a", "/", &upstream.uri("/"), "retry: { backoff: 1ms }").start();
     assert_eq!(get(app.address, "/").status, 429);
@@ -244,7 +244,7 @@ fn the_access_log_names_the_trace_as_text_and_as_json() {
     }
 }
 
-/// The trace that a line of the access log names.
+/// The trace id in an access log line.
 fn trace_of(line: &str, json: bool) -> Option<String> {
     if json {
         let line: Value = serde_json::from_str(line).unwrap();

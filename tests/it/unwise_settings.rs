@@ -1,4 +1,4 @@
-//! Settings that AWS or the system would refuse later: `check` says so now.
+//! Settings that AWS or the system would reject later: `check` warns of them.
 
 use super::support::process::{ANY_PORT, command, end_of, settings};
 

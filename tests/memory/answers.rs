@@ -1,4 +1,4 @@
-//! Answers of functions that are whole, and refusals of AWS.
+//! Responses of functions that are read completely, and refusals of AWS.
 
 use actix_http::{
     StatusCode,
@@ -16,13 +16,13 @@ use super::{SIZES, Verdict, backend, cost, lambda};
 const PROXY: &str = "is_proxy_integration: true";
 const PROXY_2: &str = "is_proxy_integration: true, awsgateway_compatible_payload_version: '2.0'";
 
-/// `start`, as many of `item` as make it `size` bytes, and `end`.
+/// `start`, repetitions of `item` up to `size` bytes, and `end`.
 pub(super) fn filled(start: &str, item: &str, end: &str, size: usize) -> Vec<u8> {
     let room = size - start.len() - end.len();
     [start, &item.repeat(room / item.len()), end].concat().into_bytes()
 }
 
-/// Answers of many shapes, sound and not.
+/// Valid and invalid responses of many shapes.
 pub(super) fn shapes(size: usize) -> Vec<(&'static str, Vec<u8>)> {
     let filled = |start: &str, item: &str, end: &str| filled(start, item, end, size);
     vec![
@@ -64,7 +64,7 @@ pub(super) fn shapes(size: usize) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// An answer of the API, of which all or the beginning is read, as the backend wants.
+/// A response of the API, read completely or in part, as the backend requires.
 fn answered(
     backend: &dyn Backend,
     status: u16,
@@ -141,7 +141,8 @@ fn x5_empty_arrays_are_replaced_within_the_same_bounds() {
 #[test]
 fn x5_no_refusal_costs_more_than_three_times_its_bytes() {
     let mut verdict = Verdict::default();
-    let signed = "api_gateway: { function_uri: 'https://a.example/', authorization: { iam: { accesskey: A, secretkey: s } } }\n";
+    let signed = "api_gateway: { function_uri: 'https://a.example/', authorization: { \
+        iam: { accesskey: A, secretkey: s } } }\n";
     let kinds = [("x-amzn-errortype", "InvalidSignatureException")];
     let explained = r#"{"message":"No.\n\nThe Canonical String for this request should have been\n'"#;
     for (name, backend, size) in

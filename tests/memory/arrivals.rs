@@ -1,4 +1,4 @@
-//! Answers that are read from a socket until they are whole.
+//! Responses that are read from a socket completely.
 
 use std::{
     io::{Read as _, Write as _},
@@ -33,7 +33,7 @@ fn serving(answer: Vec<u8>) -> SocketAddr {
     address
 }
 
-/// The answer in each way of framing it.
+/// The response in each framing.
 fn framed(body: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let head = |framing: &str| format!("HTTP/1.1 200 OK\r\n{framing}\r\n").into_bytes();
     let mut chunked = head("Transfer-Encoding: chunked\r\n");
@@ -66,7 +66,7 @@ async fn call(backend: &dyn Backend, client: &Client) {
         .unwrap();
     let ReplyMode::Collected { limit } = backend.reply_mode(&upstream) else { panic!("it is collected") };
     let upstream = upstream.collect(limit).await.unwrap();
-    // what becomes of it is the business of the other tests
+    // other tests check the result
     let _ = backend.reply(upstream);
 }
 
@@ -86,7 +86,7 @@ fn x5_no_answer_costs_more_than_three_times_its_bytes_as_it_arrives() {
                 let client = Client::new(Arc::default(), Metrics::new());
                 let local = tokio::task::LocalSet::new();
                 let ((), mut cost) = once(|| local.block_on(&runtime, Box::pin(call(&*backend, &client))));
-                // it waits for the socket many times
+                // includes time spent waiting for the socket
                 cost.time = std::time::Duration::ZERO;
                 verdict.judge(&format!("{what} {framing}"), length, cost);
                 drop(Arc::clone(&backend));

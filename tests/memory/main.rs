@@ -1,8 +1,8 @@
-//! The most memory and processor time that a hostile request or answer takes: three times its bytes and 64 KiB, and 50 ms
-//! before others have their turn.
+//! Peak memory and CPU time of hostile requests and responses: at most three times their size plus 64 KiB,
+//! and 50 ms without yielding.
 //!
-//! A binary of its own, since `allocation-counter` replaces the allocator of the whole process. It counts a buffer that
-//! is moved twice while it is moved, as an allocator that copies does. Time is only judged with optimization:
+//! This is a separate binary, because `allocation-counter` replaces the allocator of the process. A
+//! reallocation counts as the old and the new buffer together. Time is checked in optimized builds only:
 //! `cargo test --release --test memory`.
 
 #![allow(
@@ -12,13 +12,9 @@
     reason = "a test that cannot go on fails, and so do its helpers"
 )]
 
-/// What functions answer, and AWS for them.
 mod answers;
-/// Answers on their way from a socket to the backend.
 mod arrivals;
-/// What clients send.
 mod requests;
-/// Event streams of the Lambda API.
 mod streams;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -31,24 +27,24 @@ use apigw_invoker::{
 };
 use rustix::time::{ClockId, clock_gettime};
 
-/// Bytes besides three times those of the message.
+/// Bytes allowed in addition to three times the message.
 const SLACK: u64 = 64 << 10;
 const LONGEST_STEP: Duration = Duration::from_millis(50);
-/// Most that Lambda takes and gives, and a size just behind a power of two, where buffers that double hold most. Without
-/// optimization a sixteenth of that has to do.
+/// The largest payload of Lambda, and a size just above a power of two, where doubling buffers waste the
+/// most. Builds without optimization use a sixteenth.
 const SIZES: [usize; 2] =
     if cfg!(debug_assertions) { [384 << 10, (256 << 10) + 1000] } else { [6 << 20, (4 << 20) + 1000] };
 
-/// What a step took.
+/// Cost of a step.
 #[derive(Debug, Clone, Copy)]
 struct Cost {
-    /// Bytes at most at any moment.
+    /// Peak of allocated bytes.
     peak: u64,
-    /// Time of this thread on a processor.
+    /// CPU time of this thread.
     time: Duration,
 }
 
-/// Takes a step, and again if it was slow: a machine that is shared makes any step slow now and then.
+/// Measures a step; repeats it if it was slow, because other processes may have delayed it.
 fn cost<T>(step: impl Fn() -> T) -> (T, Cost) {
     let mut taken = once(&step);
     for _ in 0..2 {
@@ -59,7 +55,7 @@ fn cost<T>(step: impl Fn() -> T) -> (T, Cost) {
     taken
 }
 
-/// Takes a step that cannot be taken again.
+/// Measures a step that cannot be repeated.
 fn once<T>(step: impl FnOnce() -> T) -> (T, Cost) {
     let (mut result, mut time) = (None, Duration::ZERO);
     let AllocationInfo { bytes_max: peak, .. } = allocation_counter::measure(|| {
@@ -74,14 +70,14 @@ fn now() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
 }
 
-/// Collects what takes too much, so that one run tells of all.
+/// Collects all violations, so that one run reports them all.
 #[derive(Default)]
 struct Verdict {
     failures: Vec<String>,
 }
 
 impl Verdict {
-    /// Judges what a message of so many bytes took.
+    /// Checks the cost of a message of this size.
     fn judge(&mut self, what: &str, bytes: usize, Cost { peak, time }: Cost) {
         let bytes = u64::try_from(bytes).unwrap();
         let limit = 3 * bytes + SLACK;
@@ -91,7 +87,7 @@ impl Verdict {
         }
     }
 
-    /// Fails if anything took too much.
+    /// Fails if there was a violation.
     #[track_caller]
     fn end(self) {
         assert!(self.failures.is_empty(), "too dear:\n{}", self.failures.join("\n"));
@@ -105,7 +101,7 @@ fn backend(route: &str) -> Arc<dyn Backend> {
     backend::build(&settings.routes[0].backend, &mut Configurations::default()).unwrap()
 }
 
-/// The backend of a route that calls a function.
+/// The backend of a Lambda route.
 fn lambda(rest: &str) -> Arc<dyn Backend> {
     let keys = "function_name: f, aws_region: us-east-1, aws_key: A, aws_secret: s";
     backend(&format!("lambda: {{ {keys}, {rest} }}\n"))

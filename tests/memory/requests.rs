@@ -55,8 +55,9 @@ fn x5_no_request_costs_more_than_three_times_its_bytes() {
     verdict.end();
 }
 
-/// Requests whose parts are as many as events take, so that an index of them would cost the most. An event of
-/// `forward_request_body` has a form twice, as text and as arguments, and is more than three times as long by itself.
+/// Requests with as many parts as events can have, so that an index of the parts would cost the most. An
+/// event of `forward_request_body` contains a form twice, as text and as arguments, so it is more than three
+/// times as long by itself.
 #[test]
 fn x5_no_request_of_many_small_parts_costs_more_than_three_times_its_bytes() {
     let numbered = |count: u32, item: &dyn Fn(u32) -> String| -> String { (0..count).map(item).collect() };

@@ -1,4 +1,4 @@
-//! Event streams of the Lambda API that have arrived whole, frame by frame.
+//! Event streams of the Lambda API that have arrived completely, decoded frame by frame.
 
 use actix_http::{
     StatusCode,
@@ -34,7 +34,7 @@ fn chunks(payload: &[u8], size: usize) -> Vec<u8> {
     stream
 }
 
-/// Decodes a stream as far as its head, and makes it the client's answer.
+/// Decodes a stream up to its head, and builds the client's response.
 fn judge(verdict: &mut Verdict, what: &str, stream: &[u8]) {
     let backend = lambda("is_proxy_integration: true, invoke_mode: response_stream");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,37 +1,37 @@
-//! Reads an upstream's bytes (RFC 9112, 6.3).
+//! Parses an upstream's bytes (RFC 9112, 6.3).
 
 use super::chunks::{self, ChunksEnd};
 
-/// Beyond these a reader may refuse an answer.
-const MOST_HEADERS: usize = 96;
+/// A parser may reject a response with more headers.
+const MAX_HEADERS: usize = 96;
 const LONGEST_HEAD: usize = 64 << 10;
 const MOST_INTERIM: usize = 32;
 
-/// The meaning of the bytes.
+/// Result of parsing.
 #[derive(Debug)]
 pub enum Reading {
-    /// A head, and as much of a body as there is.
+    /// A head, and the body bytes received so far.
     Answer { status: u16, body: Vec<u8>, end: BodyEnd },
-    /// No head, a part of one, or one that leaves open where its answer ends.
+    /// No head, an incomplete head, or a response of ambiguous length.
     NoAnswer,
-    /// Readers may differ.
+    /// Parsers may disagree.
     Unclear,
 }
 
-/// The end of a body.
+/// How a body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyEnd {
-    /// After so many bytes of input.
+    /// Complete after this many bytes of input.
     Whole(usize),
-    /// With the connection.
+    /// At the end of the connection.
     UntilClose,
-    /// It does not.
+    /// The input ends inside the body.
     Incomplete,
-    /// In what is no chunk.
+    /// The chunked encoding is invalid.
     Malformed,
 }
 
-/// Reads the answer at the beginning of `bytes`.
+/// Parses the response at the start of `bytes`.
 pub fn read(bytes: &[u8], to_head: bool) -> Reading {
     let (mut at, mut interim) = (0, 0);
     loop {
@@ -43,7 +43,7 @@ pub fn read(bytes: &[u8], to_head: bool) -> Reading {
             Ok(httparse::Status::Partial) | Err(_) => return Reading::NoAnswer,
         };
         let status = response.code.unwrap_or_default();
-        if response.headers.len() > MOST_HEADERS || length > LONGEST_HEAD / 2 || interim > MOST_INTERIM / 2 {
+        if response.headers.len() > MAX_HEADERS || length > LONGEST_HEAD / 2 || interim > MOST_INTERIM / 2 {
             return Reading::Unclear;
         }
         at += length;
@@ -70,7 +70,7 @@ fn final_answer(
     let (codings, lengths) = (all("transfer-encoding"), all("content-length"));
     let length: Option<i64> = match lengths[..] {
         [] => None,
-        // clients hold no larger ones
+        // larger lengths are rejected
         [digits] if digits.iter().all(u8::is_ascii_digit) => {
             let length = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
             let Some(length) = length else { return Reading::NoAnswer };

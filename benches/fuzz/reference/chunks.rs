@@ -1,30 +1,30 @@
-//! A chunked body (RFC 9112, 7.1), read strictly.
+//! Strict parser of chunked bodies (RFC 9112, 7.1).
 
-/// Bytes of extensions, trailers and leading zeros that a reader may well refuse.
-const MUCH_OVERHEAD: usize = 8 << 10;
+/// A parser may reject more bytes of extensions, trailers and leading zeros.
+const MAX_OVERHEAD: usize = 8 << 10;
 
-/// A body, as far as it goes.
+/// The decoded data, possibly incomplete.
 #[derive(Debug, Default)]
 pub struct Chunked {
     pub body: Vec<u8>,
     pub end: Option<ChunksEnd>,
-    /// A reader may refuse it for its size alone.
+    /// A parser may reject the body for its overhead.
     pub is_excessive: bool,
 }
 
-/// Absent while the body is incomplete.
+/// How the body ends; absent while it is incomplete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChunksEnd {
-    /// After so many bytes of input.
+    /// Complete after this many bytes of input.
     Whole(usize),
     Malformed,
 }
 
-/// Reads chunks off the beginning of `bytes`.
+/// Parses the chunked body at the start of `bytes`.
 pub fn read(bytes: &[u8]) -> Chunked {
     let (mut chunked, mut at) = (Chunked::default(), 0);
     chunked.end = read_into(&mut chunked.body, bytes, &mut at);
-    chunked.is_excessive = at.saturating_sub(chunked.body.len()) > MUCH_OVERHEAD;
+    chunked.is_excessive = at.saturating_sub(chunked.body.len()) > MAX_OVERHEAD;
     chunked
 }
 
@@ -72,8 +72,8 @@ fn trailers(bytes: &[u8], at: &mut usize) -> Option<ChunksEnd> {
     }
 }
 
-/// The line at the beginning, without its CR LF: none if it is incomplete, an error if it ends otherwise or
-/// holds control bytes.
+/// The first line without CR LF; `None` if it is incomplete, an error if it has another line end or a control
+/// byte.
 fn line(bytes: &[u8]) -> Result<Option<&[u8]>, ()> {
     let is_text = |byte: u8| byte == b'\t' || (byte >= b' ' && byte != 0x7f);
     match bytes.iter().position(|byte| !is_text(*byte)) {

@@ -1,6 +1,6 @@
-//! Reads an event stream of `InvokeWithResponseStream` (the event stream encoding of AWS's SDKs).
+//! Parser of the event stream encoding of AWS's SDKs, as `InvokeWithResponseStream` uses it.
 
-/// The function's output, and the end of its stream.
+/// The function's output, and how its stream ends.
 #[derive(Debug, Default)]
 pub struct Events {
     pub payload: Vec<u8>,
@@ -9,18 +9,18 @@ pub struct Events {
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum EventsEnd {
-    /// `InvokeComplete` says that the function succeeded, and nothing follows.
+    /// `InvokeComplete` reports success, and nothing follows.
     Good,
-    /// It says that the function failed.
+    /// `InvokeComplete` reports a failure of the function.
     Failed,
-    /// The stream ends before it.
+    /// The input ends before `InvokeComplete`.
     #[default]
     Incomplete,
-    /// A message that is none, an exception, or anything after the end.
+    /// An invalid message, an exception, or a message after the end.
     Broken,
 }
 
-/// Reads all messages in `bytes`.
+/// Parses all messages in `bytes`.
 pub fn read(bytes: &[u8]) -> Events {
     let (mut events, mut at) = (Events::default(), 0);
     while at < bytes.len() {
@@ -61,7 +61,7 @@ fn completion(payload: &[u8], behind: &[u8]) -> EventsEnd {
     if is_there("ErrorCode") || is_there("ErrorDetails") { EventsEnd::Failed } else { EventsEnd::Good }
 }
 
-/// A name and a text.
+/// Name and value of a header.
 type Header<'a> = (&'a [u8], &'a [u8]);
 
 struct Message<'a> {
@@ -71,14 +71,14 @@ struct Message<'a> {
 }
 
 impl Message<'_> {
-    /// The first header of this name, if it is a string.
+    /// Value of the first header of this name, if it is a string.
     fn text(&self, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().find(|(own, _)| *own == name.as_bytes())?;
         std::str::from_utf8(value).ok()
     }
 }
 
-/// The message at the beginning; none if it is incomplete.
+/// The first message; `None` if it is incomplete.
 fn message(bytes: &[u8]) -> Result<Option<Message<'_>>, ()> {
     let Some(prelude) = bytes.get(..12) else { return Ok(None) };
     let number =
@@ -118,7 +118,7 @@ fn header_list(mut bytes: &[u8]) -> Result<Vec<Header<'_>>, ()> {
             _ => return Err(()),
         };
         let (value, rest) = rest.split_at_checked(size).ok_or(())?;
-        // not UTF-8: never a text that is looked for
+        // invalid UTF-8 never equals a text that is searched for
         headers.push((name, if is_text { value } else { b"\xff" }));
         bytes = rest;
     }

@@ -1,15 +1,15 @@
-//! The requests that a client's bytes hold at most: what reaches an upstream must be one of them.
+//! The requests in a client's bytes: the upstream may receive these and no others.
 
 use super::chunks::{self, ChunksEnd};
 
-/// A whole request.
+/// A complete request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {
     pub method: String,
     pub body: Vec<u8>,
 }
 
-/// Reads all that are whole, up to the first one that leaves open where it ends.
+/// Parses all complete requests up to the first one of ambiguous length.
 pub fn read(bytes: &[u8]) -> Vec<Request> {
     let (mut requests, mut at) = (Vec::new(), 0);
     while let Some((request, length)) = first(&bytes[at..]) {
@@ -19,14 +19,14 @@ pub fn read(bytes: &[u8]) -> Vec<Request> {
     requests
 }
 
-/// Heads that `bytes` can hold at most, each answered once, and one answer for what is no request.
+/// Upper bound for the number of responses: one for each head in `bytes`, and one for an invalid request.
 pub fn most_answers(bytes: &[u8]) -> usize {
     let ends = |end: &[u8]| bytes.windows(end.len()).filter(|window| *window == end).count();
     ends(b"\n\r\n") + ends(b"\n\n") + 1
 }
 
 fn first(bytes: &[u8]) -> Option<(Request, usize)> {
-    // bytes beyond ASCII are escaped in a target; `httparse` refuses them
+    // the sidecar escapes non-ASCII bytes in a target; `httparse` rejects them
     let line = bytes.iter().position(u8::is_ascii_graphic).unwrap_or_default();
     let end = bytes[line..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| line + end);
     let mut ascii = bytes.to_vec();

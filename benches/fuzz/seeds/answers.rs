@@ -1,4 +1,4 @@
-//! Bytes of upstreams. `{case-number}` is replaced by as many digits.
+//! Responses of upstreams. `{case-number}` is replaced by a number of the same length.
 
 use super::Seed;
 
@@ -16,7 +16,6 @@ fn chunked(chunks: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}")
 }
 
-/// All of them.
 pub fn all() -> Vec<Seed> {
     let mut seeds = broken();
     seeds.extend(whole());

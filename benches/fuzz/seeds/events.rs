@@ -10,7 +10,7 @@ pub struct Stream {
     pub messages: Vec<Vec<u8>>,
 }
 
-/// A message with these headers.
+/// A message with these headers, in the event stream encoding.
 pub fn message(headers: &[(&'static str, &'static str)], payload: &[u8]) -> Vec<u8> {
     let mut message = Message::new(payload.to_vec());
     for (name, value) in headers {
@@ -21,7 +21,7 @@ pub fn message(headers: &[(&'static str, &'static str)], payload: &[u8]) -> Vec<
     bytes
 }
 
-/// Bytes that the function writes.
+/// A `PayloadChunk` event.
 pub fn payload(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     let headers = [
         (":event-type", "PayloadChunk"),
@@ -31,7 +31,7 @@ pub fn payload(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     message(&headers, bytes.as_ref())
 }
 
-/// The end.
+/// An `InvokeComplete` event.
 pub fn complete(json: &str) -> Vec<u8> {
     let headers = [
         (":event-type", "InvokeComplete"),
@@ -44,7 +44,6 @@ pub fn complete(json: &str) -> Vec<u8> {
 const PRELUDE: &str = "{\"statusCode\":201,\"headers\":{\"Content-Type\":\"text/plain\",\"X-A\":\"b\"},\
     \"cookies\":[\"a=1\"]}\0\0\0\0\0\0\0\0";
 
-/// All of them.
 pub fn all() -> Vec<Stream> {
     let failed = r#"{"ErrorCode":"Unhandled","ErrorDetails":"{\"errorType\":\"E\"}","LogResult":"TA=="}"#;
     let new = |name, messages| Stream { name, messages };

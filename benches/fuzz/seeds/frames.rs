@@ -1,4 +1,4 @@
-//! Connections of HTTP/2 clients, frame by frame, behind preface and settings.
+//! Connections of HTTP/2 clients, frame by frame, after the preface and SETTINGS.
 
 use crate::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM,
@@ -37,7 +37,6 @@ fn data(stream: u32, flags: u8, bytes: impl AsRef<[u8]>) -> Frame {
     Frame::new(DATA, flags, stream, bytes)
 }
 
-/// All of them.
 pub fn all() -> Vec<Connection> {
     let mut seeds = ordinary();
     seeds.extend(rows());

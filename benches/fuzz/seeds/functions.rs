@@ -1,8 +1,7 @@
-//! Answers of functions by `Invoke`.
+//! Responses of functions over `Invoke`.
 
 use super::Seed;
 
-/// All of them.
 pub fn all() -> Vec<Seed> {
     let mut seeds = vec![
         Seed::new(

@@ -1,4 +1,4 @@
-//! Bytes of HTTP/1.1 clients.
+//! Raw bytes of HTTP/1.1 clients.
 
 use super::Seed;
 
@@ -12,7 +12,6 @@ fn get(target: &str, headers: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: h\r\n{headers}\r\n")
 }
 
-/// All of them.
 pub fn all() -> Vec<Seed> {
     let mut seeds = connections();
     seeds.extend(bodies());

@@ -1,4 +1,4 @@
-//! Lines for machines, a reader that is slow, and SIGUSR1.
+//! JSON log lines, slow readers of the log, and SIGUSR1.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -19,7 +19,7 @@ use super::{
 
 const JSON: &str = "listen: { http: '127.0.0.1:0' }\nlog: { format: json }\n";
 
-/// Every line as the object that it must be.
+/// Parses every line as a JSON object.
 #[track_caller]
 fn objects(log: &str) -> Vec<serde_json::Value> {
     assert!(log.ends_with('\n'), "{log}");
@@ -33,7 +33,7 @@ fn objects(log: &str) -> Vec<serde_json::Value> {
             assert!(!text("target").is_empty() && !text("message").is_empty(), "{line}");
             let time = text("timestamp");
             assert!(time.len() == 24 && humantime::parse_rfc3339(&time).is_ok(), "{time}");
-            // a name that stood twice would be lost on the way
+            // duplicate names would be lost in the parsed object
             let members = object.as_object().unwrap().len();
             let unescaped = line.replace(r"\\", "").replace(r#"\""#, "");
             assert_eq!(unescaped.matches("\":").count(), members, "{line}");
@@ -114,7 +114,7 @@ fn no_byte_of_a_request_breaks_a_line_of_json() {
 }
 
 #[test]
-fn what_the_log_said_comes_before_the_reason_why_it_could_not_start() {
+fn log_lines_are_flushed_before_the_start_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let process = format!("listen: {{ http: '{}' }}\n", taken.local_addr().unwrap());
     let warned = route("/", "http://api.example/", "authorization: { apikey: k }");
@@ -140,7 +140,7 @@ fn sigusr1_turns_debug_on_and_off_again_and_says_so() {
 fn at_debug_by_signal_the_log_says_what_it_says_at_debug_by_the_settings() {
     let (upstream, rest) = (
         Upstream::accepting(|connection, mut stream, _| {
-            // the first connection answers once, and is closed when it is used again
+            // the first connection serves one response and is closed when it is reused
             let mut reader = BufReader::new(stream.try_clone()?);
             let mut line = String::new();
             while reader.read_line(&mut line)? > 2 {
@@ -162,7 +162,7 @@ fn at_debug_by_signal_the_log_says_what_it_says_at_debug_by_the_settings() {
 }
 
 #[test]
-fn a_reader_that_reads_nothing_holds_up_no_request_and_is_told_what_it_missed() {
+fn a_stuck_log_reader_delays_no_request_and_dropped_lines_are_reported() {
     let upstream = Upstream::ok();
     let directory = settings(ANY_PORT, &[("a", &route_to(&upstream))]);
     let mut run = command("run", directory.path());
@@ -179,7 +179,7 @@ fn a_reader_that_reads_nothing_holds_up_no_request_and_is_told_what_it_missed() 
     };
     let address = place("listening on ");
     let admin = place("admin port on ");
-    // what a pipe and the queue hold is less than this
+    // more than the pipe and the queue can hold
     let path = format!("/{}", "x".repeat(8 << 10));
     let mut client = BufReader::new(open(address));
     let mut served = 0;
@@ -212,7 +212,7 @@ fn a_reader_that_reads_nothing_holds_up_no_request_and_is_told_what_it_missed() 
 }
 
 #[test]
-fn what_is_said_when_nobody_reads_any_more_is_counted_and_holds_up_nothing() {
+fn lines_for_a_closed_log_are_counted_and_delay_nothing() {
     let directory = settings(ANY_PORT, &[("a", &route_to(&Upstream::ok()))]);
     let mut run = command("run", directory.path());
     let mut child = run.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
@@ -233,7 +233,7 @@ fn what_is_said_when_nobody_reads_any_more_is_counted_and_holds_up_nothing() {
     assert!(child.wait().unwrap().success());
 }
 
-/// Ends the process and reads what it still says.
+/// Ends the process and reads the rest of its log.
 fn rest_of(child: &mut std::process::Child, mut errors: impl std::io::Read, log: &mut String) {
     let id = rustix::process::Pid::from_child(child);
     rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();

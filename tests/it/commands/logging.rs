@@ -1,5 +1,4 @@
-//! What the log says, and what it keeps to itself: one line a failure, no secrets, no line that anybody else
-//! has written.
+//! Content of the log: one line per failure, no secrets, no line injected by a client or an upstream.
 
 use std::{
     io::{self, BufReader, Read as _, Write as _},
@@ -15,8 +14,8 @@ use super::{
     ANSWER, route,
 };
 
-/// An upstream that does what the first segment of the path says.
-fn fickle() -> Upstream {
+/// An upstream whose behaviour is chosen by the first path segment.
+fn behaving_by_path() -> Upstream {
     Upstream::serving(|request, stream| match request.target().split(['/', '?']).nth(1) {
         Some("garbage") => stream.write_all(b"HTTP/1.1 2\x1b[31m0\r\n\r\n\nforged"),
         Some("closed") => Err(io::ErrorKind::ConnectionAborted.into()),
@@ -24,13 +23,13 @@ fn fickle() -> Upstream {
             stream.write_all(&ANSWER.as_bytes()[..ANSWER.len() - 5])?;
             Err(io::ErrorKind::ConnectionAborted.into())
         }
-        // until the other side has lost its patience
+        // until the sidecar's timeout
         Some("late") => stream.read(&mut [0]).map(drop),
         _ => stream.write_all(ANSWER.as_bytes()),
     })
 }
 
-/// Settings with a route for each way to fail.
+/// Settings with one route for each failure.
 fn failing(upstream: &Upstream, authorization: &str) -> tempfile::TempDir {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (all, late) = (upstream.uri("/"), upstream.uri("/late"));
@@ -53,7 +52,7 @@ fn failing(upstream: &Upstream, authorization: &str) -> tempfile::TempDir {
     )
 }
 
-/// Requests that fail, by method, target and what becomes of them.
+/// Failing requests: method, target, expected status, and error code.
 const FAILURES: [(&str, &str, u16, &str); 10] = [
     ("GET", "/nowhere", 404, "route_not_found"),
     ("GET", "/post", 405, "method_not_allowed"),
@@ -69,7 +68,7 @@ const FAILURES: [(&str, &str, u16, &str); 10] = [
 
 #[test]
 fn each_failure_is_logged_once_with_its_cause_and_the_id_that_the_answer_has() {
-    let upstream = fickle();
+    let upstream = behaving_by_path();
     let directory = failing(&upstream, "");
     let (mut process, address) = Process::run(directory.path());
     let mut expected = Vec::new();
@@ -90,7 +89,7 @@ fn each_failure_is_logged_once_with_its_cause_and_the_id_that_the_answer_has() {
     let log = process.stop();
     for (id, code, accesses) in expected {
         let lines = log.lines().filter(|line| line.contains(&format!("request_id={id}")));
-        // an attempt that is followed by another has a line of its own, which is no failure yet
+        // lines of attempts that are retried are not failures of the request
         let lines = lines.filter(|line| !line.contains(" attempt="));
         let (access, causes): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.contains(" duration_ms="));
         assert_eq!((access.len(), causes.len()), (accesses, 1), "{code}: {access:?} {causes:?}");
@@ -105,7 +104,7 @@ fn each_failure_is_logged_once_with_its_cause_and_the_id_that_the_answer_has() {
 
 #[test]
 fn no_secret_is_ever_in_the_log_or_in_an_answer_of_ours() {
-    let upstream = fickle();
+    let upstream = behaving_by_path();
     let file = tls::file("hush-file-token\n");
     let authorization = format!(
         "{{ apikey: hush-api-key, iam: {{ accesskey: AKID, secretkey: $env://SECRET, \
@@ -179,7 +178,7 @@ fn the_access_log_is_one_line_a_request_without_its_query_and_can_be_switched_of
 
 #[test]
 fn no_byte_of_a_request_or_an_answer_forges_a_line_of_the_log() {
-    let upstream = fickle();
+    let upstream = behaving_by_path();
     let directory = failing(&upstream, "");
     let (mut process, address) = Process::run(directory.path());
     let forged = "[1999-01-01T00:00:00Z INFO ] forged";
@@ -196,7 +195,7 @@ fn no_byte_of_a_request_or_an_answer_forges_a_line_of_the_log() {
             let mut stream = open(address);
             stream.write_all(request.as_bytes()).unwrap();
             stream.shutdown(std::net::Shutdown::Write).unwrap();
-            // whatever the answer is, and be it a reset
+            // a reset is as good as a response
             let _ = stream.read_to_end(&mut Vec::new());
         }
     }
@@ -217,7 +216,7 @@ fn no_name_in_a_certificate_forges_a_line_of_the_log() {
     assert_ours(&process.stop());
 }
 
-/// Every line of the log begins as ours do, with a time of today, and nothing in it moves the cursor.
+/// Checks that every line starts like a line of the sidecar with today's date, and has no control characters.
 #[track_caller]
 fn assert_ours(log: &str) {
     for line in log.lines() {

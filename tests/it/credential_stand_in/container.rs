@@ -1,4 +1,4 @@
-//! The agents that hand keys to containers: of ECS by an id in the path, of EKS Pod Identity by a token.
+//! Credential endpoints for containers: ECS, by an id in the path, and EKS Pod Identity, by a token.
 
 use apigw_invoker::stand_in::{
     Service, StandIn, Switch,
@@ -12,7 +12,7 @@ use super::{
 
 const FULL_URI: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
 
-/// The path in a source's variable.
+/// The path in the variable of a source.
 #[track_caller]
 fn path(tokens: &Tokens, kind: CredentialKind) -> String {
     let uri = tokens.variable(kind, FULL_URI);

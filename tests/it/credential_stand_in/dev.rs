@@ -1,4 +1,4 @@
-//! `apigw-invoker dev --credentials KIND`: the binary with a sidecar as its child.
+//! `apigw-invoker dev --credentials KIND`: the binary, with a sidecar as its child process.
 
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
@@ -18,7 +18,7 @@ use super::super::{
 fn command(kind: &str) -> Command {
     let mut command =
         binary(&["dev", "--listen", "127.0.0.1:0", "--stand-in", "127.0.0.1:0", "--credentials", kind]);
-    // a developer's own, which must not be used
+    // settings of the developer, which must not be used
     command
         .env("AWS_ACCESS_KEY_ID", "AKIDDEVELOPER")
         .env("AWS_SECRET_ACCESS_KEY", "the-developers-secret")
@@ -26,7 +26,7 @@ fn command(kind: &str) -> Command {
     command
 }
 
-/// `dev` and its child, with a place of their own for temporary files.
+/// `dev` and its child, with their own directory for temporary files.
 struct Running {
     process: Process,
     address: SocketAddr,
@@ -34,7 +34,7 @@ struct Running {
 }
 
 impl Running {
-    /// Starts both and waits for all that they have to say.
+    /// Starts both and waits for their whole output.
     #[track_caller]
     fn start(kind: &str) -> Self {
         let temporary = tempfile::tempdir().unwrap();
@@ -44,7 +44,7 @@ impl Running {
         Self { process, address, temporary }
     }
 
-    /// Both end at a signal and leave nothing behind.
+    /// Checks that both end on a signal and leave no files.
     #[track_caller]
     fn stop(mut self) {
         let log = self.process.stop();
@@ -55,7 +55,7 @@ impl Running {
     }
 }
 
-/// Starts it, calls signed routes, and stops it.
+/// Starts `dev`, calls the signed routes, and stops it.
 #[track_caller]
 fn works(kind: &str, temporary: bool) {
     let running = Running::start(kind);
@@ -111,7 +111,7 @@ fn keys_of_the_environment() {
 #[test]
 fn the_child_does_not_outlive_its_parent() {
     let Running { process, address, temporary: _temporary } = Running::start("environment");
-    // killed, so that it can pass nothing on and clean nothing up
+    // SIGKILL, so that it cannot forward a signal or clean up
     drop(process);
     eventually("the child ends", || TcpStream::connect(address).is_err());
 }

@@ -1,4 +1,4 @@
-//! The metadata service of EC2: both of its protocols, and the token that never arrives.
+//! The metadata service of EC2: versions 1 and 2, and a token request that is never answered.
 
 use std::{io::Read as _, io::Write as _, net::SocketAddr, time::Duration};
 

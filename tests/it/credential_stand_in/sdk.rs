@@ -1,5 +1,5 @@
-//! AWS's own SDK against the stand-in: what it reads in an answer must be there, and what it makes of a
-//! refusal must be what AWS's would make it.
+//! AWS's own SDK against the stand-in: it must read the keys in a response, and classify a refusal as it
+//! would AWS's.
 
 use apigw_invoker::stand_in::{StandIn, credentials::CredentialKind};
 use aws_config::{

@@ -1,4 +1,4 @@
-//! STS: the three operations, what they refuse and how they say so, and its faults.
+//! STS: its three operations, its refusals, and its faults.
 
 use std::{
     io::Read as _,
@@ -26,13 +26,13 @@ pub fn call(signatory: &Signatory, stand_in: &StandIn, parameters: &[(&str, &str
     signatory.post(stand_in, "/", &[FORM], form(parameters).as_bytes())
 }
 
-/// A call that nobody signs.
+/// An unsigned call.
 #[track_caller]
 fn unsigned(stand_in: &StandIn, parameters: &[(&str, &str)]) -> Response {
     send(stand_in.address(), "POST", "/", &[FORM], form(parameters).as_bytes())
 }
 
-/// The text of the first element of this name.
+/// Text of the first element of this name.
 #[track_caller]
 pub fn element(response: &Response, name: &str) -> String {
     let text = response.text();
@@ -40,7 +40,7 @@ pub fn element(response: &Response, name: &str) -> String {
     rest.split_once(&format!("</{name}>")).unwrap().0.to_owned()
 }
 
-/// The parameters of `AssumeRole`, and more.
+/// The parameters of `AssumeRole`, and additional ones.
 fn role<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let mut parameters = vec![("Action", "AssumeRole"), ("RoleArn", ROLE), ("RoleSessionName", "pod-1")];
     for (name, value) in more {
@@ -60,7 +60,7 @@ fn handed(response: &Response) -> Handed {
     }
 }
 
-/// Status and code of a refusal, and its message.
+/// Status, error code and message of a refusal.
 #[track_caller]
 fn refusal(response: &Response, status: u16, code: &str) -> String {
     assert_eq!((response.status, element(response, "Code").as_str()), (status, code), "{}", response.text());
@@ -138,7 +138,7 @@ fn keys_that_have_ended_are_refused_by_every_service() {
     assert_eq!(refusal(&call(&keys.signatory("sts"), &stand_in, &role(&[])), 403, "ExpiredToken"), message);
 }
 
-/// How long keys live from now on, in seconds.
+/// Remaining lifetime of keys, in seconds.
 #[track_caller]
 fn life(response: &Response) -> u64 {
     use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -291,7 +291,7 @@ fn sts_can_be_throttled_slow_and_down_and_comes_back() {
     write!(stream, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len())
         .unwrap();
     let mut heard = Vec::new();
-    // an end or a reset
+    // end of connection or reset
     let _ = stream.read_to_end(&mut heard);
     assert_eq!(heard, b"");
     let gateway = Signatory::known("execute-api").send(&stand_in, "GET", "/iam/hello", &[], b"");

@@ -1,4 +1,4 @@
-//! Keys that AWS calls expired before their time.
+//! Keys that AWS refuses as expired before their expiry.
 
 use std::{
     io::Write as _,
@@ -19,24 +19,24 @@ const EXPIRED: &str =
     "HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: ExpiredTokenException\r\ncontent-length: 2\r\n\r\n{}";
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-/// The id of the keys that a request was signed with.
+/// Access key id of a signed request.
 fn key_id(request: &Received) -> String {
     let authorization = request.header("authorization").expect("it is signed");
     let (_, rest) = authorization.split_once("Credential=").expect("it names its keys");
     rest.split('/').next().unwrap_or_default().to_owned()
 }
 
-/// The keys that an upstream takes for expired.
+/// Keys that an upstream refuses as expired.
 #[derive(Clone, Default)]
 struct Expired(Arc<Mutex<Vec<String>>>);
 
 impl Expired {
-    /// An API that refuses them, and answers so once all clients have asked.
+    /// An API that refuses these keys. It responds once all clients have sent their request.
     fn upstream(&self) -> Upstream {
         self.upstream_for(CLIENTS)
     }
 
-    /// The same for so many clients.
+    /// The same for this number of clients.
     fn upstream_for(&self, clients: usize) -> Upstream {
         let (expired, all_have_asked) = (self.clone(), Barrier::new(clients));
         Upstream::serving(move |request, stream| {
@@ -48,14 +48,14 @@ impl Expired {
         })
     }
 
-    /// Adds the keys that were used last.
+    /// Adds the keys of the last request.
     fn add_last(&self, upstream: &Upstream) {
         let last = key_id(upstream.received().last().expect("a request"));
         self.0.lock().unwrap().push(last);
     }
 }
 
-/// Lets all clients ask at once and get this status.
+/// Sends a request from every client concurrently; each must get this status.
 fn all_at_once(sidecar: &Sidecar, status: u16) {
     thread::scope(|scope| {
         for _ in 0..CLIENTS {
@@ -77,14 +77,14 @@ fn keys_that_aws_calls_expired_are_fetched_anew_once_however_many_requests_fail(
         all_at_once(&sidecar, 403);
         eventually("new keys", || sidecar.sets_of_keys() == 1 + refreshes);
         assert_eq!(sidecar.get("/r").status, 200);
-        // one that was one too many in the round before would be seen in this one
+        // a surplus call of the round before would be counted here
         assert_eq!(cloud.calls(Service::AssumeRole), 1 + refreshes);
     }
     sidecar.end(&cloud);
 }
 
 #[test]
-fn what_was_refused_for_expired_keys_is_called_again_with_the_new_ones() {
+fn a_refusal_for_expired_keys_is_retried_with_new_keys() {
     let cloud = Cloud::new();
     let expired = Expired::default();
     let upstream = expired.upstream();
@@ -151,7 +151,7 @@ fn s9_waiting_for_new_keys_costs_no_budget() {
 }
 
 #[test]
-fn s9_nobody_waits_for_new_keys_where_they_cannot_change() {
+fn s9_static_keys_are_not_waited_for() {
     let (cloud, upstream) = (Cloud::new(), Upstream::answering(EXPIRED));
     let environment = [
         ("AWS_ACCESS_KEY_ID", "AKIDENVIRONMENT"),

@@ -1,4 +1,4 @@
-//! Expiries that no calendar has: Go's zero time, and a year 10000.
+//! Expiries out of range: Go's zero time, and a year above 9999.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use super::{
     Cloud, Sidecar, Variables,
 };
 
-/// Keys as a container's endpoint, the metadata service and a program write them.
+/// Keys in the JSON of container endpoints, the metadata service and `credential_process`.
 fn keys(id: &str, expiration: &str) -> String {
     format!(
         r#"{{"Version":1,"Code":"Success","AccessKeyId":"{id}","SecretAccessKey":"the-secret","Token":"t",
@@ -19,7 +19,7 @@ fn keys(id: &str, expiration: &str) -> String {
     )
 }
 
-/// A service that gives keys of Go's zero time once, and good ones from then on.
+/// A service that returns keys with Go's zero time once, then valid ones.
 fn service() -> Upstream {
     let is_first = AtomicBool::new(true);
     Upstream::serving(move |request, stream| {
@@ -34,7 +34,7 @@ fn service() -> Upstream {
     })
 }
 
-/// A profile with a program.
+/// A profile with a `credential_process`.
 fn program(cloud: &Cloud, text: &str) -> Variables {
     let config = cloud.files.path().join("config");
     fs::write(&config, format!("[default]\ncredential_process = {text}\n")).unwrap();
@@ -61,7 +61,7 @@ fn recovers(cloud: &Cloud, mut environment: Variables, iam: &str) {
 }
 
 #[test]
-fn x3_the_zero_time_ends_no_source() {
+fn x3_an_expiry_of_gos_zero_time_does_not_stop_the_refresh() {
     let cloud = Cloud::new();
     let container = service();
     recovers(&cloud, vec![("AWS_CONTAINER_CREDENTIALS_FULL_URI".to_owned(), container.uri("/keys"))], "");
@@ -77,7 +77,7 @@ fn x3_the_zero_time_ends_no_source() {
 }
 
 #[test]
-fn x13_an_expiry_in_the_year_10000_is_told() {
+fn x13_an_expiry_in_the_year_10000_is_logged() {
     let (cloud, upstream) = (Cloud::new(), Upstream::ok());
     fs::write(cloud.files.path().join("late"), keys("AKIDLATE", "9999-12-31T23:59:59-10:00")).unwrap();
     let mut environment = program(&cloud, &format!("cat {}/late", cloud.files.path().display()));
@@ -93,7 +93,7 @@ fn x13_an_expiry_in_the_year_10000_is_told() {
             ready.text()
         );
     }
-    // the line about new keys may come a moment later
+    // the log line about new keys may be written later
     sidecar.process.says("credentials: ");
     Exposition::of(admin);
     sidecar.end(&cloud);

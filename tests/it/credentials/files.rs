@@ -1,4 +1,5 @@
-//! Files of keys that change while the sidecar runs: the shared credentials file, and a route's own.
+//! Key files that change while the sidecar runs: the shared credentials file, and files of a route's own
+//! keys.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
@@ -9,7 +10,7 @@ use super::{
     Cloud, Sidecar, Variables, unavailable,
 };
 
-/// Puts a file in place as Kubernetes does with a mounted secret: a link to a directory is replaced.
+/// Replaces a file as Kubernetes updates a mounted secret: by a new target of a directory symlink.
 fn mount(directory: &Path, id: &str, secret: &str) {
     let version = directory.join(format!("..{id}"));
     fs::create_dir(&version).unwrap();
@@ -72,7 +73,7 @@ fn k51_keys_of_a_route_in_mounted_files_are_used_without_a_restart() {
     sidecar.end(&cloud);
 }
 
-/// The variables of a config file, and of nothing else.
+/// Environment variables of a config file only.
 fn config(cloud: &Cloud, profile: &str, text: &str) -> Variables {
     let directory = cloud.files.path();
     fs::write(directory.join("config"), text).unwrap();
@@ -96,9 +97,10 @@ fn s6_the_session_of_aws_login_gives_keys() {
     assert!(unavailable(&sidecar.get("/r")));
     sidecar.process.says("has ended or never began: run `aws login --profile console`");
     let session: String = Sha256::digest(SESSION).iter().map(|byte| format!("{byte:02x}")).collect();
-    let token = r#"{"accessToken":{"accessKeyId":"AKIDLOGIN","secretAccessKey":"the-secret","sessionToken":"t",
-        "accountId":"123456789012","expiresAt":"2090-01-01T00:00:00Z"},"tokenType":"aws_sigv4",
-        "refreshToken":"t","clientId":"arn:aws:signin:::devtools/same-device","dpopKey":"the-key"}"#;
+    let token = r#"{"accessToken":{"accessKeyId":"AKIDLOGIN","secretAccessKey":"the-secret",
+        "sessionToken":"t","accountId":"123456789012","expiresAt":"2090-01-01T00:00:00Z"},
+        "tokenType":"aws_sigv4","refreshToken":"t","clientId":"arn:aws:signin:::devtools/same-device",
+        "dpopKey":"the-key"}"#;
     fs::write(cloud.files.path().join(format!("{session}.json")), token).unwrap();
     sidecar.recovers("/r");
     let call = upstream.received().pop().unwrap();
@@ -107,7 +109,7 @@ fn s6_the_session_of_aws_login_gives_keys() {
 }
 
 #[test]
-fn s6_an_sso_login_that_never_happened_is_told_with_the_cure() {
+fn s6_a_missing_sso_login_is_logged_with_the_cure() {
     let cloud = Cloud::new();
     let text = "[profile team]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\n\
                 [sso-session s]\nsso_region = us-east-1\nsso_start_url = https://a.example\n";
@@ -133,7 +135,7 @@ fn s7_an_indented_section_is_named_with_its_line_and_nothing_is_signed() {
 }
 
 #[test]
-fn x7_no_file_of_profiles_is_the_null_device() {
+fn x7_dev_null_as_profile_file_counts_as_an_empty_file() {
     let (cloud, upstream) = (Cloud::new(), Upstream::ok());
     let mut environment = cloud.environment(apigw_invoker::stand_in::credentials::CredentialKind::Imds);
     environment.push(("AWS_CONFIG_FILE".to_owned(), "/dev/null".to_owned()));

@@ -1,4 +1,4 @@
-//! EC2's metadata service: what never answers, and its first version.
+//! The metadata service of EC2: without a response, and in version 1.
 
 use std::{
     io::Write as _,
@@ -35,7 +35,7 @@ fn a_metadata_service_out_of_reach_is_503_within_seconds_and_serves_once_it_answ
 }
 
 #[test]
-fn the_first_version_is_spoken_only_where_the_settings_say_so() {
+fn imds_v1_is_used_only_if_the_settings_say_so() {
     let cloud = Cloud::new();
     cloud.set(Switch::MetadataTokenHangs, true);
     cloud.set(Switch::MetadataV1, true);
@@ -50,14 +50,14 @@ fn the_first_version_is_spoken_only_where_the_settings_say_so() {
     sidecar.end(&cloud);
 }
 
-/// When the first keys of this process have expired for sure.
+/// True if the first keys of this process have expired.
 fn after_expiry(life: Duration) -> impl Fn() -> bool {
     let end = SystemTime::now() + life + Duration::from_millis(500);
     move || SystemTime::now() > end
 }
 
 #[test]
-fn s4_keys_serve_past_their_expiry_while_the_metadata_service_fails() {
+fn s4_keys_are_used_past_their_expiry_while_the_metadata_service_fails() {
     const LIFE: Duration = Duration::from_secs(2);
     let refuses = Arc::new(Mutex::new(Option::<String>::None));
     let upstream = {
@@ -104,7 +104,7 @@ fn s4_keys_serve_past_their_expiry_while_the_metadata_service_fails() {
     assert_eq!(log.matches("the metadata service returns no newer keys").count(), 1, "{log}");
 }
 
-/// A metadata service that a script writes, and a route whose keys are its.
+/// A scripted metadata service, and a sidecar with a route that uses its keys.
 fn scripted(answer: impl Fn(&Received) -> String + Send + Sync + 'static, iam: &str) -> (Upstream, Sidecar) {
     let service = Upstream::serving(move |request, stream| stream.write_all(answer(request).as_bytes()));
     let environment = [("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), service.uri("/"))];
@@ -117,7 +117,7 @@ fn answered(status: &str, body: &str) -> String {
 }
 
 #[test]
-fn s8_a_service_of_the_first_version_alone_is_told_the_key_that_helps() {
+fn s8_an_imds_v1_only_service_is_logged_with_the_key_that_helps() {
     for status in ["404 Not Found", "405 Method Not Allowed", "403 Forbidden"] {
         let (_service, sidecar) = scripted(
             move |request| answered(if request.line.starts_with("PUT") { status } else { "200 OK" }, "role"),
@@ -129,7 +129,7 @@ fn s8_a_service_of_the_first_version_alone_is_told_the_key_that_helps() {
 }
 
 #[test]
-fn s8_a_service_that_fails_is_named_with_its_status_and_not_taken_for_an_old_one() {
+fn s8_a_failing_metadata_service_is_logged_with_its_status_and_not_taken_for_imds_v1() {
     for status in ["500 Internal Server Error", "503 Service Unavailable", "400 Bad Request"] {
         let (service, sidecar) = scripted(move |_| answered(status, ""), "");
         assert!(unavailable(&sidecar.get("/r")));
@@ -179,12 +179,13 @@ fn s4_a_role_is_assumed_with_the_last_keys_of_the_instance_while_the_metadata_se
 }
 
 #[test]
-fn x15_a_list_of_roles_that_is_html_panics_nowhere() {
+fn x15_an_html_list_of_roles_does_not_panic() {
     for iam in ["", ", imds_protocol_version: v1"] {
         let (_service, sidecar) = scripted(
             |request| {
                 if request.line.starts_with("PUT") {
-                    return "HTTP/1.1 200 OK\r\nx-aws-ec2-metadata-token-ttl-seconds: 60\r\ncontent-length: 1\r\n\r\nt"
+                    return "HTTP/1.1 200 OK\r\nx-aws-ec2-metadata-token-ttl-seconds: 60\r\n\
+                        content-length: 1\r\n\r\nt"
                         .to_owned();
                 }
                 answered("200 OK", "<html>\n<body>sign in</body></html>")

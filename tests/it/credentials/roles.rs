@@ -1,4 +1,4 @@
-//! Roles: how often STS is asked for their keys, and what happens while it does not answer.
+//! Roles: number of calls to STS, and behaviour while STS does not respond.
 
 use std::time::{Duration, Instant};
 
@@ -17,8 +17,9 @@ fn keys_rotate_under_load_without_a_failed_request() {
     let sets = sidecar.sets_of_keys();
     assert!(sets >= 5, "{sets}");
     let log = sidecar.end(&cloud);
-    let introduced = "credentials: route r: keys from the settings as role arn:aws:iam::123456789012:role/orders, account 123456789012, \
-                      arn:aws:sts::123456789012:assumed-role/orders/apigw-invoker, expires 20";
+    let introduced = "credentials: route r: keys from the settings as role \
+        arn:aws:iam::123456789012:role/orders, account 123456789012, \
+        arn:aws:sts::123456789012:assumed-role/orders/apigw-invoker, expires 20";
     assert!(log.contains(introduced), "{log}");
     assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
 }
@@ -26,7 +27,7 @@ fn keys_rotate_under_load_without_a_failed_request() {
 #[test]
 fn sts_may_be_down_until_just_before_the_keys_expire() {
     const LIFE: Duration = Duration::from_secs(12);
-    // the SDK waits for up to two seconds between its attempts
+    // the SDK waits up to two seconds between attempts
     const UP: Duration = Duration::from_millis(9_700);
     let start = Instant::now();
     let cloud = Cloud::with_keys_for(LIFE);

@@ -1,4 +1,4 @@
-//! Sources that are entitled by a token in a file: web identity (IRSA) and EKS Pod Identity.
+//! Sources that need a token in a file: web identity (IRSA) and EKS Pod Identity.
 
 use std::{fs, thread, time::Duration};
 
@@ -9,14 +9,14 @@ use super::{
     Cloud, Sidecar, unavailable,
 };
 
-/// Rotates the token after each set of keys, under load.
+/// Rotates the token after each refresh, under load.
 #[track_caller]
 fn follows(kind: CredentialKind, service: Service, name: &str) {
     let cloud = Cloud::with_keys_for(Duration::from_secs(2));
     let sidecar = Sidecar::with_route(&cloud.url("/iam/hello"), "", &cloud.environment(kind));
     let mut rotated = 0;
     sidecar.serves(2, "/r", || {
-        // keys have just come, so nobody is reading the file
+        // keys were just refreshed, so the file is not being read
         if sidecar.sets_of_keys() > rotated {
             cloud.rotate_token(kind);
             rotated += 1;
@@ -39,7 +39,7 @@ fn a_token_may_rotate_while_requests_go_on() {
     });
 }
 
-/// The source fails though the node's role is there; then it is repaired.
+/// The source fails although the node has a role; then it is repaired.
 #[track_caller]
 fn fails_alone(kind: CredentialKind, service: Service, repair: impl FnOnce(&Cloud)) {
     let (cloud, upstream) = (Cloud::new(), Upstream::ok());
@@ -56,7 +56,7 @@ fn fails_alone(kind: CredentialKind, service: Service, repair: impl FnOnce(&Clou
     }
     let sidecar = Sidecar::with_route(&upstream.uri("/"), "", &environment);
     assert!(unavailable(&sidecar.get("/r")));
-    // it tries again, and the same again
+    // retries, with the same result
     eventually("a second attempt", || cloud.calls(service) > 1);
     assert!(unavailable(&sidecar.get("/r")));
     assert_eq!(upstream.accepted(), 0);

@@ -1,4 +1,4 @@
-//! The links between the documents, the paths that they name, and the length of README.md.
+//! Links between the documents, paths in them, and the length of README.md.
 
 use std::{
     fs,
@@ -7,7 +7,7 @@ use std::{
 
 use super::read;
 
-/// Every page of Markdown, by its path from the root.
+/// All Markdown pages, by path relative to the root.
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (mut found, mut directories) = (Vec::new(), vec![root.to_owned()]);
@@ -31,7 +31,7 @@ fn text_of(page: &Path) -> String {
     read(page.to_str().unwrap())
 }
 
-/// The lines of a page outside of its blocks of code.
+/// The lines of a page outside of code blocks.
 fn prose(text: &str) -> impl Iterator<Item = &str> {
     let mut is_code = false;
     text.lines().filter(move |line| {
@@ -46,13 +46,13 @@ fn headings(text: &str) -> impl Iterator<Item = &str> {
     prose(text).filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim())
 }
 
-/// The anchor that GitHub makes of a heading.
+/// GitHub's anchor of a heading.
 fn anchor(heading: &str) -> String {
     let kept = heading.chars().filter(|char| char.is_alphanumeric() || matches!(char, ' ' | '-' | '_'));
     kept.collect::<String>().to_lowercase().replace(' ', "-")
 }
 
-/// The destinations of the links in a line.
+/// Destinations of the links in a line.
 fn links(line: &str) -> impl Iterator<Item = &str> {
     line.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0))
 }
@@ -69,7 +69,7 @@ fn normal(path: &Path) -> PathBuf {
     })
 }
 
-/// The relative link from a page to the one heading of this text, on whichever page that is.
+/// Relative link to the only heading with this text, on any page.
 pub fn link_to(heading: &str, from: &str) -> String {
     let has_it = |page: &PathBuf| headings(&text_of(page)).any(|known| known == heading);
     let found: Vec<PathBuf> = pages().into_iter().filter(has_it).collect();
@@ -106,24 +106,7 @@ fn every_relative_link_leads_to_a_file_and_every_anchor_to_a_heading() {
     assert!(followed > 50, "{followed} links");
 }
 
-#[test]
-fn every_path_of_source_and_tests_in_a_document_exists() {
-    let mut missing = Vec::new();
-    for page in pages().into_iter().filter(|page| page != Path::new("CHANGELOG.md")) {
-        let text = text_of(&page);
-        for code in prose(&text).flat_map(|line| line.split('`').skip(1).step_by(2)) {
-            let path = code.split([' ', ':']).next().unwrap();
-            let is_ours = ["src/", "tests/", "benches/", ".ci/"].iter().any(|room| path.starts_with(room));
-            if is_ours && !path.contains("NAME") && !Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists()
-            {
-                missing.push(format!("{}: {path}", page.display()));
-            }
-        }
-    }
-    assert!(missing.is_empty(), "{missing:#?}");
-}
-
-/// `tests/it/FILE.rs`: `name` stands for a test of that file.
+/// A row names a test as `tests/it/FILE.rs`: `name`.
 #[test]
 fn every_test_that_the_readme_names_exists() {
     let readme = read("README.md");
@@ -151,7 +134,6 @@ fn the_version_of_rust_is_that_of_cargo_toml() {
     }
 }
 
-/// A page with several sections begins with links to them.
 #[test]
 fn every_page_with_more_than_three_sections_begins_with_its_index() {
     for page in pages() {

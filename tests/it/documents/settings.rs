@@ -1,5 +1,5 @@
-//! The tables of keys in `settings/README.md` and the comments of `settings/default.yaml` against the declarations of the
-//! keys. `REWRITE=1` in the environment writes the declarations' texts into both.
+//! Compares the tables of keys in `settings/README.md` and the comments of `settings/default.yaml` with the
+//! declarations of the keys. With `REWRITE=1` in the environment, the tests write both.
 
 use std::{fs, path::Path};
 
@@ -8,13 +8,12 @@ use serde_json::{Map, Value};
 
 use super::{links::link_to, read};
 
-/// The page of the tables.
+/// The page with the tables.
 const REFERENCE: &str = "settings/README.md";
 
-/// Columns of a line.
 const WIDTH: usize = 118;
 
-/// Compares a document with its text by the declarations, or rewrites it.
+/// Compares a document with the expected text, or rewrites it.
 fn expect(path: &str, expected: &str) {
     if std::env::var_os("REWRITE").is_some() {
         fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(path), expected).unwrap();
@@ -25,14 +24,14 @@ fn expect(path: &str, expected: &str) {
     );
 }
 
-/// The section at a path of a file.
+/// Schema of the section at a path.
 fn section(file: File, path: &[&str]) -> Map<String, Value> {
     let schema = of(file);
     let section = path.iter().fold(&schema, |section, key| &section["properties"][key]);
     section["properties"].as_object().unwrap().clone()
 }
 
-/// A default as it would be written.
+/// A default in YAML.
 fn written(schema: &Value) -> Option<String> {
     Some(match schema.get("default")? {
         Value::String(text) => text.clone(),
@@ -40,7 +39,7 @@ fn written(schema: &Value) -> Option<String> {
     })
 }
 
-/// The range of a key in words.
+/// Range of a key in words.
 fn range(schema: &Value) -> Option<String> {
     let number = schema["anyOf"].as_array()?.iter().find(|form| form["type"] == "integer")?;
     let (least, most) = (number["minimum"].as_i64()?, number["maximum"].as_i64()?);
@@ -49,13 +48,13 @@ fn range(schema: &Value) -> Option<String> {
     is_bounded.then(|| in_words.map_or_else(|| format!("{least} to {most}"), |(_, range)| range.to_owned()))
 }
 
-/// The description of a key with its range.
+/// Description of a key with its range.
 fn meaning(schema: &Value) -> String {
     let range = range(schema).map(|range| format!(" From {range}.")).unwrap_or_default();
     format!("{}{range}", schema["description"].as_str().unwrap())
 }
 
-/// References to headings of the documents as links.
+/// Converts references to headings into links.
 fn linked(meaning: &str) -> String {
     let mut parts = meaning.split("see \"");
     let mut text = parts.next().unwrap().to_owned();
@@ -66,7 +65,7 @@ fn linked(meaning: &str) -> String {
     text
 }
 
-/// A row for each key of a section and of the sections below it.
+/// Adds a row for each key of a section and its subsections.
 fn rows(section: &Map<String, Value>, prefix: &str, rows: &mut Vec<(String, String)>) {
     for (name, schema) in section {
         let key = format!("{prefix}{name}");
@@ -91,14 +90,14 @@ fn table(rows: &[(String, String)]) -> String {
     format!("| key | default | meaning |\n| --- | --- | --- |\n{lines}")
 }
 
-/// The keys of a route that are no backends, and the names of these, which are the tables.
+/// The route keys that are not backends, and the names of the backends.
 fn of_route() -> (Map<String, Value>, Vec<String>) {
     let (backends, own): (Map<_, _>, Map<_, _>) =
         section(File::Route, &[]).into_iter().partition(|(_, schema)| schema["properties"].is_object());
     (own, backends.into_iter().map(|(name, _)| name).collect())
 }
 
-/// The keys of a backend. Those that mean the same under `api_gateway` have one row elsewhere.
+/// The table of a backend. Keys with the same meaning under `api_gateway` share one row.
 fn backend_table(name: &str) -> String {
     const FIRST: &str = "api_gateway";
     let firsts = all_rows(&section(File::Route, &[FIRST]), "");
@@ -112,14 +111,14 @@ fn backend_table(name: &str) -> String {
     table(&[own, vec![shared]].concat())
 }
 
-/// Without `defaults`, which takes keys of routes.
+/// The table of process keys. `defaults` is left out, because it takes route keys.
 fn process_table() -> String {
     let mut section = section(File::Default, &[]);
     section.retain(|key, _| key != "defaults");
     table(&all_rows(&section, ""))
 }
 
-/// The page with other text between the markers of a table.
+/// Replaces the table between the markers of `name`.
 fn with_table(page: &str, name: &str, table: &str) -> String {
     let (begin, end) = (format!("<!-- settings: {name} -->\n"), "<!-- end -->");
     let (before, rest) = page.split_once(&begin).unwrap_or_else(|| panic!("no {begin}"));
@@ -138,7 +137,7 @@ fn the_references_tables_of_settings_are_the_declarations() {
     expect(REFERENCE, &expected);
 }
 
-/// The words of a text, of which one in back quotes may have blanks.
+/// Words of a text; code in back quotes stays one word.
 fn words(text: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for word in text.split(' ') {
@@ -153,7 +152,7 @@ fn words(text: &str) -> Vec<String> {
     found
 }
 
-/// A text in lines of comment.
+/// Writes a text as comment lines.
 fn comment(text: &str, indent: &str, yaml: &mut String) {
     let mut line = String::new();
     for word in words(text) {
@@ -167,7 +166,7 @@ fn comment(text: &str, indent: &str, yaml: &mut String) {
     yaml.extend([indent, "#", &line, "\n"]);
 }
 
-/// The keys of a section with their comments and defaults.
+/// Writes the keys of a section with comments and defaults.
 fn yaml(section: &Map<String, Value>, depth: usize, is_of_routes: bool, yaml: &mut String) {
     let indent = "  ".repeat(depth);
     for (name, schema) in section {

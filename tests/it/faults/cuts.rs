@@ -1,5 +1,4 @@
-//! Short answers that are cut at each of their bytes, by every way through the sidecar and for clients of both
-//! versions of HTTP.
+//! Short responses cut at every byte, over every kind of route, for HTTP/1.1 and HTTP/2 clients.
 
 use std::{
     io::{self, Write as _},
@@ -13,9 +12,9 @@ use super::{
 };
 use crate::support::{App, Response, Upstream, eventually};
 
-const AT_ONCE: usize = 8;
+const CONCURRENCY: usize = 8;
 
-/// How the body's end is told.
+/// Framing of the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Framing {
     Sized,
@@ -35,8 +34,8 @@ impl Framing {
     }
 }
 
-/// Why what a client saw is not what it should see of an answer cut there.
-fn refute(kind: Kind, framing: Framing, at: usize, seen: Option<&Response>) -> Result<(), String> {
+/// Why a client's view of a cut response is wrong.
+fn mismatch(kind: Kind, framing: Framing, at: usize, seen: Option<&Response>) -> Result<(), String> {
     let answer = framing.answer(kind);
     let failed = |code: &str| {
         let response = seen.ok_or("a broken connection")?;
@@ -56,13 +55,13 @@ fn refute(kind: Kind, framing: Framing, at: usize, seen: Option<&Response>) -> R
         return clean(BODY.as_bytes());
     }
     match (kind, framing) {
-        // nobody can tell
+        // the cut cannot be detected
         (Kind::Signed | Kind::Streamed | Kind::Invoke, Framing::UntilClose) => {
             clean(&BODY.as_bytes()[..at - answer.head_length()])
         }
         (Kind::Collected, Framing::UntilClose) => failed("function_response_invalid"),
         (Kind::Collected, _) => failed("upstream_truncated"),
-        // before a byte of the body is there, it may fail as a whole
+        // before the first byte of the body, an error is permitted
         (Kind::Events, _) => match seen {
             None => Ok(()),
             Some(_) => failed("upstream_truncated"),
@@ -75,7 +74,7 @@ fn refute(kind: Kind, framing: Framing, at: usize, seen: Option<&Response>) -> R
     }
 }
 
-/// An upstream that cuts its answers where the query says, or the event made of it.
+/// An upstream that cuts its response at the offset in the query, or in the query inside the event.
 fn cutting(kind: Kind, framing: Framing) -> Upstream {
     Upstream::serving(move |request, stream| {
         let body = String::from_utf8_lossy(&request.body);
@@ -89,24 +88,24 @@ fn cutting(kind: Kind, framing: Framing) -> Upstream {
     })
 }
 
-/// All cuts of these answers, as paths with the version of HTTP that the client speaks.
+/// All offsets of a response, as paths, with the HTTP version of the client.
 fn cuts(kind: Kind, framing: Framing) -> Vec<(usize, &'static str)> {
     (0..=framing.answer(kind).len()).flat_map(|at| ["1.1", "1.0"].map(|version| (at, version))).collect()
 }
 
-/// Calls for each cut, several at a time; gives what is wrong.
+/// Calls every cut, several concurrently; returns the violations.
 fn wrong(address: SocketAddr, kind: Kind, framing: Framing) -> Vec<String> {
     let cuts = cuts(kind, framing);
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..AT_ONCE)
+        let clients: Vec<_> = (0..CONCURRENCY)
             .map(|_| {
                 scope.spawn(|| {
                     let mut wrong = Vec::new();
                     while let Some((at, version)) = cuts.get(next.fetch_add(1, Ordering::SeqCst)) {
                         let path = format!("/{kind:?}-{framing:?}?at={at}");
                         let seen = call(address, Call::Get, &path, "id", version);
-                        if let Err(reason) = refute(kind, framing, *at, seen.as_ref()) {
+                        if let Err(reason) = mismatch(kind, framing, *at, seen.as_ref()) {
                             wrong.push(format!(
                                 "{kind:?} {framing:?} cut at {at} for HTTP/{version}: {reason}"
                             ));
@@ -121,7 +120,7 @@ fn wrong(address: SocketAddr, kind: Kind, framing: Framing) -> Vec<String> {
 }
 
 #[test]
-fn an_answer_cut_at_any_byte_by_any_way_is_an_error_or_broken_and_leaves_nothing() {
+fn a_response_cut_at_any_byte_on_any_kind_of_route_is_an_error_or_broken_and_leaks_nothing() {
     let ways: Vec<(Kind, Framing, Upstream)> = Kind::ALL
         .into_iter()
         .flat_map(|kind| Framing::ALL.map(|framing| (kind, framing, cutting(kind, framing))))

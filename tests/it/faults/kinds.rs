@@ -1,36 +1,36 @@
-//! The ways in which an answer passes through the sidecar, each with a route of its own: what it is configured with,
-//! and what its upstream has to say so that a client reads [`BODY`]. `rows.rs` breaks that, row by row.
+//! The kinds of routes through which a response passes: their settings, and the upstream response from which
+//! a client reads [`BODY`]. `rows.rs` breaks that response in each of its rows.
 
 use std::net::SocketAddr;
 
 use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 
-/// What a client reads of an answer that nothing happened to.
+/// The body that a client reads from an intact response.
 pub const BODY: &str = "0123456789";
 
-/// A way through the sidecar.
+/// A kind of route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// API Gateway, signed: the request's body is held, the answer streams.
+    /// API Gateway, signed: the request's body is held, the response streams.
     Signed,
     /// API Gateway, unsigned: both bodies stream.
     Streamed,
-    /// `Invoke`: the answer streams.
+    /// `Invoke`: the response streams.
     Invoke,
-    /// `Invoke` with `is_proxy_integration`: the answer is read whole first.
+    /// `Invoke` with `is_proxy_integration`: the response is read completely first.
     Collected,
-    /// `InvokeWithResponseStream`: the answer is taken out of its events.
+    /// `InvokeWithResponseStream`: the response is decoded from events.
     Events,
 }
 
-/// An upstream's answer, and where its parts end.
+/// An upstream's response and the offsets of its parts.
 pub struct Answer {
     bytes: Vec<u8>,
     head: usize,
-    /// After the first half of the body; a function's first event is complete there.
+    /// Offset of the middle of the body; the first event of a function ends there.
     middle: usize,
-    /// Where a client has all it needs: with events that is before the end.
+    /// Offset at which the client's response is complete: with events, before the end.
     enough: usize,
 }
 
@@ -38,23 +38,23 @@ impl Kind {
     pub const ALL: [Self; 5] = [Self::Signed, Self::Streamed, Self::Invoke, Self::Collected, Self::Events];
     pub const GATEWAYS: [Self; 2] = [Self::Signed, Self::Streamed];
 
-    /// Its name in routes and request ids.
+    /// Name in routes and request ids.
     pub fn name(self) -> String {
         format!("{self:?}").to_lowercase()
     }
 
-    /// Whether the client has the head as soon as the sidecar has.
+    /// True if the head is forwarded as soon as it is received.
     pub fn passes_heads_on(self) -> bool {
         matches!(self, Self::Signed | Self::Streamed | Self::Invoke)
     }
 
-    /// The file of a route that takes `path` to an upstream, with more keys of its section, one a line.
+    /// Settings of a route from `path` to an upstream, with additional keys of its section, one per line.
     pub fn route(self, path: &str, upstream: SocketAddr, secure: bool, keys: &str) -> String {
         let scheme = if secure { "https" } else { "http" };
         let gateway = format!("function_uri: {scheme}://{upstream}/\n");
         let lambda = format!(
-            "host: {}\nport: {}\ndisable_https: {}\nfunction_name: f\naws_region: us-east-1\naws_key: AKIDEXAMPLE\n\
-             aws_secret: s\n",
+            "host: {}\nport: {}\ndisable_https: {}\nfunction_name: f\naws_region: us-east-1\n\
+             aws_key: AKIDEXAMPLE\naws_secret: s\n",
             upstream.ip(),
             upstream.port(),
             !secure
@@ -73,7 +73,7 @@ impl Kind {
         format!("uri: {path}\n{section}:\n{indented}")
     }
 
-    /// The type that its upstream has to send.
+    /// `Content-Type` of the upstream's response.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Signed | Self::Streamed => "text/plain",
@@ -82,7 +82,7 @@ impl Kind {
         }
     }
 
-    /// Its body in two pieces.
+    /// The body in two pieces.
     pub fn pieces(self) -> [Vec<u8>; 2] {
         match self {
             Self::Signed | Self::Streamed | Self::Invoke => ["01234".into(), "56789".into()],
@@ -94,20 +94,20 @@ impl Kind {
         }
     }
 
-    /// An answer with `Content-Length`.
+    /// A response with `Content-Length`.
     pub fn sized(self) -> Answer {
         let [first, second] = self.pieces();
         let length = first.len() + second.len();
         self.answer(&format!("Content-Length: {length}\r\n"), &first, &second, b"")
     }
 
-    /// An answer in two chunks.
+    /// A response in two chunks.
     pub fn chunked(self) -> Answer {
         let [first, second] = self.pieces().map(|piece| chunk(&piece));
         self.answer("Transfer-Encoding: chunked\r\n", &first, &second, b"0\r\n\r\n")
     }
 
-    /// An answer that ends with its connection.
+    /// A response delimited by the end of the connection.
     pub fn until_close(self) -> Answer {
         let [first, second] = self.pieces();
         self.answer("", &first, &second, b"")
@@ -117,7 +117,7 @@ impl Kind {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {}\r\n{framing}\r\n", self.content_type());
         let bytes = [head.as_bytes(), first, second, end].concat();
         let enough = match self {
-            // the line end after the chunk is not needed
+            // the CR LF after the chunk's data is not needed
             Self::Events if !end.is_empty() => bytes.len() - end.len() - 2,
             _ => bytes.len(),
         };
@@ -140,19 +140,19 @@ impl Answer {
         self.up_to(head)
     }
 
-    /// Up to the middle of the body.
+    /// The response up to the middle of its body.
     pub fn half(self) -> Vec<u8> {
         let middle = self.middle;
         self.up_to(middle)
     }
 
-    /// All but the last byte.
+    /// The response without its last byte.
     pub fn but_the_last_byte(self) -> Vec<u8> {
         let length = self.bytes.len() - 1;
         self.up_to(length)
     }
 
-    /// All but its last bytes.
+    /// The response without its last `bytes` bytes.
     pub fn without_the_last(self, bytes: usize) -> Vec<u8> {
         let length = self.bytes.len() - bytes;
         self.up_to(length)
@@ -171,18 +171,18 @@ impl Answer {
         self.head
     }
 
-    /// Whether an answer cut here has a byte of [`BODY`].
+    /// True if a response cut here contains a byte of [`BODY`].
     pub fn has_body_byte(&self, cut: usize) -> bool {
         let body = self.bytes[self.head..].windows(2).position(|pair| pair == &BODY.as_bytes()[..2]);
         cut > self.head + body.expect("the body is in there")
     }
 
-    /// Whether an answer cut here is whole for a client.
+    /// True if a response cut here is complete for the client.
     pub fn is_enough(&self, cut: usize) -> bool {
         cut >= self.enough
     }
 
-    /// The same with something of its head changed.
+    /// The response with a part of its head replaced.
     pub fn with(self, from: &str, to: &str) -> Vec<u8> {
         let head = String::from_utf8(self.bytes[..self.head].to_vec()).unwrap();
         assert!(head.contains(from), "{from:?} is not in {head:?}");
@@ -195,7 +195,7 @@ pub fn chunk(bytes: &[u8]) -> Vec<u8> {
     [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
 }
 
-/// One frame of an event stream.
+/// One message of an event stream.
 pub fn event(kind: &'static str, payload: &'static [u8]) -> Vec<u8> {
     let text = |text: &'static str| HeaderValue::String(text.into());
     let message = Message::new(payload)

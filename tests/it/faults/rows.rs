@@ -1,8 +1,7 @@
-//! The table of faults: what the upstream does, and what has to become of the call. `table.rs` runs it.
+//! The table of faults: the upstream's behaviour and the expected outcomes of a call. `table.rs` runs it.
 //!
-//! Expected is what the design says in its section 3 and RFC 9112 about answers: a call that fails before its answer
-//! has begun gets an answer of the sidecar's own, later its connection breaks, and never is an answer clean that was
-//! not whole.
+//! A call that fails before its response has begun gets an error of the sidecar; later, its connection
+//! breaks. An incomplete response never looks complete (RFC 9112).
 
 use super::{
     kinds::{Kind, chunk},
@@ -17,15 +16,15 @@ use super::{
 pub struct Row {
     pub name: &'static str,
     pub call: Call,
-    /// The time limit of 300 ms that the fault runs into; all others are generous.
+    /// The time limit that the fault exceeds, set to 300 ms; all other limits are high.
     pub limit: Option<&'static str>,
     pub kinds: &'static [Kind],
     pub script: fn(Kind) -> Vec<Step>,
-    /// Any of these will do.
+    /// The permitted outcomes.
     pub expected: fn(Kind) -> Vec<Outcome>,
-    /// Words of the reason in the log.
+    /// Words of the cause in the log.
     pub cause: &'static str,
-    /// Whether the connection serves on.
+    /// True if the connection to the upstream is reused.
     pub is_kept: bool,
 }
 
@@ -39,7 +38,7 @@ impl Row {
         Self { name, call, limit: None, kinds: &Kind::ALL, script, expected, cause: "", is_kept: false }
     }
 
-    /// With a limit of 300 ms.
+    /// Sets a limit of 300 ms.
     fn within(self, limit: &'static str) -> Self {
         Self { limit: Some(limit), cause: "300ms", ..self }
     }
@@ -61,7 +60,7 @@ const TRUNCATED: &str = "upstream_truncated";
 const TIMEOUT: &str = "upstream_timeout";
 const PROTOCOL: &str = "upstream_protocol";
 
-/// The answer has not begun.
+/// Cut before the response's head.
 fn truncated(_: Kind) -> Vec<Outcome> {
     vec![Failed(TRUNCATED)]
 }
@@ -78,28 +77,27 @@ fn ok(_: Kind) -> Vec<Outcome> {
     vec![Outcome::OK]
 }
 
-/// The head of the answer is there, and nothing of its body: it fails as a whole, unless its head has left already.
+/// Cut after the head, before the body: an error, unless the head was already forwarded.
 fn after_head(kind: Kind, code: &'static str) -> Vec<Outcome> {
     let failed = vec![Failed(code)];
     if kind.passes_heads_on() { [vec![Broken(code)], failed].concat() } else { failed }
 }
 
-/// Half of the answer's body is there.
+/// Cut after half of the body.
 fn halfway(kind: Kind, code: &'static str) -> Vec<Outcome> {
     vec![if kind == Kind::Collected { Failed(code) } else { Broken(code) }]
 }
 
-/// In the middle of the body comes what is none, and does not end: too much of it, or too long.
+/// Endless invalid data inside the body: too much or too slow.
 fn endless(kind: Kind) -> Vec<Outcome> {
     [halfway(kind, PROTOCOL), halfway(kind, TIMEOUT)].concat()
 }
 
-/// A reset may overtake what was written before it.
+/// A reset may overtake data written before it.
 fn reset(later: Vec<Outcome>) -> Vec<Outcome> {
     [later, vec![Failed(TRUNCATED)]].concat()
 }
 
-/// All rows.
 pub fn rows() -> Vec<Row> {
     [
         resets(),
@@ -121,7 +119,7 @@ pub fn rows() -> Vec<Row> {
 
 fn resets() -> Vec<Row> {
     vec![
-        // the kernel may tell of it before the connection is used
+        // the kernel may report it before the connection is used
         Row::new(
             "reset-before-reading",
             Get,
@@ -260,7 +258,7 @@ fn stalls_of_bodies() -> Vec<Row> {
             "stall-before-the-last-chunk",
             Get,
             |kind| vec![ReadAll, Say(kind.chunked().without_the_last(5)), Stall],
-            // the events have an end of their own
+            // events contain their own end
             |kind| if kind == Kind::Events { ok(kind) } else { halfway(kind, TIMEOUT) },
         )
         .within(IDLE),
@@ -296,7 +294,7 @@ fn drips() -> Vec<Row> {
             |kind| {
                 let answer = kind.chunked();
                 let (head, whole) = (answer.head_length(), answer.whole());
-                // the last bytes come at once: events whose end is there are not waited for long
+                // the last bytes follow at once: the end of the events must not wait for a timeout
                 let (slow, last) = whole[head..].split_at(whole.len() - head - 8);
                 let head = whole[..head].to_vec();
                 vec![
@@ -325,7 +323,7 @@ fn drips() -> Vec<Row> {
     ]
 }
 
-/// What comes before the request has been sent.
+/// Responses before the request was sent completely.
 fn early_answers() -> Vec<Row> {
     const REFUSAL: &[u8] = b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig";
     fn refusal(kind: Kind) -> Vec<Outcome> {
@@ -350,7 +348,7 @@ fn early_answers() -> Vec<Row> {
             |kind| vec![ReadHead, Say(kind.sized().whole()), Stall],
             ok,
         )
-        // what fits into the buffers has been sent
+        // the kernel's buffers hold the whole request
         .of(&Kind::GATEWAYS),
         Row::new(
             "an-answer-before-the-request-was-read",
@@ -456,7 +454,10 @@ fn lengths() -> Vec<Row> {
             vec![$(Row::new(
                 $name,
                 Get,
-                |kind| vec![ReadAll, Say(kind.sized().with("Content-Length", concat!($headers, "\r\nX-Length"))), Close],
+                |kind| {
+                    let answer = kind.sized().with("Content-Length", concat!($headers, "\r\nX-Length"));
+                    vec![ReadAll, Say(answer), Close]
+                },
                 protocol,
             )),*]
         };
@@ -497,7 +498,7 @@ fn wrong_lengths() -> Vec<Row> {
             },
             |kind| match kind {
                 Kind::Events => ok(kind),
-                // too long to be read whole
+                // too long to be collected
                 Kind::Collected => protocol(kind),
                 _ => halfway(kind, TRUNCATED),
             },
@@ -528,7 +529,7 @@ fn wrong_lengths() -> Vec<Row> {
     ]
 }
 
-/// Answers that have no body, by their status or their request's method.
+/// Responses without a body, because of their status or the request's method.
 fn bodies_of_none() -> Vec<Row> {
     vec![
         Row::new(
@@ -648,7 +649,7 @@ fn endless_chunks() -> Vec<Row> {
     ]
 }
 
-/// Answers that end with their connection.
+/// Responses delimited by the end of the connection.
 fn ends() -> Vec<Row> {
     vec![
         Row::new(

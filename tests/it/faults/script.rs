@@ -1,4 +1,4 @@
-//! What an upstream does on one connection, step by step, whatever the sidecar thinks of it.
+//! The steps of an upstream on one connection, executed regardless of what the sidecar sends.
 
 use std::{
     io::{self, Read, Write},
@@ -7,35 +7,35 @@ use std::{
     time::Duration,
 };
 
-/// Longer than anything waits here: a script ends because the sidecar has closed, never by itself.
-const FOREVER: Duration = Duration::from_mins(5);
+/// Longer than any test: a script ends because the sidecar closes, not by timeout.
+const SCRIPT_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// One thing that an upstream does.
+/// One step of an upstream.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// Reads the request's head, and what of the body comes in the same piece.
+    /// Reads the request's head, with the body bytes in the same read.
     ReadHead,
-    /// Reads this many bytes more.
+    /// Reads this many more bytes.
     ReadSome(usize),
     /// Reads the whole request, by its `Content-Length`.
     ReadAll,
-    /// Writes.
+    /// Writes these bytes.
     Say(Vec<u8>),
-    /// Writes the same again and again until nobody takes it, with this many milliseconds between.
+    /// Writes these bytes repeatedly until writing fails, with this pause in milliseconds.
     Endlessly(&'static [u8], u64),
-    /// Writes a few bytes at a time, with this many milliseconds between.
+    /// Writes a few bytes at a time, with this pause in milliseconds.
     Drip(Vec<u8>, usize, u64),
-    /// Closes as a server does that is through, and waits for the other side to do the same.
+    /// Closes gracefully and waits until the peer closes.
     Close,
     /// Sends a reset.
     Reset,
-    /// Reads nothing and writes nothing until the client has its answer.
+    /// Neither reads nor writes until the client has its result.
     Stall,
-    /// Reads what the sidecar still says until it lets go.
+    /// Reads until the sidecar closes.
     Hold,
 }
 
-/// Opened once a client has seen what it is going to see.
+/// Opened once the client has its result.
 #[derive(Debug, Default)]
 pub struct Gate {
     is_open: Mutex<bool>,
@@ -54,10 +54,10 @@ impl Gate {
     }
 }
 
-/// Plays a script; an error is the end of it.
+/// Runs a script; it ends at the first error.
 pub fn play(steps: &[Step], gate: &Gate, mut stream: TcpStream) -> io::Result<()> {
-    stream.set_read_timeout(Some(FOREVER))?;
-    stream.set_write_timeout(Some(FOREVER))?;
+    stream.set_read_timeout(Some(SCRIPT_TIMEOUT))?;
+    stream.set_write_timeout(Some(SCRIPT_TIMEOUT))?;
     let mut request = Vec::new();
     for step in steps {
         match step {

@@ -1,4 +1,4 @@
-//! What a client sees of a call, and what the log says of it, against what a row of the table demands.
+//! Compares a client's view of a call, and the log, with the expected outcomes of a row.
 
 use std::{
     io::{BufReader, Write},
@@ -10,33 +10,33 @@ use apigw_invoker::message::error::ErrorCode;
 use super::kinds::BODY;
 use crate::support::{Response, open, read_response};
 
-/// How a call may end.
+/// Outcome of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// A whole answer with this status and body.
+    /// A complete response with this status and body.
     Whole(u16, &'static str),
-    /// An answer of the sidecar's own with this code.
+    /// An error of the sidecar with this code.
     Failed(&'static str),
-    /// A connection that breaks, after the head of an answer at the earliest; this code is in the log.
+    /// A connection that breaks after the response's head; the log has this code.
     Broken(&'static str),
 }
 
-/// What a client calls with.
+/// The client's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
     Get,
     Head,
-    /// With a few bytes of JSON.
+    /// A short JSON body.
     Post,
-    /// With more JSON than fits into the buffers between.
+    /// A JSON body larger than all buffers on its way.
     PostLarge,
-    /// With much JSON that still fits.
+    /// A long JSON body that fits into the buffers.
     PostLong,
 }
 
-/// Bytes of a large body: more than the buffers of a socket hold that nobody reads.
+/// Size of a large body: more than the buffers of an unread socket.
 const LARGE: usize = 5 << 20;
-/// Bytes of a long one.
+/// Size of a long body.
 const LONG: usize = 1 << 20;
 
 impl Outcome {
@@ -46,8 +46,8 @@ impl Outcome {
         ErrorCode::ALL.iter().find(|row| row.name == code).unwrap().status.as_u16()
     }
 
-    /// Why an answer, or its breaking off, is another outcome.
-    fn refute(self, seen: Option<&Response>, request_id: &str) -> Result<(), String> {
+    /// Why the client's view does not match this outcome.
+    fn mismatch(self, seen: Option<&Response>, request_id: &str) -> Result<(), String> {
         match (self, seen) {
             (Self::Whole(status, body), Some(response)) => {
                 let same = response.status == status && response.body == body.as_bytes();
@@ -70,9 +70,9 @@ impl Outcome {
         }
     }
 
-    /// Why the lines of the log that have this request's id are not those of this outcome.
-    fn refute_log(self, lines: &[&str], cause: &str) -> Result<(), String> {
-        // what was called again has its own tests (`retries.rs`); here the last call counts
+    /// Why the log lines of this request do not match this outcome.
+    fn log_mismatch(self, lines: &[&str], cause: &str) -> Result<(), String> {
+        // `retries.rs` tests the lines of retried attempts; only the last one counts here
         let (access, told): (Vec<&str>, Vec<&str>) = lines
             .iter()
             .filter(|line| !line.contains(" failed, retrying: "))
@@ -97,14 +97,14 @@ impl Outcome {
         if !access.ends_with(&format!(" code={code}")) || !told.ends_with(&format!(" code={code}")) {
             return Err(format!("not {code} in the log"));
         }
-        // the sentence that clients read, then why
+        // the sentence for clients, then the cause
         let reason = told.split_once("] ").and_then(|(_, sentence)| sentence.split_once(": "));
         let is_there = reason.is_some_and(|(_, reason)| reason.contains(cause));
         is_there.then_some(()).ok_or_else(|| format!("no reason with {cause:?}"))
     }
 }
 
-/// Whether what was seen and what was logged is one of these outcomes.
+/// True if response and log match one of these outcomes.
 pub fn check(
     expected: &[Outcome],
     seen: Option<&Response>,
@@ -114,7 +114,7 @@ pub fn check(
 ) -> Result<(), String> {
     let mut reasons = Vec::new();
     for outcome in expected {
-        match outcome.refute(seen, request_id).and_then(|()| outcome.refute_log(log, cause)) {
+        match outcome.mismatch(seen, request_id).and_then(|()| outcome.log_mismatch(log, cause)) {
             Ok(()) => return Ok(()),
             Err(reason) => reasons.push(format!("not {outcome:?}: {reason}")),
         }
@@ -123,7 +123,7 @@ pub fn check(
     Err(format!("{}; seen {seen:?}; logged {log:#?}", reasons.join(", ")))
 }
 
-/// Makes a call; `None` where the connection breaks before the answer is whole.
+/// Sends a request; `None` if the connection breaks before the response is complete.
 pub fn call(
     address: SocketAddr,
     call: Call,
@@ -148,7 +148,7 @@ pub fn call(
     let mut sender = stream.try_clone().unwrap();
     let receiver =
         std::thread::spawn(move || read_response(&mut BufReader::new(stream), method == "HEAD").ok());
-    // an answer may come before all is sent, and the connection end
+    // a response may arrive, and the connection end, before everything is sent
     let _ = sender.write_all(head.as_bytes()).and_then(|()| sender.write_all(body.as_bytes()));
     receiver.join().unwrap()
 }

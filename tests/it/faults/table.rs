@@ -1,5 +1,5 @@
-//! Runs the table of faults: every row by every way through one and the same sidecar, the real binary, many at a
-//! time; then looks at what is left.
+//! Runs the table of faults: every row on every kind of route, through one sidecar process, many calls
+//! concurrently. Then checks for leaks.
 
 use std::{
     any::Any,
@@ -27,21 +27,21 @@ use crate::support::{
     process::{ANY_PORT, Process, settings},
 };
 
-/// Calls at a time.
-const AT_ONCE: usize = 16;
-/// Requests that the sidecar takes in: one that it forgot would be missing at the end.
+/// Concurrent calls.
+const CONCURRENCY: usize = 16;
+/// `limits.max_in_flight`: a leaked request would lower the number that is admitted at the end.
 const MAX_IN_FLIGHT: usize = 64;
-/// How soon connections have to be gone: before any limit of the upstreams' own.
-const SOON: Duration = Duration::from_secs(10);
+/// Time in which connections must be closed; shorter than the limits of the upstreams.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One row by one way.
+/// One row on one kind of route.
 pub struct Case {
-    /// Of the route, and the request's id.
+    /// Name of the route, and request id.
     pub name: String,
     pub call: Call,
-    /// The route's file.
+    /// Settings of the route.
     pub route: String,
-    /// `None` where nobody listens.
+    /// `None` if the port is closed.
     pub upstream: Option<Upstream>,
     #[expect(dead_code, reason = "lasts as long as the case: a socket, a file of authorities")]
     pub held: Option<Box<dyn Any + Send + Sync>>,
@@ -57,7 +57,7 @@ impl Case {
         let limit = row.limit.map(|limit| format!("{limit}: 300\n")).unwrap_or_default();
         let (gate, upstream) = scripted((row.script)(kind));
         Self {
-            // an event is taken apart and written anew, which takes its time
+            // an event is parsed and written again, which takes longer
             call: if row.call == Call::PostLarge && !Kind::GATEWAYS.contains(&kind) {
                 Call::PostLong
             } else {
@@ -79,7 +79,7 @@ impl Case {
         }
     }
 
-    /// An upstream that only exists as an address.
+    /// A case whose upstream refuses connections.
     fn refused(kind: Kind) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -98,13 +98,13 @@ impl Case {
         }
     }
 
-    /// Connections that its upstream has open.
+    /// Number of open connections of the upstream.
     fn open(&self) -> usize {
         self.upstream.as_ref().map_or(0, Upstream::open)
     }
 }
 
-/// An upstream that plays a script on each connection.
+/// An upstream that runs a script on each connection.
 pub fn scripted(script: Vec<Step>) -> (Arc<Gate>, Upstream) {
     let gate = Arc::<Gate>::default();
     let passed = Arc::clone(&gate);
@@ -112,17 +112,17 @@ pub fn scripted(script: Vec<Step>) -> (Arc<Gate>, Upstream) {
     (gate, upstream)
 }
 
-/// How many files the process has open, and how many threads it runs.
-fn belongings(process: &Process) -> (usize, usize) {
+/// Number of open files and of threads of a process.
+fn files_and_threads(process: &Process) -> (usize, usize) {
     let count = |what| std::fs::read_dir(format!("/proc/{}/{what}", process.id())).unwrap().count();
     (count("fd"), count("task"))
 }
 
-/// The same once it no longer changes: threads that are still starting, a connection that is still closing.
+/// The same, once it is stable: threads may be starting, connections closing.
 fn at_rest(process: &Process) -> (usize, usize) {
-    let (mut last, mut since) = (belongings(process), Instant::now());
+    let (mut last, mut since) = (files_and_threads(process), Instant::now());
     eventually("the sidecar comes to rest", || {
-        let now = belongings(process);
+        let now = files_and_threads(process);
         if now != last {
             (last, since) = (now, Instant::now());
         }
@@ -131,12 +131,12 @@ fn at_rest(process: &Process) -> (usize, usize) {
     last
 }
 
-/// Calls each case once, several at a time, and gives what each client saw.
+/// Calls each case once, several concurrently; returns the clients' views.
 fn call_all<R: Send>(cases: &[Case], one: impl Fn(&Case) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let seen = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..CONCURRENCY {
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::SeqCst);
@@ -152,7 +152,7 @@ fn call_all<R: Send>(cases: &[Case], one: impl Fn(&Case) -> R + Sync) -> Vec<R> 
     seen.into_iter().map(|(_, result)| result).collect()
 }
 
-/// A sidecar with these routes, and one that holds as many requests as may be in flight.
+/// A sidecar with these routes, and a route that fills `max_in_flight`.
 struct Sidecar {
     process: Process,
     address: SocketAddr,
@@ -179,7 +179,7 @@ impl Sidecar {
         let routes: Vec<(String, String)> = routes.chain([("probe".to_owned(), probe_route)]).collect();
         let routes: Vec<(&str, &str)> =
             routes.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-        // the first look at the settings' files begins a thread, which is nobody's leak
+        // the first read of the settings starts a thread, which would count as a leak
         let process = format!(
             "{ANY_PORT}workers: 2\nlimits: {{ max_in_flight: {MAX_IN_FLIGHT} }}\nreload: {{ interval: 1h }}\n"
         );
@@ -191,15 +191,15 @@ impl Sidecar {
         Self { process, address, probe, all_in, before, _settings: settings }
     }
 
-    /// Nothing is left of the calls but the connections to upstreams that serve on.
-    fn has_let_go(&self, kept: usize) {
+    /// Checks that only idle connections to upstreams remain.
+    fn assert_nothing_leaked(&self, kept: usize) {
         let (files, threads) = self.before;
-        let is_left = || belongings(&self.process) != (files + kept, threads);
-        if !in_time(|| !is_left()) {
-            let now = belongings(&self.process);
+        let is_left = || files_and_threads(&self.process) != (files + kept, threads);
+        if !becomes_true(|| !is_left()) {
+            let now = files_and_threads(&self.process);
             panic!("files and threads: {:?} before, {now:?} now, with {kept} connections kept", self.before);
         }
-        // a request that is still counted would leave no room for one of these
+        // a leaked request would leave no room for one of these
         std::thread::scope(|scope| {
             let clients: Vec<_> =
                 (0..MAX_IN_FLIGHT).map(|_| scope.spawn(|| get(self.address, "/probe/held").status)).collect();
@@ -216,18 +216,18 @@ impl Sidecar {
     }
 }
 
-/// The lines of a log with this request's id.
+/// The log lines with this request id.
 fn lines_of<'a>(log: &'a str, id: &str) -> Vec<&'a str> {
     let id = format!(" request_id={id} ");
     let inside = |line: &&str| format!("{line} ").contains(&id);
     log.lines().filter(inside).collect()
 }
 
-/// Whether it comes true soon.
-fn in_time(is_true: impl Fn() -> bool) -> bool {
+/// True if the condition becomes true before the timeout.
+fn becomes_true(is_true: impl Fn() -> bool) -> bool {
     let start = Instant::now();
     while !is_true() {
-        if start.elapsed() > SOON {
+        if start.elapsed() > CLOSE_TIMEOUT {
             return false;
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -235,7 +235,7 @@ fn in_time(is_true: impl Fn() -> bool) -> bool {
     true
 }
 
-/// Runs these cases before one sidecar.
+/// Runs these cases through one sidecar.
 #[track_caller]
 fn run(cases: &[Case]) {
     let mut sidecar = Sidecar::start(cases.iter().map(|case| (case.name.clone(), case.route.clone())));
@@ -245,14 +245,14 @@ fn run(cases: &[Case]) {
         seen
     });
     let is_settled = |case: &Case| case.open() == usize::from(case.is_kept);
-    in_time(|| cases.iter().all(is_settled));
+    becomes_true(|| cases.iter().all(is_settled));
     let mut wrong: Vec<String> = cases
         .iter()
         .filter(|case| !is_settled(case))
         .map(|case| format!("{}: {} connections stay open", case.name, case.open()))
         .collect();
     if wrong.is_empty() {
-        sidecar.has_let_go(cases.iter().map(Case::open).sum());
+        sidecar.assert_nothing_leaked(cases.iter().map(Case::open).sum());
     }
     let log = sidecar.process.stop();
     for (case, seen) in cases.iter().zip(&seen) {
@@ -270,7 +270,7 @@ fn cases(rows: impl Iterator<Item = Row>) -> Vec<Case> {
 }
 
 #[test]
-fn every_fault_ends_in_its_outcome_is_logged_once_and_leaves_nothing() {
+fn every_fault_has_its_outcome_is_logged_once_and_leaks_nothing() {
     let mut all = cases(rows().into_iter());
     all.extend(Kind::ALL.map(Case::refused));
     all.extend(tls::cases());

@@ -1,5 +1,5 @@
-//! The rows of the table that are about TLS: servers that cannot be trusted, that do not speak it, that stop halfway,
-//! and answers that end without the farewell that proves them whole.
+//! Rows about TLS: untrusted servers, servers without TLS, incomplete handshakes, and responses without
+//! `close_notify`.
 
 use std::{io, io::Write as _, sync::Arc};
 
@@ -20,11 +20,11 @@ use crate::support::{
     tls::{Authority, Identity, Secured, SecuredUpstream, server},
 };
 
-/// What the upstreams are called by.
+/// Host name of the upstreams.
 const NAME: &str = "127.0.0.1";
 const TLS: &str = "upstream_tls";
 
-/// All rows by all ways.
+/// All rows on all kinds of routes.
 pub fn cases() -> Vec<Case> {
     Kind::ALL
         .into_iter()
@@ -57,7 +57,7 @@ fn case(
     }
 }
 
-/// Certificates that prove nothing.
+/// Untrusted certificates.
 fn certificates(kind: Kind) -> Vec<Case> {
     let row = |name, identity: fn(&Authority) -> Identity, cause| {
         let authority = Authority::new("ours");
@@ -83,14 +83,14 @@ fn certificates(kind: Kind) -> Vec<Case> {
     ]
 }
 
-/// Handshakes that come to nothing.
+/// Failed handshakes.
 fn handshakes(kind: Kind) -> Vec<Case> {
     let row = |name, script: Vec<Step>, expected, cause| {
         let (gate, upstream) = scripted(script);
         let trusted = Authority::new("ours").file();
         Case { gate, ..case(name, kind, upstream, trusted, expected, cause) }
     };
-    // a hello of TLS 1.0: version, random, no session, a cipher suite of that time, no compression
+    // a ServerHello of TLS 1.0: version, random, no session, an old cipher suite, no compression
     let body = [&[3, 1][..], &[7; 32], &[0, 0, 0x2f, 0]].concat();
     let length = u8::try_from(body.len()).unwrap();
     let old_hello = [&[0x16, 3, 1, 0, length + 4, 2, 0, 0, length][..], &body].concat();
@@ -120,7 +120,7 @@ fn handshakes(kind: Kind) -> Vec<Case> {
     ]
 }
 
-/// Answers over TLS that end in the one way or the other.
+/// Responses over TLS, with and without `close_notify`.
 fn endings(kind: Kind) -> Vec<Case> {
     let row = |name, answer: Vec<u8>, last: fn(&mut Secured) -> io::Result<()>, expected| {
         let authority = Authority::new("ours");
@@ -139,7 +139,7 @@ fn endings(kind: Kind) -> Vec<Case> {
     };
     let forged = |stream: &mut Secured| stream.sock.write_all(&[&[0x17, 3, 3, 0, 32][..], &[9; 32]].concat());
     let halfway = |code| if kind == Kind::Collected { Failed(code) } else { Broken(code) };
-    // the last event is its own farewell
+    // the last event marks the end
     let without_farewell = if kind == Kind::Events { Outcome::OK } else { halfway("upstream_truncated") };
     vec![
         row("whole-over-tls", kind.sized().whole(), farewell, vec![Outcome::OK]),
@@ -153,7 +153,7 @@ fn endings(kind: Kind) -> Vec<Case> {
         row("ended-by-a-farewell", kind.until_close().whole(), farewell, vec![Outcome::OK]),
         row("ended-without-a-farewell", kind.until_close().whole(), nothing, vec![without_farewell]),
         row("a-forged-record-for-an-answer", Vec::new(), forged, vec![Failed(TLS)]),
-        // both may be read at once
+        // both records may be read at once
         row("a-forged-record-in-the-middle", kind.sized().half(), forged, vec![halfway(TLS), Failed(TLS)]),
     ]
 }

@@ -1,4 +1,4 @@
-//! What functions answer by `Invoke`, and what the API adds to it.
+//! Responses of functions over `Invoke`, and the headers that the API adds.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use super::{
 
 const HELLO: &str = "arn:aws:lambda:us-east-1:123456789012:function:hello";
 
-/// Asserts that the answer has what every answer of the API has.
+/// Checks the headers that every response of the API has.
 #[track_caller]
 fn assert_ids(response: &Response) {
     let id = response.header("x-amzn-RequestId").expect("an id");
@@ -146,7 +146,7 @@ fn an_answer_beyond_the_limit_is_an_error_of_the_function() {
     assert_eq!(response.json()["errorType"], "Function.ResponseSizeTooLarge");
 }
 
-/// Status, headers by name and body that API Gateway would make of a function's answer.
+/// Status, headers and body that API Gateway makes of a function's response.
 fn made_of(response: &Response) -> (u16, Vec<(String, String)>, Vec<u8>) {
     let answer = response.json();
     let text = |value: &Value| value.as_str().unwrap().to_owned();

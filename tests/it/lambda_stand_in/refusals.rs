@@ -1,4 +1,4 @@
-//! What the Lambda API refuses, and how it says so: status, kind and words.
+//! Refusals of the Lambda API: status, error type and message.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{
     Signatory, invoke, post, stand_in, stream,
 };
 
-/// Checks status and kind, and returns the body.
+/// Checks status and error type; returns the body.
 #[track_caller]
 fn refusal(response: &Response, status: u16, kind: &str) -> Value {
     assert_eq!(
@@ -64,7 +64,7 @@ fn a_wrong_signature_is_refused_by_both_operations() {
 }
 
 #[test]
-fn an_access_key_id_that_nobody_has_is_refused() {
+fn an_unknown_access_key_id_is_refused() {
     let stand_in = stand_in();
     for signatory in [
         Signatory::with("lambda", |keys| keys.access_key_id = "AKIDANOTHER".into()),
@@ -97,7 +97,7 @@ fn a_signature_covers_body_query_function_and_headers() {
     ] {
         refusal(&response, 403, "InvalidSignatureException");
     }
-    // whatever else is sent along is not looked at
+    // other parts of the request are not checked
     assert_eq!(
         send(&target, &[("x-api-key", "theirs"), ("content-type", "application/json")], b"{}").status,
         200
@@ -133,7 +133,7 @@ fn a_function_of_another_account_is_denied_with_names_that_clients_should_not_se
 }
 
 #[test]
-fn parameters_that_are_none_are_refused() {
+fn invalid_parameters_are_refused() {
     let stand_in = stand_in();
     let refused = |target: &str, headers: &[(&str, &str)], kind: &str| {
         refusal(&post(&stand_in, target, headers, "{}"), 400, kind);
@@ -215,8 +215,8 @@ fn headers_that_only_a_vpc_endpoint_may_add_are_refused() {
         );
         assert_eq!(
             body["Message"],
-            "The request includes reserved HTTP headers. Reserved headers are required only for Lambda private \
-             link requests."
+            "The request includes reserved HTTP headers. Reserved headers are required only for Lambda \
+             private link requests."
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `InvokeWithResponseStream`: frames that AWS's own crate reads, and how they end.
+//! `InvokeWithResponseStream`: AWS's own crate decodes the frames, including the last one.
 
 use std::{
     io::{Read, Write},
@@ -15,14 +15,14 @@ use super::{
 
 const SENTENCE: &str = "These words arrive one by one, as the function writes them.\n";
 
-/// The payloads of a stream: the chunks, and what tells its end.
+/// Payloads of a stream: its chunks, and `InvokeComplete`.
 struct Frames {
     chunks: Vec<Vec<u8>>,
     complete: Option<Value>,
 }
 
 impl Frames {
-    /// Reads the frames of an answer.
+    /// Decodes the frames of a response.
     #[track_caller]
     fn of(response: &Response) -> Self {
         assert_eq!(response.status, 200, "{}", response.text());
@@ -133,7 +133,7 @@ fn a_stream_is_not_queued_but_may_be_tried() {
 }
 
 #[test]
-fn what_is_refused_is_no_stream() {
+fn a_refusal_is_not_a_stream() {
     let stand_in = stand_in();
     let response = post(&stand_in, &stream("nobody"), &[], "{}");
     assert_eq!(response.status, 404);
@@ -145,7 +145,7 @@ fn what_is_refused_is_no_stream() {
 
 #[test]
 fn the_first_word_arrives_while_the_function_still_pauses() {
-    // far longer than the test's patience
+    // much longer than the test's timeout
     let stand_in = stand_in_pausing(Duration::from_hours(1));
     let target = stream("words");
     let mut connection = open(stand_in.address());

@@ -1,7 +1,7 @@
-//! Every declared key by itself: the schema takes the values that the reader takes, and no others.
+//! Each declared key on its own: schema and reader accept the same values.
 //!
-//! Left out are keys that name files, and the pairs of values of which each alone is right. A quantity with its unit is
-//! weighed by the reader alone: a schema knows patterns of texts and no sums.
+//! Exceptions: keys that name files, and rules about several keys. Ranges of quantities with a unit are
+//! checked by the reader only, because JSON Schema has patterns but no arithmetic.
 
 use std::{collections::BTreeMap, fmt, sync::LazyLock};
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{tables, validator};
 
-/// Keys that name files, which have to be there.
+/// Keys that name files, which must exist.
 const FILES: [&str; 7] = [
     "ca_certificate",
     "client_certificate",
@@ -25,11 +25,11 @@ const FILES: [&str; 7] = [
     "https.key",
     "https.client_ca",
 ];
-/// Keys without which a document means nothing: null is as good as that.
+/// Required keys: null means the same as a missing key.
 const NEEDED: [&str; 6] =
     ["function_uri", "function_name", "lambda.aws_region", "endpoint", "connect.address", "connect.sni"];
 
-/// Texts for `function_uri`.
+/// Values for `function_uri`.
 const FUNCTION_URIS: [&str; 7] = [
     "https://a.example",
     "HTTP://[::1]:80/p?q",
@@ -40,7 +40,7 @@ const FUNCTION_URIS: [&str; 7] = [
     "https://a/@",
 ];
 
-/// A declared key that takes a value, with a document in which nothing but the key decides.
+/// A declared key that takes a value, with a document in which only this key can be wrong.
 #[derive(Clone)]
 struct Declared {
     file: File,
@@ -79,7 +79,7 @@ static KEYS: LazyLock<Vec<Declared>> = LazyLock::new(|| {
 static VALIDATORS: LazyLock<[Validator; 2]> =
     LazyLock::new(|| [validator(&of(File::Default)), validator(&of(File::Route))]);
 
-/// The least that has to stand beside a key.
+/// The smallest valid document around a key.
 fn base(file: File, path: &[String]) -> Value {
     let keys = json!({ "accesskey": "a", "secretkey": "s" });
     let role = "arn:aws:iam::123456789012:role/r";
@@ -133,7 +133,7 @@ fn with(key: &Declared, value: &Value) -> Value {
     document
 }
 
-/// The mistakes of the reader.
+/// Reads a document; returns the mistakes.
 fn read(file: File, document: &Value) -> Result<(), String> {
     let text = document.to_string();
     let right = json!({ "uri": "/", "api_gateway": { "function_uri": "https://a.example/" } });
@@ -147,7 +147,7 @@ fn read(file: File, document: &Value) -> Result<(), String> {
     read.map(drop).map_err(|mistakes| mistakes.to_string())
 }
 
-/// Texts for keys whose form no random text has.
+/// Texts for keys with a format that random texts do not have.
 fn texts(key: &Declared) -> Vec<String> {
     let mut texts: Vec<&str> = match key.path.last().unwrap().as_str() {
         "function_uri" => FUNCTION_URIS.to_vec(),
@@ -204,13 +204,13 @@ fn texts(key: &Declared) -> Vec<String> {
     texts.into_iter().map(str::to_owned).collect()
 }
 
-/// The words that a key takes.
+/// Words of an enumeration.
 fn words(key: &Declared) -> impl Iterator<Item = &str> {
     let forms = key.schema["anyOf"].as_array().into_iter().flatten();
     forms.flat_map(|form| form["enum"].as_array().into_iter().flatten()).filter_map(Value::as_str)
 }
 
-/// Numbers at the bounds of a key and beyond.
+/// Numbers at and beyond the bounds of a key.
 fn numbers(key: &Declared) -> Vec<i64> {
     let mut numbers = vec![-1, 0, 1, 2, 63, 64, 100, 1000, 1 << 40];
     for form in key.schema["anyOf"].as_array().into_iter().flatten() {
@@ -229,7 +229,8 @@ fn scalar(key: &Declared) -> BoxedStrategy<Value> {
     prop_oneof![
         4 => select(texts(key)).prop_map(Value::from),
         3 => select(numbers(key)).prop_map(Value::from),
-        2 => text("[0-9]{1,4}(\\.[0-9]{1,2})? ?(ms|s|m|h|d|sec|mins|fortnights|us|kib|MiB|b|GB|k|parsecs)? ?([0-9]{1,2}s)?"),
+        2 => text("[0-9]{1,4}(\\.[0-9]{1,2})? ?\
+            (ms|s|m|h|d|sec|mins|fortnights|us|kib|MiB|b|GB|k|parsecs)? ?([0-9]{1,2}s)?"),
         1 => text("\\+?[0-9]{1,7}"),
         2 => text(free),
         1 => any::<bool>().prop_map(Value::from),
@@ -253,7 +254,7 @@ fn case() -> impl Strategy<Value = (Declared, Value)> {
     })
 }
 
-/// A text whose form is right and whose quantity the reader alone weighs.
+/// True if a text has the correct format, but the reader rejects its quantity.
 fn is_weighed_by_the_reader(value: &Value, mistakes: &str) -> bool {
     let is_quantity = value.as_str().is_some_and(|text| {
         text.trim_start_matches([' ', '+', '.']).starts_with(|first: char| first.is_ascii_digit())
@@ -261,7 +262,7 @@ fn is_weighed_by_the_reader(value: &Value, mistakes: &str) -> bool {
     is_quantity && (mistakes.contains("out of range") || mistakes.contains("too short"))
 }
 
-/// The difference between schema and reader.
+/// The disagreement between schema and reader, if any.
 fn difference(key: &Declared, value: &Value) -> Option<String> {
     let name = key.path.join(".");
     let is_needed = NEEDED.iter().any(|needed| name == *needed || name.ends_with(&format!(".{needed}")));
@@ -287,7 +288,7 @@ fn every_key_takes_its_default() {
     }
 }
 
-/// Each of them, so that no number of inputs leaves a key out.
+/// Covers every key, however few random inputs are generated.
 #[test]
 fn the_schema_and_the_reader_agree_at_the_bounds_of_every_key() {
     let others = [json!(null), json!(true), json!(0.5), json!([]), json!([[]]), json!({}), json!({ "a": 1 })];

@@ -1,6 +1,6 @@
 //! Signatures of botocore and awscrt, AWS's signers for Python and for C, from `golden.json`.
 //!
-//! `.ci/signatures/run` compares that file with both signers, and `--write` writes it.
+//! `.ci/signatures/run` compares the file with both signers; with `--write` it generates the file.
 
 use apigw_invoker::signing::{Scope, Signer};
 use aws_credential_types::Credentials;
@@ -10,11 +10,11 @@ use serde::Deserialize;
 use super::{SECRET_ACCESS_KEY, authorization, header_map, outbound, sign, time};
 
 const ROWS: &str = include_str!("golden.json");
-/// As many as there were when the file was first written.
+/// Number of rows in the first version of the file; fewer mean that some were lost.
 const LEAST_ROWS: usize = 89;
 const NOW: &str = "2026-11-20T12:00:00Z";
 
-/// A request of a client, and what both signers make of it.
+/// A client's request and the signatures of both signers.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Row {
@@ -29,16 +29,16 @@ struct Row {
     body: String,
     /// The target as a signed route sends it.
     sent_target: String,
-    /// The signer whose value this is: both, unless they differ.
+    /// The signer whose signature is expected: both, unless they differ.
     follows: String,
-    /// The reason to follow one of them.
+    /// Reason to follow one of them.
     why: Option<String>,
     canonical_request: Option<String>,
     authorization: String,
 }
 
 impl Row {
-    /// The differences between this row and our signature.
+    /// Differences between this row and the sidecar's signature.
     fn differences(&self) -> Vec<String> {
         let credentials = Credentials::new(
             &self.access_key_id,
@@ -83,12 +83,12 @@ fn golden_where_the_two_differ_a_row_says_which_is_followed_and_why() {
         let agree = row.follows == "both";
         assert!(agree || ["botocore", "awscrt"].contains(&&*row.follows), "{}", row.name);
         assert_eq!(row.why.is_none(), agree, "{}", row.name);
-        // awscrt shows no canonical request
+        // awscrt does not expose the canonical request
         assert_eq!(row.canonical_request.is_some(), agree, "{}", row.name);
     }
 }
 
-/// Signatures that were computed by hand with both signers before the file was.
+/// Signatures computed by hand with both signers, before the file existed.
 #[test]
 fn golden_rows_that_were_computed_before_the_script_have_kept_their_values() {
     let rows = rows();

@@ -1,4 +1,4 @@
-//! Arbitrary requests: ours must equal what AWS's signer makes of them, and must verify at the other side.
+//! Random requests: signatures must equal those of AWS's signer, and the stand-in must verify them.
 
 use std::time::{Duration, SystemTime};
 
@@ -24,14 +24,14 @@ use super::{
 
 const HOST: &str = "abc123def4.execute-api.us-east-1.amazonaws.com";
 
-/// Every character that the parsers of both sides let through in a path, `%` aside.
+/// Characters that the parsers on both sides accept in a path, except `%`.
 const PATH_TEXT: &str = r#"[!"$&-.0-;=@-_a-~]{1,6}"#;
-/// The same for a query.
+/// Characters that they accept in a query.
 const QUERY_TEXT: &str = "[!$&-;?-~]{1,6}";
-/// A header's value: runs of blanks and tabs anywhere, and text beyond ASCII.
+/// A header value: runs of spaces and tabs, and non-ASCII text.
 const VALUE: &str = "[ \ta-c;=,é\"]{0,16}";
 
-/// Headers that are not signed, or that signing itself sets: whatever they hold, nothing must depend on it.
+/// Headers that are not signed, or that signing sets: their values must not change the signature.
 const UNSIGNED: [(&str, &str); 12] = [
     ("accept", "*/*"),
     ("authorization", "AWS4-HMAC-SHA256 Credential=theirs"),
@@ -49,7 +49,7 @@ const UNSIGNED: [(&str, &str); 12] = [
 
 type Lines = Vec<(String, String)>;
 
-/// A request and everything that its signature depends on.
+/// A request and everything else that its signature depends on.
 #[derive(Debug, Clone)]
 struct Case {
     method: String,
@@ -91,14 +91,14 @@ fn case() -> impl Strategy<Value = Case> {
 }
 
 fn method() -> impl Strategy<Value = String> {
-    // what the types of requests take for a method, which is most of a token
+    // characters of methods that the `http` crate accepts
     prop_oneof![
         select(vec!["GET", "POST", "PUT", "HEAD"]).prop_map(str::to_owned),
         "[A-Za-z0-9!*+._`|~-]{1,10}"
     ]
 }
 
-/// A header's name that is signed.
+/// Name of a signed header.
 fn signed_name() -> impl Strategy<Value = String> {
     prop_oneof![
         Just("content-type".to_owned()),
@@ -113,13 +113,13 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![Just(Vec::new()), vec(any::<u8>(), 1..300)]
 }
 
-/// Path and query with escapes of text only: AWS's signer has no other bytes in a query.
+/// Path and query whose escapes decode to text: AWS's signer accepts no other bytes in a query.
 fn target() -> impl Strategy<Value = String> {
     let escape = || prop_oneof!["%[2-7][0-9a-fA-F]", "%0[0-9a-f]", Just("%C3%A9".to_owned())];
     target_of(prop_oneof![PATH_TEXT, "[é€]{1,2}", "%[0-9a-fA-F]{0,2}", escape()], escape().boxed())
 }
 
-/// Path and query that a client may send below `/iam/echo`: whole escapes, of any bytes.
+/// Path and query below `/iam/echo`, with valid escapes of any bytes.
 fn sound_target() -> impl Strategy<Value = String> {
     let escape = || "%[0-9a-fA-F]{2}";
     target_of(prop_oneof![PATH_TEXT, escape()], escape().boxed())
@@ -128,7 +128,7 @@ fn sound_target() -> impl Strategy<Value = String> {
         })
 }
 
-/// Segments, empty ones and dots among them, and pairs, empty ones among them.
+/// Segments, including empty ones and dots, and pairs, including empty ones.
 fn target_of(
     path: impl Strategy<Value = String> + 'static,
     query: BoxedStrategy<String>,
@@ -158,8 +158,8 @@ impl Case {
         [("host", HOST)].into_iter().chain(headers)
     }
 
-    /// The same as AWS's signer has to see it. It leaves tabs as they are, where botocore, awscrt and most of
-    /// AWS's SDKs take them for blanks; and a content type that signers write differently is not signed.
+    /// The headers for AWS's signer. It keeps tabs, but botocore, awscrt and most of AWS's SDKs treat them as
+    /// spaces. A content type that signers encode differently is not signed.
     fn seen(&self) -> impl Iterator<Item = (String, String)> {
         let has_one_form = self.signed().filter(|(name, _)| *name == "content-type").all(|(_, value)| {
             let words: Vec<&str> = value.split(' ').collect();
@@ -171,8 +171,8 @@ impl Case {
             .map(|(name, value)| (name.to_owned(), value.replace('\t', " ")))
     }
 
-    /// Whether the path ends in `/.` or `/..` and leaves a name. AWS's crate alone puts a slash behind it, as
-    /// RFC 3986, 5.2.4, has it; botocore, awscrt and AWS's SDKs for Java do not (`golden.json`).
+    /// True if the path ends in `/.` or `/..` after a name. Only AWS's crate adds a slash (RFC 3986, 5.2.4);
+    /// botocore, awscrt and AWS's SDKs for Java do not (`golden.json`).
     fn ends_in_dots(&self) -> bool {
         let path = self.target.split('?').next().unwrap_or_default();
         let mut names = Vec::new();
@@ -186,7 +186,7 @@ impl Case {
         !names.is_empty() && (path.ends_with("/.") || path.ends_with("/.."))
     }
 
-    /// What our signer adds, by name.
+    /// Headers that our signer adds.
     fn ours(&self) -> Lines {
         let headers = header_map(self.signed().chain(self.unsigned.iter().copied()));
         let mut request = outbound(&self.method, &self.target, headers, &self.body);
@@ -195,7 +195,7 @@ impl Case {
         added(&request.headers)
     }
 
-    /// What AWS's signer adds to the same request if it is shown no header that we do not sign.
+    /// Headers that AWS's signer adds to the same request, without the headers that we do not sign.
     fn theirs(&self) -> Lines {
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Double;
@@ -237,7 +237,8 @@ fn added(headers: &HeaderMap) -> Lines {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// The signature covers the hash of the canonical request, so that equal signatures mean equal texts.
+    /// The signature covers the hash of the canonical request, so equal signatures mean equal canonical
+    /// requests.
     #[test]
     fn our_signatures_are_those_of_awss_own_signer(case in case()) {
         if case.ends_in_dots() {
@@ -248,10 +249,10 @@ proptest! {
     }
 }
 
-/// What a client sends.
+/// A client's request.
 #[derive(Debug, Clone)]
 struct Sent {
-    /// Whether the route lets the client's proofs pass.
+    /// True if the route has `client_authorization: pass`.
     passes: bool,
     method: &'static str,
     target: String,
@@ -264,7 +265,7 @@ fn sent() -> impl Strategy<Value = Sent> {
     let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     let unsigned = prop_oneof![
         select(&UNSIGNED[..]).prop_map(own),
-        // a signed header that turns out to belong to the connection
+        // `Connection` nominates a signed header, which is then removed
         Just(("connection".to_owned(), "X-Amz-A, content-type".to_owned())),
         ("[A-Z][a-z]{1,8}-[A-Za-z]{1,3}", VALUE),
     ];
@@ -272,14 +273,14 @@ fn sent() -> impl Strategy<Value = Sent> {
     let headers = vec(prop_oneof![2 => signed, 1 => unsigned], 0..8);
     let request = (any::<bool>(), method, sound_target(), headers, body());
     request.prop_map(|(passes, method, target, mut headers, body)| {
-        // its own signature would win
+        // the client's `Authorization` would replace the signature
         headers.retain(|(name, _)| !passes || name != "authorization");
         Sent { passes, method, target, headers, body }
     })
 }
 
 impl Sent {
-    /// The values of a header as they have to arrive: without blanks at the ends, which belong to no value
+    /// Expected values of a header: without leading and trailing whitespace, which is not part of a value
     /// (RFC 9110, 5.5).
     fn values(&self, name: &str) -> Vec<&str> {
         let own = self.headers.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name));
@@ -300,7 +301,7 @@ impl Sent {
     }
 }
 
-/// A route to the same stand-in that lets the client's proofs pass.
+/// A route to the same stand-in with `client_authorization: pass`.
 fn passing(app: &App) -> App {
     let keys = format!("iam: {{ accesskey: {ACCESS_KEY_ID}, secretkey: {SECRET_ACCESS_KEY} }}");
     let rest = format!("authorization: {{ {keys} }}\nclient_authorization: pass");
@@ -308,7 +309,7 @@ fn passing(app: &App) -> App {
 }
 
 #[test]
-fn whatever_a_client_sends_goes_out_with_a_signature_that_verifies() {
+fn any_request_of_a_client_is_sent_with_a_valid_signature() {
     let app = App::dev();
     let passing = passing(&app);
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };

@@ -1,36 +1,37 @@
-//! What API Gateway says to a wrong proof reaches the client as API Gateway said it: status, kind and words.
+//! API Gateway's response to a refused signature is forwarded unchanged: status, error type and message.
 
 use apigw_invoker::stand_in::{StandInKeys, StandInOptions};
 use serde_json::json;
 
 use super::super::support::{App, Response, call, get};
 
-const SIGNATURE_MISMATCH: &str = "The request signature we calculated does not match the signature you provided. \
-     Check your AWS Secret Access Key and signing method. Consult the service documentation for details.";
+const SIGNATURE_MISMATCH: &str = "The request signature we calculated does not match the signature you \
+    provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for \
+    details.";
 
-/// The sidecar of `dev` with the usual keys, before a stand-in that knows others.
+/// The sidecar of `dev` with the usual keys, in front of a stand-in with other keys.
 fn before(keys: StandInKeys) -> App {
     App::dev_with(StandInOptions::new(keys))
 }
 
-/// The answer to a signed call if the other side's clock is this far ahead, in seconds.
+/// Response to a signed call if the upstream's clock is this many seconds ahead.
 fn with_clock_ahead(clock_ahead: i64) -> Response {
     let app = App::dev_with(StandInOptions { clock_ahead, ..StandInOptions::new(StandInKeys::example()) });
     get(app.address, "/iam/echo")
 }
 
-/// A route that proves nothing, to this stage of the other's stand-in.
+/// An unsigned route to this stage of the stand-in.
 fn without_proof(app: &App, stage: &str) -> App {
     App::with("").gateway("r", "/r/*", &format!("http://{}/{stage}", app.stand_in()), "").start()
 }
 
-/// Checks all but the message, which is returned.
+/// Checks everything except the message, which is returned.
 #[track_caller]
 fn refusal(response: &Response, kind: &str) -> String {
     assert_eq!(response.status, 403, "{}", response.text());
     assert_eq!(response.all("x-amzn-ErrorType"), [kind], "{}", response.text());
     assert_eq!(response.header("content-type"), Some("application/json"));
-    // by these AWS's support finds a call
+    // ids that AWS's support asks for
     for id in ["x-amzn-RequestId", "x-amz-apigw-id"] {
         assert!(response.header(id).is_some_and(|id| !id.is_empty()), "no {id}");
     }
@@ -92,7 +93,7 @@ fn a_wrong_service_is_refused_with_api_gateways_own_words() {
 }
 
 #[test]
-fn an_access_key_id_that_nobody_has_is_refused() {
+fn an_unknown_access_key_id_is_refused() {
     let app = before(StandInKeys { access_key_id: "AKIDANOTHER".into(), ..StandInKeys::example() });
     assert_eq!(
         refusal(&get(app.address, "/iam/echo"), "UnrecognizedClientException"),
@@ -103,7 +104,7 @@ fn an_access_key_id_that_nobody_has_is_refused() {
 #[test]
 fn temporary_keys_without_their_token_are_refused() {
     let app = before(StandInKeys { session_token: Some("tok/en+1==".into()), ..StandInKeys::example() });
-    // a token of the client's own does not take its place
+    // a session token sent by the client does not replace it
     let headers = [("x-amz-security-token", "tok/en+1==")];
     assert_eq!(
         refusal(&call(app.address, "GET", "/iam/echo", &headers, b""), "UnrecognizedClientException"),
@@ -144,7 +145,7 @@ fn a_call_without_authorization_is_refused_as_without_the_sidecar() {
 }
 
 #[test]
-fn an_authorization_that_is_none_of_awss_is_refused_with_what_it_lacks() {
+fn an_authorization_that_is_not_sigv4_is_refused_with_the_missing_parts() {
     let dev = App::dev();
     let app = without_proof(&dev, "iam");
     let refused = |authorization| {

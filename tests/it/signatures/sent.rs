@@ -1,4 +1,4 @@
-//! Over real sockets: what leaves the sidecar is what the client sent, and its signature covers that.
+//! Outbound requests over real sockets: they equal the client's request, and the signature covers them.
 
 use apigw_invoker::signing::hash;
 
@@ -13,7 +13,7 @@ fn iam(rest: &str) -> String {
     format!("authorization:\n  iam: {{ accesskey: AKIDEXAMPLE, secretkey: {SECRET_ACCESS_KEY} }}\n{rest}")
 }
 
-/// A signed route `/s/*` and one that lets the client's proofs pass, `/p/*`.
+/// A signed route `/s/*`, and a route `/p/*` with `client_authorization: pass`.
 fn signed(function_uri: &str) -> App {
     App::with("")
         .gateway("signed", "/s/*", function_uri, &iam(""))
@@ -21,7 +21,7 @@ fn signed(function_uri: &str) -> App {
         .start()
 }
 
-/// The same before the stand-in, which checks signatures by rules of its own.
+/// The same in front of the stand-in, which verifies signatures with its own code.
 fn before(dev: &App) -> App {
     signed(&format!("http://{}/iam/echo", dev.stand_in()))
 }
@@ -42,7 +42,7 @@ fn s1_a_path_that_ends_in_dots_verifies_and_goes_out_as_it_came() {
         let response = get(app.address, &format!("/s{path}"));
         assert_eq!(response.status, 200, "{path}: {}", response.text());
         let sent = path.trim_start_matches('/').split('?').next().unwrap_or_default();
-        // a route's prefix and the rest have one slash between them
+        // exactly one slash between the route's prefix and the rest
         assert!(response.json()["path"].as_str().unwrap().ends_with(sent), "{path}: {}", response.text());
     }
 }
@@ -96,14 +96,14 @@ fn s2_blanks_at_the_ends_of_an_http_2_value_verify() {
     for value in [" a/b", "a/b ", "\ta/b", "  "] {
         let headers = [("content-type", value), ("x-amz-meta-a", value)];
         let answer = client.call("POST", "http://h/s/", &headers, b"body");
-        // a client's library may refuse to send such a value
+        // the HTTP library may refuse to send such a value
         if let Ok(answer) = answer {
             assert_eq!(answer.status, 200, "{value:?}: {}", answer.text());
         }
     }
 }
 
-/// All that a client can claim of a payload of `body`.
+/// All headers by which a client can claim a payload hash of `body`.
 fn payload_hashes() -> Vec<Vec<(&'static str, String)>> {
     let name = "x-amz-content-sha256";
     let mut claims: Vec<Vec<(&str, String)>> = [

@@ -1,7 +1,7 @@
-//! The test vectors that AWS ships inside the source of `aws-sigv4`.
+//! AWS's test vectors, from the source of the crate `aws-sigv4`.
 //!
-//! A vector is a folder: a request, the context it is signed in, and what each stage must yield. Those that end
-//! in `-unnormalized` are S3's alone, which leaves paths as they are; ours are always normalised.
+//! A vector is a directory with a request, its signing context, and the expected result of each stage.
+//! Vectors that end in `-unnormalized` apply to S3 only, which does not normalise paths.
 
 use std::{
     fs,
@@ -26,9 +26,9 @@ use super::{
 };
 
 const S3_ONLY: &str = "-unnormalized";
-/// How many there were when this was written; fewer would mean that they are not found any more.
+/// Number of vectors when this test was written; fewer mean that some are no longer found.
 const LEAST_VECTORS: usize = 33;
-/// Those of them that sign no header beyond ours.
+/// Number of vectors in which all signed headers are signed by us too.
 const LEAST_OF_OUR_KIND: usize = 25;
 
 static VECTORS: LazyLock<Vec<Vector>> = LazyLock::new(vectors);
@@ -38,7 +38,7 @@ struct Vector {
     name: String,
     method: String,
     target: String,
-    /// Without the date, which signing adds.
+    /// Headers without the date, which signing adds.
     headers: Vec<(String, String)>,
     body: String,
     context: Context,
@@ -51,7 +51,7 @@ struct Context {
     region: String,
     service: String,
     time: String,
-    /// Whether the body's hash is a header too.
+    /// True if the body's hash is sent as a header.
     sign_body: bool,
 }
 
@@ -64,7 +64,7 @@ struct Expected {
 }
 
 #[test]
-fn every_vector_comes_out_as_aws_says_at_every_stage() {
+fn every_stage_of_every_vector_matches() {
     assert!(VECTORS.len() >= LEAST_VECTORS, "only {} vectors are there", VECTORS.len());
     for vector in VECTORS.iter() {
         vector.check_stages();
@@ -72,7 +72,7 @@ fn every_vector_comes_out_as_aws_says_at_every_stage() {
 }
 
 #[test]
-fn every_vector_that_signs_what_we_sign_comes_out_of_our_signer_whole() {
+fn every_vector_with_our_signed_headers_gets_the_expected_signature() {
     let ours: Vec<&Vector> = VECTORS.iter().filter(|vector| vector.is_of_our_kind()).collect();
     assert!(ours.len() >= LEAST_OF_OUR_KIND, "only {} vectors are of our kind", ours.len());
     for vector in ours {
@@ -111,7 +111,7 @@ impl Vector {
         assert_eq!(authorization, expected.authorization, "{name}: the Authorization header");
     }
 
-    /// All of a vector's headers are signed, also those that our signer would leave alone.
+    /// The canonical request of the vector, including signed headers that our signer would skip.
     fn canonical(&self) -> CanonicalText {
         let target = strict_target(&self.target);
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
@@ -156,12 +156,12 @@ impl Vector {
         let (method, mut target, headers, body) = parse(&text(folder, "request.txt"));
         let context = match (folder.join("context.json").exists(), name.as_str()) {
             (true, _) => Context::read(&text(folder, "context.json")),
-            // the keys and times of these are in the tests that go with them
+            // keys and time of these vectors are in the tests of the crate
             (false, "double-url-encode") => {
                 Context::new(keys(), "us-east-2", "lambda", "2021-05-11T15:40:45Z")
             }
             (false, "double-encode-path") => {
-                // its canonical request is of another day than its signature
+                // its canonical request has another date than its signature
                 expected.canonical = expected.canonical.replace("20210511T154045Z", "20150830T123600Z");
                 let keys =
                     Credentials::new("ANOTREAL", "notrealrnrELgWzOk3IfjzDKtFBhDby", None, None, "test");
@@ -170,8 +170,8 @@ impl Vector {
             (false, _) => panic!("{name} has no context and none is known here"),
         };
         if name == "get-space-normalized" {
-            // the one vector that escapes a path once, as S3 does; ours escapes what goes out once more, so
-            // the blank has to go in as it is
+            // this vector escapes the path only once, as S3 does; ours is escaped again, so the space is
+            // passed unescaped
             target = target.replace("%20", " ");
         }
         Self { name, method, target, headers, body, context, expected }
@@ -189,7 +189,7 @@ impl Context {
         assert_eq!(context["normalize"], true, "vectors that do not normalise are told by their names");
         let text = |value: &Value| value.as_str().expect("text").to_owned();
         let keys = &context["credentials"];
-        // where it is added after signing, the signature knows nothing of it
+        // a token that is added after signing is not part of the signature
         let token = keys["token"].as_str().filter(|_| context["omit_session_token"] != true);
         Self {
             credentials: Credentials::new(
@@ -233,7 +233,7 @@ impl Expected {
     }
 }
 
-/// The keys of most vectors.
+/// Keys of most vectors.
 fn keys() -> Credentials {
     Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None, None, "test")
 }
@@ -247,11 +247,11 @@ fn vectors() -> Vec<Vector> {
     folders.iter().map(|folder| Vector::read(folder)).collect()
 }
 
-/// The folder of the vectors in the source from which `aws-sigv4` was built.
+/// The directory of the vectors in the source of the `aws-sigv4` in use.
 fn suite() -> PathBuf {
     let version = cargo(&["-vV"]);
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("cargo's platform");
-    // what only other platforms need does not have to be on this machine
+    // dependencies for other platforms may not be downloaded
     let metadata =
         cargo(&["metadata", "--offline", "--locked", "--format-version", "1", "--filter-platform", host]);
     let metadata: Value = serde_json::from_str(&metadata).expect("JSON");
@@ -277,7 +277,8 @@ fn text(folder: &Path, file: &str) -> String {
 
 type Parsed = (String, String, Vec<(String, String)>, String);
 
-/// Method, target, headers but for the date, and body. The target may hold what no parser would take.
+/// Method, target, headers without the date, and body. The target may contain bytes that no HTTP parser
+/// accepts.
 fn parse(request: &str) -> Parsed {
     let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
     let mut lines = head.lines();
@@ -286,7 +287,7 @@ fn parse(request: &str) -> Parsed {
     let mut headers: Vec<(String, String)> = Vec::new();
     for line in lines {
         match (line.starts_with(' '), headers.last_mut()) {
-            // a line folded as in HTTP/1.0 goes on after a blank (RFC 9112, 5.2)
+            // a folded line continues the value (RFC 9112, 5.2)
             (true, Some((_, value))) => value.push_str(line),
             _ => {
                 let (name, value) = line.split_once(':').expect("a header");

@@ -22,7 +22,7 @@ pub struct App {
     stand_in: Option<StandIn>,
 }
 
-/// The settings of a sidecar in the making.
+/// Settings of a sidecar that is not started yet.
 #[derive(Default)]
 pub struct Builder {
     process: String,
@@ -31,12 +31,12 @@ pub struct Builder {
 }
 
 impl App {
-    /// Settings that listen on a free port, without routes yet.
+    /// Process settings with a free port, without routes.
     pub fn with(process: &str) -> Builder {
         Self::listening("", process)
     }
 
-    /// The same with more keys of `listen`.
+    /// The same with additional keys of `listen`.
     pub fn listening(listen: &str, process: &str) -> Builder {
         let listen = if listen.is_empty() { String::new() } else { format!(", {listen}") };
         Builder {
@@ -48,7 +48,7 @@ impl App {
         }
     }
 
-    /// A sidecar with one route: everything to `function_uri`.
+    /// A sidecar with one route from `/*` to `function_uri`.
     pub fn to(function_uri: &str) -> Self {
         Self::with("")
             .route("all", &format!("uri: /*\napi_gateway:\n  function_uri: {function_uri}\n"))
@@ -60,7 +60,7 @@ impl App {
         Self::dev_with(StandInOptions::new(StandInKeys::example()))
     }
 
-    /// The sidecar of `dev` and a stand-in that behaves as told; the sidecar has the usual keys.
+    /// The sidecar of `dev` with the usual keys, and a stand-in with these options.
     pub fn dev_with(options: StandInOptions) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let stand_in = StandIn::start(any, options).expect("the stand-in starts");
@@ -75,12 +75,12 @@ impl App {
         app
     }
 
-    /// Where the stand-in listens.
+    /// Address of the stand-in.
     pub fn stand_in(&self) -> SocketAddr {
         self.stand_in.as_ref().expect("this app has a stand-in").address()
     }
 
-    /// Asks it to stop, as SIGTERM does.
+    /// Starts a shutdown, as SIGTERM does.
     pub fn stop(&mut self) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
@@ -98,7 +98,7 @@ impl Drop for App {
 }
 
 impl Builder {
-    /// Takes other settings of the process than a free port.
+    /// Replaces the process settings; the free port must be among them.
     pub fn replace_process(&mut self, process: &str) {
         process.clone_into(&mut self.process);
     }
@@ -115,17 +115,19 @@ impl Builder {
         self
     }
 
-    /// Adds a route by the parts that matter to most tests.
+    /// Adds a route to API Gateway.
     pub fn gateway(self, name: &str, uri: &str, function_uri: &str, rest: &str) -> Self {
         let indented: String = rest.lines().map(|line| format!("  {line}\n")).collect();
         self.route(name, &format!("uri: '{uri}'\napi_gateway:\n  function_uri: {function_uri}\n{indented}"))
     }
 
-    /// Adds a route to a function at a Lambda API without TLS; a `function_name` in `rest` goes before `MyLambda`.
+    /// Adds a route to a function at a Lambda API without TLS. `function_name` is `MyLambda` unless `rest`
+    /// has one.
     pub fn lambda(self, name: &str, uri: &str, api: SocketAddr, rest: &str) -> Self {
         let function = if rest.contains("function_name") { "" } else { "\nfunction_name: MyLambda" };
         let keys = format!(
-            "host: {}\nport: {}\ndisable_https: true\naws_region: us-east-1\naws_key: AKIDEXAMPLE\naws_secret: s{function}\n{rest}",
+            "host: {}\nport: {}\ndisable_https: true\naws_region: us-east-1\naws_key: AKIDEXAMPLE\n\
+             aws_secret: s{function}\n{rest}",
             api.ip(),
             api.port()
         );
@@ -133,7 +135,7 @@ impl Builder {
         self.route(name, &format!("uri: '{uri}'\nlambda:\n{indented}"))
     }
 
-    /// Starts it.
+    /// Starts the sidecar.
     pub fn start(self) -> App {
         let mut documents = vec![Document::process(self.process)];
         documents.extend(self.routes);

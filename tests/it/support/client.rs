@@ -1,4 +1,4 @@
-//! An HTTP/1.1 client that sends exactly the bytes it is given and hides nothing of the answer.
+//! HTTP/1.1 client that sends exactly the given bytes and exposes the whole response.
 
 use std::{
     io::{self, BufRead, BufReader, Read as _, Write},
@@ -7,7 +7,7 @@ use std::{
 
 use super::wait::PATIENCE;
 
-/// An answer, whole.
+/// A complete response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     pub status: u16,
@@ -16,12 +16,12 @@ pub struct Response {
 }
 
 impl Response {
-    /// The first header of this name.
+    /// Value of the first header with this name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.all(name).into_iter().next()
     }
 
-    /// All headers of this name.
+    /// Values of all headers with this name.
     pub fn all(&self, name: &str) -> Vec<&str> {
         let named = self.headers.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name));
         named.map(|(_, value)| value.as_str()).collect()
@@ -38,7 +38,7 @@ impl Response {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
-    /// The code of an answer of the sidecar's own.
+    /// Error code of a response that the sidecar made itself.
     pub fn code(&self) -> String {
         serde_json::from_slice::<serde_json::Value>(&self.body)
             .ok()
@@ -47,7 +47,7 @@ impl Response {
     }
 }
 
-/// Opens a connection that gives up rather than hang.
+/// Opens a connection with a read timeout.
 pub fn open(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("the sidecar accepts");
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -56,23 +56,23 @@ pub fn open(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Sends bytes on a new connection and reads one answer.
+/// Sends bytes on a new connection and reads one response.
 #[track_caller]
 pub fn send(address: SocketAddr, request: impl AsRef<[u8]>) -> Response {
     let request = request.as_ref();
     let mut stream = open(address);
-    // a server may answer and close before it has read everything
+    // a server may respond and close before it has read everything
     let _ = stream.write_all(request);
     read_response(&mut BufReader::new(stream), request.starts_with(b"HEAD ")).expect("a whole answer")
 }
 
-/// A GET of `target`.
+/// Sends a GET for `target`.
 #[track_caller]
 pub fn get(address: SocketAddr, target: &str) -> Response {
     call(address, "GET", target, &[], b"")
 }
 
-/// A request with headers and, if it is not empty, a body.
+/// Sends a request with headers and, if it is not empty, a body.
 #[track_caller]
 pub fn call(
     address: SocketAddr,
@@ -92,7 +92,7 @@ pub fn call(
     send(address, [request.as_bytes(), body].concat())
 }
 
-/// Reads one answer; an error where it is cut off.
+/// Reads one response; an error if it is cut.
 pub fn read_response(stream: &mut impl BufRead, to_head: bool) -> io::Result<Response> {
     let status_line = line(stream)?;
     let mut words = status_line.splitn(3, ' ');
@@ -115,7 +115,7 @@ pub fn read_response(stream: &mut impl BufRead, to_head: bool) -> io::Result<Res
         assert_eq!(version, "HTTP/1.1", "chunks are unknown to HTTP/1.0");
         read_chunks(stream, &mut response.body)?;
     } else if let Some(length) = response.header("content-length") {
-        // as much as comes: what is announced may be more than memory holds
+        // reads what arrives: `Content-Length` may exceed the memory
         let length: u64 = length.parse().map_err(|_| bad(length))?;
         stream.take(length).read_to_end(&mut response.body)?;
         if response.body.len() as u64 != length {

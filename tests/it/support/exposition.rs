@@ -1,5 +1,5 @@
-//! A reader of Prometheus's text format that takes nothing but what the format's description allows: families that
-//! are whole, histograms that add up, no sample twice.
+//! Strict parser of Prometheus's text format: families are contiguous, histograms add up, no sample is
+//! repeated.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,26 +8,26 @@ use std::{
 
 use super::client::get;
 
-/// The labels of a sample.
+/// Labels of a sample.
 pub type Labels = BTreeMap<String, String>;
 
-/// Everything that a page of metrics says.
+/// Parsed metrics.
 #[derive(Debug)]
 pub struct Exposition {
     pub families: BTreeMap<String, Family>,
 }
 
-/// All samples of one name.
+/// All samples of one family.
 #[derive(Debug, Default)]
 pub struct Family {
     pub help: String,
     pub kind: String,
-    /// By the sample's own name, which for histograms has an ending.
+    /// Name, labels and value; the name of a histogram's sample has a suffix.
     pub samples: Vec<(String, Labels, f64)>,
 }
 
 impl Exposition {
-    /// Asks an admin port for its metrics.
+    /// Fetches the metrics from an admin port.
     #[track_caller]
     pub fn of(admin: SocketAddr) -> Self {
         let response = get(admin, "/metrics");
@@ -36,7 +36,7 @@ impl Exposition {
         Self::parse(&response.text())
     }
 
-    /// Reads a page.
+    /// Parses a page.
     #[track_caller]
     pub fn parse(text: &str) -> Self {
         assert!(text.ends_with('\n'), "the last line has no end");
@@ -66,7 +66,7 @@ impl Exposition {
         Self { families }
     }
 
-    /// The sample with this name and exactly these labels.
+    /// Value of the sample with this name and exactly these labels.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let wanted: Labels =
             labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -74,7 +74,7 @@ impl Exposition {
         self.families.values().flat_map(|family| &family.samples).find(of_name).map(|(.., value)| *value)
     }
 
-    /// The same as a whole number, 0 where there is none.
+    /// The value as a whole number; 0 if there is no such sample.
     #[track_caller]
     pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         let value = self.value(name, labels).unwrap_or(0.0);
@@ -83,7 +83,7 @@ impl Exposition {
 }
 
 impl Family {
-    /// The labels that its samples have, without those of the format itself.
+    /// Names of the labels, without `le`.
     pub fn labels(&self) -> BTreeSet<&str> {
         let names = self.samples.iter().flat_map(|(_, labels, _)| labels.keys());
         names.map(String::as_str).filter(|name| *name != "le").collect()
@@ -103,7 +103,7 @@ impl Family {
         }
     }
 
-    /// Buckets grow, and the last one holds all.
+    /// Checks that buckets increase and the last one equals the count.
     #[track_caller]
     fn check_histogram(&self, name: &str) {
         let mut by_labels: BTreeMap<Labels, (f64, Option<f64>, bool, bool)> = BTreeMap::new();
@@ -146,7 +146,7 @@ fn belongs(sample: &str, family: &str, kind: &str) -> bool {
     }
 }
 
-/// `name{label="value",…} number`.
+/// Parses `name{label="value",…} number`.
 fn sample(line: &str) -> Option<(String, Labels, f64)> {
     let end = line.find(['{', ' '])?;
     let (name, mut rest) = line.split_at(end);
@@ -173,7 +173,7 @@ fn sample(line: &str) -> Option<(String, Labels, f64)> {
     is_name(name).then(|| (name.to_owned(), labels, value))
 }
 
-/// What stands before the closing quote, without its escapes, and what follows.
+/// Parses a quoted string; returns it without escapes, and the rest.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut chars = text.char_indices();

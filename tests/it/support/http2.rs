@@ -1,4 +1,4 @@
-//! A client of HTTP/2, and frames written by hand for what no client does.
+//! HTTP/2 client, and raw frames for what no client sends.
 
 use std::{
     io::{self, Read, Write},
@@ -17,7 +17,7 @@ use tokio::{
 
 use super::wait::PATIENCE;
 
-/// An answer, whole.
+/// A complete response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -27,7 +27,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The first header of this name.
+    /// Value of the first header with this name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
@@ -38,26 +38,26 @@ impl Answer {
     }
 }
 
-/// A connection of HTTP/2.
+/// An HTTP/2 connection.
 pub struct Http2 {
     pub runtime: Runtime,
     sender: SendRequest<Bytes>,
     driver: JoinHandle<Result<(), h2::Error>>,
 }
 
-/// A stream that has been opened and not been answered.
+/// An open stream without a response yet.
 pub struct OpenStream {
     pub response: ResponseFuture,
     pub body: h2::SendStream<Bytes>,
 }
 
 impl Http2 {
-    /// With prior knowledge, over TCP.
+    /// Connects over TCP with prior knowledge.
     pub fn open(address: SocketAddr) -> Self {
         Self::over(async move { tokio::net::TcpStream::connect(address).await })
     }
 
-    /// Over a connection that is yet to be made.
+    /// Connects over another transport.
     pub fn over<S>(connection: impl Future<Output = io::Result<S>>) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -66,7 +66,7 @@ impl Http2 {
         let (sender, driver) = runtime.block_on(async {
             let stream = connection.await.expect("the sidecar accepts");
             let (sender, connection) =
-                // room on the connection for more than one stream's window
+                // the connection's window exceeds that of one stream
                 h2::client::Builder::new()
                     .initial_connection_window_size(1 << 20)
                     .handshake(stream)
@@ -77,13 +77,13 @@ impl Http2 {
         Self { runtime, sender, driver }
     }
 
-    /// Opens a stream; the body goes on unless `ends`.
+    /// Opens a stream; the body follows unless `ends`.
     pub fn begin(&mut self, request: Request<()>, ends: bool) -> Result<OpenStream, h2::Error> {
         self.runtime.block_on(async {
             let mut ready =
                 timeout(PATIENCE, self.sender.clone().ready()).await.expect("room for a stream")?;
             let (response, body) = ready.send_request(request, ends)?;
-            // the driver writes it
+            // lets the driver write it
             tokio::task::yield_now().await;
             Ok(OpenStream { response, body })
         })
@@ -98,12 +98,12 @@ impl Http2 {
         })
     }
 
-    /// Waits for an answer to its end.
+    /// Waits for the complete response.
     pub fn finish(&self, response: ResponseFuture) -> Result<Answer, h2::Error> {
         self.runtime.block_on(async { timeout(PATIENCE, read(response)).await.expect("an answer in time") })
     }
 
-    /// A request and its answer.
+    /// Sends a request and waits for the response.
     pub fn call(
         &mut self,
         method: &str,
@@ -122,7 +122,7 @@ impl Http2 {
         self.finish(stream.response)
     }
 
-    /// A GET and its answer.
+    /// Sends a GET and waits for the response.
     #[track_caller]
     pub fn get(&mut self, path: &str) -> Answer {
         self.call("GET", &format!("http://h{path}"), &[], b"").unwrap()
@@ -148,12 +148,12 @@ async fn read(response: ResponseFuture) -> Result<Answer, h2::Error> {
     Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: bytes, trailers })
 }
 
-/// Frames by hand.
+/// A connection for raw frames.
 pub struct Frames {
     pub stream: TcpStream,
 }
 
-/// A frame as it was read.
+/// A received frame.
 #[derive(Debug, Clone)]
 pub struct Frame {
     pub kind: u8,
@@ -173,11 +173,11 @@ pub const ACK: u8 = 1;
 pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 
-/// `GET /` to the authority `h`, as HPACK without a table: `:method: GET`, `:scheme: http`, `:path: /` of the static
-/// one, `:authority` as a literal.
+/// `GET /` with the authority `h`, in HPACK without the dynamic table: `:method: GET`, `:scheme: http`,
+/// `:path: /` from the static table, `:authority` as a literal.
 pub const GET: &[u8] = &[0x82, 0x86, 0x84, 0x01, 0x01, b'h'];
 
-/// Fields as HPACK without a table: each a literal that is not indexed, its length in one byte.
+/// Encodes fields in HPACK as literals without indexing; lengths must fit into one byte.
 pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
@@ -191,19 +191,19 @@ pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     block
 }
 
-/// The head of a GET with this path, this authority and more fields.
+/// The header block of a GET with this path, authority and additional fields.
 pub fn head(path: &str, authority: &str, more: &[(&str, &str)]) -> Vec<u8> {
     let pseudo = [(":method", "GET"), (":scheme", "http"), (":path", path), (":authority", authority)];
     block(&[&pseudo[..], more].concat())
 }
 
 impl Frames {
-    /// Connects, and sends preface and settings.
+    /// Connects, and sends preface and SETTINGS.
     pub fn open(address: SocketAddr) -> Self {
         Self::with_settings(address, &[])
     }
 
-    /// The same with the payload of SETTINGS.
+    /// The same with a payload for SETTINGS.
     pub fn with_settings(address: SocketAddr, settings: &[u8]) -> Self {
         let stream = super::client::open(address);
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -213,7 +213,7 @@ impl Frames {
         frames
     }
 
-    /// Reads on to the end of a stream, and returns its frames.
+    /// Reads to the end of a stream, and returns its frames.
     pub fn of_stream(&mut self, stream: u32) -> Vec<Frame> {
         let mut frames = Vec::new();
         while let Some(frame) = self.read() {
@@ -237,7 +237,7 @@ impl Frames {
         self.stream.write_all(&frame)
     }
 
-    /// Reads the next frame, and answers a PING; `None` where the connection ends.
+    /// Reads the next frame and answers PING; `None` at the end of the connection.
     pub fn read(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
         self.stream.read_exact(&mut head).ok()?;
@@ -252,12 +252,12 @@ impl Frames {
         Some(Frame { kind, flags, stream, payload })
     }
 
-    /// Reads on until a frame of this kind; `None` if the connection ends before.
+    /// Reads until a frame of this kind; `None` if the connection ends first.
     pub fn until(&mut self, kind: u8) -> Option<Frame> {
         std::iter::from_fn(|| self.read()).find(|frame| frame.kind == kind)
     }
 
-    /// Reads on until the connection ends, and returns all.
+    /// Reads until the connection ends, and returns all frames.
     pub fn rest(&mut self) -> Vec<Frame> {
         std::iter::from_fn(|| self.read()).collect()
     }

@@ -1,4 +1,4 @@
-//! The binary itself as a child process, with everything it says.
+//! The binary as a child process, and its output.
 
 use std::{
     fs,
@@ -34,7 +34,7 @@ pub fn write_settings(directory: &Path, process: &str, routes: &[(&str, &str)]) 
     }
 }
 
-/// The binary with arguments, and neither the sidecar's variables nor a proxy in its environment.
+/// The binary with arguments; environment variables of the sidecar and of proxies are removed.
 pub fn binary(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_apigw-invoker"));
     command.args(arguments).stdin(Stdio::null());
@@ -50,14 +50,14 @@ pub fn binary(arguments: &[&str]) -> Command {
     command
 }
 
-/// One of the commands on a settings directory.
+/// A command with `--settings`.
 pub fn command(name: &str, directory: &Path) -> Command {
     let mut command = binary(&[name, "--settings"]);
     command.arg(directory);
     command
 }
 
-/// What a command that ended by itself has said.
+/// Output and exit code of a finished command.
 #[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
@@ -80,7 +80,7 @@ pub struct Process {
     errors: Said,
 }
 
-/// What one of its streams has said so far.
+/// Output of one stream so far.
 struct Said {
     text: Arc<Mutex<Vec<u8>>>,
     reader: Option<JoinHandle<()>>,
@@ -95,8 +95,8 @@ impl Process {
         Self { child, output, errors }
     }
 
-    /// Starts a command that gets a signal the moment it has said its first line. A shell is at the other end
-    /// of its standard error and faster than any waiting here could be.
+    /// Starts a command that receives a signal right after its first log line. A shell reads its standard
+    /// error, because polling in this process would be too slow.
     pub fn signalled_at_its_first_line(command: &mut Command, name: &str) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let output = Said::by(child.stdout.take().unwrap());
@@ -108,7 +108,7 @@ impl Process {
             .spawn()
             .expect("there is a shell");
         let errors = Said::by(shell.stdout.take().unwrap());
-        // it ends with the child
+        // the shell ends with the child
         std::thread::spawn(move || shell.wait());
         Self { child, output, errors }
     }
@@ -130,14 +130,14 @@ impl Process {
         }
     }
 
-    /// Where it says that it listens.
+    /// The listening address in the log.
     fn address(&self) -> Option<SocketAddr> {
         let errors = self.errors();
         let (_, rest) = errors.split_once("listening on ")?;
         rest.split_once(',')?.0.parse().ok()
     }
 
-    /// Where it says that people and probes come.
+    /// The admin address in the log.
     #[track_caller]
     pub fn admin(&self) -> SocketAddr {
         self.says("admin port on ");
@@ -146,16 +146,16 @@ impl Process {
         });
         let errors = self.errors();
         let (_, rest) = errors.split_once("admin port on ").unwrap();
-        // a line of JSON goes on behind it
+        // in JSON the line continues
         rest.split(['\n', '"']).next().unwrap().parse().unwrap()
     }
 
-    /// Its number, by which the system tells what belongs to it.
+    /// Process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends it a signal, such as `TERM`.
+    /// Sends a signal, such as `TERM`.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("sh")
             .args(["-c", "kill -s \"$0\" \"$1\"", name, &self.child.id().to_string()])
@@ -164,18 +164,18 @@ impl Process {
         assert!(sent.success());
     }
 
-    /// Waits until a line of its log holds this.
+    /// Waits until a log line contains this text.
     #[track_caller]
     pub fn says(&self, text: &str) {
         eventually(text, || self.errors().contains(text));
     }
 
-    /// Whether it has ended.
+    /// True if the process has ended.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Waits until it has ended and all it said has been read.
+    /// Waits until the process has ended and its output was read.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
         eventually("it ends", || self.has_ended());
@@ -184,7 +184,7 @@ impl Process {
         self.child.wait().unwrap()
     }
 
-    /// Asks it to stop, and returns its log once it has, cleanly.
+    /// Sends SIGTERM and returns the log; the exit code must be 0.
     #[track_caller]
     pub fn stop(&mut self) -> String {
         self.signal("TERM");
@@ -193,12 +193,12 @@ impl Process {
         self.errors()
     }
 
-    /// What it wrote on standard output so far.
+    /// Standard output so far.
     pub fn output(&self) -> String {
         self.output.so_far()
     }
 
-    /// What it wrote on standard error so far.
+    /// Standard error so far.
     pub fn errors(&self) -> String {
         self.errors.so_far()
     }

@@ -11,14 +11,14 @@ use aws_sigv4::{
 
 use super::{Response, call};
 
-/// Who signs, for what, and when.
+/// Keys, scope and time of a signature.
 pub struct Signatory {
     pub keys: StandInKeys,
     pub at: SystemTime,
 }
 
 impl Signatory {
-    /// Whom the stand-in knows.
+    /// A signer with keys that the stand-in knows.
     pub fn known(service: &str) -> Self {
         Self {
             keys: StandInKeys { service: service.into(), ..StandInKeys::example() },
@@ -33,7 +33,7 @@ impl Signatory {
         signatory
     }
 
-    /// The headers that AWS's signer adds.
+    /// Headers that AWS's signer adds.
     pub fn sign(
         &self,
         method: &str,
@@ -44,7 +44,7 @@ impl Signatory {
         self.sign_for("localhost", method, target, headers, body)
     }
 
-    /// The headers that AWS's signer adds to a request to another host.
+    /// Headers that AWS's signer adds for another host.
     pub fn sign_for(
         &self,
         host: &str,

@@ -1,4 +1,4 @@
-//! Certificates made for one test, and an upstream that answers over TLS with them.
+//! Certificates generated for a test, and a TLS upstream that uses them.
 
 use std::{
     fs,
@@ -21,10 +21,10 @@ use tempfile::{NamedTempFile, TempDir};
 
 use super::upstream::{Received, Upstream, read_request};
 
-/// A connection of the upstream's.
+/// A TLS connection of the upstream.
 pub type Secured = rustls::StreamOwned<ServerConnection, TcpStream>;
 
-/// A certificate authority that nobody trusts yet.
+/// A certificate authority that no client trusts by default.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate with its key.
@@ -34,25 +34,24 @@ pub struct Identity {
     key: KeyPair,
 }
 
-/// What a client said and got when it opened a connection.
+/// Result of a client's TLS handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handshake {
-    /// The name in the SNI extension.
+    /// Name in the SNI extension.
     pub name: Option<String>,
-    /// The protocol agreed on.
+    /// ALPN protocol.
     pub protocol: Option<String>,
-    /// Whether an earlier session went on, without certificates.
+    /// True if a session was resumed, without certificates.
     pub resumed: bool,
 }
 
-/// An upstream behind TLS.
+/// A TLS upstream.
 pub struct SecuredUpstream {
     pub plain: Upstream,
     handshakes: Arc<Mutex<Vec<Handshake>>>,
 }
 
 impl Authority {
-    /// A new one.
     pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -60,32 +59,31 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    /// Its certificate as PEM.
+    /// The certificate as PEM.
     pub fn pem(&self) -> String {
         self.0.pem()
     }
 
-    /// Its certificate.
     pub fn der(&self) -> CertificateDer<'static> {
         self.0.der().clone()
     }
 
-    /// Its certificate as a file for `ca_certificate`.
+    /// The certificate as a file for `ca_certificate`.
     pub fn file(&self) -> NamedTempFile {
         file(&self.pem())
     }
 
-    /// A certificate for a name or an address.
+    /// Issues a certificate for a name or an IP address.
     pub fn identity(&self, name: &str) -> Identity {
         self.issue(name, |_| ())
     }
 
-    /// A certificate for a client.
+    /// Issues a client certificate.
     pub fn client(&self, name: &str) -> Identity {
         self.issue(name, |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth])
     }
 
-    /// A certificate with something changed.
+    /// Issues a certificate with changed parameters.
     pub fn issue(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -97,12 +95,11 @@ impl Authority {
 }
 
 impl Identity {
-    /// Its certificate.
     pub fn chain(&self) -> Vec<CertificateDer<'static>> {
         self.chain.clone()
     }
 
-    /// Its key for a client of TLS.
+    /// The key, for a TLS client.
     pub fn private_key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::Pkcs8(self.key.serialize_der().into())
     }
@@ -112,35 +109,35 @@ impl Identity {
         &self.certificate
     }
 
-    /// Its key as PEM.
+    /// The key as PEM.
     pub fn key(&self) -> String {
         self.key.serialize_pem()
     }
 
-    /// The same certificate in the hands of somebody who has not got its key.
-    pub fn stolen(self) -> Self {
+    /// The certificate with a key that does not belong to it.
+    pub fn with_wrong_key(self) -> Self {
         Self { key: KeyPair::generate().unwrap(), ..self }
     }
 }
 
-/// A file with this text, for as long as it is held.
+/// A temporary file with this text.
 pub fn file(text: &str) -> NamedTempFile {
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
     file
 }
 
-/// What the server's side of TLS is made with.
+/// The crypto provider of the test servers.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// A server with this certificate and the usual versions.
+/// A server with this certificate and the default TLS versions.
 pub fn server(identity: Identity) -> ServerConfig {
     server_speaking(rustls::DEFAULT_VERSIONS, identity)
 }
 
-/// A server with this certificate and these versions.
+/// A server with this certificate and these TLS versions.
 pub fn server_speaking(versions: &[&'static SupportedProtocolVersion], identity: Identity) -> ServerConfig {
     let mut server = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)
@@ -151,7 +148,7 @@ pub fn server_speaking(versions: &[&'static SupportedProtocolVersion], identity:
     server
 }
 
-/// Presents the certificate without a look at whether the key fits.
+/// Presents the certificate without checking that the key belongs to it.
 pub fn resolver(identity: Identity) -> Arc<dyn ResolvesServerCert> {
     let key = PrivateKeyDer::Pkcs8(identity.key.serialize_der().into());
     let key = provider().key_provider.load_private_key(key).unwrap();
@@ -159,12 +156,12 @@ pub fn resolver(identity: Identity) -> Arc<dyn ResolvesServerCert> {
 }
 
 impl SecuredUpstream {
-    /// Answers 200 with a small body.
+    /// Responds with 200 and a small body.
     pub fn ok(server: ServerConfig) -> Self {
         Self::serving(server, |_, stream| stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"))
     }
 
-    /// Reads each request, then lets `answer` write; an error closes the connection without a farewell.
+    /// Reads each request and calls `answer`; an error closes the connection without `close_notify`.
     pub fn serving(
         server: ServerConfig,
         answer: impl Fn(&Received, &mut Secured) -> io::Result<()> + Send + Sync + 'static,
@@ -177,7 +174,7 @@ impl SecuredUpstream {
                 let mut tls = ServerConnection::new(Arc::clone(&server)).map_err(io::Error::other)?;
                 while tls.is_handshaking() {
                     if let Err(error) = tls.complete_io(&mut stream) {
-                        return take_leave(&mut stream, error);
+                        return close_after_failed_handshake(&mut stream, error);
                     }
                 }
                 handshakes.lock().unwrap().push(Handshake::of(&tls));
@@ -192,20 +189,20 @@ impl SecuredUpstream {
         Self { plain, handshakes }
     }
 
-    /// Its address under this host as a function URI.
+    /// A function URI with this host and the upstream's port.
     pub fn uri(&self, host: &str) -> String {
         format!("https://{host}:{}/", self.plain.address.port())
     }
 
-    /// Every handshake that was finished so far.
+    /// All completed handshakes.
     pub fn handshakes(&self) -> Vec<Handshake> {
         self.handshakes.lock().unwrap().clone()
     }
 }
 
-/// Closes after a handshake that failed so that the client reads why: a socket closed with unread bytes in it
-/// would be reset, and the alert lost.
-fn take_leave(stream: &mut TcpStream, error: io::Error) -> io::Result<()> {
+/// Closes after a failed handshake so that the client reads the alert: closing a socket with unread bytes
+/// would reset the connection.
+fn close_after_failed_handshake(stream: &mut TcpStream, error: io::Error) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     io::copy(stream, &mut io::sink())?;
     Err(error)
@@ -222,7 +219,7 @@ impl Handshake {
     }
 }
 
-/// An upstream that takes nobody but those whom the authority vouches for.
+/// An upstream that requires a client certificate of this authority.
 pub fn demanding(authority: &Authority, version: &'static SupportedProtocolVersion) -> SecuredUpstream {
     let mut roots = RootCertStore::empty();
     roots.add(authority.der()).unwrap();
@@ -257,7 +254,7 @@ impl CertificateFiles {
         self.directory.path().join(name).display().to_string()
     }
 
-    /// The table `listen.https`, with more keys in `rest`.
+    /// The section `listen.https`, with additional keys.
     pub fn listen(&self, rest: &str) -> String {
         let (certificate, key) = (self.path("certificate"), self.path("key"));
         format!("https: {{ address: '127.0.0.1:0', certificate: {certificate}, key: {key}{rest} }}")

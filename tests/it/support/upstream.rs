@@ -1,4 +1,4 @@
-//! An upstream on a raw socket that follows a script and remembers what it was sent.
+//! Scripted upstream on a raw socket that records the requests it receives.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -11,24 +11,24 @@ use std::{
 
 use super::wait::PATIENCE;
 
-/// A request as it arrived.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct Received {
     pub line: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// Which connection it came on, counted from 0.
+    /// Number of its connection, counted from 0.
     pub connection: usize,
 }
 
 impl Received {
-    /// All values of a header.
+    /// Values of all headers with this name.
     pub fn all(&self, name: &str) -> Vec<&str> {
         let named = self.headers.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name));
         named.map(|(_, value)| value.as_str()).collect()
     }
 
-    /// The only value of a header.
+    /// Value of the only header with this name.
     #[track_caller]
     pub fn header(&self, name: &str) -> Option<&str> {
         let all = self.all(name);
@@ -41,7 +41,7 @@ impl Received {
         self.line.split(' ').nth(1).unwrap_or_default()
     }
 
-    /// Its header names, sorted.
+    /// Names of its headers, sorted.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
         names.sort();
@@ -59,18 +59,18 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Answers every request with the same bytes, on connections that stay open.
+    /// Sends the same response to every request and keeps connections open.
     pub fn answering(answer: &str) -> Self {
         let answer = answer.to_owned();
         Self::serving(move |_, stream| stream.write_all(answer.as_bytes()))
     }
 
-    /// Answers 200 with a small body.
+    /// Responds with 200 and a small body.
     pub fn ok() -> Self {
         Self::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
     }
 
-    /// Reads each request, then lets `answer` write; an error closes the connection.
+    /// Reads each request and calls `answer`; an error closes the connection.
     pub fn serving(
         answer: impl Fn(&Received, &mut TcpStream) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
@@ -84,7 +84,7 @@ impl Upstream {
         })
     }
 
-    /// Hands each connection to `script` on a thread of its own.
+    /// Runs `script` for each connection on a thread of its own.
     pub fn accepting(
         script: impl Fn(usize, TcpStream, &Mutex<Vec<Received>>) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
@@ -124,12 +124,12 @@ impl Upstream {
         upstream
     }
 
-    /// Its address as a function URI with this path.
+    /// A function URI with the upstream's address and this path.
     pub fn uri(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// Every request so far.
+    /// All requests so far.
     pub fn received(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()
     }
@@ -142,12 +142,12 @@ impl Upstream {
         received.into_iter().next().unwrap()
     }
 
-    /// Connections accepted so far.
+    /// Number of connections so far.
     pub fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }
 
-    /// Connections that are still open.
+    /// Number of open connections.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::SeqCst)
     }
@@ -156,12 +156,12 @@ impl Upstream {
 impl Drop for Upstream {
     fn drop(&mut self) {
         self.stopped.store(true, Ordering::SeqCst);
-        // wakes the accepting thread
+        // unblocks the accepting thread
         let _ = TcpStream::connect(self.address);
     }
 }
 
-/// Reads a request; `None` where the connection ends before one.
+/// Reads a request; `None` if the connection ends before its first byte.
 pub fn read_request(reader: &mut impl BufRead, connection: usize) -> io::Result<Option<Received>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {

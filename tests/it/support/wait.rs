@@ -1,11 +1,11 @@
-//! Waiting for what must come true, without guessing how long it takes.
+//! Waits for a condition instead of a fixed time.
 
 use std::time::{Duration, Instant};
 
-/// Long enough for a slow machine; a test that passes never waits so long.
+/// Timeout for slow machines; a passing test never waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Asks until the answer is yes.
+/// Polls until the condition is true.
 #[track_caller]
 pub fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
     let start = Instant::now();
