@@ -83,9 +83,10 @@ impl AwsTransport {
         let tls = is_https.then(|| EndpointTls::with(host, Arc::clone(&self.tls)));
         let scheme = settings::Scheme::of(is_https);
         let port = uri.port_u16().unwrap_or_else(|| scheme.default_port());
-        let proxy = match is_on_this_machine(host) {
-            true => None,
-            false => self.proxy.choose(scheme, host, port)?.proxy().cloned(),
+        let proxy = if is_on_this_machine(host) {
+            None
+        } else {
+            self.proxy.choose(scheme, host, port)?.proxy().cloned()
         };
         Ok(Endpoint {
             host: host.to_owned(),

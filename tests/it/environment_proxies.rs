@@ -1,5 +1,5 @@
-//! The proxies of the environment: which connections use them, by which setting, and that no credentials of theirs are
-//! shown.
+//! The proxies of the environment: the connections that use them, by which setting, and that their credentials
+//! are not shown.
 
 use std::{
     net::{IpAddr, Ipv4Addr, UdpSocket},
@@ -99,8 +99,8 @@ fn http_proxy_leads_plain_requests_through_a_tunnel() {
 #[test]
 fn a_function_is_called_through_the_proxy_by_its_own_host() {
     let (_upstream, proxy) = proxied();
-    let rest = "function_name: f\naws_region: us-east-1\naws_key: AKIDEXAMPLE\naws_secret: s\nhost: lambda.invalid\n\
-                disable_https: true";
+    let rest = "function_name: f\naws_region: us-east-1\naws_key: AKIDEXAMPLE\naws_secret: s\n\
+                host: lambda.invalid\ndisable_https: true";
     let indented: String = rest.lines().map(|line| format!("  {line}\n")).collect();
     let app = App::with("").route("f", &format!("uri: /f\nlambda:\n{indented}"));
     assert_eq!(get(app.variable("http_proxy", &url(&proxy)).start().address, "/f").status, 200);
@@ -198,8 +198,8 @@ fn loopback_is_connected_to_directly() {
 /// A signed route whose role is assumed at a host that only the proxy can resolve.
 fn with_role(upstream: &Upstream, rest: &str) -> String {
     format!(
-        "uri: /*\napi_gateway:\n  function_uri: {}\n{rest}  authorization:\n    iam:\n      accesskey: AKIDEXAMPLE\n      \
-         secretkey: s\n      assume_role_arn: arn:aws:iam::123456789012:role/x\n      \
+        "uri: /*\napi_gateway:\n  function_uri: {}\n{rest}  authorization:\n    iam:\n      \
+         accesskey: AKIDEXAMPLE\n      secretkey: s\n      assume_role_arn: arn:aws:iam::123456789012:role/x\n      \
          sts_endpoint_url: http://sts.invalid\n",
         upstream.uri("/")
     )
@@ -345,75 +345,48 @@ fn ended(name: &str, directory: &Path, arguments: &[&str]) -> Ended {
 }
 
 #[test]
-fn explain_and_routes_show_the_proxy_of_a_route_and_the_reason() {
+fn routes_show_the_proxy_of_each_route_and_the_reason() {
     let directory = of_each_kind();
     let table = ended("routes", directory.path(), &[]).output;
     let listed = ended("routes", directory.path(), &["--output", "json"]).output;
     let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
-    for (id, host, cell, text, proxy, reason, shown) in [
-        (
-            "through",
-            "api.invalid",
-            "p.invalid:3128 (HTTPS_PROXY)",
-            ", through the proxy p.invalid:3128 (HTTPS_PROXY)",
-            Value::from("p.invalid:3128"),
-            "HTTPS_PROXY",
-            Value::from("http://(redacted)@p.invalid:3128"),
-        ),
-        (
-            "exempt",
-            "exempt.invalid",
-            "none (no_proxy)",
-            ", without a proxy (no_proxy)",
-            Value::Null,
-            "no_proxy",
-            Value::Null,
-        ),
-        (
-            "local",
-            "127.0.0.1",
-            "none (address of this machine)",
-            ", without a proxy (address of this machine)",
-            Value::Null,
-            "address of this machine",
-            Value::Null,
-        ),
-        (
-            "off",
-            "off.invalid",
-            "none (proxy_url)",
-            ", without a proxy (proxy_url)",
-            Value::Null,
-            "proxy_url",
-            "none".into(),
-        ),
-        (
-            "own",
-            "own.invalid",
-            "own:1 (proxy_url)",
-            ", through the proxy own:1 (proxy_url)",
-            "own:1".into(),
-            "proxy_url",
-            "http://(redacted)@own:1".into(),
-        ),
+    for (id, cell, shown) in [
+        ("through", "p.invalid:3128 (HTTPS_PROXY)", Value::from("http://(redacted)@p.invalid:3128")),
+        ("exempt", "none (no_proxy)", Value::Null),
+        ("local", "none (address of this machine)", Value::Null),
+        ("off", "none (proxy_url)", "none".into()),
+        ("own", "own:1 (proxy_url)", "http://(redacted)@own:1".into()),
     ] {
         let line = table.lines().find(|line| line.starts_with(&format!("{id} "))).unwrap();
         assert!(line.contains(&format!(" {cell} ")), "{line}");
         let route = listed.iter().find(|route| route["id"] == id).unwrap();
         assert_eq!(route["api_gateway"]["proxy_url"], shown, "{id}");
+    }
+    let route = "uri: /\napi_gateway: { function_uri: https://a }\n";
+    let without = end_of(&mut command("routes", settings(ANY_PORT, &[("r", route)]).path()));
+    assert!(!without.output.contains("PROXY"), "{}", without.output);
+}
+
+#[test]
+fn explain_shows_the_proxy_of_a_call_and_the_reason() {
+    let directory = of_each_kind();
+    for (host, text, proxy, reason) in [
+        ("api.invalid", "through the proxy p.invalid:3128", Some("p.invalid:3128"), "HTTPS_PROXY"),
+        ("exempt.invalid", "without a proxy", None, "no_proxy"),
+        ("127.0.0.1", "without a proxy", None, "address of this machine"),
+        ("off.invalid", "without a proxy", None, "proxy_url"),
+        ("own.invalid", "through the proxy own:1", Some("own:1"), "proxy_url"),
+    ] {
         let target = format!("/{host}");
         let explained = ended("explain", directory.path(), &["GET", &target]).output;
-        assert!(explained.contains(&format!("to {host}:443, over TLS{text}\n")), "{explained}");
+        let line = format!("to {host}:443, over TLS, {text} ({reason})\n");
+        assert!(explained.contains(&line), "{line}\nis not in\n{explained}");
         let explained = ended("explain", directory.path(), &["GET", &target, "--output", "json"]).output;
         let explained: Value = serde_json::from_str(&explained).unwrap();
         let outbound = &explained["outbound"];
-        assert_eq!((&outbound["proxy"], &outbound["proxy_reason"]), (&proxy, &reason.into()), "{id}");
+        let expected = (&Value::from(proxy), &Value::from(reason));
+        assert_eq!((&outbound["proxy"], &outbound["proxy_reason"]), expected, "{host}");
     }
-    let without = end_of(&mut command(
-        "routes",
-        settings(ANY_PORT, &[("r", "uri: /\napi_gateway: { function_uri: https://a }\n")]).path(),
-    ));
-    assert!(!without.output.contains("PROXY"), "{}", without.output);
 }
 
 #[test]

@@ -15,15 +15,18 @@ use super::{
 };
 use crate::text::uri_syntax::is_on_this_machine;
 
-/// All variables that are read. Upper case takes precedence, as in Go and hyper-util.
+// upper case takes precedence, as in Go and hyper-util
+const HTTPS_PROXY: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
+const HTTP_PROXY: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
+const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
+/// All variables about proxies.
 pub const PROXY_VARIABLES: [&str; 6] =
-    ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"];
-const UPPER_HTTP_PROXY: &str = "HTTP_PROXY";
+    [HTTPS_PROXY[0], HTTPS_PROXY[1], HTTP_PROXY[0], HTTP_PROXY[1], NO_PROXY[0], NO_PROXY[1]];
 /// Set by CGI servers (RFC 3875, 4.1.12).
 const REQUEST_METHOD: &str = "REQUEST_METHOD";
 
-/// A variable whose value is not the URL of a supported proxy. Contains no part of the value, which may hold a
-/// password.
+/// A variable whose value is not the URL of a supported proxy. Contains no part of the value, which may contain
+/// a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{variable} in the environment: {problem}")]
 pub struct UnusableProxy {
@@ -53,19 +56,15 @@ impl EnvironmentProxies {
         let first = |names: [&'static str; 2]| {
             names.into_iter().find_map(|name| {
                 // a CGI server stores the request header `Proxy` there (httpoxy, CVE-2016-5385)
-                if is_cgi && name == UPPER_HTTP_PROXY {
+                if is_cgi && name == HTTP_PROXY[0] {
                     return None;
                 }
                 let value = variable(name)?.trim().to_owned();
                 (!value.is_empty()).then_some((name, value))
             })
         };
-        let [https, https_lower, http, http_lower, no, no_lower] = PROXY_VARIABLES;
-        Self {
-            http: first([http, http_lower]).map(|(name, url)| proxy(name, &url)),
-            https: first([https, https_lower]).map(|(name, url)| proxy(name, &url)),
-            no_proxy: first([no, no_lower]),
-        }
+        let proxy_of = |names| first(names).map(|(name, url)| proxy(name, &url));
+        Self { http: proxy_of(HTTP_PROXY), https: proxy_of(HTTPS_PROXY), no_proxy: first(NO_PROXY) }
     }
 
     /// True if no proxy is set.
@@ -90,7 +89,7 @@ impl EnvironmentProxies {
             Some((name, list)) if is_listed(list, host, port) => {
                 Ok(ProxyChoice::Direct(Direct::Exempt(name)))
             }
-            _ => named.clone().map(ProxyChoice::Through),
+            _ => named.clone().map(Box::new).map(ProxyChoice::Through),
         }
     }
 }
@@ -293,7 +292,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_list_makes_it_panic(list in "[a-z0-9*.:/,\\[\\] é]{0,24}", host in "[a-z0-9.:é]{0,9}", port: u16) {
+        fn no_list_makes_it_panic(
+            list in "[a-z0-9*.:/,\\[\\] é]{0,24}",
+            host in "[a-z0-9.:é]{0,9}",
+            port: u16,
+        ) {
             let _ = is_listed(&list, &host, port);
         }
 
@@ -305,7 +308,8 @@ mod tests {
             let host = labels.join(".");
             for start in 0..labels.len() {
                 let domain = labels[start..].join(".");
-                for entry in [domain.clone(), format!(".{domain}"), format!("*.{domain}"), format!("{domain}:{port}")] {
+                let with_port = format!("{domain}:{port}");
+                for entry in [domain.clone(), format!(".{domain}"), format!("*.{domain}"), with_port] {
                     prop_assert!(is_listed(&entry, &host, port), "{entry} {host}");
                 }
                 let (longer, other_port) = (format!("x{domain}"), format!("{domain}:{}", port ^ 1));

@@ -41,7 +41,8 @@ pub struct ForwardProxy {
 
 impl ForwardProxy {
     /// The expected value, for mistakes.
-    pub const EXPECTED: &'static str = "http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT with escapes for what is special in a URL, or none";
+    pub const EXPECTED: &'static str = "http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT with escapes for \
+                                        what is special in a URL, or none";
     const DEFAULT_PORT: u16 = 80;
 
     /// True for a URL with the scheme `http`, the only one that is supported.

@@ -28,7 +28,7 @@ pub enum ProxyRule {
 /// The proxy for one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProxyChoice {
-    Through(ForwardProxy),
+    Through(Box<ForwardProxy>),
     Direct(Direct),
 }
 
@@ -67,7 +67,7 @@ impl ProxyRule {
     /// The variable of the environment for this scheme is not the URL of a supported proxy.
     pub fn choose(&self, scheme: Scheme, host: &str, port: u16) -> Result<ProxyChoice, UnusableProxy> {
         match self {
-            Self::Url(proxy) => Ok(ProxyChoice::Through(proxy.clone())),
+            Self::Url(proxy) => Ok(ProxyChoice::Through(Box::new(proxy.clone()))),
             Self::Off => Ok(ProxyChoice::Direct(Direct::Off)),
             Self::Environment(proxies) => proxies.choose(scheme, host, port),
         }
