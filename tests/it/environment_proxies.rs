@@ -1,5 +1,5 @@
-//! The proxies of the environment: the connections that use them, by which setting, and that their credentials
-//! are not shown.
+//! The proxies of the environment: the connections that use them, by which setting, and that their
+//! credentials are not shown.
 
 use std::{
     net::{IpAddr, Ipv4Addr, UdpSocket},
@@ -199,7 +199,8 @@ fn loopback_is_connected_to_directly() {
 fn with_role(upstream: &Upstream, rest: &str) -> String {
     format!(
         "uri: /*\napi_gateway:\n  function_uri: {}\n{rest}  authorization:\n    iam:\n      \
-         accesskey: AKIDEXAMPLE\n      secretkey: s\n      assume_role_arn: arn:aws:iam::123456789012:role/x\n      \
+         accesskey: AKIDEXAMPLE\n      secretkey: s\n      \
+         assume_role_arn: arn:aws:iam::123456789012:role/x\n      \
          sts_endpoint_url: http://sts.invalid\n",
         upstream.uri("/")
     )

@@ -25,8 +25,8 @@ pub const PROXY_VARIABLES: [&str; 6] =
 /// Set by CGI servers (RFC 3875, 4.1.12).
 const REQUEST_METHOD: &str = "REQUEST_METHOD";
 
-/// A variable whose value is not the URL of a supported proxy. Contains no part of the value, which may contain
-/// a password.
+/// A variable whose value is not the URL of a supported proxy. Contains no part of the value, which may
+/// contain a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{variable} in the environment: {problem}")]
 pub struct UnusableProxy {
